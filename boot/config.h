@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* umbra.conf: an INI file (inih). Pure C, no firmware: text in, struct config and messages out. */
+#ifndef UMBRA_BOOT_CONFIG_H
+#define UMBRA_BOOT_CONFIG_H
+
+#include "guest/vm_config.h"
+#include "vmm/base/log.h"
+#include "vmm/base/types.h"
+
+#define CONFIG_VM_MAX 16
+
+enum config_exit {
+	CONFIG_EXIT_STAY,     /* the last VM ended: say so and wait for a person */
+	CONFIG_EXIT_POWEROFF,
+};
+
+struct config {
+	enum config_exit exit;
+	enum log_level log_level;
+	struct vm_config vms[CONFIG_VM_MAX];
+	size_t vm_count;
+	size_t error_count; /* messages that were logged */
+};
+
+/*
+ * Parses text of bytes length (not terminated, may hold anything). Every problem is logged as
+ * "file:line: what is wrong" and counted; a VM section with a problem is kept with valid = false, so
+ * that the others still start. file is the name used in messages. Returns 0, or ERR_FORMAT when
+ * there were errors.
+ */
+int config_parse(const char *file, const char *text, size_t bytes, struct config *out);
+
+#endif

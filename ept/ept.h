@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * EPT paging structures (SDM vol. 3, "EPT Translation Mechanism"): map, unmap, walk. Tables are
+ * host pages. Nothing here knows regions, engines or VMs; the caller holds the owner's lock.
+ */
+#ifndef UMBRA_EPT_EPT_H
+#define UMBRA_EPT_EPT_H
+
+#include "ept/ept_tlb.h"
+#include "vmm/base/types.h"
+
+#define EPT_READ  BIT(0)
+#define EPT_WRITE BIT(1)
+#define EPT_EXEC  BIT(2)
+#define EPT_RWX	  (EPT_READ | EPT_WRITE | EPT_EXEC)
+
+/* SDM, "EPT and Memory Typing": values of bits 5:3 of a leaf. */
+enum ept_memtype {
+	EPT_MEMTYPE_UC = 0,
+	EPT_MEMTYPE_WC = 1,
+	EPT_MEMTYPE_WT = 4,
+	EPT_MEMTYPE_WP = 5,
+	EPT_MEMTYPE_WB = 6,
+};
+
+/* What a leaf says beside its address. Packed into an entry in one function of ept.c only. */
+struct ept_attr {
+	uint8_t access;	 /* EPT_READ | ... */
+	uint8_t memtype; /* enum ept_memtype */
+	bool ignore_pat;
+	uint16_t keyid; /* 0 until TME-MK is driven */
+};
+
+/* What IA32_VMX_EPT_VPID_CAP offers; read once by vmm and handed down by ept_configure. */
+struct ept_caps {
+	bool page_2m;
+	bool page_1g;
+	bool accessed_dirty;
+	bool exec_only;
+	bool invept_single;
+	bool structures_wb; /* else uncacheable structures */
+	uint8_t phys_bits;  /* MAXPHYADDR */
+};
+void ept_configure(const struct ept_caps *caps);
+const struct ept_caps *ept_caps(void);
+
+/* A root with no mappings / frees its tables (not what they map). ERR_NOMEM. */
+int ept_root_init(struct ept_root *root);
+void ept_root_free(struct ept_root *root);
+
+/*
+ * Maps bytes (a multiple of 4 KiB) at gpa to hpa with the largest leaves that alignment, max_leaf
+ * (PAGE_SIZE, SIZE_2M or SIZE_1G) and the CPU allow. Only over absent entries: ERR_EXISTS. ERR_NOMEM leaves no partial
+ * mapping. Adding rights needs no shoot-down (SDM, "Operations that Invalidate Cached Mappings").
+ */
+int ept_map(struct ept_root *root, gpa_t gpa, hpa_t hpa, uint64_t bytes, uint64_t max_leaf, struct ept_attr attr);
+
+/* Removes all leaves in the range, splitting larger ones; the caller shoots down. */
+int ept_unmap(struct ept_root *root, gpa_t gpa, uint64_t bytes);
+
+/* The leaf that maps gpa. */
+struct ept_leaf {
+	hpa_t hpa; /* of the byte at gpa, not of the leaf's start */
+	uint64_t leaf_bytes;
+	struct ept_attr attr;
+	bool accessed;
+	bool dirty;
+};
+/* ERR_NOTFOUND when nothing is mapped there. */
+int ept_walk(const struct ept_root *root, gpa_t gpa, struct ept_leaf *out);
+
+#endif

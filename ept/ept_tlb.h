@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Which CPU may still hold a translation of an EPT that was changed.
+ *
+ * Every EPT root has a generation. A change that takes rights away (unmap, move, protect) calls
+ * ept_tlb_shootdown: it advances the generation and sends an interrupt to the CPUs that are in guest mode
+ * with this root, then waits until each of them has left. A CPU compares the generation before every VM
+ * entry, with interrupts off, and runs INVEPT when it is behind. A CPU in host mode uses no guest
+ * translation, so it owes no answer: one that spins on a lock cannot block a shoot-down.
+ */
+#ifndef UMBRA_EPT_TLB_H
+#define UMBRA_EPT_TLB_H
+
+#include "vmm/base/percpu.h"
+#include "vmm/base/types.h"
+
+struct ept_root {
+	hpa_t pml4;	     /* the top table */
+	uint64_t eptp;	     /* SDM, "Extended-Page-Table Pointer (EPTP)"; what INVEPT and the VMCS take */
+	uint64_t generation; /* advanced by ept_tlb_shootdown; atomic */
+	uint64_t seen[CPU_MAX]; /* per CPU: the generation of its last INVEPT for this root */
+};
+
+/*
+ * Last step before VM entry, interrupts off: publishes that this CPU runs root and runs INVEPT
+ * when its translations are older than the root's generation. Order: publish, then compare; the
+ * other side advances, then looks who published.
+ */
+void ept_tlb_enter(struct ept_root *root);
+/* First step after VM exit. */
+void ept_tlb_leave(void);
+
+/* After entries were changed: on return no CPU uses a translation from before the call. */
+void ept_tlb_shootdown(struct ept_root *root);
+
+#endif

@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A VM's guest-physical memory: its regions, its EPT, and the one door to its bytes.
+ *
+ * Loader, devices and the hypervisor itself reach guest memory through gmem_read, gmem_write and
+ * gmem_fill alone: bounded, one page at a time, mapped only for that time. No pointer into guest
+ * memory ever leaves ept/. A page may be absent, or (software engine) sealed: the kind of the
+ * region decides how a page becomes usable, through its struct region_ops.
+ */
+#ifndef UMBRA_EPT_GMEM_H
+#define UMBRA_EPT_GMEM_H
+
+#include "ept/ept.h"
+#include "vmm/base/lock.h"
+#include "vmm/base/types.h"
+
+#define GMEM_REGION_MAX 16
+
+struct gmem;
+struct gmem_region;
+
+enum gmem_access {
+	GMEM_ACCESS_READ = EPT_READ,
+	GMEM_ACCESS_WRITE = EPT_WRITE,
+	GMEM_ACCESS_EXEC = EPT_EXEC,
+};
+
+/* What a kind of memory knows to do. All calls under the gmem lock; gpa lies in the region. */
+struct region_ops {
+	const char *name;
+	/* Makes the page at gpa accessible to the guest (allocate, zero, open, map). 0 or ERR_NOMEM. */
+	int (*fault)(struct gmem *gmem, struct gmem_region *region, gpa_t gpa, unsigned access);
+	/* Makes the page's plaintext available to the host and keeps it so until unpin. */
+	int (*pin)(struct gmem *gmem, struct gmem_region *region, gpa_t page, bool write, hpa_t *frame);
+	void (*unpin)(struct gmem *gmem, struct gmem_region *region, gpa_t page, bool written);
+	/* Gives back all that the region owns. The EPT root is gone or shot down already. */
+	void (*destroy)(struct gmem *gmem, struct gmem_region *region);
+};
+
+struct gmem_region {
+	gpa_t base;
+	uint64_t bytes;
+	const struct region_ops *ops;
+	void *state; /* the kind's own */
+};
+
+struct gmem {
+	struct lock lock;
+	struct ept_root root;
+	struct gmem_region regions[GMEM_REGION_MAX]; /* sorted by base, disjoint */
+	uint32_t region_count;
+	/* Counters, for people and tests. */
+	uint64_t fault_count;
+	uint64_t resident_bytes;
+};
+
+int gmem_init(struct gmem *gmem);
+
+/* Stop the vCPUs first. Takes the root away from every CPU, then wipes and frees everything. */
+void gmem_destroy(struct gmem *gmem);
+
+/*
+ * RAM in clear (engine = none): frames are taken, zeroed and mapped write-back on first touch, in
+ * leaves of at most max_leaf bytes (PAGE_SIZE, SIZE_2M, SIZE_1G). Reserves the frames now, so that
+ * a VM that started never runs out: ERR_NOMEM, ERR_EXISTS (overlap), ERR_INVAL (alignment).
+ */
+int gmem_add_ram_plain(struct gmem *gmem, gpa_t base, uint64_t bytes, uint64_t max_leaf);
+
+/* The outcome of an EPT violation or misconfiguration. */
+enum gmem_fault_result {
+	GMEM_FAULT_FIXED,     /* run the instruction again */
+	GMEM_FAULT_MMIO,      /* no memory there: a device's, or nobody's */
+	GMEM_FAULT_NO_MEMORY, /* the host could not provide the page: the VM has to end */
+};
+enum gmem_fault_result gmem_fault(struct gmem *gmem, gpa_t gpa, unsigned access);
+
+/*
+ * Copies between guest memory and buf. All or nothing with respect to bounds: ERR_RANGE, and nothing was
+ * copied, when any byte lies outside of RAM regions (no wrap-around). Takes the gmem lock per page. gmem_fill writes one byte value.
+ */
+int gmem_read(struct gmem *gmem, gpa_t gpa, void *buf, size_t bytes);
+int gmem_write(struct gmem *gmem, gpa_t gpa, const void *buf, size_t bytes);
+int gmem_fill(struct gmem *gmem, gpa_t gpa, int byte, size_t bytes);
+
+/* An aligned 4- or 8-byte compare and exchange in guest memory (ring indices, page-table A/D bits). */
+int gmem_cmpxchg(struct gmem *gmem, gpa_t gpa, uint64_t *expected, uint64_t desired, size_t bytes);
+
+/* True when all of the range is RAM. */
+bool gmem_is_ram(const struct gmem *gmem, gpa_t gpa, uint64_t bytes);
+
+#endif

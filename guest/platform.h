@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Builds a VM from its configuration, as a visible list of steps. */
+#ifndef UMBRA_GUEST_PLATFORM_H
+#define UMBRA_GUEST_PLATFORM_H
+
+#include "guest/vm_config.h"
+#include "vmm/vm.h"
+
+/*
+ * vm_create -> memory -> devices -> vCPUs -> ACPI -> kernel -> vm_start. On failure everything is
+ * undone, one log_error line has told the VM, the file and the reason, and an ERR_* is returned.
+ */
+int platform_start_vm(const struct vm_config *config, struct vm **out);
+
+/* Frees an ended VM with its devices. */
+void platform_destroy_vm(struct vm *vm);
+
+#endif

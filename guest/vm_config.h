@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One VM as the configuration describes it. Filled by boot/config.c, consumed by guest/platform.c. */
+#ifndef UMBRA_GUEST_VM_CONFIG_H
+#define UMBRA_GUEST_VM_CONFIG_H
+
+#include "vmm/base/types.h"
+#include "vmm/vm.h"
+
+#define VM_PATH_MAX    128
+#define VM_CMDLINE_MAX 2048
+
+enum vm_engine {
+	VM_ENGINE_AUTO,
+	VM_ENGINE_TME_MK,
+	VM_ENGINE_SOFTWARE,
+	VM_ENGINE_NONE,
+};
+
+/* What CPUID 4000_0000H says. guest/README.md tells why there are two. */
+enum vm_signature {
+	VM_SIGNATURE_UMBRA, /* "UmbraUmbraUm": Linux then uses the xAPIC */
+	VM_SIGNATURE_KVM,   /* "KVMKVMKVM", no features: Linux then uses the x2APIC */
+};
+
+/* A file of the ESP, in host memory that stays mapped read-only. */
+struct vm_file {
+	char path[VM_PATH_MAX]; /* empty: none */
+	const void *data;	/* NULL: missing; `error` tells why */
+	uint64_t bytes;
+	const char *error;
+};
+
+struct vm_config {
+	char name[VM_NAME_MAX];
+	uint32_t line; /* of its section in the file, for messages */
+	uint64_t memory_bytes;
+	uint32_t vcpus;
+	struct vm_file kernel;
+	struct vm_file initrd;
+	char cmdline[VM_CMDLINE_MAX];
+	enum vm_engine engine;
+	enum vm_signature signature;
+	uint64_t max_leaf; /* bytes: largest EPT leaf (key `leaf` = auto | 4K | 2M | 1G) */
+	bool valid; /* false: something was wrong and was said; the VM is not started */
+};
+
+#endif

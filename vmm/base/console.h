@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Where text goes and where keys come from: sinks are the serial port, the screen and, until
+ * ExitBootServices, the firmware's text console. A sink is added once and may be removed.
+ */
+#ifndef UMBRA_BASE_CONSOLE_H
+#define UMBRA_BASE_CONSOLE_H
+
+#include "vmm/base/types.h"
+
+struct console_sink {
+	const char *name;
+	/* Writes bytes as they are; called under the console lock with any CPU state. */
+	void (*write)(const char *text, size_t bytes);
+	/* May be NULL. Shows what was written and not yet drawn; cheap when there is nothing. */
+	void (*flush)(void);
+};
+
+/* At most CONSOLE_SINK_MAX sinks; ERR_NOMEM beyond. Text of before is replayed from the log ring. */
+#define CONSOLE_SINK_MAX 4
+int console_add_sink(const struct console_sink *sink);
+void console_remove_sink(const struct console_sink *sink);
+
+/* Writes bytes to every sink: the log's lines and the guests' consoles. Takes the console lock. */
+void console_write(const char *text, size_t bytes);
+
+/* The next byte a person typed on the serial line, or -1. Never waits. */
+int console_getc(void);
+
+/* Draws what the screen still owes. Called when a CPU is idle and at the end of a time slice. */
+void console_flush(void);
+
+/* For panic alone: from now on no lock is taken, so that a CPU that died inside cannot block. */
+void console_break_lock(void);
+
+#endif

@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Physical memory in two kinds that never mix.
+ *
+ * Host pages are what the hypervisor itself uses: mapped one to one (address == physical address),
+ * read-write, taken from one pool that is carved out at boot. Guest frames are never mapped; they
+ * are touched through host_temp_map alone (and only by ept/). Both allocators have their own lock.
+ */
+#ifndef UMBRA_BASE_PAGE_ALLOC_H
+#define UMBRA_BASE_PAGE_ALLOC_H
+
+#include "vmm/base/types.h"
+
+/* A range of usable RAM as firmware reported it: page-aligned, sizes in pages. */
+struct mem_range {
+	hpa_t base;
+	uint64_t page_count;
+};
+
+/*
+ * Takes the machine's usable RAM. The host pool of pool_pages pages is cut from the largest range
+ * below 4 GiB that holds it (ERR_NOMEM when none does), the rest become guest frames. The pool must
+ * be mapped before page_alloc is first called.
+ */
+int page_alloc_init(const struct mem_range *ranges, size_t range_count, uint64_t pool_pages);
+
+/* The host pool, for the one who maps it. */
+struct mem_range page_pool(void);
+
+/* count consecutive host pages, zeroed; NULL when the pool is exhausted. */
+void *page_alloc(size_t count);
+/* Zeroes and returns what page_alloc gave, with the same count. NULL is ignored. */
+void page_free(void *pages, size_t count);
+uint64_t page_free_count(void);
+
+/* Between a host page's address and its physical address. CHECKs that it lies in the pool. */
+hpa_t page_hpa(const void *page);
+void *page_va(hpa_t page);
+
+/*
+ * page_count consecutive guest frames whose address is a multiple of align_pages (a power of two).
+ * Content is undefined. ERR_NOMEM when no such extent is free.
+ */
+int frames_alloc(uint64_t page_count, uint64_t align_pages, hpa_t *first);
+/* Returns frames; extents merge again. Any part of an earlier allocation may be returned. */
+void frames_free(hpa_t first, uint64_t page_count);
+uint64_t frames_free_count(void);
+
+#endif

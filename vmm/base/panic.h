@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The end of the machine: for broken invariants of our own, never for something that a guest, the
+ * stick or firmware did. Stops the other CPUs, tells why in words on every console, stays.
+ */
+#ifndef UMBRA_BASE_PANIC_H
+#define UMBRA_BASE_PANIC_H
+
+#include "vmm/base/types.h"
+
+_Noreturn void panic(const char *fmt, ...) PRINTF_LIKE(1, 2);
+
+/* Called first of all by panic, reset and power-off: wipes keys. NULL until crypto sets it. */
+void panic_set_wipe(void (*wipe)(void));
+/* Runs that function, once, if there is one. Called by power.c as well. */
+void panic_wipe(void);
+
+#define CHECK(cond)                                                         \
+	do {                                                                \
+		if (!(cond)) {                                              \
+			panic("%s:%d: broken: %s", __FILE__, __LINE__, #cond); \
+		}                                                           \
+	} while (0)
+
+#endif

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What each CPU owns, reached through GS. Index 0 is the bootstrap processor. */
+#ifndef UMBRA_BASE_PERCPU_H
+#define UMBRA_BASE_PERCPU_H
+
+#include "vmm/base/types.h"
+
+#define CPU_MAX 256
+
+struct vcpu;
+struct ept_root;
+
+struct percpu {
+	struct percpu *self; /* first: mov rax, gs:0 */
+	uint32_t index;
+	uint32_t apic_id;
+	bool online;
+
+	/* vmm: the VMXON region, and the vCPU whose VMCS is current here (NULL: none). */
+	void *vmxon_region;
+	struct vcpu *vcpu;
+
+	/* ept_tlb: the EPT root this CPU is in guest mode with (NULL: outside). */
+	struct ept_root *guest_root;
+
+	/* idt: interrupts taken, for the idle loop's accounting. */
+	uint64_t kick_count;
+	uint64_t timer_count;
+
+	/* GDT, TSS and stacks; owned by idt.c. */
+	void *tables;
+	void *stack_top;
+};
+
+static inline struct percpu *percpu_self(void);
+
+/* Number of CPUs that are online; stable once smp_start_all has returned. */
+uint32_t percpu_count(void);
+/* By index below percpu_count(). */
+struct percpu *percpu_get(uint32_t index);
+
+#ifdef UMBRA_HOST_TEST
+struct percpu *percpu_fake_self(void);
+static inline struct percpu *percpu_self(void)
+{
+	return percpu_fake_self();
+}
+#else
+static inline struct percpu *percpu_self(void)
+{
+	struct percpu *self;
+
+	__asm__ volatile("movq %%gs:0, %0" : "=r"(self));
+	return self;
+}
+#endif
+
+#endif

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Starts the application processors and lets one CPU make others do something. */
+#ifndef UMBRA_BASE_SMP_H
+#define UMBRA_BASE_SMP_H
+
+#include "vmm/base/types.h"
+
+/*
+ * Starts the CPUs with the given APIC IDs (those other than ours) by INIT-SIPI-SIPI (SDM, "MP
+ * Initialization Protocol"). trampoline is a page below 1 MiB that nobody else uses. A CPU that
+ * does not answer within 200 ms is named in the log and left out. Returns how many started.
+ */
+uint32_t smp_start_all(const uint32_t *apic_ids, size_t count, hpa_t trampoline);
+
+/* Runs fn(arg) on every online CPU, this one included, and returns when all have. BSP only, before
+ * smp_release. */
+void smp_call_all(void (*fn)(void *arg), void *arg);
+
+/* Sends every AP into fn, which does not return (the scheduler's loop). BSP only, once. */
+void smp_release(void (*fn)(void));
+
+/* An interrupt without a handler's work: takes that CPU out of guest mode or HLT. Any CPU. */
+void smp_kick(uint32_t cpu_index);
+
+/* For panic and power-off: stops the other CPUs for good (NMI). Waits at most 100 ms. */
+void smp_stop_others(void);
+
+#endif

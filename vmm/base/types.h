@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The vocabulary of every file: integers, addresses and the few macros that have no better home.
+ *
+ * Guest-physical and host-physical addresses are one-member structs, so that passing one for the
+ * other is a compile error; the generated code is that of a bare integer.
+ */
+#ifndef UMBRA_BASE_TYPES_H
+#define UMBRA_BASE_TYPES_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* A physical address of the machine, and one of a guest. Byte units. */
+typedef struct {
+	uint64_t v;
+} hpa_t;
+
+typedef struct {
+	uint64_t v;
+} gpa_t;
+
+static inline hpa_t hpa(uint64_t v)
+{
+	return (hpa_t){ v };
+}
+
+static inline gpa_t gpa(uint64_t v)
+{
+	return (gpa_t){ v };
+}
+
+#define PAGE_SHIFT 12
+#define PAGE_SIZE  4096ull
+#define PAGE_MASK  (~(PAGE_SIZE - 1))
+
+#define SIZE_2M (2ull << 20)
+#define SIZE_1G (1ull << 30)
+
+#define BIT(n)	     (1ull << (n))
+#define MASK(hi, lo) ((~0ull >> (63 - (hi))) & (~0ull << (lo)))
+
+#define ARRAY_COUNT(a)	       (sizeof(a) / sizeof((a)[0]))
+#define MIN(a, b)	       ((a) < (b) ? (a) : (b))
+#define MAX(a, b)	       ((a) > (b) ? (a) : (b))
+#define ALIGN_DOWN(v, a)       ((v) & ~((a) - 1))
+#define ALIGN_UP(v, a)	       (((v) + (a) - 1) & ~((a) - 1))
+#define IS_ALIGNED(v, a)       (((v) & ((a) - 1)) == 0)
+#define CONTAINER_OF(p, t, m)  ((t *)(void *)((char *)(p) - offsetof(t, m)))
+#define PRINTF_LIKE(fmt, args) __attribute__((format(printf, fmt, args)))
+
+#endif

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Where devices live: ranges of ports and of guest-physical addresses, each with one const ops
+ * table. vmm never names a device; guest/ registers them while the VM is built, and the bus is
+ * read-only from then on, so a lookup takes no lock. Devices lock themselves.
+ */
+#ifndef UMBRA_VMM_IOBUS_H
+#define UMBRA_VMM_IOBUS_H
+
+#include "vmm/base/types.h"
+
+struct vcpu;
+
+enum io_space {
+	IO_SPACE_PORT,
+	IO_SPACE_MEMORY,
+};
+
+/* One access, with the address already relative to the range. */
+struct io_access {
+	uint64_t offset;
+	uint32_t size; /* 1, 2, 4 or 8 bytes; the access lies wholly within the range */
+	bool write;
+	uint64_t value; /* written, or to be filled in; bits above size are zero */
+};
+
+struct io_ops {
+	const char *name;
+	/* Reads fill in access->value. Cannot fail: hardware answers something to everything. */
+	void (*access)(void *device, struct vcpu *vcpu, struct io_access *access);
+};
+
+#define IOBUS_RANGE_MAX 32
+
+struct iobus_range {
+	uint64_t base;
+	uint64_t length;
+	const struct io_ops *ops;
+	void *device;
+};
+
+struct iobus {
+	struct iobus_range ranges[2][IOBUS_RANGE_MAX]; /* by enum io_space, sorted by base */
+	uint32_t range_count[2];
+};
+
+/* ERR_EXISTS on overlap, ERR_NOMEM when full, ERR_INVAL when empty or wrapping. */
+int iobus_add(struct iobus *bus, enum io_space space, uint64_t base, uint64_t length,
+	      const struct io_ops *ops, void *device);
+
+/*
+ * Does one access; address is absolute and moved into the range here. An access that nobody owns
+ * or that crosses a range's end reads all ones and writes nothing. Returns whether somebody owned it.
+ */
+bool iobus_access(const struct iobus *bus, enum io_space space, uint64_t address,
+		  struct vcpu *vcpu, struct io_access *access);
+
+#endif

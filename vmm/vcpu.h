@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A virtual CPU: registers, VMCS, pending events, run state. */
+#ifndef UMBRA_VMM_VCPU_H
+#define UMBRA_VMM_VCPU_H
+
+#include "vmm/base/types.h"
+#include "vmm/vm.h"
+
+/* In the order of the hardware's register numbers (0 = RAX ... 15 = R15). Offsets go to NASM. */
+struct guest_regs {
+	uint64_t gpr[16]; /* [4] is unused: RSP lives in the VMCS */
+	uint64_t cr2;
+};
+
+enum {
+	GPR_RAX, GPR_RCX, GPR_RDX, GPR_RBX, GPR_RSP, GPR_RBP, GPR_RSI, GPR_RDI,
+};
+
+enum vcpu_run_state {
+	VCPU_WAIT_SIPI,
+	VCPU_RUNNABLE,
+	VCPU_HALTED,
+	VCPU_OFF,
+};
+
+/* An event on its way into the guest, in the format of the VM-entry interruption-information field. */
+struct vcpu_event {
+	uint32_t info; /* 0: none */
+	uint32_t error_code;
+	uint32_t insn_length;
+};
+
+struct vcpu {
+	struct guest_regs regs; /* first: vmx_entry.asm */
+	struct vm *vm;
+	uint32_t id;	/* within the VM; also its APIC ID */
+	uint32_t cpu;	/* host CPU that runs it */
+	uint16_t vpid;
+	bool launched;
+	enum vcpu_run_state state;
+	void *vmcs;		 /* host page */
+	void *apic_page;	 /* virtual-APIC page, host page; the registers of the virtual LAPIC live here */
+	void *platform;		 /* guest/: the vlapic */
+	struct vcpu_event event; /* to inject at the next entry */
+	uint32_t kicked;	 /* set by vcpu_kick, atomic */
+	bool nmi_pending;
+	uint64_t msr_pat, msr_misc_enable, msr_bios_sign_id; /* kept and not applied */
+	uint64_t exit_count[80];
+	struct vcpu_private *priv; /* vmm's own: caches, XCR0, MSR areas */
+};
+
+/* 64-bit entry as the Linux boot protocol asks: paging on with cr3, flat segments, RIP, RSI, IF=0. */
+struct vcpu_long_mode {
+	uint64_t rip, rsp, rsi, cr3;
+	gpa_t gdt; /* the loader has put a GDT with selectors 0x10 (code) and 0x18 (data) there */
+	uint16_t gdt_bytes;
+};
+void vcpu_set_long_mode(struct vcpu *vcpu, const struct vcpu_long_mode *state);
+
+/* Reset state, real mode at vector << 12 (SIPI). Called by the vlapic for its target; any CPU. */
+void vcpu_sipi(struct vcpu *vcpu, uint8_t vector);
+/* INIT: back to VCPU_WAIT_SIPI. Any CPU. */
+void vcpu_init_signal(struct vcpu *vcpu);
+
+/* Asks for an NMI; delivered under the blocking rules, one is latched. Any CPU. */
+void vcpu_nmi(struct vcpu *vcpu);
+
+/* For the vlapic: which vectors exit on EOI (virtual-interrupt delivery), 256 bits. Own CPU, or any before start. */
+void vcpu_set_eoi_exit_bitmap(struct vcpu *vcpu, const uint64_t bitmap[4]);
+/* For the vlapic: it switched between off, xAPIC and x2APIC; updates controls and the MSR bitmap. */
+enum vcpu_apic_mode { VCPU_APIC_OFF, VCPU_APIC_X, VCPU_APIC_X2 };
+void vcpu_set_apic_mode(struct vcpu *vcpu, enum vcpu_apic_mode mode);
+/* True when the CPU virtualises interrupt delivery for this vCPU (RVI/SVI rule, TPR and EOI without exit). */
+bool vcpu_has_virtual_delivery(const struct vcpu *vcpu);
+/* After changing ISR in the virtual-APIC page from outside: SVI (virtual-interrupt delivery only). */
+void vcpu_set_svi(struct vcpu *vcpu, uint8_t vector);
+
+/* Host TSC -> guest TSC and back (TSC offsetting, no scaling). */
+uint64_t vcpu_guest_tsc(const struct vcpu *vcpu, uint64_t host_tsc);
+uint64_t vcpu_host_tsc(const struct vcpu *vcpu, uint64_t guest_tsc);
+
+#endif

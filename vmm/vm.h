@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A virtual machine: memory, bus, vCPUs, and the hooks by which the platform (guest/) gives it a
+ * virtual APIC. Life cycle: vm_create, add memory and devices, vm_add_vcpu, vm_start; it ends with
+ * vm_end from anywhere; when the scheduler has seen all its vCPUs off, vm_ended() says so and
+ * vm_destroy may be called.
+ */
+#ifndef UMBRA_VMM_VM_H
+#define UMBRA_VMM_VM_H
+
+#include "ept/gmem.h"
+#include "vmm/base/types.h"
+#include "vmm/iobus.h"
+
+#define VM_MAX	    64
+#define VM_VCPU_MAX 64
+#define VM_NAME_MAX 32
+
+struct vcpu;
+struct vm;
+
+enum vm_state {
+	VM_BUILDING,
+	VM_RUNNING,
+	VM_ENDING, /* vm_end was called; vCPUs leave at their next exit */
+	VM_ENDED,  /* no CPU runs it any more */
+};
+
+/* Why a VM ended. Only the first reason counts. */
+enum vm_end_reason {
+	VM_END_NONE,
+	VM_END_POWER_OFF,    /* the guest asked (ACPI S5) */
+	VM_END_RESET,	     /* the guest asked; boot/ builds it anew */
+	VM_END_TRIPLE_FAULT,
+	VM_END_ENTRY_FAILED, /* VM entry refused the guest state or a control */
+	VM_END_UNHANDLED,    /* an exit or access that no policy knows */
+	VM_END_HALTED,	     /* HLT with interrupts off on every vCPU: nothing can wake it */
+	VM_END_NO_MEMORY,
+	VM_END_ERROR,	     /* hypervisor-side failure for this VM alone */
+};
+const char *vm_end_reason_name(enum vm_end_reason reason);
+
+/*
+ * What the virtual APIC and the platform own. Filled once, const, in guest/platform.c. All are
+ * called on the CPU that runs the vCPU unless noted.
+ */
+struct vm_hooks {
+	/* Highest vector that could be delivered now (IRR above PPR), or -1. Also runs expired timers. */
+	int (*irq_pending)(struct vcpu *vcpu);
+	/* Without virtual-interrupt delivery: the vector was injected, IRR -> ISR. */
+	void (*irq_accepted)(struct vcpu *vcpu, uint8_t vector);
+	/* With virtual-interrupt delivery: highest vector in IRR (any priority), or -1. Runs expired timers. */
+	int (*irr_highest)(struct vcpu *vcpu);
+	/* EOI-induced exit (SDM, "EOI Virtualization") for a vector of the EOI-exit bitmap. */
+	void (*eoi)(struct vcpu *vcpu, uint8_t vector);
+	/* EOI write seen in an APIC-access exit or x2APIC WRMSR: retires the highest vector of ISR. */
+	void (*eoi_highest)(struct vcpu *vcpu);
+	/* APIC-write exit: the register at offset of the virtual-APIC page was written already. */
+	void (*apic_written)(struct vcpu *vcpu, uint32_t offset);
+	/* xAPIC register access at offset (0..0xfff) of the APIC page, decoded; and x2APIC MSRs. */
+	void (*apic_access)(struct vcpu *vcpu, struct io_access *access);
+	/* CR8 / TPR without TPR shadow. value is 0..15. */
+	uint8_t (*cr8_read)(struct vcpu *vcpu);
+	void (*cr8_write)(struct vcpu *vcpu, uint8_t value);
+	/* MSRs of the platform (IA32_APIC_BASE, x2APIC range, IA32_TSC_DEADLINE). ERR_NOTFOUND: #GP. */
+	int (*msr_read)(struct vcpu *vcpu, uint32_t msr, uint64_t *value);
+	int (*msr_write)(struct vcpu *vcpu, uint32_t msr, uint64_t value);
+	/* Last word on a CPUID leaf: APIC ID, OSXSAVE is vmm's own, hypervisor leaves 4000_00xxH. regs = eax..edx. */
+	void (*cpuid)(struct vcpu *vcpu, uint32_t leaf, uint32_t subleaf, uint32_t regs[4]);
+	/* Earliest TSC (host) at which irq_pending may change by itself; UINT64_MAX when never. */
+	uint64_t (*next_deadline)(struct vcpu *vcpu);
+	/* Looks for input and periodic device work. End of each time slice and while idle, on vCPU 0's CPU. */
+	void (*poll)(struct vm *vm);
+	/* Pending NMI (LAPIC LINT/ICR): returns true and clears it when one is to be injected. */
+	bool (*nmi_take)(struct vcpu *vcpu);
+};
+
+struct vm {
+	char name[VM_NAME_MAX];
+	uint32_t id; /* small, unique among living VMs; also feeds the VPIDs */
+	enum vm_state state;
+	enum vm_end_reason end_reason;
+	char end_detail[96]; /* one more clause for people, may be empty */
+	struct gmem gmem;
+	struct iobus iobus;
+	const struct vm_hooks *hooks;
+	void *platform; /* guest/platform.c's */
+	struct vcpu *vcpus[VM_VCPU_MAX];
+	uint32_t vcpu_count;
+	uint32_t running; /* vCPUs not yet off, atomic */
+	uint64_t tsc_offset;
+	uint64_t started_tsc;
+};
+
+/* ERR_NOMEM; the name is copied. hooks must outlive the VM. */
+int vm_create(const char *name, const struct vm_hooks *hooks, void *platform, struct vm **out);
+/* Adds a vCPU that waits for INIT-SIPI (id > 0) or for vcpu_set_state_* (id 0). */
+int vm_add_vcpu(struct vm *vm, struct vcpu **out);
+/* Hands the vCPUs to the scheduler. */
+void vm_start(struct vm *vm);
+/* Ends the VM for the reason; the first call wins. detail may be NULL. Any CPU, any context. */
+void vm_end(struct vm *vm, enum vm_end_reason reason, const char *detail);
+/* True once no CPU runs any of its vCPUs; takes it out of the scheduler's lists. */
+bool vm_ended(struct vm *vm);
+/* Frees everything. Only after vm_ended. Prints nothing. */
+void vm_destroy(struct vm *vm);
+
+/* Makes the vCPU look at its pending events: wakes it from HLT, or takes it out of guest mode. */
+void vcpu_kick(struct vcpu *vcpu);
+
+#endif
