@@ -10,6 +10,13 @@
 
 _Noreturn void panic(const char *fmt, ...) PRINTF_LIKE(1, 2);
 
+/*
+ * The two halves of panic for one who has more than a line to tell (idt.c). panic_begin wipes keys,
+ * stops the other CPUs and breaks the console lock; it does not return when somebody began already.
+ */
+void panic_begin(void);
+_Noreturn void panic_end(void);
+
 /* Called first of all by panic, reset and power-off: wipes keys. NULL until crypto sets it. */
 void panic_set_wipe(void (*wipe)(void));
 /* Runs that function, once, if there is one. Called by power.c as well. */

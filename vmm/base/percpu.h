@@ -32,12 +32,18 @@ struct percpu {
 	void *stack_top;
 };
 
+/* This CPU's block. Only after percpu_load on this CPU. */
 static inline struct percpu *percpu_self(void);
 
 /* Number of CPUs that are online; stable once smp_start_all has returned. */
 uint32_t percpu_count(void);
 /* By index below percpu_count(). */
 struct percpu *percpu_get(uint32_t index);
+
+/* Appends the block of a CPU that is up; its index must be the next one. BSP only, before release. */
+void percpu_register(struct percpu *cpu);
+/* Makes GS of this CPU point to the block. */
+void percpu_load(struct percpu *cpu);
 
 #ifdef UMBRA_HOST_TEST
 struct percpu *percpu_fake_self(void);

@@ -1,0 +1,334 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One inline function per privileged or special instruction, named after it. VMX instructions live
+ * in vmm/. In host unit tests (UMBRA_HOST_TEST) each becomes a fake_* function of the tests.
+ */
+#ifndef UMBRA_BASE_CPU_H
+#define UMBRA_BASE_CPU_H
+
+#include "vmm/base/types.h"
+
+struct cpuid_regs {
+	uint32_t eax, ebx, ecx, edx;
+};
+
+/* What LGDT, LIDT, SGDT and SIDT take and give. */
+struct cpu_table_register {
+	uint16_t limit;
+	uint64_t base;
+} __attribute__((packed));
+_Static_assert(sizeof(struct cpu_table_register) == 10, "SDM: pseudo-descriptor");
+
+/*
+ * RDMSR and WRMSR that survive a #GP (idt_stubs.asm, fixed up by idt.c): ERR_NOTFOUND when the CPU
+ * refuses, and *value is 0. For MSRs whose existence no CPUID bit tells.
+ */
+int msr_read_safe(uint32_t msr, uint64_t *value);
+int msr_write_safe(uint32_t msr, uint64_t value);
+
+static inline void cpu_pause(void)
+{
+	__builtin_ia32_pause();
+}
+
+#ifdef UMBRA_HOST_TEST
+
+struct cpuid_regs fake_cpuid(uint32_t leaf, uint32_t subleaf);
+uint64_t fake_rdmsr(uint32_t msr);
+void fake_wrmsr(uint32_t msr, uint64_t value);
+uint64_t fake_rdtsc(void);
+uint8_t fake_in8(uint16_t port);
+uint16_t fake_in16(uint16_t port);
+uint32_t fake_in32(uint16_t port);
+void fake_out8(uint16_t port, uint8_t value);
+void fake_out16(uint16_t port, uint16_t value);
+void fake_out32(uint16_t port, uint32_t value);
+uint64_t fake_read_cr0(void);
+uint64_t fake_read_cr2(void);
+uint64_t fake_read_cr3(void);
+uint64_t fake_read_cr4(void);
+void fake_write_cr0(uint64_t value);
+void fake_write_cr2(uint64_t value);
+void fake_write_cr3(uint64_t value);
+void fake_write_cr4(uint64_t value);
+uint64_t fake_xgetbv(uint32_t index);
+void fake_xsetbv(uint32_t index, uint64_t value);
+void fake_invlpg(const void *address);
+void fake_wbinvd(void);
+void fake_hlt(void);
+void fake_cli(void);
+void fake_sti(void);
+void fake_sti_hlt(void);
+bool fake_rdrand64(uint64_t *value);
+bool fake_rdseed64(uint64_t *value);
+
+#define cpu_cpuid     fake_cpuid
+#define cpu_rdmsr     fake_rdmsr
+#define cpu_wrmsr     fake_wrmsr
+#define cpu_rdtsc     fake_rdtsc
+#define cpu_in8	      fake_in8
+#define cpu_in16      fake_in16
+#define cpu_in32      fake_in32
+#define cpu_out8      fake_out8
+#define cpu_out16     fake_out16
+#define cpu_out32     fake_out32
+#define cpu_read_cr0  fake_read_cr0
+#define cpu_read_cr2  fake_read_cr2
+#define cpu_read_cr3  fake_read_cr3
+#define cpu_read_cr4  fake_read_cr4
+#define cpu_write_cr0 fake_write_cr0
+#define cpu_write_cr2 fake_write_cr2
+#define cpu_write_cr3 fake_write_cr3
+#define cpu_write_cr4 fake_write_cr4
+#define cpu_xgetbv    fake_xgetbv
+#define cpu_xsetbv    fake_xsetbv
+#define cpu_invlpg    fake_invlpg
+#define cpu_wbinvd    fake_wbinvd
+#define cpu_hlt	      fake_hlt
+#define cpu_cli	      fake_cli
+#define cpu_sti	      fake_sti
+#define cpu_sti_hlt   fake_sti_hlt
+#define cpu_rdrand64  fake_rdrand64
+#define cpu_rdseed64  fake_rdseed64
+
+#else
+
+static inline struct cpuid_regs cpu_cpuid(uint32_t leaf, uint32_t subleaf)
+{
+	struct cpuid_regs r;
+
+	__asm__ volatile("cpuid"
+			 : "=a"(r.eax), "=b"(r.ebx), "=c"(r.ecx), "=d"(r.edx)
+			 : "a"(leaf), "c"(subleaf));
+	return r;
+}
+
+/* Faults with #GP when the MSR does not exist; see msr_read_safe. */
+static inline uint64_t cpu_rdmsr(uint32_t msr)
+{
+	uint32_t lo, hi;
+
+	__asm__ volatile("rdmsr" : "=a"(lo), "=d"(hi) : "c"(msr) : "memory");
+	return lo | (uint64_t)hi << 32;
+}
+
+static inline void cpu_wrmsr(uint32_t msr, uint64_t value)
+{
+	__asm__ volatile("wrmsr"
+			 :
+			 : "c"(msr), "a"((uint32_t)value), "d"((uint32_t)(value >> 32))
+			 : "memory");
+}
+
+static inline uint64_t cpu_rdtsc(void)
+{
+	uint32_t lo, hi;
+
+	__asm__ volatile("rdtsc" : "=a"(lo), "=d"(hi) : : "memory");
+	return lo | (uint64_t)hi << 32;
+}
+
+static inline uint8_t cpu_in8(uint16_t port)
+{
+	uint8_t value;
+
+	__asm__ volatile("inb %1, %0" : "=a"(value) : "Nd"(port) : "memory");
+	return value;
+}
+
+static inline uint16_t cpu_in16(uint16_t port)
+{
+	uint16_t value;
+
+	__asm__ volatile("inw %1, %0" : "=a"(value) : "Nd"(port) : "memory");
+	return value;
+}
+
+static inline uint32_t cpu_in32(uint16_t port)
+{
+	uint32_t value;
+
+	__asm__ volatile("inl %1, %0" : "=a"(value) : "Nd"(port) : "memory");
+	return value;
+}
+
+static inline void cpu_out8(uint16_t port, uint8_t value)
+{
+	__asm__ volatile("outb %0, %1" : : "a"(value), "Nd"(port) : "memory");
+}
+
+static inline void cpu_out16(uint16_t port, uint16_t value)
+{
+	__asm__ volatile("outw %0, %1" : : "a"(value), "Nd"(port) : "memory");
+}
+
+static inline void cpu_out32(uint16_t port, uint32_t value)
+{
+	__asm__ volatile("outl %0, %1" : : "a"(value), "Nd"(port) : "memory");
+}
+
+static inline uint64_t cpu_read_cr0(void)
+{
+	uint64_t value;
+
+	__asm__ volatile("movq %%cr0, %0" : "=r"(value) : : "memory");
+	return value;
+}
+
+static inline uint64_t cpu_read_cr2(void)
+{
+	uint64_t value;
+
+	__asm__ volatile("movq %%cr2, %0" : "=r"(value) : : "memory");
+	return value;
+}
+
+static inline uint64_t cpu_read_cr3(void)
+{
+	uint64_t value;
+
+	__asm__ volatile("movq %%cr3, %0" : "=r"(value) : : "memory");
+	return value;
+}
+
+static inline uint64_t cpu_read_cr4(void)
+{
+	uint64_t value;
+
+	__asm__ volatile("movq %%cr4, %0" : "=r"(value) : : "memory");
+	return value;
+}
+
+static inline void cpu_write_cr0(uint64_t value)
+{
+	__asm__ volatile("movq %0, %%cr0" : : "r"(value) : "memory");
+}
+
+static inline void cpu_write_cr2(uint64_t value)
+{
+	__asm__ volatile("movq %0, %%cr2" : : "r"(value) : "memory");
+}
+
+static inline void cpu_write_cr3(uint64_t value)
+{
+	__asm__ volatile("movq %0, %%cr3" : : "r"(value) : "memory");
+}
+
+static inline void cpu_write_cr4(uint64_t value)
+{
+	__asm__ volatile("movq %0, %%cr4" : : "r"(value) : "memory");
+}
+
+/* Both need CR4.OSXSAVE. XSETBV faults with #GP on a value that the CPU does not offer. */
+static inline uint64_t cpu_xgetbv(uint32_t index)
+{
+	uint32_t lo, hi;
+
+	__asm__ volatile("xgetbv" : "=a"(lo), "=d"(hi) : "c"(index));
+	return lo | (uint64_t)hi << 32;
+}
+
+static inline void cpu_xsetbv(uint32_t index, uint64_t value)
+{
+	__asm__ volatile("xsetbv"
+			 :
+			 : "c"(index), "a"((uint32_t)value), "d"((uint32_t)(value >> 32))
+			 : "memory");
+}
+
+static inline void cpu_invlpg(const void *address)
+{
+	__asm__ volatile("invlpg (%0)" : : "r"(address) : "memory");
+}
+
+static inline void cpu_wbinvd(void)
+{
+	__asm__ volatile("wbinvd" : : : "memory");
+}
+
+static inline void cpu_hlt(void)
+{
+	__asm__ volatile("hlt" : : : "memory");
+}
+
+static inline void cpu_cli(void)
+{
+	__asm__ volatile("cli" : : : "memory");
+}
+
+static inline void cpu_sti(void)
+{
+	__asm__ volatile("sti" : : : "memory");
+}
+
+/* Lets interrupts in and halts; none can slip in between (SDM vol. 2, "STI"). */
+static inline void cpu_sti_hlt(void)
+{
+	__asm__ volatile("sti\n\thlt" : : : "memory");
+}
+
+/* Both return false when the generator had nothing to give. */
+static inline bool cpu_rdrand64(uint64_t *value)
+{
+	bool ok;
+
+	__asm__ volatile("rdrandq %0" : "=r"(*value), "=@ccc"(ok));
+	return ok;
+}
+
+static inline bool cpu_rdseed64(uint64_t *value)
+{
+	bool ok;
+
+	__asm__ volatile("rdseedq %0" : "=r"(*value), "=@ccc"(ok));
+	return ok;
+}
+
+static inline void cpu_lgdt(const struct cpu_table_register *table)
+{
+	__asm__ volatile("lgdt %0" : : "m"(*table) : "memory");
+}
+
+static inline void cpu_lidt(const struct cpu_table_register *table)
+{
+	__asm__ volatile("lidt %0" : : "m"(*table) : "memory");
+}
+
+static inline struct cpu_table_register cpu_sgdt(void)
+{
+	struct cpu_table_register table;
+
+	__asm__ volatile("sgdt %0" : "=m"(table));
+	return table;
+}
+
+static inline struct cpu_table_register cpu_sidt(void)
+{
+	struct cpu_table_register table;
+
+	__asm__ volatile("sidt %0" : "=m"(table));
+	return table;
+}
+
+static inline void cpu_lldt(uint16_t selector)
+{
+	__asm__ volatile("lldt %0" : : "r"(selector) : "memory");
+}
+
+static inline void cpu_ltr(uint16_t selector)
+{
+	__asm__ volatile("ltr %0" : : "r"(selector) : "memory");
+}
+
+#endif /* UMBRA_HOST_TEST */
+
+/* Halts for ever. An NMI still gets through; nothing else does. */
+static inline _Noreturn void cpu_stop(void)
+{
+	for (;;) {
+		cpu_cli();
+		cpu_hlt();
+	}
+}
+
+#endif

@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The last words of the machine. Order: wipe keys, stop the other CPUs, take the consoles without
+ * locks, speak, stay. A second panic on the way (from a fault inside, or from another CPU that was
+ * on its own way here) says one short line, or nothing, and stops its CPU.
+ */
+#include "vmm/base/console.h"
+#include "vmm/base/cpu.h"
+#include "vmm/base/log.h"
+#include "vmm/base/panic.h"
+#include "vmm/base/smp.h"
+#include "vmm/base/str.h"
+
+static void (*wipe_keys)(void);
+static uint32_t panic_depth;
+static uint32_t panic_apic_id;
+
+/* Works in any state of the machine, unlike percpu_self. */
+static uint32_t own_apic_id(void)
+{
+	return cpu_cpuid(1, 0).ebx >> 24;
+}
+
+void panic_set_wipe(void (*wipe)(void))
+{
+	__atomic_store_n(&wipe_keys, wipe, __ATOMIC_RELEASE);
+}
+
+void panic_wipe(void)
+{
+	void (*wipe)(void) = __atomic_exchange_n(&wipe_keys, NULL, __ATOMIC_ACQ_REL);
+
+	if (wipe != NULL) {
+		wipe();
+	}
+}
+
+void panic_begin(void)
+{
+	static const char again[] = "\n*** trouble inside the panic itself; stopping here ***\n";
+	uint32_t depth;
+
+	cpu_cli();
+	depth = __atomic_fetch_add(&panic_depth, 1, __ATOMIC_ACQ_REL);
+	if (depth == 0) {
+		panic_apic_id = own_apic_id();
+	} else if (depth == 1 && panic_apic_id == own_apic_id()) {
+		console_break_lock();
+		console_write(again, sizeof(again) - 1);
+		console_flush();
+	}
+	if (depth != 0) {
+		cpu_stop();
+	}
+	panic_wipe();
+	smp_stop_others();
+	console_break_lock();
+}
+
+_Noreturn void panic_end(void)
+{
+	static const char last[] = "\n*** Umbra stopped. Note the lines above, then switch the machine"
+				   " off or reset it. ***\n";
+
+	console_write(last, sizeof(last) - 1);
+	console_flush();
+	cpu_stop();
+}
+
+_Noreturn void panic(const char *fmt, ...)
+{
+	static char text[256];
+	__builtin_va_list args;
+
+	panic_begin();
+	__builtin_va_start(args, fmt);
+	(void)str_vprintf(text, sizeof(text), fmt, args); /* a cut message is still one */
+	__builtin_va_end(args);
+	log_error("PANIC: %s", text);
+	panic_end();
+}
