@@ -12,8 +12,9 @@ struct console_sink {
 	const char *name;
 	/* Writes bytes as they are; called under the console lock with any CPU state. */
 	void (*write)(const char *text, size_t bytes);
-	/* May be NULL. Shows what was written and not yet drawn; cheap when there is nothing. */
-	void (*flush)(void);
+	/* May be NULL. Shows what was written and not yet shown; cheap when there is nothing. Never
+	 * waits. Returns true when something is left to be passed on soon. */
+	bool (*flush)(void);
 };
 
 /* At most CONSOLE_SINK_MAX sinks; ERR_NOMEM beyond. Text of before is replayed from the log ring. */
@@ -24,11 +25,24 @@ void console_remove_sink(const struct console_sink *sink);
 /* Writes bytes to every sink: the log's lines and the guests' consoles. Takes the console lock. */
 void console_write(const char *text, size_t bytes);
 
+/*
+ * One line of the log: starts at the left margin, is kept for sinks that come later, ends with a
+ * line break of its own. For log.c.
+ */
+void console_write_line(const char *text, size_t bytes);
+
 /* The next byte a person typed on the serial line, or -1. Never waits. */
 int console_getc(void);
 
-/* Draws what the screen still owes. Called when a CPU is idle and at the end of a time slice. */
-void console_flush(void);
+/*
+ * Passes on what sinks still owe (the screen is drawn, the serial port's queue moves on), without
+ * waiting. Called when a CPU is idle and at the end of a time slice. Returns true when there is more
+ * that should go out within about a millisecond.
+ */
+bool console_flush(void);
+
+/* Waits until all text has left, at most about two seconds. For panic, reset and power-off. */
+void console_drain(void);
 
 /* For panic alone: from now on no lock is taken, so that a CPU that died inside cannot block. */
 void console_break_lock(void);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The C library functions that freestanding code and the compiler itself may call, plus the two
- * that secrets need. On the host (unit tests) the C library supplies the standard ones.
+ * that secrets need. On the host (unit tests) the C library supplies the standard ones: these are
+ * in str_std.c, the others in str.c.
  */
 #ifndef UMBRA_BASE_STR_H
 #define UMBRA_BASE_STR_H
@@ -20,6 +21,9 @@ char *strstr(const char *s, const char *what);
 
 /* Copies at most cap - 1 bytes and always terminates. Returns true when nothing was cut. */
 bool str_copy(char *dst, size_t cap, const char *src);
+
+/* ASCII white space. An int for the sake of inih, which calls it isspace. */
+int str_is_space(int c);
 
 /* ASCII only, no locale: equal without regard to case. */
 bool str_equal_nocase(const char *a, const char *b);

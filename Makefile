@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: Apache-2.0
+# Umbra: everything from a clean Debian 12 machine to the shell of a guest. `make help` lists targets.
+
+BUILD ?= build
+O ?= $(BUILD)/out
+VERSION := 0.1
+
+.DEFAULT_GOAL := all
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-builtin-rules
+# V=1 shows whole commands.
+Q := $(if $(V),,@)
+say = $(if $(V),,@echo '  $1')
+
+# Machine: packages, downloads, emulator, images. Tests: all kinds of them. Crypto: mbedTLS' files.
+-include tests/machine/machine.mk
+-include tests/tests.mk
+-include crypto/mbedtls.mk
+
+THIRD ?= $(BUILD)/third
+
+# --- What is compiled -----------------------------------------------------------------------------
+
+LAYERS := vmm/base crypto ept vmm guest guest/dev boot
+LAYER_C := $(filter-out %/asm_offsets.c,$(foreach l,$(LAYERS),$(sort $(wildcard $l/*.c))))
+LAYER_ASM := $(foreach l,$(LAYERS),$(sort $(wildcard $l/*.asm)))
+LAYER_OFFSETS := $(wildcard $(addsuffix /asm_offsets.c,$(LAYERS)))
+LAYER_ASL := $(foreach l,$(LAYERS),$(wildcard $l/*.asl))
+
+ZYDIS_SRC := Decoder DecoderData SharedData Register Utils Zydis
+THIRD_C := $(THIRD)/inih/ini.c $(ZYDIS_SRC:%=$(THIRD)/zydis/src/%.c) \
+	$(MBEDTLS_SRC:%=$(THIRD)/mbedtls/library/%)
+
+GEN := $(O)/gen
+GENERATED := $(LAYER_OFFSETS:%.c=$(GEN)/%.inc) $(LAYER_ASL:%.asl=$(GEN)/%.aml)
+
+OBJ := $(O)/obj
+LAYER_OBJ := $(LAYER_C:%.c=$(OBJ)/%.o) $(LAYER_ASM:%.asm=$(OBJ)/%.asm.o)
+THIRD_OBJ := $(THIRD_C:$(THIRD)/%.c=$(OBJ)/third/%.o)
+
+# --- How ------------------------------------------------------------------------------------------
+
+CC ?= gcc
+ifeq ($(origin CC),default)
+CC := gcc
+endif
+NASM := nasm
+IASL := iasl
+EFI_LIB := /usr/lib
+EFI_INC := /usr/include/efi
+
+# The CPU may hold a guest's vector registers at any time: C uses none but the general ones.
+TARGET := -m64 -std=c11 -ffreestanding -fPIC -fvisibility=hidden -fno-stack-protector \
+	-fno-strict-aliasing -fno-asynchronous-unwind-tables -fcf-protection=none -mno-red-zone \
+	-mgeneral-regs-only -ffunction-sections -fdata-sections -O2 -g
+WARN := -Wall -Wextra -Wconversion -Wshadow -Wmissing-prototypes -Wstrict-prototypes -Wvla -Werror
+INCLUDE := -I. -I$(GEN) -isystem $(THIRD)/inih -isystem $(THIRD)/zydis/include \
+	-isystem $(THIRD)/zycore/include -isystem $(THIRD)/mbedtls/include
+ZYDIS_DEF := -DZYDIS_STATIC_BUILD -DZYCORE_STATIC_BUILD -DZYAN_NO_LIBC -DZYDIS_MINIMAL_MODE \
+	-DZYDIS_DISABLE_FORMATTER -DZYDIS_DISABLE_ENCODER -DZYDIS_DISABLE_SEGMENT
+# A line of umbra.conf holds a whole kernel command line. No stdio, no ctype tables.
+INIH_DEF := -DINI_API= -DINI_MAX_LINE=4096 -DINI_USE_STACK=1 -DINI_HANDLER_LINENO=1 -DINI_ALLOW_MULTILINE=0 \
+	-DINI_CALL_HANDLER_ON_NEW_SECTION=1
+MBEDTLS_DEF := -DMBEDTLS_CONFIG_FILE='"crypto/mbedtls_config.h"'
+
+CFLAGS_layer := $(TARGET) $(WARN) $(INCLUDE) $(ZYDIS_DEF) $(INIH_DEF) $(MBEDTLS_DEF) \
+	-DUMBRA_VERSION='"$(VERSION)"'
+CFLAGS_third := $(TARGET) -w -I. $(INCLUDE) -I$(THIRD)/zydis/src $(ZYDIS_DEF) $(INIH_DEF) \
+	$(MBEDTLS_DEF) -D__NO_CTYPE -Disspace=str_is_space
+
+# Flags of single folders or files, appended last.
+FLAGS_crypto := -fbuiltin
+FLAGS_vmm/base/str := -fno-tree-loop-distribute-patterns
+FLAGS_third/mbedtls := -fbuiltin
+# UEFI: the Microsoft calling convention and 16-bit characters.
+FLAGS_boot/efi := -isystem $(EFI_INC) -isystem $(EFI_INC)/x86_64 -DGNU_EFI_USE_MS_ABI -fshort-wchar
+
+# --- Targets --------------------------------------------------------------------------------------
+
+.PHONY: all run esp help clean distclean
+all: $(O)/BOOTX64.EFI
+
+help:
+	@echo 'make run              install, fetch and build what is needed, end in the shell of a guest'
+	@echo 'make run MACHINE=kvm  the same in QEMU on a host whose KVM offers nested VMX'
+	@echo 'make all              build $(O)/BOOTX64.EFI'
+	@echo 'make image ESP=DIR IMG=FILE         a bootable disk or USB stick image'
+	@echo 'make boot ESP=DIR [CPUS=n] [MEM=MiB] [CPU=model] [TIMEOUT=s] [OUT=DIR]'
+	@echo 'make check            quick tests; make test: all of them; make soak: longer ones'
+	@echo 'make bench, make fuzz figures; fuzzers'
+	@echo 'make clean            remove what was built; make distclean: downloads as well'
+
+$(O)/BOOTX64.EFI: $(O)/umbra.so
+	$(call say,PE   $@)
+	$(Q)objcopy -j .text -j .rodata -j .dynamic -j .rela -j .reloc -j .data \
+		--target efi-app-x86_64 --subsystem=10 $< $@
+
+LDFLAGS := -nostdlib -shared -Bsymbolic -z text -z defs -z noexecstack -z nocombreloc \
+	-z noseparate-code --no-warn-rwx-segments --gc-sections --build-id=none -T boot/umbra.lds
+
+$(O)/umbra.so: $(LAYER_OBJ) $(THIRD_OBJ) boot/umbra.lds
+	$(call say,LD   $@)
+	$(Q)ld $(LDFLAGS) -Map=$(O)/umbra.map -o $@ $(EFI_LIB)/crt0-efi-x86_64.o $(LAYER_OBJ) \
+		$(THIRD_OBJ) -L$(EFI_LIB) -lgnuefi
+
+# $(call flags,NAME): what belongs to the file's folder, prefix or whole name.
+flags = $(FLAGS_$(firstword $(subst /, ,$1))) $(FLAGS_$1) $(if $(filter boot/efi_%,$1),$(FLAGS_boot/efi))
+
+$(OBJ)/third/%.o: $(THIRD)/%.c Makefile | $(THIRD_PARTY)
+	@mkdir -p $(@D)
+	$(call say,CC   $@)
+	$(Q)$(CC) $(CFLAGS_third) $(if $(filter mbedtls/%,$*),$(FLAGS_third/mbedtls)) -MMD -MP -c -o $@ $<
+
+$(OBJ)/%.o: %.c Makefile | $(THIRD_PARTY) $(GENERATED)
+	@mkdir -p $(@D)
+	$(call say,CC   $@)
+	$(Q)$(CC) $(CFLAGS_layer) $(call flags,$*) -MMD -MP -c -o $@ $<
+
+$(OBJ)/%.asm.o: %.asm Makefile | $(THIRD_PARTY) $(GENERATED)
+	@mkdir -p $(@D)
+	$(call say,NASM $@)
+	$(Q)$(NASM) -f elf64 -Werror -g -F dwarf -I. -I$(GEN)/ -I$(THIRD)/font/ -MD $(@:.o=.d) -MP -o $@ $<
+
+# Structure offsets for NASM: lines "->NAME value" in the compiler's output become %define.
+$(GEN)/%.inc: %.c Makefile | $(THIRD_PARTY)
+	@mkdir -p $(@D)
+	$(call say,GEN  $@)
+	$(Q)$(CC) $(CFLAGS_layer) -MMD -MP -MT $@ -MF $(@:.inc=.d) -S -o $(@:.inc=.s) $<
+	$(Q)sed -n 's/^->\([A-Za-z0-9_]*\) [$$]*\([-0-9a-fx]*\).*/%define \1 \2/p' $(@:.inc=.s) > $@
+
+$(GEN)/%.aml: %.asl
+	@mkdir -p $(@D)
+	$(call say,IASL $@)
+	$(Q)$(IASL) -vs -vr -p $(basename $@) $< > $(basename $@).log || { cat $(basename $@).log; exit 1; }
+
+-include $(LAYER_OBJ:.o=.d) $(THIRD_OBJ:.o=.d) $(LAYER_OFFSETS:%.c=$(GEN)/%.d)
+
+clean:
+	rm -rf $(O)
+
+distclean:
+	rm -rf $(BUILD)

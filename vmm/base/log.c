@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Formats log lines; console.c keeps and shows them, under its lock. */
+#include "vmm/base/log.h"
+
+#include <stdarg.h>
+
+#include "vmm/base/console.h"
+#include "vmm/base/str.h"
+
+#define LINE_MAX 240
+
+/* Written once, by the boot processor, when the configuration was read. */
+static enum log_level max_level = LOG_INFO;
+
+static const char *const prefixes[] = {
+	[LOG_ERROR] = "umbra: error: ",
+	[LOG_WARN] = "umbra: warning: ",
+	[LOG_INFO] = "umbra: ",
+	[LOG_DEBUG] = "umbra: debug: ",
+};
+
+void log_set_level(enum log_level level)
+{
+	max_level = level;
+}
+
+void log_printf(enum log_level level, const char *fmt, ...)
+{
+	char line[LINE_MAX + 1];
+	size_t bytes;
+	va_list args;
+
+	if (level > max_level) {
+		return;
+	}
+	bytes = str_printf(line, sizeof(line), "%s", prefixes[level]);
+	va_start(args, fmt);
+	bytes += str_vprintf(line + bytes, sizeof(line) - bytes, fmt, args);
+	va_end(args);
+
+	console_write_line(line, bytes);
+	if (level == LOG_ERROR) {
+		/* More will come out with the next flush; the screen shows it at once. */
+		(void)console_flush();
+	}
+}

@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * 16550 UART (National Semiconductor PC16550D data sheet: "Registers", "FIFO Polled Mode"). All
+ * functions but serial_init run under the console lock.
+ */
+#include "vmm/base/serial.h"
+
+#include "vmm/base/console.h"
+#include "vmm/base/cpu.h"
+#include "vmm/base/err.h"
+
+#define COM1 0x3f8
+
+enum {
+	REG_DATA = 0,	     /* RBR, THR; DLL with DLAB */
+	REG_INT_ENABLE = 1,  /* DLM with DLAB */
+	REG_FIFO_CONTROL = 2,
+	REG_LINE_CONTROL = 3,
+	REG_MODEM_CONTROL = 4,
+	REG_LINE_STATUS = 5,
+	REG_MODEM_STATUS = 6,
+};
+
+#define LCR_8N1	 0x03
+#define LCR_DLAB 0x80
+#define FCR_ON	 0x07 /* enable both FIFOs and empty them */
+#define MCR_ON	 0x0b /* DTR, RTS, OUT2 */
+#define MCR_LOOP 0x10 /* loop-back, all outputs off */
+#define MCR_OUTS 0x0e /* RTS, OUT1, OUT2 */
+#define LSR_DATA BIT(0)
+#define LSR_THRE BIT(5)
+
+#define FIFO_BYTES  16
+#define QUEUE_BYTES (32u * 1024)
+/* A full queue waits for the line this many status reads (each about a microsecond on metal). */
+#define WAIT_TURNS 2000000u
+
+static bool present;
+static uint8_t queue[QUEUE_BYTES];
+static size_t queue_in, queue_out; /* bytes ever put and taken */
+
+static uint8_t reg_read(uint16_t reg)
+{
+	return cpu_in8((uint16_t)(COM1 + reg));
+}
+
+static void reg_write(uint16_t reg, uint8_t value)
+{
+	cpu_out8((uint16_t)(COM1 + reg), value);
+}
+
+/* Fills the transmit FIFO when it is empty. */
+static void pump(void)
+{
+	if (queue_in == queue_out || (reg_read(REG_LINE_STATUS) & LSR_THRE) == 0) {
+		return;
+	}
+	for (int i = 0; i < FIFO_BYTES && queue_out != queue_in; i++) {
+		reg_write(REG_DATA, queue[queue_out++ % QUEUE_BYTES]);
+	}
+}
+
+/* Makes room for one byte; gives the port up when it stopped sending. */
+static bool wait_for_room(void)
+{
+	for (uint32_t turn = 0; turn < WAIT_TURNS; turn++) {
+		if (queue_in - queue_out < QUEUE_BYTES) {
+			return true;
+		}
+		pump();
+	}
+	present = false;
+	return false;
+}
+
+static void serial_write(const char *text, size_t bytes)
+{
+	for (size_t i = 0; i < bytes && present; i++) {
+		if (wait_for_room()) {
+			queue[queue_in++ % QUEUE_BYTES] = (uint8_t)text[i];
+		}
+	}
+	if (present) {
+		pump();
+	}
+}
+
+static bool serial_flush(void)
+{
+	if (!present) {
+		return false;
+	}
+	pump();
+	return queue_in != queue_out;
+}
+
+int serial_getc(void)
+{
+	if (!present || (reg_read(REG_LINE_STATUS) & LSR_DATA) == 0) {
+		return -1;
+	}
+	return reg_read(REG_DATA);
+}
+
+/*
+ * In loop-back mode the modem outputs come back as the modem status: RTS, DTR, OUT1, OUT2 as CTS,
+ * DSR, RI, DCD. Nothing leaves the chip, and a port that does not exist reads all ones.
+ */
+static bool loopback_answers(void)
+{
+	uint8_t saved = reg_read(REG_MODEM_CONTROL);
+	uint8_t with, without;
+
+	reg_write(REG_MODEM_CONTROL, MCR_LOOP | MCR_OUTS);
+	with = reg_read(REG_MODEM_STATUS) & 0xf0;
+	reg_write(REG_MODEM_CONTROL, MCR_LOOP);
+	without = reg_read(REG_MODEM_STATUS) & 0xf0;
+	reg_write(REG_MODEM_CONTROL, saved);
+	return with == 0xd0 && without == 0;
+}
+
+static const struct console_sink serial_sink = {
+	.name = "serial",
+	.write = serial_write,
+	.flush = serial_flush,
+};
+
+int serial_init(void)
+{
+	if (!loopback_answers()) {
+		return ERR_NOTFOUND;
+	}
+	reg_write(REG_INT_ENABLE, 0);
+	reg_write(REG_LINE_CONTROL, LCR_DLAB | LCR_8N1);
+	reg_write(REG_DATA, 1); /* divisor 1: 115200 */
+	reg_write(REG_INT_ENABLE, 0);
+	reg_write(REG_LINE_CONTROL, LCR_8N1);
+	reg_write(REG_FIFO_CONTROL, FCR_ON);
+	reg_write(REG_MODEM_CONTROL, MCR_ON);
+	present = true;
+	return console_add_sink(&serial_sink);
+}
