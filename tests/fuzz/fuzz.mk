@@ -1,0 +1,3 @@
+# SPDX-License-Identifier: Apache-2.0
+# One line for each fuzzer: FUZZ_X lists what tests/fuzz/fuzz_X.c is linked with, beside the fakes of
+# tests/unit. Seeds are the files of tests/fuzz/corpus/X.

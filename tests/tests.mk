@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: Apache-2.0
+# All kinds of tests; described in tests/README.md. Included by the top Makefile before it sets its
+# own variables, so what comes from there is used in recipes and in second expansion only.
+
+BUILD ?= build
+O ?= $(BUILD)/out
+THIRD ?= $(BUILD)/third
+PYTHON := python3
+
+.SECONDEXPANSION:
+
+# --- Unit tests: host programs under ASan and UBSan, with cmocka ----------------------------------
+
+include tests/unit/unit.mk
+
+UNITS := $(sort $(patsubst UNIT_%,%,$(filter UNIT_%,$(.VARIABLES))))
+
+# HOST_CC=clang works as well (with an O of its own).
+HOST_CC ?= gcc
+HOST_SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+HOST_DEF = -std=gnu11 -g -O1 $(HOST_SANITIZE) -DUMBRA_HOST_TEST $(INCLUDE) -I$(THIRD)/zydis/src \
+	$(ZYDIS_DEF) $(INIH_DEF) $(MBEDTLS_DEF) -DUMBRA_VERSION='"test"'
+HOST_WARN := -Wall -Wextra -Wshadow -Wno-unused-parameter -Werror
+HOST_OBJ := $(O)/unit/obj
+
+# $(call host_objects,DIR,SOURCES): a fake that is listed is dropped, for the archive has it.
+host_objects = $(patsubst %,$1/%.o,$(basename \
+	$(patsubst $(THIRD)/%,third/%,$(filter-out tests/unit/fake_%,$2))))
+
+FAKE_LIB := $(O)/unit/libfake.a
+FAKE_OBJ := $(patsubst %.c,$(HOST_OBJ)/%.o,$(sort $(wildcard tests/unit/fake_*.c)))
+
+.PHONY: unit $(UNITS:%=unit-%)
+unit: $(UNITS:%=$(O)/unit/%.passed)
+# One test, always run: make unit-NAME
+$(UNITS:%=unit-%): unit-%: $(O)/unit/%
+	$<
+
+$(O)/unit/%.passed: $(O)/unit/%
+	@timeout 300 $< > $@.log 2>&1 || { cat $@.log; echo 'unit test $*: FAILED'; exit 1; }
+	@sed -n 's/^\[  PASSED  \] \([0-9]*\) test.*/unit $*: \1 passed/p' $@.log
+	@touch $@
+
+define unit_rule
+$(O)/unit/$1: $(call host_objects,$(HOST_OBJ),tests/unit/test_$1.c $(UNIT_$1)) $(FAKE_LIB)
+	@$$(HOST_CC) $$(HOST_SANITIZE) -o $$@ $$^ -lcmocka
+endef
+$(foreach u,$(UNITS),$(eval $(call unit_rule,$u)))
+
+$(FAKE_LIB): $(FAKE_OBJ)
+	@rm -f $@
+	@ar rcs $@ $^
+
+$(HOST_OBJ)/third/%.o: $(THIRD)/%.c | $$(THIRD_PARTY)
+	@mkdir -p $(@D)
+	@echo "host cc $<"
+	@$(HOST_CC) $(HOST_DEF) -w -MMD -MP -c -o $@ $<
+
+$(HOST_OBJ)/%.o: %.c | $$(THIRD_PARTY) $$(GENERATED)
+	@mkdir -p $(@D)
+	@echo "host cc $<"
+	@$(HOST_CC) $(HOST_DEF) $(HOST_WARN) -MMD -MP -c -o $@ $<
+
+$(HOST_OBJ)/%.o: %.asm | $$(THIRD_PARTY) $$(GENERATED)
+	@mkdir -p $(@D)
+	$(NASM) -f elf64 -I. -I$(GEN)/ -I$(THIRD)/font/ -DUMBRA_HOST_TEST -MD $(@:.o=.d) -MP -o $@ $<
+
+-include $(patsubst %.o,%.d,$(FAKE_OBJ) $(foreach u,$(UNITS),\
+	$(call host_objects,$(HOST_OBJ),tests/unit/test_$u.c $(UNIT_$u))))
+
+# --- Fuzzers: libFuzzer, with the same fakes --------------------------------------------------------
+
+include tests/fuzz/fuzz.mk
+
+FUZZERS := $(sort $(patsubst FUZZ_%,%,$(filter FUZZ_%,$(.VARIABLES))))
+
+FUZZING_OBJ := $(O)/fuzz/obj
+FUZZING_FLAGS := -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all
+FUZZING_LIB := $(O)/fuzz/libfake.a
+FUZZING_SMOKE_RUNS := 10000
+FUZZING_SECONDS := 600
+
+.PHONY: fuzz-smoke fuzz $(FUZZERS:%=fuzz-%)
+fuzz-smoke: $(FUZZERS:%=$(O)/fuzz/%.passed)
+# Each for FUZZING_SECONDS. New inputs stay in $(O)/fuzz/corpus-NAME; a crash leaves its input there too.
+fuzz: $(FUZZERS:%=fuzz-%)
+$(FUZZERS:%=fuzz-%): fuzz-%: $(O)/fuzz/%
+	@mkdir -p $(O)/fuzz/corpus-$*
+	$< -max_total_time=$(FUZZING_SECONDS) -timeout=10 -rss_limit_mb=4096 -print_final_stats=1 \
+		-artifact_prefix=$(O)/fuzz/corpus-$*/ $(O)/fuzz/corpus-$* tests/fuzz/corpus/$*
+
+# The corpus itself and 10,000 changed inputs; the same ones each time.
+$(O)/fuzz/%.passed: $(O)/fuzz/% $$(wildcard tests/fuzz/corpus/$$*/*)
+	@timeout 300 $< -runs=0 tests/fuzz/corpus/$* > $@.log 2>&1 && \
+		timeout 300 $< -runs=$(FUZZING_SMOKE_RUNS) -seed=1 -timeout=10 -artifact_prefix=$(O)/fuzz/$*- \
+		$$(mktemp -d -p $(O)/fuzz) tests/fuzz/corpus/$* >> $@.log 2>&1 || \
+		{ tail -n 60 $@.log; echo 'fuzzer $*: FAILED'; exit 1; }
+	@echo 'fuzzer $*: $(FUZZING_SMOKE_RUNS) runs passed'
+	@touch $@
+
+define fuzz_rule
+$(O)/fuzz/$1: $(call host_objects,$(FUZZING_OBJ),tests/fuzz/fuzz_$1.c $(FUZZ_$1)) $(FUZZING_LIB)
+	@clang $$(FUZZING_FLAGS) -fsanitize=fuzzer -o $$@ $$^
+endef
+$(foreach f,$(FUZZERS),$(eval $(call fuzz_rule,$f)))
+
+$(FUZZING_LIB): $(FAKE_OBJ:$(HOST_OBJ)/%=$(FUZZING_OBJ)/%)
+	@rm -f $@
+	@ar rcs $@ $^
+
+FUZZING_DEF = $(filter-out $(HOST_SANITIZE),$(HOST_DEF)) $(FUZZING_FLAGS)
+
+$(FUZZING_OBJ)/third/%.o: $(THIRD)/%.c | $$(THIRD_PARTY)
+	@echo "fuzz cc $<"
+	@mkdir -p $(@D)
+	@clang $(FUZZING_DEF) -w -MMD -MP -c -o $@ $<
+
+$(FUZZING_OBJ)/%.o: %.c | $$(THIRD_PARTY) $$(GENERATED)
+	@echo "fuzz cc $<"
+	@mkdir -p $(@D)
+	@clang $(FUZZING_DEF) $(HOST_WARN) -MMD -MP -c -o $@ $<
+
+$(FUZZING_OBJ)/%.o: %.asm | $$(THIRD_PARTY) $$(GENERATED)
+	@mkdir -p $(@D)
+	$(NASM) -f elf64 -I. -I$(GEN)/ -I$(THIRD)/font/ -DUMBRA_HOST_TEST -MD $(@:.o=.d) -MP -o $@ $<
+
+-include $(patsubst %.o,%.d,$(FAKE_OBJ:$(HOST_OBJ)/%=$(FUZZING_OBJ)/%) $(foreach f,$(FUZZERS),\
+	$(call host_objects,$(FUZZING_OBJ),tests/fuzz/fuzz_$f.c $(FUZZ_$f))))

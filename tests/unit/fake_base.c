@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Puts all fakes back to the start, and looks for leaks. Weak references: a test that links the
+ * real module in place of a fake has nothing of that fake to reset.
+ */
+#include "tests/unit/fake_base.h"
+
+#pragma weak fake_log_reset
+#pragma weak fake_pages_reset
+#pragma weak fake_pages_live
+#pragma weak fake_frames_live
+#pragma weak fake_host_paging_reset
+#pragma weak fake_temp_mapped
+#pragma weak fake_cpus_reset
+#pragma weak fake_x86_reset
+
+void fake_reset(void)
+{
+	void (*const resets[])(void) = { fake_log_reset, fake_host_paging_reset, fake_pages_reset,
+					 fake_cpus_reset, fake_x86_reset };
+
+	for (size_t i = 0; i < ARRAY_COUNT(resets); i++) {
+		if (resets[i] != NULL) {
+			resets[i]();
+		}
+	}
+}
+
+int fake_setup(void **state)
+{
+	(void)state;
+	fake_reset();
+	return 0;
+}
+
+int fake_teardown(void **state)
+{
+	(void)state;
+	if (fake_temp_mapped != NULL && fake_temp_mapped() != 0) {
+		fake_fail("%u slots are still mapped", fake_temp_mapped());
+	}
+	if (fake_pages_live != NULL && fake_pages_live() != 0) {
+		fake_fail("%lu host pages leaked", (unsigned long)fake_pages_live());
+	}
+	if (fake_frames_live != NULL && fake_frames_live() != 0) {
+		fake_fail("%lu guest frames leaked", (unsigned long)fake_frames_live());
+	}
+	return 0;
+}

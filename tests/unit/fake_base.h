@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A machine made of ordinary memory, in place of vmm/base, for unit tests and fuzzers.
+ *
+ * All fakes sit in one archive that every test links last: a test that lists the real source of a
+ * module gets that, any other gets the fake. What the fakes watch for the test:
+ *  - host pages (page_alloc): address == physical address, below 2 GiB, an inaccessible page after
+ *    each allocation, freed pages stay inaccessible for long;
+ *  - guest frames (frames_alloc): physical addresses from FAKE_FRAME_BASE on that are no pointers;
+ *    only host_temp_map gives one, which dies with host_temp_unmap; fresh frames hold junk;
+ *  - log lines are kept; a panic that nobody expects fails the test.
+ */
+#ifndef UMBRA_FAKE_BASE_H
+#define UMBRA_FAKE_BASE_H
+
+#include <setjmp.h>
+
+#include "vmm/base/types.h"
+
+/* For cmocka: forget everything; and check that nothing leaked (pages, frames, mapped slots). */
+int fake_setup(void **state);
+int fake_teardown(void **state);
+/* The same as fake_setup for those without cmocka. Gives back all pages and frames. */
+void fake_reset(void);
+
+/* fake_log.c: everything logged since the last reset, lines as "error: text\n". Never NULL. */
+const char *fake_log_text(void);
+void fake_log_reset(void);
+/* What console_write was given, and what console_getc will return. */
+const char *fake_console_text(void);
+void fake_console_type(const char *text);
+
+/* fake_panic.c: runs statement and fails the test unless it panics with text in its message. */
+#define FAKE_EXPECT_PANIC(statement, text)            \
+	do {                                          \
+		fake_panic_expected = true;           \
+		if (setjmp(fake_panic_jump) == 0) {   \
+			statement;                    \
+			fake_fail("no panic: " text); \
+		}                                     \
+		fake_panic_check(text);               \
+	} while (0)
+extern jmp_buf fake_panic_jump;
+extern bool fake_panic_expected;
+void fake_panic_check(const char *text);
+/* Fails the test (with cmocka) or the process (without). */
+_Noreturn void fake_fail(const char *fmt, ...) PRINTF_LIKE(1, 2);
+
+/* fake_pages.c: what is out now; -1 as `after` never fails, 0 fails from the next call on. */
+uint64_t fake_pages_live(void);
+uint64_t fake_frames_live(void);
+void fake_pages_fail_after(int after);
+void fake_frames_fail_after(int after);
+void fake_pages_reset(void);
+
+/* The frames' physical addresses: FAKE_FRAME_COUNT of them; fewer can be "installed". */
+#define FAKE_FRAME_BASE	 0x100000000ull
+#define FAKE_FRAME_COUNT (4ull << 18) /* 4 GiB */
+void fake_frames_set_count(uint64_t count);
+/* The test's own look at a frame, whoever has it mapped. Fails on an address that is no frame. */
+void *fake_frame(hpa_t frame);
+/* Is the frame handed out at present? */
+bool fake_frame_is_live(hpa_t frame);
+
+/* fake_host_paging.c: slots mapped now, and host_temp_map calls since the reset. */
+unsigned fake_temp_mapped(void);
+uint64_t fake_temp_maps(void);
+void fake_host_paging_reset(void);
+
+/* fake_cpus.c: CPUs; the one that percpu_self() names. */
+void fake_set_cpu_count(uint32_t count);
+void fake_set_cpu(uint32_t index);
+/* Called by smp_kick with the target, after it was counted; NULL: nothing. */
+extern void (*fake_kick_hook)(uint32_t cpu_index);
+uint64_t fake_kicks(uint32_t cpu_index);
+/* Time stands still until moved. tsc_hz is 1,000,000,000 unless set. */
+extern uint64_t fake_tsc;
+extern uint64_t fake_tsc_hz;
+/* The deadline given to lapic_timer_arm last (0: disarmed). */
+extern uint64_t fake_timer_deadline;
+/* Interrupts sent by lapic_send_*, oldest first. */
+struct fake_ipi {
+	enum { FAKE_IPI_FIXED, FAKE_IPI_NMI, FAKE_IPI_INIT, FAKE_IPI_SIPI } kind;
+	uint32_t apic_id;
+	uint8_t vector;
+};
+extern struct fake_ipi fake_ipis[64];
+extern uint32_t fake_ipi_count;
+void fake_cpus_reset(void);
+
+/*
+ * fake_x86.c: what cpu.h's instructions find. Each fake_* of cpu.h is weak: a test may define its
+ * own. An MSR that was not set faults (msr_*_safe) or fails the test; a CPUID leaf reads zeros.
+ */
+struct cpuid_regs;
+void fake_cpuid_set(uint32_t leaf, uint32_t subleaf, uint32_t eax, uint32_t ebx, uint32_t ecx,
+		    uint32_t edx);
+void fake_msr_set(uint32_t msr, uint64_t value);
+uint64_t fake_msr_get(uint32_t msr);
+/* size is 1, 2 or 4; NULL: reads all ones, writes are dropped. */
+extern uint32_t (*fake_in_hook)(uint16_t port, unsigned size);
+extern void (*fake_out_hook)(uint16_t port, unsigned size, uint32_t value);
+extern uint64_t fake_cr0, fake_cr2, fake_cr3, fake_cr4, fake_xcr0;
+/* How many of the next RDRAND and RDSEED fail; otherwise they give a fixed sequence. */
+extern unsigned fake_rdrand_failures, fake_rdseed_failures;
+extern unsigned fake_invlpg_count, fake_wbinvd_count, fake_hlt_count;
+/* RFLAGS.IF as CLI and STI left it. */
+extern bool fake_interrupts_on;
+void fake_x86_reset(void);
+
+#endif

@@ -1,0 +1,210 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* CPUs that run one after the other, a clock that stands still, and interrupts that are noted. */
+#include <string.h>
+
+#include "tests/unit/fake_base.h"
+#include "vmm/base/lapic.h"
+#include "vmm/base/percpu.h"
+#include "vmm/base/power.h"
+#include "vmm/base/smp.h"
+#include "vmm/base/tsc.h"
+
+static struct percpu cpus[CPU_MAX];
+static uint32_t cpu_count;
+static uint32_t current;
+static uint64_t kicks[CPU_MAX];
+
+void (*fake_kick_hook)(uint32_t cpu_index);
+uint64_t fake_tsc;
+uint64_t fake_tsc_hz = 1000000000;
+uint64_t fake_timer_deadline;
+struct fake_ipi fake_ipis[64];
+uint32_t fake_ipi_count;
+
+void fake_set_cpu_count(uint32_t count)
+{
+	cpu_count = count;
+	for (uint32_t i = 0; i < count; i++) {
+		cpus[i].self = &cpus[i];
+		cpus[i].index = i;
+		cpus[i].apic_id = 2 * i; /* as with hyper-threads off: no index by accident */
+		cpus[i].online = true;
+	}
+}
+
+void fake_set_cpu(uint32_t index)
+{
+	if (index >= percpu_count()) {
+		fake_fail("CPU %u does not exist", index);
+	}
+	current = index;
+}
+
+uint32_t percpu_count(void)
+{
+	if (cpu_count == 0) {
+		fake_set_cpu_count(1);
+	}
+	return cpu_count;
+}
+
+struct percpu *percpu_get(uint32_t index)
+{
+	if (index >= percpu_count()) {
+		fake_fail("CPU %u does not exist", index);
+	}
+	return &cpus[index];
+}
+
+struct percpu *percpu_fake_self(void)
+{
+	return percpu_get(current);
+}
+
+void percpu_register(struct percpu *cpu)
+{
+	fake_set_cpu_count(MAX(cpu_count, cpu->index + 1));
+}
+
+void percpu_load(struct percpu *cpu)
+{
+	fake_set_cpu(cpu->index);
+}
+
+uint64_t fake_kicks(uint32_t cpu_index)
+{
+	return kicks[cpu_index];
+}
+
+uint32_t smp_start_all(const uint32_t *apic_ids, size_t count, hpa_t trampoline)
+{
+	(void)apic_ids;
+	(void)trampoline;
+	fake_set_cpu_count((uint32_t)count);
+	return (uint32_t)count;
+}
+
+void smp_call_all(void (*fn)(void *arg), void *arg)
+{
+	uint32_t caller = current;
+
+	for (uint32_t i = 0; i < percpu_count(); i++) {
+		current = i;
+		fn(arg);
+	}
+	current = caller;
+}
+
+void smp_release(void (*fn)(void))
+{
+	(void)fn;
+}
+
+void smp_kick(uint32_t cpu_index)
+{
+	(void)percpu_get(cpu_index);
+	kicks[cpu_index]++;
+	if (fake_kick_hook != NULL) {
+		fake_kick_hook(cpu_index);
+	}
+}
+
+void smp_stop_others(void)
+{
+}
+
+static void note_ipi(struct fake_ipi ipi)
+{
+	if (fake_ipi_count == ARRAY_COUNT(fake_ipis)) {
+		fake_fail("more than %u interrupts sent", fake_ipi_count);
+	}
+	fake_ipis[fake_ipi_count++] = ipi;
+}
+
+void lapic_init_this_cpu(void)
+{
+}
+
+uint32_t lapic_id(void)
+{
+	return percpu_fake_self()->apic_id;
+}
+
+void lapic_eoi(void)
+{
+}
+
+void lapic_send_ipi(uint32_t apic_id, uint8_t vector)
+{
+	note_ipi((struct fake_ipi){ FAKE_IPI_FIXED, apic_id, vector });
+}
+
+void lapic_send_nmi(uint32_t apic_id)
+{
+	note_ipi((struct fake_ipi){ FAKE_IPI_NMI, apic_id, 0 });
+}
+
+void lapic_send_init(uint32_t apic_id)
+{
+	note_ipi((struct fake_ipi){ FAKE_IPI_INIT, apic_id, 0 });
+}
+
+void lapic_send_sipi(uint32_t apic_id, uint8_t page)
+{
+	note_ipi((struct fake_ipi){ FAKE_IPI_SIPI, apic_id, page });
+}
+
+void lapic_timer_arm(uint64_t tsc_deadline)
+{
+	fake_timer_deadline = tsc_deadline;
+}
+
+void tsc_init(uint16_t pm_timer_port)
+{
+	(void)pm_timer_port;
+}
+
+uint64_t tsc_hz(void)
+{
+	return fake_tsc_hz;
+}
+
+const char *tsc_source(void)
+{
+	return "the test";
+}
+
+uint64_t tsc_from_us(uint64_t us)
+{
+	return us * (fake_tsc_hz / 1000000);
+}
+
+void tsc_wait_us(uint64_t us)
+{
+	fake_tsc += tsc_from_us(us);
+}
+
+void cpu_idle_until(uint64_t tsc_deadline)
+{
+	fake_tsc = MAX(fake_tsc, tsc_deadline);
+}
+
+_Noreturn void power_off(void)
+{
+	fake_fail("power_off was called");
+}
+
+_Noreturn void power_reset(void)
+{
+	fake_fail("power_reset was called");
+}
+
+void fake_cpus_reset(void)
+{
+	memset(cpus, 0, sizeof(cpus));
+	memset(kicks, 0, sizeof(kicks));
+	cpu_count = current = fake_ipi_count = 0;
+	fake_kick_hook = NULL;
+	fake_tsc = fake_timer_deadline = 0;
+	fake_tsc_hz = 1000000000;
+}

@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Slots for one frame each, with nothing around them and nothing in them when unmapped. */
+#define _GNU_SOURCE
+#include <sys/mman.h>
+
+#include "tests/unit/fake_base.h"
+#include "tests/unit/fake_frames.h"
+#include "vmm/base/host_paging.h"
+
+static uint8_t *slots; /* slot n is page 2n + 1 */
+static bool mapped[HOST_TEMP_SLOTS];
+static uint64_t map_count;
+
+static uint8_t *slot_address(unsigned slot)
+{
+	if (slot >= HOST_TEMP_SLOTS) {
+		fake_fail("slot %u does not exist", slot);
+	}
+	if (slots == NULL) {
+		slots = mmap(NULL, (2 * HOST_TEMP_SLOTS + 1) * PAGE_SIZE, PROT_NONE,
+			     MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		if (slots == MAP_FAILED) {
+			fake_fail("no room for the slots");
+		}
+	}
+	return slots + (2 * slot + 1) * PAGE_SIZE;
+}
+
+void *host_temp_map(unsigned slot, hpa_t frame)
+{
+	uint8_t *address = slot_address(slot);
+	uint64_t offset;
+	int fd = fake_frames_fd(frame, &offset);
+
+	if (mapped[slot]) {
+		fake_fail("slot %u is mapped already", slot);
+	}
+	if (!IS_ALIGNED(frame.v, PAGE_SIZE)) {
+		fake_fail("host_temp_map of %#lx, which is no page", (unsigned long)frame.v);
+	}
+	if (mmap(address, PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd,
+		 (off_t)offset) != address) {
+		fake_fail("slot %u could not be mapped", slot);
+	}
+	mapped[slot] = true;
+	map_count++;
+	return address;
+}
+
+void host_temp_unmap(unsigned slot)
+{
+	uint8_t *address = slot_address(slot);
+
+	if (!mapped[slot]) {
+		fake_fail("slot %u is not mapped", slot);
+	}
+	if (mmap(address, PAGE_SIZE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) !=
+	    address) {
+		fake_fail("slot %u could not be unmapped", slot);
+	}
+	mapped[slot] = false;
+}
+
+unsigned fake_temp_mapped(void)
+{
+	unsigned count = 0;
+
+	for (unsigned i = 0; i < HOST_TEMP_SLOTS; i++) {
+		count += mapped[i];
+	}
+	return count;
+}
+
+uint64_t fake_temp_maps(void)
+{
+	return map_count;
+}
+
+void fake_host_paging_reset(void)
+{
+	for (unsigned i = 0; i < HOST_TEMP_SLOTS; i++) {
+		if (mapped[i]) {
+			host_temp_unmap(i);
+		}
+	}
+	map_count = 0;
+}

@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Keeps what was logged and written to the console, for tests to look at. */
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "tests/unit/fake_base.h"
+#include "vmm/base/console.h"
+#include "vmm/base/log.h"
+
+static char log_text[1 << 16];
+static size_t log_length;
+static char console_text[1 << 16];
+static size_t console_length;
+static const char *typed = "";
+
+static const char *const level_names[] = { "error", "warning", "info", "debug" };
+
+void log_printf(enum log_level level, const char *fmt, ...)
+{
+	char line[512];
+	va_list args;
+	int n;
+
+	va_start(args, fmt);
+	vsnprintf(line, sizeof(line), fmt, args);
+	va_end(args);
+	n = snprintf(log_text + log_length, sizeof(log_text) - log_length, "%s: %s\n",
+		     level_names[level], line);
+	if (n > 0 && (size_t)n < sizeof(log_text) - log_length) {
+		log_length += (size_t)n;
+	} else {
+		log_text[log_length] = '\0'; /* full: whole lines only */
+	}
+}
+
+void log_set_level(enum log_level level)
+{
+	(void)level; /* tests see everything */
+}
+
+const char *fake_log_text(void)
+{
+	return log_text;
+}
+
+void fake_log_reset(void)
+{
+	log_length = console_length = 0;
+	log_text[0] = console_text[0] = '\0';
+	typed = "";
+}
+
+int console_add_sink(const struct console_sink *sink)
+{
+	(void)sink;
+	return 0;
+}
+
+void console_remove_sink(const struct console_sink *sink)
+{
+	(void)sink;
+}
+
+void console_write(const char *text, size_t bytes)
+{
+	if (bytes >= sizeof(console_text) - console_length) {
+		bytes = sizeof(console_text) - console_length - 1;
+	}
+	memcpy(console_text + console_length, text, bytes);
+	console_length += bytes;
+	console_text[console_length] = '\0';
+}
+
+void console_write_line(const char *text, size_t bytes)
+{
+	console_write(text, bytes);
+	console_write("\n", 1);
+}
+
+const char *fake_console_text(void)
+{
+	return console_text;
+}
+
+int console_getc(void)
+{
+	return *typed != '\0' ? (unsigned char)*typed++ : -1;
+}
+
+void fake_console_type(const char *text)
+{
+	typed = text;
+}
+
+bool console_flush(void)
+{
+	return false;
+}
+
+void console_drain(void)
+{
+}
+
+void console_break_lock(void)
+{
+}

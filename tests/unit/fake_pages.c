@@ -1,0 +1,284 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Host pages and guest frames.
+ *
+ * Host pages come from a range below 2 GiB, so that their addresses fit any physical-address width
+ * that a test configures. They are handed out in rising order, so that a freed page stays
+ * poisoned until the range was gone through once.
+ */
+#define _GNU_SOURCE
+#include <sanitizer/asan_interface.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "tests/unit/fake_base.h"
+#include "tests/unit/fake_frames.h"
+#include "vmm/base/err.h"
+#include "vmm/base/page_alloc.h"
+
+#define POOL_BASE  0x10000000ull
+#define POOL_PAGES 0x10000u /* 256 MiB */
+
+static uint8_t *pool; /* NULL: not made yet */
+static bool pool_used[POOL_PAGES];
+static size_t pool_next;
+static uint64_t pages_live;
+static int pages_fail_after = -1;
+
+static int frames_fd = -1;
+static uint8_t *frames_view; /* the tests' own mapping of all frames */
+enum frame_state { FRAME_FREE, FRAME_FRESH, FRAME_USED };
+static uint8_t frame_states[FAKE_FRAME_COUNT];
+static uint64_t frame_count = FAKE_FRAME_COUNT;
+static uint64_t frame_high; /* above it all are free */
+static uint64_t frames_live;
+static int frames_fail_after = -1;
+
+static bool fails_now(int *after)
+{
+	if (*after < 0) {
+		return false;
+	}
+	if (*after == 0) {
+		return true;
+	}
+	*after -= 1;
+	return false;
+}
+
+static void pool_make(void)
+{
+	pool = mmap((void *)POOL_BASE, POOL_PAGES * PAGE_SIZE, PROT_READ | PROT_WRITE,
+		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0);
+	if (pool != (uint8_t *)POOL_BASE) {
+		fake_fail("no memory at the host pool's address");
+	}
+	ASAN_POISON_MEMORY_REGION(pool, POOL_PAGES * PAGE_SIZE);
+}
+
+/* Room for count pages, or POOL_PAGES. */
+static size_t pool_find(size_t count)
+{
+	size_t run = 0;
+
+	for (size_t i = 0; i < 2 * POOL_PAGES; i++) {
+		size_t at = (pool_next + i) % POOL_PAGES;
+
+		run = at == 0 ? 0 : run;
+		run = pool_used[at] ? 0 : run + 1;
+		if (run == count) {
+			return at + 1 - count;
+		}
+	}
+	return POOL_PAGES;
+}
+
+void *page_alloc(size_t count)
+{
+	size_t at;
+
+	if (pool == NULL) {
+		pool_make();
+	}
+	if (count == 0) {
+		fake_fail("page_alloc(0)");
+	}
+	if (fails_now(&pages_fail_after)) {
+		return NULL;
+	}
+	at = pool_find(count + 1); /* one stays out of bounds */
+	if (at == POOL_PAGES) {
+		return NULL;
+	}
+	memset(pool_used + at, true, count + 1);
+	pool_next = at + count + 1;
+	pages_live += count;
+	ASAN_UNPOISON_MEMORY_REGION(pool + at * PAGE_SIZE, count * PAGE_SIZE);
+	return memset(pool + at * PAGE_SIZE, 0, count * PAGE_SIZE);
+}
+
+/* The index of a page that is in use. */
+static size_t pool_index(const void *page, const char *caller)
+{
+	uint64_t at = ((uintptr_t)page - POOL_BASE) / PAGE_SIZE;
+
+	if (pool == NULL || (uintptr_t)page < POOL_BASE || at >= POOL_PAGES || !pool_used[at]) {
+		fake_fail("%s: %p is no host page", caller, page);
+	}
+	return at;
+}
+
+void page_free(void *pages, size_t count)
+{
+	size_t at;
+
+	if (pages == NULL) {
+		return;
+	}
+	at = pool_index(pages, "page_free");
+	for (size_t i = 0; i <= count; i++) {
+		if (!pool_used[at + i]) {
+			fake_fail("page_free: %p has fewer than %zu pages", pages, count);
+		}
+	}
+	if (!__asan_address_is_poisoned(pool + (at + count) * PAGE_SIZE)) {
+		fake_fail("page_free: %p has more than %zu pages", pages, count);
+	}
+	memset(pool_used + at, false, count + 1);
+	ASAN_POISON_MEMORY_REGION(pages, count * PAGE_SIZE);
+	pages_live -= count;
+}
+
+uint64_t page_free_count(void)
+{
+	return POOL_PAGES - pages_live;
+}
+
+struct mem_range page_pool(void)
+{
+	return (struct mem_range){ .base = hpa(POOL_BASE), .page_count = POOL_PAGES };
+}
+
+hpa_t page_hpa(const void *page)
+{
+	(void)pool_index(page, "page_hpa");
+	return hpa((uintptr_t)page);
+}
+
+void *page_va(hpa_t page)
+{
+	(void)pool_index((void *)page.v, "page_va");
+	return (void *)page.v;
+}
+
+static void frames_make(void)
+{
+	frames_fd = memfd_create("frames", 0);
+	if (frames_fd < 0 || ftruncate(frames_fd, (off_t)(FAKE_FRAME_COUNT * PAGE_SIZE)) != 0) {
+		fake_fail("no memory for guest frames");
+	}
+	frames_view = mmap(NULL, FAKE_FRAME_COUNT * PAGE_SIZE, PROT_READ | PROT_WRITE,
+			   MAP_SHARED | MAP_NORESERVE, frames_fd, 0);
+	if (frames_view == MAP_FAILED) {
+		fake_fail("no room for guest frames");
+	}
+}
+
+int frames_alloc(uint64_t page_count, uint64_t align_pages, hpa_t *first)
+{
+	uint64_t run;
+
+	if (frames_fd < 0) {
+		frames_make();
+	}
+	if (page_count == 0 || align_pages == 0 || (align_pages & (align_pages - 1)) != 0) {
+		fake_fail("frames_alloc: bad size or alignment");
+	}
+	if (fails_now(&frames_fail_after)) {
+		return ERR_NOMEM;
+	}
+	for (uint64_t at = 0; at + page_count <= frame_count; at += align_pages) {
+		for (run = 0; run < page_count; run++) {
+			if (at + run < frame_high && frame_states[at + run] != FRAME_FREE) {
+				break;
+			}
+		}
+		if (run < page_count) {
+			continue;
+		}
+		memset(frame_states + at, FRAME_FRESH, page_count);
+		frame_high = MAX(frame_high, at + page_count);
+		frames_live += page_count;
+		*first = hpa(FAKE_FRAME_BASE + at * PAGE_SIZE);
+		return 0;
+	}
+	return ERR_NOMEM;
+}
+
+static uint64_t frame_index(hpa_t frame, const char *caller)
+{
+	uint64_t at = (frame.v - FAKE_FRAME_BASE) / PAGE_SIZE;
+
+	if (frame.v < FAKE_FRAME_BASE || at >= FAKE_FRAME_COUNT || frame_states[at] == FRAME_FREE) {
+		fake_fail("%s: %#lx is no allocated frame", caller, (unsigned long)frame.v);
+	}
+	return at;
+}
+
+void frames_free(hpa_t first, uint64_t page_count)
+{
+	for (uint64_t i = 0; i < page_count; i++) {
+		hpa_t frame = hpa(first.v + i * PAGE_SIZE);
+
+		frame_states[frame_index(frame, "frames_free")] = FRAME_FREE;
+	}
+	frames_live -= page_count;
+}
+
+uint64_t frames_free_count(void)
+{
+	return frame_count - frames_live;
+}
+
+int fake_frames_fd(hpa_t frame, uint64_t *offset)
+{
+	(void)fake_frame(frame);
+	*offset = ALIGN_DOWN(frame.v, PAGE_SIZE) - FAKE_FRAME_BASE;
+	return frames_fd;
+}
+
+void *fake_frame(hpa_t frame)
+{
+	uint64_t at = frame_index(frame, "frame");
+
+	if (frame_states[at] == FRAME_FRESH) {
+		frame_states[at] = FRAME_USED;
+		memset(frames_view + at * PAGE_SIZE, 0xa5, PAGE_SIZE);
+	}
+	return frames_view + (frame.v - FAKE_FRAME_BASE);
+}
+
+bool fake_frame_is_live(hpa_t frame)
+{
+	uint64_t at = (frame.v - FAKE_FRAME_BASE) / PAGE_SIZE;
+
+	return frame.v >= FAKE_FRAME_BASE && at < FAKE_FRAME_COUNT && frame_states[at] != FRAME_FREE;
+}
+
+uint64_t fake_pages_live(void)
+{
+	return pages_live;
+}
+
+uint64_t fake_frames_live(void)
+{
+	return frames_live;
+}
+
+void fake_pages_fail_after(int after)
+{
+	pages_fail_after = after;
+}
+
+void fake_frames_fail_after(int after)
+{
+	frames_fail_after = after;
+}
+
+void fake_frames_set_count(uint64_t count)
+{
+	frame_count = count;
+}
+
+void fake_pages_reset(void)
+{
+	if (pool != NULL) {
+		ASAN_POISON_MEMORY_REGION(pool, pool_next * PAGE_SIZE);
+		memset(pool_used, false, sizeof(pool_used));
+	}
+	memset(frame_states, FRAME_FREE, frame_high);
+	pages_live = frames_live = frame_high = 0;
+	frame_count = FAKE_FRAME_COUNT;
+	pages_fail_after = frames_fail_after = -1;
+}

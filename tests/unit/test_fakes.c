@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The fakes themselves: what they give, and that they catch what they are there to catch. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "tests/unit/fake_base.h"
+#include "vmm/base/cpu.h"
+#include "vmm/base/err.h"
+#include "vmm/base/host_paging.h"
+#include "vmm/base/log.h"
+#include "vmm/base/page_alloc.h"
+#include "vmm/base/panic.h"
+#include "vmm/base/percpu.h"
+#include "vmm/base/smp.h"
+
+/* Does the function end its process? In a child, with nothing to read on the terminal. */
+static bool dies(void (*fn)(void))
+{
+	int status;
+	pid_t child = fork();
+
+	if (child == 0) {
+		close(STDERR_FILENO);
+		fn();
+		_exit(0);
+	}
+	waitpid(child, &status, 0);
+	return status != 0;
+}
+
+static void read_past_page(void)
+{
+	volatile uint8_t *page = page_alloc(1);
+
+	(void)page[PAGE_SIZE];
+}
+
+static void read_freed_page(void)
+{
+	volatile uint8_t *page = page_alloc(2);
+
+	page_free((void *)page, 2);
+	(void)page[PAGE_SIZE];
+}
+
+static void read_unmapped_frame(void)
+{
+	volatile uint8_t *at;
+	hpa_t frame;
+
+	assert_int_equal(frames_alloc(1, 1, &frame), 0);
+	at = host_temp_map(0, frame);
+	host_temp_unmap(0);
+	(void)at[0];
+}
+
+static void read_past_frame(void)
+{
+	volatile uint8_t *at;
+	hpa_t frame;
+
+	assert_int_equal(frames_alloc(2, 1, &frame), 0);
+	at = host_temp_map(0, frame);
+	(void)at[PAGE_SIZE];
+}
+
+static void map_free_frame(void)
+{
+	hpa_t frame;
+
+	assert_int_equal(frames_alloc(1, 1, &frame), 0);
+	frames_free(frame, 1);
+	(void)host_temp_map(0, frame);
+}
+
+static void free_too_few(void)
+{
+	page_free(page_alloc(2), 1);
+}
+
+static void nothing_wrong(void)
+{
+	page_free(page_alloc(2), 2);
+}
+
+static void wrong_use_dies(void **state)
+{
+	(void)state;
+	assert_false(dies(nothing_wrong));
+	assert_true(dies(read_past_page));
+	assert_true(dies(read_freed_page));
+	assert_true(dies(read_unmapped_frame));
+	assert_true(dies(read_past_frame));
+	assert_true(dies(map_free_frame));
+	assert_true(dies(free_too_few));
+}
+
+static void pages_are_zero_and_counted(void **state)
+{
+	static const uint8_t zeros[PAGE_SIZE];
+	uint8_t *page = page_alloc(3);
+
+	(void)state;
+	assert_int_equal(fake_pages_live(), 3);
+	assert_memory_equal(page + 2 * PAGE_SIZE, zeros, PAGE_SIZE);
+	assert_int_equal(page_hpa(page).v, (uintptr_t)page);
+	assert_ptr_equal(page_va(page_hpa(page)), page);
+	page_free(page, 3);
+	fake_pages_fail_after(1);
+	page = page_alloc(1);
+	assert_non_null(page);
+	assert_null(page_alloc(1));
+	page_free(page, 1);
+}
+
+static void frames_keep_their_bytes(void **state)
+{
+	hpa_t first, other;
+	uint8_t *at;
+
+	(void)state;
+	fake_frames_set_count(1024);
+	assert_int_equal(frames_alloc(1, 1, &first), 0);
+	assert_int_equal(frames_alloc(512, 512, &other), 0);
+	assert_true(IS_ALIGNED(other.v, SIZE_2M));
+	assert_int_equal(frames_alloc(512, 512, &first), ERR_NOMEM);
+	at = host_temp_map(1, other);
+	assert_int_equal(at[0], 0xa5);
+	memset(at, 7, PAGE_SIZE);
+	host_temp_unmap(1);
+	assert_int_equal(((uint8_t *)fake_frame(other))[4095], 7);
+	assert_int_equal(fake_temp_maps(), 1);
+	frames_free(other, 512);
+	frames_free(first, 1);
+}
+
+static void panics_and_log_lines_are_seen(void **state)
+{
+	(void)state;
+	FAKE_EXPECT_PANIC(panic("key %d is gone", 7), "key 7");
+	FAKE_EXPECT_PANIC(CHECK(fake_tsc == 1), "broken");
+	log_error("disk %s", "full");
+	assert_string_equal(fake_log_text(), "error: disk full\n");
+}
+
+static uint32_t kicked;
+
+static void note_kick(uint32_t cpu)
+{
+	kicked = cpu;
+}
+
+static void cpus_take_turns(void **state)
+{
+	(void)state;
+	fake_set_cpu_count(3);
+	fake_set_cpu(2);
+	assert_int_equal(percpu_self()->index, 2);
+	fake_kick_hook = note_kick;
+	smp_kick(1);
+	assert_int_equal(kicked, 1);
+	assert_int_equal(fake_kicks(1), 1);
+	fake_cpuid_set(7, 0, 1, 2, 3, 4);
+	assert_int_equal(cpu_cpuid(7, 0).edx, 4);
+	assert_int_equal(cpu_cpuid(7, 1).edx, 0);
+	fake_msr_set(0x1b, 5);
+	cpu_wrmsr(0x1b, 6);
+	assert_int_equal(cpu_rdmsr(0x1b), 6);
+}
+
+int main(void)
+{
+	static const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(wrong_use_dies, fake_setup, fake_teardown),
+		cmocka_unit_test_setup_teardown(pages_are_zero_and_counted, fake_setup, fake_teardown),
+		cmocka_unit_test_setup_teardown(frames_keep_their_bytes, fake_setup, fake_teardown),
+		cmocka_unit_test_setup_teardown(panics_and_log_lines_are_seen, fake_setup,
+						fake_teardown),
+		cmocka_unit_test_setup_teardown(cpus_take_turns, fake_setup, fake_teardown),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

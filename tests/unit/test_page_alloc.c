@@ -1,0 +1,419 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* vmm/base/page_alloc.c: hostile memory maps, the host pool, guest frames against a simple model. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include <cmocka.h>
+
+#include "tests/unit/fake_base.h"
+#include "vmm/base/err.h"
+#include "vmm/base/page_alloc.h"
+
+#define POOL_PAGES 1024ull
+#define POOL_ROOM  (POOL_PAGES + 512) /* so that a 2 MiB boundary fits */
+
+/* Real memory below 4 GiB that the pool is cut from: the largest range, so it is always chosen. */
+static struct mem_range arena;
+
+static int make_arena(void **state)
+{
+	void *p = mmap(NULL, POOL_ROOM * PAGE_SIZE, PROT_READ | PROT_WRITE,
+		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT, -1, 0);
+
+	(void)state;
+	if (p == MAP_FAILED) {
+		return -1;
+	}
+	memset(p, 0xa5, POOL_ROOM * PAGE_SIZE);
+	arena = (struct mem_range){ hpa((uintptr_t)p), POOL_ROOM };
+	return 0;
+}
+
+static int drop_arena(void **state)
+{
+	(void)state;
+	return munmap((void *)(uintptr_t)arena.base.v, arena.page_count * PAGE_SIZE);
+}
+
+static uint64_t rnd_state;
+
+static uint64_t rnd(uint64_t below)
+{
+	rnd_state = rnd_state * 6364136223846793005ull + 1442695040888963407ull;
+	return (rnd_state >> 33) % below;
+}
+
+/* Frame page numbers of the cases lie above 4 GiB, so that the arena is the only room for the pool. */
+#define HIGH 0x100000ull
+
+struct map_case {
+	const char *name;
+	struct mem_range ranges[6];
+	size_t range_count;
+	uint64_t frames; /* usable guest frames, without what the pool left of the arena */
+};
+
+#define R(page, count) { { (page) * PAGE_SIZE }, (count) }
+
+static const struct map_case map_cases[] = {
+	{ "nothing else", { { { 0 }, 0 } }, 0, 0 },
+	{ "one", { R(HIGH, 10) }, 1, 10 },
+	{ "two that touch", { R(HIGH, 10), R(HIGH + 10, 5) }, 2, 15 },
+	{ "out of order", { R(HIGH + 100, 5), R(HIGH, 10), R(HIGH + 50, 1) }, 3, 16 },
+	{ "overlap", { R(HIGH, 10), R(HIGH + 5, 10) }, 2, 15 },
+	{ "one inside another", { R(HIGH, 10), R(HIGH + 2, 3), R(HIGH, 10) }, 3, 10 },
+	{ "bridge", { R(HIGH, 10), R(HIGH + 20, 10), R(HIGH + 5, 20) }, 3, 30 },
+	{ "empty", { R(HIGH, 0), R(HIGH + 1, 2) }, 2, 2 },
+	{ "unaligned loses a page", { { { HIGH * PAGE_SIZE + 1 }, 4 } }, 1, 3 },
+	{ "unaligned single page", { { { HIGH * PAGE_SIZE + 4095 }, 1 } }, 1, 0 },
+	{ "below 1 MiB", { R(0, 256), R(HIGH, 1) }, 2, 1 },
+	{ "across 1 MiB", { R(200, 60) }, 1, 4 },
+	{ "wraps", { R(HIGH, ~0ull), { { ~0ull << 12 }, 2 }, R(HIGH, 3) }, 3, 3 },
+	{ "size overflows bytes", { R(HIGH, 1ull << 52), R(HIGH, 3) }, 2, 3 },
+	{ "above the architecture", { R(1ull << 40, 1), R((1ull << 40) - 1, 1) }, 2, 1 },
+};
+
+static void test_maps(void **state)
+{
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < ARRAY_COUNT(map_cases); i++) {
+		const struct map_case *c = &map_cases[i];
+		struct mem_range ranges[7];
+		struct mem_range pool;
+		hpa_t frame;
+		uint64_t n;
+
+		memcpy(ranges, c->ranges, sizeof(c->ranges));
+		ranges[c->range_count] = arena;
+		if (page_alloc_init(ranges, c->range_count + 1, POOL_PAGES) != 0) {
+			fail_msg("%s: refused", c->name);
+		}
+		pool = page_pool();
+		assert_int_equal(pool.page_count, POOL_PAGES);
+		assert_true(pool.base.v >= arena.base.v);
+		assert_true(pool.base.v + POOL_PAGES * PAGE_SIZE <=
+			    arena.base.v + POOL_ROOM * PAGE_SIZE);
+		assert_true(IS_ALIGNED(pool.base.v, SIZE_2M));
+		if (frames_free_count() != c->frames + POOL_ROOM - POOL_PAGES) {
+			fail_msg("%s: %llu frames", c->name,
+				 (unsigned long long)frames_free_count());
+		}
+		for (n = 0; frames_alloc(1, 1, &frame) == 0; n++) {
+			assert_true(frame.v >= BIT(20));
+			assert_false(frame.v >= pool.base.v &&
+				     frame.v < pool.base.v + POOL_PAGES * PAGE_SIZE);
+		}
+		assert_int_equal(n, c->frames + POOL_ROOM - POOL_PAGES);
+	}
+}
+
+static void test_no_room_for_pool(void **state)
+{
+	struct mem_range high = R(HIGH, 1ull << 20);
+	struct mem_range across = { { BIT(32) - 4 * PAGE_SIZE }, 100 };
+
+	(void)state;
+	assert_int_equal(page_alloc_init(&high, 1, 16), ERR_NOMEM);
+	assert_int_equal(page_alloc_init(&across, 1, 5), ERR_NOMEM);
+	assert_int_equal(page_alloc_init(&arena, 1, POOL_ROOM + 1), ERR_NOMEM);
+	assert_int_equal(page_alloc_init(&arena, 1, 0), ERR_NOMEM);
+	assert_int_equal(page_alloc_init(NULL, 0, 1), ERR_NOMEM);
+}
+
+static void test_too_many_ranges(void **state)
+{
+	static struct mem_range many[2000];
+	size_t i;
+
+	(void)state;
+	many[0] = arena;
+	for (i = 1; i < ARRAY_COUNT(many); i++) {
+		many[i] = (struct mem_range)R(HIGH + 2 * i, 1);
+	}
+	fake_log_reset();
+	assert_int_equal(page_alloc_init(many, ARRAY_COUNT(many), POOL_PAGES), 0);
+	assert_true(frames_free_count() > 500);
+	assert_non_null(strstr(fake_log_text(), "too many separate ranges"));
+}
+
+static void test_pool(void **state)
+{
+	struct mem_range pool;
+	uint64_t total, n;
+	uint8_t *a, *b;
+	size_t i;
+
+	(void)state;
+	assert_int_equal(page_alloc_init(&arena, 1, POOL_PAGES), 0);
+	pool = page_pool();
+	total = page_free_count();
+	assert_in_range(total, POOL_PAGES - 8, POOL_PAGES - 1);
+	assert_null(page_alloc(0));
+	assert_null(page_alloc(total + 1));
+	assert_null(page_alloc(SIZE_MAX));
+
+	a = page_alloc(3);
+	assert_non_null(a);
+	for (i = 0; i < 3 * PAGE_SIZE; i++) {
+		assert_int_equal(a[i], 0);
+	}
+	assert_int_equal(page_hpa(a).v, (uintptr_t)a);
+	assert_ptr_equal(page_va(page_hpa(a)), a);
+	memset(a, 0x5a, 3 * PAGE_SIZE);
+	b = page_alloc(1);
+	assert_true(b + PAGE_SIZE <= a || b >= a + 3 * PAGE_SIZE);
+	page_free(a, 3);
+	for (i = 0; i < 3 * PAGE_SIZE; i++) {
+		assert_int_equal(a[i], 0); /* wiped at once, not at the next use */
+	}
+	page_free(NULL, 7);
+	page_free(b, 1);
+	assert_int_equal(page_free_count(), total);
+
+	for (n = 0; page_alloc(1) != NULL; n++) {
+	}
+	assert_int_equal(n, total);
+	assert_int_equal(page_free_count(), 0);
+	page_free((void *)(uintptr_t)(pool.base.v + (POOL_PAGES - 2) * PAGE_SIZE), 2);
+	assert_non_null(page_alloc(2));
+}
+
+static void test_pool_misuse(void **state)
+{
+	char *a;
+
+	(void)state;
+	assert_int_equal(page_alloc_init(&arena, 1, POOL_PAGES), 0);
+	a = page_alloc(2);
+	FAKE_EXPECT_PANIC(page_free(a + 8, 1), "broken");
+	FAKE_EXPECT_PANIC(page_free(a, SIZE_MAX / 2), "broken");
+	FAKE_EXPECT_PANIC((void)page_va(hpa(0x1000)), "broken");
+	FAKE_EXPECT_PANIC((void)page_hpa(&a), "broken");
+	assert_int_equal(page_alloc_init(&arena, 1, POOL_PAGES), 0);
+	a = page_alloc(2);
+	page_free(a, 2);
+	FAKE_EXPECT_PANIC(page_free(a, 1), "broken");
+}
+
+static void test_pool_random(void **state)
+{
+	struct {
+		uint8_t *p;
+		size_t count;
+		uint8_t mark;
+	} held[64] = { 0 };
+	unsigned round;
+
+	(void)state;
+	rnd_state = 7;
+	assert_int_equal(page_alloc_init(&arena, 1, POOL_PAGES), 0);
+	for (round = 0; round < 4000; round++) {
+		size_t slot = rnd(ARRAY_COUNT(held));
+		size_t i;
+
+		if (held[slot].p == NULL) {
+			size_t count = 1 + rnd(rnd(4) == 0 ? 90 : 4);
+			uint8_t *p = page_alloc(count);
+
+			if (p == NULL) {
+				continue;
+			}
+			held[slot].p = p;
+			held[slot].count = count;
+			held[slot].mark = (uint8_t)(1 + rnd(255));
+			for (i = 0; i < count * PAGE_SIZE; i += 64) {
+				assert_int_equal(p[i], 0);
+				p[i] = held[slot].mark;
+			}
+		} else {
+			for (i = 0; i < held[slot].count * PAGE_SIZE; i += 64) {
+				assert_int_equal(held[slot].p[i], held[slot].mark);
+			}
+			page_free(held[slot].p, held[slot].count);
+			held[slot].p = NULL;
+		}
+	}
+}
+
+static void test_frames_fit(void **state)
+{
+	struct mem_range ranges[3];
+	hpa_t a, b;
+
+	(void)state;
+	ranges[0] = arena;
+	ranges[1] = (struct mem_range)R(HIGH + 3, 1200);
+	ranges[2] = (struct mem_range)R(HIGH + 4096, 40);
+	assert_int_equal(page_alloc_init(ranges, 3, POOL_ROOM), 0);
+	assert_int_equal(frames_alloc(0, 1, &a), ERR_INVAL);
+	assert_int_equal(frames_alloc(1, 0, &a), ERR_INVAL);
+	assert_int_equal(frames_alloc(1, 3, &a), ERR_INVAL);
+	assert_int_equal(frames_alloc(1201, 1, &a), ERR_NOMEM);
+	assert_int_equal(frames_alloc(UINT64_MAX, 1, &a), ERR_NOMEM);
+	assert_int_equal(frames_alloc(1, 1ull << 63, &a), ERR_NOMEM);
+
+	/* A small one leaves the large extent alone; an aligned one splits it and merges again. */
+	assert_int_equal(frames_alloc(1, 1, &a), 0);
+	assert_int_equal(a.v, (HIGH + 4096) * PAGE_SIZE);
+	assert_int_equal(frames_alloc(512, 512, &b), 0);
+	assert_int_equal(b.v, (HIGH + 512) * PAGE_SIZE);
+	assert_int_equal(frames_alloc(512, 512, &b), ERR_NOMEM);
+	frames_free(hpa((HIGH + 512) * PAGE_SIZE), 100);
+	frames_free(hpa((HIGH + 812) * PAGE_SIZE), 212);
+	frames_free(hpa((HIGH + 612) * PAGE_SIZE), 200);
+	frames_free(a, 1);
+	frames_free(a, 0);
+	assert_int_equal(frames_free_count(), 1240);
+	assert_int_equal(frames_alloc(1200, 1, &b), 0);
+	assert_int_equal(b.v, (HIGH + 3) * PAGE_SIZE);
+
+	FAKE_EXPECT_PANIC(frames_free(hpa((HIGH + 4096) * PAGE_SIZE), 1), "broken");
+}
+
+#define MODEL_PAGES 6000
+
+/* Is there a run of count pages, the first a multiple of align, all free in the model? */
+static bool model_fits(const bool *is_free, uint64_t count, uint64_t align)
+{
+	uint64_t at, n;
+
+	for (at = 0; at + count <= MODEL_PAGES; at += align) {
+		for (n = 0; n < count && is_free[at + n]; n++) {
+		}
+		if (n == count) {
+			return true;
+		}
+	}
+	return false;
+}
+
+static uint64_t model_count(const bool *is_free)
+{
+	uint64_t n = 0;
+	size_t i;
+
+	for (i = 0; i < MODEL_PAGES; i++) {
+		n += is_free[i];
+	}
+	return n;
+}
+
+/* Single pages freed in any order scatter the extents until the table has to grow. */
+static void test_frames_random(void **state)
+{
+	static bool is_free[MODEL_PAGES], is_ram[MODEL_PAGES];
+	struct mem_range ranges[3];
+	unsigned round;
+	uint64_t i;
+
+	(void)state;
+	rnd_state = 42;
+	ranges[0] = arena;
+	ranges[1] = (struct mem_range)R(HIGH, 2500);
+	ranges[2] = (struct mem_range)R(HIGH + 2600, MODEL_PAGES - 2600);
+	assert_int_equal(page_alloc_init(ranges, 3, POOL_ROOM), 0);
+	for (i = 0; i < MODEL_PAGES; i++) {
+		is_free[i] = is_ram[i] = i < 2500 || i >= 2600;
+	}
+	for (round = 0; round < 20000; round++) {
+		uint64_t at = rnd(MODEL_PAGES);
+
+		if (rnd(2) == 0 && is_ram[at] && !is_free[at]) {
+			uint64_t count = 1;
+
+			while (rnd(3) == 0 && at + count < MODEL_PAGES && is_ram[at + count] &&
+			       !is_free[at + count]) {
+				count++;
+			}
+			memset(&is_free[at], true, count);
+			frames_free(hpa((HIGH + at) * PAGE_SIZE), count);
+		} else {
+			uint64_t count = 1 + rnd(rnd(100) == 0 ? 600 : 3);
+			uint64_t align = 1ull << rnd(rnd(10) == 0 ? 10 : 2);
+			hpa_t first;
+			int err = frames_alloc(count, align, &first);
+
+			assert_int_equal(err, model_fits(is_free, count, align) ? 0 : ERR_NOMEM);
+			if (err != 0) {
+				continue;
+			}
+			at = first.v / PAGE_SIZE - HIGH;
+			assert_true(IS_ALIGNED(first.v / PAGE_SIZE, align));
+			assert_true(at + count <= MODEL_PAGES);
+			for (i = at; i < at + count; i++) {
+				assert_true(is_free[i]);
+				is_free[i] = false;
+			}
+		}
+		if (round % 64 == 0) {
+			assert_int_equal(frames_free_count(), model_count(is_free));
+		}
+	}
+	for (i = 0; i < MODEL_PAGES; i++) {
+		if (is_ram[i] && !is_free[i]) {
+			frames_free(hpa((HIGH + i) * PAGE_SIZE), 1);
+		}
+	}
+	assert_int_equal(frames_free_count(), MODEL_PAGES - 100);
+}
+
+/* 3,000 holes: the table of extents grows into host pages, and nothing is lost. */
+static void test_frames_scattered(void **state)
+{
+	struct mem_range ranges[2] = { arena, R(HIGH, 6000) };
+	uint64_t i;
+	hpa_t first;
+
+	(void)state;
+	ranges[0] = arena;
+	assert_int_equal(page_alloc_init(ranges, 2, POOL_ROOM), 0);
+	assert_int_equal(frames_alloc(6000, 1, &first), 0);
+	for (i = 0; i < 6000; i += 2) {
+		frames_free(hpa(first.v + i * PAGE_SIZE), 1);
+	}
+	assert_int_equal(frames_free_count(), 3000);
+	assert_true(page_free_count() < POOL_ROOM - 4);
+	for (i = 1; i < 6000; i += 2) {
+		frames_free(hpa(first.v + i * PAGE_SIZE), 1);
+	}
+	assert_int_equal(frames_alloc(6000, 1, &first), 0);
+}
+
+/* The pool is empty: the table cannot grow. Frames are lost, and that is said. */
+static void test_frames_table_full(void **state)
+{
+	struct mem_range ranges[2] = { arena, R(HIGH, 6000) };
+	uint64_t i;
+	hpa_t first;
+
+	(void)state;
+	ranges[0] = arena;
+	assert_int_equal(page_alloc_init(ranges, 2, POOL_ROOM), 0);
+	assert_int_equal(frames_alloc(6000, 1, &first), 0);
+	while (page_alloc(1) != NULL) {
+	}
+	fake_log_reset();
+	for (i = 0; i < 6000; i += 2) {
+		frames_free(hpa(first.v + i * PAGE_SIZE), 1);
+	}
+	assert_in_range(frames_free_count(), 500, 2999);
+	assert_non_null(strstr(fake_log_text(), "too scattered"));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_maps),	      cmocka_unit_test(test_no_room_for_pool),
+		cmocka_unit_test(test_too_many_ranges), cmocka_unit_test(test_pool),
+		cmocka_unit_test(test_pool_misuse),   cmocka_unit_test(test_pool_random),
+		cmocka_unit_test(test_frames_fit),    cmocka_unit_test(test_frames_random),
+		cmocka_unit_test(test_frames_scattered), cmocka_unit_test(test_frames_table_full),
+	};
+
+	return cmocka_run_group_tests(tests, make_arena, drop_arena);
+}
