@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Where things are in every guest: the one place that loader, ACPI tables and devices agree on.
+ *
+ * Memory                          what                                 E820
+ *   0000_0000 .. 0009_F000        low RAM; the loader's area in it     usable
+ *     0001_0000                     GDT
+ *     0001_1000                     boot_params (zero page)
+ *     0001_2000 .. 0001_4000        command line
+ *     0001_8000 .. 0001_E000        page tables, first 4 GiB one to one
+ *   0009_F000 .. 000E_0000        RAM that stands for EBDA, VGA, ROM   reserved
+ *   000E_0000 .. 0010_0000        ACPI tables (RSDP first)             ACPI data
+ *   0010_0000 .. min(size, 3 GiB) RAM: kernel, ..., initrd at the top  usable
+ *   C000_0000 .. 1_0000_0000      PCI hole, never RAM                  (absent)
+ *     FEC0_0000                     I/O APIC
+ *     FEE0_0000                     local APIC
+ *   1_0000_0000 ..                the RAM beyond 3 GiB                 usable
+ *
+ * Ports
+ *   020, 021, 0A0, 0A1            PIC pair      040 .. 043, 061   PIT
+ *   070, 071                      RTC and CMOS  3F8 .. 3FF        COM1
+ *   600 .. 603  PM1 status and enable           604, 605          PM1 control
+ *   608 .. 60B  PM timer                        CF9               reset
+ */
+#ifndef UMBRA_GUEST_MEMMAP_H
+#define UMBRA_GUEST_MEMMAP_H
+
+#include "vmm/base/types.h"
+
+#define MEMMAP_GDT		0x10000ull
+#define MEMMAP_BOOT_PARAMS	0x11000ull
+#define MEMMAP_CMDLINE		0x12000ull
+#define MEMMAP_CMDLINE_BYTES	0x2000ull
+#define MEMMAP_PAGE_TABLES	0x18000ull
+#define MEMMAP_LOADER_END	0x1e000ull
+#define MEMMAP_LOW_RAM_END	0x9f000ull
+#define MEMMAP_ACPI		0xe0000ull
+#define MEMMAP_ACPI_BYTES	0x20000ull
+#define MEMMAP_KERNEL_MIN	0x100000ull
+#define MEMMAP_HOLE		0xc0000000ull
+#define MEMMAP_IOAPIC		0xfec00000ull
+#define MEMMAP_LAPIC		0xfee00000ull
+#define MEMMAP_HIGH_RAM		0x100000000ull
+
+#define PORT_PIC_MASTER	     0x20
+#define PORT_PIT	     0x40
+#define PORT_SYSTEM_CONTROL  0x61
+#define PORT_RTC	     0x70
+#define PORT_PIC_SLAVE	     0xa0
+#define PORT_COM1	     0x3f8
+#define PORT_PIC_EDGE_LEVEL  0x4d0
+#define PORT_PM1_EVENT	     0x600
+#define PORT_PM1_CONTROL     0x604
+#define PORT_PM_TIMER	     0x608
+#define PORT_RESET	     0xcf9
+
+/* What the guest writes: PM1 control with this SLP_TYP and SLP_EN for S5, this byte for a reset. */
+#define PM1_SLP_TYP_S5	5
+#define RESET_VALUE	0x06
+
+/* Interrupt lines. ISA line n is I/O APIC pin n, the PIT's line 0 too: there is no override but for the SCI (level). */
+#define IRQ_PIT	  0
+#define IRQ_COM1  4
+#define IRQ_RTC	  8
+#define IRQ_SCI	  9
+#define GSI_COUNT 24
+
+/* How memory_bytes of a VM are spread. */
+static inline uint64_t memmap_low_bytes(uint64_t memory_bytes)
+{
+	return MIN(memory_bytes, MEMMAP_HOLE);
+}
+
+static inline uint64_t memmap_high_bytes(uint64_t memory_bytes)
+{
+	return memory_bytes - memmap_low_bytes(memory_bytes);
+}
+
+#endif
