@@ -11,16 +11,18 @@
 
 #include "vmm/base/types.h"
 
-/* A range of usable RAM as firmware reported it: page-aligned, sizes in pages. */
+/* A range of RAM; page_count in pages of 4 KiB. */
 struct mem_range {
 	hpa_t base;
 	uint64_t page_count;
 };
 
 /*
- * Takes the machine's usable RAM. The host pool of pool_pages pages is cut from the largest range
- * below 4 GiB that holds it (ERR_NOMEM when none does), the rest become guest frames. The pool must
- * be mapped before page_alloc is first called.
+ * Takes the machine's usable RAM as firmware describes it: ranges may be unsorted, overlapping,
+ * unaligned, empty or impossible (left out with a warning); the first MiB is never used. The host
+ * pool of pool_pages pages is cut from the end of the largest range below 4 GiB (ERR_NOMEM when that
+ * is too small), the rest become guest frames. Writes to the pool: it must be mapped one to one, as
+ * firmware's page tables do. BSP only, once.
  */
 int page_alloc_init(const struct mem_range *ranges, size_t range_count, uint64_t pool_pages);
 
@@ -29,7 +31,7 @@ struct mem_range page_pool(void);
 
 /* count consecutive host pages, zeroed; NULL when the pool is exhausted. */
 void *page_alloc(size_t count);
-/* Zeroes and returns what page_alloc gave, with the same count. NULL is ignored. */
+/* Zeroes and returns what page_alloc gave, or a part of it. NULL is ignored. */
 void page_free(void *pages, size_t count);
 uint64_t page_free_count(void);
 

@@ -47,7 +47,7 @@ void panic_begin(void)
 	} else if (depth == 1 && panic_apic_id == own_apic_id()) {
 		console_break_lock();
 		console_write(again, sizeof(again) - 1);
-		console_flush();
+		console_drain();
 	}
 	if (depth != 0) {
 		cpu_stop();
@@ -63,7 +63,7 @@ _Noreturn void panic_end(void)
 				   " off or reset it. ***\n";
 
 	console_write(last, sizeof(last) - 1);
-	console_flush();
+	console_drain();
 	cpu_stop();
 }
 

@@ -1,0 +1,396 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Two allocators. The host pool is a bitmap that lives in the pool's own first pages. Guest frames
+ * are a sorted table of free extents that never touch: it starts in the image, and moves to host
+ * pages when it has to grow. Locks: frames.lock before pool.lock.
+ */
+#include "vmm/base/err.h"
+#include "vmm/base/lock.h"
+#include "vmm/base/log.h"
+#include "vmm/base/page_alloc.h"
+#include "vmm/base/panic.h"
+#include "vmm/base/str.h"
+
+#define LOW_PAGES    (BIT(20) / PAGE_SIZE)   /* first MiB: firmware, trampolines; never handed out */
+#define BELOW_4G     (BIT(32) / PAGE_SIZE)
+#define PHYS_PAGES   (BIT(52) / PAGE_SIZE)   /* no address of the architecture lies above */
+#define PAGES_PER_2M (SIZE_2M / PAGE_SIZE)
+#define FIRST_TABLE  512
+
+/* Pages [first, end) by page number. */
+struct extent {
+	uint64_t first;
+	uint64_t end;
+};
+
+static struct {
+	struct lock lock;
+	uint64_t first; /* page number */
+	uint64_t page_count;
+	uint64_t free_count;
+	uint64_t hint; /* no page below this one is free */
+	uint64_t *used; /* one bit a page */
+} pool;
+
+static struct extent first_table[FIRST_TABLE];
+static struct {
+	struct lock lock;
+	struct extent *extents; /* sorted, disjoint, with a gap between any two */
+	size_t count;
+	size_t cap;
+	size_t table_pages; /* 0 while in first_table */
+	uint64_t free_count;
+} frames;
+
+/* Index of the first extent that ends at or after page. */
+static size_t extent_find(uint64_t page)
+{
+	size_t lo = 0;
+	size_t hi = frames.count;
+
+	while (lo < hi) {
+		size_t mid = lo + (hi - lo) / 2;
+
+		if (frames.extents[mid].end < page) {
+			lo = mid + 1;
+		} else {
+			hi = mid;
+		}
+	}
+	return lo;
+}
+
+/* Makes room for one more extent, in a table of twice the size if need be. */
+static bool extent_reserve(void)
+{
+	size_t pages = MAX(frames.table_pages * 2, 4u);
+	struct extent *bigger;
+
+	if (frames.count < frames.cap) {
+		return true;
+	}
+	bigger = pool.page_count == 0 ? NULL : page_alloc(pages);
+	if (bigger == NULL) {
+		return false;
+	}
+	memcpy(bigger, frames.extents, frames.count * sizeof(*bigger));
+	if (frames.table_pages != 0) {
+		page_free(frames.extents, frames.table_pages);
+	}
+	frames.extents = bigger;
+	frames.table_pages = pages;
+	frames.cap = pages * PAGE_SIZE / sizeof(*bigger);
+	return true;
+}
+
+static void extent_delete(size_t at, size_t count)
+{
+	memmove(&frames.extents[at], &frames.extents[at + count],
+		(frames.count - at - count) * sizeof(frames.extents[0]));
+	frames.count -= count;
+}
+
+static bool extent_insert(size_t at, struct extent e)
+{
+	if (!extent_reserve()) {
+		return false;
+	}
+	memmove(&frames.extents[at + 1], &frames.extents[at],
+		(frames.count - at) * sizeof(frames.extents[0]));
+	frames.extents[at] = e;
+	frames.count++;
+	return true;
+}
+
+/* The union of what is free and e, which may touch or overlap anything. */
+static bool extent_add(struct extent e)
+{
+	size_t at = extent_find(e.first);
+	size_t last = at;
+
+	while (last < frames.count && frames.extents[last].first <= e.end) {
+		e.first = MIN(e.first, frames.extents[last].first);
+		e.end = MAX(e.end, frames.extents[last].end);
+		frames.free_count -= frames.extents[last].end - frames.extents[last].first;
+		last++;
+	}
+	if (last > at) {
+		frames.extents[at] = e;
+		extent_delete(at + 1, last - at - 1);
+	} else if (!extent_insert(at, e)) {
+		return false;
+	}
+	frames.free_count += e.end - e.first;
+	return true;
+}
+
+/* Takes [first, end), which lies within the extent at index at, out of it. */
+static bool extent_take(size_t at, uint64_t first, uint64_t end)
+{
+	struct extent old = frames.extents[at];
+
+	if (old.first < first && end < old.end) {
+		if (!extent_insert(at + 1, (struct extent){ end, old.end })) {
+			return false;
+		}
+		frames.extents[at].end = first;
+	} else if (old.first < first) {
+		frames.extents[at].end = first;
+	} else if (end < old.end) {
+		frames.extents[at].first = end;
+	} else {
+		extent_delete(at, 1);
+	}
+	frames.free_count -= end - first;
+	return true;
+}
+
+/* What of a range that firmware reported can be used: whole pages, above 1 MiB, no wrap-around. */
+static struct extent usable_part(const struct mem_range *range)
+{
+	uint64_t first = range->base.v / PAGE_SIZE;
+	uint64_t end;
+	struct extent none = { 0, 0 };
+
+	if (__builtin_add_overflow(first, range->page_count, &end) || end > PHYS_PAGES) {
+		log_warn("memory map: range at 0x%llx of %llu pages is impossible, left out",
+			 (unsigned long long)range->base.v, (unsigned long long)range->page_count);
+		return none;
+	}
+	/* An unaligned range loses the page it begins in; its last page is cut in the same way. */
+	if (!IS_ALIGNED(range->base.v, PAGE_SIZE)) {
+		first++;
+	}
+	first = MAX(first, LOW_PAGES);
+	return first < end ? (struct extent){ first, end } : none;
+}
+
+/* Cuts the pool off the end of the largest extent below 4 GiB, on a 2 MiB boundary if it fits. */
+static int pool_cut(uint64_t page_count)
+{
+	uint64_t best_size = 0;
+	uint64_t end = 0;
+	uint64_t first;
+	size_t best = 0;
+	size_t i;
+
+	for (i = 0; i < frames.count && frames.extents[i].first < BELOW_4G; i++) {
+		uint64_t top = MIN(frames.extents[i].end, BELOW_4G);
+
+		if (top - frames.extents[i].first > best_size) {
+			best_size = top - frames.extents[i].first;
+			best = i;
+			end = top;
+		}
+	}
+	if (page_count == 0 || best_size < page_count) {
+		return ERR_NOMEM;
+	}
+	first = end - page_count;
+	if (ALIGN_DOWN(first, PAGES_PER_2M) >= frames.extents[best].first) {
+		first = ALIGN_DOWN(first, PAGES_PER_2M);
+	}
+	if (!extent_take(best, first, first + page_count)) {
+		return ERR_NOMEM;
+	}
+	pool.first = first;
+	pool.page_count = page_count;
+	return 0;
+}
+
+static bool pool_is_used(uint64_t page)
+{
+	return (pool.used[page / 64] & BIT(page % 64)) != 0;
+}
+
+static void pool_set_used(uint64_t page, uint64_t count, bool used)
+{
+	for (; count > 0; page++, count--) {
+		CHECK(pool_is_used(page) != used);
+		pool.used[page / 64] ^= BIT(page % 64);
+	}
+}
+
+static void pool_init(void)
+{
+	uint64_t bitmap_bytes = ALIGN_UP(pool.page_count, 64ull) / 8;
+	uint64_t bitmap_pages = ALIGN_UP(bitmap_bytes, PAGE_SIZE) / PAGE_SIZE;
+
+	pool.used = page_va(hpa(pool.first * PAGE_SIZE));
+	memset(pool.used, 0, bitmap_pages * PAGE_SIZE);
+	pool_set_used(0, bitmap_pages, true);
+	pool.free_count = pool.page_count - bitmap_pages;
+	pool.hint = bitmap_pages;
+}
+
+int page_alloc_init(const struct mem_range *ranges, size_t range_count, uint64_t pool_pages)
+{
+	size_t i;
+	int err;
+
+	memset(&pool, 0, sizeof(pool));
+	memset(&frames, 0, sizeof(frames));
+	frames.extents = first_table;
+	frames.cap = FIRST_TABLE;
+	for (i = 0; i < range_count; i++) {
+		struct extent e = usable_part(&ranges[i]);
+
+		if (e.first < e.end && !extent_add(e)) {
+			log_warn("memory map: too many separate ranges, the one at 0x%llx is unused",
+				 (unsigned long long)(e.first * PAGE_SIZE));
+		}
+	}
+	err = pool_cut(pool_pages);
+	if (err == 0) {
+		pool_init();
+	}
+	return err;
+}
+
+struct mem_range page_pool(void)
+{
+	return (struct mem_range){ hpa(pool.first * PAGE_SIZE), pool.page_count };
+}
+
+/* First of count free pages in a row, or page_count of the pool. Full words are skipped at once. */
+static uint64_t pool_find(uint64_t count)
+{
+	uint64_t page = pool.hint;
+	uint64_t run = 0;
+
+	while (page < pool.page_count && run < count) {
+		if (page % 64 == 0 && pool.used[page / 64] == UINT64_MAX) {
+			page += 64;
+			run = 0;
+		} else {
+			run = pool_is_used(page) ? 0 : run + 1;
+			page++;
+		}
+	}
+	return run == count ? page - count : pool.page_count;
+}
+
+void *page_alloc(size_t count)
+{
+	uint64_t page = pool.page_count;
+	void *pages;
+
+	if (count == 0) {
+		return NULL;
+	}
+	lock_take(&pool.lock);
+	if (count <= pool.free_count) {
+		page = pool_find(count);
+	}
+	if (page == pool.page_count) {
+		lock_drop(&pool.lock);
+		return NULL;
+	}
+	pool_set_used(page, count, true);
+	pool.free_count -= count;
+	if (page == pool.hint) {
+		pool.hint = page + count;
+	}
+	lock_drop(&pool.lock);
+	pages = page_va(hpa((pool.first + page) * PAGE_SIZE));
+	memset(pages, 0, count * PAGE_SIZE);
+	return pages;
+}
+
+void page_free(void *pages, size_t count)
+{
+	uint64_t page;
+
+	if (pages == NULL) {
+		return;
+	}
+	page = page_hpa(pages).v / PAGE_SIZE - pool.first;
+	CHECK(IS_ALIGNED((uintptr_t)pages, PAGE_SIZE) && count <= pool.page_count - page);
+	secure_zero(pages, count * PAGE_SIZE);
+	lock_take(&pool.lock);
+	pool_set_used(page, count, false);
+	pool.free_count += count;
+	pool.hint = MIN(pool.hint, page);
+	lock_drop(&pool.lock);
+}
+
+uint64_t page_free_count(void)
+{
+	return __atomic_load_n(&pool.free_count, __ATOMIC_RELAXED);
+}
+
+hpa_t page_hpa(const void *page)
+{
+	uint64_t number = (uintptr_t)page / PAGE_SIZE;
+
+	CHECK(number >= pool.first && number - pool.first < pool.page_count);
+	return hpa((uintptr_t)page);
+}
+
+void *page_va(hpa_t page)
+{
+	uint64_t number = page.v / PAGE_SIZE;
+
+	CHECK(number >= pool.first && number - pool.first < pool.page_count);
+	return (void *)(uintptr_t)page.v;
+}
+
+int frames_alloc(uint64_t page_count, uint64_t align_pages, hpa_t *first)
+{
+	uint64_t best_size = UINT64_MAX;
+	size_t best = 0;
+	size_t i;
+	int err = ERR_NOMEM;
+
+	if (page_count == 0 || align_pages == 0 || (align_pages & (align_pages - 1)) != 0) {
+		return ERR_INVAL;
+	}
+	lock_take(&frames.lock);
+	/* The smallest that fits: large and aligned extents stay whole for those who need them. */
+	for (i = 0; i < frames.count; i++) {
+		const struct extent *e = &frames.extents[i];
+		uint64_t skip = ALIGN_UP(e->first, align_pages) - e->first;
+		uint64_t size = e->end - e->first;
+
+		if (size < best_size && skip <= size && size - skip >= page_count) {
+			best_size = size;
+			best = i;
+		}
+	}
+	if (best_size != UINT64_MAX) {
+		uint64_t at = ALIGN_UP(frames.extents[best].first, align_pages);
+
+		if (extent_take(best, at, at + page_count)) {
+			*first = hpa(at * PAGE_SIZE);
+			err = 0;
+		}
+	}
+	lock_drop(&frames.lock);
+	return err;
+}
+
+void frames_free(hpa_t first, uint64_t page_count)
+{
+	struct extent e = { first.v / PAGE_SIZE, first.v / PAGE_SIZE + page_count };
+	size_t at;
+	bool kept;
+
+	CHECK(IS_ALIGNED(first.v, PAGE_SIZE) && page_count <= PHYS_PAGES && e.end <= PHYS_PAGES);
+	if (page_count == 0) {
+		return;
+	}
+	lock_take(&frames.lock);
+	at = extent_find(e.first + 1); /* the first that ends after e begins */
+	CHECK(at == frames.count || frames.extents[at].first >= e.end);
+	kept = extent_add(e);
+	lock_drop(&frames.lock);
+	if (!kept) {
+		log_warn("free memory is too scattered: %llu pages at 0x%llx are lost",
+			 (unsigned long long)page_count, (unsigned long long)first.v);
+	}
+}
+
+uint64_t frames_free_count(void)
+{
+	return __atomic_load_n(&frames.free_count, __ATOMIC_RELAXED);
+}
