@@ -126,3 +126,28 @@ $(FUZZING_OBJ)/%.o: %.asm | $$(THIRD_PARTY) $$(GENERATED)
 
 -include $(patsubst %.o,%.d,$(FAKE_OBJ:$(HOST_OBJ)/%=$(FUZZING_OBJ)/%) $(foreach f,$(FUZZERS),\
 	$(call host_objects,$(FUZZING_OBJ),tests/fuzz/fuzz_$f.c $(FUZZ_$f))))
+
+# --- Lint -------------------------------------------------------------------------------------------
+
+OUR_C := $(sort $(foreach d,vmm vmm/base crypto ept guest guest/dev boot tests/unit tests/fuzz \
+	tests/guests/common,$(wildcard $d/*.[ch])) $(wildcard tests/guests/*/main.c))
+
+.PHONY: lint layers headers sizes format format-check
+lint: sizes layers headers format-check
+
+# The objects of the product tell who calls whom.
+layers: $$(LAYER_OBJ) $$(THIRD_OBJ)
+	@$(PYTHON) tests/lint/layers.py $(OBJ)
+
+headers: | $$(THIRD_PARTY) $$(GENERATED)
+	@sh tests/lint/headers.sh $(CC) $(CFLAGS_layer)
+
+sizes:
+	@$(PYTHON) tests/lint/sizes.py
+
+format-check: | $$(PACKAGES_DONE)
+	@clang-format --dry-run -Werror $(OUR_C)
+
+# make format [FILES="..."]: rewrites them; all of them unless told.
+format: | $$(PACKAGES_DONE)
+	clang-format -i $(or $(FILES),$(OUR_C))

@@ -1,0 +1,139 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""The layers: base < crypto < ept < vmm < guest < boot. A file includes and calls only to its left.
+
+layers.py [OBJECT_DIR]: checks the #include lines of the product, and with OBJECT_DIR (the product's
+objects, laid out like the sources) that no object uses a symbol of a layer to its right.
+"""
+import pathlib
+import re
+import subprocess
+import sys
+
+LAYERS = ["vmm/base", "crypto", "ept", "vmm", "guest", "boot"]
+# Who may see the headers of whom beside the layers: prefix of the including file -> headers.
+THIRD_PARTY = {
+    "crypto/": ("mbedtls/",),
+    "vmm/": ("Zydis/", "Zycore/", "stb/stb_sprintf.h"),
+    "boot/efi_": ("efi.h", "efilib.h", "efiapi.h", "efiprot.h", "efierr.h"),
+    "boot/config": ("ini.h",),
+}
+FREESTANDING = {"stdbool.h", "stddef.h", "stdint.h", "stdarg.h", "limits.h", "immintrin.h"}
+# A guest frame is mapped in one place alone.
+FRAME_DOOR = re.compile(r"\bhost_temp_(map|unmap)\s*\(")
+
+problems = []
+
+
+def complain(where, what):
+    problems.append(f"{where}: {what}")
+
+
+def layer_of(path):
+    """Index into LAYERS, or None for what is no product file."""
+    text = str(path)
+    if text.startswith("vmm/base/"):
+        return 0
+    for index, layer in enumerate(LAYERS[1:], 1):
+        if text.startswith(layer + "/"):
+            return index
+    return None
+
+
+def sources(*endings):
+    for layer in ["crypto", "ept", "vmm", "guest", "boot"]:
+        for path in sorted(pathlib.Path(layer).rglob("*")):
+            if path.suffix in endings:
+                yield path
+
+
+def third_party(path, name):
+    return any(str(path).startswith(prefix) and name.startswith(headers)
+               for prefix, headers in THIRD_PARTY.items())
+
+
+def check_quoted(path, where, name):
+    target = layer_of(name)
+    if target is None and third_party(path, name):
+        return
+    if target is None:
+        complain(where, f'"{name}" is in no layer; include paths start at the top folder')
+    elif not pathlib.Path(name).exists():
+        complain(where, f'"{name}" does not exist')
+    elif target > layer_of(path):
+        complain(where, f'"{name}": {LAYERS[layer_of(path)]} may not know {LAYERS[target]}')
+    elif name.endswith("_priv.h") and pathlib.Path(name).parent != path.parent:
+        complain(where, f'"{name}" is private to its folder')
+
+
+def check_angled(path, where, name):
+    if name in FREESTANDING or third_party(path, name):
+        return
+    complain(where, f"<{name}> is not for this file (see THIRD_PARTY in tests/lint/layers.py)")
+
+
+def check_includes():
+    for path in sources(".c", ".h"):
+        for number, line in enumerate(path.read_text().splitlines(), 1):
+            where = f"{path}:{number}"
+            if match := re.match(r'\s*#\s*include\s+"([^"]+)"', line):
+                check_quoted(path, where, match[1])
+            elif match := re.match(r"\s*#\s*include\s+<([^>]+)>", line):
+                check_angled(path, where, match[1])
+            elif FRAME_DOOR.search(line) and layer_of(path) not in (0, LAYERS.index("ept")):
+                complain(where, "guest frames are mapped by ept/ alone (use gmem_*)")
+
+
+def symbols(objects):
+    """Object file -> (defined, undefined) global names."""
+    result = {}
+    if not objects:
+        return result
+    out = subprocess.run(["nm", "-A", "-g", *map(str, objects)], check=True, text=True,
+                         capture_output=True).stdout
+    for line in out.splitlines():
+        name, _, rest = line.partition(":")
+        kind, symbol = rest.split()[-2:]
+        defined, undefined = result.setdefault(name, (set(), set()))
+        (undefined if kind in "Uvw" else defined).add(symbol)
+    return result
+
+
+def check_objects(folder):
+    known = {}  # symbol -> (layer, source file)
+    users = []
+    for path in sources(".c", ".asm"):
+        name = folder / (f"{path}.o" if path.suffix == ".asm" else f"{path.with_suffix('')}.o")
+        if not name.exists():
+            continue
+        for defined, undefined in symbols([name]).values():
+            known.update({symbol: (layer_of(path), path) for symbol in defined})
+            users.append((path, undefined))
+    if not users:
+        sys.exit(f"layers: no objects under {folder}")
+    for path, undefined in users:
+        for symbol in sorted(undefined & known.keys()):
+            layer, owner = known[symbol]
+            if layer > layer_of(path):
+                complain(path, f"uses {symbol} of {owner}, a layer above")
+    third = symbols(sorted((folder / "third").rglob("*.o")))
+    offered = set().union(*(defined for defined, _ in third.values()), known.keys())
+    for path, undefined in users:
+        for symbol in sorted(undefined - offered):
+            # What the linker script and GNU-EFI supply; the link itself finds what is missing.
+            if layer_of(path) != len(LAYERS) - 1 and not symbol.startswith("_"):
+                complain(path, f"uses {symbol}, which nothing below defines")
+    return len(users)
+
+
+def main():
+    check_includes()
+    count = check_objects(pathlib.Path(sys.argv[1])) if len(sys.argv) > 1 else 0
+    for problem in problems:
+        print(problem)
+    if problems:
+        sys.exit(f"layers: {len(problems)} problems")
+    print(f"layers: includes{f' and {count} objects' if count else ''} in order")
+
+
+main()
