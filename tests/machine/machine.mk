@@ -46,3 +46,40 @@ $(FONT_DONE): $(MACHINE_DIR)/font.sh | $(PACKAGES_DONE)
 
 $(THIRD)/inih/ini.c $(THIRD)/inih/ini.h: $(INIH_DONE) ;
 $(THIRD)/font/font.psf: $(FONT_DONE) ;
+
+# The emulated machine.
+BOCHS := $(THIRD)/bochs/bochs
+BOCHS_PARTS := $(addprefix $(MACHINE_DIR)/bochs/,bochs.patch instrument.h machine.cc build.sh)
+
+.PHONY: bochs
+bochs: $(BOCHS)
+$(BOCHS): $(BOCHS_PARTS) | $(PACKAGES_DONE)
+	$(ONCE) sh $(MACHINE_DIR)/bochs/build.sh $(@D)
+
+# Stock kernels and the initramfs of the guests.
+KERNELS := bookworm-cloud bookworm-generic trixie-cloud
+KERNEL_FILES := $(KERNELS:%=$(THIRD)/kernel/%/vmlinuz)
+INITRD := $(THIRD)/initramfs/initrd.img
+INITRD_TEST := $(THIRD)/initramfs/test.img
+
+.PHONY: kernels initramfs
+kernels: $(KERNEL_FILES)
+$(KERNEL_FILES): $(THIRD)/kernel/%/vmlinuz: | $(PACKAGES_DONE)
+	$(ONCE) sh $(MACHINE_DIR)/kernel.sh $* $(@D)
+
+initramfs: $(INITRD) $(INITRD_TEST)
+$(INITRD) $(INITRD_TEST): $(THIRD)/initramfs/%.img: $(MACHINE_DIR)/init/% \
+		$(MACHINE_DIR)/initramfs.sh | $(PACKAGES_DONE)
+	$(ONCE) sh $(MACHINE_DIR)/initramfs.sh $< $@
+
+# make image ESP=DIR IMG=FILE; make boot ESP=DIR [...]: see README.md.
+.PHONY: image boot
+image: | $(PACKAGES_DONE)
+	@python3 $(MACHINE_DIR)/image.py "$$ESP" "$$IMG"
+
+MACHINE ?= bochs
+MACHINE_NEEDS_bochs := $(BOCHS)
+export BUILD ESP IMG OUT MACHINE CPUS MEM CPU IPS SEED TIMEOUT TICKS DUMP MARK TYPE STOP INPUT
+export USB SCREEN SCREEN_AT FEATURES
+boot: $(MACHINE_NEEDS_$(MACHINE)) | $(PACKAGES_DONE)
+	@python3 $(MACHINE_DIR)/boot.py --env

@@ -1,0 +1,207 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The emulated machine: Bochs with OVMF."""
+
+import os
+import pty
+import re
+import subprocess
+import tty
+
+from machine import STATUS_TRIPLE_FAULT, MachineError
+
+FIRMWARE = '/usr/share/OVMF'
+VGA_BIOS = '/usr/share/vgabios/vgabios.bin'
+START_OF_TIME = 946684800       # 2000-01-01: the clock starts here in every run
+
+DEFAULT_CPU = 'corei7_icelake_u'
+
+# The TSC rate that a model's CPUID leaves 15H and 16H state. PIT, PM timer, RTC and UART run by
+# the same number (ips), so that all clocks agree.
+TSC_HZ = {
+    'corei7_icelake_u': 1_497_600_000,
+    'tigerlake': 2_419_200_000,
+    'sapphire_rapids': 2_200_000_000,
+    'arrow_lake': 4_185_600_000,
+    'corei3_cnl': 2_208_000_000,
+    'corei7_skylake_x': 3_500_000_000,
+}
+# The other models state none; Linux measures it.
+OTHER_TSC_HZ = 1_000_000_000
+
+CONFIG = '''\
+plugin_ctrl: unmapped=1, biosdev=0, speaker=0, extfpuirq=1, parallel=0, serial=1
+config_interface: textconfig
+display_library: nogui
+memory: guest={mem}, host={mem}
+romimage: file={rom}, address=0xffc00000
+vgaromimage: file={vga}
+cpu: model={cpu}, count={cpus}, ips={ips}, reset_on_triple_fault=0{features}
+pci: enabled=1, chipset=i440fx
+clock: sync={sync}, time0={time0}
+com1: enabled=1, mode={mode}, dev={dev}
+ata0: enabled=1, ioaddr1=0x1f0, ioaddr2=0x3f0, irq=14
+ata0-master: type=disk, path={disk}, mode=volatile
+boot: disk
+log: {log}
+panic: action=fatal
+error: action=report
+info: action=ignore
+debug: action=ignore
+'''
+
+
+def hexed(data):
+    """A rule's text, as the emulator reads it."""
+    return data.hex() or '-'
+
+
+def rule_lines(options):
+    """The rules that the emulator carries out when a pattern leaves the serial line."""
+    rules = []
+    if options.dump:
+        path = options.file('dram.bin').encode()
+        rules.append(('dump', path, options.dump.encode()))
+    rules += [('mark', b'', mark.encode()) for mark in options.marks]
+    rules += [('type', typed, pattern.encode()) for pattern, typed in options.types]
+    if options.stop:
+        rules.append(('stop', b'', options.stop.encode()))
+    return ''.join(f'{action} {hexed(argument)} {hexed(pattern)}\n'
+                   for action, argument, pattern in rules)
+
+
+def parse_result(text):
+    """The figures of OUT/result: a list of sections, the last of which is the end."""
+    sections = []
+    for line in text.splitlines():
+        word, _, rest = line.partition(' ')
+        if word in ('mark', 'end'):
+            sections.append({'kind': word, 'text': rest, 'cpus': {}, 'exits': {}})
+        elif word in ('ticks', 'resets'):
+            sections[-1][word] = int(rest)
+        elif word == 'cpu':
+            number, *pairs = rest.split()
+            sections[-1]['cpus'][int(number)] = {
+                key: int(value) for key, value in zip(pairs[::2], pairs[1::2])}
+        elif word == 'exit':
+            match = re.fullmatch(r'cpu (\d+) reason (\d+) (\S+) (\d+)', rest)
+            of_cpu = sections[-1]['exits'].setdefault(int(match[1]), {})
+            of_cpu[match[3]] = int(match[4])
+    return sections
+
+
+class Machine:
+    """One run of the emulator."""
+
+    def __init__(self, options):
+        self.options = options
+        self.disk = None
+        self.program = options.third('bochs', 'bochs')
+        self.terminal = None
+
+    def check(self):
+        """Refuses, in a sentence, what cannot run."""
+        for path, what in ((self.program, 'run "make bochs"'),
+                           (f'{FIRMWARE}/OVMF_CODE_4M.fd', 'package ovmf'),
+                           (VGA_BIOS, 'package vgabios')):
+            if not os.path.isfile(path):
+                raise MachineError(f'{path} is missing: {what}')
+
+    def write_firmware(self):
+        """Variables and code of OVMF make up the ROM."""
+        path = self.options.file('rom.fd')
+        with open(path, 'wb') as rom:
+            for part in ('VARS', 'CODE'):
+                with open(f'{FIRMWARE}/OVMF_{part}_4M.fd', 'rb') as file:
+                    rom.write(file.read())
+        return path
+
+    def serial(self, console):
+        """The serial line: a file while nobody types, so that runs repeat to the instruction;
+        otherwise a terminal."""
+        if not self.options.input:
+            console.follow_file()
+            return 'file', console.log_path
+        ours, self.terminal = pty.openpty()
+        tty.setraw(self.terminal)
+        console.connect(ours, os.dup(ours), keep_log=True)
+        return 'term', os.ttyname(self.terminal)
+
+    def write_config(self, console):
+        """Writes bochsrc."""
+        options = self.options
+        cpu = options.cpu or DEFAULT_CPU
+        mode, dev = self.serial(console)
+        path = options.file('bochsrc')
+        features = ''
+        if options.features:
+            features = f', {options.features}'
+        with open(path, 'w', encoding='utf-8') as file:
+            file.write(CONFIG.format(
+                mem=options.mem, rom=self.write_firmware(), vga=VGA_BIOS, cpu=cpu,
+                cpus=options.cpus, ips=options.ips or TSC_HZ.get(cpu, OTHER_TSC_HZ),
+                features=features, sync='slowdown' if options.input else 'none',
+                time0=START_OF_TIME, mode=mode, dev=dev, disk=self.disk,
+                log=options.file('bochs.log')))
+        return path
+
+    def start(self, console):
+        """Starts the emulator and connects its serial line to the console."""
+        options = self.options
+        config = self.write_config(console)
+        env = dict(os.environ, MACHINE_RESULT=options.file('result'),
+                   MACHINE_SEED=str(options.seed))
+        rules = rule_lines(options)
+        env.pop('MACHINE_RULES', None)
+        if rules:
+            env['MACHINE_RULES'] = options.file('rules')
+            with open(env['MACHINE_RULES'], 'w', encoding='ascii') as file:
+                file.write(rules)
+        env.pop('MACHINE_TICKS', None)
+        if options.ticks:
+            env['MACHINE_TICKS'] = str(options.ticks)
+        with open(options.file('bochs.out'), 'wb') as output:
+            return subprocess.Popen([self.program, '-q', '-f', config], env=env,
+                                    stdin=subprocess.DEVNULL, stdout=output, stderr=output,
+                                    start_new_session=True)
+
+    def before_stop(self):
+        """Nothing to do: the emulator writes its figures when it is asked to stop."""
+
+    def close(self):
+        """Lets go of what start() took."""
+        if self.terminal is not None:
+            os.close(self.terminal)
+
+    def status(self, code):
+        """The exit status that the emulator's own one stands for."""
+        return code if code >= 0 else 128 - code
+
+    def how(self):
+        """The end that the emulator states, or None."""
+        try:
+            with open(self.options.file('result'), encoding='utf-8') as file:
+                sections = parse_result(file.read())
+        except (OSError, ValueError):
+            return None
+        return sections[-1]['text'] if sections and sections[-1]['kind'] == 'end' else None
+
+    def why_timeout(self):
+        """How the time was used up."""
+        if self.how() == 'ticks-used-up':
+            return f'the machine used up its {self.options.ticks} ticks'
+        return f'the machine was still on after {self.options.timeout} s'
+
+    def why_failed(self, status):
+        """What ended the machine, from the emulator's log."""
+        if status == STATUS_TRIPLE_FAULT:
+            return 'triple fault: the CPU shut down'
+        last = f'exit status {status}'
+        try:
+            with open(self.options.file('bochs.log'), encoding='utf-8', errors='replace') as log:
+                for line in log:
+                    if '>>PANIC<<' in line:
+                        last = line.strip()
+        except OSError:
+            pass
+        return f'the emulator stopped: {last} (see bochs.log and bochs.out in ' \
+               f'{self.options.out})'

@@ -1,0 +1,27 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+# build.sh DIR: builds Bochs 3.0 with the project's additions in DIR; DIR/bochs is the program.
+set -eu
+here=$(cd "$(dirname "$0")" && pwd)
+dir=$1
+
+die() {
+	echo "set-up: $*" >&2
+	exit 1
+}
+
+sh "$here/../fetch.sh" source bochs "$dir"
+cd "$dir"
+patch -s -p1 < "$here/bochs.patch" || die "bochs.patch does not fit this version of Bochs"
+mkdir instrument/umbra
+cp instrument/stubs/Makefile.in instrument/umbra/
+cp "$here/instrument.h" instrument/umbra/
+cp "$here/machine.cc" instrument/umbra/instrument.cc
+
+echo "set-up: building Bochs (a minute or two)"
+./configure CFLAGS=-O2 CXXFLAGS=-O2 --enable-cpu-level=6 --enable-x86-64 --enable-vmx=2 \
+	--enable-smp --enable-avx --enable-evex --enable-pci --enable-all-optimizations \
+	--enable-e1000 --enable-usb --enable-usb-xhci --enable-large-ramfile \
+	--enable-instrumentation=instrument/umbra --disable-show-ips --disable-docbook \
+	--with-nogui > configure.log 2>&1 || die "Bochs' configure failed: see $dir/configure.log"
+make -j"$(nproc)" > make.log 2>&1 || die "Bochs did not build: see $dir/make.log"

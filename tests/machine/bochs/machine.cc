@@ -1,0 +1,345 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The emulated machine's additions to Bochs (see instrument.h and ../README.md).
+ *
+ * Environment:
+ *   MACHINE_RESULT  file that takes the figures at the end of the run and at each mark
+ *   MACHINE_RULES   file of rules, one a line: ACTION ARGUMENT PATTERN, the last two as
+ *                   hexadecimal bytes ("-" for none). A rule fires once, when its pattern ends
+ *                   the text that left the first serial port.
+ *   MACHINE_TICKS   ends the run after so many ticks of the machine's clock
+ *   MACHINE_SEED    start of the sequence that RDRAND and RDSEED deliver
+ */
+
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/types.h>
+#include <unistd.h>
+
+#include <deque>
+#include <string>
+#include <vector>
+
+#include "bochs.h"
+#include "cpu/cpu.h"
+#include "gui/siminterface.h"
+#include "memory/memory-bochs.h"
+#include "param_names.h"
+#include "pc_system.h"
+
+#define STATUS_FAILED  1
+#define STATUS_TIMEOUT 124
+
+/* A byte takes no longer on the serial line than this many ticks: what 115,200 baud is at
+ * 50 million instructions a second. Otherwise a fast clock makes every boot wait for its log. */
+#define SERIAL_TICKS_MAX 4340
+
+#define PAGE_BYTES 4096
+
+struct rule {
+  void (*act)(const struct rule *rule);
+  std::string argument;
+  std::string pattern;
+  bool ordered; /* waits for the ordered rules before it */
+  bool fired;
+};
+
+struct machine_cpu machine_cpus[MACHINE_CPUS_MAX];
+
+static const char *end_how = "emulator-stopped";
+static int end_status = STATUS_FAILED;
+static Bit64u resets;
+static FILE *result;
+static std::vector<struct rule> rules;
+static std::string serial_tail;  /* what left the serial line last */
+static size_t pattern_bytes_max; /* length of the longest pattern */
+static std::deque<Bit8u> input;  /* to be typed on the first serial port */
+
+/* Basic exit reasons, in the order of the SDM's appendix "VMX Basic Exit Reasons". */
+static const char *const exit_names[] = {
+  "exception-or-nmi", "external-interrupt", "triple-fault", "init", "sipi", "io-smi", "smi",
+  "interrupt-window", "nmi-window", "task-switch", "cpuid", "getsec", "hlt", "invd", "invlpg",
+  "rdpmc", "rdtsc", "rsm", "vmcall", "vmclear", "vmlaunch", "vmptrld", "vmptrst", "vmread",
+  "vmresume", "vmwrite", "vmxoff", "vmxon", "cr-access", "dr-access", "io", "rdmsr", "wrmsr",
+  "entry-failed-state", "entry-failed-msr", "reason-35", "mwait", "monitor-trap", "reason-38",
+  "monitor", "pause", "entry-failed-mce", "reason-42", "tpr-below-threshold", "apic-access",
+  "virtual-eoi", "gdtr-idtr", "ldtr-tr", "ept-violation", "ept-misconfig", "invept", "rdtscp",
+  "preemption-timer", "invvpid", "wbinvd", "xsetbv", "apic-write", "rdrand", "invpcid", "vmfunc",
+  "encls", "rdseed", "pml-full", "xsaves", "xrstors", "pconfig", "spp", "umwait", "tpause",
+  "loadiwkey", "enclv", "reason-71", "enqcmd-pasid", "enqcmds-pasid", "bus-lock", "notify",
+};
+
+static const char *exit_name(unsigned reason)
+{
+  return reason < sizeof(exit_names) / sizeof(exit_names[0]) ? exit_names[reason] : "unknown";
+}
+
+static Bit64u retired(unsigned cpu)
+{
+  return BX_CPU(cpu)->get_icount() - machine_cpus[cpu].not_retired;
+}
+
+static Bit64u retired_in_guest(unsigned cpu)
+{
+  const struct machine_cpu *m = &machine_cpus[cpu];
+  Bit64u now = retired(cpu);
+
+  /* "entered" counts the VM entry itself, which has not retired yet right after it. */
+  return m->guest + (m->in_guest && now > m->entered ? now - m->entered : 0);
+}
+
+static void write_figures(const char *heading, const char *text)
+{
+  if (result == NULL) return;
+  fprintf(result, "%s %s\nticks " FMT_LL "u\nresets " FMT_LL "u\n", heading, text,
+          bx_pc_system.time_ticks(), resets);
+  for (unsigned cpu = 0; cpu < BX_SMP_PROCESSORS; cpu++) {
+    const struct machine_cpu *m = &machine_cpus[cpu];
+    Bit64u all = retired(cpu), guest = retired_in_guest(cpu), exits = 0;
+    for (unsigned reason = 0; reason < MACHINE_EXITS_MAX; reason++) exits += m->exits[reason];
+    fprintf(result, "cpu %u retired " FMT_LL "u guest " FMT_LL "u root " FMT_LL "u entries "
+            FMT_LL "u exits " FMT_LL "u\n", cpu, all, guest, all - guest, m->entries, exits);
+    for (unsigned reason = 0; reason < MACHINE_EXITS_MAX; reason++)
+      if (m->exits[reason] != 0)
+        fprintf(result, "exit cpu %u reason %u %s " FMT_LL "u\n", cpu, reason,
+                exit_name(reason), m->exits[reason]);
+  }
+  fflush(result);
+}
+
+static void stop_now(const char *how, int status)
+{
+  machine_end(how, status);
+  bx_user_quit = 1;
+  bx_stop_simulation();
+}
+
+static void on_terminate(int)
+{
+  stop_now("timeout", STATUS_TIMEOUT);
+}
+
+static void on_ticks_used(void *)
+{
+  stop_now("ticks-used-up", STATUS_TIMEOUT);
+}
+
+/* Writes DRAM to the file that the rule names; pages of zeroes become holes. */
+static void act_dump(const struct rule *rule)
+{
+  static const Bit8u zeroes[PAGE_BYTES] = { 0 };
+  FILE *file = fopen(rule->argument.c_str(), "wb");
+  Bit64u bytes = BX_MEM(0)->get_memory_len();
+  bool failed = file == NULL;
+
+  for (Bit64u at = 0; !failed && at < bytes; at += PAGE_BYTES) {
+    const Bit8u *page = BX_MEM(0)->get_vector(at);
+    if (memcmp(page, zeroes, PAGE_BYTES) == 0) continue;
+    failed = fseeko(file, (off_t) at, SEEK_SET) != 0 || fwrite(page, PAGE_BYTES, 1, file) != 1;
+  }
+  if (file != NULL) {
+    failed |= fflush(file) != 0 || ftruncate(fileno(file), (off_t) bytes) != 0;
+    fclose(file);
+  }
+  if (failed)
+    fprintf(stderr, "machine: DRAM could not be written to %s: %s\n", rule->argument.c_str(),
+            strerror(errno));
+}
+
+static void act_mark(const struct rule *rule)
+{
+  write_figures("mark", rule->pattern.c_str());
+}
+
+static void act_type(const struct rule *rule)
+{
+  input.insert(input.end(), rule->argument.begin(), rule->argument.end());
+}
+
+static void act_stop(const struct rule *)
+{
+  stop_now("pattern", 0);
+}
+
+static const struct {
+  const char *name;
+  void (*act)(const struct rule *rule);
+  bool ordered;
+} actions[] = {
+  { "dump", act_dump, false },
+  { "mark", act_mark, false },
+  { "stop", act_stop, false },
+  { "type", act_type, true },
+};
+
+static bool unhex(const char *text, std::string *out)
+{
+  if (strcmp(text, "-") == 0) return true;
+  for (; *text != 0; text += 2) {
+    unsigned byte;
+    if (text[1] == 0 || sscanf(text, "%2x", &byte) != 1) return false;
+    out->push_back((char) byte);
+  }
+  return true;
+}
+
+static void refuse(const char *path, const char *why)
+{
+  fprintf(stderr, "machine: %s: %s\n", path, why);
+  exit(STATUS_FAILED);
+}
+
+static void add_rule(const char *path, const char *action, const char *argument,
+                     const char *pattern)
+{
+  struct rule rule = {};
+
+  for (unsigned n = 0; n < sizeof(actions) / sizeof(actions[0]); n++) {
+    if (strcmp(actions[n].name, action) != 0) continue;
+    rule.act = actions[n].act;
+    rule.ordered = actions[n].ordered;
+  }
+  if (rule.act == NULL || !unhex(argument, &rule.argument) || !unhex(pattern, &rule.pattern))
+    refuse(path, "unknown action, or no hexadecimal bytes");
+  if (rule.pattern.empty()) refuse(path, "a rule without a pattern");
+  if (rule.pattern.size() > pattern_bytes_max) pattern_bytes_max = rule.pattern.size();
+  rules.push_back(rule);
+}
+
+static void read_rules(const char *path)
+{
+  FILE *file = fopen(path, "r");
+  char *line = NULL;
+  size_t room = 0;
+
+  if (file == NULL) refuse(path, strerror(errno));
+  while (getline(&line, &room, file) > 0) {
+    char *save = NULL;
+    const char *action = strtok_r(line, " \n", &save);
+    const char *argument = strtok_r(NULL, " \n", &save);
+    const char *pattern = strtok_r(NULL, " \n", &save);
+    if (pattern == NULL) refuse(path, "a line that is no rule");
+    add_rule(path, action, argument, pattern);
+  }
+  free(line);
+  fclose(file);
+}
+
+void machine_init(void)
+{
+  const char *path = getenv("MACHINE_RESULT");
+
+  if (path != NULL && (result = fopen(path, "w")) == NULL) refuse(path, strerror(errno));
+  path = getenv("MACHINE_RULES");
+  if (path != NULL) read_rules(path);
+  signal(SIGTERM, on_terminate);
+}
+
+void machine_init_cpu(unsigned cpu)
+{
+  const char *ticks = getenv("MACHINE_TICKS");
+
+  if (cpu >= MACHINE_CPUS_MAX) refuse("cpu: count", "more CPUs than the machine counts");
+  BX_CPU(cpu)->icount = 0;
+  if (cpu == 0 && ticks != NULL)
+    bx_pc_system.register_timer_ticks(NULL, on_ticks_used, strtoull(ticks, NULL, 0), false, true,
+                                      "machine");
+}
+
+/* Bochs has stopped for whatever reason, perhaps before there was a CPU. */
+void machine_exit(void)
+{
+  bool complete = bx_cpu_array != NULL && BX_SMP_PROCESSORS > 0;
+
+  for (unsigned cpu = 0; complete && cpu < BX_SMP_PROCESSORS; cpu++)
+    complete = BX_CPU(cpu) != NULL;
+  if (complete) write_figures("end", end_how);
+  if (result != NULL) fclose(result);
+  exit(end_status);
+}
+
+/* The first cause given is the one that is told. */
+void machine_end(const char *how, int status)
+{
+  static bool ended;
+
+  if (ended) return;
+  ended = true;
+  end_how = how;
+  end_status = status;
+}
+
+/* A hardware reset sets Bochs' counter to zero; ours goes on. */
+void machine_count_restarts(unsigned cpu)
+{
+  static bool powered_on;
+
+  machine_cpus[cpu].not_retired -= BX_CPU(cpu)->get_icount();
+  machine_cpus[cpu].in_guest = false;
+  if (cpu != 0) return;
+  if (powered_on) resets++;
+  powered_on = true;
+}
+
+void machine_vmentry(unsigned cpu)
+{
+  struct machine_cpu *m = &machine_cpus[cpu];
+
+  m->entered = retired(cpu) + 1; /* VMLAUNCH or VMRESUME itself belongs to root */
+  m->in_guest = true;
+  m->entries++;
+}
+
+/* Also called for failed VM entries, from root. */
+void machine_vmexit(unsigned cpu, Bit32u reason)
+{
+  struct machine_cpu *m = &machine_cpus[cpu];
+
+  m->guest = retired_in_guest(cpu);
+  m->in_guest = false;
+  reason &= 0xffff;
+  m->exits[reason < MACHINE_EXITS_MAX ? reason : MACHINE_EXITS_MAX - 1]++;
+}
+
+void machine_serial_out(unsigned port, Bit8u byte)
+{
+  bool blocked = false;
+
+  if (port != 0 || rules.empty()) return;
+  serial_tail.push_back((char) byte);
+  if (serial_tail.size() > pattern_bytes_max) serial_tail.erase(0, 1);
+  for (struct rule &rule : rules) {
+    size_t bytes = rule.pattern.size();
+    if (rule.fired || (rule.ordered && blocked)) continue;
+    blocked |= rule.ordered;
+    if (bytes > serial_tail.size()) continue;
+    if (serial_tail.compare(serial_tail.size() - bytes, bytes, rule.pattern) != 0) continue;
+    rule.fired = true;
+    rule.act(&rule);
+  }
+}
+
+bool machine_serial_in(unsigned port, Bit8u *byte)
+{
+  if (port != 0 || input.empty()) return false;
+  *byte = input.front();
+  input.pop_front();
+  return true;
+}
+
+int machine_serial_usec(int usec)
+{
+  int most = (int) (SERIAL_TICKS_MAX * 1000000.0 / SIM->get_param_num(BXPN_IPS)->get());
+
+  if (most < 1) most = 1;
+  return usec < most ? usec : most;
+}
+
+unsigned machine_seed(void)
+{
+  const char *seed = getenv("MACHINE_SEED");
+
+  return seed != NULL ? (unsigned) strtoul(seed, NULL, 0) : 1;
+}

@@ -1,0 +1,109 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""boot.py KEY=VALUE...: boots an image on a machine and tells how that ended.
+
+The serial line goes to standard output and to OUT/serial.log. Keys, files and exit status are
+described in README.md; `--env` also takes the keys from the environment, as make passes them.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import bochs
+import image
+import nested
+import qemu
+from console import Console
+from machine import STATUS_FAILED, STATUS_REFUSED, STATUS_TIMEOUT, MachineError, Options
+
+GRACE_SECONDS = 15      # from the request to stop until the machine is killed
+MACHINES = {'bochs': bochs, 'kvm': qemu, 'qemu': qemu, 'nested': nested}
+
+
+def make_disk(options):
+    """Returns the path of the disk image to boot."""
+    if options.img:
+        if not os.path.isfile(options.img):
+            raise MachineError(f'the image {options.img} does not exist')
+        return os.path.abspath(options.img)
+    if not options.esp:
+        raise MachineError('say what to boot: ESP=DIR or IMG=FILE')
+    if not os.path.isfile(os.path.join(options.esp, 'EFI', 'BOOT', 'BOOTX64.EFI')):
+        raise MachineError(f'{options.esp} holds no EFI/BOOT/BOOTX64.EFI')
+    path = options.file('disk.img')
+    image.make_image(options.esp, path)
+    return path
+
+
+def stop(process):
+    """Asks the machine to stop, so that it writes its figures; then insists."""
+    until = time.monotonic() + GRACE_SECONDS
+    while process.poll() is None:
+        process.send_signal(signal.SIGTERM if time.monotonic() < until else signal.SIGKILL)
+        try:
+            process.wait(1)
+        except subprocess.TimeoutExpired:
+            pass
+
+
+def watch(machine, process, console, options):
+    """Carries the serial line until the machine ends, the time is over or the user leaves."""
+    deadline = time.monotonic() + options.timeout if options.timeout else None
+    while process.poll() is None:
+        console.turn()
+        if console.quit:
+            console.say('left with Ctrl-]; the machine is off')
+            stop(process)
+            return 0
+        if deadline and time.monotonic() > deadline:
+            machine.before_stop()
+            stop(process)
+            console.drain()
+            return STATUS_TIMEOUT
+    console.drain()
+    return machine.status(process.returncode)
+
+
+def boot(options):
+    """Boots one machine; returns the exit status of this program."""
+    os.makedirs(options.out, exist_ok=True)
+    for name in ('serial.log', 'result', 'dram.bin'):
+        if os.path.exists(options.file(name)):
+            os.unlink(options.file(name))
+    machine = MACHINES[options.machine].Machine(options)
+    machine.check()
+    machine.disk = make_disk(options)
+    with Console(options) as console:
+        process = machine.start(console)
+        try:
+            status = watch(machine, process, console, options)
+        finally:
+            stop(process)
+            machine.close()
+    if status == STATUS_TIMEOUT:
+        print(f'\nboot: time-out, {machine.why_timeout()}', file=sys.stderr)
+    elif status != 0:
+        print(f'\nboot: {machine.why_failed(status)}', file=sys.stderr)
+    return status
+
+
+def main(arguments):
+    """The command line."""
+    try:
+        options = Options.from_words(arguments)
+        if options.machine not in MACHINES:
+            raise MachineError(f'MACHINE={options.machine} is none of {", ".join(MACHINES)}')
+        return boot(options)
+    except (MachineError, image.ImageError) as error:
+        print(f'boot: {error}', file=sys.stderr)
+        return STATUS_REFUSED
+    except OSError as error:
+        print(f'boot: {error}', file=sys.stderr)
+        return STATUS_FAILED
+
+
+if __name__ == '__main__':
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The person's or the pipe's end of the machine's serial line."""
+
+import os
+import select
+import sys
+import termios
+import tty
+
+CHUNK = 65536
+WAIT_SECONDS = 0.05
+QUIT_KEY = b'\x1d'      # Ctrl-]
+
+
+class Console:
+    """Copies the machine's serial output to standard output and, if asked to, to a log file;
+    with INPUT=1 also standard input to the machine. A terminal is in raw mode meanwhile."""
+
+    def __init__(self, options):
+        self.log_path = options.file('serial.log')
+        self.with_input = options.input
+        self.quit = False
+        self.reader = None      # descriptor to read serial output from
+        self.writer = None      # descriptor that takes serial input
+        self.log = None
+        self.follow = False     # reader is a growing file: its end is not the end
+        self.watchers = []      # called with every chunk of output
+        self.saved = None
+
+    def __enter__(self):
+        if self.with_input and os.isatty(0):
+            self.say('Ctrl-] leaves and switches the machine off')
+            self.saved = termios.tcgetattr(0)
+            tty.setraw(0)
+        return self
+
+    def __exit__(self, *_):
+        if self.saved:
+            termios.tcsetattr(0, termios.TCSADRAIN, self.saved)
+        for descriptor in {self.reader, self.writer} - {None}:
+            os.close(descriptor)
+        if self.log:
+            self.log.close()
+
+    @staticmethod
+    def say(text):
+        """A line of our own, on standard error."""
+        sys.stderr.write(f'[{text}]\r\n')
+        sys.stderr.flush()
+
+    def connect(self, reader, writer=None, keep_log=False):
+        """Names the descriptors of the machine's serial line."""
+        self.reader, self.writer = reader, writer
+        if keep_log:
+            self.log = open(self.log_path, 'wb', buffering=0)
+
+    def follow_file(self):
+        """The machine itself writes the log; it is read as it grows."""
+        open(self.log_path, 'wb').close()
+        self.reader = os.open(self.log_path, os.O_RDONLY)
+        self.follow = True
+
+    def emit(self, data):
+        """Passes serial output on."""
+        if self.log:
+            self.log.write(data)
+        out = sys.stdout.buffer
+        try:
+            out.write(data)
+            out.flush()
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        for watcher in self.watchers:
+            watcher(data)
+
+    def read_output(self):
+        """Reads what is there; says whether there was something."""
+        try:
+            data = os.read(self.reader, CHUNK)
+        except OSError:         # the other end of a pseudo-terminal is gone
+            data = b''
+        if data:
+            self.emit(data)
+        return bool(data)
+
+    def read_input(self):
+        """Standard input to the machine."""
+        data = os.read(0, CHUNK)
+        if not data:
+            self.with_input = False
+            return
+        if self.saved and QUIT_KEY in data:
+            self.quit = True
+            data = data[:data.index(QUIT_KEY)]
+        self.send(data)
+
+    def send(self, data):
+        """Types on the machine's serial line."""
+        while data and self.writer is not None:
+            data = data[os.write(self.writer, data):]
+
+    def turn(self):
+        """Waits a little for something to do, and does it."""
+        waiting = [0] if self.with_input and self.writer is not None else []
+        if not self.follow:
+            waiting.append(self.reader)
+        ready = select.select(waiting, [], [], WAIT_SECONDS)[0]
+        if 0 in ready:
+            self.read_input()
+        if self.follow:
+            while self.read_output():
+                pass
+        elif self.reader in ready and not self.read_output():
+            select.select([], [], [], WAIT_SECONDS)
+
+    def drain(self):
+        """The rest of the output of a machine that has ended."""
+        while self.follow or select.select([self.reader], [], [], 0)[0]:
+            if not self.read_output():
+                return

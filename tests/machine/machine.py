@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What all kinds of machine share: options, exit status, rules."""
+
+import os
+
+STATUS_FAILED = 1       # the emulator itself failed
+STATUS_REFUSED = 2      # nothing was started
+STATUS_TRIPLE_FAULT = 3
+STATUS_TIMEOUT = 124
+
+
+class MachineError(Exception):
+    """Says in a sentence why the machine cannot be started."""
+
+
+def number(key, text, low, high):
+    """A whole number within bounds."""
+    try:
+        value = int(text, 0)
+    except ValueError:
+        raise MachineError(f'{key}={text} is no number') from None
+    if not low <= value <= high:
+        raise MachineError(f'{key}={text} is not between {low} and {high}')
+    return value
+
+
+def split_list(text):
+    """Several patterns in one value, separated by '|'; a backslash keeps the next character."""
+    parts, at, escaped = [''], 0, False
+    while at < len(text):
+        char = text[at]
+        if escaped:
+            parts[-1] += char
+            escaped = False
+        elif char == '\\' and at + 1 < len(text) and text[at + 1] in '|\\':
+            escaped = True
+        elif char == '|':
+            parts.append('')
+        else:
+            parts[-1] += char
+        at += 1
+    return [part for part in parts if part]
+
+
+def unescape(text):
+    """The bytes that a TYPE text stands for: \\n, \\t, \\xNN and so on."""
+    return text.encode('utf-8').decode('unicode_escape').encode('latin-1')
+
+
+class Options:
+    """The keys of one run. Each has the name of its make variable, in small letters."""
+
+    KEYS = ('ESP', 'IMG', 'OUT', 'BUILD', 'MACHINE', 'CPUS', 'MEM', 'CPU', 'IPS', 'SEED',
+            'TIMEOUT', 'TICKS', 'DUMP', 'MARK', 'TYPE', 'STOP', 'INPUT', 'USB', 'SCREEN',
+            'SCREEN_AT', 'FEATURES')
+
+    def __init__(self, values):
+        get = values.get
+        self.esp = get('ESP')
+        self.img = get('IMG')
+        self.build = os.path.abspath(get('BUILD') or 'build')
+        self.out = os.path.abspath(get('OUT') or os.path.join(self.build, 'boot'))
+        self.machine = get('MACHINE') or 'bochs'
+        self.cpus = number('CPUS', get('CPUS') or '1', 1, 16)
+        self.mem = number('MEM', get('MEM') or '1024', 128, 3072)
+        self.cpu = get('CPU')
+        self.features = get('FEATURES')
+        self.ips = number('IPS', get('IPS') or '0', 0, 4294967295)
+        self.seed = number('SEED', get('SEED') or '1', 0, 4294967295)
+        self.input = (get('INPUT') or '0') != '0'
+        default = '0' if self.input else '300'
+        self.timeout = number('TIMEOUT', get('TIMEOUT') or default, 0, 86400)
+        self.ticks = number('TICKS', get('TICKS') or '0', 0, 1 << 62)
+        self.dump = get('DUMP')
+        self.marks = split_list(get('MARK') or '')
+        self.stop = get('STOP')
+        self.types = [self.type_rule(text) for text in split_list(get('TYPE') or '')]
+        self.usb = (get('USB') or '0') != '0'
+        self.screen = get('SCREEN')
+        self.screen_at = get('SCREEN_AT')
+
+    @staticmethod
+    def type_rule(text):
+        """PATTERN=>TEXT becomes (pattern, text)."""
+        pattern, arrow, typed = text.partition('=>')
+        if not arrow or not pattern:
+            raise MachineError(f'TYPE takes PATTERN=>TEXT, not "{text}"')
+        return pattern, unescape(typed)
+
+    @classmethod
+    def from_words(cls, words):
+        """Options from KEY=VALUE words; --env adds the environment's values below them."""
+        values = {}
+        for word in words:
+            if word == '--env':
+                values = {**{key: os.environ[key] for key in cls.KEYS if os.environ.get(key)},
+                          **values}
+                continue
+            key, equals, value = word.partition('=')
+            if not equals or key not in cls.KEYS:
+                raise MachineError(f'{word} is not one of {", ".join(cls.KEYS)} with a value')
+            values[key] = value
+        return cls(values)
+
+    def file(self, name):
+        """A file in the run's output folder."""
+        return os.path.join(self.out, name)
+
+    def third(self, *names):
+        """A file that the set-up made."""
+        return os.path.join(self.build, 'third', *names)
