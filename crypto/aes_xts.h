@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* AES-XTS (IEEE Std 1619) over one data unit, by mbedTLS: AES-NI where the CPU has it. */
+#ifndef UMBRA_CRYPTO_AES_XTS_H
+#define UMBRA_CRYPTO_AES_XTS_H
+
+#include "vmm/base/types.h"
+
+#define AES_XTS_TWEAK_BYTES 16
+
+/* Expanded keys for both directions. Secret: register it with wipe.h if it outlives a function. */
+struct aes_xts_key {
+	uint64_t opaque[160];
+};
+
+/*
+ * key is data key and tweak key, 32 bytes for AES-128-XTS, 64 for AES-256-XTS. ERR_INVAL for
+ * another length or equal halves (SP 800-38E as FIPS 140 reads it). On failure out holds nothing.
+ */
+int aes_xts_set_key(struct aes_xts_key *out, const uint8_t *key, size_t key_bytes);
+
+/*
+ * One data unit of 16 to 2^24 bytes; in and out are equal or do not overlap. The tweak is the data
+ * unit's number, little-endian. ERR_INVAL for a length out of bounds. Any CPU, no locks.
+ */
+int aes_xts_encrypt(const struct aes_xts_key *key, const uint8_t tweak[AES_XTS_TWEAK_BYTES],
+		    const void *in, void *out, size_t bytes);
+int aes_xts_decrypt(const struct aes_xts_key *key, const uint8_t tweak[AES_XTS_TWEAK_BYTES],
+		    const void *in, void *out, size_t bytes);
+
+/* False: the table-based code runs, whose timing depends on keys through the cache. */
+bool aes_has_hardware(void);
+
+#endif

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What Umbra takes of mbedTLS 3.6, and nothing else: AES (XTS), CTR_DRBG, SHA-256/512, HMAC and
+ * HKDF. No entropy, time, file or threading layer of its own: rng.c feeds the DRBG and holds the
+ * lock, mbedtls_port.c is the platform.
+ */
+#ifndef UMBRA_CRYPTO_MBEDTLS_CONFIG_H
+#define UMBRA_CRYPTO_MBEDTLS_CONFIG_H
+
+/* Inline assembly: AES-NI without intrinsics, so that -mgeneral-regs-only holds everywhere. */
+#define MBEDTLS_HAVE_ASM
+#define MBEDTLS_AESNI_C
+
+/*
+ * The portable AES stays in for CPUs without AES-NI. Its tables are constants: generated at run
+ * time they would be a race between CPUs.
+ */
+#define MBEDTLS_AES_C
+#define MBEDTLS_AES_ROM_TABLES
+#define MBEDTLS_CIPHER_MODE_XTS
+#define MBEDTLS_CTR_DRBG_C
+
+#define MBEDTLS_SHA256_C
+#define MBEDTLS_SHA512_C
+#define MBEDTLS_MD_C
+#define MBEDTLS_HKDF_C
+
+/* MD allocates its contexts; crypto/mbedtls_port.c has a few slots for them. */
+#define MBEDTLS_PLATFORM_C
+#define MBEDTLS_PLATFORM_MEMORY
+#define MBEDTLS_PLATFORM_CALLOC_MACRO crypto_calloc
+#define MBEDTLS_PLATFORM_FREE_MACRO   crypto_free
+#define MBEDTLS_PLATFORM_ZEROIZE_ALT
+
+#include <stddef.h>
+
+void *crypto_calloc(size_t count, size_t bytes);
+void crypto_free(void *p);
+
+#endif

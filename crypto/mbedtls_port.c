@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The platform under mbedTLS: wiping, and the few heap slots that its MD layer asks for (one hash
+ * context and one HMAC block pair each). slot_lock guards slot_used; it is a leaf.
+ */
+#include "crypto/mbedtls_config.h"
+#include "vmm/base/lock.h"
+#include "vmm/base/panic.h"
+#include "vmm/base/str.h"
+
+#define SLOT_COUNT 16
+#define SLOT_BYTES 256 /* SHA-512's context takes 216, its HMAC pads 256 */
+
+static struct lock slot_lock;
+static uint32_t slot_used; /* one bit each */
+static uint8_t slots[SLOT_COUNT][SLOT_BYTES] __attribute__((aligned(16)));
+
+void mbedtls_platform_zeroize(void *buf, size_t len);
+
+void mbedtls_platform_zeroize(void *buf, size_t len)
+{
+	if (len != 0) {
+		secure_zero(buf, len);
+	}
+}
+
+/* Zeroed memory, or NULL: mbedTLS turns that into an error of the call that asked. */
+void *crypto_calloc(size_t count, size_t bytes)
+{
+	size_t total;
+	uint32_t i = SLOT_COUNT;
+
+	if (__builtin_mul_overflow(count, bytes, &total) || total == 0 || total > SLOT_BYTES) {
+		return NULL;
+	}
+	lock_take(&slot_lock);
+	for (i = 0; i < SLOT_COUNT && (slot_used & BIT(i)) != 0; i++) {
+	}
+	if (i < SLOT_COUNT) {
+		slot_used |= (uint32_t)BIT(i);
+	}
+	lock_drop(&slot_lock);
+	return i < SLOT_COUNT ? slots[i] : NULL;
+}
+
+/* Slots are zero whenever they are free. */
+void crypto_free(void *p)
+{
+	size_t i;
+
+	if (p == NULL) {
+		return;
+	}
+	i = (size_t)((uint8_t *)p - slots[0]) / SLOT_BYTES;
+	CHECK(i < SLOT_COUNT && p == slots[i] && (slot_used & BIT(i)) != 0);
+	secure_zero(p, SLOT_BYTES);
+	lock_take(&slot_lock);
+	slot_used &= (uint32_t)~BIT(i);
+	lock_drop(&slot_lock);
+}

@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * wipe_lock (a leaf) orders the writers of areas[]. wipe_all reads without it, so an entry is
+ * published by its address last and withdrawn by its address first.
+ */
+#include "crypto/wipe.h"
+#include "vmm/base/err.h"
+#include "vmm/base/lock.h"
+#include "vmm/base/panic.h"
+#include "vmm/base/str.h"
+
+struct wipe_area {
+	void *base; /* NULL: free */
+	size_t bytes;
+};
+
+static struct lock wipe_lock;
+static struct wipe_area areas[WIPE_AREA_MAX];
+
+static struct wipe_area *find_area(const void *base)
+{
+	size_t i;
+
+	for (i = 0; i < WIPE_AREA_MAX; i++) {
+		if (areas[i].base == base) {
+			return &areas[i];
+		}
+	}
+	return NULL;
+}
+
+void wipe_init(void)
+{
+	panic_set_wipe(wipe_all);
+}
+
+int wipe_register(void *area, size_t bytes)
+{
+	struct wipe_area *free_area;
+
+	lock_take(&wipe_lock);
+	free_area = find_area(NULL);
+	if (free_area != NULL) {
+		free_area->bytes = bytes;
+		__atomic_store_n(&free_area->base, area, __ATOMIC_RELEASE);
+	}
+	lock_drop(&wipe_lock);
+	return free_area != NULL ? 0 : ERR_NOMEM;
+}
+
+void wipe_unregister(const void *area)
+{
+	struct wipe_area *found;
+
+	if (area == NULL) {
+		return;
+	}
+	lock_take(&wipe_lock);
+	found = find_area(area);
+	if (found != NULL) {
+		__atomic_store_n(&found->base, NULL, __ATOMIC_RELEASE);
+	}
+	lock_drop(&wipe_lock);
+}
+
+void wipe_all(void)
+{
+	size_t i;
+
+	for (i = 0; i < WIPE_AREA_MAX; i++) {
+		void *base = __atomic_load_n(&areas[i].base, __ATOMIC_ACQUIRE);
+
+		if (base != NULL) {
+			secure_zero(base, areas[i].bytes);
+		}
+	}
+}

@@ -1,0 +1,337 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * AES-XTS, the health tests of noise sources, the wipe list, mbedTLS' slots and the SIMD bracket.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "crypto/aes_xts.h"
+#include "crypto/kat_vectors.h"
+#include "crypto/mbedtls_config.h"
+#include "crypto/noise.h"
+#include "crypto/simd.h"
+#include "crypto/wipe.h"
+#include "tests/unit/fake_base.h"
+#include "vmm/base/err.h"
+#include "vmm/base/panic.h"
+#include "vmm/base/str.h"
+
+static void fill_pattern(uint8_t *buf, size_t bytes)
+{
+	for (size_t i = 0; i < bytes; i++) {
+		buf[i] = (uint8_t)i;
+	}
+}
+
+/* --- AES-XTS ---------------------------------------------------------------------------------- */
+
+static void xts_gives_the_published_ciphertext(void **state)
+{
+	struct aes_xts_key key;
+	uint8_t plain[512], out[512];
+
+	fill_pattern(plain, sizeof(plain));
+	assert_int_equal(aes_xts_set_key(&key, kat_xts128_key, sizeof(kat_xts128_key)), 0);
+	assert_int_equal(aes_xts_encrypt(&key, kat_xts128_tweak, plain, out, sizeof(out)), 0);
+	assert_memory_equal(out, kat_xts128_cipher, sizeof(out));
+	assert_int_equal(aes_xts_set_key(&key, kat_xts256_key, sizeof(kat_xts256_key)), 0);
+	assert_int_equal(aes_xts_encrypt(&key, kat_xts256_tweak, plain, out, sizeof(out)), 0);
+	assert_memory_equal(out, kat_xts256_cipher, sizeof(out));
+	assert_int_equal(aes_xts_decrypt(&key, kat_xts256_tweak, out, out, sizeof(out)), 0);
+	assert_memory_equal(out, plain, sizeof(out));
+}
+
+static void xts_page_depends_on_every_tweak_byte(void **state)
+{
+	static uint8_t page[4096], other[4096], first[4096];
+	struct aes_xts_key key;
+	uint8_t tweak[16] = { 0 };
+
+	fill_pattern(page, sizeof(page));
+	assert_int_equal(aes_xts_set_key(&key, kat_xts256_key, sizeof(kat_xts256_key)), 0);
+	assert_int_equal(aes_xts_encrypt(&key, tweak, page, first, sizeof(page)), 0);
+	for (unsigned i = 0; i < sizeof(tweak); i++) {
+		tweak[i] = 1;
+		assert_int_equal(aes_xts_encrypt(&key, tweak, page, other, sizeof(page)), 0);
+		assert_memory_not_equal(first, other, 16);
+		assert_memory_not_equal(first + 4080, other + 4080, 16);
+		assert_int_equal(aes_xts_decrypt(&key, tweak, other, other, sizeof(page)), 0);
+		assert_memory_equal(page, other, sizeof(page));
+		tweak[i] = 0;
+	}
+}
+
+static void xts_refuses_bad_keys_and_sizes(void **state)
+{
+	static const struct aes_xts_key zero;
+	struct aes_xts_key key;
+	uint8_t same[64] = { 1, 2, 3 };
+	uint8_t buf[32] = { 0 };
+	uint8_t tweak[16] = { 0 };
+
+	memcpy(same + 32, same, 32);
+	assert_int_equal(aes_xts_set_key(&key, same, 64), ERR_INVAL);
+	assert_memory_equal(&key, &zero, sizeof(key));
+	assert_int_equal(aes_xts_set_key(&key, kat_xts256_key, 48), ERR_INVAL);
+	assert_int_equal(aes_xts_set_key(&key, kat_xts256_key, 0), ERR_INVAL);
+	assert_int_equal(aes_xts_set_key(&key, kat_xts256_key, 64), 0);
+	assert_int_equal(aes_xts_encrypt(&key, tweak, buf, buf, 15), ERR_INVAL);
+	assert_int_equal(aes_xts_decrypt(&key, tweak, buf, buf, 0), ERR_INVAL);
+}
+
+/* --- Noise ------------------------------------------------------------------------------------ */
+
+static uint64_t noise_state;
+static uint64_t noise_count;
+static uint64_t stuck_after;  /* from this word on the source repeats itself */
+static unsigned bias_one_in;  /* every so many bytes are 0x5a; 0: none */
+static uint64_t alternates;   /* gives two words in turn */
+static bool silent;
+
+static uint64_t splitmix(void)
+{
+	uint64_t z = noise_state += 0x9e3779b97f4a7c15ull;
+
+	z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9ull;
+	z = (z ^ z >> 27) * 0x94d049bb133111ebull;
+	return z ^ z >> 31;
+}
+
+static bool read_noise(uint64_t *word)
+{
+	static uint64_t last;
+	uint8_t *bytes = (uint8_t *)word;
+
+	if (silent) {
+		return false;
+	}
+	noise_count++;
+	if (alternates != 0) {
+		*word = noise_count % 2 != 0 ? alternates : ~alternates;
+		return true;
+	}
+	*word = noise_count > stuck_after ? last : splitmix();
+	last = *word;
+	for (unsigned i = 0; bias_one_in != 0 && i < 8; i++) {
+		if (splitmix() % bias_one_in == 0) {
+			bytes[i] = 0x5a;
+		}
+	}
+	return true;
+}
+
+static struct noise_source fresh_source(void)
+{
+	noise_state = 1;
+	noise_count = 0;
+	stuck_after = UINT64_MAX;
+	bias_one_in = 0;
+	alternates = 0;
+	silent = false;
+	return (struct noise_source){ .name = "fake", .read = read_noise, .words_per_seed = 64 };
+}
+
+static void good_noise_passes_for_long(void **state)
+{
+	struct noise_source source = fresh_source();
+	uint64_t words[64];
+
+	assert_int_equal(noise_start(&source), 0);
+	assert_int_equal(noise_count, NOISE_STARTUP_WORDS);
+	for (unsigned i = 0; i < 20000; i++) {
+		assert_int_equal(noise_read(&source, words, ARRAY_COUNT(words)), 0);
+	}
+	assert_null(source.refusal);
+}
+
+static void stuck_source_is_refused_for_good(void **state)
+{
+	struct noise_source source = fresh_source();
+	uint64_t words[4];
+
+	stuck_after = 500;
+	assert_int_equal(noise_start(&source), 0);
+	while (noise_read(&source, words, 4) == 0) {
+		assert_true(noise_count < 504);
+	}
+	assert_int_equal(noise_count, 501); /* the first repetition */
+	assert_non_null(source.refusal);
+	assert_non_null(strstr(source.refusal, "stuck"));
+	for (unsigned i = 0; i < 4; i++) {
+		assert_int_equal(words[i], 0);
+	}
+	stuck_after = UINT64_MAX; /* it recovers, too late */
+	assert_int_equal(noise_read(&source, words, 1), ERR_SELFTEST);
+	assert_int_equal(words[0], 0);
+}
+
+static void stuck_at_start_is_refused(void **state)
+{
+	static const uint64_t stuck_words[] = { 0, UINT64_MAX, 0x0123456789abcdefull };
+
+	for (unsigned i = 0; i < ARRAY_COUNT(stuck_words); i++) {
+		struct noise_source source = fresh_source();
+
+		stuck_after = 0;
+		assert_int_equal(noise_start(&source), ERR_SELFTEST);
+		assert_int_equal(noise_count, 2);
+	}
+}
+
+static void biased_source_is_refused(void **state)
+{
+	struct noise_source source = fresh_source();
+	uint64_t word;
+	int ret = 0;
+
+	bias_one_in = 8; /* about 66 of 512 bytes alike: far above the cut-off of 31 */
+	ret = noise_start(&source);
+	for (unsigned i = 0; i < 10000 && ret == 0; i++) {
+		ret = noise_read(&source, &word, 1);
+	}
+	assert_int_equal(ret, ERR_SELFTEST);
+	assert_non_null(strstr(source.refusal, "biased"));
+}
+
+static void alternating_source_is_refused(void **state)
+{
+	struct noise_source source = fresh_source();
+
+	alternates = 0x0123456789abcdefull; /* no word repeats; each byte comes 32 times in 512 */
+	assert_int_equal(noise_start(&source), ERR_SELFTEST);
+	assert_non_null(strstr(source.refusal, "biased"));
+}
+
+static void silent_source_ends_in_bounded_time(void **state)
+{
+	struct noise_source source = fresh_source();
+	uint64_t word = 7;
+
+	assert_int_equal(noise_start(&source), 0);
+	silent = true;
+	assert_int_equal(noise_read(&source, &word, 1), ERR_TIMEOUT);
+	assert_int_equal(word, 0);
+	assert_null(source.refusal);
+	silent = false;
+	assert_int_equal(noise_read(&source, &word, 1), 0);
+
+	source = fresh_source();
+	silent = true;
+	assert_int_equal(noise_start(&source), ERR_TIMEOUT);
+	assert_non_null(strstr(source.refusal, "silent"));
+}
+
+static void firmware_seeds_are_checked(void **state)
+{
+	uint8_t seed[64];
+
+	fill_pattern(seed, sizeof(seed));
+	assert_null(noise_seed_refusal(seed, sizeof(seed)));
+	assert_null(noise_seed_refusal(seed, 32));
+	assert_non_null(noise_seed_refusal(seed, 31));
+	memcpy(seed + 40, seed + 32, 8);
+	assert_non_null(noise_seed_refusal(seed, sizeof(seed)));
+	memset(seed, 0, sizeof(seed));
+	assert_non_null(noise_seed_refusal(seed, sizeof(seed)));
+}
+
+/* --- Wiping, slots, bracket ------------------------------------------------------------------- */
+
+static void wipe_zeroes_what_is_registered(void **state)
+{
+	static uint8_t areas[WIPE_AREA_MAX + 1][24];
+	static const uint8_t zero[24];
+
+	memset(areas, 0xaa, sizeof(areas));
+	for (unsigned i = 0; i < WIPE_AREA_MAX; i++) {
+		assert_int_equal(wipe_register(areas[i], sizeof(areas[i])), 0);
+	}
+	assert_int_equal(wipe_register(areas[WIPE_AREA_MAX], 24), ERR_NOMEM);
+	wipe_unregister(areas[3]);
+	wipe_unregister(areas[3]);
+	wipe_unregister(NULL);
+	wipe_init();
+	panic_wipe();
+	for (unsigned i = 0; i <= WIPE_AREA_MAX; i++) {
+		if (i == 3 || i == WIPE_AREA_MAX) {
+			assert_int_equal(areas[i][0], 0xaa);
+		} else {
+			assert_memory_equal(areas[i], zero, sizeof(zero));
+		}
+		wipe_unregister(areas[i]);
+	}
+	assert_int_equal(wipe_register(areas[WIPE_AREA_MAX], 24), 0);
+	wipe_all();
+	assert_memory_equal(areas[WIPE_AREA_MAX], zero, sizeof(zero));
+	wipe_unregister(areas[WIPE_AREA_MAX]);
+}
+
+static void slots_are_bounded_and_come_back_zero(void **state)
+{
+	uint8_t *slots[17];
+	unsigned count = 0;
+
+	assert_null(crypto_calloc(1, 257));
+	assert_null(crypto_calloc(SIZE_MAX / 2, 4));
+	assert_null(crypto_calloc(0, 4));
+	while (count < 17 && (slots[count] = crypto_calloc(2, 128)) != NULL) {
+		memset(slots[count++], 0xcc, 256);
+	}
+	assert_int_equal(count, 16);
+	crypto_free(slots[5]);
+	assert_ptr_equal(crypto_calloc(1, 8), slots[5]);
+	for (unsigned i = 0; i < 256; i++) {
+		assert_int_equal(slots[5][i], 0);
+	}
+	while (count != 0) {
+		crypto_free(slots[--count]);
+	}
+	crypto_free(NULL);
+	FAKE_EXPECT_PANIC(crypto_free(slots[0] + 1), "broken");
+	FAKE_EXPECT_PANIC(crypto_free(slots[0]), "broken");
+}
+
+static void bracket_gives_all_sixteen_registers_back(void **state)
+{
+	static uint8_t before[16][16] __attribute__((aligned(16)));
+	static uint8_t after[16][16] __attribute__((aligned(16)));
+	struct simd_save save, scratch;
+
+	for (unsigned i = 0; i < sizeof(before); i++) {
+		before[i / 16][i % 16] = (uint8_t)(i * 7 + 1);
+	}
+	/* before[] -> registers -> save; junk into the registers; save -> registers -> after[] */
+	simd_end((const struct simd_save *)before);
+	simd_begin(&save);
+	memset(&scratch, 0xee, sizeof(scratch));
+	simd_end(&scratch);
+	simd_end(&save);
+	simd_begin((struct simd_save *)after);
+	assert_memory_equal(before, after, sizeof(before));
+}
+
+int main(void)
+{
+	static const struct CMUnitTest tests[] = {
+		cmocka_unit_test(xts_gives_the_published_ciphertext),
+		cmocka_unit_test(xts_page_depends_on_every_tweak_byte),
+		cmocka_unit_test(xts_refuses_bad_keys_and_sizes),
+		cmocka_unit_test(good_noise_passes_for_long),
+		cmocka_unit_test(stuck_source_is_refused_for_good),
+		cmocka_unit_test(stuck_at_start_is_refused),
+		cmocka_unit_test(biased_source_is_refused),
+		cmocka_unit_test(alternating_source_is_refused),
+		cmocka_unit_test(silent_source_ends_in_bounded_time),
+		cmocka_unit_test(firmware_seeds_are_checked),
+		cmocka_unit_test(wipe_zeroes_what_is_registered),
+		cmocka_unit_test(slots_are_bounded_and_come_back_zero),
+		cmocka_unit_test(bracket_gives_all_sixteen_registers_back),
+	};
+
+	return cmocka_run_group_tests(tests, fake_setup, fake_teardown);
+}
