@@ -147,7 +147,8 @@ int crypto_selftest(void)
 	for (i = 0; i < ARRAY_COUNT(known_answers); i++) {
 		if (!known_answers[i].run()) {
 			log_error("crypto: self-test failed: %s does not give the published "
-				  "answer; this CPU or this image is broken", known_answers[i].name);
+				  "answer; this CPU or this image is broken",
+				  known_answers[i].name);
 			return ERR_SELFTEST;
 		}
 		used += str_printf(names + used, sizeof(names) - used, "%s%s",

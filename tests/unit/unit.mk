@@ -2,3 +2,20 @@
 # One line for each unit test: UNIT_X lists what tests/unit/test_X.c is linked with. The fakes of
 # fake_*.c come by themselves, each in place of what is not listed.
 UNIT_fakes :=
+
+MBEDTLS_C := $(MBEDTLS_SRC:%=$(THIRD)/mbedtls/library/%)
+UNIT_crypto := crypto/aes_xts.c crypto/mbedtls_port.c crypto/noise.c crypto/simd.c crypto/wipe.c \
+	vmm/base/str.c $(MBEDTLS_C)
+UNIT_rng := crypto/mbedtls_port.c crypto/noise.c crypto/simd.c crypto/wipe.c vmm/base/str.c \
+	$(MBEDTLS_C)
+UNIT_selftest := crypto/aes_xts.c crypto/mbedtls_port.c crypto/simd.c vmm/base/str.c $(MBEDTLS_C)
+
+# Not a cmocka test: it counts instructions in the product's own objects.
+unit: $(O)/unit/xts_cost.passed
+$(O)/unit/xts_cost: tests/unit/xts_cost.c $(addprefix $(O)/obj/,crypto/aes_xts.o crypto/simd.o \
+		crypto/mbedtls_port.o vmm/base/str.o $(MBEDTLS_SRC:%.c=third/mbedtls/library/%.o))
+	@mkdir -p $(@D)
+	@$(HOST_CC) -std=gnu11 -O1 -g -Wall -Wextra -Werror -I. -o $@ $^
+
+GMEM_C := ept/gmem.c ept/ram_plain.c ept/ept.c ept/ept_tlb.c
+UNIT_linux_load := guest/linux_load.c vmm/base/str.c vmm/base/err.c $(GMEM_C)

@@ -272,7 +272,7 @@ static inline bool cpu_rdrand64(uint64_t *value)
 {
 	bool ok;
 
-	__asm__ volatile("rdrandq %0" : "=r"(*value), "=@ccc"(ok));
+	__asm__ volatile("rdrand %0" : "=r"(*value), "=@ccc"(ok));
 	return ok;
 }
 
@@ -280,7 +280,7 @@ static inline bool cpu_rdseed64(uint64_t *value)
 {
 	bool ok;
 
-	__asm__ volatile("rdseedq %0" : "=r"(*value), "=@ccc"(ok));
+	__asm__ volatile("rdseed %0" : "=r"(*value), "=@ccc"(ok));
 	return ok;
 }
 
