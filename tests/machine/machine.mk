@@ -83,3 +83,14 @@ export BUILD ESP IMG OUT MACHINE CPUS MEM CPU IPS SEED TIMEOUT TICKS DUMP MARK T
 export USB SCREEN SCREEN_AT FEATURES
 boot: $(MACHINE_NEEDS_$(MACHINE)) | $(PACKAGES_DONE)
 	@python3 $(MACHINE_DIR)/boot.py --env
+
+# An EFI program that starts a kernel without Umbra, for comparison.
+CHAIN := $(O)/chain.efi
+$(CHAIN): $(MACHINE_DIR)/chain.c | $(PACKAGES_DONE)
+	@mkdir -p $(@D)
+	@gcc -O2 -Wall -I/usr/include/efi -I/usr/include/efi/x86_64 -fpic -ffreestanding \
+		-fno-stack-protector -fshort-wchar -mno-red-zone -DEFI_FUNCTION_WRAPPER -c $< -o $@.o
+	@ld -nostdlib -znocombreloc -T /usr/lib/elf_x86_64_efi.lds -shared -Bsymbolic -L /usr/lib \
+		/usr/lib/crt0-efi-x86_64.o $@.o -o $@.so -lefi -lgnuefi
+	@objcopy -j .text -j .sdata -j .data -j .rodata -j .dynamic -j .dynsym -j '.rel*' \
+		-j .reloc --target efi-app-x86_64 --subsystem=10 $@.so $@
