@@ -27,38 +27,41 @@
 
 #include "vmm/base/types.h"
 
-#define MEMMAP_GDT		0x10000ull
-#define MEMMAP_BOOT_PARAMS	0x11000ull
-#define MEMMAP_CMDLINE		0x12000ull
-#define MEMMAP_CMDLINE_BYTES	0x2000ull
-#define MEMMAP_PAGE_TABLES	0x18000ull
-#define MEMMAP_LOADER_END	0x1e000ull
-#define MEMMAP_LOW_RAM_END	0x9f000ull
-#define MEMMAP_ACPI		0xe0000ull
-#define MEMMAP_ACPI_BYTES	0x20000ull
-#define MEMMAP_KERNEL_MIN	0x100000ull
-#define MEMMAP_HOLE		0xc0000000ull
-#define MEMMAP_IOAPIC		0xfec00000ull
-#define MEMMAP_LAPIC		0xfee00000ull
-#define MEMMAP_HIGH_RAM		0x100000000ull
+#define MEMMAP_GDT	     0x10000ull
+#define MEMMAP_BOOT_PARAMS   0x11000ull
+#define MEMMAP_CMDLINE	     0x12000ull
+#define MEMMAP_CMDLINE_BYTES 0x2000ull
+#define MEMMAP_PAGE_TABLES   0x18000ull
+#define MEMMAP_LOADER_END    0x1e000ull
+#define MEMMAP_LOW_RAM_END   0x9f000ull
+#define MEMMAP_ACPI	     0xe0000ull
+#define MEMMAP_ACPI_BYTES    0x20000ull
+#define MEMMAP_KERNEL_MIN    0x100000ull
+#define MEMMAP_HOLE	     0xc0000000ull
+#define MEMMAP_IOAPIC	     0xfec00000ull
+#define MEMMAP_LAPIC	     0xfee00000ull
+#define MEMMAP_HIGH_RAM	     0x100000000ull
 
-#define PORT_PIC_MASTER	     0x20
-#define PORT_PIT	     0x40
-#define PORT_SYSTEM_CONTROL  0x61
-#define PORT_RTC	     0x70
-#define PORT_PIC_SLAVE	     0xa0
-#define PORT_COM1	     0x3f8
-#define PORT_PIC_EDGE_LEVEL  0x4d0
-#define PORT_PM1_EVENT	     0x600
-#define PORT_PM1_CONTROL     0x604
-#define PORT_PM_TIMER	     0x608
-#define PORT_RESET	     0xcf9
+#define PORT_PIC_MASTER	    0x20
+#define PORT_PIT	    0x40
+#define PORT_SYSTEM_CONTROL 0x61
+#define PORT_RTC	    0x70
+#define PORT_PIC_SLAVE	    0xa0
+#define PORT_COM1	    0x3f8
+#define PORT_PIC_EDGE_LEVEL 0x4d0
+#define PORT_PM1_EVENT	    0x600
+#define PORT_PM1_CONTROL    0x604
+#define PORT_PM_TIMER	    0x608
+#define PORT_RESET	    0xcf9
 
 /* What the guest writes: PM1 control with this SLP_TYP and SLP_EN for S5, this byte for a reset. */
-#define PM1_SLP_TYP_S5	5
-#define RESET_VALUE	0x06
+#define PM1_SLP_TYP_S5 5
+#define RESET_VALUE    0x06
 
-/* Interrupt lines. ISA line n is I/O APIC pin n, the PIT's line 0 too: there is no override but for the SCI (level). */
+/*
+ * Interrupt lines. ISA line n is I/O APIC pin n, the PIT's line 0 too; the one override in the MADT
+ * says that the SCI is level-triggered.
+ */
 #define IRQ_PIT	  0
 #define IRQ_COM1  4
 #define IRQ_RTC	  8

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* One VM as the configuration describes it. Filled by boot/config.c, consumed by guest/platform.c. */
+/* One VM as the configuration has it. Filled by boot/config.c, consumed by guest/platform.c. */
 #ifndef UMBRA_GUEST_VM_CONFIG_H
 #define UMBRA_GUEST_VM_CONFIG_H
 
@@ -41,7 +41,7 @@ struct vm_config {
 	enum vm_engine engine;
 	enum vm_signature signature;
 	uint64_t max_leaf; /* bytes: largest EPT leaf (key `leaf` = auto | 4K | 2M | 1G) */
-	bool valid; /* false: something was wrong and was said; the VM is not started */
+	bool valid;	   /* false: something was wrong and was said; the VM is not started */
 };
 
 #endif
