@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A 16550A (National Semiconductor PC16550D data sheet) at COM1, as fast as its host: the
+ * transmitter is always empty, the divisor and the line's format are kept and mean nothing.
+ */
+#ifndef UMBRA_GUEST_DEV_VUART_H
+#define UMBRA_GUEST_DEV_VUART_H
+
+#include "guest/dev/vioapic.h"
+#include "guest/vconsole.h"
+#include "vmm/base/lock.h"
+#include "vmm/vm.h"
+
+#define VUART_PORT_COUNT 8
+#define VUART_FIFO_BYTES 16
+
+struct vuart {
+	struct lock lock; /* over all below and the console; vioapic_set_line is called under it */
+	struct vioapic *ioapic;
+	struct vconsole *console;
+	uint8_t rx[VUART_FIFO_BYTES];
+	uint32_t rx_first;
+	uint32_t rx_count;
+	uint32_t rx_trigger; /* bytes that make "data available" of "time-out" */
+	bool fifo_on;
+	bool overrun;
+	bool thr_empty_pending; /* the transmitter ran empty, and IIR has not told yet */
+	bool line;		/* of the interrupt, as the I/O APIC knows it */
+	uint8_t modem_deltas;	/* MSR bits 3:0 */
+	uint8_t ier, lcr, mcr, scratch;
+	uint8_t divisor[2];
+};
+
+/* Power-up state at PORT_COM1 with IRQ_COM1; registers it on the VM's bus (its errors). */
+int vuart_init(struct vuart *uart, struct vm *vm, struct vioapic *ioapic, struct vconsole *console);
+
+/* Takes in what was typed and shows what was written. Any CPU. */
+void vuart_poll(struct vuart *uart);
+
+#endif

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a VM's platform is made of; vm->platform points to it. For guest/ alone. */
+#ifndef UMBRA_GUEST_PLATFORM_PRIV_H
+#define UMBRA_GUEST_PLATFORM_PRIV_H
+
+#include "guest/dev/vioapic.h"
+#include "guest/dev/vlegacy.h"
+#include "guest/dev/vuart.h"
+#include "guest/vconsole.h"
+#include "guest/vm_config.h"
+#include "vmm/vm.h"
+
+struct platform {
+	struct vm *vm;
+	enum vm_signature signature;
+	struct vioapic ioapic;
+	struct vlegacy legacy;
+	struct vuart com1;
+	struct vconsole console;
+};
+
+static inline struct platform *platform_of(const struct vm *vm)
+{
+	return vm->platform;
+}
+
+#endif
