@@ -14,8 +14,8 @@ say = $(if $(V),,@echo '  $1')
 
 # Machine: packages, downloads, emulator, images. Tests: all kinds of them. Crypto: mbedTLS' files.
 -include tests/machine/machine.mk
--include tests/tests.mk
 -include crypto/mbedtls.mk
+-include tests/tests.mk
 
 THIRD ?= $(BUILD)/third
 
@@ -59,7 +59,8 @@ INCLUDE := -I. -I$(GEN) -isystem $(THIRD)/inih -isystem $(THIRD)/zydis/include \
 ZYDIS_DEF := -DZYDIS_STATIC_BUILD -DZYCORE_STATIC_BUILD -DZYAN_NO_LIBC -DZYDIS_MINIMAL_MODE \
 	-DZYDIS_DISABLE_FORMATTER -DZYDIS_DISABLE_ENCODER -DZYDIS_DISABLE_SEGMENT
 # A line of umbra.conf holds a whole kernel command line. No stdio, no ctype tables.
-INIH_DEF := -DINI_API= -DINI_MAX_LINE=4096 -DINI_USE_STACK=1 -DINI_HANDLER_LINENO=1 -DINI_ALLOW_MULTILINE=0 \
+INIH_DEF := -DINI_API= -DINI_MAX_LINE=4096 -DINI_USE_STACK=1 -DINI_HANDLER_LINENO=1 \
+	-DINI_ALLOW_MULTILINE=0 -DINI_ALLOW_NO_VALUE=1 -DINI_STOP_ON_FIRST_ERROR=1 \
 	-DINI_CALL_HANDLER_ON_NEW_SECTION=1
 MBEDTLS_DEF := -DMBEDTLS_CONFIG_FILE='"crypto/mbedtls_config.h"'
 

@@ -6,38 +6,46 @@
 #include "boot/config.h"
 #include "vmm/base/page_alloc.h"
 #include "vmm/base/percpu.h"
+#include "vmm/base/screen.h"
 #include "vmm/base/types.h"
 
 #define BOOT_RANGE_MAX 256
 
-struct boot_framebuffer {
-	hpa_t base; /* 0: no graphics output */
-	uint32_t width, height;
-	uint32_t pixels_per_line;
-	uint32_t red_mask, green_mask, blue_mask; /* 32 bits per pixel */
-};
-
+/* What has to be mapped at its own address when a runtime service is called. */
 struct boot_runtime_range {
 	hpa_t base;
 	uint64_t page_count;
-	bool code;
+	bool code;     /* executable */
+	bool writable; /* code and writable: firmware gave no memory attributes table */
 	bool uncached;
 };
 
 struct boot_info {
-	struct mem_range ranges[BOOT_RANGE_MAX]; /* usable RAM: conventional, boot services; not our image or files */
+	/* RAM that nobody uses: sorted, disjoint, coalesced. Not our image or files. */
+	struct mem_range ranges[BOOT_RANGE_MAX];
 	size_t range_count;
+	/* The same, but firmware's page and descriptor tables still live in it: ours as soon as the
+	 * hypervisor's own are loaded. */
+	struct mem_range late[BOOT_RANGE_MAX];
+	size_t late_count;
 	struct boot_runtime_range runtime[BOOT_RANGE_MAX];
 	size_t runtime_count;
 	void *reset_system; /* EFI_RESET_SYSTEM, called with the Microsoft ABI */
-	struct boot_framebuffer fb;
+	struct screen_mode screen;
 	hpa_t rsdp; /* ACPI 2.0 RSDP, or 0 */
 	uint32_t apic_ids[CPU_MAX];
-	size_t cpu_count;
+	size_t cpu_count; /* enabled CPUs, the one that runs first */
+	const char *cpu_source;
 	hpa_t trampoline; /* page below 1 MiB */
 	uint8_t efi_rng_seed[64];
 	size_t efi_rng_bytes; /* 0 when firmware has no EFI_RNG_PROTOCOL */
 	struct config config;
 };
+
+/*
+ * boot/main.c: the hypervisor from here on. Called once on the boot processor, interrupts off, on
+ * the image's own stack, with firmware's page tables and descriptor tables still loaded.
+ */
+_Noreturn void host_main(const struct boot_info *info);
 
 #endif

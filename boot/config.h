@@ -10,7 +10,7 @@
 #define CONFIG_VM_MAX 16
 
 enum config_exit {
-	CONFIG_EXIT_STAY,     /* the last VM ended: say so and wait for a person */
+	CONFIG_EXIT_STAY, /* the last VM ended: say so and wait for a person */
 	CONFIG_EXIT_POWEROFF,
 };
 

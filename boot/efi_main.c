@@ -1,20 +1,178 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What firmware calls. Trial stage: says hello. */
-#include <efi.h>
+/*
+ * Where firmware starts Umbra. Everything that needs firmware happens here, in order: say hello,
+ * read the configuration and the files it names, ask about the machine, end boot services. Then
+ * boot/main.c takes over and does not return.
+ */
+#include "boot/efi_priv.h"
 
 #include "vmm/base/console.h"
+#include "vmm/base/err.h"
 #include "vmm/base/log.h"
+#include "vmm/base/screen.h"
 #include "vmm/base/serial.h"
+#include "vmm/base/str.h"
+
+#define CONFIG_PATH "\\umbra\\umbra.conf"
+#define CONFIG_NAME "umbra.conf"
+#define CONFIG_MAX  (64ull << 10)
+#define FILE_MAX    (2ull << 30)
+#define STACK_BYTES (64u << 10)
+
+EFI_SYSTEM_TABLE *efi_system;
+EFI_HANDLE efi_image;
+
+static struct boot_info info;
+static uint8_t stack[STACK_BYTES] __attribute__((aligned(4096)));
 
 EFI_STATUS efi_main(EFI_HANDLE image, EFI_SYSTEM_TABLE *system);
 
+void *efi_locate(const EFI_GUID *protocol)
+{
+	EFI_GUID guid = *protocol; /* GNU-EFI's prototypes know no const */
+	void *found = NULL;
+
+	return EFI_ERROR(efi_system->BootServices->LocateProtocol(&guid, NULL, &found)) ? NULL
+											: found;
+}
+
+void *efi_config_table(const EFI_GUID *guid)
+{
+	for (UINTN i = 0; i < efi_system->NumberOfTableEntries; i++) {
+		const EFI_CONFIGURATION_TABLE *table = &efi_system->ConfigurationTable[i];
+
+		if (memcmp(&table->VendorGuid, guid, sizeof(*guid)) == 0) {
+			return table->VendorTable;
+		}
+	}
+	return NULL;
+}
+
+/* Firmware's text console, for machines without a linear framebuffer. Gone with boot services. */
+static void text_write(const char *text, size_t bytes)
+{
+	CHAR16 wide[64];
+	size_t used = 0;
+
+	for (size_t i = 0; i < bytes; i++) {
+		wide[used++] = (CHAR16)(uint8_t)text[i];
+		if (used == ARRAY_COUNT(wide) - 1 || i + 1 == bytes) {
+			wide[used] = 0;
+			(void)efi_system->ConOut->OutputString(efi_system->ConOut, wide);
+			used = 0;
+		}
+	}
+}
+
+static const struct console_sink text_sink = { .name = "firmware", .write = text_write };
+
+/* Serial port and screen, as far as they exist. A screen that we draw stays after firmware. */
+static void open_consoles(void)
+{
+	(void)serial_init(); /* a machine without one has a screen */
+	efi_probe_screen(&info.screen);
+	if (screen_init(&info.screen) != 0 && efi_system->ConOut != NULL) {
+		(void)console_add_sink(&text_sink); /* there is room for it */
+	}
+}
+
+static void say_hello(void)
+{
+	char vendor[48] = "unknown firmware";
+	const CHAR16 *wide = efi_system->FirmwareVendor;
+
+	for (size_t i = 0; wide != NULL && i + 1 < sizeof(vendor); i++) {
+		vendor[i] = (wide[i] >= 0x20 && wide[i] < 0x7f) || wide[i] == 0 ? (char)wide[i]
+										: '?';
+		vendor[i + 1] = '\0';
+		if (wide[i] == 0) {
+			break;
+		}
+	}
+	log_info("Umbra %s, started by %s, UEFI %u.%u", UMBRA_VERSION, vendor,
+		 efi_system->Hdr.Revision >> 16, (efi_system->Hdr.Revision & 0xffff) / 10);
+	(void)console_flush(); /* the next one draws again */
+}
+
+/* The file that an earlier VM has read already, or NULL. */
+static const struct vm_file *find_read(const struct vm_file *file)
+{
+	for (size_t i = 0; i < info.config.vm_count; i++) {
+		const struct vm_file *files[] = { &info.config.vms[i].kernel,
+						  &info.config.vms[i].initrd };
+
+		for (size_t f = 0; f < ARRAY_COUNT(files); f++) {
+			if (files[f]->data != NULL && files[f] != file &&
+			    str_equal_nocase(files[f]->path, file->path)) {
+				return files[f];
+			}
+		}
+	}
+	return NULL;
+}
+
+static void read_file(struct vm_config *vm, const char *key, struct vm_file *file)
+{
+	const struct vm_file *same = find_read(file);
+
+	if (file->path[0] == '\0') {
+		return; /* none is wanted */
+	}
+	if (same != NULL) {
+		*file = *same;
+	} else if (efi_file_read(file, FILE_MAX) != 0) {
+		log_error("%s:%u: vm %s: %s = %s: %s; the VM is left out", CONFIG_NAME, vm->line,
+			  vm->name, key, file->path, file->error);
+		vm->valid = false;
+	}
+}
+
+static void read_config(void)
+{
+	struct vm_file file = { .path = CONFIG_PATH };
+
+	if (efi_volume_open() != 0) {
+		return;
+	}
+	if (efi_file_read(&file, CONFIG_MAX) != 0) {
+		log_error("%s: %s", file.path, file.error);
+		return;
+	}
+	(void)config_parse(CONFIG_NAME, file.data, file.bytes, &info.config); /* all was said */
+	log_set_level(info.config.log_level);
+	for (size_t i = 0; i < info.config.vm_count; i++) {
+		struct vm_config *vm = &info.config.vms[i];
+
+		if (vm->valid) {
+			read_file(vm, "kernel", &vm->kernel);
+			read_file(vm, "initrd", &vm->initrd);
+		}
+	}
+}
+
 EFI_STATUS efi_main(EFI_HANDLE image, EFI_SYSTEM_TABLE *system)
 {
-	(void)image;
-	(void)serial_init();
-	(void)system->ConOut->OutputString(system->ConOut, (CHAR16 *)L"Umbra says hello\r\n");
-	log_info("Umbra %s", UMBRA_VERSION);
-	console_drain();
-	system->RuntimeServices->ResetSystem(EfiResetShutdown, EFI_SUCCESS, 0, NULL);
-	return EFI_SUCCESS;
+	int err;
+
+	efi_image = image;
+	efi_system = system;
+	info.config.log_level = LOG_INFO;
+	open_consoles();
+	say_hello();
+	/* Firmware resets a machine whose boot program has not ended after five minutes. */
+	(void)system->BootServices->SetWatchdogTimer(0, 0, 0, NULL); /* some have none */
+	read_config();
+	err = efi_probe(&info);
+	console_remove_sink(&text_sink);
+	if (err == 0) {
+		err = efi_exit_boot_services(&info);
+	}
+	if (err != 0) {
+		log_error("Umbra cannot go on; switch the machine off, or reset it");
+		console_drain();
+		for (;;) {
+			__asm__ volatile("cli; hlt");
+		}
+	}
+	boot_enter(&info, stack + sizeof(stack), host_main);
 }

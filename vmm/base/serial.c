@@ -12,8 +12,8 @@
 #define COM1 0x3f8
 
 enum {
-	REG_DATA = 0,	     /* RBR, THR; DLL with DLAB */
-	REG_INT_ENABLE = 1,  /* DLM with DLAB */
+	REG_DATA = 0,	    /* RBR, THR; DLL with DLAB */
+	REG_INT_ENABLE = 1, /* DLM with DLAB */
 	REG_FIFO_CONTROL = 2,
 	REG_LINE_CONTROL = 3,
 	REG_MODEM_CONTROL = 4,

@@ -1,0 +1,461 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * umbra.conf. inih splits lines into sections, keys and values; everything else is here. The text is
+ * whatever is on the stick: a line that inih must not see (control bytes, too long, an open section
+ * bracket) is reported by the reader below and replaced by an empty one.
+ */
+#include "boot/config.h"
+
+#include <ini.h>
+#include <stdarg.h>
+
+#include "vmm/base/err.h"
+#include "vmm/base/str.h"
+
+#define MESSAGE_MAX 20u /* errors shown; the rest are counted */
+#define LINE_MAX    (INI_MAX_LINE - 2)
+#define MEMORY_MIN  (1ull << 20)
+#define MEMORY_MAX  (4ull << 40)
+#define VCPUS_NOW   1u	    /* what this version runs */
+#define QUOTE	    "%.48s" /* of a value, in a message */
+
+struct parser {
+	struct config *config;
+	const char *file;
+	const char *at; /* the rest of the text */
+	size_t left;
+	uint32_t line;
+	uint32_t line_of_section;
+	const char *section; /* "host", "vm", or NULL: keys are skipped */
+	struct vm_config *vm;
+	uint32_t seen; /* bit n: keys[n] was given in this section */
+};
+
+/* A word of the file and what it means. */
+struct choice {
+	const char *word;
+	uint64_t value;
+};
+
+struct key {
+	const char *section;
+	const char *name;
+	/* Stores value in field, or returns false with a clause in why[WHY_MAX]. */
+	bool (*parse)(const struct key *key, void *field, const char *value, char *why);
+	size_t offset; /* of the field in struct config or struct vm_config */
+	size_t bytes;
+	const struct choice *choices;
+};
+
+#define WHY_MAX 120
+
+static void PRINTF_LIKE(3, 4) complain(struct parser *p, uint32_t line, const char *fmt, ...)
+{
+	char text[200];
+	va_list args;
+
+	if (p->vm != NULL) {
+		p->vm->valid = false;
+	}
+	p->config->error_count++;
+	if (p->config->error_count > MESSAGE_MAX) {
+		return;
+	}
+	va_start(args, fmt);
+	(void)str_vprintf(text, sizeof(text), fmt, args);
+	va_end(args);
+	log_error("%s:%u: %s%s%s%s", p->file, line, p->vm != NULL ? "vm " : "",
+		  p->vm != NULL ? p->vm->name : "", p->vm != NULL ? ": " : "", text);
+	if (p->config->error_count == MESSAGE_MAX) {
+		log_error("%s: further problems in this file are not shown", p->file);
+	}
+}
+
+/* --- Values --- */
+
+static bool parse_number(const char *text, uint64_t *value, const char **end)
+{
+	*value = 0;
+	*end = text;
+	for (; **end >= '0' && **end <= '9'; (*end)++) {
+		if (__builtin_mul_overflow(*value, 10u, value) ||
+		    __builtin_add_overflow(*value, (uint64_t)(**end - '0'), value)) {
+			return false;
+		}
+	}
+	return *end != text;
+}
+
+static bool parse_memory(const struct key *key, void *field, const char *text, char *why)
+{
+	static const char suffixes[] = "KMG";
+	const char *end;
+	uint64_t value;
+	bool ok = parse_number(text, &value, &end);
+
+	if (ok && *end != '\0') {
+		const char upper[2] = { (char)(*end & ~0x20), '\0' };
+		const char *suffix = strchr(suffixes, upper[0]);
+
+		ok = suffix != NULL && *suffix != '\0' && end[1] == '\0' &&
+		     !__builtin_mul_overflow(value, 1024ull << (10 * (suffix - suffixes)), &value);
+	}
+	if (!ok) {
+		str_printf(why, WHY_MAX, "is no size; write a number with K, M or G, as 512M");
+		return false;
+	}
+	if (value < MEMORY_MIN || value > MEMORY_MAX || !IS_ALIGNED(value, PAGE_SIZE)) {
+		str_printf(why, WHY_MAX, "must be 1M to 4096G and whole 4K pages");
+		return false;
+	}
+	memcpy(field, &value, key->bytes);
+	return true;
+}
+
+static bool parse_vcpus(const struct key *key, void *field, const char *text, char *why)
+{
+	const char *end;
+	uint64_t value;
+	uint32_t vcpus;
+
+	if (!parse_number(text, &value, &end) || *end != '\0' || value == 0 ||
+	    value > VM_VCPU_MAX) {
+		str_printf(why, WHY_MAX, "must be a number from 1 to %u", VM_VCPU_MAX);
+		return false;
+	}
+	if (value > VCPUS_NOW) {
+		str_printf(why, WHY_MAX, "is more than this version runs: %u per VM", VCPUS_NOW);
+		return false;
+	}
+	vcpus = (uint32_t)value;
+	memcpy(field, &vcpus, key->bytes);
+	return true;
+}
+
+static bool parse_choice(const struct key *key, void *field, const char *text, char *why)
+{
+	size_t used;
+
+	for (const struct choice *c = key->choices; c->word != NULL; c++) {
+		if (str_equal_nocase(c->word, text)) {
+			memcpy(field, &c->value, key->bytes);
+			return true;
+		}
+	}
+	used = str_printf(why, WHY_MAX, "must be one of");
+	for (const struct choice *c = key->choices; c->word != NULL; c++) {
+		used += str_printf(why + used, WHY_MAX - used, "%s %s",
+				   c == key->choices ? "" : ",", c->word);
+	}
+	return false;
+}
+
+static bool parse_text(const struct key *key, void *field, const char *text, char *why)
+{
+	if (!str_copy(field, key->bytes, text)) {
+		str_printf(why, WHY_MAX, "is longer than %u characters", (unsigned)key->bytes - 1);
+		return false;
+	}
+	return true;
+}
+
+static bool parse_path(const struct key *key, void *field, const char *text, char *why)
+{
+	char *path = ((struct vm_file *)field)->path;
+
+	if (text[0] != '\\' && text[0] != '/') {
+		str_printf(why, WHY_MAX, "must be a whole path, as \\umbra\\vmlinuz");
+		return false;
+	}
+	if (!parse_text(key, path, text, why)) {
+		path[0] = '\0';
+		return false;
+	}
+	for (char *c = path; *c != '\0'; c++) {
+		*c = *c == '/' ? '\\' : *c;
+	}
+	return true;
+}
+
+/* --- Keys --- */
+
+static const struct choice exits[] = { { "stay", CONFIG_EXIT_STAY },
+				       { "poweroff", CONFIG_EXIT_POWEROFF },
+				       { NULL, 0 } };
+static const struct choice levels[] = { { "error", LOG_ERROR },
+					{ "warn", LOG_WARN },
+					{ "info", LOG_INFO },
+					{ "debug", LOG_DEBUG },
+					{ NULL, 0 } };
+static const struct choice engines[] = { { "auto", VM_ENGINE_AUTO },
+					 { "tme-mk", VM_ENGINE_TME_MK },
+					 { "software", VM_ENGINE_SOFTWARE },
+					 { "none", VM_ENGINE_NONE },
+					 { NULL, 0 } };
+static const struct choice signatures[] = { { "umbra", VM_SIGNATURE_UMBRA },
+					    { "kvm", VM_SIGNATURE_KVM },
+					    { NULL, 0 } };
+static const struct choice leaves[] = {
+	{ "auto", SIZE_1G }, { "4K", PAGE_SIZE }, { "2M", SIZE_2M }, { "1G", SIZE_1G }, { NULL, 0 }
+};
+
+#define FIELD(type, member) offsetof(struct type, member), sizeof(((struct type *)0)->member)
+#define PATH(member)	    offsetof(struct vm_config, member), VM_PATH_MAX
+
+static const struct key keys[] = {
+	{ "host", "exit", parse_choice, FIELD(config, exit), exits },
+	{ "host", "log", parse_choice, FIELD(config, log_level), levels },
+	{ "vm", "memory", parse_memory, FIELD(vm_config, memory_bytes), NULL },
+	{ "vm", "vcpus", parse_vcpus, FIELD(vm_config, vcpus), NULL },
+	{ "vm", "kernel", parse_path, PATH(kernel), NULL },
+	{ "vm", "initrd", parse_path, PATH(initrd), NULL },
+	{ "vm", "cmdline", parse_text, FIELD(vm_config, cmdline), NULL },
+	{ "vm", "engine", parse_choice, FIELD(vm_config, engine), engines },
+	{ "vm", "signature", parse_choice, FIELD(vm_config, signature), signatures },
+	{ "vm", "leaf", parse_choice, FIELD(vm_config, max_leaf), leaves },
+};
+_Static_assert(ARRAY_COUNT(keys) <= 32, "parser.seen has a bit for each key");
+
+static void handle_key(struct parser *p, const char *name, const char *value)
+{
+	for (size_t i = 0; i < ARRAY_COUNT(keys); i++) {
+		const struct key *key = &keys[i];
+		void *owner = p->vm != NULL ? (void *)p->vm : (void *)p->config;
+		char why[WHY_MAX];
+
+		if (strcmp(key->section, p->section) != 0 || !str_equal_nocase(key->name, name)) {
+			continue;
+		}
+		if ((p->seen & BIT(i)) != 0) {
+			complain(p, p->line, "%s is given twice in this section", key->name);
+		} else if (value == NULL || value[0] == '\0') {
+			complain(p, p->line, "%s has no value", key->name);
+		} else if (!key->parse(key, (char *)owner + key->offset, value, why)) {
+			complain(p, p->line, "%s = " QUOTE " %s", key->name, value, why);
+		}
+		p->seen |= (uint32_t)BIT(i);
+		return;
+	}
+	complain(p, p->line, "unknown key \"" QUOTE "\" in section [%s]", name, p->section);
+}
+
+/* --- Sections --- */
+
+static bool name_is_good(const char *name)
+{
+	size_t n = 0;
+
+	for (; name[n] != '\0'; n++) {
+		char c = (char)(name[n] | 0x20);
+
+		if (!(c >= 'a' && c <= 'z') && !(name[n] >= '0' && name[n] <= '9') &&
+		    strchr("-_.", name[n]) == NULL) {
+			return false;
+		}
+	}
+	return n > 0 && n < VM_NAME_MAX;
+}
+
+/* What only shows when the section is complete. */
+static void end_section(struct parser *p)
+{
+	struct vm_config *vm = p->vm;
+	uint32_t line = p->line_of_section;
+
+	if (vm == NULL || !vm->valid) {
+		return;
+	}
+	if (vm->kernel.path[0] == '\0') {
+		complain(p, line, "no kernel is given; write kernel = \\umbra\\vmlinuz");
+	}
+	if (vm->memory_bytes == 0) {
+		complain(p, line, "no memory is given; write memory = 256M");
+	}
+	if (vm->engine == VM_ENGINE_AUTO) {
+		complain(p, line,
+			 "engine = auto would encrypt the memory, which this version "
+			 "does not do; to run it in clear write engine = none");
+	} else if (vm->engine != VM_ENGINE_NONE) {
+		complain(p, line,
+			 "engine = %s is not offered by this version; to run the memory "
+			 "in clear write engine = none",
+			 engines[vm->engine].word);
+	}
+}
+
+static void begin_vm(struct parser *p, const char *name)
+{
+	struct config *config = p->config;
+	struct vm_config *vm;
+
+	if (!name_is_good(name)) {
+		complain(p, p->line,
+			 "a VM's name is 1 to %u letters, digits, '-', '_' or '.': "
+			 "[vm " QUOTE "]",
+			 VM_NAME_MAX - 1, name);
+		return;
+	}
+	if (config->vm_count == CONFIG_VM_MAX) {
+		complain(p, p->line, "more than %u VMs; [vm %s] is left out", CONFIG_VM_MAX, name);
+		return;
+	}
+	vm = &config->vms[config->vm_count++];
+	(void)str_copy(vm->name, sizeof(vm->name), name);
+	vm->line = p->line;
+	vm->vcpus = 1;
+	vm->engine = VM_ENGINE_AUTO;
+	vm->max_leaf = SIZE_1G;
+	vm->valid = true;
+	p->section = "vm";
+	p->vm = vm;
+	for (const struct vm_config *other = config->vms; other < vm; other++) {
+		if (str_equal_nocase(other->name, name)) {
+			complain(p, p->line,
+				 "there is a VM of this name in line %u already; "
+				 "this one is left out",
+				 other->line);
+			break;
+		}
+	}
+}
+
+static void begin_section(struct parser *p, const char *section)
+{
+	end_section(p);
+	p->section = NULL;
+	p->vm = NULL;
+	p->seen = 0;
+	p->line_of_section = p->line;
+	while (str_is_space(*section)) {
+		section++;
+	}
+	if (strncmp(section, "vm", 2) == 0 && str_is_space(section[2])) {
+		section += 2;
+		while (str_is_space(*section)) {
+			section++;
+		}
+		begin_vm(p, section);
+	} else if (strcmp(section, "host") == 0) {
+		p->section = "host";
+	} else {
+		complain(p, p->line, "unknown section [" QUOTE "]; there are [host] and [vm NAME]",
+			 section);
+	}
+}
+
+/* inih's handler. Name NULL: a section begins. Value NULL: no "=" in the line. */
+static int handle(void *user, const char *section, const char *name, const char *value, int line)
+{
+	struct parser *p = user;
+
+	(void)line; /* ours counts the same lines */
+	if (name == NULL) {
+		begin_section(p, section);
+	} else if (p->section != NULL) {
+		handle_key(p, name, value);
+	} else if (p->line_of_section == 0) {
+		complain(p, p->line, "\"" QUOTE "\" stands before the first section", name);
+	}
+	return 1;
+}
+
+/* --- Lines --- */
+
+/* Reports what is wrong with a line of bytes length and returns false. */
+static bool line_is_good(struct parser *p, const char *text, size_t bytes)
+{
+	size_t first = 0;
+	bool comment = false;
+
+	while (first < bytes && str_is_space(text[first])) {
+		first++;
+	}
+	for (size_t i = 0; i < bytes; i++) {
+		uint8_t c = (uint8_t)text[i];
+
+		comment |= (i == first && (c == ';' || c == '#')) ||
+			   (c == ';' && i > 0 && str_is_space(text[i - 1]));
+		if ((c < ' ' && c != '\t' && c != '\r') || (c >= 0x7f && !comment)) {
+			complain(p, p->line, "byte %02x is no ASCII text; the line is left out", c);
+			return false;
+		}
+	}
+	if (bytes > LINE_MAX && text[first] != ';' && text[first] != '#') {
+		complain(p, p->line, "the line is longer than %u characters and left out",
+			 LINE_MAX);
+		return false;
+	}
+	return true;
+}
+
+static bool opens_section(const char *text, size_t bytes)
+{
+	size_t i = 0;
+
+	while (i < bytes && str_is_space(text[i])) {
+		i++;
+	}
+	return i < bytes && text[i] == '[';
+}
+
+/* inih's reader: the next line with its line break into buf[cap], NULL at the end. */
+static char *read_line(char *buf, int cap, void *stream)
+{
+	struct parser *p = stream;
+	const char *text = p->at;
+	size_t bytes = 0;
+	bool good;
+
+	(void)cap; /* INI_MAX_LINE; line_is_good keeps lines below it */
+	if (p->left == 0) {
+		return NULL;
+	}
+	while (bytes < p->left && text[bytes] != '\n') {
+		bytes++;
+	}
+	p->at += MIN(bytes + 1, p->left);
+	p->left -= MIN(bytes + 1, p->left);
+	p->line++;
+
+	good = line_is_good(p, text, bytes);
+	if (!good) {
+		/* An open bracket alone makes inih stop: keys that follow a broken section line
+		 * would land in the section before it. */
+		bytes = opens_section(text, bytes) ? 1 : 0;
+		text = "[";
+	}
+	bytes = MIN(bytes, (size_t)LINE_MAX); /* only a comment is longer */
+	memcpy(buf, text, bytes);
+	buf[bytes] = '\n';
+	buf[bytes + 1] = '\0';
+	return buf;
+}
+
+int config_parse(const char *file, const char *text, size_t bytes, struct config *out)
+{
+	static const char utf16[2][2] = { { '\xff', '\xfe' }, { '\xfe', '\xff' } };
+	static const char bom[] = { '\xef', '\xbb', '\xbf' };
+	struct parser p = { .config = out, .file = file, .at = text, .left = bytes };
+
+	memset(out, 0, sizeof(*out));
+	out->exit = CONFIG_EXIT_STAY;
+	out->log_level = LOG_INFO;
+
+	if (bytes >= 2 && (memcmp(text, utf16[0], 2) == 0 || memcmp(text, utf16[1], 2) == 0)) {
+		complain(&p, 1, "the file is UTF-16; save it as plain text (ASCII or UTF-8)");
+		return ERR_FORMAT;
+	}
+	if (bytes >= sizeof(bom) && memcmp(text, bom, sizeof(bom)) == 0) {
+		p.at += sizeof(bom);
+		p.left -= sizeof(bom);
+	}
+	if (ini_parse_stream(read_line, &p, handle, &p) != 0) {
+		complain(&p, p.line, "the section line is damaged; nothing from here on is read");
+	}
+	end_section(&p);
+	if (out->vm_count == 0) {
+		p.vm = NULL;
+		complain(&p, p.line, "no VM is described; write a section [vm NAME]");
+	}
+	return out->error_count == 0 ? 0 : ERR_FORMAT;
+}

@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Files of the volume that BOOTX64.EFI was started from: the ESP of the stick. */
+#include "boot/efi_priv.h"
+
+#include "vmm/base/err.h"
+#include "vmm/base/log.h"
+#include "vmm/base/str.h"
+
+#define INFO_BYTES 1024		/* EFI_FILE_INFO with a name of any length that FAT knows */
+#define CHUNK	   (8ull << 20) /* some firmware's disk drivers fail on very large reads */
+
+static EFI_FILE_HANDLE root;
+
+int efi_volume_open(void)
+{
+	static EFI_GUID loaded_image_guid = EFI_LOADED_IMAGE_PROTOCOL_GUID;
+	static EFI_GUID file_system_guid = EFI_SIMPLE_FILE_SYSTEM_PROTOCOL_GUID;
+	EFI_BOOT_SERVICES *bs = efi_system->BootServices;
+	EFI_LOADED_IMAGE *loaded = NULL;
+	EFI_FILE_IO_INTERFACE *fs = NULL;
+
+	if (EFI_ERROR(bs->HandleProtocol(efi_image, &loaded_image_guid, (void **)&loaded)) ||
+	    loaded->DeviceHandle == NULL ||
+	    EFI_ERROR(bs->HandleProtocol(loaded->DeviceHandle, &file_system_guid, (void **)&fs)) ||
+	    EFI_ERROR(fs->OpenVolume(fs, &root))) {
+		log_error("the volume that Umbra was started from has no file system that "
+			  "firmware can read; start it from a FAT volume");
+		root = NULL;
+		return ERR_IO;
+	}
+	return 0;
+}
+
+static EFI_STATUS open_path(const char *path, EFI_FILE_HANDLE *file)
+{
+	CHAR16 wide[VM_PATH_MAX];
+	size_t i = 0;
+
+	for (; path[i] != '\0' && i + 1 < VM_PATH_MAX; i++) {
+		wide[i] = (CHAR16)path[i];
+	}
+	wide[i] = 0;
+	return root->Open(root, file, wide, EFI_FILE_MODE_READ, 0);
+}
+
+/* The file's size, or what is wrong with it. */
+static const char *check_size(EFI_FILE_HANDLE handle, uint64_t max, uint64_t *bytes)
+{
+	static EFI_GUID info_guid = EFI_FILE_INFO_ID;
+	uint64_t buffer[INFO_BYTES / sizeof(uint64_t)];
+	const EFI_FILE_INFO *info = (const void *)buffer;
+	UINTN size = sizeof(buffer);
+
+	if (EFI_ERROR(handle->GetInfo(handle, &info_guid, &size, buffer))) {
+		return "firmware does not tell its size";
+	}
+	if ((info->Attribute & EFI_FILE_DIRECTORY) != 0) {
+		return "this is a directory";
+	}
+	if (info->FileSize == 0) {
+		return "the file is empty";
+	}
+	if (info->FileSize > max) {
+		return "the file is too large";
+	}
+	*bytes = info->FileSize;
+	return NULL;
+}
+
+static const char *read_all(EFI_FILE_HANDLE handle, char *data, uint64_t bytes)
+{
+	uint64_t done = 0;
+
+	while (done < bytes) {
+		UINTN now = MIN(bytes - done, CHUNK);
+
+		if (EFI_ERROR(handle->Read(handle, &now, data + done))) {
+			return "the disk failed while the file was read";
+		}
+		if (now == 0 || now > bytes - done) {
+			return "the file is shorter than its directory entry says";
+		}
+		done += now;
+	}
+	return NULL;
+}
+
+static const char *read_open_file(EFI_FILE_HANDLE handle, struct vm_file *file, uint64_t max)
+{
+	EFI_BOOT_SERVICES *bs = efi_system->BootServices;
+	EFI_PHYSICAL_ADDRESS base = 0;
+	uint64_t bytes = 0;
+	uint64_t page_count;
+	const char *error = check_size(handle, max, &bytes);
+
+	if (error != NULL) {
+		return error;
+	}
+	page_count = ALIGN_UP(bytes, PAGE_SIZE) / PAGE_SIZE;
+	if (EFI_ERROR(bs->AllocatePages(AllocateAnyPages, EfiLoaderData, page_count, &base))) {
+		return "there is not enough memory to read it";
+	}
+	error = read_all(handle, (char *)(uintptr_t)base, bytes);
+	if (error != NULL) {
+		(void)bs->FreePages(base, page_count); /* lost pages would do no harm */
+		return error;
+	}
+	file->data = (const void *)(uintptr_t)base;
+	file->bytes = bytes;
+	return NULL;
+}
+
+int efi_file_read(struct vm_file *file, uint64_t max)
+{
+	EFI_FILE_HANDLE handle;
+	EFI_STATUS status;
+
+	file->data = NULL;
+	file->bytes = 0;
+	file->error = "the volume is not readable";
+	if (root == NULL) {
+		return ERR_IO;
+	}
+	status = open_path(file->path, &handle);
+	if (EFI_ERROR(status)) {
+		file->error = status == EFI_NOT_FOUND ? "there is no such file"
+						      : "firmware cannot open it";
+		return status == EFI_NOT_FOUND ? ERR_NOTFOUND : ERR_IO;
+	}
+	file->error = read_open_file(handle, file, max);
+	(void)handle->Close(handle); /* cannot fail */
+	return file->error == NULL ? 0 : ERR_IO;
+}

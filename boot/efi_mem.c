@@ -1,0 +1,222 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The memory map and the end of boot services. The map is firmware's word: descriptors of any size,
+ * order and number are taken, ranges that do not fit the table are left out and said.
+ */
+#include "boot/efi_priv.h"
+
+#include "vmm/base/console.h"
+#include "vmm/base/err.h"
+#include "vmm/base/log.h"
+
+#define EXIT_TRIES     8
+#define MAP_ROOM       (16ull << 10) /* the map grows while we allocate memory for it */
+#define EFI_MEM_RO     0x20000ull    /* UEFI, EFI_MEMORY_RO */
+#define EFI_MEM_SP     0x40000ull    /* EFI_MEMORY_SP: specific-purpose, not for everyday use */
+#define PAGE_COUNT_MAX BIT(40)
+
+/* UEFI, "EFI Memory Attributes Table". */
+#define MEMORY_ATTRIBUTES_GUID                                         \
+	{                                                              \
+		0xdcfa911d, 0x26eb, 0x469f,                            \
+		{                                                      \
+			0xa2, 0x20, 0x38, 0xb7, 0xdc, 0x46, 0x12, 0x20 \
+		}                                                      \
+	}
+struct memory_attributes {
+	UINT32 version;
+	UINT32 entry_count;
+	UINT32 entry_bytes;
+	UINT32 reserved;
+};
+_Static_assert(sizeof(struct memory_attributes) == 16, "EFI_MEMORY_ATTRIBUTES_TABLE");
+
+static struct {
+	char *buffer;
+	UINTN cap;
+	UINTN bytes;
+	UINTN key;
+	UINTN entry_bytes;
+} map;
+
+/* Calls fn for each of count descriptors that lie entry_bytes apart. */
+static void for_each(struct boot_info *info, const char *entries, uint64_t count,
+		     uint64_t entry_bytes,
+		     void (*fn)(struct boot_info *info, const EFI_MEMORY_DESCRIPTOR *d))
+{
+	if (entry_bytes < sizeof(EFI_MEMORY_DESCRIPTOR)) {
+		return;
+	}
+	for (uint64_t i = 0; i < count; i++) {
+		const EFI_MEMORY_DESCRIPTOR *d = (const void *)(entries + i * entry_bytes);
+
+		if (d->NumberOfPages != 0 && d->NumberOfPages < PAGE_COUNT_MAX) {
+			fn(info, d);
+		}
+	}
+}
+
+/* Inserts a range into a sorted list and joins neighbours. */
+static void add_range(struct mem_range *list, size_t *count, hpa_t base, uint64_t page_count)
+{
+	size_t at = 0;
+
+	while (at < *count && list[at].base.v < base.v) {
+		at++;
+	}
+	if (at > 0 && list[at - 1].base.v + list[at - 1].page_count * PAGE_SIZE == base.v) {
+		at--;
+		list[at].page_count += page_count;
+	} else if (*count == BOOT_RANGE_MAX) {
+		log_warn("memory map: more than %u ranges; %llu KiB at 0x%llx are not used",
+			 BOOT_RANGE_MAX, (unsigned long long)page_count * 4,
+			 (unsigned long long)base.v);
+		return;
+	} else {
+		for (size_t i = *count; i > at; i--) {
+			list[i] = list[i - 1];
+		}
+		list[at] = (struct mem_range){ base, page_count };
+		(*count)++;
+	}
+	if (at + 1 < *count &&
+	    list[at].base.v + list[at].page_count * PAGE_SIZE == list[at + 1].base.v) {
+		list[at].page_count += list[at + 1].page_count;
+		(*count)--;
+		for (size_t i = at + 1; i < *count; i++) {
+			list[i] = list[i + 1];
+		}
+	}
+}
+
+static void add_usable(struct boot_info *info, const EFI_MEMORY_DESCRIPTOR *d)
+{
+	const hpa_t base = hpa(d->PhysicalStart);
+
+	if ((d->Attribute & EFI_MEMORY_WB) == 0 || (d->Attribute & EFI_MEM_SP) != 0 ||
+	    (d->Attribute & EFI_MEMORY_RUNTIME) != 0) {
+		return;
+	}
+	if (d->Type == EfiConventionalMemory) {
+		add_range(info->ranges, &info->range_count, base, d->NumberOfPages);
+	} else if (d->Type == EfiBootServicesCode || d->Type == EfiBootServicesData) {
+		add_range(info->late, &info->late_count, base, d->NumberOfPages);
+	}
+}
+
+static void add_runtime_range(struct boot_info *info, struct boot_runtime_range range)
+{
+	if (info->runtime_count == BOOT_RANGE_MAX) {
+		log_warn("firmware has more than %u runtime ranges; its services are not used",
+			 BOOT_RANGE_MAX);
+		info->reset_system = NULL;
+		return;
+	}
+	info->runtime[info->runtime_count++] = range;
+}
+
+/* From the memory attributes table: code and data lie apart and have exact rights. */
+static void add_runtime_exact(struct boot_info *info, const EFI_MEMORY_DESCRIPTOR *d)
+{
+	const bool code = (d->Attribute & EFI_MEMORY_XP) == 0;
+
+	add_runtime_range(info, (struct boot_runtime_range){
+					.base = hpa(d->PhysicalStart),
+					.page_count = d->NumberOfPages,
+					.code = code,
+					.writable = (d->Attribute & EFI_MEM_RO) == 0,
+				});
+}
+
+static void add_runtime_mapped(struct boot_info *info, const EFI_MEMORY_DESCRIPTOR *d)
+{
+	if ((d->Attribute & EFI_MEMORY_RUNTIME) != 0) {
+		add_runtime_range(info, (struct boot_runtime_range){
+						.base = hpa(d->PhysicalStart),
+						.page_count = d->NumberOfPages,
+						.code = d->Type == EfiRuntimeServicesCode,
+						.writable = true,
+						.uncached = (d->Attribute & EFI_MEMORY_WB) == 0,
+					});
+	}
+}
+
+/* Runtime ranges that the attributes table does not speak of: devices such as flash. */
+static void add_runtime_io(struct boot_info *info, const EFI_MEMORY_DESCRIPTOR *d)
+{
+	if (d->Type != EfiRuntimeServicesCode && d->Type != EfiRuntimeServicesData) {
+		add_runtime_mapped(info, d);
+	}
+}
+
+static void convert(struct boot_info *info)
+{
+	static const EFI_GUID guid = MEMORY_ATTRIBUTES_GUID;
+	const struct memory_attributes *exact = efi_config_table(&guid);
+	const uint64_t count = map.bytes / map.entry_bytes;
+
+	for_each(info, map.buffer, count, map.entry_bytes, add_usable);
+	if (exact == NULL) {
+		for_each(info, map.buffer, count, map.entry_bytes, add_runtime_mapped);
+		return;
+	}
+	for_each(info, (const char *)(exact + 1), exact->entry_count, exact->entry_bytes,
+		 add_runtime_exact);
+	for_each(info, map.buffer, count, map.entry_bytes, add_runtime_io);
+}
+
+static EFI_STATUS get_map(void)
+{
+	UINT32 version;
+
+	map.bytes = map.cap;
+	return efi_system->BootServices->GetMemoryMap(&map.bytes,
+						      (EFI_MEMORY_DESCRIPTOR *)map.buffer, &map.key,
+						      &map.entry_bytes, &version);
+}
+
+static int allocate_map(void)
+{
+	EFI_PHYSICAL_ADDRESS base = 0;
+	uint64_t page_count;
+
+	if (get_map() != EFI_BUFFER_TOO_SMALL) {
+		log_error("firmware gives no memory map");
+		return ERR_IO;
+	}
+	page_count = ALIGN_UP(map.bytes + MAP_ROOM, PAGE_SIZE) / PAGE_SIZE;
+	if (EFI_ERROR(efi_system->BootServices->AllocatePages(AllocateAnyPages, EfiLoaderData,
+							      page_count, &base))) {
+		log_error("not enough memory for firmware's memory map");
+		return ERR_NOMEM;
+	}
+	map.buffer = (char *)(uintptr_t)base;
+	map.cap = page_count * PAGE_SIZE;
+	return 0;
+}
+
+int efi_exit_boot_services(struct boot_info *info)
+{
+	EFI_STATUS status = EFI_SUCCESS;
+	int err = allocate_map();
+
+	if (err != 0) {
+		return err;
+	}
+	/* A timer event may change the map between the two calls; then the key is stale, and
+	 * GetMemoryMap is the one service that may still be called. */
+	for (int i = 0; i < EXIT_TRIES; i++) {
+		status = get_map();
+		if (EFI_ERROR(status)) {
+			break;
+		}
+		status = efi_system->BootServices->ExitBootServices(efi_image, map.key);
+		if (!EFI_ERROR(status)) {
+			convert(info);
+			return 0;
+		}
+	}
+	log_error("firmware does not end its boot services (status 0x%llx)",
+		  (unsigned long long)status);
+	return ERR_IO;
+}

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The firmware side of boot/: EFI types are known to efi_*.c alone. Boot services only, one CPU. */
+#ifndef UMBRA_EFI_PRIV_H
+#define UMBRA_EFI_PRIV_H
+
+#include <efi.h>
+
+#include "boot/boot_info.h"
+
+/* Set before anything else. */
+extern EFI_SYSTEM_TABLE *efi_system;
+extern EFI_HANDLE efi_image;
+
+/* The first instance of a protocol, or NULL. */
+void *efi_locate(const EFI_GUID *protocol);
+/* The table of this GUID in the configuration table, or NULL. */
+void *efi_config_table(const EFI_GUID *guid);
+
+/* --- efi_file.c --- */
+
+/* Opens the volume that this program was started from. 0, or ERR_IO, said in the log. */
+int efi_volume_open(void);
+/*
+ * Reads file->path wholly into pages that survive ExitBootServices. At most max bytes, at least
+ * one. On failure file->data is NULL, file->error tells why, and an ERR_* is returned.
+ */
+int efi_file_read(struct vm_file *file, uint64_t max);
+
+/* --- efi_probe.c: what only firmware knows --- */
+
+/* Framebuffer, ACPI, CPUs, randomness, ResetSystem; a page below 1 MiB. ERR_NOMEM without that. */
+int efi_probe(struct boot_info *info);
+void efi_probe_screen(struct screen_mode *screen);
+
+/* --- efi_mem.c --- */
+
+/*
+ * Ends boot services and fills in the memory map. On failure says why and returns ERR_IO; then
+ * firmware may be half gone, and nothing of it must be called but ResetSystem.
+ */
+int efi_exit_boot_services(struct boot_info *info);
+
+/* boot/enter.asm: calls fn(info) on the stack that ends at stack_top, interrupts off. */
+_Noreturn void boot_enter(const struct boot_info *info, void *stack_top,
+			  void (*fn)(const struct boot_info *info));
+
+#endif

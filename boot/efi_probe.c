@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What only firmware knows about the machine: graphics, ACPI, CPUs, randomness. */
+#include "boot/efi_priv.h"
+
+#include "vmm/base/cpu.h"
+#include "vmm/base/err.h"
+#include "vmm/base/log.h"
+#include "vmm/base/str.h"
+
+/* A start-up vector names a page below 1 MiB; A0H to BFH are reserved (SDM vol. 3, "Interrupt
+ * Command Register (ICR)"), and memory ends at 640 KiB anyway. */
+#define TRAMPOLINE_MAX 0x9ffffull
+
+/* UEFI PI Specification vol. 2, "EFI_MP_SERVICES_PROTOCOL". */
+#define MP_SERVICES_GUID                                               \
+	{                                                              \
+		0x3fdda605, 0xa76e, 0x4f46,                            \
+		{                                                      \
+			0xad, 0x29, 0x12, 0xf4, 0x53, 0x1b, 0x3d, 0x08 \
+		}                                                      \
+	}
+#define MP_IS_ENABLED BIT(1)
+#define MP_IS_HEALTHY BIT(2)
+
+struct mp_processor {
+	UINT64 apic_id;
+	UINT32 status;
+	UINT32 package, core, thread;
+	UINT32 extended[6];
+	UINT64 spare[2];
+};
+_Static_assert(offsetof(struct mp_processor, status) == 8, "EFI_PROCESSOR_INFORMATION");
+
+struct mp_services {
+	EFI_STATUS(EFIAPI *get_count)(struct mp_services *self, UINTN *all, UINTN *enabled);
+	EFI_STATUS(EFIAPI *get_info)
+	(struct mp_services *self, UINTN index, struct mp_processor *info);
+};
+
+static void probe_acpi(struct boot_info *info)
+{
+	static const EFI_GUID acpi_2 = ACPI_20_TABLE_GUID;
+
+	info->rsdp = hpa((uintptr_t)efi_config_table(&acpi_2));
+}
+
+static bool cpu_is_listed(const struct boot_info *info, uint32_t apic_id)
+{
+	for (size_t i = 0; i < info->cpu_count; i++) {
+		if (info->apic_ids[i] == apic_id) {
+			return true;
+		}
+	}
+	return false;
+}
+
+/* SDM vol. 3, "Local APIC ID" and "Extended Topology Enumeration". */
+static uint32_t own_apic_id(void)
+{
+	struct cpuid_regs topology = { 0, 0, 0, 0 };
+
+	if (cpu_cpuid(0, 0).eax >= 0xb) {
+		topology = cpu_cpuid(0xb, 0);
+	}
+	return topology.ebx != 0 ? topology.edx : cpu_cpuid(1, 0).ebx >> 24;
+}
+
+/* The CPU that runs now comes first. */
+static void probe_cpus(struct boot_info *info)
+{
+	static const EFI_GUID guid = MP_SERVICES_GUID;
+	struct mp_services *mp = efi_locate(&guid);
+	UINTN all = 0, enabled = 0;
+
+	info->apic_ids[0] = own_apic_id();
+	info->cpu_count = 1;
+	if (mp == NULL || EFI_ERROR(mp->get_count(mp, &all, &enabled))) {
+		return;
+	}
+	info->cpu_source = "EFI MP services";
+	for (UINTN i = 0; i < all && i < 65536; i++) {
+		struct mp_processor cpu;
+		const UINT32 good = MP_IS_ENABLED | MP_IS_HEALTHY;
+
+		memset(&cpu, 0, sizeof(cpu));
+		if (EFI_ERROR(mp->get_info(mp, i, &cpu)) || (cpu.status & good) != good ||
+		    cpu.apic_id > UINT32_MAX || cpu_is_listed(info, (uint32_t)cpu.apic_id)) {
+			continue;
+		}
+		if (info->cpu_count == CPU_MAX) {
+			log_warn("the machine has %u CPUs; %u of them are used", (unsigned)all,
+				 CPU_MAX);
+			break;
+		}
+		info->apic_ids[info->cpu_count++] = (uint32_t)cpu.apic_id;
+	}
+}
+
+static void probe_rng(struct boot_info *info)
+{
+	static const EFI_GUID guid = EFI_RNG_PROTOCOL_GUID;
+	EFI_RNG_PROTOCOL *rng = efi_locate(&guid);
+	const UINTN bytes = sizeof(info->efi_rng_seed);
+
+	if (rng != NULL && !EFI_ERROR(rng->GetRNG(rng, NULL, bytes, info->efi_rng_seed))) {
+		info->efi_rng_bytes = bytes;
+	}
+}
+
+void efi_probe_screen(struct screen_mode *screen)
+{
+	static const EFI_GUID guid = EFI_GRAPHICS_OUTPUT_PROTOCOL_GUID;
+	EFI_GRAPHICS_OUTPUT_PROTOCOL *gop = efi_locate(&guid);
+	const EFI_GRAPHICS_OUTPUT_MODE_INFORMATION *mode;
+
+	memset(screen, 0, sizeof(*screen));
+	if (gop == NULL || gop->Mode == NULL || gop->Mode->Info == NULL ||
+	    gop->Mode->FrameBufferBase == 0) {
+		return;
+	}
+	mode = gop->Mode->Info;
+	switch (mode->PixelFormat) {
+	case PixelRedGreenBlueReserved8BitPerColor:
+		screen->red_mask = 0xff;
+		screen->blue_mask = 0xff0000;
+		break;
+	case PixelBlueGreenRedReserved8BitPerColor:
+		screen->red_mask = 0xff0000;
+		screen->blue_mask = 0xff;
+		break;
+	case PixelBitMask:
+		/* The highest bit of all four tells the size of a pixel; only 32 is drawn. */
+		if ((mode->PixelInformation.ReservedMask & 0xff000000) == 0) {
+			return;
+		}
+		screen->red_mask = mode->PixelInformation.RedMask;
+		screen->blue_mask = mode->PixelInformation.BlueMask;
+		break;
+	default: /* no linear framebuffer */ return;
+	}
+	screen->green_mask = mode->PixelFormat == PixelBitMask ? mode->PixelInformation.GreenMask
+							       : 0xff00;
+	screen->width = mode->HorizontalResolution;
+	screen->height = mode->VerticalResolution;
+	screen->pixels_per_line = MAX(mode->PixelsPerScanLine, mode->HorizontalResolution);
+	screen->base = hpa(gop->Mode->FrameBufferBase);
+}
+
+int efi_probe(struct boot_info *info)
+{
+	EFI_PHYSICAL_ADDRESS page = TRAMPOLINE_MAX;
+
+	probe_acpi(info);
+	probe_cpus(info);
+	probe_rng(info);
+	info->reset_system = (void *)(uintptr_t)efi_system->RuntimeServices->ResetSystem;
+	if (EFI_ERROR(efi_system->BootServices->AllocatePages(AllocateMaxAddress, EfiLoaderData, 1,
+							      &page))) {
+		log_error("firmware has no page below 1 MiB left; the other CPUs cannot start");
+		return ERR_NOMEM;
+	}
+	info->trampoline = hpa(page);
+	return 0;
+}
