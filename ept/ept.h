@@ -14,6 +14,9 @@
 #define EPT_EXEC  BIT(2)
 #define EPT_RWX	  (EPT_READ | EPT_WRITE | EPT_EXEC)
 
+/* What the four levels translate; a CPU with fewer physical address bits takes fewer. */
+#define EPT_GPA_BITS 48u
+
 /* SDM, "EPT and Memory Typing": values of bits 5:3 of a leaf. */
 enum ept_memtype {
 	EPT_MEMTYPE_UC = 0,
@@ -44,18 +47,24 @@ struct ept_caps {
 void ept_configure(const struct ept_caps *caps);
 const struct ept_caps *ept_caps(void);
 
-/* A root with no mappings / frees its tables (not what they map). ERR_NOMEM. */
+/* A root with no mappings / frees its tables (not what they map; no CPU may use it). ERR_NOMEM. */
 int ept_root_init(struct ept_root *root);
 void ept_root_free(struct ept_root *root);
 
 /*
  * Maps bytes (a multiple of 4 KiB) at gpa to hpa with the largest leaves that alignment, max_leaf
- * (PAGE_SIZE, SIZE_2M or SIZE_1G) and the CPU allow. Only over absent entries: ERR_EXISTS. ERR_NOMEM leaves no partial
- * mapping. Adding rights needs no shoot-down (SDM, "Operations that Invalidate Cached Mappings").
+ * (PAGE_SIZE, SIZE_2M or SIZE_1G) and the CPU allow. Only over absent entries: ERR_EXISTS.
+ * ERR_NOMEM (tables), ERR_INVAL (alignment, attributes that misconfigure), ERR_RANGE (beyond
+ * EPT_GPA_BITS or MAXPHYADDR), ERR_UNSUPPORTED (a KeyID). No error leaves a partial mapping.
+ * Adding rights needs no shoot-down (SDM, "Operations that Invalidate Cached Mappings").
  */
-int ept_map(struct ept_root *root, gpa_t gpa, hpa_t hpa, uint64_t bytes, uint64_t max_leaf, struct ept_attr attr);
+int ept_map(struct ept_root *root, gpa_t gpa, hpa_t hpa, uint64_t bytes, uint64_t max_leaf,
+	    struct ept_attr attr);
 
-/* Removes all leaves in the range, splitting larger ones; the caller shoots down. */
+/*
+ * Removes all leaves in the range, splitting larger ones; the caller shoots down. ERR_NOMEM
+ * (splitting), ERR_INVAL, ERR_RANGE: nothing was removed.
+ */
 int ept_unmap(struct ept_root *root, gpa_t gpa, uint64_t bytes);
 
 /* The leaf that maps gpa. */

@@ -3,10 +3,11 @@
  * Which CPU may still hold a translation of an EPT that was changed.
  *
  * Every EPT root has a generation. A change that takes rights away (unmap, move, protect) calls
- * ept_tlb_shootdown: it advances the generation and sends an interrupt to the CPUs that are in guest mode
- * with this root, then waits until each of them has left. A CPU compares the generation before every VM
- * entry, with interrupts off, and runs INVEPT when it is behind. A CPU in host mode uses no guest
- * translation, so it owes no answer: one that spins on a lock cannot block a shoot-down.
+ * ept_tlb_shootdown: it advances the generation and sends an interrupt to the CPUs that are in
+ * guest mode with this root, then waits until each of them has left. A CPU compares the generation
+ * before every VM entry, with interrupts off, and runs INVEPT when it is behind. A CPU in host mode
+ * uses no guest translation, so it owes no answer: one that spins on a lock cannot block a
+ * shoot-down.
  */
 #ifndef UMBRA_EPT_TLB_H
 #define UMBRA_EPT_TLB_H
@@ -15,9 +16,10 @@
 #include "vmm/base/types.h"
 
 struct ept_root {
-	hpa_t pml4;	     /* the top table */
-	uint64_t eptp;	     /* SDM, "Extended-Page-Table Pointer (EPTP)"; what INVEPT and the VMCS take */
-	uint64_t generation; /* advanced by ept_tlb_shootdown; atomic */
+	hpa_t pml4; /* the top table */
+	uint64_t
+		eptp; /* SDM, "Extended-Page-Table Pointer (EPTP)"; what INVEPT and the VMCS take */
+	uint64_t generation;	/* advanced by ept_tlb_shootdown; atomic */
 	uint64_t seen[CPU_MAX]; /* per CPU: the generation of its last INVEPT for this root */
 };
 

@@ -28,10 +28,11 @@ enum gmem_access {
 /* What a kind of memory knows to do. All calls under the gmem lock; gpa lies in the region. */
 struct region_ops {
 	const char *name;
-	/* Makes the page at gpa accessible to the guest (allocate, zero, open, map). 0 or ERR_NOMEM. */
+	/* Makes the page at gpa accessible to the guest (allocate, zero, open, map). ERR_NOMEM. */
 	int (*fault)(struct gmem *gmem, struct gmem_region *region, gpa_t gpa, unsigned access);
 	/* Makes the page's plaintext available to the host and keeps it so until unpin. */
-	int (*pin)(struct gmem *gmem, struct gmem_region *region, gpa_t page, bool write, hpa_t *frame);
+	int (*pin)(struct gmem *gmem, struct gmem_region *region, gpa_t page, bool write,
+		   hpa_t *frame);
 	void (*unpin)(struct gmem *gmem, struct gmem_region *region, gpa_t page, bool written);
 	/* Gives back all that the region owns. The EPT root is gone or shot down already. */
 	void (*destroy)(struct gmem *gmem, struct gmem_region *region);
@@ -54,6 +55,7 @@ struct gmem {
 	uint64_t resident_bytes;
 };
 
+/* An empty address space. ERR_NOMEM. */
 int gmem_init(struct gmem *gmem);
 
 /* Stop the vCPUs first. Takes the root away from every CPU, then wipes and frees everything. */
@@ -75,17 +77,23 @@ enum gmem_fault_result {
 enum gmem_fault_result gmem_fault(struct gmem *gmem, gpa_t gpa, unsigned access);
 
 /*
- * Copies between guest memory and buf. All or nothing with respect to bounds: ERR_RANGE, and nothing was
- * copied, when any byte lies outside of RAM regions (no wrap-around). Takes the gmem lock per page. gmem_fill writes one byte value.
+ * Copies between guest memory and buf. All or nothing with respect to bounds: ERR_RANGE, and
+ * nothing was copied, when any byte lies outside of RAM regions (no wrap-around). ERR_NOMEM when
+ * the host could not provide a page; those before it were copied. Takes the gmem lock per page.
+ * gmem_fill writes one byte value.
  */
 int gmem_read(struct gmem *gmem, gpa_t gpa, void *buf, size_t bytes);
 int gmem_write(struct gmem *gmem, gpa_t gpa, const void *buf, size_t bytes);
 int gmem_fill(struct gmem *gmem, gpa_t gpa, int byte, size_t bytes);
 
-/* An aligned 4- or 8-byte compare and exchange in guest memory (ring indices, page-table A/D bits). */
+/*
+ * An aligned 4- or 8-byte compare and exchange in guest memory (ring indices, page-table A/D bits).
+ * 0 when it was done; *expected is then what was there, and the exchange took place when that is
+ * what the caller expected. ERR_INVAL (size, alignment), ERR_RANGE, ERR_NOMEM.
+ */
 int gmem_cmpxchg(struct gmem *gmem, gpa_t gpa, uint64_t *expected, uint64_t desired, size_t bytes);
 
-/* True when all of the range is RAM. */
+/* True when all of the range is RAM. An empty range is, wherever it lies. */
 bool gmem_is_ram(const struct gmem *gmem, gpa_t gpa, uint64_t bytes);
 
 #endif

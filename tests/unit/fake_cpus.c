@@ -11,7 +11,7 @@
 
 static struct percpu cpus[CPU_MAX];
 static uint32_t cpu_count;
-static uint32_t current;
+static _Thread_local uint32_t current; /* a test's threads can be CPUs */
 static uint64_t kicks[CPU_MAX];
 
 void (*fake_kick_hook)(uint32_t cpu_index);

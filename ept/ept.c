@@ -1,0 +1,355 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * EPT paging structures. Levels are counted from the leaves: 1 is the page table (4 KiB), 2 the
+ * page directory (2 MiB), 3 the page-directory-pointer table (1 GiB), 4 the PML4. The caller's
+ * lock keeps other writers out; the CPU itself sets accessed and dirty bits at any time, so an
+ * entry that was present is changed by atomic operations only.
+ *
+ * Every absent entry is 0. Tables are never taken out of a live root: a CPU may have their
+ * addresses in its paging-structure caches.
+ */
+#include "ept/ept.h"
+#include "vmm/base/err.h"
+#include "vmm/base/page_alloc.h"
+
+/* SDM vol. 3, "EPT Paging Structures". */
+#define ENTRY_RIGHTS	 MASK(2, 0) /* 0: not present */
+#define ENTRY_TYPE_SHIFT 3
+#define ENTRY_TYPE	 MASK(5, 3)
+#define ENTRY_IGNORE_PAT BIT(6)
+#define ENTRY_LARGE	 BIT(7)
+#define ENTRY_ACCESSED	 BIT(8)
+#define ENTRY_DIRTY	 BIT(9)
+
+/* SDM vol. 3, "Extended-Page-Table Pointer (EPTP)". */
+#define EPTP_WALK_4	    (3u << 3)
+#define EPTP_ACCESSED_DIRTY BIT(6)
+
+#define LEVEL_TOP 4
+#define ENTRIES	  512
+
+static struct ept_caps offered;
+static uint64_t address_mask; /* bits PHYS_BITS-1:12; those above are reserved */
+
+static inline unsigned level_shift(unsigned level)
+{
+	return PAGE_SHIFT + 9 * (level - 1);
+}
+
+static inline uint64_t level_bytes(unsigned level)
+{
+	return 1ull << level_shift(level);
+}
+
+static inline uint64_t *entry_of(uint64_t *table, uint64_t at, unsigned level)
+{
+	return &table[(at >> level_shift(level)) % ENTRIES];
+}
+
+static inline uint64_t entry_load(const uint64_t *entry)
+{
+	return __atomic_load_n(entry, __ATOMIC_RELAXED);
+}
+
+/* Release: a table's content, or a page's zeroes, are there before the entry. */
+static inline void entry_store(uint64_t *entry, uint64_t value)
+{
+	__atomic_store_n(entry, value, __ATOMIC_RELEASE);
+}
+
+static inline bool is_leaf(uint64_t entry, unsigned level)
+{
+	return level == 1 || (entry & ENTRY_LARGE) != 0;
+}
+
+static inline uint64_t *table_at(uint64_t entry)
+{
+	return page_va(hpa(entry & address_mask));
+}
+
+/* The one place where attributes become bits. */
+static uint64_t pack_leaf(hpa_t frame, struct ept_attr attr, unsigned level)
+{
+	return frame.v | attr.access | (uint64_t)attr.memtype << ENTRY_TYPE_SHIFT |
+	       (attr.ignore_pat ? ENTRY_IGNORE_PAT : 0) | (level > 1 ? ENTRY_LARGE : 0);
+}
+
+static struct ept_attr unpack_leaf(uint64_t entry)
+{
+	return (struct ept_attr){
+		.access = (uint8_t)(entry & ENTRY_RIGHTS),
+		.memtype = (uint8_t)((entry & ENTRY_TYPE) >> ENTRY_TYPE_SHIFT),
+		.ignore_pat = (entry & ENTRY_IGNORE_PAT) != 0,
+	};
+}
+
+/* A table allows everything; its leaves decide. */
+static uint64_t pack_table(const void *table)
+{
+	return page_hpa(table).v | EPT_RWX;
+}
+
+void ept_configure(const struct ept_caps *caps)
+{
+	offered = *caps;
+	address_mask = MASK(MIN(caps->phys_bits, 52) - 1, PAGE_SHIFT);
+}
+
+const struct ept_caps *ept_caps(void)
+{
+	return &offered;
+}
+
+int ept_root_init(struct ept_root *root)
+{
+	void *table = page_alloc(1);
+
+	if (table == NULL) {
+		return ERR_NOMEM;
+	}
+	/* No CPU has seen generation 1: the first entry on each flushes what an earlier root that
+	 * had the same page left behind. */
+	*root = (struct ept_root){ .pml4 = page_hpa(table), .generation = 1 };
+	root->eptp = root->pml4.v | EPTP_WALK_4 |
+		     (offered.structures_wb ? EPT_MEMTYPE_WB : EPT_MEMTYPE_UC) |
+		     (offered.accessed_dirty ? EPTP_ACCESSED_DIRTY : 0);
+	return 0;
+}
+
+static void free_tables(uint64_t *table, unsigned level)
+{
+	for (unsigned i = 0; level > 1 && i < ENTRIES; i++) {
+		if ((table[i] & ENTRY_RIGHTS) != 0 && !is_leaf(table[i], level)) {
+			free_tables(table_at(table[i]), level - 1);
+		}
+	}
+	page_free(table, 1);
+}
+
+void ept_root_free(struct ept_root *root)
+{
+	if (root->pml4.v != 0) {
+		free_tables(page_va(root->pml4), LEVEL_TOP);
+		root->pml4 = hpa(0);
+		root->eptp = 0;
+	}
+}
+
+/* SDM vol. 3, "EPT Misconfigurations": what an entry must not say. */
+static bool attr_is_valid(struct ept_attr attr)
+{
+	bool read = (attr.access & EPT_READ) != 0;
+	bool type_ok = attr.memtype == EPT_MEMTYPE_UC || attr.memtype == EPT_MEMTYPE_WC ||
+		       attr.memtype == EPT_MEMTYPE_WT || attr.memtype == EPT_MEMTYPE_WP ||
+		       attr.memtype == EPT_MEMTYPE_WB;
+	bool access_ok = read || (attr.access == EPT_EXEC && offered.exec_only);
+
+	return type_ok && access_ok && (attr.access & ~EPT_RWX) == 0;
+}
+
+/* Page-granular, not empty, without wrap-around, below 2^bits. */
+static bool range_is_valid(uint64_t at, uint64_t bytes, unsigned bits)
+{
+	uint64_t end;
+
+	return bytes != 0 && IS_ALIGNED(at | bytes, PAGE_SIZE) &&
+	       !__builtin_add_overflow(at, bytes, &end) && end <= 1ull << bits;
+}
+
+/* The level of the largest leaf for an address whose alignment `bits` shows. */
+static unsigned largest_level(uint64_t bits, uint64_t bytes, uint64_t max_leaf)
+{
+	uint64_t limit = MIN(bytes, max_leaf);
+
+	if (limit >= SIZE_1G && offered.page_1g && IS_ALIGNED(bits, SIZE_1G)) {
+		return 3;
+	}
+	if (limit >= SIZE_2M && offered.page_2m && IS_ALIGNED(bits, SIZE_2M)) {
+		return 2;
+	}
+	return 1;
+}
+
+/*
+ * Finds the absent entry that maps `at` with a leaf of at most `level`, making the tables above
+ * it; the leaf is smaller where a table (that may be empty) stands already. Returns its level, or
+ * ERR_*.
+ */
+static int find_slot(const struct ept_root *root, uint64_t at, unsigned level, uint64_t **slot)
+{
+	uint64_t *table = page_va(root->pml4);
+
+	for (unsigned here = LEVEL_TOP;; here--) {
+		uint64_t *entry = entry_of(table, at, here);
+		uint64_t value = entry_load(entry);
+
+		if ((value & ENTRY_RIGHTS) == 0) {
+			if (here <= level) {
+				*slot = entry;
+				return (int)here;
+			}
+			table = page_alloc(1);
+			if (table == NULL) {
+				return ERR_NOMEM;
+			}
+			entry_store(entry, pack_table(table));
+		} else if (is_leaf(value, here)) {
+			return ERR_EXISTS;
+		} else {
+			table = table_at(value);
+		}
+	}
+}
+
+int ept_map(struct ept_root *root, gpa_t gpa, hpa_t hpa, uint64_t bytes, uint64_t max_leaf,
+	    struct ept_attr attr)
+{
+	uint64_t at, *slot = NULL;
+	int level = 0;
+
+	if (!attr_is_valid(attr) || !IS_ALIGNED(gpa.v | hpa.v | bytes, PAGE_SIZE)) {
+		return ERR_INVAL;
+	}
+	if (attr.keyid != 0) {
+		return ERR_UNSUPPORTED;
+	}
+	if (!range_is_valid(gpa.v, bytes, MIN(EPT_GPA_BITS, offered.phys_bits)) ||
+	    !range_is_valid(hpa.v, bytes, offered.phys_bits)) {
+		return ERR_RANGE;
+	}
+	/* First round: all that can fail. It leaves no more than empty tables. */
+	for (at = 0; at < bytes; at += level_bytes((unsigned)level)) {
+		uint64_t bits = (gpa.v + at) | (hpa.v + at);
+
+		level = find_slot(root, gpa.v + at, largest_level(bits, bytes - at, max_leaf),
+				  &slot);
+		if (level < 0) {
+			return level;
+		}
+	}
+	if (level_bytes((unsigned)level) == bytes) { /* one leaf, and slot is its place */
+		entry_store(slot, pack_leaf(hpa, attr, (unsigned)level));
+		return 0;
+	}
+	for (at = 0; at < bytes; at += level_bytes((unsigned)level)) {
+		hpa_t frame = { hpa.v + at };
+		uint64_t bits = (gpa.v + at) | frame.v;
+
+		level = find_slot(root, gpa.v + at, largest_level(bits, bytes - at, max_leaf),
+				  &slot);
+		entry_store(slot, pack_leaf(frame, attr, (unsigned)level));
+	}
+	return 0;
+}
+
+/* Puts a table of smaller leaves that say the same in place of a leaf. */
+static int split_leaf(uint64_t *entry, unsigned level)
+{
+	uint64_t *table = page_alloc(1);
+	uint64_t old = entry_load(entry);
+
+	if (table == NULL) {
+		return ERR_NOMEM;
+	}
+	do { /* again when the CPU has set the accessed or dirty bit meanwhile */
+		uint64_t first = level == 2 ? old & ~ENTRY_LARGE : old;
+
+		for (unsigned i = 0; i < ENTRIES; i++) {
+			table[i] = first + i * level_bytes(level - 1);
+		}
+	} while (!__atomic_compare_exchange_n(entry, &old, pack_table(table), false,
+					      __ATOMIC_ACQ_REL, __ATOMIC_RELAXED));
+	return 0;
+}
+
+/* Splits until no leaf crosses the address. */
+static int split_at(const struct ept_root *root, uint64_t at)
+{
+	uint64_t *table = page_va(root->pml4);
+
+	for (unsigned level = LEVEL_TOP; !IS_ALIGNED(at, level_bytes(level)); level--) {
+		uint64_t *entry = entry_of(table, at, level);
+		uint64_t value = entry_load(entry);
+
+		if ((value & ENTRY_RIGHTS) == 0) {
+			return 0;
+		}
+		if (is_leaf(value, level)) {
+			if (split_leaf(entry, level) != 0) {
+				return ERR_NOMEM;
+			}
+			value = entry_load(entry);
+		}
+		table = table_at(value);
+	}
+	return 0;
+}
+
+/* Takes the leaf at the address away, if there is one. Returns where the next may begin. */
+static uint64_t clear_leaf(const struct ept_root *root, uint64_t at)
+{
+	uint64_t *table = page_va(root->pml4);
+
+	for (unsigned level = LEVEL_TOP;; level--) {
+		uint64_t *entry = entry_of(table, at, level);
+		uint64_t value = entry_load(entry);
+
+		if ((value & ENTRY_RIGHTS) == 0 || is_leaf(value, level)) {
+			if (value != 0) {
+				/* Exchange, not store: its dirty bit goes with it, none is lost. */
+				(void)__atomic_exchange_n(entry, 0, __ATOMIC_ACQ_REL);
+			}
+			return ALIGN_DOWN(at, level_bytes(level)) + level_bytes(level);
+		}
+		table = table_at(value);
+	}
+}
+
+int ept_unmap(struct ept_root *root, gpa_t gpa, uint64_t bytes)
+{
+	uint64_t end = gpa.v + bytes;
+
+	if (!range_is_valid(gpa.v, bytes, MIN(EPT_GPA_BITS, offered.phys_bits))) {
+		return IS_ALIGNED(gpa.v | bytes, PAGE_SIZE) ? ERR_RANGE : ERR_INVAL;
+	}
+	/* All that can fail comes first, and changes no translation. */
+	if (split_at(root, gpa.v) != 0 || split_at(root, end) != 0) {
+		return ERR_NOMEM;
+	}
+	for (uint64_t at = gpa.v; at < end;) {
+		at = clear_leaf(root, at);
+	}
+	return 0;
+}
+
+int ept_walk(const struct ept_root *root, gpa_t gpa, struct ept_leaf *out)
+{
+	const uint64_t *table = page_va(root->pml4);
+	uint64_t at = gpa.v;
+
+	if (at >> EPT_GPA_BITS != 0) {
+		return ERR_NOTFOUND;
+	}
+	for (unsigned level = LEVEL_TOP;; level--) {
+		uint64_t value = entry_load(&table[(at >> level_shift(level)) % ENTRIES]);
+		uint64_t offset_mask = level_bytes(level) - 1;
+
+		if ((value & ENTRY_RIGHTS) == 0) {
+			return ERR_NOTFOUND;
+		}
+		if (is_leaf(value, level)) {
+			*out = (struct ept_leaf){
+				.hpa = { (value & address_mask & ~offset_mask) |
+					 (at & offset_mask) },
+				.leaf_bytes = offset_mask + 1,
+				.attr = unpack_leaf(value),
+				/* Without the bits nobody knows: assume the worst. */
+				.accessed = !offered.accessed_dirty ||
+					    (value & ENTRY_ACCESSED) != 0,
+				.dirty = !offered.accessed_dirty || (value & ENTRY_DIRTY) != 0,
+			};
+			return 0;
+		}
+		table = table_at(value);
+	}
+}

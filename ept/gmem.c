@@ -1,0 +1,236 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Guest-physical memory: the sorted list of regions, faults, and the door to the bytes.
+ *
+ * gmem.lock orders everything that changes pages or the EPT. It is the innermost lock but for the
+ * allocators'. The list of regions is complete before the VM starts, so that looking one up takes
+ * no lock.
+ */
+#include "ept/gmem.h"
+#include "ept/gmem_priv.h"
+#include "vmm/base/err.h"
+#include "vmm/base/host_paging.h"
+#include "vmm/base/str.h"
+
+/* Index of the region that holds the address; region_count when none does. */
+static uint32_t find_region(const struct gmem *gmem, uint64_t at)
+{
+	uint32_t i = 0;
+
+	while (i < gmem->region_count && at - gmem->regions[i].base.v >= gmem->regions[i].bytes) {
+		i++;
+	}
+	return i;
+}
+
+int gmem_region_check(const struct gmem *gmem, gpa_t base, uint64_t bytes)
+{
+	uint64_t end;
+
+	if (bytes == 0 || !IS_ALIGNED(base.v | bytes, PAGE_SIZE) ||
+	    __builtin_add_overflow(base.v, bytes, &end) ||
+	    end > 1ull << MIN(EPT_GPA_BITS, ept_caps()->phys_bits)) {
+		return ERR_INVAL;
+	}
+	for (uint32_t i = 0; i < gmem->region_count; i++) {
+		const struct gmem_region *other = &gmem->regions[i];
+
+		if (other->base.v < end && base.v < other->base.v + other->bytes) {
+			return ERR_EXISTS;
+		}
+	}
+	return gmem->region_count < GMEM_REGION_MAX ? 0 : ERR_NOMEM;
+}
+
+void gmem_region_insert(struct gmem *gmem, const struct gmem_region *region)
+{
+	uint32_t at = gmem->region_count++;
+
+	for (; at > 0 && gmem->regions[at - 1].base.v > region->base.v; at--) {
+		gmem->regions[at] = gmem->regions[at - 1];
+	}
+	gmem->regions[at] = *region;
+}
+
+void gmem_zero_frames(hpa_t first, uint64_t bytes)
+{
+	for (uint64_t done = 0; done < bytes; done += PAGE_SIZE) {
+		void *page = host_temp_map(GMEM_SLOT_ZERO, (hpa_t){ first.v + done });
+		uint64_t count = PAGE_SIZE / 8;
+
+		__asm__ volatile("rep stosq" : "+D"(page), "+c"(count) : "a"(0ull) : "memory");
+		host_temp_unmap(GMEM_SLOT_ZERO);
+	}
+}
+
+int gmem_init(struct gmem *gmem)
+{
+	memset(gmem, 0, sizeof(*gmem));
+	return ept_root_init(&gmem->root);
+}
+
+void gmem_destroy(struct gmem *gmem)
+{
+	if (gmem->root.pml4.v == 0) {
+		return; /* gmem_init failed, or never ran */
+	}
+	/*
+	 * Order: no CPU may translate through the root before its frames are wiped, or a late write
+	 * would land in a frame that belongs to somebody else. The tables tell the regions what was
+	 * touched, so they go last.
+	 */
+	ept_tlb_shootdown(&gmem->root);
+	lock_take(&gmem->lock);
+	for (uint32_t i = 0; i < gmem->region_count; i++) {
+		gmem->regions[i].ops->destroy(gmem, &gmem->regions[i]);
+	}
+	gmem->region_count = 0;
+	gmem->resident_bytes = 0;
+	ept_root_free(&gmem->root);
+	lock_drop(&gmem->lock);
+}
+
+enum gmem_fault_result gmem_fault(struct gmem *gmem, gpa_t gpa, unsigned access)
+{
+	uint32_t index = find_region(gmem, gpa.v);
+	struct gmem_region *region = &gmem->regions[index];
+	int err;
+
+	if (index == gmem->region_count) {
+		return GMEM_FAULT_MMIO;
+	}
+	lock_take(&gmem->lock);
+	gmem->fault_count++;
+	err = region->ops->fault(gmem, region, gpa, access);
+	lock_drop(&gmem->lock);
+	return err == 0 ? GMEM_FAULT_FIXED : GMEM_FAULT_NO_MEMORY;
+}
+
+bool gmem_is_ram(const struct gmem *gmem, gpa_t gpa, uint64_t bytes)
+{
+	uint64_t at = gpa.v, end;
+
+	if (__builtin_add_overflow(at, bytes, &end)) {
+		return false;
+	}
+	while (at < end) {
+		uint32_t i = find_region(gmem, at);
+
+		if (i == gmem->region_count) {
+			return false;
+		}
+		at = gmem->regions[i].base.v + gmem->regions[i].bytes; /* the next may touch it */
+	}
+	return true;
+}
+
+/* What to do with the bytes of one page, which the host can see now. */
+struct door_job {
+	enum { DOOR_READ, DOOR_WRITE, DOOR_FILL, DOOR_CMPXCHG } kind;
+	uint8_t *buf; /* where the next piece goes to or comes from */
+	int byte;
+	uint64_t *expected;
+	uint64_t desired;
+};
+
+static void do_cmpxchg(void *bytes, size_t count, struct door_job *job)
+{
+	if (count == 8) {
+		(void)__atomic_compare_exchange_n((uint64_t *)bytes, job->expected, job->desired,
+						  false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
+	} else {
+		uint32_t expected = (uint32_t)*job->expected;
+
+		(void)__atomic_compare_exchange_n((uint32_t *)bytes, &expected,
+						  (uint32_t)job->desired, false, __ATOMIC_SEQ_CST,
+						  __ATOMIC_SEQ_CST);
+		*job->expected = expected;
+	}
+}
+
+static void do_piece(void *bytes, size_t count, struct door_job *job)
+{
+	switch (job->kind) {
+	case DOOR_READ:
+		memcpy(job->buf, bytes, count);
+		job->buf += count;
+		break;
+	case DOOR_WRITE:
+		memcpy(bytes, job->buf, count);
+		job->buf += count;
+		break;
+	case DOOR_FILL: memset(bytes, job->byte, count); break;
+	case DOOR_CMPXCHG: do_cmpxchg(bytes, count, job); break;
+	}
+}
+
+/* count bytes that lie in one page of RAM. */
+static int open_page(struct gmem *gmem, uint64_t at, size_t count, struct door_job *job)
+{
+	struct gmem_region *region = &gmem->regions[find_region(gmem, at)];
+	gpa_t page = { at & PAGE_MASK };
+	bool write = job->kind != DOOR_READ;
+	hpa_t frame;
+	int err;
+
+	lock_take(&gmem->lock);
+	err = region->ops->pin(gmem, region, page, write, &frame);
+	if (err == 0) {
+		uint8_t *bytes = host_temp_map(GMEM_SLOT_DOOR, frame);
+
+		do_piece(bytes + (at - page.v), count, job);
+		host_temp_unmap(GMEM_SLOT_DOOR);
+		region->ops->unpin(gmem, region, page, write);
+	}
+	lock_drop(&gmem->lock);
+	return err;
+}
+
+static int through_door(struct gmem *gmem, gpa_t gpa, size_t bytes, struct door_job *job)
+{
+	if (!gmem_is_ram(gmem, gpa, bytes)) {
+		return ERR_RANGE;
+	}
+	for (size_t done = 0; done < bytes;) {
+		uint64_t at = gpa.v + done;
+		size_t count = MIN(bytes - done, PAGE_SIZE - at % PAGE_SIZE);
+		int err = open_page(gmem, at, count, job);
+
+		if (err != 0) {
+			return err;
+		}
+		done += count;
+	}
+	return 0;
+}
+
+int gmem_read(struct gmem *gmem, gpa_t gpa, void *buf, size_t bytes)
+{
+	struct door_job job = { .kind = DOOR_READ, .buf = buf };
+
+	return through_door(gmem, gpa, bytes, &job);
+}
+
+int gmem_write(struct gmem *gmem, gpa_t gpa, const void *buf, size_t bytes)
+{
+	struct door_job job = { .kind = DOOR_WRITE, .buf = (uint8_t *)(uintptr_t)buf };
+
+	return through_door(gmem, gpa, bytes, &job);
+}
+
+int gmem_fill(struct gmem *gmem, gpa_t gpa, int byte, size_t bytes)
+{
+	struct door_job job = { .kind = DOOR_FILL, .byte = byte };
+
+	return through_door(gmem, gpa, bytes, &job);
+}
+
+int gmem_cmpxchg(struct gmem *gmem, gpa_t gpa, uint64_t *expected, uint64_t desired, size_t bytes)
+{
+	struct door_job job = { .kind = DOOR_CMPXCHG, .expected = expected, .desired = desired };
+
+	if ((bytes != 4 && bytes != 8) || gpa.v % bytes != 0) {
+		return ERR_INVAL;
+	}
+	return through_door(gmem, gpa, bytes, &job);
+}

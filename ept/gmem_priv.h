@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Between gmem.c and the kinds of memory. */
+#ifndef UMBRA_EPT_GMEM_PRIV_H
+#define UMBRA_EPT_GMEM_PRIV_H
+
+#include "ept/gmem.h"
+
+/* Who uses which host_temp_map slot. The door may make a page usable while it holds none. */
+enum {
+	GMEM_SLOT_DOOR,
+	GMEM_SLOT_ZERO,
+};
+
+/*
+ * Whether a region may be there: ERR_INVAL (empty, alignment, wrap-around or above what an EPT
+ * translates), ERR_EXISTS (overlap), ERR_NOMEM (GMEM_REGION_MAX). Caller holds the lock.
+ */
+int gmem_region_check(const struct gmem *gmem, gpa_t base, uint64_t bytes);
+
+/* Puts a region that passed the check into its place. Caller holds the lock. */
+void gmem_region_insert(struct gmem *gmem, const struct gmem_region *region);
+
+/* Writes zeros to frames, page by page. bytes is a multiple of 4 KiB. */
+void gmem_zero_frames(hpa_t first, uint64_t bytes);
+
+#endif

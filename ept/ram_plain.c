@@ -1,0 +1,274 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * RAM in clear (engine = none). All frames are reserved when the region is added, in extents as
+ * large as the machine's free memory allows; each leaf is zeroed and mapped on first touch, by the
+ * guest or through the door. An EPT entry that is present therefore means "zeroed", and that is the
+ * only record of it. Called under gmem.lock.
+ */
+#include "ept/gmem.h"
+#include "ept/gmem_priv.h"
+#include "vmm/base/err.h"
+#include "vmm/base/page_alloc.h"
+#include "vmm/base/str.h"
+
+/* Guest-physical [base, base + bytes) lies at frames from first on. */
+struct extent {
+	uint64_t base;
+	uint64_t bytes;
+	uint64_t first;
+};
+
+/* One run of host pages, doubled when the extents no longer fit. */
+struct ram_plain {
+	uint64_t max_leaf;
+	size_t page_count; /* of this run */
+	size_t count;
+	struct extent extents[]; /* sorted, without gaps: they cover the region */
+};
+
+static size_t capacity(size_t page_count)
+{
+	return (page_count * PAGE_SIZE - sizeof(struct ram_plain)) / sizeof(struct extent);
+}
+
+/* Design 3.1: write-back, guest PAT ignored. */
+static const struct ept_attr ram_attr = {
+	.access = EPT_RWX,
+	.memtype = EPT_MEMTYPE_WB,
+	.ignore_pat = true,
+};
+
+/* The extent that holds an address of the region. */
+static const struct extent *find_extent(const struct ram_plain *ram, uint64_t at)
+{
+	size_t low = 0, high = ram->count;
+
+	while (high - low > 1) {
+		size_t middle = (low + high) / 2;
+
+		if (ram->extents[middle].base <= at) {
+			low = middle;
+		} else {
+			high = middle;
+		}
+	}
+	return &ram->extents[low];
+}
+
+/* Whether the address can be in a leaf of size bytes that lies wholly within the extent. */
+static bool leaf_fits(const struct extent *extent, uint64_t at, uint64_t size)
+{
+	uint64_t offset = ALIGN_DOWN(at, size) - extent->base; /* huge when below */
+
+	return offset < extent->bytes && extent->bytes - offset >= size &&
+	       IS_ALIGNED(extent->first + offset, size);
+}
+
+static uint64_t leaf_bytes(const struct ram_plain *ram, const struct extent *extent, uint64_t at)
+{
+	if (ram->max_leaf >= SIZE_1G && ept_caps()->page_1g && leaf_fits(extent, at, SIZE_1G)) {
+		return SIZE_1G;
+	}
+	if (ram->max_leaf >= SIZE_2M && ept_caps()->page_2m && leaf_fits(extent, at, SIZE_2M)) {
+		return SIZE_2M;
+	}
+	return PAGE_SIZE;
+}
+
+static int plain_fault(struct gmem *gmem, struct gmem_region *region, gpa_t gpa, unsigned access)
+{
+	const struct ram_plain *ram = region->state;
+	const struct extent *extent = find_extent(ram, gpa.v);
+	uint64_t size = leaf_bytes(ram, extent, gpa.v);
+	gpa_t start = { ALIGN_DOWN(gpa.v, size) };
+	hpa_t frame = { extent->first + (start.v - extent->base) };
+	struct ept_leaf leaf;
+	int err;
+
+	(void)access; /* every leaf allows everything */
+	if (ept_walk(&gmem->root, gpa, &leaf) == 0) {
+		return 0; /* another vCPU was first */
+	}
+	gmem_zero_frames(frame, size);
+	err = ept_map(&gmem->root, start, frame, size, size, ram_attr);
+	if (err == 0) {
+		gmem->resident_bytes += size;
+	}
+	return err;
+}
+
+static int plain_pin(struct gmem *gmem, struct gmem_region *region, gpa_t page, bool write,
+		     hpa_t *frame)
+{
+	const struct extent *extent = find_extent(region->state, page.v);
+
+	*frame = hpa(extent->first + (page.v - extent->base));
+	return plain_fault(gmem, region, page, write ? GMEM_ACCESS_WRITE : GMEM_ACCESS_READ);
+}
+
+/* A page in clear stays where it is: there is nothing to undo. */
+static void plain_unpin(struct gmem *gmem, struct gmem_region *region, gpa_t page, bool written)
+{
+	(void)gmem;
+	(void)region;
+	(void)page;
+	(void)written;
+}
+
+static void release(struct ram_plain *ram)
+{
+	for (size_t i = 0; i < ram->count; i++) {
+		frames_free(hpa(ram->extents[i].first), ram->extents[i].bytes / PAGE_SIZE);
+	}
+	page_free(ram, ram->page_count);
+}
+
+/* Wipes what was touched; the rest never held anything of this VM. */
+static void plain_destroy(struct gmem *gmem, struct gmem_region *region)
+{
+	struct ram_plain *ram = region->state;
+	const struct extent *extent = ram->extents;
+	uint64_t end = region->base.v + region->bytes, size;
+	struct ept_leaf leaf;
+
+	for (uint64_t at = region->base.v; at < end; at += size) {
+		if (at == extent->base + extent->bytes) {
+			extent++;
+		}
+		size = leaf_bytes(ram, extent, at);
+		if (ept_walk(&gmem->root, gpa(at), &leaf) == 0) {
+			gmem_zero_frames(leaf.hpa, size);
+		}
+	}
+	release(ram);
+}
+
+static const struct region_ops plain_ops = {
+	.name = "plain",
+	.fault = plain_fault,
+	.pin = plain_pin,
+	.unpin = plain_unpin,
+	.destroy = plain_destroy,
+};
+
+/* Appends; the run of host pages may move. */
+static int add_extent(struct ram_plain **ram, struct extent extent)
+{
+	struct ram_plain *old = *ram;
+
+	if (old->count == capacity(old->page_count)) {
+		struct ram_plain *larger = page_alloc(2 * old->page_count);
+
+		if (larger == NULL) {
+			return ERR_NOMEM;
+		}
+		memcpy(larger, old, old->page_count * PAGE_SIZE);
+		larger->page_count = 2 * old->page_count;
+		page_free(old, old->page_count);
+		*ram = larger;
+	}
+	(*ram)->extents[(*ram)->count++] = extent;
+	return 0;
+}
+
+/* The largest leaf that the CPU and max_leaf allow above `size`; 0 when none. */
+static uint64_t larger_leaf(uint64_t max_leaf, uint64_t size)
+{
+	if (size < SIZE_2M && max_leaf >= SIZE_2M && ept_caps()->page_2m) {
+		return SIZE_2M;
+	}
+	return size < SIZE_1G && max_leaf >= SIZE_1G && ept_caps()->page_1g ? SIZE_1G : 0;
+}
+
+/* One piece of at most `most` bytes in whole units of align: halved until one is free. */
+static int take_piece(uint64_t most, uint64_t align, uint64_t *limit, uint64_t *bytes, hpa_t *first)
+{
+	uint64_t size = ALIGN_DOWN(MIN(most, MAX(*limit, align)), align);
+
+	for (; size != 0; size = ALIGN_DOWN(size / 2, align)) {
+		if (frames_alloc(size / PAGE_SIZE, align / PAGE_SIZE, first) == 0) {
+			*bytes = size;
+			return 0;
+		}
+		*limit = size / 2;
+	}
+	return ERR_NOMEM;
+}
+
+/*
+ * Takes frames for the first part of [at, at + bytes), in one piece: aligned for the largest leaf
+ * that fits there, else for a smaller one. A piece ends where a leaf larger than its own alignment
+ * could begin. *limit remembers what was too large, so that fragmented memory is not asked in vain
+ * for every piece.
+ */
+static int take_extent(uint64_t max_leaf, uint64_t at, uint64_t bytes, uint64_t *limit,
+		       struct extent *out)
+{
+	static const uint64_t aligns[] = { SIZE_1G, SIZE_2M, PAGE_SIZE };
+	hpa_t first;
+
+	for (size_t i = 0; i < ARRAY_COUNT(aligns); i++) {
+		uint64_t align = aligns[i], larger = larger_leaf(max_leaf, align), most = bytes;
+
+		if (align > PAGE_SIZE && (larger_leaf(max_leaf, align / 2) != align ||
+					  !IS_ALIGNED(at, align) || bytes < align)) {
+			continue; /* no such leaf there */
+		}
+		if (larger != 0) {
+			most = MIN(bytes, ALIGN_DOWN(at, larger) + larger - at);
+		}
+		if (take_piece(most, align, limit, &out->bytes, &first) == 0) {
+			out->base = at;
+			out->first = first.v;
+			return 0;
+		}
+	}
+	return ERR_NOMEM;
+}
+
+static int reserve(struct ram_plain **ram, uint64_t base, uint64_t bytes)
+{
+	uint64_t limit = UINT64_MAX;
+
+	for (uint64_t done = 0; done < bytes;) {
+		struct extent extent;
+		int err = take_extent((*ram)->max_leaf, base + done, bytes - done, &limit, &extent);
+
+		if (err != 0) {
+			return err;
+		}
+		err = add_extent(ram, extent);
+		if (err != 0) {
+			frames_free(hpa(extent.first), extent.bytes / PAGE_SIZE);
+			return err;
+		}
+		done += extent.bytes;
+	}
+	return 0;
+}
+
+int gmem_add_ram_plain(struct gmem *gmem, gpa_t base, uint64_t bytes, uint64_t max_leaf)
+{
+	struct gmem_region region = { .base = base, .bytes = bytes, .ops = &plain_ops };
+	struct ram_plain *ram = page_alloc(1);
+	int err;
+
+	if (ram == NULL) {
+		return ERR_NOMEM;
+	}
+	ram->max_leaf = max_leaf;
+	ram->page_count = 1;
+	lock_take(&gmem->lock);
+	err = gmem_region_check(gmem, base, bytes);
+	if (err == 0) {
+		err = reserve(&ram, base.v, bytes);
+	}
+	if (err == 0) {
+		region.state = ram;
+		gmem_region_insert(gmem, &region);
+	} else {
+		release(ram);
+	}
+	lock_drop(&gmem->lock);
+	return err;
+}

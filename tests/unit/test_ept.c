@@ -1,0 +1,432 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* ept/ept.c: entries as the SDM wants them, leaf sizes, splitting, failures that leave nothing. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "ept/ept.h"
+#include "tests/unit/fake_base.h"
+#include "vmm/base/err.h"
+#include "vmm/base/page_alloc.h"
+
+static const struct ept_caps all_caps = {
+	.page_2m = true,
+	.page_1g = true,
+	.accessed_dirty = true,
+	.exec_only = true,
+	.invept_single = true,
+	.structures_wb = true,
+	.phys_bits = 46,
+};
+static const struct ept_attr wb_rwx = { EPT_RWX, EPT_MEMTYPE_WB, true, 0 };
+
+/* The raw entry at a level (4: PML4E), or 0 when a table above is missing. */
+static uint64_t *raw_entry(const struct ept_root *root, uint64_t at, int level)
+{
+	uint64_t *table = (uint64_t *)root->pml4.v;
+
+	for (int here = 4;; here--) {
+		uint64_t *entry = &table[(at >> (12 + 9 * (here - 1))) & 511];
+
+		if (here == level) {
+			return entry;
+		}
+		assert_int_equal(*entry & 7, 7);
+		table = (uint64_t *)(*entry & 0x3ffffffff000);
+	}
+}
+
+static void test_eptp(void **state)
+{
+	static const struct {
+		bool wb, ad;
+		uint64_t bits;
+	} cases[] = {
+		/* SDM, "Extended-Page-Table Pointer": memory type 2:0, length - 1 5:3, A/D 6 */
+		{ false, false, 0x18 },
+		{ true, false, 0x1e },
+		{ true, true, 0x5e },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
+		struct ept_caps caps = all_caps;
+		struct ept_root root;
+
+		caps.structures_wb = cases[i].wb;
+		caps.accessed_dirty = cases[i].ad;
+		ept_configure(&caps);
+		assert_int_equal(ept_root_init(&root), 0);
+		assert_int_equal(root.eptp, root.pml4.v | cases[i].bits);
+		assert_int_not_equal(root.generation, root.seen[0]);
+		ept_root_free(&root);
+	}
+	fake_pages_fail_after(0);
+	assert_int_equal(ept_root_init(&(struct ept_root){ 0 }), ERR_NOMEM);
+}
+
+static void test_raw_bits(void **state)
+{
+	static const struct {
+		uint64_t gpa, hpa, bytes;
+		struct ept_attr attr;
+		int level;
+		uint64_t entry;
+	} cases[] = {
+		{ 0x5000, 0x200007000, 0x1000, { 7, 6, true, 0 }, 1, 0x200007077 },
+		{ 0x5000, 0x200007000, 0x1000, { 1, 0, false, 0 }, 1, 0x200007001 },
+		{ 0x5000, 0x200007000, 0x1000, { 4, 6, false, 0 }, 1, 0x200007034 },
+		{ 0x200000, 0x3fffffe00000, SIZE_2M, { 3, 6, false, 0 }, 2, 0x3fffffe000b3 },
+		{ SIZE_1G, 3 * SIZE_1G, SIZE_1G, { 7, 5, true, 0 }, 3, 0xc00000ef },
+		{ 0x3ffffffff000, 0, 0x1000, { 5, 1, false, 0 }, 1, 0x0d },
+	};
+
+	(void)state;
+	ept_configure(&all_caps);
+	for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
+		struct ept_root root;
+		struct ept_leaf leaf;
+
+		assert_int_equal(ept_root_init(&root), 0);
+		assert_int_equal(ept_map(&root, gpa(cases[i].gpa), hpa(cases[i].hpa),
+					 cases[i].bytes, SIZE_1G, cases[i].attr),
+				 0);
+		assert_int_equal(*raw_entry(&root, cases[i].gpa, cases[i].level), cases[i].entry);
+		assert_int_equal(ept_walk(&root, gpa(cases[i].gpa + 0xabc), &leaf), 0);
+		assert_int_equal(leaf.hpa.v, cases[i].hpa + 0xabc);
+		assert_int_equal(leaf.leaf_bytes, cases[i].bytes);
+		assert_memory_equal(&leaf.attr, &cases[i].attr, sizeof(leaf.attr));
+		assert_false(leaf.accessed || leaf.dirty);
+		assert_int_equal(ept_walk(&root, gpa(cases[i].gpa + cases[i].bytes), &leaf),
+				 ERR_NOTFOUND);
+		assert_int_equal(ept_walk(&root, gpa(cases[i].gpa - 1), &leaf), ERR_NOTFOUND);
+		ept_root_free(&root);
+	}
+}
+
+static void test_accessed_dirty(void **state)
+{
+	struct ept_caps caps = all_caps;
+	struct ept_root root;
+	struct ept_leaf leaf;
+
+	(void)state;
+	for (unsigned bits = 0; bits < 4; bits++) {
+		caps.accessed_dirty = true;
+		ept_configure(&caps);
+		assert_int_equal(ept_root_init(&root), 0);
+		assert_int_equal(ept_map(&root, gpa(0), hpa(0), SIZE_2M, SIZE_2M, wb_rwx), 0);
+		*raw_entry(&root, 0, 2) |= (uint64_t)bits << 8;
+		assert_int_equal(ept_walk(&root, gpa(0), &leaf), 0);
+		assert_int_equal(leaf.accessed, bits & 1);
+		assert_int_equal(leaf.dirty, bits >> 1);
+		/* A split passes them on to every part. */
+		assert_int_equal(ept_unmap(&root, gpa(0x3000), 0x1000), 0);
+		assert_int_equal(ept_walk(&root, gpa(0x1ff000), &leaf), 0);
+		assert_int_equal(leaf.accessed, bits & 1);
+		assert_int_equal(leaf.dirty, bits >> 1);
+		/* A CPU without the bits: any page may be dirty. */
+		caps.accessed_dirty = false;
+		ept_configure(&caps);
+		assert_int_equal(ept_walk(&root, gpa(0x1ff000), &leaf), 0);
+		assert_true(leaf.accessed && leaf.dirty);
+		ept_root_free(&root);
+	}
+}
+
+static void test_leaf_sizes(void **state)
+{
+	static const struct {
+		uint64_t gpa, hpa, bytes, max_leaf;
+		bool no_2m, no_1g;
+		/* Number of leaves of each size that must come out. */
+		unsigned count_4k, count_2m, count_1g;
+	} cases[] = {
+		{ 0, 0, SIZE_1G, SIZE_1G, false, false, 0, 0, 1 },
+		{ 0, 0, SIZE_1G, SIZE_2M, false, false, 0, 512, 0 },
+		{ 0, 0, SIZE_1G, SIZE_1G, false, true, 0, 512, 0 },
+		{ 0, 0, SIZE_2M, SIZE_1G, true, false, 512, 0, 0 },
+		{ 0, 0, SIZE_2M, PAGE_SIZE, false, false, 512, 0, 0 },
+		{ 0, 0, SIZE_1G - SIZE_2M, SIZE_1G, false, false, 0, 511, 0 },
+		{ SIZE_1G, 2 * SIZE_1G + SIZE_2M, SIZE_1G, SIZE_1G, false, false, 0, 512, 0 },
+		{ SIZE_2M, 0x1000, SIZE_2M, SIZE_1G, false, false, 512, 0, 0 },
+		{ 0x1ff000, 0x1ff000, SIZE_2M + 0x2000, SIZE_1G, false, false, 2, 1, 0 },
+		{ SIZE_1G - SIZE_2M - 0x1000, 4 * SIZE_1G - SIZE_2M - 0x1000,
+		  SIZE_1G + SIZE_2M + 0x3000, SIZE_1G, false, false, 3, 1, 1 },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
+		struct ept_caps caps = all_caps;
+		unsigned counts[3] = { 0 };
+		struct ept_root root;
+		struct ept_leaf leaf;
+
+		caps.page_2m = !cases[i].no_2m;
+		caps.page_1g = !cases[i].no_1g;
+		ept_configure(&caps);
+		assert_int_equal(ept_root_init(&root), 0);
+		assert_int_equal(ept_map(&root, gpa(cases[i].gpa), hpa(cases[i].hpa),
+					 cases[i].bytes, cases[i].max_leaf, wb_rwx),
+				 0);
+		for (uint64_t at = 0; at < cases[i].bytes; at += leaf.leaf_bytes) {
+			assert_int_equal(ept_walk(&root, gpa(cases[i].gpa + at), &leaf), 0);
+			assert_int_equal(leaf.hpa.v, cases[i].hpa + at);
+			counts[leaf.leaf_bytes == PAGE_SIZE ? 0
+			       : leaf.leaf_bytes == SIZE_2M ? 1
+							    : 2]++;
+		}
+		assert_int_equal(counts[0], cases[i].count_4k);
+		assert_int_equal(counts[1], cases[i].count_2m);
+		assert_int_equal(counts[2], cases[i].count_1g);
+		ept_root_free(&root);
+	}
+}
+
+static void test_refused(void **state)
+{
+	static const struct {
+		const char *why;
+		uint64_t gpa, hpa, bytes;
+		struct ept_attr attr;
+		int err;
+	} cases[] = {
+		{ "empty", 0, 0, 0, { 7, 6, true, 0 }, ERR_RANGE },
+		{ "gpa not aligned", 1, 0, 0x1000, { 7, 6, true, 0 }, ERR_INVAL },
+		{ "hpa not aligned", 0, 0x800, 0x1000, { 7, 6, true, 0 }, ERR_INVAL },
+		{ "size not aligned", 0, 0, 0x1001, { 7, 6, true, 0 }, ERR_INVAL },
+		{ "no rights", 0, 0, 0x1000, { 0, 6, true, 0 }, ERR_INVAL },
+		{ "write without read", 0, 0, 0x1000, { 2, 6, true, 0 }, ERR_INVAL },
+		{ "write, execute", 0, 0, 0x1000, { 6, 6, true, 0 }, ERR_INVAL },
+		{ "unknown right", 0, 0, 0x1000, { 15, 6, true, 0 }, ERR_INVAL },
+		{ "memory type 2", 0, 0, 0x1000, { 7, 2, true, 0 }, ERR_INVAL },
+		{ "memory type 3", 0, 0, 0x1000, { 7, 3, true, 0 }, ERR_INVAL },
+		{ "memory type 7", 0, 0, 0x1000, { 7, 7, true, 0 }, ERR_INVAL },
+		{ "memory type 14", 0, 0, 0x1000, { 7, 14, true, 0 }, ERR_INVAL },
+		{ "KeyID", 0, 0, 0x1000, { 7, 6, true, 1 }, ERR_UNSUPPORTED },
+		{ "hpa reserved bits", 0, 1ull << 46, 0x1000, { 7, 6, true, 0 }, ERR_RANGE },
+		{ "hpa runs over", 0, (1ull << 46) - 0x1000, 0x2000, { 7, 6, true, 0 }, ERR_RANGE },
+		{ "gpa too high", 1ull << 46, 0, 0x1000, { 7, 6, true, 0 }, ERR_RANGE },
+		{ "gpa wraps", -0x1000ull, 0, 0x2000, { 7, 6, true, 0 }, ERR_RANGE },
+		{ "hpa wraps", 0, -0x1000ull, 0x2000, { 7, 6, true, 0 }, ERR_RANGE },
+	};
+	struct ept_caps caps = all_caps;
+	struct ept_root root;
+
+	(void)state;
+	ept_configure(&caps);
+	assert_int_equal(ept_root_init(&root), 0);
+	for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
+		int err = ept_map(&root, gpa(cases[i].gpa), hpa(cases[i].hpa), cases[i].bytes,
+				  SIZE_1G, cases[i].attr);
+
+		if (err != cases[i].err) {
+			fail_msg("%s: %d", cases[i].why, err);
+		}
+		assert_int_equal(fake_pages_live(), 1);
+	}
+	caps.exec_only = false;
+	ept_configure(&caps);
+	assert_int_equal(ept_map(&root, gpa(0), hpa(0), 0x1000, SIZE_1G,
+				 (struct ept_attr){ EPT_EXEC, EPT_MEMTYPE_WB, true, 0 }),
+			 ERR_INVAL);
+	/* A CPU with more address bits than four levels translate. */
+	caps.phys_bits = 52;
+	ept_configure(&caps);
+	assert_int_equal(ept_map(&root, gpa(1ull << 48), hpa(0), 0x1000, SIZE_1G, wb_rwx),
+			 ERR_RANGE);
+	assert_int_equal(ept_map(&root, gpa((1ull << 48) - 0x1000), hpa((1ull << 52) - 0x1000),
+				 0x1000, SIZE_1G, wb_rwx),
+			 0);
+	assert_int_equal(ept_walk(&root, gpa(1ull << 48), &(struct ept_leaf){ 0 }), ERR_NOTFOUND);
+	assert_int_equal(ept_unmap(&root, gpa(1ull << 48), 0x1000), ERR_RANGE);
+	assert_int_equal(ept_unmap(&root, gpa(0x800), 0x1000), ERR_INVAL);
+	ept_root_free(&root);
+}
+
+static void test_only_over_absent(void **state)
+{
+	struct ept_root root;
+	struct ept_leaf leaf;
+
+	(void)state;
+	ept_configure(&all_caps);
+	assert_int_equal(ept_root_init(&root), 0);
+	assert_int_equal(ept_map(&root, gpa(SIZE_2M + 0x5000), hpa(0), 0x1000, SIZE_1G, wb_rwx), 0);
+	/* A range that meets it at its end, in one large leaf or in small ones: nothing changes. */
+	assert_int_equal(ept_map(&root, gpa(0), hpa(SIZE_1G), 2 * SIZE_2M, SIZE_2M, wb_rwx),
+			 ERR_EXISTS);
+	assert_int_equal(ept_map(&root, gpa(0), hpa(0x1000), SIZE_2M + 0x6000, PAGE_SIZE, wb_rwx),
+			 ERR_EXISTS);
+	assert_int_equal(ept_walk(&root, gpa(0), &leaf), ERR_NOTFOUND);
+	assert_int_equal(ept_walk(&root, gpa(SIZE_2M), &leaf), ERR_NOTFOUND);
+	/* Where a table that has become empty stands, small leaves take the place of a large one. */
+	assert_int_equal(ept_unmap(&root, gpa(SIZE_2M + 0x5000), 0x1000), 0);
+	assert_int_equal(ept_map(&root, gpa(SIZE_2M), hpa(SIZE_2M), SIZE_2M, SIZE_2M, wb_rwx), 0);
+	for (uint64_t at = 0; at < SIZE_2M; at += PAGE_SIZE) {
+		assert_int_equal(ept_walk(&root, gpa(SIZE_2M + at), &leaf), 0);
+		assert_int_equal(leaf.hpa.v, SIZE_2M + at);
+		assert_int_equal(leaf.leaf_bytes, PAGE_SIZE);
+	}
+	ept_root_free(&root);
+}
+
+/* Fails at each allocation in turn: no mapping may remain, and the same call succeeds later. */
+static void test_map_no_memory(void **state)
+{
+	const uint64_t start = SIZE_1G - SIZE_2M - 0x1000, bytes = 2 * SIZE_2M + 0x2000;
+	struct ept_root root;
+	struct ept_leaf leaf;
+	int err = ERR_NOMEM;
+	int after = 0;
+
+	(void)state;
+	ept_configure(&all_caps);
+	for (; err != 0; after++) {
+		assert_int_equal(ept_root_init(&root), 0);
+		fake_pages_fail_after(after);
+		err = ept_map(&root, gpa(start), hpa(start), bytes, SIZE_2M, wb_rwx);
+		fake_pages_fail_after(-1);
+		if (err != 0) {
+			assert_int_equal(err, ERR_NOMEM);
+			for (uint64_t at = 0; at < bytes; at += PAGE_SIZE) {
+				assert_int_equal(ept_walk(&root, gpa(start + at), &leaf),
+						 ERR_NOTFOUND);
+			}
+			assert_int_equal(
+				ept_map(&root, gpa(start), hpa(start), bytes, SIZE_2M, wb_rwx), 0);
+		}
+		ept_root_free(&root);
+	}
+	/* 1 PDPT, 2 page directories, 2 page tables. */
+	assert_int_equal(after - 1, 5);
+}
+
+static void test_split(void **state)
+{
+	static const struct {
+		uint64_t at, bytes;
+		int tables; /* that the split takes */
+	} cases[] = {
+		{ 0, SIZE_1G, 0 },
+		{ SIZE_2M, SIZE_2M, 1 },
+		{ 0x5000, 0x1000, 2 },
+		{ SIZE_2M - 0x1000, 0x2000, 3 },
+		{ 0x1000, SIZE_1G - 0x2000, 3 },
+		{ 0, SIZE_1G - 0x1000, 2 },
+	};
+
+	(void)state;
+	ept_configure(&all_caps);
+	for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
+		for (int after = 0; after <= cases[i].tables; after++) {
+			struct ept_root root;
+			struct ept_leaf leaf;
+			int err;
+
+			assert_int_equal(ept_root_init(&root), 0);
+			assert_int_equal(ept_map(&root, gpa(SIZE_1G), hpa(7 * SIZE_1G), SIZE_1G,
+						 SIZE_1G, wb_rwx),
+					 0);
+			fake_pages_fail_after(after);
+			err = ept_unmap(&root, gpa(SIZE_1G + cases[i].at), cases[i].bytes);
+			fake_pages_fail_after(-1);
+			assert_int_equal(err, after < cases[i].tables ? ERR_NOMEM : 0);
+			for (uint64_t at = 0; at < SIZE_1G; at += PAGE_SIZE) {
+				bool gone = err == 0 && at - cases[i].at < cases[i].bytes;
+
+				assert_int_equal(ept_walk(&root, gpa(SIZE_1G + at), &leaf),
+						 gone ? ERR_NOTFOUND : 0);
+				if (!gone) {
+					assert_int_equal(leaf.hpa.v, 7 * SIZE_1G + at);
+					assert_memory_equal(&leaf.attr, &wb_rwx, sizeof(wb_rwx));
+				}
+			}
+			ept_root_free(&root);
+		}
+	}
+}
+
+/* Unmapping what is not there is no error and costs no tables. */
+static void test_unmap_absent(void **state)
+{
+	struct ept_root root;
+
+	(void)state;
+	ept_configure(&all_caps);
+	assert_int_equal(ept_root_init(&root), 0);
+	assert_int_equal(ept_unmap(&root, gpa(0x1000), (1ull << 46) - 0x1000), 0);
+	assert_int_equal(fake_pages_live(), 1);
+	ept_root_free(&root);
+}
+
+#define MODEL_PAGES 2048u /* 8 MiB across a 1 GiB boundary */
+#define MODEL_BASE  (SIZE_1G - 2 * SIZE_2M)
+
+static uint32_t rnd(uint32_t below)
+{
+	static uint64_t seed = 42;
+
+	seed = seed * 6364136223846793005ull + 1442695040888963407ull;
+	return (uint32_t)(seed >> 33) % below;
+}
+
+/* Random maps and unmaps against an array of pages. */
+static void test_model(void **state)
+{
+	static uint64_t model[MODEL_PAGES]; /* 0: absent, else hpa + 1 */
+	static const uint64_t sizes[] = { PAGE_SIZE, SIZE_2M, SIZE_1G };
+	struct ept_root root;
+	struct ept_leaf leaf;
+
+	(void)state;
+	ept_configure(&all_caps);
+	assert_int_equal(ept_root_init(&root), 0);
+	memset(model, 0, sizeof(model));
+	for (int round = 0; round < 400; round++) {
+		uint32_t first = rnd(4) == 0 ? 512 * rnd(4) : rnd(MODEL_PAGES);
+		uint32_t count = 1 + rnd(rnd(2) == 0 ? 8 : MODEL_PAGES - first);
+		uint64_t at = MODEL_BASE + first * PAGE_SIZE;
+		uint64_t frame = (rnd(2) == 0 ? 16 * SIZE_1G : 0x3000) + at;
+		bool absent = true;
+
+		count = MIN(count, MODEL_PAGES - first);
+		for (uint32_t i = first; i < first + count; i++) {
+			absent = absent && model[i] == 0;
+		}
+		if (rnd(2) == 0) {
+			assert_int_equal(ept_map(&root, gpa(at), hpa(frame), count * PAGE_SIZE,
+						 sizes[rnd(3)], wb_rwx),
+					 absent ? 0 : ERR_EXISTS);
+			for (uint32_t i = 0; absent && i < count; i++) {
+				model[first + i] = frame + i * PAGE_SIZE + 1;
+			}
+		} else {
+			assert_int_equal(ept_unmap(&root, gpa(at), count * PAGE_SIZE), 0);
+			memset(&model[first], 0, count * sizeof(model[0]));
+		}
+		for (uint32_t i = 0; i < MODEL_PAGES; i++) {
+			int err = ept_walk(&root, gpa(MODEL_BASE + i * PAGE_SIZE), &leaf);
+
+			assert_int_equal(err, model[i] == 0 ? ERR_NOTFOUND : 0);
+			assert_true(err != 0 || leaf.hpa.v + 1 == model[i]);
+		}
+	}
+	ept_root_free(&root);
+}
+
+#define TEST(f) cmocka_unit_test_setup_teardown(f, fake_setup, fake_teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(test_eptp),	  TEST(test_raw_bits), TEST(test_accessed_dirty),
+		TEST(test_leaf_sizes),	  TEST(test_refused),  TEST(test_only_over_absent),
+		TEST(test_map_no_memory), TEST(test_split),    TEST(test_unmap_absent),
+		TEST(test_model),
+	};
+
+	return cmocka_run_group_tests_name("ept", tests, NULL, NULL);
+}

@@ -1,0 +1,372 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * ept/ept_tlb.c: who is flushed, who is kicked, who is waited for, and in which order the two sides
+ * look at each other. The order is seen through a page fault: a root on a page without access traps
+ * at the first look at its generation, and the trap handler plays the other CPU at that moment.
+ */
+#define _GNU_SOURCE
+#include <pthread.h>
+#include <sched.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include <cmocka.h>
+
+#include "ept/ept.h"
+#include "ept/ept_tlb.h"
+#include "ept/invept_priv.h"
+#include "tests/unit/fake_base.h"
+
+static const struct ept_caps caps_single = { .invept_single = true, .phys_bits = 46 };
+static const struct ept_caps caps_all = { .invept_single = false, .phys_bits = 46 };
+
+static struct {
+	uint64_t count, type, eptp;
+	bool refuse;
+	struct ept_root *published; /* what this CPU had published at the time */
+	void (*hook)(void);
+} flushes;
+
+/* Threads model a TLB of one entry each. */
+static _Thread_local bool is_cpu_thread, thread_flushed;
+
+bool fake_invept(uint64_t type, uint64_t eptp)
+{
+	if (is_cpu_thread) {
+		thread_flushed = true;
+		return true;
+	}
+	flushes.count++;
+	flushes.type = type;
+	flushes.eptp = eptp;
+	flushes.published = percpu_self()->guest_root;
+	if (flushes.hook != NULL) {
+		flushes.hook();
+	}
+	return !flushes.refuse;
+}
+
+static struct ept_root *root; /* alone on its pages */
+#define ROOT_BYTES ALIGN_UP(sizeof(struct ept_root), PAGE_SIZE)
+
+static int setup(void **state)
+{
+	fake_setup(state);
+	memset(&flushes, 0, sizeof(flushes));
+	root = mmap(NULL, ROOT_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	assert_true(root != MAP_FAILED);
+	*root = (struct ept_root){ .eptp = 0x1234501e, .generation = 1 };
+	ept_configure(&caps_single);
+	fake_set_cpu_count(4);
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	munmap(root, ROOT_BYTES);
+	return fake_teardown(state);
+}
+
+static void enter_on(uint32_t cpu)
+{
+	fake_set_cpu(cpu);
+	ept_tlb_enter(root);
+	fake_set_cpu(0);
+}
+
+static void leave_on(uint32_t cpu)
+{
+	fake_set_cpu(cpu);
+	ept_tlb_leave();
+	fake_set_cpu(0);
+}
+
+static void test_flush_when_behind(void **state)
+{
+	(void)state;
+	enter_on(1); /* never seen: whatever an earlier root left must go */
+	assert_int_equal(flushes.count, 1);
+	assert_int_equal(flushes.type, INVEPT_SINGLE);
+	assert_int_equal(flushes.eptp, 0x1234501e);
+	assert_ptr_equal(flushes.published, root);
+	assert_ptr_equal(percpu_get(1)->guest_root, root);
+	leave_on(1);
+	assert_null(percpu_get(1)->guest_root);
+	enter_on(1); /* up to date */
+	leave_on(1);
+	assert_int_equal(flushes.count, 1);
+	enter_on(2); /* each CPU for itself */
+	leave_on(2);
+	assert_int_equal(flushes.count, 2);
+	ept_tlb_shootdown(root);
+	assert_int_equal(flushes.count, 2); /* nobody is inside: nobody flushes until it enters */
+	enter_on(1);
+	assert_int_equal(flushes.count, 3);
+	leave_on(1);
+}
+
+static void test_all_context_fallback(void **state)
+{
+	(void)state;
+	ept_configure(&caps_all);
+	enter_on(1);
+	assert_int_equal(flushes.count, 1);
+	assert_int_equal(flushes.type, INVEPT_ALL);
+	leave_on(1);
+	flushes.refuse = true;
+	ept_tlb_shootdown(root);
+	FAKE_EXPECT_PANIC(enter_on(1), "ok");
+}
+
+static void kick_leaves(uint32_t cpu)
+{
+	leave_on(cpu);
+}
+
+/* Only those in the guest with this root are kicked. */
+static void test_who_is_kicked(void **state)
+{
+	struct ept_root other = { .eptp = 0x9901e, .generation = 1 };
+
+	(void)state;
+	enter_on(1);
+	fake_set_cpu(2);
+	ept_tlb_enter(&other);
+	enter_on(3);
+	leave_on(3);
+	fake_kick_hook = kick_leaves;
+	ept_tlb_shootdown(root);
+	assert_int_equal(fake_kicks(0), 0);
+	assert_int_equal(fake_kicks(1), 1);
+	assert_int_equal(fake_kicks(2), 0);
+	assert_int_equal(fake_kicks(3), 0);
+	leave_on(2);
+}
+
+/* In the time between two looks the CPU leaves, flushes, and is inside again: that will do. */
+static void kick_leaves_and_returns(uint32_t cpu)
+{
+	leave_on(cpu);
+	enter_on(cpu);
+}
+
+static void test_returned_cpu_is_not_waited_for(void **state)
+{
+	(void)state;
+	enter_on(1);
+	fake_kick_hook = kick_leaves_and_returns;
+	ept_tlb_shootdown(root); /* returns at all */
+	assert_int_equal(flushes.count, 2);
+	assert_ptr_equal(percpu_get(1)->guest_root, root);
+	leave_on(1);
+}
+
+/* A shoot-down that comes while the CPU flushes for an older one must find it behind. */
+static void shoot_during_flush(void)
+{
+	flushes.hook = NULL;
+	fake_set_cpu(0);
+	fake_kick_hook = kick_leaves;
+	ept_tlb_shootdown(root);
+	fake_set_cpu(1);
+}
+
+static void test_advance_during_flush(void **state)
+{
+	(void)state;
+	flushes.hook = shoot_during_flush;
+	enter_on(1);
+	assert_int_equal(fake_kicks(1), 1);
+	assert_true(root->seen[1] < root->generation);
+	leave_on(1);
+	enter_on(1);
+	assert_int_equal(flushes.count, 2);
+	assert_int_equal(root->seen[1], root->generation);
+	leave_on(1);
+}
+
+/* --- Order --- */
+
+static void (*at_first_look)(void);
+
+static void on_fault(int signal, siginfo_t *info, void *context)
+{
+	uint64_t at = (uintptr_t)info->si_addr - (uintptr_t)root;
+
+	(void)context;
+	if (at >= ROOT_BYTES || at_first_look == NULL) {
+		abort();
+	}
+	mprotect(root, ROOT_BYTES, PROT_READ | PROT_WRITE);
+	(void)signal;
+	at_first_look();
+	at_first_look = NULL;
+}
+
+/* Runs fn, and play at its first access to the root. */
+static void with_trap(void (*fn)(void), void (*play)(void))
+{
+	struct sigaction action = { .sa_sigaction = on_fault, .sa_flags = SA_SIGINFO }, old;
+
+	sigaction(SIGSEGV, &action, &old);
+	at_first_look = play;
+	mprotect(root, ROOT_BYTES, PROT_NONE);
+	fn();
+	sigaction(SIGSEGV, &old, NULL);
+	assert_null(at_first_look);
+}
+
+static bool was_published;
+
+static void look_at_cpu1(void)
+{
+	was_published = percpu_get(1)->guest_root == root;
+}
+
+static void enter_cpu1(void)
+{
+	enter_on(1);
+}
+
+/* Publish, then compare: else a shoot-down between the two sees nobody, and nobody flushes. */
+static void test_enter_publishes_before_it_compares(void **state)
+{
+	(void)state;
+	with_trap(enter_cpu1, look_at_cpu1);
+	assert_true(was_published);
+	leave_on(1);
+}
+
+static void shoot(void)
+{
+	ept_tlb_shootdown(root);
+}
+
+/* Advance, then look: a CPU that enters just before the advance must be found inside. */
+static void test_shootdown_advances_before_it_looks(void **state)
+{
+	(void)state;
+	enter_on(1);
+	leave_on(1); /* up to date: entering again flushes nothing */
+	fake_kick_hook = kick_leaves;
+	with_trap(shoot, enter_cpu1);
+	assert_int_equal(flushes.count, 1);
+	assert_int_equal(fake_kicks(1), 1);
+	assert_null(percpu_get(1)->guest_root);
+	assert_int_equal(root->generation, 2);
+}
+
+static bool waited;
+
+static void *leave_later(void *arg)
+{
+	fake_set_cpu(1);
+	for (int i = 0; i < 1000; i++) {
+		sched_yield();
+	}
+	__atomic_store_n(&waited, true, __ATOMIC_SEQ_CST);
+	ept_tlb_leave();
+	return arg;
+}
+
+static void test_waits_for_a_cpu_in_the_guest(void **state)
+{
+	pthread_t thread;
+
+	(void)state;
+	enter_on(1);
+	waited = false;
+	pthread_create(&thread, NULL, leave_later, NULL);
+	ept_tlb_shootdown(root);
+	assert_true(__atomic_load_n(&waited, __ATOMIC_SEQ_CST));
+	pthread_join(thread, NULL);
+	assert_int_equal(fake_kicks(1), 1);
+}
+
+/*
+ * Both sides for real, on two threads. CPU 1 enters, caches the page when the entry is present, and
+ * uses what it has cached; CPU 0 maps the page, unmaps it, shoots down, and then owns the page.
+ */
+#define ROUNDS 1000000
+
+static uint32_t entry_present, page_is_ours, stop, violations, uses;
+
+/* Stores that miss the caches hold back the ones after them: loads then pass these for long. */
+static void fill_store_buffer(uint32_t round)
+{
+	static uint8_t spill[64][1u << 20];
+
+	for (uint32_t i = 0; i < 8; i++) {
+		spill[(round + 7 * i) % 64][(round * 4160 + i * 64) % sizeof(spill[0])] = 1;
+	}
+}
+
+static void *guest_thread(void *arg)
+{
+	bool cached = false;
+	uint32_t round = 0;
+
+	is_cpu_thread = true;
+	fake_set_cpu(1);
+	while (!__atomic_load_n(&stop, __ATOMIC_RELAXED)) {
+		fill_store_buffer(round++);
+		ept_tlb_enter(root);
+		cached = cached && !thread_flushed;
+		thread_flushed = false;
+		cached = cached || __atomic_load_n(&entry_present, __ATOMIC_RELAXED);
+		for (int i = 0; cached && i < 4; i++) {
+			uses++;
+			if (__atomic_load_n(&page_is_ours, __ATOMIC_RELAXED)) {
+				violations++;
+			}
+		}
+		ept_tlb_leave();
+	}
+	return arg;
+}
+
+static void test_threads(void **state)
+{
+	pthread_t thread;
+
+	(void)state;
+	entry_present = page_is_ours = stop = violations = uses = 0;
+	pthread_create(&thread, NULL, guest_thread, NULL);
+	for (int i = 0; i < ROUNDS; i++) {
+		__atomic_store_n(&page_is_ours, false, __ATOMIC_SEQ_CST);
+		__atomic_store_n(&entry_present, true, __ATOMIC_SEQ_CST);
+		for (int spin = i % 32; spin > 0; spin--) {
+			__builtin_ia32_pause();
+		}
+		__atomic_store_n(&entry_present, false, __ATOMIC_RELAXED);
+		ept_tlb_shootdown(root);
+		__atomic_store_n(&page_is_ours, true, __ATOMIC_RELAXED);
+	}
+	__atomic_store_n(&stop, true, __ATOMIC_SEQ_CST);
+	pthread_join(thread, NULL);
+	assert_int_equal(violations, 0);
+	assert_true(uses > 0);
+}
+
+#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(test_flush_when_behind),
+		TEST(test_all_context_fallback),
+		TEST(test_who_is_kicked),
+		TEST(test_returned_cpu_is_not_waited_for),
+		TEST(test_advance_during_flush),
+		TEST(test_enter_publishes_before_it_compares),
+		TEST(test_shootdown_advances_before_it_looks),
+		TEST(test_waits_for_a_cpu_in_the_guest),
+		TEST(test_threads),
+	};
+
+	return cmocka_run_group_tests_name("ept_tlb", tests, NULL, NULL);
+}
