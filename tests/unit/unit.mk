@@ -20,3 +20,6 @@ $(O)/unit/xts_cost: tests/unit/xts_cost.c $(addprefix $(O)/obj/,crypto/aes_xts.o
 GMEM_C := ept/gmem.c ept/ram_plain.c ept/ept.c ept/ept_tlb.c
 UNIT_linux_load := guest/linux_load.c vmm/base/str.c vmm/base/err.c $(GMEM_C)
 UNIT_page_alloc := vmm/base/page_alloc.c vmm/base/str.c
+UNIT_ept := ept/ept.c
+UNIT_ept_tlb := ept/ept_tlb.c ept/ept.c
+UNIT_gmem := ept/gmem.c ept/ram_plain.c ept/ept.c ept/ept_tlb.c
