@@ -39,6 +39,7 @@ void machine_vmexit(unsigned cpu, Bit32u reason);
 void machine_serial_out(unsigned port, Bit8u byte);
 bool machine_serial_in(unsigned port, Bit8u *byte);
 int machine_serial_usec(int usec);
+void machine_slow_read(void);
 unsigned machine_seed(void);
 
 #undef BX_INSTR_INIT_ENV
@@ -58,6 +59,7 @@ unsigned machine_seed(void);
 #define BX_INSTR_SERIAL_OUT(port, byte)  machine_serial_out(port, byte)
 #define BX_INSTR_SERIAL_IN(port, byte)   machine_serial_in(port, byte)
 #define BX_INSTR_SERIAL_USEC(usec)       machine_serial_usec(usec)
+#define BX_INSTR_SLOW_READ()             machine_slow_read()
 #define BX_INSTR_SEED()                  machine_seed()
 
 #endif

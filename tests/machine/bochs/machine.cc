@@ -329,9 +329,21 @@ bool machine_serial_in(unsigned port, Bit8u *byte)
   return true;
 }
 
+static double ticks_per_usec(void)
+{
+  return SIM->get_param_num(BXPN_IPS)->get() / 1000000.0;
+}
+
+/* A read of the PM timer takes a microsecond, as through a real chipset. Firmware waits by reading
+ * it over and over, and would otherwise do nothing else for a billion instructions. */
+void machine_slow_read(void)
+{
+  BX_TICKN((Bit32u) ticks_per_usec());
+}
+
 int machine_serial_usec(int usec)
 {
-  int most = (int) (SERIAL_TICKS_MAX * 1000000.0 / SIM->get_param_num(BXPN_IPS)->get());
+  int most = (int) (SERIAL_TICKS_MAX / ticks_per_usec());
 
   if (most < 1) most = 1;
   return usec < most ? usec : most;
