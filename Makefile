@@ -13,11 +13,9 @@ Q := $(if $(V),,@)
 say = $(if $(V),,@echo '  $1')
 
 # Machine: packages, downloads, emulator, images. Tests: all kinds of them. Crypto: mbedTLS' files.
--include tests/machine/machine.mk
--include crypto/mbedtls.mk
--include tests/tests.mk
-
-THIRD ?= $(BUILD)/third
+include tests/machine/machine.mk
+include crypto/mbedtls.mk
+include tests/tests.mk
 
 # --- What is compiled -----------------------------------------------------------------------------
 
@@ -133,6 +131,22 @@ $(GEN)/%.aml: %.asl
 	@mkdir -p $(@D)
 	$(call say,IASL $@)
 	$(Q)$(IASL) -vs -vr -p $(basename $@) $< > $(basename $@).log || { cat $(basename $@).log; exit 1; }
+
+# What stands on the stick: the program, the shipped configuration, a stock kernel, a busybox initramfs.
+ESP_DIR := $(O)/esp
+ESP_FILES := $(addprefix $(ESP_DIR)/,EFI/BOOT/BOOTX64.EFI umbra/umbra.conf umbra/vmlinuz \
+	umbra/initrd.img)
+$(ESP_DIR)/EFI/BOOT/BOOTX64.EFI: $(O)/BOOTX64.EFI
+$(ESP_DIR)/umbra/umbra.conf: boot/umbra.conf
+$(ESP_DIR)/umbra/vmlinuz: $(THIRD)/kernel/bookworm-cloud/vmlinuz
+$(ESP_DIR)/umbra/initrd.img: $(INITRD)
+$(ESP_FILES):
+	@mkdir -p $(@D)
+	$(Q)cp $< $@
+
+esp: $(ESP_FILES)
+run: $(ESP_FILES) $(MACHINE_NEEDS_$(MACHINE))
+	@ESP=$(ESP_DIR) OUT=$(O)/run INPUT=1 python3 $(MACHINE_DIR)/boot.py --env
 
 -include $(LAYER_OBJ:.o=.d) $(THIRD_OBJ:.o=.d) $(LAYER_OFFSETS:%.c=$(GEN)/%.d)
 

@@ -23,3 +23,5 @@ UNIT_page_alloc := vmm/base/page_alloc.c vmm/base/str.c
 UNIT_ept := ept/ept.c
 UNIT_ept_tlb := ept/ept_tlb.c ept/ept.c
 UNIT_gmem := ept/gmem.c ept/ram_plain.c ept/ept.c ept/ept_tlb.c
+UNIT_vuart := guest/dev/vuart.c guest/vconsole.c
+UNIT_config := boot/config.c vmm/base/str.c $(THIRD)/inih/ini.c

@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* umbra.conf with any content: whatever is accepted must be within what boot/config.h promises. */
+#include <string.h>
+
+#include "boot/config.h"
+#include "tests/unit/fake_base.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes);
+
+static struct config config;
+
+#define PROMISE(cond)                            \
+	do {                                     \
+		if (!(cond)) {                   \
+			fake_fail("not " #cond); \
+		}                                \
+	} while (0)
+
+static bool is_text(const char *s, size_t cap)
+{
+	size_t n = 0;
+
+	for (; n < cap && s[n] != '\0'; n++) {
+		if ((s[n] < ' ' && s[n] != '\t') || s[n] > '~') {
+			return false;
+		}
+	}
+	return n < cap;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
+{
+	int err;
+
+	fake_reset();
+	err = config_parse("umbra.conf", (const char *)data, bytes, &config);
+	PROMISE((err == 0) == (config.error_count == 0));
+	PROMISE(config.vm_count <= CONFIG_VM_MAX);
+	PROMISE(config.exit <= CONFIG_EXIT_POWEROFF && config.log_level <= LOG_DEBUG);
+	for (size_t i = 0; i < config.vm_count; i++) {
+		const struct vm_config *vm = &config.vms[i];
+
+		PROMISE(err != 0 || vm->valid);
+		PROMISE(is_text(vm->name, sizeof(vm->name)) && vm->name[0] != '\0');
+		PROMISE(is_text(vm->cmdline, sizeof(vm->cmdline)));
+		PROMISE(is_text(vm->kernel.path, sizeof(vm->kernel.path)));
+		PROMISE(is_text(vm->initrd.path, sizeof(vm->initrd.path)));
+		PROMISE(vm->max_leaf == PAGE_SIZE || vm->max_leaf == SIZE_2M ||
+			vm->max_leaf == SIZE_1G);
+		PROMISE(vm->engine <= VM_ENGINE_NONE && vm->signature <= VM_SIGNATURE_KVM);
+		if (vm->valid) {
+			PROMISE(vm->engine == VM_ENGINE_NONE && vm->vcpus == 1);
+			PROMISE(vm->kernel.path[0] == '\\');
+			PROMISE(vm->memory_bytes >= 1 << 20 && vm->memory_bytes <= 4ull << 40);
+			PROMISE(IS_ALIGNED(vm->memory_bytes, PAGE_SIZE));
+		}
+		for (size_t other = 0; other < i; other++) {
+			PROMISE(!vm->valid || strcmp(vm->name, config.vms[other].name) != 0);
+		}
+	}
+	return 0;
+}

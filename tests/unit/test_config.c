@@ -1,0 +1,310 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* boot/config.c: each key, each complaint with its line, damage of every kind. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "boot/config.h"
+#include "tests/unit/fake_base.h"
+#include "vmm/base/err.h"
+
+static struct config config;
+
+/* The text without a terminator behind it, so that ASan sees a read beyond. */
+static int parse(const char *text, size_t bytes)
+{
+	char *copy = malloc(bytes);
+	int err;
+
+	memcpy(copy, text, bytes);
+	err = config_parse("umbra.conf", copy, bytes, &config);
+	free(copy);
+	return err;
+}
+
+#define GOOD_VM "memory=256M\nkernel=\\umbra\\vmlinuz\nengine=none\n"
+
+static void everything_given(void **state)
+{
+	static const char text[] = "\xef\xbb\xbf; a comment with \xc3\xa4\r\n"
+				   "[host]\r\n"
+				   "exit = poweroff   ; and one behind a value, \xc3\xa4\r\n"
+				   "log  = debug\r\n"
+				   "[vm alpha-1]\r\n"
+				   "Memory    = 512m\r\n"
+				   "vcpus     = 1\r\n"
+				   "kernel    = /umbra/vmlinuz\r\n"
+				   "initrd    = \\umbra\\initrd.img\r\n"
+				   "cmdline   = console=ttyS0 quiet a=b;c # d\r\n"
+				   "engine    = none\r\n"
+				   "signature = KVM\r\n"
+				   "leaf      = 2m";
+	const struct vm_config *vm = &config.vms[0];
+
+	(void)state;
+	assert_int_equal(parse(text, sizeof(text) - 1), 0);
+	assert_string_equal(fake_log_text(), "");
+	assert_int_equal(config.error_count, 0);
+	assert_int_equal(config.exit, CONFIG_EXIT_POWEROFF);
+	assert_int_equal(config.log_level, LOG_DEBUG);
+	assert_int_equal(config.vm_count, 1);
+	assert_true(vm->valid);
+	assert_string_equal(vm->name, "alpha-1");
+	assert_int_equal(vm->line, 5);
+	assert_int_equal(vm->memory_bytes, 512ull << 20);
+	assert_int_equal(vm->vcpus, 1);
+	assert_string_equal(vm->kernel.path, "\\umbra\\vmlinuz");
+	assert_string_equal(vm->initrd.path, "\\umbra\\initrd.img");
+	assert_string_equal(vm->cmdline, "console=ttyS0 quiet a=b;c # d");
+	assert_int_equal(vm->engine, VM_ENGINE_NONE);
+	assert_int_equal(vm->signature, VM_SIGNATURE_KVM);
+	assert_int_equal(vm->max_leaf, SIZE_2M);
+}
+
+static void defaults(void **state)
+{
+	static const char text[] = "[vm a]\n" GOOD_VM;
+
+	(void)state;
+	assert_int_equal(parse(text, sizeof(text) - 1), 0);
+	assert_int_equal(config.exit, CONFIG_EXIT_STAY);
+	assert_int_equal(config.log_level, LOG_INFO);
+	assert_int_equal(config.vms[0].vcpus, 1);
+	assert_int_equal(config.vms[0].signature, VM_SIGNATURE_UMBRA);
+	assert_int_equal(config.vms[0].max_leaf, SIZE_1G);
+	assert_string_equal(config.vms[0].initrd.path, "");
+	assert_string_equal(config.vms[0].cmdline, "");
+}
+
+/*
+ * One bad file each: what the log says, and which of its VMs start (a bit each). [vm a] in line 1
+ * and its three lines are good unless the case starts otherwise.
+ */
+#define A "[vm a]\n" GOOD_VM /* lines 1 to 4 */
+#define B "[vm b]\n" GOOD_VM
+
+struct bad {
+	const char *text;
+	const char *complaint;
+	uint32_t valid;
+};
+
+static const struct bad bad_cases[] = {
+	/* Sections. */
+	{ A "[vm b]\nkernel=\\k\nengine=none\n", "umbra.conf:5: vm b: no memory is given", 1 },
+	{ A "[vm b]\nmemory=1M\nengine=none\n", "umbra.conf:5: vm b: no kernel is given", 1 },
+	{ "", "umbra.conf:0: no VM is described", 0 },
+	{ "[host]\nexit=stay\n", "umbra.conf:2: no VM is described", 0 },
+	{ A "[vm  A]\n" GOOD_VM, "umbra.conf:5: vm A: there is a VM of this name in line 1", 1 },
+	{ A "[guest b]\nmemory=1\n" B, "umbra.conf:5: unknown section [guest b]", 3 },
+	{ A "[vm]\nmemory=1\n", "umbra.conf:5: unknown section [vm]", 1 },
+	{ A "[]\nmemory=1\n", "umbra.conf:5: unknown section []", 1 },
+	{ A "[vm ]\n", "umbra.conf:5: a VM's name is 1 to 31", 1 },
+	{ A "[vm b/c]\n", "umbra.conf:5: a VM's name is 1 to 31", 1 },
+	{ A "[vm abcdefghijklmnopqrstuvwxyz-012345]\n", "umbra.conf:5: a VM's name is", 1 },
+	{ A "[vm abcdefghijklmnopqrstuvwxyz-0123456789abcdefghijklmnop]\n", "a VM's name is", 1 },
+	{ "memory=1M\n" A, "umbra.conf:1: \"memory\" stands before the first section", 1 },
+	/* A broken section line: what follows must not land in the section before. */
+	{ A B "[vm c\nmemory=1M\n", "umbra.conf:9: vm b: the section line is damaged", 1 },
+	{ A B "[vm c ; ]\nmemory=1M\n", "umbra.conf:9: vm b: the section line is damaged", 1 },
+	{ A B "[vm \x01]\nmemory=1M\n", "umbra.conf:9: vm b: the section line is damaged", 1 },
+	/* Keys. */
+	{ A "ballast=1\n", "umbra.conf:5: vm a: unknown key \"ballast\" in section [vm]", 0 },
+	{ "[host]\nmemory=1M\n" A, "umbra.conf:2: unknown key \"memory\" in section [host]", 1 },
+	{ "[host]\nexit=never\n" A, "umbra.conf:2: exit = never must be one of stay, poweroff", 1 },
+	{ "[host]\nlog=loud\n" A, "log = loud must be one of error, warn, info, debug", 1 },
+	{ A "memory=1M\n", "umbra.conf:5: vm a: memory is given twice", 0 },
+	{ A "initrd=\n", "umbra.conf:5: vm a: initrd has no value", 0 },
+	{ A "initrd\n", "umbra.conf:5: vm a: initrd has no value", 0 },
+	{ A "initrd = initrd.img\n", "initrd = initrd.img must be a whole path", 0 },
+	{ A "vcpus = 0\n", "vcpus = 0 must be a number from 1 to 64", 0 },
+	{ A "vcpus = 65\n", "vcpus = 65 must be a number from 1 to 64", 0 },
+	{ A "vcpus = 1x\n", "vcpus = 1x must be a number from 1 to 64", 0 },
+	{ A "vcpus = -1\n", "vcpus = -1 must be a number from 1 to 64", 0 },
+	{ A "vcpus = 2\n", "vcpus = 2 is more than this version runs", 0 },
+	{ A "signature = xen\n", "signature = xen must be one of umbra, kvm", 0 },
+	{ A "leaf = 8K\n", "leaf = 8K must be one of auto, 4K, 2M, 1G", 0 },
+	{ A "[vm b]\nmemory=1M\nkernel=\\k\n", "umbra.conf:5: vm b: engine = auto would encrypt",
+	  1 },
+	{ A "[vm b]\nmemory=1M\nkernel=\\k\nengine=auto\n", "vm b: engine = auto would", 1 },
+	{ A "[vm b]\nmemory=1M\nkernel=\\k\nengine=tme-mk\n", "vm b: engine = tme-mk is not", 1 },
+	{ A "[vm b]\nmemory=1M\nkernel=\\k\nengine=software\n", "engine = software is not", 1 },
+	{ A "[vm b]\nmemory=1M\nkernel=\\k\nengine=off\n", "engine = off must be one of", 1 },
+	/* Bytes. */
+	{ A "cmdline = \x1b[2J\n", "umbra.conf:5: vm a: byte 1b is no ASCII text", 0 },
+	{ A "cmdline = a\xc3\xa4\n", "umbra.conf:5: vm a: byte c3 is no ASCII text", 0 },
+	{ A "cmdline = a\x7f\n", "umbra.conf:5: vm a: byte 7f is no ASCII text", 0 },
+	{ "\xff\xfe[", "umbra.conf:1: the file is UTF-16", 0 },
+};
+
+static void complaints(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < ARRAY_COUNT(bad_cases); i++) {
+		const struct bad *c = &bad_cases[i];
+		uint32_t valid = 0;
+
+		fake_log_reset();
+		assert_int_equal(parse(c->text, strlen(c->text)), ERR_FORMAT);
+		for (size_t v = 0; v < config.vm_count; v++) {
+			valid |= config.vms[v].valid ? 1u << v : 0;
+		}
+		if (strstr(fake_log_text(), c->complaint) == NULL || valid != c->valid) {
+			fail_msg("case %zu: wanted \"%s\" and VMs %x, got %x and:\n%s", i,
+				 c->complaint, c->valid, valid, fake_log_text());
+		}
+	}
+}
+
+struct size_case {
+	const char *word;
+	uint64_t bytes; /* 0: refused */
+};
+
+static const struct size_case size_cases[] = {
+	{ "1M", 1ull << 20 },
+	{ "1024K", 1ull << 20 },
+	{ "1048576", 1ull << 20 },
+	{ "1g", 1ull << 30 },
+	{ "4096G", 4ull << 40 },
+	{ "4097G", 0 },
+	{ "0", 0 },
+	{ "0M", 0 },
+	{ "1023K", 0 },
+	{ "1025K", 0 }, /* no whole page */
+	{ "1048577", 0 },
+	{ "M", 0 },
+	{ "1MM", 0 },
+	{ "1MB", 0 },
+	{ "1T", 0 },
+	{ "1.5G", 0 },
+	{ "0x100000", 0 },
+	{ "-1M", 0 },
+	{ "18446744073709551615", 0 },
+	{ "18446744073709551616", 0 },
+	{ "18014398509481985K", 0 }, /* 2^64 + 1024 */
+	{ "17179869185G", 0 },	     /* 2^64 + 1G */
+	{ "99999999999999999999999999M", 0 },
+};
+
+static void sizes(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < ARRAY_COUNT(size_cases); i++) {
+		char text[128];
+		int n = snprintf(text, sizeof(text), "[vm a]\nkernel=\\k\nengine=none\nmemory=%s\n",
+				 size_cases[i].word);
+		int err = parse(text, (size_t)n);
+
+		if (err != (size_cases[i].bytes == 0 ? ERR_FORMAT : 0) ||
+		    config.vms[0].memory_bytes != size_cases[i].bytes) {
+			fail_msg("%s: %d, %llu", size_cases[i].word, err,
+				 (unsigned long long)config.vms[0].memory_bytes);
+		}
+	}
+}
+
+/* NUL bytes end nothing early and reach no string function. */
+static void nul_bytes(void **state)
+{
+	static const char text[] = "\0\0\0\n" A "cmdline=a\0b\n" B;
+
+	(void)state;
+	assert_int_equal(parse(text, sizeof(text) - 1), ERR_FORMAT);
+	assert_non_null(strstr(fake_log_text(), "umbra.conf:1: byte 00"));
+	assert_non_null(strstr(fake_log_text(), "umbra.conf:6: vm a: byte 00"));
+	assert_int_equal(config.vm_count, 2);
+	assert_false(config.vms[0].valid);
+	assert_true(config.vms[1].valid);
+}
+
+static void long_lines(void **state)
+{
+	static char text[3 * INI_MAX_LINE];
+
+	(void)state;
+	for (size_t length = VM_CMDLINE_MAX - 2; length < INI_MAX_LINE + 40; length++) {
+		int head = snprintf(text, sizeof(text), A "cmdline=");
+		size_t at = (size_t)head;
+
+		memset(text + at, 'x', length);
+		at += length;
+		at += (size_t)snprintf(text + at, sizeof(text) - at, "\n" B);
+		fake_log_reset();
+		assert_int_equal(parse(text, at), length < VM_CMDLINE_MAX ? 0 : ERR_FORMAT);
+		assert_int_equal(config.vm_count, 2);
+		assert_int_equal(config.vms[0].valid, length < VM_CMDLINE_MAX);
+		assert_true(config.vms[1].valid);
+		assert_true(length < VM_CMDLINE_MAX || strstr(fake_log_text(), "conf:5: vm a: "));
+	}
+}
+
+static void long_path(void **state)
+{
+	char text[512];
+
+	(void)state;
+	for (int length = VM_PATH_MAX - 2; length < VM_PATH_MAX + 2; length++) {
+		int n = snprintf(text, sizeof(text), A "initrd=\\%0*d\n", length - 1, 0);
+
+		assert_int_equal(parse(text, (size_t)n), length < VM_PATH_MAX ? 0 : ERR_FORMAT);
+		assert_int_equal(strlen(config.vms[0].initrd.path),
+				 length < VM_PATH_MAX ? length : 0);
+	}
+}
+
+static void too_many_vms(void **state)
+{
+	char text[4096];
+	size_t at = 0;
+
+	(void)state;
+	for (int i = 0; i < CONFIG_VM_MAX + 1; i++) {
+		at += (size_t)snprintf(text + at, sizeof(text) - at, "[vm v%d]\n" GOOD_VM, i);
+	}
+	assert_int_equal(parse(text, at), ERR_FORMAT);
+	assert_int_equal(config.vm_count, CONFIG_VM_MAX);
+	assert_int_equal(config.error_count, 1);
+	assert_true(config.vms[CONFIG_VM_MAX - 1].valid);
+	assert_non_null(strstr(fake_log_text(), "umbra.conf:65: more than 16 VMs; [vm v16]"));
+}
+
+/* A file full of nonsense costs a bounded number of log lines, and each is counted. */
+static void flood(void **state)
+{
+	static char text[16384];
+	size_t lines = 0;
+
+	(void)state;
+	memcpy(text, "[host]\n", 7);
+	for (size_t at = 7; at < sizeof(text); at += 2) {
+		memcpy(text + at, at + 1 < sizeof(text) ? "x\n" : "x", MIN(2, sizeof(text) - at));
+	}
+	assert_int_equal(parse(text, sizeof(text)), ERR_FORMAT);
+	for (const char *c = fake_log_text(); *c != '\0'; c++) {
+		lines += *c == '\n';
+	}
+	assert_int_equal(lines, 21);
+	assert_int_equal(config.error_count, (sizeof(text) - 7 + 1) / 2 + 1);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(everything_given, fake_setup, fake_teardown),
+		cmocka_unit_test_setup_teardown(defaults, fake_setup, fake_teardown),
+		cmocka_unit_test_setup_teardown(complaints, fake_setup, fake_teardown),
+		cmocka_unit_test_setup_teardown(sizes, fake_setup, fake_teardown),
+		cmocka_unit_test_setup_teardown(nul_bytes, fake_setup, fake_teardown),
+		cmocka_unit_test_setup_teardown(long_lines, fake_setup, fake_teardown),
+		cmocka_unit_test_setup_teardown(long_path, fake_setup, fake_teardown),
+		cmocka_unit_test_setup_teardown(too_many_vms, fake_setup, fake_teardown),
+		cmocka_unit_test_setup_teardown(flood, fake_setup, fake_teardown),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
