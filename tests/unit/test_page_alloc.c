@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* vmm/base/page_alloc.c: hostile memory maps, the host pool, guest frames against a simple model. */
+/* vmm/base/page_alloc.c: hostile memory maps, the host pool, guest frames against a model. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -46,7 +46,7 @@ static uint64_t rnd(uint64_t below)
 	return (rnd_state >> 33) % below;
 }
 
-/* Frame page numbers of the cases lie above 4 GiB, so that the arena is the only room for the pool. */
+/* Frames of the cases lie above 4 GiB, so that the arena is the only room for the pool. */
 #define HIGH 0x100000ull
 
 struct map_case {
@@ -138,7 +138,7 @@ static void test_too_many_ranges(void **state)
 	fake_log_reset();
 	assert_int_equal(page_alloc_init(many, ARRAY_COUNT(many), POOL_PAGES), 0);
 	assert_true(frames_free_count() > 500);
-	assert_non_null(strstr(fake_log_text(), "too many separate ranges"));
+	assert_non_null(strstr(fake_log_text(), "too many ranges"));
 }
 
 static void test_pool(void **state)

@@ -31,6 +31,12 @@ static inline void cpu_pause(void)
 	__builtin_ia32_pause();
 }
 
+/* All earlier loads and stores are done before anything later, WRMSR and RDTSC included, begins. */
+static inline void cpu_fence(void)
+{
+	__asm__ volatile("mfence\n\tlfence" : : : "memory");
+}
+
 #ifdef UMBRA_HOST_TEST
 
 struct cpuid_regs fake_cpuid(uint32_t leaf, uint32_t subleaf);

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The hypervisor's own page tables: image sections W^X, host pool one to one, MMIO and stacks in a
- * high area with guard pages, per-CPU slots for one guest frame at a time. No direct map of RAM.
+ * high area with guard pages, per-CPU slots for one guest frame at a time. No direct map of RAM,
+ * nothing at address 0. All CPUs share one set of tables; a lock guards changes.
  */
 #ifndef UMBRA_BASE_HOST_PAGING_H
 #define UMBRA_BASE_HOST_PAGING_H
 
 #include "vmm/base/types.h"
+#include "vmm/base/x86.h"
 
 enum host_cache {
 	HOST_CACHE_WB,
@@ -18,21 +20,68 @@ enum host_access {
 	HOST_READ,
 	HOST_READ_WRITE,
 	HOST_READ_EXEC,
+	HOST_READ_WRITE_EXEC, /* trampoline; firmware's code when the machine ends (power.c) */
 };
 
-/* Maps bytes at their own address (firmware runtime, boot files). Page-granular. ERR_NOMEM. */
+/* IA32_PAT of every CPU in the host: entries 0-3 are WB, WC, UC- and UC, 4-7 the same. */
+#define HOST_PAT                                                                      \
+	((MEMTYPE_WB | MEMTYPE_WC << 8 | MEMTYPE_UC_MINUS << 16 | MEMTYPE_UC << 24) * \
+	 0x100000001ull)
+
+/*
+ * Builds the tables (image, pool, slots) while firmware's are still in use; with five levels when
+ * firmware left CR4.LA57 on. The host_map_* functions work from here on, what they map can be used
+ * after host_paging_enter. BSP, once, after page_alloc_init. ERR_NOMEM; ERR_RANGE when the image
+ * lies where 4-level paging cannot map it one to one.
+ */
+int host_paging_init(void);
+
+/*
+ * BSP: leaves firmware's page tables and stack for ours. Interrupts must be off. next does not
+ * return and finds nothing of the caller's stack.
+ */
+_Noreturn void host_paging_enter(void *stack_top, void (*next)(void));
+
+/* On an AP that runs on our tables already: PAT, EFER, CR0 and CR4 as the BSP has them. */
+void host_paging_load_this_cpu(void);
+
+/* The top table, for CR3; below 4 GiB. */
+hpa_t host_paging_root(void);
+/* True when the tables have five levels, so that CR4.LA57 must be on. */
+bool host_paging_la57(void);
+/* True when firmware had switched NX off on the BSP: APs switch it on before paging. */
+bool host_paging_cleared_xd(void);
+
+/*
+ * Maps bytes at their own address (firmware runtime, boot files, trampoline), page-granular: first
+ * and last page are mapped whole. Mapping the same page again changes its rights. ERR_NOMEM (a part
+ * may be mapped), ERR_RANGE (wraps, or beyond what paging can map one to one), ERR_EXISTS (touches
+ * our image or pool).
+ */
 int host_map_identity(hpa_t base, uint64_t bytes, enum host_access access, enum host_cache cache);
+/*
+ * Takes such a mapping away. Only this CPU's TLB is told: call it before smp_start_all, or when no
+ * other CPU has ever used the range. Ranges of our image or pool are left alone.
+ */
 void host_unmap_identity(hpa_t base, uint64_t bytes);
 
-/* Maps device memory somewhere above and returns its address; NULL when out of tables or room. */
+/*
+ * Maps device memory somewhere above and returns the address of base; NULL when out of tables or
+ * room, or when the range wraps. An unmapped page follows. Never taken away again.
+ */
 void *host_map_io(hpa_t base, uint64_t bytes, enum host_cache cache);
 
 /* A stack of page_count pages between two unmapped pages. Returns its top (16-aligned), or NULL. */
 void *host_map_stack(size_t page_count);
 
+/* For dumps: is the byte mapped? Does it lie in the area of stacks and their guard pages? */
+bool host_paging_maps(uint64_t address);
+bool host_paging_is_stack_area(uint64_t address);
+
 /*
  * Maps the guest frame in one of this CPU's HOST_TEMP_SLOTS slots until host_temp_unmap with the
- * same slot. Interrupts off, no nesting within a slot. Costs one INVLPG. The address is page-aligned.
+ * same slot. Interrupts off, no nesting within a slot. Costs one INVLPG, at the end. The address is
+ * page-aligned, with an unmapped page before and after it.
  */
 #define HOST_TEMP_SLOTS 4
 void *host_temp_map(unsigned slot, hpa_t frame);

@@ -10,16 +10,25 @@
 #define VECTOR_KICK	0xf1
 #define VECTOR_SPURIOUS 0xff
 
-/* Software-enables this CPU's LAPIC with every LVT masked, TPR 0. Each CPU once. */
+/*
+ * Enables this CPU's LAPIC with every LVT but the timer's masked, TPR 0; acknowledges what firmware
+ * left in service. The BSP is first: it finds out how APICs are reached, masks the 8259s, and
+ * measures the timer where there is no TSC deadline. Each CPU once, after tsc_init, on our tables.
+ */
 void lapic_init_this_cpu(void);
+/* This CPU's APIC ID; only after lapic_init_this_cpu on the BSP. */
 uint32_t lapic_id(void);
+bool lapic_is_x2apic(void);
 void lapic_eoi(void);
 void lapic_send_ipi(uint32_t apic_id, uint8_t vector);
 void lapic_send_nmi(uint32_t apic_id);
 void lapic_send_init(uint32_t apic_id);
 void lapic_send_sipi(uint32_t apic_id, uint8_t page);
 
-/* One interrupt on VECTOR_TIMER when the TSC reaches deadline (at once if past); 0 disarms. */
+/*
+ * One interrupt on VECTOR_TIMER when the TSC reaches deadline (at once if past); 0 disarms. Without
+ * TSC deadline it comes after a second at the latest: look at the clock and arm again.
+ */
 void lapic_timer_arm(uint64_t tsc_deadline);
 
 #endif

@@ -11,7 +11,7 @@
 #include "vmm/base/panic.h"
 #include "vmm/base/str.h"
 
-#define LOW_PAGES    (BIT(20) / PAGE_SIZE)   /* first MiB: firmware, trampolines; never handed out */
+#define LOW_PAGES    (BIT(20) / PAGE_SIZE) /* first MiB: firmware, trampolines; never used */
 #define BELOW_4G     (BIT(32) / PAGE_SIZE)
 #define PHYS_PAGES   (BIT(52) / PAGE_SIZE)   /* no address of the architecture lies above */
 #define PAGES_PER_2M (SIZE_2M / PAGE_SIZE)
@@ -223,23 +223,31 @@ static void pool_init(void)
 	pool.hint = bitmap_pages;
 }
 
-int page_alloc_init(const struct mem_range *ranges, size_t range_count, uint64_t pool_pages)
+void frames_add(const struct mem_range *ranges, size_t range_count)
 {
 	size_t i;
+
+	lock_take(&frames.lock);
+	for (i = 0; i < range_count; i++) {
+		struct extent e = usable_part(&ranges[i]);
+
+		if (e.first < e.end && !extent_add(e)) {
+			log_warn("memory map: too many ranges, the one at 0x%llx is left out",
+				 (unsigned long long)(e.first * PAGE_SIZE));
+		}
+	}
+	lock_drop(&frames.lock);
+}
+
+int page_alloc_init(const struct mem_range *ranges, size_t range_count, uint64_t pool_pages)
+{
 	int err;
 
 	memset(&pool, 0, sizeof(pool));
 	memset(&frames, 0, sizeof(frames));
 	frames.extents = first_table;
 	frames.cap = FIRST_TABLE;
-	for (i = 0; i < range_count; i++) {
-		struct extent e = usable_part(&ranges[i]);
-
-		if (e.first < e.end && !extent_add(e)) {
-			log_warn("memory map: too many separate ranges, the one at 0x%llx is unused",
-				 (unsigned long long)(e.first * PAGE_SIZE));
-		}
-	}
+	frames_add(ranges, range_count);
 	err = pool_cut(pool_pages);
 	if (err == 0) {
 		pool_init();

@@ -59,8 +59,8 @@ void panic_begin(void)
 
 _Noreturn void panic_end(void)
 {
-	static const char last[] = "\n*** Umbra stopped. Note the lines above, then switch the machine"
-				   " off or reset it. ***\n";
+	static const char last[] = "\n*** Umbra stopped. Note the lines above, then switch the "
+				   "machine off or reset it. ***\n";
 
 	console_write(last, sizeof(last) - 1);
 	console_drain();

@@ -14,7 +14,8 @@ struct percpu {
 	struct percpu *self; /* first: mov rax, gs:0 */
 	uint32_t index;
 	uint32_t apic_id;
-	bool online;
+	bool online; /* atomic */
+	bool mtrrs_differed; /* smp: from the BSP's, before they were made alike */
 
 	/* vmm: the VMXON region, and the vCPU whose VMCS is current here (NULL: none). */
 	void *vmxon_region;
@@ -23,9 +24,12 @@ struct percpu {
 	/* ept_tlb: the EPT root this CPU is in guest mode with (NULL: outside). */
 	struct ept_root *guest_root;
 
-	/* idt: interrupts taken, for the idle loop's accounting. */
+	/* idt: interrupts taken. */
 	uint64_t kick_count;
 	uint64_t timer_count;
+	uint64_t unexpected_count; /* of vectors that are nobody's */
+	uint64_t nmi_count;
+	bool stopped; /* by an NMI of smp_stop_others; atomic */
 
 	/* GDT, TSS and stacks; owned by idt.c. */
 	void *tables;
@@ -40,7 +44,7 @@ uint32_t percpu_count(void);
 /* By index below percpu_count(). */
 struct percpu *percpu_get(uint32_t index);
 
-/* Appends the block of a CPU that is up; its index must be the next one. BSP only, before release. */
+/* Appends the block of a CPU that is up; its index must be the next. BSP only, before release. */
 void percpu_register(struct percpu *cpu);
 /* Makes GS of this CPU point to the block. */
 void percpu_load(struct percpu *cpu);

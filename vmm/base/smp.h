@@ -1,14 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Starts the application processors and lets one CPU make others do something. */
+/* Brings this CPU and the others into the hypervisor and lets one make others do something. */
 #ifndef UMBRA_BASE_SMP_H
 #define UMBRA_BASE_SMP_H
 
 #include "vmm/base/types.h"
 
 /*
+ * The boot processor becomes CPU 0: own page tables (host_paging_init was called), stack with guard
+ * pages, segments, IDT, per-CPU data, LAPIC; then next(), which does not return. Interrupts off;
+ * the caller's stack is gone. tsc_init comes before. Returns only when host pages run out: ERR_NOMEM.
+ */
+int smp_enter_bsp(void (*next)(void));
+
+/*
  * Starts the CPUs with the given APIC IDs (those other than ours) by INIT-SIPI-SIPI (SDM, "MP
  * Initialization Protocol"). trampoline is a page below 1 MiB that nobody else uses. A CPU that
- * does not answer within 200 ms is named in the log and left out. Returns how many started.
+ * does not answer within 200 ms is named in the log with how far it came, and left out. Returns how
+ * many started. BSP, once.
  */
 uint32_t smp_start_all(const uint32_t *apic_ids, size_t count, hpa_t trampoline);
 
@@ -22,7 +30,10 @@ void smp_release(void (*fn)(void));
 /* An interrupt without a handler's work: takes that CPU out of guest mode or HLT. Any CPU. */
 void smp_kick(uint32_t cpu_index);
 
-/* For panic and power-off: stops the other CPUs for good (NMI). Waits at most 100 ms. */
+/*
+ * For panic and power-off: stops the other CPUs for good (NMI). Waits at most 100 ms. Any CPU, at
+ * any time, also when there are no others yet.
+ */
 void smp_stop_others(void);
 
 #endif

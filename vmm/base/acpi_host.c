@@ -1,0 +1,341 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Reads RSDP, XSDT or RSDT, MADT and FADT, and looks for \_S5_ without an AML interpreter. */
+#include "vmm/base/acpi_host.h"
+#include "vmm/base/err.h"
+#include "vmm/base/log.h"
+#include "vmm/base/str.h"
+
+#define RSDP_V1_BYTES	 20
+#define RSDP_BYTES	 36
+#define RSDP_BYTES_MAX	 4096
+#define HEADER_BYTES	 36
+#define TABLE_BYTES_MAX	 (16u << 20)
+#define ROOT_ENTRIES_MAX 1024
+
+/* FADT (ACPI, "Fixed ACPI Description Table"): offsets of fields, and of the extended ones. */
+#define FADT_DSDT	 40
+#define FADT_PM1A_CNT	 64
+#define FADT_PM1B_CNT	 68
+#define FADT_PM_TMR	 76
+#define FADT_PM_TMR_LEN	 91
+#define FADT_FLAGS	 112
+#define FADT_RESET_REG	 116
+#define FADT_RESET_VALUE 128
+#define FADT_X_DSDT	 140
+#define FADT_X_PM1A_CNT	 172
+#define FADT_X_PM1B_CNT	 184
+#define FADT_X_PM_TMR	 208
+#define FADT_V1_BYTES	 116
+#define GAS_BYTES	 12
+
+#define FADT_FLAG_RESET	     BIT(10)
+#define FADT_FLAG_HW_REDUCED BIT(20)
+
+/* MADT (ACPI, "Multiple APIC Description Table"). */
+#define MADT_ENTRIES	44
+#define MADT_LAPIC	0
+#define MADT_X2APIC	9
+#define MADT_ENABLED	BIT(0)
+
+#define AML_ZERO_OP	0x00
+#define AML_ONE_OP	0x01
+#define AML_NAME_OP	0x08
+#define AML_BYTE_PREFIX 0x0a
+#define AML_PACKAGE_OP	0x12
+
+/* A table that is in bounds and whose checksum is right. */
+struct table {
+	const uint8_t *bytes;
+	uint32_t length;
+};
+
+static uint64_t read_le(const uint8_t *p, unsigned bytes)
+{
+	uint64_t value = 0;
+
+	while (bytes-- > 0) {
+		value = value << 8 | p[bytes];
+	}
+	return value;
+}
+
+static bool sums_to_zero(const uint8_t *p, size_t bytes)
+{
+	uint8_t sum = 0;
+
+	while (bytes-- > 0) {
+		sum = (uint8_t)(sum + *p++);
+	}
+	return sum == 0;
+}
+
+static const uint8_t *at(const struct acpi_reader *reader, uint64_t address, uint64_t bytes)
+{
+	uint64_t end;
+
+	if (address == 0 || __builtin_add_overflow(address, bytes, &end)) {
+		return NULL;
+	}
+	return reader->at(reader->context, hpa(address), bytes);
+}
+
+/* The table at address, if it is one and carries this signature (NULL: any). */
+static bool open_table(const struct acpi_reader *reader, uint64_t address, const char *signature,
+		       struct table *out)
+{
+	const uint8_t *p = at(reader, address, HEADER_BYTES);
+
+	if (p == NULL || (signature != NULL && memcmp(p, signature, 4) != 0)) {
+		return false;
+	}
+	out->length = (uint32_t)read_le(p + 4, 4);
+	if (out->length < HEADER_BYTES || out->length > TABLE_BYTES_MAX) {
+		return false;
+	}
+	out->bytes = at(reader, address, out->length);
+	return out->bytes != NULL && sums_to_zero(out->bytes, out->length);
+}
+
+static void add_cpu(struct acpi_facts *out, uint32_t apic_id)
+{
+	uint32_t i;
+
+	for (i = 0; i < out->cpu_count; i++) {
+		if (out->apic_ids[i] == apic_id) {
+			return;
+		}
+	}
+	if (out->cpu_count == CPU_MAX) {
+		out->cpus_left_out++;
+	} else {
+		out->apic_ids[out->cpu_count++] = apic_id;
+	}
+}
+
+static void read_madt(const struct table *t, struct acpi_facts *out)
+{
+	uint32_t offset = MADT_ENTRIES;
+
+	while (offset + 2 <= t->length) {
+		const uint8_t *entry = t->bytes + offset;
+		uint32_t length = entry[1];
+
+		if (length < 2 || length > t->length - offset) {
+			log_warn("ACPI: MADT entry at offset %u has length %u; the rest is ignored",
+				 offset, length);
+			return;
+		}
+		if (entry[0] == MADT_LAPIC && length >= 8 && (entry[4] & MADT_ENABLED) != 0) {
+			add_cpu(out, entry[3]);
+		} else if (entry[0] == MADT_X2APIC && length >= 16 &&
+			   (entry[8] & MADT_ENABLED) != 0) {
+			add_cpu(out, (uint32_t)read_le(entry + 4, 4));
+		}
+		offset += length;
+	}
+}
+
+/* A port of the FADT: the extended field where it is there and names one, else the old one. */
+static uint16_t fadt_port(const struct table *t, uint32_t old, uint32_t extended)
+{
+	uint64_t address = 0;
+
+	if (t->length >= extended + GAS_BYTES && t->bytes[extended] == ACPI_SPACE_IO) {
+		address = read_le(t->bytes + extended + 4, 8);
+	}
+	if (address == 0) {
+		address = read_le(t->bytes + old, 4);
+	}
+	return address <= UINT16_MAX - 4 ? (uint16_t)address : 0;
+}
+
+static void read_reset_register(const struct table *t, struct acpi_facts *out)
+{
+	uint8_t space;
+
+	if (t->length <= FADT_RESET_VALUE) {
+		return;
+	}
+	space = t->bytes[FADT_RESET_REG];
+	out->reset_address = read_le(t->bytes + FADT_RESET_REG + 4, 8);
+	out->reset_value = t->bytes[FADT_RESET_VALUE];
+	out->reset_space = space == ACPI_SPACE_IO ? ACPI_SPACE_IO : ACPI_SPACE_MEMORY;
+	out->has_reset = out->reset_address != 0 &&
+			 ((space == ACPI_SPACE_IO && out->reset_address <= UINT16_MAX) ||
+			  space == ACPI_SPACE_MEMORY);
+}
+
+/* One element of the package: a constant of a byte. Moves *p on. */
+static bool aml_byte(const uint8_t **p, const uint8_t *end, uint8_t *value)
+{
+	if (*p < end && (**p == AML_ZERO_OP || **p == AML_ONE_OP)) {
+		*value = *(*p)++;
+		return true;
+	}
+	if (end - *p >= 2 && **p == AML_BYTE_PREFIX) {
+		*value = (*p)[1];
+		*p += 2;
+		return true;
+	}
+	return false;
+}
+
+/* After the name: Package (n) { SLP_TYPa, SLP_TYPb, ... }, all of them constants of a byte. */
+static bool s5_package(const uint8_t *p, const uint8_t *end, struct acpi_facts *out)
+{
+	uint8_t a, b;
+	unsigned length_bytes;
+
+	if (end - p < 2 || *p++ != AML_PACKAGE_OP) {
+		return false;
+	}
+	/* ACPI, "Package Length Encoding": the top two bits count the bytes that follow. */
+	length_bytes = 1 + (*p >> 6);
+	if ((size_t)(end - p) < length_bytes + 1u || p[length_bytes] < 1) {
+		return false;
+	}
+	b = p[length_bytes]; /* elements */
+	p += length_bytes + 1;
+	if (!aml_byte(&p, end, &a)) {
+		return false;
+	}
+	if (b < 2 || !aml_byte(&p, end, &b)) {
+		b = a;
+	}
+	/* SLP_TYP has three bits (ACPI, "PM1 Control Registers"). */
+	if (a > 7 || b > 7) {
+		return false;
+	}
+	out->s5_type_a = a;
+	out->s5_type_b = b;
+	return true;
+}
+
+static void find_s5(const struct table *t, struct acpi_facts *out)
+{
+	const uint8_t *end = t->bytes + t->length;
+	const uint8_t *p;
+
+	for (p = t->bytes + HEADER_BYTES; !out->has_s5 && end - p > 5; p++) {
+		if (*p == AML_NAME_OP && memcmp(p + 1, "_S5_", 4) == 0) {
+			out->has_s5 = s5_package(p + 5, end, out);
+		} else if (*p == AML_NAME_OP && end - p > 6 && memcmp(p + 1, "\\_S5_", 5) == 0) {
+			out->has_s5 = s5_package(p + 6, end, out);
+		}
+	}
+}
+
+static void read_fadt(const struct acpi_reader *reader, const struct table *t,
+		      struct acpi_facts *out)
+{
+	struct table dsdt;
+	uint64_t flags, address = 0;
+
+	if (t->length < FADT_V1_BYTES) {
+		log_warn("ACPI: FADT of %u bytes is too short", t->length);
+		return;
+	}
+	flags = read_le(t->bytes + FADT_FLAGS, 4);
+	if ((flags & FADT_FLAG_HW_REDUCED) == 0) {
+		out->pm1a_control = fadt_port(t, FADT_PM1A_CNT, FADT_X_PM1A_CNT);
+		out->pm1b_control = fadt_port(t, FADT_PM1B_CNT, FADT_X_PM1B_CNT);
+		if (t->bytes[FADT_PM_TMR_LEN] == 4) {
+			out->pm_timer_port = fadt_port(t, FADT_PM_TMR, FADT_X_PM_TMR);
+		}
+	}
+	if ((flags & FADT_FLAG_RESET) != 0) {
+		read_reset_register(t, out);
+	}
+	if (t->length >= FADT_X_DSDT + 8) {
+		address = read_le(t->bytes + FADT_X_DSDT, 8);
+	}
+	if (address == 0) {
+		address = read_le(t->bytes + FADT_DSDT, 4);
+	}
+	if (open_table(reader, address, "DSDT", &dsdt)) {
+		find_s5(&dsdt, out);
+	} else {
+		log_warn("ACPI: no usable DSDT at 0x%llx", (unsigned long long)address);
+	}
+}
+
+static void read_table(const struct acpi_reader *reader, uint64_t address, struct acpi_facts *out)
+{
+	const uint8_t *p = at(reader, address, HEADER_BYTES);
+	char signature[5] = { 0 };
+	struct table t;
+
+	if (p == NULL) {
+		log_warn("ACPI: a table at 0x%llx is not in memory", (unsigned long long)address);
+		return;
+	}
+	memcpy(signature, p, 4);
+	if (strcmp(signature, "APIC") != 0 && strcmp(signature, "FACP") != 0 &&
+	    strcmp(signature, "SSDT") != 0) {
+		return;
+	}
+	if (!open_table(reader, address, signature, &t)) {
+		log_warn("ACPI: %s at 0x%llx is broken (length or checksum)", signature,
+			 (unsigned long long)address);
+	} else if (signature[0] == 'A') {
+		read_madt(&t, out);
+	} else if (signature[0] == 'F') {
+		read_fadt(reader, &t, out);
+	} else {
+		find_s5(&t, out);
+	}
+}
+
+/* Addresses of the XSDT, or of the RSDT where that is all there is. */
+static int find_roots(const struct acpi_reader *reader, hpa_t rsdp, uint64_t *xsdt, uint64_t *rsdt)
+{
+	const uint8_t *p = at(reader, rsdp.v, RSDP_V1_BYTES);
+	uint64_t length;
+
+	if (p == NULL || memcmp(p, "RSD PTR ", 8) != 0 || !sums_to_zero(p, RSDP_V1_BYTES)) {
+		return ERR_FORMAT;
+	}
+	*rsdt = read_le(p + 16, 4);
+	*xsdt = 0;
+	if (p[15] < 2) {
+		return 0;
+	}
+	p = at(reader, rsdp.v, RSDP_BYTES);
+	length = p == NULL ? 0 : read_le(p + 20, 4);
+	if (length >= RSDP_BYTES && length <= RSDP_BYTES_MAX) {
+		p = at(reader, rsdp.v, length);
+		if (p != NULL && sums_to_zero(p, length)) {
+			*xsdt = read_le(p + 24, 8);
+		}
+	}
+	return 0;
+}
+
+int acpi_read(hpa_t rsdp, const struct acpi_reader *reader, struct acpi_facts *out)
+{
+	uint64_t xsdt, rsdt;
+	struct table root;
+	unsigned entry_bytes = 8;
+	uint32_t i, count;
+
+	memset(out, 0, sizeof(*out));
+	if (rsdp.v == 0) {
+		return ERR_NOTFOUND;
+	}
+	if (find_roots(reader, rsdp, &xsdt, &rsdt) != 0) {
+		return ERR_FORMAT;
+	}
+	if (!open_table(reader, xsdt, "XSDT", &root)) {
+		entry_bytes = 4;
+		if (!open_table(reader, rsdt, "RSDT", &root)) {
+			return ERR_FORMAT;
+		}
+	}
+	count = MIN((root.length - HEADER_BYTES) / entry_bytes, (uint32_t)ROOT_ENTRIES_MAX);
+	for (i = 0; i < count; i++) {
+		const uint8_t *entry = root.bytes + HEADER_BYTES + i * entry_bytes;
+
+		read_table(reader, read_le(entry, entry_bytes), out);
+	}
+	return 0;
+}

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Constants of C for NASM: compiled to text, turned into %define lines by the Makefile. */
+#include "vmm/base/err.h"
+#include "vmm/base/smp_priv.h"
+#include "vmm/base/types.h"
+#include "vmm/base/x86.h"
+
+#define EMIT(name, value) __asm__ volatile("\n->" #name " %0" : : "i"(value))
+
+void asm_offsets_base(void);
+
+void asm_offsets_base(void)
+{
+	EMIT(ERR_NOTFOUND, ERR_NOTFOUND);
+	EMIT(ERR_IO, ERR_IO);
+	EMIT(HOST_CS_SELECTOR, HOST_CS_SELECTOR);
+	EMIT(HOST_DS_SELECTOR, HOST_DS_SELECTOR);
+	EMIT(MSR_IA32_MISC_ENABLE, MSR_IA32_MISC_ENABLE);
+	EMIT(MSR_IA32_EFER, MSR_IA32_EFER);
+	EMIT(AP_GDT, offsetof(struct ap_params, gdt));
+	EMIT(AP_GDT_REGISTER, offsetof(struct ap_params, gdt_register));
+	EMIT(AP_ENTRY64, offsetof(struct ap_params, entry64));
+	EMIT(AP_STAGE, offsetof(struct ap_params, stage));
+	EMIT(AP_CR4, offsetof(struct ap_params, cr4));
+	EMIT(AP_CR3, offsetof(struct ap_params, cr3));
+	EMIT(AP_EFER, offsetof(struct ap_params, efer));
+	EMIT(AP_CLEAR_XD, offsetof(struct ap_params, clear_xd));
+	EMIT(AP_CR0, offsetof(struct ap_params, cr0));
+	EMIT(AP_STACK, offsetof(struct ap_params, stack));
+	EMIT(AP_CPU, offsetof(struct ap_params, cpu));
+	EMIT(AP_MAIN, offsetof(struct ap_params, main));
+	EMIT(AP_PARAMS_BYTES, sizeof(struct ap_params));
+	EMIT(AP_STAGE_REAL, AP_STAGE_REAL);
+	EMIT(AP_STAGE_LONG, AP_STAGE_LONG);
+}

@@ -1,0 +1,428 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The address space of the hypervisor (SDM vol. 3, "Paging"):
+ *
+ *   low half        one to one: image, pool, and what host_map_identity adds
+ *   PML4 entry 256  IO_BASE: device memory; STACK_BASE: stacks; TEMP_BASE: per-CPU slots
+ *
+ * With LA57 the same addresses are used: entries 0 and 511 of the fifth level both name the one
+ * PML4. Tables are host pages and are never freed. map_lock guards all but the slots' entries, of
+ * which each belongs to one CPU.
+ */
+#include "vmm/base/cpu.h"
+#include "vmm/base/err.h"
+#include "vmm/base/host_paging.h"
+#include "vmm/base/image.h"
+#include "vmm/base/lock.h"
+#include "vmm/base/log.h"
+#include "vmm/base/page_alloc.h"
+#include "vmm/base/panic.h"
+#include "vmm/base/percpu.h"
+
+#define HIGH_BASE  0xffff800000000000ull
+#define IO_BASE	   HIGH_BASE
+#define IO_END	   (HIGH_BASE + 64 * SIZE_1G)
+#define STACK_BASE IO_END
+#define STACK_END  (STACK_BASE + SIZE_1G)
+#define TEMP_BASE  STACK_END
+
+#define IDENTITY_END BIT(47) /* the low half of 4-level paging */
+
+#define TEMP_SLOT_COUNT	 (CPU_MAX * HOST_TEMP_SLOTS)
+#define TEMP_TABLE_COUNT (TEMP_SLOT_COUNT * 2 / 512)
+
+static struct lock map_lock;
+static uint64_t *pml4;
+static uint64_t *root;
+static bool la57;
+static bool cleared_xd;
+static uint64_t nx = PTE_NX; /* 0 on a CPU without */
+static uint64_t io_next = IO_BASE;
+static uint64_t stack_next = STACK_BASE;
+static uint64_t *temp_tables[TEMP_TABLE_COUNT];
+
+/* idt_stubs.asm: loads CR3 and RSP, calls next. */
+_Noreturn void host_paging_switch(uint64_t cr3, void *stack_top, void (*next)(void));
+
+static unsigned level_shift(unsigned level)
+{
+	return PAGE_SHIFT + 9 * (level - 1);
+}
+
+/*
+ * The entry for address in the table of the given level (1: PTE). With make, missing tables are
+ * added. NULL when there is none, no memory, or a large page in the way.
+ */
+static uint64_t *entry_of(uint64_t address, unsigned level, bool make)
+{
+	uint64_t *table = pml4;
+	unsigned at;
+
+	for (at = 4; at > level; at--) {
+		uint64_t *entry = &table[(address >> level_shift(at)) & 511];
+
+		if ((*entry & PTE_PRESENT) == 0) {
+			void *fresh = make ? page_alloc(1) : NULL;
+
+			if (fresh == NULL) {
+				return NULL;
+			}
+			*entry = page_hpa(fresh).v | PTE_PRESENT | PTE_WRITE | PTE_ACCESSED;
+		} else if ((*entry & PTE_LARGE) != 0) {
+			return NULL;
+		}
+		table = page_va(hpa(*entry & PTE_ADDRESS));
+	}
+	return &table[(address >> level_shift(level)) & 511];
+}
+
+/* The one place where rights and cacheability become bits. */
+static uint64_t leaf_bits(enum host_access access, enum host_cache cache)
+{
+	static const uint64_t cache_bits[] = {
+		[HOST_CACHE_WB] = 0,
+		[HOST_CACHE_WC] = PTE_PWT,
+		[HOST_CACHE_UC] = PTE_PCD | PTE_PWT,
+	};
+	uint64_t bits = PTE_PRESENT | PTE_ACCESSED | PTE_GLOBAL | cache_bits[cache];
+
+	if (access == HOST_READ_WRITE || access == HOST_READ_WRITE_EXEC) {
+		bits |= PTE_WRITE | PTE_DIRTY;
+	}
+	if (access == HOST_READ || access == HOST_READ_WRITE) {
+		bits |= nx;
+	}
+	return bits;
+}
+
+/*
+ * Whole pages, both addresses aligned. 2 MiB pages where they fit: only for what is mapped once and
+ * stays, for they are never split. Takes no lock.
+ */
+static int map_large(uint64_t address, uint64_t physical, uint64_t bytes, uint64_t bits)
+{
+	while (bytes > 0) {
+		bool large = IS_ALIGNED(address | physical, SIZE_2M) && bytes >= SIZE_2M;
+		uint64_t step = large ? SIZE_2M : PAGE_SIZE;
+		uint64_t *entry = entry_of(address, large ? 2 : 1, true);
+
+		if (entry == NULL) {
+			return ERR_NOMEM;
+		}
+		CHECK((*entry & PTE_PRESENT) == 0);
+		*entry = physical | bits | (large ? PTE_LARGE : 0);
+		address += step;
+		physical += step;
+		bytes -= step;
+	}
+	return 0;
+}
+
+/* Whole pages of 4 KiB, one to one; over what is there. Takes no lock. */
+static int map_one_to_one(uint64_t address, uint64_t end, uint64_t bits)
+{
+	for (; address < end; address += PAGE_SIZE) {
+		uint64_t *entry = entry_of(address, 1, true);
+
+		if (entry == NULL) {
+			return ERR_NOMEM;
+		}
+		*entry = address | bits;
+		cpu_invlpg((const void *)(uintptr_t)address);
+	}
+	return 0;
+}
+
+static bool overlaps(uint64_t base, uint64_t end, uint64_t other_base, uint64_t other_end)
+{
+	return base < other_end && other_base < end;
+}
+
+/* Widens to whole pages and looks whether the range may be mapped one to one. */
+static int identity_range(hpa_t base, uint64_t bytes, uint64_t *first, uint64_t *end)
+{
+	struct mem_range pool = page_pool();
+	uint64_t last;
+
+	if (bytes == 0 || __builtin_add_overflow(base.v, bytes - 1, &last) ||
+	    last >= IDENTITY_END) {
+		return ERR_RANGE;
+	}
+	*first = base.v & PAGE_MASK;
+	*end = (last & PAGE_MASK) + PAGE_SIZE;
+	if (overlaps(*first, *end, pool.base.v, pool.base.v + pool.page_count * PAGE_SIZE) ||
+	    overlaps(*first, *end, (uintptr_t)image_start, (uintptr_t)image_end)) {
+		return ERR_EXISTS;
+	}
+	return 0;
+}
+
+int host_map_identity(hpa_t base, uint64_t bytes, enum host_access access, enum host_cache cache)
+{
+	uint64_t first, end;
+	int err = identity_range(base, bytes, &first, &end);
+
+	if (err == 0) {
+		lock_take(&map_lock);
+		err = map_one_to_one(first, end, leaf_bits(access, cache));
+		lock_drop(&map_lock);
+	}
+	return err;
+}
+
+void host_unmap_identity(hpa_t base, uint64_t bytes)
+{
+	uint64_t at, end;
+
+	if (identity_range(base, bytes, &at, &end) != 0) {
+		return;
+	}
+	lock_take(&map_lock);
+	for (; at < end; at += PAGE_SIZE) {
+		uint64_t *entry = entry_of(at, 1, false);
+
+		if (entry != NULL) {
+			*entry = 0;
+			cpu_invlpg((const void *)(uintptr_t)at);
+		}
+	}
+	lock_drop(&map_lock);
+}
+
+void *host_map_io(hpa_t base, uint64_t bytes, enum host_cache cache)
+{
+	uint64_t first = base.v & PAGE_MASK;
+	uint64_t last, address, size;
+	int err;
+
+	if (bytes == 0 || __builtin_add_overflow(base.v, bytes - 1, &last) || last >= BIT(52)) {
+		return NULL;
+	}
+	size = (last & PAGE_MASK) + PAGE_SIZE - first;
+	lock_take(&map_lock);
+	/* The same place within 2 MiB as the physical address, so that large pages fit. */
+	address = ALIGN_UP(io_next, SIZE_2M) + (first & (SIZE_2M - 1));
+	if (size > IO_END - IO_BASE || address + size + PAGE_SIZE > IO_END) {
+		lock_drop(&map_lock);
+		return NULL;
+	}
+	io_next = address + size + PAGE_SIZE;
+	err = map_large(address, first, size, leaf_bits(HOST_READ_WRITE, cache));
+	lock_drop(&map_lock);
+	return err == 0 ? (void *)(uintptr_t)(address + (base.v - first)) : NULL;
+}
+
+void *host_map_stack(size_t page_count)
+{
+	void *pages = page_alloc(page_count);
+	uint64_t address;
+	int err;
+
+	if (pages == NULL) {
+		return NULL;
+	}
+	lock_take(&map_lock);
+	address = stack_next + PAGE_SIZE;
+	if (address + (page_count + 1) * PAGE_SIZE > STACK_END) {
+		lock_drop(&map_lock);
+		page_free(pages, page_count);
+		return NULL;
+	}
+	stack_next = address + page_count * PAGE_SIZE;
+	err = map_large(address, page_hpa(pages).v, page_count * PAGE_SIZE,
+			leaf_bits(HOST_READ_WRITE, HOST_CACHE_WB));
+	lock_drop(&map_lock);
+	return err == 0 ? (void *)(uintptr_t)(address + page_count * PAGE_SIZE) : NULL;
+}
+
+bool host_paging_maps(uint64_t address)
+{
+	uint64_t *entry;
+
+	if (root == NULL || (address >= IDENTITY_END && address < HIGH_BASE)) {
+		return false;
+	}
+	entry = entry_of(address, 2, false);
+	if (entry != NULL && (*entry & PTE_LARGE) == 0) {
+		entry = entry_of(address, 1, false);
+	}
+	return entry != NULL && (*entry & PTE_PRESENT) != 0;
+}
+
+bool host_paging_is_stack_area(uint64_t address)
+{
+	return address >= STACK_BASE && address < STACK_END;
+}
+
+/* Every second page is a slot. */
+static uint64_t slot_page(unsigned slot)
+{
+	CHECK(slot < HOST_TEMP_SLOTS);
+	return (percpu_self()->index * HOST_TEMP_SLOTS + slot) * 2 + 1;
+}
+
+void *host_temp_map(unsigned slot, hpa_t frame)
+{
+	uint64_t page = slot_page(slot);
+	uint64_t *entry = &temp_tables[page / 512][page % 512];
+
+	CHECK(*entry == 0 && (frame.v & ~PTE_ADDRESS) == 0);
+	/* An entry that was not present is in no TLB: nothing to invalidate. */
+	__atomic_store_n(entry, frame.v | PTE_PRESENT | PTE_WRITE | PTE_ACCESSED | PTE_DIRTY | nx,
+			 __ATOMIC_RELEASE);
+	return (void *)(uintptr_t)(TEMP_BASE + page * PAGE_SIZE);
+}
+
+void host_temp_unmap(unsigned slot)
+{
+	uint64_t page = slot_page(slot);
+	uint64_t *entry = &temp_tables[page / 512][page % 512];
+
+	CHECK(*entry != 0);
+	__atomic_store_n(entry, 0, __ATOMIC_RELEASE);
+	cpu_invlpg((const void *)(uintptr_t)(TEMP_BASE + page * PAGE_SIZE));
+}
+
+static bool has_nx(void)
+{
+	return (cpu_cpuid(0x80000001, 0).edx & CPUID_80000001_EDX_NX) != 0;
+}
+
+/* Firmware may have switched NX off; we want it. */
+static void find_nx(void)
+{
+	if (!has_nx()) {
+		uint64_t misc = cpu_rdmsr(MSR_IA32_MISC_ENABLE);
+
+		cleared_xd = (misc & MISC_ENABLE_XD_DISABLE) != 0;
+		cpu_wrmsr(MSR_IA32_MISC_ENABLE, misc & ~MISC_ENABLE_XD_DISABLE);
+	}
+	if (!has_nx()) {
+		nx = 0;
+		log_warn("this CPU has no execute-disable: the hypervisor's data is executable");
+	}
+}
+
+static int map_own(const char *from, const char *to, enum host_access access)
+{
+	uint64_t base = (uintptr_t)from;
+	uint64_t end = (uintptr_t)to;
+
+	CHECK(IS_ALIGNED(base | end, PAGE_SIZE) && base <= end);
+	if (end > IDENTITY_END) {
+		return ERR_RANGE;
+	}
+	return map_one_to_one(base, end, leaf_bits(access, HOST_CACHE_WB));
+}
+
+static int map_slots(void)
+{
+	size_t i;
+
+	for (i = 0; i < TEMP_TABLE_COUNT; i++) {
+		temp_tables[i] = entry_of(TEMP_BASE + i * SIZE_2M, 1, true);
+		if (temp_tables[i] == NULL) {
+			return ERR_NOMEM;
+		}
+	}
+	return 0;
+}
+
+int host_paging_init(void)
+{
+	struct mem_range pool = page_pool();
+	int err;
+
+	find_nx();
+	la57 = (cpu_read_cr4() & CR4_LA57) != 0;
+	pml4 = page_alloc(1);
+	root = la57 ? page_alloc(1) : pml4;
+	if (pml4 == NULL || root == NULL) {
+		return ERR_NOMEM;
+	}
+	if (la57) {
+		root[0] = page_hpa(pml4).v | PTE_PRESENT | PTE_WRITE | PTE_ACCESSED;
+		root[511] = root[0];
+	}
+	err = map_own(image_text_start, image_text_end, HOST_READ_EXEC);
+	if (err == 0) {
+		err = map_own(image_ro_start, image_ro_end, HOST_READ);
+	}
+	if (err == 0) {
+		err = map_own(image_rw_start, image_rw_end, HOST_READ_WRITE);
+	}
+	if (err == 0) {
+		err = map_large(pool.base.v, pool.base.v, pool.page_count * PAGE_SIZE,
+				leaf_bits(HOST_READ_WRITE, HOST_CACHE_WB));
+	}
+	return err == 0 ? map_slots() : err;
+}
+
+static uint64_t host_cr4(void)
+{
+	struct cpuid_regs one = cpu_cpuid(1, 0);
+	struct cpuid_regs seven = { 0 };
+	uint64_t cr4 = CR4_PAE | CR4_PGE | CR4_OSFXSR | CR4_OSXMMEXCPT;
+
+	if (cpu_cpuid(0, 0).eax >= 7) {
+		seven = cpu_cpuid(7, 0);
+	}
+	cr4 |= la57 ? CR4_LA57 : 0;
+	cr4 |= (one.edx & CPUID_1_EDX_MCE) != 0 ? CR4_MCE : 0;
+	cr4 |= (one.ecx & CPUID_1_ECX_XSAVE) != 0 ? CR4_OSXSAVE : 0;
+	cr4 |= (seven.ebx & CPUID_7_EBX_SMEP) != 0 ? CR4_SMEP : 0;
+	cr4 |= (seven.ebx & CPUID_7_EBX_SMAP) != 0 ? CR4_SMAP : 0;
+	cr4 |= (seven.ecx & CPUID_7_ECX_UMIP) != 0 ? CR4_UMIP : 0;
+	return cr4;
+}
+
+void host_paging_load_this_cpu(void)
+{
+	uint64_t cr4 = host_cr4();
+
+	if (nx != 0) {
+		cpu_wrmsr(MSR_IA32_EFER, cpu_rdmsr(MSR_IA32_EFER) | EFER_NXE);
+	}
+	/* SDM vol. 3, "Programming the PAT": caches and TLBs must hold nothing of the old types. */
+	cpu_wbinvd();
+	cpu_wrmsr(MSR_IA32_PAT, HOST_PAT);
+	cpu_write_cr0(CR0_PE | CR0_MP | CR0_ET | CR0_NE | CR0_WP | CR0_PG);
+	cpu_write_cr4(cr4 & ~CR4_PGE); /* drops firmware's global translations */
+	cpu_write_cr3(page_hpa(root).v);
+	cpu_write_cr4(cr4);
+}
+
+static void (*enter_next)(void);
+
+static void entered(void)
+{
+	host_paging_load_this_cpu();
+	enter_next();
+}
+
+_Noreturn void host_paging_enter(void *stack_top, void (*next)(void))
+{
+	if (nx != 0) {
+		/* Our entries set bit 63, which is reserved without this. */
+		cpu_wrmsr(MSR_IA32_EFER, cpu_rdmsr(MSR_IA32_EFER) | EFER_NXE);
+	}
+	/* A shadow stack of firmware's would not be mapped any more. */
+	cpu_write_cr4(cpu_read_cr4() & ~CR4_CET);
+	enter_next = next;
+	host_paging_switch(page_hpa(root).v, stack_top, entered);
+}
+
+hpa_t host_paging_root(void)
+{
+	return page_hpa(root);
+}
+
+bool host_paging_la57(void)
+{
+	return la57;
+}
+
+bool host_paging_cleared_xd(void)
+{
+	return cleared_xd;
+}

@@ -1,0 +1,214 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Descriptor tables and what happens on an exception or interrupt while the hypervisor runs. No
+ * lock: each CPU touches its own tables, and the IDT is filled once before any other CPU is up.
+ */
+#include "vmm/base/cpu.h"
+#include "vmm/base/err.h"
+#include "vmm/base/host_paging.h"
+#include "vmm/base/idt.h"
+#include "vmm/base/idt_dump.h"
+#include "vmm/base/lapic.h"
+#include "vmm/base/page_alloc.h"
+#include "vmm/base/panic.h"
+#include "vmm/base/x86.h"
+
+#define IST_STACK_PAGES 2
+
+/* SDM vol. 3, "64-Bit Task-State Segment". */
+struct tss {
+	uint32_t reserved0;
+	uint64_t rsp[3];
+	uint64_t reserved1;
+	uint64_t ist[7];
+	uint64_t reserved2;
+	uint16_t reserved3;
+	uint16_t io_map;
+} __attribute__((packed));
+_Static_assert(sizeof(struct tss) == 104, "SDM: 64-bit TSS");
+
+/* One page of each CPU. */
+struct cpu_tables {
+	uint64_t gdt[5]; /* null, code, data, TSS in two */
+	struct tss tss;
+};
+
+/* SDM vol. 3, "64-Bit Mode Interrupt Gate". */
+struct gate {
+	uint16_t offset0;
+	uint16_t selector;
+	uint8_t ist;
+	uint8_t type;
+	uint16_t offset16;
+	uint32_t offset32;
+	uint32_t reserved;
+};
+_Static_assert(sizeof(struct gate) == 16, "SDM: 64-bit gate");
+
+#define GDT_CODE64	0x00af9b000000ffffull
+#define GDT_DATA	0x00cf93000000ffffull
+#define GDT_TSS		0x0000890000000000ull
+#define GATE_INTERRUPT	0x8e
+
+static struct gate idt[256];
+static bool stop_on_nmi;
+
+/* idt_stubs.asm */
+extern const char idt_stubs[];
+extern const char msr_read_insn[], msr_read_fault[];
+extern const char msr_write_insn[], msr_write_fault[];
+extern const char firmware_fault[];
+extern uint64_t firmware_stack;
+void gdt_load(const struct cpu_table_register *gdt);
+void idt_dispatch(struct idt_frame *frame);
+
+/* Vectors that may come when the current stack is not to be trusted, or at any instruction. */
+static const uint8_t ist_of_vector[32] = {
+	[VECTOR_DF] = 1,
+	[VECTOR_NMI] = 2,
+	[VECTOR_MC] = 3,
+	[VECTOR_DB] = 4,
+};
+#define IST_COUNT 4
+
+static void fill_idt(void)
+{
+	unsigned i;
+
+	for (i = 0; i < ARRAY_COUNT(idt); i++) {
+		uint64_t stub = (uintptr_t)idt_stubs + i * 16;
+
+		idt[i] = (struct gate){
+			.offset0 = (uint16_t)stub,
+			.selector = HOST_CS_SELECTOR,
+			.ist = i < ARRAY_COUNT(ist_of_vector) ? ist_of_vector[i] : 0,
+			.type = GATE_INTERRUPT,
+			.offset16 = (uint16_t)(stub >> 16),
+			.offset32 = (uint32_t)(stub >> 32),
+		};
+	}
+}
+
+int idt_prepare_cpu(struct percpu *cpu)
+{
+	struct cpu_tables *tables = page_alloc(1);
+	uint64_t tss;
+	unsigned i;
+
+	if (tables == NULL) {
+		return ERR_NOMEM;
+	}
+	cpu->tables = tables;
+	tss = (uintptr_t)&tables->tss;
+	tables->gdt[HOST_CS_SELECTOR / 8] = GDT_CODE64;
+	tables->gdt[HOST_DS_SELECTOR / 8] = GDT_DATA;
+	tables->gdt[HOST_TSS_SELECTOR / 8] = GDT_TSS | (sizeof(struct tss) - 1) |
+					     (tss & MASK(23, 0)) << 16 | (tss & MASK(31, 24)) << 32;
+	tables->gdt[HOST_TSS_SELECTOR / 8 + 1] = tss >> 32;
+	tables->tss.io_map = sizeof(struct tss);
+	for (i = 0; i < IST_COUNT; i++) {
+		void *top = host_map_stack(IST_STACK_PAGES);
+
+		if (top == NULL) {
+			return ERR_NOMEM;
+		}
+		tables->tss.ist[i] = (uintptr_t)top;
+	}
+	if (cpu->index == 0) {
+		fill_idt();
+	}
+	return 0;
+}
+
+void idt_load_this_cpu(struct percpu *cpu)
+{
+	struct cpu_tables *tables = cpu->tables;
+	struct cpu_table_register gdtr = { sizeof(tables->gdt) - 1, (uintptr_t)tables->gdt };
+	struct cpu_table_register idtr = { sizeof(idt) - 1, (uintptr_t)idt };
+
+	gdt_load(&gdtr);
+	percpu_load(cpu); /* before the IDT: handlers look for it */
+	cpu_lidt(&idtr);
+	cpu_ltr(HOST_TSS_SELECTOR);
+}
+
+uint64_t idt_tss_base(const struct percpu *cpu)
+{
+	const struct cpu_tables *tables = cpu->tables;
+
+	return (uintptr_t)&tables->tss;
+}
+
+void idt_stop_on_nmi(void)
+{
+	__atomic_store_n(&stop_on_nmi, true, __ATOMIC_SEQ_CST);
+}
+
+void idt_handle_nmi(void)
+{
+	struct percpu *cpu = percpu_self();
+
+	if (__atomic_load_n(&stop_on_nmi, __ATOMIC_SEQ_CST)) {
+		__atomic_store_n(&cpu->stopped, true, __ATOMIC_SEQ_CST);
+		cpu_stop();
+	}
+	cpu->nmi_count++;
+}
+
+/* Sends the two instructions that may fault, and all of firmware, to where that is expected. */
+static bool fix_up(struct idt_frame *frame)
+{
+	if (frame->vector == VECTOR_GP && frame->rip == (uintptr_t)msr_read_insn) {
+		frame->rip = (uintptr_t)msr_read_fault;
+		return true;
+	}
+	if (frame->vector == VECTOR_GP && frame->rip == (uintptr_t)msr_write_insn) {
+		frame->rip = (uintptr_t)msr_write_fault;
+		return true;
+	}
+	if (firmware_stack != 0 && frame->vector != VECTOR_MC) {
+		frame->rip = (uintptr_t)firmware_fault;
+		frame->rsp = firmware_stack;
+		return true;
+	}
+	return false;
+}
+
+static void exception(struct idt_frame *frame)
+{
+	if (fix_up(frame)) {
+		return;
+	}
+	panic_begin();
+	idt_dump(frame);
+	panic_end();
+}
+
+void idt_dispatch(struct idt_frame *frame)
+{
+	struct percpu *cpu;
+
+	if (frame->vector == VECTOR_NMI) {
+		idt_handle_nmi();
+		return;
+	}
+	if (frame->vector < 32) {
+		exception(frame);
+		return;
+	}
+	cpu = percpu_self();
+	switch (frame->vector) {
+	case VECTOR_SPURIOUS:
+		return; /* SDM vol. 3, "Spurious Interrupt": not in service, no EOI */
+	case VECTOR_TIMER:
+		cpu->timer_count++;
+		break;
+	case VECTOR_KICK:
+		cpu->kick_count++;
+		break;
+	default:
+		cpu->unexpected_count++; /* what a device or firmware left pending */
+		break;
+	}
+	lapic_eoi();
+}

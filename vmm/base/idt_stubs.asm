@@ -1,0 +1,172 @@
+; SPDX-License-Identifier: Apache-2.0
+; Where exceptions and interrupts arrive, and the few routines that C cannot express: instructions
+; that may fault and are fixed up, calls into firmware, the change of page tables and stack.
+
+%include "vmm/base/asm_offsets.inc"
+
+bits 64
+default rel
+
+extern idt_dispatch
+
+section .text
+
+; One stub for each vector, 16 bytes apart: error code (0 if the CPU pushed none), vector.
+global idt_stubs:function hidden
+align 16
+idt_stubs:
+%assign vector 0
+%rep 256
+	align 16
+	%if !(vector == 8 || (vector >= 10 && vector <= 14) || vector == 17 || vector == 21)
+	push	qword 0
+	%endif
+	push	qword vector
+	jmp	idt_common
+	%assign vector vector + 1
+%endrep
+
+; Builds struct idt_frame and calls idt_dispatch(frame). The CPU aligned the stack to 16 before its
+; own pushes, and all of ours are 16 quadwords with the stub's.
+align 16
+idt_common:
+	push	rax
+	push	rcx
+	push	rdx
+	push	rbx
+	push	rbp
+	push	rsi
+	push	rdi
+	push	r8
+	push	r9
+	push	r10
+	push	r11
+	push	r12
+	push	r13
+	push	r14
+	push	r15
+	cld
+	mov	rdi, rsp
+	call	idt_dispatch
+	pop	r15
+	pop	r14
+	pop	r13
+	pop	r12
+	pop	r11
+	pop	r10
+	pop	r9
+	pop	r8
+	pop	rdi
+	pop	rsi
+	pop	rbp
+	pop	rbx
+	pop	rdx
+	pop	rcx
+	pop	rax
+	add	rsp, 16
+	iretq
+
+; void gdt_load(const struct cpu_table_register *gdt): the GDT and all segment registers.
+; Clobbers RAX. GS base becomes 0.
+global gdt_load:function hidden
+gdt_load:
+	lgdt	[rdi]
+	mov	eax, HOST_DS_SELECTOR
+	mov	ds, eax
+	mov	es, eax
+	mov	ss, eax
+	xor	eax, eax
+	mov	fs, eax
+	mov	gs, eax
+	lldt	ax
+	pop	rax
+	push	qword HOST_CS_SELECTOR
+	push	rax
+	retfq
+
+; int msr_read_safe(uint32_t msr, uint64_t *value). idt.c sends a #GP at *_insn to *_fault.
+global msr_read_safe:function hidden, msr_read_insn:function hidden, msr_read_fault:function hidden
+msr_read_safe:
+	mov	ecx, edi
+msr_read_insn:
+	rdmsr
+	shl	rdx, 32
+	or	rax, rdx
+	mov	[rsi], rax
+	xor	eax, eax
+	ret
+msr_read_fault:
+	mov	qword [rsi], 0
+	mov	eax, ERR_NOTFOUND
+	ret
+
+; int msr_write_safe(uint32_t msr, uint64_t value)
+global msr_write_safe:function hidden, msr_write_insn:function hidden
+global msr_write_fault:function hidden
+msr_write_safe:
+	mov	ecx, edi
+	mov	rax, rsi
+	mov	rdx, rsi
+	shr	rdx, 32
+msr_write_insn:
+	wrmsr
+	xor	eax, eax
+	ret
+msr_write_fault:
+	mov	eax, ERR_NOTFOUND
+	ret
+
+; int firmware_call(void *function, a, b, c, d). While firmware_stack is not 0, idt.c sends any
+; exception to firmware_fault with that stack.
+global firmware_call:function hidden, firmware_fault:function hidden, firmware_stack:data hidden
+firmware_call:
+	push	rbx
+	push	rbp
+	push	r12
+	push	r13
+	push	r14
+	push	r15
+	sub	rsp, 40			; MS ABI: 32 bytes for the callee, and alignment
+	mov	[firmware_stack], rsp
+	fninit
+	ldmxcsr	[default_mxcsr]
+	mov	rax, rdi
+	mov	r10, rdx
+	mov	r9, r8
+	mov	r8, rcx
+	mov	rdx, r10
+	mov	rcx, rsi
+	call	rax
+.out:
+	cli
+	cld
+	mov	qword [firmware_stack], 0
+	add	rsp, 40
+	pop	r15
+	pop	r14
+	pop	r13
+	pop	r12
+	pop	rbp
+	pop	rbx
+	ret
+firmware_fault:
+	mov	eax, ERR_IO
+	jmp	firmware_call.out
+
+; void host_paging_switch(uint64_t cr3, void *stack_top, void (*next)(void)): does not return.
+; Between the two moves nothing touches memory but this code, which both sets of tables map.
+global host_paging_switch:function hidden
+host_paging_switch:
+	mov	cr3, rdi
+	mov	rsp, rsi
+	xor	ebp, ebp
+	call	rdx
+	ud2
+
+section .rodata
+align 4
+default_mxcsr:	dd 0x1f80		; SDM vol. 1: the value after reset
+
+section .data
+align 8
+firmware_stack:	dq 0

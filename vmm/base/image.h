@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The parts of our own image in memory, page-aligned; from boot/umbra.lds. */
+#ifndef UMBRA_BASE_IMAGE_H
+#define UMBRA_BASE_IMAGE_H
+
+extern char image_start[]; /* what link addresses are relative to */
+extern char image_text_start[], image_text_end[];
+extern char image_ro_start[], image_ro_end[];
+extern char image_rw_start[], image_rw_end[];
+extern char image_end[];
+
+#endif

@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The ways to end the machine, the kindest first. Order in all: wipe keys, stop the other CPUs, let
+ * the consoles finish, then try one way after the other. Filled in once by power_init.
+ */
+#include "vmm/base/console.h"
+#include "vmm/base/cpu.h"
+#include "vmm/base/err.h"
+#include "vmm/base/host_paging.h"
+#include "vmm/base/idt.h"
+#include "vmm/base/log.h"
+#include "vmm/base/panic.h"
+#include "vmm/base/power.h"
+#include "vmm/base/smp.h"
+#include "vmm/base/tsc.h"
+
+/* UEFI, "ResetSystem()". */
+#define EFI_RESET_COLD	   0
+#define EFI_RESET_SHUTDOWN 2
+
+/* ACPI, "PM1 Control Registers". */
+#define PM1_SLP_TYPE(t) ((uint16_t)((t) << 10))
+#define PM1_SLP_MASK	PM1_SLP_TYPE(7)
+#define PM1_SLP_EN	BIT(13)
+
+#define RESET_PORT	  0xcf9 /* of all chipsets since ICH: 2, then 6: full reset */
+#define SETTLE_US	  500000
+
+static struct {
+	void *reset_system;
+	struct runtime_range late[POWER_RANGE_MAX]; /* become writable when they are needed */
+	size_t late_count;
+	struct acpi_facts acpi;
+	volatile uint8_t *reset_memory; /* the reset register, if it is in memory */
+} power;
+
+static int map_range(const struct runtime_range *r, enum host_access access)
+{
+	uint64_t bytes;
+
+	if (__builtin_mul_overflow(r->page_count, PAGE_SIZE, &bytes)) {
+		return ERR_RANGE;
+	}
+	return host_map_identity(r->base, bytes, access,
+				 r->uncached ? HOST_CACHE_UC : HOST_CACHE_WB);
+}
+
+void power_init(void *reset_system, const struct runtime_range *ranges, size_t range_count,
+		const struct acpi_facts *acpi)
+{
+	size_t i;
+
+	power.reset_system = reset_system;
+	power.acpi = *acpi;
+	if (acpi->has_reset && acpi->reset_space == ACPI_SPACE_MEMORY) {
+		power.reset_memory = host_map_io(hpa(acpi->reset_address), 1, HOST_CACHE_UC);
+	}
+	for (i = 0; i < range_count && power.reset_system != NULL; i++) {
+		const struct runtime_range *r = &ranges[i];
+		int err = map_range(r, r->code ? HOST_READ_EXEC : HOST_READ_WRITE);
+
+		if (err == 0 && r->code && r->writable) {
+			if (power.late_count == POWER_RANGE_MAX) {
+				err = ERR_NOMEM;
+			} else {
+				power.late[power.late_count++] = *r;
+			}
+		}
+		if (err != 0) {
+			log_warn("firmware's runtime memory at 0x%llx cannot be mapped (%s): the "
+				 "machine will be turned off without firmware's help",
+				 (unsigned long long)r->base.v, err_name(err));
+			power.reset_system = NULL;
+		}
+	}
+}
+
+static void call_firmware(uint64_t reset_type)
+{
+	size_t i;
+
+	if (power.reset_system == NULL) {
+		return;
+	}
+	/* Keys are gone and no other CPU runs: firmware's code may be writable now. */
+	for (i = 0; i < power.late_count; i++) {
+		(void)map_range(&power.late[i], HOST_READ_WRITE_EXEC); /* has tables already */
+	}
+	if (firmware_call(power.reset_system, reset_type, 0, 0, 0) == ERR_IO) {
+		log_warn("firmware's ResetSystem failed; trying without");
+	} else {
+		log_warn("firmware's ResetSystem returned; trying without");
+	}
+	console_drain();
+}
+
+static void prepare_end(void)
+{
+	cpu_cli();
+	panic_wipe();
+	smp_stop_others();
+	console_break_lock(); /* a stopped CPU may hold it */
+	console_drain();
+}
+
+static void sleep_s5(uint16_t port, uint8_t type)
+{
+	if (port != 0) {
+		uint16_t value = cpu_in16(port) & (uint16_t)~(PM1_SLP_MASK | PM1_SLP_EN);
+
+		value |= PM1_SLP_TYPE(type);
+		cpu_out16(port, value);
+		cpu_out16(port, value | (uint16_t)PM1_SLP_EN);
+	}
+}
+
+_Noreturn void power_off(void)
+{
+	prepare_end();
+	call_firmware(EFI_RESET_SHUTDOWN);
+	if (power.acpi.has_s5) {
+		/* PM1b first: the machine may go when it sees PM1a. */
+		sleep_s5(power.acpi.pm1b_control, power.acpi.s5_type_b);
+		sleep_s5(power.acpi.pm1a_control, power.acpi.s5_type_a);
+		tsc_wait_us(SETTLE_US);
+	}
+	log_error("this machine cannot be switched off by software; do it by hand, it is safe now");
+	console_drain();
+	cpu_stop();
+}
+
+/* No interrupt table, then an exception: the CPU shuts down and the chipset resets it. */
+static void triple_fault(void)
+{
+	struct cpu_table_register nothing = { 0, 0 };
+
+	cpu_lidt(&nothing);
+	__builtin_trap();
+}
+
+_Noreturn void power_reset(void)
+{
+	prepare_end();
+	call_firmware(EFI_RESET_COLD);
+	if (power.acpi.has_reset && power.acpi.reset_space == ACPI_SPACE_IO) {
+		cpu_out8((uint16_t)power.acpi.reset_address, power.acpi.reset_value);
+		tsc_wait_us(SETTLE_US);
+	} else if (power.reset_memory != NULL) {
+		*power.reset_memory = power.acpi.reset_value;
+		tsc_wait_us(SETTLE_US);
+	}
+	cpu_out8(RESET_PORT, 0x02);
+	tsc_wait_us(50);
+	cpu_out8(RESET_PORT, 0x06);
+	tsc_wait_us(SETTLE_US);
+	triple_fault();
+	cpu_stop();
+}

@@ -1,0 +1,306 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * CPUs: how they come up, how the BSP gives them work before the scheduler runs, how they stop. An
+ * AP that has nothing to do halts until a kick; work is one slot, written by the BSP alone and
+ * announced by a sequence number.
+ */
+#include "vmm/base/cpu.h"
+#include "vmm/base/err.h"
+#include "vmm/base/host_paging.h"
+#include "vmm/base/idt.h"
+#include "vmm/base/lapic.h"
+#include "vmm/base/log.h"
+#include "vmm/base/mtrr.h"
+#include "vmm/base/page_alloc.h"
+#include "vmm/base/panic.h"
+#include "vmm/base/smp.h"
+#include "vmm/base/smp_priv.h"
+#include "vmm/base/str.h"
+#include "vmm/base/tsc.h"
+#include "vmm/base/x86.h"
+
+#define BSP_STACK_PAGES 16
+#define AP_STACK_PAGES	8
+#define START_WAIT_US	200000
+#define STOP_WAIT_US	100000
+
+static struct {
+	uint32_t sequence; /* advanced when fn and arg are ready; atomic */
+	uint32_t done;	   /* CPUs that have finished; atomic */
+	void (*fn)(void *arg);
+	void *arg;
+} work;
+
+static void (*bsp_next)(void);
+
+static struct percpu *prepare(uint32_t index, uint32_t apic_id, size_t stack_pages)
+{
+	struct percpu *cpu = page_alloc(1);
+
+	_Static_assert(sizeof(*cpu) <= PAGE_SIZE, "one page each");
+	if (cpu == NULL) {
+		return NULL;
+	}
+	cpu->self = cpu;
+	cpu->index = index;
+	cpu->apic_id = apic_id;
+	cpu->stack_top = host_map_stack(stack_pages);
+	if (cpu->stack_top == NULL || idt_prepare_cpu(cpu) != 0) {
+		return NULL; /* the boot goes on without this CPU: nothing is worth freeing */
+	}
+	return cpu;
+}
+
+static void bsp_entered(void)
+{
+	struct percpu *cpu = percpu_self();
+
+	lapic_init_this_cpu();
+	cpu->apic_id = lapic_id();
+	mtrr_capture();
+	bsp_next();
+}
+
+int smp_enter_bsp(void (*next)(void))
+{
+	struct percpu *cpu = prepare(0, 0, BSP_STACK_PAGES);
+
+	if (cpu == NULL) {
+		return ERR_NOMEM;
+	}
+	cpu->online = true;
+	bsp_next = next;
+	percpu_register(cpu);
+	idt_load_this_cpu(cpu);
+	host_paging_enter(cpu->stack_top, bsp_entered);
+}
+
+/* What an AP does until smp_release sends it elsewhere. */
+static _Noreturn void ap_wait_for_work(uint32_t seen)
+{
+	for (;;) {
+		uint32_t sequence = __atomic_load_n(&work.sequence, __ATOMIC_ACQUIRE);
+
+		if (sequence == seen) {
+			cpu_sti_hlt();
+			cpu_cli();
+			continue;
+		}
+		seen = sequence;
+		work.fn(work.arg);
+		__atomic_fetch_add(&work.done, 1, __ATOMIC_RELEASE);
+	}
+}
+
+/* First C of an AP, on its own stack and our page tables. */
+static void ap_main(struct percpu *cpu)
+{
+	uint32_t seen;
+
+	host_paging_load_this_cpu();
+	idt_load_this_cpu(cpu);
+	cpu->mtrrs_differed = mtrr_match_this_cpu();
+	lapic_init_this_cpu();
+	seen = __atomic_load_n(&work.sequence, __ATOMIC_ACQUIRE);
+	__atomic_store_n(&cpu->online, true, __ATOMIC_RELEASE);
+	ap_wait_for_work(seen);
+}
+
+static struct ap_params *params_in(hpa_t trampoline)
+{
+	return (struct ap_params *)(uintptr_t)(trampoline.v + (uint64_t)(ap_trampoline_params -
+									 ap_trampoline));
+}
+
+/* Copies the code and all that is the same for every AP. */
+static int prepare_trampoline(hpa_t page)
+{
+	struct ap_params *params = params_in(page);
+	uint64_t gdt = (uintptr_t)params->gdt;
+	int err;
+
+	CHECK((uint64_t)(ap_trampoline_end - ap_trampoline) <= PAGE_SIZE);
+	if (!IS_ALIGNED(page.v, PAGE_SIZE) || page.v == 0 || page.v >= BIT(20)) {
+		log_error("other CPUs cannot start: 0x%llx is no page below 1 MiB",
+			  (unsigned long long)page.v);
+		return ERR_INVAL;
+	}
+	/* Writable and executable at once, for params and code share it; gone afterwards. */
+	err = host_map_identity(page, PAGE_SIZE, HOST_READ_WRITE_EXEC, HOST_CACHE_WB);
+	if (err != 0) {
+		log_error("other CPUs cannot start: trampoline: %s", err_name(err));
+		return err;
+	}
+	memcpy((void *)(uintptr_t)page.v, ap_trampoline,
+	       (size_t)(ap_trampoline_end - ap_trampoline));
+	params->gdt[HOST_CS_SELECTOR / 8] = 0x00af9b000000ffffull;
+	params->gdt[HOST_DS_SELECTOR / 8] = 0x00cf93000000ffffull;
+	params->gdt_register[0] = sizeof(params->gdt) - 1;
+	params->gdt_register[1] = (uint16_t)gdt;
+	params->gdt_register[2] = (uint16_t)(gdt >> 16);
+	params->entry64[0] = (uint32_t)(page.v + (uint64_t)(ap_trampoline_long - ap_trampoline));
+	params->entry64[1] = HOST_CS_SELECTOR;
+	params->cr4 = CR4_PAE | (host_paging_la57() ? CR4_LA57 : 0);
+	params->cr3 = (uint32_t)host_paging_root().v;
+	params->efer = EFER_LME | (uint32_t)(cpu_rdmsr(MSR_IA32_EFER) & EFER_NXE);
+	params->clear_xd = host_paging_cleared_xd();
+	params->cr0 = CR0_PE | CR0_MP | CR0_ET | CR0_NE | CR0_WP | CR0_PG;
+	params->main = ap_main;
+	return 0;
+}
+
+static void wait_online(const struct percpu *cpu, uint64_t us)
+{
+	uint64_t end = cpu_rdtsc() + tsc_from_us(us);
+
+	while (!__atomic_load_n(&cpu->online, __ATOMIC_ACQUIRE) && cpu_rdtsc() < end) {
+		cpu_pause();
+	}
+}
+
+static bool start_one(uint32_t apic_id, hpa_t trampoline)
+{
+	static const char *const where[] = {
+		[AP_STAGE_NONE] = "it did not answer INIT-SIPI-SIPI",
+		[AP_STAGE_REAL] = "it stopped on the way to long mode",
+		[AP_STAGE_LONG] = "it stopped on the way into C",
+	};
+	volatile struct ap_params *params = params_in(trampoline);
+	struct percpu *cpu = prepare(percpu_count(), apic_id, AP_STACK_PAGES);
+	uint32_t stage;
+
+	if (cpu == NULL) {
+		log_error("CPU with APIC ID %u is left out: no memory for its stacks", apic_id);
+		return false;
+	}
+	params->stage = AP_STAGE_NONE;
+	params->stack = cpu->stack_top;
+	params->cpu = cpu;
+	lapic_send_init(apic_id);
+	tsc_wait_us(10000);
+	lapic_send_sipi(apic_id, (uint8_t)(trampoline.v >> PAGE_SHIFT));
+	wait_online(cpu, 300);
+	if (params->stage == AP_STAGE_NONE) {
+		lapic_send_sipi(apic_id, (uint8_t)(trampoline.v >> PAGE_SHIFT));
+	}
+	wait_online(cpu, START_WAIT_US);
+	if (__atomic_load_n(&cpu->online, __ATOMIC_ACQUIRE)) {
+		percpu_register(cpu);
+		if (cpu->mtrrs_differed) {
+			log_warn("CPU with APIC ID %u had MTRRs of its own: corrected", apic_id);
+		}
+		return true;
+	}
+	stage = params->stage;
+	/* Back to waiting for a SIPI: it must not come late, with the next one's stack. */
+	lapic_send_init(apic_id);
+	tsc_wait_us(10000);
+	log_error("CPU with APIC ID %u is left out: %s", apic_id,
+		  stage < ARRAY_COUNT(where) ? where[stage] : "it wrote nonsense");
+	return false;
+}
+
+static bool is_known(uint32_t apic_id)
+{
+	uint32_t i;
+
+	for (i = 0; i < percpu_count(); i++) {
+		if (percpu_get(i)->apic_id == apic_id) {
+			return true;
+		}
+	}
+	return false;
+}
+
+uint32_t smp_start_all(const uint32_t *apic_ids, size_t count, hpa_t trampoline)
+{
+	uint32_t started = 0;
+	size_t i;
+
+	if (count == 0 || prepare_trampoline(trampoline) != 0) {
+		return 0;
+	}
+	for (i = 0; i < count && percpu_count() < CPU_MAX; i++) {
+		if (is_known(apic_ids[i])) {
+			continue; /* this CPU, or firmware lists one twice */
+		}
+		if (!lapic_is_x2apic() && apic_ids[i] > 0xfe) {
+			log_error("CPU with APIC ID %u is left out: x2APIC is off in firmware",
+				  apic_ids[i]);
+			continue;
+		}
+		if (start_one(apic_ids[i], trampoline)) {
+			started++;
+		}
+	}
+	memset((void *)(uintptr_t)trampoline.v, 0, PAGE_SIZE);
+	host_unmap_identity(trampoline, PAGE_SIZE);
+	return started;
+}
+
+static void post(void (*fn)(void *arg), void *arg)
+{
+	uint32_t i;
+
+	work.fn = fn;
+	work.arg = arg;
+	__atomic_store_n(&work.done, 0, __ATOMIC_RELAXED);
+	__atomic_fetch_add(&work.sequence, 1, __ATOMIC_RELEASE);
+	for (i = 1; i < percpu_count(); i++) {
+		smp_kick(i);
+	}
+}
+
+void smp_call_all(void (*fn)(void *arg), void *arg)
+{
+	CHECK(percpu_self()->index == 0);
+	post(fn, arg);
+	fn(arg);
+	while (__atomic_load_n(&work.done, __ATOMIC_ACQUIRE) != percpu_count() - 1) {
+		cpu_pause();
+	}
+}
+
+static void (*release_fn)(void);
+
+static void released(void *unused)
+{
+	(void)unused;
+	release_fn();
+}
+
+void smp_release(void (*fn)(void))
+{
+	CHECK(percpu_self()->index == 0);
+	release_fn = fn;
+	post(released, NULL);
+}
+
+void smp_kick(uint32_t cpu_index)
+{
+	lapic_send_ipi(percpu_get(cpu_index)->apic_id, VECTOR_KICK);
+}
+
+void smp_stop_others(void)
+{
+	uint64_t end;
+	uint32_t i, self;
+
+	if (percpu_count() <= 1) {
+		return;
+	}
+	self = percpu_self()->index;
+	idt_stop_on_nmi();
+	for (i = 0; i < percpu_count(); i++) {
+		if (i != self) {
+			lapic_send_nmi(percpu_get(i)->apic_id);
+		}
+	}
+	end = cpu_rdtsc() + tsc_from_us(STOP_WAIT_US);
+	for (i = 0; i < percpu_count(); i++) {
+		while (i != self && cpu_rdtsc() < end &&
+		       !__atomic_load_n(&percpu_get(i)->stopped, __ATOMIC_ACQUIRE)) {
+			cpu_pause();
+		}
+	}
+}
