@@ -19,9 +19,13 @@ cp "$here/instrument.h" instrument/umbra/
 cp "$here/machine.cc" instrument/umbra/instrument.cc
 
 echo "set-up: building Bochs (a minute or two)"
-./configure CFLAGS=-O2 CXXFLAGS=-O2 --enable-cpu-level=6 --enable-x86-64 --enable-vmx=2 \
+# Nothing of the make that called us: its flags and variables are not Bochs'.
+clean() {
+	env -i PATH="$PATH" LC_ALL=C "$@"
+}
+clean ./configure CFLAGS=-O2 CXXFLAGS=-O2 --enable-cpu-level=6 --enable-x86-64 --enable-vmx=2 \
 	--enable-smp --enable-avx --enable-evex --enable-pci --enable-all-optimizations \
 	--enable-e1000 --enable-usb --enable-usb-xhci --enable-large-ramfile \
 	--enable-instrumentation=instrument/umbra --disable-show-ips --disable-docbook \
 	--with-nogui > configure.log 2>&1 || die "Bochs' configure failed: see $dir/configure.log"
-make -j"$(nproc)" > make.log 2>&1 || die "Bochs did not build: see $dir/make.log"
+clean make -j"$(nproc)" > make.log 2>&1 || die "Bochs did not build: see $dir/make.log"
