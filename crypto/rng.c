@@ -87,7 +87,8 @@ static int draw_entropy(void *unused, unsigned char *out, size_t bytes)
 		ret = was_good ? hash_noise(&sources[i], digest) : ERR_IO;
 		if (was_good && sources[i].refusal != NULL) {
 			log_error("crypto: %s failed its health test while running (%s) and is no "
-				  "longer used", sources[i].name, sources[i].refusal);
+				  "longer used",
+				  sources[i].name, sources[i].refusal);
 		}
 	}
 	if (ret != 0 && rng.efi_digest_ready) {

@@ -130,12 +130,9 @@ static const struct {
 	const char *name;
 	bool (*run)(void);
 } known_answers[] = {
-	{ "AES-128-XTS", test_xts_128 },
-	{ "AES-256-XTS", test_xts_256 },
-	{ "CTR_DRBG", test_ctr_drbg },
-	{ "SHA-256", test_sha_256 },
-	{ "SHA-512", test_sha_512 },
-	{ "HKDF-SHA-256", test_hkdf },
+	{ "AES-128-XTS", test_xts_128 }, { "AES-256-XTS", test_xts_256 },
+	{ "CTR_DRBG", test_ctr_drbg },	 { "SHA-256", test_sha_256 },
+	{ "SHA-512", test_sha_512 },	 { "HKDF-SHA-256", test_hkdf },
 };
 
 int crypto_selftest(void)
@@ -151,8 +148,8 @@ int crypto_selftest(void)
 				  known_answers[i].name);
 			return ERR_SELFTEST;
 		}
-		used += str_printf(names + used, sizeof(names) - used, "%s%s",
-				   i != 0 ? ", " : "", known_answers[i].name);
+		used += str_printf(names + used, sizeof(names) - used, "%s%s", i != 0 ? ", " : "",
+				   known_answers[i].name);
 	}
 	log_info("crypto: self-test passed (%s); AES by %s", names,
 		 aes_has_hardware() ? "AES-NI" : "tables");

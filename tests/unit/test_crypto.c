@@ -88,9 +88,9 @@ static void xts_refuses_bad_keys_and_sizes(void **state)
 
 static uint64_t noise_state;
 static uint64_t noise_count;
-static uint64_t stuck_after;  /* from this word on the source repeats itself */
-static unsigned bias_one_in;  /* every so many bytes are 0x5a; 0: none */
-static uint64_t alternates;   /* gives two words in turn */
+static uint64_t stuck_after; /* from this word on the source repeats itself */
+static unsigned bias_one_in; /* every so many bytes are 0x5a; 0: none */
+static uint64_t alternates;  /* gives two words in turn */
 static bool silent;
 
 static uint64_t splitmix(void)

@@ -99,10 +99,14 @@ struct choice_case {
 static void takes_the_best_source_that_passes(void **state)
 {
 	static const struct choice_case cases[] = {
-		{ GOOD, GOOD, true, "RDSEED and EFI_RNG" }, { GOOD, GOOD, false, "RDSEED" },
-		{ OFF, GOOD, false, "RDRAND" },		    { STUCK, GOOD, false, "RDRAND" },
-		{ SILENT, GOOD, true, "RDRAND and EFI_RNG" }, { STUCK, STUCK, true, "EFI_RNG" },
-		{ STUCK, STUCK, false, NULL },		    { SILENT, SILENT, false, NULL },
+		{ GOOD, GOOD, true, "RDSEED and EFI_RNG" },
+		{ GOOD, GOOD, false, "RDSEED" },
+		{ OFF, GOOD, false, "RDRAND" },
+		{ STUCK, GOOD, false, "RDRAND" },
+		{ SILENT, GOOD, true, "RDRAND and EFI_RNG" },
+		{ STUCK, STUCK, true, "EFI_RNG" },
+		{ STUCK, STUCK, false, NULL },
+		{ SILENT, SILENT, false, NULL },
 		{ OFF, OFF, true, "EFI_RNG" },
 	};
 	uint8_t seed[64], zero[64] = { 0 }, a[64], b[64];

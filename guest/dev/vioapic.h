@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A VM's I/O APIC: an 82093AA with 24 pins and, as version 20H, the EOI register of its successors
+ * (Intel 82093AA datasheet; 8-bit destinations as in every later chipset).
+ */
+#ifndef UMBRA_GUEST_DEV_VIOAPIC_H
+#define UMBRA_GUEST_DEV_VIOAPIC_H
+
+#include "guest/memmap.h"
+#include "vmm/base/lock.h"
+#include "vmm/vm.h"
+
+struct vioapic {
+	struct lock lock; /* over all below; vlapic_deliver is called under it */
+	struct vm *vm;
+	uint64_t entry[GSI_COUNT]; /* redirection entries as the guest sees them */
+	uint32_t lines;		   /* levels of the wires, one bit a pin */
+	uint8_t select;
+	uint8_t id;
+};
+
+/* Power-up state; registers MEMMAP_IOAPIC on the VM's bus (its errors). */
+int vioapic_init(struct vioapic *ioapic, struct vm *vm);
+
+/*
+ * The level of the wire at a pin; devices call it when theirs changes. A rising wire is an edge, a
+ * high one holds a level-triggered interrupt. A pin beyond GSI_COUNT is ignored. Any CPU.
+ */
+void vioapic_set_line(struct vioapic *ioapic, uint32_t pin, bool high);
+
+/* A local APIC ended a level-triggered interrupt with this vector. Any CPU, no locks held. */
+void vioapic_eoi(struct vm *vm, uint8_t vector);
+
+#endif

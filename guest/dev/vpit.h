@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The 8254 interval timer as pure logic (Intel 82C54 datasheet): three counters whose time comes
+ * from the TSC values that the caller passes in. No locks: vlegacy holds its own.
+ */
+#ifndef UMBRA_GUEST_DEV_VPIT_H
+#define UMBRA_GUEST_DEV_VPIT_H
+
+#include "vmm/base/types.h"
+
+#define VPIT_HZ		   1193182ull
+#define VPIT_CHANNEL_COUNT 3
+
+struct vpit_channel {
+	uint64_t start_tsc;  /* when the count began; while the gate is low: meaningless */
+	uint64_t held_ticks; /* counted before the gate went low */
+	uint32_t reload;     /* 1 to 65,536 */
+	uint16_t latched;
+	uint8_t mode;	/* 0 to 5 */
+	uint8_t access; /* 1: low byte, 2: high byte, 3: low, then high */
+	uint8_t status;
+	uint8_t low_byte; /* of a two-byte write under way */
+	bool bcd;
+	bool gate;
+	bool loaded;		    /* a count was written since the mode was set */
+	bool write_high, read_high; /* the next byte is the high one */
+	bool count_latched, status_latched;
+};
+
+struct vpit {
+	struct vpit_channel channel[VPIT_CHANNEL_COUNT];
+	uint64_t irq_edges; /* rising edges of OUT 0 seen by vpit_irq_edge */
+};
+
+void vpit_init(struct vpit *pit, uint64_t tsc);
+
+/* Ports 40H to 43H as offset 0 to 3. */
+uint8_t vpit_read(struct vpit *pit, unsigned offset, uint64_t tsc);
+void vpit_write(struct vpit *pit, unsigned offset, uint8_t value, uint64_t tsc);
+
+/* The gate and the output of a counter (port 61H has those of counter 2). */
+void vpit_set_gate(struct vpit *pit, unsigned index, bool high, uint64_t tsc);
+bool vpit_out(const struct vpit *pit, unsigned index, uint64_t tsc);
+
+/* True when OUT 0 rose since the last call; several edges count as one. */
+bool vpit_irq_edge(struct vpit *pit, uint64_t tsc);
+/* TSC of the next rising edge of OUT 0; UINT64_MAX: none to come. */
+uint64_t vpit_next_edge(const struct vpit *pit, uint64_t tsc);
+
+#endif
