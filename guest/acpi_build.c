@@ -1,0 +1,447 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Composes ACPI tables in a buffer, one behind the other, each aligned to TABLE_ALIGN. Structures
+ * carry the specification's names; fields that are not named in an initialiser are zero.
+ */
+#include "guest/acpi_build.h"
+
+#include "guest/memmap.h"
+#include "vmm/base/err.h"
+#include "vmm/base/page_alloc.h"
+#include "vmm/base/str.h"
+
+#define TABLE_ALIGN 64u /* the FACS needs it */
+
+struct acpi_header {
+	char signature[4];
+	uint32_t length;
+	uint8_t revision;
+	uint8_t checksum;
+	char oem_id[6];
+	char oem_table_id[8];
+	uint32_t oem_revision;
+	char creator_id[4];
+	uint32_t creator_revision;
+} __attribute__((packed));
+_Static_assert(sizeof(struct acpi_header) == 36, "ACPI 5.2.6");
+
+struct acpi_rsdp {
+	char signature[8];
+	uint8_t checksum; /* over the first RSDP_V1_BYTES */
+	char oem_id[6];
+	uint8_t revision;
+	uint32_t rsdt_address;
+	uint32_t length;
+	uint64_t xsdt_address;
+	uint8_t extended_checksum;
+	uint8_t reserved[3];
+} __attribute__((packed));
+_Static_assert(sizeof(struct acpi_rsdp) == 36, "ACPI 5.2.5.3");
+#define RSDP_V1_BYTES 20
+
+enum xsdt_entry {
+	XSDT_FADT,
+	XSDT_MADT,
+	XSDT_SSDT,
+	XSDT_ENTRY_COUNT,
+};
+
+struct acpi_xsdt {
+	struct acpi_header header;
+	uint64_t entry[XSDT_ENTRY_COUNT];
+} __attribute__((packed));
+
+/* Generic Address Structure; all of ours are ports. */
+struct acpi_gas {
+	uint8_t space;
+	uint8_t bit_width;
+	uint8_t bit_offset;
+	uint8_t access_size; /* 1: byte, 2: word, 3: dword */
+	uint64_t address;
+} __attribute__((packed));
+#define GAS_PORT(port, bits, access)                                                  \
+	{                                                                             \
+		.space = 1, .bit_width = bits, .access_size = access, .address = port \
+	}
+
+struct acpi_fadt {
+	struct acpi_header header;
+	uint32_t firmware_ctrl;
+	uint32_t dsdt;
+	uint8_t reserved_44;
+	uint8_t preferred_pm_profile;
+	uint16_t sci_int;
+	uint32_t smi_cmd;
+	uint8_t acpi_enable, acpi_disable, s4bios_req, pstate_cnt;
+	uint32_t pm1a_evt_blk, pm1b_evt_blk, pm1a_cnt_blk, pm1b_cnt_blk;
+	uint32_t pm2_cnt_blk, pm_tmr_blk, gpe0_blk, gpe1_blk;
+	uint8_t pm1_evt_len, pm1_cnt_len, pm2_cnt_len, pm_tmr_len;
+	uint8_t gpe0_blk_len, gpe1_blk_len, gpe1_base, cst_cnt;
+	uint16_t p_lvl2_lat, p_lvl3_lat, flush_size, flush_stride;
+	uint8_t duty_offset, duty_width, day_alrm, mon_alrm, century;
+	uint16_t iapc_boot_arch;
+	uint8_t reserved_111;
+	uint32_t flags;
+	struct acpi_gas reset_reg;
+	uint8_t reset_value;
+	uint16_t arm_boot_arch;
+	uint8_t minor_version;
+	uint64_t x_firmware_ctrl, x_dsdt;
+	struct acpi_gas x_pm1a_evt_blk, x_pm1b_evt_blk, x_pm1a_cnt_blk, x_pm1b_cnt_blk;
+	struct acpi_gas x_pm2_cnt_blk, x_pm_tmr_blk, x_gpe0_blk, x_gpe1_blk;
+	struct acpi_gas sleep_control_reg, sleep_status_reg;
+	char hypervisor_vendor[8];
+} __attribute__((packed));
+_Static_assert(sizeof(struct acpi_fadt) == 276, "ACPI 5.2.9");
+_Static_assert(offsetof(struct acpi_fadt, flags) == 112, "ACPI 5.2.9");
+
+/* FADT, iapc_boot_arch. Absent bits say: no 8042. */
+#define BOOT_ARCH_LEGACY_DEVICES BIT(0)
+#define BOOT_ARCH_NO_VGA	 BIT(2)
+#define BOOT_ARCH_NO_ASPM	 BIT(4)
+
+/* FADT, flags. */
+#define FADT_WBINVD	   BIT(0)
+#define FADT_PROC_C1	   BIT(2)
+#define FADT_NO_PWR_BUTTON BIT(4)
+#define FADT_NO_SLP_BUTTON BIT(5)
+#define FADT_RTC_NOT_FIXED BIT(6)
+#define FADT_TMR_VAL_EXT   BIT(8) /* 32-bit timer */
+#define FADT_RESET_REG_SUP BIT(10)
+#define NO_C2_LATENCY	   101
+#define NO_C3_LATENCY	   1001
+#define CMOS_CENTURY	   0x32
+
+struct acpi_facs {
+	char signature[4];
+	uint32_t length;
+	uint32_t hardware_signature;
+	uint32_t firmware_waking_vector;
+	uint32_t global_lock;
+	uint32_t flags;
+	uint64_t x_firmware_waking_vector;
+	uint8_t version;
+	uint8_t reserved[31];
+} __attribute__((packed));
+_Static_assert(sizeof(struct acpi_facs) == 64, "ACPI 5.2.10");
+
+struct acpi_madt {
+	struct acpi_header header;
+	uint32_t lapic_address;
+	uint32_t flags;
+} __attribute__((packed));
+#define MADT_PCAT_COMPAT BIT(0)
+
+/* MADT, interrupt controller structures. */
+struct madt_lapic {
+	uint8_t type, length, uid, apic_id;
+	uint32_t flags;
+} __attribute__((packed));
+
+struct madt_x2apic {
+	uint8_t type, length;
+	uint16_t reserved;
+	uint32_t apic_id, flags, uid;
+} __attribute__((packed));
+
+struct madt_ioapic {
+	uint8_t type, length, id, reserved;
+	uint32_t address, gsi_base;
+} __attribute__((packed));
+
+struct madt_override {
+	uint8_t type, length, bus, source;
+	uint32_t gsi;
+	uint16_t flags;
+} __attribute__((packed));
+
+struct madt_lapic_nmi {
+	uint8_t type, length, uid;
+	uint16_t flags;
+	uint8_t lint;
+} __attribute__((packed));
+
+struct madt_x2apic_nmi {
+	uint8_t type, length;
+	uint16_t flags;
+	uint32_t uid;
+	uint8_t lint, reserved[3];
+} __attribute__((packed));
+
+#define MADT_ENABLED	 1u
+#define MADT_HIGH_LEVEL	 0x000du /* MPS INTI flags: active high, level-triggered */
+#define MADT_LAPIC_MAX	 254u	 /* APIC ID 255 and beyond need the x2APIC form */
+#define MADT_ALL_UIDS	 0xffu
+#define MADT_ALL_X2_UIDS 0xffffffffu
+
+/* AML: Device (Cnnn) { Name (_HID, "ACPI0007") Name (_UID, n) }; ACPI, "AML Byte Stream". */
+struct aml_processor {
+	uint8_t device_op[2];
+	uint8_t pkg_length;
+	char name[4];
+	uint8_t hid_op;
+	char hid_name[4];
+	uint8_t hid_string;
+	char hid[9];
+	uint8_t uid_op;
+	char uid_name[4];
+	uint8_t uid_dword;
+	uint32_t uid;
+} __attribute__((packed));
+_Static_assert(sizeof(struct aml_processor) == 32, "pkg_length is this less device_op");
+
+/* Scope (\_SB) with a package length of three bytes. */
+struct aml_scope {
+	uint8_t scope_op;
+	uint8_t pkg_length[3];
+	char name[5];
+} __attribute__((packed));
+
+extern const uint8_t dsdt_aml[], dsdt_aml_end[];
+
+/* Where the next table goes. Once something did not fit, full stays set and nothing is written. */
+struct composer {
+	uint8_t *area;
+	size_t size;
+	size_t used;
+	uint32_t base;
+	bool full;
+};
+
+static void append(struct composer *to, const void *bytes, size_t count)
+{
+	if (to->full || count > to->size - to->used) {
+		to->full = true;
+		return;
+	}
+	memcpy(to->area + to->used, bytes, count);
+	to->used += count;
+}
+
+/* Where a table will start; its guest address is this plus base. */
+static size_t begin_table(struct composer *to)
+{
+	static const uint8_t zeros[TABLE_ALIGN];
+
+	append(to, zeros, ALIGN_UP(to->used, (size_t)TABLE_ALIGN) - to->used);
+	return to->used;
+}
+
+static uint8_t checksum(const uint8_t *bytes, size_t count)
+{
+	uint8_t sum = 0;
+
+	for (size_t i = 0; i < count; i++) {
+		sum = (uint8_t)(sum + bytes[i]);
+	}
+	return (uint8_t)(0 - sum);
+}
+
+/* Fills in length and checksum of the table that began at start; returns its guest address. */
+static uint32_t end_table(struct composer *to, size_t start)
+{
+	struct acpi_header *header = (struct acpi_header *)(to->area + start);
+
+	if (!to->full) {
+		header->length = (uint32_t)(to->used - start);
+		header->checksum = 0;
+		header->checksum = checksum(to->area + start, header->length);
+	}
+	return to->base + (uint32_t)start;
+}
+
+static struct acpi_header make_header(const char *signature, uint8_t revision)
+{
+	struct acpi_header header = {
+		.revision = revision,
+		.oem_id = "UMBRA ",
+		.oem_table_id = "UMBRA   ",
+		.oem_revision = 1,
+		.creator_id = "UMBR",
+		.creator_revision = 1,
+	};
+
+	memcpy(header.signature, signature, sizeof(header.signature));
+	return header;
+}
+
+static uint32_t add_dsdt(struct composer *to)
+{
+	size_t start = begin_table(to);
+
+	append(to, dsdt_aml, (size_t)(dsdt_aml_end - dsdt_aml));
+	return end_table(to, start);
+}
+
+static uint32_t add_facs(struct composer *to)
+{
+	static const struct acpi_facs facs = {
+		.signature = "FACS",
+		.length = sizeof(facs),
+		.version = 2,
+	};
+	size_t start = begin_table(to);
+
+	append(to, &facs, sizeof(facs));
+	return to->base + (uint32_t)start;
+}
+
+static uint32_t add_fadt(struct composer *to, uint32_t dsdt, uint32_t facs)
+{
+	struct acpi_fadt fadt = {
+		.header = make_header("FACP", 6),
+		.firmware_ctrl = facs,
+		.dsdt = dsdt,
+		.sci_int = IRQ_SCI,
+		.pm1a_evt_blk = PORT_PM1_EVENT,
+		.pm1a_cnt_blk = PORT_PM1_CONTROL,
+		.pm_tmr_blk = PORT_PM_TIMER,
+		.pm1_evt_len = 4,
+		.pm1_cnt_len = 2,
+		.pm_tmr_len = 4,
+		.p_lvl2_lat = NO_C2_LATENCY,
+		.p_lvl3_lat = NO_C3_LATENCY,
+		.century = CMOS_CENTURY,
+		.iapc_boot_arch = BOOT_ARCH_LEGACY_DEVICES | BOOT_ARCH_NO_VGA | BOOT_ARCH_NO_ASPM,
+		.flags = FADT_WBINVD | FADT_PROC_C1 | FADT_NO_PWR_BUTTON | FADT_NO_SLP_BUTTON |
+			 FADT_RTC_NOT_FIXED | FADT_TMR_VAL_EXT | FADT_RESET_REG_SUP,
+		.reset_reg = GAS_PORT(PORT_RESET, 8, 1),
+		.reset_value = RESET_VALUE,
+		.x_dsdt = dsdt,
+		.x_pm1a_evt_blk = GAS_PORT(PORT_PM1_EVENT, 32, 2),
+		.x_pm1a_cnt_blk = GAS_PORT(PORT_PM1_CONTROL, 16, 2),
+		.x_pm_tmr_blk = GAS_PORT(PORT_PM_TIMER, 32, 3),
+		.hypervisor_vendor = "Umbra",
+	};
+	size_t start = begin_table(to);
+
+	append(to, &fadt, sizeof(fadt));
+	return end_table(to, start);
+}
+
+static void add_madt_processor(struct composer *to, uint32_t id)
+{
+	struct madt_lapic lapic = { 0, sizeof(lapic), (uint8_t)id, (uint8_t)id, MADT_ENABLED };
+	struct madt_x2apic x2apic = { 9, sizeof(x2apic), 0, id, MADT_ENABLED, id };
+
+	if (id <= MADT_LAPIC_MAX) {
+		append(to, &lapic, sizeof(lapic));
+	} else {
+		append(to, &x2apic, sizeof(x2apic));
+	}
+}
+
+static uint32_t add_madt(struct composer *to, uint32_t vcpu_count)
+{
+	struct acpi_madt madt = { make_header("APIC", 5), (uint32_t)MEMMAP_LAPIC,
+				  MADT_PCAT_COMPAT };
+	struct madt_ioapic ioapic = { 1, sizeof(ioapic), 0, 0, (uint32_t)MEMMAP_IOAPIC, 0 };
+	struct madt_override sci = { 2, sizeof(sci), 0, IRQ_SCI, IRQ_SCI, MADT_HIGH_LEVEL };
+	struct madt_lapic_nmi nmi = { 4, sizeof(nmi), MADT_ALL_UIDS, 0, 1 };
+	struct madt_x2apic_nmi x2_nmi = { 10, sizeof(x2_nmi), 0, MADT_ALL_X2_UIDS, 1, { 0 } };
+	size_t start = begin_table(to);
+
+	append(to, &madt, sizeof(madt));
+	for (uint32_t id = 0; id < vcpu_count; id++) {
+		add_madt_processor(to, id);
+	}
+	append(to, &ioapic, sizeof(ioapic));
+	append(to, &sci, sizeof(sci));
+	append(to, &nmi, sizeof(nmi));
+	if (vcpu_count > MADT_LAPIC_MAX + 1) {
+		append(to, &x2_nmi, sizeof(x2_nmi));
+	}
+	return end_table(to, start);
+}
+
+static void add_aml_processor(struct composer *to, uint32_t id)
+{
+	static const char digits[] = "0123456789ABCDEF";
+	struct aml_processor processor = {
+		.device_op = { 0x5b, 0x82 },
+		.pkg_length = sizeof(processor) - sizeof(processor.device_op),
+		.name = { 'C', digits[id >> 8 & 0xf], digits[id >> 4 & 0xf], digits[id & 0xf] },
+		.hid_op = 0x08,
+		.hid_name = "_HID",
+		.hid_string = 0x0d,
+		.hid = "ACPI0007",
+		.uid_op = 0x08,
+		.uid_name = "_UID",
+		.uid_dword = 0x0c,
+		.uid = id,
+	};
+
+	append(to, &processor, sizeof(processor));
+}
+
+static uint32_t add_ssdt(struct composer *to, uint32_t vcpu_count)
+{
+	size_t length = sizeof(struct aml_scope) - 1 + vcpu_count * sizeof(struct aml_processor);
+	struct aml_scope scope = {
+		.scope_op = 0x10,
+		.pkg_length = { (uint8_t)(0x80 | (length & 0xf)), (uint8_t)(length >> 4),
+				(uint8_t)(length >> 12) },
+		.name = "\\_SB_",
+	};
+	struct acpi_header header = make_header("SSDT", 2);
+	size_t start = begin_table(to);
+
+	append(to, &header, sizeof(header));
+	append(to, &scope, sizeof(scope));
+	for (uint32_t id = 0; id < vcpu_count; id++) {
+		add_aml_processor(to, id);
+	}
+	return end_table(to, start);
+}
+
+static uint32_t add_xsdt(struct composer *to, uint32_t vcpu_count)
+{
+	struct acpi_xsdt xsdt = { .header = make_header("XSDT", 1) };
+	uint32_t dsdt = add_dsdt(to);
+	size_t start;
+
+	xsdt.entry[XSDT_FADT] = add_fadt(to, dsdt, add_facs(to));
+	xsdt.entry[XSDT_MADT] = add_madt(to, vcpu_count);
+	xsdt.entry[XSDT_SSDT] = add_ssdt(to, vcpu_count);
+	start = begin_table(to);
+	append(to, &xsdt, sizeof(xsdt));
+	return end_table(to, start);
+}
+
+size_t acpi_compose(uint8_t *area, size_t area_bytes, uint32_t base, uint32_t vcpu_count)
+{
+	struct composer to = { .area = area, .size = area_bytes, .base = base };
+	struct acpi_rsdp rsdp = {
+		.signature = "RSD PTR ",
+		.oem_id = "UMBRA ",
+		.revision = 2,
+		.length = sizeof(rsdp),
+	};
+
+	append(&to, &rsdp, sizeof(rsdp));
+	rsdp.xsdt_address = add_xsdt(&to, vcpu_count);
+	if (to.full) {
+		return 0;
+	}
+	rsdp.checksum = checksum((const uint8_t *)&rsdp, RSDP_V1_BYTES);
+	rsdp.extended_checksum = checksum((const uint8_t *)&rsdp, sizeof(rsdp));
+	memcpy(area, &rsdp, sizeof(rsdp));
+	return to.used;
+}
+
+int acpi_build(struct gmem *gmem, uint32_t vcpu_count)
+{
+	uint8_t *area = page_alloc(MEMMAP_ACPI_BYTES / PAGE_SIZE);
+	size_t bytes;
+	int err = ERR_RANGE;
+
+	if (area == NULL) {
+		return ERR_NOMEM;
+	}
+	bytes = acpi_compose(area, MEMMAP_ACPI_BYTES, (uint32_t)MEMMAP_ACPI, vcpu_count);
+	if (bytes != 0) {
+		err = gmem_write(gmem, gpa(MEMMAP_ACPI), area, bytes);
+	}
+	page_free(area, MEMMAP_ACPI_BYTES / PAGE_SIZE);
+	return err;
+}

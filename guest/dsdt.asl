@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+// What every guest has, whatever its configuration; guest/memmap.h has the same numbers. The
+// processors differ from VM to VM: guest/acpi_build.c puts them into an SSDT.
+DefinitionBlock ("", "DSDT", 2, "UMBRA ", "UMBRADSD", 1)
+{
+    // Soft off: the first value goes into PM1 control as SLP_TYP (PM1_SLP_TYP_S5).
+    Name (\_S5, Package () { 5, 0, 0, 0 })
+
+    Scope (\_SB)
+    {
+        // The serial port, 16550A.
+        Device (COM1)
+        {
+            Name (_HID, EisaId ("PNP0501"))
+            Name (_UID, 1)
+            Name (_CRS, ResourceTemplate ()
+            {
+                IO (Decode16, 0x03F8, 0x03F8, 1, 8)
+                IRQNoFlags () { 4 }
+            })
+        }
+
+        // The CMOS clock.
+        Device (RTC)
+        {
+            Name (_HID, EisaId ("PNP0B00"))
+            Name (_CRS, ResourceTemplate ()
+            {
+                IO (Decode16, 0x0070, 0x0070, 1, 2)
+                IRQNoFlags () { 8 }
+            })
+        }
+    }
+}

@@ -1,0 +1,289 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * From a section of the configuration to a running VM, and back. Boot processor only; what runs on
+ * other CPUs at the same time are the hooks.
+ */
+#include "guest/platform.h"
+
+#include "guest/acpi_build.h"
+#include "guest/dev/vlapic.h"
+#include "guest/linux_load.h"
+#include "guest/memmap.h"
+#include "guest/platform_priv.h"
+#include "guest/vcpuid.h"
+#include "vmm/base/err.h"
+#include "vmm/base/log.h"
+#include "vmm/base/page_alloc.h"
+#include "vmm/base/str.h"
+#include "vmm/base/cpu.h"
+
+#define CONFIG_FILE    "umbra.conf"
+#define PLATFORM_PAGES (ALIGN_UP(sizeof(struct platform), PAGE_SIZE) / PAGE_SIZE)
+
+/* --- Hooks: on the CPU that runs the vCPU --- */
+
+static void platform_cpuid(struct vcpu *vcpu, uint32_t leaf, uint32_t subleaf, uint32_t regs[4])
+{
+	vcpuid_adjust(vcpu, platform_of(vcpu->vm)->signature, leaf, subleaf, regs);
+}
+
+/* The devices' own deadlines are looked after by the first vCPU's CPU, which polls them. */
+static uint64_t platform_next_deadline(struct vcpu *vcpu)
+{
+	uint64_t deadline = vlapic_next_deadline(vcpu);
+
+	if (vcpu->id == 0) {
+		deadline = MIN(deadline, vlegacy_next_deadline(&platform_of(vcpu->vm)->legacy));
+	}
+	return deadline;
+}
+
+static void platform_poll(struct vm *vm)
+{
+	struct platform *platform = platform_of(vm);
+
+	vuart_poll(&platform->com1);
+	vlegacy_poll(&platform->legacy, cpu_rdtsc());
+}
+
+static const struct vm_hooks platform_hooks = {
+	.irq_pending = vlapic_irq_pending,
+	.irq_accepted = vlapic_irq_accepted,
+	.irr_highest = vlapic_irr_highest,
+	.eoi = vlapic_eoi,
+	.eoi_highest = vlapic_eoi_highest,
+	.apic_written = vlapic_apic_written,
+	.apic_access = vlapic_apic_access,
+	.cr8_read = vlapic_cr8_read,
+	.cr8_write = vlapic_cr8_write,
+	.msr_read = vlapic_msr_read,
+	.msr_write = vlapic_msr_write,
+	.cpuid = platform_cpuid,
+	.next_deadline = platform_next_deadline,
+	.poll = platform_poll,
+};
+
+/* --- Building --- */
+
+/* What the steps work on. */
+struct build {
+	const struct vm_config *config;
+	struct platform *platform;
+	struct vm *vm;
+};
+
+static int refuse(const struct build *build, int err, const char *fmt, ...) PRINTF_LIKE(3, 4);
+static int refuse(const struct build *build, int err, const char *fmt, ...)
+{
+	char text[VM_PATH_MAX + 200];
+	__builtin_va_list args;
+
+	__builtin_va_start(args, fmt);
+	str_vprintf(text, sizeof(text), fmt, args);
+	__builtin_va_end(args);
+	log_error("%s:%u: vm %s: %s", CONFIG_FILE, build->config->line, build->config->name, text);
+	return err;
+}
+
+static unsigned long long to_mib(uint64_t bytes)
+{
+	return bytes >> 20;
+}
+
+static int check_file(struct build *build, const char *what, const struct vm_file *file)
+{
+	if (file->data == NULL) {
+		return refuse(build, ERR_NOTFOUND, "%s %s: %s", what, file->path,
+			      file->error != NULL ? file->error : "not read");
+	}
+	return 0;
+}
+
+static int check_config(struct build *build)
+{
+	const struct vm_config *config = build->config;
+	int err;
+
+	if (config->engine != VM_ENGINE_NONE) {
+		return refuse(
+			build, ERR_UNSUPPORTED,
+			"memory encryption is not offered by this version, and nothing is run "
+			"in clear that was not asked to: write engine = none");
+	}
+	if (config->vcpus == 0 || config->vcpus > VM_VCPU_MAX) {
+		return refuse(build, ERR_RANGE, "%u vCPUs; a VM has 1 to %u", config->vcpus,
+			      VM_VCPU_MAX);
+	}
+	err = check_file(build, "kernel", &config->kernel);
+	if (err == 0 && config->initrd.path[0] != '\0') {
+		err = check_file(build, "initrd", &config->initrd);
+	}
+	return err;
+}
+
+static int create_vm(struct build *build)
+{
+	int err;
+
+	build->platform = page_alloc(PLATFORM_PAGES);
+	if (build->platform == NULL) {
+		return refuse(build, ERR_NOMEM, "the hypervisor's own memory is used up");
+	}
+	err = vm_create(build->config->name, &platform_hooks, build->platform, &build->vm);
+	if (err != 0) {
+		page_free(build->platform, PLATFORM_PAGES);
+		return refuse(build, err, "it could not be created: %s", err_name(err));
+	}
+	build->platform->vm = build->vm;
+	build->platform->signature = build->config->signature;
+	return 0;
+}
+
+static int add_memory(struct build *build)
+{
+	uint64_t bytes = build->config->memory_bytes;
+	uint64_t low = memmap_low_bytes(bytes), high = memmap_high_bytes(bytes);
+	uint64_t left = frames_free_count() * PAGE_SIZE;
+	struct gmem *gmem = &build->vm->gmem;
+	int err;
+
+	if (bytes > left) {
+		return refuse(build, ERR_NOMEM,
+			      "memory = %lluM is more than the machine has: %lluM are left for VMs",
+			      to_mib(bytes), to_mib(left));
+	}
+	err = gmem_add_ram_plain(gmem, gpa(0), low, build->config->max_leaf);
+	if (err == 0 && high != 0) {
+		err = gmem_add_ram_plain(gmem, gpa(MEMMAP_HIGH_RAM), high, build->config->max_leaf);
+	}
+	if (err != 0) {
+		return refuse(build, err, "its memory of %lluM could not be set up: %s",
+			      to_mib(bytes), err_name(err));
+	}
+	return 0;
+}
+
+static int add_devices(struct build *build)
+{
+	struct platform *platform = build->platform;
+	struct vm *vm = build->vm;
+	int err;
+
+	err = vioapic_init(&platform->ioapic, vm);
+	if (err == 0) {
+		err = vlegacy_init(&platform->legacy, vm, &platform->ioapic);
+	}
+	if (err == 0) {
+		err = vuart_init(&platform->com1, vm, &platform->ioapic, &platform->console);
+	}
+	if (err != 0) {
+		return refuse(build, err, "its devices could not be set up: %s", err_name(err));
+	}
+	return 0;
+}
+
+static int add_vcpus(struct build *build)
+{
+	for (uint32_t i = 0; i < build->config->vcpus; i++) {
+		struct vcpu *vcpu;
+		int err = vm_add_vcpu(build->vm, &vcpu);
+
+		if (err == 0) {
+			err = vlapic_create(vcpu);
+		}
+		if (err != 0) {
+			return refuse(build, err, "vCPU %u could not be set up: %s", i,
+				      err_name(err));
+		}
+	}
+	return 0;
+}
+
+static int add_acpi_tables(struct build *build)
+{
+	int err = acpi_build(&build->vm->gmem, build->vm->vcpu_count);
+
+	if (err != 0) {
+		return refuse(build, err, "its ACPI tables could not be written: %s",
+			      err_name(err));
+	}
+	return 0;
+}
+
+static int load_kernel(struct build *build)
+{
+	const struct vm_config *config = build->config;
+	struct linux_source source = {
+		.kernel = config->kernel.data,
+		.kernel_bytes = config->kernel.bytes,
+		.initrd = config->initrd.path[0] != '\0' ? config->initrd.data : NULL,
+		.initrd_bytes = config->initrd.bytes,
+		.cmdline = config->cmdline,
+		.memory_bytes = config->memory_bytes,
+		.rsdp = gpa(MEMMAP_ACPI),
+	};
+	struct linux_refusal refusal;
+	struct vcpu_long_mode entry;
+	int err = linux_load(&build->vm->gmem, &source, &entry, &refusal);
+
+	if (err != 0) {
+		return refuse(build, err, "%s %s: %s", refusal.initrd ? "initrd" : "kernel",
+			      refusal.initrd ? config->initrd.path : config->kernel.path,
+			      refusal.why);
+	}
+	vcpu_set_long_mode(build->vm->vcpus[0], &entry);
+	return 0;
+}
+
+static int start(struct build *build)
+{
+	const struct vm_config *config = build->config;
+
+	vconsole_attach(&build->platform->console, build->vm->name);
+	log_info(
+		"vm %s: starts with %lluM of memory in clear (engine = none), %u vCPU%s, kernel %s",
+		config->name, to_mib(config->memory_bytes), config->vcpus,
+		config->vcpus == 1 ? "" : "s", config->kernel.path);
+	vm_start(build->vm);
+	return 0;
+}
+
+/* Each step tells itself why it failed; platform_destroy_vm undoes any prefix of the list. */
+static int (*const build_steps[])(struct build *build) = {
+	check_config, create_vm,       add_memory,  add_devices,
+	add_vcpus,    add_acpi_tables, load_kernel, start,
+};
+
+int platform_start_vm(const struct vm_config *config, struct vm **out)
+{
+	struct build build = { .config = config };
+
+	for (size_t i = 0; i < ARRAY_COUNT(build_steps); i++) {
+		int err = build_steps[i](&build);
+
+		if (err != 0) {
+			platform_destroy_vm(build.vm);
+			return err;
+		}
+	}
+	*out = build.vm;
+	return 0;
+}
+
+void platform_destroy_vm(struct vm *vm)
+{
+	struct platform *platform;
+
+	if (vm == NULL) {
+		return;
+	}
+	platform = platform_of(vm);
+	vconsole_detach(&platform->console);
+	for (uint32_t i = 0; i < vm->vcpu_count; i++) {
+		if (vm->vcpus[i]->platform != NULL) {
+			vlapic_destroy(vm->vcpus[i]);
+		}
+	}
+	vm_destroy(vm);
+	page_free(platform, PLATFORM_PAGES);
+}

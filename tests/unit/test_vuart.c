@@ -1,0 +1,375 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* guest/dev/vuart.c and guest/vconsole.c, driven as Linux' 8250 driver drives a 16550A. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "guest/dev/vuart.h"
+#include "guest/memmap.h"
+#include "tests/unit/fake_base.h"
+
+enum {
+	RBR = 0,
+	THR = 0,
+	DLL = 0,
+	IER = 1,
+	DLM = 1,
+	IIR = 2,
+	FCR = 2,
+	LCR = 3,
+	MCR = 4,
+	LSR = 5,
+	MSR = 6,
+	SCR = 7,
+};
+
+static struct vm vm;
+static struct vioapic ioapic;
+static struct vuart uart;
+static struct vconsole console;
+static const struct io_ops *ops;
+static bool line;
+static unsigned edges;
+
+int iobus_add(struct iobus *bus, enum io_space space, uint64_t base, uint64_t length,
+	      const struct io_ops *registered, void *device)
+{
+	assert_ptr_equal(bus, &vm.iobus);
+	assert_int_equal(space, IO_SPACE_PORT);
+	assert_int_equal(base, 0x3f8);
+	assert_int_equal(length, 8);
+	assert_ptr_equal(device, &uart);
+	ops = registered;
+	return 0;
+}
+
+void vioapic_set_line(struct vioapic *to, uint32_t pin, bool high)
+{
+	assert_ptr_equal(to, &ioapic);
+	assert_int_equal(pin, 4);
+	assert_int_not_equal(high, line); /* told when it changes, and only then */
+	line = high;
+	edges += high;
+}
+
+static uint64_t in(uint64_t reg, uint32_t size)
+{
+	struct io_access access = { .offset = reg, .size = size };
+
+	ops->access(&uart, NULL, &access);
+	return access.value;
+}
+
+static void out(uint64_t reg, uint64_t value, uint32_t size)
+{
+	struct io_access access = { .offset = reg, .size = size, .write = true, .value = value };
+
+	ops->access(&uart, NULL, &access);
+}
+
+#define IN(reg)	      ((uint8_t)in(reg, 1))
+#define OUT(reg, val) out(reg, val, 1)
+
+static int setup(void **state)
+{
+	fake_setup(state);
+	memset(&console, 0, sizeof(console));
+	line = false;
+	edges = 0;
+	vconsole_attach(&console, "alpha");
+	return vuart_init(&uart, &vm, &ioapic, &console);
+}
+
+static int teardown(void **state)
+{
+	vconsole_detach(&console);
+	return fake_teardown(state);
+}
+
+static void test_reset_values(void **state)
+{
+	assert_int_equal(IN(IER), 0);
+	assert_int_equal(IN(IIR), 1);
+	assert_int_equal(IN(LCR), 0);
+	assert_int_equal(IN(MCR), 0);
+	assert_int_equal(IN(LSR), 0x60);
+	assert_int_equal(IN(MSR), 0xb0);
+	assert_int_equal(IN(RBR), 0);
+}
+
+/* The probes of Linux' autoconfig(): IER bits, loop-back of the modem lines, FIFO, scratch. */
+static void test_probe(void **state)
+{
+	OUT(IER, 0xff);
+	assert_int_equal(IN(IER), 0x0f);
+	OUT(IER, 0);
+	OUT(MCR, 0x1a); /* LOOP, OUT2, RTS */
+	assert_int_equal(IN(MSR) & 0xf0, 0x90);
+	OUT(MCR, 0xe5); /* DTR, OUT1; bits 7:5 do not exist */
+	assert_int_equal(IN(MCR), 0x05);
+	OUT(MCR, 0x15);
+	assert_int_equal(IN(MSR) & 0xf0, 0x60);
+	OUT(MCR, 0);
+	OUT(FCR, 0x01);
+	assert_int_equal(IN(IIR), 0xc1);
+	OUT(FCR, 0x21); /* no 64-byte FIFO of a 16750 */
+	assert_int_equal(IN(IIR), 0xc1);
+	OUT(FCR, 0);
+	assert_int_equal(IN(IIR), 0x01);
+	OUT(SCR, 0xa5);
+	assert_int_equal(IN(SCR), 0xa5);
+}
+
+static void test_divisor(void **state)
+{
+	OUT(LCR, 0x83);
+	OUT(DLL, 0x12);
+	OUT(DLM, 0x34);
+	assert_int_equal(IN(DLL), 0x12);
+	assert_int_equal(IN(DLM), 0x34);
+	assert_string_equal(fake_console_text(), "");
+	OUT(LCR, 0x03);
+	assert_int_equal(IN(IER), 0);
+	assert_int_equal(IN(RBR), 0);
+}
+
+static void test_output(void **state)
+{
+	for (const char *s = "hello\r\nwor"; *s != '\0'; s++) {
+		OUT(THR, (uint8_t)*s);
+	}
+	assert_string_equal(fake_console_text(), "hello\r\n");
+	vuart_poll(&uart);
+	assert_string_equal(fake_console_text(), "hello\r\nwor");
+	for (unsigned i = 0; i < VCONSOLE_OUT_BYTES; i++) {
+		OUT(THR, 'x');
+	}
+	assert_int_equal(strlen(fake_console_text()), 10 + VCONSOLE_OUT_BYTES);
+}
+
+/* "Transmitter empty" comes with each enabling, goes with the read of IIR, comes with each byte. */
+static void test_thre(void **state)
+{
+	OUT(MCR, 0x08);
+	OUT(IER, 0x02);
+	assert_true(line);
+	assert_int_equal(IN(IIR), 0x02);
+	assert_false(line);
+	assert_int_equal(IN(IIR), 0x01);
+	OUT(THR, 'a');
+	assert_true(line);
+	assert_int_equal(edges, 2);
+	OUT(IER, 0);
+	assert_false(line);
+	OUT(IER, 0x02);
+	assert_true(line);
+	assert_int_equal(IN(IIR), 0x02);
+	OUT(IER, 0x02); /* it was on already */
+	assert_false(line);
+}
+
+static void test_out2_gates(void **state)
+{
+	OUT(IER, 0x02);
+	assert_false(line);
+	OUT(MCR, 0x08);
+	assert_true(line);
+	OUT(MCR, 0x18);
+	assert_false(line);
+}
+
+static void test_input(void **state)
+{
+	OUT(MCR, 0x08);
+	OUT(FCR, 0x81); /* FIFO, trigger 8 */
+	OUT(IER, 0x01);
+	fake_console_type("abc");
+	vuart_poll(&uart);
+	assert_true(line);
+	assert_int_equal(IN(IIR), 0xcc); /* less than the trigger: time-out */
+	assert_int_equal(IN(LSR), 0x61);
+	assert_int_equal(IN(RBR), 'a');
+	assert_int_equal(IN(RBR), 'b');
+	assert_true(line);
+	assert_int_equal(IN(RBR), 'c');
+	assert_false(line);
+	assert_int_equal(IN(LSR), 0x60);
+	fake_console_type("12345678");
+	vuart_poll(&uart);
+	assert_int_equal(IN(IIR), 0xc4);
+	OUT(FCR, 0x83); /* reset of the receiver */
+	assert_int_equal(IN(LSR), 0x60);
+	assert_false(line);
+}
+
+/* More than FIFO and ring hold: order kept, nothing lost while the guest reads. */
+static void test_long_input(void **state)
+{
+	char text[1000 + 1] = { 0 };
+
+	for (unsigned i = 0; i < 1000; i++) {
+		text[i] = (char)('a' + i % 26);
+	}
+	OUT(FCR, 0x01);
+	fake_console_type(text);
+	for (unsigned i = 0; i < 1000; i++) {
+		if (!(IN(LSR) & 1)) {
+			vuart_poll(&uart);
+		}
+		assert_int_equal(IN(RBR), text[i]);
+	}
+	assert_int_equal(IN(LSR), 0x60);
+}
+
+static void test_without_fifo(void **state)
+{
+	OUT(MCR, 0x08);
+	OUT(IER, 0x01);
+	fake_console_type("xy");
+	vuart_poll(&uart);
+	assert_int_equal(IN(IIR), 0x04);
+	assert_int_equal(IN(RBR), 'x');
+	assert_int_equal(IN(LSR), 0x61); /* the next one comes at once */
+	assert_int_equal(IN(RBR), 'y');
+	assert_int_equal(IN(LSR), 0x60);
+}
+
+static void test_loopback(void **state)
+{
+	OUT(FCR, 0x01);
+	OUT(MCR, 0x10);
+	for (unsigned i = 0; i < 17; i++) {
+		OUT(THR, 'A' + i);
+	}
+	assert_string_equal(fake_console_text(), "");
+	assert_int_equal(IN(LSR), 0x63); /* overrun: 17 into 16 */
+	assert_int_equal(IN(LSR), 0x61); /* reading took it away */
+	for (unsigned i = 0; i < 16; i++) {
+		assert_int_equal(IN(RBR), 'A' + i);
+	}
+	/* Typed bytes wait outside. */
+	fake_console_type("k");
+	vuart_poll(&uart);
+	assert_int_equal(IN(LSR), 0x60);
+	OUT(MCR, 0);
+	vuart_poll(&uart);
+	assert_int_equal(IN(RBR), 'k');
+}
+
+static void test_overrun_interrupt(void **state)
+{
+	OUT(IER, 0x04);
+	OUT(MCR, 0x10);
+	OUT(THR, '1');
+	assert_int_equal(IN(IIR), 0x01);
+	OUT(THR, '2');
+	assert_int_equal(IN(IIR), 0x06);
+	assert_int_equal(IN(LSR), 0x63);
+	assert_int_equal(IN(IIR), 0x01);
+}
+
+static void test_modem_deltas(void **state)
+{
+	OUT(IER, 0x08);
+	OUT(MCR, 0x10); /* CTS, DSR, DCD fall */
+	assert_int_equal(IN(IIR), 0x00);
+	assert_int_equal(IN(MSR), 0x0b);
+	assert_int_equal(IN(MSR), 0x00);
+	OUT(MCR, 0x14); /* RI rises: no event */
+	assert_int_equal(IN(MSR), 0x40);
+	OUT(MCR, 0x10); /* it falls: the trailing edge */
+	assert_int_equal(IN(MSR), 0x04);
+}
+
+/* A 16-bit write to DLL sets DLM too; reads take both registers; no byte beyond the last port. */
+static void test_wide_access(void **state)
+{
+	OUT(LCR, 0x80);
+	out(DLL, 0xbeef, 2);
+	assert_int_equal(in(DLL, 2), 0xbeef);
+	OUT(LCR, 0);
+	out(SCR - 3, 0x11223344, 4);
+	assert_int_equal(IN(SCR), 0x11);
+	assert_int_equal(IN(MCR), 0x04);
+}
+
+static void put(struct vconsole *c, const char *text)
+{
+	for (; *text != '\0'; text++) {
+		vconsole_put(c, (uint8_t)*text);
+	}
+}
+
+static void test_two_consoles(void **state)
+{
+	struct vconsole beta = { 0 };
+
+	put(&console, "one\r\n");
+	vconsole_attach(&beta, "beta");
+	put(&console, "two\r\n");
+	put(&beta, "three\r\nfo");
+	vconsole_poll(&beta); /* perhaps more is coming */
+	vconsole_poll(&beta);
+	put(&console, "five\r\n");
+	put(&beta, "ur\r\n");
+	assert_string_equal(fake_console_text(),
+			    "one\r\n[alpha] two\r\n[beta] three\r\n[beta] fo\r\n"
+			    "[alpha] five\r\n[beta] ur\r\n");
+	put(&beta, "$ ");
+	vconsole_detach(&beta);
+	put(&console, "raw again\r\n");
+	assert_non_null(strstr(fake_console_text(), "[beta] $ \r\nraw again\r\n"));
+}
+
+static void test_front(void **state)
+{
+	struct vconsole beta = { 0 };
+
+	fake_console_type("\x1d");
+	vconsole_poll(&console);
+	assert_int_equal(vconsole_get(&console), 0x1d); /* alone: an ordinary byte */
+	vconsole_attach(&beta, "beta");
+	fake_console_type("a\x1d"
+			  "b");
+	vconsole_poll(&beta); /* not in front: leaves it alone */
+	assert_int_equal(vconsole_get(&beta), -1);
+	vconsole_poll(&console);
+	assert_int_equal(vconsole_get(&console), 'a');
+	assert_int_equal(vconsole_get(&console), -1);
+	assert_non_null(strstr(fake_log_text(), "VM beta"));
+	vconsole_poll(&beta);
+	assert_int_equal(vconsole_get(&beta), 'b');
+	fake_console_type("c");
+	vconsole_detach(&beta);
+	assert_non_null(strstr(fake_log_text(), "VM alpha"));
+	vconsole_poll(&console);
+	assert_int_equal(vconsole_get(&console), 'c');
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(test_reset_values),
+		TEST(test_probe),
+		TEST(test_divisor),
+		TEST(test_output),
+		TEST(test_thre),
+		TEST(test_out2_gates),
+		TEST(test_input),
+		TEST(test_long_input),
+		TEST(test_without_fifo),
+		TEST(test_loopback),
+		TEST(test_overrun_interrupt),
+		TEST(test_modem_deltas),
+		TEST(test_wide_access),
+		TEST(test_two_consoles),
+		TEST(test_front),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
