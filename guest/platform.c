@@ -9,7 +9,7 @@
 #include "guest/dev/vlapic.h"
 #include "guest/linux_load.h"
 #include "guest/memmap.h"
-#include "guest/platform_priv.h"
+#include "guest/platform_state.h"
 #include "guest/vcpuid.h"
 #include "vmm/base/err.h"
 #include "vmm/base/log.h"

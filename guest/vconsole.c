@@ -37,7 +37,7 @@ static void take_line(struct vconsole *console)
 	}
 }
 
-/* vconsole_put sees to it that a line's end is the last byte, so this is one line or part of one. */
+/* vconsole_put sees to it that a line break can only be the last byte. */
 static void write_out(struct vconsole *console)
 {
 	if (console->out_count == 0) {

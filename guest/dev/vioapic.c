@@ -5,7 +5,7 @@
  */
 #include "guest/dev/vioapic.h"
 #include "guest/dev/vlapic.h"
-#include "guest/platform_priv.h"
+#include "guest/platform_state.h"
 
 /*
  * Datasheet, "Memory Mapped Registers for Accessing IOAPIC Registers"; EOI: ICH family

@@ -9,7 +9,7 @@
 #include <cmocka.h>
 
 #include "guest/dev/vlapic.h"
-#include "guest/platform_priv.h"
+#include "guest/platform_state.h"
 #include "tests/unit/fake_base.h"
 
 static struct vm vm;
