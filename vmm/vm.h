@@ -16,6 +16,9 @@
 #define VM_VCPU_MAX 64
 #define VM_NAME_MAX 32
 
+/* Where every vCPU's xAPIC page lies; it cannot be moved. Accesses go to vm_hooks.apic_access. */
+#define VM_APIC_BASE 0xfee00000ull
+
 struct vcpu;
 struct vm;
 
@@ -49,7 +52,11 @@ struct vm_hooks {
 	int (*irq_pending)(struct vcpu *vcpu);
 	/* Without virtual-interrupt delivery: the vector was injected, IRR -> ISR. */
 	void (*irq_accepted)(struct vcpu *vcpu, uint8_t vector);
-	/* With virtual-interrupt delivery: highest vector in IRR (any priority), or -1. Runs expired timers. */
+	/*
+	 * Highest vector in IRR of any priority, 0 when none. With virtual-interrupt delivery that
+	 * is what RVI has to become; -1 when RVI stands as hardware left it (nothing was added).
+	 * Without, for the TPR threshold. Runs expired timers.
+	 */
 	int (*irr_highest)(struct vcpu *vcpu);
 	/* EOI-induced exit (SDM, "EOI Virtualization") for a vector of the EOI-exit bitmap. */
 	void (*eoi)(struct vcpu *vcpu, uint8_t vector);
@@ -87,8 +94,9 @@ struct vm {
 	void *platform; /* guest/platform.c's */
 	struct vcpu *vcpus[VM_VCPU_MAX];
 	uint32_t vcpu_count;
-	uint32_t running; /* vCPUs not yet off, atomic */
-	uint64_t tsc_offset;
+	uint32_t running; /* vCPUs handed to the scheduler and not yet off; atomic */
+	void *apic_access_page; /* backs the xAPIC page where the CPU virtualises it (SDM, "APIC-Access Page") */
+	uint64_t tsc_offset; /* guest TSC - host TSC that a vCPU starts with */
 	uint64_t started_tsc;
 };
 
@@ -100,9 +108,11 @@ int vm_add_vcpu(struct vm *vm, struct vcpu **out);
 void vm_start(struct vm *vm);
 /* Ends the VM for the reason; the first call wins. detail may be NULL. Any CPU, any context. */
 void vm_end(struct vm *vm, enum vm_end_reason reason, const char *detail);
-/* True once no CPU runs any of its vCPUs; takes it out of the scheduler's lists. */
+/* True once no CPU runs any of its vCPUs. */
 bool vm_ended(struct vm *vm);
-/* Frees everything. Only after vm_ended. Prints nothing. */
+/* Exits of all vCPUs by reason, to the log; the platform prints it when a VM ended. */
+void vm_log_exits(const struct vm *vm);
+/* Frees everything. Only after vm_ended, or before vm_start. Prints nothing. */
 void vm_destroy(struct vm *vm);
 
 /* Makes the vCPU look at its pending events: wakes it from HLT, or takes it out of guest mode. */

@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the three files of the virtual local APIC share. */
+#ifndef UMBRA_GUEST_DEV_VLAPIC_PRIV_H
+#define UMBRA_GUEST_DEV_VLAPIC_PRIV_H
+
+#include "guest/dev/vlapic.h"
+#include "vmm/base/cpu.h"
+
+/* SDM vol. 3, "Local APIC Register Address Map"; in x2APIC mode the MSR is 800H + offset / 16. */
+#define APIC_ID		   0x020u
+#define APIC_VERSION	   0x030u
+#define APIC_TPR	   0x080u
+#define APIC_APR	   0x090u
+#define APIC_PPR	   0x0a0u
+#define APIC_EOI	   0x0b0u
+#define APIC_RRD	   0x0c0u
+#define APIC_LDR	   0x0d0u
+#define APIC_DFR	   0x0e0u
+#define APIC_SVR	   0x0f0u
+#define APIC_ISR	   0x100u /* 8 registers, 16 bytes apart; so are these two */
+#define APIC_TMR	   0x180u
+#define APIC_IRR	   0x200u
+#define APIC_ESR	   0x280u
+#define APIC_ICR_LOW	   0x300u
+#define APIC_ICR_HIGH	   0x310u
+#define APIC_LVT_TIMER	   0x320u
+#define APIC_LVT_THERMAL   0x330u
+#define APIC_LVT_PERF	   0x340u
+#define APIC_LVT_LINT0	   0x350u
+#define APIC_LVT_LINT1	   0x360u
+#define APIC_LVT_ERROR	   0x370u
+#define APIC_INITIAL_COUNT 0x380u
+#define APIC_CURRENT_COUNT 0x390u
+#define APIC_DIVIDE	   0x3e0u
+#define APIC_SELF_IPI	   0x3f0u
+
+#define APIC_VECTOR_WORDS 8u
+/* SDM, "Valid Interrupt Vectors". */
+#define APIC_FIRST_VECTOR 16u
+
+/* SDM, "Spurious-Interrupt Vector Register". */
+#define SVR_ENABLE BIT(8)
+
+/* SDM, "Error Status Register". */
+#define ESR_SEND_ILLEGAL_VECTOR	   BIT(5)
+#define ESR_RECEIVE_ILLEGAL_VECTOR BIT(6)
+#define ESR_ILLEGAL_REGISTER	   BIT(7)
+
+/* SDM, "Local Vector Table". */
+#define LVT_VECTOR	       MASK(7, 0)
+#define LVT_MASKED	       BIT(16)
+#define LVT_TIMER_MODE	       MASK(18, 17)
+#define LVT_TIMER_ONE_SHOT     0u
+#define LVT_TIMER_PERIODIC     (1u << 17)
+#define LVT_TIMER_TSC_DEADLINE (2u << 17)
+
+/* Why the vCPU's own CPU has to look before the next VM entry. */
+#define ATTENTION_POSTED BIT(0) /* bits in posted[] */
+#define ATTENTION_ERRORS BIT(1) /* bits in posted_errors */
+#define ATTENTION_INIT	 BIT(2) /* INIT came: back to power-up state */
+
+struct vlapic {
+	struct vcpu *vcpu;
+	uint8_t *page; /* vcpu->apic_page */
+	uint64_t base; /* IA32_APIC_BASE */
+	uint8_t mode;  /* enum vcpu_apic_mode; other CPUs read it */
+	bool enabled;  /* by software (SVR); other CPUs read it */
+
+	/*
+	 * Hardware owns PPR, EOI and the moves from IRR to ISR; it changes the page while the guest
+	 * runs, and then nobody else may (SDM, "Software Access to Related Structures").
+	 */
+	bool hardware;
+	bool irr_changed; /* hardware: RVI is to be taken from IRR anew */
+
+	/* Words of IRR and ISR that may be other than 0; with hardware all. */
+	uint8_t irr_words;
+	uint8_t isr_words;
+
+	uint32_t errors; /* since the last write to ESR */
+
+	/* Timer: host TSC at which it fires (UINT64_MAX: stopped), TSC ticks of a period (or 0). */
+	uint64_t deadline;
+	uint64_t period;
+	uint64_t tsc_deadline; /* IA32_TSC_DEADLINE */
+	uint32_t timer_mode;   /* LVT_TIMER_* in force */
+	uint32_t divide_shift;
+
+	/* Posted by any CPU, by atomic operations; what was posted comes first, attention last. */
+	uint32_t attention __attribute__((aligned(64)));
+	uint32_t posted_errors;
+	uint64_t posted[4];
+	uint64_t posted_level[4]; /* of a posted vector: it is level-triggered */
+};
+
+static inline struct vlapic *vlapic_of(const struct vcpu *vcpu)
+{
+	return vcpu->platform;
+}
+
+static inline uint32_t reg_get(const struct vlapic *v, uint32_t offset)
+{
+	return __atomic_load_n((uint32_t *)(void *)(v->page + offset), __ATOMIC_RELAXED);
+}
+
+static inline void reg_set(struct vlapic *v, uint32_t offset, uint32_t value)
+{
+	__atomic_store_n((uint32_t *)(void *)(v->page + offset), value, __ATOMIC_RELAXED);
+}
+
+/* vlapic.c: registers to power-up state; INIT keeps ID, IA32_APIC_BASE and the mode. */
+void vlapic_reset(struct vlapic *v);
+
+/* vlapic_irq.c, on the own CPU: */
+
+/* Puts the vector into IRR as an edge; below APIC_FIRST_VECTOR it is an error instead. */
+void vlapic_raise(struct vlapic *v, uint32_t vector);
+/* Notes an error for ESR, and raises the error LVT when it is not masked. */
+void vlapic_error(struct vlapic *v, uint32_t error);
+/* Takes over what other CPUs posted. */
+void vlapic_merge(struct vlapic *v);
+/* Nothing is pending or in service; forgets what was posted. */
+void vlapic_irq_reset(struct vlapic *v);
+/* SDM, "Task and Processor Priorities". */
+uint32_t vlapic_ppr(struct vlapic *v);
+/* Tells hardware, when it is in charge, what the page says now. After a change of mode. */
+void vlapic_irq_sync(struct vlapic *v);
+/* Sends what an ICR value says. */
+void vlapic_icr_send(struct vlapic *v, uint64_t icr);
+
+/* vlapic_timer.c, on the own CPU: */
+
+void vlapic_timer_reset(struct vlapic *v);
+/* The deadline has passed: raises the vector, and sets the next deadline. */
+void vlapic_timer_fire(struct vlapic *v, uint64_t now);
+/* A write to the timer's LVT, initial count or divider; the value is in the page already. */
+void vlapic_timer_lvt_written(struct vlapic *v);
+void vlapic_timer_count_written(struct vlapic *v);
+void vlapic_timer_divide_written(struct vlapic *v);
+uint32_t vlapic_timer_count(const struct vlapic *v);
+void vlapic_timer_set_tsc_deadline(struct vlapic *v, uint64_t guest_tsc);
+
+/* Makes the registers current: posted interrupts and an expired timer. */
+static inline void vlapic_update(struct vlapic *v)
+{
+	uint64_t now = cpu_rdtsc();
+
+	if (__builtin_expect(__atomic_load_n(&v->attention, __ATOMIC_RELAXED) != 0, 0)) {
+		vlapic_merge(v);
+	}
+	if (__builtin_expect(now >= v->deadline, 0)) {
+		vlapic_timer_fire(v, now);
+	}
+}
+
+#endif
