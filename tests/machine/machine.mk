@@ -84,9 +84,10 @@ export USB SCREEN SCREEN_AT FEATURES
 boot: $(MACHINE_NEEDS_$(MACHINE)) | $(PACKAGES_DONE)
 	@python3 $(MACHINE_DIR)/boot.py --env
 
-# An EFI program that starts a kernel without Umbra, for comparison.
+# EFI programs: one starts a kernel without Umbra, for comparison; one tries the machine itself.
 CHAIN := $(O)/chain.efi
-$(CHAIN): $(MACHINE_DIR)/chain.c | $(PACKAGES_DONE)
+PROBE := $(O)/probe.efi
+$(CHAIN) $(PROBE): $(O)/%.efi: $(MACHINE_DIR)/%.c | $(PACKAGES_DONE)
 	@mkdir -p $(@D)
 	@gcc -O2 -Wall -I/usr/include/efi -I/usr/include/efi/x86_64 -fpic -ffreestanding \
 		-fno-stack-protector -fshort-wchar -mno-red-zone -DEFI_FUNCTION_WRAPPER -c $< -o $@.o
