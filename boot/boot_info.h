@@ -4,21 +4,14 @@
 #define UMBRA_BOOT_INFO_H
 
 #include "boot/config.h"
+#include "vmm/base/acpi_host.h"
 #include "vmm/base/page_alloc.h"
 #include "vmm/base/percpu.h"
+#include "vmm/base/power.h"
 #include "vmm/base/screen.h"
 #include "vmm/base/types.h"
 
 #define BOOT_RANGE_MAX 256
-
-/* What has to be mapped at its own address when a runtime service is called. */
-struct boot_runtime_range {
-	hpa_t base;
-	uint64_t page_count;
-	bool code;     /* executable */
-	bool writable; /* code and writable: firmware gave no memory attributes table */
-	bool uncached;
-};
 
 struct boot_info {
 	/* RAM that nobody uses: sorted, disjoint, coalesced. Not our image or files. */
@@ -28,13 +21,13 @@ struct boot_info {
 	 * hypervisor's own are loaded. */
 	struct mem_range late[BOOT_RANGE_MAX];
 	size_t late_count;
-	struct boot_runtime_range runtime[BOOT_RANGE_MAX];
+	struct runtime_range runtime[POWER_RANGE_MAX]; /* for ResetSystem */
 	size_t runtime_count;
 	void *reset_system; /* EFI_RESET_SYSTEM, called with the Microsoft ABI */
 	struct screen_mode screen;
-	hpa_t rsdp; /* ACPI 2.0 RSDP, or 0 */
+	struct acpi_facts acpi; /* empty without ACPI */
 	uint32_t apic_ids[CPU_MAX];
-	size_t cpu_count; /* enabled CPUs, the one that runs first */
+	size_t cpu_count; /* enabled CPUs, the one that runs among them */
 	const char *cpu_source;
 	hpa_t trampoline; /* page below 1 MiB */
 	uint8_t efi_rng_seed[64];
@@ -46,6 +39,6 @@ struct boot_info {
  * boot/main.c: the hypervisor from here on. Called once on the boot processor, interrupts off, on
  * the image's own stack, with firmware's page tables and descriptor tables still loaded.
  */
-_Noreturn void host_main(const struct boot_info *info);
+_Noreturn void host_main(struct boot_info *info);
 
 #endif

@@ -375,7 +375,10 @@ static bool line_is_good(struct parser *p, const char *text, size_t bytes)
 
 		comment |= (i == first && (c == ';' || c == '#')) ||
 			   (c == ';' && i > 0 && str_is_space(text[i - 1]));
-		if ((c < ' ' && c != '\t' && c != '\r') || (c >= 0x7f && !comment)) {
+		if (c == '\t' || (c == '\r' && i + 1 == bytes)) {
+			continue;
+		}
+		if (c < ' ' || (c >= 0x7f && !comment)) {
 			complain(p, p->line, "byte %02x is no ASCII text; the line is left out", c);
 			return false;
 		}

@@ -5,9 +5,9 @@
  */
 #include "boot/efi_priv.h"
 
-#include "vmm/base/console.h"
 #include "vmm/base/err.h"
 #include "vmm/base/log.h"
+#include "vmm/base/str.h"
 
 #define EXIT_TRIES     8
 #define MAP_ROOM       (16ull << 10) /* the map grows while we allocate memory for it */
@@ -104,11 +104,11 @@ static void add_usable(struct boot_info *info, const EFI_MEMORY_DESCRIPTOR *d)
 	}
 }
 
-static void add_runtime_range(struct boot_info *info, struct boot_runtime_range range)
+static void add_runtime_range(struct boot_info *info, struct runtime_range range)
 {
-	if (info->runtime_count == BOOT_RANGE_MAX) {
+	if (info->runtime_count == POWER_RANGE_MAX) {
 		log_warn("firmware has more than %u runtime ranges; its services are not used",
-			 BOOT_RANGE_MAX);
+			 POWER_RANGE_MAX);
 		info->reset_system = NULL;
 		return;
 	}
@@ -120,7 +120,7 @@ static void add_runtime_exact(struct boot_info *info, const EFI_MEMORY_DESCRIPTO
 {
 	const bool code = (d->Attribute & EFI_MEMORY_XP) == 0;
 
-	add_runtime_range(info, (struct boot_runtime_range){
+	add_runtime_range(info, (struct runtime_range){
 					.base = hpa(d->PhysicalStart),
 					.page_count = d->NumberOfPages,
 					.code = code,
@@ -131,7 +131,7 @@ static void add_runtime_exact(struct boot_info *info, const EFI_MEMORY_DESCRIPTO
 static void add_runtime_mapped(struct boot_info *info, const EFI_MEMORY_DESCRIPTOR *d)
 {
 	if ((d->Attribute & EFI_MEMORY_RUNTIME) != 0) {
-		add_runtime_range(info, (struct boot_runtime_range){
+		add_runtime_range(info, (struct runtime_range){
 						.base = hpa(d->PhysicalStart),
 						.page_count = d->NumberOfPages,
 						.code = d->Type == EfiRuntimeServicesCode,
@@ -163,6 +163,53 @@ static void convert(struct boot_info *info)
 	for_each(info, (const char *)(exact + 1), exact->entry_count, exact->entry_bytes,
 		 add_runtime_exact);
 	for_each(info, map.buffer, count, map.entry_bytes, add_runtime_io);
+}
+
+/* For acpi_read: firmware's page tables are still loaded and map memory one to one. */
+static const void *memory_at(void *context, hpa_t base, uint64_t bytes)
+{
+	uint64_t at = base.v;
+	uint64_t end;
+
+	(void)context;
+	if (bytes == 0 || __builtin_add_overflow(at, bytes, &end)) {
+		return NULL;
+	}
+	/* Sorted or not: each round gets past one descriptor, or fails. */
+	for (UINTN i = 0; i < map.bytes; i += map.entry_bytes) {
+		const EFI_MEMORY_DESCRIPTOR *d = (const void *)(map.buffer + i);
+		const uint64_t past = at - d->PhysicalStart;
+
+		if (at < d->PhysicalStart || past / PAGE_SIZE >= d->NumberOfPages ||
+		    d->NumberOfPages >= PAGE_COUNT_MAX ||
+		    d->Type == EfiUnusableMemory || d->Type == EfiMemoryMappedIO ||
+		    d->Type == EfiMemoryMappedIOPortSpace) {
+			continue;
+		}
+		if (end - at <= d->NumberOfPages * PAGE_SIZE - past) {
+			return (const void *)(uintptr_t)base.v;
+		}
+		at = d->PhysicalStart + d->NumberOfPages * PAGE_SIZE;
+		i = 0 - map.entry_bytes; /* look for its neighbour from the start */
+	}
+	return NULL;
+}
+
+static void read_acpi(struct boot_info *info)
+{
+	static const EFI_GUID guid = ACPI_20_TABLE_GUID;
+	const struct acpi_reader reader = { .at = memory_at };
+	const hpa_t rsdp = hpa((uintptr_t)efi_config_table(&guid));
+
+	if (acpi_read(rsdp, &reader, &info->acpi) != 0) {
+		log_info("firmware has no ACPI tables");
+		return;
+	}
+	if (info->cpu_source == NULL && info->acpi.cpu_count != 0) {
+		info->cpu_source = "ACPI";
+		info->cpu_count = info->acpi.cpu_count;
+		memcpy(info->apic_ids, info->acpi.apic_ids, sizeof(info->apic_ids));
+	}
 }
 
 static EFI_STATUS get_map(void)
@@ -213,6 +260,7 @@ int efi_exit_boot_services(struct boot_info *info)
 		status = efi_system->BootServices->ExitBootServices(efi_image, map.key);
 		if (!EFI_ERROR(status)) {
 			convert(info);
+			read_acpi(info);
 			return 0;
 		}
 	}

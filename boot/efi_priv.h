@@ -28,20 +28,19 @@ int efi_file_read(struct vm_file *file, uint64_t max);
 
 /* --- efi_probe.c: what only firmware knows --- */
 
-/* Framebuffer, ACPI, CPUs, randomness, ResetSystem; a page below 1 MiB. ERR_NOMEM without that. */
+/* CPUs, randomness, ResetSystem; a page below 1 MiB. ERR_NOMEM without that. */
 int efi_probe(struct boot_info *info);
 void efi_probe_screen(struct screen_mode *screen);
 
 /* --- efi_mem.c --- */
 
 /*
- * Ends boot services and fills in the memory map. On failure says why and returns ERR_IO; then
+ * Ends boot services, fills in the memory map and ACPI's facts. On failure says why and returns ERR_IO; then
  * firmware may be half gone, and nothing of it must be called but ResetSystem.
  */
 int efi_exit_boot_services(struct boot_info *info);
 
 /* boot/enter.asm: calls fn(info) on the stack that ends at stack_top, interrupts off. */
-_Noreturn void boot_enter(const struct boot_info *info, void *stack_top,
-			  void (*fn)(const struct boot_info *info));
+_Noreturn void boot_enter(struct boot_info *info, void *stack_top, void (*fn)(struct boot_info *));
 
 #endif

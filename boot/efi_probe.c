@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What only firmware knows about the machine: graphics, ACPI, CPUs, randomness. */
+/* What only firmware knows about the machine: graphics, CPUs, randomness. */
 #include "boot/efi_priv.h"
 
 #include "vmm/base/cpu.h"
@@ -36,13 +36,6 @@ struct mp_services {
 	EFI_STATUS(EFIAPI *get_info)
 	(struct mp_services *self, UINTN index, struct mp_processor *info);
 };
-
-static void probe_acpi(struct boot_info *info)
-{
-	static const EFI_GUID acpi_2 = ACPI_20_TABLE_GUID;
-
-	info->rsdp = hpa((uintptr_t)efi_config_table(&acpi_2));
-}
 
 static bool cpu_is_listed(const struct boot_info *info, uint32_t apic_id)
 {
@@ -150,7 +143,6 @@ int efi_probe(struct boot_info *info)
 {
 	EFI_PHYSICAL_ADDRESS page = TRAMPOLINE_MAX;
 
-	probe_acpi(info);
 	probe_cpus(info);
 	probe_rng(info);
 	info->reset_system = (void *)(uintptr_t)efi_system->RuntimeServices->ResetSystem;

@@ -5,7 +5,7 @@ bits 64
 default rel
 section .text
 
-; void boot_enter(const struct boot_info *info, void *stack_top, void (*fn)(const struct boot_info *))
+; void boot_enter(struct boot_info *info, void *stack_top, void (*fn)(struct boot_info *))
 ; In: rdi = info, rsi = stack_top (16-aligned), rdx = fn. Does not return.
 global boot_enter:function hidden
 boot_enter:

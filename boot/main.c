@@ -1,10 +1,34 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The bring-up, top to bottom. */
+/*
+ * The bring-up: host_main while firmware's page tables are still loaded, bring_up on our own, then
+ * the scheduler. Whatever keeps Umbra from running VMs ends in stay(), with the reason told.
+ */
 #include "boot/boot_info.h"
+#include "boot/vms.h"
 
+#include "crypto/rng.h"
+#include "crypto/selftest.h"
+#include "crypto/wipe.h"
 #include "vmm/base/console.h"
 #include "vmm/base/cpu.h"
-#include "vmm/base/log.h"
+#include "vmm/base/err.h"
+#include "vmm/base/host_paging.h"
+#include "vmm/base/panic.h"
+#include "vmm/base/smp.h"
+#include "vmm/base/str.h"
+#include "vmm/base/tsc.h"
+#include "vmm/sched.h"
+#include "vmm/vmx.h"
+
+/* Host pages: page tables (ours and EPT: 1/512 of what they map), stacks, VM control structures. */
+#define POOL_SHARE     128u  /* of the usable memory */
+#define POOL_MIN_PAGES 4096u /* 16 MiB */
+#define POOL_MAX_PAGES 65536u
+#define POOL_PER_CPU   64u
+#define IDLE_US	       10000u
+
+static struct boot_info *boot;
+static void *screen_mapped;
 
 static uint64_t count_pages(const struct mem_range *ranges, size_t count)
 {
@@ -16,22 +40,170 @@ static uint64_t count_pages(const struct mem_range *ranges, size_t count)
 	return pages;
 }
 
-_Noreturn void host_main(const struct boot_info *info)
+static void make_pool(void)
 {
-	log_info("memory: %llu MiB free, %llu MiB of firmware's boot services, in %u + %u ranges",
-		 (unsigned long long)count_pages(info->ranges, info->range_count) >> 8,
-		 (unsigned long long)count_pages(info->late, info->late_count) >> 8,
-		 (unsigned)info->range_count, (unsigned)info->late_count);
-	for (size_t i = 0; i < info->cpu_count; i++) {
-		log_info("CPU %u: APIC ID %u", (unsigned)i, info->apic_ids[i]);
+	uint64_t pages = count_pages(boot->ranges, boot->range_count) / POOL_SHARE;
+	int err;
+
+	pages = MIN(MAX(pages, POOL_MIN_PAGES), POOL_MAX_PAGES) + boot->cpu_count * POOL_PER_CPU;
+	err = page_alloc_init(boot->ranges, boot->range_count, pages);
+	if (err != 0) {
+		panic("no %llu MiB of free memory in one piece below 4 GiB: %s",
+		      (unsigned long long)pages >> 8, err_name(err));
 	}
-	for (size_t i = 0; i < info->runtime_count; i++) {
-		log_info("runtime %llx %llu %d %d %d", (unsigned long long)info->runtime[i].base.v,
-			 (unsigned long long)info->runtime[i].page_count, info->runtime[i].code,
-			 info->runtime[i].writable, info->runtime[i].uncached);
+}
+
+/* Kernels and initrds stay where firmware put them; a failure costs the VM, not the machine. */
+static void map_file(struct vm_config *vm, struct vm_file *file)
+{
+	int err = 0;
+
+	if (file->data != NULL) {
+		err = host_map_identity(hpa((uintptr_t)file->data), file->bytes, HOST_READ,
+					HOST_CACHE_WB);
 	}
-	log_info("rsdp %llx trampoline %llx rng %u", (unsigned long long)info->rsdp.v,
-		 (unsigned long long)info->trampoline.v, (unsigned)info->efi_rng_bytes);
-	console_drain();
-	cpu_stop();
+	if (err != 0) {
+		log_error("vm %s: %s cannot be mapped: %s", vm->name, file->path, err_name(err));
+		vm->valid = false;
+	}
+}
+
+static void map_what_stays(void)
+{
+	for (size_t i = 0; i < boot->config.vm_count; i++) {
+		map_file(&boot->config.vms[i], &boot->config.vms[i].kernel);
+		map_file(&boot->config.vms[i], &boot->config.vms[i].initrd);
+	}
+	if (screen_bytes() != 0) {
+		screen_mapped = host_map_io(boot->screen.base, screen_bytes(), HOST_CACHE_WC);
+	}
+	power_init(boot->reset_system, boot->runtime, boot->runtime_count, &boot->acpi);
+}
+
+static void report_machine(void)
+{
+	struct cpuid_regs brand[3] = { { 0, 0, 0, 0 } };
+	char text[sizeof(brand) + 1];
+	const char *name = text;
+
+	if (cpu_cpuid(0x80000000, 0).eax >= 0x80000004) {
+		for (uint32_t i = 0; i < 3; i++) {
+			brand[i] = cpu_cpuid(0x80000002 + i, 0);
+		}
+	}
+	memcpy(text, brand, sizeof(brand));
+	text[sizeof(brand)] = '\0';
+	while (*name == ' ') {
+		name++;
+	}
+	log_info("CPU: %s, TSC %llu.%03llu MHz by %s", *name != '\0' ? name : "unnamed",
+		 (unsigned long long)(tsc_hz() / 1000000),
+		 (unsigned long long)(tsc_hz() / 1000 % 1000), tsc_source());
+	log_info("memory: %llu MiB for VMs, %llu MiB for Umbra",
+		 (unsigned long long)frames_free_count() >> 8,
+		 (unsigned long long)page_pool().page_count >> 8);
+}
+
+static void start_crypto(void)
+{
+	wipe_init();
+	if (crypto_selftest() != 0) {
+		panic("the cryptographic self-test failed; this machine must not hold keys");
+	}
+	/* Without entropy nothing that needs a random key will start; rng_init has said it. */
+	(void)rng_init(boot->efi_rng_seed, boot->efi_rng_bytes);
+}
+
+static void start_cpus(void)
+{
+	(void)smp_start_all(boot->apic_ids, boot->cpu_count, boot->trampoline);
+	for (uint32_t i = 0; i < percpu_count(); i++) {
+		log_info("CPU %u: APIC ID %u is up", i, percpu_get(i)->apic_id);
+	}
+	log_info("%u of %u CPUs are up (list from %s)", percpu_count(), (unsigned)boot->cpu_count,
+		 boot->cpu_source != NULL ? boot->cpu_source : "nobody: only this one is known");
+}
+
+/* Looks at the keyboard while nothing runs. */
+static void handle_key(void)
+{
+	switch (console_getc()) {
+	case 'o': power_off();
+	case 'r': power_reset();
+	default: break;
+	}
+}
+
+/* Nothing runs, and nothing will: powers off, or says so once and stays, as configured. */
+static void nothing_runs(const char *why)
+{
+	static bool told;
+
+	if (!told && boot->config.exit == CONFIG_EXIT_POWEROFF) {
+		log_info("%s; the machine powers off, as [host] exit says", why);
+		power_off();
+	}
+	if (!told) {
+		log_info("%s; the machine stays on: press o to power it off, r to reset it", why);
+	}
+	told = true;
+	handle_key();
+}
+
+static _Noreturn void stay(const char *why)
+{
+	for (;;) {
+		nothing_runs(why);
+		(void)console_flush(); /* comes again in IDLE_US */
+		cpu_idle_until(cpu_rdtsc() + tsc_from_us(IDLE_US));
+	}
+}
+
+static void between(void)
+{
+	if (vms_reap() == 0) {
+		nothing_runs("all virtual machines have ended");
+	}
+}
+
+static void run_ap(void)
+{
+	sched_run(NULL);
+}
+
+static void bring_up(void)
+{
+	screen_move(screen_mapped);
+	frames_add(boot->late, boot->late_count); /* firmware's tables in there are dead now */
+	report_machine();
+	start_crypto();
+	start_cpus();
+	if (!vmx_preflight()) {
+		stay("this machine cannot run virtual machines");
+	}
+	vmx_init();
+	if (vmx_start_all() != 0) {
+		stay("VMX does not start on every CPU");
+	}
+	log_warn("this version encrypts no memory: every VM runs with engine = none");
+	if (vms_start(&boot->config) == 0) {
+		stay("no virtual machine could be started");
+	}
+	(void)console_flush(); /* the scheduler goes on with it */
+	smp_release(run_ap);
+	sched_run(between);
+}
+
+_Noreturn void host_main(struct boot_info *info)
+{
+	boot = info;
+	make_pool();
+	tsc_init(info->acpi.pm_timer_port);
+	if (host_paging_init() != 0) {
+		panic("the page tables do not fit into the memory of this machine");
+	}
+	map_what_stays();
+	screen_move(NULL); /* until bring_up: the address changes with the page tables */
+	(void)smp_enter_bsp(bring_up);
+	panic("not enough memory for the boot processor's stacks and tables");
 }
