@@ -127,6 +127,47 @@ $(FUZZING_OBJ)/%.o: %.asm | $$(THIRD_PARTY) $$(GENERATED)
 -include $(patsubst %.o,%.d,$(FAKE_OBJ:$(HOST_OBJ)/%=$(FUZZING_OBJ)/%) $(foreach f,$(FUZZERS),\
 	$(call host_objects,$(FUZZING_OBJ),tests/fuzz/fuzz_$f.c $(FUZZ_$f))))
 
+# --- Tiny guests: bzImages without an operating system ------------------------------------------------
+
+GUESTS := $(sort $(patsubst tests/guests/%/main.c,%,$(wildcard tests/guests/*/main.c)))
+GUEST_DIR := $(O)/guests
+GUEST_CFLAGS := -std=gnu11 -m64 -O2 -g -ffreestanding -fno-pic -no-pie -mcmodel=small -mno-red-zone \
+	-mgeneral-regs-only -fno-stack-protector -fno-strict-aliasing -fcf-protection=none \
+	-fno-asynchronous-unwind-tables -Wall -Wextra -Wshadow -Wno-array-bounds -Werror -I.
+GUEST_COMMON := $(GUEST_DIR)/common/entry.asm.o $(GUEST_DIR)/common/runtime.o \
+	$(GUEST_DIR)/common/machine.o $(GUEST_DIR)/str_std.o
+
+.PHONY: guests
+.SECONDARY:
+guests: $(GUESTS:%=$(GUEST_DIR)/%.bin)
+
+# Beside main.c a test may have .asm files of its own.
+$(GUEST_DIR)/%.bin: $(GUEST_DIR)/%/main.o $(GUEST_COMMON) tests/guests/common/guest.lds \
+	$$(addsuffix .o,$$(subst tests/guests,$(GUEST_DIR),$$(wildcard tests/guests/$$*/*.asm)))
+	@ld -nostdlib -no-pie -z noexecstack --no-warn-rwx-segments -T tests/guests/common/guest.lds \
+		-o $(@:.bin=.elf) $(filter %.o,$^)
+	@objcopy -O binary $(@:.bin=.elf) $@
+
+$(GUEST_DIR)/%.o: tests/guests/%.c
+	@mkdir -p $(@D)
+	@gcc $(GUEST_CFLAGS) -MMD -MP -c -o $@ $<
+
+$(GUEST_DIR)/str_std.o: vmm/base/str_std.c
+	@mkdir -p $(@D)
+	@gcc $(GUEST_CFLAGS) -fno-tree-loop-distribute-patterns -MMD -MP -c -o $@ $<
+
+$(GUEST_DIR)/%.asm.o: tests/guests/%.asm
+	@mkdir -p $(@D)
+	@nasm -f elf64 -MD $(@:.o=.d) -MP -o $@ $<
+
+-include $(GUEST_COMMON:.o=.d) $(GUESTS:%=$(GUEST_DIR)/%/main.d)
+
+# For work on a guest test itself: on QEMU without the hypervisor. ARGS is its command line.
+GUEST_ACCEL := tcg -cpu max
+guest-%: $(GUEST_DIR)/%.bin
+	timeout 120 qemu-system-x86_64 -M q35 -accel $(GUEST_ACCEL) -m 128 -display none -monitor none \
+		-serial stdio -no-reboot -kernel $< -append '$(ARGS)' < /dev/null
+
 # --- Lint -------------------------------------------------------------------------------------------
 
 OUR_C := $(sort $(foreach d,vmm vmm/base crypto ept guest guest/dev boot tests/unit tests/fuzz \

@@ -1,0 +1,213 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What every tiny guest has: long mode with 4 GiB one to one, an IDT, COM1, checks, a local APIC.
+ *
+ * A guest defines guest_main(). It tells its story on the serial line and ends with one line:
+ *   PASS          all checks held
+ *   SKIP why      the (virtual) CPU lacks what would be tested
+ *   ERROR what    the test itself is broken or could not run
+ *   FAIL what     the machine did what hardware does not do
+ * and turns the machine off. Returning from guest_main is PASS.
+ */
+#ifndef UMBRA_TEST_GUEST_H
+#define UMBRA_TEST_GUEST_H
+
+#include "guest/memmap.h"
+#include "vmm/base/types.h"
+#include "vmm/base/x86.h"
+
+void guest_main(void);
+
+/* --- Words ------------------------------------------------------------------------------------ */
+
+/* %s %c %d %u %x, %ld %lu %lx for 64 bits, %0nx widths. */
+void print(const char *fmt, ...) PRINTF_LIKE(1, 2);
+_Noreturn void pass(void);
+_Noreturn void skip(const char *why);
+_Noreturn void error(const char *fmt, ...) PRINTF_LIKE(1, 2);
+_Noreturn void fail(const char *fmt, ...) PRINTF_LIKE(1, 2);
+
+/* Fails naming the condition, or both values. */
+#define check(cond)                                           \
+	do {                                                  \
+		if (!(cond)) {                                \
+			fail("line %d: %s", __LINE__, #cond); \
+		}                                             \
+	} while (0)
+#define check_equal(got, want)                                                         \
+	do {                                                                           \
+		uint64_t got_value = (uint64_t)(got), want_value = (uint64_t)(want);   \
+		if (got_value != want_value) {                                         \
+			fail("line %d: %s is %lx, not %lx", __LINE__, #got, got_value, \
+			     want_value);                                              \
+		}                                                                      \
+	} while (0)
+
+/* Is the word in the kernel command line? And the number behind "name=", or otherwise. */
+bool arg(const char *word);
+uint64_t arg_number(const char *name, uint64_t otherwise);
+
+/* --- Exceptions and interrupts ------------------------------------------------------------------ */
+
+struct trap_frame {
+	uint64_t r15, r14, r13, r12, r11, r10, r9, r8, rdi, rsi, rbp, rbx, rdx, rcx, rax;
+	uint64_t vector, error; /* error is 0 where the CPU pushes none */
+	uint64_t rip, cs, rflags, rsp, ss;
+};
+
+#define SELECTOR_CODE	0x08
+#define SELECTOR_DATA	0x10
+#define SELECTOR_TSS	0x28
+#define SELECTOR_CODE16 0x38
+#define SELECTOR_DATA16 0x40
+extern uint64_t gdt[9];
+
+/* What runs on a vector; NULL: caught by TRY, or an ERROR. */
+typedef void trap_handler(struct trap_frame *frame);
+extern trap_handler *trap_handlers[256];
+extern volatile uint64_t trap_count[256];
+/* ist 0: on the current stack; 1 to 3: a stack of its own. */
+void trap_use_ist(uint8_t vector, uint8_t ist);
+struct idt_entry {
+	uint16_t offset_low, selector;
+	uint8_t ist, type;
+	uint16_t offset_mid;
+	uint32_t offset_high, reserved;
+};
+extern struct idt_entry idt[256];
+/* Points IDTR to the table at this address (a copy of idt). */
+void load_idt(const void *table, uint16_t limit);
+
+#define NO_TRAP 256
+/* The trap that ended the last TRY, or vector NO_TRAP. */
+extern struct trap_frame caught;
+extern volatile uint64_t catch_rip;
+/*
+ * Runs one instruction; a trap on it lands behind it, in `caught`. Use within inline asm:
+ * asm volatile(TRY("rdmsr") : ...). trapped() then gives the vector and forgets it.
+ */
+#define TRY(instruction) "movq $771f, catch_rip\n\t" instruction "\n771:\n\tmovq $0, catch_rip\n\t"
+unsigned trapped(void);
+
+static inline void interrupts_on(void)
+{
+	__asm__ volatile("sti" : : : "memory");
+}
+
+static inline void interrupts_off(void)
+{
+	__asm__ volatile("cli" : : : "memory");
+}
+
+/* --- Instructions ------------------------------------------------------------------------------- */
+
+struct cpuid {
+	uint32_t eax, ebx, ecx, edx;
+};
+
+static inline struct cpuid cpuid(uint32_t leaf, uint32_t subleaf)
+{
+	struct cpuid r;
+
+	__asm__ volatile("cpuid"
+			 : "=a"(r.eax), "=b"(r.ebx), "=c"(r.ecx), "=d"(r.edx)
+			 : "a"(leaf), "c"(subleaf));
+	return r;
+}
+
+/* Both return the vector of the trap, or NO_TRAP. */
+unsigned try_rdmsr(uint32_t msr, uint64_t *value);
+unsigned try_wrmsr(uint32_t msr, uint64_t value);
+unsigned try_write_cr0(uint64_t value);
+unsigned try_write_cr3(uint64_t value);
+unsigned try_write_cr4(uint64_t value);
+unsigned try_xsetbv(uint32_t index, uint64_t value);
+/* Traps where none is expected end the test. */
+uint64_t rdmsr(uint32_t msr);
+void wrmsr(uint32_t msr, uint64_t value);
+uint64_t read_cr0(void);
+uint64_t read_cr4(void);
+uint64_t rdtsc(void);
+
+static inline uint8_t in8(uint16_t port)
+{
+	uint8_t value;
+
+	__asm__ volatile("inb %1, %0" : "=a"(value) : "Nd"(port));
+	return value;
+}
+
+static inline uint16_t in16(uint16_t port)
+{
+	uint16_t value;
+
+	__asm__ volatile("inw %1, %0" : "=a"(value) : "Nd"(port));
+	return value;
+}
+
+static inline uint32_t in32(uint16_t port)
+{
+	uint32_t value;
+
+	__asm__ volatile("inl %1, %0" : "=a"(value) : "Nd"(port));
+	return value;
+}
+
+static inline void out8(uint16_t port, uint8_t value)
+{
+	__asm__ volatile("outb %0, %1" : : "a"(value), "Nd"(port));
+}
+
+static inline void out16(uint16_t port, uint16_t value)
+{
+	__asm__ volatile("outw %0, %1" : : "a"(value), "Nd"(port));
+}
+
+static inline void out32(uint16_t port, uint32_t value)
+{
+	__asm__ volatile("outl %0, %1" : : "a"(value), "Nd"(port));
+}
+
+/* --- Memory -------------------------------------------------------------------------------------- */
+
+#define FRESH_BASE 0x1000000ull /* nothing touched memory from 16 MiB up to FRESH_END */
+#define FRESH_END  0x3c00000ull
+/* The next page that nobody has touched; ERROR when 44 MiB are used up. */
+void *fresh_page(void);
+/* The entry that maps the 4-KiB page; the 2-MiB page is split when it has to be. */
+volatile uint64_t *page_entry(uint64_t address);
+void flush_page(uint64_t address);
+/* xorshift64: the same numbers each run. */
+uint64_t random64(void);
+
+/* --- Local APIC ----------------------------------------------------------------------------------- */
+
+#define APIC_ID		 0x020
+#define APIC_VERSION	 0x030
+#define APIC_TPR	 0x080
+#define APIC_PPR	 0x0a0
+#define APIC_EOI	 0x0b0
+#define APIC_LDR	 0x0d0
+#define APIC_SVR	 0x0f0
+#define APIC_ISR	 0x100
+#define APIC_IRR	 0x200
+#define APIC_ESR	 0x280
+#define APIC_ICR	 0x300
+#define APIC_ICR_HIGH	 0x310
+#define APIC_LVT_TIMER	 0x320
+#define APIC_TIMER_START 0x380
+#define APIC_TIMER_NOW	 0x390
+#define APIC_TIMER_DIV	 0x3e0
+
+/* Switches it on, as xAPIC or (ERROR if CPUID has none) x2APIC. */
+void apic_start(bool x2apic);
+uint32_t apic_read(uint32_t reg);
+void apic_write(uint32_t reg, uint32_t value);
+/* Through the ICR: fixed with shorthand "self". */
+void apic_self_ipi(uint8_t vector);
+/* An NMI to this CPU by its APIC ID (the shorthand is not allowed for NMIs). */
+void apic_self_nmi(void);
+/* Ticks of the TSC per second as CPUID.15H tells; 1,000,000,000 where it does not. */
+uint64_t tsc_hz(void);
+
+#endif

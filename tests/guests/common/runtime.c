@@ -1,0 +1,273 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Start, words and traps of the tiny guests. */
+#include "tests/guests/common/guest.h"
+
+#define UART_LSR	5
+#define UART_LSR_THRE	BIT(5)
+#define CMD_LINE_PTR	0x228 /* in boot_params */
+#define TRAP_STUB_BYTES 16
+#define IST_COUNT	3
+#define IST_BYTES	4096
+
+trap_handler *trap_handlers[256];
+volatile uint64_t trap_count[256];
+struct idt_entry idt[256] __attribute__((aligned(16)));
+struct trap_frame caught;
+volatile uint64_t catch_rip;
+
+static const char *cmdline = "";
+static uint8_t ist_stacks[IST_COUNT][IST_BYTES] __attribute__((aligned(16)));
+
+static struct {
+	uint32_t reserved0;
+	uint64_t rsp[3];
+	uint64_t reserved1;
+	uint64_t ist[7];
+	uint64_t reserved2;
+	uint16_t reserved3;
+	uint16_t io_map;
+} __attribute__((packed, aligned(16))) tss;
+
+extern const uint8_t trap_stubs[];
+void trap_entry(struct trap_frame *frame);
+void guest_start(const uint8_t *boot_params);
+
+static void put(char c)
+{
+	if (c == '\n') {
+		put('\r');
+	}
+	while (!(in8(PORT_COM1 + UART_LSR) & UART_LSR_THRE)) {
+	}
+	out8(PORT_COM1, (uint8_t)c);
+}
+
+static void put_number(uint64_t value, unsigned base, unsigned width)
+{
+	char digits[24];
+	unsigned n = 0;
+
+	do {
+		digits[n++] = "0123456789abcdef"[value % base];
+		value /= base;
+	} while (value != 0);
+	while (n < width && n < sizeof(digits)) {
+		digits[n++] = '0';
+	}
+	while (n > 0) {
+		put(digits[--n]);
+	}
+}
+
+static void vprint(const char *fmt, __builtin_va_list args)
+{
+	for (; *fmt != '\0'; fmt++) {
+		unsigned width = 0;
+		bool wide = false;
+		uint64_t value;
+
+		if (*fmt != '%') {
+			put(*fmt);
+			continue;
+		}
+		for (fmt++; *fmt >= '0' && *fmt <= '9'; fmt++) {
+			width = width * 10 + (unsigned)(*fmt - '0');
+		}
+		for (; *fmt == 'l'; fmt++) {
+			wide = true;
+		}
+		if (*fmt == 's') {
+			for (const char *s = __builtin_va_arg(args, const char *); *s; s++) {
+				put(*s);
+			}
+			continue;
+		}
+		value = wide ? __builtin_va_arg(args, uint64_t) : __builtin_va_arg(args, uint32_t);
+		if (*fmt == 'c') {
+			put((char)value);
+			continue;
+		}
+		if (*fmt == 'd' && (wide ? (int64_t)value : (int32_t)value) < 0) {
+			put('-');
+			value = wide ? -value : (uint32_t) - (uint32_t)value;
+		}
+		put_number(value, *fmt == 'x' ? 16 : 10, width);
+	}
+}
+
+void print(const char *fmt, ...)
+{
+	__builtin_va_list args;
+
+	__builtin_va_start(args, fmt);
+	vprint(fmt, args);
+	__builtin_va_end(args);
+}
+
+static _Noreturn void power_off(void)
+{
+	interrupts_off();
+	out16(PORT_PM1_CONTROL, PM1_SLP_TYP_S5 << 10 | BIT(13));
+	out16(PORT_PM1_CONTROL, BIT(13)); /* the same in QEMU */
+	for (;;) {
+		__asm__ volatile("hlt");
+	}
+}
+
+void pass(void)
+{
+	print("PASS\n");
+	power_off();
+}
+
+void skip(const char *why)
+{
+	print("SKIP %s\n", why);
+	power_off();
+}
+
+void error(const char *fmt, ...)
+{
+	__builtin_va_list args;
+
+	print("ERROR ");
+	__builtin_va_start(args, fmt);
+	vprint(fmt, args);
+	__builtin_va_end(args);
+	print("\n");
+	power_off();
+}
+
+void fail(const char *fmt, ...)
+{
+	__builtin_va_list args;
+
+	print("FAIL ");
+	__builtin_va_start(args, fmt);
+	vprint(fmt, args);
+	__builtin_va_end(args);
+	print("\n");
+	power_off();
+}
+
+/* What follows the word at the start of a command-line word, or NULL. */
+static const char *arg_after(const char *word)
+{
+	for (const char *at = cmdline; *at != '\0'; at++) {
+		const char *a = at, *w = word;
+
+		if (at != cmdline && at[-1] != ' ') {
+			continue;
+		}
+		while (*w != '\0' && *a == *w) {
+			a++;
+			w++;
+		}
+		if (*w == '\0') {
+			return a;
+		}
+	}
+	return NULL;
+}
+
+bool arg(const char *word)
+{
+	const char *after = arg_after(word);
+
+	return after != NULL && (*after == '\0' || *after == ' ');
+}
+
+uint64_t arg_number(const char *name, uint64_t otherwise)
+{
+	const char *digit = arg_after(name);
+	uint64_t value = 0;
+
+	if (digit == NULL || *digit++ != '=') {
+		return otherwise;
+	}
+	for (; *digit >= '0' && *digit <= '9'; digit++) {
+		value = value * 10 + (uint64_t)(*digit - '0');
+	}
+	return value;
+}
+
+void trap_entry(struct trap_frame *frame)
+{
+	uint64_t cr2;
+
+	trap_count[frame->vector]++;
+	if (trap_handlers[frame->vector] != NULL) {
+		trap_handlers[frame->vector](frame);
+		return;
+	}
+	if (catch_rip != 0) {
+		caught = *frame;
+		frame->rip = catch_rip;
+		return;
+	}
+	__asm__ volatile("movq %%cr2, %0" : "=r"(cr2));
+	error("unexpected trap %lu, error code %lx, at %lx, RSP %lx, CR2 %lx", frame->vector,
+	      frame->error, frame->rip, frame->rsp, cr2);
+}
+
+unsigned trapped(void)
+{
+	unsigned vector = (unsigned)caught.vector;
+
+	caught.vector = NO_TRAP;
+	return vector;
+}
+
+void trap_use_ist(uint8_t vector, uint8_t ist)
+{
+	idt[vector].ist = ist;
+}
+
+void load_idt(const void *table, uint16_t limit)
+{
+	struct {
+		uint16_t limit;
+		uint64_t base;
+	} __attribute__((packed)) idtr = { limit, (uintptr_t)table };
+
+	__asm__ volatile("lidt %0" : : "m"(idtr));
+}
+
+static void start_traps(void)
+{
+	uint64_t base = (uintptr_t)&tss;
+
+	for (unsigned v = 0; v < 256; v++) {
+		uintptr_t stub = (uintptr_t)trap_stubs + v * TRAP_STUB_BYTES;
+
+		idt[v] = (struct idt_entry){
+			.offset_low = (uint16_t)stub,
+			.selector = SELECTOR_CODE,
+			.type = 0x8e, /* interrupt gate */
+			.offset_mid = (uint16_t)(stub >> 16),
+		};
+	}
+	load_idt(idt, sizeof(idt) - 1);
+	for (unsigned i = 0; i < IST_COUNT; i++) {
+		tss.ist[i] = (uintptr_t)ist_stacks[i] + IST_BYTES;
+	}
+	tss.rsp[0] = tss.ist[2];
+	tss.io_map = sizeof(tss);
+	gdt[SELECTOR_TSS / 8] = 0x0000890000000000 | (sizeof(tss) - 1) | (base & 0xffffff) << 16 |
+				(base >> 24 & 0xff) << 56;
+	gdt[SELECTOR_TSS / 8 + 1] = base >> 32;
+	__asm__ volatile("ltr %w0" : : "r"(SELECTOR_TSS));
+	caught.vector = NO_TRAP;
+}
+
+void guest_start(const uint8_t *boot_params)
+{
+	uint32_t at = *(const uint32_t *)(const void *)(boot_params + CMD_LINE_PTR);
+
+	if (at != 0) {
+		cmdline = (const char *)(uintptr_t)at;
+	}
+	start_traps();
+	guest_main();
+	pass();
+}

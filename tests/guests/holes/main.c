@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Bad guest: loads and stores of all kinds where no memory is, beside and within device windows, at
+ * odd offsets and widths. What nobody owns reads all ones and swallows writes; the guest runs on.
+ */
+#include "tests/guests/common/guest.h"
+
+#define ROUNDS 4000
+
+static const uint64_t places[] = {
+	MEMMAP_HOLE, 0xd0000000, 0xe0000000, 0xf8000000, 0xfd000000, 0xfe000000, 0xfea00000,
+	0xfec01000,  0xfed00000, 0xfed40000, 0xfee01000, 0xffc00000, 0xfffff000, 0xfffffff0,
+};
+
+static void check_empty(uint64_t at)
+{
+	uint64_t value;
+
+	*(volatile uint8_t *)at = 0x5a;
+	check_equal(*(volatile uint8_t *)at, 0xff);
+	*(volatile uint16_t *)at = 0x5a5a;
+	check_equal(*(volatile uint16_t *)at, 0xffff);
+	*(volatile uint32_t *)at = 0x5a5a5a5a;
+	check_equal(*(volatile uint32_t *)at, 0xffffffff);
+	*(volatile uint64_t *)at = 0x5a5a5a5a5a5a5a5a;
+	check_equal(*(volatile uint64_t *)at, ~0ull);
+	value = 7;
+	__asm__ volatile("xchgq %0, (%1)" : "+r"(value) : "r"(at) : "memory");
+	check_equal(value, ~0ull);
+	__asm__ volatile("lock; addl $1, (%0)" : : "r"(at) : "memory", "cc");
+	check_equal(*(volatile uint32_t *)at, 0xffffffff);
+}
+
+/* Odd addresses and widths within the windows: any answer, but no end of the machine. */
+static void disturb(uint64_t base, uint64_t spared)
+{
+	for (unsigned i = 0; i < ROUNDS; i++) {
+		uint64_t random = random64(), at = base + (random & 0xff8) + (random >> 12 & 7);
+		uint64_t bytes = 1ull << (random >> 16 & 3);
+
+		if ((at & 0xfff) + bytes > 0x1000 || (at & 0xff0) == spared) {
+			continue;
+		}
+		switch (random >> 20 & 3) {
+		case 0:
+			(void)*(volatile uint8_t *)at;
+			(void)*(volatile uint64_t *)at;
+			break;
+		case 1: *(volatile uint8_t *)at = (uint8_t)(random >> 32); break;
+		case 2: *(volatile uint16_t *)at = (uint16_t)(random >> 32); break;
+		default: *(volatile uint64_t *)at = random; break;
+		}
+	}
+}
+
+static void on_anything(struct trap_frame *frame)
+{
+	(void)frame; /* interrupts are off; only NMIs that we raised by accident come here */
+}
+
+void guest_main(void)
+{
+	apic_start(false);
+	trap_handlers[VECTOR_NMI] = on_anything;
+	for (unsigned i = 0; i < ARRAY_COUNT(places); i++) {
+		check_empty(places[i]);
+	}
+	for (unsigned i = 0; i < ROUNDS; i++) {
+		uint64_t at = MEMMAP_HOLE + random64() % (MEMMAP_IOAPIC - MEMMAP_HOLE - 8);
+
+		*(volatile uint32_t *)at = (uint32_t)i;
+		check_equal(*(volatile uint64_t *)at, ~0ull);
+	}
+	/* Straddling the edges of a window. */
+	(void)*(volatile uint32_t *)(MEMMAP_IOAPIC - 2);
+	(void)*(volatile uint32_t *)(MEMMAP_LAPIC - 2);
+	(void)*(volatile uint32_t *)(MEMMAP_LAPIC + 0xffe);
+	disturb(MEMMAP_IOAPIC, 0x1000);
+	disturb(MEMMAP_LAPIC, APIC_ICR); /* INIT to ourselves would be a right end, but an end */
+	print("holes and windows disturbed\n");
+}

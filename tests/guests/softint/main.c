@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * INT n, INT3, INT1 and UD2 arrive once each with the right return address: behind the instruction,
+ * but at it for UD2; also when the handler's stack lies on a page that is touched for the first time
+ * just then, so that the delivery is cut off by an EPT violation and has to be repeated whole (SDM
+ * vol. 3, "Information for VM Exits That Occur During Event Delivery"). INT1 is unknown to QEMU's TCG.
+ */
+#include "tests/guests/common/guest.h"
+
+#define ROUNDS	   2500
+#define COLD_ROUND 4 /* each of these rounds uses untouched pages */
+#define VECTOR	   0x77
+#define COLD_IST   3
+
+static volatile uint64_t taken;
+static volatile uint64_t last_rip, last_vector;
+
+static void on_event(struct trap_frame *frame)
+{
+	taken++;
+	last_rip = frame->rip;
+	last_vector = frame->vector;
+	if (frame->vector == VECTOR_UD) {
+		frame->rip += 2; /* UD2 is 2 bytes long */
+	}
+}
+
+/* Runs the instruction and says where it should return to. */
+#define EVENT(instruction)                                                       \
+	({                                                                       \
+		uint64_t behind;                                                 \
+		__asm__ volatile("leaq 772f(%%rip), %0\n\t" instruction "\n772:" \
+				 : "=&r"(behind)                                 \
+				 :                                               \
+				 : "memory");                                    \
+		behind;                                                          \
+	})
+
+static void expect(uint64_t vector, uint64_t rip, uint64_t count)
+{
+	if (taken != count || last_vector != vector || last_rip != rip) {
+		fail("event %lu: %lu of %lu taken, vector %lu, at %lx instead of %lx", vector,
+		     taken, count, last_vector, last_rip, rip);
+	}
+}
+
+/* The next delivery on COLD_IST finds a stack where nobody has been. */
+static void make_cold(void)
+{
+	uint64_t low = gdt[SELECTOR_TSS / 8];
+	uint64_t tss = (low >> 16 & 0xffffff) | (low >> 56) << 24;
+
+	*(uint64_t *)(tss + 36 + 8 * (COLD_IST - 1)) = (uintptr_t)fresh_page() + PAGE_SIZE;
+}
+
+void guest_main(void)
+{
+	static const uint8_t vectors[] = { VECTOR, VECTOR_BP, VECTOR_UD, VECTOR_DB };
+
+	for (unsigned i = 0; i < sizeof(vectors); i++) {
+		trap_handlers[vectors[i]] = on_event;
+		idt[vectors[i]].type |= 0x60; /* DPL 3, as INT n from ring 3 would need */
+	}
+	for (uint64_t i = 0, n = 0; i < ROUNDS; i++) {
+		bool cold = i % COLD_ROUND == 0;
+
+		for (unsigned v = 0; v < sizeof(vectors); v++) {
+			trap_use_ist(vectors[v], cold ? COLD_IST : 0);
+		}
+		if (cold) {
+			make_cold();
+		}
+		expect(VECTOR, EVENT("int $0x77"), ++n);
+		if (cold) {
+			make_cold();
+		}
+		expect(VECTOR_BP, EVENT("int3"), ++n);
+		if (cold) {
+			make_cold();
+		}
+		expect(VECTOR_UD, EVENT("ud2") - 2, ++n);
+		if (cold) {
+			make_cold();
+		}
+		expect(VECTOR_DB, EVENT(".byte 0xf1"), ++n);
+	}
+	print("%lu events\n", taken);
+}

@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A guest that never exits by itself: it spins with interrupts off for ms= milliseconds of its TSC.
+ * Whatever else is to run on this CPU has to get its turns by the time slices.
+ */
+#include "tests/guests/common/guest.h"
+
+void guest_main(void)
+{
+	uint64_t ms = arg_number("ms", 1000), end = rdtsc() + ms * (tsc_hz() / 1000), turns = 0;
+
+	interrupts_off();
+	print("spinning for %lu ms\n", ms);
+	while (rdtsc() < end) {
+		turns++;
+	}
+	check(turns > 0);
+}

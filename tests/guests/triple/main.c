@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A fault while #DF is delivered is a shutdown ("triple fault"): it ends this VM, by name, and
+ * neither the machine nor another VM. The line below is the last that this guest can say.
+ */
+#include "tests/guests/common/guest.h"
+
+void guest_main(void)
+{
+	print("now without an IDT\n");
+	load_idt(idt, 0);
+	__asm__ volatile("ud2");
+	fail("went on behind a triple fault");
+}
