@@ -1,0 +1,369 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * guest/platform.c with the real memory, bus, devices, tables and loader, on a vmm made here: a VM
+ * is built, each reason to refuse is told in words with its line, and nothing is left behind.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "guest/dev/vlapic.h"
+#include "guest/memmap.h"
+#include "guest/platform.h"
+#include "guest/platform_state.h"
+#include "tests/unit/bzimage.h"
+#include "tests/unit/fake_base.h"
+#include "vmm/base/err.h"
+#include "vmm/base/page_alloc.h"
+
+#define MIB (1ull << 20)
+
+/* --- The vmm and the vlapic: what platform.c calls --- */
+
+static unsigned started, lapics;
+static int fail_create, fail_vcpu, fail_lapic;
+static struct vcpu_long_mode entry;
+static const struct vm_hooks *hooks;
+
+int vm_create(const char *name, const struct vm_hooks *given, void *platform, struct vm **out)
+{
+	struct vm *vm;
+
+	if (fail_create != 0) {
+		return fail_create;
+	}
+	vm = calloc(1, sizeof(*vm));
+	strcpy(vm->name, name);
+	vm->platform = platform;
+	vm->hooks = hooks = given;
+	assert_int_equal(gmem_init(&vm->gmem), 0);
+	*out = vm;
+	return 0;
+}
+
+int vm_add_vcpu(struct vm *vm, struct vcpu **out)
+{
+	if (fail_vcpu != 0) {
+		return fail_vcpu;
+	}
+	*out = calloc(1, sizeof(**out));
+	(*out)->vm = vm;
+	(*out)->id = vm->vcpu_count;
+	vm->vcpus[vm->vcpu_count++] = *out;
+	return 0;
+}
+
+void vm_start(struct vm *vm)
+{
+	vm->state = VM_RUNNING;
+	started++;
+}
+
+void vm_destroy(struct vm *vm)
+{
+	for (uint32_t i = 0; i < vm->vcpu_count; i++) {
+		assert_null(vm->vcpus[i]->platform); /* its APIC went first */
+		free(vm->vcpus[i]);
+	}
+	gmem_destroy(&vm->gmem);
+	free(vm);
+}
+
+void vm_end(struct vm *vm, enum vm_end_reason reason, const char *detail)
+{
+}
+
+void vm_log_exits(const struct vm *vm)
+{
+}
+
+void vcpu_set_long_mode(struct vcpu *vcpu, const struct vcpu_long_mode *state)
+{
+	assert_int_equal(vcpu->id, 0);
+	entry = *state;
+}
+
+uint64_t vcpu_guest_tsc(const struct vcpu *vcpu, uint64_t host_tsc)
+{
+	return host_tsc;
+}
+
+int vlapic_create(struct vcpu *vcpu)
+{
+	if (fail_lapic != 0) {
+		return fail_lapic;
+	}
+	vcpu->platform = vcpu;
+	lapics++;
+	return 0;
+}
+
+void vlapic_destroy(struct vcpu *vcpu)
+{
+	vcpu->platform = NULL;
+	lapics--;
+}
+
+bool vlapic_deliver(struct vm *vm, const struct vlapic_msg *msg)
+{
+	return true;
+}
+
+static uint64_t lapic_deadline;
+
+/* clang-format off: one line each */
+int vlapic_irq_pending(struct vcpu *vcpu)
+{
+	return -1;
+}
+void vlapic_irq_accepted(struct vcpu *vcpu, uint8_t vector)
+{
+}
+int vlapic_irr_highest(struct vcpu *vcpu)
+{
+	return -1;
+}
+void vlapic_eoi(struct vcpu *vcpu, uint8_t vector)
+{
+}
+void vlapic_eoi_highest(struct vcpu *vcpu)
+{
+}
+void vlapic_apic_written(struct vcpu *vcpu, uint32_t offset)
+{
+}
+void vlapic_apic_access(struct vcpu *vcpu, struct io_access *access)
+{
+}
+uint8_t vlapic_cr8_read(struct vcpu *vcpu)
+{
+	return 0;
+}
+void vlapic_cr8_write(struct vcpu *vcpu, uint8_t value)
+{
+}
+uint64_t vlapic_next_deadline(struct vcpu *vcpu)
+{
+	return lapic_deadline;
+}
+int vlapic_msr_read(struct vcpu *vcpu, uint32_t msr, uint64_t *value)
+{
+	return ERR_NOTFOUND;
+}
+int vlapic_msr_write(struct vcpu *vcpu, uint32_t msr, uint64_t value)
+{
+	return ERR_NOTFOUND;
+}
+/* clang-format on */
+
+/* --- The tests --- */
+
+static uint8_t kernel[BZIMAGE_BYTES];
+static uint8_t initrd[10000];
+static struct vm_config config;
+
+static int setup(void **state)
+{
+	fake_setup(state);
+	ept_configure(&(struct ept_caps){ .phys_bits = 40, .page_2m = true, .page_1g = true });
+	bzimage_fill(kernel);
+	started = lapics = 0;
+	fail_create = fail_vcpu = fail_lapic = 0;
+	config = (struct vm_config){
+		.name = "alpha",
+		.line = 7,
+		.memory_bytes = 64 * MIB,
+		.vcpus = 2,
+		.kernel = { .path = "\\umbra\\vmlinuz", .data = kernel, .bytes = sizeof(kernel) },
+		.cmdline = "console=ttyS0",
+		.engine = VM_ENGINE_NONE,
+		.signature = VM_SIGNATURE_KVM,
+		.max_leaf = SIZE_1G,
+		.valid = true,
+	};
+	return 0;
+}
+
+static void check_refused(int err, const char *words)
+{
+	struct vm *vm = NULL;
+	const char *log;
+
+	fake_log_reset();
+	assert_int_equal(platform_start_vm(&config, &vm), err);
+	assert_null(vm);
+	assert_int_equal(started, 0);
+	assert_int_equal(lapics, 0);
+	assert_int_equal(fake_pages_live(), 0);
+	assert_int_equal(fake_frames_live(), 0);
+	/* Besides, the legacy devices warn that there is no clock here. */
+	log = strstr(fake_log_text(), "error: ");
+	if (log == NULL || strncmp(log, "error: umbra.conf:7: vm alpha: ", 31) != 0 ||
+	    strstr(log, words) == NULL || strchr(log, '\n') != log + strlen(log) - 1) {
+		fail_msg("wanted one line with '%s', got: %s", words, fake_log_text());
+	}
+}
+
+static void test_starts(void **state)
+{
+	struct vm *vm = NULL;
+	uint32_t regs[4] = { 0 };
+	struct io_access lsr = { .size = 1 };
+
+	config.initrd = (struct vm_file){ .path = "\\i", .data = initrd, .bytes = 10000 };
+	assert_int_equal(platform_start_vm(&config, &vm), 0);
+	assert_int_equal(started, 1);
+	assert_int_equal(lapics, 2);
+	assert_int_equal(vm->vcpu_count, 2);
+	assert_int_equal(entry.rip, 0x1000200);
+	assert_true(gmem_is_ram(&vm->gmem, gpa(0), 64 * MIB));
+	assert_false(gmem_is_ram(&vm->gmem, gpa(64 * MIB), 1));
+	assert_true(iobus_access(&vm->iobus, IO_SPACE_PORT, PORT_COM1 + 5, vm->vcpus[0], &lsr));
+	assert_int_equal(lsr.value, 0x60);
+	hooks->cpuid(vm->vcpus[1], 0x40000000, 0, regs);
+	assert_memory_equal(&regs[1], "KVMKVMKVM", 9);
+	hooks->cpuid(vm->vcpus[1], 1, 0, regs);
+	assert_int_equal(regs[1] >> 24, 1);
+	assert_non_null(strstr(fake_log_text(), "64M of memory in clear"));
+	platform_destroy_vm(vm);
+	assert_int_equal(lapics, 0);
+}
+
+static void test_memory_beyond_the_hole(void **state)
+{
+	struct vm *vm = NULL;
+
+	config.memory_bytes = 3 * SIZE_1G + 16 * MIB;
+	assert_int_equal(platform_start_vm(&config, &vm), 0);
+	assert_true(gmem_is_ram(&vm->gmem, gpa(0), 3 * SIZE_1G));
+	assert_false(gmem_is_ram(&vm->gmem, gpa(3 * SIZE_1G), 1));
+	assert_true(gmem_is_ram(&vm->gmem, gpa(4 * SIZE_1G), 16 * MIB));
+	platform_destroy_vm(vm);
+}
+
+static void test_console(void **state)
+{
+	struct vm *vm = NULL;
+	struct io_access out = { .size = 1, .write = true, .value = 'u' };
+	struct io_access in = { .size = 1 };
+
+	assert_int_equal(platform_start_vm(&config, &vm), 0);
+	iobus_access(&vm->iobus, IO_SPACE_PORT, PORT_COM1, vm->vcpus[0], &out);
+	fake_console_type("k");
+	hooks->poll(vm);
+	assert_string_equal(fake_console_text(), "u");
+	iobus_access(&vm->iobus, IO_SPACE_PORT, PORT_COM1, vm->vcpus[0], &in);
+	assert_int_equal(in.value, 'k');
+	platform_destroy_vm(vm);
+}
+
+/* What a device waits for counts for the first vCPU alone. */
+static void test_deadline(void **state)
+{
+	struct vm *vm = NULL;
+
+	assert_int_equal(platform_start_vm(&config, &vm), 0);
+	platform_of(vm)->legacy.deadline = 500;
+	lapic_deadline = 1000;
+	assert_int_equal(hooks->next_deadline(vm->vcpus[0]), 500);
+	assert_int_equal(hooks->next_deadline(vm->vcpus[1]), 1000);
+	lapic_deadline = 100;
+	assert_int_equal(hooks->next_deadline(vm->vcpus[0]), 100);
+	platform_destroy_vm(vm);
+}
+
+static void test_bad_files(void **state)
+{
+	config.kernel.data = NULL;
+	config.kernel.error = "no such file";
+	check_refused(ERR_NOTFOUND, "kernel \\umbra\\vmlinuz: no such file");
+	config.kernel.error = NULL;
+	check_refused(ERR_NOTFOUND, "kernel \\umbra\\vmlinuz: not read");
+	config.kernel.data = kernel;
+	config.kernel.bytes = sizeof(kernel) - 1;
+	check_refused(ERR_FORMAT, "kernel \\umbra\\vmlinuz: truncated");
+	config.kernel.bytes = sizeof(kernel);
+	kernel[0x202] = 0;
+	check_refused(ERR_FORMAT, "no bzImage");
+	kernel[0x202] = 'H';
+	strcpy(config.initrd.path, "\\umbra\\initrd.img");
+	config.initrd.error = "no such file";
+	check_refused(ERR_NOTFOUND, "initrd \\umbra\\initrd.img: no such file");
+	config.initrd.data = initrd;
+	check_refused(ERR_FORMAT, "initrd \\umbra\\initrd.img: is empty");
+}
+
+static void test_bad_values(void **state)
+{
+	for (int engine = VM_ENGINE_AUTO; engine < VM_ENGINE_NONE; engine++) {
+		config.engine = engine;
+		check_refused(ERR_UNSUPPORTED, "engine = none");
+	}
+	config.engine = VM_ENGINE_NONE;
+	config.vcpus = 0;
+	check_refused(ERR_RANGE, "0 vCPUs");
+	config.vcpus = VM_VCPU_MAX + 1;
+	check_refused(ERR_RANGE, "65 vCPUs");
+	config.vcpus = 1;
+	config.memory_bytes = 16 * MIB;
+	check_refused(ERR_RANGE, "it needs 48 MiB of memory to start, the VM has 16 MiB");
+	memset(config.cmdline, 'x', sizeof(config.cmdline) - 1);
+	config.memory_bytes = 64 * MIB;
+	kernel[0x238] = 0xff;
+	kernel[0x239] = 0;
+	check_refused(ERR_RANGE, "the command line has 2047 bytes, it takes 255");
+}
+
+static void test_too_much_memory(void **state)
+{
+	fake_frames_set_count(256 * 256);
+	config.memory_bytes = 257 * MIB;
+	check_refused(ERR_NOMEM, "memory = 257M is more than the machine has: 256M are left");
+}
+
+/* Whatever runs out, at whatever step: told, and nothing stays behind. */
+static void test_every_failure(void **state)
+{
+	struct vm *vm = NULL;
+	int after = 0;
+
+	fail_create = ERR_NOMEM;
+	check_refused(ERR_NOMEM, "could not be created");
+	fail_create = 0;
+	fail_vcpu = ERR_NOMEM;
+	check_refused(ERR_NOMEM, "vCPU 0 could not be set up: ");
+	fail_vcpu = 0;
+	fail_lapic = ERR_NOMEM;
+	check_refused(ERR_NOMEM, "vCPU 0 could not be set up: ");
+	fail_lapic = 0;
+	for (;; after++) {
+		fake_pages_fail_after(after == 1 ? 1000
+						 : after); /* the second is vm_create's own */
+		if (after != 1 && platform_start_vm(&config, &vm) == 0) {
+			break;
+		}
+		fake_pages_fail_after(-1);
+		assert_int_equal(fake_pages_live(), 0);
+		assert_int_equal(fake_frames_live(), 0);
+	}
+	assert_in_range(after, 4, 100);
+	fake_pages_fail_after(-1);
+	platform_destroy_vm(vm);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, fake_teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(test_starts),	    TEST(test_memory_beyond_the_hole),
+		TEST(test_console),	    TEST(test_deadline),
+		TEST(test_bad_files),	    TEST(test_bad_values),
+		TEST(test_too_much_memory), TEST(test_every_failure),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
