@@ -9,7 +9,7 @@
 
 #include "vmm/base/types.h"
 
-#define VCONSOLE_NEXT_KEY    0x1d /* Ctrl-]; an ordinary byte while a single VM runs */
+#define VCONSOLE_NEXT_KEY    0x1e /* Ctrl-^; an ordinary byte while a single VM runs */
 #define VCONSOLE_OUT_BYTES   128
 #define VCONSOLE_INPUT_BYTES 256
 

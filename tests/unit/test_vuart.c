@@ -328,11 +328,11 @@ static void test_front(void **state)
 {
 	struct vconsole beta = { 0 };
 
-	fake_console_type("\x1d");
+	fake_console_type("\x1e");
 	vconsole_poll(&console);
-	assert_int_equal(vconsole_get(&console), 0x1d); /* alone: an ordinary byte */
+	assert_int_equal(vconsole_get(&console), 0x1e); /* alone: an ordinary byte */
 	vconsole_attach(&beta, "beta");
-	fake_console_type("a\x1d"
+	fake_console_type("a\x1e"
 			  "b");
 	vconsole_poll(&beta); /* not in front: leaves it alone */
 	assert_int_equal(vconsole_get(&beta), -1);
