@@ -1,0 +1,167 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""bench.py OUT BOOTX64.EFI CHAIN.EFI BENCH.BIN KERNEL INITRD: what Umbra costs, in instructions.
+
+Three runs of the emulated machine, on the CPU model and clock of the anchors: a tiny guest that
+times single exits by RDTSC, a Linux boot under Umbra, and the same kernel started by UEFI without
+it. The machine counts instructions, not time: what silicon takes for an exit itself is not in any
+figure, on either side. tests/bench/README.md tells how the anchors came about.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), '..', 'machine'))
+from bochs import parse_result  # noqa: E402
+
+MODEL, IPS, FEATURES = 'broadwell_ult', 50_000_000, 'exclude_features="rdrand,rdseed"'
+BOOT_PY = os.path.join(os.path.dirname(__file__), '..', 'machine', 'boot.py')
+
+# name of the guest's line: (what it is, KVM's figure on the same machine, goal as a part of it)
+ANCHORS = {
+    'cpuid': ('CPUID', 977, 1 / 5),
+    'rdmsr': ('RDMSR IA32_MISC_ENABLE', 1087, 1 / 5),
+    'wrmsr': ('WRMSR IA32_BIOS_SIGN_ID', 1123, 1 / 5),
+    'port-read': ('port read, UART scratch', 3138, 1 / 10),
+    'port-write': ('port write, UART scratch', 3098, 1 / 10),
+    'memory-read': ('memory read, I/O APIC', 5807, 1 / 10),
+    'memory-write': ('memory write, I/O APIC', 5807, 1 / 10),
+    'first-touch': ('first touch of a 4K page', 2780, 1 / 2),
+    'self-ipi-xapic': ('self-IPI, xAPIC', 4083, 1 / 2),
+    'self-ipi-x2apic': ('self-IPI, x2APIC', 4083, 1 / 2),
+    'timer-wake-xapic': ('timer wake from HLT, xAPIC', 8167, None),
+    'timer-wake-x2apic': ('timer wake from HLT, x2APIC', 8167, None),
+}
+LINE = re.compile(r'bench: (\S+) rounds (\d+) median (\d+) min (\d+) p90 (\d+) max (\d+) mean (\d+)')
+
+BOOT_GOAL = 1.03
+KVM_BOOT, KVM_BARE, KVM_EXITS = 1722.1, 1503.5, 24926   # millions; exits of the whole boot
+STARTED = 'BdsDxe: starting Boot'       # firmware's last words before StartImage
+REACHED = 'umbra-test: userspace'       # the first words of /init
+CMDLINE = 'console=ttyS0 nokaslr quiet mitigations=off'
+MACHINE_MIB, VM_MIB = 1024, 512         # the bare machine has as much as the VM
+
+
+class BenchError(Exception):
+    """Says why there are no figures."""
+
+
+def make_esp(folder, efi, files):
+    """A stick's files: BOOTX64.EFI and what goes into \\umbra (path, or text as bytes)."""
+    shutil.rmtree(folder, ignore_errors=True)
+    os.makedirs(os.path.join(folder, 'EFI', 'BOOT'))
+    os.makedirs(os.path.join(folder, 'umbra'))
+    shutil.copy(efi, os.path.join(folder, 'EFI', 'BOOT', 'BOOTX64.EFI'))
+    for name, content in files.items():
+        target = os.path.join(folder, 'umbra', name)
+        if isinstance(content, bytes):
+            with open(target, 'wb') as file:
+                file.write(content)
+        else:
+            shutil.copy(content, target)
+
+
+def config(name, memory, lines):
+    """umbra.conf with one VM."""
+    return '\n'.join(['[host]', 'exit = poweroff', f'[vm {name}]', f'memory = {memory}M',
+                      'engine = none', *lines, '']).encode()
+
+
+def run(out, name, **keys):
+    """One run of the machine; returns its serial text and figures."""
+    where = os.path.join(out, name)
+    words = [f'ESP={where}-esp', f'OUT={where}', f'CPU={MODEL}', f'IPS={IPS}',
+             f'FEATURES={FEATURES}', 'CPUS=1', 'TIMEOUT=900']
+    words += [f'{key}={value}' for key, value in keys.items()]
+    status = subprocess.run([sys.executable, BOOT_PY, *words], stdout=subprocess.DEVNULL,
+                            check=False).returncode
+    with open(os.path.join(where, 'serial.log'), encoding='utf-8', errors='replace') as file:
+        serial = file.read()
+    with open(os.path.join(where, 'result'), encoding='utf-8') as file:
+        figures = parse_result(file.read())
+    if status != 0:
+        raise BenchError(f'{name}: the machine ended with status {status}:\n{serial[-2000:]}')
+    return serial, figures
+
+
+def bench_exits(out, umbra, guest):
+    """The table of single exits. Returns how many goals were missed."""
+    make_esp(os.path.join(out, 'exits-esp'), umbra, {
+        'bench.bin': guest,
+        'umbra.conf': config('bench', 128, ['kernel = \\umbra\\bench.bin', 'leaf = 4K']),
+    })
+    serial, _ = run(out, 'exits', MEM=MACHINE_MIB)
+    found = {match[1]: [int(n) for n in match.groups()[1:]] for match in LINE.finditer(serial)}
+    lacking = [name for name in ANCHORS if name not in found]
+    if lacking:
+        raise BenchError(f'exits: no figure for {", ".join(lacking)}:\n{serial[-2000:]}')
+    missed = 0
+    print(f'Exits as a guest sees them by RDTSC, in instructions: median of {found["null"][0]} '
+          f'rounds; the frame alone is {found["null"][1]}.')
+    print(f'{"":28} {"Umbra":>7} {"p90":>7} {"KVM":>7} {"ratio":>6} {"goal":>7}')
+    for name, (what, kvm, part) in ANCHORS.items():
+        _, median, _, p90, _, _ = found[name]
+        goal = int(kvm * part) if part else None
+        verdict = '' if goal is None else 'met' if median <= goal else 'MISSED'
+        missed += verdict == 'MISSED'
+        print(f'{what:28} {median:7,} {p90:7,} {kvm:7,} {median / kvm:6.2f} '
+              f'{goal if goal else "-":>7} {verdict}')
+    return missed
+
+
+def since(figures, start, key):
+    """A figure of CPU 0 from the mark `start` to the end of the run."""
+    begin = next((f for f in figures if f['kind'] == 'mark' and f['text'] == start), None)
+    if begin is None:
+        raise BenchError(f'the mark "{start}" never came')
+    return figures[-1]['cpus'][0][key] - begin['cpus'][0][key]
+
+
+def bench_boot(out, umbra, chain, kernel, initrd):
+    """The table of the boot. Returns 1 when its goal was missed."""
+    files = {'vmlinuz': kernel, 'initrd.img': initrd}
+    make_esp(os.path.join(out, 'bare-esp'), chain, {
+        **files, 'cmdline.txt': f'{CMDLINE} initrd=\\umbra\\initrd.img\n'.encode()})
+    make_esp(os.path.join(out, 'boot-esp'), umbra, {
+        **files, 'umbra.conf': config('linux', VM_MIB, [
+            'kernel = \\umbra\\vmlinuz', 'initrd = \\umbra\\initrd.img',
+            f'cmdline = {CMDLINE}'])})
+    marks = {'MARK': STARTED, 'STOP': REACHED}
+    _, bare = run(out, 'bare', MEM=VM_MIB, **marks)
+    _, ours = run(out, 'boot', MEM=MACHINE_MIB, **marks)
+    base = since(bare, STARTED, 'retired')
+    total, guest, root = (since(ours, STARTED, key) for key in ('retired', 'guest', 'root'))
+    exits = since(ours, STARTED, 'exits')
+    met = total <= base * BOOT_GOAL
+    print(f'\nFrom StartImage to the first line of /init, in millions of instructions '
+          f'({os.path.basename(os.path.dirname(kernel))}, {VM_MIB} MiB, "{CMDLINE}").')
+    print(f'without Umbra {base / 1e6:9.1f}   (anchor: {KVM_BARE})')
+    print(f'with Umbra    {total / 1e6:9.1f}   guest {guest / 1e6:.1f}, root {root / 1e6:.1f}: '
+          f'{(total / base - 1) * 100:+.1f} % (goal: +3 %; KVM: '
+          f'{(KVM_BOOT / KVM_BARE - 1) * 100:+.1f} %) {"met" if met else "MISSED"}')
+    print(f'exits         {exits:9,}   (KVM: {KVM_EXITS:,})')
+    for name, count in sorted(ours[-1]['exits'].get(0, {}).items(), key=lambda item: -item[1]):
+        print(f'  {name:24} {count:8,}')
+    return 0 if met else 1
+
+
+def main(arguments):
+    """The command line."""
+    out, umbra, chain, guest, kernel, initrd = arguments
+    os.makedirs(out, exist_ok=True)
+    print(f'CPU model {MODEL}, ips {IPS / 1e6:.0f} M, no RDRAND, no RDSEED, one CPU\n')
+    try:
+        missed = bench_exits(out, umbra, guest)
+        missed += bench_boot(out, umbra, chain, kernel, initrd)
+    except BenchError as error:
+        print(f'bench: {error}', file=sys.stderr)
+        return 1
+    print(f'\n{missed} goals missed' if missed else '\nall goals met')
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main(sys.argv[1:]))
