@@ -16,6 +16,7 @@ say = $(if $(V),,@echo '  $1')
 include tests/machine/machine.mk
 include crypto/mbedtls.mk
 include tests/tests.mk
+include tests/bench/bench.mk
 
 # --- What is compiled -----------------------------------------------------------------------------
 
