@@ -35,7 +35,8 @@ ANCHORS = {
     'timer-wake-xapic': ('timer wake from HLT, xAPIC', 8167, None),
     'timer-wake-x2apic': ('timer wake from HLT, x2APIC', 8167, None),
 }
-LINE = re.compile(r'bench: (\S+) rounds (\d+) median (\d+) min (\d+) p90 (\d+) max (\d+) mean (\d+)')
+LINE = re.compile(
+    r"bench: (\S+) rounds (\d+) median (\d+) min (\d+) p90 (\d+) max (\d+) mean (\d+)")
 
 BOOT_GOAL = 1.03
 KVM_BOOT, KVM_BARE, KVM_EXITS = 1722.1, 1503.5, 24926   # millions; exits of the whole boot
