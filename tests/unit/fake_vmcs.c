@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The current VMCS as an array of its fields; VMX instructions that do nothing but succeed. */
+#include <string.h>
+
+#include "tests/unit/fake_base.h"
+#include "vmm/vmx_insn.h"
+
+#define FIELD_COUNT 0x8000
+
+static uint64_t fields[FIELD_COUNT];
+
+uint64_t fake_vmread(uint32_t field)
+{
+	return field < FIELD_COUNT ? fields[field] : 0;
+}
+
+void fake_vmwrite(uint32_t field, uint64_t value)
+{
+	if (field >= FIELD_COUNT) {
+		fake_fail("VMWRITE of field %#x", field);
+	}
+	fields[field] = value;
+}
+
+void fake_vmclear(hpa_t vmcs)
+{
+	(void)vmcs;
+}
+
+void fake_vmptrld(hpa_t vmcs)
+{
+	(void)vmcs;
+}
+
+bool fake_vmxon(hpa_t region)
+{
+	(void)region;
+	return true;
+}
+
+void fake_vmxoff(void)
+{
+}
+
+void fake_invvpid_single(uint16_t vpid)
+{
+	(void)vpid;
+}

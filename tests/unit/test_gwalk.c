@@ -1,0 +1,259 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* vmm/gwalk.c: the four paging modes, rights, reserved bits, accessed and dirty, page crossings. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "tests/unit/fake_base.h"
+#include "vmm/base/err.h"
+#include "vmm/base/x86.h"
+#include "vmm/gwalk.h"
+
+#define P  1ull
+#define W  2ull
+#define U  4ull
+#define A  0x20ull
+#define D  0x40ull
+#define PS 0x80ull
+#define NX (1ull << 63)
+
+#define RAM   (4ull << 20)
+#define TABLE 0x10000ull /* level n's table lies at TABLE + n * 4096 */
+
+#define CR0_ON (CR0_PE | CR0_PG | CR0_WP)
+#define LONG   (EFER_LME | EFER_LMA | EFER_NXE)
+#define LINEAR 0x00007f8040201234ull /* index 255, 1, 1, 1 */
+#define KERNEL 0xffff888000001000ull
+
+static struct gmem gmem;
+
+static int setup(void **state)
+{
+	static const struct ept_caps caps = { .invept_single = true,
+					      .structures_wb = true,
+					      .phys_bits = 40 };
+
+	fake_setup(state);
+	ept_configure(&caps);
+	assert_int_equal(gmem_init(&gmem), 0);
+	return gmem_add_ram_plain(&gmem, gpa(0), RAM, PAGE_SIZE);
+}
+
+static int teardown(void **state)
+{
+	gmem_destroy(&gmem);
+	return fake_teardown(state);
+}
+
+static void put(uint64_t table, uint64_t index, unsigned bytes, uint64_t entry)
+{
+	assert_int_equal(gmem_write(&gmem, gpa(table + index * bytes), &entry, bytes), 0);
+}
+
+static uint64_t get(uint64_t table, uint64_t index, unsigned bytes)
+{
+	uint64_t entry = 0;
+
+	assert_int_equal(gmem_read(&gmem, gpa(table + index * bytes), &entry, bytes), 0);
+	return entry;
+}
+
+static uint64_t table_of(unsigned level)
+{
+	return TABLE + level * PAGE_SIZE;
+}
+
+/* A chain of tables for LINEAR in 4-level paging; entries of levels 4 to 2 have all rights. */
+static void build_4level(uint64_t leaf)
+{
+	put(table_of(4), 255, 8, table_of(3) | P | W | U);
+	put(table_of(3), 1, 8, table_of(2) | P | W | U);
+	put(table_of(2), 1, 8, table_of(1) | P | W | U);
+	put(table_of(1), 1, 8, leaf);
+}
+
+static const struct right_case {
+	const char *name;
+	uint64_t leaf; /* rights of the 4-KiB page */
+	uint64_t cr0, cr4, efer, rflags;
+	bool user;
+	enum gwalk_access access;
+	int error_code; /* -1: allowed */
+} right_cases[] = {
+	{ "kernel reads a kernel page", P, CR0_ON, CR4_PAE, LONG, 0, false, GWALK_READ, -1 },
+	{ "user reads a user page", P | U, CR0_ON, CR4_PAE, LONG, 0, true, GWALK_READ, -1 },
+	{ "user reads a kernel page", P, CR0_ON, CR4_PAE, LONG, 0, true, GWALK_READ, 5 },
+	{ "not present", 0, CR0_ON, CR4_PAE, LONG, 0, true, GWALK_WRITE, 6 },
+	{ "user writes a read-only page", P | U, CR0_ON, CR4_PAE, LONG, 0, true, GWALK_WRITE, 7 },
+	{ "kernel writes read-only, WP", P, CR0_ON, CR4_PAE, LONG, 0, false, GWALK_WRITE, 3 },
+	{ "kernel writes read-only, no WP", P, CR0_PE | CR0_PG, CR4_PAE, LONG, 0, false,
+	  GWALK_WRITE, -1 },
+	{ "fetch from NX", P | U | NX, CR0_ON, CR4_PAE, LONG, 0, true, GWALK_FETCH, 21 },
+	{ "NX bit without NXE", P | U | NX, CR0_ON, CR4_PAE, EFER_LME | EFER_LMA, 0, true,
+	  GWALK_READ, 13 },
+	{ "SMEP", P | U, CR0_ON, CR4_PAE | CR4_SMEP, LONG, 0, false, GWALK_FETCH, 17 },
+	{ "no SMEP", P | U, CR0_ON, CR4_PAE, LONG, 0, false, GWALK_FETCH, -1 },
+	{ "SMAP", P | U, CR0_ON, CR4_PAE | CR4_SMAP, LONG, 0, false, GWALK_READ, 1 },
+	{ "SMAP with AC", P | U, CR0_ON, CR4_PAE | CR4_SMAP, LONG, RFLAGS_AC, false, GWALK_READ,
+	  -1 },
+	{ "address bit beyond MAXPHYADDR", P | U | BIT(45), CR0_ON, CR4_PAE, LONG, 0, true,
+	  GWALK_READ, 13 },
+};
+
+static void test_rights(void **state)
+{
+	for (size_t i = 0; i < ARRAY_COUNT(right_cases); i++) {
+		const struct right_case *c = &right_cases[i];
+		struct gwalk_mode mode = {
+			c->cr0, table_of(4), c->cr4, c->efer, c->rflags, c->user
+		};
+		struct gwalk_fault fault = { 0 };
+		gpa_t out;
+		int err;
+
+		build_4level(c->leaf == 0 ? 0 : c->leaf | 0x3000);
+		err = gwalk_translate(&gmem, &mode, LINEAR, c->access, &out, &fault);
+		if (c->error_code < 0
+			    ? err != 0 || out.v != 0x3234
+			    : err != ERR_NOTFOUND || fault.vector != 14 || fault.linear != LINEAR ||
+				      fault.error_code != (uint32_t)c->error_code) {
+			fail_msg("%s: %d, error code %u", c->name, err, fault.error_code);
+		}
+	}
+}
+
+static void test_accessed_and_dirty(void **state)
+{
+	struct gwalk_mode mode = { CR0_ON, table_of(4) | 0x18, CR4_PAE, LONG, 0, false };
+	struct gwalk_fault fault;
+	gpa_t out;
+
+	build_4level(0x3000 | P | W);
+	assert_int_equal(gwalk_translate(&gmem, &mode, LINEAR, GWALK_READ, &out, &fault), 0);
+	assert_int_equal(get(table_of(1), 1, 8), 0x3000 | P | W | A);
+	assert_int_equal(get(table_of(4), 255, 8), table_of(3) | P | W | U | A);
+	assert_int_equal(gwalk_translate(&gmem, &mode, LINEAR, GWALK_WRITE, &out, &fault), 0);
+	assert_int_equal(get(table_of(1), 1, 8), 0x3000 | P | W | A | D);
+	/* A refused access leaves no trace. */
+	build_4level(0x3000 | P);
+	assert_int_equal(gwalk_translate(&gmem, &mode, LINEAR, GWALK_WRITE, &out, &fault),
+			 ERR_NOTFOUND);
+	assert_int_equal(get(table_of(1), 1, 8), 0x3000 | P);
+}
+
+static void test_large_pages(void **state)
+{
+	struct gwalk_mode mode = { CR0_ON, table_of(4), CR4_PAE, LONG, 0, false };
+	struct gwalk_fault fault;
+	gpa_t out;
+
+	build_4level(0);
+	put(table_of(2), 1, 8, 0x200000 | P | W | PS);
+	assert_int_equal(gwalk_translate(&gmem, &mode, LINEAR, GWALK_READ, &out, &fault), 0);
+	assert_int_equal(out.v, 0x200000 | (LINEAR & 0x1fffff));
+	put(table_of(2), 1, 8, 0x202000 | P | W | PS); /* reserved address bits */
+	assert_int_equal(gwalk_translate(&gmem, &mode, LINEAR, GWALK_READ, &out, &fault),
+			 ERR_NOTFOUND);
+	assert_int_equal(fault.error_code, 9);
+	put(table_of(3), 1, 8, 0x40000000 | P | W | PS);
+	assert_int_equal(gwalk_translate(&gmem, &mode, LINEAR, GWALK_READ, &out, &fault), 0);
+	assert_int_equal(out.v, 0x40000000 | (LINEAR & 0x3fffffff));
+	put(table_of(4), 255, 8, table_of(3) | P | PS); /* no such thing at level 4 */
+	assert_int_equal(gwalk_translate(&gmem, &mode, LINEAR, GWALK_READ, &out, &fault),
+			 ERR_NOTFOUND);
+	assert_int_equal(fault.error_code, 9);
+}
+
+static void test_other_modes(void **state)
+{
+	struct gwalk_mode off = { .cr0 = CR0_PE };
+	struct gwalk_mode legacy = { CR0_ON, table_of(2), CR4_PSE, 0, 0, false };
+	struct gwalk_mode pae = { CR0_ON, table_of(3) | 0x20, CR4_PAE, 0, 0, false };
+	struct gwalk_fault fault;
+	gpa_t out;
+
+	assert_int_equal(gwalk_translate(&gmem, &off, 0x1fee01234, GWALK_READ, &out, &fault), 0);
+	assert_int_equal(out.v, 0xfee01234);
+	put(table_of(2), 0x3fb, 4, table_of(1) | P | W);
+	put(table_of(1), 0x201, 4, 0x5000 | P | W);
+	assert_int_equal(gwalk_translate(&gmem, &legacy, 0xfee01234, GWALK_WRITE, &out, &fault), 0);
+	assert_int_equal(out.v, 0x5234);
+	assert_int_equal(get(table_of(1), 0x201, 4), 0x5000 | P | W | A | D);
+	put(table_of(2), 0x3fb, 4, 0x00c02000 | P | W | PS); /* PSE-36: bit 32 */
+	assert_int_equal(gwalk_translate(&gmem, &legacy, 0xfee01234, GWALK_READ, &out, &fault), 0);
+	assert_int_equal(out.v, 0x100c00000 | (0xfee01234 & 0x3fffff));
+	put(table_of(3) + 0x20, 3, 8, table_of(2) | P);
+	put(table_of(2), 0x1f7, 8, table_of(1) | P | W);
+	put(table_of(1), 1, 8, 0x6000 | P | W);
+	assert_int_equal(gwalk_translate(&gmem, &pae, 0xfee01234, GWALK_WRITE, &out, &fault), 0);
+	assert_int_equal(out.v, 0x6234);
+	assert_int_equal(get(table_of(3) + 0x20, 3, 8), table_of(2) | P); /* no A bit in a PDPTE */
+}
+
+static void test_hostile_tables(void **state)
+{
+	struct gwalk_mode mode = { CR0_ON, table_of(4), CR4_PAE, LONG, 0, false };
+	struct gwalk_fault fault;
+	gpa_t out;
+
+	assert_int_equal(
+		gwalk_translate(&gmem, &mode, 0x0000800000000000, GWALK_READ, &out, &fault),
+		ERR_NOTFOUND);
+	assert_int_equal(fault.vector, 13);
+	put(table_of(4), 255, 8, RAM | P | W); /* a table outside of RAM */
+	assert_int_equal(gwalk_translate(&gmem, &mode, LINEAR, GWALK_READ, &out, &fault),
+			 ERR_NOTFOUND);
+	put(table_of(4), 255, 8, table_of(4) | P | W); /* a table that is its own */
+	put(table_of(4), 1, 8, table_of(4) | P | W);
+	assert_int_equal(gwalk_translate(&gmem, &mode, LINEAR, GWALK_READ, &out, &fault), 0);
+	assert_int_equal(out.v, table_of(4) | 0x234);
+	mode.cr3 = MASK(39, 12);
+	assert_int_equal(gwalk_translate(&gmem, &mode, KERNEL, GWALK_READ, &out, &fault),
+			 ERR_NOTFOUND);
+}
+
+static void test_copy_crosses_a_page(void **state)
+{
+	struct gwalk_mode mode = { CR0_ON, table_of(4), CR4_PAE, LONG, 0, false };
+	struct gwalk_fault fault;
+	char buf[16] = "";
+
+	build_4level(0x3000 | P | W);
+	put(table_of(1), 2, 8, 0x7000 | P | W);
+	assert_int_equal(gmem_write(&gmem, gpa(0x3ffc), "abcd", 4), 0);
+	assert_int_equal(gmem_write(&gmem, gpa(0x7000), "efgh", 4), 0);
+	assert_int_equal(
+		gwalk_copy(&gmem, &mode, (LINEAR & PAGE_MASK) + 0xffc, buf, 8, GWALK_READ, &fault),
+		0);
+	assert_string_equal(buf, "abcdefgh");
+	/* The second page is read-only: nothing may be written to the first either. */
+	put(table_of(1), 2, 8, 0x7000 | P);
+	assert_int_equal(gwalk_copy(&gmem, &mode, (LINEAR & PAGE_MASK) + 0xffc, "ABCDEFGH", 8,
+				    GWALK_WRITE, &fault),
+			 ERR_NOTFOUND);
+	assert_int_equal(fault.linear, (LINEAR & PAGE_MASK) + 0x1000);
+	assert_int_equal(gmem_read(&gmem, gpa(0x3ffc), buf, 4), 0);
+	assert_memory_equal(buf, "abcd", 4);
+	put(table_of(1), 2, 8, RAM | P | W); /* no RAM there */
+	assert_int_equal(
+		gwalk_copy(&gmem, &mode, (LINEAR & PAGE_MASK) + 0xffc, buf, 8, GWALK_READ, &fault),
+		ERR_RANGE);
+	assert_int_equal(gwalk_copy(&gmem, &mode, LINEAR, buf, PAGE_SIZE + 1, GWALK_READ, &fault),
+			 ERR_INVAL);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_rights, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_accessed_and_dirty, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_large_pages, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_other_modes, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_hostile_tables, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_copy_crosses_a_page, setup, teardown),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* vmm/iobus.c: overlaps are refused, lookups are exact, what nobody owns reads all ones. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "tests/unit/fake_base.h"
+#include "vmm/base/err.h"
+#include "vmm/iobus.h"
+
+static struct iobus bus;
+static struct io_access seen;
+static void *seen_device;
+
+static void access_seen(void *device, struct vcpu *vcpu, struct io_access *access)
+{
+	(void)vcpu;
+	seen = *access;
+	seen_device = device;
+	access->value = 0x1122334455667788;
+}
+
+static const struct io_ops ops = { .name = "test", .access = access_seen };
+
+static int setup(void **state)
+{
+	memset(&bus, 0, sizeof(bus));
+	return fake_setup(state);
+}
+
+static void test_adding(void **state)
+{
+	static const struct {
+		enum io_space space;
+		uint64_t base, length;
+		int err;
+	} cases[] = {
+		{ IO_SPACE_PORT, 0x3f8, 8, 0 },
+		{ IO_SPACE_PORT, 0x60, 1, 0 },
+		{ IO_SPACE_PORT, 0x400, 1, 0 },
+		{ IO_SPACE_PORT, 0x3ff, 2, ERR_EXISTS },
+		{ IO_SPACE_PORT, 0x3f0, 9, ERR_EXISTS },
+		{ IO_SPACE_PORT, 0x3f0, 8, 0 },
+		{ IO_SPACE_PORT, 0x3fc, 1, ERR_EXISTS },
+		{ IO_SPACE_PORT, 0xffff, 1, 0 },
+		{ IO_SPACE_PORT, 0xffff, 2, ERR_INVAL },
+		{ IO_SPACE_PORT, 0x10, 0, ERR_INVAL },
+		{ IO_SPACE_MEMORY, 0x3f8, 8, 0 },
+		{ IO_SPACE_MEMORY, UINT64_MAX, 1, 0 },
+		{ IO_SPACE_MEMORY, UINT64_MAX - 3, 8, ERR_INVAL },
+	};
+
+	for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
+		int err = iobus_add(&bus, cases[i].space, cases[i].base, cases[i].length, &ops,
+				    NULL);
+
+		if (err != cases[i].err) {
+			fail_msg("case %zu: %d", i, err);
+		}
+	}
+}
+
+static void test_full(void **state)
+{
+	for (uint64_t i = 0; i < IOBUS_RANGE_MAX; i++) {
+		/* Downwards, so that sorting is at work. */
+		assert_int_equal(iobus_add(&bus, IO_SPACE_MEMORY, (IOBUS_RANGE_MAX - i) * 0x2000,
+					   0x1000, &ops, &bus.ranges[0][i]),
+				 0);
+	}
+	assert_int_equal(iobus_add(&bus, IO_SPACE_MEMORY, 0, 1, &ops, NULL), ERR_NOMEM);
+	for (uint64_t i = 0; i < IOBUS_RANGE_MAX; i++) {
+		struct io_access access = { .size = 4 };
+
+		assert_true(iobus_access(&bus, IO_SPACE_MEMORY,
+					 (IOBUS_RANGE_MAX - i) * 0x2000 + 0xffc, NULL, &access));
+		assert_ptr_equal(seen_device, &bus.ranges[0][i]);
+		assert_int_equal(seen.offset, 0xffc);
+	}
+}
+
+static void test_access(void **state)
+{
+	struct io_access access = { .size = 2, .write = true, .value = 0xffffabcd };
+
+	assert_int_equal(iobus_add(&bus, IO_SPACE_PORT, 0x70, 4, &ops, NULL), 0);
+	assert_true(iobus_access(&bus, IO_SPACE_PORT, 0x72, NULL, &access));
+	assert_int_equal(seen.value, 0xabcd);
+	assert_int_equal(seen.offset, 2);
+	access = (struct io_access){ .size = 1 };
+	assert_true(iobus_access(&bus, IO_SPACE_PORT, 0x73, NULL, &access));
+	assert_int_equal(access.value, 0x88); /* cut to its size */
+	seen.size = 0;
+	access = (struct io_access){ .size = 2 };
+	assert_false(iobus_access(&bus, IO_SPACE_PORT, 0x73, NULL, &access)); /* over the end */
+	assert_int_equal(access.value, 0xffff);
+	access = (struct io_access){ .size = 8 };
+	assert_false(iobus_access(&bus, IO_SPACE_MEMORY, 0x70, NULL, &access));
+	assert_int_equal(access.value, UINT64_MAX);
+	access = (struct io_access){ .size = 1, .write = true };
+	assert_false(iobus_access(&bus, IO_SPACE_PORT, 0x6f, NULL, &access));
+	assert_int_equal(seen.size, 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_adding, setup, fake_teardown),
+		cmocka_unit_test_setup_teardown(test_full, setup, fake_teardown),
+		cmocka_unit_test_setup_teardown(test_access, setup, fake_teardown),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

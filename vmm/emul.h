@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Instructions that touched a device's memory: decoded (by Zydis) and done on the guest's behalf.
+ * The decoder is pure; what it found is cached under the instruction's own bytes, so that a guest
+ * which changes its code can never meet a stale entry.
+ */
+#ifndef UMBRA_VMM_EMUL_H
+#define UMBRA_VMM_EMUL_H
+
+#include "vmm/base/types.h"
+#include "vmm/gwalk.h"
+
+struct vcpu;
+
+#define EMUL_INSN_MAX 15 /* SDM vol. 2, "Instruction Format" */
+
+enum emul_op {
+	EMUL_STORE,	/* memory = source */
+	EMUL_LOAD,	/* register = memory, zero-extended to dest_size */
+	EMUL_LOAD_SIGN, /* the same, sign-extended */
+	EMUL_ALU_MEM,	/* memory = memory `alu` source */
+	EMUL_ALU_REG,	/* register = register `alu` memory */
+	EMUL_UNARY,	/* memory = `alu` memory */
+	EMUL_BIT,	/* BT, BTS, BTR, BTC */
+	EMUL_XCHG,
+	EMUL_STOS,
+	EMUL_LODS,
+	EMUL_MOVS,
+};
+
+/* In the order of the opcode's bits 5:3 (SDM vol. 2, "Opcode Map"); then those encoded elsewhere. */
+enum emul_alu {
+	EMUL_ADD,
+	EMUL_OR,
+	EMUL_ADC,
+	EMUL_SBB,
+	EMUL_AND,
+	EMUL_SUB,
+	EMUL_XOR,
+	EMUL_CMP,
+	EMUL_TEST,
+	EMUL_INC,
+	EMUL_DEC,
+	EMUL_NOT,
+	EMUL_NEG,
+	EMUL_BT,
+	EMUL_BTS,
+	EMUL_BTR,
+	EMUL_BTC,
+};
+
+struct emul_insn {
+	uint8_t op;	   /* enum emul_op */
+	uint8_t alu;	   /* enum emul_alu */
+	uint8_t length;	   /* bytes of the instruction */
+	uint8_t size;	   /* bytes of the memory operand: 1, 2, 4 or 8 */
+	uint8_t dest_size; /* bytes of the register that a load fills */
+	uint8_t reg;	   /* its number, or the source's */
+	bool high_byte;	   /* the register is AH, CH, DH or BH; reg is that of AX ... BX */
+	bool has_imm;	   /* the source is imm, not reg */
+	bool rep;
+	uint8_t address_size; /* bytes of RSI, RDI and RCX of a string instruction */
+	uint8_t segment; /* of the source of MOVS and LODS, in the order of the VMCS (ES = 0) */
+	uint64_t imm;	 /* sign-extended */
+};
+
+/*
+ * Decodes one instruction with a memory operand. bits is 16, 32 or 64. ERR_RANGE when it goes on
+ * beyond count bytes, ERR_UNSUPPORTED when it is none of the above (or has no memory operand).
+ */
+int emul_decode(const uint8_t *bytes, size_t count, unsigned bits, struct emul_insn *out);
+
+#define EMUL_CACHE_SLOTS 16
+
+struct emul_cache {
+	struct {
+		uint8_t bytes[EMUL_INSN_MAX];
+		uint8_t bits; /* 0: empty */
+		struct emul_insn insn;
+	} slots[EMUL_CACHE_SLOTS];
+};
+
+enum emul_outcome {
+	EMUL_DONE,    /* go on behind the instruction, *length bytes further */
+	EMUL_AGAIN,   /* one round of a repeated instruction is done: the same RIP once more */
+	EMUL_FAULTED, /* the guest has to be told *fault */
+	EMUL_UNKNOWN, /* no instruction that this file knows; it was logged with its bytes */
+};
+
+/*
+ * Does the instruction at the guest's RIP, whose memory operand lies at gpa, outside of RAM. For
+ * the vCPU whose VMCS is current here. Devices are reached through vcpu_device_access.
+ */
+enum emul_outcome emul_mmio(struct vcpu *vcpu, gpa_t gpa, uint8_t *length,
+			    struct gwalk_fault *fault);
+
+/* The arithmetic alone: returns the result in size bytes and updates *rflags. */
+uint64_t emul_compute(enum emul_alu alu, uint64_t a, uint64_t b, unsigned size, uint64_t *rflags);
+
+#endif

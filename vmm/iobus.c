@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The bus: two sorted arrays of ranges. Filled while a VM is built, read without a lock after. */
+#include "vmm/iobus.h"
+#include "vmm/base/err.h"
+
+int iobus_add(struct iobus *bus, enum io_space space, uint64_t base, uint64_t length,
+	      const struct io_ops *ops, void *device)
+{
+	struct iobus_range *ranges = bus->ranges[space];
+	uint64_t last = base + length - 1;
+	uint32_t at;
+
+	if (length == 0 || last < base || (space == IO_SPACE_PORT && last > UINT16_MAX)) {
+		return ERR_INVAL;
+	}
+	for (uint32_t i = 0; i < bus->range_count[space]; i++) {
+		if (ranges[i].base <= last && base <= ranges[i].base + ranges[i].length - 1) {
+			return ERR_EXISTS;
+		}
+	}
+	if (bus->range_count[space] == IOBUS_RANGE_MAX) {
+		return ERR_NOMEM;
+	}
+	for (at = bus->range_count[space]++; at > 0 && ranges[at - 1].base > base; at--) {
+		ranges[at] = ranges[at - 1];
+	}
+	ranges[at] = (struct iobus_range){ base, length, ops, device };
+	return 0;
+}
+
+/* The range that holds the whole access, or NULL. */
+static const struct iobus_range *find(const struct iobus *bus, enum io_space space,
+				      uint64_t address, uint32_t size)
+{
+	const struct iobus_range *ranges = bus->ranges[space];
+	uint32_t low = 0, high = bus->range_count[space];
+
+	while (low < high) {
+		uint32_t middle = (low + high) / 2;
+		uint64_t offset = address - ranges[middle].base;
+
+		if (address < ranges[middle].base) {
+			high = middle;
+		} else if (offset >= ranges[middle].length) {
+			low = middle + 1;
+		} else {
+			return ranges[middle].length - offset >= size ? &ranges[middle] : NULL;
+		}
+	}
+	return NULL;
+}
+
+bool iobus_access(const struct iobus *bus, enum io_space space, uint64_t address, struct vcpu *vcpu,
+		  struct io_access *access)
+{
+	const struct iobus_range *range = find(bus, space, address, access->size);
+	uint64_t mask = MASK(8 * access->size - 1, 0);
+
+	if (range == NULL) {
+		if (!access->write) {
+			access->value = mask;
+		}
+		return false;
+	}
+	access->offset = address - range->base;
+	access->value &= mask;
+	range->ops->access(range->device, vcpu, access);
+	access->value &= mask;
+	return true;
+}
