@@ -3,3 +3,6 @@
 # tests/unit. Seeds are the files of tests/fuzz/corpus/X.
 FUZZ_bzimage := guest/linux_load.c vmm/base/str.c vmm/base/err.c $(GMEM_C)
 FUZZ_config := boot/config.c vmm/base/str.c $(THIRD)/inih/ini.c
+FUZZ_vlapic := guest/dev/vlapic.c guest/dev/vlapic_irq.c guest/dev/vlapic_timer.c
+FUZZ_emul := vmm/emul.c vmm/emul_decode.c vmm/gwalk.c vmm/base/str.c $(GMEM_C) \
+	$(addprefix $(THIRD)/zydis/src/,Decoder.c DecoderData.c SharedData.c Register.c Utils.c)

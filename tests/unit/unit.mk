@@ -34,3 +34,5 @@ UNIT_platform := $(filter-out guest/dev/vlapic%,$(wildcard guest/*.c guest/dev/*
 UNIT_gwalk := vmm/gwalk.c $(GMEM_C)
 UNIT_emul := vmm/emul.c vmm/emul_decode.c vmm/gwalk.c vmm/base/str.c $(GMEM_C) \
 	$(addprefix $(THIRD)/zydis/src/,Decoder.c DecoderData.c SharedData.c Register.c Utils.c)
+UNIT_vlapic := guest/dev/vlapic.c guest/dev/vlapic_irq.c guest/dev/vlapic_timer.c
+UNIT_iobus := vmm/iobus.c
