@@ -48,31 +48,14 @@ void *efi_config_table(const EFI_GUID *guid)
 	return NULL;
 }
 
-/* Firmware's text console, for machines without a linear framebuffer. Gone with boot services. */
-static void text_write(const char *text, size_t bytes)
-{
-	CHAR16 wide[64];
-	size_t used = 0;
-
-	for (size_t i = 0; i < bytes; i++) {
-		wide[used++] = (CHAR16)(uint8_t)text[i];
-		if (used == ARRAY_COUNT(wide) - 1 || i + 1 == bytes) {
-			wide[used] = 0;
-			(void)efi_system->ConOut->OutputString(efi_system->ConOut, wide);
-			used = 0;
-		}
-	}
-}
-
-static const struct console_sink text_sink = { .name = "firmware", .write = text_write };
-
 /* Serial port and screen, as far as they exist. A screen that we draw stays after firmware. */
 static void open_consoles(void)
 {
-	(void)serial_init(); /* a machine without one has a screen */
+	const bool serial = serial_init() == 0;
+
 	efi_probe_screen(&info.screen);
-	if (screen_init(&info.screen) != 0 && efi_system->ConOut != NULL) {
-		(void)console_add_sink(&text_sink); /* there is room for it */
+	if (screen_init(&info.screen) != 0) {
+		efi_text_open(serial);
 	}
 }
 
@@ -163,7 +146,7 @@ EFI_STATUS efi_main(EFI_HANDLE image, EFI_SYSTEM_TABLE *system)
 	(void)system->BootServices->SetWatchdogTimer(0, 0, 0, NULL); /* some have none */
 	read_config();
 	err = efi_probe(&info);
-	console_remove_sink(&text_sink);
+	efi_text_close();
 	if (err == 0) {
 		err = efi_exit_boot_services(&info);
 	}

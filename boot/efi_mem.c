@@ -181,9 +181,8 @@ static const void *memory_at(void *context, hpa_t base, uint64_t bytes)
 		const uint64_t past = at - d->PhysicalStart;
 
 		if (at < d->PhysicalStart || past / PAGE_SIZE >= d->NumberOfPages ||
-		    d->NumberOfPages >= PAGE_COUNT_MAX ||
-		    d->Type == EfiUnusableMemory || d->Type == EfiMemoryMappedIO ||
-		    d->Type == EfiMemoryMappedIOPortSpace) {
+		    d->NumberOfPages >= PAGE_COUNT_MAX || d->Type == EfiUnusableMemory ||
+		    d->Type == EfiMemoryMappedIO || d->Type == EfiMemoryMappedIOPortSpace) {
 			continue;
 		}
 		if (end - at <= d->NumberOfPages * PAGE_SIZE - past) {

@@ -16,6 +16,16 @@ void *efi_locate(const EFI_GUID *protocol);
 /* The table of this GUID in the configuration table, or NULL. */
 void *efi_config_table(const EFI_GUID *guid);
 
+/* --- efi_text.c --- */
+
+/*
+ * Adds firmware's text consoles as a sink, for machines without a linear framebuffer; those at the
+ * end of a serial line are left out if have_serial, for our own output is there already.
+ */
+void efi_text_open(bool have_serial);
+/* Removes the sink. Before the end of boot services. */
+void efi_text_close(void);
+
 /* --- efi_file.c --- */
 
 /* Opens the volume that this program was started from. 0, or ERR_IO, said in the log. */

@@ -144,7 +144,7 @@ static void nothing_runs(const char *why)
 		power_off();
 	}
 	if (!told) {
-		log_info("%s; the machine stays on: press o to power it off, r to reset it", why);
+		log_info("%s; the machine stays on: on the serial line, o powers it off and r resets it", why);
 	}
 	told = true;
 	handle_key();
