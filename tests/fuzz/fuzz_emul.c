@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "tests/unit/fake_base.h"
+#include "vmm/emul.h"
 #include "vmm/exits.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
