@@ -117,8 +117,9 @@ int vlapic_create(struct vcpu *vcpu)
 	v->vcpu = vcpu;
 	v->page = vcpu->apic_page;
 	v->base = VLAPIC_BASE | APIC_BASE_ENABLE | (vcpu->id == 0 ? APIC_BASE_BSP : 0);
-	change_mode(v, VCPU_APIC_X);
+	v->mode = VCPU_APIC_X;
 	vlapic_reset(v);
+	change_mode(v, VCPU_APIC_X); /* last: no hardware to be told of a reset before */
 	vcpu->platform = v;
 	return 0;
 }

@@ -122,7 +122,7 @@ static void test_accessed_dirty(void **state)
 		assert_int_equal(ept_walk(&root, gpa(0), &leaf), 0);
 		assert_int_equal(leaf.accessed, bits & 1);
 		assert_int_equal(leaf.dirty, bits >> 1);
-		/* A split passes them on to every part. */
+		/* A split passes them on. */
 		assert_int_equal(ept_unmap(&root, gpa(0x3000), 0x1000), 0);
 		assert_int_equal(ept_walk(&root, gpa(0x1ff000), &leaf), 0);
 		assert_int_equal(leaf.accessed, bits & 1);
@@ -262,7 +262,7 @@ static void test_only_over_absent(void **state)
 			 ERR_EXISTS);
 	assert_int_equal(ept_walk(&root, gpa(0), &leaf), ERR_NOTFOUND);
 	assert_int_equal(ept_walk(&root, gpa(SIZE_2M), &leaf), ERR_NOTFOUND);
-	/* Where a table that has become empty stands, small leaves take the place of a large one. */
+	/* Where a table that has become empty stands, small leaves replace a large one. */
 	assert_int_equal(ept_unmap(&root, gpa(SIZE_2M + 0x5000), 0x1000), 0);
 	assert_int_equal(ept_map(&root, gpa(SIZE_2M), hpa(SIZE_2M), SIZE_2M, SIZE_2M, wb_rwx), 0);
 	for (uint64_t at = 0; at < SIZE_2M; at += PAGE_SIZE) {

@@ -224,7 +224,7 @@ static void test_first_touch(void **state)
 		}
 		resident += cases[i].leaf_bytes;
 		assert_int_equal(gmem.resident_bytes, resident);
-		/* A second vCPU that faulted at the same time finds it done, and does not wipe it. */
+		/* A second vCPU that faulted at the same time finds it done, and wipes nothing. */
 		maps = fake_temp_maps();
 		*(uint64_t *)fake_frame(leaf.hpa) = 7;
 		assert_int_equal(gmem_fault(&gmem, gpa(cases[i].touch), GMEM_ACCESS_READ),
@@ -395,7 +395,7 @@ static void test_destroy_wipes(void **state)
 			assert_int_equal(bytes[i][j], 0);
 		}
 	}
-	/* Untouched frames were not even looked at: 1 page, two leaves of 2 MiB; twice each + fills. */
+	/* Untouched frames were not looked at: 1 page, two leaves of 2 MiB; twice each, + fills. */
 	assert_int_equal(fake_temp_maps(), 2 * (1 + 512 + 512) + 3);
 	gmem_destroy(&gmem); /* harmless on what was destroyed already */
 }
