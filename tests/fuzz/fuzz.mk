@@ -6,3 +6,4 @@ FUZZ_config := boot/config.c vmm/base/str.c $(THIRD)/inih/ini.c
 FUZZ_vlapic := guest/dev/vlapic.c guest/dev/vlapic_irq.c guest/dev/vlapic_timer.c
 FUZZ_emul := vmm/emul.c vmm/emul_decode.c vmm/gwalk.c vmm/base/str.c $(GMEM_C) \
 	$(addprefix $(THIRD)/zydis/src/,Decoder.c DecoderData.c SharedData.c Register.c Utils.c)
+FUZZ_acpi := vmm/base/acpi_host.c vmm/base/str.c

@@ -31,6 +31,22 @@ static inline void cpu_pause(void)
 	__builtin_ia32_pause();
 }
 
+/*
+ * a * b / c with the product in 128 bits (the compiler would call a library for it). UINT64_MAX when
+ * the result is larger, or c is 0.
+ */
+static inline uint64_t cpu_mul_div(uint64_t a, uint64_t b, uint64_t c)
+{
+	uint64_t lo, hi;
+
+	__asm__("mulq %3" : "=a"(lo), "=d"(hi) : "0"(a), "r"(b) : "cc");
+	if (hi >= c) {
+		return UINT64_MAX;
+	}
+	__asm__("divq %2" : "+a"(lo), "+d"(hi) : "r"(c) : "cc");
+	return lo;
+}
+
 /* All earlier loads and stores are done before anything later, WRMSR and RDTSC included, begins. */
 static inline void cpu_fence(void)
 {

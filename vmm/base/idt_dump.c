@@ -92,6 +92,9 @@ static void dump_stack(const struct idt_frame *f)
 	uint64_t at = ALIGN_UP(f->rsp, 8ull);
 	unsigned words, count = 0, lines = 0;
 
+	if (host_paging_is_stack_area(at) && !host_paging_maps(at)) {
+		at = ALIGN_UP(at, PAGE_SIZE); /* it ran into the guard page: go back up */
+	}
 	log_error("  return addresses on the stack, in the image:");
 	for (words = 0; words < STACK_WORDS_MAX && lines < STACK_LINES; words++, at += 8) {
 		if (!host_paging_maps(at)) {

@@ -152,7 +152,7 @@ static void calibrate_timer(void)
 	start = cpu_rdtsc();
 	tsc_wait_us(10000);
 	ticks = UINT32_MAX - read_reg(LAPIC_TIMER_NOW);
-	timer_hz = (uint64_t)((unsigned __int128)ticks * tsc_hz() / (cpu_rdtsc() - start));
+	timer_hz = cpu_mul_div(ticks, tsc_hz(), cpu_rdtsc() - start);
 	write_reg(LAPIC_TIMER_INIT, 0);
 	if (timer_hz == 0) {
 		log_error("the local APIC's timer does not count: time slices will not end");
@@ -245,6 +245,6 @@ void lapic_timer_arm(uint64_t deadline)
 	now = cpu_rdtsc();
 	ticks = deadline > now ? MIN(deadline - now, tsc_hz()) : 0;
 	/* At most a second at a time; rounded up, for 0 would disarm. */
-	ticks = (uint64_t)((unsigned __int128)ticks * timer_hz / tsc_hz()) + 1;
+	ticks = cpu_mul_div(ticks, timer_hz, tsc_hz()) + 1;
 	write_reg(LAPIC_TIMER_INIT, (uint32_t)MIN(ticks, (uint64_t)UINT32_MAX));
 }

@@ -8,6 +8,7 @@
 #include "vmm/base/cpu.h"
 #include "vmm/base/log.h"
 #include "vmm/base/panic.h"
+#include "vmm/base/percpu.h"
 #include "vmm/base/smp.h"
 #include "vmm/base/str.h"
 
@@ -76,6 +77,6 @@ _Noreturn void panic(const char *fmt, ...)
 	__builtin_va_start(args, fmt);
 	(void)str_vprintf(text, sizeof(text), fmt, args); /* a cut message is still one */
 	__builtin_va_end(args);
-	log_error("PANIC: %s", text);
+	log_error("PANIC: CPU %u: %s", percpu_count() == 0 ? 0 : percpu_self()->index, text);
 	panic_end();
 }

@@ -187,7 +187,7 @@ static bool start_one(uint32_t apic_id, hpa_t trampoline)
 	if (__atomic_load_n(&cpu->online, __ATOMIC_ACQUIRE)) {
 		percpu_register(cpu);
 		if (cpu->mtrrs_differed) {
-			log_warn("CPU with APIC ID %u had MTRRs of its own: corrected", apic_id);
+			log_info("CPU with APIC ID %u had MTRRs of its own: corrected", apic_id);
 		}
 		return true;
 	}

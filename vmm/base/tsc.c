@@ -36,7 +36,7 @@ static uint64_t from_cpuid_15(void)
 	if (r.eax == 0 || r.ebx == 0 || r.ecx == 0) {
 		return 0;
 	}
-	return (uint64_t)((unsigned __int128)r.ecx * r.ebx / r.eax);
+	return cpu_mul_div(r.ecx, r.ebx, r.eax);
 }
 
 /* The base frequency, in MHz; the TSC runs at it on all CPUs that have this leaf. */
@@ -145,7 +145,7 @@ const char *tsc_source(void)
 
 uint64_t tsc_from_us(uint64_t us)
 {
-	return (uint64_t)((unsigned __int128)us * frequency / 1000000);
+	return cpu_mul_div(us, frequency, 1000000);
 }
 
 void tsc_wait_us(uint64_t us)

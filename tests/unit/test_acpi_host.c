@@ -1,0 +1,479 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* vmm/base/acpi_host.c: tables as QEMU's firmware makes them, and every way to break them. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "tests/unit/fake_base.h"
+#include "vmm/base/acpi_host.h"
+#include "vmm/base/err.h"
+
+/* Physical memory of the test: MEMORY_BYTES from MEMORY_BASE on, nothing else. */
+#define MEMORY_BASE  0x7ff00000ull
+#define MEMORY_BYTES 0x8000u
+
+#define RSDP 0x0010u
+#define XSDT 0x0103u /* nothing says that tables are aligned */
+#define RSDT 0x0200u
+#define FADT 0x0300u
+#define DSDT 0x0500u
+#define SSDT 0x0700u
+#define MADT 0x0801u
+
+static uint8_t memory[MEMORY_BYTES];
+static void *given[4096];
+static size_t given_count;
+
+/* A copy of exactly the bytes asked for, so that the sanitizer sees a read beyond them. */
+static const void *reader_at(void *context, hpa_t base, uint64_t bytes)
+{
+	void *copy;
+
+	(void)context;
+	if (base.v < MEMORY_BASE || bytes > MEMORY_BYTES ||
+	    base.v - MEMORY_BASE > MEMORY_BYTES - bytes || given_count == ARRAY_COUNT(given)) {
+		return NULL;
+	}
+	copy = malloc(bytes);
+	memcpy(copy, memory + (base.v - MEMORY_BASE), bytes);
+	given[given_count++] = copy;
+	return copy;
+}
+
+static const struct acpi_reader reader = { reader_at, NULL };
+static struct acpi_facts facts;
+
+static int read_all(void)
+{
+	int err = acpi_read(hpa(MEMORY_BASE + RSDP), &reader, &facts);
+
+	while (given_count > 0) {
+		free(given[--given_count]);
+	}
+	return err;
+}
+
+static void put(uint32_t at, uint64_t value, unsigned bytes)
+{
+	while (bytes-- > 0) {
+		memory[at++] = (uint8_t)value;
+		value >>= 8;
+	}
+}
+
+static void fix_sum(uint32_t at, uint32_t bytes, uint32_t sum_at)
+{
+	uint8_t sum = 0;
+	uint32_t i;
+
+	memory[sum_at] = 0;
+	for (i = 0; i < bytes; i++) {
+		sum = (uint8_t)(sum + memory[at + i]);
+	}
+	memory[sum_at] = (uint8_t)-sum;
+}
+
+/* Header of a table whose body is there already. */
+static void finish(uint32_t at, const char *signature, uint32_t length)
+{
+	memcpy(memory + at, signature, 4);
+	put(at + 4, length, 4);
+	memory[at + 8] = 2;
+	fix_sum(at, length, at + 9);
+}
+
+static uint32_t length_of(uint32_t table)
+{
+	return memory[table + 4] | (uint32_t)memory[table + 5] << 8;
+}
+
+static void put_rsdp(uint8_t revision)
+{
+	memcpy(memory + RSDP, "RSD PTR ", 8);
+	memory[RSDP + 15] = revision;
+	put(RSDP + 16, MEMORY_BASE + RSDT, 4);
+	put(RSDP + 20, 36, 4);
+	put(RSDP + 24, MEMORY_BASE + XSDT, 8);
+	fix_sum(RSDP, 20, RSDP + 8);
+	fix_sum(RSDP, 36, RSDP + 32);
+}
+
+static void put_gas(uint32_t at, uint8_t space, uint64_t address)
+{
+	memory[at] = space;
+	memory[at + 1] = 8;
+	put(at + 4, address, 8);
+}
+
+/* q35: ports of ICH9, reset register at CF9, no extended block for PM1b. */
+static void put_fadt(void)
+{
+	put(FADT + 40, MEMORY_BASE + DSDT, 4);
+	put(FADT + 64, 0x604, 4);
+	put(FADT + 76, 0x608, 4);
+	memory[FADT + 91] = 4;
+	put(FADT + 112, BIT(10), 4);
+	put_gas(FADT + 116, ACPI_SPACE_IO, 0xcf9);
+	memory[FADT + 128] = 0x0f;
+	put(FADT + 140, MEMORY_BASE + DSDT, 8);
+	put_gas(FADT + 172, ACPI_SPACE_IO, 0x604);
+	put_gas(FADT + 208, ACPI_SPACE_IO, 0x608);
+	finish(FADT, "FACP", 244);
+}
+
+static void put_s5(uint32_t at, const char *signature, const void *aml, uint32_t bytes)
+{
+	memset(memory + at + 36, 0xa3, 40); /* Noop */
+	memcpy(memory + at + 36 + 20, aml, bytes);
+	finish(at, signature, 36 + 20 + bytes);
+}
+
+static const uint8_t s5_qemu[] = { 0x08, '_', 'S', '5', '_', 0x12, 0x06, 0x04, 0, 0, 0, 0 };
+
+static void put_madt(void)
+{
+	uint32_t at = MADT + 44;
+	unsigned i;
+
+	put(MADT + 36, 0xfee00000, 4);
+	for (i = 0; i < 4; i++, at += 8) {
+		memory[at] = 0;
+		memory[at + 1] = 8;
+		memory[at + 2] = (uint8_t)i;
+		memory[at + 3] = (uint8_t)(2 * i);
+		put(at + 4, i == 2 ? 0 : 1, 4); /* the third one is disabled */
+	}
+	memory[at] = 1; /* I/O APIC */
+	memory[at + 1] = 12;
+	at += 12;
+	memory[at] = 9; /* x2APIC */
+	memory[at + 1] = 16;
+	put(at + 4, 0x12345, 4);
+	put(at + 8, 1, 4);
+	at += 16;
+	memory[at] = 9; /* the first one again */
+	memory[at + 1] = 16;
+	put(at + 4, 0, 4);
+	put(at + 8, 1, 4);
+	at += 16;
+	finish(MADT, "APIC", at - MADT);
+}
+
+static int make_tables(void **state)
+{
+	static const uint32_t tables[] = { FADT, MADT, 0x7000, SSDT };
+	unsigned i;
+
+	(void)state;
+	memset(memory, 0, sizeof(memory));
+	put_rsdp(2);
+	put_fadt();
+	put_s5(DSDT, "DSDT", s5_qemu, sizeof(s5_qemu));
+	finish(SSDT, "SSDT", 36);
+	put_madt();
+	finish(0x7000, "HPET", 56);
+	for (i = 0; i < ARRAY_COUNT(tables); i++) {
+		put(XSDT + 36 + 8 * i, MEMORY_BASE + tables[i], 8);
+		put(RSDT + 36 + 4 * i, MEMORY_BASE + tables[i], 4);
+	}
+	finish(XSDT, "XSDT", 36 + 8 * ARRAY_COUNT(tables));
+	finish(RSDT, "RSDT", 36 + 4 * ARRAY_COUNT(tables));
+	fake_log_reset();
+	return 0;
+}
+
+static void check_all(void)
+{
+	assert_int_equal(read_all(), 0);
+	assert_int_equal(facts.cpu_count, 4);
+	assert_int_equal(facts.apic_ids[0], 0);
+	assert_int_equal(facts.apic_ids[1], 2);
+	assert_int_equal(facts.apic_ids[2], 6);
+	assert_int_equal(facts.apic_ids[3], 0x12345);
+	assert_int_equal(facts.cpus_left_out, 0);
+	assert_int_equal(facts.pm1a_control, 0x604);
+	assert_int_equal(facts.pm1b_control, 0);
+	assert_int_equal(facts.pm_timer_port, 0x608);
+	assert_true(facts.has_reset);
+	assert_int_equal(facts.reset_space, ACPI_SPACE_IO);
+	assert_int_equal(facts.reset_address, 0xcf9);
+	assert_int_equal(facts.reset_value, 0x0f);
+	assert_true(facts.has_s5);
+	assert_int_equal(facts.s5_type_a, 0);
+	assert_int_equal(facts.s5_type_b, 0);
+	assert_string_equal(fake_log_text(), "");
+}
+
+static void test_xsdt(void **state)
+{
+	(void)state;
+	check_all();
+}
+
+static void test_rsdt(void **state)
+{
+	(void)state;
+	put_rsdp(0);
+	check_all();
+	/* Revision 2 with an XSDT that is broken, out of memory, or whose RSDP sum is wrong. */
+	put_rsdp(2);
+	memory[XSDT + 20] ^= 1;
+	check_all();
+	put(RSDP + 24, 0x1000, 8);
+	fix_sum(RSDP, 36, RSDP + 32);
+	check_all();
+	(void)make_tables(NULL);
+	memory[RSDP + 33] ^= 1;
+	check_all();
+}
+
+static void test_rsdp_broken(void **state)
+{
+	static const uint32_t bytes[] = { 0, 7, 8, 9, 16 };
+	static const struct acpi_facts empty;
+	size_t i;
+
+	(void)state;
+	assert_int_equal(acpi_read(hpa(0), &reader, &facts), ERR_NOTFOUND);
+	assert_int_equal(acpi_read(hpa(1), &reader, &facts), ERR_FORMAT);
+	assert_int_equal(acpi_read(hpa(~0ull), &reader, &facts), ERR_FORMAT);
+	assert_int_equal(acpi_read(hpa(MEMORY_BASE + MEMORY_BYTES - 19), &reader, &facts),
+			 ERR_FORMAT);
+	for (i = 0; i < ARRAY_COUNT(bytes); i++) {
+		(void)make_tables(NULL);
+		memory[RSDP + bytes[i]] ^= 0x10;
+		memset(&facts, 0xff, sizeof(facts));
+		assert_int_equal(read_all(), ERR_FORMAT);
+		assert_memory_equal(&facts, &empty, sizeof(facts));
+	}
+	(void)make_tables(NULL);
+	memory[XSDT + 9] ^= 1;
+	memory[RSDT + 9] ^= 1;
+	assert_int_equal(read_all(), ERR_FORMAT);
+}
+
+/* Each table that is not quite right is left out, said so, and the others still count. */
+static void test_table_broken(void **state)
+{
+	(void)state;
+	memory[MADT + 50] ^= 1;
+	assert_int_equal(read_all(), 0);
+	assert_int_equal(facts.cpu_count, 0);
+	assert_int_equal(facts.pm1a_control, 0x604);
+	assert_non_null(strstr(fake_log_text(), "APIC at 0x7ff00801 is broken"));
+
+	(void)make_tables(NULL);
+	put(FADT + 4, MEMORY_BYTES, 4);
+	assert_int_equal(read_all(), 0);
+	assert_int_equal(facts.pm1a_control, 0);
+	assert_int_equal(facts.cpu_count, 4);
+	assert_non_null(strstr(fake_log_text(), "FACP at 0x7ff00300 is broken"));
+
+	(void)make_tables(NULL);
+	put(FADT + 4, 0xffffffff, 4);
+	assert_int_equal(read_all(), 0);
+	put(FADT + 4, 35, 4);
+	assert_int_equal(read_all(), 0);
+	put(FADT + 4, 0, 4);
+	assert_int_equal(read_all(), 0);
+
+	(void)make_tables(NULL);
+	finish(FADT, "FACP", 115);
+	assert_int_equal(read_all(), 0);
+	assert_non_null(strstr(fake_log_text(), "too short"));
+
+	(void)make_tables(NULL);
+	memory[DSDT + 12] ^= 1;
+	assert_int_equal(read_all(), 0);
+	assert_false(facts.has_s5);
+	assert_int_equal(facts.pm1a_control, 0x604);
+	assert_non_null(strstr(fake_log_text(), "no usable DSDT"));
+
+	(void)make_tables(NULL);
+	put(XSDT + 36, MEMORY_BASE + MEMORY_BYTES - 8, 8);
+	put(XSDT + 44, ~0ull - 3, 8);
+	put(XSDT + 52, 0, 8);
+	finish(XSDT, "XSDT", length_of(XSDT));
+	assert_int_equal(read_all(), 0);
+	assert_int_equal(facts.cpu_count, 0);
+	assert_non_null(strstr(fake_log_text(), "is not in memory"));
+}
+
+/* Whatever length any table claims, and wherever memory ends, nothing beyond is read. */
+static void test_truncated(void **state)
+{
+	static const struct {
+		uint32_t table;
+		const char *signature;
+	} rows[] = { { FADT, "FACP" }, { MADT, "APIC" }, { DSDT, "DSDT" }, { XSDT, "XSDT" } };
+	uint32_t full, length;
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < ARRAY_COUNT(rows); i++) {
+		(void)make_tables(NULL);
+		full = length_of(rows[i].table);
+		for (length = 36; length <= full; length++) {
+			finish(rows[i].table, rows[i].signature, length);
+			assert_int_equal(read_all(), 0);
+		}
+	}
+	for (length = 0; length <= 300; length++) {
+		(void)make_tables(NULL);
+		put(RSDP + 20, length, 4);
+		fix_sum(RSDP, length < 36 ? 36 : length, RSDP + 32);
+		assert_int_equal(read_all(), 0);
+	}
+}
+
+static void test_madt_entries(void **state)
+{
+	unsigned i;
+
+	(void)state;
+	memory[MADT + 44 + 8 + 1] = 0; /* would loop for ever */
+	finish(MADT, "APIC", length_of(MADT));
+	assert_int_equal(read_all(), 0);
+	assert_int_equal(facts.cpu_count, 1);
+	memory[MADT + 44 + 8 + 1] = 255;
+	finish(MADT, "APIC", length_of(MADT));
+	assert_int_equal(read_all(), 0);
+	assert_int_equal(facts.cpu_count, 1);
+	memory[MADT + 44 + 8 + 1] = 7; /* too short for its type, what follows is shifted */
+	finish(MADT, "APIC", length_of(MADT));
+	assert_int_equal(read_all(), 0);
+
+	/* More CPUs than we have room for. */
+	for (i = 0; i < CPU_MAX + 3; i++) {
+		uint32_t at = MADT + 44 + 16 * i;
+
+		memset(memory + at, 0, 16);
+		memory[at] = 9;
+		memory[at + 1] = 16;
+		put(at + 4, 1000 + i, 4);
+		memory[at + 8] = 1;
+	}
+	finish(MADT, "APIC", 44 + 16 * (CPU_MAX + 3));
+	assert_int_equal(read_all(), 0);
+	assert_int_equal(facts.cpu_count, CPU_MAX);
+	assert_int_equal(facts.cpus_left_out, 3);
+	assert_int_equal(facts.apic_ids[CPU_MAX - 1], 1000 + CPU_MAX - 1);
+}
+
+static void test_fadt_fields(void **state)
+{
+	(void)state;
+	/* Old, short FADT: the fields of ACPI 1 alone. */
+	put(FADT + 64, 0xb004, 4);
+	put(FADT + 68, 0xb104, 4);
+	finish(FADT, "FACP", 116);
+	assert_int_equal(read_all(), 0);
+	assert_int_equal(facts.pm1a_control, 0xb004);
+	assert_int_equal(facts.pm1b_control, 0xb104);
+	assert_false(facts.has_reset);
+	assert_true(facts.has_s5);
+
+	/* Extended block in memory, or empty: the old field counts. No port that is none. */
+	(void)make_tables(NULL);
+	put_gas(FADT + 172, ACPI_SPACE_MEMORY, 0xfed00000);
+	put_gas(FADT + 208, ACPI_SPACE_IO, 0x10000);
+	finish(FADT, "FACP", 244);
+	assert_int_equal(read_all(), 0);
+	assert_int_equal(facts.pm1a_control, 0x604);
+	assert_int_equal(facts.pm_timer_port, 0);
+
+	(void)make_tables(NULL);
+	memory[FADT + 91] = 0; /* no PM timer */
+	put_gas(FADT + 116, 2, 0xcf9); /* reset register in PCI configuration space */
+	put(FADT + 140, 0, 8);	       /* DSDT by its old address */
+	finish(FADT, "FACP", 244);
+	assert_int_equal(read_all(), 0);
+	assert_int_equal(facts.pm_timer_port, 0);
+	assert_false(facts.has_reset);
+	assert_true(facts.has_s5);
+
+	(void)make_tables(NULL);
+	put(FADT + 112, BIT(10) | BIT(20), 4); /* hardware-reduced */
+	put_gas(FADT + 116, ACPI_SPACE_MEMORY, 0xfed00000);
+	finish(FADT, "FACP", 244);
+	assert_int_equal(read_all(), 0);
+	assert_int_equal(facts.pm1a_control, 0);
+	assert_true(facts.has_reset);
+	assert_int_equal(facts.reset_space, ACPI_SPACE_MEMORY);
+
+	(void)make_tables(NULL);
+	put(FADT + 112, 0, 4); /* RESET_REG_SUP is off */
+	finish(FADT, "FACP", 244);
+	assert_int_equal(read_all(), 0);
+	assert_false(facts.has_reset);
+}
+
+struct s5_case {
+	const char *name;
+	uint8_t aml[20];
+	uint8_t bytes;
+	bool found;
+	uint8_t a, b;
+};
+
+#define NAME_S5 0x08, '_', 'S', '5', '_'
+
+static const struct s5_case s5_cases[] = {
+	{ "zeros", { NAME_S5, 0x12, 0x06, 4, 0, 0, 0, 0 }, 12, true, 0, 0 },
+	{ "bytes", { NAME_S5, 0x12, 0x0a, 4, 0x0a, 7, 0x0a, 5, 0, 0 }, 14, true, 7, 5 },
+	{ "one", { NAME_S5, 0x12, 0x06, 4, 1, 1, 0, 0 }, 12, true, 1, 1 },
+	{ "rooted", { 0x08, '\\', '_', 'S', '5', '_', 0x12, 0x06, 4, 0x0a, 5, 1 }, 12, true, 5, 1 },
+	{ "long length", { NAME_S5, 0x12, 0x47, 0, 4, 0x0a, 5, 0, 0 }, 13, true, 5, 0 },
+	{ "one element", { NAME_S5, 0x12, 0x03, 1, 0x0a, 5 }, 10, true, 5, 5 },
+	{ "ends after first", { NAME_S5, 0x12, 0x06, 4, 0x0a, 5 }, 10, true, 5, 5 },
+	{ "no element", { NAME_S5, 0x12, 0x02, 0, 0, 0 }, 10, false, 0, 0 },
+	{ "no package", { NAME_S5, 0x0a, 0x05, 0, 0, 0 }, 10, false, 0, 0 },
+	{ "too large", { NAME_S5, 0x12, 0x06, 4, 0x0a, 8, 0, 0 }, 12, false, 0, 0 },
+	{ "word", { NAME_S5, 0x12, 0x06, 4, 0x0b, 5, 0, 0 }, 12, false, 0, 0 },
+	{ "cut in value", { NAME_S5, 0x12, 0x06, 4, 0x0a }, 9, false, 0, 0 },
+	{ "cut in length", { NAME_S5, 0x12, 0xc7 }, 7, false, 0, 0 },
+	{ "cut after name", { NAME_S5 }, 5, false, 0, 0 },
+	{ "another name", { 0x08, '_', 'S', '4', '_', 0x12, 0x06, 4, 0, 0, 0, 0 }, 12, false, 0, 0 },
+};
+
+static void test_s5(void **state)
+{
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < ARRAY_COUNT(s5_cases); i++) {
+		const struct s5_case *c = &s5_cases[i];
+
+		put_s5(DSDT, "DSDT", c->aml, c->bytes);
+		assert_int_equal(read_all(), 0);
+		if (facts.has_s5 != c->found || facts.s5_type_a != c->a || facts.s5_type_b != c->b) {
+			fail_msg("%s: %d %u %u", c->name, facts.has_s5, facts.s5_type_a,
+				 facts.s5_type_b);
+		}
+	}
+	/* Only an SSDT has it. */
+	finish(DSDT, "DSDT", 36);
+	put_s5(SSDT, "SSDT", s5_cases[1].aml, s5_cases[1].bytes);
+	assert_int_equal(read_all(), 0);
+	assert_true(facts.has_s5);
+	assert_int_equal(facts.s5_type_a, 7);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup(test_xsdt, make_tables),
+		cmocka_unit_test_setup(test_rsdt, make_tables),
+		cmocka_unit_test_setup(test_rsdp_broken, make_tables),
+		cmocka_unit_test_setup(test_table_broken, make_tables),
+		cmocka_unit_test_setup(test_truncated, make_tables),
+		cmocka_unit_test_setup(test_madt_entries, make_tables),
+		cmocka_unit_test_setup(test_fadt_fields, make_tables),
+		cmocka_unit_test_setup(test_s5, make_tables),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
