@@ -29,6 +29,7 @@ enum {
 #define MCR_OUTS 0x0e /* RTS, OUT1, OUT2 */
 #define LSR_DATA BIT(0)
 #define LSR_THRE BIT(5)
+#define LSR_TEMT BIT(6)
 
 #define FIFO_BYTES  16
 #define QUEUE_BYTES (32u * 1024)
@@ -38,6 +39,7 @@ enum {
 static bool present;
 static uint8_t queue[QUEUE_BYTES];
 static size_t queue_in, queue_out; /* bytes ever put and taken */
+static bool sending;		   /* the chip may hold bytes that are not on the line yet */
 
 static uint8_t reg_read(uint16_t reg)
 {
@@ -80,6 +82,7 @@ static void serial_write(const char *text, size_t bytes)
 			queue[queue_in++ % QUEUE_BYTES] = (uint8_t)text[i];
 		}
 	}
+	sending = present;
 	if (present) {
 		pump();
 	}
@@ -87,11 +90,12 @@ static void serial_write(const char *text, size_t bytes)
 
 static bool serial_flush(void)
 {
-	if (!present) {
+	if (!present || !sending) {
 		return false;
 	}
 	pump();
-	return queue_in != queue_out;
+	sending = queue_in != queue_out || (reg_read(REG_LINE_STATUS) & LSR_TEMT) == 0;
+	return sending;
 }
 
 int serial_getc(void)
