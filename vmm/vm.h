@@ -53,9 +53,8 @@ struct vm_hooks {
 	/* Without virtual-interrupt delivery: the vector was injected, IRR -> ISR. */
 	void (*irq_accepted)(struct vcpu *vcpu, uint8_t vector);
 	/*
-	 * Highest vector in IRR of any priority, 0 when none. With virtual-interrupt delivery that
-	 * is what RVI has to become; -1 when RVI stands as hardware left it (nothing was added).
-	 * Without, for the TPR threshold. Runs expired timers.
+	 * Highest vector in IRR of any priority, or -1: RVI with virtual-interrupt delivery, else
+	 * for the TPR threshold. Runs expired timers.
 	 */
 	int (*irr_highest)(struct vcpu *vcpu);
 	/* EOI-induced exit (SDM, "EOI Virtualization") for a vector of the EOI-exit bitmap. */

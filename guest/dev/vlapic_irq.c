@@ -101,7 +101,6 @@ static void set_eoi_exits(struct vlapic *v)
 void vlapic_irq_sync(struct vlapic *v)
 {
 	v->irr_words = v->isr_words = 0xff; /* who wrote the page until now did not tell us */
-	v->irr_changed = true;
 	if (v->hardware) {
 		int in_service = highest_isr(v);
 
@@ -119,7 +118,6 @@ static void accept_word(struct vlapic *v, uint32_t word, uint32_t bits, uint32_t
 
 	reg_set(v, APIC_IRR + offset, reg_get(v, APIC_IRR + offset) | bits);
 	v->irr_words = (uint8_t)(v->irr_words | 1u << word);
-	v->irr_changed = true;
 	if (new_tmr != tmr) {
 		reg_set(v, APIC_TMR + offset, new_tmr);
 		if (v->hardware) {
@@ -386,15 +384,9 @@ int vlapic_irq_pending(struct vcpu *vcpu)
 int vlapic_irr_highest(struct vcpu *vcpu)
 {
 	struct vlapic *v = vlapic_of(vcpu);
-	int vector;
 
 	vlapic_update(v);
-	if (v->hardware && !v->irr_changed) {
-		return -1;
-	}
-	v->irr_changed = false;
-	vector = highest_irr(v);
-	return vector < 0 ? 0 : vector;
+	return highest_irr(v);
 }
 
 void vlapic_irq_accepted(struct vcpu *vcpu, uint8_t vector)

@@ -71,7 +71,6 @@ struct vlapic {
 	 * runs, and then nobody else may (SDM, "Software Access to Related Structures").
 	 */
 	bool hardware;
-	bool irr_changed; /* hardware: RVI is to be taken from IRR anew */
 
 	/* Words of IRR and ISR that may be other than 0; with hardware all. */
 	uint8_t irr_words;

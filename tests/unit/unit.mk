@@ -34,6 +34,8 @@ UNIT_platform := $(filter-out guest/dev/vlapic%,$(wildcard guest/*.c guest/dev/*
 UNIT_gwalk := vmm/gwalk.c $(GMEM_C)
 UNIT_emul := vmm/emul.c vmm/emul_decode.c vmm/gwalk.c vmm/base/str.c $(GMEM_C) \
 	$(addprefix $(THIRD)/zydis/src/,Decoder.c DecoderData.c SharedData.c Register.c Utils.c)
-UNIT_vlapic := guest/dev/vlapic.c guest/dev/vlapic_irq.c guest/dev/vlapic_timer.c
+VLAPIC_C := guest/dev/vlapic.c guest/dev/vlapic_irq.c guest/dev/vlapic_timer.c
+UNIT_vlapic := $(VLAPIC_C)
+UNIT_vlapic_messages := $(VLAPIC_C)
 UNIT_iobus := vmm/iobus.c
 UNIT_acpi_host := vmm/base/acpi_host.c vmm/base/str.c
