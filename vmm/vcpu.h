@@ -9,7 +9,6 @@
 /* In the order of the hardware's register numbers (0 = RAX ... 15 = R15). Offsets go to NASM. */
 struct guest_regs {
 	uint64_t gpr[16]; /* [4] is unused: RSP lives in the VMCS */
-	uint64_t cr2;
 };
 
 enum {
@@ -23,6 +22,9 @@ enum vcpu_run_state {
 	VCPU_OFF,
 };
 
+#define VCPU_EXIT_REASONS 128
+#define VCPU_NO_CPU	  UINT32_MAX
+
 /* An event on its way into the guest, in the format of the VM-entry interruption-information field. */
 struct vcpu_event {
 	uint32_t info; /* 0: none */
@@ -34,19 +36,18 @@ struct vcpu {
 	struct guest_regs regs; /* first: vmx_entry.asm */
 	struct vm *vm;
 	uint32_t id;	/* within the VM; also its APIC ID */
-	uint32_t cpu;	/* host CPU that runs it */
+	uint32_t cpu;	/* index of the host CPU that runs it, or VCPU_NO_CPU */
 	uint16_t vpid;
 	bool launched;
-	enum vcpu_run_state state;
+	enum vcpu_run_state state; /* written by its own CPU alone */
 	void *vmcs;		 /* host page */
 	void *apic_page;	 /* virtual-APIC page, host page; the registers of the virtual LAPIC live here */
 	void *platform;		 /* guest/: the vlapic */
 	struct vcpu_event event; /* to inject at the next entry */
 	uint32_t kicked;	 /* set by vcpu_kick, atomic */
-	bool nmi_pending;
-	uint64_t msr_pat, msr_misc_enable, msr_bios_sign_id; /* kept and not applied */
-	uint64_t exit_count[80];
-	struct vcpu_private *priv; /* vmm's own: caches, XCR0, MSR areas */
+	uint32_t nmi_pending;	 /* atomic */
+	uint64_t exit_count[VCPU_EXIT_REASONS]; /* by basic exit reason */
+	struct vcpu_private *priv; /* vmm's own (vcpu_priv.h) */
 };
 
 /* 64-bit entry as the Linux boot protocol asks: paging on with cr3, flat segments, RIP, RSI, IF=0. */
@@ -55,9 +56,10 @@ struct vcpu_long_mode {
 	gpa_t gdt; /* the loader has put a GDT with selectors 0x10 (code) and 0x18 (data) there */
 	uint16_t gdt_bytes;
 };
+/* Before vm_start alone. */
 void vcpu_set_long_mode(struct vcpu *vcpu, const struct vcpu_long_mode *state);
 
-/* Reset state, real mode at vector << 12 (SIPI). Called by the vlapic for its target; any CPU. */
+/* Reset state, real mode at vector << 12; ignored unless the vCPU waits for it. Any CPU. */
 void vcpu_sipi(struct vcpu *vcpu, uint8_t vector);
 /* INIT: back to VCPU_WAIT_SIPI. Any CPU. */
 void vcpu_init_signal(struct vcpu *vcpu);
@@ -72,7 +74,7 @@ enum vcpu_apic_mode { VCPU_APIC_OFF, VCPU_APIC_X, VCPU_APIC_X2 };
 void vcpu_set_apic_mode(struct vcpu *vcpu, enum vcpu_apic_mode mode);
 /* True when the CPU virtualises interrupt delivery for this vCPU (RVI/SVI rule, TPR and EOI without exit). */
 bool vcpu_has_virtual_delivery(const struct vcpu *vcpu);
-/* After changing ISR in the virtual-APIC page from outside: SVI (virtual-interrupt delivery only). */
+/* Own CPU. After changing ISR in the virtual-APIC page from outside: SVI (virtual-interrupt delivery only). */
 void vcpu_set_svi(struct vcpu *vcpu, uint8_t vector);
 
 /* Host TSC -> guest TSC and back (TSC offsetting, no scaling). */

@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * EPT violations and APIC accesses: memory that becomes usable, a device's register, or the end of
+ * the VM. ept/ decides which (gmem_fault); it takes its own lock, none is held here.
+ */
+#include "vmm/base/str.h"
+#include "vmm/base/x86.h"
+#include "vmm/emul.h"
+#include "vmm/exits.h"
+#include "vmm/inject.h"
+#include "vmm/vcpu_priv.h"
+
+void vcpu_device_access(struct vcpu *vcpu, gpa_t gpa, struct io_access *access)
+{
+	vcpu->priv->recheck = true;
+	if ((gpa.v & PAGE_MASK) == VM_APIC_BASE) {
+		access->offset = gpa.v - VM_APIC_BASE;
+		vcpu->vm->hooks->apic_access(vcpu, access);
+		return;
+	}
+	/* What nobody owns reads all ones and takes writes, as on a bus. */
+	(void)iobus_access(&vcpu->vm->iobus, IO_SPACE_MEMORY, gpa.v, vcpu, access);
+}
+
+static enum exit_result kill_at(struct vcpu *vcpu, gpa_t gpa, const char *what)
+{
+	char text[80];
+
+	vcpu_dump(vcpu);
+	str_printf(text, sizeof(text), "%s at guest-physical %#llx", what, (unsigned long long)gpa.v);
+	vm_end(vcpu->vm, VM_END_UNHANDLED, text);
+	return EXIT_RESUME;
+}
+
+/* Decodes the instruction at RIP and does its access on a device. */
+static enum exit_result emulate(struct vcpu *vcpu, gpa_t gpa)
+{
+	struct gwalk_fault fault;
+	uint8_t length = 0;
+
+	if ((vcpu->event.info & EVENT_VALID) != 0) {
+		return kill_at(vcpu, gpa, "an event's delivery touched device memory");
+	}
+	switch (emul_mmio(vcpu, gpa, &length, &fault)) {
+	case EMUL_DONE:
+		exit_skip(length);
+		return EXIT_RESUME;
+	case EMUL_AGAIN:
+		return EXIT_RESUME;
+	case EMUL_FAULTED:
+		if (fault.vector == VECTOR_PF) {
+			inject_page_fault(vcpu, fault.error_code, fault.linear);
+		} else {
+			inject_exception(vcpu, fault.vector, fault.error_code);
+		}
+		return EXIT_RESUME;
+	case EMUL_UNKNOWN:
+	default:
+		return kill_at(vcpu, gpa, "an instruction that is not known touched device memory");
+	}
+}
+
+enum exit_result exit_ept_violation(struct vcpu *vcpu)
+{
+	uint64_t why = vmread(VMCS_EXIT_QUALIFICATION);
+	gpa_t address = gpa(vmread(VMCS_GUEST_PHYSICAL_ADDRESS));
+	unsigned access = (unsigned)why & (EPTV_READ | EPTV_WRITE | EPTV_FETCH);
+
+	_Static_assert(EPTV_READ == GMEM_ACCESS_READ && EPTV_WRITE == GMEM_ACCESS_WRITE &&
+			       EPTV_FETCH == GMEM_ACCESS_EXEC,
+		       "the qualification's bits are gmem's");
+	if ((why & EPTV_NMI_UNBLOCKING) != 0 && (vcpu->event.info & EVENT_VALID) == 0) {
+		inject_reblock_nmi(vcpu);
+	}
+	switch (gmem_fault(&vcpu->vm->gmem, address, access)) {
+	case GMEM_FAULT_FIXED:
+		return EXIT_RESUME;
+	case GMEM_FAULT_NO_MEMORY:
+		vm_end(vcpu->vm, VM_END_NO_MEMORY, NULL);
+		return EXIT_RESUME;
+	case GMEM_FAULT_MMIO:
+	default:
+		break;
+	}
+	if ((access & EPTV_FETCH) != 0) {
+		return kill_at(vcpu, address, "instructions from where no memory is");
+	}
+	if ((why & EPTV_GLA_VALID) == 0 || (why & EPTV_FINAL) == 0) {
+		return kill_at(vcpu, address, "page tables where no memory is");
+	}
+	return emulate(vcpu, address);
+}
+
+/* Our own tables are never misconfigured on purpose: a bug, but one that ends this VM alone. */
+enum exit_result exit_ept_misconfig(struct vcpu *vcpu)
+{
+	return kill_at(vcpu, gpa(vmread(VMCS_GUEST_PHYSICAL_ADDRESS)), "malformed EPT entry");
+}
+
+enum exit_result exit_apic_access(struct vcpu *vcpu)
+{
+	uint64_t why = vmread(VMCS_EXIT_QUALIFICATION);
+	gpa_t address = gpa(VM_APIC_BASE + APICQ_OFFSET(why));
+
+	switch (APICQ_TYPE(why)) {
+	case APICQ_LINEAR_WRITE:
+		/* The value of an EOI does not matter, so the instruction need not be known. */
+		if (APICQ_OFFSET(why) == APIC_OFFSET_EOI &&
+		    (vcpu->event.info & EVENT_VALID) == 0) {
+			vcpu->vm->hooks->eoi_highest(vcpu);
+			vcpu->priv->recheck = true;
+			return EXIT_NEXT_INSN;
+		}
+		return emulate(vcpu, address);
+	case APICQ_LINEAR_READ:
+		return emulate(vcpu, address);
+	default:
+		return kill_at(vcpu, address, "code, page tables or an event in the APIC page");
+	}
+}

@@ -1,0 +1,476 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * MSR policy. Three kinds: passed through (the CPU keeps a value per VMCS, or vcpu_state.c does),
+ * handled here or by the platform's hooks (one row each), and all others: #GP(0). No locks.
+ */
+#include "vmm/exit_msr.h"
+
+#include "vmm/base/cpu.h"
+#include "vmm/base/err.h"
+#include "vmm/base/str.h"
+#include "vmm/base/x86.h"
+#include "vmm/exits.h"
+#include "vmm/inject.h"
+#include "vmm/vcpu_priv.h"
+#include "vmm/vmx.h"
+
+/* --- Passed through ----------------------------------------------------------------------------- */
+
+#define PASS_READ  1
+#define PASS_WRITE 2
+#define PASS_BOTH  3
+
+static bool has_flush_cmd(void)
+{
+	return vmx_caps()->flush_cmd;
+}
+
+static bool has_ibpb(void)
+{
+	return vmx_caps()->ibpb;
+}
+
+static bool has_tpr_shadow(void)
+{
+	return (vmx_caps()->cpu2 & CPU2_VIRTUALIZE_X2APIC_MODE) != 0;
+}
+
+static bool has_virtual_delivery(void)
+{
+	return vmx_caps()->virtual_delivery;
+}
+
+struct pass_row {
+	uint32_t msr;
+	uint8_t what;
+	bool x2apic; /* in x2APIC mode alone */
+	bool (*offered)(void);
+};
+
+static const struct pass_row pass_rows[] = {
+	{ MSR_IA32_TSC, PASS_READ, false, NULL }, /* with the VMCS's offset */
+	{ MSR_IA32_SPEC_CTRL, PASS_BOTH, false, vmx_has_spec_ctrl },
+	{ MSR_IA32_PRED_CMD, PASS_WRITE, false, has_ibpb },
+	{ MSR_IA32_FLUSH_CMD, PASS_WRITE, false, has_flush_cmd },
+	{ MSR_IA32_SYSENTER_CS, PASS_BOTH, false, NULL },
+	{ MSR_IA32_SYSENTER_ESP, PASS_BOTH, false, NULL },
+	{ MSR_IA32_SYSENTER_EIP, PASS_BOTH, false, NULL },
+	/* SDM, "Virtualizing MSR-Based APIC Accesses": TPR, EOI and self-IPI run without exit. */
+	{ MSR_X2APIC_TPR, PASS_BOTH, true, has_tpr_shadow },
+	{ MSR_X2APIC_EOI, PASS_WRITE, true, has_virtual_delivery },
+	{ MSR_X2APIC_SELF_IPI, PASS_WRITE, true, has_virtual_delivery },
+	{ MSR_IA32_EFER, PASS_READ, false, NULL },
+	{ MSR_IA32_STAR, PASS_BOTH, false, NULL },
+	{ MSR_IA32_LSTAR, PASS_BOTH, false, NULL },
+	{ MSR_IA32_CSTAR, PASS_BOTH, false, NULL },
+	{ MSR_IA32_FMASK, PASS_BOTH, false, NULL },
+	{ MSR_IA32_FS_BASE, PASS_BOTH, false, NULL },
+	{ MSR_IA32_GS_BASE, PASS_BOTH, false, NULL },
+	{ MSR_IA32_KERNEL_GS_BASE, PASS_BOTH, false, NULL },
+	{ MSR_IA32_TSC_AUX, PASS_BOTH, false, vmx_has_rdtscp },
+};
+
+#define BITMAP_READ_BYTES 0
+#define BITMAP_HIGH_BYTES 1024 /* C0000000H on, behind 0 on */
+#define BITMAP_WRITE_BYTES 2048
+
+void msr_fill_bitmap(void *page, bool x2apic)
+{
+	uint8_t *bitmap = page;
+
+	memset(bitmap, 0xff, PAGE_SIZE);
+	for (size_t i = 0; i < ARRAY_COUNT(pass_rows); i++) {
+		const struct pass_row *row = &pass_rows[i];
+		uint32_t bit = row->msr & 0x1fff;
+		uint32_t byte = bit / 8 + (row->msr >= 0xc0000000 ? BITMAP_HIGH_BYTES : 0);
+		uint8_t keep = (uint8_t)~(1u << bit % 8);
+
+		if ((row->x2apic && !x2apic) || (row->offered != NULL && !row->offered())) {
+			continue;
+		}
+		if ((row->what & PASS_READ) != 0) {
+			bitmap[BITMAP_READ_BYTES + byte] &= keep;
+		}
+		if ((row->what & PASS_WRITE) != 0) {
+			bitmap[BITMAP_WRITE_BYTES + byte] &= keep;
+		}
+	}
+}
+
+/* --- Handled ------------------------------------------------------------------------------------ */
+
+/* What a machine after firmware says: caching on, write-back where nothing else is told. */
+#define MTRR_CAP_VALUE	   (VCPU_MTRR_VARIABLE | MTRRCAP_FIX | BIT(10))
+#define MTRR_DEF_TYPE_INIT (MTRR_DEF_TYPE_ENABLE | MEMTYPE_WB)
+#define MTRR_DEF_TYPE_BITS (MTRR_DEF_TYPE_ENABLE | MTRR_DEF_TYPE_FIX | 0xff)
+#define MTRR_FIXED_WB	   0x0606060606060606ull
+#define PAT_RESET	   0x0007040600070406ull
+#define MISC_ENABLE_INIT   (MISC_ENABLE_FAST_STRINGS | MISC_ENABLE_BTS_UNAVAIL | MISC_ENABLE_PEBS_UNAVAIL)
+
+/* Facts about silicon that a guest may believe; what names a control MSR is left out. */
+#define ARCH_CAPABILITIES_SHOWN                                                                   \
+	(BIT(0) /* RDCL_NO */ | BIT(1) /* IBRS_ALL */ | BIT(2) /* RSBA */ | BIT(4) /* SSB_NO */ | \
+	 BIT(5) /* MDS_NO */ | BIT(6) /* IF_PSCHANGE_MC_NO */ | BIT(8) /* TAA_NO */ |             \
+	 BIT(13) /* SBDR_SSDP_NO */ | BIT(14) /* FBSDP_NO */ | BIT(15) /* PSDP_NO */ |            \
+	 BIT(17) /* FB_CLEAR */ | BIT(19) /* RRSBA */ | BIT(20) /* BHI_NO */ |                    \
+	 BIT(24) /* PBRSB_NO */ | BIT(26) /* GDS_NO */ | BIT(27) /* RFDS_NO */)
+
+#define DEBUGCTL_BTF BIT(1)
+
+void msr_reset(struct vcpu *vcpu)
+{
+	struct vcpu_private *priv = vcpu->priv;
+
+	priv->msr_pat = PAT_RESET;
+	priv->msr_misc_enable = MISC_ENABLE_INIT;
+	priv->msr_mtrr_def_type = MTRR_DEF_TYPE_INIT;
+	for (size_t i = 0; i < ARRAY_COUNT(priv->mtrr_fixed); i++) {
+		priv->mtrr_fixed[i] = MTRR_FIXED_WB;
+	}
+}
+
+static int read_zero(struct vcpu *vcpu, uint32_t msr, uint64_t *value)
+{
+	(void)vcpu;
+	(void)msr;
+	*value = 0;
+	return 0;
+}
+
+static int write_ignored(struct vcpu *vcpu, uint32_t msr, uint64_t value)
+{
+	(void)vcpu;
+	(void)msr;
+	(void)value;
+	return 0;
+}
+
+static int write_zero(struct vcpu *vcpu, uint32_t msr, uint64_t value)
+{
+	(void)vcpu;
+	(void)msr;
+	return value == 0 ? 0 : ERR_NOTFOUND;
+}
+
+static int read_hook(struct vcpu *vcpu, uint32_t msr, uint64_t *value)
+{
+	return vcpu->vm->hooks->msr_read(vcpu, msr, value);
+}
+
+static int write_hook(struct vcpu *vcpu, uint32_t msr, uint64_t value)
+{
+	vcpu->priv->recheck = true;
+	return vcpu->vm->hooks->msr_write(vcpu, msr, value);
+}
+
+static void set_tsc_offset(struct vcpu *vcpu, uint64_t offset)
+{
+	vcpu->priv->tsc_offset = offset;
+	vmwrite(VMCS_TSC_OFFSET, offset);
+	vcpu->priv->recheck = true; /* deadlines are in guest time */
+}
+
+/* SDM vol. 3, "IA32_TSC_ADJUST MSR": a write to either moves both. */
+static int write_tsc(struct vcpu *vcpu, uint32_t msr, uint64_t value)
+{
+	uint64_t change = value - vcpu_guest_tsc(vcpu, cpu_rdtsc());
+
+	(void)msr;
+	vcpu->priv->tsc_adjust += change;
+	set_tsc_offset(vcpu, vcpu->priv->tsc_offset + change);
+	return 0;
+}
+
+static int read_tsc_adjust(struct vcpu *vcpu, uint32_t msr, uint64_t *value)
+{
+	(void)msr;
+	*value = vcpu->priv->tsc_adjust;
+	return 0;
+}
+
+static int write_tsc_adjust(struct vcpu *vcpu, uint32_t msr, uint64_t value)
+{
+	uint64_t change = value - vcpu->priv->tsc_adjust;
+
+	(void)msr;
+	vcpu->priv->tsc_adjust = value;
+	set_tsc_offset(vcpu, vcpu->priv->tsc_offset + change);
+	return 0;
+}
+
+static int read_feature_control(struct vcpu *vcpu, uint32_t msr, uint64_t *value)
+{
+	(void)vcpu;
+	(void)msr;
+	*value = FEATURE_CONTROL_LOCK;
+	return 0;
+}
+
+/* The host's microcode revision: stock kernels judge errata by it. */
+static int read_microcode_revision(struct vcpu *vcpu, uint32_t msr, uint64_t *value)
+{
+	(void)vcpu;
+	(void)msr_read_safe(msr, value); /* 0 where there is none */
+	return 0;
+}
+
+static int read_mtrr_cap(struct vcpu *vcpu, uint32_t msr, uint64_t *value)
+{
+	(void)vcpu;
+	(void)msr;
+	*value = MTRR_CAP_VALUE;
+	return 0;
+}
+
+static int read_arch_capabilities(struct vcpu *vcpu, uint32_t msr, uint64_t *value)
+{
+	(void)vcpu;
+	(void)msr;
+	*value = vmx_caps()->arch_capabilities & ARCH_CAPABILITIES_SHOWN;
+	return vmx_caps()->has_arch_capabilities ? 0 : ERR_NOTFOUND;
+}
+
+static int read_misc_enable(struct vcpu *vcpu, uint32_t msr, uint64_t *value)
+{
+	(void)msr;
+	*value = vcpu->priv->msr_misc_enable;
+	return 0;
+}
+
+/* Fast strings may be switched; what describes missing features stays as it is. */
+static int write_misc_enable(struct vcpu *vcpu, uint32_t msr, uint64_t value)
+{
+	(void)msr;
+	vcpu->priv->msr_misc_enable = (MISC_ENABLE_INIT & ~MISC_ENABLE_FAST_STRINGS) |
+				      (value & MISC_ENABLE_FAST_STRINGS);
+	return 0;
+}
+
+static int read_debugctl(struct vcpu *vcpu, uint32_t msr, uint64_t *value)
+{
+	(void)vcpu;
+	(void)msr;
+	*value = vmread(VMCS_GUEST_DEBUGCTL);
+	return 0;
+}
+
+static int write_debugctl(struct vcpu *vcpu, uint32_t msr, uint64_t value)
+{
+	(void)vcpu;
+	(void)msr;
+	if ((value & ~DEBUGCTL_BTF) != 0) {
+		return ERR_NOTFOUND;
+	}
+	vmwrite(VMCS_GUEST_DEBUGCTL, value);
+	return 0;
+}
+
+static uint64_t *mtrr_variable(struct vcpu *vcpu, uint32_t msr)
+{
+	return &vcpu->priv->mtrr_variable[msr - MSR_IA32_MTRR_PHYSBASE0];
+}
+
+static int read_mtrr_variable(struct vcpu *vcpu, uint32_t msr, uint64_t *value)
+{
+	*value = *mtrr_variable(vcpu, msr);
+	return 0;
+}
+
+static int write_mtrr_variable(struct vcpu *vcpu, uint32_t msr, uint64_t value)
+{
+	*mtrr_variable(vcpu, msr) = value;
+	return 0;
+}
+
+static uint64_t *mtrr_fixed(struct vcpu *vcpu, uint32_t msr)
+{
+	uint32_t index = msr >= MSR_IA32_MTRR_FIX4K_C0000 ? 3 + (msr - MSR_IA32_MTRR_FIX4K_C0000) :
+			 msr >= MSR_IA32_MTRR_FIX16K_80000 ?
+							    1 + (msr - MSR_IA32_MTRR_FIX16K_80000) :
+							    0;
+
+	return &vcpu->priv->mtrr_fixed[index];
+}
+
+static int read_mtrr_fixed(struct vcpu *vcpu, uint32_t msr, uint64_t *value)
+{
+	*value = *mtrr_fixed(vcpu, msr);
+	return 0;
+}
+
+/* Each byte a memory type; 7 (UC-) is one of PAT's alone. */
+static bool memory_types_ok(uint64_t value, bool pat)
+{
+	for (unsigned i = 0; i < 64; i += 8) {
+		unsigned type = value >> i & 0xff;
+
+		if (type == 2 || type == 3 || type > MEMTYPE_UC_MINUS ||
+		    (type == MEMTYPE_UC_MINUS && !pat)) {
+			return false;
+		}
+	}
+	return true;
+}
+
+static int write_mtrr_fixed(struct vcpu *vcpu, uint32_t msr, uint64_t value)
+{
+	if (!memory_types_ok(value, false)) {
+		return ERR_NOTFOUND;
+	}
+	*mtrr_fixed(vcpu, msr) = value;
+	return 0;
+}
+
+static int read_pat(struct vcpu *vcpu, uint32_t msr, uint64_t *value)
+{
+	(void)msr;
+	*value = vcpu->priv->msr_pat;
+	return 0;
+}
+
+static int write_pat(struct vcpu *vcpu, uint32_t msr, uint64_t value)
+{
+	(void)msr;
+	if (!memory_types_ok(value, true)) {
+		return ERR_NOTFOUND;
+	}
+	vcpu->priv->msr_pat = value;
+	return 0;
+}
+
+static int read_mtrr_def_type(struct vcpu *vcpu, uint32_t msr, uint64_t *value)
+{
+	(void)msr;
+	*value = vcpu->priv->msr_mtrr_def_type;
+	return 0;
+}
+
+static int write_mtrr_def_type(struct vcpu *vcpu, uint32_t msr, uint64_t value)
+{
+	(void)msr;
+	if ((value & ~MTRR_DEF_TYPE_BITS) != 0 || !memory_types_ok(value & 0xff, false)) {
+		return ERR_NOTFOUND;
+	}
+	vcpu->priv->msr_mtrr_def_type = value;
+	return 0;
+}
+
+/* No supervisor state component is offered. */
+static int read_xss(struct vcpu *vcpu, uint32_t msr, uint64_t *value)
+{
+	return vmx_caps()->xsaves ? read_zero(vcpu, msr, value) : ERR_NOTFOUND;
+}
+
+static int write_xss(struct vcpu *vcpu, uint32_t msr, uint64_t value)
+{
+	return vmx_caps()->xsaves ? write_zero(vcpu, msr, value) : ERR_NOTFOUND;
+}
+
+/* SDM vol. 3, "Initializing IA-32e Mode": LME is locked while paging is on, LMA is the CPU's own. */
+static int write_efer(struct vcpu *vcpu, uint32_t msr, uint64_t value)
+{
+	uint64_t old = vmread(VMCS_GUEST_EFER);
+	bool paging = (vmread(VMCS_GUEST_CR0) & CR0_PG) != 0;
+
+	(void)vcpu;
+	(void)msr;
+	if ((value & ~(EFER_SCE | EFER_LME | EFER_LMA | EFER_NXE)) != 0 ||
+	    (paging && ((value ^ old) & EFER_LME) != 0)) {
+		return ERR_NOTFOUND;
+	}
+	vmwrite(VMCS_GUEST_EFER, (value & ~EFER_LMA) | (old & EFER_LMA));
+	return 0;
+}
+
+struct msr_row {
+	uint32_t first, last;
+	int (*read)(struct vcpu *vcpu, uint32_t msr, uint64_t *value);
+	int (*write)(struct vcpu *vcpu, uint32_t msr, uint64_t value);
+};
+
+/* Sorted by number; NULL: #GP. */
+static const struct msr_row msr_rows[] = {
+	{ MSR_IA32_TSC, MSR_IA32_TSC, NULL, write_tsc },
+	{ MSR_IA32_PLATFORM_ID, MSR_IA32_PLATFORM_ID, read_zero, NULL },
+	{ MSR_IA32_APIC_BASE, MSR_IA32_APIC_BASE, read_hook, write_hook },
+	{ MSR_IA32_FEATURE_CONTROL, MSR_IA32_FEATURE_CONTROL, read_feature_control, NULL },
+	{ MSR_IA32_TSC_ADJUST, MSR_IA32_TSC_ADJUST, read_tsc_adjust, write_tsc_adjust },
+	{ MSR_IA32_BIOS_SIGN_ID, MSR_IA32_BIOS_SIGN_ID, read_microcode_revision, write_ignored },
+	{ MSR_PLATFORM_INFO, MSR_PLATFORM_INFO, read_zero, NULL },
+	{ MSR_IA32_MTRRCAP, MSR_IA32_MTRRCAP, read_mtrr_cap, NULL },
+	{ MSR_IA32_ARCH_CAPABILITIES, MSR_IA32_ARCH_CAPABILITIES, read_arch_capabilities, NULL },
+	{ MSR_IA32_MCG_CAP, MSR_IA32_MCG_CAP, read_zero, NULL },
+	{ MSR_IA32_MCG_STATUS, MSR_IA32_MCG_STATUS, read_zero, write_zero },
+	{ MSR_IA32_MISC_ENABLE, MSR_IA32_MISC_ENABLE, read_misc_enable, write_misc_enable },
+	{ MSR_IA32_DEBUGCTL, MSR_IA32_DEBUGCTL, read_debugctl, write_debugctl },
+	{ MSR_IA32_MTRR_PHYSBASE0, MSR_IA32_MTRR_PHYSBASE0 + 2 * VCPU_MTRR_VARIABLE - 1,
+	  read_mtrr_variable, write_mtrr_variable },
+	{ MSR_IA32_MTRR_FIX64K_00000, MSR_IA32_MTRR_FIX64K_00000, read_mtrr_fixed, write_mtrr_fixed },
+	{ MSR_IA32_MTRR_FIX16K_80000, MSR_IA32_MTRR_FIX16K_A0000, read_mtrr_fixed, write_mtrr_fixed },
+	{ MSR_IA32_MTRR_FIX4K_C0000, MSR_IA32_MTRR_FIX4K_C0000 + 7, read_mtrr_fixed,
+	  write_mtrr_fixed },
+	{ MSR_IA32_PAT, MSR_IA32_PAT, read_pat, write_pat },
+	{ MSR_IA32_MTRR_DEF_TYPE, MSR_IA32_MTRR_DEF_TYPE, read_mtrr_def_type, write_mtrr_def_type },
+	{ MSR_IA32_TSC_DEADLINE, MSR_IA32_TSC_DEADLINE, read_hook, write_hook },
+	{ MSR_IA32_X2APIC_FIRST, MSR_IA32_X2APIC_LAST, read_hook, write_hook },
+	{ MSR_IA32_XSS, MSR_IA32_XSS, read_xss, write_xss },
+	{ MSR_IA32_EFER, MSR_IA32_EFER, NULL, write_efer },
+};
+
+static const struct msr_row *find_row(uint32_t msr)
+{
+	size_t low = 0, high = ARRAY_COUNT(msr_rows);
+
+	while (low < high) {
+		size_t middle = (low + high) / 2;
+
+		if (msr > msr_rows[middle].last) {
+			low = middle + 1;
+		} else if (msr < msr_rows[middle].first) {
+			high = middle;
+		} else {
+			return &msr_rows[middle];
+		}
+	}
+	return NULL;
+}
+
+int msr_guest_read(struct vcpu *vcpu, uint32_t msr, uint64_t *value)
+{
+	const struct msr_row *row = find_row(msr);
+
+	return row == NULL || row->read == NULL ? ERR_NOTFOUND : row->read(vcpu, msr, value);
+}
+
+int msr_guest_write(struct vcpu *vcpu, uint32_t msr, uint64_t value)
+{
+	const struct msr_row *row = find_row(msr);
+
+	return row == NULL || row->write == NULL ? ERR_NOTFOUND : row->write(vcpu, msr, value);
+}
+
+enum exit_result exit_rdmsr(struct vcpu *vcpu)
+{
+	uint64_t *gpr = vcpu->regs.gpr;
+	uint64_t value = 0;
+
+	if (msr_guest_read(vcpu, (uint32_t)gpr[GPR_RCX], &value) != 0) {
+		inject_gp(vcpu);
+		return EXIT_RESUME;
+	}
+	gpr[GPR_RAX] = (uint32_t)value;
+	gpr[GPR_RDX] = value >> 32;
+	return EXIT_NEXT_INSN;
+}
+
+enum exit_result exit_wrmsr(struct vcpu *vcpu)
+{
+	uint64_t *gpr = vcpu->regs.gpr;
+	uint64_t value = (uint32_t)gpr[GPR_RAX] | gpr[GPR_RDX] << 32;
+
+	if (msr_guest_write(vcpu, (uint32_t)gpr[GPR_RCX], value) != 0) {
+		inject_gp(vcpu);
+		return EXIT_RESUME;
+	}
+	return EXIT_NEXT_INSN;
+}

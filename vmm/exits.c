@@ -1,0 +1,273 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The exit table, its dispatch, and the handlers that need no file of their own. A reason without a
+ * row ends this VM with a register dump; nothing here stops the machine. No locks.
+ */
+#include "vmm/exits.h"
+
+#include "vmm/base/str.h"
+#include "vmm/base/x86.h"
+#include "vmm/inject.h"
+#include "vmm/vcpu_priv.h"
+
+#define DEBUGCTL_LBR BIT(0)
+#define DEBUGCTL_BTF BIT(1)
+#define DR7_GD	     BIT(13)
+
+/*
+ * A debug exception was due. The exit leaves DR6 and DR7 as they were (SDM, "Exit Qualification for
+ * Debug Exceptions"), so what delivery would have done to them is done here.
+ */
+static void reflect_debug_exception(void)
+{
+	uint64_t why = vmread(VMCS_EXIT_QUALIFICATION);
+	uint64_t dr7 = vmread(VMCS_GUEST_DR7);
+	uint64_t debugctl = vmread(VMCS_GUEST_DEBUGCTL);
+
+	/* B3:B0 are not sticky; BD and BS are. RTM (bit 16) is kept inverted. */
+	vcpu_state_change_dr6(DBQ_B0_B3 | ((why & DBQ_RTM) != 0 ? DBQ_RTM : 0),
+			      (why & (DBQ_B0_B3 | DBQ_BD | DBQ_BS)) |
+				      ((why & DBQ_RTM) != 0 ? 0 : DBQ_RTM));
+	if ((dr7 & DR7_GD) != 0) {
+		vmwrite(VMCS_GUEST_DR7, dr7 & ~DR7_GD);
+	}
+	if ((debugctl & DEBUGCTL_LBR) != 0) {
+		vmwrite(VMCS_GUEST_DEBUGCTL, debugctl & ~DEBUGCTL_LBR);
+	}
+}
+
+static enum exit_result exit_exception(struct vcpu *vcpu)
+{
+	uint32_t info = (uint32_t)vmread(VMCS_EXIT_INTERRUPTION_INFO);
+	uint8_t vector = (uint8_t)(info & EVENT_VECTOR);
+
+	/* SDM, "Information for VM Exits Due to Vectored Events": the IRET that faulted had unblocked. */
+	if ((info & EVENT_NMI_UNBLOCKING) != 0 && vector != VECTOR_DF &&
+	    (vcpu->event.info & EVENT_VALID) == 0) {
+		inject_reblock_nmi(vcpu);
+	}
+	switch (vector) {
+	case VECTOR_NMI:
+		cpu_call_nmi_handler(); /* the machine's own; its IRET unblocks NMIs again */
+		return EXIT_RESUME;
+	case VECTOR_MC:
+		cpu_call_mc_handler();
+		return EXIT_RESUME;
+	case VECTOR_DB:
+		if ((info & EVENT_TYPE) == EVENT_PRIV_SW_EXCEPTION) {
+			/* INT1: a trap, delivered behind the instruction, and no news for DR6. */
+			vcpu->event = (struct vcpu_event){
+				.info = (uint32_t)EVENT_VALID | EVENT_PRIV_SW_EXCEPTION | VECTOR_DB,
+				.insn_length = (uint32_t)vmread(VMCS_EXIT_INSTRUCTION_LENGTH),
+			};
+			return EXIT_RESUME;
+		}
+		reflect_debug_exception();
+		inject_exception(vcpu, VECTOR_DB, 0);
+		return EXIT_RESUME;
+	case VECTOR_AC:
+		inject_exception(vcpu, VECTOR_AC,
+				 (uint32_t)vmread(VMCS_EXIT_INTERRUPTION_ERROR_CODE));
+		return EXIT_RESUME;
+	default:
+		return EXIT_KILL_VM;
+	}
+}
+
+static enum exit_result exit_external_interrupt(struct vcpu *vcpu)
+{
+	(void)vcpu;
+	cpu_interrupt_window();
+	return EXIT_YIELD;
+}
+
+static enum exit_result exit_preemption_timer(struct vcpu *vcpu)
+{
+	vcpu->priv->recheck = true;
+	return EXIT_YIELD;
+}
+
+static enum exit_result exit_window(struct vcpu *vcpu)
+{
+	vcpu->priv->recheck = true;
+	return EXIT_RESUME;
+}
+
+static enum exit_result exit_triple_fault(struct vcpu *vcpu)
+{
+	vcpu_dump(vcpu);
+	vm_end(vcpu->vm, VM_END_TRIPLE_FAULT, NULL);
+	return EXIT_RESUME;
+}
+
+static enum exit_result exit_hlt(struct vcpu *vcpu)
+{
+	vcpu->priv->halted_if = (vmread(VMCS_GUEST_RFLAGS) & RFLAGS_IF) != 0;
+	vcpu->state = VCPU_HALTED;
+	if (!vcpu->priv->halted_if) {
+		vm_check_halted(vcpu->vm);
+	}
+	return EXIT_NEXT_INSN;
+}
+
+/* Caches are the host's; guest memory is coherent whatever the guest thinks of them. */
+static enum exit_result exit_cache_flush(struct vcpu *vcpu)
+{
+	(void)vcpu;
+	return EXIT_NEXT_INSN;
+}
+
+/* Instructions of features that CPUID does not show. */
+static enum exit_result exit_ud(struct vcpu *vcpu)
+{
+	inject_ud(vcpu);
+	return EXIT_RESUME;
+}
+
+static enum exit_result exit_gp(struct vcpu *vcpu)
+{
+	inject_gp(vcpu);
+	return EXIT_RESUME;
+}
+
+static enum exit_result exit_virtualized_eoi(struct vcpu *vcpu)
+{
+	vcpu->vm->hooks->eoi(vcpu, (uint8_t)vmread(VMCS_EXIT_QUALIFICATION));
+	vcpu->priv->recheck = true;
+	return EXIT_RESUME;
+}
+
+static enum exit_result exit_apic_write(struct vcpu *vcpu)
+{
+	vcpu->vm->hooks->apic_written(vcpu, APICQ_OFFSET(vmread(VMCS_EXIT_QUALIFICATION)));
+	vcpu->priv->recheck = true;
+	return EXIT_RESUME;
+}
+
+struct exit_entry {
+	enum exit_result (*handle)(struct vcpu *vcpu);
+	const char *name;
+};
+
+static const struct exit_entry exit_table[VCPU_EXIT_REASONS] = {
+	[EXIT_REASON_EXCEPTION_NMI] = { exit_exception, "exception" },
+	[EXIT_REASON_EXTERNAL_INTERRUPT] = { exit_external_interrupt, "external-interrupt" },
+	[EXIT_REASON_TRIPLE_FAULT] = { exit_triple_fault, "triple-fault" },
+	[EXIT_REASON_INTERRUPT_WINDOW] = { exit_window, "interrupt-window" },
+	[EXIT_REASON_NMI_WINDOW] = { exit_window, "nmi-window" },
+	[EXIT_REASON_TASK_SWITCH] = { NULL, "task-switch" },
+	[EXIT_REASON_CPUID] = { exit_cpuid, "cpuid" },
+	[EXIT_REASON_GETSEC] = { exit_ud, "getsec" },
+	[EXIT_REASON_HLT] = { exit_hlt, "hlt" },
+	[EXIT_REASON_INVD] = { exit_cache_flush, "invd" },
+	[EXIT_REASON_RDPMC] = { exit_gp, "rdpmc" },
+	[EXIT_REASON_VMCALL] = { exit_ud, "vmcall" },
+	[EXIT_REASON_VMCLEAR] = { exit_ud, "vmclear" },
+	[EXIT_REASON_VMLAUNCH] = { exit_ud, "vmlaunch" },
+	[EXIT_REASON_VMPTRLD] = { exit_ud, "vmptrld" },
+	[EXIT_REASON_VMPTRST] = { exit_ud, "vmptrst" },
+	[EXIT_REASON_VMREAD] = { exit_ud, "vmread" },
+	[EXIT_REASON_VMRESUME] = { exit_ud, "vmresume" },
+	[EXIT_REASON_VMWRITE] = { exit_ud, "vmwrite" },
+	[EXIT_REASON_VMXOFF] = { exit_ud, "vmxoff" },
+	[EXIT_REASON_VMXON] = { exit_ud, "vmxon" },
+	[EXIT_REASON_CR_ACCESS] = { exit_cr_access, "cr-access" },
+	[EXIT_REASON_IO] = { exit_io, "io" },
+	[EXIT_REASON_RDMSR] = { exit_rdmsr, "rdmsr" },
+	[EXIT_REASON_WRMSR] = { exit_wrmsr, "wrmsr" },
+	[EXIT_REASON_MWAIT] = { exit_ud, "mwait" },
+	[EXIT_REASON_MONITOR] = { exit_ud, "monitor" },
+	[EXIT_REASON_TPR_BELOW_THRESHOLD] = { exit_window, "tpr-below-threshold" },
+	[EXIT_REASON_APIC_ACCESS] = { exit_apic_access, "apic-access" },
+	[EXIT_REASON_VIRTUALIZED_EOI] = { exit_virtualized_eoi, "virtualized-eoi" },
+	[EXIT_REASON_EPT_VIOLATION] = { exit_ept_violation, "ept-violation" },
+	[EXIT_REASON_EPT_MISCONFIG] = { exit_ept_misconfig, "ept-misconfig" },
+	[EXIT_REASON_INVEPT] = { exit_ud, "invept" },
+	[EXIT_REASON_PREEMPTION_TIMER] = { exit_preemption_timer, "preemption-timer" },
+	[EXIT_REASON_INVVPID] = { exit_ud, "invvpid" },
+	[EXIT_REASON_WBINVD] = { exit_cache_flush, "wbinvd" },
+	[EXIT_REASON_XSETBV] = { exit_xsetbv, "xsetbv" },
+	[EXIT_REASON_APIC_WRITE] = { exit_apic_write, "apic-write" },
+	[EXIT_REASON_INVPCID] = { exit_ud, "invpcid" },
+	[EXIT_REASON_VMFUNC] = { exit_ud, "vmfunc" },
+	[EXIT_REASON_ENCLS] = { exit_ud, "encls" },
+	[EXIT_REASON_ENCLV] = { exit_ud, "enclv" },
+	[EXIT_REASON_SEAMCALL] = { exit_ud, "seamcall" },
+	[EXIT_REASON_TDCALL] = { exit_ud, "tdcall" },
+};
+
+const char *exit_name(uint32_t reason)
+{
+	if (reason < VCPU_EXIT_REASONS && exit_table[reason].name != NULL) {
+		return exit_table[reason].name;
+	}
+	return "exit";
+}
+
+/* Failed entries (SDM, "VM-Entry Failures During or After Loading Guest State") and rows that are absent. */
+static void unhandled(struct vcpu *vcpu, uint32_t reason)
+{
+	char text[80];
+
+	vcpu_dump(vcpu);
+	if ((reason & EXIT_REASON_ENTRY_FAILURE) != 0) {
+		str_printf(text, sizeof(text), "the CPU refused the guest's state, reason %u, %#llx",
+			   reason & 0xffff, (unsigned long long)vmread(VMCS_EXIT_QUALIFICATION));
+		vm_end(vcpu->vm, VM_END_ENTRY_FAILED, text);
+		return;
+	}
+	str_printf(text, sizeof(text), "%s (reason %u) at RIP %#llx", exit_name(reason & 0xffff),
+		   reason & 0xffff, (unsigned long long)vmread(VMCS_GUEST_RIP));
+	vm_end(vcpu->vm, VM_END_UNHANDLED, text);
+}
+
+void exit_skip(uint64_t length)
+{
+	uint64_t rip = vmread(VMCS_GUEST_RIP);
+	uint64_t next = rip + length;
+	uint64_t blocking = vmread(VMCS_GUEST_INTERRUPTIBILITY);
+
+	if (((rip ^ next) >> 32) != 0 && !vcpu_in_64bit_mode()) {
+		next &= UINT32_MAX;
+	}
+	vmwrite(VMCS_GUEST_RIP, next);
+	if ((blocking & (BLOCKING_BY_STI | BLOCKING_BY_MOV_SS)) != 0) {
+		vmwrite(VMCS_GUEST_INTERRUPTIBILITY,
+			blocking & ~(BLOCKING_BY_STI | BLOCKING_BY_MOV_SS));
+	}
+	/* A single step ends here as well. */
+	if ((vmread(VMCS_GUEST_RFLAGS) & RFLAGS_TF) != 0 &&
+	    (vmread(VMCS_GUEST_DEBUGCTL) & DEBUGCTL_BTF) == 0) {
+		vmwrite(VMCS_GUEST_PENDING_DEBUG,
+			vmread(VMCS_GUEST_PENDING_DEBUG) | PENDING_DEBUG_BS);
+	}
+}
+
+enum exit_result exit_dispatch(struct vcpu *vcpu)
+{
+	uint32_t reason = (uint32_t)vmread(VMCS_EXIT_REASON);
+	uint32_t vectoring = (uint32_t)vmread(VMCS_IDT_VECTORING_INFO);
+	const struct exit_entry *entry;
+	enum exit_result result;
+
+	if (__builtin_expect(reason >= VCPU_EXIT_REASONS, 0)) {
+		unhandled(vcpu, reason);
+		return EXIT_RESUME;
+	}
+	reason &= VCPU_EXIT_REASONS - 1; /* also where the CPU only speculates */
+	vcpu->exit_count[reason]++;
+	if (__builtin_expect((vectoring & EVENT_VALID) != 0, 0)) {
+		inject_again(vcpu, vectoring);
+	}
+	entry = &exit_table[reason];
+	result = entry->handle == NULL ? EXIT_KILL_VM : entry->handle(vcpu);
+	if (result == EXIT_NEXT_INSN) {
+		exit_skip(vmread(VMCS_EXIT_INSTRUCTION_LENGTH));
+		return EXIT_RESUME;
+	}
+	if (__builtin_expect(result == EXIT_KILL_VM, 0)) {
+		unhandled(vcpu, reason);
+		return EXIT_RESUME;
+	}
+	return result;
+}

@@ -1,0 +1,245 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Event injection. What the hardware could not deliver (IDT-vectoring information) comes first,
+ * for the guest must not lose it; then NMI; then the virtual APIC's interrupt. What cannot go in
+ * now gets a window exit. No locks: own CPU.
+ */
+#include "vmm/inject.h"
+
+#include "vmm/base/x86.h"
+#include "vmm/vcpu_priv.h"
+#include "vmm/vmx.h"
+
+#define BLOCKING_INTERRUPTS (BLOCKING_BY_STI | BLOCKING_BY_MOV_SS)
+
+/* SDM, "Interrupt 8—Double Fault Exception (#DF)": classes of exceptions. */
+enum exception_class {
+	CLASS_BENIGN,
+	CLASS_CONTRIBUTORY,
+	CLASS_PAGE_FAULT,
+	CLASS_DOUBLE_FAULT,
+};
+
+static const uint8_t exception_classes[32] = {
+	[VECTOR_DE] = CLASS_CONTRIBUTORY, [VECTOR_DF] = CLASS_DOUBLE_FAULT,
+	[VECTOR_TS] = CLASS_CONTRIBUTORY, [VECTOR_NP] = CLASS_CONTRIBUTORY,
+	[VECTOR_SS] = CLASS_CONTRIBUTORY, [VECTOR_GP] = CLASS_CONTRIBUTORY,
+	[VECTOR_PF] = CLASS_PAGE_FAULT,	  [VECTOR_VE] = CLASS_PAGE_FAULT,
+	[VECTOR_CP] = CLASS_CONTRIBUTORY,
+};
+
+#define VECTORS_WITH_ERROR_CODE                                                               \
+	(BIT(VECTOR_DF) | BIT(VECTOR_TS) | BIT(VECTOR_NP) | BIT(VECTOR_SS) | BIT(VECTOR_GP) | \
+	 BIT(VECTOR_PF) | BIT(VECTOR_AC) | BIT(VECTOR_CP))
+
+static void set_exception(struct vcpu *vcpu, uint8_t vector, uint32_t error_code)
+{
+	uint32_t info = (uint32_t)EVENT_VALID | EVENT_HW_EXCEPTION | vector;
+
+	/* SDM, "Checks on VM-Entry Control Fields": no error codes in real mode. */
+	if ((VECTORS_WITH_ERROR_CODE & BIT(vector)) != 0 && (vmread(VMCS_GUEST_CR0) & CR0_PE) != 0) {
+		info |= EVENT_ERROR_CODE;
+	}
+	vcpu->event = (struct vcpu_event){ .info = info, .error_code = error_code };
+}
+
+/* The event that waits gives way to a fault; what would be lost for good is kept. */
+static void displace(struct vcpu *vcpu)
+{
+	switch (vcpu->event.info & EVENT_TYPE) {
+	case EVENT_EXTERNAL:
+		vcpu->priv->deferred_interrupt = vcpu->event.info;
+		break;
+	case EVENT_NMI:
+		__atomic_store_n(&vcpu->nmi_pending, 1, __ATOMIC_RELAXED);
+		break;
+	default:
+		break; /* its instruction runs again, and with it the event */
+	}
+}
+
+void inject_exception(struct vcpu *vcpu, uint8_t vector, uint32_t error_code)
+{
+	uint8_t class = exception_classes[vector & 31];
+	uint8_t first = CLASS_BENIGN;
+
+	if ((vcpu->event.info & EVENT_VALID) != 0) {
+		if ((vcpu->event.info & EVENT_TYPE) == EVENT_HW_EXCEPTION) {
+			first = exception_classes[vcpu->event.info & 31];
+		} else {
+			displace(vcpu);
+		}
+	}
+	if (first == CLASS_DOUBLE_FAULT && class != CLASS_BENIGN) {
+		vm_end(vcpu->vm, VM_END_TRIPLE_FAULT, "fault while delivering a double fault");
+		return;
+	}
+	if ((first == CLASS_PAGE_FAULT && class != CLASS_BENIGN) ||
+	    (first == CLASS_CONTRIBUTORY && class == CLASS_CONTRIBUTORY)) {
+		set_exception(vcpu, VECTOR_DF, 0);
+		return;
+	}
+	set_exception(vcpu, vector, error_code);
+}
+
+void inject_ud(struct vcpu *vcpu)
+{
+	inject_exception(vcpu, VECTOR_UD, 0);
+}
+
+void inject_gp(struct vcpu *vcpu)
+{
+	inject_exception(vcpu, VECTOR_GP, 0);
+}
+
+void inject_page_fault(struct vcpu *vcpu, uint32_t error_code, uint64_t cr2)
+{
+	vcpu_state_set_cr2(cr2);
+	inject_exception(vcpu, VECTOR_PF, error_code);
+}
+
+static void block_nmi(bool blocked)
+{
+	uint64_t state = vmread(VMCS_GUEST_INTERRUPTIBILITY);
+	uint64_t wanted = blocked ? state | BLOCKING_BY_NMI : state & ~BLOCKING_BY_NMI;
+
+	if (wanted != state) {
+		vmwrite(VMCS_GUEST_INTERRUPTIBILITY, wanted);
+	}
+}
+
+void inject_reblock_nmi(struct vcpu *vcpu)
+{
+	(void)vcpu;
+	block_nmi(true);
+}
+
+void inject_again(struct vcpu *vcpu, uint32_t info)
+{
+	uint32_t type = info & (uint32_t)EVENT_TYPE;
+	struct vcpu_event event = {
+		.info = info & (uint32_t)(EVENT_VALID | EVENT_ERROR_CODE | EVENT_TYPE | EVENT_VECTOR),
+	};
+
+	if ((info & EVENT_ERROR_CODE) != 0) {
+		event.error_code = (uint32_t)vmread(VMCS_IDT_VECTORING_ERROR_CODE);
+	}
+	if (type == EVENT_SW_INTERRUPT || type == EVENT_SW_EXCEPTION ||
+	    type == EVENT_PRIV_SW_EXCEPTION) {
+		event.insn_length = (uint32_t)vmread(VMCS_EXIT_INSTRUCTION_LENGTH);
+	}
+	/* Its delivery had begun, so NMIs count as blocked, and entry would refuse to inject one. */
+	if (type == EVENT_NMI) {
+		block_nmi(false);
+	}
+	vcpu->event = event;
+}
+
+static bool interrupts_open(void)
+{
+	return (vmread(VMCS_GUEST_RFLAGS) & RFLAGS_IF) != 0 &&
+	       (vmread(VMCS_GUEST_INTERRUPTIBILITY) & BLOCKING_INTERRUPTS) == 0;
+}
+
+static void choose_nmi(struct vcpu *vcpu)
+{
+	bool window = false;
+
+	if (__atomic_load_n(&vcpu->nmi_pending, __ATOMIC_RELAXED) != 0) {
+		if (vcpu->event.info == 0 && (vmread(VMCS_GUEST_INTERRUPTIBILITY) &
+					      (BLOCKING_INTERRUPTS | BLOCKING_BY_NMI)) == 0) {
+			__atomic_store_n(&vcpu->nmi_pending, 0, __ATOMIC_RELAXED);
+			vcpu->event.info = (uint32_t)EVENT_VALID | EVENT_NMI | VECTOR_NMI;
+		} else {
+			window = true;
+		}
+	}
+	vcpu_set_control(vcpu, CPU_NMI_WINDOW_EXITING, window);
+}
+
+/* Without virtual-interrupt delivery: SDM, "Virtual-Interrupt Delivery" done by hand. */
+static void choose_interrupt(struct vcpu *vcpu)
+{
+	struct vcpu_private *priv = vcpu->priv;
+	const struct vm_hooks *hooks = vcpu->vm->hooks;
+	int vector = -1;
+	bool window = false;
+
+	if (priv->deferred_interrupt == 0 && !vcpu_has_virtual_delivery(vcpu)) {
+		vector = hooks->irq_pending(vcpu);
+	}
+	if (priv->deferred_interrupt != 0 || vector >= 0) {
+		if (vcpu->event.info != 0 || !interrupts_open()) {
+			window = true;
+		} else if (priv->deferred_interrupt != 0) {
+			vcpu->event.info = (uint32_t)priv->deferred_interrupt;
+			priv->deferred_interrupt = 0;
+			priv->recheck = true; /* for what may wait behind it */
+		} else {
+			vcpu->event.info = (uint32_t)EVENT_VALID | EVENT_EXTERNAL | (uint32_t)vector;
+			hooks->irq_accepted(vcpu, (uint8_t)vector);
+		}
+	}
+	vcpu_set_control(vcpu, CPU_INTERRUPT_WINDOW_EXITING, window);
+}
+
+/* SDM, "TPR Virtualization": an exit when the guest lowers its TPR below what waits. */
+static void set_tpr_threshold(struct vcpu *vcpu)
+{
+	const uint8_t *apic = vcpu->apic_page;
+	int highest = vcpu->vm->hooks->irr_highest(vcpu);
+	uint32_t class = highest < 0 ? 0 : (uint32_t)highest >> 4;
+	uint32_t threshold = class > (uint32_t)apic[0x80] >> 4 ? 0 : class;
+
+	if (vcpu->priv->apic_mode == VCPU_APIC_OFF) {
+		threshold = 0;
+	}
+	if (threshold != vcpu->priv->tpr_threshold) {
+		vcpu->priv->tpr_threshold = threshold;
+		vmwrite(VMCS_TPR_THRESHOLD, threshold);
+	}
+}
+
+/* With virtual-interrupt delivery: RVI is all the CPU needs. */
+static void set_rvi(struct vcpu *vcpu)
+{
+	int highest = vcpu->vm->hooks->irr_highest(vcpu);
+	uint64_t status = vmread(VMCS_GUEST_INTERRUPT_STATUS);
+	uint64_t wanted = (status & ~0xffull) | (highest < 0 ? 0 : (uint8_t)highest);
+
+	if (wanted != status) {
+		vmwrite(VMCS_GUEST_INTERRUPT_STATUS, wanted);
+	}
+}
+
+static void write_event(struct vcpu *vcpu)
+{
+	const struct vcpu_event event = vcpu->event;
+
+	vcpu->event.info = 0;
+	vmwrite(VMCS_ENTRY_INTERRUPTION_INFO, event.info);
+	if ((event.info & EVENT_ERROR_CODE) != 0) {
+		vmwrite(VMCS_ENTRY_EXCEPTION_ERROR_CODE, event.error_code);
+	}
+	if (event.insn_length != 0) {
+		vmwrite(VMCS_ENTRY_INSTRUCTION_LENGTH, event.insn_length);
+	}
+}
+
+void inject_before_entry(struct vcpu *vcpu)
+{
+	struct vcpu_private *priv = vcpu->priv;
+
+	priv->recheck = false;
+	choose_nmi(vcpu);
+	choose_interrupt(vcpu);
+	if (vcpu_has_virtual_delivery(vcpu)) {
+		set_rvi(vcpu);
+	} else if (vmx_caps()->tpr_shadow) {
+		set_tpr_threshold(vcpu);
+	}
+	priv->timer_deadline = vcpu->vm->hooks->next_deadline(vcpu);
+	if (vcpu->event.info != 0) {
+		write_event(vcpu);
+	}
+}

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The registers of a vCPU that came to grief, for people. Its VMCS is current. */
+#include "vmm/base/log.h"
+#include "vmm/exits.h"
+#include "vmm/vcpu_priv.h"
+
+#define READ(field) ((unsigned long long)vmread(field))
+
+static void dump_segment(const char *name, unsigned seg)
+{
+	log_error("  %s %04llx base %016llx limit %08llx rights %05llx", name,
+		  READ(VMCS_GUEST_SELECTOR(seg)), READ(VMCS_GUEST_BASE(seg)),
+		  READ(VMCS_GUEST_LIMIT(seg)), READ(VMCS_GUEST_ACCESS_RIGHTS(seg)));
+}
+
+void vcpu_dump(const struct vcpu *vcpu)
+{
+	static const char *const names[] = { "ES", "CS", "SS", "DS", "FS", "GS", "LDTR", "TR" };
+	const uint64_t *gpr = vcpu->regs.gpr;
+	uint32_t reason = (uint32_t)vmread(VMCS_EXIT_REASON);
+
+	log_error("vm %s: vCPU %u, last exit %#x (%s), qualification %#llx, length %llu",
+		  vcpu->vm->name, vcpu->id, reason, exit_name(reason & 0xffff),
+		  READ(VMCS_EXIT_QUALIFICATION), READ(VMCS_EXIT_INSTRUCTION_LENGTH));
+	log_error("  RIP %016llx RSP %016llx RFLAGS %08llx", READ(VMCS_GUEST_RIP),
+		  READ(VMCS_GUEST_RSP), READ(VMCS_GUEST_RFLAGS));
+	for (unsigned i = 0; i < 16; i += 4) {
+		log_error("  r%-2u %016llx %016llx %016llx %016llx", i, (unsigned long long)gpr[i],
+			  (unsigned long long)gpr[i + 1], (unsigned long long)gpr[i + 2],
+			  (unsigned long long)gpr[i + 3]);
+	}
+	log_error("  CR0 %08llx (guest sees %08llx) CR3 %llx CR4 %llx EFER %llx",
+		  READ(VMCS_GUEST_CR0), READ(VMCS_CR0_READ_SHADOW), READ(VMCS_GUEST_CR3),
+		  READ(VMCS_GUEST_CR4), READ(VMCS_GUEST_EFER));
+	for (unsigned seg = 0; seg < ARRAY_COUNT(names); seg++) {
+		dump_segment(names[seg], seg);
+	}
+	log_error("  GDT %llx+%llx IDT %llx+%llx", READ(VMCS_GUEST_GDTR_BASE),
+		  READ(VMCS_GUEST_GDTR_LIMIT), READ(VMCS_GUEST_IDTR_BASE),
+		  READ(VMCS_GUEST_IDTR_LIMIT));
+	log_error("  vectoring %llx entry event %llx interruptibility %llx guest-physical %llx",
+		  READ(VMCS_IDT_VECTORING_INFO), READ(VMCS_ENTRY_INTERRUPTION_INFO),
+		  READ(VMCS_GUEST_INTERRUPTIBILITY), READ(VMCS_GUEST_PHYSICAL_ADDRESS));
+}

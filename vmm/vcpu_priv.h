@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What vmm/ keeps about a vCPU and shows to nobody else. */
+#ifndef UMBRA_VMM_VCPU_PRIV_H
+#define UMBRA_VMM_VCPU_PRIV_H
+
+#include "vmm/emul.h"
+#include "vmm/vcpu.h"
+#include "vmm/vmx_bits.h"
+#include "vmm/vmx_insn.h"
+
+/* MSRs that stay in the CPU over exits: the host does not use them (vcpu_state.c lists them). */
+#define VCPU_LIVE_MSR_MAX 8
+
+/* Memory type range registers: kept for the guest's eyes, without effect. */
+#define VCPU_MTRR_VARIABLE 8
+#define VCPU_MTRR_FIXED	   11
+
+/* Posted by any CPU, taken by the vCPU's own. */
+#define VCPU_REQUEST_INIT BIT(0)
+#define VCPU_REQUEST_SIPI BIT(1) /* with the vector in bits 15:8 */
+
+struct vcpu_private {
+	uint64_t host_rsp; /* what the VMCS field holds; vmx_entry.asm */
+
+	bool recheck;	   /* ask the hooks for interrupts and deadlines before the next entry */
+	bool controls_changed; /* apic_mode or eoi_exit_bitmap is not in the VMCS yet */
+	bool vmcs_ready;
+	bool halted_if;	   /* RFLAGS.IF at HLT */
+	uint32_t requests; /* atomic */
+	uint32_t loaded_cpu; /* index of the CPU whose host state the VMCS holds */
+
+	/* The values of VMCS fields that only Umbra writes. */
+	uint32_t cpu_controls;
+	uint32_t tpr_threshold;
+	uint64_t deferred_interrupt; /* event information of an interrupt that an exception displaced */
+
+	uint64_t timer_deadline; /* host TSC, from hooks.next_deadline */
+	uint64_t tsc_offset;
+	uint64_t tsc_adjust;
+
+	enum vcpu_apic_mode apic_mode;
+	uint64_t eoi_exit_bitmap[4];
+
+	/* vcpu_state.c: up to date while another vCPU's values are in the CPU; XCR0 always. */
+	uint64_t xcr0;
+	void *fpu;
+	uint64_t dr[4], dr6, cr2;
+	uint64_t live_msr[VCPU_LIVE_MSR_MAX];
+
+	uint64_t msr_pat, msr_misc_enable, msr_mtrr_def_type;
+	uint64_t mtrr_variable[2 * VCPU_MTRR_VARIABLE];
+	uint64_t mtrr_fixed[VCPU_MTRR_FIXED];
+
+	struct vcpu_long_mode start;
+	bool has_start;
+
+	struct vcpu *next; /* sched.c: on the same CPU */
+
+	struct emul_cache emul_cache;
+};
+
+/* Only the low half counts outside of 64-bit mode; the SDM leaves the upper half undefined then. */
+static inline bool vcpu_in_64bit_mode(void)
+{
+	return (vmread(VMCS_GUEST_EFER) & 0x400) != 0 &&
+	       (vmread(VMCS_GUEST_CS_ACCESS_RIGHTS) & SEG_AR_L) != 0;
+}
+
+/* Registers by the hardware's number, RSP included. */
+static inline uint64_t vcpu_get_gpr(const struct vcpu *vcpu, unsigned number)
+{
+	return number == GPR_RSP ? vmread(VMCS_GUEST_RSP) : vcpu->regs.gpr[number & 15];
+}
+
+static inline void vcpu_set_gpr(struct vcpu *vcpu, unsigned number, uint64_t value)
+{
+	if (number == GPR_RSP) {
+		vmwrite(VMCS_GUEST_RSP, value);
+	} else {
+		vcpu->regs.gpr[number & 15] = value;
+	}
+}
+
+/* Sets or clears a primary control, when it is not so already. */
+static inline void vcpu_set_control(struct vcpu *vcpu, uint32_t control, bool on)
+{
+	uint32_t value = on ? vcpu->priv->cpu_controls | control :
+			      vcpu->priv->cpu_controls & ~control;
+
+	if (value != vcpu->priv->cpu_controls) {
+		vcpu->priv->cpu_controls = value;
+		vmwrite(VMCS_CPU_CONTROLS, value);
+	}
+}
+
+/* vcpu.c: makes the vCPU's VMCS current here and its live registers those of the CPU. */
+void vcpu_load(struct vcpu *vcpu);
+/* Leaves the CPU for good: VMCLEAR, live registers dropped. Only on the CPU that ran it. */
+void vcpu_unload(struct vcpu *vcpu);
+/* Runs until slice_end (host TSC), HLT, or the end of the VM. Interrupts off. */
+void vcpu_run(struct vcpu *vcpu, uint64_t slice_end);
+/* Takes requests of other CPUs; true when there is something to run for. Own CPU. */
+bool vcpu_wake(struct vcpu *vcpu);
+int vcpu_create(struct vm *vm, uint32_t id, struct vcpu **out);
+void vcpu_destroy(struct vcpu *vcpu);
+/* vm.c: ends the VM when every vCPU halts with interrupts off and nothing pends. */
+void vm_check_halted(struct vm *vm);
+/* Registers of a vCPU that came to grief, to the log. Its VMCS is current. */
+void vcpu_dump(const struct vcpu *vcpu);
+
+/* vcpu_state.c: guest registers that stay in the CPU. Own CPU, but for the first two. */
+int vcpu_state_alloc(struct vcpu *vcpu);
+void vcpu_state_free(struct vcpu *vcpu);
+/* from (NULL: nobody) gives up the CPU's live registers, to takes them. */
+void vcpu_state_switch(struct vcpu *from, struct vcpu *to);
+/* The guest's XSETBV, checked already. */
+void vcpu_state_set_xcr0(struct vcpu *vcpu, uint64_t xcr0);
+void vcpu_state_set_cr2(uint64_t cr2);
+void vcpu_state_change_dr6(uint64_t clear, uint64_t set);
+
+/* vmx_entry.asm: into the guest and back. */
+enum vmx_enter_result {
+	VMX_ENTER_EXITED, /* the reason is in the VMCS; a failed entry due to guest state is among them */
+	VMX_ENTER_FAIL_VALID, /* the error is in VMCS_INSTRUCTION_ERROR */
+	VMX_ENTER_FAIL_INVALID, /* no current VMCS */
+};
+uint32_t vmx_enter(struct vcpu *vcpu, struct vcpu_private *priv, bool launched);
+void vmx_exit_entry(void); /* what HOST_RIP points to; not for calling */
+
+#endif

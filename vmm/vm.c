@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * VM objects. vm_create, vm_add_vcpu, vm_start, vm_ended and vm_destroy: the boot processor alone.
+ * vm_end comes from anywhere. state moves forward only; its first change away from VM_RUNNING decides
+ * the reason. No locks.
+ */
+#include "vmm/vm.h"
+
+#include "ept/ept.h"
+#include "vmm/base/cpu.h"
+#include "vmm/base/err.h"
+#include "vmm/base/log.h"
+#include "vmm/base/page_alloc.h"
+#include "vmm/base/str.h"
+#include "vmm/exits.h"
+#include "vmm/sched.h"
+#include "vmm/vcpu_priv.h"
+#include "vmm/vmx.h"
+
+#define VM_PAGES ((sizeof(struct vm) + PAGE_SIZE - 1) / PAGE_SIZE)
+
+static uint64_t ids_in_use;
+_Static_assert(VM_MAX == 64, "one bit for each VM");
+
+static const char *const end_reasons[] = {
+	[VM_END_NONE] = "not ended",
+	[VM_END_POWER_OFF] = "powered off",
+	[VM_END_RESET] = "reset",
+	[VM_END_TRIPLE_FAULT] = "triple fault",
+	[VM_END_ENTRY_FAILED] = "VM entry failed",
+	[VM_END_UNHANDLED] = "did what no policy allows",
+	[VM_END_HALTED] = "halted with interrupts off: nothing can wake it",
+	[VM_END_NO_MEMORY] = "the machine has no memory left for it",
+	[VM_END_ERROR] = "failure on the hypervisor's side",
+};
+
+const char *vm_end_reason_name(enum vm_end_reason reason)
+{
+	return reason < ARRAY_COUNT(end_reasons) ? end_reasons[reason] : "unknown";
+}
+
+/* Backs the xAPIC page of all its vCPUs. Never written: an access exits or is virtualised. */
+static int map_apic_page(struct vm *vm)
+{
+	const struct ept_attr attr = { .access = EPT_READ | EPT_WRITE,
+				       .memtype = EPT_MEMTYPE_WB,
+				       .ignore_pat = true };
+
+	if (!vmx_caps()->apic_accesses) {
+		return 0;
+	}
+	vm->apic_access_page = page_alloc(1);
+	if (vm->apic_access_page == NULL) {
+		return ERR_NOMEM;
+	}
+	return ept_map(&vm->gmem.root, gpa(VM_APIC_BASE), page_hpa(vm->apic_access_page), PAGE_SIZE,
+		       PAGE_SIZE, attr);
+}
+
+int vm_create(const char *name, const struct vm_hooks *hooks, void *platform, struct vm **out)
+{
+	struct vm *vm;
+	int err;
+
+	if (ids_in_use == UINT64_MAX) {
+		return ERR_NOMEM;
+	}
+	vm = page_alloc(VM_PAGES);
+	if (vm == NULL) {
+		return ERR_NOMEM;
+	}
+	err = gmem_init(&vm->gmem);
+	if (err != 0) {
+		page_free(vm, VM_PAGES);
+		return err;
+	}
+	vm->id = (uint32_t)__builtin_ctzll(~ids_in_use);
+	ids_in_use |= BIT(vm->id);
+	(void)str_copy(vm->name, sizeof(vm->name), name); /* cut where it is too long */
+	vm->hooks = hooks;
+	vm->platform = platform;
+	vm->started_tsc = cpu_rdtsc();
+	vm->tsc_offset = 0 - vm->started_tsc;
+	err = map_apic_page(vm);
+	if (err != 0) {
+		vm_destroy(vm);
+		return err;
+	}
+	*out = vm;
+	return 0;
+}
+
+int vm_add_vcpu(struct vm *vm, struct vcpu **out)
+{
+	int err;
+
+	if (vm->state != VM_BUILDING || vm->vcpu_count == VM_VCPU_MAX) {
+		return ERR_NOMEM;
+	}
+	err = vcpu_create(vm, vm->vcpu_count, out);
+	if (err == 0) {
+		vm->vcpus[vm->vcpu_count++] = *out;
+	}
+	return err;
+}
+
+void vm_start(struct vm *vm)
+{
+	__atomic_store_n(&vm->running, vm->vcpu_count, __ATOMIC_RELAXED);
+	__atomic_store_n(&vm->state, VM_RUNNING, __ATOMIC_RELEASE);
+	for (uint32_t i = 0; i < vm->vcpu_count; i++) {
+		sched_add(vm->vcpus[i]);
+	}
+}
+
+void vm_end(struct vm *vm, enum vm_end_reason reason, const char *detail)
+{
+	enum vm_end_reason none = VM_END_NONE;
+
+	if (!__atomic_compare_exchange_n(&vm->end_reason, &none, reason, false, __ATOMIC_ACQ_REL,
+					 __ATOMIC_RELAXED)) {
+		return;
+	}
+	if (detail != NULL) {
+		(void)str_copy(vm->end_detail, sizeof(vm->end_detail), detail);
+	}
+	__atomic_store_n(&vm->state, VM_ENDING, __ATOMIC_RELEASE);
+	for (uint32_t i = 0; i < vm->vcpu_count; i++) {
+		vcpu_kick(vm->vcpus[i]);
+	}
+}
+
+bool vm_ended(struct vm *vm)
+{
+	if (vm->state == VM_ENDING && __atomic_load_n(&vm->running, __ATOMIC_ACQUIRE) == 0) {
+		vm->state = VM_ENDED;
+	}
+	return vm->state == VM_ENDED;
+}
+
+void vm_check_halted(struct vm *vm)
+{
+	for (uint32_t i = 0; i < vm->vcpu_count; i++) {
+		const struct vcpu *vcpu = vm->vcpus[i];
+		enum vcpu_run_state state = __atomic_load_n(&vcpu->state, __ATOMIC_RELAXED);
+
+		if (state == VCPU_RUNNABLE || (state == VCPU_HALTED && vcpu->priv->halted_if) ||
+		    __atomic_load_n(&vcpu->nmi_pending, __ATOMIC_RELAXED) != 0 ||
+		    __atomic_load_n(&vcpu->priv->requests, __ATOMIC_RELAXED) != 0) {
+			return;
+		}
+	}
+	vm_end(vm, VM_END_HALTED, NULL);
+}
+
+void vm_destroy(struct vm *vm)
+{
+	CHECK(vm->state == VM_BUILDING || vm->state == VM_ENDED);
+	gmem_destroy(&vm->gmem);
+	for (uint32_t i = 0; i < vm->vcpu_count; i++) {
+		vcpu_destroy(vm->vcpus[i]);
+	}
+	page_free(vm->apic_access_page, 1);
+	ids_in_use &= ~BIT(vm->id);
+	page_free(vm, VM_PAGES);
+}
+
+void vm_log_exits(const struct vm *vm)
+{
+	char line[200];
+	size_t used = 0;
+	uint64_t total = 0;
+
+	line[0] = '\0';
+	for (uint32_t reason = 0; reason < VCPU_EXIT_REASONS; reason++) {
+		uint64_t count = 0;
+
+		for (uint32_t i = 0; i < vm->vcpu_count; i++) {
+			count += vm->vcpus[i]->exit_count[reason];
+		}
+		total += count;
+		if (count == 0) {
+			continue;
+		}
+		if (used > sizeof(line) - 48) {
+			log_info("vm %s: exits:%s", vm->name, line);
+			used = 0;
+		}
+		used += str_printf(line + used, sizeof(line) - used, " %s %llu", exit_name(reason),
+				   (unsigned long long)count);
+	}
+	log_info("vm %s: exits:%s; total %llu", vm->name, line, (unsigned long long)total);
+}

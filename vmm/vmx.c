@@ -1,0 +1,411 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * VMX capabilities and VMX operation. What Umbra wants of the VM-execution, exit and entry
+ * controls is in one table; each control is and-ed with its capability MSR, and a required one that
+ * is missing is told in words. Read-only after vmx_init, so no lock.
+ */
+#include "vmm/vmx.h"
+
+#include "ept/ept.h"
+#include "vmm/base/cpu.h"
+#include "vmm/base/err.h"
+#include "vmm/base/log.h"
+#include "vmm/base/page_alloc.h"
+#include "vmm/base/smp.h"
+#include "vmm/base/x86.h"
+#include "vmm/vmcs.h"
+#include "vmm/vmx_bits.h"
+#include "vmm/vmx_insn.h"
+
+/* IA32_ARCH_CAPABILITIES */
+#define ARCH_CAP_RDCL_NO	    BIT(0)
+#define ARCH_CAP_SKIP_L1DFL_VMENTRY BIT(3)
+#define ARCH_CAP_MDS_NO		    BIT(5)
+
+static struct vmx_caps caps;
+
+const struct vmx_caps *vmx_caps(void)
+{
+	return &caps;
+}
+
+bool vmx_has_rdtscp(void)
+{
+	return (caps.cpu2 & CPU2_ENABLE_RDTSCP) != 0;
+}
+
+bool vmx_has_spec_ctrl(void)
+{
+	return caps.spec_ctrl;
+}
+
+/* One word of controls: what is set always, what is set when offered, what must be clear. */
+struct control_word {
+	const char *name;
+	uint32_t msr, true_msr;
+	uint32_t required, optional, forbidden;
+	size_t offset; /* in struct vmx_caps */
+};
+
+enum { WORD_PIN, WORD_CPU, WORD_CPU2, WORD_EXIT, WORD_ENTRY };
+
+static const struct control_word control_words[] = {
+	[WORD_PIN] = { "pin-based controls", MSR_IA32_VMX_PINBASED_CTLS,
+		       MSR_IA32_VMX_TRUE_PINBASED_CTLS,
+		       PIN_EXTERNAL_INTERRUPT_EXITING | PIN_NMI_EXITING | PIN_VIRTUAL_NMIS,
+		       PIN_PREEMPTION_TIMER, 0, offsetof(struct vmx_caps, pin) },
+	[WORD_CPU] = { "processor-based controls", MSR_IA32_VMX_PROCBASED_CTLS,
+		       MSR_IA32_VMX_TRUE_PROCBASED_CTLS,
+		       CPU_USE_TSC_OFFSETTING | CPU_HLT_EXITING | CPU_MWAIT_EXITING |
+			       CPU_RDPMC_EXITING | CPU_UNCONDITIONAL_IO_EXITING |
+			       CPU_USE_MSR_BITMAPS | CPU_MONITOR_EXITING | CPU_SECONDARY_CONTROLS,
+		       CPU_USE_TPR_SHADOW,
+		       CPU_INTERRUPT_WINDOW_EXITING | CPU_NMI_WINDOW_EXITING | CPU_INVLPG_EXITING |
+			       CPU_RDTSC_EXITING | CPU_CR3_LOAD_EXITING | CPU_CR3_STORE_EXITING |
+			       CPU_MOV_DR_EXITING | CPU_PAUSE_EXITING,
+		       offsetof(struct vmx_caps, cpu) },
+	[WORD_CPU2] = { "secondary controls", MSR_IA32_VMX_PROCBASED_CTLS2,
+			MSR_IA32_VMX_PROCBASED_CTLS2, CPU2_ENABLE_EPT | CPU2_UNRESTRICTED_GUEST,
+			CPU2_VIRTUALIZE_APIC_ACCESSES | CPU2_ENABLE_RDTSCP |
+				CPU2_VIRTUALIZE_X2APIC_MODE | CPU2_ENABLE_VPID |
+				CPU2_WBINVD_EXITING | CPU2_APIC_REGISTER_VIRTUALIZATION |
+				CPU2_VIRTUAL_INTERRUPT_DELIVERY | CPU2_ENABLE_INVPCID |
+				CPU2_ENCLS_EXITING | CPU2_ENABLE_XSAVES | CPU2_ENCLV_EXITING,
+			0, offsetof(struct vmx_caps, cpu2) },
+	[WORD_EXIT] = { "exit controls", MSR_IA32_VMX_EXIT_CTLS, MSR_IA32_VMX_TRUE_EXIT_CTLS,
+			EXIT_SAVE_DEBUG_CONTROLS | EXIT_HOST_ADDRESS_SPACE_SIZE | EXIT_SAVE_EFER |
+				EXIT_LOAD_EFER,
+			0, 0, offsetof(struct vmx_caps, exit) },
+	[WORD_ENTRY] = { "entry controls", MSR_IA32_VMX_ENTRY_CTLS, MSR_IA32_VMX_TRUE_ENTRY_CTLS,
+			 ENTRY_LOAD_DEBUG_CONTROLS | ENTRY_LOAD_EFER, 0, 0,
+			 offsetof(struct vmx_caps, entry) },
+};
+
+/* Requirements that deserve a better word than a bit number. */
+static const struct {
+	uint8_t word;
+	uint32_t control;
+	const char *text;
+} control_names[] = {
+	{ WORD_PIN, PIN_VIRTUAL_NMIS, "virtual NMIs" },
+	{ WORD_CPU, CPU_SECONDARY_CONTROLS,
+	  "secondary processor-based controls, hence neither EPT nor unrestricted guest" },
+	{ WORD_CPU, CPU_USE_MSR_BITMAPS, "MSR bitmaps" },
+	{ WORD_CPU, CPU_CR3_LOAD_EXITING, "a way to let guests load CR3 without an exit" },
+	{ WORD_CPU2, CPU2_ENABLE_EPT, "EPT (extended page tables)" },
+	{ WORD_CPU2, CPU2_UNRESTRICTED_GUEST,
+	  "unrestricted guest (real mode under VMX; first in the processors of 2010)" },
+	{ WORD_EXIT, EXIT_LOAD_EFER, "loading of IA32_EFER on exit" },
+	{ WORD_ENTRY, ENTRY_LOAD_EFER, "loading of IA32_EFER on entry" },
+};
+
+static uint64_t control_capability(const struct control_word *word)
+{
+	bool true_msrs = (cpu_rdmsr(MSR_IA32_VMX_BASIC) & VMX_BASIC_TRUE_CONTROLS) != 0;
+
+	return cpu_rdmsr(true_msrs ? word->true_msr : word->msr);
+}
+
+static const char *control_name(unsigned word, uint32_t bits)
+{
+	for (size_t i = 0; i < ARRAY_COUNT(control_names); i++) {
+		if (control_names[i].word == word && (control_names[i].control & bits) != 0) {
+			return control_names[i].text;
+		}
+	}
+	return NULL;
+}
+
+/* Says what of a word's requirements is missing. */
+static bool control_word_ok(unsigned index)
+{
+	const struct control_word *word = &control_words[index];
+	uint64_t capability = control_capability(word);
+	uint32_t missing = word->required & ~(uint32_t)(capability >> 32);
+	uint32_t stuck = word->forbidden & (uint32_t)capability;
+	const char *name = control_name(index, missing | stuck);
+
+	if ((missing | stuck) == 0) {
+		return true;
+	}
+	if (name != NULL) {
+		log_error("This CPU's VMX lacks %s.", name);
+	} else {
+		log_error("This CPU's VMX lacks what Umbra needs: %s, bits %#x cannot be set, "
+			  "bits %#x cannot be cleared.",
+			  word->name, missing, stuck);
+	}
+	return false;
+}
+
+static bool ept_ok(void)
+{
+	uint64_t ept = cpu_rdmsr(MSR_IA32_VMX_EPT_VPID_CAP);
+	bool ok = true;
+
+	if ((ept & EPT_CAP_WALK_4) == 0) {
+		log_error("This CPU's EPT has no 4-level tables.");
+		ok = false;
+	}
+	if ((ept & EPT_CAP_WB) == 0) {
+		log_error("This CPU's EPT cannot keep its tables in write-back memory.");
+		ok = false;
+	}
+	if ((ept & EPT_CAP_INVEPT) == 0 || (ept & (EPT_CAP_INVEPT_SINGLE | EPT_CAP_INVEPT_ALL)) == 0) {
+		log_error("This CPU has no INVEPT.");
+		ok = false;
+	}
+	return ok;
+}
+
+/* SDM vol. 3, "Enabling and Entering VMX Operation". */
+static bool feature_control_ok(void)
+{
+	uint64_t control;
+
+	if (msr_read_safe(MSR_IA32_FEATURE_CONTROL, &control) != 0 ||
+	    (control & FEATURE_CONTROL_LOCK) == 0 || (control & FEATURE_CONTROL_VMX) != 0) {
+		return true;
+	}
+	log_error("VMX is locked off by the firmware on CPU with APIC ID %u: enable \"Intel "
+		  "Virtualization Technology\" (VT-x, VMX) in the firmware set-up, then switch the "
+		  "machine off and on.",
+		  cpu_cpuid(1, 0).ebx >> 24);
+	return false;
+}
+
+bool vmx_preflight(void)
+{
+	bool ok = true;
+
+	if ((cpu_cpuid(1, 0).ecx & CPUID_1_ECX_VMX) == 0) {
+		log_error("This CPU has no VMX (Intel VT-x), or firmware or another hypervisor hides "
+			  "it. Umbra runs on Intel processors with VMX and EPT.");
+		return false;
+	}
+	if (!feature_control_ok()) {
+		return false;
+	}
+	ok &= control_word_ok(WORD_PIN);
+	ok &= control_word_ok(WORD_CPU);
+	ok &= control_word_ok(WORD_EXIT);
+	ok &= control_word_ok(WORD_ENTRY);
+	/* The next MSRs exist only when these two controls do. */
+	if ((control_capability(&control_words[WORD_CPU]) >> 32 & CPU_SECONDARY_CONTROLS) == 0) {
+		return false;
+	}
+	ok &= control_word_ok(WORD_CPU2);
+	if ((cpu_rdmsr(MSR_IA32_VMX_PROCBASED_CTLS2) >> 32 & CPU2_ENABLE_EPT) != 0) {
+		ok &= ept_ok();
+	}
+	return ok;
+}
+
+static void choose_controls(void)
+{
+	for (size_t i = 0; i < ARRAY_COUNT(control_words); i++) {
+		const struct control_word *word = &control_words[i];
+		uint64_t capability = control_capability(word);
+		uint32_t value = (word->required | word->optional) & (uint32_t)(capability >> 32);
+
+		value |= (uint32_t)capability & ~word->forbidden;
+		*(uint32_t *)(void *)((char *)&caps + word->offset) = value;
+	}
+}
+
+/* SDM: the parts of APIC virtualisation need one another ("VM-Execution Control Fields" checks). */
+static void settle_apic_controls(void)
+{
+	const uint32_t need_shadow = CPU2_VIRTUALIZE_X2APIC_MODE |
+				     CPU2_APIC_REGISTER_VIRTUALIZATION |
+				     CPU2_VIRTUAL_INTERRUPT_DELIVERY;
+	const uint32_t full = need_shadow | CPU2_VIRTUALIZE_APIC_ACCESSES;
+
+	if ((caps.cpu & CPU_USE_TPR_SHADOW) == 0) {
+		caps.cpu2 &= ~need_shadow;
+		caps.cpu |= CPU_CR8_LOAD_EXITING | CPU_CR8_STORE_EXITING;
+	}
+	/* Delivery without register virtualisation (or the other way round) is no real CPU. */
+	if ((caps.cpu2 & full) != full) {
+		caps.cpu2 &= ~(uint32_t)(CPU2_APIC_REGISTER_VIRTUALIZATION |
+					 CPU2_VIRTUAL_INTERRUPT_DELIVERY);
+	}
+	caps.tpr_shadow = (caps.cpu & CPU_USE_TPR_SHADOW) != 0;
+	caps.apic_accesses = (caps.cpu2 & CPU2_VIRTUALIZE_APIC_ACCESSES) != 0;
+	caps.virtual_delivery = (caps.cpu2 & CPU2_VIRTUAL_INTERRUPT_DELIVERY) != 0;
+}
+
+/* What a guest may have of CR4 and XCR0: state that this code keeps apart for each vCPU. */
+static void settle_guest_state(void)
+{
+	const uint64_t avx512 = XCR0_OPMASK | XCR0_ZMM_HI256 | XCR0_HI16_ZMM;
+	struct cpuid_regs regs = cpu_cpuid(1, 0);
+
+	caps.guest_cr4 = CR4_VME | CR4_PVI | CR4_TSD | CR4_DE | CR4_PSE | CR4_PAE | CR4_MCE |
+			 CR4_PGE | CR4_PCE | CR4_OSFXSR | CR4_OSXMMEXCPT | CR4_UMIP | CR4_FSGSBASE |
+			 CR4_PCIDE | CR4_OSXSAVE | CR4_SMEP | CR4_SMAP;
+	caps.guest_cr4 &= caps.cr4_fixed1;
+	caps.xsave_bytes = 512;
+	if ((regs.ecx & CPUID_1_ECX_XSAVE) == 0) {
+		caps.guest_cr4 &= ~CR4_OSXSAVE;
+		caps.cpu2 &= ~(uint32_t)CPU2_ENABLE_XSAVES;
+		return;
+	}
+	caps.guest_xcr0 = cpu_cpuid(0xd, 0).eax & (XCR0_X87 | XCR0_SSE | XCR0_AVX | avx512);
+	if ((caps.guest_xcr0 & avx512) != avx512) {
+		caps.guest_xcr0 &= ~avx512;
+	}
+	/* Legacy area and header; then each component where CPUID.0DH puts it. */
+	caps.xsave_bytes = 512 + 64;
+	for (uint32_t i = 2; i < 32; i++) {
+		if ((caps.guest_xcr0 & BIT(i)) != 0) {
+			regs = cpu_cpuid(0xd, i);
+			caps.xsave_bytes = MAX(caps.xsave_bytes, regs.ebx + regs.eax);
+		}
+	}
+	if ((cpu_cpuid(0xd, 1).eax & CPUID_D_1_EAX_XSAVES) == 0) {
+		caps.cpu2 &= ~(uint32_t)CPU2_ENABLE_XSAVES;
+	}
+	caps.xsaves = (caps.cpu2 & CPU2_ENABLE_XSAVES) != 0;
+}
+
+static void settle_flaws(void)
+{
+	uint32_t features = caps.max_basic_leaf >= 7 ? cpu_cpuid(7, 0).edx : 0;
+
+	if ((features & CPUID_7_EDX_ARCH_CAPS) != 0) {
+		caps.has_arch_capabilities = true;
+		caps.arch_capabilities = cpu_rdmsr(MSR_IA32_ARCH_CAPABILITIES);
+	}
+	caps.ibpb = (features & CPUID_7_EDX_IBRS_IBPB) != 0;
+	caps.spec_ctrl = (features & (CPUID_7_EDX_IBRS_IBPB | CPUID_7_EDX_STIBP |
+				      CPUID_7_EDX_SSBD)) != 0;
+	caps.flush_cmd = (features & CPUID_7_EDX_L1D_FLUSH) != 0;
+	if (caps.flush_cmd &&
+	    (caps.arch_capabilities & (ARCH_CAP_RDCL_NO | ARCH_CAP_SKIP_L1DFL_VMENTRY)) == 0) {
+		caps.entry_flush |= VMX_FLUSH_L1D;
+	}
+	if ((features & CPUID_7_EDX_MD_CLEAR) != 0 && (caps.arch_capabilities & ARCH_CAP_MDS_NO) == 0) {
+		caps.entry_flush |= VMX_FLUSH_MDS;
+	}
+}
+
+static void tell_ept(void)
+{
+	uint32_t max_extended = cpu_cpuid(0x80000000, 0).eax;
+	struct ept_caps ept = {
+		.page_2m = (caps.ept_vpid & EPT_CAP_2M) != 0,
+		.page_1g = (caps.ept_vpid & EPT_CAP_1G) != 0,
+		.accessed_dirty = (caps.ept_vpid & EPT_CAP_ACCESSED_DIRTY) != 0,
+		.exec_only = (caps.ept_vpid & EPT_CAP_EXEC_ONLY) != 0,
+		.invept_single = (caps.ept_vpid & EPT_CAP_INVEPT_SINGLE) != 0,
+		.structures_wb = (caps.ept_vpid & EPT_CAP_WB) != 0,
+		.phys_bits = max_extended >= 0x80000008 ?
+				     (uint8_t)cpu_cpuid(0x80000008, 0).eax : 36,
+	};
+
+	ept_configure(&ept);
+}
+
+static void log_caps(void)
+{
+	log_info("VMX: EPT%s%s, %s%s%s%s%s.",
+		 (caps.ept_vpid & EPT_CAP_1G) != 0 ? " with 1 GiB pages" : "",
+		 (caps.ept_vpid & EPT_CAP_ACCESSED_DIRTY) != 0 ? " and A/D bits" : "",
+		 caps.virtual_delivery ? "APIC and interrupt delivery virtualised" :
+		 caps.apic_accesses    ? "APIC accesses virtualised" :
+					 "APIC in software",
+		 caps.vpid ? ", VPID" : "", caps.preemption_timer ? ", preemption timer" : "",
+		 caps.xsaves ? ", XSAVES" : "", caps.entry_flush != 0 ? ", flushes on entry" : "");
+}
+
+void vmx_init(void)
+{
+	uint64_t basic = cpu_rdmsr(MSR_IA32_VMX_BASIC);
+	uint64_t misc = cpu_rdmsr(MSR_IA32_VMX_MISC);
+
+	caps = (struct vmx_caps){
+		.max_basic_leaf = cpu_cpuid(0, 0).eax,
+		.revision = (uint32_t)(basic & VMX_BASIC_REVISION),
+		.ins_outs_info = (basic & VMX_BASIC_INS_OUTS_INFO) != 0,
+		.timer_shift = (uint8_t)VMX_MISC_TIMER_SHIFT(misc),
+		.cr0_fixed0 = cpu_rdmsr(MSR_IA32_VMX_CR0_FIXED0),
+		.cr0_fixed1 = cpu_rdmsr(MSR_IA32_VMX_CR0_FIXED1),
+		.cr4_fixed0 = cpu_rdmsr(MSR_IA32_VMX_CR4_FIXED0),
+		.cr4_fixed1 = cpu_rdmsr(MSR_IA32_VMX_CR4_FIXED1),
+		.ept_vpid = cpu_rdmsr(MSR_IA32_VMX_EPT_VPID_CAP),
+	};
+	choose_controls();
+	/* Without INVVPID of one context a reused tag could show another vCPU's translations. */
+	if ((caps.ept_vpid & EPT_CAP_INVVPID) == 0 || (caps.ept_vpid & EPT_CAP_INVVPID_SINGLE) == 0) {
+		caps.cpu2 &= ~(uint32_t)CPU2_ENABLE_VPID;
+	}
+	caps.vpid = (caps.cpu2 & CPU2_ENABLE_VPID) != 0;
+	caps.preemption_timer = (caps.pin & PIN_PREEMPTION_TIMER) != 0;
+	settle_apic_controls();
+	settle_guest_state();
+	settle_flaws();
+	tell_ept();
+	if (vmcs_init() != 0) {
+		panic("no host pages left for MSR bitmaps");
+	}
+	log_caps();
+}
+
+/* On every CPU; counts those that fail in *arg. */
+static void start_this_cpu(void *arg)
+{
+	uint32_t *failures = arg;
+	struct percpu *cpu = percpu_self();
+	uint64_t control;
+
+	if (!feature_control_ok()) {
+		__atomic_fetch_add(failures, 1, __ATOMIC_RELAXED);
+		return;
+	}
+	if (msr_read_safe(MSR_IA32_FEATURE_CONTROL, &control) == 0 &&
+	    (control & FEATURE_CONTROL_LOCK) == 0) {
+		cpu_wrmsr(MSR_IA32_FEATURE_CONTROL,
+			  control | FEATURE_CONTROL_VMX | FEATURE_CONTROL_LOCK);
+	}
+	cpu_write_cr0((cpu_read_cr0() | caps.cr0_fixed0) & caps.cr0_fixed1);
+	cpu_write_cr4((cpu_read_cr4() | CR4_VMXE | caps.cr4_fixed0) & caps.cr4_fixed1);
+	cpu->vmxon_region = page_alloc(1);
+	if (cpu->vmxon_region == NULL) {
+		panic("no host page left for a VMXON region");
+	}
+	*(uint32_t *)cpu->vmxon_region = caps.revision;
+	if (!vmxon(page_hpa(cpu->vmxon_region))) {
+		log_error("VMXON failed on the CPU with APIC ID %u.", cpu->apic_id);
+		page_free(cpu->vmxon_region, 1);
+		cpu->vmxon_region = NULL;
+		__atomic_fetch_add(failures, 1, __ATOMIC_RELAXED);
+	}
+}
+
+int vmx_start_all(void)
+{
+	uint32_t failures = 0;
+
+	smp_call_all(start_this_cpu, &failures);
+	return failures == 0 ? 0 : ERR_UNSUPPORTED;
+}
+
+void vmx_stop_this_cpu(void)
+{
+	struct percpu *cpu = percpu_self();
+
+	if (cpu->vmxon_region == NULL) {
+		return;
+	}
+	vmxoff();
+	cpu_write_cr4(cpu_read_cr4() & ~CR4_VMXE);
+	cpu->vmxon_region = NULL;
+}
+
+#ifndef UMBRA_HOST_TEST
+_Noreturn void vmx_insn_failed(const char *insn, uint64_t operand, const char *caller)
+{
+	panic("%s of %#llx failed in %s", insn, (unsigned long long)operand, caller);
+}
+#endif

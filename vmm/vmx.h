@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What this machine's VMX can do, and turning it on and off. Order at boot: vmx_preflight (BSP),
+ * vmx_init (BSP), smp start, vmx_start_all (BSP, before smp_release).
+ */
+#ifndef UMBRA_VMM_VMX_H
+#define UMBRA_VMM_VMX_H
+
+#include "vmm/base/types.h"
+
+/* Work before every VM entry that this CPU's flaws ask for (SDM, "Processor-Specific Vulnerabilities"). */
+#define VMX_FLUSH_L1D BIT(0) /* L1 terminal fault: IA32_FLUSH_CMD */
+#define VMX_FLUSH_MDS BIT(1) /* microarchitectural data sampling: VERW */
+
+/* Read once by vmx_init, constant from then on. */
+struct vmx_caps {
+	uint32_t revision;
+	/* Controls as they go into a VMCS: what Umbra wants and this CPU offers. */
+	uint32_t pin, cpu, cpu2, exit, entry;
+	uint64_t cr0_fixed0, cr0_fixed1, cr4_fixed0, cr4_fixed1;
+	uint64_t ept_vpid;
+	uint64_t guest_cr4; /* bits of CR4 that a guest may own */
+	uint64_t guest_xcr0; /* bits of XCR0 that a guest may set; 0: no XSAVE */
+	uint64_t arch_capabilities; /* the host's, 0 without */
+	bool has_arch_capabilities;
+	uint32_t max_basic_leaf; /* of CPUID */
+	uint32_t xsave_bytes; /* what XSAVE of guest_xcr0 needs; 512 without XSAVE */
+	uint8_t timer_shift;	 /* preemption timer counts every 2^n TSC ticks */
+	uint8_t entry_flush;	 /* VMX_FLUSH_* */
+	bool preemption_timer;
+	bool ins_outs_info;
+	bool tpr_shadow;
+	bool apic_accesses; /* xAPIC page accesses are virtualised or told with offset */
+	bool virtual_delivery; /* implies APIC-register virtualisation, TPR shadow */
+	bool vpid;
+	bool xsaves;
+	bool ibpb;
+	bool spec_ctrl;
+	bool flush_cmd; /* IA32_FLUSH_CMD exists */
+};
+const struct vmx_caps *vmx_caps(void);
+/* RDTSCP, RDPID and IA32_TSC_AUX work in guests. */
+bool vmx_has_rdtscp(void);
+/* IA32_SPEC_CTRL exists. */
+bool vmx_has_spec_ctrl(void);
+
+/*
+ * Says in words, on every console, each thing that this CPU lacks and Umbra needs, with the firmware
+ * option to change where there is one. True when nothing is missing. BSP, any time after log_init.
+ */
+bool vmx_preflight(void);
+
+/* Reads the capabilities, chooses controls, tells ept/ what it may use. Only after vmx_preflight was true. */
+void vmx_init(void);
+
+/*
+ * Every online CPU: checks (and locks, if open) IA32_FEATURE_CONTROL, sets the fixed bits, VMXON.
+ * ERR_UNSUPPORTED when any CPU could not; it was named in the log.
+ */
+int vmx_start_all(void);
+
+/* This CPU: leaves VMX operation (for power-off and reset, after its vCPU is gone). */
+void vmx_stop_this_cpu(void);
+
+#endif

@@ -1,0 +1,175 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The VMX instructions. They check CF and ZF themselves: a failure here is a bug of ours (a field
+ * that this CPU lacks, no current VMCS) and panics with field and caller. VM entry is not here, for
+ * its failure ends one VM alone (vmx_entry.asm). In host tests the VMCS is an array of the tests.
+ */
+#ifndef UMBRA_VMM_VMX_INSN_H
+#define UMBRA_VMM_VMX_INSN_H
+
+#include "vmm/base/panic.h"
+#include "vmm/base/types.h"
+#include "vmm/vmcs_fields.h"
+
+#ifdef UMBRA_HOST_TEST
+
+uint64_t fake_vmread(uint32_t field);
+void fake_vmwrite(uint32_t field, uint64_t value);
+void fake_vmclear(hpa_t vmcs);
+void fake_vmptrld(hpa_t vmcs);
+bool fake_vmxon(hpa_t region);
+void fake_vmxoff(void);
+void fake_invvpid_single(uint16_t vpid);
+
+#define vmread(field)	     fake_vmread(field)
+#define vmwrite(field, value) fake_vmwrite(field, value)
+#define vmclear		     fake_vmclear
+#define vmptrld		     fake_vmptrld
+#define vmxon		     fake_vmxon
+#define vmxoff		     fake_vmxoff
+#define invvpid_single	     fake_invvpid_single
+
+#else
+
+_Noreturn void vmx_insn_failed(const char *insn, uint64_t operand, const char *caller);
+
+static inline uint64_t vmread_from(uint32_t field, const char *caller)
+{
+	uint64_t value;
+	bool failed;
+
+	__asm__ volatile("vmread %2, %0"
+			 : "=r"(value), "=@ccbe"(failed)
+			 : "r"((uint64_t)field)
+			 : "memory");
+	if (__builtin_expect(failed, 0)) {
+		vmx_insn_failed("VMREAD", field, caller);
+	}
+	return value;
+}
+#define vmread(field) vmread_from(field, __func__)
+
+static inline void vmwrite_from(uint32_t field, uint64_t value, const char *caller)
+{
+	bool failed;
+
+	__asm__ volatile("vmwrite %1, %2"
+			 : "=@ccbe"(failed)
+			 : "r"(value), "r"((uint64_t)field)
+			 : "memory");
+	if (__builtin_expect(failed, 0)) {
+		vmx_insn_failed("VMWRITE", field, caller);
+	}
+}
+#define vmwrite(field, value) vmwrite_from(field, value, __func__)
+
+static inline void vmclear(hpa_t vmcs)
+{
+	bool failed;
+
+	__asm__ volatile("vmclear %1" : "=@ccbe"(failed) : "m"(vmcs.v) : "memory");
+	if (failed) {
+		vmx_insn_failed("VMCLEAR", vmcs.v, __func__);
+	}
+}
+
+static inline void vmptrld(hpa_t vmcs)
+{
+	bool failed;
+
+	__asm__ volatile("vmptrld %1" : "=@ccbe"(failed) : "m"(vmcs.v) : "memory");
+	if (failed) {
+		vmx_insn_failed("VMPTRLD", vmcs.v, __func__);
+	}
+}
+
+/* False when the CPU refuses. */
+static inline bool vmxon(hpa_t region)
+{
+	bool failed;
+
+	__asm__ volatile("vmxon %1" : "=@ccbe"(failed) : "m"(region.v) : "memory");
+	return !failed;
+}
+
+static inline void vmxoff(void)
+{
+	__asm__ volatile("vmxoff" : : : "cc", "memory");
+}
+
+/* SDM, "INVVPID": type 1, single context. */
+static inline void invvpid_single(uint16_t vpid)
+{
+	struct {
+		uint64_t vpid, linear;
+	} descriptor = { vpid, 0 };
+	bool failed;
+
+	__asm__ volatile("invvpid %1, %2"
+			 : "=@ccbe"(failed)
+			 : "m"(descriptor), "r"(1ull)
+			 : "memory");
+	if (failed) {
+		vmx_insn_failed("INVVPID", vpid, __func__);
+	}
+}
+
+/* Instructions for the guest registers that stay in the CPU (vcpu_state.c). */
+
+static inline void cpu_fxsave(void *area)
+{
+	__asm__ volatile("fxsave64 (%0)" : : "r"(area) : "memory");
+}
+
+static inline void cpu_fxrstor(const void *area)
+{
+	__asm__ volatile("fxrstor64 (%0)" : : "r"(area) : "memory");
+}
+
+static inline void cpu_xsave(void *area, uint64_t mask)
+{
+	__asm__ volatile("xsave64 (%0)"
+			 :
+			 : "r"(area), "a"((uint32_t)mask), "d"((uint32_t)(mask >> 32))
+			 : "memory");
+}
+
+static inline void cpu_xrstor(const void *area, uint64_t mask)
+{
+	__asm__ volatile("xrstor64 (%0)"
+			 :
+			 : "r"(area), "a"((uint32_t)mask), "d"((uint32_t)(mask >> 32))
+			 : "memory");
+}
+
+#define CPU_READ_DR(n, value)  __asm__ volatile("movq %%db" #n ", %0" : "=r"(value))
+#define CPU_WRITE_DR(n, value) __asm__ volatile("movq %0, %%db" #n : : "r"(value))
+
+/* Overwrites CPU buffers where microcode gave VERW that side effect (CPUID MD_CLEAR). */
+static inline void cpu_verw(void)
+{
+	static const uint16_t selector = 0x10; /* any valid data segment: HOST_DS_SELECTOR */
+
+	__asm__ volatile("verw %0" : : "m"(selector) : "cc");
+}
+
+/* Runs what is pending for the host, then shuts the door again. The NOP is STI's shadow. */
+static inline void cpu_interrupt_window(void)
+{
+	__asm__ volatile("sti\n\tnop\n\tcli" : : : "memory");
+}
+
+/* The host's own handlers for events that ended guest mode instead of being delivered. */
+static inline void cpu_call_nmi_handler(void)
+{
+	__asm__ volatile("int $2" : : : "memory");
+}
+
+static inline void cpu_call_mc_handler(void)
+{
+	__asm__ volatile("int $18" : : : "memory");
+}
+
+#endif /* UMBRA_HOST_TEST */
+
+#endif
