@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Random ports, I/O APIC registers, wires, EOIs and time on the I/O APIC and the legacy devices.
+ * Whatever a guest does, entries hold no bit that is not theirs, a level-triggered wire is never
+ * forgotten, the clock shows a date, and deadlines lie ahead once they were looked after.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "guest/dev/vlapic.h"
+#include "guest/dev/vlegacy.h"
+#include "guest/platform_state.h"
+#include "tests/unit/fake_base.h"
+
+#define ENTRY_BITS 0xff0000000001efffull
+#define REMOTE_IRR BIT(14)
+#define LEVEL	   BIT(15)
+#define MASKED	   BIT(16)
+#define RANGES_MAX 16
+
+static struct vm vm;
+static struct platform platform;
+static struct {
+	enum io_space space;
+	uint64_t base, length;
+	const struct io_ops *ops;
+	void *device;
+} ranges[RANGES_MAX];
+static unsigned range_count;
+
+static void require(bool cond)
+{
+	if (!cond) {
+		abort();
+	}
+}
+
+int iobus_add(struct iobus *bus, enum io_space space, uint64_t base, uint64_t length,
+	      const struct io_ops *ops, void *device)
+{
+	(void)bus;
+	require(range_count < RANGES_MAX);
+	ranges[range_count].space = space;
+	ranges[range_count].base = base;
+	ranges[range_count].length = length;
+	ranges[range_count].ops = ops;
+	ranges[range_count++].device = device;
+	return 0;
+}
+
+bool vlapic_deliver(struct vm *to, const struct vlapic_msg *msg)
+{
+	require(to == &vm && msg->dest <= 0xff && !msg->wide && msg->mode < VLAPIC_EXTINT);
+	return true;
+}
+
+void vm_end(struct vm *which, enum vm_end_reason reason, const char *detail)
+{
+	(void)detail;
+	require(which == &vm && (reason == VM_END_POWER_OFF || reason == VM_END_RESET));
+}
+
+static uint64_t touch(unsigned range, uint64_t offset, uint32_t size, bool write, uint64_t value)
+{
+	struct io_access access = { .offset = offset, .size = size, .write = write };
+
+	access.value = write && size < 8 ? value & MASK(8 * size - 1, 0) : write ? value : 0;
+	ranges[range].ops->access(ranges[range].device, NULL, &access);
+	require(size == 8 || access.value >> 8 * size == 0);
+	return access.value;
+}
+
+static void check_ioapic(const struct vioapic *ioapic)
+{
+	for (unsigned pin = 0; pin < GSI_COUNT; pin++) {
+		uint64_t entry = ioapic->entry[pin];
+		unsigned mode = entry >> 8 & 7;
+		bool level = (entry & LEVEL) != 0 && mode <= VLAPIC_LOWEST;
+
+		require((entry & ~ENTRY_BITS) == 0);
+		require((entry & REMOTE_IRR) == 0 || level);
+		/* A high wire that may interrupt has done so. */
+		require(!level || (entry & (MASKED | REMOTE_IRR)) != 0 ||
+			(ioapic->lines & BIT(pin)) == 0);
+	}
+}
+
+static void check_clock(void)
+{
+	struct vrtc rtc = platform.legacy.rtc;
+	int64_t year;
+	unsigned month, day;
+
+	rtc.cmos[0x0b] = 0x06; /* running, binary, 24 hours */
+	rtc.index = 8;
+	month = vrtc_read(&rtc, 1, fake_tsc);
+	require(month >= 1 && month <= 12);
+	rtc.index = 7;
+	day = vrtc_read(&rtc, 1, fake_tsc);
+	require(day >= 1 && day <= 31);
+	vrtc_date_from_days(rtc.base_seconds / 86400, &year, &month, &day);
+	require(rtc.base_seconds >= 0 && year >= 1970 && month >= 1 && month <= 12);
+}
+
+/* One step of 8 bytes. */
+struct __attribute__((packed)) input {
+	uint8_t what;
+	uint8_t where;
+	uint16_t offset;
+	uint32_t value;
+};
+
+static void step(const struct input *in)
+{
+	unsigned range = in->where % range_count;
+	uint32_t size = 1u << (in->what >> 5 & 3);
+
+	switch (in->what & 7) {
+	case 0: vioapic_set_line(&platform.ioapic, in->where, (in->value & 1) != 0); break;
+	case 1: vioapic_eoi(&vm, in->where); break;
+	case 2: fake_tsc += (uint64_t)in->value << (in->where & 15); break;
+	default:
+		if (ranges[range].space == IO_SPACE_PORT && size == 8) {
+			size = 4;
+		}
+		if (size <= ranges[range].length) {
+			touch(range, in->offset % (ranges[range].length - size + 1), size,
+			      (in->what & 4) != 0, in->value);
+		}
+		break;
+	}
+	vlegacy_poll(&platform.legacy, fake_tsc);
+	require(vlegacy_next_deadline(&platform.legacy) > fake_tsc);
+	check_ioapic(&platform.ioapic);
+	check_clock();
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes);
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
+{
+	struct input in;
+
+	fake_reset();
+	fake_tsc = 1000000;
+	memset(&platform, 0, sizeof(platform));
+	vm.platform = &platform;
+	range_count = 0;
+	require(vioapic_init(&platform.ioapic, &vm) == 0);
+	require(vlegacy_init(&platform.legacy, &vm, &platform.ioapic) == 0);
+	for (; bytes >= sizeof(in); data += sizeof(in), bytes -= sizeof(in)) {
+		memcpy(&in, data, sizeof(in));
+		step(&in);
+	}
+	return 0;
+}
