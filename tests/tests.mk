@@ -5,7 +5,7 @@
 BUILD ?= build
 O ?= $(BUILD)/out
 THIRD ?= $(BUILD)/third
-PYTHON := python3
+PYTHON := python3 -B
 
 .SECONDEXPANSION:
 
@@ -160,6 +160,18 @@ $(GUEST_DIR)/%.asm.o: tests/guests/%.asm
 	@mkdir -p $(@D)
 	@nasm -f elf64 -MD $(@:.o=.d) -MP -o $@ $<
 
+# Starts one of them on the machine itself, as an oracle.
+BARE := $(O)/bare.efi
+$(BARE): tests/guests/bare.c | $$(PACKAGES_DONE)
+	@mkdir -p $(@D)
+	@gcc -O2 -Wall -Wextra -Werror -I/usr/include/efi -I/usr/include/efi/x86_64 -fpic -ffreestanding \
+		-fno-stack-protector -fshort-wchar -mno-red-zone -maccumulate-outgoing-args \
+		-DEFI_FUNCTION_WRAPPER -c $< -o $@.o
+	@ld -nostdlib -znocombreloc -T /usr/lib/elf_x86_64_efi.lds -shared -Bsymbolic \
+		/usr/lib/crt0-efi-x86_64.o $@.o -o $@.so -L /usr/lib -lefi -lgnuefi
+	@objcopy -j .text -j .sdata -j .data -j .rodata -j .dynamic -j .dynsym -j '.rel*' -j .reloc \
+		--target efi-app-x86_64 --subsystem=10 $@.so $@
+
 -include $(GUEST_COMMON:.o=.d) $(GUESTS:%=$(GUEST_DIR)/%/main.d)
 
 # For work on a guest test itself: on QEMU without the hypervisor. ARGS is its command line.
@@ -167,6 +179,18 @@ GUEST_ACCEL := tcg -cpu max
 guest-%: $(GUEST_DIR)/%.bin
 	timeout 120 qemu-system-x86_64 -M q35 -accel $(GUEST_ACCEL) -m 128 -display none -monitor none \
 		-serial stdio -no-reboot -kernel $< -append '$(ARGS)' < /dev/null
+
+# --- Emulator cases: tests/cases.toml ---------------------------------------------------------------
+
+# make case [CASE="guest-* linux-*"]: some cases by name; all of group "test" are part of make test.
+CASE_NEEDS = $(O)/BOOTX64.EFI $(BARE) $(GUESTS:%=$(GUEST_DIR)/%.bin) $(BOCHS) $(KERNEL_FILES) \
+	$(INITRD) $(INITRD_TEST)
+RUN_CASES = $(PYTHON) tests/run_cases.py --build $(BUILD) --efi $(O)/BOOTX64.EFI --bare $(BARE) \
+	--guests $(GUEST_DIR) --out $(O)/cases
+
+.PHONY: case test soak check
+case: $$(CASE_NEEDS)
+	@$(RUN_CASES) $(CASE)
 
 # --- Lint -------------------------------------------------------------------------------------------
 

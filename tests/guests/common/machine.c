@@ -2,9 +2,10 @@
 /* Instructions that may trap, page tables and the local APIC, for the tiny guests. */
 #include "tests/guests/common/guest.h"
 
-#define ICR_BUSY BIT(12)
-#define ICR_SELF BIT(18)
-#define ICR_NMI	 (4u << 8)
+#define LVT_MASKED BIT(16)
+#define ICR_BUSY   BIT(12)
+#define ICR_SELF   BIT(18)
+#define ICR_NMI	   (4u << 8)
 
 static bool x2;
 
@@ -189,6 +190,7 @@ void apic_start(bool x2apic)
 	/* An 8259 pair as the PC leaves it would interrupt by vectors of exceptions. */
 	out8(PORT_PIC_MASTER + 1, 0xff);
 	out8(PORT_PIC_SLAVE + 1, 0xff);
+	apic_write(APIC_LVT_TIMER, LVT_MASKED);
 	apic_write(APIC_SVR, 0x1ff);
 	apic_write(APIC_TPR, 0);
 }

@@ -260,6 +260,22 @@ static void start_traps(void)
 	caught.vector = NO_TRAP;
 }
 
+/* The loader's page tables may be anywhere and anything; ours are one to one, all writable. */
+static void start_paging(void)
+{
+	static uint64_t tables[6][512] __attribute__((aligned(4096)));
+
+	tables[0][0] = (uintptr_t)tables[1] | PTE_PRESENT | PTE_WRITE;
+	for (uint64_t i = 0; i < 4; i++) {
+		tables[1][i] = (uintptr_t)tables[2 + i] | PTE_PRESENT | PTE_WRITE;
+		for (uint64_t j = 0; j < 512; j++) {
+			tables[2 + i][j] = (i << 30 | j << 21) | PTE_PRESENT | PTE_WRITE |
+					   PTE_LARGE;
+		}
+	}
+	__asm__ volatile("movq %0, %%cr3" : : "r"(tables) : "memory");
+}
+
 void guest_start(const uint8_t *boot_params)
 {
 	uint32_t at = *(const uint32_t *)(const void *)(boot_params + CMD_LINE_PTR);
@@ -267,6 +283,7 @@ void guest_start(const uint8_t *boot_params)
 	if (at != 0) {
 		cmdline = (const char *)(uintptr_t)at;
 	}
+	start_paging();
 	start_traps();
 	guest_main();
 	pass();

@@ -60,6 +60,7 @@ static void sti_shadow(void)
 	uint64_t seen;
 
 	trap_handlers[0x60] = on_interrupt;
+	trap_count[0x60] = 0;
 	for (uint64_t i = 1; i <= 1000; i++) {
 		apic_self_ipi(0x60);
 		__asm__ volatile("sti\n\t"
@@ -135,11 +136,18 @@ static void bad_selectors(void)
 
 void guest_main(void)
 {
+	static const struct {
+		const char *name;
+		void (*run)(void);
+	} parts[] = {
+		{ "null SS", null_stack_segment }, { "STI and exits", sti_shadow },
+		{ "IRET", bad_iret },		   { "selectors", bad_selectors },
+		{ "real mode", real_mode },	   { "STI again", sti_shadow },
+	};
+
 	apic_start(false);
-	null_stack_segment();
-	sti_shadow();
-	bad_iret();
-	bad_selectors();
-	real_mode();
-	sti_shadow();
+	for (unsigned i = 0; i < ARRAY_COUNT(parts); i++) {
+		print("%s\n", parts[i].name);
+		parts[i].run();
+	}
 }

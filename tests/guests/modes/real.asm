@@ -27,7 +27,7 @@ bits 16
 compatible:
 	mov ax, 0x40			; 16-bit data
 	mov ss, ax
-	mov sp, REAL_BASE
+	mov esp, REAL_BASE
 	mov eax, cr0
 	mov [AT(saved_cr0)], eax	; DS: flat from 64-bit mode
 	and eax, 0x7fffffff
@@ -47,7 +47,7 @@ compatible:
 real:	lidt [AT(real_idt)]
 	xor ax, ax
 	mov ss, ax
-	mov sp, REAL_BASE
+	mov esp, REAL_BASE
 	mov word [0x21 * 4], AT(handler)
 	mov word [0x21 * 4 + 2], 0
 	mov esi, 300

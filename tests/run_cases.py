@@ -1,0 +1,346 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""run_cases.py [--group GROUP] [NAME...]: runs the cases of tests/cases.toml on emulated machines.
+
+Each case gets a folder with its stick and what came of it. Two run at a time. At the end stand the
+ten slowest and, alone on the last line, "N passed, N failed". What a case may say is in README.md.
+"""
+import argparse
+import concurrent.futures
+import fnmatch
+import itertools
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+import threading
+import time
+import tomllib
+
+import screen
+
+HERE = pathlib.Path(__file__).parent
+KEYS = {"name", "group", "why", "machine", "cpus", "mem", "cpu", "usb", "files", "conf", "expect", "forbid",
+        "end", "status", "budget", "timeout", "type", "stop", "screen", "screen_at", "matrix",
+        "command", "dialog", "features", "ticks", "bare"}
+DEFAULTS = {"group": "test", "machine": "bochs", "cpus": 1, "mem": 1024, "status": 0, "timeout": 240,
+            "files": {}, "expect": [], "screen": [], "end": "power-off"}
+# What no serial line may hold, whatever the case expects.
+FORBID = [r"^FAIL\b", r"^ERROR\b", r"^SKIP\b", r"Umbra stopped", r"\bpanic\b", r"Kernel panic",
+          r"BUG:", r"WARNING: CPU"]
+TAIL_LINES = 25
+printing = threading.Lock()
+
+
+class CaseError(Exception):
+    """The case itself is wrong, or something that it needs is missing."""
+
+
+def expand(case):
+    """A case with a matrix stands for one case of each combination."""
+    matrix = case.pop("matrix", {})
+    for values in itertools.product(*matrix.values()):
+        words = dict(zip(matrix, values))
+
+        def fill(value):
+            if isinstance(value, str):
+                for key, word in words.items():
+                    value = value.replace("{%s}" % key, str(word))
+                return value
+            if isinstance(value, list):
+                return [fill(item) for item in value]
+            if isinstance(value, dict):
+                return {fill(key): fill(item) for key, item in value.items()}
+            return value
+
+        filled = {key: fill(value) for key, value in case.items()}
+        for key in ("cpus", "mem", "budget", "timeout"):
+            if isinstance(filled.get(key), str):
+                filled[key] = int(filled[key])
+        yield filled
+
+
+def load_cases(path):
+    with open(path, "rb") as file:
+        document = tomllib.load(file)
+    cases = []
+    for raw in document["case"]:
+        unknown = raw.keys() - KEYS
+        if unknown:
+            raise CaseError(f"{path}: case {raw.get('name')}: unknown key {sorted(unknown)}")
+        for case in expand(raw):
+            cases.append({**DEFAULTS, **case})
+    names = [case["name"] for case in cases]
+    twice = {name for name in names if names.count(name) > 1}
+    if twice:
+        raise CaseError(f"{path}: two cases are called {sorted(twice)}")
+    return cases
+
+
+class Runner:
+    def __init__(self, options):
+        self.options = options
+        self.third = pathlib.Path(options.build) / "third"
+
+    def source(self, spec):
+        """The bytes or the file that a `files` entry names: KIND:REST."""
+        kind, _, rest = spec.partition(":")
+        if kind == "kernel":
+            return self.third / "kernel" / rest / "vmlinuz"
+        if kind == "initrd":
+            return self.third / "initramfs" / {"test": "test.img", "shell": "initrd.img"}[rest]
+        if kind == "guest":
+            return pathlib.Path(self.options.guests) / f"{rest}.bin"
+        if kind == "text":
+            return rest.encode()
+        if kind == "cut":  # cut:BYTES:SPEC, the first BYTES of it
+            size, _, inner = rest.partition(":")
+            data = self.source(inner)
+            return (data if isinstance(data, bytes) else data.read_bytes())[:int(size)]
+        raise CaseError(f"no such kind of file: {spec}")
+
+    def make_stick(self, case, folder):
+        esp = folder / "esp"
+        (esp / "EFI/BOOT").mkdir(parents=True)
+        (esp / "umbra").mkdir()
+        efi = self.options.bare if case.get("bare") else self.options.efi
+        shutil.copy(efi, esp / "EFI/BOOT/BOOTX64.EFI")
+        if "conf" in case:
+            (esp / "umbra/umbra.conf").write_text(case["conf"])
+        for name, spec in case["files"].items():
+            data = self.source(spec)
+            target = esp / "umbra" / name
+            if isinstance(data, bytes):
+                target.write_bytes(data)
+            elif data.is_file():
+                os.link(data, target) if same_device(data, esp) else shutil.copy(data, target)
+            else:
+                raise CaseError(f"{data} is missing")
+        return esp
+
+    def boot_words(self, case, folder, esp):
+        words = {"ESP": esp, "OUT": folder / "out", "BUILD": self.options.build,
+                 "MACHINE": case["machine"], "CPUS": case["cpus"], "MEM": case["mem"],
+                 "TIMEOUT": case["timeout"] * self.options.patience}
+        for key in ("cpu", "features", "type", "stop", "ticks", "screen_at"):
+            if key in case:
+                value = case[key]
+                words[key.upper()] = "|".join(value) if isinstance(value, list) else value
+        if case.get("usb"):
+            words["USB"] = 1
+        if case["screen"]:
+            words["SCREEN"] = folder / "out" / "screen.ppm"
+        return [f"{key}={value}" for key, value in words.items()]
+
+    def run(self, case):
+        """Runs one case; returns (problems, instructions or None)."""
+        folder = pathlib.Path(self.options.out).resolve() / case["name"]
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        if "command" in case:
+            return run_command(case, folder)
+        esp = self.make_stick(case, folder)
+        command = [sys.executable, str(HERE / "machine" / "boot.py"),
+                   *self.boot_words(case, folder, esp)]
+        with open(folder / "boot.log", "wb") as log:
+            status = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                                    check=False).returncode
+        serial = folder / "out" / "serial.log"
+        text = serial_text(serial.read_bytes()) if serial.exists() else ""
+        problems = check_text(case, text)
+        if status != case["status"]:
+            problems.append(f"exit status {status}, not {case['status']}: {last_line(folder)}")
+        result = folder / "out" / "result"
+        count = end = None
+        if result.exists():
+            count, end = read_result(result.read_text())
+        if case["machine"] == "bochs" and end != case["end"]:
+            problems.append(f"the machine ended by {end}, not {case['end']}")
+        problems += check_budget(case, count)
+        if case["screen"]:
+            problems += check_screen(case, folder, self.third / "font" / "font.psf")
+        if not problems and not self.options.keep:
+            for name in ("esp", "out/disk.img", "out/rom.fd"):
+                path = folder / name
+                shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+        return problems, count
+
+
+def same_device(path, other):
+    return path.stat().st_dev == other.stat().st_dev
+
+
+def last_line(folder):
+    lines = (folder / "boot.log").read_text(errors="replace").strip().splitlines()
+    return lines[-1][:200] if lines else "nothing was said"
+
+
+def serial_text(data):
+    """The lines of a serial log, without the firmware's cursor movements."""
+    text = data.decode("utf-8", "replace")
+    text = re.sub(r"\x1b\[[0-9;=?]*[A-Za-z]", "", text)
+    return text.replace("\r\n", "\n").replace("\r", "\n").replace("\0", "")
+
+
+def check_text(case, text):
+    problems = []
+    for pattern in case["expect"]:
+        if not re.search(pattern, text, re.M):
+            problems.append(f"the serial line lacks: {pattern}")
+    for pattern in case.get("forbid", FORBID):
+        if match := re.search(pattern, text, re.M):
+            line = text[text.rfind("\n", 0, match.start()) + 1:].split("\n", 1)[0]
+            problems.append(f"the serial line says: {line[:160]}")
+    return problems
+
+
+def read_result(text):
+    """Retired instructions of all CPUs at the end, halts not counted; and how the machine ended."""
+    count = end = None
+    for line in text.splitlines():
+        words = line.split()
+        if words[0] in ("mark", "end"):
+            count, end = 0, words[1] if words[0] == "end" else None
+        elif words[0] == "cpu" and words[2] == "retired":
+            count += int(words[3])
+    return count, end
+
+
+def check_budget(case, count):
+    if "budget" not in case:
+        return [] if case["machine"] != "bochs" or "command" in case else ["it has no budget"]
+    if count is None:
+        return ["the machine left no figures"]
+    if count > case["budget"] * 1_000_000:
+        return [f"{count / 1e6:,.0f} M instructions, the budget is {case['budget']:,} M"]
+    return []
+
+
+def check_screen(case, folder, font):
+    path = folder / "out" / "screen.ppm"
+    if not path.exists():
+        return ["there is no picture of the screen"]
+    text = screen.read(path, font)
+    (folder / "screen.txt").write_text(text)
+    return [f"the screen does not show: {words}" for words in case["screen"]
+            if not re.search(words, re.sub(r"\s+", " ", text))]
+
+
+def run_command(case, folder):
+    """A command that a person would type, and what is typed into it: (wait for, then type)."""
+    command = case["command"].replace("{out}", str(folder))
+    deadline = time.monotonic() + case["timeout"]
+    env = {key: value for key, value in os.environ.items() if not key.startswith(("MAKE", "MFLAGS"))}
+    process = subprocess.Popen(["sh", "-c", command], stdin=subprocess.PIPE,
+                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=env,
+                               start_new_session=True)
+    os.set_blocking(process.stdout.fileno(), False)
+    steps = list(case.get("dialog", []))
+    raw, seen, problems = b"", 0, []
+    while True:
+        over = process.poll() is not None
+        raw += process.stdout.read() or b""
+        text = serial_text(raw)
+        if steps and (match := re.search(steps[0][0], text[seen:], re.M)):
+            seen += match.end()
+            process.stdin.write(steps.pop(0)[1].encode())
+            process.stdin.flush()
+        if over:
+            break
+        if time.monotonic() > deadline:
+            problems.append(f"still running after {case['timeout']} s")
+            os.killpg(process.pid, 15)
+            time.sleep(5)
+            process.poll() is None and os.killpg(process.pid, 9)
+            process.wait()
+            break
+        time.sleep(0.1)
+    process.stdin.close()
+    (folder / "boot.log").write_bytes(raw)
+    problems += [f"never came to: {pattern}" for pattern, _ in steps]
+    if process.returncode != case["status"]:
+        problems.append(f"exit status {process.returncode}, not {case['status']}")
+    return problems + check_text(case, text), None
+
+
+def report(case, problems, seconds, count):
+    words = f"{'FAILED' if problems else 'ok':6} {case['name']:40} {seconds:6.1f} s"
+    if count is not None and "budget" in case:
+        budget = case["budget"] * 1_000_000
+        words += f" {count / 1e6:8,.0f} M of {case['budget']:,} M ({100 * count / budget:.0f} %)"
+    with printing:
+        print(words)
+        for problem in problems:
+            print(f"       {problem}")
+        sys.stdout.flush()
+
+
+def show_tail(folder):
+    for name in ("out/serial.log", "boot.log"):
+        path = folder / name
+        if path.exists():
+            lines = serial_text(path.read_bytes()).splitlines()[-TAIL_LINES:]
+            with printing:
+                print(f"       --- end of {path}")
+                for line in lines:
+                    print(f"       | {line[:200]}")
+            return
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("names", nargs="*", help="only these cases (* and ? are wild)")
+    parser.add_argument("--cases", default=str(HERE / "cases.toml"))
+    parser.add_argument("--group", default="test")
+    parser.add_argument("--build", default="build")
+    parser.add_argument("--efi", required=True)
+    parser.add_argument("--bare", help="the EFI program that starts a guest without Umbra")
+    parser.add_argument("--guests", required=True)
+    parser.add_argument("--out", required=True)
+    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--keep", action="store_true", help="keep the sticks of cases that passed")
+    parser.add_argument("--patience", type=int, default=1, help="times every time-out")
+    options = parser.parse_args()
+    try:
+        cases = load_cases(options.cases)
+    except (CaseError, OSError, tomllib.TOMLDecodeError) as problem:
+        sys.exit(f"cases: {problem}")
+    if options.names:
+        cases = [case for case in cases
+                 if any(fnmatch.fnmatch(case["name"], name) for name in options.names)]
+    else:
+        cases = [case for case in cases if case["group"] == options.group]
+    if not cases:
+        sys.exit("cases: none is called so")
+    cases.sort(key=lambda case: -case["timeout"])  # long ones first: shorter in all
+    runner = Runner(options)
+    done = []
+
+    def one(case):
+        start = time.monotonic()
+        try:
+            problems, count = runner.run(case)
+        except Exception as problem:  # a case that cannot run has failed
+            problems, count = [f"could not run: {type(problem).__name__}: {problem}"], None
+        seconds = time.monotonic() - start
+        report(case, problems, seconds, count)
+        if problems:
+            show_tail(pathlib.Path(options.out) / case["name"])
+        done.append((seconds, case["name"], bool(problems)))
+
+    with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
+        list(pool.map(one, cases))
+    failed = sorted(name for _, name, bad in done if bad)
+    print("slowest:")
+    for seconds, name, _ in sorted(done, reverse=True)[:10]:
+        print(f"  {seconds:6.1f} s  {name}")
+    if failed:
+        print("failed: " + " ".join(failed))
+    print(f"{len(done) - len(failed)} passed, {len(failed)} failed")
+    sys.exit(1 if failed else 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,100 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Reads the text on a picture of the screen console: every cell is compared with the glyphs of the
+very font that drew it, so that what is read is what stands there.
+
+screen.py PICTURE.ppm FONT.psf prints the text.
+"""
+import sys
+
+GLYPH_WIDTH = 8
+
+
+def load_font(path):
+    """Glyph rows (bytes) -> character. PSF version 1 with its Unicode table."""
+    with open(path, "rb") as file:
+        data = file.read()
+    if data[:2] != b"\x36\x04":
+        raise ValueError(f"{path} is no PSF 1 font")
+    mode, height = data[2], data[3]
+    count = 512 if mode & 1 else 256
+    table = data[4 + count * height:]
+    glyphs = {}
+    at = 0
+    for index in range(count):
+        rows = data[4 + index * height:4 + (index + 1) * height]
+        char = chr(index) if 32 <= index < 127 else "\ufffd"
+        if mode & 2:
+            first = int.from_bytes(table[at:at + 2], "little")
+            if first != 0xffff:
+                char = chr(first)
+            while int.from_bytes(table[at:at + 2], "little") != 0xffff:
+                code = int.from_bytes(table[at:at + 2], "little")
+                if 32 <= code < 127:
+                    char = chr(code)
+                at += 2
+            at += 2
+        if rows not in glyphs or " " <= char <= "~":
+            glyphs[rows] = char
+    glyphs[bytes(height)] = " "
+    return glyphs, height
+
+
+def load_picture(path):
+    """A PPM file -> (width, height, rows of 0 and 1): bright pixels are 1."""
+    with open(path, "rb") as file:
+        data = file.read()
+    fields, at = [], 0
+    while len(fields) < 4:
+        while data[at:at + 1].isspace():
+            at += 1
+        if data[at:at + 1] == b"#":
+            at = data.index(b"\n", at)
+            continue
+        end = at
+        while not data[end:end + 1].isspace():
+            end += 1
+        fields.append(data[at:end])
+        at = end
+    if fields[0] != b"P6":
+        raise ValueError(f"{path} is no PPM picture")
+    width, height = int(fields[1]), int(fields[2])
+    pixels = data[at + 1:]
+    rows = []
+    for y in range(height):
+        line = pixels[y * width * 3:(y + 1) * width * 3]
+        rows.append([1 if r + g + b > 192 else 0
+                     for r, g, b in zip(line[::3], line[1::3], line[2::3])])
+    return width, height, rows
+
+
+def cells(picture, glyph_height, dx, dy):
+    width, height, rows = picture
+    for y in range(dy, height - glyph_height + 1, glyph_height):
+        packed = [[int("".join(map(str, rows[y + i][x:x + GLYPH_WIDTH])), 2)
+                   for x in range(dx, width - GLYPH_WIDTH + 1, GLYPH_WIDTH)]
+                  for i in range(glyph_height)]
+        yield [bytes(column) for column in zip(*packed)]
+
+
+def read(picture_path, font_path):
+    """The text of the picture, for the position of the grid where most glyphs are known."""
+    glyphs, glyph_height = load_font(font_path)
+    picture = load_picture(picture_path)
+    best, best_known = "", -1
+    for dy in range(glyph_height):
+        for dx in (0, 1, 2, 4, picture[0] % GLYPH_WIDTH // 2):
+            lines, known = [], 0
+            for row in cells(picture, glyph_height, dx, dy):
+                text = "".join(glyphs.get(cell, "\ufffd") for cell in row)
+                known += sum(char not in " \ufffd" for char in text)
+                lines.append(text.rstrip())
+            if known > best_known:
+                best, best_known = "\n".join(lines), known
+            if dx == dy == 0 and known > 100:
+                return best
+    return best
+
+
+if __name__ == "__main__":
+    print(read(sys.argv[1], sys.argv[2]))
