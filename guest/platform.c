@@ -27,7 +27,28 @@ static void platform_cpuid(struct vcpu *vcpu, uint32_t leaf, uint32_t subleaf, u
 	vcpuid_adjust(vcpu, platform_of(vcpu->vm)->signature, leaf, subleaf, regs);
 }
 
-/* The devices' own deadlines are looked after by the first vCPU's CPU, which polls them. */
+/* Devices with deadlines of their own run on the first vCPU's CPU, ahead of its APIC. */
+static void poll_legacy(struct vcpu *vcpu)
+{
+	struct vlegacy *legacy = &platform_of(vcpu->vm)->legacy;
+
+	if (vcpu->id == 0 && vlegacy_next_deadline(legacy) != UINT64_MAX) {
+		vlegacy_poll(legacy, cpu_rdtsc());
+	}
+}
+
+static int platform_irq_pending(struct vcpu *vcpu)
+{
+	poll_legacy(vcpu);
+	return vlapic_irq_pending(vcpu);
+}
+
+static int platform_irr_highest(struct vcpu *vcpu)
+{
+	poll_legacy(vcpu);
+	return vlapic_irr_highest(vcpu);
+}
+
 static uint64_t platform_next_deadline(struct vcpu *vcpu)
 {
 	uint64_t deadline = vlapic_next_deadline(vcpu);
@@ -40,16 +61,13 @@ static uint64_t platform_next_deadline(struct vcpu *vcpu)
 
 static void platform_poll(struct vm *vm)
 {
-	struct platform *platform = platform_of(vm);
-
-	vuart_poll(&platform->com1);
-	vlegacy_poll(&platform->legacy, cpu_rdtsc());
+	vuart_poll(&platform_of(vm)->com1);
 }
 
 static const struct vm_hooks platform_hooks = {
-	.irq_pending = vlapic_irq_pending,
+	.irq_pending = platform_irq_pending,
 	.irq_accepted = vlapic_irq_accepted,
-	.irr_highest = vlapic_irr_highest,
+	.irr_highest = platform_irr_highest,
 	.eoi = vlapic_eoi,
 	.eoi_highest = vlapic_eoi_highest,
 	.apic_written = vlapic_apic_written,

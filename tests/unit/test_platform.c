@@ -272,6 +272,11 @@ static void test_deadline(void **state)
 	assert_int_equal(hooks->next_deadline(vm->vcpus[1]), 1000);
 	lapic_deadline = 100;
 	assert_int_equal(hooks->next_deadline(vm->vcpus[0]), 100);
+	fake_tsc = 501;
+	assert_int_equal(hooks->irq_pending(vm->vcpus[1]), -1);
+	assert_int_equal(platform_of(vm)->legacy.deadline, 500); /* not his to look after */
+	assert_int_equal(hooks->irr_highest(vm->vcpus[0]), -1);
+	assert_int_equal(platform_of(vm)->legacy.deadline, UINT64_MAX);
 	platform_destroy_vm(vm);
 }
 
