@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-# Umbra: everything from a clean Debian 12 machine to the shell of a guest. `make help` lists targets.
+# Umbra, from a clean Debian 12 machine to the shell of a guest. `make help` lists targets.
 
 BUILD ?= build
 O ?= $(BUILD)/out
@@ -81,7 +81,7 @@ FLAGS_boot/efi := -isystem $(EFI_INC) -isystem $(EFI_INC)/x86_64 -DGNU_EFI_USE_M
 all: $(O)/BOOTX64.EFI
 
 help:
-	@echo 'make run              install, fetch and build what is needed, end in the shell of a guest'
+	@echo 'make run              install, fetch and build all it needs, then start a guest with a shell'
 	@echo 'make run MACHINE=kvm  the same in QEMU on a host whose KVM offers nested VMX'
 	@echo 'make all              build $(O)/BOOTX64.EFI'
 	@echo 'make image ESP=DIR IMG=FILE         a bootable disk or USB stick image'
@@ -104,22 +104,24 @@ $(O)/umbra.so: $(LAYER_OBJ) $(THIRD_OBJ) boot/umbra.lds
 		$(THIRD_OBJ) -L$(EFI_LIB) -lgnuefi
 
 # $(call flags,NAME): what belongs to the file's folder, prefix or whole name.
-flags = $(FLAGS_$(firstword $(subst /, ,$1))) $(FLAGS_$1) $(if $(filter boot/efi_%,$1),$(FLAGS_boot/efi))
+flags = $(FLAGS_$(firstword $(subst /, ,$1))) $(FLAGS_$1) \
+	$(if $(filter boot/efi_%,$1),$(FLAGS_boot/efi)) -MMD -MP
 
 $(OBJ)/third/%.o: $(THIRD)/%.c Makefile | $(THIRD_PARTY)
 	@mkdir -p $(@D)
 	$(call say,CC   $@)
-	$(Q)$(CC) $(CFLAGS_third) $(if $(filter mbedtls/%,$*),$(FLAGS_third/mbedtls)) -MMD -MP -c -o $@ $<
+	$(Q)$(CC) $(CFLAGS_third) $(call flags,third/$(firstword $(subst /, ,$*))) -c -o $@ $<
 
 $(OBJ)/%.o: %.c Makefile | $(THIRD_PARTY) $(GENERATED)
 	@mkdir -p $(@D)
 	$(call say,CC   $@)
-	$(Q)$(CC) $(CFLAGS_layer) $(call flags,$*) -MMD -MP -c -o $@ $<
+	$(Q)$(CC) $(CFLAGS_layer) $(call flags,$*) -c -o $@ $<
 
 $(OBJ)/%.asm.o: %.asm Makefile | $(THIRD_PARTY) $(GENERATED)
 	@mkdir -p $(@D)
 	$(call say,NASM $@)
-	$(Q)$(NASM) -f elf64 -Werror -g -F dwarf -I. -I$(GEN)/ -I$(THIRD)/font/ -MD $(@:.o=.d) -MP -o $@ $<
+	$(Q)$(NASM) -f elf64 -Werror -g -F dwarf -I. -I$(GEN)/ -I$(THIRD)/font/ -MD $(@:.o=.d) -MP \
+		-o $@ $<
 
 # Structure offsets for NASM: lines "->NAME value" in the compiler's output become %define.
 $(GEN)/%.inc: %.c Makefile | $(THIRD_PARTY)
@@ -131,9 +133,10 @@ $(GEN)/%.inc: %.c Makefile | $(THIRD_PARTY)
 $(GEN)/%.aml: %.asl
 	@mkdir -p $(@D)
 	$(call say,IASL $@)
-	$(Q)$(IASL) -vs -vr -p $(basename $@) $< > $(basename $@).log || { cat $(basename $@).log; exit 1; }
+	$(Q)$(IASL) -vs -vr -p $(basename $@) $< > $(basename $@).log || \
+		{ cat $(basename $@).log; exit 1; }
 
-# What stands on the stick: the program, the shipped configuration, a stock kernel, a busybox initramfs.
+# The stick: the program, the shipped configuration, a stock kernel, a busybox initramfs.
 ESP_DIR := $(O)/esp
 ESP_FILES := $(addprefix $(ESP_DIR)/,EFI/BOOT/BOOTX64.EFI umbra/umbra.conf umbra/vmlinuz \
 	umbra/initrd.img)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the firmware side hands to the hypervisor proper. Lives in the image's data; no EFI types. */
+/* What the firmware side hands to the hypervisor proper. In the image's data; no EFI types. */
 #ifndef UMBRA_BOOT_INFO_H
 #define UMBRA_BOOT_INFO_H
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * umbra.conf. inih splits lines into sections, keys and values; everything else is here. The text is
- * whatever is on the stick: a line that inih must not see (control bytes, too long, an open section
- * bracket) is reported by the reader below and replaced by an empty one.
+ * umbra.conf. inih splits lines into sections, keys and values; everything else is here. The text
+ * is whatever is on the stick: a line that inih must not see (control bytes, too long) is reported
+ * by the reader below and replaced by an empty one.
  */
 #include "boot/config.h"
 
@@ -361,6 +361,13 @@ static int handle(void *user, const char *section, const char *name, const char 
 
 /* --- Lines --- */
 
+/* By inih's rules, in a line whose text begins at first. */
+static bool begins_comment(const char *text, size_t first, size_t at)
+{
+	return (at == first && (text[at] == ';' || text[at] == '#')) ||
+	       (text[at] == ';' && at > 0 && str_is_space(text[at - 1]));
+}
+
 /* Reports what is wrong with a line of bytes length and returns false. */
 static bool line_is_good(struct parser *p, const char *text, size_t bytes)
 {
@@ -373,8 +380,7 @@ static bool line_is_good(struct parser *p, const char *text, size_t bytes)
 	for (size_t i = 0; i < bytes; i++) {
 		uint8_t c = (uint8_t)text[i];
 
-		comment |= (i == first && (c == ';' || c == '#')) ||
-			   (c == ';' && i > 0 && str_is_space(text[i - 1]));
+		comment |= begins_comment(text, first, i);
 		if (c == '\t' || (c == '\r' && i + 1 == bytes)) {
 			continue;
 		}
@@ -383,7 +389,7 @@ static bool line_is_good(struct parser *p, const char *text, size_t bytes)
 			return false;
 		}
 	}
-	if (bytes > LINE_MAX && text[first] != ';' && text[first] != '#') {
+	if (bytes > LINE_MAX && !begins_comment(text, first, first)) {
 		complain(p, p->line, "the line is longer than %u characters and left out",
 			 LINE_MAX);
 		return false;

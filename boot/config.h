@@ -24,8 +24,8 @@ struct config {
 
 /*
  * Parses text of bytes length (not terminated, may hold anything). Every problem is logged as
- * "file:line: what is wrong" and counted; a VM section with a problem is kept with valid = false, so
- * that the others still start. file is the name used in messages. Returns 0, or ERR_FORMAT when
+ * "file:line: what is wrong" and counted; a VM section with a problem is kept with valid = false,
+ * so that the others still start. file is the name used in messages. Returns 0, or ERR_FORMAT when
  * there were errors.
  */
 int config_parse(const char *file, const char *text, size_t bytes, struct config *out);

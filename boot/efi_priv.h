@@ -45,8 +45,8 @@ void efi_probe_screen(struct screen_mode *screen);
 /* --- efi_mem.c --- */
 
 /*
- * Ends boot services, fills in the memory map and ACPI's facts. On failure says why and returns ERR_IO; then
- * firmware may be half gone, and nothing of it must be called but ResetSystem.
+ * Ends boot services, fills in the memory map and ACPI's facts. On failure says why and returns
+ * an ERR_*; then firmware may be half gone, and nothing of it must be called but ResetSystem.
  */
 int efi_exit_boot_services(struct boot_info *info);
 

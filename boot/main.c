@@ -144,7 +144,9 @@ static void nothing_runs(const char *why)
 		power_off();
 	}
 	if (!told) {
-		log_info("%s; the machine stays on: on the serial line, o powers it off and r resets it", why);
+		log_info("%s; the machine stays on: on the serial line, o powers it off, r resets "
+			 "it",
+			 why);
 	}
 	told = true;
 	handle_key();

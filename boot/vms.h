@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The VMs of the configuration, from their start to the end of the last one. Boot processor only. */
+/* The VMs of the configuration, from their start to the end of the last. Boot processor only. */
 #ifndef UMBRA_BOOT_VMS_H
 #define UMBRA_BOOT_VMS_H
 

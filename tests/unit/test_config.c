@@ -136,6 +136,7 @@ static const struct bad bad_cases[] = {
 	{ A "[vm b]\nmemory=1M\nkernel=\\k\nengine=off\n", "engine = off must be one of", 1 },
 	/* Bytes. */
 	{ A "cmdline = \x1b[2J\n", "umbra.conf:5: vm a: byte 1b is no ASCII text", 0 },
+	{ A "cmdline = a\rb\n", "umbra.conf:5: vm a: byte 0d is no ASCII text", 0 },
 	{ A "cmdline = a\xc3\xa4\n", "umbra.conf:5: vm a: byte c3 is no ASCII text", 0 },
 	{ A "cmdline = a\x7f\n", "umbra.conf:5: vm a: byte 7f is no ASCII text", 0 },
 	{ "\xff\xfe[", "umbra.conf:1: the file is UTF-16", 0 },

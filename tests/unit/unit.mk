@@ -39,3 +39,6 @@ UNIT_vlapic := $(VLAPIC_C)
 UNIT_vlapic_messages := $(VLAPIC_C)
 UNIT_iobus := vmm/iobus.c
 UNIT_acpi_host := vmm/base/acpi_host.c vmm/base/str.c
+UNIT_console := vmm/base/console.c vmm/base/log.c vmm/base/serial.c vmm/base/str.c
+UNIT_screen := vmm/base/screen.c vmm/base/font.asm vmm/base/str.c
+UNIT_str := vmm/base/str.c

@@ -17,7 +17,7 @@ struct console_sink {
 	bool (*flush)(void);
 };
 
-/* At most CONSOLE_SINK_MAX sinks; ERR_NOMEM beyond. Text of before is replayed from the log ring. */
+/* At most CONSOLE_SINK_MAX sinks; ERR_NOMEM beyond. Log lines of before are replayed to it. */
 #define CONSOLE_SINK_MAX 4
 int console_add_sink(const struct console_sink *sink);
 void console_remove_sink(const struct console_sink *sink);
@@ -36,8 +36,8 @@ int console_getc(void);
 
 /*
  * Passes on what sinks still owe (the screen is drawn, the serial port's queue moves on), without
- * waiting. Called when a CPU is idle and at the end of a time slice. Returns true when there is more
- * that should go out within about a millisecond.
+ * waiting. Called when a CPU is idle and at the end of a time slice. Returns true when there is
+ * more that should go out within about a millisecond.
  */
 bool console_flush(void);
 

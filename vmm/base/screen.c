@@ -295,6 +295,7 @@ int screen_init(const struct screen_mode *mode)
 {
 	const uint32_t white = mode->red_mask | mode->green_mask | mode->blue_mask;
 
+	memset(&screen, 0, sizeof(screen));
 	if (font_load(screen_font, (size_t)(screen_font_end - screen_font)) != 0) {
 		return ERR_FORMAT;
 	}

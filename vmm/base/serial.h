@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The machine's first serial port: a 16550 at the PC's COM1, 115200 8N1, polled. Output goes
- * through a queue in memory, because a byte takes 87 us on the line and a guest should not wait for it.
+ * through a queue in memory: a byte takes 87 us on the line, and a guest should not wait for it.
  */
 #ifndef UMBRA_BASE_SERIAL_H
 #define UMBRA_BASE_SERIAL_H

@@ -28,7 +28,7 @@ int str_is_space(int c);
 /* ASCII only, no locale: equal without regard to case. */
 bool str_equal_nocase(const char *a, const char *b);
 
-/* printf into a buffer of cap bytes, always terminated. Returns the bytes written, at most cap - 1. */
+/* printf into a buffer of cap bytes, always terminated. Returns the bytes written, < cap. */
 size_t str_printf(char *buf, size_t cap, const char *fmt, ...) PRINTF_LIKE(3, 4);
 size_t str_vprintf(char *buf, size_t cap, const char *fmt, __builtin_va_list args);
 
