@@ -118,7 +118,8 @@ static void read_config(void)
 		return;
 	}
 	if (efi_file_read(&file, CONFIG_MAX) != 0) {
-		log_error("%s: %s", file.path, file.error);
+		log_error("%s on the volume that Umbra was started from: %s", file.path,
+			  file.error);
 		return;
 	}
 	(void)config_parse(CONFIG_NAME, file.data, file.bytes, &info.config); /* all was said */
