@@ -7,7 +7,6 @@
 #include "vmm/base/percpu.h"
 #include "vmm/base/power.h"
 #include "vmm/base/smp.h"
-#include "vmm/base/tsc.h"
 
 static struct percpu cpus[CPU_MAX];
 static uint32_t cpu_count;
@@ -157,36 +156,6 @@ void lapic_send_sipi(uint32_t apic_id, uint8_t page)
 void lapic_timer_arm(uint64_t tsc_deadline)
 {
 	fake_timer_deadline = tsc_deadline;
-}
-
-void tsc_init(uint16_t pm_timer_port)
-{
-	(void)pm_timer_port;
-}
-
-uint64_t tsc_hz(void)
-{
-	return fake_tsc_hz;
-}
-
-const char *tsc_source(void)
-{
-	return "the test";
-}
-
-uint64_t tsc_from_us(uint64_t us)
-{
-	return us * (fake_tsc_hz / 1000000);
-}
-
-void tsc_wait_us(uint64_t us)
-{
-	fake_tsc += tsc_from_us(us);
-}
-
-void cpu_idle_until(uint64_t tsc_deadline)
-{
-	fake_tsc = MAX(fake_tsc, tsc_deadline);
 }
 
 _Noreturn void power_off(void)

@@ -20,6 +20,8 @@ $(O)/unit/xts_cost: tests/unit/xts_cost.c $(addprefix $(O)/obj/,crypto/aes_xts.o
 GMEM_C := ept/gmem.c ept/ram_plain.c ept/ept.c ept/ept_tlb.c
 UNIT_linux_load := guest/linux_load.c vmm/base/str.c vmm/base/err.c $(GMEM_C)
 UNIT_page_alloc := vmm/base/page_alloc.c vmm/base/str.c
+UNIT_host_paging := vmm/base/host_paging.c vmm/base/page_alloc.c vmm/base/str.c
+UNIT_tsc := vmm/base/tsc.c
 UNIT_ept := ept/ept.c
 UNIT_ept_tlb := ept/ept_tlb.c ept/ept.c
 UNIT_gmem := ept/gmem.c ept/ram_plain.c ept/ept.c ept/ept_tlb.c
@@ -42,3 +44,5 @@ UNIT_acpi_host := vmm/base/acpi_host.c vmm/base/str.c
 UNIT_console := vmm/base/console.c vmm/base/log.c vmm/base/serial.c vmm/base/str.c
 UNIT_screen := vmm/base/screen.c vmm/base/font.asm vmm/base/str.c
 UNIT_str := vmm/base/str.c
+UNIT_inject := vmm/inject.c
+UNIT_cpuid := vmm/exit_cpuid.c

@@ -36,7 +36,7 @@ static uint64_t *pml4;
 static uint64_t *root;
 static bool la57;
 static bool cleared_xd;
-static uint64_t nx = PTE_NX; /* 0 on a CPU without */
+static uint64_t nx; /* PTE_NX, or 0 on a CPU without */
 static uint64_t io_next = IO_BASE;
 static uint64_t stack_next = STACK_BASE;
 static uint64_t *temp_tables[TEMP_TABLE_COUNT];
@@ -297,8 +297,8 @@ static void find_nx(void)
 		cleared_xd = (misc & MISC_ENABLE_XD_DISABLE) != 0;
 		cpu_wrmsr(MSR_IA32_MISC_ENABLE, misc & ~MISC_ENABLE_XD_DISABLE);
 	}
-	if (!has_nx()) {
-		nx = 0;
+	nx = has_nx() ? PTE_NX : 0;
+	if (nx == 0) {
 		log_warn("this CPU has no execute-disable: the hypervisor's data is executable");
 	}
 }

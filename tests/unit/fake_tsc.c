@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The clock of fake_cpus.c as vmm/base/tsc.h sees it: it stands still, and waiting moves it on. */
+#include "tests/unit/fake_base.h"
+#include "vmm/base/tsc.h"
+
+void tsc_init(uint16_t pm_timer_port)
+{
+	(void)pm_timer_port;
+}
+
+uint64_t tsc_hz(void)
+{
+	return fake_tsc_hz;
+}
+
+const char *tsc_source(void)
+{
+	return "the test";
+}
+
+uint64_t tsc_from_us(uint64_t us)
+{
+	return us * (fake_tsc_hz / 1000000);
+}
+
+void tsc_wait_us(uint64_t us)
+{
+	fake_tsc += tsc_from_us(us);
+}
+
+void cpu_idle_until(uint64_t tsc_deadline)
+{
+	fake_tsc = MAX(fake_tsc, tsc_deadline);
+}

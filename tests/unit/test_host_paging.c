@@ -1,0 +1,468 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* vmm/base/host_paging.c: what its tables say, read by a walker of the test's own. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include <cmocka.h>
+
+#include "tests/unit/fake_base.h"
+#include "vmm/base/cpu.h"
+#include "vmm/base/err.h"
+#include "vmm/base/host_paging.h"
+#include "vmm/base/image.h"
+#include "vmm/base/page_alloc.h"
+#include "vmm/base/percpu.h"
+
+/* An image of three parts, in the order of boot/umbra.lds: 2, 3 and 1 pages. */
+__asm__(".pushsection .fake_image,\"aw\"\n"
+	".balign 4096\n"
+	".globl image_start, image_text_start, image_text_end, image_ro_start, image_ro_end\n"
+	".globl image_rw_start, image_rw_end, image_end\n"
+	"image_start: .skip 4096\n"
+	"image_text_start: .skip 8192\n"
+	"image_text_end:\nimage_ro_start: .skip 12288\n"
+	"image_ro_end:\nimage_rw_start: .skip 4096\n"
+	"image_rw_end:\nimage_end:\n"
+	".popsection");
+
+#define POOL_PAGES 1100ull /* two large pages and some small ones */
+#define ARENA_PAGES (POOL_PAGES + 512)
+
+static struct mem_range arena;
+static uint64_t switched_cr3;
+static jmp_buf switched;
+
+_Noreturn void host_paging_switch(uint64_t cr3, void *stack_top, void (*next)(void));
+
+_Noreturn void host_paging_switch(uint64_t cr3, void *stack_top, void (*next)(void))
+{
+	(void)stack_top;
+	switched_cr3 = cr3;
+	next();
+	fake_fail("next returned");
+}
+
+static void init_with(uint64_t cr4, uint32_t extended_edx)
+{
+	fake_x86_reset();
+	fake_cr4 = cr4;
+	fake_cpuid_set(0x80000001, 0, 0, 0, 0, extended_edx);
+	fake_cpuid_set(0, 0, 7, 0, 0, 0);
+	fake_msr_set(MSR_IA32_MISC_ENABLE, 1);
+	fake_msr_set(MSR_IA32_EFER, EFER_LME | EFER_LMA);
+	fake_msr_set(MSR_IA32_PAT, 0x0007040600070406ull);
+	assert_int_equal(page_alloc_init(&arena, 1, POOL_PAGES), 0);
+	assert_int_equal(host_paging_init(), 0);
+}
+
+static int setup(void **state)
+{
+	(void)state;
+	fake_set_cpu_count(4);
+	fake_set_cpu(0);
+	fake_log_reset();
+	init_with(CR4_PAE, CPUID_80000001_EDX_NX);
+	return 0;
+}
+
+static int make_arena(void **state)
+{
+	void *p = mmap(NULL, ARENA_PAGES * PAGE_SIZE, PROT_READ | PROT_WRITE,
+		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT, -1, 0);
+
+	(void)state;
+	arena = (struct mem_range){ hpa((uintptr_t)p), ARENA_PAGES };
+	return p == MAP_FAILED ? -1 : 0;
+}
+
+/* --- The walker ----------------------------------------------------------------------------- */
+
+static bool la57;
+
+static const uint64_t *table_at(uint64_t entry)
+{
+	return (const uint64_t *)(uintptr_t)(entry & 0x000ffffffffff000ull);
+}
+
+/* The leaf for an address with its level (1: 4K, 2: 2M, 3: 1G), or 0. */
+static uint64_t leaf_at(uint64_t address, unsigned *level)
+{
+	const uint64_t *table = table_at(host_paging_root().v);
+	unsigned at;
+
+	for (at = la57 ? 5 : 4; at > 0; at--) {
+		uint64_t entry = table[(address >> (12 + 9 * (at - 1))) & 511];
+
+		if ((entry & 1) == 0) {
+			return 0;
+		}
+		assert_int_equal(entry & PTE_USER, 0);
+		if (at == 1 || (entry & PTE_LARGE) != 0) {
+			*level = at;
+			return entry;
+		}
+		table = table_at(entry);
+	}
+	return 0;
+}
+
+static bool is_mapped(uint64_t address)
+{
+	unsigned level;
+	bool mapped = leaf_at(address, &level) != 0;
+
+	assert_int_equal(host_paging_maps(address), mapped);
+	return mapped;
+}
+
+#define R   0
+#define W   PTE_WRITE
+#define NX  PTE_NX
+#define UC  (PTE_PCD | PTE_PWT)
+#define WC  PTE_PWT
+
+/* address is mapped to physical with exactly these of W, NX, PCD, PWT; 4K pages unless large. */
+static void expect(uint64_t address, uint64_t physical, uint64_t bits, bool large)
+{
+	unsigned level = 0;
+	uint64_t entry = leaf_at(address, &level);
+	uint64_t mask = large ? SIZE_2M - 1 : PAGE_SIZE - 1;
+
+	assert_int_equal(level, large ? 2 : 1);
+	assert_int_equal(entry & (PTE_WRITE | PTE_NX | PTE_PCD | PTE_PWT), bits);
+	assert_int_equal((entry & 0x000fffffffffe000ull & ~mask) | (address & mask) |
+			 (large ? 0 : entry & 0x1000), physical);
+}
+
+static unsigned leaf_count, writable_code_count;
+
+static void walk(const uint64_t *table, unsigned level)
+{
+	unsigned i;
+
+	for (i = 0; i < 512; i++) {
+		if ((table[i] & 1) == 0) {
+			continue;
+		}
+		if (level > 1 && (table[i] & PTE_LARGE) == 0) {
+			walk(table_at(table[i]), level - 1);
+			continue;
+		}
+		leaf_count++;
+		writable_code_count += (table[i] & PTE_WRITE) != 0 && (table[i] & PTE_NX) == 0;
+	}
+}
+
+/* --- Tests ---------------------------------------------------------------------------------- */
+
+static void check_image(void)
+{
+	uint64_t text = (uintptr_t)image_text_start;
+	uint64_t ro = (uintptr_t)image_ro_start;
+	uint64_t rw = (uintptr_t)image_rw_start;
+	uint64_t pool = page_pool().base.v;
+	uint64_t end = pool + POOL_PAGES * PAGE_SIZE;
+
+	expect(text, text, R, false);
+	expect(text + 4096, text + 4096, R, false);
+	expect(ro, ro, NX, false);
+	expect(ro + 8192, ro + 8192, NX, false);
+	expect(rw, rw, W | NX, false);
+	assert_false(is_mapped((uintptr_t)image_start));
+	assert_false(is_mapped(rw + 4096));
+	assert_true(IS_ALIGNED(pool, SIZE_2M));
+	expect(pool, pool, W | NX, true);
+	expect(pool + SIZE_2M + 4096, pool + SIZE_2M + 4096, W | NX, true);
+	expect(pool + 2 * SIZE_2M, pool + 2 * SIZE_2M, W | NX, false);
+	expect(end - 1 - 4095, end - 4096, W | NX, false);
+	assert_false(is_mapped(end));
+	assert_false(is_mapped(pool - 1));
+	assert_false(is_mapped(0));
+	assert_false(is_mapped(0x00007ffffffff000ull));
+	assert_false(is_mapped(0xfffffffffffff000ull));
+}
+
+static void test_image_and_pool(void **state)
+{
+	(void)state;
+	check_image();
+	leaf_count = writable_code_count = 0;
+	walk(table_at(host_paging_root().v), 4);
+	assert_int_equal(leaf_count, 2 + 3 + 1 + 2 + (POOL_PAGES - 1024));
+	assert_int_equal(writable_code_count, 0);
+	assert_false(host_paging_maps(0x0000900000000000ull));
+}
+
+static void test_five_levels(void **state)
+{
+	const uint64_t *root;
+	void *io;
+
+	(void)state;
+	init_with(CR4_PAE | CR4_LA57, CPUID_80000001_EDX_NX);
+	la57 = true;
+	assert_true(host_paging_la57());
+	check_image();
+	root = table_at(host_paging_root().v);
+	assert_int_equal(root[0], root[511]);
+	assert_int_equal(root[1], 0);
+	io = host_map_io(hpa(0xfee00000), PAGE_SIZE, HOST_CACHE_UC);
+	expect((uintptr_t)io, 0xfee00000, W | NX | UC, false);
+	host_paging_load_this_cpu();
+	assert_true((fake_cr4 & CR4_LA57) != 0);
+	la57 = false;
+}
+
+static void test_no_nx(void **state)
+{
+	(void)state;
+	init_with(CR4_PAE, 0);
+	assert_non_null(strstr(fake_log_text(), "no execute-disable"));
+	leaf_count = writable_code_count = 0;
+	walk(table_at(host_paging_root().v), 4);
+	assert_int_equal(writable_code_count, 1 + 2 + (POOL_PAGES - 1024));
+	assert_false(host_paging_cleared_xd());
+	host_paging_load_this_cpu();
+	assert_int_equal(fake_msr_get(MSR_IA32_EFER), EFER_LME | EFER_LMA);
+}
+
+static void test_xd_disabled(void **state)
+{
+	(void)state;
+	fake_cpuid_set(0x80000001, 0, 0, 0, 0, 0);
+	fake_msr_set(MSR_IA32_MISC_ENABLE, MISC_ENABLE_XD_DISABLE | 1);
+	assert_int_equal(page_alloc_init(&arena, 1, POOL_PAGES), 0);
+	assert_int_equal(host_paging_init(), 0);
+	assert_int_equal(fake_msr_get(MSR_IA32_MISC_ENABLE), 1);
+	assert_true(host_paging_cleared_xd());
+}
+
+struct identity_case {
+	const char *name;
+	uint64_t base, bytes;
+	int err;
+};
+
+static void test_identity_bounds(void **state)
+{
+	uint64_t pool = page_pool().base.v;
+	uint64_t image = (uintptr_t)image_start;
+	const struct identity_case cases[] = {
+		{ "empty", 0x1000, 0, ERR_RANGE },
+		{ "wraps", ~0ull - 0xfff, 0x2000, ERR_RANGE },
+		{ "size wraps", 0x1000, ~0ull, ERR_RANGE },
+		{ "beyond four levels", BIT(47), 1, ERR_RANGE },
+		{ "last byte beyond", BIT(47) - 1, 2, ERR_RANGE },
+		{ "in the pool", pool + 0x5000, 1, ERR_EXISTS },
+		{ "pool's first byte", pool - 0x1000, 0x1001, ERR_EXISTS },
+		{ "around the pool", pool - SIZE_2M, 64 << 20, ERR_EXISTS },
+		{ "in the image", image + 0x1fff, 1, ERR_EXISTS },
+		{ "image headers", image, 1, ERR_EXISTS },
+		{ "before the pool", pool - 0x1000, 0x1000, 0 },
+		{ "highest page", BIT(47) - 0x1000, 0x1000, 0 },
+		{ "first page", 0, 1, 0 },
+	};
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < ARRAY_COUNT(cases); i++) {
+		const struct identity_case *c = &cases[i];
+		int err = host_map_identity(hpa(c->base), c->bytes, HOST_READ, HOST_CACHE_WB);
+
+		if (err != c->err) {
+			fail_msg("%s: %d", c->name, err);
+		}
+		host_unmap_identity(hpa(c->base), c->bytes);
+		if (c->err == 0) {
+			assert_false(is_mapped(c->base));
+		}
+	}
+	check_image(); /* neither mapping nor unmapping touched it */
+}
+
+static void test_identity_rights(void **state)
+{
+	(void)state;
+	/* Part of a page is all of it; neighbours stay. */
+	assert_int_equal(host_map_identity(hpa(0x8000fff), 2, HOST_READ, HOST_CACHE_WB), 0);
+	expect(0x8000000, 0x8000000, NX, false);
+	expect(0x8001000, 0x8001000, NX, false);
+	assert_false(is_mapped(0x8002000));
+	assert_false(is_mapped(0x7fff000));
+	/* The same again with other rights, which the TLB hears of. */
+	fake_invlpg_count = 0;
+	assert_int_equal(host_map_identity(hpa(0x8001000), 1, HOST_READ_EXEC, HOST_CACHE_UC), 0);
+	assert_int_equal(fake_invlpg_count, 1);
+	expect(0x8001000, 0x8001000, UC, false);
+	assert_int_equal(host_map_identity(hpa(0x8001000), 1, HOST_READ_WRITE, HOST_CACHE_WC), 0);
+	expect(0x8001000, 0x8001000, W | NX | WC, false);
+	assert_int_equal(
+		host_map_identity(hpa(0x8001000), 1, HOST_READ_WRITE_EXEC, HOST_CACHE_WB), 0);
+	expect(0x8001000, 0x8001000, W, false);
+	expect(0x8000000, 0x8000000, NX, false);
+	/* Two MiB in small pages, so that a part can be taken away. */
+	assert_int_equal(host_map_identity(hpa(SIZE_1G), SIZE_2M, HOST_READ, HOST_CACHE_WB), 0);
+	host_unmap_identity(hpa(SIZE_1G + 0x3000), 0x1001);
+	assert_true(is_mapped(SIZE_1G + 0x2000));
+	assert_false(is_mapped(SIZE_1G + 0x3000));
+	assert_false(is_mapped(SIZE_1G + 0x4000));
+	assert_true(is_mapped(SIZE_1G + 0x5000));
+}
+
+static void test_io(void **state)
+{
+	uint64_t a, b;
+
+	(void)state;
+	a = (uintptr_t)host_map_io(hpa(0xfee00123), 0x10, HOST_CACHE_UC);
+	assert_int_equal(a & 0xfff, 0x123);
+	expect(a, 0xfee00123, W | NX | UC, false);
+	assert_false(is_mapped(a + 4096));
+	assert_false(is_mapped(a - 4096));
+	/* A frame buffer: large pages inside, small ones at the ends. */
+	b = (uintptr_t)host_map_io(hpa(0x801ff000), 5 * SIZE_2M, HOST_CACHE_WC);
+	expect(b, 0x801ff000, W | NX | WC, false);
+	expect(b + 4096, 0x80200000, W | NX | WC, true);
+	expect(b + 5 * SIZE_2M - 1, 0x801ff000 + 5 * SIZE_2M - 1, W | NX | WC, false);
+	assert_false(is_mapped(b + 5 * SIZE_2M));
+	assert_true(b > a);
+
+	assert_null(host_map_io(hpa(0x1000), 0, HOST_CACHE_UC));
+	assert_null(host_map_io(hpa(~0ull), 2, HOST_CACHE_UC));
+	assert_null(host_map_io(hpa(BIT(52)), 1, HOST_CACHE_UC));
+	assert_null(host_map_io(hpa(0), BIT(40), HOST_CACHE_UC));
+	assert_null(host_map_io(hpa(0), BIT(52), HOST_CACHE_UC));
+}
+
+static void test_stacks(void **state)
+{
+	uint64_t a, b, i;
+
+	(void)state;
+	a = (uintptr_t)host_map_stack(2);
+	b = (uintptr_t)host_map_stack(3);
+	assert_int_equal(a & 15, 0);
+	for (i = 1; i <= 2; i++) {
+		unsigned level;
+		uint64_t leaf = leaf_at(a - i * PAGE_SIZE, &level);
+
+		assert_int_equal(leaf & (PTE_WRITE | PTE_NX), PTE_WRITE | PTE_NX);
+		assert_true(host_paging_is_stack_area(a - i * PAGE_SIZE));
+	}
+	assert_false(is_mapped(a));
+	assert_false(is_mapped(a - 3 * PAGE_SIZE));
+	assert_false(is_mapped(b));
+	assert_false(is_mapped(b - 4 * PAGE_SIZE));
+	assert_true(host_paging_is_stack_area(a - 3 * PAGE_SIZE));
+	assert_false(host_paging_is_stack_area(0));
+	assert_false(host_paging_is_stack_area((uintptr_t)host_map_io(hpa(0), 1, HOST_CACHE_UC)));
+	assert_null(host_map_stack(POOL_PAGES));
+	assert_null(host_map_stack(0));
+}
+
+static void test_slots(void **state)
+{
+	uint64_t seen[4 * HOST_TEMP_SLOTS];
+	size_t count = 0, i;
+	unsigned cpu, slot;
+
+	(void)state;
+	fake_invlpg_count = 0;
+	for (cpu = 0; cpu < 4; cpu++) {
+		fake_set_cpu(cpu);
+		for (slot = 0; slot < HOST_TEMP_SLOTS; slot++) {
+			uint64_t frame = BIT(45) + (cpu * 16 + slot) * PAGE_SIZE;
+			uint64_t at = (uintptr_t)host_temp_map(slot, hpa(frame));
+
+			expect(at, frame, W | NX, false);
+			assert_false(is_mapped(at - PAGE_SIZE));
+			assert_false(is_mapped(at + PAGE_SIZE));
+			for (i = 0; i < count; i++) {
+				assert_int_not_equal(seen[i], at);
+			}
+			seen[count++] = at;
+		}
+	}
+	assert_int_equal(fake_invlpg_count, 0);
+	fake_set_cpu(1);
+	FAKE_EXPECT_PANIC((void)host_temp_map(0, hpa(0x1000)), "broken");
+	host_temp_unmap(0);
+	assert_int_equal(fake_invlpg_count, 1);
+	assert_false(is_mapped(seen[HOST_TEMP_SLOTS]));
+	assert_true(is_mapped(seen[0]));
+	FAKE_EXPECT_PANIC(host_temp_unmap(0), "broken");
+	FAKE_EXPECT_PANIC((void)host_temp_map(0, hpa(0x1001)), "broken");
+	FAKE_EXPECT_PANIC((void)host_temp_map(0, hpa(BIT(52))), "broken");
+	FAKE_EXPECT_PANIC((void)host_temp_map(HOST_TEMP_SLOTS, hpa(0x1000)), "broken");
+}
+
+/* Each page that is missing, at whatever step: told, never written through. */
+static void test_out_of_pages(void **state)
+{
+	unsigned left;
+
+	(void)state;
+	for (left = 0; left < 12; left++) {
+		int err;
+
+		assert_int_equal(page_alloc_init(&arena, 1, 64), 0);
+		while (page_free_count() > left) {
+			assert_non_null(page_alloc(1));
+		}
+		err = host_paging_init();
+		assert_true(err == 0 || err == ERR_NOMEM);
+		assert_true(left > 8 || err == ERR_NOMEM);
+		if (err == 0) {
+			while (page_alloc(1) != NULL) {
+			}
+			assert_int_equal(host_map_identity(hpa(BIT(46)), 1, HOST_READ,
+							   HOST_CACHE_WB), ERR_NOMEM);
+			assert_null(host_map_stack(1));
+		}
+	}
+}
+
+static void entered(void)
+{
+	longjmp(switched, 1);
+}
+
+static void test_enter(void **state)
+{
+	(void)state;
+	fake_cpuid_set(1, 0, 0, 0, CPUID_1_ECX_XSAVE, CPUID_1_EDX_MCE);
+	fake_cpuid_set(7, 0, 0, CPUID_7_EBX_SMEP | CPUID_7_EBX_SMAP, CPUID_7_ECX_UMIP, 0);
+	fake_cr4 |= CR4_CET | CR4_PCIDE;
+	if (setjmp(switched) == 0) {
+		host_paging_enter(NULL, entered);
+	}
+	assert_int_equal(switched_cr3, host_paging_root().v);
+	assert_int_equal(fake_cr3, host_paging_root().v);
+	assert_int_equal(fake_cr4, CR4_PAE | CR4_PGE | CR4_OSFXSR | CR4_OSXMMEXCPT | CR4_MCE |
+					   CR4_OSXSAVE | CR4_SMEP | CR4_SMAP | CR4_UMIP);
+	assert_int_equal(fake_cr0, CR0_PE | CR0_MP | CR0_ET | CR0_NE | CR0_WP | CR0_PG);
+	assert_int_equal(fake_msr_get(MSR_IA32_EFER), EFER_LME | EFER_LMA | EFER_NXE);
+	assert_int_equal(fake_msr_get(MSR_IA32_PAT), 0x0007010600070106ull);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup(test_image_and_pool, setup),
+		cmocka_unit_test_setup(test_five_levels, setup),
+		cmocka_unit_test_setup(test_no_nx, setup),
+		cmocka_unit_test_setup(test_xd_disabled, setup),
+		cmocka_unit_test_setup(test_identity_bounds, setup),
+		cmocka_unit_test_setup(test_identity_rights, setup),
+		cmocka_unit_test_setup(test_io, setup),
+		cmocka_unit_test_setup(test_stacks, setup),
+		cmocka_unit_test_setup(test_slots, setup),
+		cmocka_unit_test_setup(test_out_of_pages, setup),
+		cmocka_unit_test_setup(test_enter, setup),
+	};
+
+	return cmocka_run_group_tests(tests, make_arena, NULL);
+}
