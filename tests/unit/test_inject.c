@@ -1,0 +1,343 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Which event goes into the guest at the next entry, and what opens a window instead. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <string.h>
+
+#include "tests/unit/fake_base.h"
+#include "vmm/base/x86.h"
+#include "vmm/inject.h"
+#include "vmm/vcpu_priv.h"
+#include "vmm/vmx.h"
+
+#define VALID	  ((uint32_t)EVENT_VALID)
+#define HW(v)	  (VALID | EVENT_HW_EXCEPTION | (v))
+#define HW_ERR(v) (HW(v) | (uint32_t)EVENT_ERROR_CODE)
+#define EXT(v)	  (VALID | EVENT_EXTERNAL | (v))
+#define NMI	  (VALID | EVENT_NMI | 2u)
+
+static struct vmx_caps caps;
+static struct vm vm;
+static struct vcpu vcpu;
+static struct vcpu_private priv;
+static uint8_t apic_page[4096];
+static uint64_t cr2;
+static enum vm_end_reason ended;
+static int pending, irr, accepted;
+
+const struct vmx_caps *vmx_caps(void)
+{
+	return &caps;
+}
+
+bool vcpu_has_virtual_delivery(const struct vcpu *v)
+{
+	return caps.virtual_delivery;
+}
+
+void vcpu_state_set_cr2(uint64_t value)
+{
+	cr2 = value;
+}
+
+void vm_end(struct vm *v, enum vm_end_reason reason, const char *detail)
+{
+	ended = reason;
+}
+
+static int irq_pending(struct vcpu *v)
+{
+	return pending;
+}
+
+static int irr_highest(struct vcpu *v)
+{
+	return irr;
+}
+
+static void irq_accepted(struct vcpu *v, uint8_t vector)
+{
+	accepted = vector;
+}
+
+static uint64_t next_deadline(struct vcpu *v)
+{
+	return 4711;
+}
+
+static const struct vm_hooks hooks = {
+	.irq_pending = irq_pending,
+	.irr_highest = irr_highest,
+	.irq_accepted = irq_accepted,
+	.next_deadline = next_deadline,
+};
+
+static void start(void)
+{
+	memset(&caps, 0, sizeof(caps));
+	memset(&vcpu, 0, sizeof(vcpu));
+	memset(&priv, 0, sizeof(priv));
+	memset(apic_page, 0, sizeof(apic_page));
+	vm.hooks = &hooks;
+	vcpu.vm = &vm;
+	vcpu.priv = &priv;
+	vcpu.apic_page = apic_page;
+	priv.apic_mode = VCPU_APIC_X;
+	pending = irr = accepted = -1;
+	ended = VM_END_NONE;
+	cr2 = 0;
+	vmwrite(VMCS_ENTRY_INTERRUPTION_INFO, 0);
+	vmwrite(VMCS_ENTRY_EXCEPTION_ERROR_CODE, 0);
+	vmwrite(VMCS_ENTRY_INSTRUCTION_LENGTH, 0);
+	vmwrite(VMCS_GUEST_INTERRUPTIBILITY, 0);
+	vmwrite(VMCS_GUEST_RFLAGS, RFLAGS_IF | 2);
+	vmwrite(VMCS_GUEST_CR0, CR0_PE);
+	vmwrite(VMCS_GUEST_INTERRUPT_STATUS, 0);
+	vmwrite(VMCS_TPR_THRESHOLD, 0);
+}
+
+/* SDM, table "Conditions for Generating a Double Fault". */
+static const struct {
+	uint32_t first;
+	uint8_t second;
+	uint32_t expect; /* 0: triple fault */
+	bool deferred, nmi;
+} pairs[] = {
+	{ 0, VECTOR_UD, HW(VECTOR_UD), false, false },
+	{ 0, VECTOR_GP, HW_ERR(VECTOR_GP), false, false },
+	{ HW(VECTOR_UD), VECTOR_GP, HW_ERR(VECTOR_GP), false, false },
+	{ HW(VECTOR_DE), VECTOR_UD, HW(VECTOR_UD), false, false },
+	{ HW(VECTOR_DE), VECTOR_GP, HW_ERR(VECTOR_DF), false, false },
+	{ HW_ERR(VECTOR_GP), VECTOR_NP, HW_ERR(VECTOR_DF), false, false },
+	{ HW_ERR(VECTOR_GP), VECTOR_PF, HW_ERR(VECTOR_PF), false, false },
+	{ HW_ERR(VECTOR_PF), VECTOR_PF, HW_ERR(VECTOR_DF), false, false },
+	{ HW_ERR(VECTOR_PF), VECTOR_SS, HW_ERR(VECTOR_DF), false, false },
+	{ HW_ERR(VECTOR_PF), VECTOR_DB, HW(VECTOR_DB), false, false },
+	{ HW_ERR(VECTOR_DF), VECTOR_PF, 0, false, false },
+	{ HW_ERR(VECTOR_DF), VECTOR_GP, 0, false, false },
+	{ HW_ERR(VECTOR_DF), VECTOR_DB, HW(VECTOR_DB), false, false },
+	{ EXT(0x50), VECTOR_PF, HW_ERR(VECTOR_PF), true, false },
+	{ NMI, VECTOR_AC, HW_ERR(VECTOR_AC), false, true },
+	{ VALID | EVENT_SW_INTERRUPT | 0x80, VECTOR_GP, HW_ERR(VECTOR_GP), false, false },
+	{ VALID | EVENT_SW_EXCEPTION | 3, VECTOR_PF, HW_ERR(VECTOR_PF), false, false },
+};
+
+static void test_double_faults(void **state)
+{
+	for (size_t i = 0; i < ARRAY_COUNT(pairs); i++) {
+		start();
+		vcpu.event.info = pairs[i].first;
+		inject_exception(&vcpu, pairs[i].second, 0);
+		if (pairs[i].expect == 0) {
+			assert_int_equal(ended, VM_END_TRIPLE_FAULT);
+			continue;
+		}
+		assert_int_equal(ended, VM_END_NONE);
+		assert_int_equal(vcpu.event.info, pairs[i].expect);
+		assert_int_equal(priv.deferred_interrupt, pairs[i].deferred ? pairs[i].first : 0);
+		assert_int_equal(vcpu.nmi_pending, pairs[i].nmi);
+	}
+}
+
+static void test_page_fault_sets_cr2(void **state)
+{
+	start();
+	inject_page_fault(&vcpu, 6, 0x1234);
+	inject_before_entry(&vcpu);
+	assert_int_equal(cr2, 0x1234);
+	assert_int_equal(vmread(VMCS_ENTRY_INTERRUPTION_INFO), HW_ERR(VECTOR_PF));
+	assert_int_equal(vmread(VMCS_ENTRY_EXCEPTION_ERROR_CODE), 6);
+}
+
+static void test_no_error_code_in_real_mode(void **state)
+{
+	start();
+	vmwrite(VMCS_GUEST_CR0, 0);
+	inject_gp(&vcpu);
+	assert_int_equal(vcpu.event.info, HW(VECTOR_GP));
+}
+
+/* IDT-vectoring information comes back as it was; length only for events of instructions. */
+static const struct {
+	uint32_t info, error, length;
+	uint32_t expect_length;
+} vectored[] = {
+	{ EXT(0x31), 0, 9, 0 },
+	{ HW_ERR(VECTOR_PF), 0x15, 3, 0 },
+	{ HW(VECTOR_DE), 0, 2, 0 },
+	{ VALID | EVENT_SW_INTERRUPT | 0x80, 0, 2, 2 },
+	{ VALID | EVENT_SW_EXCEPTION | 3, 0, 1, 1 },
+	{ VALID | EVENT_PRIV_SW_EXCEPTION | 1, 0, 1, 1 },
+	{ NMI, 0, 5, 0 },
+};
+
+static void test_reinjection(void **state)
+{
+	for (size_t i = 0; i < ARRAY_COUNT(vectored); i++) {
+		start();
+		vmwrite(VMCS_IDT_VECTORING_ERROR_CODE, vectored[i].error);
+		vmwrite(VMCS_EXIT_INSTRUCTION_LENGTH, vectored[i].length);
+		vmwrite(VMCS_GUEST_INTERRUPTIBILITY, BLOCKING_BY_NMI);
+		/* Bit 12 of the field is undefined and must not come back. */
+		inject_again(&vcpu, vectored[i].info | (uint32_t)BIT(12));
+		inject_before_entry(&vcpu);
+		assert_int_equal(vmread(VMCS_ENTRY_INTERRUPTION_INFO), vectored[i].info);
+		assert_int_equal(vmread(VMCS_ENTRY_EXCEPTION_ERROR_CODE), vectored[i].error);
+		assert_int_equal(vmread(VMCS_ENTRY_INSTRUCTION_LENGTH), vectored[i].expect_length);
+		/* Entry refuses an NMI while NMIs are blocked. */
+		assert_int_equal(vmread(VMCS_GUEST_INTERRUPTIBILITY),
+				 (vectored[i].info & EVENT_TYPE) == EVENT_NMI ? 0 : BLOCKING_BY_NMI);
+		assert_int_equal(vcpu.event.info, 0);
+	}
+}
+
+static const struct {
+	uint64_t blocking;
+	uint32_t event;
+	bool injected;
+} nmis[] = {
+	{ 0, 0, true },
+	{ BLOCKING_BY_NMI, 0, false },
+	{ BLOCKING_BY_STI, 0, false },
+	{ BLOCKING_BY_MOV_SS, 0, false },
+	{ 0, HW(VECTOR_DE), false },
+};
+
+static void test_nmi(void **state)
+{
+	for (size_t i = 0; i < ARRAY_COUNT(nmis); i++) {
+		start();
+		vmwrite(VMCS_GUEST_RFLAGS, 2); /* IF means nothing to an NMI */
+		vmwrite(VMCS_GUEST_INTERRUPTIBILITY, nmis[i].blocking);
+		vcpu.event.info = nmis[i].event;
+		vcpu.nmi_pending = 1;
+		inject_before_entry(&vcpu);
+		assert_int_equal(vcpu.nmi_pending, !nmis[i].injected);
+		assert_int_equal((priv.cpu_controls & CPU_NMI_WINDOW_EXITING) != 0,
+				 !nmis[i].injected);
+		assert_int_equal(vmread(VMCS_ENTRY_INTERRUPTION_INFO),
+				 nmis[i].injected ? NMI : nmis[i].event);
+	}
+	/* The window closes again. */
+	start();
+	priv.cpu_controls = CPU_NMI_WINDOW_EXITING;
+	inject_before_entry(&vcpu);
+	assert_int_equal(vmread(VMCS_CPU_CONTROLS), 0);
+}
+
+static const struct {
+	uint64_t rflags, blocking;
+	uint32_t event;
+	bool nmi, injected;
+} interrupts[] = {
+	{ RFLAGS_IF, 0, 0, false, true },
+	{ 0, 0, 0, false, false },
+	{ RFLAGS_IF, BLOCKING_BY_STI, 0, false, false },
+	{ RFLAGS_IF, BLOCKING_BY_MOV_SS, 0, false, false },
+	{ RFLAGS_IF, BLOCKING_BY_NMI, 0, false, true },
+	{ RFLAGS_IF, 0, HW(VECTOR_DE), false, false },
+	{ RFLAGS_IF, 0, 0, true, false }, /* the NMI goes first */
+};
+
+static void test_interrupt(void **state)
+{
+	for (size_t i = 0; i < ARRAY_COUNT(interrupts); i++) {
+		start();
+		pending = irr = 0x61;
+		vmwrite(VMCS_GUEST_RFLAGS, interrupts[i].rflags);
+		vmwrite(VMCS_GUEST_INTERRUPTIBILITY, interrupts[i].blocking);
+		vcpu.event.info = interrupts[i].event;
+		vcpu.nmi_pending = interrupts[i].nmi;
+		inject_before_entry(&vcpu);
+		assert_int_equal(accepted, interrupts[i].injected ? 0x61 : -1);
+		assert_int_equal((priv.cpu_controls & CPU_INTERRUPT_WINDOW_EXITING) != 0,
+				 !interrupts[i].injected);
+		if (interrupts[i].injected) {
+			assert_int_equal(vmread(VMCS_ENTRY_INTERRUPTION_INFO), EXT(0x61));
+		}
+		assert_int_equal(priv.timer_deadline, 4711);
+	}
+}
+
+/* An interrupt that an exception displaced goes in later, before the APIC is asked for another. */
+static void test_deferred_interrupt(void **state)
+{
+	start();
+	inject_again(&vcpu, EXT(0x50));
+	inject_exception(&vcpu, VECTOR_AC, 0);
+	pending = 0x61;
+	inject_before_entry(&vcpu);
+	assert_int_equal(vmread(VMCS_ENTRY_INTERRUPTION_INFO), HW_ERR(VECTOR_AC));
+	assert_true((priv.cpu_controls & CPU_INTERRUPT_WINDOW_EXITING) != 0);
+	inject_before_entry(&vcpu);
+	assert_int_equal(vmread(VMCS_ENTRY_INTERRUPTION_INFO), EXT(0x50));
+	assert_int_equal(accepted, -1);
+	assert_true(priv.recheck);
+}
+
+static void test_virtual_delivery(void **state)
+{
+	start();
+	caps.virtual_delivery = true;
+	pending = irr = 0x61;
+	vmwrite(VMCS_GUEST_INTERRUPT_STATUS, 0x3020);
+	inject_before_entry(&vcpu);
+	assert_int_equal(vmread(VMCS_GUEST_INTERRUPT_STATUS), 0x3061);
+	assert_int_equal(accepted, -1);
+	irr = -1;
+	inject_before_entry(&vcpu);
+	assert_int_equal(vmread(VMCS_GUEST_INTERRUPT_STATUS), 0x3000);
+	assert_int_equal(priv.cpu_controls, 0);
+}
+
+static const struct {
+	uint8_t tpr;
+	int irr;
+	enum vcpu_apic_mode mode;
+	uint32_t threshold;
+} thresholds[] = {
+	{ 0x00, -1, VCPU_APIC_X, 0 },	{ 0x00, 0x61, VCPU_APIC_X, 0 },
+	{ 0x50, 0x61, VCPU_APIC_X, 0 }, { 0x60, 0x61, VCPU_APIC_X, 6 },
+	{ 0xf0, 0x61, VCPU_APIC_X2, 6 }, { 0xf0, 0x61, VCPU_APIC_OFF, 0 },
+};
+
+static void test_tpr_threshold(void **state)
+{
+	for (size_t i = 0; i < ARRAY_COUNT(thresholds); i++) {
+		start();
+		caps.tpr_shadow = true;
+		apic_page[0x80] = thresholds[i].tpr;
+		irr = thresholds[i].irr;
+		priv.apic_mode = thresholds[i].mode;
+		inject_before_entry(&vcpu);
+		assert_int_equal(vmread(VMCS_TPR_THRESHOLD), thresholds[i].threshold);
+	}
+}
+
+static void test_reblock_nmi(void **state)
+{
+	start();
+	inject_reblock_nmi(&vcpu);
+	assert_int_equal(vmread(VMCS_GUEST_INTERRUPTIBILITY), BLOCKING_BY_NMI);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_double_faults),
+		cmocka_unit_test(test_page_fault_sets_cr2),
+		cmocka_unit_test(test_no_error_code_in_real_mode),
+		cmocka_unit_test(test_reinjection),
+		cmocka_unit_test(test_nmi),
+		cmocka_unit_test(test_interrupt),
+		cmocka_unit_test(test_deferred_interrupt),
+		cmocka_unit_test(test_virtual_delivery),
+		cmocka_unit_test(test_tpr_threshold),
+		cmocka_unit_test(test_reblock_nmi),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
