@@ -46,3 +46,4 @@ UNIT_screen := vmm/base/screen.c vmm/base/font.asm vmm/base/str.c
 UNIT_str := vmm/base/str.c
 UNIT_inject := vmm/inject.c
 UNIT_cpuid := vmm/exit_cpuid.c
+UNIT_msr := vmm/exit_msr.c

@@ -1,0 +1,305 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What RDMSR and WRMSR of a guest do, and which of them exit at all. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <string.h>
+
+#include "tests/unit/fake_base.h"
+#include "vmm/base/err.h"
+#include "vmm/base/x86.h"
+#include "vmm/exit_msr.h"
+#include "vmm/exits.h"
+#include "vmm/inject.h"
+#include "vmm/vcpu_priv.h"
+#include "vmm/vmx.h"
+
+#define HOOK_VALUE 0x1122334455667788ull
+
+static struct vmx_caps caps;
+static struct vm vm;
+static struct vcpu vcpu;
+static struct vcpu_private priv;
+static unsigned gps;
+
+const struct vmx_caps *vmx_caps(void)
+{
+	return &caps;
+}
+
+bool vmx_has_rdtscp(void)
+{
+	return (caps.cpu2 & CPU2_ENABLE_RDTSCP) != 0;
+}
+
+bool vmx_has_spec_ctrl(void)
+{
+	return caps.spec_ctrl;
+}
+
+void inject_gp(struct vcpu *v)
+{
+	gps++;
+}
+
+uint64_t vcpu_guest_tsc(const struct vcpu *v, uint64_t host_tsc)
+{
+	return host_tsc + v->priv->tsc_offset;
+}
+
+static int hook_read(struct vcpu *v, uint32_t msr, uint64_t *value)
+{
+	*value = HOOK_VALUE;
+	return msr == 0x80e ? ERR_NOTFOUND : 0;
+}
+
+static int hook_write(struct vcpu *v, uint32_t msr, uint64_t value)
+{
+	return msr == 0x80e ? ERR_NOTFOUND : 0;
+}
+
+static const struct vm_hooks hooks = { .msr_read = hook_read, .msr_write = hook_write };
+
+static int start(void **state)
+{
+	fake_setup(state);
+	memset(&priv, 0, sizeof(priv));
+	memset(&vcpu, 0, sizeof(vcpu));
+	caps = (struct vmx_caps){
+		.cpu2 = CPU2_ENABLE_RDTSCP | CPU2_VIRTUALIZE_X2APIC_MODE,
+		.arch_capabilities = UINT64_MAX,
+		.has_arch_capabilities = true,
+		.virtual_delivery = true,
+		.xsaves = true,
+		.spec_ctrl = true,
+		.ibpb = true,
+		.flush_cmd = true,
+	};
+	fake_msr_set(MSR_IA32_BIOS_SIGN_ID, 0x2f00000000);
+	vm.hooks = &hooks;
+	vcpu.vm = &vm;
+	vcpu.priv = &priv;
+	gps = 0;
+	msr_reset(&vcpu);
+	vmwrite(VMCS_GUEST_EFER, 0);
+	vmwrite(VMCS_GUEST_CR0, 0);
+	vmwrite(VMCS_GUEST_DEBUGCTL, 0);
+	return 0;
+}
+
+/* Written, with its outcome; then read back, with its outcome. */
+static const struct {
+	uint32_t msr;
+	uint64_t write;
+	int write_err;
+	uint64_t read;
+	int read_err;
+} rows[] = {
+	{ MSR_IA32_APIC_BASE, 1, 0, HOOK_VALUE, 0 },
+	{ 0x830, 1, 0, HOOK_VALUE, 0 },
+	{ 0x80e, 1, ERR_NOTFOUND, 0, ERR_NOTFOUND },
+	{ MSR_IA32_TSC_DEADLINE, 1, 0, HOOK_VALUE, 0 },
+	{ MSR_IA32_FEATURE_CONTROL, 5, ERR_NOTFOUND, 1, 0 },
+	{ MSR_IA32_BIOS_SIGN_ID, 0, 0, 0x2f00000000, 0 },
+	{ MSR_IA32_MISC_ENABLE, 0, 0, MISC_ENABLE_BTS_UNAVAIL | MISC_ENABLE_PEBS_UNAVAIL, 0 },
+	{ MSR_IA32_MISC_ENABLE, MISC_ENABLE_LIMIT_CPUID | MISC_ENABLE_XD_DISABLE | 1, 0,
+	  MISC_ENABLE_BTS_UNAVAIL | MISC_ENABLE_PEBS_UNAVAIL | 1, 0 },
+	{ MSR_IA32_PAT, 0x0007040600070406, 0, 0x0007040600070406, 0 },
+	{ MSR_IA32_PAT, 0x0007010600070106, 0, 0x0007010600070106, 0 },
+	{ MSR_IA32_PAT, 0x0007040600070402, ERR_NOTFOUND, 0x0007040600070406, 0 },
+	{ MSR_IA32_PAT, 0x0807040600070406, ERR_NOTFOUND, 0x0007040600070406, 0 },
+	{ MSR_IA32_MTRRCAP, 0, ERR_NOTFOUND, 0x508, 0 },
+	{ MSR_IA32_MTRR_DEF_TYPE, 0xc00, 0, 0xc00, 0 },
+	{ MSR_IA32_MTRR_DEF_TYPE, 0xc07, ERR_NOTFOUND, 0x806, 0 },
+	{ MSR_IA32_MTRR_DEF_TYPE, 0x1c06, ERR_NOTFOUND, 0x806, 0 },
+	{ 0x20f, 0xfc0000800, 0, 0xfc0000800, 0 },
+	{ 0x210, 0, ERR_NOTFOUND, 0, ERR_NOTFOUND },
+	{ 0x250, 0x0505050505050505, 0, 0x0505050505050505, 0 },
+	{ 0x26f, 0x0707070707070707, ERR_NOTFOUND, 0x0606060606060606, 0 },
+	{ MSR_IA32_MCG_CAP, 0, ERR_NOTFOUND, 0, 0 },
+	{ MSR_IA32_MCG_STATUS, 4, ERR_NOTFOUND, 0, 0 },
+	{ MSR_IA32_DEBUGCTL, 2, 0, 2, 0 },
+	{ MSR_IA32_DEBUGCTL, 1, ERR_NOTFOUND, 0, 0 },
+	{ MSR_IA32_XSS, 0, 0, 0, 0 },
+	{ MSR_IA32_XSS, BIT(11), ERR_NOTFOUND, 0, 0 },
+	{ MSR_IA32_TSC_ADJUST, 77, 0, 77, 0 },
+	{ MSR_IA32_TME_ACTIVATE, 0, ERR_NOTFOUND, 0, ERR_NOTFOUND },
+	{ MSR_IA32_VMX_BASIC, 0, ERR_NOTFOUND, 0, ERR_NOTFOUND },
+	{ 0x570 /* IA32_RTIT_CTL */, 0, ERR_NOTFOUND, 0, ERR_NOTFOUND },
+	{ 0xc1, 0, ERR_NOTFOUND, 0, ERR_NOTFOUND },
+	{ 0xffffffff, 0, ERR_NOTFOUND, 0, ERR_NOTFOUND },
+};
+
+static void test_rows(void **state)
+{
+	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
+		uint64_t value = 0;
+
+		msr_reset(&vcpu);
+		vmwrite(VMCS_GUEST_DEBUGCTL, 0);
+		if (msr_guest_write(&vcpu, rows[i].msr, rows[i].write) != rows[i].write_err ||
+		    msr_guest_read(&vcpu, rows[i].msr, &value) != rows[i].read_err ||
+		    (rows[i].read_err == 0 && value != rows[i].read)) {
+			fail_msg("row %zu: MSR %#x reads %#llx", i, rows[i].msr,
+				 (unsigned long long)value);
+		}
+	}
+}
+
+static const struct {
+	uint64_t old, write;
+	bool paging;
+	int err;
+	uint64_t expect;
+} efers[] = {
+	{ 0, EFER_LME | EFER_NXE | EFER_SCE, false, 0, EFER_LME | EFER_NXE | EFER_SCE },
+	{ EFER_LME | EFER_LMA, EFER_LME | EFER_NXE, true, 0, EFER_LME | EFER_LMA | EFER_NXE },
+	{ EFER_LME | EFER_LMA, 0, true, ERR_NOTFOUND, EFER_LME | EFER_LMA },
+	{ 0, EFER_LME, true, ERR_NOTFOUND, 0 },
+	{ EFER_LME, 0, false, 0, 0 },
+	{ 0, EFER_LMA, false, 0, 0 },		    /* LMA is not the guest's to set */
+	{ 0, BIT(12), false, ERR_NOTFOUND, 0 },	    /* SVME */
+	{ 0, BIT(63), false, ERR_NOTFOUND, 0 },
+};
+
+static void test_efer(void **state)
+{
+	for (size_t i = 0; i < ARRAY_COUNT(efers); i++) {
+		vmwrite(VMCS_GUEST_EFER, efers[i].old);
+		vmwrite(VMCS_GUEST_CR0, efers[i].paging ? CR0_PG | CR0_PE : 0);
+		assert_int_equal(msr_guest_write(&vcpu, MSR_IA32_EFER, efers[i].write),
+				 efers[i].err);
+		assert_int_equal(vmread(VMCS_GUEST_EFER), efers[i].expect);
+	}
+}
+
+/* SDM, "IA32_TSC_ADJUST MSR". */
+static void test_tsc(void **state)
+{
+	uint64_t value;
+
+	fake_tsc = 1000;
+	priv.tsc_offset = (uint64_t)-400; /* the guest's clock stands at 600 */
+	assert_int_equal(msr_guest_write(&vcpu, MSR_IA32_TSC, 5000), 0);
+	assert_int_equal(vmread(VMCS_TSC_OFFSET), 4000);
+	assert_int_equal(msr_guest_read(&vcpu, MSR_IA32_TSC_ADJUST, &value), 0);
+	assert_int_equal(value, 4400);
+	assert_int_equal(msr_guest_write(&vcpu, MSR_IA32_TSC_ADJUST, 0), 0);
+	assert_int_equal(vmread(VMCS_TSC_OFFSET), (uint64_t)-400);
+	assert_true(priv.recheck);
+}
+
+static void test_arch_capabilities(void **state)
+{
+	uint64_t value;
+
+	assert_int_equal(msr_guest_read(&vcpu, MSR_IA32_ARCH_CAPABILITIES, &value), 0);
+	/* What names MSRs that a guest does not have: TSX_CTRL, MISC_PACKAGE_CTLS, FB_CLEAR_CTRL ... */
+	assert_int_equal(value & (BIT(3) | BIT(7) | BIT(10) | BIT(11) | BIT(12) | BIT(18) |
+				  BIT(21) | BIT(23)),
+			 0);
+	assert_true((value & BIT(0)) != 0);
+	caps.has_arch_capabilities = false;
+	assert_int_equal(msr_guest_read(&vcpu, MSR_IA32_ARCH_CAPABILITIES, &value), ERR_NOTFOUND);
+}
+
+static void test_exits(void **state)
+{
+	vcpu.regs.gpr[GPR_RCX] = 0xffff00000000 | MSR_IA32_APIC_BASE;
+	assert_int_equal(exit_rdmsr(&vcpu), EXIT_NEXT_INSN);
+	assert_int_equal(vcpu.regs.gpr[GPR_RAX], (uint32_t)HOOK_VALUE);
+	assert_int_equal(vcpu.regs.gpr[GPR_RDX], HOOK_VALUE >> 32);
+	vcpu.regs.gpr[GPR_RAX] = 0xdead00000006;
+	vcpu.regs.gpr[GPR_RDX] = 0xdead00000000;
+	vcpu.regs.gpr[GPR_RCX] = MSR_IA32_MTRR_DEF_TYPE;
+	assert_int_equal(exit_wrmsr(&vcpu), EXIT_NEXT_INSN);
+	assert_int_equal(priv.msr_mtrr_def_type, 6);
+	vcpu.regs.gpr[GPR_RCX] = MSR_IA32_VMX_BASIC;
+	assert_int_equal(exit_rdmsr(&vcpu), EXIT_RESUME);
+	assert_int_equal(exit_wrmsr(&vcpu), EXIT_RESUME);
+	assert_int_equal(gps, 2);
+}
+
+/* In the bitmap 0 means: no exit. */
+static bool passes(const uint8_t *bitmap, uint32_t msr, bool write)
+{
+	uint32_t at = (msr & 0x1fff) / 8 + (msr >= 0xc0000000 ? 1024 : 0) + (write ? 2048 : 0);
+
+	return (bitmap[at] >> (msr % 8) & 1) == 0;
+}
+
+static const struct {
+	uint32_t msr;
+	bool read, write;	  /* pass in xAPIC mode */
+	bool x2_read, x2_write; /* pass in x2APIC mode */
+} passed[] = {
+	{ MSR_IA32_FS_BASE, true, true, true, true },
+	{ MSR_IA32_KERNEL_GS_BASE, true, true, true, true },
+	{ MSR_IA32_LSTAR, true, true, true, true },
+	{ MSR_IA32_SYSENTER_EIP, true, true, true, true },
+	{ MSR_IA32_TSC_AUX, true, true, true, true },
+	{ MSR_IA32_SPEC_CTRL, true, true, true, true },
+	{ MSR_IA32_PRED_CMD, false, true, false, true },
+	{ MSR_IA32_EFER, true, false, true, false },
+	{ MSR_IA32_TSC, true, false, true, false },
+	{ MSR_X2APIC_TPR, false, false, true, true },
+	{ MSR_X2APIC_EOI, false, false, false, true },
+	{ MSR_X2APIC_SELF_IPI, false, false, false, true },
+	{ 0x830, false, false, false, false },
+	{ 0x839, false, false, false, false },
+	{ MSR_IA32_APIC_BASE, false, false, false, false },
+	{ MSR_IA32_TSC_DEADLINE, false, false, false, false },
+	{ MSR_IA32_XSS, false, false, false, false },
+	{ MSR_IA32_VMX_BASIC, false, false, false, false },
+};
+
+static void test_bitmap(void **state)
+{
+	static uint8_t x[4096], x2[4096];
+	unsigned open = 0;
+
+	msr_fill_bitmap(x, false);
+	msr_fill_bitmap(x2, true);
+	for (size_t i = 0; i < ARRAY_COUNT(passed); i++) {
+		assert_int_equal(passes(x, passed[i].msr, false), passed[i].read);
+		assert_int_equal(passes(x, passed[i].msr, true), passed[i].write);
+		assert_int_equal(passes(x2, passed[i].msr, false), passed[i].x2_read);
+		assert_int_equal(passes(x2, passed[i].msr, true), passed[i].x2_write);
+	}
+	/* Nothing else is open. */
+	for (size_t i = 0; i < sizeof(x2); i++) {
+		open += 8 - (unsigned)__builtin_popcount(x2[i]);
+	}
+	assert_int_equal(open, 32);
+}
+
+static void test_bitmap_without_features(void **state)
+{
+	static uint8_t x2[4096];
+
+	memset(&caps, 0, sizeof(caps));
+	msr_fill_bitmap(x2, true);
+	assert_false(passes(x2, MSR_IA32_SPEC_CTRL, true));
+	assert_false(passes(x2, MSR_IA32_PRED_CMD, true));
+	assert_false(passes(x2, MSR_IA32_FLUSH_CMD, true));
+	assert_false(passes(x2, MSR_IA32_TSC_AUX, true));
+	assert_false(passes(x2, MSR_X2APIC_TPR, true));
+	assert_false(passes(x2, MSR_X2APIC_EOI, true));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_rows, start, fake_teardown),
+		cmocka_unit_test_setup_teardown(test_efer, start, fake_teardown),
+		cmocka_unit_test_setup_teardown(test_tsc, start, fake_teardown),
+		cmocka_unit_test_setup_teardown(test_arch_capabilities, start, fake_teardown),
+		cmocka_unit_test_setup_teardown(test_exits, start, fake_teardown),
+		cmocka_unit_test_setup_teardown(test_bitmap, start, fake_teardown),
+		cmocka_unit_test_setup_teardown(test_bitmap_without_features, start, fake_teardown),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
