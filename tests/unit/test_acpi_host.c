@@ -386,7 +386,7 @@ static void test_fadt_fields(void **state)
 	assert_int_equal(facts.pm_timer_port, 0);
 
 	(void)make_tables(NULL);
-	memory[FADT + 91] = 0; /* no PM timer */
+	memory[FADT + 91] = 0;	       /* no PM timer */
 	put_gas(FADT + 116, 2, 0xcf9); /* reset register in PCI configuration space */
 	put(FADT + 140, 0, 8);	       /* DSDT by its old address */
 	finish(FADT, "FACP", 244);
@@ -436,7 +436,12 @@ static const struct s5_case s5_cases[] = {
 	{ "cut in value", { NAME_S5, 0x12, 0x06, 4, 0x0a }, 9, false, 0, 0 },
 	{ "cut in length", { NAME_S5, 0x12, 0xc7 }, 7, false, 0, 0 },
 	{ "cut after name", { NAME_S5 }, 5, false, 0, 0 },
-	{ "another name", { 0x08, '_', 'S', '4', '_', 0x12, 0x06, 4, 0, 0, 0, 0 }, 12, false, 0, 0 },
+	{ "another name",
+	  { 0x08, '_', 'S', '4', '_', 0x12, 0x06, 4, 0, 0, 0, 0 },
+	  12,
+	  false,
+	  0,
+	  0 },
 };
 
 static void test_s5(void **state)
@@ -449,7 +454,8 @@ static void test_s5(void **state)
 
 		put_s5(DSDT, "DSDT", c->aml, c->bytes);
 		assert_int_equal(read_all(), 0);
-		if (facts.has_s5 != c->found || facts.s5_type_a != c->a || facts.s5_type_b != c->b) {
+		if (facts.has_s5 != c->found || facts.s5_type_a != c->a ||
+		    facts.s5_type_b != c->b) {
 			fail_msg("%s: %d %u %u", c->name, facts.has_s5, facts.s5_type_a,
 				 facts.s5_type_b);
 		}

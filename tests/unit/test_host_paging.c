@@ -28,7 +28,7 @@ __asm__(".pushsection .fake_image,\"aw\"\n"
 	"image_rw_end:\nimage_end:\n"
 	".popsection");
 
-#define POOL_PAGES 1100ull /* two large pages and some small ones */
+#define POOL_PAGES  1100ull /* two large pages and some small ones */
 #define ARENA_PAGES (POOL_PAGES + 512)
 
 static struct mem_range arena;
@@ -118,11 +118,11 @@ static bool is_mapped(uint64_t address)
 	return mapped;
 }
 
-#define R   0
-#define W   PTE_WRITE
-#define NX  PTE_NX
-#define UC  (PTE_PCD | PTE_PWT)
-#define WC  PTE_PWT
+#define R  0
+#define W  PTE_WRITE
+#define NX PTE_NX
+#define UC (PTE_PCD | PTE_PWT)
+#define WC PTE_PWT
 
 /* address is mapped to physical with exactly these of W, NX, PCD, PWT; 4K pages unless large. */
 static void expect(uint64_t address, uint64_t physical, uint64_t bits, bool large)
@@ -134,7 +134,8 @@ static void expect(uint64_t address, uint64_t physical, uint64_t bits, bool larg
 	assert_int_equal(level, large ? 2 : 1);
 	assert_int_equal(entry & (PTE_WRITE | PTE_NX | PTE_PCD | PTE_PWT), bits);
 	assert_int_equal((entry & 0x000fffffffffe000ull & ~mask) | (address & mask) |
-			 (large ? 0 : entry & 0x1000), physical);
+				 (large ? 0 : entry & 0x1000),
+			 physical);
 }
 
 static unsigned leaf_count, writable_code_count;
@@ -299,8 +300,8 @@ static void test_identity_rights(void **state)
 	expect(0x8001000, 0x8001000, UC, false);
 	assert_int_equal(host_map_identity(hpa(0x8001000), 1, HOST_READ_WRITE, HOST_CACHE_WC), 0);
 	expect(0x8001000, 0x8001000, W | NX | WC, false);
-	assert_int_equal(
-		host_map_identity(hpa(0x8001000), 1, HOST_READ_WRITE_EXEC, HOST_CACHE_WB), 0);
+	assert_int_equal(host_map_identity(hpa(0x8001000), 1, HOST_READ_WRITE_EXEC, HOST_CACHE_WB),
+			 0);
 	expect(0x8001000, 0x8001000, W, false);
 	expect(0x8000000, 0x8000000, NX, false);
 	/* Two MiB in small pages, so that a part can be taken away. */
@@ -418,8 +419,9 @@ static void test_out_of_pages(void **state)
 		if (err == 0) {
 			while (page_alloc(1) != NULL) {
 			}
-			assert_int_equal(host_map_identity(hpa(BIT(46)), 1, HOST_READ,
-							   HOST_CACHE_WB), ERR_NOMEM);
+			assert_int_equal(
+				host_map_identity(hpa(BIT(46)), 1, HOST_READ, HOST_CACHE_WB),
+				ERR_NOMEM);
 			assert_null(host_map_stack(1));
 		}
 	}

@@ -56,7 +56,10 @@ struct map_case {
 	uint64_t frames; /* usable guest frames, without what the pool left of the arena */
 };
 
-#define R(page, count) { { (page) * PAGE_SIZE }, (count) }
+#define R(page, count)                        \
+	{                                     \
+		{ (page)*PAGE_SIZE }, (count) \
+	}
 
 static const struct map_case map_cases[] = {
 	{ "nothing else", { { { 0 }, 0 } }, 0, 0 },
@@ -408,11 +411,16 @@ static void test_frames_table_full(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_maps),	      cmocka_unit_test(test_no_room_for_pool),
-		cmocka_unit_test(test_too_many_ranges), cmocka_unit_test(test_pool),
-		cmocka_unit_test(test_pool_misuse),   cmocka_unit_test(test_pool_random),
-		cmocka_unit_test(test_frames_fit),    cmocka_unit_test(test_frames_random),
-		cmocka_unit_test(test_frames_scattered), cmocka_unit_test(test_frames_table_full),
+		cmocka_unit_test(test_maps),
+		cmocka_unit_test(test_no_room_for_pool),
+		cmocka_unit_test(test_too_many_ranges),
+		cmocka_unit_test(test_pool),
+		cmocka_unit_test(test_pool_misuse),
+		cmocka_unit_test(test_pool_random),
+		cmocka_unit_test(test_frames_fit),
+		cmocka_unit_test(test_frames_random),
+		cmocka_unit_test(test_frames_scattered),
+		cmocka_unit_test(test_frames_table_full),
 	};
 
 	return cmocka_run_group_tests(tests, make_arena, drop_arena);

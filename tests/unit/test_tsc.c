@@ -38,8 +38,9 @@ static uint32_t in(uint16_t port, unsigned size)
 	(void)fake_rdtsc();
 	if (port == PM_PORT) {
 		assert_int_equal(size, 4);
-		return pm_dead ? 0x123456 :
-				 (uint32_t)(pm_offset + cpu_mul_div(now, PM_HZ, real_hz)) & 0xffffff;
+		return pm_dead ? 0x123456
+			       : (uint32_t)(pm_offset + cpu_mul_div(now, PM_HZ, real_hz)) &
+					 0xffffff;
 	}
 	assert_int_equal(port, 0x61);
 	if (pit_missing) {

@@ -32,10 +32,10 @@
 #define FADT_FLAG_HW_REDUCED BIT(20)
 
 /* MADT (ACPI, "Multiple APIC Description Table"). */
-#define MADT_ENTRIES	44
-#define MADT_LAPIC	0
-#define MADT_X2APIC	9
-#define MADT_ENABLED	BIT(0)
+#define MADT_ENTRIES 44
+#define MADT_LAPIC   0
+#define MADT_X2APIC  9
+#define MADT_ENABLED BIT(0)
 
 #define AML_ZERO_OP	0x00
 #define AML_ONE_OP	0x01

@@ -32,8 +32,8 @@ static inline void cpu_pause(void)
 }
 
 /*
- * a * b / c with the product in 128 bits (the compiler would call a library for it). UINT64_MAX when
- * the result is larger, or c is 0.
+ * a * b / c with the product in 128 bits (the compiler would call a library for it). UINT64_MAX
+ * when the result is larger, or c is 0.
  */
 static inline uint64_t cpu_mul_div(uint64_t a, uint64_t b, uint64_t c)
 {

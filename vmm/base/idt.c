@@ -45,10 +45,10 @@ struct gate {
 };
 _Static_assert(sizeof(struct gate) == 16, "SDM: 64-bit gate");
 
-#define GDT_CODE64	0x00af9b000000ffffull
-#define GDT_DATA	0x00cf93000000ffffull
-#define GDT_TSS		0x0000890000000000ull
-#define GATE_INTERRUPT	0x8e
+#define GDT_CODE64     0x00af9b000000ffffull
+#define GDT_DATA       0x00cf93000000ffffull
+#define GDT_TSS	       0x0000890000000000ull
+#define GATE_INTERRUPT 0x8e
 
 static struct gate idt[256];
 static bool stop_on_nmi;
@@ -198,14 +198,9 @@ void idt_dispatch(struct idt_frame *frame)
 	}
 	cpu = percpu_self();
 	switch (frame->vector) {
-	case VECTOR_SPURIOUS:
-		return; /* SDM vol. 3, "Spurious Interrupt": not in service, no EOI */
-	case VECTOR_TIMER:
-		cpu->timer_count++;
-		break;
-	case VECTOR_KICK:
-		cpu->kick_count++;
-		break;
+	case VECTOR_SPURIOUS: return; /* SDM vol. 3, "Spurious Interrupt": not in service, no EOI */
+	case VECTOR_TIMER: cpu->timer_count++; break;
+	case VECTOR_KICK: cpu->kick_count++; break;
 	default:
 		cpu->unexpected_count++; /* what a device or firmware left pending */
 		break;

@@ -8,9 +8,9 @@
 #include "vmm/base/percpu.h"
 #include "vmm/base/x86.h"
 
-#define STACK_WORDS_MAX	 512 /* searched for return addresses */
-#define STACK_PER_LINE	 4
-#define STACK_LINES	 4
+#define STACK_WORDS_MAX 512 /* searched for return addresses */
+#define STACK_PER_LINE	4
+#define STACK_LINES	4
 
 typedef unsigned long long ull;
 
@@ -63,9 +63,9 @@ static void dump_page_fault(const struct idt_frame *f, uint64_t cr2)
 		what = "writing to";
 	}
 	log_error("  %s 0x%llx: %s%s", what, (ull)cr2,
-		  (f->error_code & PF_PRESENT) == 0 ? "nothing is mapped there" :
-		  (f->error_code & PF_RSVD) != 0    ? "the page tables are corrupt" :
-						      "the page does not allow it",
+		  (f->error_code & PF_PRESENT) == 0 ? "nothing is mapped there"
+		  : (f->error_code & PF_RSVD) != 0  ? "the page tables are corrupt"
+						    : "the page does not allow it",
 		  cr2 < PAGE_SIZE ? " (a null pointer)" : "");
 }
 

@@ -33,15 +33,15 @@
 #define LAPIC_TIMER_DIV	  0x3e0
 #define LAPIC_VERSION	  0x030
 
-#define SVR_ENABLE		BIT(8)
-#define LVT_MASKED		BIT(16)
-#define LVT_TIMER_TSC_DEADLINE	BIT(18)
-#define TIMER_DIVIDE_BY_1	0xbu
-#define ICR_NMI			BIT(10)
-#define ICR_INIT		(BIT(10) | BIT(8))
-#define ICR_STARTUP		(BIT(10) | BIT(9))
-#define ICR_BUSY		BIT(12)
-#define ICR_ASSERT		BIT(14)
+#define SVR_ENABLE	       BIT(8)
+#define LVT_MASKED	       BIT(16)
+#define LVT_TIMER_TSC_DEADLINE BIT(18)
+#define TIMER_DIVIDE_BY_1      0xbu
+#define ICR_NMI		       BIT(10)
+#define ICR_INIT	       (BIT(10) | BIT(8))
+#define ICR_STARTUP	       (BIT(10) | BIT(9))
+#define ICR_BUSY	       BIT(12)
+#define ICR_ASSERT	       BIT(14)
 
 #define PIC1_DATA 0x21
 #define PIC2_DATA 0xa1
@@ -180,8 +180,8 @@ static void mask_lvts(void)
 {
 	unsigned last = (read_reg(LAPIC_VERSION) >> 16) & 0xff;
 	static const uint16_t lvts[] = {
-		LAPIC_LVT_TIMER, LAPIC_LVT_LINT0, LAPIC_LVT_LINT1,
-		LAPIC_LVT_ERROR, LAPIC_LVT_PERF,  LAPIC_LVT_THERMAL, LAPIC_LVT_CMCI,
+		LAPIC_LVT_TIMER, LAPIC_LVT_LINT0,   LAPIC_LVT_LINT1, LAPIC_LVT_ERROR,
+		LAPIC_LVT_PERF,	 LAPIC_LVT_THERMAL, LAPIC_LVT_CMCI,
 	};
 	unsigned i;
 

@@ -13,7 +13,7 @@
 
 #define LOW_PAGES    (BIT(20) / PAGE_SIZE) /* first MiB: firmware, trampolines; never used */
 #define BELOW_4G     (BIT(32) / PAGE_SIZE)
-#define PHYS_PAGES   (BIT(52) / PAGE_SIZE)   /* no address of the architecture lies above */
+#define PHYS_PAGES   (BIT(52) / PAGE_SIZE) /* no address of the architecture lies above */
 #define PAGES_PER_2M (SIZE_2M / PAGE_SIZE)
 #define FIRST_TABLE  512
 
@@ -28,7 +28,7 @@ static struct {
 	uint64_t first; /* page number */
 	uint64_t page_count;
 	uint64_t free_count;
-	uint64_t hint; /* no page below this one is free */
+	uint64_t hint;	/* no page below this one is free */
 	uint64_t *used; /* one bit a page */
 } pool;
 

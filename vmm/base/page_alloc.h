@@ -21,8 +21,8 @@ struct mem_range {
  * Takes the machine's usable RAM as firmware describes it: ranges may be unsorted, overlapping,
  * unaligned, empty or impossible (left out with a warning); the first MiB is never used. The host
  * pool of pool_pages pages is cut from the end of the largest range below 4 GiB (ERR_NOMEM when
- * that is too small), the rest become guest frames. Writes to the pool: it must be mapped one to one, as
- * firmware's page tables do. BSP only, once.
+ * that is too small), the rest become guest frames. Writes to the pool: it must be mapped one to
+ * one, as firmware's page tables do. BSP only, once.
  */
 int page_alloc_init(const struct mem_range *ranges, size_t range_count, uint64_t pool_pages);
 

@@ -22,11 +22,11 @@ void panic_set_wipe(void (*wipe)(void));
 /* Runs that function, once, if there is one. Called by power.c as well. */
 void panic_wipe(void);
 
-#define CHECK(cond)                                                         \
-	do {                                                                \
-		if (!(cond)) {                                              \
+#define CHECK(cond)                                                            \
+	do {                                                                   \
+		if (!(cond)) {                                                 \
 			panic("%s:%d: broken: %s", __FILE__, __LINE__, #cond); \
-		}                                                           \
+		}                                                              \
 	} while (0)
 
 #endif

@@ -23,8 +23,8 @@
 #define PM1_SLP_MASK	PM1_SLP_TYPE(7)
 #define PM1_SLP_EN	BIT(13)
 
-#define RESET_PORT	  0xcf9 /* of all chipsets since ICH: 2, then 6: full reset */
-#define SETTLE_US	  500000
+#define RESET_PORT 0xcf9 /* of all chipsets since ICH: 2, then 6: full reset */
+#define SETTLE_US  500000
 
 static struct {
 	void *reset_system;
@@ -106,7 +106,7 @@ static void prepare_end(void)
 static void sleep_s5(uint16_t port, uint8_t type)
 {
 	if (port != 0) {
-		uint16_t value = cpu_in16(port) & (uint16_t)~(PM1_SLP_MASK | PM1_SLP_EN);
+		uint16_t value = cpu_in16(port) & (uint16_t) ~(PM1_SLP_MASK | PM1_SLP_EN);
 
 		value |= PM1_SLP_TYPE(type);
 		cpu_out16(port, value);

@@ -108,8 +108,8 @@ static void ap_main(struct percpu *cpu)
 
 static struct ap_params *params_in(hpa_t trampoline)
 {
-	return (struct ap_params *)(uintptr_t)(trampoline.v + (uint64_t)(ap_trampoline_params -
-									 ap_trampoline));
+	return (struct ap_params *)(uintptr_t)(trampoline.v +
+					       (uint64_t)(ap_trampoline_params - ap_trampoline));
 }
 
 /* Copies the code and all that is the same for every AP. */

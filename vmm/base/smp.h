@@ -8,7 +8,7 @@
 /*
  * The boot processor becomes CPU 0: own page tables (host_paging_init was called), stack with guard
  * pages, segments, IDT, per-CPU data, LAPIC; then next(), which does not return. Interrupts off;
- * the caller's stack is gone. tsc_init comes before. Returns only when host pages run out: ERR_NOMEM.
+ * the caller's stack is gone. tsc_init comes before. Returns only without host pages: ERR_NOMEM.
  */
 int smp_enter_bsp(void (*next)(void));
 

@@ -17,9 +17,9 @@
 #define PIT_COMMAND   0x43
 #define PIT_GATE      0x61 /* bit 0: channel 2 counts, bit 1: speaker, bit 5: its output */
 
-#define MEASURE_HZ 50		  /* each measurement takes 1/50 s */
-#define POLL_MAX   10000000u	  /* reads after which a clock counts as dead */
-#define HZ_MIN	   1000000ull	  /* outside of this a value is nonsense */
+#define MEASURE_HZ 50	      /* each measurement takes 1/50 s */
+#define POLL_MAX   10000000u  /* reads after which a clock counts as dead */
+#define HZ_MIN	   1000000ull /* outside of this a value is nonsense */
 #define HZ_MAX	   100000000000ull
 
 static uint64_t frequency;
