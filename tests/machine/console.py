@@ -25,6 +25,7 @@ class Console:
         self.log = None
         self.follow = False     # reader is a growing file: its end is not the end
         self.watchers = []      # called with every chunk of output
+        self.tick = None        # called now and then
         self.saved = None
 
     def __enter__(self):
@@ -112,6 +113,8 @@ class Console:
                 pass
         elif self.reader in ready and not self.read_output():
             select.select([], [], [], WAIT_SECONDS)
+        if self.tick:
+            self.tick()
 
     def drain(self):
         """The rest of the output of a machine that has ended."""
