@@ -12,15 +12,18 @@
 #include "vmm/base/host_paging.h"
 #include "vmm/base/str.h"
 
-/* Index of the region that holds the address; region_count when none does. */
-static uint32_t find_region(const struct gmem *gmem, uint64_t at)
+/* The region that holds the address; NULL when none does. */
+static struct gmem_region *find_region(struct gmem *gmem, uint64_t at)
 {
-	uint32_t i = 0;
+	struct gmem_region *region = gmem->regions;
+	struct gmem_region *end = region + gmem->region_count;
 
-	while (i < gmem->region_count && at - gmem->regions[i].base.v >= gmem->regions[i].bytes) {
-		i++;
+	for (; region < end; region++) {
+		if (at - region->base.v < region->bytes) {
+			return region;
+		}
 	}
-	return i;
+	return NULL;
 }
 
 int gmem_region_check(const struct gmem *gmem, gpa_t base, uint64_t bytes)
@@ -92,11 +95,10 @@ void gmem_destroy(struct gmem *gmem)
 
 enum gmem_fault_result gmem_fault(struct gmem *gmem, gpa_t gpa, unsigned access)
 {
-	uint32_t index = find_region(gmem, gpa.v);
-	struct gmem_region *region = &gmem->regions[index];
+	struct gmem_region *region = find_region(gmem, gpa.v);
 	int err;
 
-	if (index == gmem->region_count) {
+	if (region == NULL) {
 		return GMEM_FAULT_MMIO;
 	}
 	lock_take(&gmem->lock);
@@ -106,7 +108,7 @@ enum gmem_fault_result gmem_fault(struct gmem *gmem, gpa_t gpa, unsigned access)
 	return err == 0 ? GMEM_FAULT_FIXED : GMEM_FAULT_NO_MEMORY;
 }
 
-bool gmem_is_ram(const struct gmem *gmem, gpa_t gpa, uint64_t bytes)
+bool gmem_is_ram(struct gmem *gmem, gpa_t gpa, uint64_t bytes)
 {
 	uint64_t at = gpa.v, end;
 
@@ -114,12 +116,12 @@ bool gmem_is_ram(const struct gmem *gmem, gpa_t gpa, uint64_t bytes)
 		return false;
 	}
 	while (at < end) {
-		uint32_t i = find_region(gmem, at);
+		const struct gmem_region *region = find_region(gmem, at);
 
-		if (i == gmem->region_count) {
+		if (region == NULL) {
 			return false;
 		}
-		at = gmem->regions[i].base.v + gmem->regions[i].bytes; /* the next may touch it */
+		at = region->base.v + region->bytes; /* the next may touch it */
 	}
 	return true;
 }
@@ -164,15 +166,18 @@ static void do_piece(void *bytes, size_t count, struct door_job *job)
 	}
 }
 
-/* count bytes that lie in one page of RAM. */
+/* count bytes that lie in one page. */
 static int open_page(struct gmem *gmem, uint64_t at, size_t count, struct door_job *job)
 {
-	struct gmem_region *region = &gmem->regions[find_region(gmem, at)];
+	struct gmem_region *region = find_region(gmem, at);
 	gpa_t page = { at & PAGE_MASK };
 	bool write = job->kind != DOOR_READ;
 	hpa_t frame;
 	int err;
 
+	if (region == NULL) {
+		return ERR_RANGE;
+	}
 	lock_take(&gmem->lock);
 	err = region->ops->pin(gmem, region, page, write, &frame);
 	if (err == 0) {
@@ -188,7 +193,8 @@ static int open_page(struct gmem *gmem, uint64_t at, size_t count, struct door_j
 
 static int through_door(struct gmem *gmem, gpa_t gpa, size_t bytes, struct door_job *job)
 {
-	if (!gmem_is_ram(gmem, gpa, bytes)) {
+	/* A piece within one page is looked up once, in open_page. */
+	if (gpa.v % PAGE_SIZE + bytes > PAGE_SIZE && !gmem_is_ram(gmem, gpa, bytes)) {
 		return ERR_RANGE;
 	}
 	for (size_t done = 0; done < bytes;) {
@@ -209,6 +215,33 @@ int gmem_read(struct gmem *gmem, gpa_t gpa, void *buf, size_t bytes)
 	struct door_job job = { .kind = DOOR_READ, .buf = buf };
 
 	return through_door(gmem, gpa, bytes, &job);
+}
+
+int gmem_load(struct gmem *gmem, gpa_t gpa, uint64_t *value, size_t bytes)
+{
+	struct gmem_region *region = find_region(gmem, gpa.v);
+	gpa_t page = { gpa.v & PAGE_MASK };
+	hpa_t frame;
+	int err;
+
+	if (region == NULL || gpa.v % bytes != 0) {
+		return ERR_RANGE;
+	}
+	lock_take(&gmem->lock);
+	err = region->ops->pin(gmem, region, page, false, &frame);
+	if (err == 0) {
+		const char *at = (const char *)host_temp_map(GMEM_SLOT_DOOR, frame) +
+				 (gpa.v - page.v);
+
+		*value = bytes == 8 ? __atomic_load_n((const uint64_t *)(const void *)at,
+						      __ATOMIC_RELAXED)
+				    : __atomic_load_n((const uint32_t *)(const void *)at,
+						      __ATOMIC_RELAXED);
+		host_temp_unmap(GMEM_SLOT_DOOR);
+		region->ops->unpin(gmem, region, page, false);
+	}
+	lock_drop(&gmem->lock);
+	return err;
 }
 
 int gmem_write(struct gmem *gmem, gpa_t gpa, const void *buf, size_t bytes)

@@ -18,9 +18,20 @@ struct extent {
 	uint64_t first;
 };
 
+/* A leaf that is mapped, and so was zeroed. Leaves in clear stay until the region goes. */
+struct known_leaf {
+	uint64_t base;
+	uint64_t bytes; /* 0: empty */
+	uint64_t first;
+};
+
+#define KNOWN_LEAVES 16
+
 /* One run of host pages, doubled when the extents no longer fit. */
 struct ram_plain {
 	uint64_t max_leaf;
+	/* Where the door went of late, by address: saves it the walk. */
+	struct known_leaf known[KNOWN_LEAVES];
 	size_t page_count; /* of this run */
 	size_t count;
 	struct extent extents[]; /* sorted, without gaps: they cover the region */
@@ -100,10 +111,23 @@ static int plain_fault(struct gmem *gmem, struct gmem_region *region, gpa_t gpa,
 static int plain_pin(struct gmem *gmem, struct gmem_region *region, gpa_t page, bool write,
 		     hpa_t *frame)
 {
-	const struct extent *extent = find_extent(region->state, page.v);
+	struct ram_plain *ram = region->state;
+	struct known_leaf *known = &ram->known[(page.v / SIZE_2M) % KNOWN_LEAVES];
 
-	*frame = hpa(extent->first + (page.v - extent->base));
-	return plain_fault(gmem, region, page, write ? GMEM_ACCESS_WRITE : GMEM_ACCESS_READ);
+	if (page.v - known->base >= known->bytes) {
+		const struct extent *extent = find_extent(ram, page.v);
+		uint64_t size = leaf_bytes(ram, extent, page.v);
+		uint64_t start = ALIGN_DOWN(page.v, size);
+		int err = plain_fault(gmem, region, page,
+				      write ? GMEM_ACCESS_WRITE : GMEM_ACCESS_READ);
+
+		if (err != 0) {
+			return err;
+		}
+		*known = (struct known_leaf){ start, size, extent->first + (start - extent->base) };
+	}
+	*frame = hpa(known->first + (page.v - known->base));
+	return 0;
 }
 
 /* A page in clear stays where it is: there is nothing to undo. */

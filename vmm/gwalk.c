@@ -36,14 +36,23 @@
 struct paging {
 	uint8_t levels;
 	uint8_t entry_bytes;
+	uint8_t entry_shift;
 	uint8_t index_bits;
-	uint8_t linear_bits; /* of a canonical address; 32 where there is no such rule */
+	uint8_t linear_bits;   /* of a canonical address; 32 where there is no such rule */
+	uint64_t cr3_mask;     /* where the top table lies */
+	uint64_t address_mask; /* where the next one does */
 };
 
-static const struct paging paging_32 = { 2, 4, 10, 32 };
-static const struct paging paging_pae = { 3, 8, 9, 32 };
-static const struct paging paging_4level = { 4, 8, 9, 48 };
-static const struct paging paging_5level = { 5, 8, 9, 57 };
+static const struct paging paging_32 = { 2, 4, 2, 10, 32, MASK(31, 12), MASK(31, 12) };
+static const struct paging paging_pae = { 3, 8, 3, 9, 32, MASK(31, 5), MASK(51, 12) };
+static const struct paging paging_4level = { 4, 8, 3, 9, 48, MASK(51, 12), MASK(51, 12) };
+static const struct paging paging_5level = { 5, 8, 3, 9, 57, MASK(51, 12), MASK(51, 12) };
+
+/* Where an entry lies, and what it was. */
+struct step {
+	uint64_t at;
+	uint64_t entry;
+};
 
 struct walk {
 	struct gmem *gmem;
@@ -51,9 +60,10 @@ struct walk {
 	const struct paging *paging;
 	uint64_t linear;
 	enum gwalk_access access;
-	uint64_t rights; /* PTE_WRITE and PTE_USER of all levels, and-ed; PTE_NX or-ed */
-	uint64_t leaf_gpa, leaf;
-	uint64_t path[5], entries[5]; /* where each level's entry lies, and what it was */
+	uint64_t rights; /* PTE_WRITE, PTE_USER, PTE_ACCESSED of all levels and-ed; PTE_NX or-ed */
+	uint64_t leaf_gpa;
+	unsigned leaf_level;
+	struct step steps[5]; /* by level - 1 */
 };
 
 static const struct paging *pick_paging(const struct gwalk_mode *mode)
@@ -88,23 +98,26 @@ static int page_fault(const struct walk *w, uint64_t cause, struct gwalk_fault *
 	return ERR_NOTFOUND;
 }
 
-/* Bits that have to be zero in a present entry: address bits that no CPU has, NX without NXE. */
-static uint64_t reserved_bits(const struct walk *w, unsigned level, uint64_t entry)
+/* Bits that have to be zero in every present entry: address bits that no CPU has, NX without NXE. */
+static uint64_t reserved_always(const struct walk *w)
 {
-	uint64_t bits;
+	if (w->paging->entry_bytes == 4) {
+		return 0;
+	}
+	return MASK(51, ept_caps()->phys_bits) | ((w->mode->efer & EFER_NXE) == 0 ? PTE_NX : 0);
+}
 
+/* And those of an entry that has PTE_LARGE set, at level 2 or above. */
+static uint64_t reserved_large(const struct walk *w, unsigned level)
+{
 	if (w->paging->entry_bytes == 4) {
 		/* A 4-MiB page: bit 21; bits 20:13 are address bits 39:32 (PSE-36). */
-		return level == 2 && (entry & PTE_LARGE) != 0 ? BIT(21) : 0;
+		return (w->mode->cr4 & CR4_PSE) != 0 ? BIT(21) : 0;
 	}
-	bits = MASK(51, ept_caps()->phys_bits);
-	bits |= (w->mode->efer & EFER_NXE) == 0 ? PTE_NX : 0;
-	if (level >= 4 || (level == 3 && w->paging == &paging_pae)) {
-		bits |= PTE_LARGE; /* PAE: bit 7 of a PDPTE is reserved, as are 8:5 and 2:1 */
-	} else if (level > 1 && (entry & PTE_LARGE) != 0) {
-		bits |= MASK(11u + 9 * (level - 1), 13);
+	if (level >= 4 || (w->paging == &paging_pae && level == 3)) {
+		return PTE_LARGE;
 	}
-	return bits;
+	return MASK(11u + 9 * (level - 1), 13);
 }
 
 static bool is_leaf(const struct walk *w, unsigned level, uint64_t entry)
@@ -112,61 +125,66 @@ static bool is_leaf(const struct walk *w, unsigned level, uint64_t entry)
 	if (level == 1) {
 		return true;
 	}
-	if ((entry & PTE_LARGE) == 0) {
-		return false;
-	}
 	/* In 32-bit paging the bit counts with CR4.PSE alone. */
-	return w->paging->entry_bytes == 8 || (w->mode->cr4 & CR4_PSE) != 0;
+	return (entry & PTE_LARGE) != 0 &&
+	       (w->paging->entry_bytes == 8 || (w->mode->cr4 & CR4_PSE) != 0);
 }
 
-static uint64_t address_of(const struct walk *w, unsigned level, uint64_t entry, bool leaf)
+/* shift: bits of the linear address that the leaf leaves to the offset. */
+static uint64_t leaf_address(const struct walk *w, unsigned shift, uint64_t entry)
 {
-	unsigned shift = PAGE_SHIFT + (leaf ? (level - 1) * w->paging->index_bits : 0);
-	uint64_t base = entry & MASK(w->paging->entry_bytes == 4 ? 31 : 51, shift);
+	uint64_t offset = BIT(shift) - 1;
+	uint64_t base = entry & w->paging->address_mask & ~offset;
 
-	if (leaf && level == 2 && w->paging->entry_bytes == 4) {
+	if (w->paging->entry_bytes == 4 && shift != PAGE_SHIFT) {
 		base |= ((entry >> 13) & 0xff) << 32;
 	}
-	return leaf ? base | (w->linear & MASK(shift - 1, 0)) : base;
+	return base | (w->linear & offset);
+}
+
+static bool is_malformed(const struct walk *w, unsigned level, uint64_t entry, uint64_t reserved)
+{
+	if ((entry & PTE_LARGE) != 0 && level > 1) {
+		reserved |= reserved_large(w, level);
+	}
+	return (entry & reserved) != 0;
 }
 
 /* Down to the leaf, collecting rights. An entry outside of RAM reads as not present. */
 static int descend(struct walk *w, struct gwalk_fault *fault)
 {
 	const struct paging *p = w->paging;
-	uint64_t table = w->mode->cr3 & (p == &paging_pae  ? MASK(31, 5)
-					 : p == &paging_32 ? MASK(31, 12)
-							   : MASK(51, 12));
+	uint64_t table = w->mode->cr3 & p->cr3_mask, reserved = reserved_always(w);
+	unsigned shift = PAGE_SHIFT + p->levels * p->index_bits;
+	/* PAE has two bits of index at its top; the linear address has no more. */
+	uint64_t entry, nx = 0;
 
-	w->rights = PTE_WRITE | PTE_USER;
-	for (unsigned level = p->levels; level > 0; level--) {
-		unsigned shift = PAGE_SHIFT + (level - 1) * p->index_bits;
-		uint64_t index = (w->linear >> shift) & MASK(p->index_bits - 1, 0);
-		uint64_t entry = 0;
-		bool pdpte = p == &paging_pae && level == 3;
+	for (unsigned level = p->levels;; level--) {
+		uint64_t at;
 
-		index &= pdpte ? 3 : UINT64_MAX;
-		w->path[level - 1] = table + index * p->entry_bytes;
-		if (gmem_read(w->gmem, gpa(w->path[level - 1]), &entry, p->entry_bytes) != 0 ||
+		shift -= p->index_bits;
+		at = table + (((w->linear >> shift) & (BIT(p->index_bits) - 1)) << p->entry_shift);
+		if (gmem_load(w->gmem, gpa(at), &entry, p->entry_bytes) != 0 ||
 		    (entry & PTE_PRESENT) == 0) {
 			return page_fault(w, 0, fault);
 		}
-		if ((entry & reserved_bits(w, level, entry)) != 0) {
+		if (is_malformed(w, level, entry, reserved)) {
 			return page_fault(w, PF_PRESENT | PF_RESERVED, fault);
 		}
-		w->entries[level - 1] = entry;
-		if (!pdpte) {
-			w->rights &= entry | PTE_NX;
-			w->rights |= p->entry_bytes == 8 ? entry & PTE_NX : 0;
+		w->steps[level - 1] = (struct step){ at, entry };
+		if (p != &paging_pae || level != 3) {
+			w->rights &= entry; /* a PDPTE of PAE paging has none */
+			nx |= entry;
 		}
 		if (is_leaf(w, level, entry)) {
-			w->leaf = level;
-			w->leaf_gpa = address_of(w, level, entry, true);
-			return 0;
+			w->leaf_level = level;
+			break;
 		}
-		table = address_of(w, level, entry, false);
+		table = entry & p->address_mask;
 	}
-	return page_fault(w, 0, fault); /* not reached: level 1 is a leaf */
+	w->rights |= p->entry_bytes == 8 ? nx & PTE_NX : 0;
+	w->leaf_gpa = leaf_address(w, shift, entry);
+	return 0;
 }
 
 /* SDM, "Determination of Access Rights". */
@@ -202,18 +220,18 @@ static bool is_allowed(const struct walk *w)
  */
 static void set_accessed_dirty(const struct walk *w)
 {
-	for (unsigned level = (unsigned)w->leaf; level <= w->paging->levels; level++) {
-		uint64_t entry = w->entries[level - 1];
-		uint64_t wanted = entry | PTE_ACCESSED;
+	uint64_t leaf_bits = PTE_ACCESSED | (w->access == GWALK_WRITE ? PTE_DIRTY : 0);
 
-		if (w->paging == &paging_pae && level == 3) {
-			continue;
-		}
-		if (level == w->leaf && w->access == GWALK_WRITE) {
-			wanted |= PTE_DIRTY;
-		}
-		if (wanted != entry) {
-			(void)gmem_cmpxchg(w->gmem, gpa(w->path[level - 1]), &entry, wanted,
+	if ((w->rights & PTE_ACCESSED) != 0 &&
+	    (leaf_bits & ~w->steps[w->leaf_level - 1].entry) == 0) {
+		return;
+	}
+	for (unsigned level = w->leaf_level; level <= w->paging->levels; level++) {
+		struct step step = w->steps[level - 1];
+		uint64_t wanted = step.entry | (level == w->leaf_level ? leaf_bits : PTE_ACCESSED);
+
+		if (wanted != step.entry && !(w->paging == &paging_pae && level == 3)) {
+			(void)gmem_cmpxchg(w->gmem, gpa(step.at), &step.entry, wanted,
 					   w->paging->entry_bytes);
 		}
 	}
@@ -222,8 +240,14 @@ static void set_accessed_dirty(const struct walk *w)
 int gwalk_translate(struct gmem *gmem, const struct gwalk_mode *mode, uint64_t linear,
 		    enum gwalk_access access, gpa_t *out, struct gwalk_fault *fault)
 {
-	struct walk w = { .gmem = gmem, .mode = mode, .linear = linear, .access = access };
+	struct walk w; /* filled as it goes: this is a hot path */
 	int err;
+
+	w.gmem = gmem;
+	w.mode = mode;
+	w.linear = linear;
+	w.access = access;
+	w.rights = PTE_WRITE | PTE_USER | PTE_ACCESSED;
 
 	if ((mode->efer & EFER_LMA) == 0) {
 		w.linear = (uint32_t)linear;
