@@ -25,12 +25,12 @@ struct known_leaf {
 	uint64_t first;
 };
 
-#define KNOWN_LEAVES 16
+#define KNOWN_LEAVES 64
 
 /* One run of host pages, doubled when the extents no longer fit. */
 struct ram_plain {
 	uint64_t max_leaf;
-	/* Where the door went of late, by address: saves it the walk. */
+	/* Where the door went of late, by page: saves it the walk. */
 	struct known_leaf known[KNOWN_LEAVES];
 	size_t page_count; /* of this run */
 	size_t count;
@@ -112,7 +112,7 @@ static int plain_pin(struct gmem *gmem, struct gmem_region *region, gpa_t page, 
 		     hpa_t *frame)
 {
 	struct ram_plain *ram = region->state;
-	struct known_leaf *known = &ram->known[(page.v / SIZE_2M) % KNOWN_LEAVES];
+	struct known_leaf *known = &ram->known[(page.v / PAGE_SIZE) % KNOWN_LEAVES];
 
 	if (page.v - known->base >= known->bytes) {
 		const struct extent *extent = find_extent(ram, page.v);

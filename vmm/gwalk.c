@@ -156,7 +156,6 @@ static int descend(struct walk *w, struct gwalk_fault *fault)
 	const struct paging *p = w->paging;
 	uint64_t table = w->mode->cr3 & p->cr3_mask, reserved = reserved_always(w);
 	unsigned shift = PAGE_SHIFT + (unsigned)p->levels * p->index_bits;
-	/* PAE has two bits of index at its top; the linear address has no more. */
 	uint64_t entry, nx = 0;
 
 	for (unsigned level = p->levels;; level--) {
