@@ -70,7 +70,8 @@ CFLAGS_third := $(TARGET) -w -I. $(INCLUDE) -I$(THIRD)/zydis/src $(ZYDIS_DEF) $(
 
 # Flags of single folders or files, appended last.
 FLAGS_crypto := -fbuiltin
-FLAGS_vmm/base/str := -fno-tree-loop-distribute-patterns
+# gcc would make memset's loop a call of memset.
+FLAGS_vmm/base/str_std := $(if $(findstring clang,$(CC)),,-fno-tree-loop-distribute-patterns)
 FLAGS_third/mbedtls := -fbuiltin
 # UEFI: the Microsoft calling convention and 16-bit characters.
 FLAGS_boot/efi := -isystem $(EFI_INC) -isystem $(EFI_INC)/x86_64 -DGNU_EFI_USE_MS_ABI -fshort-wchar
@@ -123,11 +124,14 @@ $(OBJ)/%.asm.o: %.asm Makefile | $(THIRD_PARTY) $(GENERATED)
 	$(Q)$(NASM) -f elf64 -Werror -g -F dwarf -I. -I$(GEN)/ -I$(THIRD)/font/ -MD $(@:.o=.d) -MP \
 		-o $@ $<
 
-# Structure offsets for NASM: lines "->NAME value" in the compiler's output become %define.
+# Structure offsets for NASM: lines "->NAME value" in the compiler's output become %define. clang
+# would read them itself otherwise.
+AS_TEXT := $(if $(findstring clang,$(CC)),-fno-integrated-as)
 $(GEN)/%.inc: %.c Makefile | $(THIRD_PARTY)
 	@mkdir -p $(@D)
 	$(call say,GEN  $@)
-	$(Q)$(CC) $(CFLAGS_layer) -MMD -MP -MT $@ -MF $(@:.inc=.d) -S -o $(@:.inc=.s) $<
+	$(Q)$(CC) $(CFLAGS_layer) $(AS_TEXT) -MMD -MP -MT $@ -MF $(@:.inc=.d) -S \
+		-o $(@:.inc=.s) $<
 	$(Q)sed -n 's/^->\([A-Za-z0-9_]*\) [$$]*\([-0-9a-fx]*\).*/%define \1 \2/p' $(@:.inc=.s) > $@
 
 $(GEN)/%.aml: %.asl

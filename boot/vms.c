@@ -83,7 +83,6 @@ static void start_again(struct slot *slot, bool early)
 			  slot->config->name, EARLY_RESET_MAX);
 		return;
 	}
-	log_info("vm %s: starts again", slot->config->name);
 	start(slot);
 }
 
