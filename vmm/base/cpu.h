@@ -83,6 +83,7 @@ void fake_sti(void);
 void fake_sti_hlt(void);
 bool fake_rdrand64(uint64_t *value);
 bool fake_rdseed64(uint64_t *value);
+void fake_lidt(const struct cpu_table_register *table);
 
 #define cpu_cpuid     fake_cpuid
 #define cpu_rdmsr     fake_rdmsr
@@ -112,6 +113,7 @@ bool fake_rdseed64(uint64_t *value);
 #define cpu_sti_hlt   fake_sti_hlt
 #define cpu_rdrand64  fake_rdrand64
 #define cpu_rdseed64  fake_rdseed64
+#define cpu_lidt      fake_lidt
 
 #else
 

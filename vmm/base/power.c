@@ -12,6 +12,7 @@
 #include "vmm/base/panic.h"
 #include "vmm/base/power.h"
 #include "vmm/base/smp.h"
+#include "vmm/base/str.h"
 #include "vmm/base/tsc.h"
 
 /* UEFI, "ResetSystem()". */
@@ -50,6 +51,7 @@ void power_init(void *reset_system, const struct runtime_range *ranges, size_t r
 {
 	size_t i;
 
+	memset(&power, 0, sizeof(power));
 	power.reset_system = reset_system;
 	power.acpi = *acpi;
 	if (acpi->has_reset && acpi->reset_space == ACPI_SPACE_MEMORY) {

@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* vmm/base/mtrr.c: an AP with other MTRRs gets the BSP's, by the SDM's procedure. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "tests/unit/fake_base.h"
+#include "vmm/base/cpu.h"
+#include "vmm/base/mtrr.h"
+#include "vmm/base/x86.h"
+
+#define VARIABLE 10u
+
+static unsigned writes;
+
+/* Every write to an MTRR must find caches off, and all but the last two MTRRs disabled. */
+void fake_wrmsr(uint32_t msr, uint64_t value)
+{
+	writes++;
+	assert_int_equal(fake_cr0 & (CR0_CD | CR0_NW), CR0_CD);
+	assert_int_equal(fake_cr4 & CR4_PGE, 0);
+	assert_true(fake_wbinvd_count >= 1);
+	if (msr != MSR_IA32_MTRR_DEF_TYPE) {
+		assert_int_equal(fake_msr_get(MSR_IA32_MTRR_DEF_TYPE) & MTRR_DEF_TYPE_ENABLE, 0);
+	}
+	fake_msr_set(msr, value);
+}
+
+static void machine(bool fixed)
+{
+	uint32_t i;
+
+	fake_x86_reset();
+	writes = 0;
+	fake_cr0 = CR0_PG | CR0_PE;
+	fake_cr4 = CR4_PAE | CR4_PGE;
+	fake_cpuid_set(1, 0, 0, 0, 0, CPUID_1_EDX_MTRR);
+	fake_msr_set(MSR_IA32_MTRRCAP, VARIABLE | (fixed ? MTRRCAP_FIX : 0));
+	fake_msr_set(MSR_IA32_MTRR_DEF_TYPE, MTRR_DEF_TYPE_ENABLE | MTRR_DEF_TYPE_FIX | 6);
+	for (i = 0; i < 2 * VARIABLE; i++) {
+		fake_msr_set(MSR_IA32_MTRR_PHYSBASE0 + i, 0x1000 * i);
+	}
+	if (fixed) {
+		fake_msr_set(MSR_IA32_MTRR_FIX64K_00000, 0x0606060606060606);
+		fake_msr_set(MSR_IA32_MTRR_FIX16K_80000, 0x0606060606060606);
+		fake_msr_set(MSR_IA32_MTRR_FIX16K_A0000, 0);
+		for (i = 0; i < 8; i++) {
+			fake_msr_set(MSR_IA32_MTRR_FIX4K_C0000 + i, 0x0505050505050505);
+		}
+	}
+}
+
+static void test_equal(void **state)
+{
+	(void)state;
+	machine(true);
+	mtrr_capture();
+	assert_false(mtrr_match_this_cpu());
+	assert_int_equal(writes, 0);
+	assert_int_equal(fake_wbinvd_count, 0);
+}
+
+static void test_each_differs(void **state)
+{
+	static const uint32_t msrs[] = {
+		MSR_IA32_MTRR_DEF_TYPE,	       MSR_IA32_MTRR_PHYSBASE0,
+		MSR_IA32_MTRR_PHYSMASK0,       MSR_IA32_MTRR_PHYSBASE0 + 2 * VARIABLE - 1,
+		MSR_IA32_MTRR_FIX64K_00000,    MSR_IA32_MTRR_FIX16K_80000,
+		MSR_IA32_MTRR_FIX16K_A0000,    MSR_IA32_MTRR_FIX4K_C0000,
+		MSR_IA32_MTRR_FIX4K_C0000 + 7,
+	};
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < ARRAY_COUNT(msrs); i++) {
+		uint64_t right;
+
+		machine(true);
+		mtrr_capture();
+		right = fake_msr_get(msrs[i]);
+		fake_msr_set(msrs[i], 1);
+		assert_true(mtrr_match_this_cpu());
+		assert_int_equal(fake_msr_get(msrs[i]), right);
+		assert_int_equal(fake_msr_get(MSR_IA32_MTRR_DEF_TYPE),
+				 MTRR_DEF_TYPE_ENABLE | MTRR_DEF_TYPE_FIX | 6);
+		assert_int_equal(fake_wbinvd_count, 2);
+		assert_int_equal(fake_cr0, CR0_PG | CR0_PE);
+		assert_int_equal(fake_cr4, CR4_PAE | CR4_PGE);
+		assert_false(mtrr_match_this_cpu());
+	}
+}
+
+static void test_few(void **state)
+{
+	(void)state;
+	machine(false); /* no fixed ranges: those MSRs would fault */
+	mtrr_capture();
+	fake_msr_set(MSR_IA32_MTRR_PHYSBASE0, 7);
+	assert_true(mtrr_match_this_cpu());
+	assert_int_equal(writes, 2 * VARIABLE + 2);
+
+	machine(false);
+	fake_cpuid_set(1, 0, 0, 0, 0, 0);
+	mtrr_capture();
+	fake_msr_set(MSR_IA32_MTRR_PHYSBASE0, 7);
+	assert_false(mtrr_match_this_cpu());
+	assert_int_equal(writes, 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_equal),
+		cmocka_unit_test(test_each_differs),
+		cmocka_unit_test(test_few),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,251 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* vmm/base/power.c: what is tried to end the machine, in which order, and that keys go first. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "tests/unit/fake_base.h"
+#include "vmm/base/console.h"
+#include "vmm/base/cpu.h"
+#include "vmm/base/err.h"
+#include "vmm/base/host_paging.h"
+#include "vmm/base/idt.h"
+#include "vmm/base/panic.h"
+#include "vmm/base/power.h"
+#include "vmm/base/smp.h"
+
+/* What happened, one word each. */
+static char story[1024];
+static jmp_buf ended;
+
+static void tell(const char *fmt, ...) PRINTF_LIKE(1, 2);
+
+static void tell(const char *fmt, ...)
+{
+	size_t used = strlen(story);
+	va_list args;
+
+	va_start(args, fmt);
+	vsnprintf(story + used, sizeof(story) - used, fmt, args);
+	va_end(args);
+}
+
+/* --- The machine ---------------------------------------------------------------------------- */
+
+/* The clock of the fakes, here so that those CPUs stay out of this program. */
+uint64_t fake_tsc;
+uint64_t fake_tsc_hz = 1000000000;
+
+static uint16_t pm1_value;
+static int firmware_result;
+static bool firmware_ends_it;
+static int map_error;
+static uint8_t reset_byte;
+
+int firmware_call(void *function, uint64_t a, uint64_t b, uint64_t c, uint64_t d)
+{
+	assert_ptr_equal(function, &firmware_result);
+	assert_int_equal(b | c | d, 0);
+	tell("firmware(%u) ", (unsigned)a);
+	if (firmware_ends_it) {
+		longjmp(ended, 1);
+	}
+	return firmware_result;
+}
+
+void smp_stop_others(void)
+{
+	tell("stop ");
+}
+
+int host_map_identity(hpa_t base, uint64_t bytes, enum host_access access, enum host_cache cache)
+{
+	static const char *const rights[] = { "r", "rw", "rx", "rwx" };
+
+	tell("map(%llx,%llx,%s%s) ", (unsigned long long)base.v, (unsigned long long)bytes,
+	     rights[access], cache == HOST_CACHE_UC ? ",uc" : "");
+	return map_error;
+}
+
+void *host_map_io(hpa_t base, uint64_t bytes, enum host_cache cache)
+{
+	assert_int_equal(bytes, 1);
+	assert_int_equal(cache, HOST_CACHE_UC);
+	tell("io(%llx) ", (unsigned long long)base.v);
+	return &reset_byte;
+}
+
+static uint32_t in(uint16_t port, unsigned size)
+{
+	assert_int_equal(size, 2);
+	tell("in(%x) ", port);
+	return pm1_value;
+}
+
+static void out(uint16_t port, unsigned size, uint32_t value)
+{
+	tell("out%u(%x,%x) ", 8 * size, port, value);
+}
+
+void fake_lidt(const struct cpu_table_register *table)
+{
+	assert_int_equal(table->limit, 0);
+	tell("triple-fault ");
+	longjmp(ended, 1);
+}
+
+void fake_hlt(void)
+{
+	tell("halt");
+	longjmp(ended, 1);
+}
+
+static void wipe(void)
+{
+	tell("wipe ");
+}
+
+static int setup(void **state)
+{
+	(void)state;
+	fake_x86_reset();
+	fake_log_reset();
+	fake_in_hook = in;
+	fake_out_hook = out;
+	story[0] = '\0';
+	firmware_ends_it = false;
+	firmware_result = 0;
+	map_error = 0;
+	pm1_value = 0;
+	reset_byte = 0;
+	panic_set_wipe(wipe);
+	return 0;
+}
+
+static void run(void (*end)(void))
+{
+	story[0] = '\0';
+	if (setjmp(ended) == 0) {
+		end();
+	}
+}
+
+static const struct runtime_range ranges[] = {
+	{ { 0x1000 }, 2, true, false, false },
+	{ { 0x5000 }, 1, false, true, false },
+	{ { 0x7000 }, 3, true, true, true },
+};
+
+static struct acpi_facts q35(void)
+{
+	return (struct acpi_facts){
+		.pm1a_control = 0x604,
+		.has_s5 = true,
+		.s5_type_a = 5,
+		.s5_type_b = 6,
+		.has_reset = true,
+		.reset_space = ACPI_SPACE_IO,
+		.reset_address = 0xcf9,
+		.reset_value = 0x0f,
+	};
+}
+
+/* --- Tests ---------------------------------------------------------------------------------- */
+
+static void test_firmware(void **state)
+{
+	struct acpi_facts acpi = q35();
+
+	(void)state;
+	firmware_ends_it = true;
+	power_init(&firmware_result, ranges, ARRAY_COUNT(ranges), &acpi);
+	/* Nothing is writable and executable until the end. */
+	assert_string_equal(story, "map(1000,2000,rx) map(5000,1000,rw) map(7000,3000,rx,uc) ");
+	run(power_off);
+	assert_string_equal(story, "wipe stop map(7000,3000,rwx,uc) firmware(2) ");
+	panic_set_wipe(wipe);
+	run(power_reset);
+	assert_string_equal(story, "wipe stop map(7000,3000,rwx,uc) firmware(0) ");
+}
+
+static void test_firmware_fails(void **state)
+{
+	struct acpi_facts acpi = q35();
+
+	(void)state;
+	firmware_result = ERR_IO;
+	pm1_value = 0x3c01; /* SCI_EN stays, another SLP_TYP goes */
+	acpi.pm1b_control = 0x704;
+	power_init(&firmware_result, NULL, 0, &acpi);
+	run(power_off);
+	assert_string_equal(story, "wipe stop firmware(2) in(704) out16(704,1801) out16(704,3801) "
+				   "in(604) out16(604,1401) out16(604,3401) halt");
+	assert_non_null(strstr(fake_log_text(), "ResetSystem failed"));
+	assert_non_null(strstr(fake_log_text(), "by hand"));
+	run(power_reset); /* keys are gone: they are wiped once */
+	assert_string_equal(story, "stop firmware(0) out8(cf9,f) out8(cf9,2) out8(cf9,6) "
+				   "triple-fault ");
+}
+
+static void test_no_firmware(void **state)
+{
+	struct acpi_facts acpi = q35();
+	struct acpi_facts nothing = { 0 };
+
+	(void)state;
+	power_init(NULL, ranges, ARRAY_COUNT(ranges), &acpi);
+	assert_string_equal(story, "");
+	run(power_off);
+	assert_string_equal(story, "wipe stop in(604) out16(604,1400) out16(604,3400) halt");
+	power_init(NULL, NULL, 0, &nothing);
+	run(power_off);
+	assert_string_equal(story, "stop halt");
+	run(power_reset);
+	assert_string_equal(story, "stop out8(cf9,2) out8(cf9,6) triple-fault ");
+}
+
+static void test_reset_in_memory(void **state)
+{
+	struct acpi_facts acpi = q35();
+
+	(void)state;
+	acpi.reset_space = ACPI_SPACE_MEMORY;
+	acpi.reset_address = 0xfed01234;
+	power_init(NULL, NULL, 0, &acpi);
+	assert_string_equal(story, "io(fed01234) ");
+	run(power_reset);
+	assert_int_equal(reset_byte, 0x0f);
+}
+
+/* A range that cannot be mapped: firmware would fault, so it is not called at all. */
+static void test_map_fails(void **state)
+{
+	struct acpi_facts acpi = q35();
+	struct runtime_range huge = { { 0x1000 }, 1ull << 53, true, false, false };
+
+	(void)state;
+	power_init(&firmware_result, &huge, 1, &acpi);
+	assert_string_equal(story, "");
+	assert_non_null(strstr(fake_log_text(), "without firmware's help"));
+	map_error = ERR_EXISTS;
+	power_init(&firmware_result, ranges, ARRAY_COUNT(ranges), &acpi);
+	run(power_off);
+	assert_string_equal(story, "wipe stop in(604) out16(604,1400) out16(604,3400) halt");
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup(test_firmware, setup),
+		cmocka_unit_test_setup(test_firmware_fails, setup),
+		cmocka_unit_test_setup(test_no_firmware, setup),
+		cmocka_unit_test_setup(test_reset_in_memory, setup),
+		cmocka_unit_test_setup(test_map_fails, setup),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
