@@ -13,9 +13,9 @@
 #include "vmm/vcpu_priv.h"
 #include "vmm/vmx.h"
 
-#define ALL	   0xffffffffu
-#define AVX512	   (XCR0_OPMASK | XCR0_ZMM_HI256 | XCR0_HI16_ZMM)
-#define ALL_CONTROLS                                                                          \
+#define ALL    0xffffffffu
+#define AVX512 (XCR0_OPMASK | XCR0_ZMM_HI256 | XCR0_HI16_ZMM)
+#define ALL_CONTROLS \
 	(CPU2_ENABLE_INVPCID | CPU2_ENABLE_RDTSCP | CPU2_ENABLE_XSAVES | CPU2_ENABLE_EPT)
 
 enum { EAX, EBX, ECX, EDX };
@@ -47,9 +47,9 @@ static const struct vm_hooks hooks = { .cpuid = hook };
 static const struct {
 	uint32_t component, bytes, offset, flags;
 } components[] = {
-	{ 2, 256, 576, 0 },	{ 3, 64, 960, 0 },     { 4, 64, 1024, 0 },  { 5, 64, 1088, 0 },
-	{ 6, 512, 1152, 0 },	{ 7, 1024, 1664, 0 },  { 9, 8, 2688, 0 },   { 17, 64, 2752, 0 },
-	{ 18, 8192, 2816, 2 },
+	{ 2, 256, 576, 0 }, { 3, 64, 960, 0 },	 { 4, 64, 1024, 0 },
+	{ 5, 64, 1088, 0 }, { 6, 512, 1152, 0 }, { 7, 1024, 1664, 0 },
+	{ 9, 8, 2688, 0 },  { 17, 64, 2752, 0 }, { 18, 8192, 2816, 2 },
 };
 
 static int start(void **state)
@@ -211,8 +211,8 @@ static void test_controls_missing(void **state)
 	ask(0x80000001, 0, regs);
 	assert_int_equal(regs[EDX] & CPUID_80000001_EDX_RDTSCP, 0);
 	ask(0xd, 1, regs);
-	assert_int_equal(regs[EAX], CPUID_D_1_EAX_XSAVEOPT | CPUID_D_1_EAX_XSAVEC |
-					    CPUID_D_1_EAX_XGETBV1);
+	assert_int_equal(regs[EAX],
+			 CPUID_D_1_EAX_XSAVEOPT | CPUID_D_1_EAX_XSAVEC | CPUID_D_1_EAX_XGETBV1);
 }
 
 static void test_no_xsave(void **state)

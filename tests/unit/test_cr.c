@@ -15,10 +15,10 @@
 #include "vmm/vcpu_priv.h"
 #include "vmm/vmx.h"
 
-#define LONG  (EFER_LME | EFER_LMA)
-#define PAGED (CR0_PE | CR0_PG | CR0_ET | CR0_NE)
+#define LONG   (EFER_LME | EFER_LMA)
+#define PAGED  (CR0_PE | CR0_PG | CR0_ET | CR0_NE)
 #define AVX512 (XCR0_OPMASK | XCR0_ZMM_HI256 | XCR0_HI16_ZMM)
-#define GP	0xffffffffffffull /* instead of a value */
+#define GP     0xffffffffffffull /* instead of a value */
 
 static struct vmx_caps caps;
 static struct vm vm;
@@ -89,7 +89,8 @@ static const struct {
 } cr0s[] = {
 	{ "CD is kept for the guest alone", PAGED, LONG, CR4_PAE, true, PAGED | CR0_CD, PAGED,
 	  PAGED | CR0_CD, LONG },
-	{ "NE stays on", PAGED, LONG, CR4_PAE, true, PAGED & ~CR0_NE, PAGED, PAGED & ~CR0_NE, LONG },
+	{ "NE stays on", PAGED, LONG, CR4_PAE, true, PAGED & ~CR0_NE, PAGED, PAGED & ~CR0_NE,
+	  LONG },
 	{ "NW without CD", PAGED, LONG, CR4_PAE, true, PAGED | CR0_NW, GP, 0, LONG },
 	{ "PG without PE", CR0_ET | CR0_NE, 0, 0, false, CR0_PG, GP, 0, 0 },
 	{ "upper half", PAGED, LONG, CR4_PAE, true, PAGED | BIT(32), GP, 0, LONG },
@@ -106,7 +107,8 @@ static const struct {
 	{ "out of long mode", PAGED, LONG, CR4_PAE, false, CR0_PE, CR0_PE | CR0_ET | CR0_NE,
 	  CR0_PE | CR0_ET, EFER_LME },
 	{ "out of long mode from 64-bit code", PAGED, LONG, CR4_PAE, true, CR0_PE, GP, 0, LONG },
-	{ "out of paging with PCIDE", PAGED, LONG, CR4_PAE | CR4_PCIDE, false, CR0_PE, GP, 0, LONG },
+	{ "out of paging with PCIDE", PAGED, LONG, CR4_PAE | CR4_PCIDE, false, CR0_PE, GP, 0,
+	  LONG },
 	{ "32-bit paging", CR0_PE | CR0_ET | CR0_NE, 0, 0, false, PAGED & ~CR0_NE, PAGED,
 	  PAGED & ~CR0_NE, 0 },
 };
@@ -154,9 +156,10 @@ static void test_pdptes(void **state)
 		uint64_t cr3, pdpte;
 		bool fault;
 	} rows[] = {
-		{ 0x1000, 0x2001, false }, { 0x1000, 0x2003, true }, /* bit 1 is reserved */
-		{ 0x1000, 0x2002, false },			     /* not present: ignored */
-		{ 0x9000, 0x2001, true },			     /* no memory there */
+		{ 0x1000, 0x2001, false },
+		{ 0x1000, 0x2003, true },  /* bit 1 is reserved */
+		{ 0x1000, 0x2002, false }, /* not present: ignored */
+		{ 0x9000, 0x2001, true },  /* no memory there */
 	};
 
 	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
@@ -205,10 +208,10 @@ static const struct {
 	uint64_t write;
 	bool fault;
 } xcr0s[] = {
-	{ 0xe7, 0, 1, false },	 { 0xe7, 0, 3, false },	   { 0xe7, 0, 7, false },
-	{ 0xe7, 0, 0xe7, false }, { 0xe7, 0, 0, true },	   { 0xe7, 0, 2, true },
-	{ 0xe7, 0, 5, true },	 { 0xe7, 0, 0x67, true },  { 0xe7, 0, 0xe3, true },
-	{ 0x7, 0, 0xe7, true },	 { 0xe7, 0, 0x207, true }, { 0xe7, 1, 7, true },
+	{ 0xe7, 0, 1, false },		{ 0xe7, 0, 3, false },	  { 0xe7, 0, 7, false },
+	{ 0xe7, 0, 0xe7, false },	{ 0xe7, 0, 0, true },	  { 0xe7, 0, 2, true },
+	{ 0xe7, 0, 5, true },		{ 0xe7, 0, 0x67, true },  { 0xe7, 0, 0xe3, true },
+	{ 0x7, 0, 0xe7, true },		{ 0xe7, 0, 0x207, true }, { 0xe7, 1, 7, true },
 	{ 0xe7, 0, BIT(63) | 7, true },
 };
 
@@ -221,8 +224,7 @@ static void test_xsetbv(void **state)
 		vcpu.regs.gpr[GPR_RCX] = xcr0s[i].ecx | BIT(40);
 		vcpu.regs.gpr[GPR_RAX] = (uint32_t)xcr0s[i].write | BIT(40);
 		vcpu.regs.gpr[GPR_RDX] = xcr0s[i].write >> 32;
-		assert_int_equal(exit_xsetbv(&vcpu),
-				 xcr0s[i].fault ? EXIT_RESUME : EXIT_NEXT_INSN);
+		assert_int_equal(exit_xsetbv(&vcpu), xcr0s[i].fault ? EXIT_RESUME : EXIT_NEXT_INSN);
 		assert_int_equal(gps, xcr0s[i].fault);
 		assert_int_equal(priv.xcr0, xcr0s[i].fault ? XCR0_X87 : xcr0s[i].write);
 	}

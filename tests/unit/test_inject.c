@@ -189,7 +189,8 @@ static void test_reinjection(void **state)
 		assert_int_equal(vmread(VMCS_ENTRY_INSTRUCTION_LENGTH), vectored[i].expect_length);
 		/* Entry refuses an NMI while NMIs are blocked. */
 		assert_int_equal(vmread(VMCS_GUEST_INTERRUPTIBILITY),
-				 (vectored[i].info & EVENT_TYPE) == EVENT_NMI ? 0 : BLOCKING_BY_NMI);
+				 (vectored[i].info & EVENT_TYPE) == EVENT_NMI ? 0
+									      : BLOCKING_BY_NMI);
 		assert_int_equal(vcpu.event.info, 0);
 	}
 }
@@ -299,8 +300,8 @@ static const struct {
 	enum vcpu_apic_mode mode;
 	uint32_t threshold;
 } thresholds[] = {
-	{ 0x00, -1, VCPU_APIC_X, 0 },	{ 0x00, 0x61, VCPU_APIC_X, 0 },
-	{ 0x50, 0x61, VCPU_APIC_X, 0 }, { 0x60, 0x61, VCPU_APIC_X, 6 },
+	{ 0x00, -1, VCPU_APIC_X, 0 },	 { 0x00, 0x61, VCPU_APIC_X, 0 },
+	{ 0x50, 0x61, VCPU_APIC_X, 0 },	 { 0x60, 0x61, VCPU_APIC_X, 6 },
 	{ 0xf0, 0x61, VCPU_APIC_X2, 6 }, { 0xf0, 0x61, VCPU_APIC_OFF, 0 },
 };
 

@@ -159,8 +159,8 @@ static const struct {
 	{ EFER_LME | EFER_LMA, 0, true, ERR_NOTFOUND, EFER_LME | EFER_LMA },
 	{ 0, EFER_LME, true, ERR_NOTFOUND, 0 },
 	{ EFER_LME, 0, false, 0, 0 },
-	{ 0, EFER_LMA, false, 0, 0 },		    /* LMA is not the guest's to set */
-	{ 0, BIT(12), false, ERR_NOTFOUND, 0 },	    /* SVME */
+	{ 0, EFER_LMA, false, 0, 0 },		/* LMA is not the guest's to set */
+	{ 0, BIT(12), false, ERR_NOTFOUND, 0 }, /* SVME */
 	{ 0, BIT(63), false, ERR_NOTFOUND, 0 },
 };
 
@@ -232,7 +232,7 @@ static bool passes(const uint8_t *bitmap, uint32_t msr, bool write)
 
 static const struct {
 	uint32_t msr;
-	bool read, write;	  /* pass in xAPIC mode */
+	bool read, write;	/* pass in xAPIC mode */
 	bool x2_read, x2_write; /* pass in x2APIC mode */
 } passed[] = {
 	{ MSR_IA32_FS_BASE, true, true, true, true },

@@ -1,0 +1,207 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What is made of a CPU's VMX capabilities: words for what is missing, controls that this CPU has.
+ * The rows are capability MSRs as real and emulated machines report them.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <string.h>
+
+#include "ept/ept.h"
+#include "tests/unit/fake_base.h"
+#include "vmm/base/err.h"
+#include "vmm/base/percpu.h"
+#include "vmm/base/x86.h"
+#include "vmm/vmcs.h"
+#include "vmm/vmx.h"
+#include "vmm/vmx_bits.h"
+
+#define HIGH(v) ((uint64_t)(v) << 32)
+
+static struct ept_caps told;
+
+void ept_configure(const struct ept_caps *caps)
+{
+	told = *caps;
+}
+
+int vmcs_init(void)
+{
+	return 0;
+}
+
+struct machine {
+	const char *name;
+	uint32_t pin, cpu, cpu2, exit, entry; /* what may be 1 */
+	uint64_t basic, misc, ept;
+	const char *missing; /* NULL: runs */
+	bool delivery, apic_accesses, timer, xsaves;
+};
+
+#define BASIC_TRUE 0xd8100000000000
+
+static const struct machine machines[] = {
+	{ "broadwell", 0x7f, 0xfff9fffe, 0x00057fff, 0x407fffff, 0xffff, BASIC_TRUE | 0x2b,
+	  0x200401e0, 0xf0106334141, NULL, true, true, true, false },
+	{ "skylake", 0xff, 0xfff9fffe, 0x02577fff, 0x407fffff, 0xffff, BASIC_TRUE | 0x2b,
+	  0x600401e0, 0xf0106734141, NULL, true, true, true, true },
+	{ "nested on broadwell", 0x7f, 0xfff9fffe, 0x00037bff, 0x007fffff, 0xf3ff,
+	  BASIC_TRUE | 0x11e57ed0, 0x20000165, 0xf0106334041, NULL, true, true, true, false },
+	{ "without APICv", 0x7f, 0xfff9fffe, 0x000000ff, 0x407fffff, 0xffff, BASIC_TRUE, 0x1e0,
+	  0xf0106114141, NULL, false, true, true, false },
+	{ "without TPR shadow", 0x7f, 0xffd9fffe, 0x00057fff, 0x407fffff, 0xffff, BASIC_TRUE, 0x1e0,
+	  0xf0106334141, NULL, false, true, true, false },
+	{ "without preemption timer", 0x3f, 0xfff9fffe, 0x000000ff, 0x407fffff, 0xffff, BASIC_TRUE,
+	  0x1e0, 0xf0106114141, NULL, false, true, false, false },
+	{ "delivery without x2APIC mode", 0x7f, 0xfff9fffe, 0x000003ef, 0x407fffff, 0xffff,
+	  BASIC_TRUE, 0x1e0, 0xf0106114141, NULL, false, true, true, false },
+	{ "lynnfield", 0x7f, 0xfff9fffe, 0x0000006f, 0x407fffff, 0xffff, BASIC_TRUE, 0x1e0,
+	  0xf0106114141, "unrestricted guest", false, false, false, false },
+	{ "without EPT", 0x7f, 0xfff9fffe, 0x00000041, 0x407fffff, 0xffff, BASIC_TRUE, 0x1e0, 0,
+	  "EPT (extended page tables)", false, false, false, false },
+	{ "first VMX", 0x1f, 0x77b9fffe, 0, 0x3edff, 0x11ff, 0x1a040000000007, 0x403c0, 0,
+	  "secondary processor-based controls", false, false, false, false },
+	{ "tables uncacheable", 0x7f, 0xfff9fffe, 0x000000ff, 0x407fffff, 0xffff, BASIC_TRUE, 0x1e0,
+	  0xf0106110141, "write-back", false, false, false, false },
+	{ "without INVEPT", 0x7f, 0xfff9fffe, 0x000000ff, 0x407fffff, 0xffff, BASIC_TRUE, 0x1e0,
+	  0xf0100014141, "INVEPT", false, false, false, false },
+	{ "without EFER switching", 0x7f, 0xfff9fffe, 0x000000ff, 0x0003ffff, 0x3fff, BASIC_TRUE,
+	  0x1e0, 0xf0106114141, "loading of IA32_EFER", false, false, false, false },
+	{ "without virtual NMIs", 0x5f, 0xfff9fffe, 0x000000ff, 0x407fffff, 0xffff, BASIC_TRUE,
+	  0x1e0, 0xf0106114141, "virtual NMIs", false, false, false, false },
+};
+
+/* The default-1 classes as every CPU has them; TRUE_* let CR3 exits be switched off. */
+static void set_machine(const struct machine *m)
+{
+	fake_reset();
+	fake_cpuid_set(0, 0, 0x16, 0, 0, 0);
+	fake_cpuid_set(1, 0, 0x306d4, 0, CPUID_1_ECX_VMX | CPUID_1_ECX_XSAVE, 0);
+	fake_cpuid_set(0xd, 0, 7, 0, 0, 0);
+	fake_cpuid_set(0xd, 1, 0xf, 0, 0, 0);
+	fake_cpuid_set(0xd, 2, 256, 576, 0, 0);
+	fake_cpuid_set(0x80000000, 0, 0x80000008, 0, 0, 0);
+	fake_cpuid_set(0x80000008, 0, 0x3028, 0, 0, 0);
+	fake_msr_set(MSR_IA32_FEATURE_CONTROL, 0);
+	fake_msr_set(MSR_IA32_VMX_BASIC, m->basic);
+	fake_msr_set(MSR_IA32_VMX_MISC, m->misc);
+	fake_msr_set(MSR_IA32_VMX_PINBASED_CTLS, HIGH(m->pin) | 0x16);
+	fake_msr_set(MSR_IA32_VMX_TRUE_PINBASED_CTLS, HIGH(m->pin) | 0x16);
+	fake_msr_set(MSR_IA32_VMX_PROCBASED_CTLS, HIGH(m->cpu) | 0x0401e172);
+	fake_msr_set(MSR_IA32_VMX_TRUE_PROCBASED_CTLS, HIGH(m->cpu) | 0x04006172);
+	fake_msr_set(MSR_IA32_VMX_EXIT_CTLS, HIGH(m->exit) | 0x36dff);
+	fake_msr_set(MSR_IA32_VMX_TRUE_EXIT_CTLS, HIGH(m->exit) | 0x36dfb);
+	fake_msr_set(MSR_IA32_VMX_ENTRY_CTLS, HIGH(m->entry) | 0x11ff);
+	fake_msr_set(MSR_IA32_VMX_TRUE_ENTRY_CTLS, HIGH(m->entry) | 0x11fb);
+	if ((m->cpu & CPU_SECONDARY_CONTROLS) != 0) {
+		fake_msr_set(MSR_IA32_VMX_PROCBASED_CTLS2, HIGH(m->cpu2));
+		if (m->ept != 0) {
+			fake_msr_set(MSR_IA32_VMX_EPT_VPID_CAP, m->ept);
+		}
+	}
+	fake_msr_set(MSR_IA32_VMX_CR0_FIXED0, 0x80000021);
+	fake_msr_set(MSR_IA32_VMX_CR0_FIXED1, 0xffffffff);
+	fake_msr_set(MSR_IA32_VMX_CR4_FIXED0, 0x2000);
+	fake_msr_set(MSR_IA32_VMX_CR4_FIXED1, 0x3727ff);
+}
+
+static void test_machines(void **state)
+{
+	for (size_t i = 0; i < ARRAY_COUNT(machines); i++) {
+		const struct machine *m = &machines[i];
+		const struct vmx_caps *caps = vmx_caps();
+
+		set_machine(m);
+		if (vmx_preflight() != (m->missing == NULL)) {
+			fail_msg("%s: %s", m->name, fake_log_text());
+		}
+		if (m->missing != NULL) {
+			assert_non_null(strstr(fake_log_text(), m->missing));
+			continue;
+		}
+		assert_string_equal(fake_log_text(), "");
+		vmx_init();
+		assert_int_equal(caps->pin & ~m->pin, 0);
+		assert_int_equal(
+			caps->cpu & ~m->cpu & ~(CPU_CR8_LOAD_EXITING | CPU_CR8_STORE_EXITING), 0);
+		assert_int_equal(caps->cpu2 & ~m->cpu2, 0);
+		assert_int_equal(caps->exit & ~m->exit, 0);
+		assert_int_equal(caps->entry & ~m->entry, 0);
+		assert_int_equal(caps->cpu & (CPU_CR3_LOAD_EXITING | CPU_CR3_STORE_EXITING), 0);
+		assert_int_equal(caps->virtual_delivery, m->delivery);
+		assert_int_equal(caps->apic_accesses, m->apic_accesses);
+		assert_int_equal(caps->preemption_timer, m->timer);
+		assert_int_equal(caps->xsaves, m->xsaves);
+		/* SDM, "Checks on VM-Execution Control Fields". */
+		if ((caps->cpu & CPU_USE_TPR_SHADOW) == 0) {
+			assert_int_equal(caps->cpu2 & (CPU2_VIRTUALIZE_X2APIC_MODE |
+						       CPU2_APIC_REGISTER_VIRTUALIZATION |
+						       CPU2_VIRTUAL_INTERRUPT_DELIVERY),
+					 0);
+			assert_int_equal(caps->cpu & (CPU_CR8_LOAD_EXITING | CPU_CR8_STORE_EXITING),
+					 CPU_CR8_LOAD_EXITING | CPU_CR8_STORE_EXITING);
+		}
+		assert_int_equal(told.page_2m, (m->ept & BIT(16)) != 0);
+		assert_int_equal(told.page_1g, (m->ept & BIT(17)) != 0);
+		assert_int_equal(told.accessed_dirty, (m->ept & BIT(21)) != 0);
+		assert_int_equal(told.phys_bits, 40);
+	}
+}
+
+static void test_no_vmx(void **state)
+{
+	set_machine(&machines[0]);
+	fake_cpuid_set(1, 0, 0x306d4, 0, 0, 0);
+	assert_false(vmx_preflight());
+	assert_non_null(strstr(fake_log_text(), "no VMX"));
+}
+
+/* IA32_FEATURE_CONTROL: open, locked on, locked off, on for SMX alone. */
+static const struct {
+	uint64_t value;
+	bool ok;
+	uint64_t after;
+} locks[] = {
+	{ 0, true, FEATURE_CONTROL_LOCK | FEATURE_CONTROL_VMX },
+	{ BIT(20), true, BIT(20) | FEATURE_CONTROL_LOCK | FEATURE_CONTROL_VMX },
+	{ 0x100005, true, 0x100005 },
+	{ FEATURE_CONTROL_LOCK, false, FEATURE_CONTROL_LOCK },
+	{ FEATURE_CONTROL_LOCK | FEATURE_CONTROL_VMX_SMX, false,
+	  FEATURE_CONTROL_LOCK | FEATURE_CONTROL_VMX_SMX },
+};
+
+static void test_feature_control(void **state)
+{
+	for (size_t i = 0; i < ARRAY_COUNT(locks); i++) {
+		set_machine(&machines[0]);
+		vmx_init();
+		fake_msr_set(MSR_IA32_FEATURE_CONTROL, locks[i].value);
+		assert_int_equal(vmx_preflight(), locks[i].ok);
+		assert_int_equal(vmx_start_all(), locks[i].ok ? 0 : ERR_UNSUPPORTED);
+		assert_int_equal(fake_msr_get(MSR_IA32_FEATURE_CONTROL), locks[i].after);
+		if (locks[i].ok) {
+			assert_true((fake_cr4 & CR4_VMXE) != 0);
+			assert_int_equal(fake_cr0 & 0x80000021, 0x80000021);
+			assert_non_null(percpu_self()->vmxon_region);
+			assert_int_equal(*(uint32_t *)percpu_self()->vmxon_region, 0x2b);
+			vmx_stop_this_cpu();
+			assert_int_equal(fake_cr4 & CR4_VMXE, 0);
+		} else {
+			assert_non_null(strstr(fake_log_text(), "firmware set-up"));
+		}
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_machines),
+		cmocka_unit_test(test_no_vmx),
+		cmocka_unit_test(test_feature_control),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
