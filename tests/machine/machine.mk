@@ -72,22 +72,10 @@ $(INITRD) $(INITRD_TEST): $(THIRD)/initramfs/%.img: $(MACHINE_DIR)/init/% \
 		$(MACHINE_DIR)/initramfs.sh | $(PACKAGES_DONE)
 	$(ONCE) sh $(MACHINE_DIR)/initramfs.sh $< $@
 
-# make image ESP=DIR IMG=FILE; make boot ESP=DIR [...]: see README.md.
-.PHONY: image boot
-image: | $(PACKAGES_DONE)
-	@python3 $(MACHINE_DIR)/image.py "$$ESP" "$$IMG"
-
-MACHINE ?= bochs
-MACHINE_NEEDS_bochs := $(BOCHS)
-export BUILD ESP IMG OUT MACHINE CPUS MEM CPU IPS SEED TIMEOUT TICKS DUMP MARK TYPE STOP INPUT
-export USB SCREEN SCREEN_AT FEATURES
-boot: $(MACHINE_NEEDS_$(MACHINE)) | $(PACKAGES_DONE)
-	@python3 $(MACHINE_DIR)/boot.py --env
-
 # EFI programs: one starts a kernel without Umbra, for comparison; one tries the machine itself.
-CHAIN := $(O)/chain.efi
-PROBE := $(O)/probe.efi
-$(CHAIN) $(PROBE): $(O)/%.efi: $(MACHINE_DIR)/%.c | $(PACKAGES_DONE)
+CHAIN := $(THIRD)/efi/chain.efi
+PROBE := $(THIRD)/efi/probe.efi
+$(CHAIN) $(PROBE): $(THIRD)/efi/%.efi: $(MACHINE_DIR)/%.c | $(PACKAGES_DONE)
 	@mkdir -p $(@D)
 	@gcc -O2 -Wall -I/usr/include/efi -I/usr/include/efi/x86_64 -fpic -ffreestanding \
 		-fno-stack-protector -fshort-wchar -mno-red-zone -DEFI_FUNCTION_WRAPPER -c $< -o $@.o
@@ -95,3 +83,24 @@ $(CHAIN) $(PROBE): $(O)/%.efi: $(MACHINE_DIR)/%.c | $(PACKAGES_DONE)
 		/usr/lib/crt0-efi-x86_64.o $@.o -o $@.so -lefi -lgnuefi
 	@objcopy -j .text -j .sdata -j .data -j .rodata -j .dynamic -j .dynsym -j '.rel*' \
 		-j .reloc --target efi-app-x86_64 --subsystem=10 $@.so $@
+
+# The outer Linux of MACHINE=nested.
+NESTED := $(THIRD)/nested/.done
+NESTED_PARTS := $(MACHINE_DIR)/nested/build.sh $(MACHINE_DIR)/nested/off.c $(MACHINE_DIR)/init/nested
+.PHONY: nested
+nested: $(NESTED) $(CHAIN) $(BOCHS)
+$(NESTED): $(NESTED_PARTS) $(THIRD)/kernel/bookworm-cloud/vmlinuz | $(PACKAGES_DONE)
+	$(ONCE) sh $(MACHINE_DIR)/nested/build.sh $(THIRD)/kernel/bookworm-cloud $(@D)
+
+# make image ESP=DIR IMG=FILE; make boot ESP=DIR [...]: see README.md.
+.PHONY: image boot
+image: | $(PACKAGES_DONE)
+	@python3 $(MACHINE_DIR)/image.py "$$ESP" "$$IMG"
+
+MACHINE ?= bochs
+MACHINE_NEEDS_bochs := $(BOCHS)
+MACHINE_NEEDS_nested := $(BOCHS) $(NESTED) $(CHAIN)
+export BUILD ESP IMG OUT MACHINE CPUS MEM CPU IPS SEED TIMEOUT TICKS DUMP MARK TYPE STOP INPUT
+export USB SCREEN SCREEN_AT FEATURES
+boot: $(MACHINE_NEEDS_$(MACHINE)) | $(PACKAGES_DONE)
+	@python3 $(MACHINE_DIR)/boot.py --env
