@@ -374,9 +374,11 @@ static void test_slots(void **state)
 	fake_invlpg_count = 0;
 	for (cpu = 0; cpu < 4; cpu++) {
 		fake_set_cpu(cpu);
+		host_slots_give(percpu_fake_self());
 		for (slot = 0; slot < HOST_TEMP_SLOTS; slot++) {
 			uint64_t frame = BIT(45) + (cpu * 16 + slot) * PAGE_SIZE;
-			uint64_t at = (uintptr_t)host_temp_map(slot, hpa(frame));
+			uint64_t at = (uintptr_t)host_slot_map(percpu_fake_self(), slot,
+							       hpa(frame));
 
 			expect(at, frame, W | NX, false);
 			assert_false(is_mapped(at - PAGE_SIZE));
@@ -389,15 +391,16 @@ static void test_slots(void **state)
 	}
 	assert_int_equal(fake_invlpg_count, 0);
 	fake_set_cpu(1);
-	FAKE_EXPECT_PANIC((void)host_temp_map(0, hpa(0x1000)), "broken");
-	host_temp_unmap(0);
+	FAKE_EXPECT_PANIC((void)host_slot_map(percpu_fake_self(), 0, hpa(0x1000)), "broken");
+	host_slot_unmap(percpu_fake_self(), 0);
 	assert_int_equal(fake_invlpg_count, 1);
 	assert_false(is_mapped(seen[HOST_TEMP_SLOTS]));
 	assert_true(is_mapped(seen[0]));
-	FAKE_EXPECT_PANIC(host_temp_unmap(0), "broken");
-	FAKE_EXPECT_PANIC((void)host_temp_map(0, hpa(0x1001)), "broken");
-	FAKE_EXPECT_PANIC((void)host_temp_map(0, hpa(BIT(52))), "broken");
-	FAKE_EXPECT_PANIC((void)host_temp_map(HOST_TEMP_SLOTS, hpa(0x1000)), "broken");
+	FAKE_EXPECT_PANIC(host_slot_unmap(percpu_fake_self(), 0), "broken");
+	FAKE_EXPECT_PANIC((void)host_slot_map(percpu_fake_self(), 0, hpa(0x1001)), "broken");
+	FAKE_EXPECT_PANIC((void)host_slot_map(percpu_fake_self(), 0, hpa(BIT(52))), "broken");
+	FAKE_EXPECT_PANIC((void)host_slot_map(percpu_fake_self(), HOST_TEMP_SLOTS, hpa(0x1000)),
+			  "broken");
 }
 
 /* Each page that is missing, at whatever step: told, never written through. */

@@ -28,8 +28,9 @@
 
 #define IDENTITY_END BIT(47) /* the low half of 4-level paging */
 
-#define TEMP_SLOT_COUNT	 (CPU_MAX * HOST_TEMP_SLOTS)
-#define TEMP_TABLE_COUNT (TEMP_SLOT_COUNT * 2 / 512)
+/* Every second page is a slot, and no CPU's slots cross a table. */
+#define TEMP_TABLE_COUNT (CPU_MAX * HOST_TEMP_SLOTS * 2 / 512)
+_Static_assert(512 % (2 * HOST_TEMP_SLOTS) == 0, "slots within a table");
 
 static struct lock map_lock;
 static uint64_t *pml4;
@@ -40,6 +41,7 @@ static uint64_t nx; /* PTE_NX, or 0 on a CPU without */
 static uint64_t io_next = IO_BASE;
 static uint64_t stack_next = STACK_BASE;
 static uint64_t *temp_tables[TEMP_TABLE_COUNT];
+uint64_t host_slot_bits;
 
 /* idt_stubs.asm: loads CR3 and RSP, calls next. */
 _Noreturn void host_paging_switch(uint64_t cr3, void *stack_top, void (*next)(void));
@@ -254,33 +256,19 @@ bool host_paging_is_stack_area(uint64_t address)
 	return address >= STACK_BASE && address < STACK_END;
 }
 
-/* Every second page is a slot. */
-static uint64_t slot_page(unsigned slot)
+void host_slots_give(struct percpu *cpu)
 {
-	CHECK(slot < HOST_TEMP_SLOTS);
-	return (percpu_self()->index * HOST_TEMP_SLOTS + slot) * 2 + 1;
+	uint64_t page = cpu->index * HOST_TEMP_SLOTS * 2 + 1;
+
+	CHECK(cpu->index < CPU_MAX);
+	cpu->slot_entries = &temp_tables[page / 512][page % 512];
+	cpu->slot_pages = (uint8_t *)(uintptr_t)(TEMP_BASE + page * PAGE_SIZE);
 }
 
-void *host_temp_map(unsigned slot, hpa_t frame)
+_Noreturn void host_slot_misuse(unsigned slot, hpa_t frame)
 {
-	uint64_t page = slot_page(slot);
-	uint64_t *entry = &temp_tables[page / 512][page % 512];
-
-	CHECK(*entry == 0 && (frame.v & ~PTE_ADDRESS) == 0);
-	/* An entry that was not present is in no TLB: nothing to invalidate. */
-	__atomic_store_n(entry, frame.v | PTE_PRESENT | PTE_WRITE | PTE_ACCESSED | PTE_DIRTY | nx,
-			 __ATOMIC_RELEASE);
-	return (void *)(uintptr_t)(TEMP_BASE + page * PAGE_SIZE);
-}
-
-void host_temp_unmap(unsigned slot)
-{
-	uint64_t page = slot_page(slot);
-	uint64_t *entry = &temp_tables[page / 512][page % 512];
-
-	CHECK(*entry != 0);
-	__atomic_store_n(entry, 0, __ATOMIC_RELEASE);
-	cpu_invlpg((const void *)(uintptr_t)(TEMP_BASE + page * PAGE_SIZE));
+	panic("broken: slot %u with frame 0x%llx: mapped twice, not mapped, or no frame", slot,
+	      (unsigned long long)frame.v);
 }
 
 static bool has_nx(void)
@@ -298,6 +286,7 @@ static void find_nx(void)
 		cpu_wrmsr(MSR_IA32_MISC_ENABLE, misc & ~MISC_ENABLE_XD_DISABLE);
 	}
 	nx = has_nx() ? PTE_NX : 0;
+	host_slot_bits = PTE_PRESENT | PTE_WRITE | PTE_ACCESSED | PTE_DIRTY | nx;
 	if (nx == 0) {
 		log_warn("this CPU has no execute-disable: the hypervisor's data is executable");
 	}

@@ -31,6 +31,10 @@ struct percpu {
 	uint64_t nmi_count;
 	bool stopped; /* by an NMI of smp_stop_others; atomic */
 
+	/* host_paging: page-table entry and address of slot 0; every second page is a slot. */
+	uint64_t *slot_entries;
+	uint8_t *slot_pages;
+
 	/* GDT, TSS and stacks; owned by idt.c. */
 	void *tables;
 	void *stack_top;

@@ -44,6 +44,7 @@ static struct percpu *prepare(uint32_t index, uint32_t apic_id, size_t stack_pag
 	cpu->self = cpu;
 	cpu->index = index;
 	cpu->apic_id = apic_id;
+	host_slots_give(cpu);
 	cpu->stack_top = host_map_stack(stack_pages);
 	if (cpu->stack_top == NULL || idt_prepare_cpu(cpu) != 0) {
 		return NULL; /* the boot goes on without this CPU: nothing is worth freeing */
