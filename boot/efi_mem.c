@@ -9,6 +9,7 @@
 #include "vmm/base/log.h"
 #include "vmm/base/str.h"
 
+#define EXACT_MAX      4096 /* entries of the memory attributes table; more is nonsense */
 #define EXIT_TRIES     8
 #define MAP_ROOM       (16ull << 10) /* the map grows while we allocate memory for it */
 #define EFI_MEM_RO     0x20000ull    /* UEFI, EFI_MEMORY_RO */
@@ -44,9 +45,6 @@ static void for_each(struct boot_info *info, const char *entries, uint64_t count
 		     uint64_t entry_bytes,
 		     void (*fn)(struct boot_info *info, const EFI_MEMORY_DESCRIPTOR *d))
 {
-	if (entry_bytes < sizeof(EFI_MEMORY_DESCRIPTOR)) {
-		return;
-	}
 	for (uint64_t i = 0; i < count; i++) {
 		const EFI_MEMORY_DESCRIPTOR *d = (const void *)(entries + i * entry_bytes);
 
@@ -156,7 +154,8 @@ static void convert(struct boot_info *info)
 	const uint64_t count = map.bytes / map.entry_bytes;
 
 	for_each(info, map.buffer, count, map.entry_bytes, add_usable);
-	if (exact == NULL) {
+	if (exact == NULL || exact->entry_bytes < sizeof(EFI_MEMORY_DESCRIPTOR) ||
+	    exact->entry_count > EXACT_MAX) {
 		for_each(info, map.buffer, count, map.entry_bytes, add_runtime_mapped);
 		return;
 	}
@@ -214,11 +213,17 @@ static void read_acpi(struct boot_info *info)
 static EFI_STATUS get_map(void)
 {
 	UINT32 version;
+	EFI_STATUS status;
 
 	map.bytes = map.cap;
-	return efi_system->BootServices->GetMemoryMap(&map.bytes,
-						      (EFI_MEMORY_DESCRIPTOR *)map.buffer, &map.key,
-						      &map.entry_bytes, &version);
+	status = efi_system->BootServices->GetMemoryMap(&map.bytes,
+							(EFI_MEMORY_DESCRIPTOR *)map.buffer,
+							&map.key, &map.entry_bytes, &version);
+	if (!EFI_ERROR(status) &&
+	    (map.entry_bytes < sizeof(EFI_MEMORY_DESCRIPTOR) || map.bytes > map.cap)) {
+		return EFI_COMPROMISED_DATA;
+	}
+	return status;
 }
 
 static int allocate_map(void)
@@ -226,6 +231,7 @@ static int allocate_map(void)
 	EFI_PHYSICAL_ADDRESS base = 0;
 	uint64_t page_count;
 
+	map.cap = 0; /* the first call tells the size */
 	if (get_map() != EFI_BUFFER_TOO_SMALL) {
 		log_error("firmware gives no memory map");
 		return ERR_IO;

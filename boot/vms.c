@@ -33,7 +33,7 @@ size_t vms_start(const struct config *config)
 	size_t running = 0;
 
 	for (size_t i = 0; i < config->vm_count; i++) {
-		slots[i].config = &config->vms[i];
+		slots[i] = (struct slot){ .config = &config->vms[i] };
 		if (!config->vms[i].valid) {
 			log_warn("vm %s: not started, for the reason above", config->vms[i].name);
 			continue;

@@ -52,3 +52,7 @@ UNIT_cpuid := vmm/exit_cpuid.c
 UNIT_msr := vmm/exit_msr.c
 UNIT_cr := vmm/exit_cr.c
 UNIT_vmx := vmm/vmx.c
+UNIT_efi_mem := boot/efi_mem.c
+$(addprefix $(O)/unit/obj/,boot/efi_mem.o tests/unit/test_efi_mem.o): \
+	HOST_DEF += -isystem /usr/include/efi -DGNU_EFI_USE_MS_ABI -fshort-wchar
+UNIT_vms := boot/vms.c

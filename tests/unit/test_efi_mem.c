@@ -1,0 +1,325 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* boot/efi_mem.c against a firmware of our own that hands out maps of every kind. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "boot/efi_priv.h"
+#include "tests/unit/fake_base.h"
+#include "vmm/base/err.h"
+#include "vmm/base/str.h"
+
+#define WB  0x8ull
+#define UC  0x1ull
+#define RT  0x8000000000000000ull
+#define XP  0x4000ull
+#define RO  0x20000ull
+#define SP  0x40000ull
+#define GAP 8 /* firmware's descriptors are larger than the structure */
+
+EFI_SYSTEM_TABLE *efi_system;
+EFI_HANDLE efi_image = (EFI_HANDLE)0x1234;
+
+static struct {
+	EFI_MEMORY_DESCRIPTOR d[1500];
+	size_t count;
+	UINTN key;
+	unsigned stale; /* that many exits find the key stale */
+	unsigned grow;	/* descriptors added at each failed exit */
+	unsigned map_calls, exit_calls, other_calls_after_exit;
+	void *attributes;
+	UINTN entry_bytes;
+	EFI_STATUS map_status;
+} fw;
+
+static struct boot_info info;
+static void *map_pages;
+
+static EFI_STATUS EFIAPI get_memory_map(UINTN *bytes, EFI_MEMORY_DESCRIPTOR *out, UINTN *key,
+					UINTN *entry_bytes, UINT32 *version)
+{
+	const UINTN need = fw.count * (sizeof(*out) + GAP);
+
+	fw.map_calls++;
+	*entry_bytes = fw.entry_bytes;
+	*version = 1;
+	if (fw.map_status != EFI_SUCCESS && *bytes != 0) {
+		return fw.map_status;
+	}
+	if (*bytes < need) {
+		*bytes = need;
+		return EFI_BUFFER_TOO_SMALL;
+	}
+	*bytes = need;
+	for (size_t i = 0; i < fw.count; i++) {
+		memcpy((char *)out + i * (sizeof(*out) + GAP), &fw.d[i], sizeof(*out));
+	}
+	*key = fw.key;
+	return EFI_SUCCESS;
+}
+
+static EFI_STATUS EFIAPI exit_boot_services(EFI_HANDLE image, UINTN key)
+{
+	fw.exit_calls++;
+	assert_ptr_equal(image, efi_image);
+	if (fw.stale > 0) {
+		fw.stale--;
+		fw.key++;
+		for (unsigned i = 0; i < fw.grow; i++) {
+			fw.d[fw.count] = fw.d[fw.count - 1];
+			fw.d[fw.count++].PhysicalStart += 1 << 20;
+		}
+		return EFI_INVALID_PARAMETER;
+	}
+	assert_int_equal(key, fw.key);
+	return EFI_SUCCESS;
+}
+
+static EFI_STATUS EFIAPI allocate_pages(EFI_ALLOCATE_TYPE type, EFI_MEMORY_TYPE memory,
+					UINTN page_count, EFI_PHYSICAL_ADDRESS *base)
+{
+	assert_int_equal(type, AllocateAnyPages);
+	assert_int_equal(memory, EfiLoaderData);
+	if (fw.exit_calls != 0) {
+		fw.other_calls_after_exit++;
+	}
+	map_pages = aligned_alloc(PAGE_SIZE, page_count * PAGE_SIZE);
+	*base = (uintptr_t)map_pages;
+	return EFI_SUCCESS;
+}
+
+void *efi_config_table(const EFI_GUID *guid)
+{
+	return guid->Data1 == 0xdcfa911d ? fw.attributes : NULL;
+}
+
+static const struct acpi_reader *reader;
+
+int acpi_read(hpa_t rsdp, const struct acpi_reader *r, struct acpi_facts *out)
+{
+	(void)out;
+	assert_int_equal(rsdp.v, 0);
+	reader = r;
+	/* The reader is used within the call only. */
+	for (size_t i = 0; i < fw.count; i++) {
+		const EFI_MEMORY_DESCRIPTOR *d = &fw.d[i];
+		const uint64_t bytes = d->NumberOfPages * PAGE_SIZE;
+
+		if (d->Type == EfiACPIReclaimMemory) {
+			assert_ptr_equal(r->at(r->context, hpa(d->PhysicalStart + 8), bytes - 8),
+					 d->PhysicalStart + 8);
+			/* The neighbour is memory as well; beyond it there is none. */
+			assert_non_null(r->at(r->context, hpa(d->PhysicalStart), bytes + 4096));
+			assert_null(r->at(r->context, hpa(d->PhysicalStart), bytes + 4097));
+			assert_null(r->at(r->context, hpa(d->PhysicalStart), 0));
+			assert_null(r->at(r->context, hpa(d->PhysicalStart - 1), 2));
+			assert_null(r->at(r->context, hpa(UINT64_MAX - 4), 8));
+		}
+	}
+	return ERR_NOTFOUND;
+}
+
+static void add(UINT32 type, uint64_t page, uint64_t pages, uint64_t attribute)
+{
+	fw.d[fw.count++] = (EFI_MEMORY_DESCRIPTOR){ .Type = type,
+						    .PhysicalStart = page * PAGE_SIZE,
+						    .NumberOfPages = pages,
+						    .Attribute = attribute };
+}
+
+static int setup(void **state)
+{
+	static EFI_BOOT_SERVICES bs;
+	static EFI_SYSTEM_TABLE table;
+
+	fake_setup(state);
+	bs.GetMemoryMap = get_memory_map;
+	bs.ExitBootServices = exit_boot_services;
+	bs.AllocatePages = allocate_pages;
+	table.BootServices = &bs;
+	efi_system = &table;
+	memset(&fw, 0, sizeof(fw));
+	fw.entry_bytes = sizeof(EFI_MEMORY_DESCRIPTOR) + GAP;
+	memset(&info, 0, sizeof(info));
+	info.reset_system = &info;
+	info.cpu_source = "test";
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	free(map_pages);
+	map_pages = NULL;
+	return fake_teardown(state);
+}
+
+static void expect_range(const struct mem_range *r, uint64_t page, uint64_t pages)
+{
+	assert_int_equal(r->base.v, page * PAGE_SIZE);
+	assert_int_equal(r->page_count, pages);
+}
+
+static void kinds(void **state)
+{
+	(void)state;
+	/* Unsorted; neighbours join within their list only. */
+	add(EfiConventionalMemory, 0x300, 0x100, WB);
+	add(EfiBootServicesData, 0x400, 0x10, WB);
+	add(EfiConventionalMemory, 0x100, 0x100, WB | XP);
+	add(EfiConventionalMemory, 0x200, 0x100, WB);
+	add(EfiBootServicesCode, 0x410, 0x10, WB);
+	add(EfiLoaderCode, 0x500, 0x10, WB);
+	add(EfiLoaderData, 0x510, 0xf, WB);
+	add(EfiACPIReclaimMemory, 0x520, 0x4, WB);
+	add(EfiACPIMemoryNVS, 0x524, 0x1, WB);
+	add(EfiUnusableMemory, 0x525, 0x1, WB);
+	add(EfiReservedMemoryType, 0x550, 0x10, WB);
+	add(EfiConventionalMemory, 0x600, 0x10, UC);	  /* not cached */
+	add(EfiConventionalMemory, 0x700, 0x10, WB | SP); /* somebody's special memory */
+	add(EfiConventionalMemory, 0x800, 0, WB);
+	add(EfiConventionalMemory, 0x900, 1ull << 52, WB);
+	add(14, 0xa00, 0x10, WB); /* persistent memory */
+	assert_int_equal(efi_exit_boot_services(&info), 0);
+	assert_int_equal(info.range_count, 1);
+	expect_range(&info.ranges[0], 0x100, 0x300);
+	assert_int_equal(info.late_count, 1);
+	expect_range(&info.late[0], 0x400, 0x20);
+	assert_int_equal(info.runtime_count, 0);
+	assert_non_null(reader);
+}
+
+static void runtime_plain(void **state)
+{
+	(void)state;
+	add(EfiRuntimeServicesCode, 0x100, 0x10, WB | RT);
+	add(EfiRuntimeServicesData, 0x110, 0x20, WB | RT);
+	add(EfiMemoryMappedIO, 0xffc00, 0x400, UC | RT);
+	add(EfiConventionalMemory, 0x200, 0x20, WB | RT); /* nonsense: not ours to use */
+	assert_int_equal(efi_exit_boot_services(&info), 0);
+	assert_int_equal(info.range_count, 0);
+	assert_int_equal(info.runtime_count, 4);
+	assert_true(info.runtime[0].code && info.runtime[0].writable && !info.runtime[0].uncached);
+	assert_true(!info.runtime[1].code && info.runtime[1].writable);
+	assert_true(!info.runtime[2].code && info.runtime[2].uncached);
+}
+
+static struct {
+	uint32_t version, count, bytes, reserved;
+	EFI_MEMORY_DESCRIPTOR d[3];
+} attributes = {
+	1,
+	3,
+	sizeof(EFI_MEMORY_DESCRIPTOR),
+	0,
+	{ { .Type = EfiRuntimeServicesCode,
+	    .PhysicalStart = 0x100000,
+	    .NumberOfPages = 2,
+	    .Attribute = RT | XP | RO },
+	  { .Type = EfiRuntimeServicesCode,
+	    .PhysicalStart = 0x102000,
+	    .NumberOfPages = 6,
+	    .Attribute = RT | RO },
+	  { .Type = EfiRuntimeServicesCode,
+	    .PhysicalStart = 0x108000,
+	    .NumberOfPages = 8,
+	    .Attribute = RT | XP } },
+};
+
+static void runtime_exact(void **state)
+{
+	(void)state;
+	fw.attributes = &attributes;
+	add(EfiRuntimeServicesCode, 0x100, 0x10, WB | RT);
+	add(EfiMemoryMappedIO, 0xffc00, 0x400, UC | RT);
+	assert_int_equal(efi_exit_boot_services(&info), 0);
+	assert_int_equal(info.runtime_count, 4);
+	assert_true(!info.runtime[0].code && !info.runtime[0].writable);
+	assert_true(info.runtime[1].code && !info.runtime[1].writable);
+	assert_true(!info.runtime[2].code && info.runtime[2].writable);
+	assert_true(info.runtime[3].uncached);
+
+	/* A damaged table counts as none. */
+	setup(state);
+	free(map_pages);
+	fw.attributes = &attributes;
+	attributes.bytes = 8;
+	add(EfiRuntimeServicesCode, 0x100, 0x10, WB | RT);
+	assert_int_equal(efi_exit_boot_services(&info), 0);
+	assert_int_equal(info.runtime_count, 1);
+	assert_true(info.runtime[0].code && info.runtime[0].writable);
+	attributes.bytes = sizeof(EFI_MEMORY_DESCRIPTOR);
+}
+
+static void too_many(void **state)
+{
+	(void)state;
+	for (uint64_t i = 0; i < 300; i++) {
+		add(EfiConventionalMemory, 0x1000 + 2 * (299 - i), 1, WB);
+	}
+	for (uint64_t i = 0; i < 300; i++) {
+		add(EfiRuntimeServicesData, 0x5000 + i, 1, WB | RT);
+	}
+	assert_int_equal(efi_exit_boot_services(&info), 0);
+	assert_int_equal(info.range_count, BOOT_RANGE_MAX);
+	for (size_t i = 1; i < info.range_count; i++) {
+		assert_true(info.ranges[i - 1].base.v < info.ranges[i].base.v);
+	}
+	assert_int_equal(info.runtime_count, POWER_RANGE_MAX);
+	assert_null(info.reset_system);
+	assert_non_null(strstr(fake_log_text(), "memory map: more than 256 ranges; 4 KiB at"));
+	assert_non_null(strstr(fake_log_text(), "firmware has more than 256 runtime ranges"));
+}
+
+/* A timer changed the map between the two calls. It may grow; nothing may be allocated. */
+static void stale_key(void **state)
+{
+	(void)state;
+	add(EfiConventionalMemory, 0x1000, 1, WB);
+	fw.stale = 5;
+	fw.grow = 20;
+	assert_int_equal(efi_exit_boot_services(&info), 0);
+	assert_int_equal(fw.exit_calls, 6);
+	assert_int_equal(fw.other_calls_after_exit, 0);
+	assert_int_equal(info.range_count, 101);
+}
+
+static void refusals(void **state)
+{
+	(void)state;
+	add(EfiConventionalMemory, 0x1000, 1, WB);
+	fw.stale = 1000;
+	assert_int_equal(efi_exit_boot_services(&info), ERR_IO);
+	assert_true(fw.exit_calls < 100);
+	assert_non_null(strstr(fake_log_text(), "firmware does not end its boot services"));
+
+	setup(state);
+	free(map_pages);
+	add(EfiConventionalMemory, 0x1000, 1, WB);
+	fw.map_status = EFI_DEVICE_ERROR;
+	assert_int_equal(efi_exit_boot_services(&info), ERR_IO);
+	assert_int_equal(fw.exit_calls, 0);
+
+	setup(state);
+	free(map_pages);
+	add(EfiConventionalMemory, 0x1000, 1, WB);
+	fw.entry_bytes = 0;
+	assert_int_equal(efi_exit_boot_services(&info), ERR_IO);
+	assert_int_equal(fw.exit_calls, 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(kinds, setup, teardown),
+		cmocka_unit_test_setup_teardown(runtime_plain, setup, teardown),
+		cmocka_unit_test_setup_teardown(runtime_exact, setup, teardown),
+		cmocka_unit_test_setup_teardown(too_many, setup, teardown),
+		cmocka_unit_test_setup_teardown(stale_key, setup, teardown),
+		cmocka_unit_test_setup_teardown(refusals, setup, teardown),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
