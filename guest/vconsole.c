@@ -20,15 +20,22 @@ static bool is_shared(void)
 	return list != NULL && list->next != NULL;
 }
 
+/* Ends an unfinished line of anybody's; a line of the log may have done so already. */
+static void end_line(void)
+{
+	if (!console_at_line_start()) {
+		console_write("\r\n", 2);
+	}
+	line_owner = NULL;
+}
+
 /* Moves the cursor into a line of this console. */
 static void take_line(struct vconsole *console)
 {
-	if (line_owner == console) {
+	if (line_owner == console && !console_at_line_start()) {
 		return;
 	}
-	if (line_owner != NULL) {
-		console_write("\r\n", 2);
-	}
+	end_line();
 	line_owner = console;
 	if (is_shared()) {
 		console_write("[", 1);
@@ -137,8 +144,7 @@ void vconsole_detach(struct vconsole *console)
 		*at = console->next;
 	}
 	if (line_owner == console) {
-		console_write("\r\n", 2);
-		line_owner = NULL;
+		end_line();
 	}
 	if (front == console) {
 		front = NULL;

@@ -72,6 +72,11 @@ void console_write(const char *text, size_t bytes)
 	console_text[console_length] = '\0';
 }
 
+bool console_at_line_start(void)
+{
+	return console_length == 0 || console_text[console_length - 1] == '\n';
+}
+
 void console_write_line(const char *text, size_t bytes)
 {
 	console_write(text, bytes);

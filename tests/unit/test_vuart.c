@@ -10,6 +10,7 @@
 #include "guest/dev/vuart.h"
 #include "guest/memmap.h"
 #include "tests/unit/fake_base.h"
+#include "vmm/base/console.h"
 
 enum {
 	RBR = 0,
@@ -322,6 +323,15 @@ static void test_two_consoles(void **state)
 	vconsole_detach(&beta);
 	put(&console, "raw again\r\n");
 	assert_non_null(strstr(fake_console_text(), "[beta] $ \r\nraw again\r\n"));
+	/* Another line came in between: no empty line, and the prefix again. */
+	vconsole_attach(&beta, "beta");
+	put(&beta, "$ ");
+	vconsole_poll(&beta);
+	vconsole_poll(&beta);
+	console_write("\r\nlog\r\n", 7);
+	put(&beta, "exit\r\n");
+	vconsole_detach(&beta);
+	assert_non_null(strstr(fake_console_text(), "[beta] $ \r\nlog\r\n[beta] exit\r\n"));
 }
 
 static void test_front(void **state)

@@ -111,6 +111,11 @@ void console_write(const char *text, size_t bytes)
 	drop();
 }
 
+bool console_at_line_start(void)
+{
+	return at_line_start;
+}
+
 void console_write_line(const char *text, size_t bytes)
 {
 	static const char line_break[] = { '\r', '\n' };

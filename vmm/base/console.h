@@ -25,6 +25,9 @@ void console_remove_sink(const struct console_sink *sink);
 /* Writes bytes to every sink: the log's lines and the guests' consoles. Takes the console lock. */
 void console_write(const char *text, size_t bytes);
 
+/* True while the last byte written was a line's end (or none was written yet). */
+bool console_at_line_start(void);
+
 /*
  * One line of the log: starts at the left margin, is kept for sinks that come later, ends with a
  * line break of its own. For log.c.
