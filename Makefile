@@ -30,6 +30,9 @@ ZYDIS_SRC := Decoder DecoderData SharedData Register Utils Zydis
 THIRD_C := $(THIRD)/inih/ini.c $(ZYDIS_SRC:%=$(THIRD)/zydis/src/%.c) \
 	$(MBEDTLS_SRC:%=$(THIRD)/mbedtls/library/%)
 
+# They come with their package; machine.mk has the rules for that.
+$(filter-out $(THIRD)/inih/%,$(THIRD_C)): | $(THIRD_PARTY) ;
+
 GEN := $(O)/gen
 GENERATED := $(LAYER_OFFSETS:%.c=$(GEN)/%.inc) $(LAYER_ASL:%.asl=$(GEN)/%.aml)
 
