@@ -144,7 +144,7 @@ void idt_stop_on_nmi(void)
 	__atomic_store_n(&stop_on_nmi, true, __ATOMIC_SEQ_CST);
 }
 
-void idt_handle_nmi(void)
+static void handle_nmi(void)
 {
 	struct percpu *cpu = percpu_self();
 
@@ -189,7 +189,7 @@ void idt_dispatch(struct idt_frame *frame)
 	struct percpu *cpu;
 
 	if (frame->vector == VECTOR_NMI) {
-		idt_handle_nmi();
+		handle_nmi();
 		return;
 	}
 	if (frame->vector < 32) {

@@ -19,12 +19,7 @@ void idt_load_this_cpu(struct percpu *cpu);
 /* For the VMCS host state: the linear address of a CPU's TSS. GDT and IDT: cpu_sgdt, cpu_sidt. */
 uint64_t idt_tss_base(const struct percpu *cpu);
 
-/*
- * What an NMI of the machine means, also one that arrived as a VM exit: stops this CPU for good if
- * smp_stop_others asked for it, else counts it and returns.
- */
-void idt_handle_nmi(void);
-/* From now on an NMI stops the CPU that gets it. */
+/* From now on an NMI stops the CPU that gets it for good; before, NMIs are counted. */
 void idt_stop_on_nmi(void);
 
 /*
