@@ -22,14 +22,14 @@ import tomllib
 import screen
 
 HERE = pathlib.Path(__file__).parent
-KEYS = {"name", "group", "why", "machine", "cpus", "mem", "cpu", "usb", "files", "conf", "expect", "forbid",
+KEYS = {"name", "group", "forbid_more", "machine", "cpus", "mem", "cpu", "usb", "files", "conf", "expect", "forbid",
         "end", "status", "budget", "timeout", "type", "stop", "screen", "screen_at", "matrix",
         "command", "dialog", "features", "ticks", "bare"}
 DEFAULTS = {"group": "test", "machine": "bochs", "cpus": 1, "mem": 1024, "status": 0, "timeout": 240,
             "files": {}, "expect": [], "screen": [], "end": "power-off"}
 # What no serial line may hold, whatever the case expects.
 FORBID = [r"^FAIL\b", r"^ERROR\b", r"^SKIP\b", r"Umbra stopped", r"\bpanic\b", r"Kernel panic",
-          r"BUG:", r"WARNING: CPU"]
+          r"BUG:", r"WARNING: CPU", r"unchecked MSR access", r"Call Trace", r"Unhandled|unhandled"]
 TAIL_LINES = 25
 printing = threading.Lock()
 
@@ -38,9 +38,11 @@ class CaseError(Exception):
     """The case itself is wrong, or something that it needs is missing."""
 
 
-def expand(case):
-    """A case with a matrix stands for one case of each combination."""
+def expand(case, confs):
+    """A case with a matrix stands for one case of each combination; conf may name a shared text."""
     matrix = case.pop("matrix", {})
+    if case.get("conf") in confs:
+        case["conf"] = confs[case["conf"]]
     for values in itertools.product(*matrix.values()):
         words = dict(zip(matrix, values))
 
@@ -70,7 +72,7 @@ def load_cases(path):
         unknown = raw.keys() - KEYS
         if unknown:
             raise CaseError(f"{path}: case {raw.get('name')}: unknown key {sorted(unknown)}")
-        for case in expand(raw):
+        for case in expand(raw, document["conf"]):
             cases.append({**DEFAULTS, **case})
     names = [case["name"] for case in cases]
     twice = {name for name in names if names.count(name) > 1}
@@ -128,10 +130,10 @@ class Runner:
             if key in case:
                 value = case[key]
                 words[key.upper()] = "|".join(value) if isinstance(value, list) else value
-        if case.get("usb"):
+        if case.get("usb", "disk") != "disk":
             words["USB"] = 1
         if case["screen"]:
-            words["SCREEN"] = folder / "out" / "screen.ppm"
+            words["SCREEN"] = folder / "out" / "screen.png"
         return [f"{key}={value}" for key, value in words.items()]
 
     def run(self, case):
@@ -140,7 +142,7 @@ class Runner:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         if "command" in case:
-            return run_command(case, folder)
+            return run_command(case, folder, self.options)
         esp = self.make_stick(case, folder)
         command = [sys.executable, str(HERE / "machine" / "boot.py"),
                    *self.boot_words(case, folder, esp)]
@@ -156,7 +158,7 @@ class Runner:
         count = end = None
         if result.exists():
             count, end = read_result(result.read_text())
-        if case["machine"] == "bochs" and end != case["end"]:
+        if result.exists() and end != case["end"] != "any":
             problems.append(f"the machine ended by {end}, not {case['end']}")
         problems += check_budget(case, count)
         if case["screen"]:
@@ -189,7 +191,7 @@ def check_text(case, text):
     for pattern in case["expect"]:
         if not re.search(pattern, text, re.M):
             problems.append(f"the serial line lacks: {pattern}")
-    for pattern in case.get("forbid", FORBID):
+    for pattern in case.get("forbid", FORBID) + case.get("forbid_more", []):
         if match := re.search(pattern, text, re.M):
             line = text[text.rfind("\n", 0, match.start()) + 1:].split("\n", 1)[0]
             problems.append(f"the serial line says: {line[:160]}")
@@ -219,7 +221,7 @@ def check_budget(case, count):
 
 
 def check_screen(case, folder, font):
-    path = folder / "out" / "screen.ppm"
+    path = folder / "out" / "screen.png"
     if not path.exists():
         return ["there is no picture of the screen"]
     text = screen.read(path, font)
@@ -228,9 +230,9 @@ def check_screen(case, folder, font):
             if not re.search(words, re.sub(r"\s+", " ", text))]
 
 
-def run_command(case, folder):
+def run_command(case, folder, options):
     """A command that a person would type, and what is typed into it: (wait for, then type)."""
-    command = case["command"].replace("{out}", str(folder))
+    command = case["command"].replace("{out}", str(folder)).replace("{o}", options.product)
     deadline = time.monotonic() + case["timeout"]
     env = {key: value for key, value in os.environ.items() if not key.startswith(("MAKE", "MFLAGS"))}
     process = subprocess.Popen(["sh", "-c", command], stdin=subprocess.PIPE,
@@ -298,6 +300,7 @@ def main():
     parser.add_argument("--efi", required=True)
     parser.add_argument("--bare", help="the EFI program that starts a guest without Umbra")
     parser.add_argument("--guests", required=True)
+    parser.add_argument("--product", help="the build folder that make is told")
     parser.add_argument("--out", required=True)
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--keep", action="store_true", help="keep the sticks of cases that passed")

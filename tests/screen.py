@@ -3,9 +3,10 @@
 """Reads the text on a picture of the screen console: every cell is compared with the glyphs of the
 very font that drew it, so that what is read is what stands there.
 
-screen.py PICTURE.ppm FONT.psf prints the text.
+screen.py PICTURE.png FONT.psf prints the text.
 """
 import sys
+import zlib
 
 GLYPH_WIDTH = 8
 
@@ -40,31 +41,53 @@ def load_font(path):
     return glyphs, height
 
 
+def unfilter(kind, line, above, step):
+    """Undoes one row's PNG filter in place (PNG specification, "Filter types")."""
+    for x, value in enumerate(line):
+        left = line[x - step] if x >= step else 0
+        up = above[x]
+        corner = above[x - step] if x >= step else 0
+        if kind == 1:
+            value += left
+        elif kind == 2:
+            value += up
+        elif kind == 3:
+            value += (left + up) // 2
+        elif kind == 4:
+            guess = left + up - corner
+            distances = (abs(guess - left), abs(guess - up), abs(guess - corner))
+            value += (left, up, corner)[distances.index(min(distances))]
+        line[x] = value & 0xff
+
+
 def load_picture(path):
-    """A PPM file -> (width, height, rows of 0 and 1): bright pixels are 1."""
+    """An RGB or RGBA PNG file -> (width, height, rows of 0 and 1): bright pixels are 1."""
     with open(path, "rb") as file:
         data = file.read()
-    fields, at = [], 0
-    while len(fields) < 4:
-        while data[at:at + 1].isspace():
-            at += 1
-        if data[at:at + 1] == b"#":
-            at = data.index(b"\n", at)
-            continue
-        end = at
-        while not data[end:end + 1].isspace():
-            end += 1
-        fields.append(data[at:end])
-        at = end
-    if fields[0] != b"P6":
-        raise ValueError(f"{path} is no PPM picture")
-    width, height = int(fields[1]), int(fields[2])
-    pixels = data[at + 1:]
-    rows = []
+    if data[:8] != b"\x89PNG\r\n\x1a\n":
+        raise ValueError(f"{path} is no PNG picture")
+    at, packed = 8, b""
+    while at < len(data):
+        length = int.from_bytes(data[at:at + 4], "big")
+        kind, body = data[at + 4:at + 8], data[at + 8:at + 8 + length]
+        if kind == b"IHDR":
+            width, height = int.from_bytes(body[:4], "big"), int.from_bytes(body[4:8], "big")
+            if body[8] != 8 or body[9] not in (2, 6) or body[12] != 0:
+                raise ValueError(f"{path} is no plain RGB picture")
+            step = 3 if body[9] == 2 else 4
+        elif kind == b"IDAT":
+            packed += body
+        at += 12 + length
+    pixels = zlib.decompress(packed)
+    stride = width * step
+    rows, above = [], bytes(stride)
     for y in range(height):
-        line = pixels[y * width * 3:(y + 1) * width * 3]
+        line = bytearray(pixels[y * (stride + 1) + 1:(y + 1) * (stride + 1)])
+        if pixels[y * (stride + 1)] != 0:
+            unfilter(pixels[y * (stride + 1)], line, above, step)
+        above = line
         rows.append([1 if r + g + b > 192 else 0
-                     for r, g, b in zip(line[::3], line[1::3], line[2::3])])
+                     for r, g, b in zip(line[::step], line[1::step], line[2::step])])
     return width, height, rows
 
 

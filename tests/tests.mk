@@ -186,11 +186,19 @@ guest-%: $(GUEST_DIR)/%.bin
 CASE_NEEDS = $(O)/BOOTX64.EFI $(BARE) $(GUESTS:%=$(GUEST_DIR)/%.bin) $(BOCHS) $(KERNEL_FILES) \
 	$(INITRD) $(INITRD_TEST)
 RUN_CASES = $(PYTHON) tests/run_cases.py --build $(BUILD) --efi $(O)/BOOTX64.EFI --bare $(BARE) \
-	--guests $(GUEST_DIR) --out $(O)/cases
+	--guests $(GUEST_DIR) --out $(O)/cases --product $(O)
 
 .PHONY: case test soak check
 case: $$(CASE_NEEDS)
 	@$(RUN_CASES) $(CASE)
+
+# Quick, under 2 minutes once built; then everything; then what takes long.
+check: lint unit fuzz-smoke
+	@echo 'check: all passed'
+test: check $$(CASE_NEEDS)
+	@$(RUN_CASES)
+soak: $$(CASE_NEEDS)
+	@$(RUN_CASES) --group soak
 
 # --- Lint -------------------------------------------------------------------------------------------
 
