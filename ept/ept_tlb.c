@@ -26,28 +26,14 @@ static void flush(const struct ept_root *root)
 	CHECK(ok);
 }
 
-void ept_tlb_enter(struct ept_root *root)
+/*
+ * The generation is from before the flush: an advance in between leaves us behind, and its sender has
+ * seen us in guest_root, so that its kick ends this entry at once.
+ */
+void ept_tlb_catch_up(struct ept_root *root, uint64_t generation)
 {
-	struct percpu *cpu = percpu_self();
-	uint64_t now;
-
-	/* XCHG: the full barrier between P and C. */
-	__atomic_store_n(&cpu->guest_root, root, __ATOMIC_SEQ_CST);
-	now = __atomic_load_n(&root->generation, __ATOMIC_ACQUIRE);
-	if (__builtin_expect(root->seen[cpu->index] != now, 0)) {
-		/*
-		 * `now` is from before the flush: an advance in between leaves us behind, and its
-		 * sender has seen us in guest_root, so that its kick ends this entry at once.
-		 */
-		flush(root);
-		__atomic_store_n(&root->seen[cpu->index], now, __ATOMIC_RELEASE);
-	}
-}
-
-void ept_tlb_leave(void)
-{
-	/* Release: what the guest did comes before; x86 does not let it pass a later store. */
-	__atomic_store_n(&percpu_self()->guest_root, NULL, __ATOMIC_RELEASE);
+	flush(root);
+	__atomic_store_n(&root->seen[percpu_self()->index], generation, __ATOMIC_RELEASE);
 }
 
 /* True while that CPU may use translations older than the generation. */

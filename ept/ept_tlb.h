@@ -23,14 +23,32 @@ struct ept_root {
 	uint64_t seen[CPU_MAX]; /* per CPU: the generation of its last INVEPT for this root */
 };
 
+/* For ept_tlb_enter alone: INVEPT on this CPU, which has then seen the generation. */
+void ept_tlb_catch_up(struct ept_root *root, uint64_t generation);
+
 /*
  * Last step before VM entry, interrupts off: publishes that this CPU runs root and runs INVEPT
  * when its translations are older than the root's generation. Order: publish, then compare; the
  * other side advances, then looks who published.
  */
-void ept_tlb_enter(struct ept_root *root);
+static inline void ept_tlb_enter(struct ept_root *root)
+{
+	struct percpu *cpu = percpu_self();
+	uint64_t now;
+
+	/* XCHG: the full barrier between P and C (ept_tlb.c). */
+	__atomic_store_n(&cpu->guest_root, root, __ATOMIC_SEQ_CST);
+	now = __atomic_load_n(&root->generation, __ATOMIC_ACQUIRE);
+	if (__builtin_expect(root->seen[cpu->index] != now, 0)) {
+		ept_tlb_catch_up(root, now);
+	}
+}
 /* First step after VM exit. */
-void ept_tlb_leave(void);
+static inline void ept_tlb_leave(void)
+{
+	/* Release: what the guest did comes before; x86 does not let it pass a later store. */
+	__atomic_store_n(&percpu_self()->guest_root, NULL, __ATOMIC_RELEASE);
+}
 
 /* After entries were changed: on return no CPU uses a translation from before the call. */
 void ept_tlb_shootdown(struct ept_root *root);

@@ -27,6 +27,7 @@ enum row_kind {
 
 struct cpuid_row {
 	uint8_t kind; /* enum row_kind */
+	bool changes; /* depends on the guest's state: not to be cached */
 	uint32_t mask[4];
 	void (*fix)(struct vcpu *vcpu, uint32_t subleaf, uint32_t regs[4]);
 };
@@ -102,9 +103,9 @@ static void fix_xsave(struct vcpu *vcpu, uint32_t subleaf, uint32_t regs[4])
 	} else if (subleaf == 1) {
 		regs[EAX] &= CPUID_D_1_EAX_XSAVEOPT | CPUID_D_1_EAX_XSAVEC | CPUID_D_1_EAX_XGETBV1 |
 			     (caps->xsaves ? CPUID_D_1_EAX_XSAVES : 0);
-		regs[EBX] = (regs[EAX] & (CPUID_D_1_EAX_XSAVEC | CPUID_D_1_EAX_XSAVES)) == 0 ?
-				    0 :
-				    xsave_bytes(vcpu->priv->xcr0, true);
+		regs[EBX] = (regs[EAX] & (CPUID_D_1_EAX_XSAVEC | CPUID_D_1_EAX_XSAVES)) == 0
+				    ? 0
+				    : xsave_bytes(vcpu->priv->xcr0, true);
 		regs[ECX] = 0; /* no supervisor states */
 		regs[EDX] = 0;
 	} else if (subleaf >= 63 || (caps->guest_xcr0 & BIT(subleaf)) == 0) {
@@ -140,29 +141,31 @@ static void fix_invariant_tsc(struct vcpu *vcpu, uint32_t subleaf, uint32_t regs
 }
 
 static const struct cpuid_row basic_rows[LEAF_BASIC_MAX + 1] = {
-	[0x00] = { SHOWN, { ALL, ALL, ALL, ALL }, fix_max_basic },
+	[0x00] = { SHOWN, false, { ALL, ALL, ALL, ALL }, fix_max_basic },
 	[0x01] = { SHOWN,
+		   true,
 		   { ALL, ALL,
-		     CPUID_1_ECX_SSE3 | CPUID_1_ECX_PCLMULQDQ | CPUID_1_ECX_SSSE3 | CPUID_1_ECX_FMA |
-			     CPUID_1_ECX_CX16 | CPUID_1_ECX_PCID | CPUID_1_ECX_SSE4_1 |
-			     CPUID_1_ECX_SSE4_2 | CPUID_1_ECX_X2APIC | CPUID_1_ECX_MOVBE |
-			     CPUID_1_ECX_POPCNT | CPUID_1_ECX_TSC_DEADLINE | CPUID_1_ECX_AESNI |
-			     CPUID_1_ECX_XSAVE | CPUID_1_ECX_AVX | CPUID_1_ECX_F16C |
-			     CPUID_1_ECX_RDRAND,
+		     CPUID_1_ECX_SSE3 | CPUID_1_ECX_PCLMULQDQ | CPUID_1_ECX_SSSE3 |
+			     CPUID_1_ECX_FMA | CPUID_1_ECX_CX16 | CPUID_1_ECX_PCID |
+			     CPUID_1_ECX_SSE4_1 | CPUID_1_ECX_SSE4_2 | CPUID_1_ECX_X2APIC |
+			     CPUID_1_ECX_MOVBE | CPUID_1_ECX_POPCNT | CPUID_1_ECX_TSC_DEADLINE |
+			     CPUID_1_ECX_AESNI | CPUID_1_ECX_XSAVE | CPUID_1_ECX_AVX |
+			     CPUID_1_ECX_F16C | CPUID_1_ECX_RDRAND,
 		     CPUID_1_EDX_FPU | CPUID_1_EDX_VME | CPUID_1_EDX_DE | CPUID_1_EDX_PSE |
-			     CPUID_1_EDX_TSC | CPUID_1_EDX_MSR | CPUID_1_EDX_PAE |
-			     CPUID_1_EDX_MCE | CPUID_1_EDX_CX8 | CPUID_1_EDX_APIC |
-			     CPUID_1_EDX_SEP | CPUID_1_EDX_MTRR | CPUID_1_EDX_PGE |
-			     CPUID_1_EDX_MCA | CPUID_1_EDX_CMOV | CPUID_1_EDX_PAT |
-			     CPUID_1_EDX_PSE36 | CPUID_1_EDX_CLFSH | CPUID_1_EDX_MMX |
-			     CPUID_1_EDX_FXSR | CPUID_1_EDX_SSE | CPUID_1_EDX_SSE2 |
-			     CPUID_1_EDX_SS | CPUID_1_EDX_HTT },
+			     CPUID_1_EDX_TSC | CPUID_1_EDX_MSR | CPUID_1_EDX_PAE | CPUID_1_EDX_MCE |
+			     CPUID_1_EDX_CX8 | CPUID_1_EDX_APIC | CPUID_1_EDX_SEP |
+			     CPUID_1_EDX_MTRR | CPUID_1_EDX_PGE | CPUID_1_EDX_MCA |
+			     CPUID_1_EDX_CMOV | CPUID_1_EDX_PAT | CPUID_1_EDX_PSE36 |
+			     CPUID_1_EDX_CLFSH | CPUID_1_EDX_MMX | CPUID_1_EDX_FXSR |
+			     CPUID_1_EDX_SSE | CPUID_1_EDX_SSE2 | CPUID_1_EDX_SS |
+			     CPUID_1_EDX_HTT },
 		   fix_features },
-	[0x02] = { SHOWN, { ALL, ALL, ALL, ALL }, NULL },
-	[0x04] = { SHOWN, { ALL, ALL, ALL, ALL }, NULL },
+	[0x02] = { SHOWN, false, { ALL, ALL, ALL, ALL }, NULL },
+	[0x04] = { SHOWN, false, { ALL, ALL, ALL, ALL }, NULL },
 	/* 5 MONITOR/MWAIT: hidden. 6 power: the platform's. */
-	[0x06] = { SHOWN, { 0, 0, 0, 0 }, NULL },
+	[0x06] = { SHOWN, false, { 0, 0, 0, 0 }, NULL },
 	[0x07] = { SHOWN_SUBLEAF_0,
+		   false,
 		   { 0,
 		     CPUID_7_EBX_FSGSBASE | CPUID_7_EBX_BMI1 | CPUID_7_EBX_AVX2 |
 			     CPUID_7_EBX_FDP_EXCPTN | CPUID_7_EBX_SMEP | CPUID_7_EBX_BMI2 |
@@ -182,26 +185,27 @@ static const struct cpuid_row basic_rows[LEAF_BASIC_MAX + 1] = {
 			     CPUID_7_EDX_ARCH_CAPS | CPUID_7_EDX_SSBD },
 		   fix_structured },
 	/* 0AH performance monitoring: hidden. */
-	[0x0b] = { SHOWN, { 0, 0, 0, 0 }, NULL },
-	[0x0d] = { SHOWN, { ALL, ALL, ALL, ALL }, fix_xsave },
+	[0x0b] = { SHOWN, false, { 0, 0, 0, 0 }, NULL },
+	[0x0d] = { SHOWN, true, { ALL, ALL, ALL, ALL }, fix_xsave },
 	/* 12H SGX, 14H processor trace: hidden. 15H, 16H: the platform's. */
 };
 
 static const struct cpuid_row extended_rows[LEAF_EXTENDED_MAX - LEAF_EXTENDED + 1] = {
-	[0] = { SHOWN, { ALL, 0, 0, 0 }, fix_max_extended },
+	[0] = { SHOWN, false, { ALL, 0, 0, 0 }, fix_max_extended },
 	[1] = { SHOWN,
+		true,
 		{ 0, 0,
 		  CPUID_80000001_ECX_LAHF | CPUID_80000001_ECX_LZCNT | CPUID_80000001_ECX_PREFETCHW,
 		  CPUID_80000001_EDX_SYSCALL | CPUID_80000001_EDX_NX | CPUID_80000001_EDX_1G |
 			  CPUID_80000001_EDX_RDTSCP | CPUID_80000001_EDX_LM },
 		fix_extended_features },
-	[2] = { SHOWN, { ALL, ALL, ALL, ALL }, NULL },
-	[3] = { SHOWN, { ALL, ALL, ALL, ALL }, NULL },
-	[4] = { SHOWN, { ALL, ALL, ALL, ALL }, NULL },
-	[5] = { SHOWN, { ALL, ALL, ALL, ALL }, NULL },
-	[6] = { SHOWN, { ALL, ALL, ALL, ALL }, NULL },
-	[7] = { SHOWN, { 0, 0, 0, 0 }, fix_invariant_tsc },
-	[8] = { SHOWN, { 0xffff, 0, 0, 0 }, NULL },
+	[2] = { SHOWN, false, { ALL, ALL, ALL, ALL }, NULL },
+	[3] = { SHOWN, false, { ALL, ALL, ALL, ALL }, NULL },
+	[4] = { SHOWN, false, { ALL, ALL, ALL, ALL }, NULL },
+	[5] = { SHOWN, false, { ALL, ALL, ALL, ALL }, NULL },
+	[6] = { SHOWN, false, { ALL, ALL, ALL, ALL }, NULL },
+	[7] = { SHOWN, false, { 0, 0, 0, 0 }, fix_invariant_tsc },
+	[8] = { SHOWN, false, { 0xffff, 0, 0, 0 }, NULL },
 };
 
 /* NULL: reads zero. Beyond its last leaf a CPU repeats that one, which means nothing. */
@@ -216,13 +220,9 @@ static const struct cpuid_row *find_row(uint32_t leaf)
 	return NULL;
 }
 
-enum exit_result exit_cpuid(struct vcpu *vcpu)
+static void compute(struct vcpu *vcpu, const struct cpuid_row *row, uint32_t leaf, uint32_t subleaf,
+		    uint32_t regs[4])
 {
-	uint64_t *gpr = vcpu->regs.gpr;
-	uint32_t leaf = (uint32_t)gpr[GPR_RAX], subleaf = (uint32_t)gpr[GPR_RCX];
-	const struct cpuid_row *row = find_row(leaf);
-	uint32_t regs[4] = { 0 };
-
 	if (row != NULL && row->kind != ABSENT && (row->kind == SHOWN || subleaf == 0)) {
 		struct cpuid_regs r = cpu_cpuid(leaf, subleaf);
 
@@ -235,9 +235,44 @@ enum exit_result exit_cpuid(struct vcpu *vcpu)
 		}
 	}
 	vcpu->vm->hooks->cpuid(vcpu, leaf, subleaf, regs);
+}
+
+static enum exit_result give(struct vcpu *vcpu, const uint32_t regs[4])
+{
+	uint64_t *gpr = vcpu->regs.gpr;
+
 	gpr[GPR_RAX] = regs[EAX];
 	gpr[GPR_RBX] = regs[EBX];
 	gpr[GPR_RCX] = regs[ECX];
 	gpr[GPR_RDX] = regs[EDX];
 	return EXIT_NEXT_INSN;
+}
+
+/* Out of line, so that the short way need not save registers for it. */
+static __attribute__((noinline)) enum exit_result answer(struct vcpu *vcpu,
+							 struct cpuid_answer *slot, uint64_t key)
+{
+	uint32_t leaf = (uint32_t)vcpu->regs.gpr[GPR_RAX];
+	uint32_t subleaf = (uint32_t)vcpu->regs.gpr[GPR_RCX];
+	const struct cpuid_row *row = find_row(leaf);
+	struct cpuid_answer found = { .key = key };
+
+	compute(vcpu, row, leaf, subleaf, found.regs);
+	if (row == NULL || !row->changes) {
+		*slot = found;
+	}
+	return give(vcpu, found.regs);
+}
+
+/* CPUID is slow, and under another hypervisor an exit of its own: answers that stay are kept. */
+enum exit_result exit_cpuid(struct vcpu *vcpu)
+{
+	uint32_t leaf = (uint32_t)vcpu->regs.gpr[GPR_RAX];
+	uint32_t subleaf = (uint32_t)vcpu->regs.gpr[GPR_RCX];
+	uint64_t key = ~(leaf | (uint64_t)subleaf << 32);
+	struct cpuid_answer *slot =
+		&vcpu->priv->cpuid_cache[(leaf ^ leaf >> 27 ^ subleaf << 2) % CPUID_CACHE_SLOTS];
+
+	return __builtin_expect(slot->key == key, 1) ? give(vcpu, slot->regs)
+						     : answer(vcpu, slot, key);
 }

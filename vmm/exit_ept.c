@@ -12,8 +12,8 @@
 
 void vcpu_device_access(struct vcpu *vcpu, gpa_t gpa, struct io_access *access)
 {
-	vcpu->priv->recheck = true;
 	if ((gpa.v & PAGE_MASK) == VM_APIC_BASE) {
+		vcpu->priv->recheck = true;
 		access->offset = gpa.v - VM_APIC_BASE;
 		vcpu->vm->hooks->apic_access(vcpu, access);
 		return;
@@ -27,7 +27,8 @@ static enum exit_result kill_at(struct vcpu *vcpu, gpa_t gpa, const char *what)
 	char text[80];
 
 	vcpu_dump(vcpu);
-	str_printf(text, sizeof(text), "%s at guest-physical %#llx", what, (unsigned long long)gpa.v);
+	str_printf(text, sizeof(text), "%s at guest-physical %#llx", what,
+		   (unsigned long long)gpa.v);
 	vm_end(vcpu->vm, VM_END_UNHANDLED, text);
 	return EXIT_RESUME;
 }
@@ -42,11 +43,8 @@ static enum exit_result emulate(struct vcpu *vcpu, gpa_t gpa)
 		return kill_at(vcpu, gpa, "an event's delivery touched device memory");
 	}
 	switch (emul_mmio(vcpu, gpa, &length, &fault)) {
-	case EMUL_DONE:
-		exit_skip(length);
-		return EXIT_RESUME;
-	case EMUL_AGAIN:
-		return EXIT_RESUME;
+	case EMUL_DONE: exit_skip(length); return EXIT_RESUME;
+	case EMUL_AGAIN: return EXIT_RESUME;
 	case EMUL_FAULTED:
 		if (fault.vector == VECTOR_PF) {
 			inject_page_fault(vcpu, fault.error_code, fault.linear);
@@ -73,14 +71,10 @@ enum exit_result exit_ept_violation(struct vcpu *vcpu)
 		inject_reblock_nmi(vcpu);
 	}
 	switch (gmem_fault(&vcpu->vm->gmem, address, access)) {
-	case GMEM_FAULT_FIXED:
-		return EXIT_RESUME;
-	case GMEM_FAULT_NO_MEMORY:
-		vm_end(vcpu->vm, VM_END_NO_MEMORY, NULL);
-		return EXIT_RESUME;
+	case GMEM_FAULT_FIXED: return EXIT_RESUME;
+	case GMEM_FAULT_NO_MEMORY: vm_end(vcpu->vm, VM_END_NO_MEMORY, NULL); return EXIT_RESUME;
 	case GMEM_FAULT_MMIO:
-	default:
-		break;
+	default: break;
 	}
 	if ((access & EPTV_FETCH) != 0) {
 		return kill_at(vcpu, address, "instructions from where no memory is");
@@ -105,16 +99,13 @@ enum exit_result exit_apic_access(struct vcpu *vcpu)
 	switch (APICQ_TYPE(why)) {
 	case APICQ_LINEAR_WRITE:
 		/* The value of an EOI does not matter, so the instruction need not be known. */
-		if (APICQ_OFFSET(why) == APIC_OFFSET_EOI &&
-		    (vcpu->event.info & EVENT_VALID) == 0) {
+		if (APICQ_OFFSET(why) == APIC_OFFSET_EOI && (vcpu->event.info & EVENT_VALID) == 0) {
 			vcpu->vm->hooks->eoi_highest(vcpu);
 			vcpu->priv->recheck = true;
 			return EXIT_NEXT_INSN;
 		}
 		return emulate(vcpu, address);
-	case APICQ_LINEAR_READ:
-		return emulate(vcpu, address);
-	default:
-		return kill_at(vcpu, address, "code, page tables or an event in the APIC page");
+	case APICQ_LINEAR_READ: return emulate(vcpu, address);
+	default: return kill_at(vcpu, address, "code, page tables or an event in the APIC page");
 	}
 }

@@ -18,7 +18,7 @@ static uint64_t size_mask(uint32_t bytes)
 
 static void port_access(struct vcpu *vcpu, uint16_t port, struct io_access *access)
 {
-	vcpu->priv->recheck = true;
+	/* A device that raises an interrupt or moves a deadline kicks the vCPU: no look is due here. */
 	(void)iobus_access(&vcpu->vm->iobus, IO_SPACE_PORT, port, vcpu, access);
 }
 
@@ -34,8 +34,8 @@ static enum exit_result in_or_out(struct vcpu *vcpu, uint64_t why)
 	port_access(vcpu, IOQ_PORT(why), &access);
 	if (!access.write) {
 		/* 32 bits clear the upper half, 8 and 16 leave the rest (SDM vol. 1, "General-Purpose Registers"). */
-		*rax = access.size == 4 ? (uint32_t)access.value :
-					  (*rax & ~mask) | (access.value & mask);
+		*rax = access.size == 4 ? (uint32_t)access.value
+					: (*rax & ~mask) | (access.value & mask);
 	}
 	return EXIT_NEXT_INSN;
 }
@@ -45,8 +45,8 @@ static uint64_t add_at_size(uint64_t value, uint64_t change, uint32_t bytes)
 {
 	uint64_t mask = size_mask(bytes);
 
-	return bytes == 4 ? (uint32_t)(value + change) :
-			    (value & ~mask) | ((value + change) & mask);
+	return bytes == 4 ? (uint32_t)(value + change)
+			  : (value & ~mask) | ((value + change) & mask);
 }
 
 /* SDM vol. 3, "Limit Checking" and "Type Checking", for a data access outside of 64-bit mode. */
@@ -57,7 +57,8 @@ static bool segment_ok(unsigned seg, uint64_t offset, uint32_t size, bool write)
 	uint64_t top = (rights & SEG_AR_DB) != 0 ? UINT32_MAX : 0xffff;
 	bool code = (rights & SEG_AR_CODE) != 0;
 
-	if ((rights & SEG_AR_UNUSABLE) != 0 || (write && (code || (rights & SEG_AR_WRITABLE) == 0)) ||
+	if ((rights & SEG_AR_UNUSABLE) != 0 ||
+	    (write && (code || (rights & SEG_AR_WRITABLE) == 0)) ||
 	    (!write && code && (rights & SEG_AR_WRITABLE) == 0)) {
 		return false;
 	}
@@ -134,7 +135,8 @@ static enum exit_result move_element(struct vcpu *vcpu, uint64_t why, const stru
 	if (io->in) {
 		/* A fault has to come before the port is read, for the read may have an effect. */
 		for (uint32_t i = 0; i < io->size; i += io->size - 1 + (io->size == 1)) {
-			if (gwalk_translate(gmem, &mode, linear + i, GWALK_WRITE, &operand, &fault) != 0) {
+			if (gwalk_translate(gmem, &mode, linear + i, GWALK_WRITE, &operand,
+					    &fault) != 0) {
 				return guest_fault(vcpu, &fault);
 			}
 		}

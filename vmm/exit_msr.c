@@ -70,8 +70,8 @@ static const struct pass_row pass_rows[] = {
 	{ MSR_IA32_TSC_AUX, PASS_BOTH, false, vmx_has_rdtscp },
 };
 
-#define BITMAP_READ_BYTES 0
-#define BITMAP_HIGH_BYTES 1024 /* C0000000H on, behind 0 on */
+#define BITMAP_READ_BYTES  0
+#define BITMAP_HIGH_BYTES  1024 /* C0000000H on, behind 0 on */
 #define BITMAP_WRITE_BYTES 2048
 
 void msr_fill_bitmap(void *page, bool x2apic)
@@ -83,7 +83,7 @@ void msr_fill_bitmap(void *page, bool x2apic)
 		const struct pass_row *row = &pass_rows[i];
 		uint32_t bit = row->msr & 0x1fff;
 		uint32_t byte = bit / 8 + (row->msr >= 0xc0000000 ? BITMAP_HIGH_BYTES : 0);
-		uint8_t keep = (uint8_t)~(1u << bit % 8);
+		uint8_t keep = (uint8_t) ~(1u << bit % 8);
 
 		if ((row->x2apic && !x2apic) || (row->offered != NULL && !row->offered())) {
 			continue;
@@ -105,7 +105,8 @@ void msr_fill_bitmap(void *page, bool x2apic)
 #define MTRR_DEF_TYPE_BITS (MTRR_DEF_TYPE_ENABLE | MTRR_DEF_TYPE_FIX | 0xff)
 #define MTRR_FIXED_WB	   0x0606060606060606ull
 #define PAT_RESET	   0x0007040600070406ull
-#define MISC_ENABLE_INIT   (MISC_ENABLE_FAST_STRINGS | MISC_ENABLE_BTS_UNAVAIL | MISC_ENABLE_PEBS_UNAVAIL)
+#define MISC_ENABLE_INIT \
+	(MISC_ENABLE_FAST_STRINGS | MISC_ENABLE_BTS_UNAVAIL | MISC_ENABLE_PEBS_UNAVAIL)
 
 /* Facts about silicon that a guest may believe; what names a control MSR is left out. */
 #define ARCH_CAPABILITIES_SHOWN                                                                   \
@@ -116,18 +117,6 @@ void msr_fill_bitmap(void *page, bool x2apic)
 	 BIT(24) /* PBRSB_NO */ | BIT(26) /* GDS_NO */ | BIT(27) /* RFDS_NO */)
 
 #define DEBUGCTL_BTF BIT(1)
-
-void msr_reset(struct vcpu *vcpu)
-{
-	struct vcpu_private *priv = vcpu->priv;
-
-	priv->msr_pat = PAT_RESET;
-	priv->msr_misc_enable = MISC_ENABLE_INIT;
-	priv->msr_mtrr_def_type = MTRR_DEF_TYPE_INIT;
-	for (size_t i = 0; i < ARRAY_COUNT(priv->mtrr_fixed); i++) {
-		priv->mtrr_fixed[i] = MTRR_FIXED_WB;
-	}
-}
 
 static int read_zero(struct vcpu *vcpu, uint32_t msr, uint64_t *value)
 {
@@ -284,10 +273,10 @@ static int write_mtrr_variable(struct vcpu *vcpu, uint32_t msr, uint64_t value)
 
 static uint64_t *mtrr_fixed(struct vcpu *vcpu, uint32_t msr)
 {
-	uint32_t index = msr >= MSR_IA32_MTRR_FIX4K_C0000 ? 3 + (msr - MSR_IA32_MTRR_FIX4K_C0000) :
-			 msr >= MSR_IA32_MTRR_FIX16K_80000 ?
-							    1 + (msr - MSR_IA32_MTRR_FIX16K_80000) :
-							    0;
+	uint32_t index = msr >= MSR_IA32_MTRR_FIX4K_C0000 ? 3 + (msr - MSR_IA32_MTRR_FIX4K_C0000)
+			 : msr >= MSR_IA32_MTRR_FIX16K_80000
+				 ? 1 + (msr - MSR_IA32_MTRR_FIX16K_80000)
+				 : 0;
 
 	return &vcpu->priv->mtrr_fixed[index];
 }
@@ -405,8 +394,10 @@ static const struct msr_row msr_rows[] = {
 	{ MSR_IA32_DEBUGCTL, MSR_IA32_DEBUGCTL, read_debugctl, write_debugctl },
 	{ MSR_IA32_MTRR_PHYSBASE0, MSR_IA32_MTRR_PHYSBASE0 + 2 * VCPU_MTRR_VARIABLE - 1,
 	  read_mtrr_variable, write_mtrr_variable },
-	{ MSR_IA32_MTRR_FIX64K_00000, MSR_IA32_MTRR_FIX64K_00000, read_mtrr_fixed, write_mtrr_fixed },
-	{ MSR_IA32_MTRR_FIX16K_80000, MSR_IA32_MTRR_FIX16K_A0000, read_mtrr_fixed, write_mtrr_fixed },
+	{ MSR_IA32_MTRR_FIX64K_00000, MSR_IA32_MTRR_FIX64K_00000, read_mtrr_fixed,
+	  write_mtrr_fixed },
+	{ MSR_IA32_MTRR_FIX16K_80000, MSR_IA32_MTRR_FIX16K_A0000, read_mtrr_fixed,
+	  write_mtrr_fixed },
 	{ MSR_IA32_MTRR_FIX4K_C0000, MSR_IA32_MTRR_FIX4K_C0000 + 7, read_mtrr_fixed,
 	  write_mtrr_fixed },
 	{ MSR_IA32_PAT, MSR_IA32_PAT, read_pat, write_pat },
@@ -417,7 +408,20 @@ static const struct msr_row msr_rows[] = {
 	{ MSR_IA32_EFER, MSR_IA32_EFER, NULL, write_efer },
 };
 
-static const struct msr_row *find_row(uint32_t msr)
+void msr_reset(struct vcpu *vcpu)
+{
+	struct vcpu_private *priv = vcpu->priv;
+
+	priv->msr_row = msr_rows;
+	priv->msr_pat = PAT_RESET;
+	priv->msr_misc_enable = MISC_ENABLE_INIT;
+	priv->msr_mtrr_def_type = MTRR_DEF_TYPE_INIT;
+	for (size_t i = 0; i < ARRAY_COUNT(priv->mtrr_fixed); i++) {
+		priv->mtrr_fixed[i] = MTRR_FIXED_WB;
+	}
+}
+
+static const struct msr_row *search_row(struct vcpu *vcpu, uint32_t msr)
 {
 	size_t low = 0, high = ARRAY_COUNT(msr_rows);
 
@@ -429,22 +433,31 @@ static const struct msr_row *find_row(uint32_t msr)
 		} else if (msr < msr_rows[middle].first) {
 			high = middle;
 		} else {
+			vcpu->priv->msr_row = &msr_rows[middle];
 			return &msr_rows[middle];
 		}
 	}
 	return NULL;
 }
 
+/* Guests come back to the same MSR: timer deadline, interrupt command. */
+static inline const struct msr_row *find_row(struct vcpu *vcpu, uint32_t msr)
+{
+	const struct msr_row *last = vcpu->priv->msr_row;
+
+	return msr >= last->first && msr <= last->last ? last : search_row(vcpu, msr);
+}
+
 int msr_guest_read(struct vcpu *vcpu, uint32_t msr, uint64_t *value)
 {
-	const struct msr_row *row = find_row(msr);
+	const struct msr_row *row = find_row(vcpu, msr);
 
 	return row == NULL || row->read == NULL ? ERR_NOTFOUND : row->read(vcpu, msr, value);
 }
 
 int msr_guest_write(struct vcpu *vcpu, uint32_t msr, uint64_t value)
 {
-	const struct msr_row *row = find_row(msr);
+	const struct msr_row *row = find_row(vcpu, msr);
 
 	return row == NULL || row->write == NULL ? ERR_NOTFOUND : row->write(vcpu, msr, value);
 }

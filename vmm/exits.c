@@ -50,9 +50,7 @@ static enum exit_result exit_exception(struct vcpu *vcpu)
 	case VECTOR_NMI:
 		cpu_call_nmi_handler(); /* the machine's own; its IRET unblocks NMIs again */
 		return EXIT_RESUME;
-	case VECTOR_MC:
-		cpu_call_mc_handler();
-		return EXIT_RESUME;
+	case VECTOR_MC: cpu_call_mc_handler(); return EXIT_RESUME;
 	case VECTOR_DB:
 		if ((info & EVENT_TYPE) == EVENT_PRIV_SW_EXCEPTION) {
 			/* INT1: a trap, delivered behind the instruction, and no news for DR6. */
@@ -69,8 +67,7 @@ static enum exit_result exit_exception(struct vcpu *vcpu)
 		inject_exception(vcpu, VECTOR_AC,
 				 (uint32_t)vmread(VMCS_EXIT_INTERRUPTION_ERROR_CODE));
 		return EXIT_RESUME;
-	default:
-		return EXIT_KILL_VM;
+	default: return EXIT_KILL_VM;
 	}
 }
 
@@ -104,6 +101,7 @@ static enum exit_result exit_hlt(struct vcpu *vcpu)
 {
 	vcpu->priv->halted_if = (vmread(VMCS_GUEST_RFLAGS) & RFLAGS_IF) != 0;
 	vcpu->state = VCPU_HALTED;
+	vcpu->priv->recheck = true;
 	if (!vcpu->priv->halted_if) {
 		vm_check_halted(vcpu->vm);
 	}
@@ -147,7 +145,11 @@ static enum exit_result exit_apic_write(struct vcpu *vcpu)
 struct exit_entry {
 	enum exit_result (*handle)(struct vcpu *vcpu);
 	const char *name;
+	/* Comes from an instruction alone, so that no event can have been on its way in. */
+	bool instruction;
 };
+
+#define INSTRUCTION true
 
 static const struct exit_entry exit_table[VCPU_EXIT_REASONS] = {
 	[EXIT_REASON_EXCEPTION_NMI] = { exit_exception, "exception" },
@@ -156,44 +158,44 @@ static const struct exit_entry exit_table[VCPU_EXIT_REASONS] = {
 	[EXIT_REASON_INTERRUPT_WINDOW] = { exit_window, "interrupt-window" },
 	[EXIT_REASON_NMI_WINDOW] = { exit_window, "nmi-window" },
 	[EXIT_REASON_TASK_SWITCH] = { NULL, "task-switch" },
-	[EXIT_REASON_CPUID] = { exit_cpuid, "cpuid" },
-	[EXIT_REASON_GETSEC] = { exit_ud, "getsec" },
+	[EXIT_REASON_CPUID] = { exit_cpuid, "cpuid", INSTRUCTION },
+	[EXIT_REASON_GETSEC] = { exit_ud, "getsec", INSTRUCTION },
 	[EXIT_REASON_HLT] = { exit_hlt, "hlt" },
-	[EXIT_REASON_INVD] = { exit_cache_flush, "invd" },
-	[EXIT_REASON_RDPMC] = { exit_gp, "rdpmc" },
-	[EXIT_REASON_VMCALL] = { exit_ud, "vmcall" },
-	[EXIT_REASON_VMCLEAR] = { exit_ud, "vmclear" },
-	[EXIT_REASON_VMLAUNCH] = { exit_ud, "vmlaunch" },
-	[EXIT_REASON_VMPTRLD] = { exit_ud, "vmptrld" },
-	[EXIT_REASON_VMPTRST] = { exit_ud, "vmptrst" },
-	[EXIT_REASON_VMREAD] = { exit_ud, "vmread" },
-	[EXIT_REASON_VMRESUME] = { exit_ud, "vmresume" },
-	[EXIT_REASON_VMWRITE] = { exit_ud, "vmwrite" },
-	[EXIT_REASON_VMXOFF] = { exit_ud, "vmxoff" },
-	[EXIT_REASON_VMXON] = { exit_ud, "vmxon" },
-	[EXIT_REASON_CR_ACCESS] = { exit_cr_access, "cr-access" },
-	[EXIT_REASON_IO] = { exit_io, "io" },
-	[EXIT_REASON_RDMSR] = { exit_rdmsr, "rdmsr" },
-	[EXIT_REASON_WRMSR] = { exit_wrmsr, "wrmsr" },
-	[EXIT_REASON_MWAIT] = { exit_ud, "mwait" },
-	[EXIT_REASON_MONITOR] = { exit_ud, "monitor" },
+	[EXIT_REASON_INVD] = { exit_cache_flush, "invd", INSTRUCTION },
+	[EXIT_REASON_RDPMC] = { exit_gp, "rdpmc", INSTRUCTION },
+	[EXIT_REASON_VMCALL] = { exit_ud, "vmcall", INSTRUCTION },
+	[EXIT_REASON_VMCLEAR] = { exit_ud, "vmclear", INSTRUCTION },
+	[EXIT_REASON_VMLAUNCH] = { exit_ud, "vmlaunch", INSTRUCTION },
+	[EXIT_REASON_VMPTRLD] = { exit_ud, "vmptrld", INSTRUCTION },
+	[EXIT_REASON_VMPTRST] = { exit_ud, "vmptrst", INSTRUCTION },
+	[EXIT_REASON_VMREAD] = { exit_ud, "vmread", INSTRUCTION },
+	[EXIT_REASON_VMRESUME] = { exit_ud, "vmresume", INSTRUCTION },
+	[EXIT_REASON_VMWRITE] = { exit_ud, "vmwrite", INSTRUCTION },
+	[EXIT_REASON_VMXOFF] = { exit_ud, "vmxoff", INSTRUCTION },
+	[EXIT_REASON_VMXON] = { exit_ud, "vmxon", INSTRUCTION },
+	[EXIT_REASON_CR_ACCESS] = { exit_cr_access, "cr-access", INSTRUCTION },
+	[EXIT_REASON_IO] = { exit_io, "io", INSTRUCTION },
+	[EXIT_REASON_RDMSR] = { exit_rdmsr, "rdmsr", INSTRUCTION },
+	[EXIT_REASON_WRMSR] = { exit_wrmsr, "wrmsr", INSTRUCTION },
+	[EXIT_REASON_MWAIT] = { exit_ud, "mwait", INSTRUCTION },
+	[EXIT_REASON_MONITOR] = { exit_ud, "monitor", INSTRUCTION },
 	[EXIT_REASON_TPR_BELOW_THRESHOLD] = { exit_window, "tpr-below-threshold" },
 	[EXIT_REASON_APIC_ACCESS] = { exit_apic_access, "apic-access" },
 	[EXIT_REASON_VIRTUALIZED_EOI] = { exit_virtualized_eoi, "virtualized-eoi" },
 	[EXIT_REASON_EPT_VIOLATION] = { exit_ept_violation, "ept-violation" },
 	[EXIT_REASON_EPT_MISCONFIG] = { exit_ept_misconfig, "ept-misconfig" },
-	[EXIT_REASON_INVEPT] = { exit_ud, "invept" },
+	[EXIT_REASON_INVEPT] = { exit_ud, "invept", INSTRUCTION },
 	[EXIT_REASON_PREEMPTION_TIMER] = { exit_preemption_timer, "preemption-timer" },
-	[EXIT_REASON_INVVPID] = { exit_ud, "invvpid" },
-	[EXIT_REASON_WBINVD] = { exit_cache_flush, "wbinvd" },
-	[EXIT_REASON_XSETBV] = { exit_xsetbv, "xsetbv" },
+	[EXIT_REASON_INVVPID] = { exit_ud, "invvpid", INSTRUCTION },
+	[EXIT_REASON_WBINVD] = { exit_cache_flush, "wbinvd", INSTRUCTION },
+	[EXIT_REASON_XSETBV] = { exit_xsetbv, "xsetbv", INSTRUCTION },
 	[EXIT_REASON_APIC_WRITE] = { exit_apic_write, "apic-write" },
-	[EXIT_REASON_INVPCID] = { exit_ud, "invpcid" },
-	[EXIT_REASON_VMFUNC] = { exit_ud, "vmfunc" },
-	[EXIT_REASON_ENCLS] = { exit_ud, "encls" },
-	[EXIT_REASON_ENCLV] = { exit_ud, "enclv" },
-	[EXIT_REASON_SEAMCALL] = { exit_ud, "seamcall" },
-	[EXIT_REASON_TDCALL] = { exit_ud, "tdcall" },
+	[EXIT_REASON_INVPCID] = { exit_ud, "invpcid", INSTRUCTION },
+	[EXIT_REASON_VMFUNC] = { exit_ud, "vmfunc", INSTRUCTION },
+	[EXIT_REASON_ENCLS] = { exit_ud, "encls", INSTRUCTION },
+	[EXIT_REASON_ENCLV] = { exit_ud, "enclv", INSTRUCTION },
+	[EXIT_REASON_SEAMCALL] = { exit_ud, "seamcall", INSTRUCTION },
+	[EXIT_REASON_TDCALL] = { exit_ud, "tdcall", INSTRUCTION },
 };
 
 const char *exit_name(uint32_t reason)
@@ -205,23 +207,27 @@ const char *exit_name(uint32_t reason)
 }
 
 /* Failed entries (SDM, "VM-Entry Failures During or After Loading Guest State") and rows that are absent. */
-static void unhandled(struct vcpu *vcpu, uint32_t reason)
+static enum exit_result unhandled(void)
 {
+	struct vcpu *vcpu = percpu_self()->vcpu;
+	uint32_t reason = (uint32_t)vmread(VMCS_EXIT_REASON);
 	char text[80];
 
 	vcpu_dump(vcpu);
 	if ((reason & EXIT_REASON_ENTRY_FAILURE) != 0) {
-		str_printf(text, sizeof(text), "the CPU refused the guest's state, reason %u, %#llx",
-			   reason & 0xffff, (unsigned long long)vmread(VMCS_EXIT_QUALIFICATION));
+		str_printf(text, sizeof(text),
+			   "the CPU refused the guest's state, reason %u, %#llx", reason & 0xffff,
+			   (unsigned long long)vmread(VMCS_EXIT_QUALIFICATION));
 		vm_end(vcpu->vm, VM_END_ENTRY_FAILED, text);
-		return;
+		return EXIT_RESUME;
 	}
 	str_printf(text, sizeof(text), "%s (reason %u) at RIP %#llx", exit_name(reason & 0xffff),
 		   reason & 0xffff, (unsigned long long)vmread(VMCS_GUEST_RIP));
 	vm_end(vcpu->vm, VM_END_UNHANDLED, text);
+	return EXIT_RESUME;
 }
 
-void exit_skip(uint64_t length)
+static inline __attribute__((always_inline)) void skip(uint64_t length)
 {
 	uint64_t rip = vmread(VMCS_GUEST_RIP);
 	uint64_t next = rip + length;
@@ -243,31 +249,37 @@ void exit_skip(uint64_t length)
 	}
 }
 
+void exit_skip(uint64_t length)
+{
+	skip(length);
+}
+
 enum exit_result exit_dispatch(struct vcpu *vcpu)
 {
 	uint32_t reason = (uint32_t)vmread(VMCS_EXIT_REASON);
-	uint32_t vectoring = (uint32_t)vmread(VMCS_IDT_VECTORING_INFO);
 	const struct exit_entry *entry;
 	enum exit_result result;
 
 	if (__builtin_expect(reason >= VCPU_EXIT_REASONS, 0)) {
-		unhandled(vcpu, reason);
-		return EXIT_RESUME;
+		return unhandled();
 	}
 	reason &= VCPU_EXIT_REASONS - 1; /* also where the CPU only speculates */
 	vcpu->exit_count[reason]++;
-	if (__builtin_expect((vectoring & EVENT_VALID) != 0, 0)) {
-		inject_again(vcpu, vectoring);
-	}
 	entry = &exit_table[reason];
-	result = entry->handle == NULL ? EXIT_KILL_VM : entry->handle(vcpu);
+	if (!entry->instruction) {
+		uint32_t vectoring = (uint32_t)vmread(VMCS_IDT_VECTORING_INFO);
+
+		if (__builtin_expect((vectoring & EVENT_VALID) != 0, 0)) {
+			inject_again(vcpu, vectoring);
+		}
+		if (__builtin_expect(entry->handle == NULL, 0)) {
+			return unhandled();
+		}
+	}
+	result = entry->handle(vcpu);
 	if (result == EXIT_NEXT_INSN) {
-		exit_skip(vmread(VMCS_EXIT_INSTRUCTION_LENGTH));
+		skip(vmread(VMCS_EXIT_INSTRUCTION_LENGTH));
 		return EXIT_RESUME;
 	}
-	if (__builtin_expect(result == EXIT_KILL_VM, 0)) {
-		unhandled(vcpu, reason);
-		return EXIT_RESUME;
-	}
-	return result;
+	return __builtin_expect(result != EXIT_KILL_VM, 1) ? result : unhandled();
 }

@@ -3,6 +3,20 @@
 #include "vmm/iobus.h"
 #include "vmm/base/err.h"
 
+static void index_ports(struct iobus *bus)
+{
+	const struct iobus_range *ranges = bus->ranges[IO_SPACE_PORT];
+	uint32_t at = 0;
+
+	for (uint32_t page = 0; page < ARRAY_COUNT(bus->port_first); page++) {
+		while (at < bus->range_count[IO_SPACE_PORT] &&
+		       ranges[at].base + ranges[at].length <= page << 8) {
+			at++;
+		}
+		bus->port_first[page] = (uint8_t)at;
+	}
+}
+
 int iobus_add(struct iobus *bus, enum io_space space, uint64_t base, uint64_t length,
 	      const struct io_ops *ops, void *device)
 {
@@ -25,15 +39,32 @@ int iobus_add(struct iobus *bus, enum io_space space, uint64_t base, uint64_t le
 		ranges[at] = ranges[at - 1];
 	}
 	ranges[at] = (struct iobus_range){ base, length, ops, device };
+	index_ports(bus);
 	return 0;
 }
 
-/* The range that holds the whole access, or NULL. */
-static const struct iobus_range *find(const struct iobus *bus, enum io_space space,
-				      uint64_t address, uint32_t size)
+/* The range that holds the whole access, or NULL. Ports: hardly more than one look. */
+static const struct iobus_range *find_port(const struct iobus *bus, uint16_t port, uint32_t size)
 {
-	const struct iobus_range *ranges = bus->ranges[space];
-	uint32_t low = 0, high = bus->range_count[space];
+	const struct iobus_range *range = bus->ranges[IO_SPACE_PORT] + bus->port_first[port >> 8];
+	const struct iobus_range *end = bus->ranges[IO_SPACE_PORT] +
+					bus->range_count[IO_SPACE_PORT];
+
+	for (; range < end && range->base <= port; range++) {
+		uint64_t offset = port - range->base;
+
+		if (offset < range->length) {
+			return range->length - offset >= size ? range : NULL;
+		}
+	}
+	return NULL;
+}
+
+static const struct iobus_range *find_memory(const struct iobus *bus, uint64_t address,
+					     uint32_t size)
+{
+	const struct iobus_range *ranges = bus->ranges[IO_SPACE_MEMORY];
+	uint32_t low = 0, high = bus->range_count[IO_SPACE_MEMORY];
 
 	while (low < high) {
 		uint32_t middle = (low + high) / 2;
@@ -53,7 +84,9 @@ static const struct iobus_range *find(const struct iobus *bus, enum io_space spa
 bool iobus_access(const struct iobus *bus, enum io_space space, uint64_t address, struct vcpu *vcpu,
 		  struct io_access *access)
 {
-	const struct iobus_range *range = find(bus, space, address, access->size);
+	const struct iobus_range *range = space == IO_SPACE_PORT
+						  ? find_port(bus, (uint16_t)address, access->size)
+						  : find_memory(bus, address, access->size);
 	uint64_t mask = MASK(8 * access->size - 1, 0);
 
 	if (range == NULL) {

@@ -42,6 +42,8 @@ struct iobus_range {
 struct iobus {
 	struct iobus_range ranges[2][IOBUS_RANGE_MAX]; /* by enum io_space, sorted by base */
 	uint32_t range_count[2];
+	uint8_t port_first
+		[256]; /* by port / 256: index of the first range that ends there or later */
 };
 
 /* ERR_EXISTS on overlap, ERR_NOMEM when full, ERR_INVAL when empty or wrapping. */
@@ -52,7 +54,7 @@ int iobus_add(struct iobus *bus, enum io_space space, uint64_t base, uint64_t le
  * Does one access; address is absolute and moved into the range here. An access that nobody owns
  * or that crosses a range's end reads all ones and writes nothing. Returns whether somebody owned it.
  */
-bool iobus_access(const struct iobus *bus, enum io_space space, uint64_t address,
-		  struct vcpu *vcpu, struct io_access *access);
+bool iobus_access(const struct iobus *bus, enum io_space space, uint64_t address, struct vcpu *vcpu,
+		  struct io_access *access);
 
 #endif

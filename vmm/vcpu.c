@@ -228,10 +228,12 @@ bool vcpu_wake(struct vcpu *vcpu)
 	return vcpu->state == VCPU_RUNNABLE;
 }
 
-/* SDM, "VMX-Preemption Timer": loaded from the VMCS at each entry. Rounded up: never early. */
-static void arm_timer(uint64_t deadline)
+/*
+ * SDM, "VMX-Preemption Timer": loaded from the VMCS at each entry. Rounded up: never early. No
+ * slice is longer than what the timer can count (vcpu_run).
+ */
+static inline void arm_timer(const struct vmx_caps *caps, uint64_t deadline)
 {
-	const struct vmx_caps *caps = vmx_caps();
 	uint64_t now = cpu_rdtsc();
 	uint64_t ticks = 0;
 
@@ -240,17 +242,17 @@ static void arm_timer(uint64_t deadline)
 		return;
 	}
 	if (deadline > now) {
-		ticks = (deadline - now + BIT(caps->timer_shift) - 1) >> caps->timer_shift;
+		ticks = (deadline - now + caps->timer_round) >> caps->timer_shift;
 	}
-	vmwrite(VMCS_PREEMPTION_TIMER_VALUE, MIN(ticks, UINT32_MAX));
+	vmwrite(VMCS_PREEMPTION_TIMER_VALUE, ticks);
 }
 
-static void flush_before_entry(void)
+static void flush_before_entry(const struct vmx_caps *caps)
 {
-	if ((vmx_caps()->entry_flush & VMX_FLUSH_L1D) != 0) {
+	if ((caps->entry_flush & VMX_FLUSH_L1D) != 0) {
 		cpu_wrmsr(MSR_IA32_FLUSH_CMD, 1);
 	}
-	if ((vmx_caps()->entry_flush & VMX_FLUSH_MDS) != 0) {
+	if ((caps->entry_flush & VMX_FLUSH_MDS) != 0) {
 		cpu_verw();
 	}
 }
@@ -268,37 +270,53 @@ static void entry_refused(struct vcpu *vcpu, uint32_t result)
 	}
 }
 
+/*
+ * Whatever may keep a vCPU from being entered, or change what it meets there. False: it is not to
+ * be entered. Order: a hook that inject_before_entry calls may change the controls.
+ */
+static bool settle(struct vcpu *vcpu)
+{
+	struct vcpu_private *priv = vcpu->priv;
+
+	if (__atomic_load_n(&vcpu->kicked, __ATOMIC_SEQ_CST) != 0 || vcpu->state != VCPU_RUNNABLE) {
+		if (!vcpu_wake(vcpu)) {
+			return false;
+		}
+		vcpu_load(vcpu);
+	}
+	if (__atomic_load_n(&vcpu->vm->state, __ATOMIC_RELAXED) != VM_RUNNING) {
+		return false;
+	}
+	inject_before_entry(vcpu);
+	if (priv->controls_changed) {
+		priv->controls_changed = false;
+		vmcs_write_apic_controls(vcpu);
+	}
+	return true;
+}
+
+/* The way between two exits that change nothing for the vCPU: kept as short as it can be. */
 void vcpu_run(struct vcpu *vcpu, uint64_t slice_end)
 {
+	const struct vmx_caps *caps = vmx_caps();
 	struct vcpu_private *priv = vcpu->priv;
 	struct ept_root *root = &vcpu->vm->gmem.root;
 	uint32_t result;
 
 	vcpu_load(vcpu);
+	slice_end = MIN(slice_end, cpu_rdtsc() + UINT32_MAX);
 	priv->recheck = true;
 	for (;;) {
-		if (__atomic_load_n(&vcpu->kicked, __ATOMIC_SEQ_CST) != 0 ||
-		    vcpu->state != VCPU_RUNNABLE) {
-			if (!vcpu_wake(vcpu)) {
-				return;
-			}
-			vcpu_load(vcpu);
-		}
-		if (__atomic_load_n(&vcpu->vm->state, __ATOMIC_RELAXED) != VM_RUNNING) {
+		if (__builtin_expect((__atomic_load_n(&vcpu->kicked, __ATOMIC_SEQ_CST) |
+				      priv->recheck | vcpu->event.info) != 0,
+				     0) &&
+		    !settle(vcpu)) {
 			return;
 		}
-		if (priv->recheck || vcpu->event.info != 0) {
-			inject_before_entry(vcpu);
-		}
-		/* After the hooks, which may have asked for it. */
-		if (priv->controls_changed) {
-			priv->controls_changed = false;
-			vmcs_write_apic_controls(vcpu);
-		}
-		arm_timer(MIN(slice_end, priv->timer_deadline));
+		arm_timer(caps, MIN(slice_end, priv->timer_deadline));
 		ept_tlb_enter(root);
-		if (vmx_caps()->entry_flush != 0) {
-			flush_before_entry();
+		if (__builtin_expect(caps->entry_flush != 0, 0)) {
+			flush_before_entry(caps);
 		}
 		result = vmx_enter(vcpu, priv, vcpu->launched);
 		ept_tlb_leave();

@@ -19,6 +19,15 @@
 #define VCPU_REQUEST_INIT BIT(0)
 #define VCPU_REQUEST_SIPI BIT(1) /* with the vector in bits 15:8 */
 
+/* exit_cpuid.c: a kept answer. All zero is right for the key's complement, a leaf that is absent. */
+#define CPUID_CACHE_SLOTS 32
+struct cpuid_answer {
+	uint64_t key; /* ~(leaf | subleaf << 32) */
+	uint32_t regs[4];
+};
+
+struct msr_row;
+
 struct vcpu_private {
 	uint64_t host_rsp; /* what the VMCS field holds; vmx_entry.asm */
 
@@ -56,6 +65,8 @@ struct vcpu_private {
 
 	struct vcpu *next; /* sched.c: on the same CPU */
 
+	const struct msr_row *msr_row; /* exit_msr.c: found last */
+	struct cpuid_answer cpuid_cache[CPUID_CACHE_SLOTS];
 	struct emul_cache emul_cache;
 };
 

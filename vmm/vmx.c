@@ -329,6 +329,7 @@ void vmx_init(void)
 		.revision = (uint32_t)(basic & VMX_BASIC_REVISION),
 		.ins_outs_info = (basic & VMX_BASIC_INS_OUTS_INFO) != 0,
 		.timer_shift = (uint8_t)VMX_MISC_TIMER_SHIFT(misc),
+		.timer_round = (uint32_t)BIT(VMX_MISC_TIMER_SHIFT(misc)) - 1,
 		.cr0_fixed0 = cpu_rdmsr(MSR_IA32_VMX_CR0_FIXED0),
 		.cr0_fixed1 = cpu_rdmsr(MSR_IA32_VMX_CR0_FIXED1),
 		.cr4_fixed0 = cpu_rdmsr(MSR_IA32_VMX_CR4_FIXED0),

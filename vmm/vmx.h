@@ -26,6 +26,7 @@ struct vmx_caps {
 	uint32_t max_basic_leaf; /* of CPUID */
 	uint32_t xsave_bytes; /* what XSAVE of guest_xcr0 needs; 512 without XSAVE */
 	uint8_t timer_shift;	 /* preemption timer counts every 2^n TSC ticks */
+	uint32_t timer_round;	 /* 2^timer_shift - 1 */
 	uint8_t entry_flush;	 /* VMX_FLUSH_* */
 	bool preemption_timer;
 	bool ins_outs_info;

@@ -49,16 +49,32 @@ static int highest(const struct vlapic *v, uint32_t set, uint8_t *words)
 	return -1;
 }
 
-/* With hardware in charge a word can change whenever the guest runs. */
+/* With hardware in charge a word can change whenever the guest runs: all are looked at. */
+static int highest_of_all(const struct vlapic *v, uint32_t set)
+{
+	for (uint32_t offset = 16 * APIC_VECTOR_WORDS; offset != 0; offset -= 16) {
+		uint32_t bits = reg_get(v, set + offset - 16);
+
+		if (bits != 0) {
+			return (int)(2 * (offset - 16) + 31 - (uint32_t)__builtin_clz(bits));
+		}
+	}
+	return -1;
+}
+
 static int highest_irr(struct vlapic *v)
 {
-	v->irr_words = v->hardware ? 0xff : v->irr_words;
+	if (v->hardware) {
+		return highest_of_all(v, APIC_IRR);
+	}
 	return highest(v, APIC_IRR, &v->irr_words);
 }
 
 static int highest_isr(struct vlapic *v)
 {
-	v->isr_words = v->hardware ? 0xff : v->isr_words;
+	if (v->hardware) {
+		return highest_of_all(v, APIC_ISR);
+	}
 	return highest(v, APIC_ISR, &v->isr_words);
 }
 

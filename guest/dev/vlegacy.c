@@ -257,11 +257,11 @@ static void update(struct vlegacy *legacy, uint64_t tsc)
 
 		deadline = MIN(deadline, vclock_tsc_at(legacy->pm_start_tsc, carry, PM_TIMER_HZ));
 	}
-	/* Its CPU sleeps, or runs the guest, until the deadline that it knows. */
-	if (deadline < vlegacy_next_deadline(legacy) && legacy->vm->vcpu_count != 0) {
+	/* Its CPU sleeps, or runs the guest, until the deadline that it knows: store, then kick. */
+	if (__atomic_exchange_n(&legacy->deadline, deadline, __ATOMIC_ACQ_REL) > deadline &&
+	    legacy->vm->vcpu_count != 0) {
 		vcpu_kick(legacy->vm->vcpus[0]);
 	}
-	__atomic_store_n(&legacy->deadline, deadline, __ATOMIC_RELAXED);
 }
 
 /* These are byte-wide devices: a wider access is so many single ones, at one instant. */
