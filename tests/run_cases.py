@@ -22,11 +22,11 @@ import tomllib
 import screen
 
 HERE = pathlib.Path(__file__).parent
-KEYS = {"name", "group", "forbid_more", "machine", "cpus", "mem", "cpu", "usb", "files", "conf", "expect", "forbid",
-        "end", "status", "budget", "timeout", "type", "stop", "screen", "screen_at", "matrix",
-        "command", "dialog", "features", "ticks", "bare"}
-DEFAULTS = {"group": "test", "machine": "bochs", "cpus": 1, "mem": 1024, "status": 0, "timeout": 240,
-            "files": {}, "expect": [], "screen": [], "end": "power-off"}
+KEYS = {"name", "group", "matrix", "machine", "cpus", "mem", "cpu", "features", "usb", "files",
+        "conf", "bare", "type", "stop", "screen", "screen_at", "ticks", "timeout", "command",
+        "dialog", "expect", "forbid", "forbid_more", "end", "status", "budget"}
+DEFAULTS = {"group": "test", "machine": "bochs", "cpus": 1, "mem": 1024, "status": 0,
+            "timeout": 240, "files": {}, "expect": [], "screen": [], "end": "power-off"}
 # What no serial line may hold, whatever the case expects.
 FORBID = [r"^FAIL\b", r"^ERROR\b", r"^SKIP\b", r"Umbra stopped", r"\bpanic\b", r"Kernel panic",
           r"BUG:", r"WARNING: CPU", r"unchecked MSR access", r"Call Trace", r"Unhandled|unhandled"]
@@ -234,7 +234,8 @@ def run_command(case, folder, options):
     """A command that a person would type, and what is typed into it: (wait for, then type)."""
     command = case["command"].replace("{out}", str(folder)).replace("{o}", options.product)
     deadline = time.monotonic() + case["timeout"]
-    env = {key: value for key, value in os.environ.items() if not key.startswith(("MAKE", "MFLAGS"))}
+    env = {key: value for key, value in os.environ.items()
+           if not key.startswith(("MAKE", "MFLAGS"))}
     process = subprocess.Popen(["sh", "-c", command], stdin=subprocess.PIPE,
                                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=env,
                                start_new_session=True)

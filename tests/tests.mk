@@ -21,6 +21,7 @@ HOST_SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omi
 HOST_DEF = -std=gnu11 -g -O1 $(HOST_SANITIZE) -DUMBRA_HOST_TEST $(INCLUDE) -I$(THIRD)/zydis/src \
 	$(ZYDIS_DEF) $(INIH_DEF) $(MBEDTLS_DEF) -DUMBRA_VERSION='"test"'
 HOST_WARN := -Wall -Wextra -Wshadow -Wno-unused-parameter -Werror
+HOST_NASM = -I. -I$(GEN)/ -I$(THIRD)/font/ -DUMBRA_HOST_TEST
 HOST_OBJ := $(O)/unit/obj
 
 # $(call host_objects,DIR,SOURCES): a fake that is listed is dropped, for the archive has it.
@@ -63,12 +64,12 @@ $(HOST_OBJ)/%.o: %.c | $$(THIRD_PARTY) $$(GENERATED)
 
 $(HOST_OBJ)/%.o: %.asm | $$(THIRD_PARTY) $$(GENERATED)
 	@mkdir -p $(@D)
-	$(NASM) -f elf64 -I. -I$(GEN)/ -I$(THIRD)/font/ -DUMBRA_HOST_TEST -MD $(@:.o=.d) -MP -o $@ $<
+	$(NASM) -f elf64 $(HOST_NASM) -MD $(@:.o=.d) -MP -o $@ $<
 
 -include $(patsubst %.o,%.d,$(FAKE_OBJ) $(foreach u,$(UNITS),\
 	$(call host_objects,$(HOST_OBJ),tests/unit/test_$u.c $(UNIT_$u))))
 
-# --- Fuzzers: libFuzzer, with the same fakes --------------------------------------------------------
+# --- Fuzzers: libFuzzer, with the same fakes ------------------------------------------------------
 
 include tests/fuzz/fuzz.mk
 
@@ -82,7 +83,7 @@ FUZZING_SECONDS := 600
 
 .PHONY: fuzz-smoke fuzz $(FUZZERS:%=fuzz-%)
 fuzz-smoke: $(FUZZERS:%=$(O)/fuzz/%.passed)
-# Each for FUZZING_SECONDS. New inputs stay in $(O)/fuzz/corpus-NAME; a crash leaves its input there too.
+# Each for FUZZING_SECONDS. New inputs, and what crashes, stay in $(O)/fuzz/corpus-NAME.
 fuzz: $(FUZZERS:%=fuzz-%)
 $(FUZZERS:%=fuzz-%): fuzz-%: $(O)/fuzz/%
 	@mkdir -p $(O)/fuzz/corpus-$*
@@ -92,8 +93,9 @@ $(FUZZERS:%=fuzz-%): fuzz-%: $(O)/fuzz/%
 # The corpus itself and 10,000 changed inputs; the same ones each time.
 $(O)/fuzz/%.passed: $(O)/fuzz/% $$(wildcard tests/fuzz/corpus/$$*/*)
 	@timeout 300 $< -runs=0 tests/fuzz/corpus/$* > $@.log 2>&1 && \
-		timeout 300 $< -runs=$(FUZZING_SMOKE_RUNS) -seed=1 -timeout=10 -artifact_prefix=$(O)/fuzz/$*- \
-		$$(mktemp -d -p $(O)/fuzz) tests/fuzz/corpus/$* >> $@.log 2>&1 || \
+		timeout 300 $< -runs=$(FUZZING_SMOKE_RUNS) -seed=1 -timeout=10 \
+		-artifact_prefix=$(O)/fuzz/$*- $$(mktemp -d -p $(O)/fuzz) \
+		tests/fuzz/corpus/$* >> $@.log 2>&1 || \
 		{ tail -n 60 $@.log; echo 'fuzzer $*: FAILED'; exit 1; }
 	@echo 'fuzzer $*: $(FUZZING_SMOKE_RUNS) runs passed'
 	@touch $@
@@ -122,17 +124,18 @@ $(FUZZING_OBJ)/%.o: %.c | $$(THIRD_PARTY) $$(GENERATED)
 
 $(FUZZING_OBJ)/%.o: %.asm | $$(THIRD_PARTY) $$(GENERATED)
 	@mkdir -p $(@D)
-	$(NASM) -f elf64 -I. -I$(GEN)/ -I$(THIRD)/font/ -DUMBRA_HOST_TEST -MD $(@:.o=.d) -MP -o $@ $<
+	$(NASM) -f elf64 $(HOST_NASM) -MD $(@:.o=.d) -MP -o $@ $<
 
 -include $(patsubst %.o,%.d,$(FAKE_OBJ:$(HOST_OBJ)/%=$(FUZZING_OBJ)/%) $(foreach f,$(FUZZERS),\
 	$(call host_objects,$(FUZZING_OBJ),tests/fuzz/fuzz_$f.c $(FUZZ_$f))))
 
-# --- Tiny guests: bzImages without an operating system ------------------------------------------------
+# --- Tiny guests: bzImages without an operating system --------------------------------------------
 
 GUESTS := $(sort $(patsubst tests/guests/%/main.c,%,$(wildcard tests/guests/*/main.c)))
 GUEST_DIR := $(O)/guests
-GUEST_CFLAGS := -std=gnu11 -m64 -O2 -g -ffreestanding -fno-pic -no-pie -mcmodel=small -mno-red-zone \
-	-mgeneral-regs-only -fno-stack-protector -fno-strict-aliasing -fcf-protection=none \
+GUEST_CFLAGS := -std=gnu11 -m64 -O2 -g -ffreestanding -fno-pic -no-pie -mcmodel=small \
+	-mno-red-zone -mgeneral-regs-only -fno-stack-protector -fno-strict-aliasing \
+	-fcf-protection=none \
 	-fno-asynchronous-unwind-tables -Wall -Wextra -Wshadow -Wno-array-bounds -Werror -I.
 GUEST_COMMON := $(GUEST_DIR)/common/entry.asm.o $(GUEST_DIR)/common/runtime.o \
 	$(GUEST_DIR)/common/machine.o $(GUEST_DIR)/str_std.o
@@ -144,8 +147,8 @@ guests: $(GUESTS:%=$(GUEST_DIR)/%.bin)
 # Beside main.c a test may have .asm files of its own.
 $(GUEST_DIR)/%.bin: $(GUEST_DIR)/%/main.o $(GUEST_COMMON) tests/guests/common/guest.lds \
 	$$(addsuffix .o,$$(subst tests/guests,$(GUEST_DIR),$$(wildcard tests/guests/$$*/*.asm)))
-	@ld -nostdlib -no-pie -z noexecstack --no-warn-rwx-segments -T tests/guests/common/guest.lds \
-		-o $(@:.bin=.elf) $(filter %.o,$^)
+	@ld -nostdlib -no-pie -z noexecstack --no-warn-rwx-segments \
+		-T tests/guests/common/guest.lds -o $(@:.bin=.elf) $(filter %.o,$^)
 	@objcopy -O binary $(@:.bin=.elf) $@
 
 $(GUEST_DIR)/%.o: tests/guests/%.c
@@ -164,23 +167,24 @@ $(GUEST_DIR)/%.asm.o: tests/guests/%.asm
 BARE := $(O)/bare.efi
 $(BARE): tests/guests/bare.c | $$(PACKAGES_DONE)
 	@mkdir -p $(@D)
-	@gcc -O2 -Wall -Wextra -Werror -I/usr/include/efi -I/usr/include/efi/x86_64 -fpic -ffreestanding \
-		-fno-stack-protector -fshort-wchar -mno-red-zone -maccumulate-outgoing-args \
+	@gcc -O2 -Wall -Wextra -Werror -I/usr/include/efi -I/usr/include/efi/x86_64 -fpic \
+		-ffreestanding -fno-stack-protector -fshort-wchar -mno-red-zone \
+		-maccumulate-outgoing-args \
 		-DEFI_FUNCTION_WRAPPER -c $< -o $@.o
 	@ld -nostdlib -znocombreloc -T /usr/lib/elf_x86_64_efi.lds -shared -Bsymbolic \
 		/usr/lib/crt0-efi-x86_64.o $@.o -o $@.so -L /usr/lib -lefi -lgnuefi
-	@objcopy -j .text -j .sdata -j .data -j .rodata -j .dynamic -j .dynsym -j '.rel*' -j .reloc \
-		--target efi-app-x86_64 --subsystem=10 $@.so $@
+	@objcopy -j .text -j .sdata -j .data -j .rodata -j .dynamic -j .dynsym -j '.rel*' \
+		-j .reloc --target efi-app-x86_64 --subsystem=10 $@.so $@
 
 -include $(GUEST_COMMON:.o=.d) $(GUESTS:%=$(GUEST_DIR)/%/main.d)
 
 # For work on a guest test itself: on QEMU without the hypervisor. ARGS is its command line.
 GUEST_ACCEL := tcg -cpu max
 guest-%: $(GUEST_DIR)/%.bin
-	timeout 120 qemu-system-x86_64 -M q35 -accel $(GUEST_ACCEL) -m 128 -display none -monitor none \
-		-serial stdio -no-reboot -kernel $< -append '$(ARGS)' < /dev/null
+	timeout 120 qemu-system-x86_64 -M q35 -accel $(GUEST_ACCEL) -m 128 -display none \
+		-monitor none -serial stdio -no-reboot -kernel $< -append '$(ARGS)' < /dev/null
 
-# --- Emulator cases: tests/cases.toml ---------------------------------------------------------------
+# --- Emulator cases: tests/cases.toml -------------------------------------------------------------
 
 # make case [CASE="guest-* linux-*"]: some cases by name; all of group "test" are part of make test.
 CASE_NEEDS = $(O)/BOOTX64.EFI $(BARE) $(GUESTS:%=$(GUEST_DIR)/%.bin) $(BOCHS) $(KERNEL_FILES) \
@@ -200,7 +204,7 @@ test: check $$(CASE_NEEDS)
 soak: $$(CASE_NEEDS)
 	@$(RUN_CASES) --group soak
 
-# --- Lint -------------------------------------------------------------------------------------------
+# --- Lint -----------------------------------------------------------------------------------------
 
 OUR_C := $(sort $(foreach d,vmm vmm/base crypto ept guest guest/dev boot tests/unit tests/fuzz \
 	tests/guests/common,$(wildcard $d/*.[ch])) $(wildcard tests/guests/*/main.c))

@@ -243,7 +243,8 @@ bool fake_frame_is_live(hpa_t frame)
 {
 	uint64_t at = (frame.v - FAKE_FRAME_BASE) / PAGE_SIZE;
 
-	return frame.v >= FAKE_FRAME_BASE && at < FAKE_FRAME_COUNT && frame_states[at] != FRAME_FREE;
+	return frame.v >= FAKE_FRAME_BASE && at < FAKE_FRAME_COUNT &&
+	       frame_states[at] != FRAME_FREE;
 }
 
 uint64_t fake_pages_live(void)

@@ -179,7 +179,8 @@ int main(void)
 {
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(wrong_use_dies, fake_setup, fake_teardown),
-		cmocka_unit_test_setup_teardown(pages_are_zero_and_counted, fake_setup, fake_teardown),
+		cmocka_unit_test_setup_teardown(pages_are_zero_and_counted, fake_setup,
+						fake_teardown),
 		cmocka_unit_test_setup_teardown(frames_keep_their_bytes, fake_setup, fake_teardown),
 		cmocka_unit_test_setup_teardown(panics_and_log_lines_are_seen, fake_setup,
 						fake_teardown),

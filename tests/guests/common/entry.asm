@@ -144,7 +144,7 @@ entry64:
 ; --- Exceptions and interrupts: struct trap_frame on the stack, trap_entry() in C -----------------
 extern trap_entry
 %macro VECTOR_STUB 1
-	%if %1 != 8 && %1 != 10 && %1 != 11 && %1 != 12 && %1 != 13 && %1 != 14 && %1 != 17 && %1 != 21
+	%if %1 != 8 && %1 != 17 && %1 != 21 && (%1 < 10 || %1 > 14) ; no error code from the CPU
 	push 0
 	%endif
 	push %1
@@ -202,7 +202,8 @@ trap_common:
 	iretq
 
 section .data
-; code 08, data 10, user code 1B, user data 23, TSS 28 (filled in by runtime.c), 16-bit code 38 and data 40
+; Code 08, data 10, user code 1B, user data 23, TSS 28 (filled in by runtime.c), 16-bit code 38 and
+; data 40.
 align 16
 global gdt
 gdt:	dq 0, 0x00af9b000000ffff, 0x00cf93000000ffff, 0x00affb000000ffff, 0x00cff3000000ffff, 0, 0

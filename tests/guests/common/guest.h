@@ -47,7 +47,8 @@ _Noreturn void fail(const char *fmt, ...) PRINTF_LIKE(1, 2);
 bool arg(const char *word);
 uint64_t arg_number(const char *name, uint64_t otherwise);
 
-/* --- Exceptions and interrupts ------------------------------------------------------------------ */
+/* --- Exceptions and interrupts ------------------------------------------------------------------
+ */
 
 struct trap_frame {
 	uint64_t r15, r14, r13, r12, r11, r10, r9, r8, rdi, rsi, rbp, rbx, rdx, rcx, rax;
@@ -99,7 +100,8 @@ static inline void interrupts_off(void)
 	__asm__ volatile("cli" : : : "memory");
 }
 
-/* --- Instructions ------------------------------------------------------------------------------- */
+/* --- Instructions -------------------------------------------------------------------------------
+ */
 
 struct cpuid {
 	uint32_t eax, ebx, ecx, edx;
@@ -168,7 +170,8 @@ static inline void out32(uint16_t port, uint32_t value)
 	__asm__ volatile("outl %0, %1" : : "a"(value), "Nd"(port));
 }
 
-/* --- Memory -------------------------------------------------------------------------------------- */
+/* --- Memory --------------------------------------------------------------------------------------
+ */
 
 #define FRESH_BASE 0x1000000ull /* nothing touched memory from 16 MiB up to FRESH_END */
 #define FRESH_END  0x3c00000ull
@@ -180,7 +183,8 @@ void flush_page(uint64_t address);
 /* xorshift64: the same numbers each run. */
 uint64_t random64(void);
 
-/* --- Local APIC ----------------------------------------------------------------------------------- */
+/* --- Local APIC
+ * ----------------------------------------------------------------------------------- */
 
 #define APIC_ID		 0x020
 #define APIC_VERSION	 0x030

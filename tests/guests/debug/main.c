@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Debug exceptions stay the guest's although #DB always exits: DR0 to DR3 and DR7 keep their values,
- * single steps come behind each instruction, also one that the hypervisor carries out, breakpoints on
- * execution and data hit once with the right bit in DR6, GD guards the registers
+ * Debug exceptions stay the guest's although #DB always exits: DR0 to DR3 and DR7 keep their
+ * values, single steps come behind each instruction, also one that the hypervisor carries out,
+ * breakpoints on execution and data hit once with the right bit in DR6, GD guards the registers
  * (SDM vol. 3, "Debug Exceptions").
  */
 #include "tests/guests/common/guest.h"

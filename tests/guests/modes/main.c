@@ -2,7 +2,8 @@
 /*
  * Odd but legal states of the guest, each of which VM entry has to accept: real mode with 4-GiB
  * segments, compatibility mode, a null SS, blocking by STI and MOV SS on an instruction that exits;
- * and illegal ones, which fault in the guest: IRET to a non-canonical address, LTR of odd selectors.
+ * and illegal ones, which fault in the guest: IRET to a non-canonical address, LTR of odd
+ * selectors.
  */
 #include "tests/guests/common/guest.h"
 
@@ -140,9 +141,12 @@ void guest_main(void)
 		const char *name;
 		void (*run)(void);
 	} parts[] = {
-		{ "null SS", null_stack_segment }, { "STI and exits", sti_shadow },
-		{ "IRET", bad_iret },		   { "selectors", bad_selectors },
-		{ "real mode", real_mode },	   { "STI again", sti_shadow },
+		{ "null SS", null_stack_segment },
+		{ "STI and exits", sti_shadow },
+		{ "IRET", bad_iret },
+		{ "selectors", bad_selectors },
+		{ "real mode", real_mode },
+		{ "STI again", sti_shadow },
 	};
 
 	apic_start(false);

@@ -91,7 +91,8 @@ void guest_main(void)
 		page = fresh ? (uintptr_t)fresh_page() : page;
 		round_of(page, fresh, &count);
 	}
-	/* A whole page table at an address that nobody touched: all absent, as its memory is zero. */
+	/* A whole page table at an address that nobody touched: all absent, as its memory is zero.
+	 */
 	*page_entry(WINDOW + SIZE_2M) = 0;
 	print("%lu page faults over %lu pages\n", faults, pages);
 }

@@ -48,7 +48,8 @@ void guest_main(void)
 
 		touch((uint16_t)random, (uint32_t)(random >> 16));
 	}
-	/* The registers that the RTC's index leads to, and PCI configuration, by their own scheme. */
+	/* The registers that the RTC's index leads to, and PCI configuration, by their own scheme.
+	 */
 	for (unsigned i = 0; i < 256; i++) {
 		out8(PORT_RTC, (uint8_t)i);
 		(void)in8(PORT_RTC + 1);

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * INT n, INT3, INT1 and UD2 arrive once each with the right return address: behind the instruction,
- * but at it for UD2; also when the handler's stack lies on a page that is touched for the first time
- * just then, so that the delivery is cut off by an EPT violation and has to be repeated whole (SDM
- * vol. 3, "Information for VM Exits That Occur During Event Delivery"). INT1 is unknown to QEMU's TCG.
+ * but at it for UD2; also when the handler's stack lies on a page that is touched for the first
+ * time just then, so that the delivery is cut off by an EPT violation and has to be repeated whole
+ * (SDM vol. 3, "Information for VM Exits That Occur During Event Delivery"). INT1 is unknown to
+ * QEMU's TCG.
  */
 #include "tests/guests/common/guest.h"
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The local APIC's timer: one-shot gives one interrupt and its count then stays 0, periodic keeps
- * giving them at the period, TSC-deadline gives one when the TSC has passed the deadline and the MSR
- * then reads 0; masked gives none. Never early, none lost, none twice. Command line: x2apic.
+ * giving them at the period, TSC-deadline gives one when the TSC has passed the deadline and the
+ * MSR then reads 0; masked gives none. Never early, none lost, none twice. Command line: x2apic.
  */
 #include "tests/guests/common/guest.h"
 

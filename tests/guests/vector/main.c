@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The vector and x87 registers are the guest's over any number of exits: patterns in x87, MXCSR,
- * XMM, YMM, ZMM and the mask registers, and the value of XCR0, stay what they are, also while another
- * VM with other patterns and another XCR0 takes turns on the same CPU.
- * Command line: xcr0=N (decimal, and-ed with what is offered), seed=N, exits=N.
+ * XMM, YMM, ZMM and the mask registers, and the value of XCR0, stay what they are, also while
+ * another VM with other patterns and another XCR0 takes turns on the same CPU. Command line: xcr0=N
+ * (decimal, and-ed with what is offered), seed=N, exits=N.
  */
 #include "tests/guests/common/guest.h"
 
