@@ -68,7 +68,9 @@ class Options:
         self.ips = number('IPS', get('IPS') or '0', 0, 4294967295)
         self.seed = number('SEED', get('SEED') or '1', 0, 4294967295)
         self.input = (get('INPUT') or '0') != '0'
-        default = '0' if self.input else '300'
+        default = '900' if self.machine == 'nested' else '300'
+        if self.input:
+            default = '0'
         self.timeout = number('TIMEOUT', get('TIMEOUT') or default, 0, 86400)
         self.ticks = number('TICKS', get('TICKS') or '0', 0, 1 << 62)
         self.dump = get('DUMP')

@@ -10,6 +10,10 @@ import image
 from machine import STATUS_FAILED, STATUS_TRIPLE_FAULT, MachineError
 
 OUTER_MIB = 768     # what the outer Linux needs beside the inner machine's memory
+# A model that states no TSC rate may run at a low one, so that firmware's waits, each step of
+# which is an exit to QEMU, take fewer instructions.
+CPU = 'broadwell_ult'
+IPS = 150_000_000
 COMMAND_LINE = ('initrd=\\umbra\\initrd.img initrd=\\umbra\\disk.cpio console=ttyS0 quiet '
                 'loglevel=1 mitigations=off nokaslr')
 NEWC_MAGIC = b'070701'
@@ -40,6 +44,9 @@ class Machine(bochs.Machine):
         # The outer Linux needs one CPU only; it gives the inner machine as many as it wants.
         options.mem = options.mem + OUTER_MIB
         options.cpus = 1
+        options.cpu = options.cpu or CPU
+        if options.cpu not in bochs.TSC_HZ:
+            options.ips = options.ips or IPS
 
     def check(self):
         super().check()

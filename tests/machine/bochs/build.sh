@@ -1,17 +1,19 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# build.sh DIR: builds Bochs 3.0 with the project's additions in DIR; DIR/bochs is the program.
+# build.sh DIR: builds Bochs 3.0 with the project's additions; DIR/bochs is the program. An older
+# DIR stays in use until the new one is complete.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 dir=$1
+work=$1.build
 
 die() {
 	echo "set-up: $*" >&2
 	exit 1
 }
 
-sh "$here/../fetch.sh" source bochs "$dir"
-cd "$dir"
+sh "$here/../fetch.sh" source bochs "$work"
+cd "$work"
 patch -s -p1 < "$here/bochs.patch" || die "bochs.patch does not fit this version of Bochs"
 mkdir instrument/umbra
 cp instrument/stubs/Makefile.in instrument/umbra/
@@ -27,5 +29,12 @@ clean ./configure CFLAGS=-O2 CXXFLAGS=-O2 --enable-cpu-level=6 --enable-x86-64 -
 	--enable-smp --enable-avx --enable-evex --enable-pci --enable-all-optimizations \
 	--enable-e1000 --enable-usb --enable-usb-xhci --enable-large-ramfile \
 	--enable-instrumentation=instrument/umbra --disable-show-ips --disable-docbook \
-	--with-nogui > configure.log 2>&1 || die "Bochs' configure failed: see $dir/configure.log"
-clean make -j"$(nproc)" > make.log 2>&1 || die "Bochs did not build: see $dir/make.log"
+	--with-nogui > configure.log 2>&1 || die "Bochs' configure failed: see $work/configure.log"
+clean make -j"$(nproc)" > make.log 2>&1 || die "Bochs did not build: see $work/make.log"
+cd - > /dev/null
+rm -rf "$dir.part"
+mkdir "$dir.part"
+cp "$work/bochs" "$work/COPYING" "$dir.part/"
+rm -rf "$dir"
+mv "$dir.part" "$dir"
+rm -rf "$work"
