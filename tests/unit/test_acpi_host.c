@@ -228,6 +228,13 @@ static void test_rsdt(void **state)
 	(void)make_tables(NULL);
 	memory[RSDP + 33] ^= 1;
 	check_all();
+	/* Shorter than a header, yet nothing (or this much) sums to zero. */
+	(void)make_tables(NULL);
+	put(XSDT + 4, 0, 4);
+	check_all();
+	put(XSDT + 4, 35, 4);
+	fix_sum(XSDT, 35, XSDT + 9);
+	check_all();
 }
 
 static void test_rsdp_broken(void **state)

@@ -330,6 +330,13 @@ static void test_io(void **state)
 	expect(b + 5 * SIZE_2M - 1, 0x801ff000 + 5 * SIZE_2M - 1, W | NX | WC, false);
 	assert_false(is_mapped(b + 5 * SIZE_2M));
 	assert_true(b > a);
+	/* It ends where large pages do: still a hole before the next one. */
+	a = (uintptr_t)host_map_io(hpa(SIZE_1G), SIZE_2M, HOST_CACHE_UC);
+	b = (uintptr_t)host_map_io(hpa(SIZE_1G), SIZE_2M, HOST_CACHE_UC);
+	expect(a, SIZE_1G, W | NX | UC, true);
+	assert_true(is_mapped(b));
+	assert_false(is_mapped(a + SIZE_2M));
+	assert_false(is_mapped(b - 1));
 
 	assert_null(host_map_io(hpa(0x1000), 0, HOST_CACHE_UC));
 	assert_null(host_map_io(hpa(~0ull), 2, HOST_CACHE_UC));
