@@ -73,8 +73,8 @@ static enum exit_result exit_exception(struct vcpu *vcpu)
 
 static enum exit_result exit_external_interrupt(struct vcpu *vcpu)
 {
-	(void)vcpu;
 	cpu_interrupt_window();
+	vcpu->priv->recheck = true; /* it may have been the timer, armed for the guest's own */
 	return EXIT_YIELD;
 }
 

@@ -25,7 +25,8 @@ struct run_queue {
 	struct vcpu *first; /* linked by priv->next */
 	struct vcpu *last_run;
 	uint32_t count;
-	uint64_t timer_deadline; /* what the LAPIC timer is armed for */
+	uint64_t timer_deadline; /* what the LAPIC timer is armed for ... */
+	uint64_t timer_count;	 /* ... unless it has fired since */
 };
 
 static struct run_queue queues[CPU_MAX];
@@ -38,9 +39,11 @@ static struct run_queue *own_queue(void)
 void sched_arm_timer(uint64_t deadline)
 {
 	struct run_queue *queue = own_queue();
+	uint64_t fired = percpu_self()->timer_count;
 
-	if (queue->timer_deadline != deadline) {
+	if (queue->timer_deadline != deadline || queue->timer_count != fired) {
 		queue->timer_deadline = deadline;
+		queue->timer_count = fired;
 		lapic_timer_arm(deadline);
 	}
 }
