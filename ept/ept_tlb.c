@@ -27,8 +27,8 @@ static void flush(const struct ept_root *root)
 }
 
 /*
- * The generation is from before the flush: an advance in between leaves us behind, and its sender has
- * seen us in guest_root, so that its kick ends this entry at once.
+ * The generation is from before the flush: an advance in between leaves us behind, and its sender
+ * has seen us in guest_root, so that its kick ends this entry at once.
  */
 void ept_tlb_catch_up(struct ept_root *root, uint64_t generation)
 {

@@ -194,7 +194,7 @@ static int open_page(struct gmem *gmem, uint64_t at, size_t count, struct door_j
 static int through_door(struct gmem *gmem, gpa_t gpa, size_t bytes, struct door_job *job)
 {
 	/* A piece within one page is looked up once, in open_page. */
-	if (gpa.v % PAGE_SIZE + bytes > PAGE_SIZE && !gmem_is_ram(gmem, gpa, bytes)) {
+	if (bytes > PAGE_SIZE - gpa.v % PAGE_SIZE && !gmem_is_ram(gmem, gpa, bytes)) {
 		return ERR_RANGE;
 	}
 	for (size_t done = 0; done < bytes;) {

@@ -91,14 +91,23 @@ static void test_bounds(void **state)
 		uint64_t at, bytes;
 		bool ram;
 	} cases[] = {
-		{ 0x1000, 0x2000, true },  { 0x1000, 0x2001, false },
-		{ 0xfff, 2, false },	   { 0xfff, 1, false },
-		{ 0x2fff, 1, true },	   { 0x3000, 1, false },
-		{ 0x3000, 0, true },	   { 0x10000, 0x3000, true }, /* two regions that touch */
-		{ 0x10fff, 2, true },	   { 0x10000, 0x3001, false },
-		{ 0x2fff, 0xd002, false }, { -1ull, 1, false },
-		{ -1ull, 2, false },	   { 0x2ff8, -0x2ff8ull, false },
-		{ 0x1000, -1ull, false },  { 1ull << 63, 1ull << 63, false },
+		{ 0x1000, 0x2000, true },
+		{ 0x1000, 0x2001, false },
+		{ 0xfff, 2, false },
+		{ 0xfff, 1, false },
+		{ 0x2fff, 1, true },
+		{ 0x3000, 1, false },
+		{ 0x3000, 0, true },
+		{ 0x10000, 0x3000, true }, /* two regions that touch */
+		{ 0x10fff, 2, true },
+		{ 0x10000, 0x3001, false },
+		{ 0x2fff, 0xd002, false },
+		{ -1ull, 1, false },
+		{ -1ull, 2, false },
+		{ 0x2ff8, -0x2ff8ull, false },
+		{ 0x1000, -1ull, false },
+		{ 0x1fff, -1ull, false },
+		{ 1ull << 63, 1ull << 63, false },
 	};
 	uint8_t buf[0x4000];
 
