@@ -19,7 +19,7 @@ void vcpu_device_access(struct vcpu *vcpu, gpa_t gpa, struct io_access *access)
 		return;
 	}
 	/* What nobody owns reads all ones and takes writes, as on a bus. */
-	(void)iobus_access(&vcpu->vm->iobus, IO_SPACE_MEMORY, gpa.v, vcpu, access);
+	iobus_memory_access(&vcpu->vm->iobus, gpa.v, vcpu, access);
 }
 
 static enum exit_result kill_at(struct vcpu *vcpu, gpa_t gpa, const char *what)

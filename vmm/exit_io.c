@@ -16,27 +16,20 @@ static uint64_t size_mask(uint32_t bytes)
 	return bytes >= 8 ? UINT64_MAX : BIT(8 * bytes) - 1;
 }
 
-static void port_access(struct vcpu *vcpu, uint16_t port, struct io_access *access)
-{
-	/* A device that raises an interrupt or moves a deadline kicks the vCPU: no look is due here. */
-	(void)iobus_access(&vcpu->vm->iobus, IO_SPACE_PORT, port, vcpu, access);
-}
-
-static enum exit_result in_or_out(struct vcpu *vcpu, uint64_t why)
+/* 1, 2 or 4 bytes. What a device needs to tell the vCPU comes as a kick: no look is due here. */
+static inline enum exit_result in_or_out(struct vcpu *vcpu, uint64_t why)
 {
 	uint64_t *rax = &vcpu->regs.gpr[GPR_RAX];
 	struct io_access access = { .size = IOQ_SIZE(why), .write = (why & IOQ_IN) == 0 };
-	uint64_t mask = size_mask(access.size);
+	uint64_t mask = BIT(8 * access.size) - 1;
 
-	if (access.write) {
-		access.value = *rax & mask;
+	access.value = access.write ? *rax & mask : 0;
+	iobus_port_access(&vcpu->vm->iobus, IOQ_PORT(why), vcpu, &access);
+	if ((why & IOQ_IN) == 0) {
+		return EXIT_NEXT_INSN;
 	}
-	port_access(vcpu, IOQ_PORT(why), &access);
-	if (!access.write) {
-		/* 32 bits clear the upper half, 8 and 16 leave the rest (SDM vol. 1, "General-Purpose Registers"). */
-		*rax = access.size == 4 ? (uint32_t)access.value
-					: (*rax & ~mask) | (access.value & mask);
-	}
+	/* SDM vol. 1, "General-Purpose Registers": 32 bits clear the upper half. */
+	*rax = (access.value & mask) | (access.size == 4 ? 0 : *rax & ~mask);
 	return EXIT_NEXT_INSN;
 }
 
@@ -140,7 +133,7 @@ static enum exit_result move_element(struct vcpu *vcpu, uint64_t why, const stru
 				return guest_fault(vcpu, &fault);
 			}
 		}
-		port_access(vcpu, IOQ_PORT(why), &access);
+		iobus_port_access(&vcpu->vm->iobus, IOQ_PORT(why), vcpu, &access);
 		err = gwalk_copy(gmem, &mode, linear, &access.value, io->size, GWALK_WRITE, &fault);
 	} else {
 		access.value = 0;
@@ -149,13 +142,14 @@ static enum exit_result move_element(struct vcpu *vcpu, uint64_t why, const stru
 			access.value = size_mask(io->size);
 		}
 		if (err != ERR_NOTFOUND) {
-			port_access(vcpu, IOQ_PORT(why), &access);
+			iobus_port_access(&vcpu->vm->iobus, IOQ_PORT(why), vcpu, &access);
 		}
 	}
 	return err == ERR_NOTFOUND ? guest_fault(vcpu, &fault) : EXIT_NEXT_INSN;
 }
 
-static enum exit_result ins_or_outs(struct vcpu *vcpu, uint64_t why)
+/* Out of line, so that the short way need not save registers for it. */
+static __attribute__((noinline)) enum exit_result ins_or_outs(struct vcpu *vcpu, uint64_t why)
 {
 	uint64_t *gpr = vcpu->regs.gpr;
 	struct string_io io;

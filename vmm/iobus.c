@@ -81,23 +81,25 @@ static const struct iobus_range *find_memory(const struct iobus *bus, uint64_t a
 	return NULL;
 }
 
-bool iobus_access(const struct iobus *bus, enum io_space space, uint64_t address, struct vcpu *vcpu,
-		  struct io_access *access)
+static inline void access_range(const struct iobus_range *range, uint64_t address,
+				struct vcpu *vcpu, struct io_access *access)
 {
-	const struct iobus_range *range = space == IO_SPACE_PORT
-						  ? find_port(bus, (uint16_t)address, access->size)
-						  : find_memory(bus, address, access->size);
-	uint64_t mask = MASK(8 * access->size - 1, 0);
-
-	if (range == NULL) {
-		if (!access->write) {
-			access->value = mask;
-		}
-		return false;
+	if (range != NULL) {
+		access->offset = address - range->base;
+		range->ops->access(range->device, vcpu, access);
+	} else if (!access->write) {
+		access->value = MASK(8 * access->size - 1, 0);
 	}
-	access->offset = address - range->base;
-	access->value &= mask;
-	range->ops->access(range->device, vcpu, access);
-	access->value &= mask;
-	return true;
+}
+
+void iobus_port_access(const struct iobus *bus, uint16_t port, struct vcpu *vcpu,
+		       struct io_access *access)
+{
+	access_range(find_port(bus, port, access->size), port, vcpu, access);
+}
+
+void iobus_memory_access(const struct iobus *bus, uint64_t address, struct vcpu *vcpu,
+			 struct io_access *access)
+{
+	access_range(find_memory(bus, address, access->size), address, vcpu, access);
 }

@@ -21,7 +21,7 @@ struct io_access {
 	uint64_t offset;
 	uint32_t size; /* 1, 2, 4 or 8 bytes; the access lies wholly within the range */
 	bool write;
-	uint64_t value; /* written, or to be filled in; bits above size are zero */
+	uint64_t value; /* written (above size: zero), or filled in (above size: not looked at) */
 };
 
 struct io_ops {
@@ -51,10 +51,12 @@ int iobus_add(struct iobus *bus, enum io_space space, uint64_t base, uint64_t le
 	      const struct io_ops *ops, void *device);
 
 /*
- * Does one access; address is absolute and moved into the range here. An access that nobody owns
- * or that crosses a range's end reads all ones and writes nothing. Returns whether somebody owned it.
+ * Does one access; access->offset is filled in here. One that nobody owns, or that crosses a
+ * range's end, reads all ones and writes nothing.
  */
-bool iobus_access(const struct iobus *bus, enum io_space space, uint64_t address, struct vcpu *vcpu,
-		  struct io_access *access);
+void iobus_port_access(const struct iobus *bus, uint16_t port, struct vcpu *vcpu,
+		       struct io_access *access);
+void iobus_memory_access(const struct iobus *bus, uint64_t address, struct vcpu *vcpu,
+			 struct io_access *access);
 
 #endif

@@ -74,8 +74,7 @@ static void test_full(void **state)
 	for (uint64_t i = 0; i < IOBUS_RANGE_MAX; i++) {
 		struct io_access access = { .size = 4 };
 
-		assert_true(iobus_access(&bus, IO_SPACE_MEMORY,
-					 (IOBUS_RANGE_MAX - i) * 0x2000 + 0xffc, NULL, &access));
+		iobus_memory_access(&bus, (IOBUS_RANGE_MAX - i) * 0x2000 + 0xffc, NULL, &access);
 		assert_ptr_equal(seen_device, &bus.ranges[0][i]);
 		assert_int_equal(seen.offset, 0xffc);
 	}
@@ -83,25 +82,59 @@ static void test_full(void **state)
 
 static void test_access(void **state)
 {
-	struct io_access access = { .size = 2, .write = true, .value = 0xffffabcd };
+	struct io_access access = { .size = 2, .write = true, .value = 0xabcd };
 
 	assert_int_equal(iobus_add(&bus, IO_SPACE_PORT, 0x70, 4, &ops, NULL), 0);
-	assert_true(iobus_access(&bus, IO_SPACE_PORT, 0x72, NULL, &access));
+	iobus_port_access(&bus, 0x72, NULL, &access);
 	assert_int_equal(seen.value, 0xabcd);
 	assert_int_equal(seen.offset, 2);
 	access = (struct io_access){ .size = 1 };
-	assert_true(iobus_access(&bus, IO_SPACE_PORT, 0x73, NULL, &access));
-	assert_int_equal(access.value, 0x88); /* cut to its size */
+	iobus_port_access(&bus, 0x73, NULL, &access);
+	assert_int_equal((uint8_t)access.value, 0x88);
 	seen.size = 0;
 	access = (struct io_access){ .size = 2 };
-	assert_false(iobus_access(&bus, IO_SPACE_PORT, 0x73, NULL, &access)); /* over the end */
+	iobus_port_access(&bus, 0x73, NULL, &access); /* over the end */
 	assert_int_equal(access.value, 0xffff);
 	access = (struct io_access){ .size = 8 };
-	assert_false(iobus_access(&bus, IO_SPACE_MEMORY, 0x70, NULL, &access));
+	iobus_memory_access(&bus, 0x70, NULL, &access);
 	assert_int_equal(access.value, UINT64_MAX);
 	access = (struct io_access){ .size = 1, .write = true };
-	assert_false(iobus_access(&bus, IO_SPACE_PORT, 0x6f, NULL, &access));
+	iobus_port_access(&bus, 0x6f, NULL, &access);
 	assert_int_equal(seen.size, 0);
+}
+
+/* Every port and width, against a plain search. */
+static void test_every_port(void **state)
+{
+	static const struct {
+		uint16_t base, length;
+	} ranges[] = {
+		{ 0, 1 },	    { 0x20, 2 },    { 0xff, 1 },      { 0x100, 0x300 },
+		{ 0x400, 1 },	    { 0x4ff, 2 },   { 0x800, 0x100 }, { 0xcf9, 1 },
+		{ 0x7fff, 0x2002 }, { 0xfff0, 15 }, { 0xffff, 1 },
+	};
+
+	for (size_t i = ARRAY_COUNT(ranges); i-- > 0;) {
+		assert_int_equal(iobus_add(&bus, IO_SPACE_PORT, ranges[i].base, ranges[i].length,
+					   &ops, (void *)&ranges[i]),
+				 0);
+	}
+	for (uint32_t port = 0; port <= UINT16_MAX; port++) {
+		for (uint32_t size = 1; size <= 4; size *= 2) {
+			struct io_access access = { .size = size };
+			const void *owner = NULL;
+
+			for (size_t i = 0; i < ARRAY_COUNT(ranges); i++) {
+				if (port >= ranges[i].base &&
+				    port + size <= (uint32_t)ranges[i].base + ranges[i].length) {
+					owner = &ranges[i];
+				}
+			}
+			seen_device = NULL;
+			iobus_port_access(&bus, (uint16_t)port, NULL, &access);
+			assert_ptr_equal(seen_device, owner);
+		}
+	}
 }
 
 int main(void)
@@ -110,6 +143,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_adding, setup, fake_teardown),
 		cmocka_unit_test_setup_teardown(test_full, setup, fake_teardown),
 		cmocka_unit_test_setup_teardown(test_access, setup, fake_teardown),
+		cmocka_unit_test_setup_teardown(test_every_port, setup, fake_teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

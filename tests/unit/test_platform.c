@@ -221,7 +221,7 @@ static void test_starts(void **state)
 	assert_int_equal(entry.rip, 0x1000200);
 	assert_true(gmem_is_ram(&vm->gmem, gpa(0), 64 * MIB));
 	assert_false(gmem_is_ram(&vm->gmem, gpa(64 * MIB), 1));
-	assert_true(iobus_access(&vm->iobus, IO_SPACE_PORT, PORT_COM1 + 5, vm->vcpus[0], &lsr));
+	iobus_port_access(&vm->iobus, PORT_COM1 + 5, vm->vcpus[0], &lsr);
 	assert_int_equal(lsr.value, 0x60);
 	hooks->cpuid(vm->vcpus[1], 0x40000000, 0, regs);
 	assert_memory_equal(&regs[1], "KVMKVMKVM", 9);
@@ -251,11 +251,11 @@ static void test_console(void **state)
 	struct io_access in = { .size = 1 };
 
 	assert_int_equal(platform_start_vm(&config, &vm), 0);
-	iobus_access(&vm->iobus, IO_SPACE_PORT, PORT_COM1, vm->vcpus[0], &out);
+	iobus_port_access(&vm->iobus, PORT_COM1, vm->vcpus[0], &out);
 	fake_console_type("k");
 	hooks->poll(vm);
 	assert_string_equal(fake_console_text(), "u");
-	iobus_access(&vm->iobus, IO_SPACE_PORT, PORT_COM1, vm->vcpus[0], &in);
+	iobus_port_access(&vm->iobus, PORT_COM1, vm->vcpus[0], &in);
 	assert_int_equal(in.value, 'k');
 	platform_destroy_vm(vm);
 }
