@@ -20,7 +20,7 @@
  *   020, 021, 0A0, 0A1            PIC pair      040 .. 043, 061   PIT
  *   070, 071                      RTC and CMOS  3F8 .. 3FF        COM1
  *   600 .. 603  PM1 status and enable           604, 605          PM1 control
- *   608 .. 60B  PM timer                        CF9               reset
+ *   608 .. 60B  PM timer                        CF8 .. CFF        PCI configuration; CF9 resets
  */
 #ifndef UMBRA_GUEST_MEMMAP_H
 #define UMBRA_GUEST_MEMMAP_H
@@ -42,17 +42,19 @@
 #define MEMMAP_LAPIC	     0xfee00000ull
 #define MEMMAP_HIGH_RAM	     0x100000000ull
 
-#define PORT_PIC_MASTER	    0x20
-#define PORT_PIT	    0x40
-#define PORT_SYSTEM_CONTROL 0x61
-#define PORT_RTC	    0x70
-#define PORT_PIC_SLAVE	    0xa0
-#define PORT_COM1	    0x3f8
-#define PORT_PIC_EDGE_LEVEL 0x4d0
-#define PORT_PM1_EVENT	    0x600
-#define PORT_PM1_CONTROL    0x604
-#define PORT_PM_TIMER	    0x608
-#define PORT_RESET	    0xcf9
+#define PORT_PIC_MASTER	      0x20
+#define PORT_PIT	      0x40
+#define PORT_SYSTEM_CONTROL   0x61
+#define PORT_RTC	      0x70
+#define PORT_PIC_SLAVE	      0xa0
+#define PORT_COM1	      0x3f8
+#define PORT_PIC_EDGE_LEVEL   0x4d0
+#define PORT_PM1_EVENT	      0x600
+#define PORT_PM1_CONTROL      0x604
+#define PORT_PM_TIMER	      0x608
+#define PORT_PCI_CONFIG	      0xcf8
+#define PORT_PCI_CONFIG_COUNT 8
+#define PORT_RESET	      0xcf9
 
 /* What the guest writes: PM1 control with this SLP_TYP and SLP_EN for S5, this byte for a reset. */
 #define PM1_SLP_TYP_S5 5

@@ -192,6 +192,9 @@ static int add_devices(struct build *build)
 		err = vlegacy_init(&platform->legacy, vm, &platform->ioapic);
 	}
 	if (err == 0) {
+		err = vpci_init(&platform->pci, vm);
+	}
+	if (err == 0) {
 		err = vuart_init(&platform->com1, vm, &platform->ioapic, &platform->console);
 	}
 	if (err != 0) {

@@ -5,6 +5,7 @@
 
 #include "guest/dev/vioapic.h"
 #include "guest/dev/vlegacy.h"
+#include "guest/dev/vpci.h"
 #include "guest/dev/vuart.h"
 #include "guest/vconsole.h"
 #include "guest/vm_config.h"
@@ -16,6 +17,7 @@ struct platform {
 	struct vioapic ioapic;
 	struct vlegacy legacy;
 	struct vuart com1;
+	struct vpci pci;
 	struct vconsole console;
 };
 

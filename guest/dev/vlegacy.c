@@ -4,7 +4,7 @@
  * APIC moves (vlegacy's lock, then vioapic's). All time comes from the host's TSC.
  *
  * What is not in port_rows is not there and reads all ones, as an empty bus does: the keyboard
- * controller but for its reset line, PCI configuration at CF8H and CFCH, the POST port.
+ * controller but for its reset line, the POST port.
  */
 #include "guest/dev/vclock.h"
 #include "guest/dev/vlegacy.h"
@@ -26,7 +26,6 @@
 
 #define PORT_KBC	0x64
 #define KBC_PULSE_RESET 0xfe
-#define RESET_CPU	BIT(2) /* of port CF9H */
 
 /* ACPI specification, "PM1 Event Grouping", "PM1 Control Grouping", "Power Management Timer". */
 #define PM_TIMER_HZ    3579545ull
@@ -194,7 +193,7 @@ static uint8_t pm_timer_read(struct vlegacy *legacy, unsigned offset, uint64_t t
 	return (uint8_t)(pm_ticks(legacy, tsc) >> 8 * offset);
 }
 
-/* --- Reset ------------------------------------------------------------------------------------ */
+/* --- Keyboard controller's reset line --------------------------------------------------------- */
 
 static void kbc_write(struct vlegacy *legacy, unsigned offset, uint8_t value, uint64_t tsc)
 {
@@ -202,15 +201,6 @@ static void kbc_write(struct vlegacy *legacy, unsigned offset, uint8_t value, ui
 	(void)tsc;
 	if (value == KBC_PULSE_RESET) {
 		vm_end(legacy->vm, VM_END_RESET, "keyboard controller");
-	}
-}
-
-static void reset_write(struct vlegacy *legacy, unsigned offset, uint8_t value, uint64_t tsc)
-{
-	(void)offset;
-	(void)tsc;
-	if ((value & RESET_CPU) != 0) {
-		vm_end(legacy->vm, VM_END_RESET, "reset register");
 	}
 }
 
@@ -235,7 +225,6 @@ static const struct vlegacy_row port_rows[] = {
 	{ PORT_PM1_EVENT, 4, pm1_event_read, pm1_event_write },
 	{ PORT_PM1_CONTROL, 2, pm1_control_read, pm1_control_write },
 	{ PORT_PM_TIMER, 4, pm_timer_read, NULL },
-	{ PORT_RESET, 1, NULL, reset_write },
 };
 _Static_assert(ARRAY_COUNT(port_rows) <= VLEGACY_PORT_MAX, "a slot for each row");
 

@@ -29,6 +29,7 @@ UNIT_ept := ept/ept.c
 UNIT_ept_tlb := ept/ept_tlb.c ept/ept.c
 UNIT_gmem := ept/gmem.c ept/ram_plain.c ept/ept.c ept/ept_tlb.c
 UNIT_vuart := guest/dev/vuart.c guest/vconsole.c
+UNIT_vpci := guest/dev/vpci.c vmm/iobus.c
 UNIT_config := boot/config.c vmm/base/str.c $(THIRD)/inih/ini.c
 UNIT_acpi_build := guest/acpi_build.c guest/dsdt.asm $(GMEM_C)
 UNIT_vioapic := guest/dev/vioapic.c
