@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * CPUID policy: what a guest sees of the processor's features. A leaf without a row reads zero, a
- * bit that is not in its row's mask is hidden. Visible is only what works in a guest, with its state
- * kept apart for each vCPU. Topology, frequencies and hypervisor leaves are the platform's
+ * bit that is not in its row's mask is hidden. Visible is only what works in a guest, with its
+ * state kept apart for each vCPU. Topology, frequencies and hypervisor leaves are the platform's
  * (vm_hooks.cpuid, which has the last word). No locks; tables are const.
  */
 #include "vmm/base/cpu.h"
@@ -68,7 +68,8 @@ static void fix_structured(struct vcpu *vcpu, uint32_t subleaf, uint32_t regs[4]
 	}
 }
 
-/* SDM vol. 1, "Enumeration of CPU Support for XSAVE Instructions": bytes for the components of xcr0. */
+/* SDM vol. 1, "Enumeration of CPU Support for XSAVE Instructions": bytes for the components of
+ * xcr0. */
 static uint32_t xsave_bytes(uint64_t xcr0, bool compacted)
 {
 	uint32_t bytes = 512 + 64;
@@ -124,7 +125,8 @@ static void fix_extended_features(struct vcpu *vcpu, uint32_t subleaf, uint32_t 
 {
 	(void)vcpu;
 	(void)subleaf;
-	/* Intel shows SYSCALL to 64-bit code alone, Umbra's included; a guest may ask from elsewhere. */
+	/* Intel shows SYSCALL to 64-bit code alone, Umbra's included; a guest may ask from
+	 * elsewhere. */
 	if (!vcpu_in_64bit_mode()) {
 		regs[EDX] &= ~(uint32_t)CPUID_80000001_EDX_SYSCALL;
 	}

@@ -10,9 +10,9 @@
 #include "vmm/vcpu_priv.h"
 #include "vmm/vmx.h"
 
-#define CR0_DEFINED                                                                         \
-	(CR0_PE | CR0_MP | CR0_EM | CR0_TS | CR0_ET | CR0_NE | CR0_WP | CR0_AM | CR0_NW | \
-	 CR0_CD | CR0_PG)
+#define CR0_DEFINED                                                                                \
+	(CR0_PE | CR0_MP | CR0_EM | CR0_TS | CR0_ET | CR0_NE | CR0_WP | CR0_AM | CR0_NW | CR0_CD | \
+	 CR0_PG)
 
 /* SDM vol. 3, "PDPTE Registers": the reserved bits of a present one. */
 #define PDPTE_RESERVED (MASK(2, 1) | MASK(8, 5))
@@ -133,14 +133,12 @@ enum exit_result exit_cr_access(struct vcpu *vcpu)
 		value &= UINT32_MAX;
 	}
 	switch (CRQ_NUMBER(why)) {
-	case 0:
-		return write_cr0(vcpu, value);
+	case 0: return write_cr0(vcpu, value);
 	case 4:
 		/* All bits that a guest may set are its own: this sets one that it may not. */
 		inject_gp(vcpu);
 		return EXIT_RESUME;
-	default:
-		return EXIT_KILL_VM;
+	default: return EXIT_KILL_VM;
 	}
 }
 
@@ -153,8 +151,7 @@ static bool xcr0_allowed(uint64_t value)
 	    ((value & XCR0_AVX) != 0 && (value & XCR0_SSE) == 0)) {
 		return false;
 	}
-	return (value & avx512) == 0 ||
-	       ((value & avx512) == avx512 && (value & XCR0_AVX) != 0);
+	return (value & avx512) == 0 || ((value & avx512) == avx512 && (value & XCR0_AVX) != 0);
 }
 
 enum exit_result exit_xsetbv(struct vcpu *vcpu)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Port I/O: to the VM's bus. IN and OUT need nothing but the exit qualification. INS and OUTS move one
- * element per exit, as the CPU itself may be interrupted after each: RIP stays while RCX is not 0.
+ * Port I/O: to the VM's bus. IN and OUT need nothing but the exit qualification. INS and OUTS move
+ * one element per exit, as the CPU itself may be interrupted after each: RIP stays while RCX is not
+ * 0.
  */
 #include "vmm/base/err.h"
 #include "vmm/base/x86.h"

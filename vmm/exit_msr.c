@@ -14,7 +14,8 @@
 #include "vmm/vcpu_priv.h"
 #include "vmm/vmx.h"
 
-/* --- Passed through ----------------------------------------------------------------------------- */
+/* --- Passed through -----------------------------------------------------------------------------
+ */
 
 #define PASS_READ  1
 #define PASS_WRITE 2
@@ -97,7 +98,8 @@ void msr_fill_bitmap(void *page, bool x2apic)
 	}
 }
 
-/* --- Handled ------------------------------------------------------------------------------------ */
+/* --- Handled ------------------------------------------------------------------------------------
+ */
 
 /* What a machine after firmware says: caching on, write-back where nothing else is told. */
 #define MTRR_CAP_VALUE	   (VCPU_MTRR_VARIABLE | MTRRCAP_FIX | BIT(10))
@@ -355,7 +357,8 @@ static int write_xss(struct vcpu *vcpu, uint32_t msr, uint64_t value)
 	return vmx_caps()->xsaves ? write_zero(vcpu, msr, value) : ERR_NOTFOUND;
 }
 
-/* SDM vol. 3, "Initializing IA-32e Mode": LME is locked while paging is on, LMA is the CPU's own. */
+/* SDM vol. 3, "Initializing IA-32e Mode": LME is locked while paging is on, LMA is the CPU's own.
+ */
 static int write_efer(struct vcpu *vcpu, uint32_t msr, uint64_t value)
 {
 	uint64_t old = vmread(VMCS_GUEST_EFER);

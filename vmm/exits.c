@@ -41,7 +41,8 @@ static enum exit_result exit_exception(struct vcpu *vcpu)
 	uint32_t info = (uint32_t)vmread(VMCS_EXIT_INTERRUPTION_INFO);
 	uint8_t vector = (uint8_t)(info & EVENT_VECTOR);
 
-	/* SDM, "Information for VM Exits Due to Vectored Events": the IRET that faulted had unblocked. */
+	/* SDM, "Information for VM Exits Due to Vectored Events": the IRET that faulted had
+	 * unblocked. */
 	if ((info & EVENT_NMI_UNBLOCKING) != 0 && vector != VECTOR_DF &&
 	    (vcpu->event.info & EVENT_VALID) == 0) {
 		inject_reblock_nmi(vcpu);
@@ -206,7 +207,8 @@ const char *exit_name(uint32_t reason)
 	return "exit";
 }
 
-/* Failed entries (SDM, "VM-Entry Failures During or After Loading Guest State") and rows that are absent. */
+/* Failed entries (SDM, "VM-Entry Failures During or After Loading Guest State") and rows that are
+ * absent. */
 static enum exit_result unhandled(void)
 {
 	struct vcpu *vcpu = percpu_self()->vcpu;

@@ -37,7 +37,8 @@ static void set_exception(struct vcpu *vcpu, uint8_t vector, uint32_t error_code
 	uint32_t info = (uint32_t)EVENT_VALID | EVENT_HW_EXCEPTION | vector;
 
 	/* SDM, "Checks on VM-Entry Control Fields": no error codes in real mode. */
-	if ((VECTORS_WITH_ERROR_CODE & BIT(vector)) != 0 && (vmread(VMCS_GUEST_CR0) & CR0_PE) != 0) {
+	if ((VECTORS_WITH_ERROR_CODE & BIT(vector)) != 0 &&
+	    (vmread(VMCS_GUEST_CR0) & CR0_PE) != 0) {
 		info |= EVENT_ERROR_CODE;
 	}
 	vcpu->event = (struct vcpu_event){ .info = info, .error_code = error_code };
@@ -47,14 +48,9 @@ static void set_exception(struct vcpu *vcpu, uint8_t vector, uint32_t error_code
 static void displace(struct vcpu *vcpu)
 {
 	switch (vcpu->event.info & EVENT_TYPE) {
-	case EVENT_EXTERNAL:
-		vcpu->priv->deferred_interrupt = vcpu->event.info;
-		break;
-	case EVENT_NMI:
-		__atomic_store_n(&vcpu->nmi_pending, 1, __ATOMIC_RELAXED);
-		break;
-	default:
-		break; /* its instruction runs again, and with it the event */
+	case EVENT_EXTERNAL: vcpu->priv->deferred_interrupt = vcpu->event.info; break;
+	case EVENT_NMI: __atomic_store_n(&vcpu->nmi_pending, 1, __ATOMIC_RELAXED); break;
+	default: break; /* its instruction runs again, and with it the event */
 	}
 }
 
@@ -118,7 +114,8 @@ void inject_again(struct vcpu *vcpu, uint32_t info)
 {
 	uint32_t type = info & (uint32_t)EVENT_TYPE;
 	struct vcpu_event event = {
-		.info = info & (uint32_t)(EVENT_VALID | EVENT_ERROR_CODE | EVENT_TYPE | EVENT_VECTOR),
+		.info = info &
+			(uint32_t)(EVENT_VALID | EVENT_ERROR_CODE | EVENT_TYPE | EVENT_VECTOR),
 	};
 
 	if ((info & EVENT_ERROR_CODE) != 0) {
@@ -128,7 +125,8 @@ void inject_again(struct vcpu *vcpu, uint32_t info)
 	    type == EVENT_PRIV_SW_EXCEPTION) {
 		event.insn_length = (uint32_t)vmread(VMCS_EXIT_INSTRUCTION_LENGTH);
 	}
-	/* Its delivery had begun, so NMIs count as blocked, and entry would refuse to inject one. */
+	/* Its delivery had begun, so NMIs count as blocked, and entry would refuse to inject one.
+	 */
 	if (type == EVENT_NMI) {
 		block_nmi(false);
 	}
@@ -176,7 +174,8 @@ static void choose_interrupt(struct vcpu *vcpu)
 			priv->deferred_interrupt = 0;
 			priv->recheck = true; /* for what may wait behind it */
 		} else {
-			vcpu->event.info = (uint32_t)EVENT_VALID | EVENT_EXTERNAL | (uint32_t)vector;
+			vcpu->event.info = (uint32_t)EVENT_VALID | EVENT_EXTERNAL |
+					   (uint32_t)vector;
 			hooks->irq_accepted(vcpu, (uint8_t)vector);
 		}
 	}

@@ -9,8 +9,9 @@
 #include "vmm/vcpu.h"
 
 /*
- * A fault-type hardware exception at the guest's RIP. Escalates to #DF or a triple fault (the VM ends)
- * as the SDM's table "Conditions for Generating a Double Fault" says when another waits already.
+ * A fault-type hardware exception at the guest's RIP. Escalates to #DF or a triple fault (the VM
+ * ends) as the SDM's table "Conditions for Generating a Double Fault" says when another waits
+ * already.
  */
 void inject_exception(struct vcpu *vcpu, uint8_t vector, uint32_t error_code);
 void inject_ud(struct vcpu *vcpu);
@@ -23,7 +24,8 @@ void inject_again(struct vcpu *vcpu, uint32_t idt_vectoring_info);
 /* The exit came from a fault of an IRET that had lifted NMI blocking: NMIs are blocked again. */
 void inject_reblock_nmi(struct vcpu *vcpu);
 
-/* Chooses the event of the next entry: what waits, then NMI, then interrupts; opens windows for the rest. */
+/* Chooses the event of the next entry: what waits, then NMI, then interrupts; opens windows for the
+ * rest. */
 void inject_before_entry(struct vcpu *vcpu);
 
 #endif

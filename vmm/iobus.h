@@ -42,8 +42,8 @@ struct iobus_range {
 struct iobus {
 	struct iobus_range ranges[2][IOBUS_RANGE_MAX]; /* by enum io_space, sorted by base */
 	uint32_t range_count[2];
-	uint8_t port_first
-		[256]; /* by port / 256: index of the first range that ends there or later */
+	uint8_t port_first[256]; /* by port / 256: index of the first range that ends there or later
+				  */
 };
 
 /* ERR_EXISTS on overlap, ERR_NOMEM when full, ERR_INVAL when empty or wrapping. */

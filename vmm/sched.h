@@ -14,7 +14,8 @@ void sched_add(struct vcpu *vcpu);
  * least every 10 ms); it reaps ended VMs and builds reset ones anew. NULL on APs. */
 _Noreturn void sched_run(void (*between)(void));
 
-/* Own CPU, without a preemption timer: an interrupt at the host TSC deadline. Cheap when unchanged. */
+/* Own CPU, without a preemption timer: an interrupt at the host TSC deadline. Cheap when unchanged.
+ */
 void sched_arm_timer(uint64_t deadline);
 
 #endif

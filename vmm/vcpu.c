@@ -108,7 +108,8 @@ void vcpu_sipi(struct vcpu *vcpu, uint8_t vector)
 	vcpu_kick(vcpu);
 }
 
-/* --- What the virtual APIC asks ----------------------------------------------------------------- */
+/* --- What the virtual APIC asks -----------------------------------------------------------------
+ */
 
 void vcpu_set_eoi_exit_bitmap(struct vcpu *vcpu, const uint64_t bitmap[4])
 {
@@ -149,7 +150,8 @@ uint64_t vcpu_host_tsc(const struct vcpu *vcpu, uint64_t guest_tsc)
 	return guest_tsc - vcpu->priv->tsc_offset;
 }
 
-/* --- Own CPU ------------------------------------------------------------------------------------ */
+/* --- Own CPU ------------------------------------------------------------------------------------
+ */
 
 void vcpu_load(struct vcpu *vcpu)
 {

@@ -12,7 +12,14 @@ struct guest_regs {
 };
 
 enum {
-	GPR_RAX, GPR_RCX, GPR_RDX, GPR_RBX, GPR_RSP, GPR_RBP, GPR_RSI, GPR_RDI,
+	GPR_RAX,
+	GPR_RCX,
+	GPR_RDX,
+	GPR_RBX,
+	GPR_RSP,
+	GPR_RBP,
+	GPR_RSI,
+	GPR_RDI,
 };
 
 enum vcpu_run_state {
@@ -25,7 +32,8 @@ enum vcpu_run_state {
 #define VCPU_EXIT_REASONS 128
 #define VCPU_NO_CPU	  UINT32_MAX
 
-/* An event on its way into the guest, in the format of the VM-entry interruption-information field. */
+/* An event on its way into the guest, in the format of the VM-entry interruption-information field.
+ */
 struct vcpu_event {
 	uint32_t info; /* 0: none */
 	uint32_t error_code;
@@ -35,22 +43,24 @@ struct vcpu_event {
 struct vcpu {
 	struct guest_regs regs; /* first: vmx_entry.asm */
 	struct vm *vm;
-	uint32_t id;	/* within the VM; also its APIC ID */
-	uint32_t cpu;	/* index of the host CPU that runs it, or VCPU_NO_CPU */
+	uint32_t id;  /* within the VM; also its APIC ID */
+	uint32_t cpu; /* index of the host CPU that runs it, or VCPU_NO_CPU */
 	uint16_t vpid;
 	bool launched;
 	enum vcpu_run_state state; /* written by its own CPU alone */
-	void *vmcs;		 /* host page */
-	void *apic_page;	 /* virtual-APIC page, host page; the registers of the virtual LAPIC live here */
-	void *platform;		 /* guest/: the vlapic */
-	struct vcpu_event event; /* to inject at the next entry */
-	uint32_t kicked;	 /* set by vcpu_kick, atomic */
-	uint32_t nmi_pending;	 /* atomic */
+	void *vmcs;		   /* host page */
+	void *apic_page; /* virtual-APIC page, host page; the registers of the virtual LAPIC live
+			    here */
+	void *platform;	 /* guest/: the vlapic */
+	struct vcpu_event event;		/* to inject at the next entry */
+	uint32_t kicked;			/* set by vcpu_kick, atomic */
+	uint32_t nmi_pending;			/* atomic */
 	uint64_t exit_count[VCPU_EXIT_REASONS]; /* by basic exit reason */
-	struct vcpu_private *priv; /* vmm's own (vcpu_priv.h) */
+	struct vcpu_private *priv;		/* vmm's own (vcpu_priv.h) */
 };
 
-/* 64-bit entry as the Linux boot protocol asks: paging on with cr3, flat segments, RIP, RSI, IF=0. */
+/* 64-bit entry as the Linux boot protocol asks: paging on with cr3, flat segments, RIP, RSI, IF=0.
+ */
 struct vcpu_long_mode {
 	uint64_t rip, rsp, rsi, cr3;
 	gpa_t gdt; /* the loader has put a GDT with selectors 0x10 (code) and 0x18 (data) there */
@@ -67,14 +77,18 @@ void vcpu_init_signal(struct vcpu *vcpu);
 /* Asks for an NMI; delivered under the blocking rules, one is latched. Any CPU. */
 void vcpu_nmi(struct vcpu *vcpu);
 
-/* For the vlapic: which vectors exit on EOI (virtual-interrupt delivery), 256 bits. Own CPU, or any before start. */
+/* For the vlapic: which vectors exit on EOI (virtual-interrupt delivery), 256 bits. Own CPU, or any
+ * before start. */
 void vcpu_set_eoi_exit_bitmap(struct vcpu *vcpu, const uint64_t bitmap[4]);
-/* For the vlapic: it switched between off, xAPIC and x2APIC; updates controls and the MSR bitmap. */
+/* For the vlapic: it switched between off, xAPIC and x2APIC; updates controls and the MSR bitmap.
+ */
 enum vcpu_apic_mode { VCPU_APIC_OFF, VCPU_APIC_X, VCPU_APIC_X2 };
 void vcpu_set_apic_mode(struct vcpu *vcpu, enum vcpu_apic_mode mode);
-/* True when the CPU virtualises interrupt delivery for this vCPU (RVI/SVI rule, TPR and EOI without exit). */
+/* True when the CPU virtualises interrupt delivery for this vCPU (RVI/SVI rule, TPR and EOI without
+ * exit). */
 bool vcpu_has_virtual_delivery(const struct vcpu *vcpu);
-/* Own CPU. After changing ISR in the virtual-APIC page from outside: SVI (virtual-interrupt delivery only). */
+/* Own CPU. After changing ISR in the virtual-APIC page from outside: SVI (virtual-interrupt
+ * delivery only). */
 void vcpu_set_svi(struct vcpu *vcpu, uint8_t vector);
 
 /* Host TSC -> guest TSC and back (TSC offsetting, no scaling). */

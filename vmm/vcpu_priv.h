@@ -19,7 +19,8 @@
 #define VCPU_REQUEST_INIT BIT(0)
 #define VCPU_REQUEST_SIPI BIT(1) /* with the vector in bits 15:8 */
 
-/* exit_cpuid.c: a kept answer. All zero is right for the key's complement, a leaf that is absent. */
+/* exit_cpuid.c: a kept answer. All zero is right for the key's complement, a leaf that is absent.
+ */
 #define CPUID_CACHE_SLOTS 32
 struct cpuid_answer {
 	uint64_t key; /* ~(leaf | subleaf << 32) */
@@ -31,17 +32,18 @@ struct msr_row;
 struct vcpu_private {
 	uint64_t host_rsp; /* what the VMCS field holds; vmx_entry.asm */
 
-	bool recheck;	   /* ask the hooks for interrupts and deadlines before the next entry */
+	bool recheck; /* ask the hooks for interrupts and deadlines before the next entry */
 	bool controls_changed; /* apic_mode or eoi_exit_bitmap is not in the VMCS yet */
 	bool vmcs_ready;
-	bool halted_if;	   /* RFLAGS.IF at HLT */
-	uint32_t requests; /* atomic */
+	bool halted_if;	     /* RFLAGS.IF at HLT */
+	uint32_t requests;   /* atomic */
 	uint32_t loaded_cpu; /* index of the CPU whose host state the VMCS holds */
 
 	/* The values of VMCS fields that only Umbra writes. */
 	uint32_t cpu_controls;
 	uint32_t tpr_threshold;
-	uint64_t deferred_interrupt; /* event information of an interrupt that an exception displaced */
+	uint64_t deferred_interrupt; /* event information of an interrupt that an exception
+					displaced */
 
 	uint64_t timer_deadline; /* host TSC, from hooks.next_deadline */
 	uint64_t tsc_offset;
@@ -95,8 +97,8 @@ static inline void vcpu_set_gpr(struct vcpu *vcpu, unsigned number, uint64_t val
 /* Sets or clears a primary control, when it is not so already. */
 static inline void vcpu_set_control(struct vcpu *vcpu, uint32_t control, bool on)
 {
-	uint32_t value = on ? vcpu->priv->cpu_controls | control :
-			      vcpu->priv->cpu_controls & ~control;
+	uint32_t value = on ? vcpu->priv->cpu_controls | control
+			    : vcpu->priv->cpu_controls & ~control;
 
 	if (value != vcpu->priv->cpu_controls) {
 		vcpu->priv->cpu_controls = value;
@@ -131,8 +133,9 @@ void vcpu_state_change_dr6(uint64_t clear, uint64_t set);
 
 /* vmx_entry.asm: into the guest and back. */
 enum vmx_enter_result {
-	VMX_ENTER_EXITED, /* the reason is in the VMCS; a failed entry due to guest state is among them */
-	VMX_ENTER_FAIL_VALID, /* the error is in VMCS_INSTRUCTION_ERROR */
+	VMX_ENTER_EXITED, /* the reason is in the VMCS; a failed entry due to guest state is among
+			     them */
+	VMX_ENTER_FAIL_VALID,	/* the error is in VMCS_INSTRUCTION_ERROR */
 	VMX_ENTER_FAIL_INVALID, /* no current VMCS */
 };
 uint32_t vmx_enter(struct vcpu *vcpu, struct vcpu_private *priv, bool launched);

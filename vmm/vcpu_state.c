@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Guest registers that stay in the CPU while Umbra runs, for its own code uses none of them: x87 and
- * vector registers, XCR0, debug registers, CR2, and the MSRs of SYSCALL and SWAPGS. They move only
- * when another vCPU takes the CPU, so an exit costs nothing for them. No lock: own CPU alone.
+ * Guest registers that stay in the CPU while Umbra runs, for its own code uses none of them: x87
+ * and vector registers, XCR0, debug registers, CR2, and the MSRs of SYSCALL and SWAPGS. They move
+ * only when another vCPU takes the CPU, so an exit costs nothing for them. No lock: own CPU alone.
  */
 #include "vmm/base/cpu.h"
 #include "vmm/base/err.h"
@@ -118,7 +118,8 @@ void vcpu_state_switch(struct vcpu *from, struct vcpu *to)
 	if (from != NULL) {
 		save(from->priv);
 	}
-	/* One VM must not steer another's branch predictor (SDM, "Indirect Branch Predictor Barrier"). */
+	/* One VM must not steer another's branch predictor (SDM, "Indirect Branch Predictor
+	 * Barrier"). */
 	if (vmx_caps()->ibpb && (from == NULL || from->vm != to->vm)) {
 		cpu_wrmsr(MSR_IA32_PRED_CMD, 1);
 	}

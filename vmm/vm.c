@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * VM objects. vm_create, vm_add_vcpu, vm_start, vm_ended and vm_destroy: the boot processor alone.
- * vm_end comes from anywhere. state moves forward only; its first change away from VM_RUNNING decides
- * the reason. No locks.
+ * vm_end comes from anywhere. state moves forward only; its first change away from VM_RUNNING
+ * decides the reason. No locks.
  */
 #include "vmm/vm.h"
 

@@ -32,14 +32,14 @@ enum vm_state {
 /* Why a VM ended. Only the first reason counts. */
 enum vm_end_reason {
 	VM_END_NONE,
-	VM_END_POWER_OFF,    /* the guest asked (ACPI S5) */
-	VM_END_RESET,	     /* the guest asked; boot/ builds it anew */
+	VM_END_POWER_OFF, /* the guest asked (ACPI S5) */
+	VM_END_RESET,	  /* the guest asked; boot/ builds it anew */
 	VM_END_TRIPLE_FAULT,
 	VM_END_ENTRY_FAILED, /* VM entry refused the guest state or a control */
 	VM_END_UNHANDLED,    /* an exit or access that no policy knows */
 	VM_END_HALTED,	     /* HLT with interrupts off on every vCPU: nothing can wake it */
 	VM_END_NO_MEMORY,
-	VM_END_ERROR,	     /* hypervisor-side failure for this VM alone */
+	VM_END_ERROR, /* hypervisor-side failure for this VM alone */
 };
 const char *vm_end_reason_name(enum vm_end_reason reason);
 
@@ -48,7 +48,8 @@ const char *vm_end_reason_name(enum vm_end_reason reason);
  * called on the CPU that runs the vCPU unless noted.
  */
 struct vm_hooks {
-	/* Highest vector that could be delivered now (IRR above PPR), or -1. Also runs expired timers. */
+	/* Highest vector that could be delivered now (IRR above PPR), or -1. Also runs expired
+	 * timers. */
 	int (*irq_pending)(struct vcpu *vcpu);
 	/* Without virtual-interrupt delivery: the vector was injected, IRR -> ISR. */
 	void (*irq_accepted)(struct vcpu *vcpu, uint8_t vector);
@@ -59,7 +60,8 @@ struct vm_hooks {
 	int (*irr_highest)(struct vcpu *vcpu);
 	/* EOI-induced exit (SDM, "EOI Virtualization") for a vector of the EOI-exit bitmap. */
 	void (*eoi)(struct vcpu *vcpu, uint8_t vector);
-	/* EOI write seen in an APIC-access exit or x2APIC WRMSR: retires the highest vector of ISR. */
+	/* EOI write seen in an APIC-access exit or x2APIC WRMSR: retires the highest vector of ISR.
+	 */
 	void (*eoi_highest)(struct vcpu *vcpu);
 	/* APIC-write exit: the register at offset of the virtual-APIC page was written already. */
 	void (*apic_written)(struct vcpu *vcpu, uint32_t offset);
@@ -68,14 +70,17 @@ struct vm_hooks {
 	/* CR8 / TPR without TPR shadow. value is 0..15. */
 	uint8_t (*cr8_read)(struct vcpu *vcpu);
 	void (*cr8_write)(struct vcpu *vcpu, uint8_t value);
-	/* MSRs of the platform (IA32_APIC_BASE, x2APIC range, IA32_TSC_DEADLINE). ERR_NOTFOUND: #GP. */
+	/* MSRs of the platform (IA32_APIC_BASE, x2APIC range, IA32_TSC_DEADLINE). ERR_NOTFOUND:
+	 * #GP. */
 	int (*msr_read)(struct vcpu *vcpu, uint32_t msr, uint64_t *value);
 	int (*msr_write)(struct vcpu *vcpu, uint32_t msr, uint64_t value);
-	/* Last word on a CPUID leaf: APIC ID, OSXSAVE is vmm's own, hypervisor leaves 4000_00xxH. regs = eax..edx. */
+	/* Last word on a CPUID leaf: APIC ID, OSXSAVE is vmm's own, hypervisor leaves 4000_00xxH.
+	 * regs = eax..edx. */
 	void (*cpuid)(struct vcpu *vcpu, uint32_t leaf, uint32_t subleaf, uint32_t regs[4]);
 	/* Earliest TSC (host) at which irq_pending may change by itself; UINT64_MAX when never. */
 	uint64_t (*next_deadline)(struct vcpu *vcpu);
-	/* Looks for input and periodic device work. End of each time slice and while idle, on vCPU 0's CPU. */
+	/* Looks for input and periodic device work. End of each time slice and while idle, on vCPU
+	 * 0's CPU. */
 	void (*poll)(struct vm *vm);
 	/* Pending NMI (LAPIC LINT/ICR): returns true and clears it when one is to be injected. */
 	bool (*nmi_take)(struct vcpu *vcpu);
@@ -93,9 +98,10 @@ struct vm {
 	void *platform; /* guest/platform.c's */
 	struct vcpu *vcpus[VM_VCPU_MAX];
 	uint32_t vcpu_count;
-	uint32_t running; /* vCPUs handed to the scheduler and not yet off; atomic */
-	void *apic_access_page; /* backs the xAPIC page where the CPU virtualises it (SDM, "APIC-Access Page") */
-	uint64_t tsc_offset; /* guest TSC - host TSC that a vCPU starts with */
+	uint32_t running;	/* vCPUs handed to the scheduler and not yet off; atomic */
+	void *apic_access_page; /* backs the xAPIC page where the CPU virtualises it (SDM,
+				   "APIC-Access Page") */
+	uint64_t tsc_offset;	/* guest TSC - host TSC that a vCPU starts with */
 	uint64_t started_tsc;
 };
 

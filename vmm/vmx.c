@@ -151,7 +151,8 @@ static bool ept_ok(void)
 		log_error("This CPU's EPT cannot keep its tables in write-back memory.");
 		ok = false;
 	}
-	if ((ept & EPT_CAP_INVEPT) == 0 || (ept & (EPT_CAP_INVEPT_SINGLE | EPT_CAP_INVEPT_ALL)) == 0) {
+	if ((ept & EPT_CAP_INVEPT) == 0 ||
+	    (ept & (EPT_CAP_INVEPT_SINGLE | EPT_CAP_INVEPT_ALL)) == 0) {
 		log_error("This CPU has no INVEPT.");
 		ok = false;
 	}
@@ -179,8 +180,9 @@ bool vmx_preflight(void)
 	bool ok = true;
 
 	if ((cpu_cpuid(1, 0).ecx & CPUID_1_ECX_VMX) == 0) {
-		log_error("This CPU has no VMX (Intel VT-x), or firmware or another hypervisor hides "
-			  "it. Umbra runs on Intel processors with VMX and EPT.");
+		log_error(
+			"This CPU has no VMX (Intel VT-x), or firmware or another hypervisor hides "
+			"it. Umbra runs on Intel processors with VMX and EPT.");
 		return false;
 	}
 	if (!feature_control_ok()) {
@@ -278,14 +280,15 @@ static void settle_flaws(void)
 		caps.arch_capabilities = cpu_rdmsr(MSR_IA32_ARCH_CAPABILITIES);
 	}
 	caps.ibpb = (features & CPUID_7_EDX_IBRS_IBPB) != 0;
-	caps.spec_ctrl = (features & (CPUID_7_EDX_IBRS_IBPB | CPUID_7_EDX_STIBP |
-				      CPUID_7_EDX_SSBD)) != 0;
+	caps.spec_ctrl = (features &
+			  (CPUID_7_EDX_IBRS_IBPB | CPUID_7_EDX_STIBP | CPUID_7_EDX_SSBD)) != 0;
 	caps.flush_cmd = (features & CPUID_7_EDX_L1D_FLUSH) != 0;
 	if (caps.flush_cmd &&
 	    (caps.arch_capabilities & (ARCH_CAP_RDCL_NO | ARCH_CAP_SKIP_L1DFL_VMENTRY)) == 0) {
 		caps.entry_flush |= VMX_FLUSH_L1D;
 	}
-	if ((features & CPUID_7_EDX_MD_CLEAR) != 0 && (caps.arch_capabilities & ARCH_CAP_MDS_NO) == 0) {
+	if ((features & CPUID_7_EDX_MD_CLEAR) != 0 &&
+	    (caps.arch_capabilities & ARCH_CAP_MDS_NO) == 0) {
 		caps.entry_flush |= VMX_FLUSH_MDS;
 	}
 }
@@ -300,8 +303,8 @@ static void tell_ept(void)
 		.exec_only = (caps.ept_vpid & EPT_CAP_EXEC_ONLY) != 0,
 		.invept_single = (caps.ept_vpid & EPT_CAP_INVEPT_SINGLE) != 0,
 		.structures_wb = (caps.ept_vpid & EPT_CAP_WB) != 0,
-		.phys_bits = max_extended >= 0x80000008 ?
-				     (uint8_t)cpu_cpuid(0x80000008, 0).eax : 36,
+		.phys_bits = max_extended >= 0x80000008 ? (uint8_t)cpu_cpuid(0x80000008, 0).eax
+							: 36,
 	};
 
 	ept_configure(&ept);
@@ -312,9 +315,9 @@ static void log_caps(void)
 	log_info("VMX: EPT%s%s, %s%s%s%s%s.",
 		 (caps.ept_vpid & EPT_CAP_1G) != 0 ? " with 1 GiB pages" : "",
 		 (caps.ept_vpid & EPT_CAP_ACCESSED_DIRTY) != 0 ? " and A/D bits" : "",
-		 caps.virtual_delivery ? "APIC and interrupt delivery virtualised" :
-		 caps.apic_accesses    ? "APIC accesses virtualised" :
-					 "APIC in software",
+		 caps.virtual_delivery ? "APIC and interrupt delivery virtualised"
+		 : caps.apic_accesses  ? "APIC accesses virtualised"
+				       : "APIC in software",
 		 caps.vpid ? ", VPID" : "", caps.preemption_timer ? ", preemption timer" : "",
 		 caps.xsaves ? ", XSAVES" : "", caps.entry_flush != 0 ? ", flushes on entry" : "");
 }
@@ -338,7 +341,8 @@ void vmx_init(void)
 	};
 	choose_controls();
 	/* Without INVVPID of one context a reused tag could show another vCPU's translations. */
-	if ((caps.ept_vpid & EPT_CAP_INVVPID) == 0 || (caps.ept_vpid & EPT_CAP_INVVPID_SINGLE) == 0) {
+	if ((caps.ept_vpid & EPT_CAP_INVVPID) == 0 ||
+	    (caps.ept_vpid & EPT_CAP_INVVPID_SINGLE) == 0) {
 		caps.cpu2 &= ~(uint32_t)CPU2_ENABLE_VPID;
 	}
 	caps.vpid = (caps.cpu2 & CPU2_ENABLE_VPID) != 0;
@@ -404,9 +408,7 @@ void vmx_stop_this_cpu(void)
 	cpu->vmxon_region = NULL;
 }
 
-#ifndef UMBRA_HOST_TEST
 _Noreturn void vmx_insn_failed(const char *insn, uint64_t operand, const char *caller)
 {
 	panic("%s of %#llx failed in %s", insn, (unsigned long long)operand, caller);
 }
-#endif

@@ -8,7 +8,8 @@
 
 #include "vmm/base/types.h"
 
-/* Work before every VM entry that this CPU's flaws ask for (SDM, "Processor-Specific Vulnerabilities"). */
+/* Work before every VM entry that this CPU's flaws ask for (SDM, "Processor-Specific
+ * Vulnerabilities"). */
 #define VMX_FLUSH_L1D BIT(0) /* L1 terminal fault: IA32_FLUSH_CMD */
 #define VMX_FLUSH_MDS BIT(1) /* microarchitectural data sampling: VERW */
 
@@ -19,19 +20,19 @@ struct vmx_caps {
 	uint32_t pin, cpu, cpu2, exit, entry;
 	uint64_t cr0_fixed0, cr0_fixed1, cr4_fixed0, cr4_fixed1;
 	uint64_t ept_vpid;
-	uint64_t guest_cr4; /* bits of CR4 that a guest may own */
-	uint64_t guest_xcr0; /* bits of XCR0 that a guest may set; 0: no XSAVE */
+	uint64_t guest_cr4;	    /* bits of CR4 that a guest may own */
+	uint64_t guest_xcr0;	    /* bits of XCR0 that a guest may set; 0: no XSAVE */
 	uint64_t arch_capabilities; /* the host's, 0 without */
 	bool has_arch_capabilities;
 	uint32_t max_basic_leaf; /* of CPUID */
-	uint32_t xsave_bytes; /* what XSAVE of guest_xcr0 needs; 512 without XSAVE */
+	uint32_t xsave_bytes;	 /* what XSAVE of guest_xcr0 needs; 512 without XSAVE */
 	uint8_t timer_shift;	 /* preemption timer counts every 2^n TSC ticks */
 	uint32_t timer_round;	 /* 2^timer_shift - 1 */
 	uint8_t entry_flush;	 /* VMX_FLUSH_* */
 	bool preemption_timer;
 	bool ins_outs_info;
 	bool tpr_shadow;
-	bool apic_accesses; /* xAPIC page accesses are virtualised or told with offset */
+	bool apic_accesses;    /* xAPIC page accesses are virtualised or told with offset */
 	bool virtual_delivery; /* implies APIC-register virtualisation, TPR shadow */
 	bool vpid;
 	bool xsaves;
@@ -46,12 +47,14 @@ bool vmx_has_rdtscp(void);
 bool vmx_has_spec_ctrl(void);
 
 /*
- * Says in words, on every console, each thing that this CPU lacks and Umbra needs, with the firmware
- * option to change where there is one. True when nothing is missing. BSP, any time after log_init.
+ * Says in words, on every console, each thing that this CPU lacks and Umbra needs, with the
+ * firmware option to change where there is one. True when nothing is missing. BSP, any time after
+ * log_init.
  */
 bool vmx_preflight(void);
 
-/* Reads the capabilities, chooses controls, tells ept/ what it may use. Only after vmx_preflight was true. */
+/* Reads the capabilities, chooses controls, tells ept/ what it may use. Only after vmx_preflight
+ * was true. */
 void vmx_init(void);
 
 /*

@@ -15,24 +15,24 @@
 #define VMX_BASIC_TRUE_CONTROLS BIT(55)
 
 /* IA32_VMX_MISC (SDM vol. 3, "Miscellaneous Data"). */
-#define VMX_MISC_TIMER_SHIFT(m)	   ((m) & 31)
-#define VMX_MISC_STORES_LMA	   BIT(5)
+#define VMX_MISC_TIMER_SHIFT(m)	    ((m)&31)
+#define VMX_MISC_STORES_LMA	    BIT(5)
 #define VMX_MISC_ACTIVITY_WAIT_SIPI BIT(8)
 
 /* IA32_VMX_EPT_VPID_CAP (SDM vol. 3, "VPID and EPT Capabilities"). */
-#define EPT_CAP_EXEC_ONLY	BIT(0)
-#define EPT_CAP_WALK_4		BIT(6)
-#define EPT_CAP_UC		BIT(8)
-#define EPT_CAP_WB		BIT(14)
-#define EPT_CAP_2M		BIT(16)
-#define EPT_CAP_1G		BIT(17)
-#define EPT_CAP_INVEPT		BIT(20)
-#define EPT_CAP_ACCESSED_DIRTY	BIT(21)
-#define EPT_CAP_INVEPT_SINGLE	BIT(25)
-#define EPT_CAP_INVEPT_ALL	BIT(26)
-#define EPT_CAP_INVVPID		BIT(32)
-#define EPT_CAP_INVVPID_SINGLE	BIT(41)
-#define EPT_CAP_INVVPID_ALL	BIT(42)
+#define EPT_CAP_EXEC_ONLY      BIT(0)
+#define EPT_CAP_WALK_4	       BIT(6)
+#define EPT_CAP_UC	       BIT(8)
+#define EPT_CAP_WB	       BIT(14)
+#define EPT_CAP_2M	       BIT(16)
+#define EPT_CAP_1G	       BIT(17)
+#define EPT_CAP_INVEPT	       BIT(20)
+#define EPT_CAP_ACCESSED_DIRTY BIT(21)
+#define EPT_CAP_INVEPT_SINGLE  BIT(25)
+#define EPT_CAP_INVEPT_ALL     BIT(26)
+#define EPT_CAP_INVVPID	       BIT(32)
+#define EPT_CAP_INVVPID_SINGLE BIT(41)
+#define EPT_CAP_INVVPID_ALL    BIT(42)
 
 /* Pin-based VM-execution controls. */
 #define PIN_EXTERNAL_INTERRUPT_EXITING BIT(0)
@@ -62,25 +62,25 @@
 #define CPU_SECONDARY_CONTROLS	     BIT(31)
 
 /* Secondary processor-based VM-execution controls. */
-#define CPU2_VIRTUALIZE_APIC_ACCESSES	BIT(0)
-#define CPU2_ENABLE_EPT			BIT(1)
-#define CPU2_ENABLE_RDTSCP		BIT(3)
-#define CPU2_VIRTUALIZE_X2APIC_MODE	BIT(4)
-#define CPU2_ENABLE_VPID		BIT(5)
-#define CPU2_WBINVD_EXITING		BIT(6)
-#define CPU2_UNRESTRICTED_GUEST		BIT(7)
+#define CPU2_VIRTUALIZE_APIC_ACCESSES	  BIT(0)
+#define CPU2_ENABLE_EPT			  BIT(1)
+#define CPU2_ENABLE_RDTSCP		  BIT(3)
+#define CPU2_VIRTUALIZE_X2APIC_MODE	  BIT(4)
+#define CPU2_ENABLE_VPID		  BIT(5)
+#define CPU2_WBINVD_EXITING		  BIT(6)
+#define CPU2_UNRESTRICTED_GUEST		  BIT(7)
 #define CPU2_APIC_REGISTER_VIRTUALIZATION BIT(8)
-#define CPU2_VIRTUAL_INTERRUPT_DELIVERY BIT(9)
-#define CPU2_ENABLE_INVPCID		BIT(12)
-#define CPU2_ENCLS_EXITING		BIT(15)
-#define CPU2_ENABLE_XSAVES		BIT(20)
-#define CPU2_ENCLV_EXITING		BIT(28)
+#define CPU2_VIRTUAL_INTERRUPT_DELIVERY	  BIT(9)
+#define CPU2_ENABLE_INVPCID		  BIT(12)
+#define CPU2_ENCLS_EXITING		  BIT(15)
+#define CPU2_ENABLE_XSAVES		  BIT(20)
+#define CPU2_ENCLV_EXITING		  BIT(28)
 
 /* VM-exit controls. */
-#define EXIT_SAVE_DEBUG_CONTROLS	BIT(2)
-#define EXIT_HOST_ADDRESS_SPACE_SIZE	BIT(9)
-#define EXIT_SAVE_EFER			BIT(20)
-#define EXIT_LOAD_EFER			BIT(21)
+#define EXIT_SAVE_DEBUG_CONTROLS     BIT(2)
+#define EXIT_HOST_ADDRESS_SPACE_SIZE BIT(9)
+#define EXIT_SAVE_EFER		     BIT(20)
+#define EXIT_LOAD_EFER		     BIT(21)
 
 /* VM-entry controls. */
 #define ENTRY_LOAD_DEBUG_CONTROLS BIT(2)
@@ -88,69 +88,69 @@
 #define ENTRY_LOAD_EFER		  BIT(15)
 
 /* Basic exit reasons (SDM vol. 3, appendix "VMX Basic Exit Reasons"). */
-#define EXIT_REASON_EXCEPTION_NMI      0
-#define EXIT_REASON_EXTERNAL_INTERRUPT 1
-#define EXIT_REASON_TRIPLE_FAULT       2
-#define EXIT_REASON_INTERRUPT_WINDOW   7
-#define EXIT_REASON_NMI_WINDOW	       8
-#define EXIT_REASON_TASK_SWITCH	       9
-#define EXIT_REASON_CPUID	       10
-#define EXIT_REASON_GETSEC	       11
-#define EXIT_REASON_HLT		       12
-#define EXIT_REASON_INVD	       13
-#define EXIT_REASON_RDPMC	       15
-#define EXIT_REASON_VMCALL	       18
-#define EXIT_REASON_VMCLEAR	       19
-#define EXIT_REASON_VMLAUNCH	       20
-#define EXIT_REASON_VMPTRLD	       21
-#define EXIT_REASON_VMPTRST	       22
-#define EXIT_REASON_VMREAD	       23
-#define EXIT_REASON_VMRESUME	       24
-#define EXIT_REASON_VMWRITE	       25
-#define EXIT_REASON_VMXOFF	       26
-#define EXIT_REASON_VMXON	       27
-#define EXIT_REASON_CR_ACCESS	       28
-#define EXIT_REASON_IO		       30
-#define EXIT_REASON_RDMSR	       31
-#define EXIT_REASON_WRMSR	       32
-#define EXIT_REASON_ENTRY_GUEST_STATE  33
-#define EXIT_REASON_ENTRY_MSR_LOADING  34
-#define EXIT_REASON_MWAIT	       36
-#define EXIT_REASON_MONITOR	       39
+#define EXIT_REASON_EXCEPTION_NMI	0
+#define EXIT_REASON_EXTERNAL_INTERRUPT	1
+#define EXIT_REASON_TRIPLE_FAULT	2
+#define EXIT_REASON_INTERRUPT_WINDOW	7
+#define EXIT_REASON_NMI_WINDOW		8
+#define EXIT_REASON_TASK_SWITCH		9
+#define EXIT_REASON_CPUID		10
+#define EXIT_REASON_GETSEC		11
+#define EXIT_REASON_HLT			12
+#define EXIT_REASON_INVD		13
+#define EXIT_REASON_RDPMC		15
+#define EXIT_REASON_VMCALL		18
+#define EXIT_REASON_VMCLEAR		19
+#define EXIT_REASON_VMLAUNCH		20
+#define EXIT_REASON_VMPTRLD		21
+#define EXIT_REASON_VMPTRST		22
+#define EXIT_REASON_VMREAD		23
+#define EXIT_REASON_VMRESUME		24
+#define EXIT_REASON_VMWRITE		25
+#define EXIT_REASON_VMXOFF		26
+#define EXIT_REASON_VMXON		27
+#define EXIT_REASON_CR_ACCESS		28
+#define EXIT_REASON_IO			30
+#define EXIT_REASON_RDMSR		31
+#define EXIT_REASON_WRMSR		32
+#define EXIT_REASON_ENTRY_GUEST_STATE	33
+#define EXIT_REASON_ENTRY_MSR_LOADING	34
+#define EXIT_REASON_MWAIT		36
+#define EXIT_REASON_MONITOR		39
 #define EXIT_REASON_ENTRY_MACHINE_CHECK 41
 #define EXIT_REASON_TPR_BELOW_THRESHOLD 43
-#define EXIT_REASON_APIC_ACCESS	       44
-#define EXIT_REASON_VIRTUALIZED_EOI    45
-#define EXIT_REASON_EPT_VIOLATION      48
-#define EXIT_REASON_EPT_MISCONFIG      49
-#define EXIT_REASON_INVEPT	       50
-#define EXIT_REASON_PREEMPTION_TIMER   52
-#define EXIT_REASON_INVVPID	       53
-#define EXIT_REASON_WBINVD	       54
-#define EXIT_REASON_XSETBV	       55
-#define EXIT_REASON_APIC_WRITE	       56
-#define EXIT_REASON_INVPCID	       58
-#define EXIT_REASON_VMFUNC	       59
-#define EXIT_REASON_ENCLS	       60
-#define EXIT_REASON_ENCLV	       70
-#define EXIT_REASON_SEAMCALL	       76
-#define EXIT_REASON_TDCALL	       77
-#define EXIT_REASON_COUNT	       80
+#define EXIT_REASON_APIC_ACCESS		44
+#define EXIT_REASON_VIRTUALIZED_EOI	45
+#define EXIT_REASON_EPT_VIOLATION	48
+#define EXIT_REASON_EPT_MISCONFIG	49
+#define EXIT_REASON_INVEPT		50
+#define EXIT_REASON_PREEMPTION_TIMER	52
+#define EXIT_REASON_INVVPID		53
+#define EXIT_REASON_WBINVD		54
+#define EXIT_REASON_XSETBV		55
+#define EXIT_REASON_APIC_WRITE		56
+#define EXIT_REASON_INVPCID		58
+#define EXIT_REASON_VMFUNC		59
+#define EXIT_REASON_ENCLS		60
+#define EXIT_REASON_ENCLV		70
+#define EXIT_REASON_SEAMCALL		76
+#define EXIT_REASON_TDCALL		77
+#define EXIT_REASON_COUNT		80
 
 #define EXIT_REASON_ENTRY_FAILURE BIT(31)
 
 /* Interruption information: VM-entry, VM-exit and IDT-vectoring formats share these. */
-#define EVENT_VECTOR	       MASK(7, 0)
-#define EVENT_TYPE	       MASK(10, 8)
-#define EVENT_EXTERNAL	       (0u << 8)
-#define EVENT_NMI	       (2u << 8)
-#define EVENT_HW_EXCEPTION     (3u << 8)
-#define EVENT_SW_INTERRUPT     (4u << 8)
+#define EVENT_VECTOR		MASK(7, 0)
+#define EVENT_TYPE		MASK(10, 8)
+#define EVENT_EXTERNAL		(0u << 8)
+#define EVENT_NMI		(2u << 8)
+#define EVENT_HW_EXCEPTION	(3u << 8)
+#define EVENT_SW_INTERRUPT	(4u << 8)
 #define EVENT_PRIV_SW_EXCEPTION (5u << 8)
-#define EVENT_SW_EXCEPTION     (6u << 8)
-#define EVENT_ERROR_CODE       BIT(11)
-#define EVENT_NMI_UNBLOCKING   BIT(12) /* exit format alone: NMI unblocking due to IRET */
-#define EVENT_VALID	       BIT(31)
+#define EVENT_SW_EXCEPTION	(6u << 8)
+#define EVENT_ERROR_CODE	BIT(11)
+#define EVENT_NMI_UNBLOCKING	BIT(12) /* exit format alone: NMI unblocking due to IRET */
+#define EVENT_VALID		BIT(31)
 
 /* Guest interruptibility state. */
 #define BLOCKING_BY_STI	   BIT(0)
@@ -169,7 +169,7 @@
 #define DBQ_RTM	  BIT(16)
 
 /* Exit qualification for control-register accesses. */
-#define CRQ_NUMBER(q) ((q) & 15)
+#define CRQ_NUMBER(q) ((q)&15)
 #define CRQ_TYPE(q)   (((q) >> 4) & 3)
 #define CRQ_GPR(q)    (((q) >> 8) & 15)
 #define CRQ_MOV_TO    0
@@ -178,7 +178,7 @@
 #define CRQ_LMSW      3
 
 /* Exit qualification for I/O instructions. */
-#define IOQ_SIZE(q) ((uint32_t)((q) & 7) + 1)
+#define IOQ_SIZE(q) ((uint32_t)((q)&7) + 1)
 #define IOQ_IN	    BIT(3)
 #define IOQ_STRING  BIT(4)
 #define IOQ_REP	    BIT(5)
@@ -197,22 +197,22 @@
 #define EPTV_NMI_UNBLOCKING BIT(12)
 
 /* Exit qualification for APIC accesses. */
-#define APICQ_OFFSET(q) ((uint32_t)((q) & 0xfff))
-#define APICQ_TYPE(q)	(((q) >> 12) & 15)
+#define APICQ_OFFSET(q)	   ((uint32_t)((q)&0xfff))
+#define APICQ_TYPE(q)	   (((q) >> 12) & 15)
 #define APICQ_LINEAR_READ  0
 #define APICQ_LINEAR_WRITE 1
 #define APIC_OFFSET_EOI	   0xb0
 
 /* Segment access rights as the VMCS holds them. */
-#define SEG_AR_TYPE	MASK(3, 0)
-#define SEG_AR_WRITABLE BIT(1) /* data: writable; code: readable */
+#define SEG_AR_TYPE	   MASK(3, 0)
+#define SEG_AR_WRITABLE	   BIT(1) /* data: writable; code: readable */
 #define SEG_AR_EXPAND_DOWN BIT(2)
-#define SEG_AR_CODE	BIT(3)
-#define SEG_AR_S	BIT(4)
-#define SEG_AR_DPL(ar)	(((ar) >> 5) & 3)
-#define SEG_AR_L	BIT(13)
-#define SEG_AR_DB	BIT(14)
-#define SEG_AR_UNUSABLE BIT(16)
+#define SEG_AR_CODE	   BIT(3)
+#define SEG_AR_S	   BIT(4)
+#define SEG_AR_DPL(ar)	   (((ar) >> 5) & 3)
+#define SEG_AR_L	   BIT(13)
+#define SEG_AR_DB	   BIT(14)
+#define SEG_AR_UNUSABLE	   BIT(16)
 
 /* VM-instruction errors that a hostile guest or an odd CPU could bring about. */
 #define VMX_ERROR_CONTROLS   7

@@ -11,6 +11,9 @@
 #include "vmm/base/types.h"
 #include "vmm/vmcs_fields.h"
 
+/* Panics with both names. */
+_Noreturn void vmx_insn_failed(const char *insn, uint64_t operand, const char *caller);
+
 #ifdef UMBRA_HOST_TEST
 
 uint64_t fake_vmread(uint32_t field);
@@ -21,17 +24,15 @@ bool fake_vmxon(hpa_t region);
 void fake_vmxoff(void);
 void fake_invvpid_single(uint16_t vpid);
 
-#define vmread(field)	     fake_vmread(field)
+#define vmread(field)	      fake_vmread(field)
 #define vmwrite(field, value) fake_vmwrite(field, value)
-#define vmclear		     fake_vmclear
-#define vmptrld		     fake_vmptrld
-#define vmxon		     fake_vmxon
-#define vmxoff		     fake_vmxoff
-#define invvpid_single	     fake_invvpid_single
+#define vmclear		      fake_vmclear
+#define vmptrld		      fake_vmptrld
+#define vmxon		      fake_vmxon
+#define vmxoff		      fake_vmxoff
+#define invvpid_single	      fake_invvpid_single
 
 #else
-
-_Noreturn void vmx_insn_failed(const char *insn, uint64_t operand, const char *caller);
 
 static inline uint64_t vmread_from(uint32_t field, const char *caller)
 {
@@ -47,7 +48,7 @@ static inline uint64_t vmread_from(uint32_t field, const char *caller)
 	}
 	return value;
 }
-#define vmread(field) vmread_from(field, __func__)
+#define vmread(field)	      vmread_from(field, __func__)
 
 static inline void vmwrite_from(uint32_t field, uint64_t value, const char *caller)
 {

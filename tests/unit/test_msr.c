@@ -196,7 +196,8 @@ static void test_arch_capabilities(void **state)
 	uint64_t value;
 
 	assert_int_equal(msr_guest_read(&vcpu, MSR_IA32_ARCH_CAPABILITIES, &value), 0);
-	/* What names MSRs that a guest does not have: TSX_CTRL, MISC_PACKAGE_CTLS, FB_CLEAR_CTRL ... */
+	/* What names MSRs that a guest does not have: TSX_CTRL, MISC_PACKAGE_CTLS, FB_CLEAR_CTRL
+	 * ... */
 	assert_int_equal(value & (BIT(3) | BIT(7) | BIT(10) | BIT(11) | BIT(12) | BIT(18) |
 				  BIT(21) | BIT(23)),
 			 0);
