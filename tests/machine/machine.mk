@@ -104,3 +104,19 @@ export BUILD ESP IMG OUT MACHINE CPUS MEM CPU IPS SEED TIMEOUT TICKS DUMP MARK T
 export USB SCREEN SCREEN_AT FEATURES
 boot: $(MACHINE_NEEDS_$(MACHINE)) | $(PACKAGES_DONE)
 	@python3 $(MACHINE_DIR)/boot.py --env
+
+# Tests of the machine itself: what needs no emulator is part of make check, the rest of make test.
+.PHONY: machine-unit machine-test
+check: machine-unit
+test: machine-test
+machine-unit: | $(PACKAGES_DONE)
+	@python3 -B $(MACHINE_DIR)/test_machine.py -b 2>&1 | tail -n 40 > $(BUILD)/machine-unit.log; \
+		grep -q '^OK' $(BUILD)/machine-unit.log || { cat $(BUILD)/machine-unit.log; \
+		echo 'machine: FAILED'; exit 1; }
+	@sed -n 's/^Ran \([0-9]*\) tests.*/machine: \1 tests/p' $(BUILD)/machine-unit.log
+machine-test: $(BOCHS) $(PROBE) | $(PACKAGES_DONE)
+	@mkdir -p $(O)
+	@python3 -B $(MACHINE_DIR)/test_machine.py BUILD=$(BUILD) OUT=$(O)/machine-test ProbeTest
+
+# What was made stays when a make is interrupted: another make may have made it.
+.PRECIOUS: $(THIRD_PARTY) $(BOCHS) $(KERNEL_FILES) $(INITRD) $(INITRD_TEST) $(CHAIN) $(PROBE) $(NESTED)

@@ -1,0 +1,270 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Tests of the machine. Without arguments: what needs no emulator. With BUILD=DIR OUT=DIR as
+arguments: the probe on Bochs and on QEMU as well."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import unittest
+
+import bochs
+import image
+import nested
+from machine import MachineError, Options, split_list
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+SECRET = bytes(char ^ 0x20 for char in b'umbra probe: secret in memory')
+RESULT = '''\
+mark half way
+ticks 100
+resets 0
+cpu 0 retired 90 guest 0 root 90 entries 0 exits 0
+end power-off
+ticks 250
+resets 1
+cpu 0 retired 200 guest 150 root 50 entries 3 exits 3
+exit cpu 0 reason 10 cpuid 2
+exit cpu 0 reason 48 ept-violation 1
+cpu 1 retired 7 guest 0 root 7 entries 0 exits 0
+'''
+
+
+def run(*command, **keys):
+    """Runs a command; returns its status and what it said on both channels."""
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, check=False, **keys)
+    return done.returncode, done.stdout.decode('utf-8', 'replace')
+
+
+class OptionsTest(unittest.TestCase):
+    """Keys of a run."""
+
+    def test_lists_split_at_bars_unless_escaped(self):
+        self.assertEqual(split_list('a|b c|'), ['a', 'b c'])
+        self.assertEqual(split_list('a\\|b\\\\|c\\n'), ['a|b\\', 'c\\n'])
+        self.assertEqual(split_list(''), [])
+
+    def test_type_rules(self):
+        options = Options({'TYPE': 'login: =>root\\n|# =>ls \\x7c\\n'})
+        self.assertEqual(options.types, [('login: ', b'root\n'), ('# ', b'ls |\n')])
+        for wrong in ('no arrow', '=>text'):
+            with self.assertRaises(MachineError):
+                Options({'TYPE': wrong})
+
+    def test_numbers_are_bounded(self):
+        for key, value in (('CPUS', '0'), ('CPUS', 'two'), ('MEM', '4096'), ('TIMEOUT', '-1')):
+            with self.assertRaises(MachineError, msg=key):
+                Options({key: value})
+
+    def test_unknown_words_are_refused(self):
+        for word in ('CPU', 'NAME=x', '--help'):
+            with self.assertRaises(MachineError):
+                Options.from_words([word])
+        self.assertEqual(Options.from_words(['MEM=256', 'CPUS=2']).cpus, 2)
+
+    def test_time_out_depends_on_the_machine(self):
+        self.assertEqual(Options({}).timeout, 300)
+        self.assertEqual(Options({'MACHINE': 'nested'}).timeout, 900)
+        self.assertEqual(Options({'INPUT': '1'}).timeout, 0)
+
+
+class RulesTest(unittest.TestCase):
+    """What is handed to the emulator, and what comes back."""
+
+    def test_rules(self):
+        options = Options({'DUMP': 'now', 'MARK': 'a|b', 'TYPE': '$ =>x', 'STOP': 'end',
+                           'OUT': '/o'})
+        self.assertEqual(bochs.rule_lines(options).splitlines(), [
+            'dump ' + b'/o/dram.bin'.hex() + ' ' + b'now'.hex(), 'mark - 61', 'mark - 62',
+            'type 78 2420', 'stop - ' + b'end'.hex()])
+
+    def test_result(self):
+        mark, end = bochs.parse_result(RESULT)
+        self.assertEqual((mark['kind'], mark['text'], mark['ticks']), ('mark', 'half way', 100))
+        self.assertEqual((end['text'], end['resets']), ('power-off', 1))
+        self.assertEqual(end['cpus'][0]['guest'], 150)
+        self.assertEqual(end['cpus'][1]['retired'], 7)
+        self.assertEqual(end['exits'], {0: {'cpuid': 2, 'ept-violation': 1}})
+
+    def test_exit_names_fit_the_reasons(self):
+        with open(os.path.join(HERE, 'bochs', 'machine.cc'), encoding='utf-8') as file:
+            table = re.search(r'exit_names\[\] = \{(.*?)\};', file.read(), re.S)[1]
+        names = re.findall(r'"([^"]+)"', table)
+        for number, name in ((0, 'exception-or-nmi'), (10, 'cpuid'), (28, 'cr-access'),
+                             (33, 'entry-failed-state'), (48, 'ept-violation'), (52,
+                             'preemption-timer'), (55, 'xsetbv'), (63, 'xsaves'), (74, 'bus-lock')):
+            self.assertEqual(names[number], name)
+
+
+class FilesTest(unittest.TestCase):
+    """Images and archives."""
+
+    def setUp(self):
+        self.dir = tempfile.mkdtemp()
+        self.addCleanup(shutil.rmtree, self.dir)
+
+    def path(self, *names):
+        return os.path.join(self.dir, *names)
+
+    def tree(self, **files):
+        """A folder with the files given."""
+        for name, content in files.items():
+            path = self.path('tree', *name.split('__'))
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            with open(path, 'wb') as file:
+                file.write(content)
+        return self.path('tree')
+
+    def test_archive_is_what_cpio_reads(self):
+        data = nested.newc_archive([('one', b'1'), ('two.txt', b'22' * 5)])
+        done = subprocess.run(['cpio', '-i', '--quiet'], input=data, cwd=self.dir, check=True)
+        self.assertEqual(done.returncode, 0)
+        for name, content in (('one', b'1'), ('two.txt', b'22' * 5)):
+            with open(self.path(name), 'rb') as file:
+                self.assertEqual(file.read(), content)
+
+    def test_image_holds_the_tree(self):
+        big = os.urandom(70 << 20)
+        folder = self.tree(EFI__BOOT__BOOTX64=b'MZ', umbra__big=big)
+        image.make_image(folder, self.path('disk.img'))
+        status, text = run('sgdisk', '-v', self.path('disk.img'))
+        self.assertEqual(status, 0)
+        self.assertIn('No problems found', text)
+        self.assertIn('EF00', run('sgdisk', '-p', self.path('disk.img'))[1])
+        status, text = run('mcopy', '-i', self.path('disk.img') + '@@1M', '::/umbra/big',
+                           self.path('out'))
+        self.assertEqual((status, text), (0, ''))
+        with open(self.path('out'), 'rb') as file:
+            self.assertEqual(file.read(), big)
+
+    def test_image_errors_are_sentences_and_leave_nothing(self):
+        os.mkdir(self.path('empty'))
+        for folder, words in ((self.path('none'), 'no folder'), (self.path('empty'), 'is empty')):
+            with self.assertRaisesRegex(image.ImageError, words):
+                image.make_image(folder, self.path('disk.img'))
+        with self.assertRaises(image.ImageError):
+            image.make_image(self.tree(a=b''), self.path('none', 'disk.img'))
+        self.assertEqual(sorted(os.listdir(self.dir)), ['empty', 'tree'])
+
+    def test_once_runs_once(self):
+        command = ['sh', os.path.join(HERE, 'once.sh'), self.path('lock'), self.path('d', 'done'),
+                   self.path('input'), '--', 'sh', '-c',
+                   f'sleep 0.3; echo ran >> {self.path("log")}']
+        with open(self.path('input'), 'w', encoding='ascii'):
+            pass
+        both = [subprocess.Popen(command) for _ in range(2)]
+        self.assertEqual([process.wait() for process in both], [0, 0])
+        with open(self.path('log'), encoding='ascii') as file:
+            self.assertEqual(file.read(), 'ran\n')
+        self.assertEqual(run(*command[:-1], 'exit 7')[0], 0)
+        os.utime(self.path('input'))
+        self.assertEqual(run(*command[:-1], 'exit 7')[0], 1)
+
+    def test_boot_refuses_in_words(self):
+        boot = [sys.executable, os.path.join(HERE, 'boot.py'), f'OUT={self.path("out")}',
+                f'BUILD={self.path("build")}']
+        for words, sentence in (
+                (['MACHINE=vax'], 'MACHINE=vax is none of'),
+                (['ESP=/nowhere'], 'bochs is missing: run "make bochs"'),
+                (['ESP=/nowhere', 'MACHINE=qemu'], '/nowhere holds no EFI/BOOT/BOOTX64.EFI'),
+                (['MACHINE=qemu'], 'say what to boot'),
+                (['IMG=/nowhere', 'MACHINE=qemu'], 'the image /nowhere does not exist'),
+                (['MACHINE=qemu', 'TICKS=1'], 'TICKS works on MACHINE=bochs only')):
+            status, text = run(*boot, *words)
+            self.assertEqual(status, 2, words)
+            self.assertIn(sentence, text)
+            self.assertEqual(text.count('\n'), 1, text)
+
+
+class ProbeTest(unittest.TestCase):
+    """The probe on the machines themselves."""
+
+    build = out = None
+
+    def setUp(self):
+        if self.build is None:
+            self.skipTest('no BUILD and OUT given')
+
+    def boot(self, order, *words):
+        """Boots the probe with an order; returns exit status, serial text and the result."""
+        esp = os.path.join(self.out, 'esp')
+        os.makedirs(os.path.join(esp, 'EFI', 'BOOT'), exist_ok=True)
+        shutil.copyfile(os.path.join(self.build, 'third', 'efi', 'probe.efi'),
+                        os.path.join(esp, 'EFI', 'BOOT', 'BOOTX64.EFI'))
+        with open(os.path.join(esp, 'probe.txt'), 'w', encoding='ascii') as file:
+            file.write(order)
+        status, text = run(sys.executable, os.path.join(HERE, 'boot.py'), f'BUILD={self.build}',
+                           f'OUT={self.out}', f'ESP={esp}', 'MEM=256', 'TIMEOUT=120', *words)
+        with open(os.path.join(self.out, 'serial.log'), encoding='utf-8') as file:
+            serial = file.read()
+        self.assertIn(serial.splitlines()[-1], text)
+        with open(os.path.join(self.out, 'result'), encoding='utf-8') as file:
+            return status, serial, bochs.parse_result(file.read())
+
+    def test_power_off_and_dump(self):
+        status, serial, result = self.boot('off', 'DUMP=probe: ready', 'MARK=starting Boot0001')
+        self.assertEqual((status, result[-1]['text']), (0, 'power-off'))
+        self.assertIn('probe: ready', serial)
+        mark, end = result
+        self.assertEqual(mark['kind'], 'mark')
+        self.assertLess(mark['cpus'][0]['retired'], end['cpus'][0]['retired'])
+        self.assertLess(end['cpus'][0]['retired'], end['ticks'])
+        path = os.path.join(self.out, 'dram.bin')
+        with open(path, 'rb') as file:
+            dram = file.read()
+        self.assertEqual(len(dram), 256 << 20)
+        self.assertIn(SECRET, dram)
+        self.assertLess(os.stat(path).st_blocks * 512, 128 << 20)
+
+    def test_runs_repeat_to_the_instruction(self):
+        first = self.boot('off', 'CPUS=2')
+        self.assertEqual(first, self.boot('off', 'CPUS=2'))
+        self.assertEqual(set(first[2][-1]['cpus']), {0, 1})
+
+    def test_time_out(self):
+        status, _, result = self.boot('hang', 'TIMEOUT=15')
+        self.assertEqual((status, result[-1]['text']), (124, 'timeout'))
+
+    def test_ticks_budget(self):
+        status, _, result = self.boot('hang', 'TICKS=2000000000')
+        self.assertEqual((status, result[-1]['text']), (124, 'ticks-used-up'))
+        self.assertEqual(result[-1]['ticks'], 2000000000)
+
+    def test_triple_fault(self):
+        status, _, result = self.boot('fault')
+        self.assertEqual((status, result[-1]['text']), (3, 'triple-fault'))
+
+    def test_reset_and_stop(self):
+        status, _, result = self.boot('reset', 'TICKS=2500000000')
+        self.assertEqual((status, result[-1]['resets']), (124, 1))
+        status, _, result = self.boot('hang', 'STOP=probe: ready')
+        self.assertEqual((status, result[-1]['text']), (0, 'pattern'))
+
+    def test_typed_text(self):
+        text = 'more than the sixteen bytes of the FIFO.'
+        status, serial, _ = self.boot('echo', f'TYPE=probe: ready=>{text}')
+        self.assertEqual(status, 0)
+        self.assertIn(text, serial)
+
+    def test_qemu(self):
+        screen = os.path.join(self.out, 'screen.png')
+        status, serial, result = self.boot('echo', 'MACHINE=qemu', 'USB=1', 'CPUS=2',
+                                           'TYPE=probe: ready=>typed.', f'SCREEN={screen}')
+        self.assertEqual((status, result[-1]['text']), (0, 'power-off'))
+        self.assertIn('USB', serial)
+        self.assertIn('typed.', serial)
+        with open(screen, 'rb') as file:
+            self.assertTrue(file.read().startswith(b'\x89PNG'))
+
+
+if __name__ == '__main__':
+    for argument in sys.argv[1:]:
+        name, _, value = argument.partition('=')
+        if name in ('BUILD', 'OUT'):
+            setattr(ProbeTest, name.lower(), os.path.abspath(value))
+            sys.argv.remove(argument)
+    unittest.main()
