@@ -5,13 +5,16 @@
  */
 #include "vmm/base/console.h"
 
+#include "vmm/base/cpu.h"
 #include "vmm/base/err.h"
 #include "vmm/base/lock.h"
 #include "vmm/base/serial.h"
 #include "vmm/base/str.h"
+#include "vmm/base/tsc.h"
 
 #define RING_BYTES  (32u * 1024)
-#define DRAIN_TURNS 40000000u /* of a port read each: seconds on any machine */
+#define DRAIN_US    4000000u  /* a full queue of the serial port needs 2.9 s */
+#define DRAIN_TURNS 40000000u /* while the clock is not known yet */
 
 static struct lock console_lock;
 static bool lock_broken;
@@ -157,7 +160,12 @@ bool console_flush(void)
 
 void console_drain(void)
 {
+	const uint64_t began = cpu_rdtsc();
+
 	for (uint32_t turn = 0; turn < DRAIN_TURNS && console_flush(); turn++) {
-		__builtin_ia32_pause();
+		if (tsc_hz() != 0 && cpu_rdtsc() - began > tsc_from_us(DRAIN_US)) {
+			break;
+		}
+		cpu_pause();
 	}
 }

@@ -44,7 +44,7 @@ int console_getc(void);
  */
 bool console_flush(void);
 
-/* Waits until all text has left, at most about two seconds. For panic, reset and power-off. */
+/* Waits until all text has left, at most four seconds. For panic, reset and power-off. */
 void console_drain(void);
 
 /* For panic alone: from now on no lock is taken, so that a CPU that died inside cannot block. */
