@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Random ports, I/O APIC registers, wires, EOIs and time on the I/O APIC and the legacy devices.
+ * Random ports, I/O APIC registers, wires, EOIs, keys and time on the I/O APIC, the legacy devices,
+ * the UART and PCI configuration.
  * Whatever a guest does, entries hold no bit that is not theirs, a level-triggered wire is never
  * forgotten, the clock shows a date, and deadlines lie ahead once they were looked after.
  */
@@ -102,6 +103,15 @@ static void check_clock(void)
 	require(rtc.base_seconds >= 0 && year >= 1970 && month >= 1 && month <= 12);
 }
 
+/* The FIFO holds what it can, and the wire says what the registers say. */
+static void check_uart(const struct vuart *uart)
+{
+	require(uart->rx_count <= (uart->fifo_on ? VUART_FIFO_BYTES : 1u));
+	require(platform.console.out_count < VCONSOLE_OUT_BYTES);
+	require(platform.console.in_written - platform.console.in_read <= VCONSOLE_INPUT_BYTES);
+	require(uart->line == ((platform.ioapic.lines & BIT(IRQ_COM1)) != 0));
+}
+
 /* One step of 8 bytes. */
 struct __attribute__((packed)) input {
 	uint8_t what;
@@ -116,9 +126,19 @@ static void step(const struct input *in)
 	uint32_t size = 1u << (in->what >> 5 & 3);
 
 	switch (in->what & 7) {
-	case 0: vioapic_set_line(&platform.ioapic, in->where, (in->value & 1) != 0); break;
+	case 0:
+		if (in->where != IRQ_COM1) { /* that one is the UART's own */
+			vioapic_set_line(&platform.ioapic, in->where, (in->value & 1) != 0);
+		}
+		break;
 	case 1: vioapic_eoi(&vm, in->where); break;
 	case 2: fake_tsc += (uint64_t)in->value << (in->where & 15); break;
+	case 3:
+		if ((in->value & 1) != 0) {
+			fake_console_type("a key, or twenty of them");
+		}
+		vuart_poll(&platform.com1);
+		break;
 	default:
 		if (ranges[range].space == IO_SPACE_PORT && size == 8) {
 			size = 4;
@@ -133,6 +153,7 @@ static void step(const struct input *in)
 	require(vlegacy_next_deadline(&platform.legacy) > fake_tsc);
 	check_ioapic(&platform.ioapic);
 	check_clock();
+	check_uart(&platform.com1);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes);
@@ -148,9 +169,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 	range_count = 0;
 	require(vioapic_init(&platform.ioapic, &vm) == 0);
 	require(vlegacy_init(&platform.legacy, &vm, &platform.ioapic) == 0);
+	require(vpci_init(&platform.pci, &vm) == 0);
+	vconsole_attach(&platform.console, "fuzz");
+	require(vuart_init(&platform.com1, &vm, &platform.ioapic, &platform.console) == 0);
 	for (; bytes >= sizeof(in); data += sizeof(in), bytes -= sizeof(in)) {
 		memcpy(&in, data, sizeof(in));
 		step(&in);
 	}
+	vconsole_detach(&platform.console);
 	return 0;
 }
