@@ -64,6 +64,7 @@ static enum vm_end_reason bury(struct slot *slot)
 	const bool wanted = reason == VM_END_POWER_OFF || reason == VM_END_RESET;
 	const uint64_t ms = (cpu_rdtsc() - slot->started) / MAX(tsc_hz() / 1000, 1u);
 
+	platform_flush_vm(vm); /* its last words come first */
 	log_printf(wanted ? LOG_INFO : LOG_ERROR,
 		   "vm %s: ended: %s%s%s (%llu.%03llu s, %llu exits)", vm->name,
 		   vm_end_reason_name(reason), vm->end_detail[0] != '\0' ? ": " : "",

@@ -291,6 +291,11 @@ int platform_start_vm(const struct vm_config *config, struct vm **out)
 	return 0;
 }
 
+void platform_flush_vm(struct vm *vm)
+{
+	vconsole_flush(&platform_of(vm)->console);
+}
+
 void platform_destroy_vm(struct vm *vm)
 {
 	struct platform *platform;

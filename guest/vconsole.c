@@ -45,7 +45,7 @@ static void take_line(struct vconsole *console)
 }
 
 /* vconsole_put sees to it that a line break can only be the last byte. */
-static void write_out(struct vconsole *console)
+void vconsole_flush(struct vconsole *console)
 {
 	if (console->out_count == 0) {
 		return;
@@ -64,7 +64,7 @@ void vconsole_put(struct vconsole *console, uint8_t byte)
 {
 	console->out[console->out_count++] = (char)byte;
 	if (byte == '\n' || console->out_count == VCONSOLE_OUT_BYTES) {
-		write_out(console);
+		vconsole_flush(console);
 	}
 }
 
@@ -109,7 +109,7 @@ void vconsole_poll(struct vconsole *console)
 	lock_drop(&list_lock);
 	/* Among several, an unfinished line waits for its rest until the guest pauses. */
 	if (!shared || console->out_count == console->out_seen) {
-		write_out(console);
+		vconsole_flush(console);
 	}
 	console->out_seen = console->out_count;
 }
@@ -135,7 +135,7 @@ void vconsole_detach(struct vconsole *console)
 {
 	struct vconsole **at = &list;
 
-	write_out(console);
+	vconsole_flush(console);
 	lock_take(&list_lock);
 	while (*at != NULL && *at != console) {
 		at = &(*at)->next;

@@ -37,6 +37,9 @@ void vconsole_put(struct vconsole *console, uint8_t byte);
 /* The next byte that was typed for this VM, or -1. */
 int vconsole_get(struct vconsole *console);
 
+/* Shows an unfinished line now. */
+void vconsole_flush(struct vconsole *console);
+
 /* Now and then: shows an unfinished line, takes in what was typed (no more than fits the ring). */
 void vconsole_poll(struct vconsole *console);
 

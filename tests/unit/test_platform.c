@@ -255,6 +255,9 @@ static void test_console(void **state)
 	fake_console_type("k");
 	hooks->poll(vm);
 	assert_string_equal(fake_console_text(), "u");
+	iobus_port_access(&vm->iobus, PORT_COM1, vm->vcpus[0], &out);
+	platform_flush_vm(vm);
+	assert_string_equal(fake_console_text(), "uu");
 	iobus_port_access(&vm->iobus, PORT_COM1, vm->vcpus[0], &in);
 	assert_int_equal(in.value, 'k');
 	platform_destroy_vm(vm);

@@ -10,6 +10,7 @@
 #include "guest/platform.h"
 #include "tests/unit/fake_base.h"
 #include "vmm/base/err.h"
+#include "vmm/base/log.h"
 #include "vmm/vcpu.h"
 
 #define SECOND 1000000000ull
@@ -35,6 +36,13 @@ int platform_start_vm(const struct vm_config *c, struct vm **out)
 	vm.state = VM_RUNNING;
 	*out = &vm;
 	return 0;
+}
+
+void platform_flush_vm(struct vm *v)
+{
+	assert_ptr_equal(v, &vm);
+	assert_int_equal(v->state, VM_ENDED);
+	log_info("last words");
 }
 
 void platform_destroy_vm(struct vm *v)
@@ -89,7 +97,8 @@ static void one_life(void **state)
 	vcpu.exit_count[ARRAY_COUNT(vcpu.exit_count) - 1] = 2;
 	end(VM_END_POWER_OFF, "");
 	assert_int_equal(vms_reap(), 0);
-	assert_non_null(strstr(fake_log_text(), "info: vm good: ended: off (1.234 s, 42 exits)"));
+	assert_non_null(strstr(fake_log_text(), "last words\n"
+						"info: vm good: ended: off (1.234 s, 42 exits)"));
 	assert_int_equal(destroys, 1);
 	assert_int_equal(vms_reap(), 0);
 	assert_int_equal(destroys, 1);
