@@ -58,9 +58,12 @@ def expand(case, confs):
             return value
 
         filled = {key: fill(value) for key, value in case.items()}
-        for key in ("cpus", "mem", "budget", "timeout"):
+        for key in ("cpus", "mem", "timeout"):
             if isinstance(filled.get(key), str):
                 filled[key] = int(filled[key])
+        if isinstance(filled.get("budget"), dict):  # by a word of the matrix
+            fits = [filled["budget"][word] for word in words.values() if word in filled["budget"]]
+            filled["budget"] = (fits or [filled["budget"]["other"]])[0]
         yield filled
 
 

@@ -69,6 +69,8 @@ extern trap_handler *trap_handlers[256];
 extern volatile uint64_t trap_count[256];
 /* ist 0: on the current stack; 1 to 3: a stack of its own. */
 void trap_use_ist(uint8_t vector, uint8_t ist);
+/* Puts that stack on a page that nobody has touched: the next delivery is cut off in the middle. */
+void make_ist_cold(uint8_t ist);
 struct idt_entry {
 	uint16_t offset_low, selector;
 	uint8_t ist, type;

@@ -223,6 +223,11 @@ void trap_use_ist(uint8_t vector, uint8_t ist)
 	idt[vector].ist = ist;
 }
 
+void make_ist_cold(uint8_t ist)
+{
+	tss.ist[ist - 1] = (uintptr_t)fresh_page() + PAGE_SIZE;
+}
+
 void load_idt(const void *table, uint16_t limit)
 {
 	struct {

@@ -6,7 +6,8 @@
  */
 #include "tests/guests/common/guest.h"
 
-#define ROUNDS 10000
+#define ROUNDS	    10000
+#define COLD_ROUNDS 1000
 
 static volatile uint64_t nmis;
 static volatile unsigned nested_sends; /* how many the handler sends itself */
@@ -104,12 +105,28 @@ static void unblocked_by_iret(void)
 	check_equal(depth_max, 2); /* the second one came on top of the first, rightly */
 }
 
+/* As for interrupts: the NMI has left the hypervisor's hands when its delivery is cut off. */
+static void onto_cold_stacks(void)
+{
+	uint64_t before = nmis;
+
+	trap_use_ist(VECTOR_NMI, 3);
+	for (uint64_t i = 1; i <= COLD_ROUNDS; i++) {
+		make_ist_cold(3);
+		apic_self_nmi();
+		settle();
+		expect(before + i, "onto a cold stack");
+	}
+	trap_use_ist(VECTOR_NMI, 0);
+}
+
 void guest_main(void)
 {
 	apic_start(arg("x2apic"));
 	trap_handlers[VECTOR_NMI] = on_nmi;
 	one_by_one();
 	while_handling();
+	onto_cold_stacks();
 	unblocked_by_iret();
 	print("%lu NMIs\n", nmis);
 }

@@ -45,15 +45,6 @@ static void expect(uint64_t vector, uint64_t rip, uint64_t count)
 	}
 }
 
-/* The next delivery on COLD_IST finds a stack where nobody has been. */
-static void make_cold(void)
-{
-	uint64_t low = gdt[SELECTOR_TSS / 8];
-	uint64_t tss = (low >> 16 & 0xffffff) | (low >> 56) << 24;
-
-	*(uint64_t *)(tss + 36 + 8 * (COLD_IST - 1)) = (uintptr_t)fresh_page() + PAGE_SIZE;
-}
-
 void guest_main(void)
 {
 	static const uint8_t vectors[] = { VECTOR, VECTOR_BP, VECTOR_UD, VECTOR_DB };
@@ -69,19 +60,19 @@ void guest_main(void)
 			trap_use_ist(vectors[v], cold ? COLD_IST : 0);
 		}
 		if (cold) {
-			make_cold();
+			make_ist_cold(COLD_IST);
 		}
 		expect(VECTOR, EVENT("int $0x77"), ++n);
 		if (cold) {
-			make_cold();
+			make_ist_cold(COLD_IST);
 		}
 		expect(VECTOR_BP, EVENT("int3"), ++n);
 		if (cold) {
-			make_cold();
+			make_ist_cold(COLD_IST);
 		}
 		expect(VECTOR_UD, EVENT("ud2") - 2, ++n);
 		if (cold) {
-			make_cold();
+			make_ist_cold(COLD_IST);
 		}
 		expect(VECTOR_DB, EVENT(".byte 0xf1"), ++n);
 	}
