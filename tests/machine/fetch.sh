@@ -18,6 +18,7 @@
 set -eu
 export LC_ALL=C DEBIAN_FRONTEND=noninteractive
 
+UPDATE='update -o DPkg::Lock::Timeout=600 -o Acquire::Retries=2 -o APT::Update::Error-Mode=any'
 KEYRING=/usr/share/keyrings/debian-archive-keyring.gpg
 
 die() {
@@ -25,16 +26,14 @@ die() {
 	exit 1
 }
 
-# Runs a command, shows what it said only when it failed.
+# The same, after a command that was run quietly.
+die_logged() {
+	die "$* (its output: $DL/log)"
+}
+
+# Runs a command and keeps what it says in DL/log, so that the user reads one sentence from us.
 quietly() {
-	log=$(mktemp)
-	if "$@" > "$log" 2>&1; then
-		rm -f "$log"
-		return 0
-	fi
-	grep -E '^(E|W|Err|dpkg)' "$log" | tail -n 5 >&2 || :
-	rm -f "$log"
-	return 1
+	"$@" > "$DL/log" 2>&1
 }
 
 own_lists() {
@@ -48,7 +47,8 @@ own_site() {
 
 refresh_own_lists() {
 	[ "$(id -u)" = 0 ] || return 1
-	quietly apt-get -o DPkg::Lock::Timeout=600 -o Acquire::Retries=2 update
+	# shellcheck disable=SC2086 # several words
+	quietly apt-get $UPDATE
 }
 
 cmd_packages() {
@@ -65,7 +65,7 @@ cmd_packages() {
 	# shellcheck disable=SC2086 # one word per package
 	quietly apt-get -o DPkg::Lock::Timeout=600 -o Acquire::Retries=2 install -y \
 		--no-install-recommends $missing ||
-		die "apt-get could not install:$missing (no network, or no such package?)"
+		die_logged "apt-get could not install:$missing (no network, or no such package?)"
 }
 
 # apt_for SUITE COMMAND ARG...: runs an apt command on the package lists of SUITE.
@@ -86,8 +86,8 @@ apt_for() {
 need_lists() {
 	if [ "$1" = own ]; then
 		if [ -z "$(own_lists)" ] || [ "${2:-}" = again ]; then
-			refresh_own_lists || die "the package lists of this system are missing or old:" \
-				"run apt-get update as root, with a network"
+			refresh_own_lists || die_logged "the package lists of this system are" \
+				"missing or old: run apt-get update as root, with a network"
 		fi
 		return
 	fi
@@ -100,8 +100,9 @@ need_lists() {
 	for kind in deb deb-src; do
 		echo "$kind [signed-by=$KEYRING] $site $1 main"
 	done > "$DL/$1/sources.list"
-	quietly apt_for "$1" apt-get -o Acquire::Retries=2 update ||
-		die "the package lists of Debian's $1 could not be fetched (no network?)"
+	# shellcheck disable=SC2086 # several words
+	quietly apt_for "$1" apt-get $UPDATE ||
+		die_logged "the package lists of Debian's $1 could not be fetched (no network?)"
 	touch "$DL/$1/lists/.complete"
 }
 
@@ -116,7 +117,7 @@ download() {
 	(cd "$DL/$from" && quietly apt_for "$from" "$@") && return 0
 	need_lists "$from" again
 	(cd "$DL/$from" && quietly apt_for "$from" "$@") ||
-		die "$what could not be downloaded from Debian ($from suite; no network?)"
+		die_logged "$what could not be downloaded from Debian ($from suite; no network?)"
 }
 
 # The file that matches, or nothing. Of several, the newest.

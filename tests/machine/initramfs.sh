@@ -20,6 +20,7 @@ chmod 755 "$root"
 # The same input gives the same file: no owner, date or order of this machine.
 find "$root" -exec touch -h -d '2000-01-01 UTC' {} +
 mkdir -p "$(dirname "$file")"
-(cd "$root" && find . | LC_ALL=C sort | cpio -o -H newc --quiet --reproducible -R 0:0) > "$file.part"
+(cd "$root" && find . | LC_ALL=C sort | cpio -o -H newc --quiet --reproducible -R 0:0) \
+	> "$file.part"
 gzip -n -9 < "$file.part" > "$file"
 rm "$file.part"

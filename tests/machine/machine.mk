@@ -78,7 +78,8 @@ PROBE := $(THIRD)/efi/probe.efi
 $(CHAIN) $(PROBE): $(THIRD)/efi/%.efi: $(MACHINE_DIR)/%.c | $(PACKAGES_DONE)
 	@mkdir -p $(@D)
 	@gcc -O2 -Wall -I/usr/include/efi -I/usr/include/efi/x86_64 -fpic -ffreestanding \
-		-fno-stack-protector -fshort-wchar -mno-red-zone -DEFI_FUNCTION_WRAPPER -c $< -o $@.o
+		-fno-stack-protector -fshort-wchar -mno-red-zone -DEFI_FUNCTION_WRAPPER \
+		-c $< -o $@.o
 	@ld -nostdlib -znocombreloc -T /usr/lib/elf_x86_64_efi.lds -shared -Bsymbolic -L /usr/lib \
 		/usr/lib/crt0-efi-x86_64.o $@.o -o $@.so -lefi -lgnuefi
 	@objcopy -j .text -j .sdata -j .data -j .rodata -j .dynamic -j .dynsym -j '.rel*' \
@@ -86,7 +87,7 @@ $(CHAIN) $(PROBE): $(THIRD)/efi/%.efi: $(MACHINE_DIR)/%.c | $(PACKAGES_DONE)
 
 # The outer Linux of MACHINE=nested.
 NESTED := $(THIRD)/nested/.done
-NESTED_PARTS := $(MACHINE_DIR)/nested/build.sh $(MACHINE_DIR)/nested/off.c $(MACHINE_DIR)/init/nested
+NESTED_PARTS := $(addprefix $(MACHINE_DIR)/,nested/build.sh nested/off.c init/nested)
 .PHONY: nested
 nested: $(NESTED) $(CHAIN) $(BOCHS)
 $(NESTED): $(NESTED_PARTS) $(THIRD)/kernel/bookworm-cloud/vmlinuz | $(PACKAGES_DONE)
@@ -110,13 +111,14 @@ boot: $(MACHINE_NEEDS_$(MACHINE)) | $(PACKAGES_DONE)
 check: machine-unit
 test: machine-test
 machine-unit: | $(PACKAGES_DONE)
-	@python3 -B $(MACHINE_DIR)/test_machine.py -b 2>&1 | tail -n 40 > $(BUILD)/machine-unit.log; \
-		grep -q '^OK' $(BUILD)/machine-unit.log || { cat $(BUILD)/machine-unit.log; \
-		echo 'machine: FAILED'; exit 1; }
-	@sed -n 's/^Ran \([0-9]*\) tests.*/machine: \1 tests/p' $(BUILD)/machine-unit.log
+	@log=$(BUILD)/machine-unit.log; \
+		python3 -B $(MACHINE_DIR)/test_machine.py -b > $$log 2>&1 || \
+		{ cat $$log; echo 'machine: FAILED'; exit 1; }; \
+		sed -n 's/^Ran \([0-9]*\) tests.*/machine: \1 tests passed or skipped/p' $$log
 machine-test: $(BOCHS) $(PROBE) | $(PACKAGES_DONE)
 	@mkdir -p $(O)
 	@python3 -B $(MACHINE_DIR)/test_machine.py BUILD=$(BUILD) OUT=$(O)/machine-test ProbeTest
 
 # What was made stays when a make is interrupted: another make may have made it.
-.PRECIOUS: $(THIRD_PARTY) $(BOCHS) $(KERNEL_FILES) $(INITRD) $(INITRD_TEST) $(CHAIN) $(PROBE) $(NESTED)
+.PRECIOUS: $(THIRD_PARTY) $(BOCHS) $(KERNEL_FILES) $(INITRD) $(INITRD_TEST) $(CHAIN) $(PROBE) \
+	$(NESTED)
