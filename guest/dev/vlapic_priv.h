@@ -82,6 +82,7 @@ struct vlapic {
 	uint64_t deadline;
 	uint64_t period;
 	uint64_t tsc_deadline; /* IA32_TSC_DEADLINE */
+	uint64_t tsc_offset;   /* guest TSC - host TSC, by which deadline was computed from it */
 	uint32_t timer_mode;   /* LVT_TIMER_* in force */
 	uint32_t divide_shift;
 

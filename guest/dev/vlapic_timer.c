@@ -126,6 +126,7 @@ void vlapic_timer_set_tsc_deadline(struct vlapic *v, uint64_t guest_tsc)
 	/* By difference: a guest's far future may lie beyond the end of the host's counter. */
 	now = cpu_rdtsc();
 	guest_now = vcpu_guest_tsc(v->vcpu, now);
+	v->tsc_offset = guest_now - now;
 	if (guest_tsc <= guest_now) {
 		v->deadline = now; /* fires before the next VM entry */
 	} else if (__builtin_add_overflow(now, guest_tsc - guest_now, &v->deadline)) {
@@ -135,5 +136,11 @@ void vlapic_timer_set_tsc_deadline(struct vlapic *v, uint64_t guest_tsc)
 
 uint64_t vlapic_next_deadline(struct vcpu *vcpu)
 {
-	return vlapic_of(vcpu)->deadline;
+	struct vlapic *v = vlapic_of(vcpu);
+
+	/* The guest moved its TSC, and with it the moment that it meant. */
+	if (__builtin_expect(v->tsc_deadline != 0 && vcpu_guest_tsc(vcpu, 0) != v->tsc_offset, 0)) {
+		vlapic_timer_set_tsc_deadline(v, v->tsc_deadline);
+	}
+	return v->deadline;
 }

@@ -153,6 +153,13 @@ static void test_tsc_offset(void **state)
 	fake_tsc_offset = 1000000;
 	assert_int_equal(vlapic_msr_write(vm->vcpus[0], DEADLINE_MSR, 2000700), 0);
 	assert_int_equal(vlapic_next_deadline(vm->vcpus[0]), 1000700);
+	/* The guest writes its TSC: forward, and beyond the deadline. */
+	fake_tsc_offset += 300;
+	assert_int_equal(vlapic_next_deadline(vm->vcpus[0]), 1000400);
+	fake_tsc_offset += 5000;
+	assert_int_equal(vlapic_next_deadline(vm->vcpus[0]), 1000000);
+	assert_int_equal(vlapic_irq_pending(vm->vcpus[0]), 0xec);
+	assert_int_equal(vlapic_next_deadline(vm->vcpus[0]), UINT64_MAX);
 }
 
 /* --- Hardware delivers: the test plays the CPU on the same page --- */
