@@ -28,7 +28,7 @@ KEYS = {"name", "group", "matrix", "machine", "cpus", "mem", "cpu", "features", 
 DEFAULTS = {"group": "test", "machine": "bochs", "cpus": 1, "mem": 1024, "status": 0,
             "timeout": 240, "files": {}, "expect": [], "screen": [], "end": "power-off"}
 # What no serial line may hold, whatever the case expects.
-FORBID = [r"^FAIL\b", r"^ERROR\b", r"^SKIP\b", r"Umbra stopped", r"\bpanic\b", r"Kernel panic",
+FORBID = [r"^(\[\S+\] )?(FAIL|ERROR|SKIP)\b", r"Umbra stopped", r"\bpanic\b", r"Kernel panic",
           r"BUG:", r"WARNING: CPU", r"unchecked MSR access", r"Call Trace", r"Unhandled|unhandled"]
 TAIL_LINES = 25
 printing = threading.Lock()
