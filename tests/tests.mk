@@ -188,7 +188,7 @@ guest-%: $(GUEST_DIR)/%.bin
 
 # make case [CASE="guest-* linux-*"]: some cases by name; all of group "test" are part of make test.
 CASE_NEEDS = $(O)/BOOTX64.EFI $(BARE) $(GUESTS:%=$(GUEST_DIR)/%.bin) $(BOCHS) $(KERNEL_FILES) \
-	$(INITRD) $(INITRD_TEST)
+	$(INITRD) $(INITRD_TEST) $(NESTED) $(CHAIN)
 RUN_CASES = $(PYTHON) tests/run_cases.py --build $(BUILD) --efi $(O)/BOOTX64.EFI --bare $(BARE) \
 	--guests $(GUEST_DIR) --out $(O)/cases --product $(O)
 

@@ -7,7 +7,7 @@ import re
 import subprocess
 import tty
 
-from machine import STATUS_TRIPLE_FAULT, MachineError
+from machine import STATUS_TRIPLE_FAULT, MachineError, die_with_parent
 
 FIRMWARE = '/usr/share/OVMF'
 VGA_BIOS = '/usr/share/vgabios/vgabios.bin'
@@ -162,7 +162,8 @@ class Machine:
         with open(options.file('bochs.out'), 'wb') as output:
             return subprocess.Popen([self.program, '-q', '-f', config], env=env,
                                     stdin=subprocess.DEVNULL, stdout=output, stderr=output,
-                                    start_new_session=True)
+                                    start_new_session=True,
+                                    preexec_fn=die_with_parent)
 
     def before_stop(self):
         """Nothing to do: the emulator writes its figures when it is asked to stop."""

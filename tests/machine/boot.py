@@ -90,8 +90,15 @@ def boot(options):
     return status
 
 
+def leave(number, _):
+    """A signal to leave: the finally clauses switch the machine off."""
+    sys.exit(128 + number)
+
+
 def main(arguments):
     """The command line."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, leave)
     try:
         options = Options.from_words(arguments)
         if options.machine not in MACHINES:

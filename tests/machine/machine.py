@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """What all kinds of machine share: options, exit status, rules."""
 
+import ctypes
 import os
+import signal
 
 STATUS_FAILED = 1       # the emulator itself failed
 STATUS_REFUSED = 2      # nothing was started
@@ -11,6 +13,15 @@ STATUS_TIMEOUT = 124
 
 class MachineError(Exception):
     """Says in a sentence why the machine cannot be started."""
+
+
+PR_SET_PDEATHSIG = 1
+LIBC = ctypes.CDLL(None)
+
+
+def die_with_parent():
+    """Run in a new process: a killed boot.py leaves no machine behind."""
+    LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def number(key, text, low, high):

@@ -8,7 +8,7 @@ import socket
 import subprocess
 import time
 
-from machine import STATUS_FAILED, STATUS_TRIPLE_FAULT, MachineError
+from machine import STATUS_FAILED, STATUS_TRIPLE_FAULT, MachineError, die_with_parent
 
 PROGRAM = 'qemu-system-x86_64'
 FIRMWARE = '/usr/share/OVMF'
@@ -167,7 +167,8 @@ class Machine:
         with open(options.file('qemu.err'), 'wb') as errors:
             self.process = subprocess.Popen(command, stdin=subprocess.PIPE, bufsize=0,
                                             stdout=subprocess.PIPE, stderr=errors,
-                                            start_new_session=True)
+                                            start_new_session=True,
+                                            preexec_fn=die_with_parent)
         console.connect(os.dup(self.process.stdout.fileno()),
                         os.dup(self.process.stdin.fileno()), keep_log=True)
         console.watchers.append(self.look)
