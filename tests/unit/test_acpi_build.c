@@ -158,6 +158,10 @@ static void test_madt_many(void **state)
 	compose(255);
 	assert_int_equal(count_madt(0, &entry), 255);
 	assert_int_equal(count_madt(9, &entry), 0);
+	assert_int_equal(count_madt(10, &entry), 0);
+	compose(256);
+	assert_int_equal(count_madt(9, &entry), 1);
+	assert_int_equal(count_madt(10, &entry), 1);
 	compose(300);
 	assert_int_equal(count_madt(0, &entry), 255);
 	assert_int_equal(count_madt(9, &entry), 45);
@@ -174,6 +178,7 @@ static void test_does_not_fit(void **state)
 		assert_int_equal(acpi_compose(area, bytes, BASE, 1), 0);
 		assert_int_equal(area[bytes], 0xcc);
 	}
+	assert_int_equal(acpi_compose(area, used, BASE, 1), used); /* to the byte */
 	assert_int_equal(acpi_compose(area, sizeof(area), BASE, 100000), 0);
 }
 
@@ -210,6 +215,7 @@ static void test_iasl(void **state)
 		{ "fadt", "FACP", "Reset Register Supported (V2) : 1" },
 		{ "madt", "APIC", "Local Apic ID : 04" },
 		{ "ssdt", "SSDT", "Device (C004)" },
+		{ "uids", "SSDT", "Name (_UID, 0x00000004)" },
 	};
 	char directory[] = "/tmp/acpi-XXXXXX";
 	char command[64];

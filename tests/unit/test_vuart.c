@@ -332,6 +332,13 @@ static void test_two_consoles(void **state)
 	put(&beta, "exit\r\n");
 	vconsole_detach(&beta);
 	assert_non_null(strstr(fake_console_text(), "[beta] $ \r\nlog\r\n[beta] exit\r\n"));
+	/* One that goes away leaves another's line alone. */
+	put(&console, "left: ");
+	vconsole_poll(&console);
+	vconsole_attach(&beta, "beta");
+	vconsole_detach(&beta);
+	put(&console, "one\r\n");
+	assert_non_null(strstr(fake_console_text(), "left: one\r\n"));
 }
 
 static void test_front(void **state)
