@@ -131,6 +131,8 @@ static void test_caches(void **state)
 	assert_int_equal(leaf_of(VM_SIGNATURE_UMBRA, 4, 0, 0xfc004121, 1)[0], 0x0c000121);
 	assert_int_equal(leaf_of(VM_SIGNATURE_UMBRA, 4, 3, 0xfc004163, 1)[0], 0x0c00c163);
 	assert_int_equal(leaf_of(VM_SIGNATURE_UMBRA, 4, 4, 0, 0)[0], 0);
+	assert_int_equal(leaf_of(VM_SIGNATURE_UMBRA, 4, 4, 0x20, 0)[0],
+			 0x20); /* type 0: no cache */
 }
 
 /* A leaf that is none of ours stays as it was. */

@@ -67,6 +67,8 @@ static void test_bridge(void **state)
 	assert_int_equal(in(0xcfd, 1), 0x80);
 	out(0xcfc, 4, 0);
 	assert_int_equal(in(0xcfc, 4), 0x0d578086);
+	select_register(0x80000004); /* command and status */
+	assert_int_equal(in(0xcfc, 4), 0);
 	for (uint32_t reg = 12; reg < 256; reg += 4) {
 		select_register(0x80000000 | reg);
 		assert_int_equal(in(0xcfc, 4), 0);
