@@ -85,7 +85,7 @@ void guest_main(void)
 	wrmsr(MSR_IA32_EFER, rdmsr(MSR_IA32_EFER) | EFER_NXE);
 	check(try_write_cr0(read_cr0() | CR0_WP) == NO_TRAP);
 	entry = page_entry(WINDOW);
-	for (uint64_t page = 0; count < ROUNDS; pages++) {
+	for (uint64_t page = 0; count < arg_number("faults", ROUNDS); pages++) {
 		bool fresh = pages < 2000;
 
 		page = fresh ? (uintptr_t)fresh_page() : page;
