@@ -126,6 +126,13 @@ bool gmem_is_ram(struct gmem *gmem, gpa_t gpa, uint64_t bytes)
 	return true;
 }
 
+static inline void unpin(struct gmem *gmem, struct gmem_region *region, gpa_t page, bool written)
+{
+	if (region->ops->unpin != NULL) {
+		region->ops->unpin(gmem, region, page, written);
+	}
+}
+
 /* What to do with the bytes of one page, which the host can see now. */
 struct door_job {
 	enum { DOOR_READ, DOOR_WRITE, DOOR_FILL, DOOR_CMPXCHG } kind;
@@ -185,7 +192,7 @@ static int open_page(struct gmem *gmem, uint64_t at, size_t count, struct door_j
 
 		do_piece(bytes + (at - page.v), count, job);
 		host_temp_unmap(GMEM_SLOT_DOOR);
-		region->ops->unpin(gmem, region, page, write);
+		unpin(gmem, region, page, write);
 	}
 	lock_drop(&gmem->lock);
 	return err;
@@ -238,10 +245,49 @@ int gmem_load(struct gmem *gmem, gpa_t gpa, uint64_t *value, size_t bytes)
 				    : __atomic_load_n((const uint32_t *)(const void *)at,
 						      __ATOMIC_RELAXED);
 		host_temp_unmap(GMEM_SLOT_DOOR);
-		region->ops->unpin(gmem, region, page, false);
+		unpin(gmem, region, page, false);
 	}
 	lock_drop(&gmem->lock);
 	return err;
+}
+
+/* In a region that holds it. */
+static inline bool word_holds(struct gmem *gmem, struct gmem_region *region,
+			      const struct gmem_expect *word)
+{
+	gpa_t page = { word->at & PAGE_MASK };
+	const char *bytes;
+	uint64_t found;
+	hpa_t frame;
+
+	if (region->ops->pin(gmem, region, page, false, &frame) != 0) {
+		return false;
+	}
+	bytes = host_temp_map(GMEM_SLOT_DOOR, frame);
+	found = __atomic_load_n((const uint64_t *)(const void *)(bytes + word->at % PAGE_SIZE),
+				__ATOMIC_RELAXED);
+	host_temp_unmap(GMEM_SLOT_DOOR);
+	unpin(gmem, region, page, false);
+	return ((found ^ word->value) & word->mask) == 0;
+}
+
+bool gmem_holds(struct gmem *gmem, const struct gmem_expect *words, size_t count)
+{
+	const struct gmem_expect *end = words + count;
+	struct gmem_region *region = gmem->regions;
+
+	lock_take(&gmem->lock);
+	for (; words < end; words++) {
+		/* Most often in the same region as the one before. */
+		if (words->at - region->base.v >= region->bytes) {
+			region = find_region(gmem, words->at);
+		}
+		if (region == NULL || !word_holds(gmem, region, words)) {
+			break;
+		}
+	}
+	lock_drop(&gmem->lock);
+	return words == end;
 }
 
 int gmem_write(struct gmem *gmem, gpa_t gpa, const void *buf, size_t bytes)

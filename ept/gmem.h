@@ -33,6 +33,7 @@ struct region_ops {
 	/* Makes the page's plaintext available to the host and keeps it so until unpin. */
 	int (*pin)(struct gmem *gmem, struct gmem_region *region, gpa_t page, bool write,
 		   hpa_t *frame);
+	/* NULL: there is nothing to undo. */
 	void (*unpin)(struct gmem *gmem, struct gmem_region *region, gpa_t page, bool written);
 	/* Gives back all that the region owns. The EPT root is gone or shot down already. */
 	void (*destroy)(struct gmem *gmem, struct gmem_region *region);
@@ -91,6 +92,14 @@ int gmem_fill(struct gmem *gmem, gpa_t gpa, int byte, size_t bytes);
  * gmem_read's cost. ERR_RANGE as there, and when it is not aligned; ERR_NOMEM.
  */
 int gmem_load(struct gmem *gmem, gpa_t gpa, uint64_t *value, size_t bytes);
+
+/* Eight aligned bytes of guest memory, and what they are thought to hold in the bits of mask. */
+struct gmem_expect {
+	uint64_t at;
+	uint64_t mask, value;
+};
+/* True when all of them lie in RAM and hold that. Takes the gmem lock once. */
+bool gmem_holds(struct gmem *gmem, const struct gmem_expect *words, size_t count);
 
 /*
  * An aligned 4- or 8-byte compare and exchange in guest memory (ring indices, page-table A/D bits).

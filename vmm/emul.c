@@ -159,15 +159,17 @@ static uint64_t get_source(const struct emul *e, const struct emul_insn *insn)
 }
 
 /* A 32-bit result clears the upper half, smaller ones leave the rest as it was. */
-static void set_reg(const struct emul *e, const struct emul_insn *insn, unsigned size,
-		    uint64_t value)
+static inline void set_reg(const struct emul *e, const struct emul_insn *insn, unsigned size,
+			   uint64_t value)
 {
-	uint64_t old = vcpu_get_gpr(e->vcpu, insn->reg);
 	unsigned shift = insn->high_byte ? 8 : 0;
 	uint64_t mask = size_mask(size) << shift;
 
 	value = (value << shift) & mask;
-	vcpu_set_gpr(e->vcpu, insn->reg, size >= 4 ? value : (old & ~mask) | value);
+	if (size < 4) {
+		value |= vcpu_get_gpr(e->vcpu, insn->reg) & ~mask;
+	}
+	vcpu_set_gpr(e->vcpu, insn->reg, value);
 }
 
 static bool writes_back(uint8_t alu)
@@ -308,66 +310,96 @@ static enum emul_outcome execute(const struct emul *e, const struct emul_insn *i
 	return EMUL_DONE;
 }
 
+/* RFLAGS do not matter to a fetch. */
+static bool same_mode(const struct gwalk_mode *a, const struct gwalk_mode *b)
+{
+	return a->cr3 == b->cr3 && a->cr0 == b->cr0 && a->cr4 == b->cr4 && a->efer == b->efer &&
+	       a->user == b->user;
+}
+
+/* What the slot follows from, behind the page-table entries: the instruction's bytes at gpa. */
+static void note_code(struct emul_slot *slot, gpa_t gpa, const uint8_t *bytes)
+{
+	struct gmem_expect *words = &slot->words[slot->count];
+	uint64_t first = gpa.v / 8;
+
+	memset(words, 0, EMUL_CODE_WORDS * sizeof(words[0]));
+	for (uint64_t i = 0; i < slot->insn.length; i++) {
+		struct gmem_expect *word = &words[(gpa.v + i) / 8 - first];
+		unsigned shift = (gpa.v + i) % 8 * 8;
+
+		word->at = ALIGN_DOWN(gpa.v + i, 8ull);
+		word->mask |= 0xffull << shift;
+		word->value |= (uint64_t)bytes[i] << shift;
+	}
+	slot->count = (uint8_t)(slot->count + (gpa.v + slot->insn.length - 1) / 8 - first + 1);
+}
+
+static enum emul_outcome unknown(const struct emul *e, uint64_t linear, const uint8_t *bytes)
+{
+	log_error("vm %s: vCPU %u: no known instruction on device memory at %#llx, from %#llx: "
+		  "%02x %02x %02x %02x %02x %02x %02x %02x",
+		  e->vcpu->vm->name, e->vcpu->id, (unsigned long long)e->gpa.v,
+		  (unsigned long long)linear, bytes[0], bytes[1], bytes[2], bytes[3], bytes[4],
+		  bytes[5], bytes[6], bytes[7]);
+	return EMUL_UNKNOWN;
+}
+
 /*
- * The instruction's bytes, as far as the page goes, and beyond it when they do not suffice. A page
- * that cannot be read now was changed since the CPU fetched from it: the guest is told its fault.
+ * Fetches as far as the page goes, and beyond it when that does not suffice (such an instruction is
+ * not kept). A page that cannot be read now was changed since the CPU fetched from it: the guest
+ * is told its fault.
  */
-static int fetch(const struct emul *e, uint64_t linear, uint8_t *bytes, size_t count)
+static __attribute__((noinline)) enum emul_outcome fetch(const struct emul *e, uint64_t linear,
+							 struct emul_slot *slot)
 {
-	return gwalk_copy(e->gmem, &e->mode, linear, bytes, count, GWALK_FETCH, e->fault);
-}
-
-static int decode_cached(struct emul_cache *cache, uint64_t rip, const uint8_t *bytes, size_t count,
-			 unsigned bits, struct emul_insn *out)
-{
-	unsigned slot = (unsigned)(rip ^ (rip >> 4)) % EMUL_CACHE_SLOTS;
-	int err;
-
-	*out = cache->slots[slot].insn;
-	if (cache->slots[slot].bits == bits && out->length <= count &&
-	    memcmp(cache->slots[slot].bytes, bytes, out->length) == 0) {
-		return 0;
-	}
-	err = emul_decode(bytes, count, bits, out);
-	if (err == 0) {
-		memcpy(cache->slots[slot].bytes, bytes, out->length);
-		cache->slots[slot].insn = *out;
-		cache->slots[slot].bits = (uint8_t)bits;
-	}
-	return err;
-}
-
-static enum emul_outcome find_insn(const struct emul *e, struct emul_insn *insn)
-{
-	struct emul_cache *cache = &e->vcpu->priv->emul_cache;
-	uint64_t rip = vmread(VMCS_GUEST_RIP);
-	uint64_t linear = e->bits == 64 ? rip : (uint32_t)(rip + vmread(VMCS_GUEST_CS_BASE));
 	size_t count = MIN((size_t)EMUL_INSN_MAX, PAGE_SIZE - linear % PAGE_SIZE);
 	uint8_t bytes[EMUL_INSN_MAX] = { 0 };
-	int err = fetch(e, linear, bytes, count);
+	bool whole = true;
+	gpa_t gpa;
+	int err;
 
+	slot->bits = 0;
+	err = gwalk_translate_noted(e->gmem, &e->mode, linear, GWALK_FETCH, &gpa, e->fault,
+				    slot->words, &slot->count);
 	if (err == 0) {
-		err = decode_cached(cache, rip, bytes, count, e->bits, insn);
-		if (err == ERR_RANGE && count < EMUL_INSN_MAX) {
-			err = fetch(e, linear, bytes, EMUL_INSN_MAX);
-			err = err != 0 ? err
-				       : decode_cached(cache, rip, bytes, EMUL_INSN_MAX, e->bits,
-						       insn);
-		}
+		err = gmem_read(e->gmem, gpa, bytes, count);
 	}
-	if (err == ERR_NOTFOUND) {
-		return EMUL_FAULTED;
+	if (err == 0) {
+		err = emul_decode(bytes, count, e->bits, &slot->insn);
+	}
+	if (err == ERR_RANGE && count < EMUL_INSN_MAX) {
+		whole = false;
+		err = gwalk_copy(e->gmem, &e->mode, linear, bytes, EMUL_INSN_MAX, GWALK_FETCH,
+				 e->fault);
+		err = err != 0 ? err : emul_decode(bytes, EMUL_INSN_MAX, e->bits, &slot->insn);
 	}
 	if (err != 0) {
-		log_error("vm %s: vCPU %u: no known instruction on device memory at %#llx, rip "
-			  "%#llx: "
-			  "%02x %02x %02x %02x %02x %02x %02x %02x",
-			  e->vcpu->vm->name, e->vcpu->id, (unsigned long long)e->gpa.v,
-			  (unsigned long long)rip, bytes[0], bytes[1], bytes[2], bytes[3], bytes[4],
-			  bytes[5], bytes[6], bytes[7]);
-		return EMUL_UNKNOWN;
+		return err == ERR_NOTFOUND ? EMUL_FAULTED : unknown(e, linear, bytes);
+	}
+	if (whole) {
+		note_code(slot, gpa, bytes);
+		slot->linear = linear;
+		slot->mode = e->mode;
+		slot->bits = (uint8_t)e->bits;
 	}
 	return EMUL_DONE;
+}
+
+/* The slot then holds the instruction at RIP, at least until the next call. */
+static enum emul_outcome find_insn(const struct emul *e, struct emul_slot **out)
+{
+	uint64_t rip = vmread(VMCS_GUEST_RIP);
+	uint64_t linear = e->bits == 64 ? rip : (uint32_t)(rip + vmread(VMCS_GUEST_CS_BASE));
+	struct emul_slot *slots = e->vcpu->priv->emul_cache.slots;
+	struct emul_slot *slot = &slots[(linear ^ linear >> 4) % EMUL_CACHE_SLOTS];
+
+	*out = slot;
+	if (slot->bits == e->bits && slot->linear == linear && same_mode(&slot->mode, &e->mode) &&
+	    gmem_holds(e->gmem, slot->words, slot->count)) {
+		return EMUL_DONE;
+	}
+	return fetch(e, linear, slot);
 }
 
 /* SDM vol. 3, "Guest Register State": the L and D/B bits of CS. */
@@ -384,16 +416,20 @@ static unsigned code_bits(const struct gwalk_mode *mode)
 enum emul_outcome emul_mmio(struct vcpu *vcpu, gpa_t gpa, uint8_t *length,
 			    struct gwalk_fault *fault)
 {
-	struct emul e = { .vcpu = vcpu, .gmem = &vcpu->vm->gmem, .gpa = gpa, .fault = fault };
-	struct emul_insn insn;
+	struct emul e; /* all of it is filled in: zeroing it first would cost as much again */
+	struct emul_slot *slot;
 	enum emul_outcome outcome;
 
+	e.vcpu = vcpu;
+	e.gmem = &vcpu->vm->gmem;
+	e.gpa = gpa;
+	e.fault = fault;
 	gwalk_mode_read(&e.mode);
 	e.bits = code_bits(&e.mode);
-	outcome = find_insn(&e, &insn);
+	outcome = find_insn(&e, &slot);
 	if (outcome == EMUL_DONE) {
-		*length = insn.length;
-		outcome = execute(&e, &insn);
+		*length = slot->insn.length;
+		outcome = execute(&e, &slot->insn);
 	}
 	return outcome;
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Instructions that touched a device's memory: decoded (by Zydis) and done on the guest's behalf.
- * The decoder is pure; what it found is cached under the instruction's own bytes, so that a guest
- * which changes its code can never meet a stale entry.
+ * The decoder is pure; what it found is kept with all that it followed from, so that a guest which
+ * changes its code or its page tables can never meet a stale entry.
  */
 #ifndef UMBRA_VMM_EMUL_H
 #define UMBRA_VMM_EMUL_H
@@ -28,7 +28,9 @@ enum emul_op {
 	EMUL_MOVS,
 };
 
-/* In the order of the opcode's bits 5:3 (SDM vol. 2, "Opcode Map"); then those encoded elsewhere. */
+/*
+ * In the order of the opcode's bits 5:3 (SDM vol. 2, "Opcode Map"); then those encoded elsewhere.
+ */
 enum emul_alu {
 	EMUL_ADD,
 	EMUL_OR,
@@ -71,13 +73,24 @@ struct emul_insn {
 int emul_decode(const uint8_t *bytes, size_t count, unsigned bits, struct emul_insn *out);
 
 #define EMUL_CACHE_SLOTS 16
+#define EMUL_CODE_WORDS	 3 /* aligned ones that an instruction can touch */
+
+/*
+ * An instruction that was decoded before, by its linear address. It counts while the registers that
+ * rule paging are the same, and while every page-table entry on the way and the instruction's own
+ * bytes hold what they held then: all of that is looked at each time.
+ */
+struct emul_slot {
+	uint64_t linear;
+	struct gwalk_mode mode;
+	uint8_t bits; /* 0: empty */
+	uint8_t count;
+	struct gmem_expect words[GWALK_LEVELS_MAX + EMUL_CODE_WORDS];
+	struct emul_insn insn;
+};
 
 struct emul_cache {
-	struct {
-		uint8_t bytes[EMUL_INSN_MAX];
-		uint8_t bits; /* 0: empty */
-		struct emul_insn insn;
-	} slots[EMUL_CACHE_SLOTS];
+	struct emul_slot slots[EMUL_CACHE_SLOTS];
 };
 
 enum emul_outcome {

@@ -63,7 +63,7 @@ struct walk {
 	uint64_t rights; /* PTE_WRITE, PTE_USER, PTE_ACCESSED of all levels and-ed; PTE_NX or-ed */
 	uint64_t leaf_gpa;
 	unsigned leaf_level;
-	struct step steps[5]; /* by level - 1 */
+	struct step steps[GWALK_LEVELS_MAX]; /* by level - 1 */
 };
 
 static const struct paging *pick_paging(const struct gwalk_mode *mode)
@@ -98,7 +98,9 @@ static int page_fault(const struct walk *w, uint64_t cause, struct gwalk_fault *
 	return ERR_NOTFOUND;
 }
 
-/* Bits that have to be zero in every present entry: address bits that no CPU has, NX without NXE. */
+/*
+ * Bits that have to be zero in every present entry: address bits that no CPU has, NX without NXE.
+ */
 static uint64_t reserved_always(const struct walk *w)
 {
 	if (w->paging->entry_bytes == 4) {
@@ -236,40 +238,78 @@ static void set_accessed_dirty(const struct walk *w)
 	}
 }
 
+/* Entries of 4 bytes are half of a word. */
+static struct gmem_expect note_of(const struct paging *paging, struct step step)
+{
+	unsigned shift = step.at % 8 * 8;
+	uint64_t mask = paging->entry_bytes == 8 ? UINT64_MAX : (uint64_t)UINT32_MAX << shift;
+
+	return (struct gmem_expect){ ALIGN_DOWN(step.at, 8ull), mask, step.entry << shift };
+}
+
+/* Down to the address; w tells the way that was taken. */
+static int translate(struct walk *w, gpa_t *out, struct gwalk_fault *fault)
+{
+	const struct gwalk_mode *mode = w->mode;
+	int err;
+
+	w->rights = PTE_WRITE | PTE_USER | PTE_ACCESSED;
+	w->paging = NULL;
+	if ((mode->efer & EFER_LMA) == 0) {
+		w->linear = (uint32_t)w->linear;
+	}
+	if ((mode->cr0 & CR0_PG) == 0) {
+		*out = gpa(w->linear);
+		return 0;
+	}
+	w->paging = pick_paging(mode);
+	if (w->paging->linear_bits > 32 && !is_canonical(w->linear, w->paging->linear_bits)) {
+		*fault = (struct gwalk_fault){ VECTOR_GP, 0, w->linear };
+		return ERR_NOTFOUND;
+	}
+	err = descend(w, fault);
+	if (err != 0) {
+		return err;
+	}
+	if (!is_allowed(w)) {
+		return page_fault(w, PF_PRESENT, fault);
+	}
+	set_accessed_dirty(w);
+	*out = gpa(w->leaf_gpa);
+	return 0;
+}
+
 int gwalk_translate(struct gmem *gmem, const struct gwalk_mode *mode, uint64_t linear,
 		    enum gwalk_access access, gpa_t *out, struct gwalk_fault *fault)
 {
 	struct walk w; /* filled as it goes: this is a hot path */
+
+	w.gmem = gmem;
+	w.mode = mode;
+	w.linear = linear;
+	w.access = access;
+	return translate(&w, out, fault);
+}
+
+int gwalk_translate_noted(struct gmem *gmem, const struct gwalk_mode *mode, uint64_t linear,
+			  enum gwalk_access access, gpa_t *out, struct gwalk_fault *fault,
+			  struct gmem_expect notes[GWALK_LEVELS_MAX], uint8_t *count)
+{
+	struct walk w;
 	int err;
 
 	w.gmem = gmem;
 	w.mode = mode;
 	w.linear = linear;
 	w.access = access;
-	w.rights = PTE_WRITE | PTE_USER | PTE_ACCESSED;
-
-	if ((mode->efer & EFER_LMA) == 0) {
-		w.linear = (uint32_t)linear;
+	err = translate(&w, out, fault);
+	*count = 0;
+	if (err == 0 && w.paging != NULL) {
+		for (unsigned level = w.paging->levels; level >= w.leaf_level; level--) {
+			notes[(*count)++] = note_of(w.paging, w.steps[level - 1]);
+		}
 	}
-	if ((mode->cr0 & CR0_PG) == 0) {
-		*out = gpa(w.linear);
-		return 0;
-	}
-	w.paging = pick_paging(mode);
-	if (w.paging->linear_bits > 32 && !is_canonical(linear, w.paging->linear_bits)) {
-		*fault = (struct gwalk_fault){ VECTOR_GP, 0, linear };
-		return ERR_NOTFOUND;
-	}
-	err = descend(&w, fault);
-	if (err != 0) {
-		return err;
-	}
-	if (!is_allowed(&w)) {
-		return page_fault(&w, PF_PRESENT, fault);
-	}
-	set_accessed_dirty(&w);
-	*out = gpa(w.leaf_gpa);
-	return 0;
+	return err;
 }
 
 int gwalk_copy(struct gmem *gmem, const struct gwalk_mode *mode, uint64_t linear, void *buf,

@@ -35,6 +35,15 @@ int gwalk_translate(struct gmem *gmem, const struct gwalk_mode *mode, uint64_t l
 		    enum gwalk_access access, gpa_t *out, struct gwalk_fault *fault);
 
 /*
+ * The same, and the entries it followed (*count of them, none with paging off). While they hold
+ * what notes[] say (gmem_holds), the same question has the same answer and sets no bit.
+ */
+#define GWALK_LEVELS_MAX 5
+int gwalk_translate_noted(struct gmem *gmem, const struct gwalk_mode *mode, uint64_t linear,
+			  enum gwalk_access access, gpa_t *out, struct gwalk_fault *fault,
+			  struct gmem_expect notes[GWALK_LEVELS_MAX], uint8_t *count);
+
+/*
  * Copies bytes from (GWALK_READ, GWALK_FETCH) or to (GWALK_WRITE) the guest-linear address. Every
  * page is translated before the first byte moves. At most one page boundary may be crossed:
  * ERR_INVAL for more than PAGE_SIZE bytes. ERR_NOTFOUND with *fault; ERR_RANGE when it is no RAM.

@@ -43,39 +43,18 @@ int iobus_add(struct iobus *bus, enum io_space space, uint64_t base, uint64_t le
 	return 0;
 }
 
-/* The range that holds the whole access, or NULL. Ports: hardly more than one look. */
-static const struct iobus_range *find_port(const struct iobus *bus, uint16_t port, uint32_t size)
+/* The range that holds the whole access, or NULL. Looks from the first-th range on. */
+static inline const struct iobus_range *find(const struct iobus *bus, enum io_space space,
+					     uint32_t first, uint64_t address, uint32_t size)
 {
-	const struct iobus_range *range = bus->ranges[IO_SPACE_PORT] + bus->port_first[port >> 8];
-	const struct iobus_range *end = bus->ranges[IO_SPACE_PORT] +
-					bus->range_count[IO_SPACE_PORT];
+	const struct iobus_range *range = bus->ranges[space] + first;
+	const struct iobus_range *end = bus->ranges[space] + bus->range_count[space];
 
-	for (; range < end && range->base <= port; range++) {
-		uint64_t offset = port - range->base;
+	for (; range < end && range->base <= address; range++) {
+		uint64_t offset = address - range->base;
 
 		if (offset < range->length) {
 			return range->length - offset >= size ? range : NULL;
-		}
-	}
-	return NULL;
-}
-
-static const struct iobus_range *find_memory(const struct iobus *bus, uint64_t address,
-					     uint32_t size)
-{
-	const struct iobus_range *ranges = bus->ranges[IO_SPACE_MEMORY];
-	uint32_t low = 0, high = bus->range_count[IO_SPACE_MEMORY];
-
-	while (low < high) {
-		uint32_t middle = (low + high) / 2;
-		uint64_t offset = address - ranges[middle].base;
-
-		if (address < ranges[middle].base) {
-			high = middle;
-		} else if (offset >= ranges[middle].length) {
-			low = middle + 1;
-		} else {
-			return ranges[middle].length - offset >= size ? &ranges[middle] : NULL;
 		}
 	}
 	return NULL;
@@ -95,11 +74,13 @@ static inline void access_range(const struct iobus_range *range, uint64_t addres
 void iobus_port_access(const struct iobus *bus, uint16_t port, struct vcpu *vcpu,
 		       struct io_access *access)
 {
-	access_range(find_port(bus, port, access->size), port, vcpu, access);
+	uint32_t first = bus->port_first[port >> 8];
+
+	access_range(find(bus, IO_SPACE_PORT, first, port, access->size), port, vcpu, access);
 }
 
 void iobus_memory_access(const struct iobus *bus, uint64_t address, struct vcpu *vcpu,
 			 struct io_access *access)
 {
-	access_range(find_memory(bus, address, access->size), address, vcpu, access);
+	access_range(find(bus, IO_SPACE_MEMORY, 0, address, access->size), address, vcpu, access);
 }

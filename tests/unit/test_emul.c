@@ -483,6 +483,88 @@ static void test_cache_follows_the_bytes(void **state)
 	assert_int_equal(device_size, 2);
 }
 
+static void put_entry(uint64_t at, uint64_t entry)
+{
+	assert_int_equal(gmem_write(&vm.gmem, gpa(at), &entry, sizeof(entry)), 0);
+}
+
+static void run_at_linear(uint64_t linear, uint8_t expected_length)
+{
+	struct gwalk_fault fault;
+	uint8_t length = 0;
+
+	fake_vmwrite(VMCS_GUEST_RIP, linear);
+	assert_int_equal(emul_mmio(&vcpu, gpa(DEVICE + 0x10), &length, &fault), EMUL_DONE);
+	assert_int_equal(length, expected_length);
+}
+
+/* The same RIP, and bytes that stay where they are: what counts is where the page tables lead. */
+static void test_cache_follows_the_page_tables(void **state)
+{
+	const uint64_t tables = 0x20000, linear = 0x00007f0000003ff0;
+	const uint64_t rights = 0x23; /* present, writable, accessed */
+
+	fake_vmwrite(VMCS_GUEST_CR0, CR0_PE | CR0_PG);
+	fake_vmwrite(VMCS_GUEST_CR3, tables);
+	fake_vmwrite(VMCS_GUEST_CR4, CR4_PAE);
+	fake_vmwrite(VMCS_GUEST_EFER, EFER_LME | EFER_LMA);
+	fake_vmwrite(VMCS_GUEST_CS_ACCESS_RIGHTS, SEG_AR_L | SEG_AR_S);
+	put_entry(tables + (linear >> 39 & 511) * 8, (tables + 0x1000) | rights);
+	put_entry(tables + 0x1000 + (linear >> 30 & 511) * 8, (tables + 0x2000) | rights);
+	put_entry(tables + 0x2000 + (linear >> 21 & 511) * 8, (tables + 0x3000) | rights);
+	assert_int_equal(gmem_write(&vm.gmem, gpa(0x30ff0), "\x09\x01", 2), 0);	    /* or */
+	assert_int_equal(gmem_write(&vm.gmem, gpa(0x31ff0), "\x83\x01\x07", 3), 0); /* add 7 */
+	vcpu.regs.gpr[GPR_RAX] = 5;
+	for (unsigned i = 0; i < 6; i++) {
+		put_entry(tables + 0x3000 + (linear >> 12 & 511) * 8, 0x30000 | rights);
+		for (unsigned round = 0; round < 3; round++) {
+			device_value = 1;
+			run_at_linear(linear, 2);
+			assert_int_equal(device_value, 5);
+		}
+		put_entry(tables + 0x3000 + (linear >> 12 & 511) * 8, 0x31000 | rights);
+		for (unsigned round = 0; round < 3; round++) {
+			device_value = 1;
+			run_at_linear(linear, 3);
+			assert_int_equal(device_value, 8);
+		}
+	}
+	/* Another CR3 that leads to the first page, at the same time. */
+	put_entry(tables + 0x4000 + (linear >> 39 & 511) * 8, (tables + 0x5000) | rights);
+	put_entry(tables + 0x5000 + (linear >> 30 & 511) * 8, (tables + 0x6000) | rights);
+	put_entry(tables + 0x6000 + (linear >> 21 & 511) * 8, (tables + 0x7000) | rights);
+	put_entry(tables + 0x7000 + (linear >> 12 & 511) * 8, 0x30000 | rights);
+	for (unsigned round = 0; round < 4; round++) {
+		fake_vmwrite(VMCS_GUEST_CR3, round % 2 != 0 ? tables : tables + 0x4000);
+		device_value = 1;
+		run_at_linear(linear, round % 2 != 0 ? 3 : 2);
+		assert_int_equal(device_value, round % 2 != 0 ? 8 : 5);
+	}
+}
+
+/* Rights that went away are a fault, though the bytes were seen before. */
+static void test_cache_follows_the_rights(void **state)
+{
+	const uint64_t tables = 0x20000, linear = 0x3000;
+	struct gwalk_fault fault;
+	uint8_t length = 0;
+
+	fake_vmwrite(VMCS_GUEST_CR0, CR0_PE | CR0_PG);
+	fake_vmwrite(VMCS_GUEST_CR3, tables);
+	put_entry(tables, (tables + 0x1000) | 0x27);
+	put_entry(tables + 0x1000 + 8, (uint64_t)0x30027 << 32); /* entry 3: for all */
+	assert_int_equal(gmem_write(&vm.gmem, gpa(0x30000), "\x89\x01", 2), 0);
+	run_at_linear(linear, 2);
+	run_at_linear(linear, 2);
+	fake_vmwrite(VMCS_GUEST_SS_ACCESS_RIGHTS, SEG_AR_S | 3 << 5); /* as user */
+	run_at_linear(linear, 2);
+	put_entry(tables + 0x1000 + 8, (uint64_t)0x30023 << 32); /* for the kernel alone */
+	assert_int_equal(emul_mmio(&vcpu, gpa(DEVICE + 0x10), &length, &fault), EMUL_FAULTED);
+	assert_int_equal(fault.vector, VECTOR_PF);
+	fake_vmwrite(VMCS_GUEST_SS_ACCESS_RIGHTS, SEG_AR_S);
+	run_at_linear(linear, 2);
+}
+
 static void test_page_crossing_and_refusal(void **state)
 {
 	vcpu.regs.gpr[GPR_RAX] = 9;
@@ -503,6 +585,9 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_read_modify_write, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_strings, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_cache_follows_the_bytes, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_cache_follows_the_page_tables, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(test_cache_follows_the_rights, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_page_crossing_and_refusal, setup, teardown),
 	};
 

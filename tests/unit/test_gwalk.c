@@ -244,11 +244,94 @@ static void test_copy_crosses_a_page(void **state)
 			 ERR_INVAL);
 }
 
+/* Notes hold as long as nothing on the way has changed, and not longer. */
+static void test_notes(void **state)
+{
+	struct gwalk_mode mode = { CR0_ON, table_of(4), CR4_PAE, LONG, 0, false };
+	static const unsigned indices[] = { 1, 1, 1, 255 };
+	struct gmem_expect notes[GWALK_LEVELS_MAX];
+	struct gwalk_fault fault;
+	uint8_t count;
+	gpa_t out;
+
+	build_4level(0x3000 | P | W);
+	assert_int_equal(gwalk_translate_noted(&gmem, &mode, LINEAR, GWALK_FETCH, &out, &fault,
+					       notes, &count),
+			 0);
+	assert_int_equal(count, 4);
+	assert_false(gmem_holds(&gmem, notes, count)); /* the walk itself set accessed bits */
+	assert_int_equal(gwalk_translate_noted(&gmem, &mode, LINEAR, GWALK_FETCH, &out, &fault,
+					       notes, &count),
+			 0);
+	assert_int_equal(out.v, 0x3234);
+	assert_true(gmem_holds(&gmem, notes, count));
+	for (unsigned level = 1; level <= 4; level++) {
+		uint64_t entry = get(table_of(level), indices[level - 1], 8);
+
+		for (unsigned bit = 0; bit < 64; bit++) {
+			put(table_of(level), indices[level - 1], 8, entry ^ 1ull << bit);
+			assert_false(gmem_holds(&gmem, notes, count));
+		}
+		put(table_of(level), indices[level - 1], 8, entry);
+		put(table_of(level), indices[level - 1] + 1, 8, ~entry); /* a neighbour */
+		assert_true(gmem_holds(&gmem, notes, count));
+	}
+	/* A failed walk leaves none; neither does one with paging off. */
+	put(table_of(1), 1, 8, 0);
+	assert_int_equal(gwalk_translate_noted(&gmem, &mode, LINEAR, GWALK_FETCH, &out, &fault,
+					       notes, &count),
+			 ERR_NOTFOUND);
+	assert_int_equal(count, 0);
+	mode.cr0 = CR0_PE;
+	assert_int_equal(gwalk_translate_noted(&gmem, &mode, 0x1234, GWALK_FETCH, &out, &fault,
+					       notes, &count),
+			 0);
+	assert_int_equal(count, 0);
+}
+
+/* Entries of 4 bytes: the other half of the word does not count. */
+static void test_notes_of_32bit_paging(void **state)
+{
+	struct gwalk_mode mode = { CR0_ON, table_of(2), 0, 0, 0, false };
+	struct gmem_expect notes[GWALK_LEVELS_MAX];
+	struct gwalk_fault fault;
+	uint8_t count;
+	gpa_t out;
+
+	put(table_of(2), 3, 4, table_of(1) | P | W | A);
+	put(table_of(1), 5, 4, 0x7000 | P | W | A);
+	assert_int_equal(gwalk_translate_noted(&gmem, &mode, 3u << 22 | 5u << 12 | 0x10,
+					       GWALK_FETCH, &out, &fault, notes, &count),
+			 0);
+	assert_int_equal(out.v, 0x7010);
+	assert_int_equal(count, 2);
+	put(table_of(2), 2, 4, 0xffffffff);
+	put(table_of(1), 4, 4, 0xffffffff);
+	assert_true(gmem_holds(&gmem, notes, count));
+	put(table_of(1), 5, 4, 0x8000 | P | W | A);
+	assert_false(gmem_holds(&gmem, notes, count));
+}
+
+static void test_holds_is_bounded(void **state)
+{
+	struct gmem_expect word = { .at = RAM - 8 };
+
+	assert_true(gmem_holds(&gmem, &word, 1));
+	assert_true(gmem_holds(&gmem, &word, 0));
+	word.at = RAM;
+	assert_false(gmem_holds(&gmem, &word, 1));
+	word.at = UINT64_MAX - 7;
+	assert_false(gmem_holds(&gmem, &word, 1));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_rights, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_accessed_and_dirty, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_notes, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_notes_of_32bit_paging, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_holds_is_bounded, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_large_pages, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_other_modes, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_hostile_tables, setup, teardown),
