@@ -35,7 +35,8 @@ UNIT_acpi_build := guest/acpi_build.c guest/dsdt.asm $(GMEM_C)
 UNIT_vioapic := guest/dev/vioapic.c
 UNIT_vlegacy := guest/dev/vlegacy.c guest/dev/vpit.c guest/dev/vrtc.c
 UNIT_vcpuid := guest/vcpuid.c
-UNIT_platform := $(filter-out guest/dev/vlapic%,$(wildcard guest/*.c guest/dev/*.c)) guest/dsdt.asm \
+UNIT_platform := $(filter-out guest/dev/vlapic%,$(wildcard guest/*.c guest/dev/*.c)) \
+	guest/dsdt.asm \
 	vmm/iobus.c vmm/base/str.c vmm/base/err.c $(GMEM_C)
 UNIT_gwalk := vmm/gwalk.c $(GMEM_C)
 UNIT_emul := vmm/emul.c vmm/emul_decode.c vmm/gwalk.c vmm/base/str.c $(GMEM_C) \
