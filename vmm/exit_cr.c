@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Control registers and XCR0. The guest owns most bits of CR0 and CR4 (vmcs.c, vmx.c), so only a
- * change of CR0.NE, CD or NW, or a reserved bit, comes here. CR3, CLTS and LMSW do not exit.
+ * change of CR0.NE, CD or NW, CR4.MCE, or a reserved bit, comes here. CR3, CLTS and LMSW do not
+ * exit.
  */
 #include "vmm/base/err.h"
 #include "vmm/base/x86.h"
@@ -98,6 +99,40 @@ static enum exit_result write_cr0(struct vcpu *vcpu, uint64_t value)
 	return EXIT_NEXT_INSN;
 }
 
+/* SDM vol. 2, as above, for CR4. The guest owns the bits of guest_cr4; MCE it only believes to own.
+ */
+static bool cr4_allowed(uint64_t value, uint64_t old, bool long_mode)
+{
+	if ((value & ~(vmx_caps()->guest_cr4 | CR4_MCE)) != 0 ||
+	    (long_mode && (value & CR4_PAE) == 0)) {
+		return false;
+	}
+	return (value & ~old & CR4_PCIDE) == 0 ||
+	       (long_mode && (vmread(VMCS_GUEST_CR3) & MASK(11, 0)) == 0);
+}
+
+static enum exit_result write_cr4(struct vcpu *vcpu, uint64_t value)
+{
+	uint64_t old = vmread(VMCS_GUEST_CR4), changed = value ^ old;
+	bool long_mode = (vmread(VMCS_GUEST_EFER) & EFER_LMA) != 0;
+	bool pae_paging = (vmread(VMCS_GUEST_CR0) & CR0_PG) != 0 && !long_mode &&
+			  (value & CR4_PAE) != 0;
+
+	if (!cr4_allowed(value, old, long_mode) ||
+	    (pae_paging && (changed & (CR4_PSE | CR4_PAE | CR4_PGE | CR4_SMEP)) != 0 &&
+	     !load_pdptes(vcpu))) {
+		inject_gp(vcpu);
+		return EXIT_RESUME;
+	}
+	if ((changed & (CR4_PSE | CR4_PAE | CR4_PGE | CR4_PCIDE | CR4_SMEP)) != 0 &&
+	    vmx_caps()->vpid) {
+		invvpid_single(vcpu->vpid); /* the MOV would have flushed */
+	}
+	vmwrite(VMCS_CR4_READ_SHADOW, value);
+	vmwrite(VMCS_GUEST_CR4, value | vmx_caps()->guest_cr4_on);
+	return EXIT_NEXT_INSN;
+}
+
 static enum exit_result access_cr8(struct vcpu *vcpu, uint64_t why)
 {
 	unsigned number = (unsigned)CRQ_GPR(why);
@@ -134,10 +169,7 @@ enum exit_result exit_cr_access(struct vcpu *vcpu)
 	}
 	switch (CRQ_NUMBER(why)) {
 	case 0: return write_cr0(vcpu, value);
-	case 4:
-		/* All bits that a guest may set are its own: this sets one that it may not. */
-		inject_gp(vcpu);
-		return EXIT_RESUME;
+	case 4: return write_cr4(vcpu, value);
 	default: return EXIT_KILL_VM;
 	}
 }

@@ -162,6 +162,7 @@ _Noreturn void sched_run(void (*between)(void))
 
 		if (vcpu != NULL) {
 			vcpu_run(vcpu, cpu_rdtsc() + tsc_from_us(SLICE_US));
+			cpu_interrupt_window();
 		}
 		reap(queue);
 		if (between != NULL) {

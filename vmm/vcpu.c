@@ -209,6 +209,7 @@ static void take_requests(struct vcpu *vcpu)
 	if ((requests & VCPU_REQUEST_SIPI) != 0 && vcpu->state == VCPU_WAIT_SIPI) {
 		vcpu_load(vcpu);
 		vmcs_reset_guest(vcpu, (uint8_t)(requests >> 8));
+		vcpu_state_reset();
 		vcpu->state = VCPU_RUNNABLE;
 	}
 }
@@ -275,8 +276,12 @@ static void entry_refused(struct vcpu *vcpu, uint32_t result)
 /*
  * Whatever may keep a vCPU from being entered, or change what it meets there. False: it is not to
  * be entered. Order: a hook that inject_before_entry calls may change the controls.
+ *
+ * The slice's end is looked at here too, for a guest may arrange that each delivery of an event
+ * ends in an exit (#AC or #DB in the handler's own frame), and neither the timer nor an interrupt
+ * of the host gets between those.
  */
-static bool settle(struct vcpu *vcpu)
+static bool settle(struct vcpu *vcpu, uint64_t slice_end)
 {
 	struct vcpu_private *priv = vcpu->priv;
 
@@ -286,7 +291,8 @@ static bool settle(struct vcpu *vcpu)
 		}
 		vcpu_load(vcpu);
 	}
-	if (__atomic_load_n(&vcpu->vm->state, __ATOMIC_RELAXED) != VM_RUNNING) {
+	if (__atomic_load_n(&vcpu->vm->state, __ATOMIC_RELAXED) != VM_RUNNING ||
+	    cpu_rdtsc() >= slice_end) {
 		return false;
 	}
 	inject_before_entry(vcpu);
@@ -312,7 +318,7 @@ void vcpu_run(struct vcpu *vcpu, uint64_t slice_end)
 		if (__builtin_expect((__atomic_load_n(&vcpu->kicked, __ATOMIC_SEQ_CST) |
 				      priv->recheck | vcpu->event.info) != 0,
 				     0) &&
-		    !settle(vcpu)) {
+		    !settle(vcpu, slice_end)) {
 			return;
 		}
 		arm_timer(caps, MIN(slice_end, priv->timer_deadline));

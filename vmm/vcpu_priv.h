@@ -126,6 +126,9 @@ int vcpu_state_alloc(struct vcpu *vcpu);
 void vcpu_state_free(struct vcpu *vcpu);
 /* from (NULL: nobody) gives up the CPU's live registers, to takes them. */
 void vcpu_state_switch(struct vcpu *from, struct vcpu *to);
+/* INIT of the vCPU that is loaded here: debug registers and CR2 (SDM, table of states after INIT).
+ */
+void vcpu_state_reset(void);
 /* The guest's XSETBV, checked already. */
 void vcpu_state_set_xcr0(struct vcpu *vcpu, uint64_t xcr0);
 void vcpu_state_set_cr2(uint64_t cr2);

@@ -126,6 +126,16 @@ void vcpu_state_switch(struct vcpu *from, struct vcpu *to)
 	restore(to->priv);
 }
 
+void vcpu_state_reset(void)
+{
+	cpu_write_cr2(0);
+	CPU_WRITE_DR(0, 0ull);
+	CPU_WRITE_DR(1, 0ull);
+	CPU_WRITE_DR(2, 0ull);
+	CPU_WRITE_DR(3, 0ull);
+	CPU_WRITE_DR(6, DR6_DEFAULT);
+}
+
 void vcpu_state_set_xcr0(struct vcpu *vcpu, uint64_t xcr0)
 {
 	vcpu->priv->xcr0 = xcr0;

@@ -259,7 +259,7 @@ void vmcs_reset_guest(struct vcpu *vcpu, uint8_t sipi_vector)
 	write_table(reset_table, ARRAY_COUNT(reset_table));
 	vmwrite(VMCS_GUEST_CS_SELECTOR, (uint64_t)sipi_vector << 8);
 	vmwrite(VMCS_GUEST_CS_BASE, (uint64_t)sipi_vector << PAGE_SHIFT);
-	vmwrite(VMCS_GUEST_CR4, vmx_caps()->cr4_fixed0);
+	vmwrite(VMCS_GUEST_CR4, vmx_caps()->guest_cr4_on);
 	vmwrite(VMCS_ENTRY_CONTROLS, vmx_caps()->entry);
 	if (vmx_caps()->virtual_delivery) {
 		vmwrite(VMCS_GUEST_INTERRUPT_STATUS, 0);
@@ -269,7 +269,7 @@ void vmcs_reset_guest(struct vcpu *vcpu, uint8_t sipi_vector)
 void vmcs_set_long_mode(const struct vcpu_long_mode *state)
 {
 	write_table(long_mode_table, ARRAY_COUNT(long_mode_table));
-	vmwrite(VMCS_GUEST_CR4, vmx_caps()->cr4_fixed0 | CR4_PAE);
+	vmwrite(VMCS_GUEST_CR4, vmx_caps()->guest_cr4_on | CR4_PAE);
 	vmwrite(VMCS_CR4_READ_SHADOW, CR4_PAE);
 	vmwrite(VMCS_ENTRY_CONTROLS, vmx_caps()->entry | ENTRY_IA32E_MODE_GUEST);
 	vmwrite(VMCS_GUEST_CR3, state->cr3);

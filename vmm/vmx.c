@@ -243,10 +243,12 @@ static void settle_guest_state(void)
 	const uint64_t avx512 = XCR0_OPMASK | XCR0_ZMM_HI256 | XCR0_HI16_ZMM;
 	struct cpuid_regs regs = cpu_cpuid(1, 0);
 
-	caps.guest_cr4 = CR4_VME | CR4_PVI | CR4_TSD | CR4_DE | CR4_PSE | CR4_PAE | CR4_MCE |
-			 CR4_PGE | CR4_PCE | CR4_OSFXSR | CR4_OSXMMEXCPT | CR4_UMIP | CR4_FSGSBASE |
+	caps.guest_cr4 = CR4_VME | CR4_PVI | CR4_TSD | CR4_DE | CR4_PSE | CR4_PAE | CR4_PGE |
+			 CR4_PCE | CR4_OSFXSR | CR4_OSXMMEXCPT | CR4_UMIP | CR4_FSGSBASE |
 			 CR4_PCIDE | CR4_OSXSAVE | CR4_SMEP | CR4_SMAP;
 	caps.guest_cr4 &= caps.cr4_fixed1;
+	/* With MCE off a machine check would shut the CPU down instead of reaching the host. */
+	caps.guest_cr4_on = caps.cr4_fixed0 | (cpu_read_cr4() & CR4_MCE);
 	caps.xsave_bytes = 512;
 	if ((regs.ecx & CPUID_1_ECX_XSAVE) == 0) {
 		caps.guest_cr4 &= ~CR4_OSXSAVE;

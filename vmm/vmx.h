@@ -20,7 +20,8 @@ struct vmx_caps {
 	uint32_t pin, cpu, cpu2, exit, entry;
 	uint64_t cr0_fixed0, cr0_fixed1, cr4_fixed0, cr4_fixed1;
 	uint64_t ept_vpid;
-	uint64_t guest_cr4;	    /* bits of CR4 that a guest may own */
+	uint64_t guest_cr4;	    /* bits of CR4 that a guest owns */
+	uint64_t guest_cr4_on;	    /* bits that are on in guests, whatever these think */
 	uint64_t guest_xcr0;	    /* bits of XCR0 that a guest may set; 0: no XSAVE */
 	uint64_t arch_capabilities; /* the host's, 0 without */
 	bool has_arch_capabilities;

@@ -177,13 +177,52 @@ static void test_pdptes(void **state)
 	}
 }
 
+/* CR4 really has VMXE and MCE on; the guest sees what it wrote. */
+#define CR4_ON (CR4_VMXE | CR4_MCE)
+
+static const struct {
+	const char *what;
+	uint64_t old, efer, cr3, write;
+	bool fault;
+} cr4s[] = {
+	{ "MCE on", CR4_PAE, LONG, 0, CR4_PAE | CR4_MCE, false },
+	{ "MCE off", CR4_PAE | CR4_PGE, LONG, 0, CR4_PAE | CR4_PGE, false },
+	{ "VMXE", CR4_PAE, LONG, 0, CR4_PAE | CR4_VMXE, true },
+	{ "LA57", CR4_PAE, LONG, 0, CR4_PAE | CR4_MCE | CR4_LA57, true },
+	{ "upper half", CR4_PAE, LONG, 0, CR4_PAE | CR4_MCE | BIT(40), true },
+	{ "PAE off in long mode", CR4_PAE, LONG, 0, CR4_MCE, true },
+	{ "PAE off elsewhere", CR4_PAE, 0, 0x1000, CR4_MCE, false },
+	{ "PCIDE", CR4_PAE, LONG, 0x1000, CR4_PAE | CR4_MCE | CR4_PCIDE, false },
+	{ "PCIDE with a PCID", CR4_PAE, LONG, 0x1003, CR4_PAE | CR4_MCE | CR4_PCIDE, true },
+	{ "PCIDE outside of long mode", CR4_PAE, 0, 0x1000, CR4_PAE | CR4_MCE | CR4_PCIDE, true },
+	{ "PCIDE stays", CR4_PAE | CR4_PCIDE, LONG, 0x1003, CR4_PAE | CR4_MCE | CR4_PCIDE, false },
+	{ "PAE paging reloads", CR4_PAE, 0, 0x1000, CR4_PAE | CR4_MCE | CR4_PGE, false },
+	{ "PAE paging from nowhere", CR4_PAE, 0, 0x9000, CR4_PAE | CR4_MCE | CR4_PGE, true },
+};
+
 static void test_cr4(void **state)
 {
-	vmwrite(VMCS_GUEST_CR4, CR4_PAE | CR4_VMXE);
-	write_cr(4, CR4_PAE | CR4_VMXE);
-	assert_int_equal(exit_cr_access(&vcpu), EXIT_RESUME);
-	assert_int_equal(gps, 1);
-	assert_int_equal(vmread(VMCS_GUEST_CR4), CR4_PAE | CR4_VMXE);
+	caps.guest_cr4 = CR4_PAE | CR4_PGE | CR4_PCIDE | CR4_OSXSAVE;
+	caps.guest_cr4_on = CR4_ON;
+	for (size_t i = 0; i < ARRAY_COUNT(cr4s); i++) {
+		uint64_t expect = cr4s[i].fault ? cr4s[i].old | CR4_ON : cr4s[i].write | CR4_ON;
+
+		gps = 0;
+		vmwrite(VMCS_GUEST_CR0, PAGED);
+		vmwrite(VMCS_GUEST_EFER, cr4s[i].efer);
+		vmwrite(VMCS_GUEST_CS_ACCESS_RIGHTS, cr4s[i].efer != 0 ? SEG_AR_L : 0);
+		vmwrite(VMCS_GUEST_CR3, cr4s[i].cr3);
+		vmwrite(VMCS_GUEST_CR4, cr4s[i].old | CR4_ON);
+		vmwrite(VMCS_CR4_READ_SHADOW, cr4s[i].old);
+		write_cr(4, cr4s[i].write);
+		assert_int_equal(exit_cr_access(&vcpu),
+				 cr4s[i].fault ? EXIT_RESUME : EXIT_NEXT_INSN);
+		if (gps != cr4s[i].fault || vmread(VMCS_GUEST_CR4) != expect ||
+		    vmread(VMCS_CR4_READ_SHADOW) != (cr4s[i].fault ? cr4s[i].old : cr4s[i].write)) {
+			fail_msg("%s: CR4 %#llx", cr4s[i].what,
+				 (unsigned long long)vmread(VMCS_GUEST_CR4));
+		}
+	}
 }
 
 static void test_cr8(void **state)
