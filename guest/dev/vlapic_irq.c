@@ -206,9 +206,12 @@ static void post(struct vlapic *v, uint32_t vector, bool level)
 {
 	uint64_t bit = BIT(vector % 64);
 	uint32_t word = vector / 64;
+	bool was_level = (__atomic_load_n(&v->posted_level[word], __ATOMIC_RELAXED) & bit) != 0;
 
-	if (((__atomic_load_n(&v->posted_level[word], __ATOMIC_RELAXED) & bit) != 0) != level) {
-		(void)__atomic_fetch_xor(&v->posted_level[word], bit, __ATOMIC_RELAXED);
+	if (level && !was_level) {
+		(void)__atomic_fetch_or(&v->posted_level[word], bit, __ATOMIC_RELAXED);
+	} else if (!level && was_level) {
+		(void)__atomic_fetch_and(&v->posted_level[word], ~bit, __ATOMIC_RELAXED);
 	}
 	(void)__atomic_fetch_or(&v->posted[word], bit, __ATOMIC_ACQ_REL);
 	raise_attention(v, ATTENTION_POSTED);
