@@ -5,4 +5,4 @@ BENCH_KERNEL := $(THIRD)/kernel/bookworm-cloud/vmlinuz
 
 .PHONY: bench
 bench: $(O)/BOOTX64.EFI $(CHAIN) $(O)/guests/bench.bin $(BENCH_KERNEL) $(INITRD_TEST) | $(BOCHS)
-	@$(PYTHON) tests/bench/bench.py $(O)/bench $^
+	@$(PYTHON) -B tests/bench/bench.py $(O)/bench $^
