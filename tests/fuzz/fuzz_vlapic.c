@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Random register accesses, messages and time on a VM of four vCPUs. Whatever a guest does, the
- * APICs stay sound: no vector below 16 pends, what is deliverable lies above the priority, read-only
- * bits stay as they are, and mode and IA32_APIC_BASE agree.
+ * APICs stay sound: no vector below 16 pends, what is deliverable lies above the priority,
+ * read-only bits stay as they are, and mode and IA32_APIC_BASE agree.
  */
 #include <stdlib.h>
 #include <string.h>
