@@ -37,7 +37,10 @@ class Console:
 
     def __exit__(self, *_):
         if self.saved:
-            termios.tcsetattr(0, termios.TCSADRAIN, self.saved)
+            try:
+                termios.tcsetattr(0, termios.TCSADRAIN, self.saved)
+            except termios.error:       # the terminal is gone
+                pass
         for descriptor in {self.reader, self.writer} - {None}:
             os.close(descriptor)
         if self.log:
@@ -46,8 +49,11 @@ class Console:
     @staticmethod
     def say(text):
         """A line of our own, on standard error."""
-        sys.stderr.write(f'[{text}]\r\n')
-        sys.stderr.flush()
+        try:
+            sys.stderr.write(f'[{text}]\r\n')
+            sys.stderr.flush()
+        except OSError:                 # the terminal is gone
+            pass
 
     def connect(self, reader, writer=None, keep_log=False):
         """Names the descriptors of the machine's serial line."""
@@ -69,7 +75,7 @@ class Console:
         try:
             out.write(data)
             out.flush()
-        except BrokenPipeError:
+        except OSError:                 # nobody reads any more
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         for watcher in self.watchers:
             watcher(data)
@@ -86,9 +92,13 @@ class Console:
 
     def read_input(self):
         """Standard input to the machine."""
-        data = os.read(0, CHUNK)
-        if not data:
+        try:
+            data = os.read(0, CHUNK)
+        except OSError:
+            data = b''
+        if not data:            # the end of a pipe; or the terminal is gone, and so is the user
             self.with_input = False
+            self.quit = self.saved is not None
             return
         if self.saved and QUIT_KEY in data:
             self.quit = True
