@@ -85,7 +85,7 @@ FLAGS_boot/efi := -isystem $(EFI_INC) -isystem $(EFI_INC)/x86_64 -DGNU_EFI_USE_M
 all: $(O)/BOOTX64.EFI
 
 help:
-	@echo 'make run              install, fetch and build what it needs; ends in a guest with a shell'
+	@echo 'make run              install, fetch and build what it needs; ends in a guest shell'
 	@echo 'make run MACHINE=kvm  the same in QEMU on a host whose KVM offers nested VMX'
 	@echo 'make all              build $(O)/BOOTX64.EFI'
 	@echo 'make image ESP=DIR IMG=FILE         a bootable disk or USB stick image'

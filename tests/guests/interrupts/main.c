@@ -2,8 +2,8 @@
 /*
  * A fixed interrupt that the local APIC accepted is delivered exactly once, at the latest when
  * RFLAGS.IF and the priority allow it: none is lost and none comes twice, whether it was raised
- * with interrupts on or off, whether the CPU was running or halted, and whatever the delivery itself
- * runs into. Command line: x2apic.
+ * with interrupts on or off, whether the CPU was running or halted, and whatever the delivery
+ * itself runs into. Command line: x2apic.
  */
 #include "tests/guests/common/guest.h"
 
