@@ -6,6 +6,7 @@
 #include "boot/boot_info.h"
 #include "boot/vms.h"
 
+#include "crypto/page_cipher.h"
 #include "crypto/rng.h"
 #include "crypto/selftest.h"
 #include "crypto/wipe.h"
@@ -107,7 +108,7 @@ static void report_machine(void)
 static void start_crypto(void)
 {
 	wipe_init();
-	if (crypto_selftest() != 0) {
+	if (crypto_selftest() != 0 || page_cipher_init("auto") != 0) {
 		panic("the cryptographic self-test failed; this machine must not hold keys");
 	}
 	/* Without entropy nothing that needs a random key will start; rng_init has said it. */

@@ -70,6 +70,25 @@ int aes_xts_decrypt(const struct aes_xts_key *key, const uint8_t tweak[AES_XTS_T
 	return crypt_unit(&contexts_of(key)->dec, MBEDTLS_AES_DECRYPT, tweak, in, out, bytes);
 }
 
+/* mbedTLS lays them out as the AES instructions take them; page_cipher_init proves it at boot. */
+static const uint8_t *round_keys(const mbedtls_aes_context *aes)
+{
+	return (const uint8_t *)(aes->MBEDTLS_PRIVATE(buf) + aes->MBEDTLS_PRIVATE(rk_offset));
+}
+
+struct aes_xts_schedule aes_xts_schedule(const struct aes_xts_key *key, bool encrypt)
+{
+	const struct xts_contexts *contexts = contexts_of(key);
+	const mbedtls_aes_xts_context *xts = encrypt ? &contexts->enc : &contexts->dec;
+	const mbedtls_aes_context *data = &xts->MBEDTLS_PRIVATE(crypt);
+
+	return (struct aes_xts_schedule){
+		.data = round_keys(data),
+		.tweak = round_keys(&xts->MBEDTLS_PRIVATE(tweak)),
+		.rounds = (unsigned)data->MBEDTLS_PRIVATE(nr),
+	};
+}
+
 bool aes_has_hardware(void)
 {
 	return (cpu_cpuid(1, 0).ecx & CPUID_1_ECX_AESNI) != 0;

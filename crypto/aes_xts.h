@@ -27,6 +27,14 @@ int aes_xts_encrypt(const struct aes_xts_key *key, const uint8_t tweak[AES_XTS_T
 int aes_xts_decrypt(const struct aes_xts_key *key, const uint8_t tweak[AES_XTS_TWEAK_BYTES],
 		    const void *in, void *out, size_t bytes);
 
+/* Round keys in the order of their use, 16 bytes each, rounds + 1 of them. They live in the key. */
+struct aes_xts_schedule {
+	const uint8_t *data;
+	const uint8_t *tweak;
+	unsigned rounds; /* 10 or 14 */
+};
+struct aes_xts_schedule aes_xts_schedule(const struct aes_xts_key *key, bool encrypt);
+
 /* False: the table-based code runs, whose timing depends on keys through the cache. */
 bool aes_has_hardware(void);
 

@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Compiled to assembly alone: its marked lines become crypto/asm_offsets.inc for NASM. */
+#include "crypto/page_cipher.h"
+
+#define DEFINE(name, value) __asm__ volatile("\n->" name " %c0" : : "i"(value))
+
+void asm_offsets(void);
+void asm_offsets(void)
+{
+	DEFINE("PAGE_CIPHER_BYTES", PAGE_CIPHER_BYTES);
+	DEFINE("ITEM_IN", offsetof(struct page_item, in));
+	DEFINE("ITEM_OUT", offsetof(struct page_item, out));
+	DEFINE("ITEM_TWEAK", offsetof(struct page_item, tweak));
+	DEFINE("ITEM_BYTES", sizeof(struct page_item));
+}

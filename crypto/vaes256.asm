@@ -1,0 +1,78 @@
+; SPDX-License-Identifier: Apache-2.0
+; AES-XTS by VAES in ymm0-15, eight blocks at once. VEX encodings: they zero bits 511:256 of what
+; they write. Data in ymm0-3, tweaks in ymm4-7, round key in ymm8, scratch in ymm9 and 10.
+%include "crypto/vaes.inc"
+
+%macro STORE 1
+%assign b 0
+%rep 4
+	%1	[r10 + rax + 32 * b], ymm %+ b
+%assign b b + 1
+%endrep
+%endmacro
+
+; One round of all blocks.
+%macro ROUND 2
+	vbroadcasti128 ymm8, [rdi + 16 * %2]
+%assign b 0
+%rep 4
+	%1	ymm %+ b, ymm %+ b, ymm8
+%assign b b + 1
+%endrep
+%endmacro
+
+%macro KERNEL 3
+global %3
+%3:
+	ITEM_BEGIN %1
+	TWEAK	xmm4, %2
+	vinserti128 ymm4, ymm4, xmm4, 1
+	vpsrlvq	ymm9, ymm4, [right]
+	vpsllvq	ymm4, ymm4, [left]
+	REDUCE	ymm4, ymm9, ymm10, vpxor
+%assign t 5
+%rep 3
+	vpsrlq	ymm9, ymm4, 64 - 2 * (t - 4)
+	vpsllq	ymm %+ t, ymm4, 2 * (t - 4)
+	REDUCE	ymm %+ t, ymm9, ymm10, vpxor
+%assign t t + 1
+%endrep
+	align	32
+.group:
+	FETCH	%1, 0
+	FETCH	%1, 64
+%assign b 0
+%rep 4
+%assign t b + 4
+	vpxor	ymm %+ b, ymm %+ t, [r9 + rax + 32 * b]
+%assign b b + 1
+%endrep
+	ROUND	vpxor, 0
+%assign r 1
+%rep %2 - 1
+	ROUND	vaes%1, r
+%assign r r + 1
+%endrep
+	ROUND	vaes%1last, %2
+%assign b 0
+%rep 4
+%assign t b + 4
+	vpxor	ymm %+ b, ymm %+ b, ymm %+ t
+	ADVANCE	ymm %+ t, ymm9, 1, vpxor
+%assign b b + 1
+%endrep
+%ifidn %1, enc
+	test	ebp, ebp
+	jz	.past_cache
+%endif
+	STORE	vmovdqu
+.stored:
+	ITEM_END %1, 128
+%ifidn %1, enc
+.past_cache:
+	STORE	vmovntdq
+	jmp	.stored
+%endif
+%endmacro
+
+	KERNELS	page_xts_vaes256

@@ -1,0 +1,207 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Are the vector registers, the mask registers, MXCSR and x87 the same after a page cipher as
+ * before it? With the objects that go into the product, each cipher that this host can run, and
+ * upper halves that are in use or not. 0: they are.
+ */
+#include <cpuid.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "crypto/page_cipher.h"
+#include "vmm/base/err.h"
+
+#define AREA	  8192
+#define MXCSR	  24
+#define ST	  32
+#define XMM	  160
+#define XSTATE_BV 512
+#define ALL	  0xe7ull /* x87, SSE, AVX, AVX-512 */
+
+typedef uint8_t area_t[AREA] __attribute__((aligned(64)));
+
+static area_t set, got;
+static uint8_t pages[4][4096] __attribute__((aligned(4096)));
+static struct page_key key;
+static uint64_t mask, state = 1;
+
+/* What the linked objects need of the product. */
+void *page_alloc(size_t count);
+void page_free(void *p, size_t count);
+_Noreturn void panic(const char *fmt, ...);
+void log_printf(int level, const char *fmt, ...);
+
+void *page_alloc(size_t count)
+{
+	return aligned_alloc(4096, count * 4096);
+}
+
+void page_free(void *p, size_t count)
+{
+	(void)count;
+	free(p);
+}
+
+_Noreturn void panic(const char *fmt, ...)
+{
+	(void)fmt;
+	abort();
+}
+
+void log_printf(int level, const char *fmt, ...)
+{
+	(void)level;
+	(void)fmt;
+}
+
+/* Loads every register from its first argument, calls the third, saves into the second. */
+void registers_around(const uint8_t *from, uint8_t *to, void (*call)(void), uint64_t components);
+__asm__(".globl registers_around\n"
+	"registers_around:\n\t"
+	"push %rbx\n\tpush %r12\n\tpush %r13\n\tsub $8256, %rsp\n\t"
+	"lea 64(%rsp), %r13\n\tand $-64, %r13\n\t"
+	"mov %rsi, %rbx\n\tmov %rdx, %r8\n\tmov %rcx, %r12\n\tmov %rcx, %rax\n\txor %edx, %edx\n\t"
+	"movq $0, 512(%r13)\n\tmovq $0, 520(%r13)\n\tmovq $0, 528(%r13)\n\t"
+	"movq $0, 536(%r13)\n\tmovq $0, 544(%r13)\n\tmovq $0, 552(%r13)\n\t"
+	"movq $0, 560(%r13)\n\tmovq $0, 568(%r13)\n\t"
+	"xsave64 (%r13)\n\t"
+	"mov %r12, %rax\n\txor %edx, %edx\n\txrstor64 (%rdi)\n\t"
+	"call *%r8\n\t"
+	"mov %r12, %rax\n\txor %edx, %edx\n\txsave64 (%rbx)\n\t"
+	"xrstor64 (%r13)\n\t"
+	"add $8256, %rsp\n\tpop %r13\n\tpop %r12\n\tpop %rbx\n\tret\n");
+
+static uint8_t random_byte(void)
+{
+	state = state * 6364136223846793005ull + 1442695040888963407ull;
+	return (uint8_t)(state >> 56);
+}
+
+/* Random bits; control word and MXCSR are valid, components that are not in use are zero. */
+static void make_pattern(uint64_t in_use)
+{
+	unsigned a, b, c, d;
+
+	memset(set, 0, sizeof(set));
+	set[0] = 0x7f;
+	set[1] = 0x03;
+	set[4] = 0xff;
+	set[MXCSR] = 0x80;
+	set[MXCSR + 1] = 0x1f | (random_byte() & 0xe0);
+	for (unsigned i = 0; i < 128; i++) {
+		set[ST + i] = i % 16 < 10 ? random_byte() : 0;
+	}
+	for (unsigned i = 0; i < 256; i++) {
+		set[XMM + i] = random_byte();
+	}
+	for (unsigned n = 2; n < 8; n++) {
+		if ((in_use >> n & 1) != 0) {
+			__cpuid_count(0xd, n, a, b, c, d);
+			for (unsigned i = 0; i < a; i++) {
+				set[b + i] = random_byte();
+			}
+		}
+	}
+	*(uint64_t *)(void *)(set + XSTATE_BV) = in_use;
+}
+
+static int differs(const char *what, uint64_t in_use, const char *part, unsigned from, unsigned n)
+{
+	if (memcmp(set + from, got + from, n) == 0) {
+		return 0;
+	}
+	printf("%s by %s, components %#lx in use: %s is not what it was\n", what,
+	       page_cipher_name(), (unsigned long)in_use, part);
+	return 1;
+}
+
+static int check(const char *what, void (*call)(void), uint64_t in_use)
+{
+	static const char *const part[] = { "", "", "YMM", "", "", "k", "ZMM", "ZMM16-31" };
+	unsigned a, b, c, d;
+	int bad;
+
+	make_pattern(in_use);
+	memset(got, 0, sizeof(got));
+	registers_around(set, got, call, mask);
+	bad = differs(what, in_use, "x87 control", 0, 5) +
+	      differs(what, in_use, "MXCSR", MXCSR, 4) + differs(what, in_use, "x87", ST, 128) +
+	      differs(what, in_use, "XMM", XMM, 256);
+	for (unsigned n = 2; n < 8; n++) {
+		if ((mask >> n & 1) != 0) {
+			__cpuid_count(0xd, n, a, b, c, d);
+			bad += differs(what, in_use, part[n], b, a);
+		}
+	}
+	return bad;
+}
+
+static const struct page_item items[2] = { { pages[0], pages[0], { 1 } },
+					   { pages[1], pages[2], { 2 } } };
+
+static void encrypt(void)
+{
+	page_encrypt(&key, items, 2);
+}
+
+static void decrypt(void)
+{
+	page_decrypt(&key, items, 2);
+}
+
+static void exchange(void)
+{
+	page_exchange(&key, items, &key, items + 1);
+}
+
+static void nothing(void)
+{
+}
+
+static void scramble(void)
+{
+	__asm__ volatile("pxor %xmm7, %xmm7");
+}
+
+int main(void)
+{
+	static const char *const names[] = { "mbedtls", "aesni", "vaes256", "vaes512" };
+	static const uint64_t in_use[] = { 0x03, 0x07, 0xe7, 0x27, 0x47, 0x87, 0xc3, 0x67, 0xa7 };
+	uint8_t bytes[64];
+	unsigned lo, hi, checks = 0;
+	int bad = 0;
+
+	__asm__ volatile("xgetbv" : "=a"(lo), "=d"(hi) : "c"(0));
+	mask = lo & ALL;
+	for (unsigned i = 0; i < 64; i++) {
+		bytes[i] = (uint8_t)i;
+	}
+	bad += check("a function that uses nothing", nothing, mask);
+	printf("(expected: ) ");
+	if (check("a function that uses XMM7", scramble, mask) != 1) {
+		bad++;
+	}
+	for (unsigned size = 32; size <= 64; size += 32) {
+		bad += page_key_set(&key, bytes, size) != 0;
+		for (unsigned n = 0; n < 4; n++) {
+			if (page_cipher_init(names[n]) != 0) {
+				continue;
+			}
+			for (unsigned i = 0; i < sizeof(in_use) / sizeof(in_use[0]); i++) {
+				bad += check("page_encrypt", encrypt, in_use[i] & mask);
+				bad += check("page_decrypt", decrypt, in_use[i] & mask);
+				bad += check("page_exchange", exchange, in_use[i] & mask);
+				checks += 3;
+			}
+		}
+	}
+	printf("registers compared around %u calls\n", checks);
+	if (bad != 0 || checks == 0) {
+		printf("[  FAILED  ] page_regs\n");
+		return 1;
+	}
+	printf("[  PASSED  ] 1 test(s).\n");
+	return 0;
+}

@@ -1,0 +1,305 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Every page cipher that this host can run, against mbedTLS; what makes one usable; XCR0. */
+#include <cpuid.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "crypto/aes_xts.h"
+#include "crypto/kat_vectors.h"
+#include "crypto/page_cipher.h"
+#include "tests/unit/fake_base.h"
+#include "vmm/base/cpu.h"
+#include "vmm/base/err.h"
+#include "vmm/base/x86.h"
+
+#define MAX_ITEMS 9
+#define AVX512	  (XCR0_OPMASK | XCR0_ZMM_HI256 | XCR0_HI16_ZMM)
+
+static const char *const names[] = { "mbedtls", "aesni", "vaes256", "vaes512" };
+static uint8_t plain[MAX_ITEMS][4096], out[MAX_ITEMS][4096] __attribute__((aligned(4096)));
+static uint8_t expected[4096];
+static uint64_t random_state = 1;
+
+/* The host's CPUID, less what a test hides. */
+static uint32_t hide_1_ecx, hide_7_ecx, hide_7_ebx, hide_xcr0;
+
+struct cpuid_regs fake_cpuid(uint32_t leaf, uint32_t subleaf)
+{
+	struct cpuid_regs r;
+
+	__cpuid_count(leaf, subleaf, r.eax, r.ebx, r.ecx, r.edx);
+	if (leaf == 1) {
+		r.ecx &= ~hide_1_ecx;
+	} else if (leaf == 7 && subleaf == 0) {
+		r.ebx &= ~hide_7_ebx;
+		r.ecx &= ~hide_7_ecx;
+	} else if (leaf == 0xd && subleaf == 0) {
+		r.eax &= ~hide_xcr0;
+	} else if (leaf == 0xd && subleaf == 1) {
+		r.eax &= ~(uint32_t)CPUID_D_1_EAX_XGETBV1;
+	}
+	return r;
+}
+
+/* The test cannot write XCR0: it plays a guest's, and sees what the bracket would write. */
+static uint64_t xcr0;
+static uint64_t xsetbv_values[4];
+static unsigned xsetbv_count;
+
+uint64_t fake_xgetbv(uint32_t index)
+{
+	assert_int_equal(index, 0);
+	return xcr0;
+}
+
+void fake_xsetbv(uint32_t index, uint64_t value)
+{
+	assert_int_equal(index, 0);
+	assert_true(xsetbv_count < ARRAY_COUNT(xsetbv_values));
+	xsetbv_values[xsetbv_count++] = value;
+	xcr0 = value;
+}
+
+static int setup(void **state)
+{
+	hide_1_ecx = hide_7_ecx = hide_7_ebx = hide_xcr0 = 0;
+	xcr0 = XCR0_X87 | XCR0_SSE | XCR0_AVX | AVX512;
+	xsetbv_count = 0;
+	return fake_setup(state);
+}
+
+static void fill_random(void *p, size_t bytes)
+{
+	for (size_t i = 0; i < bytes; i++) {
+		random_state = random_state * 6364136223846793005ull + 1442695040888963407ull;
+		((uint8_t *)p)[i] = (uint8_t)(random_state >> 56);
+	}
+}
+
+/* Once with the reference, then in place or not, there and back. */
+static void compare_batch(const uint8_t *key_bytes, size_t size, uint8_t tweaks[][16], size_t count,
+			  bool in_place, size_t shift)
+{
+	static uint8_t area[MAX_ITEMS][4096 + 64] __attribute__((aligned(64)));
+	struct page_item items[MAX_ITEMS], back[MAX_ITEMS];
+	struct page_key key;
+
+	assert_int_equal(page_key_set(&key, key_bytes, size), 0);
+	for (size_t i = 0; i < count; i++) {
+		uint8_t *page = &area[i][shift];
+
+		memcpy(page, plain[i], 4096);
+		items[i].in = page;
+		items[i].out = in_place ? page : out[i];
+		memcpy(items[i].tweak, tweaks[i], 16);
+		back[i] = items[i];
+		back[i].in = items[i].out;
+		back[i].out = page;
+	}
+	page_encrypt(&key, items, count);
+	for (size_t i = 0; i < count; i++) {
+		assert_int_equal(aes_xts_encrypt(&key.xts, tweaks[i], plain[i], expected, 4096), 0);
+		assert_memory_equal(items[i].out, expected, 4096);
+		if (!in_place) {
+			assert_memory_equal(items[i].in, plain[i], 4096);
+			memset(&area[i][shift], 0xee, 4096);
+		}
+	}
+	page_decrypt(&key, back, count);
+	for (size_t i = 0; i < count; i++) {
+		assert_memory_equal(back[i].out, plain[i], 4096);
+	}
+}
+
+static void all_give_what_mbedtls_gives(void **state)
+{
+	uint8_t tweaks[MAX_ITEMS][16], key[64];
+
+	for (size_t n = 0; n < ARRAY_COUNT(names); n++) {
+		if (page_cipher_init(names[n]) != 0) {
+			continue;
+		}
+		assert_string_equal(page_cipher_name(), names[n]);
+		for (unsigned round = 0; round < 48; round++) {
+			fill_random(plain, sizeof(plain));
+			fill_random(key, sizeof(key));
+			fill_random(tweaks, sizeof(tweaks));
+			compare_batch(key, round % 2 != 0 ? 64 : 32, tweaks, 1 + round % MAX_ITEMS,
+				      (round & 2) != 0, 16 * (round % 5));
+		}
+	}
+}
+
+/* Every single bit of the encrypted tweak that may be carried, and the ends of the range. */
+static void carries_of_the_tweak(void **state)
+{
+	static const uint8_t ends[] = { 0x00, 0xff, 0x80, 0x01 };
+	uint8_t tweaks[MAX_ITEMS][16], key[64];
+
+	fill_random(plain, sizeof(plain));
+	fill_random(key, sizeof(key));
+	for (size_t n = 0; n < ARRAY_COUNT(names); n++) {
+		if (page_cipher_init(names[n]) != 0) {
+			continue;
+		}
+		for (size_t i = 0; i < ARRAY_COUNT(ends); i++) {
+			memset(tweaks[i], ends[i], 16);
+		}
+		compare_batch(key, 64, tweaks, ARRAY_COUNT(ends), true, 0);
+		for (unsigned bit = 0; bit < 128; bit++) {
+			memset(tweaks, 0, sizeof(tweaks));
+			tweaks[0][bit / 8] = (uint8_t)(1u << bit % 8);
+			compare_batch(key, 32, tweaks, 1, true, 0);
+		}
+	}
+}
+
+/* The vectors are of 512 bytes: the first of a page. */
+static void published_ciphertext(void **state)
+{
+	static uint8_t page[4096] __attribute__((aligned(16)));
+	struct page_item item = { page, page, { 0 } };
+	struct page_key key;
+
+	for (size_t n = 0; n < ARRAY_COUNT(names); n++) {
+		if (page_cipher_init(names[n]) != 0) {
+			continue;
+		}
+		for (size_t i = 0; i < sizeof(page); i++) {
+			page[i] = (uint8_t)i;
+		}
+		assert_int_equal(page_key_set(&key, kat_xts128_key, sizeof(kat_xts128_key)), 0);
+		memcpy(item.tweak, kat_xts128_tweak, 16);
+		page_encrypt(&key, &item, 1);
+		assert_memory_equal(page, kat_xts128_cipher, 512);
+		page_decrypt(&key, &item, 1);
+		assert_int_equal(page_key_set(&key, kat_xts256_key, sizeof(kat_xts256_key)), 0);
+		memcpy(item.tweak, kat_xts256_tweak, 16);
+		page_encrypt(&key, &item, 1);
+		assert_memory_equal(page, kat_xts256_cipher, 512);
+	}
+}
+
+/* The frame that the victim leaves takes the page that is opened; the keys differ in size. */
+static void exchange_through_one_frame(void **state)
+{
+	static uint8_t frame[4096] __attribute__((aligned(64)));
+	static uint8_t store[2][4096] __attribute__((aligned(64)));
+	struct page_item seal = { frame, store[0], { 1 } }, open = { store[1], frame, { 2 } };
+	struct page_key one, two;
+	uint8_t key[64];
+
+	for (size_t n = 0; n < ARRAY_COUNT(names); n++) {
+		if (page_cipher_init(names[n]) != 0) {
+			continue;
+		}
+		fill_random(key, sizeof(key));
+		fill_random(plain, sizeof(plain));
+		assert_int_equal(page_key_set(&one, key, 64), 0);
+		assert_int_equal(page_key_set(&two, key, 32), 0);
+		memcpy(frame, plain[0], 4096);
+		aes_xts_encrypt(&two.xts, open.tweak, plain[1], store[1], 4096);
+		page_exchange(&one, &seal, &two, &open);
+		assert_memory_equal(frame, plain[1], 4096);
+		aes_xts_encrypt(&one.xts, seal.tweak, plain[0], expected, 4096);
+		assert_memory_equal(store[0], expected, 4096);
+		page_encrypt(&one, NULL, 0);
+		page_decrypt(&one, NULL, 0);
+	}
+}
+
+static void refuses_what_the_cpu_lacks(void **state)
+{
+	assert_int_equal(page_cipher_init("mbedtls"), 0);
+	assert_int_equal(page_cipher_init("rot13"), ERR_INVAL);
+	assert_non_null(strstr(fake_log_text(), "not one of auto, mbedtls"));
+	hide_1_ecx = CPUID_1_ECX_AESNI;
+	for (size_t n = 1; n < ARRAY_COUNT(names); n++) {
+		assert_int_equal(page_cipher_init(names[n]), ERR_UNSUPPORTED);
+	}
+	assert_non_null(strstr(fake_log_text(), "this CPU lacks some of what it needs: AES-NI"));
+	assert_int_equal(page_cipher_init("auto"), 0);
+	assert_string_equal(page_cipher_name(), "mbedtls");
+	hide_1_ecx = 0;
+	if (page_cipher_init("vaes512") != 0) {
+		return;
+	}
+	hide_xcr0 = XCR0_ZMM_HI256;
+	assert_int_equal(page_cipher_init("vaes512"), ERR_UNSUPPORTED);
+	hide_xcr0 = XCR0_AVX;
+	assert_int_equal(page_cipher_init("vaes256"), ERR_UNSUPPORTED);
+	hide_xcr0 = 0;
+	hide_7_ecx = CPUID_7_ECX_VPCLMULQDQ;
+	assert_int_equal(page_cipher_init("vaes256"), ERR_UNSUPPORTED);
+	assert_int_equal(page_cipher_init("auto"), 0);
+	assert_string_equal(page_cipher_name(), "aesni");
+	hide_7_ecx = 0;
+	hide_7_ebx = CPUID_7_EBX_AVX512BW;
+	assert_int_equal(page_cipher_init("auto"), 0);
+	assert_string_equal(page_cipher_name(), "vaes256");
+	hide_1_ecx = CPUID_1_ECX_XSAVE;
+	assert_int_equal(page_cipher_init("vaes256"), ERR_UNSUPPORTED);
+	/* A refusal leaves what ran before. */
+	assert_string_equal(page_cipher_name(), "vaes256");
+}
+
+static void guest_xcr0_is_widened_and_put_back(void **state)
+{
+	static uint8_t page[4096] __attribute__((aligned(16)));
+	struct page_item item = { page, page, { 0 } };
+	struct page_key key;
+
+	assert_int_equal(page_key_set(&key, kat_xts256_key, sizeof(kat_xts256_key)), 0);
+	assert_int_equal(page_cipher_init("mbedtls"), 0);
+	for (size_t n = 1; n < ARRAY_COUNT(names); n++) {
+		xsetbv_count = 0;
+		xcr0 = XCR0_X87 | XCR0_SSE | XCR0_AVX | AVX512 | XCR0_PKRU;
+		if (page_cipher_init(names[n]) != 0) {
+			continue;
+		}
+		page_encrypt(&key, &item, 1);
+		assert_int_equal(xsetbv_count, 0);
+		xcr0 = XCR0_X87 | XCR0_PKRU;
+		page_encrypt(&key, &item, 1);
+		assert_int_equal(xcr0, XCR0_X87 | XCR0_PKRU);
+		assert_int_equal(xsetbv_count, n == 1 ? 0 : 2);
+		if (n > 1) {
+			uint64_t offered = fake_cpuid(0xd, 0).eax & (AVX512 | XCR0_AVX | XCR0_SSE);
+
+			assert_int_equal(xsetbv_values[0], offered | XCR0_X87 | XCR0_PKRU);
+		}
+	}
+}
+
+static void bad_keys_and_no_memory(void **state)
+{
+	uint8_t same[64] = { 0 };
+	struct page_key key;
+
+	assert_int_equal(page_key_set(&key, same, 64), ERR_INVAL);
+	assert_int_equal(page_key_set(&key, kat_xts256_key, 48), ERR_INVAL);
+	fake_pages_fail_after(0);
+	assert_int_equal(page_cipher_init("auto"), ERR_NOMEM);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(all_give_what_mbedtls_gives, setup, fake_teardown),
+		cmocka_unit_test_setup_teardown(carries_of_the_tweak, setup, fake_teardown),
+		cmocka_unit_test_setup_teardown(published_ciphertext, setup, fake_teardown),
+		cmocka_unit_test_setup_teardown(exchange_through_one_frame, setup, fake_teardown),
+		cmocka_unit_test_setup_teardown(refuses_what_the_cpu_lacks, setup, fake_teardown),
+		cmocka_unit_test_setup_teardown(guest_xcr0_is_widened_and_put_back, setup,
+						fake_teardown),
+		cmocka_unit_test_setup_teardown(bad_keys_and_no_memory, setup, fake_teardown),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
