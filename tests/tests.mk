@@ -217,7 +217,7 @@ layers: $$(LAYER_OBJ) $$(THIRD_OBJ)
 	@$(PYTHON) tests/lint/layers.py $(OBJ)
 
 headers: | $$(THIRD_PARTY) $$(GENERATED)
-	@sh tests/lint/headers.sh $(CC) $(CFLAGS_layer)
+	@EFI_FLAGS='$(FLAGS_boot/efi)' sh tests/lint/headers.sh $(CC) $(CFLAGS_layer)
 
 sizes:
 	@$(PYTHON) tests/lint/sizes.py
