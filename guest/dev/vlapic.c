@@ -288,11 +288,26 @@ static int x2apic_read(struct vlapic *v, uint32_t offset, uint64_t *value)
 	return 0;
 }
 
+/* Taken from a guest and dropped: Linux writes back what it read at power-off. Not reserved. */
+static uint32_t read_only_bits(uint32_t offset)
+{
+	switch (offset) {
+	case APIC_LVT_LINT0:
+	case APIC_LVT_LINT1: return LVT_DELIVERY_STATUS | LVT_REMOTE_IRR;
+	case APIC_LVT_TIMER:
+	case APIC_LVT_THERMAL:
+	case APIC_LVT_PERF:
+	case APIC_LVT_ERROR: return LVT_DELIVERY_STATUS;
+	default: return 0;
+	}
+}
+
 static int x2apic_write(struct vlapic *v, uint32_t offset, uint64_t value)
 {
 	const struct apic_register *reg = &registers[offset / 16 % ARRAY_COUNT(registers)];
 	const uint32_t needed = REG_X2 | REG_WRITE;
-	uint64_t valid = offset == APIC_ICR_LOW ? ICR_X2_VALID : reg->writable;
+	uint64_t valid = offset == APIC_ICR_LOW ? ICR_X2_VALID
+						: reg->writable | read_only_bits(offset);
 
 	if (v->mode != VCPU_APIC_X2 || offset >= 0x400 ||
 	    (reg->kind & (needed | REG_X2_READ_ONLY)) != needed || (value & ~valid) != 0) {

@@ -48,6 +48,8 @@
 
 /* SDM, "Local Vector Table". */
 #define LVT_VECTOR	       MASK(7, 0)
+#define LVT_DELIVERY_STATUS    BIT(12)
+#define LVT_REMOTE_IRR	       BIT(14)
 #define LVT_MASKED	       BIT(16)
 #define LVT_TIMER_MODE	       MASK(18, 17)
 #define LVT_TIMER_ONE_SHOT     0u

@@ -255,6 +255,10 @@ static const struct scenario scenarios[] = {
 	{ "x2APIC registers", STEPS(
 		{ WRMSR, 17, BASE_MSR, BASE_X2 }, { RDMSR, 17, X2(0x20), 17 },
 		{ RDMSR, 17, X2(0xd0), 0x10002 }, { RDMSR, 17, X2(0x30), 0x50014 },
+		/* delivery status and remote IRR are read-only, not reserved */
+		{ WRMSR, 17, X2(0x350), 0x15700 }, { RDMSR, 17, X2(0x350), 0x10700 },
+		{ WRMSR, 17, X2(0x320), 0x110ec }, { RDMSR, 17, X2(0x320), 0x100ec },
+		{ WRMSR_GP, 17, X2(0x320), 0x140ec }, { WRMSR_GP, 17, X2(0x350), 0x10800 },
 		{ WRMSR_GP, 17, X2(0x20), 1 }, { WRMSR_GP, 17, X2(0x30), 1 },
 		{ WRMSR_GP, 17, X2(0xd0), 1 }, { WRMSR_GP, 17, X2(0xa0), 0 },
 		{ WRMSR_GP, 17, X2(0x100), 0 }, { WRMSR_GP, 17, X2(0x270), 0 },
