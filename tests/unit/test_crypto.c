@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * AES-XTS, the health tests of noise sources, the wipe list, mbedTLS' slots and the SIMD bracket.
+ * AES-XTS, HKDF, the health tests of noise sources, the wipe list, mbedTLS' slots and the SIMD
+ * bracket.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -12,6 +13,7 @@
 
 #include "crypto/aes_xts.h"
 #include "crypto/kat_vectors.h"
+#include "crypto/kdf.h"
 #include "crypto/mbedtls_config.h"
 #include "crypto/noise.h"
 #include "crypto/simd.h"
@@ -82,6 +84,39 @@ static void xts_refuses_bad_keys_and_sizes(void **state)
 	assert_int_equal(aes_xts_set_key(&key, kat_xts256_key, 64), 0);
 	assert_int_equal(aes_xts_encrypt(&key, tweak, buf, buf, 15), ERR_INVAL);
 	assert_int_equal(aes_xts_decrypt(&key, tweak, buf, buf, 0), ERR_INVAL);
+}
+
+/* --- HKDF ------------------------------------------------------------------------------------- */
+
+static void kdf_gives_the_published_keys(void **state)
+{
+	/* RFC 5869, test case 3: no salt, no info. */
+	static const uint8_t rfc[42] = {
+		0x8d, 0xa4, 0xe7, 0x75, 0xa5, 0x63, 0xc1, 0x8f, 0x71, 0x5f, 0x80, 0x2a, 0x06, 0x3c,
+		0x5a, 0x31, 0xb8, 0xa1, 0x1f, 0x5c, 0x5e, 0xe1, 0x87, 0x9e, 0xc3, 0x45, 0x4e, 0x5f,
+		0x3c, 0x73, 0x8d, 0x2d, 0x9d, 0x20, 0x13, 0x95, 0xfa, 0xa4, 0xb6, 0x1a, 0x96, 0xc8,
+	};
+	/* Secret 00..1f with a label: computed with Python's hmac. */
+	static const uint8_t page[64] = {
+		0x74, 0x94, 0xfd, 0x34, 0x7c, 0x45, 0xdb, 0xe8, 0x1d, 0xfa, 0xd8, 0xc2, 0xf1,
+		0x5c, 0xc6, 0xa0, 0x8c, 0x8b, 0xf4, 0x03, 0xf1, 0xb6, 0x12, 0x47, 0xeb, 0xdd,
+		0x72, 0x89, 0xa7, 0xdb, 0x7f, 0x23, 0x39, 0x83, 0x90, 0x10, 0x18, 0xc8, 0xe1,
+		0x9e, 0xa2, 0xf7, 0x13, 0x57, 0x51, 0x9e, 0xdd, 0x30, 0x48, 0x45, 0xa1, 0x1b,
+		0x8a, 0x2a, 0xaa, 0xf4, 0x98, 0xc6, 0xaa, 0x62, 0xe6, 0x6d, 0x79, 0x85,
+	};
+	static uint8_t secret[32], out[255 * 32 + 1], zero[sizeof(out)];
+
+	(void)state;
+	memset(secret, 0x0b, 22);
+	assert_int_equal(kdf_derive(secret, 22, "", out, sizeof(rfc)), 0);
+	assert_memory_equal(out, rfc, sizeof(rfc));
+	fill_pattern(secret, sizeof(secret));
+	assert_int_equal(kdf_derive(secret, 32, "umbra page key", out, sizeof(page)), 0);
+	assert_memory_equal(out, page, sizeof(page));
+	assert_int_equal(kdf_derive(secret, 32, "umbra mac key", out, sizeof(page)), 0);
+	assert_memory_not_equal(out, page, sizeof(page));
+	assert_int_equal(kdf_derive(secret, 32, "", out, sizeof(out)), ERR_RANGE);
+	assert_memory_equal(out, zero, sizeof(out));
 }
 
 /* --- Noise ------------------------------------------------------------------------------------ */
@@ -321,6 +356,7 @@ int main(void)
 		cmocka_unit_test(xts_gives_the_published_ciphertext),
 		cmocka_unit_test(xts_page_depends_on_every_tweak_byte),
 		cmocka_unit_test(xts_refuses_bad_keys_and_sizes),
+		cmocka_unit_test(kdf_gives_the_published_keys),
 		cmocka_unit_test(good_noise_passes_for_long),
 		cmocka_unit_test(stuck_source_is_refused_for_good),
 		cmocka_unit_test(stuck_at_start_is_refused),

@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* HKDF with SHA-256 (RFC 5869): several keys from one secret, each by its own label. */
+#ifndef UMBRA_CRYPTO_KDF_H
+#define UMBRA_CRYPTO_KDF_H
+
+#include "vmm/base/types.h"
+
+#define KDF_SECRET_BYTES 32
+
+/*
+ * Extract (no salt) and expand: fills out from the secret; label is the "info" of the RFC, without
+ * its zero. Different labels give independent keys. ERR_NOMEM when mbedTLS has no room for its
+ * contexts, ERR_RANGE beyond 255 * 32 bytes; out is zero then. Any CPU, no locks.
+ */
+int kdf_derive(const uint8_t *secret, size_t secret_bytes, const char *label, uint8_t *out,
+	       size_t out_bytes);
+
+#endif
