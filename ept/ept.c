@@ -353,3 +353,55 @@ int ept_walk(const struct ept_root *root, gpa_t gpa, struct ept_leaf *out)
 		table = table_at(value);
 	}
 }
+
+/* The present 4 KiB leaf of a page, or NULL. */
+static uint64_t *page_entry(const struct ept_root *root, uint64_t at)
+{
+	uint64_t *table = page_va(root->pml4);
+
+	for (unsigned level = LEVEL_TOP;; level--) {
+		uint64_t *entry = entry_of(table, at, level);
+		/* Acquire: a table that another CPU just hung in is seen filled. */
+		uint64_t value = __atomic_load_n(entry, __ATOMIC_ACQUIRE);
+
+		if (at >> EPT_GPA_BITS != 0 || (value & ENTRY_RIGHTS) == 0) {
+			return NULL;
+		}
+		if (is_leaf(value, level)) {
+			return level == 1 ? entry : NULL;
+		}
+		table = table_at(value);
+	}
+}
+
+bool ept_page_take(struct ept_root *root, gpa_t gpa, bool *written)
+{
+	uint64_t *entry = page_entry(root, gpa.v);
+	uint64_t old;
+
+	if (entry == NULL) {
+		return false;
+	}
+	old = __atomic_exchange_n(entry, 0, __ATOMIC_SEQ_CST);
+	*written = (old & (offered.accessed_dirty ? ENTRY_DIRTY : EPT_WRITE)) != 0;
+	return true;
+}
+
+bool ept_page_allow_write(struct ept_root *root, gpa_t gpa)
+{
+	uint64_t *entry = page_entry(root, gpa.v);
+
+	if (entry == NULL) {
+		return false;
+	}
+	(void)__atomic_fetch_or(entry, EPT_WRITE, __ATOMIC_RELEASE);
+	return true;
+}
+
+bool ept_page_referenced(struct ept_root *root, gpa_t gpa)
+{
+	uint64_t *entry = offered.accessed_dirty ? page_entry(root, gpa.v) : NULL;
+
+	return entry != NULL &&
+	       (__atomic_fetch_and(entry, ~ENTRY_ACCESSED, __ATOMIC_RELAXED) & ENTRY_ACCESSED) != 0;
+}

@@ -78,4 +78,21 @@ struct ept_leaf {
 /* ERR_NOTFOUND when nothing is mapped there. */
 int ept_walk(const struct ept_root *root, gpa_t gpa, struct ept_leaf *out);
 
+/*
+ * Single pages, for who lends frames out and takes them back (pager.c). Each is about the 4 KiB
+ * leaf that maps gpa, and false when there is none. Unlike the calls above they only look through
+ * tables that stand, so they need the lock that keeps other changes of this leaf out, no more.
+ *
+ * ept_page_take: the entry is exchanged to 0; the caller shoots down. *written: the dirty bit of
+ * what was there, or without dirty bits whether it allowed writing.
+ */
+bool ept_page_take(struct ept_root *root, gpa_t gpa, bool *written);
+/* Adds the right to write; no shoot-down needed. */
+bool ept_page_allow_write(struct ept_root *root, gpa_t gpa);
+/*
+ * Whether the accessed bit was set since the last call. A translation that a TLB holds does not set
+ * it again, so a page in use may look idle: a hint. False without accessed bits.
+ */
+bool ept_page_referenced(struct ept_root *root, gpa_t gpa);
+
 #endif

@@ -136,6 +136,63 @@ static void test_accessed_dirty(void **state)
 	}
 }
 
+/* Taking one page away, as the pager does: what was written is told, with A/D bits and without. */
+static void test_single_pages(void **state)
+{
+	static const struct {
+		bool ad;
+		uint8_t access;
+		uint64_t bits; /* that the CPU set */
+		bool written, referenced;
+	} cases[] = {
+		{ true, EPT_RWX, 0, false, false },
+		{ true, EPT_RWX, 0x100, false, true },
+		{ true, EPT_RWX, 0x300, true, true },
+		{ false, EPT_READ | EPT_EXEC, 0, false, false },
+		{ false, EPT_RWX, 0, true, false },
+	};
+	const uint64_t at = 0x40203000;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
+		struct ept_attr attr = { cases[i].access, EPT_MEMTYPE_WB, true, 0 };
+		struct ept_caps caps = all_caps;
+		struct ept_root root;
+		bool written = !cases[i].written;
+
+		caps.accessed_dirty = cases[i].ad;
+		ept_configure(&caps);
+		assert_int_equal(ept_root_init(&root), 0);
+		assert_false(ept_page_take(&root, gpa(at), &written)); /* no table */
+		assert_int_equal(ept_map(&root, gpa(at), hpa(0x5000), 0x1000, 0x1000, attr), 0);
+		assert_int_equal(ept_map(&root, gpa(0), hpa(0), SIZE_2M, SIZE_2M, attr), 0);
+		*raw_entry(&root, at, 1) |= cases[i].bits;
+		assert_int_equal(ept_page_referenced(&root, gpa(at + 5)), cases[i].referenced);
+		assert_false(ept_page_referenced(&root, gpa(at)));
+		assert_int_equal(*raw_entry(&root, at, 1) & 0x300, cases[i].bits & 0x200);
+		assert_true(ept_page_take(&root, gpa(at), &written));
+		assert_int_equal(written, cases[i].written);
+		assert_int_equal(*raw_entry(&root, at, 1), 0);
+		assert_false(ept_page_take(&root, gpa(at), &written)); /* no entry */
+		assert_false(ept_page_allow_write(&root, gpa(at)));
+		assert_false(ept_page_take(&root, gpa(0x3000), &written)); /* a larger leaf */
+		assert_false(ept_page_take(&root, gpa(at + (1ull << 48)), &written));
+		ept_root_free(&root);
+	}
+	ept_configure(&all_caps);
+	{
+		const struct ept_attr read_only = { EPT_READ, EPT_MEMTYPE_WB, true, 0 };
+		struct ept_root root;
+
+		assert_int_equal(ept_root_init(&root), 0);
+		assert_int_equal(ept_map(&root, gpa(at), hpa(0x5000), 0x1000, 0x1000, read_only),
+				 0);
+		assert_true(ept_page_allow_write(&root, gpa(at)));
+		assert_int_equal(*raw_entry(&root, at, 1), 0x5073);
+		ept_root_free(&root);
+	}
+}
+
 static void test_leaf_sizes(void **state)
 {
 	static const struct {
@@ -423,6 +480,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(test_eptp),	  TEST(test_raw_bits), TEST(test_accessed_dirty),
+		TEST(test_single_pages),  TEST(test_refused),  TEST(test_only_over_absent),
 		TEST(test_leaf_sizes),	  TEST(test_refused),  TEST(test_only_over_absent),
 		TEST(test_map_no_memory), TEST(test_split),    TEST(test_unmap_absent),
 		TEST(test_model),
