@@ -93,7 +93,8 @@ void gmem_destroy(struct gmem *gmem)
 	lock_drop(&gmem->lock);
 }
 
-enum gmem_fault_result gmem_fault(struct gmem *gmem, gpa_t gpa, unsigned access)
+enum gmem_fault_result gmem_fault(struct gmem *gmem, gpa_t gpa, unsigned access,
+				  const struct gmem_faulter *by)
 {
 	struct gmem_region *region = find_region(gmem, gpa.v);
 	int err;
@@ -103,7 +104,7 @@ enum gmem_fault_result gmem_fault(struct gmem *gmem, gpa_t gpa, unsigned access)
 	}
 	lock_take(&gmem->lock);
 	gmem->fault_count++;
-	err = region->ops->fault(gmem, region, gpa, access);
+	err = region->ops->fault(gmem, region, gpa, access, by);
 	lock_drop(&gmem->lock);
 	return err == 0 ? GMEM_FAULT_FIXED : GMEM_FAULT_NO_MEMORY;
 }

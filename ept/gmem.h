@@ -25,11 +25,24 @@ enum gmem_access {
 	GMEM_ACCESS_EXEC = EPT_EXEC,
 };
 
+/*
+ * Whose instruction faulted. An instruction that needs several pages faults on them one after the
+ * other at one and the same place; a fault at another place says that the vCPU has got on.
+ */
+struct gmem_faulter {
+	uint32_t vcpu;	/* index within the VM */
+	uint64_t place; /* RIP */
+};
+
 /* What a kind of memory knows to do. All calls under the gmem lock; gpa lies in the region. */
 struct region_ops {
 	const char *name;
-	/* Makes the page at gpa accessible to the guest (allocate, zero, open, map). ERR_NOMEM. */
-	int (*fault)(struct gmem *gmem, struct gmem_region *region, gpa_t gpa, unsigned access);
+	/*
+	 * Makes the page at gpa accessible to the guest (allocate, zero, open, map). by: NULL when
+	 * it is on no vCPU's behalf. ERR_NOMEM.
+	 */
+	int (*fault)(struct gmem *gmem, struct gmem_region *region, gpa_t gpa, unsigned access,
+		     const struct gmem_faulter *by);
 	/* Makes the page's plaintext available to the host and keeps it so until unpin. */
 	int (*pin)(struct gmem *gmem, struct gmem_region *region, gpa_t page, bool write,
 		   hpa_t *frame);
@@ -75,7 +88,9 @@ enum gmem_fault_result {
 	GMEM_FAULT_MMIO,      /* no memory there: a device's, or nobody's */
 	GMEM_FAULT_NO_MEMORY, /* the host could not provide the page: the VM has to end */
 };
-enum gmem_fault_result gmem_fault(struct gmem *gmem, gpa_t gpa, unsigned access);
+/* by: as in struct region_ops. */
+enum gmem_fault_result gmem_fault(struct gmem *gmem, gpa_t gpa, unsigned access,
+				  const struct gmem_faulter *by);
 
 /*
  * Copies between guest memory and buf. All or nothing with respect to bounds: ERR_RANGE, and

@@ -86,7 +86,8 @@ static uint64_t leaf_bytes(const struct ram_plain *ram, const struct extent *ext
 	return PAGE_SIZE;
 }
 
-static int plain_fault(struct gmem *gmem, struct gmem_region *region, gpa_t gpa, unsigned access)
+static int plain_fault(struct gmem *gmem, struct gmem_region *region, gpa_t gpa, unsigned access,
+		       const struct gmem_faulter *by)
 {
 	const struct ram_plain *ram = region->state;
 	const struct extent *extent = find_extent(ram, gpa.v);
@@ -97,6 +98,7 @@ static int plain_fault(struct gmem *gmem, struct gmem_region *region, gpa_t gpa,
 	int err;
 
 	(void)access; /* every leaf allows everything */
+	(void)by;     /* and stays */
 	if (ept_walk(&gmem->root, gpa, &leaf) == 0) {
 		return 0; /* another vCPU was first */
 	}
@@ -116,7 +118,7 @@ static __attribute__((noinline)) int pin_unknown(struct gmem *gmem, struct gmem_
 	const struct extent *extent = find_extent(ram, page.v);
 	uint64_t size = leaf_bytes(ram, extent, page.v);
 	uint64_t start = ALIGN_DOWN(page.v, size);
-	int err = plain_fault(gmem, region, page, GMEM_ACCESS_READ);
+	int err = plain_fault(gmem, region, page, GMEM_ACCESS_READ, NULL);
 
 	if (err == 0) {
 		ram->known[(page.v / PAGE_SIZE) % KNOWN_LEAVES] = (struct known_leaf){

@@ -63,6 +63,7 @@ enum exit_result exit_ept_violation(struct vcpu *vcpu)
 	uint64_t why = vmread(VMCS_EXIT_QUALIFICATION);
 	gpa_t address = gpa(vmread(VMCS_GUEST_PHYSICAL_ADDRESS));
 	unsigned access = (unsigned)why & (EPTV_READ | EPTV_WRITE | EPTV_FETCH);
+	struct gmem_faulter by = { .vcpu = vcpu->id, .place = vmread(VMCS_GUEST_RIP) };
 
 	_Static_assert(EPTV_READ == GMEM_ACCESS_READ && EPTV_WRITE == GMEM_ACCESS_WRITE &&
 			       EPTV_FETCH == GMEM_ACCESS_EXEC,
@@ -70,7 +71,7 @@ enum exit_result exit_ept_violation(struct vcpu *vcpu)
 	if ((why & EPTV_NMI_UNBLOCKING) != 0 && (vcpu->event.info & EVENT_VALID) == 0) {
 		inject_reblock_nmi(vcpu);
 	}
-	switch (gmem_fault(&vcpu->vm->gmem, address, access)) {
+	switch (gmem_fault(&vcpu->vm->gmem, address, access, &by)) {
 	case GMEM_FAULT_FIXED: return EXIT_RESUME;
 	case GMEM_FAULT_NO_MEMORY: vm_end(vcpu->vm, VM_END_NO_MEMORY, NULL); return EXIT_RESUME;
 	case GMEM_FAULT_MMIO:

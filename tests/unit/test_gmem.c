@@ -212,13 +212,13 @@ static void test_first_touch(void **state)
 
 	(void)state;
 	assert_int_equal(gmem_add_ram_plain(&gmem, gpa(0x100000), 0x502000, SIZE_1G), 0);
-	assert_int_equal(gmem_fault(&gmem, gpa(0xfffff), GMEM_ACCESS_READ), GMEM_FAULT_MMIO);
-	assert_int_equal(gmem_fault(&gmem, gpa(0x602000), GMEM_ACCESS_READ), GMEM_FAULT_MMIO);
+	assert_int_equal(gmem_fault(&gmem, gpa(0xfffff), GMEM_ACCESS_READ, NULL), GMEM_FAULT_MMIO);
+	assert_int_equal(gmem_fault(&gmem, gpa(0x602000), GMEM_ACCESS_READ, NULL), GMEM_FAULT_MMIO);
 	for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
 		uint64_t maps = fake_temp_maps();
 
 		assert_int_equal(ept_walk(&gmem.root, gpa(cases[i].touch), &leaf), ERR_NOTFOUND);
-		assert_int_equal(gmem_fault(&gmem, gpa(cases[i].touch), GMEM_ACCESS_WRITE),
+		assert_int_equal(gmem_fault(&gmem, gpa(cases[i].touch), GMEM_ACCESS_WRITE, NULL),
 				 GMEM_FAULT_FIXED);
 		assert_int_equal(fake_temp_maps() - maps, cases[i].leaf_bytes / PAGE_SIZE);
 		assert_int_equal(ept_walk(&gmem.root, gpa(cases[i].leaf_base), &leaf), 0);
@@ -236,7 +236,7 @@ static void test_first_touch(void **state)
 		/* A second vCPU that faulted at the same time finds it done, and wipes nothing. */
 		maps = fake_temp_maps();
 		*(uint64_t *)fake_frame(leaf.hpa) = 7;
-		assert_int_equal(gmem_fault(&gmem, gpa(cases[i].touch), GMEM_ACCESS_READ),
+		assert_int_equal(gmem_fault(&gmem, gpa(cases[i].touch), GMEM_ACCESS_READ, NULL),
 				 GMEM_FAULT_FIXED);
 		assert_int_equal(*(uint64_t *)fake_frame(leaf.hpa), 7);
 		assert_int_equal(fake_temp_maps(), maps);
@@ -265,7 +265,7 @@ static void test_max_leaf(void **state)
 		caps.page_2m = !cases[i].no_2m;
 		ept_configure(&caps);
 		assert_int_equal(gmem_add_ram_plain(&gmem, base, SIZE_2M, cases[i].max_leaf), 0);
-		assert_int_equal(gmem_fault(&gmem, gpa(base.v + 0x54321), GMEM_ACCESS_READ),
+		assert_int_equal(gmem_fault(&gmem, gpa(base.v + 0x54321), GMEM_ACCESS_READ, NULL),
 				 GMEM_FAULT_FIXED);
 		assert_int_equal(ept_walk(&gmem.root, gpa(base.v + 0x54321), &leaf), 0);
 		assert_int_equal(leaf.leaf_bytes, cases[i].expected);
@@ -280,9 +280,11 @@ static void test_leaf_1g(void **state)
 	(void)state;
 	assert_int_equal(
 		gmem_add_ram_plain(&gmem, gpa(SIZE_1G - SIZE_2M), SIZE_1G + SIZE_2M, SIZE_1G), 0);
-	assert_int_equal(gmem_fault(&gmem, gpa(SIZE_1G - 1), GMEM_ACCESS_READ), GMEM_FAULT_FIXED);
+	assert_int_equal(gmem_fault(&gmem, gpa(SIZE_1G - 1), GMEM_ACCESS_READ, NULL),
+			 GMEM_FAULT_FIXED);
 	assert_int_equal(gmem.resident_bytes, SIZE_2M);
-	assert_int_equal(gmem_fault(&gmem, gpa(SIZE_1G + 5), GMEM_ACCESS_READ), GMEM_FAULT_FIXED);
+	assert_int_equal(gmem_fault(&gmem, gpa(SIZE_1G + 5), GMEM_ACCESS_READ, NULL),
+			 GMEM_FAULT_FIXED);
 	assert_int_equal(gmem.resident_bytes, SIZE_2M + SIZE_1G);
 	assert_int_equal(ept_walk(&gmem.root, gpa(2 * SIZE_1G - 1), &leaf), 0);
 	assert_int_equal(leaf.leaf_bytes, SIZE_1G);
@@ -336,7 +338,8 @@ static void test_partly_fragmented(void **state)
 	assert_int_equal(frames_alloc(1, 1, &small), 0); /* breaks the first 2 MiB */
 	assert_int_equal(gmem_add_ram_plain(&gmem, gpa(0), 3 * SIZE_2M + 0x1ff000, SIZE_1G), 0);
 	for (uint64_t at = 0; at < 3 * SIZE_2M + 0x1ff000; at += leaf.leaf_bytes) {
-		assert_int_equal(gmem_fault(&gmem, gpa(at), GMEM_ACCESS_READ), GMEM_FAULT_FIXED);
+		assert_int_equal(gmem_fault(&gmem, gpa(at), GMEM_ACCESS_READ, NULL),
+				 GMEM_FAULT_FIXED);
 		assert_int_equal(ept_walk(&gmem.root, gpa(at), &leaf), 0);
 		large_count += leaf.leaf_bytes == SIZE_2M;
 	}
@@ -353,11 +356,12 @@ static void test_fault_no_memory(void **state)
 	assert_int_equal(gmem_add_ram_plain(&gmem, gpa(0), SIZE_2M, PAGE_SIZE), 0);
 	for (int after = 0; after < 3; after++) { /* PDPT, page directory, page table */
 		fake_pages_fail_after(0);
-		assert_int_equal(gmem_fault(&gmem, gpa(0), GMEM_ACCESS_READ), GMEM_FAULT_NO_MEMORY);
+		assert_int_equal(gmem_fault(&gmem, gpa(0), GMEM_ACCESS_READ, NULL),
+				 GMEM_FAULT_NO_MEMORY);
 		assert_int_equal(gmem_write(&gmem, gpa(0), &byte, 1), ERR_NOMEM);
 		assert_int_equal(gmem_read(&gmem, gpa(0), &byte, 1), ERR_NOMEM);
 		fake_pages_fail_after(1);
-		assert_int_equal(gmem_fault(&gmem, gpa(0), GMEM_ACCESS_READ),
+		assert_int_equal(gmem_fault(&gmem, gpa(0), GMEM_ACCESS_READ, NULL),
 				 after == 2 ? GMEM_FAULT_FIXED : GMEM_FAULT_NO_MEMORY);
 	}
 	fake_pages_fail_after(-1);
