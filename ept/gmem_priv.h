@@ -9,6 +9,8 @@
 enum {
 	GMEM_SLOT_DOOR,
 	GMEM_SLOT_ZERO,
+	GMEM_SLOT_CLEAR, /* a page and */
+	GMEM_SLOT_STORE, /* its ciphertext */
 };
 
 /*

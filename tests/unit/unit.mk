@@ -38,6 +38,7 @@ UNIT_mtrr := vmm/base/mtrr.c
 UNIT_idt_dump := vmm/base/idt_dump.c
 UNIT_ept := ept/ept.c
 UNIT_ept_tlb := ept/ept_tlb.c ept/ept.c
+UNIT_pager := ept/pager.c ept/window.c ept/store.c vmm/base/str.c $(GMEM_C)
 UNIT_gmem := ept/gmem.c ept/ram_plain.c ept/ept.c ept/ept_tlb.c
 UNIT_vuart := guest/dev/vuart.c guest/vconsole.c
 UNIT_vpci := guest/dev/vpci.c vmm/iobus.c

@@ -1,0 +1,373 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What happens to a page of sealed RAM: it is opened on a fault or for the door, and evicted when
+ * its frame is wanted. The fault path runs under the VM's gmem.lock; everything here under
+ * window_lock as well, so that evicting another VM's page needs no other VM's lock.
+ */
+#include "ept/pager.h"
+
+#include "crypto/kdf.h"
+#include "crypto/rng.h"
+#include "crypto/wipe.h"
+#include "ept/gmem_priv.h"
+#include "ept/pager_priv.h"
+#include "vmm/base/err.h"
+#include "vmm/base/log.h"
+#include "vmm/base/page_alloc.h"
+#include "vmm/base/panic.h"
+#include "vmm/base/str.h"
+
+#define PAGE_KEY_BYTES 64 /* AES-256-XTS */
+#define PAGE_KEY_LABEL "umbra page key"
+
+/* What it took to have a page open. */
+enum cost {
+	COST_NONE, /* it was */
+	COST_FIRST_TOUCH,
+	COST_CLEAN,
+	COST_DIRTY,
+};
+
+static gpa_t page_address(const struct window_frame *frame)
+{
+	return gpa(frame->region->base.v + frame->page * PAGE_SIZE);
+}
+
+/*
+ * Takes the page out of the frame, which the caller owns from then on. True when it had to be
+ * encrypted. The order carries the weight:
+ *
+ *  1. The EPT entry goes to 0 in one exchange. No CPU starts a new translation from here on, and
+ *     one that has the page as clean in its TLB cannot set the dirty bit any more: its write
+ *     faults and waits for window_lock. What the entry said is thus the last word: the page was
+ *     written when its D bit was set, or when software's bit is, for the door sets no D bit.
+ *     (D is never cleared while the page is mapped, so a write is never forgotten.)
+ *  2. The shoot-down. Until it returns, a CPU that has the page as dirty in its TLB goes on writing
+ *     to the frame: encrypting before would lose those bytes.
+ *  3. Nobody can write now. The page is encrypted under a version that was never used before; or
+ *     dropped, when nobody wrote, for the ciphertext that it was opened from is still good.
+ *  4. The page is closed, the frame is free to be used.
+ */
+static bool evict(struct window_frame *frame)
+{
+	struct sealed_region *region = frame->region;
+	struct pager_vm *vm = region->vm;
+	bool written = false, sealed = false;
+
+	if (frame->mapped) {
+		CHECK(ept_page_take(&vm->gmem->root, page_address(frame), &written));
+		ept_tlb_shootdown(&vm->gmem->root);
+		vm->counters.shoot_downs++;
+	}
+	if (written || frame->dirty) {
+		sealed = store_seal(region, frame->page, frame->frame);
+		vm->counters.sealings += sealed;
+		vm->counters.zero_drops += !sealed;
+	} else if (*store_version(region, frame->page) == 0) {
+		vm->counters.zero_drops++;
+	} else {
+		vm->counters.drops++;
+	}
+	*store_opened(region, frame->page) = 0;
+	vm->counters.clear_pages--;
+	return sealed;
+}
+
+/* Gives the page a frame of the window, with its content in clear. */
+static enum cost open_page(struct sealed_region *region, uint64_t page, uint32_t *index)
+{
+	struct pager_counters *counters = &region->vm->counters;
+	uint32_t *opened = store_opened(region, page);
+	enum cost cost = COST_CLEAN;
+	struct window_frame *frame;
+
+	if (*opened != 0) {
+		*index = *opened - 1;
+		window_frame(*index)->referenced = true;
+		return COST_NONE;
+	}
+	*index = window_take_free();
+	if (*index == WINDOW_NONE) {
+		*index = window_victim(region->vm);
+		cost = evict(window_frame(*index)) ? COST_DIRTY : COST_CLEAN;
+	}
+	frame = window_frame(*index);
+	*frame = (struct window_frame){
+		.frame = frame->frame, .region = region, .page = page, .referenced = true
+	};
+	*opened = *index + 1;
+	counters->clear_pages++;
+	counters->clear_peak = MAX(counters->clear_peak, counters->clear_pages);
+	if (*store_version(region, page) != 0) {
+		store_open(region, page, frame->frame);
+		counters->opens++;
+		return cost;
+	}
+	gmem_zero_frames(frame->frame, PAGE_SIZE);
+	return cost == COST_CLEAN ? COST_FIRST_TOUCH : cost;
+}
+
+/*
+ * Without dirty bits a page is mapped for reading first, and the fault of the first write makes it
+ * writable: ept_page_take then takes the right to write for the dirty bit.
+ */
+static int map_page(struct gmem *gmem, struct window_frame *frame, unsigned access)
+{
+	bool writable = ept_caps()->accessed_dirty || (access & GMEM_ACCESS_WRITE) != 0;
+	const struct ept_attr attr = {
+		.access = writable ? EPT_RWX : EPT_READ | EPT_EXEC,
+		.memtype = EPT_MEMTYPE_WB,
+		.ignore_pat = true,
+	};
+	int err;
+
+	if (!frame->mapped) {
+		err = ept_map(&gmem->root, page_address(frame), frame->frame, PAGE_SIZE, PAGE_SIZE,
+			      attr);
+		if (err != 0) {
+			return err;
+		}
+		frame->mapped = true;
+		frame->writable = writable;
+	} else if (writable && !frame->writable) {
+		CHECK(ept_page_allow_write(&gmem->root, page_address(frame)));
+		frame->writable = true;
+	} /* else another vCPU was first */
+	return 0;
+}
+
+static void count_fault(struct pager_counters *counters, enum cost cost)
+{
+	switch (cost) {
+	case COST_FIRST_TOUCH: counters->first_touches++; break;
+	case COST_CLEAN: counters->clean_faults++; break;
+	case COST_DIRTY: counters->dirty_faults++; break;
+	case COST_NONE:
+	default: counters->mapped_faults++;
+	}
+}
+
+static int sealed_fault(struct gmem *gmem, struct gmem_region *region, gpa_t gpa, unsigned access,
+			const struct gmem_faulter *by)
+{
+	struct sealed_region *sealed = region->state;
+	uint64_t page = (gpa.v - region->base.v) / PAGE_SIZE;
+	uint32_t index;
+	int err;
+
+	lock_take(&window_lock);
+	if (by != NULL) {
+		window_let_go(sealed->vm, by, *store_opened(sealed, page) == 0);
+	}
+	count_fault(&sealed->vm->counters, open_page(sealed, page, &index));
+	err = map_page(gmem, window_frame(index), access);
+	if (err == 0 && by != NULL) {
+		window_hold(sealed->vm, by, index);
+	}
+	lock_drop(&window_lock);
+	return err;
+}
+
+static int sealed_pin(struct gmem *gmem, struct gmem_region *region, gpa_t page, bool write,
+		      hpa_t *frame)
+{
+	struct sealed_region *sealed = region->state;
+	uint32_t index;
+
+	(void)gmem;
+	(void)write; /* unpin tells whether it was */
+	lock_take(&window_lock);
+	if (open_page(sealed, (page.v - region->base.v) / PAGE_SIZE, &index) != COST_NONE) {
+		sealed->vm->counters.door_opens++;
+	}
+	window_frame(index)->pins++;
+	*frame = window_frame(index)->frame;
+	lock_drop(&window_lock);
+	return 0;
+}
+
+static void sealed_unpin(struct gmem *gmem, struct gmem_region *region, gpa_t page, bool written)
+{
+	struct sealed_region *sealed = region->state;
+	struct window_frame *frame;
+
+	(void)gmem;
+	lock_take(&window_lock);
+	frame = window_frame(*store_opened(sealed, (page.v - region->base.v) / PAGE_SIZE) - 1);
+	frame->pins--;
+	frame->dirty |= written;
+	lock_drop(&window_lock);
+}
+
+/* No CPU translates through the root any more. What is in clear is wiped. */
+static void sealed_destroy(struct gmem *gmem, struct gmem_region *region)
+{
+	struct sealed_region *sealed = region->state;
+
+	(void)gmem;
+	lock_take(&window_lock);
+	window_let_vm_go(sealed->vm);
+	for (uint32_t i = 0; i < window_frame_count(); i++) {
+		if (window_frame(i)->region == sealed) {
+			gmem_zero_frames(window_frame(i)->frame, PAGE_SIZE);
+			window_put_free(i);
+			sealed->vm->counters.clear_pages--;
+		}
+	}
+	lock_drop(&window_lock);
+	store_destroy(sealed);
+}
+
+static const struct region_ops sealed_ops = {
+	.name = "sealed",
+	.fault = sealed_fault,
+	.pin = sealed_pin,
+	.unpin = sealed_unpin,
+	.destroy = sealed_destroy,
+};
+
+int gmem_add_ram_sealed(struct gmem *gmem, struct pager_vm *vm, gpa_t base, uint64_t bytes)
+{
+	struct gmem_region region = { .base = base, .bytes = bytes, .ops = &sealed_ops };
+	struct sealed_region *sealed;
+	int err;
+
+	CHECK(vm->gmem == NULL || vm->gmem == gmem);
+	lock_take(&gmem->lock);
+	err = gmem_region_check(gmem, base, bytes);
+	if (err == 0) {
+		err = store_create(bytes / PAGE_SIZE, &sealed);
+	}
+	if (err == 0) {
+		vm->gmem = gmem;
+		sealed->vm = vm;
+		sealed->base = base;
+		sealed->id = vm->region_count++;
+		region.state = sealed;
+		gmem_region_insert(gmem, &region);
+	}
+	lock_drop(&gmem->lock);
+	return err;
+}
+
+/* --- The window as a whole, and each VM's share --- */
+
+int pager_init(uint64_t frame_count)
+{
+	return window_init(frame_count);
+}
+
+void pager_exit(void)
+{
+	window_exit();
+}
+
+static int make_key(struct page_key *key)
+{
+	uint8_t secret[KDF_SECRET_BYTES], bytes[PAGE_KEY_BYTES];
+	int err = rng_bytes(secret, sizeof(secret));
+
+	if (err == 0) {
+		err = kdf_derive(secret, sizeof(secret), PAGE_KEY_LABEL, bytes, sizeof(bytes));
+	}
+	if (err == 0) {
+		err = page_key_set(key, bytes, sizeof(bytes));
+	}
+	secure_zero(secret, sizeof(secret));
+	secure_zero(bytes, sizeof(bytes));
+	return err;
+}
+
+static bool claim(const struct pager_vm *vm)
+{
+	uint64_t left;
+	bool done;
+
+	lock_take(&window_lock);
+	left = window_unclaimed();
+	done = window_claim(vm->floor);
+	lock_drop(&window_lock);
+	if (!done) {
+		log_error("vm %s: %u vCPU%s need %lluK of the window, and other VMs leave %lluK of "
+			  "%lluK: make [host] window larger",
+			  vm->name, vm->vcpu_count, vm->vcpu_count == 1 ? "" : "s",
+			  (unsigned long long)vm->floor * 4, (unsigned long long)left * 4,
+			  (unsigned long long)window_frame_count() * 4);
+	}
+	return done;
+}
+
+static void unclaim(const struct pager_vm *vm)
+{
+	lock_take(&window_lock);
+	window_unclaim(vm->floor);
+	lock_drop(&window_lock);
+}
+
+int pager_vm_create(const char *name, uint32_t vcpu_count, struct pager_vm **out)
+{
+	uint64_t bytes = sizeof(struct pager_vm) + vcpu_count * sizeof(struct vcpu_hold);
+	size_t host_pages = ALIGN_UP(bytes, PAGE_SIZE) / PAGE_SIZE;
+	struct pager_vm *vm = page_alloc(host_pages);
+	int err;
+
+	if (vm == NULL) {
+		return ERR_NOMEM;
+	}
+	vm->name = name;
+	vm->vcpu_count = vcpu_count;
+	vm->host_pages = host_pages;
+	vm->floor = (uint64_t)vcpu_count * PAGER_VCPU_FRAMES + PAGER_PIN_FRAMES;
+	if (!claim(vm)) {
+		page_free(vm, host_pages);
+		return ERR_RANGE;
+	}
+	/* Registered before there is a secret in it. */
+	err = wipe_register(&vm->key, sizeof(vm->key));
+	if (err == 0) {
+		err = make_key(&vm->key);
+	}
+	if (err != 0) {
+		pager_vm_destroy(vm);
+		return err;
+	}
+	*out = vm;
+	return 0;
+}
+
+void pager_vm_destroy(struct pager_vm *vm)
+{
+	if (vm == NULL) {
+		return;
+	}
+	CHECK(vm->counters.clear_pages == 0);
+	secure_zero(&vm->key, sizeof(vm->key));
+	wipe_unregister(&vm->key);
+	unclaim(vm);
+	page_free(vm, vm->host_pages);
+}
+
+void pager_count(const struct pager_vm *vm, struct pager_counters *out)
+{
+	lock_take(&window_lock);
+	*out = vm->counters;
+	lock_drop(&window_lock);
+}
+
+void pager_log(const struct pager_vm *vm)
+{
+	struct pager_counters now;
+
+	pager_count(vm, &now);
+	log_info("vm %s: faults: %llu first touch, %llu clean, %llu dirty victim, %llu open "
+		 "already; %llu opens by the hypervisor",
+		 vm->name, (unsigned long long)now.first_touches,
+		 (unsigned long long)now.clean_faults, (unsigned long long)now.dirty_faults,
+		 (unsigned long long)now.mapped_faults, (unsigned long long)now.door_opens);
+	log_info("vm %s: pages: %llu opened, %llu sealed, %llu dropped clean, %llu dropped zero, "
+		 "%llu shoot-downs; %llu in clear, at most %llu",
+		 vm->name, (unsigned long long)now.opens, (unsigned long long)now.sealings,
+		 (unsigned long long)now.drops, (unsigned long long)now.zero_drops,
+		 (unsigned long long)now.shoot_downs, (unsigned long long)now.clear_pages,
+		 (unsigned long long)now.clear_peak);
+}

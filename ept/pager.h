@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The software engine: guest RAM that lies in DRAM as ciphertext, but for a window of few pages.
+ *
+ * Each page of a sealed region is absent (never touched, or all zero: it owns nothing), open (in
+ * clear, in a frame of the window) or sealed (ciphertext in the store). One window serves all VMs;
+ * each has a floor, below which no other VM's faults can press it.
+ */
+#ifndef UMBRA_EPT_PAGER_H
+#define UMBRA_EPT_PAGER_H
+
+#include "ept/gmem.h"
+#include "vmm/base/types.h"
+
+/*
+ * The floor. One instruction can need many pages at once: code, operands, descriptor tables and
+ * stack, and the table levels of each. The door to guest memory pins one page of a VM at a time.
+ */
+#define PAGER_VCPU_FRAMES 64u
+#define PAGER_PIN_FRAMES  1u
+
+/* What happened, for people and tests. Of one VM, since it was created. */
+struct pager_counters {
+	/* Faults by what they cost: a page had to be sealed first, or not. */
+	uint64_t first_touches; /* of an absent page, at no other page's cost */
+	uint64_t clean_faults;	/* a sealed page was opened, nothing had to be sealed */
+	uint64_t dirty_faults;	/* a page, maybe another VM's, had to be sealed first */
+	uint64_t mapped_faults; /* the page was open: rights or the mapping were missing */
+	uint64_t door_opens;	/* the same for the hypervisor and its devices, all kinds */
+
+	uint64_t opens;	     /* pages decrypted */
+	uint64_t sealings;   /* pages encrypted */
+	uint64_t drops;	     /* clean pages whose ciphertext was still good */
+	uint64_t zero_drops; /* pages that became (or stayed) absent, being all zero */
+	uint64_t shoot_downs;
+	uint64_t clear_pages; /* in clear now */
+	uint64_t clear_peak;
+};
+
+struct pager_vm;
+
+/* Takes frame_count frames of the machine for the window. ERR_NOMEM. BSP, once. */
+int pager_init(uint64_t frame_count);
+/* Gives them back. No VM may be left. */
+void pager_exit(void);
+
+/*
+ * A VM's share: its floor and its key, drawn and derived here. ERR_RANGE when what other VMs'
+ * floors leave of the window is less than its floor, said in words; ERR_NOMEM; what rng_bytes
+ * says. The name must outlive it.
+ */
+int pager_vm_create(const char *name, uint32_t vcpu_count, struct pager_vm **out);
+/* After gmem_destroy of all it was used with. Wipes the key. NULL is ignored. */
+void pager_vm_destroy(struct pager_vm *vm);
+
+/*
+ * Sealed RAM. Reserves the store now, so that a VM that started never runs out. ERR_NOMEM,
+ * ERR_EXISTS (overlap), ERR_INVAL (alignment). All sealed regions of a pager_vm are in one gmem.
+ */
+int gmem_add_ram_sealed(struct gmem *gmem, struct pager_vm *vm, gpa_t base, uint64_t bytes);
+
+/* A consistent copy. */
+void pager_count(const struct pager_vm *vm, struct pager_counters *out);
+/* The same as two lines of the log. */
+void pager_log(const struct pager_vm *vm);
+
+#endif

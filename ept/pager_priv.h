@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Between pager.c (what happens to a page), window.c (which frame) and store.c (the ciphertext).
+ * All state is guarded by window_lock, which is taken inside a gmem.lock and never the other way
+ * round: evicting another VM's page takes that lock alone.
+ */
+#ifndef UMBRA_EPT_PAGER_PRIV_H
+#define UMBRA_EPT_PAGER_PRIV_H
+
+#include "crypto/page_cipher.h"
+#include "ept/pager.h"
+#include "vmm/base/lock.h"
+
+#define WINDOW_NONE UINT32_MAX
+
+#define HOLD_FRAMES PAGER_VCPU_FRAMES
+
+/* The frames that a vCPU was given since it retired an instruction, the latest ones: a ring. */
+struct vcpu_hold {
+	uint64_t place; /* where it faulted last */
+	uint32_t count;
+	uint32_t next; /* where the next one goes */
+	uint32_t frames[HOLD_FRAMES];
+};
+
+struct pager_vm {
+	struct page_key key;
+	const char *name;
+	struct gmem *gmem;
+	uint64_t version; /* the last one given out: never reused under this key */
+	uint32_t region_count;
+	uint32_t vcpu_count;
+	uint64_t floor; /* frames */
+	struct pager_counters counters;
+	size_t host_pages; /* of this structure */
+	struct vcpu_hold holds[];
+};
+
+/* The store is cut in chunks of consecutive frames: the machine's memory may be in pieces. */
+#define CHUNK_PAGES 16
+
+struct store_chunk {
+	hpa_t frames;
+	uint64_t versions[CHUNK_PAGES]; /* of the ciphertext; 0: there is none */
+	uint32_t opened[CHUNK_PAGES];	/* index of the window's frame + 1; 0: not open */
+};
+
+/* A page is absent when it is not open and has no version. */
+struct sealed_region {
+	struct pager_vm *vm;
+	gpa_t base;
+	uint64_t page_count;
+	uint32_t id; /* within the VM */
+	size_t host_pages;
+	struct store_chunk chunks[];
+};
+
+struct window_frame {
+	hpa_t frame;
+	struct sealed_region *region; /* NULL: free */
+	uint64_t page;
+	uint32_t pins;
+	uint32_t holds;	 /* vCPUs that have it in their struct vcpu_hold */
+	bool mapped;	 /* in the guest's EPT */
+	bool writable;	 /* there */
+	bool dirty;	 /* software's dirty bit: the door wrote */
+	bool referenced; /* software's accessed bit */
+	uint32_t next_free;
+};
+
+extern struct lock window_lock;
+
+/* --- window.c: all under window_lock, but for the first two --- */
+
+int window_init(uint64_t frame_count);
+void window_exit(void);
+struct window_frame *window_frame(uint32_t index);
+uint64_t window_frame_count(void);
+/* Promises frames to a VM, or gives the promise back. False when so many are not left. */
+bool window_claim(uint64_t frames);
+void window_unclaim(uint64_t frames);
+uint64_t window_unclaimed(void);
+/* A free frame, or WINDOW_NONE. */
+uint32_t window_take_free(void);
+/* The frame holds nothing in clear any more. */
+void window_put_free(uint32_t index);
+/* A frame to be evicted so that vm gets it. There is one, because floors are kept. */
+uint32_t window_victim(const struct pager_vm *vm);
+/*
+ * The vCPU faults: what it held is let go, if it has retired an instruction since. opens: a frame
+ * is to be found for it, so it must not hold all that its floor grants.
+ */
+void window_let_go(struct pager_vm *vm, const struct gmem_faulter *by, bool opens);
+/* The VM ends. */
+void window_let_vm_go(struct pager_vm *vm);
+/* The frame was opened for, or is wanted by, the vCPU's instruction. After window_let_go. */
+void window_hold(struct pager_vm *vm, const struct gmem_faulter *by, uint32_t index);
+
+/* --- store.c --- */
+
+/* ERR_NOMEM. Under no lock; nobody else knows the region yet. */
+int store_create(uint64_t page_count, struct sealed_region **out);
+void store_destroy(struct sealed_region *region);
+
+static inline uint64_t *store_version(struct sealed_region *region, uint64_t page)
+{
+	return &region->chunks[page / CHUNK_PAGES].versions[page % CHUNK_PAGES];
+}
+
+static inline uint32_t *store_opened(struct sealed_region *region, uint64_t page)
+{
+	return &region->chunks[page / CHUNK_PAGES].opened[page % CHUNK_PAGES];
+}
+
+/*
+ * Encrypts the frame into the store under a new version, unless it is all zero: then the page has
+ * no ciphertext from now on. True when it was encrypted. Nobody writes to the frame any more.
+ */
+bool store_seal(struct sealed_region *region, uint64_t page, hpa_t frame);
+/* Decrypts the page, which has a version, into the frame. */
+void store_open(struct sealed_region *region, uint64_t page, hpa_t frame);
+
+#endif

@@ -1,0 +1,216 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The window: which frames there are, whose they are, and which one has to go. It owns window_lock.
+ *
+ * Why there is always a victim. The sum of all floors is at most the number of frames. A VM below
+ * its floor that finds no free frame therefore meets another above its own. A VM at its floor has
+ * 64 frames per vCPU and one more. Each vCPU holds at most 64, one that faults 63. The door pins
+ * one page, under the lock that a fault takes, too: never while one of this VM's vCPUs faults. Some
+ * frame is thus neither held nor pinned.
+ */
+#include "ept/pager_priv.h"
+#include "vmm/base/err.h"
+#include "vmm/base/page_alloc.h"
+#include "vmm/base/panic.h"
+#include "vmm/base/str.h"
+
+struct lock window_lock;
+
+static struct {
+	struct window_frame *frames;
+	uint32_t count;
+	uint32_t first_free;
+	uint32_t hand; /* CLOCK: where to look next */
+	uint64_t claimed;
+} window;
+
+static size_t table_pages(uint64_t frame_count)
+{
+	return ALIGN_UP(frame_count * sizeof(struct window_frame), PAGE_SIZE) / PAGE_SIZE;
+}
+
+int window_init(uint64_t frame_count)
+{
+	uint32_t i;
+
+	if (frame_count == 0 || frame_count >= WINDOW_NONE) {
+		return ERR_RANGE;
+	}
+	window.frames = page_alloc(table_pages(frame_count));
+	if (window.frames == NULL) {
+		return ERR_NOMEM;
+	}
+	window.count = (uint32_t)frame_count;
+	window.first_free = WINDOW_NONE;
+	for (i = 0; i < window.count; i++) {
+		hpa_t frame;
+
+		if (frames_alloc(1, 1, &frame) != 0) {
+			window_exit();
+			return ERR_NOMEM;
+		}
+		window.frames[i].frame = frame;
+		window_put_free(i);
+	}
+	return 0;
+}
+
+void window_exit(void)
+{
+	CHECK(window.claimed == 0);
+	for (uint32_t i = 0; i < window.count && window.frames[i].frame.v != 0; i++) {
+		frames_free(window.frames[i].frame, 1);
+	}
+	page_free(window.frames, table_pages(window.count));
+	memset(&window, 0, sizeof(window));
+}
+
+struct window_frame *window_frame(uint32_t index)
+{
+	return &window.frames[index];
+}
+
+uint64_t window_frame_count(void)
+{
+	return window.count;
+}
+
+bool window_claim(uint64_t frames)
+{
+	if (frames > window_unclaimed()) {
+		return false;
+	}
+	window.claimed += frames;
+	return true;
+}
+
+void window_unclaim(uint64_t frames)
+{
+	window.claimed -= frames;
+}
+
+uint64_t window_unclaimed(void)
+{
+	return window.count - window.claimed;
+}
+
+uint32_t window_take_free(void)
+{
+	uint32_t index = window.first_free;
+
+	if (index != WINDOW_NONE) {
+		window.first_free = window.frames[index].next_free;
+	}
+	return index;
+}
+
+void window_put_free(uint32_t index)
+{
+	hpa_t frame = window.frames[index].frame;
+
+	window.frames[index] = (struct window_frame){ .frame = frame,
+						      .next_free = window.first_free };
+	window.first_free = index;
+}
+
+/* Whether the frame may be taken from its owner, who may be vm itself. */
+static bool may_go(const struct window_frame *frame, const struct pager_vm *vm)
+{
+	const struct pager_vm *owner;
+
+	if (frame->region == NULL || frame->pins != 0 || frame->holds != 0) {
+		return false;
+	}
+	owner = frame->region->vm;
+	return owner == vm ? owner->counters.clear_pages >= owner->floor
+			   : owner->counters.clear_pages > owner->floor;
+}
+
+/* Second chance: was it used since the hand came by last? */
+static bool was_used(struct window_frame *frame)
+{
+	struct sealed_region *region = frame->region;
+	gpa_t page = { region->base.v + frame->page * PAGE_SIZE };
+	bool used = frame->referenced;
+
+	frame->referenced = false;
+	if (frame->mapped && ept_page_referenced(&region->vm->gmem->root, page)) {
+		used = true;
+	}
+	return used;
+}
+
+uint32_t window_victim(const struct pager_vm *vm)
+{
+	/* In the third round chances are used up: guests may touch pages faster than this looks. */
+	for (uint64_t looked = 0; looked < 3ull * window.count; looked++) {
+		uint32_t index = window.hand;
+		struct window_frame *frame = &window.frames[index];
+
+		window.hand = index + 1 == window.count ? 0 : index + 1;
+		if (may_go(frame, vm) && (!was_used(frame) || looked >= 2ull * window.count)) {
+			return index;
+		}
+	}
+	panic("the window has no frame for %s, although its floor says so", vm->name);
+}
+
+/* The i-th latest of what is held. */
+static uint32_t held(const struct vcpu_hold *hold, uint32_t i)
+{
+	return hold->frames[(hold->next + HOLD_FRAMES - 1 - i) % HOLD_FRAMES];
+}
+
+static void let_oldest_go(struct vcpu_hold *hold)
+{
+	window.frames[held(hold, hold->count - 1)].holds--;
+	hold->count--;
+}
+
+static void let_all_go(struct vcpu_hold *hold)
+{
+	while (hold->count != 0) {
+		let_oldest_go(hold);
+	}
+}
+
+void window_let_vm_go(struct pager_vm *vm)
+{
+	for (uint32_t i = 0; i < vm->vcpu_count; i++) {
+		let_all_go(&vm->holds[i]);
+	}
+}
+
+void window_let_go(struct pager_vm *vm, const struct gmem_faulter *by, bool opens)
+{
+	struct vcpu_hold *hold;
+
+	CHECK(by->vcpu < vm->vcpu_count);
+	hold = &vm->holds[by->vcpu];
+	if (hold->place != by->place) {
+		let_all_go(hold);
+		hold->place = by->place;
+	}
+	/* A string instruction stays at one place for long: the latest pages are what it needs. */
+	if (opens && hold->count == HOLD_FRAMES) {
+		let_oldest_go(hold);
+	}
+}
+
+void window_hold(struct pager_vm *vm, const struct gmem_faulter *by, uint32_t index)
+{
+	struct vcpu_hold *hold = &vm->holds[by->vcpu];
+
+	for (uint32_t i = 0; i < hold->count; i++) {
+		if (held(hold, i) == index) {
+			return;
+		}
+	}
+	if (hold->count == HOLD_FRAMES) {
+		let_oldest_go(hold);
+	}
+	hold->frames[hold->next] = index;
+	hold->next = (hold->next + 1) % HOLD_FRAMES;
+	hold->count++;
+	window.frames[index].holds++;
+}
