@@ -4,7 +4,7 @@
  * is whatever is on the stick: a line that inih must not see (control bytes, too long) is reported
  * by the reader below and replaced by an empty one.
  */
-#include "boot/config.h"
+#include "boot/config_priv.h"
 
 #include <ini.h>
 #include <stdarg.h>
@@ -14,9 +14,6 @@
 
 #define MESSAGE_MAX 20u /* errors shown; the rest are counted */
 #define LINE_MAX    (INI_MAX_LINE - 2)
-#define MEMORY_MIN  (1ull << 20)
-#define MEMORY_MAX  (4ull << 40)
-#define VCPUS_NOW   1u	    /* what this version runs */
 #define QUOTE	    "%.48s" /* of a value, in a message */
 
 struct parser {
@@ -28,26 +25,8 @@ struct parser {
 	uint32_t line_of_section;
 	const char *section; /* "host", "vm", or NULL: keys are skipped */
 	struct vm_config *vm;
-	uint32_t seen; /* bit n: keys[n] was given in this section */
+	uint32_t seen; /* bit n: config_keys[n] was given in this section */
 };
-
-/* A word of the file and what it means. */
-struct choice {
-	const char *word;
-	uint64_t value;
-};
-
-struct key {
-	const char *section;
-	const char *name;
-	/* Stores value in field, or returns false with a clause in why[WHY_MAX]. */
-	bool (*parse)(const struct key *key, void *field, const char *value, char *why);
-	size_t offset; /* of the field in struct config or struct vm_config */
-	size_t bytes;
-	const struct choice *choices;
-};
-
-#define WHY_MAX 120
 
 static void PRINTF_LIKE(3, 4) complain(struct parser *p, uint32_t line, const char *fmt, ...)
 {
@@ -71,157 +50,12 @@ static void PRINTF_LIKE(3, 4) complain(struct parser *p, uint32_t line, const ch
 	}
 }
 
-/* --- Values --- */
-
-static bool parse_number(const char *text, uint64_t *value, const char **end)
-{
-	*value = 0;
-	*end = text;
-	for (; **end >= '0' && **end <= '9'; (*end)++) {
-		if (__builtin_mul_overflow(*value, 10u, value) ||
-		    __builtin_add_overflow(*value, (uint64_t)(**end - '0'), value)) {
-			return false;
-		}
-	}
-	return *end != text;
-}
-
-static bool parse_memory(const struct key *key, void *field, const char *text, char *why)
-{
-	static const char suffixes[] = "KMG";
-	const char *end;
-	uint64_t value;
-	bool ok = parse_number(text, &value, &end);
-
-	if (ok && *end != '\0') {
-		const char upper[2] = { (char)(*end & ~0x20), '\0' };
-		const char *suffix = strchr(suffixes, upper[0]);
-
-		ok = suffix != NULL && *suffix != '\0' && end[1] == '\0' &&
-		     !__builtin_mul_overflow(value, 1024ull << (10 * (suffix - suffixes)), &value);
-	}
-	if (!ok) {
-		str_printf(why, WHY_MAX, "is no size; write a number with K, M or G, as 512M");
-		return false;
-	}
-	if (value < MEMORY_MIN || value > MEMORY_MAX || !IS_ALIGNED(value, PAGE_SIZE)) {
-		str_printf(why, WHY_MAX, "must be 1M to 4096G and whole 4K pages");
-		return false;
-	}
-	memcpy(field, &value, key->bytes);
-	return true;
-}
-
-static bool parse_vcpus(const struct key *key, void *field, const char *text, char *why)
-{
-	const char *end;
-	uint64_t value;
-	uint32_t vcpus;
-
-	if (!parse_number(text, &value, &end) || *end != '\0' || value == 0 ||
-	    value > VM_VCPU_MAX) {
-		str_printf(why, WHY_MAX, "must be a number from 1 to %u", VM_VCPU_MAX);
-		return false;
-	}
-	if (value > VCPUS_NOW) {
-		str_printf(why, WHY_MAX, "is more than this version runs: %u per VM", VCPUS_NOW);
-		return false;
-	}
-	vcpus = (uint32_t)value;
-	memcpy(field, &vcpus, key->bytes);
-	return true;
-}
-
-static bool parse_choice(const struct key *key, void *field, const char *text, char *why)
-{
-	size_t used;
-
-	for (const struct choice *c = key->choices; c->word != NULL; c++) {
-		if (str_equal_nocase(c->word, text)) {
-			memcpy(field, &c->value, key->bytes);
-			return true;
-		}
-	}
-	used = str_printf(why, WHY_MAX, "must be one of");
-	for (const struct choice *c = key->choices; c->word != NULL; c++) {
-		used += str_printf(why + used, WHY_MAX - used, "%s %s",
-				   c == key->choices ? "" : ",", c->word);
-	}
-	return false;
-}
-
-static bool parse_text(const struct key *key, void *field, const char *text, char *why)
-{
-	if (!str_copy(field, key->bytes, text)) {
-		str_printf(why, WHY_MAX, "is longer than %u characters", (unsigned)key->bytes - 1);
-		return false;
-	}
-	return true;
-}
-
-static bool parse_path(const struct key *key, void *field, const char *text, char *why)
-{
-	char *path = ((struct vm_file *)field)->path;
-
-	if (text[0] != '\\' && text[0] != '/') {
-		str_printf(why, WHY_MAX, "must be a whole path, as \\umbra\\vmlinuz");
-		return false;
-	}
-	if (!parse_text(key, path, text, why)) {
-		path[0] = '\0';
-		return false;
-	}
-	for (char *c = path; *c != '\0'; c++) {
-		*c = *c == '/' ? '\\' : *c;
-	}
-	return true;
-}
-
-/* --- Keys --- */
-
-static const struct choice exits[] = { { "stay", CONFIG_EXIT_STAY },
-				       { "poweroff", CONFIG_EXIT_POWEROFF },
-				       { NULL, 0 } };
-static const struct choice levels[] = { { "error", LOG_ERROR },
-					{ "warn", LOG_WARN },
-					{ "info", LOG_INFO },
-					{ "debug", LOG_DEBUG },
-					{ NULL, 0 } };
-static const struct choice engines[] = { { "auto", VM_ENGINE_AUTO },
-					 { "tme-mk", VM_ENGINE_TME_MK },
-					 { "software", VM_ENGINE_SOFTWARE },
-					 { "none", VM_ENGINE_NONE },
-					 { NULL, 0 } };
-static const struct choice signatures[] = { { "umbra", VM_SIGNATURE_UMBRA },
-					    { "kvm", VM_SIGNATURE_KVM },
-					    { NULL, 0 } };
-static const struct choice leaves[] = {
-	{ "auto", SIZE_1G }, { "4K", PAGE_SIZE }, { "2M", SIZE_2M }, { "1G", SIZE_1G }, { NULL, 0 }
-};
-
-#define FIELD(type, member) offsetof(struct type, member), sizeof(((struct type *)0)->member)
-#define PATH(member)	    offsetof(struct vm_config, member), VM_PATH_MAX
-
-static const struct key keys[] = {
-	{ "host", "exit", parse_choice, FIELD(config, exit), exits },
-	{ "host", "log", parse_choice, FIELD(config, log_level), levels },
-	{ "vm", "memory", parse_memory, FIELD(vm_config, memory_bytes), NULL },
-	{ "vm", "vcpus", parse_vcpus, FIELD(vm_config, vcpus), NULL },
-	{ "vm", "kernel", parse_path, PATH(kernel), NULL },
-	{ "vm", "initrd", parse_path, PATH(initrd), NULL },
-	{ "vm", "cmdline", parse_text, FIELD(vm_config, cmdline), NULL },
-	{ "vm", "engine", parse_choice, FIELD(vm_config, engine), engines },
-	{ "vm", "signature", parse_choice, FIELD(vm_config, signature), signatures },
-	{ "vm", "leaf", parse_choice, FIELD(vm_config, max_leaf), leaves },
-};
-_Static_assert(ARRAY_COUNT(keys) <= 32, "parser.seen has a bit for each key");
-
 static void handle_key(struct parser *p, const char *name, const char *value)
 {
-	for (size_t i = 0; i < ARRAY_COUNT(keys); i++) {
-		const struct key *key = &keys[i];
+	for (size_t i = 0; i < config_key_count; i++) {
+		const struct config_key *key = &config_keys[i];
 		void *owner = p->vm != NULL ? (void *)p->vm : (void *)p->config;
-		char why[WHY_MAX];
+		char why[CONFIG_WHY_MAX];
 
 		if (strcmp(key->section, p->section) != 0 || !str_equal_nocase(key->name, name)) {
 			continue;
@@ -270,16 +104,6 @@ static void end_section(struct parser *p)
 	}
 	if (vm->memory_bytes == 0) {
 		complain(p, line, "no memory is given; write memory = 256M");
-	}
-	if (vm->engine == VM_ENGINE_AUTO) {
-		complain(p, line,
-			 "engine = auto would encrypt the memory, which this version "
-			 "does not do; to run it in clear write engine = none");
-	} else if (vm->engine != VM_ENGINE_NONE) {
-		complain(p, line,
-			 "engine = %s is not offered by this version; to run the memory "
-			 "in clear write engine = none",
-			 engines[vm->engine].word);
 	}
 }
 
@@ -449,6 +273,8 @@ int config_parse(const char *file, const char *text, size_t bytes, struct config
 	memset(out, 0, sizeof(*out));
 	out->exit = CONFIG_EXIT_STAY;
 	out->log_level = LOG_INFO;
+	out->window_bytes = CONFIG_WINDOW_DEFAULT;
+	out->engine_cipher = "auto";
 
 	if (bytes >= 2 && (memcmp(text, utf16[0], 2) == 0 || memcmp(text, utf16[1], 2) == 0)) {
 		complain(&p, 1, "the file is UTF-16; save it as plain text (ASCII or UTF-8)");

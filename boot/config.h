@@ -7,7 +7,8 @@
 #include "vmm/base/log.h"
 #include "vmm/base/types.h"
 
-#define CONFIG_VM_MAX 16
+#define CONFIG_VM_MAX	      16
+#define CONFIG_WINDOW_DEFAULT (16ull << 20)
 
 enum config_exit {
 	CONFIG_EXIT_STAY, /* the last VM ended: say so and wait for a person */
@@ -17,6 +18,8 @@ enum config_exit {
 struct config {
 	enum config_exit exit;
 	enum log_level log_level;
+	uint64_t window_bytes;	   /* of the software engine: the plaintext of all VMs together */
+	const char *engine_cipher; /* page_cipher_init's word */
 	struct vm_config vms[CONFIG_VM_MAX];
 	size_t vm_count;
 	size_t error_count; /* messages that were logged */

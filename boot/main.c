@@ -10,6 +10,7 @@
 #include "crypto/rng.h"
 #include "crypto/selftest.h"
 #include "crypto/wipe.h"
+#include "ept/pager.h"
 #include "vmm/base/console.h"
 #include "vmm/base/cpu.h"
 #include "vmm/base/err.h"
@@ -108,11 +109,24 @@ static void report_machine(void)
 static void start_crypto(void)
 {
 	wipe_init();
-	if (crypto_selftest() != 0 || page_cipher_init("auto") != 0) {
+	if (crypto_selftest() != 0 || page_cipher_init(boot->config.engine_cipher) != 0) {
 		panic("the cryptographic self-test failed; this machine must not hold keys");
 	}
 	/* Without entropy nothing that needs a random key will start; rng_init has said it. */
 	(void)rng_init(boot->efi_rng_seed, boot->efi_rng_bytes);
+}
+
+/* A failure costs the VMs that need it, not the machine. */
+static void start_window(void)
+{
+	uint64_t bytes = boot->config.window_bytes;
+	int err = pager_init(bytes / PAGE_SIZE);
+
+	if (err != 0) {
+		log_error("the window of %lluK does not fit into the memory of this machine (%s); "
+			  "no VM can run with engine = software",
+			  (unsigned long long)bytes >> 10, err_name(err));
+	}
 }
 
 static void start_cpus(void)
@@ -188,7 +202,7 @@ static void bring_up(void)
 	if (vmx_start_all() != 0) {
 		stay("VMX does not start on every CPU");
 	}
-	log_warn("this version encrypts no memory: every VM runs with engine = none");
+	start_window();
 	if (vms_start(&boot->config) == 0) {
 		stay("no virtual machine could be started");
 	}

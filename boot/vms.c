@@ -70,6 +70,7 @@ static enum vm_end_reason bury(struct slot *slot)
 		   vm_end_reason_name(reason), vm->end_detail[0] != '\0' ? ": " : "",
 		   vm->end_detail, (unsigned long long)(ms / 1000), (unsigned long long)(ms % 1000),
 		   (unsigned long long)count_exits(vm));
+	platform_log_memory(vm);
 	platform_destroy_vm(vm);
 	slot->vm = NULL;
 	return reason;

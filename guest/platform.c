@@ -5,6 +5,7 @@
  */
 #include "guest/platform.h"
 
+#include "crypto/page_cipher.h"
 #include "guest/acpi_build.h"
 #include "guest/dev/vlapic.h"
 #include "guest/linux_load.h"
@@ -122,11 +123,10 @@ static int check_config(struct build *build)
 	const struct vm_config *config = build->config;
 	int err;
 
-	if (config->engine != VM_ENGINE_NONE) {
-		return refuse(
-			build, ERR_UNSUPPORTED,
-			"memory encryption is not offered by this version, and nothing is run "
-			"in clear that was not asked to: write engine = none");
+	if (config->engine == VM_ENGINE_TME_MK) {
+		return refuse(build, ERR_UNSUPPORTED,
+			      "engine = tme-mk is not offered by this version: write engine = auto "
+			      "or engine = software");
 	}
 	if (config->vcpus == 0 || config->vcpus > VM_VCPU_MAX) {
 		return refuse(build, ERR_RANGE, "%u vCPUs; a VM has 1 to %u", config->vcpus,
@@ -157,22 +157,54 @@ static int create_vm(struct build *build)
 	return 0;
 }
 
+/* The software engine's share of the window, and a key. */
+static int claim_window(struct build *build)
+{
+	const struct vm_config *config = build->config;
+	int err = pager_vm_create(config->name, config->vcpus, &build->platform->pager);
+
+	switch (err) {
+	case 0: return 0;
+	case ERR_RANGE: return refuse(build, err, "the window is too small, for the reason above");
+	case ERR_NOMEM: return refuse(build, err, "the hypervisor's own memory is used up");
+	default:
+		return refuse(build, err,
+			      "its key could not be drawn: this machine has no source of random "
+			      "numbers that passes its tests");
+	}
+}
+
+static int add_region(struct build *build, gpa_t base, uint64_t bytes)
+{
+	struct gmem *gmem = &build->vm->gmem;
+
+	if (build->platform->pager != NULL) {
+		return gmem_add_ram_sealed(gmem, build->platform->pager, base, bytes);
+	}
+	return gmem_add_ram_plain(gmem, base, bytes, build->config->max_leaf);
+}
+
 static int add_memory(struct build *build)
 {
 	uint64_t bytes = build->config->memory_bytes;
 	uint64_t low = memmap_low_bytes(bytes), high = memmap_high_bytes(bytes);
 	uint64_t left = frames_free_count() * PAGE_SIZE;
-	struct gmem *gmem = &build->vm->gmem;
-	int err;
+	int err = 0;
 
 	if (bytes > left) {
 		return refuse(build, ERR_NOMEM,
 			      "memory = %lluM is more than the machine has: %lluM are left for VMs",
 			      to_mib(bytes), to_mib(left));
 	}
-	err = gmem_add_ram_plain(gmem, gpa(0), low, build->config->max_leaf);
+	if (build->config->engine != VM_ENGINE_NONE) {
+		err = claim_window(build);
+		if (err != 0) {
+			return err;
+		}
+	}
+	err = add_region(build, gpa(0), low);
 	if (err == 0 && high != 0) {
-		err = gmem_add_ram_plain(gmem, gpa(MEMMAP_HIGH_RAM), high, build->config->max_leaf);
+		err = add_region(build, gpa(MEMMAP_HIGH_RAM), high);
 	}
 	if (err != 0) {
 		return refuse(build, err, "its memory of %lluM could not be set up: %s",
@@ -256,15 +288,26 @@ static int load_kernel(struct build *build)
 	return 0;
 }
 
+static void describe_engine(const struct build *build, char *text, size_t cap)
+{
+	if (build->platform->pager == NULL) {
+		(void)str_copy(text, cap, "in clear (engine = none)");
+		return;
+	}
+	(void)str_printf(text, cap, "sealed by AES-256-XTS (engine = software, %s; key = random)",
+			 page_cipher_name());
+}
+
 static int start(struct build *build)
 {
 	const struct vm_config *config = build->config;
+	char memory[100];
 
 	vconsole_attach(&build->platform->console, build->vm->name);
-	log_info(
-		"vm %s: starts with %lluM of memory in clear (engine = none), %u vCPU%s, kernel %s",
-		config->name, to_mib(config->memory_bytes), config->vcpus,
-		config->vcpus == 1 ? "" : "s", config->kernel.path);
+	describe_engine(build, memory, sizeof(memory));
+	log_info("vm %s: starts with %lluM of memory %s, %u vCPU%s, kernel %s", config->name,
+		 to_mib(config->memory_bytes), memory, config->vcpus, config->vcpus == 1 ? "" : "s",
+		 config->kernel.path);
 	vm_start(build->vm);
 	return 0;
 }
@@ -296,6 +339,13 @@ void platform_flush_vm(struct vm *vm)
 	vconsole_flush(&platform_of(vm)->console);
 }
 
+void platform_log_memory(const struct vm *vm)
+{
+	if (platform_of(vm)->pager != NULL) {
+		pager_log(platform_of(vm)->pager);
+	}
+}
+
 void platform_destroy_vm(struct vm *vm)
 {
 	struct platform *platform;
@@ -311,5 +361,6 @@ void platform_destroy_vm(struct vm *vm)
 		}
 	}
 	vm_destroy(vm);
+	pager_vm_destroy(platform->pager); /* it outlives the memory that it sealed */
 	page_free(platform, PLATFORM_PAGES);
 }

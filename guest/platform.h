@@ -15,6 +15,9 @@ int platform_start_vm(const struct vm_config *config, struct vm **out);
 /* Shows what the guest wrote and did not end with a line break yet. */
 void platform_flush_vm(struct vm *vm);
 
+/* What the engine of an ended VM has done, in the log. */
+void platform_log_memory(const struct vm *vm);
+
 /* Frees an ended VM with its devices. */
 void platform_destroy_vm(struct vm *vm);
 

@@ -3,6 +3,7 @@
 #ifndef UMBRA_GUEST_PLATFORM_PRIV_H
 #define UMBRA_GUEST_PLATFORM_PRIV_H
 
+#include "ept/pager.h"
 #include "guest/dev/vioapic.h"
 #include "guest/dev/vlegacy.h"
 #include "guest/dev/vpci.h"
@@ -13,6 +14,7 @@
 
 struct platform {
 	struct vm *vm;
+	struct pager_vm *pager; /* NULL: the memory is in clear */
 	enum vm_signature signature;
 	struct vioapic ioapic;
 	struct vlegacy legacy;

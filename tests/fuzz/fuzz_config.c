@@ -37,6 +37,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 	PROMISE((err == 0) == (config.error_count == 0));
 	PROMISE(config.vm_count <= CONFIG_VM_MAX);
 	PROMISE(config.exit <= CONFIG_EXIT_POWEROFF && config.log_level <= LOG_DEBUG);
+	PROMISE(config.window_bytes >= 260 << 10 && config.window_bytes <= 64ull << 30);
+	PROMISE(IS_ALIGNED(config.window_bytes, PAGE_SIZE));
+	PROMISE(is_text(config.engine_cipher, 8) && config.engine_cipher[0] != '\0');
 	for (size_t i = 0; i < config.vm_count; i++) {
 		const struct vm_config *vm = &config.vms[i];
 
@@ -49,7 +52,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 			vm->max_leaf == SIZE_1G);
 		PROMISE(vm->engine <= VM_ENGINE_NONE && vm->signature <= VM_SIGNATURE_KVM);
 		if (vm->valid) {
-			PROMISE(vm->engine == VM_ENGINE_NONE && vm->vcpus == 1);
+			PROMISE(vm->vcpus == 1);
 			PROMISE(vm->kernel.path[0] == '\\');
 			PROMISE(vm->memory_bytes >= 1 << 20 && vm->memory_bytes <= 4ull << 40);
 			PROMISE(IS_ALIGNED(vm->memory_bytes, PAGE_SIZE));

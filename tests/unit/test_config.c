@@ -34,6 +34,8 @@ static void everything_given(void **state)
 				   "[host]\r\n"
 				   "exit = poweroff   ; and one behind a value, \xc3\xa4\r\n"
 				   "log  = debug\r\n"
+				   "window = 2M\r\n"
+				   "engine-cipher = VAES256\r\n"
 				   "[vm alpha-1]\r\n"
 				   "Memory    = 512m\r\n"
 				   "vcpus     = 1\r\n"
@@ -51,10 +53,12 @@ static void everything_given(void **state)
 	assert_int_equal(config.error_count, 0);
 	assert_int_equal(config.exit, CONFIG_EXIT_POWEROFF);
 	assert_int_equal(config.log_level, LOG_DEBUG);
+	assert_int_equal(config.window_bytes, 2 << 20);
+	assert_string_equal(config.engine_cipher, "vaes256");
 	assert_int_equal(config.vm_count, 1);
 	assert_true(vm->valid);
 	assert_string_equal(vm->name, "alpha-1");
-	assert_int_equal(vm->line, 5);
+	assert_int_equal(vm->line, 7);
 	assert_int_equal(vm->memory_bytes, 512ull << 20);
 	assert_int_equal(vm->vcpus, 1);
 	assert_string_equal(vm->kernel.path, "\\umbra\\vmlinuz");
@@ -73,6 +77,8 @@ static void defaults(void **state)
 	assert_int_equal(parse(text, sizeof(text) - 1), 0);
 	assert_int_equal(config.exit, CONFIG_EXIT_STAY);
 	assert_int_equal(config.log_level, LOG_INFO);
+	assert_int_equal(config.window_bytes, 16 << 20);
+	assert_string_equal(config.engine_cipher, "auto");
 	assert_int_equal(config.vms[0].vcpus, 1);
 	assert_int_equal(config.vms[0].signature, VM_SIGNATURE_UMBRA);
 	assert_int_equal(config.vms[0].max_leaf, SIZE_1G);
@@ -128,11 +134,16 @@ static const struct bad bad_cases[] = {
 	{ A "vcpus = 2\n", "vcpus = 2 is more than this version runs", 0 },
 	{ A "signature = xen\n", "signature = xen must be one of umbra, kvm", 0 },
 	{ A "leaf = 8K\n", "leaf = 8K must be one of auto, 4K, 2M, 1G", 0 },
-	{ A "[vm b]\nmemory=1M\nkernel=\\k\n", "umbra.conf:5: vm b: engine = auto would encrypt",
+	{ "[host]\nwindow=16\n" A, "umbra.conf:2: window = 16 must be 260K to 64G and whole", 1 },
+	{ "[host]\nwindow=259K\n" A, "window = 259K must be 260K to 64G and whole 4K pages", 1 },
+	{ "[host]\nwindow=262K\n" A, "window = 262K must be 260K to 64G and whole 4K pages", 1 },
+	{ "[host]\nwindow=65537M\n" A, "window = 65537M must be 260K to 64G", 1 },
+	{ "[host]\nwindow=20000000000G\n" A, "window = 20000000000G is no size", 1 },
+	{ "[host]\nwindow=all\n" A, "umbra.conf:2: window = all is no size", 1 },
+	{ "[host]\nengine-cipher=des\n" A,
+	  "umbra.conf:2: engine-cipher = des must be one of auto, mbedtls, aesni, vaes256, vaes512",
 	  1 },
-	{ A "[vm b]\nmemory=1M\nkernel=\\k\nengine=auto\n", "vm b: engine = auto would", 1 },
-	{ A "[vm b]\nmemory=1M\nkernel=\\k\nengine=tme-mk\n", "vm b: engine = tme-mk is not", 1 },
-	{ A "[vm b]\nmemory=1M\nkernel=\\k\nengine=software\n", "engine = software is not", 1 },
+	{ A "window=16M\n", "umbra.conf:5: vm a: unknown key \"window\" in section [vm]", 0 },
 	{ A "[vm b]\nmemory=1M\nkernel=\\k\nengine=off\n", "engine = off must be one of", 1 },
 	/* Bytes. */
 	{ A "cmdline = \x1b[2J\n", "umbra.conf:5: vm a: byte 1b is no ASCII text", 0 },

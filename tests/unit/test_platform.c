@@ -17,9 +17,12 @@
 #include "tests/unit/bzimage.h"
 #include "tests/unit/fake_base.h"
 #include "vmm/base/err.h"
+#include "vmm/base/log.h"
 #include "vmm/base/page_alloc.h"
 
 #define MIB (1ull << 20)
+
+static struct vm_config config;
 
 /* --- The vmm and the vlapic: what platform.c calls --- */
 
@@ -159,11 +162,53 @@ int vlapic_msr_write(struct vcpu *vcpu, uint32_t msr, uint64_t value)
 }
 /* clang-format on */
 
+/* --- The pager: its share is one host page, its memory plain --- */
+
+static int fail_pager;
+static bool sealed;
+
+struct pager_vm {
+	const struct gmem *gmem;
+};
+
+int pager_vm_create(const char *name, uint32_t vcpu_count, struct pager_vm **out)
+{
+	assert_ptr_equal(name, config.name); /* it outlives the share */
+	assert_int_equal(vcpu_count, config.vcpus);
+	*out = fail_pager == 0 ? page_alloc(1) : NULL;
+	return fail_pager != 0 ? fail_pager : *out == NULL ? ERR_NOMEM : 0;
+}
+
+void pager_vm_destroy(struct pager_vm *pager)
+{
+	/* The memory is gone by now. */
+	assert_true(pager == NULL || fake_frames_live() == 0);
+	page_free(pager, 1);
+}
+
+int gmem_add_ram_sealed(struct gmem *gmem, struct pager_vm *pager, gpa_t base, uint64_t bytes)
+{
+	assert_true(pager->gmem == NULL || pager->gmem == gmem);
+	pager->gmem = gmem;
+	sealed = true;
+	return gmem_add_ram_plain(gmem, base, bytes, PAGE_SIZE);
+}
+
+void pager_log(const struct pager_vm *pager)
+{
+	assert_non_null(pager);
+	log_info("figures");
+}
+
+const char *page_cipher_name(void)
+{
+	return "rot13";
+}
+
 /* --- The tests --- */
 
 static uint8_t kernel[BZIMAGE_BYTES];
 static uint8_t initrd[10000];
-static struct vm_config config;
 
 static int setup(void **state)
 {
@@ -171,7 +216,8 @@ static int setup(void **state)
 	ept_configure(&(struct ept_caps){ .phys_bits = 40, .page_2m = true, .page_1g = true });
 	bzimage_fill(kernel);
 	started = lapics = 0;
-	fail_create = fail_vcpu = fail_lapic = 0;
+	fail_create = fail_vcpu = fail_lapic = fail_pager = 0;
+	sealed = false;
 	config = (struct vm_config){
 		.name = "alpha",
 		.line = 7,
@@ -304,12 +350,42 @@ static void test_bad_files(void **state)
 	check_refused(ERR_FORMAT, "initrd \\umbra\\initrd.img: is empty");
 }
 
+/* Both pieces of RAM go through the engine, it is named, and its figures are told at the end. */
+static void test_sealed(void **state)
+{
+	struct vm *vm = NULL;
+
+	config.engine = VM_ENGINE_SOFTWARE;
+	config.memory_bytes = 3 * SIZE_1G + 16 * MIB;
+	assert_int_equal(platform_start_vm(&config, &vm), 0);
+	assert_true(sealed);
+	assert_true(gmem_is_ram(&vm->gmem, gpa(4 * SIZE_1G), 16 * MIB));
+	assert_non_null(strstr(fake_log_text(), "sealed by AES-256-XTS (engine = software, rot13"));
+	assert_null(strstr(fake_log_text(), "in clear"));
+	fake_log_reset();
+	platform_log_memory(vm);
+	assert_string_equal(fake_log_text(), "info: figures\n");
+	platform_destroy_vm(vm);
+
+	config.engine = VM_ENGINE_AUTO;
+	config.memory_bytes = 64 * MIB;
+	sealed = false;
+	assert_int_equal(platform_start_vm(&config, &vm), 0);
+	assert_true(sealed);
+	platform_destroy_vm(vm);
+	started = 0;
+	fail_pager = ERR_RANGE;
+	check_refused(ERR_RANGE, "the window is too small");
+	fail_pager = ERR_UNSUPPORTED;
+	check_refused(ERR_UNSUPPORTED, "no source of random numbers");
+	fail_pager = ERR_NOMEM;
+	check_refused(ERR_NOMEM, "own memory is used up");
+}
+
 static void test_bad_values(void **state)
 {
-	for (int engine = VM_ENGINE_AUTO; engine < VM_ENGINE_NONE; engine++) {
-		config.engine = engine;
-		check_refused(ERR_UNSUPPORTED, "engine = none");
-	}
+	config.engine = VM_ENGINE_TME_MK;
+	check_refused(ERR_UNSUPPORTED, "engine = tme-mk is not offered");
 	config.engine = VM_ENGINE_NONE;
 	config.vcpus = 0;
 	check_refused(ERR_RANGE, "0 vCPUs");
@@ -347,6 +423,7 @@ static void test_every_failure(void **state)
 	fail_lapic = ERR_NOMEM;
 	check_refused(ERR_NOMEM, "vCPU 0 could not be set up: ");
 	fail_lapic = 0;
+	config.engine = VM_ENGINE_SOFTWARE;
 	for (;; after++) {
 		fake_pages_fail_after(after == 1 ? 1000
 						 : after); /* the second is vm_create's own */
@@ -371,6 +448,7 @@ int main(void)
 		TEST(test_console),	    TEST(test_deadline),
 		TEST(test_bad_files),	    TEST(test_bad_values),
 		TEST(test_too_much_memory), TEST(test_every_failure),
+		TEST(test_sealed),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -45,6 +45,13 @@ void platform_flush_vm(struct vm *v)
 	log_info("last words");
 }
 
+void platform_log_memory(const struct vm *v)
+{
+	assert_ptr_equal(v, &vm);
+	assert_int_equal(v->state, VM_ENDED);
+	log_info("memory figures");
+}
+
 void platform_destroy_vm(struct vm *v)
 {
 	assert_ptr_equal(v, &vm);
@@ -98,7 +105,8 @@ static void one_life(void **state)
 	end(VM_END_POWER_OFF, "");
 	assert_int_equal(vms_reap(), 0);
 	assert_non_null(strstr(fake_log_text(), "last words\n"
-						"info: vm good: ended: off (1.234 s, 42 exits)"));
+						"info: vm good: ended: off (1.234 s, 42 exits)\n"
+						"info: memory figures"));
 	assert_int_equal(destroys, 1);
 	assert_int_equal(vms_reap(), 0);
 	assert_int_equal(destroys, 1);

@@ -1,0 +1,208 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The keys of umbra.conf and what their values may be. */
+#include "boot/config_priv.h"
+
+#include "vmm/base/str.h"
+
+#define MEMORY_MIN (1ull << 20)
+#define MEMORY_MAX (4ull << 40)
+#define WINDOW_MIN (260ull << 10) /* the floor of one VM with one vCPU (ept/pager.h) */
+#define WINDOW_MAX (64ull << 30)
+#define VCPUS_NOW  1u /* what this version runs */
+
+/* --- Values --- */
+
+static bool parse_number(const char *text, uint64_t *value, const char **end)
+{
+	*value = 0;
+	*end = text;
+	for (; **end >= '0' && **end <= '9'; (*end)++) {
+		if (__builtin_mul_overflow(*value, 10u, value) ||
+		    __builtin_add_overflow(*value, (uint64_t)(**end - '0'), value)) {
+			return false;
+		}
+	}
+	return *end != text;
+}
+
+static bool parse_size(const char *text, uint64_t *value, char *why)
+{
+	static const char suffixes[] = "KMG";
+	const char *end;
+	bool ok = parse_number(text, value, &end);
+
+	if (ok && *end != '\0') {
+		const char upper[2] = { (char)(*end & ~0x20), '\0' };
+		const char *suffix = strchr(suffixes, upper[0]);
+
+		ok = suffix != NULL && *suffix != '\0' && end[1] == '\0' &&
+		     !__builtin_mul_overflow(*value, 1024ull << (10 * (suffix - suffixes)), value);
+	}
+	if (!ok) {
+		str_printf(why, CONFIG_WHY_MAX,
+			   "is no size; write a number with K, M or G, as 512M");
+	}
+	return ok;
+}
+
+static bool parse_memory(const struct config_key *key, void *field, const char *text, char *why)
+{
+	uint64_t value;
+
+	if (!parse_size(text, &value, why)) {
+		return false;
+	}
+	if (value < MEMORY_MIN || value > MEMORY_MAX || !IS_ALIGNED(value, PAGE_SIZE)) {
+		str_printf(why, CONFIG_WHY_MAX, "must be 1M to 4096G and whole 4K pages");
+		return false;
+	}
+	memcpy(field, &value, key->bytes);
+	return true;
+}
+
+static bool parse_window(const struct config_key *key, void *field, const char *text, char *why)
+{
+	uint64_t value;
+
+	if (!parse_size(text, &value, why)) {
+		return false;
+	}
+	if (value < WINDOW_MIN || value > WINDOW_MAX || !IS_ALIGNED(value, PAGE_SIZE)) {
+		str_printf(why, CONFIG_WHY_MAX, "must be 260K to 64G and whole 4K pages");
+		return false;
+	}
+	memcpy(field, &value, key->bytes);
+	return true;
+}
+
+static bool parse_vcpus(const struct config_key *key, void *field, const char *text, char *why)
+{
+	const char *end;
+	uint64_t value;
+	uint32_t vcpus;
+
+	if (!parse_number(text, &value, &end) || *end != '\0' || value == 0 ||
+	    value > VM_VCPU_MAX) {
+		str_printf(why, CONFIG_WHY_MAX, "must be a number from 1 to %u", VM_VCPU_MAX);
+		return false;
+	}
+	if (value > VCPUS_NOW) {
+		str_printf(why, CONFIG_WHY_MAX, "is more than this version runs: %u per VM",
+			   VCPUS_NOW);
+		return false;
+	}
+	vcpus = (uint32_t)value;
+	memcpy(field, &vcpus, key->bytes);
+	return true;
+}
+
+static const struct config_choice *find_choice(const struct config_key *key, const char *text,
+					       char *why)
+{
+	size_t used;
+
+	for (const struct config_choice *c = key->choices; c->word != NULL; c++) {
+		if (str_equal_nocase(c->word, text)) {
+			return c;
+		}
+	}
+	used = str_printf(why, CONFIG_WHY_MAX, "must be one of");
+	for (const struct config_choice *c = key->choices; c->word != NULL; c++) {
+		used += str_printf(why + used, CONFIG_WHY_MAX - used, "%s %s",
+				   c == key->choices ? "" : ",", c->word);
+	}
+	return NULL;
+}
+
+static bool parse_choice(const struct config_key *key, void *field, const char *text, char *why)
+{
+	const struct config_choice *choice = find_choice(key, text, why);
+
+	if (choice != NULL) {
+		memcpy(field, &choice->value, key->bytes);
+	}
+	return choice != NULL;
+}
+
+/* The word itself, as it stands in the list. */
+static bool parse_word(const struct config_key *key, void *field, const char *text, char *why)
+{
+	const struct config_choice *choice = find_choice(key, text, why);
+
+	if (choice != NULL) {
+		memcpy(field, &choice->word, key->bytes);
+	}
+	return choice != NULL;
+}
+
+static bool parse_text(const struct config_key *key, void *field, const char *text, char *why)
+{
+	if (!str_copy(field, key->bytes, text)) {
+		str_printf(why, CONFIG_WHY_MAX, "is longer than %u characters",
+			   (unsigned)key->bytes - 1);
+		return false;
+	}
+	return true;
+}
+
+static bool parse_path(const struct config_key *key, void *field, const char *text, char *why)
+{
+	char *path = ((struct vm_file *)field)->path;
+
+	if (text[0] != '\\' && text[0] != '/') {
+		str_printf(why, CONFIG_WHY_MAX, "must be a whole path, as \\umbra\\vmlinuz");
+		return false;
+	}
+	if (!parse_text(key, path, text, why)) {
+		path[0] = '\0';
+		return false;
+	}
+	for (char *c = path; *c != '\0'; c++) {
+		*c = *c == '/' ? '\\' : *c;
+	}
+	return true;
+}
+
+/* --- Keys --- */
+
+static const struct config_choice exits[] = { { "stay", CONFIG_EXIT_STAY },
+					      { "poweroff", CONFIG_EXIT_POWEROFF },
+					      { NULL, 0 } };
+static const struct config_choice levels[] = { { "error", LOG_ERROR },
+					       { "warn", LOG_WARN },
+					       { "info", LOG_INFO },
+					       { "debug", LOG_DEBUG },
+					       { NULL, 0 } };
+static const struct config_choice ciphers[] = { { "auto", 0 },	  { "mbedtls", 0 }, { "aesni", 0 },
+						{ "vaes256", 0 }, { "vaes512", 0 }, { NULL, 0 } };
+static const struct config_choice engines[] = { { "auto", VM_ENGINE_AUTO },
+						{ "tme-mk", VM_ENGINE_TME_MK },
+						{ "software", VM_ENGINE_SOFTWARE },
+						{ "none", VM_ENGINE_NONE },
+						{ NULL, 0 } };
+static const struct config_choice signatures[] = { { "umbra", VM_SIGNATURE_UMBRA },
+						   { "kvm", VM_SIGNATURE_KVM },
+						   { NULL, 0 } };
+static const struct config_choice leaves[] = {
+	{ "auto", SIZE_1G }, { "4K", PAGE_SIZE }, { "2M", SIZE_2M }, { "1G", SIZE_1G }, { NULL, 0 }
+};
+
+#define FIELD(type, member) offsetof(struct type, member), sizeof(((struct type *)0)->member)
+#define PATH(member)	    offsetof(struct vm_config, member), VM_PATH_MAX
+
+const struct config_key config_keys[] = {
+	{ "host", "exit", parse_choice, FIELD(config, exit), exits },
+	{ "host", "log", parse_choice, FIELD(config, log_level), levels },
+	{ "host", "window", parse_window, FIELD(config, window_bytes), NULL },
+	{ "host", "engine-cipher", parse_word, FIELD(config, engine_cipher), ciphers },
+	{ "vm", "memory", parse_memory, FIELD(vm_config, memory_bytes), NULL },
+	{ "vm", "vcpus", parse_vcpus, FIELD(vm_config, vcpus), NULL },
+	{ "vm", "kernel", parse_path, PATH(kernel), NULL },
+	{ "vm", "initrd", parse_path, PATH(initrd), NULL },
+	{ "vm", "cmdline", parse_text, FIELD(vm_config, cmdline), NULL },
+	{ "vm", "engine", parse_choice, FIELD(vm_config, engine), engines },
+	{ "vm", "signature", parse_choice, FIELD(vm_config, signature), signatures },
+	{ "vm", "leaf", parse_choice, FIELD(vm_config, max_leaf), leaves },
+};
+_Static_assert(ARRAY_COUNT(config_keys) <= 32, "parser.seen has a bit for each key");
+const size_t config_key_count = ARRAY_COUNT(config_keys);
