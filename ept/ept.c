@@ -201,12 +201,8 @@ static int find_slot(const struct ept_root *root, uint64_t at, unsigned level, u
 	}
 }
 
-int ept_map(struct ept_root *root, gpa_t gpa, hpa_t hpa, uint64_t bytes, uint64_t max_leaf,
-	    struct ept_attr attr)
+static int check_map(gpa_t gpa, hpa_t hpa, uint64_t bytes, struct ept_attr attr)
 {
-	uint64_t at, *slot = NULL;
-	int level = 0;
-
 	if (!attr_is_valid(attr) || !IS_ALIGNED(gpa.v | hpa.v | bytes, PAGE_SIZE)) {
 		return ERR_INVAL;
 	}
@@ -216,6 +212,33 @@ int ept_map(struct ept_root *root, gpa_t gpa, hpa_t hpa, uint64_t bytes, uint64_
 	if (!range_is_valid(gpa.v, bytes, MIN(EPT_GPA_BITS, offered.phys_bits)) ||
 	    !range_is_valid(hpa.v, bytes, offered.phys_bits)) {
 		return ERR_RANGE;
+	}
+	return 0;
+}
+
+int ept_map_page(struct ept_root *root, gpa_t gpa, hpa_t hpa, struct ept_attr attr,
+		 uint64_t **entry)
+{
+	int err = check_map(gpa, hpa, PAGE_SIZE, attr);
+
+	if (err == 0) {
+		err = find_slot(root, gpa.v, 1, entry);
+	}
+	if (err < 0) {
+		return err;
+	}
+	entry_store(*entry, pack_leaf(hpa, attr, 1));
+	return 0;
+}
+
+int ept_map(struct ept_root *root, gpa_t gpa, hpa_t hpa, uint64_t bytes, uint64_t max_leaf,
+	    struct ept_attr attr)
+{
+	uint64_t at, *slot = NULL;
+	int level = 0, err = check_map(gpa, hpa, bytes, attr);
+
+	if (err != 0) {
+		return err;
 	}
 	/* First round: all that can fail. It leaves no more than empty tables. */
 	for (at = 0; at < bytes; at += level_bytes((unsigned)level)) {
@@ -354,54 +377,21 @@ int ept_walk(const struct ept_root *root, gpa_t gpa, struct ept_leaf *out)
 	}
 }
 
-/* The present 4 KiB leaf of a page, or NULL. */
-static uint64_t *page_entry(const struct ept_root *root, uint64_t at)
+bool ept_entry_take(uint64_t *entry)
 {
-	uint64_t *table = page_va(root->pml4);
+	uint64_t old = __atomic_exchange_n(entry, 0, __ATOMIC_SEQ_CST);
 
-	for (unsigned level = LEVEL_TOP;; level--) {
-		uint64_t *entry = entry_of(table, at, level);
-		/* Acquire: a table that another CPU just hung in is seen filled. */
-		uint64_t value = __atomic_load_n(entry, __ATOMIC_ACQUIRE);
-
-		if (at >> EPT_GPA_BITS != 0 || (value & ENTRY_RIGHTS) == 0) {
-			return NULL;
-		}
-		if (is_leaf(value, level)) {
-			return level == 1 ? entry : NULL;
-		}
-		table = table_at(value);
-	}
+	return (old & (offered.accessed_dirty ? ENTRY_DIRTY : EPT_WRITE)) != 0;
 }
 
-bool ept_page_take(struct ept_root *root, gpa_t gpa, bool *written)
+void ept_entry_allow_write(uint64_t *entry)
 {
-	uint64_t *entry = page_entry(root, gpa.v);
-	uint64_t old;
-
-	if (entry == NULL) {
-		return false;
-	}
-	old = __atomic_exchange_n(entry, 0, __ATOMIC_SEQ_CST);
-	*written = (old & (offered.accessed_dirty ? ENTRY_DIRTY : EPT_WRITE)) != 0;
-	return true;
-}
-
-bool ept_page_allow_write(struct ept_root *root, gpa_t gpa)
-{
-	uint64_t *entry = page_entry(root, gpa.v);
-
-	if (entry == NULL) {
-		return false;
-	}
 	(void)__atomic_fetch_or(entry, EPT_WRITE, __ATOMIC_RELEASE);
-	return true;
 }
 
-bool ept_page_referenced(struct ept_root *root, gpa_t gpa)
+bool ept_entry_referenced(uint64_t *entry)
 {
-	uint64_t *entry = offered.accessed_dirty ? page_entry(root, gpa.v) : NULL;
-
-	return entry != NULL &&
+	/* Looks first: most of what CLOCK passes is idle, and a locked write is dear. */
+	return offered.accessed_dirty && (entry_load(entry) & ENTRY_ACCESSED) != 0 &&
 	       (__atomic_fetch_and(entry, ~ENTRY_ACCESSED, __ATOMIC_RELAXED) & ENTRY_ACCESSED) != 0;
 }

@@ -79,20 +79,24 @@ struct ept_leaf {
 int ept_walk(const struct ept_root *root, gpa_t gpa, struct ept_leaf *out);
 
 /*
- * Single pages, for who lends frames out and takes them back (pager.c). Each is about the 4 KiB
- * leaf that maps gpa, and false when there is none. Unlike the calls above they only look through
- * tables that stand, so they need the lock that keeps other changes of this leaf out, no more.
- *
- * ept_page_take: the entry is exchanged to 0; the caller shoots down. *written: the dirty bit of
- * what was there, or without dirty bits whether it allowed writing.
+ * Single pages, for who lends frames out and takes them back (pager.c). ept_map_page maps one
+ * 4 KiB page as ept_map does, with the same errors, and tells where its entry is: there it stays
+ * while the root lives. What is done to the entry needs the lock that keeps other changes of this
+ * leaf out, no more.
  */
-bool ept_page_take(struct ept_root *root, gpa_t gpa, bool *written);
+int ept_map_page(struct ept_root *root, gpa_t gpa, hpa_t hpa, struct ept_attr attr,
+		 uint64_t **entry);
+/*
+ * The entry is exchanged to 0; the caller shoots down. True when the page was written: the dirty
+ * bit of what was there, or without dirty bits whether it allowed writing.
+ */
+bool ept_entry_take(uint64_t *entry);
 /* Adds the right to write; no shoot-down needed. */
-bool ept_page_allow_write(struct ept_root *root, gpa_t gpa);
+void ept_entry_allow_write(uint64_t *entry);
 /*
  * Whether the accessed bit was set since the last call. A translation that a TLB holds does not set
  * it again, so a page in use may look idle: a hint. False without accessed bits.
  */
-bool ept_page_referenced(struct ept_root *root, gpa_t gpa);
+bool ept_entry_referenced(uint64_t *entry);
 
 #endif

@@ -55,14 +55,11 @@ void gmem_region_insert(struct gmem *gmem, const struct gmem_region *region)
 	gmem->regions[at] = *region;
 }
 
-void gmem_zero_frames(hpa_t first, uint64_t bytes)
+void gmem_zero_frames(unsigned slot, hpa_t first, uint64_t bytes)
 {
 	for (uint64_t done = 0; done < bytes; done += PAGE_SIZE) {
-		void *page = host_temp_map(GMEM_SLOT_ZERO, (hpa_t){ first.v + done });
-		uint64_t count = PAGE_SIZE / 8;
-
-		__asm__ volatile("rep stosq" : "+D"(page), "+c"(count) : "a"(0ull) : "memory");
-		host_temp_unmap(GMEM_SLOT_ZERO);
+		gmem_zero_page(host_temp_map(slot, (hpa_t){ first.v + done }));
+		host_temp_unmap(slot);
 	}
 }
 

@@ -31,7 +31,7 @@ enum gmem_access {
  */
 struct gmem_faulter {
 	uint32_t vcpu;	/* index within the VM */
-	uint64_t place; /* RIP */
+	uint64_t place; /* RIP and what a string instruction counts in, as one number */
 };
 
 /* What a kind of memory knows to do. All calls under the gmem lock; gpa lies in the region. */

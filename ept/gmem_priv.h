@@ -8,9 +8,10 @@
 /* Who uses which host_temp_map slot. The door may make a page usable while it holds none. */
 enum {
 	GMEM_SLOT_DOOR,
-	GMEM_SLOT_ZERO,
-	GMEM_SLOT_CLEAR, /* a page and */
-	GMEM_SLOT_STORE, /* its ciphertext */
+	GMEM_SLOT_CLEAR, /* a page, ... */
+	GMEM_SLOT_OUT,	 /* ... its ciphertext, ... */
+	GMEM_SLOT_IN,	 /* ... and that of the page which takes its place */
+	GMEM_SLOT_WIPE,	 /* for the end of the machine alone: the others may be in use */
 };
 
 /*
@@ -22,7 +23,15 @@ int gmem_region_check(const struct gmem *gmem, gpa_t base, uint64_t bytes);
 /* Puts a region that passed the check into its place. Caller holds the lock. */
 void gmem_region_insert(struct gmem *gmem, const struct gmem_region *region);
 
-/* Writes zeros to frames, page by page. bytes is a multiple of 4 KiB. */
-void gmem_zero_frames(hpa_t first, uint64_t bytes);
+/* Writes zeros to frames, page by page, by way of a slot. bytes is a multiple of 4 KiB. */
+void gmem_zero_frames(unsigned slot, hpa_t first, uint64_t bytes);
+
+/* The same for a page that is mapped. */
+static inline void gmem_zero_page(void *page)
+{
+	uint64_t count = PAGE_SIZE / 8;
+
+	__asm__ volatile("rep stosq" : "+D"(page), "+c"(count) : "a"(0ull) : "memory");
+}
 
 #endif

@@ -11,10 +11,12 @@
 #include "crypto/wipe.h"
 #include "ept/gmem_priv.h"
 #include "ept/pager_priv.h"
+#include "vmm/base/cpu.h"
 #include "vmm/base/err.h"
 #include "vmm/base/log.h"
 #include "vmm/base/page_alloc.h"
 #include "vmm/base/panic.h"
+#include "vmm/base/smp.h"
 #include "vmm/base/str.h"
 
 #define PAGE_KEY_BYTES 64 /* AES-256-XTS */
@@ -34,42 +36,50 @@ static gpa_t page_address(const struct window_frame *frame)
 }
 
 /*
- * Takes the page out of the frame, which the caller owns from then on. True when it had to be
- * encrypted. The order carries the weight:
+ * Evicts the page that is in the frame, if there is one, and has another one take its place. True
+ * when the old one had to be encrypted. The order carries the weight:
  *
  *  1. The EPT entry goes to 0 in one exchange. No CPU starts a new translation from here on, and
- *     one that has the page as clean in its TLB cannot set the dirty bit any more: its write
- *     faults and waits for window_lock. What the entry said is thus the last word: the page was
- *     written when its D bit was set, or when software's bit is, for the door sets no D bit.
- *     (D is never cleared while the page is mapped, so a write is never forgotten.)
+ *     one that has the page as clean in its TLB cannot set the dirty bit any more: to set it the
+ *     CPU looks at the entry again, so that its write faults and waits for window_lock. What the
+ *     entry said is thus the last word: the page was written when its D bit was set, or when
+ *     software's bit is, for the door sets no D bit. (D is never cleared while the page is mapped,
+ *     so a write is never forgotten.)
  *  2. The shoot-down. Until it returns, a CPU that has the page as dirty in its TLB goes on writing
  *     to the frame: encrypting before would lose those bytes.
  *  3. Nobody can write now. The page is encrypted under a version that was never used before; or
  *     dropped, when nobody wrote, for the ciphertext that it was opened from is still good.
- *  4. The page is closed, the frame is free to be used.
+ *  4. The next page is decrypted over it. The frame never holds more than one.
  */
-static bool evict(struct window_frame *frame)
+static bool exchange(struct window_frame *frame, struct sealed_region *region, uint64_t page)
 {
-	struct sealed_region *region = frame->region;
-	struct pager_vm *vm = region->vm;
-	bool written = false, sealed = false;
+	struct sealed_page out = { .region = NULL }, in = { region, page };
+	struct sealed_region *old = frame->region;
+	struct pager_counters *counters = old != NULL ? &old->vm->counters : NULL;
+	bool written = false, sealed;
 
-	if (frame->mapped) {
-		CHECK(ept_page_take(&vm->gmem->root, page_address(frame), &written));
-		ept_tlb_shootdown(&vm->gmem->root);
-		vm->counters.shoot_downs++;
+	if (old != NULL) {
+		written = frame->dirty;
+		if (frame->entry != NULL) {
+			written |= ept_entry_take(frame->entry);
+			ept_tlb_shootdown(&old->vm->gmem->root);
+			counters->shoot_downs++;
+		}
+		out.region = written ? old : NULL;
+		out.page = frame->page;
 	}
-	if (written || frame->dirty) {
-		sealed = store_seal(region, frame->page, frame->frame);
-		vm->counters.sealings += sealed;
-		vm->counters.zero_drops += !sealed;
-	} else if (*store_version(region, frame->page) == 0) {
-		vm->counters.zero_drops++;
-	} else {
-		vm->counters.drops++;
+	sealed = store_exchange(&out, &in, frame->frame);
+	if (old != NULL) {
+		if (sealed) {
+			counters->sealings++;
+		} else if (written || *store_version(old, frame->page) == 0) {
+			counters->zero_drops++;
+		} else {
+			counters->drops++;
+		}
+		*store_opened(old, frame->page) = 0;
+		counters->clear_pages--;
 	}
-	*store_opened(region, frame->page) = 0;
-	vm->counters.clear_pages--;
 	return sealed;
 }
 
@@ -77,8 +87,8 @@ static bool evict(struct window_frame *frame)
 static enum cost open_page(struct sealed_region *region, uint64_t page, uint32_t *index)
 {
 	struct pager_counters *counters = &region->vm->counters;
+	bool absent = *store_version(region, page) == 0, sealed;
 	uint32_t *opened = store_opened(region, page);
-	enum cost cost = COST_CLEAN;
 	struct window_frame *frame;
 
 	if (*opened != 0) {
@@ -89,27 +99,22 @@ static enum cost open_page(struct sealed_region *region, uint64_t page, uint32_t
 	*index = window_take_free();
 	if (*index == WINDOW_NONE) {
 		*index = window_victim(region->vm);
-		cost = evict(window_frame(*index)) ? COST_DIRTY : COST_CLEAN;
 	}
 	frame = window_frame(*index);
+	sealed = exchange(frame, region, page);
 	*frame = (struct window_frame){
 		.frame = frame->frame, .region = region, .page = page, .referenced = true
 	};
 	*opened = *index + 1;
+	counters->opens += !absent;
 	counters->clear_pages++;
 	counters->clear_peak = MAX(counters->clear_peak, counters->clear_pages);
-	if (*store_version(region, page) != 0) {
-		store_open(region, page, frame->frame);
-		counters->opens++;
-		return cost;
-	}
-	gmem_zero_frames(frame->frame, PAGE_SIZE);
-	return cost == COST_CLEAN ? COST_FIRST_TOUCH : cost;
+	return sealed ? COST_DIRTY : absent ? COST_FIRST_TOUCH : COST_CLEAN;
 }
 
 /*
  * Without dirty bits a page is mapped for reading first, and the fault of the first write makes it
- * writable: ept_page_take then takes the right to write for the dirty bit.
+ * writable: ept_entry_take then takes the right to write for the dirty bit.
  */
 static int map_page(struct gmem *gmem, struct window_frame *frame, unsigned access)
 {
@@ -119,18 +124,18 @@ static int map_page(struct gmem *gmem, struct window_frame *frame, unsigned acce
 		.memtype = EPT_MEMTYPE_WB,
 		.ignore_pat = true,
 	};
+	uint64_t *entry;
 	int err;
 
-	if (!frame->mapped) {
-		err = ept_map(&gmem->root, page_address(frame), frame->frame, PAGE_SIZE, PAGE_SIZE,
-			      attr);
+	if (frame->entry == NULL) {
+		err = ept_map_page(&gmem->root, page_address(frame), frame->frame, attr, &entry);
 		if (err != 0) {
 			return err;
 		}
-		frame->mapped = true;
+		frame->entry = entry;
 		frame->writable = writable;
 	} else if (writable && !frame->writable) {
-		CHECK(ept_page_allow_write(&gmem->root, page_address(frame)));
+		ept_entry_allow_write(frame->entry);
 		frame->writable = true;
 	} /* else another vCPU was first */
 	return 0;
@@ -209,7 +214,7 @@ static void sealed_destroy(struct gmem *gmem, struct gmem_region *region)
 	window_let_vm_go(sealed->vm);
 	for (uint32_t i = 0; i < window_frame_count(); i++) {
 		if (window_frame(i)->region == sealed) {
-			gmem_zero_frames(window_frame(i)->frame, PAGE_SIZE);
+			gmem_zero_frames(GMEM_SLOT_CLEAR, window_frame(i)->frame, PAGE_SIZE);
 			window_put_free(i);
 			sealed->vm->counters.clear_pages--;
 		}
@@ -260,6 +265,18 @@ int pager_init(uint64_t frame_count)
 void pager_exit(void)
 {
 	window_exit();
+}
+
+void pager_wipe(void)
+{
+	store_close();
+	wipe_all();
+	/* Guests that ran on would write to their pages anew. */
+	smp_stop_others();
+	store_wipe_unfinished();
+	window_wipe();
+	/* What a reset leaves in DRAM is what was written back. */
+	cpu_wbinvd();
 }
 
 static int make_key(struct page_key *key)

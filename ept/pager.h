@@ -39,10 +39,21 @@ struct pager_counters {
 
 struct pager_vm;
 
-/* Takes frame_count frames of the machine for the window. ERR_NOMEM. BSP, once. */
+/*
+ * Takes frame_count frames of the machine for the window and logs where they lie. ERR_RANGE (none,
+ * or 2^32 and more), ERR_NOMEM. BSP, once.
+ */
 int pager_init(uint64_t frame_count);
 /* Gives them back. No VM may be left. */
 void pager_exit(void);
+
+/*
+ * For the end of the machine (panic_set_wipe): wipe_all, stops the other CPUs, zeroes all that the
+ * window holds in clear, and writes the caches back. Takes no lock and may interrupt anything; a
+ * CPU that is about to encrypt stops instead of doing it under a key of zeros. Before pager_init
+ * it does as much of this as there is. A few milliseconds for a window of 16 MiB.
+ */
+void pager_wipe(void);
 
 /*
  * A VM's share: its floor and its key, drawn and derived here. ERR_RANGE when what other VMs'

@@ -61,7 +61,7 @@ struct window_frame {
 	uint64_t page;
 	uint32_t pins;
 	uint32_t holds;	 /* vCPUs that have it in their struct vcpu_hold */
-	bool mapped;	 /* in the guest's EPT */
+	uint64_t *entry; /* in the guest's EPT; NULL: not mapped */
 	bool writable;	 /* there */
 	bool dirty;	 /* software's dirty bit: the door wrote */
 	bool referenced; /* software's accessed bit */
@@ -84,6 +84,8 @@ uint64_t window_unclaimed(void);
 uint32_t window_take_free(void);
 /* The frame holds nothing in clear any more. */
 void window_put_free(uint32_t index);
+/* Zeroes all frames. For the end of the machine: no locks. */
+void window_wipe(void);
 /* A frame to be evicted so that vm gets it. There is one, because floors are kept. */
 uint32_t window_victim(const struct pager_vm *vm);
 /*
@@ -112,12 +114,26 @@ static inline uint32_t *store_opened(struct sealed_region *region, uint64_t page
 	return &region->chunks[page / CHUNK_PAGES].opened[page % CHUNK_PAGES];
 }
 
+/* A page of a sealed region. */
+struct sealed_page {
+	struct sealed_region *region;
+	uint64_t page;
+};
+
 /*
- * Encrypts the frame into the store under a new version, unless it is all zero: then the page has
- * no ciphertext from now on. True when it was encrypted. Nobody writes to the frame any more.
+ * Changes what a frame holds. out: the page that is in there and has to be kept, whose key then
+ * encrypts it into the store under a new version; when it is all zero it has no ciphertext from now
+ * on. A region of NULL: nothing to be kept. in: the page that comes in, decrypted, or zero when it
+ * has no version. True when out was encrypted. Nobody else uses the frame meanwhile.
  */
-bool store_seal(struct sealed_region *region, uint64_t page, hpa_t frame);
-/* Decrypts the page, which has a version, into the frame. */
-void store_open(struct sealed_region *region, uint64_t page, hpa_t frame);
+bool store_exchange(const struct sealed_page *out, const struct sealed_page *in, hpa_t frame);
+
+/*
+ * The machine ends: from here on nothing is encrypted any more, for the keys are about to be zero;
+ * a CPU that wants to stops. No locks.
+ */
+void store_close(void);
+/* Zeroes the page that a CPU was encrypting when it was stopped. After all others stopped. */
+void store_wipe_unfinished(void);
 
 #endif

@@ -102,7 +102,7 @@ static int plain_fault(struct gmem *gmem, struct gmem_region *region, gpa_t gpa,
 	if (ept_walk(&gmem->root, gpa, &leaf) == 0) {
 		return 0; /* another vCPU was first */
 	}
-	gmem_zero_frames(frame, size);
+	gmem_zero_frames(GMEM_SLOT_CLEAR, frame, size);
 	err = ept_map(&gmem->root, start, frame, size, size, ram_attr);
 	if (err == 0) {
 		gmem->resident_bytes += size;
@@ -166,7 +166,7 @@ static void plain_destroy(struct gmem *gmem, struct gmem_region *region)
 		}
 		size = leaf_bytes(ram, extent, at);
 		if (ept_walk(&gmem->root, gpa(at), &leaf) == 0) {
-			gmem_zero_frames(leaf.hpa, size);
+			gmem_zero_frames(GMEM_SLOT_CLEAR, leaf.hpa, size);
 		}
 	}
 	release(ram);

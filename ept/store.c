@@ -5,10 +5,19 @@
  */
 #include "ept/gmem_priv.h"
 #include "ept/pager_priv.h"
+#include "vmm/base/cpu.h"
 #include "vmm/base/err.h"
 #include "vmm/base/host_paging.h"
 #include "vmm/base/page_alloc.h"
 #include "vmm/base/str.h"
+
+/*
+ * For the end of the machine, where keys are zeroed under the hands of other CPUs: what is
+ * encrypted by then is encrypted under a key that everybody knows. One page at most is unfinished,
+ * for window_lock lets no two CPUs encrypt.
+ */
+static bool closed;
+static hpa_t unfinished; /* 0: none */
 
 static uint64_t chunk_count(uint64_t page_count)
 {
@@ -75,45 +84,99 @@ static void pack_tweak(const struct sealed_region *region, uint64_t page, uint64
 
 static bool is_zero(const void *page)
 {
-	const uint64_t *words = page;
+	const uint64_t *words = page, *end = words + PAGE_SIZE / sizeof(*words);
 
-	for (size_t i = 0; i < PAGE_SIZE / sizeof(*words); i++) {
-		if (words[i] != 0) {
+	for (; words < end; words += 4) {
+		if ((words[0] | words[1] | words[2] | words[3]) != 0) {
 			return false;
 		}
 	}
 	return true;
 }
 
-bool store_seal(struct sealed_region *region, uint64_t page, hpa_t frame)
+/* False when nothing is to be encrypted. */
+static bool begin_seal(const struct sealed_page *out, const void *clear, struct page_item *item)
 {
-	struct page_item item = { .in = host_temp_map(GMEM_SLOT_CLEAR, frame) };
-	uint64_t *version = store_version(region, page);
-	bool zero = is_zero(item.in);
+	uint64_t *version;
+	hpa_t frame;
 
-	if (zero) {
-		*version = 0; /* of this page; the key's counter goes on */
-	} else {
-		/* A fault takes longer than a nanosecond: 2^64 of them take 500 years. */
-		*version = ++region->vm->version;
-		pack_tweak(region, page, *version, item.tweak);
-		item.out = host_temp_map(GMEM_SLOT_STORE, store_frame(region, page));
-		page_encrypt(&region->vm->key, &item, 1);
-		host_temp_unmap(GMEM_SLOT_STORE);
+	if (out->region == NULL) {
+		return false;
 	}
-	host_temp_unmap(GMEM_SLOT_CLEAR);
-	return !zero;
+	version = store_version(out->region, out->page);
+	if (is_zero(clear)) {
+		*version = 0; /* of this page; the key's counter goes on */
+		return false;
+	}
+	/* A fault takes longer than a nanosecond: 2^64 of them take 500 years. */
+	*version = ++out->region->vm->version;
+	frame = store_frame(out->region, out->page);
+	__atomic_store_n(&unfinished.v, frame.v, __ATOMIC_SEQ_CST);
+	if (__atomic_load_n(&closed, __ATOMIC_SEQ_CST)) {
+		cpu_stop();
+	}
+	pack_tweak(out->region, out->page, *version, item->tweak);
+	item->in = clear;
+	item->out = host_temp_map(GMEM_SLOT_OUT, frame);
+	return true;
 }
 
-void store_open(struct sealed_region *region, uint64_t page, hpa_t frame)
+static void end_seal(void)
 {
-	struct page_item item = {
-		.in = host_temp_map(GMEM_SLOT_STORE, store_frame(region, page)),
-		.out = host_temp_map(GMEM_SLOT_CLEAR, frame),
-	};
+	host_temp_unmap(GMEM_SLOT_OUT);
+	__atomic_store_n(&unfinished.v, 0, __ATOMIC_RELEASE);
+}
 
-	pack_tweak(region, page, *store_version(region, page), item.tweak);
-	page_decrypt(&region->vm->key, &item, 1);
+/* False when the page is absent. */
+static bool begin_open(const struct sealed_page *in, void *clear, struct page_item *item)
+{
+	uint64_t version = *store_version(in->region, in->page);
+
+	if (version == 0) {
+		return false;
+	}
+	pack_tweak(in->region, in->page, version, item->tweak);
+	item->in = host_temp_map(GMEM_SLOT_IN, store_frame(in->region, in->page));
+	item->out = clear;
+	return true;
+}
+
+bool store_exchange(const struct sealed_page *out, const struct sealed_page *in, hpa_t frame)
+{
+	void *clear = host_temp_map(GMEM_SLOT_CLEAR, frame);
+	struct page_item seal, open;
+	bool seals = begin_seal(out, clear, &seal);
+	bool opens = begin_open(in, clear, &open);
+
+	if (seals && opens) {
+		page_exchange(&out->region->vm->key, &seal, &in->region->vm->key, &open);
+	} else if (seals) {
+		page_encrypt(&out->region->vm->key, &seal, 1);
+	} else if (opens) {
+		page_decrypt(&in->region->vm->key, &open, 1);
+	}
+	if (seals) {
+		end_seal();
+	}
+	if (opens) {
+		host_temp_unmap(GMEM_SLOT_IN);
+	} else {
+		gmem_zero_page(clear);
+	}
 	host_temp_unmap(GMEM_SLOT_CLEAR);
-	host_temp_unmap(GMEM_SLOT_STORE);
+	return seals;
+}
+
+void store_close(void)
+{
+	__atomic_store_n(&closed, true, __ATOMIC_SEQ_CST);
+}
+
+void store_wipe_unfinished(void)
+{
+	hpa_t frame = { __atomic_load_n(&unfinished.v, __ATOMIC_ACQUIRE) };
+
+	if (frame.v != 0) {
+		gmem_zero_frames(GMEM_SLOT_WIPE, frame, PAGE_SIZE);
+	}
 }

@@ -8,11 +8,19 @@
  * one page, under the lock that a fault takes, too: never while one of this VM's vCPUs faults. Some
  * frame is thus neither held nor pinned.
  */
+#include "ept/gmem_priv.h"
 #include "ept/pager_priv.h"
 #include "vmm/base/err.h"
+#include "vmm/base/log.h"
 #include "vmm/base/page_alloc.h"
 #include "vmm/base/panic.h"
 #include "vmm/base/str.h"
+
+/*
+ * So many used frames at most are given a second chance in one search. All CPUs wait for
+ * window_lock, and a window of 65,536 frames that are all in use took milliseconds to go round.
+ */
+#define CHANCES 128
 
 struct lock window_lock;
 
@@ -27,6 +35,28 @@ static struct {
 static size_t table_pages(uint64_t frame_count)
 {
 	return ALIGN_UP(frame_count * sizeof(struct window_frame), PAGE_SIZE) / PAGE_SIZE;
+}
+
+/* Where it lies: what a dump of DRAM may hold in clear. The end is exclusive. */
+static void log_place(void)
+{
+	uint64_t from = window.frames[0].frame.v, to = from + PAGE_SIZE;
+
+	for (uint32_t i = 1; i <= window.count; i++) {
+		uint64_t next = i < window.count ? window.frames[i].frame.v : 0;
+
+		if (next == to) {
+			to += PAGE_SIZE;
+		} else if (next + PAGE_SIZE == from) {
+			from = next;
+		} else {
+			log_info("window: %u pages in clear, %llu of them at 0x%llx-0x%llx",
+				 window.count, (unsigned long long)(to - from) / PAGE_SIZE,
+				 (unsigned long long)from, (unsigned long long)to);
+			from = next;
+			to = next + PAGE_SIZE;
+		}
+	}
 }
 
 int window_init(uint64_t frame_count)
@@ -52,6 +82,7 @@ int window_init(uint64_t frame_count)
 		window.frames[i].frame = frame;
 		window_put_free(i);
 	}
+	log_place();
 	return 0;
 }
 
@@ -113,6 +144,13 @@ void window_put_free(uint32_t index)
 	window.first_free = index;
 }
 
+void window_wipe(void)
+{
+	for (uint32_t i = 0; i < window.count; i++) {
+		gmem_zero_frames(GMEM_SLOT_WIPE, window.frames[i].frame, PAGE_SIZE);
+	}
+}
+
 /* Whether the frame may be taken from its owner, who may be vm itself. */
 static bool may_go(const struct window_frame *frame, const struct pager_vm *vm)
 {
@@ -126,15 +164,13 @@ static bool may_go(const struct window_frame *frame, const struct pager_vm *vm)
 			   : owner->counters.clear_pages > owner->floor;
 }
 
-/* Second chance: was it used since the hand came by last? */
+/* Was it used since the hand came by last? */
 static bool was_used(struct window_frame *frame)
 {
-	struct sealed_region *region = frame->region;
-	gpa_t page = { region->base.v + frame->page * PAGE_SIZE };
 	bool used = frame->referenced;
 
 	frame->referenced = false;
-	if (frame->mapped && ept_page_referenced(&region->vm->gmem->root, page)) {
+	if (frame->entry != NULL && ept_entry_referenced(frame->entry)) {
 		used = true;
 	}
 	return used;
@@ -142,13 +178,16 @@ static bool was_used(struct window_frame *frame)
 
 uint32_t window_victim(const struct pager_vm *vm)
 {
-	/* In the third round chances are used up: guests may touch pages faster than this looks. */
-	for (uint64_t looked = 0; looked < 3ull * window.count; looked++) {
+	uint32_t chances = 0;
+
+	/* In the second round all had theirs: guests may touch pages faster than this looks. */
+	for (uint64_t looked = 0; looked < 2ull * window.count; looked++) {
 		uint32_t index = window.hand;
 		struct window_frame *frame = &window.frames[index];
 
 		window.hand = index + 1 == window.count ? 0 : index + 1;
-		if (may_go(frame, vm) && (!was_used(frame) || looked >= 2ull * window.count)) {
+		if (may_go(frame, vm) &&
+		    (!was_used(frame) || ++chances > CHANCES || looked >= window.count)) {
 			return index;
 		}
 	}

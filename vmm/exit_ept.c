@@ -58,12 +58,25 @@ static enum exit_result emulate(struct vcpu *vcpu, gpa_t gpa)
 	}
 }
 
+/*
+ * Where the vCPU is, for telling whether it got on since its last fault: RIP, and the registers
+ * that a repeated string instruction counts in, which stays at one RIP for long. None of them
+ * changes while an instruction, or an event's delivery, is tried again.
+ */
+static uint64_t place_of(const struct vcpu *vcpu)
+{
+	const uint64_t *gpr = vcpu->regs.gpr;
+
+	return vmread(VMCS_GUEST_RIP) + 0x9e3779b97f4a7c15ull * gpr[GPR_RCX] +
+	       0xc2b2ae3d27d4eb4full * gpr[GPR_RSI] + 0x165667b19e3779f9ull * gpr[GPR_RDI];
+}
+
 enum exit_result exit_ept_violation(struct vcpu *vcpu)
 {
 	uint64_t why = vmread(VMCS_EXIT_QUALIFICATION);
 	gpa_t address = gpa(vmread(VMCS_GUEST_PHYSICAL_ADDRESS));
 	unsigned access = (unsigned)why & (EPTV_READ | EPTV_WRITE | EPTV_FETCH);
-	struct gmem_faulter by = { .vcpu = vcpu->id, .place = vmread(VMCS_GUEST_RIP) };
+	struct gmem_faulter by = { .vcpu = vcpu->id, .place = place_of(vcpu) };
 
 	_Static_assert(EPTV_READ == GMEM_ACCESS_READ && EPTV_WRITE == GMEM_ACCESS_WRITE &&
 			       EPTV_FETCH == GMEM_ACCESS_EXEC,

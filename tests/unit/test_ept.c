@@ -157,40 +157,51 @@ static void test_single_pages(void **state)
 	for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
 		struct ept_attr attr = { cases[i].access, EPT_MEMTYPE_WB, true, 0 };
 		struct ept_caps caps = all_caps;
+		uint64_t *entry, *again;
 		struct ept_root root;
-		bool written = !cases[i].written;
 
 		caps.accessed_dirty = cases[i].ad;
 		ept_configure(&caps);
 		assert_int_equal(ept_root_init(&root), 0);
-		assert_false(ept_page_take(&root, gpa(at), &written)); /* no table */
-		assert_int_equal(ept_map(&root, gpa(at), hpa(0x5000), 0x1000, 0x1000, attr), 0);
-		assert_int_equal(ept_map(&root, gpa(0), hpa(0), SIZE_2M, SIZE_2M, attr), 0);
-		*raw_entry(&root, at, 1) |= cases[i].bits;
-		assert_int_equal(ept_page_referenced(&root, gpa(at + 5)), cases[i].referenced);
-		assert_false(ept_page_referenced(&root, gpa(at)));
-		assert_int_equal(*raw_entry(&root, at, 1) & 0x300, cases[i].bits & 0x200);
-		assert_true(ept_page_take(&root, gpa(at), &written));
-		assert_int_equal(written, cases[i].written);
-		assert_int_equal(*raw_entry(&root, at, 1), 0);
-		assert_false(ept_page_take(&root, gpa(at), &written)); /* no entry */
-		assert_false(ept_page_allow_write(&root, gpa(at)));
-		assert_false(ept_page_take(&root, gpa(0x3000), &written)); /* a larger leaf */
-		assert_false(ept_page_take(&root, gpa(at + (1ull << 48)), &written));
+		assert_int_equal(ept_map_page(&root, gpa(at), hpa(0x5000), attr, &entry), 0);
+		assert_ptr_equal(entry, raw_entry(&root, at, 1));
+		assert_int_equal(ept_map_page(&root, gpa(at), hpa(0x6000), attr, &again),
+				 ERR_EXISTS);
+		*entry |= cases[i].bits;
+		assert_int_equal(ept_entry_referenced(entry), cases[i].referenced);
+		assert_false(ept_entry_referenced(entry));
+		assert_int_equal(*entry & 0x300, cases[i].bits & 0x200);
+		assert_int_equal(ept_entry_take(entry), cases[i].written);
+		assert_int_equal(*entry, 0);
+		assert_int_equal(ept_map_page(&root, gpa(at), hpa(0x6000), attr, &again), 0);
+		assert_ptr_equal(again, entry);
 		ept_root_free(&root);
 	}
 	ept_configure(&all_caps);
-	{
-		const struct ept_attr read_only = { EPT_READ, EPT_MEMTYPE_WB, true, 0 };
-		struct ept_root root;
+}
 
-		assert_int_equal(ept_root_init(&root), 0);
-		assert_int_equal(ept_map(&root, gpa(at), hpa(0x5000), 0x1000, 0x1000, read_only),
-				 0);
-		assert_true(ept_page_allow_write(&root, gpa(at)));
-		assert_int_equal(*raw_entry(&root, at, 1), 0x5073);
-		ept_root_free(&root);
-	}
+static void test_single_page_errors(void **state)
+{
+	const struct ept_attr read_only = { EPT_READ, EPT_MEMTYPE_WB, true, 0 };
+	const struct ept_attr write_only = { EPT_WRITE, EPT_MEMTYPE_WB, true, 0 };
+	struct ept_root root;
+	uint64_t *entry;
+
+	(void)state;
+	assert_int_equal(ept_root_init(&root), 0);
+	assert_int_equal(ept_map_page(&root, gpa(0x1800), hpa(0), read_only, &entry), ERR_INVAL);
+	assert_int_equal(ept_map_page(&root, gpa(0), hpa(0), write_only, &entry), ERR_INVAL);
+	assert_int_equal(ept_map_page(&root, gpa(1ull << 48), hpa(0), read_only, &entry),
+			 ERR_RANGE);
+	assert_int_equal(ept_map(&root, gpa(0), hpa(0), SIZE_2M, SIZE_2M, read_only), 0);
+	assert_int_equal(ept_map_page(&root, gpa(0x3000), hpa(0), read_only, &entry), ERR_EXISTS);
+	fake_pages_fail_after(1);
+	assert_int_equal(ept_map_page(&root, gpa(SIZE_1G), hpa(0), read_only, &entry), ERR_NOMEM);
+	fake_pages_fail_after(-1);
+	assert_int_equal(ept_map_page(&root, gpa(SIZE_1G), hpa(0x5000), read_only, &entry), 0);
+	ept_entry_allow_write(entry);
+	assert_int_equal(*entry, 0x5073);
+	ept_root_free(&root);
 }
 
 static void test_leaf_sizes(void **state)
@@ -479,10 +490,20 @@ static void test_model(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_eptp),	  TEST(test_raw_bits), TEST(test_accessed_dirty),
-		TEST(test_single_pages),  TEST(test_refused),  TEST(test_only_over_absent),
-		TEST(test_leaf_sizes),	  TEST(test_refused),  TEST(test_only_over_absent),
-		TEST(test_map_no_memory), TEST(test_split),    TEST(test_unmap_absent),
+		TEST(test_eptp),
+		TEST(test_raw_bits),
+		TEST(test_accessed_dirty),
+		TEST(test_single_pages),
+		TEST(test_single_page_errors),
+		TEST(test_single_page_errors),
+		TEST(test_refused),
+		TEST(test_only_over_absent),
+		TEST(test_leaf_sizes),
+		TEST(test_refused),
+		TEST(test_only_over_absent),
+		TEST(test_map_no_memory),
+		TEST(test_split),
+		TEST(test_unmap_absent),
 		TEST(test_model),
 	};
 

@@ -88,7 +88,7 @@ void host_slots_give(struct percpu *cpu);
  * same slot. Interrupts off, no nesting within a slot (panic). Costs one INVLPG, at the end. The
  * address is page-aligned, with an unmapped page before and after it.
  */
-#define HOST_TEMP_SLOTS 4
+#define HOST_TEMP_SLOTS 8
 
 /* host_paging.c: present, writable, not executable; and the panic for what must not be. */
 extern uint64_t host_slot_bits;

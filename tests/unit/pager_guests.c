@@ -1,0 +1,353 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Guests that the tests of the pager run, and the cipher that watches over them. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "crypto/kdf.h"
+#include "crypto/page_cipher.h"
+#include "crypto/rng.h"
+#include "crypto/wipe.h"
+#include "tests/unit/fake_base.h"
+#include "tests/unit/pager_guests.h"
+#include "vmm/base/err.h"
+#include "vmm/base/percpu.h"
+#include "vmm/base/str.h"
+
+#define HIGH_BASE   0x40000000ull
+#define VERSION_MAX (1u << 20)
+
+struct guest guests[VMS];
+struct ept_caps pager_caps;
+struct crypto_watch crypto;
+void (*crypto_hook)(struct guest *guest, uint32_t page);
+
+static struct {
+	uint8_t next_key;
+	bool seen[256][VERSION_MAX];
+	const void *wiped[8];
+} fake;
+
+uint64_t address_of(uint32_t page)
+{
+	return page < SPLIT ? page * PAGE_SIZE : HIGH_BASE + (page - SPLIT) * PAGE_SIZE;
+}
+
+uint64_t *raw_entry(const struct ept_root *root, uint64_t at)
+{
+	uint64_t *table = (uint64_t *)root->pml4.v;
+
+	for (int shift = 39; shift > 12; shift -= 9) {
+		uint64_t entry = table[(at >> shift) & 511];
+
+		if ((entry & 7) == 0) {
+			return NULL;
+		}
+		table = (uint64_t *)(entry & 0x3ffffffff000);
+	}
+	return &table[(at >> 12) & 511];
+}
+
+/* --- Fakes of crypto/ --- */
+
+int rng_bytes(void *buf, size_t bytes)
+{
+	memset(buf, ++fake.next_key, bytes);
+	return 0;
+}
+
+int kdf_derive(const uint8_t *secret, size_t secret_bytes, const char *label, uint8_t *out,
+	       size_t out_bytes)
+{
+	assert_int_equal(secret_bytes, KDF_SECRET_BYTES);
+	assert_string_equal(label, "umbra page key");
+	memset(out, secret[0], out_bytes);
+	return 0;
+}
+
+int page_key_set(struct page_key *out, const uint8_t *key, size_t key_bytes)
+{
+	assert_int_equal(key_bytes, 64);
+	memset(out, key[0], sizeof(*out));
+	return 0;
+}
+
+int wipe_register(void *area, size_t bytes)
+{
+	assert_int_equal(bytes, sizeof(struct page_key));
+	for (size_t i = 0; i < ARRAY_COUNT(fake.wiped); i++) {
+		if (fake.wiped[i] == NULL) {
+			fake.wiped[i] = area;
+			return 0;
+		}
+	}
+	return ERR_NOMEM;
+}
+
+void wipe_unregister(const void *area)
+{
+	static const struct page_key zero;
+
+	assert_memory_equal(area, &zero, sizeof(zero));
+	for (size_t i = 0; i < ARRAY_COUNT(fake.wiped); i++) {
+		if (fake.wiped[i] == area) {
+			fake.wiped[i] = NULL;
+			return;
+		}
+	}
+	fail_msg("an area that was not registered");
+}
+
+/* Every byte of a fake key is its number. */
+static uint8_t key_number(const struct page_key *key)
+{
+	return *(const uint8_t *)key;
+}
+
+static void crypt(const struct page_key *key, const struct page_item *item)
+{
+	uint64_t words[2], state;
+	uint64_t *out = item->out;
+	const uint64_t *in = item->in;
+
+	memcpy(words, item->tweak, 16);
+	state = words[0] * 0x9e3779b97f4a7c15 ^ words[1] * 0xbf58476d1ce4e5b9 ^ key_number(key);
+	for (size_t i = 0; i < PAGE_SIZE / 8; i++) {
+		state = (state + 0x9e3779b97f4a7c15) * 0xbf58476d1ce4e5b9;
+		out[i] = in[i] ^ state ^ state >> 31;
+	}
+}
+
+/* The guest whose key it is; keys are numbered as the guests are made. */
+static struct guest *guest_of(const struct page_key *key)
+{
+	for (size_t i = 0; i < VMS; i++) {
+		if (guests[i].vm != NULL && (const void *)guests[i].vm == (const void *)key) {
+			return &guests[i];
+		}
+	}
+	fail_msg("an unknown key");
+	return NULL;
+}
+
+static void watch(const struct page_key *key, const struct page_item *item)
+{
+	struct guest *guest = guest_of(key);
+	const uint64_t *entry;
+	uint64_t version, place;
+	uint8_t number = key_number(key);
+	uint32_t page;
+
+	memcpy(&version, item->tweak, 8);
+	memcpy(&place, item->tweak + 8, 8);
+	page = (uint32_t)(place & MASK(47, 0)) + (place >> 48 == 1 ? SPLIT : 0);
+	entry = raw_entry(&guest->gmem.root, address_of(page));
+	assert_true(page < VM_PAGES && place >> 48 < 2);
+	if (entry != NULL && *entry != 0) {
+		fail_msg("page %u is encrypted while it is mapped", page);
+	}
+	if (guest->reached[page] == guest->gmem.root.generation) {
+		fail_msg("page %u is encrypted before the shoot-down", page);
+	}
+	guest->reached[page] = 0;
+	assert_true(version != 0 && version < VERSION_MAX);
+	if (fake.seen[number][version]) {
+		fail_msg("version %lu comes twice", (unsigned long)version);
+	}
+	fake.seen[number][version] = true;
+	crypto.encryptions++;
+	if (crypto_hook != NULL) {
+		crypto_hook(guest, page);
+	}
+}
+
+void page_encrypt(const struct page_key *key, const struct page_item *items, size_t count)
+{
+	assert_int_equal(count, 1);
+	watch(key, items);
+	crypt(key, items);
+}
+
+void page_decrypt(const struct page_key *key, const struct page_item *items, size_t count)
+{
+	assert_int_equal(count, 1);
+	(void)guest_of(key);
+	crypto.decryptions++;
+	crypt(key, items);
+}
+
+void page_exchange(const struct page_key *seal_key, const struct page_item *seal,
+		   const struct page_key *open_key, const struct page_item *open)
+{
+	assert_ptr_equal(seal->in, open->out);
+	page_encrypt(seal_key, seal, 1);
+	page_decrypt(open_key, open, 1);
+	crypto.exchanges++;
+}
+
+void wipe_all(void)
+{
+	for (size_t i = 0; i < ARRAY_COUNT(fake.wiped); i++) {
+		if (fake.wiped[i] != NULL) {
+			memset((void *)(uintptr_t)fake.wiped[i], 0, sizeof(struct page_key));
+		}
+	}
+	crypto.wipes++;
+}
+
+/* --- Guests --- */
+
+void make_window(uint64_t frames)
+{
+	assert_int_equal(pager_init(frames), 0);
+}
+
+void make_guest(struct guest *guest, uint32_t vcpus)
+{
+	assert_int_equal(gmem_init(&guest->gmem), 0);
+	assert_int_equal(pager_vm_create("test", vcpus, &guest->vm), 0);
+	assert_int_equal(gmem_add_ram_sealed(&guest->gmem, guest->vm, gpa(0), SPLIT * PAGE_SIZE),
+			 0);
+	assert_int_equal(gmem_add_ram_sealed(&guest->gmem, guest->vm, gpa(HIGH_BASE),
+					     (VM_PAGES - SPLIT) * PAGE_SIZE),
+			 0);
+}
+
+void end_guest(struct guest *guest)
+{
+	gmem_destroy(&guest->gmem);
+	pager_vm_destroy(guest->vm);
+	guest->vm = NULL;
+}
+
+unsigned guest_access(struct guest *guest, uint32_t vcpu, uint64_t at, bool write, void *buf,
+		      size_t bytes)
+{
+	struct gmem_faulter by = { .vcpu = vcpu, .place = guest->rip };
+	unsigned access = write ? GMEM_ACCESS_WRITE : GMEM_ACCESS_READ;
+
+	for (unsigned faults = 0; faults < 3; faults++) {
+		uint64_t *entry = raw_entry(&guest->gmem.root, at);
+
+		if (entry != NULL && (*entry & access) != 0) {
+			uint8_t *byte = fake_frame(hpa((*entry & 0x3ffffffff000) | at % PAGE_SIZE));
+			uint32_t page = (uint32_t)(at < HIGH_BASE
+							   ? at / PAGE_SIZE
+							   : SPLIT + (at - HIGH_BASE) / PAGE_SIZE);
+
+			if (pager_caps.accessed_dirty) {
+				*entry |= write ? 0x300 : 0x100;
+			}
+			guest->reached[page] = guest->gmem.root.generation;
+			memcpy(write ? byte : buf, write ? buf : byte, bytes);
+			return faults;
+		}
+		assert_int_equal(gmem_fault(&guest->gmem, gpa(at), access, &by), GMEM_FAULT_FIXED);
+	}
+	fail_msg("guest-physical %#lx cannot be reached", (unsigned long)at);
+	return 0;
+}
+
+void guest_write(struct guest *guest, uint32_t page, uint64_t value)
+{
+	guest->rip++;
+	(void)guest_access(guest, 0, address_of(page) + 8, true, &value, 8);
+}
+
+uint64_t guest_read(struct guest *guest, uint32_t page)
+{
+	uint64_t value = 0;
+
+	guest->rip++;
+	(void)guest_access(guest, 0, address_of(page) + 8, false, &value, 8);
+	return value;
+}
+
+bool is_mapped(const struct guest *guest, uint32_t page)
+{
+	const uint64_t *entry = raw_entry(&guest->gmem.root, address_of(page));
+
+	return entry != NULL && *entry != 0;
+}
+
+void press_out(struct guest *guest, uint32_t page)
+{
+	struct gmem_faulter by = { .vcpu = 0, .place = ++guest->rip };
+	uint8_t byte;
+
+	/* Lets go of what was held. */
+	assert_int_equal(
+		gmem_fault(&guest->gmem, gpa(address_of(VM_PAGES - 1)), GMEM_ACCESS_READ, &by),
+		GMEM_FAULT_FIXED);
+	for (uint32_t round = 0; round < 2; round++) {
+		for (uint32_t i = 0; i < VM_PAGES - 1; i++) {
+			if (i != page) {
+				assert_int_equal(
+					gmem_read(&guest->gmem, gpa(address_of(i)), &byte, 1), 0);
+			}
+		}
+	}
+	assert_false(is_mapped(guest, page));
+}
+
+struct pager_counters count(const struct guest *guest)
+{
+	struct pager_counters now;
+
+	pager_count(guest->vm, &now);
+	return now;
+}
+
+int pager_setup(void **state)
+{
+	fake_setup(state);
+	fake_set_cpu_count(2);
+	memset(&crypto, 0, sizeof(crypto));
+	memset(&fake, 0, sizeof(fake));
+	crypto_hook = NULL;
+	memset(guests, 0, sizeof(guests));
+	pager_caps = (struct ept_caps){
+		.page_2m = true,
+		.page_1g = true,
+		.accessed_dirty = true,
+		.invept_single = true,
+		.structures_wb = true,
+		.phys_bits = 46,
+	};
+	ept_configure(&pager_caps);
+	return 0;
+}
+
+int pager_teardown(void **state)
+{
+	fake_kick_hook = NULL;
+	percpu_get(1)->guest_root = NULL;
+	window_lock = (struct lock){ 0 }; /* a failure under the locks is to be told, not to hang */
+	for (size_t i = 0; i < VMS; i++) {
+		guests[i].gmem.lock = (struct lock){ 0 };
+		if (guests[i].vm != NULL) {
+			end_guest(&guests[i]);
+		}
+	}
+	pager_exit();
+	for (size_t i = 0; i < ARRAY_COUNT(fake.wiped); i++) {
+		assert_null(fake.wiped[i]);
+	}
+	return fake_teardown(state);
+}
+
+unsigned frames_with(uint64_t value)
+{
+	unsigned found = 0;
+
+	for (uint64_t i = 0; i < 4 * VM_PAGES; i++) {
+		hpa_t frame = hpa(FAKE_FRAME_BASE + i * PAGE_SIZE);
+
+		found += fake_frame_is_live(frame) &&
+			 memcmp((uint8_t *)fake_frame(frame) + 8, &value, 8) == 0;
+	}
+	return found;
+}

@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* ept/window.c: floors, pins, what a vCPU's instruction holds, forward progress. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "tests/unit/fake_base.h"
+#include "tests/unit/pager_guests.h"
+#include "vmm/base/err.h"
+#include "vmm/base/percpu.h"
+
+/* --- Floors and forward progress --- */
+
+static void test_floor_in_words(void **state)
+{
+	struct guest *guest = &guests[0];
+	struct pager_vm *none = NULL;
+
+	(void)state;
+	make_window(FLOOR + 2 * PAGER_VCPU_FRAMES);
+	make_guest(guest, 1);
+	assert_int_equal(pager_vm_create("greedy", 2, &none), ERR_RANGE);
+	assert_null(none);
+	assert_non_null(strstr(fake_log_text(), "vm greedy: 2 vCPUs need 516K of the window, and "
+						"other VMs leave 512K of 772K"));
+	assert_int_equal(pager_vm_create("modest", 1, &none), 0);
+	pager_vm_destroy(none);
+	end_guest(guest); /* gives its floor back */
+	assert_int_equal(pager_vm_create("greedy", 2, &none), 0);
+	pager_vm_destroy(none);
+}
+
+static void test_floor_holds(void **state)
+{
+	(void)state;
+	make_window(2 * FLOOR + 10);
+	make_guest(&guests[0], 1);
+	make_guest(&guests[1], 1);
+	for (uint32_t i = 0; i < VM_PAGES; i++) {
+		guest_write(&guests[0], i, i + 1);
+	}
+	assert_int_equal(count(&guests[0]).clear_pages, 2 * FLOOR + 10); /* all that is free */
+	for (uint32_t round = 0; round < 3; round++) {
+		for (uint32_t i = 0; i < VM_PAGES; i++) {
+			guest_write(&guests[1], i, i + 1);
+			assert_true(count(&guests[0]).clear_pages >= FLOOR);
+		}
+	}
+	assert_int_equal(count(&guests[0]).clear_pages, FLOOR);
+	for (uint32_t i = 0; i < VM_PAGES; i++) {
+		assert_int_equal(guest_read(&guests[0], i), i + 1);
+		assert_true(count(&guests[1]).clear_pages >= FLOOR);
+	}
+}
+
+/* A held page stays whatever the door and other VMs do; at another place it may go. */
+static void test_hold(void **state)
+{
+	struct guest *guest = &guests[0];
+	uint64_t value = 1;
+	uint8_t byte;
+
+	(void)state;
+	make_window(2 * FLOOR);
+	make_guest(guest, 1);
+	make_guest(&guests[1], 1);
+	guest->rip = 0x1000;
+	for (uint32_t i = 0; i < PAGER_VCPU_FRAMES - 1; i++) {
+		(void)guest_access(guest, 0, address_of(i), true, &value, 1);
+	}
+	for (uint32_t round = 0; round < 3; round++) {
+		for (uint32_t i = 0; i < VM_PAGES; i++) {
+			(void)gmem_read(&guest->gmem, gpa(address_of(i)), &byte, 1);
+			guest_write(&guests[1], i, 1);
+		}
+	}
+	for (uint32_t i = 0; i < PAGER_VCPU_FRAMES - 1; i++) {
+		assert_true(is_mapped(guest, i));
+	}
+	press_out(guest, 0);
+	/* So does a pinned one. */
+	const struct region_ops *ops = guest->gmem.regions[0].ops;
+	hpa_t frame;
+	assert_int_equal(ops->pin(&guest->gmem, guest->gmem.regions, gpa(0), false, &frame), 0);
+	press_out(guest, 1);
+	assert_int_equal(*(uint8_t *)fake_frame(frame), 1);
+	ops->unpin(&guest->gmem, guest->gmem.regions, gpa(0), false);
+}
+
+/*
+ * One instruction of each of two vCPUs in each of two VMs needs 64 pages at once, all sealed, at
+ * exactly the floor: each ends within as many faults as it needs pages.
+ */
+static void test_forward_progress(void **state)
+{
+	unsigned faults[VMS][2] = { 0 };
+	bool done[VMS][2] = { 0 };
+	uint8_t byte;
+
+	(void)state;
+	make_window(2 * (2 * PAGER_VCPU_FRAMES + PAGER_PIN_FRAMES));
+	for (size_t v = 0; v < VMS; v++) {
+		make_guest(&guests[v], 2);
+		for (uint32_t i = 0; i < VM_PAGES; i++) {
+			guest_write(&guests[v], i, i + 1);
+		}
+		guests[v].rip = 0x77000;
+	}
+	for (unsigned step = 0; step < 4 * 2 * PAGER_VCPU_FRAMES; step++) {
+		struct guest *guest = &guests[step % VMS];
+		uint32_t vcpu = step / VMS % 2, i = 0;
+		struct gmem_faulter by = { .vcpu = vcpu, .place = guest->rip };
+
+		while (i < PAGER_VCPU_FRAMES && is_mapped(guest, vcpu * 100 + i)) {
+			i++;
+		}
+		if (i == PAGER_VCPU_FRAMES) {
+			done[step % VMS][vcpu] = true;
+		} else if (!done[step % VMS][vcpu]) {
+			faults[step % VMS][vcpu]++;
+			assert_int_equal(gmem_fault(&guest->gmem, gpa(address_of(vcpu * 100 + i)),
+						    GMEM_ACCESS_READ, &by),
+					 GMEM_FAULT_FIXED);
+		}
+		(void)gmem_read(&guest->gmem, gpa(address_of(200 + step % 100)), &byte, 1);
+	}
+	for (size_t v = 0; v < VMS; v++) {
+		for (size_t vcpu = 0; vcpu < 2; vcpu++) {
+			assert_true(done[v][vcpu] && faults[v][vcpu] <= PAGER_VCPU_FRAMES);
+		}
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(test_floor_in_words),
+		TEST(test_floor_holds),
+		TEST(test_hold),
+		TEST(test_forward_progress),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
