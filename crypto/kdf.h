@@ -6,13 +6,15 @@
 #include "vmm/base/types.h"
 
 #define KDF_SECRET_BYTES 32
+#define KDF_SALT_BYTES	 32
 
 /*
- * Extract (no salt) and expand: fills out from the secret; label is the "info" of the RFC, without
- * its zero. Different labels give independent keys. ERR_NOMEM when mbedTLS has no room for its
- * contexts, ERR_RANGE beyond 255 * 32 bytes; out is zero then. Any CPU, no locks.
+ * Extract and expand: fills out from the secret. The salt has KDF_SALT_BYTES and need not be
+ * secret, or is NULL; label is the "info" of the RFC, without its zero. Other salts and other
+ * labels give independent keys. ERR_NOMEM when mbedTLS has no room for its contexts, ERR_RANGE
+ * beyond 255 * 32 bytes; out is zero then. Any CPU, no locks.
  */
-int kdf_derive(const uint8_t *secret, size_t secret_bytes, const char *label, uint8_t *out,
-	       size_t out_bytes);
+int kdf_derive(const uint8_t *secret, size_t secret_bytes, const uint8_t *salt, const char *label,
+	       uint8_t *out, size_t out_bytes);
 
 #endif

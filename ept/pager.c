@@ -267,6 +267,14 @@ void pager_exit(void)
 	window_exit();
 }
 
+<<<<<<< theirs
+/*
+ * Versions start at 1 with each share: were the key the same again, after a reset or in a second VM
+ * with the same key file, two contents of a page would meet the same key and tweak, and ciphertext
+ * would tell where they are equal. The salt makes it another key each time.
+ */
+static int make_key(struct page_key *key, const uint8_t *given)
+=======
 void pager_wipe(void)
 {
 	store_close();
@@ -280,12 +288,19 @@ void pager_wipe(void)
 }
 
 static int make_key(struct page_key *key)
+>>>>>>> mine
 {
-	uint8_t secret[KDF_SECRET_BYTES], bytes[PAGE_KEY_BYTES];
-	int err = rng_bytes(secret, sizeof(secret));
+	uint8_t secret[KDF_SECRET_BYTES], salt[KDF_SALT_BYTES], bytes[PAGE_KEY_BYTES];
+	int err = rng_bytes(salt, sizeof(salt));
 
+	if (given != NULL) {
+		memcpy(secret, given, sizeof(secret));
+	} else if (err == 0) {
+		err = rng_bytes(secret, sizeof(secret));
+	}
 	if (err == 0) {
-		err = kdf_derive(secret, sizeof(secret), PAGE_KEY_LABEL, bytes, sizeof(bytes));
+		err = kdf_derive(secret, sizeof(secret), salt, PAGE_KEY_LABEL, bytes,
+				 sizeof(bytes));
 	}
 	if (err == 0) {
 		err = page_key_set(key, bytes, sizeof(bytes));
@@ -321,7 +336,8 @@ static void unclaim(const struct pager_vm *vm)
 	lock_drop(&window_lock);
 }
 
-int pager_vm_create(const char *name, uint32_t vcpu_count, struct pager_vm **out)
+int pager_vm_create(const char *name, uint32_t vcpu_count, const uint8_t *secret,
+		    struct pager_vm **out)
 {
 	uint64_t bytes = sizeof(struct pager_vm) + vcpu_count * sizeof(struct vcpu_hold);
 	size_t host_pages = ALIGN_UP(bytes, PAGE_SIZE) / PAGE_SIZE;
@@ -342,7 +358,7 @@ int pager_vm_create(const char *name, uint32_t vcpu_count, struct pager_vm **out
 	/* Registered before there is a secret in it. */
 	err = wipe_register(&vm->key, sizeof(vm->key));
 	if (err == 0) {
-		err = make_key(&vm->key);
+		err = make_key(&vm->key, secret);
 	}
 	if (err != 0) {
 		pager_vm_destroy(vm);

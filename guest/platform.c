@@ -161,7 +161,7 @@ static int create_vm(struct build *build)
 static int claim_window(struct build *build)
 {
 	const struct vm_config *config = build->config;
-	int err = pager_vm_create(config->name, config->vcpus, &build->platform->pager);
+	int err = pager_vm_create(config->name, config->vcpus, NULL, &build->platform->pager);
 
 	switch (err) {
 	case 0: return 0;

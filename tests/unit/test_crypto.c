@@ -104,18 +104,24 @@ static void kdf_gives_the_published_keys(void **state)
 		0x9e, 0xa2, 0xf7, 0x13, 0x57, 0x51, 0x9e, 0xdd, 0x30, 0x48, 0x45, 0xa1, 0x1b,
 		0x8a, 0x2a, 0xaa, 0xf4, 0x98, 0xc6, 0xaa, 0x62, 0xe6, 0x6d, 0x79, 0x85,
 	};
-	static uint8_t secret[32], out[255 * 32 + 1], zero[sizeof(out)];
+	/* The same with 32 bytes of A5H as salt. */
+	static const uint8_t salted[16] = { 0xc2, 0xc4, 0x7d, 0x4d, 0x3a, 0x9a, 0x66, 0x5d,
+					    0xbb, 0xf4, 0x3e, 0x97, 0x91, 0xb6, 0x4e, 0x82 };
+	static uint8_t secret[32], out[255 * 32 + 1], zero[sizeof(out)], salt[KDF_SALT_BYTES];
 
 	(void)state;
 	memset(secret, 0x0b, 22);
-	assert_int_equal(kdf_derive(secret, 22, "", out, sizeof(rfc)), 0);
+	assert_int_equal(kdf_derive(secret, 22, NULL, "", out, sizeof(rfc)), 0);
 	assert_memory_equal(out, rfc, sizeof(rfc));
 	fill_pattern(secret, sizeof(secret));
-	assert_int_equal(kdf_derive(secret, 32, "umbra page key", out, sizeof(page)), 0);
+	assert_int_equal(kdf_derive(secret, 32, NULL, "umbra page key", out, sizeof(page)), 0);
 	assert_memory_equal(out, page, sizeof(page));
-	assert_int_equal(kdf_derive(secret, 32, "umbra mac key", out, sizeof(page)), 0);
+	assert_int_equal(kdf_derive(secret, 32, NULL, "umbra mac key", out, sizeof(page)), 0);
 	assert_memory_not_equal(out, page, sizeof(page));
-	assert_int_equal(kdf_derive(secret, 32, "", out, sizeof(out)), ERR_RANGE);
+	memset(salt, 0xa5, sizeof(salt));
+	assert_int_equal(kdf_derive(secret, 32, salt, "umbra page key", out, 16), 0);
+	assert_memory_equal(out, salted, sizeof(salted));
+	assert_int_equal(kdf_derive(secret, 32, NULL, "", out, sizeof(out)), ERR_RANGE);
 	assert_memory_equal(out, zero, sizeof(out));
 }
 

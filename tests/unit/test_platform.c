@@ -171,7 +171,8 @@ struct pager_vm {
 	const struct gmem *gmem;
 };
 
-int pager_vm_create(const char *name, uint32_t vcpu_count, struct pager_vm **out)
+int pager_vm_create(const char *name, uint32_t vcpu_count, const uint8_t *secret,
+		    struct pager_vm **out)
 {
 	assert_ptr_equal(name, config.name); /* it outlives the share */
 	assert_int_equal(vcpu_count, config.vcpus);
