@@ -1,24 +1,29 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What a page costs by each page cipher of the product, beside mbedTLS page by page, the host's
- * OpenSSL, a XOR pass and memcpy: hot, cold, two at a fault, and in batches. In each round every
- * competitor does every case once, so that all see the same machine; figures are medians.
+ * pages [ROUNDS [CASE]]: what a page costs by each page cipher of the product, beside mbedTLS,
+ * Debian's OpenSSL, OpenSSL 3.5, passes that invert pages, and memcpy. Other work shares cores,
+ * caches and the memory bus: each round gives everyone a short slice of each case, in a new order,
+ * and figures are medians over rounds, ratios those of ratios within a round.
  */
-#include <openssl/evp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <time.h>
+#include <x86intrin.h>
 
-#include "crypto/aes_xts.h"
 #include "crypto/page_cipher.h"
+#include "crypto/simd.h"
+#include "tests/bench/figures.h"
+#include "tests/bench/openssl.h"
 
-#define POOL_PAGES (512u << 8) /* 512 MiB */
-#define COLD_PAGES 4096u       /* of them in one slice */
-#define HOT_PAGES  4000u
-#define ROUNDS	   9
-#define BATCH_MAX  64
+#define POOL_PAGES   (1u << 18) /* 1 GiB; a page comes again only after all others */
+#define WINDOW_PAGES (1u << 12) /* 16 MiB */
+#define BATCH_MAX    64u
+#define HOT_PAGES    200u
+#define COLD_PAGES   256u
+#define PAIRS	     32u
+#define IDLE_TICKS   4000 /* between pairs */
 
 void *page_alloc(size_t count);
 void page_free(void *p, size_t count);
@@ -49,20 +54,19 @@ void log_printf(int level, const char *fmt, ...)
 }
 
 static struct page_key key;
-static EVP_CIPHER_CTX *evp[2];
-static uint8_t *pool;
-static uint32_t *order; /* a random walk over the pool */
-static uint32_t walk;
+static uint8_t *pool, *window;
+static uint32_t order[POOL_PAGES], walk; /* a random walk over the pool */
+static double ticks_per_ns;
 
-/* The page half a pool away: as cold, and beside its neighbours where the source is. */
+/* Half the pool away: as cold as the page itself, and beside its neighbours where the page is. */
 static uint8_t *elsewhere(const void *page)
 {
-	size_t offset = (size_t)((const uint8_t *)page - pool);
+	uint64_t offset = (uint64_t)((const uint8_t *)page - pool);
 
 	return pool + (offset + 4096ull * POOL_PAGES / 2) % (4096ull * POOL_PAGES);
 }
 
-/* --- Competitors: items in place, or elsewhere; direction as a flag --------------------------- */
+/* --- Competitors ------------------------------------------------------------------------------ */
 
 typedef void work_fn(const struct page_item *items, size_t count, int encrypt);
 
@@ -71,13 +75,17 @@ static void by_product(const struct page_item *items, size_t count, int encrypt)
 	(encrypt ? page_encrypt : page_decrypt)(&key, items, count);
 }
 
-static void by_openssl(const struct page_item *items, size_t count, int encrypt)
+static void by_debian(const struct page_item *items, size_t count, int encrypt)
 {
-	int n;
-
 	for (size_t i = 0; i < count; i++) {
-		EVP_CipherInit_ex(evp[encrypt], NULL, NULL, NULL, items[i].tweak, encrypt);
-		EVP_CipherUpdate(evp[encrypt], items[i].out, &n, items[i].in, 4096);
+		openssl_debian.crypt(encrypt, items[i].tweak, items[i].in, items[i].out);
+	}
+}
+
+static void by_source(const struct page_item *items, size_t count, int encrypt)
+{
+	for (size_t i = 0; i < count; i++) {
+		openssl_source.crypt(encrypt, items[i].tweak, items[i].in, items[i].out);
 	}
 }
 
@@ -123,24 +131,28 @@ static void by_memcpy(const struct page_item *items, size_t count, int encrypt)
 {
 	(void)encrypt;
 	for (size_t i = 0; i < count; i++) {
-		memcpy(elsewhere(items[i].in), items[i].in, 4096);
+		memcpy(items[i].out == items[i].in ? elsewhere(items[i].in) : items[i].out,
+		       items[i].in, 4096);
 	}
 }
 
-static const struct competitor {
+static const struct {
 	const char *name;
 	const char *cipher; /* NULL: not the product's */
 	work_fn *work;
-} competitors[] = {
-	{ "mbedtls", "mbedtls", by_product }, { "aesni", "aesni", by_product },
-	{ "vaes256", "vaes256", by_product }, { "vaes512", "vaes512", by_product },
-	{ "openssl", NULL, by_openssl },      { "xor", NULL, by_xor },
-	{ "xor+next", NULL, by_xor_ahead },   { "memcpy", NULL, by_memcpy },
+} competitors[COMPETITORS] = {
+	[MBEDTLS] = { "mbedtls", "mbedtls", by_product },
+	[AESNI] = { "aesni", "aesni", by_product },
+	[VAES256] = { "vaes256", "vaes256", by_product },
+	[VAES512] = { "vaes512", "vaes512", by_product },
+	[OPENSSL30] = { "openssl", NULL, by_debian },
+	[OPENSSL35] = { "ossl 3.5", NULL, by_source },
+	[XOR] = { "xor", NULL, by_xor },
+	[XOR_AHEAD] = { "xor+next", NULL, by_xor_ahead },
+	[MEMCPY] = { "memcpy", NULL, by_memcpy },
 };
-#define COMPETITORS (sizeof(competitors) / sizeof(competitors[0]))
-enum { MBEDTLS, AESNI, VAES256, VAES512, OPENSSL, XOR, XOR_AHEAD, MEMCPY };
 
-/* --- Cases ------------------------------------------------------------------------------------ */
+/* --- Cases: nanoseconds per page or pair ------------------------------------------------------ */
 
 static double now(void)
 {
@@ -150,12 +162,11 @@ static double now(void)
 	return (double)t.tv_sec * 1e9 + (double)t.tv_nsec;
 }
 
-static struct page_item item_at(uint32_t page)
+static struct page_item item_from_to(uint8_t *in, uint8_t *out, uint32_t number)
 {
-	uint8_t *p = pool + 4096ull * page;
-	struct page_item item = { p, p, { 0 } };
+	struct page_item item = { in, out, { 0 } };
 
-	memcpy(item.tweak, &page, sizeof(page));
+	memcpy(item.tweak, &number, sizeof(number));
 	return item;
 }
 
@@ -165,18 +176,21 @@ static uint32_t next_page(void)
 	return order[walk];
 }
 
-static double hot(const struct competitor *c)
+static double hot(work_fn *work, unsigned batch, int adjacent, int moved)
 {
-	struct page_item item = item_at(0);
-	double start = now();
+	struct page_item item = item_from_to(pool, pool, 0);
+	double start;
 
+	(void)batch, (void)adjacent, (void)moved;
+	work(&item, 1, 1);
+	start = now();
 	for (unsigned i = 0; i < HOT_PAGES; i++) {
-		c->work(&item, 1, 1);
+		work(&item, 1, 1);
 	}
 	return (now() - start) / HOT_PAGES;
 }
 
-static double batches(const struct competitor *c, unsigned batch, int adjacent, int moved)
+static double batches(work_fn *work, unsigned batch, int adjacent, int moved)
 {
 	struct page_item items[BATCH_MAX];
 	double start = now();
@@ -185,199 +199,230 @@ static double batches(const struct competitor *c, unsigned batch, int adjacent, 
 		uint32_t first = next_page() / BATCH_MAX * BATCH_MAX;
 
 		for (unsigned i = 0; i < batch; i++) {
-			items[i] = item_at(adjacent ? first + i
-					   : i == 0 ? order[walk]
-						    : next_page());
-			if (moved) {
-				items[i].out = elsewhere(items[i].in);
-			}
+			uint32_t page = adjacent ? first + i : i == 0 ? order[walk] : next_page();
+			uint8_t *p = pool + 4096ull * page;
+
+			items[i] = item_from_to(p, moved ? elsewhere(p) : p, page);
 		}
-		c->work(items, batch, 1);
+		work(items, batch, 1);
 	}
 	return (now() - start) / COLD_PAGES;
 }
 
-static double cold(const struct competitor *c)
+/*
+ * A fault with a dirty victim: one page is encrypted, another decrypted. In place: two cold pages,
+ * each where it is. Moved: out of the window and into the same frame, the other sides cold, as the
+ * product does it. Each stands alone, as a fault does; the median of the slice counts.
+ */
+static double pairs(work_fn *work, unsigned batch, int adjacent, int moved)
 {
-	return batches(c, 1, 0, 0);
-}
+	double figure[PAIRS];
 
-static double random8(const struct competitor *c)
-{
-	return batches(c, 8, 0, 0);
-}
+	(void)batch, (void)adjacent;
+	for (unsigned i = 0; i < PAIRS; i++) {
+		uint8_t *a = pool + 4096ull * next_page(), *b = pool + 4096ull * next_page();
+		uint8_t *frame = window + 4096ull * (walk % WINDOW_PAGES);
+		struct page_item seal = item_from_to(moved ? frame : a, a, 1);
+		struct page_item open = item_from_to(b, moved ? frame : b, 2);
+		uint64_t start = __rdtsc();
+		unsigned aux;
 
-static double random64(const struct competitor *c)
-{
-	return batches(c, 64, 0, 0);
-}
-
-static double adjacent64(const struct competitor *c)
-{
-	return batches(c, 64, 1, 0);
-}
-
-static double moved64(const struct competitor *c)
-{
-	return batches(c, 64, 1, 1);
-}
-
-/* Per pair: encrypts one cold page and decrypts another. */
-static double fault_pair(const struct competitor *c)
-{
-	double start = now();
-
-	for (unsigned done = 0; done < COLD_PAGES; done += 2) {
-		struct page_item seal = item_at(next_page()), open = item_at(next_page());
-
-		if (c->work == by_product) {
+		while (__rdtsc() - start < IDLE_TICKS) {
+			_mm_pause();
+		}
+		_mm_mfence();
+		_mm_lfence();
+		start = __rdtsc();
+		if (work == by_product) {
 			page_exchange(&key, &seal, &key, &open);
 		} else {
-			c->work(&seal, 1, 1);
-			c->work(&open, 1, 0);
+			work(&seal, 1, 1);
+			work(&open, 1, 0);
 		}
+		_mm_mfence();
+		figure[i] = (double)(__rdtscp(&aux) - start) / ticks_per_ns;
 	}
-	return (now() - start) / (COLD_PAGES / 2);
+	return median_of(figure, PAIRS);
 }
 
 static const struct {
 	const char *name;
-	double (*run)(const struct competitor *c);
-} cases[] = {
-	{ "hot page", hot },	     { "cold page", cold },	{ "fault pair", fault_pair },
-	{ "8 random", random8 },     { "64 random", random64 }, { "64 adjacent", adjacent64 },
-	{ "64 elsewhere", moved64 },
+	double (*run)(work_fn *work, unsigned batch, int adjacent, int moved);
+	unsigned batch;
+	int adjacent, moved;
+} cases[CASES] = {
+	[HOT] = { "hot page", hot, 1, 0, 0 },
+	[COLD] = { "cold page", batches, 1, 0, 0 },
+	[PAIR] = { "fault pair", pairs, 1, 0, 0 },
+	[WINDOW_PAIR] = { "window pair", pairs, 1, 0, 1 },
+	[RANDOM8] = { "8 random", batches, 8, 0, 0 },
+	[RANDOM64] = { "64 random", batches, 64, 0, 0 },
+	[ADJACENT8] = { "8 adjacent", batches, 8, 1, 0 },
+	[ADJACENT64] = { "64 adjacent", batches, 64, 1, 0 },
+	[MOVED64] = { "64 elsewhere", batches, 64, 1, 1 },
 };
-#define CASES (sizeof(cases) / sizeof(cases[0]))
-enum { HOT, COLD, PAIR, RANDOM8, RANDOM64, ADJACENT64, MOVED64 };
 
-/* --- Figures ---------------------------------------------------------------------------------- */
-
-static double figures[CASES][COMPETITORS][ROUNDS];
-static int present[COMPETITORS];
-
-static int by_value(const void *a, const void *b)
+const char *case_name(enum cases which)
 {
-	double x = *(const double *)a, y = *(const double *)b;
-
-	return (x > y) - (x < y);
+	return cases[which].name;
 }
 
-static double median_ratio(unsigned test, unsigned a, unsigned b)
+const char *competitor_name(enum competitors which)
 {
-	double ratio[ROUNDS];
+	return competitors[which].name;
+}
 
-	for (unsigned i = 0; i < ROUNDS; i++) {
-		ratio[i] = figures[test][a][i] / figures[test][b][i];
+/* --- The run ---------------------------------------------------------------------------------- */
+
+static uint64_t seed = 1;
+
+static uint32_t below(uint32_t limit)
+{
+	seed = seed * 6364136223846793005ull + 1442695040888963407ull;
+	return (uint32_t)((seed >> 33) % limit);
+}
+
+static void shuffle(uint32_t *values, uint32_t count)
+{
+	for (uint32_t i = 0; i < count; i++) {
+		values[i] = i;
 	}
-	qsort(ratio, ROUNDS, sizeof(ratio[0]), by_value);
-	return ratio[ROUNDS / 2];
-}
+	for (uint32_t i = count - 1; i > 0; i--) {
+		uint32_t j = below(i + 1), swap = values[i];
 
-static double median(unsigned test, unsigned a)
-{
-	double values[ROUNDS];
-
-	memcpy(values, figures[test][a], sizeof(values));
-	qsort(values, ROUNDS, sizeof(values[0]), by_value);
-	return values[ROUNDS / 2];
-}
-
-/* How much faster ours is than theirs, and what it has to be. Returns 1 when it is less. */
-static int goal(unsigned test, unsigned ours, unsigned theirs, double must, double good)
-{
-	double ratio;
-
-	if (!present[ours]) {
-		return 0;
+		values[i] = values[j];
+		values[j] = swap;
 	}
-	ratio = median_ratio(test, theirs, ours);
-	printf("%-12s %-8s %6.2f times %-8s must %5.2f: %-6s good %5.2f: %+.0f %%\n",
-	       cases[test].name, competitors[ours].name, ratio, competitors[theirs].name, must,
-	       ratio >= must ? "met" : "MISSED", good, 100 * (ratio / good - 1));
-	return ratio < must;
 }
 
-static int print_goals(void)
+static uint8_t *cold_memory(uint64_t bytes)
 {
-	int missed = 0;
+	uint8_t *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
-	printf("\nGoals (AES-256, speed as a ratio in the same rounds):\n");
-	for (unsigned v = VAES256; v <= VAES512; v++) {
-		missed += goal(HOT, v, MBEDTLS, 12, 16) + goal(HOT, v, OPENSSL, 1.5, 2.0);
-		missed += goal(PAIR, v, MBEDTLS, 6, 8) + goal(PAIR, v, XOR, 1 / 1.6, 1 / 1.2);
-		for (unsigned x = XOR; x <= XOR_AHEAD; x++) {
-			missed += goal(RANDOM8, v, x, 0.6, 0.8) + goal(RANDOM64, v, x, 0.6, 0.8);
-			missed += goal(ADJACENT64, v, x, 0.75, 0.9);
-		}
-		missed += goal(RANDOM8, v, MEMCPY, 0.8, 1.1);
-		missed += goal(MOVED64, v, MEMCPY, 1.0, 1.3);
+	if (p == MAP_FAILED) {
+		perror("bench: memory for pages");
+		exit(1);
 	}
-	missed += goal(HOT, AESNI, MBEDTLS, 5, 7) + goal(HOT, AESNI, OPENSSL, 0.7, 0.95);
-	missed += goal(PAIR, AESNI, MBEDTLS, 4, 5.3) + goal(PAIR, AESNI, OPENSSL, 1.0, 1.15);
-	return missed;
+	madvise(p, bytes, MADV_HUGEPAGE);
+	memset(p, 1, bytes);
+	return p;
 }
 
 static void prepare(void)
 {
+	struct timespec a, b;
+	uint64_t start = __rdtsc();
 	uint8_t bytes[64];
 
-	pool = mmap(NULL, 4096ull * POOL_PAGES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
-		    -1, 0);
-	order = malloc(POOL_PAGES * sizeof(order[0]));
-	if (pool == MAP_FAILED || order == NULL) {
-		perror("pages");
-		exit(1);
-	}
-	madvise(pool, 4096ull * POOL_PAGES, MADV_HUGEPAGE);
-	memset(pool, 1, 4096ull * POOL_PAGES);
-	srandom(1);
-	for (uint32_t i = 0; i < POOL_PAGES; i++) {
-		uint32_t j = (uint32_t)random() % (i + 1);
-
-		order[i] = order[j];
-		order[j] = i;
-	}
+	clock_gettime(CLOCK_MONOTONIC, &a);
+	pool = cold_memory(4096ull * POOL_PAGES);
+	window = cold_memory(4096ull * WINDOW_PAGES);
+	shuffle(order, POOL_PAGES);
+	clock_gettime(CLOCK_MONOTONIC, &b);
+	ticks_per_ns = (double)(__rdtsc() - start) /
+		       ((double)(b.tv_sec - a.tv_sec) * 1e9 + (double)(b.tv_nsec - a.tv_nsec));
 	for (unsigned i = 0; i < sizeof(bytes); i++) {
 		bytes[i] = (uint8_t)(i * 7 + 1);
 	}
-	if (page_key_set(&key, bytes, sizeof(bytes)) != 0) {
+	if (page_key_set(&key, bytes, sizeof(bytes)) != 0 || openssl_debian.init(bytes) != 0 ||
+	    openssl_source.init(bytes) != 0) {
+		fprintf(stderr, "bench: somebody does not take the key\n");
 		exit(1);
-	}
-	for (int i = 0; i < 2; i++) {
-		evp[i] = EVP_CIPHER_CTX_new();
-		EVP_CipherInit_ex(evp[i], EVP_aes_256_xts(), NULL, bytes, NULL, i);
 	}
 }
 
-int main(void)
+static void run_case(unsigned test, unsigned round)
 {
-	prepare();
-	/* The first round warms up; its figures are overwritten. */
-	for (unsigned round = 0; round <= ROUNDS; round++) {
-		for (unsigned c = 0; c < COMPETITORS; c++) {
-			const struct competitor *who = &competitors[c];
+	uint32_t turn[COMPETITORS];
 
-			if (who->cipher != NULL && page_cipher_init(who->cipher) != 0) {
-				continue;
-			}
-			present[c] = 1;
-			for (unsigned t = 0; t < CASES; t++) {
-				figures[t][c][round % ROUNDS] = cases[t].run(who);
+	shuffle(turn, COMPETITORS);
+	for (unsigned i = 0; i < COMPETITORS; i++) {
+		unsigned c = turn[i];
+
+		if (competitors[c].cipher != NULL && page_cipher_init(competitors[c].cipher) != 0) {
+			continue;
+		}
+		figure_add(test, c, round,
+			   cases[test].run(competitors[c].work, cases[test].batch,
+					   cases[test].adjacent, cases[test].moved));
+	}
+}
+
+/* All competitors give the same bytes, or their figures mean nothing. */
+static void check_agreement(void)
+{
+	static uint8_t out[2][4096] __attribute__((aligned(64)));
+
+	for (unsigned c = MBEDTLS; c <= OPENSSL35; c++) {
+		struct page_item item = item_from_to(pool, out[c != MBEDTLS], 0x12345678);
+
+		if (competitors[c].cipher != NULL && page_cipher_init(competitors[c].cipher) != 0) {
+			continue;
+		}
+		competitors[c].work(&item, 1, 1);
+		if (c != MBEDTLS && memcmp(out[0], out[1], sizeof(out[0])) != 0) {
+			fprintf(stderr, "bench: %s gives other bytes\n", competitors[c].name);
+			exit(1);
+		}
+	}
+}
+
+/* Saving and restoring the guest's registers around a kernel, which all figures contain. */
+static void time_brackets(void)
+{
+	static struct simd_wide_save save;
+	static struct simd_save low;
+	enum { TIMES = 1000 };
+	double narrow[COLD_PAGES], wider[COLD_PAGES];
+	struct simd_plan plan;
+
+	if (simd_plan(&plan, SIMD_ZMM) != 0 && simd_plan(&plan, SIMD_YMM) != 0) {
+		plan.xcr0 = 0;
+	}
+	for (unsigned round = 0; round < COLD_PAGES; round++) {
+		uint64_t start = __rdtsc(), between;
+
+		for (unsigned i = 0; i < TIMES; i++) {
+			simd_begin(&low);
+			simd_end(&low);
+		}
+		between = __rdtsc();
+		for (unsigned i = 0; plan.xcr0 != 0 && i < TIMES; i++) {
+			simd_begin_wide(&save, &plan);
+			simd_end_wide(&save, &plan);
+		}
+		narrow[round] = (double)(between - start) / TIMES / ticks_per_ns;
+		wider[round] = (double)(__rdtsc() - between) / TIMES / ticks_per_ns;
+	}
+	print_bracket("xmm", median_of(narrow, COLD_PAGES));
+	if (plan.xcr0 != 0) {
+		print_bracket(plan.high ? "zmm" : "ymm", median_of(wider, COLD_PAGES));
+	}
+}
+
+int main(int argc, char **argv)
+{
+	unsigned rounds = argc > 1 ? (unsigned)atoi(argv[1]) : 501;
+
+	if (rounds < 1 || rounds > ROUNDS_MAX) {
+		fprintf(stderr, "usage: pages [ROUNDS (1..%u) [CASE]]\n", ROUNDS_MAX);
+		return 2;
+	}
+	prepare();
+	check_agreement();
+	/* The first round warms up; its figures are overwritten. */
+	for (unsigned round = 0; round <= rounds; round++) {
+		for (unsigned t = 0; t < CASES; t++) {
+			if (argc < 3 || strstr(cases[t].name, argv[2]) != NULL) {
+				run_case(t, round % rounds);
 			}
 		}
 	}
-	printf("ns per page (fault pair: per pair), AES-256-XTS, in place, %s\n%-12s",
-	       OPENSSL_VERSION_TEXT, "");
-	for (unsigned c = 0; c < COMPETITORS; c++) {
-		printf(" %8s", competitors[c].name);
-	}
-	for (unsigned t = 0; t < CASES; t++) {
-		printf("\n%-12s", cases[t].name);
-		for (unsigned c = 0; c < COMPETITORS; c++) {
-			printf(" %8.0f", present[c] ? median(t, c) : 0);
-		}
-	}
-	printf("\n");
-	return print_goals() == 0 ? 0 : 1;
+	printf("AES-256-XTS on this host. openssl: %s; ossl 3.5: %s, built from source\n",
+	       openssl_debian.version(), openssl_source.version());
+	print_figures(rounds);
+	print_goals();
+	time_brackets();
+	print_verdict();
+	return 0;
 }
