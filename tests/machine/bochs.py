@@ -7,7 +7,8 @@ import re
 import subprocess
 import tty
 
-from machine import STATUS_TRIPLE_FAULT, MachineError, die_with_parent
+import bus
+from machine import STATUS_FAILED, STATUS_TRIPLE_FAULT, MachineError, die_with_parent
 
 FIRMWARE = '/usr/share/OVMF'
 VGA_BIOS = '/usr/share/vgabios/vgabios.bin'
@@ -97,6 +98,7 @@ class Machine:
         self.disk = None
         self.program = options.third('bochs', 'bochs')
         self.terminal = None
+        self.script = None
 
     def check(self):
         """Refuses, in a sentence, what cannot run."""
@@ -105,6 +107,8 @@ class Machine:
                            (VGA_BIOS, 'package vgabios')):
             if not os.path.isfile(path):
                 raise MachineError(f'{path} is missing: {what}')
+        if self.options.bus:
+            self.script = bus.Runner(self.options)
 
     def write_firmware(self):
         """Variables and code of OVMF make up the ROM."""
@@ -159,14 +163,24 @@ class Machine:
         env.pop('MACHINE_TICKS', None)
         if options.ticks:
             env['MACHINE_TICKS'] = str(options.ticks)
+        env.pop('MACHINE_BUS', None)
+        lines = []
+        if self.script:
+            lines = [self.script.theirs.fileno()]
+            env['MACHINE_BUS'] = str(lines[0])
         with open(options.file('bochs.out'), 'wb') as output:
-            return subprocess.Popen([self.program, '-q', '-f', config], env=env,
-                                    stdin=subprocess.DEVNULL, stdout=output, stderr=output,
-                                    start_new_session=True,
-                                    preexec_fn=die_with_parent)
+            process = subprocess.Popen([self.program, '-q', '-f', config], env=env,
+                                       stdin=subprocess.DEVNULL, stdout=output, stderr=output,
+                                       start_new_session=True, pass_fds=lines,
+                                       preexec_fn=die_with_parent)
+        if self.script:
+            self.script.start(process)
+        return process
 
     def before_stop(self):
-        """Nothing to do: the emulator writes its figures when it is asked to stop."""
+        """The emulator writes its figures when it is asked to stop; no script may hold it back."""
+        if self.script:
+            self.script.hang_up()
 
     def close(self):
         """Lets go of what start() took."""
@@ -174,7 +188,11 @@ class Machine:
             os.close(self.terminal)
 
     def status(self, code):
-        """The exit status that the emulator's own one stands for."""
+        """The exit status that the emulator's own one stands for; a script that failed counts."""
+        if self.script:
+            self.script.finish()
+            if self.script.problem:
+                return STATUS_FAILED
         return code if code >= 0 else 128 - code
 
     def how(self):
@@ -196,6 +214,8 @@ class Machine:
         """What ended the machine, from the emulator's log."""
         if status == STATUS_TRIPLE_FAULT:
             return 'triple fault: the CPU shut down'
+        if self.script and self.script.problem:
+            return f'the script on the bus failed: {self.script.problem}'
         last = f'exit status {status}'
         try:
             with open(self.options.file('bochs.log'), encoding='utf-8', errors='replace') as log:

@@ -63,7 +63,7 @@ class Options:
 
     KEYS = ('ESP', 'IMG', 'OUT', 'BUILD', 'MACHINE', 'CPUS', 'MEM', 'CPU', 'IPS', 'SEED',
             'TIMEOUT', 'TICKS', 'DUMP', 'MARK', 'TYPE', 'STOP', 'INPUT', 'USB', 'SCREEN',
-            'SCREEN_AT', 'FEATURES')
+            'SCREEN_AT', 'FEATURES', 'BUS')
 
     def __init__(self, values):
         get = values.get
@@ -85,6 +85,7 @@ class Options:
         self.timeout = number('TIMEOUT', get('TIMEOUT') or default, 0, 86400)
         self.ticks = number('TICKS', get('TICKS') or '0', 0, 1 << 62)
         self.dump = get('DUMP')
+        self.bus = get('BUS')
         self.marks = split_list(get('MARK') or '')
         self.stop = get('STOP')
         self.types = [self.type_rule(text) for text in split_list(get('TYPE') or '')]

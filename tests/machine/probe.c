@@ -2,7 +2,8 @@
 /*
  * An EFI program that tries the machine itself. \probe.txt says what to do: off, hang, fault (a
  * triple fault), reset, echo (sends back what is typed on the serial line until a full stop, then
- * switches off). Whatever it is, a secret is left in memory first and "probe: ready" is printed.
+ * switches off), watch (tells the secret, and again whenever it has changed, until it is a full
+ * stop). Whatever it is, a secret is left in memory first and "probe: ready" is printed.
  */
 
 #include <efi.h>
@@ -50,6 +51,29 @@ static void echo(void)
 		}
 	}
 	say("\r\nprobe: end of input\r\n");
+}
+
+/* Somebody else writes to memory: tells the secret, and again after each change. */
+static void watch(void)
+{
+	CHAR8 told[sizeof(secret)] = { 0 };
+	char text[sizeof(secret)] = { 0 };
+
+	while (text[0] != '.') {
+		UINTN changes = 0;
+
+		for (UINTN at = 0; at < sizeof(secret); at++) {
+			changes += told[at] != secret[at];
+			told[at] = secret[at];
+			text[at] = (char)(told[at] ^ 0x20);
+		}
+		if (changes != 0) {
+			text[sizeof(text) - 1] = 0;
+			say("probe: ");
+			say(text);
+			say("\r\n");
+		}
+	}
 }
 
 static void triple_fault(void)
@@ -105,6 +129,9 @@ EFI_STATUS efi_main(EFI_HANDLE handle, EFI_SYSTEM_TABLE *table)
 		break;
 	case 'e':
 		echo();
+		break;
+	case 'w':
+		watch();
 		break;
 	default:
 		break;

@@ -128,7 +128,8 @@ class Machine:
         if options.machine == 'kvm' and why_no_nested():
             raise MachineError(f'MACHINE=kvm needs nested VMX: {why_no_nested()}; '
                                'MACHINE=bochs needs nothing of the host')
-        for key, value in (('MARK', options.marks), ('TICKS', options.ticks), ('IPS', options.ips)):
+        for key, value in (('MARK', options.marks), ('TICKS', options.ticks), ('IPS', options.ips),
+                           ('BUS', options.bus)):
             if value:
                 raise MachineError(f'{key} works on MACHINE=bochs only')
 

@@ -5,6 +5,7 @@ arguments: the probe on Bochs and on QEMU as well."""
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -173,11 +174,50 @@ class FilesTest(unittest.TestCase):
                 (['ESP=/nowhere', 'MACHINE=qemu'], '/nowhere holds no EFI/BOOT/BOOTX64.EFI'),
                 (['MACHINE=qemu'], 'say what to boot'),
                 (['IMG=/nowhere', 'MACHINE=qemu'], 'the image /nowhere does not exist'),
-                (['MACHINE=qemu', 'TICKS=1'], 'TICKS works on MACHINE=bochs only')):
+                (['MACHINE=qemu', 'TICKS=1'], 'TICKS works on MACHINE=bochs only'),
+                (['MACHINE=qemu', 'BUS=x.py'], 'BUS works on MACHINE=bochs only')):
             status, text = run(*boot, *words)
             self.assertEqual(status, 2, words)
             self.assertIn(sentence, text)
             self.assertEqual(text.count('\n'), 1, text)
+
+
+BUS_SCRIPT = '''\
+import bus
+
+SECRET = bytes(char ^ 0x20 for char in b'umbra probe: secret in memory')
+
+
+def refused(call, *arguments):
+    try:
+        call(*arguments)
+    except bus.BusError as problem:
+        return str(problem)
+
+
+def look(probe):
+    """Finds the secret; DRAM has its bytes and no more."""
+    probe.wait('probe: ready')
+    with open(probe.dump('seen.bin'), 'rb') as file:
+        dram = file.read()
+    assert len(dram) == probe.bytes
+    probe.say(f'{dram.count(SECRET)} found, {refused(probe.read, probe.bytes - 1, 2)}')
+    return dram.index(SECRET)
+
+
+def main(probe, *words):
+    address = look(probe)
+    assert probe.read(address, len(SECRET)) == SECRET
+    if words[0] == 'look':
+        return
+    probe.wait('in memory')
+    probe.write(address, bytes(char ^ 0x20 for char in words[1].encode() + bytes(1)))
+    probe.say(repr(probe.wait('change')))
+    probe.flip(address, 1)
+    probe.say(repr(probe.wait('change\\r\\n')))
+    probe.write(address, b'\\x0e')
+    probe.wait('never')
+'''
 
 
 class ProbeTest(unittest.TestCase):
@@ -249,6 +289,40 @@ class ProbeTest(unittest.TestCase):
         status, serial, _ = self.boot('echo', f'TYPE=probe: ready=>{text}')
         self.assertEqual(status, 0)
         self.assertIn(text, serial)
+
+    def bus(self, *words):
+        """A script for the bus, as a word for boot."""
+        path = os.path.join(self.out, 'script.py')
+        with open(path, 'w', encoding='ascii') as file:
+            file.write(BUS_SCRIPT)
+        return 'BUS=' + shlex.join([path, *words])
+
+    def bus_log(self):
+        """What the script said."""
+        with open(os.path.join(self.out, 'bus.log'), encoding='utf-8') as file:
+            return file.read().splitlines()
+
+    def test_bus_changes_memory_under_a_running_machine(self):
+        status, serial, _ = self.boot('watch', self.bus('change', 'after the first change'))
+        found, first, second, failure = self.bus_log()
+        self.assertIn('probe: after the first change\n', serial)
+        self.assertIn('probe: cfter the first change\n', serial)
+        self.assertRegex(found, '^[1-9] found, DRAM ends at 0x10000000: .* at 0xfffffff$')
+        self.assertEqual(first, repr('\r\nprobe: after the first change'))
+        self.assertTrue(second.endswith(repr('probe: cfter the first change\r\n')[1:]))
+        self.assertEqual((status, failure),
+                         (1, 'failed: the machine ended before "never" was seen'))
+
+    def test_bus_that_looks_changes_nothing(self):
+        self.assertEqual(self.boot('off'), self.boot('off', self.bus('look')))
+
+    def test_bus_that_fails_ends_the_machine(self):
+        status, text, result = self.boot('hang', self.bus())
+        self.assertEqual((status, self.bus_log()[-1]), (1, 'failed: tuple index out of range'))
+
+    def test_bus_does_not_hold_up_the_end(self):
+        status, _, result = self.boot('hang', self.bus('change', 'x'), 'TIMEOUT=15')
+        self.assertEqual((status, result[-1]['text']), (124, 'timeout'))
 
     def test_qemu(self):
         screen = os.path.join(self.out, 'screen.png')

@@ -7,6 +7,7 @@
  *   MACHINE_RULES   file of rules, one a line: ACTION ARGUMENT PATTERN, the last two as
  *                   hexadecimal bytes ("-" for none). A rule fires once, when its pattern ends
  *                   the text that left the first serial port.
+ *   MACHINE_BUS     number of a socket, on the other end of which a script gives orders: bus.py
  *   MACHINE_TICKS   ends the run after so many ticks of the machine's clock
  *   MACHINE_SEED    start of the sequence that RDRAND and RDSEED deliver
  */
@@ -15,6 +16,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/types.h>
 #include <unistd.h>
 
@@ -46,6 +48,13 @@ struct rule {
   bool fired;
 };
 
+/* What a script on the bus sends, in the byte order of this host. */
+struct order {
+  Bit64u action; /* 'r' read, 'w' write (the bytes follow), 'u' run until (a pattern follows) */
+  Bit64u address;
+  Bit64u bytes;
+};
+
 struct machine_cpu machine_cpus[MACHINE_CPUS_MAX];
 
 static const char *end_how = "emulator-stopped";
@@ -56,6 +65,9 @@ static std::vector<struct rule> rules;
 static std::string serial_tail;  /* what left the serial line last */
 static size_t pattern_bytes_max; /* length of the longest pattern */
 static std::deque<Bit8u> input;  /* to be typed on the first serial port */
+static int bus = -1;             /* socket to the script; -1: there is none, or it has ended */
+static std::string bus_pattern;  /* what the script waits for */
+static std::string bus_heard;    /* what left the serial line since it began to wait */
 
 /* Basic exit reasons, in the order of the SDM's appendix "VMX Basic Exit Reasons". */
 static const char *const exit_names[] = {
@@ -126,6 +138,18 @@ static void on_ticks_used(void *)
   stop_now("ticks-used-up", STATUS_TIMEOUT);
 }
 
+/* The DRAM page at an address, as the memory modules hold it. */
+static Bit8u *dram_page(Bit64u address)
+{
+  return BX_MEM(0)->get_vector(address & ~(Bit64u) (PAGE_BYTES - 1));
+}
+
+/* The page is about to be changed behind the CPUs' back: they forget what they decoded of it. */
+static void dram_changes(Bit64u address)
+{
+  pageWriteStampTable.decWriteStamp(address);
+}
+
 /* Writes DRAM to the file that the rule names; pages of zeroes become holes. */
 static void act_dump(const struct rule *rule)
 {
@@ -135,7 +159,7 @@ static void act_dump(const struct rule *rule)
   bool failed = file == NULL;
 
   for (Bit64u at = 0; !failed && at < bytes; at += PAGE_BYTES) {
-    const Bit8u *page = BX_MEM(0)->get_vector(at);
+    const Bit8u *page = dram_page(at);
     if (memcmp(page, zeroes, PAGE_BYTES) == 0) continue;
     failed = fseeko(file, (off_t) at, SEEK_SET) != 0 || fwrite(page, PAGE_BYTES, 1, file) != 1;
   }
@@ -173,6 +197,92 @@ static const struct {
   { "stop", act_stop, false },
   { "type", act_type, true },
 };
+
+static bool bus_send(const void *data, size_t bytes)
+{
+  for (const char *at = (const char *) data; bytes != 0;) {
+    ssize_t sent = send(bus, at, bytes, MSG_NOSIGNAL);
+    if (sent < 0 && errno == EINTR) continue;
+    if (sent <= 0) return false;
+    at += sent;
+    bytes -= (size_t) sent;
+  }
+  return true;
+}
+
+static bool bus_receive(void *data, size_t bytes)
+{
+  for (char *at = (char *) data; bytes != 0;) {
+    ssize_t got = recv(bus, at, bytes, 0);
+    if (got < 0 && errno == EINTR) continue;
+    if (got <= 0) return false;
+    at += got;
+    bytes -= (size_t) got;
+  }
+  return true;
+}
+
+/* Reads or changes DRAM for the script. */
+static bool bus_transfer(const struct order *order)
+{
+  Bit64u all = BX_MEM(0)->get_memory_len(), at = order->address, end = at + order->bytes;
+  bool good = at <= all && order->bytes <= all - at;
+
+  while (good && at < end) {
+    Bit64u in_page = at % PAGE_BYTES, bytes = PAGE_BYTES - in_page;
+    if (bytes > end - at) bytes = end - at;
+    if (order->action == 'w') dram_changes(at);
+    Bit8u *there = dram_page(at) + in_page;
+    good = order->action == 'w' ? bus_receive(there, bytes) : bus_send(there, bytes);
+    at += bytes;
+  }
+  return good;
+}
+
+static bool bus_set_pattern(size_t bytes)
+{
+  bus_heard.clear();
+  bus_pattern.assign(bytes, 0);
+  return bytes != 0 && bus_receive(&bus_pattern[0], bytes);
+}
+
+/* The machine stands still and obeys the script, until that one waits for a pattern or is gone. */
+static void bus_obey(void)
+{
+  struct order order;
+  bool good = true;
+
+  while (good) {
+    good = bus_receive(&order, sizeof(order));
+    if (good && order.action == 'u' && bus_set_pattern(order.bytes)) return;
+    good = good && order.action != 'u' && bus_transfer(&order);
+  }
+  close(bus);
+  bus = -1;
+}
+
+static void bus_start(const char *number)
+{
+  Bit64u bytes = BX_MEM(0)->get_memory_len();
+
+  bus = atoi(number);
+  bus_send(&bytes, sizeof(bytes));
+  bus_obey();
+}
+
+static void bus_hear(Bit8u byte)
+{
+  size_t bytes = bus_pattern.size();
+  Bit64u heard;
+
+  bus_heard.push_back((char) byte);
+  if (bytes > bus_heard.size()) return;
+  if (bus_heard.compare(bus_heard.size() - bytes, bytes, bus_pattern) != 0) return;
+  heard = bus_heard.size();
+  bus_send(&heard, sizeof(heard));
+  bus_send(bus_heard.data(), bus_heard.size());
+  bus_obey();
+}
 
 static bool unhex(const char *text, std::string *out)
 {
@@ -239,13 +349,14 @@ void machine_init(void)
 
 void machine_init_cpu(unsigned cpu)
 {
-  const char *ticks = getenv("MACHINE_TICKS");
+  const char *ticks = getenv("MACHINE_TICKS"), *script = getenv("MACHINE_BUS");
 
   if (cpu >= MACHINE_CPUS_MAX) refuse("cpu: count", "more CPUs than the machine counts");
   BX_CPU(cpu)->icount = 0;
   if (cpu == 0 && ticks != NULL)
     bx_pc_system.register_timer_ticks(NULL, on_ticks_used, strtoull(ticks, NULL, 0), false, true,
                                       "machine");
+  if (cpu == 0 && script != NULL) bus_start(script);
 }
 
 /* Bochs has stopped for whatever reason, perhaps before there was a CPU. */
@@ -303,11 +414,10 @@ void machine_vmexit(unsigned cpu, Bit32u reason)
   m->exits[reason < MACHINE_EXITS_MAX ? reason : MACHINE_EXITS_MAX - 1]++;
 }
 
-void machine_serial_out(unsigned port, Bit8u byte)
+static void run_rules(Bit8u byte)
 {
   bool blocked = false;
 
-  if (port != 0 || rules.empty()) return;
   serial_tail.push_back((char) byte);
   if (serial_tail.size() > pattern_bytes_max) serial_tail.erase(0, 1);
   for (struct rule &rule : rules) {
@@ -319,6 +429,13 @@ void machine_serial_out(unsigned port, Bit8u byte)
     rule.fired = true;
     rule.act(&rule);
   }
+}
+
+void machine_serial_out(unsigned port, Bit8u byte)
+{
+  if (port != 0) return;
+  if (!rules.empty()) run_rules(byte);
+  if (bus >= 0) bus_hear(byte);
 }
 
 bool machine_serial_in(unsigned port, Bit8u *byte)

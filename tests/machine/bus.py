@@ -1,0 +1,165 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The bus probe: a script that sits between the CPUs and DRAM, and runs beside the machine.
+
+The script defines main(bus, *words). The machine stands still while the script works; it runs
+while the script waits for text on the serial line, and runs on by itself when main returns.
+README.md has an example.
+"""
+
+import importlib.util
+import os
+import shlex
+import socket
+import struct
+import sys
+import threading
+
+from machine import MachineError
+
+ORDER = struct.Struct('=QQQ')       # action, address, bytes: machine.cc has the same
+COUNT = struct.Struct('=Q')
+PAGE_BYTES = 4096
+ZEROES = bytes(PAGE_BYTES)
+CHUNK = 1 << 20
+
+
+class BusError(Exception):
+    """The machine is gone, or the script asked for what DRAM has not."""
+
+
+class Bus:
+    """What a script has to do with: DRAM as the memory modules hold it, by physical address."""
+
+    def __init__(self, line, out):
+        self.line = line
+        self.out = out              # the folder of the run's results
+        self.bytes = None           # size of DRAM
+        self.log = os.path.join(out, 'bus.log')
+        with open(self.log, 'w', encoding='utf-8'):
+            pass
+
+    def receive(self, count):
+        """So many bytes from the machine."""
+        data = bytearray(count)
+        view = memoryview(data)
+        while view:
+            got = self.line.recv_into(view)
+            if not got:
+                raise BusError('the machine has ended')
+            view = view[got:]
+        return bytes(data)
+
+    def order(self, action, address, count, data=b''):
+        """Sends an order, with what belongs to it."""
+        try:
+            self.line.sendall(ORDER.pack(ord(action), address, count) + data)
+        except OSError:
+            raise BusError('the machine has ended') from None
+
+    def check(self, address, count):
+        """DRAM has these bytes."""
+        if not 0 <= address <= self.bytes - count:
+            raise BusError(f'DRAM ends at {self.bytes:#x}: it has no {count} bytes at {address:#x}')
+
+    def wait(self, pattern):
+        """Lets the machine run until the pattern has left the serial line. Returns what did since
+        the last wait, up to and with the pattern."""
+        data = pattern.encode('utf-8')
+        try:
+            self.order('u', 0, len(data), data)
+            count, = COUNT.unpack(self.receive(COUNT.size))
+            return self.receive(count).decode('utf-8', 'replace')
+        except (BusError, ConnectionError):
+            raise BusError(f'the machine ended before "{pattern}" was seen') from None
+
+    def read(self, address, count):
+        """Bytes of DRAM."""
+        self.check(address, count)
+        self.order('r', address, count)
+        return self.receive(count)
+
+    def write(self, address, data):
+        """Changes DRAM. No CPU and no cache takes notice."""
+        self.check(address, len(data))
+        self.order('w', address, len(data), bytes(data))
+
+    def flip(self, address, bit):
+        """Turns one bit (0 to 7) of a byte over."""
+        self.write(address, [self.read(address, 1)[0] ^ 1 << bit])
+
+    def dump(self, name):
+        """Writes DRAM to a file in the results' folder, pages of zeroes as holes; its path."""
+        path = os.path.join(self.out, name)
+        with open(path, 'wb') as file:
+            for at in range(0, self.bytes, CHUNK):
+                chunk = self.read(at, min(CHUNK, self.bytes - at))
+                for offset in range(0, len(chunk), PAGE_BYTES):
+                    page = chunk[offset:offset + PAGE_BYTES]
+                    if page != ZEROES:
+                        file.seek(at + offset)
+                        file.write(page)
+            file.truncate(self.bytes)
+        return path
+
+    def say(self, text):
+        """A line for people, in OUT/bus.log."""
+        with open(self.log, 'a', encoding='utf-8') as file:
+            file.write(text + '\n')
+
+
+def load_script(path):
+    """The script's main."""
+    if not os.path.isfile(path):
+        raise MachineError(f'the script {path} does not exist')
+    spec = importlib.util.spec_from_file_location('bus_script', path)
+    module = importlib.util.module_from_spec(spec)
+    sys.path.insert(0, os.path.dirname(os.path.abspath(path)))
+    try:
+        spec.loader.exec_module(module)
+        return module.main
+    except Exception as problem:    # it is the user's program
+        raise MachineError(f'the script {path}: {type(problem).__name__}: {problem}') from None
+
+
+class Runner:
+    """Runs the script of BUS=... beside one machine."""
+
+    def __init__(self, options):
+        path, *self.words = shlex.split(options.bus)
+        self.main = load_script(path)
+        self.out = options.out
+        self.problem = None
+        self.process = None
+        self.ours, self.theirs = socket.socketpair()
+        self.thread = threading.Thread(target=self.run, daemon=True)
+
+    def start(self, process):
+        """The machine has started, and has its end of the line."""
+        self.theirs.close()
+        self.process = process
+        self.thread.start()
+
+    def run(self):
+        """The script's thread. A script that fails ends the machine."""
+        bus = Bus(self.ours, self.out)
+        try:
+            bus.bytes, = COUNT.unpack(bus.receive(COUNT.size))
+            self.main(bus, *self.words)
+        except Exception as problem:    # it is the user's program
+            self.problem = str(problem) or type(problem).__name__
+            bus.say(f'failed: {self.problem}')
+            self.process.terminate()
+        finally:
+            self.hang_up()
+
+    def hang_up(self):
+        """The machine runs on without the script; one that still waits or asks learns of it."""
+        try:
+            self.ours.shutdown(socket.SHUT_RDWR)
+        except OSError:                 # both ends are closed
+            pass
+
+    def finish(self):
+        """The machine has ended: the script comes to its own end."""
+        self.thread.join()
+        self.ours.close()
