@@ -267,14 +267,6 @@ void pager_exit(void)
 	window_exit();
 }
 
-<<<<<<< theirs
-/*
- * Versions start at 1 with each share: were the key the same again, after a reset or in a second VM
- * with the same key file, two contents of a page would meet the same key and tweak, and ciphertext
- * would tell where they are equal. The salt makes it another key each time.
- */
-static int make_key(struct page_key *key, const uint8_t *given)
-=======
 void pager_wipe(void)
 {
 	store_close();
@@ -287,8 +279,12 @@ void pager_wipe(void)
 	cpu_wbinvd();
 }
 
-static int make_key(struct page_key *key)
->>>>>>> mine
+/*
+ * Versions start at 1 with each share: were the key the same again, after a reset or in a second VM
+ * with the same key file, two contents of a page would meet the same key and tweak, and ciphertext
+ * would tell where they are equal. The salt makes it another key each time.
+ */
+static int make_key(struct page_key *key, const uint8_t *given)
 {
 	uint8_t secret[KDF_SECRET_BYTES], salt[KDF_SALT_BYTES], bytes[PAGE_KEY_BYTES];
 	int err = rng_bytes(salt, sizeof(salt));

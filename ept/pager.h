@@ -48,12 +48,6 @@ int pager_init(uint64_t frame_count);
 void pager_exit(void);
 
 /*
-<<<<<<< theirs
- * A VM's share: its floor and its key, derived here from secret[KDF_SECRET_BYTES] (NULL: drawn
- * here) and fresh random bytes, so that no two shares ever have the same key. ERR_RANGE when what
- * other VMs' floors leave of the window is less than its floor, said in words; ERR_NOMEM; what
- * rng_bytes says. The name must outlive it.
-=======
  * For the end of the machine (panic_set_wipe): wipe_all, stops the other CPUs, zeroes all that the
  * window holds in clear, and writes the caches back. Takes no lock and may interrupt anything; a
  * CPU that is about to encrypt stops instead of doing it under a key of zeros. Before pager_init
@@ -62,10 +56,10 @@ void pager_exit(void);
 void pager_wipe(void);
 
 /*
- * A VM's share: its floor and its key, drawn and derived here. ERR_RANGE when what other VMs'
- * floors leave of the window is less than its floor, said in words; ERR_NOMEM; what rng_bytes
- * says. The name must outlive it.
->>>>>>> mine
+ * A VM's share: its floor and its key, derived here from secret[KDF_SECRET_BYTES] (NULL: drawn
+ * here) and fresh random bytes, so that no two shares ever have the same key. ERR_RANGE when what
+ * other VMs' floors leave of the window is less than its floor, said in words; ERR_NOMEM; what
+ * rng_bytes says. The name must outlive it.
  */
 int pager_vm_create(const char *name, uint32_t vcpu_count, const uint8_t *secret,
 		    struct pager_vm **out);

@@ -59,12 +59,13 @@ int rng_bytes(void *buf, size_t bytes)
 	return 0;
 }
 
-int kdf_derive(const uint8_t *secret, size_t secret_bytes, const char *label, uint8_t *out,
-	       size_t out_bytes)
+int kdf_derive(const uint8_t *secret, size_t secret_bytes, const uint8_t *salt, const char *label,
+	       uint8_t *out, size_t out_bytes)
 {
 	assert_int_equal(secret_bytes, KDF_SECRET_BYTES);
 	assert_string_equal(label, "umbra page key");
-	memset(out, secret[0], out_bytes);
+	crypto.secret = secret[0];
+	memset(out, salt[0], out_bytes);
 	return 0;
 }
 
@@ -208,7 +209,7 @@ void make_window(uint64_t frames)
 void make_guest(struct guest *guest, uint32_t vcpus)
 {
 	assert_int_equal(gmem_init(&guest->gmem), 0);
-	assert_int_equal(pager_vm_create("test", vcpus, &guest->vm), 0);
+	assert_int_equal(pager_vm_create("test", vcpus, NULL, &guest->vm), 0);
 	assert_int_equal(gmem_add_ram_sealed(&guest->gmem, guest->vm, gpa(0), SPLIT * PAGE_SIZE),
 			 0);
 	assert_int_equal(gmem_add_ram_sealed(&guest->gmem, guest->vm, gpa(HIGH_BASE),

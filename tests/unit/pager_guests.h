@@ -30,6 +30,7 @@ struct crypto_watch {
 	uint64_t encryptions, decryptions;
 	uint64_t exchanges; /* of these, in one go */
 	unsigned wipes;	    /* wipe_all was called */
+	uint8_t secret;	    /* that the last key was made of */
 };
 extern struct crypto_watch crypto;
 /* Called in each encryption, after the checks. */
