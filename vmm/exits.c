@@ -8,6 +8,7 @@
 #include "vmm/base/str.h"
 #include "vmm/base/x86.h"
 #include "vmm/inject.h"
+#include "vmm/sched.h"
 #include "vmm/vcpu_priv.h"
 
 #define DEBUGCTL_LBR BIT(0)
@@ -89,6 +90,18 @@ static enum exit_result exit_window(struct vcpu *vcpu)
 {
 	vcpu->priv->recheck = true;
 	return EXIT_RESUME;
+}
+
+/*
+ * SDM, "Pause-Loop Exiting": it spins for what another vCPU does, which may be one that it keeps
+ * from the CPU.
+ */
+static enum exit_result exit_pause(struct vcpu *vcpu)
+{
+	(void)vcpu;
+	exit_skip(vmread(VMCS_EXIT_INSTRUCTION_LENGTH));
+	sched_yield();
+	return EXIT_YIELD;
 }
 
 static enum exit_result exit_triple_fault(struct vcpu *vcpu)
@@ -179,6 +192,7 @@ static const struct exit_entry exit_table[VCPU_EXIT_REASONS] = {
 	[EXIT_REASON_RDMSR] = { exit_rdmsr, "rdmsr", INSTRUCTION },
 	[EXIT_REASON_WRMSR] = { exit_wrmsr, "wrmsr", INSTRUCTION },
 	[EXIT_REASON_MWAIT] = { exit_ud, "mwait", INSTRUCTION },
+	[EXIT_REASON_PAUSE] = { exit_pause, "pause", INSTRUCTION },
 	[EXIT_REASON_MONITOR] = { exit_ud, "monitor", INSTRUCTION },
 	[EXIT_REASON_TPR_BELOW_THRESHOLD] = { exit_window, "tpr-below-threshold" },
 	[EXIT_REASON_APIC_ACCESS] = { exit_apic_access, "apic-access" },

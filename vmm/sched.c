@@ -1,8 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Per-CPU run queues. A vCPU stays on the CPU that it was given; its CPU takes turns among its own
- * in slices. Each queue has a lock for those who add from elsewhere; the list is changed under
- * it, and walked by its CPU, which alone removes.
+ * Per-CPU run queues. Each queue has a lock for those who add from elsewhere; the list is changed
+ * under it, and walked by its CPU, which alone removes. A vCPU changes its CPU only by the hand of
+ * the one that it leaves, between two slices.
+ *
+ * Shares are kept by virtual time: TSC ticks that a vCPU has run, divided by its weight. A queue's
+ * virtual_now is where its vCPUs have got to. A vCPU that wakes joins there, a little ahead of the
+ * others, so that who sleeps much is served soon and saves up nothing. Queues are compared by it as
+ * well: where it goes faster there is more to have.
  */
 #include "vmm/sched.h"
 
@@ -17,14 +22,27 @@
 
 /* A slice ends so that others run, and so that people's input is looked at. */
 #define SLICE_US     4000
+#define SLICE_MIN_US 100 /* a guest that keeps waking another must not end them all */
 #define IDLE_US	     10000
 #define IDLE_BUSY_US 1000 /* while a console has text left to pass on */
 
+/* Virtual time by which a queue must be ahead for a vCPU to move there; and how far a vCPU that
+ * moved may be from its new queue's. How long it then stays, so that its caches pay. */
+#define AHEAD_US 12000
+#define LAG_US	 40000
+#define STAY_US	 10000
+
 struct run_queue {
 	struct lock lock;
-	struct vcpu *first; /* linked by priv->next */
+	struct vcpu *first; /* linked by priv->sched.next */
 	struct vcpu *last_run;
+	struct vcpu *yielded; /* comes last, once */
 	uint32_t count;
+	uint32_t weight;      /* of all its vCPUs */
+	bool idle;	      /* nothing wants to run, and a vCPU would be welcome; atomic */
+	bool woken;	      /* a sleeper was kicked; atomic */
+	uint64_t virtual_now; /* atomic: others compare */
+	uint64_t slice_begin;
 	uint64_t timer_deadline; /* what the LAPIC timer is armed for ... */
 	uint64_t timer_count;	 /* ... unless it has fired since */
 };
@@ -48,14 +66,28 @@ void sched_arm_timer(uint64_t deadline)
 	}
 }
 
-static uint32_t least_loaded(void)
-{
-	uint32_t best = 0;
+/* --- Which CPU --- */
 
-	for (uint32_t i = 1; i < percpu_count(); i++) {
-		if (__atomic_load_n(&queues[i].count, __ATOMIC_RELAXED) <
-		    __atomic_load_n(&queues[best].count, __ATOMIC_RELAXED)) {
+static bool may_run_on(const struct vm *vm, uint32_t cpu)
+{
+	uint64_t here = 0;
+
+	for (uint32_t i = 0; i < percpu_count(); i++) {
+		here |= vm->affinity[i / 64] & BIT(i % 64);
+	}
+	return here == 0 || (vm->affinity[cpu / 64] & BIT(cpu % 64)) != 0;
+}
+
+static uint32_t least_loaded(const struct vm *vm)
+{
+	uint32_t best = CPU_MAX, best_weight = 0;
+
+	for (uint32_t i = 0; i < percpu_count(); i++) {
+		uint32_t weight = __atomic_load_n(&queues[i].weight, __ATOMIC_RELAXED);
+
+		if (may_run_on(vm, i) && (best == CPU_MAX || weight < best_weight)) {
 			best = i;
+			best_weight = weight;
 		}
 	}
 	return best;
@@ -66,16 +98,33 @@ void sched_add(struct vcpu *vcpu)
 	struct run_queue *queue;
 
 	if (vcpu->cpu == VCPU_NO_CPU) {
-		vcpu->cpu = least_loaded();
+		vcpu->cpu = least_loaded(vcpu->vm);
 	}
 	queue = &queues[vcpu->cpu];
 	lock_take(&queue->lock);
-	vcpu->priv->next = queue->first;
+	vcpu->priv->sched.next = queue->first;
 	__atomic_store_n(&queue->first, vcpu, __ATOMIC_RELEASE);
 	queue->count++;
+	queue->weight += vcpu->vm->weight;
 	lock_drop(&queue->lock);
 	if (vcpu->cpu != percpu_self()->index) {
 		smp_kick(vcpu->cpu);
+	}
+}
+
+/* Own CPU, lock held. Returns what took its place. */
+static void take_out(struct run_queue *queue, struct vcpu **link)
+{
+	struct vcpu *vcpu = *link;
+
+	*link = vcpu->priv->sched.next;
+	queue->count--;
+	queue->weight -= vcpu->vm->weight;
+	if (queue->last_run == vcpu) {
+		queue->last_run = NULL;
+	}
+	if (queue->yielded == vcpu) {
+		queue->yielded = NULL;
 	}
 }
 
@@ -90,88 +139,327 @@ static void reap(struct run_queue *queue)
 		struct vcpu *vcpu = *link;
 
 		if (__atomic_load_n(&vcpu->vm->state, __ATOMIC_ACQUIRE) != VM_ENDING) {
-			link = &vcpu->priv->next;
+			link = &vcpu->priv->sched.next;
 			continue;
 		}
-		*link = vcpu->priv->next;
-		queue->count--;
-		queue->last_run = NULL;
+		take_out(queue, link);
 		vcpu_unload(vcpu);
 		__atomic_sub_fetch(&vcpu->vm->running, 1, __ATOMIC_ACQ_REL);
 	}
 	lock_drop(&queue->lock);
 }
 
-/* The next vCPU after the one that ran last which has something to do, or NULL. */
-static struct vcpu *pick(struct run_queue *queue)
+/* After idling, a queue goes on where others are: what it left unused is not owed to it. */
+static void catch_up(struct run_queue *queue, const struct run_queue *other)
+{
+	uint64_t there = __atomic_load_n(&other->virtual_now, __ATOMIC_RELAXED);
+
+	__atomic_store_n(&queue->virtual_now, MAX(queue->virtual_now, there), __ATOMIC_RELAXED);
+}
+
+/* Own CPU: gives a vCPU that is not running to another CPU. */
+static void move(struct run_queue *queue, struct vcpu *vcpu, uint32_t cpu)
+{
+	struct sched_entity *entity = &vcpu->priv->sched;
+	uint64_t there = __atomic_load_n(&queues[cpu].virtual_now, __ATOMIC_RELAXED);
+	uint64_t lag = tsc_from_us(LAG_US);
+	struct vcpu **link;
+
+	lock_take(&queue->lock);
+	for (link = &queue->first; *link != vcpu; link = &(*link)->priv->sched.next) {
+	}
+	take_out(queue, link);
+	lock_drop(&queue->lock);
+	vcpu_park(vcpu);
+	entity->moved_at = cpu_rdtsc();
+	entity->virtual_time = MIN(MAX(entity->virtual_time, there - MIN(there, lag)), there + lag);
+	/* Who kicks it from now on kicks there; who did before has left vcpu->kicked set. */
+	__atomic_store_n(&vcpu->cpu, cpu, __ATOMIC_SEQ_CST);
+	sched_add(vcpu);
+}
+
+/*
+ * Own CPU: spare wants to run and has to wait. It moves to a CPU that idles, or to the one whose
+ * vCPUs have had most, when that is worth it.
+ */
+static void give_away(struct run_queue *queue, struct vcpu *spare)
+{
+	uint64_t most = queue->virtual_now + tsc_from_us(AHEAD_US);
+	uint32_t target = CPU_MAX;
+
+	for (uint32_t i = 0; i < percpu_count(); i++) {
+		uint64_t there = __atomic_load_n(&queues[i].virtual_now, __ATOMIC_RELAXED);
+
+		if (&queues[i] == queue || !may_run_on(spare->vm, i)) {
+			continue;
+		}
+		if (__atomic_load_n(&queues[i].idle, __ATOMIC_RELAXED)) {
+			/* At most one each: the next to look must not choose it as well. */
+			if (__atomic_exchange_n(&queues[i].idle, false, __ATOMIC_ACQ_REL)) {
+				catch_up(&queues[i], queue);
+				move(queue, spare, i);
+				return;
+			}
+		} else if (there > most) {
+			most = there;
+			target = i;
+		}
+	}
+	if (target != CPU_MAX && cpu_rdtsc() - spare->priv->sched.moved_at > tsc_from_us(STAY_US)) {
+		move(queue, spare, target);
+	}
+}
+
+/* --- Whose turn --- */
+
+/* Own CPU: nobody pauses it meanwhile (vm_pause). Ends with release. */
+static bool claim(struct vcpu *vcpu)
+{
+	__atomic_store_n(&vcpu->priv->sched.on_cpu, 1, __ATOMIC_SEQ_CST);
+	if (__atomic_load_n(&vcpu->vm->paused, __ATOMIC_SEQ_CST) ||
+	    __atomic_load_n(&vcpu->vm->state, __ATOMIC_RELAXED) != VM_RUNNING) {
+		__atomic_store_n(&vcpu->priv->sched.on_cpu, 0, __ATOMIC_RELEASE);
+		return false;
+	}
+	return true;
+}
+
+static void release(struct vcpu *vcpu)
+{
+	__atomic_store_n(&vcpu->priv->sched.on_cpu, 0, __ATOMIC_RELEASE);
+}
+
+/* Whether it wants to run; one that was asleep joins the others here. */
+static bool is_ready(struct run_queue *queue, struct vcpu *vcpu)
+{
+	struct sched_entity *entity = &vcpu->priv->sched;
+	uint64_t credit = tsc_from_us(SLICE_US);
+	bool ready = false;
+
+	if (claim(vcpu)) {
+		ready = vcpu_wake(vcpu);
+		release(vcpu);
+	}
+	if (!ready) {
+		entity->ready_since = 0;
+	} else if (entity->ready_since == 0) {
+		entity->ready_since = cpu_rdtsc();
+		entity->virtual_time = MAX(entity->virtual_time,
+					   queue->virtual_now - MIN(queue->virtual_now, credit));
+	}
+	return ready;
+}
+
+/*
+ * True when a is to run before b. Siblings of one that waits for them may come a slice too early,
+ * and no more: a VM whose vCPUs all spin must not keep the CPU.
+ */
+static bool comes_first(const struct run_queue *queue, const struct vcpu *a, const struct vcpu *b)
+{
+	const struct vcpu *yielded = queue->yielded;
+	uint64_t a_time = a->priv->sched.virtual_time, b_time;
+
+	if (b == NULL || a == yielded || b == yielded) {
+		return b == NULL || b == yielded;
+	}
+	b_time = b->priv->sched.virtual_time;
+	if (yielded != NULL) {
+		a_time += a->vm == yielded->vm ? 0 : tsc_from_us(SLICE_US);
+		b_time += b->vm == yielded->vm ? 0 : tsc_from_us(SLICE_US);
+	}
+	return a_time < b_time;
+}
+
+/*
+ * The vCPU whose turn it is, or NULL; *spare is one that would be next. Begins behind the one that
+ * ran last, so that equals take turns.
+ */
+static struct vcpu *pick(struct run_queue *queue, struct vcpu **spare)
 {
 	struct vcpu *first = __atomic_load_n(&queue->first, __ATOMIC_ACQUIRE);
 	struct vcpu *vcpu = queue->last_run;
+	struct vcpu *best = NULL;
 
-	for (uint32_t i = 0; i <= queue->count; i++) {
-		vcpu = vcpu == NULL || vcpu->priv->next == NULL ? first : vcpu->priv->next;
-		if (vcpu == NULL) {
-			return NULL;
+	*spare = NULL;
+	__atomic_store_n(&queue->woken, false, __ATOMIC_RELAXED);
+	for (uint32_t i = queue->count; i > 0 && first != NULL; i--) {
+		vcpu = vcpu == NULL || vcpu->priv->sched.next == NULL ? first
+								      : vcpu->priv->sched.next;
+		if (!is_ready(queue, vcpu)) {
+			continue;
 		}
-		if (vcpu_wake(vcpu)) {
-			queue->last_run = vcpu;
-			return vcpu;
+		if (comes_first(queue, vcpu, best)) {
+			*spare = best;
+			best = vcpu;
+		} else if (comes_first(queue, vcpu, *spare)) {
+			*spare = vcpu;
 		}
 	}
-	return NULL;
+	queue->yielded = NULL;
+	queue->last_run = best;
+	if (best != NULL) {
+		__atomic_store_n(&queue->virtual_now,
+				 MAX(queue->virtual_now, best->priv->sched.virtual_time),
+				 __ATOMIC_RELAXED);
+	}
+	return best;
 }
+
+void sched_kick(struct vcpu *vcpu)
+{
+	uint32_t cpu = __atomic_load_n(&vcpu->cpu, __ATOMIC_SEQ_CST);
+
+	if (cpu == VCPU_NO_CPU) {
+		return;
+	}
+	if (__atomic_load_n(&vcpu->state, __ATOMIC_RELAXED) != VCPU_RUNNABLE) {
+		__atomic_store_n(&queues[cpu].woken, true, __ATOMIC_RELEASE);
+	}
+	if (cpu != percpu_self()->index) {
+		smp_kick(cpu);
+	} else if (percpu_self()->vcpu != NULL) {
+		percpu_self()->vcpu->priv->recheck = true;
+	}
+}
+
+bool sched_slice_over(uint64_t *slice_end)
+{
+	struct run_queue *queue = own_queue();
+
+	if (__atomic_load_n(&queue->woken, __ATOMIC_ACQUIRE)) {
+		*slice_end = MIN(*slice_end, queue->slice_begin + tsc_from_us(SLICE_MIN_US));
+	}
+	return cpu_rdtsc() >= *slice_end || queue->yielded != NULL;
+}
+
+void sched_yield(void)
+{
+	own_queue()->yielded = percpu_self()->vcpu;
+}
+
+/* A sleeper's own timer is not made to wait for others' slices. */
+static uint64_t slice_end(const struct run_queue *queue, const struct vcpu *runs)
+{
+	uint64_t now = cpu_rdtsc();
+	uint64_t end = now + tsc_from_us(SLICE_US);
+	struct vcpu *vcpu = __atomic_load_n(&queue->first, __ATOMIC_ACQUIRE);
+
+	for (; vcpu != NULL; vcpu = vcpu->priv->sched.next) {
+		if (vcpu != runs && vcpu->state == VCPU_HALTED && vcpu->priv->halted_if &&
+		    claim(vcpu)) {
+			end = MIN(end, vcpu->vm->hooks->next_deadline(vcpu));
+			release(vcpu);
+		}
+	}
+	return MAX(end, now + tsc_from_us(SLICE_MIN_US));
+}
+
+static void run(struct run_queue *queue, struct vcpu *vcpu)
+{
+	struct sched_entity *entity = &vcpu->priv->sched;
+	uint64_t begin = cpu_rdtsc(), used;
+
+	if (!claim(vcpu)) {
+		return;
+	}
+	queue->slice_begin = begin;
+	entity->steal_ticks += begin - entity->ready_since;
+	vcpu_run(vcpu, slice_end(queue, vcpu));
+	release(vcpu);
+	entity->ready_since = cpu_rdtsc();
+	used = entity->ready_since - begin;
+	entity->run_ticks += used;
+	entity->virtual_time += used * SCHED_WEIGHT_DEFAULT / vcpu->vm->weight;
+}
+
+void sched_times(const struct vm *vm, struct sched_times *out)
+{
+	*out = (struct sched_times){ 0, 0 };
+	for (uint32_t i = 0; i < vm->vcpu_count; i++) {
+		const struct sched_entity *entity = &vm->vcpus[i]->priv->sched;
+
+		out->run += __atomic_load_n(&entity->run_ticks, __ATOMIC_RELAXED);
+		out->steal += __atomic_load_n(&entity->steal_ticks, __ATOMIC_RELAXED);
+	}
+}
+
+/* --- The loop --- */
 
 /* Devices of a VM are looked after where its first vCPU runs. */
 static void poll(struct run_queue *queue)
 {
 	struct vcpu *vcpu = __atomic_load_n(&queue->first, __ATOMIC_ACQUIRE);
 
-	for (; vcpu != NULL; vcpu = vcpu->priv->next) {
-		if (vcpu->id == 0 &&
-		    __atomic_load_n(&vcpu->vm->state, __ATOMIC_RELAXED) == VM_RUNNING) {
+	for (; vcpu != NULL; vcpu = vcpu->priv->sched.next) {
+		if (vcpu->id == 0 && claim(vcpu)) {
 			vcpu->vm->hooks->poll(vcpu->vm);
+			release(vcpu);
 		}
 	}
 }
 
 /* Interrupts are off from here to the HLT, so a kick that comes after the look is not missed. */
-static void idle(struct run_queue *queue, bool console_busy)
+static void wait_for_kick(struct run_queue *queue, uint64_t deadline)
 {
-	uint64_t deadline = cpu_rdtsc() + tsc_from_us(console_busy ? IDLE_BUSY_US : IDLE_US);
 	struct vcpu *vcpu = __atomic_load_n(&queue->first, __ATOMIC_ACQUIRE);
 
-	for (; vcpu != NULL; vcpu = vcpu->priv->next) {
-		if (__atomic_load_n(&vcpu->kicked, __ATOMIC_SEQ_CST) != 0) {
-			return;
+	for (; vcpu != NULL; vcpu = vcpu->priv->sched.next) {
+		if (!claim(vcpu)) {
+			continue;
 		}
 		if (vcpu->state == VCPU_HALTED) {
 			deadline = MIN(deadline, vcpu->vm->hooks->next_deadline(vcpu));
+		}
+		release(vcpu);
+		if (vcpu->state == VCPU_RUNNABLE ||
+		    __atomic_load_n(&vcpu->kicked, __ATOMIC_SEQ_CST) != 0) {
+			return;
 		}
 	}
 	queue->timer_deadline = 0; /* cpu_idle_until uses the timer itself */
 	cpu_idle_until(deadline);
 }
 
-_Noreturn void sched_run(void (*between)(void))
+static void idle(struct run_queue *queue, bool console_busy)
+{
+	uint32_t wait_us = console_busy ? IDLE_BUSY_US : IDLE_US;
+
+	/* Said before the look: who gives a vCPU away after it kicks as well. */
+	__atomic_store_n(&queue->idle, true, __ATOMIC_SEQ_CST);
+	wait_for_kick(queue, cpu_rdtsc() + tsc_from_us(wait_us));
+	__atomic_store_n(&queue->idle, false, __ATOMIC_RELAXED);
+	for (uint32_t i = 0; i < percpu_count(); i++) {
+		catch_up(queue, &queues[i]);
+	}
+}
+
+void sched_turn(void (*between)(void))
 {
 	struct run_queue *queue = own_queue();
+	struct vcpu *spare, *vcpu = pick(queue, &spare);
+	bool console_busy;
 
+	if (spare != NULL) {
+		give_away(queue, spare);
+	}
+	if (vcpu != NULL) {
+		run(queue, vcpu);
+		cpu_interrupt_window();
+	}
+	reap(queue);
+	if (between != NULL) {
+		between();
+	}
+	poll(queue);
+	console_busy = console_flush();
+	if (vcpu == NULL) {
+		idle(queue, console_busy);
+	}
+}
+
+_Noreturn void sched_run(void (*between)(void))
+{
 	for (;;) {
-		struct vcpu *vcpu = pick(queue);
-		bool console_busy;
-
-		if (vcpu != NULL) {
-			vcpu_run(vcpu, cpu_rdtsc() + tsc_from_us(SLICE_US));
-			cpu_interrupt_window();
-		}
-		reap(queue);
-		if (between != NULL) {
-			between();
-		}
-		poll(queue);
-		console_busy = console_flush();
-		if (vcpu == NULL) {
-			idle(queue, console_busy);
-		}
+		sched_turn(between);
 	}
 }

@@ -1,18 +1,52 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Per-CPU run queues with time slices. */
+/*
+ * Per-CPU run queues with time slices and shares by weight. Of the vCPUs of a CPU that want to
+ * run, the one comes first that has had least for its weight; a CPU with more of them than it can
+ * run gives one away to a CPU that idles, or whose vCPUs have had more.
+ */
 #ifndef UMBRA_VMM_SCHED_H
 #define UMBRA_VMM_SCHED_H
 
 #include "vmm/base/types.h"
 
-struct vcpu;
+/* Of vm.weight: each vCPU's share of a CPU is to its neighbours' as their VMs' weights. */
+#define SCHED_WEIGHT_DEFAULT 100u
+#define SCHED_WEIGHT_MAX     10000u
 
-/* Puts a vCPU on the queue of the least loaded CPU, or of vcpu->cpu once it has one. Any CPU. */
+struct vcpu;
+struct vm;
+
+/*
+ * Puts a vCPU on the queue of the least loaded CPU that its VM's affinity allows, or of vcpu->cpu
+ * once it has one. An affinity that names no CPU of this machine allows all. Any CPU.
+ */
 void sched_add(struct vcpu *vcpu);
 
 /* The loop of a CPU. On the BSP `between` is called whenever a slice ended or the CPU was idle (at
  * least every 10 ms); it reaps ended VMs and builds reset ones anew. NULL on APs. */
 _Noreturn void sched_run(void (*between)(void));
+/* One round of it: a slice of one vCPU, or a wait. For sched_run and for tests. */
+void sched_turn(void (*between)(void));
+
+/* For vcpu_kick: the CPU of the vCPU is to look at it. Any CPU. */
+void sched_kick(struct vcpu *vcpu);
+
+/*
+ * Own CPU, for the run loop: true when the slice is over. It is shortened when a sleeper of this
+ * CPU was woken, and ends at once after sched_yield.
+ */
+bool sched_slice_over(uint64_t *slice_end);
+/* Own CPU: the vCPU that runs waits for others; they come first once, its VM's before all. */
+void sched_yield(void);
+
+/*
+ * TSC ticks of all vCPUs of a VM so far: on a CPU, and runnable while others were on it. A moment's
+ * reading: another CPU may be writing.
+ */
+struct sched_times {
+	uint64_t run, steal;
+};
+void sched_times(const struct vm *vm, struct sched_times *out);
 
 /* Own CPU, without a preemption timer: an interrupt at the host TSC deadline. Cheap when unchanged.
  */

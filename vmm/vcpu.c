@@ -9,7 +9,6 @@
 #include "vmm/base/cpu.h"
 #include "vmm/base/err.h"
 #include "vmm/base/page_alloc.h"
-#include "vmm/base/smp.h"
 #include "vmm/base/str.h"
 #include "vmm/base/x86.h"
 #include "vmm/exit_msr.h"
@@ -74,9 +73,8 @@ void vcpu_set_long_mode(struct vcpu *vcpu, const struct vcpu_long_mode *state)
 void vcpu_kick(struct vcpu *vcpu)
 {
 	/* One interrupt is enough until its CPU has looked. */
-	if (__atomic_exchange_n(&vcpu->kicked, 1, __ATOMIC_SEQ_CST) == 0 &&
-	    vcpu->cpu != VCPU_NO_CPU && vcpu->cpu != percpu_self()->index) {
-		smp_kick(vcpu->cpu);
+	if (__atomic_exchange_n(&vcpu->kicked, 1, __ATOMIC_SEQ_CST) == 0) {
+		sched_kick(vcpu);
 	}
 }
 
@@ -182,6 +180,20 @@ void vcpu_load(struct vcpu *vcpu)
 	}
 }
 
+void vcpu_park(struct vcpu *vcpu)
+{
+	struct percpu *cpu = percpu_self();
+
+	if (cpu->vcpu == vcpu) {
+		vcpu_state_switch(vcpu, NULL);
+		cpu->vcpu = NULL;
+	}
+	if (vcpu->priv->vmcs_ready) {
+		vmclear(page_hpa(vcpu->vmcs));
+		vcpu->launched = false;
+	}
+}
+
 void vcpu_unload(struct vcpu *vcpu)
 {
 	struct percpu *cpu = percpu_self();
@@ -281,7 +293,7 @@ static void entry_refused(struct vcpu *vcpu, uint32_t result)
  * ends in an exit (#AC or #DB in the handler's own frame), and neither the timer nor an interrupt
  * of the host gets between those.
  */
-static bool settle(struct vcpu *vcpu, uint64_t slice_end)
+static bool settle(struct vcpu *vcpu, uint64_t *slice_end)
 {
 	struct vcpu_private *priv = vcpu->priv;
 
@@ -292,7 +304,7 @@ static bool settle(struct vcpu *vcpu, uint64_t slice_end)
 		vcpu_load(vcpu);
 	}
 	if (__atomic_load_n(&vcpu->vm->state, __ATOMIC_RELAXED) != VM_RUNNING ||
-	    cpu_rdtsc() >= slice_end) {
+	    __atomic_load_n(&vcpu->vm->paused, __ATOMIC_RELAXED) || sched_slice_over(slice_end)) {
 		return false;
 	}
 	inject_before_entry(vcpu);
@@ -318,7 +330,7 @@ void vcpu_run(struct vcpu *vcpu, uint64_t slice_end)
 		if (__builtin_expect((__atomic_load_n(&vcpu->kicked, __ATOMIC_SEQ_CST) |
 				      priv->recheck | vcpu->event.info) != 0,
 				     0) &&
-		    !settle(vcpu, slice_end)) {
+		    !settle(vcpu, &slice_end)) {
 			return;
 		}
 		arm_timer(caps, MIN(slice_end, priv->timer_deadline));
@@ -333,7 +345,7 @@ void vcpu_run(struct vcpu *vcpu, uint64_t slice_end)
 			return;
 		}
 		vcpu->launched = true;
-		if (exit_dispatch(vcpu) == EXIT_YIELD && cpu_rdtsc() >= slice_end) {
+		if (exit_dispatch(vcpu) == EXIT_YIELD && sched_slice_over(&slice_end)) {
 			return;
 		}
 	}

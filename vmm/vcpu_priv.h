@@ -29,6 +29,17 @@ struct cpuid_answer {
 
 struct msr_row;
 
+/* What sched.c reckons a vCPU's turn by. Its CPU's alone, but for on_cpu. */
+struct sched_entity {
+	struct vcpu *next;     /* on the same CPU */
+	uint64_t virtual_time; /* TSC ticks run, times SCHED_WEIGHT_DEFAULT over the VM's weight */
+	uint64_t ready_since;  /* TSC; 0: it does not wait for its CPU */
+	uint64_t moved_at;     /* TSC */
+	uint64_t run_ticks;    /* for sched_times: on the CPU ... */
+	uint64_t steal_ticks;  /* ... and runnable, while others were on it */
+	uint32_t on_cpu;       /* run or polled right now; atomic, for vm_pause */
+};
+
 struct vcpu_private {
 	uint64_t host_rsp; /* what the VMCS field holds; vmx_entry.asm */
 
@@ -65,7 +76,7 @@ struct vcpu_private {
 	struct vcpu_long_mode start;
 	bool has_start;
 
-	struct vcpu *next; /* sched.c: on the same CPU */
+	struct sched_entity sched;
 
 	const struct msr_row *msr_row; /* exit_msr.c: found last */
 	struct cpuid_answer cpuid_cache[CPUID_CACHE_SLOTS];
@@ -108,6 +119,9 @@ static inline void vcpu_set_control(struct vcpu *vcpu, uint32_t control, bool on
 
 /* vcpu.c: makes the vCPU's VMCS current here and its live registers those of the CPU. */
 void vcpu_load(struct vcpu *vcpu);
+/* Leaves this CPU, to be loaded by another: live registers saved, VMCLEAR. On the CPU that ran it.
+ */
+void vcpu_park(struct vcpu *vcpu);
 /* Leaves the CPU for good: VMCLEAR, live registers dropped. Only on the CPU that ran it. */
 void vcpu_unload(struct vcpu *vcpu);
 /* Runs until slice_end (host TSC), HLT, or the end of the VM. Interrupts off. */
@@ -124,7 +138,7 @@ void vcpu_dump(const struct vcpu *vcpu);
 /* vcpu_state.c: guest registers that stay in the CPU. Own CPU, but for the first two. */
 int vcpu_state_alloc(struct vcpu *vcpu);
 void vcpu_state_free(struct vcpu *vcpu);
-/* from (NULL: nobody) gives up the CPU's live registers, to takes them. */
+/* from gives up the CPU's live registers, to takes them. NULL: nobody; not both. */
 void vcpu_state_switch(struct vcpu *from, struct vcpu *to);
 /* INIT of the vCPU that is loaded here: debug registers and CR2 (SDM, table of states after INIT).
  */

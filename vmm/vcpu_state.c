@@ -118,6 +118,9 @@ void vcpu_state_switch(struct vcpu *from, struct vcpu *to)
 	if (from != NULL) {
 		save(from->priv);
 	}
+	if (to == NULL) {
+		return; /* whoever comes next is told that from is unknown, and takes all anew */
+	}
 	/* One VM must not steer another's branch predictor (SDM, "Indirect Branch Predictor
 	 * Barrier"). */
 	if (vmx_caps()->ibpb && (from == NULL || from->vm != to->vm)) {

@@ -78,6 +78,7 @@ int vm_create(const char *name, const struct vm_hooks *hooks, void *platform, st
 	ids_in_use |= BIT(vm->id);
 	(void)str_copy(vm->name, sizeof(vm->name), name); /* cut where it is too long */
 	vm->hooks = hooks;
+	vm->weight = SCHED_WEIGHT_DEFAULT;
 	vm->platform = platform;
 	vm->started_tsc = cpu_rdtsc();
 	vm->tsc_offset = 0 - vm->started_tsc;
@@ -125,6 +126,31 @@ void vm_end(struct vm *vm, enum vm_end_reason reason, const char *detail)
 		(void)str_copy(vm->end_detail, sizeof(vm->end_detail), detail);
 	}
 	__atomic_store_n(&vm->state, VM_ENDING, __ATOMIC_RELEASE);
+	for (uint32_t i = 0; i < vm->vcpu_count; i++) {
+		vcpu_kick(vm->vcpus[i]);
+	}
+}
+
+/*
+ * Whoever takes a vCPU to a CPU says so in on_cpu first and looks at paused then; here it is the
+ * other way round, each with a full barrier between, so one of the two sees the other.
+ */
+void vm_pause(struct vm *vm)
+{
+	__atomic_store_n(&vm->paused, true, __ATOMIC_SEQ_CST);
+	for (uint32_t i = 0; i < vm->vcpu_count; i++) {
+		vcpu_kick(vm->vcpus[i]);
+	}
+	for (uint32_t i = 0; i < vm->vcpu_count; i++) {
+		while (__atomic_load_n(&vm->vcpus[i]->priv->sched.on_cpu, __ATOMIC_SEQ_CST) != 0) {
+			__builtin_ia32_pause();
+		}
+	}
+}
+
+void vm_resume(struct vm *vm)
+{
+	__atomic_store_n(&vm->paused, false, __ATOMIC_SEQ_CST);
 	for (uint32_t i = 0; i < vm->vcpu_count; i++) {
 		vcpu_kick(vm->vcpus[i]);
 	}

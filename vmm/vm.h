@@ -9,6 +9,7 @@
 #define UMBRA_VMM_VM_H
 
 #include "ept/gmem.h"
+#include "vmm/base/percpu.h"
 #include "vmm/base/types.h"
 #include "vmm/iobus.h"
 
@@ -98,10 +99,13 @@ struct vm {
 	void *platform; /* guest/platform.c's */
 	struct vcpu *vcpus[VM_VCPU_MAX];
 	uint32_t vcpu_count;
-	uint32_t running;	/* vCPUs handed to the scheduler and not yet off; atomic */
-	void *apic_access_page; /* backs the xAPIC page where the CPU virtualises it (SDM,
+	uint32_t running; /* vCPUs handed to the scheduler and not yet off; atomic */
+	uint32_t weight;  /* share of a CPU beside others; SCHED_WEIGHT_DEFAULT at first */
+	uint64_t affinity[CPU_MAX / 64]; /* host CPUs that may run it; none set: all */
+	bool paused;			 /* atomic; vm_pause */
+	void *apic_access_page;		 /* backs the xAPIC page where the CPU virtualises it (SDM,
 				   "APIC-Access Page") */
-	uint64_t tsc_offset;	/* guest TSC - host TSC that a vCPU starts with */
+	uint64_t tsc_offset;		 /* guest TSC - host TSC that a vCPU starts with */
 	uint64_t started_tsc;
 };
 
@@ -113,6 +117,12 @@ int vm_add_vcpu(struct vm *vm, struct vcpu **out);
 void vm_start(struct vm *vm);
 /* Ends the VM for the reason; the first call wins. detail may be NULL. Any CPU, any context. */
 void vm_end(struct vm *vm, enum vm_end_reason reason, const char *detail);
+/*
+ * Keeps the vCPUs and devices of a running VM from the CPUs until vm_resume; on return of vm_pause
+ * none is on one. The guest's clocks go on. Either may be called twice. Not from a hook.
+ */
+void vm_pause(struct vm *vm);
+void vm_resume(struct vm *vm);
 /* True once no CPU runs any of its vCPUs. */
 bool vm_ended(struct vm *vm);
 /* Exits of all vCPUs by reason, to the log; the platform prints it when a VM ended. */

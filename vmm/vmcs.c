@@ -23,6 +23,13 @@ struct field_value {
 /* Bits of CR0 that a guest owns. NE must be 1 under VMX; CD and NW stay the host's. */
 #define CR0_GUEST_OWNED (CR0_PE | CR0_MP | CR0_EM | CR0_TS | CR0_ET | CR0_WP | CR0_AM | CR0_PG)
 
+/*
+ * SDM, "PAUSE-Loop Exiting", in TSC ticks: PAUSEs closer than the gap are one loop, and a loop that
+ * is longer than the window exits. A critical section that is not preempted is over well before.
+ */
+#define PLE_GAP	   128
+#define PLE_WINDOW 4096
+
 static const struct field_value control_table[] = {
 	{ VMCS_EXCEPTION_BITMAP, BIT(VECTOR_DB) | BIT(VECTOR_AC) | BIT(VECTOR_MC) },
 	{ VMCS_PF_ERROR_CODE_MASK, 0 },
@@ -219,6 +226,10 @@ static void write_optional_controls(const struct vcpu *vcpu)
 	}
 	if (caps->xsaves) {
 		vmwrite(VMCS_XSS_EXITING_BITMAP, 0);
+	}
+	if ((caps->cpu2 & CPU2_PAUSE_LOOP_EXITING) != 0) {
+		vmwrite(VMCS_PLE_GAP, PLE_GAP);
+		vmwrite(VMCS_PLE_WINDOW, PLE_WINDOW);
 	}
 	if ((caps->cpu2 & CPU2_ENCLS_EXITING) != 0) {
 		vmwrite(VMCS_ENCLS_EXITING_BITMAP, UINT64_MAX);

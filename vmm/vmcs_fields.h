@@ -66,6 +66,8 @@
 #define VMCS_ENTRY_INSTRUCTION_LENGTH	0x401a
 #define VMCS_TPR_THRESHOLD		0x401c
 #define VMCS_CPU2_CONTROLS		0x401e
+#define VMCS_PLE_GAP			0x4020
+#define VMCS_PLE_WINDOW			0x4022
 
 /* 32-bit read-only data fields */
 #define VMCS_INSTRUCTION_ERROR		  0x4400

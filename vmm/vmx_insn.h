@@ -23,6 +23,7 @@ void fake_vmptrld(hpa_t vmcs);
 bool fake_vmxon(hpa_t region);
 void fake_vmxoff(void);
 void fake_invvpid_single(uint16_t vpid);
+void fake_interrupt_window(void);
 
 #define vmread(field)	      fake_vmread(field)
 #define vmwrite(field, value) fake_vmwrite(field, value)
@@ -31,6 +32,7 @@ void fake_invvpid_single(uint16_t vpid);
 #define vmxon		      fake_vmxon
 #define vmxoff		      fake_vmxoff
 #define invvpid_single	      fake_invvpid_single
+#define cpu_interrupt_window  fake_interrupt_window
 
 #else
 

@@ -28,7 +28,7 @@ void tsc_wait_us(uint64_t us)
 	fake_tsc += tsc_from_us(us);
 }
 
-void cpu_idle_until(uint64_t tsc_deadline)
+__attribute__((weak)) void cpu_idle_until(uint64_t tsc_deadline)
 {
 	fake_tsc = MAX(fake_tsc, tsc_deadline);
 }

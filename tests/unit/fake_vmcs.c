@@ -46,3 +46,7 @@ void fake_invvpid_single(uint16_t vpid)
 {
 	(void)vpid;
 }
+
+void fake_interrupt_window(void)
+{
+}

@@ -11,6 +11,7 @@ PAGE_CIPHER_SRC := $(addprefix crypto/,page_cipher.c aes_xts.c simd.c mbedtls_po
 UNIT_page_cipher := $(PAGE_CIPHER_SRC) $(MBEDTLS_C)
 UNIT_rng := crypto/mbedtls_port.c crypto/noise.c crypto/simd.c crypto/wipe.c vmm/base/str.c \
 	$(MBEDTLS_C)
+UNIT_tme := crypto/tme.c
 UNIT_selftest := crypto/aes_xts.c crypto/mbedtls_port.c crypto/simd.c vmm/base/str.c $(MBEDTLS_C)
 
 # Not a cmocka test: it counts instructions in the product's own objects.
@@ -65,6 +66,7 @@ UNIT_console := vmm/base/console.c vmm/base/log.c vmm/base/serial.c vmm/base/str
 UNIT_screen := vmm/base/screen.c vmm/base/font.asm vmm/base/str.c
 UNIT_str := vmm/base/str.c
 UNIT_inject := vmm/inject.c
+UNIT_sched := vmm/sched.c
 UNIT_cpuid := vmm/exit_cpuid.c
 UNIT_msr := vmm/exit_msr.c
 UNIT_cr := vmm/exit_cr.c

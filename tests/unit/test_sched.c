@@ -1,0 +1,430 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * vmm/sched.c: shares by weight on one CPU and on several, sleepers, pauses, yields, moves, ends.
+ * vCPUs are models that spin or sleep; each CPU has a clock, and the one that is behind goes on.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "tests/unit/fake_base.h"
+#include "vmm/base/percpu.h"
+#include "vmm/base/tsc.h"
+#include "vmm/sched.h"
+#include "vmm/vcpu_priv.h"
+
+#define MODELS 8
+#define CPUS   4
+#define MS     1000000ull /* TSC ticks: the fake runs at 1 GHz */
+
+static struct model {
+	struct vm vm;
+	struct vcpu vcpu;
+	struct vcpu_private priv;
+	bool yields;
+	uint64_t sleep, work; /* ticks; sleep 0: it spins */
+	uint64_t wakes_at;    /* host TSC */
+	bool woke;
+	uint64_t latest; /* ticks from wakes_at to its turn, at worst */
+	unsigned parked, unloaded, turns, polls;
+} models[MODELS];
+
+static uint64_t clocks[CPUS], until;
+static uint64_t late_kick; /* kicks models[1] at this TSC, once */
+
+static struct model *model_of(const struct vcpu *vcpu)
+{
+	return (struct model *)(void *)((char *)(uintptr_t)vcpu - offsetof(struct model, vcpu));
+}
+
+bool vcpu_wake(struct vcpu *vcpu)
+{
+	struct model *model = model_of(vcpu);
+
+	vcpu->kicked = 0;
+	if (vcpu->state == VCPU_HALTED && fake_tsc >= model->wakes_at) {
+		vcpu->state = VCPU_RUNNABLE;
+		model->woke = true;
+	}
+	return vcpu->state == VCPU_RUNNABLE;
+}
+
+void vcpu_run(struct vcpu *vcpu, uint64_t slice_end)
+{
+	struct model *model = model_of(vcpu);
+	uint64_t work_end = fake_tsc + model->work;
+
+	percpu_self()->vcpu = vcpu;
+	model->turns++;
+	if (model->woke) {
+		model->woke = false;
+		model->latest = MAX(model->latest, fake_tsc - model->wakes_at);
+	}
+	while (!sched_slice_over(&slice_end)) {
+		fake_tsc += MS / 100;
+		if (late_kick != 0 && fake_tsc >= late_kick) {
+			late_kick = 0;
+			models[1].wakes_at = fake_tsc;
+			models[1].vcpu.kicked = 1;
+			sched_kick(&models[1].vcpu);
+		}
+		if (model->yields) {
+			sched_yield();
+		}
+		if (model->sleep != 0 && fake_tsc >= work_end) {
+			vcpu->state = VCPU_HALTED;
+			model->wakes_at = fake_tsc + model->sleep;
+			return;
+		}
+	}
+}
+
+void vcpu_park(struct vcpu *vcpu)
+{
+	assert_int_equal(vcpu->cpu, percpu_self()->index);
+	model_of(vcpu)->parked++;
+	if (percpu_self()->vcpu == vcpu) {
+		percpu_self()->vcpu = NULL;
+	}
+}
+
+void vcpu_unload(struct vcpu *vcpu)
+{
+	assert_int_equal(vcpu->cpu, percpu_self()->index);
+	model_of(vcpu)->unloaded++;
+	percpu_self()->vcpu = NULL;
+}
+
+static uint64_t next_deadline(struct vcpu *vcpu)
+{
+	return model_of(vcpu)->wakes_at;
+}
+
+static void poll(struct vm *vm)
+{
+	((struct model *)vm)->polls++;
+}
+
+static const struct vm_hooks hooks = { .next_deadline = next_deadline, .poll = poll };
+
+/* A VM of one vCPU, on its way already. */
+static struct model *begin(unsigned index, uint32_t weight, uint64_t affinity)
+{
+	struct model *model = &models[index];
+
+	memset(model, 0, sizeof(*model));
+	model->vm.weight = weight;
+	model->vm.affinity[0] = affinity;
+	model->vm.state = VM_RUNNING;
+	model->vm.vcpus[0] = &model->vcpu;
+	model->vm.vcpu_count = model->vm.running = 1;
+	model->vm.hooks = &hooks;
+	model->vcpu.vm = &model->vm;
+	model->vcpu.cpu = VCPU_NO_CPU;
+	model->vcpu.state = VCPU_RUNNABLE;
+	model->vcpu.priv = &model->priv;
+	model->priv.halted_if = true;
+	sched_add(&model->vcpu);
+	return model;
+}
+
+static bool sleeps[CPUS];
+static uint64_t kicks_seen[CPUS];
+
+/* Of the CPUs that are awake, the one whose clock is behind the others'; CPUS: none. */
+static uint32_t next_cpu(void)
+{
+	uint32_t behind = CPUS;
+
+	for (uint32_t i = 0; i < percpu_count(); i++) {
+		if (!sleeps[i] && (behind == CPUS || clocks[i] < clocks[behind])) {
+			behind = i;
+		}
+	}
+	return behind;
+}
+
+static void turn(uint32_t cpu)
+{
+	fake_set_cpu(cpu);
+	fake_tsc = clocks[cpu];
+	sched_turn(NULL);
+	clocks[cpu] = fake_tsc;
+}
+
+static bool somebody_was_kicked(void)
+{
+	for (uint32_t i = 0; i < percpu_count(); i++) {
+		if (sleeps[i] && fake_kicks(i) != kicks_seen[i]) {
+			return true;
+		}
+	}
+	return false;
+}
+
+/* While one CPU sleeps the others go on. Waking for another's kick is early, and allowed. */
+void cpu_idle_until(uint64_t deadline)
+{
+	uint32_t self = percpu_self()->index, next;
+	uint64_t now = fake_tsc;
+
+	clocks[self] = now;
+	sleeps[self] = true;
+	kicks_seen[self] = fake_kicks(self);
+	while (!somebody_was_kicked() && (next = next_cpu()) != CPUS && clocks[next] < deadline &&
+	       clocks[next] < until) {
+		turn(next);
+		now = MAX(now, clocks[next]);
+	}
+	fake_set_cpu(self);
+	fake_tsc = somebody_was_kicked() ? MIN(now, deadline) : deadline;
+	sleeps[self] = false;
+}
+
+/* Lets all CPUs go on until each of their clocks has passed. */
+static void go_on(uint64_t ticks)
+{
+	uint32_t next;
+
+	until += ticks;
+	while ((next = next_cpu()) != CPUS && clocks[next] < until) {
+		turn(next);
+	}
+}
+
+/* So many CPUs, which have idled for a while. */
+static void use_cpus(uint32_t count)
+{
+	fake_set_cpu_count(count);
+	go_on(MS);
+	memset(clocks, 0, sizeof(clocks));
+	until = 0;
+}
+
+static int setup(void **state)
+{
+	int err = fake_setup(state);
+
+	memset(clocks, 0, sizeof(clocks));
+	memset(models, 0, sizeof(models));
+	memset(sleeps, 0, sizeof(sleeps));
+	late_kick = until = 0;
+	return err;
+}
+
+/* Ends all VMs, so that the next test finds empty queues; each vCPU left its CPU once. */
+static int teardown(void **state)
+{
+	for (unsigned i = 0; i < MODELS; i++) {
+		models[i].vm.state = VM_ENDING;
+	}
+	for (uint32_t i = 0; i < percpu_count(); i++) {
+		fake_set_cpu(i);
+		sched_turn(NULL);
+	}
+	for (unsigned i = 0; i < MODELS; i++) {
+		if (models[i].vm.hooks != NULL &&
+		    (models[i].unloaded != 1 || models[i].vm.running != 0)) {
+			return -1;
+		}
+	}
+	return fake_teardown(state);
+}
+
+static uint64_t run_ticks(const struct model *model)
+{
+	struct sched_times times;
+
+	sched_times(&model->vm, &times);
+	return times.run;
+}
+
+static void assert_share(const struct model *model, uint64_t of, unsigned percent)
+{
+	uint64_t share = run_ticks(model) * 1000 / of;
+
+	if (share < percent * 10 * 95 / 100 || share > percent * 10 * 105 / 100) {
+		fail_msg("model %d: %d.%d %% instead of %u %%", (int)(model - models),
+			 (int)share / 10, (int)share % 10, percent);
+	}
+}
+
+static void shares_follow_weights(void **state)
+{
+	(void)state;
+	begin(0, 100, 0);
+	begin(1, 200, 0);
+	begin(2, 500, 0);
+	go_on(4000 * MS);
+	assert_share(&models[0], 4000 * MS, 12);
+	assert_share(&models[1], 4000 * MS, 25);
+	assert_share(&models[2], 4000 * MS, 63);
+}
+
+static void three_equals_share_two_cpus(void **state)
+{
+	(void)state;
+	use_cpus(2);
+	for (unsigned i = 0; i < 3; i++) {
+		begin(i, 100, 0);
+	}
+	go_on(4000 * MS);
+	for (unsigned i = 0; i < 3; i++) {
+		assert_share(&models[i], 4000 * MS, 67);
+		assert_true(models[i].parked < 4000 / 10); /* not back and forth at every slice */
+	}
+}
+
+static void a_heavy_one_gets_a_cpu_and_the_light_ones_the_other(void **state)
+{
+	(void)state;
+	use_cpus(2);
+	begin(0, 100, 0);
+	begin(1, 100, 0);
+	begin(2, 1000, 0);
+	go_on(4000 * MS);
+	assert_share(&models[0], 4000 * MS, 50);
+	assert_share(&models[1], 4000 * MS, 50);
+	assert_share(&models[2], 4000 * MS, 100);
+}
+
+static void idle_cpus_are_given_work(void **state)
+{
+	(void)state;
+	use_cpus(4);
+	for (unsigned i = 0; i < 4; i++) {
+		begin(i, 100, BIT(0));
+		models[i].vm.affinity[0] = 0; /* placed together, free from now on */
+	}
+	go_on(400 * MS);
+	for (unsigned i = 0; i < 4; i++) {
+		assert_true(run_ticks(&models[i]) > 360 * MS);
+	}
+}
+
+static void affinity_is_kept(void **state)
+{
+	(void)state;
+	use_cpus(4);
+	begin(0, 100, BIT(2));
+	begin(1, 100, BIT(2));
+	begin(2, 100, BIT(40)); /* a CPU that is not there: as if none were named */
+	go_on(400 * MS);
+	assert_int_equal(models[0].vcpu.cpu, 2);
+	assert_int_equal(models[1].vcpu.cpu, 2);
+	assert_share(&models[0], 400 * MS, 50);
+	assert_share(&models[2], 400 * MS, 100);
+}
+
+static void a_sleeper_is_served_soon_and_saves_up_nothing(void **state)
+{
+	struct model *sleeper;
+
+	(void)state;
+	begin(0, 100, 0);
+	sleeper = begin(1, 100, 0);
+	sleeper->sleep = 30 * MS;
+	sleeper->work = MS;
+	sleeper->wakes_at = clocks[0];
+	go_on(2000 * MS);
+	assert_true(sleeper->turns > 2000 / 33);
+	assert_true(sleeper->latest <= MS / 4);
+	/* From now on it spins: its past sleep buys it no more than a slice. */
+	sleeper->sleep = 0;
+	models[0].priv.sched.run_ticks = sleeper->priv.sched.run_ticks = 0;
+	go_on(200 * MS);
+	assert_true(run_ticks(sleeper) < 106 * MS);
+}
+
+static void a_kick_ends_the_slice_of_another(void **state)
+{
+	uint64_t kicked_at;
+
+	(void)state;
+	begin(0, 100, 0);
+	begin(1, 100, 0);
+	models[1].sleep = models[1].work = 1000 * MS;
+	models[1].vcpu.state = VCPU_HALTED;
+	models[1].wakes_at = UINT64_MAX;
+	go_on(40 * MS);
+	assert_int_equal(models[1].turns, 0);
+	kicked_at = late_kick = clocks[0] + MS;
+	go_on(8 * MS);
+	assert_true(models[1].turns > 0);
+	assert_true(models[1].latest <= MS / 4);
+	assert_true(kicked_at < clocks[0]);
+}
+
+static void siblings_that_yield_starve_nobody(void **state)
+{
+	(void)state;
+	begin(0, 100, 0)->yields = true;
+	begin(1, 100, 0)->yields = true;
+	models[1].vcpu.vm = &models[0].vm; /* a sibling of the first */
+	models[0].vm.running = 2;
+	models[1].vm.running = 0;
+	begin(2, 100, 0);
+	go_on(3000 * MS);
+	assert_true(models[2].priv.sched.run_ticks > 900 * MS);
+	/* And a yield does let the other of the two run: they go on in step. */
+	assert_true(models[0].turns <= models[1].turns + 1 &&
+		    models[1].turns <= models[0].turns + 1);
+}
+
+static void a_paused_vm_is_left_alone(void **state)
+{
+	uint64_t ran;
+	unsigned polls;
+
+	(void)state;
+	begin(0, 100, 0);
+	begin(1, 100, 0);
+	go_on(40 * MS);
+	models[0].vm.paused = true;
+	ran = run_ticks(&models[0]);
+	polls = models[0].polls;
+	go_on(40 * MS);
+	assert_int_equal(run_ticks(&models[0]), ran);
+	assert_int_equal(models[0].polls, polls);
+	assert_true(run_ticks(&models[1]) >= 56 * MS);
+	models[0].vm.paused = false;
+	go_on(40 * MS);
+	assert_true(run_ticks(&models[0]) > ran + 16 * MS);
+	assert_true(models[0].polls > polls);
+}
+
+static void waiting_is_counted(void **state)
+{
+	struct sched_times times;
+
+	(void)state;
+	begin(0, 100, 0);
+	begin(1, 300, 0);
+	go_on(400 * MS);
+	sched_times(&models[0].vm, &times);
+	assert_in_range(times.steal, 280 * MS, 320 * MS);
+	sched_times(&models[1].vm, &times);
+	assert_in_range(times.steal, 80 * MS, 120 * MS);
+}
+
+int main(void)
+{
+	static const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(shares_follow_weights, setup, teardown),
+		cmocka_unit_test_setup_teardown(three_equals_share_two_cpus, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_heavy_one_gets_a_cpu_and_the_light_ones_the_other,
+						setup, teardown),
+		cmocka_unit_test_setup_teardown(idle_cpus_are_given_work, setup, teardown),
+		cmocka_unit_test_setup_teardown(affinity_is_kept, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_sleeper_is_served_soon_and_saves_up_nothing,
+						setup, teardown),
+		cmocka_unit_test_setup_teardown(a_kick_ends_the_slice_of_another, setup, teardown),
+		cmocka_unit_test_setup_teardown(siblings_that_yield_starve_nobody, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_paused_vm_is_left_alone, setup, teardown),
+		cmocka_unit_test_setup_teardown(waiting_is_counted, setup, teardown),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
