@@ -24,9 +24,10 @@ import screen
 HERE = pathlib.Path(__file__).parent
 KEYS = {"name", "group", "matrix", "machine", "cpus", "mem", "cpu", "features", "usb", "files",
         "conf", "bare", "type", "stop", "screen", "screen_at", "ticks", "timeout", "command",
-        "dialog", "expect", "forbid", "forbid_more", "end", "status", "budget"}
+        "dialog", "expect", "bounds", "forbid", "forbid_more", "end", "status", "budget"}
 DEFAULTS = {"group": "test", "machine": "bochs", "cpus": 1, "mem": 1024, "status": 0,
-            "timeout": 240, "files": {}, "expect": [], "screen": [], "end": "power-off"}
+            "timeout": 240, "files": {}, "expect": [], "bounds": [], "screen": [],
+            "end": "power-off"}
 # What no serial line may hold, whatever the case expects.
 FORBID = [r"^(\[\S+\] )?(FAIL|ERROR|SKIP)\b", r"Umbra stopped", r"\bpanic\b", r"Kernel panic",
           r"BUG:", r"WARNING: CPU", r"unchecked MSR access", r"Call Trace", r"Unhandled|unhandled"]
@@ -194,6 +195,14 @@ def check_text(case, text):
     for pattern in case["expect"]:
         if not re.search(pattern, text, re.M):
             problems.append(f"the serial line lacks: {pattern}")
+    for pattern, low, high in case["bounds"]:
+        found = list(re.finditer(pattern, text, re.M))
+        if not found:
+            problems.append(f"the serial line lacks: {pattern}")
+        for match in found:
+            value = sum(int(group) for group in match.groups())
+            if not low <= value <= high:
+                problems.append(f"{value} is not {low} to {high}: {match.group()}")
     for pattern in case.get("forbid", FORBID) + case.get("forbid_more", []):
         if match := re.search(pattern, text, re.M):
             line = text[text.rfind("\n", 0, match.start()) + 1:].split("\n", 1)[0]

@@ -13,6 +13,7 @@
 #define UMBRA_TEST_GUEST_H
 
 #include "guest/memmap.h"
+#include "vmm/base/str.h"
 #include "vmm/base/types.h"
 #include "vmm/base/x86.h"
 
@@ -179,11 +180,37 @@ static inline void out32(uint16_t port, uint32_t value)
 #define FRESH_END  0x3c00000ull
 /* The next page that nobody has touched; ERROR when 44 MiB are used up. */
 void *fresh_page(void);
+/* Maps the 4-KiB page at the address to a fresh one, zeroed, as is each table that it lacks. */
+void map_fresh(uint64_t address);
+/*
+ * The boundary between two fresh pages with no table in common below the PML4: what crosses it
+ * needs eight pages that serve nothing else. There are 127.
+ */
+#define FAR_DISTANCE (2ull << 39)
+#define FAR_LAST     (127 * FAR_DISTANCE)
+uint8_t *far_pair(void);
+/* A far pair that holds the code, which begins so many bytes before the boundary. */
+void *far_code(const void *code, const void *end, size_t before);
+/* Reads so many pages that nobody ever wrote: as many others leave a full window. */
+#define SWEEP_BASE 0x3000000ull
+#define SWEEP_END  FRESH_END
+void sweep(uint64_t pages);
 /* The entry that maps the 4-KiB page; the 2-MiB page is split when it has to be. */
 volatile uint64_t *page_entry(uint64_t address);
 void flush_page(uint64_t address);
 /* xorshift64: the same numbers each run. */
 uint64_t random64(void);
+
+/* --- Vector state --- */
+
+#define VECTOR_AREA 4096 /* bytes, aligned to 64: an XSAVE area, or an FXSAVE area in its start */
+/* Switches all on, XCR0 as far as offered. Returns the XCR0, or 3 where there is none. */
+uint64_t vector_start(uint64_t xcr0);
+void vector_pattern(uint8_t *area, uint64_t mask);
+void vector_load(const uint8_t *area, uint64_t mask);
+void vector_save(uint8_t *area, uint64_t mask);
+/* FAILs when a register differs; after: how many of what went by, for the message. */
+void vector_compare(const uint8_t *got, const uint8_t *want, uint64_t mask, uint64_t after);
 
 /* --- Local APIC
  * ----------------------------------------------------------------------------------- */

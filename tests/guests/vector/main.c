@@ -2,104 +2,56 @@
 /*
  * The vector and x87 registers are the guest's over any number of exits: patterns in x87, MXCSR,
  * XMM, YMM, ZMM and the mask registers, and the value of XCR0, stay what they are, also while
- * another VM with other patterns and another XCR0 takes turns on the same CPU. Command line: xcr0=N
- * (decimal, and-ed with what is offered), seed=N, exits=N.
+ * another VM with other patterns and another XCR0 takes turns on the same CPU, and while each exit
+ * is a fault on a page that the hypervisor has to decrypt, with another to be encrypted first. What
+ * XCR0 switches off for a while stays, too (SDM vol. 1, "Enabling the XSAVE Feature Set and
+ * XSAVE-Enabled Features").
+ * Command line: xcr0=N (decimal, and-ed with what is offered), during=N: XCR0 while the exits
+ * happen, or "cycle": 3, 7 and all by turns; seed=N, exits=N; pages=N: each exit is a write to the
+ * next of so many pages.
  */
 #include "tests/guests/common/guest.h"
 
-#define AREA_BYTES 4096
-#define LEGACY	   512
-#define MXCSR	   24
-#define ST	   32
-#define XMM	   160
-#define XSTATE_BV  512
-
-static uint8_t set[AREA_BYTES] __attribute__((aligned(64)));
-static uint8_t got[AREA_BYTES] __attribute__((aligned(64)));
-static bool has_xsave;
-static uint64_t mask;
-
-static void load(const uint8_t *area)
-{
-	if (has_xsave) {
-		__asm__ volatile("xrstor64 (%0)"
-				 :
-				 : "r"(area), "a"((uint32_t)mask), "d"((uint32_t)(mask >> 32))
-				 : "memory");
-	} else {
-		__asm__ volatile("fxrstor64 (%0)" : : "r"(area) : "memory");
-	}
-}
-
-static void save(uint8_t *area)
-{
-	if (has_xsave) {
-		__asm__ volatile("xsave64 (%0)"
-				 :
-				 : "r"(area), "a"((uint32_t)mask), "d"((uint32_t)(mask >> 32))
-				 : "memory");
-	} else {
-		__asm__ volatile("fxsave64 (%0)" : : "r"(area) : "memory");
-	}
-}
-
-/* Random bits, but in the words that mean something: a valid control word and MXCSR. */
-static void make_pattern(void)
-{
-	for (unsigned i = 0; i < AREA_BYTES; i++) {
-		set[i] = i < XMM ? 0 : (uint8_t)random64();
-	}
-	for (unsigned i = LEGACY; i < LEGACY + 64; i++) {
-		set[i] = 0; /* the XSAVE header */
-	}
-	set[0] = 0x7f & (uint8_t)(random64() | 0x40);
-	set[1] = 0x03;
-	set[4] = 0xff; /* all eight registers in use */
-	set[MXCSR] = 0x80;
-	set[MXCSR + 1] = 0x1f | (uint8_t)(random64() & 0xe0);
-	for (unsigned i = 0; i < 8 * 16; i++) {
-		set[ST + i] = i % 16 < 10 ? (uint8_t)random64() : 0;
-	}
-	*(uint64_t *)(void *)(set + XSTATE_BV) = mask;
-}
-
-static void compare(const char *what, unsigned from, unsigned bytes, uint64_t exits)
-{
-	for (unsigned i = from; i < from + bytes; i++) {
-		if (got[i] != set[i]) {
-			fail("%s: byte %u is %2x, not %2x, after %lu exits", what, i - from, got[i],
-			     set[i], exits);
-		}
-	}
-}
+static uint8_t set[VECTOR_AREA] __attribute__((aligned(64)));
+static uint8_t got[VECTOR_AREA] __attribute__((aligned(64)));
+static uint64_t mask, during;
 
 static void check_state(uint64_t exits)
 {
 	uint32_t lo, hi;
 
-	for (unsigned i = 0; i < AREA_BYTES; i++) {
+	for (unsigned i = 0; i < VECTOR_AREA; i++) {
 		got[i] = 0;
 	}
-	save(got);
-	compare("x87 control", 0, 5, exits);
-	compare("MXCSR", MXCSR, 4, exits);
-	for (unsigned i = 0; i < 8; i++) {
-		compare("x87 register", ST + 16 * i, 10, exits);
+	if (during != mask) {
+		check(try_xsetbv(0, mask) == NO_TRAP);
 	}
-	compare("XMM", XMM, 256, exits);
-	for (unsigned i = 2; i < 8; i++) {
-		struct cpuid part = cpuid(0xd, i);
-
-		if ((mask & BIT(i)) != 0) {
-			compare(i == 2	 ? "YMM"
-				: i == 5 ? "mask registers"
-					 : "ZMM",
-				part.ebx, part.eax, exits);
-		}
+	vector_save(got, mask);
+	vector_compare(got, set, mask, exits);
+	if (during != mask) {
+		check(try_xsetbv(0, during) == NO_TRAP);
 	}
-	if (has_xsave) {
+	if ((read_cr4() & CR4_OSXSAVE) != 0) {
 		__asm__ volatile("xgetbv" : "=a"(lo), "=d"(hi) : "c"(0));
-		check_equal(lo | (uint64_t)hi << 32, mask);
+		check_equal(lo | (uint64_t)hi << 32, during);
+	}
+}
+
+static void new_pattern(void)
+{
+	static const uint64_t turns[] = { 3, 7, 0xe7 };
+	static unsigned turn;
+
+	vector_pattern(set, mask);
+	if (during != mask) {
+		check(try_xsetbv(0, mask) == NO_TRAP);
+	}
+	vector_load(set, mask);
+	if (arg("cycle")) {
+		during = turns[turn++ % ARRAY_COUNT(turns)] & mask;
+	}
+	if (during != mask) {
+		check(try_xsetbv(0, during) == NO_TRAP);
 	}
 }
 
@@ -120,36 +72,43 @@ static void exit_of_kind(uint64_t i)
 	}
 }
 
+/* Round a ring that is larger than the window: the page was sealed since, and so is another. */
+static void fault(uint64_t i, uint64_t pages)
+{
+	volatile uint64_t *page = (void *)(uintptr_t)(FRESH_BASE + i % pages * PAGE_SIZE);
+
+	if (i >= pages) {
+		check_equal(*page, i - pages);
+	}
+	*page = i;
+}
+
 void guest_main(void)
 {
 	uint64_t exits = arg_number("exits", 10000), seed = arg_number("seed", 1);
-	uint64_t offered;
+	uint64_t pages = arg_number("pages", 0);
 
-	check(try_write_cr4(read_cr4() | CR4_OSFXSR | CR4_OSXMMEXCPT) == NO_TRAP);
-	check(try_write_cr0((read_cr0() & ~(uint64_t)(CR0_EM | CR0_TS)) | CR0_MP) == NO_TRAP);
-	has_xsave = (cpuid(1, 0).ecx & BIT(26)) != 0;
-	mask = XCR0_X87 | XCR0_SSE;
-	if (has_xsave) {
-		check(try_write_cr4(read_cr4() | CR4_OSXSAVE) == NO_TRAP);
-		offered = cpuid(0xd, 0).eax & 0xe7;
-		mask = arg_number("xcr0", offered) & offered;
-		check(try_xsetbv(0, mask) == NO_TRAP);
-		check(cpuid(0xd, 0).ebx <= AREA_BYTES);
+	mask = vector_start(arg_number("xcr0", 0xe7));
+	during = mask & arg_number("during", mask);
+	if (during != mask) {
+		check(try_xsetbv(0, during) == NO_TRAP);
 	}
 	apic_start(false);
 	while (seed-- > 0) {
 		(void)random64();
 	}
-	make_pattern();
-	load(set);
-	for (uint64_t i = 1; i <= exits; i++) {
-		exit_of_kind(i);
-		if (i % 100 == 0) {
-			check_state(i);
+	new_pattern();
+	for (uint64_t i = 0; i < exits; i++) {
+		if (pages != 0) {
+			fault(i, pages);
+		} else {
+			exit_of_kind(i + 1);
 		}
-		if (i % 1000 == 0) {
-			make_pattern();
-			load(set);
+		if (i % 100 == 99) {
+			check_state(i + 1);
+		}
+		if (i % 1000 == 999) {
+			new_pattern();
 		}
 	}
 	print("XCR0 %lx: unchanged over %lu exits\n", mask, exits);
