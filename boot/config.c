@@ -96,7 +96,13 @@ static void end_section(struct parser *p)
 	struct vm_config *vm = p->vm;
 	uint32_t line = p->line_of_section;
 
-	if (vm == NULL || !vm->valid) {
+	if (vm == NULL) {
+		return;
+	}
+	if (vm->key == VM_KEY_DEFAULT) {
+		vm->key = vm->engine == VM_ENGINE_NONE ? VM_KEY_NONE : VM_KEY_RANDOM;
+	}
+	if (!vm->valid) {
 		return;
 	}
 	if (vm->kernel.path[0] == '\0') {
@@ -128,6 +134,7 @@ static void begin_vm(struct parser *p, const char *name)
 	vm->line = p->line;
 	vm->vcpus = 1;
 	vm->engine = VM_ENGINE_AUTO;
+	vm->key = VM_KEY_DEFAULT;
 	vm->max_leaf = SIZE_1G;
 	vm->valid = true;
 	p->section = "vm";

@@ -8,7 +8,6 @@
 #define MEMORY_MAX (4ull << 40)
 #define WINDOW_MIN (260ull << 10) /* the floor of one VM with one vCPU (ept/pager.h) */
 #define WINDOW_MAX (64ull << 30)
-#define VCPUS_NOW  1u /* what this version runs */
 
 /* --- Values --- */
 
@@ -86,11 +85,6 @@ static bool parse_vcpus(const struct config_key *key, void *field, const char *t
 		str_printf(why, CONFIG_WHY_MAX, "must be a number from 1 to %u", VM_VCPU_MAX);
 		return false;
 	}
-	if (value > VCPUS_NOW) {
-		str_printf(why, CONFIG_WHY_MAX, "is more than this version runs: %u per VM",
-			   VCPUS_NOW);
-		return false;
-	}
 	vcpus = (uint32_t)value;
 	memcpy(field, &vcpus, key->bytes);
 	return true;
@@ -149,18 +143,44 @@ static bool parse_path(const struct config_key *key, void *field, const char *te
 {
 	char *path = ((struct vm_file *)field)->path;
 
+	(void)key;
 	if (text[0] != '\\' && text[0] != '/') {
 		str_printf(why, CONFIG_WHY_MAX, "must be a whole path, as \\umbra\\vmlinuz");
 		return false;
 	}
-	if (!parse_text(key, path, text, why)) {
+	if (!str_copy(path, VM_PATH_MAX, text)) {
 		path[0] = '\0';
+		str_printf(why, CONFIG_WHY_MAX, "is longer than %u characters", VM_PATH_MAX - 1);
 		return false;
 	}
 	for (char *c = path; *c != '\0'; c++) {
 		*c = *c == '/' ? '\\' : *c;
 	}
 	return true;
+}
+
+/* The field is the whole struct vm_config. */
+static bool parse_key(const struct config_key *key, void *field, const char *text, char *why)
+{
+	static const char file[] = "file:";
+	static const struct config_choice words[] = { { "random", VM_KEY_RANDOM },
+						      { "platform", VM_KEY_PLATFORM },
+						      { "none", VM_KEY_NONE },
+						      { NULL, 0 } };
+	struct vm_config *vm = field;
+
+	if (strncmp(text, file, sizeof(file) - 1) == 0) {
+		vm->key = VM_KEY_FILE;
+		return parse_path(key, &vm->key_file, text + sizeof(file) - 1, why);
+	}
+	for (const struct config_choice *c = words; c->word != NULL; c++) {
+		if (str_equal_nocase(c->word, text)) {
+			vm->key = (enum vm_key)c->value;
+			return true;
+		}
+	}
+	str_printf(why, CONFIG_WHY_MAX, "must be one of random, file:PATH, platform, none");
+	return false;
 }
 
 /* --- Keys --- */
@@ -188,7 +208,6 @@ static const struct config_choice leaves[] = {
 };
 
 #define FIELD(type, member) offsetof(struct type, member), sizeof(((struct type *)0)->member)
-#define PATH(member)	    offsetof(struct vm_config, member), VM_PATH_MAX
 
 const struct config_key config_keys[] = {
 	{ "host", "exit", parse_choice, FIELD(config, exit), exits },
@@ -197,10 +216,11 @@ const struct config_key config_keys[] = {
 	{ "host", "engine-cipher", parse_word, FIELD(config, engine_cipher), ciphers },
 	{ "vm", "memory", parse_memory, FIELD(vm_config, memory_bytes), NULL },
 	{ "vm", "vcpus", parse_vcpus, FIELD(vm_config, vcpus), NULL },
-	{ "vm", "kernel", parse_path, PATH(kernel), NULL },
-	{ "vm", "initrd", parse_path, PATH(initrd), NULL },
+	{ "vm", "kernel", parse_path, FIELD(vm_config, kernel), NULL },
+	{ "vm", "initrd", parse_path, FIELD(vm_config, initrd), NULL },
 	{ "vm", "cmdline", parse_text, FIELD(vm_config, cmdline), NULL },
 	{ "vm", "engine", parse_choice, FIELD(vm_config, engine), engines },
+	{ "vm", "key", parse_key, 0, sizeof(struct vm_config), NULL },
 	{ "vm", "signature", parse_choice, FIELD(vm_config, signature), signatures },
 	{ "vm", "leaf", parse_choice, FIELD(vm_config, max_leaf), leaves },
 };

@@ -110,9 +110,8 @@ static const char *read_open_file(EFI_FILE_HANDLE handle, struct vm_file *file, 
 	return NULL;
 }
 
-int efi_file_read(struct vm_file *file, uint64_t max)
+static int open_file(struct vm_file *file, EFI_FILE_HANDLE *handle)
 {
-	EFI_FILE_HANDLE handle;
 	EFI_STATUS status;
 
 	file->data = NULL;
@@ -121,13 +120,58 @@ int efi_file_read(struct vm_file *file, uint64_t max)
 	if (root == NULL) {
 		return ERR_IO;
 	}
-	status = open_path(file->path, &handle);
+	status = open_path(file->path, handle);
 	if (EFI_ERROR(status)) {
 		file->error = status == EFI_NOT_FOUND ? "there is no such file"
 						      : "firmware cannot open it";
 		return status == EFI_NOT_FOUND ? ERR_NOTFOUND : ERR_IO;
 	}
+	return 0;
+}
+
+int efi_file_read(struct vm_file *file, uint64_t max)
+{
+	EFI_FILE_HANDLE handle;
+	int err = open_file(file, &handle);
+
+	if (err != 0) {
+		return err;
+	}
 	file->error = read_open_file(handle, file, max);
 	(void)handle->Close(handle); /* cannot fail */
 	return file->error == NULL ? 0 : ERR_IO;
+}
+
+static bool is_one_byte_repeated(const uint8_t *data, size_t bytes)
+{
+	return memcmp(data, data + 1, bytes - 1) == 0;
+}
+
+int efi_key_read(struct vm_config *vm)
+{
+	struct vm_file *file = &vm->key_file;
+	EFI_FILE_HANDLE handle;
+	uint64_t bytes = 0;
+	int err = open_file(file, &handle);
+
+	if (err != 0) {
+		return err;
+	}
+	file->error = check_size(handle, UINT64_MAX, &bytes);
+	if (file->error == NULL && bytes != VM_KEY_FILE_MIN && bytes != VM_KEY_FILE_MAX) {
+		file->error = "a key file has exactly 32 or 64 bytes";
+	}
+	if (file->error == NULL) {
+		file->error = read_all(handle, (char *)vm->secret, bytes);
+	}
+	(void)handle->Close(handle); /* cannot fail */
+	if (file->error == NULL && is_one_byte_repeated(vm->secret, bytes)) {
+		file->error = "this is no key: it is one byte repeated";
+	}
+	if (file->error != NULL) {
+		secure_zero(vm->secret, sizeof(vm->secret));
+		return ERR_FORMAT;
+	}
+	vm->secret_bytes = bytes;
+	return 0;
 }

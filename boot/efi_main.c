@@ -110,6 +110,22 @@ static void read_file(struct vm_config *vm, const char *key, struct vm_file *fil
 	}
 }
 
+static void read_key(struct vm_config *vm)
+{
+	if (vm->key == VM_KEY_FILE && efi_key_read(vm) != 0) {
+		log_error("%s:%u: vm %s: key = file:%s: %s; the VM is left out", CONFIG_NAME,
+			  vm->line, vm->name, vm->key_file.path, vm->key_file.error);
+		vm->valid = false;
+	}
+}
+
+static void forget_keys(void)
+{
+	for (size_t i = 0; i < info.config.vm_count; i++) {
+		secure_zero(info.config.vms[i].secret, sizeof(info.config.vms[i].secret));
+	}
+}
+
 static void read_config(void)
 {
 	struct vm_file file = { .path = CONFIG_PATH };
@@ -123,6 +139,8 @@ static void read_config(void)
 		return;
 	}
 	(void)config_parse(CONFIG_NAME, file.data, file.bytes, &info.config); /* all was said */
+	/* Command lines may hold secrets. */
+	secure_zero((void *)(uintptr_t)file.data, file.bytes);
 	log_set_level(info.config.log_level);
 	for (size_t i = 0; i < info.config.vm_count; i++) {
 		struct vm_config *vm = &info.config.vms[i];
@@ -130,6 +148,7 @@ static void read_config(void)
 		if (vm->valid) {
 			read_file(vm, "kernel", &vm->kernel);
 			read_file(vm, "initrd", &vm->initrd);
+			read_key(vm);
 		}
 	}
 }
@@ -152,6 +171,7 @@ EFI_STATUS efi_main(EFI_HANDLE image, EFI_SYSTEM_TABLE *system)
 		err = efi_exit_boot_services(&info);
 	}
 	if (err != 0) {
+		forget_keys();
 		log_error("Umbra cannot go on; switch the machine off, or reset it");
 		console_drain();
 		for (;;) {

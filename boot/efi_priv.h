@@ -35,6 +35,11 @@ int efi_volume_open(void);
  * one. On failure file->data is NULL, file->error tells why, and an ERR_* is returned.
  */
 int efi_file_read(struct vm_file *file, uint64_t max);
+/*
+ * Reads vm->key_file into vm->secret and nowhere else. ERR_FORMAT and the like as above when it
+ * has not one of the two lengths of a key, or is one byte repeated; then secret is zero.
+ */
+int efi_key_read(struct vm_config *vm);
 
 /* --- efi_probe.c: what only firmware knows --- */
 

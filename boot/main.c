@@ -4,6 +4,7 @@
  * the scheduler. Whatever keeps Umbra from running VMs ends in stay(), with the reason told.
  */
 #include "boot/boot_info.h"
+#include "boot/secrets.h"
 #include "boot/vms.h"
 
 #include "crypto/page_cipher.h"
@@ -31,6 +32,7 @@
 
 static struct boot_info *boot;
 static void *screen_mapped;
+static bool cipher_ready;
 
 static uint64_t count_pages(const struct mem_range *ranges, size_t count)
 {
@@ -108,10 +110,19 @@ static void report_machine(void)
 
 static void start_crypto(void)
 {
+	int err;
+
 	wipe_init();
-	if (crypto_selftest() != 0 || page_cipher_init(boot->config.engine_cipher) != 0) {
+	panic_set_wipe(pager_wipe); /* all that wipe_all does, and the window */
+	if (crypto_selftest() != 0) {
 		panic("the cryptographic self-test failed; this machine must not hold keys");
 	}
+	err = page_cipher_init(boot->config.engine_cipher);
+	if (err == ERR_SELFTEST) {
+		panic("a page cipher gives wrong bytes; this machine must not hold keys");
+	}
+	cipher_ready = err == 0; /* else it was told */
+	secrets_derive(&boot->config);
 	/* Without entropy nothing that needs a random key will start; rng_init has said it. */
 	(void)rng_init(boot->efi_rng_seed, boot->efi_rng_bytes);
 }
@@ -120,8 +131,15 @@ static void start_crypto(void)
 static void start_window(void)
 {
 	uint64_t bytes = boot->config.window_bytes;
-	int err = pager_init(bytes / PAGE_SIZE);
+	int err;
 
+	if (!cipher_ready) {
+		log_error("[host] engine-cipher = %s does not run on this machine, as told above; "
+			  "no VM can run with engine = software",
+			  boot->config.engine_cipher);
+		return;
+	}
+	err = pager_init(bytes / PAGE_SIZE);
 	if (err != 0) {
 		log_error("the window of %lluK does not fit into the memory of this machine (%s); "
 			  "no VM can run with engine = software",

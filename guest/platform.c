@@ -6,8 +6,10 @@
 #include "guest/platform.h"
 
 #include "crypto/page_cipher.h"
+#include "crypto/tme.h"
 #include "guest/acpi_build.h"
 #include "guest/dev/vlapic.h"
+#include "guest/engine_policy.h"
 #include "guest/linux_load.h"
 #include "guest/memmap.h"
 #include "guest/platform_state.h"
@@ -89,6 +91,7 @@ struct build {
 	const struct vm_config *config;
 	struct platform *platform;
 	struct vm *vm;
+	const struct engine_policy *policy;
 };
 
 static int refuse(const struct build *build, int err, const char *fmt, ...) PRINTF_LIKE(3, 4);
@@ -118,16 +121,42 @@ static int check_file(struct build *build, const char *what, const struct vm_fil
 	return 0;
 }
 
+static const char *const engine_words[VM_ENGINES] = { "auto", "tme-mk", "software", "none" };
+static const char *const key_words[VM_KEYS] = { "random", "file", "platform", "none" };
+
+/* KeyIDs are not given out yet, so they never run out. */
+static enum engine_machine machine_kind(void)
+{
+	switch (tme_detect()) {
+	case TME_MK: return ENGINE_MACHINE_TME_MK;
+	case TME_ONLY: return ENGINE_MACHINE_TME;
+	case TME_NONE:
+	default: return ENGINE_MACHINE_NO_TME;
+	}
+}
+
+static int choose_engine(struct build *build)
+{
+	const struct vm_config *config = build->config;
+
+	build->policy = engine_policy(config->engine, config->key, machine_kind());
+	if (build->policy->verdict == ENGINE_REFUSED) {
+		return refuse(build, ERR_UNSUPPORTED, "engine = %s, key = %s: %s",
+			      engine_words[config->engine], key_words[config->key],
+			      build->policy->words);
+	}
+	if (build->policy->words != NULL) {
+		log_warn("vm %s: engine = %s: %s", config->name, engine_words[config->engine],
+			 build->policy->words);
+	}
+	return 0;
+}
+
 static int check_config(struct build *build)
 {
 	const struct vm_config *config = build->config;
 	int err;
 
-	if (config->engine == VM_ENGINE_TME_MK) {
-		return refuse(build, ERR_UNSUPPORTED,
-			      "engine = tme-mk is not offered by this version: write engine = auto "
-			      "or engine = software");
-	}
 	if (config->vcpus == 0 || config->vcpus > VM_VCPU_MAX) {
 		return refuse(build, ERR_RANGE, "%u vCPUs; a VM has 1 to %u", config->vcpus,
 			      VM_VCPU_MAX);
@@ -161,16 +190,19 @@ static int create_vm(struct build *build)
 static int claim_window(struct build *build)
 {
 	const struct vm_config *config = build->config;
-	int err = pager_vm_create(config->name, config->vcpus, NULL, &build->platform->pager);
+	const uint8_t *secret = config->key == VM_KEY_FILE ? config->secret : NULL;
+	int err = pager_vm_create(config->name, config->vcpus, secret, &build->platform->pager);
 
 	switch (err) {
 	case 0: return 0;
 	case ERR_RANGE: return refuse(build, err, "the window is too small, for the reason above");
 	case ERR_NOMEM: return refuse(build, err, "the hypervisor's own memory is used up");
 	default:
+		/* A key file needs them as well, for the salt. */
 		return refuse(build, err,
-			      "its key could not be drawn: this machine has no source of random "
-			      "numbers that passes its tests");
+			      "key = %s: this machine has no source of random numbers that passes "
+			      "its tests; look for RDSEED or RDRAND in firmware's set-up",
+			      key_words[config->key]);
 	}
 }
 
@@ -196,7 +228,7 @@ static int add_memory(struct build *build)
 			      "memory = %lluM is more than the machine has: %lluM are left for VMs",
 			      to_mib(bytes), to_mib(left));
 	}
-	if (build->config->engine != VM_ENGINE_NONE) {
+	if (build->policy->verdict == ENGINE_RUNS_SOFTWARE) {
 		err = claim_window(build);
 		if (err != 0) {
 			return err;
@@ -294,8 +326,8 @@ static void describe_engine(const struct build *build, char *text, size_t cap)
 		(void)str_copy(text, cap, "in clear (engine = none)");
 		return;
 	}
-	(void)str_printf(text, cap, "sealed by AES-256-XTS (engine = software, %s; key = random)",
-			 page_cipher_name());
+	(void)str_printf(text, cap, "sealed by AES-256-XTS (engine = software, %s; key = %s)",
+			 page_cipher_name(), key_words[build->config->key]);
 }
 
 static int start(struct build *build)
@@ -314,7 +346,7 @@ static int start(struct build *build)
 
 /* Each step tells itself why it failed; platform_destroy_vm undoes any prefix of the list. */
 static int (*const build_steps[])(struct build *build) = {
-	check_config, create_vm,       add_memory,  add_devices,
+	check_config, choose_engine,   create_vm,   add_memory, add_devices,
 	add_vcpus,    add_acpi_tables, load_kernel, start,
 };
 

@@ -15,6 +15,21 @@ enum vm_engine {
 	VM_ENGINE_SOFTWARE,
 	VM_ENGINE_NONE,
 };
+#define VM_ENGINES 4
+
+/* Where the key of the memory comes from. */
+enum vm_key {
+	VM_KEY_RANDOM,	 /* drawn when the VM starts */
+	VM_KEY_FILE,	 /* made of a file of the ESP, and drawn bytes */
+	VM_KEY_PLATFORM, /* the machine's own, in the memory controller (TME) */
+	VM_KEY_NONE,
+	VM_KEY_DEFAULT, /* only while the section is read */
+};
+#define VM_KEYS		4
+#define VM_SECRET_BYTES 32 /* KDF_SECRET_BYTES */
+/* A key file has exactly one of these lengths. */
+#define VM_KEY_FILE_MIN 32
+#define VM_KEY_FILE_MAX 64
 
 /* What CPUID 4000_0000H says. guest/README.md tells why there are two. */
 enum vm_signature {
@@ -39,6 +54,11 @@ struct vm_config {
 	struct vm_file initrd;
 	char cmdline[VM_CMDLINE_MAX];
 	enum vm_engine engine;
+	enum vm_key key;
+	struct vm_file key_file; /* its path: what it holds goes to secret at once */
+	/* What the key file holds, until boot/secrets.c has made VM_SECRET_BYTES of it. Secret. */
+	uint8_t secret[VM_KEY_FILE_MAX];
+	size_t secret_bytes;
 	enum vm_signature signature;
 	uint64_t max_leaf; /* bytes: largest EPT leaf (key `leaf` = auto | 4K | 2M | 1G) */
 	bool valid;	   /* false: something was wrong and was said; the VM is not started */

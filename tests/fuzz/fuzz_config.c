@@ -51,8 +51,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 		PROMISE(vm->max_leaf == PAGE_SIZE || vm->max_leaf == SIZE_2M ||
 			vm->max_leaf == SIZE_1G);
 		PROMISE(vm->engine <= VM_ENGINE_NONE && vm->signature <= VM_SIGNATURE_KVM);
+		PROMISE(vm->key < VM_KEYS && is_text(vm->key_file.path, sizeof(vm->key_file.path)));
+		PROMISE(!vm->valid || (vm->key == VM_KEY_FILE) == (vm->key_file.path[0] == '\\'));
 		if (vm->valid) {
-			PROMISE(vm->vcpus == 1);
+			PROMISE(vm->vcpus >= 1 && vm->vcpus <= VM_VCPU_MAX);
 			PROMISE(vm->kernel.path[0] == '\\');
 			PROMISE(vm->memory_bytes >= 1 << 20 && vm->memory_bytes <= 4ull << 40);
 			PROMISE(IS_ALIGNED(vm->memory_bytes, PAGE_SIZE));

@@ -38,11 +38,12 @@ static void everything_given(void **state)
 				   "engine-cipher = VAES256\r\n"
 				   "[vm alpha-1]\r\n"
 				   "Memory    = 512m\r\n"
-				   "vcpus     = 1\r\n"
+				   "vcpus     = 2\r\n"
 				   "kernel    = /umbra/vmlinuz\r\n"
 				   "initrd    = \\umbra\\initrd.img\r\n"
 				   "cmdline   = console=ttyS0 quiet a=b;c # d\r\n"
-				   "engine    = none\r\n"
+				   "engine    = software\r\n"
+				   "key       = file:/umbra/alpha.key\r\n"
 				   "signature = KVM\r\n"
 				   "leaf      = 2m";
 	const struct vm_config *vm = &config.vms[0];
@@ -60,11 +61,13 @@ static void everything_given(void **state)
 	assert_string_equal(vm->name, "alpha-1");
 	assert_int_equal(vm->line, 7);
 	assert_int_equal(vm->memory_bytes, 512ull << 20);
-	assert_int_equal(vm->vcpus, 1);
+	assert_int_equal(vm->vcpus, 2);
 	assert_string_equal(vm->kernel.path, "\\umbra\\vmlinuz");
 	assert_string_equal(vm->initrd.path, "\\umbra\\initrd.img");
 	assert_string_equal(vm->cmdline, "console=ttyS0 quiet a=b;c # d");
-	assert_int_equal(vm->engine, VM_ENGINE_NONE);
+	assert_int_equal(vm->engine, VM_ENGINE_SOFTWARE);
+	assert_int_equal(vm->key, VM_KEY_FILE);
+	assert_string_equal(vm->key_file.path, "\\umbra\\alpha.key");
 	assert_int_equal(vm->signature, VM_SIGNATURE_KVM);
 	assert_int_equal(vm->max_leaf, SIZE_2M);
 }
@@ -72,6 +75,8 @@ static void everything_given(void **state)
 static void defaults(void **state)
 {
 	static const char text[] = "[vm a]\n" GOOD_VM;
+	static const char unsaid[] = "[vm a]\nmemory=1M\nkernel=\\k\n";
+	static const char words[] = "[vm a]\nkey=Platform\n[vm b]\nkey=NONE\n[vm c]\nkey=random\n";
 
 	(void)state;
 	assert_int_equal(parse(text, sizeof(text) - 1), 0);
@@ -80,10 +85,19 @@ static void defaults(void **state)
 	assert_int_equal(config.window_bytes, 16 << 20);
 	assert_string_equal(config.engine_cipher, "auto");
 	assert_int_equal(config.vms[0].vcpus, 1);
+	assert_int_equal(config.vms[0].key, VM_KEY_NONE); /* for engine = none is */
 	assert_int_equal(config.vms[0].signature, VM_SIGNATURE_UMBRA);
 	assert_int_equal(config.vms[0].max_leaf, SIZE_1G);
 	assert_string_equal(config.vms[0].initrd.path, "");
 	assert_string_equal(config.vms[0].cmdline, "");
+
+	assert_int_equal(parse(unsaid, sizeof(unsaid) - 1), 0);
+	assert_int_equal(config.vms[0].engine, VM_ENGINE_AUTO);
+	assert_int_equal(config.vms[0].key, VM_KEY_RANDOM);
+	assert_int_equal(parse(words, sizeof(words) - 1), ERR_FORMAT);
+	assert_int_equal(config.vms[0].key, VM_KEY_PLATFORM);
+	assert_int_equal(config.vms[1].key, VM_KEY_NONE);
+	assert_int_equal(config.vms[2].key, VM_KEY_RANDOM);
 }
 
 /*
@@ -131,7 +145,11 @@ static const struct bad bad_cases[] = {
 	{ A "vcpus = 65\n", "vcpus = 65 must be a number from 1 to 64", 0 },
 	{ A "vcpus = 1x\n", "vcpus = 1x must be a number from 1 to 64", 0 },
 	{ A "vcpus = -1\n", "vcpus = -1 must be a number from 1 to 64", 0 },
-	{ A "vcpus = 2\n", "vcpus = 2 is more than this version runs", 0 },
+	{ A "key = secret\n", "umbra.conf:5: vm a: key = secret must be one of random, file:PATH,",
+	  0 },
+	{ A "key = file:a.key\n", "key = file:a.key must be a whole path", 0 },
+	{ A "key = file:\n", "key = file: must be a whole path", 0 },
+	{ A "key = random\nkey = none\n", "umbra.conf:6: vm a: key is given twice", 0 },
 	{ A "signature = xen\n", "signature = xen must be one of umbra, kvm", 0 },
 	{ A "leaf = 8K\n", "leaf = 8K must be one of auto, 4K, 2M, 1G", 0 },
 	{ "[host]\nwindow=16\n" A, "umbra.conf:2: window = 16 must be 260K to 64G and whole", 1 },

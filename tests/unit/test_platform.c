@@ -10,6 +10,7 @@
 
 #include <cmocka.h>
 
+#include "crypto/tme.h"
 #include "guest/dev/vlapic.h"
 #include "guest/memmap.h"
 #include "guest/platform.h"
@@ -166,16 +167,24 @@ int vlapic_msr_write(struct vcpu *vcpu, uint32_t msr, uint64_t value)
 
 static int fail_pager;
 static bool sealed;
+static const uint8_t *secret; /* that it is to be given */
+static enum tme_kind tme;
+
+enum tme_kind tme_detect(void)
+{
+	return tme;
+}
 
 struct pager_vm {
 	const struct gmem *gmem;
 };
 
-int pager_vm_create(const char *name, uint32_t vcpu_count, const uint8_t *secret,
+int pager_vm_create(const char *name, uint32_t vcpu_count, const uint8_t *given,
 		    struct pager_vm **out)
 {
 	assert_ptr_equal(name, config.name); /* it outlives the share */
 	assert_int_equal(vcpu_count, config.vcpus);
+	assert_ptr_equal(given, secret);
 	*out = fail_pager == 0 ? page_alloc(1) : NULL;
 	return fail_pager != 0 ? fail_pager : *out == NULL ? ERR_NOMEM : 0;
 }
@@ -219,6 +228,8 @@ static int setup(void **state)
 	started = lapics = 0;
 	fail_create = fail_vcpu = fail_lapic = fail_pager = 0;
 	sealed = false;
+	secret = NULL;
+	tme = TME_NONE;
 	config = (struct vm_config){
 		.name = "alpha",
 		.line = 7,
@@ -227,6 +238,7 @@ static int setup(void **state)
 		.kernel = { .path = "\\umbra\\vmlinuz", .data = kernel, .bytes = sizeof(kernel) },
 		.cmdline = "console=ttyS0",
 		.engine = VM_ENGINE_NONE,
+		.key = VM_KEY_NONE,
 		.signature = VM_SIGNATURE_KVM,
 		.max_leaf = SIZE_1G,
 		.valid = true,
@@ -357,6 +369,7 @@ static void test_sealed(void **state)
 	struct vm *vm = NULL;
 
 	config.engine = VM_ENGINE_SOFTWARE;
+	config.key = VM_KEY_RANDOM;
 	config.memory_bytes = 3 * SIZE_1G + 16 * MIB;
 	assert_int_equal(platform_start_vm(&config, &vm), 0);
 	assert_true(sealed);
@@ -369,10 +382,18 @@ static void test_sealed(void **state)
 	platform_destroy_vm(vm);
 
 	config.engine = VM_ENGINE_AUTO;
+	config.key = VM_KEY_FILE;
+	secret = config.secret;
 	config.memory_bytes = 64 * MIB;
 	sealed = false;
 	assert_int_equal(platform_start_vm(&config, &vm), 0);
 	assert_true(sealed);
+	assert_non_null(
+		strstr(fake_log_text(), "warning: vm alpha: engine = auto: no TME-MK on this"));
+	platform_destroy_vm(vm);
+	tme = TME_MK;
+	assert_int_equal(platform_start_vm(&config, &vm), 0);
+	assert_non_null(strstr(fake_log_text(), "engine = auto: TME-MK is not used by this"));
 	platform_destroy_vm(vm);
 	started = 0;
 	fail_pager = ERR_RANGE;
@@ -386,7 +407,14 @@ static void test_sealed(void **state)
 static void test_bad_values(void **state)
 {
 	config.engine = VM_ENGINE_TME_MK;
-	check_refused(ERR_UNSUPPORTED, "engine = tme-mk is not offered");
+	check_refused(ERR_UNSUPPORTED, "engine = tme-mk, key = none: without a key");
+	config.key = VM_KEY_FILE;
+	check_refused(ERR_UNSUPPORTED, "engine = tme-mk, key = file: this machine has no TME-MK");
+	tme = TME_ONLY;
+	check_refused(ERR_UNSUPPORTED, "engine = tme-mk, key = file: this machine has TME with");
+	tme = TME_MK;
+	check_refused(ERR_UNSUPPORTED, "engine = tme-mk, key = file: TME-MK is not used by");
+	config.key = VM_KEY_NONE;
 	config.engine = VM_ENGINE_NONE;
 	config.vcpus = 0;
 	check_refused(ERR_RANGE, "0 vCPUs");
@@ -425,6 +453,7 @@ static void test_every_failure(void **state)
 	check_refused(ERR_NOMEM, "vCPU 0 could not be set up: ");
 	fail_lapic = 0;
 	config.engine = VM_ENGINE_SOFTWARE;
+	config.key = VM_KEY_RANDOM;
 	for (;; after++) {
 		fake_pages_fail_after(after == 1 ? 1000
 						 : after); /* the second is vm_create's own */

@@ -48,6 +48,7 @@ UNIT_vuart := guest/dev/vuart.c guest/vconsole.c
 UNIT_vpci := guest/dev/vpci.c vmm/iobus.c
 UNIT_config := boot/config.c boot/config_keys.c vmm/base/str.c $(THIRD)/inih/ini.c
 UNIT_acpi_build := guest/acpi_build.c guest/dsdt.asm $(GMEM_C)
+UNIT_engine_policy := guest/engine_policy.c
 UNIT_vioapic := guest/dev/vioapic.c
 UNIT_vlegacy := guest/dev/vlegacy.c guest/dev/vpit.c guest/dev/vrtc.c
 UNIT_vcpuid := guest/vcpuid.c
@@ -74,4 +75,5 @@ UNIT_vmx := vmm/vmx.c
 UNIT_efi_mem := boot/efi_mem.c
 $(addprefix $(O)/unit/obj/,boot/efi_mem.o tests/unit/test_efi_mem.o): \
 	HOST_DEF += -isystem /usr/include/efi -DGNU_EFI_USE_MS_ABI -fshort-wchar
+UNIT_secrets := boot/secrets.c vmm/base/err.c vmm/base/str.c
 UNIT_vms := boot/vms.c

@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the stick gave that must not stay in clear: key files. */
+#ifndef UMBRA_BOOT_SECRETS_H
+#define UMBRA_BOOT_SECRETS_H
+
+#include "boot/config.h"
+
+/*
+ * Makes VM_SECRET_BYTES of each key file's content, in its place: the file's own bytes are nowhere
+ * any more. A VM whose secret cannot be made is told and left out. Boot processor, after wipe_init
+ * and the self-test, once.
+ */
+void secrets_derive(struct config *config);
+
+#endif

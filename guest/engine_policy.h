@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Which engine runs for what a section asks and what the machine has, or the sentence that refuses
+ * it. Here and not in boot/, because the answer may change with each start: KeyIDs run out. Pure.
+ */
+#ifndef UMBRA_GUEST_ENGINE_POLICY_H
+#define UMBRA_GUEST_ENGINE_POLICY_H
+
+#include "guest/vm_config.h"
+
+enum engine_machine {
+	ENGINE_MACHINE_NO_TME,
+	ENGINE_MACHINE_TME, /* one key for all memory */
+	ENGINE_MACHINE_TME_MK,
+	ENGINE_MACHINE_TME_MK_FULL, /* every KeyID is in use */
+};
+#define ENGINE_MACHINES 4
+
+struct engine_policy {
+	enum { ENGINE_REFUSED, ENGINE_RUNS_SOFTWARE, ENGINE_RUNS_NONE } verdict;
+	/* Why it is refused, or why auto fell back: to be told on every console. Or NULL. */
+	const char *words;
+};
+
+/* key is not VM_KEY_DEFAULT. */
+const struct engine_policy *engine_policy(enum vm_engine engine, enum vm_key key,
+					  enum engine_machine machine);
+
+#endif
