@@ -72,6 +72,11 @@ class Bus:
         except (BusError, ConnectionError):
             raise BusError(f'the machine ended before "{pattern}" was seen') from None
 
+    def type(self, text):
+        """Types on the serial line, once the machine runs on."""
+        data = text.encode('utf-8')
+        self.order('t', 0, len(data), data)
+
     def read(self, address, count):
         """Bytes of DRAM."""
         self.check(address, count)

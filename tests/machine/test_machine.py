@@ -206,6 +206,11 @@ def look(probe):
 
 
 def main(probe, *words):
+    if words[0] == 'type':
+        probe.wait('probe: ready\\r\\n')
+        probe.type(words[1])
+        probe.say(probe.wait('.')[:-1])
+        return
     address = look(probe)
     assert probe.read(address, len(SECRET)) == SECRET
     if words[0] == 'look':
@@ -312,6 +317,10 @@ class ProbeTest(unittest.TestCase):
         self.assertTrue(second.endswith(repr('probe: cfter the first change\r\n')[1:]))
         self.assertEqual((status, failure),
                          (1, 'failed: the machine ended before "never" was seen'))
+
+    def test_bus_types(self):
+        self.assertEqual(self.boot('echo', self.bus('type', 'more than the FIFO holds.'))[0], 0)
+        self.assertEqual(self.bus_log()[-1], 'more than the FIFO holds')
 
     def test_bus_that_looks_changes_nothing(self):
         self.assertEqual(self.boot('off'), self.boot('off', self.bus('look')))

@@ -50,7 +50,7 @@ struct rule {
 
 /* What a script on the bus sends, in the byte order of this host. */
 struct order {
-  Bit64u action; /* 'r' read, 'w' write (the bytes follow), 'u' run until (a pattern follows) */
+  Bit64u action; /* 'r' read; 'w' write, 't' type, 'u' run until: bytes or a pattern follow */
   Bit64u address;
   Bit64u bytes;
 };
@@ -239,11 +239,19 @@ static bool bus_transfer(const struct order *order)
   return good;
 }
 
-static bool bus_set_pattern(size_t bytes)
+static bool bus_receive_text(size_t bytes, std::string *text)
 {
-  bus_heard.clear();
-  bus_pattern.assign(bytes, 0);
-  return bytes != 0 && bus_receive(&bus_pattern[0], bytes);
+  text->assign(bytes, 0);
+  return bytes != 0 && bus_receive(&(*text)[0], bytes);
+}
+
+static bool bus_type(size_t bytes)
+{
+  std::string text;
+  bool good = bus_receive_text(bytes, &text);
+
+  if (good) input.insert(input.end(), text.begin(), text.end());
+  return good;
 }
 
 /* The machine stands still and obeys the script, until that one waits for a pattern or is gone. */
@@ -254,8 +262,12 @@ static void bus_obey(void)
 
   while (good) {
     good = bus_receive(&order, sizeof(order));
-    if (good && order.action == 'u' && bus_set_pattern(order.bytes)) return;
-    good = good && order.action != 'u' && bus_transfer(&order);
+    if (good && order.action == 'u') {
+      bus_heard.clear();
+      if (bus_receive_text(order.bytes, &bus_pattern)) return;
+      good = false;
+    }
+    if (good) good = order.action == 't' ? bus_type(order.bytes) : bus_transfer(&order);
   }
   close(bus);
   bus = -1;
