@@ -17,8 +17,8 @@ struct boot_info {
 	/* RAM that nobody uses: sorted, disjoint, coalesced. Not our image or files. */
 	struct mem_range ranges[BOOT_RANGE_MAX];
 	size_t range_count;
-	/* The same, but firmware's page and descriptor tables still live in it: ours as soon as the
-	 * hypervisor's own are loaded. */
+	/* The same, but firmware and what else it loaded still live in it, page and descriptor
+	 * tables among it: ours as soon as the hypervisor's own are loaded. To be zeroed. */
 	struct mem_range late[BOOT_RANGE_MAX];
 	size_t late_count;
 	struct runtime_range runtime[POWER_RANGE_MAX]; /* for ResetSystem */
@@ -29,7 +29,8 @@ struct boot_info {
 	uint32_t apic_ids[CPU_MAX];
 	size_t cpu_count; /* enabled CPUs, the one that runs among them */
 	const char *cpu_source;
-	hpa_t trampoline; /* page below 1 MiB */
+	hpa_t trampoline;	/* page below 1 MiB */
+	struct mem_range image; /* this program */
 	uint8_t efi_rng_seed[64];
 	size_t efi_rng_bytes; /* 0 when firmware has no EFI_RNG_PROTOCOL */
 	struct config config;

@@ -165,6 +165,7 @@ EFI_STATUS efi_main(EFI_HANDLE image, EFI_SYSTEM_TABLE *system)
 	/* Firmware resets a machine whose boot program has not ended after five minutes. */
 	(void)system->BootServices->SetWatchdogTimer(0, 0, 0, NULL); /* some have none */
 	read_config();
+	efi_request_memory_clear();
 	err = efi_probe(&info);
 	efi_text_close();
 	if (err == 0) {

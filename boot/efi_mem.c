@@ -87,6 +87,46 @@ static void add_range(struct mem_range *list, size_t *count, hpa_t base, uint64_
 	}
 }
 
+/* What of loaders' memory stays: number n of our own allocations, or false behind the last one. */
+static bool get_kept(const struct boot_info *info, size_t n, uint64_t *base, uint64_t *end)
+{
+	const struct vm_config *vm = &info->config.vms[n / 2];
+	const struct vm_file *file = n % 2 == 0 ? &vm->kernel : &vm->initrd;
+
+	if (n < 2 * info->config.vm_count) {
+		*base = (uintptr_t)file->data;
+		*end = *base + ALIGN_UP(file->bytes, PAGE_SIZE);
+		return true;
+	}
+	n -= 2 * info->config.vm_count;
+	*base = n == 0 ? info->image.base.v : info->trampoline.v;
+	*end = *base + (n == 0 ? info->image.page_count : 1) * PAGE_SIZE;
+	return n < 2;
+}
+
+/* Loaders' memory is firmware's but for ours: what started us is not coming back. */
+static void add_loader(struct boot_info *info, const EFI_MEMORY_DESCRIPTOR *d)
+{
+	const uint64_t end = d->PhysicalStart + d->NumberOfPages * PAGE_SIZE;
+	uint64_t at = d->PhysicalStart;
+
+	while (at < end) {
+		uint64_t stop = end, next = end; /* the first kept part from `at` on */
+		uint64_t base, past;
+
+		for (size_t n = 0; get_kept(info, n, &base, &past); n++) {
+			if (past > at && base < stop) {
+				stop = MAX(base, at);
+				next = MIN(past, end);
+			}
+		}
+		if (stop > at) {
+			add_range(info->late, &info->late_count, hpa(at), (stop - at) / PAGE_SIZE);
+		}
+		at = next;
+	}
+}
+
 static void add_usable(struct boot_info *info, const EFI_MEMORY_DESCRIPTOR *d)
 {
 	const hpa_t base = hpa(d->PhysicalStart);
@@ -99,6 +139,8 @@ static void add_usable(struct boot_info *info, const EFI_MEMORY_DESCRIPTOR *d)
 		add_range(info->ranges, &info->range_count, base, d->NumberOfPages);
 	} else if (d->Type == EfiBootServicesCode || d->Type == EfiBootServicesData) {
 		add_range(info->late, &info->late_count, base, d->NumberOfPages);
+	} else if (d->Type == EfiLoaderCode || d->Type == EfiLoaderData) {
+		add_loader(info, d);
 	}
 }
 

@@ -45,6 +45,11 @@ int efi_key_read(struct vm_config *vm);
 
 /* CPUs, randomness, ResetSystem; a page below 1 MiB. ERR_NOMEM without that. */
 int efi_probe(struct boot_info *info);
+/*
+ * Sets MemoryOverwriteRequestControl, where there is one: firmware then clears memory before it
+ * boots again, however the machine was reset. Tells what came of it.
+ */
+void efi_request_memory_clear(void);
 void efi_probe_screen(struct screen_mode *screen);
 
 /* --- efi_mem.c --- */

@@ -4,6 +4,7 @@
 
 #include "vmm/base/cpu.h"
 #include "vmm/base/err.h"
+#include "vmm/base/image.h"
 #include "vmm/base/log.h"
 #include "vmm/base/str.h"
 
@@ -21,6 +22,16 @@
 	}
 #define MP_IS_ENABLED BIT(1)
 #define MP_IS_HEALTHY BIT(2)
+
+/* TCG PC Client Platform Reset Attack Mitigation Specification. */
+#define MEMORY_OVERWRITE_GUID                                          \
+	{                                                              \
+		0xe20939be, 0x32d4, 0x41be,                            \
+		{                                                      \
+			0xa1, 0x50, 0x89, 0x7f, 0x85, 0xd4, 0x98, 0x29 \
+		}                                                      \
+	}
+#define OVERWRITE_REQUEST BIT(0)
 
 struct mp_processor {
 	UINT64 apic_id;
@@ -152,5 +163,29 @@ int efi_probe(struct boot_info *info)
 		return ERR_NOMEM;
 	}
 	info->trampoline = hpa(page);
+	info->image = (struct mem_range){ hpa((uintptr_t)image_start),
+					  (uint64_t)(image_end - image_start) / PAGE_SIZE };
 	return 0;
+}
+
+void efi_request_memory_clear(void)
+{
+	static const EFI_GUID overwrite_guid = MEMORY_OVERWRITE_GUID;
+	static CHAR16 name[] = L"MemoryOverwriteRequestControl";
+	EFI_RUNTIME_SERVICES *rt = efi_system->RuntimeServices;
+	EFI_GUID guid = overwrite_guid; /* GNU-EFI's prototypes know no const */
+	UINT8 value = 0;
+	UINT32 attributes = 0;
+	UINTN bytes = sizeof(value);
+
+	if (EFI_ERROR(rt->GetVariable(name, &guid, &attributes, &bytes, &value))) {
+		log_info("firmware does not offer to clear memory at a reset");
+		return;
+	}
+	value |= OVERWRITE_REQUEST;
+	if (EFI_ERROR(rt->SetVariable(name, &guid, attributes, sizeof(value), &value))) {
+		log_warn("firmware refuses the request to clear memory at the next reset");
+		return;
+	}
+	log_info("firmware was asked to clear memory at the next reset");
 }

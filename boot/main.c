@@ -4,6 +4,7 @@
  * the scheduler. Whatever keeps Umbra from running VMs ends in stay(), with the reason told.
  */
 #include "boot/boot_info.h"
+#include "boot/residue.h"
 #include "boot/secrets.h"
 #include "boot/vms.h"
 
@@ -209,7 +210,10 @@ static void run_ap(void)
 static void bring_up(void)
 {
 	screen_move(screen_mapped);
-	frames_add(boot->late, boot->late_count); /* firmware's tables in there are dead now */
+	/* Firmware's tables in there are dead now, and soon its devices. */
+	residue_stop_devices();
+	residue_zero(boot->late, boot->late_count);
+	frames_add(boot->late, boot->late_count);
 	report_machine();
 	start_crypto();
 	start_cpus();

@@ -185,10 +185,40 @@ static void kinds(void **state)
 	assert_int_equal(efi_exit_boot_services(&info), 0);
 	assert_int_equal(info.range_count, 1);
 	expect_range(&info.ranges[0], 0x100, 0x300);
-	assert_int_equal(info.late_count, 1);
+	assert_int_equal(info.late_count, 2);
 	expect_range(&info.late[0], 0x400, 0x20);
+	expect_range(&info.late[1], 0x500, 0x1f);
 	assert_int_equal(info.runtime_count, 0);
 	assert_non_null(reader);
+}
+
+/* Loaders' memory becomes ours, but for the image, the files and the trampoline. */
+static void loaders(void **state)
+{
+	struct vm_config *vm = info.config.vms;
+
+	(void)state;
+	info.config.vm_count = 3;
+	info.image = (struct mem_range){ hpa(0x1008 * PAGE_SIZE), 0x10 };
+	info.trampoline = hpa(0x9f * PAGE_SIZE);
+	vm[0].kernel = (struct vm_file){ .data = (void *)(0x1020 * PAGE_SIZE), .bytes = 0x2001 };
+	vm[0].initrd = (struct vm_file){ .data = (void *)(0x1030 * PAGE_SIZE), .bytes = 0x10000 };
+	vm[1].kernel = vm[0].kernel; /* read once */
+	vm[1].initrd = (struct vm_file){ .data = (void *)(0x1023 * PAGE_SIZE), .bytes = 0x1000 };
+	add(EfiLoaderData, 0x9e, 2, WB);
+	add(EfiLoaderCode, 0x1000, 0x18, WB);
+	add(EfiLoaderData, 0x101f, 0x11, WB);
+	add(EfiLoaderData, 0x1030, 0x10, WB); /* ours alone */
+	add(EfiBootServicesData, 0x1040, 1, WB);
+	add(EfiLoaderData, 0x2000, 1, UC);
+	assert_int_equal(efi_exit_boot_services(&info), 0);
+	assert_int_equal(info.range_count, 0);
+	assert_int_equal(info.late_count, 5);
+	expect_range(&info.late[0], 0x9e, 1);
+	expect_range(&info.late[1], 0x1000, 8);
+	expect_range(&info.late[2], 0x101f, 1);
+	expect_range(&info.late[3], 0x1024, 0xc);
+	expect_range(&info.late[4], 0x1040, 1);
 }
 
 static void runtime_plain(void **state)
@@ -314,6 +344,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(kinds, setup, teardown),
+		cmocka_unit_test_setup_teardown(loaders, setup, teardown),
 		cmocka_unit_test_setup_teardown(runtime_plain, setup, teardown),
 		cmocka_unit_test_setup_teardown(runtime_exact, setup, teardown),
 		cmocka_unit_test_setup_teardown(too_many, setup, teardown),

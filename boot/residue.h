@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What firmware and its drivers leave behind: content of memory, and devices that may write to it. */
+#ifndef UMBRA_BOOT_RESIDUE_H
+#define UMBRA_BOOT_RESIDUE_H
+
+#include "vmm/base/page_alloc.h"
+
+/*
+ * Takes the right to access memory from every PCI function but displays, whose picture may live in
+ * RAM, and host and ISA bridges, which are the chipset itself. Logs how many had it. Does nothing
+ * without PCI. After boot services have ended; boot processor, once.
+ */
+void residue_stop_devices(void);
+
+/*
+ * Zeroes frames that nobody uses any more, but for page 0: system management code of old firmware
+ * reads it. After residue_stop_devices, or a device writes to them again. Boot processor, on our
+ * page tables.
+ */
+void residue_zero(const struct mem_range *ranges, size_t count);
+
+#endif
