@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "boot/residue.h"
 
+#include "ept/gmem.h"
 #include "vmm/base/cpu.h"
-#include "vmm/base/host_paging.h"
 #include "vmm/base/log.h"
-#include "vmm/base/str.h"
 
 /* PCI Local Bus Specification, "Configuration Mechanism #1". PCIe's first segment has it, too. */
 #define PCI_ADDRESS	  0xcf8
@@ -20,8 +19,6 @@
 #define CLASS_HOST_BRIDGE 0x0600  /* base class and sub-class */
 #define CLASS_ISA_BRIDGE  0x0601
 #define NOBODY		  0xffff /* as vendor */
-
-#define SLOT 0 /* nobody else maps anything yet */
 
 /* function: bus << 8 | device << 3 | function. */
 static void select(uint32_t function, uint32_t offset)
@@ -69,7 +66,7 @@ void residue_stop_devices(void)
 	if (!have_pci()) {
 		return;
 	}
-	/* All numbers: what firmware set up tells where buses are, and this does not depend on it. */
+	/* All numbers, so that nothing depends on how firmware numbered the buses. */
 	for (uint32_t device = 0; device < 256 * 32; device++) {
 		uint32_t functions = 1;
 
@@ -94,14 +91,12 @@ void residue_zero(const struct mem_range *ranges, size_t count)
 	uint64_t pages = 0;
 
 	for (size_t i = 0; i < count; i++) {
-		for (uint64_t page = 0; page < ranges[i].page_count; page++) {
-			hpa_t frame = hpa(ranges[i].base.v + page * PAGE_SIZE);
+		uint64_t first = MAX(ranges[i].base.v, PAGE_SIZE);
+		uint64_t end = ranges[i].base.v + ranges[i].page_count * PAGE_SIZE;
 
-			if (frame.v != 0) {
-				memset(host_temp_map(SLOT, frame), 0, PAGE_SIZE);
-				host_temp_unmap(SLOT);
-				pages++;
-			}
+		if (first < end) {
+			gmem_scrub(hpa(first), end - first);
+			pages += (end - first) / PAGE_SIZE;
 		}
 	}
 	log_info("memory: %llu KiB that firmware and its drivers used are zeroed",

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What firmware and its drivers leave behind: content of memory, and devices that may write to it. */
+/* What firmware leaves behind: content of memory, and devices that may write to it. */
 #ifndef UMBRA_BOOT_RESIDUE_H
 #define UMBRA_BOOT_RESIDUE_H
 

@@ -63,6 +63,11 @@ void gmem_zero_frames(unsigned slot, hpa_t first, uint64_t bytes)
 	}
 }
 
+void gmem_scrub(hpa_t first, uint64_t bytes)
+{
+	gmem_zero_frames(GMEM_SLOT_CLEAR, first, bytes);
+}
+
 int gmem_init(struct gmem *gmem)
 {
 	memset(gmem, 0, sizeof(*gmem));

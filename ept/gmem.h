@@ -69,6 +69,9 @@ struct gmem {
 	uint64_t resident_bytes;
 };
 
+/* Zeroes frames of the machine that belong to nobody yet. bytes is a multiple of 4 KiB. */
+void gmem_scrub(hpa_t first, uint64_t bytes);
+
 /* An empty address space. ERR_NOMEM. */
 int gmem_init(struct gmem *gmem);
 

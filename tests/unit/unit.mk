@@ -75,6 +75,6 @@ UNIT_vmx := vmm/vmx.c
 UNIT_efi_mem := boot/efi_mem.c
 $(addprefix $(O)/unit/obj/,boot/efi_mem.o tests/unit/test_efi_mem.o): \
 	HOST_DEF += -isystem /usr/include/efi -DGNU_EFI_USE_MS_ABI -fshort-wchar
-UNIT_residue := boot/residue.c vmm/base/str.c
+UNIT_residue := boot/residue.c vmm/base/str.c $(GMEM_C)
 UNIT_secrets := boot/secrets.c vmm/base/err.c vmm/base/str.c
 UNIT_vms := boot/vms.c
