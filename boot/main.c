@@ -126,6 +126,7 @@ static void start_crypto(void)
 	secrets_derive(&boot->config);
 	/* Without entropy nothing that needs a random key will start; rng_init has said it. */
 	(void)rng_init(boot->efi_rng_seed, boot->efi_rng_bytes);
+	secrets_seal(&boot->config);
 }
 
 /* A failure costs the VMs that need it, not the machine. */

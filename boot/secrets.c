@@ -3,7 +3,9 @@
 
 #include "crypto/kdf.h"
 #include "crypto/wipe.h"
+#include "guest/vm_file.h"
 #include "vmm/base/err.h"
+#include "vmm/base/host_paging.h"
 #include "vmm/base/str.h"
 
 #define SECRET_LABEL "umbra key file"
@@ -40,5 +42,79 @@ void secrets_derive(struct config *config)
 				  vm->key_file.path, err_name(err));
 			vm->valid = false;
 		}
+	}
+}
+
+/* --- Files and command lines --- */
+
+static struct {
+	uint32_t number; /* the last seal */
+	uint64_t bytes;
+} sealed;
+
+static int map(const struct vm_file *file, enum host_access access)
+{
+	return host_map_identity(hpa((uintptr_t)file->data), file->bytes, access, HOST_CACHE_WB);
+}
+
+/* A file is read once however many VMs name it. */
+static void share_seal(struct config *config, const struct vm_file *file)
+{
+	for (size_t i = 0; i < config->vm_count; i++) {
+		struct vm_config *vm = &config->vms[i];
+
+		if (vm->kernel.data == file->data) {
+			vm->kernel.seal = file->seal;
+		}
+		if (vm->initrd.data == file->data) {
+			vm->initrd.seal = file->seal;
+		}
+	}
+}
+
+static void seal_file(struct config *config, struct vm_file *file)
+{
+	if (file->data == NULL || file->seal != 0) {
+		return;
+	}
+	/* Its tables are there already, as it is mapped for reading. */
+	if (map(file, HOST_READ_WRITE) != 0) {
+		log_warn("%s stays in clear: it cannot be mapped for writing", file->path);
+		return;
+	}
+	vm_file_seal(file, ++sealed.number);
+	share_seal(config, file);
+	sealed.bytes += file->bytes;
+	(void)map(file, HOST_READ); /* takes rights away: cannot fail */
+}
+
+static void seal_vm(struct config *config, struct vm_config *vm)
+{
+	seal_file(config, &vm->kernel);
+	seal_file(config, &vm->initrd);
+	vm_cmdline_seal(vm, ++sealed.number);
+}
+
+void secrets_seal(struct config *config)
+{
+	bool ready = false;
+
+	for (size_t i = 0; i < config->vm_count; i++) {
+		struct vm_config *vm = &config->vms[i];
+
+		if (!vm->valid) {
+			secure_zero(vm->cmdline, sizeof(vm->cmdline));
+		} else if (vm->engine != VM_ENGINE_NONE) {
+			ready = ready || vm_file_start() == 0;
+			if (!ready) {
+				return; /* no such VM will start either */
+			}
+			seal_vm(config, vm);
+		}
+	}
+	if (sealed.number != 0) {
+		log_info("files: %llu KiB of kernels and initrds, and command lines, are kept as "
+			 "ciphertext",
+			 (unsigned long long)sealed.bytes >> 10);
 	}
 }

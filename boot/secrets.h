@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the stick gave that must not stay in clear: key files. */
+/* What the stick gave that must not stay in clear: key files, initrds, command lines. */
 #ifndef UMBRA_BOOT_SECRETS_H
 #define UMBRA_BOOT_SECRETS_H
 
@@ -11,5 +11,12 @@
  * and the self-test, once.
  */
 void secrets_derive(struct config *config);
+
+/*
+ * Seals in place (guest/vm_file.h) what VMs with an engine have of the stick: kernels, initrds and
+ * command lines; and wipes the command lines of VMs that are left out. Without random numbers
+ * nothing is sealed and no such VM starts. Boot processor, before the others run, once.
+ */
+void secrets_seal(struct config *config);
 
 #endif

@@ -7,6 +7,7 @@
 #include "guest/linux_load.h"
 
 #include "guest/memmap.h"
+#include "guest/vm_file.h"
 #include "vmm/base/err.h"
 #include "vmm/base/str.h"
 #include "vmm/base/x86.h"
@@ -134,12 +135,15 @@ static unsigned long long to_mib(uint64_t bytes)
 }
 
 /* What else the file may be, for the two mistakes that people make. */
-static const char *other_kind(const uint8_t *file)
+static const char *other_kind(const struct vm_file *file)
 {
-	if (memcmp(file, "\177ELF", 4) == 0) {
+	uint8_t magic[4];
+
+	vm_file_read(file, 0, magic, sizeof(magic));
+	if (memcmp(magic, "\177ELF", 4) == 0) {
 		return " (it is an ELF file: vmlinux instead of vmlinuz?)";
 	}
-	if (file[0] == 0x1f && file[1] == 0x8b) {
+	if (magic[0] == 0x1f && magic[1] == 0x8b) {
 		return " (it is compressed by gzip)";
 	}
 	return "";
@@ -148,15 +152,15 @@ static const char *other_kind(const uint8_t *file)
 /* Copies the header and checks that the file is a kernel with the 64-bit entry. */
 static int read_header(struct load *load)
 {
-	const uint8_t *file = load->source->kernel;
+	const struct vm_file *file = load->source->kernel;
 	struct setup_header *hdr = &load->hdr;
 	size_t end;
 
-	if (load->source->kernel_bytes < 2 * SECTOR_BYTES) {
+	if (load->source->kernel->bytes < 2 * SECTOR_BYTES) {
 		return refuse(load, ERR_FORMAT, "no bzImage: only %llu bytes long",
-			      (unsigned long long)load->source->kernel_bytes);
+			      (unsigned long long)load->source->kernel->bytes);
 	}
-	memcpy(hdr, file + SETUP_HEADER_OFFSET, sizeof(*hdr));
+	vm_file_read(file, SETUP_HEADER_OFFSET, hdr, sizeof(*hdr));
 	if (hdr->boot_flag != BOOT_FLAG || hdr->header != HEADER_MAGIC) {
 		return refuse(load, ERR_FORMAT, "no bzImage: the mark 'HdrS' is missing%s",
 			      other_kind(file));
@@ -195,9 +199,9 @@ static int check_sizes(struct load *load)
 	if (load->at.payload_bytes <= ENTRY_64_OFFSET) {
 		return refuse(load, ERR_FORMAT, "no bzImage: nothing follows its setup");
 	}
-	if (needed > load->source->kernel_bytes) {
+	if (needed > load->source->kernel->bytes) {
 		return refuse(load, ERR_FORMAT, "truncated: %llu bytes of %llu",
-			      (unsigned long long)load->source->kernel_bytes,
+			      (unsigned long long)load->source->kernel->bytes,
 			      (unsigned long long)needed);
 	}
 	return 0;
@@ -239,12 +243,13 @@ static int place_kernel(struct load *load)
 /* The initrd goes as high as the kernel allows, so that it is not in the way of anything. */
 static int place_initrd(struct load *load)
 {
-	uint64_t bytes = load->source->initrd_bytes;
 	uint64_t top = memmap_low_bytes(load->source->memory_bytes);
+	uint64_t bytes;
 
 	if (load->source->initrd == NULL) {
 		return 0;
 	}
+	bytes = load->source->initrd->bytes;
 	top = MIN(top, load->hdr.initrd_addr_max + 1ull);
 	load->refusal->initrd = true;
 	if (bytes == 0) {
@@ -293,7 +298,7 @@ static void fill_boot_params(const struct load *load, struct boot_params *params
 	params->hdr.setup_data = 0;
 	if (load->source->initrd != NULL) {
 		params->hdr.ramdisk_image = (uint32_t)load->at.initrd;
-		params->hdr.ramdisk_size = (uint32_t)load->source->initrd_bytes;
+		params->hdr.ramdisk_size = (uint32_t)load->source->initrd->bytes;
 	}
 	params->acpi_rsdp_addr = load->source->rsdp.v;
 	add_e820(params, 0, MEMMAP_LOW_RAM_END, E820_RAM);
@@ -365,14 +370,14 @@ static int write_loader_area(struct load *load)
 
 static int write_all(struct load *load)
 {
-	const uint8_t *file = load->source->kernel;
+	const struct linux_source *source = load->source;
 	int err;
 
-	err = gmem_write(load->gmem, gpa(load->at.kernel), file + load->at.setup_bytes,
-			 load->at.payload_bytes);
-	if (err == 0 && load->source->initrd != NULL) {
-		err = gmem_write(load->gmem, gpa(load->at.initrd), load->source->initrd,
-				 load->source->initrd_bytes);
+	err = vm_file_copy(source->kernel, load->at.setup_bytes, load->at.payload_bytes, load->gmem,
+			   gpa(load->at.kernel));
+	if (err == 0 && source->initrd != NULL) {
+		err = vm_file_copy(source->initrd, 0, source->initrd->bytes, load->gmem,
+				   gpa(load->at.initrd));
 	}
 	if (err == 0) {
 		err = write_loader_area(load);

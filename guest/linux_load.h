@@ -12,10 +12,8 @@
 #include "vmm/vcpu.h"
 
 struct linux_source {
-	const void *kernel;
-	uint64_t kernel_bytes;
-	const void *initrd; /* NULL: none */
-	uint64_t initrd_bytes;
+	const struct vm_file *kernel;
+	const struct vm_file *initrd; /* NULL: none */
 	const char *cmdline;
 	uint64_t
 		memory_bytes; /* of the VM; its RAM has been added to gmem as guest/memmap.h says */

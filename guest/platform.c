@@ -14,6 +14,7 @@
 #include "guest/memmap.h"
 #include "guest/platform_state.h"
 #include "guest/vcpuid.h"
+#include "guest/vm_file.h"
 #include "vmm/base/err.h"
 #include "vmm/base/log.h"
 #include "vmm/base/page_alloc.h"
@@ -298,19 +299,21 @@ static int add_acpi_tables(struct build *build)
 static int load_kernel(struct build *build)
 {
 	const struct vm_config *config = build->config;
+	char cmdline[VM_CMDLINE_MAX];
 	struct linux_source source = {
-		.kernel = config->kernel.data,
-		.kernel_bytes = config->kernel.bytes,
-		.initrd = config->initrd.path[0] != '\0' ? config->initrd.data : NULL,
-		.initrd_bytes = config->initrd.bytes,
-		.cmdline = config->cmdline,
+		.kernel = &config->kernel,
+		.initrd = config->initrd.path[0] != '\0' ? &config->initrd : NULL,
+		.cmdline = cmdline,
 		.memory_bytes = config->memory_bytes,
 		.rsdp = gpa(MEMMAP_ACPI),
 	};
 	struct linux_refusal refusal;
 	struct vcpu_long_mode entry;
-	int err = linux_load(&build->vm->gmem, &source, &entry, &refusal);
+	int err;
 
+	vm_cmdline_read(config, cmdline);
+	err = linux_load(&build->vm->gmem, &source, &entry, &refusal);
+	secure_zero(cmdline, sizeof(cmdline));
 	if (err != 0) {
 		return refuse(build, err, "%s %s: %s", refusal.initrd ? "initrd" : "kernel",
 			      refusal.initrd ? config->initrd.path : config->kernel.path,

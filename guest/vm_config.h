@@ -37,11 +37,12 @@ enum vm_signature {
 	VM_SIGNATURE_KVM,   /* "KVMKVMKVM", no features: Linux then uses the x2APIC */
 };
 
-/* A file of the ESP, in host memory that stays mapped read-only. */
+/* A file of the ESP, in host memory that stays mapped read-only. vm_file.h reads it. */
 struct vm_file {
 	char path[VM_PATH_MAX]; /* empty: none */
-	const void *data;	/* NULL: missing; `error` tells why */
+	const void *data;	/* NULL: missing; `error` tells why. Page-aligned */
 	uint64_t bytes;
+	uint32_t seal; /* 0: in clear */
 	const char *error;
 };
 
@@ -53,6 +54,7 @@ struct vm_config {
 	struct vm_file kernel;
 	struct vm_file initrd;
 	char cmdline[VM_CMDLINE_MAX];
+	uint32_t cmdline_seal; /* 0: in clear, zeros behind its end */
 	enum vm_engine engine;
 	enum vm_key key;
 	struct vm_file key_file; /* its path: what it holds goes to secret at once */

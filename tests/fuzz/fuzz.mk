@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # One line for each fuzzer: FUZZ_X lists what tests/fuzz/fuzz_X.c is linked with, beside the fakes
 # of tests/unit. Seeds are the files of tests/fuzz/corpus/X.
-FUZZ_bzimage := guest/linux_load.c vmm/base/str.c vmm/base/err.c $(GMEM_C)
+FUZZ_bzimage := guest/linux_load.c guest/vm_file.c vmm/base/str.c vmm/base/err.c $(GMEM_C)
 FUZZ_config := boot/config.c boot/config_keys.c vmm/base/str.c $(THIRD)/inih/ini.c
 FUZZ_vlapic := guest/dev/vlapic.c guest/dev/vlapic_irq.c guest/dev/vlapic_timer.c
 FUZZ_emul := vmm/emul.c vmm/emul_decode.c vmm/gwalk.c vmm/base/str.c $(GMEM_C) \

@@ -33,14 +33,15 @@ static void check_loaded(struct gmem *gmem, const struct linux_source *source,
 	      "boot_params outside of RAM");
 	if (source->initrd != NULL) {
 		check(initrd >= kernel, "initrd below the kernel");
-		check(initrd + source->initrd_bytes <= source->memory_bytes, "initrd beyond RAM");
+		check(initrd + source->initrd->bytes <= source->memory_bytes, "initrd beyond RAM");
 	}
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 {
 	static uint8_t initrd[2 * MIB];
-	struct linux_source source = { .cmdline = "console=ttyS0" };
+	struct vm_file kernel_file = { 0 }, initrd_file = { .data = initrd };
+	struct linux_source source = { .cmdline = "console=ttyS0", .kernel = &kernel_file };
 	struct vcpu_long_mode entry;
 	struct linux_refusal refusal;
 	struct gmem gmem;
@@ -55,11 +56,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 	/* The exact size on the heap: ASan sees a read behind the file's end. */
 	kernel = malloc(bytes - 8 + 1);
 	memcpy(kernel, data + 8, bytes - 8);
-	source.kernel = kernel;
-	source.kernel_bytes = bytes - 8;
+	kernel_file.data = kernel;
+	kernel_file.bytes = bytes - 8;
 	source.memory_bytes = (1 + data[0]) * MIB;
-	source.initrd_bytes = (data[1] | data[2] << 8 | data[3] << 16) % sizeof(initrd);
-	source.initrd = data[4] & 1 ? initrd : NULL;
+	initrd_file.bytes = (data[1] | data[2] << 8 | data[3] << 16) % sizeof(initrd);
+	source.initrd = data[4] & 1 ? &initrd_file : NULL;
 	memset(&gmem, 0, sizeof(gmem));
 	check(gmem_init(&gmem) == 0, "gmem_init");
 	check(gmem_add_ram_plain(&gmem, gpa(0), source.memory_bytes, PAGE_SIZE) == 0, "RAM");

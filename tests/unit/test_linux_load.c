@@ -210,6 +210,7 @@ static int load(struct loaded *l, const struct load_case *c)
 {
 	uint64_t memory = c->memory == 0 ? 64 * MIB : c->memory;
 	uint64_t kernel_bytes = c->kernel_bytes == 0 ? BZIMAGE_BYTES : c->kernel_bytes;
+	struct vm_file kernel, initrd;
 	struct linux_source source = { .cmdline = cmdline,
 				       .memory_bytes = memory,
 				       .rsdp = gpa(MEMMAP_ACPI) };
@@ -221,13 +222,13 @@ static int load(struct loaded *l, const struct load_case *c)
 	}
 	l->kernel = malloc(kernel_bytes);
 	memcpy(l->kernel, image, kernel_bytes);
-	source.kernel = l->kernel;
-	source.kernel_bytes = kernel_bytes;
+	kernel = (struct vm_file){ .data = l->kernel, .bytes = kernel_bytes };
+	source.kernel = &kernel;
 	if (c->initrd_bytes != 0) {
 		l->initrd = malloc(l->initrd_bytes + 1);
 		memset(l->initrd, 0x5a, l->initrd_bytes + 1);
-		source.initrd = l->initrd;
-		source.initrd_bytes = l->initrd_bytes;
+		initrd = (struct vm_file){ .data = l->initrd, .bytes = l->initrd_bytes };
+		source.initrd = &initrd;
 	}
 	ept_configure(&(struct ept_caps){ .phys_bits = 40 });
 	assert_int_equal(gmem_init(&l->gmem), 0);
@@ -358,9 +359,9 @@ static void test_e820(void **state)
 		{ 0x100000, 3071 * MIB, 1 }, { 0x100000000, 1 * MIB, 1 },
 	};
 	static const struct load_case good = { .name = "good" };
+	const struct vm_file kernel = { .data = image, .bytes = sizeof(image) };
 	struct loaded l;
-	struct linux_source source = { .kernel = image,
-				       .kernel_bytes = sizeof(image),
+	struct linux_source source = { .kernel = &kernel,
 				       .cmdline = cmdline,
 				       .memory_bytes = 3073 * MIB };
 
@@ -400,8 +401,8 @@ static void test_page_tables(void **state)
 /* Memory that is not there is told, not assumed. */
 static void test_write_fails(void **state)
 {
-	struct linux_source source = { .kernel = image,
-				       .kernel_bytes = sizeof(image),
+	const struct vm_file kernel = { .data = image, .bytes = sizeof(image) };
+	struct linux_source source = { .kernel = &kernel,
 				       .cmdline = cmdline,
 				       .memory_bytes = 128 * MIB };
 	struct loaded l = { 0 };

@@ -10,8 +10,10 @@
 #include "boot/secrets.h"
 #include "crypto/kdf.h"
 #include "crypto/wipe.h"
+#include "guest/vm_file.h"
 #include "tests/unit/fake_base.h"
 #include "vmm/base/err.h"
+#include "vmm/base/host_paging.h"
 
 static struct config config;
 static const void *registered[CONFIG_VM_MAX];
@@ -42,9 +44,67 @@ int kdf_derive(const uint8_t *secret, size_t secret_bytes, const uint8_t *salt, 
 	return fail_kdf;
 }
 
+/* --- Sealing --- */
+
+static int fail_start, fail_map;
+static unsigned starts, cmdlines;
+static const void *writable; /* what is mapped so */
+static const void *done[2 * CONFIG_VM_MAX];
+static uint32_t numbers[64];
+static size_t done_count, number_count;
+
+static void take_number(uint32_t number)
+{
+	assert_int_not_equal(number, 0);
+	for (size_t i = 0; i < number_count; i++) {
+		assert_int_not_equal(numbers[i], number);
+	}
+	numbers[number_count++] = number;
+}
+
+int vm_file_start(void)
+{
+	starts++;
+	return fail_start;
+}
+
+void vm_file_seal(struct vm_file *file, uint32_t number)
+{
+	assert_ptr_equal(writable, file->data);
+	assert_int_equal(file->seal, 0);
+	for (size_t i = 0; i < done_count; i++) {
+		assert_ptr_not_equal(done[i], file->data); /* twice would be undone */
+	}
+	done[done_count++] = file->data;
+	take_number(number);
+	file->seal = number;
+}
+
+void vm_cmdline_seal(struct vm_config *vm, uint32_t number)
+{
+	take_number(number);
+	vm->cmdline_seal = number;
+	cmdlines++;
+}
+
+int host_map_identity(hpa_t base, uint64_t bytes, enum host_access access, enum host_cache cache)
+{
+	assert_int_not_equal(bytes, 0);
+	assert_int_equal(cache, HOST_CACHE_WB);
+	if (fail_map != 0) {
+		return fail_map;
+	}
+	writable = access == HOST_READ_WRITE ? (void *)base.v : NULL;
+	return 0;
+}
+
 static int setup(void **state)
 {
 	fake_setup(state);
+	fail_start = fail_map = 0;
+	starts = cmdlines = 0;
+	done_count = number_count = 0;
+	writable = NULL;
 	memset(&config, 0, sizeof(config));
 	registered_count = 0;
 	room = CONFIG_VM_MAX;
@@ -100,11 +160,71 @@ static void test_failures(void **state)
 	assert_false(config.vms[1].valid);
 }
 
+static struct vm_file a_file(uintptr_t at)
+{
+	return (struct vm_file){ .data = (void *)at, .bytes = 2048 };
+}
+
+/* VM 0 has no engine; 1 and 2 share a kernel, 2's initrd is 0's kernel; 3 is left out. */
+static void some_files(void)
+{
+	struct vm_config *vm = config.vms;
+
+	config.vm_count = 4;
+	vm[0].engine = VM_ENGINE_NONE;
+	vm[0].kernel = a_file(0x10000);
+	vm[0].initrd = a_file(0x20000);
+	vm[1].engine = VM_ENGINE_AUTO;
+	vm[1].kernel = a_file(0x30000);
+	vm[2].engine = VM_ENGINE_SOFTWARE;
+	vm[2].kernel = a_file(0x30000);
+	vm[2].initrd = a_file(0x10000);
+	vm[3].valid = false;
+	vm[3].engine = VM_ENGINE_AUTO;
+	strcpy(vm[3].cmdline, "secret");
+}
+
+static void test_seals(void **state)
+{
+	static const char zero[VM_CMDLINE_MAX];
+	const struct vm_config *vm = config.vms;
+
+	some_files();
+	secrets_seal(&config);
+	assert_int_equal(starts, 1);
+	assert_int_equal(done_count, 2);
+	assert_int_equal(cmdlines, 2);
+	assert_null(writable);
+	assert_true(vm[1].kernel.seal != 0 && vm[1].kernel.seal == vm[2].kernel.seal);
+	assert_true(vm[2].initrd.seal != 0 && vm[2].initrd.seal == vm[0].kernel.seal);
+	assert_true(vm[0].initrd.seal == 0 && vm[0].cmdline_seal == 0); /* nobody's secret */
+	assert_true(vm[1].cmdline_seal != 0 && vm[2].cmdline_seal != 0);
+	assert_memory_equal(vm[3].cmdline, zero, sizeof(zero));
+	assert_non_null(strstr(fake_log_text(), "files: 4 KiB of kernels and initrds"));
+}
+
+static void test_cannot_seal(void **state)
+{
+	some_files();
+	fail_start = ERR_UNSUPPORTED;
+	secrets_seal(&config);
+	assert_int_equal(number_count, 0);
+	assert_string_equal(fake_log_text(), "");
+
+	fail_start = 0;
+	fail_map = ERR_NOMEM;
+	secrets_seal(&config);
+	assert_int_equal(done_count, 0);
+	assert_int_equal(config.vms[1].kernel.seal, 0);
+	assert_non_null(strstr(fake_log_text(), "stays in clear: it cannot be mapped"));
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, fake_teardown)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = { TEST(test_derives), TEST(test_failures) };
+	const struct CMUnitTest tests[] = { TEST(test_derives), TEST(test_failures),
+					    TEST(test_seals), TEST(test_cannot_seal) };
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

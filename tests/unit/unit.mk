@@ -30,7 +30,8 @@ $(O)/unit/page_regs: tests/unit/page_regs.c $(PAGE_CIPHER_OBJ)
 	@$(HOST_CC) -std=gnu11 -O1 -g -mgeneral-regs-only -Wall -Wextra -Werror -I. -o $@ $^
 
 GMEM_C := ept/gmem.c ept/ram_plain.c ept/ept.c ept/ept_tlb.c
-UNIT_linux_load := guest/linux_load.c vmm/base/str.c vmm/base/err.c $(GMEM_C)
+UNIT_vm_file := guest/vm_file.c vmm/base/str.c $(GMEM_C)
+UNIT_linux_load := guest/linux_load.c guest/vm_file.c vmm/base/str.c vmm/base/err.c $(GMEM_C)
 UNIT_page_alloc := vmm/base/page_alloc.c vmm/base/str.c
 UNIT_host_paging := vmm/base/host_paging.c vmm/base/page_alloc.c vmm/base/str.c
 UNIT_tsc := vmm/base/tsc.c

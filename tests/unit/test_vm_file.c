@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* guest/vm_file.c: sealed in place and read back in any pieces; nothing in clear stays behind. */
+#define _GNU_SOURCE
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "crypto/page_cipher.h"
+#include "crypto/rng.h"
+#include "guest/vm_file.h"
+#include "tests/unit/fake_base.h"
+#include "vmm/base/err.h"
+
+#define PAGES 37u
+#define BYTES (PAGES * PAGE_SIZE - 100)
+#define RAM   (1ull << 20)
+
+static uint8_t plain[PAGES * PAGE_SIZE];
+static uint8_t *data;
+static struct vm_file file;
+static bool no_entropy;
+static uint8_t seen_tweaks[2 * PAGES][AES_XTS_TWEAK_BYTES];
+static size_t seen_count;
+static const void *bounce; /* where the last page was opened */
+
+int rng_bytes(void *buf, size_t bytes)
+{
+	memset(buf, no_entropy ? 0 : 0x77, bytes);
+	return no_entropy ? ERR_UNSUPPORTED : 0;
+}
+
+static void mix(const struct page_item *item)
+{
+	for (size_t i = 0; i < PAGE_SIZE; i++) {
+		((uint8_t *)item->out)[i] = ((const uint8_t *)item->in)[i] ^ 0x3a ^
+					    item->tweak[i % 16] ^ (uint8_t)(i / 16);
+	}
+}
+
+/* No tweak may come twice. */
+void page_encrypt(const struct page_key *key, const struct page_item *items, size_t count)
+{
+	assert_in_range(count, 1, 16);
+	for (size_t i = 0; i < count; i++) {
+		for (size_t s = 0; s < seen_count; s++) {
+			assert_memory_not_equal(seen_tweaks[s], items[i].tweak, 16);
+		}
+		assert_true(seen_count < ARRAY_COUNT(seen_tweaks));
+		memcpy(seen_tweaks[seen_count++], items[i].tweak, 16);
+		mix(&items[i]);
+	}
+}
+
+void page_decrypt(const struct page_key *key, const struct page_item *items, size_t count)
+{
+	assert_int_equal(count, 1);
+	mix(items);
+	bounce = items[0].out;
+}
+
+static int setup(void **state)
+{
+	fake_setup(state);
+	ept_configure(&(struct ept_caps){ .phys_bits = 40 });
+	no_entropy = false;
+	seen_count = 0;
+	bounce = NULL;
+	data = aligned_alloc(PAGE_SIZE, sizeof(plain));
+	for (size_t i = 0; i < sizeof(plain); i++) {
+		plain[i] = (uint8_t)(i * 7 + i / 251);
+	}
+	memcpy(data, plain, sizeof(plain));
+	file = (struct vm_file){ .data = data, .bytes = BYTES };
+	return vm_file_start();
+}
+
+static int teardown(void **state)
+{
+	free(data);
+	return fake_teardown(state);
+}
+
+static void check_reads(bool sealed)
+{
+	static const uint8_t zero[PAGE_SIZE];
+	static const struct {
+		uint64_t offset;
+		size_t bytes;
+	} parts[] = {
+		{ 0, 4 },	    { 0x1f1, 0x9f },	{ 4000, 200 }, { 4096, 4096 },
+		{ 4097, 3 * 4096 }, { BYTES - 50, 50 }, { 0, BYTES },  { 100, 0 },
+	};
+	uint8_t *buf = malloc(BYTES);
+
+	for (size_t i = 0; i < ARRAY_COUNT(parts); i++) {
+		memset(buf, 0, BYTES);
+		vm_file_read(&file, parts[i].offset, buf, parts[i].bytes);
+		assert_memory_equal(buf, plain + parts[i].offset, parts[i].bytes);
+		assert_int_equal(bounce != NULL, sealed);
+		if (sealed) {
+			assert_memory_equal(bounce, zero, PAGE_SIZE);
+		}
+	}
+	free(buf);
+}
+
+static void test_read(void **state)
+{
+	check_reads(false);
+	vm_file_seal(&file, 3);
+	assert_int_equal(file.seal, 3);
+	assert_int_equal(seen_count, PAGES); /* the last one to its end */
+	for (size_t i = 0; i < PAGES; i++) {
+		assert_memory_not_equal(data + i * PAGE_SIZE, plain + i * PAGE_SIZE, PAGE_SIZE);
+	}
+	check_reads(true);
+	/* Another file: no tweak of this one. */
+	vm_file_seal(&(struct vm_file){ .data = data, .bytes = BYTES }, 4);
+}
+
+static void test_copy(void **state)
+{
+	static const uint8_t zero[PAGE_SIZE];
+	uint8_t *buf = malloc(BYTES);
+	struct gmem gmem;
+
+	assert_int_equal(gmem_init(&gmem), 0);
+	assert_int_equal(gmem_add_ram_plain(&gmem, gpa(0), RAM, PAGE_SIZE), 0);
+	for (int sealed = 0; sealed < 2; sealed++) {
+		const uint64_t from = 2560; /* as a kernel behind its setup */
+
+		assert_int_equal(vm_file_copy(&file, from, BYTES - from, &gmem, gpa(0x1300)), 0);
+		assert_int_equal(gmem_read(&gmem, gpa(0x1300), buf, BYTES - from), 0);
+		assert_memory_equal(buf, plain + from, BYTES - from);
+		assert_int_equal(vm_file_copy(&file, 0, BYTES, &gmem, gpa(RAM - 9000)), ERR_RANGE);
+		if (sealed == 0) {
+			vm_file_seal(&file, 1);
+		}
+	}
+	assert_memory_equal(bounce, zero, PAGE_SIZE);
+	gmem_destroy(&gmem);
+	free(buf);
+}
+
+static void test_cmdline(void **state)
+{
+	static struct vm_config config;
+	char out[VM_CMDLINE_MAX];
+
+	memset(&config, 0, sizeof(config));
+	strcpy(config.cmdline, "console=ttyS0 secret=12345");
+	vm_cmdline_read(&config, out);
+	assert_string_equal(out, "console=ttyS0 secret=12345");
+	vm_cmdline_seal(&config, 9);
+	assert_null(memmem(&config, sizeof(config), "secret", 6));
+	assert_null(memmem(&config, sizeof(config), "console", 7));
+	vm_cmdline_read(&config, out);
+	assert_string_equal(out, "console=ttyS0 secret=12345");
+}
+
+static void test_no_entropy(void **state)
+{
+	no_entropy = true;
+	assert_int_equal(vm_file_start(), ERR_UNSUPPORTED);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = { TEST(test_read), TEST(test_copy), TEST(test_cmdline),
+					    TEST(test_no_entropy) };
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
