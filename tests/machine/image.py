@@ -3,7 +3,8 @@
 """image.py DIR FILE: a bootable disk image (GPT, one EFI system partition) from a folder.
 
 No root is needed and nothing is mounted. The same image can be written to a USB stick. The
-same folder gives the same partition table and identifiers every time.
+same folder gives the same partition table and identifiers every time. What FAT cannot hold is
+named and refused, before anything is written.
 """
 
 import os
@@ -17,6 +18,8 @@ SMALLEST = 64 * MIB       # FAT32 needs at least 34 MiB
 DISK_GUID = '4d0d7a2c-3f0e-4b7d-9a43-756d62726101'
 PART_GUID = '4d0d7a2c-3f0e-4b7d-9a43-756d62726102'
 VOLUME_ID = '756d6272'
+LOADER = 'EFI/BOOT/BOOTX64.EFI'     # what firmware starts
+NAME_MAX = 255                      # UTF-16 units
 
 
 class ImageError(Exception):
@@ -25,7 +28,7 @@ class ImageError(Exception):
 
 def run(*command):
     """Runs a tool quietly; what it said becomes the error."""
-    env = dict(os.environ, MTOOLS_SKIP_CHECK='1', LC_ALL='C')
+    env = dict(os.environ, MTOOLS_SKIP_CHECK='1', LC_ALL='C.UTF-8')
     try:
         done = subprocess.run(command, env=env, stdin=subprocess.DEVNULL, text=True,
                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
@@ -35,24 +38,78 @@ def run(*command):
         raise ImageError(f'{command[0]} failed: {done.stdout.strip()}')
 
 
+def why_no_name(name):
+    """Why FAT cannot hold a file of this name, or None."""
+    try:
+        units = len(name.encode('utf-16-le')) // 2
+    except UnicodeEncodeError:
+        return 'its name is no UTF-8'
+    bad = [char for char in name if char in '"*/:<>?\\|' or ord(char) < 32 or ord(char) == 127]
+    if bad:
+        return f'FAT allows no {bad[0]!r} in a name'
+    if name[-1] in '. ':
+        return f'FAT drops a {name[-1]!r} at the end of a name'
+    return f'its name is longer than {NAME_MAX} characters' if units > NAME_MAX else None
+
+
+def why_no_entry(entry):
+    """Why a file or folder cannot be copied, or None."""
+    if not os.path.exists(entry.path):
+        return 'it is a link to nothing'
+    if entry.is_symlink() and entry.is_dir():
+        return 'it is a link to a folder; put the folder itself there'
+    if not entry.is_dir() and not entry.is_file():
+        return 'it is neither a file nor a folder'
+    if not os.access(entry.path, os.R_OK):
+        return 'this user may not read it'
+    return why_no_name(entry.name)
+
+
 def tree_bytes(folder):
-    """The bytes that a folder needs on the volume, directories and slack included."""
-    total = 0
-    for base, folders, files in os.walk(folder):
-        total += 4096 * (1 + len(folders))
-        for name in files:
-            total += os.path.getsize(os.path.join(base, name)) + 4096
+    """Checks what is in a folder; returns the bytes that it needs on the volume, directories and
+    slack included."""
+    total, seen = 4096, {}
+    with os.scandir(folder) as entries:
+        for entry in sorted(entries, key=lambda entry: entry.name):
+            shown = ascii(entry.path)[1:-1] if not entry.path.isprintable() else entry.path
+            if problem := why_no_entry(entry):
+                raise ImageError(f'{shown}: {problem}')
+            other = seen.setdefault(entry.name.upper(), entry.name)
+            if other != entry.name:
+                raise ImageError(f'{shown}: to FAT it has the same name as {other}')
+            total += tree_bytes(entry.path) if entry.is_dir() else entry.stat().st_size + 4096
     return total
+
+
+def check_target(path):
+    """Refuses, in a sentence, a place where no image can be written."""
+    if not path:
+        raise ImageError('say which file to write: IMG=FILE')
+    if os.path.lexists(path) and not os.path.isfile(path):
+        raise ImageError(f'IMG={path} is no ordinary file; write the image to a file, then copy it')
+    if not os.path.isdir(os.path.dirname(path) or '.'):
+        raise ImageError(f'IMG={path}: there is no folder {os.path.dirname(path)}')
+
+
+def check_folder(folder):
+    """Refuses, in a sentence, what makes no bootable disk; returns the bytes of the tree."""
+    if not folder:
+        raise ImageError('say which folder to make the image from: ESP=DIR')
+    if not os.path.isdir(folder):
+        raise ImageError(f'ESP={folder} is no folder')
+    if not os.path.isfile(os.path.join(folder, LOADER)):
+        raise ImageError(f'{folder} holds no {LOADER}')
+    return tree_bytes(folder)
 
 
 def make_image(folder, path):
     """Writes the image of a folder to path, as a whole or not at all."""
-    if not os.path.isdir(folder):
-        raise ImageError(f'{folder} is no folder')
-    entries = sorted(os.path.join(folder, name) for name in os.listdir(folder))
-    if not entries:
-        raise ImageError(f'{folder} is empty')
-    volume = max(SMALLEST, (tree_bytes(folder) * 17 // 16 + 8 * MIB + MIB - 1) // MIB * MIB)
+    check_target(path)
+    try:
+        volume = max(SMALLEST, (check_folder(folder) * 17 // 16 + 9 * MIB - 1) // MIB * MIB)
+        entries = sorted(os.path.join(os.path.abspath(folder), name) for name in os.listdir(folder))
+    except OSError as error:
+        raise ImageError(f'{error.filename}: {error.strerror}') from None
     part = f'{path}.{os.getpid()}.part'
     try:
         with open(part, 'wb') as file:

@@ -95,6 +95,11 @@ $(NESTED): $(NESTED_PARTS) $(THIRD)/kernel/bookworm-cloud/vmlinuz | $(PACKAGES_D
 
 # make image ESP=DIR IMG=FILE; make boot ESP=DIR [...]: see README.md.
 .PHONY: image boot
+# Before anything is built.
+ifneq ($(filter image,$(MAKECMDGOALS)),)
+$(if $(ESP),,$(error image: say which folder to make the image from: ESP=DIR))
+$(if $(IMG),,$(error image: say which file to write: IMG=FILE))
+endif
 image: | $(PACKAGES_DONE)
 	@python3 $(MACHINE_DIR)/image.py "$$ESP" "$$IMG"
 

@@ -130,7 +130,7 @@ class FilesTest(unittest.TestCase):
 
     def test_image_holds_the_tree(self):
         big = os.urandom(70 << 20)
-        folder = self.tree(EFI__BOOT__BOOTX64=b'MZ', umbra__big=big)
+        folder = self.tree(**{'EFI__BOOT__BOOTX64.EFI': b'MZ', 'umbra__big': big, 'Grüße': b'x'})
         image.make_image(folder, self.path('disk.img'))
         status, text = run('sgdisk', '-v', self.path('disk.img'))
         self.assertEqual(status, 0)
@@ -141,15 +141,48 @@ class FilesTest(unittest.TestCase):
         self.assertEqual((status, text), (0, ''))
         with open(self.path('out'), 'rb') as file:
             self.assertEqual(file.read(), big)
+        listing = run('mdir', '-b', '-i', self.path('disk.img') + '@@1M', '::/',
+                      env=dict(os.environ, LC_ALL='C.UTF-8'))[1]
+        self.assertIn('Grüße', listing)
 
     def test_image_errors_are_sentences_and_leave_nothing(self):
         os.mkdir(self.path('empty'))
-        for folder, words in ((self.path('none'), 'no folder'), (self.path('empty'), 'is empty')):
+        for folder, img, words in (
+                (self.path('none'), self.path('disk.img'), 'ESP=.*none is no folder'),
+                (self.path('empty'), self.path('disk.img'), 'holds no EFI/BOOT/BOOTX64.EFI'),
+                ('', self.path('disk.img'), 'ESP=DIR'),
+                (self.path('empty'), '', 'IMG=FILE'),
+                (self.path('empty'), '/dev/null', '/dev/null is no ordinary file'),
+                (self.path('empty'), self.path('none', 'disk.img'), 'there is no folder .*none')):
+            with self.assertRaisesRegex(image.ImageError, words):
+                image.make_image(folder, img)
+        self.assertEqual(os.listdir(self.dir), ['empty'])
+
+    def test_image_refuses_what_fat_cannot_hold(self):
+        files = {'EFI__BOOT__BOOTX64.EFI': b'MZ', 'umbra__a.txt': b''}
+        for name, words in (('umbra__A.TXT', 'umbra/a.txt: .* same name as A.TXT'),
+                            ('umbra__a:b', "umbra/a:b: FAT allows no ':'"),
+                            ('umbra__end.', "umbra/end.: FAT drops a '.'"),
+                            ('umbra__\udce4', 'no UTF-8'),
+                            ('n' * 200 + '__' + 'ü' * 127, None)):
+            folder = self.tree(**files, **{name: b''})
+            if words is None:
+                image.make_image(folder, self.path('disk.img'))
+            else:
+                with self.assertRaisesRegex(image.ImageError, words):
+                    image.make_image(folder, self.path('disk.img'))
+            shutil.rmtree(folder)
+        for target, words in (('nowhere', 'umbra/link: it is a link to nothing'),
+                              ('..', 'umbra/link: it is a link to a folder')):
+            folder = self.tree(**files)
+            os.symlink(target, os.path.join(folder, 'umbra', 'link'))
             with self.assertRaisesRegex(image.ImageError, words):
                 image.make_image(folder, self.path('disk.img'))
-        with self.assertRaises(image.ImageError):
-            image.make_image(self.tree(a=b''), self.path('none', 'disk.img'))
-        self.assertEqual(sorted(os.listdir(self.dir)), ['empty', 'tree'])
+            shutil.rmtree(folder)
+        folder = self.tree(**files)
+        os.mkfifo(os.path.join(folder, 'umbra', 'pipe'))
+        with self.assertRaisesRegex(image.ImageError, 'umbra/pipe: it is neither'):
+            image.make_image(folder, self.path('disk.img'))
 
     def test_once_runs_once(self):
         command = ['sh', os.path.join(HERE, 'once.sh'), self.path('lock'), self.path('d', 'done'),
@@ -171,7 +204,7 @@ class FilesTest(unittest.TestCase):
         for words, sentence in (
                 (['MACHINE=vax'], 'MACHINE=vax is none of'),
                 (['ESP=/nowhere'], 'bochs is missing: run "make bochs"'),
-                (['ESP=/nowhere', 'MACHINE=qemu'], '/nowhere holds no EFI/BOOT/BOOTX64.EFI'),
+                (['ESP=/nowhere', 'MACHINE=qemu'], 'ESP=/nowhere is no folder'),
                 (['MACHINE=qemu'], 'say what to boot'),
                 (['IMG=/nowhere', 'MACHINE=qemu'], 'the image /nowhere does not exist'),
                 (['MACHINE=qemu', 'TICKS=1'], 'TICKS works on MACHINE=bochs only'),
