@@ -1,5 +1,6 @@
 ; SPDX-License-Identifier: Apache-2.0
-; AES-XTS by AES-NI, eight blocks at once. Legacy encodings: bits 511:128 stay as they are.
+; AES-XTS by AES-NI and PCLMULQDQ, eight blocks at once. Legacy encodings: bits 511:128 stay as they
+; are.
 %include "crypto/page_xts.inc"
 
 section .rodata align=16
@@ -36,6 +37,7 @@ section .text
 %macro KERNEL 3
 global %3
 %3:
+	ENTER
 	ITEM_BEGIN %1
 	movdqu	xmm8, [rdx + ITEM_TWEAK]
 	pxor	xmm8, [rsi]
@@ -45,10 +47,6 @@ global %3
 %assign r r + 1
 %endrep
 	aesenclast xmm8, [rsi + 16 * %2]
-	align	32
-.group:
-	FETCH	%1, 0
-	FETCH	%1, 64
 %assign t 9
 %rep 7					; tweaks in xmm8-15
 %assign s t - 1
@@ -56,6 +54,7 @@ global %3
 	DOUBLE	xmm %+ t
 %assign t t + 1
 %endrep
+	GROUP_BEGIN
 %assign b 0
 %rep 8
 %assign t b + 8
@@ -67,6 +66,11 @@ global %3
 %assign r 1
 %rep %2 - 1
 	BLOCKS	aes%1, [rdi + 16 * r]
+%if r == 6
+	FETCH	%1, 0
+%elif r == 7
+	FETCH	%1, 64
+%endif
 %assign r r + 1
 %endrep
 	BLOCKS	aes%1last, [rdi + 16 * %2]
@@ -82,8 +86,16 @@ global %3
 %endif
 	STORE	movdqa
 .stored:
-	movdqa	xmm8, xmm15
-	DOUBLE	xmm8
+%assign b 0
+%rep 8					; each tweak times x^8, none waiting for another
+%assign t b + 8
+	movdqa	xmm %+ b, xmm %+ t
+	psrldq	xmm %+ b, 15
+	pslldq	xmm %+ t, 1
+	pclmulqdq xmm %+ b, [reduce], 0x00
+	pxor	xmm %+ t, xmm %+ b
+%assign b b + 1
+%endrep
 	ITEM_END %1, 128
 %ifidn %1, enc
 .past_cache:

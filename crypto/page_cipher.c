@@ -32,7 +32,7 @@ static bool has_mbedtls(struct simd_plan *plan)
 static bool has_aesni(struct simd_plan *plan)
 {
 	(void)plan;
-	return aes_has_hardware();
+	return aes_has_hardware() && (cpu_cpuid(1, 0).ecx & CPUID_1_ECX_PCLMULQDQ) != 0;
 }
 
 static bool has_vaes(struct simd_plan *plan, enum simd_set set, uint32_t features)
@@ -71,7 +71,7 @@ static const struct cipher {
 } ciphers[] = {
 	{ "mbedtls", "nothing", has_mbedtls, false, { { NULL } } },
 	{ "aesni",
-	  "AES-NI",
+	  "AES-NI and PCLMULQDQ",
 	  has_aesni,
 	  false,
 	  { { page_xts_aesni_dec_10, page_xts_aesni_dec_14 },

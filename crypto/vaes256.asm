@@ -1,6 +1,7 @@
 ; SPDX-License-Identifier: Apache-2.0
 ; AES-XTS by VAES in ymm0-15, eight blocks at once. VEX encodings: they zero bits 511:256 of what
-; they write. Data in ymm0-3, tweaks in ymm4-7, round key in ymm8, scratch in ymm9 and 10.
+; they write. Data in ymm0-3, tweaks in ymm4-7, round key in ymm8, scratch in ymm9 and 10, the
+; next page's tweak in xmm11.
 %include "crypto/vaes.inc"
 
 %macro STORE 1
@@ -24,9 +25,10 @@
 %macro KERNEL 3
 global %3
 %3:
+	ENTER
+	TWEAK	xmm11, %2, rdx
 	ITEM_BEGIN %1
-	TWEAK	xmm4, %2
-	vinserti128 ymm4, ymm4, xmm4, 1
+	vinserti128 ymm4, ymm11, xmm11, 1
 	vpsrlvq	ymm9, ymm4, [right]
 	vpsllvq	ymm4, ymm4, [left]
 	REDUCE	ymm4, ymm9, ymm10, vpxor
@@ -37,10 +39,8 @@ global %3
 	REDUCE	ymm %+ t, ymm9, ymm10, vpxor
 %assign t t + 1
 %endrep
-	align	32
-.group:
-	FETCH	%1, 0
-	FETCH	%1, 64
+	NEXT_TWEAK xmm11, %2
+	GROUP_BEGIN
 %assign b 0
 %rep 4
 %assign t b + 4
@@ -51,6 +51,11 @@ global %3
 %assign r 1
 %rep %2 - 1
 	ROUND	vaes%1, r
+%if r == 6
+	FETCH	%1, 0
+%elif r == 7
+	FETCH	%1, 64
+%endif
 %assign r r + 1
 %endrep
 	ROUND	vaes%1last, %2

@@ -1,6 +1,6 @@
 ; SPDX-License-Identifier: Apache-2.0
-; AES-XTS by VAES in zmm0-31, 32 blocks at once. Data in zmm0-7, tweaks in zmm8-15, round keys in
-; zmm16-30 for the whole batch, scratch in zmm31. No mask registers.
+; AES-XTS by VAES in zmm0-31, 32 blocks at once. Data in zmm0-7, the next page's tweak in xmm8,
+; tweaks in zmm9-16, round keys in zmm17-31 for the whole batch. No mask registers.
 %include "crypto/vaes.inc"
 
 ; One instruction for each of the eight data registers.
@@ -25,46 +25,48 @@ global %3
 %3:
 %assign r 0
 %rep %2 + 1
-%assign k 16 + r
+%assign k 17 + r
 	vbroadcasti32x4 zmm %+ k, [rdi + 16 * r]
 %assign r r + 1
 %endrep
+	ENTER
+	TWEAK	xmm8, %2, rdx
 	ITEM_BEGIN %1
-	TWEAK	xmm8, %2
-	vshufi32x4 zmm8, zmm8, zmm8, 0
-	vpsrlvq	zmm0, zmm8, [right]
-	vpsllvq	zmm8, zmm8, [left]
-	REDUCE	zmm8, zmm0, zmm1, vpxorq
-%assign t 9
+	vshufi32x4 zmm9, zmm8, zmm8, 0
+	vpsrlvq	zmm0, zmm9, [right]
+	vpsllvq	zmm9, zmm9, [left]
+	REDUCE	zmm9, zmm0, zmm1, vpxorq
+%assign t 10
 %rep 7
-	vpsrlq	zmm0, zmm8, 64 - 4 * (t - 8)
-	vpsllq	zmm %+ t, zmm8, 4 * (t - 8)
+	vpsrlq	zmm0, zmm9, 64 - 4 * (t - 9)
+	vpsllq	zmm %+ t, zmm9, 4 * (t - 9)
 	REDUCE	zmm %+ t, zmm0, zmm1, vpxorq
 %assign t t + 1
 %endrep
-	align	32
-.group:
+	NEXT_TWEAK xmm8, %2
+	GROUP_BEGIN
 %assign b 0
 %rep 8
-%assign t b + 8
-	FETCH	%1, 64 * b
+%assign t b + 9
 	vmovdqa64 zmm %+ b, zmm %+ t
-	vpternlogq zmm %+ b, zmm16, [r9 + rax + 64 * b], 0x96
+	vpternlogq zmm %+ b, zmm17, [r9 + rax + 64 * b], 0x96
 %assign b b + 1
 %endrep
 %assign r 1
 %rep %2 - 1
-%assign k 16 + r
+%assign k 17 + r
 	BLOCKS	vaes%1, zmm %+ k
+%if r >= 4 && r < 12
+	FETCH	%1, 64 * (r - 4)
+%endif
 %assign r r + 1
 %endrep
-%assign k 16 + %2
+%assign k 17 + %2
 	BLOCKS	vaes%1last, zmm %+ k
 %assign b 0
 %rep 8
-%assign t b + 8
+%assign t b + 9
 	vpxorq	zmm %+ b, zmm %+ b, zmm %+ t
-	ADVANCE	zmm %+ t, zmm31, 4, vpxorq
 %assign b b + 1
 %endrep
 %ifidn %1, enc
@@ -73,6 +75,12 @@ global %3
 %endif
 	STORE	vmovdqu64
 .stored:
+%assign b 0
+%rep 8
+%assign t b + 9
+	ADVANCE	zmm %+ t, zmm %+ b, 4, vpxorq
+%assign b b + 1
+%endrep
 	ITEM_END %1, 512
 %ifidn %1, enc
 .past_cache:

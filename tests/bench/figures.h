@@ -14,6 +14,7 @@ enum competitors {
 	OPENSSL35,
 	XOR,
 	XOR_AHEAD,
+	XOR_L2,
 	MEMCPY,
 	COMPETITORS
 };
@@ -40,7 +41,7 @@ double median_of(double *values, unsigned count);
 /* Nanoseconds in a round; who gets no figure is not on this host. */
 void figure_add(enum cases test, enum competitors who, unsigned round, double nanoseconds);
 
-/* Medians in nanoseconds, then each kernel's speed as a ratio to everybody's. */
+/* Nanoseconds when others were quiet, then each kernel's speed as a ratio to everybody's. */
 void print_figures(unsigned rounds);
 /* The "must" and "good" columns: what is met, how far it is. */
 void print_goals(void);
