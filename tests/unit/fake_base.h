@@ -64,6 +64,7 @@ bool fake_frame_is_live(hpa_t frame);
 
 /* fake_host_paging.c: slots mapped now, and host_temp_map calls since the reset. */
 unsigned fake_temp_mapped(void);
+bool fake_temp_is_mapped(unsigned slot);
 uint64_t fake_temp_maps(void);
 void fake_host_paging_reset(void);
 

@@ -61,6 +61,11 @@ void host_temp_unmap(unsigned slot)
 	mapped[slot] = false;
 }
 
+bool fake_temp_is_mapped(unsigned slot)
+{
+	return mapped[slot];
+}
+
 unsigned fake_temp_mapped(void)
 {
 	unsigned count = 0;

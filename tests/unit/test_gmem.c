@@ -413,13 +413,72 @@ static void test_destroy_wipes(void **state)
 	gmem_destroy(&gmem); /* harmless on what was destroyed already */
 }
 
+/* The short cut of page walks: the same bytes and bounds as gmem_read, and aligned. */
+static void test_load(void **state)
+{
+	static const struct {
+		uint64_t at;
+		size_t bytes;
+		int err;
+		uint64_t value;
+	} cases[] = {
+		{ 0x1ff8, 8, 0, 0x8877665544332211 },
+		{ 0x1ff8, 4, 0, 0x44332211 },
+		{ 0x1ffc, 4, 0, 0x88776655 },
+		{ 0x2000, 8, 0, 0 }, /* never touched */
+		{ 0x2ff8, 8, 0, 0 },
+		{ 0x1ffc, 8, ERR_RANGE, 0 },
+		{ 0x1ffe, 4, ERR_RANGE, 0 },
+		{ 0x1ff9, 8, ERR_RANGE, 0 },
+		{ 0x3000, 8, ERR_RANGE, 0 },
+		{ 0xff8, 8, ERR_RANGE, 0 },
+		{ -8ull, 8, ERR_RANGE, 0 },
+	};
+	const uint64_t word = 0x8877665544332211;
+	struct ept_leaf leaf;
+	uint64_t value;
+
+	(void)state;
+	assert_int_equal(gmem_add_ram_plain(&gmem, gpa(0x1000), 0x2000, PAGE_SIZE), 0);
+	assert_int_equal(gmem_write(&gmem, gpa(0x1ff8), &word, 8), 0);
+	for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
+		value = 0x5a5a;
+		assert_int_equal(gmem_load(&gmem, gpa(cases[i].at), &value, cases[i].bytes),
+				 cases[i].err);
+		assert_int_equal(value, cases[i].err == 0 ? cases[i].value : 0x5a5a);
+		assert_int_equal(fake_temp_mapped(), 0);
+		assert_int_equal(gmem.lock.next, gmem.lock.owner);
+	}
+	/* It sees what the guest writes. */
+	assert_int_equal(ept_walk(&gmem.root, gpa(0x2000), &leaf), 0);
+	value = 0x1234;
+	memcpy(fake_frame(leaf.hpa), &value, 8);
+	assert_int_equal(gmem_load(&gmem, gpa(0x2000), &value, 8), 0);
+	assert_int_equal(value, 0x1234);
+}
+
+static void test_load_no_memory(void **state)
+{
+	uint64_t value = 7;
+
+	(void)state;
+	assert_int_equal(gmem_add_ram_plain(&gmem, gpa(0x1000), 0x2000, PAGE_SIZE), 0);
+	fake_pages_fail_after(0);
+	assert_int_equal(gmem_load(&gmem, gpa(0x1000), &value, 8), ERR_NOMEM);
+	assert_int_equal(value, 7);
+	fake_pages_fail_after(-1);
+	assert_int_equal(gmem_load(&gmem, gpa(0x1000), &value, 8), 0);
+	assert_int_equal(value, 0);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(test_regions),	    TEST(test_region_count),
-		TEST(test_bounds),	    TEST(test_copies),
+		TEST(test_bounds),	    TEST(test_load),
+		TEST(test_load_no_memory),  TEST(test_copies),
 		TEST(test_cmpxchg),	    TEST(test_first_touch),
 		TEST(test_max_leaf),	    TEST(test_leaf_1g),
 		TEST(test_fragmented),	    TEST(test_partly_fragmented),

@@ -10,9 +10,12 @@
 #include <cmocka.h>
 
 #include "crypto/kdf.h"
+#include "ept/gmem_priv.h"
 #include "tests/unit/fake_base.h"
 #include "tests/unit/pager_guests.h"
+#include "vmm/base/cpu.h"
 #include "vmm/base/err.h"
+#include "vmm/base/host_paging.h"
 #include "vmm/base/percpu.h"
 
 /* --- The life of a page --- */
@@ -82,6 +85,7 @@ static void test_dirty_victims(void **state)
 	}
 	now = count(guest);
 	assert_int_equal(now.dirty_faults, now.sealings);
+	assert_int_equal(crypto.exchanges, 0);
 	assert_true(now.sealings >= FLOOR - 2);
 	for (uint32_t i = 0; i < FLOOR; i++) {
 		assert_int_equal(guest_read(guest, i), i + 1);
@@ -92,6 +96,29 @@ static void test_dirty_victims(void **state)
 	assert_int_equal(guest_read(guest, 0), 1);
 	press_out(guest, 0);
 	assert_true(crypto.encryptions <= before + 2);
+}
+
+/* A page that goes and one that comes share one call of the cipher. */
+static void test_exchange(void **state)
+{
+	struct guest *guest = &guests[0];
+	uint64_t before;
+
+	(void)state;
+	make_window(FLOOR);
+	make_guest(guest, 1);
+	for (uint32_t i = 0; i < 2 * FLOOR; i++) {
+		guest_write(guest, i, i + 1);
+	}
+	press_out(guest, 0);
+	before = crypto.exchanges;
+	guest_write(guest, 0, 100);
+	assert_int_equal(crypto.exchanges, before);
+	for (uint32_t i = 1; i < 2 * FLOOR; i++) {
+		assert_int_equal(guest_read(guest, i), i + 1);
+	}
+	assert_int_equal(crypto.exchanges, before + 1);
+	assert_int_equal(guest_read(guest, 0), 100);
 }
 
 /* The door's writes set no D bit: a page that the guest has only read must still be sealed. */
@@ -239,6 +266,91 @@ static void test_no_memory(void **state)
 	assert_int_equal(guest_read(guest, 0), 9);
 }
 
+/* --- The end of the machine: last, for nothing is encrypted after it --- */
+
+static jmp_buf stopped;
+static bool may_stop;
+
+/* A CPU stopped for good. */
+void fake_hlt(void)
+{
+	if (!may_stop) {
+		fake_fail("a CPU stopped");
+	}
+	may_stop = false;
+	longjmp(stopped, 1);
+}
+
+static uint8_t *store_of(struct guest *guest, uint32_t page)
+{
+	struct sealed_region *region = guest->gmem.regions[0].state;
+	const struct store_chunk *chunk = &region->chunks[page / CHUNK_PAGES];
+
+	assert_true(page < SPLIT);
+	return fake_frame(hpa(chunk->frames.v + page % CHUNK_PAGES * PAGE_SIZE));
+}
+
+/* Another CPU ends the machine while this one encrypts, under both locks; it never goes on. */
+static void end_while_sealing(struct guest *guest, uint32_t page)
+{
+	static const uint8_t zero[PAGE_SIZE];
+
+	crypto_hook = NULL;
+	memset(store_of(guest, page), 0x77, 100); /* by keys that are half zero */
+	crypto.wipes = fake_wbinvd_count = 0;
+	fake_set_cpu(1);
+	pager_wipe();
+	fake_set_cpu(0);
+	assert_int_equal(crypto.wipes, 1);
+	assert_int_equal(fake_wbinvd_count, 1);
+	assert_memory_equal(store_of(guest, page), zero, PAGE_SIZE);
+	longjmp(stopped, 1);
+}
+
+static void unlock(struct guest *guest)
+{
+	window_lock = (struct lock){ 0 };
+	guest->gmem.lock = (struct lock){ 0 };
+	for (unsigned slot = GMEM_SLOT_CLEAR; slot <= GMEM_SLOT_IN; slot++) {
+		if (fake_temp_is_mapped(slot)) {
+			host_temp_unmap(slot);
+		}
+	}
+}
+
+static void test_wipe(void **state)
+{
+	static const struct page_key zero;
+	struct guest *guest = &guests[0];
+
+	(void)state;
+	make_window(FLOOR);
+	make_guest(guest, 1);
+	for (uint32_t i = 0; i < FLOOR; i++) {
+		guest_write(guest, i, 0x6d61726b6572);
+	}
+	assert_int_equal(frames_with(0x6d61726b6572), FLOOR);
+	crypto_hook = end_while_sealing;
+	if (setjmp(stopped) == 0) {
+		(void)guest_read(guest, 200);
+		fail_msg("nothing was encrypted");
+	}
+	unlock(guest);
+	assert_int_equal(frames_with(0x6d61726b6572), 0);
+	assert_memory_equal(&guest->vm->key, &zero, sizeof(zero));
+	/* The key is known to everybody now: who wants to encrypt under it stops. */
+	assert_int_equal(crypto.encryptions, 1);
+	may_stop = true;
+	if (setjmp(stopped) == 0) {
+		for (uint32_t i = 100; i < VM_PAGES; i++) {
+			guest_write(guest, i, 1);
+		}
+		fail_msg("it goes on");
+	}
+	unlock(guest);
+	assert_int_equal(crypto.encryptions, 1);
+}
+
 static const bool with_ad = true, without_ad = false;
 
 int main(void)
@@ -247,10 +359,12 @@ int main(void)
 		TEST(test_states),
 		TEST_WITH(test_dirty_victims, with_ad),
 		TEST_WITH(test_dirty_victims, without_ad),
+		TEST(test_exchange),
 		TEST(test_door_dirties),
 		TEST(test_late_write),
 		TEST(test_residue),
 		TEST(test_no_memory),
+		TEST(test_wipe),
 		TEST(test_keys_differ),
 	};
 

@@ -23,6 +23,7 @@ static void test_floor_in_words(void **state)
 	make_guest(guest, 1);
 	assert_int_equal(pager_vm_create("greedy", 2, NULL, &none), ERR_RANGE);
 	assert_null(none);
+	assert_non_null(strstr(fake_log_text(), "window: 193 pages in clear, 193 of them at 0x"));
 	assert_non_null(strstr(fake_log_text(), "vm greedy: 2 vCPUs need 516K of the window, and "
 						"other VMs leave 512K of 772K"));
 	assert_int_equal(pager_vm_create("modest", 1, NULL, &none), 0);
@@ -53,6 +54,31 @@ static void test_floor_holds(void **state)
 		assert_int_equal(guest_read(&guests[0], i), i + 1);
 		assert_true(count(&guests[1]).clear_pages >= FLOOR);
 	}
+}
+
+/* When all pages are in use, a search gives up after a while: others wait for the lock. */
+static void test_second_chances(void **state)
+{
+	struct guest *guest = &guests[0];
+	uint32_t taken = 0, used = 0;
+
+	(void)state;
+	make_window(VM_PAGES - 1);
+	make_guest(guest, 1);
+	for (uint32_t i = 0; i < VM_PAGES; i++) {
+		guest_write(guest, i, 1);
+	}
+	for (uint32_t i = 0; i < VM_PAGES; i++) {
+		uint64_t entry = *raw_entry(&guest->gmem.root, address_of(i));
+
+		taken += entry == 0;
+		used += (entry & 0x100) != 0;
+	}
+	assert_int_equal(taken, 1);
+	assert_in_range(used, VM_PAGES - 1 - 129, VM_PAGES - 1 - 64);
+	/* An idle page is found at once. */
+	guest_write(guest, 250, 1);
+	assert_true(is_mapped(guest, VM_PAGES - 1));
 }
 
 /* A held page stays whatever the door and other VMs do; at another place it may go. */
@@ -133,13 +159,19 @@ static void test_forward_progress(void **state)
 	}
 }
 
+/* Last: nothing is encrypted after it. */
+static void test_wipe_before_all(void **state)
+{
+	(void)state;
+	pager_wipe();
+	assert_int_equal(crypto.wipes, 1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_floor_in_words),
-		TEST(test_floor_holds),
-		TEST(test_hold),
-		TEST(test_forward_progress),
+		TEST(test_floor_in_words), TEST(test_floor_holds),	TEST(test_second_chances),
+		TEST(test_hold),	   TEST(test_forward_progress), TEST(test_wipe_before_all),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

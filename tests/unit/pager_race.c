@@ -1,0 +1,445 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * CPUs that evict each other's pages, under ThreadSanitizer. Each thread is a CPU with a TLB of its
+ * own, which it fills, uses and flushes as hardware does: a page that it holds as dirty is written
+ * without a look at the EPT, until it is kicked out of guest mode. Guests write plain words, and
+ * so does the cipher read them: a write that is not ordered before the encryption of its page is a
+ * data race, which ThreadSanitizer reports. Each word has one writer, which expects to read what
+ * it wrote: a write that is lost is seen as well. 0: all is well.
+ *
+ * CPU 0 and 1: the vCPUs of VM 0. CPU 2: the vCPU of VM 1. CPU 3: a device of both.
+ */
+#include <pthread.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "crypto/kdf.h"
+#include "crypto/page_cipher.h"
+#include "crypto/rng.h"
+#include "crypto/wipe.h"
+#include "ept/gmem.h"
+#include "ept/invept_priv.h"
+#include "ept/pager.h"
+#include "vmm/base/cpu.h"
+#include "vmm/base/err.h"
+#include "vmm/base/host_paging.h"
+#include "vmm/base/log.h"
+#include "vmm/base/page_alloc.h"
+#include "vmm/base/panic.h"
+#include "vmm/base/percpu.h"
+#include "vmm/base/smp.h"
+
+#define VMS	   2
+#define CPUS	   4
+#define DEVICE	   3u /* this CPU */
+#define VM_PAGES   260u
+#define WINDOW	   (3u * PAGER_VCPU_FRAMES + VMS * PAGER_PIN_FRAMES + 3u)
+#define TLB_SIZE   32u
+#define STEPS	   60000u
+#define POOL_PAGES 512u
+#define FRAMES	   (WINDOW + VMS * VM_PAGES)
+#define ADDRESS	   0x3ffffffff000ull
+
+enum { READ = GMEM_ACCESS_READ, WRITE = GMEM_ACCESS_WRITE, ACCESSED = 0x100, DIRTY = 0x200 };
+
+static struct gmem gmems[VMS];
+static struct pager_vm *vms[VMS];
+
+static struct translation {
+	uint64_t *entry;
+	uint64_t *page; /* NULL: empty */
+	const struct gmem *gmem;
+	uint32_t number;
+	bool writable, dirty;
+} tlbs[CPUS][TLB_SIZE];
+
+static struct percpu cpus[CPUS];
+static bool kicked[CPUS];
+static _Thread_local uint32_t self;
+static _Thread_local uint64_t random_state;
+/* What this thread wrote last, by VM and page. */
+static _Thread_local uint64_t written[VMS][VM_PAGES];
+static uint64_t kicks, late_dirties;
+
+static _Noreturn void broken(const char *fmt, ...)
+{
+	va_list args;
+
+	va_start(args, fmt);
+	fprintf(stderr, "pager_race: ");
+	vfprintf(stderr, fmt, args);
+	fprintf(stderr, "\n");
+	va_end(args);
+	_exit(1);
+}
+
+/* --- What the pager stands on. Addresses are physical addresses; the program lies low. --- */
+
+static uint8_t pool[POOL_PAGES][PAGE_SIZE] __attribute__((aligned(PAGE_SIZE)));
+static uint8_t frames[FRAMES][PAGE_SIZE] __attribute__((aligned(PAGE_SIZE)));
+static uint32_t pool_used, frames_used;
+
+void *page_alloc(size_t count)
+{
+	uint32_t at = __atomic_fetch_add(&pool_used, (uint32_t)count, __ATOMIC_RELAXED);
+
+	return at + count <= POOL_PAGES ? pool[at] : NULL;
+}
+
+void page_free(void *pages, size_t count)
+{
+}
+
+hpa_t page_hpa(const void *page)
+{
+	return hpa((uintptr_t)page);
+}
+
+void *page_va(hpa_t page)
+{
+	return (void *)page.v;
+}
+
+int frames_alloc(uint64_t page_count, uint64_t align_pages, hpa_t *first)
+{
+	uint32_t at = frames_used;
+
+	frames_used += (uint32_t)page_count;
+	if (frames_used > FRAMES) {
+		return ERR_NOMEM;
+	}
+	*first = hpa((uintptr_t)frames[at]);
+	return 0;
+}
+
+void frames_free(hpa_t first, uint64_t page_count)
+{
+}
+
+void *host_temp_map(unsigned slot, hpa_t frame)
+{
+	return (void *)frame.v;
+}
+
+void host_temp_unmap(unsigned slot)
+{
+}
+
+uint32_t percpu_count(void)
+{
+	return CPUS;
+}
+
+struct percpu *percpu_get(uint32_t index)
+{
+	return &cpus[index];
+}
+
+struct percpu *percpu_fake_self(void)
+{
+	return &cpus[self];
+}
+
+void smp_kick(uint32_t cpu_index)
+{
+	__atomic_store_n(&kicked[cpu_index], true, __ATOMIC_RELEASE);
+	__atomic_fetch_add(&kicks, 1, __ATOMIC_RELAXED);
+}
+
+void smp_stop_others(void)
+{
+}
+
+bool fake_invept(uint64_t type, uint64_t eptp)
+{
+	memset(tlbs[self], 0, sizeof(tlbs[self]));
+	return true;
+}
+
+void fake_wbinvd(void)
+{
+}
+
+void fake_cli(void)
+{
+}
+
+void fake_hlt(void)
+{
+	broken("a CPU stopped");
+}
+
+_Noreturn void panic(const char *fmt, ...)
+{
+	broken("panic: %s", fmt);
+}
+
+void log_printf(enum log_level level, const char *fmt, ...)
+{
+}
+
+int rng_bytes(void *buf, size_t bytes)
+{
+	memset(buf, 1, bytes);
+	return 0;
+}
+
+int kdf_derive(const uint8_t *secret, size_t secret_bytes, const uint8_t *salt, const char *label,
+	       uint8_t *out, size_t out_bytes)
+{
+	memset(out, 1, out_bytes);
+	return 0;
+}
+
+int page_key_set(struct page_key *out, const uint8_t *key, size_t key_bytes)
+{
+	return 0;
+}
+
+int wipe_register(void *area, size_t bytes)
+{
+	return 0;
+}
+
+void wipe_unregister(const void *area)
+{
+}
+
+void wipe_all(void)
+{
+}
+
+void secure_zero(void *p, size_t bytes)
+{
+	memset(p, 0, bytes);
+}
+
+static void scramble(const struct page_item *item)
+{
+	uint64_t *out = item->out, words[2];
+	const uint64_t *in = item->in;
+
+	memcpy(words, item->tweak, sizeof(words));
+	for (uint64_t i = 0; i < PAGE_SIZE / 8; i++) {
+		out[i] = in[i] ^ (words[0] * 0x9e3779b97f4a7c15 + words[1] * 31 + i);
+	}
+}
+
+void page_encrypt(const struct page_key *key, const struct page_item *items, size_t count)
+{
+	scramble(items);
+}
+
+void page_decrypt(const struct page_key *key, const struct page_item *items, size_t count)
+{
+	scramble(items);
+}
+
+void page_exchange(const struct page_key *seal_key, const struct page_item *seal,
+		   const struct page_key *open_key, const struct page_item *open)
+{
+	scramble(seal);
+	scramble(open);
+}
+
+/* --- A CPU --- */
+
+static uint32_t random_below(uint32_t limit)
+{
+	random_state = random_state * 6364136223846793005 + 1442695040888963407;
+	return (uint32_t)(random_state >> 33) % limit;
+}
+
+/* The 4 KiB entry, or NULL when a table is missing. */
+static uint64_t *walk(const struct ept_root *root, uint64_t at)
+{
+	uint64_t *table = (uint64_t *)root->pml4.v;
+
+	for (int shift = 39; shift > 12; shift -= 9) {
+		uint64_t entry = __atomic_load_n(&table[(at >> shift) & 511], __ATOMIC_ACQUIRE);
+
+		if ((entry & 7) == 0) {
+			return NULL;
+		}
+		table = (uint64_t *)(entry & ADDRESS);
+	}
+	return &table[(at >> 12) & 511];
+}
+
+/* Sets bits in an entry that allows the access, as the CPU does: in one step. 0: it does not. */
+static uint64_t mark(uint64_t *entry, uint64_t access, uint64_t bits)
+{
+	uint64_t value = __atomic_load_n(entry, __ATOMIC_ACQUIRE);
+
+	while ((value & access) != 0 &&
+	       !__atomic_compare_exchange_n(entry, &value, value | bits, false, __ATOMIC_ACQ_REL,
+					    __ATOMIC_ACQUIRE)) {
+	}
+	return (value & access) != 0 ? value : 0;
+}
+
+/* The page's bytes by way of the TLB; NULL: EPT violation. */
+static uint64_t *translate(const struct gmem *gmem, uint32_t number, bool write)
+{
+	struct translation *t = &tlbs[self][number % TLB_SIZE];
+	bool ad = ept_caps()->accessed_dirty;
+	uint64_t value;
+
+	if (t->page == NULL || t->gmem != gmem || t->number != number) {
+		uint64_t *entry = walk(&gmem->root, number * PAGE_SIZE);
+
+		value = entry != NULL ? mark(entry, READ, ad ? ACCESSED : 0) : 0;
+		if (value == 0) {
+			return NULL;
+		}
+		*t = (struct translation){
+			.entry = entry,
+			.page = (uint64_t *)(value & ADDRESS),
+			.gmem = gmem,
+			.number = number,
+			.writable = (value & WRITE) != 0,
+			.dirty = !ad || (value & DIRTY) != 0,
+		};
+	}
+	if (write && !(t->dirty && t->writable)) {
+		value = t->writable ? mark(t->entry, WRITE, DIRTY) : 0;
+		if (value == 0 || (uint64_t *)(value & ADDRESS) != t->page) {
+			t->page = NULL; /* the violation drops it */
+			__atomic_fetch_add(&late_dirties, 1, __ATOMIC_RELAXED);
+			return NULL;
+		}
+		t->dirty = true;
+	}
+	return t->page;
+}
+
+/* One instruction: reads this CPU's word of a page, or writes it. */
+static void step(uint32_t vm, uint32_t vcpu, uint32_t at)
+{
+	uint32_t number = random_below(random_below(4) == 0 ? VM_PAGES : 100);
+	bool write = random_below(3) == 0;
+	struct gmem_faulter by = { .vcpu = vcpu, .place = at };
+	struct gmem *gmem = &gmems[vm];
+	uint64_t *page;
+
+	for (;;) {
+		page = translate(gmem, number, write);
+		if (page != NULL) {
+			break;
+		}
+		ept_tlb_leave();
+		if (gmem_fault(gmem, gpa(number * PAGE_SIZE), write ? WRITE : READ, &by) !=
+		    GMEM_FAULT_FIXED) {
+			broken("no memory");
+		}
+		ept_tlb_enter(&gmem->root);
+	}
+	if (page[8 * self] != written[vm][number]) {
+		broken("CPU %u, VM %u, page %u: %lu was written, %lu is read", self, vm, number,
+		       written[vm][number], page[8 * self]);
+	}
+	if (write) {
+		page[8 * self] = ++written[vm][number];
+	}
+}
+
+static void run_vcpu(uint32_t vm, uint32_t vcpu)
+{
+	for (uint32_t i = 0; i < STEPS;) {
+		ept_tlb_enter(&gmems[vm].root);
+		for (; i < STEPS && !__atomic_exchange_n(&kicked[self], false, __ATOMIC_ACQ_REL);
+		     i++) {
+			step(vm, vcpu, i);
+		}
+		ept_tlb_leave();
+	}
+}
+
+static void run_device(void)
+{
+	for (uint32_t i = 0; i < STEPS / 4; i++) {
+		uint32_t vm = random_below(VMS), number = random_below(VM_PAGES);
+		gpa_t at = gpa(number * PAGE_SIZE + 64 * self);
+		uint64_t value = ~0ull;
+
+		if (gmem_read(&gmems[vm], at, &value, 8) != 0 || value != written[vm][number]) {
+			broken("the door, VM %u, page %u: %lu was written, %lu is read", vm, number,
+			       written[vm][number], value);
+		}
+		value = ++written[vm][number];
+		(void)gmem_write(&gmems[vm], at, &value, 8);
+	}
+}
+
+static void *run(void *arg)
+{
+	self = (uint32_t)(uintptr_t)arg;
+	random_state = self;
+	if (self == DEVICE) {
+		run_device();
+	} else {
+		run_vcpu(self / 2, self % 2);
+	}
+	return NULL;
+}
+
+static void run_all(bool accessed_dirty)
+{
+	const struct ept_caps caps = {
+		.accessed_dirty = accessed_dirty,
+		.invept_single = true,
+		.structures_wb = true,
+		.phys_bits = 46,
+	};
+	pthread_t threads[CPUS];
+
+	memset(frames, 0, sizeof(frames));
+	memset(pool, 0, sizeof(pool));
+	memset(tlbs, 0, sizeof(tlbs));
+	pool_used = frames_used = 0;
+	ept_configure(&caps);
+	if (pager_init(WINDOW) != 0) {
+		broken("no window");
+	}
+	for (uint32_t v = 0; v < VMS; v++) {
+		if (gmem_init(&gmems[v]) != 0 ||
+		    pager_vm_create("race", VMS - v, NULL, &vms[v]) != 0 ||
+		    gmem_add_ram_sealed(&gmems[v], vms[v], gpa(0), VM_PAGES * PAGE_SIZE) != 0) {
+			broken("no VM");
+		}
+	}
+	for (uint32_t i = 0; i < CPUS; i++) {
+		cpus[i] = (struct percpu){ .self = &cpus[i], .index = i };
+	}
+	for (uintptr_t i = 0; i < CPUS; i++) {
+		pthread_create(&threads[i], NULL, run, (void *)i);
+	}
+	for (uint32_t i = 0; i < CPUS; i++) {
+		pthread_join(threads[i], NULL);
+	}
+	for (uint32_t v = 0; v < VMS; v++) {
+		struct pager_counters now;
+
+		pager_count(vms[v], &now);
+		printf("A/D bits %d, VM %u: %lu opens, %lu sealings, %lu drops, %lu shoot-downs\n",
+		       accessed_dirty, v, now.opens, now.sealings, now.drops, now.shoot_downs);
+		if (now.sealings < 1000 || now.opens < 1000) {
+			broken("too little happened");
+		}
+		gmem_destroy(&gmems[v]);
+		pager_vm_destroy(vms[v]);
+	}
+	pager_exit();
+}
+
+int main(void)
+{
+	alarm(200); /* a deadlock ends the program */
+	run_all(true);
+	run_all(false);
+	printf("%lu kicks, %lu writes by stale or clean translations\n", kicks, late_dirties);
+	return kicks == 0;
+}
