@@ -129,12 +129,27 @@ static void start_crypto(void)
 	secrets_seal(&boot->config);
 }
 
+static bool somebody_needs_an_engine(void)
+{
+	for (size_t i = 0; i < boot->config.vm_count; i++) {
+		const struct vm_config *vm = &boot->config.vms[i];
+
+		if (vm->valid && vm->engine != VM_ENGINE_NONE) {
+			return true;
+		}
+	}
+	return false;
+}
+
 /* A failure costs the VMs that need it, not the machine. */
 static void start_window(void)
 {
 	uint64_t bytes = boot->config.window_bytes;
 	int err;
 
+	if (!somebody_needs_an_engine()) {
+		return;
+	}
 	if (!cipher_ready) {
 		log_error("[host] engine-cipher = %s does not run on this machine, as told above; "
 			  "no VM can run with engine = software",
