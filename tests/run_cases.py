@@ -22,8 +22,11 @@ import tomllib
 import screen
 
 HERE = pathlib.Path(__file__).parent
+sys.path.append(str(HERE / "bus"))
+import markers
+
 KEYS = {"name", "group", "matrix", "machine", "cpus", "mem", "cpu", "features", "usb", "files",
-        "conf", "bare", "type", "stop", "screen", "screen_at", "ticks", "timeout", "command",
+        "conf", "bare", "bus", "type", "stop", "screen", "screen_at", "ticks", "timeout", "command",
         "dialog", "expect", "bounds", "forbid", "forbid_more", "end", "status", "budget"}
 DEFAULTS = {"group": "test", "machine": "bochs", "cpus": 1, "mem": 1024, "status": 0,
             "timeout": 240, "files": {}, "expect": [], "bounds": [], "screen": [],
@@ -101,6 +104,8 @@ class Runner:
             return pathlib.Path(self.options.guests) / f"{rest}.bin"
         if kind == "text":
             return rest.encode()
+        if kind == "markers":  # markers:FIRST:COUNT, marked pages
+            return markers.pages(*map(int, rest.split(":")))
         if kind == "cut":  # cut:BYTES:SPEC, the first BYTES of it
             size, _, inner = rest.partition(":")
             data = self.source(inner)
@@ -134,6 +139,8 @@ class Runner:
             if key in case:
                 value = case[key]
                 words[key.upper()] = "|".join(value) if isinstance(value, list) else value
+        if "bus" in case:
+            words["BUS"] = case["bus"].replace("{o}", self.options.product)
         if case.get("usb", "disk") != "disk":
             words["USB"] = 1
         if case["screen"]:
@@ -168,7 +175,7 @@ class Runner:
         if case["screen"]:
             problems += check_screen(case, folder, self.third / "font" / "font.psf")
         if not problems and not self.options.keep:
-            for name in ("esp", "out/disk.img", "out/rom.fd"):
+            for name in ("esp", "out/disk.img", "out/rom.fd", "out/dram.bin"):
                 path = folder / name
                 shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
         return problems, count
@@ -280,15 +287,15 @@ def run_command(case, folder, options):
     return problems + check_text(case, text), None
 
 
-def report(case, problems, seconds, count):
+def report(case, problems, seconds, count, said):
     words = f"{'FAILED' if problems else 'ok':6} {case['name']:40} {seconds:6.1f} s"
     if count is not None and "budget" in case:
         budget = case["budget"] * 1_000_000
         words += f" {count / 1e6:8,.0f} M of {case['budget']:,} M ({100 * count / budget:.0f} %)"
     with printing:
         print(words)
-        for problem in problems:
-            print(f"       {problem}")
+        for line in said + problems:
+            print(f"       {line}")
         sys.stdout.flush()
 
 
@@ -341,9 +348,11 @@ def main():
         except Exception as problem:  # a case that cannot run has failed
             problems, count = [f"could not run: {type(problem).__name__}: {problem}"], None
         seconds = time.monotonic() - start
-        report(case, problems, seconds, count)
+        folder = pathlib.Path(options.out) / case["name"]
+        log = folder / "out" / "bus.log"
+        report(case, problems, seconds, count, log.read_text().splitlines() if log.exists() else [])
         if problems:
-            show_tail(pathlib.Path(options.out) / case["name"])
+            show_tail(folder)
         done.append((seconds, case["name"], bool(problems)))
 
     with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:

@@ -185,11 +185,18 @@ guest-%: $(GUEST_DIR)/%.bin
 	timeout 120 qemu-system-x86_64 -M q35 -accel $(GUEST_ACCEL) -m 128 -display none \
 		-monitor none -serial stdio -no-reboot -kernel $< -append '$(ARGS)' < /dev/null
 
+# --- The scanner of DRAM dumps --------------------------------------------------------------------
+
+DRAMSCAN := $(O)/dramscan
+$(DRAMSCAN): tests/bus/dramscan.c tests/bus/keyscan.c tests/bus/keyscan.h tests/bus/marker.h
+	@mkdir -p $(@D)
+	@$(HOST_CC) -std=gnu11 -D_GNU_SOURCE -O2 $(HOST_WARN) -I. -o $@ $(filter %.c,$^)
+
 # --- Emulator cases: tests/cases.toml -------------------------------------------------------------
 
 # make case [CASE="guest-* linux-*"]: some cases by name; all of group "test" are part of make test.
 CASE_NEEDS = $(O)/BOOTX64.EFI $(BARE) $(GUESTS:%=$(GUEST_DIR)/%.bin) $(BOCHS) $(KERNEL_FILES) \
-	$(INITRD) $(INITRD_TEST) $(NESTED) $(CHAIN)
+	$(INITRD) $(INITRD_TEST) $(NESTED) $(CHAIN) $(DRAMSCAN)
 RUN_CASES = $(PYTHON) tests/run_cases.py --build $(BUILD) --efi $(O)/BOOTX64.EFI --bare $(BARE) \
 	--guests $(GUEST_DIR) --out $(O)/cases --product $(O)
 
@@ -208,7 +215,7 @@ soak: $$(CASE_NEEDS)
 # --- Lint -----------------------------------------------------------------------------------------
 
 OUR_C := $(sort $(foreach d,vmm vmm/base crypto ept guest guest/dev boot tests/unit tests/fuzz \
-	tests/guests/common,$(wildcard $d/*.[ch])) $(wildcard tests/guests/*/main.c))
+	tests/guests/common tests/bus,$(wildcard $d/*.[ch])) $(wildcard tests/guests/*/main.c))
 
 .PHONY: lint layers headers sizes format format-check
 lint: sizes layers headers format-check

@@ -9,6 +9,8 @@ UNIT_crypto := crypto/aes_xts.c crypto/kdf.c crypto/mbedtls_port.c crypto/noise.
 PAGE_CIPHER_SRC := $(addprefix crypto/,page_cipher.c aes_xts.c simd.c mbedtls_port.c aes_ni.asm \
 	vaes256.asm vaes512.asm) vmm/base/str.c
 UNIT_page_cipher := $(PAGE_CIPHER_SRC) $(MBEDTLS_C)
+UNIT_keyscan := tests/bus/keyscan.c crypto/aes_xts.c crypto/mbedtls_port.c crypto/simd.c \
+	vmm/base/str.c $(MBEDTLS_C)
 UNIT_rng := crypto/mbedtls_port.c crypto/noise.c crypto/simd.c crypto/wipe.c vmm/base/str.c \
 	$(MBEDTLS_C)
 UNIT_tme := crypto/tme.c

@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A script for the bus: takes the machine's DRAM once the guest "markers" has filled its memory.
+
+Words: the scanner (tests/bus/dramscan), the engine (software or none), how many AES key schedules
+there have to be, and text that only umbra.conf held. Files with markers from FILES on were given to
+the VM, key and initrd.
+"""
+
+import collections
+import os
+import re
+
+from markers import PAGE_BYTES, Scanner
+
+READY = 'pages hold their numbers'
+NUMBERS = 16384         # what the guest writes: 0 to NUMBERS - 1
+WINDOW = r'window: (\d+) pages in clear, \d+ of them at 0x([0-9a-f]+)-0x([0-9a-f]+)'
+
+
+def check(condition, text):
+    """A test that fails ends the run with this text."""
+    if not condition:
+        raise RuntimeError(text)
+
+
+def window_of(text):
+    """Number of pages and ranges of the window, from the log."""
+    pieces = re.findall(WINDOW, text)
+    check(pieces, 'the log does not say where the window lies')
+    pages = int(pieces[0][0])
+    ranges = [(int(start, 16), int(end, 16)) for _, start, end in pieces]
+    check(sum(end - start for start, end in ranges) == pages * PAGE_BYTES,
+          f'the window has {pages} pages, but the log places others: {ranges}')
+    return pages, ranges
+
+
+def inside(ranges, address):
+    """Whether a block of 16 bytes lies in one of the ranges."""
+    return any(start <= address and address + 16 <= end for start, end in ranges)
+
+
+def list_few(addresses):
+    """A few of them for a message."""
+    return ', '.join(f'{address:#x}' for address in addresses[:8])
+
+
+def check_keys(bus, scanner, expected):
+    """What a cold boot gives today where the keys lie in memory."""
+    keys = scanner.keys()
+    kinds = collections.Counter(f'AES-{key.bits} {key.use}' for key in keys)
+    bus.say(f'{len(keys)} key schedules of {len({key.key for key in keys})} keys: '
+            + ', '.join(f'{count} {kind}' for kind, count in sorted(kinds.items())))
+    check(len(keys) == expected, f'{len(keys)} key schedules, not {expected}: '
+          + list_few([key.address for key in keys]))
+
+
+def copies_of(bus, scanner, text):
+    """Where a text lies."""
+    path = os.path.join(bus.out, 'text')
+    with open(path, 'w', encoding='ascii') as file:
+        file.write(text)
+    return scanner.copies(path)
+
+
+def main(bus, program, engine, schedules, text):
+    """Dumps and judges."""
+    log = bus.wait(READY)
+    bus.type('.')       # the guest goes on when the machine does
+    scanner = Scanner(program, bus.dump('dram.bin'))
+    found = scanner.markers()
+    numbers = {number for _, number in found if number < NUMBERS}
+    files = sorted({number for _, number in found if number >= NUMBERS})
+    texts = copies_of(bus, scanner, text)
+    bus.say(f'{len(numbers)} of {NUMBERS} numbers found, {len(files)} pages of files, '
+            f'{len(texts)} copies of the command line')
+    check_keys(bus, scanner, int(schedules))
+    if engine == 'none':
+        check(len(numbers) == NUMBERS, 'the control found too few')
+        check(files and texts, 'the control found no initrd or no command line')
+        return
+    pages, ranges = window_of(log)
+    outside = [address for address, _ in found if not inside(ranges, address)]
+    bus.say(f'the window has {pages} pages; {len(outside)} finds outside of it')
+    check(not outside, f'{len(outside)} finds outside the window: {list_few(outside)}')
+    check(1 <= len(numbers) <= pages, f'{len(numbers)} numbers in {pages} pages')
+    check(not files, f'files are left in memory: {files}')
+    check(not texts, f'the command line is left in memory: {list_few(texts)}')

@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Finds expanded AES keys in a dump of memory, at every byte offset. */
+#ifndef UMBRA_TEST_KEYSCAN_H
+#define UMBRA_TEST_KEYSCAN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define KEYSCAN_KEY_BYTES_MAX 32
+
+struct keyscan_hit {
+	size_t offset;	    /* of the first round key in memory */
+	unsigned key_bytes; /* 16, 24 or 32 */
+	bool decryption;
+	uint8_t key[KEYSCAN_KEY_BYTES_MAX]; /* the AES key, whichever form it has */
+};
+
+typedef void keyscan_found(void *context, const struct keyscan_hit *hit);
+
+/*
+ * A schedule is 11, 13 or 15 round keys of 16 bytes in a row, as FIPS 197 expands them
+ * (encryption), or last first with all but the outer two through InvMixColumns (decryption, FIPS
+ * 197 "Equivalent Inverse Cipher"): how the AES instructions and mbedTLS' tables take them. All of
+ * it has to be there, to the bit. Returns how many there are.
+ */
+size_t keyscan(const uint8_t *data, size_t bytes, keyscan_found *found, void *context);
+
+#endif

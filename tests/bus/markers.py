@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The markers of marker.h, for files, and what tests/bus/dramscan finds of them."""
+
+import collections
+import struct
+import subprocess
+
+BASE = 0x6d61726b65727300
+PAGE_BLOCKS = 256
+PAGE_BYTES = 4096
+MASK = (1 << 64) - 1
+
+
+def mix(value):
+    """The finisher of splitmix64."""
+    value = (value ^ value >> 30) * 0xbf58476d1ce4e5b9 & MASK
+    value = (value ^ value >> 27) * 0x94d049bb133111eb & MASK
+    return value ^ value >> 31
+
+
+def page(number):
+    """A marked page."""
+    first = mix(BASE + number & MASK)
+    return b''.join(struct.pack('<QQ', first, mix(first + 1 + block & MASK))
+                    for block in range(PAGE_BLOCKS))
+
+
+def pages(first, count):
+    """Several, with numbers in a row."""
+    return b''.join(page(number) for number in range(first, first + count))
+
+
+Key = collections.namedtuple('Key', 'address bits use key')
+
+
+class Scanner:
+    """The program that looks through dumps."""
+
+    def __init__(self, program, dump):
+        self.program = program
+        self.dump = dump
+
+    def scan(self, *words):
+        """Its output: a list of words a line."""
+        done = subprocess.run([self.program, self.dump, *words], stdout=subprocess.PIPE,
+                              stderr=subprocess.PIPE, check=False)
+        if done.returncode != 0:
+            raise RuntimeError(done.stderr.decode().strip())
+        return [line.split() for line in done.stdout.decode().splitlines()]
+
+    def markers(self):
+        """(address, number) of the first block of each number in each page."""
+        return [(int(address, 16), int(number)) for address, number in self.scan('markers')]
+
+    def keys(self):
+        """AES key schedules; `key` counts keys, equal ones are equal."""
+        return [Key(int(address, 16), int(bits), use, int(key))
+                for address, bits, use, key in self.scan('keys')]
+
+    def copies(self, path):
+        """Addresses at which the content of a file lies."""
+        return [int(address, 16) for address, *_ in self.scan('bytes', path)]

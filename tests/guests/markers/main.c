@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Fills 64 MiB with numbered markers, stands still until somebody has dumped the machine's DRAM,
+ * then looks whether each is still there: RAM keeps what was written to it (SDM volume 3, "Memory
+ * Cache Control").
+ */
+#include "tests/bus/marker.h"
+#include "tests/guests/common/guest.h"
+
+#define FIRST_PAGE     0x1000000ull
+#define UART_LSR       5
+#define UART_LSR_READY BIT(0)
+#define PAGES	       16384ul
+
+static struct marker *block_of(uint64_t page, uint64_t block)
+{
+	return (struct marker *)(FIRST_PAGE + page * PAGE_SIZE) + block;
+}
+
+static void fill(uint64_t page)
+{
+	for (uint64_t block = 0; block < MARKER_PAGE_BLOCKS; block++) {
+		*block_of(page, block) = marker_make(page, block);
+	}
+}
+
+static void look(uint64_t page)
+{
+	for (uint64_t block = 0; block < MARKER_PAGE_BLOCKS; block++) {
+		struct marker want = marker_make(page, block);
+
+		if (block_of(page, block)->first != want.first ||
+		    block_of(page, block)->second != want.second) {
+			fail("page %lu, block %lu: %lx %lx", page, block,
+			     block_of(page, block)->first, block_of(page, block)->second);
+		}
+	}
+}
+
+/* Until somebody, who has read what was printed, types a byte. */
+static void stand_still(void)
+{
+	while (!(in8(PORT_COM1 + UART_LSR) & UART_LSR_READY)) {
+		uint64_t until = rdtsc() + tsc_hz() / 1000;
+
+		while (rdtsc() < until) {
+		}
+	}
+	(void)in8(PORT_COM1);
+}
+
+void guest_main(void)
+{
+	for (uint64_t page = 0; page < PAGES; page++) {
+		fill(page);
+	}
+	print("markers: %lu pages hold their numbers\n", PAGES);
+	stand_still();
+	for (uint64_t page = 0; page < PAGES; page++) {
+		look(page);
+	}
+}
