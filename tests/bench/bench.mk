@@ -31,6 +31,10 @@ $(O)/bench/openssl_source.so: tests/bench/openssl.c tests/bench/openssl.h $(OPEN
 	@mkdir -p $(@D)
 	@$(BENCH_OPENSSL) -isystem $(THIRD)/openssl/include $(THIRD)/openssl/libcrypto.a
 
+$(O)/bench/steps: tests/bench/steps.c tests/unit/steps.h $(PAGE_CIPHER_OBJ)
+	@mkdir -p $(@D)
+	@$(HOST_CC) $(BENCH_CFLAGS) -o $@ $(filter-out %.h,$^)
+
 bench-exits: $(O)/BOOTX64.EFI $(CHAIN) $(O)/guests/bench.bin \
-		$(BENCH_KERNEL) $(INITRD_TEST) | $(BOCHS)
+		$(BENCH_KERNEL) $(INITRD_TEST) $(O)/bench/steps | $(BOCHS)
 	@$(PYTHON) -B tests/bench/bench.py $(O)/bench $^

@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""bench.py OUT BOOTX64.EFI CHAIN.EFI BENCH.BIN KERNEL INITRD: what Umbra costs, in instructions.
+"""bench.py OUT BOOTX64.EFI CHAIN.EFI BENCH.BIN KERNEL INITRD STEPS: what Umbra costs, in
+instructions.
 
-Three runs of the emulated machine, on the CPU model and clock of the anchors: a tiny guest that
-times single exits by RDTSC, a Linux boot under Umbra, and the same kernel started by UEFI without
-it. The machine counts instructions, not time: what silicon takes for an exit itself is not in any
-figure, on either side. tests/bench/README.md tells how the anchors came about.
+Runs of the emulated machine: a tiny guest that times single exits by RDTSC, one that times faults
+in sealed memory with each page cipher, a Linux boot under Umbra, and the same kernel started by
+UEFI without it. The machine counts instructions, not time: what silicon takes for an exit itself is
+not in any figure, on either side. tests/bench/README.md tells how the anchors came about.
 """
 
 import os
@@ -38,6 +39,22 @@ ANCHORS = {
 LINE = re.compile(
     r"bench: (\S+) rounds (\d+) median (\d+) min (\d+) p90 (\d+) max (\d+) mean (\d+)")
 
+# Faults in sealed memory: a CPU that has VAES, and a source of randomness for the VM's key.
+FAULT_MODEL, FAULT_FEATURES = 'corei7_icelake_u', ''
+# name of the guest's line: (what it is, which of STEPS' three figures is in it)
+FAULTS = {
+    'touch-free': ('first touch, a frame is free', None),
+    'touch-clean': ('first touch, clean page goes', None),
+    'touch-zero': ('first touch, zero page goes', None),
+    'touch-dirty': ('first touch, dirty page goes', 0),
+    'open-clean': ('sealed page, clean page goes', 1),
+    'open-dirty': ('sealed page, dirty page goes', 2),
+    'door': ('door opens, clean page goes', 1),
+}
+COUNTED = re.compile(r'faults: (\d+) first touch, (\d+) clean, (\d+) dirty victim, \d+ open already; '
+                     r'(\d+) opens')
+KVM_FAULT = 2780
+
 BOOT_GOAL = 1.03
 KVM_BOOT, KVM_BARE, KVM_EXITS = 1722.1, 1503.5, 24926   # millions; exits of the whole boot
 STARTED = 'BdsDxe: starting Boot'       # firmware's last words before StartImage
@@ -65,18 +82,18 @@ def make_esp(folder, efi, files):
             shutil.copy(content, target)
 
 
-def config(name, memory, lines):
+def config(name, memory, lines, host=()):
     """umbra.conf with one VM."""
-    return '\n'.join(['[host]', 'exit = poweroff', f'[vm {name}]', f'memory = {memory}M',
-                      'engine = none', *lines, '']).encode()
+    return '\n'.join(['[host]', 'exit = poweroff', *host, f'[vm {name}]', f'memory = {memory}M',
+                      *lines, '']).encode()
 
 
 def run(out, name, **keys):
     """One run of the machine; returns its serial text and figures."""
     where = os.path.join(out, name)
-    words = [f'ESP={where}-esp', f'OUT={where}', f'CPU={MODEL}', f'IPS={IPS}',
-             f'FEATURES={FEATURES}', 'CPUS=1', 'TIMEOUT=900']
-    words += [f'{key}={value}' for key, value in keys.items()]
+    words = {'ESP': f'{where}-esp', 'OUT': where, 'CPU': MODEL, 'IPS': IPS, 'FEATURES': FEATURES,
+             'CPUS': 1, 'TIMEOUT': 900, **keys}
+    words = [f'{key}={value}' for key, value in words.items()]
     status = subprocess.run([sys.executable, BOOT_PY, *words], stdout=subprocess.DEVNULL,
                             check=False).returncode
     with open(os.path.join(where, 'serial.log'), encoding='utf-8', errors='replace') as file:
@@ -88,17 +105,24 @@ def run(out, name, **keys):
     return serial, figures
 
 
+def guest_lines(serial, names):
+    """The figures of the guest's lines by name: rounds, median, min, p90, max, mean."""
+    found = {match[1]: [int(n) for n in match.groups()[1:]] for match in LINE.finditer(serial)}
+    lacking = [name for name in names if name not in found]
+    if lacking:
+        raise BenchError(f'no figure for {", ".join(lacking)}:\n{serial[-2000:]}')
+    return found
+
+
 def bench_exits(out, umbra, guest):
     """The table of single exits. Returns how many goals were missed."""
     make_esp(os.path.join(out, 'exits-esp'), umbra, {
         'bench.bin': guest,
-        'umbra.conf': config('bench', 128, ['kernel = \\umbra\\bench.bin', 'leaf = 4K']),
+        'umbra.conf': config('bench', 128, ['kernel = \\umbra\\bench.bin', 'leaf = 4K',
+                                              'engine = none']),
     })
     serial, _ = run(out, 'exits', MEM=MACHINE_MIB)
-    found = {match[1]: [int(n) for n in match.groups()[1:]] for match in LINE.finditer(serial)}
-    lacking = [name for name in ANCHORS if name not in found]
-    if lacking:
-        raise BenchError(f'exits: no figure for {", ".join(lacking)}:\n{serial[-2000:]}')
+    found = guest_lines(serial, ANCHORS)
     missed = 0
     print(f'Exits as a guest sees them by RDTSC, in instructions: median of {found["null"][0]} '
           f'rounds; the frame alone is {found["null"][1]}.')
@@ -112,6 +136,48 @@ def bench_exits(out, umbra, guest):
               f'{goal if goal else "-":>7} {verdict}')
     print('Self-IPIs take no exit: the CPU virtualises them (APICv); KVM ran without.')
     return missed
+
+
+def cipher_steps(program):
+    """Instructions by cipher: to encrypt a page, to decrypt one, to do both."""
+    text = subprocess.run([program], capture_output=True, text=True, check=True).stdout
+    return {line.split()[0]: [int(n) for n in line.split()[1:]] for line in text.splitlines()}
+
+
+def fault_figures(out, umbra, guest, cipher):
+    """Medians of one cipher's run, without the frame of the measurement, by name."""
+    name = f'faults-{cipher}'
+    make_esp(os.path.join(out, f'{name}-esp'), umbra, {
+        'bench.bin': guest,
+        'umbra.conf': config('bench', 128, ['kernel = \\umbra\\bench.bin', 'cmdline = faults',
+                                            'engine = software'],
+                             ['window = 2M', f'engine-cipher = {cipher}']),
+    })
+    serial, _ = run(out, name, MEM=MACHINE_MIB, CPU=FAULT_MODEL, FEATURES=FAULT_FEATURES)
+    lines = guest_lines(serial, ['null', *list(FAULTS)[:-1], 'door-open', 'door-sealed'])
+    counted = COUNTED.search(serial)
+    if counted is None or min(int(n) for n in counted.groups()) < lines['open-dirty'][0]:
+        raise BenchError(f'{name}: the pager did not count a thousand faults of each kind:\n'
+                         f'{serial[-2000:]}')
+    medians = {key: figures[1] - lines['null'][1] for key, figures in lines.items()}
+    medians['door'] = medians['door-sealed'] - medians['door-open']
+    return medians
+
+
+def bench_faults(out, umbra, guest, program):
+    """The table of faults in sealed memory."""
+    steps = cipher_steps(program)
+    print(f'\nFaults in sealed memory, in instructions ({FAULT_MODEL}, window 2M): all, of them the '
+          f'cipher, the rest. KVM\'s warm fault, without a cipher: {KVM_FAULT:,}.')
+    print(f'{"":28}' + ''.join(f' {cipher:>20}' for cipher in steps))
+    medians = {cipher: fault_figures(out, umbra, guest, cipher) for cipher in steps}
+    for name, (what, part) in FAULTS.items():
+        print(f'{what:28}', end='')
+        for cipher, (encrypt, decrypt, both) in steps.items():
+            total = medians[cipher][name]
+            inside = 0 if part is None else (encrypt, decrypt, both)[part]
+            print(f' {total:7,} {inside:6,} {total - inside:5,}', end='')
+        print()
 
 
 def since(figures, start, key):
@@ -130,7 +196,7 @@ def bench_boot(out, umbra, chain, kernel, initrd):
     make_esp(os.path.join(out, 'boot-esp'), umbra, {
         **files, 'umbra.conf': config('linux', VM_MIB, [
             'kernel = \\umbra\\vmlinuz', 'initrd = \\umbra\\initrd.img',
-            f'cmdline = {CMDLINE}'])})
+            f'cmdline = {CMDLINE}', 'engine = none'])})
     marks = {'MARK': STARTED, 'STOP': REACHED}
     _, bare = run(out, 'bare', MEM=VM_MIB, **marks)
     _, ours = run(out, 'boot', MEM=MACHINE_MIB, **marks)
@@ -152,11 +218,12 @@ def bench_boot(out, umbra, chain, kernel, initrd):
 
 def main(arguments):
     """The command line."""
-    out, umbra, chain, guest, kernel, initrd = arguments
+    out, umbra, chain, guest, kernel, initrd, steps = arguments
     os.makedirs(out, exist_ok=True)
     print(f'CPU model {MODEL}, ips {IPS / 1e6:.0f} M, no RDRAND, no RDSEED, one CPU\n')
     try:
         missed = bench_exits(out, umbra, guest)
+        bench_faults(out, umbra, guest, steps)
         missed += bench_boot(out, umbra, chain, kernel, initrd)
     except BenchError as error:
         print(f'bench: {error}', file=sys.stderr)

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "crypto/aes_xts.h"
+#include "tests/unit/steps.h"
 
 #define LIMIT 45000l
 
@@ -45,29 +46,6 @@ static void child(void)
 	aes_xts_decrypt(&key, tweak, page, page, sizeof(page));
 	__asm__ volatile("int3");
 	_exit(0);
-}
-
-/* Runs to the next INT3, by steps or at once. Returns the steps, -1 when the child is gone. */
-static long to_breakpoint(pid_t pid, int request)
-{
-	siginfo_t info;
-	long steps = 0;
-	int status;
-
-	for (;;) {
-		if (ptrace(request, pid, NULL, NULL) != 0 || waitpid(pid, &status, 0) != pid ||
-		    !WIFSTOPPED(status)) {
-			return -1;
-		}
-		if (WSTOPSIG(status) != SIGTRAP ||
-		    ptrace(PTRACE_GETSIGINFO, pid, NULL, &info) != 0) {
-			return -1;
-		}
-		steps++;
-		if (info.si_code == SI_KERNEL) {
-			return steps;
-		}
-	}
 }
 
 int main(void)
