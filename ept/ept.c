@@ -221,9 +221,10 @@ int ept_map_page(struct ept_root *root, gpa_t gpa, hpa_t hpa, struct ept_attr at
 {
 	int err = check_map(gpa, hpa, PAGE_SIZE, attr);
 
-	if (err == 0) {
-		err = find_slot(root, gpa.v, 1, entry);
+	if (err != 0) {
+		return err;
 	}
+	err = find_slot(root, gpa.v, 1, entry);
 	if (err < 0) {
 		return err;
 	}

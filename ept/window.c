@@ -18,9 +18,9 @@
 
 /*
  * So many used frames at most are given a second chance in one search. All CPUs wait for
- * window_lock, and a window of 65,536 frames that are all in use took milliseconds to go round.
+ * window_lock, and going round a window of 65,536 frames in use would take milliseconds.
  */
-#define CHANCES 128
+#define CHANCES 32
 
 struct lock window_lock;
 
@@ -151,44 +151,43 @@ void window_wipe(void)
 	}
 }
 
-/* Whether the frame may be taken from its owner, who may be vm itself. */
-static bool may_go(const struct window_frame *frame, const struct pager_vm *vm)
+/* Whether a frame may be taken from its owner, who may be vm itself. */
+static bool may_lose(const struct pager_vm *owner, const struct pager_vm *vm)
 {
-	const struct pager_vm *owner;
-
-	if (frame->region == NULL || frame->pins != 0 || frame->holds != 0) {
-		return false;
-	}
-	owner = frame->region->vm;
 	return owner == vm ? owner->counters.clear_pages >= owner->floor
 			   : owner->counters.clear_pages > owner->floor;
 }
 
 /* Was it used since the hand came by last? */
-static bool was_used(struct window_frame *frame)
+static inline bool was_used(struct window_frame *frame)
 {
 	bool used = frame->referenced;
 
 	frame->referenced = false;
-	if (frame->entry != NULL && ept_entry_referenced(frame->entry)) {
-		used = true;
-	}
-	return used;
+	return (frame->entry != NULL && ept_entry_referenced(frame->entry)) || used;
 }
 
 uint32_t window_victim(const struct pager_vm *vm)
 {
+	struct window_frame *frame = &window.frames[window.hand];
+	const struct window_frame *end = &window.frames[window.count];
+	const struct sealed_region *region = NULL; /* of the frame before: most often the same */
 	uint32_t chances = 0;
+	bool may = false;
 
 	/* In the second round all had theirs: guests may touch pages faster than this looks. */
 	for (uint64_t looked = 0; looked < 2ull * window.count; looked++) {
-		uint32_t index = window.hand;
-		struct window_frame *frame = &window.frames[index];
+		struct window_frame *here = frame;
 
-		window.hand = index + 1 == window.count ? 0 : index + 1;
-		if (may_go(frame, vm) &&
-		    (!was_used(frame) || ++chances > CHANCES || looked >= window.count)) {
-			return index;
+		frame = frame + 1 == end ? window.frames : frame + 1;
+		if (here->region != region) {
+			region = here->region;
+			may = region != NULL && may_lose(region->vm, vm);
+		}
+		if (may && (here->pins | here->holds) == 0 &&
+		    (!was_used(here) || ++chances > CHANCES || looked >= window.count)) {
+			window.hand = (uint32_t)(frame - window.frames);
+			return (uint32_t)(here - window.frames);
 		}
 	}
 	panic("the window has no frame for %s, although its floor says so", vm->name);

@@ -75,7 +75,7 @@ static void test_second_chances(void **state)
 		used += (entry & 0x100) != 0;
 	}
 	assert_int_equal(taken, 1);
-	assert_in_range(used, VM_PAGES - 1 - 129, VM_PAGES - 1 - 64);
+	assert_in_range(used, VM_PAGES - 1 - 33, VM_PAGES - 1 - 16);
 	/* An idle page is found at once. */
 	guest_write(guest, 250, 1);
 	assert_true(is_mapped(guest, VM_PAGES - 1));
