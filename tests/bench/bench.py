@@ -51,8 +51,8 @@ FAULTS = {
     'open-dirty': ('sealed page, dirty page goes', 2),
     'door': ('door opens, clean page goes', 1),
 }
-COUNTED = re.compile(r'faults: (\d+) first touch, (\d+) clean, (\d+) dirty victim, \d+ open already; '
-                     r'(\d+) opens')
+COUNTED = re.compile(r'faults: (\d+) first touch, (\d+) clean, (\d+) dirty victim, '
+                     r'\d+ open already; (\d+) opens')
 KVM_FAULT = 2780
 
 BOOT_GOAL = 1.03
@@ -168,7 +168,8 @@ def bench_faults(out, umbra, guest, program):
     """The table of faults in sealed memory."""
     steps = cipher_steps(program)
     print(f'\nFaults in sealed memory, in instructions ({FAULT_MODEL}, window 2M): all, of them the '
-          f'cipher, the rest. KVM\'s warm fault, without a cipher: {KVM_FAULT:,}.')
+          f'cipher\'s,\nthe rest. For comparison: KVM\'s warm EPT fault, {KVM_FAULT:,}; the plain first '
+          f'touch is above.')
     print(f'{"":28}' + ''.join(f' {cipher:>20}' for cipher in steps))
     medians = {cipher: fault_figures(out, umbra, guest, cipher) for cipher in steps}
     for name, (what, part) in FAULTS.items():
