@@ -167,9 +167,9 @@ def fault_figures(out, umbra, guest, cipher):
 def bench_faults(out, umbra, guest, program):
     """The table of faults in sealed memory."""
     steps = cipher_steps(program)
-    print(f'\nFaults in sealed memory, in instructions ({FAULT_MODEL}, window 2M): all, of them the '
-          f'cipher\'s,\nthe rest. For comparison: KVM\'s warm EPT fault, {KVM_FAULT:,}; the plain first '
-          f'touch is above.')
+    print(f'\nFaults in sealed memory, in instructions ({FAULT_MODEL}, window 2M): all, of them\n'
+          f'the cipher\'s, the rest. For comparison: the plain first touch above, and KVM\'s warm\n'
+          f'EPT fault: {KVM_FAULT:,}.')
     print(f'{"":28}' + ''.join(f' {cipher:>20}' for cipher in steps))
     medians = {cipher: fault_figures(out, umbra, guest, cipher) for cipher in steps}
     for name, (what, part) in FAULTS.items():
