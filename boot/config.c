@@ -25,6 +25,7 @@ struct parser {
 	uint32_t line_of_section;
 	const char *section; /* "host", "vm", or NULL: keys are skipped */
 	struct vm_config *vm;
+	bool damaged;  /* the section line that comes to inih is a stand-in */
 	uint32_t seen; /* bit n: config_keys[n] was given in this section */
 };
 
@@ -150,13 +151,22 @@ static void begin_vm(struct parser *p, const char *name)
 	}
 }
 
-static void begin_section(struct parser *p, const char *section)
+static void leave_section(struct parser *p)
 {
 	end_section(p);
 	p->section = NULL;
 	p->vm = NULL;
 	p->seen = 0;
+}
+
+static void begin_section(struct parser *p, const char *section)
+{
 	p->line_of_section = p->line;
+	if (p->damaged) {
+		p->damaged = false;
+		complain(p, p->line, "the section line is damaged; what follows it is left out");
+		return;
+	}
 	while (str_is_space(*section)) {
 		section++;
 	}
@@ -238,13 +248,29 @@ static bool opens_section(const char *text, size_t bytes)
 	return i < bytes && text[i] == '[';
 }
 
+/* As inih looks for the bracket: not in a comment. */
+static bool closes_section(const char *text, size_t bytes)
+{
+	size_t first = 0;
+
+	while (text[first] != '[') {
+		first++;
+	}
+	for (size_t i = first; i < bytes && !begins_comment(text, first, i); i++) {
+		if (text[i] == ']') {
+			return true;
+		}
+	}
+	return false;
+}
+
 /* inih's reader: the next line with its line break into buf[cap], NULL at the end. */
 static char *read_line(char *buf, int cap, void *stream)
 {
 	struct parser *p = stream;
 	const char *text = p->at;
 	size_t bytes = 0;
-	bool good;
+	bool opens, good;
 
 	(void)cap; /* INI_MAX_LINE; line_is_good keeps lines below it */
 	if (p->left == 0) {
@@ -257,12 +283,18 @@ static char *read_line(char *buf, int cap, void *stream)
 	p->left -= MIN(bytes + 1, p->left);
 	p->line++;
 
+	opens = opens_section(text, bytes);
+	if (opens) {
+		leave_section(p); /* what is wrong with the line is not that VM's fault */
+	}
 	good = line_is_good(p, text, bytes);
-	if (!good) {
-		/* An open bracket alone makes inih stop: keys that follow a broken section line
-		 * would land in the section before it. */
-		bytes = opens_section(text, bytes) ? 1 : 0;
-		text = "[";
+	if (opens && (!good || !closes_section(text, bytes))) {
+		/* Keys that follow would land in the section before it. */
+		p->damaged = true;
+		text = "[]";
+		bytes = 2;
+	} else if (!good) {
+		bytes = 0;
 	}
 	bytes = MIN(bytes, (size_t)LINE_MAX); /* only a comment is longer */
 	memcpy(buf, text, bytes);
@@ -292,7 +324,7 @@ int config_parse(const char *file, const char *text, size_t bytes, struct config
 		p.left -= sizeof(bom);
 	}
 	if (ini_parse_stream(read_line, &p, handle, &p) != 0) {
-		complain(&p, p.line, "the section line is damaged; nothing from here on is read");
+		complain(&p, p.line, "this line cannot be read; nothing from here on is");
 	}
 	end_section(&p);
 	if (out->vm_count == 0) {

@@ -24,12 +24,17 @@
 #include "vmm/sched.h"
 #include "vmm/vmx.h"
 
-/* Host pages: page tables (ours and EPT: 1/512 of what they map), stacks, VM control structures. */
-#define POOL_SHARE     128u  /* of the usable memory */
-#define POOL_MIN_PAGES 4096u /* 16 MiB */
-#define POOL_MAX_PAGES 65536u
-#define POOL_PER_CPU   64u
-#define IDLE_US	       10000u
+/*
+ * Host pages: page tables (ours and EPT: 1/512 of what they map), stacks, VM control structures, what
+ * the pager keeps of each page (1/328 of sealed memory) and of the window (1/64 of it at most).
+ */
+#define POOL_SHARE	  128u /* of the usable memory */
+#define POOL_WINDOW_SHARE 64u  /* of the window */
+#define POOL_WINDOW_MAX	  16384u
+#define POOL_MIN_PAGES	  4096u /* 16 MiB */
+#define POOL_MAX_PAGES	  65536u
+#define POOL_PER_CPU	  64u
+#define IDLE_US		  10000u
 
 static struct boot_info *boot;
 static void *screen_mapped;
@@ -45,12 +50,29 @@ static uint64_t count_pages(const struct mem_range *ranges, size_t count)
 	return pages;
 }
 
+static bool somebody_needs_an_engine(void)
+{
+	for (size_t i = 0; i < boot->config.vm_count; i++) {
+		const struct vm_config *vm = &boot->config.vms[i];
+
+		if (vm->valid && vm->engine != VM_ENGINE_NONE) {
+			return true;
+		}
+	}
+	return false;
+}
+
 static void make_pool(void)
 {
-	uint64_t pages = count_pages(boot->ranges, boot->range_count) / POOL_SHARE;
+	const uint64_t usable = count_pages(boot->ranges, boot->range_count);
+	const uint64_t window = MIN(boot->config.window_bytes / PAGE_SIZE, usable);
+	uint64_t pages = MIN(MAX(usable / POOL_SHARE, POOL_MIN_PAGES), POOL_MAX_PAGES);
 	int err;
 
-	pages = MIN(MAX(pages, POOL_MIN_PAGES), POOL_MAX_PAGES) + boot->cpu_count * POOL_PER_CPU;
+	pages += boot->cpu_count * POOL_PER_CPU;
+	if (somebody_needs_an_engine()) {
+		pages += MIN(window / POOL_WINDOW_SHARE, POOL_WINDOW_MAX);
+	}
 	err = page_alloc_init(boot->ranges, boot->range_count, pages);
 	if (err != 0) {
 		panic("no %llu MiB of free memory in one piece below 4 GiB: %s",
@@ -127,18 +149,6 @@ static void start_crypto(void)
 	/* Without entropy nothing that needs a random key will start; rng_init has said it. */
 	(void)rng_init(boot->efi_rng_seed, boot->efi_rng_bytes);
 	secrets_seal(&boot->config);
-}
-
-static bool somebody_needs_an_engine(void)
-{
-	for (size_t i = 0; i < boot->config.vm_count; i++) {
-		const struct vm_config *vm = &boot->config.vms[i];
-
-		if (vm->valid && vm->engine != VM_ENGINE_NONE) {
-			return true;
-		}
-	}
-	return false;
 }
 
 /* A failure costs the VMs that need it, not the machine. */

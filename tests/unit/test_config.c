@@ -129,9 +129,13 @@ static const struct bad bad_cases[] = {
 	{ A "[vm abcdefghijklmnopqrstuvwxyz-0123456789abcdefghijklmnop]\n", "a VM's name is", 1 },
 	{ "memory=1M\n" A, "umbra.conf:1: \"memory\" stands before the first section", 1 },
 	/* A broken section line: what follows must not land in the section before. */
-	{ A B "[vm c\nmemory=1M\n", "umbra.conf:9: vm b: the section line is damaged", 1 },
-	{ A B "[vm c ; ]\nmemory=1M\n", "umbra.conf:9: vm b: the section line is damaged", 1 },
-	{ A B "[vm \x01]\nmemory=1M\n", "umbra.conf:9: vm b: the section line is damaged", 1 },
+	{ A "[vm c\nmemory=1M\n" B, "umbra.conf:5: the section line is damaged", 3 },
+	{ A "[vm c ; ]\nmemory=1M\n" B, "umbra.conf:5: the section line is damaged", 3 },
+	{ A "[vm \x01]\nmemory=1M\n" B, "umbra.conf:5: the section line is damaged", 3 },
+	{ A "[vm \x01]\nmemory=1M\n" B, "umbra.conf:5: byte 01 is no ASCII text", 3 },
+	{ A "[vm c\n[vm d\n" B, "umbra.conf:6: the section line is damaged", 3 },
+	{ "[vm c\nmemory=1M\n" A, "umbra.conf:1: the section line is damaged", 1 },
+	{ A "[vm c\nmemory=1M", "umbra.conf:5: the section line is damaged", 1 },
 	/* Keys. */
 	{ A "ballast=1\n", "umbra.conf:5: vm a: unknown key \"ballast\" in section [vm]", 0 },
 	{ "[host]\nmemory=1M\n" A, "umbra.conf:2: unknown key \"memory\" in section [host]", 1 },
