@@ -2,8 +2,7 @@
 """A script for the bus: takes the machine's DRAM once the guest "markers" has filled its memory.
 
 Words: the scanner (tests/bus/dramscan), the engine (software or none), how many AES key schedules
-there have to be, and text that only umbra.conf held. Files with markers from FILES on were given to
-the VM, key and initrd.
+there have to be, and text that only umbra.conf held. The VM's initrd and key file hold markers, too.
 """
 
 import collections
@@ -14,6 +13,7 @@ from markers import PAGE_BYTES, Scanner
 
 READY = 'pages hold their numbers'
 NUMBERS = 16384         # what the guest writes: 0 to NUMBERS - 1
+KEY_FILE = 30000        # and the number of which the key file is made; between them, the initrd's
 WINDOW = r'window: (\d+) pages in clear, \d+ of them at 0x([0-9a-f]+)-0x([0-9a-f]+)'
 
 
@@ -69,19 +69,21 @@ def main(bus, program, engine, schedules, text):
     scanner = Scanner(program, bus.dump('dram.bin'))
     found = scanner.markers()
     numbers = {number for _, number in found if number < NUMBERS}
-    files = sorted({number for _, number in found if number >= NUMBERS})
+    initrd = [address for address, number in found if NUMBERS <= number < KEY_FILE]
+    raw_key = [address for address, number in found if number >= KEY_FILE]
     texts = copies_of(bus, scanner, text)
-    bus.say(f'{len(numbers)} of {NUMBERS} numbers found, {len(files)} pages of files, '
-            f'{len(texts)} copies of the command line')
+    bus.say(f'{len(numbers)} of {NUMBERS} numbers; initrd: {len(initrd)} pages; raw key: '
+            f'{len(raw_key)} pieces; command line: {len(texts)} copies')
     check_keys(bus, scanner, int(schedules))
     if engine == 'none':
         check(len(numbers) == NUMBERS, 'the control found too few')
-        check(files and texts, 'the control found no initrd or no command line')
+        check(initrd and texts, 'the control found no initrd or no command line')
         return
     pages, ranges = window_of(log)
     outside = [address for address, _ in found if not inside(ranges, address)]
     bus.say(f'the window has {pages} pages; {len(outside)} finds outside of it')
     check(not outside, f'{len(outside)} finds outside the window: {list_few(outside)}')
     check(1 <= len(numbers) <= pages, f'{len(numbers)} numbers in {pages} pages')
-    check(not files, f'files are left in memory: {files}')
+    check(not initrd, f'the initrd is left in memory: {list_few(initrd)}')
+    check(not raw_key, f'the key file is left in memory: {list_few(raw_key)}')
     check(not texts, f'the command line is left in memory: {list_few(texts)}')
