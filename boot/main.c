@@ -25,8 +25,8 @@
 #include "vmm/vmx.h"
 
 /*
- * Host pages: page tables (ours and EPT: 1/512 of what they map), stacks, VM control structures, what
- * the pager keeps of each page (1/328 of sealed memory) and of the window (1/64 of it at most).
+ * Host pages: page tables (ours and EPT: 1/512 of what they map), stacks, VM control structures,
+ * what the pager keeps of each page (1/328 of sealed memory) and of the window (1/64 at most).
  */
 #define POOL_SHARE	  128u /* of the usable memory */
 #define POOL_WINDOW_SHARE 64u  /* of the window */
