@@ -208,7 +208,7 @@ void guest_main(void)
 	trap_handlers[VECTOR_NMI] = on_nmi;
 	lay_out(VECTOR_NMI);
 	interrupts(events);
-	exceptions(events / 2);
-	irets(events / 20);
-	nmis(events / 20);
+	exceptions(events / 5);
+	irets(events / 50);
+	nmis(events / 100);
 }
