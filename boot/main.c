@@ -6,6 +6,7 @@
 #include "boot/boot_info.h"
 #include "boot/residue.h"
 #include "boot/secrets.h"
+#include "boot/shell.h"
 #include "boot/vms.h"
 
 #include "crypto/page_cipher.h"
@@ -194,28 +195,22 @@ static void handle_key(void)
 	}
 }
 
-/* Nothing runs, and nothing will: powers off, or says so once and stays, as configured. */
-static void nothing_runs(const char *why)
+/* Says so once. Powers off, if that is configured. */
+static void nothing_runs(const char *why, const char *hint)
 {
-	static bool told;
-
-	if (!told && boot->config.exit == CONFIG_EXIT_POWEROFF) {
+	if (boot->config.exit == CONFIG_EXIT_POWEROFF) {
 		log_info("%s; the machine powers off, as [host] exit says", why);
 		power_off();
 	}
-	if (!told) {
-		log_info("%s; the machine stays on: on the serial line, o powers it off, r resets "
-			 "it",
-			 why);
-	}
-	told = true;
-	handle_key();
+	log_info("%s; the machine stays on: on the serial line, %s", why, hint);
 }
 
+/* Nothing runs, and nothing will. */
 static _Noreturn void stay(const char *why)
 {
+	nothing_runs(why, "o powers it off, r resets it");
 	for (;;) {
-		nothing_runs(why);
+		handle_key();
 		(void)console_flush(); /* comes again in IDLE_US */
 		cpu_idle_until(cpu_rdtsc() + tsc_from_us(IDLE_US));
 	}
@@ -223,9 +218,14 @@ static _Noreturn void stay(const char *why)
 
 static void between(void)
 {
-	if (vms_reap() == 0) {
-		nothing_runs("all virtual machines have ended");
+	static bool told;
+	bool some_run = vms_reap() != 0;
+
+	if (!some_run && !told) {
+		nothing_runs("all virtual machines have ended", "the shell has it now");
 	}
+	told = !some_run;
+	shell_poll();
 }
 
 static void run_ap(void)
@@ -255,6 +255,7 @@ static void bring_up(void)
 		stay("no virtual machine could be started");
 	}
 	(void)console_flush(); /* the scheduler goes on with it */
+	shell_init(boot);
 	smp_release(run_ap);
 	sched_run(between);
 }

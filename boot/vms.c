@@ -5,6 +5,7 @@
 #include "guest/platform.h"
 #include "vmm/base/console.h"
 #include "vmm/base/err.h"
+#include "vmm/base/panic.h"
 #include "vmm/base/tsc.h"
 #include "vmm/base/cpu.h"
 #include "vmm/vcpu.h"
@@ -13,32 +14,53 @@
 #define EARLY_RESET_US	5000000u
 #define EARLY_RESET_MAX 5u
 
-static struct slot {
-	const struct vm_config *config;
-	struct vm *vm;	  /* NULL: not running */
-	uint64_t started; /* TSC */
-	uint32_t early_resets;
-} slots[CONFIG_VM_MAX];
+static struct vms_entry slots[CONFIG_VM_MAX];
+static size_t slot_count;
 
-static void start(struct slot *slot)
+static int start(struct vms_entry *slot)
 {
+	int err;
+
 	slot->started = cpu_rdtsc();
-	if (platform_start_vm(slot->config, &slot->vm) != 0) {
+	err = platform_start_vm(slot->config, &slot->vm);
+	if (err != 0) {
 		slot->vm = NULL; /* it has told why */
 	}
+	return err;
+}
+
+size_t vms_count(void)
+{
+	return slot_count;
+}
+
+const struct vms_entry *vms_get(size_t index)
+{
+	CHECK(index < slot_count);
+	return &slots[index];
+}
+
+int vms_power_on(const struct vms_entry *entry)
+{
+	struct vms_entry *slot = &slots[entry - slots];
+
+	CHECK(slot->vm == NULL && slot->config->valid);
+	slot->early_resets = 0;
+	return start(slot);
 }
 
 size_t vms_start(const struct config *config)
 {
 	size_t running = 0;
 
+	slot_count = config->vm_count;
 	for (size_t i = 0; i < config->vm_count; i++) {
-		slots[i] = (struct slot){ .config = &config->vms[i] };
+		slots[i] = (struct vms_entry){ .config = &config->vms[i] };
 		if (!config->vms[i].valid) {
 			log_warn("vm %s: not started, for the reason above", config->vms[i].name);
 			continue;
 		}
-		start(&slots[i]);
+		(void)start(&slots[i]);
 		running += slots[i].vm != NULL ? 1 : 0;
 	}
 	return running;
@@ -57,11 +79,12 @@ static uint64_t count_exits(const struct vm *vm)
 }
 
 /* Says how it ended and frees it; returns why it ended. */
-static enum vm_end_reason bury(struct slot *slot)
+static enum vm_end_reason bury(struct vms_entry *slot)
 {
 	struct vm *vm = slot->vm;
 	const enum vm_end_reason reason = vm->end_reason;
-	const bool wanted = reason == VM_END_POWER_OFF || reason == VM_END_RESET;
+	const bool wanted = reason == VM_END_POWER_OFF || reason == VM_END_RESET ||
+			    reason == VM_END_DESTROYED;
 	const uint64_t ms = (cpu_rdtsc() - slot->started) / MAX(tsc_hz() / 1000, 1u);
 
 	platform_flush_vm(vm); /* its last words come first */
@@ -76,7 +99,7 @@ static enum vm_end_reason bury(struct slot *slot)
 	return reason;
 }
 
-static void start_again(struct slot *slot, bool early)
+static void start_again(struct vms_entry *slot, bool early)
 {
 	slot->early_resets = early ? slot->early_resets + 1 : 0;
 	if (slot->early_resets == EARLY_RESET_MAX) {
@@ -85,7 +108,7 @@ static void start_again(struct slot *slot, bool early)
 			  slot->config->name, EARLY_RESET_MAX);
 		return;
 	}
-	start(slot);
+	(void)start(slot);
 }
 
 size_t vms_reap(void)
@@ -93,7 +116,7 @@ size_t vms_reap(void)
 	size_t running = 0;
 
 	for (size_t i = 0; i < CONFIG_VM_MAX; i++) {
-		struct slot *slot = &slots[i];
+		struct vms_entry *slot = &slots[i];
 
 		if (slot->vm != NULL && vm_ended(slot->vm)) {
 			bool early = cpu_rdtsc() - slot->started < tsc_from_us(EARLY_RESET_US);

@@ -254,6 +254,15 @@ int gmem_load(struct gmem *gmem, gpa_t gpa, uint64_t *value, size_t bytes)
 	return err;
 }
 
+void gmem_peek(hpa_t at, void *out, size_t bytes)
+{
+	const hpa_t frame = { at.v & PAGE_MASK };
+	const char *page = host_temp_map(GMEM_SLOT_DOOR, frame);
+
+	memcpy(out, page + (at.v - frame.v), bytes);
+	host_temp_unmap(GMEM_SLOT_DOOR);
+}
+
 /* In a region that holds it. */
 static inline bool word_holds(struct gmem *gmem, struct gmem_region *region,
 			      const struct gmem_expect *word)

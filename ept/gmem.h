@@ -129,4 +129,10 @@ int gmem_cmpxchg(struct gmem *gmem, gpa_t gpa, uint64_t *expected, uint64_t desi
 /* True when all of the range is RAM. An empty range is, wherever it lies. */
 bool gmem_is_ram(struct gmem *gmem, gpa_t gpa, uint64_t bytes);
 
+/*
+ * What DRAM holds in `bytes` bytes from `at` on, within one page, of a frame of the machine: for
+ * people who want to see that it is ciphertext. Own CPU, not while the door is open.
+ */
+void gmem_peek(hpa_t at, void *out, size_t bytes);
+
 #endif

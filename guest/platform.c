@@ -381,6 +381,16 @@ void platform_log_memory(const struct vm *vm)
 	}
 }
 
+const char *platform_memory_name(const struct vm *vm)
+{
+	return platform_of(vm)->pager != NULL ? "sealed" : "clear";
+}
+
+void platform_press_power_button(struct vm *vm)
+{
+	vlegacy_press_power_button(&platform_of(vm)->legacy);
+}
+
 void platform_destroy_vm(struct vm *vm)
 {
 	struct platform *platform;

@@ -18,6 +18,12 @@ void platform_flush_vm(struct vm *vm);
 /* What the engine of an ended VM has done, in the log. */
 void platform_log_memory(const struct vm *vm);
 
+/* How its memory is kept, in a word: "sealed" or "clear". */
+const char *platform_memory_name(const struct vm *vm);
+
+/* As a person would (ACPI fixed power button); the guest does what it likes. Boot processor. */
+void platform_press_power_button(struct vm *vm);
+
 /* Frees an ended VM with its devices. */
 void platform_destroy_vm(struct vm *vm);
 

@@ -1,23 +1,40 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Several guests on one console. The lock guards the list, who is in front and whose unfinished
- * line the cursor stands in; it is taken below a UART's lock and above the console's and the log's.
+ * Several guests on one console. The lock guards the list, the view, who is in front, what is kept
+ * and whose unfinished line the cursor stands in; it is taken below a UART's lock and above the
+ * console's and the log's.
  */
 #include "guest/vconsole.h"
 
 #include "vmm/base/console.h"
 #include "vmm/base/lock.h"
 #include "vmm/base/log.h"
+#include "vmm/base/cpu.h"
 #include "vmm/base/str.h"
+#include "vmm/base/tsc.h"
+#include "vmm/vm.h"
+
+#define FULL_US 1000000u
 
 static struct lock list_lock;
 static struct vconsole *list; /* in the order of attaching */
 static struct vconsole *front;
+static char front_was[VM_NAME_MAX]; /* name of the VM that went away from there, or empty */
 static struct vconsole *line_owner; /* NULL: the cursor is at the start of a line */
+static enum { VIEW_ALL, VIEW_ONE, VIEW_SHELL } view;
+
+/* A byte for which the ring of the VM in front has no room, and since when (TSC; 0: it had). */
+static int held = -1;
+static uint64_t full_since;
 
 static bool is_shared(void)
 {
 	return list != NULL && list->next != NULL;
+}
+
+static bool is_shown(const struct vconsole *console)
+{
+	return view == VIEW_ALL || (view == VIEW_ONE && console == front);
 }
 
 /* Ends an unfinished line of anybody's; a line of the log may have done so already. */
@@ -35,12 +52,53 @@ static void take_line(struct vconsole *console)
 	if (line_owner == console && !console_at_line_start()) {
 		return;
 	}
+	if (view == VIEW_ONE) {
+		line_owner = console; /* the screen is its own: no line breaks of ours */
+		return;
+	}
 	end_line();
 	line_owner = console;
 	if (is_shared()) {
 		console_write("[", 1);
 		console_write(console->name, strlen(console->name));
 		console_write("] ", 2);
+	}
+}
+
+static void show(struct vconsole *console, const char *text, size_t bytes)
+{
+	take_line(console);
+	console_write(text, bytes);
+	if (text[bytes - 1] == '\n') {
+		line_owner = NULL;
+	}
+}
+
+static void keep(struct vconsole *console, const char *text, size_t bytes)
+{
+	for (size_t i = 0; i < bytes; i++) {
+		console->kept[console->kept_end++ % VCONSOLE_KEPT_BYTES] = text[i];
+	}
+	if (console->kept_end - console->kept_first > VCONSOLE_KEPT_BYTES) {
+		console->kept_first = console->kept_end - VCONSOLE_KEPT_BYTES;
+	}
+}
+
+/* What was kept, a line at a time, so that each has its name in front where that is shown. */
+static void show_kept(struct vconsole *console)
+{
+	char text[VCONSOLE_OUT_BYTES];
+	size_t bytes = 0;
+
+	while (console->kept_first != console->kept_end) {
+		text[bytes++] = console->kept[console->kept_first++ % VCONSOLE_KEPT_BYTES];
+		if (text[bytes - 1] == '\n' || bytes == sizeof(text)) {
+			show(console, text, bytes);
+			bytes = 0;
+		}
+	}
+	if (bytes != 0) {
+		show(console, text, bytes);
 	}
 }
 
@@ -51,10 +109,10 @@ void vconsole_flush(struct vconsole *console)
 		return;
 	}
 	lock_take(&list_lock);
-	take_line(console);
-	console_write(console->out, console->out_count);
-	if (console->out[console->out_count - 1] == '\n') {
-		line_owner = NULL;
+	if (is_shown(console)) {
+		show(console, console->out, console->out_count);
+	} else {
+		keep(console, console->out, console->out_count);
 	}
 	lock_drop(&list_lock);
 	console->out_count = 0;
@@ -68,50 +126,125 @@ void vconsole_put(struct vconsole *console, uint8_t byte)
 	}
 }
 
-int vconsole_get(struct vconsole *console)
-{
-	if (console->in_read == console->in_written) {
-		return -1;
-	}
-	return console->in[console->in_read++ % VCONSOLE_INPUT_BYTES];
-}
-
-static void move_front(struct vconsole *to)
-{
-	front = to;
-	log_info("console: the keyboard is with VM %s now", to->name);
-}
-
-/* Leaves bytes where they are when the ring is full; the list's lock is held. */
-static void take_input(struct vconsole *console)
-{
-	while (front == console && console->in_written - console->in_read < VCONSOLE_INPUT_BYTES) {
-		int byte = console_getc();
-
-		if (byte < 0) {
-			break;
-		}
-		if (byte == VCONSOLE_NEXT_KEY && is_shared()) {
-			move_front(console->next != NULL ? console->next : list);
-		} else {
-			console->in[console->in_written++ % VCONSOLE_INPUT_BYTES] = (uint8_t)byte;
-		}
-	}
-}
-
 void vconsole_poll(struct vconsole *console)
 {
-	bool shared;
-
-	lock_take(&list_lock);
-	take_input(console);
-	shared = is_shared();
-	lock_drop(&list_lock);
 	/* Among several, an unfinished line waits for its rest until the guest pauses. */
-	if (!shared || console->out_count == console->out_seen) {
+	if (!is_shared() || console->out_count == console->out_seen) {
 		vconsole_flush(console);
 	}
 	console->out_seen = console->out_count;
+}
+
+/* --- Input --- */
+
+int vconsole_get(struct vconsole *console)
+{
+	uint32_t at = console->in_read;
+	uint8_t byte;
+
+	if (at == __atomic_load_n(&console->in_written, __ATOMIC_ACQUIRE)) {
+		return -1;
+	}
+	byte = console->in[at % VCONSOLE_INPUT_BYTES];
+	__atomic_store_n(&console->in_read, at + 1, __ATOMIC_RELEASE);
+	return byte;
+}
+
+static bool give(struct vconsole *console, uint8_t byte)
+{
+	uint32_t at = console->in_written;
+
+	if (at - __atomic_load_n(&console->in_read, __ATOMIC_ACQUIRE) == VCONSOLE_INPUT_BYTES) {
+		return false;
+	}
+	console->in[at % VCONSOLE_INPUT_BYTES] = byte;
+	__atomic_store_n(&console->in_written, at + 1, __ATOMIC_RELEASE);
+	return true;
+}
+
+bool vconsole_in_shell(void)
+{
+	return __atomic_load_n(&view, __ATOMIC_RELAXED) == VIEW_SHELL ||
+	       __atomic_load_n(&front, __ATOMIC_RELAXED) == NULL;
+}
+
+/* The list's lock is held, so that the VM in front does not go away meanwhile. */
+static int take_input(void)
+{
+	for (;;) {
+		int byte = held >= 0 ? held : console_getc();
+
+		held = -1;
+		if (byte < 0 || vconsole_in_shell()) {
+			return byte;
+		}
+		if (byte == VCONSOLE_ESCAPE_KEY) {
+			end_line();
+			__atomic_store_n(&view, VIEW_SHELL, __ATOMIC_RELAXED);
+			return byte;
+		}
+		if (give(front, (uint8_t)byte)) {
+			full_since = 0;
+			continue;
+		}
+		full_since = full_since == 0 ? cpu_rdtsc() : full_since;
+		if (cpu_rdtsc() - full_since < tsc_from_us(FULL_US)) {
+			held = byte;
+			return -1;
+		}
+		console_write("\a", 1); /* it reads nothing; the escape key must get through */
+	}
+}
+
+int vconsole_input(void)
+{
+	int byte;
+
+	lock_take(&list_lock);
+	byte = take_input();
+	lock_drop(&list_lock);
+	return byte;
+}
+
+/* --- Views and the list --- */
+
+void vconsole_show_shell(void)
+{
+	lock_take(&list_lock);
+	end_line();
+	__atomic_store_n(&view, VIEW_SHELL, __ATOMIC_RELAXED);
+	lock_drop(&list_lock);
+}
+
+void vconsole_show_all(void)
+{
+	lock_take(&list_lock);
+	__atomic_store_n(&view, VIEW_ALL, __ATOMIC_RELAXED);
+	for (struct vconsole *console = list; console != NULL; console = console->next) {
+		show_kept(console);
+	}
+	lock_drop(&list_lock);
+}
+
+bool vconsole_show_one(const char *name)
+{
+	struct vconsole *console = front;
+
+	lock_take(&list_lock);
+	if (name != NULL) {
+		console = list;
+		while (console != NULL && strcmp(console->name, name) != 0) {
+			console = console->next;
+		}
+	}
+	if (console != NULL) {
+		__atomic_store_n(&front, console, __ATOMIC_RELAXED);
+		__atomic_store_n(&view, VIEW_ONE, __ATOMIC_RELAXED);
+		front_was[0] = '\0'; /* a person chose */
+		show_kept(console);
+	}
+	lock_drop(&list_lock);
+	return console != NULL;
 }
 
 void vconsole_attach(struct vconsole *console, const char *name)
@@ -125,8 +258,10 @@ void vconsole_attach(struct vconsole *console, const char *name)
 	}
 	console->next = NULL;
 	*end = console;
-	if (front == NULL) {
-		front = console;
+	if (front == NULL || strcmp(name, front_was) == 0) {
+		/* A VM that starts anew finds the keyboard where it left it. */
+		__atomic_store_n(&front, console, __ATOMIC_RELAXED);
+		front_was[0] = '\0';
 	}
 	lock_drop(&list_lock);
 }
@@ -137,6 +272,7 @@ void vconsole_detach(struct vconsole *console)
 
 	vconsole_flush(console);
 	lock_take(&list_lock);
+	show_kept(console); /* its last words, whatever is on the screen */
 	while (*at != NULL && *at != console) {
 		at = &(*at)->next;
 	}
@@ -147,9 +283,17 @@ void vconsole_detach(struct vconsole *console)
 		end_line();
 	}
 	if (front == console) {
-		front = NULL;
+		(void)str_copy(front_was, sizeof(front_was), console->name);
+		__atomic_store_n(&front, list, __ATOMIC_RELAXED);
+		if (view == VIEW_ONE) {
+			/* Nobody chose the next one; what it and the others say is shown again. */
+			__atomic_store_n(&view, VIEW_ALL, __ATOMIC_RELAXED);
+			for (struct vconsole *other = list; other != NULL; other = other->next) {
+				show_kept(other);
+			}
+		}
 		if (list != NULL) {
-			move_front(list);
+			log_info("console: the keyboard is with VM %s now", list->name);
 		}
 	}
 	lock_drop(&list_lock);

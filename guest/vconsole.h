@@ -1,21 +1,29 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * How the guests share the machine's one console. While a single VM runs, its bytes pass as they
- * are. With several, each line carries "[name] " in front, lines do not mix, and what a person
- * types goes to the VM in front: the first one started, or whom VCONSOLE_NEXT_KEY moved on to.
+ * How the guests and the shell share the machine's one console. There are three views:
+ *
+ *   all    the first one: every VM's bytes appear. While a single VM runs they pass as they are;
+ *          with several, each line carries "[name] " in front and lines do not mix. What a person
+ *          types goes to the VM in front.
+ *   one    the VM in front alone, as they are, and what is typed goes to it.
+ *   shell  no VM's bytes; what is typed goes to the shell.
+ *
+ * Bytes that are not shown are kept, the last VCONSOLE_KEPT_BYTES of each VM, until they are.
+ * VCONSOLE_ESCAPE_KEY goes from the first two to the shell.
  */
 #ifndef UMBRA_GUEST_VCONSOLE_H
 #define UMBRA_GUEST_VCONSOLE_H
 
 #include "vmm/base/types.h"
 
-#define VCONSOLE_NEXT_KEY    0x1e /* Ctrl-^; an ordinary byte while a single VM runs */
+#define VCONSOLE_ESCAPE_KEY  0x1e /* Ctrl-^ */
 #define VCONSOLE_OUT_BYTES   128
 #define VCONSOLE_INPUT_BYTES 256
+#define VCONSOLE_KEPT_BYTES  4096
 
 /*
- * One VM's end. The owner (the VM's UART) serialises its calls for one console; the list of
- * consoles has a lock of its own, which is taken below the owner's.
+ * One VM's end. The owner (the VM's UART) serialises its calls for one console, but for input; the
+ * list of consoles has a lock of its own, which is taken below the owner's.
  */
 struct vconsole {
 	const char *name;
@@ -23,13 +31,16 @@ struct vconsole {
 	uint32_t out_count;
 	uint32_t out_seen; /* out_count at the last poll */
 	char out[VCONSOLE_OUT_BYTES];
-	uint32_t in_read, in_written; /* free-running; the difference is what is in the ring */
+	/* Free-running; the difference is what is in the ring. One writer, one reader: atomic. */
+	uint32_t in_read, in_written;
 	uint8_t in[VCONSOLE_INPUT_BYTES];
+	uint32_t kept_first, kept_end; /* free-running, likewise; under the list's lock */
+	char kept[VCONSOLE_KEPT_BYTES];
 };
 
 /* console is zeroed; name must outlive it. The first one that is attached is in front. */
 void vconsole_attach(struct vconsole *console, const char *name);
-/* Writes out what is left, and puts the next one in front if this one was. */
+/* Shows or drops what is left, and puts the first one in front if this one was. */
 void vconsole_detach(struct vconsole *console);
 
 /* One byte from the guest: shown at the line's end, when many have come, or at a poll. */
@@ -39,8 +50,20 @@ int vconsole_get(struct vconsole *console);
 
 /* Shows an unfinished line now. */
 void vconsole_flush(struct vconsole *console);
-
-/* Now and then: shows an unfinished line, takes in what was typed (no more than fits the ring). */
+/* Now and then: shows an unfinished line. */
 void vconsole_poll(struct vconsole *console);
+
+/*
+ * Takes what was typed to where it belongs: into the ring of the VM in front; when that has been
+ * full for a second, bytes are lost and the terminal's bell says so. Returns a byte for the shell,
+ * or -1 when there is none. Boot processor alone.
+ */
+int vconsole_input(void);
+/* True in the shell's view; it is also the one where nobody else is there to be typed to. */
+bool vconsole_in_shell(void);
+/* The views. vconsole_show_one: false when there is no VM of that name; NULL: the one in front. */
+void vconsole_show_shell(void);
+void vconsole_show_all(void);
+bool vconsole_show_one(const char *name);
 
 #endif

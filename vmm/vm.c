@@ -32,6 +32,7 @@ static const char *const end_reasons[] = {
 	[VM_END_HALTED] = "halted with interrupts off: nothing can wake it",
 	[VM_END_NO_MEMORY] = "the machine has no memory left for it",
 	[VM_END_ERROR] = "failure on the hypervisor's side",
+	[VM_END_DESTROYED] = "destroyed",
 };
 
 const char *vm_end_reason_name(enum vm_end_reason reason)

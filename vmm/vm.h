@@ -40,7 +40,8 @@ enum vm_end_reason {
 	VM_END_UNHANDLED,    /* an exit or access that no policy knows */
 	VM_END_HALTED,	     /* HLT with interrupts off on every vCPU: nothing can wake it */
 	VM_END_NO_MEMORY,
-	VM_END_ERROR, /* hypervisor-side failure for this VM alone */
+	VM_END_ERROR,	  /* hypervisor-side failure for this VM alone */
+	VM_END_DESTROYED, /* a person wanted it */
 };
 const char *vm_end_reason_name(enum vm_end_reason reason);
 

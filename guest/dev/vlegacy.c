@@ -31,6 +31,7 @@
 #define PM_TIMER_HZ    3579545ull
 #define PM_CARRY_SHIFT 31 /* TMR_STS is set whenever bit 31 of a 32-bit timer changes */
 #define PM1_TMR	       BIT(0)
+#define PM1_PWRBTN     BIT(0) /* of the second byte of status and enable */
 
 /* Of the second byte of PM1 control, and SCI_EN of the first. */
 #define PM1_SCI_EN     BIT(0)
@@ -157,6 +158,9 @@ static uint8_t pm1_event_read(struct vlegacy *legacy, unsigned offset, uint64_t 
 	if (offset == 0) {
 		return pm_timer_status(legacy, tsc) ? PM1_TMR : 0;
 	}
+	if (offset == 1) {
+		return legacy->power_button ? PM1_PWRBTN : 0;
+	}
 	return offset >= 2 ? legacy->pm1_enable[offset - 2] : 0;
 }
 
@@ -164,6 +168,8 @@ static void pm1_event_write(struct vlegacy *legacy, unsigned offset, uint8_t val
 {
 	if (offset == 0 && (value & PM1_TMR) != 0) {
 		legacy->pm_carries = pm_ticks(legacy, tsc) >> PM_CARRY_SHIFT;
+	} else if (offset == 1 && (value & PM1_PWRBTN) != 0) {
+		legacy->power_button = false;
 	} else if (offset >= 2) {
 		legacy->pm1_enable[offset - 2] = value;
 	}
@@ -232,6 +238,7 @@ _Static_assert(ARRAY_COUNT(port_rows) <= VLEGACY_PORT_MAX, "a slot for each row"
 static void update(struct vlegacy *legacy, uint64_t tsc)
 {
 	bool timer_on = (legacy->pm1_enable[0] & PM1_TMR) != 0;
+	bool button = legacy->power_button && (legacy->pm1_enable[1] & PM1_PWRBTN) != 0;
 	uint64_t deadline = vpit_next_edge(&legacy->pit, tsc);
 
 	if (vpit_irq_edge(&legacy->pit, tsc)) {
@@ -239,7 +246,8 @@ static void update(struct vlegacy *legacy, uint64_t tsc)
 		vioapic_set_line(legacy->ioapic, IRQ_PIT, true);
 	}
 	vioapic_set_line(legacy->ioapic, IRQ_RTC, vrtc_update(&legacy->rtc, tsc));
-	vioapic_set_line(legacy->ioapic, IRQ_SCI, timer_on && pm_timer_status(legacy, tsc));
+	vioapic_set_line(legacy->ioapic, IRQ_SCI,
+			 button || (timer_on && pm_timer_status(legacy, tsc)));
 	deadline = MIN(deadline, vrtc_next_event(&legacy->rtc, tsc));
 	if (timer_on && !pm_timer_status(legacy, tsc)) {
 		uint64_t carry = (legacy->pm_carries + 1) << PM_CARRY_SHIFT;
@@ -251,6 +259,14 @@ static void update(struct vlegacy *legacy, uint64_t tsc)
 	    legacy->vm->vcpu_count != 0) {
 		vcpu_kick(legacy->vm->vcpus[0]);
 	}
+}
+
+void vlegacy_press_power_button(struct vlegacy *legacy)
+{
+	lock_take(&legacy->lock);
+	legacy->power_button = true;
+	update(legacy, cpu_rdtsc());
+	lock_drop(&legacy->lock);
 }
 
 /* These are byte-wide devices: a wider access is so many single ones, at one instant. */

@@ -43,6 +43,7 @@ struct vlegacy {
 	struct vrtc rtc;
 	uint8_t port_61;
 	uint8_t pm1_enable[2];
+	bool power_button; /* PWRBTN_STS */
 	uint8_t pm1_control[2];
 	uint64_t pm_start_tsc;
 	uint64_t pm_carries; /* timer carries that the guest has acknowledged */
@@ -53,6 +54,9 @@ int vlegacy_init(struct vlegacy *legacy, struct vm *vm, struct vioapic *ioapic);
 
 /* Raises what fell due (PIT, RTC, PM timer). Any CPU; one comparison when nothing did. */
 void vlegacy_poll(struct vlegacy *legacy, uint64_t tsc);
+
+/* ACPI's fixed power button: status, and SCI where the guest enabled it. Any CPU. */
+void vlegacy_press_power_button(struct vlegacy *legacy);
 
 /* Host TSC at which vlegacy_poll has work next; UINT64_MAX: never by itself. Any CPU, no lock. */
 static inline uint64_t vlegacy_next_deadline(const struct vlegacy *legacy)

@@ -98,6 +98,11 @@ void fake_console_type(const char *text)
 	typed = text;
 }
 
+void console_replay(void)
+{
+	console_write(log_text, log_length);
+}
+
 bool console_flush(void)
 {
 	return false;

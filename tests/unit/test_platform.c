@@ -312,6 +312,7 @@ static void test_console(void **state)
 	assert_int_equal(platform_start_vm(&config, &vm), 0);
 	iobus_port_access(&vm->iobus, PORT_COM1, vm->vcpus[0], &out);
 	fake_console_type("k");
+	assert_int_equal(vconsole_input(), -1);
 	hooks->poll(vm);
 	assert_string_equal(fake_console_text(), "u");
 	iobus_port_access(&vm->iobus, PORT_COM1, vm->vcpus[0], &out);

@@ -74,6 +74,13 @@ static void out(uint64_t reg, uint64_t value, uint32_t size)
 #define IN(reg)	      ((uint8_t)in(reg, 1))
 #define OUT(reg, val) out(reg, val, 1)
 
+/* The guest's UART is looked after, and before that what was typed is taken in. */
+static void poll(void)
+{
+	assert_int_equal(vconsole_input(), -1);
+	vuart_poll(&uart);
+}
+
 static int setup(void **state)
 {
 	fake_setup(state);
@@ -188,7 +195,7 @@ static void test_input(void **state)
 	OUT(FCR, 0x81); /* FIFO, trigger 8 */
 	OUT(IER, 0x01);
 	fake_console_type("abc");
-	vuart_poll(&uart);
+	poll();
 	assert_true(line);
 	assert_int_equal(IN(IIR), 0xcc); /* less than the trigger: time-out */
 	assert_int_equal(IN(LSR), 0x61);
@@ -199,7 +206,7 @@ static void test_input(void **state)
 	assert_false(line);
 	assert_int_equal(IN(LSR), 0x60);
 	fake_console_type("12345678");
-	vuart_poll(&uart);
+	poll();
 	assert_int_equal(IN(IIR), 0xc4);
 	OUT(FCR, 0x83); /* reset of the receiver */
 	assert_int_equal(IN(LSR), 0x60);
@@ -218,7 +225,7 @@ static void test_long_input(void **state)
 	fake_console_type(text);
 	for (unsigned i = 0; i < 1000; i++) {
 		if (!(IN(LSR) & 1)) {
-			vuart_poll(&uart);
+			poll();
 		}
 		assert_int_equal(IN(RBR), text[i]);
 	}
@@ -230,7 +237,7 @@ static void test_without_fifo(void **state)
 	OUT(MCR, 0x08);
 	OUT(IER, 0x01);
 	fake_console_type("xy");
-	vuart_poll(&uart);
+	poll();
 	assert_int_equal(IN(IIR), 0x04);
 	assert_int_equal(IN(RBR), 'x');
 	assert_int_equal(IN(LSR), 0x61); /* the next one comes at once */
@@ -254,10 +261,10 @@ static void test_loopback(void **state)
 	}
 	/* Typed bytes wait outside. */
 	fake_console_type("k");
-	vuart_poll(&uart);
+	poll();
 	assert_int_equal(IN(LSR), 0x60);
 	OUT(MCR, 0);
-	vuart_poll(&uart);
+	poll();
 	assert_int_equal(IN(RBR), 'k');
 }
 
@@ -342,29 +349,32 @@ static void test_two_consoles(void **state)
 	assert_non_null(strstr(fake_console_text(), "left: one\r\n"));
 }
 
+/* What is typed goes to the first one; when that goes away, to the next. */
 static void test_front(void **state)
 {
 	struct vconsole beta = { 0 };
 
-	fake_console_type("\x1e");
-	vconsole_poll(&console);
-	assert_int_equal(vconsole_get(&console), 0x1e); /* alone: an ordinary byte */
 	vconsole_attach(&beta, "beta");
-	fake_console_type("a\x1e"
-			  "b");
-	vconsole_poll(&beta); /* not in front: leaves it alone */
+	fake_console_type("a");
+	assert_int_equal(vconsole_input(), -1);
 	assert_int_equal(vconsole_get(&beta), -1);
-	vconsole_poll(&console);
 	assert_int_equal(vconsole_get(&console), 'a');
-	assert_int_equal(vconsole_get(&console), -1);
-	assert_non_null(strstr(fake_log_text(), "VM beta"));
-	vconsole_poll(&beta);
+	assert_true(vconsole_show_one("beta"));
+	assert_false(vconsole_show_one("gamma"));
+	fake_console_type("b");
+	assert_int_equal(vconsole_input(), -1);
 	assert_int_equal(vconsole_get(&beta), 'b');
-	fake_console_type("c");
 	vconsole_detach(&beta);
 	assert_non_null(strstr(fake_log_text(), "VM alpha"));
-	vconsole_poll(&console);
+	fake_console_type("c");
+	assert_int_equal(vconsole_input(), -1);
 	assert_int_equal(vconsole_get(&console), 'c');
+	vconsole_show_all();
+	vconsole_attach(&beta, "beta"); /* started anew: the keyboard is with it again */
+	fake_console_type("d");
+	assert_int_equal(vconsole_input(), -1);
+	assert_int_equal(vconsole_get(&beta), 'd');
+	vconsole_detach(&beta);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)

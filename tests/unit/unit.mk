@@ -57,7 +57,7 @@ UNIT_pager := tests/unit/pager_guests.c vmm/base/str.c $(PAGER_C)
 UNIT_window := $(UNIT_pager)
 UNIT_pager_model := $(UNIT_pager)
 UNIT_gmem := ept/gmem.c ept/ram_plain.c ept/ept.c ept/ept_tlb.c
-UNIT_vuart := guest/dev/vuart.c guest/vconsole.c
+UNIT_vuart := guest/dev/vuart.c guest/vconsole.c vmm/base/str.c
 UNIT_vpci := guest/dev/vpci.c vmm/iobus.c
 UNIT_config := boot/config.c boot/config_keys.c vmm/base/str.c $(THIRD)/inih/ini.c
 UNIT_acpi_build := guest/acpi_build.c guest/dsdt.asm $(GMEM_C)
@@ -91,3 +91,4 @@ $(addprefix $(O)/unit/obj/,boot/efi_mem.o tests/unit/test_efi_mem.o): \
 UNIT_residue := boot/residue.c vmm/base/str.c $(GMEM_C)
 UNIT_secrets := boot/secrets.c vmm/base/err.c vmm/base/str.c
 UNIT_vms := boot/vms.c
+UNIT_shell := boot/shell.c boot/shell_commands.c boot/line_edit.c guest/vconsole.c vmm/base/str.c

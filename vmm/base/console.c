@@ -96,6 +96,18 @@ int console_add_sink(const struct console_sink *sink)
 	return err;
 }
 
+void console_replay(void)
+{
+	take();
+	for (size_t i = 0; i < CONSOLE_SINK_MAX; i++) {
+		if (sinks[i] != NULL) {
+			ring_replay(sinks[i]);
+		}
+	}
+	at_line_start = true; /* the ring holds whole lines */
+	drop();
+}
+
 void console_remove_sink(const struct console_sink *sink)
 {
 	take();

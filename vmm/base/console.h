@@ -28,6 +28,9 @@ void console_write(const char *text, size_t bytes);
 /* True while the last byte written was a line's end (or none was written yet). */
 bool console_at_line_start(void);
 
+/* Shows the lines of the log again that are still kept, on every sink. */
+void console_replay(void);
+
 /*
  * One line of the log: starts at the left margin, is kept for sinks that come later, ends with a
  * line break of its own. For log.c.

@@ -1,0 +1,230 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The loop of the shell, and how a line becomes the call of a command. The commands are in
+ * shell_commands.c. Nothing that is typed here is trusted with more than to be text.
+ */
+#include "boot/shell.h"
+
+#include "boot/line_edit.h"
+#include "boot/shell_priv.h"
+#include "boot/vms.h"
+#include "guest/vconsole.h"
+#include "vmm/base/console.h"
+#include "vmm/base/cpu.h"
+#include "vmm/base/str.h"
+#include "vmm/base/tsc.h"
+
+#define WORDS_MAX 3u
+
+static size_t complete(const char *text, char *words, size_t bytes);
+static struct line_edit editor = {
+	.prompt = "umbra> ",
+	.write = console_write,
+	.complete = complete,
+};
+static bool active;
+static bool (*live)(void); /* what `top` goes on with until a key */
+
+void shell_print(const char *fmt, ...)
+{
+	char text[240];
+	__builtin_va_list args;
+	size_t used;
+
+	__builtin_va_start(args, fmt);
+	used = str_vprintf(text, sizeof(text) - 2, fmt, args);
+	__builtin_va_end(args);
+	used = MIN(used, sizeof(text) - 3);
+	text[used] = '\r';
+	text[used + 1] = '\n';
+	console_write(text, used + 2);
+}
+
+void shell_go_live(bool (*step)(void))
+{
+	live = step;
+}
+
+void shell_leave(void)
+{
+	active = false;
+}
+
+/* --- Lines --- */
+
+static size_t split(char *line, char *words[WORDS_MAX + 1])
+{
+	size_t count = 0;
+
+	for (;;) {
+		while (str_is_space(*line)) {
+			*line++ = '\0';
+		}
+		if (*line == '\0' || count > WORDS_MAX) {
+			return count;
+		}
+		words[count++] = line;
+		while (*line != '\0' && !str_is_space(*line)) {
+			line++;
+		}
+	}
+}
+
+static const struct shell_command *find(const char *name)
+{
+	for (size_t i = 0; i < shell_command_count; i++) {
+		if (str_equal_nocase(shell_commands[i].name, name)) {
+			return &shell_commands[i];
+		}
+	}
+	return NULL;
+}
+
+/* The VM that a command is about, or NULL when it was told why not. */
+static const struct vms_entry *find_vm(const char *name)
+{
+	for (size_t i = 0; i < vms_count(); i++) {
+		if (str_equal_nocase(vms_get(i)->config->name, name)) {
+			return vms_get(i);
+		}
+	}
+	shell_print("there is no VM \"%.32s\"; \"vms\" lists them", name);
+	return NULL;
+}
+
+void shell_run(char *line)
+{
+	char *words[WORDS_MAX + 1];
+	size_t count = split(line, words);
+	const struct shell_command *command;
+	struct shell_call call = { .count = count - (count != 0) };
+
+	if (count == 0) {
+		return;
+	}
+	command = find(words[0]);
+	if (command == NULL) {
+		shell_print("\"%.32s\" is no command; \"help\" lists them", words[0]);
+		return;
+	}
+	if (call.count < command->min || call.count > command->max) {
+		shell_print("usage: %s%s%s", command->name,
+			    command->arguments[0] != '\0' ? " " : "", command->arguments);
+		return;
+	}
+	for (size_t i = 0; i < call.count; i++) {
+		call.words[i] = words[i + 1];
+	}
+	if (command->about_vm && call.count != 0) {
+		call.vm = find_vm(call.words[0]);
+		if (call.vm == NULL) {
+			return;
+		}
+	}
+	command->run(&call);
+}
+
+static size_t add_word(char *words, size_t bytes, size_t *used, const char *word, const char *typed)
+{
+	size_t length = strlen(word) + 1;
+
+	if (strncmp(word, typed, strlen(typed)) != 0 || *used + length > bytes) {
+		return 0;
+	}
+	memcpy(words + *used, word, length);
+	*used += length;
+	return 1;
+}
+
+/* The first word is a command; the second, where the command is about a VM, its name. */
+static size_t complete(const char *text, char *words, size_t bytes)
+{
+	char copy[LINE_EDIT_MAX + 1];
+	char *typed[WORDS_MAX + 1];
+	size_t count, found = 0, used = 0, length = strlen(text);
+	bool begun = length != 0 && !str_is_space(text[length - 1]);
+	const struct shell_command *command;
+
+	memcpy(copy, text, length + 1);
+	count = split(copy, typed);
+	if (count == 0 || (count == 1 && begun)) {
+		for (size_t i = 0; i < shell_command_count; i++) {
+			found += add_word(words, bytes, &used, shell_commands[i].name,
+					  count != 0 ? typed[0] : "");
+		}
+		return found;
+	}
+	command = find(typed[0]);
+	if (count > (begun ? 2u : 1u) || command == NULL || !command->about_vm) {
+		return 0;
+	}
+	for (size_t i = 0; i < vms_count(); i++) {
+		found += add_word(words, bytes, &used, vms_get(i)->config->name,
+				  begun ? typed[1] : "");
+	}
+	return found;
+}
+
+/* --- Keys --- */
+
+static void enter(void)
+{
+	active = true;
+	vconsole_show_shell();
+	shell_print("Umbra's shell: help lists the commands; Ctrl-^ goes back to the VM.");
+	line_edit_begin(&editor);
+}
+
+static void feed(uint8_t byte)
+{
+	if (!active) {
+		enter();
+		return;
+	}
+	if (live != NULL) {
+		live = NULL;
+		line_edit_begin(&editor);
+		return;
+	}
+	if (byte == VCONSOLE_ESCAPE_KEY) {
+		console_write("\r\n", 2);
+		active = !vconsole_show_one(NULL);
+		if (active) {
+			shell_print("no VM runs; \"start NAME\" starts one");
+			line_edit_begin(&editor);
+		}
+		return;
+	}
+	switch (line_edit_feed(&editor, byte)) {
+	case LINE_EDITING: return;
+	case LINE_TOO_LONG:
+		shell_print("the line is longer than %u characters; it was not run", LINE_EDIT_MAX);
+		break;
+	case LINE_COMPLETE: shell_run(editor.text); break;
+	}
+	if (active && live == NULL) {
+		line_edit_begin(&editor);
+	}
+}
+
+void shell_poll(void)
+{
+	int byte;
+
+	while ((byte = vconsole_input()) >= 0) {
+		feed((uint8_t)byte);
+	}
+	if (!vconsole_in_shell()) {
+		return;
+	}
+	if (!active) {
+		enter(); /* the last VM is gone */
+	} else if (live != NULL) {
+		if (!live()) {
+			live = NULL;
+			line_edit_begin(&editor);
+		}
+	} else if (console_at_line_start()) {
+		line_edit_show(&editor); /* a line of the log came between */
+	}
+}

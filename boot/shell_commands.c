@@ -1,0 +1,431 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the shell can do: one short function for each command, and the table of them. */
+#include "boot/shell.h"
+#include "boot/shell_priv.h"
+#include "crypto/page_cipher.h"
+#include "guest/platform.h"
+#include "guest/vconsole.h"
+#include "vmm/base/console.h"
+#include "vmm/base/cpu.h"
+#include "vmm/base/err.h"
+#include "vmm/base/page_alloc.h"
+#include "vmm/base/percpu.h"
+#include "vmm/base/power.h"
+#include "vmm/base/str.h"
+#include "vmm/base/tsc.h"
+#include "vmm/sched.h"
+#include "vmm/vcpu.h"
+#include "vmm/vmx.h"
+#include "vmm/vmx_bits.h"
+
+#define PEEK_BYTES     64u
+#define PEEK_BYTES_MAX 4096u
+#define PEEK_ROW       16u
+#define TOP_US	       1000000u
+
+static const struct boot_info *boot;
+
+void shell_init(const struct boot_info *info)
+{
+	boot = info;
+}
+
+static unsigned long long to_ms(uint64_t ticks)
+{
+	return ticks / MAX(tsc_hz() / 1000, 1u);
+}
+
+static const char *state_name(const struct vms_entry *entry)
+{
+	if (entry->vm == NULL) {
+		return entry->config->valid ? "off" : "refused";
+	}
+	return entry->vm->paused ? "paused" : "running";
+}
+
+/* The running VM of a command, or NULL when it was told that it is off. */
+static struct vm *running(const struct shell_call *call)
+{
+	if (call->vm->vm == NULL) {
+		shell_print("vm %s is off; \"start %s\" starts it", call->vm->config->name,
+			    call->vm->config->name);
+	}
+	return call->vm->vm;
+}
+
+/* --- Looking --- */
+
+static void run_help(const struct shell_call *call)
+{
+	(void)call;
+	for (size_t i = 0; i < shell_command_count; i++) {
+		const struct shell_command *command = &shell_commands[i];
+		char left[40];
+
+		str_printf(left, sizeof(left), "%s %s", command->name, command->arguments);
+		shell_print("  %-24s %s", left, command->what);
+	}
+	shell_print("Keys: Ctrl-^ between VM and shell, Tab completes, arrows move and recall.");
+}
+
+static void print_vm(const struct vms_entry *entry)
+{
+	struct sched_times times = { 0, 0 };
+
+	if (entry->vm != NULL) {
+		sched_times(entry->vm, &times);
+	}
+	shell_print("  %-16s %-8s %5u %6lluM  %-9s %10llu %10llu", entry->config->name,
+		    state_name(entry), entry->config->vcpus,
+		    (unsigned long long)(entry->config->memory_bytes >> 20),
+		    entry->vm != NULL ? platform_memory_name(entry->vm) : "-", to_ms(times.run),
+		    to_ms(times.steal));
+}
+
+static void run_vms(const struct shell_call *call)
+{
+	(void)call;
+	shell_print("  NAME             STATE    VCPUS  MEMORY  PAGES      RUN ms    STEAL ms");
+	for (size_t i = 0; i < vms_count(); i++) {
+		print_vm(vms_get(i));
+	}
+}
+
+static void run_vm(const struct shell_call *call)
+{
+	const struct vm_config *config = call->vm->config;
+	const struct vm *vm = call->vm->vm;
+
+	shell_print("%s: %s, %u vCPU%s, %lluM of memory", config->name, state_name(call->vm),
+		    config->vcpus, config->vcpus == 1 ? "" : "s",
+		    (unsigned long long)(config->memory_bytes >> 20));
+	shell_print("  kernel %s%s%s", config->kernel.path,
+		    config->initrd.path[0] != '\0' ? ", initrd " : "", config->initrd.path);
+	if (vm == NULL) {
+		return;
+	}
+	shell_print("  memory: %s", platform_memory_name(vm));
+	for (uint32_t i = 0; i < vm->vcpu_count; i++) {
+		static const char *const states[] = { "waits for SIPI", "runs", "halted", "off" };
+		const struct vcpu *vcpu = vm->vcpus[i];
+		uint32_t state = __atomic_load_n(&vcpu->state, __ATOMIC_RELAXED);
+
+		shell_print("  vCPU %u: %s, on CPU %u", i,
+			    state < ARRAY_COUNT(states) ? states[state] : "?", vcpu->cpu);
+	}
+}
+
+static void run_stats(const struct shell_call *call)
+{
+	struct vm *vm = running(call);
+
+	if (vm != NULL) {
+		vm_log_exits(vm);
+		platform_log_memory(vm);
+	}
+}
+
+static struct {
+	uint64_t due; /* TSC */
+	uint64_t run[CONFIG_VM_MAX];
+} top;
+
+/* Percent of one CPU since the last look, in tenths. */
+static bool top_step(void)
+{
+	uint64_t now = cpu_rdtsc();
+
+	if (now < top.due) {
+		return true;
+	}
+	shell_print("  NAME             STATE      CPU %%   (any key ends)");
+	for (size_t i = 0; i < vms_count(); i++) {
+		const struct vms_entry *entry = vms_get(i);
+		struct sched_times times = { 0, 0 };
+		uint64_t used, elapsed = now - (top.due - tsc_from_us(TOP_US));
+
+		if (entry->vm != NULL) {
+			sched_times(entry->vm, &times);
+		}
+		used = times.run - MIN(times.run, top.run[i]); /* it may have started anew */
+		top.run[i] = times.run;
+		used = used * 1000 / MAX(elapsed, 1u);
+		shell_print("  %-16s %-8s %5llu.%llu", entry->config->name, state_name(entry),
+			    (unsigned long long)(used / 10), (unsigned long long)(used % 10));
+	}
+	top.due = now + tsc_from_us(TOP_US);
+	return true;
+}
+
+static void run_top(const struct shell_call *call)
+{
+	(void)call;
+	for (size_t i = 0; i < vms_count(); i++) {
+		struct sched_times times = { 0, 0 };
+
+		if (vms_get(i)->vm != NULL) {
+			sched_times(vms_get(i)->vm, &times);
+		}
+		top.run[i] = times.run;
+	}
+	top.due = cpu_rdtsc() + tsc_from_us(TOP_US);
+	shell_go_live(top_step);
+}
+
+static void run_host(const struct shell_call *call)
+{
+	const struct vmx_caps *caps = vmx_caps();
+
+	(void)call;
+	shell_print("  %u CPUs, TSC %llu MHz by %s", percpu_count(),
+		    (unsigned long long)(tsc_hz() / 1000000), tsc_source());
+	shell_print("  memory: %llu MiB free for VMs, %llu KiB of Umbra's own free",
+		    (unsigned long long)frames_free_count() >> 8,
+		    (unsigned long long)page_free_count() * 4);
+	shell_print("  VMX:%s%s%s%s%s", caps->virtual_delivery ? " APICv," : "",
+		    caps->vpid ? " VPID," : "", caps->preemption_timer ? " preemption timer," : "",
+		    (caps->cpu2 & CPU2_PAUSE_LOOP_EXITING) != 0 ? " PAUSE-loop exits," : "",
+		    " EPT");
+	shell_print("  memory encryption: in software, pages by %s; no TME-MK driver yet; DMA is "
+		    "not covered: no IOMMU is used",
+		    page_cipher_name());
+}
+
+static void run_log(const struct shell_call *call)
+{
+	(void)call;
+	console_replay();
+}
+
+/* --- peek --- */
+
+static bool parse_hex(const char *text, uint64_t *value)
+{
+	size_t digits = 0;
+
+	text += text[0] == '0' && (text[1] | 0x20) == 'x' ? 2 : 0;
+	for (*value = 0; text[digits] != '\0'; digits++) {
+		const char c = (char)(text[digits] | (text[digits] >= 'A' ? 0x20 : 0));
+
+		if (digits == 16 || !((c >= '0' && c <= '9') || (c >= 'a' && c <= 'f'))) {
+			return false;
+		}
+		*value = *value << 4 | (uint64_t)(c <= '9' ? c - '0' : c - 'a' + 10);
+	}
+	return digits != 0;
+}
+
+static bool parse_count(const char *text, uint64_t *value)
+{
+	for (*value = 0; *text >= '0' && *text <= '9' && *value <= PEEK_BYTES_MAX; text++) {
+		*value = *value * 10 + (uint64_t)(*text - '0');
+	}
+	return *text == '\0' && *value != 0 && *value <= PEEK_BYTES_MAX;
+}
+
+static bool is_in(const struct mem_range *ranges, size_t count, uint64_t first, uint64_t end)
+{
+	for (size_t i = 0; i < count; i++) {
+		uint64_t base = ranges[i].base.v;
+
+		if (first >= base && end <= base + ranges[i].page_count * PAGE_SIZE) {
+			return true;
+		}
+	}
+	return false;
+}
+
+/* RAM that is the VMs' to use. Umbra's own holds keys, and a terminal is no place for these. */
+static bool may_peek(uint64_t first, uint64_t end)
+{
+	const struct mem_range pool = page_pool();
+	uint64_t pool_end = pool.base.v + pool.page_count * PAGE_SIZE;
+
+	if (end < first || (!is_in(boot->ranges, boot->range_count, first, end) &&
+			    !is_in(boot->late, boot->late_count, first, end))) {
+		shell_print("%#llx to %#llx is not all RAM that VMs use", (unsigned long long)first,
+			    (unsigned long long)end);
+		return false;
+	}
+	if (first < pool_end && end > pool.base.v) {
+		shell_print("%#llx is Umbra's own memory, which may hold keys; it is not shown",
+			    (unsigned long long)first);
+		return false;
+	}
+	return true;
+}
+
+static void print_row(uint64_t at, size_t bytes)
+{
+	char text[PEEK_ROW * 4 + 4];
+	uint8_t data[PEEK_ROW];
+	size_t used = 0;
+
+	gmem_peek(hpa(at), data, bytes);
+	for (size_t i = 0; i < bytes; i++) {
+		used += str_printf(text + used, sizeof(text) - used, "%02x ", data[i]);
+	}
+	for (size_t i = 0; i < bytes; i++) {
+		bool plain = data[i] >= ' ' && data[i] < 0x7f;
+
+		used += str_printf(text + used, sizeof(text) - used, "%c", plain ? data[i] : '.');
+	}
+	shell_print("  %012llx  %s", (unsigned long long)at, text);
+}
+
+static void run_peek(const struct shell_call *call)
+{
+	uint64_t at, bytes = PEEK_BYTES;
+
+	if (!parse_hex(call->words[0], &at)) {
+		shell_print("\"%.32s\" is no address; write it in hex, as 40001000",
+			    call->words[0]);
+		return;
+	}
+	if (call->count > 1 && !parse_count(call->words[1], &bytes)) {
+		shell_print("\"%.32s\" is no count; write 1 to %u", call->words[1], PEEK_BYTES_MAX);
+		return;
+	}
+	if (!may_peek(at, at + bytes)) {
+		return;
+	}
+	for (uint64_t end = at + bytes; at < end;) {
+		uint64_t row = MIN(end, ALIGN_DOWN(at, PEEK_ROW) + PEEK_ROW) - at;
+
+		print_row(at, row);
+		at += row;
+	}
+}
+
+/* --- Doing --- */
+
+static void run_start(const struct shell_call *call)
+{
+	const char *name = call->vm->config->name;
+
+	if (call->vm->vm != NULL) {
+		shell_print("vm %s runs already", name);
+	} else if (!call->vm->config->valid) {
+		shell_print("vm %s was refused at boot; its section of umbra.conf has an error",
+			    name);
+	} else {
+		(void)vms_power_on(call->vm); /* a failure has been told */
+	}
+}
+
+static void run_pause(const struct shell_call *call)
+{
+	struct vm *vm = running(call);
+
+	if (vm != NULL) {
+		vm_pause(vm);
+		shell_print("vm %s is paused", vm->name);
+	}
+}
+
+static void run_resume(const struct shell_call *call)
+{
+	struct vm *vm = running(call);
+
+	if (vm != NULL) {
+		vm_resume(vm);
+		shell_print("vm %s goes on", vm->name);
+	}
+}
+
+static void run_reset(const struct shell_call *call)
+{
+	struct vm *vm = running(call);
+
+	if (vm != NULL) {
+		vm_end(vm, VM_END_RESET, "from the shell");
+	}
+}
+
+static void run_destroy(const struct shell_call *call)
+{
+	struct vm *vm = running(call);
+
+	if (vm != NULL) {
+		vm_end(vm, VM_END_DESTROYED, NULL);
+	}
+}
+
+static void run_stop(const struct shell_call *call)
+{
+	struct vm *vm = running(call);
+
+	if (vm != NULL) {
+		platform_press_power_button(vm);
+		shell_print("vm %s: its power button was pressed; \"destroy\" is for a guest that "
+			    "does not care",
+			    vm->name);
+	}
+}
+
+static void run_console(const struct shell_call *call)
+{
+	if (call->count == 0) {
+		shell_leave();
+		vconsole_show_all();
+	} else if (running(call) != NULL && vconsole_show_one(call->vm->vm->name)) {
+		shell_leave();
+	}
+}
+
+/* Power is not turned off under VMs that run unless "now" says so. */
+static bool is_sure(const struct shell_call *call, const char *what)
+{
+	size_t on = 0;
+
+	if (call->count != 0 && !str_equal_nocase(call->words[0], "now")) {
+		shell_print("usage: %s [now]", what);
+		return false;
+	}
+	for (size_t i = 0; i < vms_count(); i++) {
+		on += vms_get(i)->vm != NULL ? 1 : 0;
+	}
+	if (on != 0 && call->count == 0) {
+		shell_print("%u VMs run and would lose what they have not saved; \"%s now\" does "
+			    "it all the same",
+			    (unsigned)on, what);
+		return false;
+	}
+	return true;
+}
+
+static void run_poweroff(const struct shell_call *call)
+{
+	if (is_sure(call, "poweroff")) {
+		power_off();
+	}
+}
+
+static void run_reboot(const struct shell_call *call)
+{
+	if (is_sure(call, "reboot")) {
+		power_reset();
+	}
+}
+
+const struct shell_command shell_commands[] = {
+	{ "help", "", "this list", 0, 0, false, run_help },
+	{ "vms", "", "the VMs and what they do", 0, 0, false, run_vms },
+	{ "vm", "NAME", "more about one", 1, 1, true, run_vm },
+	{ "start", "NAME", "starts one that is off", 1, 1, true, run_start },
+	{ "stop", "NAME", "presses its power button", 1, 1, true, run_stop },
+	{ "pause", "NAME", "takes its vCPUs off the CPUs", 1, 1, true, run_pause },
+	{ "resume", "NAME", "lets it go on", 1, 1, true, run_resume },
+	{ "reset", "NAME", "starts it anew, with new keys", 1, 1, true, run_reset },
+	{ "destroy", "NAME", "ends it at once and wipes its keys", 1, 1, true, run_destroy },
+	{ "console", "[NAME]", "the VM's console; without a name, all of them", 0, 1, true,
+	  run_console },
+	{ "stats", "NAME", "exits by reason, faults, pages in clear", 1, 1, true, run_stats },
+	{ "top", "", "who uses the CPUs, each second", 0, 0, false, run_top },
+	{ "log", "", "the log again", 0, 0, false, run_log },
+	{ "host", "", "what the machine offers", 0, 0, false, run_host },
+	{ "peek", "ADDRESS [BYTES]", "what DRAM holds, as it is", 1, 2, false, run_peek },
+	{ "poweroff", "[now]", "turns the machine off", 0, 1, false, run_poweroff },
+	{ "reboot", "[now]", "resets the machine", 0, 1, false, run_reboot },
+};
+const size_t shell_command_count = ARRAY_COUNT(shell_commands);

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Between the shell's loop and its commands. */
+#ifndef UMBRA_BOOT_SHELL_PRIV_H
+#define UMBRA_BOOT_SHELL_PRIV_H
+
+#include "boot/vms.h"
+
+struct shell_call {
+	char *words[3]; /* behind the command */
+	size_t count;
+	const struct vms_entry *vm; /* of words[0], where the command is about a VM */
+};
+
+struct shell_command {
+	const char *name;
+	const char *arguments; /* as help shows them */
+	const char *what;
+	uint8_t min, max; /* words behind it */
+	bool about_vm;	  /* the first of them names a VM */
+	void (*run)(const struct shell_call *call);
+};
+extern const struct shell_command shell_commands[];
+extern const size_t shell_command_count;
+
+/* A line of at most 237 bytes. */
+void shell_print(const char *fmt, ...) PRINTF_LIKE(1, 2);
+/* Calls step now and then until it returns false or a key is pressed. */
+void shell_go_live(bool (*step)(void));
+/* The command has given the console to a VM. */
+void shell_leave(void);
+
+#endif

@@ -1,0 +1,476 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* boot/line_edit.c and boot/shell*.c: keys as a terminal sends them, lines as people type them. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "boot/line_edit.h"
+#include "boot/shell.h"
+#include "boot/shell_priv.h"
+#include "crypto/page_cipher.h"
+#include "guest/platform.h"
+#include "guest/vconsole.h"
+#include "tests/unit/fake_base.h"
+#include "vmm/base/err.h"
+#include "vmm/sched.h"
+#include "vmm/vcpu.h"
+#include "vmm/vmx.h"
+
+/* --- The line --- */
+
+static char screen[64][LINE_EDIT_MAX + 32]; /* what a terminal shows */
+static size_t row, column, bells;
+
+static void terminal(const char *text, size_t bytes)
+{
+	for (size_t i = 0; i < bytes; i++) {
+		switch (text[i]) {
+		case '\n': row = (row + 1) % 64, memset(screen[row], 0, sizeof(screen[0])); break;
+		case '\r': column = 0; break;
+		case '\b':
+			assert_true(column > 0);
+			column--;
+			break;
+		case '\a': bells++; break;
+		default:
+			assert_in_range(text[i], ' ', '~');
+			assert_true(column < sizeof(screen[0]) - 1);
+			screen[row][column++] = text[i];
+		}
+	}
+}
+
+static size_t offer(const char *text, char *words, size_t bytes)
+{
+	static const char all[] = "pause\0peek\0poweroff";
+
+	assert_true(bytes >= sizeof(all));
+	if (strcmp(text, "p") == 0) {
+		memcpy(words, all, sizeof(all));
+		return 3;
+	}
+	if (strcmp(text, "pa") == 0) {
+		memcpy(words, all, 6);
+		return 1;
+	}
+	return 0;
+}
+
+static struct line_edit line;
+
+static void begin(void)
+{
+	memset(&line, 0, sizeof(line));
+	memset(screen, 0, sizeof(screen));
+	row = column = bells = 0;
+	line.prompt = "> ";
+	line.write = terminal;
+	line.complete = offer;
+	line_edit_begin(&line);
+}
+
+/* The last event of the bytes. */
+static enum line_event type(const char *bytes)
+{
+	enum line_event event = LINE_EDITING;
+
+	for (; *bytes != '\0'; bytes++) {
+		event = line_edit_feed(&line, (uint8_t)*bytes);
+		assert_true(line.cursor <= line.length && line.length <= LINE_EDIT_MAX);
+		assert_int_equal(strlen(line.text), line.length);
+	}
+	return event;
+}
+
+/* The line is so, the terminal shows it, and its cursor stands where the line's does. */
+static void assert_line(const char *text, size_t cursor)
+{
+	char shown[sizeof(screen[0])];
+	size_t end;
+
+	assert_string_equal(line.text, text);
+	assert_int_equal(line.cursor, cursor);
+	assert_int_equal(column, cursor + 2);
+	strcpy(shown, screen[row]);
+	for (end = strlen(shown); end > strlen(text) + 2 && shown[end - 1] == ' '; end--) {
+		shown[end - 1] = '\0';
+	}
+	assert_string_equal(shown + 2, text);
+}
+
+static void keys_edit(void **state)
+{
+	(void)state;
+	begin();
+	type("hello world");
+	assert_line("hello world", 11);
+	type("\x01X");
+	assert_line("Xhello world", 1);
+	type("\x05!\x02\x02\x7f");
+	assert_line("Xhello word!", 10);
+	type("\x1b[D\x1b[C\x1b[C\x1b[C\x1b[C");
+	assert_line("Xhello word!", 12);
+	type("\x17");
+	assert_line("Xhello ", 7);
+	type("\x1b[H\x1b[3~");
+	assert_line("hello ", 0);
+	type("\x06\x0b");
+	assert_line("h", 1);
+	type("ij\x1bOD\x15");
+	assert_line("j", 0);
+	type("\x03");
+	assert_line("", 0);
+	assert_int_equal(type("a\r"), LINE_COMPLETE);
+}
+
+static void unknown_sequences_leave_no_trace(void **state)
+{
+	(void)state;
+	begin();
+	type("ab\x1b[1;5Z\x1b[200~\x1bx\x1bOP\x1b[15~\x00\x0e\x80\xff");
+	assert_line("ab", 2);
+	assert_int_equal(type("\r"), LINE_COMPLETE);
+	assert_int_equal(line_edit_feed(&line, '\n'), LINE_EDITING); /* CR LF is one Return */
+	line_edit_begin(&line);
+	assert_int_equal(type("x\n"), LINE_COMPLETE);
+}
+
+static void history_is_recalled(void **state)
+{
+	(void)state;
+	begin();
+	for (unsigned i = 0; i < LINE_EDIT_BEFORE + 3; i++) {
+		const char text[] = { (char)('a' + i), '\r', '\0' };
+
+		assert_int_equal(type(text), LINE_COMPLETE);
+		line_edit_begin(&line);
+	}
+	type("s\r"); /* the same again is not remembered twice */
+	line_edit_begin(&line);
+	type("new\x1b[A");
+	assert_line("s", 1);
+	type("\x10");
+	assert_line("r", 1);
+	type("\x0e\x1b[B");
+	assert_line("", 0);
+	for (unsigned i = 0; i < LINE_EDIT_BEFORE + 5; i++) {
+		type("\x1b[A");
+	}
+	assert_line("d", 1);
+	assert_true(bells > 0);
+}
+
+static void long_lines_are_refused(void **state)
+{
+	(void)state;
+	begin();
+	for (unsigned i = 0; i < LINE_EDIT_MAX; i++) {
+		type("x");
+	}
+	assert_int_equal(bells, 0);
+	type("y");
+	assert_int_equal(bells, 1);
+	assert_int_equal(line.length, LINE_EDIT_MAX);
+	assert_int_equal(type("\r"), LINE_TOO_LONG);
+	line_edit_begin(&line);
+	assert_int_equal(type("x\r"), LINE_COMPLETE);
+}
+
+static void tab_completes(void **state)
+{
+	(void)state;
+	begin();
+	type("p\t"); /* three candidates with nothing more in common: listed */
+	assert_line("p", 1);
+	assert_string_equal(screen[row - 1], "pause  peek  poweroff  ");
+	type("a\t");
+	assert_line("pause ", 6);
+	type("q\t");
+	assert_int_equal(bells, 1);
+}
+
+/* --- The shell --- */
+
+static struct vm_config configs[2] = {
+	{ .name = "alpha", .valid = true, .vcpus = 2, .memory_bytes = 64 << 20 },
+	{ .name = "beta", .valid = true, .vcpus = 1, .memory_bytes = 32 << 20 },
+};
+static struct vm vm;
+static struct vcpu vcpu;
+static struct vms_entry entries[2];
+static char did[200];
+static int start_error;
+
+static void note(const char *what, const char *name)
+{
+	strcat(strcat(strcat(did, what), " "), name);
+	strcat(did, ";");
+}
+
+size_t vms_count(void)
+{
+	return 2;
+}
+
+const struct vms_entry *vms_get(size_t index)
+{
+	assert_in_range(index, 0, 1);
+	return &entries[index];
+}
+
+int vms_power_on(const struct vms_entry *entry)
+{
+	note("start", entry->config->name);
+	return start_error;
+}
+
+void vm_pause(struct vm *v)
+{
+	v->paused = true;
+	note("pause", v->name);
+}
+
+void vm_resume(struct vm *v)
+{
+	v->paused = false;
+	note("resume", v->name);
+}
+
+void vm_end(struct vm *v, enum vm_end_reason reason, const char *detail)
+{
+	(void)detail;
+	note(reason == VM_END_RESET	  ? "reset"
+	     : reason == VM_END_DESTROYED ? "destroy"
+					  : "?",
+	     v->name);
+}
+
+void vm_log_exits(const struct vm *v)
+{
+	note("exits", v->name);
+}
+
+void platform_log_memory(const struct vm *v)
+{
+	note("memory", v->name);
+}
+
+void platform_press_power_button(struct vm *v)
+{
+	note("button", v->name);
+}
+
+const char *platform_memory_name(const struct vm *v)
+{
+	(void)v;
+	return "sealed";
+}
+
+void sched_times(const struct vm *v, struct sched_times *out)
+{
+	(void)v;
+	*out = (struct sched_times){ 500000000, 250000000 };
+}
+
+const char *page_cipher_name(void)
+{
+	return "a kernel";
+}
+
+const struct vmx_caps *vmx_caps(void)
+{
+	static const struct vmx_caps caps;
+
+	return &caps;
+}
+
+void gmem_peek(hpa_t at, void *out, size_t bytes)
+{
+	assert_true(at.v >= 0x40000000 && at.v + bytes <= 0x40002000);
+	memset(out, 'a' + (int)(at.v / 16 % 16), bytes);
+}
+
+static struct boot_info boot;
+
+static int setup(void **state)
+{
+	int err = fake_setup(state);
+
+	memset(&vm, 0, sizeof(vm));
+	strcpy(vm.name, "alpha");
+	vm.vcpus[0] = &vcpu;
+	vm.vcpu_count = 1;
+	entries[0] = (struct vms_entry){ .config = &configs[0], .vm = &vm };
+	entries[1] = (struct vms_entry){ .config = &configs[1] };
+	fake_tsc = 1;
+	did[0] = '\0';
+	start_error = 0;
+	boot.ranges[0] = (struct mem_range){ { 0x40000000 }, 2 };
+	boot.range_count = 1;
+	shell_init(&boot);
+	return err;
+}
+
+static const char *run(const char *text)
+{
+	static size_t seen;
+	char copy[LINE_EDIT_MAX + 1];
+
+	seen = strlen(fake_console_text());
+	strcpy(copy, text);
+	shell_run(copy);
+	return fake_console_text() + seen;
+}
+
+static void every_command_is_helped(void **state)
+{
+	const char *help = run("help");
+
+	(void)state;
+	for (size_t i = 0; i < shell_command_count; i++) {
+		assert_non_null(strstr(help, shell_commands[i].name));
+		assert_non_null(strstr(help, shell_commands[i].what));
+	}
+}
+
+static void commands_do_what_they_say(void **state)
+{
+	(void)state;
+	run("pause alpha");
+	assert_non_null(strstr(run("vms"), "alpha            paused"));
+	run("  RESUME\tAlpha  ");
+	run("reset alpha");
+	run("destroy alpha");
+	run("stop alpha");
+	run("stats alpha");
+	run("start beta");
+	assert_string_equal(did, "pause alpha;resume alpha;reset alpha;destroy alpha;button alpha;"
+				 "exits alpha;memory alpha;start beta;");
+	assert_non_null(strstr(run("vms"), "beta             off"));
+	assert_non_null(strstr(run("vm alpha"), "64M of memory"));
+	assert_non_null(strstr(run("host"), "a kernel"));
+	assert_string_equal(run(""), "");
+}
+
+static void mistakes_get_a_sentence(void **state)
+{
+	(void)state;
+	assert_string_equal(run("vmz"), "\"vmz\" is no command; \"help\" lists them\r\n");
+	assert_string_equal(run("pause"), "usage: pause NAME\r\n");
+	assert_string_equal(run("help me"), "usage: help\r\n");
+	assert_string_equal(run("vms a b c d e f"), "usage: vms\r\n");
+	assert_string_equal(run("pause gamma"), "there is no VM \"gamma\"; \"vms\" lists them\r\n");
+	assert_string_equal(run("pause beta"), "vm beta is off; \"start beta\" starts it\r\n");
+	assert_string_equal(run("start alpha"), "vm alpha runs already\r\n");
+	assert_non_null(strstr(run("poweroff"), "\"poweroff now\" does it all the same"));
+	assert_string_equal(run("reboot soon"), "usage: reboot [now]\r\n");
+	configs[1].valid = false;
+	assert_non_null(strstr(run("start beta"), "has an error"));
+	configs[1].valid = true;
+	assert_string_equal(did, "");
+}
+
+static void peek_shows_ram_of_vms_alone(void **state)
+{
+	(void)state;
+	assert_string_equal(run("peek 0x40000018 24"),
+			    "  000040000018  62 62 62 62 62 62 62 62 bbbbbbbb\r\n"
+			    "  000040000020  63 63 63 63 63 63 63 63 63 63 63 63 63 63 63 63 "
+			    "cccccccccccccccc\r\n");
+	assert_non_null(strstr(run("peek 40001fc1"), "is not all RAM"));
+	assert_non_null(strstr(run("peek ffffffffffffffff"), "is not all RAM"));
+	assert_non_null(strstr(run("peek 12345678901234567"), "is no address"));
+	assert_non_null(strstr(run("peek 0x"), "is no address"));
+	assert_non_null(strstr(run("peek zebra"), "is no address"));
+	assert_non_null(strstr(run("peek 40000000 0"), "is no count"));
+	assert_non_null(strstr(run("peek 40000000 4097"), "is no count"));
+	assert_non_null(strstr(run("peek 40000000 -1"), "is no count"));
+}
+
+/* Ctrl-^ from the VM in front to the shell and back, and what is kept meanwhile. */
+static void views_change(void **state)
+{
+	struct vconsole console = { .name = NULL };
+
+	(void)state;
+	vconsole_attach(&console, "alpha");
+	fake_console_type("ab");
+	shell_poll();
+	assert_int_equal(vconsole_get(&console), 'a');
+	fake_console_type("\x1evm");
+	shell_poll();
+	assert_int_equal(vconsole_get(&console), 'b');
+	assert_int_equal(vconsole_get(&console), -1);
+	assert_non_null(strstr(fake_console_text(), "umbra> vm"));
+	vconsole_put(&console, 'K');
+	vconsole_put(&console, '\n');
+	assert_null(strstr(fake_console_text(), "K"));
+	fake_console_type("s\r");
+	shell_poll();
+	assert_non_null(strstr(fake_console_text(), "alpha            running"));
+	fake_console_type("\x1ez");
+	shell_poll();
+	assert_int_equal(vconsole_get(&console), 'z');
+	assert_non_null(strstr(fake_console_text(), "K\n"));
+	fake_console_type("\x1e"
+			  "console\r");
+	shell_poll();
+	fake_console_type("q");
+	shell_poll();
+	assert_int_equal(vconsole_get(&console), 'q');
+	/* A ring that nobody empties: the bell, and the escape key still works. */
+	for (unsigned i = 0; i < VCONSOLE_INPUT_BYTES + 1; i++) {
+		fake_console_type("f");
+		shell_poll();
+	}
+	assert_null(strchr(fake_console_text(), '\a'));
+	fake_tsc += 2000000000;
+	shell_poll();
+	assert_non_null(strchr(fake_console_text(), '\a'));
+	fake_console_type("\x1e");
+	shell_poll();
+	assert_true(vconsole_in_shell());
+	vconsole_detach(&console);
+}
+
+static void top_goes_on_until_a_key(void **state)
+{
+	size_t before;
+
+	(void)state;
+	fake_console_type("\rtop\r"); /* no VM's console: the first key wakes the shell */
+	shell_poll();
+	before = strlen(fake_console_text());
+	shell_poll();
+	assert_int_equal(strlen(fake_console_text()), before);
+	fake_tsc += 1000000001;
+	shell_poll();
+	assert_non_null(strstr(fake_console_text() + before, "alpha            running      0.0"));
+	fake_console_type(" ");
+	shell_poll();
+	before = strlen(fake_console_text());
+	fake_tsc += 1000000001;
+	shell_poll();
+	assert_int_equal(strlen(fake_console_text()), before);
+}
+
+int main(void)
+{
+	static const struct CMUnitTest tests[] = {
+		cmocka_unit_test(keys_edit),
+		cmocka_unit_test(unknown_sequences_leave_no_trace),
+		cmocka_unit_test(history_is_recalled),
+		cmocka_unit_test(long_lines_are_refused),
+		cmocka_unit_test(tab_completes),
+		cmocka_unit_test_setup_teardown(every_command_is_helped, setup, fake_teardown),
+		cmocka_unit_test_setup_teardown(commands_do_what_they_say, setup, fake_teardown),
+		cmocka_unit_test_setup_teardown(mistakes_get_a_sentence, setup, fake_teardown),
+		cmocka_unit_test_setup_teardown(peek_shows_ram_of_vms_alone, setup, fake_teardown),
+		cmocka_unit_test_setup_teardown(views_change, setup, fake_teardown),
+		cmocka_unit_test_setup_teardown(top_goes_on_until_a_key, setup, fake_teardown),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
