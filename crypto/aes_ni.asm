@@ -37,7 +37,7 @@ section .text
 %macro KERNEL 3
 global %3
 %3:
-	ENTER
+	ENTER	%1
 	ITEM_BEGIN %1
 	movdqu	xmm8, [rdx + ITEM_TWEAK]
 	pxor	xmm8, [rsi]
@@ -67,9 +67,9 @@ global %3
 %rep %2 - 1
 	BLOCKS	aes%1, [rdi + 16 * r]
 %if r == 6
-	FETCH	%1, 0
+	FETCH	0
 %elif r == 7
-	FETCH	%1, 64
+	FETCH	64
 %endif
 %assign r r + 1
 %endrep

@@ -25,7 +25,7 @@
 %macro KERNEL 3
 global %3
 %3:
-	ENTER
+	ENTER	%1
 	TWEAK	xmm11, %2, rdx
 	ITEM_BEGIN %1
 	vinserti128 ymm4, ymm11, xmm11, 1
@@ -52,9 +52,9 @@ global %3
 %rep %2 - 1
 	ROUND	vaes%1, r
 %if r == 6
-	FETCH	%1, 0
+	FETCH	0
 %elif r == 7
-	FETCH	%1, 64
+	FETCH	64
 %endif
 %assign r r + 1
 %endrep

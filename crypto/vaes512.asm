@@ -29,7 +29,7 @@ global %3
 	vbroadcasti32x4 zmm %+ k, [rdi + 16 * r]
 %assign r r + 1
 %endrep
-	ENTER
+	ENTER	%1
 	TWEAK	xmm8, %2, rdx
 	ITEM_BEGIN %1
 	vshufi32x4 zmm9, zmm8, zmm8, 0
@@ -57,7 +57,7 @@ global %3
 %assign k 17 + r
 	BLOCKS	vaes%1, zmm %+ k
 %if r >= 4 && r < 12
-	FETCH	%1, 64 * (r - 4)
+	FETCH	64 * (r - 4)
 %endif
 %assign r r + 1
 %endrep
