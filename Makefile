@@ -157,7 +157,8 @@ $(ESP_FILES):
 
 esp: $(ESP_FILES)
 run: $(ESP_FILES) $(MACHINE_NEEDS_$(MACHINE))
-	@ESP=$(ESP_DIR) OUT=$(O)/run INPUT=1 python3 $(MACHINE_DIR)/boot.py --env
+	@ESP=$(ESP_DIR) OUT=$(O)/run INPUT=1 INPUT_AT='guest# ' \
+		python3 $(MACHINE_DIR)/boot.py --env
 
 -include $(LAYER_OBJ:.o=.d) $(THIRD_OBJ:.o=.d) $(LAYER_OFFSETS:%.c=$(GEN)/%.d)
 

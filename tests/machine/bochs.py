@@ -102,13 +102,29 @@ class Machine:
 
     def check(self):
         """Refuses, in a sentence, what cannot run."""
+        options = self.options
+        for key, value in (('USB', options.usb), ('SCREEN', options.screen),
+                           ('SCREEN_AT', options.screen_at)):
+            if value:
+                raise MachineError(f'{key} works on MACHINE=qemu and MACHINE=kvm only')
         for path, what in ((self.program, 'run "make bochs"'),
                            (f'{FIRMWARE}/OVMF_CODE_4M.fd', 'package ovmf'),
                            (VGA_BIOS, 'package vgabios')):
             if not os.path.isfile(path):
                 raise MachineError(f'{path} is missing: {what}')
+        self.check_model()
         if self.options.bus:
             self.script = bus.Runner(self.options)
+
+    def check_model(self):
+        """CPU is one of the emulator's models."""
+        wanted = self.options.cpu or DEFAULT_CPU
+        text = subprocess.run([self.program, '--help', 'cpu'], stdin=subprocess.DEVNULL,
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                              check=False).stdout.decode('ascii', 'replace')
+        models = re.findall(r'^\w+$', text, re.M)
+        if wanted not in models:
+            raise MachineError(f'CPU={wanted} is no model of Bochs, which has: {" ".join(models)}')
 
     def write_firmware(self):
         """Variables and code of OVMF make up the ROM."""
@@ -151,6 +167,9 @@ class Machine:
     def start(self, console):
         """Starts the emulator and connects its serial line to the console."""
         options = self.options
+        for name in ('bochs.log', 'bochs.out'):
+            if os.path.exists(options.file(name)):
+                os.unlink(options.file(name))
         config = self.write_config(console)
         env = dict(os.environ, MACHINE_RESULT=options.file('result'),
                    MACHINE_SEED=str(options.seed))
@@ -217,12 +236,15 @@ class Machine:
         if self.script and self.script.problem:
             return f'the script on the bus failed: {self.script.problem}'
         last = f'exit status {status}'
-        try:
-            with open(self.options.file('bochs.log'), encoding='utf-8', errors='replace') as log:
-                for line in log:
-                    if '>>PANIC<<' in line:
-                        last = line.strip()
-        except OSError:
-            pass
+        for name, mark in (('bochs.out', ' parameter '), ('bochs.log', '>>PANIC<<'),
+                           ('bochs.out', 'machine: ')):
+            try:
+                with open(self.options.file(name), encoding='utf-8', errors='replace') as log:
+                    last = ([line.strip() for line in log if mark in line] or [last])[-1]
+            except OSError:
+                pass
+        if self.options.features and ('bochsrc:' in last or 'feature' in last):
+            last = f'FEATURES={self.options.features}: {last}'
+        last = re.sub(r'\d+\w\[[^]]*\] *(>>PANIC<< *)?', '', last)
         return f'the emulator stopped: {last} (see bochs.log and bochs.out in ' \
                f'{self.options.out})'

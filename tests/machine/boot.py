@@ -52,6 +52,10 @@ def watch(machine, process, console, options):
     deadline = time.monotonic() + options.timeout if options.timeout else None
     while process.poll() is None:
         console.turn()
+        if console.input_ended and deadline is None:    # nobody is there who could end it
+            options.timeout = options.timeout_alone
+            deadline = time.monotonic() + options.timeout
+            console.say(f'standard input has ended; the machine has {options.timeout} s left')
         if console.quit:
             console.say('left with Ctrl-]; the machine is off')
             stop(process)
@@ -67,7 +71,10 @@ def watch(machine, process, console, options):
 
 def boot(options):
     """Boots one machine; returns the exit status of this program."""
-    os.makedirs(options.out, exist_ok=True)
+    try:
+        os.makedirs(options.out, exist_ok=True)
+    except OSError as error:
+        raise MachineError(f'OUT={options.out}: {error.strerror}') from None
     for name in ('serial.log', 'result', 'dram.bin'):
         if os.path.exists(options.file(name)):
             os.unlink(options.file(name))
@@ -82,9 +89,13 @@ def boot(options):
             stop(process)
             machine.close()
     if status == STATUS_TIMEOUT:
-        print(f'\nboot: time-out, {machine.why_timeout()}', file=sys.stderr)
-    elif status != 0:
-        print(f'\nboot: {machine.why_failed(status)}', file=sys.stderr)
+        return ended(status, f'time-out, {machine.why_timeout()}', '\n')
+    return ended(status, machine.why_failed(status), '\n') if status else 0
+
+
+def ended(status, why, before=''):
+    """Says how it ended, last of all; make has a status of its own and hides this one."""
+    print(f'{before}boot: status {status}: {why}', file=sys.stderr)
     return status
 
 
@@ -103,11 +114,9 @@ def main(arguments):
             raise MachineError(f'MACHINE={options.machine} is none of {", ".join(MACHINES)}')
         return boot(options)
     except (MachineError, image.ImageError) as error:
-        print(f'boot: {error}', file=sys.stderr)
-        return STATUS_REFUSED
+        return ended(STATUS_REFUSED, error)
     except OSError as error:
-        print(f'boot: {error}', file=sys.stderr)
-        return STATUS_FAILED
+        return ended(STATUS_FAILED, error)
 
 
 if __name__ == '__main__':

@@ -14,12 +14,19 @@ QUIT_KEY = b'\x1d'      # Ctrl-]
 
 class Console:
     """Copies the machine's serial output to standard output and, if asked to, to a log file;
-    with INPUT=1 also standard input to the machine. A terminal is in raw mode meanwhile."""
+    with INPUT=1 also standard input to the machine. A terminal is in raw mode meanwhile. What a
+    pipe or a file holds goes there when INPUT_AT has been seen: firmware would swallow it."""
 
     def __init__(self, options):
         self.log_path = options.file('serial.log')
         self.with_input = options.input
         self.quit = False
+        self.input_ended = False
+        self.typed = b''        # what the machine has still to take
+        self.gate = None        # the pattern that has to come first
+        if options.input and options.input_at and not os.isatty(0):
+            self.gate = options.input_at.encode()
+        self.seen = b''         # the end of the output while the gate is shut
         self.reader = None      # descriptor to read serial output from
         self.writer = None      # descriptor that takes serial input
         self.log = None
@@ -58,6 +65,8 @@ class Console:
     def connect(self, reader, writer=None, keep_log=False):
         """Names the descriptors of the machine's serial line."""
         self.reader, self.writer = reader, writer
+        if writer is not None:
+            os.set_blocking(writer, False)
         if keep_log:
             self.log = open(self.log_path, 'wb', buffering=0)
 
@@ -77,6 +86,11 @@ class Console:
             out.flush()
         except OSError:                 # nobody reads any more
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        if self.gate:
+            self.seen += data
+            if self.gate in self.seen:
+                self.gate = None
+            self.seen = self.seen[-len(self.gate or b''):]
         for watcher in self.watchers:
             watcher(data)
 
@@ -98,6 +112,7 @@ class Console:
             data = b''
         if not data:            # the end of a pipe; or the terminal is gone, and so is the user
             self.with_input = False
+            self.input_ended = True
             self.quit = self.saved is not None
             return
         if self.saved and QUIT_KEY in data:
@@ -106,18 +121,31 @@ class Console:
         self.send(data)
 
     def send(self, data):
-        """Types on the machine's serial line."""
-        while data and self.writer is not None:
-            data = data[os.write(self.writer, data):]
+        """Types on the machine's serial line, as fast as it takes it."""
+        self.typed += data
+
+    def write_input(self):
+        """Hands on what the machine takes now."""
+        try:
+            self.typed = self.typed[os.write(self.writer, self.typed):]
+        except BlockingIOError:
+            pass
+        except OSError:         # the machine is gone
+            self.typed = b''
 
     def turn(self):
         """Waits a little for something to do, and does it."""
-        waiting = [0] if self.with_input and self.writer is not None else []
+        waiting = []
+        if self.with_input and self.writer is not None and len(self.typed) < CHUNK:
+            waiting.append(0)
         if not self.follow:
             waiting.append(self.reader)
-        ready = select.select(waiting, [], [], WAIT_SECONDS)[0]
+        full = [self.writer] if self.typed and self.writer is not None and not self.gate else []
+        ready, taking, _ = select.select(waiting, full, [], WAIT_SECONDS)
         if 0 in ready:
             self.read_input()
+        if taking:
+            self.write_input()
         if self.follow:
             while self.read_output():
                 pass

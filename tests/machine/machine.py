@@ -61,8 +61,8 @@ def unescape(text):
 class Options:
     """The keys of one run. Each has the name of its make variable, in small letters."""
 
-    KEYS = ('ESP', 'IMG', 'OUT', 'BUILD', 'MACHINE', 'CPUS', 'MEM', 'CPU', 'IPS', 'SEED',
-            'TIMEOUT', 'TICKS', 'DUMP', 'MARK', 'TYPE', 'STOP', 'INPUT', 'USB', 'SCREEN',
+    KEYS = ('ESP', 'IMG', 'OUT', 'BUILD', 'MACHINE', 'CPUS', 'MEM', 'CPU', 'IPS', 'INPUT_AT',
+            'SEED', 'TIMEOUT', 'TICKS', 'DUMP', 'MARK', 'TYPE', 'STOP', 'INPUT', 'USB', 'SCREEN',
             'SCREEN_AT', 'FEATURES', 'BUS')
 
     def __init__(self, values):
@@ -79,10 +79,10 @@ class Options:
         self.ips = number('IPS', get('IPS') or '0', 0, 4294967295)
         self.seed = number('SEED', get('SEED') or '1', 0, 4294967295)
         self.input = (get('INPUT') or '0') != '0'
-        default = '900' if self.machine == 'nested' else '300'
-        if self.input:
-            default = '0'
-        self.timeout = number('TIMEOUT', get('TIMEOUT') or default, 0, 86400)
+        self.input_at = get('INPUT_AT')
+        self.timeout_alone = 900 if self.machine == 'nested' else 300
+        default = 0 if self.input else self.timeout_alone
+        self.timeout = number('TIMEOUT', get('TIMEOUT') or str(default), 0, 86400)
         self.ticks = number('TICKS', get('TICKS') or '0', 0, 1 << 62)
         self.dump = get('DUMP')
         self.bus = get('BUS')

@@ -129,6 +129,7 @@ class Machine:
             raise MachineError(f'MACHINE=kvm needs nested VMX: {why_no_nested()}; '
                                'MACHINE=bochs needs nothing of the host')
         for key, value in (('MARK', options.marks), ('TICKS', options.ticks), ('IPS', options.ips),
+                           ('FEATURES', options.features),
                            ('BUS', options.bus)):
             if value:
                 raise MachineError(f'{key} works on MACHINE=bochs only')

@@ -16,6 +16,7 @@ import bochs
 import image
 import nested
 from machine import MachineError, Options, split_list
+from test_scripts import ConsoleTest, TallyTest     # run with these
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 SECRET = bytes(char ^ 0x20 for char in b'umbra probe: secret in memory')
@@ -208,9 +209,14 @@ class FilesTest(unittest.TestCase):
                 (['MACHINE=qemu'], 'say what to boot'),
                 (['IMG=/nowhere', 'MACHINE=qemu'], 'the image /nowhere does not exist'),
                 (['MACHINE=qemu', 'TICKS=1'], 'TICKS works on MACHINE=bochs only'),
-                (['MACHINE=qemu', 'BUS=x.py'], 'BUS works on MACHINE=bochs only')):
+                (['MACHINE=qemu', 'BUS=x.py'], 'BUS works on MACHINE=bochs only'),
+                (['MACHINE=qemu', 'FEATURES=x'], 'FEATURES works on MACHINE=bochs only'),
+                (['USB=1'], 'USB works on MACHINE=qemu and MACHINE=kvm only'),
+                (['SCREEN=x.png'], 'SCREEN works on MACHINE=qemu and MACHINE=kvm only'),
+                (['OUT=/dev/null/out'], 'OUT=/dev/null/out: Not a directory')):
             status, text = run(*boot, *words)
             self.assertEqual(status, 2, words)
+            self.assertTrue(text.startswith('boot: status 2: '), text)
             self.assertIn(sentence, text)
             self.assertEqual(text.count('\n'), 1, text)
 
@@ -267,16 +273,24 @@ class ProbeTest(unittest.TestCase):
         if self.build is None:
             self.skipTest('no BUILD and OUT given')
 
-    def boot(self, order, *words):
-        """Boots the probe with an order; returns exit status, serial text and the result."""
+    def stick(self, order):
+        """The probe's files, as a word for boot."""
         esp = os.path.join(self.out, 'esp')
         os.makedirs(os.path.join(esp, 'EFI', 'BOOT'), exist_ok=True)
         shutil.copyfile(os.path.join(self.build, 'third', 'efi', 'probe.efi'),
                         os.path.join(esp, 'EFI', 'BOOT', 'BOOTX64.EFI'))
         with open(os.path.join(esp, 'probe.txt'), 'w', encoding='ascii') as file:
             file.write(order)
-        status, text = run(sys.executable, os.path.join(HERE, 'boot.py'), f'BUILD={self.build}',
-                           f'OUT={self.out}', f'ESP={esp}', 'MEM=256', 'TIMEOUT=120', *words)
+        return f'ESP={esp}'
+
+    def run_boot(self, order, *words):
+        """Boots the probe with an order; returns exit status and what was said."""
+        return run(sys.executable, os.path.join(HERE, 'boot.py'), f'BUILD={self.build}',
+                   f'OUT={self.out}', self.stick(order), 'MEM=256', 'TIMEOUT=120', *words)
+
+    def boot(self, order, *words):
+        """The same; returns exit status, serial text and the result."""
+        status, text = self.run_boot(order, *words)
         with open(os.path.join(self.out, 'serial.log'), encoding='utf-8') as file:
             serial = file.read()
         self.assertIn(serial.splitlines()[-1], text)
@@ -311,6 +325,16 @@ class ProbeTest(unittest.TestCase):
         status, _, result = self.boot('hang', 'TICKS=2000000000')
         self.assertEqual((status, result[-1]['text']), (124, 'ticks-used-up'))
         self.assertEqual(result[-1]['ticks'], 2000000000)
+
+    def test_wrong_models_and_features_are_named(self):
+        status, text = self.run_boot('off', 'CPU=pentium_99')
+        self.assertEqual(status, 2)
+        self.assertRegex(text, '^boot: status 2: CPU=pentium_99 is no model of Bochs, .* broadwell')
+        for features, words in (('nonsense=1', "unknown parameter 'nonsense'"),
+                                ('exclude_features="rdrnd"', 'unknown feature name "rdrnd"')):
+            status, text = self.run_boot('off', f'FEATURES={features}')
+            self.assertEqual(status, 1)
+            self.assertRegex(text, f'\nboot: status 1: .*FEATURES={features}: .*{words}')
 
     def test_triple_fault(self):
         status, _, result = self.boot('fault')
@@ -378,9 +402,18 @@ class ProbeTest(unittest.TestCase):
 
 
 if __name__ == '__main__':
+    TALLY = None
     for argument in sys.argv[1:]:
         name, _, value = argument.partition('=')
         if name in ('BUILD', 'OUT'):
             setattr(ProbeTest, name.lower(), os.path.abspath(value))
             sys.argv.remove(argument)
-    unittest.main()
+        elif name == 'TALLY':
+            TALLY = value
+            sys.argv.remove(argument)
+    done = unittest.main(exit=False).result
+    bad = len(done.failures) + len(done.errors)
+    if TALLY:
+        with open(TALLY, 'w', encoding='ascii') as tally:
+            tally.write(f'{done.testsRun - len(done.skipped) - bad} {bad}\n')
+    sys.exit(0 if done.wasSuccessful() else 1)

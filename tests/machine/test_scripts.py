@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Tests of console.py and tally.py; test_machine.py runs them."""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import unittest
+import unittest.mock
+
+import boot
+from console import Console
+from machine import Options
+
+TALLY = os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'tally.py')
+
+
+class TallyTest(unittest.TestCase):
+    """The last line of make test."""
+
+    def tally(self, files, *parts):
+        """What is said of parts that left these files."""
+        with tempfile.TemporaryDirectory() as out:
+            for path, text in files.items():
+                path = os.path.join(out, path)
+                os.makedirs(os.path.dirname(path), exist_ok=True)
+                with open(path, 'w', encoding='ascii') as file:
+                    file.write(text)
+            done = subprocess.run([sys.executable, TALLY, out, *parts], stdout=subprocess.PIPE,
+                                  text=True, check=False)
+            return done.returncode, done.stdout.splitlines()[-1]
+
+    def test_all_parts_are_counted(self):
+        good = {'unit/a.passed.log': '[  PASSED  ] 7 test(s).\n', 'unit/a.passed': '',
+                'unit/own.passed.log': 'no cmocka\n', 'unit/own.passed': '',
+                'fuzz/f.passed.log': '', 'fuzz/f.passed': '', 'tally/case': '100 0\n'}
+        parts = ['lint=0', 'unit=0', 'fuzz-smoke=0', 'case=0']
+        self.assertEqual(self.tally(good, *parts), (0, '110 passed, 0 failed'))
+
+    def test_failures_of_any_part_count(self):
+        two = '[  PASSED  ] 5 test(s).\n[  FAILED  ] 2 test(s), listed below:\n'
+        for files, part, words in (
+                ({'unit/a.passed.log': two}, 'unit=2', '105 passed, 2 failed'),
+                ({'unit/a.passed.log': 'ERROR: ...'}, 'unit=2', '100 passed, 1 failed'),
+                ({}, 'unit=2', '100 passed, 1 failed'),
+                ({}, 'lint=1', '100 passed, 1 failed'),
+                ({'fuzz/f.passed.log': ''}, 'fuzz-smoke=2', '100 passed, 1 failed'),
+                ({'tally/machine-test': '3 2\n'}, 'machine-test=2', '103 passed, 2 failed')):
+            self.assertEqual(self.tally({**files, 'tally/case': '100 0\n'}, part, 'case=0'),
+                             (1, words))
+
+
+class ConsoleTest(unittest.TestCase):
+    """Standard input on its way to the machine."""
+
+    def setUp(self):
+        self.dir = tempfile.mkdtemp()
+        self.addCleanup(shutil.rmtree, self.dir)
+        was = os.dup(0)
+        self.addCleanup(os.close, was)
+        self.addCleanup(os.dup2, was, 0)
+        source, self.person = os.pipe()
+        os.dup2(source, 0)
+        os.close(source)
+        null = open(os.devnull, 'w', encoding='ascii')
+        self.addCleanup(null.close)
+        for channel in ('sys.stdout', 'sys.stderr'):
+            change = unittest.mock.patch(channel, null)
+            change.start()
+            self.addCleanup(change.stop)
+        self.output, self.uart_out = os.pipe()
+        self.uart_in, taker = os.pipe()
+        os.set_blocking(self.uart_in, False)
+        self.addCleanup(os.close, self.uart_in)
+        self.addCleanup(os.close, self.uart_out)
+        self.console = Console(Options({'OUT': self.dir, 'INPUT': '1', 'INPUT_AT': 'guest# '}))
+        self.console.connect(self.output, taker)
+
+    def taken(self):
+        """What came to the machine, after some turns."""
+        for _ in range(3):
+            self.console.turn()
+        try:
+            return os.read(self.uart_in, 1 << 20)
+        except BlockingIOError:
+            return b''
+
+    def test_piped_text_waits_for_the_pattern(self):
+        with self.console:
+            os.write(self.person, b'poweroff\n')
+            self.assertEqual(self.taken(), b'')
+            os.write(self.uart_out, b'firmware; gue')
+            self.assertEqual(self.taken(), b'')
+            os.close(self.person)
+            os.write(self.uart_out, b'st# ')
+            self.assertEqual(self.taken(), b'poweroff\n')
+            self.assertTrue(self.console.input_ended)
+            self.assertFalse(self.console.quit)
+
+    def test_a_machine_that_reads_nothing_holds_up_nothing(self):
+        with self.console:
+            os.write(self.uart_out, b'guest# ')
+            self.taken()
+            self.console.send(bytes(200000))
+            for _ in range(3):
+                self.console.turn()
+            os.write(self.uart_out, b'goes on')
+            seen = []
+            self.console.watchers.append(seen.append)
+            self.console.turn()
+            self.assertEqual(seen, [b'goes on'])
+            count = 0
+            while data := self.taken():
+                count += len(data)
+            self.assertEqual(count, 200000)
+            os.close(self.person)
+
+    def test_end_of_input_brings_the_time_limit(self):
+        class Machine:
+            """Never ends by itself."""
+
+            def before_stop(self):
+                """Nothing to do."""
+
+        options = self.console_options(timeout_alone=0.2)
+        process = subprocess.Popen(['sleep', '60'])
+        self.addCleanup(process.wait)
+        self.addCleanup(process.kill)
+        os.close(self.person)
+        with self.console:
+            self.assertEqual(boot.watch(Machine(), process, self.console, options), 124)
+        self.assertEqual(options.timeout, 0.2)
+
+    @staticmethod
+    def console_options(timeout_alone):
+        """Options of a run without a time limit."""
+        options = Options({'INPUT': '1'})
+        options.timeout_alone = timeout_alone
+        return options

@@ -1,0 +1,68 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""tally.py OUT PART=STATUS...: counts what `make test` ran; "N passed, N failed" is the last line.
+
+A part is a goal of make, STATUS how that ended. It counts as what it left in OUT/tally/PART
+("PASSED FAILED"); unit tests and fuzzers as their logs and stamps say; else as one test. A part
+that ended badly and names no failure, for example because something did not build, has one.
+"""
+
+import pathlib
+import re
+import sys
+
+
+def count_units(out):
+    """Tests of all host programs: by cmocka's words, or one for a program that says none."""
+    passed = failed = 0
+    for log in sorted((out / "unit").glob("*.passed.log")):
+        text = log.read_text(errors="replace")
+        good, bad = (sum(map(int, re.findall(rf"^\[  {word}  \] (\d+) test", text, re.M)))
+                     for word in ("PASSED", "FAILED"))
+        if log.with_suffix("").exists():
+            good = good or 1
+        else:
+            bad = bad or 1
+        passed, failed = passed + good, failed + bad
+    return passed, failed
+
+
+def count_fuzzers(out):
+    """One for each that ran."""
+    logs = list((out / "fuzz").glob("*.passed.log"))
+    passed = sum(log.with_suffix("").exists() for log in logs)
+    return passed, len(logs) - passed
+
+
+def count(out, part, status):
+    """How many tests of a part passed and failed."""
+    left = out / "tally" / part
+    if part == "unit":
+        passed, failed = count_units(out)
+    elif part == "fuzz-smoke":
+        passed, failed = count_fuzzers(out)
+    elif left.exists():
+        passed, failed = map(int, left.read_text(encoding="ascii").split())
+    else:
+        passed, failed = (0, 1) if status else (1, 0)
+    if status and not failed:
+        failed = 1
+    return passed, failed
+
+
+def main(arguments):
+    """The command line."""
+    out = pathlib.Path(arguments[0])
+    totals = [0, 0]
+    print("make test:")
+    for word in arguments[1:]:
+        part, _, status = word.partition("=")
+        passed, failed = count(out, part, int(status))
+        print(f"  {part:14} {passed:5} passed, {failed} failed")
+        totals = [totals[0] + passed, totals[1] + failed]
+    print(f"{totals[0]} passed, {totals[1]} failed")
+    return 1 if totals[1] else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
