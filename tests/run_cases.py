@@ -322,6 +322,7 @@ def main():
     parser.add_argument("--guests", required=True)
     parser.add_argument("--product", help="the build folder that make is told")
     parser.add_argument("--out", required=True)
+    parser.add_argument("--tally", type=pathlib.Path, help="a file for the two numbers")
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--keep", action="store_true", help="keep the sticks of cases that passed")
     parser.add_argument("--patience", type=int, default=1, help="times every time-out")
@@ -364,6 +365,9 @@ def main():
     if failed:
         print("failed: " + " ".join(failed))
     print(f"{len(done) - len(failed)} passed, {len(failed)} failed")
+    if options.tally:
+        options.tally.parent.mkdir(exist_ok=True)
+        options.tally.write_text(f"{len(done) - len(failed)} {len(failed)}\n")
     sys.exit(1 if failed else 0)
 
 

@@ -198,7 +198,7 @@ $(DRAMSCAN): tests/bus/dramscan.c tests/bus/keyscan.c tests/bus/keyscan.h tests/
 CASE_NEEDS = $(O)/BOOTX64.EFI $(BARE) $(GUESTS:%=$(GUEST_DIR)/%.bin) $(BOCHS) $(KERNEL_FILES) \
 	$(INITRD) $(INITRD_TEST) $(NESTED) $(CHAIN) $(DRAMSCAN)
 RUN_CASES = $(PYTHON) tests/run_cases.py --build $(BUILD) --efi $(O)/BOOTX64.EFI --bare $(BARE) \
-	--guests $(GUEST_DIR) --out $(O)/cases --product $(O)
+	--guests $(GUEST_DIR) --out $(O)/cases --product $(O) --tally $(O)/tally/case
 
 .PHONY: case test soak check
 case: $$(CASE_NEEDS)
@@ -207,8 +207,14 @@ case: $$(CASE_NEEDS)
 # Quick, under 2 minutes once built; then everything; then what takes long.
 check: lint unit fuzz-smoke
 	@echo 'check: all passed'
-test: check $$(CASE_NEEDS)
-	@$(RUN_CASES)
+# Every part runs, whatever became of the ones before; tally.py counts. Parts are goals.
+TEST_PARTS := lint unit fuzz-smoke $(TEST_PARTS) case
+test: | $$(THIRD_PARTY)
+	@rm -rf $(O)/tally $(O)/unit/*.passed* $(O)/fuzz/*.passed*
+	@mkdir -p $(O)/tally
+	@ended=; for part in $(TEST_PARTS); do \
+		$(MAKE) --no-print-directory -k $$part CASE=; ended="$$ended $$part=$$?"; \
+	done; $(PYTHON) tests/tally.py $(O) $$ended
 soak: $$(CASE_NEEDS)
 	@$(RUN_CASES) --group soak
 

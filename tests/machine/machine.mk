@@ -113,16 +113,18 @@ boot: $(MACHINE_NEEDS_$(MACHINE)) | $(PACKAGES_DONE)
 
 # Tests of the machine itself: what needs no emulator is part of make check, the rest of make test.
 .PHONY: machine-unit machine-test
+TEST_PARTS += machine-unit machine-test
 check: machine-unit
-test: machine-test
 machine-unit: | $(PACKAGES_DONE)
-	@log=$(BUILD)/machine-unit.log; \
-		python3 -B $(MACHINE_DIR)/test_machine.py -b > $$log 2>&1 || \
+	@mkdir -p $(O)/tally
+	@log=$(O)/machine-unit.log; tally=$(O)/tally/machine-unit; \
+		python3 -B $(MACHINE_DIR)/test_machine.py TALLY=$$tally -b > $$log 2>&1 || \
 		{ cat $$log; echo 'machine: FAILED'; exit 1; }; \
-		sed -n 's/^Ran \([0-9]*\) tests.*/machine: \1 tests passed or skipped/p' $$log
+		sed 's/^\([0-9]*\) .*/machine: \1 tests passed/' $$tally
 machine-test: $(BOCHS) $(PROBE) | $(PACKAGES_DONE)
-	@mkdir -p $(O)
-	@python3 -B $(MACHINE_DIR)/test_machine.py BUILD=$(BUILD) OUT=$(O)/machine-test ProbeTest
+	@mkdir -p $(O)/tally
+	@python3 -B $(MACHINE_DIR)/test_machine.py BUILD=$(BUILD) OUT=$(O)/machine-test \
+		TALLY=$(O)/tally/machine-test ProbeTest
 
 # What was made stays when a make is interrupted: another make may have made it.
 .PRECIOUS: $(THIRD_PARTY) $(BOCHS) $(KERNEL_FILES) $(INITRD) $(INITRD_TEST) $(CHAIN) $(PROBE) \
