@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A script for the bus: takes the machine's DRAM once the guest "markers" has filled its memory.
+"""A script for the bus: takes the machine's DRAM once the guest "markers" has filled its memory, and
+once more when the machine powers off.
 
 Words: the scanner (tests/bus/dramscan), the engine (software or none), how many AES key schedules
 there have to be, and text that only umbra.conf held. The VM's initrd and key file hold markers, too.
@@ -12,6 +13,7 @@ import re
 from markers import PAGE_BYTES, Scanner
 
 READY = 'pages hold their numbers'
+END = 'the machine powers off, as [host] exit says'
 NUMBERS = 16384         # what the guest writes: 0 to NUMBERS - 1
 KEY_FILE = 30000        # and the number of which the key file is made; between them, the initrd's
 WINDOW = r'window: (\d+) pages in clear, \d+ of them at 0x([0-9a-f]+)-0x([0-9a-f]+)'
@@ -62,6 +64,16 @@ def copies_of(bus, scanner, text):
     return scanner.copies(path)
 
 
+def check_end(bus, program):
+    """What was secret is wiped before the last line leaves."""
+    bus.wait(END)
+    scanner = Scanner(program, bus.dump('dram.bin'))
+    found = [address for address, _ in scanner.markers()]
+    keys = [key.address for key in scanner.keys()]
+    bus.say(f'at power-off: {len(found)} finds, {len(keys)} key schedules')
+    check(not found and not keys, f'left at power-off: {list_few(found + keys)}')
+
+
 def main(bus, program, engine, schedules, text):
     """Dumps and judges."""
     log = bus.wait(READY)
@@ -87,3 +99,4 @@ def main(bus, program, engine, schedules, text):
     check(not initrd, f'the initrd is left in memory: {list_few(initrd)}')
     check(not raw_key, f'the key file is left in memory: {list_few(raw_key)}')
     check(not texts, f'the command line is left in memory: {list_few(texts)}')
+    check_end(bus, program)
