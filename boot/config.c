@@ -11,6 +11,7 @@
 
 #include "vmm/base/err.h"
 #include "vmm/base/str.h"
+#include "vmm/sched.h"
 
 #define MESSAGE_MAX 20u /* errors shown; the rest are counted */
 #define LINE_MAX    (INI_MAX_LINE - 2)
@@ -134,6 +135,7 @@ static void begin_vm(struct parser *p, const char *name)
 	(void)str_copy(vm->name, sizeof(vm->name), name);
 	vm->line = p->line;
 	vm->vcpus = 1;
+	vm->weight = SCHED_WEIGHT_DEFAULT;
 	vm->engine = VM_ENGINE_AUTO;
 	vm->key = VM_KEY_DEFAULT;
 	vm->max_leaf = SIZE_1G;

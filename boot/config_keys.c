@@ -3,6 +3,7 @@
 #include "boot/config_priv.h"
 
 #include "vmm/base/str.h"
+#include "vmm/sched.h"
 
 #define MEMORY_MIN (1ull << 20)
 #define MEMORY_MAX (4ull << 40)
@@ -74,19 +75,60 @@ static bool parse_window(const struct config_key *key, void *field, const char *
 	return true;
 }
 
-static bool parse_vcpus(const struct config_key *key, void *field, const char *text, char *why)
+/* 1 to most, into a uint32_t. */
+static bool parse_up_to(uint32_t most, void *field, const char *text, char *why)
 {
 	const char *end;
 	uint64_t value;
-	uint32_t vcpus;
+	uint32_t number;
 
-	if (!parse_number(text, &value, &end) || *end != '\0' || value == 0 ||
-	    value > VM_VCPU_MAX) {
-		str_printf(why, CONFIG_WHY_MAX, "must be a number from 1 to %u", VM_VCPU_MAX);
+	if (!parse_number(text, &value, &end) || *end != '\0' || value == 0 || value > most) {
+		str_printf(why, CONFIG_WHY_MAX, "must be a number from 1 to %u", most);
 		return false;
 	}
-	vcpus = (uint32_t)value;
-	memcpy(field, &vcpus, key->bytes);
+	number = (uint32_t)value;
+	memcpy(field, &number, sizeof(number));
+	return true;
+}
+
+static bool parse_vcpus(const struct config_key *key, void *field, const char *text, char *why)
+{
+	(void)key;
+	return parse_up_to(VM_VCPU_MAX, field, text, why);
+}
+
+static bool parse_weight(const struct config_key *key, void *field, const char *text, char *why)
+{
+	(void)key;
+	return parse_up_to(SCHED_WEIGHT_MAX, field, text, why);
+}
+
+/* "0,2-5": into a bit for each host CPU. */
+static bool parse_affinity(const struct config_key *key, void *field, const char *text, char *why)
+{
+	uint64_t bits[CPU_MAX / 64] = { 0 };
+
+	for (;;) {
+		uint64_t first, last;
+		bool ok = parse_number(text, &first, &text);
+
+		last = first;
+		if (ok && *text == '-') {
+			ok = parse_number(text + 1, &last, &text);
+		}
+		if (!ok || last < first || last >= CPU_MAX || (*text != ',' && *text != '\0')) {
+			str_printf(why, CONFIG_WHY_MAX,
+				   "is no list of CPUs below %u; write it as 0,2-3", CPU_MAX);
+			return false;
+		}
+		for (; first <= last; first++) {
+			bits[first / 64] |= BIT(first % 64);
+		}
+		if (*text++ == '\0') {
+			break;
+		}
+	}
+	memcpy(field, bits, key->bytes);
 	return true;
 }
 
@@ -216,6 +258,8 @@ const struct config_key config_keys[] = {
 	{ "host", "engine-cipher", parse_word, FIELD(config, engine_cipher), ciphers },
 	{ "vm", "memory", parse_memory, FIELD(vm_config, memory_bytes), NULL },
 	{ "vm", "vcpus", parse_vcpus, FIELD(vm_config, vcpus), NULL },
+	{ "vm", "weight", parse_weight, FIELD(vm_config, weight), NULL },
+	{ "vm", "affinity", parse_affinity, FIELD(vm_config, affinity), NULL },
 	{ "vm", "kernel", parse_path, FIELD(vm_config, kernel), NULL },
 	{ "vm", "initrd", parse_path, FIELD(vm_config, initrd), NULL },
 	{ "vm", "cmdline", parse_text, FIELD(vm_config, cmdline), NULL },

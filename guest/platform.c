@@ -182,6 +182,8 @@ static int create_vm(struct build *build)
 		page_free(build->platform, PLATFORM_PAGES);
 		return refuse(build, err, "it could not be created: %s", err_name(err));
 	}
+	build->vm->weight = build->config->weight;
+	memcpy(build->vm->affinity, build->config->affinity, sizeof(build->vm->affinity));
 	build->platform->vm = build->vm;
 	build->platform->signature = build->config->signature;
 	return 0;

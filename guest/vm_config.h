@@ -51,6 +51,8 @@ struct vm_config {
 	uint32_t line; /* of its section in the file, for messages */
 	uint64_t memory_bytes;
 	uint32_t vcpus;
+	uint32_t weight;		 /* share of a CPU beside others (vmm/sched.h) */
+	uint64_t affinity[CPU_MAX / 64]; /* host CPUs that may run it; none set: all */
 	struct vm_file kernel;
 	struct vm_file initrd;
 	char cmdline[VM_CMDLINE_MAX];

@@ -39,6 +39,8 @@ static void everything_given(void **state)
 				   "[vm alpha-1]\r\n"
 				   "Memory    = 512m\r\n"
 				   "vcpus     = 2\r\n"
+				   "weight    = 250\r\n"
+				   "affinity  = 0,2-3,255\r\n"
 				   "kernel    = /umbra/vmlinuz\r\n"
 				   "initrd    = \\umbra\\initrd.img\r\n"
 				   "cmdline   = console=ttyS0 quiet a=b;c # d\r\n"
@@ -62,6 +64,9 @@ static void everything_given(void **state)
 	assert_int_equal(vm->line, 7);
 	assert_int_equal(vm->memory_bytes, 512ull << 20);
 	assert_int_equal(vm->vcpus, 2);
+	assert_int_equal(vm->weight, 250);
+	assert_int_equal(vm->affinity[0], 0xd);
+	assert_int_equal(vm->affinity[3], BIT(63));
 	assert_string_equal(vm->kernel.path, "\\umbra\\vmlinuz");
 	assert_string_equal(vm->initrd.path, "\\umbra\\initrd.img");
 	assert_string_equal(vm->cmdline, "console=ttyS0 quiet a=b;c # d");
@@ -85,6 +90,8 @@ static void defaults(void **state)
 	assert_int_equal(config.window_bytes, 16 << 20);
 	assert_string_equal(config.engine_cipher, "auto");
 	assert_int_equal(config.vms[0].vcpus, 1);
+	assert_int_equal(config.vms[0].weight, 100);
+	assert_int_equal(config.vms[0].affinity[0], 0);
 	assert_int_equal(config.vms[0].key, VM_KEY_NONE); /* for engine = none is */
 	assert_int_equal(config.vms[0].signature, VM_SIGNATURE_UMBRA);
 	assert_int_equal(config.vms[0].max_leaf, SIZE_1G);
@@ -148,6 +155,13 @@ static const struct bad bad_cases[] = {
 	{ A "vcpus = 0\n", "vcpus = 0 must be a number from 1 to 64", 0 },
 	{ A "vcpus = 65\n", "vcpus = 65 must be a number from 1 to 64", 0 },
 	{ A "vcpus = 1x\n", "vcpus = 1x must be a number from 1 to 64", 0 },
+	{ A "weight = 0\n", "weight = 0 must be a number from 1 to 10000", 0 },
+	{ A "weight = 10001\n", "weight = 10001 must be a number from 1 to 10000", 0 },
+	{ A "affinity = 1-\n", "affinity = 1- is no list of CPUs below 256", 0 },
+	{ A "affinity = 3-2\n", "affinity = 3-2 is no list of CPUs below 256", 0 },
+	{ A "affinity = 1,,2\n", "affinity = 1,,2 is no list of CPUs below 256", 0 },
+	{ A "affinity = 0-256\n", "affinity = 0-256 is no list of CPUs below 256", 0 },
+	{ A "affinity = all\n", "affinity = all is no list of CPUs below 256", 0 },
 	{ A "vcpus = -1\n", "vcpus = -1 must be a number from 1 to 64", 0 },
 	{ A "key = secret\n", "umbra.conf:5: vm a: key = secret must be one of random, file:PATH,",
 	  0 },
