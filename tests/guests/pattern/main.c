@@ -2,16 +2,16 @@
 /*
  * Memory keeps what was written, while another VM on another CPU takes the frames that it lies in.
  * Every page's content follows from its number, this VM's seed and the round that wrote it last,
- * so that a lost, stale or foreign page shows. Between, HOT pages are counted up for so long
- * without any exit that others take them: what a CPU still has in its TLB must not be written to
- * any more then. Command line: seed=N pages=N rounds=N spins=N.
+ * so that a lost, stale or foreign page shows. Between, some hot pages are counted up for so long
+ * without any exit that others take them, if there are more than the floor protects: what a CPU
+ * still has in its TLB must not be written to any more then. Command line: seed=N pages=N rounds=N
+ * hot=N spins=N, and sweeps=N: untouched pages read in each round, which presses others hard.
  */
 #include "tests/guests/common/guest.h"
 
-#define HOT   8
 #define WORDS (PAGE_SIZE / 8)
 
-static uint64_t seed, pages;
+static uint64_t seed, pages, hot;
 
 /* The round up to this one that wrote the page: each leaves out a third of them. */
 static uint64_t last_write(uint64_t page, uint64_t round)
@@ -62,11 +62,11 @@ static void write(uint64_t page, uint64_t round)
 static void spin(uint64_t round, uint64_t spins)
 {
 	for (uint64_t n = 0; n < spins; n++) {
-		for (uint64_t i = 0; i < HOT; i++) {
+		for (uint64_t i = 0; i < hot; i++) {
 			at(pages + i)[n % WORDS]++;
 		}
 	}
-	for (uint64_t i = 0; i < HOT; i++) {
+	for (uint64_t i = 0; i < hot; i++) {
 		uint64_t sum = 0;
 
 		for (uint64_t n = 0; n < WORDS; n++) {
@@ -82,6 +82,7 @@ void guest_main(void)
 
 	seed = arg_number("seed", 1);
 	pages = arg_number("pages", 300);
+	hot = arg_number("hot", 8);
 	check(seed < 128 && pages < 1 << 15 && rounds < 1 << 24);
 	for (uint64_t round = 1; round <= rounds; round++) {
 		for (uint64_t page = 0; page < pages; page++) {
@@ -91,6 +92,7 @@ void guest_main(void)
 			}
 		}
 		spin(round, spins);
+		sweep(arg_number("sweeps", 0));
 	}
 	for (uint64_t page = 0; page < pages; page++) {
 		verify(page, rounds);
