@@ -99,7 +99,7 @@ class Runner:
         if kind == "kernel":
             return self.third / "kernel" / rest / "vmlinuz"
         if kind == "initrd":
-            return self.third / "initramfs" / {"test": "test.img", "shell": "initrd.img"}[rest]
+            return self.third / "initramfs" / {"shell": "initrd.img"}.get(rest, f"{rest}.img")
         if kind == "guest":
             return pathlib.Path(self.options.guests) / f"{rest}.bin"
         if kind == "text":

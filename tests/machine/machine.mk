@@ -61,14 +61,15 @@ KERNELS := bookworm-cloud bookworm-generic trixie-cloud
 KERNEL_FILES := $(KERNELS:%=$(THIRD)/kernel/%/vmlinuz)
 INITRD := $(THIRD)/initramfs/initrd.img
 INITRD_TEST := $(THIRD)/initramfs/test.img
+INITRD_FILL := $(THIRD)/initramfs/fill.img
 
 .PHONY: kernels initramfs
 kernels: $(KERNEL_FILES)
 $(KERNEL_FILES): $(THIRD)/kernel/%/vmlinuz: | $(PACKAGES_DONE)
 	$(ONCE) sh $(MACHINE_DIR)/kernel.sh $* $(@D)
 
-initramfs: $(INITRD) $(INITRD_TEST)
-$(INITRD) $(INITRD_TEST): $(THIRD)/initramfs/%.img: $(MACHINE_DIR)/init/% \
+initramfs: $(INITRD) $(INITRD_TEST) $(INITRD_FILL)
+$(INITRD) $(INITRD_TEST) $(INITRD_FILL): $(THIRD)/initramfs/%.img: $(MACHINE_DIR)/init/% \
 		$(MACHINE_DIR)/initramfs.sh | $(PACKAGES_DONE)
 	$(ONCE) sh $(MACHINE_DIR)/initramfs.sh $< $@
 
@@ -127,5 +128,5 @@ machine-test: $(BOCHS) $(PROBE) | $(PACKAGES_DONE)
 		TALLY=$(O)/tally/machine-test ProbeTest
 
 # What was made stays when a make is interrupted: another make may have made it.
-.PRECIOUS: $(THIRD_PARTY) $(BOCHS) $(KERNEL_FILES) $(INITRD) $(INITRD_TEST) $(CHAIN) $(PROBE) \
-	$(NESTED)
+.PRECIOUS: $(THIRD_PARTY) $(BOCHS) $(KERNEL_FILES) $(INITRD) $(INITRD_TEST) $(INITRD_FILL) \
+	$(CHAIN) $(PROBE) $(NESTED)
