@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A script for the bus: takes the machine's DRAM once the guest "markers" has filled its memory, and
-once more when the machine powers off.
+"""A script for the bus: takes the machine's DRAM once the guest "markers" has filled its memory,
+and once more when the machine powers off.
 
 Words: the scanner (tests/bus/dramscan), the engine (software or none), how many AES key schedules
-there have to be, and text that only umbra.conf held. The VM's initrd and key file hold markers, too.
+there have to be, and text that only umbra.conf held. Initrd and key file hold markers, too.
 """
 
 import collections
