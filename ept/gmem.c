@@ -263,43 +263,60 @@ void gmem_peek(hpa_t at, void *out, size_t bytes)
 	host_temp_unmap(GMEM_SLOT_DOOR);
 }
 
-/* In a region that holds it. */
-static inline bool word_holds(struct gmem *gmem, struct gmem_region *region,
-			      const struct gmem_expect *word)
+/* The word's frame cannot go away meanwhile. */
+static inline bool frame_holds(const struct gmem_expect *word, hpa_t frame)
 {
-	gpa_t page = { word->at & PAGE_MASK };
-	const char *bytes;
-	uint64_t found;
-	hpa_t frame;
+	const char *bytes = host_temp_map(GMEM_SLOT_DOOR, frame);
+	uint64_t found = __atomic_load_n(
+		(const uint64_t *)(const void *)(bytes + word->at % PAGE_SIZE), __ATOMIC_RELAXED);
 
-	if (region->ops->pin(gmem, region, page, false, &frame) != 0) {
-		return false;
-	}
-	bytes = host_temp_map(GMEM_SLOT_DOOR, frame);
-	found = __atomic_load_n((const uint64_t *)(const void *)(bytes + word->at % PAGE_SIZE),
-				__ATOMIC_RELAXED);
 	host_temp_unmap(GMEM_SLOT_DOOR);
-	unpin(gmem, region, page, false);
 	return ((found ^ word->value) & word->mask) == 0;
 }
 
-bool gmem_holds(struct gmem *gmem, const struct gmem_expect *words, size_t count)
+/* Finds the frame first. Under the lock. */
+static bool word_holds(struct gmem *gmem, struct gmem_expect *word)
 {
-	const struct gmem_expect *end = words + count;
-	struct gmem_region *region = gmem->regions;
+	struct gmem_region *region = find_region(gmem, word->at);
+	gpa_t page = { word->at & PAGE_MASK };
+	hpa_t frame;
+	bool holds;
 
+	if (region == NULL || region->ops->pin(gmem, region, page, false, &frame) != 0) {
+		return false;
+	}
+	holds = frame_holds(word, frame);
+	unpin(gmem, region, page, false);
+	if (region->ops->stays) {
+		word->frame = frame;
+	}
+	return holds;
+}
+
+static __attribute__((noinline)) bool words_hold(struct gmem *gmem, struct gmem_expect *words,
+						 const struct gmem_expect *end)
+{
 	lock_take(&gmem->lock);
 	for (; words < end; words++) {
-		/* Most often in the same region as the one before. */
-		if (words->at - region->base.v >= region->bytes) {
-			region = find_region(gmem, words->at);
-		}
-		if (region == NULL || !word_holds(gmem, region, words)) {
+		if (!word_holds(gmem, words)) {
 			break;
 		}
 	}
 	lock_drop(&gmem->lock);
 	return words == end;
+}
+
+bool gmem_holds(struct gmem *gmem, struct gmem_expect *words, size_t count)
+{
+	const struct gmem_expect *end = words + count;
+
+	/* Frames that stay need no lock: only gmem_destroy takes them away, when no vCPU runs. */
+	for (; words < end && words->frame.v != 0; words++) {
+		if (!frame_holds(words, words->frame)) {
+			return false;
+		}
+	}
+	return words == end || words_hold(gmem, words, end);
 }
 
 int gmem_write(struct gmem *gmem, gpa_t gpa, const void *buf, size_t bytes)

@@ -50,6 +50,8 @@ struct region_ops {
 	void (*unpin)(struct gmem *gmem, struct gmem_region *region, gpa_t page, bool written);
 	/* Gives back all that the region owns. The EPT root is gone or shot down already. */
 	void (*destroy)(struct gmem *gmem, struct gmem_region *region);
+	/* A page that was pinned once stays in its frame until destroy. */
+	bool stays;
 };
 
 struct gmem_region {
@@ -115,9 +117,13 @@ int gmem_load(struct gmem *gmem, gpa_t gpa, uint64_t *value, size_t bytes);
 struct gmem_expect {
 	uint64_t at;
 	uint64_t mask, value;
+	hpa_t frame; /* 0 at first; gmem_holds keeps where the word lies, when that cannot change */
 };
-/* True when all of them lie in RAM and hold that. Takes the gmem lock once. */
-bool gmem_holds(struct gmem *gmem, const struct gmem_expect *words, size_t count);
+/*
+ * True when all of them lie in RAM and hold that. The words belong to this gmem until it is
+ * destroyed. Takes the gmem lock at most once.
+ */
+bool gmem_holds(struct gmem *gmem, struct gmem_expect *words, size_t count);
 
 /*
  * An aligned 4- or 8-byte compare and exchange in guest memory (ring indices, page-table A/D bits).

@@ -177,6 +177,7 @@ static const struct region_ops plain_ops = {
 	.fault = plain_fault,
 	.pin = plain_pin,
 	.destroy = plain_destroy,
+	.stays = true,
 };
 
 /* Appends; the run of host pages may move. */

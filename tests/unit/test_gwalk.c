@@ -318,9 +318,9 @@ static void test_holds_is_bounded(void **state)
 
 	assert_true(gmem_holds(&gmem, &word, 1));
 	assert_true(gmem_holds(&gmem, &word, 0));
-	word.at = RAM;
+	word = (struct gmem_expect){ .at = RAM };
 	assert_false(gmem_holds(&gmem, &word, 1));
-	word.at = UINT64_MAX - 7;
+	word = (struct gmem_expect){ .at = UINT64_MAX - 7 };
 	assert_false(gmem_holds(&gmem, &word, 1));
 }
 
