@@ -221,7 +221,8 @@ soak: $$(CASE_NEEDS)
 # --- Lint -----------------------------------------------------------------------------------------
 
 OUR_C := $(sort $(foreach d,vmm vmm/base crypto ept guest guest/dev boot tests/unit tests/fuzz \
-	tests/guests/common tests/bus,$(wildcard $d/*.[ch])) $(wildcard tests/guests/*/main.c))
+	tests/guests/common tests/bus tests/machine/rows,$(wildcard $d/*.[ch])) \
+	$(wildcard tests/guests/*/main.c))
 
 .PHONY: lint layers headers sizes format format-check
 lint: sizes layers headers format-check

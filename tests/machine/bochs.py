@@ -182,7 +182,11 @@ class Machine:
         env.pop('MACHINE_TICKS', None)
         if options.ticks:
             env['MACHINE_TICKS'] = str(options.ticks)
-        env.pop('MACHINE_BUS', None)
+        for key in ('MACHINE_BUS', 'MACHINE_TME', 'MACHINE_TME_LOG'):
+            env.pop(key, None)
+        if options.tme:
+            env['MACHINE_TME'] = f'{options.tme} SEED={options.seed}'
+            env['MACHINE_TME_LOG'] = options.file('tme.log')
         lines = []
         if self.script:
             lines = [self.script.theirs.fileno()]

@@ -75,7 +75,7 @@ def boot(options):
         os.makedirs(options.out, exist_ok=True)
     except OSError as error:
         raise MachineError(f'OUT={options.out}: {error.strerror}') from None
-    for name in ('serial.log', 'result', 'dram.bin'):
+    for name in ('serial.log', 'result', 'dram.bin', 'tme.log'):
         if os.path.exists(options.file(name)):
             os.unlink(options.file(name))
     machine = MACHINES[options.machine].Machine(options)

@@ -64,6 +64,10 @@ class Options:
     KEYS = ('ESP', 'IMG', 'OUT', 'BUILD', 'MACHINE', 'CPUS', 'MEM', 'CPU', 'IPS', 'INPUT_AT',
             'SEED', 'TIMEOUT', 'TICKS', 'DUMP', 'MARK', 'TYPE', 'STOP', 'INPUT', 'USB', 'SCREEN',
             'SCREEN_AT', 'FEATURES', 'BUS')
+    # The machine's memory encryption; TME names the profile, the others are checked by the model.
+    TME_KEYS = ('FIDELITY', 'LOCKED_WRITE', 'PCONFIG_LEGACY', 'RNG_FAIL_N', 'BUSY_N', 'STRICT_9FF',
+                'PKGS', 'DROP', 'SWAP', 'ALIAS', 'CAP', 'ACT', 'ACT1', 'EXCLUDE', 'TARGETS')
+    KEYS += ('TME',) + TME_KEYS
 
     def __init__(self, values):
         get = values.get
@@ -92,6 +96,18 @@ class Options:
         self.usb = (get('USB') or '0') != '0'
         self.screen = get('SCREEN')
         self.screen_at = get('SCREEN_AT')
+        self.tme = self.tme_words(values)
+
+    @classmethod
+    def tme_words(cls, values):
+        """The memory encryption of this machine in words of the model, or None."""
+        knobs = [f'{key}={values[key]}' for key in cls.TME_KEYS if values.get(key)]
+        if knobs and not values.get('TME'):
+            raise MachineError(f'{knobs[0]} needs TME=P1 to P12')
+        words = ' '.join([values.get('TME') or '', *knobs])
+        if len(words.split()) != (1 + len(knobs) if words else 0):
+            raise MachineError(f'a blank in "{words}"')
+        return words or None
 
     @staticmethod
     def type_rule(text):

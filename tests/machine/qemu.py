@@ -130,7 +130,7 @@ class Machine:
                                'MACHINE=bochs needs nothing of the host')
         for key, value in (('MARK', options.marks), ('TICKS', options.ticks), ('IPS', options.ips),
                            ('FEATURES', options.features),
-                           ('BUS', options.bus)):
+                           ('BUS', options.bus), ('TME', options.tme)):
             if value:
                 raise MachineError(f'{key} works on MACHINE=bochs only')
 

@@ -15,6 +15,7 @@ import unittest
 import bochs
 import image
 import nested
+import run_rows
 from machine import MachineError, Options, split_list
 from test_scripts import ConsoleTest, TallyTest     # run with these
 
@@ -68,6 +69,15 @@ class OptionsTest(unittest.TestCase):
                 Options.from_words([word])
         self.assertEqual(Options.from_words(['MEM=256', 'CPUS=2']).cpus, 2)
 
+    def test_memory_encryption_in_words(self):
+        self.assertIsNone(Options({}).tme)
+        self.assertEqual(Options({'TME': 'P3'}).tme, 'P3')
+        self.assertEqual(Options({'DROP': 'invept', 'TME': 'P3', 'FIDELITY': 'strict'}).tme,
+                         'P3 FIDELITY=strict DROP=invept')
+        for wrong in ({'FIDELITY': 'strict'}, {'TME': 'P3 P4'}, {'TME': 'P3', 'SWAP': 'a b'}):
+            with self.assertRaises(MachineError, msg=wrong):
+                Options(wrong)
+
     def test_time_out_depends_on_the_machine(self):
         self.assertEqual(Options({}).timeout, 300)
         self.assertEqual(Options({'MACHINE': 'nested'}).timeout, 900)
@@ -100,6 +110,60 @@ class RulesTest(unittest.TestCase):
                              (33, 'entry-failed-state'), (48, 'ept-violation'), (52,
                              'preemption-timer'), (55, 'xsetbv'), (63, 'xsaves'), (74, 'bus-lock')):
             self.assertEqual(names[number], name)
+
+
+class RowsTest(unittest.TestCase):
+    """What the runner of rows makes of a machine's words."""
+
+    REPORT = 'tme: CPU 0 RIP 0x1f: late-evict at PA 0x4004000: KeyID 2, KeyID 3: words\n'
+    BOOT = {'rows': '26', 'twins': '34', 'silent': '', 'reports': ['late-evict'],
+            'end': 'power-off', 'status': 0}
+    TEXT = 'row 26:\n  x: expected 1, saw 1\nrow 26: PASS\nrow 34:\nrow 34: CORRUPT\n'
+
+    def problems(self, text=TEXT, reports=REPORT, status=0, end='power-off', **change):
+        told = run_rows.judge({**self.BOOT, **change}, status, text, reports, end)
+        return [row for row, problem in told if problem]
+
+    def test_what_the_list_says(self):
+        self.assertEqual(self.problems(), [])
+
+    def test_a_row_has_to_pass(self):
+        for verdict in ('CANNOT', 'CORRUPT', 'FAIL'):
+            self.assertEqual(self.problems(self.TEXT.replace('PASS', verdict)), ['26'])
+        self.assertEqual(self.problems(self.TEXT.replace('row 26: PASS\n', '')), ['26'])
+
+    def test_a_twin_has_to_see_it(self):
+        for verdict in ('PASS', 'CANNOT', 'FAIL'):
+            self.assertEqual(self.problems(self.TEXT.replace('CORRUPT', verdict)), ['34'])
+
+    def test_what_the_machine_reports(self):
+        self.assertEqual(self.problems(reports=''), ['end'])
+        self.assertEqual(self.problems(reports=self.REPORT.replace('late-evict', 'stale-tlb')),
+                         ['end'])
+
+    def test_how_it_ends(self):
+        self.assertEqual(self.problems(status=3), ['end'])
+        self.assertEqual(self.problems(end='timeout'), ['end'])
+        self.assertEqual(self.problems(self.TEXT + 'row 9: PASS\n'), ['end'])
+
+    def test_a_row_that_stops_the_machine(self):
+        begun = self.TEXT + 'row 13-abort:\n  words\n'
+        self.assertEqual(self.problems(begun, silent='13-abort'), [])
+        self.assertEqual(self.problems(silent='13-abort'), ['13-abort'])
+        self.assertEqual(self.problems(begun + 'row 13-abort: FAIL\n', silent='13-abort'),
+                         ['13-abort', 'end'])
+
+    def test_the_list_itself(self):
+        rows = os.path.join(HERE, 'rows')
+        known = set()
+        for name in os.listdir(rows):
+            if name.endswith('.c'):
+                with open(os.path.join(rows, name), encoding='utf-8') as file:
+                    known |= set(re.findall(r'\{ "([^"]+)", row_', file.read()))
+        used = set()
+        for boot in run_rows.load(os.path.join(HERE, 'rows.toml')):
+            used |= set(' '.join(boot[key] for key in ('rows', 'twins', 'silent')).split())
+        self.assertEqual(used, known)
 
 
 class FilesTest(unittest.TestCase):
