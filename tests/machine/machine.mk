@@ -49,7 +49,8 @@ $(THIRD)/font/font.psf: $(FONT_DONE) ;
 
 # The emulated machine.
 BOCHS := $(THIRD)/bochs/bochs
-BOCHS_PARTS := $(addprefix $(MACHINE_DIR)/bochs/,bochs.patch instrument.h machine.cc build.sh)
+BOCHS_PARTS := $(addprefix $(MACHINE_DIR)/,$(addprefix bochs/,bochs.patch instrument.h machine.cc \
+	machine_tme.cc build.sh) $(addprefix tme/,tme.h xts.cc config.cc regs.cc memory.cc strict.cc))
 
 .PHONY: bochs
 bochs: $(BOCHS)
@@ -108,9 +109,13 @@ MACHINE ?= bochs
 MACHINE_NEEDS_bochs := $(BOCHS)
 MACHINE_NEEDS_nested := $(BOCHS) $(NESTED) $(CHAIN)
 export BUILD ESP IMG OUT MACHINE CPUS MEM CPU IPS SEED TIMEOUT TICKS DUMP MARK TYPE STOP INPUT
-export USB SCREEN SCREEN_AT FEATURES BUS
+export USB SCREEN SCREEN_AT FEATURES BUS TME FIDELITY LOCKED_WRITE PCONFIG_LEGACY RNG_FAIL_N
+export BUSY_N STRICT_9FF PKGS DROP SWAP ALIAS CAP ACT ACT1 EXCLUDE TARGETS
 boot: $(MACHINE_NEEDS_$(MACHINE)) | $(PACKAGES_DONE)
 	@python3 $(MACHINE_DIR)/boot.py --env
+
+include $(MACHINE_DIR)/rows/rows.mk
+include $(MACHINE_DIR)/tme/tme.mk
 
 # Tests of the machine itself: what needs no emulator is part of make check, the rest of make test.
 .PHONY: machine-unit machine-test

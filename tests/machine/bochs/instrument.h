@@ -33,6 +33,7 @@ void machine_init(void);
 void machine_init_cpu(unsigned cpu);
 void machine_exit(void);
 void machine_end(const char *how, int status);
+void machine_stop(const char *how, int status); /* now, as if switched off */
 void machine_count_restarts(unsigned cpu);
 void machine_vmentry(unsigned cpu);
 void machine_vmexit(unsigned cpu, Bit32u reason);
@@ -42,14 +43,48 @@ int machine_serial_usec(int usec);
 void machine_slow_read(void);
 unsigned machine_seed(void);
 
+/* Memory encryption and the physical width, in machine_tme.cc. */
+class BX_CPU_C;
+struct cpuid_function_t;
+extern bool machine_tme;            /* there is a model; else none of its functions is called */
+extern bool machine_pconfig;        /* CPUID lists PCONFIG */
+extern unsigned machine_phy_width;  /* as CPUID tells it */
+extern Bit64u machine_phy_reserved; /* bits that no physical address may have */
+void machine_tme_init(void);  /* once, before there is a CPU */
+void machine_tme_reset(void); /* power-on and hardware reset */
+void machine_cpuid(bool long64, Bit32u leaf, Bit32u subleaf,
+                   struct cpuid_function_t *value);
+int machine_read_msr(unsigned cpu, Bit32u index, Bit64u *value); /* 1, 0 for #GP, -1: not ours */
+int machine_write_msr(unsigned cpu, Bit32u index, Bit64u value);
+void machine_flush(unsigned cpu, Bit64u address, bool keep);
+void machine_flush_all(unsigned cpu, bool write_back);
+void machine_invept(unsigned cpu, bool all, Bit64u eptp);
+void machine_invvpid(unsigned cpu, Bit32u type, Bit16u vpid, Bit64u address);
+void machine_tlb_control(unsigned cpu, unsigned what);
+/* The address that a guest's linear one leads to; the CPU may know another. */
+void machine_combined(unsigned cpu, Bit64u linear, bool write, Bit64u *address);
+bool machine_ept_cached(unsigned cpu, Bit64u gpa, Bit32u wanted, Bit32u allowed, bool refused,
+                        Bit64u *address);
+/* These strip the KeyID off the address. True when the access is done (a null pointer means that
+ * there is no direct one). */
+bool machine_mem_read(BX_CPU_C *cpu, Bit64u *address, unsigned len, void *data);
+bool machine_mem_write(BX_CPU_C *cpu, Bit64u *address, unsigned len, const void *data);
+bool machine_mem_host(BX_CPU_C *cpu, Bit64u *address, unsigned rw, Bit8u **direct);
+/* DRAM as on the wires; the address has no KeyID. Nothing happens outside DRAM. */
+void machine_bus_read(Bit64u mem, void *data, size_t bytes);
+void machine_bus_write(Bit64u mem, const void *data, size_t bytes);
+
 #undef BX_INSTR_INIT_ENV
 #undef BX_INSTR_EXIT_ENV
 #undef BX_INSTR_INITIALIZE
 #undef BX_INSTR_VMEXIT
+#undef BX_INSTR_CACHE_CNTRL
 #define BX_INSTR_INIT_ENV()                   machine_init()
 #define BX_INSTR_EXIT_ENV()                   machine_exit()
 #define BX_INSTR_INITIALIZE(cpu_id)           machine_init_cpu(cpu_id)
 #define BX_INSTR_VMEXIT(cpu_id, reason, qual) machine_vmexit(cpu_id, reason)
+#define BX_INSTR_CACHE_CNTRL(cpu_id, what) \
+  (machine_tme ? machine_flush_all(cpu_id, what == BX_INSTR_WBINVD) : (void) 0)
 
 /* Calls that bochs.patch adds. */
 #define BX_INSTR_NOT_RETIRED(cpu_id)     (machine_cpus[cpu_id].not_retired++)
@@ -61,5 +96,34 @@ unsigned machine_seed(void);
 #define BX_INSTR_SERIAL_USEC(usec)       machine_serial_usec(usec)
 #define BX_INSTR_SLOW_READ()             machine_slow_read()
 #define BX_INSTR_SEED()                  machine_seed()
+
+#define BX_INSTR_PHY_WIDTH()             (machine_phy_width)
+#define BX_INSTR_PHY_RESERVED()          (machine_phy_reserved)
+#define BX_INSTR_HAS_PCONFIG()           (machine_pconfig)
+#define BX_INSTR_CPUID(leaf, subleaf, value) \
+  (machine_tme ? machine_cpuid(long64_mode(), leaf, subleaf, value) : (void) 0)
+#define BX_INSTR_READ_MSR(cpu_id, index, value) \
+  (machine_tme ? machine_read_msr(cpu_id, index, value) : -1)
+#define BX_INSTR_WRITE_MSR(cpu_id, index, value) \
+  (machine_tme ? machine_write_msr(cpu_id, index, value) : -1)
+#define BX_INSTR_FLUSH(cpu_id, address, keep) \
+  (machine_tme ? machine_flush(cpu_id, address, keep) : (void) 0)
+#define BX_INSTR_INVEPT(cpu_id, all, eptp) \
+  (machine_tme ? machine_invept(cpu_id, all, eptp) : (void) 0)
+#define BX_INSTR_INVVPID_DONE(cpu_id, type, vpid, address) \
+  (machine_tme ? machine_invvpid(cpu_id, type, vpid, address) : (void) 0)
+#undef BX_INSTR_TLB_CNTRL
+#define BX_INSTR_TLB_CNTRL(cpu_id, what, value) \
+  (machine_tme ? machine_tlb_control(cpu_id, what) : (void) 0)
+#define BX_INSTR_COMBINED(cpu_id, linear, write, address) \
+  (machine_tme ? machine_combined(cpu_id, linear, write, address) : (void) 0)
+#define BX_INSTR_EPT_CACHED(cpu_id, gpa, wanted, allowed, refused, address) \
+  (machine_tme && machine_ept_cached(cpu_id, gpa, wanted, allowed, refused, address))
+#define BX_INSTR_MEM_READ(cpu, address, len, data) \
+  (machine_tme && machine_mem_read(cpu, address, len, data))
+#define BX_INSTR_MEM_WRITE(cpu, address, len, data) \
+  (machine_tme && machine_mem_write(cpu, address, len, data))
+#define BX_INSTR_MEM_HOST(cpu, address, rw, direct) \
+  (machine_tme && machine_mem_host(cpu, address, rw, direct))
 
 #endif

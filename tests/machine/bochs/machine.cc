@@ -121,7 +121,7 @@ static void write_figures(const char *heading, const char *text)
   fflush(result);
 }
 
-static void stop_now(const char *how, int status)
+void machine_stop(const char *how, int status)
 {
   machine_end(how, status);
   bx_user_quit = 1;
@@ -130,24 +130,27 @@ static void stop_now(const char *how, int status)
 
 static void on_terminate(int)
 {
-  stop_now("timeout", STATUS_TIMEOUT);
+  machine_stop("timeout", STATUS_TIMEOUT);
 }
 
 static void on_ticks_used(void *)
 {
-  stop_now("ticks-used-up", STATUS_TIMEOUT);
+  machine_stop("ticks-used-up", STATUS_TIMEOUT);
 }
 
-/* The DRAM page at an address, as the memory modules hold it. */
-static Bit8u *dram_page(Bit64u address)
+/* A DRAM page, as the memory modules hold it. */
+static void dram_read(Bit64u page, Bit8u *text)
 {
-  return BX_MEM(0)->get_vector(address & ~(Bit64u) (PAGE_BYTES - 1));
+  if (machine_tme) machine_bus_read(page, text, PAGE_BYTES);
+  else memcpy(text, BX_MEM(0)->get_vector(page), PAGE_BYTES);
 }
 
-/* The page is about to be changed behind the CPUs' back: they forget what they decoded of it. */
-static void dram_changes(Bit64u address)
+/* Behind the CPUs' back: they forget what they decoded of the page. Not across a page's end. */
+static void dram_write(Bit64u address, const Bit8u *bytes, size_t count)
 {
   pageWriteStampTable.decWriteStamp(address);
+  if (machine_tme) machine_bus_write(address, bytes, count);
+  else memcpy(BX_MEM(0)->get_vector(address), bytes, count);
 }
 
 /* Writes DRAM to the file that the rule names; pages of zeroes become holes. */
@@ -159,7 +162,8 @@ static void act_dump(const struct rule *rule)
   bool failed = file == NULL;
 
   for (Bit64u at = 0; !failed && at < bytes; at += PAGE_BYTES) {
-    const Bit8u *page = dram_page(at);
+    Bit8u page[PAGE_BYTES];
+    dram_read(at, page);
     if (memcmp(page, zeroes, PAGE_BYTES) == 0) continue;
     failed = fseeko(file, (off_t) at, SEEK_SET) != 0 || fwrite(page, PAGE_BYTES, 1, file) != 1;
   }
@@ -184,7 +188,7 @@ static void act_type(const struct rule *rule)
 
 static void act_stop(const struct rule *)
 {
-  stop_now("pattern", 0);
+  machine_stop("pattern", 0);
 }
 
 static const struct {
@@ -231,9 +235,14 @@ static bool bus_transfer(const struct order *order)
   while (good && at < end) {
     Bit64u in_page = at % PAGE_BYTES, bytes = PAGE_BYTES - in_page;
     if (bytes > end - at) bytes = end - at;
-    if (order->action == 'w') dram_changes(at);
-    Bit8u *there = dram_page(at) + in_page;
-    good = order->action == 'w' ? bus_receive(there, bytes) : bus_send(there, bytes);
+    Bit8u page[PAGE_BYTES];
+    if (order->action == 'w') {
+      good = bus_receive(page, bytes);
+      if (good) dram_write(at, page, bytes);
+    } else {
+      dram_read(at - in_page, page);
+      good = bus_send(page + in_page, bytes);
+    }
     at += bytes;
   }
   return good;
@@ -356,6 +365,7 @@ void machine_init(void)
   if (path != NULL && (result = fopen(path, "w")) == NULL) refuse(path, strerror(errno));
   path = getenv("MACHINE_RULES");
   if (path != NULL) read_rules(path);
+  machine_tme_init();
   signal(SIGTERM, on_terminate);
 }
 
@@ -402,6 +412,7 @@ void machine_count_restarts(unsigned cpu)
   machine_cpus[cpu].not_retired -= BX_CPU(cpu)->get_icount();
   machine_cpus[cpu].in_guest = false;
   if (cpu != 0) return;
+  machine_tme_reset();
   if (powered_on) resets++;
   powered_on = true;
 }
