@@ -109,6 +109,7 @@ def main():
     parser.add_argument('--build', default='build')
     parser.add_argument('--program', required=True)
     parser.add_argument('--out', required=True)
+    parser.add_argument('--tally', help='file that takes how many passed and failed')
     parser.add_argument('--jobs', type=int, default=2)
     options = parser.parse_args()
     try:
@@ -138,6 +139,10 @@ def main():
 
     with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
         list(pool.map(one, boots))
+    if options.tally:
+        tally = pathlib.Path(options.tally)
+        tally.parent.mkdir(parents=True, exist_ok=True)
+        tally.write_text(f'{len(passed)} {len(failed)}\n', encoding='ascii')
     if failed:
         print('failed: ' + ' '.join(sorted(failed)))
     print(f'{len(passed)} passed, {len(failed)} failed')

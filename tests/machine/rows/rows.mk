@@ -28,7 +28,7 @@ $(ROWS): $(ROWS_OBJ)
 
 # make rows [ROW="P3-fast P12-*"]: those boots of rows.toml, or all; part of make test.
 .PHONY: rows
-test: rows
+TEST_PARTS += rows
 rows: $(ROWS) $(BOCHS) | $(PACKAGES_DONE)
 	@python3 -B $(MACHINE_DIR)/run_rows.py --build $(BUILD) --program $(ROWS) \
-		--out $(O)/rows/out $(ROW)
+		--out $(O)/rows/out --tally $(O)/tally/rows $(ROW)
