@@ -50,7 +50,8 @@ $(THIRD)/font/font.psf: $(FONT_DONE) ;
 # The emulated machine.
 BOCHS := $(THIRD)/bochs/bochs
 BOCHS_PARTS := $(addprefix $(MACHINE_DIR)/,$(addprefix bochs/,bochs.patch instrument.h machine.cc \
-	machine_tme.cc build.sh) $(addprefix tme/,tme.h xts.cc config.cc regs.cc memory.cc strict.cc))
+	machine_tme.cc build.sh) \
+	$(addprefix tme/,tme.h xts.cc config.cc regs.cc memory.cc strict.cc))
 
 .PHONY: bochs
 bochs: $(BOCHS)

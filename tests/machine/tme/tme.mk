@@ -19,7 +19,8 @@ fuzz: fuzz-tme_model
 fuzz-tme_model: $(O)/fuzz/tme_model
 	@mkdir -p $(O)/fuzz/corpus-tme_model
 	$< -max_total_time=$(FUZZING_SECONDS) -timeout=10 -rss_limit_mb=4096 -print_final_stats=1 \
-		-artifact_prefix=$(O)/fuzz/corpus-tme_model/ $(O)/fuzz/corpus-tme_model tests/fuzz/corpus/tme_model
+		-artifact_prefix=$(O)/fuzz/corpus-tme_model/ $(O)/fuzz/corpus-tme_model \
+		tests/fuzz/corpus/tme_model
 $(O)/fuzz/tme_model: $(TME_DIR)/fuzz_tme.cc $(TME_SRC) $(TME_DIR)/tme.h | $(PACKAGES_DONE)
 	@mkdir -p $(@D)
 	@echo "fuzz c++ $<"
