@@ -25,7 +25,7 @@ HERE = pathlib.Path(__file__).parent
 sys.path.append(str(HERE / "bus"))
 import markers
 
-KEYS = {"name", "group", "matrix", "machine", "cpus", "mem", "cpu", "features", "usb", "files",
+KEYS = {"name", "group", "matrix", "machine", "cpus", "mem", "cpu", "features", "tme", "usb", "files",
         "conf", "bare", "bus", "type", "stop", "screen", "screen_at", "ticks", "timeout", "command",
         "dialog", "expect", "bounds", "forbid", "forbid_more", "end", "status", "budget"}
 DEFAULTS = {"group": "test", "machine": "bochs", "cpus": 1, "mem": 1024, "status": 0,
@@ -135,7 +135,7 @@ class Runner:
         words = {"ESP": esp, "OUT": folder / "out", "BUILD": self.options.build,
                  "MACHINE": case["machine"], "CPUS": case["cpus"], "MEM": case["mem"],
                  "TIMEOUT": case["timeout"] * self.options.patience}
-        for key in ("cpu", "features", "type", "stop", "ticks", "screen_at"):
+        for key in ("cpu", "features", "tme", "type", "stop", "ticks", "screen_at"):
             if key in case:
                 value = case[key]
                 words[key.upper()] = "|".join(value) if isinstance(value, list) else value
