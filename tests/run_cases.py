@@ -25,9 +25,10 @@ HERE = pathlib.Path(__file__).parent
 sys.path.append(str(HERE / "bus"))
 import markers
 
-KEYS = {"name", "group", "matrix", "machine", "cpus", "mem", "cpu", "features", "tme", "usb", "files",
-        "conf", "bare", "bus", "type", "stop", "screen", "screen_at", "ticks", "timeout", "command",
-        "dialog", "expect", "bounds", "forbid", "forbid_more", "end", "status", "budget"}
+KEYS = {"name", "group", "matrix", "machine", "cpus", "mem", "cpu", "features", "tme",
+        "usb", "files", "conf", "bare", "bus", "type", "stop", "screen", "screen_at",
+        "ticks", "timeout", "command", "dialog", "expect", "bounds", "forbid",
+        "forbid_more", "end", "status", "budget"}
 DEFAULTS = {"group": "test", "machine": "bochs", "cpus": 1, "mem": 1024, "status": 0,
             "timeout": 240, "files": {}, "expect": [], "bounds": [], "screen": [],
             "end": "power-off"}
