@@ -25,3 +25,9 @@ $(O)/fuzz/tme_model: $(TME_DIR)/fuzz_tme.cc $(TME_SRC) $(TME_DIR)/tme.h | $(PACK
 	@mkdir -p $(@D)
 	@echo "fuzz c++ $<"
 	@clang++ $(TME_FLAGS) -fsanitize=fuzzer,address,undefined -o $@ $(filter %.cc,$^) -lcrypto
+
+# A stock Linux without Umbra under the profiles; part of make test.
+.PHONY: tme-linux
+TEST_PARTS += tme-linux
+tme-linux: $(BOCHS) $(CHAIN) $(THIRD)/kernel/bookworm-cloud/vmlinuz $(INITRD_TEST)
+	@python3 -B $(TME_DIR)/linux.py $(BUILD) $(O)/tme-linux
