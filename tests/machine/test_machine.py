@@ -425,6 +425,7 @@ class ProbeTest(unittest.TestCase):
     def bus(self, *words):
         """A script for the bus, as a word for boot."""
         path = os.path.join(self.out, 'script.py')
+        os.makedirs(self.out, exist_ok=True)
         with open(path, 'w', encoding='ascii') as file:
             file.write(BUS_SCRIPT)
         return 'BUS=' + shlex.join([path, *words])
