@@ -357,7 +357,8 @@ class ProbeTest(unittest.TestCase):
         status, text = self.run_boot(order, *words)
         with open(os.path.join(self.out, 'serial.log'), encoding='utf-8') as file:
             serial = file.read()
-        self.assertIn(serial.splitlines()[-1], text)
+        for line in serial.splitlines()[-1:]:  # none when the machine ended at once
+            self.assertIn(line, text)
         with open(os.path.join(self.out, 'result'), encoding='utf-8') as file:
             return status, serial, bochs.parse_result(file.read())
 
