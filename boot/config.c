@@ -305,18 +305,22 @@ static char *read_line(char *buf, int cap, void *stream)
 	return buf;
 }
 
+void config_defaults(struct config *out)
+{
+	memset(out, 0, sizeof(*out));
+	out->exit = CONFIG_EXIT_STAY;
+	out->log_level = LOG_INFO;
+	out->window_bytes = CONFIG_WINDOW_DEFAULT;
+	out->engine_cipher = "auto";
+}
+
 int config_parse(const char *file, const char *text, size_t bytes, struct config *out)
 {
 	static const char utf16[2][2] = { { '\xff', '\xfe' }, { '\xfe', '\xff' } };
 	static const char bom[] = { '\xef', '\xbb', '\xbf' };
 	struct parser p = { .config = out, .file = file, .at = text, .left = bytes };
 
-	memset(out, 0, sizeof(*out));
-	out->exit = CONFIG_EXIT_STAY;
-	out->log_level = LOG_INFO;
-	out->window_bytes = CONFIG_WINDOW_DEFAULT;
-	out->engine_cipher = "auto";
-
+	config_defaults(out);
 	if (bytes >= 2 && (memcmp(text, utf16[0], 2) == 0 || memcmp(text, utf16[1], 2) == 0)) {
 		complain(&p, 1, "the file is UTF-16; save it as plain text (ASCII or UTF-8)");
 		return ERR_FORMAT;

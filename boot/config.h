@@ -25,6 +25,9 @@ struct config {
 	size_t error_count; /* messages that were logged */
 };
 
+/* What holds where nothing is written: no VMs. */
+void config_defaults(struct config *out);
+
 /*
  * Parses text of bytes length (not terminated, may hold anything). Every problem is logged as
  * "file:line: what is wrong" and counted; a VM section with a problem is kept with valid = false,

@@ -159,7 +159,7 @@ EFI_STATUS efi_main(EFI_HANDLE image, EFI_SYSTEM_TABLE *system)
 
 	efi_image = image;
 	efi_system = system;
-	info.config.log_level = LOG_INFO;
+	config_defaults(&info.config); /* also when there is no file to read */
 	open_consoles();
 	say_hello();
 	/* Firmware resets a machine whose boot program has not ended after five minutes. */
