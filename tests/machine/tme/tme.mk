@@ -9,7 +9,8 @@ TME_FLAGS := -std=c++11 -g -O1 -Wall -Wextra -Wshadow -Werror -fno-sanitize-reco
 unit: $(O)/unit/tme_model.passed
 unit-tme_model: $(O)/unit/tme_model
 	$<
-$(O)/unit/tme_model: $(TME_DIR)/test_tme.cc $(TME_SRC) $(TME_DIR)/tme.h | $(PACKAGES_DONE)
+TME_TEST := $(addprefix $(TME_DIR)/,test_tme.cc test_memory.cc test_strict.cc)
+$(O)/unit/tme_model: $(TME_TEST) $(TME_SRC) $(TME_DIR)/test_tme.h $(TME_DIR)/tme.h | $(PACKAGES_DONE)
 	@mkdir -p $(@D)
 	@echo "host c++ $<"
 	@g++ $(TME_FLAGS) -fsanitize=address,undefined -o $@ $(filter %.cc,$^) -lcrypto -lcmocka
