@@ -10,7 +10,8 @@ unit: $(O)/unit/tme_model.passed
 unit-tme_model: $(O)/unit/tme_model
 	$<
 TME_TEST := $(addprefix $(TME_DIR)/,test_tme.cc test_memory.cc test_strict.cc)
-$(O)/unit/tme_model: $(TME_TEST) $(TME_SRC) $(TME_DIR)/test_tme.h $(TME_DIR)/tme.h | $(PACKAGES_DONE)
+$(O)/unit/tme_model: $(TME_TEST) $(TME_SRC) $(TME_DIR)/test_tme.h $(TME_DIR)/tme.h \
+		| $(PACKAGES_DONE)
 	@mkdir -p $(@D)
 	@echo "host c++ $<"
 	@g++ $(TME_FLAGS) -fsanitize=address,undefined -o $@ $(filter %.cc,$^) -lcrypto -lcmocka
