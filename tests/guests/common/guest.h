@@ -19,7 +19,7 @@
 
 void guest_main(void);
 
-/* --- Words ------------------------------------------------------------------------------------ */
+/* --- Words ---------------------------------------------------------------------------------- */
 
 /* %s %c %d %u %x, %ld %lu %lx for 64 bits, %0nx widths. */
 void print(const char *fmt, ...) PRINTF_LIKE(1, 2);
@@ -63,6 +63,25 @@ struct trap_frame {
 #define SELECTOR_CODE16 0x38
 #define SELECTOR_DATA16 0x40
 extern uint64_t gdt[9];
+
+struct cpu_tss {
+	uint32_t reserved0;
+	uint64_t rsp[3];
+	uint64_t reserved1;
+	uint64_t ist[7];
+	uint64_t reserved2;
+	uint16_t reserved3;
+	uint16_t io_map;
+} __attribute__((packed, aligned(16)));
+
+/* The lower half of its descriptor; the upper one is bits 63:32 of the address. */
+static inline uint64_t tss_descriptor(const struct cpu_tss *tss)
+{
+	uint64_t base = (uintptr_t)tss;
+
+	return 0x0000890000000000 | (sizeof(*tss) - 1) | (base & 0xffffff) << 16 |
+	       (base >> 24 & 0xff) << 56;
+}
 
 /* What runs on a vector; NULL: caught by TRY, or an ERROR. */
 typedef void trap_handler(struct trap_frame *frame);
@@ -240,6 +259,24 @@ void apic_write(uint32_t reg, uint32_t value);
 void apic_self_ipi(uint8_t vector);
 /* An NMI to this CPU by its APIC ID (the shorthand is not allowed for NMIs). */
 void apic_self_nmi(void);
+
+/* --- Further CPUs -------------------------------------------------------------------------------
+ * TRY and what uses it (try_*, rdmsr, wrmsr, check of those) are for one CPU at a time.
+ */
+
+/*
+ * Starts the CPU with this APIC ID, 1 to 8, in entry(cpu), with the control registers of the
+ * caller, interrupts off, the common IDT, and a stack, GDT and TSS of its own. Returns when it
+ * runs; ERROR when it does not. The local APIC has to be on.
+ */
+void cpu_start(unsigned cpu, void (*entry)(unsigned cpu));
+/* INIT and SIPI alone: real mode at this address, a page below 1 MiB. */
+void cpu_start_at(unsigned cpu, uint32_t address);
+/* The end of the stack that each IST entry of its TSS names. */
+uint8_t *cpu_ist_top(unsigned cpu);
+/* An interrupt for another CPU. */
+void cpu_send(unsigned cpu, uint8_t vector);
+
 /* Ticks of the TSC per second as CPUID.15H tells; 1,000,000,000 where it does not. */
 uint64_t tsc_hz(void);
 

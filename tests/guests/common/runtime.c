@@ -18,15 +18,7 @@ volatile uint64_t catch_rip;
 static const char *cmdline = "";
 static uint8_t ist_stacks[IST_COUNT][IST_BYTES] __attribute__((aligned(16)));
 
-static struct {
-	uint32_t reserved0;
-	uint64_t rsp[3];
-	uint64_t reserved1;
-	uint64_t ist[7];
-	uint64_t reserved2;
-	uint16_t reserved3;
-	uint16_t io_map;
-} __attribute__((packed, aligned(16))) tss;
+static struct cpu_tss tss;
 
 extern const uint8_t trap_stubs[];
 void trap_entry(struct trap_frame *frame);
@@ -258,8 +250,7 @@ static void start_traps(void)
 	}
 	tss.rsp[0] = tss.ist[2];
 	tss.io_map = sizeof(tss);
-	gdt[SELECTOR_TSS / 8] = 0x0000890000000000 | (sizeof(tss) - 1) | (base & 0xffffff) << 16 |
-				(base >> 24 & 0xff) << 56;
+	gdt[SELECTOR_TSS / 8] = tss_descriptor(&tss);
 	gdt[SELECTOR_TSS / 8 + 1] = base >> 32;
 	__asm__ volatile("ltr %w0" : : "r"(SELECTOR_TSS));
 	caught.vector = NO_TRAP;
