@@ -24,6 +24,13 @@ bool fake_vmxon(hpa_t region);
 void fake_vmxoff(void);
 void fake_invvpid_single(uint16_t vpid);
 void fake_interrupt_window(void);
+/* test_vcpu.c alone has these: the registers that stay in the CPU. */
+extern uint64_t fake_dr[7];
+void fake_fxsave(void *area);
+void fake_fxrstor(const void *area);
+void fake_xsave(void *area, uint64_t mask);
+void fake_xrstor(const void *area, uint64_t mask);
+void fake_verw(void);
 
 #define vmread(field)	      fake_vmread(field)
 #define vmwrite(field, value) fake_vmwrite(field, value)
@@ -33,6 +40,14 @@ void fake_interrupt_window(void);
 #define vmxoff		      fake_vmxoff
 #define invvpid_single	      fake_invvpid_single
 #define cpu_interrupt_window  fake_interrupt_window
+#define cpu_fxsave	      fake_fxsave
+#define cpu_fxrstor	      fake_fxrstor
+#define cpu_xsave	      fake_xsave
+#define cpu_xrstor	      fake_xrstor
+#define cpu_verw	      fake_verw
+
+#define CPU_READ_DR(n, value)  ((value) = fake_dr[n])
+#define CPU_WRITE_DR(n, value) (fake_dr[n] = (value))
 
 #else
 

@@ -81,6 +81,7 @@ UNIT_screen := vmm/base/screen.c vmm/base/font.asm vmm/base/str.c
 UNIT_str := vmm/base/str.c
 UNIT_inject := vmm/inject.c
 UNIT_sched := vmm/sched.c
+UNIT_vcpu := vmm/vcpu.c vmm/vcpu_state.c vmm/base/str.c
 UNIT_cpuid := vmm/exit_cpuid.c
 UNIT_msr := vmm/exit_msr.c
 UNIT_cr := vmm/exit_cr.c
