@@ -265,6 +265,10 @@ static bool waited;
 static void *leave_later(void *arg)
 {
 	fake_set_cpu(1);
+	/* On a busy host the other side may begin late; without a kick it would wait for ever. */
+	for (int i = 0; i < 10000000 && fake_kicks(1) == 0; i++) {
+		sched_yield();
+	}
 	for (int i = 0; i < 1000; i++) {
 		sched_yield();
 	}
