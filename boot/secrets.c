@@ -95,24 +95,59 @@ static void seal_vm(struct config *config, struct vm_config *vm)
 	vm_cmdline_seal(vm, ++sealed.number);
 }
 
+/* What is kept of the stick is for these: none with an engine, where nothing can be sealed. */
+static bool may_start(const struct vm_config *vm, bool sealing)
+{
+	return vm->valid && (sealing || vm->engine == VM_ENGINE_NONE);
+}
+
+static bool is_needed(const struct config *config, const struct vm_file *file, bool sealing)
+{
+	for (size_t i = 0; i < config->vm_count; i++) {
+		const struct vm_config *vm = &config->vms[i];
+
+		if (may_start(vm, sealing) &&
+		    (vm->kernel.data == file->data || vm->initrd.data == file->data)) {
+			return true;
+		}
+	}
+	return false;
+}
+
+static void wipe_file(const struct config *config, const struct vm_file *file, bool sealing)
+{
+	if (file->data == NULL || is_needed(config, file, sealing)) {
+		return;
+	}
+	if (map(file, HOST_READ_WRITE) != 0) {
+		log_warn("%s stays in clear: it cannot be mapped for writing", file->path);
+		return;
+	}
+	secure_zero((void *)(uintptr_t)file->data, file->bytes);
+	(void)map(file, HOST_READ);
+}
+
 void secrets_seal(struct config *config)
 {
-	bool ready = false;
+	bool wanted = false, sealing;
 
+	for (size_t i = 0; i < config->vm_count; i++) {
+		wanted |= may_start(&config->vms[i], true) &&
+			  config->vms[i].engine != VM_ENGINE_NONE;
+	}
+	sealing = wanted && vm_file_start() == 0;
 	for (size_t i = 0; i < config->vm_count; i++) {
 		struct vm_config *vm = &config->vms[i];
 
-		if (!vm->valid) {
+		if (!may_start(vm, sealing)) {
 			secure_zero(vm->cmdline, sizeof(vm->cmdline));
+			wipe_file(config, &vm->kernel, sealing);
+			wipe_file(config, &vm->initrd, sealing);
 		} else if (vm->engine != VM_ENGINE_NONE) {
-			ready = ready || vm_file_start() == 0;
-			if (!ready) {
-				return; /* no such VM will start either */
-			}
 			seal_vm(config, vm);
 		}
 	}
-	if (sealed.number != 0) {
+	if (sealing) {
 		log_info("files: %llu KiB of kernels and initrds, and command lines, are kept as "
 			 "ciphertext",
 			 (unsigned long long)sealed.bytes >> 10);

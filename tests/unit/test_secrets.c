@@ -160,27 +160,43 @@ static void test_failures(void **state)
 	assert_false(config.vms[1].valid);
 }
 
-static struct vm_file a_file(uintptr_t at)
+static uint8_t stick[5][2048];
+
+static struct vm_file a_file(size_t number)
 {
-	return (struct vm_file){ .data = (void *)at, .bytes = 2048 };
+	memset(stick[number], 0x77, sizeof(stick[number]));
+	return (struct vm_file){ .data = stick[number], .bytes = sizeof(stick[number]) };
 }
 
-/* VM 0 has no engine; 1 and 2 share a kernel, 2's initrd is 0's kernel; 3 is left out. */
+static bool is_wiped(size_t number)
+{
+	for (size_t i = 0; i < sizeof(stick[number]); i++) {
+		assert_int_equal(stick[number][i], stick[number][0]);
+	}
+	return stick[number][0] == 0;
+}
+
+/*
+ * VM 0 has no engine; 1 and 2 share a kernel, 2's initrd is 0's kernel; 3 is left out, its kernel
+ * is 1's, its initrd nobody else's.
+ */
 static void some_files(void)
 {
 	struct vm_config *vm = config.vms;
 
 	config.vm_count = 4;
 	vm[0].engine = VM_ENGINE_NONE;
-	vm[0].kernel = a_file(0x10000);
-	vm[0].initrd = a_file(0x20000);
+	vm[0].kernel = a_file(1);
+	vm[0].initrd = a_file(2);
 	vm[1].engine = VM_ENGINE_AUTO;
-	vm[1].kernel = a_file(0x30000);
+	vm[1].kernel = a_file(3);
 	vm[2].engine = VM_ENGINE_SOFTWARE;
-	vm[2].kernel = a_file(0x30000);
-	vm[2].initrd = a_file(0x10000);
+	vm[2].kernel = a_file(3);
+	vm[2].initrd = a_file(1);
 	vm[3].valid = false;
 	vm[3].engine = VM_ENGINE_AUTO;
+	vm[3].kernel = a_file(3);
+	vm[3].initrd = a_file(4);
 	strcpy(vm[3].cmdline, "secret");
 }
 
@@ -200,22 +216,31 @@ static void test_seals(void **state)
 	assert_true(vm[0].initrd.seal == 0 && vm[0].cmdline_seal == 0); /* nobody's secret */
 	assert_true(vm[1].cmdline_seal != 0 && vm[2].cmdline_seal != 0);
 	assert_memory_equal(vm[3].cmdline, zero, sizeof(zero));
+	assert_true(is_wiped(4));
+	assert_false(is_wiped(1) || is_wiped(2) || is_wiped(3));
 	assert_non_null(strstr(fake_log_text(), "files: 4 KiB of kernels and initrds"));
 }
 
 static void test_cannot_seal(void **state)
 {
 	some_files();
+	strcpy(config.vms[1].cmdline, "secret");
 	fail_start = ERR_UNSUPPORTED;
 	secrets_seal(&config);
 	assert_int_equal(number_count, 0);
 	assert_string_equal(fake_log_text(), "");
+	assert_true(is_wiped(3) && is_wiped(4)); /* nobody who may start needs them */
+	assert_false(is_wiped(1) || is_wiped(2));
+	assert_string_equal(config.vms[1].cmdline, "");
+	assert_null(writable);
 
+	some_files();
 	fail_start = 0;
 	fail_map = ERR_NOMEM;
 	secrets_seal(&config);
 	assert_int_equal(done_count, 0);
 	assert_int_equal(config.vms[1].kernel.seal, 0);
+	assert_false(is_wiped(4));
 	assert_non_null(strstr(fake_log_text(), "stays in clear: it cannot be mapped"));
 }
 
