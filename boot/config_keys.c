@@ -60,19 +60,21 @@ static bool parse_memory(const struct config_key *key, void *field, const char *
 	return true;
 }
 
+/* A wrong one is none: with the default more might lie in clear than was asked for. */
 static bool parse_window(const struct config_key *key, void *field, const char *text, char *why)
 {
 	uint64_t value;
+	bool ok = parse_size(text, &value, why);
 
-	if (!parse_size(text, &value, why)) {
-		return false;
-	}
-	if (value < WINDOW_MIN || value > WINDOW_MAX || !IS_ALIGNED(value, PAGE_SIZE)) {
+	if (ok && (value < WINDOW_MIN || value > WINDOW_MAX || !IS_ALIGNED(value, PAGE_SIZE))) {
 		str_printf(why, CONFIG_WHY_MAX, "must be 260K to 64G and whole 4K pages");
-		return false;
+		ok = false;
+	}
+	if (!ok) {
+		value = 0;
 	}
 	memcpy(field, &value, key->bytes);
-	return true;
+	return ok;
 }
 
 /* 1 to most, into a uint32_t. */
@@ -210,8 +212,10 @@ static bool parse_key(const struct config_key *key, void *field, const char *tex
 						      { "none", VM_KEY_NONE },
 						      { NULL, 0 } };
 	struct vm_config *vm = field;
+	char start[sizeof(file)];
 
-	if (strncmp(text, file, sizeof(file) - 1) == 0) {
+	(void)str_copy(start, sizeof(start), text);
+	if (str_equal_nocase(start, file)) {
 		vm->key = VM_KEY_FILE;
 		return parse_path(key, &vm->key_file, text + sizeof(file) - 1, why);
 	}

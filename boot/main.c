@@ -167,6 +167,11 @@ static void start_window(void)
 			  boot->config.engine_cipher);
 		return;
 	}
+	if (bytes == 0) {
+		log_error(
+			"there is no window, as told above; no VM can run with engine = software");
+		return;
+	}
 	err = pager_init(bytes / PAGE_SIZE);
 	if (err != 0) {
 		log_error("the window of %lluK does not fit into the memory of this machine (%s); "

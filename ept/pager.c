@@ -315,10 +315,10 @@ static bool claim(const struct pager_vm *vm)
 	left = window_unclaimed();
 	done = window_claim(vm->floor);
 	lock_drop(&window_lock);
-	if (!done) {
-		log_error("vm %s: %u vCPU%s need %lluK of the window, and other VMs leave %lluK of "
+	if (!done && window_frame_count() != 0) { /* else it was told why there is none */
+		log_error("vm %s: %u vCPU%s %lluK of the window, and other VMs leave %lluK of "
 			  "%lluK: make [host] window larger",
-			  vm->name, vm->vcpu_count, vm->vcpu_count == 1 ? "" : "s",
+			  vm->name, vm->vcpu_count, vm->vcpu_count == 1 ? " needs" : "s need",
 			  (unsigned long long)vm->floor * 4, (unsigned long long)left * 4,
 			  (unsigned long long)window_frame_count() * 4);
 	}

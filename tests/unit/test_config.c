@@ -45,7 +45,7 @@ static void everything_given(void **state)
 				   "initrd    = \\umbra\\initrd.img\r\n"
 				   "cmdline   = console=ttyS0 quiet a=b;c # d\r\n"
 				   "engine    = software\r\n"
-				   "key       = file:/umbra/alpha.key\r\n"
+				   "key       = File:/umbra/alpha.key\r\n"
 				   "signature = KVM\r\n"
 				   "leaf      = 2m";
 	const struct vm_config *vm = &config.vms[0];
@@ -256,6 +256,22 @@ static void sizes(void **state)
 	}
 }
 
+/* Never more in clear than was asked for: a wrong window is none, not the default. */
+static void wrong_window(void **state)
+{
+	static const char *const words[] = { "256K", "65G", "0", "-1", "2MB" };
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_COUNT(words); i++) {
+		char text[128];
+		int n = snprintf(text, sizeof(text), "[host]\nwindow=%s\n" A, words[i]);
+
+		assert_int_equal(parse(text, (size_t)n), ERR_FORMAT);
+		assert_int_equal(config.window_bytes, 0);
+		assert_true(config.vms[0].valid); /* it may need none */
+	}
+}
+
 /* NUL bytes end nothing early and reach no string function. */
 static void nul_bytes(void **state)
 {
@@ -348,6 +364,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(complaints, fake_setup, fake_teardown),
 		cmocka_unit_test_setup_teardown(sizes, fake_setup, fake_teardown),
 		cmocka_unit_test_setup_teardown(nul_bytes, fake_setup, fake_teardown),
+		cmocka_unit_test_setup_teardown(wrong_window, fake_setup, fake_teardown),
 		cmocka_unit_test_setup_teardown(long_lines, fake_setup, fake_teardown),
 		cmocka_unit_test_setup_teardown(long_path, fake_setup, fake_teardown),
 		cmocka_unit_test_setup_teardown(too_many_vms, fake_setup, fake_teardown),
