@@ -4,7 +4,7 @@
  * under it, and walked by its CPU, which alone removes. A vCPU changes its CPU only by the hand of
  * the one that it leaves, between two slices.
  *
- * Shares are kept by virtual time: TSC ticks that a vCPU has run, divided by its weight. A queue's
+ * Shares are kept by virtual time: TSC ticks that a vCPU has had, divided by its weight. A queue's
  * virtual_now is where its vCPUs have got to. A vCPU that wakes joins there, a little ahead of the
  * others, so that who sleeps much is served soon and saves up nothing. Queues are compared by it as
  * well: where it goes faster there is more to have.
@@ -37,6 +37,8 @@ struct run_queue {
 	struct vcpu *first; /* linked by priv->sched.next */
 	struct vcpu *last_run;
 	struct vcpu *yielded; /* comes last, once */
+	struct vcpu *gave_up; /* the last to run, when it halted or yielded */
+	uint64_t run_end;     /* TSC, of the last to run; 0 after idling */
 	uint32_t count;
 	uint32_t weight;      /* of all its vCPUs */
 	bool idle;	      /* nothing wants to run, and a vCPU would be welcome; atomic */
@@ -101,11 +103,13 @@ void sched_add(struct vcpu *vcpu)
 		vcpu->cpu = least_loaded(vcpu->vm);
 	}
 	queue = &queues[vcpu->cpu];
+	/* Kept, so that what is taken out of the queue's sum is what was put in. */
+	vcpu->priv->sched.weight = MIN(MAX(vcpu->vm->weight, 1u), SCHED_WEIGHT_MAX);
 	lock_take(&queue->lock);
 	vcpu->priv->sched.next = queue->first;
 	__atomic_store_n(&queue->first, vcpu, __ATOMIC_RELEASE);
 	queue->count++;
-	queue->weight += vcpu->vm->weight;
+	queue->weight += vcpu->priv->sched.weight;
 	lock_drop(&queue->lock);
 	if (vcpu->cpu != percpu_self()->index) {
 		smp_kick(vcpu->cpu);
@@ -119,12 +123,15 @@ static void take_out(struct run_queue *queue, struct vcpu **link)
 
 	*link = vcpu->priv->sched.next;
 	queue->count--;
-	queue->weight -= vcpu->vm->weight;
+	queue->weight -= vcpu->priv->sched.weight;
 	if (queue->last_run == vcpu) {
 		queue->last_run = NULL;
 	}
 	if (queue->yielded == vcpu) {
 		queue->yielded = NULL;
+	}
+	if (queue->gave_up == vcpu) {
+		queue->gave_up = NULL;
 	}
 }
 
@@ -354,6 +361,17 @@ static uint64_t slice_end(const struct run_queue *queue, const struct vcpu *runs
 	return MAX(end, now + tsc_from_us(SLICE_MIN_US));
 }
 
+static void charge(struct vcpu *vcpu, uint64_t ticks)
+{
+	struct sched_entity *entity = &vcpu->priv->sched;
+
+	entity->virtual_time += ticks * SCHED_WEIGHT_DEFAULT / entity->weight;
+}
+
+/*
+ * What lies between two slices is charged as well: to who gave the CPU up, else to who comes next.
+ * A sleeper that keeps waking so pays for both of its changes, and takes nobody's share by them.
+ */
 static void run(struct run_queue *queue, struct vcpu *vcpu)
 {
 	struct sched_entity *entity = &vcpu->priv->sched;
@@ -362,14 +380,18 @@ static void run(struct run_queue *queue, struct vcpu *vcpu)
 	if (!claim(vcpu)) {
 		return;
 	}
+	if (queue->run_end != 0) {
+		charge(queue->gave_up != NULL ? queue->gave_up : vcpu, begin - queue->run_end);
+	}
 	queue->slice_begin = begin;
 	entity->steal_ticks += begin - entity->ready_since;
 	vcpu_run(vcpu, slice_end(queue, vcpu));
+	queue->gave_up = vcpu->state != VCPU_RUNNABLE || queue->yielded == vcpu ? vcpu : NULL;
 	release(vcpu);
-	entity->ready_since = cpu_rdtsc();
+	queue->run_end = entity->ready_since = cpu_rdtsc();
 	used = entity->ready_since - begin;
 	entity->run_ticks += used;
-	entity->virtual_time += used * SCHED_WEIGHT_DEFAULT / vcpu->vm->weight;
+	charge(vcpu, used);
 }
 
 void sched_times(const struct vm *vm, struct sched_times *out)
@@ -428,6 +450,7 @@ static void idle(struct run_queue *queue, bool console_busy)
 	__atomic_store_n(&queue->idle, true, __ATOMIC_SEQ_CST);
 	wait_for_kick(queue, cpu_rdtsc() + tsc_from_us(wait_us));
 	__atomic_store_n(&queue->idle, false, __ATOMIC_RELAXED);
+	queue->run_end = 0;
 	for (uint32_t i = 0; i < percpu_count(); i++) {
 		catch_up(queue, &queues[i]);
 	}

@@ -32,7 +32,8 @@ struct msr_row;
 /* What sched.c reckons a vCPU's turn by. Its CPU's alone, but for on_cpu. */
 struct sched_entity {
 	struct vcpu *next;     /* on the same CPU */
-	uint64_t virtual_time; /* TSC ticks run, times SCHED_WEIGHT_DEFAULT over the VM's weight */
+	uint64_t virtual_time; /* TSC ticks had, times SCHED_WEIGHT_DEFAULT over weight */
+	uint32_t weight;       /* its VM's when it was put on the queue */
 	uint64_t ready_since;  /* TSC; 0: it does not wait for its CPU */
 	uint64_t moved_at;     /* TSC */
 	uint64_t run_ticks;    /* for sched_times: on the CPU ... */

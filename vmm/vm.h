@@ -101,7 +101,8 @@ struct vm {
 	struct vcpu *vcpus[VM_VCPU_MAX];
 	uint32_t vcpu_count;
 	uint32_t running; /* vCPUs handed to the scheduler and not yet off; atomic */
-	uint32_t weight;  /* share of a CPU beside others; SCHED_WEIGHT_DEFAULT at first */
+	uint32_t weight; /* share of a CPU beside others; SCHED_WEIGHT_DEFAULT at first; read when a
+			    vCPU is put on a queue */
 	uint64_t affinity[CPU_MAX / 64]; /* host CPUs that may run it; none set: all */
 	bool paused;			 /* atomic; vm_pause */
 	void *apic_access_page;		 /* backs the xAPIC page where the CPU virtualises it (SDM,

@@ -23,7 +23,7 @@ static struct model {
 	struct vm vm;
 	struct vcpu vcpu;
 	struct vcpu_private priv;
-	bool yields;
+	bool yields, ends;    /* ends: in its next turn */
 	uint64_t sleep, work; /* ticks; sleep 0: it spins */
 	uint64_t wakes_at;    /* host TSC */
 	bool woke;
@@ -32,7 +32,13 @@ static struct model {
 } models[MODELS];
 
 static uint64_t clocks[CPUS], until;
-static uint64_t late_kick; /* kicks models[1] at this TSC, once */
+static struct model *turns_of[8];
+static size_t turn_count;
+static struct model *kicked_by_poll; /* once */
+static unsigned idle_count;
+static uint64_t idle_until;
+static uint64_t poll_ticks; /* what the hook costs, and so each change of vCPU */
+static uint64_t late_kick;  /* kicks models[1] at this TSC, once */
 
 static struct model *model_of(const struct vcpu *vcpu)
 {
@@ -58,9 +64,17 @@ void vcpu_run(struct vcpu *vcpu, uint64_t slice_end)
 
 	percpu_self()->vcpu = vcpu;
 	model->turns++;
+	if (turn_count < ARRAY_COUNT(turns_of)) {
+		turns_of[turn_count++] = model;
+	}
 	if (model->woke) {
 		model->woke = false;
 		model->latest = MAX(model->latest, fake_tsc - model->wakes_at);
+	}
+	if (model->ends) {
+		model->vm.state = VM_ENDING;
+		vcpu->state = VCPU_HALTED;
+		return;
 	}
 	while (!sched_slice_over(&slice_end)) {
 		fake_tsc += MS / 100;
@@ -105,6 +119,13 @@ static uint64_t next_deadline(struct vcpu *vcpu)
 static void poll(struct vm *vm)
 {
 	((struct model *)vm)->polls++;
+	fake_tsc += poll_ticks;
+	if (kicked_by_poll != NULL) {
+		kicked_by_poll->wakes_at = fake_tsc;
+		kicked_by_poll->vcpu.kicked = 1;
+		sched_kick(&kicked_by_poll->vcpu);
+		kicked_by_poll = NULL;
+	}
 }
 
 static const struct vm_hooks hooks = { .next_deadline = next_deadline, .poll = poll };
@@ -170,6 +191,8 @@ void cpu_idle_until(uint64_t deadline)
 	uint32_t self = percpu_self()->index, next;
 	uint64_t now = fake_tsc;
 
+	idle_count++;
+	idle_until = deadline;
 	clocks[self] = now;
 	sleeps[self] = true;
 	kicks_seen[self] = fake_kicks(self);
@@ -210,7 +233,9 @@ static int setup(void **state)
 	memset(clocks, 0, sizeof(clocks));
 	memset(models, 0, sizeof(models));
 	memset(sleeps, 0, sizeof(sleeps));
-	late_kick = until = 0;
+	late_kick = until = poll_ticks = 0;
+	turn_count = 0;
+	kicked_by_poll = NULL;
 	return err;
 }
 
@@ -292,6 +317,8 @@ static void a_heavy_one_gets_a_cpu_and_the_light_ones_the_other(void **state)
 
 static void idle_cpus_are_given_work(void **state)
 {
+	unsigned parked = 0;
+
 	(void)state;
 	use_cpus(4);
 	for (unsigned i = 0; i < 4; i++) {
@@ -301,7 +328,9 @@ static void idle_cpus_are_given_work(void **state)
 	go_on(400 * MS);
 	for (unsigned i = 0; i < 4; i++) {
 		assert_true(run_ticks(&models[i]) > 360 * MS);
+		parked += models[i].parked;
 	}
+	assert_true(parked >= 3); /* else their registers would have stayed behind */
 }
 
 static void affinity_is_kept(void **state)
@@ -336,6 +365,50 @@ static void a_sleeper_is_served_soon_and_saves_up_nothing(void **state)
 	models[0].priv.sched.run_ticks = sleeper->priv.sched.run_ticks = 0;
 	go_on(200 * MS);
 	assert_true(run_ticks(sleeper) < 106 * MS);
+}
+
+/* Two that nap and wake each few us make changes of vCPU dear, for themselves alone. */
+static void who_naps_pays_for_the_changes(void **state)
+{
+	(void)state;
+	for (unsigned i = 0; i < 3; i++) {
+		begin(i, 100, 0);
+	}
+	models[0].sleep = models[1].sleep = MS / 50;
+	models[0].work = models[1].work = MS / 100;
+	poll_ticks = MS / 20;
+	go_on(4000 * MS);
+	assert_true(models[0].turns > 1000 && models[1].turns > 1000);
+	assert_true(run_ticks(&models[2]) > 4000 * MS / 3 * 98 / 100);
+}
+
+/* However heavy a sleeper is, whom it wakes in front of has run for a while. */
+static void slices_are_not_cut_to_nothing(void **state)
+{
+	(void)state;
+	begin(0, 100, 0);
+	begin(1, 10000, 0);
+	models[1].sleep = MS / 50;
+	models[1].work = MS / 100;
+	go_on(400 * MS);
+	assert_true(models[0].turns > 1000);
+	assert_true(run_ticks(&models[0]) / models[0].turns >= MS / 10);
+}
+
+/* Virtual time goes ten times as fast on the other CPU: that is no credit for who moves there. */
+static void who_moves_brings_no_credit(void **state)
+{
+	(void)state;
+	use_cpus(2);
+	begin(0, 100, BIT(0));
+	begin(1, 10, BIT(1));
+	go_on(400 * MS);
+	begin(2, 100, BIT(0));
+	models[2].vm.affinity[0] = 0;
+	models[1].priv.sched.run_ticks = 0;
+	go_on(400 * MS);
+	assert_int_equal(models[2].vcpu.cpu, 1);
+	assert_true(run_ticks(&models[1]) > 15 * MS);
 }
 
 static void a_kick_ends_the_slice_of_another(void **state)
@@ -395,6 +468,143 @@ static void a_paused_vm_is_left_alone(void **state)
 	assert_true(models[0].polls > polls);
 }
 
+/* Who comes behind one that yielded, when its sibling has had so much more than another VM's. */
+static struct model *comes_after_a_yield(uint64_t lead)
+{
+	uint64_t base;
+
+	begin(0, 100, 0)->yields = true;
+	begin(1, 100, 0);
+	models[1].vcpu.vm = &models[0].vm;
+	models[0].vm.running = 2;
+	models[1].vm.running = 0;
+	begin(2, 100, 0);
+	turn(0); /* all are ready now */
+	base = turns_of[0]->priv.sched.virtual_time + 100 * MS;
+	for (unsigned i = 0; i < 3; i++) {
+		models[i].priv.sched.virtual_time = base;
+	}
+	models[1].priv.sched.virtual_time += MS + lead;
+	models[2].priv.sched.virtual_time += MS;
+	models[0].priv.sched.run_ticks = 0;
+	turn_count = 0;
+	turn(0);
+	assert_ptr_equal(turns_of[0], &models[0]);
+	assert_true(models[0].priv.sched.run_ticks < MS / 10);
+	turn(0);
+	return turns_of[1];
+}
+
+static void a_yield_helps_siblings_by_a_slice(void **state)
+{
+	(void)state;
+	assert_ptr_equal(comes_after_a_yield(3 * MS), &models[1]);
+}
+
+static void a_yield_helps_siblings_by_no_more(void **state)
+{
+	(void)state;
+	assert_ptr_equal(comes_after_a_yield(5 * MS), &models[2]);
+}
+
+/* Nothing is kept of a vCPU that has left: it may be freed. */
+static void who_has_ended_is_forgotten(void **state)
+{
+	uint64_t time;
+
+	(void)state;
+	for (unsigned i = 0; i < 3; i++) {
+		begin(i, 100, 0);
+	}
+	models[1].ends = true;
+	poll_ticks = MS / 10;
+	while (models[1].unloaded == 0) {
+		turn(0);
+	}
+	time = models[1].priv.sched.virtual_time;
+	models[1].priv.sched.next = &models[1].vcpu;
+	models[0].turns = models[2].turns = 0;
+	turn(0);
+	assert_int_equal(models[0].turns + models[2].turns, 1);
+	go_on(clocks[0] + 40 * MS);
+	assert_int_equal(models[1].priv.sched.virtual_time, time);
+	assert_int_equal(models[1].turns, 1);
+	assert_true(run_ticks(&models[0]) > 10 * MS && run_ticks(&models[2]) > 10 * MS);
+}
+
+static void a_kick_reaches_the_cpu_of_its_vcpu(void **state)
+{
+	uint64_t before;
+
+	(void)state;
+	use_cpus(2);
+	begin(0, 100, BIT(1));
+	fake_set_cpu(0);
+	before = fake_kicks(1);
+	sched_kick(&models[0].vcpu);
+	assert_int_equal(fake_kicks(1), before + 1);
+}
+
+static void idling_ends_for_kicks_and_deadlines(void **state)
+{
+	unsigned idles;
+
+	(void)state;
+	begin(0, 100, 0);
+	models[0].vcpu.state = VCPU_HALTED;
+	models[0].wakes_at = clocks[0] + 3 * MS;
+	models[0].sleep = models[0].work = MS;
+	turn(0);
+	assert_int_equal(idle_until, 3 * MS);
+	models[0].vcpu.state = VCPU_HALTED;
+	models[0].wakes_at = UINT64_MAX;
+	kicked_by_poll = &models[0]; /* between the look at the queue and the wait */
+	idles = idle_count;
+	turn(0);
+	assert_int_equal(idle_count, idles);
+	turn(0);
+	assert_int_equal(models[0].turns, 1);
+}
+
+static void the_timer_is_armed_when_it_has_to_be(void **state)
+{
+	(void)state;
+	sched_arm_timer(1000);
+	assert_int_equal(fake_timer_deadline, 1000);
+	fake_timer_deadline = 0;
+	sched_arm_timer(1000);
+	assert_int_equal(fake_timer_deadline, 0); /* is armed so already */
+	percpu_self()->timer_count++; /* it has fired: early, for a deadline that was too far */
+	sched_arm_timer(1000);
+	assert_int_equal(fake_timer_deadline, 1000);
+	sched_arm_timer(2000);
+	assert_int_equal(fake_timer_deadline, 2000);
+}
+
+/* A weight that changes counts from the next queue on; the sums of this one stay right. */
+static void a_weight_may_change_while_queued(void **state)
+{
+	(void)state;
+	use_cpus(2);
+	begin(0, 100, BIT(0));
+	begin(1, 300, BIT(1));
+	models[1].vm.weight = 1;
+	models[0].vm.weight = 10000;
+	go_on(40 * MS);
+	models[1].vm.state = VM_ENDING;
+	go_on(40 * MS);
+	models[0].vm.state = VM_ENDING;
+	go_on(40 * MS);
+	/* Both CPUs are empty: of two that come, each gets one. */
+	begin(2, 100, 0);
+	begin(3, 100, 0);
+	assert_int_not_equal(models[2].vcpu.cpu, models[3].vcpu.cpu);
+	/* None at all (a caller's mistake) is as the least. */
+	begin(4, 0, 0);
+	go_on(40 * MS);
+	assert_true(models[4].turns > 0);
+}
+
 static void waiting_is_counted(void **state)
 {
 	struct sched_times times;
@@ -420,9 +630,22 @@ int main(void)
 		cmocka_unit_test_setup_teardown(affinity_is_kept, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_sleeper_is_served_soon_and_saves_up_nothing,
 						setup, teardown),
+		cmocka_unit_test_setup_teardown(who_naps_pays_for_the_changes, setup, teardown),
+		cmocka_unit_test_setup_teardown(slices_are_not_cut_to_nothing, setup, teardown),
+		cmocka_unit_test_setup_teardown(who_moves_brings_no_credit, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_kick_ends_the_slice_of_another, setup, teardown),
 		cmocka_unit_test_setup_teardown(siblings_that_yield_starve_nobody, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_paused_vm_is_left_alone, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_yield_helps_siblings_by_a_slice, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_yield_helps_siblings_by_no_more, setup, teardown),
+		cmocka_unit_test_setup_teardown(who_has_ended_is_forgotten, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_kick_reaches_the_cpu_of_its_vcpu, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(idling_ends_for_kicks_and_deadlines, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(the_timer_is_armed_when_it_has_to_be, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(a_weight_may_change_while_queued, setup, teardown),
 		cmocka_unit_test_setup_teardown(waiting_is_counted, setup, teardown),
 	};
 
