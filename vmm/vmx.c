@@ -21,6 +21,8 @@
 #define ARCH_CAP_RDCL_NO	    BIT(0)
 #define ARCH_CAP_SKIP_L1DFL_VMENTRY BIT(3)
 #define ARCH_CAP_MDS_NO		    BIT(5)
+#define ARCH_CAP_TAA_NO		    BIT(8)
+#define ARCH_CAP_RFDS_CLEAR	    BIT(28)
 
 static struct vmx_caps caps;
 
@@ -274,6 +276,21 @@ static void settle_guest_state(void)
 	caps.xsaves = (caps.cpu2 & CPU2_ENABLE_XSAVES) != 0;
 }
 
+/*
+ * Whether VERW has to empty CPU buffers: for data sampling, for what is left of a transaction that
+ * aborted (guests can begin one although CPUID hides TSX), for the register file of small cores.
+ */
+static bool verw_clears(uint32_t features)
+{
+	uint64_t facts = caps.arch_capabilities;
+	bool transactions = (cpu_cpuid(7, 0).ebx & CPUID_7_EBX_RTM) != 0;
+
+	return ((features & CPUID_7_EDX_MD_CLEAR) != 0 &&
+		((facts & ARCH_CAP_MDS_NO) == 0 ||
+		 (transactions && (facts & ARCH_CAP_TAA_NO) == 0))) ||
+	       (facts & ARCH_CAP_RFDS_CLEAR) != 0;
+}
+
 static void settle_flaws(void)
 {
 	uint32_t features = caps.max_basic_leaf >= 7 ? cpu_cpuid(7, 0).edx : 0;
@@ -290,8 +307,7 @@ static void settle_flaws(void)
 	    (caps.arch_capabilities & (ARCH_CAP_RDCL_NO | ARCH_CAP_SKIP_L1DFL_VMENTRY)) == 0) {
 		caps.entry_flush |= VMX_FLUSH_L1D;
 	}
-	if ((features & CPUID_7_EDX_MD_CLEAR) != 0 &&
-	    (caps.arch_capabilities & ARCH_CAP_MDS_NO) == 0) {
+	if (verw_clears(features)) {
 		caps.entry_flush |= VMX_FLUSH_MDS;
 	}
 }
@@ -378,6 +394,9 @@ static void start_this_cpu(void *arg)
 	}
 	cpu_write_cr0((cpu_read_cr0() | caps.cr0_fixed0) & caps.cr0_fixed1);
 	cpu_write_cr4((cpu_read_cr4() | CR4_VMXE | caps.cr4_fixed0) & caps.cr4_fixed1);
+	if (caps.xsaves) {
+		cpu_wrmsr(MSR_IA32_XSS, 0); /* what guests are told, whatever firmware left */
+	}
 	cpu->vmxon_region = page_alloc(1);
 	if (cpu->vmxon_region == NULL) {
 		panic("no host page left for a VMXON region");

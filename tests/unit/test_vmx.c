@@ -195,12 +195,74 @@ static void test_feature_control(void **state)
 	}
 }
 
+/* Guests are told that IA32_XSS is 0 and can write nothing else: firmware's value must not stay. */
+static void test_no_supervisor_states(void **state)
+{
+	set_machine(&machines[1]); /* has XSAVES */
+	fake_msr_set(MSR_IA32_XSS, BIT(8));
+	vmx_init();
+	assert_int_equal(vmx_start_all(), 0);
+	assert_int_equal(fake_msr_get(MSR_IA32_XSS), 0);
+	vmx_stop_this_cpu();
+}
+
+/* What a CPU says of its flaws (SDM, IA32_ARCH_CAPABILITIES), and what is done about them. */
+#define ALL_FLAW_BITS                                                        \
+	(CPUID_7_EDX_IBRS_IBPB | CPUID_7_EDX_STIBP | CPUID_7_EDX_L1D_FLUSH | \
+	 CPUID_7_EDX_MD_CLEAR | CPUID_7_EDX_ARCH_CAPS)
+
+static const struct {
+	const char *name;
+	uint32_t edx, ebx;
+	uint64_t facts;
+	uint8_t flush;
+	bool ibpb, spec_ctrl;
+} flaws[] = {
+	{ "before microcode updates", 0, 0, 0, 0, false, false },
+	{ "Haswell, updated",
+	  CPUID_7_EDX_IBRS_IBPB | CPUID_7_EDX_STIBP | CPUID_7_EDX_L1D_FLUSH | CPUID_7_EDX_MD_CLEAR,
+	  0, 0, VMX_FLUSH_L1D | VMX_FLUSH_MDS, true, true },
+	{ "L1D flush by the hypervisor below", CPUID_7_EDX_L1D_FLUSH | CPUID_7_EDX_ARCH_CAPS, 0,
+	  BIT(3), 0, false, false },
+	{ "Cascade Lake", ALL_FLAW_BITS, CPUID_7_EBX_RTM, BIT(0) | BIT(1) | BIT(3) | BIT(5),
+	  VMX_FLUSH_MDS, true, true },
+	{ "the same, TSX fused off", ALL_FLAW_BITS, 0, BIT(0) | BIT(1) | BIT(3) | BIT(5), 0, true,
+	  true },
+	{ "Ice Lake", ALL_FLAW_BITS, CPUID_7_EBX_RTM, BIT(0) | BIT(1) | BIT(3) | BIT(5) | BIT(8), 0,
+	  true, true },
+	{ "Gracemont", ALL_FLAW_BITS, 0, BIT(0) | BIT(5) | BIT(28), VMX_FLUSH_MDS, true, true },
+	{ "IBRS alone", CPUID_7_EDX_IBRS_IBPB, 0, 0, 0, true, true },
+	{ "STIBP alone", CPUID_7_EDX_STIBP, 0, 0, 0, false, true },
+	{ "SSBD alone", CPUID_7_EDX_SSBD, 0, 0, 0, false, true },
+};
+
+static void test_flaws(void **state)
+{
+	for (size_t i = 0; i < ARRAY_COUNT(flaws); i++) {
+		const struct vmx_caps *caps = vmx_caps();
+
+		set_machine(&machines[0]);
+		fake_cpuid_set(7, 0, 0, flaws[i].ebx, 0, flaws[i].edx);
+		if ((flaws[i].edx & CPUID_7_EDX_ARCH_CAPS) != 0) {
+			fake_msr_set(MSR_IA32_ARCH_CAPABILITIES, flaws[i].facts);
+		}
+		vmx_init();
+		if (caps->entry_flush != flaws[i].flush || caps->ibpb != flaws[i].ibpb ||
+		    caps->spec_ctrl != flaws[i].spec_ctrl) {
+			fail_msg("%s: flushes %#x, IBPB %d, SPEC_CTRL %d", flaws[i].name,
+				 caps->entry_flush, caps->ibpb, caps->spec_ctrl);
+		}
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_machines),
 		cmocka_unit_test(test_no_vmx),
 		cmocka_unit_test(test_feature_control),
+		cmocka_unit_test(test_flaws),
+		cmocka_unit_test(test_no_supervisor_states),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
