@@ -277,11 +277,12 @@ static void each_finds_its_own(void **state)
 		}
 		/* Nor is anything lost by leaving this CPU. */
 		vcpu_load(vcpus[1]);
+		guest_sets(vcpus[1], 5004);
 		vcpu_park(vcpus[1]);
 		vcpu_load(vcpus[0]);
 		guest_finds(1001);
 		vcpu_load(vcpus[1]);
-		guest_finds(2002);
+		guest_finds(5004);
 		for (unsigned i = 0; i < 3; i++) {
 			vcpu_unload(vcpus[i]);
 			vcpu_destroy(vcpus[i]);
