@@ -63,6 +63,16 @@ void wipe_unregister(const void *area)
 	lock_drop(&wipe_lock);
 }
 
+uint32_t wipe_count(void)
+{
+	uint32_t count = 0;
+
+	for (size_t i = 0; i < WIPE_AREA_MAX; i++) {
+		count += __atomic_load_n(&areas[i].base, __ATOMIC_RELAXED) != NULL;
+	}
+	return count;
+}
+
 void wipe_all(void)
 {
 	size_t i;

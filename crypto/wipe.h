@@ -16,6 +16,9 @@ void wipe_init(void);
 /* Adds memory that holds, or will hold, secrets. ERR_NOMEM when the list is full. Any CPU. */
 int wipe_register(void *area, size_t bytes);
 
+/* How many are in the list. */
+uint32_t wipe_count(void);
+
 /* Takes it out again; the caller has zeroed it. Unknown areas are ignored. */
 void wipe_unregister(const void *area);
 

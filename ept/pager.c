@@ -49,7 +49,8 @@ static gpa_t page_address(const struct window_frame *frame)
  *     to the frame: encrypting before would lose those bytes.
  *  3. Nobody can write now. The page is encrypted under a version that was never used before; or
  *     dropped, when nobody wrote, for the ciphertext that it was opened from is still good.
- *  4. The next page is decrypted over it. The frame never holds more than one.
+ *  4. The next page is decrypted over it, or zeros, when none comes (region NULL). The frame never
+ *     holds more than one.
  */
 static bool exchange(struct window_frame *frame, struct sealed_region *region, uint64_t page)
 {
@@ -374,6 +375,35 @@ void pager_vm_destroy(struct pager_vm *vm)
 	wipe_unregister(&vm->key);
 	unclaim(vm);
 	page_free(vm, vm->host_pages);
+}
+
+/* A page at a time, for others wait for window_lock. */
+void pager_vm_seal(struct pager_vm *vm)
+{
+	lock_take(&vm->gmem->lock); /* the door is shut: nothing is pinned */
+	lock_take(&window_lock);
+	window_let_vm_go(vm); /* instructions under way fault anew */
+	lock_drop(&window_lock);
+	for (uint32_t i = 0; i < window_frame_count(); i++) {
+		struct window_frame *frame = window_frame(i);
+
+		lock_take(&window_lock);
+		if (frame->region != NULL && frame->region->vm == vm) {
+			CHECK(frame->pins == 0);
+			(void)exchange(frame, NULL, 0);
+			window_put_free(i);
+		}
+		lock_drop(&window_lock);
+	}
+	lock_drop(&vm->gmem->lock);
+}
+
+void pager_window(uint64_t *frames, uint64_t *unclaimed)
+{
+	lock_take(&window_lock);
+	*frames = window_frame_count();
+	*unclaimed = window_unclaimed();
+	lock_drop(&window_lock);
 }
 
 void pager_count(const struct pager_vm *vm, struct pager_counters *out)

@@ -67,10 +67,19 @@ int pager_vm_create(const char *name, uint32_t vcpu_count, const uint8_t *secret
 void pager_vm_destroy(struct pager_vm *vm);
 
 /*
+ * Evicts all its pages, so that none is in clear until one is touched again: for a VM that is
+ * paused or has ended. Takes a while; other VMs' faults go on meanwhile.
+ */
+void pager_vm_seal(struct pager_vm *vm);
+
+/*
  * Sealed RAM. Reserves the store now, so that a VM that started never runs out. ERR_NOMEM,
  * ERR_EXISTS (overlap), ERR_INVAL (alignment). All sealed regions of a pager_vm are in one gmem.
  */
 int gmem_add_ram_sealed(struct gmem *gmem, struct pager_vm *vm, gpa_t base, uint64_t bytes);
+
+/* Frames of the window, and how many of them no VM's floor claims. 0 before pager_init. */
+void pager_window(uint64_t *frames, uint64_t *unclaimed);
 
 /* A consistent copy. */
 void pager_count(const struct pager_vm *vm, struct pager_counters *out);

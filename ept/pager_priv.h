@@ -124,7 +124,8 @@ struct sealed_page {
  * Changes what a frame holds. out: the page that is in there and has to be kept, whose key then
  * encrypts it into the store under a new version; when it is all zero it has no ciphertext from now
  * on. A region of NULL: nothing to be kept. in: the page that comes in, decrypted, or zero when it
- * has no version. True when out was encrypted. Nobody else uses the frame meanwhile.
+ * has no version or its region is NULL. True when out was encrypted. Nobody else uses the frame
+ * meanwhile.
  */
 bool store_exchange(const struct sealed_page *out, const struct sealed_page *in, hpa_t frame);
 

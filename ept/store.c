@@ -130,7 +130,7 @@ static void end_seal(void)
 /* False when the page is absent. */
 static bool begin_open(const struct sealed_page *in, void *clear, struct page_item *item)
 {
-	uint64_t version = *store_version(in->region, in->page);
+	uint64_t version = in->region != NULL ? *store_version(in->region, in->page) : 0;
 
 	if (version == 0) {
 		return false;

@@ -16,6 +16,7 @@
 #include "vmm/base/cpu.h"
 #include "vmm/base/err.h"
 #include "vmm/base/host_paging.h"
+#include "vmm/base/page_alloc.h"
 #include "vmm/base/percpu.h"
 
 /* --- The life of a page --- */
@@ -163,6 +164,87 @@ static void test_keys_differ(void **state)
 	for (size_t i = 0; i < ARRAY_COUNT(vms); i++) {
 		pager_vm_destroy(vms[i]);
 	}
+}
+
+/* A VM that is built anew with the same file: other keys, other ciphertext, counts from zero. */
+static void test_restart(void **state)
+{
+	struct guest *guest = &guests[0];
+	static uint8_t before[PAGE_SIZE];
+	struct page_key key;
+	uint64_t free_frames, free_pages, window, unclaimed;
+
+	(void)state;
+	make_window(FLOOR);
+	free_frames = frames_free_count();
+	free_pages = page_free_count();
+	for (unsigned life = 0; life < 2; life++) {
+		struct sealed_region *region;
+		const uint8_t *ciphertext;
+
+		make_guest(guest, 1);
+		region = guest->gmem.regions[0].state;
+		assert_int_equal(guest->vm->version, 0);
+		assert_int_equal(count(guest).sealings, 0);
+		guest_write(guest, 3, 0x1234);
+		pager_vm_seal(guest->vm);
+		assert_int_equal(*store_version(region, 3), 1); /* the same place and version */
+		ciphertext = fake_frame(hpa(region->chunks[0].frames.v + 3 * PAGE_SIZE));
+		if (life == 0) {
+			memcpy(before, ciphertext, PAGE_SIZE);
+			memcpy(&key, &guest->vm->key, sizeof(key));
+		} else {
+			assert_memory_not_equal(ciphertext, before, PAGE_SIZE);
+			assert_memory_not_equal(&guest->vm->key, &key, sizeof(key));
+		}
+		end_guest(guest);
+		assert_int_equal(frames_free_count(), free_frames);
+		assert_int_equal(page_free_count(), free_pages);
+		pager_window(&window, &unclaimed);
+		assert_true(window == FLOOR && unclaimed == FLOOR);
+	}
+}
+
+/* All of one VM is sealed, held frames and dirty ones of the door as well; the other's is not. */
+static void test_seal_vm(void **state)
+{
+	struct guest *one = &guests[0], *two = &guests[1];
+	struct gmem_faulter by = { .vcpu = 0, .place = 77 };
+	uint64_t value = 0x6d61726b6572;
+
+	pager_caps.accessed_dirty = *(const bool *)*state;
+	ept_configure(&pager_caps);
+	make_window(2 * FLOOR + 60);
+	make_guest(one, 1);
+	make_guest(two, 1);
+	for (uint32_t i = 0; i < 100; i++) {
+		guest_write(one, i, value);
+	}
+	guest_write(two, 5, 0x6f74686572);
+	(void)guest_read(one, 200); /* absent */
+	assert_int_equal(gmem_write(&one->gmem, gpa(address_of(150) + 8), &value, 8), 0);
+	assert_int_equal(gmem_fault(&one->gmem, gpa(address_of(40)), GMEM_ACCESS_READ, &by),
+			 GMEM_FAULT_FIXED); /* an instruction under way holds it */
+	assert_int_equal(frames_with(value), 101);
+	pager_vm_seal(one->vm);
+	assert_int_equal(count(one).clear_pages, 0);
+	assert_int_equal(frames_with(value), 0);
+	assert_false(is_mapped(one, 40));
+	assert_int_equal(count(one).sealings, 101);
+	assert_int_equal(count(two).clear_pages, 1);
+	assert_true(is_mapped(two, 5));
+	pager_vm_seal(one->vm); /* nothing is left to do */
+	assert_int_equal(count(one).sealings, 101);
+	for (uint32_t i = 0; i < 100; i++) {
+		assert_int_equal(guest_read(one, i), value);
+	}
+	assert_int_equal(guest_read(one, 150), value);
+	assert_int_equal(guest_read(one, 200), 0);
+	pager_vm_seal(one->vm); /* clean pages are dropped: their ciphertext is still good */
+	assert_int_equal(count(one).sealings, 101);
+	assert_int_equal(frames_with(value), 0);
+	assert_int_equal(guest_read(one, 99), value);
+	assert_int_equal(guest_read(two, 5), 0x6f74686572);
 }
 
 /* --- The order: CPU 1 runs the guest while CPU 0 evicts --- */
@@ -364,7 +446,10 @@ int main(void)
 		TEST(test_late_write),
 		TEST(test_residue),
 		TEST(test_no_memory),
-		TEST(test_wipe),
+		TEST(test_restart),
+		TEST_WITH(test_seal_vm, with_ad),
+		TEST_WITH(test_seal_vm, without_ad),
+		TEST(test_wipe), /* nothing can be sealed from here on */
 		TEST(test_keys_differ),
 	};
 
