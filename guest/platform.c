@@ -63,6 +63,14 @@ static uint64_t platform_next_deadline(struct vcpu *vcpu)
 	return deadline;
 }
 
+static void platform_skip_time(struct vm *vm, uint64_t ticks)
+{
+	for (uint32_t i = 0; i < vm->vcpu_count; i++) {
+		vlapic_skip_time(vm->vcpus[i], ticks);
+	}
+	vlegacy_skip_time(&platform_of(vm)->legacy, ticks);
+}
+
 static void platform_poll(struct vm *vm)
 {
 	vuart_poll(&platform_of(vm)->com1);
@@ -83,6 +91,7 @@ static const struct vm_hooks platform_hooks = {
 	.cpuid = platform_cpuid,
 	.next_deadline = platform_next_deadline,
 	.poll = platform_poll,
+	.skip_time = platform_skip_time,
 };
 
 /* --- Building --- */
@@ -325,8 +334,11 @@ static int load_kernel(struct build *build)
 	return 0;
 }
 
-static void describe_engine(const struct build *build, char *text, size_t cap)
+static void describe_engine(const struct build *build)
 {
+	char *text = build->platform->engine;
+	const size_t cap = sizeof(build->platform->engine);
+
 	if (build->platform->pager == NULL) {
 		(void)str_copy(text, cap, "in clear (engine = none)");
 		return;
@@ -338,13 +350,12 @@ static void describe_engine(const struct build *build, char *text, size_t cap)
 static int start(struct build *build)
 {
 	const struct vm_config *config = build->config;
-	char memory[100];
 
 	vconsole_attach(&build->platform->console, build->vm->name);
-	describe_engine(build, memory, sizeof(memory));
+	describe_engine(build);
 	log_info("vm %s: starts with %lluM of memory %s, %u vCPU%s, kernel %s", config->name,
-		 to_mib(config->memory_bytes), memory, config->vcpus, config->vcpus == 1 ? "" : "s",
-		 config->kernel.path);
+		 to_mib(config->memory_bytes), build->platform->engine, config->vcpus,
+		 config->vcpus == 1 ? "" : "s", config->kernel.path);
 	vm_start(build->vm);
 	return 0;
 }
@@ -383,9 +394,45 @@ void platform_log_memory(const struct vm *vm)
 	}
 }
 
+bool platform_count_memory(const struct vm *vm, struct pager_counters *out)
+{
+	if (platform_of(vm)->pager == NULL) {
+		return false;
+	}
+	pager_count(platform_of(vm)->pager, out);
+	return true;
+}
+
+const char *platform_engine_words(const struct vm *vm)
+{
+	return platform_of(vm)->engine;
+}
+
 const char *platform_memory_name(const struct vm *vm)
 {
 	return platform_of(vm)->pager != NULL ? "sealed" : "clear";
+}
+
+bool platform_memory_is_clear(const struct vm *vm)
+{
+	return platform_of(vm)->pager == NULL;
+}
+
+int platform_seal_vm(struct vm *vm)
+{
+	struct pager_vm *pager = platform_of(vm)->pager;
+
+	if (pager == NULL) {
+		return ERR_UNSUPPORTED;
+	}
+	pager_vm_seal(pager);
+	return 0;
+}
+
+void platform_keep_vm(struct vm *vm)
+{
+	vconsole_end(&platform_of(vm)->console);
+	(void)platform_seal_vm(vm); /* there is no other way to keep memory in clear */
 }
 
 void platform_press_power_button(struct vm *vm)

@@ -3,6 +3,7 @@
 #ifndef UMBRA_GUEST_PLATFORM_H
 #define UMBRA_GUEST_PLATFORM_H
 
+#include "ept/pager.h"
 #include "guest/vm_config.h"
 #include "vmm/vm.h"
 
@@ -18,8 +19,27 @@ void platform_flush_vm(struct vm *vm);
 /* What the engine of an ended VM has done, in the log. */
 void platform_log_memory(const struct vm *vm);
 
+/* What the engine has done with its memory so far; false: there is none. */
+bool platform_count_memory(const struct vm *vm, struct pager_counters *out);
+
+/* Who encrypts its memory, by what, under which key. */
+const char *platform_engine_words(const struct vm *vm);
+
 /* How its memory is kept, in a word: "sealed" or "clear". */
 const char *platform_memory_name(const struct vm *vm);
+
+/*
+ * Seals what is in clear of a VM that is paused or has ended, so that all its memory is ciphertext
+ * until it runs again. Registers stay in clear, in Umbra's own memory. ERR_UNSUPPORTED: it has no
+ * engine that could.
+ */
+int platform_seal_vm(struct vm *vm);
+
+/* An ended VM stays for a while: sealed if it can be, and nobody types to it any more. */
+void platform_keep_vm(struct vm *vm);
+
+/* True when no engine encrypts its memory. */
+bool platform_memory_is_clear(const struct vm *vm);
 
 /* As a person would (ACPI fixed power button); the guest does what it likes. Boot processor. */
 void platform_press_power_button(struct vm *vm);

@@ -16,6 +16,7 @@ struct platform {
 	struct vm *vm;
 	struct pager_vm *pager; /* NULL: the memory is in clear */
 	enum vm_signature signature;
+	char engine[100]; /* who encrypts the memory, by what, under which key: for people */
 	struct vioapic ioapic;
 	struct vlegacy legacy;
 	struct vuart com1;

@@ -27,9 +27,12 @@ static enum { VIEW_ALL, VIEW_ONE, VIEW_SHELL } view;
 static int held = -1;
 static uint64_t full_since;
 
+static uint32_t living; /* atomic */
+static bool no_shell;
+
 static bool is_shared(void)
 {
-	return list != NULL && list->next != NULL;
+	return __atomic_load_n(&living, __ATOMIC_RELAXED) > 1;
 }
 
 static bool is_shown(const struct vconsole *console)
@@ -109,10 +112,10 @@ void vconsole_flush(struct vconsole *console)
 		return;
 	}
 	lock_take(&list_lock);
+	keep(console, console->out, console->out_count);
 	if (is_shown(console)) {
 		show(console, console->out, console->out_count);
-	} else {
-		keep(console, console->out, console->out_count);
+		console->kept_first = console->kept_end;
 	}
 	lock_drop(&list_lock);
 	console->out_count = 0;
@@ -178,7 +181,7 @@ static int take_input(void)
 		if (byte < 0 || vconsole_in_shell()) {
 			return byte;
 		}
-		if (byte == VCONSOLE_ESCAPE_KEY) {
+		if (byte == VCONSOLE_ESCAPE_KEY && !no_shell) {
 			end_line();
 			__atomic_store_n(&view, VIEW_SHELL, __ATOMIC_RELAXED);
 			return byte;
@@ -226,16 +229,24 @@ void vconsole_show_all(void)
 	lock_drop(&list_lock);
 }
 
+static struct vconsole *find(const char *name)
+{
+	struct vconsole *console = list;
+
+	while (console != NULL && strcmp(console->name, name) != 0) {
+		console = console->next;
+	}
+	return console;
+}
+
 bool vconsole_show_one(const char *name)
 {
-	struct vconsole *console = front;
+	struct vconsole *console;
 
 	lock_take(&list_lock);
-	if (name != NULL) {
-		console = list;
-		while (console != NULL && strcmp(console->name, name) != 0) {
-			console = console->next;
-		}
+	console = name != NULL ? find(name) : front;
+	if (console != NULL && console->ended) {
+		console = NULL;
 	}
 	if (console != NULL) {
 		__atomic_store_n(&front, console, __ATOMIC_RELAXED);
@@ -247,22 +258,93 @@ bool vconsole_show_one(const char *name)
 	return console != NULL;
 }
 
+bool vconsole_replay(const char *name)
+{
+	struct vconsole *console;
+
+	lock_take(&list_lock);
+	console = find(name);
+	if (console != NULL) {
+		end_line();
+		console->kept_first = console->kept_end -
+				      MIN(console->kept_end, (uint32_t)VCONSOLE_KEPT_BYTES);
+		show_kept(console);
+		end_line();
+	}
+	lock_drop(&list_lock);
+	return console != NULL;
+}
+
+void vconsole_no_shell(void)
+{
+	no_shell = true;
+}
+
 void vconsole_attach(struct vconsole *console, const char *name)
 {
 	struct vconsole **end = &list;
 
 	console->name = name;
+	console->ended = false;
 	lock_take(&list_lock);
 	while (*end != NULL) {
 		end = &(*end)->next;
 	}
 	console->next = NULL;
 	*end = console;
+	__atomic_store_n(&living, living + 1, __ATOMIC_RELAXED);
 	if (front == NULL || strcmp(name, front_was) == 0) {
 		/* A VM that starts anew finds the keyboard where it left it. */
 		__atomic_store_n(&front, console, __ATOMIC_RELAXED);
 		front_was[0] = '\0';
 	}
+	lock_drop(&list_lock);
+}
+
+/* Another VM is in front from now on, if any lives. */
+static void leave_front(struct vconsole *console)
+{
+	struct vconsole *next = list;
+
+	while (next != NULL && next->ended) {
+		next = next->next;
+	}
+	(void)str_copy(front_was, sizeof(front_was), console->name);
+	__atomic_store_n(&front, next, __ATOMIC_RELAXED);
+	if (view == VIEW_ONE) {
+		/* Nobody chose the next one; what it and the others say is shown again. */
+		__atomic_store_n(&view, VIEW_ALL, __ATOMIC_RELAXED);
+		for (struct vconsole *other = list; other != NULL; other = other->next) {
+			show_kept(other);
+		}
+	}
+	if (next != NULL) {
+		log_info("console: the keyboard is with VM %s now", next->name);
+	}
+}
+
+/* With the list's lock held. */
+static void end(struct vconsole *console)
+{
+	if (console->ended) {
+		return;
+	}
+	show_kept(console); /* its last words, whatever is on the screen */
+	console->ended = true;
+	__atomic_store_n(&living, living - 1, __ATOMIC_RELAXED);
+	if (line_owner == console) {
+		end_line();
+	}
+	if (front == console) {
+		leave_front(console);
+	}
+}
+
+void vconsole_end(struct vconsole *console)
+{
+	vconsole_flush(console);
+	lock_take(&list_lock);
+	end(console);
 	lock_drop(&list_lock);
 }
 
@@ -272,29 +354,12 @@ void vconsole_detach(struct vconsole *console)
 
 	vconsole_flush(console);
 	lock_take(&list_lock);
-	show_kept(console); /* its last words, whatever is on the screen */
 	while (*at != NULL && *at != console) {
 		at = &(*at)->next;
 	}
-	if (*at == console) {
+	if (*at == console) { /* else it never was in there */
+		end(console);
 		*at = console->next;
-	}
-	if (line_owner == console) {
-		end_line();
-	}
-	if (front == console) {
-		(void)str_copy(front_was, sizeof(front_was), console->name);
-		__atomic_store_n(&front, list, __ATOMIC_RELAXED);
-		if (view == VIEW_ONE) {
-			/* Nobody chose the next one; what it and the others say is shown again. */
-			__atomic_store_n(&view, VIEW_ALL, __ATOMIC_RELAXED);
-			for (struct vconsole *other = list; other != NULL; other = other->next) {
-				show_kept(other);
-			}
-		}
-		if (list != NULL) {
-			log_info("console: the keyboard is with VM %s now", list->name);
-		}
 	}
 	lock_drop(&list_lock);
 }

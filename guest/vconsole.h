@@ -8,8 +8,8 @@
  *   one    the VM in front alone, as they are, and what is typed goes to it.
  *   shell  no VM's bytes; what is typed goes to the shell.
  *
- * Bytes that are not shown are kept, the last VCONSOLE_KEPT_BYTES of each VM, until they are.
- * VCONSOLE_ESCAPE_KEY goes from the first two to the shell.
+ * The last VCONSOLE_KEPT_BYTES of each VM are kept; what of them was not shown is, when it can be.
+ * VCONSOLE_ESCAPE_KEY goes from the first two to the shell, unless there is none.
  */
 #ifndef UMBRA_GUEST_VCONSOLE_H
 #define UMBRA_GUEST_VCONSOLE_H
@@ -34,13 +34,20 @@ struct vconsole {
 	/* Free-running; the difference is what is in the ring. One writer, one reader: atomic. */
 	uint32_t in_read, in_written;
 	uint8_t in[VCONSOLE_INPUT_BYTES];
-	uint32_t kept_first, kept_end; /* free-running, likewise; under the list's lock */
+	/* The latest output, free-running, and from where on it was not shown yet. List's lock. */
+	uint32_t kept_first, kept_end;
+	bool ended; /* likewise */
 	char kept[VCONSOLE_KEPT_BYTES];
 };
 
 /* console is zeroed; name must outlive it. The first one that is attached is in front. */
 void vconsole_attach(struct vconsole *console, const char *name);
-/* Shows or drops what is left, and puts the first one in front if this one was. */
+/*
+ * The VM says no more: what is left is shown, and if it was in front the first one that lives is
+ * from now on. It stays in the list for vconsole_replay.
+ */
+void vconsole_end(struct vconsole *console);
+/* The same, and out of the list. */
 void vconsole_detach(struct vconsole *console);
 
 /* One byte from the guest: shown at the line's end, when many have come, or at a poll. */
@@ -61,9 +68,13 @@ void vconsole_poll(struct vconsole *console);
 int vconsole_input(void);
 /* True in the shell's view; it is also the one where nobody else is there to be typed to. */
 bool vconsole_in_shell(void);
-/* The views. vconsole_show_one: false when there is no VM of that name; NULL: the one in front. */
+/* The views. vconsole_show_one: false when no VM of that name lives; NULL: the one in front. */
 void vconsole_show_shell(void);
 void vconsole_show_all(void);
 bool vconsole_show_one(const char *name);
+/* Shows again what is kept of a VM, ended or not, in any view. False: no VM of that name. */
+bool vconsole_replay(const char *name);
+/* Before the first VM: VCONSOLE_ESCAPE_KEY is a key like any other from now on. */
+void vconsole_no_shell(void);
 
 #endif

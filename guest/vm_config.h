@@ -37,6 +37,13 @@ enum vm_signature {
 	VM_SIGNATURE_KVM,   /* "KVMKVMKVM", no features: Linux then uses the x2APIC */
 };
 
+/* What becomes of a VM that has ended. */
+enum vm_on_end {
+	VM_ON_END_DESTROY,
+	VM_ON_END_RESTART,
+	VM_ON_END_KEEP, /* stopped for good, all sealed, to be looked at */
+};
+
 /* A file of the ESP, in host memory that stays mapped read-only. vm_file.h reads it. */
 struct vm_file {
 	char path[VM_PATH_MAX]; /* empty: none */
@@ -65,7 +72,8 @@ struct vm_config {
 	size_t secret_bytes;
 	enum vm_signature signature;
 	uint64_t max_leaf; /* bytes: largest EPT leaf (key `leaf` = auto | 4K | 2M | 1G) */
-	bool valid;	   /* false: something was wrong and was said; the VM is not started */
+	enum vm_on_end on_crash, on_reboot, on_poweroff;
+	bool valid; /* false: something was wrong and was said; the VM is not started */
 };
 
 #endif

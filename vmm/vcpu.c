@@ -148,6 +148,12 @@ uint64_t vcpu_host_tsc(const struct vcpu *vcpu, uint64_t guest_tsc)
 	return guest_tsc - vcpu->priv->tsc_offset;
 }
 
+void vcpu_skip_time(struct vcpu *vcpu, uint64_t ticks)
+{
+	vcpu->priv->tsc_offset -= ticks;
+	vcpu->priv->controls_changed = true;
+}
+
 /* --- Own CPU ------------------------------------------------------------------------------------
  */
 
@@ -311,6 +317,7 @@ static bool settle(struct vcpu *vcpu, uint64_t *slice_end)
 	if (priv->controls_changed) {
 		priv->controls_changed = false;
 		vmcs_write_apic_controls(vcpu);
+		vmwrite(VMCS_TSC_OFFSET, priv->tsc_offset);
 	}
 	return true;
 }

@@ -45,7 +45,7 @@ struct vcpu_private {
 	uint64_t host_rsp; /* what the VMCS field holds; vmx_entry.asm */
 
 	bool recheck; /* ask the hooks for interrupts and deadlines before the next entry */
-	bool controls_changed; /* apic_mode or eoi_exit_bitmap is not in the VMCS yet */
+	bool controls_changed; /* apic_mode, eoi_exit_bitmap or tsc_offset is not in the VMCS yet */
 	bool vmcs_ready;
 	bool halted_if;	     /* RFLAGS.IF at HLT */
 	uint32_t requests;   /* atomic */
@@ -127,6 +127,8 @@ void vcpu_park(struct vcpu *vcpu);
 void vcpu_unload(struct vcpu *vcpu);
 /* Runs until slice_end (host TSC), HLT, or the end of the VM. Interrupts off. */
 void vcpu_run(struct vcpu *vcpu, uint64_t slice_end);
+/* The VM is paused: the guest's TSC goes back so many ticks. */
+void vcpu_skip_time(struct vcpu *vcpu, uint64_t ticks);
 /* Takes requests of other CPUs; true when there is something to run for. Own CPU. */
 bool vcpu_wake(struct vcpu *vcpu);
 int vcpu_create(struct vm *vm, uint32_t id, struct vcpu **out);

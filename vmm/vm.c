@@ -138,6 +138,9 @@ void vm_end(struct vm *vm, enum vm_end_reason reason, const char *detail)
  */
 void vm_pause(struct vm *vm)
 {
+	if (vm->paused) {
+		return;
+	}
 	__atomic_store_n(&vm->paused, true, __ATOMIC_SEQ_CST);
 	for (uint32_t i = 0; i < vm->vcpu_count; i++) {
 		vcpu_kick(vm->vcpus[i]);
@@ -147,14 +150,36 @@ void vm_pause(struct vm *vm)
 			__builtin_ia32_pause();
 		}
 	}
+	vm->paused_tsc = cpu_rdtsc();
 }
 
+/* Whoever claims a vCPU after the store to paused sees what was changed before it. */
 void vm_resume(struct vm *vm)
 {
+	const uint64_t ticks = cpu_rdtsc() - vm->paused_tsc;
+
+	if (!vm->paused) {
+		return;
+	}
+	vm->tsc_offset -= ticks;
+	for (uint32_t i = 0; i < vm->vcpu_count; i++) {
+		vcpu_skip_time(vm->vcpus[i], ticks);
+	}
+	vm->hooks->skip_time(vm, ticks);
 	__atomic_store_n(&vm->paused, false, __ATOMIC_SEQ_CST);
 	for (uint32_t i = 0; i < vm->vcpu_count; i++) {
 		vcpu_kick(vm->vcpus[i]);
 	}
+}
+
+uint32_t vm_count(void)
+{
+	uint32_t count = 0;
+
+	for (uint64_t ids = ids_in_use; ids != 0; ids &= ids - 1) {
+		count++;
+	}
+	return count;
 }
 
 bool vm_ended(struct vm *vm)

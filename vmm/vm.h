@@ -84,6 +84,11 @@ struct vm_hooks {
 	/* Looks for input and periodic device work. End of each time slice and while idle, on vCPU
 	 * 0's CPU. */
 	void (*poll)(struct vm *vm);
+	/*
+	 * The VM was paused for so many ticks of the host's TSC and goes on now: clocks that are
+	 * kept in these have to go on from where they stood. No vCPU is on a CPU. Boot processor.
+	 */
+	void (*skip_time)(struct vm *vm, uint64_t ticks);
 	/* Pending NMI (LAPIC LINT/ICR): returns true and clears it when one is to be injected. */
 	bool (*nmi_take)(struct vcpu *vcpu);
 };
@@ -105,6 +110,7 @@ struct vm {
 			    vCPU is put on a queue */
 	uint64_t affinity[CPU_MAX / 64]; /* host CPUs that may run it; none set: all */
 	bool paused;			 /* atomic; vm_pause */
+	uint64_t paused_tsc;		 /* since when */
 	void *apic_access_page;		 /* backs the xAPIC page where the CPU virtualises it (SDM,
 				   "APIC-Access Page") */
 	uint64_t tsc_offset;		 /* guest TSC - host TSC that a vCPU starts with */
@@ -121,10 +127,13 @@ void vm_start(struct vm *vm);
 void vm_end(struct vm *vm, enum vm_end_reason reason, const char *detail);
 /*
  * Keeps the vCPUs and devices of a running VM from the CPUs until vm_resume; on return of vm_pause
- * none is on one. The guest's clocks go on. Either may be called twice. Not from a hook.
+ * none is on one. The guest's TSC and timers stand still meanwhile, so that no guest takes the
+ * pause for a vCPU that hangs. Either may be called twice. Not from a hook. Boot processor.
  */
 void vm_pause(struct vm *vm);
 void vm_resume(struct vm *vm);
+/* VMs between vm_create and vm_destroy: each has an id, and VPIDs by it. */
+uint32_t vm_count(void);
 /* True once no CPU runs any of its vCPUs. */
 bool vm_ended(struct vm *vm);
 /* Exits of all vCPUs by reason, to the log; the platform prints it when a VM ended. */

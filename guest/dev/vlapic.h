@@ -66,6 +66,8 @@ void vlapic_apic_access(struct vcpu *vcpu, struct io_access *access);
 uint8_t vlapic_cr8_read(struct vcpu *vcpu);
 void vlapic_cr8_write(struct vcpu *vcpu, uint8_t value);
 uint64_t vlapic_next_deadline(struct vcpu *vcpu);
+/* As vm_hooks.skip_time, for each vCPU. */
+void vlapic_skip_time(struct vcpu *vcpu, uint64_t ticks);
 
 /* IA32_APIC_BASE, IA32_TSC_DEADLINE and 800H-8FFH; any other, or a refused value: ERR_NOTFOUND. */
 int vlapic_msr_read(struct vcpu *vcpu, uint32_t msr, uint64_t *value);

@@ -144,3 +144,13 @@ uint64_t vlapic_next_deadline(struct vcpu *vcpu)
 	}
 	return v->deadline;
 }
+
+void vlapic_skip_time(struct vcpu *vcpu, uint64_t ticks)
+{
+	struct vlapic *v = vlapic_of(vcpu);
+
+	v->tsc_offset -= ticks; /* as the vCPU's own: the deadline in guest TSC is what it was */
+	if (v->deadline != NEVER && __builtin_add_overflow(v->deadline, ticks, &v->deadline)) {
+		v->deadline = NEVER;
+	}
+}

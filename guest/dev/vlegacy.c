@@ -313,6 +313,15 @@ void vlegacy_poll(struct vlegacy *legacy, uint64_t tsc)
 	}
 }
 
+void vlegacy_skip_time(struct vlegacy *legacy, uint64_t ticks)
+{
+	lock_take(&legacy->lock);
+	vpit_skip_time(&legacy->pit, ticks);
+	legacy->pm_start_tsc += ticks;
+	update(legacy, cpu_rdtsc());
+	lock_drop(&legacy->lock);
+}
+
 int vlegacy_init(struct vlegacy *legacy, struct vm *vm, struct vioapic *ioapic)
 {
 	uint64_t tsc = cpu_rdtsc();

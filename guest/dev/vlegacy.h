@@ -55,6 +55,9 @@ int vlegacy_init(struct vlegacy *legacy, struct vm *vm, struct vioapic *ioapic);
 /* Raises what fell due (PIT, RTC, PM timer). Any CPU; one comparison when nothing did. */
 void vlegacy_poll(struct vlegacy *legacy, uint64_t tsc);
 
+/* As vm_hooks.skip_time. The CMOS clock goes on: it is the time of day. */
+void vlegacy_skip_time(struct vlegacy *legacy, uint64_t ticks);
+
 /* ACPI's fixed power button: status, and SCI where the guest enabled it. Any CPU. */
 void vlegacy_press_power_button(struct vlegacy *legacy);
 

@@ -305,3 +305,10 @@ uint64_t vpit_next_edge(const struct vpit *pit, uint64_t tsc)
 			       : c->reload + (c->mode >= MODE_STROBE ? 1u : 0u);
 	return vclock_tsc_at(c->start_tsc, ticks, VPIT_HZ);
 }
+
+void vpit_skip_time(struct vpit *pit, uint64_t ticks)
+{
+	for (unsigned i = 0; i < VPIT_CHANNEL_COUNT; i++) {
+		pit->channel[i].start_tsc += ticks;
+	}
+}

@@ -42,6 +42,9 @@ void vpit_write(struct vpit *pit, unsigned offset, uint8_t value, uint64_t tsc);
 void vpit_set_gate(struct vpit *pit, unsigned index, bool high, uint64_t tsc);
 bool vpit_out(const struct vpit *pit, unsigned index, uint64_t tsc);
 
+/* So many ticks of the TSC did not pass for it. */
+void vpit_skip_time(struct vpit *pit, uint64_t ticks);
+
 /* True when OUT 0 rose since the last call; several edges count as one. */
 bool vpit_irq_edge(struct vpit *pit, uint64_t tsc);
 /* TSC of the next rising edge of OUT 0; UINT64_MAX: none to come. */

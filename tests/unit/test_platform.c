@@ -149,6 +149,10 @@ uint8_t vlapic_cr8_read(struct vcpu *vcpu)
 void vlapic_cr8_write(struct vcpu *vcpu, uint8_t value)
 {
 }
+void vlapic_skip_time(struct vcpu *vcpu, uint64_t ticks)
+{
+}
+
 uint64_t vlapic_next_deadline(struct vcpu *vcpu)
 {
 	return lapic_deadline;
@@ -202,6 +206,15 @@ int gmem_add_ram_sealed(struct gmem *gmem, struct pager_vm *pager, gpa_t base, u
 	pager->gmem = gmem;
 	sealed = true;
 	return gmem_add_ram_plain(gmem, base, bytes, PAGE_SIZE);
+}
+
+void pager_count(const struct pager_vm *pager, struct pager_counters *out)
+{
+	memset(out, 0, sizeof(*out));
+}
+
+void pager_vm_seal(struct pager_vm *pager)
+{
 }
 
 void pager_log(const struct pager_vm *pager)

@@ -162,6 +162,49 @@ static void test_tsc_offset(void **state)
 	assert_int_equal(vlapic_next_deadline(vm->vcpus[0]), UINT64_MAX);
 }
 
+/* The host's TSC went on by a pause; the guest's has not, and neither have its timers. */
+static void test_skip_time(void **state)
+{
+	static const struct step deadline[] = { ENABLE(0),
+						{ W, 0, 0x320, 0x400ec },
+						{ END, 0, 0, 0 } };
+	static const struct step periodic[] = { { W, 0, 0x320, 0x200ed },
+						{ W, 0, 0x3e0, 0xb },
+						{ W, 0, 0x380, 100000 },
+						{ TIME, 0, 40000, 0 },
+						{ END, 0, 0, 0 } };
+	struct vcpu *vcpu = vm->vcpus[0];
+
+	(void)state;
+	run("deadline", deadline);
+	fake_tsc = 1000000;
+	vlapic_skip_time(vcpu, 7000); /* stopped: stays so */
+	assert_int_equal(vlapic_next_deadline(vcpu), UINT64_MAX);
+	fake_tsc_offset = -7000ull; /* by that pause */
+	assert_int_equal(vlapic_msr_write(vcpu, DEADLINE_MSR, 993500), 0);
+	assert_int_equal(vlapic_next_deadline(vcpu), 1000500);
+	fake_tsc += 1000000;
+	fake_tsc_offset -= 1000000;
+	vlapic_skip_time(vcpu, 1000000);
+	assert_int_equal(vlapic_next_deadline(vcpu), 2000500);
+	assert_int_equal(vlapic_irq_pending(vcpu), -1);
+	fake_tsc += 500;
+	assert_int_equal(vlapic_irq_pending(vcpu), 0xec);
+	vlapic_irq_accepted(vcpu, 0xec);
+	vlapic_eoi_highest(vcpu);
+
+	run("periodic", periodic);
+	assert_int_equal(vlapic_next_deadline(vcpu) - fake_tsc, 160000);
+	fake_tsc += 1000000; /* many periods */
+	fake_tsc_offset -= 1000000;
+	vlapic_skip_time(vcpu, 1000000);
+	assert_int_equal(vlapic_irq_pending(vcpu), -1);
+	assert_int_equal(vlapic_next_deadline(vcpu) - fake_tsc, 160000);
+	fake_tsc += 160000;
+	assert_int_equal(vlapic_irq_pending(vcpu), 0xed);
+	assert_int_equal(vlapic_next_deadline(vcpu) - fake_tsc, 200000);
+}
+
 /* --- Hardware delivers: the test plays the CPU on the same page --- */
 
 static uint32_t *page_word(uint32_t set, unsigned vector)
@@ -288,9 +331,9 @@ static void test_no_memory(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_messages),   TEST(test_lowest_goes_round), TEST(test_access_shapes),
-		TEST(test_tsc_offset), TEST(test_hardware_delivery), TEST(test_apic_written),
-		TEST(test_no_memory),
+		TEST(test_messages),	 TEST(test_lowest_goes_round), TEST(test_access_shapes),
+		TEST(test_tsc_offset),	 TEST(test_skip_time),	       TEST(test_hardware_delivery),
+		TEST(test_apic_written), TEST(test_no_memory),
 	};
 
 	return cmocka_run_group_tests_name("vlapic_messages", tests, NULL, NULL);

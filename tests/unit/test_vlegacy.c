@@ -603,6 +603,29 @@ static void pm_timer_carry_raises_the_sci(void **state)
 	assert_in_range(vlegacy_next_deadline(&legacy) - fake_tsc, 599 * HZ, 601 * HZ);
 }
 
+/* A pause that the guest does not see, but on the clock. */
+static void time_is_skipped(void **state)
+{
+	uint32_t pm = (uint32_t)io(0x608, 4, false, 0);
+	uint64_t left;
+	uint8_t seconds;
+
+	pit_load(0, 2, 11932); /* 100 Hz */
+	advance(HZ / 400);
+	seconds = cmos(0);
+	left = vlegacy_next_deadline(&legacy) - fake_tsc;
+	fake_tsc += 30 * HZ;
+	vlegacy_skip_time(&legacy, 30 * HZ);
+	assert_int_equal(rises[0], 0);
+	assert_in_range(vlegacy_next_deadline(&legacy) - fake_tsc, left - 2000, left + 2000);
+	assert_in_range(io(0x608, 4, false, 0) - pm, PM_HZ / 400 - 1, PM_HZ / 400 + 1);
+	assert_int_equal(cmos(0),
+			 (seconds & 0xf0) + 0x30 >= 0x60 ? seconds - 0x30 : seconds + 0x30);
+	fake_tsc = vlegacy_next_deadline(&legacy);
+	vlegacy_poll(&legacy, fake_tsc);
+	assert_int_equal(rises[0], 1);
+}
+
 static void power_off_needs_type_and_enable(void **state)
 {
 	assert_int_equal(io(0x604, 2, false, 0), 1); /* SCI_EN */
@@ -677,6 +700,8 @@ int main(void)
 		cmocka_unit_test_setup(dates_agree_with_the_c_library, setup),
 		cmocka_unit_test_setup(pm_timer_runs_at_its_frequency, setup),
 		cmocka_unit_test_setup(pm_timer_carry_raises_the_sci, setup),
+		cmocka_unit_test_setup(time_is_skipped, setup),
+		cmocka_unit_test_setup(time_is_skipped, setup),
 		cmocka_unit_test_setup(power_off_needs_type_and_enable, setup),
 		cmocka_unit_test_setup(keyboard_reset_line, setup),
 		cmocka_unit_test_setup(what_is_absent_reads_all_ones, setup),

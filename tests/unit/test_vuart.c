@@ -377,6 +377,43 @@ static void test_front(void **state)
 	vconsole_detach(&beta);
 }
 
+/* One that has ended is there to be read again, and nobody types to it. */
+static void test_ended(void **state)
+{
+	struct vconsole beta = { 0 };
+
+	vconsole_attach(&beta, "beta");
+	put(&console, "one\r\ntwo\r\nlast ");
+	vconsole_end(&console);
+	assert_non_null(strstr(fake_log_text(), "VM beta"));
+	assert_non_null(strstr(fake_console_text(), "[alpha] last \r\n"));
+	vconsole_end(&console); /* once is enough */
+	put(&beta, "alone\r\n");
+	assert_non_null(strstr(fake_console_text(), "\r\nalone\r\n"));
+	assert_false(vconsole_show_one("alpha"));
+	fake_console_type("x");
+	assert_int_equal(vconsole_input(), -1);
+	assert_int_equal(vconsole_get(&console), -1);
+	assert_int_equal(vconsole_get(&beta), 'x');
+	assert_true(vconsole_replay("alpha"));
+	assert_non_null(strstr(fake_console_text(), "alone\r\none\r\ntwo\r\nlast \r\n"));
+	assert_true(vconsole_replay("beta"));
+	assert_false(vconsole_replay("gamma"));
+	vconsole_detach(&beta);
+	fake_console_type("y"); /* only an ended one is left: the shell's */
+	assert_int_equal(vconsole_input(), 'y');
+}
+
+/* The last test: nothing undoes it. */
+static void test_no_shell(void **state)
+{
+	vconsole_no_shell();
+	fake_console_type("\x1e");
+	assert_int_equal(vconsole_input(), -1);
+	assert_int_equal(vconsole_get(&console), VCONSOLE_ESCAPE_KEY);
+	assert_false(vconsole_in_shell());
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -397,6 +434,8 @@ int main(void)
 		TEST(test_wide_access),
 		TEST(test_two_consoles),
 		TEST(test_front),
+		TEST(test_ended),
+		TEST(test_no_shell),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
