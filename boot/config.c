@@ -139,6 +139,9 @@ static void begin_vm(struct parser *p, const char *name)
 	vm->engine = VM_ENGINE_AUTO;
 	vm->key = VM_KEY_DEFAULT;
 	vm->max_leaf = SIZE_1G;
+	vm->on_crash = VM_ON_END_DESTROY;
+	vm->on_reboot = VM_ON_END_RESTART;
+	vm->on_poweroff = VM_ON_END_DESTROY;
 	vm->valid = true;
 	p->section = "vm";
 	p->vm = vm;
@@ -309,6 +312,7 @@ void config_defaults(struct config *out)
 {
 	memset(out, 0, sizeof(*out));
 	out->exit = CONFIG_EXIT_STAY;
+	out->shell = true;
 	out->log_level = LOG_INFO;
 	out->window_bytes = CONFIG_WINDOW_DEFAULT;
 	out->engine_cipher = "auto";

@@ -17,6 +17,7 @@ enum config_exit {
 
 struct config {
 	enum config_exit exit;
+	bool shell; /* false: there is no way to it */
 	enum log_level log_level;
 	uint64_t window_bytes;	   /* of the software engine: the plaintext of all VMs together */
 	const char *engine_cipher; /* page_cipher_init's word */

@@ -234,6 +234,7 @@ static bool parse_key(const struct config_key *key, void *field, const char *tex
 static const struct config_choice exits[] = { { "stay", CONFIG_EXIT_STAY },
 					      { "poweroff", CONFIG_EXIT_POWEROFF },
 					      { NULL, 0 } };
+static const struct config_choice on_off[] = { { "on", true }, { "off", false }, { NULL, 0 } };
 static const struct config_choice levels[] = { { "error", LOG_ERROR },
 					       { "warn", LOG_WARN },
 					       { "info", LOG_INFO },
@@ -249,6 +250,10 @@ static const struct config_choice engines[] = { { "auto", VM_ENGINE_AUTO },
 static const struct config_choice signatures[] = { { "umbra", VM_SIGNATURE_UMBRA },
 						   { "kvm", VM_SIGNATURE_KVM },
 						   { NULL, 0 } };
+static const struct config_choice on_end[] = { { "restart", VM_ON_END_RESTART },
+					       { "destroy", VM_ON_END_DESTROY },
+					       { "keep", VM_ON_END_KEEP },
+					       { NULL, 0 } };
 static const struct config_choice leaves[] = {
 	{ "auto", SIZE_1G }, { "4K", PAGE_SIZE }, { "2M", SIZE_2M }, { "1G", SIZE_1G }, { NULL, 0 }
 };
@@ -257,6 +262,7 @@ static const struct config_choice leaves[] = {
 
 const struct config_key config_keys[] = {
 	{ "host", "exit", parse_choice, FIELD(config, exit), exits },
+	{ "host", "shell", parse_choice, FIELD(config, shell), on_off },
 	{ "host", "log", parse_choice, FIELD(config, log_level), levels },
 	{ "host", "window", parse_window, FIELD(config, window_bytes), NULL },
 	{ "host", "engine-cipher", parse_word, FIELD(config, engine_cipher), ciphers },
@@ -271,6 +277,9 @@ const struct config_key config_keys[] = {
 	{ "vm", "key", parse_key, 0, sizeof(struct vm_config), NULL },
 	{ "vm", "signature", parse_choice, FIELD(vm_config, signature), signatures },
 	{ "vm", "leaf", parse_choice, FIELD(vm_config, max_leaf), leaves },
+	{ "vm", "on-crash", parse_choice, FIELD(vm_config, on_crash), on_end },
+	{ "vm", "on-reboot", parse_choice, FIELD(vm_config, on_reboot), on_end },
+	{ "vm", "on-poweroff", parse_choice, FIELD(vm_config, on_poweroff), on_end },
 };
 _Static_assert(ARRAY_COUNT(config_keys) <= 32, "parser.seen has a bit for each key");
 const size_t config_key_count = ARRAY_COUNT(config_keys);

@@ -4,6 +4,7 @@
  * the scheduler. Whatever keeps Umbra from running VMs ends in stay(), with the reason told.
  */
 #include "boot/boot_info.h"
+#include "boot/host_report.h"
 #include "boot/residue.h"
 #include "boot/secrets.h"
 #include "boot/shell.h"
@@ -14,10 +15,12 @@
 #include "crypto/selftest.h"
 #include "crypto/wipe.h"
 #include "ept/pager.h"
+#include "guest/vconsole.h"
 #include "vmm/base/console.h"
 #include "vmm/base/cpu.h"
 #include "vmm/base/err.h"
 #include "vmm/base/host_paging.h"
+#include "vmm/base/keyboard.h"
 #include "vmm/base/panic.h"
 #include "vmm/base/smp.h"
 #include "vmm/base/str.h"
@@ -36,6 +39,7 @@
 #define POOL_MAX_PAGES	  65536u
 #define POOL_PER_CPU	  64u
 #define IDLE_US		  10000u
+#define KEYS		  "o powers it off, r resets it"
 
 static struct boot_info *boot;
 static void *screen_mapped;
@@ -110,21 +114,7 @@ static void map_what_stays(void)
 
 static void report_machine(void)
 {
-	struct cpuid_regs brand[3] = { { 0, 0, 0, 0 } };
-	char text[sizeof(brand) + 1];
-	const char *name = text;
-
-	if (cpu_cpuid(0x80000000, 0).eax >= 0x80000004) {
-		for (uint32_t i = 0; i < 3; i++) {
-			brand[i] = cpu_cpuid(0x80000002 + i, 0);
-		}
-	}
-	memcpy(text, brand, sizeof(brand));
-	text[sizeof(brand)] = '\0';
-	while (*name == ' ') {
-		name++;
-	}
-	log_info("CPU: %s, TSC %llu.%03llu MHz by %s", *name != '\0' ? name : "unnamed",
+	log_info("CPU: %s, TSC %llu.%03llu MHz by %s", host_cpu_name(),
 		 (unsigned long long)(tsc_hz() / 1000000),
 		 (unsigned long long)(tsc_hz() / 1000 % 1000), tsc_source());
 	log_info("memory: %llu MiB for VMs, %llu MiB for Umbra",
@@ -190,10 +180,10 @@ static void start_cpus(void)
 		 boot->cpu_source != NULL ? boot->cpu_source : "nobody: only this one is known");
 }
 
-/* Looks at the keyboard while nothing runs. */
-static void handle_key(void)
+/* While nothing runs and there is no shell. */
+static void handle_key(int key)
 {
-	switch (console_getc()) {
+	switch (key) {
 	case 'o': power_off();
 	case 'r': power_reset();
 	default: break;
@@ -213,9 +203,9 @@ static void nothing_runs(const char *why, const char *hint)
 /* Nothing runs, and nothing will. */
 static _Noreturn void stay(const char *why)
 {
-	nothing_runs(why, "o powers it off, r resets it");
+	nothing_runs(why, KEYS);
 	for (;;) {
-		handle_key();
+		handle_key(console_getc());
 		(void)console_flush(); /* comes again in IDLE_US */
 		cpu_idle_until(cpu_rdtsc() + tsc_from_us(IDLE_US));
 	}
@@ -225,12 +215,31 @@ static void between(void)
 {
 	static bool told;
 	bool some_run = vms_reap() != 0;
+	int key;
 
 	if (!some_run && !told) {
-		nothing_runs("all virtual machines have ended", "the shell has it now");
+		nothing_runs("all virtual machines have ended",
+			     boot->config.shell ? "the shell has it now" : KEYS);
 	}
 	told = !some_run;
-	shell_poll();
+	if (boot->config.shell) {
+		shell_poll();
+		return;
+	}
+	while ((key = vconsole_input()) >= 0) {
+		handle_key(key); /* else it went to a VM */
+	}
+}
+
+static void start_console(void)
+{
+	if (boot->config.shell) {
+		shell_init(boot);
+		return;
+	}
+	vconsole_no_shell();
+	log_info("the shell is off, as [host] shell says: all that is typed goes to the first VM "
+		 "that runs");
 }
 
 static void run_ap(void)
@@ -246,6 +255,9 @@ static void bring_up(void)
 	residue_zero(boot->late, boot->late_count);
 	frames_add(boot->late, boot->late_count);
 	report_machine();
+	if (keyboard_init() == 0) {
+		log_info("keyboard: PS/2 (US layout) beside the serial line");
+	}
 	start_crypto();
 	start_cpus();
 	if (!vmx_preflight()) {
@@ -260,7 +272,7 @@ static void bring_up(void)
 		stay("no virtual machine could be started");
 	}
 	(void)console_flush(); /* the scheduler goes on with it */
-	shell_init(boot);
+	start_console();
 	smp_release(run_ap);
 	sched_run(between);
 }

@@ -107,7 +107,9 @@ void shell_run(char *line)
 		shell_print("\"%.32s\" is no command; \"help\" lists them", words[0]);
 		return;
 	}
-	if (call.count < command->min || call.count > command->max) {
+	if (call.count < command->min || call.count > command->max ||
+	    (call.count == 2 && command->option != NULL &&
+	     !str_equal_nocase(words[1], command->option))) {
 		shell_print("usage: %s%s%s", command->name,
 			    command->arguments[0] != '\0' ? " " : "", command->arguments);
 		return;
@@ -116,7 +118,7 @@ void shell_run(char *line)
 		call.words[i] = words[i + 1];
 	}
 	if (command->about_vm && call.count != 0) {
-		call.vm = find_vm(call.words[0]);
+		call.vm = find_vm(call.words[call.count - 1]);
 		if (call.vm == NULL) {
 			return;
 		}
@@ -136,12 +138,13 @@ static size_t add_word(char *words, size_t bytes, size_t *used, const char *word
 	return 1;
 }
 
-/* The first word is a command; the second, where the command is about a VM, its name. */
+/* The first word is a command; behind it, where it is about a VM, its option and its name. */
 static size_t complete(const char *text, char *words, size_t bytes)
 {
 	char copy[LINE_EDIT_MAX + 1];
 	char *typed[WORDS_MAX + 1];
 	size_t count, found = 0, used = 0, length = strlen(text);
+	const char *last = "";
 	bool begun = length != 0 && !str_is_space(text[length - 1]);
 	const struct shell_command *command;
 
@@ -155,12 +158,16 @@ static size_t complete(const char *text, char *words, size_t bytes)
 		return found;
 	}
 	command = find(typed[0]);
-	if (count > (begun ? 2u : 1u) || command == NULL || !command->about_vm) {
+	count -= begun ? 1 : 0; /* words that are complete */
+	if (command == NULL || !command->about_vm || count > command->max) {
 		return 0;
 	}
+	last = begun ? typed[count] : "";
+	if (command->option != NULL && count == 1) {
+		found += add_word(words, bytes, &used, command->option, last);
+	}
 	for (size_t i = 0; i < vms_count(); i++) {
-		found += add_word(words, bytes, &used, vms_get(i)->config->name,
-				  begun ? typed[1] : "");
+		found += add_word(words, bytes, &used, vms_get(i)->config->name, last);
 	}
 	return found;
 }

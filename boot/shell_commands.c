@@ -1,22 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What the shell can do: one short function for each command, and the table of them. */
+#include "boot/host_report.h"
 #include "boot/shell.h"
 #include "boot/shell_priv.h"
-#include "crypto/page_cipher.h"
+#include "ept/pager.h"
 #include "guest/platform.h"
 #include "guest/vconsole.h"
 #include "vmm/base/console.h"
 #include "vmm/base/cpu.h"
 #include "vmm/base/err.h"
 #include "vmm/base/page_alloc.h"
-#include "vmm/base/percpu.h"
 #include "vmm/base/power.h"
 #include "vmm/base/str.h"
 #include "vmm/base/tsc.h"
 #include "vmm/sched.h"
 #include "vmm/vcpu.h"
-#include "vmm/vmx.h"
-#include "vmm/vmx_bits.h"
 
 #define PEEK_BYTES     64u
 #define PEEK_BYTES_MAX 4096u
@@ -40,17 +38,31 @@ static const char *state_name(const struct vms_entry *entry)
 	if (entry->vm == NULL) {
 		return entry->config->valid ? "off" : "refused";
 	}
-	return entry->vm->paused ? "paused" : "running";
+	return entry->kept ? "kept" : entry->vm->paused ? "paused" : "running";
 }
 
-/* The running VM of a command, or NULL when it was told that it is off. */
-static struct vm *running(const struct shell_call *call)
+/* The VM of a command, which runs or is kept, or NULL when it was told that it is off. */
+static struct vm *present(const struct shell_call *call)
 {
 	if (call->vm->vm == NULL) {
 		shell_print("vm %s is off; \"start %s\" starts it", call->vm->config->name,
 			    call->vm->config->name);
 	}
 	return call->vm->vm;
+}
+
+/* The same, when it runs. */
+static struct vm *running(const struct shell_call *call)
+{
+	struct vm *vm = present(call);
+
+	if (vm != NULL && call->vm->kept) {
+		shell_print("vm %s has ended (%s) and is kept to be looked at; \"reset\" starts it "
+			    "anew, \"destroy\" frees it",
+			    vm->name, vm_end_reason_name(vm->end_reason));
+		return NULL;
+	}
+	return vm;
 }
 
 /* --- Looking --- */
@@ -91,6 +103,25 @@ static void run_vms(const struct shell_call *call)
 	}
 }
 
+static void print_memory(const struct vm *vm)
+{
+	struct pager_counters now;
+	uint64_t window, unclaimed;
+
+	shell_print("  memory: %s", platform_engine_words(vm));
+	if (!platform_count_memory(vm, &now)) {
+		return;
+	}
+	pager_window(&window, &unclaimed);
+	shell_print(
+		"  key: lives in Umbra's memory until the VM ends; no other VM or start has the "
+		"same");
+	shell_print("  window: %llu pages in clear now, %llu at most so far; of %llu frames of all "
+		    "VMs",
+		    (unsigned long long)now.clear_pages, (unsigned long long)now.clear_peak,
+		    (unsigned long long)window);
+}
+
 static void run_vm(const struct shell_call *call)
 {
 	const struct vm_config *config = call->vm->config;
@@ -104,7 +135,11 @@ static void run_vm(const struct shell_call *call)
 	if (vm == NULL) {
 		return;
 	}
-	shell_print("  memory: %s", platform_memory_name(vm));
+	if (call->vm->kept) {
+		shell_print("  ended: %s%s%s", vm_end_reason_name(vm->end_reason),
+			    vm->end_detail[0] != '\0' ? ": " : "", vm->end_detail);
+	}
+	print_memory(vm);
 	for (uint32_t i = 0; i < vm->vcpu_count; i++) {
 		static const char *const states[] = { "waits for SIPI", "runs", "halted", "off" };
 		const struct vcpu *vcpu = vm->vcpus[i];
@@ -117,12 +152,17 @@ static void run_vm(const struct shell_call *call)
 
 static void run_stats(const struct shell_call *call)
 {
-	struct vm *vm = running(call);
+	struct vm *vm = present(call);
+	struct sched_times times;
 
-	if (vm != NULL) {
-		vm_log_exits(vm);
-		platform_log_memory(vm);
+	if (vm == NULL) {
+		return;
 	}
+	vm_log_exits(vm);
+	platform_log_memory(vm);
+	sched_times(vm, &times);
+	shell_print("  CPUs: it ran for %llu ms, and was ready for %llu ms more while others ran",
+		    to_ms(times.run), to_ms(times.steal));
 }
 
 static struct {
@@ -174,21 +214,8 @@ static void run_top(const struct shell_call *call)
 
 static void run_host(const struct shell_call *call)
 {
-	const struct vmx_caps *caps = vmx_caps();
-
 	(void)call;
-	shell_print("  %u CPUs, TSC %llu MHz by %s", percpu_count(),
-		    (unsigned long long)(tsc_hz() / 1000000), tsc_source());
-	shell_print("  memory: %llu MiB free for VMs, %llu KiB of Umbra's own free",
-		    (unsigned long long)frames_free_count() >> 8,
-		    (unsigned long long)page_free_count() * 4);
-	shell_print("  VMX:%s%s%s%s%s", caps->virtual_delivery ? " APICv," : "",
-		    caps->vpid ? " VPID," : "", caps->preemption_timer ? " preemption timer," : "",
-		    (caps->cpu2 & CPU2_PAUSE_LOOP_EXITING) != 0 ? " PAUSE-loop exits," : "",
-		    " EPT");
-	shell_print("  memory encryption: in software, pages by %s; no TME-MK driver yet; DMA is "
-		    "not covered: no IOMMU is used",
-		    page_cipher_name());
+	host_report(boot, shell_print);
 }
 
 static void run_log(const struct shell_call *call)
@@ -303,7 +330,9 @@ static void run_start(const struct shell_call *call)
 {
 	const char *name = call->vm->config->name;
 
-	if (call->vm->vm != NULL) {
+	if (call->vm->kept) {
+		(void)running(call);
+	} else if (call->vm->vm != NULL) {
 		shell_print("vm %s runs already", name);
 	} else if (!call->vm->config->valid) {
 		shell_print("vm %s was refused at boot; its section of umbra.conf has an error",
@@ -317,9 +346,20 @@ static void run_pause(const struct shell_call *call)
 {
 	struct vm *vm = running(call);
 
-	if (vm != NULL) {
+	if (vm == NULL) {
+		return;
+	}
+	if (call->count == 1) {
 		vm_pause(vm);
 		shell_print("vm %s is paused", vm->name);
+	} else if (platform_memory_is_clear(vm)) {
+		shell_print("vm %s has no engine that could seal it (engine = none); \"pause %s\" "
+			    "leaves its memory in clear",
+			    vm->name, vm->name);
+	} else {
+		vm_pause(vm);
+		(void)platform_seal_vm(vm);
+		shell_print("vm %s is paused, and none of its pages is in clear", vm->name);
 	}
 }
 
@@ -335,19 +375,22 @@ static void run_resume(const struct shell_call *call)
 
 static void run_reset(const struct shell_call *call)
 {
-	struct vm *vm = running(call);
-
-	if (vm != NULL) {
-		vm_end(vm, VM_END_RESET, "from the shell");
+	if (present(call) != NULL) {
+		vms_reset(call->vm);
 	}
 }
 
 static void run_destroy(const struct shell_call *call)
 {
-	struct vm *vm = running(call);
+	const char *name = call->vm->config->name;
+	const bool kept = call->vm->kept;
 
-	if (vm != NULL) {
-		vm_end(vm, VM_END_DESTROYED, NULL);
+	if (present(call) == NULL) {
+		return;
+	}
+	vms_destroy(call->vm);
+	if (kept) {
+		shell_print("vm %s is off: memory back, keys wiped", name);
 	}
 }
 
@@ -368,6 +411,9 @@ static void run_console(const struct shell_call *call)
 	if (call->count == 0) {
 		shell_leave();
 		vconsole_show_all();
+	} else if (call->vm->kept) {
+		(void)vconsole_replay(call->vm->vm->name);
+		(void)running(call); /* nobody is there to be typed to */
 	} else if (running(call) != NULL && vconsole_show_one(call->vm->vm->name)) {
 		shell_leave();
 	}
@@ -383,7 +429,7 @@ static bool is_sure(const struct shell_call *call, const char *what)
 		return false;
 	}
 	for (size_t i = 0; i < vms_count(); i++) {
-		on += vms_get(i)->vm != NULL ? 1 : 0;
+		on += vms_runs(vms_get(i)) ? 1 : 0;
 	}
 	if (on != 0 && call->count == 0) {
 		shell_print("%u VMs run and would lose what they have not saved; \"%s now\" does "
@@ -409,23 +455,24 @@ static void run_reboot(const struct shell_call *call)
 }
 
 const struct shell_command shell_commands[] = {
-	{ "help", "", "this list", 0, 0, false, run_help },
-	{ "vms", "", "the VMs and what they do", 0, 0, false, run_vms },
-	{ "vm", "NAME", "more about one", 1, 1, true, run_vm },
-	{ "start", "NAME", "starts one that is off", 1, 1, true, run_start },
-	{ "stop", "NAME", "presses its power button", 1, 1, true, run_stop },
-	{ "pause", "NAME", "takes its vCPUs off the CPUs", 1, 1, true, run_pause },
-	{ "resume", "NAME", "lets it go on", 1, 1, true, run_resume },
-	{ "reset", "NAME", "starts it anew, with new keys", 1, 1, true, run_reset },
-	{ "destroy", "NAME", "ends it at once and wipes its keys", 1, 1, true, run_destroy },
+	{ "help", "", "this list", 0, 0, false, run_help, NULL },
+	{ "vms", "", "the VMs and what they do", 0, 0, false, run_vms, NULL },
+	{ "vm", "NAME", "more about one", 1, 1, true, run_vm, NULL },
+	{ "start", "NAME", "starts one that is off", 1, 1, true, run_start, NULL },
+	{ "stop", "NAME", "presses its power button", 1, 1, true, run_stop, NULL },
+	{ "pause", "[--seal] NAME", "takes its vCPUs off the CPUs; seals all its pages", 1, 2, true,
+	  run_pause, "--seal" },
+	{ "resume", "NAME", "lets it go on", 1, 1, true, run_resume, NULL },
+	{ "reset", "NAME", "starts it anew, with new keys", 1, 1, true, run_reset, NULL },
+	{ "destroy", "NAME", "ends it at once and wipes its keys", 1, 1, true, run_destroy, NULL },
 	{ "console", "[NAME]", "the VM's console; without a name, all of them", 0, 1, true,
-	  run_console },
-	{ "stats", "NAME", "exits by reason, faults, pages in clear", 1, 1, true, run_stats },
-	{ "top", "", "who uses the CPUs, each second", 0, 0, false, run_top },
-	{ "log", "", "the log again", 0, 0, false, run_log },
-	{ "host", "", "what the machine offers", 0, 0, false, run_host },
-	{ "peek", "ADDRESS [BYTES]", "what DRAM holds, as it is", 1, 2, false, run_peek },
-	{ "poweroff", "[now]", "turns the machine off", 0, 1, false, run_poweroff },
-	{ "reboot", "[now]", "resets the machine", 0, 1, false, run_reboot },
+	  run_console, NULL },
+	{ "stats", "NAME", "exits by reason, faults, pages in clear", 1, 1, true, run_stats, NULL },
+	{ "top", "", "who uses the CPUs, each second", 0, 0, false, run_top, NULL },
+	{ "log", "", "the log again", 0, 0, false, run_log, NULL },
+	{ "host", "", "what the machine offers", 0, 0, false, run_host, NULL },
+	{ "peek", "ADDRESS [BYTES]", "what DRAM holds, as it is", 1, 2, false, run_peek, NULL },
+	{ "poweroff", "[now]", "turns the machine off", 0, 1, false, run_poweroff, NULL },
+	{ "reboot", "[now]", "resets the machine", 0, 1, false, run_reboot, NULL },
 };
 const size_t shell_command_count = ARRAY_COUNT(shell_commands);

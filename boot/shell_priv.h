@@ -8,7 +8,7 @@
 struct shell_call {
 	char *words[3]; /* behind the command */
 	size_t count;
-	const struct vms_entry *vm; /* of words[0], where the command is about a VM */
+	const struct vms_entry *vm; /* of the last word, where the command is about a VM */
 };
 
 struct shell_command {
@@ -16,8 +16,9 @@ struct shell_command {
 	const char *arguments; /* as help shows them */
 	const char *what;
 	uint8_t min, max; /* words behind it */
-	bool about_vm;	  /* the first of them names a VM */
+	bool about_vm;	  /* the last of them names a VM */
 	void (*run)(const struct shell_call *call);
+	const char *option; /* what may stand before the name, or NULL */
 };
 extern const struct shell_command shell_commands[];
 extern const size_t shell_command_count;

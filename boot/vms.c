@@ -2,17 +2,20 @@
 /* Starting VMs, and what happens when they end. */
 #include "boot/vms.h"
 
+#include "crypto/wipe.h"
+#include "ept/pager.h"
 #include "guest/platform.h"
 #include "vmm/base/console.h"
 #include "vmm/base/err.h"
+#include "vmm/base/page_alloc.h"
 #include "vmm/base/panic.h"
 #include "vmm/base/tsc.h"
 #include "vmm/base/cpu.h"
 #include "vmm/vcpu.h"
 
-/* A guest that resets sooner than this after its start, this often in a row, is left stopped. */
-#define EARLY_RESET_US	5000000u
-#define EARLY_RESET_MAX 5u
+/* A guest that ends sooner than this after its start, this often in a row, is not started again. */
+#define EARLY_END_US  5000000u
+#define EARLY_END_MAX 5u
 
 static struct vms_entry slots[CONFIG_VM_MAX];
 static size_t slot_count;
@@ -22,6 +25,7 @@ static int start(struct vms_entry *slot)
 	int err;
 
 	slot->started = cpu_rdtsc();
+	slot->kept = slot->reset = false;
 	err = platform_start_vm(slot->config, &slot->vm);
 	if (err != 0) {
 		slot->vm = NULL; /* it has told why */
@@ -45,8 +49,21 @@ int vms_power_on(const struct vms_entry *entry)
 	struct vms_entry *slot = &slots[entry - slots];
 
 	CHECK(slot->vm == NULL && slot->config->valid);
-	slot->early_resets = 0;
+	slot->early_ends = 0;
 	return start(slot);
+}
+
+/* Equal before a VM's start and after its end, or something was left behind. */
+static void log_free(void)
+{
+	uint64_t window, unclaimed;
+
+	pager_window(&window, &unclaimed);
+	log_info("free: %llu frames for VMs, %llu pages of Umbra's own, %llu of the window's %llu "
+		 "frames; %u VMs and %u secrets are there",
+		 (unsigned long long)frames_free_count(), (unsigned long long)page_free_count(),
+		 (unsigned long long)unclaimed, (unsigned long long)window, vm_count(),
+		 wipe_count());
 }
 
 size_t vms_start(const struct config *config)
@@ -54,6 +71,7 @@ size_t vms_start(const struct config *config)
 	size_t running = 0;
 
 	slot_count = config->vm_count;
+	log_free();
 	for (size_t i = 0; i < config->vm_count; i++) {
 		slots[i] = (struct vms_entry){ .config = &config->vms[i] };
 		if (!config->vms[i].valid) {
@@ -78,8 +96,7 @@ static uint64_t count_exits(const struct vm *vm)
 	return total;
 }
 
-/* Says how it ended and frees it; returns why it ended. */
-static enum vm_end_reason bury(struct vms_entry *slot)
+static void tell_end(struct vms_entry *slot)
 {
 	struct vm *vm = slot->vm;
 	const enum vm_end_reason reason = vm->end_reason;
@@ -94,21 +111,92 @@ static enum vm_end_reason bury(struct vms_entry *slot)
 		   vm->end_detail, (unsigned long long)(ms / 1000), (unsigned long long)(ms % 1000),
 		   (unsigned long long)count_exits(vm));
 	platform_log_memory(vm);
-	platform_destroy_vm(vm);
+}
+
+/* Its pages go back, its keys are wiped. */
+static void bury(struct vms_entry *slot)
+{
+	platform_destroy_vm(slot->vm);
+	log_free();
 	slot->vm = NULL;
-	return reason;
+	slot->kept = false;
+}
+
+static void keep(struct vms_entry *slot)
+{
+	slot->kept = true;
+	platform_keep_vm(slot->vm);
+	log_info("vm %s: is kept as it ended; the shell's \"destroy\" frees it, \"reset\" starts "
+		 "it anew",
+		 slot->config->name);
 }
 
 static void start_again(struct vms_entry *slot, bool early)
 {
-	slot->early_resets = early ? slot->early_resets + 1 : 0;
-	if (slot->early_resets == EARLY_RESET_MAX) {
-		log_error("vm %s: asked for a reset %u times in a row right after its start; it "
-			  "stays off",
-			  slot->config->name, EARLY_RESET_MAX);
+	slot->early_ends = early ? slot->early_ends + 1 : 0;
+	if (slot->early_ends == EARLY_END_MAX) {
+		log_error("vm %s: ended %u times in a row right after its start; it stays off",
+			  slot->config->name, EARLY_END_MAX);
 		return;
 	}
 	(void)start(slot);
+}
+
+static enum vm_on_end what_then(const struct vms_entry *slot)
+{
+	if (slot->reset) {
+		return VM_ON_END_RESTART;
+	}
+	switch (slot->vm->end_reason) {
+	case VM_END_POWER_OFF: return slot->config->on_poweroff;
+	case VM_END_RESET: return slot->config->on_reboot;
+	case VM_END_DESTROYED: return VM_ON_END_DESTROY;
+	default: return slot->config->on_crash;
+	}
+}
+
+void vms_reset(const struct vms_entry *entry)
+{
+	struct vms_entry *slot = &slots[entry - slots];
+
+	CHECK(slot->vm != NULL);
+	slot->early_ends = 0; /* a person who asks five times gets it five times */
+	if (slot->kept) {
+		bury(slot);
+		(void)start(slot);
+		return;
+	}
+	slot->reset = true;
+	vm_end(slot->vm, VM_END_RESET, "from the shell");
+}
+
+void vms_destroy(const struct vms_entry *entry)
+{
+	struct vms_entry *slot = &slots[entry - slots];
+
+	CHECK(slot->vm != NULL);
+	if (slot->kept) {
+		bury(slot);
+		return;
+	}
+	slot->reset = false;
+	vm_end(slot->vm, VM_END_DESTROYED, NULL);
+}
+
+static void reap(struct vms_entry *slot)
+{
+	const bool early = !slot->reset && cpu_rdtsc() - slot->started < tsc_from_us(EARLY_END_US);
+	const enum vm_on_end then = what_then(slot);
+
+	tell_end(slot);
+	if (then == VM_ON_END_KEEP) {
+		keep(slot);
+		return;
+	}
+	bury(slot);
+	if (then == VM_ON_END_RESTART) {
+		start_again(slot, early);
+	}
 }
 
 size_t vms_reap(void)
@@ -118,14 +206,10 @@ size_t vms_reap(void)
 	for (size_t i = 0; i < CONFIG_VM_MAX; i++) {
 		struct vms_entry *slot = &slots[i];
 
-		if (slot->vm != NULL && vm_ended(slot->vm)) {
-			bool early = cpu_rdtsc() - slot->started < tsc_from_us(EARLY_RESET_US);
-
-			if (bury(slot) == VM_END_RESET) {
-				start_again(slot, early);
-			}
+		if (vms_runs(slot) && vm_ended(slot->vm)) {
+			reap(slot);
 		}
-		running += slot->vm != NULL ? 1 : 0;
+		running += vms_runs(slot) ? 1 : 0;
 	}
 	return running;
 }

@@ -14,17 +14,30 @@ size_t vms_start(const struct config *config);
 /* What became of a VM of the configuration. For reading. */
 struct vms_entry {
 	const struct vm_config *config;
-	struct vm *vm;	  /* NULL: not running */
-	uint64_t started; /* TSC */
-	uint32_t early_resets;
+	struct vm *vm;	     /* NULL: it is off */
+	bool kept;	     /* it has ended, as end_reason says, and is there to be looked at */
+	bool reset;	     /* vms_reset: built anew whatever the section says */
+	uint64_t started;    /* TSC */
+	uint32_t early_ends; /* in a row */
 };
+static inline bool vms_runs(const struct vms_entry *entry)
+{
+	return entry->vm != NULL && !entry->kept;
+}
 size_t vms_count(void);
 /* By index below vms_count(), in the order of the configuration. */
 const struct vms_entry *vms_get(size_t index);
 /* Builds and starts one that is off and valid; what platform_start_vm returns. */
 int vms_power_on(const struct vms_entry *entry);
+/* Ends one that runs; vms_reap builds it anew. One that is kept starts anew now. */
+void vms_reset(const struct vms_entry *entry);
+/* Ends one that runs, for vms_reap to free; frees one that is kept. */
+void vms_destroy(const struct vms_entry *entry);
 
-/* Tells of VMs that ended, and builds those anew that asked for a reset. Returns how many run. */
+/*
+ * Tells of VMs that ended; frees them, builds them anew or keeps them, as their sections say.
+ * Returns how many run: those that are kept do not.
+ */
 size_t vms_reap(void);
 
 #endif

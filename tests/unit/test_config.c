@@ -34,6 +34,7 @@ static void everything_given(void **state)
 				   "[host]\r\n"
 				   "exit = poweroff   ; and one behind a value, \xc3\xa4\r\n"
 				   "log  = debug\r\n"
+				   "shell = OFF\r\n"
 				   "window = 2M\r\n"
 				   "engine-cipher = VAES256\r\n"
 				   "[vm alpha-1]\r\n"
@@ -47,6 +48,9 @@ static void everything_given(void **state)
 				   "engine    = software\r\n"
 				   "key       = File:/umbra/alpha.key\r\n"
 				   "signature = KVM\r\n"
+				   "on-crash  = Restart\r\n"
+				   "on-reboot = keep\r\n"
+				   "on-poweroff = keep\r\n"
 				   "leaf      = 2m";
 	const struct vm_config *vm = &config.vms[0];
 
@@ -55,13 +59,14 @@ static void everything_given(void **state)
 	assert_string_equal(fake_log_text(), "");
 	assert_int_equal(config.error_count, 0);
 	assert_int_equal(config.exit, CONFIG_EXIT_POWEROFF);
+	assert_false(config.shell);
 	assert_int_equal(config.log_level, LOG_DEBUG);
 	assert_int_equal(config.window_bytes, 2 << 20);
 	assert_string_equal(config.engine_cipher, "vaes256");
 	assert_int_equal(config.vm_count, 1);
 	assert_true(vm->valid);
 	assert_string_equal(vm->name, "alpha-1");
-	assert_int_equal(vm->line, 7);
+	assert_int_equal(vm->line, 8);
 	assert_int_equal(vm->memory_bytes, 512ull << 20);
 	assert_int_equal(vm->vcpus, 2);
 	assert_int_equal(vm->weight, 250);
@@ -75,6 +80,9 @@ static void everything_given(void **state)
 	assert_string_equal(vm->key_file.path, "\\umbra\\alpha.key");
 	assert_int_equal(vm->signature, VM_SIGNATURE_KVM);
 	assert_int_equal(vm->max_leaf, SIZE_2M);
+	assert_int_equal(vm->on_crash, VM_ON_END_RESTART);
+	assert_int_equal(vm->on_reboot, VM_ON_END_KEEP);
+	assert_int_equal(vm->on_poweroff, VM_ON_END_KEEP);
 }
 
 static void defaults(void **state)
@@ -86,6 +94,7 @@ static void defaults(void **state)
 	(void)state;
 	assert_int_equal(parse(text, sizeof(text) - 1), 0);
 	assert_int_equal(config.exit, CONFIG_EXIT_STAY);
+	assert_true(config.shell);
 	assert_int_equal(config.log_level, LOG_INFO);
 	assert_int_equal(config.window_bytes, 16 << 20);
 	assert_string_equal(config.engine_cipher, "auto");
@@ -95,6 +104,9 @@ static void defaults(void **state)
 	assert_int_equal(config.vms[0].key, VM_KEY_NONE); /* for engine = none is */
 	assert_int_equal(config.vms[0].signature, VM_SIGNATURE_UMBRA);
 	assert_int_equal(config.vms[0].max_leaf, SIZE_1G);
+	assert_int_equal(config.vms[0].on_crash, VM_ON_END_DESTROY);
+	assert_int_equal(config.vms[0].on_reboot, VM_ON_END_RESTART);
+	assert_int_equal(config.vms[0].on_poweroff, VM_ON_END_DESTROY);
 	assert_string_equal(config.vms[0].initrd.path, "");
 	assert_string_equal(config.vms[0].cmdline, "");
 
@@ -147,6 +159,7 @@ static const struct bad bad_cases[] = {
 	{ A "ballast=1\n", "umbra.conf:5: vm a: unknown key \"ballast\" in section [vm]", 0 },
 	{ "[host]\nmemory=1M\n" A, "umbra.conf:2: unknown key \"memory\" in section [host]", 1 },
 	{ "[host]\nexit=never\n" A, "umbra.conf:2: exit = never must be one of stay, poweroff", 1 },
+	{ "[host]\nshell=maybe\n" A, "umbra.conf:2: shell = maybe must be one of on, off", 1 },
 	{ "[host]\nlog=loud\n" A, "log = loud must be one of error, warn, info, debug", 1 },
 	{ A "memory=1M\n", "umbra.conf:5: vm a: memory is given twice", 0 },
 	{ A "initrd=\n", "umbra.conf:5: vm a: initrd has no value", 0 },
@@ -169,6 +182,8 @@ static const struct bad bad_cases[] = {
 	{ A "key = file:\n", "key = file: must be a whole path", 0 },
 	{ A "key = random\nkey = none\n", "umbra.conf:6: vm a: key is given twice", 0 },
 	{ A "signature = xen\n", "signature = xen must be one of umbra, kvm", 0 },
+	{ A "on-crash = reboot\n", "on-crash = reboot must be one of restart, destroy, keep", 0 },
+	{ A "on-panic = keep\n", "unknown key \"on-panic\" in section [vm]", 0 },
 	{ A "leaf = 8K\n", "leaf = 8K must be one of auto, 4K, 2M, 1G", 0 },
 	{ "[host]\nwindow=16\n" A, "umbra.conf:2: window = 16 must be 260K to 64G and whole", 1 },
 	{ "[host]\nwindow=259K\n" A, "window = 259K must be 260K to 64G and whole 4K pages", 1 },

@@ -10,6 +10,8 @@
 #include "boot/shell.h"
 #include "boot/shell_priv.h"
 #include "crypto/page_cipher.h"
+#include "crypto/tme.h"
+#include "ept/ept.h"
 #include "guest/platform.h"
 #include "guest/vconsole.h"
 #include "tests/unit/fake_base.h"
@@ -238,13 +240,54 @@ void vm_resume(struct vm *v)
 	note("resume", v->name);
 }
 
-void vm_end(struct vm *v, enum vm_end_reason reason, const char *detail)
+void vms_reset(const struct vms_entry *entry)
 {
-	(void)detail;
-	note(reason == VM_END_RESET	  ? "reset"
-	     : reason == VM_END_DESTROYED ? "destroy"
-					  : "?",
-	     v->name);
+	note("reset", entry->config->name);
+}
+
+void vms_destroy(const struct vms_entry *entry)
+{
+	note("destroy", entry->config->name);
+}
+
+const char *vm_end_reason_name(enum vm_end_reason reason)
+{
+	assert_int_equal(reason, VM_END_TRIPLE_FAULT);
+	return "triple fault";
+}
+
+static bool in_clear;
+
+const char *platform_engine_words(const struct vm *v)
+{
+	assert_non_null(v);
+	return in_clear ? "in clear" : "sealed by a test";
+}
+
+bool platform_count_memory(const struct vm *v, struct pager_counters *out)
+{
+	assert_non_null(v);
+	*out = (struct pager_counters){ .clear_pages = 17, .clear_peak = 23 };
+	return !in_clear;
+}
+
+void pager_window(uint64_t *frames, uint64_t *unclaimed)
+{
+	*frames = 512;
+	*unclaimed = 400;
+}
+
+bool platform_memory_is_clear(const struct vm *v)
+{
+	assert_non_null(v);
+	return in_clear;
+}
+
+int platform_seal_vm(struct vm *v)
+{
+	assert_true(v->paused && !in_clear);
+	note("seal", v->name);
+	return 0;
 }
 
 void vm_log_exits(const struct vm *v)
@@ -284,6 +327,18 @@ const struct vmx_caps *vmx_caps(void)
 	static const struct vmx_caps caps;
 
 	return &caps;
+}
+
+const struct ept_caps *ept_caps(void)
+{
+	static const struct ept_caps caps = { .page_2m = true };
+
+	return &caps;
+}
+
+enum tme_kind tme_detect(void)
+{
+	return TME_ONLY;
 }
 
 void gmem_peek(hpa_t at, void *out, size_t bytes)
@@ -340,17 +395,22 @@ static void commands_do_what_they_say(void **state)
 	(void)state;
 	run("pause alpha");
 	assert_non_null(strstr(run("vms"), "alpha            paused"));
+	assert_non_null(strstr(run("pause --seal alpha"), "none of its pages is in clear"));
 	run("  RESUME\tAlpha  ");
 	run("reset alpha");
 	run("destroy alpha");
 	run("stop alpha");
-	run("stats alpha");
+	assert_non_null(strstr(run("stats alpha"), "it ran for 500 ms"));
 	run("start beta");
-	assert_string_equal(did, "pause alpha;resume alpha;reset alpha;destroy alpha;button alpha;"
+	assert_string_equal(did, "pause alpha;pause alpha;seal alpha;resume alpha;reset "
+				 "alpha;destroy alpha;button alpha;"
 				 "exits alpha;memory alpha;start beta;");
 	assert_non_null(strstr(run("vms"), "beta             off"));
 	assert_non_null(strstr(run("vm alpha"), "64M of memory"));
-	assert_non_null(strstr(run("host"), "a kernel"));
+	assert_non_null(strstr(run("vm alpha"), "17 pages in clear now, 23 at most"));
+	assert_non_null(strstr(run("host"), "AES-256-XTS by a kernel"));
+	assert_non_null(strstr(run("host"), "memory encryption: TME is switched on"));
+	assert_non_null(strstr(run("host"), "IOMMU: none"));
 	assert_string_equal(run(""), "");
 }
 
@@ -358,7 +418,10 @@ static void mistakes_get_a_sentence(void **state)
 {
 	(void)state;
 	assert_string_equal(run("vmz"), "\"vmz\" is no command; \"help\" lists them\r\n");
-	assert_string_equal(run("pause"), "usage: pause NAME\r\n");
+	assert_string_equal(run("pause"), "usage: pause [--seal] NAME\r\n");
+	assert_string_equal(run("pause alpha --seal"), "usage: pause [--seal] NAME\r\n");
+	assert_string_equal(run("pause --seal gamma"),
+			    "there is no VM \"gamma\"; \"vms\" lists them\r\n");
 	assert_string_equal(run("help me"), "usage: help\r\n");
 	assert_string_equal(run("vms a b c d e f"), "usage: vms\r\n");
 	assert_string_equal(run("pause gamma"), "there is no VM \"gamma\"; \"vms\" lists them\r\n");
@@ -366,6 +429,9 @@ static void mistakes_get_a_sentence(void **state)
 	assert_string_equal(run("start alpha"), "vm alpha runs already\r\n");
 	assert_non_null(strstr(run("poweroff"), "\"poweroff now\" does it all the same"));
 	assert_string_equal(run("reboot soon"), "usage: reboot [now]\r\n");
+	in_clear = true;
+	assert_non_null(strstr(run("pause --seal alpha"), "no engine that could seal it"));
+	in_clear = false;
 	configs[1].valid = false;
 	assert_non_null(strstr(run("start beta"), "has an error"));
 	configs[1].valid = true;
@@ -387,6 +453,50 @@ static void peek_shows_ram_of_vms_alone(void **state)
 	assert_non_null(strstr(run("peek 40000000 0"), "is no count"));
 	assert_non_null(strstr(run("peek 40000000 4097"), "is no count"));
 	assert_non_null(strstr(run("peek 40000000 -1"), "is no count"));
+}
+
+/* One that has ended and is kept can be looked at, and no more. */
+static void kept_ones_are_shown(void **state)
+{
+	static const char *const refused[] = {
+		"pause alpha", "pause --seal alpha", "resume alpha",
+		"stop alpha",  "start alpha",	     "console alpha"
+	};
+	struct vconsole console = { .name = NULL };
+
+	(void)state;
+	vm.end_reason = VM_END_TRIPLE_FAULT;
+	entries[0].kept = true;
+	vconsole_attach(&console, "alpha");
+	vconsole_put(&console, 'L');
+	vconsole_put(&console, '\n');
+	vconsole_end(&console);
+	assert_non_null(strstr(run("vms"), "alpha            kept"));
+	for (size_t i = 0; i < ARRAY_COUNT(refused); i++) {
+		assert_non_null(strstr(run(refused[i]), "has ended (triple fault) and is kept"));
+	}
+	assert_non_null(strstr(run("console alpha"), "L\n"));
+	assert_string_equal(did, "");
+	assert_non_null(strstr(run("vm alpha"), "triple fault"));
+	run("stats alpha");
+	run("reset alpha");
+	assert_non_null(strstr(run("destroy alpha"), "vm alpha is off"));
+	assert_string_equal(did, "exits alpha;memory alpha;reset alpha;destroy alpha;");
+	vconsole_detach(&console);
+}
+
+static void tab_knows_vms_and_options(void **state)
+{
+	(void)state;
+	fake_console_type("\rpause --s\tal\t\r"); /* the first key wakes the shell */
+	shell_poll();
+	fake_console_type("vm \t");
+	shell_poll();
+	assert_non_null(strstr(fake_console_text(), "alpha  beta"));
+	assert_string_equal(did, "pause alpha;seal alpha;");
+	fake_console_type("\x15reset alpha \t\x15");
+	shell_poll();
+	assert_string_equal(did, "pause alpha;seal alpha;");
 }
 
 /* Ctrl-^ from the VM in front to the shell and back, and what is kept meanwhile. */
@@ -468,8 +578,10 @@ int main(void)
 		cmocka_unit_test_setup_teardown(commands_do_what_they_say, setup, fake_teardown),
 		cmocka_unit_test_setup_teardown(mistakes_get_a_sentence, setup, fake_teardown),
 		cmocka_unit_test_setup_teardown(peek_shows_ram_of_vms_alone, setup, fake_teardown),
+		cmocka_unit_test_setup_teardown(kept_ones_are_shown, setup, fake_teardown),
 		cmocka_unit_test_setup_teardown(views_change, setup, fake_teardown),
 		cmocka_unit_test_setup_teardown(top_goes_on_until_a_key, setup, fake_teardown),
+		cmocka_unit_test_setup_teardown(tab_knows_vms_and_options, setup, fake_teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

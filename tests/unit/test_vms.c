@@ -7,6 +7,7 @@
 #include <cmocka.h>
 
 #include "boot/vms.h"
+#include "ept/pager.h"
 #include "guest/platform.h"
 #include "tests/unit/fake_base.h"
 #include "vmm/base/err.h"
@@ -18,7 +19,7 @@
 static struct config config;
 static struct vm vm;
 static struct vcpu vcpu;
-static unsigned starts, destroys;
+static unsigned starts, destroys, keeps;
 static bool start_fails;
 
 int platform_start_vm(const struct vm_config *c, struct vm **out)
@@ -60,6 +61,33 @@ void platform_destroy_vm(struct vm *v)
 	destroys++;
 }
 
+void platform_keep_vm(struct vm *v)
+{
+	assert_ptr_equal(v, &vm);
+	assert_int_equal(v->state, VM_ENDED);
+	keeps++;
+}
+
+void vm_end(struct vm *v, enum vm_end_reason reason, const char *detail)
+{
+	assert_ptr_equal(v, &vm);
+	assert_int_equal(v->state, VM_RUNNING);
+	v->end_reason = reason;
+	v->state = VM_ENDED;
+	strcpy(v->end_detail, detail != NULL ? detail : "");
+}
+
+uint32_t vm_count(void)
+{
+	return starts - destroys;
+}
+
+void pager_window(uint64_t *frames, uint64_t *unclaimed)
+{
+	*frames = 512;
+	*unclaimed = 512 - 65 * vm_count();
+}
+
 bool vm_ended(struct vm *v)
 {
 	return v->state == VM_ENDED;
@@ -78,7 +106,8 @@ static int setup(void **state)
 	strcpy(config.vms[0].name, "bad");
 	strcpy(config.vms[1].name, "good");
 	config.vms[1].valid = true;
-	starts = destroys = 0;
+	config.vms[1].on_reboot = VM_ON_END_RESTART;
+	starts = destroys = keeps = 0;
 	start_fails = false;
 	fake_tsc = 5 * SECOND;
 	return 0;
@@ -106,7 +135,8 @@ static void one_life(void **state)
 	assert_int_equal(vms_reap(), 0);
 	assert_non_null(strstr(fake_log_text(), "last words\n"
 						"info: vm good: ended: off (1.234 s, 42 exits)\n"
-						"info: memory figures"));
+						"info: memory figures\n"
+						"info: free: "));
 	assert_int_equal(destroys, 1);
 	assert_int_equal(vms_reap(), 0);
 	assert_int_equal(destroys, 1);
@@ -151,7 +181,7 @@ static void resets(void **state)
 	assert_int_equal(vms_reap(), 0);
 	assert_int_equal(starts, 25);
 	assert_int_equal(destroys, 25);
-	assert_non_null(strstr(fake_log_text(), "error: vm good: asked for a reset 5 times"));
+	assert_non_null(strstr(fake_log_text(), "error: vm good: ended 5 times in a row"));
 
 	/* A rebuild that fails ends it, too. */
 	assert_int_equal(vms_start(&config), 1);
@@ -161,6 +191,88 @@ static void resets(void **state)
 	assert_int_equal(vms_reap(), 0);
 }
 
+/* Every way to end with every answer to it. */
+static void policies(void **state)
+{
+	static const enum vm_end_reason reasons[] = { VM_END_POWER_OFF, VM_END_RESET,
+						      VM_END_TRIPLE_FAULT, VM_END_NO_MEMORY };
+	static const enum vm_on_end answers[] = { VM_ON_END_DESTROY, VM_ON_END_RESTART,
+						  VM_ON_END_KEEP };
+	struct vm_config *good = &config.vms[1];
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_COUNT(reasons) * ARRAY_COUNT(answers); i++) {
+		enum vm_end_reason reason = reasons[i / ARRAY_COUNT(answers)];
+		enum vm_on_end answer = answers[i % ARRAY_COUNT(answers)];
+		enum vm_on_end other = answers[(i + 1) % ARRAY_COUNT(answers)];
+
+		good->on_poweroff = reason == VM_END_POWER_OFF ? answer : other;
+		good->on_reboot = reason == VM_END_RESET ? answer : other;
+		good->on_crash = reason > VM_END_RESET ? answer : other;
+		starts = destroys = keeps = 0;
+		assert_int_equal(vms_start(&config), 1);
+		fake_tsc += 10 * SECOND;
+		end(reason, "");
+		assert_int_equal(vms_reap(), answer == VM_ON_END_RESTART);
+		assert_int_equal(starts, answer == VM_ON_END_RESTART ? 2 : 1);
+		assert_int_equal(destroys, answer != VM_ON_END_KEEP);
+		assert_int_equal(keeps, answer == VM_ON_END_KEEP);
+		assert_int_equal(vms_get(1)->kept, answer == VM_ON_END_KEEP);
+	}
+	assert_non_null(strstr(fake_log_text(), "vm good: is kept as it ended"));
+}
+
+static void a_kept_vm_waits_for_a_person(void **state)
+{
+	const struct vms_entry *good = vms_get(1);
+
+	(void)state;
+	config.vms[1].on_crash = VM_ON_END_KEEP;
+	assert_int_equal(vms_start(&config), 1);
+	end(VM_END_TRIPLE_FAULT, "");
+	assert_int_equal(vms_reap(), 0);
+	assert_int_equal(vms_reap(), 0); /* once */
+	assert_true(keeps == 1 && destroys == 0 && good->vm == &vm && !vms_runs(good));
+	vms_reset(good);
+	assert_true(starts == 2 && destroys == 1 && vms_runs(good));
+	end(VM_END_TRIPLE_FAULT, "");
+	assert_int_equal(vms_reap(), 0);
+	vms_destroy(good);
+	assert_true(starts == 2 && destroys == 2 && good->vm == NULL && !good->kept);
+	assert_int_equal(vms_power_on(good), 0);
+	assert_true(vms_runs(good));
+	/* What a person wants comes before what the section says. */
+	vms_destroy(good);
+	assert_int_equal(vms_reap(), 0);
+	assert_true(keeps == 2 && good->vm == NULL);
+	config.vms[1].on_reboot = VM_ON_END_DESTROY;
+	for (unsigned i = 0; i < 20; i++) { /* and no count of early ends */
+		assert_int_equal(good->vm != NULL ? 0 : vms_power_on(good), 0);
+		vms_reset(good);
+		assert_int_equal(vms_reap(), 1);
+	}
+	end(VM_END_RESET, ""); /* the guest's own again */
+	assert_int_equal(vms_reap(), 0);
+	assert_null(good->vm);
+}
+
+/* A crash that comes back at once is not a loop for ever. */
+static void crashes_are_bounded(void **state)
+{
+	(void)state;
+	config.vms[1].on_crash = VM_ON_END_RESTART;
+	assert_int_equal(vms_start(&config), 1);
+	for (unsigned i = 0; i < 5; i++) {
+		end(VM_END_TRIPLE_FAULT, "");
+		assert_int_equal(vms_reap(), i < 4);
+	}
+	assert_int_equal(starts, 5);
+	assert_int_equal(destroys, 5);
+	assert_non_null(strstr(fake_log_text(), "ended 5 times in a row right after its start"));
+	assert_null(strstr(fake_log_text(), "1 VMs and")); /* counted when it is gone */
+	assert_non_null(strstr(fake_log_text(), "512 of the window's 512 frames; 0 VMs"));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -168,6 +280,9 @@ int main(void)
 		cmocka_unit_test_setup_teardown(faults, setup, fake_teardown),
 		cmocka_unit_test_setup_teardown(none_starts, setup, fake_teardown),
 		cmocka_unit_test_setup_teardown(resets, setup, fake_teardown),
+		cmocka_unit_test_setup_teardown(policies, setup, fake_teardown),
+		cmocka_unit_test_setup_teardown(a_kept_vm_waits_for_a_person, setup, fake_teardown),
+		cmocka_unit_test_setup_teardown(crashes_are_bounded, setup, fake_teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

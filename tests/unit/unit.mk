@@ -76,7 +76,9 @@ UNIT_vlapic := $(VLAPIC_C)
 UNIT_vlapic_messages := $(VLAPIC_C)
 UNIT_iobus := vmm/iobus.c
 UNIT_acpi_host := vmm/base/acpi_host.c vmm/base/str.c
-UNIT_console := vmm/base/console.c vmm/base/log.c vmm/base/serial.c vmm/base/str.c
+UNIT_console := vmm/base/console.c vmm/base/keyboard.c \
+	vmm/base/log.c vmm/base/serial.c vmm/base/str.c
+UNIT_keyboard := vmm/base/keyboard.c
 UNIT_screen := vmm/base/screen.c vmm/base/font.asm vmm/base/str.c
 UNIT_str := vmm/base/str.c
 UNIT_inject := vmm/inject.c
@@ -91,5 +93,7 @@ $(addprefix $(O)/unit/obj/,boot/efi_mem.o tests/unit/test_efi_mem.o): \
 	HOST_DEF += -isystem /usr/include/efi -DGNU_EFI_USE_MS_ABI -fshort-wchar
 UNIT_residue := boot/residue.c vmm/base/str.c $(GMEM_C)
 UNIT_secrets := boot/secrets.c vmm/base/err.c vmm/base/str.c
-UNIT_vms := boot/vms.c
-UNIT_shell := boot/shell.c boot/shell_commands.c boot/line_edit.c guest/vconsole.c vmm/base/str.c
+UNIT_vms := boot/vms.c crypto/wipe.c vmm/base/str.c
+UNIT_vm := vmm/vm.c vmm/base/str.c
+UNIT_shell := boot/host_report.c boot/shell.c boot/shell_commands.c boot/line_edit.c \
+	guest/vconsole.c vmm/base/str.c

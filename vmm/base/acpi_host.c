@@ -270,6 +270,7 @@ static void read_table(const struct acpi_reader *reader, uint64_t address, struc
 		return;
 	}
 	memcpy(signature, p, 4);
+	out->has_dmar |= strcmp(signature, "DMAR") == 0;
 	if (strcmp(signature, "APIC") != 0 && strcmp(signature, "FACP") != 0 &&
 	    strcmp(signature, "SSDT") != 0) {
 		return;

@@ -21,6 +21,7 @@ struct acpi_facts {
 	uint32_t apic_ids[CPU_MAX];
 	uint32_t cpu_count;
 	uint32_t cpus_left_out; /* more than CPU_MAX */
+	bool has_dmar;		/* there is a table that describes IOMMUs; it is not read */
 	/* FADT; a port is 0 when there is none. */
 	uint16_t pm_timer_port;
 	uint16_t pm1a_control;

@@ -8,6 +8,7 @@
 #include "vmm/base/cpu.h"
 #include "vmm/base/err.h"
 #include "vmm/base/lock.h"
+#include "vmm/base/keyboard.h"
 #include "vmm/base/serial.h"
 #include "vmm/base/str.h"
 #include "vmm/base/tsc.h"
@@ -152,6 +153,9 @@ int console_getc(void)
 
 	take();
 	c = serial_getc();
+	if (c < 0) {
+		c = keyboard_getc();
+	}
 	drop();
 	return c;
 }

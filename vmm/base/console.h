@@ -37,7 +37,7 @@ void console_replay(void);
  */
 void console_write_line(const char *text, size_t bytes);
 
-/* The next byte a person typed on the serial line, or -1. Never waits. */
+/* The next byte a person typed, on the serial line or the keyboard, or -1. Never waits. */
 int console_getc(void);
 
 /*

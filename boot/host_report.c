@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The machine in words: CPU, memory, VMX, memory encryption, IOMMU, consoles. */
+#include "boot/host_report.h"
+
+#include "crypto/page_cipher.h"
+#include "crypto/tme.h"
+#include "ept/pager.h"
+#include "vmm/base/cpu.h"
+#include "vmm/base/page_alloc.h"
+#include "vmm/base/percpu.h"
+#include "vmm/base/str.h"
+#include "vmm/base/tsc.h"
+#include "vmm/vmx.h"
+#include "vmm/vmx_bits.h"
+
+const char *host_cpu_name(void)
+{
+	static char text[3 * sizeof(struct cpuid_regs) + 1];
+	struct cpuid_regs brand[3] = { { 0, 0, 0, 0 } };
+	const char *name = text;
+
+	if (cpu_cpuid(0x80000000, 0).eax >= 0x80000004) {
+		for (uint32_t i = 0; i < 3; i++) {
+			brand[i] = cpu_cpuid(0x80000002 + i, 0);
+		}
+	}
+	memcpy(text, brand, sizeof(brand));
+	while (*name == ' ') {
+		name++;
+	}
+	return *name != '\0' ? name : "unnamed";
+}
+
+static const char *mark(bool there)
+{
+	return there ? "yes" : "no";
+}
+
+static const char *memory_encryption(void)
+{
+	switch (tme_detect()) {
+	case TME_MK:
+		return "TME-MK is switched on, with KeyIDs; this version does not give them to VMs";
+	case TME_ONLY: return "TME is switched on: all DRAM is under one key of the machine's";
+	case TME_NONE:
+	default: return "no TME, or firmware has not switched it on: DRAM holds what CPUs write";
+	}
+}
+
+static void report_vmx(void (*print)(const char *fmt, ...))
+{
+	const struct vmx_caps *vmx = vmx_caps();
+	const struct ept_caps *ept = ept_caps();
+
+	print("  VMX: EPT (2M pages %s, 1G %s, accessed and dirty bits %s), VPID %s, unrestricted "
+	      "guests yes",
+	      mark(ept->page_2m), mark(ept->page_1g), mark(ept->accessed_dirty), mark(vmx->vpid));
+	print("  interrupts: TPR shadow %s, APIC accesses %s, virtual delivery %s",
+	      mark(vmx->tpr_shadow), mark(vmx->apic_accesses), mark(vmx->virtual_delivery));
+	print("  time slices end by the %s; PAUSE-loop exits %s; XSAVES %s",
+	      vmx->preemption_timer ? "preemption timer" : "APIC timer",
+	      mark((vmx->cpu2 & CPU2_PAUSE_LOOP_EXITING) != 0), mark(vmx->xsaves));
+	print("  between VMs: IBPB %s; before each entry: L1D flush %s, VERW %s",
+	      vmx->ibpb ? "yes" : "the CPU has none",
+	      (vmx->entry_flush & VMX_FLUSH_L1D) != 0 ? "yes" : "not needed",
+	      (vmx->entry_flush & VMX_FLUSH_MDS) != 0 ? "yes" : "not needed");
+}
+
+void host_report(const struct boot_info *boot, void (*print)(const char *fmt, ...))
+{
+	uint64_t window, unclaimed;
+
+	pager_window(&window, &unclaimed);
+	print("  CPU: %s, %u of them, TSC %llu MHz by %s", host_cpu_name(), percpu_count(),
+	      (unsigned long long)(tsc_hz() / 1000000), tsc_source());
+	print("  memory: %llu MiB free for VMs, %llu KiB of Umbra's own free",
+	      (unsigned long long)frames_free_count() >> 8,
+	      (unsigned long long)page_free_count() * 4);
+	print("  window: %llu frames of 4K, %llu of them no VM's floor", (unsigned long long)window,
+	      (unsigned long long)unclaimed);
+	report_vmx(print);
+	print("  memory encryption: %s", memory_encryption());
+	print("  software engine: AES-256-XTS by %s; keys lie in Umbra's memory",
+	      page_cipher_name());
+	print("  IOMMU: %s; DMA of devices is not covered",
+	      boot->acpi.has_dmar ? "there is one (DMAR), and this version does not use it"
+				  : "none (no DMAR table)");
+	if (boot->screen.base.v != 0) {
+		print("  screen: %u x %u", boot->screen.width, boot->screen.height);
+	} else {
+		print("  screen: none");
+	}
+}

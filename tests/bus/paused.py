@@ -1,0 +1,33 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A script for the bus: the guest "markers" has filled its memory, a person pauses it with --seal,
+and then none of its numbers is in DRAM. Before that there were some, and it goes on afterwards.
+
+Word: the scanner (tests/bus/dramscan).
+"""
+
+from markers import Scanner
+
+
+def count(bus, program):
+    """How many pages of DRAM hold one of the guest's numbers."""
+    return len(Scanner(program, bus.dump('dram.bin')).markers())
+
+
+def main(bus, program):
+    """Types what the person does, and judges."""
+    bus.wait('pages hold their numbers')
+    before = count(bus, program)
+    bus.type('\x1e')
+    bus.wait('umbra> ')
+    bus.type('pause --seal cold\r')
+    bus.wait('none of its pages is in clear')
+    paused = count(bus, program)
+    bus.say(f'{before} pages in clear while it runs, {paused} while it is paused and sealed')
+    if before == 0 or paused != 0:
+        raise RuntimeError('none should be in clear only while it is paused')
+    bus.type('vm cold\r')
+    bus.wait(' 0 pages in clear')
+    bus.type('resume cold\r')
+    bus.wait('vm cold goes on')
+    bus.type('\x1e')
+    bus.type('.')
