@@ -306,6 +306,7 @@ int pager_setup(void **state)
 {
 	fake_setup(state);
 	fake_set_cpu_count(2);
+	window_lock = (struct lock){ 0 }; /* a teardown that failed left it taken */
 	memset(&crypto, 0, sizeof(crypto));
 	memset(&fake, 0, sizeof(fake));
 	crypto_hook = NULL;
