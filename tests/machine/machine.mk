@@ -64,14 +64,16 @@ KERNEL_FILES := $(KERNELS:%=$(THIRD)/kernel/%/vmlinuz)
 INITRD := $(THIRD)/initramfs/initrd.img
 INITRD_TEST := $(THIRD)/initramfs/test.img
 INITRD_FILL := $(THIRD)/initramfs/fill.img
+INITRD_WORK := $(THIRD)/initramfs/work.img
 
 .PHONY: kernels initramfs
 kernels: $(KERNEL_FILES)
 $(KERNEL_FILES): $(THIRD)/kernel/%/vmlinuz: | $(PACKAGES_DONE)
 	$(ONCE) sh $(MACHINE_DIR)/kernel.sh $* $(@D)
 
-initramfs: $(INITRD) $(INITRD_TEST) $(INITRD_FILL)
-$(INITRD) $(INITRD_TEST) $(INITRD_FILL): $(THIRD)/initramfs/%.img: $(MACHINE_DIR)/init/% \
+INITRDS := $(INITRD) $(INITRD_TEST) $(INITRD_FILL) $(INITRD_WORK)
+initramfs: $(INITRDS)
+$(INITRDS): $(THIRD)/initramfs/%.img: $(MACHINE_DIR)/init/% \
 		$(MACHINE_DIR)/initramfs.sh | $(PACKAGES_DONE)
 	$(ONCE) sh $(MACHINE_DIR)/initramfs.sh $< $@
 
@@ -134,5 +136,4 @@ machine-test: $(BOCHS) $(PROBE) | $(PACKAGES_DONE)
 		TALLY=$(O)/tally/machine-test ProbeTest
 
 # What was made stays when a make is interrupted: another make may have made it.
-.PRECIOUS: $(THIRD_PARTY) $(BOCHS) $(KERNEL_FILES) $(INITRD) $(INITRD_TEST) $(INITRD_FILL) \
-	$(CHAIN) $(PROBE) $(NESTED)
+.PRECIOUS: $(THIRD_PARTY) $(BOCHS) $(KERNEL_FILES) $(INITRDS) $(CHAIN) $(PROBE) $(NESTED)
