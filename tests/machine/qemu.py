@@ -13,6 +13,7 @@ from machine import STATUS_FAILED, STATUS_TRIPLE_FAULT, MachineError, die_with_p
 PROGRAM = 'qemu-system-x86_64'
 FIRMWARE = '/usr/share/OVMF'
 PATIENCE_SECONDS = 10
+KEYS = b'key:'            # begins what is typed on the keyboard
 
 
 def host_flags():
@@ -203,6 +204,14 @@ class Machine:
                 self.take_screen()
             self.monitor.command('quit')
 
+    def send(self, text):
+        """Types on the serial line; after "key:" on the keyboard, keys by QEMU's names."""
+        if not text.startswith(KEYS):
+            self.console.send(text)
+            return
+        for key in text[len(KEYS):].decode('ascii').split('+'):
+            self.monitor.command('send-key', keys=[{'type': 'qcode', 'data': key}])
+
     def look(self, data):
         """Acts when a pattern appears on the serial line."""
         options = self.options
@@ -210,7 +219,7 @@ class Machine:
         if self.typed and self.typed[0][0].encode() in self.tail:
             pattern, text = self.typed.pop(0)
             self.tail = self.tail[self.tail.index(pattern.encode()) + len(pattern):]
-            self.console.send(text)
+            self.send(text)
         if self.screen_wanted and options.screen_at and options.screen_at.encode() in self.tail:
             self.take_screen()
         if self.dump_wanted and options.dump.encode() in self.tail:
