@@ -37,7 +37,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 	PROMISE((err == 0) == (config.error_count == 0));
 	PROMISE(config.vm_count <= CONFIG_VM_MAX);
 	PROMISE(config.exit <= CONFIG_EXIT_POWEROFF && config.log_level <= LOG_DEBUG);
-	PROMISE(config.window_bytes >= 260 << 10 && config.window_bytes <= 64ull << 30);
+	PROMISE(config.window_bytes == 0 || /* what is given is wrong */
+		(config.window_bytes >= 260 << 10 && config.window_bytes <= 64ull << 30));
 	PROMISE(IS_ALIGNED(config.window_bytes, PAGE_SIZE));
 	PROMISE(is_text(config.engine_cipher, 8) && config.engine_cipher[0] != '\0');
 	for (size_t i = 0; i < config.vm_count; i++) {
@@ -50,6 +51,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 		PROMISE(is_text(vm->initrd.path, sizeof(vm->initrd.path)));
 		PROMISE(vm->max_leaf == PAGE_SIZE || vm->max_leaf == SIZE_2M ||
 			vm->max_leaf == SIZE_1G);
+		PROMISE(vm->on_crash <= VM_ON_END_KEEP && vm->on_reboot <= VM_ON_END_KEEP &&
+			vm->on_poweroff <= VM_ON_END_KEEP);
 		PROMISE(vm->engine <= VM_ENGINE_NONE && vm->signature <= VM_SIGNATURE_KVM);
 		PROMISE(vm->key < VM_KEYS && is_text(vm->key_file.path, sizeof(vm->key_file.path)));
 		PROMISE(!vm->valid || (vm->key == VM_KEY_FILE) == (vm->key_file.path[0] == '\\'));

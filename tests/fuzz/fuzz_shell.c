@@ -47,10 +47,10 @@ static void run_on_vm(const struct shell_call *call)
 }
 
 const struct shell_command shell_commands[] = {
-	{ "list", "", "", 0, 0, false, run },
-	{ "load", "[WHAT [WHERE [WHEN]]]", "", 0, 3, false, run },
-	{ "pause", "NAME", "", 1, 1, true, run_on_vm },
-	{ "console", "[NAME]", "", 0, 1, true, run_on_vm },
+	{ "list", "", "", 0, 0, false, run, NULL },
+	{ "load", "[WHAT [WHERE [WHEN]]]", "", 0, 3, false, run, NULL },
+	{ "pause", "[--seal] NAME", "", 1, 2, true, run_on_vm, "--seal" },
+	{ "console", "[NAME]", "", 0, 1, true, run_on_vm, NULL },
 };
 const size_t shell_command_count = ARRAY_COUNT(shell_commands);
 
