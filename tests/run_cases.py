@@ -34,7 +34,8 @@ DEFAULTS = {"group": "test", "machine": "bochs", "cpus": 1, "mem": 1024, "status
             "end": "power-off"}
 # What no serial line may hold, whatever the case expects.
 FORBID = [r"^(\[\S+\] )?(FAIL|ERROR|SKIP)\b", r"Umbra stopped", r"\bpanic\b", r"Kernel panic",
-          r"BUG:", r"WARNING: CPU", r"unchecked MSR access", r"Call Trace", r"Unhandled|unhandled"]
+          r"BUG:", r"WARNING: CPU", r"unchecked MSR access", r"Call Trace", r"Unhandled|unhandled",
+          r"rcu: INFO", r"blocked for more than", r"clocksource .* unstable", r"nobody cared"]
 TAIL_LINES = 25
 printing = threading.Lock()
 
