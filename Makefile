@@ -102,10 +102,20 @@ $(O)/BOOTX64.EFI: $(O)/umbra.so
 LDFLAGS := -nostdlib -shared -Bsymbolic -z text -z defs -z noexecstack -z nocombreloc \
 	-z noseparate-code --no-warn-rwx-segments --gc-sections --build-id=none -T boot/umbra.lds
 
-$(O)/umbra.so: $(LAYER_OBJ) $(THIRD_OBJ) boot/umbra.lds
+LINKED := $(EFI_LIB)/crt0-efi-x86_64.o $(LAYER_OBJ) $(THIRD_OBJ)
+
+# Linked twice: the second time with the table of the functions that the first one placed. The table
+# lies behind the code, so the places stay, which is checked.
+SYMBOLS := nm -n $(O)/umbra.so | $(PYTHON) vmm/base/symbols.py
+$(O)/umbra.so: $(LAYER_OBJ) $(THIRD_OBJ) boot/umbra.lds vmm/base/symbols.py
 	$(call say,LD   $@)
-	$(Q)ld $(LDFLAGS) -Map=$(O)/umbra.map -o $@ $(EFI_LIB)/crt0-efi-x86_64.o $(LAYER_OBJ) \
-		$(THIRD_OBJ) -L$(EFI_LIB) -lgnuefi
+	$(Q)ld $(LDFLAGS) -o $@ $(LINKED) -L$(EFI_LIB) -lgnuefi
+	$(Q)$(SYMBOLS) > $(O)/symbols.bin
+	$(Q)objcopy -I binary -O elf64-x86-64 \
+		--rename-section .data=.symbols,alloc,load,readonly,data,contents \
+		$(O)/symbols.bin $(O)/symbols.o
+	$(Q)ld $(LDFLAGS) -Map=$(O)/umbra.map -o $@ $(LINKED) $(O)/symbols.o -L$(EFI_LIB) -lgnuefi
+	$(Q)$(SYMBOLS) | cmp - $(O)/symbols.bin
 
 # $(call flags,NAME): what belongs to the file's folder, prefix or whole name.
 flags = $(FLAGS_$(firstword $(subst /, ,$1))) $(FLAGS_$1) \

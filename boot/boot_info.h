@@ -21,9 +21,10 @@ struct boot_info {
 	 * tables among it: ours as soon as the hypervisor's own are loaded. To be zeroed. */
 	struct mem_range late[BOOT_RANGE_MAX];
 	size_t late_count;
-	struct runtime_range runtime[POWER_RANGE_MAX]; /* for ResetSystem */
+	struct runtime_range runtime[POWER_RANGE_MAX]; /* for services */
 	size_t runtime_count;
-	void *reset_system; /* EFI_RESET_SYSTEM, called with the Microsoft ABI */
+	struct runtime_services services;
+	char began[24]; /* when, by firmware's clock; may be empty */
 	struct screen_mode screen;
 	struct acpi_facts acpi; /* empty without ACPI */
 	uint32_t apic_ids[CPU_MAX];

@@ -15,9 +15,15 @@ enum config_exit {
 	CONFIG_EXIT_POWEROFF,
 };
 
+enum config_on_panic {
+	CONFIG_ON_PANIC_STAY, /* the text stays on the screen */
+	CONFIG_ON_PANIC_REBOOT,
+};
+
 struct config {
 	enum config_exit exit;
 	bool shell; /* false: there is no way to it */
+	enum config_on_panic on_panic;
 	enum log_level log_level;
 	uint64_t window_bytes;	   /* of the software engine: the plaintext of all VMs together */
 	const char *engine_cipher; /* page_cipher_init's word */

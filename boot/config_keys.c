@@ -235,6 +235,9 @@ static const struct config_choice exits[] = { { "stay", CONFIG_EXIT_STAY },
 					      { "poweroff", CONFIG_EXIT_POWEROFF },
 					      { NULL, 0 } };
 static const struct config_choice on_off[] = { { "on", true }, { "off", false }, { NULL, 0 } };
+static const struct config_choice on_panics[] = { { "stay", CONFIG_ON_PANIC_STAY },
+						  { "reboot", CONFIG_ON_PANIC_REBOOT },
+						  { NULL, 0 } };
 static const struct config_choice levels[] = { { "error", LOG_ERROR },
 					       { "warn", LOG_WARN },
 					       { "info", LOG_INFO },
@@ -263,6 +266,7 @@ static const struct config_choice leaves[] = {
 const struct config_key config_keys[] = {
 	{ "host", "exit", parse_choice, FIELD(config, exit), exits },
 	{ "host", "shell", parse_choice, FIELD(config, shell), on_off },
+	{ "host", "on-panic", parse_choice, FIELD(config, on_panic), on_panics },
 	{ "host", "log", parse_choice, FIELD(config, log_level), levels },
 	{ "host", "window", parse_window, FIELD(config, window_bytes), NULL },
 	{ "host", "engine-cipher", parse_word, FIELD(config, engine_cipher), ciphers },

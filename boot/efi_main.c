@@ -162,6 +162,8 @@ EFI_STATUS efi_main(EFI_HANDLE image, EFI_SYSTEM_TABLE *system)
 	config_defaults(&info.config); /* also when there is no file to read */
 	open_consoles();
 	say_hello();
+	efi_record_show();
+	efi_time_read(info.began, sizeof(info.began));
 	/* Firmware resets a machine whose boot program has not ended after five minutes. */
 	(void)system->BootServices->SetWatchdogTimer(0, 0, 0, NULL); /* some have none */
 	read_config();

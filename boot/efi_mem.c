@@ -149,7 +149,7 @@ static void add_runtime_range(struct boot_info *info, struct runtime_range range
 	if (info->runtime_count == POWER_RANGE_MAX) {
 		log_warn("firmware has more than %u runtime ranges; its services are not used",
 			 POWER_RANGE_MAX);
-		info->reset_system = NULL;
+		info->services = (struct runtime_services){ NULL, NULL };
 		return;
 	}
 	info->runtime[info->runtime_count++] = range;

@@ -52,6 +52,13 @@ int efi_probe(struct boot_info *info);
 void efi_request_memory_clear(void);
 void efi_probe_screen(struct screen_mode *screen);
 
+/* --- efi_record.c --- */
+
+/* Shows what the last run left of a panic, if it did, and has firmware forget it. */
+void efi_record_show(void);
+/* "2026-01-31 23:59:59" by firmware's clock, or an empty text. */
+void efi_time_read(char *text, size_t bytes);
+
 /* --- efi_mem.c --- */
 
 /*

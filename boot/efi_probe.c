@@ -156,7 +156,8 @@ int efi_probe(struct boot_info *info)
 
 	probe_cpus(info);
 	probe_rng(info);
-	info->reset_system = (void *)(uintptr_t)efi_system->RuntimeServices->ResetSystem;
+	info->services.reset_system = (void *)(uintptr_t)efi_system->RuntimeServices->ResetSystem;
+	info->services.set_variable = (void *)(uintptr_t)efi_system->RuntimeServices->SetVariable;
 	if (EFI_ERROR(efi_system->BootServices->AllocatePages(AllocateMaxAddress, EfiLoaderData, 1,
 							      &page))) {
 		log_error("firmware has no page below 1 MiB left; the other CPUs cannot start");

@@ -18,6 +18,7 @@
 #include "guest/vconsole.h"
 #include "vmm/base/console.h"
 #include "vmm/base/cpu.h"
+#include "vmm/base/crash_record.h"
 #include "vmm/base/err.h"
 #include "vmm/base/host_paging.h"
 #include "vmm/base/keyboard.h"
@@ -109,7 +110,7 @@ static void map_what_stays(void)
 	if (screen_bytes() != 0) {
 		screen_mapped = host_map_io(boot->screen.base, screen_bytes(), HOST_CACHE_WC);
 	}
-	power_init(boot->reset_system, boot->runtime, boot->runtime_count, &boot->acpi);
+	power_init(&boot->services, boot->runtime, boot->runtime_count, &boot->acpi);
 }
 
 static void report_machine(void)
@@ -282,6 +283,8 @@ _Noreturn void host_main(struct boot_info *info)
 	boot = info;
 	make_pool();
 	tsc_init(info->acpi.pm_timer_port);
+	crash_record_init(info->began);
+	panic_set_reboot(info->config.on_panic == CONFIG_ON_PANIC_REBOOT);
 	if (host_paging_init() != 0) {
 		panic("the page tables do not fit into the memory of this machine");
 	}

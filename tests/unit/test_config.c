@@ -32,6 +32,7 @@ static void everything_given(void **state)
 {
 	static const char text[] = "\xef\xbb\xbf; a comment with \xc3\xa4\r\n"
 				   "[host]\r\n"
+				   "on-panic = Reboot\r\n"
 				   "exit = poweroff   ; and one behind a value, \xc3\xa4\r\n"
 				   "log  = debug\r\n"
 				   "shell = OFF\r\n"
@@ -60,13 +61,14 @@ static void everything_given(void **state)
 	assert_int_equal(config.error_count, 0);
 	assert_int_equal(config.exit, CONFIG_EXIT_POWEROFF);
 	assert_false(config.shell);
+	assert_int_equal(config.on_panic, CONFIG_ON_PANIC_REBOOT);
 	assert_int_equal(config.log_level, LOG_DEBUG);
 	assert_int_equal(config.window_bytes, 2 << 20);
 	assert_string_equal(config.engine_cipher, "vaes256");
 	assert_int_equal(config.vm_count, 1);
 	assert_true(vm->valid);
 	assert_string_equal(vm->name, "alpha-1");
-	assert_int_equal(vm->line, 8);
+	assert_int_equal(vm->line, 9);
 	assert_int_equal(vm->memory_bytes, 512ull << 20);
 	assert_int_equal(vm->vcpus, 2);
 	assert_int_equal(vm->weight, 250);
@@ -95,6 +97,7 @@ static void defaults(void **state)
 	assert_int_equal(parse(text, sizeof(text) - 1), 0);
 	assert_int_equal(config.exit, CONFIG_EXIT_STAY);
 	assert_true(config.shell);
+	assert_int_equal(config.on_panic, CONFIG_ON_PANIC_STAY);
 	assert_int_equal(config.log_level, LOG_INFO);
 	assert_int_equal(config.window_bytes, 16 << 20);
 	assert_string_equal(config.engine_cipher, "auto");

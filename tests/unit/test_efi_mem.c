@@ -144,7 +144,7 @@ static int setup(void **state)
 	memset(&fw, 0, sizeof(fw));
 	fw.entry_bytes = sizeof(EFI_MEMORY_DESCRIPTOR) + GAP;
 	memset(&info, 0, sizeof(info));
-	info.reset_system = &info;
+	info.services.reset_system = &info;
 	info.cpu_source = "test";
 	return 0;
 }
@@ -298,7 +298,7 @@ static void too_many(void **state)
 		assert_true(info.ranges[i - 1].base.v < info.ranges[i].base.v);
 	}
 	assert_int_equal(info.runtime_count, POWER_RANGE_MAX);
-	assert_null(info.reset_system);
+	assert_null(info.services.reset_system);
 	assert_non_null(strstr(fake_log_text(), "memory map: more than 256 ranges; 4 KiB at"));
 	assert_non_null(strstr(fake_log_text(), "firmware has more than 256 runtime ranges"));
 }

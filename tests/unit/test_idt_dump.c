@@ -2,6 +2,7 @@
 /* vmm/base/idt_dump.c: what a person reads when the hypervisor itself took an exception. */
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -11,15 +12,54 @@
 #include "vmm/base/host_paging.h"
 #include "vmm/base/idt_dump.h"
 #include "vmm/base/image.h"
+#include "vmm/base/symbols.h"
 #include "vmm/base/x86.h"
 
+/*
+ * An image: code with calls of each form, behind which return addresses lie, and a table of symbols
+ * as symbols.py writes it. "one" calls "two" directly, "two" calls through registers and memory.
+ */
 __asm__(".pushsection .fake_image,\"aw\"\n"
 	".balign 4096\n"
-	".globl image_start, image_text_start, image_text_end\n"
+	".globl image_start, image_text_start, image_text_end, image_rw_start, image_rw_end\n"
+	".globl image_symbols, image_symbols_end, behind_direct, behind_forms, in_two\n"
 	"image_start: .skip 4096\n"
-	"image_text_start: .skip 8192\n"
+	"image_text_start: .skip 256, 0xcc\n"
+	"fake_one: call fake_two\n"
+	"behind_direct: .skip 64, 0xcc\n"
+	"call image_start\n" /* not code */
+	"behind_bad: .skip 64, 0xcc\n"
+	"fake_two: nop\n"
+	"in_two: call *%rax\n1: .skip 8, 0xcc\n"
+	"call *(%rax)\n2: .skip 8, 0xcc\n"
+	"call *(%rsp)\n3: .skip 8, 0xcc\n"
+	"call *8(%rbx)\n4: .skip 8, 0xcc\n"
+	"call *8(%rsp)\n5: .skip 8, 0xcc\n"
+	"call *0x1000(%rbx)\n6: .skip 8, 0xcc\n"
+	"call *0x1000(%rsp)\n7: .skip 8, 0xcc\n"
+	"call *0x1000(%rip)\n8: .skip 8, 0xcc\n"
+	"call *%r11\n9: .skip 8, 0xcc\n"
+	"call *0x1000(,%rax,8)\n10: .skip 8, 0xcc\n"
+	".skip 0x2000 - (. - image_text_start), 0xcc\n"
 	"image_text_end:\n"
+	"fake_table:\n"
+	"image_symbols: .long 3\n"
+	".long 0x1000, table_names - image_symbols, fake_one - image_start, table_one - "
+	"image_symbols\n"
+	".long fake_two - image_start, table_two - image_symbols\n"
+	"table_names: .asciz \"first\"\n"
+	"table_one: .asciz \"one\"\n"
+	"table_two: .asciz \"two\"\n"
+	"fake_table_end:\n"
+	"image_symbols_end: .balign 4096\n"
+	"image_rw_start: .skip 4096\n"
+	"image_rw_end:\n"
+	"behind_forms: .quad 1b, 2b, 3b, 4b, 5b, 6b, 7b, 8b, 9b, 10b, 0\n"
 	".popsection");
+extern const char behind_direct[], behind_bad[], in_two[];
+extern const uint64_t behind_forms[];
+extern uint32_t fake_table[]; /* the same as image_symbols, to be written */
+extern char fake_table_end[];
 
 /* A stack of 4 pages in the area of stacks, as far as the dump asks. */
 #define STACK_WORDS 2048
@@ -99,6 +139,8 @@ static void test_place(void **state)
 	(void)state;
 	frame.vector = VECTOR_UD;
 	expect("at 0x1123 of the image");
+	frame.rip = (uintptr_t)in_two;
+	expect(": two+0x1\n");
 	frame.rip = 0x1234;
 	expect("at 0x1234, which is outside of the image's code");
 	frame.rip = (uintptr_t)image_text_end;
@@ -119,20 +161,107 @@ static void test_registers(void **state)
 
 static void test_callers(void **state)
 {
-	uint64_t text = (uintptr_t)image_text_start;
+	(void)state;
+	frame.vector = VECTOR_UD;
+	frame.rip = (uintptr_t)in_two;
+	stack[STACK_WORDS - 101] = (uintptr_t)behind_direct; /* below the stack pointer: dead */
+	expect("called from (\"?\": perhaps)\n");
+	idt_dump(&frame);
+	assert_null(strstr(fake_log_text(), "one+"));
+	stack[STACK_WORDS - 95] = (uintptr_t)image_text_start + 0x10; /* behind no call */
+	stack[STACK_WORDS - 94] = (uintptr_t)image_text_start; /* nor is there room for one */
+	stack[STACK_WORDS - 93] = (uintptr_t)image_text_end;
+	stack[STACK_WORDS - 92] = (uintptr_t)behind_bad;
+	stack[STACK_WORDS - 90] = (uintptr_t)behind_direct;
+	expect("perhaps)\nerror:     1105 one+0x5\n");
+	/* "one" is not called by what is found next, but the pointer may have led there. */
+	stack[STACK_WORDS - 89] = behind_forms[0];
+	stack[STACK_WORDS - 88] = (uintptr_t)behind_direct;
+	expect("1105 one+0x5\nerror:     118d ? two+0x3\nerror:     1105 one+0x5\n");
+	/* A leftover: two is not what the place calls that stopped. */
+	frame.rip = (uintptr_t)image_text_start;
+	expect("1105 ? one+0x5\nerror:     118d ? two+0x3\nerror:     1105 one+0x5\n");
+}
+
+/* Calls of every form end where one is seen to end. */
+static void test_calls(void **state)
+{
+	(void)state;
+	frame.vector = VECTOR_UD;
+	for (size_t i = 0; behind_forms[i] != 0; i++) {
+		char text[64];
+
+		memset(stack, 0, sizeof(stack));
+		stack[STACK_WORDS - 50] = behind_forms[i];
+		stack[STACK_WORDS - 49] = behind_forms[i] + 1;
+		snprintf(text, sizeof(text), "perhaps)\nerror:     %llx ? two+",
+			 (unsigned long long)(behind_forms[i] - (uintptr_t)image_start));
+		idt_dump(&frame);
+		if (strstr(fake_log_text(), text) == NULL ||
+		    strstr(strstr(fake_log_text(), text) + strlen(text), "two+") != NULL) {
+			fail_msg("form %zu: not %s alone:\n%s", i, text, fake_log_text());
+		}
+		fake_log_reset();
+	}
+}
+
+/* However many there are, the dump ends. */
+static void test_many(void **state)
+{
+	unsigned lines = 0;
 
 	(void)state;
 	frame.vector = VECTOR_UD;
-	stack[STACK_WORDS - 101] = text; /* below the stack pointer: dead */
-	stack[STACK_WORDS - 90] = text + 0x10;
-	stack[STACK_WORDS - 89] = text + 0x2000; /* the end is not code */
-	stack[STACK_WORDS - 88] = (uintptr_t)stack;
-	stack[STACK_WORDS - 1] = text + 0x1fff;
-	expect("on the stack, in the image:\nerror:     1010\nerror:     2fff\n");
-	stack[STACK_WORDS - 50] = text + 0x20;
-	stack[STACK_WORDS - 49] = text + 0x30;
-	stack[STACK_WORDS - 48] = text + 0x40;
-	expect("error:     1010 1020 1030 1040\nerror:     2fff\n");
+	frame.rsp = (uintptr_t)stack;
+	for (size_t i = 0; i < STACK_WORDS; i++) {
+		stack[i] = (uintptr_t)behind_direct;
+	}
+	idt_dump(&frame);
+	for (const char *at = fake_log_text(); (at = strstr(at, "one+0x5")) != NULL; at++) {
+		lines++;
+	}
+	assert_int_equal(lines, 16);
+}
+
+static void test_symbols(void **state)
+{
+	struct symbol found;
+
+	(void)state;
+	assert_false(symbol_find(0, &found));
+	assert_false(symbol_find(0xfff, &found));
+	assert_true(symbol_find(0x1000, &found));
+	assert_string_equal(found.name, "first");
+	assert_true(symbol_find(0x10ff, &found));
+	assert_string_equal(found.name, "first");
+	assert_int_equal(found.start, 0x1000);
+	assert_true(symbol_find(0x1100, &found));
+	assert_string_equal(found.name, "one");
+	assert_true(symbol_find(UINT64_MAX, &found));
+	assert_string_equal(found.name, "two");
+}
+
+/* A table that something has written into is not followed to the outside. */
+static void test_bad_symbols(void **state)
+{
+	uint32_t *const table = fake_table;
+	char *const last = fake_table_end - 1;
+	const uint32_t count = table[0], name = table[2];
+	struct symbol found;
+
+	(void)state;
+	table[0] = UINT32_MAX;
+	assert_false(symbol_find(0x1000, &found));
+	table[0] = 0;
+	assert_false(symbol_find(0x1000, &found));
+	table[0] = count;
+	table[2] = (uint32_t)(fake_table_end - (char *)fake_table);
+	assert_false(symbol_find(0x1000, &found));
+	table[2] = name;
+	*last = 'x';
+	assert_false(symbol_find(0x1000, &found));
+	*last = '\0';
+	assert_true(symbol_find(0x1000, &found));
 }
 
 /* A stack pointer may be anything: nothing that is not mapped is read. */
@@ -150,9 +279,9 @@ static void test_bad_stack(void **state)
 	/* In the guard page, as after an overflow: callers are found above it. */
 	frame.rsp = (uintptr_t)stack - 0x20;
 	fake_cr2 = frame.rsp;
-	stack[5] = (uintptr_t)image_text_start + 0x77;
+	stack[5] = (uintptr_t)behind_direct;
 	expect("is a guard page: a stack overflowed");
-	expect("error:     1077\n");
+	expect("error:     1105 ? one+0x5\n");
 }
 
 int main(void)
@@ -162,6 +291,10 @@ int main(void)
 		cmocka_unit_test_setup(test_place, setup),
 		cmocka_unit_test_setup(test_registers, setup),
 		cmocka_unit_test_setup(test_callers, setup),
+		cmocka_unit_test_setup(test_calls, setup),
+		cmocka_unit_test_setup(test_many, setup),
+		cmocka_unit_test_setup(test_symbols, setup),
+		cmocka_unit_test_setup(test_bad_symbols, setup),
 		cmocka_unit_test_setup(test_bad_stack, setup),
 	};
 

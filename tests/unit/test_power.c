@@ -46,10 +46,16 @@ static bool firmware_ends_it;
 static int map_error;
 static uint8_t reset_byte;
 
-int firmware_call(void *function, uint64_t a, uint64_t b, uint64_t c, uint64_t d)
+int firmware_call(void *function, uint64_t a, uint64_t b, uint64_t c, uint64_t d, uint64_t e)
 {
+	if (function == &map_error) {
+		tell("keep(%llx,%llx,%llx,%llx,%llx) ", (unsigned long long)a,
+		     (unsigned long long)b, (unsigned long long)c, (unsigned long long)d,
+		     (unsigned long long)e);
+		return firmware_result;
+	}
 	assert_ptr_equal(function, &firmware_result);
-	assert_int_equal(b | c | d, 0);
+	assert_int_equal(b | c | d | e, 0);
 	tell("firmware(%u) ", (unsigned)a);
 	if (firmware_ends_it) {
 		longjmp(ended, 1);
@@ -126,6 +132,9 @@ static int setup(void **state)
 	return 0;
 }
 
+static const struct runtime_services services = { &firmware_result, &map_error };
+static const struct runtime_services no_services;
+
 static void run(void (*end)(void))
 {
 	story[0] = '\0';
@@ -162,7 +171,7 @@ static void test_firmware(void **state)
 
 	(void)state;
 	firmware_ends_it = true;
-	power_init(&firmware_result, ranges, ARRAY_COUNT(ranges), &acpi);
+	power_init(&services, ranges, ARRAY_COUNT(ranges), &acpi);
 	/* Nothing is writable and executable until the end. */
 	assert_string_equal(story, "map(1000,2000,rx) map(5000,1000,rw) map(7000,3000,rx,uc) ");
 	run(power_off);
@@ -180,7 +189,7 @@ static void test_firmware_fails(void **state)
 	firmware_result = ERR_IO;
 	pm1_value = 0x3c01; /* SCI_EN stays, another SLP_TYP goes */
 	acpi.pm1b_control = 0x704;
-	power_init(&firmware_result, NULL, 0, &acpi);
+	power_init(&services, NULL, 0, &acpi);
 	run(power_off);
 	assert_string_equal(story, "wipe stop firmware(2) in(704) out16(704,1801) out16(704,3801) "
 				   "in(604) out16(604,1401) out16(604,3401) halt");
@@ -197,11 +206,11 @@ static void test_no_firmware(void **state)
 	struct acpi_facts nothing = { 0 };
 
 	(void)state;
-	power_init(NULL, ranges, ARRAY_COUNT(ranges), &acpi);
+	power_init(&no_services, ranges, ARRAY_COUNT(ranges), &acpi);
 	assert_string_equal(story, "");
 	run(power_off);
 	assert_string_equal(story, "wipe stop in(604) out16(604,1400) out16(604,3400) halt");
-	power_init(NULL, NULL, 0, &nothing);
+	power_init(&no_services, NULL, 0, &nothing);
 	run(power_off);
 	assert_string_equal(story, "stop halt");
 	run(power_reset);
@@ -215,10 +224,36 @@ static void test_reset_in_memory(void **state)
 	(void)state;
 	acpi.reset_space = ACPI_SPACE_MEMORY;
 	acpi.reset_address = 0xfed01234;
-	power_init(NULL, NULL, 0, &acpi);
+	power_init(&no_services, NULL, 0, &acpi);
 	assert_string_equal(story, "io(fed01234) ");
 	run(power_reset);
 	assert_int_equal(reset_byte, 0x0f);
+}
+
+/* A variable: firmware's code becomes writable before, and its result comes back as it is. */
+static void test_variable(void **state)
+{
+	struct acpi_facts acpi = q35();
+	const uint16_t *name = (const void *)0x100;
+	const void *guid = (const void *)0x200, *data = (const void *)0x300;
+
+	(void)state;
+	power_init(&services, ranges, ARRAY_COUNT(ranges), &acpi);
+	story[0] = '\0';
+	assert_int_equal(power_store_variable(name, guid, 7, data, 0x40), 0);
+	assert_string_equal(story, "map(7000,3000,rwx,uc) keep(100,200,7,40,300) ");
+	firmware_result = 9;
+	assert_int_equal(power_store_variable(name, guid, 7, data, 0x40), 9);
+	firmware_result = ERR_IO;
+	assert_int_equal(power_store_variable(name, guid, 7, data, 0x40), ERR_IO);
+	power_init(&no_services, ranges, ARRAY_COUNT(ranges), &acpi);
+	story[0] = '\0';
+	assert_int_equal(power_store_variable(name, guid, 7, data, 0x40), ERR_NOTFOUND);
+	map_error = ERR_EXISTS;
+	power_init(&services, ranges, ARRAY_COUNT(ranges), &acpi);
+	story[0] = '\0';
+	assert_int_equal(power_store_variable(name, guid, 7, data, 0x40), ERR_NOTFOUND);
+	assert_string_equal(story, "");
 }
 
 /* A range that cannot be mapped: firmware would fault, so it is not called at all. */
@@ -228,11 +263,11 @@ static void test_map_fails(void **state)
 	struct runtime_range huge = { { 0x1000 }, 1ull << 53, true, false, false };
 
 	(void)state;
-	power_init(&firmware_result, &huge, 1, &acpi);
+	power_init(&services, &huge, 1, &acpi);
 	assert_string_equal(story, "");
 	assert_non_null(strstr(fake_log_text(), "without firmware's help"));
 	map_error = ERR_EXISTS;
-	power_init(&firmware_result, ranges, ARRAY_COUNT(ranges), &acpi);
+	power_init(&services, ranges, ARRAY_COUNT(ranges), &acpi);
 	run(power_off);
 	assert_string_equal(story, "wipe stop in(604) out16(604,1400) out16(604,3400) halt");
 }
@@ -244,6 +279,7 @@ int main(void)
 		cmocka_unit_test_setup(test_firmware_fails, setup),
 		cmocka_unit_test_setup(test_no_firmware, setup),
 		cmocka_unit_test_setup(test_reset_in_memory, setup),
+		cmocka_unit_test_setup(test_variable, setup),
 		cmocka_unit_test_setup(test_map_fails, setup),
 	};
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Constants of C for NASM: compiled to text, turned into %define lines by the Makefile. */
 #include "vmm/base/err.h"
+#include "vmm/base/idt_dump.h"
 #include "vmm/base/smp_priv.h"
 #include "vmm/base/types.h"
 #include "vmm/base/x86.h"
@@ -15,6 +16,11 @@ void asm_offsets_base(void)
 	EMIT(ERR_IO, ERR_IO);
 	EMIT(HOST_CS_SELECTOR, HOST_CS_SELECTOR);
 	EMIT(HOST_DS_SELECTOR, HOST_DS_SELECTOR);
+	EMIT(FRAME_RIP, offsetof(struct idt_frame, rip));
+	EMIT(FRAME_CS, offsetof(struct idt_frame, cs));
+	EMIT(FRAME_RFLAGS, offsetof(struct idt_frame, rflags));
+	EMIT(FRAME_RSP, offsetof(struct idt_frame, rsp));
+	EMIT(FRAME_SS, offsetof(struct idt_frame, ss));
 	EMIT(MSR_IA32_MISC_ENABLE, MSR_IA32_MISC_ENABLE);
 	EMIT(MSR_IA32_EFER, MSR_IA32_EFER);
 	EMIT(AP_GDT, offsetof(struct ap_params, gdt));

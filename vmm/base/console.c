@@ -80,6 +80,21 @@ static void ring_replay(const struct console_sink *sink)
 	}
 }
 
+size_t console_kept(void)
+{
+	return ring_total;
+}
+
+size_t console_kept_since(size_t before, char *text, size_t cap)
+{
+	const size_t count = MIN(MIN(ring_total - before, cap), RING_BYTES);
+
+	for (size_t i = 0; i < count; i++) {
+		text[i] = ring[(before + i) % RING_BYTES];
+	}
+	return count;
+}
+
 int console_add_sink(const struct console_sink *sink)
 {
 	int err = ERR_NOMEM;

@@ -32,6 +32,13 @@ bool console_at_line_start(void);
 void console_replay(void);
 
 /*
+ * For the record of a panic: bytes of the log that were ever kept, and those that came since then,
+ * cut at cap; the bytes copied. No lock: no other CPU runs.
+ */
+size_t console_kept(void);
+size_t console_kept_since(size_t before, char *text, size_t cap);
+
+/*
  * One line of the log: starts at the left margin, is kept for sinks that come later, ends with a
  * line break of its own. For log.c.
  */

@@ -23,10 +23,10 @@ uint64_t idt_tss_base(const struct percpu *cpu);
 void idt_stop_on_nmi(void);
 
 /*
- * Calls a firmware function (Microsoft ABI) with interrupts off and clean x87 and SSE control
- * words. Returns its result's low half, or ERR_IO when it faulted. One CPU at a time; firmware may
- * change vector registers.
+ * Calls a firmware function (Microsoft ABI) with interrupts off, on a stack of its own and with
+ * clean x87 and SSE control words. Returns its result's low half, or ERR_IO when it faulted. One
+ * CPU at a time; firmware may change vector registers.
  */
-int firmware_call(void *function, uint64_t a, uint64_t b, uint64_t c, uint64_t d);
+int firmware_call(void *function, uint64_t a, uint64_t b, uint64_t c, uint64_t d, uint64_t e);
 
 #endif

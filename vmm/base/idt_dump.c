@@ -6,11 +6,13 @@
 #include "vmm/base/image.h"
 #include "vmm/base/log.h"
 #include "vmm/base/percpu.h"
+#include "vmm/base/str.h"
+#include "vmm/base/symbols.h"
 #include "vmm/base/x86.h"
 
 #define STACK_WORDS_MAX 512 /* searched for return addresses */
-#define STACK_PER_LINE	4
-#define STACK_LINES	4
+#define CALLERS_MAX	16
+#define CALL_MAX	7 /* bytes of the longest call without prefixes */
 
 typedef unsigned long long ull;
 
@@ -85,34 +87,122 @@ static void dump_registers(const struct idt_frame *f, uint64_t cr2)
 		  (ull)cr2, (ull)cpu_read_cr3(), (ull)cpu_read_cr4());
 }
 
-/* Every word on the stack that points into our code: callers, and some that are left over. */
-static void dump_stack(const struct idt_frame *f)
+/* "exit_dispatch+0x1c", or nothing where no symbol is known. */
+static void name_place(char *text, size_t bytes, uint64_t address)
 {
-	uint64_t found[STACK_PER_LINE] = { 0 };
-	uint64_t at = ALIGN_UP(f->rsp, 8ull);
-	unsigned words, count = 0, lines = 0;
+	struct symbol symbol;
+
+	text[0] = '\0';
+	if (symbol_find(in_image(address), &symbol)) {
+		(void)str_printf(text, bytes, "%s+0x%llx", symbol.name,
+				 in_image(address) - symbol.start); /* a cut name is still one */
+	}
+}
+
+/* Where the function starts that holds the address; 0 if it is not known. */
+static uint64_t function_of(uint64_t address)
+{
+	struct symbol symbol;
+
+	return in_text(address) && symbol_find(in_image(address), &symbol)
+		       ? (uintptr_t)image_start + symbol.start
+		       : 0;
+}
+
+/* SDM vol. 2, "ModR/M and SIB Bytes": the length of a call FF /2 with this ModRM byte and the byte
+ * behind it; 0 if it is another instruction. */
+static unsigned call_bytes(uint8_t modrm, uint8_t sib)
+{
+	const unsigned mod = modrm >> 6, rm = modrm & 7;
+	const unsigned with_sib = mod != 3 && rm == 4 ? 1 : 0;
+
+	if ((modrm >> 3 & 7) != 2) {
+		return 0;
+	}
+	if (mod == 2 || (mod == 0 && (rm == 5 || (with_sib != 0 && (sib & 7) == 5)))) {
+		return 6 + with_sib;
+	}
+	return (mod == 1 ? 3 : 2) + with_sib;
+}
+
+/* Does a call end here? Then *target is where it leads, or 0 if only registers told. */
+static bool is_behind_call(uint64_t address, uint64_t *target)
+{
+	const uint8_t *end = (const void *)(uintptr_t)address;
+	int32_t distance;
+
+	if (!in_text(address) || !in_text(address - CALL_MAX)) {
+		return false;
+	}
+	memcpy(&distance, end - sizeof(distance), sizeof(distance));
+	*target = address + (uint64_t)(int64_t)distance;
+	if (end[-5] == 0xe8 && in_text(*target)) {
+		return true;
+	}
+	*target = 0;
+	for (int bytes = 2; bytes <= CALL_MAX; bytes++) {
+		if (end[-bytes] == 0xff &&
+		    call_bytes(end[1 - bytes], end[2 - bytes]) == (unsigned)bytes) {
+			return true;
+		}
+	}
+	return false;
+}
+
+/* Before there are page tables of our own, stacks are in the image. */
+static bool may_read(uint64_t at)
+{
+	return host_paging_maps(at) ||
+	       (at >= (uintptr_t)image_rw_start && at < (uintptr_t)image_rw_end);
+}
+
+static void dump_callers(const struct idt_frame *f)
+{
+	uint64_t functions[CALLERS_MAX + 1] = { function_of(f->rip) };
+	uint64_t at = ALIGN_UP(f->rsp, 8ull), target;
+	unsigned sure = 0, count = 0; /* functions[sure..count] may have been called */
+	char name[80];
 
 	if (host_paging_is_stack_area(at) && !host_paging_maps(at)) {
 		at = ALIGN_UP(at, PAGE_SIZE); /* it ran into the guard page: go back up */
 	}
-	log_error("  return addresses on the stack, in the image:");
-	for (words = 0; words < STACK_WORDS_MAX && lines < STACK_LINES; words++, at += 8) {
-		if (!host_paging_maps(at)) {
+	log_error("  called from (\"?\": perhaps)");
+	for (unsigned words = 0; words < STACK_WORDS_MAX && count < CALLERS_MAX; words++, at += 8) {
+		uint64_t address;
+		bool known = false;
+
+		if (!may_read(at)) {
 			break;
 		}
-		if (in_text(*(const uint64_t *)(uintptr_t)at)) {
-			found[count++] = *(const uint64_t *)(uintptr_t)at;
+		address = *(const uint64_t *)(uintptr_t)at;
+		if (!is_behind_call(address, &target)) {
+			continue;
 		}
-		if (count == STACK_PER_LINE) {
-			log_error("    %llx %llx %llx %llx", in_image(found[0]), in_image(found[1]),
-				  in_image(found[2]), in_image(found[3]));
-			count = 0;
-			lines++;
+		for (unsigned i = sure; i <= count; i++) {
+			known |= target != 0 && functions[i] == target;
 		}
+		/* Behind a call that does not return lies the next function. */
+		functions[++count] = function_of(address - 1);
+		sure = known ? count : sure;
+		name_place(name, sizeof(name), address);
+		log_error("  %6llx %s%s", in_image(address), known ? "" : "? ", name);
 	}
-	for (words = 0; words < count; words++) {
-		log_error("    %llx", in_image(found[words]));
+}
+
+void idt_dump_state(const struct idt_frame *frame)
+{
+	char name[80];
+
+	if (in_text(frame->rip)) {
+		name_place(name, sizeof(name), frame->rip);
+		log_error("  at 0x%llx of the image, which lies at 0x%llx: %s",
+			  in_image(frame->rip), (ull)(uintptr_t)image_start, name);
+	} else {
+		log_error("  at 0x%llx, which is outside of the image's code (image at 0x%llx)",
+			  (ull)frame->rip, (ull)(uintptr_t)image_start);
 	}
+	dump_registers(frame, cpu_read_cr2());
+	dump_callers(frame);
 }
 
 void idt_dump(const struct idt_frame *frame)
@@ -125,13 +215,5 @@ void idt_dump(const struct idt_frame *frame)
 	if (frame->vector == VECTOR_PF || frame->vector == VECTOR_DF) {
 		dump_page_fault(frame, cr2);
 	}
-	if (in_text(frame->rip)) {
-		log_error("  at 0x%llx of the image, which lies at 0x%llx", in_image(frame->rip),
-			  (ull)(uintptr_t)image_start);
-	} else {
-		log_error("  at 0x%llx, which is outside of the image's code (image at 0x%llx)",
-			  (ull)frame->rip, (ull)(uintptr_t)image_start);
-	}
-	dump_registers(frame, cr2);
-	dump_stack(frame);
+	idt_dump_state(frame);
 }

@@ -14,7 +14,15 @@ struct idt_frame {
 	uint64_t rip, cs, rflags, rsp, ss;
 };
 
-/* Logs the exception in words, registers, return addresses. Between panic_begin and panic_end. */
+/* Logs the exception in words, then idt_dump_state. Between panic_begin and panic_end. */
 void idt_dump(const struct idt_frame *frame);
+
+/*
+ * Logs where the CPU was, its registers and who called. Callers are found on the stack by the call
+ * instructions before them, so nothing has to be intact but the stack; one that the call found
+ * before it does not lead to (a leftover, a call through a pointer or one that took another's
+ * place) has a "?". Reads what is mapped, and no more than 4 KiB.
+ */
+void idt_dump_state(const struct idt_frame *frame);
 
 #endif

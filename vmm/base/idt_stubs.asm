@@ -7,7 +7,7 @@
 bits 64
 default rel
 
-extern idt_dispatch
+extern idt_dispatch, panic_frame, panic_text
 
 section .text
 
@@ -116,8 +116,36 @@ msr_write_fault:
 	mov	eax, ERR_NOTFOUND
 	ret
 
-; int firmware_call(void *function, a, b, c, d). While firmware_stack is not 0, idt.c sends any
-; exception to firmware_fault with that stack.
+; _Noreturn void panic(const char *fmt, ...): notes the caller's registers in panic_frame, the first
+; time, and goes on in panic_text (panic.c) with the arguments as they are.
+%macro note 1-*
+	%assign at 0			; in the order of struct idt_frame
+	%rep %0
+	mov	[panic_frame + at], %1
+	%assign at at + 8
+	%rotate 1
+	%endrep
+%endmacro
+global panic:function hidden
+panic:
+	pushfq
+	lock bts dword [panic_noted], 0
+	jc	.noted_before
+	note	r15, r14, r13, r12, r11, r10, r9, r8, rdi, rsi, rbp, rbx, rdx, rcx, rax
+	pop	qword [panic_frame + FRAME_RFLAGS]
+	mov	rax, [rsp]
+	mov	[panic_frame + FRAME_RIP], rax
+	lea	rax, [rsp + 8]
+	mov	[panic_frame + FRAME_RSP], rax
+	mov	word [panic_frame + FRAME_CS], cs
+	mov	word [panic_frame + FRAME_SS], ss
+	jmp	panic_text
+.noted_before:
+	add	rsp, 8
+	jmp	panic_text
+
+; int firmware_call(void *function, a, b, c, d, e), on a stack of its own: the caller's may be at
+; its end. While firmware_stack is not 0, idt.c sends any exception to firmware_fault with it.
 global firmware_call:function hidden, firmware_fault:function hidden, firmware_stack:data hidden
 firmware_call:
 	push	rbx
@@ -126,7 +154,10 @@ firmware_call:
 	push	r13
 	push	r14
 	push	r15
-	sub	rsp, 40			; MS ABI: 32 bytes for the callee, and alignment
+	mov	rax, rsp
+	lea	rsp, [firmware_stack_top - 48]
+	mov	[rsp + 40], rax
+	mov	[rsp + 32], r9		; MS ABI: behind 32 bytes for the callee
 	mov	[firmware_stack], rsp
 	fninit
 	ldmxcsr	[default_mxcsr]
@@ -141,7 +172,7 @@ firmware_call:
 	cli
 	cld
 	mov	qword [firmware_stack], 0
-	add	rsp, 40
+	mov	rsp, [rsp + 40]
 	pop	r15
 	pop	r14
 	pop	r13
@@ -170,3 +201,9 @@ default_mxcsr:	dd 0x1f80		; SDM vol. 1: the value after reset
 section .data
 align 8
 firmware_stack:	dq 0
+panic_noted:	dd 0
+
+section .bss
+align 16
+		resb 32768		; UEFI asks for 4 KiB ("x64 Platforms", runtime)
+firmware_stack_top:

@@ -1,20 +1,29 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The last words of the machine. Order: wipe keys, stop the other CPUs, take the consoles without
- * locks, speak, stay. A second panic on the way (from a fault inside, or from another CPU that was
- * on its own way here) says one short line, or nothing, and stops its CPU.
+ * locks, speak, have firmware keep what was said, stay or reset. A second panic on the way (from a
+ * fault inside, or from another CPU that was on its own way here) says one short line, or nothing,
+ * and stops its CPU.
  */
 #include "vmm/base/console.h"
 #include "vmm/base/cpu.h"
+#include "vmm/base/crash_record.h"
+#include "vmm/base/idt_dump.h"
 #include "vmm/base/log.h"
 #include "vmm/base/panic.h"
 #include "vmm/base/percpu.h"
+#include "vmm/base/power.h"
 #include "vmm/base/smp.h"
 #include "vmm/base/str.h"
 
 static void (*wipe_keys)(void);
 static uint32_t panic_depth;
 static uint32_t panic_apic_id;
+static bool reboot_after;
+
+/* idt_stubs.asm: panic itself, which fills the frame and goes on here. */
+struct idt_frame panic_frame;
+_Noreturn void panic_text(const char *fmt, ...) PRINTF_LIKE(1, 2);
 
 /* Works in any state of the machine, unlike percpu_self. */
 static uint32_t own_apic_id(void)
@@ -25,6 +34,11 @@ static uint32_t own_apic_id(void)
 void panic_set_wipe(void (*wipe)(void))
 {
 	__atomic_store_n(&wipe_keys, wipe, __ATOMIC_RELEASE);
+}
+
+void panic_set_reboot(bool reboot)
+{
+	reboot_after = reboot;
 }
 
 void panic_wipe(void)
@@ -49,6 +63,9 @@ void panic_begin(void)
 		console_break_lock();
 		console_write(again, sizeof(again) - 1);
 		console_drain();
+		if (reboot_after) {
+			power_reset();
+		}
 	}
 	if (depth != 0) {
 		cpu_stop();
@@ -56,6 +73,7 @@ void panic_begin(void)
 	panic_wipe();
 	smp_stop_others();
 	console_break_lock();
+	crash_record_begin();
 }
 
 _Noreturn void panic_end(void)
@@ -63,12 +81,24 @@ _Noreturn void panic_end(void)
 	static const char last[] = "\n*** Umbra stopped. Note the lines above, then switch the "
 				   "machine off or reset it. ***\n";
 
+	console_drain(); /* before firmware has a chance to hang */
+	crash_record_store();
+	if (reboot_after) {
+		log_error("the machine is reset, as [host] on-panic says");
+		power_reset();
+	}
 	console_write(last, sizeof(last) - 1);
 	console_drain();
 	cpu_stop();
 }
 
-_Noreturn void panic(const char *fmt, ...)
+/* Are these the registers of this panic, or of one on another CPU at the same moment? */
+static bool frame_is_ours(void)
+{
+	return panic_frame.rsp - (uintptr_t)__builtin_frame_address(0) < PAGE_SIZE;
+}
+
+_Noreturn void panic_text(const char *fmt, ...)
 {
 	static char text[256];
 	__builtin_va_list args;
@@ -78,5 +108,8 @@ _Noreturn void panic(const char *fmt, ...)
 	(void)str_vprintf(text, sizeof(text), fmt, args); /* a cut message is still one */
 	__builtin_va_end(args);
 	log_error("PANIC: CPU %u: %s", percpu_count() == 0 ? 0 : percpu_self()->index, text);
+	if (frame_is_ours()) {
+		idt_dump_state(&panic_frame);
+	}
 	panic_end();
 }

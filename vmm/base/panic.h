@@ -17,6 +17,9 @@ _Noreturn void panic(const char *fmt, ...) PRINTF_LIKE(1, 2);
 void panic_begin(void);
 _Noreturn void panic_end(void);
 
+/* What follows a panic: the machine stays as it is (the default), or is reset. */
+void panic_set_reboot(bool reboot);
+
 /* Called first of all by panic, reset and power-off: wipes keys. NULL until crypto sets it. */
 void panic_set_wipe(void (*wipe)(void));
 /* Runs that function, once, if there is one. Called by power.c as well. */

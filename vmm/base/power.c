@@ -28,7 +28,7 @@
 #define SETTLE_US  500000
 
 static struct {
-	void *reset_system;
+	struct runtime_services services;
 	struct runtime_range late[POWER_RANGE_MAX]; /* become writable when they are needed */
 	size_t late_count;
 	struct acpi_facts acpi;
@@ -46,18 +46,18 @@ static int map_range(const struct runtime_range *r, enum host_access access)
 				 r->uncached ? HOST_CACHE_UC : HOST_CACHE_WB);
 }
 
-void power_init(void *reset_system, const struct runtime_range *ranges, size_t range_count,
-		const struct acpi_facts *acpi)
+void power_init(const struct runtime_services *services, const struct runtime_range *ranges,
+		size_t range_count, const struct acpi_facts *acpi)
 {
 	size_t i;
 
 	memset(&power, 0, sizeof(power));
-	power.reset_system = reset_system;
+	power.services = *services;
 	power.acpi = *acpi;
 	if (acpi->has_reset && acpi->reset_space == ACPI_SPACE_MEMORY) {
 		power.reset_memory = host_map_io(hpa(acpi->reset_address), 1, HOST_CACHE_UC);
 	}
-	for (i = 0; i < range_count && power.reset_system != NULL; i++) {
+	for (i = 0; i < range_count && power.services.reset_system != NULL; i++) {
 		const struct runtime_range *r = &ranges[i];
 		int err = map_range(r, r->code ? HOST_READ_EXEC : HOST_READ_WRITE);
 
@@ -72,23 +72,39 @@ void power_init(void *reset_system, const struct runtime_range *ranges, size_t r
 			log_warn("firmware's runtime memory at 0x%llx cannot be mapped (%s): the "
 				 "machine will be turned off without firmware's help",
 				 (unsigned long long)r->base.v, err_name(err));
-			power.reset_system = NULL;
+			power.services = (struct runtime_services){ NULL, NULL };
 		}
 	}
 }
 
-static void call_firmware(uint64_t reset_type)
+/* Keys are gone and no other CPU runs: firmware's code may be writable now. */
+static void open_firmware(void)
 {
 	size_t i;
 
-	if (power.reset_system == NULL) {
-		return;
-	}
-	/* Keys are gone and no other CPU runs: firmware's code may be writable now. */
 	for (i = 0; i < power.late_count; i++) {
 		(void)map_range(&power.late[i], HOST_READ_WRITE_EXEC); /* has tables already */
 	}
-	if (firmware_call(power.reset_system, reset_type, 0, 0, 0) == ERR_IO) {
+}
+
+int power_store_variable(const uint16_t *name, const uint8_t *guid, uint32_t attributes,
+			 const void *data, size_t bytes)
+{
+	if (power.services.set_variable == NULL) {
+		return ERR_NOTFOUND;
+	}
+	open_firmware();
+	return firmware_call(power.services.set_variable, (uintptr_t)name, (uintptr_t)guid,
+			     attributes, bytes, (uintptr_t)data);
+}
+
+static void call_firmware(uint64_t reset_type)
+{
+	if (power.services.reset_system == NULL) {
+		return;
+	}
+	open_firmware();
+	if (firmware_call(power.services.reset_system, reset_type, 0, 0, 0, 0) == ERR_IO) {
 		log_warn("firmware's ResetSystem failed; trying without");
 	} else {
 		log_warn("firmware's ResetSystem returned; trying without");

@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A script for the bus: breaks Umbra itself while the guest "markers" has filled its memory.
+
+One instruction of a command of the shell becomes UD2, then the command is typed: an exception in
+the hypervisor, with a sealed VM, several CPUs and all keys there. What DRAM holds once the panic
+has spoken is judged: no key, no number of the guest. The machine resets itself; the guest of the
+next run is let go.
+
+Words: the scanner (tests/bus/dramscan), the linked image, the function to break, what to type.
+"""
+
+import os
+import subprocess
+
+from coldboot import READY, check, list_few
+from markers import Scanner
+
+UD2 = b'\x0f\x0b'
+LOOK = 48               # bytes of the function that have to be the same
+PAGE_BYTES = 4096
+STORED = 'firmware keeps these lines'
+
+
+def code_of(bus, image, function):
+    """The first bytes of a function, and where they lie in the image."""
+    path = os.path.join(bus.out, 'text.bin')
+    subprocess.run(['objcopy', '-O', 'binary', '-j', '.text', image, path], check=True)
+    names = subprocess.run(['nm', image], check=True, stdout=subprocess.PIPE, text=True).stdout
+    places = {line.split()[2]: int(line.split()[0], 16) for line in names.splitlines()
+              if len(line.split()) == 3}
+    at = places[function]
+    with open(path, 'rb') as file:
+        file.seek(at - places['image_text_start'])
+        return file.read(LOOK), at
+
+
+def find(dump, code, offset):
+    """Where the code lies in DRAM: firmware keeps its own copy of the file, aligned otherwise."""
+    found, at = [], dump.find(code)
+    while at >= 0:
+        if (at - offset) % PAGE_BYTES == 0:
+            found.append(at)
+        at = dump.find(code, at + 1)
+    return found
+
+
+def main(bus, program, image, function, command):
+    """Breaks it, looks, and lets the next run go on."""
+    bus.wait(READY)
+    before = Scanner(program, bus.dump('dram.bin'))
+    check(before.keys() and before.markers(), 'nothing secret is there to be wiped')
+    code, offset = code_of(bus, image, function)
+    places = find(bus.read(0, bus.bytes), code, offset)
+    bus.say(f'{function} lies at {", ".join(map(hex, places))}')
+    check(len(places) == 1, f'{len(places)} places look like {function}')
+    bus.write(places[0], UD2)
+    bus.type('\x1e' + command + '\r')
+    bus.wait(STORED)
+    scanner = Scanner(program, bus.dump('dram.bin'))
+    found = [address for address, _ in scanner.markers()]
+    keys = [key.address for key in scanner.keys()]
+    bus.say(f'after the panic: {len(found)} finds, {len(keys)} key schedules')
+    check(not found and not keys, f'left after a panic: {list_few(found + keys)}')
+    bus.wait(READY)
+    bus.type('.')
