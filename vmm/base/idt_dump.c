@@ -87,13 +87,14 @@ static void dump_registers(const struct idt_frame *f, uint64_t cr2)
 		  (ull)cr2, (ull)cpu_read_cr3(), (ull)cpu_read_cr4());
 }
 
-/* "exit_dispatch+0x1c", or nothing where no symbol is known. */
-static void name_place(char *text, size_t bytes, uint64_t address)
+/* "exit_dispatch+0x1c", or nothing where no symbol is known. A return address belongs to the call
+ * before it (back = 1): behind a call that does not return, the next function may begin. */
+static void name_place(char *text, size_t bytes, uint64_t address, unsigned back)
 {
 	struct symbol symbol;
 
 	text[0] = '\0';
-	if (symbol_find(in_image(address), &symbol)) {
+	if (symbol_find(in_image(address) - back, &symbol)) {
 		(void)str_printf(text, bytes, "%s+0x%llx", symbol.name,
 				 in_image(address) - symbol.start); /* a cut name is still one */
 	}
@@ -181,10 +182,9 @@ static void dump_callers(const struct idt_frame *f)
 		for (unsigned i = sure; i <= count; i++) {
 			known |= target != 0 && functions[i] == target;
 		}
-		/* Behind a call that does not return lies the next function. */
 		functions[++count] = function_of(address - 1);
 		sure = known ? count : sure;
-		name_place(name, sizeof(name), address);
+		name_place(name, sizeof(name), address, 1);
 		log_error("  %6llx %s%s", in_image(address), known ? "" : "? ", name);
 	}
 }
@@ -194,7 +194,7 @@ void idt_dump_state(const struct idt_frame *frame)
 	char name[80];
 
 	if (in_text(frame->rip)) {
-		name_place(name, sizeof(name), frame->rip);
+		name_place(name, sizeof(name), frame->rip, 0);
 		log_error("  at 0x%llx of the image, which lies at 0x%llx: %s",
 			  in_image(frame->rip), (ull)(uintptr_t)image_start, name);
 	} else {

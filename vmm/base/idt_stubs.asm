@@ -134,6 +134,7 @@ panic:
 	note	r15, r14, r13, r12, r11, r10, r9, r8, rdi, rsi, rbp, rbx, rdx, rcx, rax
 	pop	qword [panic_frame + FRAME_RFLAGS]
 	mov	rax, [rsp]
+	dec	rax			; in the call: behind it another function may begin
 	mov	[panic_frame + FRAME_RIP], rax
 	lea	rax, [rsp + 8]
 	mov	[panic_frame + FRAME_RSP], rax
