@@ -104,7 +104,7 @@ class Machine:
         """Refuses, in a sentence, what cannot run."""
         options = self.options
         for key, value in (('USB', options.usb), ('SCREEN', options.screen),
-                           ('SCREEN_AT', options.screen_at)):
+                           ('SCREEN_AT', options.screen_at), ('VARS', options.vars)):
             if value:
                 raise MachineError(f'{key} works on MACHINE=qemu and MACHINE=kvm only')
         for path, what in ((self.program, 'run "make bochs"'),

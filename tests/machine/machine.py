@@ -63,7 +63,7 @@ class Options:
 
     KEYS = ('ESP', 'IMG', 'OUT', 'BUILD', 'MACHINE', 'CPUS', 'MEM', 'CPU', 'IPS', 'INPUT_AT',
             'SEED', 'TIMEOUT', 'TICKS', 'DUMP', 'MARK', 'TYPE', 'STOP', 'INPUT', 'USB', 'SCREEN',
-            'SCREEN_AT', 'FEATURES', 'BUS')
+            'SCREEN_AT', 'FEATURES', 'BUS', 'VARS')
     # The machine's memory encryption; TME names the profile, the others are checked by the model.
     TME_KEYS = ('FIDELITY', 'LOCKED_WRITE', 'PCONFIG_LEGACY', 'RNG_FAIL_N', 'BUSY_N', 'STRICT_9FF',
                 'PKGS', 'DROP', 'SWAP', 'ALIAS', 'CAP', 'ACT', 'ACT1', 'EXCLUDE', 'TARGETS')
@@ -96,6 +96,7 @@ class Options:
         self.usb = (get('USB') or '0') != '0'
         self.screen = get('SCREEN')
         self.screen_at = get('SCREEN_AT')
+        self.vars = get('VARS')
         self.tme = self.tme_words(values)
 
     @classmethod

@@ -152,8 +152,9 @@ class Machine:
     def start(self, console):
         """Starts QEMU and connects its serial line to the console."""
         options = self.options
-        variables = options.file('vars.fd')
-        shutil.copyfile(f'{FIRMWARE}/OVMF_VARS_4M.fd', variables)
+        variables = os.path.abspath(options.vars or options.file('vars.fd'))
+        if not options.vars or not os.path.exists(variables):
+            shutil.copyfile(f'{FIRMWARE}/OVMF_VARS_4M.fd', variables)
         control = options.file('qmp.sock')
         if os.path.exists(control):
             os.unlink(control)
