@@ -39,6 +39,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 	PROMISE(config.exit <= CONFIG_EXIT_POWEROFF && config.log_level <= LOG_DEBUG);
 	PROMISE(config.window_bytes == 0 || /* what is given is wrong */
 		(config.window_bytes >= 260 << 10 && config.window_bytes <= 64ull << 30));
+	PROMISE(config.on_panic <= CONFIG_ON_PANIC_REBOOT);
 	PROMISE(IS_ALIGNED(config.window_bytes, PAGE_SIZE));
 	PROMISE(is_text(config.engine_cipher, 8) && config.engine_cipher[0] != '\0');
 	for (size_t i = 0; i < config.vm_count; i++) {

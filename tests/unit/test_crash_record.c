@@ -145,6 +145,21 @@ static void test_show(void **state)
 	crash_record_show("", 0);
 }
 
+/* More than a record may hold is not shown. */
+static void test_show_long(void **state)
+{
+	static char text[3 * CRASH_RECORD_MAX];
+	size_t count = 0;
+
+	(void)state;
+	memset(text, '#', sizeof(text));
+	crash_record_show(text, sizeof(text));
+	for (size_t i = 0; i < shown_bytes; i++) {
+		count += shown[i] == '#';
+	}
+	assert_int_equal(count, CRASH_RECORD_MAX);
+}
+
 /* Any bytes, any length: only printable ones come out, and no more than a record may hold. */
 static void test_anything(void **state)
 {
@@ -181,6 +196,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_results, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_long, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_show, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_show_long, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_anything, setup, teardown),
 	};
 

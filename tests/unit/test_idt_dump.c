@@ -29,7 +29,8 @@ __asm__(".pushsection .fake_image,\"aw\"\n"
 	"behind_direct: .skip 64, 0xcc\n"
 	"call image_start\n" /* not code */
 	"behind_bad: .skip 64, 0xcc\n"
-	"call fake_two\n" /* does not return: "two" begins behind it */
+	"call *%rcx\n"
+	"behind_pointer: call fake_two\n" /* does not return: "two" begins behind it */
 	"fake_two: nop\n"
 	"in_two: call *%rax\n1: .skip 8, 0xcc\n"
 	"call *(%rax)\n2: .skip 8, 0xcc\n"
@@ -57,7 +58,7 @@ __asm__(".pushsection .fake_image,\"aw\"\n"
 	"image_rw_end:\n"
 	"behind_forms: .quad 1b, 2b, 3b, 4b, 5b, 6b, 7b, 8b, 9b, 10b, 0\n"
 	".popsection");
-extern const char behind_direct[], behind_bad[], fake_two[], in_two[];
+extern const char behind_direct[], behind_bad[], behind_pointer[], fake_two[], in_two[];
 extern const uint64_t behind_forms[];
 extern uint32_t fake_table[]; /* the same as image_symbols, to be written */
 extern char fake_table_end[];
@@ -178,14 +179,18 @@ static void test_callers(void **state)
 	/* "one" is not called by what is found next, but the pointer may have led there. */
 	stack[STACK_WORDS - 89] = behind_forms[0];
 	stack[STACK_WORDS - 88] = (uintptr_t)behind_direct;
-	expect("1105 one+0x5\nerror:     1192 ? two+0x3\nerror:     1105 one+0x5\n");
+	expect("1105 one+0x5\nerror:     1194 ? two+0x3\nerror:     1105 one+0x5\n");
+	/* A leftover in between does not hide who called. */
+	stack[STACK_WORDS - 91] = (uintptr_t)behind_pointer;
+	expect("118c ? one+0x8c\nerror:     1105 one+0x5\n");
+	stack[STACK_WORDS - 91] = 0;
 	/* The last call of a function. */
 	stack[STACK_WORDS - 90] = (uintptr_t)fake_two;
-	expect("118f one+0x8f\n");
+	expect("1191 one+0x91\n");
 	stack[STACK_WORDS - 90] = (uintptr_t)behind_direct;
 	/* A leftover: two is not what the place calls that stopped. */
 	frame.rip = (uintptr_t)image_text_start;
-	expect("1105 ? one+0x5\nerror:     1192 ? two+0x3\nerror:     1105 one+0x5\n");
+	expect("1105 ? one+0x5\nerror:     1194 ? two+0x3\nerror:     1105 one+0x5\n");
 }
 
 /* Calls of every form end where one is seen to end. */

@@ -50,8 +50,8 @@ UNIT_tsc := vmm/base/tsc.c
 UNIT_power := vmm/base/power.c vmm/base/err.c vmm/base/str.c
 UNIT_mtrr := vmm/base/mtrr.c
 UNIT_idt_dump := vmm/base/idt_dump.c vmm/base/symbols.c vmm/base/str.c
-UNIT_crash_record := vmm/base/crash_record.c vmm/base/console.c vmm/base/log.c vmm/base/serial.c \
-	vmm/base/str.c
+UNIT_crash_record := vmm/base/crash_record.c vmm/base/console.c vmm/base/keyboard.c \
+	vmm/base/log.c vmm/base/serial.c vmm/base/str.c
 UNIT_ept := ept/ept.c
 UNIT_ept_tlb := ept/ept_tlb.c ept/ept.c
 PAGER_C := ept/pager.c ept/window.c ept/store.c $(GMEM_C)
