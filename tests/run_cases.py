@@ -25,18 +25,19 @@ HERE = pathlib.Path(__file__).parent
 sys.path.append(str(HERE / "bus"))
 import markers
 
-KEYS = {"name", "group", "matrix", "machine", "cpus", "mem", "cpu", "features", "tme",
+KEYS = {"name", "group", "matrix", "machine", "cpus", "mem", "cpu", "features", "tme", "fidelity",
         "usb", "files", "conf", "bare", "bus", "type", "stop", "screen", "screen_at",
-        "ticks", "timeout", "command", "dialog", "expect", "bounds", "forbid",
+        "ticks", "timeout", "command", "dialog", "expect", "bounds", "same", "forbid",
         "forbid_more", "end", "status", "budget"}
 DEFAULTS = {"group": "test", "machine": "bochs", "cpus": 1, "mem": 1024, "status": 0,
-            "timeout": 240, "files": {}, "expect": [], "bounds": [], "screen": [],
+            "timeout": 240, "files": {}, "expect": [], "bounds": [], "same": [], "screen": [],
             "end": "power-off"}
 # What no serial line may hold, whatever the case expects.
 FORBID = [r"^(\[\S+\] )?(FAIL|ERROR|SKIP)\b", r"Umbra stopped", r"\bpanic\b", r"Kernel panic",
           r"BUG:", r"WARNING: CPU", r"unchecked MSR access", r"Call Trace", r"Unhandled|unhandled",
           r"rcu: INFO", r"blocked for more than", r"clocksource .* unstable", r"nobody cared"]
 TAIL_LINES = 25
+REPORT_LINES = 10
 printing = threading.Lock()
 
 
@@ -137,10 +138,11 @@ class Runner:
         words = {"ESP": esp, "OUT": folder / "out", "BUILD": self.options.build,
                  "MACHINE": case["machine"], "CPUS": case["cpus"], "MEM": case["mem"],
                  "TIMEOUT": case["timeout"] * self.options.patience}
-        for key in ("cpu", "features", "tme", "type", "stop", "ticks", "screen_at"):
+        for key in ("cpu", "features", "tme", "fidelity", "type", "stop", "ticks",
+                    "screen_at"):
             if key in case:
-                value = case[key]
-                words[key.upper()] = "|".join(value) if isinstance(value, list) else value
+                value = case[key] if key != "type" else repeat(case[key])
+                words[key.upper()] = value if isinstance(value, str) else "|".join(value)
         if "bus" in case:
             words["BUS"] = case["bus"].replace("{o}", self.options.product)
         if case.get("usb", "disk") != "disk":
@@ -174,6 +176,9 @@ class Runner:
         if result.exists() and end != case["end"] != "any":
             problems.append(f"the machine ended by {end}, not {case['end']}")
         problems += check_budget(case, count)
+        record = folder / "out" / "tme.log"  # what the strict machine reports
+        if record.exists():
+            problems += record.read_text().splitlines()[:REPORT_LINES]
         if case["screen"]:
             problems += check_screen(case, folder, self.third / "font" / "font.psf")
         if not problems and not self.options.keep:
@@ -181,6 +186,13 @@ class Runner:
                 path = folder / name
                 shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
         return problems, count
+
+
+def repeat(rules):
+    """What is to be typed, with "N * RULE" N times."""
+    for rule in rules:
+        match = re.fullmatch(r"(?:([0-9]+) \* )?(.*)", rule, re.S)
+        yield from [match[2]] * int(match[1] or 1)
 
 
 def same_device(path, other):
@@ -212,6 +224,17 @@ def check_text(case, text):
             value = sum(int(group) for group in match.groups())
             if not low <= value <= high:
                 problems.append(f"{value} is not {low} to {high}: {match.group()}")
+    for pattern, start, least in case["same"]:
+        begin = re.search(start, text, re.M)
+        found = [match.groups() for match in re.finditer(pattern, text[begin.end():], re.M)
+                 ] if begin else []
+        if len(found) < least:
+            problems.append(f"behind {start}: {len(found)} times, not {least}: {pattern}")
+        for number, groups in enumerate(found):
+            if groups != found[0]:
+                problems.append(f"number {number + 1} says {groups}, the first {found[0]}: "
+                                f"{pattern}")
+                break
     for pattern in case.get("forbid", FORBID) + case.get("forbid_more", []):
         if match := re.search(pattern, text, re.M):
             line = text[text.rfind("\n", 0, match.start()) + 1:].split("\n", 1)[0]

@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Lives that are over soon, and a neighbour of theirs. A life finds all of its memory zero, as
+ * after a power-on, and leaves a mark on every page for the next one to find if the machine does
+ * not keep it away; then it resets. stay=1: it halts for ever instead. neighbour=1: fills pages=N
+ * and hashes them again and again, until a key is pressed; no hash ever differs.
+ */
+#include "tests/guests/common/guest.h"
+
+#define FIRST	    0x200000ull /* behind this program */
+#define LINE_STATUS (PORT_COM1 + 5)
+#define DATA_READY  BIT(0)
+#define WORDS	    (PAGE_SIZE / 8)
+#define VECTOR	    0x40
+#define DEADLINE    BIT(18) /* mode of the timer's LVT entry */
+
+static volatile uint64_t *at(uint64_t page)
+{
+	return (uint64_t *)(uintptr_t)(FIRST + page * PAGE_SIZE);
+}
+
+static uint64_t hash(uint64_t pages)
+{
+	uint64_t sum = 0;
+
+	for (uint64_t page = 0; page < pages; page++) {
+		for (unsigned i = 0; i < WORDS; i++) {
+			sum = (sum ^ at(page)[i]) * 0x9e3779b97f4a7c15;
+			sum ^= sum >> 29;
+		}
+	}
+	return sum;
+}
+
+static void on_timer(struct trap_frame *frame)
+{
+	(void)frame;
+	apic_write(APIC_EOI, 0);
+}
+
+/* A fiftieth of a second, in which nothing has to be emulated. */
+static void rest(void)
+{
+	const uint64_t before = trap_count[VECTOR];
+
+	wrmsr(MSR_IA32_TSC_DEADLINE, rdtsc() + tsc_hz() / 50);
+	while (trap_count[VECTOR] == before) {
+		__asm__ volatile("sti\n\thlt\n\tcli" : : : "memory");
+	}
+}
+
+static void be_neighbour(uint64_t pages)
+{
+	uint64_t want, times = 0;
+
+	for (uint64_t page = 0; page < pages; page++) {
+		for (unsigned i = 0; i < WORDS; i++) {
+			at(page)[i] = random64();
+		}
+	}
+	want = hash(pages);
+	apic_start(false);
+	trap_handlers[VECTOR] = on_timer;
+	apic_write(APIC_LVT_TIMER, DEADLINE | VECTOR);
+	print("ready\n");
+	while ((in8(LINE_STATUS) & DATA_READY) == 0) {
+		check_equal(hash(pages), want);
+		times++;
+		rest();
+	}
+	print("%lu pages, hashed %lu times\n", pages, times);
+}
+
+static void live(uint64_t pages)
+{
+	for (uint64_t page = 0; page < pages; page++) {
+		for (unsigned i = 0; i < WORDS; i += WORDS / 8) {
+			check_equal(at(page)[i], 0);
+			at(page)[i] = 0x5ec2e7 + page;
+		}
+	}
+}
+
+void guest_main(void)
+{
+	uint64_t pages = arg_number("pages", 500);
+
+	if (arg_number("neighbour", 0) != 0) {
+		be_neighbour(pages);
+		return;
+	}
+	live(pages);
+	if (arg_number("stay", 0) != 0) {
+		print("staying\n");
+		for (;;) {
+			__asm__ volatile("sti\n\thlt");
+		}
+	}
+	out8(PORT_RESET, RESET_VALUE);
+	for (;;) {
+		__asm__ volatile("pause");
+	}
+}
