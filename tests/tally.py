@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""tally.py OUT PART=STATUS...: counts what `make test` ran; "N passed, N failed" is the last line.
+"""tally.py OUT PART=STATUS...: counts what `make test` or `make soak` ran.
 
+The last line is "N passed, N failed".
 A part is a goal of make, STATUS how that ended. It counts as what it left in OUT/tally/PART
 ("PASSED FAILED"); unit tests and fuzzers as their logs and stamps say; else as one test. A part
 that ended badly and names no failure, for example because something did not build, has one.
@@ -54,7 +55,7 @@ def main(arguments):
     """The command line."""
     out = pathlib.Path(arguments[0])
     totals = [0, 0]
-    print("make test:")
+    print("in all:")
     for word in arguments[1:]:
         part, _, status = word.partition("=")
         passed, failed = count(out, part, int(status))

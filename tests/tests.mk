@@ -201,23 +201,35 @@ CASE_NEEDS = $(O)/BOOTX64.EFI $(BARE) $(GUESTS:%=$(GUEST_DIR)/%.bin) $(BOCHS) $(
 RUN_CASES = $(PYTHON) tests/run_cases.py --build $(BUILD) --efi $(O)/BOOTX64.EFI --bare $(BARE) \
 	--guests $(GUEST_DIR) --out $(O)/cases --product $(O) --tally $(O)/tally/case
 
-.PHONY: case test soak check
+.PHONY: case test check soak soak-cases soak-fuzz
 case: $$(CASE_NEEDS)
 	@$(RUN_CASES) $(CASE)
 
-# Quick, under 2 minutes once built; then everything; then what takes long.
+# Quick, under 2 minutes once built.
 check: lint unit fuzz-smoke
 	@echo 'check: all passed'
 # Every part runs, whatever became of the ones before; tally.py counts. Parts are goals.
+run_parts = @ended=; for part in $1; do \
+		$(MAKE) --no-print-directory -k $$part CASE=; ended="$$ended $$part=$$?"; \
+	done; $(PYTHON) tests/tally.py $(O) $$ended
+
+# Everything that fits into 40 minutes.
 TEST_PARTS := lint unit fuzz-smoke $(TEST_PARTS) case
 test: | $$(THIRD_PARTY)
 	@rm -rf $(O)/tally $(O)/unit/*.passed* $(O)/fuzz/*.passed*
 	@mkdir -p $(O)/tally
-	@ended=; for part in $(TEST_PARTS); do \
-		$(MAKE) --no-print-directory -k $$part CASE=; ended="$$ended $$part=$$?"; \
-	done; $(PYTHON) tests/tally.py $(O) $$ended
-soak: $$(CASE_NEEDS)
-	@$(RUN_CASES) --group soak
+	$(call run_parts,$(TEST_PARTS))
+
+# What takes long: the other cases, and an hour for each fuzzer, as many at once as there are CPUs.
+SOAK_FUZZ_SECONDS := 3600
+soak: | $$(THIRD_PARTY)
+	@rm -rf $(O)/tally
+	@mkdir -p $(O)/tally
+	$(call run_parts,soak-cases soak-fuzz)
+soak-cases: $$(CASE_NEEDS)
+	@$(RUN_CASES:/case=/soak-cases) --group soak
+soak-fuzz:
+	@$(MAKE) --no-print-directory -k -j $$(nproc) -O fuzz FUZZING_SECONDS=$(SOAK_FUZZ_SECONDS)
 
 # --- Lint -----------------------------------------------------------------------------------------
 
