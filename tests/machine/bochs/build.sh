@@ -1,11 +1,13 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# build.sh DIR: builds Bochs 3.0 with the project's additions; DIR/bochs is the program. An older
-# DIR stays in use until the new one is complete.
+# build.sh DIR [FLAG...]: builds Bochs 3.0 with the project's additions, and with the compiler's
+# FLAGs; DIR/bochs is the program. An older DIR stays in use until the new one is complete.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 dir=$1
 work=$1.build
+shift
+flags="-O2 $*"
 
 die() {
 	echo "set-up: $*" >&2
@@ -30,7 +32,7 @@ echo "set-up: building Bochs (a minute or two)"
 clean() {
 	env -i PATH="$PATH" LC_ALL=C "$@"
 }
-clean ./configure CFLAGS=-O2 CXXFLAGS=-O2 LIBS=-lcrypto \
+clean ./configure CFLAGS=-O2 CXXFLAGS="$flags" LIBS=-lcrypto \
 	--enable-cpu-level=6 --enable-x86-64 --enable-vmx=2 --enable-smp --enable-avx \
 	--enable-evex --enable-pci --enable-all-optimizations --enable-e1000 --enable-usb \
 	--enable-usb-xhci --enable-large-ramfile \

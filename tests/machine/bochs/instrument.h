@@ -74,6 +74,17 @@ bool machine_mem_host(BX_CPU_C *cpu, Bit64u *address, unsigned rw, Bit8u **direc
 void machine_bus_read(Bit64u mem, void *data, size_t bytes);
 void machine_bus_write(Bit64u mem, const void *data, size_t bytes);
 
+/* Without a model no hook costs anything: what `make tme-ratio` measures this machine against. */
+#ifdef MACHINE_NO_TME
+#define MACHINE_TME          false
+#define MACHINE_PHY_WIDTH    40
+#define MACHINE_PHY_RESERVED (~((BX_CONST64(1) << 40) - 1))
+#else
+#define MACHINE_TME          machine_tme
+#define MACHINE_PHY_WIDTH    machine_phy_width
+#define MACHINE_PHY_RESERVED machine_phy_reserved
+#endif
+
 #undef BX_INSTR_INIT_ENV
 #undef BX_INSTR_EXIT_ENV
 #undef BX_INSTR_INITIALIZE
@@ -84,7 +95,7 @@ void machine_bus_write(Bit64u mem, const void *data, size_t bytes);
 #define BX_INSTR_INITIALIZE(cpu_id)           machine_init_cpu(cpu_id)
 #define BX_INSTR_VMEXIT(cpu_id, reason, qual) machine_vmexit(cpu_id, reason)
 #define BX_INSTR_CACHE_CNTRL(cpu_id, what) \
-  (machine_tme ? machine_flush_all(cpu_id, what == BX_INSTR_WBINVD) : (void) 0)
+  (MACHINE_TME ? machine_flush_all(cpu_id, what == BX_INSTR_WBINVD) : (void) 0)
 
 /* Calls that bochs.patch adds. */
 #define BX_INSTR_NOT_RETIRED(cpu_id)     (machine_cpus[cpu_id].not_retired++)
@@ -97,33 +108,33 @@ void machine_bus_write(Bit64u mem, const void *data, size_t bytes);
 #define BX_INSTR_SLOW_READ()             machine_slow_read()
 #define BX_INSTR_SEED()                  machine_seed()
 
-#define BX_INSTR_PHY_WIDTH()             (machine_phy_width)
-#define BX_INSTR_PHY_RESERVED()          (machine_phy_reserved)
-#define BX_INSTR_HAS_PCONFIG()           (machine_pconfig)
+#define BX_INSTR_PHY_WIDTH()             (MACHINE_PHY_WIDTH)
+#define BX_INSTR_PHY_RESERVED()          (MACHINE_PHY_RESERVED)
+#define BX_INSTR_HAS_PCONFIG()           (MACHINE_TME && machine_pconfig)
 #define BX_INSTR_CPUID(leaf, subleaf, value) \
-  (machine_tme ? machine_cpuid(long64_mode(), leaf, subleaf, value) : (void) 0)
+  (MACHINE_TME ? machine_cpuid(long64_mode(), leaf, subleaf, value) : (void) 0)
 #define BX_INSTR_READ_MSR(cpu_id, index, value) \
-  (machine_tme ? machine_read_msr(cpu_id, index, value) : -1)
+  (MACHINE_TME ? machine_read_msr(cpu_id, index, value) : -1)
 #define BX_INSTR_WRITE_MSR(cpu_id, index, value) \
-  (machine_tme ? machine_write_msr(cpu_id, index, value) : -1)
+  (MACHINE_TME ? machine_write_msr(cpu_id, index, value) : -1)
 #define BX_INSTR_FLUSH(cpu_id, address, keep) \
-  (machine_tme ? machine_flush(cpu_id, address, keep) : (void) 0)
+  (MACHINE_TME ? machine_flush(cpu_id, address, keep) : (void) 0)
 #define BX_INSTR_INVEPT(cpu_id, all, eptp) \
-  (machine_tme ? machine_invept(cpu_id, all, eptp) : (void) 0)
+  (MACHINE_TME ? machine_invept(cpu_id, all, eptp) : (void) 0)
 #define BX_INSTR_INVVPID_DONE(cpu_id, type, vpid, address) \
-  (machine_tme ? machine_invvpid(cpu_id, type, vpid, address) : (void) 0)
+  (MACHINE_TME ? machine_invvpid(cpu_id, type, vpid, address) : (void) 0)
 #undef BX_INSTR_TLB_CNTRL
 #define BX_INSTR_TLB_CNTRL(cpu_id, what, value) \
-  (machine_tme ? machine_tlb_control(cpu_id, what) : (void) 0)
+  (MACHINE_TME ? machine_tlb_control(cpu_id, what) : (void) 0)
 #define BX_INSTR_COMBINED(cpu_id, linear, write, address) \
-  (machine_tme ? machine_combined(cpu_id, linear, write, address) : (void) 0)
+  (MACHINE_TME ? machine_combined(cpu_id, linear, write, address) : (void) 0)
 #define BX_INSTR_EPT_CACHED(cpu_id, gpa, wanted, allowed, refused, address) \
-  (machine_tme && machine_ept_cached(cpu_id, gpa, wanted, allowed, refused, address))
+  (MACHINE_TME && machine_ept_cached(cpu_id, gpa, wanted, allowed, refused, address))
 #define BX_INSTR_MEM_READ(cpu, address, len, data) \
-  (machine_tme && machine_mem_read(cpu, address, len, data))
+  (MACHINE_TME && machine_mem_read(cpu, address, len, data))
 #define BX_INSTR_MEM_WRITE(cpu, address, len, data) \
-  (machine_tme && machine_mem_write(cpu, address, len, data))
+  (MACHINE_TME && machine_mem_write(cpu, address, len, data))
 #define BX_INSTR_MEM_HOST(cpu, address, rw, direct) \
-  (machine_tme && machine_mem_host(cpu, address, rw, direct))
+  (MACHINE_TME && machine_mem_host(cpu, address, rw, direct))
 
 #endif

@@ -33,3 +33,11 @@ $(O)/fuzz/tme_model: $(TME_DIR)/fuzz_tme.cc $(TME_SRC) $(TME_DIR)/tme.h | $(PACK
 TEST_PARTS += tme-linux
 tme-linux: $(BOCHS) $(CHAIN) $(THIRD)/kernel/bookworm-cloud/vmlinuz $(INITRD_TEST)
 	@python3 -B $(TME_DIR)/linux.py $(BUILD) $(O)/tme-linux
+
+# Does the model cost a machine that has none? Beside a Bochs that is built without its hooks.
+BOCHS_NO_TME := $(THIRD)/bochs-no-tme/bochs
+.PHONY: tme-ratio
+tme-ratio: $(BOCHS) $(BOCHS_NO_TME) $(CHAIN) $(THIRD)/kernel/bookworm-cloud/vmlinuz $(INITRD_TEST)
+	@python3 -B $(TME_DIR)/linux.py $(BUILD) $(O)/tme-ratio $(dir $(BOCHS_NO_TME))
+$(BOCHS_NO_TME): $(BOCHS_PARTS) | $(PACKAGES_DONE)
+	$(ONCE) sh $(MACHINE_DIR)/bochs/build.sh $(@D) -DMACHINE_NO_TME
