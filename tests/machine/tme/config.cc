@@ -64,6 +64,7 @@ static bool set_targets(Config *c, const std::string &text)
   std::istringstream subleaves(text);
   std::string subleaf;
 
+  if (text.find('-') != std::string::npos) return false; /* sscanf would take it */
   c->targets.clear();
   while (std::getline(subleaves, subleaf, ';')) {
     unsigned r[4];
@@ -107,40 +108,94 @@ static bool set_exclude(Config *c, const std::string &value)
   return true;
 }
 
-static bool set_knob(Config *c, const std::string &key, const std::string &value)
+static bool set_activate(Config *c, const std::string &value)
 {
-  uint64_t n = 0;
-  bool flag = false;
+  uint64_t n;
 
-  if (key == "FIDELITY") return one_of(value, "strict", "fast", &c->strict);
-  if (key == "LOCKED_WRITE") return one_of(value, "GP", "IGNORE", &c->locked_write_gp);
-  if (key == "PCONFIG_LEGACY") return one_of(value, "on", "off", &c->legacy_pconfig);
-  if (key == "STRICT_9FF") return one_of(value, "1", "0", &c->strict_9ff);
-  if (key == "DROP") return set_drop(c, value);
-  if (key == "SWAP") return one_of(value, "pconfig-flush", "", &c->swap_pconfig_flush);
-  if (key == "EXCLUDE") return set_exclude(c, value);
-  if (key == "TARGETS") return set_targets(c, value);
-  if (key == "ALIAS") {
-    bool ok = one_of(value, "1", "0", &flag);
-    c->no_alias = !flag;
-    return ok;
+  if (!number(value, 16, &n)) return false;
+  for (uint64_t &activate : c->activate) activate = n;
+  return true;
+}
+
+static bool set_alias(Config *c, const std::string &value)
+{
+  bool honest = false, ok = one_of(value, "1", "0", &honest);
+
+  c->no_alias = !honest;
+  return ok;
+}
+
+static bool set_packages(Config *c, const std::string &value)
+{
+  uint64_t n;
+
+  if (!number(value, 10, &n) || n < 1 || n > PACKAGES_MAX) return false;
+  c->packages = (unsigned) n;
+  return true;
+}
+
+typedef const std::string &Value;
+static const struct knob {
+  const char *name, *allowed;
+  bool (*set)(Config *c, Value value);
+} knobs[] = {
+  { "FIDELITY", "fast or strict",
+    [](Config *c, Value v) { return one_of(v, "strict", "fast", &c->strict); } },
+  { "LOCKED_WRITE", "GP or IGNORE",
+    [](Config *c, Value v) { return one_of(v, "GP", "IGNORE", &c->locked_write_gp); } },
+  { "PCONFIG_LEGACY", "on or off",
+    [](Config *c, Value v) { return one_of(v, "on", "off", &c->legacy_pconfig); } },
+  { "STRICT_9FF", "0 or 1",
+    [](Config *c, Value v) { return one_of(v, "1", "0", &c->strict_9ff); } },
+  { "DROP", "clflush, wbinvd, invept, invvpid, or several by commas", set_drop },
+  { "SWAP", "pconfig-flush",
+    [](Config *c, Value v) { return one_of(v, "pconfig-flush", "", &c->swap_pconfig_flush); } },
+  { "ALIAS", "0 or 1", set_alias },
+  { "EXCLUDE", "BASE:MASK in hex, as 984H and 983H take them", set_exclude },
+  { "TARGETS", "TYPE:EBX,ECX,EDX;...", set_targets },
+  { "CAP", "hex", [](Config *c, Value v) { return number(v, 16, &c->capability); } },
+  { "ACT", "hex", set_activate },
+  { "ACT1", "hex", [](Config *c, Value v) { return number(v, 16, &c->activate[1]); } },
+  { "PKGS", "1 or 2", set_packages },
+  { "RNG_FAIL_N", "a number", [](Config *c, Value v) { return number(v, 10, &c->rng_fail); } },
+  { "BUSY_N", "a number", [](Config *c, Value v) { return number(v, 10, &c->busy); } },
+  { "SEED", "a number", [](Config *c, Value v) { return number(v, 10, &c->seed); } },
+};
+
+static bool set_knob(Config *c, const std::string &word, std::string *why)
+{
+  size_t equals = word.find('=');
+  std::string name = word.substr(0, equals);
+
+  for (const struct knob &knob : knobs) {
+    if (name != knob.name || equals == std::string::npos) continue;
+    if (knob.set(c, word.substr(equals + 1))) return true;
+    *why = word + ": has to be " + knob.allowed;
+    return false;
   }
-  if (key == "CAP") return number(value, 16, &c->capability);
-  if (key == "ACT") {
-    if (!number(value, 16, &n)) return false;
-    for (uint64_t &activate : c->activate) activate = n;
-    return true;
-  }
-  if (key == "ACT1") return number(value, 16, &c->activate[1]);
-  if (key == "PKGS") {
-    bool ok = number(value, 10, &n) && n >= 1 && n <= PACKAGES_MAX;
-    c->packages = (unsigned) n;
-    return ok;
-  }
-  if (key == "RNG_FAIL_N") return number(value, 10, &c->rng_fail);
-  if (key == "BUSY_N") return number(value, 10, &c->busy);
-  if (key == "SEED") return number(value, 10, &c->seed);
+  *why = word + " is no setting of this machine";
   return false;
+}
+
+/* What WRMSR would not have taken, the firmware cannot have left. */
+static bool registers_ok(const Config &c, std::string *why)
+{
+  if (!c.tme && (c.capability != 0 || c.activate[0] != 0 || c.activate[1] != 0 ||
+                 c.exclude_mask != 0)) {
+    *why = "CAP, ACT, ACT1 and EXCLUDE need a machine with TME: " + c.profile + " has none";
+    return false;
+  }
+  for (uint64_t value : c.activate) {
+    if (c.activate_reserved(value & ~1ull)) {
+      *why = "982H cannot hold that value beside this 981H";
+      return false;
+    }
+  }
+  if (c.exclude_reserved(true, c.exclude_mask) || c.exclude_reserved(false, c.exclude_base)) {
+    *why = "EXCLUDE: 983H or 984H cannot hold that value";
+    return false;
+  }
+  return true;
 }
 
 bool Config::parse(const std::string &words, std::string *why)
@@ -152,27 +207,14 @@ bool Config::parse(const std::string &words, std::string *why)
     *why = "TME=" + word + " is none of P1 to P12";
     return false;
   }
-  while (list >> word) {
-    size_t equals = word.find('=');
-    if (equals == std::string::npos ||
-        !set_knob(this, word.substr(0, equals), word.substr(equals + 1))) {
-      *why = word + " is no setting of this machine";
-      return false;
-    }
-  }
+  while (list >> word)
+    if (!set_knob(this, word, why)) return false;
   if (!strict && (drop_clflush || drop_wbinvd || drop_invept || drop_invvpid ||
                   swap_pconfig_flush || no_alias)) {
     *why = "DROP, SWAP and ALIAS need FIDELITY=strict";
     return false;
   }
-  for (uint64_t value : activate) {
-    unsigned k = (value >> 32) & 15, p = (value >> 36) & 15;
-    if (k > ((capability >> 32) & 15) || p > k) {
-      *why = "982H asks for more KeyID bits than 981H has";
-      return false;
-    }
-  }
-  return true;
+  return registers_ok(*this, why);
 }
 
 } // namespace tme

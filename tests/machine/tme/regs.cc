@@ -180,21 +180,20 @@ Msr Model::read_msr(unsigned cpu, uint32_t index, uint64_t *value) const
   return MSR_UNKNOWN;
 }
 
-/* What raises #GP when written to 982H. */
-bool Model::activate_reserved(uint64_t value) const
+bool Config::activate_reserved(uint64_t value) const
 {
-  bool multi_key = (config.capability >> 32) & 15;
+  bool multi_key = (capability >> 32) & 15;
   uint64_t reserved = bits_below(31) & ~bits_below(8);
   unsigned k = keyid_bits_of(value), policy = (value >> 4) & 15;
   bool enable = value & ACTIVATE_ENABLE;
 
   reserved |= multi_key ? 0xffull << 40 : ~bits_below(32);
-  if (!(config.capability & ACTIVATE_BYPASS)) reserved |= ACTIVATE_BYPASS;
+  if (!(capability & ACTIVATE_BYPASS)) reserved |= ACTIVATE_BYPASS;
   if (value & reserved) return true;
-  if (enable && (!(config.capability >> policy & 1) || policy == 1 || policy == 3 || policy > 3))
+  if (enable && (!(capability >> policy & 1) || policy == 1 || policy == 3 || policy > 3))
     return true;
-  if (k > ((config.capability >> 32) & 15) || (k != 0 && !enable)) return true;
-  return tdx_bits_of(value) > k || (algorithms_of(value) & ~(uint32_t) (config.capability & 15));
+  if (k > ((capability >> 32) & 15) || (k != 0 && !enable)) return true;
+  return tdx_bits_of(value) > k || (algorithms_of(value) & ~(uint32_t) (capability & 15));
 }
 
 /* Makes the keys; false: the generator failed, or there was no key to restore. */
@@ -224,7 +223,7 @@ Msr Model::write_activate(unsigned cpu, uint64_t value)
   uint64_t keep = value & ~(ACTIVATE_LOCK | ACTIVATE_ENABLE | ACTIVATE_RESTORE);
 
   if (packages[n].activate & ACTIVATE_LOCK) return config.locked_write_gp ? MSR_GP : MSR_OK;
-  if (activate_reserved(value)) return MSR_GP;
+  if (config.activate_reserved(value)) return MSR_GP;
   if (!(value & ACTIVATE_ENABLE)) {
     packages[n].activate = keep | ACTIVATE_LOCK;
     return MSR_OK;
@@ -234,21 +233,23 @@ Msr Model::write_activate(unsigned cpu, uint64_t value)
   return MSR_OK;
 }
 
+bool Config::exclude_reserved(bool mask, uint64_t value) const
+{
+  uint64_t field = bits_below(width) & ~bits_below(12), ones = value & field;
+
+  if (value & ~(field | (mask ? (uint64_t) EXCLUDE_ENABLE : 0))) return true;
+  /* Contiguous: ones from the highest bit down to some bit. */
+  return mask && ones != 0 && ones != (field & ~((ones & -ones) - 1));
+}
+
 Msr Model::write_exclude(unsigned cpu, uint32_t index, uint64_t value)
 {
   Package &package = packages[package_of_cpu((int) cpu)];
-  uint64_t field = bits_below(config.width) & ~bits_below(12);
-  uint64_t mask = value & field;
+  bool mask = index == MSR_EXCLUDE_MASK;
 
   if (package.activate & ACTIVATE_LOCK) return MSR_GP;
-  if (value & ~(field | (index == MSR_EXCLUDE_MASK ? (uint64_t) EXCLUDE_ENABLE : 0))) return MSR_GP;
-  if (index == MSR_EXCLUDE_BASE) {
-    package.exclude_base = value;
-    return MSR_OK;
-  }
-  /* Contiguous: ones from the highest bit down to some bit. */
-  if (mask != 0 && mask != (field & ~((mask & -mask) - 1))) return MSR_GP;
-  package.exclude_mask = value;
+  if (config.exclude_reserved(mask, value)) return MSR_GP;
+  (mask ? package.exclude_mask : package.exclude_base) = value;
   return MSR_OK;
 }
 

@@ -265,8 +265,7 @@ void Model::flush(int cpu, uint64_t pa, bool keep)
     return;
   }
   begin(cpu, pa, &keyid, &mem);
-  if (config.no_alias) keyid = 0;
-  if (holds(mem)) drop_line(mem & ~(uint64_t) (LINE - 1), keyid, keep);
+  if (holds(mem)) drop_line(mem & ~(uint64_t) (LINE - 1), config.no_alias ? 0 : keyid, keep);
 }
 
 void Model::flush_all(int cpu, bool write_back)
@@ -288,7 +287,8 @@ void Model::run_delayed(void)
     uint64_t mem;
     begin(d.cpu, d.pa, &keyid, &mem);
     if (d.all) drop_package((int) package_of_cpu(d.cpu), d.write_back);
-    else if (holds(mem)) drop_line(mem & ~(uint64_t) (LINE - 1), keyid, d.keep);
+    else if (holds(mem))
+      drop_line(mem & ~(uint64_t) (LINE - 1), config.no_alias ? 0 : keyid, d.keep);
   }
 }
 

@@ -147,6 +147,24 @@ void test_late_activation(void **)
   }
 }
 
+/* A CPU that keeps a pointer to a page would go on reading another KeyID's plaintext there. */
+void test_pointers_dropped(void **)
+{
+  std::unique_ptr<Model> m = machine("P3");
+
+  assert_int_equal(pconfig(*m, 3, DIRECT_128), PROG_SUCCESS);
+  assert_int_equal(forgotten_all, 1);
+  assert_non_null(m->direct(0, alias(*m, 3, TEST_PAGE), true));
+  forgotten.clear();
+  get(*m, 3, TEST_PAGE);
+  assert_true(forgotten.empty());
+  get(*m, 0, TEST_PAGE);
+  assert_true(forgotten == std::set<uint64_t>{ TEST_PAGE });
+  assert_int_equal(forgotten_all, 1);
+  m->reset();
+  assert_int_equal(forgotten_all, 2);
+}
+
 void test_core_9ff(void **)
 {
   std::unique_ptr<Model> m = machine("P12 STRICT_9FF=1");

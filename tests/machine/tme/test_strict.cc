@@ -66,6 +66,12 @@ void test_wrong_alias(void **)
   flush_line(*m, 1, TEST_PAGE); /* the machine makes KeyID 0 of it */
   get(*m, 2, TEST_PAGE);
   assert_true(told("alias-dirty"));
+  m = two_keys("P3 FIDELITY=strict ALIAS=0 SWAP=pconfig-flush");
+  put(*m, 1, TEST_PAGE, text);
+  flush_line(*m, 1, TEST_PAGE);
+  assert_int_equal(pconfig(*m, 3, DIRECT_128), PROG_SUCCESS); /* then the flush, of KeyID 0 */
+  get(*m, 2, TEST_PAGE);
+  assert_true(told("alias-dirty"));
 }
 
 void test_key_change(void **)

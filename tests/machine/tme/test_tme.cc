@@ -6,6 +6,8 @@
 std::vector<uint8_t> ram;
 std::vector<std::string> lines;
 unsigned aborts;
+std::set<uint64_t> forgotten;
+unsigned forgotten_all;
 
 static uint8_t *page(uint64_t mem)
 {
@@ -13,8 +15,8 @@ static uint8_t *page(uint64_t mem)
   return &ram[mem];
 }
 
-static void forget(uint64_t) {}
-static void forget_all(void) {}
+static void forget(uint64_t mem) { forgotten.insert(mem); }
+static void forget_all(void) { forgotten_all++; }
 static void report(const char *line) { lines.push_back(line); }
 static uint64_t rip(int cpu) { return 0x1000u + (unsigned) cpu; }
 static void on_abort(const char *) { aborts++; }
@@ -137,6 +139,15 @@ static void test_words(void **)
   assert_true(refused("P3 PKGS=3"));
   assert_true(refused("P3 ACT=0001000700000003"));
   assert_true(refused("P3 SMI_LOCKS=1"));
+  /* What no WRMSR would have left there. */
+  assert_true(refused("P3 ACT=0001000600000103"));
+  assert_true(refused("P3 ACT=0004000600000003"));
+  assert_true(refused("P3 ACT=0001000600000023"));
+  assert_true(refused("P3 EXCLUDE=1000001:ffffffffff000"));
+  assert_true(refused("P3 EXCLUDE=1000000:ffffff0fff000"));
+  assert_true(refused("P1 ACT=0001000600000003"));
+  assert_true(refused("P1 EXCLUDE=1000000:7ffffff000"));
+  assert_true(refused("P3 TARGETS=-1:1,0,0"));
   assert_false(refused("P3 FIDELITY=strict DROP=clflush,wbinvd,invept,invvpid SWAP=pconfig-flush ALIAS=0"));
 }
 
@@ -349,6 +360,7 @@ int main(void)
     cmocka_unit_test(test_pconfig_busy), cmocka_unit_test(test_ciphertext),
     cmocka_unit_test(test_modes), cmocka_unit_test(test_random_key), cmocka_unit_test(test_bus),
     cmocka_unit_test(test_late_activation), cmocka_unit_test(test_core_9ff),
+    cmocka_unit_test(test_pointers_dropped),
     cmocka_unit_test(test_alias_incoherent), cmocka_unit_test(test_late_evict),
     cmocka_unit_test(test_wrong_alias), cmocka_unit_test(test_key_change),
     cmocka_unit_test(test_clwb_and_wbinvd), cmocka_unit_test(test_keyid_zero_pages),

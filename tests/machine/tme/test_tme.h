@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <set>
 #include <string>
 #include <vector>
 
@@ -29,6 +30,9 @@ using namespace tme;
 extern std::vector<uint8_t> ram;
 extern std::vector<std::string> lines;
 extern unsigned aborts;
+/* Pages whose pointers the model had dropped, and how often it had all of them dropped. */
+extern std::set<uint64_t> forgotten;
+extern unsigned forgotten_all;
 extern const Host host;
 
 inline std::unique_ptr<Model> machine(const char *words)
@@ -40,6 +44,8 @@ inline std::unique_ptr<Model> machine(const char *words)
   ram.assign(RAM_BYTES, 0);
   lines.clear();
   aborts = 0;
+  forgotten.clear();
+  forgotten_all = 0;
   return std::unique_ptr<Model>(new Model(config, host, RAM_BYTES, CPUS));
 }
 
@@ -162,6 +168,7 @@ void test_modes(void **);
 void test_random_key(void **);
 void test_bus(void **);
 void test_late_activation(void **);
+void test_pointers_dropped(void **);
 void test_core_9ff(void **);
 
 /* test_strict.cc */

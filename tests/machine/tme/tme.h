@@ -79,6 +79,10 @@ struct Config {
 
   /* Takes "P3 FIDELITY=strict ..."; false with a sentence in *why. */
   bool parse(const std::string &words, std::string *why);
+  /* What raises #GP when written to 982H, while that is not locked ... */
+  bool activate_reserved(uint64_t value) const;
+  /* ... and to 983H (mask) or 984H. */
+  bool exclude_reserved(bool mask, uint64_t value) const;
 };
 
 /* What the model needs of the machine around it. */
@@ -220,7 +224,6 @@ private:
   unsigned keyid_bits(unsigned package) const { return (packages[package].activate >> 32) & 15; }
   uint32_t max_keys(void) const { return (config.capability >> 36) & 0x7fff; }
   bool target_listed(void) const;
-  bool activate_reserved(uint64_t value) const;
   Msr write_activate(unsigned cpu, uint64_t value);
   Msr write_exclude(unsigned cpu, uint32_t index, uint64_t value);
   bool activate(unsigned package, uint64_t value);
