@@ -77,10 +77,12 @@ void machine_bus_write(Bit64u mem, const void *data, size_t bytes);
 /* Without a model no hook costs anything: what `make tme-ratio` measures this machine against. */
 #ifdef MACHINE_NO_TME
 #define MACHINE_TME          false
+#define MACHINE_PCONFIG      false
 #define MACHINE_PHY_WIDTH    40
 #define MACHINE_PHY_RESERVED (~((BX_CONST64(1) << 40) - 1))
 #else
 #define MACHINE_TME          machine_tme
+#define MACHINE_PCONFIG      machine_pconfig /* asked before there is a model */
 #define MACHINE_PHY_WIDTH    machine_phy_width
 #define MACHINE_PHY_RESERVED machine_phy_reserved
 #endif
@@ -110,7 +112,7 @@ void machine_bus_write(Bit64u mem, const void *data, size_t bytes);
 
 #define BX_INSTR_PHY_WIDTH()             (MACHINE_PHY_WIDTH)
 #define BX_INSTR_PHY_RESERVED()          (MACHINE_PHY_RESERVED)
-#define BX_INSTR_HAS_PCONFIG()           (MACHINE_TME && machine_pconfig)
+#define BX_INSTR_HAS_PCONFIG()           (MACHINE_PCONFIG)
 #define BX_INSTR_CPUID(leaf, subleaf, value) \
   (MACHINE_TME ? machine_cpuid(long64_mode(), leaf, subleaf, value) : (void) 0)
 #define BX_INSTR_READ_MSR(cpu_id, index, value) \
