@@ -177,6 +177,11 @@ static void long_lines_are_refused(void **state)
 	assert_int_equal(line.length, LINE_EDIT_MAX);
 	assert_int_equal(type("\r"), LINE_TOO_LONG);
 	line_edit_begin(&line);
+	for (unsigned i = 0; i <= LINE_EDIT_MAX; i++) {
+		type("x");
+	}
+	assert_int_equal(type("\x15y\r"), LINE_COMPLETE); /* emptied, it is another line */
+	line_edit_begin(&line);
 	assert_int_equal(type("x\r"), LINE_COMPLETE);
 }
 
