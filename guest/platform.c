@@ -18,6 +18,7 @@
 #include "vmm/base/err.h"
 #include "vmm/base/log.h"
 #include "vmm/base/page_alloc.h"
+#include "vmm/base/percpu.h"
 #include "vmm/base/str.h"
 #include "vmm/base/cpu.h"
 
@@ -162,6 +163,27 @@ static int choose_engine(struct build *build)
 	return 0;
 }
 
+/* Nobody runs elsewhere than was asked for. Some that are there will do. */
+static int check_affinity(struct build *build)
+{
+	const uint64_t *affinity = build->config->affinity;
+	const uint32_t count = percpu_count();
+	bool named = false;
+
+	for (uint32_t i = 0; i < CPU_MAX; i++) {
+		bool bit = (affinity[i / 64] & BIT(i % 64)) != 0;
+
+		if (bit && i < count) {
+			return 0;
+		}
+		named |= bit;
+	}
+	return named ? refuse(build, ERR_RANGE,
+			      "affinity: none of these CPUs is there; the machine has 0 to %u",
+			      count - 1)
+		     : 0;
+}
+
 static int check_config(struct build *build)
 {
 	const struct vm_config *config = build->config;
@@ -171,7 +193,10 @@ static int check_config(struct build *build)
 		return refuse(build, ERR_RANGE, "%u vCPUs; a VM has 1 to %u", config->vcpus,
 			      VM_VCPU_MAX);
 	}
-	err = check_file(build, "kernel", &config->kernel);
+	err = check_affinity(build);
+	if (err == 0) {
+		err = check_file(build, "kernel", &config->kernel);
+	}
 	if (err == 0 && config->initrd.path[0] != '\0') {
 		err = check_file(build, "initrd", &config->initrd);
 	}

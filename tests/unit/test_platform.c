@@ -435,6 +435,10 @@ static void test_bad_values(void **state)
 	config.vcpus = VM_VCPU_MAX + 1;
 	check_refused(ERR_RANGE, "65 vCPUs");
 	config.vcpus = 1;
+	config.affinity[0] = BIT(62);
+	config.affinity[3] = BIT(63);
+	check_refused(ERR_RANGE, "affinity: none of these CPUs is there; the machine has 0 to ");
+	config.affinity[0] = BIT(0); /* one of them will do, and the next check is reached */
 	config.memory_bytes = 16 * MIB;
 	check_refused(ERR_RANGE, "it needs 48 MiB of memory to start, the VM has 16 MiB");
 	memset(config.cmdline, 'x', sizeof(config.cmdline) - 1);
