@@ -25,7 +25,8 @@ static int start(struct vms_entry *slot)
 	int err;
 
 	slot->started = cpu_rdtsc();
-	slot->kept = slot->reset = false;
+	slot->kept = false;
+	slot->wish = VMS_NO_WISH;
 	err = platform_start_vm(slot->config, &slot->vm);
 	if (err != 0) {
 		slot->vm = NULL; /* it has told why */
@@ -144,13 +145,12 @@ static void start_again(struct vms_entry *slot, bool early)
 
 static enum vm_on_end what_then(const struct vms_entry *slot)
 {
-	if (slot->reset) {
-		return VM_ON_END_RESTART;
+	if (slot->wish != VMS_NO_WISH) {
+		return slot->wish == VMS_RESET ? VM_ON_END_RESTART : VM_ON_END_DESTROY;
 	}
 	switch (slot->vm->end_reason) {
 	case VM_END_POWER_OFF: return slot->config->on_poweroff;
 	case VM_END_RESET: return slot->config->on_reboot;
-	case VM_END_DESTROYED: return VM_ON_END_DESTROY;
 	default: return slot->config->on_crash;
 	}
 }
@@ -166,7 +166,7 @@ void vms_reset(const struct vms_entry *entry)
 		(void)start(slot);
 		return;
 	}
-	slot->reset = true;
+	slot->wish = VMS_RESET;
 	vm_end(slot->vm, VM_END_RESET, "from the shell");
 }
 
@@ -179,13 +179,14 @@ void vms_destroy(const struct vms_entry *entry)
 		bury(slot);
 		return;
 	}
-	slot->reset = false;
+	slot->wish = VMS_DESTROY; /* also when it ends by itself just now, or was to be reset */
 	vm_end(slot->vm, VM_END_DESTROYED, NULL);
 }
 
 static void reap(struct vms_entry *slot)
 {
-	const bool early = !slot->reset && cpu_rdtsc() - slot->started < tsc_from_us(EARLY_END_US);
+	const bool early = slot->wish == VMS_NO_WISH &&
+			   cpu_rdtsc() - slot->started < tsc_from_us(EARLY_END_US);
 	const enum vm_on_end then = what_then(slot);
 
 	tell_end(slot);

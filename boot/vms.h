@@ -11,12 +11,15 @@
  */
 size_t vms_start(const struct config *config);
 
+/* What a person asked for while it ran. */
+enum vms_wish { VMS_NO_WISH, VMS_RESET, VMS_DESTROY };
+
 /* What became of a VM of the configuration. For reading. */
 struct vms_entry {
 	const struct vm_config *config;
 	struct vm *vm;	     /* NULL: it is off */
 	bool kept;	     /* it has ended, as end_reason says, and is there to be looked at */
-	bool reset;	     /* vms_reset: built anew whatever the section says */
+	enum vms_wish wish;  /* comes before what the section says; the last one counts */
 	uint64_t started;    /* TSC */
 	uint32_t early_ends; /* in a row */
 };

@@ -71,7 +71,9 @@ void platform_keep_vm(struct vm *v)
 void vm_end(struct vm *v, enum vm_end_reason reason, const char *detail)
 {
 	assert_ptr_equal(v, &vm);
-	assert_int_equal(v->state, VM_RUNNING);
+	if (v->state == VM_ENDED) {
+		return; /* the first reason stays */
+	}
 	v->end_reason = reason;
 	v->state = VM_ENDED;
 	strcpy(v->end_detail, detail != NULL ? detail : "");
@@ -256,6 +258,34 @@ static void a_kept_vm_waits_for_a_person(void **state)
 	assert_null(good->vm);
 }
 
+/* The last wish counts, whatever the VM does meanwhile. */
+static void wishes_are_not_lost(void **state)
+{
+	const struct vms_entry *good = vms_get(1);
+
+	(void)state;
+	config.vms[1].on_poweroff = VM_ON_END_KEEP;
+	assert_int_equal(vms_start(&config), 1);
+	vms_reset(good);
+	vms_destroy(good);
+	assert_int_equal(vms_reap(), 0);
+	assert_true(starts == 1 && destroys == 1 && good->vm == NULL);
+	assert_int_equal(vms_power_on(good), 0);
+	vms_destroy(good);
+	vms_reset(good);
+	assert_int_equal(vms_reap(), 1);
+	assert_int_equal(starts, 3);
+	end(VM_END_RESET, ""); /* its own, before it is looked after */
+	vms_destroy(good);
+	assert_int_equal(vms_reap(), 0);
+	assert_null(good->vm);
+	assert_int_equal(vms_power_on(good), 0);
+	end(VM_END_POWER_OFF, "");
+	vms_destroy(good);
+	assert_int_equal(vms_reap(), 0);
+	assert_true(keeps == 0 && good->vm == NULL);
+}
+
 /* A crash that comes back at once is not a loop for ever. */
 static void crashes_are_bounded(void **state)
 {
@@ -282,6 +312,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(resets, setup, fake_teardown),
 		cmocka_unit_test_setup_teardown(policies, setup, fake_teardown),
 		cmocka_unit_test_setup_teardown(a_kept_vm_waits_for_a_person, setup, fake_teardown),
+		cmocka_unit_test_setup_teardown(wishes_are_not_lost, setup, fake_teardown),
 		cmocka_unit_test_setup_teardown(crashes_are_bounded, setup, fake_teardown),
 	};
 
