@@ -219,6 +219,9 @@ void shell_poll(void)
 	int byte;
 
 	while ((byte = vconsole_input()) >= 0) {
+		if (active && live == NULL && console_at_line_start()) {
+			line_edit_show(&editor); /* what is typed now stands behind it */
+		}
 		feed((uint8_t)byte);
 	}
 	if (!vconsole_in_shell()) {

@@ -15,6 +15,7 @@
 #include "guest/platform.h"
 #include "guest/vconsole.h"
 #include "tests/unit/fake_base.h"
+#include "vmm/base/console.h"
 #include "vmm/base/err.h"
 #include "vmm/sched.h"
 #include "vmm/vcpu.h"
@@ -504,6 +505,20 @@ static void tab_knows_vms_and_options(void **state)
 	assert_string_equal(did, "pause alpha;seal alpha;");
 }
 
+/* Typed fast, while a line of the log comes between. */
+static void a_line_outlives_the_log(void **state)
+{
+	(void)state;
+	fake_console_type("\rvm");
+	shell_poll();
+	console_write("umbra: news\r\n", 13);
+	fake_console_type("s");
+	shell_poll();
+	assert_non_null(strstr(fake_console_text(), "news\r\numbra> vms"));
+	fake_console_type("\x15");
+	shell_poll();
+}
+
 /* Ctrl-^ from the VM in front to the shell and back, and what is kept meanwhile. */
 static void views_change(void **state)
 {
@@ -587,6 +602,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(views_change, setup, fake_teardown),
 		cmocka_unit_test_setup_teardown(top_goes_on_until_a_key, setup, fake_teardown),
 		cmocka_unit_test_setup_teardown(tab_knows_vms_and_options, setup, fake_teardown),
+		cmocka_unit_test_setup_teardown(a_line_outlives_the_log, setup, fake_teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
