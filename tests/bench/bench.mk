@@ -40,4 +40,4 @@ $(O)/bench/steps: tests/bench/steps.c tests/unit/steps.h $(PAGE_CIPHER_OBJ)
 
 bench-exits: $(O)/BOOTX64.EFI $(CHAIN) $(O)/guests/bench.bin \
 		$(BENCH_KERNEL) $(INITRD_TEST) $(O)/bench/steps | $(BOCHS)
-	@$(PYTHON) -B tests/bench/bench.py $(O)/bench $^
+	@BUILD=$(BUILD) $(PYTHON) -B tests/bench/bench.py $(O)/bench $^

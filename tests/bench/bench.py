@@ -95,7 +95,7 @@ def run(out, name, **keys):
     """One run of the machine; returns its serial text and figures."""
     where = os.path.join(out, name)
     words = {'ESP': f'{where}-esp', 'OUT': where, 'CPU': MODEL, 'IPS': IPS, 'FEATURES': FEATURES,
-             'CPUS': 1, 'TIMEOUT': 900, **keys}
+             'CPUS': 1, 'TIMEOUT': 900, 'BUILD': os.environ.get('BUILD', 'build'), **keys}
     words = [f'{key}={value}' for key, value in words.items()]
     status = subprocess.run([sys.executable, BOOT_PY, *words], stdout=subprocess.DEVNULL,
                             check=False).returncode
