@@ -64,14 +64,13 @@ def copies_of(bus, scanner, text):
     return scanner.copies(path)
 
 
-def check_end(bus, program):
-    """What was secret is wiped before the last line leaves."""
-    bus.wait(END)
+def check_wiped(bus, program, when):
+    """DRAM holds nothing any more that was secret."""
     scanner = Scanner(program, bus.dump('dram.bin'))
     found = [address for address, _ in scanner.markers()]
     keys = [key.address for key in scanner.keys()]
-    bus.say(f'at power-off: {len(found)} finds, {len(keys)} key schedules')
-    check(not found and not keys, f'left at power-off: {list_few(found + keys)}')
+    bus.say(f'{when}: {len(found)} finds, {len(keys)} key schedules')
+    check(not found and not keys, f'left {when}: {list_few(found + keys)}')
 
 
 def main(bus, program, engine, schedules, text):
@@ -99,4 +98,5 @@ def main(bus, program, engine, schedules, text):
     check(not initrd, f'the initrd is left in memory: {list_few(initrd)}')
     check(not raw_key, f'the key file is left in memory: {list_few(raw_key)}')
     check(not texts, f'the command line is left in memory: {list_few(texts)}')
-    check_end(bus, program)
+    bus.wait(END)
+    check_wiped(bus, program, 'at power-off')  # before the last line leaves

@@ -11,7 +11,7 @@ Words: the scanner (tests/bus/dramscan), the linked image, the function to break
 import os
 import subprocess
 
-from coldboot import READY, check, list_few
+from coldboot import READY, check, check_wiped
 from markers import Scanner
 
 UD2 = b'\x0f\x0b'
@@ -55,8 +55,4 @@ def main(bus, program, image, function, command):
     bus.write(places[0], UD2)
     bus.type('\x1e' + command + '\r')
     bus.wait(STORED)
-    scanner = Scanner(program, bus.dump('dram.bin'))
-    found = [address for address, _ in scanner.markers()]
-    keys = [key.address for key in scanner.keys()]
-    bus.say(f'after the panic: {len(found)} finds, {len(keys)} key schedules')
-    check(not found and not keys, f'left after a panic: {list_few(found + keys)}')
+    check_wiped(bus, program, 'after the panic')
