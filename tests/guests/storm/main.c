@@ -138,7 +138,7 @@ static void step_hlt(unsigned cpu)
 	halt();
 }
 
-/* Two that wake each other. */
+/* Two that wake each other. Whoever stops has to wake the other a last time: see take_part(). */
 static void step_kick(unsigned cpu)
 {
 	cpu_send(cpu ^ 1, VECTOR);
@@ -240,6 +240,9 @@ static void take_part(unsigned cpu)
 	storm(cpu, &rest, begin);
 	storm(cpu, &results[cpu], end);
 	storm(cpu, &rest, stop);
+	if (kind->step == step_kick) {
+		cpu_send(cpu ^ 1, VECTOR);
+	}
 	done[cpu] = true;
 }
 
@@ -343,7 +346,7 @@ void guest_main(void)
 	if (!kind->endless) {
 		take_part(0);
 		for (unsigned cpu = 0; cpu < cpus; cpu++) {
-			while (!done[cpu] && kind->step != step_kick) {
+			while (!done[cpu]) {
 				__asm__ volatile("pause");
 			}
 			judge(cpu);
