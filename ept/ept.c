@@ -390,9 +390,14 @@ void ept_entry_allow_write(uint64_t *entry)
 	(void)__atomic_fetch_or(entry, EPT_WRITE, __ATOMIC_RELEASE);
 }
 
+bool ept_entry_accessed(const uint64_t *entry)
+{
+	return offered.accessed_dirty && (entry_load(entry) & ENTRY_ACCESSED) != 0;
+}
+
 bool ept_entry_referenced(uint64_t *entry)
 {
 	/* Looks first: most of what CLOCK passes is idle, and a locked write is dear. */
-	return offered.accessed_dirty && (entry_load(entry) & ENTRY_ACCESSED) != 0 &&
+	return ept_entry_accessed(entry) &&
 	       (__atomic_fetch_and(entry, ~ENTRY_ACCESSED, __ATOMIC_RELAXED) & ENTRY_ACCESSED) != 0;
 }

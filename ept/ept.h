@@ -98,5 +98,7 @@ void ept_entry_allow_write(uint64_t *entry);
  * it again, so a page in use may look idle: a hint. False without accessed bits.
  */
 bool ept_entry_referenced(uint64_t *entry);
+/* The same, and the next call will say so again. */
+bool ept_entry_accessed(const uint64_t *entry);
 
 #endif

@@ -22,6 +22,8 @@
 #define PAGE_KEY_BYTES 64 /* AES-256-XTS */
 #define PAGE_KEY_LABEL "umbra page key"
 
+#define UNMAP_AHEAD 7 /* pages, at most, that share the shoot-down of one that is evicted */
+
 /* What it took to have a page open. */
 enum cost {
 	COST_NONE, /* it was */
@@ -35,9 +37,16 @@ static gpa_t page_address(const struct window_frame *frame)
 	return gpa(frame->region->base.v + frame->page * PAGE_SIZE);
 }
 
+/* The frame keeps its page in clear, and what the entry said of writes. The caller shoots down. */
+static void take_entry(struct window_frame *frame)
+{
+	frame->dirty |= ept_entry_take(frame->entry);
+	frame->entry = NULL;
+}
+
 /*
- * Evicts the page that is in the frame, if there is one, and has another one take its place. True
- * when the old one had to be encrypted. The order carries the weight:
+ * Takes a page that is to be evicted out of its guest's EPT. When this returns, no CPU reads or
+ * writes the frame any more, and frame->dirty says whether any wrote. The order carries the weight:
  *
  *  1. The EPT entry goes to 0 in one exchange. No CPU starts a new translation from here on, and
  *     one that has the page as clean in its TLB cannot set the dirty bit any more: to set it the
@@ -47,9 +56,35 @@ static gpa_t page_address(const struct window_frame *frame)
  *     so a write is never forgotten.)
  *  2. The shoot-down. Until it returns, a CPU that has the page as dirty in its TLB goes on writing
  *     to the frame: encrypting before would lose those bytes.
- *  3. Nobody can write now. The page is encrypted under a version that was never used before; or
- *     dropped, when nobody wrote, for the ciphertext that it was opened from is still good.
- *  4. The next page is decrypted over it, or zeros, when none comes (region NULL). The frame never
+ *
+ * A shoot-down costs as much for one page as for many: it flushes all that the CPUs know of this
+ * VM and interrupts those that run it, and under another hypervisor an INVEPT costs more than all
+ * else of a fault. So the pages of this VM whose turn comes next go with it. They stay in their
+ * frames: a guest that wants one back meanwhile has it mapped again, and CLOCK knows that it is in
+ * use.
+ */
+static void unmap(struct window_frame *frame)
+{
+	struct window_frame *next[UNMAP_AHEAD];
+	uint32_t count = window_next_idle(frame, next, UNMAP_AHEAD);
+	struct pager_vm *vm = frame->region->vm;
+
+	take_entry(frame);
+	for (uint32_t i = 0; i < count; i++) {
+		take_entry(next[i]);
+	}
+	ept_tlb_shootdown(&vm->gmem->root);
+	vm->counters.shoot_downs++;
+}
+
+/*
+ * Evicts the page that is in the frame, if there is one, and has another one take its place. True
+ * when the old one had to be encrypted.
+ *
+ *  1. It is unmapped. From here on nobody can write.
+ *  2. It is encrypted under a version that was never used before; or dropped, when nobody wrote,
+ *     for the ciphertext that it was opened from is still good.
+ *  3. The next page is decrypted over it, or zeros, when none comes (region NULL). The frame never
  *     holds more than one.
  */
 static bool exchange(struct window_frame *frame, struct sealed_region *region, uint64_t page)
@@ -57,17 +92,14 @@ static bool exchange(struct window_frame *frame, struct sealed_region *region, u
 	struct sealed_page out = { .region = NULL }, in = { region, page };
 	struct sealed_region *old = frame->region;
 	struct pager_counters *counters = old != NULL ? &old->vm->counters : NULL;
-	bool written = false, sealed;
+	bool written, sealed;
 
-	if (old != NULL) {
-		written = frame->dirty;
-		if (frame->entry != NULL) {
-			written |= ept_entry_take(frame->entry);
-			ept_tlb_shootdown(&old->vm->gmem->root);
-			counters->shoot_downs++;
-		}
-		out.region = written ? old : NULL;
-		out.page = frame->page;
+	if (frame->entry != NULL) {
+		unmap(frame);
+	}
+	written = frame->dirty;
+	if (written) {
+		out = (struct sealed_page){ old, frame->page };
 	}
 	sealed = store_exchange(&out, &in, frame->frame);
 	if (old != NULL) {
@@ -119,7 +151,8 @@ static enum cost open_page(struct sealed_region *region, uint64_t page, uint32_t
  */
 static int map_page(struct gmem *gmem, struct window_frame *frame, unsigned access)
 {
-	bool writable = ept_caps()->accessed_dirty || (access & GMEM_ACCESS_WRITE) != 0;
+	bool writable = ept_caps()->accessed_dirty || frame->dirty ||
+			(access & GMEM_ACCESS_WRITE) != 0;
 	const struct ept_attr attr = {
 		.access = writable ? EPT_RWX : EPT_READ | EPT_EXEC,
 		.memtype = EPT_MEMTYPE_WB,

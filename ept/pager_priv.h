@@ -63,7 +63,7 @@ struct window_frame {
 	uint32_t holds;	 /* vCPUs that have it in their struct vcpu_hold */
 	uint64_t *entry; /* in the guest's EPT; NULL: not mapped */
 	bool writable;	 /* there */
-	bool dirty;	 /* software's dirty bit: the door wrote */
+	bool dirty;	 /* software's dirty bit: the door wrote, or what was in the entry */
 	bool referenced; /* software's accessed bit */
 	uint32_t next_free;
 };
@@ -88,6 +88,12 @@ void window_put_free(uint32_t index);
 void window_wipe(void);
 /* A frame to be evicted so that vm gets it. There is one, because floors are kept. */
 uint32_t window_victim(const struct pager_vm *vm);
+/*
+ * Up to max frames of the victim's VM that are mapped and, unless somebody touches them, will be
+ * victims soon: behind it, not touched since the hand passed, neither held nor pinned.
+ */
+uint32_t window_next_idle(const struct window_frame *victim, struct window_frame **idle,
+			  uint32_t max);
 /*
  * The vCPU faults: what it held is let go, if it has retired an instruction since. opens: a frame
  * is to be found for it, so it must not hold all that its floor grants.

@@ -22,6 +22,9 @@
  */
 #define CHANCES 32
 
+/* Where window_next_idle looks: what the hand reaches soon. */
+#define LOOK_AHEAD 32u
+
 struct lock window_lock;
 
 static struct {
@@ -191,6 +194,27 @@ uint32_t window_victim(const struct pager_vm *vm)
 		}
 	}
 	panic("the window has no frame for %s, although its floor says so", vm->name);
+}
+
+uint32_t window_next_idle(const struct window_frame *victim, struct window_frame **idle,
+			  uint32_t max)
+{
+	uint32_t looks = MIN(LOOK_AHEAD, window.count - 1), count = 0;
+	uint32_t at = (uint32_t)(victim - window.frames);
+
+	while (looks-- != 0 && count < max) {
+		struct window_frame *frame;
+
+		at = at + 1 == window.count ? 0 : at + 1;
+		frame = &window.frames[at];
+		if (frame->entry == NULL || frame->region->vm != victim->region->vm ||
+		    (frame->pins | frame->holds) != 0 || frame->referenced ||
+		    ept_entry_accessed(frame->entry)) {
+			continue;
+		}
+		idle[count++] = frame;
+	}
+	return count;
 }
 
 /* The i-th latest of what is held. */

@@ -232,7 +232,8 @@ static int claim_window(struct build *build)
 
 	switch (err) {
 	case 0: return 0;
-	case ERR_RANGE: return refuse(build, err, "the window is too small, for the reason above");
+	case ERR_RANGE:
+		return refuse(build, err, "it gets no share of the window, for the reason above");
 	case ERR_NOMEM: return refuse(build, err, "the hypervisor's own memory is used up");
 	default:
 		/* A key file needs them as well, for the salt. */

@@ -300,6 +300,40 @@ static void test_late_write(void **state)
 	assert_int_equal(guest_read(guest, 5), 0xdeadbeef);
 }
 
+/* CPU 1 comes back from each kick and uses every page that it can: none may be on its way out. */
+static void use_all(uint32_t cpu)
+{
+	struct ept_root *root = &running.guest->gmem.root;
+
+	for (uint32_t i = 0; i < VM_PAGES; i++) {
+		if (is_mapped(running.guest, i)) {
+			running.guest->reached[i] = root->generation;
+		}
+	}
+	percpu_get(cpu)->guest_root = root;
+	root->seen[cpu] = root->generation;
+	running.kicks++;
+}
+
+static void test_late_translation(void **state)
+{
+	struct guest *guest = &guests[0];
+
+	(void)state;
+	make_window(FLOOR + 40);
+	make_guest(guest, 1);
+	running.guest = guest;
+	running.kicks = 0;
+	percpu_get(1)->guest_root = &guest->gmem.root;
+	fake_kick_hook = use_all;
+	for (uint32_t i = 0; i < 3 * VM_PAGES; i++) {
+		guest_write(guest, i % VM_PAGES, i);
+	}
+	assert_int_equal(running.kicks, count(guest).shoot_downs);
+	assert_true(crypto.encryptions > running.kicks);
+	percpu_get(1)->guest_root = NULL;
+}
+
 /* --- What is left in DRAM, and failures --- */
 
 static void test_residue(void **state)
@@ -443,6 +477,7 @@ int main(void)
 		TEST_WITH(test_dirty_victims, without_ad),
 		TEST(test_exchange),
 		TEST(test_door_dirties),
+		TEST(test_late_translation),
 		TEST(test_late_write),
 		TEST(test_residue),
 		TEST(test_no_memory),

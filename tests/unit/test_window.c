@@ -81,6 +81,51 @@ static void test_second_chances(void **state)
 	assert_true(is_mapped(guest, VM_PAGES - 1));
 }
 
+/* In clear, and in no EPT. */
+static bool is_aside(const struct guest *guest, uint32_t page)
+{
+	struct sealed_region *region = guest->gmem.regions[page < SPLIT ? 0 : 1].state;
+
+	return *store_opened(region, page < SPLIT ? page : page - SPLIT) != 0 &&
+	       !is_mapped(guest, page);
+}
+
+/* Those that are next share a shoot-down; one that is wanted again costs no cipher. */
+static void test_shared_shootdown(void **state)
+{
+	struct guest *guest = &guests[0];
+	struct pager_counters now;
+	uint64_t decryptions;
+	uint32_t aside = 0;
+
+	pager_caps.accessed_dirty = *(const bool *)*state;
+	ept_configure(&pager_caps);
+	make_window(FLOOR + 40);
+	make_guest(guest, 1);
+	for (uint32_t round = 1; round <= 3; round++) {
+		for (uint32_t i = 0; i < VM_PAGES; i++) {
+			guest_write(guest, i, round * 1000 + i);
+		}
+	}
+	now = count(guest);
+	assert_in_range(now.shoot_downs, (now.sealings + now.drops) / 8,
+			(now.sealings + now.drops) / 4);
+	decryptions = crypto.decryptions;
+	for (uint32_t i = 0; i < VM_PAGES; i++) {
+		if (is_aside(guest, i)) {
+			assert_int_equal(guest_read(guest, i), 3000 + i);
+			assert_true(is_mapped(guest, i));
+			aside++;
+		}
+	}
+	assert_in_range(aside, 1, 7);
+	assert_int_equal(crypto.decryptions, decryptions);
+	assert_int_equal(count(guest).mapped_faults, now.mapped_faults + aside);
+	for (uint32_t i = 0; i < VM_PAGES; i++) { /* what was written before is not forgotten */
+		assert_int_equal(guest_read(guest, i), 3000 + i);
+	}
+}
+
 /* A held page stays whatever the door and other VMs do; at another place it may go. */
 static void test_hold(void **state)
 {
@@ -167,11 +212,19 @@ static void test_wipe_before_all(void **state)
 	assert_int_equal(crypto.wipes, 1);
 }
 
+static const bool with_ad = true, without_ad = false;
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_floor_in_words), TEST(test_floor_holds),	TEST(test_second_chances),
-		TEST(test_hold),	   TEST(test_forward_progress), TEST(test_wipe_before_all),
+		TEST(test_floor_in_words),
+		TEST(test_floor_holds),
+		TEST(test_second_chances),
+		TEST_WITH(test_shared_shootdown, with_ad),
+		TEST_WITH(test_shared_shootdown, without_ad),
+		TEST(test_hold),
+		TEST(test_forward_progress),
+		TEST(test_wipe_before_all),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
