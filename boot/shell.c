@@ -11,6 +11,7 @@
 #include "guest/vconsole.h"
 #include "vmm/base/console.h"
 #include "vmm/base/cpu.h"
+#include "vmm/base/log.h"
 #include "vmm/base/str.h"
 #include "vmm/base/tsc.h"
 
@@ -45,9 +46,16 @@ void shell_go_live(bool (*step)(void))
 	live = step;
 }
 
+/* Who asks gets an answer: some of these are lines of the log, which [host] log may have muted. */
+static void set_active(bool now)
+{
+	active = now;
+	log_show(now ? LOG_INFO : LOG_ERROR);
+}
+
 void shell_leave(void)
 {
-	active = false;
+	set_active(false);
 }
 
 /* --- Lines --- */
@@ -176,7 +184,7 @@ static size_t complete(const char *text, char *words, size_t bytes)
 
 static void enter(void)
 {
-	active = true;
+	set_active(true);
 	vconsole_show_shell();
 	shell_print("Umbra's shell: help lists the commands; Ctrl-^ goes back to the VM.");
 	line_edit_begin(&editor);
@@ -195,7 +203,7 @@ static void feed(uint8_t byte)
 	}
 	if (byte == VCONSOLE_ESCAPE_KEY) {
 		console_write("\r\n", 2);
-		active = !vconsole_show_one(NULL);
+		set_active(!vconsole_show_one(NULL));
 		if (active) {
 			shell_print("no VM runs; \"start NAME\" starts one");
 			line_edit_begin(&editor);

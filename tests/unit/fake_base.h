@@ -15,6 +15,7 @@
 
 #include <setjmp.h>
 
+#include "vmm/base/log.h"
 #include "vmm/base/types.h"
 
 /* For cmocka: forget everything; and check that nothing leaked (pages, frames, mapped slots). */
@@ -26,6 +27,8 @@ void fake_reset(void);
 /* fake_log.c: everything logged since the last reset, lines as "error: text\n". Never NULL. */
 const char *fake_log_text(void);
 void fake_log_reset(void);
+/* What log_show was told last; LOG_ERROR after a reset. */
+extern enum log_level fake_log_shown;
 /* What console_write was given, and what console_getc will return. */
 const char *fake_console_text(void);
 void fake_console_type(const char *text);

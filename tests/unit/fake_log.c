@@ -39,6 +39,13 @@ void log_set_level(enum log_level level)
 	(void)level; /* tests see everything */
 }
 
+enum log_level fake_log_shown;
+
+void log_show(enum log_level level)
+{
+	fake_log_shown = level;
+}
+
 const char *fake_log_text(void)
 {
 	return log_text;
@@ -49,6 +56,7 @@ void fake_log_reset(void)
 	log_length = console_length = 0;
 	log_text[0] = console_text[0] = '\0';
 	typed = "";
+	fake_log_shown = LOG_ERROR;
 }
 
 int console_add_sink(const struct console_sink *sink)

@@ -82,6 +82,18 @@ static void lines(void **state)
 	assert_string_equal(seen, "umbra: debug: shown\r\n");
 
 	forget();
+	log_set_level(LOG_WARN);
+	log_info("hidden");
+	log_show(LOG_INFO);
+	log_info("answer");
+	log_debug("hidden");
+	log_show(LOG_ERROR);
+	log_info("hidden again");
+	log_warn("serious");
+	log_set_level(LOG_INFO);
+	assert_string_equal(seen, "umbra: answer\r\numbra: warning: serious\r\n");
+
+	forget();
 	memset(text, 'x', sizeof(text) - 1);
 	text[sizeof(text) - 1] = '\0';
 	log_info("%s", text);

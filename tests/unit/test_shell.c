@@ -529,8 +529,10 @@ static void views_change(void **state)
 	fake_console_type("ab");
 	shell_poll();
 	assert_int_equal(vconsole_get(&console), 'a');
+	assert_int_equal(fake_log_shown, LOG_ERROR);
 	fake_console_type("\x1evm");
 	shell_poll();
+	assert_int_equal(fake_log_shown, LOG_INFO); /* whoever asks is answered */
 	assert_int_equal(vconsole_get(&console), 'b');
 	assert_int_equal(vconsole_get(&console), -1);
 	assert_non_null(strstr(fake_console_text(), "umbra> vm"));
@@ -543,6 +545,7 @@ static void views_change(void **state)
 	fake_console_type("\x1ez");
 	shell_poll();
 	assert_int_equal(vconsole_get(&console), 'z');
+	assert_int_equal(fake_log_shown, LOG_ERROR);
 	assert_non_null(strstr(fake_console_text(), "K\n"));
 	fake_console_type("\x1e"
 			  "console\r");

@@ -12,6 +12,9 @@
 /* Written once, by the boot processor, when the configuration was read. */
 static enum log_level max_level = LOG_INFO;
 
+/* Atomic: other CPUs log meanwhile. */
+static enum log_level shown_level = LOG_ERROR;
+
 static const char *const prefixes[] = {
 	[LOG_ERROR] = "umbra: error: ",
 	[LOG_WARN] = "umbra: warning: ",
@@ -24,13 +27,18 @@ void log_set_level(enum log_level level)
 	max_level = level;
 }
 
+void log_show(enum log_level level)
+{
+	__atomic_store_n(&shown_level, level, __ATOMIC_RELAXED);
+}
+
 void log_printf(enum log_level level, const char *fmt, ...)
 {
 	char line[LINE_MAX + 1];
 	size_t bytes;
 	va_list args;
 
-	if (level > max_level) {
+	if (level > max_level && level > __atomic_load_n(&shown_level, __ATOMIC_RELAXED)) {
 		return;
 	}
 	bytes = str_printf(line, sizeof(line), "%s", prefixes[level]);

@@ -21,6 +21,11 @@ void log_printf(enum log_level level, const char *fmt, ...) PRINTF_LIKE(2, 3);
 
 /* Lines above this level are dropped. LOG_INFO at start. */
 void log_set_level(enum log_level level);
+/*
+ * Lines up to this one are not, whatever log_set_level says: while somebody is there who asks.
+ * LOG_ERROR at start.
+ */
+void log_show(enum log_level level);
 
 #define log_error(...) log_printf(LOG_ERROR, __VA_ARGS__)
 #define log_warn(...)  log_printf(LOG_WARN, __VA_ARGS__)
