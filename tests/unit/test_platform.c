@@ -411,7 +411,7 @@ static void test_sealed(void **state)
 	platform_destroy_vm(vm);
 	started = 0;
 	fail_pager = ERR_RANGE;
-	check_refused(ERR_RANGE, "the window is too small");
+	check_refused(ERR_RANGE, "it gets no share of the window");
 	fail_pager = ERR_UNSUPPORTED;
 	check_refused(ERR_UNSUPPORTED, "no source of random numbers");
 	fail_pager = ERR_NOMEM;
