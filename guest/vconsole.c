@@ -14,7 +14,10 @@
 #include "vmm/base/tsc.h"
 #include "vmm/vm.h"
 
-#define FULL_US 1000000u
+#define FULL_US	   1000000u
+#define KEY_ESCAPE 0x1b
+#define KEY_DELETE 0x7f
+#define UTF8_FIRST 0xc0 /* from here on the first byte of a character */
 
 static struct lock list_lock;
 static struct vconsole *list; /* in the order of attaching */
@@ -49,29 +52,109 @@ static void end_line(void)
 	line_owner = NULL;
 }
 
+/* Its bytes as they are, where the screen is its own; else in lines with a name in front. */
+static bool is_raw(const struct vconsole *console)
+{
+	return view == VIEW_ONE ? console == front : view == VIEW_ALL && !is_shared();
+}
+
 /* Moves the cursor into a line of this console. */
 static void take_line(struct vconsole *console)
 {
-	if (line_owner == console && !console_at_line_start()) {
+	if (line_owner == console) {
 		return;
 	}
-	if (view == VIEW_ONE) {
-		line_owner = console; /* the screen is its own: no line breaks of ours */
-		return;
+	if (view != VIEW_ONE || console != front) {
+		end_line(); /* else the screen is its own: no line breaks of ours */
 	}
-	end_line();
+	console->named = console->returned = false;
 	line_owner = console;
-	if (is_shared()) {
-		console_write("[", 1);
-		console_write(console->name, strlen(console->name));
-		console_write("] ", 2);
+}
+
+/*
+ * Does this byte belong to an escape sequence (ECMA-48)? Leaving these out keeps the rest readable;
+ * that nothing but show_line's bytes reaches the terminal does not depend on it.
+ */
+static bool is_escape(struct vconsole *console, uint8_t byte)
+{
+	enum { NONE, BEGUN, CONTROL, STRING };
+	const uint8_t was = console->escape;
+
+	if (byte == KEY_ESCAPE) {
+		console->escape = BEGUN;
+		return true;
 	}
+	if (byte < ' ' || was == NONE) {
+		console->escape = NONE; /* a string ends with BEL or ESC \ */
+		return false;
+	}
+	if (was == BEGUN && byte == '[') {
+		console->escape = CONTROL;
+	} else if (was == BEGUN &&
+		   (byte == ']' || byte == 'P' || byte == 'X' || byte == '^' || byte == '_')) {
+		console->escape = STRING;
+	} else if ((was == BEGUN && byte >= '0') || (was == CONTROL && byte >= '@')) {
+		console->escape = NONE; /* the final byte */
+	}
+	return true;
+}
+
+/* line[0, name) is the name; what follows is shown. In one write: other CPUs log meanwhile. */
+static void write_line(struct vconsole *console, const char *line, size_t name, size_t bytes)
+{
+	if (bytes == name || (console->named && console_write_on(line + name, bytes - name))) {
+		return;
+	}
+	console_write(line, bytes);
+	console->named = true;
+}
+
+/*
+ * A guest's bytes behind its name. Nothing of them may move the cursor back over the name or to
+ * another line: a carriage return writes the name anew; a character beyond ASCII, whose bytes
+ * could be controls or turn the direction of writing, is a question mark; other controls are left
+ * out. A line break is the last byte, if there is one.
+ */
+static void show_line(struct vconsole *console, const char *text, size_t bytes)
+{
+	char line[VM_NAME_MAX + 3 + VCONSOLE_OUT_BYTES + 2];
+	const size_t name = str_printf(line, sizeof(line), "[%s] ", console->name);
+	size_t used = name;
+
+	for (size_t i = 0; i < bytes; i++) {
+		const uint8_t byte = (uint8_t)text[i];
+		const bool ascii = byte == '\t' || (byte >= ' ' && byte < KEY_DELETE);
+
+		if (is_escape(console, byte)) {
+			continue;
+		}
+		console->returned = console->returned || byte == '\r';
+		if (!ascii && byte < UTF8_FIRST) {
+			continue; /* a control, or the rest of a character */
+		}
+		if (console->returned) {
+			write_line(console, line, name, used);
+			(void)console_write_on("\r", 1);
+			console->named = console->returned = false;
+			used = name;
+		}
+		line[used++] = ascii ? (char)byte : '?';
+	}
+	if (text[bytes - 1] == '\n') {
+		line[used++] = '\r';
+		line[used++] = '\n';
+	}
+	write_line(console, line, name, used);
 }
 
 static void show(struct vconsole *console, const char *text, size_t bytes)
 {
 	take_line(console);
-	console_write(text, bytes);
+	if (is_raw(console)) {
+		console_write(text, bytes);
+	} else {
+		show_line(console, text, bytes);
+	}
 	if (text[bytes - 1] == '\n') {
 		line_owner = NULL;
 	}

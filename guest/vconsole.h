@@ -3,11 +3,14 @@
  * How the guests and the shell share the machine's one console. There are three views:
  *
  *   all    the first one: every VM's bytes appear. While a single VM runs they pass as they are;
- *          with several, each line carries "[name] " in front and lines do not mix. What a person
- *          types goes to the VM in front.
+ *          with several, each line carries "[name] " in front and lines do not mix; printable
+ *          ASCII and tabs alone are shown, so that no VM can begin a line as Umbra or another VM
+ *          does. (Where a terminal wraps a long line is not known here: the row after carries no
+ *          name.) What a person types goes to the VM in front.
  *   one    the VM in front alone, as they are, and what is typed goes to it.
  *   shell  no VM's bytes; what is typed goes to the shell.
  *
+ * The last words of a VM that is not in view, and what the shell replays, come as among several.
  * The last VCONSOLE_KEPT_BYTES of each VM are kept; what of them was not shown is, when it can be.
  * VCONSOLE_ESCAPE_KEY goes from the first two to the shell, unless there is none.
  */
@@ -37,6 +40,10 @@ struct vconsole {
 	/* The latest output, free-running, and from where on it was not shown yet. List's lock. */
 	uint32_t kept_first, kept_end;
 	bool ended; /* likewise */
+	/* Where lines carry a name, list's lock: in an escape sequence; a carriage return came; the
+	 * cursor stands behind the name, if nothing was logged since. */
+	uint8_t escape;
+	bool returned, named;
 	char kept[VCONSOLE_KEPT_BYTES];
 };
 

@@ -85,6 +85,15 @@ bool console_at_line_start(void)
 	return console_length == 0 || console_text[console_length - 1] == '\n';
 }
 
+bool console_write_on(const char *text, size_t bytes)
+{
+	if (console_at_line_start()) {
+		return false;
+	}
+	console_write(text, bytes);
+	return true;
+}
+
 void console_write_line(const char *text, size_t bytes)
 {
 	console_write(text, bytes);

@@ -73,6 +73,15 @@ static void lines(void **state)
 	log_info("b");
 	assert_string_equal(seen, "login: \r\numbra: a\r\numbra: b\r\n");
 
+	/* The rest of a line, which is none any more. */
+	forget();
+	assert_false(console_write_on("x", 1));
+	console_write("login: ", 7);
+	assert_true(console_write_on("me", 2));
+	log_info("a");
+	assert_false(console_write_on("x", 1));
+	assert_string_equal(seen, "login: me\r\numbra: a\r\n");
+
 	forget();
 	log_debug("hidden");
 	log_set_level(LOG_DEBUG);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* guest/dev/vuart.c and guest/vconsole.c, driven as Linux' 8250 driver drives a 16550A. */
+/* guest/dev/vuart.c, driven as Linux' 8250 driver drives a 16550A. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -305,115 +305,6 @@ static void test_wide_access(void **state)
 	assert_int_equal(IN(MCR), 0x04);
 }
 
-static void put(struct vconsole *c, const char *text)
-{
-	for (; *text != '\0'; text++) {
-		vconsole_put(c, (uint8_t)*text);
-	}
-}
-
-static void test_two_consoles(void **state)
-{
-	struct vconsole beta = { 0 };
-
-	put(&console, "one\r\n");
-	vconsole_attach(&beta, "beta");
-	put(&console, "two\r\n");
-	put(&beta, "three\r\nfo");
-	vconsole_poll(&beta); /* perhaps more is coming */
-	vconsole_poll(&beta);
-	put(&console, "five\r\n");
-	put(&beta, "ur\r\n");
-	assert_string_equal(fake_console_text(),
-			    "one\r\n[alpha] two\r\n[beta] three\r\n[beta] fo\r\n"
-			    "[alpha] five\r\n[beta] ur\r\n");
-	put(&beta, "$ ");
-	vconsole_detach(&beta);
-	put(&console, "raw again\r\n");
-	assert_non_null(strstr(fake_console_text(), "[beta] $ \r\nraw again\r\n"));
-	/* Another line came in between: no empty line, and the prefix again. */
-	vconsole_attach(&beta, "beta");
-	put(&beta, "$ ");
-	vconsole_poll(&beta);
-	vconsole_poll(&beta);
-	console_write("\r\nlog\r\n", 7);
-	put(&beta, "exit\r\n");
-	vconsole_detach(&beta);
-	assert_non_null(strstr(fake_console_text(), "[beta] $ \r\nlog\r\n[beta] exit\r\n"));
-	/* One that goes away leaves another's line alone. */
-	put(&console, "left: ");
-	vconsole_poll(&console);
-	vconsole_attach(&beta, "beta");
-	vconsole_detach(&beta);
-	put(&console, "one\r\n");
-	assert_non_null(strstr(fake_console_text(), "left: one\r\n"));
-}
-
-/* What is typed goes to the first one; when that goes away, to the next. */
-static void test_front(void **state)
-{
-	struct vconsole beta = { 0 };
-
-	vconsole_attach(&beta, "beta");
-	fake_console_type("a");
-	assert_int_equal(vconsole_input(), -1);
-	assert_int_equal(vconsole_get(&beta), -1);
-	assert_int_equal(vconsole_get(&console), 'a');
-	assert_true(vconsole_show_one("beta"));
-	assert_false(vconsole_show_one("gamma"));
-	fake_console_type("b");
-	assert_int_equal(vconsole_input(), -1);
-	assert_int_equal(vconsole_get(&beta), 'b');
-	vconsole_detach(&beta);
-	assert_non_null(strstr(fake_log_text(), "VM alpha"));
-	fake_console_type("c");
-	assert_int_equal(vconsole_input(), -1);
-	assert_int_equal(vconsole_get(&console), 'c');
-	vconsole_show_all();
-	vconsole_attach(&beta, "beta"); /* started anew: the keyboard is with it again */
-	fake_console_type("d");
-	assert_int_equal(vconsole_input(), -1);
-	assert_int_equal(vconsole_get(&beta), 'd');
-	vconsole_detach(&beta);
-}
-
-/* One that has ended is there to be read again, and nobody types to it. */
-static void test_ended(void **state)
-{
-	struct vconsole beta = { 0 };
-
-	vconsole_attach(&beta, "beta");
-	put(&console, "one\r\ntwo\r\nlast ");
-	vconsole_end(&console);
-	assert_non_null(strstr(fake_log_text(), "VM beta"));
-	assert_non_null(strstr(fake_console_text(), "[alpha] last \r\n"));
-	vconsole_end(&console); /* once is enough */
-	put(&beta, "alone\r\n");
-	assert_non_null(strstr(fake_console_text(), "\r\nalone\r\n"));
-	assert_false(vconsole_show_one("alpha"));
-	fake_console_type("x");
-	assert_int_equal(vconsole_input(), -1);
-	assert_int_equal(vconsole_get(&console), -1);
-	assert_int_equal(vconsole_get(&beta), 'x');
-	assert_true(vconsole_replay("alpha"));
-	assert_non_null(strstr(fake_console_text(), "alone\r\none\r\ntwo\r\nlast \r\n"));
-	assert_true(vconsole_replay("beta"));
-	assert_false(vconsole_replay("gamma"));
-	vconsole_detach(&beta);
-	fake_console_type("y"); /* only an ended one is left: the shell's */
-	assert_int_equal(vconsole_input(), 'y');
-}
-
-/* The last test: nothing undoes it. */
-static void test_no_shell(void **state)
-{
-	vconsole_no_shell();
-	fake_console_type("\x1e");
-	assert_int_equal(vconsole_input(), -1);
-	assert_int_equal(vconsole_get(&console), VCONSOLE_ESCAPE_KEY);
-	assert_false(vconsole_in_shell());
-}
-
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -432,10 +323,6 @@ int main(void)
 		TEST(test_overrun_interrupt),
 		TEST(test_modem_deltas),
 		TEST(test_wide_access),
-		TEST(test_two_consoles),
-		TEST(test_front),
-		TEST(test_ended),
-		TEST(test_no_shell),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

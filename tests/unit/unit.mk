@@ -60,6 +60,7 @@ UNIT_window := $(UNIT_pager)
 UNIT_pager_model := $(UNIT_pager)
 UNIT_gmem := ept/gmem.c ept/ram_plain.c ept/ept.c ept/ept_tlb.c
 UNIT_vuart := guest/dev/vuart.c guest/vconsole.c vmm/base/str.c
+UNIT_vconsole := guest/vconsole.c vmm/base/str.c
 UNIT_vpci := guest/dev/vpci.c vmm/iobus.c
 UNIT_config := boot/config.c boot/config_keys.c vmm/base/str.c $(THIRD)/inih/ini.c
 UNIT_acpi_build := guest/acpi_build.c guest/dsdt.asm $(GMEM_C)

@@ -142,6 +142,19 @@ void console_write(const char *text, size_t bytes)
 	drop();
 }
 
+bool console_write_on(const char *text, size_t bytes)
+{
+	bool on;
+
+	take();
+	on = !at_line_start;
+	if (on) {
+		write_locked(text, bytes);
+	}
+	drop();
+	return on;
+}
+
 bool console_at_line_start(void)
 {
 	return at_line_start;

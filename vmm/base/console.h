@@ -24,6 +24,8 @@ void console_remove_sink(const struct console_sink *sink);
 
 /* Writes bytes to every sink: the log's lines and the guests' consoles. Takes the console lock. */
 void console_write(const char *text, size_t bytes);
+/* The same, but nothing and false at the start of a line: one of the log came between. */
+bool console_write_on(const char *text, size_t bytes);
 
 /* True while the last byte written was a line's end (or none was written yet). */
 bool console_at_line_start(void);
