@@ -40,7 +40,7 @@
 #define POOL_MAX_PAGES	  65536u
 #define POOL_PER_CPU	  64u
 #define IDLE_US		  10000u
-#define KEYS		  "o powers it off, r resets it"
+#define KEYS		  "the key o powers it off, r resets it"
 
 static struct boot_info *boot;
 static void *screen_mapped;
@@ -198,7 +198,7 @@ static void nothing_runs(const char *why, const char *hint)
 		log_info("%s; the machine powers off, as [host] exit says", why);
 		power_off();
 	}
-	log_info("%s; the machine stays on: on the serial line, %s", why, hint);
+	log_info("%s; the machine stays on: %s", why, hint);
 }
 
 /* Nothing runs, and nothing will. */

@@ -145,8 +145,10 @@ static void run_vm(const struct shell_call *call)
 		const struct vcpu *vcpu = vm->vcpus[i];
 		uint32_t state = __atomic_load_n(&vcpu->state, __ATOMIC_RELAXED);
 
-		shell_print("  vCPU %u: %s, on CPU %u", i,
-			    state < ARRAY_COUNT(states) ? states[state] : "?", vcpu->cpu);
+		shell_print("  vCPU %u: %s, %s CPU %u", i,
+			    state < ARRAY_COUNT(states) ? states[state] : "?",
+			    vm->paused || call->vm->kept ? "off the CPUs; last on" : "on",
+			    vcpu->cpu);
 	}
 }
 
@@ -333,7 +335,9 @@ static void run_start(const struct shell_call *call)
 	if (call->vm->kept) {
 		(void)running(call);
 	} else if (call->vm->vm != NULL) {
-		shell_print("vm %s runs already", name);
+		shell_print("vm %s %s", name,
+			    call->vm->vm->paused ? "is paused; \"resume\" lets it go on"
+						 : "runs already");
 	} else if (!call->vm->config->valid) {
 		shell_print("vm %s was refused at boot; its section of umbra.conf has an error",
 			    name);
@@ -367,7 +371,9 @@ static void run_resume(const struct shell_call *call)
 {
 	struct vm *vm = running(call);
 
-	if (vm != NULL) {
+	if (vm != NULL && !vm->paused) {
+		shell_print("vm %s is not paused", vm->name);
+	} else if (vm != NULL) {
 		vm_resume(vm);
 		shell_print("vm %s goes on", vm->name);
 	}
@@ -432,9 +438,8 @@ static bool is_sure(const struct shell_call *call, const char *what)
 		on += vms_runs(vms_get(i)) ? 1 : 0;
 	}
 	if (on != 0 && call->count == 0) {
-		shell_print("%u VMs run and would lose what they have not saved; \"%s now\" does "
-			    "it all the same",
-			    (unsigned)on, what);
+		shell_print("%u VM%s would lose what is not saved; \"%s now\" does it all the same",
+			    (unsigned)on, on == 1 ? "" : "s", what);
 		return false;
 	}
 	return true;
@@ -460,8 +465,8 @@ const struct shell_command shell_commands[] = {
 	{ "vm", "NAME", "more about one", 1, 1, true, run_vm, NULL },
 	{ "start", "NAME", "starts one that is off", 1, 1, true, run_start, NULL },
 	{ "stop", "NAME", "presses its power button", 1, 1, true, run_stop, NULL },
-	{ "pause", "[--seal] NAME", "takes its vCPUs off the CPUs; seals all its pages", 1, 2, true,
-	  run_pause, "--seal" },
+	{ "pause", "[--seal] NAME", "takes its vCPUs off the CPUs; --seal: seals its pages", 1, 2,
+	  true, run_pause, "--seal" },
 	{ "resume", "NAME", "lets it go on", 1, 1, true, run_resume, NULL },
 	{ "reset", "NAME", "starts it anew, with new keys", 1, 1, true, run_reset, NULL },
 	{ "destroy", "NAME", "ends it at once and wipes its keys", 1, 1, true, run_destroy, NULL },
@@ -471,7 +476,8 @@ const struct shell_command shell_commands[] = {
 	{ "top", "", "who uses the CPUs, each second", 0, 0, false, run_top, NULL },
 	{ "log", "", "the log again", 0, 0, false, run_log, NULL },
 	{ "host", "", "what the machine offers", 0, 0, false, run_host, NULL },
-	{ "peek", "ADDRESS [BYTES]", "what DRAM holds, as it is", 1, 2, false, run_peek, NULL },
+	{ "peek", "ADDRESS [BYTES]", "what DRAM holds at a hex address", 1, 2, false, run_peek,
+	  NULL },
 	{ "poweroff", "[now]", "turns the machine off", 0, 1, false, run_poweroff, NULL },
 	{ "reboot", "[now]", "resets the machine", 0, 1, false, run_reboot, NULL },
 };

@@ -402,7 +402,11 @@ static void commands_do_what_they_say(void **state)
 	run("pause alpha");
 	assert_non_null(strstr(run("vms"), "alpha            paused"));
 	assert_non_null(strstr(run("pause --seal alpha"), "none of its pages is in clear"));
+	assert_non_null(strstr(run("vm alpha"), "off the CPUs; last on CPU 0"));
+	assert_string_equal(run("start alpha"), "vm alpha is paused; \"resume\" lets it go on\r\n");
 	run("  RESUME\tAlpha  ");
+	assert_string_equal(run("resume alpha"), "vm alpha is not paused\r\n");
+	assert_non_null(strstr(run("vm alpha"), ", on CPU 0"));
 	run("reset alpha");
 	run("destroy alpha");
 	run("stop alpha");
