@@ -1,14 +1,32 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Anything typed at the shell: the editor keeps its line whole, only printable characters, line
- * breaks, backspaces and bells go to the terminal, and each line ends in a known command or words.
+ * Anything typed at the shell, with its real commands, over a model of three VMs: one that runs,
+ * one that is off, one that was refused; the first byte says what else is true of them. Only
+ * printable characters, line breaks, backspaces and bells go to the terminal; no command asks of a
+ * VM what its state does not allow, reads other memory than RAM of VMs, turns the machine off under
+ * VMs without "now", or leaves a person without an answer.
  */
+#define _GNU_SOURCE /* strcasestr */
+#include <setjmp.h>
+#include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 #include "boot/line_edit.h"
 #include "boot/shell.h"
 #include "boot/shell_priv.h"
+#include "crypto/page_cipher.h"
+#include "crypto/tme.h"
+#include "ept/ept.h"
+#include "guest/platform.h"
+#include "guest/vconsole.h"
 #include "tests/unit/fake_base.h"
+#include "vmm/base/log.h"
+#include "vmm/base/power.h"
+#include "vmm/base/str.h"
+#include "vmm/sched.h"
+#include "vmm/vcpu.h"
+#include "vmm/vmx.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes);
 
@@ -19,57 +37,345 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes);
 		}                                \
 	} while (0)
 
-static struct vm_config config = { .name = "alpha", .valid = true, .vcpus = 1 };
-static struct vms_entry entry = { .config = &config };
+enum { ALPHA, BETA, REFUSED, VMS };
+
+#define RAM_FIRST 0x40000000ull
+#define RAM_PAGES 4u
+
+static struct vm_config configs[VMS];
+static struct vms_entry entries[VMS];
+static struct vm vms[VMS];
+static struct vconsole consoles[VMS];
+static struct vcpu vcpu;
+static struct boot_info boot;
+static bool in_clear;
+static unsigned acts;	 /* what was done to VMs */
+static const char *line; /* the command that runs; NULL: it was typed */
+static jmp_buf machine_off;
+
+/* --- The model --- */
+
+static size_t index_of(const struct vms_entry *entry)
+{
+	PROMISE(entry >= entries && entry < entries + VMS);
+	return (size_t)(entry - entries);
+}
+
+/* The VM is there and what it shows is what it is. */
+static struct vms_entry *present(const struct vm *vm)
+{
+	struct vms_entry *entry = &entries[vm - vms];
+
+	PROMISE(vm >= vms && vm < vms + VMS && entry->vm == vm);
+	return entry;
+}
+
+static void act_on(const struct vm *vm)
+{
+	PROMISE(!present(vm)->kept);
+	acts++;
+}
+
+static void switch_on(size_t i)
+{
+	memset(&vms[i], 0, sizeof(vms[i]));
+	memset(&consoles[i], 0, sizeof(consoles[i]));
+	(void)snprintf(vms[i].name, sizeof(vms[i].name), "%s", configs[i].name);
+	vms[i].vcpu_count = 1;
+	vms[i].vcpus[0] = &vcpu;
+	entries[i].vm = &vms[i];
+	vconsole_attach(&consoles[i], vms[i].name);
+}
+
+static void switch_off(size_t i)
+{
+	vconsole_detach(&consoles[i]);
+	entries[i].vm = NULL;
+	entries[i].kept = false;
+}
 
 size_t vms_count(void)
 {
-	return 1;
+	return VMS;
 }
 
 const struct vms_entry *vms_get(size_t index)
 {
-	PROMISE(index == 0);
-	return &entry;
+	PROMISE(index < VMS);
+	return &entries[index];
 }
 
-static void run(const struct shell_call *call)
+int vms_power_on(const struct vms_entry *entry)
 {
-	for (size_t i = 0; i < call->count; i++) {
-		PROMISE(strlen(call->words[i]) <= LINE_EDIT_MAX);
+	PROMISE(entry->vm == NULL && entry->config->valid);
+	acts++;
+	switch_on(index_of(entry));
+	return 0;
+}
+
+void vms_reset(const struct vms_entry *entry)
+{
+	size_t i = index_of(entry);
+
+	PROMISE(entry->vm != NULL);
+	acts++;
+	switch_off(i);
+	switch_on(i);
+}
+
+void vms_destroy(const struct vms_entry *entry)
+{
+	PROMISE(entry->vm != NULL);
+	acts++;
+	switch_off(index_of(entry));
+}
+
+void vm_pause(struct vm *vm)
+{
+	act_on(vm);
+	vm->paused = true;
+}
+
+void vm_resume(struct vm *vm)
+{
+	act_on(vm);
+	PROMISE(vm->paused);
+	vm->paused = false;
+}
+
+int platform_seal_vm(struct vm *vm)
+{
+	act_on(vm);
+	PROMISE(vm->paused && !in_clear);
+	return 0;
+}
+
+void platform_press_power_button(struct vm *vm)
+{
+	act_on(vm);
+}
+
+void vm_log_exits(const struct vm *vm)
+{
+	(void)present(vm);
+	acts++;
+}
+
+void platform_log_memory(const struct vm *vm)
+{
+	(void)present(vm);
+}
+
+void sched_times(const struct vm *vm, struct sched_times *out)
+{
+	(void)present(vm);
+	*out = (struct sched_times){ fake_tsc / 2, fake_tsc / 4 };
+}
+
+const char *vm_end_reason_name(enum vm_end_reason reason)
+{
+	return reason == VM_END_TRIPLE_FAULT ? "triple fault" : "another";
+}
+
+const char *platform_engine_words(const struct vm *vm)
+{
+	(void)present(vm);
+	return "words";
+}
+
+const char *platform_memory_name(const struct vm *vm)
+{
+	(void)present(vm);
+	return "sealed";
+}
+
+bool platform_memory_is_clear(const struct vm *vm)
+{
+	(void)present(vm);
+	return in_clear;
+}
+
+bool platform_count_memory(const struct vm *vm, struct pager_counters *out)
+{
+	(void)present(vm);
+	*out = (struct pager_counters){ .clear_pages = 1, .clear_peak = 2 };
+	return !in_clear;
+}
+
+void pager_window(uint64_t *frames, uint64_t *unclaimed)
+{
+	*frames = 512;
+	*unclaimed = 0;
+}
+
+/* Of the VMs' RAM alone. */
+void gmem_peek(hpa_t at, void *out, size_t bytes)
+{
+	PROMISE(bytes != 0 && bytes <= 16 && at.v >= RAM_FIRST);
+	PROMISE(at.v + bytes <= RAM_FIRST + RAM_PAGES * PAGE_SIZE);
+	memset(out, (int)at.v, bytes);
+}
+
+/* Somebody was sure, or no VM runs. */
+static _Noreturn void end_machine(void)
+{
+	for (size_t i = 0; i < VMS; i++) {
+		PROMISE(line == NULL || !vms_runs(&entries[i]) || strcasestr(line, "now") != NULL);
+	}
+	longjmp(machine_off, 1);
+}
+
+_Noreturn void power_off(void)
+{
+	end_machine();
+}
+
+_Noreturn void power_reset(void)
+{
+	end_machine();
+}
+
+const char *page_cipher_name(void)
+{
+	return "a kernel";
+}
+
+const struct vmx_caps *vmx_caps(void)
+{
+	static const struct vmx_caps caps;
+
+	return &caps;
+}
+
+const struct ept_caps *ept_caps(void)
+{
+	static const struct ept_caps caps;
+
+	return &caps;
+}
+
+enum tme_kind tme_detect(void)
+{
+	return TME_NONE;
+}
+
+/* --- What is typed --- */
+
+static void begin(uint8_t what)
+{
+	static const char *const names[VMS] = { "alpha", "beta", "refused" };
+
+	for (size_t i = 0; i < VMS; i++) {
+		configs[i] = (struct vm_config){ .vcpus = 1, .valid = i != REFUSED };
+		(void)snprintf(configs[i].name, sizeof(configs[i].name), "%s", names[i]);
+		entries[i] = (struct vms_entry){ .config = &configs[i] };
+	}
+	boot.ranges[0] = (struct mem_range){ { RAM_FIRST }, RAM_PAGES };
+	boot.range_count = 1;
+	shell_init(&boot);
+	switch_on(ALPHA);
+	in_clear = (what & 1) != 0;
+	vms[ALPHA].paused = (what & 2) != 0;
+	if ((what & 4) != 0) {
+		entries[ALPHA].kept = true;
+		vms[ALPHA].end_reason = VM_END_TRIPLE_FAULT;
+		vconsole_end(&consoles[ALPHA]);
+	}
+	if ((what & 8) != 0) {
+		switch_on(BETA);
 	}
 }
 
-static void run_on_vm(const struct shell_call *call)
+/* The shell's and the editor's state outlive a run: leave nothing of it to the next. */
+static void end(void)
 {
-	PROMISE(call->count == 0 || call->vm == &entry);
-	run(call);
+	for (size_t i = 0; i < VMS; i++) {
+		if (entries[i].vm != NULL) {
+			switch_off(i);
+		}
+	}
+	fake_console_type("\x03\x03\x03");
+	shell_poll();
+	shell_poll();
 }
 
-const struct shell_command shell_commands[] = {
-	{ "list", "", "", 0, 0, false, run, NULL },
-	{ "load", "[WHAT [WHERE [WHEN]]]", "", 0, 3, false, run, NULL },
-	{ "pause", "[--seal] NAME", "", 1, 2, true, run_on_vm, "--seal" },
-	{ "console", "[NAME]", "", 0, 1, true, run_on_vm, NULL },
-};
-const size_t shell_command_count = ARRAY_COUNT(shell_commands);
+static void type(const char *typed)
+{
+	line = NULL;
+	fake_console_type(typed);
+	shell_poll();
+	fake_tsc += 2000000000; /* `top` looks once more */
+	shell_poll();
+}
+
+static void look_at_screen(void)
+{
+	for (const char *shown = fake_console_text(); *shown != '\0'; shown++) {
+		PROMISE((*shown >= ' ' && *shown <= '~') || strchr("\r\n\b\a", *shown) != NULL);
+	}
+}
+
+/* Does a line need no answer? `top` and `console` show what comes later. */
+static bool is_quiet(const char *text)
+{
+	while (str_is_space(*text)) {
+		text++;
+	}
+	return *text == '\0' || strncasecmp(text, "top", 3) == 0 ||
+	       strncasecmp(text, "console", 7) == 0;
+}
+
+/* What of a line the editor would let through. */
+static void as_edited(char *to, size_t bytes, const char *from)
+{
+	for (; *from != '\0' && bytes > 1; from++) {
+		if (*from >= ' ' && *from <= '~') {
+			*to++ = *from;
+			bytes--;
+		}
+	}
+	*to = '\0';
+}
+
+/* Each line once more, as a whole. */
+static void run_lines(char *typed)
+{
+	for (line = strtok(typed, "\r\n"); line != NULL; line = strtok(NULL, "\r\n")) {
+		char copy[LINE_EDIT_MAX + 1], whole[LINE_EDIT_MAX + 1];
+		unsigned acted = acts;
+
+		fake_log_reset();
+		log_info("a line for `log`");
+		as_edited(copy, sizeof(copy), line);
+		line = strcpy(whole, copy);
+		shell_run(copy);
+		PROMISE(is_quiet(whole) || fake_console_text()[0] != '\0' || acts != acted);
+		look_at_screen();
+	}
+}
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 {
-	static char typed[4096];
-	size_t count = MIN(bytes, sizeof(typed) - 1);
-	const char *shown;
+	static bool begun;
+	static char typed[2048];
+	size_t count = MIN(bytes - (bytes != 0), sizeof(typed) - 1);
 
 	fake_reset();
-	memcpy(typed, data, count);
-	typed[count] = '\0'; /* a NUL ends it: no terminal sends one */
-	fake_console_type(typed);
-	shell_poll();
-	for (shown = fake_console_text(); *shown != '\0'; shown++) {
-		PROMISE((*shown >= ' ' && *shown <= '~') || strchr("\r\n\b\a", *shown) != NULL);
+	if (!begun) {
+		begun = true;
+		end();
 	}
-	/* The editor's state outlives a run: leave nothing of it to the next. */
-	fake_console_type("\x03\x03");
-	shell_poll();
+	if (bytes == 0) {
+		return 0;
+	}
+	begin(data[0]);
+	memcpy(typed, data + 1, count);
+	typed[count] = '\0'; /* a NUL ends it: no terminal sends one */
+	if (setjmp(machine_off) == 0) {
+		type(typed);
+		look_at_screen();
+		run_lines(typed);
+	}
+	end();
 	return 0;
 }

@@ -158,12 +158,12 @@ void lapic_timer_arm(uint64_t tsc_deadline)
 	fake_timer_deadline = tsc_deadline;
 }
 
-_Noreturn void power_off(void)
+__attribute__((weak)) _Noreturn void power_off(void)
 {
 	fake_fail("power_off was called");
 }
 
-_Noreturn void power_reset(void)
+__attribute__((weak)) _Noreturn void power_reset(void)
 {
 	fake_fail("power_reset was called");
 }
