@@ -1,0 +1,198 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* boot/line_edit.c: keys as a terminal sends them, and what it shows then. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "boot/line_edit.h"
+
+static char screen[64][LINE_EDIT_MAX + 32]; /* what a terminal shows */
+static size_t row, column, bells;
+
+static void terminal(const char *text, size_t bytes)
+{
+	for (size_t i = 0; i < bytes; i++) {
+		switch (text[i]) {
+		case '\n': row = (row + 1) % 64, memset(screen[row], 0, sizeof(screen[0])); break;
+		case '\r': column = 0; break;
+		case '\b':
+			assert_true(column > 0);
+			column--;
+			break;
+		case '\a': bells++; break;
+		default:
+			assert_in_range(text[i], ' ', '~');
+			assert_true(column < sizeof(screen[0]) - 1);
+			screen[row][column++] = text[i];
+		}
+	}
+}
+
+static size_t offer(const char *text, char *words, size_t bytes)
+{
+	static const char all[] = "pause\0peek\0poweroff";
+
+	assert_true(bytes >= sizeof(all));
+	if (strcmp(text, "p") == 0) {
+		memcpy(words, all, sizeof(all));
+		return 3;
+	}
+	if (strcmp(text, "pa") == 0) {
+		memcpy(words, all, 6);
+		return 1;
+	}
+	return 0;
+}
+
+static struct line_edit line;
+
+static void begin(void)
+{
+	memset(&line, 0, sizeof(line));
+	memset(screen, 0, sizeof(screen));
+	row = column = bells = 0;
+	line.prompt = "> ";
+	line.write = terminal;
+	line.complete = offer;
+	line_edit_begin(&line);
+}
+
+/* The last event of the bytes. */
+static enum line_event type(const char *bytes)
+{
+	enum line_event event = LINE_EDITING;
+
+	for (; *bytes != '\0'; bytes++) {
+		event = line_edit_feed(&line, (uint8_t)*bytes);
+		assert_true(line.cursor <= line.length && line.length <= LINE_EDIT_MAX);
+		assert_int_equal(strlen(line.text), line.length);
+	}
+	return event;
+}
+
+/* The line is so, the terminal shows it, and its cursor stands where the line's does. */
+static void assert_line(const char *text, size_t cursor)
+{
+	char shown[sizeof(screen[0])];
+	size_t end;
+
+	assert_string_equal(line.text, text);
+	assert_int_equal(line.cursor, cursor);
+	assert_int_equal(column, cursor + 2);
+	strcpy(shown, screen[row]);
+	for (end = strlen(shown); end > strlen(text) + 2 && shown[end - 1] == ' '; end--) {
+		shown[end - 1] = '\0';
+	}
+	assert_string_equal(shown + 2, text);
+}
+
+static void keys_edit(void **state)
+{
+	(void)state;
+	begin();
+	type("hello world");
+	assert_line("hello world", 11);
+	type("\x01X");
+	assert_line("Xhello world", 1);
+	type("\x05!\x02\x02\x7f");
+	assert_line("Xhello word!", 10);
+	type("\x1b[D\x1b[C\x1b[C\x1b[C\x1b[C");
+	assert_line("Xhello word!", 12);
+	type("\x17");
+	assert_line("Xhello ", 7);
+	type("\x1b[H\x1b[3~");
+	assert_line("hello ", 0);
+	type("\x06\x0b");
+	assert_line("h", 1);
+	type("ij\x1bOD\x15");
+	assert_line("j", 0);
+	type("\x03");
+	assert_line("", 0);
+	assert_int_equal(type("a\r"), LINE_COMPLETE);
+}
+
+static void unknown_sequences_leave_no_trace(void **state)
+{
+	(void)state;
+	begin();
+	type("ab\x1b[1;5Z\x1b[200~\x1bx\x1bOP\x1b[15~\x00\x0e\x80\xff");
+	assert_line("ab", 2);
+	assert_int_equal(type("\r"), LINE_COMPLETE);
+	assert_int_equal(line_edit_feed(&line, '\n'), LINE_EDITING); /* CR LF is one Return */
+	line_edit_begin(&line);
+	assert_int_equal(type("x\n"), LINE_COMPLETE);
+}
+
+static void history_is_recalled(void **state)
+{
+	(void)state;
+	begin();
+	for (unsigned i = 0; i < LINE_EDIT_BEFORE + 3; i++) {
+		const char text[] = { (char)('a' + i), '\r', '\0' };
+
+		assert_int_equal(type(text), LINE_COMPLETE);
+		line_edit_begin(&line);
+	}
+	type("s\r"); /* the same again is not remembered twice */
+	line_edit_begin(&line);
+	type("new\x1b[A");
+	assert_line("s", 1);
+	type("\x10");
+	assert_line("r", 1);
+	type("\x0e\x1b[B");
+	assert_line("", 0);
+	for (unsigned i = 0; i < LINE_EDIT_BEFORE + 5; i++) {
+		type("\x1b[A");
+	}
+	assert_line("d", 1);
+	assert_true(bells > 0);
+}
+
+static void long_lines_are_refused(void **state)
+{
+	(void)state;
+	begin();
+	for (unsigned i = 0; i < LINE_EDIT_MAX; i++) {
+		type("x");
+	}
+	assert_int_equal(bells, 0);
+	type("y");
+	assert_int_equal(bells, 1);
+	assert_int_equal(line.length, LINE_EDIT_MAX);
+	assert_int_equal(type("\r"), LINE_TOO_LONG);
+	line_edit_begin(&line);
+	for (unsigned i = 0; i <= LINE_EDIT_MAX; i++) {
+		type("x");
+	}
+	assert_int_equal(type("\x15y\r"), LINE_COMPLETE); /* emptied, it is another line */
+	line_edit_begin(&line);
+	assert_int_equal(type("x\r"), LINE_COMPLETE);
+}
+
+static void tab_completes(void **state)
+{
+	(void)state;
+	begin();
+	type("p\t"); /* three candidates with nothing more in common: listed */
+	assert_line("p", 1);
+	assert_string_equal(screen[row - 1], "pause  peek  poweroff  ");
+	type("a\t");
+	assert_line("pause ", 6);
+	type("q\t");
+	assert_int_equal(bells, 1);
+}
+
+int main(void)
+{
+	static const struct CMUnitTest tests[] = {
+		cmocka_unit_test(keys_edit),
+		cmocka_unit_test(unknown_sequences_leave_no_trace),
+		cmocka_unit_test(history_is_recalled),
+		cmocka_unit_test(long_lines_are_refused),
+		cmocka_unit_test(tab_completes),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
