@@ -406,9 +406,9 @@ static void run_stop(const struct shell_call *call)
 
 	if (vm != NULL) {
 		platform_press_power_button(vm);
-		shell_print("vm %s: its power button was pressed; \"destroy\" is for a guest that "
-			    "does not care",
-			    vm->name);
+		shell_print("vm %s: its power button was pressed; %s", vm->name,
+			    vm->paused ? "it is paused, and will see that when it goes on"
+				       : "\"destroy\" is for a guest that does not care");
 	}
 }
 
