@@ -55,10 +55,11 @@ static void load_tables(struct ap *ap)
 static void ap_main(void)
 {
 	unsigned cpu = entering;
+	void (*entry)(unsigned cpu) = work;
 
 	load_tables(&aps[cpu - 1]);
-	started = cpu;
-	work(cpu);
+	started = cpu; /* from here on the next one may be started, in something else */
+	entry(cpu);
 }
 
 static void send(unsigned cpu, uint32_t command)
