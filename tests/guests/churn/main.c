@@ -4,6 +4,9 @@
  * after a power-on, and leaves a mark on every page for the next one to find if the machine does
  * not keep it away; then it resets. stay=1: it halts for ever instead. neighbour=1: fills pages=N
  * and hashes them again and again, until a key is pressed; no hash ever differs.
+ * most=N: a life is to be short, N instructions. A tick of the TSC is the average of two emulated
+ * CPUs, so two instructions at most; what the hypervisor does for the guest counts as its own, but
+ * for gaps of more than GAP_US, in which others ran.
  */
 #include "tests/guests/common/guest.h"
 
@@ -13,6 +16,7 @@
 #define WORDS	    (PAGE_SIZE / 8)
 #define VECTOR	    0x40
 #define DEADLINE    BIT(18) /* mode of the timer's LVT entry */
+#define GAP_US	    200
 
 static volatile uint64_t *at(uint64_t page)
 {
@@ -73,11 +77,20 @@ static void be_neighbour(uint64_t pages)
 
 static void live(uint64_t pages)
 {
+	uint64_t gap = tsc_hz() / 1000000 * GAP_US, most = arg_number("most", UINT64_MAX);
+	uint64_t last = rdtsc(), now, own = 0;
+
 	for (uint64_t page = 0; page < pages; page++) {
 		for (unsigned i = 0; i < WORDS; i += WORDS / 8) {
 			check_equal(at(page)[i], 0);
 			at(page)[i] = 0x5ec2e7 + page;
 		}
+		now = rdtsc();
+		own += now - last < gap ? now - last : 0;
+		last = now;
+	}
+	if (own > most / 2) {
+		fail("a life took %lu ticks", own);
 	}
 }
 
