@@ -8,6 +8,7 @@ ten slowest and, alone on the last line, "N passed, N failed". What a case may s
 import argparse
 import concurrent.futures
 import fnmatch
+import hashlib
 import itertools
 import os
 import pathlib
@@ -28,17 +29,20 @@ import markers
 KEYS = {"name", "group", "matrix", "machine", "cpus", "mem", "cpu", "features", "tme", "fidelity",
         "usb", "files", "conf", "bare", "bus", "type", "stop", "screen", "screen_at",
         "ticks", "timeout", "command", "dialog", "expect", "bounds", "same", "forbid",
-        "forbid_more", "end", "status", "budget"}
+        "forbid_more", "complaints", "end", "status", "budget"}
 DEFAULTS = {"group": "test", "machine": "bochs", "cpus": 1, "mem": 1024, "status": 0,
             "timeout": 240, "files": {}, "expect": [], "bounds": [], "same": [], "screen": [],
             "end": "power-off"}
 # What no serial line may hold, whatever the case expects.
-FORBID = [r"^(\[\S+\] )?(FAIL|ERROR|SKIP)\b", r"Umbra stopped", r"\bpanic\b", r"Kernel panic",
-          r"BUG:", r"WARNING: CPU", r"unchecked MSR access", r"Call Trace", r"Unhandled|unhandled",
-          r"rcu: INFO", r"blocked for more than", r"clocksource .* unstable", r"nobody cared"]
+FORBID = [r"^(\[\S+\] )?(FAIL|ERROR|SKIP)\b", r"Umbra stopped", r"\bpanic\b", r"Kernel panic"]
+# Nor these, unless the same kernel says them on the same machine without Umbra.
+COMPLAINTS = [r"BUG:", r"WARNING: CPU", r"unchecked MSR access", r"Call Trace",
+              r"Unhandled|unhandled", r"rcu: INFO", r"blocked for more than",
+              r"clocksource .* unstable", r"nobody cared"]
 TAIL_LINES = 25
 REPORT_LINES = 10
 printing = threading.Lock()
+asking = threading.Lock()  # of the oracle: one boots at a time
 
 
 class CaseError(Exception):
@@ -166,7 +170,7 @@ class Runner:
                                     check=False).returncode
         serial = folder / "out" / "serial.log"
         text = serial_text(serial.read_bytes()) if serial.exists() else ""
-        problems = check_text(case, text)
+        problems = check_text(case, text, self.oracle(case))
         if status != case["status"]:
             problems.append(f"exit status {status}, not {case['status']}: {last_line(folder)}")
         result = folder / "out" / "result"
@@ -186,6 +190,65 @@ class Runner:
                 path = folder / name
                 shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
         return problems, count
+
+
+    def oracle(self, case):
+        """A function that says whether a line of the serial log is a complaint which the case's own
+        kernels make without Umbra, too. Stock kernels change; only what is added counts."""
+        kernels = {spec for spec in case["files"].values()
+                   if isinstance(spec, str) and spec.startswith("kernel:")}
+        if case.get("bare") or case["machine"] != "bochs":
+            kernels = set()
+
+        def is_known(line):
+            return any(normal(line) in self.bare_lines(case, kernel) for kernel in sorted(kernels))
+
+        return is_known
+
+    def bare_lines(self, case, kernel):
+        """What this kernel says on the case's machine without Umbra: booted once, then kept."""
+        image = self.source(kernel).read_bytes()
+        machine = {key: case[key] for key in ("cpus", "cpu", "features") if key in case}
+        words = hashlib.sha256(image + repr(machine).encode()).hexdigest()
+        path = pathlib.Path(self.options.build).resolve() / "oracle" / words
+        with asking:
+            if not path.exists():
+                self.boot_bare(machine, image, path)
+        return set(path.read_text(encoding="utf-8").splitlines())
+
+    def boot_bare(self, machine, image, path):
+        """The same kernel with the initramfs that prints the kernel's complaints."""
+        folder = path.with_suffix(".boot")
+        shutil.rmtree(folder, ignore_errors=True)
+        esp = folder / "esp"
+        (esp / "EFI/BOOT").mkdir(parents=True)
+        (esp / "umbra").mkdir()
+        shutil.copy(self.third / "efi" / "chain.efi", esp / "EFI/BOOT/BOOTX64.EFI")
+        shutil.copy(self.source("initrd:work"), esp / "umbra/initrd.img")
+        (esp / "umbra/vmlinuz").write_bytes(image)
+        (esp / "umbra/cmdline.txt").write_text(
+            "initrd=\\umbra\\initrd.img console=ttyS0 name=bare\n", encoding="ascii")
+        keys = {key.upper(): value for key, value in machine.items()}
+        keys.update(ESP=esp, OUT=folder / "out", BUILD=self.options.build,
+                    STOP="umbra-work: bare: .* equal", TIMEOUT=600 * self.options.patience)
+        with open(folder / "boot.log", "wb") as log:
+            status = subprocess.run(
+                [sys.executable, str(HERE / "machine" / "boot.py"),
+                 *(f"{key}={value}" for key, value in keys.items())],
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log, check=False).returncode
+        if status != 0:
+            raise CaseError(f"the kernel did not boot without Umbra: {folder}/boot.log")
+        text = serial_text((folder / "out" / "serial.log").read_bytes())
+        path.write_text("".join(f"{normal(line)}\n" for line in text.splitlines()),
+                        encoding="utf-8")
+        shutil.rmtree(folder)
+
+
+def normal(line):
+    """A line of a kernel without what differs between two boots: who says it, times, numbers."""
+    line = re.sub(r"^(\[[a-z0-9]+\] )?(umbra-work: \w+: )?(kernel: )?(<\d+>)?", "", line)
+    line = re.sub(r"^\[ *\d+\.\d+\] ", "", line)
+    return re.sub(r"\b(0x)?[0-9a-f]*[0-9][0-9a-f]*\b", "N", line).strip()
 
 
 def repeat(rules):
@@ -211,7 +274,7 @@ def serial_text(data):
     return text.replace("\r\n", "\n").replace("\r", "\n").replace("\0", "")
 
 
-def check_text(case, text):
+def check_text(case, text, is_known=lambda line: False):
     problems = []
     for pattern in case["expect"]:
         if not re.search(pattern, text, re.M):
@@ -236,10 +299,19 @@ def check_text(case, text):
                                 f"{pattern}")
                 break
     for pattern in case.get("forbid", FORBID) + case.get("forbid_more", []):
-        if match := re.search(pattern, text, re.M):
-            line = text[text.rfind("\n", 0, match.start()) + 1:].split("\n", 1)[0]
+        if line := next(lines_with(pattern, text), None):
             problems.append(f"the serial line says: {line[:160]}")
+    usual = [] if "forbid" in case else COMPLAINTS
+    for pattern in usual + case.get("complaints", []):
+        if line := next((line for line in lines_with(pattern, text) if not is_known(line)), None):
+            problems.append(f"the kernel complains, and does not without Umbra: {line[:160]}")
     return problems
+
+
+def lines_with(pattern, text):
+    """The lines of the text in which the pattern is found."""
+    for match in re.finditer(pattern, text, re.M):
+        yield text[text.rfind("\n", 0, match.start()) + 1:].split("\n", 1)[0]
 
 
 def read_result(text):

@@ -211,7 +211,8 @@ check: lint unit fuzz-smoke
 # Every part runs, whatever became of the ones before; tally.py counts. Parts are goals.
 run_parts = @ended=; for part in $1; do \
 		$(MAKE) --no-print-directory -k $$part CASE=; ended="$$ended $$part=$$?"; \
-	done; $(PYTHON) tests/tally.py $(O) $$ended
+	done; DL=$(BUILD)/dl $(FETCH_SH) versions $(MACHINE_DIR)/packages; \
+	$(PYTHON) tests/tally.py $(O) $$ended
 
 # Everything that fits into 40 minutes.
 TEST_PARTS := lint unit fuzz-smoke $(TEST_PARTS) case

@@ -11,6 +11,8 @@
 #                                       all) into DIR. SUITE is "own" (what this system uses) or
 #                                       "trixie". A package that only depends on the wanted one
 #                                       (linux-image-amd64) stands for it.
+#   fetch.sh versions FILE              print names and versions of all that was fetched or, being
+#                                       named in FILE, installed
 #
 # DIR is replaced as a whole and last, so a DIR that exists is complete. Packages of Debian 13 come
 # from the address that this system itself uses for Debian, through a package list of our own
@@ -175,7 +177,20 @@ cmd_deb() {
 	mv "$dir.part" "$dir"
 }
 
-[ $# -ge 2 ] || die "usage: fetch.sh packages|source|deb ..."
+cmd_versions() {
+	echo 'fetched:'
+	for file in "$DL"/*/*.deb "$DL"/*/*.orig.tar.*; do
+		case $file in
+		*.asc | *'*'*) ;;
+		*) printf '  %s\n' "${file#"$DL"/}" ;;
+		esac
+	done
+	echo 'installed:'
+	# shellcheck disable=SC2046 # one word per package
+	dpkg-query -W -f='  ${Package} ${Version}\n' $(grep -v '^#' "$1") 2> /dev/null || :
+}
+
+[ $# -ge 2 ] || die "usage: fetch.sh packages|source|deb|versions ..."
 : "${DL:=build/dl}"
 mkdir -p "$DL"
 DL=$(cd "$DL" && pwd)
@@ -185,5 +200,6 @@ case $command in
 packages) cmd_packages "$@" ;;
 source) cmd_source "$@" ;;
 deb) cmd_deb "$@" ;;
+versions) cmd_versions "$@" ;;
 *) die "unknown command $command" ;;
 esac
