@@ -29,7 +29,7 @@
 #define ENTRIES	  512
 
 static struct ept_caps offered;
-static uint64_t address_mask; /* bits PHYS_BITS-1:12; those above are reserved */
+static uint64_t address_mask; /* bits PHYS_BITS-1:12, KeyID included; those above are reserved */
 
 static inline unsigned level_shift(unsigned level)
 {
@@ -67,10 +67,11 @@ static inline uint64_t *table_at(uint64_t entry)
 	return page_va(hpa(entry & address_mask));
 }
 
-/* The one place where attributes become bits. */
+/* The one place where attributes, KeyID and memory type among them, become bits. */
 static uint64_t pack_leaf(hpa_t frame, struct ept_attr attr, unsigned level)
 {
-	return frame.v | attr.access | (uint64_t)attr.memtype << ENTRY_TYPE_SHIFT |
+	return keyid_pack(keyed(frame, attr.keyid)) | attr.access |
+	       (uint64_t)attr.memtype << ENTRY_TYPE_SHIFT |
 	       (attr.ignore_pat ? ENTRY_IGNORE_PAT : 0) | (level > 1 ? ENTRY_LARGE : 0);
 }
 
@@ -80,6 +81,7 @@ static struct ept_attr unpack_leaf(uint64_t entry)
 		.access = (uint8_t)(entry & ENTRY_RIGHTS),
 		.memtype = (uint8_t)((entry & ENTRY_TYPE) >> ENTRY_TYPE_SHIFT),
 		.ignore_pat = (entry & ENTRY_IGNORE_PAT) != 0,
+		.keyid = keyid_unpack(entry & address_mask).keyid,
 	};
 }
 
@@ -206,11 +208,9 @@ static int check_map(gpa_t gpa, hpa_t hpa, uint64_t bytes, struct ept_attr attr)
 	if (!attr_is_valid(attr) || !IS_ALIGNED(gpa.v | hpa.v | bytes, PAGE_SIZE)) {
 		return ERR_INVAL;
 	}
-	if (attr.keyid != 0) {
-		return ERR_UNSUPPORTED;
-	}
 	if (!range_is_valid(gpa.v, bytes, MIN(EPT_GPA_BITS, offered.phys_bits)) ||
-	    !range_is_valid(hpa.v, bytes, offered.phys_bits)) {
+	    !range_is_valid(hpa.v, bytes, MIN(keyid_layout.shift, offered.phys_bits)) ||
+	    keyid_unpack(keyid_pack(keyed(hpa, attr.keyid))).keyid != attr.keyid) {
 		return ERR_RANGE;
 	}
 	return 0;
@@ -363,7 +363,7 @@ int ept_walk(const struct ept_root *root, gpa_t gpa, struct ept_leaf *out)
 		}
 		if (is_leaf(value, level)) {
 			*out = (struct ept_leaf){
-				.hpa = { (value & address_mask & ~offset_mask) |
+				.hpa = { keyid_unpack(value & address_mask & ~offset_mask).frame.v |
 					 (at & offset_mask) },
 				.leaf_bytes = offset_mask + 1,
 				.attr = unpack_leaf(value),

@@ -7,6 +7,7 @@
 #define UMBRA_EPT_EPT_H
 
 #include "ept/ept_tlb.h"
+#include "vmm/base/keyid.h"
 #include "vmm/base/types.h"
 
 #define EPT_READ  BIT(0)
@@ -31,7 +32,7 @@ struct ept_attr {
 	uint8_t access;	 /* EPT_READ | ... */
 	uint8_t memtype; /* enum ept_memtype */
 	bool ignore_pat;
-	uint16_t keyid; /* 0 until TME-MK is driven */
+	keyid_t keyid; /* under which the guest's page is encrypted */
 };
 
 /* What IA32_VMX_EPT_VPID_CAP offers; read once by vmm and handed down by ept_configure. */
@@ -55,7 +56,8 @@ void ept_root_free(struct ept_root *root);
  * Maps bytes (a multiple of 4 KiB) at gpa to hpa with the largest leaves that alignment, max_leaf
  * (PAGE_SIZE, SIZE_2M or SIZE_1G) and the CPU allow. Only over absent entries: ERR_EXISTS.
  * ERR_NOMEM (tables), ERR_INVAL (alignment, attributes that misconfigure), ERR_RANGE (beyond
- * EPT_GPA_BITS or MAXPHYADDR), ERR_UNSUPPORTED (a KeyID). No error leaves a partial mapping.
+ * EPT_GPA_BITS, MAXPHYADDR, or at or above the KeyID's bits; a KeyID that does not fit in them). No
+ * error leaves a partial mapping.
  * Adding rights needs no shoot-down (SDM, "Operations that Invalidate Cached Mappings").
  */
 int ept_map(struct ept_root *root, gpa_t gpa, hpa_t hpa, uint64_t bytes, uint64_t max_leaf,

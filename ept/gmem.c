@@ -55,17 +55,17 @@ void gmem_region_insert(struct gmem *gmem, const struct gmem_region *region)
 	gmem->regions[at] = *region;
 }
 
-void gmem_zero_frames(unsigned slot, hpa_t first, uint64_t bytes)
+void gmem_zero_frames(unsigned slot, struct keyed_frame first, uint64_t bytes)
 {
 	for (uint64_t done = 0; done < bytes; done += PAGE_SIZE) {
-		gmem_zero_page(host_temp_map(slot, (hpa_t){ first.v + done }));
+		gmem_zero_page(host_temp_map(slot, keyed(hpa(first.frame.v + done), first.keyid)));
 		host_temp_unmap(slot);
 	}
 }
 
 void gmem_scrub(hpa_t first, uint64_t bytes)
 {
-	gmem_zero_frames(GMEM_SLOT_CLEAR, first, bytes);
+	gmem_zero_frames(GMEM_SLOT_CLEAR, keyed(first, KEYID_PLATFORM), bytes);
 }
 
 int gmem_init(struct gmem *gmem)
@@ -182,7 +182,7 @@ static int open_page(struct gmem *gmem, uint64_t at, size_t count, struct door_j
 	struct gmem_region *region = find_region(gmem, at);
 	gpa_t page = { at & PAGE_MASK };
 	bool write = job->kind != DOOR_READ;
-	hpa_t frame;
+	struct keyed_frame frame;
 	int err;
 
 	if (region == NULL) {
@@ -231,7 +231,7 @@ int gmem_load(struct gmem *gmem, gpa_t gpa, uint64_t *value, size_t bytes)
 {
 	struct gmem_region *region = find_region(gmem, gpa.v);
 	gpa_t page = { gpa.v & PAGE_MASK };
-	hpa_t frame;
+	struct keyed_frame frame;
 	int err;
 
 	if (region == NULL || gpa.v % bytes != 0) {
@@ -257,14 +257,14 @@ int gmem_load(struct gmem *gmem, gpa_t gpa, uint64_t *value, size_t bytes)
 void gmem_peek(hpa_t at, void *out, size_t bytes)
 {
 	const hpa_t frame = { at.v & PAGE_MASK };
-	const char *page = host_temp_map(GMEM_SLOT_DOOR, frame);
+	const char *page = host_temp_map(GMEM_SLOT_DOOR, keyed(frame, KEYID_PLATFORM));
 
 	memcpy(out, page + (at.v - frame.v), bytes);
 	host_temp_unmap(GMEM_SLOT_DOOR);
 }
 
 /* The word's frame cannot go away meanwhile. */
-static inline bool frame_holds(const struct gmem_expect *word, hpa_t frame)
+static inline bool frame_holds(const struct gmem_expect *word, struct keyed_frame frame)
 {
 	const char *bytes = host_temp_map(GMEM_SLOT_DOOR, frame);
 	uint64_t found = __atomic_load_n(
@@ -279,7 +279,7 @@ static bool word_holds(struct gmem *gmem, struct gmem_expect *word)
 {
 	struct gmem_region *region = find_region(gmem, word->at);
 	gpa_t page = { word->at & PAGE_MASK };
-	hpa_t frame;
+	struct keyed_frame frame;
 	bool holds;
 
 	if (region == NULL || region->ops->pin(gmem, region, page, false, &frame) != 0) {
@@ -288,7 +288,7 @@ static bool word_holds(struct gmem *gmem, struct gmem_expect *word)
 	holds = frame_holds(word, frame);
 	unpin(gmem, region, page, false);
 	if (region->ops->stays) {
-		word->frame = frame;
+		word->page = frame;
 	}
 	return holds;
 }
@@ -311,8 +311,8 @@ bool gmem_holds(struct gmem *gmem, struct gmem_expect *words, size_t count)
 	const struct gmem_expect *end = words + count;
 
 	/* Frames that stay need no lock: only gmem_destroy takes them away, when no vCPU runs. */
-	for (; words < end && words->frame.v != 0; words++) {
-		if (!frame_holds(words, words->frame)) {
+	for (; words < end && words->page.frame.v != 0; words++) {
+		if (!frame_holds(words, words->page)) {
 			return false;
 		}
 	}

@@ -45,7 +45,7 @@ struct region_ops {
 		     const struct gmem_faulter *by);
 	/* Makes the page's plaintext available to the host and keeps it so until unpin. */
 	int (*pin)(struct gmem *gmem, struct gmem_region *region, gpa_t page, bool write,
-		   hpa_t *frame);
+		   struct keyed_frame *out);
 	/* NULL: there is nothing to undo. */
 	void (*unpin)(struct gmem *gmem, struct gmem_region *region, gpa_t page, bool written);
 	/* Gives back all that the region owns. The EPT root is gone or shot down already. */
@@ -117,7 +117,8 @@ int gmem_load(struct gmem *gmem, gpa_t gpa, uint64_t *value, size_t bytes);
 struct gmem_expect {
 	uint64_t at;
 	uint64_t mask, value;
-	hpa_t frame; /* 0 at first; gmem_holds keeps where the word lies, when that cannot change */
+	/* Frame 0 at first; gmem_holds keeps where the word lies, when that cannot change. */
+	struct keyed_frame page;
 };
 /*
  * True when all of them lie in RAM and hold that. The words belong to this gmem until it is

@@ -24,7 +24,7 @@ int gmem_region_check(const struct gmem *gmem, gpa_t base, uint64_t bytes);
 void gmem_region_insert(struct gmem *gmem, const struct gmem_region *region);
 
 /* Writes zeros to frames, page by page, by way of a slot. bytes is a multiple of 4 KiB. */
-void gmem_zero_frames(unsigned slot, hpa_t first, uint64_t bytes);
+void gmem_zero_frames(unsigned slot, struct keyed_frame first, uint64_t bytes);
 
 /* The same for a page that is mapped. */
 static inline void gmem_zero_page(void *page)

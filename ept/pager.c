@@ -101,7 +101,7 @@ static bool exchange(struct window_frame *frame, struct sealed_region *region, u
 	if (written) {
 		out = (struct sealed_page){ old, frame->page };
 	}
-	sealed = store_exchange(&out, &in, frame->frame);
+	sealed = store_exchange(&out, &in, window_page(frame));
 	if (old != NULL) {
 		if (sealed) {
 			counters->sealings++;
@@ -157,6 +157,7 @@ static int map_page(struct gmem *gmem, struct window_frame *frame, unsigned acce
 		.access = writable ? EPT_RWX : EPT_READ | EPT_EXEC,
 		.memtype = EPT_MEMTYPE_WB,
 		.ignore_pat = true,
+		.keyid = page_keyid(),
 	};
 	uint64_t *entry;
 	int err;
@@ -208,7 +209,7 @@ static int sealed_fault(struct gmem *gmem, struct gmem_region *region, gpa_t gpa
 }
 
 static int sealed_pin(struct gmem *gmem, struct gmem_region *region, gpa_t page, bool write,
-		      hpa_t *frame)
+		      struct keyed_frame *out)
 {
 	struct sealed_region *sealed = region->state;
 	uint32_t index;
@@ -220,7 +221,7 @@ static int sealed_pin(struct gmem *gmem, struct gmem_region *region, gpa_t page,
 		sealed->vm->counters.door_opens++;
 	}
 	window_frame(index)->pins++;
-	*frame = window_frame(index)->frame;
+	*out = window_page(window_frame(index));
 	lock_drop(&window_lock);
 	return 0;
 }
@@ -248,7 +249,7 @@ static void sealed_destroy(struct gmem *gmem, struct gmem_region *region)
 	window_let_vm_go(sealed->vm);
 	for (uint32_t i = 0; i < window_frame_count(); i++) {
 		if (window_frame(i)->region == sealed) {
-			gmem_zero_frames(GMEM_SLOT_CLEAR, window_frame(i)->frame, PAGE_SIZE);
+			gmem_zero_frames(GMEM_SLOT_CLEAR, window_page(window_frame(i)), PAGE_SIZE);
 			window_put_free(i);
 			sealed->vm->counters.clear_pages--;
 		}

@@ -10,6 +10,7 @@
 #include "crypto/page_cipher.h"
 #include "ept/pager.h"
 #include "vmm/base/lock.h"
+#include "vmm/base/page_alloc.h"
 
 #define WINDOW_NONE UINT32_MAX
 
@@ -80,6 +81,11 @@ uint64_t window_frame_count(void);
 bool window_claim(uint64_t frames);
 void window_unclaim(uint64_t frames);
 uint64_t window_unclaimed(void);
+/* As the hypervisor and the guests use it: the window lies under the KeyID of host pages. */
+static inline struct keyed_frame window_page(const struct window_frame *frame)
+{
+	return keyed(frame->frame, page_keyid());
+}
 /* A free frame, or WINDOW_NONE. */
 uint32_t window_take_free(void);
 /* The frame holds nothing in clear any more. */
@@ -133,7 +139,8 @@ struct sealed_page {
  * has no version or its region is NULL. True when out was encrypted. Nobody else uses the frame
  * meanwhile.
  */
-bool store_exchange(const struct sealed_page *out, const struct sealed_page *in, hpa_t frame);
+bool store_exchange(const struct sealed_page *out, const struct sealed_page *in,
+		    struct keyed_frame frame);
 
 /*
  * The machine ends: from here on nothing is encrypted any more, for the keys are about to be zero;

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * RAM in clear (engine = none). All frames are reserved when the region is added, in extents as
- * large as the machine's free memory allows; each leaf is zeroed and mapped on first touch, by the
- * guest or through the door. An EPT entry that is present therefore means "zeroed", and that is the
- * only record of it. Called under gmem.lock.
+ * RAM that stays in its frames: in clear, or under a KeyID of TME-MK. All frames are reserved when
+ * the region is added, in extents as large as the machine's free memory allows; each leaf is zeroed
+ * and mapped on first touch, by the guest or through the door. An EPT entry that is present
+ * therefore means "zeroed under this KeyID", and that is the only record of it. Called under
+ * gmem.lock.
  */
 #include "ept/gmem.h"
 #include "ept/gmem_priv.h"
@@ -30,6 +31,7 @@ struct known_leaf {
 /* One run of host pages, doubled when the extents no longer fit. */
 struct ram_plain {
 	uint64_t max_leaf;
+	keyid_t keyid;
 	/* Where the door went of late, by page: saves it the walk. */
 	struct known_leaf known[KNOWN_LEAVES];
 	size_t page_count; /* of this run */
@@ -42,12 +44,16 @@ static size_t capacity(size_t page_count)
 	return (page_count * PAGE_SIZE - sizeof(struct ram_plain)) / sizeof(struct extent);
 }
 
-/* Design 3.1: write-back, guest PAT ignored. */
-static const struct ept_attr ram_attr = {
-	.access = EPT_RWX,
-	.memtype = EPT_MEMTYPE_WB,
-	.ignore_pat = true,
-};
+/* Write-back, whatever the guest's PAT says: its memory is the host's ordinary RAM. */
+static struct ept_attr attr_of(const struct ram_plain *ram)
+{
+	return (struct ept_attr){
+		.access = EPT_RWX,
+		.memtype = EPT_MEMTYPE_WB,
+		.ignore_pat = true,
+		.keyid = ram->keyid,
+	};
+}
 
 /* The extent that holds an address of the region. */
 static const struct extent *find_extent(const struct ram_plain *ram, uint64_t at)
@@ -102,8 +108,8 @@ static int plain_fault(struct gmem *gmem, struct gmem_region *region, gpa_t gpa,
 	if (ept_walk(&gmem->root, gpa, &leaf) == 0) {
 		return 0; /* another vCPU was first */
 	}
-	gmem_zero_frames(GMEM_SLOT_CLEAR, frame, size);
-	err = ept_map(&gmem->root, start, frame, size, size, ram_attr);
+	gmem_zero_frames(GMEM_SLOT_CLEAR, keyed(frame, ram->keyid), size);
+	err = ept_map(&gmem->root, start, frame, size, size, attr_of(ram));
 	if (err == 0) {
 		gmem->resident_bytes += size;
 	}
@@ -112,7 +118,7 @@ static int plain_fault(struct gmem *gmem, struct gmem_region *region, gpa_t gpa,
 
 /* Out of line, so that the short way need not save registers for it. */
 static __attribute__((noinline)) int pin_unknown(struct gmem *gmem, struct gmem_region *region,
-						 gpa_t page, hpa_t *frame)
+						 gpa_t page, struct keyed_frame *out)
 {
 	struct ram_plain *ram = region->state;
 	const struct extent *extent = find_extent(ram, page.v);
@@ -124,23 +130,23 @@ static __attribute__((noinline)) int pin_unknown(struct gmem *gmem, struct gmem_
 		ram->known[(page.v / PAGE_SIZE) % KNOWN_LEAVES] = (struct known_leaf){
 			start, size, extent->first + (start - extent->base)
 		};
-		*frame = hpa(extent->first + (page.v - extent->base));
+		*out = keyed(hpa(extent->first + (page.v - extent->base)), ram->keyid);
 	}
 	return err;
 }
 
 /* A page in clear stays where it is, so there is no unpin. */
 static int plain_pin(struct gmem *gmem, struct gmem_region *region, gpa_t page, bool write,
-		     hpa_t *frame)
+		     struct keyed_frame *out)
 {
 	const struct ram_plain *ram = region->state;
 	const struct known_leaf *known = &ram->known[(page.v / PAGE_SIZE) % KNOWN_LEAVES];
 
 	(void)write; /* every leaf allows everything */
 	if (__builtin_expect(page.v - known->base >= known->bytes, 0)) {
-		return pin_unknown(gmem, region, page, frame);
+		return pin_unknown(gmem, region, page, out);
 	}
-	*frame = hpa(known->first + (page.v - known->base));
+	*out = keyed(hpa(known->first + (page.v - known->base)), ram->keyid);
 	return 0;
 }
 
@@ -166,7 +172,7 @@ static void plain_destroy(struct gmem *gmem, struct gmem_region *region)
 		}
 		size = leaf_bytes(ram, extent, at);
 		if (ept_walk(&gmem->root, gpa(at), &leaf) == 0) {
-			gmem_zero_frames(GMEM_SLOT_CLEAR, leaf.hpa, size);
+			gmem_zero_frames(GMEM_SLOT_CLEAR, keyed(leaf.hpa, ram->keyid), size);
 		}
 	}
 	release(ram);

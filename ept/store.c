@@ -117,7 +117,7 @@ static bool begin_seal(const struct sealed_page *out, const void *clear, struct 
 	}
 	pack_tweak(out->region, out->page, *version, item->tweak);
 	item->in = clear;
-	item->out = host_temp_map(GMEM_SLOT_OUT, frame);
+	item->out = host_temp_map(GMEM_SLOT_OUT, keyed(frame, KEYID_PLATFORM));
 	return true;
 }
 
@@ -136,12 +136,14 @@ static bool begin_open(const struct sealed_page *in, void *clear, struct page_it
 		return false;
 	}
 	pack_tweak(in->region, in->page, version, item->tweak);
-	item->in = host_temp_map(GMEM_SLOT_IN, store_frame(in->region, in->page));
+	item->in = host_temp_map(GMEM_SLOT_IN,
+				 keyed(store_frame(in->region, in->page), KEYID_PLATFORM));
 	item->out = clear;
 	return true;
 }
 
-bool store_exchange(const struct sealed_page *out, const struct sealed_page *in, hpa_t frame)
+bool store_exchange(const struct sealed_page *out, const struct sealed_page *in,
+		    struct keyed_frame frame)
 {
 	void *clear = host_temp_map(GMEM_SLOT_CLEAR, frame);
 	struct page_item seal, open;
@@ -177,6 +179,6 @@ void store_wipe_unfinished(void)
 	hpa_t frame = { __atomic_load_n(&unfinished.v, __ATOMIC_ACQUIRE) };
 
 	if (frame.v != 0) {
-		gmem_zero_frames(GMEM_SLOT_WIPE, frame, PAGE_SIZE);
+		gmem_zero_frames(GMEM_SLOT_WIPE, keyed(frame, KEYID_PLATFORM), PAGE_SIZE);
 	}
 }

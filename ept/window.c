@@ -150,7 +150,7 @@ void window_put_free(uint32_t index)
 void window_wipe(void)
 {
 	for (uint32_t i = 0; i < window.count; i++) {
-		gmem_zero_frames(GMEM_SLOT_WIPE, window.frames[i].frame, PAGE_SIZE);
+		gmem_zero_frames(GMEM_SLOT_WIPE, window_page(&window.frames[i]), PAGE_SIZE);
 	}
 }
 

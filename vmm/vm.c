@@ -43,9 +43,10 @@ const char *vm_end_reason_name(enum vm_end_reason reason)
 /* Backs the xAPIC page of all its vCPUs. Never written: an access exits or is virtualised. */
 static int map_apic_page(struct vm *vm)
 {
-	const struct ept_attr attr = { .access = EPT_READ | EPT_WRITE,
-				       .memtype = EPT_MEMTYPE_WB,
-				       .ignore_pat = true };
+	struct ept_attr attr = { .access = EPT_READ | EPT_WRITE,
+				 .memtype = EPT_MEMTYPE_WB,
+				 .ignore_pat = true };
+	struct keyed_frame page;
 
 	if (!vmx_caps()->apic_accesses) {
 		return 0;
@@ -54,8 +55,9 @@ static int map_apic_page(struct vm *vm)
 	if (vm->apic_access_page == NULL) {
 		return ERR_NOMEM;
 	}
-	return ept_map(&vm->gmem.root, gpa(VM_APIC_BASE), page_hpa(vm->apic_access_page), PAGE_SIZE,
-		       PAGE_SIZE, attr);
+	page = keyid_unpack(page_hpa(vm->apic_access_page).v);
+	attr.keyid = page.keyid;
+	return ept_map(&vm->gmem.root, gpa(VM_APIC_BASE), page.frame, PAGE_SIZE, PAGE_SIZE, attr);
 }
 
 int vm_create(const char *name, const struct vm_hooks *hooks, void *platform, struct vm **out)

@@ -15,6 +15,7 @@
 
 #include <setjmp.h>
 
+#include "vmm/base/keyid.h"
 #include "vmm/base/log.h"
 #include "vmm/base/types.h"
 
@@ -55,6 +56,8 @@ uint64_t fake_frames_live(void);
 void fake_pages_fail_after(int after);
 void fake_frames_fail_after(int after);
 void fake_pages_reset(void);
+/* The KeyID of host pages. A reset makes it 0, and KeyIDs unknown (keyid_configure(52, 0)). */
+extern keyid_t fake_page_keyid;
 
 /* The frames' physical addresses: FAKE_FRAME_COUNT of them; fewer can be "installed". */
 #define FAKE_FRAME_BASE	 0x100000000ull

@@ -26,8 +26,9 @@ static uint8_t *slot_address(unsigned slot)
 	return slots + (2 * slot + 1) * PAGE_SIZE;
 }
 
-void *host_temp_map(unsigned slot, hpa_t frame)
+void *host_temp_map(unsigned slot, struct keyed_frame page)
 {
+	const hpa_t frame = page.frame;
 	uint8_t *address = slot_address(slot);
 	uint64_t offset;
 	int fd = fake_frames_fd(frame, &offset);

@@ -103,6 +103,11 @@ void *page_va(hpa_t page)
 	return (void *)page.v;
 }
 
+keyid_t page_keyid(void)
+{
+	return 0;
+}
+
 int frames_alloc(uint64_t page_count, uint64_t align_pages, hpa_t *first)
 {
 	uint32_t at = frames_used;
@@ -119,9 +124,9 @@ void frames_free(hpa_t first, uint64_t page_count)
 {
 }
 
-void *host_temp_map(unsigned slot, hpa_t frame)
+void *host_temp_map(unsigned slot, struct keyed_frame page)
 {
-	return (void *)frame.v;
+	return (void *)page.frame.v;
 }
 
 void host_temp_unmap(unsigned slot)

@@ -22,6 +22,14 @@ static const struct ept_caps all_caps = {
 };
 static const struct ept_attr wb_rwx = { EPT_RWX, EPT_MEMTYPE_WB, true, 0 };
 
+#define assert_attr_equal(a, b)                                   \
+	do {                                                      \
+		assert_int_equal((a).access, (b).access);         \
+		assert_int_equal((a).memtype, (b).memtype);       \
+		assert_int_equal((a).ignore_pat, (b).ignore_pat); \
+		assert_int_equal((a).keyid, (b).keyid);           \
+	} while (0)
+
 /* The raw entry at a level (4: PML4E), or 0 when a table above is missing. */
 static uint64_t *raw_entry(const struct ept_root *root, uint64_t at, int level)
 {
@@ -97,7 +105,7 @@ static void test_raw_bits(void **state)
 		assert_int_equal(ept_walk(&root, gpa(cases[i].gpa + 0xabc), &leaf), 0);
 		assert_int_equal(leaf.hpa.v, cases[i].hpa + 0xabc);
 		assert_int_equal(leaf.leaf_bytes, cases[i].bytes);
-		assert_memory_equal(&leaf.attr, &cases[i].attr, sizeof(leaf.attr));
+		assert_attr_equal(leaf.attr, cases[i].attr);
 		assert_false(leaf.accessed || leaf.dirty);
 		assert_int_equal(ept_walk(&root, gpa(cases[i].gpa + cases[i].bytes), &leaf),
 				 ERR_NOTFOUND);
@@ -273,7 +281,7 @@ static void test_refused(void **state)
 		{ "memory type 3", 0, 0, 0x1000, { 7, 3, true, 0 }, ERR_INVAL },
 		{ "memory type 7", 0, 0, 0x1000, { 7, 7, true, 0 }, ERR_INVAL },
 		{ "memory type 14", 0, 0, 0x1000, { 7, 14, true, 0 }, ERR_INVAL },
-		{ "KeyID", 0, 0, 0x1000, { 7, 6, true, 1 }, ERR_UNSUPPORTED },
+		{ "KeyID", 0, 0, 0x1000, { 7, 6, true, 1 }, ERR_RANGE }, /* there are none */
 		{ "hpa reserved bits", 0, 1ull << 46, 0x1000, { 7, 6, true, 0 }, ERR_RANGE },
 		{ "hpa runs over", 0, (1ull << 46) - 0x1000, 0x2000, { 7, 6, true, 0 }, ERR_RANGE },
 		{ "gpa too high", 1ull << 46, 0, 0x1000, { 7, 6, true, 0 }, ERR_RANGE },
@@ -409,7 +417,7 @@ static void test_split(void **state)
 						 gone ? ERR_NOTFOUND : 0);
 				if (!gone) {
 					assert_int_equal(leaf.hpa.v, 7 * SIZE_1G + at);
-					assert_memory_equal(&leaf.attr, &wb_rwx, sizeof(wb_rwx));
+					assert_attr_equal(leaf.attr, wb_rwx);
 				}
 			}
 			ept_root_free(&root);
@@ -487,9 +495,91 @@ static void test_model(void **state)
 
 #define TEST(f) cmocka_unit_test_setup_teardown(f, fake_setup, fake_teardown)
 
+/*
+ * Row 29: a leaf of each size carries its KeyID, and so do all parts of one that is split. m = 46,
+ * k = 4 as on P4: the KeyID lies in bits 45:42.
+ */
+static void test_row_29_keyid_in_leaves(void **state)
+{
+	static const uint64_t sizes[] = { PAGE_SIZE, SIZE_2M, SIZE_1G };
+	const struct ept_attr attr = { EPT_RWX, EPT_MEMTYPE_WB, true, 9 };
+	struct ept_leaf leaf;
+
+	(void)state;
+	ept_configure(&all_caps);
+	keyid_configure(46, 4);
+	for (size_t i = 0; i < ARRAY_COUNT(sizes); i++) {
+		struct ept_root root;
+
+		assert_int_equal(ept_root_init(&root), 0);
+		assert_int_equal(
+			ept_map(&root, gpa(SIZE_1G), hpa(5 * SIZE_1G), sizes[i], SIZE_1G, attr), 0);
+		assert_int_equal(*raw_entry(&root, SIZE_1G, (int)i + 1) & ~MASK(11, 0),
+				 9ull << 42 | 5 * SIZE_1G);
+		if (sizes[i] > PAGE_SIZE) { /* splits it down to 4 KiB */
+			assert_int_equal(ept_unmap(&root, gpa(SIZE_1G), PAGE_SIZE), 0);
+		}
+		for (uint64_t at = sizes[i] > PAGE_SIZE ? PAGE_SIZE : 0; at < sizes[i];
+		     at += MAX(PAGE_SIZE, sizes[i] / 1024)) {
+			assert_int_equal(ept_walk(&root, gpa(SIZE_1G + at), &leaf), 0);
+			assert_int_equal(leaf.hpa.v, 5 * SIZE_1G + at);
+			assert_attr_equal(leaf.attr, attr);
+		}
+		ept_root_free(&root);
+	}
+}
+
+/* No address reaches into the KeyID's bits, and no KeyID out of them. */
+static void test_keyid_limits(void **state)
+{
+	struct ept_attr attr = wb_rwx;
+	struct ept_root root;
+
+	(void)state;
+	ept_configure(&all_caps);
+	keyid_configure(46, 4);
+	assert_int_equal(keyid_address_end(), BIT(42));
+	assert_int_equal(ept_root_init(&root), 0);
+	assert_int_equal(ept_map(&root, gpa(0), hpa(BIT(42)), PAGE_SIZE, PAGE_SIZE, attr),
+			 ERR_RANGE);
+	assert_int_equal(
+		ept_map(&root, gpa(0), hpa(BIT(42) - PAGE_SIZE), 2 * PAGE_SIZE, PAGE_SIZE, attr),
+		ERR_RANGE);
+	attr.keyid = 16;
+	assert_int_equal(ept_map(&root, gpa(0), hpa(0x1000), PAGE_SIZE, PAGE_SIZE, attr),
+			 ERR_RANGE);
+	attr.keyid = 15;
+	assert_int_equal(
+		ept_map(&root, gpa(0), hpa(BIT(42) - PAGE_SIZE), PAGE_SIZE, PAGE_SIZE, attr), 0);
+	ept_root_free(&root);
+}
+
+/* Tables lie under the KeyID of host pages: EPTP and every entry on the way say so. */
+static void test_tables_carry_host_keyid(void **state)
+{
+	struct ept_root root;
+	struct ept_leaf leaf;
+
+	(void)state;
+	ept_configure(&all_caps);
+	keyid_configure(52, 6);
+	fake_page_keyid = 1;
+	assert_int_equal(ept_root_init(&root), 0);
+	assert_int_equal(ept_map(&root, gpa(0x1000), hpa(0x5000), PAGE_SIZE, PAGE_SIZE, wb_rwx), 0);
+	assert_int_equal(root.eptp >> 46, 1);
+	assert_int_equal(*(const uint64_t *)page_va(root.pml4) >> 46, 1);
+	assert_int_equal(ept_walk(&root, gpa(0x1000), &leaf), 0);
+	assert_int_equal(leaf.hpa.v, 0x5000);
+	assert_int_equal(leaf.attr.keyid, 0);
+	ept_root_free(&root);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		TEST(test_row_29_keyid_in_leaves),
+		TEST(test_keyid_limits),
+		TEST(test_tables_carry_host_keyid),
 		TEST(test_eptp),
 		TEST(test_raw_bits),
 		TEST(test_accessed_dirty),

@@ -56,7 +56,7 @@ static void read_unmapped_frame(void)
 	hpa_t frame;
 
 	assert_int_equal(frames_alloc(1, 1, &frame), 0);
-	at = host_temp_map(0, frame);
+	at = host_temp_map(0, keyed(frame, 0));
 	host_temp_unmap(0);
 	(void)at[0];
 }
@@ -67,7 +67,7 @@ static void read_past_frame(void)
 	hpa_t frame;
 
 	assert_int_equal(frames_alloc(2, 1, &frame), 0);
-	at = host_temp_map(0, frame);
+	at = host_temp_map(0, keyed(frame, 0));
 	(void)at[PAGE_SIZE];
 }
 
@@ -77,7 +77,7 @@ static void map_free_frame(void)
 
 	assert_int_equal(frames_alloc(1, 1, &frame), 0);
 	frames_free(frame, 1);
-	(void)host_temp_map(0, frame);
+	(void)host_temp_map(0, keyed(frame, 0));
 }
 
 static void free_too_few(void)
@@ -131,7 +131,7 @@ static void frames_keep_their_bytes(void **state)
 	assert_int_equal(frames_alloc(512, 512, &other), 0);
 	assert_true(IS_ALIGNED(other.v, SIZE_2M));
 	assert_int_equal(frames_alloc(512, 512, &first), ERR_NOMEM);
-	at = host_temp_map(1, other);
+	at = host_temp_map(1, keyed(other, 0));
 	assert_int_equal(at[0], 0xa5);
 	memset(at, 7, PAGE_SIZE);
 	host_temp_unmap(1);

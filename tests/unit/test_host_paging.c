@@ -385,7 +385,7 @@ static void test_slots(void **state)
 		for (slot = 0; slot < HOST_TEMP_SLOTS; slot++) {
 			uint64_t frame = BIT(45) + (cpu * 16 + slot) * PAGE_SIZE;
 			uint64_t at = (uintptr_t)host_slot_map(percpu_fake_self(), slot,
-							       hpa(frame));
+							       keyed(hpa(frame), 0));
 
 			expect(at, frame, W | NX, false);
 			assert_false(is_mapped(at - PAGE_SIZE));
@@ -398,16 +398,20 @@ static void test_slots(void **state)
 	}
 	assert_int_equal(fake_invlpg_count, 0);
 	fake_set_cpu(1);
-	FAKE_EXPECT_PANIC((void)host_slot_map(percpu_fake_self(), 0, hpa(0x1000)), "broken");
+	FAKE_EXPECT_PANIC((void)host_slot_map(percpu_fake_self(), 0, keyed(hpa(0x1000), 0)),
+			  "broken");
 	host_slot_unmap(percpu_fake_self(), 0);
 	assert_int_equal(fake_invlpg_count, 1);
 	assert_false(is_mapped(seen[HOST_TEMP_SLOTS]));
 	assert_true(is_mapped(seen[0]));
 	FAKE_EXPECT_PANIC(host_slot_unmap(percpu_fake_self(), 0), "broken");
-	FAKE_EXPECT_PANIC((void)host_slot_map(percpu_fake_self(), 0, hpa(0x1001)), "broken");
-	FAKE_EXPECT_PANIC((void)host_slot_map(percpu_fake_self(), 0, hpa(BIT(52))), "broken");
-	FAKE_EXPECT_PANIC((void)host_slot_map(percpu_fake_self(), HOST_TEMP_SLOTS, hpa(0x1000)),
+	FAKE_EXPECT_PANIC((void)host_slot_map(percpu_fake_self(), 0, keyed(hpa(0x1001), 0)),
 			  "broken");
+	FAKE_EXPECT_PANIC((void)host_slot_map(percpu_fake_self(), 0, keyed(hpa(BIT(52)), 0)),
+			  "broken");
+	FAKE_EXPECT_PANIC(
+		(void)host_slot_map(percpu_fake_self(), HOST_TEMP_SLOTS, keyed(hpa(0x1000), 0)),
+		"broken");
 }
 
 /* Each page that is missing, at whatever step: told, never written through. */

@@ -153,10 +153,10 @@ static void test_hold(void **state)
 	press_out(guest, 0);
 	/* So does a pinned one. */
 	const struct region_ops *ops = guest->gmem.regions[0].ops;
-	hpa_t frame;
-	assert_int_equal(ops->pin(&guest->gmem, guest->gmem.regions, gpa(0), false, &frame), 0);
+	struct keyed_frame page;
+	assert_int_equal(ops->pin(&guest->gmem, guest->gmem.regions, gpa(0), false, &page), 0);
 	press_out(guest, 1);
-	assert_int_equal(*(uint8_t *)fake_frame(frame), 1);
+	assert_int_equal(*(uint8_t *)fake_frame(page.frame), 1);
 	ops->unpin(&guest->gmem, guest->gmem.regions, gpa(0), false);
 }
 

@@ -34,7 +34,7 @@ $(O)/unit/page_regs: tests/unit/page_regs.c $(PAGE_CIPHER_OBJ)
 # Nor is this: CPUs as threads, under ThreadSanitizer, which does not mix with the others. A thread
 # that spins gives way, for there may be fewer real CPUs.
 RACE_C := tests/unit/pager_race.c ept/pager.c ept/window.c ept/store.c ept/gmem.c ept/ept.c \
-	ept/ept_tlb.c
+	ept/ept_tlb.c vmm/base/keyid.c
 unit: $(O)/unit/pager_race.passed
 $(O)/unit/pager_race: $(RACE_C) $(wildcard ept/*.h vmm/base/*.h crypto/*.h)
 	@mkdir -p $(@D)

@@ -265,10 +265,10 @@ void host_slots_give(struct percpu *cpu)
 	cpu->slot_pages = (uint8_t *)(uintptr_t)(TEMP_BASE + page * PAGE_SIZE);
 }
 
-_Noreturn void host_slot_misuse(unsigned slot, hpa_t frame)
+_Noreturn void host_slot_misuse(unsigned slot, uint64_t number)
 {
 	panic("broken: slot %u with frame 0x%llx: mapped twice, not mapped, or no frame", slot,
-	      (unsigned long long)frame.v);
+	      (unsigned long long)number);
 }
 
 static bool has_nx(void)

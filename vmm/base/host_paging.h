@@ -8,6 +8,7 @@
 #define UMBRA_BASE_HOST_PAGING_H
 
 #include "vmm/base/cpu.h"
+#include "vmm/base/keyid.h"
 #include "vmm/base/percpu.h"
 #include "vmm/base/types.h"
 #include "vmm/base/x86.h"
@@ -84,26 +85,27 @@ bool host_paging_is_stack_area(uint64_t address);
 void host_slots_give(struct percpu *cpu);
 
 /*
- * Maps the guest frame in one of this CPU's HOST_TEMP_SLOTS slots until host_temp_unmap with the
- * same slot. Interrupts off, no nesting within a slot (panic). Costs one INVLPG, at the end. The
- * address is page-aligned, with an unmapped page before and after it.
+ * Maps the guest frame, under its KeyID, in one of this CPU's HOST_TEMP_SLOTS slots until
+ * host_temp_unmap with the same slot. Interrupts off, no nesting within a slot (panic). Costs one
+ * INVLPG, at the end. The address is page-aligned, with an unmapped page before and after it.
  */
 #define HOST_TEMP_SLOTS 8
 
 /* host_paging.c: present, writable, not executable; and the panic for what must not be. */
 extern uint64_t host_slot_bits;
-_Noreturn void host_slot_misuse(unsigned slot, hpa_t frame);
+_Noreturn void host_slot_misuse(unsigned slot, uint64_t number);
 
 /* Inline, for device emulation maps half a dozen pages in each exit. */
-static inline void *host_slot_map(const struct percpu *cpu, unsigned slot, hpa_t frame)
+static inline void *host_slot_map(const struct percpu *cpu, unsigned slot, struct keyed_frame at)
 {
 	uint64_t *entry = &cpu->slot_entries[2 * slot];
+	const uint64_t number = keyid_pack(at);
 
-	if (slot >= HOST_TEMP_SLOTS || (*entry | (frame.v & ~PTE_ADDRESS)) != 0) {
-		host_slot_misuse(slot, frame);
+	if (slot >= HOST_TEMP_SLOTS || (*entry | (number & ~PTE_ADDRESS)) != 0) {
+		host_slot_misuse(slot, number);
 	}
 	/* An entry that was not present is in no TLB: nothing to invalidate. */
-	__atomic_store_n(entry, frame.v | host_slot_bits, __ATOMIC_RELEASE);
+	__atomic_store_n(entry, number | host_slot_bits, __ATOMIC_RELEASE);
 	return cpu->slot_pages + 2 * slot * PAGE_SIZE;
 }
 
@@ -112,19 +114,19 @@ static inline void host_slot_unmap(const struct percpu *cpu, unsigned slot)
 	uint64_t *entry = &cpu->slot_entries[2 * slot];
 
 	if (slot >= HOST_TEMP_SLOTS || *entry == 0) {
-		host_slot_misuse(slot, hpa(0));
+		host_slot_misuse(slot, 0);
 	}
 	__atomic_store_n(entry, 0, __ATOMIC_RELEASE);
 	cpu_invlpg(cpu->slot_pages + 2 * slot * PAGE_SIZE);
 }
 
 #ifdef UMBRA_HOST_TEST
-void *host_temp_map(unsigned slot, hpa_t frame);
+void *host_temp_map(unsigned slot, struct keyed_frame page);
 void host_temp_unmap(unsigned slot);
 #else
-static inline void *host_temp_map(unsigned slot, hpa_t frame)
+static inline void *host_temp_map(unsigned slot, struct keyed_frame page)
 {
-	return host_slot_map(percpu_self(), slot, frame);
+	return host_slot_map(percpu_self(), slot, page);
 }
 
 static inline void host_temp_unmap(unsigned slot)

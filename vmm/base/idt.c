@@ -11,6 +11,7 @@
 #include "vmm/base/lapic.h"
 #include "vmm/base/page_alloc.h"
 #include "vmm/base/panic.h"
+#include "vmm/base/smp.h"
 #include "vmm/base/x86.h"
 
 #define IST_STACK_PAGES 2
@@ -200,7 +201,10 @@ void idt_dispatch(struct idt_frame *frame)
 	switch (frame->vector) {
 	case VECTOR_SPURIOUS: return; /* SDM vol. 3, "Spurious Interrupt": not in service, no EOI */
 	case VECTOR_TIMER: cpu->timer_count++; break;
-	case VECTOR_KICK: cpu->kick_count++; break;
+	case VECTOR_KICK:
+		cpu->kick_count++;
+		smp_do_work();
+		break;
 	default:
 		cpu->unexpected_count++; /* what a device or firmware left pending */
 		break;

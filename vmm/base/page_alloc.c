@@ -30,6 +30,7 @@ static struct {
 	uint64_t free_count;
 	uint64_t hint;	/* no page below this one is free */
 	uint64_t *used; /* one bit a page */
+	keyid_t keyid;
 } pool;
 
 static struct extent first_table[FIRST_TABLE];
@@ -327,20 +328,26 @@ uint64_t page_free_count(void)
 	return __atomic_load_n(&pool.free_count, __ATOMIC_RELAXED);
 }
 
+keyid_t page_keyid(void)
+{
+	return pool.keyid;
+}
+
 hpa_t page_hpa(const void *page)
 {
 	uint64_t number = (uintptr_t)page / PAGE_SIZE;
 
 	CHECK(number >= pool.first && number - pool.first < pool.page_count);
-	return hpa((uintptr_t)page);
+	return hpa(keyid_pack(keyed(hpa((uintptr_t)page), pool.keyid)));
 }
 
 void *page_va(hpa_t page)
 {
-	uint64_t number = page.v / PAGE_SIZE;
+	uint64_t address = keyid_unpack(page.v).frame.v;
+	uint64_t number = address / PAGE_SIZE;
 
 	CHECK(number >= pool.first && number - pool.first < pool.page_count);
-	return (void *)(uintptr_t)page.v;
+	return (void *)(uintptr_t)address;
 }
 
 int frames_alloc(uint64_t page_count, uint64_t align_pages, hpa_t *first)

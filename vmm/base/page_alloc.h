@@ -9,6 +9,7 @@
 #ifndef UMBRA_BASE_PAGE_ALLOC_H
 #define UMBRA_BASE_PAGE_ALLOC_H
 
+#include "vmm/base/keyid.h"
 #include "vmm/base/types.h"
 
 /* A range of RAM; page_count in pages of 4 KiB. */
@@ -41,9 +42,15 @@ void *page_alloc(size_t count);
 void page_free(void *pages, size_t count);
 uint64_t page_free_count(void);
 
-/* Between a host page's address and its physical address. CHECKs that it lies in the pool. */
+/*
+ * Between a host page's address and the number that stands for it in an entry or register of the
+ * hardware: its physical address, with the KeyID of host pages (page_keyid). CHECKs that it lies in
+ * the pool.
+ */
 hpa_t page_hpa(const void *page);
 void *page_va(hpa_t page);
+/* The KeyID under which the pool and the window are used; 0 until the hypervisor has one. */
+keyid_t page_keyid(void);
 
 /*
  * page_count consecutive guest frames whose address is a multiple of align_pages (a power of two).

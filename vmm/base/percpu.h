@@ -24,6 +24,8 @@ struct percpu {
 	/* ept_tlb: the EPT root this CPU is in guest mode with (NULL: outside). */
 	struct ept_root *guest_root;
 
+	uint32_t work_seen; /* smp: number of the work that it did last */
+
 	/* idt: interrupts taken. */
 	uint64_t kick_count;
 	uint64_t timer_count;

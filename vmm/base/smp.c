@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * CPUs: how they come up, how the BSP gives them work before the scheduler runs, how they stop. An
- * AP that has nothing to do halts until a kick; work is one slot, written by the BSP alone and
- * announced by a sequence number.
+ * CPUs: how they come up, how the BSP gives them work, how they stop. Work is one slot, written by
+ * the BSP alone and announced by a sequence number and a kick. The kick's handler does it, so that
+ * it is done whatever the CPU runs: a guest, which the kick takes it out of, or nothing.
  */
 #include "vmm/base/cpu.h"
 #include "vmm/base/err.h"
@@ -32,6 +32,7 @@ static struct {
 } work;
 
 static void (*bsp_next)(void);
+static void (*release_fn)(void); /* where APs go; NULL: not yet; atomic */
 
 static struct percpu *prepare(uint32_t index, uint32_t apic_id, size_t stack_pages)
 {
@@ -76,35 +77,42 @@ int smp_enter_bsp(void (*next)(void))
 	host_paging_enter(cpu->stack_top, bsp_entered);
 }
 
-/* What an AP does until smp_release sends it elsewhere. */
-static _Noreturn void ap_wait_for_work(uint32_t seen)
+void smp_do_work(void)
 {
-	for (;;) {
-		uint32_t sequence = __atomic_load_n(&work.sequence, __ATOMIC_ACQUIRE);
+	struct percpu *cpu = percpu_self();
+	uint32_t sequence = __atomic_load_n(&work.sequence, __ATOMIC_ACQUIRE);
 
-		if (sequence == seen) {
-			cpu_sti_hlt();
-			cpu_cli();
-			continue;
-		}
-		seen = sequence;
+	if (sequence != cpu->work_seen) {
+		cpu->work_seen = sequence;
 		work.fn(work.arg);
 		__atomic_fetch_add(&work.done, 1, __ATOMIC_RELEASE);
 	}
 }
 
+/* What an AP does until smp_release sends it elsewhere. A kick ends the HLT. */
+static _Noreturn void ap_wait(void)
+{
+	void (*fn)(void);
+
+	while ((fn = __atomic_load_n(&release_fn, __ATOMIC_ACQUIRE)) == NULL) {
+		cpu_sti_hlt();
+		cpu_cli();
+	}
+	fn();
+	cpu_stop(); /* not reached: fn does not return */
+}
+
 /* First C of an AP, on its own stack and our page tables. */
 static void ap_main(struct percpu *cpu)
 {
-	uint32_t seen;
-
 	host_paging_load_this_cpu();
 	idt_load_this_cpu(cpu);
 	cpu->mtrrs_differed = mtrr_match_this_cpu();
 	lapic_init_this_cpu();
-	seen = __atomic_load_n(&work.sequence, __ATOMIC_ACQUIRE);
+	/* It is no online CPU yet, so no work is for it. */
+	cpu->work_seen = __atomic_load_n(&work.sequence, __ATOMIC_ACQUIRE);
 	__atomic_store_n(&cpu->online, true, __ATOMIC_RELEASE);
-	ap_wait_for_work(seen);
+	ap_wait();
 }
 
 static struct ap_params *params_in(hpa_t trampoline)
@@ -239,15 +247,9 @@ uint32_t smp_start_all(const uint32_t *apic_ids, size_t count, hpa_t trampoline)
 	return started;
 }
 
-static void post(void (*fn)(void *arg), void *arg)
+static void kick_others(void)
 {
-	uint32_t i;
-
-	work.fn = fn;
-	work.arg = arg;
-	__atomic_store_n(&work.done, 0, __ATOMIC_RELAXED);
-	__atomic_fetch_add(&work.sequence, 1, __ATOMIC_RELEASE);
-	for (i = 1; i < percpu_count(); i++) {
+	for (uint32_t i = 1; i < percpu_count(); i++) {
 		smp_kick(i);
 	}
 }
@@ -255,26 +257,22 @@ static void post(void (*fn)(void *arg), void *arg)
 void smp_call_all(void (*fn)(void *arg), void *arg)
 {
 	CHECK(percpu_self()->index == 0);
-	post(fn, arg);
+	work.fn = fn;
+	work.arg = arg;
+	__atomic_store_n(&work.done, 0, __ATOMIC_RELAXED);
+	percpu_self()->work_seen = __atomic_add_fetch(&work.sequence, 1, __ATOMIC_RELEASE);
+	kick_others();
 	fn(arg);
 	while (__atomic_load_n(&work.done, __ATOMIC_ACQUIRE) != percpu_count() - 1) {
 		cpu_pause();
 	}
 }
 
-static void (*release_fn)(void);
-
-static void released(void *unused)
-{
-	(void)unused;
-	release_fn();
-}
-
 void smp_release(void (*fn)(void))
 {
 	CHECK(percpu_self()->index == 0);
-	release_fn = fn;
-	post(released, NULL);
+	__atomic_store_n(&release_fn, fn, __ATOMIC_RELEASE);
+	kick_others();
 }
 
 void smp_kick(uint32_t cpu_index)

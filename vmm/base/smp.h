@@ -20,9 +20,16 @@ int smp_enter_bsp(void (*next)(void));
  */
 uint32_t smp_start_all(const uint32_t *apic_ids, size_t count, hpa_t trampoline);
 
-/* Runs fn(arg) on every online CPU, this one included, and returns when all have. BSP only, before
- * smp_release. */
+/*
+ * Runs fn(arg) on every online CPU, this one included, and returns when all have. On the others
+ * it runs in the handler of a kick, interrupts off: it must be short, and take no lock that the BSP
+ * may hold now. A CPU gets to it when it next lets interrupts in: at once in a guest or in HLT,
+ * else after its exit or turn. BSP only, any time after smp_start_all; the caller holds no lock.
+ */
 void smp_call_all(void (*fn)(void *arg), void *arg);
+
+/* For the kick's handler: does what smp_call_all has posted, if this CPU has not yet. */
+void smp_do_work(void);
 
 /* Sends every AP into fn, which does not return (the scheduler's loop). BSP only, once. */
 void smp_release(void (*fn)(void));
