@@ -110,7 +110,7 @@ extern void (*fake_out_hook)(uint16_t port, unsigned size, uint32_t value);
 extern uint64_t fake_cr0, fake_cr2, fake_cr3, fake_cr4, fake_xcr0;
 /* How many of the next RDRAND and RDSEED fail; otherwise they give a fixed sequence. */
 extern unsigned fake_rdrand_failures, fake_rdseed_failures;
-extern unsigned fake_invlpg_count, fake_wbinvd_count, fake_hlt_count;
+extern unsigned fake_invlpg_count, fake_wbinvd_count, fake_clflush_count, fake_hlt_count;
 /* RFLAGS.IF as CLI and STI left it. */
 extern bool fake_interrupts_on;
 void fake_x86_reset(void);

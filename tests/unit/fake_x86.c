@@ -26,7 +26,7 @@ uint32_t (*fake_in_hook)(uint16_t port, unsigned size);
 void (*fake_out_hook)(uint16_t port, unsigned size, uint32_t value);
 uint64_t fake_cr0, fake_cr2, fake_cr3, fake_cr4, fake_xcr0;
 unsigned fake_rdrand_failures, fake_rdseed_failures;
-unsigned fake_invlpg_count, fake_wbinvd_count, fake_hlt_count;
+unsigned fake_invlpg_count, fake_wbinvd_count, fake_clflush_count, fake_hlt_count;
 bool fake_interrupts_on;
 
 void fake_x86_reset(void)
@@ -37,7 +37,7 @@ void fake_x86_reset(void)
 	fake_out_hook = NULL;
 	fake_cr0 = fake_cr2 = fake_cr3 = fake_cr4 = fake_xcr0 = 0;
 	fake_rdrand_failures = fake_rdseed_failures = 0;
-	fake_invlpg_count = fake_wbinvd_count = fake_hlt_count = 0;
+	fake_invlpg_count = fake_wbinvd_count = fake_clflush_count = fake_hlt_count = 0;
 	fake_interrupts_on = false;
 }
 
@@ -237,6 +237,21 @@ WEAK void fake_invlpg(const void *address)
 WEAK void fake_wbinvd(void)
 {
 	fake_wbinvd_count++;
+}
+
+WEAK void fake_clflush(const void *address)
+{
+	(void)address;
+	fake_clflush_count++;
+}
+
+/* Only a test with a model of its own may come here. */
+WEAK int pconfig_safe(uint32_t leaf, const void *structure, uint64_t *result, bool *refused)
+{
+	(void)structure;
+	(void)result;
+	(void)refused;
+	fake_fail("PCONFIG leaf %u was executed", leaf);
 }
 
 WEAK void fake_hlt(void)

@@ -26,6 +26,13 @@ _Static_assert(sizeof(struct cpu_table_register) == 10, "SDM: pseudo-descriptor"
 int msr_read_safe(uint32_t msr, uint64_t *value);
 int msr_write_safe(uint32_t msr, uint64_t value);
 
+/*
+ * PCONFIG (SDM vol. 2B) that survives a #GP: ERR_NOTFOUND when the CPU refuses. *result is RAX, 0
+ * on success. *refused is ZF: the CPU says so beside a result that is not 0. structure: what the
+ * leaf asks for. Only where CPUID shows PCONFIG.
+ */
+int pconfig_safe(uint32_t leaf, const void *structure, uint64_t *result, bool *refused);
+
 static inline void cpu_pause(void)
 {
 	__builtin_ia32_pause();
@@ -77,6 +84,7 @@ uint64_t fake_xgetbv(uint32_t index);
 void fake_xsetbv(uint32_t index, uint64_t value);
 void fake_invlpg(const void *address);
 void fake_wbinvd(void);
+void fake_clflush(const void *address);
 void fake_hlt(void);
 void fake_cli(void);
 void fake_sti(void);
@@ -84,6 +92,7 @@ void fake_sti_hlt(void);
 bool fake_rdrand64(uint64_t *value);
 bool fake_rdseed64(uint64_t *value);
 void fake_lidt(const struct cpu_table_register *table);
+void fake_ltr(uint16_t selector);
 
 #define cpu_cpuid     fake_cpuid
 #define cpu_rdmsr     fake_rdmsr
@@ -107,6 +116,7 @@ void fake_lidt(const struct cpu_table_register *table);
 #define cpu_xsetbv    fake_xsetbv
 #define cpu_invlpg    fake_invlpg
 #define cpu_wbinvd    fake_wbinvd
+#define cpu_clflush   fake_clflush
 #define cpu_hlt	      fake_hlt
 #define cpu_cli	      fake_cli
 #define cpu_sti	      fake_sti
@@ -114,6 +124,7 @@ void fake_lidt(const struct cpu_table_register *table);
 #define cpu_rdrand64  fake_rdrand64
 #define cpu_rdseed64  fake_rdseed64
 #define cpu_lidt      fake_lidt
+#define cpu_ltr	      fake_ltr
 
 #else
 
@@ -268,6 +279,14 @@ static inline void cpu_invlpg(const void *address)
 static inline void cpu_wbinvd(void)
 {
 	__asm__ volatile("wbinvd" : : : "memory");
+}
+
+/*
+ * Writes the line back and drops it. Ordered among writes and others of its kind; cpu_fence waits.
+ */
+static inline void cpu_clflush(const void *address)
+{
+	__asm__ volatile("clflush (%0)" : : "r"(address) : "memory");
 }
 
 static inline void cpu_hlt(void)

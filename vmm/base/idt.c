@@ -58,6 +58,7 @@ static bool stop_on_nmi;
 extern const char idt_stubs[];
 extern const char msr_read_insn[], msr_read_fault[];
 extern const char msr_write_insn[], msr_write_fault[];
+extern const char pconfig_insn[], pconfig_fault[];
 extern const char firmware_fault[];
 extern uint64_t firmware_stack;
 void gdt_load(const struct cpu_table_register *gdt);
@@ -156,16 +157,24 @@ static void handle_nmi(void)
 	cpu->nmi_count++;
 }
 
-/* Sends the two instructions that may fault, and all of firmware, to where that is expected. */
+/* Instructions of idt_stubs.asm that may raise #GP, and where each goes on then. */
+static const struct {
+	const char *insn, *fault;
+} expected_faults[] = {
+	{ msr_read_insn, msr_read_fault },
+	{ msr_write_insn, msr_write_fault },
+	{ pconfig_insn, pconfig_fault },
+};
+
+/* Sends the instructions that may fault, and all of firmware, to where that is expected. */
 static bool fix_up(struct idt_frame *frame)
 {
-	if (frame->vector == VECTOR_GP && frame->rip == (uintptr_t)msr_read_insn) {
-		frame->rip = (uintptr_t)msr_read_fault;
-		return true;
-	}
-	if (frame->vector == VECTOR_GP && frame->rip == (uintptr_t)msr_write_insn) {
-		frame->rip = (uintptr_t)msr_write_fault;
-		return true;
+	for (size_t i = 0; i < ARRAY_COUNT(expected_faults); i++) {
+		if (frame->vector == VECTOR_GP &&
+		    frame->rip == (uintptr_t)expected_faults[i].insn) {
+			frame->rip = (uintptr_t)expected_faults[i].fault;
+			return true;
+		}
 	}
 	if (firmware_stack != 0 && frame->vector != VECTOR_MC) {
 		frame->rip = (uintptr_t)firmware_fault;

@@ -2,7 +2,7 @@
 /*
  * Segments, exceptions and interrupts of the hypervisor itself. Every CPU has a GDT, a TSS and
  * stacks of its own for #DF, NMI, #MC and #DB; the IDT is one for all. An exception is a bug of
- * ours and ends in a dump in words, save for those of msr_read_safe and firmware_call.
+ * ours and ends in a dump in words, save for those of msr_*_safe, pconfig_safe and firmware_call.
  */
 #ifndef UMBRA_BASE_IDT_H
 #define UMBRA_BASE_IDT_H

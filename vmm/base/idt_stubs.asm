@@ -84,7 +84,9 @@ gdt_load:
 	push	rax
 	retfq
 
-; int msr_read_safe(uint32_t msr, uint64_t *value). idt.c sends a #GP at *_insn to *_fault.
+; Instructions that may fault: idt.c (expected_faults) sends a #GP at *_insn to *_fault.
+
+; int msr_read_safe(uint32_t msr, uint64_t *value)
 global msr_read_safe:function hidden, msr_read_insn:function hidden, msr_read_fault:function hidden
 msr_read_safe:
 	mov	ecx, edi
@@ -114,6 +116,29 @@ msr_write_insn:
 	ret
 msr_write_fault:
 	mov	eax, ERR_NOTFOUND
+	ret
+
+; int pconfig_safe(uint32_t leaf, const void *structure, uint64_t *result, bool *refused). PCONFIG
+; takes the leaf in EAX and the structure's linear address in RBX.
+global pconfig_safe:function hidden, pconfig_insn:function hidden, pconfig_fault:function hidden
+pconfig_safe:
+	push	rbx
+	mov	rbx, rsi
+	mov	r8, rdx
+	mov	r9, rcx
+	mov	eax, edi
+pconfig_insn:
+	pconfig
+	setz	byte [r9]
+	mov	[r8], rax
+	xor	eax, eax
+	pop	rbx
+	ret
+pconfig_fault:
+	mov	qword [r8], 0
+	mov	byte [r9], 1
+	mov	eax, ERR_NOTFOUND
+	pop	rbx
 	ret
 
 ; _Noreturn void panic(const char *fmt, ...): notes the caller's registers in panic_frame, the first

@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * vmm/base/idt.c: which #GP is expected, and where it goes on. The labels are those of
+ * idt_stubs.asm.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+#include "tests/unit/fake_base.h"
+#include "vmm/base/cpu.h"
+#include "vmm/base/host_paging.h"
+#include "vmm/base/idt.h"
+#include "vmm/base/idt_dump.h"
+#include "vmm/base/smp.h"
+#include "vmm/base/x86.h"
+
+const char idt_stubs[256 * 16];
+const char msr_read_insn[1], msr_read_fault[1], msr_write_insn[1], msr_write_fault[1];
+const char pconfig_insn[1], pconfig_fault[1], firmware_fault[1];
+uint64_t firmware_stack;
+
+void idt_dispatch(struct idt_frame *frame);
+
+void gdt_load(const struct cpu_table_register *gdt)
+{
+}
+void fake_lidt(const struct cpu_table_register *table)
+{
+}
+void fake_ltr(uint16_t selector)
+{
+}
+void idt_dump(const struct idt_frame *frame)
+{
+}
+
+void smp_do_work(void)
+{
+}
+void *host_map_stack(size_t pages)
+{
+	return NULL;
+}
+
+static uint64_t rip_after(unsigned vector, const char *at)
+{
+	struct idt_frame frame = { .vector = vector, .rip = (uintptr_t)at };
+
+	idt_dispatch(&frame);
+	return frame.rip;
+}
+
+static void expected_faults_go_on(void **state)
+{
+	assert_int_equal(rip_after(VECTOR_GP, msr_read_insn), (uintptr_t)msr_read_fault);
+	assert_int_equal(rip_after(VECTOR_GP, msr_write_insn), (uintptr_t)msr_write_fault);
+	assert_int_equal(rip_after(VECTOR_GP, pconfig_insn), (uintptr_t)pconfig_fault);
+}
+
+static void others_end_the_machine(void **state)
+{
+	FAKE_EXPECT_PANIC(rip_after(VECTOR_GP, firmware_fault), "panic_end");
+	FAKE_EXPECT_PANIC(rip_after(VECTOR_UD, pconfig_insn), "panic_end");
+	FAKE_EXPECT_PANIC(rip_after(VECTOR_PF, msr_read_insn), "panic_end");
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, fake_setup, fake_teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(expected_faults_go_on),
+		TEST(others_end_the_machine),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
