@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "vmm/base/topology.h"
+
+#include "vmm/base/cpu.h"
+#include "vmm/base/x86.h"
+
+#define LEAF_TOPOLOGY	 0xbu
+#define LEAF_TOPOLOGY_V2 0x1fu
+#define LEVELS_MAX	 8u
+#define LEVEL_TYPE(ecx)	 ((ecx) >> 8 & 0xff)
+#define LEVEL_INVALID	 0u
+#define LEVEL_THREADS	 1u
+
+/*
+ * Each sub-leaf names a level and how far the APIC ID is shifted to leave it behind. The last one
+ * leaves the package behind. False when the CPU does not have the leaf.
+ */
+static bool read_levels(uint32_t leaf, struct topology *out)
+{
+	if (cpu_cpuid(0, 0).eax < leaf || (cpu_cpuid(leaf, 0).ebx & 0xffff) == 0) {
+		return false;
+	}
+	*out = (struct topology){ .apic_id = cpu_cpuid(leaf, 0).edx };
+	for (uint32_t i = 0; i < LEVELS_MAX; i++) {
+		const struct cpuid_regs level = cpu_cpuid(leaf, i);
+
+		if (LEVEL_TYPE(level.ecx) == LEVEL_INVALID) {
+			break;
+		}
+		out->package_shift = level.eax & 31;
+		if (LEVEL_TYPE(level.ecx) == LEVEL_THREADS) {
+			out->core_shift = level.eax & 31;
+		}
+	}
+	return true;
+}
+
+/* A CPU without those leaves: EBX counts the APIC IDs of a package. Threads are taken for cores. */
+static struct topology read_leaf_1(void)
+{
+	const struct cpuid_regs leaf = cpu_cpuid(1, 0);
+	const uint32_t ids = (leaf.edx & CPUID_1_EDX_HTT) != 0 ? leaf.ebx >> 16 & 0xff : 1;
+	struct topology out = { .apic_id = leaf.ebx >> 24 };
+
+	while ((1u << out.package_shift) < ids) {
+		out.package_shift++;
+	}
+	return out;
+}
+
+struct topology topology_this_cpu(void)
+{
+	struct topology out;
+
+	if (read_levels(LEAF_TOPOLOGY_V2, &out) || read_levels(LEAF_TOPOLOGY, &out)) {
+		return out;
+	}
+	return read_leaf_1();
+}
