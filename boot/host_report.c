@@ -36,17 +36,6 @@ static const char *mark(bool there)
 	return there ? "yes" : "no";
 }
 
-static const char *memory_encryption(void)
-{
-	switch (tme_detect()) {
-	case TME_MK:
-		return "TME-MK is switched on, with KeyIDs; this version does not give them to VMs";
-	case TME_ONLY: return "TME is switched on: all DRAM is under one key of the machine's";
-	case TME_NONE:
-	default: return "no TME, or firmware has not switched it on: DRAM holds what CPUs write";
-	}
-}
-
 static void report_vmx(void (*print)(const char *fmt, ...))
 {
 	const struct vmx_caps *vmx = vmx_caps();
@@ -79,7 +68,7 @@ void host_report(const struct boot_info *boot, void (*print)(const char *fmt, ..
 	print("  window: %llu frames of 4K, %llu of them no VM's floor", (unsigned long long)window,
 	      (unsigned long long)unclaimed);
 	report_vmx(print);
-	print("  memory encryption: %s", memory_encryption());
+	print("  memory encryption: %s", tme_state()->words);
 	print("  software engine: AES-256-XTS by %s; keys lie in Umbra's memory",
 	      page_cipher_name());
 	print("  IOMMU: %s; DMA of devices is not covered",

@@ -13,6 +13,7 @@
 #include "crypto/page_cipher.h"
 #include "crypto/rng.h"
 #include "crypto/selftest.h"
+#include "crypto/tme.h"
 #include "crypto/wipe.h"
 #include "ept/pager.h"
 #include "guest/vconsole.h"
@@ -181,6 +182,26 @@ static void start_cpus(void)
 		 boot->cpu_source != NULL ? boot->cpu_source : "nobody: only this one is known");
 }
 
+static uint64_t end_of(const struct mem_range *ranges, size_t count)
+{
+	uint64_t end = 0;
+
+	for (size_t i = 0; i < count; i++) {
+		end = MAX(end, ranges[i].base.v + ranges[i].page_count * PAGE_SIZE);
+	}
+	return end;
+}
+
+/* RAM for VMs, and the screen: devices are elsewhere than where RAM ends, or below it. */
+static void start_memory_encryption(void)
+{
+	uint64_t end = MAX(end_of(boot->ranges, boot->range_count),
+			   end_of(boot->late, boot->late_count));
+
+	tme_expect_cpus(boot->apic_ids, boot->cpu_count);
+	tme_start(false, MAX(end, boot->screen.base.v + screen_bytes()));
+}
+
 /* While nothing runs and there is no shell. */
 static void handle_key(int key)
 {
@@ -261,6 +282,7 @@ static void bring_up(void)
 	}
 	start_crypto();
 	start_cpus();
+	start_memory_encryption();
 	if (!vmx_preflight()) {
 		stay("this machine cannot run virtual machines");
 	}

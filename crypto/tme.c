@@ -1,30 +1,244 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Intel Architecture Memory Encryption Technologies Specification (336907), "Enumeration"; SDM
- * vol. 2B, "PCONFIG". Firmware locks IA32_TME_ACTIVATE before we run; what it says then holds until
- * reset.
+ * Firmware locks IA32_TME_ACTIVATE before we run, as a rule; what it says then holds until reset.
+ * So the registers of all CPUs are read and compared, and one table below says what follows from
+ * them.
  */
 #include "crypto/tme.h"
 
+#include "crypto/tme_priv.h"
 #include "vmm/base/cpu.h"
-#include "vmm/base/types.h"
+#include "vmm/base/log.h"
+#include "vmm/base/percpu.h"
+#include "vmm/base/smp.h"
+#include "vmm/base/str.h"
 #include "vmm/base/x86.h"
 
 #define LEAF_PCONFIG	0x1bu
 #define PCONFIG_TARGETS 1u /* EAX: what a sub-leaf lists */
 #define TARGET_TME_MK	1u
 #define SUBLEAF_MAX	64u
+#define PHYS_BITS_MIN	36u
+#define PHYS_BITS_MAX	52u
+#define PACKAGE_UNKNOWN UINT32_MAX
 
 #define MSR_MKTME_KEYID_PARTITIONING 0x87u
+#define EXCLUDE_ENABLE		     BIT(11)
 
-#define CAP_MAX_KEYS(cap)	 ((cap) >> 36 & 0x7fff)
-#define ACTIVATE_LOCK		 BIT(0)
-#define ACTIVATE_ENABLE		 BIT(1)
-#define ACTIVATE_BYPASS		 BIT(31) /* KeyID 0 is not encrypted */
-#define ACTIVATE_KEYID_BITS(act) ((uint32_t)((act) >> 32 & 15))
-#define ACTIVATE_TDX_BITS(act)	 ((uint32_t)((act) >> 36 & 15))
-/* Without integrity: AES-XTS-128 and AES-XTS-256. */
-#define ACTIVATE_ALGORITHMS(act) ((act) >> 48 & 5)
+static struct tme_state decided;
+static struct tme_view views[CPU_MAX];
+static uint8_t package_of[CPU_MAX];
+static bool leads[CPU_MAX];
+static const uint32_t *expected_ids;
+static size_t expected_count;
+
+const struct tme_state *tme_state(void)
+{
+	return &decided;
+}
+
+const struct tme_view *tme_view(uint32_t cpu_index)
+{
+	return &views[cpu_index];
+}
+
+/* --- The decision ------------------------------------------------------------------------------*/
+
+/* Each holds when it holds on every CPU. */
+enum {
+	SAME = 1 << 0,	  /* the CPUs agree on m and k, on what is on and on what is locked */
+	PRESENT = 1 << 1, /* CPUID shows TME, and its registers can be read */
+	LOCKED = 1 << 2,
+	ENABLED = 1 << 3,
+	ENCRYPTED = 1 << 4,  /* KeyID 0 is: locked, enabled, and no bypass */
+	CAN_KEYIDS = 1 << 5, /* the CPU has KeyIDs, and keys for them */
+	KEYID_BITS = 1 << 6, /* firmware gave them address bits */
+	SHARED = 1 << 7,     /* TDX has left some of them */
+	PCONFIG = 1 << 8,    /* the CPU has it, for TME-MK */
+	ALGORITHM = 1 << 9,  /* firmware allows one that is known */
+	PLAIN = 1 << 10,     /* and one of these is without integrity */
+	BELOW = 1 << 11,     /* no RAM and no device where KeyIDs have their bits */
+	COMPLETE = 1 << 12,  /* each package has a started CPU */
+	CORES = 1 << 13,     /* each core knows the width of a KeyID */
+};
+
+/* What the registers do not tell. */
+struct around {
+	uint64_t end; /* of RAM and devices */
+	bool complete, cores;
+};
+
+/*
+ * The decision table (rows 1 to 8): the first row that fits, facts & mask == value. Where no KeyIDs
+ * follow, memory is under one key if ENCRYPTED, else in clear. Rows 9 and 10 are not about the
+ * machine: more VMs than KeyIDs is what keyslot_take refuses, and a range of RAM that firmware
+ * leaves out is what tme_may_hold_keyed refuses.
+ */
+static const struct row {
+	uint8_t number;
+	uint16_t mask, value;
+	bool keyids;
+	enum log_level level;
+	const char *words;
+} rows[] = {
+	{ 8, SAME, 0, false, LOG_WARN,
+	  "the CPUs differ in their registers of TME, so no KeyID is used" },
+	{ 1, PRESENT, 0, false, LOG_INFO, "this CPU has no TME, or a hypervisor hides it" },
+	{ 2, LOCKED, 0, false, LOG_INFO, "TME is off, and firmware left its register open" },
+	{ 5, ENABLED, 0, false, LOG_INFO,
+	  "TME is off, and firmware locked it so: look for \"Total Memory Encryption (TME)\" in "
+	  "firmware's set-up" },
+	{ 4, CAN_KEYIDS, 0, false, LOG_INFO, "TME is on; this CPU has no KeyIDs" },
+	{ 4, KEYID_BITS, 0, false, LOG_INFO,
+	  "TME is on, without KeyIDs: look for \"TME-MT\" or \"Memory Encryption: Multiple Keys\" "
+	  "in firmware's set-up" },
+	{ 6, SHARED, 0, false, LOG_INFO,
+	  "TME-MK is on, and TDX has all KeyIDs: look for \"TME-MT/TDX Key Split\" in firmware's "
+	  "set-up" },
+	{ 4, PCONFIG, 0, false, LOG_INFO,
+	  "TME-MK is on, but this CPU has no PCONFIG for it, so no key can be set" },
+	{ 4, ALGORITHM, 0, false, LOG_INFO,
+	  "TME-MK is on, but firmware allows no algorithm that Umbra knows" },
+	{ 4, PLAIN, 0, false, LOG_WARN,
+	  "TME-MK is on, but firmware allows algorithms with integrity alone, which Umbra does not "
+	  "use: look for \"Integrity\" in firmware's set-up" },
+	{ 4, BELOW, 0, false, LOG_WARN,
+	  "TME-MK is on, but there is RAM or a device at addresses that have KeyID bits, so no "
+	  "KeyID is used" },
+	{ 4, COMPLETE, 0, false, LOG_WARN,
+	  "TME-MK is on, but a package has no started CPU: nobody sets its keys, and it may have "
+	  "memory, so no KeyID is used" },
+	{ 4, CORES, 0, false, LOG_WARN,
+	  "TME-MK is on, but a core did not take over the width of KeyIDs, so none is used" },
+	{ 7, ENCRYPTED, 0, true, LOG_INFO, "TME-MK is on" },
+	{ 3, 0, 0, true, LOG_INFO, "TME-MK is on" },
+};
+
+bool tme_may_hold_keyed(bool marked, bool some_marked)
+{
+	return marked || !some_marked;
+}
+
+/* KeyIDs from 1 on that are ours: TDX may have taken the upper ones, or all. */
+static uint64_t count_keyids(const struct tme_view *v)
+{
+	const uint8_t bits = ACTIVATE_KEYID_BITS(v->activate);
+	const uint8_t tdx = ACTIVATE_TDX_BITS(v->activate);
+	uint64_t count;
+
+	if (bits <= tdx) {
+		return 0;
+	}
+	count = MIN(BIT(bits - tdx) - 1, CAP_MAX_KEYS(v->capability));
+	/* Without TDX's bits the register means nothing, and only CPUs with TDX have it. */
+	if (tdx != 0 && v->has_partition) {
+		count = MIN(count, v->partition & UINT32_MAX);
+	}
+	return count;
+}
+
+static bool agree(const struct tme_view *a, const struct tme_view *b)
+{
+	const uint64_t mask = ACTIVATE_LOCK | ACTIVATE_ENABLE | 15ull << ACTIVATE_KEYID_SHIFT;
+
+	return a->present == b->present && a->phys_bits == b->phys_bits &&
+	       (a->activate & mask) == (b->activate & mask);
+}
+
+static unsigned facts_of(const struct tme_view *v)
+{
+	const uint64_t on = ACTIVATE_LOCK | ACTIVATE_ENABLE;
+	const bool encrypted = (v->activate & (on | ACTIVATE_BYPASS)) == on;
+	const bool keys = CAP_KEYID_BITS(v->capability) != 0 && CAP_MAX_KEYS(v->capability) != 0;
+	unsigned facts = 0;
+
+	facts |= v->present ? PRESENT : 0;
+	facts |= (v->activate & ACTIVATE_LOCK) != 0 ? LOCKED : 0;
+	facts |= (v->activate & ACTIVATE_ENABLE) != 0 ? ENABLED : 0;
+	facts |= encrypted ? ENCRYPTED : 0;
+	facts |= keys ? CAN_KEYIDS : 0;
+	facts |= ACTIVATE_KEYID_BITS(v->activate) != 0 ? KEYID_BITS : 0;
+	facts |= count_keyids(v) != 0 ? SHARED : 0;
+	facts |= v->pconfig ? PCONFIG : 0;
+	return facts;
+}
+
+/*
+ * Of two excluded ranges: the smallest that has both. The mask is ones from its highest bit down.
+ */
+static void exclude_too(struct tme_state *s, uint64_t base, uint64_t mask)
+{
+	if (s->has_exclusion) {
+		mask &= s->exclude_mask;
+		while (((base ^ s->exclude_base) & mask) != 0) {
+			mask &= mask << 1;
+		}
+	}
+	s->has_exclusion = true;
+	s->exclude_base = base & mask;
+	s->exclude_mask = mask;
+}
+
+/*
+ * Fewest KeyIDs, common algorithms, most bits in use: what holds on every CPU. Returns the facts.
+ */
+static unsigned merge(uint32_t cpu_count, const struct around *around, struct tme_state *s)
+{
+	unsigned facts = SAME | PRESENT | LOCKED | ENABLED | ENCRYPTED | CAN_KEYIDS | KEYID_BITS |
+			 SHARED | PCONFIG;
+	uint64_t algs = ALGS_KNOWN, count = UINT16_MAX;
+
+	s->phys_bits = views[0].phys_bits;
+	for (uint32_t i = 0; i < cpu_count; i++) {
+		const struct tme_view *v = &views[i];
+		const uint64_t field = MASK(v->phys_bits - 1, PAGE_SHIFT);
+
+		facts &= facts_of(v) | SAME;
+		facts &= agree(&views[0], v) ? ~0u : ~(unsigned)SAME;
+		algs &= ACTIVATE_ALGS(v->activate);
+		count = MIN(count, count_keyids(v));
+		if ((facts_of(v) & (LOCKED | ENABLED)) == (LOCKED | ENABLED)) {
+			s->keyid_bits = MAX(s->keyid_bits, ACTIVATE_KEYID_BITS(v->activate));
+			s->tdx_bits = MAX(s->tdx_bits, ACTIVATE_TDX_BITS(v->activate));
+			s->bypass |= (v->activate & ACTIVATE_BYPASS) != 0;
+			s->standby |= (v->activate & ACTIVATE_SAVE) != 0;
+		}
+		if ((v->exclude_mask & EXCLUDE_ENABLE) != 0) {
+			exclude_too(s, v->exclude_base & field, v->exclude_mask & field);
+		}
+	}
+	facts |= algs != 0 ? ALGORITHM : 0;
+	facts |= (algs & ALGS_PLAIN) != 0 ? PLAIN : 0;
+	facts |= around->end <= BIT(s->phys_bits - s->keyid_bits) ? BELOW : 0;
+	facts |= around->complete ? COMPLETE : 0;
+	facts |= around->cores ? CORES : 0;
+	s->keyid_count = (keyid_t)count;
+	s->xts256 = (algs & ALG_XTS_256) != 0;
+	return facts;
+}
+
+static const struct row *decide(uint32_t cpu_count, const struct around *around,
+				struct tme_state *s)
+{
+	const unsigned facts = merge(cpu_count, around, s);
+	const struct row *row = rows;
+
+	while ((facts & row->mask) != row->value) {
+		row++; /* the last one fits always */
+	}
+	s->row = row->number;
+	if (row->keyids) {
+		s->kind = TME_MK;
+		s->algorithm = s->xts256 ? ALG_XTS_256 : ALG_XTS_128;
+	} else {
+		s->kind = (facts & ENCRYPTED) != 0 ? TME_ONLY : TME_NONE;
+		s->keyid_count = 0;
+		s->xts256 = false;
+	}
+	return row;
+}
+
+/* --- Reading -----------------------------------------------------------------------------------*/
 
 static bool pconfig_sets_keys(void)
 {
@@ -46,39 +260,229 @@ static bool pconfig_sets_keys(void)
 	return false;
 }
 
-/* KeyIDs from 1 on that are ours: TDX may have taken the upper ones, or all. */
-static uint64_t count_keyids(uint64_t capability, uint64_t activate)
+static bool cpuid_shows_tme(void)
 {
-	const uint32_t bits = ACTIVATE_KEYID_BITS(activate), tdx = ACTIVATE_TDX_BITS(activate);
-	uint64_t partition;
-	uint64_t count;
-
-	if (bits <= tdx) {
-		return 0;
-	}
-	count = MIN(BIT(bits - tdx) - 1, CAP_MAX_KEYS(capability));
-	/* Only CPUs with TDX have it. */
-	if (tdx != 0 && msr_read_safe(MSR_MKTME_KEYID_PARTITIONING, &partition) == 0) {
-		count = MIN(count, partition & UINT32_MAX);
-	}
-	return count;
+	return cpu_cpuid(0, 0).eax >= 7 && (cpu_cpuid(7, 0).ecx & CPUID_7_ECX_TME) != 0;
 }
 
-enum tme_kind tme_detect(void)
+static uint8_t phys_bits(void)
 {
-	uint64_t capability, activate;
+	uint32_t bits = cpu_cpuid(0x80000000, 0).eax >= 0x80000008
+				? cpu_cpuid(0x80000008, 0).eax & 0xff
+				: 0;
 
-	if (cpu_cpuid(0, 0).eax < 7 || (cpu_cpuid(7, 0).ecx & CPUID_7_ECX_TME) == 0 ||
-	    msr_read_safe(MSR_IA32_TME_CAPABILITY, &capability) != 0 ||
-	    msr_read_safe(MSR_IA32_TME_ACTIVATE, &activate) != 0) {
-		return TME_NONE;
+	return (uint8_t)MIN(MAX(bits, PHYS_BITS_MIN), PHYS_BITS_MAX);
+}
+
+static void read_view(struct tme_view *v)
+{
+	*v = (struct tme_view){ .place = topology_this_cpu(), .phys_bits = phys_bits() };
+	if (!cpuid_shows_tme() || msr_read_safe(MSR_IA32_TME_CAPABILITY, &v->capability) != 0 ||
+	    msr_read_safe(MSR_IA32_TME_ACTIVATE, &v->activate) != 0) {
+		v->capability = 0;
+		return;
 	}
-	if ((activate & ACTIVATE_LOCK) == 0 || (activate & ACTIVATE_ENABLE) == 0) {
-		return TME_NONE;
+	v->present = true;
+	v->pconfig = pconfig_sets_keys();
+	(void)msr_read_safe(MSR_IA32_TME_EXCLUDE_MASK, &v->exclude_mask);
+	(void)msr_read_safe(MSR_IA32_TME_EXCLUDE_BASE, &v->exclude_base);
+	v->has_partition = msr_read_safe(MSR_MKTME_KEYID_PARTITIONING, &v->partition) == 0;
+}
+
+static void read_this_cpu(void *unused)
+{
+	(void)unused;
+	read_view(&views[percpu_self()->index]);
+}
+
+static uint32_t package_id(const struct tme_view *v)
+{
+	return v->place.apic_id >> v->place.package_shift;
+}
+
+static void number_packages(uint32_t cpu_count, struct tme_state *s)
+{
+	for (uint32_t i = 0; i < cpu_count; i++) {
+		uint32_t first = 0;
+
+		while (package_id(&views[first]) != package_id(&views[i])) {
+			first++; /* at most to i */
+		}
+		leads[i] = first == i;
+		package_of[i] = leads[i] ? (uint8_t)s->package_count++ : package_of[first];
 	}
-	if (ACTIVATE_ALGORITHMS(activate) != 0 && count_keyids(capability, activate) != 0 &&
-	    pconfig_sets_keys()) {
-		return TME_MK;
+}
+
+uint32_t tme_package_of(uint32_t cpu_index)
+{
+	return package_of[cpu_index];
+}
+
+bool tme_leads_package(uint32_t cpu_index)
+{
+	return leads[cpu_index];
+}
+
+void tme_expect_cpus(const uint32_t *apic_ids, size_t count)
+{
+	expected_ids = apic_ids;
+	expected_count = count;
+}
+
+static bool has_started(uint32_t package, uint32_t cpu_count)
+{
+	for (uint32_t i = 0; i < cpu_count; i++) {
+		if (package_id(&views[i]) == package) {
+			return true;
+		}
 	}
-	return (activate & ACTIVATE_BYPASS) != 0 ? TME_NONE : TME_ONLY;
+	return false;
+}
+
+/*
+ * Every package that firmware names a CPU of has one that runs, and sets of packages have a bit for
+ * each. A package without any CPU in firmware's list cannot be known: SRAT is not read.
+ */
+static bool all_packages(uint32_t cpu_count, const struct tme_state *s)
+{
+	for (size_t i = 0; i < expected_count; i++) {
+		if (!has_started(expected_ids[i] >> views[0].place.package_shift, cpu_count)) {
+			return false;
+		}
+	}
+	return s->package_count <= TME_PACKAGE_MAX;
+}
+
+/* --- Words -------------------------------------------------------------------------------------*/
+
+static void add_words(struct tme_state *s, const char *fmt, ...) PRINTF_LIKE(2, 3);
+static void add_words(struct tme_state *s, const char *fmt, ...)
+{
+	const size_t used = strlen(s->words);
+	__builtin_va_list args;
+
+	__builtin_va_start(args, fmt);
+	(void)str_vprintf(s->words + used, sizeof(s->words) - used, fmt, args);
+	__builtin_va_end(args);
+}
+
+static void describe_keyids(struct tme_state *s, bool activated)
+{
+	add_words(s, ", %s: %u KeyID%s of AES-XTS-%u, address bits %u to %u",
+		  activated ? "switched on by Umbra" : "locked by firmware", s->keyid_count,
+		  s->keyid_count == 1 ? "" : "s", s->xts256 ? 256 : 128,
+		  s->phys_bits - s->keyid_bits, s->phys_bits - 1);
+	if (s->tdx_bits != 0) {
+		add_words(s, " (the upper %u are TDX's)", s->tdx_bits);
+	}
+	if (s->package_count > 1) {
+		add_words(s, ", on %u packages", s->package_count);
+	}
+}
+
+/* no_activation: why the open register was not written; NULL: nobody asked, and it could be. */
+static void describe(struct tme_state *s, const struct row *row, const char *no_activation,
+		     bool activated)
+{
+	s->words[0] = '\0';
+	add_words(s, "%s", row->words);
+	if (row->keyids) {
+		describe_keyids(s, activated);
+	} else if (row->number == 2 && no_activation == NULL) {
+		add_words(s, "; write [host] tme = activate to switch it on");
+	} else if (row->number == 2) {
+		add_words(s, "; it stays off: %s", no_activation);
+	}
+	switch (s->kind) {
+	case TME_MK:
+		add_words(s, s->bypass ? "; \"TME Bypass\" is on: KeyID 0 is in clear"
+				       : "; KeyID 0 has the machine's own key");
+		break;
+	case TME_ONLY: add_words(s, "; all DRAM is under one key of the machine's"); break;
+	case TME_NONE:
+	default:
+		add_words(s, "; %sDRAM holds what CPUs write",
+			  s->bypass ? "\"TME Bypass\" is on: " : "");
+	}
+}
+
+static void log_notes(const struct tme_state *s)
+{
+	if (s->standby) {
+		log_warn("memory encryption: firmware lets the CPU keep the key of TME over "
+			 "standby");
+	}
+	if (s->has_exclusion && s->kind != TME_NONE) {
+		const uint64_t bytes = s->exclude_mask & -s->exclude_mask;
+
+		log_info("memory encryption: firmware left %llu KiB at 0x%llx out of it, under "
+			 "KeyID 0",
+			 (unsigned long long)bytes >> 10, (unsigned long long)s->exclude_base);
+	}
+}
+
+/* --- Interface ---------------------------------------------------------------------------------*/
+
+bool tme_excludes(hpa_t base, uint64_t bytes)
+{
+	const uint64_t first = decided.exclude_base & decided.exclude_mask;
+	const uint64_t size = decided.exclude_mask & -decided.exclude_mask;
+
+	return decided.has_exclusion && bytes != 0 &&
+	       (size == 0 || (base.v < first + size && base.v + bytes > first));
+}
+
+void tme_look(void)
+{
+	static const struct around unknown = { .end = 0, .complete = true, .cores = true };
+	struct tme_state s = { .package_count = 1 };
+	const struct row *row;
+
+	views[0] = (struct tme_view){ .phys_bits = phys_bits() };
+	if (cpuid_shows_tme() && (cpu_cpuid(1, 0).ecx & CPUID_1_ECX_HYPERVISOR) == 0) {
+		/* CPUID promises these; IA32_MKTME_KEYID_PARTITIONING it does not. */
+		views[0].present = true;
+		views[0].pconfig = pconfig_sets_keys();
+		views[0].capability = cpu_rdmsr(MSR_IA32_TME_CAPABILITY);
+		views[0].activate = cpu_rdmsr(MSR_IA32_TME_ACTIVATE);
+	}
+	row = decide(1, &unknown, &s);
+	describe(&s, row, NULL, false);
+	decided = s;
+}
+
+/* Reads all CPUs and decides. Returns the row. */
+static const struct row *look_everywhere(struct around *around, struct tme_state *s)
+{
+	const uint32_t cpu_count = percpu_count();
+
+	*s = (struct tme_state){ 0 };
+	smp_call_all(read_this_cpu, NULL);
+	number_packages(cpu_count, s);
+	around->complete = all_packages(cpu_count, s);
+	return decide(cpu_count, around, s);
+}
+
+void tme_start(bool activate, uint64_t ram_and_mmio_end)
+{
+	struct around around = { .end = ram_and_mmio_end, .cores = true };
+	struct tme_state s;
+	const struct row *row = look_everywhere(&around, &s);
+	const char *why = NULL;
+	bool written = false;
+
+	if (row->number == 2) {
+		why = tme_activate(!activate, around.complete, around.end, &written);
+		if (activate && why != NULL) {
+			log_error("[host] tme = activate: %s", why);
+		}
+	}
+	if (written) {
+		around.cores = why == NULL;
+		row = look_everywhere(&around, &s);
+	}
+	describe(&s, row, why, written);
+	decided = s;
+	log_printf(row->level, "memory encryption: %s", s.words);
+	log_notes(&s);
 }

@@ -138,7 +138,7 @@ static const char *const key_words[VM_KEYS] = { "random", "file", "platform", "n
 /* KeyIDs are not given out yet, so they never run out. */
 static enum engine_machine machine_kind(void)
 {
-	switch (tme_detect()) {
+	switch (tme_state()->kind) {
 	case TME_MK: return ENGINE_MACHINE_TME_MK;
 	case TME_ONLY: return ENGINE_MACHINE_TME;
 	case TME_NONE:

@@ -254,9 +254,11 @@ const struct ept_caps *ept_caps(void)
 	return &caps;
 }
 
-enum tme_kind tme_detect(void)
+const struct tme_state *tme_state(void)
 {
-	return TME_NONE;
+	static const struct tme_state tme;
+
+	return &tme;
 }
 
 /* --- What is typed --- */

@@ -172,11 +172,11 @@ int vlapic_msr_write(struct vcpu *vcpu, uint32_t msr, uint64_t value)
 static int fail_pager;
 static bool sealed;
 static const uint8_t *secret; /* that it is to be given */
-static enum tme_kind tme;
+static struct tme_state tme;
 
-enum tme_kind tme_detect(void)
+const struct tme_state *tme_state(void)
 {
-	return tme;
+	return &tme;
 }
 
 struct pager_vm {
@@ -242,7 +242,7 @@ static int setup(void **state)
 	fail_create = fail_vcpu = fail_lapic = fail_pager = 0;
 	sealed = false;
 	secret = NULL;
-	tme = TME_NONE;
+	tme.kind = TME_NONE;
 	config = (struct vm_config){
 		.name = "alpha",
 		.line = 7,
@@ -405,7 +405,7 @@ static void test_sealed(void **state)
 	assert_non_null(
 		strstr(fake_log_text(), "warning: vm alpha: engine = auto: no TME-MK on this"));
 	platform_destroy_vm(vm);
-	tme = TME_MK;
+	tme.kind = TME_MK;
 	assert_int_equal(platform_start_vm(&config, &vm), 0);
 	assert_non_null(strstr(fake_log_text(), "engine = auto: TME-MK is not used by this"));
 	platform_destroy_vm(vm);
@@ -424,9 +424,9 @@ static void test_bad_values(void **state)
 	check_refused(ERR_UNSUPPORTED, "engine = tme-mk, key = none: without a key");
 	config.key = VM_KEY_FILE;
 	check_refused(ERR_UNSUPPORTED, "engine = tme-mk, key = file: this machine has no TME-MK");
-	tme = TME_ONLY;
+	tme.kind = TME_ONLY;
 	check_refused(ERR_UNSUPPORTED, "engine = tme-mk, key = file: this machine has TME with");
-	tme = TME_MK;
+	tme.kind = TME_MK;
 	check_refused(ERR_UNSUPPORTED, "engine = tme-mk, key = file: TME-MK is not used by");
 	config.key = VM_KEY_NONE;
 	config.engine = VM_ENGINE_NONE;

@@ -1,94 +1,576 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* crypto/tme.c: what is found on machines of every kind; nothing is ever written. */
+/*
+ * crypto/tme.c and tme_activate.c: what is found on machines of every kind, each row of the
+ * decision table with KeyID 0 encrypted and in clear, and late activation. Names with row_NN_ say
+ * which row of the project's test matrix for TME-MK they cover; P1 to P12 are its profiles
+ * (machine/tme/README.md).
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <string.h>
 
 #include <cmocka.h>
 
 #include "crypto/tme.h"
 #include "tests/unit/fake_base.h"
-#include "vmm/base/cpu.h"
+#include "tests/unit/tme_machine.h"
 
-/* No MSR is written: the fake of WRMSR fails the test. */
-void fake_wrmsr(uint32_t msr, uint64_t value)
+#define GIB (1ull << 30)
+#define RAM (4 * GIB)
+
+#define BYPASS BIT(31)
+
+static const struct tme_state *start(bool activate)
 {
-	fake_fail("MSR %x was written", msr);
+	const struct tme_state *s = tme_state();
+
+	tme_expect_cpus(NULL, 0);
+	tme_start(activate, RAM);
+	assert_in_range(strlen(s->words), 20, sizeof(s->words) - 2); /* nothing was cut */
+	assert_non_null(strstr(fake_log_text(), s->words));
+	if (s->kind != TME_MK) {
+		assert_int_equal(s->keyid_count, 0);
+		assert_int_equal(s->algorithm, 0);
+	}
+	return s;
 }
 
-enum pconfig {
-	NO_PCONFIG,
-	TARGET_1,	 /* beside target 2, in the first sub-leaf */
-	ONLY_TARGET_2,	 /* storage encryption */
-	BEHIND_THE_TAIL, /* target 1 where no list is any more */
-};
+static void assert_says(const char *text)
+{
+	if (strstr(tme_state()->words, text) == NULL) {
+		fail_msg("\"%s\" does not say \"%s\"", tme_state()->words, text);
+	}
+}
 
-struct machine {
+/* --- The decision table ------------------------------------------------------------------------*/
+
+/* P3 with one thing changed; expected: row, and what kind without and with bypass. */
+struct change {
 	const char *what;
-	bool tme;
-	enum pconfig pconfig;
-	uint64_t capability, activate;
-	uint64_t partitioning; /* 0: the register is not there */
-	enum tme_kind kind;
+	void (*apply)(void);
+	unsigned row;
+	enum tme_kind plain, bypass;
+	const char *says;
 };
 
-static const struct machine machines[] = {
-	{ "no TME", false, NO_PCONFIG, 0, 0, 0, TME_NONE },
-	{ "one key", true, NO_PCONFIG, 0x1, 0x3, 0, TME_ONLY },
-	{ "63 keys", true, TARGET_1, 0x3f680000001, 0x1000600000003, 0, TME_MK },
-	{ "XTS-256 alone", true, TARGET_1, 0xf480000004, 0x4000400000023, 0, TME_MK },
-	{ "TDX has half", true, TARGET_1, 0x3f68000000f, 0x1001680000003, 0x200000001f, TME_MK },
-	{ "TDX has all", true, TARGET_1, 0x3f68000000f, 0x1006600000003, 0x3f00000000, TME_ONLY },
-	{ "none shared", true, TARGET_1, 0x3f68000000f, 0x1001600000003, 0x3f00000000, TME_ONLY },
-	{ "the same, bypass", true, TARGET_1, 0x3f68000000f, 0x1006680000003, 1, TME_NONE },
-	{ "keys, KeyID 0 clear", true, TARGET_1, 0x3f680000005, 0x5000680000003, 0, TME_MK },
-	{ "locked off", true, TARGET_1, 0x3f680000005, 0x1, 0, TME_NONE },
-	{ "no KeyID bits", true, TARGET_1, 0x3f680000005, 0x3, 0, TME_ONLY },
-	{ "keys not 2^n - 1", true, TARGET_1, 0x28680000001, 0x1000600000003, 0, TME_MK },
-	{ "no keys at all", true, TARGET_1, 0x0680000001, 0x1000600000003, 0, TME_ONLY },
-	{ "not locked", true, TARGET_1, 0x3f680000005, 0, 0, TME_NONE },
-	{ "enabled, not locked", true, TARGET_1, 0x3f680000005, 0x1000600000002, 0, TME_NONE },
-	{ "integrity alone", true, TARGET_1, 0x3f68000000f, 0xa000600000003, 0, TME_ONLY },
-	{ "no PCONFIG", true, NO_PCONFIG, 0x3f680000001, 0x1000600000003, 0, TME_ONLY },
-	{ "target 2", true, ONLY_TARGET_2, 0x3f680000001, 0x1000600000003, 0, TME_ONLY },
-	{ "tail", true, BEHIND_THE_TAIL, 0x3f680000001, 0x1000600000003, 0, TME_ONLY },
-};
-
-static void set_up(const struct machine *m)
+static void no_tme(void)
 {
+	tme_machine.tme = tme_machine.pconfig = false;
+	tme_machine_activate(0);
+}
+static void hidden(void)
+{
+	tme_machine.registers_missing = true;
+}
+static void open_register(void)
+{
+	tme_machine_activate(0);
+}
+static void open_enabled(void)
+{
+	tme_machine_activate(tme_machine.package[0].activate & ~BIT(0));
+}
+static void nothing(void)
+{
+}
+static void no_keyids(void)
+{
+	tme_machine.package[0].capability = 0x80000001;
+	tme_machine_activate((tme_machine.package[0].activate & BYPASS) | 3);
+}
+static void no_keys(void)
+{
+	tme_machine.package[0].capability = 0x0680000001;
+}
+static void no_bits(void)
+{
+	tme_machine_activate((tme_machine.package[0].activate & BYPASS) | 3);
+}
+static void no_pconfig(void)
+{
+	tme_machine.pconfig = false;
+}
+static void storage_target(void)
+{
+	tme_machine.targets[0][2] = 0;
+}
+static void no_algorithm(void)
+{
+	tme_machine_activate(tme_machine.package[0].activate & MASK(47, 0));
+}
+static void integrity(void)
+{
+	tme_machine.package[0].capability = 0x3f68000000f;
+	no_algorithm();
+	tme_machine_activate(tme_machine.package[0].activate | 0xaull << 48);
+}
+static void locked_off(void)
+{
+	tme_machine_activate(1);
+}
+static void tdx_all(void)
+{
+	tme_machine_activate(tme_machine.package[0].activate | 6ull << 36);
+}
+static void tdx_all_by_count(void)
+{
+	tme_machine_activate(tme_machine.package[0].activate | 1ull << 36);
+	tme_machine.package[0].has_partition = true;
+	tme_machine.package[0].partition = 0x3f00000000;
+}
+static void tdx_half(void)
+{
+	tme_machine_activate(tme_machine.package[0].activate | 1ull << 36);
+	tme_machine.package[0].has_partition = true;
+	tme_machine.package[0].partition = 0x200000001f;
+}
+static void both_algorithms(void)
+{
+	tme_machine.package[0].capability = 0x3f680000005;
+	tme_machine_activate(tme_machine.package[0].activate | 4ull << 48);
+}
+
+/* clang-format off */
+static const struct change changes[] = {
+	{ "no TME", no_tme, 1, TME_NONE, TME_NONE, "no TME" },
+	{ "CPUID without the registers", hidden, 1, TME_NONE, TME_NONE, "a hypervisor hides it" },
+	{ "open", open_register, 2, TME_NONE, TME_NONE, "[host] tme = activate" },
+	{ "open, but enabled", open_enabled, 2, TME_NONE, TME_NONE, "[host] tme = activate" },
+	{ "P3", nothing, 3, TME_MK, TME_MK, "63 KeyIDs of AES-XTS-128, address bits 46 to 51" },
+	{ "XTS-128 and 256", both_algorithms, 3, TME_MK, TME_MK, "63 KeyIDs of AES-XTS-256" },
+	{ "TDX has half", tdx_half, 3, TME_MK, TME_MK, "31 KeyIDs" },
+	{ "no KeyIDs", no_keyids, 4, TME_ONLY, TME_NONE, "has no KeyIDs" },
+	{ "MAX_KEYS 0", no_keys, 4, TME_ONLY, TME_NONE, "has no KeyIDs" },
+	{ "k = 0", no_bits, 4, TME_ONLY, TME_NONE, "\"Memory Encryption: Multiple Keys\"" },
+	{ "no PCONFIG", no_pconfig, 4, TME_ONLY, TME_NONE, "no PCONFIG" },
+	{ "PCONFIG for storage", storage_target, 4, TME_ONLY, TME_NONE, "no PCONFIG" },
+	{ "no algorithm", no_algorithm, 4, TME_ONLY, TME_NONE, "no algorithm" },
+	{ "integrity alone", integrity, 4, TME_ONLY, TME_NONE, "algorithms with integrity alone" },
+	{ "locked off", locked_off, 5, TME_NONE, TME_NONE, "\"Total Memory Encryption (TME)\"" },
+	{ "p = k", tdx_all, 6, TME_ONLY, TME_NONE, "\"TME-MT/TDX Key Split\"" },
+	{ "none shared", tdx_all_by_count, 6, TME_ONLY, TME_NONE, "\"TME-MT/TDX Key Split\"" },
+};
+/* clang-format on */
+
+static void check_change(const struct change *c, bool bypass)
+{
+	const unsigned row = c->row == 3 && bypass ? 7 : c->row;
+	const struct tme_state *s;
+
 	fake_reset();
-	fake_cpuid_set(0, 0, 0x1f, 0, 0, 0);
-	fake_cpuid_set(7, 0, 0, 0, m->tme ? 1u << 13 : 0, m->pconfig != NO_PCONFIG ? 1u << 18 : 0);
-	fake_cpuid_set(0x1b, 0, m->pconfig != NO_PCONFIG, 2, m->pconfig == TARGET_1, 0);
-	fake_cpuid_set(0x1b, 2, 1, m->pconfig == BEHIND_THE_TAIL, 0, 0);
-	if (m->tme) { /* else reading them fails the test */
-		fake_msr_set(0x981, m->capability);
-		fake_msr_set(0x982, m->activate);
+	tme_machine_set(3, 2, 1);
+	tme_machine_activate(tme_machine.package[0].activate | (bypass ? BYPASS : 0));
+	c->apply();
+	s = start(false);
+	if (s->row != row || s->kind != (bypass ? c->bypass : c->plain)) {
+		fail_msg("%s, bypass %d: row %u, kind %d", c->what, bypass, s->row, s->kind);
 	}
-	if (m->partitioning != 0) {
-		fake_msr_set(0x87, m->partitioning);
+	if (row != 1 && row != 2 && row != 5) {
+		assert_int_equal(s->bypass, bypass);
+		assert_int_equal(strstr(s->words, "\"TME Bypass\" is on") != NULL, bypass);
+	}
+	assert_says(c->says);
+	assert_int_equal(tme_machine.pconfigs, 0);
+}
+
+static void decision_1_to_7_each_cell(void **state)
+{
+	for (size_t i = 0; i < ARRAY_COUNT(changes); i++) {
+		check_change(&changes[i], false);
+		check_change(&changes[i], true);
 	}
 }
 
-static void test_machines(void **state)
+/* Row 9 is keyslot's: test_keyslot, exhausted. */
+static void decision_10_ranges_that_firmware_marks(void **state)
 {
-	for (size_t i = 0; i < ARRAY_COUNT(machines); i++) {
-		set_up(&machines[i]);
-		if (tme_detect() != machines[i].kind) {
-			fail_msg("%s: found %d", machines[i].what, tme_detect());
+	assert_true(tme_may_hold_keyed(true, true));
+	assert_false(tme_may_hold_keyed(false, true));
+	assert_true(tme_may_hold_keyed(false, false)); /* firmware says nothing */
+}
+
+/* --- Profiles ----------------------------------------------------------------------------------*/
+
+static void row_01_p1_touches_no_register(void **state)
+{
+	tme_machine_set(1, 2, 1);
+	tme_look();
+	assert_int_equal(start(true)->kind, TME_NONE);
+	assert_int_equal(tme_state()->row, 1);
+	assert_int_equal(tme_machine.tme_reads, 0); /* the machine fails the test as well */
+}
+
+static void row_02_p2_has_one_key_and_no_pconfig(void **state)
+{
+	const struct tme_state *s;
+
+	tme_machine_set(2, 2, 1);
+	s = start(false);
+	assert_int_equal(s->kind, TME_ONLY);
+	assert_int_equal(s->keyid_bits, 0);
+	assert_int_equal(tme_machine.pconfigs, 0);
+}
+
+static void row_03_the_list_of_targets_ends_at_a_gap(void **state)
+{
+	static const uint32_t good[4][4] = { { 1, 2, 1, 0 }, { 0 }, { 1, 1, 0, 0 } };
+	static const uint32_t bad[4][4] = { { 1, 2, 0, 0 }, { 0 }, { 1, 1, 0, 0 } };
+
+	tme_machine_set(3, 1, 1);
+	memcpy(tme_machine.targets, good, sizeof(good));
+	assert_int_equal(start(false)->kind, TME_MK);
+	memcpy(tme_machine.targets, bad, sizeof(bad));
+	assert_int_equal(start(false)->kind, TME_ONLY);
+}
+
+static void row_04_target_2_alone_is_no_tme_mk(void **state)
+{
+	tme_machine_set(3, 1, 1);
+	tme_machine.targets[0][2] = 0;
+	assert_int_equal(start(false)->kind, TME_ONLY);
+	assert_says("no PCONFIG");
+}
+
+static void row_05_usable_keyids(void **state)
+{
+	static const struct {
+		unsigned profile, keyids;
+		bool xts256, bypass;
+	} cells[] = {
+		{ 3, 63, false, false },  { 4, 15, true, false }, { 5, 127, true, false },
+		{ 6, 31, false, true },	  { 7, 0, false, true },  { 8, 63, true, true },
+		{ 11, 40, false, false },
+	};
+
+	for (size_t i = 0; i < ARRAY_COUNT(cells); i++) {
+		const struct tme_state *s;
+
+		tme_machine_set(cells[i].profile, 2, 1);
+		s = start(false);
+		assert_int_equal(s->keyid_count, cells[i].keyids);
+		assert_int_equal(s->kind, cells[i].keyids != 0 ? TME_MK : TME_NONE);
+		assert_int_equal(s->xts256, cells[i].xts256);
+		assert_int_equal(s->algorithm, cells[i].keyids == 0 ? 0 : cells[i].xts256 ? 4 : 1);
+		assert_int_equal(s->bypass, cells[i].bypass);
+	}
+}
+
+static void row_06_bits_of_the_keyid(void **state)
+{
+	const struct tme_state *s;
+
+	tme_machine_set(4, 1, 1);
+	s = start(false);
+	assert_int_equal(s->phys_bits - s->keyid_bits, 42);
+	assert_int_equal(MASK(s->phys_bits - 1, s->phys_bits - s->keyid_bits), 0x3c0000000000);
+	tme_machine_set(6, 1, 1);
+	s = start(false);
+	assert_int_equal(s->phys_bits - s->keyid_bits, 46);
+	assert_int_equal(s->tdx_bits, 1);
+	/* TDX has all, and takes the address bits all the same. */
+	tme_machine_set(7, 1, 1);
+	s = start(false);
+	assert_int_equal(s->keyid_bits, 6);
+	assert_int_equal(s->tdx_bits, 6);
+}
+
+static void row_07_a_locked_register_is_left_alone(void **state)
+{
+	for (unsigned ignore = 0; ignore < 2; ignore++) {
+		tme_machine_set(3, 2, 1);
+		tme_machine.ignore_locked_write = ignore;
+		assert_int_equal(start(true)->row, 3);
+		assert_int_equal(tme_machine.package[0].activate, 0x0001000600000003);
+		assert_says("locked by firmware");
+	}
+}
+
+static void row_09_p9_and_p10(void **state)
+{
+	tme_machine_set(9, 2, 1);
+	assert_int_equal(start(true)->row, 5);
+	tme_machine_set(10, 2, 1);
+	assert_int_equal(start(true)->row, 4);
+	assert_int_equal(tme_state()->kind, TME_ONLY);
+}
+
+static void row_16_exclusion_is_of_keyid_0(void **state)
+{
+	tme_machine_set(3, 2, 1);
+	tme_machine.package[0].exclude_base = 0x40000000;
+	tme_machine.package[0].exclude_mask = MASK(51, 24) | BIT(11);
+	assert_true(start(false)->has_exclusion);
+	assert_int_equal(tme_state()->kind, TME_MK);
+	assert_non_null(strstr(fake_log_text(), "16384 KiB at 0x40000000"));
+	assert_false(tme_excludes(hpa(0x3ffff000), PAGE_SIZE));
+	assert_true(tme_excludes(hpa(0x3ffff000), PAGE_SIZE + 1));
+	assert_true(tme_excludes(hpa(0x40fff000), PAGE_SIZE));
+	assert_false(tme_excludes(hpa(0x41000000), PAGE_SIZE));
+	/* Without its bit it is none. */
+	tme_machine.package[0].exclude_mask &= ~BIT(11);
+	assert_false(start(false)->has_exclusion);
+	assert_false(tme_excludes(hpa(0x40000000), PAGE_SIZE));
+	/* Two packages: the range that has both. */
+	tme_machine_set(3, 2, 2);
+	for (unsigned i = 0; i < 2; i++) {
+		tme_machine.package[i].exclude_base = 0x40000000 + (uint64_t)i * 0x1000000;
+		tme_machine.package[i].exclude_mask = MASK(51, 24) | BIT(11);
+	}
+	assert_true(start(false)->has_exclusion);
+	assert_true(tme_excludes(hpa(0x40fff000), PAGE_SIZE));
+	assert_true(tme_excludes(hpa(0x41fff000), PAGE_SIZE));
+	assert_false(tme_excludes(hpa(0x42000000), PAGE_SIZE));
+	assert_false(tme_excludes(hpa(0x3ffff000), PAGE_SIZE));
+}
+
+static void standby_is_told(void **state)
+{
+	tme_machine_set(3, 1, 1);
+	tme_machine_activate(0x000100060000000b);
+	assert_true(start(false)->standby);
+	assert_non_null(strstr(fake_log_text(), "over standby"));
+}
+
+static void ram_at_keyid_bits_is_refused(void **state)
+{
+	tme_machine_set(4, 1, 1);
+	tme_start(false, BIT(42));
+	assert_int_equal(tme_state()->kind, TME_MK);
+	tme_start(false, BIT(42) + PAGE_SIZE);
+	assert_int_equal(tme_state()->kind, TME_ONLY);
+	assert_int_equal(tme_state()->keyid_bits, 4);
+	assert_says("RAM or a device at addresses that have KeyID bits");
+}
+
+/* --- Packages and CPUs -------------------------------------------------------------------------*/
+
+static void packages_are_numbered_by_first_cpu(void **state)
+{
+	tme_machine_set(3, 4, 2);
+	assert_int_equal(start(false)->package_count, 2);
+	for (uint32_t i = 0; i < 4; i++) {
+		assert_int_equal(tme_package_of(i), i / 2);
+		assert_int_equal(tme_leads_package(i), i % 2 == 0);
+	}
+	assert_says("on 2 packages");
+}
+
+static void row_43_packages_differ(void **state)
+{
+	/* Fewer KeyIDs and algorithms on one: the least of both, none of TDX's. */
+	tme_machine_set(8, 2, 2);
+	tme_machine.package[1].capability = 0x28680000005;
+	tme_machine.package[1].activate = 0x0001000680000003;
+	assert_int_equal(start(false)->keyid_count, 40);
+	assert_false(tme_state()->xts256);
+	assert_int_equal(tme_state()->row, 7);
+	/* No algorithm in common. */
+	tme_machine.package[1].activate = 0x0004000680000003;
+	tme_machine.package[0].activate = 0x0001000680000003;
+	assert_int_equal(start(false)->kind, TME_NONE);
+	/* One with bypass, one without: KeyID 0 is in clear on one. */
+	tme_machine_set(3, 2, 2);
+	tme_machine.package[1].activate |= BYPASS;
+	assert_true(start(false)->bypass);
+	assert_int_equal(tme_state()->row, 7);
+}
+
+static void row_43_packages_that_cannot_go_together(void **state)
+{
+	static const uint64_t other[] = { 0x0001000500000003, 0x0000000000000003,
+					  0x0000000000000001, 0x0001000600000002, 0 };
+
+	for (size_t i = 0; i < ARRAY_COUNT(other); i++) {
+		tme_machine_set(3, 2, 2);
+		tme_machine.package[1].activate = other[i];
+		assert_int_equal(start(true)->row, 8);
+		assert_int_equal(tme_state()->kind, i < 2 ? TME_ONLY : TME_NONE);
+		assert_int_equal(tme_state()->keyid_bits, 6); /* taken, on one of them */
+		assert_says("differ");
+	}
+}
+
+static void a_package_without_started_cpu_is_refused(void **state)
+{
+	static const uint32_t ids[] = { 0, 1, 0x100, 0x101 };
+
+	tme_machine_set(3, 2, 1);
+	tme_expect_cpus(ids, 2); /* one of them did not start, of a package that has another */
+	tme_start(false, RAM);
+	assert_int_equal(tme_state()->kind, TME_MK);
+	tme_expect_cpus(ids, ARRAY_COUNT(ids));
+	tme_start(false, RAM);
+	assert_int_equal(tme_state()->kind, TME_ONLY);
+	assert_says("a package has no started CPU");
+	tme_machine_set(12, 2, 1);
+	tme_start(true, RAM);
+	assert_int_equal(tme_machine.package[0].activate, 0);
+	assert_says("a package has no started CPU");
+}
+
+static void the_first_look_changes_nothing(void **state)
+{
+	tme_machine_set(4, 2, 1);
+	tme_look();
+	assert_int_equal(tme_state()->kind, TME_MK);
+	assert_int_equal(tme_state()->keyid_bits, 4);
+	/* A hypervisor may show CPUID without registers, and no fault is caught that early. */
+	tme_machine.hypervisor = tme_machine.registers_missing = true;
+	tme_look();
+	assert_int_equal(tme_state()->kind, TME_NONE);
+}
+
+/* --- Late activation ---------------------------------------------------------------------------*/
+
+static void row_10_no_entropy_at_first(void **state)
+{
+	tme_machine_set(12, 2, 1);
+	tme_machine.package[0].activate_fails = 3;
+	assert_int_equal(start(true)->kind, TME_MK);
+	/* And none at all. */
+	tme_machine_set(12, 2, 1);
+	tme_machine.package[0].activate_fails = 100;
+	assert_int_equal(start(true)->kind, TME_NONE);
+	assert_int_equal(tme_state()->row, 2);
+	assert_says("gave no key");
+	assert_int_equal(tme_machine.package[0].activate_fails, 90);
+}
+
+static void row_11_late_activation_with_bypass(void **state)
+{
+	const struct tme_state *s;
+
+	for (unsigned packages = 1; packages <= 2; packages++) {
+		tme_machine_set(12, 4, packages);
+		tme_look();
+		assert_int_equal(start(false)->row, 2);
+		assert_int_equal(tme_machine.package[0].activate, 0); /* nobody asked */
+		s = start(true);
+		assert_int_equal(s->kind, TME_MK);
+		assert_int_equal(s->row, 7);
+		assert_int_equal(s->keyid_count, 63);
+		assert_int_equal(s->keyid_bits, 6);
+		for (unsigned i = 0; i < packages; i++) {
+			assert_int_equal(tme_machine.package[i].activate, 0x0005000680000023);
+			assert_true(tme_machine.package[i].written_flushed);
 		}
+		assert_says("switched on by Umbra");
 	}
-	/* The bit without the registers, as some hypervisors show it. */
-	fake_reset();
-	fake_cpuid_set(0, 0, 0x1f, 0, 0, 0);
-	fake_cpuid_set(7, 0, 0, 0, 1u << 13, 0);
-	assert_int_equal(tme_detect(), TME_NONE);
 }
+
+static void row_12_never_without_bypass(void **state)
+{
+	tme_machine_set(12, 2, 1);
+	tme_machine.package[0].capability &= ~BYPASS;
+	assert_int_equal(start(true)->kind, TME_NONE);
+	assert_int_equal(tme_machine.package[0].activate, 0);
+	assert_says("no bypass");
+	assert_non_null(strstr(fake_log_text(), "error: [host] tme = activate"));
+	assert_int_equal(start(false)->kind, TME_NONE);
+	assert_says("no bypass"); /* told to who did not ask as well */
+}
+
+static void row_13_every_core_learns_the_width(void **state)
+{
+	tme_machine_set(12, 4, 2);
+	(void)start(true);
+	for (unsigned i = 0; i < 4; i++) {
+		assert_true(tme_machine.core_active[i]);
+	}
+	/* Two threads to a core: once for each. */
+	tme_machine_set(12, 4, 2);
+	tme_machine.core_shift = 1;
+	(void)start(true);
+	for (unsigned i = 0; i < 4; i++) {
+		assert_int_equal(tme_machine.core_active[i], i % 2 == 0);
+	}
+	/* A core that does not: its accesses would go anywhere. */
+	tme_machine_set(12, 4, 2);
+	tme_machine.core_refuses = 4;
+	assert_int_equal(start(true)->kind, TME_NONE);
+	assert_int_equal(tme_state()->keyid_bits, 6);
+	assert_says("a core did not take over");
+}
+
+static void activation_leaves_ram_below_the_keyid(void **state)
+{
+	tme_machine_set(12, 1, 1);
+	tme_machine.phys_bits = 46;
+	tme_start(true, BIT(43)); /* 3 bits are left of 6 */
+	assert_int_equal(tme_state()->keyid_bits, 3);
+	assert_int_equal(tme_state()->keyid_count, 7);
+	tme_machine_set(12, 1, 1);
+	tme_machine.phys_bits = 46;
+	tme_start(true, BIT(45) + 1); /* none is */
+	assert_int_equal(tme_machine.package[0].activate, 0);
+	assert_says("RAM or a device lies where KeyIDs would have their bits");
+}
+
+static void activation_needs_all_that_keys_need(void **state)
+{
+	static const struct {
+		uint64_t capability;
+		bool pconfig;
+		const char *says;
+	} cells[] = {
+		{ 0x80000005, true, "no KeyIDs" },
+		{ 0x0680000005, true, "no KeyIDs" },
+		{ 0x3f680000005, false, "no PCONFIG" },
+		{ 0x3f68000000a, true, "integrity" },
+	};
+
+	for (size_t i = 0; i < ARRAY_COUNT(cells); i++) {
+		tme_machine_set(12, 2, 1);
+		tme_machine.package[0].capability = cells[i].capability;
+		tme_machine.pconfig = cells[i].pconfig;
+		assert_int_equal(start(true)->kind, TME_NONE);
+		assert_int_equal(tme_machine.package[0].activate, 0);
+		assert_says(cells[i].says);
+	}
+}
+
+/* Package 1 never gets a key: package 0 has taken its address bits, and nothing more is done. */
+static void activation_of_one_package_alone_is_refused(void **state)
+{
+	tme_machine_set(12, 2, 2);
+	tme_machine.package[1].activate_fails = 100;
+	assert_int_equal(start(true)->kind, TME_NONE);
+	assert_int_equal(tme_state()->row, 8);
+	assert_int_equal(tme_state()->keyid_bits, 6);
+	assert_false(tme_machine.core_active[0]);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, fake_setup, fake_teardown)
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(test_machines, fake_setup, fake_teardown),
+		TEST(decision_1_to_7_each_cell),
+		TEST(decision_10_ranges_that_firmware_marks),
+		TEST(row_01_p1_touches_no_register),
+		TEST(row_02_p2_has_one_key_and_no_pconfig),
+		TEST(row_03_the_list_of_targets_ends_at_a_gap),
+		TEST(row_04_target_2_alone_is_no_tme_mk),
+		TEST(row_05_usable_keyids),
+		TEST(row_06_bits_of_the_keyid),
+		TEST(row_07_a_locked_register_is_left_alone),
+		TEST(row_09_p9_and_p10),
+		TEST(row_16_exclusion_is_of_keyid_0),
+		TEST(standby_is_told),
+		TEST(ram_at_keyid_bits_is_refused),
+		TEST(packages_are_numbered_by_first_cpu),
+		TEST(row_43_packages_differ),
+		TEST(row_43_packages_that_cannot_go_together),
+		TEST(a_package_without_started_cpu_is_refused),
+		TEST(the_first_look_changes_nothing),
+		TEST(row_10_no_entropy_at_first),
+		TEST(row_11_late_activation_with_bypass),
+		TEST(row_12_never_without_bypass),
+		TEST(row_13_every_core_learns_the_width),
+		TEST(activation_leaves_ram_below_the_keyid),
+		TEST(activation_needs_all_that_keys_need),
+		TEST(activation_of_one_package_alone_is_refused),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -13,7 +13,9 @@ UNIT_keyscan := tests/bus/keyscan.c crypto/aes_xts.c crypto/mbedtls_port.c crypt
 	vmm/base/str.c $(MBEDTLS_C)
 UNIT_rng := crypto/mbedtls_port.c crypto/noise.c crypto/simd.c crypto/wipe.c vmm/base/str.c \
 	$(MBEDTLS_C)
-UNIT_tme := crypto/tme.c
+TME_C := tests/unit/tme_machine.c crypto/tme.c crypto/tme_activate.c vmm/base/topology.c \
+	vmm/base/str.c
+UNIT_tme := $(TME_C)
 UNIT_topology := vmm/base/topology.c
 UNIT_idt := vmm/base/idt.c
 UNIT_selftest := crypto/aes_xts.c crypto/mbedtls_port.c crypto/simd.c vmm/base/str.c $(MBEDTLS_C)
