@@ -17,6 +17,7 @@ const char *err_name(int err)
 		[-ERR_IO] = "input/output failure",
 		[-ERR_TIMEOUT] = "timed out",
 		[-ERR_SELFTEST] = "self-test failed",
+		[-ERR_NOSPACE] = "none left",
 	};
 
 	if (err > 0 || err <= -(int)ARRAY_COUNT(names)) {

@@ -14,6 +14,7 @@ enum {
 	ERR_IO = -8,	      /* firmware or hardware reported a failure */
 	ERR_TIMEOUT = -9,     /* hardware did not answer in time */
 	ERR_SELFTEST = -10,   /* a known answer did not come out */
+	ERR_NOSPACE = -11,    /* all of a thing that the machine has few of are in use: KeyIDs */
 };
 
 /* The code's name in lower case ("no memory"), or "unknown error". Never NULL. */
