@@ -16,6 +16,9 @@ UNIT_rng := crypto/mbedtls_port.c crypto/noise.c crypto/simd.c crypto/wipe.c vmm
 TME_C := tests/unit/tme_machine.c crypto/tme.c crypto/tme_activate.c vmm/base/topology.c \
 	vmm/base/str.c
 UNIT_tme := $(TME_C)
+UNIT_pconfig := crypto/pconfig.c $(TME_C)
+UNIT_keyslot := crypto/pconfig.c crypto/kdf.c crypto/mbedtls_port.c crypto/simd.c $(TME_C) \
+	$(MBEDTLS_C)
 UNIT_topology := vmm/base/topology.c
 UNIT_idt := vmm/base/idt.c
 UNIT_selftest := crypto/aes_xts.c crypto/mbedtls_port.c crypto/simd.c vmm/base/str.c $(MBEDTLS_C)

@@ -1,0 +1,173 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * crypto/pconfig.c: what reaches PCONFIG on each package, when it tries again, what is left of the
+ * structure. row_NN_: the project's test matrix for TME-MK.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "crypto/pconfig.h"
+#include "crypto/tme.h"
+#include "tests/unit/fake_base.h"
+#include "tests/unit/tme_machine.h"
+#include "vmm/base/err.h"
+
+static struct pconfig_keys keys;
+static uint64_t packages;
+
+static void machine(unsigned profile, unsigned cpus, unsigned package_count)
+{
+	tme_machine_set(profile, cpus, package_count);
+	tme_expect_cpus(NULL, 0);
+	tme_start(false, 1ull << 32);
+	fake_log_reset();
+	memset(keys.data, 0x11, sizeof(keys.data));
+	memset(keys.tweak, 0x22, sizeof(keys.tweak));
+}
+
+static const struct tme_entry *entry(unsigned package, keyid_t keyid)
+{
+	return &tme_machine.package[package].table[keyid];
+}
+
+static void a_key_goes_to_every_package_once(void **state)
+{
+	machine(4, 4, 2);
+	assert_int_equal(pconfig_program(15, PCONFIG_SET_KEY_DIRECT, &keys, &packages), 0);
+	assert_int_equal(packages, 3);
+	assert_int_equal(tme_machine.pconfigs, 2);
+	for (unsigned i = 0; i < 2; i++) {
+		assert_int_equal(entry(i, 15)->mode, ENTRY_KEY);
+		assert_int_equal(entry(i, 15)->algorithm, 4);
+		assert_memory_equal(entry(i, 15)->data, keys.data, 32);
+		assert_memory_equal(entry(i, 15)->tweak, keys.tweak, 32);
+	}
+	tme_machine_check_wiped();
+	assert_string_equal(fake_log_text(), "");
+}
+
+static void xts_128_is_given_16_bytes(void **state)
+{
+	static const uint8_t zeros[16];
+
+	machine(3, 1, 1);
+	assert_int_equal(pconfig_program(63, PCONFIG_SET_KEY_DIRECT, &keys, &packages), 0);
+	assert_int_equal(entry(0, 63)->algorithm, 1);
+	assert_memory_equal(entry(0, 63)->data, keys.data, 16);
+	assert_memory_equal(entry(0, 63)->data + 16, zeros, 16);
+	assert_memory_equal(entry(0, 63)->tweak + 16, zeros, 16);
+}
+
+/* Each package's key is of its own, and none is the noise that we gave. */
+static void row_25_random_keys(void **state)
+{
+	struct tme_entry first;
+
+	machine(4, 2, 2);
+	assert_int_equal(pconfig_program(1, PCONFIG_SET_KEY_RANDOM, &keys, &packages), 0);
+	first = *entry(0, 1);
+	assert_memory_not_equal(first.data, entry(1, 1)->data, 32);
+	assert_memory_not_equal(first.data, keys.data, 32);
+	assert_int_equal(pconfig_program(1, PCONFIG_SET_KEY_RANDOM, &keys, &packages), 0);
+	assert_memory_not_equal(first.data, entry(0, 1)->data, 32);
+	tme_machine_check_wiped();
+}
+
+/* ENC_ALG has to be one that is allowed even where nothing is encrypted. */
+static void row_20_28_no_encrypt_names_an_algorithm(void **state)
+{
+	machine(4, 1, 1);
+	assert_int_equal(pconfig_program(2, PCONFIG_NO_ENCRYPT, NULL, &packages), 0);
+	assert_int_equal(entry(0, 2)->mode, ENTRY_CLEAR);
+	assert_int_equal(entry(0, 2)->algorithm, 4);
+}
+
+static void row_19_21_nothing_invalid_is_executed(void **state)
+{
+	static const struct {
+		unsigned profile;
+		keyid_t keyid;
+	} cells[] = { { 3, 0 },	 { 3, 64 }, { 4, 16 }, { 11, 41 },
+		      { 6, 32 }, { 7, 1 },  { 2, 1 },  { 1, 1 } };
+
+	for (size_t i = 0; i < ARRAY_COUNT(cells); i++) {
+		machine(cells[i].profile, 1, 1);
+		assert_int_equal(
+			pconfig_program(cells[i].keyid, PCONFIG_SET_KEY_RANDOM, &keys, &packages),
+			ERR_INVAL);
+		assert_int_equal(packages, 0);
+	}
+	machine(3, 1, 1);
+	assert_int_equal(pconfig_program(1, 2, &keys, &packages), ERR_INVAL);
+	assert_int_equal(pconfig_program(1, 4, &keys, &packages), ERR_INVAL);
+	assert_int_equal(pconfig_program(1, PCONFIG_SET_KEY_RANDOM, NULL, &packages), ERR_INVAL);
+	assert_int_equal(pconfig_program(1, PCONFIG_SET_KEY_DIRECT, NULL, &packages), ERR_INVAL);
+	assert_int_equal(pconfig_program(1, PCONFIG_NO_ENCRYPT, &keys, &packages), ERR_INVAL);
+	/* Equal halves, as far as the algorithm uses them. */
+	memcpy(keys.tweak, keys.data, 16);
+	assert_int_equal(pconfig_program(1, PCONFIG_SET_KEY_DIRECT, &keys, &packages), ERR_INVAL);
+	assert_int_equal(tme_machine.pconfigs, 0);
+}
+
+static void row_24_busy_and_entropy_are_tried_again(void **state)
+{
+	machine(3, 2, 2);
+	tme_machine.package[0].busy = 3;
+	tme_machine.package[1].no_entropy = 9;
+	assert_int_equal(pconfig_program(1, PCONFIG_SET_KEY_DIRECT, &keys, &packages), 0);
+	assert_int_equal(packages, 3);
+	assert_int_equal(tme_machine.pconfigs, 4 + 10);
+	assert_true(fake_tsc != 0); /* it waited */
+	tme_machine_check_wiped();
+}
+
+static void row_24_but_not_for_ever(void **state)
+{
+	machine(3, 2, 2);
+	tme_machine.package[1].busy = 100;
+	assert_int_equal(pconfig_program(1, PCONFIG_SET_KEY_DIRECT, &keys, &packages), ERR_IO);
+	assert_int_equal(packages, 1);
+	assert_int_equal(tme_machine.package[1].busy, 90);
+	assert_int_equal(entry(1, 1)->programmed, 0);
+	assert_non_null(strstr(fake_log_text(), "error: KeyID 1 cannot be programmed on package 1: "
+						"its table of keys was busy, time after time"));
+	tme_machine_check_wiped();
+}
+
+/*
+ * A fault and the codes of older documents end it at once; a code is a failure even with ZF clear.
+ */
+static void what_the_cpu_refuses_is_not_tried_again(void **state)
+{
+	machine(3, 2, 2);
+	tme_machine.package[0].broken = true;
+	tme_machine.package[1].legacy_code = 3;
+	assert_int_equal(pconfig_program(1, PCONFIG_SET_KEY_DIRECT, &keys, &packages), ERR_IO);
+	assert_int_equal(packages, 0);
+	assert_int_equal(tme_machine.pconfigs, 2);
+	assert_non_null(strstr(fake_log_text(), "package 0: the CPU raised a fault"));
+	assert_non_null(strstr(fake_log_text(), "package 1: the CPU refused it (code 3)"));
+	tme_machine_check_wiped();
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, fake_setup, fake_teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(a_key_goes_to_every_package_once),
+		TEST(xts_128_is_given_16_bytes),
+		TEST(row_25_random_keys),
+		TEST(row_20_28_no_encrypt_names_an_algorithm),
+		TEST(row_19_21_nothing_invalid_is_executed),
+		TEST(row_24_busy_and_entropy_are_tried_again),
+		TEST(row_24_but_not_for_ever),
+		TEST(what_the_cpu_refuses_is_not_tried_again),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
