@@ -346,6 +346,52 @@ int ept_unmap(struct ept_root *root, gpa_t gpa, uint64_t bytes)
 	return 0;
 }
 
+/* Whether the leaves of a page directory map consecutive memory in one and the same way. */
+static bool can_merge(const uint64_t *table)
+{
+	const uint64_t ignored = ENTRY_ACCESSED | ENTRY_DIRTY;
+	const uint64_t first = entry_load(&table[0]) & ~ignored;
+
+	if ((first & ENTRY_RIGHTS) == 0 || (first & ENTRY_LARGE) == 0 ||
+	    !IS_ALIGNED(first & address_mask, SIZE_1G)) {
+		return false;
+	}
+	for (uint64_t i = 1; i < ENTRIES; i++) {
+		if ((entry_load(&table[i]) & ~ignored) != first + i * SIZE_2M) {
+			return false;
+		}
+	}
+	return true;
+}
+
+int ept_merge_1g(struct ept_root *root, gpa_t gpa)
+{
+	uint64_t *table = page_va(root->pml4), *entry;
+	uint64_t value, seen = 0;
+
+	if (!offered.page_1g || !IS_ALIGNED(gpa.v, SIZE_1G)) {
+		return ERR_INVAL;
+	}
+	value = entry_load(entry_of(table, gpa.v, LEVEL_TOP));
+	if ((value & ENTRY_RIGHTS) == 0) {
+		return ERR_INVAL;
+	}
+	entry = entry_of(table_at(value), gpa.v, 3);
+	value = entry_load(entry);
+	if ((value & ENTRY_RIGHTS) == 0 || is_leaf(value, 3) || !can_merge(table_at(value))) {
+		return ERR_INVAL;
+	}
+	table = table_at(value);
+	(void)__atomic_exchange_n(entry, 0, __ATOMIC_SEQ_CST);
+	ept_tlb_shootdown(root);
+	for (uint64_t i = 0; i < ENTRIES; i++) {
+		seen |= entry_load(&table[i]) & (ENTRY_ACCESSED | ENTRY_DIRTY);
+	}
+	entry_store(entry, entry_load(&table[0]) | seen);
+	page_free(table, 1);
+	return 0;
+}
+
 int ept_walk(const struct ept_root *root, gpa_t gpa, struct ept_leaf *out)
 {
 	const uint64_t *table = page_va(root->pml4);

@@ -56,9 +56,9 @@ void ept_root_free(struct ept_root *root);
  * Maps bytes (a multiple of 4 KiB) at gpa to hpa with the largest leaves that alignment, max_leaf
  * (PAGE_SIZE, SIZE_2M or SIZE_1G) and the CPU allow. Only over absent entries: ERR_EXISTS.
  * ERR_NOMEM (tables), ERR_INVAL (alignment, attributes that misconfigure), ERR_RANGE (beyond
- * EPT_GPA_BITS, MAXPHYADDR, or at or above the KeyID's bits; a KeyID that does not fit in them). No
- * error leaves a partial mapping.
- * Adding rights needs no shoot-down (SDM, "Operations that Invalidate Cached Mappings").
+ * EPT_GPA_BITS, MAXPHYADDR, or at or above the KeyID's bits; a KeyID that does not fit in them).
+ * No error leaves a partial mapping. Adding rights needs no shoot-down (SDM, "Operations that
+ * Invalidate Cached Mappings").
  */
 int ept_map(struct ept_root *root, gpa_t gpa, hpa_t hpa, uint64_t bytes, uint64_t max_leaf,
 	    struct ept_attr attr);
@@ -68,6 +68,15 @@ int ept_map(struct ept_root *root, gpa_t gpa, hpa_t hpa, uint64_t bytes, uint64_
  * (splitting), ERR_INVAL, ERR_RANGE: nothing was removed.
  */
 int ept_unmap(struct ept_root *root, gpa_t gpa, uint64_t bytes);
+
+/*
+ * Replaces the 512 leaves of 2 MiB that map [gpa, gpa + 1 GiB) by one that says the same, accessed
+ * and dirty bits included. In between nothing is mapped there, and all CPUs are shot down: a CPU
+ * must not hold translations of both sizes (SDM vol. 3, "Page Size of a Translation"). ERR_INVAL:
+ * they are not there, not consecutive in memory, not alike, or 1 GiB leaves do not exist; nothing
+ * was changed.
+ */
+int ept_merge_1g(struct ept_root *root, gpa_t gpa);
 
 /* The leaf that maps gpa. */
 struct ept_leaf {
@@ -96,8 +105,8 @@ bool ept_entry_take(uint64_t *entry);
 /* Adds the right to write; no shoot-down needed. */
 void ept_entry_allow_write(uint64_t *entry);
 /*
- * Whether the accessed bit was set since the last call. A translation that a TLB holds does not set
- * it again, so a page in use may look idle: a hint. False without accessed bits.
+ * Whether the accessed bit was set since the last call. A translation that a TLB holds does not
+ * set it again, so a page in use may look idle: a hint. False without accessed bits.
  */
 bool ept_entry_referenced(uint64_t *entry);
 /* The same, and the next call will say so again. */

@@ -7,9 +7,13 @@
  * no lock.
  */
 #include "ept/gmem.h"
+#include "crypto/keyslot.h"
 #include "ept/gmem_priv.h"
+#include "ept/retire.h"
 #include "vmm/base/err.h"
 #include "vmm/base/host_paging.h"
+#include "vmm/base/page_alloc.h"
+#include "vmm/base/panic.h"
 #include "vmm/base/str.h"
 
 /* The region that holds the address; NULL when none does. */
@@ -85,6 +89,10 @@ void gmem_destroy(struct gmem *gmem)
 	 * touched, so they go last.
 	 */
 	ept_tlb_shootdown(&gmem->root);
+	if (gmem->grave != NULL) {
+		retire(gmem);
+		return;
+	}
 	lock_take(&gmem->lock);
 	for (uint32_t i = 0; i < gmem->region_count; i++) {
 		gmem->regions[i].ops->destroy(gmem, &gmem->regions[i]);
@@ -93,6 +101,18 @@ void gmem_destroy(struct gmem *gmem)
 	gmem->resident_bytes = 0;
 	ept_root_free(&gmem->root);
 	lock_drop(&gmem->lock);
+}
+
+int gmem_use_keyid(struct gmem *gmem, keyid_t keyid)
+{
+	CHECK(gmem->region_count == 0 && gmem->grave == NULL);
+	gmem->grave = page_alloc(1);
+	if (gmem->grave == NULL) {
+		return ERR_NOMEM;
+	}
+	gmem->keyid = keyid;
+	keyslot_use(keyid);
+	return 0;
 }
 
 enum gmem_fault_result gmem_fault(struct gmem *gmem, gpa_t gpa, unsigned access,

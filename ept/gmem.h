@@ -18,6 +18,7 @@
 
 struct gmem;
 struct gmem_region;
+struct grave;
 
 enum gmem_access {
 	GMEM_ACCESS_READ = EPT_READ,
@@ -50,6 +51,11 @@ struct region_ops {
 	void (*unpin)(struct gmem *gmem, struct gmem_region *region, gpa_t page, bool written);
 	/* Gives back all that the region owns. The EPT root is gone or shot down already. */
 	void (*destroy)(struct gmem *gmem, struct gmem_region *region);
+	/*
+	 * The same for memory under a KeyID whose key is dead, with all lines gone from the
+	 * caches: nothing has to be wiped. With wipe it has, for the key did not die.
+	 */
+	void (*bury)(struct gmem_region *region, bool wipe);
 	/* A page that was pinned once stays in its frame until destroy. */
 	bool stays;
 };
@@ -66,6 +72,8 @@ struct gmem {
 	struct ept_root root;
 	struct gmem_region regions[GMEM_REGION_MAX]; /* sorted by base, disjoint */
 	uint32_t region_count;
+	keyid_t keyid;	     /* of its RAM */
+	struct grave *grave; /* with a KeyID: where its end is kept track of */
 	/* Counters, for people and tests. */
 	uint64_t fault_count;
 	uint64_t resident_bytes;
@@ -81,9 +89,19 @@ int gmem_init(struct gmem *gmem);
 void gmem_destroy(struct gmem *gmem);
 
 /*
- * RAM in clear (engine = none): frames are taken, zeroed and mapped write-back on first touch, in
- * leaves of at most max_leaf bytes (PAGE_SIZE, SIZE_2M, SIZE_1G). Reserves the frames now, so that
- * a VM that started never runs out: ERR_NOMEM, ERR_EXISTS (overlap), ERR_INVAL (alignment).
+ * This gmem's RAM lies under the KeyID, which keyslot_take has handed out. From here on
+ * gmem_destroy retires the memory instead of wiping it (ept/retire.h). Before the first region.
+ * ERR_NOMEM.
+ */
+int gmem_use_keyid(struct gmem *gmem, keyid_t keyid);
+
+/*
+ * RAM that stays in its frames, under the KeyID of gmem_use_keyid, else under KeyID 0: frames are
+ * taken, zeroed and mapped write-back on first touch, in leaves of at most max_leaf bytes
+ * (PAGE_SIZE, SIZE_2M, SIZE_1G). Reserves the frames now, so that a VM that started never runs
+ * out: ERR_NOMEM, ERR_EXISTS (overlap), ERR_INVAL (alignment). Flushes the caches where they may
+ * hold lines of the frames under another KeyID; ERR_AGAIN when the last flush was too short a time
+ * ago. With a KeyID: BSP, no lock held.
  */
 int gmem_add_ram_plain(struct gmem *gmem, gpa_t base, uint64_t bytes, uint64_t max_leaf);
 
@@ -127,9 +145,9 @@ struct gmem_expect {
 bool gmem_holds(struct gmem *gmem, struct gmem_expect *words, size_t count);
 
 /*
- * An aligned 4- or 8-byte compare and exchange in guest memory (ring indices, page-table A/D bits).
- * 0 when it was done; *expected is then what was there, and the exchange took place when that is
- * what the caller expected. ERR_INVAL (size, alignment), ERR_RANGE, ERR_NOMEM.
+ * An aligned 4- or 8-byte compare and exchange in guest memory (ring indices, page-table A/D
+ * bits). 0 when it was done; *expected is then what was there, and the exchange took place when
+ * that is what the caller expected. ERR_INVAL (size, alignment), ERR_RANGE, ERR_NOMEM.
  */
 int gmem_cmpxchg(struct gmem *gmem, gpa_t gpa, uint64_t *expected, uint64_t desired, size_t bytes);
 

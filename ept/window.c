@@ -10,6 +10,7 @@
  */
 #include "ept/gmem_priv.h"
 #include "ept/pager_priv.h"
+#include "vmm/base/cache.h"
 #include "vmm/base/err.h"
 #include "vmm/base/log.h"
 #include "vmm/base/page_alloc.h"
@@ -64,6 +65,7 @@ static void log_place(void)
 
 int window_init(uint64_t frame_count)
 {
+	bool stale = false, frame_stale;
 	uint32_t i;
 
 	if (frame_count == 0 || frame_count >= WINDOW_NONE) {
@@ -78,12 +80,16 @@ int window_init(uint64_t frame_count)
 	for (i = 0; i < window.count; i++) {
 		hpa_t frame;
 
-		if (frames_alloc(1, 1, &frame) != 0) {
+		if (frames_alloc_keyed(1, 1, &frame, &frame_stale) != 0) {
 			window_exit();
 			return ERR_NOMEM;
 		}
+		stale |= frame_stale;
 		window.frames[i].frame = frame;
 		window_put_free(i);
+	}
+	if (stale && page_keyid() != KEYID_PLATFORM) {
+		cache_flush_all(); /* the frames come under another KeyID: as in ram_plain.c */
 	}
 	log_place();
 	return 0;

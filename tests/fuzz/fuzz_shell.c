@@ -189,10 +189,10 @@ const char *platform_memory_name(const struct vm *vm)
 	return "sealed";
 }
 
-bool platform_memory_is_clear(const struct vm *vm)
+enum platform_memory platform_memory(const struct vm *vm)
 {
 	(void)present(vm);
-	return in_clear;
+	return in_clear ? PLATFORM_MEMORY_CLEAR : PLATFORM_MEMORY_SEALED;
 }
 
 bool platform_count_memory(const struct vm *vm, struct pager_counters *out)

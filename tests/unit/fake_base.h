@@ -72,6 +72,8 @@ bool fake_frame_is_live(hpa_t frame);
 unsigned fake_temp_mapped(void);
 bool fake_temp_is_mapped(unsigned slot);
 uint64_t fake_temp_maps(void);
+/* Of what was mapped last. */
+keyid_t fake_temp_keyid(void);
 void fake_host_paging_reset(void);
 
 /* fake_cpus.c: CPUs; the one that percpu_self() names. */
@@ -114,5 +116,9 @@ extern unsigned fake_invlpg_count, fake_wbinvd_count, fake_clflush_count, fake_h
 /* RFLAGS.IF as CLI and STI left it. */
 extern bool fake_interrupts_on;
 void fake_x86_reset(void);
+
+/* fake_cache.c, fake_keyslot.c */
+void fake_cache_reset(void);
+void fake_keyslot_reset(void);
 
 #endif

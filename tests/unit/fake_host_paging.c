@@ -10,6 +10,7 @@
 static uint8_t *slots; /* slot n is page 2n + 1 */
 static bool mapped[HOST_TEMP_SLOTS];
 static uint64_t map_count;
+static keyid_t last_keyid;
 
 static uint8_t *slot_address(unsigned slot)
 {
@@ -44,6 +45,7 @@ void *host_temp_map(unsigned slot, struct keyed_frame page)
 		fake_fail("slot %u could not be mapped", slot);
 	}
 	mapped[slot] = true;
+	last_keyid = page.keyid;
 	map_count++;
 	return address;
 }
@@ -75,6 +77,11 @@ unsigned fake_temp_mapped(void)
 		count += mapped[i];
 	}
 	return count;
+}
+
+keyid_t fake_temp_keyid(void)
+{
+	return last_keyid;
 }
 
 uint64_t fake_temp_maps(void)

@@ -15,6 +15,7 @@
 #include "tests/unit/fake_base.h"
 #include "tests/unit/fake_frames.h"
 #include "vmm/base/err.h"
+#include "vmm/base/cache.h"
 #include "vmm/base/page_alloc.h"
 
 #define POOL_BASE  0x10000000ull
@@ -174,7 +175,17 @@ static void frames_make(void)
 	}
 }
 
+/* cache_epoch() when a frame was given back last without a flush. */
+static uint64_t frames_used_at;
+
 int frames_alloc(uint64_t page_count, uint64_t align_pages, hpa_t *first)
+{
+	bool stale;
+
+	return frames_alloc_keyed(page_count, align_pages, first, &stale);
+}
+
+int frames_alloc_keyed(uint64_t page_count, uint64_t align_pages, hpa_t *first, bool *stale)
 {
 	uint64_t run;
 
@@ -200,6 +211,7 @@ int frames_alloc(uint64_t page_count, uint64_t align_pages, hpa_t *first)
 		frame_high = MAX(frame_high, at + page_count);
 		frames_live += page_count;
 		*first = hpa(FAKE_FRAME_BASE + at * PAGE_SIZE);
+		*stale = cache_epoch() <= frames_used_at;
 		return 0;
 	}
 	return ERR_NOMEM;
@@ -216,6 +228,12 @@ static uint64_t frame_index(hpa_t frame, const char *caller)
 }
 
 void frames_free(hpa_t first, uint64_t page_count)
+{
+	frames_used_at = cache_epoch();
+	frames_free_flushed(first, page_count);
+}
+
+void frames_free_flushed(hpa_t first, uint64_t page_count)
 {
 	for (uint64_t i = 0; i < page_count; i++) {
 		hpa_t frame = hpa(first.v + i * PAGE_SIZE);
@@ -292,5 +310,6 @@ void fake_pages_reset(void)
 	frame_count = FAKE_FRAME_COUNT;
 	pages_fail_after = frames_fail_after = -1;
 	fake_page_keyid = 0;
+	frames_used_at = 0;
 	keyid_configure(52, 0);
 }

@@ -22,7 +22,10 @@
 #include "crypto/wipe.h"
 #include "ept/gmem.h"
 #include "ept/invept_priv.h"
+#include "crypto/keyslot.h"
 #include "ept/pager.h"
+#include "ept/retire.h"
+#include "vmm/base/cache.h"
 #include "vmm/base/cpu.h"
 #include "vmm/base/err.h"
 #include "vmm/base/host_paging.h"
@@ -108,6 +111,12 @@ keyid_t page_keyid(void)
 	return 0;
 }
 
+int frames_alloc_keyed(uint64_t page_count, uint64_t align_pages, hpa_t *first, bool *stale)
+{
+	*stale = false;
+	return frames_alloc(page_count, align_pages, first);
+}
+
 int frames_alloc(uint64_t page_count, uint64_t align_pages, hpa_t *first)
 {
 	uint32_t at = frames_used;
@@ -122,6 +131,28 @@ int frames_alloc(uint64_t page_count, uint64_t align_pages, hpa_t *first)
 
 void frames_free(hpa_t first, uint64_t page_count)
 {
+}
+
+void frames_free_flushed(hpa_t first, uint64_t page_count)
+{
+}
+
+/* No memory here has a KeyID. */
+void keyslot_use(keyid_t keyid)
+{
+}
+
+void retire(struct gmem *gmem)
+{
+}
+
+void cache_flush_all(void)
+{
+}
+
+bool cache_may_flush(void)
+{
+	return true;
 }
 
 void *host_temp_map(unsigned slot, struct keyed_frame page)

@@ -10,8 +10,11 @@
 
 #include "guest/engine_policy.h"
 
-#define RUNS   ENGINE_RUNS_SOFTWARE
+#define SOFT   ENGINE_RUNS_SOFTWARE
 #define CLEAR  ENGINE_RUNS_NONE
+#define KEYED  ENGINE_RUNS_TME_MK
+#define BYPASS ENGINE_RUNS_NO_ENCRYPT
+#define OWN    ENGINE_RUNS_PLATFORM
 #define REFUSE ENGINE_REFUSED
 
 /* words is a part that says what matters; NULL: there must be none. */
@@ -20,100 +23,79 @@ struct cell {
 	const char *words;
 };
 
+/* No TME, TME with one key, KeyIDs, all in use; with bypass: KeyIDs, all in use. */
 struct row {
 	enum vm_engine engine;
 	enum vm_key key;
 	struct cell machines[ENGINE_MACHINES];
 };
 
+#define ALL(verdict, words)                                                                     \
+	{                                                                                       \
+		{ verdict, words }, { verdict, words }, { verdict, words }, { verdict, words }, \
+			{ verdict, words },                                                     \
+		{                                                                               \
+			verdict, words                                                          \
+		}                                                                               \
+	}
+#define AUTO                                                                                   \
+	{                                                                                      \
+		{ SOFT, "no TME-MK on this machine: the software engine" },                    \
+			{ SOFT,                                                                \
+			  "one TME key for all memory here, none for each VM: the software" }, \
+			{ KEYED, NULL },                                                       \
+			{ SOFT, "no KeyID of TME-MK is left: the software engine" },           \
+			{ KEYED, NULL },                                                       \
+		{                                                                              \
+			SOFT, "no KeyID of TME-MK is left: the software engine"                \
+		}                                                                              \
+	}
+#define TME_MK                                                                                   \
+	{                                                                                        \
+		{ REFUSE, "has no TME-MK that can be used, for the reason in the log; write" },  \
+			{ REFUSE, "one key for all memory, no TME-MK: look for multi-key TME" }, \
+			{ KEYED, NULL },                                                         \
+			{ REFUSE, "no KeyID of TME-MK is left: start fewer VMs with it, or" },   \
+			{ KEYED, NULL },                                                         \
+		{                                                                                \
+			REFUSE, "no KeyID of TME-MK is left: start fewer VMs with it, or"        \
+		}                                                                                \
+	}
+#define PLATFORM                                                                                   \
+	{                                                                                          \
+		{ REFUSE, "no key of its own (TME is missing or off); write key = random" },       \
+			{ OWN, NULL }, { OWN, NULL }, { OWN, NULL },                               \
+			{ REFUSE, "switched TME bypass on, so that memory under it is in clear" }, \
+		{                                                                                  \
+			REFUSE, "switched TME bypass on, so that memory under it is in clear"      \
+		}                                                                                  \
+	}
+
 static const struct row rows[] = {
-	{ VM_ENGINE_AUTO,
-	  VM_KEY_RANDOM,
-	  { { RUNS, "no TME-MK on this machine: the software engine" },
-	    { RUNS, "one TME key for all memory here, none for each VM: the software engine" },
-	    { RUNS, "TME-MK is not used by this version yet: the software engine" },
-	    { RUNS, "no KeyID of TME-MK is left: the software engine" } } },
-	{ VM_ENGINE_AUTO,
-	  VM_KEY_FILE,
-	  { { RUNS, "no TME-MK on this machine: the software engine" },
-	    { RUNS, "one TME key for all memory here, none for each VM: the software engine" },
-	    { RUNS, "TME-MK is not used by this version yet: the software engine" },
-	    { RUNS, "no KeyID of TME-MK is left: the software engine" } } },
-	{ VM_ENGINE_AUTO,
-	  VM_KEY_PLATFORM,
-	  { { REFUSE, "no key of its own (TME is missing or off); write key = random" },
-	    { REFUSE, "own key (TME) is not used by this version yet; write key = random" },
-	    { REFUSE, "own key (TME) is not used by this version yet; write key = random" },
-	    { REFUSE, "own key (TME) is not used by this version yet; write key = random" } } },
-	{ VM_ENGINE_AUTO,
-	  VM_KEY_NONE,
-	  { { REFUSE, "has to be asked for: write engine = none" },
-	    { REFUSE, "has to be asked for: write engine = none" },
-	    { REFUSE, "has to be asked for: write engine = none" },
-	    { REFUSE, "has to be asked for: write engine = none" } } },
-	{ VM_ENGINE_TME_MK,
-	  VM_KEY_RANDOM,
-	  { { REFUSE, "this machine has no TME-MK: the CPU lacks it, or TME is off in firmware's" },
-	    { REFUSE, "one key for all memory, no TME-MK: look for multi-key TME (TME-MT)" },
-	    { REFUSE, "not used by this version yet; write engine = auto or engine = software" },
-	    { REFUSE, "no KeyID of TME-MK is left: start fewer VMs with it, or write" } } },
-	{ VM_ENGINE_TME_MK,
-	  VM_KEY_FILE,
-	  { { REFUSE, "this machine has no TME-MK: the CPU lacks it, or TME is off in firmware's" },
-	    { REFUSE, "one key for all memory, no TME-MK: look for multi-key TME (TME-MT)" },
-	    { REFUSE, "not used by this version yet; write engine = auto or engine = software" },
-	    { REFUSE, "no KeyID of TME-MK is left: start fewer VMs with it, or write" } } },
-	{ VM_ENGINE_TME_MK,
-	  VM_KEY_PLATFORM,
-	  { { REFUSE, "no key of its own (TME is missing or off); write key = random" },
-	    { REFUSE, "own key (TME) is not used by this version yet; write key = random" },
-	    { REFUSE, "own key (TME) is not used by this version yet; write key = random" },
-	    { REFUSE, "own key (TME) is not used by this version yet; write key = random" } } },
-	{ VM_ENGINE_TME_MK,
-	  VM_KEY_NONE,
-	  { { REFUSE, "without a key the memory is in clear; write key = random" },
-	    { REFUSE, "without a key the memory is in clear; write key = random" },
-	    { REFUSE, "without a key the memory is in clear; write key = random" },
-	    { REFUSE, "without a key the memory is in clear; write key = random" } } },
-	{ VM_ENGINE_SOFTWARE,
-	  VM_KEY_RANDOM,
-	  { { RUNS, NULL }, { RUNS, NULL }, { RUNS, NULL }, { RUNS, NULL } } },
-	{ VM_ENGINE_SOFTWARE,
-	  VM_KEY_FILE,
-	  { { RUNS, NULL }, { RUNS, NULL }, { RUNS, NULL }, { RUNS, NULL } } },
-	{ VM_ENGINE_SOFTWARE,
-	  VM_KEY_PLATFORM,
-	  { { REFUSE, "never leaves the memory controller; write key = random" },
-	    { REFUSE, "never leaves the memory controller; write key = random" },
-	    { REFUSE, "never leaves the memory controller; write key = random" },
-	    { REFUSE, "never leaves the memory controller; write key = random" } } },
-	{ VM_ENGINE_SOFTWARE,
-	  VM_KEY_NONE,
-	  { { REFUSE, "without a key the memory is in clear; write key = random" },
-	    { REFUSE, "without a key the memory is in clear; write key = random" },
-	    { REFUSE, "without a key the memory is in clear; write key = random" },
-	    { REFUSE, "without a key the memory is in clear; write key = random" } } },
-	{ VM_ENGINE_NONE,
-	  VM_KEY_RANDOM,
-	  { { REFUSE, "nothing is encrypted, so a key has no use" },
-	    { REFUSE, "nothing is encrypted, so a key has no use" },
-	    { REFUSE, "nothing is encrypted, so a key has no use" },
-	    { REFUSE, "nothing is encrypted, so a key has no use" } } },
-	{ VM_ENGINE_NONE,
-	  VM_KEY_FILE,
-	  { { REFUSE, "nothing is encrypted, so a key has no use" },
-	    { REFUSE, "nothing is encrypted, so a key has no use" },
-	    { REFUSE, "nothing is encrypted, so a key has no use" },
-	    { REFUSE, "nothing is encrypted, so a key has no use" } } },
-	{ VM_ENGINE_NONE,
-	  VM_KEY_PLATFORM,
-	  { { REFUSE, "no key of its own (TME is missing or off); write key = random" },
-	    { REFUSE, "own key (TME) is not used by this version yet; write key = random" },
-	    { REFUSE, "own key (TME) is not used by this version yet; write key = random" },
-	    { REFUSE, "own key (TME) is not used by this version yet; write key = random" } } },
+	{ VM_ENGINE_AUTO, VM_KEY_RANDOM, AUTO },
+	{ VM_ENGINE_AUTO, VM_KEY_FILE, AUTO },
+	{ VM_ENGINE_AUTO, VM_KEY_PLATFORM, PLATFORM },
+	{ VM_ENGINE_AUTO, VM_KEY_NONE, ALL(REFUSE, "has to be asked for: write engine = none") },
+	{ VM_ENGINE_TME_MK, VM_KEY_RANDOM, TME_MK },
+	{ VM_ENGINE_TME_MK, VM_KEY_FILE, TME_MK },
+	{ VM_ENGINE_TME_MK, VM_KEY_PLATFORM, PLATFORM },
+	{ VM_ENGINE_TME_MK, VM_KEY_NONE,
+	  ALL(REFUSE, "without a key the memory is in clear; write") },
+	{ VM_ENGINE_SOFTWARE, VM_KEY_RANDOM, ALL(SOFT, NULL) },
+	{ VM_ENGINE_SOFTWARE, VM_KEY_FILE, ALL(SOFT, NULL) },
+	{ VM_ENGINE_SOFTWARE, VM_KEY_PLATFORM, ALL(REFUSE, "never leaves the memory controller") },
+	{ VM_ENGINE_SOFTWARE, VM_KEY_NONE, ALL(REFUSE, "without a key the memory is in clear") },
+	{ VM_ENGINE_NONE, VM_KEY_RANDOM, ALL(REFUSE, "nothing is encrypted, so a key has no use") },
+	{ VM_ENGINE_NONE, VM_KEY_FILE, ALL(REFUSE, "nothing is encrypted, so a key has no use") },
+	{ VM_ENGINE_NONE, VM_KEY_PLATFORM, PLATFORM },
 	{ VM_ENGINE_NONE,
 	  VM_KEY_NONE,
-	  { { CLEAR, NULL }, { CLEAR, NULL }, { CLEAR, NULL }, { CLEAR, NULL } } },
+	  { { CLEAR, NULL },
+	    { OWN, "this VM's memory is under that key, too" },
+	    { BYPASS, NULL },
+	    { OWN, "this VM's memory is under that key, too" },
+	    { CLEAR, NULL },
+	    { CLEAR, NULL } } },
 };
 
 /* The state is the cell's row and column. */
@@ -122,8 +104,8 @@ static void test_cell(void **state)
 	const size_t number = (size_t)*state;
 	const struct row *row = &rows[number / ENGINE_MACHINES];
 	const struct cell *want = &row->machines[number % ENGINE_MACHINES];
-	const struct engine_policy *got = engine_policy(row->engine, row->key,
-							(enum engine_machine)(number % 4));
+	const struct engine_policy *got = engine_policy(
+		row->engine, row->key, (enum engine_machine)(number % ENGINE_MACHINES));
 
 	assert_non_null(got);
 	assert_int_equal(got->verdict, want->verdict);
@@ -144,9 +126,10 @@ static void test_never_in_silence(void **state)
 				const struct engine_policy *p = engine_policy(engine, key, machine);
 				const bool clear = engine == VM_ENGINE_NONE && key == VM_KEY_NONE;
 
-				assert_int_equal(p->verdict == CLEAR, clear);
+				assert_true(clear || (p->verdict != CLEAR && p->verdict != BYPASS));
 				assert_true(p->verdict != REFUSE || p->words != NULL);
-				assert_true(engine != VM_ENGINE_AUTO || p->words != NULL);
+				assert_true(engine != VM_ENGINE_AUTO || p->verdict == KEYED ||
+					    p->verdict == OWN || p->words != NULL);
 			}
 		}
 	}

@@ -16,7 +16,10 @@
 #include "guest/platform.h"
 #include "guest/platform_state.h"
 #include "tests/unit/bzimage.h"
+#include "ept/retire.h"
 #include "tests/unit/fake_base.h"
+#include "tests/unit/fake_keyslot.h"
+#include "vmm/base/cache.h"
 #include "vmm/base/err.h"
 #include "vmm/base/log.h"
 #include "vmm/base/page_alloc.h"
@@ -242,7 +245,7 @@ static int setup(void **state)
 	fail_create = fail_vcpu = fail_lapic = fail_pager = 0;
 	sealed = false;
 	secret = NULL;
-	tme.kind = TME_NONE;
+	memset(&tme, 0, sizeof(tme));
 	config = (struct vm_config){
 		.name = "alpha",
 		.line = 7,
@@ -407,7 +410,7 @@ static void test_sealed(void **state)
 	platform_destroy_vm(vm);
 	tme.kind = TME_MK;
 	assert_int_equal(platform_start_vm(&config, &vm), 0);
-	assert_non_null(strstr(fake_log_text(), "engine = auto: TME-MK is not used by this"));
+	assert_non_null(strstr(fake_log_text(), "engine = auto: no KeyID of TME-MK is left"));
 	platform_destroy_vm(vm);
 	started = 0;
 	fail_pager = ERR_RANGE;
@@ -416,6 +419,65 @@ static void test_sealed(void **state)
 	check_refused(ERR_UNSUPPORTED, "no source of random numbers");
 	fail_pager = ERR_NOMEM;
 	check_refused(ERR_NOMEM, "own memory is used up");
+}
+
+/* What a VM is told of its memory, and which KeyID it has. */
+static void check_memory(const char *words, enum platform_memory memory, keyid_t keyid)
+{
+	struct vm *vm;
+
+	fake_log_reset();
+	assert_int_equal(platform_start_vm(&config, &vm), 0);
+	if (strstr(fake_log_text(), words) == NULL) {
+		fail_msg("%s is not in %s", words, fake_log_text());
+	}
+	assert_int_equal(platform_memory(vm), memory);
+	assert_int_equal(vm->gmem.keyid, keyid);
+	platform_destroy_vm(vm);
+	fake_tsc += 2000000000;
+	(void)retire_poll();
+}
+
+static void test_keyid(void **state)
+{
+	struct vm *first, *second;
+
+	(void)state;
+	fake_keyslots = 1;
+	tme.kind = TME_MK;
+	tme.xts256 = true;
+	keyid_configure(46, 4);
+	cache_flush_all();
+	fake_tsc += 2000000000;
+	config.engine = VM_ENGINE_TME_MK;
+	config.key = VM_KEY_RANDOM;
+	check_memory("under KeyID 1, encrypted by AES-XTS-256 (engine = tme-mk; key = random)",
+		     PLATFORM_MEMORY_KEYED, 1);
+	config.engine = VM_ENGINE_NONE;
+	config.key = VM_KEY_NONE;
+	check_memory("in clear under KeyID 1 (engine = none)", PLATFORM_MEMORY_CLEAR, 1);
+	tme.bypass = true;
+	check_memory("in clear (engine = none)", PLATFORM_MEMORY_CLEAR, 0);
+	tme.bypass = false;
+	config.key = VM_KEY_PLATFORM;
+	check_memory("under the machine's own TME key", PLATFORM_MEMORY_PLATFORM, 0);
+
+	/* The only KeyID is in use; then it retires, and one that wants it waits without a word. */
+	config.engine = VM_ENGINE_TME_MK;
+	config.key = VM_KEY_RANDOM;
+	assert_int_equal(platform_start_vm(&config, &first), 0);
+	assert_int_equal(platform_start_vm(&config, &second), ERR_UNSUPPORTED);
+	assert_non_null(strstr(fake_log_text(), "no KeyID of TME-MK is left: start fewer"));
+	platform_destroy_vm(first);
+	fake_log_reset();
+	assert_int_equal(platform_start_vm(&config, &second), ERR_AGAIN);
+	assert_string_equal(fake_log_text(), "");
+	fake_tsc += 2000000000;
+	assert_true(retire_poll());
+	assert_int_equal(platform_start_vm(&config, &second), 0);
+	platform_destroy_vm(second);
+	fake_tsc += 2000000000;
+	assert_true(retire_poll());
 }
 
 static void test_bad_values(void **state)
@@ -427,7 +489,7 @@ static void test_bad_values(void **state)
 	tme.kind = TME_ONLY;
 	check_refused(ERR_UNSUPPORTED, "engine = tme-mk, key = file: this machine has TME with");
 	tme.kind = TME_MK;
-	check_refused(ERR_UNSUPPORTED, "engine = tme-mk, key = file: TME-MK is not used by");
+	check_refused(ERR_UNSUPPORTED, "engine = tme-mk, key = file: no KeyID of TME-MK is left");
 	config.key = VM_KEY_NONE;
 	config.engine = VM_ENGINE_NONE;
 	config.vcpus = 0;
@@ -492,11 +554,11 @@ static void test_every_failure(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_starts),	    TEST(test_memory_beyond_the_hole),
-		TEST(test_console),	    TEST(test_deadline),
-		TEST(test_bad_files),	    TEST(test_bad_values),
-		TEST(test_too_much_memory), TEST(test_every_failure),
-		TEST(test_sealed),
+		TEST(test_starts),	  TEST(test_memory_beyond_the_hole),
+		TEST(test_console),	  TEST(test_deadline),
+		TEST(test_bad_files),	  TEST(test_keyid),
+		TEST(test_bad_values),	  TEST(test_too_much_memory),
+		TEST(test_every_failure), TEST(test_sealed),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -103,10 +103,10 @@ void pager_window(uint64_t *frames, uint64_t *unclaimed)
 	*unclaimed = 400;
 }
 
-bool platform_memory_is_clear(const struct vm *v)
+enum platform_memory platform_memory(const struct vm *v)
 {
 	assert_non_null(v);
-	return in_clear;
+	return in_clear ? PLATFORM_MEMORY_CLEAR : PLATFORM_MEMORY_SEALED;
 }
 
 int platform_seal_vm(struct vm *v)

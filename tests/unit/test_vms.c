@@ -39,6 +39,21 @@ int platform_start_vm(const struct vm_config *c, struct vm **out)
 	return 0;
 }
 
+static bool retiring;
+
+bool retire_poll(void)
+{
+	const bool done = retiring;
+
+	retiring = false;
+	return done;
+}
+
+bool retire_pending(void)
+{
+	return retiring;
+}
+
 void platform_flush_vm(struct vm *v)
 {
 	assert_ptr_equal(v, &vm);

@@ -18,6 +18,7 @@ const char *err_name(int err)
 		[-ERR_TIMEOUT] = "timed out",
 		[-ERR_SELFTEST] = "self-test failed",
 		[-ERR_NOSPACE] = "none left",
+		[-ERR_AGAIN] = "not yet",
 	};
 
 	if (err > 0 || err <= -(int)ARRAY_COUNT(names)) {

@@ -4,6 +4,7 @@
  * are a sorted table of free extents that never touch: it starts in the image, and moves to host
  * pages when it has to grow. Locks: frames.lock before pool.lock.
  */
+#include "vmm/base/cache.h"
 #include "vmm/base/err.h"
 #include "vmm/base/lock.h"
 #include "vmm/base/log.h"
@@ -17,10 +18,14 @@
 #define PAGES_PER_2M (SIZE_2M / PAGE_SIZE)
 #define FIRST_TABLE  512
 
-/* Pages [first, end) by page number. */
+/*
+ * Pages [first, end) by page number. used_at: how many cache flushes there had been when any part
+ * of it was used last. Caches may hold lines of it unless there has been one more since.
+ */
 struct extent {
 	uint64_t first;
 	uint64_t end;
+	uint64_t used_at;
 };
 
 static struct {
@@ -112,6 +117,7 @@ static bool extent_add(struct extent e)
 	while (last < frames.count && frames.extents[last].first <= e.end) {
 		e.first = MIN(e.first, frames.extents[last].first);
 		e.end = MAX(e.end, frames.extents[last].end);
+		e.used_at = MAX(e.used_at, frames.extents[last].used_at);
 		frames.free_count -= frames.extents[last].end - frames.extents[last].first;
 		last++;
 	}
@@ -131,7 +137,7 @@ static bool extent_take(size_t at, uint64_t first, uint64_t end)
 	struct extent old = frames.extents[at];
 
 	if (old.first < first && end < old.end) {
-		if (!extent_insert(at + 1, (struct extent){ end, old.end })) {
+		if (!extent_insert(at + 1, (struct extent){ end, old.end, old.used_at })) {
 			return false;
 		}
 		frames.extents[at].end = first;
@@ -151,11 +157,19 @@ static struct extent usable_part(const struct mem_range *range)
 {
 	uint64_t first = range->base.v / PAGE_SIZE;
 	uint64_t end;
-	struct extent none = { 0, 0 };
+	struct extent none = { 0, 0, 0 };
 
 	if (__builtin_add_overflow(first, range->page_count, &end) || end > PHYS_PAGES) {
 		log_warn("memory map: range at 0x%llx of %llu pages is impossible, left out",
 			 (unsigned long long)range->base.v, (unsigned long long)range->page_count);
+		return none;
+	}
+	if (end > keyid_address_end() / PAGE_SIZE) {
+		log_warn(
+			"memory map: range at 0x%llx of %llu pages is left out: its addresses have "
+			"bits that this CPU takes for KeyIDs (from 0x%llx on)",
+			(unsigned long long)range->base.v, (unsigned long long)range->page_count,
+			(unsigned long long)keyid_address_end());
 		return none;
 	}
 	/* An unaligned range loses the page it begins in; its last page is cut in the same way. */
@@ -163,7 +177,7 @@ static struct extent usable_part(const struct mem_range *range)
 		first++;
 	}
 	first = MAX(first, LOW_PAGES);
-	return first < end ? (struct extent){ first, end } : none;
+	return first < end ? (struct extent){ first, end, cache_epoch() } : none;
 }
 
 /* Cuts the pool off the end of the largest extent below 4 GiB, on a 2 MiB boundary if it fits. */
@@ -261,7 +275,9 @@ struct mem_range page_pool(void)
 	return (struct mem_range){ hpa(pool.first * PAGE_SIZE), pool.page_count };
 }
 
-/* First of count free pages in a row, or page_count of the pool. Full words are skipped at once. */
+/*
+ * First of count free pages in a row, or page_count of the pool. Full words are skipped at once.
+ */
 static uint64_t pool_find(uint64_t count)
 {
 	uint64_t page = pool.hint;
@@ -352,6 +368,14 @@ void *page_va(hpa_t page)
 
 int frames_alloc(uint64_t page_count, uint64_t align_pages, hpa_t *first)
 {
+	bool stale;
+
+	/* KeyID 0 again, or a use that flushes by itself: no other KeyID's lines are cached. */
+	return frames_alloc_keyed(page_count, align_pages, first, &stale);
+}
+
+int frames_alloc_keyed(uint64_t page_count, uint64_t align_pages, hpa_t *first, bool *stale)
+{
 	uint64_t best_size = UINT64_MAX;
 	size_t best = 0;
 	size_t i;
@@ -375,6 +399,8 @@ int frames_alloc(uint64_t page_count, uint64_t align_pages, hpa_t *first)
 	if (best_size != UINT64_MAX) {
 		uint64_t at = ALIGN_UP(frames.extents[best].first, align_pages);
 
+		*stale = frames.extents[best].used_at >= cache_epoch();
+
 		if (extent_take(best, at, at + page_count)) {
 			*first = hpa(at * PAGE_SIZE);
 			err = 0;
@@ -384,9 +410,9 @@ int frames_alloc(uint64_t page_count, uint64_t align_pages, hpa_t *first)
 	return err;
 }
 
-void frames_free(hpa_t first, uint64_t page_count)
+static void give_back(hpa_t first, uint64_t page_count, uint64_t used_at)
 {
-	struct extent e = { first.v / PAGE_SIZE, first.v / PAGE_SIZE + page_count };
+	struct extent e = { first.v / PAGE_SIZE, first.v / PAGE_SIZE + page_count, used_at };
 	size_t at;
 	bool kept;
 
@@ -403,6 +429,16 @@ void frames_free(hpa_t first, uint64_t page_count)
 		log_warn("free memory is too scattered: %llu pages at 0x%llx are lost",
 			 (unsigned long long)page_count, (unsigned long long)first.v);
 	}
+}
+
+void frames_free(hpa_t first, uint64_t page_count)
+{
+	give_back(first, page_count, cache_epoch());
+}
+
+void frames_free_flushed(hpa_t first, uint64_t page_count)
+{
+	give_back(first, page_count, cache_epoch() - 1);
 }
 
 uint64_t frames_free_count(void)

@@ -28,8 +28,8 @@ struct mem_range {
 int page_alloc_init(const struct mem_range *ranges, size_t range_count, uint64_t pool_pages);
 
 /*
- * More RAM, for guest frames only: what held firmware's tables until ours were loaded. Checked like
- * page_alloc_init's ranges; must not overlap with those.
+ * More RAM, for guest frames only: what held firmware's tables until ours were loaded. Checked
+ * like page_alloc_init's ranges; must not overlap with those.
  */
 void frames_add(const struct mem_range *ranges, size_t range_count);
 
@@ -44,8 +44,8 @@ uint64_t page_free_count(void);
 
 /*
  * Between a host page's address and the number that stands for it in an entry or register of the
- * hardware: its physical address, with the KeyID of host pages (page_keyid). CHECKs that it lies in
- * the pool.
+ * hardware: its physical address, with the KeyID of host pages (page_keyid). CHECKs that it lies
+ * in the pool.
  */
 hpa_t page_hpa(const void *page);
 void *page_va(hpa_t page);
@@ -57,8 +57,17 @@ keyid_t page_keyid(void);
  * Content is undefined. ERR_NOMEM when no such extent is free.
  */
 int frames_alloc(uint64_t page_count, uint64_t align_pages, hpa_t *first);
-/* Returns frames; extents merge again. Any part of an earlier allocation may be returned. */
+/*
+ * The same for use under another KeyID than 0. *stale says that caches may still hold lines of
+ * these frames from their last use: cache_flush_all has to come before the first access.
+ */
+int frames_alloc_keyed(uint64_t page_count, uint64_t align_pages, hpa_t *first, bool *stale);
+/*
+ * Returns frames; extents merge again. Any part of an earlier allocation may be returned.
+ * frames_free_flushed: the caches were flushed since the last access.
+ */
 void frames_free(hpa_t first, uint64_t page_count);
+void frames_free_flushed(hpa_t first, uint64_t page_count);
 uint64_t frames_free_count(void);
 
 #endif

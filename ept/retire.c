@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "ept/retire.h"
+
+#include "crypto/keyslot.h"
+#include "vmm/base/cache.h"
+#include "vmm/base/cpu.h"
+#include "vmm/base/log.h"
+#include "vmm/base/page_alloc.h"
+#include "vmm/base/panic.h"
+#include "vmm/base/tsc.h"
+
+/* What is left of a gmem until its key is dead. One host page, taken while the VM was built. */
+struct grave {
+	struct grave *next;
+	keyid_t keyid;
+	struct ept_root root;
+	struct gmem_region regions[GMEM_REGION_MAX];
+	uint32_t region_count;
+};
+_Static_assert(sizeof(struct grave) <= PAGE_SIZE, "gmem_use_keyid takes one page");
+
+static struct grave *graves;
+
+void retire(struct gmem *gmem)
+{
+	struct grave *grave = gmem->grave;
+
+	grave->keyid = gmem->keyid;
+	grave->root = gmem->root;
+	grave->region_count = gmem->region_count;
+	for (uint32_t i = 0; i < gmem->region_count; i++) {
+		grave->regions[i] = gmem->regions[i];
+	}
+	grave->next = graves;
+	graves = grave;
+	gmem->grave = NULL;
+	gmem->root = (struct ept_root){ .pml4 = hpa(0) };
+	gmem->region_count = 0;
+	gmem->resident_bytes = 0;
+	keyslot_unuse(grave->keyid);
+}
+
+bool retire_pending(void)
+{
+	return graves != NULL;
+}
+
+/* The key is dead, or (KEYSLOT_QUARANTINED) could not be killed: what it still opens is zeroed. */
+static void bury(struct grave *grave)
+{
+	struct keyslot_info slot;
+	const bool wipe = keyslot_get(grave->keyid, &slot) != 0 ||
+			  slot.state == KEYSLOT_QUARANTINED;
+
+	for (uint32_t i = 0; i < grave->region_count; i++) {
+		grave->regions[i].ops->bury(&grave->regions[i], wipe);
+	}
+	ept_root_free(&grave->root);
+	page_free(grave, 1);
+}
+
+/*
+ * 336907, "TME-MK life cycle", for all that waits at once. The order carries the weight:
+ *
+ *  1. No vCPU runs (vm_ended), and no CPU translates through the EPT (gmem_destroy's shoot-down,
+ *     and retire took the root away). The hypervisor maps no page of it outside of the door, which
+ *     unmaps each before it returns. So from here on nothing brings a line under this KeyID into a
+ *     cache, not even speculation.
+ *  2. All caches are flushed. A dirty line that was left would be written back after 3 under the
+ *     new key, over what the frame's next owner has written by then.
+ *  3. The key is overwritten on every package. It is dead: no one can open the memory again.
+ *  4. Only then the frames go back, extent by extent, for their next owner uses another key.
+ *
+ * Until 3 nothing depends on how much memory there is.
+ */
+bool retire_poll(void)
+{
+	struct grave *dead = graves;
+
+	if (dead == NULL || !cache_may_flush()) {
+		return false;
+	}
+	graves = NULL;
+	cache_flush_all();
+	keyslot_kill_retired(NULL);
+	log_debug("caches: flushed on all CPUs in %llu us",
+		  (unsigned long long)cpu_mul_div(cache_flush_ticks(), 1000000, tsc_hz()));
+	while (dead != NULL) {
+		struct grave *next = dead->next;
+
+		bury(dead);
+		dead = next;
+	}
+	return true;
+}

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The end of memory under a KeyID of its own: crypto-erase, in a time that does not grow with the
+ * memory. Boot processor alone, no lock held.
+ */
+#ifndef UMBRA_EPT_RETIRE_H
+#define UMBRA_EPT_RETIRE_H
+
+#include "ept/gmem.h"
+
+/*
+ * For gmem_destroy: takes EPT and regions out of a gmem with a KeyID, after the shoot-down, and
+ * gives the KeyID up. The frames stay taken until retire_poll has made the key dead.
+ */
+void retire(struct gmem *gmem);
+
+/*
+ * Whether memory or KeyIDs wait for retire_poll: what a new VM lacks may be there soon.
+ */
+bool retire_pending(void);
+
+/*
+ * Makes dead what waits, all with one flush of the caches, at most one in CACHE_FLUSH_US. True
+ * when it did: frames and KeyIDs are free again. Called again and again between turns.
+ */
+bool retire_poll(void);
+
+#endif

@@ -1,0 +1,238 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Memory under a KeyID: ept/ram_plain.c takes it into use, ept/retire.c ends it. The fakes watch
+ * the order: fake_keyslot.c fails a test that kills a key before the caches were flushed.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "crypto/keyslot.h"
+#include "ept/gmem.h"
+#include "ept/retire.h"
+#include "tests/unit/fake_base.h"
+#include "tests/unit/fake_keyslot.h"
+#include "vmm/base/cache.h"
+#include "vmm/base/err.h"
+#include "vmm/base/host_paging.h"
+#include "vmm/base/page_alloc.h"
+
+#define SECOND 1000000000ull
+
+static const struct ept_caps all_caps = {
+	.page_2m = true,
+	.page_1g = true,
+	.accessed_dirty = true,
+	.invept_single = true,
+	.structures_wb = true,
+	.phys_bits = 46,
+};
+
+static struct gmem gmem;
+static keyid_t keyid;
+static unsigned invepts;
+
+bool fake_invept(uint64_t type, uint64_t eptp)
+{
+	(void)type;
+	(void)eptp;
+	invepts++;
+	return true;
+}
+
+static int setup(void **state)
+{
+	(void)fake_setup(state);
+	fake_keyslots = 15;
+	fake_set_cpu_count(2);
+	keyid_configure(46, 4);
+	ept_configure(&all_caps);
+	fake_tsc = 10 * SECOND;
+	cache_flush_all(); /* as after bring-up */
+	fake_tsc += 2 * SECOND;
+	invepts = 0;
+	return 0;
+}
+
+/* A VM's memory under a KeyID of its own. */
+static int make(uint64_t bytes)
+{
+	assert_int_equal(gmem_init(&gmem), 0);
+	assert_int_equal(keyslot_take(KEYSLOT_RANDOM, NULL, 0, "vm", &keyid), 0);
+	assert_int_equal(gmem_use_keyid(&gmem, keyid), 0);
+	return gmem_add_ram_plain(&gmem, gpa(0), bytes, SIZE_1G);
+}
+
+static enum keyslot_state state_of(keyid_t slot)
+{
+	struct keyslot_info info;
+
+	assert_int_equal(keyslot_get(slot, &info), 0);
+	return info.state;
+}
+
+/* Row 29: what the guest sees and what the hypervisor zeroes and copies goes by one KeyID. */
+static void test_one_keyid_for_guest_and_door(void **state)
+{
+	struct ept_leaf leaf;
+	uint64_t word = 5;
+
+	(void)state;
+	assert_int_equal(make(SIZE_2M), 0);
+	assert_int_equal(gmem_fault(&gmem, gpa(0x1000), GMEM_ACCESS_WRITE, NULL), GMEM_FAULT_FIXED);
+	assert_int_equal(fake_temp_keyid(), keyid);
+	assert_int_equal(ept_walk(&gmem.root, gpa(0x1000), &leaf), 0);
+	assert_int_equal(leaf.attr.keyid, keyid);
+	assert_int_equal(leaf.leaf_bytes, SIZE_2M);
+	assert_int_equal(gmem_write(&gmem, gpa(0x3000), &word, 8), 0);
+	assert_int_equal(fake_temp_keyid(), keyid);
+	gmem_destroy(&gmem);
+	assert_true(retire_poll());
+}
+
+/* Shoot-down, flush, key, frames: nothing before its turn, and no page is looked at. */
+static void test_retire_order(void **state)
+{
+	const unsigned flushes = fake_wbinvd_count;
+	uint64_t maps;
+
+	(void)state;
+	assert_int_equal(make(4 * SIZE_2M), 0);
+	for (uint64_t at = 0; at < 4 * SIZE_2M; at += SIZE_2M) {
+		assert_int_equal(gmem_fault(&gmem, gpa(at), GMEM_ACCESS_WRITE, NULL),
+				 GMEM_FAULT_FIXED);
+	}
+	maps = fake_temp_maps();
+	gmem_destroy(&gmem);
+	assert_int_equal(state_of(keyid), KEYSLOT_RETIRING);
+	assert_int_equal(fake_frames_live(), 4 * 512); /* they are nobody else's yet */
+	assert_int_equal(fake_wbinvd_count, flushes);
+	assert_true(retire_pending());
+	assert_true(retire_poll());
+	assert_int_equal(fake_wbinvd_count, flushes + 2); /* on each CPU */
+	assert_int_equal(state_of(keyid), KEYSLOT_DEAD);
+	assert_int_equal(fake_frames_live(), 0);
+	assert_int_equal(fake_temp_maps(), maps);
+	assert_false(retire_pending());
+	assert_false(retire_poll());
+}
+
+/* Two that end share a flush; the next ones wait for a second to have passed. */
+static void test_one_flush_a_second(void **state)
+{
+	struct gmem first;
+	keyid_t first_keyid;
+	const unsigned flushes = fake_wbinvd_count;
+
+	(void)state;
+	assert_int_equal(make(PAGE_SIZE), 0);
+	first = gmem;
+	first_keyid = keyid;
+	assert_int_equal(make(PAGE_SIZE), 0);
+	gmem_destroy(&first);
+	gmem_destroy(&gmem);
+	assert_true(retire_poll());
+	assert_int_equal(fake_wbinvd_count, flushes + 2);
+	assert_int_equal(state_of(first_keyid), KEYSLOT_DEAD);
+	assert_int_equal(state_of(keyid), KEYSLOT_DEAD);
+
+	assert_int_equal(make(PAGE_SIZE), 0);
+	gmem_destroy(&gmem);
+	fake_tsc += SECOND - 1;
+	assert_false(retire_poll());
+	assert_true(retire_pending());
+	fake_tsc += 1;
+	assert_true(retire_poll());
+}
+
+/*
+ * A key that cannot be killed still opens the memory: it is zeroed, and the KeyID never used
+ * again.
+ */
+static void test_quarantine_wipes(void **state)
+{
+	static const uint64_t secret = 0x7365637265747321;
+	struct ept_leaf leaf;
+	uint64_t word;
+
+	(void)state;
+	assert_int_equal(make(SIZE_2M), 0);
+	assert_int_equal(gmem_write(&gmem, gpa(0x5000), &secret, 8), 0);
+	assert_int_equal(ept_walk(&gmem.root, gpa(0x5000), &leaf), 0);
+	gmem_destroy(&gmem);
+	fake_keyslot_kill_fails = true;
+	assert_true(retire_poll());
+	assert_int_equal(state_of(keyid), KEYSLOT_QUARANTINED);
+	assert_int_equal(fake_temp_keyid(), KEYID_PLATFORM);
+	fake_frames_set_count(FAKE_FRAME_COUNT);
+	assert_int_equal(frames_alloc(512, 512, &leaf.hpa), 0); /* the same again */
+	memcpy(&word, (char *)fake_frame(hpa(leaf.hpa.v)) + 0x5000, 8);
+	assert_int_not_equal(word, secret);
+	frames_free(leaf.hpa, 512);
+}
+
+/* Row 34: frames that KeyID 0 used are flushed before another KeyID's first access. */
+static void test_assign_flushes_stale_frames(void **state)
+{
+	unsigned flushes = fake_wbinvd_count;
+	hpa_t frame;
+
+	(void)state;
+	assert_int_equal(make(SIZE_2M), 0); /* flushed at bring-up: not again */
+	assert_int_equal(fake_wbinvd_count, flushes);
+	gmem_destroy(&gmem);
+	assert_true(retire_poll());
+	assert_int_equal(frames_alloc(1, 1, &frame), 0);
+	frames_free(frame, 1);
+
+	assert_int_equal(make(SIZE_2M), ERR_AGAIN); /* too soon for the next flush */
+	gmem_destroy(&gmem);
+	fake_tsc += SECOND;
+	flushes = fake_wbinvd_count;
+	assert_int_equal(make(SIZE_2M), 0);
+	assert_int_equal(fake_wbinvd_count, flushes + 2);
+	gmem_destroy(&gmem);
+	fake_tsc += SECOND;
+	assert_true(retire_poll());
+}
+
+/* A leaf of 1 GiB comes when its last part was zeroed, through not present and a shoot-down. */
+static void test_1g_leaf_when_all_is_zeroed(void **state)
+{
+	const uint64_t last = SIZE_1G - SIZE_2M;
+	struct ept_leaf leaf;
+	uint64_t generation;
+
+	(void)state;
+	assert_int_equal(make(SIZE_1G), 0);
+	for (uint64_t at = 0; at < last; at += SIZE_2M) {
+		assert_int_equal(gmem_fault(&gmem, gpa(at), GMEM_ACCESS_READ, NULL),
+				 GMEM_FAULT_FIXED);
+	}
+	assert_int_equal(ept_walk(&gmem.root, gpa(0), &leaf), 0);
+	assert_int_equal(leaf.leaf_bytes, SIZE_2M);
+	generation = gmem.root.generation;
+	assert_int_equal(gmem_fault(&gmem, gpa(last), GMEM_ACCESS_READ, NULL), GMEM_FAULT_FIXED);
+	assert_int_equal(ept_walk(&gmem.root, gpa(last), &leaf), 0);
+	assert_int_equal(leaf.leaf_bytes, SIZE_1G);
+	assert_int_equal(leaf.attr.keyid, keyid);
+	assert_int_equal(gmem.root.generation, generation + 1);
+	assert_int_equal(gmem.resident_bytes, SIZE_1G);
+	gmem_destroy(&gmem);
+	assert_true(retire_poll());
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, fake_teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(test_one_keyid_for_guest_and_door), TEST(test_retire_order),
+		TEST(test_one_flush_a_second),		 TEST(test_quarantine_wipes),
+		TEST(test_assign_flushes_stale_frames),	 TEST(test_1g_leaf_when_all_is_zeroed),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
