@@ -21,10 +21,14 @@ struct boot_info {
 	 * tables among it: ours as soon as the hypervisor's own are loaded. To be zeroed. */
 	struct mem_range late[BOOT_RANGE_MAX];
 	size_t late_count;
+	/* The same as late, where firmware marks memory that can be encrypted, and not this. */
+	struct mem_range unmarked[BOOT_RANGE_MAX];
+	size_t unmarked_count;
 	struct runtime_range runtime[POWER_RANGE_MAX]; /* for services */
 	size_t runtime_count;
 	struct runtime_services services;
-	char began[24]; /* when, by firmware's clock; may be empty */
+	uint64_t memory_end; /* of all that firmware's memory map lists, devices included */
+	char began[24];	     /* when, by firmware's clock; may be empty */
 	struct screen_mode screen;
 	struct acpi_facts acpi; /* empty without ACPI */
 	uint32_t apic_ids[CPU_MAX];

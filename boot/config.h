@@ -27,6 +27,7 @@ struct config {
 	enum log_level log_level;
 	uint64_t window_bytes;	   /* of the software engine: the plaintext of all VMs together */
 	const char *engine_cipher; /* page_cipher_init's word */
+	bool tme_activate;	   /* switch TME-MK on where firmware left that open */
 	struct vm_config vms[CONFIG_VM_MAX];
 	size_t vm_count;
 	size_t error_count; /* messages that were logged */

@@ -238,6 +238,9 @@ static const struct config_choice on_off[] = { { "on", true }, { "off", false },
 static const struct config_choice on_panics[] = { { "stay", CONFIG_ON_PANIC_STAY },
 						  { "reboot", CONFIG_ON_PANIC_REBOOT },
 						  { NULL, 0 } };
+static const struct config_choice tme_words[] = { { "adopt", false },
+						  { "activate", true },
+						  { NULL, 0 } };
 static const struct config_choice levels[] = { { "error", LOG_ERROR },
 					       { "warn", LOG_WARN },
 					       { "info", LOG_INFO },
@@ -270,6 +273,7 @@ const struct config_key config_keys[] = {
 	{ "host", "log", parse_choice, FIELD(config, log_level), levels },
 	{ "host", "window", parse_window, FIELD(config, window_bytes), NULL },
 	{ "host", "engine-cipher", parse_word, FIELD(config, engine_cipher), ciphers },
+	{ "host", "tme", parse_choice, FIELD(config, tme_activate), tme_words },
 	{ "vm", "memory", parse_memory, FIELD(vm_config, memory_bytes), NULL },
 	{ "vm", "vcpus", parse_vcpus, FIELD(vm_config, vcpus), NULL },
 	{ "vm", "weight", parse_weight, FIELD(vm_config, weight), NULL },

@@ -9,12 +9,13 @@
 #include "vmm/base/log.h"
 #include "vmm/base/str.h"
 
-#define EXACT_MAX      4096 /* entries of the memory attributes table; more is nonsense */
-#define EXIT_TRIES     8
-#define MAP_ROOM       (16ull << 10) /* the map grows while we allocate memory for it */
-#define EFI_MEM_RO     0x20000ull    /* UEFI, EFI_MEMORY_RO */
-#define EFI_MEM_SP     0x40000ull    /* EFI_MEMORY_SP: specific-purpose, not for everyday use */
-#define PAGE_COUNT_MAX BIT(40)
+#define EXACT_MAX	   4096 /* entries of the memory attributes table; more is nonsense */
+#define EXIT_TRIES	   8
+#define MAP_ROOM	   (16ull << 10) /* the map grows while we allocate memory for it */
+#define EFI_MEM_RO	   0x20000ull	 /* UEFI, EFI_MEMORY_RO */
+#define EFI_MEM_SP	   0x40000ull	 /* EFI_MEMORY_SP: specific-purpose, not for everyday use */
+#define EFI_MEM_CPU_CRYPTO 0x80000ull	 /* EFI_MEMORY_CPU_CRYPTO: the CPU can encrypt it */
+#define PAGE_COUNT_MAX	   BIT(40)
 
 /* UEFI, "EFI Memory Attributes Table". */
 #define MEMORY_ATTRIBUTES_GUID                                         \
@@ -127,6 +128,24 @@ static void add_loader(struct boot_info *info, const EFI_MEMORY_DESCRIPTOR *d)
 	}
 }
 
+static bool some_marked; /* EFI_MEMORY_CPU_CRYPTO */
+
+static bool is_ram(const EFI_MEMORY_DESCRIPTOR *d)
+{
+	return d->Type == EfiConventionalMemory || d->Type == EfiBootServicesCode ||
+	       d->Type == EfiBootServicesData || d->Type == EfiLoaderCode ||
+	       d->Type == EfiLoaderData;
+}
+
+/* What the whole map says. */
+static void look(struct boot_info *info, const EFI_MEMORY_DESCRIPTOR *d)
+{
+	const uint64_t end = d->PhysicalStart + d->NumberOfPages * PAGE_SIZE;
+
+	info->memory_end = MAX(info->memory_end, end);
+	some_marked |= is_ram(d) && (d->Attribute & EFI_MEM_CPU_CRYPTO) != 0;
+}
+
 static void add_usable(struct boot_info *info, const EFI_MEMORY_DESCRIPTOR *d)
 {
 	const hpa_t base = hpa(d->PhysicalStart);
@@ -135,7 +154,11 @@ static void add_usable(struct boot_info *info, const EFI_MEMORY_DESCRIPTOR *d)
 	    (d->Attribute & EFI_MEMORY_RUNTIME) != 0) {
 		return;
 	}
-	if (d->Type == EfiConventionalMemory) {
+	if (some_marked && (d->Attribute & EFI_MEM_CPU_CRYPTO) == 0 &&
+	    (d->Type == EfiConventionalMemory || d->Type == EfiBootServicesCode ||
+	     d->Type == EfiBootServicesData)) {
+		add_range(info->unmarked, &info->unmarked_count, base, d->NumberOfPages);
+	} else if (d->Type == EfiConventionalMemory) {
 		add_range(info->ranges, &info->range_count, base, d->NumberOfPages);
 	} else if (d->Type == EfiBootServicesCode || d->Type == EfiBootServicesData) {
 		add_range(info->late, &info->late_count, base, d->NumberOfPages);
@@ -195,6 +218,8 @@ static void convert(struct boot_info *info)
 	const struct memory_attributes *exact = efi_config_table(&guid);
 	const uint64_t count = map.bytes / map.entry_bytes;
 
+	some_marked = false;
+	for_each(info, map.buffer, count, map.entry_bytes, look);
 	for_each(info, map.buffer, count, map.entry_bytes, add_usable);
 	if (exact == NULL || exact->entry_bytes < sizeof(EFI_MEMORY_DESCRIPTOR) ||
 	    exact->entry_count > EXACT_MAX) {

@@ -5,11 +5,13 @@
  */
 #include "boot/boot_info.h"
 #include "boot/host_report.h"
+#include "boot/ram.h"
 #include "boot/residue.h"
 #include "boot/secrets.h"
 #include "boot/shell.h"
 #include "boot/vms.h"
 
+#include "crypto/keyslot.h"
 #include "crypto/page_cipher.h"
 #include "crypto/rng.h"
 #include "crypto/selftest.h"
@@ -17,12 +19,14 @@
 #include "crypto/wipe.h"
 #include "ept/pager.h"
 #include "guest/vconsole.h"
+#include "vmm/base/cache.h"
 #include "vmm/base/console.h"
 #include "vmm/base/cpu.h"
 #include "vmm/base/crash_record.h"
 #include "vmm/base/err.h"
 #include "vmm/base/host_paging.h"
 #include "vmm/base/keyboard.h"
+#include "vmm/base/keyid.h"
 #include "vmm/base/panic.h"
 #include "vmm/base/smp.h"
 #include "vmm/base/str.h"
@@ -47,16 +51,6 @@ static struct boot_info *boot;
 static void *screen_mapped;
 static bool cipher_ready;
 
-static uint64_t count_pages(const struct mem_range *ranges, size_t count)
-{
-	uint64_t pages = 0;
-
-	for (size_t i = 0; i < count; i++) {
-		pages += ranges[i].page_count;
-	}
-	return pages;
-}
-
 static bool somebody_needs_an_engine(void)
 {
 	for (size_t i = 0; i < boot->config.vm_count; i++) {
@@ -71,7 +65,7 @@ static bool somebody_needs_an_engine(void)
 
 static void make_pool(void)
 {
-	const uint64_t usable = count_pages(boot->ranges, boot->range_count);
+	const uint64_t usable = ram_count_pages(boot->ranges, boot->range_count);
 	const uint64_t window = MIN(boot->config.window_bytes / PAGE_SIZE, usable);
 	uint64_t pages = MIN(MAX(usable / POOL_SHARE, POOL_MIN_PAGES), POOL_MAX_PAGES);
 	int err;
@@ -172,6 +166,29 @@ static void start_window(void)
 	}
 }
 
+/* No RAM and no device that we know of lies at or above. */
+static uint64_t addresses_end(void)
+{
+	return MAX(boot->memory_end, boot->screen.base.v + screen_bytes());
+}
+
+/*
+ * TME-MK, from here on under its decision: KeyIDs, and the first flush. What firmware and we have
+ * used under KeyID 0 may be in any cache; nobody maps the memory of VMs any more.
+ */
+static void start_tme(void)
+{
+	const struct tme_state *tme;
+
+	tme_expect_cpus(boot->apic_ids, boot->cpu_count);
+	tme_start(boot->config.tme_activate, addresses_end());
+	tme = tme_state();
+	keyid_configure(tme->phys_bits, tme->keyid_bits);
+	if (tme->kind == TME_MK && keyslot_init() == 0) {
+		cache_flush_all();
+	}
+}
+
 static void start_cpus(void)
 {
 	(void)smp_start_all(boot->apic_ids, boot->cpu_count, boot->trampoline);
@@ -180,26 +197,6 @@ static void start_cpus(void)
 	}
 	log_info("%u of %u CPUs are up (list from %s)", percpu_count(), (unsigned)boot->cpu_count,
 		 boot->cpu_source != NULL ? boot->cpu_source : "nobody: only this one is known");
-}
-
-static uint64_t end_of(const struct mem_range *ranges, size_t count)
-{
-	uint64_t end = 0;
-
-	for (size_t i = 0; i < count; i++) {
-		end = MAX(end, ranges[i].base.v + ranges[i].page_count * PAGE_SIZE);
-	}
-	return end;
-}
-
-/* RAM for VMs, and the screen: devices are elsewhere than where RAM ends, or below it. */
-static void start_memory_encryption(void)
-{
-	uint64_t end = MAX(end_of(boot->ranges, boot->range_count),
-			   end_of(boot->late, boot->late_count));
-
-	tme_expect_cpus(boot->apic_ids, boot->cpu_count);
-	tme_start(false, MAX(end, boot->screen.base.v + screen_bytes()));
 }
 
 /* While nothing runs and there is no shell. */
@@ -282,7 +279,7 @@ static void bring_up(void)
 	}
 	start_crypto();
 	start_cpus();
-	start_memory_encryption();
+	start_tme();
 	if (!vmx_preflight()) {
 		stay("this machine cannot run virtual machines");
 	}
@@ -303,6 +300,9 @@ static void bring_up(void)
 _Noreturn void host_main(struct boot_info *info)
 {
 	boot = info;
+	tme_look();
+	keyid_configure(tme_state()->phys_bits, tme_state()->keyid_bits);
+	ram_settle(boot);
 	make_pool();
 	tsc_init(info->acpi.pm_timer_port);
 	crash_record_init(info->began);

@@ -3,6 +3,8 @@
 #include "boot/host_report.h"
 #include "boot/shell.h"
 #include "boot/shell_priv.h"
+#include "crypto/keyslot.h"
+#include "crypto/tme.h"
 #include "ept/pager.h"
 #include "guest/platform.h"
 #include "guest/vconsole.h"
@@ -36,7 +38,7 @@ static unsigned long long to_ms(uint64_t ticks)
 static const char *state_name(const struct vms_entry *entry)
 {
 	if (entry->vm == NULL) {
-		return entry->config->valid ? "off" : "refused";
+		return entry->waits ? "waits" : entry->config->valid ? "off" : "refused";
 	}
 	return entry->kept ? "kept" : entry->vm->paused ? "paused" : "running";
 }
@@ -103,12 +105,55 @@ static void run_vms(const struct shell_call *call)
 	}
 }
 
+static unsigned long long to_seconds(uint64_t ticks)
+{
+	return ticks / MAX(tsc_hz(), 1u);
+}
+
+/* The KeyID of TME-MK under which the VM lies, if it has one. */
+static void print_key(const struct vm *vm)
+{
+	struct keyslot_info slot;
+
+	if (keyslot_get(vm->gmem.keyid, &slot) != 0) {
+		return;
+	}
+	shell_print("  key: KeyID %u, generation %u, mode %s, in use for %llu s; %llu KiB of its "
+		    "memory are mapped",
+		    vm->gmem.keyid, slot.generation, keyslot_mode_name(slot.mode),
+		    to_seconds(cpu_rdtsc() - slot.since),
+		    (unsigned long long)vm->gmem.resident_bytes >> 10);
+}
+
+static void run_keys(const struct shell_call *call)
+{
+	struct keyslot_info slot;
+
+	(void)call;
+	shell_print("  %s", tme_state()->words);
+	if (keyslot_count() == 0) {
+		return;
+	}
+	shell_print("  KEYID STATE        MODE        GEN USERS  SECONDS OWNER");
+	for (keyid_t i = 1; keyslot_get(i, &slot) == 0; i++) {
+		if (slot.state == KEYSLOT_FREE) {
+			continue;
+		}
+		shell_print("  %5u %-12s %-10s %4u %5u %8llu %s", i, keyslot_state_name(slot.state),
+			    keyslot_mode_name(slot.mode), slot.generation, slot.users,
+			    to_seconds(cpu_rdtsc() - slot.since), slot.owner);
+	}
+	shell_print("  %u of %u KeyIDs were never used", keyslot_count_in(KEYSLOT_FREE),
+		    keyslot_count());
+}
+
 static void print_memory(const struct vm *vm)
 {
 	struct pager_counters now;
 	uint64_t window, unclaimed;
 
 	shell_print("  memory: %s", platform_engine_words(vm));
+	print_key(vm);
 	if (!platform_count_memory(vm, &now)) {
 		return;
 	}
@@ -356,10 +401,14 @@ static void run_pause(const struct shell_call *call)
 	if (call->count == 1) {
 		vm_pause(vm);
 		shell_print("vm %s is paused", vm->name);
-	} else if (platform_memory_is_clear(vm)) {
+	} else if (platform_memory(vm) == PLATFORM_MEMORY_CLEAR) {
 		shell_print("vm %s has no engine that could seal it (engine = none); \"pause %s\" "
 			    "leaves its memory in clear",
 			    vm->name, vm->name);
+	} else if (platform_memory(vm) != PLATFORM_MEMORY_SEALED) {
+		vm_pause(vm);
+		shell_print("vm %s is paused; its memory needs no sealing: it lies in DRAM %s",
+			    vm->name, platform_engine_words(vm));
 	} else {
 		vm_pause(vm);
 		(void)platform_seal_vm(vm);
@@ -389,13 +438,15 @@ static void run_reset(const struct shell_call *call)
 static void run_destroy(const struct shell_call *call)
 {
 	const char *name = call->vm->config->name;
-	const bool kept = call->vm->kept;
+	const bool kept = call->vm->kept, waits = call->vm->waits;
 
-	if (present(call) == NULL) {
+	if (!waits && present(call) == NULL) {
 		return;
 	}
 	vms_destroy(call->vm);
-	if (kept) {
+	if (waits) {
+		shell_print("vm %s will not start", name);
+	} else if (kept) {
 		shell_print("vm %s is off: memory back, keys wiped", name);
 	}
 }
@@ -477,6 +528,7 @@ const struct shell_command shell_commands[] = {
 	{ "top", "", "who uses the CPUs, each second", 0, 0, false, run_top, NULL },
 	{ "log", "", "the log again", 0, 0, false, run_log, NULL },
 	{ "host", "", "what the machine offers", 0, 0, false, run_host, NULL },
+	{ "keys", "", "the KeyIDs of TME-MK and who has them", 0, 0, false, run_keys, NULL },
 	{ "peek", "ADDRESS [BYTES]", "what DRAM holds at a hex address", 1, 2, false, run_peek,
 	  NULL },
 	{ "poweroff", "[now]", "turns the machine off", 0, 1, false, run_poweroff, NULL },

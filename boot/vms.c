@@ -4,7 +4,9 @@
 
 #include "crypto/wipe.h"
 #include "ept/pager.h"
+#include "ept/retire.h"
 #include "guest/platform.h"
+#include "vmm/base/cache.h"
 #include "vmm/base/console.h"
 #include "vmm/base/err.h"
 #include "vmm/base/page_alloc.h"
@@ -28,8 +30,14 @@ static int start(struct vms_entry *slot)
 	slot->kept = false;
 	slot->wish = VMS_NO_WISH;
 	err = platform_start_vm(slot->config, &slot->vm);
+	if (err == ERR_AGAIN && !slot->waits) {
+		log_info(
+			"vm %s: starts as soon as the memory or KeyIDs of a VM that ended are free",
+			slot->config->name);
+	}
+	slot->waits = err == ERR_AGAIN;
 	if (err != 0) {
-		slot->vm = NULL; /* it has told why */
+		slot->vm = NULL; /* it has told why, or waits */
 	}
 	return err;
 }
@@ -51,6 +59,7 @@ int vms_power_on(const struct vms_entry *entry)
 
 	CHECK(slot->vm == NULL && slot->config->valid);
 	slot->early_ends = 0;
+	slot->waits = false;
 	return start(slot);
 }
 
@@ -80,7 +89,7 @@ size_t vms_start(const struct config *config)
 			continue;
 		}
 		(void)start(&slots[i]);
-		running += slots[i].vm != NULL ? 1 : 0;
+		running += slots[i].vm != NULL || slots[i].waits ? 1 : 0;
 	}
 	return running;
 }
@@ -174,6 +183,10 @@ void vms_destroy(const struct vms_entry *entry)
 {
 	struct vms_entry *slot = &slots[entry - slots];
 
+	if (slot->waits) {
+		slot->waits = false;
+		return;
+	}
 	CHECK(slot->vm != NULL);
 	if (slot->kept) {
 		bury(slot);
@@ -204,13 +217,20 @@ size_t vms_reap(void)
 {
 	size_t running = 0;
 
+	if (retire_poll()) {
+		log_free();
+	}
 	for (size_t i = 0; i < CONFIG_VM_MAX; i++) {
 		struct vms_entry *slot = &slots[i];
+
+		if (slot->waits && !retire_pending() && cache_may_flush()) {
+			(void)start(slot);
+		}
 
 		if (vms_runs(slot) && vm_ended(slot->vm)) {
 			reap(slot);
 		}
-		running += vms_runs(slot) ? 1 : 0;
+		running += vms_runs(slot) || slot->waits ? 1 : 0;
 	}
 	return running;
 }

@@ -22,6 +22,7 @@ struct vms_entry {
 	enum vms_wish wish;  /* comes before what the section says; the last one counts */
 	uint64_t started;    /* TSC */
 	uint32_t early_ends; /* in a row */
+	bool waits;	     /* is to be started, when what it needs is free again */
 };
 static inline bool vms_runs(const struct vms_entry *entry)
 {
@@ -34,7 +35,7 @@ const struct vms_entry *vms_get(size_t index);
 int vms_power_on(const struct vms_entry *entry);
 /* Ends one that runs; vms_reap builds it anew. One that is kept starts anew now. */
 void vms_reset(const struct vms_entry *entry);
-/* Ends one that runs, for vms_reap to free; frees one that is kept. */
+/* Ends one that runs, for vms_reap to free; frees one that is kept; one that waits stays off. */
 void vms_destroy(const struct vms_entry *entry);
 
 /*

@@ -5,6 +5,16 @@
 
 static const struct engine_policy clear = { ENGINE_RUNS_NONE, NULL };
 static const struct engine_policy software = { ENGINE_RUNS_SOFTWARE, NULL };
+static const struct engine_policy keyed_vm = { ENGINE_RUNS_TME_MK, NULL };
+static const struct engine_policy platform = { ENGINE_RUNS_PLATFORM, NULL };
+static const struct engine_policy bypassed = { ENGINE_RUNS_NO_ENCRYPT, NULL };
+
+/* engine = none where KeyID 0 is encrypted, and no KeyID can be told not to be. */
+static const struct engine_policy clear_under_tme = {
+	ENGINE_RUNS_PLATFORM,
+	"all memory here is under the machine's own TME key, and no KeyID can be "
+	"excepted: this VM's memory is under that key, too"
+};
 
 /* auto: never less than asked for, and never in silence. */
 static const struct engine_policy soft_no_tme = {
@@ -14,24 +24,17 @@ static const struct engine_policy soft_one_key = {
 	ENGINE_RUNS_SOFTWARE,
 	"one TME key for all memory here, none for each VM: the software engine encrypts"
 };
-static const struct engine_policy soft_not_yet = {
-	ENGINE_RUNS_SOFTWARE, "TME-MK is not used by this version yet: the software engine encrypts"
-};
 static const struct engine_policy soft_none_left = {
 	ENGINE_RUNS_SOFTWARE, "no KeyID of TME-MK is left: the software engine encrypts"
 };
 
 static const struct engine_policy no_tme = {
-	ENGINE_REFUSED, "this machine has no TME-MK: the CPU lacks it, or TME is off in firmware's "
-			"set-up; write engine = auto or engine = software"
+	ENGINE_REFUSED, "this machine has no TME-MK that can be used, for the reason in the log; "
+			"write engine = auto or engine = software"
 };
 static const struct engine_policy one_key = {
 	ENGINE_REFUSED, "this machine has TME with one key for all memory, no TME-MK: look for "
 			"multi-key TME (TME-MT) in firmware's set-up, or write engine = auto or "
-			"engine = software"
-};
-static const struct engine_policy not_yet = {
-	ENGINE_REFUSED, "TME-MK is not used by this version yet; write engine = auto or "
 			"engine = software"
 };
 static const struct engine_policy none_left = {
@@ -42,8 +45,10 @@ static const struct engine_policy none_left = {
 static const struct engine_policy no_own_key = {
 	ENGINE_REFUSED, "this machine has no key of its own (TME is missing or off); " WRITE_KEY
 };
-static const struct engine_policy own_not_yet = {
-	ENGINE_REFUSED, "the machine's own key (TME) is not used by this version yet; " WRITE_KEY
+static const struct engine_policy own_bypassed = {
+	ENGINE_REFUSED,
+	"the machine's own key is not used: firmware has switched TME bypass on, so "
+	"that memory under it is in clear; " WRITE_KEY
 };
 static const struct engine_policy own_hidden = {
 	ENGINE_REFUSED, "the machine's own key never leaves the memory controller; " WRITE_KEY
@@ -60,31 +65,53 @@ static const struct engine_policy useless_key = {
 	"nothing is encrypted, so a key has no use; write engine = auto, or leave key out"
 };
 
-/* On a machine without TME, with one key for all memory, with TME-MK, with every KeyID in use. */
+#define ALL(p)                         \
+	{                              \
+		&p, &p, &p, &p, &p, &p \
+	}
+/* No TME, TME with one key, KeyIDs, all of them in use; with bypass: KeyIDs, all of them in use. */
+#define PLATFORM                                                                           \
+	{                                                                                  \
+		&no_own_key, &platform, &platform, &platform, &own_bypassed, &own_bypassed \
+	}
+#define AUTO                                                                        \
+	{                                                                           \
+		&soft_no_tme, &soft_one_key, &keyed_vm, &soft_none_left, &keyed_vm, \
+			&soft_none_left                                             \
+	}
+#define TME_MK                                                                  \
+	{                                                                       \
+		&no_tme, &one_key, &keyed_vm, &none_left, &keyed_vm, &none_left \
+	}
+#define NONE                                                                          \
+	{                                                                             \
+		&clear, &clear_under_tme, &bypassed, &clear_under_tme, &clear, &clear \
+	}
+
 static const struct engine_policy *const table[VM_ENGINES][VM_KEYS][ENGINE_MACHINES] = {
 	[VM_ENGINE_AUTO] = {
-		[VM_KEY_RANDOM] = { &soft_no_tme, &soft_one_key, &soft_not_yet, &soft_none_left },
-		[VM_KEY_FILE] = { &soft_no_tme, &soft_one_key, &soft_not_yet, &soft_none_left },
-		[VM_KEY_PLATFORM] = { &no_own_key, &own_not_yet, &own_not_yet, &own_not_yet },
-		[VM_KEY_NONE] = { &ask_for_clear, &ask_for_clear, &ask_for_clear, &ask_for_clear },
+		[VM_KEY_RANDOM] = AUTO,
+		[VM_KEY_FILE] = AUTO,
+		[VM_KEY_PLATFORM] = PLATFORM,
+		[VM_KEY_NONE] = ALL(ask_for_clear),
 	},
 	[VM_ENGINE_TME_MK] = {
-		[VM_KEY_RANDOM] = { &no_tme, &one_key, &not_yet, &none_left },
-		[VM_KEY_FILE] = { &no_tme, &one_key, &not_yet, &none_left },
-		[VM_KEY_PLATFORM] = { &no_own_key, &own_not_yet, &own_not_yet, &own_not_yet },
-		[VM_KEY_NONE] = { &keyless, &keyless, &keyless, &keyless },
+		[VM_KEY_RANDOM] = TME_MK,
+		[VM_KEY_FILE] = TME_MK,
+		[VM_KEY_PLATFORM] = PLATFORM,
+		[VM_KEY_NONE] = ALL(keyless),
 	},
 	[VM_ENGINE_SOFTWARE] = {
-		[VM_KEY_RANDOM] = { &software, &software, &software, &software },
-		[VM_KEY_FILE] = { &software, &software, &software, &software },
-		[VM_KEY_PLATFORM] = { &own_hidden, &own_hidden, &own_hidden, &own_hidden },
-		[VM_KEY_NONE] = { &keyless, &keyless, &keyless, &keyless },
+		[VM_KEY_RANDOM] = ALL(software),
+		[VM_KEY_FILE] = ALL(software),
+		[VM_KEY_PLATFORM] = ALL(own_hidden),
+		[VM_KEY_NONE] = ALL(keyless),
 	},
 	[VM_ENGINE_NONE] = {
-		[VM_KEY_RANDOM] = { &useless_key, &useless_key, &useless_key, &useless_key },
-		[VM_KEY_FILE] = { &useless_key, &useless_key, &useless_key, &useless_key },
-		[VM_KEY_PLATFORM] = { &no_own_key, &own_not_yet, &own_not_yet, &own_not_yet },
-		[VM_KEY_NONE] = { &clear, &clear, &clear, &clear },
+		[VM_KEY_RANDOM] = ALL(useless_key),
+		[VM_KEY_FILE] = ALL(useless_key),
+		[VM_KEY_PLATFORM] = PLATFORM,
+		[VM_KEY_NONE] = NONE,
 	},
 };
 

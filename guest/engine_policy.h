@@ -13,11 +13,21 @@ enum engine_machine {
 	ENGINE_MACHINE_TME, /* one key for all memory */
 	ENGINE_MACHINE_TME_MK,
 	ENGINE_MACHINE_TME_MK_FULL, /* every KeyID is in use */
+	/* The same two, but memory under KeyID 0 is in clear (TME bypass). */
+	ENGINE_MACHINE_BYPASS,
+	ENGINE_MACHINE_BYPASS_FULL,
 };
-#define ENGINE_MACHINES 4
+#define ENGINE_MACHINES 6
 
 struct engine_policy {
-	enum { ENGINE_REFUSED, ENGINE_RUNS_SOFTWARE, ENGINE_RUNS_NONE } verdict;
+	enum {
+		ENGINE_REFUSED,
+		ENGINE_RUNS_SOFTWARE,
+		ENGINE_RUNS_NONE,	/* KeyID 0, where that is in clear */
+		ENGINE_RUNS_TME_MK,	/* a KeyID of its own, with the key that is asked for */
+		ENGINE_RUNS_NO_ENCRYPT, /* a KeyID of its own that is not encrypted */
+		ENGINE_RUNS_PLATFORM,	/* KeyID 0, under the machine's own key */
+	} verdict;
 	/* Why it is refused, or why auto fell back: to be told on every console. Or NULL. */
 	const char *words;
 };

@@ -5,8 +5,10 @@
  */
 #include "guest/platform.h"
 
+#include "crypto/keyslot.h"
 #include "crypto/page_cipher.h"
 #include "crypto/tme.h"
+#include "ept/retire.h"
 #include "guest/acpi_build.h"
 #include "guest/dev/vlapic.h"
 #include "guest/engine_policy.h"
@@ -135,22 +137,33 @@ static int check_file(struct build *build, const char *what, const struct vm_fil
 static const char *const engine_words[VM_ENGINES] = { "auto", "tme-mk", "software", "none" };
 static const char *const key_words[VM_KEYS] = { "random", "file", "platform", "none" };
 
-/* KeyIDs are not given out yet, so they never run out. */
-static enum engine_machine machine_kind(void)
+static bool keyid_is_left(void)
 {
-	switch (tme_state()->kind) {
-	case TME_MK: return ENGINE_MACHINE_TME_MK;
+	return keyslot_count_in(KEYSLOT_FREE) + keyslot_count_in(KEYSLOT_DEAD) != 0;
+}
+
+static enum engine_machine machine_kind(bool keyid_left)
+{
+	const struct tme_state *tme = tme_state();
+
+	switch (tme->kind) {
+	case TME_MK:
+		if (tme->bypass) {
+			return keyid_left ? ENGINE_MACHINE_BYPASS : ENGINE_MACHINE_BYPASS_FULL;
+		}
+		return keyid_left ? ENGINE_MACHINE_TME_MK : ENGINE_MACHINE_TME_MK_FULL;
 	case TME_ONLY: return ENGINE_MACHINE_TME;
 	case TME_NONE:
 	default: return ENGINE_MACHINE_NO_TME;
 	}
 }
 
-static int choose_engine(struct build *build)
+/* Applies the policy for a machine with KeyIDs left, or without, and says what it says. */
+static int apply_policy(struct build *build, bool keyid_left)
 {
 	const struct vm_config *config = build->config;
 
-	build->policy = engine_policy(config->engine, config->key, machine_kind());
+	build->policy = engine_policy(config->engine, config->key, machine_kind(keyid_left));
 	if (build->policy->verdict == ENGINE_REFUSED) {
 		return refuse(build, ERR_UNSUPPORTED, "engine = %s, key = %s: %s",
 			      engine_words[config->engine], key_words[config->key],
@@ -161,6 +174,15 @@ static int choose_engine(struct build *build)
 			 build->policy->words);
 	}
 	return 0;
+}
+
+static int choose_engine(struct build *build)
+{
+	/* A KeyID that retires will be free soon: nobody is refused, or falls back, for that. */
+	if (tme_state()->kind == TME_MK && !keyid_is_left() && retire_pending()) {
+		return ERR_AGAIN;
+	}
+	return apply_policy(build, keyid_is_left());
 }
 
 /* Nobody runs elsewhere than was asked for. Some that are there will do. */
@@ -223,6 +245,47 @@ static int create_vm(struct build *build)
 	return 0;
 }
 
+/* A KeyID with the key that the policy says. */
+static int claim_keyid(struct build *build)
+{
+	const struct vm_config *config = build->config;
+	const bool direct = config->key == VM_KEY_FILE;
+	const enum keyslot_mode mode = build->policy->verdict == ENGINE_RUNS_NO_ENCRYPT
+					       ? KEYSLOT_NO_ENCRYPT
+				       : direct ? KEYSLOT_DIRECT
+						: KEYSLOT_RANDOM;
+	int err = keyslot_take(mode, direct ? config->secret : NULL,
+			       direct ? config->secret_bytes : 0, config->name,
+			       &build->platform->keyid);
+
+	if (err == 0) {
+		err = gmem_use_keyid(&build->vm->gmem, build->platform->keyid);
+		if (err != 0) {
+			keyslot_unuse(build->platform->keyid);
+		}
+	}
+	return err;
+}
+
+/*
+ * The policy again, without KeyIDs, where none can be had: engine = auto falls back to the software
+ * engine, and the others are refused or run under KeyID 0, as the table says.
+ */
+static int claim_keyid_or_fall_back(struct build *build)
+{
+	int err = claim_keyid(build);
+
+	if (err == 0) {
+		return 0;
+	}
+	build->platform->keyid = KEYID_PLATFORM;
+	if (err == ERR_NOMEM) {
+		return refuse(build, err, "the hypervisor's own memory is used up");
+	}
+	log_error("vm %s: no KeyID could be given a key: %s", build->config->name, err_name(err));
+	return apply_policy(build, false);
+}
+
 /* The software engine's share of the window, and a key. */
 static int claim_window(struct build *build)
 {
@@ -254,6 +317,21 @@ static int add_region(struct build *build, gpa_t base, uint64_t bytes)
 	return gmem_add_ram_plain(gmem, base, bytes, build->config->max_leaf);
 }
 
+/* Who encrypts, and what that needs. */
+static int claim_engine(struct build *build)
+{
+	int err = 0;
+
+	if (build->policy->verdict == ENGINE_RUNS_TME_MK ||
+	    build->policy->verdict == ENGINE_RUNS_NO_ENCRYPT) {
+		err = claim_keyid_or_fall_back(build);
+	}
+	if (err == 0 && build->policy->verdict == ENGINE_RUNS_SOFTWARE) {
+		err = claim_window(build);
+	}
+	return err;
+}
+
 static int add_memory(struct build *build)
 {
 	uint64_t bytes = build->config->memory_bytes;
@@ -261,20 +339,24 @@ static int add_memory(struct build *build)
 	uint64_t left = frames_free_count() * PAGE_SIZE;
 	int err = 0;
 
+	if (bytes > left && retire_pending()) {
+		return ERR_AGAIN;
+	}
 	if (bytes > left) {
 		return refuse(build, ERR_NOMEM,
 			      "memory = %lluM is more than the machine has: %lluM are left for VMs",
 			      to_mib(bytes), to_mib(left));
 	}
-	if (build->policy->verdict == ENGINE_RUNS_SOFTWARE) {
-		err = claim_window(build);
-		if (err != 0) {
-			return err;
-		}
+	err = claim_engine(build);
+	if (err != 0) {
+		return err;
 	}
 	err = add_region(build, gpa(0), low);
 	if (err == 0 && high != 0) {
 		err = add_region(build, gpa(MEMMAP_HIGH_RAM), high);
+	}
+	if (err != 0 && (err == ERR_AGAIN || retire_pending())) {
+		return ERR_AGAIN;
 	}
 	if (err != 0) {
 		return refuse(build, err, "its memory of %lluM could not be set up: %s",
@@ -362,15 +444,45 @@ static int load_kernel(struct build *build)
 
 static void describe_engine(const struct build *build)
 {
-	char *text = build->platform->engine;
-	const size_t cap = sizeof(build->platform->engine);
+	struct platform *platform = build->platform;
+	char *text = platform->engine, *name = platform->memory_name;
+	const size_t cap = sizeof(platform->engine), name_cap = sizeof(platform->memory_name);
+	const char *key = key_words[build->config->key];
 
-	if (build->platform->pager == NULL) {
+	switch (build->policy->verdict) {
+	case ENGINE_RUNS_TME_MK:
+		platform->memory = PLATFORM_MEMORY_KEYED;
+		(void)str_printf(name, name_cap, "KeyID %u", platform->keyid);
+		(void)str_printf(text, cap,
+				 "under KeyID %u, encrypted by AES-XTS-%s (engine = tme-mk; key = "
+				 "%s)",
+				 platform->keyid, tme_state()->xts256 ? "256" : "128", key);
+		break;
+	case ENGINE_RUNS_NO_ENCRYPT:
+		platform->memory = PLATFORM_MEMORY_CLEAR;
+		(void)str_copy(name, name_cap, "clear");
+		(void)str_printf(text, cap, "in clear under KeyID %u (engine = none)",
+				 platform->keyid);
+		break;
+	case ENGINE_RUNS_PLATFORM:
+		platform->memory = PLATFORM_MEMORY_PLATFORM;
+		(void)str_copy(name, name_cap, "platform");
+		(void)str_copy(text, cap, "under the machine's own TME key (KeyID 0)");
+		break;
+	case ENGINE_RUNS_SOFTWARE:
+		platform->memory = PLATFORM_MEMORY_SEALED;
+		(void)str_copy(name, name_cap, "sealed");
+		(void)str_printf(text, cap,
+				 "sealed by AES-256-XTS (engine = software, %s; key = %s)",
+				 page_cipher_name(), key);
+		break;
+	case ENGINE_REFUSED:
+	case ENGINE_RUNS_NONE:
+	default:
+		platform->memory = PLATFORM_MEMORY_CLEAR;
+		(void)str_copy(name, name_cap, "clear");
 		(void)str_copy(text, cap, "in clear (engine = none)");
-		return;
 	}
-	(void)str_printf(text, cap, "sealed by AES-256-XTS (engine = software, %s; key = %s)",
-			 page_cipher_name(), key_words[build->config->key]);
 }
 
 static int start(struct build *build)
@@ -436,12 +548,12 @@ const char *platform_engine_words(const struct vm *vm)
 
 const char *platform_memory_name(const struct vm *vm)
 {
-	return platform_of(vm)->pager != NULL ? "sealed" : "clear";
+	return platform_of(vm)->memory_name;
 }
 
-bool platform_memory_is_clear(const struct vm *vm)
+enum platform_memory platform_memory(const struct vm *vm)
 {
-	return platform_of(vm)->pager == NULL;
+	return platform_of(vm)->memory;
 }
 
 int platform_seal_vm(struct vm *vm)

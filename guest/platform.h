@@ -10,6 +10,8 @@
 /*
  * vm_create -> memory -> devices -> vCPUs -> ACPI -> kernel -> vm_start. On failure everything is
  * undone, one log_error line has told the VM, the file and the reason, and an ERR_* is returned.
+ * ERR_AGAIN: nothing was logged; what the VM needs is being freed (retire_pending), or the caches
+ * cannot be flushed yet. It can be tried again soon.
  */
 int platform_start_vm(const struct vm_config *config, struct vm **out);
 
@@ -22,10 +24,19 @@ void platform_log_memory(const struct vm *vm);
 /* What the engine has done with its memory so far; false: there is none. */
 bool platform_count_memory(const struct vm *vm, struct pager_counters *out);
 
+/* How a VM's memory lies in DRAM. */
+enum platform_memory {
+	PLATFORM_MEMORY_CLEAR,	  /* as the guest writes it */
+	PLATFORM_MEMORY_SEALED,	  /* ciphertext of the software engine */
+	PLATFORM_MEMORY_KEYED,	  /* encrypted under a KeyID of its own */
+	PLATFORM_MEMORY_PLATFORM, /* encrypted under the machine's own key, KeyID 0 */
+};
+enum platform_memory platform_memory(const struct vm *vm);
+
 /* Who encrypts its memory, by what, under which key. */
 const char *platform_engine_words(const struct vm *vm);
 
-/* How its memory is kept, in a word: "sealed" or "clear". */
+/* How its memory is kept, in a word: "sealed", "clear", "KeyID 3" or "platform". */
 const char *platform_memory_name(const struct vm *vm);
 
 /*
@@ -37,9 +48,6 @@ int platform_seal_vm(struct vm *vm);
 
 /* An ended VM stays for a while: sealed if it can be, and nobody types to it any more. */
 void platform_keep_vm(struct vm *vm);
-
-/* True when no engine encrypts its memory. */
-bool platform_memory_is_clear(const struct vm *vm);
 
 /* As a person would (ACPI fixed power button); the guest does what it likes. Boot processor. */
 void platform_press_power_button(struct vm *vm);

@@ -8,15 +8,19 @@
 #include "guest/dev/vlegacy.h"
 #include "guest/dev/vpci.h"
 #include "guest/dev/vuart.h"
+#include "guest/platform.h"
 #include "guest/vconsole.h"
 #include "guest/vm_config.h"
 #include "vmm/vm.h"
 
 struct platform {
 	struct vm *vm;
-	struct pager_vm *pager; /* NULL: the memory is in clear */
+	enum platform_memory memory;
+	struct pager_vm *pager; /* of PLATFORM_MEMORY_SEALED alone */
+	keyid_t keyid;		/* under which the memory lies */
 	enum vm_signature signature;
-	char engine[100]; /* who encrypts the memory, by what, under which key: for people */
+	char engine[100];     /* who encrypts the memory, by what, under which key: for people */
+	char memory_name[12]; /* the same in a word */
 	struct vioapic ioapic;
 	struct vlegacy legacy;
 	struct vuart com1;

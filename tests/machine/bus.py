@@ -77,6 +77,10 @@ class Bus:
         data = text.encode('utf-8')
         self.order('t', 0, len(data), data)
 
+    def evict(self):
+        """All lines leave the caches, as they may at any time; without TME= there are none."""
+        self.order('e', 0, 0)
+
     def read(self, address, count):
         """Bytes of DRAM."""
         self.check(address, count)

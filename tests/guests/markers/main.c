@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Fills 64 MiB with numbered markers, stands still until somebody has dumped the machine's DRAM,
- * then looks whether each is still there: RAM keeps what was written to it (SDM volume 3, "Memory
- * Cache Control").
+ * Fills memory, 64 MiB or "pages" of it, with numbered markers from "first" on, stands still until
+ * somebody has dumped the machine's DRAM, then looks whether each is still there: RAM keeps what
+ * was written to it (SDM volume 3, "Memory Cache Control").
  */
 #include "tests/bus/marker.h"
 #include "tests/guests/common/guest.h"
@@ -10,7 +10,8 @@
 #define FIRST_PAGE     0x1000000ull
 #define UART_LSR       5
 #define UART_LSR_READY BIT(0)
-#define PAGES	       16384ul
+
+static unsigned long first, pages;
 
 static struct marker *block_of(uint64_t page, uint64_t block)
 {
@@ -20,14 +21,14 @@ static struct marker *block_of(uint64_t page, uint64_t block)
 static void fill(uint64_t page)
 {
 	for (uint64_t block = 0; block < MARKER_PAGE_BLOCKS; block++) {
-		*block_of(page, block) = marker_make(page, block);
+		*block_of(page, block) = marker_make(first + page, block);
 	}
 }
 
 static void look(uint64_t page)
 {
 	for (uint64_t block = 0; block < MARKER_PAGE_BLOCKS; block++) {
-		struct marker want = marker_make(page, block);
+		struct marker want = marker_make(first + page, block);
 
 		if (block_of(page, block)->first != want.first ||
 		    block_of(page, block)->second != want.second) {
@@ -51,12 +52,14 @@ static void stand_still(void)
 
 void guest_main(void)
 {
-	for (uint64_t page = 0; page < PAGES; page++) {
+	first = arg_number("first", 0);
+	pages = arg_number("pages", 16384);
+	for (uint64_t page = 0; page < pages; page++) {
 		fill(page);
 	}
-	print("markers: %lu pages hold their numbers\n", PAGES);
+	print("markers: %lu pages hold their numbers\n", pages);
 	stand_still();
-	for (uint64_t page = 0; page < PAGES; page++) {
+	for (uint64_t page = 0; page < pages; page++) {
 		look(page);
 	}
 }

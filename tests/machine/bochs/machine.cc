@@ -276,7 +276,11 @@ static void bus_obey(void)
       if (bus_receive_text(order.bytes, &bus_pattern)) return;
       good = false;
     }
-    if (good) good = order.action == 't' ? bus_type(order.bytes) : bus_transfer(&order);
+    if (good && order.action == 'e') {
+      if (machine_tme) machine_evict_all();
+    } else if (good) {
+      good = order.action == 't' ? bus_type(order.bytes) : bus_transfer(&order);
+    }
   }
   close(bus);
   bus = -1;

@@ -119,6 +119,11 @@ static Bit32u port_read(void *, Bit32u address, unsigned)
   return value;
 }
 
+void machine_evict_all(void)
+{
+  model->evict_all();
+}
+
 static void port_write(void *, Bit32u address, Bit32u value, unsigned)
 {
   switch (address) {

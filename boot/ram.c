@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "boot/ram.h"
+
+#include "crypto/tme.h"
+#include "vmm/base/log.h"
+
+uint64_t ram_count_pages(const struct mem_range *ranges, size_t count)
+{
+	uint64_t pages = 0;
+
+	for (size_t i = 0; i < count; i++) {
+		pages += ranges[i].page_count;
+	}
+	return pages;
+}
+
+/*
+ * Firmware may have excluded a range from encryption: what KeyID 0 writes there is in clear in
+ * DRAM. Umbra's own memory, files and VMs under the machine's own key stay out of it, so nobody
+ * gets it.
+ */
+static uint64_t cut(struct mem_range *ranges, size_t *count, uint64_t first, uint64_t end)
+{
+	uint64_t pages = 0;
+
+	for (size_t i = 0; i < *count; i++) {
+		const uint64_t base = ranges[i].base.v / PAGE_SIZE;
+		const uint64_t past = base + ranges[i].page_count;
+
+		if (first >= past || end <= base) {
+			continue;
+		}
+		pages += MIN(end, past) - MAX(first, base);
+		ranges[i].page_count = first > base ? first - base : 0;
+		if (end < past && first <= base) {
+			ranges[i] = (struct mem_range){ hpa(end * PAGE_SIZE), past - end };
+		} else if (end < past && *count < BOOT_RANGE_MAX) {
+			ranges[(*count)++] = (struct mem_range){ hpa(end * PAGE_SIZE), past - end };
+		}
+	}
+	return pages;
+}
+
+static void leave_out_excluded(struct boot_info *boot)
+{
+	const struct tme_state *tme = tme_state();
+	uint64_t first, end, pages;
+
+	if (!tme->has_exclusion) {
+		return;
+	}
+	/* The mask has no gaps: what it leaves open are the low bits. */
+	first = (tme->exclude_base & tme->exclude_mask) / PAGE_SIZE;
+	end = first + (BIT(tme->phys_bits) - (tme->exclude_mask & ~(PAGE_SIZE - 1))) / PAGE_SIZE;
+	pages = cut(boot->ranges, &boot->range_count, first, end) +
+		cut(boot->late, &boot->late_count, first, end);
+	log_warn("memory: %llu KiB are not used: firmware excluded them from encryption (TME "
+		 "exclusion range at 0x%llx)",
+		 (unsigned long long)pages * 4, (unsigned long long)first * PAGE_SIZE);
+}
+
+/*
+ * Where firmware says which memory can be encrypted (EFI_MEMORY_CPU_CRYPTO), the rest is nothing
+ * for VMs on a machine with TME-MK. Without TME-MK it is memory like any other.
+ */
+static void take_unmarked(struct boot_info *boot)
+{
+	uint64_t pages = ram_count_pages(boot->unmarked, boot->unmarked_count);
+
+	if (pages != 0 && tme_state()->kind == TME_MK) {
+		log_warn("memory: %llu KiB are not used: firmware says that they cannot be "
+			 "encrypted",
+			 (unsigned long long)pages * 4);
+		return;
+	}
+	for (size_t i = 0; i < boot->unmarked_count && boot->late_count < BOOT_RANGE_MAX; i++) {
+		boot->late[boot->late_count++] = boot->unmarked[i];
+	}
+}
+
+void ram_settle(struct boot_info *boot)
+{
+	take_unmarked(boot);
+	leave_out_excluded(boot);
+}

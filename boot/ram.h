@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Which of the RAM that firmware lists Umbra and its VMs use, as memory encryption wants it. */
+#ifndef UMBRA_BOOT_RAM_H
+#define UMBRA_BOOT_RAM_H
+
+#include "boot/boot_info.h"
+
+/*
+ * Takes what cannot be used out of ranges and late, in words: RAM that firmware excluded from
+ * encryption under KeyID 0 (336907, "TME exclusion range"), and on a machine with TME-MK RAM that
+ * it does not mark as one that can be encrypted (UEFI, EFI_MEMORY_CPU_CRYPTO). Boot processor,
+ * once, after tme_look and before page_alloc_init.
+ */
+void ram_settle(struct boot_info *boot);
+
+/* Pages of all ranges together. */
+uint64_t ram_count_pages(const struct mem_range *ranges, size_t count);
+
+#endif
