@@ -16,11 +16,11 @@ enum {
 
 /*
  * Whether a region may be there: ERR_INVAL (empty, alignment, wrap-around or above what an EPT
- * translates), ERR_EXISTS (overlap), ERR_NOMEM (GMEM_REGION_MAX). Caller holds the lock.
+ * translates), ERR_EXISTS (overlap), ERR_NOMEM (GMEM_REGION_MAX). No vCPU runs yet.
  */
 int gmem_region_check(const struct gmem *gmem, gpa_t base, uint64_t bytes);
 
-/* Puts a region that passed the check into its place. Caller holds the lock. */
+/* Puts a region that passed the check into its place. No vCPU runs yet. */
 void gmem_region_insert(struct gmem *gmem, const struct gmem_region *region);
 
 /* Writes zeros to frames, page by page, by way of a slot. bytes is a multiple of 4 KiB. */

@@ -48,7 +48,7 @@ $(O)/unit/pager_race: $(RACE_C) $(wildcard ept/*.h vmm/base/*.h crypto/*.h)
 	@$(HOST_CC) -std=gnu11 -g -O1 -no-pie -fsanitize=thread -DUMBRA_HOST_TEST -I. $(HOST_WARN) \
 		-include sched.h -D__builtin_ia32_pause=sched_yield -o $@ $(RACE_C) -lpthread
 
-GMEM_C := ept/gmem.c ept/ram_plain.c ept/retire.c ept/ept.c ept/ept_tlb.c
+GMEM_C := ept/gmem.c ept/ram_plain.c ept/extents.c ept/retire.c ept/ept.c ept/ept_tlb.c
 UNIT_vm_file := guest/vm_file.c vmm/base/str.c $(GMEM_C)
 UNIT_linux_load := guest/linux_load.c guest/vm_file.c vmm/base/str.c vmm/base/err.c $(GMEM_C)
 UNIT_page_alloc := vmm/base/page_alloc.c vmm/base/str.c
