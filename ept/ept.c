@@ -320,7 +320,9 @@ static uint64_t clear_leaf(const struct ept_root *root, uint64_t at)
 
 		if ((value & ENTRY_RIGHTS) == 0 || is_leaf(value, level)) {
 			if (value != 0) {
-				/* Exchange, not store: its dirty bit goes with it, none is lost. */
+				/*
+				 * Exchange, not store: its dirty bit goes with it, none is lost.
+				 */
 				(void)__atomic_exchange_n(entry, 0, __ATOMIC_ACQ_REL);
 			}
 			return ALIGN_DOWN(at, level_bytes(level)) + level_bytes(level);
@@ -422,6 +424,21 @@ int ept_walk(const struct ept_root *root, gpa_t gpa, struct ept_leaf *out)
 		}
 		table = table_at(value);
 	}
+}
+
+uint64_t *ept_page_entry(const struct ept_root *root, gpa_t gpa)
+{
+	uint64_t *table = page_va(root->pml4);
+
+	for (unsigned level = LEVEL_TOP; level > 1; level--) {
+		uint64_t value = entry_load(entry_of(table, gpa.v, level));
+
+		if ((value & ENTRY_RIGHTS) == 0 || is_leaf(value, level)) {
+			return NULL;
+		}
+		table = table_at(value);
+	}
+	return entry_of(table, gpa.v, 1);
 }
 
 bool ept_entry_take(uint64_t *entry)

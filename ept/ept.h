@@ -97,6 +97,8 @@ int ept_walk(const struct ept_root *root, gpa_t gpa, struct ept_leaf *out);
  */
 int ept_map_page(struct ept_root *root, gpa_t gpa, hpa_t hpa, struct ept_attr attr,
 		 uint64_t **entry);
+/* The entry of a page that ept_map_page has mapped, or would map; NULL where no table stands. */
+uint64_t *ept_page_entry(const struct ept_root *root, gpa_t gpa);
 /*
  * The entry is exchanged to 0; the caller shoots down. True when the page was written: the dirty
  * bit of what was there, or without dirty bits whether it allowed writing.

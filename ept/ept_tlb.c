@@ -3,14 +3,14 @@
  * TLB shoot-down by generations. No lock: one atomic generation per root, and per CPU a published
  * "I am in the guest with this root" (percpu.guest_root).
  *
- * A CPU that enters does     P: publish root      C: compare generation, INVEPT when behind
- * The CPU that shoots does   A: advance it        L: look who has published
+ * A CPU that enters does     P: publish root      C: compare generation, INVEPT when behind The
+ * CPU that shoots does   A: advance it        L: look who has published
  *
  * Each pair is a store followed by a load of what the other side stores. x86 lets a load pass an
  * older store (SDM vol. 3, "Memory Ordering in P6 and More Recent Processor Families"), so both
  * sides have a full barrier between the two (a locked instruction). Then either C sees the new
- * generation and flushes, or L sees the CPU and kicks it: to miss both, C would come before A and L
- * before P, which with P before C and A before L is a circle.
+ * generation and flushes, or L sees the CPU and kicks it: to miss both, C would come before A and
+ * L before P, which with P before C and A before L is a circle.
  */
 #include "ept/ept_tlb.h"
 #include "ept/ept.h"
@@ -49,7 +49,9 @@ void ept_tlb_shootdown(struct ept_root *root)
 	uint64_t generation = __atomic_add_fetch(&root->generation, 1, __ATOMIC_SEQ_CST);
 	uint32_t count = percpu_count();
 
-	/* All are kicked before any is waited for. This CPU is in host mode, hence never behind. */
+	/*
+	 * All are kicked before any is waited for. This CPU is in host mode, hence never behind.
+	 */
 	for (uint32_t i = 0; i < count; i++) {
 		if (is_behind(root, percpu_get(i), generation)) {
 			smp_kick(i);

@@ -5,8 +5,8 @@
  * Every EPT root has a generation. A change that takes rights away (unmap, move, protect) calls
  * ept_tlb_shootdown: it advances the generation and sends an interrupt to the CPUs that are in
  * guest mode with this root, then waits until each of them has left. A CPU compares the generation
- * before every VM entry, with interrupts off, and runs INVEPT when it is behind. A CPU in host mode
- * uses no guest translation, so it owes no answer: one that spins on a lock cannot block a
+ * before every VM entry, with interrupts off, and runs INVEPT when it is behind. A CPU in host
+ * mode uses no guest translation, so it owes no answer: one that spins on a lock cannot block a
  * shoot-down.
  */
 #ifndef UMBRA_EPT_TLB_H

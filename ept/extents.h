@@ -25,10 +25,10 @@ struct extents {
 };
 
 /*
- * Takes frames for [base, base + bytes), whole pages, aligned so that leaves of up to max_leaf bytes
- * (PAGE_SIZE, SIZE_2M, SIZE_1G) fit. Under a KeyID other than 0 the caches are flushed when they may
- * hold lines of the frames under another one: BSP then, no lock held. ERR_NOMEM; ERR_AGAIN when the
- * last flush was too short a time ago. *out is NULL after an error.
+ * Takes frames for [base, base + bytes), whole pages, aligned so that leaves of up to max_leaf
+ * bytes (PAGE_SIZE, SIZE_2M, SIZE_1G) fit. Under a KeyID other than 0 the caches are flushed when
+ * they may hold lines of the frames under another one: BSP then, no lock held. ERR_NOMEM;
+ * ERR_AGAIN when the last flush was too short a time ago. *out is NULL after an error.
  */
 int extents_create(uint64_t base, uint64_t bytes, uint64_t max_leaf, keyid_t keyid,
 		   struct extents **out);

@@ -61,8 +61,14 @@ void gmem_region_insert(struct gmem *gmem, const struct gmem_region *region)
 
 void gmem_zero_frames(unsigned slot, struct keyed_frame first, uint64_t bytes)
 {
+	gmem_fill_frames(slot, first, bytes, 0);
+}
+
+void gmem_fill_frames(unsigned slot, struct keyed_frame first, uint64_t bytes, uint64_t fill)
+{
 	for (uint64_t done = 0; done < bytes; done += PAGE_SIZE) {
-		gmem_zero_page(host_temp_map(slot, keyed(hpa(first.frame.v + done), first.keyid)));
+		gmem_fill_page(host_temp_map(slot, keyed(hpa(first.frame.v + done), first.keyid)),
+			       fill);
 		host_temp_unmap(slot);
 	}
 }
@@ -78,17 +84,33 @@ int gmem_init(struct gmem *gmem)
 	return ept_root_init(&gmem->root);
 }
 
+/* What belongs to others as well goes on without this gmem. */
+static void leave_shares(struct gmem *gmem)
+{
+	uint32_t kept = 0;
+
+	for (uint32_t i = 0; i < gmem->region_count; i++) {
+		if (gmem->regions[i].ops->leave != NULL) {
+			gmem->regions[i].ops->leave(gmem, &gmem->regions[i]);
+		} else {
+			gmem->regions[kept++] = gmem->regions[i];
+		}
+	}
+	gmem->region_count = kept;
+}
+
 void gmem_destroy(struct gmem *gmem)
 {
 	if (gmem->root.pml4.v == 0) {
 		return; /* gmem_init failed, or never ran */
 	}
 	/*
-	 * Order: no CPU may translate through the root before its frames are wiped, or a late write
-	 * would land in a frame that belongs to somebody else. The tables tell the regions what was
-	 * touched, so they go last.
+	 * Order: no CPU may translate through the root before its frames are wiped, or a late
+	 * write would land in a frame that belongs to somebody else. The tables tell the regions
+	 * what was touched, so they go last.
 	 */
 	ept_tlb_shootdown(&gmem->root);
+	leave_shares(gmem);
 	if (gmem->grave != NULL) {
 		retire(gmem);
 		return;
@@ -128,7 +150,11 @@ enum gmem_fault_result gmem_fault(struct gmem *gmem, gpa_t gpa, unsigned access,
 	gmem->fault_count++;
 	err = region->ops->fault(gmem, region, gpa, access, by);
 	lock_drop(&gmem->lock);
-	return err == 0 ? GMEM_FAULT_FIXED : GMEM_FAULT_NO_MEMORY;
+	switch (err) {
+	case 0: return GMEM_FAULT_FIXED;
+	case ERR_RIGHTS: return GMEM_FAULT_RIGHTS;
+	default: return GMEM_FAULT_NO_MEMORY;
+	}
 }
 
 bool gmem_is_ram(struct gmem *gmem, gpa_t gpa, uint64_t bytes)

@@ -40,7 +40,7 @@ struct region_ops {
 	const char *name;
 	/*
 	 * Makes the page at gpa accessible to the guest (allocate, zero, open, map). by: NULL when
-	 * it is on no vCPU's behalf. ERR_NOMEM.
+	 * it is on no vCPU's behalf. ERR_NOMEM; ERR_RIGHTS: a write where only reads are allowed.
 	 */
 	int (*fault)(struct gmem *gmem, struct gmem_region *region, gpa_t gpa, unsigned access,
 		     const struct gmem_faulter *by);
@@ -51,6 +51,11 @@ struct region_ops {
 	void (*unpin)(struct gmem *gmem, struct gmem_region *region, gpa_t page, bool written);
 	/* Gives back all that the region owns. The EPT root is gone or shot down already. */
 	void (*destroy)(struct gmem *gmem, struct gmem_region *region);
+	/*
+	 * Instead of destroy, for what belongs to others as well: this gmem has it no more. The
+	 * EPT root is gone or shot down already.
+	 */
+	void (*leave)(struct gmem *gmem, struct gmem_region *region);
 	/*
 	 * The same for memory under a KeyID whose key is dead, with all lines gone from the
 	 * caches: nothing has to be wiped. With wipe it has, for the key did not die.
@@ -109,6 +114,7 @@ int gmem_add_ram_plain(struct gmem *gmem, gpa_t base, uint64_t bytes, uint64_t m
 enum gmem_fault_result {
 	GMEM_FAULT_FIXED,     /* run the instruction again */
 	GMEM_FAULT_MMIO,      /* no memory there: a device's, or nobody's */
+	GMEM_FAULT_RIGHTS,    /* a write to memory that this VM may only read */
 	GMEM_FAULT_NO_MEMORY, /* the host could not provide the page: the VM has to end */
 };
 /* by: as in struct region_ops. */

@@ -26,12 +26,23 @@ void gmem_region_insert(struct gmem *gmem, const struct gmem_region *region);
 /* Writes zeros to frames, page by page, by way of a slot. bytes is a multiple of 4 KiB. */
 void gmem_zero_frames(unsigned slot, struct keyed_frame first, uint64_t bytes);
 
+/* The same with any eight bytes, repeated. */
+void gmem_fill_frames(unsigned slot, struct keyed_frame first, uint64_t bytes, uint64_t fill);
+
 /* The same for a page that is mapped. */
-static inline void gmem_zero_page(void *page)
+static inline void gmem_fill_page(void *page, uint64_t fill)
 {
 	uint64_t count = PAGE_SIZE / 8;
 
-	__asm__ volatile("rep stosq" : "+D"(page), "+c"(count) : "a"(0ull) : "memory");
+	__asm__ volatile("rep stosq" : "+D"(page), "+c"(count) : "a"(fill) : "memory");
 }
+
+/*
+ * RAM that stays in its frames, under the gmem's KeyID, as a region that stands ready and is in no
+ * gmem yet; each byte is `fill` until it is written. For share.c, which puts it in another's place
+ * and takes it away again. BSP, no lock held. ERR_NOMEM, ERR_AGAIN.
+ */
+int plain_ram_create(struct gmem *gmem, gpa_t base, uint64_t bytes, uint8_t fill,
+		     struct gmem_region *out);
 
 #endif

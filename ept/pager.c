@@ -32,30 +32,41 @@ enum cost {
 	COST_DIRTY,
 };
 
-static gpa_t page_address(const struct window_frame *frame)
+/* A region's mappings of which bits say something, lowest first: for (m = ...; bits != 0; ...). */
+static uint32_t lowest(uint32_t bits)
 {
-	return gpa(frame->region->base.v + frame->page * PAGE_SIZE);
-}
-
-/* The frame keeps its page in clear, and what the entry said of writes. The caller shoots down. */
-static void take_entry(struct window_frame *frame)
-{
-	frame->dirty |= ept_entry_take(frame->entry);
-	frame->entry = NULL;
+	return (uint32_t)__builtin_ctz(bits);
 }
 
 /*
- * Takes a page that is to be evicted out of its guest's EPT. When this returns, no CPU reads or
- * writes the frame any more, and frame->dirty says whether any wrote. The order carries the weight:
+ * Takes the page out of all EPTs that have it. The frame keeps it in clear, and what the entries
+ * said of writes. Returns the mappings, which the caller shoots down.
+ */
+static uint32_t take_entries(struct window_frame *frame)
+{
+	const uint32_t taken = frame->mapped;
+
+	for (uint32_t bits = taken; bits != 0; bits &= bits - 1) {
+		frame->dirty |= ept_entry_take(window_entry(frame, lowest(bits)));
+	}
+	frame->entry = NULL;
+	frame->mapped = frame->writable = 0;
+	return taken;
+}
+
+/*
+ * Takes a page that is to be evicted out of the EPTs of all guests that map it. When this returns,
+ * no CPU reads or writes the frame any more, and frame->dirty says whether any wrote. The order
+ * carries the weight:
  *
- *  1. The EPT entry goes to 0 in one exchange. No CPU starts a new translation from here on, and
+ *  1. Each EPT entry goes to 0 in one exchange. No CPU starts a new translation from here on, and
  *     one that has the page as clean in its TLB cannot set the dirty bit any more: to set it the
  *     CPU looks at the entry again, so that its write faults and waits for window_lock. What the
  *     entry said is thus the last word: the page was written when its D bit was set, or when
  *     software's bit is, for the door sets no D bit. (D is never cleared while the page is mapped,
  *     so a write is never forgotten.)
- *  2. The shoot-down. Until it returns, a CPU that has the page as dirty in its TLB goes on writing
- *     to the frame: encrypting before would lose those bytes.
+ *  2. The shoot-down. Until it returns, a CPU that has the page as dirty in its TLB goes on
+ *     writing to the frame: encrypting before would lose those bytes.
  *
  * A shoot-down costs as much for one page as for many: it flushes all that the CPUs know of this
  * VM and interrupts those that run it, and under another hypervisor an INVEPT costs more than all
@@ -67,14 +78,16 @@ static void unmap(struct window_frame *frame)
 {
 	struct window_frame *next[UNMAP_AHEAD];
 	uint32_t count = window_next_idle(frame, next, UNMAP_AHEAD);
-	struct pager_vm *vm = frame->region->vm;
+	const struct sealed_region *region = frame->region;
+	uint32_t taken = take_entries(frame);
 
-	take_entry(frame);
 	for (uint32_t i = 0; i < count; i++) {
-		take_entry(next[i]);
+		taken |= take_entries(next[i]);
 	}
-	ept_tlb_shootdown(&vm->gmem->root);
-	vm->counters.shoot_downs++;
+	for (; taken != 0; taken &= taken - 1) {
+		ept_tlb_shootdown(&region->mappings[lowest(taken)].gmem->root);
+		region->vm->counters.shoot_downs++;
+	}
 }
 
 /*
@@ -94,7 +107,7 @@ static bool exchange(struct window_frame *frame, struct sealed_region *region, u
 	struct pager_counters *counters = old != NULL ? &old->vm->counters : NULL;
 	bool written, sealed;
 
-	if (frame->entry != NULL) {
+	if (frame->mapped != 0) {
 		unmap(frame);
 	}
 	written = frame->dirty;
@@ -149,10 +162,12 @@ static enum cost open_page(struct sealed_region *region, uint64_t page, uint32_t
  * Without dirty bits a page is mapped for reading first, and the fault of the first write makes it
  * writable: ept_entry_take then takes the right to write for the dirty bit.
  */
-static int map_page(struct gmem *gmem, struct window_frame *frame, unsigned access)
+static int map_page(struct window_frame *frame, uint32_t m, unsigned access)
 {
-	bool writable = ept_caps()->accessed_dirty || frame->dirty ||
-			(access & GMEM_ACCESS_WRITE) != 0;
+	const struct sealed_mapping *mapping = &frame->region->mappings[m];
+	const uint32_t bit = (uint32_t)BIT(m);
+	bool writable = !mapping->read_only && (ept_caps()->accessed_dirty || frame->dirty ||
+						(access & GMEM_ACCESS_WRITE) != 0);
 	const struct ept_attr attr = {
 		.access = writable ? EPT_RWX : EPT_READ | EPT_EXEC,
 		.memtype = EPT_MEMTYPE_WB,
@@ -162,18 +177,32 @@ static int map_page(struct gmem *gmem, struct window_frame *frame, unsigned acce
 	uint64_t *entry;
 	int err;
 
-	if (frame->entry == NULL) {
-		err = ept_map_page(&gmem->root, page_address(frame), frame->frame, attr, &entry);
+	if ((frame->mapped & bit) == 0) {
+		err = ept_map_page(&mapping->gmem->root,
+				   gpa(mapping->base.v + frame->page * PAGE_SIZE), frame->frame,
+				   attr, &entry);
 		if (err != 0) {
 			return err;
 		}
-		frame->entry = entry;
-		frame->writable = writable;
-	} else if (writable && !frame->writable) {
-		ept_entry_allow_write(frame->entry);
-		frame->writable = true;
+		frame->entry = m == 0 ? entry : frame->entry;
+		frame->mapped |= bit;
+		frame->writable |= writable ? bit : 0;
+	} else if (writable && (frame->writable & bit) == 0) {
+		ept_entry_allow_write(window_entry(frame, m));
+		frame->writable |= bit;
 	} /* else another vCPU was first */
 	return 0;
+}
+
+/* The mapping of a gmem; it has one. */
+static uint32_t mapping_of(const struct sealed_region *region, const struct gmem *gmem)
+{
+	uint32_t m = 0;
+
+	while (region->mappings[m].gmem != gmem) {
+		m++;
+	}
+	return m;
 }
 
 static void count_fault(struct pager_counters *counters, enum cost cost)
@@ -191,16 +220,26 @@ static int sealed_fault(struct gmem *gmem, struct gmem_region *region, gpa_t gpa
 			const struct gmem_faulter *by)
 {
 	struct sealed_region *sealed = region->state;
+	const uint32_t m = mapping_of(sealed, gmem);
 	uint64_t page = (gpa.v - region->base.v) / PAGE_SIZE;
+	struct gmem_faulter holder;
 	uint32_t index;
 	int err;
 
+	if (sealed->mappings[m].read_only && (access & GMEM_ACCESS_WRITE) != 0) {
+		return ERR_RIGHTS;
+	}
+	if (by != NULL) {
+		holder = *by;
+		holder.vcpu += sealed->mappings[m].first_hold;
+		by = &holder;
+	}
 	lock_take(&window_lock);
 	if (by != NULL) {
 		window_let_go(sealed->vm, by, *store_opened(sealed, page) == 0);
 	}
 	count_fault(&sealed->vm->counters, open_page(sealed, page, &index));
-	err = map_page(gmem, window_frame(index), access);
+	err = map_page(window_frame(index), m, access);
 	if (err == 0 && by != NULL) {
 		window_hold(sealed->vm, by, index);
 	}
@@ -214,8 +253,9 @@ static int sealed_pin(struct gmem *gmem, struct gmem_region *region, gpa_t page,
 	struct sealed_region *sealed = region->state;
 	uint32_t index;
 
-	(void)gmem;
-	(void)write; /* unpin tells whether it was */
+	if (write && sealed->mappings[mapping_of(sealed, gmem)].read_only) {
+		return ERR_RIGHTS;
+	} /* else unpin tells whether it was written */
 	lock_take(&window_lock);
 	if (open_page(sealed, (page.v - region->base.v) / PAGE_SIZE, &index) != COST_NONE) {
 		sealed->vm->counters.door_opens++;
@@ -239,12 +279,9 @@ static void sealed_unpin(struct gmem *gmem, struct gmem_region *region, gpa_t pa
 	lock_drop(&window_lock);
 }
 
-/* No CPU translates through the root any more. What is in clear is wiped. */
-static void sealed_destroy(struct gmem *gmem, struct gmem_region *region)
+/* No CPU translates to the region any more. What is in clear is wiped. */
+static void free_region(struct sealed_region *sealed)
 {
-	struct sealed_region *sealed = region->state;
-
-	(void)gmem;
 	lock_take(&window_lock);
 	window_let_vm_go(sealed->vm);
 	for (uint32_t i = 0; i < window_frame_count(); i++) {
@@ -258,7 +295,13 @@ static void sealed_destroy(struct gmem *gmem, struct gmem_region *region)
 	store_destroy(sealed);
 }
 
-static const struct region_ops sealed_ops = {
+static void sealed_destroy(struct gmem *gmem, struct gmem_region *region)
+{
+	(void)gmem;
+	free_region(region->state);
+}
+
+const struct region_ops pager_sealed_ops = {
 	.name = "sealed",
 	.fault = sealed_fault,
 	.pin = sealed_pin,
@@ -266,29 +309,121 @@ static const struct region_ops sealed_ops = {
 	.destroy = sealed_destroy,
 };
 
-int gmem_add_ram_sealed(struct gmem *gmem, struct pager_vm *vm, gpa_t base, uint64_t bytes)
+int pager_ram_create(struct gmem *gmem, struct pager_vm *vm, gpa_t base, uint64_t bytes,
+		     uint8_t fill, struct gmem_region *out)
 {
-	struct gmem_region region = { .base = base, .bytes = bytes, .ops = &sealed_ops };
 	struct sealed_region *sealed;
-	int err;
+	int err = store_create(bytes / PAGE_SIZE, &sealed);
 
 	CHECK(vm->gmem == NULL || vm->gmem == gmem);
-	lock_take(&gmem->lock);
-	err = gmem_region_check(gmem, base, bytes);
+	if (err != 0) {
+		return err;
+	}
+	vm->gmem = gmem;
+	sealed->vm = vm;
+	sealed->fill = fill * 0x0101010101010101ull;
+	sealed->id = vm->region_count++;
+	sealed->mapping_count = 1;
+	sealed->mappings[0] = (struct sealed_mapping){ .gmem = gmem, .base = base };
+	*out = (struct gmem_region){
+		.base = base, .bytes = bytes, .ops = &pager_sealed_ops, .state = sealed
+	};
+	return 0;
+}
+
+int gmem_add_ram_sealed(struct gmem *gmem, struct pager_vm *vm, gpa_t base, uint64_t bytes)
+{
+	struct gmem_region region;
+	int err = gmem_region_check(gmem, base, bytes);
+
 	if (err == 0) {
-		err = store_create(bytes / PAGE_SIZE, &sealed);
+		err = pager_ram_create(gmem, vm, base, bytes, 0, &region);
 	}
 	if (err == 0) {
-		vm->gmem = gmem;
-		sealed->vm = vm;
-		sealed->base = base;
-		sealed->id = vm->region_count++;
-		region.state = sealed;
 		gmem_region_insert(gmem, &region);
 	}
-	lock_drop(&gmem->lock);
 	return err;
 }
+
+/* --- Shares: regions of a group, with a mapping for each member --- */
+
+int pager_share_create(struct pager_vm *vm, uint64_t bytes, struct sealed_region **out)
+{
+	int err = store_create(bytes / PAGE_SIZE, out);
+
+	if (err == 0) {
+		(*out)->vm = vm;
+		(*out)->id = vm->region_count++;
+	}
+	return err;
+}
+
+void pager_share_destroy(struct sealed_region *share)
+{
+	free_region(share);
+}
+
+int pager_share_join(struct sealed_region *share, struct gmem *gmem, gpa_t base, bool read_only,
+		     uint32_t first_hold)
+{
+	uint32_t m = 0;
+
+	lock_take(&window_lock);
+	while (m < share->mapping_count && share->mappings[m].gmem != NULL) {
+		m++;
+	}
+	if (m < PAGER_MAPPINGS_MAX) {
+		share->mappings[m] = (struct sealed_mapping){ gmem, base, read_only, first_hold };
+		share->mapping_count = MAX(share->mapping_count, m + 1);
+	}
+	lock_drop(&window_lock);
+	return m < PAGER_MAPPINGS_MAX ? 0 : ERR_NOMEM;
+}
+
+uint32_t pager_share_members(const struct sealed_region *share)
+{
+	uint32_t count = 0;
+
+	for (uint32_t m = 0; m < share->mapping_count; m++) {
+		count += share->mappings[m].gmem != NULL;
+	}
+	return count;
+}
+
+void pager_share_leave(struct sealed_region *share, struct gmem *gmem, bool live)
+{
+	const uint32_t m = mapping_of(share, gmem), bit = (uint32_t)BIT(m);
+
+	lock_take(&window_lock);
+	for (uint32_t i = 0; i < window_frame_count(); i++) {
+		struct window_frame *frame = window_frame(i);
+
+		if (frame->region == share && (frame->mapped & bit) != 0) {
+			frame->dirty |= ept_entry_take(window_entry(frame, m));
+			frame->entry = m == 0 ? NULL : frame->entry;
+			frame->mapped &= ~bit;
+			frame->writable &= ~bit;
+		}
+	}
+	if (live) {
+		ept_tlb_shootdown(&gmem->root);
+	}
+	share->mappings[m].gmem = NULL;
+	lock_drop(&window_lock);
+}
+
+static void sealed_leave(struct gmem *gmem, struct gmem_region *region)
+{
+	pager_share_leave(region->state, gmem, false);
+}
+
+const struct region_ops pager_share_ops = {
+	.name = "sealed share",
+	.fault = sealed_fault,
+	.pin = sealed_pin,
+	.unpin = sealed_unpin,
+	.leave = sealed_leave,
+};
 
 /* --- The window as a whole, and each VM's share --- */
 
@@ -315,9 +450,9 @@ void pager_wipe(void)
 }
 
 /*
- * Versions start at 1 with each share: were the key the same again, after a reset or in a second VM
- * with the same key file, two contents of a page would meet the same key and tweak, and ciphertext
- * would tell where they are equal. The salt makes it another key each time.
+ * Versions start at 1 with each share: were the key the same again, after a reset or in a second
+ * VM with the same key file, two contents of a page would meet the same key and tweak, and
+ * ciphertext would tell where they are equal. The salt makes it another key each time.
  */
 static int make_key(struct page_key *key, const uint8_t *given)
 {

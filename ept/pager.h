@@ -19,6 +19,9 @@
 #define PAGER_VCPU_FRAMES 64u
 #define PAGER_PIN_FRAMES  1u
 
+/* Most members of a share. */
+#define PAGER_MAPPINGS_MAX 16u
+
 /* What happened, for people and tests. Of one VM, since it was created. */
 struct pager_counters {
 	/* Faults by what they cost: a page had to be sealed first, or not. */
@@ -77,6 +80,40 @@ void pager_vm_seal(struct pager_vm *vm);
  * ERR_EXISTS (overlap), ERR_INVAL (alignment). All sealed regions of a pager_vm are in one gmem.
  */
 int gmem_add_ram_sealed(struct gmem *gmem, struct pager_vm *vm, gpa_t base, uint64_t bytes);
+
+struct sealed_region;
+
+/*
+ * Sealed memory of a group, under the key and in the account of vm, which the group alone has and
+ * which was created for all vCPUs of the members and one more. In nobody's EPT yet. Reserves the
+ * store. ERR_NOMEM.
+ */
+int pager_share_create(struct pager_vm *vm, uint64_t bytes, struct sealed_region **out);
+/* It has no mapping any more. */
+void pager_share_destroy(struct sealed_region *share);
+/*
+ * The share appears in a gmem from base on, in the region of gmem_add_share: its pages are mapped
+ * on first touch. first_hold: how many vCPUs the members before it have. ERR_NOMEM: too many
+ * members.
+ */
+int pager_share_join(struct sealed_region *share, struct gmem *gmem, gpa_t base, bool read_only,
+		     uint32_t first_hold);
+/*
+ * It disappears from there: no entry is left, and no CPU uses one. Where the gmem's EPT is live
+ * they are shot down; else the caller has dropped the root. Sealed RAM of one VM takes it as well.
+ */
+void pager_share_leave(struct sealed_region *share, struct gmem *gmem, bool live);
+uint32_t pager_share_members(const struct sealed_region *share);
+/* The operations of sealed RAM, and of a sealed share. For share.c. */
+extern const struct region_ops pager_sealed_ops, pager_share_ops;
+
+/*
+ * The same as gmem_add_ram_sealed, but as a region that stands ready and is in no gmem yet; its
+ * pages hold `fill` in each byte until they are written. For share.c, which puts it in another's
+ * place.
+ */
+int pager_ram_create(struct gmem *gmem, struct pager_vm *vm, gpa_t base, uint64_t bytes,
+		     uint8_t fill, struct gmem_region *out);
 
 /* Frames of the window, and how many of them no VM's floor claims. 0 before pager_init. */
 void pager_window(uint64_t *frames, uint64_t *unclaimed);

@@ -46,12 +46,25 @@ struct store_chunk {
 	uint32_t opened[CHUNK_PAGES];	/* index of the window's frame + 1; 0: not open */
 };
 
-/* A page is absent when it is not open and has no version. */
+/* Where a region appears. A VM's own RAM has one mapping, a share one for each member. */
+struct sealed_mapping {
+	struct gmem *gmem; /* NULL: nobody's */
+	gpa_t base;
+	bool read_only;
+	uint32_t first_hold; /* of its vCPUs in vm->holds */
+};
+
+/*
+ * A page is absent when it is not open and has no version; it holds the pattern `fill` then. vm is
+ * who pays for frames and counters, and whose key seals; both may be a group's.
+ */
 struct sealed_region {
 	struct pager_vm *vm;
-	gpa_t base;
 	uint64_t page_count;
-	uint32_t id; /* within the VM */
+	uint64_t fill; /* eight bytes, repeated */
+	uint32_t id;   /* within the VM */
+	uint32_t mapping_count;
+	struct sealed_mapping mappings[PAGER_MAPPINGS_MAX];
 	size_t host_pages;
 	struct store_chunk chunks[];
 };
@@ -61,15 +74,28 @@ struct window_frame {
 	struct sealed_region *region; /* NULL: free */
 	uint64_t page;
 	uint32_t pins;
-	uint32_t holds;	 /* vCPUs that have it in their struct vcpu_hold */
-	uint64_t *entry; /* in the guest's EPT; NULL: not mapped */
-	bool writable;	 /* there */
-	bool dirty;	 /* software's dirty bit: the door wrote, or what was in the entry */
-	bool referenced; /* software's accessed bit */
+	uint32_t holds;	   /* vCPUs that have it in their struct vcpu_hold */
+	uint32_t mapped;   /* bit m: the region's mappings[m] has it in its EPT */
+	uint32_t writable; /* the same, for writing */
+	uint64_t *entry;   /* of mappings[0], while it is mapped there */
+	bool dirty;	   /* software's dirty bit: the door wrote, or what was in an entry */
+	bool referenced;   /* software's accessed bit */
 	uint32_t next_free;
 };
 
 extern struct lock window_lock;
+
+/*
+ * The EPT entry of a mapping that has the frame's page. Those of shares are looked up each time.
+ */
+static inline uint64_t *window_entry(const struct window_frame *frame, uint32_t m)
+{
+	const struct sealed_mapping *mapping = &frame->region->mappings[m];
+
+	return m == 0 ? frame->entry
+		      : ept_page_entry(&mapping->gmem->root,
+				       gpa(mapping->base.v + frame->page * PAGE_SIZE));
+}
 
 /* --- window.c: all under window_lock, but for the first two --- */
 
@@ -134,10 +160,10 @@ struct sealed_page {
 
 /*
  * Changes what a frame holds. out: the page that is in there and has to be kept, whose key then
- * encrypts it into the store under a new version; when it is all zero it has no ciphertext from now
- * on. A region of NULL: nothing to be kept. in: the page that comes in, decrypted, or zero when it
- * has no version or its region is NULL. True when out was encrypted. Nobody else uses the frame
- * meanwhile.
+ * encrypts it into the store under a new version; when it is all zero it has no ciphertext from
+ * now on. A region of NULL: nothing to be kept. in: the page that comes in, decrypted, or zero
+ * when it has no version or its region is NULL. True when out was encrypted. Nobody else uses the
+ * frame meanwhile.
  */
 bool store_exchange(const struct sealed_page *out, const struct sealed_page *in,
 		    struct keyed_frame frame);

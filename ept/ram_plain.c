@@ -24,8 +24,11 @@ struct known_leaf {
 
 struct ram_plain {
 	keyid_t keyid;
+	uint64_t fill; /* what memory holds at first: eight bytes, repeated */
 	struct extents *extents;
-	/* How many 2 MiB parts of each GiB of the region's addresses are mapped; NULL: no matter. */
+	/*
+	 * How many 2 MiB parts of each GiB of the region's addresses are mapped; NULL: no matter.
+	 */
 	uint16_t *parts;
 	size_t parts_pages;
 	/* Where the door went of late, by page: saves it the walk. */
@@ -77,7 +80,7 @@ static int plain_fault(struct gmem *gmem, struct gmem_region *region, gpa_t gpa,
 	if (ept_walk(&gmem->root, gpa, &leaf) == 0) {
 		return 0; /* another vCPU was first */
 	}
-	gmem_zero_frames(GMEM_SLOT_CLEAR, keyed(frame, ram->keyid), size);
+	gmem_fill_frames(GMEM_SLOT_CLEAR, keyed(frame, ram->keyid), size, ram->fill);
 	err = ept_map(&gmem->root, start, frame, size, size, attr_of(ram));
 	if (err == 0) {
 		gmem->resident_bytes += size;
@@ -187,29 +190,64 @@ static int add_parts(struct ram_plain *ram, uint64_t base, uint64_t bytes)
 	return ram->parts != NULL ? 0 : ERR_NOMEM;
 }
 
+static int create(const struct gmem *gmem, const struct gmem_region *region, uint64_t max_leaf,
+		  struct ram_plain **out)
+{
+	struct ram_plain *ram = page_alloc(1);
+	int err;
+
+	if (ram == NULL) {
+		return ERR_NOMEM;
+	}
+	ram->keyid = gmem->keyid;
+	err = extents_create(region->base.v, region->bytes, max_leaf, gmem->keyid, &ram->extents);
+	if (err == 0) {
+		err = add_parts(ram, region->base.v, region->bytes);
+	}
+	if (err != 0) {
+		release(ram, frames_free);
+		return err;
+	}
+	*out = ram;
+	return 0;
+}
+
 int gmem_add_ram_plain(struct gmem *gmem, gpa_t base, uint64_t bytes, uint64_t max_leaf)
 {
 	struct gmem_region region = { .base = base, .bytes = bytes, .ops = &plain_ops };
 	int err = gmem_region_check(gmem, base, bytes);
 	struct ram_plain *ram;
 
-	if (err != 0) {
-		return err;
-	}
-	ram = page_alloc(1);
-	if (ram == NULL) {
-		return ERR_NOMEM;
-	}
-	ram->keyid = gmem->keyid;
-	err = extents_create(base.v, bytes, max_leaf, gmem->keyid, &ram->extents);
 	if (err == 0) {
-		err = add_parts(ram, base.v, bytes);
+		err = create(gmem, &region, max_leaf, &ram);
 	}
-	if (err != 0) {
-		release(ram, frames_free);
-		return err;
+	if (err == 0) {
+		region.state = ram;
+		gmem_region_insert(gmem, &region);
 	}
-	region.state = ram;
-	gmem_region_insert(gmem, &region);
-	return 0;
+	return err;
+}
+
+/* What may be taken away again: nobody may remember where its pages lie. */
+static const struct region_ops passing_ops = {
+	.name = "plain",
+	.fault = plain_fault,
+	.pin = plain_pin,
+	.destroy = plain_destroy,
+	.bury = plain_bury,
+};
+
+int plain_ram_create(struct gmem *gmem, gpa_t base, uint64_t bytes, uint8_t fill,
+		     struct gmem_region *out)
+{
+	struct ram_plain *ram;
+	int err;
+
+	*out = (struct gmem_region){ .base = base, .bytes = bytes, .ops = &passing_ops };
+	err = create(gmem, out, SIZE_2M, &ram);
+	if (err == 0) {
+		ram->fill = fill * 0x0101010101010101ull;
+		out->state = ram;
+	}
+	return err;
 }

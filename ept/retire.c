@@ -40,6 +40,14 @@ void retire(struct gmem *gmem)
 	keyslot_unuse(grave->keyid);
 }
 
+void retire_region(struct grave *grave, keyid_t keyid, const struct gmem_region *region)
+{
+	*grave = (struct grave){ .next = graves, .keyid = keyid, .region_count = 1 };
+	grave->regions[0] = *region;
+	graves = grave;
+	keyslot_unuse(keyid);
+}
+
 bool retire_pending(void)
 {
 	return graves != NULL;

@@ -15,6 +15,12 @@
 void retire(struct gmem *gmem);
 
 /*
+ * The same for one region that no EPT maps any more: a share without members. grave is a host
+ * page, which goes with it.
+ */
+void retire_region(struct grave *grave, keyid_t keyid, const struct gmem_region *region);
+
+/*
  * Whether memory or KeyIDs wait for retire_poll: what a new VM lacks may be there soon.
  */
 bool retire_pending(void);

@@ -82,12 +82,13 @@ static void pack_tweak(const struct sealed_region *region, uint64_t page, uint64
 	memcpy(tweak + sizeof(version), &place, sizeof(place));
 }
 
-static bool is_zero(const void *page)
+static bool is_filled(const void *page, uint64_t fill)
 {
 	const uint64_t *words = page, *end = words + PAGE_SIZE / sizeof(*words);
 
 	for (; words < end; words += 4) {
-		if ((words[0] | words[1] | words[2] | words[3]) != 0) {
+		if (((words[0] ^ fill) | (words[1] ^ fill) | (words[2] ^ fill) |
+		     (words[3] ^ fill)) != 0) {
 			return false;
 		}
 	}
@@ -104,7 +105,7 @@ static bool begin_seal(const struct sealed_page *out, const void *clear, struct 
 		return false;
 	}
 	version = store_version(out->region, out->page);
-	if (is_zero(clear)) {
+	if (is_filled(clear, out->region->fill)) {
 		*version = 0; /* of this page; the key's counter goes on */
 		return false;
 	}
@@ -163,7 +164,7 @@ bool store_exchange(const struct sealed_page *out, const struct sealed_page *in,
 	if (opens) {
 		host_temp_unmap(GMEM_SLOT_IN);
 	} else {
-		gmem_zero_page(clear);
+		gmem_fill_page(clear, in->region != NULL ? in->region->fill : 0);
 	}
 	host_temp_unmap(GMEM_SLOT_CLEAR);
 	return seals;

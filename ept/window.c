@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The window: which frames there are, whose they are, and which one has to go. It owns window_lock.
+ * The window: which frames there are, whose they are, and which one has to go. It owns
+ * window_lock.
  *
  * Why there is always a victim. The sum of all floors is at most the number of frames. A VM below
  * its floor that finds no free frame therefore meets another above its own. A VM at its floor has
  * 64 frames per vCPU and one more. Each vCPU holds at most 64, one that faults 63. The door pins
- * one page, under the lock that a fault takes, too: never while one of this VM's vCPUs faults. Some
- * frame is thus neither held nor pinned.
+ * one page, under the lock that a fault takes, too: never while one of this VM's vCPUs faults.
+ * Some frame is thus neither held nor pinned.
  */
 #include "ept/gmem_priv.h"
 #include "ept/pager_priv.h"
@@ -173,7 +174,21 @@ static inline bool was_used(struct window_frame *frame)
 	bool used = frame->referenced;
 
 	frame->referenced = false;
-	return (frame->entry != NULL && ept_entry_referenced(frame->entry)) || used;
+	for (uint32_t bits = frame->mapped; bits != 0; bits &= bits - 1) {
+		used |= ept_entry_referenced(window_entry(frame, (uint32_t)__builtin_ctz(bits)));
+	}
+	return used;
+}
+
+/* The same, and says so again. */
+static bool is_used(const struct window_frame *frame)
+{
+	bool used = frame->referenced;
+
+	for (uint32_t bits = frame->mapped; bits != 0; bits &= bits - 1) {
+		used |= ept_entry_accessed(window_entry(frame, (uint32_t)__builtin_ctz(bits)));
+	}
+	return used;
 }
 
 uint32_t window_victim(const struct pager_vm *vm)
@@ -213,9 +228,8 @@ uint32_t window_next_idle(const struct window_frame *victim, struct window_frame
 
 		at = at + 1 == window.count ? 0 : at + 1;
 		frame = &window.frames[at];
-		if (frame->entry == NULL || frame->region->vm != victim->region->vm ||
-		    (frame->pins | frame->holds) != 0 || frame->referenced ||
-		    ept_entry_accessed(frame->entry)) {
+		if (frame->mapped == 0 || frame->region->vm != victim->region->vm ||
+		    (frame->pins | frame->holds) != 0 || is_used(frame)) {
 			continue;
 		}
 		idle[count++] = frame;

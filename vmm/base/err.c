@@ -19,6 +19,7 @@ const char *err_name(int err)
 		[-ERR_SELFTEST] = "self-test failed",
 		[-ERR_NOSPACE] = "none left",
 		[-ERR_AGAIN] = "not yet",
+		[-ERR_RIGHTS] = "not allowed",
 	};
 
 	if (err > 0 || err <= -(int)ARRAY_COUNT(names)) {

@@ -16,6 +16,7 @@ enum {
 	ERR_SELFTEST = -10,   /* a known answer did not come out */
 	ERR_NOSPACE = -11,    /* all of a thing that the machine has few of are in use: KeyIDs */
 	ERR_AGAIN = -12,      /* not now: what it needs will be there soon */
+	ERR_RIGHTS = -13,     /* who asks may not do that there */
 };
 
 /* The code's name in lower case ("no memory"), or "unknown error". Never NULL. */

@@ -1,0 +1,358 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Shares. Where the frames stay, share->lock guards which of them were zeroed, and is taken inside
+ * a member's gmem.lock; a sealed share is the pager's, a region with several mappings. Members
+ * come and go on the boot processor; a member's entry in the list changes under its gmem.lock,
+ * which its faults hold.
+ */
+#include "ept/share.h"
+
+#include "crypto/keyslot.h"
+#include "ept/extents.h"
+#include "ept/gmem_priv.h"
+#include "ept/retire.h"
+#include "vmm/base/cache.h"
+#include "vmm/base/err.h"
+#include "vmm/base/page_alloc.h"
+#include "vmm/base/panic.h"
+
+struct member {
+	const struct gmem *gmem; /* NULL: none */
+	bool read_only;
+};
+
+struct share {
+	struct lock lock;
+	uint64_t bytes;
+	uint32_t member_count;
+	struct member members[SHARE_MEMBERS_MAX];
+	/* Frames that stay: */
+	keyid_t keyid;
+	struct extents *extents; /* NULL: it is sealed */
+	uint64_t *zeroed; /* a bit for each page; of a leaf of 2 MiB, the first one's counts */
+	size_t zeroed_pages;
+	struct grave *grave; /* with a KeyID: for share_destroy */
+	/* Sealed: */
+	struct sealed_region *sealed;
+	struct pager_vm *pager;
+};
+_Static_assert(sizeof(struct share) <= PAGE_SIZE, "one page");
+
+static struct member *member_of(struct share *share, const struct gmem *gmem)
+{
+	struct member *member = share->members;
+
+	while (member->gmem != gmem) {
+		member++;
+		CHECK(member < share->members + SHARE_MEMBERS_MAX);
+	}
+	return member;
+}
+
+/* The leaf-sized piece around an offset: zeroed under the group's KeyID when it is used first. */
+static struct keyed_frame usable(struct share *share, uint64_t offset, uint64_t *start,
+				 uint64_t *size)
+{
+	const struct extent *extent = extents_find(share->extents, offset);
+	uint64_t bit;
+	hpa_t frame;
+
+	*size = extents_leaf(share->extents, extent, offset);
+	*start = ALIGN_DOWN(offset, *size);
+	frame = hpa(extent->first + (*start - extent->base));
+	bit = *start / PAGE_SIZE;
+	lock_take(&share->lock);
+	if ((share->zeroed[bit / 64] & BIT(bit % 64)) == 0) {
+		gmem_zero_frames(GMEM_SLOT_CLEAR, keyed(frame, share->keyid), *size);
+		share->zeroed[bit / 64] |= BIT(bit % 64);
+	}
+	lock_drop(&share->lock);
+	return keyed(frame, share->keyid);
+}
+
+static int resident_fault(struct gmem *gmem, struct gmem_region *region, gpa_t gpa, unsigned access,
+			  const struct gmem_faulter *by)
+{
+	struct share *share = region->state;
+	const bool read_only = member_of(share, gmem)->read_only;
+	const struct ept_attr attr = {
+		.access = read_only ? EPT_READ | EPT_EXEC : EPT_RWX,
+		.memtype = EPT_MEMTYPE_WB,
+		.ignore_pat = true,
+		.keyid = share->keyid,
+	};
+	uint64_t start, size;
+	struct keyed_frame page;
+	struct ept_leaf leaf;
+
+	(void)by; /* what is mapped stays */
+	if (read_only && (access & GMEM_ACCESS_WRITE) != 0) {
+		return ERR_RIGHTS;
+	}
+	if (ept_walk(&gmem->root, gpa, &leaf) == 0) {
+		return 0; /* another vCPU was first */
+	}
+	page = usable(share, gpa.v - region->base.v, &start, &size);
+	return ept_map(&gmem->root, (gpa_t){ region->base.v + start }, page.frame, size, size,
+		       attr);
+}
+
+static int resident_pin(struct gmem *gmem, struct gmem_region *region, gpa_t page, bool write,
+			struct keyed_frame *out)
+{
+	struct share *share = region->state;
+	const uint64_t offset = page.v - region->base.v;
+	uint64_t start, size;
+
+	if (write && member_of(share, gmem)->read_only) {
+		return ERR_RIGHTS;
+	}
+	*out = usable(share, offset, &start, &size);
+	out->frame.v += offset - start;
+	return 0;
+}
+
+static void forget_member(struct share *share, const struct gmem *gmem)
+{
+	member_of(share, gmem)->gmem = NULL;
+	share->member_count--;
+}
+
+static void resident_leave(struct gmem *gmem, struct gmem_region *region)
+{
+	forget_member(region->state, gmem);
+}
+
+/* No member is left, and the key is dead; or, with wipe, it opens the frames still. */
+static void resident_bury(struct gmem_region *region, bool wipe)
+{
+	struct share *share = region->state;
+
+	for (size_t i = 0; wipe && i < share->extents->count; i++) {
+		const struct extent *extent = &share->extents->list[i];
+
+		gmem_zero_frames(GMEM_SLOT_CLEAR, keyed(hpa(extent->first), KEYID_PLATFORM),
+				 extent->bytes);
+	}
+	extents_destroy(share->extents, wipe ? frames_free : frames_free_flushed);
+	page_free(share->zeroed, share->zeroed_pages);
+	page_free(share, 1);
+}
+
+static const struct region_ops resident_ops = {
+	.name = "share",
+	.fault = resident_fault,
+	.pin = resident_pin,
+	.leave = resident_leave,
+	.bury = resident_bury,
+};
+
+/* --- Life --- */
+
+int share_create_resident(uint64_t bytes, keyid_t keyid, struct share **out)
+{
+	struct share *share = page_alloc(1);
+	const uint64_t bitmap = ALIGN_UP(bytes / PAGE_SIZE, 64ull) / 8;
+	int err;
+
+	if (share == NULL) {
+		return ERR_NOMEM;
+	}
+	share->bytes = bytes;
+	share->keyid = keyid;
+	share->zeroed_pages = ALIGN_UP(bitmap, PAGE_SIZE) / PAGE_SIZE;
+	share->zeroed = page_alloc(share->zeroed_pages);
+	share->grave = page_alloc(1);
+	err = share->zeroed == NULL || share->grave == NULL
+		      ? ERR_NOMEM
+		      : extents_create(0, bytes, SIZE_2M, keyid, &share->extents);
+	if (err != 0) {
+		page_free(share->grave, 1);
+		page_free(share->zeroed, share->zeroed_pages);
+		page_free(share, 1);
+		return err;
+	}
+	if (keyid != KEYID_PLATFORM) {
+		keyslot_use(keyid);
+	}
+	*out = share;
+	return 0;
+}
+
+int share_create_sealed(uint64_t bytes, struct pager_vm *pager, struct share **out)
+{
+	struct share *share = page_alloc(1);
+	int err;
+
+	if (share == NULL) {
+		return ERR_NOMEM;
+	}
+	share->bytes = bytes;
+	share->pager = pager;
+	err = pager_share_create(pager, bytes, &share->sealed);
+	if (err != 0) {
+		page_free(share, 1);
+		return err;
+	}
+	*out = share;
+	return 0;
+}
+
+/* Under KeyID 0, or with a key that is about to die. The members' shoot-downs have come before. */
+static void destroy_resident(struct share *share)
+{
+	struct gmem_region region = { .ops = &resident_ops, .state = share };
+	struct grave *grave = share->grave;
+
+	share->grave = NULL;
+	if (share->keyid != KEYID_PLATFORM) {
+		retire_region(grave, share->keyid, &region);
+		return;
+	}
+	page_free(grave, 1);
+	resident_bury(&region, true);
+}
+
+void share_destroy(struct share *share)
+{
+	CHECK(share_member_count(share) == 0);
+	if (share->sealed == NULL) {
+		destroy_resident(share);
+		return;
+	}
+	pager_share_destroy(share->sealed);
+	pager_vm_destroy(share->pager);
+	page_free(share, 1);
+}
+
+uint32_t share_member_count(const struct share *share)
+{
+	return share->sealed != NULL ? pager_share_members(share->sealed) : share->member_count;
+}
+
+keyid_t share_keyid(const struct share *share)
+{
+	return share->keyid;
+}
+
+/* --- Members --- */
+
+/* Makes the gmem a member; *region is what its list of regions needs to say. */
+static int add_member(struct share *share, struct gmem *gmem, gpa_t base, bool read_only,
+		      uint32_t first_hold, struct gmem_region *region)
+{
+	struct member *member = share->members;
+
+	*region = (struct gmem_region){ .base = base, .bytes = share->bytes };
+	if (share->sealed != NULL) {
+		region->ops = &pager_share_ops;
+		region->state = share->sealed;
+		return pager_share_join(share->sealed, gmem, base, read_only, first_hold);
+	}
+	while (member->gmem != NULL) {
+		if (++member == share->members + SHARE_MEMBERS_MAX) {
+			return ERR_NOMEM;
+		}
+	}
+	*member = (struct member){ gmem, read_only };
+	share->member_count++;
+	region->ops = &resident_ops;
+	region->state = share;
+	return 0;
+}
+
+int share_join(struct share *share, struct gmem *gmem, gpa_t base, bool read_only,
+	       uint32_t first_hold)
+{
+	struct gmem_region region;
+	int err = gmem_region_check(gmem, base, share->bytes);
+
+	if (err == 0) {
+		err = add_member(share, gmem, base, read_only, first_hold, &region);
+	}
+	if (err == 0) {
+		gmem_region_insert(gmem, &region);
+	}
+	return err;
+}
+
+static struct gmem_region *region_at(struct gmem *gmem, gpa_t base)
+{
+	struct gmem_region *region = gmem->regions;
+
+	while (region->base.v != base.v) {
+		region++;
+		CHECK(region < gmem->regions + gmem->region_count);
+	}
+	return region;
+}
+
+/*
+ * Takes the region out of the gmem's EPT. On return no CPU translates to its pages any more: only
+ * then may they become somebody else's, or another region take its place.
+ */
+static void unmap_region(struct gmem *gmem, struct gmem_region *region)
+{
+	if (region->ops == &pager_share_ops || region->ops == &pager_sealed_ops) {
+		pager_share_leave(region->state, gmem, true);
+		return;
+	}
+	/* No leaf crosses the region's ends, so that nothing has to be split. */
+	CHECK(ept_unmap(&gmem->root, region->base, region->bytes) == 0);
+	ept_tlb_shootdown(&gmem->root);
+}
+
+int share_revoke(struct share *share, struct gmem *gmem, gpa_t base, struct pager_vm *own)
+{
+	struct gmem_region *region, fresh;
+	int err = own != NULL ? pager_ram_create(gmem, own, base, share->bytes, 0xff, &fresh)
+			      : plain_ram_create(gmem, base, share->bytes, 0xff, &fresh);
+
+	if (err != 0) {
+		return err;
+	}
+	lock_take(&gmem->lock);
+	region = region_at(gmem, base);
+	unmap_region(gmem, region);
+	if (share->sealed == NULL) {
+		forget_member(share, gmem);
+	}
+	*region = fresh;
+	lock_drop(&gmem->lock);
+	return 0;
+}
+
+/*
+ * Gives back the memory of its own that a member had meanwhile. Under a KeyID that goes on living
+ * its lines have to leave the caches before the frames are zeroed under KeyID 0.
+ */
+static void free_own(struct gmem *gmem, struct gmem_region *region)
+{
+	if (region->ops == &pager_sealed_ops) {
+		pager_share_destroy(region->state);
+		return;
+	}
+	if (gmem->keyid != KEYID_PLATFORM) {
+		cache_flush_all();
+	}
+	region->ops->bury(region, true);
+}
+
+int share_grant(struct share *share, struct gmem *gmem, gpa_t base, bool read_only,
+		uint32_t first_hold)
+{
+	struct gmem_region *region, own, joined;
+	int err = add_member(share, gmem, base, read_only, first_hold, &joined);
+
+	if (err != 0) {
+		return err;
+	}
+	lock_take(&gmem->lock);
+	region = region_at(gmem, base);
+	unmap_region(gmem, region);
+	own = *region;
+	*region = joined;
+	lock_drop(&gmem->lock);
+	free_own(gmem, &own);
+	return 0;
+}
