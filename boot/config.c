@@ -24,8 +24,9 @@ struct parser {
 	size_t left;
 	uint32_t line;
 	uint32_t line_of_section;
-	const char *section; /* "host", "vm", or NULL: keys are skipped */
+	const char *section; /* "host", "vm", "share", or NULL: keys are skipped */
 	struct vm_config *vm;
+	struct share_config *share;
 	bool damaged;  /* the section line that comes to inih is a stand-in */
 	uint32_t seen; /* bit n: config_keys[n] was given in this section */
 };
@@ -35,8 +36,14 @@ static void PRINTF_LIKE(3, 4) complain(struct parser *p, uint32_t line, const ch
 	char text[200];
 	va_list args;
 
+	const char *kind = p->vm != NULL ? "vm " : p->share != NULL ? "share " : "";
+	const char *name = p->vm != NULL ? p->vm->name : p->share != NULL ? p->share->name : "";
+
 	if (p->vm != NULL) {
 		p->vm->valid = false;
+	}
+	if (p->share != NULL) {
+		p->share->valid = false;
 	}
 	p->config->error_count++;
 	if (p->config->error_count > MESSAGE_MAX) {
@@ -45,8 +52,7 @@ static void PRINTF_LIKE(3, 4) complain(struct parser *p, uint32_t line, const ch
 	va_start(args, fmt);
 	(void)str_vprintf(text, sizeof(text), fmt, args);
 	va_end(args);
-	log_error("%s:%u: %s%s%s%s", p->file, line, p->vm != NULL ? "vm " : "",
-		  p->vm != NULL ? p->vm->name : "", p->vm != NULL ? ": " : "", text);
+	log_error("%s:%u: %s%s%s%s", p->file, line, kind, name, name[0] != '\0' ? ": " : "", text);
 	if (p->config->error_count == MESSAGE_MAX) {
 		log_error("%s: further problems in this file are not shown", p->file);
 	}
@@ -56,7 +62,9 @@ static void handle_key(struct parser *p, const char *name, const char *value)
 {
 	for (size_t i = 0; i < config_key_count; i++) {
 		const struct config_key *key = &config_keys[i];
-		void *owner = p->vm != NULL ? (void *)p->vm : (void *)p->config;
+		void *owner = p->vm != NULL	 ? (void *)p->vm
+			      : p->share != NULL ? (void *)p->share
+						 : (void *)p->config;
 		char why[CONFIG_WHY_MAX];
 
 		if (strcmp(key->section, p->section) != 0 || !str_equal_nocase(key->name, name)) {
@@ -92,17 +100,45 @@ static bool name_is_good(const char *name)
 	return n > 0 && n < VM_NAME_MAX;
 }
 
+static void end_share(struct parser *p)
+{
+	struct share_config *share = p->share;
+	uint32_t line = p->line_of_section;
+
+	if (share->key.kind == VM_KEY_DEFAULT) {
+		share->key.kind = VM_KEY_RANDOM;
+	}
+	if (!share->valid) {
+		return;
+	}
+	if (share->bytes == 0) {
+		complain(p, line, "no size is given; write size = 2M");
+	}
+	if (share->via == SHARE_VIA_DAX && !IS_ALIGNED(share->bytes, SHARE_ALIGN)) {
+		complain(p, line, "with via = dax the size must be a multiple of 2M");
+	}
+	if (share->member_count == 0) {
+		complain(p, line, "no members are given; write members = alpha, beta:ro");
+	}
+	if (share->key.kind == VM_KEY_NONE) {
+		complain(p, line, "key must be one of random, file:PATH, platform");
+	}
+}
+
 /* What only shows when the section is complete. */
 static void end_section(struct parser *p)
 {
 	struct vm_config *vm = p->vm;
 	uint32_t line = p->line_of_section;
 
+	if (p->share != NULL) {
+		end_share(p);
+	}
 	if (vm == NULL) {
 		return;
 	}
-	if (vm->key == VM_KEY_DEFAULT) {
-		vm->key = vm->engine == VM_ENGINE_NONE ? VM_KEY_NONE : VM_KEY_RANDOM;
+	if (vm->key.kind == VM_KEY_DEFAULT) {
+		vm->key.kind = vm->engine == VM_ENGINE_NONE ? VM_KEY_NONE : VM_KEY_RANDOM;
 	}
 	if (!vm->valid) {
 		return;
@@ -137,7 +173,7 @@ static void begin_vm(struct parser *p, const char *name)
 	vm->vcpus = 1;
 	vm->weight = SCHED_WEIGHT_DEFAULT;
 	vm->engine = VM_ENGINE_AUTO;
-	vm->key = VM_KEY_DEFAULT;
+	vm->key.kind = VM_KEY_DEFAULT;
 	vm->max_leaf = SIZE_1G;
 	vm->on_crash = VM_ON_END_DESTROY;
 	vm->on_reboot = VM_ON_END_RESTART;
@@ -156,11 +192,66 @@ static void begin_vm(struct parser *p, const char *name)
 	}
 }
 
+static void begin_share(struct parser *p, const char *name)
+{
+	struct config *config = p->config;
+	struct share_config *share;
+
+	if (!name_is_good(name)) {
+		complain(p, p->line,
+			 "a share's name is 1 to %u letters, digits, '-', '_' or '.': "
+			 "[share " QUOTE "]",
+			 VM_NAME_MAX - 1, name);
+		return;
+	}
+	if (config->share_count == SHARE_MAX) {
+		complain(p, p->line, "more than %u shares; [share %s] is left out", SHARE_MAX,
+			 name);
+		return;
+	}
+	share = &config->shares[config->share_count++];
+	(void)str_copy(share->name, sizeof(share->name), name);
+	share->line = p->line;
+	share->key.kind = VM_KEY_DEFAULT;
+	share->valid = true;
+	p->section = "share";
+	p->share = share;
+	for (const struct share_config *other = config->shares; other < share; other++) {
+		if (str_equal_nocase(other->name, name)) {
+			complain(p, p->line, "there is a share of this name in line %u already",
+				 other->line);
+			break;
+		}
+	}
+}
+
+/* Members are known when all sections are. */
+static void check_members(struct parser *p)
+{
+	for (size_t i = 0; i < p->config->share_count; i++) {
+		p->share = &p->config->shares[i];
+		for (uint32_t m = 0; m < p->share->member_count; m++) {
+			const char *name = p->share->members[m].vm;
+			size_t v = 0;
+
+			while (v < p->config->vm_count &&
+			       !str_equal_nocase(p->config->vms[v].name, name)) {
+				v++;
+			}
+			if (v == p->config->vm_count) {
+				complain(p, p->share->line, "there is no VM %s", name);
+			}
+		}
+	}
+	p->share = NULL;
+}
+
 static void leave_section(struct parser *p)
 {
 	end_section(p);
 	p->section = NULL;
 	p->vm = NULL;
+	p->share = NULL;
 	p->seen = 0;
 }
 
@@ -181,10 +272,18 @@ static void begin_section(struct parser *p, const char *section)
 			section++;
 		}
 		begin_vm(p, section);
+	} else if (strncmp(section, "share", 5) == 0 && str_is_space(section[5])) {
+		section += 5;
+		while (str_is_space(*section)) {
+			section++;
+		}
+		begin_share(p, section);
 	} else if (strcmp(section, "host") == 0) {
 		p->section = "host";
 	} else {
-		complain(p, p->line, "unknown section [" QUOTE "]; there are [host] and [vm NAME]",
+		complain(p, p->line,
+			 "unknown section [" QUOTE
+			 "]; there are [host], [vm NAME] and [share NAME]",
 			 section);
 	}
 }
@@ -338,8 +437,9 @@ int config_parse(const char *file, const char *text, size_t bytes, struct config
 		complain(&p, p.line, "this line cannot be read; nothing from here on is");
 	}
 	end_section(&p);
+	p.vm = NULL;
+	check_members(&p);
 	if (out->vm_count == 0) {
-		p.vm = NULL;
 		complain(&p, p.line, "no VM is described; write a section [vm NAME]");
 	}
 	return out->error_count == 0 ? 0 : ERR_FORMAT;

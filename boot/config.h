@@ -3,6 +3,7 @@
 #ifndef UMBRA_BOOT_CONFIG_H
 #define UMBRA_BOOT_CONFIG_H
 
+#include "guest/share_config.h"
 #include "guest/vm_config.h"
 #include "vmm/base/log.h"
 #include "vmm/base/types.h"
@@ -30,6 +31,8 @@ struct config {
 	bool tme_activate;	   /* switch TME-MK on where firmware left that open */
 	struct vm_config vms[CONFIG_VM_MAX];
 	size_t vm_count;
+	struct share_config shares[SHARE_MAX];
+	size_t share_count;
 	size_t error_count; /* messages that were logged */
 };
 
@@ -38,9 +41,9 @@ void config_defaults(struct config *out);
 
 /*
  * Parses text of bytes length (not terminated, may hold anything). Every problem is logged as
- * "file:line: what is wrong" and counted; a VM section with a problem is kept with valid = false,
- * so that the others still start. file is the name used in messages. Returns 0, or ERR_FORMAT when
- * there were errors.
+ * "file:line: what is wrong" and counted; a section of a VM or share with a problem is kept with
+ * valid = false, so that the others still start. file is the name used in messages. Returns 0, or
+ * ERR_FORMAT when there were errors.
  */
 int config_parse(const char *file, const char *text, size_t bytes, struct config *out);
 

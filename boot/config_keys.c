@@ -203,7 +203,6 @@ static bool parse_path(const struct config_key *key, void *field, const char *te
 	return true;
 }
 
-/* The field is the whole struct vm_config. */
 static bool parse_key(const struct config_key *key, void *field, const char *text, char *why)
 {
 	static const char file[] = "file:";
@@ -211,22 +210,96 @@ static bool parse_key(const struct config_key *key, void *field, const char *tex
 						      { "platform", VM_KEY_PLATFORM },
 						      { "none", VM_KEY_NONE },
 						      { NULL, 0 } };
-	struct vm_config *vm = field;
+	struct vm_key_source *source = field;
 	char start[sizeof(file)];
 
 	(void)str_copy(start, sizeof(start), text);
 	if (str_equal_nocase(start, file)) {
-		vm->key = VM_KEY_FILE;
-		return parse_path(key, &vm->key_file, text + sizeof(file) - 1, why);
+		source->kind = VM_KEY_FILE;
+		return parse_path(key, &source->file, text + sizeof(file) - 1, why);
 	}
 	for (const struct config_choice *c = words; c->word != NULL; c++) {
 		if (str_equal_nocase(c->word, text)) {
-			vm->key = (enum vm_key)c->value;
+			source->kind = (enum vm_key)c->value;
 			return true;
 		}
 	}
 	str_printf(why, CONFIG_WHY_MAX, "must be one of random, file:PATH, platform, none");
 	return false;
+}
+
+static bool parse_share_size(const struct config_key *key, void *field, const char *text, char *why)
+{
+	uint64_t value;
+
+	if (!parse_size(text, &value, why)) {
+		return false;
+	}
+	if (value < PAGE_SIZE || value > MEMORY_MAX || !IS_ALIGNED(value, PAGE_SIZE)) {
+		str_printf(why, CONFIG_WHY_MAX, "must be 4K to 4096G and whole 4K pages");
+		return false;
+	}
+	memcpy(field, &value, key->bytes);
+	return true;
+}
+
+/* "NAME", "NAME:rw" or "NAME:ro", `bytes` long. */
+static bool parse_member(struct share_config *share, const char *text, size_t bytes, char *why)
+{
+	struct share_member_config *member = &share->members[share->member_count];
+	size_t name = 0;
+
+	if (share->member_count == SHARE_MEMBERS_MAX) {
+		str_printf(why, CONFIG_WHY_MAX, "has more than %u names", SHARE_MEMBERS_MAX);
+		return false;
+	}
+	while (name < bytes && text[name] != ':') {
+		name++;
+	}
+	if (name == 0 || name >= sizeof(member->vm) ||
+	    (name != bytes && (bytes - name != 3 || (memcmp(text + name, ":rw", 3) != 0 &&
+						     memcmp(text + name, ":ro", 3) != 0)))) {
+		str_printf(why, CONFIG_WHY_MAX, "is no list of VMs; write it as alpha:rw, beta:ro");
+		return false;
+	}
+	memcpy(member->vm, text, name);
+	member->vm[name] = '\0';
+	member->read_only = name != bytes && text[name + 2] == 'o';
+	for (uint32_t i = 0; i < share->member_count; i++) {
+		if (str_equal_nocase(share->members[i].vm, member->vm)) {
+			str_printf(why, CONFIG_WHY_MAX, "names a VM twice");
+			return false;
+		}
+	}
+	share->member_count++;
+	return true;
+}
+
+/* The field is the whole struct share_config. */
+static bool parse_members(const struct config_key *key, void *field, const char *text, char *why)
+{
+	(void)key;
+	for (;;) {
+		size_t bytes = 0, used;
+
+		while (str_is_space(*text)) {
+			text++;
+		}
+		while (text[bytes] != '\0' && text[bytes] != ',') {
+			bytes++;
+		}
+		used = bytes;
+		while (used != 0 && str_is_space(text[used - 1])) {
+			used--;
+		}
+		if (!parse_member(field, text, used, why)) {
+			return false;
+		}
+		if (text[bytes] == '\0') {
+			return true;
+		}
+		text += bytes + 1;
+	}
 }
 
 /* --- Keys --- */
@@ -260,6 +333,9 @@ static const struct config_choice on_end[] = { { "restart", VM_ON_END_RESTART },
 					       { "destroy", VM_ON_END_DESTROY },
 					       { "keep", VM_ON_END_KEEP },
 					       { NULL, 0 } };
+static const struct config_choice vias[] = { { "reserved", SHARE_VIA_RESERVED },
+					     { "dax", SHARE_VIA_DAX },
+					     { NULL, 0 } };
 static const struct config_choice leaves[] = {
 	{ "auto", SIZE_1G }, { "4K", PAGE_SIZE }, { "2M", SIZE_2M }, { "1G", SIZE_1G }, { NULL, 0 }
 };
@@ -282,12 +358,16 @@ const struct config_key config_keys[] = {
 	{ "vm", "initrd", parse_path, FIELD(vm_config, initrd), NULL },
 	{ "vm", "cmdline", parse_text, FIELD(vm_config, cmdline), NULL },
 	{ "vm", "engine", parse_choice, FIELD(vm_config, engine), engines },
-	{ "vm", "key", parse_key, 0, sizeof(struct vm_config), NULL },
+	{ "vm", "key", parse_key, FIELD(vm_config, key), NULL },
 	{ "vm", "signature", parse_choice, FIELD(vm_config, signature), signatures },
 	{ "vm", "leaf", parse_choice, FIELD(vm_config, max_leaf), leaves },
 	{ "vm", "on-crash", parse_choice, FIELD(vm_config, on_crash), on_end },
 	{ "vm", "on-reboot", parse_choice, FIELD(vm_config, on_reboot), on_end },
 	{ "vm", "on-poweroff", parse_choice, FIELD(vm_config, on_poweroff), on_end },
+	{ "share", "size", parse_share_size, FIELD(share_config, bytes), NULL },
+	{ "share", "members", parse_members, 0, sizeof(struct share_config), NULL },
+	{ "share", "key", parse_key, FIELD(share_config, key), NULL },
+	{ "share", "via", parse_choice, FIELD(share_config, via), vias },
 };
 _Static_assert(ARRAY_COUNT(config_keys) <= 32, "parser.seen has a bit for each key");
 const size_t config_key_count = ARRAY_COUNT(config_keys);

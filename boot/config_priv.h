@@ -14,11 +14,11 @@ struct config_choice {
 };
 
 struct config_key {
-	const char *section; /* "host" or "vm" */
+	const char *section; /* "host", "vm" or "share" */
 	const char *name;
 	/* Stores value in field, or returns false with a clause in why[CONFIG_WHY_MAX]. */
 	bool (*parse)(const struct config_key *key, void *field, const char *value, char *why);
-	size_t offset; /* of the field in struct config or struct vm_config */
+	size_t offset; /* of the field in struct config, struct vm_config or struct share_config */
 	size_t bytes;
 	const struct config_choice *choices;
 };

@@ -147,9 +147,9 @@ static bool is_one_byte_repeated(const uint8_t *data, size_t bytes)
 	return memcmp(data, data + 1, bytes - 1) == 0;
 }
 
-int efi_key_read(struct vm_config *vm)
+int efi_key_read(struct vm_key_source *key)
 {
-	struct vm_file *file = &vm->key_file;
+	struct vm_file *file = &key->file;
 	EFI_FILE_HANDLE handle;
 	uint64_t bytes = 0;
 	int err = open_file(file, &handle);
@@ -162,16 +162,16 @@ int efi_key_read(struct vm_config *vm)
 		file->error = "a key file has exactly 32 or 64 bytes";
 	}
 	if (file->error == NULL) {
-		file->error = read_all(handle, (char *)vm->secret, bytes);
+		file->error = read_all(handle, (char *)key->secret, bytes);
 	}
 	(void)handle->Close(handle); /* cannot fail */
-	if (file->error == NULL && is_one_byte_repeated(vm->secret, bytes)) {
+	if (file->error == NULL && is_one_byte_repeated(key->secret, bytes)) {
 		file->error = "this is no key: it is one byte repeated";
 	}
 	if (file->error != NULL) {
-		secure_zero(vm->secret, sizeof(vm->secret));
+		secure_zero(key->secret, sizeof(key->secret));
 		return ERR_FORMAT;
 	}
-	vm->secret_bytes = bytes;
+	key->secret_bytes = bytes;
 	return 0;
 }

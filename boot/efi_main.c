@@ -110,19 +110,25 @@ static void read_file(struct vm_config *vm, const char *key, struct vm_file *fil
 	}
 }
 
-static void read_key(struct vm_config *vm)
+/* what: "vm" or "share". False when there is no key. */
+static bool read_key(struct vm_key_source *key, const char *what, const char *name, uint32_t line)
 {
-	if (vm->key == VM_KEY_FILE && efi_key_read(vm) != 0) {
-		log_error("%s:%u: vm %s: key = file:%s: %s; the VM is left out", CONFIG_NAME,
-			  vm->line, vm->name, vm->key_file.path, vm->key_file.error);
-		vm->valid = false;
+	if (key->kind != VM_KEY_FILE || efi_key_read(key) == 0) {
+		return true;
 	}
+	log_error("%s:%u: %s %s: key = file:%s: %s; the %s is left out", CONFIG_NAME, line, what,
+		  name, key->file.path, key->file.error, strcmp(what, "vm") == 0 ? "VM" : "share");
+	return false;
 }
 
 static void forget_keys(void)
 {
 	for (size_t i = 0; i < info.config.vm_count; i++) {
-		secure_zero(info.config.vms[i].secret, sizeof(info.config.vms[i].secret));
+		secure_zero(info.config.vms[i].key.secret, sizeof(info.config.vms[i].key.secret));
+	}
+	for (size_t i = 0; i < info.config.share_count; i++) {
+		secure_zero(info.config.shares[i].key.secret,
+			    sizeof(info.config.shares[i].key.secret));
 	}
 }
 
@@ -148,8 +154,14 @@ static void read_config(void)
 		if (vm->valid) {
 			read_file(vm, "kernel", &vm->kernel);
 			read_file(vm, "initrd", &vm->initrd);
-			read_key(vm);
+			vm->valid = read_key(&vm->key, "vm", vm->name, vm->line) && vm->valid;
 		}
+	}
+	for (size_t i = 0; i < info.config.share_count; i++) {
+		struct share_config *share = &info.config.shares[i];
+
+		share->valid = share->valid &&
+			       read_key(&share->key, "share", share->name, share->line);
 	}
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The memory map and the end of boot services. The map is firmware's word: descriptors of any size,
- * order and number are taken, ranges that do not fit the table are left out and said.
+ * The memory map and the end of boot services. The map is firmware's word: descriptors of any
+ * size, order and number are taken, ranges that do not fit the table are left out and said.
  */
 #include "boot/efi_priv.h"
 

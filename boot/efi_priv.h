@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The firmware side of boot/: EFI types are known to efi_*.c alone. Boot services only, one CPU. */
+/*
+ * The firmware side of boot/: EFI types are known to efi_*.c alone. Boot services only, one CPU.
+ */
 #ifndef UMBRA_EFI_PRIV_H
 #define UMBRA_EFI_PRIV_H
 
@@ -36,10 +38,10 @@ int efi_volume_open(void);
  */
 int efi_file_read(struct vm_file *file, uint64_t max);
 /*
- * Reads vm->key_file into vm->secret and nowhere else. ERR_FORMAT and the like as above when it
- * has not one of the two lengths of a key, or is one byte repeated; then secret is zero.
+ * Reads key->file into key->secret and nowhere else. ERR_FORMAT and the like as above when it has
+ * not one of the two lengths of a key, or is one byte repeated; then secret is zero.
  */
-int efi_key_read(struct vm_config *vm);
+int efi_key_read(struct vm_key_source *key);
 
 /* --- efi_probe.c: what only firmware knows --- */
 

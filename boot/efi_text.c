@@ -34,7 +34,9 @@ static void text_write(const char *text, size_t bytes)
 
 static const struct console_sink text_sink = { .name = "firmware", .write = text_write };
 
-/* A device of its own that is no serial line? Without a path it only repeats to others (ConOut). */
+/*
+ * A device of its own that is no serial line? Without a path it only repeats to others (ConOut).
+ */
 static bool is_display(EFI_HANDLE handle)
 {
 	static EFI_GUID guid = EFI_DEVICE_PATH_PROTOCOL_GUID;

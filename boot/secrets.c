@@ -12,20 +12,20 @@
 _Static_assert(VM_SECRET_BYTES == KDF_SECRET_BYTES, "what pager_vm_create takes");
 
 /* In two steps, this and a salt at each start: a VM that is reset needs its secret again. */
-static int derive(struct vm_config *vm)
+static int derive(struct vm_key_source *key)
 {
 	uint8_t secret[VM_SECRET_BYTES];
-	int err = wipe_register(vm->secret, sizeof(vm->secret));
+	int err = wipe_register(key->secret, sizeof(key->secret));
 
 	if (err == 0) {
-		err = kdf_derive(vm->secret, vm->secret_bytes, NULL, SECRET_LABEL, secret,
+		err = kdf_derive(key->secret, key->secret_bytes, NULL, SECRET_LABEL, secret,
 				 sizeof(secret));
 	}
-	secure_zero(vm->secret, sizeof(vm->secret));
-	vm->secret_bytes = 0;
+	secure_zero(key->secret, sizeof(key->secret));
+	key->secret_bytes = 0;
 	if (err == 0) {
-		memcpy(vm->secret, secret, sizeof(secret));
-		vm->secret_bytes = sizeof(secret);
+		memcpy(key->secret, secret, sizeof(secret));
+		key->secret_bytes = sizeof(secret);
 		secure_zero(secret, sizeof(secret));
 	}
 	return err;
@@ -35,12 +35,22 @@ void secrets_derive(struct config *config)
 {
 	for (size_t i = 0; i < config->vm_count; i++) {
 		struct vm_config *vm = &config->vms[i];
-		int err = vm->secret_bytes != 0 ? derive(vm) : 0;
+		int err = vm->key.secret_bytes != 0 ? derive(&vm->key) : 0;
 
 		if (err != 0) {
 			log_error("vm %s: no key can be made of %s: %s", vm->name,
-				  vm->key_file.path, err_name(err));
+				  vm->key.file.path, err_name(err));
 			vm->valid = false;
+		}
+	}
+	for (size_t i = 0; i < config->share_count; i++) {
+		struct share_config *share = &config->shares[i];
+		int err = share->key.secret_bytes != 0 ? derive(&share->key) : 0;
+
+		if (err != 0) {
+			log_error("share %s: no key can be made of %s: %s", share->name,
+				  share->key.file.path, err_name(err));
+			share->valid = false;
 		}
 	}
 }

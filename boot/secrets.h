@@ -14,9 +14,9 @@ void secrets_derive(struct config *config);
 
 /*
  * Seals in place (guest/vm_file.h) what VMs with an engine have of the stick: kernels, initrds and
- * command lines; and wipes what VMs that are left out have of it, unless another one needs it, too.
- * Without random numbers nothing is sealed, no VM with an engine starts, and theirs is wiped as
- * well. Boot processor, before the others run, once.
+ * command lines; and wipes what VMs that are left out have of it, unless another one needs it,
+ * too. Without random numbers nothing is sealed, no VM with an engine starts, and theirs is wiped
+ * as well. Boot processor, before the others run, once.
  */
 void secrets_seal(struct config *config);
 

@@ -7,6 +7,7 @@
 #include "crypto/tme.h"
 #include "ept/pager.h"
 #include "guest/platform.h"
+#include "guest/shares.h"
 #include "guest/vconsole.h"
 #include "vmm/base/console.h"
 #include "vmm/base/cpu.h"
@@ -154,6 +155,7 @@ static void print_memory(const struct vm *vm)
 
 	shell_print("  memory: %s", platform_engine_words(vm));
 	print_key(vm);
+	shares_print_vm(vm, shell_print);
 	if (!platform_count_memory(vm, &now)) {
 		return;
 	}
@@ -476,6 +478,66 @@ static void run_console(const struct shell_call *call)
 	}
 }
 
+static struct vm *find_running(const char *name)
+{
+	for (size_t i = 0; i < vms_count(); i++) {
+		if (str_equal_nocase(vms_get(i)->config->name, name)) {
+			return vms_runs(vms_get(i)) ? vms_get(i)->vm : NULL;
+		}
+	}
+	return NULL;
+}
+
+/* "revoke VM", "grant VM" or "grant-ro VM" of a share. */
+static void change_share(size_t index, const char *what, const char *name)
+{
+	const bool revoke = str_equal_nocase(what, "revoke");
+	const bool read_only = str_equal_nocase(what, "grant-ro");
+	struct vm *vm = find_running(name);
+	int err;
+
+	if (!revoke && !read_only && !str_equal_nocase(what, "grant")) {
+		shell_print("\"%.32s\" is not revoke, grant or grant-ro", what);
+		return;
+	}
+	if (vm == NULL) {
+		shell_print("no VM %.32s runs", name);
+		return;
+	}
+	err = revoke ? shares_revoke(index, vm) : shares_grant(index, vm, read_only);
+	switch (err) {
+	case 0: shares_print(index, shell_print); break;
+	case ERR_NOTFOUND: shell_print("vm %s is not a member of this share", vm->name); break;
+	case ERR_EXISTS:
+		shell_print("vm %s %s", vm->name,
+			    revoke ? "was revoked already" : "has it already");
+		break;
+	default: shell_print("vm %s: that failed: %s", vm->name, err_name(err));
+	}
+}
+
+static void run_share(const struct shell_call *call)
+{
+	int index = call->count != 0 ? shares_find(call->words[0]) : 0;
+
+	if (call->count == 0) {
+		for (size_t i = 0; i < shares_count(); i++) {
+			shares_print(i, shell_print);
+		}
+		if (shares_count() == 0) {
+			shell_print("there is no [share NAME] in umbra.conf");
+		}
+	} else if (index < 0) {
+		shell_print("there is no share %.32s", call->words[0]);
+	} else if (call->count == 1) {
+		shares_print((size_t)index, shell_print);
+	} else if (call->count == 3) {
+		change_share((size_t)index, call->words[1], call->words[2]);
+	} else {
+		shell_print("usage: share NAME revoke|grant|grant-ro VM");
+	}
+}
+
 /* Power is not turned off under VMs that run unless "now" says so. */
 static bool is_sure(const struct shell_call *call, const char *what)
 {
@@ -531,6 +593,8 @@ const struct shell_command shell_commands[] = {
 	{ "keys", "", "the KeyIDs of TME-MK and who has them", 0, 0, false, run_keys, NULL },
 	{ "peek", "ADDRESS [BYTES]", "what DRAM holds at a hex address", 1, 2, false, run_peek,
 	  NULL },
+	{ "share", "[NAME [revoke|grant|grant-ro VM]]", "memory that VMs share, and who has it", 0,
+	  3, false, run_share, NULL },
 	{ "poweroff", "[now]", "turns the machine off", 0, 1, false, run_poweroff, NULL },
 	{ "reboot", "[now]", "resets the machine", 0, 1, false, run_reboot, NULL },
 };

@@ -6,6 +6,7 @@
 #include "ept/pager.h"
 #include "ept/retire.h"
 #include "guest/platform.h"
+#include "guest/shares.h"
 #include "vmm/base/cache.h"
 #include "vmm/base/console.h"
 #include "vmm/base/err.h"
@@ -15,7 +16,9 @@
 #include "vmm/base/cpu.h"
 #include "vmm/vcpu.h"
 
-/* A guest that ends sooner than this after its start, this often in a row, is not started again. */
+/*
+ * A guest that ends sooner than this after its start, this often in a row, is not started again.
+ */
 #define EARLY_END_US  5000000u
 #define EARLY_END_MAX 5u
 
@@ -81,6 +84,7 @@ size_t vms_start(const struct config *config)
 	size_t running = 0;
 
 	slot_count = config->vm_count;
+	shares_init(config->shares, config->share_count, config->vms, config->vm_count);
 	log_free();
 	for (size_t i = 0; i < config->vm_count; i++) {
 		slots[i] = (struct vms_entry){ .config = &config->vms[i] };

@@ -25,7 +25,7 @@ struct share {
 	struct lock lock;
 	uint64_t bytes;
 	uint32_t member_count;
-	struct member members[SHARE_MEMBERS_MAX];
+	struct member members[PAGER_MAPPINGS_MAX];
 	/* Frames that stay: */
 	keyid_t keyid;
 	struct extents *extents; /* NULL: it is sealed */
@@ -44,7 +44,7 @@ static struct member *member_of(struct share *share, const struct gmem *gmem)
 
 	while (member->gmem != gmem) {
 		member++;
-		CHECK(member < share->members + SHARE_MEMBERS_MAX);
+		CHECK(member < share->members + PAGER_MAPPINGS_MAX);
 	}
 	return member;
 }
@@ -250,7 +250,7 @@ static int add_member(struct share *share, struct gmem *gmem, gpa_t base, bool r
 		return pager_share_join(share->sealed, gmem, base, read_only, first_hold);
 	}
 	while (member->gmem != NULL) {
-		if (++member == share->members + SHARE_MEMBERS_MAX) {
+		if (++member == share->members + PAGER_MAPPINGS_MAX) {
 			return ERR_NOMEM;
 		}
 	}

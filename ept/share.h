@@ -12,8 +12,6 @@
 #include "ept/gmem.h"
 #include "ept/pager.h"
 
-#define SHARE_MEMBERS_MAX PAGER_MAPPINGS_MAX
-
 struct share;
 
 /*

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A VM's ACPI tables (ACPI Specification 6.4): RSDP, XSDT, FADT, FACS, MADT, DSDT, and an SSDT with
- * its processors. Fixed hardware, not the hardware-reduced kind: every kernel knows how to power
- * that off and reset it. What the tables promise, guest/dev/ does at guest/memmap.h's addresses.
+ * A VM's ACPI tables (ACPI Specification 6.4): RSDP, XSDT, FADT, FACS, MADT, DSDT, and an SSDT
+ * with its processors. Fixed hardware, not the hardware-reduced kind: every kernel knows how to
+ * power that off and reset it. What the tables promise, guest/dev/ does at guest/memmap.h's
+ * addresses.
  */
 #ifndef UMBRA_GUEST_ACPI_BUILD_H
 #define UMBRA_GUEST_ACPI_BUILD_H

@@ -69,36 +69,38 @@ static const struct engine_policy useless_key = {
 	{                              \
 		&p, &p, &p, &p, &p, &p \
 	}
-/* No TME, TME with one key, KeyIDs, all of them in use; with bypass: KeyIDs, all of them in use. */
-#define PLATFORM                                                                           \
+/*
+ * No TME, TME with one key, KeyIDs, all of them in use; with bypass: KeyIDs, all of them in use.
+ */
+#define OWN_KEY                                                                            \
 	{                                                                                  \
 		&no_own_key, &platform, &platform, &platform, &own_bypassed, &own_bypassed \
 	}
-#define AUTO                                                                        \
+#define BEST                                                                        \
 	{                                                                           \
 		&soft_no_tme, &soft_one_key, &keyed_vm, &soft_none_left, &keyed_vm, \
 			&soft_none_left                                             \
 	}
-#define TME_MK                                                                  \
+#define KEYIDS                                                                  \
 	{                                                                       \
 		&no_tme, &one_key, &keyed_vm, &none_left, &keyed_vm, &none_left \
 	}
-#define NONE                                                                          \
+#define CLEAR                                                                         \
 	{                                                                             \
 		&clear, &clear_under_tme, &bypassed, &clear_under_tme, &clear, &clear \
 	}
 
 static const struct engine_policy *const table[VM_ENGINES][VM_KEYS][ENGINE_MACHINES] = {
 	[VM_ENGINE_AUTO] = {
-		[VM_KEY_RANDOM] = AUTO,
-		[VM_KEY_FILE] = AUTO,
-		[VM_KEY_PLATFORM] = PLATFORM,
+		[VM_KEY_RANDOM] = BEST,
+		[VM_KEY_FILE] = BEST,
+		[VM_KEY_PLATFORM] = OWN_KEY,
 		[VM_KEY_NONE] = ALL(ask_for_clear),
 	},
 	[VM_ENGINE_TME_MK] = {
-		[VM_KEY_RANDOM] = TME_MK,
-		[VM_KEY_FILE] = TME_MK,
-		[VM_KEY_PLATFORM] = PLATFORM,
+		[VM_KEY_RANDOM] = KEYIDS,
+		[VM_KEY_FILE] = KEYIDS,
+		[VM_KEY_PLATFORM] = OWN_KEY,
 		[VM_KEY_NONE] = ALL(keyless),
 	},
 	[VM_ENGINE_SOFTWARE] = {
@@ -110,8 +112,8 @@ static const struct engine_policy *const table[VM_ENGINES][VM_KEYS][ENGINE_MACHI
 	[VM_ENGINE_NONE] = {
 		[VM_KEY_RANDOM] = ALL(useless_key),
 		[VM_KEY_FILE] = ALL(useless_key),
-		[VM_KEY_PLATFORM] = PLATFORM,
-		[VM_KEY_NONE] = NONE,
+		[VM_KEY_PLATFORM] = OWN_KEY,
+		[VM_KEY_NONE] = CLEAR,
 	},
 };
 

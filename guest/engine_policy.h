@@ -36,4 +36,11 @@ struct engine_policy {
 const struct engine_policy *engine_policy(enum vm_engine engine, enum vm_key key,
 					  enum engine_machine machine);
 
+/* The same for this machine at this moment: tme_state, and whether a KeyID is left. BSP. */
+const struct engine_policy *engine_policy_now(enum vm_engine engine, enum vm_key key);
+/* The same, once no KeyID could be had. */
+const struct engine_policy *engine_policy_without_keyid(enum vm_engine engine, enum vm_key key);
+/* Whether a KeyID can be taken. BSP. */
+bool engine_keyid_is_left(void);
+
 #endif

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The bzImage loader. The setup header is copied out of the file once, each field is checked before
- * its first use, and only then is guest memory written: kernel, initrd, command line, boot_params,
- * page tables, GDT. Field names and offsets are those of the boot protocol.
+ * The bzImage loader. The setup header is copied out of the file once, each field is checked
+ * before its first use, and only then is guest memory written: kernel, initrd, command line,
+ * boot_params, page tables, GDT. Field names and offsets are those of the boot protocol.
  */
 #include "guest/linux_load.h"
 
@@ -77,6 +77,7 @@ enum e820_type {
 	E820_RAM = 1,
 	E820_RESERVED = 2,
 	E820_ACPI = 3,
+	E820_PRAM = 12, /* Linux: "Persistent Memory (legacy)" */
 };
 
 struct e820_entry {
@@ -306,6 +307,12 @@ static void fill_boot_params(const struct load *load, struct boot_params *params
 	add_e820(params, MEMMAP_ACPI, MEMMAP_ACPI + MEMMAP_ACPI_BYTES, E820_ACPI);
 	add_e820(params, MEMMAP_KERNEL_MIN, memmap_low_bytes(memory), E820_RAM);
 	add_e820(params, MEMMAP_HIGH_RAM, MEMMAP_HIGH_RAM + memmap_high_bytes(memory), E820_RAM);
+	for (size_t i = 0; i < load->source->share_count; i++) {
+		const struct shares_range *range = &load->source->shares[i];
+
+		add_e820(params, range->base, range->base + range->bytes,
+			 range->via == SHARE_VIA_DAX ? E820_PRAM : E820_RESERVED);
+	}
 }
 
 /* Four tables of 2 MiB pages, one of four entries, one of one: the first 4 GiB one to one. */

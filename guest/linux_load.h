@@ -8,6 +8,7 @@
 #define UMBRA_GUEST_LINUX_LOAD_H
 
 #include "ept/gmem.h"
+#include "guest/shares.h"
 #include "guest/vm_config.h"
 #include "vmm/vcpu.h"
 
@@ -18,6 +19,8 @@ struct linux_source {
 	uint64_t
 		memory_bytes; /* of the VM; its RAM has been added to gmem as guest/memmap.h says */
 	gpa_t rsdp;
+	struct shares_range shares[SHARE_MAX];
+	size_t share_count;
 };
 
 /* Which file is at fault, and a clause for people that goes behind its name: "no bzImage: ...". */
@@ -27,8 +30,8 @@ struct linux_refusal {
 };
 
 /*
- * Fills entry for the boot vCPU. On ERR_FORMAT (no kernel of the kind we boot), ERR_RANGE (does not
- * fit) or what gmem_write returned, refusal tells why; guest memory may then hold part of it.
+ * Fills entry for the boot vCPU. On ERR_FORMAT (no kernel of the kind we boot), ERR_RANGE (does
+ * not fit) or what gmem_write returned, refusal tells why; guest memory may then hold part of it.
  */
 int linux_load(struct gmem *gmem, const struct linux_source *source, struct vcpu_long_mode *entry,
 	       struct linux_refusal *refusal);

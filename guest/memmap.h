@@ -56,13 +56,15 @@
 #define PORT_PCI_CONFIG_COUNT 8
 #define PORT_RESET	      0xcf9
 
-/* What the guest writes: PM1 control with this SLP_TYP and SLP_EN for S5, this byte for a reset. */
+/*
+ * What the guest writes: PM1 control with this SLP_TYP and SLP_EN for S5, this byte for a reset.
+ */
 #define PM1_SLP_TYP_S5 5
 #define RESET_VALUE    0x06
 
 /*
- * Interrupt lines. ISA line n is I/O APIC pin n, the PIT's line 0 too; the one override in the MADT
- * says that the SCI is level-triggered.
+ * Interrupt lines. ISA line n is I/O APIC pin n, the PIT's line 0 too; the one override in the
+ * MADT says that the SCI is level-triggered.
  */
 #define IRQ_PIT	  0
 #define IRQ_COM1  4

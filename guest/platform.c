@@ -15,6 +15,7 @@
 #include "guest/linux_load.h"
 #include "guest/memmap.h"
 #include "guest/platform_state.h"
+#include "guest/shares.h"
 #include "guest/vcpuid.h"
 #include "guest/vm_file.h"
 #include "vmm/base/err.h"
@@ -137,36 +138,16 @@ static int check_file(struct build *build, const char *what, const struct vm_fil
 static const char *const engine_words[VM_ENGINES] = { "auto", "tme-mk", "software", "none" };
 static const char *const key_words[VM_KEYS] = { "random", "file", "platform", "none" };
 
-static bool keyid_is_left(void)
-{
-	return keyslot_count_in(KEYSLOT_FREE) + keyslot_count_in(KEYSLOT_DEAD) != 0;
-}
-
-static enum engine_machine machine_kind(bool keyid_left)
-{
-	const struct tme_state *tme = tme_state();
-
-	switch (tme->kind) {
-	case TME_MK:
-		if (tme->bypass) {
-			return keyid_left ? ENGINE_MACHINE_BYPASS : ENGINE_MACHINE_BYPASS_FULL;
-		}
-		return keyid_left ? ENGINE_MACHINE_TME_MK : ENGINE_MACHINE_TME_MK_FULL;
-	case TME_ONLY: return ENGINE_MACHINE_TME;
-	case TME_NONE:
-	default: return ENGINE_MACHINE_NO_TME;
-	}
-}
-
 /* Applies the policy for a machine with KeyIDs left, or without, and says what it says. */
 static int apply_policy(struct build *build, bool keyid_left)
 {
 	const struct vm_config *config = build->config;
 
-	build->policy = engine_policy(config->engine, config->key, machine_kind(keyid_left));
+	build->policy = keyid_left ? engine_policy_now(config->engine, config->key.kind)
+				   : engine_policy_without_keyid(config->engine, config->key.kind);
 	if (build->policy->verdict == ENGINE_REFUSED) {
 		return refuse(build, ERR_UNSUPPORTED, "engine = %s, key = %s: %s",
-			      engine_words[config->engine], key_words[config->key],
+			      engine_words[config->engine], key_words[config->key.kind],
 			      build->policy->words);
 	}
 	if (build->policy->words != NULL) {
@@ -179,10 +160,10 @@ static int apply_policy(struct build *build, bool keyid_left)
 static int choose_engine(struct build *build)
 {
 	/* A KeyID that retires will be free soon: nobody is refused, or falls back, for that. */
-	if (tme_state()->kind == TME_MK && !keyid_is_left() && retire_pending()) {
+	if (tme_state()->kind == TME_MK && !engine_keyid_is_left() && retire_pending()) {
 		return ERR_AGAIN;
 	}
-	return apply_policy(build, keyid_is_left());
+	return apply_policy(build, engine_keyid_is_left());
 }
 
 /* Nobody runs elsewhere than was asked for. Some that are there will do. */
@@ -249,13 +230,13 @@ static int create_vm(struct build *build)
 static int claim_keyid(struct build *build)
 {
 	const struct vm_config *config = build->config;
-	const bool direct = config->key == VM_KEY_FILE;
+	const bool direct = config->key.kind == VM_KEY_FILE;
 	const enum keyslot_mode mode = build->policy->verdict == ENGINE_RUNS_NO_ENCRYPT
 					       ? KEYSLOT_NO_ENCRYPT
 				       : direct ? KEYSLOT_DIRECT
 						: KEYSLOT_RANDOM;
-	int err = keyslot_take(mode, direct ? config->secret : NULL,
-			       direct ? config->secret_bytes : 0, config->name,
+	int err = keyslot_take(mode, direct ? config->key.secret : NULL,
+			       direct ? config->key.secret_bytes : 0, config->name,
 			       &build->platform->keyid);
 
 	if (err == 0) {
@@ -268,8 +249,8 @@ static int claim_keyid(struct build *build)
 }
 
 /*
- * The policy again, without KeyIDs, where none can be had: engine = auto falls back to the software
- * engine, and the others are refused or run under KeyID 0, as the table says.
+ * The policy again, without KeyIDs, where none can be had: engine = auto falls back to the
+ * software engine, and the others are refused or run under KeyID 0, as the table says.
  */
 static int claim_keyid_or_fall_back(struct build *build)
 {
@@ -290,7 +271,7 @@ static int claim_keyid_or_fall_back(struct build *build)
 static int claim_window(struct build *build)
 {
 	const struct vm_config *config = build->config;
-	const uint8_t *secret = config->key == VM_KEY_FILE ? config->secret : NULL;
+	const uint8_t *secret = config->key.kind == VM_KEY_FILE ? config->key.secret : NULL;
 	int err = pager_vm_create(config->name, config->vcpus, secret, &build->platform->pager);
 
 	switch (err) {
@@ -303,7 +284,7 @@ static int claim_window(struct build *build)
 		return refuse(build, err,
 			      "key = %s: this machine has no source of random numbers that passes "
 			      "its tests; look for RDSEED or RDRAND in firmware's set-up",
-			      key_words[config->key]);
+			      key_words[config->key.kind]);
 	}
 }
 
@@ -363,6 +344,11 @@ static int add_memory(struct build *build)
 			      to_mib(bytes), err_name(err));
 	}
 	return 0;
+}
+
+static int add_shares(struct build *build)
+{
+	return shares_attach(build->vm, build->config, build->platform->pager);
 }
 
 static int add_devices(struct build *build)
@@ -430,6 +416,7 @@ static int load_kernel(struct build *build)
 	struct vcpu_long_mode entry;
 	int err;
 
+	source.share_count = shares_ranges(build->vm, source.shares);
 	vm_cmdline_read(config, cmdline);
 	err = linux_load(&build->vm->gmem, &source, &entry, &refusal);
 	secure_zero(cmdline, sizeof(cmdline));
@@ -447,7 +434,7 @@ static void describe_engine(const struct build *build)
 	struct platform *platform = build->platform;
 	char *text = platform->engine, *name = platform->memory_name;
 	const size_t cap = sizeof(platform->engine), name_cap = sizeof(platform->memory_name);
-	const char *key = key_words[build->config->key];
+	const char *key = key_words[build->config->key.kind];
 
 	switch (build->policy->verdict) {
 	case ENGINE_RUNS_TME_MK:
@@ -500,8 +487,8 @@ static int start(struct build *build)
 
 /* Each step tells itself why it failed; platform_destroy_vm undoes any prefix of the list. */
 static int (*const build_steps[])(struct build *build) = {
-	check_config, choose_engine,   create_vm,   add_memory, add_devices,
-	add_vcpus,    add_acpi_tables, load_kernel, start,
+	check_config, choose_engine, create_vm,	      add_memory,  add_shares,
+	add_devices,  add_vcpus,     add_acpi_tables, load_kernel, start,
 };
 
 int platform_start_vm(const struct vm_config *config, struct vm **out)
@@ -593,6 +580,7 @@ void platform_destroy_vm(struct vm *vm)
 		}
 	}
 	vm_destroy(vm);
+	shares_detach(vm);
 	pager_vm_destroy(platform->pager); /* it outlives the memory that it sealed */
 	page_free(platform, PLATFORM_PAGES);
 }

@@ -72,8 +72,8 @@ static void take_line(struct vconsole *console)
 }
 
 /*
- * Does this byte belong to an escape sequence (ECMA-48)? Leaving these out keeps the rest readable;
- * that nothing but show_line's bytes reaches the terminal does not depend on it.
+ * Does this byte belong to an escape sequence (ECMA-48)? Leaving these out keeps the rest
+ * readable; that nothing but show_line's bytes reaches the terminal does not depend on it.
  */
 static bool is_escape(struct vconsole *console, uint8_t byte)
 {

@@ -53,6 +53,15 @@ struct vm_file {
 	const char *error;
 };
 
+/* Where a key comes from, and what was read of it. */
+struct vm_key_source {
+	enum vm_key kind;
+	struct vm_file file; /* its path: what it holds goes to secret at once */
+	/* What the key file holds, until boot/secrets.c has made VM_SECRET_BYTES of it. Secret. */
+	uint8_t secret[VM_KEY_FILE_MAX];
+	size_t secret_bytes;
+};
+
 struct vm_config {
 	char name[VM_NAME_MAX];
 	uint32_t line; /* of its section in the file, for messages */
@@ -65,11 +74,7 @@ struct vm_config {
 	char cmdline[VM_CMDLINE_MAX];
 	uint32_t cmdline_seal; /* 0: in clear, zeros behind its end */
 	enum vm_engine engine;
-	enum vm_key key;
-	struct vm_file key_file; /* its path: what it holds goes to secret at once */
-	/* What the key file holds, until boot/secrets.c has made VM_SECRET_BYTES of it. Secret. */
-	uint8_t secret[VM_KEY_FILE_MAX];
-	size_t secret_bytes;
+	struct vm_key_source key;
 	enum vm_signature signature;
 	uint64_t max_leaf; /* bytes: largest EPT leaf (key `leaf` = auto | 4K | 2M | 1G) */
 	enum vm_on_end on_crash, on_reboot, on_poweroff;

@@ -3,6 +3,7 @@
  * EPT violations and APIC accesses: memory that becomes usable, a device's register, or the end of
  * the VM. ept/ decides which (gmem_fault); it takes its own lock, none is held here.
  */
+#include "vmm/base/log.h"
 #include "vmm/base/str.h"
 #include "vmm/base/x86.h"
 #include "vmm/emul.h"
@@ -71,6 +72,22 @@ static uint64_t place_of(const struct vcpu *vcpu)
 	       0xc2b2ae3d27d4eb4full * gpr[GPR_RSI] + 0x165667b19e3779f9ull * gpr[GPR_RDI];
 }
 
+/*
+ * A store, or the accessed and dirty bits of a page walk, to memory that the VM may only read. The
+ * guest gets #GP(0): a process ends by it, and nothing is tried again for ever. Said once for each
+ * VM.
+ */
+static enum exit_result refuse_write(struct vcpu *vcpu, gpa_t gpa)
+{
+	if (!__atomic_exchange_n(&vcpu->vm->wrote_read_only, true, __ATOMIC_RELAXED)) {
+		log_warn("vm %s: it wrote to guest-physical %#llx, which it may only read, and got "
+			 "#GP; further ones are not told",
+			 vcpu->vm->name, (unsigned long long)gpa.v);
+	}
+	inject_exception(vcpu, VECTOR_GP, 0);
+	return EXIT_RESUME;
+}
+
 enum exit_result exit_ept_violation(struct vcpu *vcpu)
 {
 	uint64_t why = vmread(VMCS_EXIT_QUALIFICATION);
@@ -86,6 +103,7 @@ enum exit_result exit_ept_violation(struct vcpu *vcpu)
 	}
 	switch (gmem_fault(&vcpu->vm->gmem, address, access, &by)) {
 	case GMEM_FAULT_FIXED: return EXIT_RESUME;
+	case GMEM_FAULT_RIGHTS: return refuse_write(vcpu, address);
 	case GMEM_FAULT_NO_MEMORY: vm_end(vcpu->vm, VM_END_NO_MEMORY, NULL); return EXIT_RESUME;
 	case GMEM_FAULT_MMIO:
 	default: break;

@@ -109,6 +109,7 @@ struct vm {
 	uint32_t weight; /* share of a CPU beside others; SCHED_WEIGHT_DEFAULT at first; read when a
 			    vCPU is put on a queue */
 	uint64_t affinity[CPU_MAX / 64]; /* host CPUs that may run it; none set: all */
+	bool wrote_read_only;		 /* atomic; that was logged once */
 	bool paused;			 /* atomic; vm_pause */
 	uint64_t paused_tsc;		 /* since when */
 	void *apic_access_page;		 /* backs the xAPIC page where the CPU virtualises it (SDM,

@@ -42,6 +42,17 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 	PROMISE(config.on_panic <= CONFIG_ON_PANIC_REBOOT);
 	PROMISE(IS_ALIGNED(config.window_bytes, PAGE_SIZE));
 	PROMISE(is_text(config.engine_cipher, 8) && config.engine_cipher[0] != '\0');
+	PROMISE(config.share_count <= SHARE_MAX);
+	for (size_t i = 0; i < config.share_count; i++) {
+		const struct share_config *share = &config.shares[i];
+
+		PROMISE(share->member_count <= SHARE_MEMBERS_MAX);
+		for (uint32_t m = 0; m < share->member_count; m++) {
+			PROMISE(is_text(share->members[m].vm, sizeof(share->members[m].vm)));
+		}
+		PROMISE(!share->valid || (share->bytes != 0 && share->member_count != 0 &&
+					  IS_ALIGNED(share->bytes, PAGE_SIZE)));
+	}
 	for (size_t i = 0; i < config.vm_count; i++) {
 		const struct vm_config *vm = &config.vms[i];
 
@@ -55,8 +66,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 		PROMISE(vm->on_crash <= VM_ON_END_KEEP && vm->on_reboot <= VM_ON_END_KEEP &&
 			vm->on_poweroff <= VM_ON_END_KEEP);
 		PROMISE(vm->engine <= VM_ENGINE_NONE && vm->signature <= VM_SIGNATURE_KVM);
-		PROMISE(vm->key < VM_KEYS && is_text(vm->key_file.path, sizeof(vm->key_file.path)));
-		PROMISE(!vm->valid || (vm->key == VM_KEY_FILE) == (vm->key_file.path[0] == '\\'));
+		PROMISE(vm->key.kind < VM_KEYS);
+		PROMISE(is_text(vm->key.file.path, sizeof(vm->key.file.path)));
+		PROMISE(!vm->valid ||
+			(vm->key.kind == VM_KEY_FILE) == (vm->key.file.path[0] == '\\'));
 		if (vm->valid) {
 			PROMISE(vm->vcpus >= 1 && vm->vcpus <= VM_VCPU_MAX);
 			PROMISE(vm->kernel.path[0] == '\\');

@@ -78,8 +78,8 @@ static void everything_given(void **state)
 	assert_string_equal(vm->initrd.path, "\\umbra\\initrd.img");
 	assert_string_equal(vm->cmdline, "console=ttyS0 quiet a=b;c # d");
 	assert_int_equal(vm->engine, VM_ENGINE_SOFTWARE);
-	assert_int_equal(vm->key, VM_KEY_FILE);
-	assert_string_equal(vm->key_file.path, "\\umbra\\alpha.key");
+	assert_int_equal(vm->key.kind, VM_KEY_FILE);
+	assert_string_equal(vm->key.file.path, "\\umbra\\alpha.key");
 	assert_int_equal(vm->signature, VM_SIGNATURE_KVM);
 	assert_int_equal(vm->max_leaf, SIZE_2M);
 	assert_int_equal(vm->on_crash, VM_ON_END_RESTART);
@@ -104,7 +104,7 @@ static void defaults(void **state)
 	assert_int_equal(config.vms[0].vcpus, 1);
 	assert_int_equal(config.vms[0].weight, 100);
 	assert_int_equal(config.vms[0].affinity[0], 0);
-	assert_int_equal(config.vms[0].key, VM_KEY_NONE); /* for engine = none is */
+	assert_int_equal(config.vms[0].key.kind, VM_KEY_NONE); /* for engine = none is */
 	assert_int_equal(config.vms[0].signature, VM_SIGNATURE_UMBRA);
 	assert_int_equal(config.vms[0].max_leaf, SIZE_1G);
 	assert_int_equal(config.vms[0].on_crash, VM_ON_END_DESTROY);
@@ -115,11 +115,11 @@ static void defaults(void **state)
 
 	assert_int_equal(parse(unsaid, sizeof(unsaid) - 1), 0);
 	assert_int_equal(config.vms[0].engine, VM_ENGINE_AUTO);
-	assert_int_equal(config.vms[0].key, VM_KEY_RANDOM);
+	assert_int_equal(config.vms[0].key.kind, VM_KEY_RANDOM);
 	assert_int_equal(parse(words, sizeof(words) - 1), ERR_FORMAT);
-	assert_int_equal(config.vms[0].key, VM_KEY_PLATFORM);
-	assert_int_equal(config.vms[1].key, VM_KEY_NONE);
-	assert_int_equal(config.vms[2].key, VM_KEY_RANDOM);
+	assert_int_equal(config.vms[0].key.kind, VM_KEY_PLATFORM);
+	assert_int_equal(config.vms[1].key.kind, VM_KEY_NONE);
+	assert_int_equal(config.vms[2].key.kind, VM_KEY_RANDOM);
 }
 
 /*
@@ -199,6 +199,21 @@ static const struct bad bad_cases[] = {
 	  1 },
 	{ A "window=16M\n", "umbra.conf:5: vm a: unknown key \"window\" in section [vm]", 0 },
 	{ A "[vm b]\nmemory=1M\nkernel=\\k\nengine=off\n", "engine = off must be one of", 1 },
+	/* Shares. */
+	{ A "[share s]\nsize=2M\n", "umbra.conf:5: share s: no members are given", 1 },
+	{ A "[share s]\nmembers=a\n", "umbra.conf:5: share s: no size is given", 1 },
+	{ A "[share s]\nsize=2M\nmembers=a, b:ro\n", "umbra.conf:5: share s: there is no VM b", 1 },
+	{ A "[share s]\nsize=2M\nmembers=a,A:ro\n", "members = a,A:ro names a VM twice", 1 },
+	{ A "[share s]\nsize=2M\nmembers=a:rx\n", "members = a:rx is no list of VMs; write", 1 },
+	{ A "[share s]\nsize=2M\nmembers=a,,a\n", "members = a,,a is no list of VMs; write", 1 },
+	{ A "[share s]\nsize=1000\nmembers=a\n", "size = 1000 must be 4K to 4096G and whole", 1 },
+	{ A "[share s]\nsize=4K\nvia=dax\nmembers=a\n", "must be a multiple of 2M", 1 },
+	{ A "[share s]\nsize=2M\nvia=pci\nmembers=a\n", "via = pci must be one of reserved,", 1 },
+	{ A "[share s]\nsize=2M\nkey=none\nmembers=a\n", "key must be one of random, file:", 1 },
+	{ A "[share s]\nsize=2M\nmembers=a\n[share S]\n", "a share of this name in line 5", 1 },
+	{ A "[share a b]\n", "umbra.conf:5: a share's name is", 1 },
+	{ A "size = 2M\n", "umbra.conf:5: vm a: unknown key \"size\" in section [vm]", 0 },
+	{ A "[host]\ntme = on\n", "umbra.conf:6: tme = on must be one of adopt, activate", 1 },
 	/* Bytes. */
 	{ A "cmdline = \x1b[2J\n", "umbra.conf:5: vm a: byte 1b is no ASCII text", 0 },
 	{ A "cmdline = a\rb\n", "umbra.conf:5: vm a: byte 0d is no ASCII text", 0 },
@@ -206,6 +221,28 @@ static const struct bad bad_cases[] = {
 	{ A "cmdline = a\x7f\n", "umbra.conf:5: vm a: byte 7f is no ASCII text", 0 },
 	{ "\xff\xfe[", "umbra.conf:1: the file is UTF-16", 0 },
 };
+
+static void share_given(void **state)
+{
+	static const char text[] = A "[share box]\nsize = 64M\nmembers = a:ro , A-2:RW\n"
+				     "[vm A-2]\nmemory=1M\nkernel=\\k\n"
+				     "[share plain]\nsize = 4K\nmembers = A-2:rw\nkey = platform\n";
+	const struct share_config *share = &config.shares[0];
+
+	(void)state;
+	assert_int_equal(parse(text, sizeof(text) - 1), ERR_FORMAT); /* :RW is not :rw */
+	assert_false(share->valid);
+	assert_true(config.shares[1].valid);
+	assert_int_equal(config.shares[1].key.kind, VM_KEY_PLATFORM);
+	assert_int_equal(share->bytes, 64 << 20);
+	assert_int_equal(share->member_count, 1);
+	assert_string_equal(share->members[0].vm, "a");
+	assert_true(share->members[0].read_only);
+	assert_int_equal(share->via, SHARE_VIA_RESERVED);
+	assert_string_equal(config.shares[1].members[0].vm, "A-2");
+	assert_false(config.shares[1].members[0].read_only);
+	assert_int_equal(config.shares[1].bytes, PAGE_SIZE);
+}
 
 static void complaints(void **state)
 {
@@ -379,6 +416,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(everything_given, fake_setup, fake_teardown),
 		cmocka_unit_test_setup_teardown(defaults, fake_setup, fake_teardown),
+		cmocka_unit_test_setup_teardown(share_given, fake_setup, fake_teardown),
 		cmocka_unit_test_setup_teardown(complaints, fake_setup, fake_teardown),
 		cmocka_unit_test_setup_teardown(sizes, fake_setup, fake_teardown),
 		cmocka_unit_test_setup_teardown(nul_bytes, fake_setup, fake_teardown),

@@ -254,7 +254,7 @@ static int setup(void **state)
 		.kernel = { .path = "\\umbra\\vmlinuz", .data = kernel, .bytes = sizeof(kernel) },
 		.cmdline = "console=ttyS0",
 		.engine = VM_ENGINE_NONE,
-		.key = VM_KEY_NONE,
+		.key.kind = VM_KEY_NONE,
 		.signature = VM_SIGNATURE_KVM,
 		.max_leaf = SIZE_1G,
 		.valid = true,
@@ -386,7 +386,7 @@ static void test_sealed(void **state)
 	struct vm *vm = NULL;
 
 	config.engine = VM_ENGINE_SOFTWARE;
-	config.key = VM_KEY_RANDOM;
+	config.key.kind = VM_KEY_RANDOM;
 	config.memory_bytes = 3 * SIZE_1G + 16 * MIB;
 	assert_int_equal(platform_start_vm(&config, &vm), 0);
 	assert_true(sealed);
@@ -399,8 +399,8 @@ static void test_sealed(void **state)
 	platform_destroy_vm(vm);
 
 	config.engine = VM_ENGINE_AUTO;
-	config.key = VM_KEY_FILE;
-	secret = config.secret;
+	config.key.kind = VM_KEY_FILE;
+	secret = config.key.secret;
 	config.memory_bytes = 64 * MIB;
 	sealed = false;
 	assert_int_equal(platform_start_vm(&config, &vm), 0);
@@ -450,21 +450,21 @@ static void test_keyid(void **state)
 	cache_flush_all();
 	fake_tsc += 2000000000;
 	config.engine = VM_ENGINE_TME_MK;
-	config.key = VM_KEY_RANDOM;
+	config.key.kind = VM_KEY_RANDOM;
 	check_memory("under KeyID 1, encrypted by AES-XTS-256 (engine = tme-mk; key = random)",
 		     PLATFORM_MEMORY_KEYED, 1);
 	config.engine = VM_ENGINE_NONE;
-	config.key = VM_KEY_NONE;
+	config.key.kind = VM_KEY_NONE;
 	check_memory("in clear under KeyID 1 (engine = none)", PLATFORM_MEMORY_CLEAR, 1);
 	tme.bypass = true;
 	check_memory("in clear (engine = none)", PLATFORM_MEMORY_CLEAR, 0);
 	tme.bypass = false;
-	config.key = VM_KEY_PLATFORM;
+	config.key.kind = VM_KEY_PLATFORM;
 	check_memory("under the machine's own TME key", PLATFORM_MEMORY_PLATFORM, 0);
 
 	/* The only KeyID is in use; then it retires, and one that wants it waits without a word. */
 	config.engine = VM_ENGINE_TME_MK;
-	config.key = VM_KEY_RANDOM;
+	config.key.kind = VM_KEY_RANDOM;
 	assert_int_equal(platform_start_vm(&config, &first), 0);
 	assert_int_equal(platform_start_vm(&config, &second), ERR_UNSUPPORTED);
 	assert_non_null(strstr(fake_log_text(), "no KeyID of TME-MK is left: start fewer"));
@@ -484,13 +484,13 @@ static void test_bad_values(void **state)
 {
 	config.engine = VM_ENGINE_TME_MK;
 	check_refused(ERR_UNSUPPORTED, "engine = tme-mk, key = none: without a key");
-	config.key = VM_KEY_FILE;
+	config.key.kind = VM_KEY_FILE;
 	check_refused(ERR_UNSUPPORTED, "engine = tme-mk, key = file: this machine has no TME-MK");
 	tme.kind = TME_ONLY;
 	check_refused(ERR_UNSUPPORTED, "engine = tme-mk, key = file: this machine has TME with");
 	tme.kind = TME_MK;
 	check_refused(ERR_UNSUPPORTED, "engine = tme-mk, key = file: no KeyID of TME-MK is left");
-	config.key = VM_KEY_NONE;
+	config.key.kind = VM_KEY_NONE;
 	config.engine = VM_ENGINE_NONE;
 	config.vcpus = 0;
 	check_refused(ERR_RANGE, "0 vCPUs");
@@ -533,7 +533,7 @@ static void test_every_failure(void **state)
 	check_refused(ERR_NOMEM, "vCPU 0 could not be set up: ");
 	fail_lapic = 0;
 	config.engine = VM_ENGINE_SOFTWARE;
-	config.key = VM_KEY_RANDOM;
+	config.key.kind = VM_KEY_RANDOM;
 	for (;; after++) {
 		fake_pages_fail_after(after == 1 ? 1000
 						 : after); /* the second is vm_create's own */

@@ -114,17 +114,17 @@ static int setup(void **state)
 		config.vms[i].valid = true;
 	}
 	strcpy(config.vms[1].name, "alpha");
-	config.vms[1].key = VM_KEY_FILE;
-	strcpy(config.vms[1].key_file.path, "\\a.key");
-	memset(config.vms[1].secret, 0x55, VM_KEY_FILE_MAX);
-	config.vms[1].secret_bytes = VM_KEY_FILE_MAX;
+	config.vms[1].key.kind = VM_KEY_FILE;
+	strcpy(config.vms[1].key.file.path, "\\a.key");
+	memset(config.vms[1].key.secret, 0x55, VM_KEY_FILE_MAX);
+	config.vms[1].key.secret_bytes = VM_KEY_FILE_MAX;
 	return 0;
 }
 
 static void is_gone(const struct vm_config *vm)
 {
-	for (size_t i = 0; i < sizeof(vm->secret); i++) {
-		assert_int_not_equal(vm->secret[i], 0x55);
+	for (size_t i = 0; i < sizeof(vm->key.secret); i++) {
+		assert_int_not_equal(vm->key.secret[i], 0x55);
 	}
 }
 
@@ -134,9 +134,9 @@ static void test_derives(void **state)
 
 	secrets_derive(&config);
 	assert_true(vm->valid);
-	assert_int_equal(vm->secret_bytes, VM_SECRET_BYTES);
-	for (size_t i = 0; i < sizeof(vm->secret); i++) {
-		assert_int_equal(vm->secret[i], i < VM_SECRET_BYTES ? 0xab : 0);
+	assert_int_equal(vm->key.secret_bytes, VM_SECRET_BYTES);
+	for (size_t i = 0; i < sizeof(vm->key.secret); i++) {
+		assert_int_equal(vm->key.secret[i], i < VM_SECRET_BYTES ? 0xab : 0);
 	}
 	assert_int_equal(registered_count, 1); /* those without a file have nothing to wipe */
 	assert_string_equal(fake_log_text(), "");
@@ -149,7 +149,7 @@ static void test_failures(void **state)
 	is_gone(&config.vms[1]);
 	assert_false(config.vms[1].valid);
 	assert_true(config.vms[0].valid && config.vms[2].valid);
-	assert_int_equal(config.vms[1].secret_bytes, 0);
+	assert_int_equal(config.vms[1].key.secret_bytes, 0);
 	assert_non_null(
 		strstr(fake_log_text(), "error: vm alpha: no key can be made of \\a.key: "));
 

@@ -49,6 +49,7 @@ $(O)/unit/pager_race: $(RACE_C) $(wildcard ept/*.h vmm/base/*.h crypto/*.h)
 		-include sched.h -D__builtin_ia32_pause=sched_yield -o $@ $(RACE_C) -lpthread
 
 GMEM_C := ept/gmem.c ept/ram_plain.c ept/extents.c ept/retire.c ept/ept.c ept/ept_tlb.c
+PAGER_C := ept/pager.c ept/window.c ept/store.c $(GMEM_C)
 UNIT_vm_file := guest/vm_file.c vmm/base/str.c $(GMEM_C)
 UNIT_linux_load := guest/linux_load.c guest/vm_file.c vmm/base/str.c vmm/base/err.c $(GMEM_C)
 UNIT_page_alloc := vmm/base/page_alloc.c vmm/base/str.c
@@ -61,12 +62,12 @@ UNIT_crash_record := vmm/base/crash_record.c vmm/base/console.c vmm/base/keyboar
 	vmm/base/log.c vmm/base/serial.c vmm/base/str.c
 UNIT_ept := ept/ept.c ept/ept_tlb.c
 UNIT_ept_tlb := ept/ept_tlb.c ept/ept.c
-PAGER_C := ept/pager.c ept/window.c ept/store.c $(GMEM_C)
 UNIT_pager := tests/unit/pager_guests.c vmm/base/str.c $(PAGER_C)
 UNIT_window := $(UNIT_pager)
 UNIT_pager_model := $(UNIT_pager)
 UNIT_gmem := $(GMEM_C)
 UNIT_retire := $(GMEM_C)
+UNIT_share := ept/share.c $(GMEM_C)
 UNIT_vuart := guest/dev/vuart.c guest/vconsole.c vmm/base/str.c
 UNIT_vconsole := guest/vconsole.c vmm/base/str.c
 UNIT_vpci := guest/dev/vpci.c vmm/iobus.c
@@ -108,4 +109,4 @@ UNIT_vms := boot/vms.c crypto/wipe.c vmm/base/str.c
 UNIT_vm := vmm/vm.c vmm/base/str.c
 UNIT_line_edit := boot/line_edit.c vmm/base/str.c
 UNIT_shell := boot/host_report.c boot/shell.c boot/shell_commands.c boot/line_edit.c \
-	guest/vconsole.c vmm/base/str.c
+	guest/vconsole.c vmm/base/str.c vmm/base/err.c

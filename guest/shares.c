@@ -1,0 +1,398 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "guest/shares.h"
+
+#include "crypto/keyslot.h"
+#include "crypto/tme.h"
+#include "ept/retire.h"
+#include "ept/share.h"
+#include "guest/engine_policy.h"
+#include "guest/memmap.h"
+#include "vmm/base/err.h"
+#include "vmm/base/log.h"
+#include "vmm/base/str.h"
+
+/*
+ * A page with the block that makes a DAX device of a range, and what lies before the share's
+ * pages.
+ */
+#define DAX_HEAD SIZE_2M
+#define DAX_INFO PAGE_SIZE
+
+struct member {
+	struct vm *vm; /* NULL: it does not run */
+	struct pager_vm *pager;
+	gpa_t base; /* of the shared pages */
+	uint32_t first_hold;
+	bool joined; /* else it was revoked, and has pages of its own there */
+	bool read_only;
+};
+
+static struct shared {
+	const struct share_config *config;
+	struct share *share; /* NULL: no member runs */
+	uint32_t vcpus;	     /* of all members together */
+	struct member members[SHARE_MEMBERS_MAX];
+} shares[SHARE_MAX];
+static size_t share_count;
+
+void shares_init(const struct share_config *configs, size_t count, const struct vm_config *vms,
+		 size_t vm_count)
+{
+	share_count = count;
+	memset(shares, 0, sizeof(shares));
+	for (size_t i = 0; i < count; i++) {
+		shares[i].config = &configs[i];
+		for (uint32_t m = 0; m < configs[i].member_count; m++) {
+			shares[i].members[m].first_hold = shares[i].vcpus;
+			for (size_t v = 0; v < vm_count; v++) {
+				if (str_equal_nocase(vms[v].name, configs[i].members[m].vm)) {
+					shares[i].vcpus += vms[v].vcpus;
+				}
+			}
+		}
+	}
+}
+
+static int find_member(const struct share_config *config, const char *name)
+{
+	for (uint32_t m = 0; m < config->member_count; m++) {
+		if (str_equal_nocase(config->members[m].vm, name)) {
+			return (int)m;
+		}
+	}
+	return ERR_NOTFOUND;
+}
+
+/* --- A share's life --- */
+
+static int create_keyed(struct shared *shared)
+{
+	const struct vm_key_source *key = &shared->config->key;
+	const bool direct = key->kind == VM_KEY_FILE;
+	keyid_t keyid;
+	int err = keyslot_take(direct ? KEYSLOT_DIRECT : KEYSLOT_RANDOM,
+			       direct ? key->secret : NULL, direct ? key->secret_bytes : 0,
+			       shared->config->name, &keyid);
+
+	if (err == 0) {
+		err = share_create_resident(shared->config->bytes, keyid, &shared->share);
+		if (err != 0) {
+			keyslot_unuse(keyid);
+		}
+	}
+	return err;
+}
+
+static int create_sealed(struct shared *shared)
+{
+	const struct vm_key_source *key = &shared->config->key;
+	struct pager_vm *pager;
+	int err = pager_vm_create(shared->config->name, shared->vcpus + 1,
+				  key->kind == VM_KEY_FILE ? key->secret : NULL, &pager);
+
+	if (err == 0) {
+		err = share_create_sealed(shared->config->bytes, pager, &shared->share);
+		if (err != 0) {
+			pager_vm_destroy(pager);
+		}
+	}
+	return err;
+}
+
+/* The policy of engine = auto, as for a VM. */
+static int create(struct shared *shared)
+{
+	const struct share_config *config = shared->config;
+	const struct engine_policy *policy = engine_policy_now(VM_ENGINE_AUTO, config->key.kind);
+	int err;
+
+	if (policy->verdict == ENGINE_REFUSED) {
+		log_error("share %s: %s", config->name, policy->words);
+		return ERR_UNSUPPORTED;
+	}
+	switch (policy->verdict) {
+	case ENGINE_RUNS_TME_MK: err = create_keyed(shared); break;
+	case ENGINE_RUNS_PLATFORM:
+		err = share_create_resident(config->bytes, KEYID_PLATFORM, &shared->share);
+		break;
+	default: err = create_sealed(shared);
+	}
+	if (err != 0) {
+		shared->share = NULL;
+		if (retire_pending()) {
+			return ERR_AGAIN;
+		}
+		log_error("share %s: its %lluM could not be set up: %s", config->name,
+			  (unsigned long long)config->bytes >> 20, err_name(err));
+		return err;
+	}
+	log_info("share %s: %lluK of memory %s", config->name,
+		 (unsigned long long)config->bytes >> 10,
+		 share_keyid(shared->share) != KEYID_PLATFORM ? "under a KeyID of its own"
+		 : policy->verdict == ENGINE_RUNS_PLATFORM    ? "under the machine's own TME key"
+							      : "sealed under a key of its own");
+	return 0;
+}
+
+/* --- Members --- */
+
+/* Shares follow each other above all RAM of the VM. */
+static gpa_t place(const struct vm *vm, const struct vm_config *config)
+{
+	uint64_t end = MEMMAP_HIGH_RAM + memmap_high_bytes(config->memory_bytes);
+
+	for (uint32_t i = 0; i < vm->gmem.region_count; i++) {
+		end = MAX(end, vm->gmem.regions[i].base.v + vm->gmem.regions[i].bytes);
+	}
+	return gpa(ALIGN_UP(end, SHARE_ALIGN));
+}
+
+/* Fletcher's checksum over 32-bit words, as Linux has it (drivers/nvdimm/core.c). */
+static uint64_t fletcher64(const void *page)
+{
+	uint32_t low = 0, word;
+	uint64_t high = 0;
+
+	for (size_t at = 0; at < PAGE_SIZE; at += sizeof(word)) {
+		memcpy(&word, (const char *)page + at, sizeof(word));
+		low += word;
+		high += low;
+	}
+	return high << 32 | low;
+}
+
+/* The block of a namespace in devdax mode (Linux: drivers/nvdimm/pfn.h). */
+struct dax_info {
+	char signature[16];
+	uint8_t uuid[16], parent_uuid[16];
+	uint32_t flags;
+	uint16_t version_major, version_minor;
+	uint64_t dataoff, npfns;
+	uint32_t mode, start_pad, end_trunc, align, page_size;
+	uint16_t page_struct_size;
+	uint8_t reserved[3994];
+	uint64_t checksum;
+} __attribute__((packed));
+_Static_assert(sizeof(struct dax_info) == PAGE_SIZE, "one page");
+
+/* Each member has a block of its own, in memory of its own: none can spoil the others'. */
+static int write_dax_info(struct gmem *gmem, gpa_t base, uint64_t bytes)
+{
+	static struct dax_info info;
+	int err;
+
+	info = (struct dax_info){
+		.signature = "NVDIMM_DAX_INFO",
+		.uuid = { 'U', 'm', 'b', 'r', 'a' },
+		.version_major = 1,
+		.version_minor = 4,
+		.dataoff = DAX_HEAD,
+		.npfns = bytes / PAGE_SIZE,
+		.mode = 1, /* the guest keeps struct page in its RAM */
+		.align = SIZE_2M,
+		.page_size = PAGE_SIZE,
+		.page_struct_size = 64,
+	};
+	info.checksum = fletcher64(&info);
+	err = gmem_write(gmem, gpa(base.v + DAX_INFO), &info, sizeof(info));
+	return err;
+}
+
+static int add_dax_head(struct vm *vm, struct pager_vm *pager, gpa_t base, uint64_t bytes)
+{
+	int err = pager != NULL ? gmem_add_ram_sealed(&vm->gmem, pager, base, DAX_HEAD)
+				: gmem_add_ram_plain(&vm->gmem, base, DAX_HEAD, SIZE_2M);
+
+	return err == 0 ? write_dax_info(&vm->gmem, base, bytes) : err;
+}
+
+static int attach(struct shared *shared, struct member *member, bool read_only, struct vm *vm,
+		  const struct vm_config *config, struct pager_vm *pager)
+{
+	const bool dax = shared->config->via == SHARE_VIA_DAX;
+	gpa_t base = place(vm, config);
+	int err = shared->share == NULL ? create(shared) : 0;
+
+	if (err == 0 && dax) {
+		err = add_dax_head(vm, pager, base, shared->config->bytes);
+		base.v += DAX_HEAD;
+	}
+	if (err == 0) {
+		err = share_join(shared->share, &vm->gmem, base, read_only, member->first_hold);
+	}
+	if (err != 0) {
+		return err;
+	}
+	member->vm = vm;
+	member->pager = pager;
+	member->base = base;
+	member->joined = true;
+	member->read_only = read_only;
+	log_info("vm %s: share %s at guest-physical %#llx, %s, via %s", vm->name,
+		 shared->config->name, (unsigned long long)base.v,
+		 read_only ? "read-only" : "for reading and writing", dax ? "dax" : "reserved");
+	return 0;
+}
+
+int shares_attach(struct vm *vm, const struct vm_config *config, struct pager_vm *pager)
+{
+	for (size_t i = 0; i < share_count; i++) {
+		struct shared *shared = &shares[i];
+		int m = find_member(shared->config, config->name), err;
+
+		if (m < 0) {
+			continue;
+		}
+		if (!shared->config->valid) {
+			log_error("vm %s: it gets no share %s, for the reason above", config->name,
+				  shared->config->name);
+			continue;
+		}
+		err = attach(shared, &shared->members[m], shared->config->members[m].read_only, vm,
+			     config, pager);
+		if (err == ERR_AGAIN) {
+			return err;
+		}
+		if (err != 0) {
+			log_error("vm %s: it gets no share %s: %s", config->name,
+				  shared->config->name, err_name(err));
+		}
+	}
+	return 0;
+}
+
+void shares_detach(const struct vm *vm)
+{
+	for (size_t i = 0; i < share_count; i++) {
+		struct shared *shared = &shares[i];
+		bool some = false;
+
+		for (uint32_t m = 0; m < shared->config->member_count; m++) {
+			if (shared->members[m].vm == vm) {
+				shared->members[m].vm = NULL;
+				shared->members[m].joined = false;
+			}
+			some |= shared->members[m].vm != NULL;
+		}
+		if (shared->share != NULL && !some) {
+			share_destroy(shared->share);
+			shared->share = NULL;
+			log_info("share %s: its last member is gone, and so is what it held",
+				 shared->config->name);
+		}
+	}
+}
+
+size_t shares_ranges(const struct vm *vm, struct shares_range *out)
+{
+	size_t count = 0;
+
+	for (size_t i = 0; i < share_count; i++) {
+		const struct share_config *config = shares[i].config;
+		const uint64_t head = config->via == SHARE_VIA_DAX ? DAX_HEAD : 0;
+
+		for (uint32_t m = 0; m < config->member_count; m++) {
+			const struct member *member = &shares[i].members[m];
+
+			if (member->vm == vm) {
+				out[count++] = (struct shares_range){ member->base.v - head,
+								      head + config->bytes,
+								      config->via };
+			}
+		}
+	}
+	return count;
+}
+
+/* --- For the shell --- */
+
+size_t shares_count(void)
+{
+	return share_count;
+}
+
+int shares_find(const char *name)
+{
+	for (size_t i = 0; i < share_count; i++) {
+		if (str_equal_nocase(shares[i].config->name, name)) {
+			return (int)i;
+		}
+	}
+	return ERR_NOTFOUND;
+}
+
+static const char *state_of(const struct member *member)
+{
+	return member->vm == NULL  ? "does not run"
+	       : !member->joined   ? "revoked"
+	       : member->read_only ? "read-only"
+				   : "reads and writes";
+}
+
+void shares_print(size_t index, void (*print)(const char *fmt, ...))
+{
+	const struct shared *shared = &shares[index];
+
+	print("share %s: %lluK, %s", shared->config->name,
+	      (unsigned long long)shared->config->bytes >> 10,
+	      shared->share == NULL ? "no member runs" : "live");
+	if (shared->share != NULL && share_keyid(shared->share) != KEYID_PLATFORM) {
+		print("  under KeyID %u", share_keyid(shared->share));
+	}
+	for (uint32_t m = 0; m < shared->config->member_count; m++) {
+		print("  %-16s %s", shared->config->members[m].vm, state_of(&shared->members[m]));
+	}
+}
+
+void shares_print_vm(const struct vm *vm, void (*print)(const char *fmt, ...))
+{
+	for (size_t i = 0; i < share_count; i++) {
+		for (uint32_t m = 0; m < shares[i].config->member_count; m++) {
+			const struct member *member = &shares[i].members[m];
+
+			if (member->vm == vm) {
+				print("  share %s at guest-physical %#llx: %s",
+				      shares[i].config->name, (unsigned long long)member->base.v,
+				      state_of(member));
+			}
+		}
+	}
+}
+
+static struct member *running_member(size_t index, const struct vm *vm)
+{
+	for (uint32_t m = 0; m < shares[index].config->member_count; m++) {
+		if (shares[index].members[m].vm == vm) {
+			return &shares[index].members[m];
+		}
+	}
+	return NULL;
+}
+
+int shares_revoke(size_t index, const struct vm *vm)
+{
+	struct member *member = running_member(index, vm);
+	int err;
+
+	if (member == NULL || !member->joined) {
+		return member == NULL ? ERR_NOTFOUND : ERR_EXISTS;
+	}
+	err = share_revoke(shares[index].share, &member->vm->gmem, member->base, member->pager);
+	member->joined = err != 0;
+	return err;
+}
+
+int shares_grant(size_t index, const struct vm *vm, bool read_only)
+{
+	struct member *member = running_member(index, vm);
+	int err;
+
+	if (member == NULL || member->joined) {
+		return member == NULL ? ERR_NOTFOUND : ERR_EXISTS;
+	}
+	err = share_grant(shares[index].share, &member->vm->gmem, member->base, read_only,
+			  member->first_hold);
+	member->joined = err == 0;
+	member->read_only = read_only;
+	return err;
+}

@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Memory that two VMs share ([share NAME], boot/README.md). One VM has "writer" on its command
+ * line, fills "mib" MiB with numbers and tells their sum; the other has "reader", sums them up as
+ * well and answers. With "ro" the reader may only read: a store, and the accessed bit of a page
+ * table that lies in there, are #GP. "outsider" is no member: where the others have the share it
+ * has no memory.
+ *
+ * The first page has words for both: [0] the writer's state, [1] its sum; the reader's answers are
+ * in the same page at [8], or on the console where it may not write.
+ */
+#include "tests/guests/common/guest.h"
+
+#define SHARE	 MEMMAP_HIGH_RAM
+#define READY	 0x5245414459ull
+#define REVOKED	 (~0ull)
+#define WAIT_SEC 60
+
+static uint64_t directory[512] __attribute__((aligned(PAGE_SIZE)));
+static volatile uint64_t *const words = (volatile uint64_t *)SHARE;
+
+/* 4 GiB to 5 GiB one to one. */
+static void map_share(void)
+{
+	uint64_t cr3;
+	uint64_t *pml4, *pdpt;
+
+	__asm__ volatile("movq %%cr3, %0" : "=r"(cr3));
+	pml4 = (uint64_t *)(cr3 & PAGE_MASK);
+	pdpt = (uint64_t *)(pml4[0] & 0xffffffffff000);
+	for (uint64_t i = 0; i < 512; i++) {
+		directory[i] = (SHARE + i * SIZE_2M) | PTE_PRESENT | PTE_WRITE | PTE_LARGE;
+	}
+	pdpt[SHARE / SIZE_1G] = (uint64_t)directory | PTE_PRESENT | PTE_WRITE;
+}
+
+static void wait_for(uint64_t word, uint64_t value)
+{
+	const uint64_t end = rdtsc() + WAIT_SEC * tsc_hz();
+
+	while (words[word] != value) {
+		if (rdtsc() > end) {
+			fail("word %lu is %lx, never %lx", word, words[word], value);
+		}
+		__asm__ volatile("pause");
+	}
+}
+
+static uint64_t number(uint64_t index)
+{
+	return (index + 1) * 0x9e3779b97f4a7c15ull;
+}
+
+static uint64_t sum_up(uint64_t count)
+{
+	uint64_t sum = 0;
+
+	for (uint64_t i = PAGE_SIZE / 8; i < count; i++) {
+		sum = (sum << 1 | sum >> 63) ^ words[i];
+	}
+	return sum;
+}
+
+static void write_all(uint64_t count)
+{
+	check_equal(words[0], 0); /* a share begins with zeros */
+	for (uint64_t i = PAGE_SIZE / 8; i < count; i++) {
+		words[i] = number(i);
+	}
+	words[1] = sum_up(count);
+	words[0] = READY;
+	print("share: wrote %lu words, sum %lx\n", count, words[1]);
+}
+
+static void read_all(uint64_t count)
+{
+	wait_for(0, READY);
+	check_equal(sum_up(count), words[1]);
+	for (uint64_t i = PAGE_SIZE / 8; i < count; i += 511) {
+		check_equal(words[i], number(i));
+	}
+	print("share: read %lu words, sum %lx\n", count, words[1]);
+}
+
+/* A store, and a page walk through a table in the share, whose accessed bit would be set. */
+static void check_read_only(void)
+{
+	const uint64_t before = words[2];
+
+	__asm__ volatile(TRY("movq %1, %0") : "=m"(words[2]) : "r"(before + 1));
+	check_equal(trapped(), VECTOR_GP);
+	check_equal(words[2], before);
+}
+
+/* The share is gone; what is there instead is this VM's own: all ones, and it can be written. */
+static void check_revoked(void)
+{
+	wait_for(0, REVOKED);
+	check_equal(words[1], REVOKED);
+	words[0] = 1;
+	check_equal(words[0], 1);
+	check_equal(words[PAGE_SIZE], REVOKED);
+	print("share: revoked\n");
+}
+
+void guest_main(void)
+{
+	const uint64_t count = arg_number("mib", 4) << 17;
+
+	map_share();
+	if (arg("outsider")) {
+		check_equal(words[0], ~0ull); /* nobody's: all ones */
+		return;
+	}
+	if (arg("writer")) {
+		write_all(count);
+		if (!arg("alone")) {
+			wait_for(8, READY);
+		}
+	} else {
+		read_all(count);
+		if (arg("ro")) {
+			check_read_only();
+		} else {
+			words[8] = READY;
+		}
+	}
+	if (arg("revoked")) {
+		check_revoked();
+	}
+}

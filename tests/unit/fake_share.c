@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* For tests without shares: none is configured, and ept/share.c has no memory for any. */
+#include "ept/share.h"
+#include "guest/shares.h"
+#include "vmm/base/err.h"
+
+int share_create_resident(uint64_t bytes, keyid_t keyid, struct share **out)
+{
+	(void)bytes;
+	(void)keyid;
+	(void)out;
+	return ERR_NOMEM;
+}
+
+int share_create_sealed(uint64_t bytes, struct pager_vm *pager, struct share **out)
+{
+	(void)bytes;
+	(void)pager;
+	(void)out;
+	return ERR_NOMEM;
+}
+
+void share_destroy(struct share *share)
+{
+	(void)share;
+}
+
+keyid_t share_keyid(const struct share *share)
+{
+	(void)share;
+	return KEYID_PLATFORM;
+}
+
+int share_join(struct share *share, struct gmem *gmem, gpa_t base, bool read_only,
+	       uint32_t first_hold)
+{
+	(void)share;
+	(void)gmem;
+	(void)base;
+	(void)read_only;
+	(void)first_hold;
+	return ERR_NOMEM;
+}
+
+int share_revoke(struct share *share, struct gmem *gmem, gpa_t base, struct pager_vm *own)
+{
+	(void)share;
+	(void)gmem;
+	(void)base;
+	(void)own;
+	return ERR_NOMEM;
+}
+
+int share_grant(struct share *share, struct gmem *gmem, gpa_t base, bool read_only,
+		uint32_t first_hold)
+{
+	return share_join(share, gmem, base, read_only, first_hold);
+}

@@ -1,0 +1,238 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Shares whose frames stay (ept/share.c): one KeyID for all members, rights, revoke and grant, the
+ * end. Row 39: the group's KeyID is not free while a member lives.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "crypto/keyslot.h"
+#include "ept/retire.h"
+#include "ept/share.h"
+#include "tests/unit/fake_base.h"
+#include "tests/unit/fake_keyslot.h"
+#include "vmm/base/cache.h"
+#include "vmm/base/err.h"
+
+#define SECOND 1000000000ull
+#define BASE   0x100000000ull
+#define BYTES  (2 * SIZE_2M)
+
+static const struct ept_caps all_caps = {
+	.page_2m = true,
+	.page_1g = true,
+	.accessed_dirty = true,
+	.invept_single = true,
+	.structures_wb = true,
+	.phys_bits = 46,
+};
+
+static struct gmem alpha, beta;
+static struct share *share;
+static keyid_t group;
+
+/* No share here is sealed. */
+const struct region_ops pager_share_ops, pager_sealed_ops;
+
+int pager_ram_create(struct gmem *gmem, struct pager_vm *vm, gpa_t base, uint64_t bytes,
+		     uint8_t fill, struct gmem_region *out)
+{
+	fail();
+	return ERR_NOMEM;
+}
+
+int pager_share_create(struct pager_vm *vm, uint64_t bytes, struct sealed_region **out)
+{
+	fail();
+	return ERR_NOMEM;
+}
+
+int pager_share_join(struct sealed_region *sealed, struct gmem *gmem, gpa_t base, bool read_only,
+		     uint32_t first_hold)
+{
+	fail();
+	return ERR_NOMEM;
+}
+
+void pager_share_leave(struct sealed_region *sealed, struct gmem *gmem, bool live)
+{
+	fail();
+}
+
+uint32_t pager_share_members(const struct sealed_region *sealed)
+{
+	fail();
+	return 0;
+}
+
+void pager_share_destroy(struct sealed_region *sealed)
+{
+	fail();
+}
+
+void pager_vm_destroy(struct pager_vm *vm)
+{
+	fail();
+}
+
+static void make_vm(struct gmem *gmem, const char *name)
+{
+	keyid_t keyid;
+
+	assert_int_equal(gmem_init(gmem), 0);
+	assert_int_equal(keyslot_take(KEYSLOT_RANDOM, NULL, 0, name, &keyid), 0);
+	assert_int_equal(gmem_use_keyid(gmem, keyid), 0);
+}
+
+static int setup(void **state)
+{
+	(void)fake_setup(state);
+	fake_keyslots = 15;
+	keyid_configure(46, 4);
+	ept_configure(&all_caps);
+	fake_tsc = 10 * SECOND;
+	cache_flush_all();
+	fake_tsc += 2 * SECOND;
+	make_vm(&alpha, "alpha");
+	make_vm(&beta, "beta");
+	assert_int_equal(keyslot_take(KEYSLOT_RANDOM, NULL, 0, "mailbox", &group), 0);
+	assert_int_equal(share_create_resident(BYTES, group, &share), 0);
+	assert_int_equal(share_join(share, &alpha, gpa(BASE), false, 0), 0);
+	assert_int_equal(share_join(share, &beta, gpa(BASE), true, 1), 0);
+	return 0;
+}
+
+static enum keyslot_state state_of(keyid_t keyid)
+{
+	struct keyslot_info info;
+
+	assert_int_equal(keyslot_get(keyid, &info), 0);
+	return info.state;
+}
+
+static struct ept_leaf touch(struct gmem *gmem, uint64_t at, unsigned access)
+{
+	struct ept_leaf leaf;
+
+	assert_int_equal(gmem_fault(gmem, gpa(at), access, NULL), GMEM_FAULT_FIXED);
+	assert_int_equal(ept_walk(&gmem->root, gpa(at), &leaf), 0);
+	return leaf;
+}
+
+/* The members leave, and the share ends. */
+static int teardown(void **state)
+{
+	gmem_destroy(&alpha);
+	assert_int_equal(state_of(group), KEYSLOT_IN_USE);
+	gmem_destroy(&beta);
+	share_destroy(share);
+	assert_int_equal(state_of(group), KEYSLOT_RETIRING);
+	fake_tsc += SECOND;
+	assert_true(retire_poll());
+	assert_int_equal(state_of(group), KEYSLOT_DEAD);
+	return fake_teardown(state);
+}
+
+/* One frame, one KeyID, for both and for the door; zeros at first. */
+static void test_row_39_one_keyid_for_the_group(void **state)
+{
+	struct ept_leaf a, b;
+	uint64_t word = 1;
+
+	(void)state;
+	a = touch(&alpha, BASE + 0x5000, GMEM_ACCESS_WRITE);
+	assert_int_equal(a.attr.keyid, group);
+	assert_int_equal(a.attr.access, EPT_RWX);
+	assert_int_equal(a.leaf_bytes, SIZE_2M);
+	assert_int_equal(gmem_read(&alpha, gpa(BASE + 0x5008), &word, 8), 0);
+	assert_int_equal(word, 0);
+	assert_int_equal(fake_temp_keyid(), group);
+	word = 77;
+	assert_int_equal(gmem_write(&alpha, gpa(BASE + 0x5008), &word, 8), 0);
+	b = touch(&beta, BASE + 0x5000, GMEM_ACCESS_READ); /* is not zeroed again */
+	assert_int_equal(b.hpa.v, a.hpa.v);
+	assert_int_equal(b.attr.keyid, group);
+	assert_int_equal(b.attr.access, EPT_READ | EPT_EXEC);
+	assert_int_equal(gmem_read(&beta, gpa(BASE + 0x5008), &word, 8), 0);
+	assert_int_equal(word, 77);
+}
+
+static void test_read_only(void **state)
+{
+	uint64_t word = 5;
+
+	(void)state;
+	assert_int_equal(gmem_fault(&beta, gpa(BASE), GMEM_ACCESS_WRITE, NULL), GMEM_FAULT_RIGHTS);
+	(void)touch(&beta, BASE, GMEM_ACCESS_READ);
+	assert_int_equal(gmem_fault(&beta, gpa(BASE), GMEM_ACCESS_WRITE, NULL), GMEM_FAULT_RIGHTS);
+	assert_int_equal(gmem_write(&beta, gpa(BASE), &word, 8), ERR_RIGHTS);
+	assert_int_equal(gmem_cmpxchg(&beta, gpa(BASE), &word, 6, 8), ERR_RIGHTS);
+	assert_int_equal(gmem_read(&alpha, gpa(BASE), &word, 8), 0);
+	assert_int_equal(word, 0);
+}
+
+/* Pages of its own, all ones, writable, under its own KeyID; the other member goes on. */
+static void test_revoke_and_grant(void **state)
+{
+	const uint64_t generation = beta.root.generation;
+	struct ept_leaf before = touch(&beta, BASE, GMEM_ACCESS_READ), own;
+	uint64_t word = 9;
+
+	(void)state;
+	assert_int_equal(gmem_write(&alpha, gpa(BASE), &word, 8), 0);
+	assert_int_equal(share_revoke(share, &beta, gpa(BASE), NULL), 0);
+	assert_int_equal(beta.root.generation, generation + 1);
+	assert_int_equal(ept_walk(&beta.root, gpa(BASE), &own), ERR_NOTFOUND);
+	assert_int_equal(share_member_count(share), 1);
+	own = touch(&beta, BASE, GMEM_ACCESS_WRITE);
+	assert_int_not_equal(own.hpa.v, before.hpa.v);
+	assert_int_equal(own.attr.keyid, beta.keyid);
+	assert_int_equal(own.attr.access, EPT_RWX);
+	assert_int_equal(gmem_read(&beta, gpa(BASE + BYTES - 8), &word, 8), 0);
+	assert_int_equal(word, ~0ull);
+	assert_int_equal(gmem_read(&alpha, gpa(BASE), &word, 8), 0);
+	assert_int_equal(word, 9);
+
+	assert_int_equal(share_grant(share, &beta, gpa(BASE), false, 1), 0);
+	assert_int_equal(ept_walk(&beta.root, gpa(BASE), &own), ERR_NOTFOUND);
+	assert_int_equal(touch(&beta, BASE, GMEM_ACCESS_WRITE).hpa.v, before.hpa.v);
+	assert_int_equal(gmem_read(&beta, gpa(BASE), &word, 8), 0);
+	assert_int_equal(word, 9);
+}
+
+/* A member's end is its own: the other one has all it had. */
+static void test_a_member_ends(void **state)
+{
+	uint64_t word = 3;
+
+	(void)state;
+	assert_int_equal(gmem_write(&alpha, gpa(BASE), &word, 8), 0);
+	gmem_destroy(&beta);
+	fake_tsc += SECOND;
+	assert_true(retire_poll());
+	assert_int_equal(state_of(group), KEYSLOT_IN_USE);
+	assert_int_equal(share_member_count(share), 1);
+	assert_int_equal(gmem_read(&alpha, gpa(BASE), &word, 8), 0);
+	assert_int_equal(word, 3);
+	make_vm(&beta, "beta");
+	assert_int_equal(share_join(share, &beta, gpa(BASE), false, 1), 0);
+	assert_int_equal(gmem_read(&beta, gpa(BASE), &word, 8), 0);
+	assert_int_equal(word, 3);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(test_row_39_one_keyid_for_the_group),
+		TEST(test_read_only),
+		TEST(test_revoke_and_grant),
+		TEST(test_a_member_ends),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
