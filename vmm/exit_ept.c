@@ -45,7 +45,7 @@ static enum exit_result emulate(struct vcpu *vcpu, gpa_t gpa)
 	}
 	switch (emul_mmio(vcpu, gpa, &length, &fault)) {
 	case EMUL_DONE: exit_skip(length); return EXIT_RESUME;
-	case EMUL_AGAIN: return EXIT_RESUME;
+	case EMUL_AGAIN: exit_next_round(); return EXIT_RESUME;
 	case EMUL_FAULTED:
 		if (fault.vector == VECTOR_PF) {
 			inject_page_fault(vcpu, fault.error_code, fault.linear);

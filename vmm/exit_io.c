@@ -178,7 +178,11 @@ static __attribute__((noinline)) enum exit_result ins_or_outs(struct vcpu *vcpu,
 		return EXIT_NEXT_INSN;
 	}
 	gpr[GPR_RCX] = add_at_size(gpr[GPR_RCX], UINT64_MAX, io.address_bytes);
-	return left == 1 ? EXIT_NEXT_INSN : EXIT_RESUME;
+	if (left == 1) {
+		return EXIT_NEXT_INSN;
+	}
+	exit_next_round();
+	return EXIT_RESUME;
 }
 
 enum exit_result exit_io(struct vcpu *vcpu)

@@ -118,8 +118,6 @@ void msr_fill_bitmap(void *page, bool x2apic)
 	 BIT(17) /* FB_CLEAR */ | BIT(19) /* RRSBA */ | BIT(20) /* BHI_NO */ |                    \
 	 BIT(24) /* PBRSB_NO */ | BIT(26) /* GDS_NO */ | BIT(27) /* RFDS_NO */)
 
-#define DEBUGCTL_BTF BIT(1)
-
 static int read_zero(struct vcpu *vcpu, uint32_t msr, uint64_t *value)
 {
 	(void)vcpu;

@@ -11,13 +11,11 @@
 #include "vmm/sched.h"
 #include "vmm/vcpu_priv.h"
 
-#define DEBUGCTL_LBR BIT(0)
-#define DEBUGCTL_BTF BIT(1)
-#define DR7_GD	     BIT(13)
+#define DR7_GD BIT(13)
 
 /*
- * A debug exception was due. The exit leaves DR6 and DR7 as they were (SDM, "Exit Qualification for
- * Debug Exceptions"), so what delivery would have done to them is done here.
+ * A debug exception was due. The exit leaves DR6, DR7 and DEBUGCTL as they were (SDM, "Exit
+ * Qualification for Debug Exceptions"), so what delivery would have done to them is done here.
  */
 static void reflect_debug_exception(void)
 {
@@ -32,8 +30,8 @@ static void reflect_debug_exception(void)
 	if ((dr7 & DR7_GD) != 0) {
 		vmwrite(VMCS_GUEST_DR7, dr7 & ~DR7_GD);
 	}
-	if ((debugctl & DEBUGCTL_LBR) != 0) {
-		vmwrite(VMCS_GUEST_DEBUGCTL, debugctl & ~DEBUGCTL_LBR);
+	if ((debugctl & (DEBUGCTL_LBR | DEBUGCTL_BTF)) != 0) {
+		vmwrite(VMCS_GUEST_DEBUGCTL, debugctl & ~(DEBUGCTL_LBR | DEBUGCTL_BTF));
 	}
 }
 
@@ -113,7 +111,12 @@ static enum exit_result exit_triple_fault(struct vcpu *vcpu)
 
 static enum exit_result exit_hlt(struct vcpu *vcpu)
 {
-	vcpu->priv->halted_if = (vmread(VMCS_GUEST_RFLAGS) & RFLAGS_IF) != 0;
+	uint64_t rflags = vmread(VMCS_GUEST_RFLAGS);
+
+	if (vcpu_single_steps(rflags)) {
+		return EXIT_NEXT_INSN; /* the #DB behind it wakes at once */
+	}
+	vcpu->priv->halted_if = (rflags & RFLAGS_IF) != 0;
 	vcpu->state = VCPU_HALTED;
 	vcpu->priv->recheck = true;
 	if (!vcpu->priv->halted_if) {
@@ -243,31 +246,49 @@ static enum exit_result unhandled(void)
 	return EXIT_RESUME;
 }
 
-static inline __attribute__((always_inline)) void skip(uint64_t length)
+/* An instruction, or a round of one, is done: blocking ends, and a single step is due. */
+static inline __attribute__((always_inline)) void retire(uint64_t rflags)
 {
-	uint64_t rip = vmread(VMCS_GUEST_RIP);
-	uint64_t next = rip + length;
 	uint64_t blocking = vmread(VMCS_GUEST_INTERRUPTIBILITY);
 
-	if (((rip ^ next) >> 32) != 0 && !vcpu_in_64bit_mode()) {
-		next &= UINT32_MAX;
-	}
-	vmwrite(VMCS_GUEST_RIP, next);
 	if ((blocking & (BLOCKING_BY_STI | BLOCKING_BY_MOV_SS)) != 0) {
 		vmwrite(VMCS_GUEST_INTERRUPTIBILITY,
 			blocking & ~(BLOCKING_BY_STI | BLOCKING_BY_MOV_SS));
 	}
-	/* A single step ends here as well. */
-	if ((vmread(VMCS_GUEST_RFLAGS) & RFLAGS_TF) != 0 &&
-	    (vmread(VMCS_GUEST_DEBUGCTL) & DEBUGCTL_BTF) == 0) {
+	if (__builtin_expect((rflags & RFLAGS_TF) != 0, 0) && vcpu_single_steps(rflags)) {
 		vmwrite(VMCS_GUEST_PENDING_DEBUG,
 			vmread(VMCS_GUEST_PENDING_DEBUG) | PENDING_DEBUG_BS);
 	}
 }
 
+static inline __attribute__((always_inline)) void skip(uint64_t length)
+{
+	uint64_t rip = vmread(VMCS_GUEST_RIP);
+	uint64_t next = rip + length;
+	uint64_t rflags = vmread(VMCS_GUEST_RFLAGS);
+
+	if (((rip ^ next) >> 32) != 0 && !vcpu_in_64bit_mode()) {
+		next &= UINT32_MAX;
+	}
+	vmwrite(VMCS_GUEST_RIP, next);
+	/* An exit for memory left it set (SDM, "Saving RIP, RSP, RFLAGS, and SSP"). */
+	if (__builtin_expect((rflags & RFLAGS_RF) != 0, 0)) {
+		vmwrite(VMCS_GUEST_RFLAGS, rflags & ~RFLAGS_RF);
+	}
+	retire(rflags);
+}
+
 void exit_skip(uint64_t length)
 {
 	skip(length);
+}
+
+void exit_next_round(void)
+{
+	uint64_t rflags = vmread(VMCS_GUEST_RFLAGS) | RFLAGS_RF;
+
+	vmwrite(VMCS_GUEST_RFLAGS, rflags);
+	retire(rflags);
 }
 
 enum exit_result exit_dispatch(struct vcpu *vcpu)

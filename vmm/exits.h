@@ -24,6 +24,13 @@ const char *exit_name(uint32_t reason);
 /* Moves RIP over an emulated instruction, with all that goes with its retirement. */
 void exit_skip(uint64_t length);
 
+/*
+ * One round of a repeated string instruction is done, and others follow: RIP stays. RF keeps an
+ * instruction breakpoint from hitting once more, a single step comes behind each round (SDM vol. 3,
+ * "Instruction-Breakpoint Exception Condition" and "Single-Step Exception Condition").
+ */
+void exit_next_round(void);
+
 /* Handlers; the file names the subject. */
 enum exit_result exit_cpuid(struct vcpu *vcpu);
 enum exit_result exit_rdmsr(struct vcpu *vcpu);

@@ -28,6 +28,11 @@ static const uint8_t exception_classes[32] = {
 	[VECTOR_CP] = CLASS_CONTRIBUTORY,
 };
 
+/* Not of the class of faults: traps, aborts, and #DB, which may be either (SDM, table 6-1). */
+#define VECTORS_NO_FAULT                                                                       \
+	(BIT(VECTOR_DB) | BIT(VECTOR_NMI) | BIT(VECTOR_BP) | BIT(VECTOR_OF) | BIT(VECTOR_DF) | \
+	 BIT(VECTOR_MC))
+
 #define VECTORS_WITH_ERROR_CODE                                                               \
 	(BIT(VECTOR_DF) | BIT(VECTOR_TS) | BIT(VECTOR_NP) | BIT(VECTOR_SS) | BIT(VECTOR_GP) | \
 	 BIT(VECTOR_PF) | BIT(VECTOR_AC) | BIT(VECTOR_CP))
@@ -40,6 +45,13 @@ static void set_exception(struct vcpu *vcpu, uint8_t vector, uint32_t error_code
 	if ((VECTORS_WITH_ERROR_CODE & BIT(vector)) != 0 &&
 	    (vmread(VMCS_GUEST_CR0) & CR0_PE) != 0) {
 		info |= EVENT_ERROR_CODE;
+	}
+	/*
+	 * SDM, "Instruction-Breakpoint Exception Condition": a fault pushes RF as 1, so that its
+	 * instruction does not meet a breakpoint twice. Injection pushes what RFLAGS holds.
+	 */
+	if ((VECTORS_NO_FAULT & BIT(vector)) == 0) {
+		vmwrite(VMCS_GUEST_RFLAGS, vmread(VMCS_GUEST_RFLAGS) | RFLAGS_RF);
 	}
 	vcpu->event = (struct vcpu_event){ .info = info, .error_code = error_code };
 }
@@ -139,47 +151,70 @@ static bool interrupts_open(void)
 	       (vmread(VMCS_GUEST_INTERRUPTIBILITY) & BLOCKING_INTERRUPTS) == 0;
 }
 
-static void choose_nmi(struct vcpu *vcpu)
+/*
+ * Does what pends come first? A single step or breakpoint that pends would be lost by an interrupt
+ * or NMI that is injected now (SDM, "Delivery of Pending Debug Exceptions after VM Entry").
+ */
+static bool slot_taken(const struct vcpu *vcpu)
 {
-	bool window = false;
-
-	if (__atomic_load_n(&vcpu->nmi_pending, __ATOMIC_RELAXED) != 0) {
-		if (vcpu->event.info == 0 && (vmread(VMCS_GUEST_INTERRUPTIBILITY) &
-					      (BLOCKING_INTERRUPTS | BLOCKING_BY_NMI)) == 0) {
-			__atomic_store_n(&vcpu->nmi_pending, 0, __ATOMIC_RELAXED);
-			vcpu->event.info = (uint32_t)EVENT_VALID | EVENT_NMI | VECTOR_NMI;
-		} else {
-			window = true;
-		}
-	}
-	vcpu_set_control(vcpu, CPU_NMI_WINDOW_EXITING, window);
+	return vcpu->event.info != 0 ||
+	       (vmread(VMCS_GUEST_PENDING_DEBUG) &
+		(PENDING_DEBUG_BS | PENDING_DEBUG_ENABLED_BREAKPOINT)) != 0;
 }
 
-/* Without virtual-interrupt delivery: SDM, "Virtual-Interrupt Delivery" done by hand. */
-static void choose_interrupt(struct vcpu *vcpu)
+/*
+ * The window that an NMI has to wait for, or 0. STI blocks NMIs on some CPUs, and on some it does
+ * not block the NMI-window exit, which would then come at once and for ever (SDM, "NMI-Window
+ * Exiting"); the interrupt window opens where STI's blocking ends.
+ */
+static uint32_t choose_nmi(struct vcpu *vcpu)
+{
+	uint64_t blocking;
+
+	if (__atomic_load_n(&vcpu->nmi_pending, __ATOMIC_RELAXED) == 0) {
+		return 0;
+	}
+	blocking = vmread(VMCS_GUEST_INTERRUPTIBILITY);
+	if (!slot_taken(vcpu) && (blocking & (BLOCKING_INTERRUPTS | BLOCKING_BY_NMI)) == 0) {
+		__atomic_store_n(&vcpu->nmi_pending, 0, __ATOMIC_RELAXED);
+		vcpu->event.info = (uint32_t)EVENT_VALID | EVENT_NMI | VECTOR_NMI;
+		return 0;
+	}
+	if (vcpu->event.info == 0 &&
+	    (blocking & (BLOCKING_BY_STI | BLOCKING_BY_NMI)) == BLOCKING_BY_STI) {
+		return CPU_INTERRUPT_WINDOW_EXITING;
+	}
+	return CPU_NMI_WINDOW_EXITING;
+}
+
+/*
+ * Without virtual-interrupt delivery: SDM, "Virtual-Interrupt Delivery" done by hand. The window
+ * that an interrupt has to wait for, or 0.
+ */
+static uint32_t choose_interrupt(struct vcpu *vcpu)
 {
 	struct vcpu_private *priv = vcpu->priv;
 	const struct vm_hooks *hooks = vcpu->vm->hooks;
 	int vector = -1;
-	bool window = false;
 
 	if (priv->deferred_interrupt == 0 && !vcpu_has_virtual_delivery(vcpu)) {
 		vector = hooks->irq_pending(vcpu);
 	}
-	if (priv->deferred_interrupt != 0 || vector >= 0) {
-		if (vcpu->event.info != 0 || !interrupts_open()) {
-			window = true;
-		} else if (priv->deferred_interrupt != 0) {
-			vcpu->event.info = (uint32_t)priv->deferred_interrupt;
-			priv->deferred_interrupt = 0;
-			priv->recheck = true; /* for what may wait behind it */
-		} else {
-			vcpu->event.info = (uint32_t)EVENT_VALID | EVENT_EXTERNAL |
-					   (uint32_t)vector;
-			hooks->irq_accepted(vcpu, (uint8_t)vector);
-		}
+	if (priv->deferred_interrupt == 0 && vector < 0) {
+		return 0;
 	}
-	vcpu_set_control(vcpu, CPU_INTERRUPT_WINDOW_EXITING, window);
+	if (slot_taken(vcpu) || !interrupts_open()) {
+		return CPU_INTERRUPT_WINDOW_EXITING;
+	}
+	if (priv->deferred_interrupt != 0) {
+		vcpu->event.info = (uint32_t)priv->deferred_interrupt;
+		priv->deferred_interrupt = 0;
+		priv->recheck = true; /* for what may wait behind it */
+	} else {
+		vcpu->event.info = (uint32_t)EVENT_VALID | EVENT_EXTERNAL | (uint32_t)vector;
+		hooks->irq_accepted(vcpu, (uint8_t)vector);
+	}
+	return 0;
 }
 
 /* SDM, "TPR Virtualization": an exit when the guest lowers its TPR below what waits. */
@@ -211,10 +246,33 @@ static void set_rvi(struct vcpu *vcpu)
 	}
 }
 
+/*
+ * SDM, "Checks on Guest Non-Register State": while STI or MOV SS blocks, BS has to say whether
+ * RFLAGS.TF asks for a single step, or entry fails. An exit by #DB takes BS out of the field and
+ * leaves the blocking. The event that goes in drops what pends, so no step comes twice.
+ */
+static void match_single_step(void)
+{
+	uint64_t pending, wanted;
+
+	if ((vmread(VMCS_GUEST_INTERRUPTIBILITY) & BLOCKING_INTERRUPTS) == 0) {
+		return;
+	}
+	pending = vmread(VMCS_GUEST_PENDING_DEBUG);
+	wanted = pending & ~PENDING_DEBUG_BS;
+	if (vcpu_single_steps(vmread(VMCS_GUEST_RFLAGS))) {
+		wanted |= PENDING_DEBUG_BS;
+	}
+	if (wanted != pending) {
+		vmwrite(VMCS_GUEST_PENDING_DEBUG, wanted);
+	}
+}
+
 static void write_event(struct vcpu *vcpu)
 {
 	const struct vcpu_event event = vcpu->event;
 
+	match_single_step();
 	vcpu->event.info = 0;
 	vmwrite(VMCS_ENTRY_INTERRUPTION_INFO, event.info);
 	if ((event.info & EVENT_ERROR_CODE) != 0) {
@@ -228,10 +286,12 @@ static void write_event(struct vcpu *vcpu)
 void inject_before_entry(struct vcpu *vcpu)
 {
 	struct vcpu_private *priv = vcpu->priv;
+	uint32_t windows;
 
 	priv->recheck = false;
-	choose_nmi(vcpu);
-	choose_interrupt(vcpu);
+	windows = choose_nmi(vcpu);
+	windows |= choose_interrupt(vcpu);
+	vcpu_set_windows(vcpu, windows);
 	if (vcpu_has_virtual_delivery(vcpu)) {
 		set_rvi(vcpu);
 	} else if (vmx_caps()->tpr_shadow) {

@@ -3,6 +3,7 @@
 #ifndef UMBRA_VMM_VCPU_PRIV_H
 #define UMBRA_VMM_VCPU_PRIV_H
 
+#include "vmm/base/x86.h"
 #include "vmm/emul.h"
 #include "vmm/vcpu.h"
 #include "vmm/vmx_bits.h"
@@ -91,6 +92,12 @@ static inline bool vcpu_in_64bit_mode(void)
 	       (vmread(VMCS_GUEST_CS_ACCESS_RIGHTS) & SEG_AR_L) != 0;
 }
 
+/* Does RFLAGS of the guest ask for a #DB behind each instruction? */
+static inline bool vcpu_single_steps(uint64_t rflags)
+{
+	return (rflags & RFLAGS_TF) != 0 && (vmread(VMCS_GUEST_DEBUGCTL) & DEBUGCTL_BTF) == 0;
+}
+
 /* Registers by the hardware's number, RSP included. */
 static inline uint64_t vcpu_get_gpr(const struct vcpu *vcpu, unsigned number)
 {
@@ -106,11 +113,11 @@ static inline void vcpu_set_gpr(struct vcpu *vcpu, unsigned number, uint64_t val
 	}
 }
 
-/* Sets or clears a primary control, when it is not so already. */
-static inline void vcpu_set_control(struct vcpu *vcpu, uint32_t control, bool on)
+/* The window exits that are on from now; CPU_INTERRUPT_WINDOW_EXITING, CPU_NMI_WINDOW_EXITING. */
+static inline void vcpu_set_windows(struct vcpu *vcpu, uint32_t windows)
 {
-	uint32_t value = on ? vcpu->priv->cpu_controls | control
-			    : vcpu->priv->cpu_controls & ~control;
+	const uint32_t both = CPU_INTERRUPT_WINDOW_EXITING | CPU_NMI_WINDOW_EXITING;
+	uint32_t value = (vcpu->priv->cpu_controls & ~both) | windows;
 
 	if (value != vcpu->priv->cpu_controls) {
 		vcpu->priv->cpu_controls = value;

@@ -154,6 +154,10 @@
 #define EVENT_NMI_UNBLOCKING	BIT(12) /* exit format alone: NMI unblocking due to IRET */
 #define EVENT_VALID		BIT(31)
 
+/* IA32_DEBUGCTL (SDM vol. 3, "IA32_DEBUGCTL MSR"). */
+#define DEBUGCTL_LBR BIT(0)
+#define DEBUGCTL_BTF BIT(1)
+
 /* Guest interruptibility state. */
 #define BLOCKING_BY_STI	   BIT(0)
 #define BLOCKING_BY_MOV_SS BIT(1)

@@ -24,6 +24,9 @@ bool fake_vmxon(hpa_t region);
 void fake_vmxoff(void);
 void fake_invvpid_single(uint16_t vpid);
 void fake_interrupt_window(void);
+/* Of test_exits.c alone. */
+void cpu_call_nmi_handler(void);
+void cpu_call_mc_handler(void);
 /* test_vcpu.c alone has these: the registers that stay in the CPU. */
 extern uint64_t fake_dr[7];
 void fake_fxsave(void *area);

@@ -97,6 +97,9 @@ static void start(void)
 	vmwrite(VMCS_GUEST_CR0, CR0_PE);
 	vmwrite(VMCS_GUEST_INTERRUPT_STATUS, 0);
 	vmwrite(VMCS_TPR_THRESHOLD, 0);
+	vmwrite(VMCS_CPU_CONTROLS, 0);
+	vmwrite(VMCS_GUEST_PENDING_DEBUG, 0);
+	vmwrite(VMCS_GUEST_DEBUGCTL, 0);
 }
 
 /* SDM, table "Conditions for Generating a Double Fault". */
@@ -195,32 +198,44 @@ static void test_reinjection(void **state)
 	}
 }
 
+/*
+ * An NMI-window exit may come at once while STI blocks NMIs, so there the interrupt window has to
+ * do. What else the NMI waits for keeps that exit away as well.
+ */
 static const struct {
 	uint64_t blocking;
+	uint64_t pending_debug;
 	uint32_t event;
-	bool injected;
+	uint32_t window; /* 0: injected */
 } nmis[] = {
-	{ 0, 0, true },
-	{ BLOCKING_BY_NMI, 0, false },
-	{ BLOCKING_BY_STI, 0, false },
-	{ BLOCKING_BY_MOV_SS, 0, false },
-	{ 0, HW(VECTOR_DE), false },
+	{ 0, 0, 0, 0 },
+	{ BLOCKING_BY_NMI, 0, 0, CPU_NMI_WINDOW_EXITING },
+	{ BLOCKING_BY_STI, 0, 0, CPU_INTERRUPT_WINDOW_EXITING },
+	{ BLOCKING_BY_STI | BLOCKING_BY_NMI, 0, 0, CPU_NMI_WINDOW_EXITING },
+	{ BLOCKING_BY_STI, 0, HW(VECTOR_DE), CPU_NMI_WINDOW_EXITING },
+	{ BLOCKING_BY_MOV_SS, 0, 0, CPU_NMI_WINDOW_EXITING },
+	{ 0, 0, HW(VECTOR_DE), CPU_NMI_WINDOW_EXITING },
+	{ 0, PENDING_DEBUG_BS, 0, CPU_NMI_WINDOW_EXITING },
+	{ 0, PENDING_DEBUG_ENABLED_BREAKPOINT | 1, 0, CPU_NMI_WINDOW_EXITING },
 };
 
 static void test_nmi(void **state)
 {
 	for (size_t i = 0; i < ARRAY_COUNT(nmis); i++) {
+		bool injected = nmis[i].window == 0;
+
 		start();
 		vmwrite(VMCS_GUEST_RFLAGS, 2); /* IF means nothing to an NMI */
 		vmwrite(VMCS_GUEST_INTERRUPTIBILITY, nmis[i].blocking);
+		vmwrite(VMCS_GUEST_PENDING_DEBUG, nmis[i].pending_debug);
 		vcpu.event.info = nmis[i].event;
 		vcpu.nmi_pending = 1;
 		inject_before_entry(&vcpu);
-		assert_int_equal(vcpu.nmi_pending, !nmis[i].injected);
-		assert_int_equal((priv.cpu_controls & CPU_NMI_WINDOW_EXITING) != 0,
-				 !nmis[i].injected);
+		assert_int_equal(vcpu.nmi_pending, !injected);
+		assert_int_equal(priv.cpu_controls, nmis[i].window);
+		assert_int_equal(vmread(VMCS_CPU_CONTROLS), nmis[i].window);
 		assert_int_equal(vmread(VMCS_ENTRY_INTERRUPTION_INFO),
-				 nmis[i].injected ? NMI : nmis[i].event);
+				 injected ? NMI : nmis[i].event);
 	}
 	/* The window closes again. */
 	start();
@@ -318,6 +333,64 @@ static void test_tpr_threshold(void **state)
 	}
 }
 
+/* Faults push RF, so that an instruction breakpoint does not hit their instruction again. */
+static void test_faults_push_rf(void **state)
+{
+	static const struct {
+		uint8_t vector;
+		bool fault;
+	} cases[] = {
+		{ VECTOR_UD, true },  { VECTOR_GP, true },  { VECTOR_PF, true },
+		{ VECTOR_SS, true },  { VECTOR_AC, true },  { VECTOR_DB, false },
+		{ VECTOR_DF, false }, { VECTOR_MC, false }, { VECTOR_BP, false },
+	};
+
+	for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
+		start();
+		inject_exception(&vcpu, cases[i].vector, 0);
+		assert_int_equal(vmread(VMCS_GUEST_RFLAGS),
+				 RFLAGS_IF | 2 | (cases[i].fault ? RFLAGS_RF : 0));
+	}
+}
+
+/*
+ * SDM, "Checks on Guest Non-Register State": the four fields that have to agree, whatever event is
+ * injected. The exit by #DB left them apart (XSA-308).
+ */
+static void test_single_step_agrees_with_blocking(void **state)
+{
+	static const uint64_t blockings[] = { 0, BLOCKING_BY_STI, BLOCKING_BY_MOV_SS };
+
+	for (unsigned i = 0; i < ARRAY_COUNT(blockings) * 8; i++) {
+		uint64_t blocking = blockings[i / 8], bs = (i & 1) != 0 ? PENDING_DEBUG_BS : 0;
+		bool tf = (i & 2) != 0, btf = (i & 4) != 0;
+
+		start();
+		vmwrite(VMCS_GUEST_INTERRUPTIBILITY, blocking);
+		vmwrite(VMCS_GUEST_PENDING_DEBUG, bs);
+		vmwrite(VMCS_GUEST_RFLAGS, RFLAGS_IF | 2 | (tf ? RFLAGS_TF : 0));
+		vmwrite(VMCS_GUEST_DEBUGCTL, btf ? DEBUGCTL_BTF : 0);
+		inject_exception(&vcpu, VECTOR_DB, 0);
+		inject_before_entry(&vcpu);
+		assert_int_equal(vmread(VMCS_ENTRY_INTERRUPTION_INFO), HW(VECTOR_DB));
+		if (blocking != 0) {
+			bs = tf && !btf ? PENDING_DEBUG_BS : 0;
+		}
+		assert_int_equal(vmread(VMCS_GUEST_PENDING_DEBUG), bs);
+	}
+}
+
+/* A single step that pends would be lost by an interrupt that is injected. */
+static void test_interrupt_waits_for_debug_exception(void **state)
+{
+	start();
+	pending = irr = 0x61;
+	vmwrite(VMCS_GUEST_PENDING_DEBUG, PENDING_DEBUG_BS);
+	inject_before_entry(&vcpu);
+	assert_int_equal(accepted, -1);
+	assert_int_equal(priv.cpu_controls, CPU_INTERRUPT_WINDOW_EXITING);
+}
+
 static void test_reblock_nmi(void **state)
 {
 	start();
@@ -337,6 +410,9 @@ int main(void)
 		cmocka_unit_test(test_deferred_interrupt),
 		cmocka_unit_test(test_virtual_delivery),
 		cmocka_unit_test(test_tpr_threshold),
+		cmocka_unit_test(test_faults_push_rf),
+		cmocka_unit_test(test_single_step_agrees_with_blocking),
+		cmocka_unit_test(test_interrupt_waits_for_debug_exception),
 		cmocka_unit_test(test_reblock_nmi),
 	};
 

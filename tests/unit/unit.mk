@@ -94,6 +94,7 @@ UNIT_keyboard := vmm/base/keyboard.c
 UNIT_screen := vmm/base/screen.c vmm/base/font.asm vmm/base/str.c
 UNIT_str := vmm/base/str.c
 UNIT_inject := vmm/inject.c
+UNIT_exits := vmm/exits.c vmm/base/str.c
 UNIT_sched := vmm/sched.c
 UNIT_vcpu := vmm/vcpu.c vmm/vcpu_state.c vmm/base/str.c
 UNIT_cpuid := vmm/exit_cpuid.c

@@ -3,7 +3,8 @@
  * Debug exceptions stay the guest's although #DB always exits: DR0 to DR3 and DR7 keep their
  * values, single steps come behind each instruction, also one that the hypervisor carries out,
  * breakpoints on execution and data hit once with the right bit in DR6, GD guards the registers
- * (SDM vol. 3, "Debug Exceptions").
+ * (SDM vol. 3, "Debug Exceptions"). A step in the shadow of STI or MOV SS, and INT1 there, are no
+ * harm; a fault pushes RF, what the hypervisor has carried out leaves none behind.
  */
 #include "tests/guests/common/guest.h"
 
@@ -99,6 +100,84 @@ static void single_step(void)
 	check_equal(last_dr6, DR6_CLEAR | DR6_BS);
 }
 
+/* Each step but the last ends at the same RIP: one for each round. */
+static void single_step_rounds(void)
+{
+	static const uint8_t bytes[3];
+	uint64_t at, count = ARRAY_COUNT(bytes);
+	const void *from = bytes;
+
+	hits = 0;
+	__asm__ volatile("pushfq\n\t"
+			 "orq $0x100, (%%rsp)\n\t"
+			 "leaq 1f(%%rip), %0\n\t"
+			 "popfq\n"
+			 "1:\trep outsb\n\t"
+			 "pushfq\n\t"
+			 "andq $~0x100, (%%rsp)\n\t"
+			 "popfq\n\t"
+			 "nop"
+			 : "=&D"(at), "+S"(from), "+c"(count)
+			 : "d"(0x80)
+			 : "memory", "cc");
+	check_equal(hits, 6);
+	check_equal(steps[0], at);
+	check_equal(steps[1], at);
+	check_equal(steps[2], at + 2);
+}
+
+/* #DB is due while STI or MOV SS still blocks; VM entry checks that the two agree. */
+static void single_step_in_shadows(void)
+{
+	uint64_t at;
+
+	hits = 0;
+	__asm__ volatile("pushfq\n\t"
+			 "orq $0x100, (%%rsp)\n\t"
+			 "leaq 1f(%%rip), %0\n\t"
+			 "movl %%ss, %%eax\n\t"
+			 "popfq\n"
+			 "1:\tsti\n\t"
+			 "cli\n\t"
+			 "movl %%eax, %%ss\n\t"
+			 "nop\n\t"
+			 "movl %%eax, %%ss\n\t"
+			 ".byte 0xf1\n\t" /* int1 */
+			 "pushfq\n\t"
+			 "andq $~0x100, (%%rsp)\n\t"
+			 "popfq\n\t"
+			 "nop"
+			 : "=&D"(at)
+			 :
+			 : "rax", "memory", "cc");
+	check(hits >= 7);
+	check_equal(steps[0], at + 1);
+	check_equal(steps[1], at + 2);
+	check_equal(steps[2], at + 5); /* MOV SS shuts out its own */
+	check_equal(steps[3], at + 8);
+}
+
+static void resume_flag(void)
+{
+	volatile uint32_t *device = (uint32_t *)0xfec00000ull; /* the IOAPIC's index */
+
+	__asm__ volatile(TRY("movq %0, %%cr4") : : "r"(read_cr4() | BIT(40)));
+	check_equal(trapped(), VECTOR_GP);
+	check_equal(caught.rflags & RFLAGS_RF, RFLAGS_RF);
+	hits = 0;
+	__asm__ volatile("leaq 1f(%%rip), %%rax\n\t"
+			 "movq %%rax, %%dr0\n\t"
+			 "movl $0x402, %%eax\n\t"
+			 "movq %%rax, %%dr7\n\t"
+			 "movl $0, (%0)\n"
+			 "1:\tmovl $0x400, %%eax\n\t"
+			 "movq %%rax, %%dr7"
+			 :
+			 : "D"(device)
+			 : "rax", "memory");
+	check_equal(hits, 1);
+}
+
 static void breakpoints(void)
 {
 	uint64_t at;
@@ -153,6 +232,9 @@ void guest_main(void)
 	trap_handlers[VECTOR_DB] = on_debug;
 	registers();
 	single_step();
+	single_step_rounds();
+	single_step_in_shadows();
 	breakpoints();
+	resume_flag();
 	guarded();
 }

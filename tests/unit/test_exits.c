@@ -1,0 +1,291 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* vmm/exits.c: debug exceptions, the end of an instruction, HLT, and what no row handles. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <string.h>
+
+#include "tests/unit/fake_base.h"
+#include "vmm/base/x86.h"
+#include "vmm/exits.h"
+#include "vmm/inject.h"
+#include "vmm/sched.h"
+#include "vmm/vcpu_priv.h"
+
+static struct vm vm;
+static struct vcpu vcpu;
+static struct vcpu_private priv;
+static unsigned nmi_calls, mc_calls, yields, halt_checks;
+static uint64_t dr6;
+static enum vm_end_reason ended;
+static char end_detail[sizeof(vm.end_detail)];
+static enum exit_result answer;
+
+#define STUB(name)                            \
+	enum exit_result name(struct vcpu *v) \
+	{                                     \
+		assert_ptr_equal(v, &vcpu);   \
+		return answer;                \
+	}
+STUB(exit_cpuid)
+STUB(exit_rdmsr)
+STUB(exit_wrmsr)
+STUB(exit_cr_access)
+STUB(exit_xsetbv)
+STUB(exit_io)
+STUB(exit_ept_violation)
+STUB(exit_ept_misconfig)
+STUB(exit_apic_access)
+
+void cpu_call_nmi_handler(void)
+{
+	nmi_calls++;
+}
+
+void cpu_call_mc_handler(void)
+{
+	mc_calls++;
+}
+
+void sched_yield(void)
+{
+	yields++;
+}
+
+void vm_check_halted(struct vm *v)
+{
+	halt_checks++;
+}
+
+void vcpu_dump(const struct vcpu *v)
+{
+}
+
+void vcpu_state_change_dr6(uint64_t clear, uint64_t set)
+{
+	dr6 = (dr6 & ~clear) | set;
+}
+
+void inject_exception(struct vcpu *v, uint8_t vector, uint32_t error_code)
+{
+	v->event.info = (uint32_t)EVENT_VALID | EVENT_HW_EXCEPTION | vector;
+	v->event.error_code = error_code;
+}
+
+void inject_ud(struct vcpu *v)
+{
+	inject_exception(v, VECTOR_UD, 0);
+}
+
+void inject_gp(struct vcpu *v)
+{
+	inject_exception(v, VECTOR_GP, 0);
+}
+
+void inject_again(struct vcpu *v, uint32_t info)
+{
+	v->event.info = info;
+}
+
+void inject_reblock_nmi(struct vcpu *v)
+{
+	vmwrite(VMCS_GUEST_INTERRUPTIBILITY, BLOCKING_BY_NMI);
+}
+
+void vm_end(struct vm *v, enum vm_end_reason reason, const char *detail)
+{
+	ended = reason;
+	strncpy(end_detail, detail == NULL ? "" : detail, sizeof(end_detail) - 1);
+}
+
+static int setup(void **state)
+{
+	fake_setup(state);
+	memset(&vcpu, 0, sizeof(vcpu));
+	memset(&priv, 0, sizeof(priv));
+	vcpu.vm = &vm;
+	vcpu.priv = &priv;
+	percpu_self()->vcpu = &vcpu;
+	nmi_calls = mc_calls = yields = halt_checks = 0;
+	dr6 = 0xffff0ff0;
+	ended = VM_END_NONE;
+	answer = EXIT_NEXT_INSN;
+	vmwrite(VMCS_IDT_VECTORING_INFO, 0);
+	vmwrite(VMCS_EXIT_QUALIFICATION, 0);
+	vmwrite(VMCS_EXIT_INSTRUCTION_LENGTH, 2);
+	vmwrite(VMCS_GUEST_RIP, 0x1000);
+	vmwrite(VMCS_GUEST_RFLAGS, RFLAGS_ONE | RFLAGS_IF);
+	vmwrite(VMCS_GUEST_INTERRUPTIBILITY, 0);
+	vmwrite(VMCS_GUEST_PENDING_DEBUG, 0);
+	vmwrite(VMCS_GUEST_DEBUGCTL, 0);
+	vmwrite(VMCS_GUEST_DR7, 0x400);
+	vmwrite(VMCS_GUEST_EFER, EFER_LMA);
+	vmwrite(VMCS_GUEST_CS_ACCESS_RIGHTS, SEG_AR_L);
+	return 0;
+}
+
+static enum exit_result dispatch(uint32_t reason)
+{
+	vmwrite(VMCS_EXIT_REASON, reason);
+	return exit_dispatch(&vcpu);
+}
+
+static void exception(uint32_t type, uint8_t vector)
+{
+	vmwrite(VMCS_EXIT_INTERRUPTION_INFO, EVENT_VALID | type | vector);
+	assert_int_equal(dispatch(EXIT_REASON_EXCEPTION_NMI), EXIT_RESUME);
+}
+
+/* What delivery does to the debug registers (SDM, "Debug Exceptions"). */
+static void test_debug_exception(void **state)
+{
+	dr6 = 0xffff0ff1;
+	vmwrite(VMCS_EXIT_QUALIFICATION, DBQ_BS | 2);
+	vmwrite(VMCS_GUEST_DR7, 0x2400);
+	vmwrite(VMCS_GUEST_DEBUGCTL, DEBUGCTL_LBR | DEBUGCTL_BTF);
+	exception(EVENT_HW_EXCEPTION, VECTOR_DB);
+	assert_int_equal(vcpu.event.info, EVENT_VALID | EVENT_HW_EXCEPTION | VECTOR_DB);
+	assert_int_equal(dr6, 0xffff4ff2 | DBQ_RTM);
+	assert_int_equal(vmread(VMCS_GUEST_DR7), 0x400);
+	assert_int_equal(vmread(VMCS_GUEST_DEBUGCTL), 0);
+}
+
+static void test_int1(void **state)
+{
+	vmwrite(VMCS_EXIT_INSTRUCTION_LENGTH, 1);
+	exception(EVENT_PRIV_SW_EXCEPTION, VECTOR_DB);
+	assert_int_equal(vcpu.event.info, EVENT_VALID | EVENT_PRIV_SW_EXCEPTION | VECTOR_DB);
+	assert_int_equal(vcpu.event.insn_length, 1);
+	assert_int_equal(dr6, 0xffff0ff0);
+}
+
+static void test_host_events(void **state)
+{
+	exception(EVENT_NMI, VECTOR_NMI);
+	exception(EVENT_HW_EXCEPTION, VECTOR_MC);
+	assert_int_equal(nmi_calls, 1);
+	assert_int_equal(mc_calls, 1);
+	assert_int_equal(vcpu.event.info, 0);
+}
+
+/* Blocking ends, RF ends, and a single step is due, unless branches alone are stepped. */
+static void test_end_of_instruction(void **state)
+{
+	static const struct {
+		uint64_t rflags, debugctl, blocking, pending;
+	} cases[] = {
+		{ 0, 0, 0, 0 },
+		{ 0, 0, BLOCKING_BY_STI | BLOCKING_BY_NMI, 0 },
+		{ RFLAGS_RF, 0, BLOCKING_BY_MOV_SS, 0 },
+		{ RFLAGS_TF, 0, 0, PENDING_DEBUG_BS },
+		{ RFLAGS_TF | RFLAGS_RF, 0, BLOCKING_BY_MOV_SS, PENDING_DEBUG_BS },
+		{ RFLAGS_TF, DEBUGCTL_BTF, 0, 0 },
+	};
+
+	for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
+		uint64_t kept = RFLAGS_ONE | RFLAGS_IF | (cases[i].rflags & RFLAGS_TF);
+
+		for (unsigned round = 0; round < 2; round++) {
+			setup(state);
+			vmwrite(VMCS_GUEST_RFLAGS, RFLAGS_ONE | RFLAGS_IF | cases[i].rflags);
+			vmwrite(VMCS_GUEST_DEBUGCTL, cases[i].debugctl);
+			vmwrite(VMCS_GUEST_INTERRUPTIBILITY, cases[i].blocking);
+			if (round == 0) {
+				assert_int_equal(dispatch(EXIT_REASON_CPUID), EXIT_RESUME);
+			} else {
+				exit_next_round();
+			}
+			/* A round that others follow leaves RIP, and RF set. */
+			assert_int_equal(vmread(VMCS_GUEST_RIP), round == 0 ? 0x1002 : 0x1000);
+			assert_int_equal(vmread(VMCS_GUEST_RFLAGS),
+					 kept | (round == 0 ? 0 : RFLAGS_RF));
+			assert_int_equal(vmread(VMCS_GUEST_INTERRUPTIBILITY),
+					 cases[i].blocking & BLOCKING_BY_NMI);
+			assert_int_equal(vmread(VMCS_GUEST_PENDING_DEBUG), cases[i].pending);
+		}
+	}
+}
+
+/* RIP wraps at 4 GiB outside of 64-bit mode alone. */
+static void test_rip_wraps(void **state)
+{
+	vmwrite(VMCS_GUEST_RIP, 0xffffffff);
+	(void)dispatch(EXIT_REASON_CPUID);
+	assert_int_equal(vmread(VMCS_GUEST_RIP), 0x100000001);
+	vmwrite(VMCS_GUEST_CS_ACCESS_RIGHTS, 0);
+	vmwrite(VMCS_GUEST_RIP, 0xffffffff);
+	(void)dispatch(EXIT_REASON_CPUID);
+	assert_int_equal(vmread(VMCS_GUEST_RIP), 1);
+}
+
+static void test_hlt(void **state)
+{
+	assert_int_equal(dispatch(EXIT_REASON_HLT), EXIT_RESUME);
+	assert_int_equal(vcpu.state, VCPU_HALTED);
+	assert_true(priv.halted_if);
+	assert_int_equal(halt_checks, 0);
+	vmwrite(VMCS_GUEST_RFLAGS, RFLAGS_ONE);
+	(void)dispatch(EXIT_REASON_HLT);
+	assert_false(priv.halted_if);
+	assert_int_equal(halt_checks, 1);
+	/* A #DB that is due behind it ends it at once. */
+	vcpu.state = VCPU_RUNNABLE;
+	vmwrite(VMCS_GUEST_RFLAGS, RFLAGS_ONE | RFLAGS_TF);
+	(void)dispatch(EXIT_REASON_HLT);
+	assert_int_equal(vcpu.state, VCPU_RUNNABLE);
+	assert_int_equal(vmread(VMCS_GUEST_PENDING_DEBUG), PENDING_DEBUG_BS);
+}
+
+static void test_unhandled(void **state)
+{
+	static const struct {
+		uint32_t reason;
+		enum vm_end_reason ended;
+		const char *detail;
+	} cases[] = {
+		{ EXIT_REASON_TASK_SWITCH, VM_END_UNHANDLED,
+		  "task-switch (reason 9) at RIP 0x1000" },
+		{ EXIT_REASON_CPUID, VM_END_UNHANDLED, "cpuid (reason 10) at RIP 0x1000" },
+		{ 200, VM_END_UNHANDLED, "exit (reason 200) at RIP 0x1000" },
+		{ (uint32_t)EXIT_REASON_ENTRY_FAILURE | EXIT_REASON_ENTRY_GUEST_STATE,
+		  VM_END_ENTRY_FAILED, "the CPU refused the guest's state, reason 33, 0" },
+	};
+
+	answer = EXIT_KILL_VM;
+	for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
+		assert_int_equal(dispatch(cases[i].reason), EXIT_RESUME);
+		assert_int_equal(ended, cases[i].ended);
+		assert_string_equal(end_detail, cases[i].detail);
+	}
+	assert_int_equal(dispatch(EXIT_REASON_TRIPLE_FAULT), EXIT_RESUME);
+	assert_int_equal(ended, VM_END_TRIPLE_FAULT);
+}
+
+/* An event whose delivery was broken off comes back; none can have been on its way at CPUID. */
+static void test_vectoring(void **state)
+{
+	answer = EXIT_RESUME;
+	vmwrite(VMCS_IDT_VECTORING_INFO, EVENT_VALID | 0x50);
+	(void)dispatch(EXIT_REASON_CPUID);
+	assert_int_equal(vcpu.event.info, 0);
+	(void)dispatch(EXIT_REASON_EPT_VIOLATION);
+	assert_int_equal(vcpu.event.info, EVENT_VALID | 0x50);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup(test_debug_exception, setup),
+		cmocka_unit_test_setup(test_int1, setup),
+		cmocka_unit_test_setup(test_host_events, setup),
+		cmocka_unit_test_setup(test_end_of_instruction, setup),
+		cmocka_unit_test_setup(test_rip_wraps, setup),
+		cmocka_unit_test_setup(test_hlt, setup),
+		cmocka_unit_test_setup(test_unhandled, setup),
+		cmocka_unit_test_setup(test_vectoring, setup),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
