@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Fetches, decodes (or finds in the cache) and does an instruction on device memory. Nothing here
- * trusts the guest: an instruction may change between the CPU's look at it and ours, so that each
- * form is done for what it is now, at the address that the exit told.
+ * trusts the guest: an instruction may change between the CPU's look at it and ours. It is done for
+ * what it is now, at the address that the exit told, when the CPU would allow just that.
  */
 #include "vmm/emul.h"
 #include "vmm/base/err.h"
@@ -10,9 +10,11 @@
 #include "vmm/base/str.h"
 #include "vmm/base/x86.h"
 #include "vmm/exits.h"
+#include "vmm/operand.h"
 #include "vmm/vcpu_priv.h"
 
-#define FLAGS_ARITHMETIC (RFLAGS_CF | RFLAGS_PF | RFLAGS_AF | RFLAGS_ZF | RFLAGS_SF | RFLAGS_OF)
+/* Beside GMEM_ACCESS_READ and GMEM_ACCESS_WRITE in emul_slot.kind: string_sides looks closer. */
+#define EMUL_STRING BIT(7)
 
 /* One instruction on its way. */
 struct emul {
@@ -21,129 +23,40 @@ struct emul {
 	struct gwalk_mode mode;
 	unsigned bits;
 	gpa_t gpa;
+	struct operand operand; /* at gpa, where the exit alone does not tell it all */
+	bool crosses;		/* the operand is in two pages: `operand` counts */
+	const struct emul_access *access;
 	struct gwalk_fault *fault;
 };
-
-static uint64_t size_mask(unsigned size)
-{
-	return MASK(8 * size - 1, 0);
-}
 
 static uint64_t sign_bit(unsigned size)
 {
 	return BIT(8 * size - 1);
 }
 
-static uint64_t result_flags(uint64_t result, unsigned size)
-{
-	uint64_t flags = 0;
-
-	flags |= __builtin_parity((unsigned)(result & 0xff)) == 0 ? RFLAGS_PF : 0;
-	flags |= (result & size_mask(size)) == 0 ? RFLAGS_ZF : 0;
-	flags |= (result & sign_bit(size)) != 0 ? RFLAGS_SF : 0;
-	return flags;
-}
-
-/* a + b + carry, or with a negated b and carry a - b - borrow: CF is the carry out of the top. */
-static uint64_t add_flags(uint64_t a, uint64_t b, uint64_t result, unsigned size, bool subtract)
-{
-	/* SDM vol. 1, "EFLAGS Register": the carry vector of an addition is recovered by logic. */
-	uint64_t carries = subtract ? (~a & b) | (~(a ^ b) & result)
-				    : (a & b) | ((a | b) & ~result);
-	uint64_t overflow = subtract ? (a ^ b) & (a ^ result) : ~(a ^ b) & (a ^ result);
-	uint64_t flags = result_flags(result, size);
-
-	flags |= (carries & sign_bit(size)) != 0 ? RFLAGS_CF : 0;
-	flags |= (carries & BIT(3)) != 0 ? RFLAGS_AF : 0;
-	flags |= (overflow & sign_bit(size)) != 0 ? RFLAGS_OF : 0;
-	return flags;
-}
-
-static uint64_t compute_bit(enum emul_alu alu, uint64_t a, uint64_t b, unsigned size,
-			    uint64_t *rflags)
-{
-	uint64_t bit = BIT(b & (8 * size - 1));
-
-	*rflags = (*rflags & ~RFLAGS_CF) | ((a & bit) != 0 ? RFLAGS_CF : 0);
-	switch (alu) {
-	case EMUL_BTS: return a | bit;
-	case EMUL_BTR: return a & ~bit;
-	case EMUL_BTC: return a ^ bit;
-	default: return a;
-	}
-}
-
-uint64_t emul_compute(enum emul_alu alu, uint64_t a, uint64_t b, unsigned size, uint64_t *rflags)
-{
-	uint64_t carry = *rflags & RFLAGS_CF;
-	uint64_t keep = *rflags & ~FLAGS_ARITHMETIC;
-	uint64_t r;
-
-	switch (alu) {
-	case EMUL_ADD:
-		r = a + b;
-		*rflags = keep | add_flags(a, b, r, size, false);
-		break;
-	case EMUL_ADC:
-		r = a + b + carry;
-		*rflags = keep | add_flags(a, b, r, size, false);
-		break;
-	case EMUL_SUB:
-	case EMUL_CMP:
-		r = a - b;
-		*rflags = keep | add_flags(a, b, r, size, true);
-		break;
-	case EMUL_SBB:
-		r = a - b - carry;
-		*rflags = keep | add_flags(a, b, r, size, true);
-		break;
-	case EMUL_NEG:
-		r = 0 - a;
-		*rflags = keep | add_flags(0, a, r, size, true);
-		break;
-	case EMUL_INC:
-		r = a + 1;
-		*rflags = keep | add_flags(a, 1, r, size, false);
-		break;
-	case EMUL_DEC:
-		r = a - 1;
-		*rflags = keep | add_flags(a, 1, r, size, true);
-		break;
-	case EMUL_AND:
-	case EMUL_TEST:
-		r = a & b;
-		*rflags = keep | result_flags(r, size);
-		break;
-	case EMUL_OR:
-		r = a | b;
-		*rflags = keep | result_flags(r, size);
-		break;
-	case EMUL_XOR:
-		r = a ^ b;
-		*rflags = keep | result_flags(r, size);
-		break;
-	case EMUL_NOT: r = ~a; break;
-	default: r = compute_bit(alu, a, b, size, rflags); break;
-	}
-	if (alu == EMUL_INC || alu == EMUL_DEC) {
-		*rflags = (*rflags & ~RFLAGS_CF) | carry;
-	}
-	return r & size_mask(size);
-}
-
-static uint64_t bus_read(const struct emul *e, gpa_t gpa, unsigned size)
+static inline __attribute__((always_inline)) uint64_t bus_read(const struct emul *e, unsigned size)
 {
 	struct io_access access = { .size = size };
 
-	vcpu_device_access(e->vcpu, gpa, &access);
-	return access.value & size_mask(size);
+	if (__builtin_expect(e->crosses, 0)) {
+		return operand_read(e->vcpu, &e->operand);
+	}
+	vcpu_device_access(e->vcpu, e->gpa, &access);
+	return access.value & operand_mask(size);
 }
 
-static void bus_write(const struct emul *e, gpa_t gpa, unsigned size, uint64_t value)
+static inline __attribute__((always_inline)) void bus_write(const struct emul *e, unsigned size,
+							    uint64_t value)
 {
-	struct io_access access = { .size = size, .write = true, .value = value & size_mask(size) };
+	struct io_access access = { .size = size,
+				    .write = true,
+				    .value = value & operand_mask(size) };
 
-	vcpu_device_access(e->vcpu, gpa, &access);
+	if (__builtin_expect(e->crosses, 0)) {
+		operand_write(e->vcpu, &e->operand, value);
+		return;
+	}
+	vcpu_device_access(e->vcpu, e->gpa, &access);
 }
 
 static uint64_t get_reg(const struct emul *e, const struct emul_insn *insn)
@@ -155,7 +68,7 @@ static uint64_t get_reg(const struct emul *e, const struct emul_insn *insn)
 
 static uint64_t get_source(const struct emul *e, const struct emul_insn *insn)
 {
-	return (insn->has_imm ? insn->imm : get_reg(e, insn)) & size_mask(insn->size);
+	return (insn->has_imm ? insn->imm : get_reg(e, insn)) & operand_mask(insn->size);
 }
 
 /* A 32-bit result clears the upper half, smaller ones leave the rest as it was. */
@@ -163,7 +76,7 @@ static inline void set_reg(const struct emul *e, const struct emul_insn *insn, u
 			   uint64_t value)
 {
 	unsigned shift = insn->high_byte ? 8 : 0;
-	uint64_t mask = size_mask(size) << shift;
+	uint64_t mask = operand_mask(size) << shift;
 
 	value = (value << shift) & mask;
 	if (size < 4) {
@@ -180,7 +93,7 @@ static bool writes_back(uint8_t alu)
 static void do_alu(const struct emul *e, const struct emul_insn *insn)
 {
 	uint64_t rflags = e->mode.rflags;
-	uint64_t memory = bus_read(e, e->gpa, insn->size);
+	uint64_t memory = bus_read(e, insn->size);
 	uint64_t other = insn->op == EMUL_UNARY ? 0 : get_source(e, insn);
 	bool to_register = insn->op == EMUL_ALU_REG;
 	uint64_t result = to_register ? emul_compute(insn->alu, other, memory, insn->size, &rflags)
@@ -193,32 +106,32 @@ static void do_alu(const struct emul *e, const struct emul_insn *insn)
 	if (to_register) {
 		set_reg(e, insn, insn->size, result);
 	} else {
-		bus_write(e, e->gpa, insn->size, result);
+		bus_write(e, insn->size, result);
 	}
 }
 
 static void do_load(const struct emul *e, const struct emul_insn *insn)
 {
-	uint64_t value = bus_read(e, e->gpa, insn->size);
+	uint64_t value = bus_read(e, insn->size);
 
 	if (insn->op == EMUL_LOAD_SIGN && (value & sign_bit(insn->size)) != 0) {
-		value |= ~size_mask(insn->size);
+		value |= ~operand_mask(insn->size);
 	}
 	set_reg(e, insn, insn->dest_size, value);
 }
 
 static void do_xchg(const struct emul *e, const struct emul_insn *insn)
 {
-	uint64_t value = bus_read(e, e->gpa, insn->size);
+	uint64_t value = bus_read(e, insn->size);
 
-	bus_write(e, e->gpa, insn->size, get_reg(e, insn));
+	bus_write(e, insn->size, get_reg(e, insn));
 	set_reg(e, insn, insn->size, value);
 }
 
 /* RSI, RDI and RCX have the width of the address size. */
 static uint64_t get_address_reg(const struct emul *e, const struct emul_insn *insn, unsigned reg)
 {
-	return vcpu_get_gpr(e->vcpu, reg) & size_mask(insn->address_size);
+	return vcpu_get_gpr(e->vcpu, reg) & operand_mask(insn->address_size);
 }
 
 static void set_address_reg(const struct emul *e, const struct emul_insn *insn, unsigned reg,
@@ -237,56 +150,61 @@ static void step(const struct emul *e, const struct emul_insn *insn, unsigned re
 	set_address_reg(e, insn, reg, down ? at - insn->size : at + insn->size);
 }
 
-/* Where one side of MOVS lies. Segment bases count in 64-bit mode for FS and GS alone. */
-static int string_operand(const struct emul *e, const struct emul_insn *insn, bool source,
-			  gpa_t *out)
+/* The memory that RSI (read) or RDI (written) points to. EMUL_RETRY: the exit was not for it. */
+static enum emul_outcome string_side(const struct emul *e, const struct emul_insn *insn,
+				     bool source, struct operand *out)
 {
-	uint8_t segment = source ? insn->segment : 0;
-	bool has_base = e->bits != 64 || segment >= 4;
-	uint64_t linear = get_address_reg(e, insn, source ? GPR_RSI : GPR_RDI);
+	unsigned kind = source ? GMEM_ACCESS_READ : GMEM_ACCESS_WRITE;
 
-	linear += has_base ? vmread(VMCS_GUEST_BASE(segment)) : 0;
-	return gwalk_translate(e->gmem, &e->mode, linear, source ? GWALK_READ : GWALK_WRITE, out,
-			       e->fault);
+	if (operand_in_segment(e->vcpu, &e->mode, source ? insn->segment : SEG_ES,
+			       get_address_reg(e, insn, source ? GPR_RSI : GPR_RDI), insn->size,
+			       source ? GWALK_READ : GWALK_WRITE, out, e->fault) != 0) {
+		return EMUL_FAULTED;
+	}
+	return (e->access->kind & kind) != 0 && operand_holds(out, e->gpa) ? EMUL_DONE : EMUL_RETRY;
 }
 
-/* One side of it is a device, the other may be RAM. */
-static int do_movs(const struct emul *e, const struct emul_insn *insn)
+/* Both sides before the first byte moves. One of them is a device, the other may be RAM. */
+static enum emul_outcome string_sides(const struct emul *e, const struct emul_insn *insn,
+				      struct operand *from, struct operand *to)
 {
-	gpa_t from, to;
-	uint64_t value = 0;
+	enum emul_outcome source = EMUL_RETRY, target = EMUL_RETRY;
 
-	if (string_operand(e, insn, true, &from) != 0 || string_operand(e, insn, false, &to) != 0) {
-		return ERR_NOTFOUND;
+	if (insn->op != EMUL_STOS) {
+		source = string_side(e, insn, true, from);
 	}
-	if (gmem_read(e->gmem, from, &value, insn->size) != 0) {
-		value = bus_read(e, from, insn->size);
+	if (insn->op != EMUL_LODS && source != EMUL_FAULTED) {
+		target = string_side(e, insn, false, to);
 	}
-	if (gmem_write(e->gmem, to, &value, insn->size) != 0) {
-		bus_write(e, to, insn->size, value);
+	if (source == EMUL_FAULTED || target == EMUL_FAULTED) {
+		return EMUL_FAULTED;
 	}
-	step(e, insn, GPR_RSI);
-	step(e, insn, GPR_RDI);
-	return 0;
+	return source == EMUL_DONE || target == EMUL_DONE ? EMUL_DONE : EMUL_RETRY;
 }
 
 /* One round. The next, if there is one, faults again: interrupts come in between as on a CPU. */
 static enum emul_outcome do_string(const struct emul *e, const struct emul_insn *insn)
 {
 	uint64_t count = insn->rep ? get_address_reg(e, insn, GPR_RCX) : 1;
+	struct operand from, to;
+	enum emul_outcome sides;
+	uint64_t value;
 
 	if (count == 0) {
-		return EMUL_DONE;
+		return EMUL_RETRY; /* it would not have touched memory */
 	}
-	if (insn->op == EMUL_MOVS) {
-		if (do_movs(e, insn) != 0) {
-			return EMUL_FAULTED;
-		}
-	} else if (insn->op == EMUL_STOS) {
-		bus_write(e, e->gpa, insn->size, get_reg(e, insn));
-		step(e, insn, GPR_RDI);
+	sides = string_sides(e, insn, &from, &to);
+	if (sides != EMUL_DONE) {
+		return sides;
+	}
+	value = insn->op == EMUL_STOS ? get_reg(e, insn) : operand_read(e->vcpu, &from);
+	if (insn->op == EMUL_LODS) {
+		set_reg(e, insn, insn->size, value);
 	} else {
-		set_reg(e, insn, insn->size, bus_read(e, e->gpa, insn->size));
+		operand_write(e->vcpu, &to, value);
+		step(e, insn, GPR_RDI);
+	}
+	if (insn->op != EMUL_STOS) {
 		step(e, insn, GPR_RSI);
 	}
 	if (insn->rep) {
@@ -295,10 +213,59 @@ static enum emul_outcome do_string(const struct emul *e, const struct emul_insn 
 	return count > 1 ? EMUL_AGAIN : EMUL_DONE;
 }
 
-static enum emul_outcome execute(const struct emul *e, const struct emul_insn *insn)
+/*
+ * The CPU checked the guest's rights to the bytes that begin at gpa, up to the page's end, for the
+ * exit's kind of access. When the instruction needs more than that, which one that was changed
+ * meanwhile may, the guest's tables are asked. An exit for the APIC's page tells no linear address;
+ * there the kernel is believed.
+ */
+static __attribute__((noinline)) enum emul_outcome ask_tables(struct emul *e,
+							      const struct emul_insn *insn,
+							      unsigned kind)
 {
+	enum gwalk_access access = (kind & GMEM_ACCESS_WRITE) != 0 ? GWALK_WRITE : GWALK_READ;
+
+	if (!e->access->linear_known) {
+		return e->mode.user ? EMUL_RETRY : EMUL_DONE;
+	}
+	if (operand_at(e->vcpu, &e->mode, vmread(VMCS_GUEST_LINEAR_ADDRESS), insn->size, access,
+		       &e->operand, e->fault) != 0) {
+		return EMUL_FAULTED;
+	}
+	e->crosses = e->operand.bytes[1] != 0;
+	return e->operand.part[0].v == e->gpa.v ? EMUL_DONE : EMUL_RETRY;
+}
+
+/* Can the exit have been for this instruction, and would the CPU let it access the operand? */
+static inline enum emul_outcome judge(struct emul *e, const struct emul_slot *slot)
+{
+	unsigned kind = slot->kind, told = e->access->kind;
+	bool crosses = e->gpa.v % PAGE_SIZE + slot->insn.size > PAGE_SIZE;
+
+	e->crosses = false;
+	if (__builtin_expect(kind == told && !crosses, 1)) {
+		return EMUL_DONE;
+	}
+	if ((told & ~kind) != 0) {
+		return EMUL_RETRY;
+	}
+	/* Whoever may write may read. */
+	if ((kind & EMUL_STRING) != 0 || (!crosses && (told & GMEM_ACCESS_WRITE) != 0)) {
+		return EMUL_DONE;
+	}
+	return ask_tables(e, &slot->insn, kind);
+}
+
+static enum emul_outcome execute(struct emul *e, const struct emul_slot *slot)
+{
+	const struct emul_insn *insn = &slot->insn;
+	enum emul_outcome fits = judge(e, slot);
+
+	if (__builtin_expect(fits != EMUL_DONE, 0)) {
+		return fits;
+	}
 	switch (insn->op) {
-	case EMUL_STORE: bus_write(e, e->gpa, insn->size, get_source(e, insn)); break;
+	case EMUL_STORE: bus_write(e, insn->size, get_source(e, insn)); break;
 	case EMUL_LOAD:
 	case EMUL_LOAD_SIGN: do_load(e, insn); break;
 	case EMUL_XCHG: do_xchg(e, insn); break;
@@ -308,6 +275,25 @@ static enum emul_outcome execute(const struct emul *e, const struct emul_insn *i
 	default: do_alu(e, insn); break;
 	}
 	return EMUL_DONE;
+}
+
+/* What the instruction does to its operand; of string instructions, to the one or the other. */
+static uint8_t kind_of(const struct emul_insn *insn)
+{
+	switch (insn->op) {
+	case EMUL_LOAD:
+	case EMUL_LOAD_SIGN:
+	case EMUL_ALU_REG: return GMEM_ACCESS_READ;
+	case EMUL_LODS: return EMUL_STRING | GMEM_ACCESS_READ;
+	case EMUL_STORE: return GMEM_ACCESS_WRITE;
+	case EMUL_STOS: return EMUL_STRING | GMEM_ACCESS_WRITE;
+	case EMUL_MOVS: return EMUL_STRING | GMEM_ACCESS_READ | GMEM_ACCESS_WRITE;
+	case EMUL_ALU_MEM:
+	case EMUL_BIT:
+		return writes_back(insn->alu) ? GMEM_ACCESS_READ | GMEM_ACCESS_WRITE
+					      : GMEM_ACCESS_READ;
+	default: return GMEM_ACCESS_READ | GMEM_ACCESS_WRITE;
+	}
 }
 
 /* RFLAGS do not matter to a fetch. */
@@ -374,9 +360,13 @@ static __attribute__((noinline)) enum emul_outcome fetch(const struct emul *e, u
 				 e->fault);
 		err = err != 0 ? err : emul_decode(bytes, EMUL_INSN_MAX, e->bits, &slot->insn);
 	}
-	if (err != 0) {
-		return err == ERR_NOTFOUND ? EMUL_FAULTED : unknown(e, linear, bytes);
+	if (err == ERR_NOTFOUND) {
+		return EMUL_FAULTED;
 	}
+	if (err != 0) {
+		return err == ERR_INVAL ? EMUL_RETRY : unknown(e, linear, bytes);
+	}
+	slot->kind = kind_of(&slot->insn);
 	if (whole) {
 		note_code(slot, gpa, bytes);
 		slot->linear = linear;
@@ -413,7 +403,7 @@ static unsigned code_bits(const struct gwalk_mode *mode)
 	return (rights & SEG_AR_DB) != 0 ? 32 : 16;
 }
 
-enum emul_outcome emul_mmio(struct vcpu *vcpu, gpa_t gpa, uint8_t *length,
+enum emul_outcome emul_mmio(struct vcpu *vcpu, const struct emul_access *access, uint8_t *length,
 			    struct gwalk_fault *fault)
 {
 	struct emul e; /* all of it is filled in: zeroing it first would cost as much again */
@@ -422,14 +412,15 @@ enum emul_outcome emul_mmio(struct vcpu *vcpu, gpa_t gpa, uint8_t *length,
 
 	e.vcpu = vcpu;
 	e.gmem = &vcpu->vm->gmem;
-	e.gpa = gpa;
+	e.gpa = access->gpa;
+	e.access = access;
 	e.fault = fault;
 	gwalk_mode_read(&e.mode);
 	e.bits = code_bits(&e.mode);
 	outcome = find_insn(&e, &slot);
 	if (outcome == EMUL_DONE) {
 		*length = slot->insn.length;
-		outcome = execute(&e, &slot->insn);
+		outcome = execute(&e, slot);
 	}
 	return outcome;
 }

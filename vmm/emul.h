@@ -68,7 +68,8 @@ struct emul_insn {
 
 /*
  * Decodes one instruction with a memory operand. bits is 16, 32 or 64. ERR_RANGE when it goes on
- * beyond count bytes, ERR_UNSUPPORTED when it is none of the above (or has no memory operand).
+ * beyond count bytes, ERR_INVAL when it has no memory operand, ERR_UNSUPPORTED when it is none of
+ * the above.
  */
 int emul_decode(const uint8_t *bytes, size_t count, unsigned bits, struct emul_insn *out);
 
@@ -84,6 +85,7 @@ struct emul_slot {
 	uint64_t linear;
 	struct gwalk_mode mode;
 	uint8_t bits; /* 0: empty */
+	uint8_t kind; /* GMEM_ACCESS_READ, GMEM_ACCESS_WRITE: what it does to its operand */
 	uint8_t count;
 	struct gmem_expect words[GWALK_LEVELS_MAX + EMUL_CODE_WORDS];
 	struct emul_insn insn;
@@ -94,17 +96,26 @@ struct emul_cache {
 };
 
 enum emul_outcome {
-	EMUL_DONE,    /* go on behind the instruction, *length bytes further */
-	EMUL_AGAIN,   /* one round of a repeated instruction is done: the same RIP once more */
+	EMUL_DONE,  /* go on behind the instruction, *length bytes further */
+	EMUL_AGAIN, /* one round of a repeated instruction is done: the same RIP once more */
+	EMUL_RETRY, /* not what the exit was for: it has changed since. The CPU is to look again */
 	EMUL_FAULTED, /* the guest has to be told *fault */
 	EMUL_UNKNOWN, /* no instruction that this file knows; it was logged with its bytes */
 };
 
+/* What the exit told of the access that it was for. */
+struct emul_access {
+	gpa_t gpa;	   /* its first byte outside of RAM */
+	unsigned kind;	   /* GMEM_ACCESS_READ, GMEM_ACCESS_WRITE, or both */
+	bool linear_known; /* VMCS_GUEST_LINEAR_ADDRESS holds its linear address */
+};
+
 /*
- * Does the instruction at the guest's RIP, whose memory operand lies at gpa, outside of RAM. For
+ * Does the instruction at the guest's RIP, when that is one which accesses memory so: another vCPU
+ * may have changed it, and the guest's rights were checked for the access of the exit alone. For
  * the vCPU whose VMCS is current here. Devices are reached through vcpu_device_access.
  */
-enum emul_outcome emul_mmio(struct vcpu *vcpu, gpa_t gpa, uint8_t *length,
+enum emul_outcome emul_mmio(struct vcpu *vcpu, const struct emul_access *access, uint8_t *length,
 			    struct gwalk_fault *fault);
 
 /* The arithmetic alone: returns the result in size bytes and updates *rflags. */

@@ -256,8 +256,13 @@ int emul_decode(const uint8_t *bytes, size_t count, unsigned bits, struct emul_i
 	if (status == ZYDIS_STATUS_NO_MORE_DATA) {
 		return ERR_RANGE;
 	}
-	if (!ZYAN_SUCCESS(status) || d.z.encoding != ZYDIS_INSTRUCTION_ENCODING_LEGACY ||
-	    !has_memory_operand(&d)) {
+	if (!ZYAN_SUCCESS(status)) {
+		return ERR_UNSUPPORTED;
+	}
+	if (!has_memory_operand(&d)) {
+		return ERR_INVAL;
+	}
+	if (d.z.encoding != ZYDIS_INSTRUCTION_ENCODING_LEGACY) {
 		return ERR_UNSUPPORTED;
 	}
 	out->length = d.z.length;

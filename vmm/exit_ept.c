@@ -10,6 +10,7 @@
 #include "vmm/exits.h"
 #include "vmm/inject.h"
 #include "vmm/vcpu_priv.h"
+#include "vmm/vmx.h"
 
 void vcpu_device_access(struct vcpu *vcpu, gpa_t gpa, struct io_access *access)
 {
@@ -35,17 +36,24 @@ static enum exit_result kill_at(struct vcpu *vcpu, gpa_t gpa, const char *what)
 }
 
 /* Decodes the instruction at RIP and does its access on a device. */
-static enum exit_result emulate(struct vcpu *vcpu, gpa_t gpa)
+static enum exit_result emulate(struct vcpu *vcpu, const struct emul_access *access)
 {
+	gpa_t gpa = access->gpa;
 	struct gwalk_fault fault;
 	uint8_t length = 0;
 
 	if ((vcpu->event.info & EVENT_VALID) != 0) {
 		return kill_at(vcpu, gpa, "an event's delivery touched device memory");
 	}
-	switch (emul_mmio(vcpu, gpa, &length, &fault)) {
+	switch (emul_mmio(vcpu, access, &length, &fault)) {
 	case EMUL_DONE: exit_skip(length); return EXIT_RESUME;
 	case EMUL_AGAIN: exit_next_round(); return EXIT_RESUME;
+	case EMUL_RETRY:
+		/* The CPU is to see what the guest's memory says now, its page tables too. */
+		if (vmx_caps()->vpid) {
+			invvpid_single(vcpu->vpid);
+		}
+		return EXIT_RESUME;
 	case EMUL_FAULTED:
 		if (fault.vector == VECTOR_PF) {
 			inject_page_fault(vcpu, fault.error_code, fault.linear);
@@ -114,7 +122,7 @@ enum exit_result exit_ept_violation(struct vcpu *vcpu)
 	if ((why & EPTV_GLA_VALID) == 0 || (why & EPTV_FINAL) == 0) {
 		return kill_at(vcpu, address, "page tables where no memory is");
 	}
-	return emulate(vcpu, address);
+	return emulate(vcpu, &(struct emul_access){ address, access, true });
 }
 
 /* Our own tables are never misconfigured on purpose: a bug, but one that ends this VM alone. */
@@ -126,7 +134,7 @@ enum exit_result exit_ept_misconfig(struct vcpu *vcpu)
 enum exit_result exit_apic_access(struct vcpu *vcpu)
 {
 	uint64_t why = vmread(VMCS_EXIT_QUALIFICATION);
-	gpa_t address = gpa(VM_APIC_BASE + APICQ_OFFSET(why));
+	struct emul_access access = { .gpa = gpa(VM_APIC_BASE + APICQ_OFFSET(why)) };
 
 	switch (APICQ_TYPE(why)) {
 	case APICQ_LINEAR_WRITE:
@@ -136,8 +144,9 @@ enum exit_result exit_apic_access(struct vcpu *vcpu)
 			vcpu->priv->recheck = true;
 			return EXIT_NEXT_INSN;
 		}
-		return emulate(vcpu, address);
-	case APICQ_LINEAR_READ: return emulate(vcpu, address);
-	default: return kill_at(vcpu, address, "code, page tables or an event in the APIC page");
+		access.kind = GMEM_ACCESS_WRITE;
+		return emulate(vcpu, &access);
+	case APICQ_LINEAR_READ: access.kind = GMEM_ACCESS_READ; return emulate(vcpu, &access);
+	default: return kill_at(vcpu, access.gpa, "code, page tables or an event in the APIC page");
 	}
 }

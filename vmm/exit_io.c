@@ -4,18 +4,12 @@
  * one element per exit, as the CPU itself may be interrupted after each: RIP stays while RCX is not
  * 0.
  */
-#include "vmm/base/err.h"
 #include "vmm/base/x86.h"
 #include "vmm/exits.h"
-#include "vmm/gwalk.h"
 #include "vmm/inject.h"
+#include "vmm/operand.h"
 #include "vmm/vcpu_priv.h"
 #include "vmm/vmx.h"
-
-static uint64_t size_mask(uint32_t bytes)
-{
-	return bytes >= 8 ? UINT64_MAX : BIT(8 * bytes) - 1;
-}
 
 /* 1, 2 or 4 bytes. What a device needs to tell the vCPU comes as a kick: no look is due here. */
 static inline enum exit_result in_or_out(struct vcpu *vcpu, uint64_t why)
@@ -37,29 +31,10 @@ static inline enum exit_result in_or_out(struct vcpu *vcpu, uint64_t why)
 /* Adds to the low bytes of a register as an instruction with that address size would. */
 static uint64_t add_at_size(uint64_t value, uint64_t change, uint32_t bytes)
 {
-	uint64_t mask = size_mask(bytes);
+	uint64_t mask = operand_mask(bytes);
 
 	return bytes == 4 ? (uint32_t)(value + change)
 			  : (value & ~mask) | ((value + change) & mask);
-}
-
-/* SDM vol. 3, "Limit Checking" and "Type Checking", for a data access outside of 64-bit mode. */
-static bool segment_ok(unsigned seg, uint64_t offset, uint32_t size, bool write)
-{
-	uint64_t rights = vmread(VMCS_GUEST_ACCESS_RIGHTS(seg));
-	uint64_t limit = vmread(VMCS_GUEST_LIMIT(seg));
-	uint64_t top = (rights & SEG_AR_DB) != 0 ? UINT32_MAX : 0xffff;
-	bool code = (rights & SEG_AR_CODE) != 0;
-
-	if ((rights & SEG_AR_UNUSABLE) != 0 ||
-	    (write && (code || (rights & SEG_AR_WRITABLE) == 0)) ||
-	    (!write && code && (rights & SEG_AR_WRITABLE) == 0)) {
-		return false;
-	}
-	if (!code && (rights & SEG_AR_EXPAND_DOWN) != 0) {
-		return offset > limit && offset + size - 1 <= top;
-	}
-	return offset + size - 1 <= limit;
 }
 
 struct string_io {
@@ -90,20 +65,6 @@ static void string_decode(uint64_t why, struct string_io *io)
 	}
 }
 
-/* The element's linear address; false: #GP (or #SS). */
-static bool string_linear(struct vcpu *vcpu, const struct string_io *io, uint64_t *linear)
-{
-	uint64_t offset = vcpu_get_gpr(vcpu, io->index) & size_mask(io->address_bytes);
-	uint64_t base = vmread(VMCS_GUEST_BASE(io->seg));
-
-	if (!vcpu_in_64bit_mode()) {
-		*linear = (base + offset) & UINT32_MAX;
-		return segment_ok(io->seg, offset, io->size, io->in);
-	}
-	*linear = offset + (io->seg >= SEG_FS ? base : 0);
-	return true; /* gwalk.c judges whether it is canonical */
-}
-
 static enum exit_result guest_fault(struct vcpu *vcpu, const struct gwalk_fault *fault)
 {
 	if (fault->vector == VECTOR_PF) {
@@ -114,39 +75,26 @@ static enum exit_result guest_fault(struct vcpu *vcpu, const struct gwalk_fault 
 	return EXIT_RESUME;
 }
 
-/* Moves one element. An operand in device memory reads as ones and takes no writes. */
-static enum exit_result move_element(struct vcpu *vcpu, uint64_t why, const struct string_io *io,
-				     uint64_t linear)
+/* Moves one element. A fault has to come before the port is read, for that may have an effect. */
+static enum exit_result move_element(struct vcpu *vcpu, uint64_t why, const struct string_io *io)
 {
-	struct gmem *gmem = &vcpu->vm->gmem;
 	struct io_access access = { .size = io->size, .write = !io->in };
+	uint64_t offset = vcpu_get_gpr(vcpu, io->index) & operand_mask(io->address_bytes);
 	struct gwalk_mode mode;
 	struct gwalk_fault fault;
-	gpa_t operand;
-	int err;
+	struct operand operand;
 
 	gwalk_mode_read(&mode);
-	if (io->in) {
-		/* A fault has to come before the port is read, for the read may have an effect. */
-		for (uint32_t i = 0; i < io->size; i += io->size - 1 + (io->size == 1)) {
-			if (gwalk_translate(gmem, &mode, linear + i, GWALK_WRITE, &operand,
-					    &fault) != 0) {
-				return guest_fault(vcpu, &fault);
-			}
-		}
-		iobus_port_access(&vcpu->vm->iobus, IOQ_PORT(why), vcpu, &access);
-		err = gwalk_copy(gmem, &mode, linear, &access.value, io->size, GWALK_WRITE, &fault);
-	} else {
-		access.value = 0;
-		err = gwalk_copy(gmem, &mode, linear, &access.value, io->size, GWALK_READ, &fault);
-		if (err == ERR_RANGE) {
-			access.value = size_mask(io->size);
-		}
-		if (err != ERR_NOTFOUND) {
-			iobus_port_access(&vcpu->vm->iobus, IOQ_PORT(why), vcpu, &access);
-		}
+	if (operand_in_segment(vcpu, &mode, io->seg, offset, io->size,
+			       io->in ? GWALK_WRITE : GWALK_READ, &operand, &fault) != 0) {
+		return guest_fault(vcpu, &fault);
 	}
-	return err == ERR_NOTFOUND ? guest_fault(vcpu, &fault) : EXIT_NEXT_INSN;
+	access.value = io->in ? 0 : operand_read(vcpu, &operand);
+	iobus_port_access(&vcpu->vm->iobus, IOQ_PORT(why), vcpu, &access);
+	if (io->in) {
+		operand_write(vcpu, &operand, access.value);
+	}
+	return EXIT_NEXT_INSN;
 }
 
 /* Out of line, so that the short way need not save registers for it. */
@@ -154,21 +102,17 @@ static __attribute__((noinline)) enum exit_result ins_or_outs(struct vcpu *vcpu,
 {
 	uint64_t *gpr = vcpu->regs.gpr;
 	struct string_io io;
-	uint64_t linear, step, left = 1;
+	uint64_t step, left = 1;
 	enum exit_result result;
 
 	string_decode(why, &io);
 	if ((why & IOQ_REP) != 0) {
-		left = gpr[GPR_RCX] & size_mask(io.address_bytes);
+		left = gpr[GPR_RCX] & operand_mask(io.address_bytes);
 		if (left == 0) {
 			return EXIT_NEXT_INSN;
 		}
 	}
-	if (!string_linear(vcpu, &io, &linear)) {
-		inject_exception(vcpu, io.seg == SEG_SS ? VECTOR_SS : VECTOR_GP, 0);
-		return EXIT_RESUME;
-	}
-	result = move_element(vcpu, why, &io, linear);
+	result = move_element(vcpu, why, &io);
 	if (result != EXIT_NEXT_INSN) {
 		return result;
 	}

@@ -246,8 +246,7 @@ static enum exit_result unhandled(void)
 	return EXIT_RESUME;
 }
 
-/* An instruction, or a round of one, is done: blocking ends, and a single step is due. */
-static inline __attribute__((always_inline)) void retire(uint64_t rflags)
+static inline void unblock(void)
 {
 	uint64_t blocking = vmread(VMCS_GUEST_INTERRUPTIBILITY);
 
@@ -255,7 +254,17 @@ static inline __attribute__((always_inline)) void retire(uint64_t rflags)
 		vmwrite(VMCS_GUEST_INTERRUPTIBILITY,
 			blocking & ~(BLOCKING_BY_STI | BLOCKING_BY_MOV_SS));
 	}
-	if (__builtin_expect((rflags & RFLAGS_TF) != 0, 0) && vcpu_single_steps(rflags)) {
+}
+
+/* RFLAGS.RF and TF at the end of an instruction, or of a round of one: a single step is due. */
+static void end_flags(uint64_t rflags, bool resume_flag)
+{
+	uint64_t wanted = resume_flag ? rflags | RFLAGS_RF : rflags & ~RFLAGS_RF;
+
+	if (wanted != rflags) {
+		vmwrite(VMCS_GUEST_RFLAGS, wanted);
+	}
+	if (vcpu_single_steps(rflags)) {
 		vmwrite(VMCS_GUEST_PENDING_DEBUG,
 			vmread(VMCS_GUEST_PENDING_DEBUG) | PENDING_DEBUG_BS);
 	}
@@ -265,17 +274,18 @@ static inline __attribute__((always_inline)) void skip(uint64_t length)
 {
 	uint64_t rip = vmread(VMCS_GUEST_RIP);
 	uint64_t next = rip + length;
-	uint64_t rflags = vmread(VMCS_GUEST_RFLAGS);
+	uint64_t rflags;
 
 	if (((rip ^ next) >> 32) != 0 && !vcpu_in_64bit_mode()) {
 		next &= UINT32_MAX;
 	}
 	vmwrite(VMCS_GUEST_RIP, next);
-	/* An exit for memory left it set (SDM, "Saving RIP, RSP, RFLAGS, and SSP"). */
-	if (__builtin_expect((rflags & RFLAGS_RF) != 0, 0)) {
-		vmwrite(VMCS_GUEST_RFLAGS, rflags & ~RFLAGS_RF);
+	unblock();
+	/* An exit for memory leaves RF set (SDM, "Saving RIP, RSP, RFLAGS, and SSP"). */
+	rflags = vmread(VMCS_GUEST_RFLAGS);
+	if (__builtin_expect((rflags & (RFLAGS_RF | RFLAGS_TF)) != 0, 0)) {
+		end_flags(rflags, false);
 	}
-	retire(rflags);
 }
 
 void exit_skip(uint64_t length)
@@ -285,10 +295,8 @@ void exit_skip(uint64_t length)
 
 void exit_next_round(void)
 {
-	uint64_t rflags = vmread(VMCS_GUEST_RFLAGS) | RFLAGS_RF;
-
-	vmwrite(VMCS_GUEST_RFLAGS, rflags);
-	retire(rflags);
+	unblock();
+	end_flags(vmread(VMCS_GUEST_RFLAGS), true);
 }
 
 enum exit_result exit_dispatch(struct vcpu *vcpu)

@@ -4,7 +4,8 @@
 FUZZ_bzimage := guest/linux_load.c guest/vm_file.c vmm/base/str.c vmm/base/err.c $(GMEM_C)
 FUZZ_config := boot/config.c boot/config_keys.c vmm/base/str.c $(THIRD)/inih/ini.c
 FUZZ_vlapic := guest/dev/vlapic.c guest/dev/vlapic_irq.c guest/dev/vlapic_timer.c
-FUZZ_emul := vmm/emul.c vmm/emul_decode.c vmm/gwalk.c vmm/base/str.c $(GMEM_C) \
+FUZZ_emul := vmm/emul.c vmm/emul_alu.c vmm/emul_decode.c vmm/operand.c vmm/gwalk.c \
+	vmm/base/str.c $(GMEM_C) \
 	$(addprefix $(THIRD)/zydis/src/,Decoder.c DecoderData.c SharedData.c Register.c Utils.c)
 FUZZ_acpi := vmm/base/acpi_host.c vmm/base/str.c
 FUZZ_devices := guest/dev/vioapic.c guest/dev/vlegacy.c guest/dev/vpit.c guest/dev/vrtc.c \

@@ -17,6 +17,14 @@ void vcpu_device_access(struct vcpu *vcpu, gpa_t gpa, struct io_access *access)
 	abort();
 }
 
+void vm_end(struct vm *vm, enum vm_end_reason reason, const char *detail)
+{
+	(void)vm;
+	(void)reason;
+	(void)detail;
+	abort();
+}
+
 static void require(bool holds)
 {
 	if (!holds) {

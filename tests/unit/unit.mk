@@ -81,8 +81,9 @@ UNIT_platform := $(filter-out guest/dev/vlapic%,$(wildcard guest/*.c guest/dev/*
 	guest/dsdt.asm \
 	vmm/iobus.c vmm/base/str.c vmm/base/err.c $(GMEM_C)
 UNIT_gwalk := vmm/gwalk.c $(GMEM_C)
-UNIT_emul := vmm/emul.c vmm/emul_decode.c vmm/gwalk.c vmm/base/str.c $(GMEM_C) \
+UNIT_emul_decode := vmm/emul_alu.c vmm/emul_decode.c \
 	$(addprefix $(THIRD)/zydis/src/,Decoder.c DecoderData.c SharedData.c Register.c Utils.c)
+UNIT_emul := vmm/emul.c vmm/operand.c vmm/gwalk.c vmm/base/str.c $(GMEM_C) $(UNIT_emul_decode)
 VLAPIC_C := guest/dev/vlapic.c guest/dev/vlapic_irq.c guest/dev/vlapic_timer.c
 UNIT_vlapic := $(VLAPIC_C)
 UNIT_vlapic_messages := $(VLAPIC_C)
