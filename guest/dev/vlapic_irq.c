@@ -288,8 +288,10 @@ static bool is_addressed(const struct vlapic *v, const struct vlapic_msg *msg)
 static struct vlapic *arbitrate(const struct vm *vm, const struct vlapic_msg *msg,
 				const struct vlapic *skip)
 {
-	static uint32_t turn; /* of all VMs: any start will do */
-	uint32_t start = __atomic_fetch_add(&turn, 1, __ATOMIC_RELAXED);
+	/* The VM's own: another's would tell a guest how busy its neighbours are. */
+	struct vlapic *keeper = vlapic_of(vm->vcpus[0]);
+	uint32_t start = keeper == NULL ? 0
+					: __atomic_fetch_add(&keeper->turn, 1, __ATOMIC_RELAXED);
 	uint32_t best_priority = UINT32_MAX;
 	struct vlapic *best = NULL;
 

@@ -88,6 +88,9 @@ struct vlapic {
 	uint32_t timer_mode;   /* LVT_TIMER_* in force */
 	uint32_t divide_shift;
 
+	/* Of vCPU 0's: whose turn it is among the VM's equals for a message of lowest priority. */
+	uint32_t turn;
+
 	/* Posted by any CPU, by atomic operations; what was posted comes first, attention last. */
 	uint32_t attention __attribute__((aligned(64)));
 	uint32_t posted_errors;

@@ -99,6 +99,21 @@ static void test_lowest_goes_round(void **state)
 	assert_true(counts[0] >= 0x10 && counts[1] >= 0x10);
 }
 
+/* What one VM sends does not move another's turn: each begins with vCPU 0. */
+static void test_turn_is_the_vms_own(void **state)
+{
+	static const struct step prepare[] = { ENABLE(0), ENABLE(1), { END, 0, 0, 0 } };
+	struct vlapic_msg msg = { .dest = 0xff, .mode = VLAPIC_LOWEST, .vector = 0x41 };
+
+	for (unsigned i = 0; i < 3; i++) {
+		run("prepare", prepare);
+		assert_true(vlapic_deliver(vm, &msg));
+		assert_int_equal(vlapic_irq_pending(vm->vcpus[0]), 0x41);
+		teardown(state);
+		setup(state);
+	}
+}
+
 /* Loads and stores of other sizes and places. */
 static void test_access_shapes(void **state)
 {
@@ -331,9 +346,11 @@ static void test_no_memory(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_messages),	 TEST(test_lowest_goes_round), TEST(test_access_shapes),
-		TEST(test_tsc_offset),	 TEST(test_skip_time),	       TEST(test_hardware_delivery),
-		TEST(test_apic_written), TEST(test_no_memory),
+		TEST(test_messages),	      TEST(test_lowest_goes_round),
+		TEST(test_access_shapes),     TEST(test_turn_is_the_vms_own),
+		TEST(test_tsc_offset),	      TEST(test_skip_time),
+		TEST(test_hardware_delivery), TEST(test_apic_written),
+		TEST(test_no_memory),
 	};
 
 	return cmocka_run_group_tests_name("vlapic_messages", tests, NULL, NULL);
