@@ -70,7 +70,12 @@ static inline uint64_t *table_at(uint64_t entry)
 /* The one place where attributes, KeyID and memory type among them, become bits. */
 static uint64_t pack_leaf(hpa_t frame, struct ept_attr attr, unsigned level)
 {
-	return keyid_pack(keyed(frame, attr.keyid)) | attr.access |
+	uint8_t access = attr.access;
+
+	if (level > 1 && offered.no_large_exec) {
+		access &= (uint8_t)~EPT_EXEC;
+	}
+	return keyid_pack(keyed(frame, attr.keyid)) | access |
 	       (uint64_t)attr.memtype << ENTRY_TYPE_SHIFT |
 	       (attr.ignore_pat ? ENTRY_IGNORE_PAT : 0) | (level > 1 ? ENTRY_LARGE : 0);
 }
@@ -144,7 +149,8 @@ static bool attr_is_valid(struct ept_attr attr)
 	bool type_ok = attr.memtype == EPT_MEMTYPE_UC || attr.memtype == EPT_MEMTYPE_WC ||
 		       attr.memtype == EPT_MEMTYPE_WT || attr.memtype == EPT_MEMTYPE_WP ||
 		       attr.memtype == EPT_MEMTYPE_WB;
-	bool access_ok = read || (attr.access == EPT_EXEC && offered.exec_only);
+	bool access_ok = read || (attr.access == EPT_EXEC && offered.exec_only &&
+				  !offered.no_large_exec); /* a large one would allow nothing */
 
 	return type_ok && access_ok && (attr.access & ~EPT_RWX) == 0;
 }
@@ -266,8 +272,8 @@ int ept_map(struct ept_root *root, gpa_t gpa, hpa_t hpa, uint64_t bytes, uint64_
 	return 0;
 }
 
-/* Puts a table of smaller leaves that say the same in place of a leaf. */
-static int split_leaf(uint64_t *entry, unsigned level)
+/* Puts a table of smaller leaves, with these rights as well, in place of a leaf. */
+static int split_leaf(uint64_t *entry, unsigned level, uint64_t rights)
 {
 	uint64_t *table = page_alloc(1);
 	uint64_t old = entry_load(entry);
@@ -279,7 +285,7 @@ static int split_leaf(uint64_t *entry, unsigned level)
 		uint64_t first = level == 2 ? old & ~ENTRY_LARGE : old;
 
 		for (unsigned i = 0; i < ENTRIES; i++) {
-			table[i] = first + i * level_bytes(level - 1);
+			table[i] = (first | rights) + i * level_bytes(level - 1);
 		}
 	} while (!__atomic_compare_exchange_n(entry, &old, pack_table(table), false,
 					      __ATOMIC_ACQ_REL, __ATOMIC_RELAXED));
@@ -299,7 +305,7 @@ static int split_at(const struct ept_root *root, uint64_t at)
 			return 0;
 		}
 		if (is_leaf(value, level)) {
-			if (split_leaf(entry, level) != 0) {
+			if (split_leaf(entry, level, 0) != 0) {
 				return ERR_NOMEM;
 			}
 			value = entry_load(entry);
@@ -307,6 +313,31 @@ static int split_at(const struct ept_root *root, uint64_t at)
 		table = table_at(value);
 	}
 	return 0;
+}
+
+int ept_allow_exec(struct ept_root *root, gpa_t gpa)
+{
+	uint64_t *table = page_va(root->pml4);
+
+	for (unsigned level = LEVEL_TOP;; level--) {
+		uint64_t *entry = entry_of(table, gpa.v, level);
+		uint64_t value = entry_load(entry);
+
+		if ((value & ENTRY_RIGHTS) == 0) {
+			return ERR_NOTFOUND;
+		}
+		if (level == 1) {
+			(void)__atomic_fetch_or(entry, EPT_EXEC, __ATOMIC_RELEASE);
+			return 0;
+		}
+		if (is_leaf(value, level)) {
+			if (split_leaf(entry, level, level == 2 ? EPT_EXEC : 0) != 0) {
+				return ERR_NOMEM;
+			}
+			value = entry_load(entry);
+		}
+		table = table_at(value);
+	}
 }
 
 /* Takes the leaf at the address away, if there is one. Returns where the next may begin. */

@@ -43,7 +43,12 @@ struct ept_caps {
 	bool exec_only;
 	bool invept_single;
 	bool structures_wb; /* else uncacheable structures */
-	uint8_t phys_bits;  /* MAXPHYADDR */
+	/*
+	 * Code runs from 4-KiB leaves alone: on a CPU that a change of page size during a fetch
+	 * stops by a machine check (CVE-2018-12207). Larger leaves never allow execution.
+	 */
+	bool no_large_exec;
+	uint8_t phys_bits; /* MAXPHYADDR */
 };
 void ept_configure(const struct ept_caps *caps);
 const struct ept_caps *ept_caps(void);
@@ -77,6 +82,13 @@ int ept_unmap(struct ept_root *root, gpa_t gpa, uint64_t bytes);
  * was changed.
  */
 int ept_merge_1g(struct ept_root *root, gpa_t gpa);
+
+/*
+ * With no_large_exec: the 2 MiB around gpa, which a leaf maps, become 4-KiB leaves that allow
+ * execution; what a larger leaf maps beside them stays in leaves that do not. 0 as well when they
+ * are. ERR_NOTFOUND, ERR_NOMEM (tables). Only adds rights, so no shoot-down is needed.
+ */
+int ept_allow_exec(struct ept_root *root, gpa_t gpa);
 
 /* The leaf that maps gpa. */
 struct ept_leaf {

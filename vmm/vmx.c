@@ -21,6 +21,7 @@
 #define ARCH_CAP_RDCL_NO	    BIT(0)
 #define ARCH_CAP_SKIP_L1DFL_VMENTRY BIT(3)
 #define ARCH_CAP_MDS_NO		    BIT(5)
+#define ARCH_CAP_IF_PSCHANGE_MC_NO  BIT(6)
 #define ARCH_CAP_TAA_NO		    BIT(8)
 #define ARCH_CAP_RFDS_CLEAR	    BIT(28)
 
@@ -322,6 +323,7 @@ static void tell_ept(void)
 		.exec_only = (caps.ept_vpid & EPT_CAP_EXEC_ONLY) != 0,
 		.invept_single = (caps.ept_vpid & EPT_CAP_INVEPT_SINGLE) != 0,
 		.structures_wb = (caps.ept_vpid & EPT_CAP_WB) != 0,
+		.no_large_exec = (caps.arch_capabilities & ARCH_CAP_IF_PSCHANGE_MC_NO) == 0,
 		.phys_bits = max_extended >= 0x80000008 ? (uint8_t)cpu_cpuid(0x80000008, 0).eax
 							: 36,
 	};

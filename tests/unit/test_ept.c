@@ -426,6 +426,50 @@ static void test_split(void **state)
 }
 
 /* Unmapping what is not there is no error and costs no tables. */
+/* Where large leaves must not allow execution: the 2 MiB that are asked for do, in 4-KiB leaves. */
+static void test_no_large_exec(void **state)
+{
+	const uint64_t base = SIZE_1G, asked = base + 5 * SIZE_2M + 0x3000;
+	struct ept_caps caps = all_caps;
+	struct ept_attr attr = wb_rwx;
+	struct ept_root root;
+	struct ept_leaf leaf;
+
+	(void)state;
+	caps.no_large_exec = true;
+	ept_configure(&caps);
+	assert_int_equal(ept_root_init(&root), 0);
+	attr.access = EPT_EXEC;
+	assert_int_equal(ept_map(&root, gpa(base), hpa(base), SIZE_1G, SIZE_1G, attr), ERR_INVAL);
+	assert_int_equal(ept_map(&root, gpa(base), hpa(2 * base), SIZE_1G, SIZE_1G, wb_rwx), 0);
+	assert_int_equal(*raw_entry(&root, base, 3) & 7, EPT_READ | EPT_WRITE);
+	*raw_entry(&root, base, 3) |= BIT(9); /* the CPU noted a write: it must not get lost */
+	assert_int_equal(ept_allow_exec(&root, gpa(asked)), 0);
+	for (uint64_t at = base; at < base + 12 * SIZE_2M; at += 0x1ff000) {
+		bool here = ALIGN_DOWN(at, SIZE_2M) == ALIGN_DOWN(asked, SIZE_2M);
+
+		assert_int_equal(ept_walk(&root, gpa(at), &leaf), 0);
+		assert_int_equal(leaf.leaf_bytes, here ? PAGE_SIZE : SIZE_2M);
+		assert_int_equal(leaf.attr.access, here ? EPT_RWX : EPT_READ | EPT_WRITE);
+		assert_int_equal(leaf.hpa.v, base + at);
+		assert_true(leaf.dirty);
+	}
+	assert_int_equal(ept_allow_exec(&root, gpa(asked)), 0);
+	assert_int_equal(ept_allow_exec(&root, gpa(base - 1)), ERR_NOTFOUND);
+	/* What unmapping has split is asked for leaf by leaf. */
+	assert_int_equal(ept_unmap(&root, gpa(base), PAGE_SIZE), 0);
+	assert_int_equal(ept_walk(&root, gpa(base + 0x5000), &leaf), 0);
+	assert_int_equal(leaf.attr.access, EPT_READ | EPT_WRITE);
+	assert_int_equal(ept_allow_exec(&root, gpa(base + 0x5000)), 0);
+	assert_int_equal(ept_walk(&root, gpa(base + 0x5000), &leaf), 0);
+	assert_int_equal(leaf.attr.access, EPT_RWX);
+	fake_pages_fail_after(0);
+	assert_int_equal(ept_allow_exec(&root, gpa(base + 9 * SIZE_2M)), ERR_NOMEM);
+	fake_pages_fail_after(-1);
+	assert_int_equal(*raw_entry(&root, base + 9 * SIZE_2M, 2) & 7, EPT_READ | EPT_WRITE);
+	ept_root_free(&root);
+}
+
 static void test_unmap_absent(void **state)
 {
 	struct ept_root root;
@@ -593,6 +637,7 @@ int main(void)
 		TEST(test_only_over_absent),
 		TEST(test_map_no_memory),
 		TEST(test_split),
+		TEST(test_no_large_exec),
 		TEST(test_unmap_absent),
 		TEST(test_model),
 	};

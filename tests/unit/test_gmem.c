@@ -244,6 +244,38 @@ static void test_first_touch(void **state)
 	assert_int_equal(gmem.fault_count, 2 * ARRAY_COUNT(cases));
 }
 
+/* Where no code may run in large leaves: what is fetched from is split, on first touch too. */
+static void test_fetch_from_large_leaf(void **state)
+{
+	struct ept_caps caps = *ept_caps();
+	struct ept_leaf leaf;
+	uint64_t marker = 0x1234;
+
+	(void)state;
+	caps.no_large_exec = true;
+	ept_configure(&caps);
+	assert_int_equal(gmem_add_ram_plain(&gmem, gpa(0), 4 * SIZE_2M, SIZE_2M), 0);
+	assert_int_equal(gmem_write(&gmem, gpa(SIZE_2M), &marker, sizeof(marker)), 0);
+	assert_int_equal(ept_walk(&gmem.root, gpa(SIZE_2M), &leaf), 0);
+	assert_int_equal(leaf.leaf_bytes, SIZE_2M);
+	assert_int_equal(leaf.attr.access, EPT_READ | EPT_WRITE);
+	/* A read of it, by another vCPU that faulted at the same time, changes nothing. */
+	assert_int_equal(gmem_fault(&gmem, gpa(SIZE_2M), GMEM_ACCESS_READ, NULL), GMEM_FAULT_FIXED);
+	assert_int_equal(ept_walk(&gmem.root, gpa(SIZE_2M), &leaf), 0);
+	assert_int_equal(leaf.leaf_bytes, SIZE_2M);
+	for (uint64_t at = SIZE_2M; at <= 2 * SIZE_2M; at += SIZE_2M) {
+		assert_int_equal(gmem_fault(&gmem, gpa(at + 0x5000), GMEM_ACCESS_EXEC, NULL),
+				 GMEM_FAULT_FIXED);
+		assert_int_equal(ept_walk(&gmem.root, gpa(at + 0x5000), &leaf), 0);
+		assert_int_equal(leaf.leaf_bytes, PAGE_SIZE);
+		assert_int_equal(leaf.attr.access, EPT_RWX);
+	}
+	marker = 0;
+	assert_int_equal(gmem_read(&gmem, gpa(SIZE_2M), &marker, sizeof(marker)), 0);
+	assert_int_equal(marker, 0x1234);
+	assert_int_equal(gmem.resident_bytes, 2 * SIZE_2M);
+}
+
 static void test_max_leaf(void **state)
 {
 	static const struct {
@@ -478,13 +510,21 @@ static void test_load_no_memory(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_regions),	    TEST(test_region_count),
-		TEST(test_bounds),	    TEST(test_load),
-		TEST(test_load_no_memory),  TEST(test_copies),
-		TEST(test_cmpxchg),	    TEST(test_first_touch),
-		TEST(test_max_leaf),	    TEST(test_leaf_1g),
-		TEST(test_fragmented),	    TEST(test_partly_fragmented),
-		TEST(test_fault_no_memory), TEST(test_add_no_memory),
+		TEST(test_regions),
+		TEST(test_region_count),
+		TEST(test_bounds),
+		TEST(test_load),
+		TEST(test_load_no_memory),
+		TEST(test_copies),
+		TEST(test_cmpxchg),
+		TEST(test_first_touch),
+		TEST(test_fetch_from_large_leaf),
+		TEST(test_max_leaf),
+		TEST(test_leaf_1g),
+		TEST(test_fragmented),
+		TEST(test_partly_fragmented),
+		TEST(test_fault_no_memory),
+		TEST(test_add_no_memory),
 		TEST(test_destroy_wipes),
 	};
 

@@ -228,8 +228,8 @@ static const struct {
 	  VMX_FLUSH_MDS, true, true },
 	{ "the same, TSX fused off", ALL_FLAW_BITS, 0, BIT(0) | BIT(1) | BIT(3) | BIT(5), 0, true,
 	  true },
-	{ "Ice Lake", ALL_FLAW_BITS, CPUID_7_EBX_RTM, BIT(0) | BIT(1) | BIT(3) | BIT(5) | BIT(8), 0,
-	  true, true },
+	{ "Ice Lake", ALL_FLAW_BITS, CPUID_7_EBX_RTM,
+	  BIT(0) | BIT(1) | BIT(3) | BIT(5) | BIT(6) | BIT(8), 0, true, true },
 	{ "Gracemont", ALL_FLAW_BITS, 0, BIT(0) | BIT(5) | BIT(28), VMX_FLUSH_MDS, true, true },
 	{ "IBRS alone", CPUID_7_EDX_IBRS_IBPB, 0, 0, 0, true, true },
 	{ "STIBP alone", CPUID_7_EDX_STIBP, 0, 0, 0, false, true },
@@ -248,7 +248,8 @@ static void test_flaws(void **state)
 		}
 		vmx_init();
 		if (caps->entry_flush != flaws[i].flush || caps->ibpb != flaws[i].ibpb ||
-		    caps->spec_ctrl != flaws[i].spec_ctrl) {
+		    caps->spec_ctrl != flaws[i].spec_ctrl ||
+		    told.no_large_exec != ((flaws[i].facts & BIT(6)) == 0)) {
 			fail_msg("%s: flushes %#x, IBPB %d, SPEC_CTRL %d", flaws[i].name,
 				 caps->entry_flush, caps->ibpb, caps->spec_ctrl);
 		}
