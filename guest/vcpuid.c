@@ -66,7 +66,12 @@ static void adjust_version(const struct vcpu *vcpu, uint32_t subleaf, uint32_t r
 	(void)subleaf;
 	regs[EBX] = (regs[EBX] & 0xffff) | cores << 16 | vcpu->id << 24;
 	regs[ECX] |= CPUID_1_ECX_X2APIC | CPUID_1_ECX_TSC_DEADLINE | CPUID_1_ECX_HYPERVISOR;
-	regs[EDX] |= CPUID_1_EDX_APIC;
+	/* SDM, "Local APIC Status and Location": the flag follows IA32_APIC_BASE. */
+	if (vlapic_is_on(vcpu)) {
+		regs[EDX] |= CPUID_1_EDX_APIC;
+	} else {
+		regs[EDX] &= ~(uint32_t)CPUID_1_EDX_APIC;
+	}
 	if (vcpu->vm->vcpu_count > 1) {
 		regs[EDX] |= CPUID_1_EDX_HTT;
 	} else {

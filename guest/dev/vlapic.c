@@ -188,6 +188,11 @@ static void reg_write(struct vlapic *v, uint32_t offset, uint32_t value)
 	}
 }
 
+bool vlapic_is_on(const struct vcpu *vcpu)
+{
+	return vlapic_of(vcpu)->mode != VCPU_APIC_OFF;
+}
+
 /* --- Rows of struct vm_hooks --- */
 
 void vlapic_apic_access(struct vcpu *vcpu, struct io_access *access)

@@ -54,6 +54,8 @@ bool vlapic_deliver(struct vm *vm, const struct vlapic_msg *msg);
 /* Gives the vCPU (with its apic_page) an APIC in power-up state, as vcpu->platform. ERR_NOMEM. */
 int vlapic_create(struct vcpu *vcpu);
 void vlapic_destroy(struct vcpu *vcpu);
+/* Not switched off by IA32_APIC_BASE. Own CPU. */
+bool vlapic_is_on(const struct vcpu *vcpu);
 
 /* The rows of struct vm_hooks (vmm/vm.h) that concern the APIC, under the same contracts. */
 int vlapic_irq_pending(struct vcpu *vcpu);

@@ -9,10 +9,18 @@
 
 #include "guest/vcpuid.h"
 #include "tests/unit/fake_base.h"
+#include "vmm/base/x86.h"
 #include "vmm/vcpu.h"
 
 static struct vm vm;
 static struct vcpu vcpu = { .vm = &vm };
+
+static bool apic_on = true;
+
+bool vlapic_is_on(const struct vcpu *v)
+{
+	return apic_on;
+}
 
 static const uint32_t *leaf_of(enum vm_signature signature, uint32_t leaf, uint32_t subleaf,
 			       uint32_t eax, uint32_t fill)
@@ -59,6 +67,17 @@ static void test_no_features(void **state)
 				assert_int_equal(regs[0] | regs[1], 0);
 			}
 		}
+	}
+}
+
+/* Whatever the host's own APIC, and its own flag, say. */
+static void test_apic_flag(void **state)
+{
+	for (unsigned i = 0; i < 4; i++) {
+		apic_on = (i & 1) != 0;
+		assert_int_equal(leaf_of(VM_SIGNATURE_UMBRA, 1, 0, 0, (i & 2) != 0 ? ~0u : 0)[3] &
+					 CPUID_1_EDX_APIC,
+				 apic_on ? CPUID_1_EDX_APIC : 0);
 	}
 }
 
@@ -153,8 +172,9 @@ static void test_others(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_signature), TEST(test_no_features), TEST(test_timing), TEST(test_version),
-		TEST(test_topology),  TEST(test_caches),      TEST(test_others),
+		TEST(test_signature), TEST(test_no_features), TEST(test_apic_flag),
+		TEST(test_timing),    TEST(test_version),     TEST(test_topology),
+		TEST(test_caches),    TEST(test_others),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
