@@ -89,9 +89,7 @@ static enum exit_result write_cr0(struct vcpu *vcpu, uint64_t value)
 	}
 	if (((value ^ old) & CR0_PG) != 0) {
 		follow_paging(value);
-		if (vmx_caps()->vpid) {
-			invvpid_single(vcpu->vpid); /* the MOV would have flushed */
-		}
+		vcpu_flush_translations(vcpu);
 	}
 	/* Caches stay on: memory types are the host's. */
 	vmwrite(VMCS_CR0_READ_SHADOW, value);
@@ -124,9 +122,8 @@ static enum exit_result write_cr4(struct vcpu *vcpu, uint64_t value)
 		inject_gp(vcpu);
 		return EXIT_RESUME;
 	}
-	if ((changed & (CR4_PSE | CR4_PAE | CR4_PGE | CR4_PCIDE | CR4_SMEP)) != 0 &&
-	    vmx_caps()->vpid) {
-		invvpid_single(vcpu->vpid); /* the MOV would have flushed */
+	if ((changed & (CR4_PSE | CR4_PAE | CR4_PGE | CR4_PCIDE | CR4_SMEP)) != 0) {
+		vcpu_flush_translations(vcpu);
 	}
 	vmwrite(VMCS_CR4_READ_SHADOW, value);
 	vmwrite(VMCS_GUEST_CR4, value | vmx_caps()->guest_cr4_on);

@@ -3,6 +3,7 @@
  * EPT violations and APIC accesses: memory that becomes usable, a device's register, or the end of
  * the VM. ept/ decides which (gmem_fault); it takes its own lock, none is held here.
  */
+#include "vmm/apic_page.h"
 #include "vmm/base/log.h"
 #include "vmm/base/str.h"
 #include "vmm/base/x86.h"
@@ -10,7 +11,6 @@
 #include "vmm/exits.h"
 #include "vmm/inject.h"
 #include "vmm/vcpu_priv.h"
-#include "vmm/vmx.h"
 
 void vcpu_device_access(struct vcpu *vcpu, gpa_t gpa, struct io_access *access)
 {
@@ -50,9 +50,7 @@ static enum exit_result emulate(struct vcpu *vcpu, const struct emul_access *acc
 	case EMUL_AGAIN: exit_next_round(); return EXIT_RESUME;
 	case EMUL_RETRY:
 		/* The CPU is to see what the guest's memory says now, its page tables too. */
-		if (vmx_caps()->vpid) {
-			invvpid_single(vcpu->vpid);
-		}
+		vcpu_flush_translations(vcpu);
 		return EXIT_RESUME;
 	case EMUL_FAULTED:
 		if (fault.vector == VECTOR_PF) {
@@ -121,6 +119,10 @@ enum exit_result exit_ept_violation(struct vcpu *vcpu)
 	}
 	if ((why & EPTV_GLA_VALID) == 0 || (why & EPTV_FINAL) == 0) {
 		return kill_at(vcpu, address, "page tables where no memory is");
+	}
+	if ((address.v & PAGE_MASK) == VM_APIC_BASE &&
+	    apic_page_map(vcpu->vm, vcpu->priv->apic_mode)) {
+		return EXIT_RESUME;
 	}
 	return emulate(vcpu, &(struct emul_access){ address, access, true });
 }

@@ -6,6 +6,7 @@
 #include "vmm/vcpu.h"
 
 #include "ept/ept_tlb.h"
+#include "vmm/apic_page.h"
 #include "vmm/base/cpu.h"
 #include "vmm/base/err.h"
 #include "vmm/base/page_alloc.h"
@@ -42,6 +43,7 @@ int vcpu_create(struct vm *vm, uint32_t id, struct vcpu **out)
 		vcpu_destroy(vcpu);
 		return ERR_NOMEM;
 	}
+	vcpu->priv->apic_mode = VCPU_APIC_X;
 	vcpu->priv->loaded_cpu = VCPU_NO_CPU;
 	vcpu->priv->tsc_offset = vm->tsc_offset;
 	vcpu->priv->timer_deadline = UINT64_MAX;
@@ -119,6 +121,7 @@ void vcpu_set_eoi_exit_bitmap(struct vcpu *vcpu, const uint64_t bitmap[4])
 
 void vcpu_set_apic_mode(struct vcpu *vcpu, enum vcpu_apic_mode mode)
 {
+	apic_page_mode_changed(vcpu->vm, vcpu->priv->apic_mode, mode);
 	vcpu->priv->apic_mode = mode;
 	vcpu->priv->controls_changed = true;
 	vcpu->priv->recheck = true;
@@ -180,9 +183,7 @@ void vcpu_load(struct vcpu *vcpu)
 	if (priv->loaded_cpu != cpu->index) {
 		priv->loaded_cpu = cpu->index;
 		vmcs_write_host();
-		if (vmx_caps()->vpid) {
-			invvpid_single(vcpu->vpid);
-		}
+		vcpu_flush_translations(vcpu);
 	}
 }
 
@@ -227,6 +228,7 @@ static void take_requests(struct vcpu *vcpu)
 	if ((requests & VCPU_REQUEST_SIPI) != 0 && vcpu->state == VCPU_WAIT_SIPI) {
 		vcpu_load(vcpu);
 		vmcs_reset_guest(vcpu, (uint8_t)(requests >> 8));
+		vcpu_flush_translations(vcpu); /* INIT does; paging may have been on */
 		vcpu_state_reset();
 		vcpu->state = VCPU_RUNNABLE;
 	}

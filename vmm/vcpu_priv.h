@@ -6,6 +6,7 @@
 #include "vmm/base/x86.h"
 #include "vmm/emul.h"
 #include "vmm/vcpu.h"
+#include "vmm/vmx.h"
 #include "vmm/vmx_bits.h"
 #include "vmm/vmx_insn.h"
 
@@ -122,6 +123,17 @@ static inline void vcpu_set_windows(struct vcpu *vcpu, uint32_t windows)
 	if (value != vcpu->priv->cpu_controls) {
 		vcpu->priv->cpu_controls = value;
 		vmwrite(VMCS_CPU_CONTROLS, value);
+	}
+}
+
+/*
+ * Forgets the translations that this CPU holds for the vCPU, as what it did, or what came to it,
+ * does on a CPU of its own. Without VPID each entry and exit does.
+ */
+static inline void vcpu_flush_translations(const struct vcpu *vcpu)
+{
+	if (vmx_caps()->vpid) {
+		invvpid_single(vcpu->vpid);
 	}
 }
 

@@ -6,7 +6,7 @@
  */
 #include "vmm/vm.h"
 
-#include "ept/ept.h"
+#include "vmm/apic_page.h"
 #include "vmm/base/cpu.h"
 #include "vmm/base/err.h"
 #include "vmm/base/log.h"
@@ -40,26 +40,6 @@ const char *vm_end_reason_name(enum vm_end_reason reason)
 	return reason < ARRAY_COUNT(end_reasons) ? end_reasons[reason] : "unknown";
 }
 
-/* Backs the xAPIC page of all its vCPUs. Never written: an access exits or is virtualised. */
-static int map_apic_page(struct vm *vm)
-{
-	struct ept_attr attr = { .access = EPT_READ | EPT_WRITE,
-				 .memtype = EPT_MEMTYPE_WB,
-				 .ignore_pat = true };
-	struct keyed_frame page;
-
-	if (!vmx_caps()->apic_accesses) {
-		return 0;
-	}
-	vm->apic_access_page = page_alloc(1);
-	if (vm->apic_access_page == NULL) {
-		return ERR_NOMEM;
-	}
-	page = keyid_unpack(page_hpa(vm->apic_access_page).v);
-	attr.keyid = page.keyid;
-	return ept_map(&vm->gmem.root, gpa(VM_APIC_BASE), page.frame, PAGE_SIZE, PAGE_SIZE, attr);
-}
-
 int vm_create(const char *name, const struct vm_hooks *hooks, void *platform, struct vm **out)
 {
 	struct vm *vm;
@@ -85,7 +65,7 @@ int vm_create(const char *name, const struct vm_hooks *hooks, void *platform, st
 	vm->platform = platform;
 	vm->started_tsc = cpu_rdtsc();
 	vm->tsc_offset = 0 - vm->started_tsc;
-	err = map_apic_page(vm);
+	err = apic_page_alloc(vm);
 	if (err != 0) {
 		vm_destroy(vm);
 		return err;
@@ -214,7 +194,7 @@ void vm_destroy(struct vm *vm)
 	for (uint32_t i = 0; i < vm->vcpu_count; i++) {
 		vcpu_destroy(vm->vcpus[i]);
 	}
-	page_free(vm->apic_access_page, 1);
+	apic_page_free(vm);
 	ids_in_use &= ~BIT(vm->id);
 	page_free(vm, VM_PAGES);
 }

@@ -114,7 +114,10 @@ struct vm {
 	uint64_t paused_tsc;		 /* since when */
 	void *apic_access_page;		 /* backs the xAPIC page where the CPU virtualises it (SDM,
 				   "APIC-Access Page") */
-	uint64_t tsc_offset;		 /* guest TSC - host TSC that a vCPU starts with */
+	/* Under gmem.lock: vCPUs that are not in xAPIC mode; the page is in the EPT. */
+	uint32_t apic_away;
+	bool apic_mapped;
+	uint64_t tsc_offset; /* guest TSC - host TSC that a vCPU starts with */
 	uint64_t started_tsc;
 };
 

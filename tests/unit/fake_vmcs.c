@@ -42,9 +42,12 @@ void fake_vmxoff(void)
 {
 }
 
+unsigned fake_invvpids;
+
 void fake_invvpid_single(uint16_t vpid)
 {
 	(void)vpid;
+	fake_invvpids++;
 }
 
 void fake_interrupt_window(void)

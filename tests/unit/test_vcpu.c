@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "tests/unit/fake_base.h"
+#include "vmm/apic_page.h"
 #include "vmm/base/percpu.h"
 #include "vmm/base/x86.h"
 #include "vmm/exit_msr.h"
@@ -290,6 +291,35 @@ static void each_finds_its_own(void **state)
 	}
 }
 
+void apic_page_mode_changed(struct vm *vm, enum vcpu_apic_mode from, enum vcpu_apic_mode to)
+{
+	assert_int_equal(from, VCPU_APIC_X); /* power-up state: nobody told it so far */
+	assert_int_equal(to, VCPU_APIC_X2);
+	step("mode");
+}
+
+/* INIT and SIPI come to a vCPU with paging on: no translation of before may serve it any more. */
+static void init_forgets_translations(void **state)
+{
+	struct vcpu *vcpu;
+
+	(void)state;
+	use_cpu(false);
+	caps.vpid = true;
+	vcpu = create(&vms[0], 1);
+	vcpu_load(vcpu);
+	vcpu_init_signal(vcpu);
+	vcpu_sipi(vcpu, 5);
+	fake_invvpids = 0;
+	assert_true(vcpu_wake(vcpu));
+	assert_int_equal(fake_invvpids, 1);
+	steps[0] = '\0';
+	vcpu_set_apic_mode(vcpu, VCPU_APIC_X2);
+	assert_string_equal(steps, "mode ");
+	vcpu_unload(vcpu);
+	vcpu_destroy(vcpu);
+}
+
 static void loads(struct vcpu *vcpu, const char *wanted)
 {
 	steps[0] = '\0';
@@ -356,6 +386,8 @@ int main(void)
 {
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(each_finds_its_own, fake_setup, fake_teardown),
+		cmocka_unit_test_setup_teardown(init_forgets_translations, fake_setup,
+						fake_teardown),
 		cmocka_unit_test_setup_teardown(another_vm_comes_behind_a_barrier, fake_setup,
 						fake_teardown),
 		cmocka_unit_test_setup_teardown(flaws_are_seen_to_before_each_entry, fake_setup,

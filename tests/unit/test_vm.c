@@ -7,6 +7,7 @@
 #include <cmocka.h>
 
 #include "tests/unit/fake_base.h"
+#include "vmm/apic_page.h"
 #include "vmm/base/err.h"
 #include "vmm/base/page_alloc.h"
 #include "vmm/exits.h"
@@ -76,10 +77,14 @@ void gmem_destroy(struct gmem *gmem)
 	assert_non_null(gmem);
 }
 
-int ept_map(struct ept_root *root, gpa_t gpa, hpa_t frame, uint64_t bytes, uint64_t max_leaf,
-	    struct ept_attr attr)
+int apic_page_alloc(struct vm *vm)
 {
-	return ERR_NOMEM;
+	return vm->apic_access_page == NULL ? 0 : ERR_NOMEM;
+}
+
+void apic_page_free(struct vm *vm)
+{
+	assert_null(vm->apic_access_page);
 }
 
 static void skip_time(struct vm *vm, uint64_t ticks)

@@ -108,6 +108,7 @@ $(addprefix $(O)/unit/obj/,boot/efi_mem.o tests/unit/test_efi_mem.o): \
 UNIT_residue := boot/residue.c vmm/base/str.c $(GMEM_C)
 UNIT_secrets := boot/secrets.c vmm/base/err.c vmm/base/str.c
 UNIT_vms := boot/vms.c crypto/wipe.c vmm/base/str.c
+UNIT_apic_page := vmm/apic_page.c $(GMEM_C)
 UNIT_vm := vmm/vm.c vmm/base/str.c
 UNIT_line_edit := boot/line_edit.c vmm/base/str.c
 UNIT_shell := boot/host_report.c boot/shell.c boot/shell_commands.c boot/line_edit.c \

@@ -78,4 +78,15 @@ void guest_main(void)
 	disturb(MEMMAP_IOAPIC, 0x1000);
 	disturb(MEMMAP_LAPIC, APIC_ICR); /* INIT to ourselves would be a right end, but an end */
 	print("holes and windows disturbed\n");
+	/* Nor is there memory where the APIC's registers were: in x2APIC mode, and switched off. */
+	if ((cpuid(1, 0).ecx & CPUID_1_ECX_X2APIC) != 0) {
+		wrmsr(MSR_IA32_APIC_BASE, rdmsr(MSR_IA32_APIC_BASE) | APIC_BASE_X2APIC);
+		check_empty(MEMMAP_LAPIC + 0x800);
+	}
+	wrmsr(MSR_IA32_APIC_BASE, MEMMAP_LAPIC | APIC_BASE_BSP);
+	check_empty(MEMMAP_LAPIC + 0x800);
+	check_equal(cpuid(1, 0).edx & CPUID_1_EDX_APIC, 0);
+	wrmsr(MSR_IA32_APIC_BASE, MEMMAP_LAPIC | APIC_BASE_BSP | APIC_BASE_ENABLE);
+	check_equal(*(volatile uint32_t *)(MEMMAP_LAPIC + APIC_SVR), 0xff);
+	check_equal(cpuid(1, 0).edx & CPUID_1_EDX_APIC, CPUID_1_EDX_APIC);
 }
