@@ -10,6 +10,7 @@
 #include "vmm/base/percpu.h"
 #include "vmm/base/str.h"
 #include "vmm/base/tsc.h"
+#include "vmm/flaws.h"
 #include "vmm/vmx.h"
 #include "vmm/vmx_bits.h"
 
@@ -36,8 +37,17 @@ static const char *mark(bool there)
 	return there ? "yes" : "no";
 }
 
+static void print_flaw(void *context, const char *name, bool open, const char *what)
+{
+	void (**print)(const char *fmt, ...) = context;
+
+	(*print)("  %s: %s%s", name, open ? "NOT mitigated, the CPU or its microcode lacks " : "",
+		 what);
+}
+
 static void report_vmx(void (*print)(const char *fmt, ...))
 {
+	struct flaw_facts facts;
 	const struct vmx_caps *vmx = vmx_caps();
 	const struct ept_caps *ept = ept_caps();
 
@@ -49,10 +59,8 @@ static void report_vmx(void (*print)(const char *fmt, ...))
 	print("  time slices end by the %s; PAUSE-loop exits %s; XSAVES %s",
 	      vmx->preemption_timer ? "preemption timer" : "APIC timer",
 	      mark((vmx->cpu2 & CPU2_PAUSE_LOOP_EXITING) != 0), mark(vmx->xsaves));
-	print("  between VMs: IBPB %s; before each entry: L1D flush %s, VERW %s",
-	      vmx->ibpb ? "yes" : "the CPU has none",
-	      (vmx->entry_flush & VMX_FLUSH_L1D) != 0 ? "yes" : "not needed",
-	      (vmx->entry_flush & VMX_FLUSH_MDS) != 0 ? "yes" : "not needed");
+	flaws_gather(&facts);
+	flaws_tell(&facts, print_flaw, &print);
 }
 
 void host_report(const struct boot_info *boot, void (*print)(const char *fmt, ...))

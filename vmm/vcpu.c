@@ -325,7 +325,7 @@ static bool settle(struct vcpu *vcpu, uint64_t *slice_end)
 }
 
 /* The way between two exits that change nothing for the vCPU: kept as short as it can be. */
-void vcpu_run(struct vcpu *vcpu, uint64_t slice_end)
+static inline __attribute__((always_inline)) void run(struct vcpu *vcpu, uint64_t slice_end)
 {
 	const struct vmx_caps *caps = vmx_caps();
 	struct vcpu_private *priv = vcpu->priv;
@@ -357,5 +357,13 @@ void vcpu_run(struct vcpu *vcpu, uint64_t slice_end)
 		if (exit_dispatch(vcpu) == EXIT_YIELD && sched_slice_over(&slice_end)) {
 			return;
 		}
+	}
+}
+
+void vcpu_run(struct vcpu *vcpu, uint64_t slice_end)
+{
+	run(vcpu, slice_end);
+	if (vmx_caps()->fill_rsb) {
+		vmx_fill_rsb(); /* the RETs from here on are the first since the guest ran */
 	}
 }

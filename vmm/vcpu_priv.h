@@ -43,6 +43,13 @@ struct sched_entity {
 	uint32_t on_cpu;       /* run or polled right now; atomic, for vm_pause */
 };
 
+/* SDM vol. 3, "VM-Exit Controls for MSRs": an entry of a list that the CPU loads or stores. */
+struct msr_slot {
+	uint32_t msr;
+	uint32_t reserved;
+	uint64_t value;
+} __attribute__((aligned(16)));
+
 struct vcpu_private {
 	uint64_t host_rsp; /* what the VMCS field holds; vmx_entry.asm */
 
@@ -71,6 +78,9 @@ struct vcpu_private {
 	void *fpu;
 	uint64_t dr[4], dr6, cr2;
 	uint64_t live_msr[VCPU_LIVE_MSR_MAX];
+
+	/* With switch_spec_ctrl: the guest's, stored by each exit and loaded by each entry. */
+	struct msr_slot spec_ctrl;
 
 	uint64_t msr_pat, msr_misc_enable, msr_mtrr_def_type;
 	uint64_t mtrr_variable[2 * VCPU_MTRR_VARIABLE];
@@ -178,6 +188,7 @@ enum vmx_enter_result {
 	VMX_ENTER_FAIL_INVALID, /* no current VMCS */
 };
 uint32_t vmx_enter(struct vcpu *vcpu, struct vcpu_private *priv, bool launched);
+void vmx_fill_rsb(void);
 void vmx_exit_entry(void); /* what HOST_RIP points to; not for calling */
 
 #endif

@@ -22,7 +22,7 @@ static const struct {
 	{ MSR_IA32_FMASK, NULL },
 	{ MSR_IA32_KERNEL_GS_BASE, NULL },
 	{ MSR_IA32_TSC_AUX, vmx_has_rdtscp },
-	{ MSR_IA32_SPEC_CTRL, vmx_has_spec_ctrl },
+	{ MSR_IA32_SPEC_CTRL, vmx_keeps_spec_ctrl }, /* else vmcs.c */
 };
 _Static_assert(ARRAY_COUNT(live_msrs) <= VCPU_LIVE_MSR_MAX, "room in struct vcpu_private");
 

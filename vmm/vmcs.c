@@ -144,6 +144,8 @@ static const struct field_value long_mode_table[] = {
 
 /* One bitmap for vCPUs whose APIC is off or in xAPIC mode, one for x2APIC mode. */
 static void *msr_bitmap[2];
+/* What exits load: one entry. */
+static struct msr_slot *host_msrs;
 
 static void write_table(const struct field_value *table, size_t count)
 {
@@ -160,6 +162,14 @@ int vmcs_init(void)
 			return ERR_NOMEM;
 		}
 		msr_fill_bitmap(msr_bitmap[i], i == 1);
+	}
+	if (vmx_caps()->switch_spec_ctrl) {
+		host_msrs = page_alloc(1);
+		if (host_msrs == NULL) {
+			return ERR_NOMEM;
+		}
+		*host_msrs = (struct msr_slot){ .msr = MSR_IA32_SPEC_CTRL,
+						.value = vmx_caps()->host_spec_ctrl };
 	}
 	return 0;
 }
@@ -239,6 +249,24 @@ static void write_optional_controls(const struct vcpu *vcpu)
 	}
 }
 
+/*
+ * IA32_SPEC_CTRL by the CPU's own lists, so that no instruction of Umbra's runs under the guest's
+ * value (SDM, "Loading MSRs": in the order exit store, exit load; entry load).
+ */
+static void switch_spec_ctrl(struct vcpu *vcpu)
+{
+	struct msr_slot *guest = &vcpu->priv->spec_ctrl;
+	uint64_t at = page_hpa(vcpu->priv).v + offsetof(struct vcpu_private, spec_ctrl);
+
+	guest->msr = MSR_IA32_SPEC_CTRL;
+	vmwrite(VMCS_EXIT_MSR_STORE_ADDRESS, at);
+	vmwrite(VMCS_ENTRY_MSR_LOAD_ADDRESS, at);
+	vmwrite(VMCS_EXIT_MSR_LOAD_ADDRESS, page_hpa(host_msrs).v);
+	vmwrite(VMCS_EXIT_MSR_STORE_COUNT, 1);
+	vmwrite(VMCS_ENTRY_MSR_LOAD_COUNT, 1);
+	vmwrite(VMCS_EXIT_MSR_LOAD_COUNT, 1);
+}
+
 void vmcs_setup(struct vcpu *vcpu)
 {
 	const struct vmx_caps *caps = vmx_caps();
@@ -259,6 +287,9 @@ void vmcs_setup(struct vcpu *vcpu)
 	vmwrite(VMCS_EPT_POINTER, vcpu->vm->gmem.root.eptp);
 	vmwrite(VMCS_TSC_OFFSET, vcpu->priv->tsc_offset);
 	write_optional_controls(vcpu);
+	if (caps->switch_spec_ctrl) {
+		switch_spec_ctrl(vcpu);
+	}
 	vmcs_write_apic_controls(vcpu);
 	vmcs_reset_guest(vcpu, 0);
 }

@@ -13,17 +13,10 @@
 #include "vmm/base/page_alloc.h"
 #include "vmm/base/smp.h"
 #include "vmm/base/x86.h"
+#include "vmm/flaws.h"
 #include "vmm/vmcs.h"
 #include "vmm/vmx_bits.h"
 #include "vmm/vmx_insn.h"
-
-/* IA32_ARCH_CAPABILITIES */
-#define ARCH_CAP_RDCL_NO	    BIT(0)
-#define ARCH_CAP_SKIP_L1DFL_VMENTRY BIT(3)
-#define ARCH_CAP_MDS_NO		    BIT(5)
-#define ARCH_CAP_IF_PSCHANGE_MC_NO  BIT(6)
-#define ARCH_CAP_TAA_NO		    BIT(8)
-#define ARCH_CAP_RFDS_CLEAR	    BIT(28)
 
 static struct vmx_caps caps;
 
@@ -40,6 +33,11 @@ bool vmx_has_rdtscp(void)
 bool vmx_has_spec_ctrl(void)
 {
 	return caps.spec_ctrl;
+}
+
+bool vmx_keeps_spec_ctrl(void)
+{
+	return caps.spec_ctrl && !caps.switch_spec_ctrl;
 }
 
 /* One word of controls: what is set always, what is set when offered, what must be clear. */
@@ -277,40 +275,34 @@ static void settle_guest_state(void)
 	caps.xsaves = (caps.cpu2 & CPU2_ENABLE_XSAVES) != 0;
 }
 
-/*
- * Whether VERW has to empty CPU buffers: for data sampling, for what is left of a transaction that
- * aborted (guests can begin one although CPUID hides TSX), for the register file of small cores.
- */
-static bool verw_clears(uint32_t features)
+static void warn_of_flaw(void *context, const char *name, bool open, const char *what)
 {
-	uint64_t facts = caps.arch_capabilities;
-	bool transactions = (cpu_cpuid(7, 0).ebx & CPUID_7_EBX_RTM) != 0;
-
-	return ((features & CPUID_7_EDX_MD_CLEAR) != 0 &&
-		((facts & ARCH_CAP_MDS_NO) == 0 ||
-		 (transactions && (facts & ARCH_CAP_TAA_NO) == 0))) ||
-	       (facts & ARCH_CAP_RFDS_CLEAR) != 0;
+	(void)context;
+	if (open) {
+		log_warn("CPU: %s: nothing mitigates it: the CPU or its microcode lacks %s.", name,
+			 what);
+	}
 }
 
 static void settle_flaws(void)
 {
-	uint32_t features = caps.max_basic_leaf >= 7 ? cpu_cpuid(7, 0).edx : 0;
+	struct flaw_facts facts;
+	struct flaw_plan plan;
 
-	if ((features & CPUID_7_EDX_ARCH_CAPS) != 0) {
-		caps.has_arch_capabilities = true;
-		caps.arch_capabilities = cpu_rdmsr(MSR_IA32_ARCH_CAPABILITIES);
-	}
-	caps.ibpb = (features & CPUID_7_EDX_IBRS_IBPB) != 0;
-	caps.spec_ctrl = (features &
+	flaws_gather(&facts);
+	flaws_decide(&facts, &plan);
+	caps.has_arch_capabilities = facts.has_capabilities;
+	caps.arch_capabilities = facts.capabilities;
+	caps.spec_ctrl = (facts.leaf7_edx &
 			  (CPUID_7_EDX_IBRS_IBPB | CPUID_7_EDX_STIBP | CPUID_7_EDX_SSBD)) != 0;
-	caps.flush_cmd = (features & CPUID_7_EDX_L1D_FLUSH) != 0;
-	if (caps.flush_cmd &&
-	    (caps.arch_capabilities & (ARCH_CAP_RDCL_NO | ARCH_CAP_SKIP_L1DFL_VMENTRY)) == 0) {
-		caps.entry_flush |= VMX_FLUSH_L1D;
-	}
-	if (verw_clears(features)) {
-		caps.entry_flush |= VMX_FLUSH_MDS;
-	}
+	caps.flush_cmd = (facts.leaf7_edx & CPUID_7_EDX_L1D_FLUSH) != 0;
+	caps.ibpb = plan.ibpb;
+	caps.entry_flush = plan.entry_flush;
+	caps.fill_rsb = plan.fill_rsb;
+	caps.no_large_exec = plan.no_large_exec;
+	caps.switch_spec_ctrl = plan.switch_spec_ctrl;
+	caps.host_spec_ctrl = plan.host_spec_ctrl;
+	flaws_tell(&facts, warn_of_flaw, NULL);
 }
 
 static void tell_ept(void)
@@ -323,7 +315,7 @@ static void tell_ept(void)
 		.exec_only = (caps.ept_vpid & EPT_CAP_EXEC_ONLY) != 0,
 		.invept_single = (caps.ept_vpid & EPT_CAP_INVEPT_SINGLE) != 0,
 		.structures_wb = (caps.ept_vpid & EPT_CAP_WB) != 0,
-		.no_large_exec = (caps.arch_capabilities & ARCH_CAP_IF_PSCHANGE_MC_NO) == 0,
+		.no_large_exec = caps.no_large_exec,
 		.phys_bits = max_extended >= 0x80000008 ? (uint8_t)cpu_cpuid(0x80000008, 0).eax
 							: 36,
 	};
@@ -398,6 +390,9 @@ static void start_this_cpu(void *arg)
 	cpu_write_cr4((cpu_read_cr4() | CR4_VMXE | caps.cr4_fixed0) & caps.cr4_fixed1);
 	if (caps.xsaves) {
 		cpu_wrmsr(MSR_IA32_XSS, 0); /* what guests are told, whatever firmware left */
+	}
+	if (caps.switch_spec_ctrl) {
+		cpu_wrmsr(MSR_IA32_SPEC_CTRL, caps.host_spec_ctrl);
 	}
 	cpu->vmxon_region = page_alloc(1);
 	if (cpu->vmxon_region == NULL) {

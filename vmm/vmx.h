@@ -24,6 +24,7 @@ struct vmx_caps {
 	uint64_t guest_cr4_on;	    /* bits that are on in guests, whatever these think */
 	uint64_t guest_xcr0;	    /* bits of XCR0 that a guest may set; 0: no XSAVE */
 	uint64_t arch_capabilities; /* the host's, 0 without */
+	uint64_t host_spec_ctrl;    /* IA32_SPEC_CTRL in root mode, with switch_spec_ctrl */
 	bool has_arch_capabilities;
 	uint32_t max_basic_leaf; /* of CPUID */
 	uint32_t xsave_bytes;	 /* what XSAVE of guest_xcr0 needs; 512 without XSAVE */
@@ -39,6 +40,9 @@ struct vmx_caps {
 	bool xsaves;
 	bool ibpb;
 	bool spec_ctrl;
+	bool switch_spec_ctrl; /* entry and exit load and store it (vmcs.c); else it stays live */
+	bool no_large_exec;    /* struct ept_caps */
+	bool fill_rsb;	/* what guests leave in the return stack buffer counts in root mode */
 	bool flush_cmd; /* IA32_FLUSH_CMD exists */
 };
 const struct vmx_caps *vmx_caps(void);
@@ -46,6 +50,8 @@ const struct vmx_caps *vmx_caps(void);
 bool vmx_has_rdtscp(void);
 /* IA32_SPEC_CTRL exists. */
 bool vmx_has_spec_ctrl(void);
+/* It exists, and a guest's value stays in the CPU over exits. */
+bool vmx_keeps_spec_ctrl(void);
 
 /*
  * Says in words, on every console, each thing that this CPU lacks and Umbra needs, with the

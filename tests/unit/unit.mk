@@ -101,7 +101,8 @@ UNIT_vcpu := vmm/vcpu.c vmm/vcpu_state.c vmm/base/str.c
 UNIT_cpuid := vmm/exit_cpuid.c
 UNIT_msr := vmm/exit_msr.c
 UNIT_cr := vmm/exit_cr.c
-UNIT_vmx := vmm/vmx.c
+UNIT_vmx := vmm/vmx.c vmm/flaws.c
+UNIT_flaws := vmm/flaws.c
 UNIT_efi_mem := boot/efi_mem.c
 $(addprefix $(O)/unit/obj/,boot/efi_mem.o tests/unit/test_efi_mem.o): \
 	HOST_DEF += -isystem /usr/include/efi -DGNU_EFI_USE_MS_ABI -fshort-wchar
@@ -111,5 +112,5 @@ UNIT_vms := boot/vms.c crypto/wipe.c vmm/base/str.c
 UNIT_apic_page := vmm/apic_page.c $(GMEM_C)
 UNIT_vm := vmm/vm.c vmm/base/str.c
 UNIT_line_edit := boot/line_edit.c vmm/base/str.c
-UNIT_shell := boot/host_report.c boot/shell.c boot/shell_commands.c boot/line_edit.c \
+UNIT_shell := vmm/flaws.c boot/host_report.c boot/shell.c boot/shell_commands.c boot/line_edit.c \
 	guest/vconsole.c vmm/base/str.c vmm/base/err.c
