@@ -26,7 +26,7 @@ void vcpu_device_access(struct vcpu *vcpu, gpa_t gpa, struct io_access *access)
 
 static enum exit_result kill_at(struct vcpu *vcpu, gpa_t gpa, const char *what)
 {
-	char text[80];
+	char text[VM_DETAIL_MAX];
 
 	vcpu_dump(vcpu);
 	str_printf(text, sizeof(text), "%s at guest-physical %#llx", what,

@@ -8,6 +8,7 @@
 #include "vmm/base/cpu.h"
 #include "vmm/base/err.h"
 #include "vmm/base/str.h"
+#include "vmm/base/tsc.h"
 #include "vmm/base/x86.h"
 #include "vmm/exits.h"
 #include "vmm/inject.h"
@@ -203,6 +204,20 @@ static int read_microcode_revision(struct vcpu *vcpu, uint32_t msr, uint64_t *va
 	return 0;
 }
 
+/*
+ * SDM vol. 4, MSR_PLATFORM_INFO: the TSC's frequency in units of the bus clock, which CPUID.16H of
+ * guests says is 100 MHz, as the largest ratio without turbo and the least one.
+ */
+static int read_platform_info(struct vcpu *vcpu, uint32_t msr, uint64_t *value)
+{
+	uint64_t ratio = MIN(MAX((tsc_hz() + 50000000) / 100000000, 1u), 255u);
+
+	(void)vcpu;
+	(void)msr;
+	*value = ratio << 8 | ratio << 40;
+	return 0;
+}
+
 static int read_mtrr_cap(struct vcpu *vcpu, uint32_t msr, uint64_t *value)
 {
 	(void)vcpu;
@@ -386,7 +401,7 @@ static const struct msr_row msr_rows[] = {
 	{ MSR_IA32_FEATURE_CONTROL, MSR_IA32_FEATURE_CONTROL, read_feature_control, NULL },
 	{ MSR_IA32_TSC_ADJUST, MSR_IA32_TSC_ADJUST, read_tsc_adjust, write_tsc_adjust },
 	{ MSR_IA32_BIOS_SIGN_ID, MSR_IA32_BIOS_SIGN_ID, read_microcode_revision, write_ignored },
-	{ MSR_PLATFORM_INFO, MSR_PLATFORM_INFO, read_zero, NULL },
+	{ MSR_PLATFORM_INFO, MSR_PLATFORM_INFO, read_platform_info, NULL },
 	{ MSR_IA32_MTRRCAP, MSR_IA32_MTRRCAP, read_mtrr_cap, NULL },
 	{ MSR_IA32_ARCH_CAPABILITIES, MSR_IA32_ARCH_CAPABILITIES, read_arch_capabilities, NULL },
 	{ MSR_IA32_MCG_CAP, MSR_IA32_MCG_CAP, read_zero, NULL },

@@ -230,7 +230,7 @@ static enum exit_result unhandled(void)
 {
 	struct vcpu *vcpu = percpu_self()->vcpu;
 	uint32_t reason = (uint32_t)vmread(VMCS_EXIT_REASON);
-	char text[80];
+	char text[VM_DETAIL_MAX];
 
 	vcpu_dump(vcpu);
 	if ((reason & EXIT_REASON_ENTRY_FAILURE) != 0) {

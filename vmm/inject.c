@@ -61,7 +61,7 @@ static void displace(struct vcpu *vcpu)
 {
 	switch (vcpu->event.info & EVENT_TYPE) {
 	case EVENT_EXTERNAL: vcpu->priv->deferred_interrupt = vcpu->event.info; break;
-	case EVENT_NMI: __atomic_store_n(&vcpu->nmi_pending, 1, __ATOMIC_RELAXED); break;
+	case EVENT_NMI: vcpu_latch_nmi(vcpu); break;
 	default: break; /* its instruction runs again, and with it the event */
 	}
 }
@@ -169,16 +169,24 @@ static bool slot_taken(const struct vcpu *vcpu)
  */
 static uint32_t choose_nmi(struct vcpu *vcpu)
 {
+	uint32_t waiting = __atomic_load_n(&vcpu->nmi_pending, __ATOMIC_RELAXED);
 	uint64_t blocking;
 
-	if (__atomic_load_n(&vcpu->nmi_pending, __ATOMIC_RELAXED) == 0) {
+	if (waiting == 0) {
 		return 0;
 	}
 	blocking = vmread(VMCS_GUEST_INTERRUPTIBILITY);
 	if (!slot_taken(vcpu) && (blocking & (BLOCKING_INTERRUPTS | BLOCKING_BY_NMI)) == 0) {
-		__atomic_store_n(&vcpu->nmi_pending, 0, __ATOMIC_RELAXED);
 		vcpu->event.info = (uint32_t)EVENT_VALID | EVENT_NMI | VECTOR_NMI;
-		return 0;
+		/* Another one waits for the handler's IRET. */
+		return __atomic_sub_fetch(&vcpu->nmi_pending, 1, __ATOMIC_RELAXED) != 0
+			       ? CPU_NMI_WINDOW_EXITING
+			       : 0;
+	}
+	if ((blocking & BLOCKING_BY_NMI) != 0 && waiting > 1) {
+		/* One is being handled, so one is all that a CPU would keep. */
+		(void)__atomic_compare_exchange_n(&vcpu->nmi_pending, &waiting, 1, false,
+						  __ATOMIC_RELAXED, __ATOMIC_RELAXED);
 	}
 	if (vcpu->event.info == 0 &&
 	    (blocking & (BLOCKING_BY_STI | BLOCKING_BY_NMI)) == BLOCKING_BY_STI) {

@@ -82,7 +82,7 @@ void vcpu_kick(struct vcpu *vcpu)
 
 void vcpu_nmi(struct vcpu *vcpu)
 {
-	__atomic_store_n(&vcpu->nmi_pending, 1, __ATOMIC_RELEASE);
+	vcpu_latch_nmi(vcpu);
 	vcpu_kick(vcpu);
 }
 
@@ -283,7 +283,7 @@ static void flush_before_entry(const struct vmx_caps *caps)
 /* VMfail: no guest state was loaded, and the fault is ours or the CPU's. This VM ends, no other. */
 static void entry_refused(struct vcpu *vcpu, uint32_t result)
 {
-	char text[64];
+	char text[VM_DETAIL_MAX];
 	uint64_t error = result == VMX_ENTER_FAIL_VALID ? vmread(VMCS_INSTRUCTION_ERROR) : 0;
 
 	str_printf(text, sizeof(text), "VM-instruction error %u", (unsigned)error);

@@ -54,7 +54,7 @@ struct vcpu {
 	void *platform;	 /* guest/: the vlapic */
 	struct vcpu_event event;		/* to inject at the next entry */
 	uint32_t kicked;			/* set by vcpu_kick, atomic */
-	uint32_t nmi_pending;			/* atomic */
+	uint32_t nmi_pending;			/* how many wait; atomic */
 	uint64_t exit_count[VCPU_EXIT_REASONS]; /* by basic exit reason */
 	struct vcpu_private *priv;		/* vmm's own (vcpu_priv.h) */
 };
@@ -74,7 +74,7 @@ void vcpu_sipi(struct vcpu *vcpu, uint8_t vector);
 /* INIT: back to VCPU_WAIT_SIPI. Any CPU. */
 void vcpu_init_signal(struct vcpu *vcpu);
 
-/* Asks for an NMI; delivered under the blocking rules, one is latched. Any CPU. */
+/* Asks for an NMI; delivered under the blocking rules, of those that wait two count. Any CPU. */
 void vcpu_nmi(struct vcpu *vcpu);
 
 /* For the vlapic: which vectors exit on EOI (virtual-interrupt delivery), 256 bits. Own CPU, or any

@@ -13,6 +13,12 @@ static void dump_segment(const char *name, unsigned seg)
 		  READ(VMCS_GUEST_LIMIT(seg)), READ(VMCS_GUEST_ACCESS_RIGHTS(seg)));
 }
 
+/* What a MOV from the register gives: the shadow's bits are those that the guest does not own. */
+static unsigned long long seen(uint32_t reg, uint32_t mask, uint32_t shadow)
+{
+	return (READ(reg) & ~READ(mask)) | (READ(shadow) & READ(mask));
+}
+
 void vcpu_dump(const struct vcpu *vcpu)
 {
 	static const char *const names[] = { "ES", "CS", "SS", "DS", "FS", "GS", "LDTR", "TR" };
@@ -29,9 +35,10 @@ void vcpu_dump(const struct vcpu *vcpu)
 			  (unsigned long long)gpr[i + 1], (unsigned long long)gpr[i + 2],
 			  (unsigned long long)gpr[i + 3]);
 	}
-	log_error("  CR0 %08llx (guest sees %08llx) CR3 %llx CR4 %llx EFER %llx",
-		  READ(VMCS_GUEST_CR0), READ(VMCS_CR0_READ_SHADOW), READ(VMCS_GUEST_CR3),
-		  READ(VMCS_GUEST_CR4), READ(VMCS_GUEST_EFER));
+	log_error("  CR0 %08llx (guest sees %08llx) CR3 %llx CR4 %llx (guest sees %llx) EFER %llx",
+		  READ(VMCS_GUEST_CR0), seen(VMCS_GUEST_CR0, VMCS_CR0_MASK, VMCS_CR0_READ_SHADOW),
+		  READ(VMCS_GUEST_CR3), READ(VMCS_GUEST_CR4),
+		  seen(VMCS_GUEST_CR4, VMCS_CR4_MASK, VMCS_CR4_READ_SHADOW), READ(VMCS_GUEST_EFER));
 	for (unsigned seg = 0; seg < ARRAY_COUNT(names); seg++) {
 		dump_segment(names[seg], seg);
 	}

@@ -124,6 +124,21 @@ static inline void vcpu_set_gpr(struct vcpu *vcpu, unsigned number, uint64_t val
 	}
 }
 
+/*
+ * One more NMI. A CPU takes one and latches another while it handles it; whatever came before it
+ * took the first was two at most, then.
+ */
+#define VCPU_NMI_MAX 2
+static inline void vcpu_latch_nmi(struct vcpu *vcpu)
+{
+	uint32_t old = __atomic_load_n(&vcpu->nmi_pending, __ATOMIC_RELAXED);
+
+	while (old < VCPU_NMI_MAX &&
+	       !__atomic_compare_exchange_n(&vcpu->nmi_pending, &old, old + 1, false,
+					    __ATOMIC_RELEASE, __ATOMIC_RELAXED)) {
+	}
+}
+
 /* The window exits that are on from now; CPU_INTERRUPT_WINDOW_EXITING, CPU_NMI_WINDOW_EXITING. */
 static inline void vcpu_set_windows(struct vcpu *vcpu, uint32_t windows)
 {

@@ -16,6 +16,8 @@
 #define VM_MAX	    64
 #define VM_VCPU_MAX 64
 #define VM_NAME_MAX 32
+/* Bytes of vm_end's detail, with the end of the string; the longest says two numbers of 64 bits. */
+#define VM_DETAIL_MAX 128
 
 /* Where every vCPU's xAPIC page lies; it cannot be moved. Accesses go to vm_hooks.apic_access. */
 #define VM_APIC_BASE 0xfee00000ull
@@ -98,7 +100,7 @@ struct vm {
 	uint32_t id; /* small, unique among living VMs; also feeds the VPIDs */
 	enum vm_state state;
 	enum vm_end_reason end_reason;
-	char end_detail[96]; /* one more clause for people, may be empty */
+	char end_detail[VM_DETAIL_MAX]; /* one more clause for people, may be empty */
 	struct gmem gmem;
 	struct iobus iobus;
 	const struct vm_hooks *hooks;

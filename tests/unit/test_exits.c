@@ -59,10 +59,6 @@ void vm_check_halted(struct vm *v)
 	halt_checks++;
 }
 
-void vcpu_dump(const struct vcpu *v)
-{
-}
-
 void vcpu_state_change_dr6(uint64_t clear, uint64_t set)
 {
 	dr6 = (dr6 & ~clear) | set;
@@ -263,6 +259,20 @@ static void test_unhandled(void **state)
 	assert_int_equal(ended, VM_END_TRIPLE_FAULT);
 }
 
+/* The dump of a VM that came to grief shows what a MOV would have given the guest. */
+static void test_dump(void **state)
+{
+	vmwrite(VMCS_GUEST_CR0, 0x80000031);
+	vmwrite(VMCS_CR0_MASK, ~0x8005001full);
+	vmwrite(VMCS_CR0_READ_SHADOW, 0x60000012);
+	vmwrite(VMCS_GUEST_CR4, 0x2020);
+	vmwrite(VMCS_CR4_MASK, ~0x20ull);
+	vmwrite(VMCS_CR4_READ_SHADOW, 0x600);
+	vcpu_dump(&vcpu);
+	assert_non_null(strstr(fake_log_text(), "CR0 80000031 (guest sees e0000011)"));
+	assert_non_null(strstr(fake_log_text(), "CR4 2020 (guest sees 620)"));
+}
+
 /* An event whose delivery was broken off comes back; none can have been on its way at CPUID. */
 static void test_vectoring(void **state)
 {
@@ -284,6 +294,7 @@ int main(void)
 		cmocka_unit_test_setup(test_rip_wraps, setup),
 		cmocka_unit_test_setup(test_hlt, setup),
 		cmocka_unit_test_setup(test_unhandled, setup),
+		cmocka_unit_test_setup(test_dump, setup),
 		cmocka_unit_test_setup(test_vectoring, setup),
 	};
 

@@ -244,6 +244,34 @@ static void test_nmi(void **state)
 	assert_int_equal(vmread(VMCS_CPU_CONTROLS), 0);
 }
 
+/* Two that came before the first was delivered are two; while one is handled one is kept. */
+static void test_two_nmis(void **state)
+{
+	start();
+	for (unsigned i = 0; i < 3; i++) {
+		vcpu_latch_nmi(&vcpu);
+	}
+	inject_before_entry(&vcpu);
+	assert_int_equal(vmread(VMCS_ENTRY_INTERRUPTION_INFO), NMI);
+	assert_int_equal(priv.cpu_controls, CPU_NMI_WINDOW_EXITING);
+	vcpu_latch_nmi(&vcpu);
+	vmwrite(VMCS_GUEST_INTERRUPTIBILITY, BLOCKING_BY_NMI);
+	inject_before_entry(&vcpu);
+	assert_int_equal(vmread(VMCS_ENTRY_INTERRUPTION_INFO), NMI); /* the one before */
+	assert_int_equal(vcpu.nmi_pending, 1);
+	vmwrite(VMCS_GUEST_INTERRUPTIBILITY, 0);
+	vmwrite(VMCS_ENTRY_INTERRUPTION_INFO, 0);
+	inject_before_entry(&vcpu);
+	assert_int_equal(vmread(VMCS_ENTRY_INTERRUPTION_INFO), NMI);
+	assert_int_equal(vcpu.nmi_pending, 0);
+	assert_int_equal(priv.cpu_controls, 0);
+	/* An exception that comes in between loses none. */
+	vcpu_latch_nmi(&vcpu);
+	inject_again(&vcpu, NMI);
+	inject_exception(&vcpu, VECTOR_PF, 0);
+	assert_int_equal(vcpu.nmi_pending, 2);
+}
+
 static const struct {
 	uint64_t rflags, blocking;
 	uint32_t event;
@@ -406,6 +434,7 @@ int main(void)
 		cmocka_unit_test(test_no_error_code_in_real_mode),
 		cmocka_unit_test(test_reinjection),
 		cmocka_unit_test(test_nmi),
+		cmocka_unit_test(test_two_nmis),
 		cmocka_unit_test(test_interrupt),
 		cmocka_unit_test(test_deferred_interrupt),
 		cmocka_unit_test(test_virtual_delivery),

@@ -1,0 +1,213 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* vmm/exit_ept.c: what is repaired, emulated, tried again, told to the guest, or the end of a VM. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "tests/unit/fake_base.h"
+#include "vmm/apic_page.h"
+#include "vmm/base/x86.h"
+#include "vmm/emul.h"
+#include "vmm/exits.h"
+#include "vmm/inject.h"
+#include "vmm/vcpu_priv.h"
+
+static struct vmx_caps caps;
+static struct vm vm;
+static struct vm_hooks hooks;
+static struct vcpu vcpu;
+static struct vcpu_private priv;
+static enum gmem_fault_result memory;
+static enum emul_outcome outcome;
+static struct emul_access asked;
+static bool page_comes;
+static char did[64], detail[VM_DETAIL_MAX];
+
+static void note(const char *what)
+{
+	strcat(did, what);
+}
+
+const struct vmx_caps *vmx_caps(void)
+{
+	return &caps;
+}
+
+enum gmem_fault_result gmem_fault(struct gmem *gmem, gpa_t at, unsigned access,
+				  const struct gmem_faulter *by)
+{
+	return memory;
+}
+
+enum emul_outcome emul_mmio(struct vcpu *v, const struct emul_access *access, uint8_t *length,
+			    struct gwalk_fault *fault)
+{
+	asked = *access;
+	*length = 3;
+	*fault = (struct gwalk_fault){ VECTOR_PF, 6, 0x1234 };
+	note("emul ");
+	return outcome;
+}
+
+bool apic_page_map(struct vm *v, enum vcpu_apic_mode mode)
+{
+	note("page ");
+	return page_comes;
+}
+
+void iobus_memory_access(const struct iobus *bus, uint64_t address, struct vcpu *v,
+			 struct io_access *access)
+{
+}
+
+void exit_skip(uint64_t length)
+{
+	assert_int_equal(length, 3);
+	note("skip ");
+}
+
+void exit_next_round(void)
+{
+	note("round ");
+}
+
+void inject_page_fault(struct vcpu *v, uint32_t error_code, uint64_t cr2)
+{
+	assert_int_equal(cr2, 0x1234);
+	note("#PF ");
+}
+
+void inject_exception(struct vcpu *v, uint8_t vector, uint32_t error_code)
+{
+	note("exception ");
+}
+
+void inject_reblock_nmi(struct vcpu *v)
+{
+	note("reblock ");
+}
+
+void vcpu_dump(const struct vcpu *v)
+{
+}
+
+void vm_end(struct vm *v, enum vm_end_reason reason, const char *text)
+{
+	note(reason == VM_END_NO_MEMORY ? "no memory " : "end ");
+	strcpy(detail, text == NULL ? "" : text);
+}
+
+static void eoi_highest(struct vcpu *v)
+{
+	note("EOI ");
+}
+
+#define DATA (EPTV_GLA_VALID | EPTV_FINAL)
+#define APIC 0xfee00000ull
+
+static const struct {
+	uint64_t why, at;
+	enum gmem_fault_result memory;
+	enum emul_outcome outcome;
+	uint32_t event;
+	bool page;
+	const char *did;
+} violations[] = {
+	{ DATA | EPTV_READ, 0x1000, GMEM_FAULT_FIXED, 0, 0, false, "" },
+	{ DATA | EPTV_READ, 0x1000, GMEM_FAULT_NO_MEMORY, 0, 0, false, "no memory " },
+	{ DATA | EPTV_READ, 0xfec00000, GMEM_FAULT_MMIO, EMUL_DONE, 0, false, "emul skip " },
+	{ DATA | EPTV_WRITE, 0xfec00000, GMEM_FAULT_MMIO, EMUL_AGAIN, 0, false, "emul round " },
+	{ DATA | EPTV_READ, 0xfec00000, GMEM_FAULT_MMIO, EMUL_RETRY, 0, false, "emul " },
+	{ DATA | EPTV_READ, 0xfec00000, GMEM_FAULT_MMIO, EMUL_FAULTED, 0, false, "emul #PF " },
+	{ DATA | EPTV_READ, 0xfec00000, GMEM_FAULT_MMIO, EMUL_UNKNOWN, 0, false, "emul end " },
+	{ DATA | EPTV_FETCH, 0xfec00000, GMEM_FAULT_MMIO, 0, 0, false, "end " },
+	{ EPTV_GLA_VALID | EPTV_READ, 0xfec00000, GMEM_FAULT_MMIO, 0, 0, false, "end " },
+	{ DATA | EPTV_READ, 0xfec00000, GMEM_FAULT_MMIO, 0, EVENT_VALID, false, "end " },
+	{ DATA | EPTV_READ, APIC + 0x20, GMEM_FAULT_MMIO, EMUL_DONE, 0, true, "page " },
+	{ DATA | EPTV_READ, APIC + 0x20, GMEM_FAULT_MMIO, EMUL_DONE, 0, false, "page emul skip " },
+	{ DATA | EPTV_READ | EPTV_NMI_UNBLOCKING, 0x1000, GMEM_FAULT_FIXED, 0, 0, false,
+	  "reblock " },
+	{ DATA | EPTV_READ | EPTV_NMI_UNBLOCKING, 0x1000, GMEM_FAULT_FIXED, 0, EVENT_VALID, false,
+	  "" },
+};
+
+static int setup(void **state)
+{
+	fake_setup(state);
+	memset(&vcpu, 0, sizeof(vcpu));
+	hooks.eoi_highest = eoi_highest;
+	vm.hooks = &hooks;
+	vcpu.vm = &vm;
+	vcpu.priv = &priv;
+	caps.vpid = true;
+	fake_invvpids = 0;
+	did[0] = detail[0] = '\0';
+	return 0;
+}
+
+static void test_violations(void **state)
+{
+	for (size_t i = 0; i < ARRAY_COUNT(violations); i++) {
+		setup(state);
+		memory = violations[i].memory;
+		outcome = violations[i].outcome;
+		page_comes = violations[i].page;
+		vcpu.event.info = violations[i].event;
+		vmwrite(VMCS_EXIT_QUALIFICATION, violations[i].why);
+		vmwrite(VMCS_GUEST_PHYSICAL_ADDRESS, violations[i].at);
+		assert_int_equal(exit_ept_violation(&vcpu), EXIT_RESUME);
+		if (strcmp(did, violations[i].did) != 0) {
+			fail_msg("row %zu: %s", i, did);
+		}
+		if (strstr(did, "emul") != NULL) {
+			assert_int_equal(asked.gpa.v, violations[i].at);
+			assert_int_equal(asked.kind, violations[i].why & 7);
+			assert_true(asked.linear_known);
+			/* What is tried again is translated anew. */
+			assert_int_equal(fake_invvpids, outcome == EMUL_RETRY);
+		}
+	}
+}
+
+/* The longest reason for an end, with the longest address, is not cut. */
+static void test_detail_is_whole(void **state)
+{
+	memory = GMEM_FAULT_MMIO;
+	outcome = EMUL_UNKNOWN;
+	vmwrite(VMCS_EXIT_QUALIFICATION, DATA | EPTV_READ);
+	vmwrite(VMCS_GUEST_PHYSICAL_ADDRESS, 0xfedcba9876543210);
+	(void)exit_ept_violation(&vcpu);
+	assert_string_equal(detail, "an instruction that is not known touched device memory at "
+				    "guest-physical 0xfedcba9876543210");
+}
+
+static void test_apic_access(void **state)
+{
+	outcome = EMUL_DONE;
+	vmwrite(VMCS_EXIT_QUALIFICATION, 0x80 | APICQ_LINEAR_READ << 12);
+	assert_int_equal(exit_apic_access(&vcpu), EXIT_RESUME);
+	assert_int_equal(asked.gpa.v, APIC + 0x80);
+	assert_int_equal(asked.kind, GMEM_ACCESS_READ);
+	assert_false(asked.linear_known);
+	vmwrite(VMCS_EXIT_QUALIFICATION, 0x80 | APICQ_LINEAR_WRITE << 12);
+	assert_int_equal(exit_apic_access(&vcpu), EXIT_RESUME);
+	assert_int_equal(asked.kind, GMEM_ACCESS_WRITE);
+	vmwrite(VMCS_EXIT_QUALIFICATION, APIC_OFFSET_EOI | APICQ_LINEAR_WRITE << 12);
+	assert_int_equal(exit_apic_access(&vcpu), EXIT_NEXT_INSN);
+	vmwrite(VMCS_EXIT_QUALIFICATION, 0x80 | 2 << 12); /* a fetch */
+	assert_int_equal(exit_apic_access(&vcpu), EXIT_RESUME);
+	assert_string_equal(did, "emul skip emul skip EOI end ");
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup(test_violations, setup),
+		cmocka_unit_test_setup(test_detail_is_whole, setup),
+		cmocka_unit_test_setup(test_apic_access, setup),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
