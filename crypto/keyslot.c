@@ -255,7 +255,6 @@ int keyslot_take(enum keyslot_mode mode, const uint8_t *secret, size_t secret_by
 		return err;
 	}
 	slot->info.generation++;
-	slot->info.users = 0;
 	(void)str_copy(slot->info.owner, sizeof(slot->info.owner), owner);
 	enter(slot, KEYSLOT_PROGRAMMED);
 	*keyid = keyid_of(slot);

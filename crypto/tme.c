@@ -60,6 +60,7 @@ enum {
 	BELOW = 1 << 11,     /* no RAM and no device where KeyIDs have their bits */
 	COMPLETE = 1 << 12,  /* each package has a started CPU */
 	CORES = 1 << 13,     /* each core knows the width of a KeyID */
+	FEW = 1 << 14,	     /* a set of packages has a bit for each */
 };
 
 /* What the registers do not tell. */
@@ -108,6 +109,9 @@ static const struct row {
 	{ 4, COMPLETE, 0, false, LOG_WARN,
 	  "TME-MK is on, but a package has no started CPU: nobody sets its keys, and it may have "
 	  "memory, so no KeyID is used" },
+	{ 4, FEW, 0, false, LOG_WARN,
+	  "TME-MK is on, but this machine has more packages than Umbra can keep account of, so no "
+	  "KeyID is used" },
 	{ 4, CORES, 0, false, LOG_WARN,
 	  "TME-MK is on, but a core did not take over the width of KeyIDs, so none is used" },
 	{ 7, ENCRYPTED, 0, true, LOG_INFO, "TME-MK is on" },
@@ -212,6 +216,7 @@ static unsigned merge(uint32_t cpu_count, const struct around *around, struct tm
 	facts |= around->end <= BIT(s->phys_bits - s->keyid_bits) ? BELOW : 0;
 	facts |= around->complete ? COMPLETE : 0;
 	facts |= around->cores ? CORES : 0;
+	facts |= s->package_count <= TME_PACKAGE_MAX ? FEW : 0;
 	s->keyid_count = (keyid_t)count;
 	s->xts256 = (algs & ALG_XTS_256) != 0;
 	return facts;
@@ -340,17 +345,17 @@ static bool has_started(uint32_t package, uint32_t cpu_count)
 }
 
 /*
- * Every package that firmware names a CPU of has one that runs, and sets of packages have a bit for
- * each. A package without any CPU in firmware's list cannot be known: SRAT is not read.
+ * Every package that firmware names a CPU of has one that runs. A package without any CPU in
+ * firmware's list cannot be known: SRAT is not read.
  */
-static bool all_packages(uint32_t cpu_count, const struct tme_state *s)
+static bool all_packages(uint32_t cpu_count)
 {
 	for (size_t i = 0; i < expected_count; i++) {
 		if (!has_started(expected_ids[i] >> views[0].place.package_shift, cpu_count)) {
 			return false;
 		}
 	}
-	return s->package_count <= TME_PACKAGE_MAX;
+	return true;
 }
 
 /* --- Words -------------------------------------------------------------------------------------*/
@@ -459,7 +464,7 @@ static const struct row *look_everywhere(struct around *around, struct tme_state
 	*s = (struct tme_state){ 0 };
 	smp_call_all(read_this_cpu, NULL);
 	number_packages(cpu_count, s);
-	around->complete = all_packages(cpu_count, s);
+	around->complete = all_packages(cpu_count);
 	return decide(cpu_count, around, s);
 }
 

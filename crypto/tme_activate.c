@@ -23,7 +23,7 @@ static bool refused[CPU_MAX]; /* it has another value than it should, or 9FFH wa
 struct common {
 	uint64_t capability; /* the bits that all have; KeyID bits and keys are not to be used */
 	uint8_t keyid_bits, phys_bits;
-	bool pconfig, closed;
+	bool pconfig;
 };
 
 static struct common look(void)
@@ -41,7 +41,6 @@ static struct common look(void)
 			c.keyid_bits = CAP_KEYID_BITS(v->capability);
 		}
 		c.pconfig &= v->pconfig;
-		c.closed |= (v->activate & ACTIVATE_LOCK) != 0;
 	}
 	return c;
 }
@@ -59,9 +58,6 @@ static uint8_t fit(const struct common *c, uint64_t end)
 
 static const char *why_not(const struct common *c, bool all_packages, uint64_t end)
 {
-	if (c->closed) {
-		return "some CPUs have the register locked already";
-	}
 	if (c->keyid_bits == 0) {
 		return "this CPU has no KeyIDs";
 	}

@@ -12,6 +12,23 @@
 
 #include <cmocka.h>
 
+#include "crypto/kdf.h"
+#include "vmm/base/types.h"
+
+/* HKDF, or one that gives two equal halves. */
+static bool halves_equal;
+static int derive_halves(const uint8_t *secret, size_t secret_bytes, const uint8_t *salt,
+			 const char *label, uint8_t *out, size_t out_bytes)
+{
+	int err = kdf_derive(secret, secret_bytes, salt, label, out, out_bytes);
+
+	if (halves_equal) {
+		__builtin_memcpy(out + out_bytes / 2, out, out_bytes / 2);
+	}
+	return err;
+}
+
+#define kdf_derive derive_halves
 #include "crypto/keyslot.c"
 #include "tests/unit/fake_base.h"
 #include "tests/unit/tme_machine.h"
@@ -43,7 +60,7 @@ static void machine(unsigned profile, unsigned packages)
 static int setup(void **state)
 {
 	memset(secret, 0x5a, sizeof(secret));
-	rng_fails = rng_stuck = false;
+	rng_fails = rng_stuck = halves_equal = false;
 	return fake_setup(state);
 }
 
@@ -281,6 +298,16 @@ static void equal_keys_are_refused(void **state)
 	(void)take(KEYSLOT_DIRECT);
 }
 
+/* K1 != K2 is software's to see to (SDM vol. 2B, "PCONFIG"); the KeyID is as good as before. */
+static void a_key_of_equal_halves_is_refused(void **state)
+{
+	machine(3, 1);
+	halves_equal = true;
+	assert_refused(KEYSLOT_DIRECT, ERR_EXISTS);
+	assert_int_equal(tme_machine.pconfigs, 0);
+	assert_int_equal(keyslot_count_in(KEYSLOT_FREE), 63);
+}
+
 static void what_is_missing_or_too_much_is_refused(void **state)
 {
 	keyid_t keyid;
@@ -344,6 +371,21 @@ static void row_24_the_next_keyid_is_tried(void **state)
 	assert_int_equal(keyslot_count_in(KEYSLOT_FREE), 12);
 }
 
+/* A KeyID that the key never reached does not stand in its way. */
+static void row_24_a_key_that_did_not_arrive_is_not_live(void **state)
+{
+	keyid_t keyid;
+
+	machine(4, 1);
+	rng_stuck = true;
+	tme_machine.package[0].busy = 10;
+	keyid = take(KEYSLOT_DIRECT);
+	assert_int_equal(keyid, 2);
+	keyslot_unuse(keyid);
+	keyslot_kill_retired(NULL);
+	assert_int_equal(take(KEYSLOT_DIRECT), 3);
+}
+
 static void row_43_no_keyid_without_every_package(void **state)
 {
 	machine(4, 2);
@@ -389,6 +431,10 @@ static void row_47_nothing_of_a_key_is_kept(void **state)
 	assert_memory_equal(slots[keyid - 1].digest, (uint8_t[DIGEST_BYTES]){ 0 }, DIGEST_BYTES);
 	keyslot_unuse(keyid);
 	keyslot_kill_retired(NULL);
+	keyid = take(KEYSLOT_DIRECT);
+	keyslot_unuse(keyid);
+	keyslot_kill_retired(NULL);
+	assert_memory_equal(slots[keyid - 1].digest, (uint8_t[DIGEST_BYTES]){ 0 }, DIGEST_BYTES);
 	assert_null(memmem(fake_log_text(), strlen(fake_log_text()), key, 4));
 }
 
@@ -405,10 +451,12 @@ int main(void)
 		TEST(row_26_a_tenants_key),
 		TEST(row_26_known_answer),
 		TEST(equal_keys_are_refused),
+		TEST(a_key_of_equal_halves_is_refused),
 		TEST(what_is_missing_or_too_much_is_refused),
 		TEST(a_key_dies_without_our_generator),
 		TEST(row_24_a_key_that_cannot_die_is_quarantined),
 		TEST(row_24_the_next_keyid_is_tried),
+		TEST(row_24_a_key_that_did_not_arrive_is_not_live),
 		TEST(row_43_no_keyid_without_every_package),
 		TEST(no_keyids_no_slots),
 		TEST(row_47_nothing_of_a_key_is_kept),

@@ -154,6 +154,14 @@ static void what_the_cpu_refuses_is_not_tried_again(void **state)
 	tme_machine_check_wiped();
 }
 
+static void zf_alone_is_a_failure_too(void **state)
+{
+	machine(3, 1, 1);
+	tme_machine.package[0].zf_alone = true;
+	assert_int_equal(pconfig_program(1, PCONFIG_SET_KEY_DIRECT, &keys, &packages), ERR_IO);
+	assert_int_equal(packages, 0);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, fake_setup, fake_teardown)
 
 int main(void)
@@ -167,6 +175,7 @@ int main(void)
 		TEST(row_24_busy_and_entropy_are_tried_again),
 		TEST(row_24_but_not_for_ever),
 		TEST(what_the_cpu_refuses_is_not_tried_again),
+		TEST(zf_alone_is_a_failure_too),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -125,6 +125,10 @@ static void tdx_half(void)
 	tme_machine.package[0].has_partition = true;
 	tme_machine.package[0].partition = 0x200000001f;
 }
+static void partition_without_tdx(void)
+{
+	tme_machine.package[0].has_partition = true; /* and reads 0 */
+}
 static void both_algorithms(void)
 {
 	tme_machine.package[0].capability = 0x3f680000005;
@@ -140,6 +144,7 @@ static const struct change changes[] = {
 	{ "P3", nothing, 3, TME_MK, TME_MK, "63 KeyIDs of AES-XTS-128, address bits 46 to 51" },
 	{ "XTS-128 and 256", both_algorithms, 3, TME_MK, TME_MK, "63 KeyIDs of AES-XTS-256" },
 	{ "TDX has half", tdx_half, 3, TME_MK, TME_MK, "31 KeyIDs" },
+	{ "87H without TDX", partition_without_tdx, 3, TME_MK, TME_MK, "63 KeyIDs" },
 	{ "no KeyIDs", no_keyids, 4, TME_ONLY, TME_NONE, "has no KeyIDs" },
 	{ "MAX_KEYS 0", no_keys, 4, TME_ONLY, TME_NONE, "has no KeyIDs" },
 	{ "k = 0", no_bits, 4, TME_ONLY, TME_NONE, "\"Memory Encryption: Multiple Keys\"" },
@@ -365,6 +370,8 @@ static void row_43_packages_differ(void **state)
 	assert_int_equal(start(false)->keyid_count, 40);
 	assert_false(tme_state()->xts256);
 	assert_int_equal(tme_state()->row, 7);
+	tme_machine.package[0].capability = 0x14680000005; /* and the other way round: 20 */
+	assert_int_equal(start(false)->keyid_count, 20);
 	/* No algorithm in common. */
 	tme_machine.package[1].activate = 0x0004000680000003;
 	tme_machine.package[0].activate = 0x0001000680000003;
@@ -389,6 +396,21 @@ static void row_43_packages_that_cannot_go_together(void **state)
 		assert_int_equal(tme_state()->keyid_bits, 6); /* taken, on one of them */
 		assert_says("differ");
 	}
+	tme_machine_set(3, 2, 2);
+	tme_machine.phys_bits_less = 6;
+	assert_int_equal(start(false)->row, 8);
+}
+
+static void more_packages_than_a_set_has_bits(void **state)
+{
+	tme_machine_set(3, TME_PACKAGE_MAX, 1);
+	tme_machine.package_shift = 0;
+	assert_int_equal(start(false)->kind, TME_MK);
+	assert_int_equal(tme_state()->package_count, TME_PACKAGE_MAX);
+	tme_machine_set(3, TME_PACKAGE_MAX + 1, 1);
+	tme_machine.package_shift = 0;
+	assert_int_equal(start(false)->kind, TME_ONLY);
+	assert_says("more packages than");
 }
 
 static void a_package_without_started_cpu_is_refused(void **state)
@@ -457,6 +479,14 @@ static void row_11_late_activation_with_bypass(void **state)
 		}
 		assert_says("switched on by Umbra");
 	}
+}
+
+static void row_11_no_algorithm_with_integrity(void **state)
+{
+	tme_machine_set(12, 2, 1);
+	tme_machine.package[0].capability = 0x3f68000000f;
+	assert_int_equal(start(true)->kind, TME_MK);
+	assert_int_equal(tme_machine.package[0].activate, 0x0005000680000023);
 }
 
 static void row_12_never_without_bypass(void **state)
@@ -562,10 +592,12 @@ int main(void)
 		TEST(packages_are_numbered_by_first_cpu),
 		TEST(row_43_packages_differ),
 		TEST(row_43_packages_that_cannot_go_together),
+		TEST(more_packages_than_a_set_has_bits),
 		TEST(a_package_without_started_cpu_is_refused),
 		TEST(the_first_look_changes_nothing),
 		TEST(row_10_no_entropy_at_first),
 		TEST(row_11_late_activation_with_bypass),
+		TEST(row_11_no_algorithm_with_integrity),
 		TEST(row_12_never_without_bypass),
 		TEST(row_13_every_core_learns_the_width),
 		TEST(activation_leaves_ram_below_the_keyid),

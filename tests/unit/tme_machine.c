@@ -14,7 +14,7 @@
 
 struct tme_machine tme_machine;
 
-static bool flushed[16]; /* CPUs that ran WBINVD */
+static bool flushed[CPU_MAX]; /* CPUs that ran WBINVD */
 static uint64_t random_state;
 static unsigned zero_lines; /* of the structure, written back as zeros */
 
@@ -118,7 +118,9 @@ struct cpuid_regs fake_cpuid(uint32_t leaf, uint32_t subleaf)
 				   : (struct cpuid_regs){ 0 };
 	case 0x1f: return topology(subleaf);
 	case 0x80000000: return (struct cpuid_regs){ .eax = 0x80000008 };
-	case 0x80000008: return (struct cpuid_regs){ .eax = m->phys_bits };
+	case 0x80000008:
+		return (struct cpuid_regs){ .eax = m->phys_bits -
+						   package_index(this_cpu()) * m->phys_bits_less };
 	default: return (struct cpuid_regs){ 0 };
 	}
 }
@@ -306,9 +308,9 @@ int pconfig_safe(uint32_t leaf, const void *structure, uint64_t *result, bool *r
 		*result = 2;
 		return 0;
 	}
-	*refused = false;
+	*refused = p->zf_alone;
 	*result = p->legacy_code;
-	if (p->legacy_code == 0) {
+	if (p->legacy_code == 0 && !p->zf_alone) {
 		perform(p, structure);
 	}
 	return 0;

@@ -7,6 +7,7 @@
 #ifndef UMBRA_TESTS_TME_MACHINE_H
 #define UMBRA_TESTS_TME_MACHINE_H
 
+#include "vmm/base/percpu.h"
 #include "vmm/base/types.h"
 
 #define TME_PACKAGES 2u
@@ -27,6 +28,7 @@ struct tme_package {
 	unsigned busy, no_entropy; /* so many of the next PCONFIGs */
 	unsigned activate_fails;   /* so many keys cannot be made at WRMSR 982H */
 	bool broken;		   /* PCONFIG raises #GP */
+	bool zf_alone;		   /* PCONFIG sets ZF and gives 0 */
 	uint64_t legacy_code;	   /* PCONFIG gives it, with ZF = 0; 0: none */
 	bool written_flushed;	   /* WBINVD ran on one of its CPUs before 982H was written */
 	struct tme_entry table[TME_KEYIDS];
@@ -34,6 +36,7 @@ struct tme_package {
 
 extern struct tme_machine {
 	uint8_t phys_bits;
+	uint8_t phys_bits_less; /* so much less on package 1 */
 	bool tme, pconfig, ignore_locked_write;
 	bool hypervisor;	/* CPUID.01H:ECX[31] */
 	bool registers_missing; /* although CPUID shows them */
@@ -41,7 +44,7 @@ extern struct tme_machine {
 	unsigned package_count;
 	uint8_t core_shift, package_shift; /* of CPUID.1FH */
 	unsigned core_refuses;		   /* CPU index + 1 whose 9FFH faults */
-	bool core_active[16];
+	bool core_active[CPU_MAX];
 	struct tme_package package[TME_PACKAGES];
 	unsigned pconfigs;     /* executed in all */
 	const void *structure; /* that the last one was given */
