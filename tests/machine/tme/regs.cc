@@ -111,15 +111,28 @@ uint64_t Model::reserved_bits(void) const
   return ~bits_below(config.width - hidden);
 }
 
+enum { EAX, EBX, ECX, EDX };
+
+/* Threads, one to a core, then cores: what is left of the APIC ID is the package. EDX stays. */
+static void topology(unsigned cpus_of_package, uint32_t subleaf, uint32_t reg[4])
+{
+  unsigned shift = 0;
+
+  while (1u << shift < cpus_of_package) shift++;
+  reg[EAX] = subleaf == 1 ? shift : 0;
+  reg[EBX] = subleaf == 0 ? 1 : subleaf == 1 ? cpus_of_package : 0;
+  reg[ECX] = subleaf | (subleaf < 2 ? (subleaf + 1) << 8 : 0);
+}
+
 void Model::cpuid(uint32_t leaf, uint32_t subleaf, uint32_t reg[4]) const
 {
-  enum { EAX, EBX, ECX, EDX };
-
   if (leaf == 0 && config.pconfig && reg[EAX] < 0x1b) reg[EAX] = 0x1b;
   if (leaf == 7 && subleaf == 0) {
     reg[ECX] = (reg[ECX] & ~(1u << 13)) | (uint32_t) config.tme << 13;
     reg[EDX] = (reg[EDX] & ~(1u << 18)) | (uint32_t) config.pconfig << 18;
   }
+  if ((leaf == 0xb || leaf == 0x1f) && config.packages > 1)
+    topology(cpus / config.packages, subleaf, reg);
   if (leaf == 0x1b) {
     for (unsigned n = 0; n < 4; n++)
       reg[n] = config.pconfig && subleaf < config.targets.size() / 4 ?

@@ -181,6 +181,14 @@ static void test_cpuid(void **)
   assert_true(m->pconfig_begin(0, 0, 0x1000));
   assert_false(machine("P3 TARGETS=1:2,0,0")->pconfig_begin(0, 0, 0x1000));
   assert_false(machine("P3 TARGETS=0:1,0,0;1:1,0,0")->pconfig_begin(0, 0, 0x1000));
+  check_reg(*m, 0xb, 0, 0, 0x14); /* one package: as the machine has it */
+  m = machine("P3 PKGS=2");
+  check_reg(*m, 0xb, 0, 2, 0x100);
+  check_reg(*m, 0xb, 1, 0, CPUS == 4);
+  check_reg(*m, 0x1f, 1, 1, CPUS / 2);
+  check_reg(*m, 0x1f, 1, 2, 0x201);
+  check_reg(*m, 0x1f, 1, 3, ~0u);
+  check_reg(*m, 0xb, 2, 2, 2);
 }
 
 static void test_widths(void **)
