@@ -9,6 +9,7 @@
 #include "crypto/tme_priv.h"
 #include "vmm/base/cpu.h"
 #include "vmm/base/log.h"
+#include "vmm/base/mtrr.h"
 #include "vmm/base/percpu.h"
 #include "vmm/base/smp.h"
 #include "vmm/base/str.h"
@@ -238,6 +239,7 @@ static const struct row *decide(uint32_t cpu_count, const struct around *around,
 	} else {
 		s->kind = (facts & ENCRYPTED) != 0 ? TME_ONLY : TME_NONE;
 		s->keyid_count = 0;
+		s->algorithm = 0;
 		s->xts256 = false;
 	}
 	return row;
@@ -468,6 +470,25 @@ static const struct row *look_everywhere(struct around *around, struct tme_state
 	return decide(cpu_count, around, s);
 }
 
+static void load_mtrrs(void *unused)
+{
+	(void)unused;
+	(void)mtrr_match_this_cpu();
+}
+
+/*
+ * The type of memory must not depend on the KeyID. Where firmware did not see to that, address bits
+ * leave the masks that no address has had until now: no type changes meanwhile.
+ */
+static bool free_mtrrs(const struct tme_state *s)
+{
+	if (!mtrr_free_bits(MASK(s->phys_bits - 1, s->phys_bits - s->keyid_bits))) {
+		return false;
+	}
+	smp_call_all(load_mtrrs, NULL);
+	return true;
+}
+
 void tme_start(bool activate, uint64_t ram_and_mmio_end)
 {
 	struct around around = { .end = ram_and_mmio_end, .cores = true };
@@ -485,6 +506,10 @@ void tme_start(bool activate, uint64_t ram_and_mmio_end)
 	if (written) {
 		around.cores = why == NULL;
 		row = look_everywhere(&around, &s);
+	}
+	if (s.keyid_bits != 0 && !free_mtrrs(&s)) {
+		around.end = UINT64_MAX; /* something lies there */
+		row = decide(percpu_count(), &around, &s);
 	}
 	describe(&s, row, why, written);
 	decided = s;

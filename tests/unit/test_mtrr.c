@@ -110,12 +110,49 @@ static void test_few(void **state)
 	assert_int_equal(writes, 0);
 }
 
+/* KeyID bits leave the masks, of ranges that are in use and of others; nothing else changes. */
+static void test_free_bits(void **state)
+{
+	const uint64_t keyid = 0xfc00000000000, valid = BIT(11);
+	uint64_t base;
+
+	(void)state;
+	machine(true);
+	fake_msr_set(MSR_IA32_MTRR_PHYSBASE0, 0x80000006);
+	fake_msr_set(MSR_IA32_MTRR_PHYSMASK0, 0xfffff80000000 | valid);
+	fake_msr_set(MSR_IA32_MTRR_PHYSBASE0 + 2, BIT(51)); /* not in use */
+	fake_msr_set(MSR_IA32_MTRR_PHYSMASK0 + 2, BIT(51));
+	mtrr_capture();
+	assert_true(mtrr_free_bits(keyid));
+	assert_true(mtrr_match_this_cpu());
+	assert_int_equal(fake_msr_get(MSR_IA32_MTRR_PHYSBASE0), 0x80000006);
+	assert_int_equal(fake_msr_get(MSR_IA32_MTRR_PHYSMASK0), 0x3fff80000000 | valid);
+	assert_int_equal(fake_msr_get(MSR_IA32_MTRR_PHYSMASK0 + 2), 0);
+	assert_int_equal(fake_msr_get(MSR_IA32_MTRR_FIX64K_00000), 0x0606060606060606);
+	/* Done before, as by firmware: no CPU is touched. */
+	assert_true(mtrr_free_bits(keyid));
+	assert_false(mtrr_match_this_cpu());
+	/* A range in use up there. */
+	base = BIT(46) | 6;
+	fake_msr_set(MSR_IA32_MTRR_PHYSBASE0, base);
+	fake_msr_set(MSR_IA32_MTRR_PHYSMASK0, 0xfffff80000000 | valid);
+	mtrr_capture();
+	assert_false(mtrr_free_bits(keyid));
+	assert_false(mtrr_match_this_cpu());
+	/* No MTRRs at all. */
+	fake_cpuid_set(1, 0, 0, 0, 0, 0);
+	mtrr_capture();
+	assert_true(mtrr_free_bits(keyid));
+	assert_false(mtrr_match_this_cpu());
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_equal),
 		cmocka_unit_test(test_each_differs),
 		cmocka_unit_test(test_few),
+		cmocka_unit_test(test_free_bits),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

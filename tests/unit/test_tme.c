@@ -21,6 +21,25 @@
 
 #define BYPASS BIT(31)
 
+/* --- MTRRs: what tme.c asks of them ---*/
+
+static uint64_t mtrr_bits;
+static bool mtrr_in_the_way;
+static unsigned mtrr_loads;
+
+bool mtrr_free_bits(uint64_t bits)
+{
+	mtrr_bits = bits;
+	mtrr_loads = 0;
+	return !mtrr_in_the_way;
+}
+
+bool mtrr_match_this_cpu(void)
+{
+	mtrr_loads++;
+	return true;
+}
+
 static const struct tme_state *start(bool activate)
 {
 	const struct tme_state *s = tme_state();
@@ -348,6 +367,28 @@ static void ram_at_keyid_bits_is_refused(void **state)
 	assert_says("RAM or a device at addresses that have KeyID bits");
 }
 
+static void no_mtrr_depends_on_a_keyid(void **state)
+{
+	tme_machine_set(4, 2, 1);
+	mtrr_bits = 0;
+	(void)start(false);
+	assert_int_equal(mtrr_bits, 0x3c0000000000);
+	assert_int_equal(mtrr_loads, 2); /* CPUs */
+	tme_machine_set(12, 2, 1);
+	mtrr_bits = 0;
+	(void)start(false);
+	assert_int_equal(mtrr_bits, 0); /* the bits are those of addresses */
+	(void)start(true);
+	assert_int_equal(mtrr_bits, 0xfc00000000000);
+	/* A range at such an address: a device may be there. */
+	tme_machine_set(4, 2, 1);
+	mtrr_in_the_way = true;
+	assert_int_equal(start(false)->kind, TME_ONLY);
+	mtrr_in_the_way = false;
+	assert_int_equal(mtrr_loads, 0);
+	assert_says("RAM or a device at addresses that have KeyID bits");
+}
+
 /* --- Packages and CPUs -------------------------------------------------------------------------*/
 
 static void packages_are_numbered_by_first_cpu(void **state)
@@ -589,6 +630,7 @@ int main(void)
 		TEST(row_16_exclusion_is_of_keyid_0),
 		TEST(standby_is_told),
 		TEST(ram_at_keyid_bits_is_refused),
+		TEST(no_mtrr_depends_on_a_keyid),
 		TEST(packages_are_numbered_by_first_cpu),
 		TEST(row_43_packages_differ),
 		TEST(row_43_packages_that_cannot_go_together),

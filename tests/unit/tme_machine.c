@@ -6,6 +6,7 @@
 #include "tests/unit/fake_base.h"
 #include "vmm/base/cpu.h"
 #include "vmm/base/err.h"
+#include "vmm/base/mtrr.h"
 #include "vmm/base/percpu.h"
 
 #define LOCK   BIT(0)
@@ -242,6 +243,18 @@ int msr_write_safe(uint32_t msr, uint64_t value)
 void fake_wbinvd(void)
 {
 	flushed[this_cpu()] = true;
+}
+
+/* test_tme has MTRRs of its own. */
+__attribute__((weak)) bool mtrr_free_bits(uint64_t bits)
+{
+	(void)bits;
+	return true;
+}
+
+__attribute__((weak)) bool mtrr_match_this_cpu(void)
+{
+	return false;
 }
 
 /* --- PCONFIG -----------------------------------------------------------------------------------*/

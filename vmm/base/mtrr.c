@@ -14,7 +14,7 @@ static struct {
 	uint32_t msr;
 	uint64_t value;
 } mtrrs[MTRR_MAX];
-static size_t mtrr_count;
+static size_t mtrr_count, variable_count;
 static uint64_t def_type;
 static bool have_mtrrs;
 
@@ -28,16 +28,16 @@ static void add(uint32_t msr)
 void mtrr_capture(void)
 {
 	uint64_t cap;
-	uint32_t i, variable;
+	uint32_t i;
 
-	mtrr_count = 0;
+	mtrr_count = variable_count = 0;
 	have_mtrrs = (cpu_cpuid(1, 0).edx & CPUID_1_EDX_MTRR) != 0;
 	if (!have_mtrrs) {
 		return;
 	}
 	cap = cpu_rdmsr(MSR_IA32_MTRRCAP);
-	variable = (uint32_t)MIN(cap & MTRRCAP_VCNT, (uint64_t)MTRR_VARIABLE_MAX);
-	for (i = 0; i < 2 * variable; i++) {
+	variable_count = MIN(cap & MTRRCAP_VCNT, (uint64_t)MTRR_VARIABLE_MAX);
+	for (i = 0; i < 2 * variable_count; i++) {
 		add(MSR_IA32_MTRR_PHYSBASE0 + i);
 	}
 	if ((cap & MTRRCAP_FIX) != 0) {
@@ -49,6 +49,21 @@ void mtrr_capture(void)
 		}
 	}
 	def_type = cpu_rdmsr(MSR_IA32_MTRR_DEF_TYPE);
+}
+
+bool mtrr_free_bits(uint64_t bits)
+{
+	/* Pairs of base and mask come first, for each variable range. */
+	for (size_t i = 0; i + 1 < 2 * variable_count; i += 2) {
+		if ((mtrrs[i + 1].value & MTRR_PHYSMASK_VALID) != 0 &&
+		    (mtrrs[i].value & bits) != 0) {
+			return false;
+		}
+	}
+	for (size_t i = 0; i + 1 < 2 * variable_count; i += 2) {
+		mtrrs[i + 1].value &= ~bits;
+	}
+	return true;
 }
 
 static bool differs(void)

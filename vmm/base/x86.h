@@ -225,6 +225,7 @@
 #define MTRRCAP_FIX	     BIT(8)
 #define MTRR_DEF_TYPE_FIX    BIT(10)
 #define MTRR_DEF_TYPE_ENABLE BIT(11)
+#define MTRR_PHYSMASK_VALID  BIT(11)
 
 /* IA32_EFER */
 #define EFER_SCE BIT(0)
