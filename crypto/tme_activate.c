@@ -116,21 +116,14 @@ static void write_package(void *unused)
 	refused[cpu] = value != (wanted | ACTIVATE_LOCK);
 }
 
-/* Each core takes the width of the KeyID over from its package; once for each, by its first CPU. */
+/*
+ * Each core takes the width of the KeyID over from its package. Threads of a core do it twice, to
+ * no other effect; a CPUID that tells of threads where there are cores leaves none out.
+ */
 static void write_core(void *unused)
 {
-	const uint32_t cpu = percpu_self()->index;
-	const struct topology *place = &tme_view(cpu)->place;
-
 	(void)unused;
-	for (uint32_t i = 0; i < cpu; i++) {
-		const struct topology *other = &tme_view(i)->place;
-
-		if (other->apic_id >> other->core_shift == place->apic_id >> place->core_shift) {
-			return;
-		}
-	}
-	refused[cpu] = msr_write_safe(MSR_CORE_MKTME_ACTIVATION, 0) != 0;
+	refused[percpu_self()->index] = msr_write_safe(MSR_CORE_MKTME_ACTIVATION, 0) != 0;
 }
 
 static bool any(const bool flags[CPU_MAX])

@@ -27,7 +27,7 @@ sys.path.append(str(HERE / "bus"))
 import markers
 
 KEYS = {"name", "group", "matrix", "machine", "cpus", "mem", "cpu", "features", "tme", "fidelity",
-        "usb", "files", "conf", "bare", "bus", "type", "stop", "screen", "screen_at",
+        "knobs", "usb", "files", "conf", "bare", "bus", "type", "stop", "screen", "screen_at",
         "ticks", "timeout", "command", "dialog", "expect", "bounds", "same", "forbid",
         "forbid_more", "complaints", "end", "status", "budget"}
 DEFAULTS = {"group": "test", "machine": "bochs", "cpus": 1, "mem": 1024, "status": 0,
@@ -153,7 +153,7 @@ class Runner:
             words["USB"] = 1
         if case["screen"]:
             words["SCREEN"] = folder / "out" / "screen.png"
-        return [f"{key}={value}" for key, value in words.items()]
+        return [f"{key}={value}" for key, value in words.items()] + case.get("knobs", "").split()
 
     def run(self, case):
         """Runs one case; returns (problems, instructions or None)."""

@@ -549,13 +549,6 @@ static void row_13_every_core_learns_the_width(void **state)
 	for (unsigned i = 0; i < 4; i++) {
 		assert_true(tme_machine.core_active[i]);
 	}
-	/* Two threads to a core: once for each. */
-	tme_machine_set(12, 4, 2);
-	tme_machine.core_shift = 1;
-	(void)start(true);
-	for (unsigned i = 0; i < 4; i++) {
-		assert_int_equal(tme_machine.core_active[i], i % 2 == 0);
-	}
 	/* A core that does not: its accesses would go anywhere. */
 	tme_machine_set(12, 4, 2);
 	tme_machine.core_refuses = 4;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* vmm/base/topology.c: cores and packages from each of the CPUID leaves that may tell them. */
+/* vmm/base/topology.c: packages from each of the CPUID leaves that may tell them. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -9,12 +9,11 @@
 #include "tests/unit/fake_base.h"
 #include "vmm/base/topology.h"
 
-static void check(uint32_t apic_id, unsigned core_shift, unsigned package_shift)
+static void check(uint32_t apic_id, unsigned package_shift)
 {
 	const struct topology t = topology_this_cpu();
 
 	assert_int_equal(t.apic_id, apic_id);
-	assert_int_equal(t.core_shift, core_shift);
 	assert_int_equal(t.package_shift, package_shift);
 }
 
@@ -28,7 +27,7 @@ static void leaf_1f_has_many_levels(void **state)
 	fake_cpuid_set(0x1f, 3, 7, 64, 0x503, 0x1a5);
 	fake_cpuid_set(0x1f, 4, 31, 0, 4, 0x1a5);
 	fake_cpuid_set(0xb, 0, 1, 2, 0x100, 0xbad);
-	check(0x1a5, 1, 7);
+	check(0x1a5, 7);
 }
 
 static void leaf_b_where_1f_is_empty(void **state)
@@ -36,19 +35,19 @@ static void leaf_b_where_1f_is_empty(void **state)
 	fake_cpuid_set(0, 0, 0x20, 0, 0, 0);
 	fake_cpuid_set(0xb, 0, 1, 2, 0x100, 0x23);
 	fake_cpuid_set(0xb, 1, 4, 12, 0x201, 0x23);
-	check(0x23, 1, 4);
+	check(0x23, 4);
 	/* No level at all: each CPU for itself. */
 	fake_cpuid_set(0xb, 0, 1, 2, 0, 0x23);
-	check(0x23, 0, 0);
+	check(0x23, 0);
 }
 
 static void leaf_1_where_there_is_neither(void **state)
 {
 	fake_cpuid_set(0, 0, 7, 0, 0, 0);
 	fake_cpuid_set(1, 0, 0, 5u << 24 | 6u << 16, 0, 1u << 28);
-	check(5, 0, 3); /* six IDs take three bits */
+	check(5, 3); /* six IDs take three bits */
 	fake_cpuid_set(1, 0, 0, 5u << 24 | 6u << 16, 0, 0);
-	check(5, 0, 0); /* the count is void: one CPU to a package */
+	check(5, 0); /* the count is void: one CPU to a package */
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, fake_setup, fake_teardown)

@@ -92,7 +92,6 @@ static struct cpuid_regs topology(uint32_t subleaf)
 	struct cpuid_regs r = { 0, 1, subleaf, cpu | package_index(cpu) << 8 };
 
 	if (subleaf == 0) {
-		r.eax = tme_machine.core_shift;
 		r.ecx |= 1 << 8;
 	} else if (subleaf == 1) {
 		r.eax = tme_machine.package_shift;

@@ -42,8 +42,8 @@ extern struct tme_machine {
 	bool registers_missing; /* although CPUID shows them */
 	uint32_t targets[4][4]; /* CPUID.1BH by sub-leaf */
 	unsigned package_count;
-	uint8_t core_shift, package_shift; /* of CPUID.1FH */
-	unsigned core_refuses;		   /* CPU index + 1 whose 9FFH faults */
+	uint8_t package_shift; /* of CPUID.1FH */
+	unsigned core_refuses; /* CPU index + 1 whose 9FFH faults */
 	bool core_active[CPU_MAX];
 	struct tme_package package[TME_PACKAGES];
 	unsigned pconfigs;     /* executed in all */

@@ -9,7 +9,6 @@
 #define LEVELS_MAX	 8u
 #define LEVEL_TYPE(ecx)	 ((ecx) >> 8 & 0xff)
 #define LEVEL_INVALID	 0u
-#define LEVEL_THREADS	 1u
 
 /*
  * Each sub-leaf names a level and how far the APIC ID is shifted to leave it behind. The last one
@@ -28,14 +27,11 @@ static bool read_levels(uint32_t leaf, struct topology *out)
 			break;
 		}
 		out->package_shift = level.eax & 31;
-		if (LEVEL_TYPE(level.ecx) == LEVEL_THREADS) {
-			out->core_shift = level.eax & 31;
-		}
 	}
 	return true;
 }
 
-/* A CPU without those leaves: EBX counts the APIC IDs of a package. Threads are taken for cores. */
+/* A CPU without those leaves: EBX counts the APIC IDs of a package. */
 static struct topology read_leaf_1(void)
 {
 	const struct cpuid_regs leaf = cpu_cpuid(1, 0);

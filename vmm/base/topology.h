@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Which logical CPUs share a core and a package (SDM vol. 3, "Identifying Topological
- * Relationships"). */
+/* Which CPUs share a package (SDM vol. 3, "Identifying Topological Relationships"). */
 #ifndef UMBRA_BASE_TOPOLOGY_H
 #define UMBRA_BASE_TOPOLOGY_H
 
@@ -8,7 +7,6 @@
 
 struct topology {
 	uint32_t apic_id;      /* x2APIC ID where CPUID tells it, else the 8-bit ID */
-	uint8_t core_shift;    /* apic_id >> core_shift is one number for each core */
 	uint8_t package_shift; /* apic_id >> package_shift is one for each package */
 };
 
