@@ -238,8 +238,8 @@ OUR_C := $(sort $(foreach d,vmm vmm/base crypto ept guest guest/dev boot tests/u
 	tests/guests/common tests/bus tests/machine/rows,$(wildcard $d/*.[ch])) \
 	$(wildcard tests/guests/*/main.c))
 
-.PHONY: lint layers headers sizes branches format format-check
-lint: sizes layers headers branches format-check
+.PHONY: lint layers bootstrap-code headers sizes branches format format-check
+lint: sizes layers bootstrap-code headers branches format-check
 
 # No branch whose target a guest could have trained, but for three in assembler: two before any
 # guest runs, one into firmware, which has its own.
@@ -255,6 +255,10 @@ branches: $$(O)/BOOTX64.EFI
 # The objects of the product tell who calls whom.
 layers: $$(LAYER_OBJ) $$(THIRD_OBJ)
 	@$(PYTHON) tests/lint/layers.py $(OBJ)
+
+# What runs while the image's data is away.
+bootstrap-code: $$(LAYER_OBJ)
+	@$(PYTHON) tests/lint/bootstrap.py $(OBJ)
 
 headers: | $$(THIRD_PARTY) $$(GENERATED)
 	@EFI_FLAGS='$(FLAGS_boot/efi)' sh tests/lint/headers.sh $(CC) $(CFLAGS_layer)

@@ -10,6 +10,7 @@
 
 /* IA32_VMX_BASIC (SDM vol. 3, "Basic VMX Information"). */
 #define VMX_BASIC_REVISION	MASK(30, 0)
+#define VMX_BASIC_32_BIT	BIT(48) /* VMX structures lie below 4 GiB */
 #define VMX_BASIC_MEMTYPE(b)	(((b) >> 50) & 15)
 #define VMX_BASIC_INS_OUTS_INFO BIT(54)
 #define VMX_BASIC_TRUE_CONTROLS BIT(55)

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* vmm/base/host_paging.c: what its tables say, read by a walker of the test's own. */
+/*
+ * vmm/base/host_paging.c, bootstrap.c and keyid_move.c: what their tables say, read by a walker of
+ * the test's own. CPUs do not run on them here: the emulator's cases show that.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -9,10 +12,13 @@
 #include <cmocka.h>
 
 #include "tests/unit/fake_base.h"
+#include "vmm/base/bootstrap.h"
+#include "vmm/base/bootstrap_priv.h"
 #include "vmm/base/cpu.h"
 #include "vmm/base/err.h"
 #include "vmm/base/host_paging.h"
 #include "vmm/base/image.h"
+#include "vmm/base/keyid_move.h"
 #include "vmm/base/page_alloc.h"
 #include "vmm/base/percpu.h"
 
@@ -29,7 +35,7 @@ __asm__(".pushsection .fake_image,\"aw\"\n"
 	".popsection");
 
 #define POOL_PAGES  1100ull /* two large pages and some small ones */
-#define ARENA_PAGES (POOL_PAGES + 512)
+#define ARENA_PAGES (POOL_PAGES + PAGE_BOOTSTRAP + 512)
 
 static struct mem_range arena;
 static uint64_t switched_cr3;
@@ -43,6 +49,47 @@ _Noreturn void host_paging_switch(uint64_t cr3, void *stack_top, void (*next)(vo
 	switched_cr3 = cr3;
 	next();
 	fake_fail("next returned");
+}
+
+/* What bootstrap.c and keyid_move.c ask of assembly code and of idt.c. */
+const char bootstrap_nmi[1], bootstrap_exception[1];
+static struct keyid_move moved;
+
+void bootstrap_run(struct bootstrap *b, void *stack_top,
+		   uint64_t (*fn)(struct bootstrap *b, uint64_t arg), uint64_t arg)
+{
+	(void)fn;
+	if (percpu_self()->index != 0) {
+		assert_ptr_equal(stack_top, bootstrap_stack(b, percpu_self()->index));
+		return;
+	}
+	assert_ptr_equal(stack_top, bootstrap_main_stack(b));
+	assert_int_equal(arg, b->move.root & ~b->move.keyid_mask);
+	moved = b->move;
+}
+
+void idt_fill_cpu_tables(void *tables, const uint64_t *ist_tops)
+{
+	(void)tables;
+	(void)ist_tops;
+}
+
+struct cpu_table_register idt_gdt_register(const void *tables)
+{
+	return (struct cpu_table_register){ 0, (uintptr_t)tables };
+}
+
+void idt_fill_gates(void *gates, size_t count, uint64_t other, uint64_t nmi)
+{
+	(void)gates;
+	assert_int_equal(count, 32);
+	assert_int_equal(other, (uintptr_t)bootstrap_exception);
+	assert_int_equal(nmi, (uintptr_t)bootstrap_nmi);
+}
+
+void idt_load_this_cpu(struct percpu *cpu)
+{
+	(void)cpu;
 }
 
 static void init_with(uint64_t cr4, uint32_t extended_edx)
@@ -88,9 +135,9 @@ static const uint64_t *table_at(uint64_t entry)
 }
 
 /* The leaf for an address with its level (1: 4K, 2: 2M, 3: 1G), or 0. */
-static uint64_t leaf_at(uint64_t address, unsigned *level)
+static uint64_t leaf_in(uint64_t cr3, uint64_t address, unsigned *level)
 {
-	const uint64_t *table = table_at(host_paging_root().v);
+	const uint64_t *table = table_at(cr3);
 	unsigned at;
 
 	for (at = la57 ? 5 : 4; at > 0; at--) {
@@ -107,6 +154,11 @@ static uint64_t leaf_at(uint64_t address, unsigned *level)
 		table = table_at(entry);
 	}
 	return 0;
+}
+
+static uint64_t leaf_at(uint64_t address, unsigned *level)
+{
+	return leaf_in(host_paging_root().v, address, level);
 }
 
 static bool is_mapped(uint64_t address)
@@ -166,6 +218,7 @@ static void check_image(void)
 	uint64_t rw = (uintptr_t)image_rw_start;
 	uint64_t pool = page_pool().base.v;
 	uint64_t end = pool + POOL_PAGES * PAGE_SIZE;
+	uint64_t bootstrap_end = end + PAGE_BOOTSTRAP * PAGE_SIZE;
 
 	expect(text, text, R, false);
 	expect(text + 4096, text + 4096, R, false);
@@ -179,7 +232,9 @@ static void check_image(void)
 	expect(pool + SIZE_2M + 4096, pool + SIZE_2M + 4096, W | NX, true);
 	expect(pool + 2 * SIZE_2M, pool + 2 * SIZE_2M, W | NX, false);
 	expect(end - 1 - 4095, end - 4096, W | NX, false);
-	assert_false(is_mapped(end));
+	expect(end, end, W | NX, false);
+	expect(bootstrap_end - 4096, bootstrap_end - 4096, W | NX, false);
+	assert_false(is_mapped(bootstrap_end));
 	assert_false(is_mapped(pool - 1));
 	assert_false(is_mapped(0));
 	assert_false(is_mapped(0x00007ffffffff000ull));
@@ -192,7 +247,7 @@ static void test_image_and_pool(void **state)
 	check_image();
 	leaf_count = writable_code_count = 0;
 	walk(table_at(host_paging_root().v), 4);
-	assert_int_equal(leaf_count, 2 + 3 + 1 + 2 + (POOL_PAGES - 1024));
+	assert_int_equal(leaf_count, 2 + 3 + 1 + 2 + (POOL_PAGES - 1024) + PAGE_BOOTSTRAP);
 	assert_int_equal(writable_code_count, 0);
 	assert_false(host_paging_maps(0x0000900000000000ull));
 }
@@ -224,7 +279,7 @@ static void test_no_nx(void **state)
 	assert_non_null(strstr(fake_log_text(), "no execute-disable"));
 	leaf_count = writable_code_count = 0;
 	walk(table_at(host_paging_root().v), 4);
-	assert_int_equal(writable_code_count, 1 + 2 + (POOL_PAGES - 1024));
+	assert_int_equal(writable_code_count, 1 + 2 + (POOL_PAGES - 1024) + PAGE_BOOTSTRAP);
 	assert_false(host_paging_cleared_xd());
 	host_paging_load_this_cpu();
 	assert_int_equal(fake_msr_get(MSR_IA32_EFER), EFER_LME | EFER_LMA);
@@ -258,6 +313,8 @@ static void test_identity_bounds(void **state)
 		{ "beyond four levels", BIT(47), 1, ERR_RANGE },
 		{ "last byte beyond", BIT(47) - 1, 2, ERR_RANGE },
 		{ "in the pool", pool + 0x5000, 1, ERR_EXISTS },
+		{ "in bootstrap memory", pool + (POOL_PAGES + PAGE_BOOTSTRAP) * PAGE_SIZE - 1, 1,
+		  ERR_EXISTS },
 		{ "pool's first byte", pool - 0x1000, 0x1001, ERR_EXISTS },
 		{ "around the pool", pool - SIZE_2M, 64 << 20, ERR_EXISTS },
 		{ "in the image", image + 0x1fff, 1, ERR_EXISTS },
@@ -464,6 +521,175 @@ static void test_enter(void **state)
 	assert_int_equal(fake_msr_get(MSR_IA32_PAT), 0x0007010600070106ull);
 }
 
+/*
+ * --- Bootstrap tables and KeyIDs ---------------------------------------------------------------
+ */
+
+/* In the bootstrap tables: like expect, and not global. */
+static void expect_bootstrap(uint64_t address, uint64_t physical, uint64_t bits, bool large)
+{
+	unsigned level = 0;
+	uint64_t entry = leaf_in(bootstrap_root().v, address, &level);
+	uint64_t mask = large ? SIZE_2M - 1 : PAGE_SIZE - 1;
+
+	assert_int_equal(level, large ? 2 : 1);
+	assert_int_equal(entry & (PTE_WRITE | PTE_NX | PTE_PCD | PTE_PWT | PTE_GLOBAL), bits);
+	assert_int_equal((entry & PTE_ADDRESS & ~mask) | (address & mask), physical);
+	assert_true(bootstrap_maps(address));
+}
+
+static bool is_in_bootstrap(uint64_t address)
+{
+	unsigned level;
+
+	return leaf_in(bootstrap_root().v, address, &level) != 0;
+}
+
+static void check_bootstrap(void)
+{
+	const uint64_t text = (uintptr_t)image_text_start, ro = (uintptr_t)image_ro_start;
+	const uint64_t rw = (uintptr_t)image_rw_start, pool = page_pool().base.v;
+	const uint64_t own = page_bootstrap().base.v;
+	uint64_t io;
+
+	assert_true(bootstrap_root().v < BIT(32));
+	expect_bootstrap(text, text, R, false);
+	expect_bootstrap(ro + 8192, ro + 8192, NX, false);
+	expect_bootstrap(rw, rw, W | NX, false);
+	expect_bootstrap(pool, pool, W | NX, true);
+	expect_bootstrap(own - 4096, own - 4096, W | NX, false);
+	expect_bootstrap(own, own, W | NX, false);
+	assert_false(is_in_bootstrap(own + BOOTSTRAP_GUARD * PAGE_SIZE));
+	assert_false(is_in_bootstrap(own + BOOTSTRAP_SLOTS * PAGE_SIZE));
+	assert_false(is_in_bootstrap(own + (BOOTSTRAP_SLOTS + 1) * PAGE_SIZE));
+	assert_false(is_in_bootstrap(0));
+	/* Devices are where the hypervisor's own tables have them. */
+	io = (uintptr_t)host_map_io(hpa(0x801ff123), 2 * SIZE_2M, HOST_CACHE_WC);
+	expect(io & PAGE_MASK, 0x801ff000, W | NX | WC, false);
+	expect_bootstrap(io & PAGE_MASK, 0x801ff000, W | NX | WC, false);
+	expect_bootstrap((io & PAGE_MASK) + 4096, 0x80200000, W | NX | WC, true);
+}
+
+static void test_bootstrap_tables(void **state)
+{
+	(void)state;
+	check_bootstrap();
+	/* Firmware's memory: rights change page by page, and what is ours is refused. */
+	assert_int_equal(host_map_bootstrap(hpa(SIZE_1G), SIZE_2M, HOST_READ_EXEC, HOST_CACHE_WB),
+			 0);
+	expect_bootstrap(SIZE_1G, SIZE_1G, R, false);
+	assert_int_equal(
+		host_map_bootstrap(hpa(SIZE_1G + 0x1000), 1, HOST_READ_WRITE_EXEC, HOST_CACHE_UC),
+		0);
+	expect_bootstrap(SIZE_1G + 0x1000, SIZE_1G + 0x1000, W | UC, false);
+	expect_bootstrap(SIZE_1G + 0x2000, SIZE_1G + 0x2000, R, false);
+	assert_false(is_mapped(SIZE_1G));
+	assert_int_equal(host_map_bootstrap(page_bootstrap().base, 1, HOST_READ, HOST_CACHE_WB),
+			 ERR_EXISTS);
+	host_unmap_identity(hpa(SIZE_1G), SIZE_2M);
+	assert_false(is_in_bootstrap(SIZE_1G));
+	/* The tables fill up: that is told, and nothing of before is lost. */
+	for (uint64_t at = 2 * SIZE_1G;; at += SIZE_2M) {
+		if (host_map_bootstrap(hpa(at), 1, HOST_READ, HOST_CACHE_WB) != 0) {
+			assert_int_equal(host_map_bootstrap(hpa(at), 1, HOST_READ, HOST_CACHE_WB),
+					 ERR_NOMEM);
+			assert_true(at > 2 * SIZE_1G + 60 * SIZE_2M);
+			break;
+		}
+	}
+	assert_null(host_map_io(hpa(BIT(40)), 600 * SIZE_2M, HOST_CACHE_UC));
+	expect_bootstrap((uintptr_t)image_text_start, (uintptr_t)image_text_start, R, false);
+}
+
+static void test_bootstrap_five_levels(void **state)
+{
+	(void)state;
+	init_with(CR4_PAE | CR4_LA57, CPUID_80000001_EDX_NX);
+	la57 = true;
+	check_bootstrap();
+	la57 = false;
+}
+
+static unsigned with_keyid, without_keyid;
+
+/* Every table is under the KeyID; so is a leaf when, and only when, its memory has moved. */
+static void check_keyids(const uint64_t *table, unsigned level)
+{
+	const uint64_t keyid = moved.to, mask = moved.keyid_mask;
+
+	for (unsigned i = 0; i < 512; i++) {
+		const uint64_t address = table[i] & PTE_ADDRESS & ~mask;
+		bool moves = (address >= page_pool().base.v && address < page_bootstrap().base.v) ||
+			     (address >= (uintptr_t)image_rw_start &&
+			      address < (uintptr_t)image_rw_end);
+
+		if ((table[i] & PTE_PRESENT) == 0) {
+			assert_int_equal(table[i], 0);
+		} else if (level > 1 && (table[i] & PTE_LARGE) == 0) {
+			assert_int_equal(table[i] & mask, keyid);
+			check_keyids((const uint64_t *)address, level - 1);
+		} else {
+			assert_int_equal(table[i] & mask, moves ? keyid : 0);
+			with_keyid += moves;
+			without_keyid += !moves;
+		}
+	}
+}
+
+static void test_rewrite(unsigned levels)
+{
+	const uint64_t root = host_paging_root().v;
+	unsigned tables = 2 + 1 + (POOL_PAGES - 1024); /* pool and data, */
+	unsigned others = 2 + 3 + PAGE_BOOTSTRAP;      /* and the rest */
+	uint8_t *stack;
+	void *io;
+
+	stack = host_map_stack(3);
+	io = host_map_io(hpa(0xfee00000), PAGE_SIZE, HOST_CACHE_UC);
+	assert_int_equal(host_map_identity(hpa(SIZE_1G), 0x2000, HOST_READ, HOST_CACHE_WB), 0);
+	keyid_configure(52, 4);
+	bootstrap_ready();
+	keyid_move_host(9);
+	assert_int_equal(page_keyid(), 9);
+	assert_int_equal(host_paging_root().v, root | 9ull << 48);
+	assert_int_equal(moved.root, root | 9ull << 48);
+	assert_int_equal(moved.to, 9ull << 48);
+	assert_int_equal(moved.from, 0);
+	assert_int_equal(moved.levels, levels);
+	assert_int_equal(moved.others, 3);
+	keyid_move_rewrite(&moved, (uint64_t *)root, levels);
+	with_keyid = without_keyid = 0;
+	check_keyids((const uint64_t *)root, levels);
+	/* LA57: both entries of the top table are followed. */
+	assert_int_equal(with_keyid, (tables + 3) * (levels - 3));
+	assert_int_equal(without_keyid, (others + 1 + 2) * (levels - 3));
+	/* What is mapped from now on is under it as well, and a second look finds nothing to do. */
+	stack = host_map_stack(1);
+	assert_non_null(io);
+	(void)stack;
+	keyid_move_rewrite(&moved, (uint64_t *)root, levels);
+	with_keyid = without_keyid = 0;
+	check_keyids((const uint64_t *)root, levels);
+	assert_int_equal(with_keyid, (tables + 4) * (levels - 3));
+	page_set_keyid(0);
+	keyid_configure(52, 0);
+}
+
+static void test_rewrite_4_levels(void **state)
+{
+	(void)state;
+	test_rewrite(4);
+}
+
+static void test_rewrite_5_levels(void **state)
+{
+	(void)state;
+	init_with(CR4_PAE | CR4_LA57, CPUID_80000001_EDX_NX);
+	la57 = true;
+	test_rewrite(5);
+	la57 = false;
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -478,6 +704,10 @@ int main(void)
 		cmocka_unit_test_setup(test_slots, setup),
 		cmocka_unit_test_setup(test_out_of_pages, setup),
 		cmocka_unit_test_setup(test_enter, setup),
+		cmocka_unit_test_setup(test_bootstrap_tables, setup),
+		cmocka_unit_test_setup(test_bootstrap_five_levels, setup),
+		cmocka_unit_test_setup(test_rewrite_4_levels, setup),
+		cmocka_unit_test_setup(test_rewrite_5_levels, setup),
 	};
 
 	return cmocka_run_group_tests(tests, make_arena, NULL);

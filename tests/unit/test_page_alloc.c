@@ -14,21 +14,22 @@
 
 #define POOL_PAGES 1024ull
 #define POOL_ROOM  (POOL_PAGES + 512) /* so that a 2 MiB boundary fits */
+#define ARENA	   (POOL_ROOM + PAGE_BOOTSTRAP)
 
 /* Real memory below 4 GiB that the pool is cut from: the largest range, so it is always chosen. */
 static struct mem_range arena;
 
 static int make_arena(void **state)
 {
-	void *p = mmap(NULL, POOL_ROOM * PAGE_SIZE, PROT_READ | PROT_WRITE,
+	void *p = mmap(NULL, ARENA * PAGE_SIZE, PROT_READ | PROT_WRITE,
 		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT, -1, 0);
 
 	(void)state;
 	if (p == MAP_FAILED) {
 		return -1;
 	}
-	memset(p, 0xa5, POOL_ROOM * PAGE_SIZE);
-	arena = (struct mem_range){ hpa((uintptr_t)p), POOL_ROOM };
+	memset(p, 0xa5, ARENA * PAGE_SIZE);
+	arena = (struct mem_range){ hpa((uintptr_t)p), ARENA };
 	return 0;
 }
 
@@ -87,7 +88,7 @@ static void test_maps(void **state)
 	for (i = 0; i < ARRAY_COUNT(map_cases); i++) {
 		const struct map_case *c = &map_cases[i];
 		struct mem_range ranges[7];
-		struct mem_range pool;
+		struct mem_range pool, bootstrap;
 		hpa_t frame;
 		uint64_t n;
 
@@ -99,8 +100,11 @@ static void test_maps(void **state)
 		pool = page_pool();
 		assert_int_equal(pool.page_count, POOL_PAGES);
 		assert_true(pool.base.v >= arena.base.v);
-		assert_true(pool.base.v + POOL_PAGES * PAGE_SIZE <=
-			    arena.base.v + POOL_ROOM * PAGE_SIZE);
+		bootstrap = page_bootstrap();
+		assert_int_equal(bootstrap.base.v, pool.base.v + POOL_PAGES * PAGE_SIZE);
+		assert_int_equal(bootstrap.page_count, PAGE_BOOTSTRAP);
+		assert_true(bootstrap.base.v + PAGE_BOOTSTRAP * PAGE_SIZE <=
+			    arena.base.v + ARENA * PAGE_SIZE);
 		assert_true(IS_ALIGNED(pool.base.v, SIZE_2M));
 		if (frames_free_count() != c->frames + POOL_ROOM - POOL_PAGES) {
 			fail_msg("%s: %llu frames", c->name,
@@ -109,7 +113,7 @@ static void test_maps(void **state)
 		for (n = 0; frames_alloc(1, 1, &frame) == 0; n++) {
 			assert_true(frame.v >= BIT(20));
 			assert_false(frame.v >= pool.base.v &&
-				     frame.v < pool.base.v + POOL_PAGES * PAGE_SIZE);
+				     frame.v < bootstrap.base.v + PAGE_BOOTSTRAP * PAGE_SIZE);
 		}
 		assert_int_equal(n, c->frames + POOL_ROOM - POOL_PAGES);
 	}
@@ -118,7 +122,8 @@ static void test_maps(void **state)
 static void test_no_room_for_pool(void **state)
 {
 	struct mem_range high = R(HIGH, 1ull << 20);
-	struct mem_range across = { { BIT(32) - 4 * PAGE_SIZE }, 100 };
+	/* Four pages below 4 GiB, beside the bootstrap pages. */
+	struct mem_range across = { { BIT(32) - (4 + PAGE_BOOTSTRAP) * PAGE_SIZE }, 1000 };
 
 	(void)state;
 	assert_int_equal(page_alloc_init(&high, 1, 16), ERR_NOMEM);
@@ -241,6 +246,32 @@ static void test_pool_random(void **state)
 			held[slot].p = NULL;
 		}
 	}
+}
+
+/* With a KeyID the number for the hardware carries it; allocating and freeing do not see it. */
+static void test_keyid(void **state)
+{
+	uint64_t free_pages, number;
+	uint8_t *page;
+
+	(void)state;
+	assert_int_equal(page_alloc_init(&arena, 1, POOL_PAGES), 0);
+	free_pages = page_free_count();
+	page = page_alloc(2);
+	assert_int_equal(page_hpa(page).v, (uintptr_t)page);
+	assert_int_equal(page_keyid(), 0);
+	keyid_configure(46, 4);
+	page_set_keyid(11);
+	assert_int_equal(page_keyid(), 11);
+	number = page_hpa(page).v;
+	assert_int_equal(number, (uintptr_t)page | 11ull << 42);
+	assert_ptr_equal(page_va(hpa(number)), page);
+	page_free(page, 2);
+	assert_int_equal(page_free_count(), free_pages);
+	assert_ptr_equal(page_alloc(2), page);
+	FAKE_EXPECT_PANIC(page_free(page + 2 * PAGE_SIZE, 1), "broken");
+	page_set_keyid(0);
+	keyid_configure(52, 0);
 }
 
 static void test_frames_fit(void **state)
@@ -417,6 +448,7 @@ int main(void)
 		cmocka_unit_test(test_pool),
 		cmocka_unit_test(test_pool_misuse),
 		cmocka_unit_test(test_pool_random),
+		cmocka_unit_test(test_keyid),
 		cmocka_unit_test(test_frames_fit),
 		cmocka_unit_test(test_frames_random),
 		cmocka_unit_test(test_frames_scattered),

@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "tests/unit/fake_base.h"
+#include "vmm/base/bootstrap.h"
 #include "vmm/base/console.h"
 #include "vmm/base/cpu.h"
 #include "vmm/base/err.h"
@@ -68,13 +69,21 @@ void smp_stop_others(void)
 	tell("stop ");
 }
 
-int host_map_identity(hpa_t base, uint64_t bytes, enum host_access access, enum host_cache cache)
+/* Firmware is called on the bootstrap tables, so it is mapped there alone. */
+int host_map_bootstrap(hpa_t base, uint64_t bytes, enum host_access access, enum host_cache cache)
 {
 	static const char *const rights[] = { "r", "rw", "rx", "rwx" };
 
 	tell("map(%llx,%llx,%s%s) ", (unsigned long long)base.v, (unsigned long long)bytes,
 	     rights[access], cache == HOST_CACHE_UC ? ",uc" : "");
 	return map_error;
+}
+
+_Noreturn void bootstrap_leave(void (*next)(void))
+{
+	tell("leave ");
+	next();
+	fake_fail("next returned");
 }
 
 void *host_map_io(hpa_t base, uint64_t bytes, enum host_cache cache)
@@ -175,10 +184,10 @@ static void test_firmware(void **state)
 	/* Nothing is writable and executable until the end. */
 	assert_string_equal(story, "map(1000,2000,rx) map(5000,1000,rw) map(7000,3000,rx,uc) ");
 	run(power_off);
-	assert_string_equal(story, "wipe stop map(7000,3000,rwx,uc) firmware(2) ");
+	assert_string_equal(story, "wipe stop leave map(7000,3000,rwx,uc) firmware(2) ");
 	panic_set_wipe(wipe);
 	run(power_reset);
-	assert_string_equal(story, "wipe stop map(7000,3000,rwx,uc) firmware(0) ");
+	assert_string_equal(story, "wipe stop leave map(7000,3000,rwx,uc) firmware(0) ");
 }
 
 static void test_firmware_fails(void **state)
@@ -191,12 +200,13 @@ static void test_firmware_fails(void **state)
 	acpi.pm1b_control = 0x704;
 	power_init(&services, NULL, 0, &acpi);
 	run(power_off);
-	assert_string_equal(story, "wipe stop firmware(2) in(704) out16(704,1801) out16(704,3801) "
-				   "in(604) out16(604,1401) out16(604,3401) halt");
+	assert_string_equal(story,
+			    "wipe stop leave firmware(2) in(704) out16(704,1801) out16(704,3801) "
+			    "in(604) out16(604,1401) out16(604,3401) halt");
 	assert_non_null(strstr(fake_log_text(), "ResetSystem failed"));
 	assert_non_null(strstr(fake_log_text(), "by hand"));
 	run(power_reset); /* keys are gone: they are wiped once */
-	assert_string_equal(story, "stop firmware(0) out8(cf9,f) out8(cf9,2) out8(cf9,6) "
+	assert_string_equal(story, "stop leave firmware(0) out8(cf9,f) out8(cf9,2) out8(cf9,6) "
 				   "triple-fault ");
 }
 
@@ -209,12 +219,12 @@ static void test_no_firmware(void **state)
 	power_init(&no_services, ranges, ARRAY_COUNT(ranges), &acpi);
 	assert_string_equal(story, "");
 	run(power_off);
-	assert_string_equal(story, "wipe stop in(604) out16(604,1400) out16(604,3400) halt");
+	assert_string_equal(story, "wipe stop leave in(604) out16(604,1400) out16(604,3400) halt");
 	power_init(&no_services, NULL, 0, &nothing);
 	run(power_off);
-	assert_string_equal(story, "stop halt");
+	assert_string_equal(story, "stop leave halt");
 	run(power_reset);
-	assert_string_equal(story, "stop out8(cf9,2) out8(cf9,6) triple-fault ");
+	assert_string_equal(story, "stop leave out8(cf9,2) out8(cf9,6) triple-fault ");
 }
 
 static void test_reset_in_memory(void **state)
@@ -269,7 +279,7 @@ static void test_map_fails(void **state)
 	map_error = ERR_EXISTS;
 	power_init(&services, ranges, ARRAY_COUNT(ranges), &acpi);
 	run(power_off);
-	assert_string_equal(story, "wipe stop in(604) out16(604,1400) out16(604,3400) halt");
+	assert_string_equal(story, "wipe stop leave in(604) out16(604,1400) out16(604,3400) halt");
 }
 
 int main(void)

@@ -1,7 +1,8 @@
 ; SPDX-License-Identifier: Apache-2.0
 ; The first instructions of an application processor (SDM vol. 3, "MP Initialization Protocol"):
 ; smp.c copies this to a page below 1 MiB, fills in the params and sends INIT and SIPI. The CPU goes
-; from real mode to long mode in one step, on the hypervisor's page tables, and calls C.
+; from real mode to long mode in one step, on the bootstrap page tables, which lie below 4 GiB at
+; KeyID 0; changes to the hypervisor's own there, where CR3 has 64 bits, and calls C.
 
 %include "vmm/base/asm_offsets.inc"
 
@@ -53,6 +54,8 @@ ap_trampoline_long:
 	mov	fs, eax
 	mov	gs, eax
 	mov	dword [ap_trampoline_params + AP_STAGE], AP_STAGE_LONG
+	mov	rax, [ap_trampoline_params + AP_OWN_CR3]
+	mov	cr3, rax		; both sets of tables map this page
 	mov	rsp, [ap_trampoline_params + AP_STACK]
 	mov	rdi, [ap_trampoline_params + AP_CPU]
 	xor	ebp, ebp

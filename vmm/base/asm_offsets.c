@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Constants of C for NASM: compiled to text, turned into %define lines by the Makefile. */
+#include "vmm/base/bootstrap_priv.h"
 #include "vmm/base/err.h"
 #include "vmm/base/idt_dump.h"
 #include "vmm/base/smp_priv.h"
@@ -31,6 +32,7 @@ void asm_offsets_base(void)
 	EMIT(AP_CR3, offsetof(struct ap_params, cr3));
 	EMIT(AP_EFER, offsetof(struct ap_params, efer));
 	EMIT(AP_CLEAR_XD, offsetof(struct ap_params, clear_xd));
+	EMIT(AP_OWN_CR3, offsetof(struct ap_params, own_cr3));
 	EMIT(AP_CR0, offsetof(struct ap_params, cr0));
 	EMIT(AP_STACK, offsetof(struct ap_params, stack));
 	EMIT(AP_CPU, offsetof(struct ap_params, cpu));
@@ -38,4 +40,8 @@ void asm_offsets_base(void)
 	EMIT(AP_PARAMS_BYTES, sizeof(struct ap_params));
 	EMIT(AP_STAGE_REAL, AP_STAGE_REAL);
 	EMIT(AP_STAGE_LONG, AP_STAGE_LONG);
+	EMIT(BOOTSTRAP_GDT, offsetof(struct bootstrap, gdt));
+	EMIT(BOOTSTRAP_IDT, offsetof(struct bootstrap, idt));
+	EMIT(BOOTSTRAP_ROOT, offsetof(struct bootstrap, root));
+	EMIT(CR4_PGE, CR4_PGE);
 }

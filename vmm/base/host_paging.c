@@ -2,13 +2,14 @@
 /*
  * The address space of the hypervisor (SDM vol. 3, "Paging"):
  *
- *   low half        one to one: image, pool, and what host_map_identity adds
+ *   low half        one to one: image, pool, bootstrap pages, what host_map_identity adds
  *   PML4 entry 256  IO_BASE: device memory; STACK_BASE: stacks; TEMP_BASE: per-CPU slots
  *
  * With LA57 the same addresses are used: entries 0 and 511 of the fifth level both name the one
  * PML4. Tables are host pages and are never freed. map_lock guards all but the slots' entries, of
  * which each belongs to one CPU.
  */
+#include "vmm/base/bootstrap.h"
 #include "vmm/base/cpu.h"
 #include "vmm/base/err.h"
 #include "vmm/base/host_paging.h"
@@ -79,7 +80,7 @@ static uint64_t *entry_of(uint64_t address, unsigned level, bool make)
 }
 
 /* The one place where rights and cacheability become bits. */
-static uint64_t leaf_bits(enum host_access access, enum host_cache cache)
+uint64_t host_leaf_bits(enum host_access access, enum host_cache cache)
 {
 	static const uint64_t cache_bits[] = {
 		[HOST_CACHE_WB] = 0,
@@ -152,7 +153,8 @@ static int identity_range(hpa_t base, uint64_t bytes, uint64_t *first, uint64_t 
 	}
 	*first = base.v & PAGE_MASK;
 	*end = (last & PAGE_MASK) + PAGE_SIZE;
-	if (overlaps(*first, *end, pool.base.v, pool.base.v + pool.page_count * PAGE_SIZE) ||
+	if (overlaps(*first, *end, pool.base.v,
+		     pool.base.v + (pool.page_count + PAGE_BOOTSTRAP) * PAGE_SIZE) ||
 	    overlaps(*first, *end, (uintptr_t)image_start, (uintptr_t)image_end)) {
 		return ERR_EXISTS;
 	}
@@ -166,10 +168,18 @@ int host_map_identity(hpa_t base, uint64_t bytes, enum host_access access, enum 
 
 	if (err == 0) {
 		lock_take(&map_lock);
-		err = map_one_to_one(first, end, leaf_bits(access, cache));
+		err = map_one_to_one(first, end, host_leaf_bits(access, cache));
 		lock_drop(&map_lock);
 	}
 	return err;
+}
+
+int host_map_bootstrap(hpa_t base, uint64_t bytes, enum host_access access, enum host_cache cache)
+{
+	uint64_t first, end;
+	int err = identity_range(base, bytes, &first, &end);
+
+	return err == 0 ? bootstrap_map(first, hpa(first), end - first, access, cache) : err;
 }
 
 void host_unmap_identity(hpa_t base, uint64_t bytes)
@@ -179,6 +189,7 @@ void host_unmap_identity(hpa_t base, uint64_t bytes)
 	if (identity_range(base, bytes, &at, &end) != 0) {
 		return;
 	}
+	bootstrap_unmap(at, end - at);
 	lock_take(&map_lock);
 	for (; at < end; at += PAGE_SIZE) {
 		uint64_t *entry = entry_of(at, 1, false);
@@ -209,7 +220,10 @@ void *host_map_io(hpa_t base, uint64_t bytes, enum host_cache cache)
 		return NULL;
 	}
 	io_next = address + size + PAGE_SIZE;
-	err = map_large(address, first, size, leaf_bits(HOST_READ_WRITE, cache));
+	err = map_large(address, first, size, host_leaf_bits(HOST_READ_WRITE, cache));
+	if (err == 0) {
+		err = bootstrap_map(address, hpa(first), size, HOST_READ_WRITE, cache);
+	}
 	lock_drop(&map_lock);
 	return err == 0 ? (void *)(uintptr_t)(address + (base.v - first)) : NULL;
 }
@@ -232,7 +246,7 @@ void *host_map_stack(size_t page_count)
 	}
 	stack_next = address + page_count * PAGE_SIZE;
 	err = map_large(address, page_hpa(pages).v, page_count * PAGE_SIZE,
-			leaf_bits(HOST_READ_WRITE, HOST_CACHE_WB));
+			host_leaf_bits(HOST_READ_WRITE, HOST_CACHE_WB));
 	lock_drop(&map_lock);
 	return err == 0 ? (void *)(uintptr_t)(address + page_count * PAGE_SIZE) : NULL;
 }
@@ -243,6 +257,9 @@ bool host_paging_maps(uint64_t address)
 
 	if (root == NULL || (address >= IDENTITY_END && address < HIGH_BASE)) {
 		return false;
+	}
+	if (bootstrap_has_left()) {
+		return bootstrap_maps(address); /* our own tables are out of sight */
 	}
 	entry = entry_of(address, 2, false);
 	if (entry != NULL && (*entry & PTE_LARGE) == 0) {
@@ -301,7 +318,7 @@ static int map_own(const char *from, const char *to, enum host_access access)
 	if (end > IDENTITY_END) {
 		return ERR_RANGE;
 	}
-	return map_one_to_one(base, end, leaf_bits(access, HOST_CACHE_WB));
+	return map_one_to_one(base, end, host_leaf_bits(access, HOST_CACHE_WB));
 }
 
 static int map_slots(void)
@@ -319,7 +336,7 @@ static int map_slots(void)
 
 int host_paging_init(void)
 {
-	struct mem_range pool = page_pool();
+	const struct mem_range pool = page_pool(), bootstrap = page_bootstrap();
 	int err;
 
 	find_nx();
@@ -342,9 +359,17 @@ int host_paging_init(void)
 	}
 	if (err == 0) {
 		err = map_large(pool.base.v, pool.base.v, pool.page_count * PAGE_SIZE,
-				leaf_bits(HOST_READ_WRITE, HOST_CACHE_WB));
+				host_leaf_bits(HOST_READ_WRITE, HOST_CACHE_WB));
 	}
-	return err == 0 ? map_slots() : err;
+	if (err == 0) {
+		err = map_one_to_one(bootstrap.base.v,
+				     bootstrap.base.v + bootstrap.page_count * PAGE_SIZE,
+				     host_leaf_bits(HOST_READ_WRITE, HOST_CACHE_WB));
+	}
+	if (err == 0) {
+		err = map_slots();
+	}
+	return err == 0 ? bootstrap_init() : err;
 }
 
 static uint64_t host_cr4(void)
@@ -386,6 +411,7 @@ static void (*enter_next)(void);
 static void entered(void)
 {
 	host_paging_load_this_cpu();
+	bootstrap_ready();
 	enter_next();
 }
 

@@ -45,10 +45,13 @@ int host_paging_init(void);
  */
 _Noreturn void host_paging_enter(void *stack_top, void (*next)(void));
 
+/* The bits of a leaf: rights and cacheability. */
+uint64_t host_leaf_bits(enum host_access access, enum host_cache cache);
+
 /* On an AP that runs on our tables already: PAT, EFER, CR0 and CR4 as the BSP has them. */
 void host_paging_load_this_cpu(void);
 
-/* The top table, for CR3; below 4 GiB. */
+/* The top table, for CR3; with the KeyID of host pages. */
 hpa_t host_paging_root(void);
 /* True when the tables have five levels, so that CR4.LA57 must be on. */
 bool host_paging_la57(void);
@@ -59,18 +62,24 @@ bool host_paging_cleared_xd(void);
  * Maps bytes at their own address (firmware runtime, boot files, trampoline), page-granular: first
  * and last page are mapped whole. Mapping the same page again changes its rights. ERR_NOMEM (a part
  * may be mapped), ERR_RANGE (wraps, or beyond what paging can map one to one), ERR_EXISTS (touches
- * our image or pool).
+ * our image, pool or bootstrap pages).
  */
 int host_map_identity(hpa_t base, uint64_t bytes, enum host_access access, enum host_cache cache);
 /*
- * Takes such a mapping away. Only this CPU's TLB is told: call it before smp_start_all, or when no
+ * The same in the bootstrap tables (bootstrap.h): what APs need on their way, and firmware when the
+ * machine ends. BSP while the machine starts, or the last CPU at its end.
+ */
+int host_map_bootstrap(hpa_t base, uint64_t bytes, enum host_access access, enum host_cache cache);
+/*
+ * Takes either mapping away. Only this CPU's TLB is told: call it before smp_start_all, or when no
  * other CPU has ever used the range. Ranges of our image or pool are left alone.
  */
 void host_unmap_identity(hpa_t base, uint64_t bytes);
 
 /*
- * Maps device memory somewhere above and returns the address of base; NULL when out of tables or
- * room, or when the range wraps. An unmapped page follows. Never taken away again.
+ * Maps device memory somewhere above and returns the address of base, which is good on the
+ * bootstrap tables as well; NULL when out of tables or room, or when the range wraps. An unmapped
+ * page follows. Never taken away again.
  */
 void *host_map_io(hpa_t base, uint64_t bytes, enum host_cache cache);
 

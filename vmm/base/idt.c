@@ -3,6 +3,7 @@
  * Descriptor tables and what happens on an exception or interrupt while the hypervisor runs. No
  * lock: each CPU touches its own tables, and the IDT is filled once before any other CPU is up.
  */
+#include "vmm/base/bootstrap.h"
 #include "vmm/base/cpu.h"
 #include "vmm/base/err.h"
 #include "vmm/base/host_paging.h"
@@ -33,6 +34,7 @@ struct cpu_tables {
 	uint64_t gdt[5]; /* null, code, data, TSS in two */
 	struct tss tss;
 };
+_Static_assert(sizeof(struct cpu_tables) == IDT_CPU_TABLES_BYTES, "idt.h");
 
 /* SDM vol. 3, "64-Bit Mode Interrupt Gate". */
 struct gate {
@@ -71,61 +73,88 @@ static const uint8_t ist_of_vector[32] = {
 	[VECTOR_MC] = 3,
 	[VECTOR_DB] = 4,
 };
-#define IST_COUNT 4
+
+static struct gate gate_to(uint64_t code, uint8_t ist)
+{
+	return (struct gate){
+		.offset0 = (uint16_t)code,
+		.selector = HOST_CS_SELECTOR,
+		.ist = ist,
+		.type = GATE_INTERRUPT,
+		.offset16 = (uint16_t)(code >> 16),
+		.offset32 = (uint32_t)(code >> 32),
+	};
+}
 
 static void fill_idt(void)
 {
 	unsigned i;
 
 	for (i = 0; i < ARRAY_COUNT(idt); i++) {
-		uint64_t stub = (uintptr_t)idt_stubs + i * 16;
-
-		idt[i] = (struct gate){
-			.offset0 = (uint16_t)stub,
-			.selector = HOST_CS_SELECTOR,
-			.ist = i < ARRAY_COUNT(ist_of_vector) ? ist_of_vector[i] : 0,
-			.type = GATE_INTERRUPT,
-			.offset16 = (uint16_t)(stub >> 16),
-			.offset32 = (uint32_t)(stub >> 32),
-		};
+		idt[i] = gate_to((uintptr_t)idt_stubs + i * 16,
+				 i < ARRAY_COUNT(ist_of_vector) ? ist_of_vector[i] : 0);
 	}
 }
 
-int idt_prepare_cpu(struct percpu *cpu)
+void idt_fill_gates(void *gates, size_t count, uint64_t other, uint64_t nmi)
 {
-	struct cpu_tables *tables = page_alloc(1);
-	uint64_t tss;
-	unsigned i;
+	struct gate *table = gates;
 
-	if (tables == NULL) {
-		return ERR_NOMEM;
+	for (size_t i = 0; i < count; i++) {
+		table[i] = gate_to(i == VECTOR_NMI ? nmi : other, 0);
 	}
-	cpu->tables = tables;
-	tss = (uintptr_t)&tables->tss;
+}
+
+void idt_fill_cpu_tables(void *memory, const uint64_t *ist_tops)
+{
+	struct cpu_tables *tables = memory;
+	const uint64_t tss = (uintptr_t)&tables->tss;
+
 	tables->gdt[HOST_CS_SELECTOR / 8] = GDT_CODE64;
 	tables->gdt[HOST_DS_SELECTOR / 8] = GDT_DATA;
 	tables->gdt[HOST_TSS_SELECTOR / 8] = GDT_TSS | (sizeof(struct tss) - 1) |
 					     (tss & MASK(23, 0)) << 16 | (tss & MASK(31, 24)) << 32;
 	tables->gdt[HOST_TSS_SELECTOR / 8 + 1] = tss >> 32;
 	tables->tss.io_map = sizeof(struct tss);
-	for (i = 0; i < IST_COUNT; i++) {
+	for (size_t i = 0; i < IDT_IST_COUNT; i++) {
+		tables->tss.ist[i] = ist_tops[i];
+	}
+}
+
+int idt_prepare_cpu(struct percpu *cpu)
+{
+	uint64_t ist_tops[IDT_IST_COUNT];
+	unsigned i;
+
+	cpu->tables = page_alloc(1);
+	if (cpu->tables == NULL) {
+		return ERR_NOMEM;
+	}
+	for (i = 0; i < IDT_IST_COUNT; i++) {
 		void *top = host_map_stack(IST_STACK_PAGES);
 
 		if (top == NULL) {
 			return ERR_NOMEM;
 		}
-		tables->tss.ist[i] = (uintptr_t)top;
+		ist_tops[i] = (uintptr_t)top;
 	}
+	idt_fill_cpu_tables(cpu->tables, ist_tops);
 	if (cpu->index == 0) {
 		fill_idt();
 	}
 	return 0;
 }
 
+struct cpu_table_register idt_gdt_register(const void *memory)
+{
+	const struct cpu_tables *tables = memory;
+
+	return (struct cpu_table_register){ sizeof(tables->gdt) - 1, (uintptr_t)tables->gdt };
+}
+
 void idt_load_this_cpu(struct percpu *cpu)
 {
-	struct cpu_tables *tables = cpu->tables;
-	struct cpu_table_register gdtr = { sizeof(tables->gdt) - 1, (uintptr_t)tables->gdt };
+	struct cpu_table_register gdtr = idt_gdt_register(cpu->tables);
 	struct cpu_table_register idtr = { sizeof(idt) - 1, (uintptr_t)idt };
 
 	gdt_load(&gdtr);
@@ -150,9 +179,9 @@ static void handle_nmi(void)
 {
 	struct percpu *cpu = percpu_self();
 
-	if (__atomic_load_n(&stop_on_nmi, __ATOMIC_SEQ_CST)) {
-		__atomic_store_n(&cpu->stopped, true, __ATOMIC_SEQ_CST);
-		cpu_stop();
+	/* The last CPU has stopped all others: what comes then asks for nothing. */
+	if (__atomic_load_n(&stop_on_nmi, __ATOMIC_SEQ_CST) && !bootstrap_has_left()) {
+		bootstrap_stop_this_cpu();
 	}
 	cpu->nmi_count++;
 }

@@ -37,6 +37,7 @@ static struct {
 	uint64_t *used; /* one bit a page */
 	keyid_t keyid;
 } pool;
+static uint64_t bootstrap_first; /* PAGE_BOOTSTRAP pages, behind the pool */
 
 static struct extent first_table[FIRST_TABLE];
 static struct {
@@ -180,9 +181,13 @@ static struct extent usable_part(const struct mem_range *range)
 	return first < end ? (struct extent){ first, end, cache_epoch() } : none;
 }
 
-/* Cuts the pool off the end of the largest extent below 4 GiB, on a 2 MiB boundary if it fits. */
+/*
+ * Cuts the pool, and behind it the bootstrap pages, off the end of the largest extent below 4 GiB,
+ * on a 2 MiB boundary if it fits.
+ */
 static int pool_cut(uint64_t page_count)
 {
+	const uint64_t both = page_count + PAGE_BOOTSTRAP;
 	uint64_t best_size = 0;
 	uint64_t end = 0;
 	uint64_t first;
@@ -198,18 +203,20 @@ static int pool_cut(uint64_t page_count)
 			end = top;
 		}
 	}
-	if (page_count == 0 || best_size < page_count) {
+	if (page_count == 0 || best_size < both) {
 		return ERR_NOMEM;
 	}
-	first = end - page_count;
-	if (ALIGN_DOWN(first, PAGES_PER_2M) >= frames.extents[best].first) {
-		first = ALIGN_DOWN(first, PAGES_PER_2M);
-	}
-	if (!extent_take(best, first, first + page_count)) {
-		return ERR_NOMEM;
+	first = ALIGN_DOWN(end - both, PAGES_PER_2M);
+	if (first < frames.extents[best].first || !extent_take(best, first, first + both)) {
+		/* The end of an extent costs no further one: with a table that is full, too. */
+		first = end - both;
+		if (!extent_take(best, first, end)) {
+			return ERR_NOMEM;
+		}
 	}
 	pool.first = first;
 	pool.page_count = page_count;
+	bootstrap_first = first + page_count;
 	return 0;
 }
 
@@ -275,9 +282,12 @@ struct mem_range page_pool(void)
 	return (struct mem_range){ hpa(pool.first * PAGE_SIZE), pool.page_count };
 }
 
-/*
- * First of count free pages in a row, or page_count of the pool. Full words are skipped at once.
- */
+struct mem_range page_bootstrap(void)
+{
+	return (struct mem_range){ hpa(bootstrap_first * PAGE_SIZE), PAGE_BOOTSTRAP };
+}
+
+/* First of count free pages in a row, or page_count of the pool. Full words are skipped at once. */
 static uint64_t pool_find(uint64_t count)
 {
 	uint64_t page = pool.hint;
@@ -329,7 +339,7 @@ void page_free(void *pages, size_t count)
 	if (pages == NULL) {
 		return;
 	}
-	page = page_hpa(pages).v / PAGE_SIZE - pool.first;
+	page = keyid_unpack(page_hpa(pages).v).frame.v / PAGE_SIZE - pool.first;
 	CHECK(IS_ALIGNED((uintptr_t)pages, PAGE_SIZE) && count <= pool.page_count - page);
 	secure_zero(pages, count * PAGE_SIZE);
 	lock_take(&pool.lock);
@@ -347,6 +357,11 @@ uint64_t page_free_count(void)
 keyid_t page_keyid(void)
 {
 	return pool.keyid;
+}
+
+void page_set_keyid(keyid_t keyid)
+{
+	pool.keyid = keyid;
 }
 
 hpa_t page_hpa(const void *page)

@@ -21,9 +21,9 @@ struct mem_range {
 /*
  * Takes the machine's usable RAM as firmware describes it: ranges may be unsorted, overlapping,
  * unaligned, empty or impossible (left out with a warning); the first MiB is never used. The host
- * pool of pool_pages pages is cut from the end of the largest range below 4 GiB (ERR_NOMEM when
- * that is too small), the rest become guest frames. Writes to the pool: it must be mapped one to
- * one, as firmware's page tables do. BSP only, once.
+ * pool of pool_pages pages, and PAGE_BOOTSTRAP more, are cut from the end of the largest range
+ * below 4 GiB (ERR_NOMEM when that is too small), the rest become guest frames. Writes to the pool:
+ * it must be mapped one to one, as firmware's page tables do. BSP only, once.
  */
 int page_alloc_init(const struct mem_range *ranges, size_t range_count, uint64_t pool_pages);
 
@@ -33,8 +33,17 @@ int page_alloc_init(const struct mem_range *ranges, size_t range_count, uint64_t
  */
 void frames_add(const struct mem_range *ranges, size_t range_count);
 
-/* The host pool, for the one who maps it. */
+/*
+ * The host pool, for the one who maps it. It begins with a bitmap: bit n % 64 of quadword n / 64 is
+ * set when page n of the pool is in use, and the bitmap's own pages are.
+ */
 struct mem_range page_pool(void);
+
+/*
+ * The pages behind it, for bootstrap.c alone: below 4 GiB, at KeyID 0 for ever. Content undefined.
+ */
+#define PAGE_BOOTSTRAP 160ull
+struct mem_range page_bootstrap(void);
 
 /* count consecutive host pages, zeroed; NULL when the pool is exhausted. */
 void *page_alloc(size_t count);
@@ -51,6 +60,8 @@ hpa_t page_hpa(const void *page);
 void *page_va(hpa_t page);
 /* The KeyID under which the pool and the window are used; 0 until the hypervisor has one. */
 keyid_t page_keyid(void);
+/* For the one who has moved the pool's content under the KeyID: page_hpa carries it from now on. */
+void page_set_keyid(keyid_t keyid);
 
 /*
  * page_count consecutive guest frames whose address is a multiple of align_pages (a power of two).

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The last words of the machine. Order: wipe keys, stop the other CPUs, take the consoles without
- * locks, speak, have firmware keep what was said, stay or reset. A second panic on the way (from a
- * fault inside, or from another CPU that was on its own way here) says one short line, or nothing,
- * and stops its CPU.
+ * locks, speak, leave for bootstrap memory, have firmware keep what was said, stay or reset. A
+ * second panic on the way (from a fault inside, or from another CPU that was on its own way here)
+ * says one short line, or nothing, and stops its CPU.
  */
+#include "vmm/base/bootstrap.h"
 #include "vmm/base/console.h"
 #include "vmm/base/cpu.h"
 #include "vmm/base/crash_record.h"
@@ -76,12 +77,12 @@ void panic_begin(void)
 	crash_record_begin();
 }
 
-_Noreturn void panic_end(void)
+/* Without a KeyID: firmware, and the next to use this memory, know of none. */
+static void panic_left(void)
 {
 	static const char last[] = "\n*** Umbra stopped. Note the lines above, then switch the "
 				   "machine off or reset it. ***\n";
 
-	console_drain(); /* before firmware has a chance to hang */
 	crash_record_store();
 	if (reboot_after) {
 		log_error("the machine is reset, as [host] on-panic says");
@@ -90,6 +91,12 @@ _Noreturn void panic_end(void)
 	console_write(last, sizeof(last) - 1);
 	console_drain();
 	cpu_stop();
+}
+
+_Noreturn void panic_end(void)
+{
+	console_drain(); /* before anything else has a chance to hang */
+	bootstrap_leave(panic_left);
 }
 
 /* Are these the registers of this panic, or of one on another CPU at the same moment? */

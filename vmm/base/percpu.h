@@ -31,7 +31,6 @@ struct percpu {
 	uint64_t timer_count;
 	uint64_t unexpected_count; /* of vectors that are nobody's */
 	uint64_t nmi_count;
-	bool stopped; /* by an NMI of smp_stop_others; atomic */
 
 	/* host_paging: page-table entry and address of slot 0; every second page is a slot. */
 	uint64_t *slot_entries;

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The ways to end the machine, the kindest first. Order in all: wipe keys, stop the other CPUs, let
- * the consoles finish, then try one way after the other. Filled in once by power_init.
+ * the consoles finish, leave for bootstrap memory, then try one way after the other. Filled in once
+ * by power_init.
  */
+#include "vmm/base/bootstrap.h"
 #include "vmm/base/console.h"
 #include "vmm/base/cpu.h"
 #include "vmm/base/err.h"
@@ -42,8 +44,9 @@ static int map_range(const struct runtime_range *r, enum host_access access)
 	if (__builtin_mul_overflow(r->page_count, PAGE_SIZE, &bytes)) {
 		return ERR_RANGE;
 	}
-	return host_map_identity(r->base, bytes, access,
-				 r->uncached ? HOST_CACHE_UC : HOST_CACHE_WB);
+	/* Only there: while the hypervisor runs on its own tables nobody can reach firmware. */
+	return host_map_bootstrap(r->base, bytes, access,
+				  r->uncached ? HOST_CACHE_UC : HOST_CACHE_WB);
 }
 
 void power_init(const struct runtime_services *services, const struct runtime_range *ranges,
@@ -132,9 +135,8 @@ static void sleep_s5(uint16_t port, uint8_t type)
 	}
 }
 
-_Noreturn void power_off(void)
+static void switch_off(void)
 {
-	prepare_end();
 	call_firmware(EFI_RESET_SHUTDOWN);
 	if (power.acpi.has_s5) {
 		/* PM1b first: the machine may go when it sees PM1a. */
@@ -147,6 +149,12 @@ _Noreturn void power_off(void)
 	cpu_stop();
 }
 
+_Noreturn void power_off(void)
+{
+	prepare_end();
+	bootstrap_leave(switch_off);
+}
+
 /* No interrupt table, then an exception: the CPU shuts down and the chipset resets it. */
 static void triple_fault(void)
 {
@@ -156,9 +164,8 @@ static void triple_fault(void)
 	__builtin_trap();
 }
 
-_Noreturn void power_reset(void)
+static void reset(void)
 {
-	prepare_end();
 	call_firmware(EFI_RESET_COLD);
 	if (power.acpi.has_reset && power.acpi.reset_space == ACPI_SPACE_IO) {
 		cpu_out8((uint16_t)power.acpi.reset_address, power.acpi.reset_value);
@@ -173,4 +180,10 @@ _Noreturn void power_reset(void)
 	tsc_wait_us(SETTLE_US);
 	triple_fault();
 	cpu_stop();
+}
+
+_Noreturn void power_reset(void)
+{
+	prepare_end();
+	bootstrap_leave(reset);
 }

@@ -4,6 +4,7 @@
  * the BSP alone and announced by a sequence number and a kick. The kick's handler does it, so that
  * it is done whatever the CPU runs: a guest, which the kick takes it out of, or nothing.
  */
+#include "vmm/base/bootstrap.h"
 #include "vmm/base/cpu.h"
 #include "vmm/base/err.h"
 #include "vmm/base/host_paging.h"
@@ -22,7 +23,7 @@
 #define BSP_STACK_PAGES 16
 #define AP_STACK_PAGES	8
 #define START_WAIT_US	200000
-#define STOP_WAIT_US	100000
+#define STOP_WAIT_US	1000000 /* each writes its caches back, which takes milliseconds */
 
 static struct {
 	uint32_t sequence; /* advanced when fn and arg are ready; atomic */
@@ -136,6 +137,9 @@ static int prepare_trampoline(hpa_t page)
 	}
 	/* Writable and executable at once, for params and code share it; gone afterwards. */
 	err = host_map_identity(page, PAGE_SIZE, HOST_READ_WRITE_EXEC, HOST_CACHE_WB);
+	if (err == 0) {
+		err = host_map_bootstrap(page, PAGE_SIZE, HOST_READ_WRITE_EXEC, HOST_CACHE_WB);
+	}
 	if (err != 0) {
 		log_error("other CPUs cannot start: trampoline: %s", err_name(err));
 		return err;
@@ -150,7 +154,8 @@ static int prepare_trampoline(hpa_t page)
 	params->entry64[0] = (uint32_t)(page.v + (uint64_t)(ap_trampoline_long - ap_trampoline));
 	params->entry64[1] = HOST_CS_SELECTOR;
 	params->cr4 = CR4_PAE | (host_paging_la57() ? CR4_LA57 : 0);
-	params->cr3 = (uint32_t)host_paging_root().v;
+	params->cr3 = (uint32_t)bootstrap_root().v;
+	params->own_cr3 = host_paging_root().v;
 	params->efer = EFER_LME | (uint32_t)(cpu_rdmsr(MSR_IA32_EFER) & EFER_NXE);
 	params->clear_xd = host_paging_cleared_xd();
 	params->cr0 = CR0_PE | CR0_MP | CR0_ET | CR0_NE | CR0_WP | CR0_PG;
@@ -285,8 +290,8 @@ void smp_stop_others(void)
 	uint64_t end;
 	uint32_t i, self;
 
-	if (percpu_count() <= 1) {
-		return;
+	if (percpu_count() <= 1 || bootstrap_has_left()) {
+		return; /* there are none, or they have stopped */
 	}
 	self = percpu_self()->index;
 	idt_stop_on_nmi();
@@ -297,8 +302,7 @@ void smp_stop_others(void)
 	}
 	end = cpu_rdtsc() + tsc_from_us(STOP_WAIT_US);
 	for (i = 0; i < percpu_count(); i++) {
-		while (i != self && cpu_rdtsc() < end &&
-		       !__atomic_load_n(&percpu_get(i)->stopped, __ATOMIC_ACQUIRE)) {
+		while (i != self && cpu_rdtsc() < end && !bootstrap_stopped(i)) {
 			cpu_pause();
 		}
 	}

@@ -38,8 +38,9 @@ void smp_release(void (*fn)(void));
 void smp_kick(uint32_t cpu_index);
 
 /*
- * For panic and power-off: stops the other CPUs for good (NMI). Waits at most 100 ms. Any CPU, at
- * any time, also when there are no others yet.
+ * For panic and power-off: stops the other CPUs for good (NMI), on the bootstrap tables and with
+ * their caches written back. Waits at most a second. Any CPU, at any time, also when there are no
+ * others yet, or no more.
  */
 void smp_stop_others(void);
 

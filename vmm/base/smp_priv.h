@@ -10,7 +10,7 @@
 enum ap_stage {
 	AP_STAGE_NONE, /* no instruction of ours ran */
 	AP_STAGE_REAL, /* in the trampoline, real mode */
-	AP_STAGE_LONG, /* in the trampoline, on our page tables */
+	AP_STAGE_LONG, /* in the trampoline, on the bootstrap page tables or our own */
 	AP_STAGE_C,    /* in C */
 };
 
@@ -21,10 +21,11 @@ struct ap_params {
 	uint32_t entry64[2]; /* offset, selector: what the far jump takes */
 	uint32_t stage;	     /* enum ap_stage */
 	uint32_t cr4;
-	uint32_t cr3;
+	uint32_t cr3; /* the bootstrap tables; */
 	uint32_t efer;
 	uint32_t clear_xd; /* nonzero: firmware switched NX off, take that back */
 	uint32_t cr0;
+	uint64_t own_cr3; /* and the hypervisor's own, which may carry a KeyID above bit 31 */
 	void *stack;
 	struct percpu *cpu;
 	void (*main)(struct percpu *cpu);

@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* No bootstrap memory: the end of the machine comes where the CPU is. */
+#include "tests/unit/fake_base.h"
+#include "vmm/base/bootstrap.h"
+
+_Noreturn void bootstrap_leave(void (*next)(void))
+{
+	next();
+	fake_fail("the end of the machine returned");
+}
+
+bool bootstrap_has_left(void)
+{
+	return false;
+}
+
+_Noreturn void bootstrap_stop_this_cpu(void)
+{
+	fake_fail("a CPU stops for good");
+}

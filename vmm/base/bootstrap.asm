@@ -1,0 +1,63 @@
+; SPDX-License-Identifier: Apache-2.0
+; The way to the bootstrap tables and back (bootstrap_priv.h), and what comes in there.
+
+%include "vmm/base/asm_offsets.inc"
+
+bits 64
+default rel
+
+extern bootstrap_complain
+
+section .text
+
+; void bootstrap_run(struct bootstrap *b, void *stack_top,
+;                    uint64_t (*fn)(struct bootstrap *b, uint64_t arg), uint64_t arg)
+; An NMI may come between any two instructions: both sets of tables map the code, both GDTs and IDTs
+; and the bootstrap stack, so the descriptor tables and the stack change first and the hypervisor's
+; own page tables go last; on the way back they come first.
+global bootstrap_run:function hidden
+bootstrap_run:
+	push	rbx
+	push	rbp
+	push	r12
+	push	r13
+	push	r14
+	push	r15
+	sub	rsp, 24
+	sgdt	[rsp]
+	sidt	[rsp + 10]
+	mov	rbp, rsp
+	mov	r12, cr4
+	lgdt	[rdi + BOOTSTRAP_GDT]
+	lidt	[rdi + BOOTSTRAP_IDT]
+	mov	rsp, rsi
+	mov	rax, [rdi + BOOTSTRAP_ROOT]
+	mov	cr3, rax
+	mov	rax, r12
+	and	rax, ~CR4_PGE
+	mov	cr4, rax		; SDM vol. 3, "Invalidation of TLBs": global ones as well
+	mov	rsi, rcx
+	call	rdx
+	mov	cr3, rax
+	mov	cr4, r12
+	mov	rsp, rbp
+	lgdt	[rsp]
+	lidt	[rsp + 10]
+	add	rsp, 24
+	pop	r15
+	pop	r14
+	pop	r13
+	pop	r12
+	pop	rbp
+	pop	rbx
+	ret
+
+; The gates of the bootstrap IDT. They run on the stack that is there.
+global bootstrap_nmi:function hidden, bootstrap_exception:function hidden
+bootstrap_nmi:
+	iretq
+bootstrap_exception:
+	cld
+	and	rsp, ~15
+	call	bootstrap_complain	; does not return
+	ud2
