@@ -4,6 +4,7 @@
  * the scheduler. Whatever keeps Umbra from running VMs ends in stay(), with the reason told.
  */
 #include "boot/boot_info.h"
+#include "boot/host_key.h"
 #include "boot/host_report.h"
 #include "boot/ram.h"
 #include "boot/residue.h"
@@ -185,6 +186,7 @@ static void start_tme(void)
 	tme = tme_state();
 	keyid_configure(tme->phys_bits, tme->keyid_bits);
 	if (tme->kind == TME_MK && keyslot_init() == 0) {
+		host_key_start();
 		cache_flush_all();
 	}
 }
