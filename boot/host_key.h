@@ -4,9 +4,9 @@
 #define UMBRA_BOOT_HOST_KEY_H
 
 /*
- * Where there are KeyIDs: tells their layout (keyid_configure), makes their slots, takes one with a
- * random key, and moves the hypervisor's memory under it. What keeps it from that is logged, and
- * the hypervisor stays at KeyID 0. BSP, once, after tme_start and before VMX; interrupts off.
+ * Takes a KeyID with a random key, and moves the hypervisor's memory under it. What keeps it from
+ * that is logged, and the hypervisor stays at KeyID 0. BSP, once, after keyslot_init and before VMX;
+ * interrupts off.
  */
 void host_key_start(void);
 

@@ -77,7 +77,7 @@ def parse_result(text):
         word, _, rest = line.partition(' ')
         if word in ('mark', 'end'):
             sections.append({'kind': word, 'text': rest, 'cpus': {}, 'exits': {}})
-        elif word in ('ticks', 'resets'):
+        elif word in ('ticks', 'resets', 'dirty', 'lost'):
             sections[-1][word] = int(rest)
         elif word == 'cpu':
             number, *pairs = rest.split()

@@ -53,6 +53,8 @@ extern Bit64u machine_phy_reserved; /* bits that no physical address may have */
 void machine_tme_init(void);  /* once, before there is a CPU */
 void machine_tme_reset(void); /* power-on and hardware reset */
 void machine_evict_all(void); /* all lines leave the caches, the oldest last */
+/* Lines that are dirty under a KeyID other than 0; how many of those resets lost. Strict only. */
+bool machine_tme_dirty(Bit64u *now, Bit64u *lost);
 void machine_cpuid(bool long64, Bit32u leaf, Bit32u subleaf,
                    struct cpuid_function_t *value);
 int machine_read_msr(unsigned cpu, Bit32u index, Bit64u *value); /* 1, 0 for #GP, -1: not ours */

@@ -104,9 +104,13 @@ static Bit64u retired_in_guest(unsigned cpu)
 
 static void write_figures(const char *heading, const char *text)
 {
+  Bit64u dirty, lost;
+
   if (result == NULL) return;
   fprintf(result, "%s %s\nticks " FMT_LL "u\nresets " FMT_LL "u\n", heading, text,
           bx_pc_system.time_ticks(), resets);
+  if (machine_tme && machine_tme_dirty(&dirty, &lost))
+    fprintf(result, "dirty " FMT_LL "u\nlost " FMT_LL "u\n", dirty, lost);
   for (unsigned cpu = 0; cpu < BX_SMP_PROCESSORS; cpu++) {
     const struct machine_cpu *m = &machine_cpus[cpu];
     Bit64u all = retired(cpu), guest = retired_in_guest(cpu), exits = 0;

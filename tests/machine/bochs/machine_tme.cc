@@ -170,6 +170,14 @@ void machine_tme_reset(void)
   machine_phy_reserved = model->reserved_bits();
 }
 
+bool machine_tme_dirty(Bit64u *now, Bit64u *lost)
+{
+  if (model == NULL || !config.strict) return false;
+  *now = model->keyid_dirty();
+  *lost = model->keyid_lost();
+  return true;
+}
+
 /* --- Registers ---------------------------------------------------------------------------------*/
 
 /* Outside 64-bit mode the width is told as 40 at most: the 32-bit phase of Debian 12's OVMF would

@@ -245,9 +245,20 @@ void Model::drop_package(int package, bool write_back_first)
   host.forget_all();
 }
 
+uint64_t Model::keyid_dirty(void) const
+{
+  uint64_t count = 0;
+
+  for (auto &page : states)
+    for (auto &line : page.second.lines)
+      if (line.first.second != 0 && line.second.dirty) count++;
+  return count;
+}
+
 /* Power-on and reset. */
 void Model::lose_caches(void)
 {
+  lost_dirty += keyid_dirty();
   if (config.strict && powered_on) drop_package(-1, false);
   delayed.clear();
 }

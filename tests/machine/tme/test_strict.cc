@@ -74,6 +74,26 @@ void test_wrong_alias(void **)
   assert_true(told("alias-dirty"));
 }
 
+/* What is dirty under a KeyID is counted, until it is flushed or a reset loses it. */
+void test_left_dirty(void **)
+{
+  std::vector<uint8_t> text = count_from(1, LINE);
+  std::unique_ptr<Model> m = two_keys(STRICT);
+
+  put(*m, 0, TEST_PAGE, text);
+  assert_int_equal(m->keyid_dirty(), 0);
+  put(*m, 1, TEST_PAGE + PAGE, text);
+  put(*m, 2, TEST_PAGE + 2 * PAGE, text);
+  get(*m, 2, TEST_PAGE + 3 * PAGE);
+  assert_int_equal(m->keyid_dirty(), 2);
+  flush_line(*m, 1, TEST_PAGE + PAGE);
+  assert_int_equal(m->keyid_dirty(), 1);
+  assert_int_equal(m->keyid_lost(), 0);
+  m->reset();
+  assert_int_equal(m->keyid_dirty(), 0);
+  assert_int_equal(m->keyid_lost(), 1);
+}
+
 void test_key_change(void **)
 {
   std::vector<uint8_t> text = count_from(1, LINE);

@@ -175,6 +175,7 @@ void test_core_9ff(void **);
 void test_alias_incoherent(void **);
 void test_late_evict(void **);
 void test_wrong_alias(void **);
+void test_left_dirty(void **);
 void test_key_change(void **);
 void test_clwb_and_wbinvd(void **);
 void test_keyid_zero_pages(void **);

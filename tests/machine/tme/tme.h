@@ -197,6 +197,9 @@ public:
   void bus_read(uint64_t mem, void *data, size_t bytes);
   void bus_write(uint64_t mem, const void *data, size_t bytes);
   uint32_t reports(void) const { return report_count; }
+  /* Lines that are dirty in a cache under a KeyID other than 0; how many resets have lost. */
+  uint64_t keyid_dirty(void) const;
+  uint64_t keyid_lost(void) const { return lost_dirty; }
 
   /* --- Cached translations (strict.cc): strict alone --- */
   /* The walk of "eptp" has led gpa to *pa with these rights, or (refused) to an EPT violation.
@@ -254,6 +257,7 @@ private:
   void drop_line(uint64_t line, uint32_t keyid, bool keep);
   void drop_package(int package, bool write_back_first);
   void lose_caches(void);
+  uint64_t lost_dirty = 0;
   void refresh_code(uint64_t line, uint32_t keyid, const LineState &state);
   void forget_code(uint64_t page);
   void run_delayed(void);
