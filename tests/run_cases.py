@@ -29,7 +29,7 @@ import markers
 KEYS = {"name", "group", "matrix", "machine", "cpus", "mem", "cpu", "features", "tme", "fidelity",
         "knobs", "usb", "files", "conf", "bare", "bus", "type", "stop", "screen", "screen_at",
         "ticks", "timeout", "command", "dialog", "expect", "bounds", "same", "forbid",
-        "forbid_more", "complaints", "end", "status", "budget"}
+        "forbid_more", "complaints", "end", "status", "budget", "knobs", "reports", "left"}
 DEFAULTS = {"group": "test", "machine": "bochs", "cpus": 1, "mem": 1024, "status": 0,
             "timeout": 240, "files": {}, "expect": [], "bounds": [], "same": [], "screen": [],
             "end": "power-off"}
@@ -147,6 +147,7 @@ class Runner:
             if key in case:
                 value = case[key] if key != "type" else repeat(case[key])
                 words[key.upper()] = value if isinstance(value, str) else "|".join(value)
+        words.update(word.split("=", 1) for word in case.get("knobs", "").split())
         if "bus" in case:
             words["BUS"] = case["bus"].replace("{o}", self.options.product)
         if case.get("usb", "disk") != "disk":
@@ -182,7 +183,9 @@ class Runner:
         problems += check_budget(case, count)
         record = folder / "out" / "tme.log"  # what the strict machine reports
         if record.exists():
-            problems += record.read_text().splitlines()[:REPORT_LINES]
+            problems += check_reports(case, record.read_text())
+        if result.exists():
+            problems += check_left(case, result.read_text())
         if case["screen"]:
             problems += check_screen(case, folder, self.third / "font" / "font.psf")
         if not problems and not self.options.keep:
@@ -324,6 +327,25 @@ def read_result(text):
         elif words[0] == "cpu" and words[2] == "retired":
             count += int(words[3])
     return count, end
+
+
+def check_reports(case, text):
+    """The strict machine reports nothing, or what a control expects."""
+    if "reports" not in case:
+        return text.splitlines()[:REPORT_LINES]
+    return [f"the machine does not report {pattern}" for pattern in case["reports"]
+            if not re.search(pattern, text)]
+
+
+def check_left(case, text):
+    """Lines that are dirty under a KeyID other than 0 when the machine is off, or was reset."""
+    figures = {key: int(value) for key, value in re.findall(r"^(dirty|lost) (\d+)$", text, re.M)}
+    clean = case["end"] == "power-off" and not case.get("bare")
+    left = case.get("left", "none" if clean else "any")
+    if left != "any" and figures and (sum(figures.values()) != 0) != (left == "some"):
+        return [f"dirty under a KeyID: {figures['dirty']} lines at the end, {figures['lost']} lost "
+                f"by resets; there have to be {left}"]
+    return [] if figures or "left" not in case else ["the machine does not count dirty lines"]
 
 
 def check_budget(case, count):

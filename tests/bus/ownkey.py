@@ -1,0 +1,34 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A script for the bus: what a dump shows of Umbra's own memory, where KeyID 0 is in clear.
+
+The guest "regmark" has markers in its registers, which Umbra saves in its heap; the VM's name lies
+there and in the image's data; and the random generator has a key schedule.
+
+Words: the scanner (tests/bus/dramscan); the machine's profile, P7 for the control, where Umbra has
+no KeyID of its own; the VM's name.
+"""
+
+from coldboot import check, copies_of, list_few
+from markers import Scanner
+
+READY = 'four markers are in registers'
+NUMBERS = range(500000, 500004)     # regmark's
+
+
+def main(bus, program, profile, name):
+    """Dumps and judges."""
+    bus.wait(READY)
+    scanner = Scanner(program, bus.dump('dram.bin'))
+    found = {number: address for address, number in scanner.markers() if number in NUMBERS}
+    keys = [key.address for key in scanner.keys()]
+    names = copies_of(bus, scanner, name)
+    guest = copies_of(bus, scanner, READY)
+    bus.say(f'{len(found)} of {len(NUMBERS)} markers, {len(keys)} key schedules, '
+            f'{len(names)} copies of the name, {len(guest)} of the guest\'s text')
+    check(guest, 'the guest is in clear, but not in the dump')
+    if profile == 'P7':
+        check(len(found) == len(NUMBERS) and keys and names, 'the control found too little')
+    else:
+        check(not found, f'registers are in clear: {list_few(list(found.values()))}')
+        check(not keys, f'keys are in clear: {list_few(keys)}')
+        check(not names, f'the name is in clear: {list_few(names)}')

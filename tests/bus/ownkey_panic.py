@@ -1,0 +1,24 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A script for the bus: breaks Umbra itself while the guest "regmark" runs and Umbra has a KeyID of
+its own. The machine's figures then say whether a dirty line of that KeyID is left.
+
+Words: the linked image; what follows the panic (stay or reboot).
+"""
+
+from coldboot import check
+from ownkey import READY
+from panic import UD2, code_of, find
+
+
+def main(bus, image, after):
+    """Breaks the command "vms"; after a reset it works again."""
+    bus.wait(READY)
+    code, offset = code_of(bus.out, image, 'run_vms')
+    places = find(bus.read(0, bus.bytes), code, offset)
+    check(len(places) == 1, f'{len(places)} places look like run_vms')
+    bus.write(places[0], UD2)
+    bus.type('\x1evms\r')
+    if after == 'reboot':
+        bus.wait('the machine is reset, as [host] on-panic says')
+        bus.wait(READY)
+        bus.type('.')
