@@ -29,7 +29,7 @@ import markers
 KEYS = {"name", "group", "matrix", "machine", "cpus", "mem", "cpu", "features", "tme", "fidelity",
         "knobs", "usb", "files", "conf", "bare", "bus", "type", "stop", "screen", "screen_at",
         "ticks", "timeout", "command", "dialog", "expect", "bounds", "same", "forbid",
-        "forbid_more", "complaints", "end", "status", "budget", "knobs", "reports", "left"}
+        "forbid_more", "complaints", "end", "status", "budget", "reports", "left"}
 DEFAULTS = {"group": "test", "machine": "bochs", "cpus": 1, "mem": 1024, "status": 0,
             "timeout": 240, "files": {}, "expect": [], "bounds": [], "same": [], "screen": [],
             "end": "power-off"}
@@ -147,7 +147,6 @@ class Runner:
             if key in case:
                 value = case[key] if key != "type" else repeat(case[key])
                 words[key.upper()] = value if isinstance(value, str) else "|".join(value)
-        words.update(word.split("=", 1) for word in case.get("knobs", "").split())
         if "bus" in case:
             words["BUS"] = case["bus"].replace("{o}", self.options.product)
         if case.get("usb", "disk") != "disk":
