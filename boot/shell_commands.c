@@ -458,10 +458,13 @@ static void run_stop(const struct shell_call *call)
 	struct vm *vm = running(call);
 
 	if (vm != NULL) {
-		platform_press_power_button(vm);
+		const bool noticed = platform_press_power_button(vm);
+
 		shell_print("vm %s: its power button was pressed; %s", vm->name,
-			    vm->paused ? "it is paused, and will see that when it goes on"
-				       : "\"destroy\" is for a guest that does not care");
+			    !noticed	 ? "but the guest has none switched on (Linux: the module "
+					   "\"button\"); \"destroy\" ends it"
+			    : vm->paused ? "it is paused, and will see that when it goes on"
+					 : "\"destroy\" is for a guest that does not care");
 	}
 }
 

@@ -100,12 +100,13 @@ _Static_assert(offsetof(struct acpi_fadt, flags) == 112, "ACPI 5.2.9");
 #define BOOT_ARCH_NO_VGA	 BIT(2)
 #define BOOT_ARCH_NO_ASPM	 BIT(4)
 
-/* FADT, flags. */
+/*
+ * FADT, flags. Clear bits say that the power button (bit 4) and the clock's alarm (bit 6) are fixed
+ * hardware, with a status and an enable bit in PM1: guest/dev/vlegacy.c has both.
+ */
 #define FADT_WBINVD	   BIT(0)
 #define FADT_PROC_C1	   BIT(2)
-#define FADT_NO_PWR_BUTTON BIT(4)
 #define FADT_NO_SLP_BUTTON BIT(5)
-#define FADT_RTC_NOT_FIXED BIT(6)
 #define FADT_TMR_VAL_EXT   BIT(8) /* 32-bit timer */
 #define FADT_RESET_REG_SUP BIT(10)
 #define NO_C2_LATENCY	   101
@@ -303,8 +304,8 @@ static uint32_t add_fadt(struct composer *to, uint32_t dsdt, uint32_t facs)
 		.p_lvl3_lat = NO_C3_LATENCY,
 		.century = CMOS_CENTURY,
 		.iapc_boot_arch = BOOT_ARCH_LEGACY_DEVICES | BOOT_ARCH_NO_VGA | BOOT_ARCH_NO_ASPM,
-		.flags = FADT_WBINVD | FADT_PROC_C1 | FADT_NO_PWR_BUTTON | FADT_NO_SLP_BUTTON |
-			 FADT_RTC_NOT_FIXED | FADT_TMR_VAL_EXT | FADT_RESET_REG_SUP,
+		.flags = FADT_WBINVD | FADT_PROC_C1 | FADT_NO_SLP_BUTTON | FADT_TMR_VAL_EXT |
+			 FADT_RESET_REG_SUP,
 		.reset_reg = GAS_PORT(PORT_RESET, 8, 1),
 		.reset_value = RESET_VALUE,
 		.x_dsdt = dsdt,

@@ -560,9 +560,9 @@ void platform_keep_vm(struct vm *vm)
 	(void)platform_seal_vm(vm); /* there is no other way to keep memory in clear */
 }
 
-void platform_press_power_button(struct vm *vm)
+bool platform_press_power_button(struct vm *vm)
 {
-	vlegacy_press_power_button(&platform_of(vm)->legacy);
+	return vlegacy_press_power_button(&platform_of(vm)->legacy);
 }
 
 void platform_destroy_vm(struct vm *vm)

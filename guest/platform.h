@@ -49,8 +49,11 @@ int platform_seal_vm(struct vm *vm);
 /* An ended VM stays for a while: sealed if it can be, and nobody types to it any more. */
 void platform_keep_vm(struct vm *vm);
 
-/* As a person would (ACPI fixed power button); the guest does what it likes. Boot processor. */
-void platform_press_power_button(struct vm *vm);
+/*
+ * As a person would (ACPI fixed power button); the guest does what it likes. False: the guest has
+ * not switched the button on, so nothing will come of it. Boot processor.
+ */
+bool platform_press_power_button(struct vm *vm);
 
 /* Frees an ended VM with its devices. */
 void platform_destroy_vm(struct vm *vm);

@@ -31,7 +31,8 @@
 #define PM_TIMER_HZ    3579545ull
 #define PM_CARRY_SHIFT 31 /* TMR_STS is set whenever bit 31 of a 32-bit timer changes */
 #define PM1_TMR	       BIT(0)
-#define PM1_PWRBTN     BIT(0) /* of the second byte of status and enable */
+#define PM1_PWRBTN     BIT(0) /* these two: of the second byte of status and enable */
+#define PM1_RTC	       BIT(2)
 
 /* Of the second byte of PM1 control, and SCI_EN of the first. */
 #define PM1_SCI_EN     BIT(0)
@@ -159,7 +160,7 @@ static uint8_t pm1_event_read(struct vlegacy *legacy, unsigned offset, uint64_t 
 		return pm_timer_status(legacy, tsc) ? PM1_TMR : 0;
 	}
 	if (offset == 1) {
-		return legacy->power_button ? PM1_PWRBTN : 0;
+		return legacy->pm1_status;
 	}
 	return offset >= 2 ? legacy->pm1_enable[offset - 2] : 0;
 }
@@ -168,8 +169,8 @@ static void pm1_event_write(struct vlegacy *legacy, unsigned offset, uint8_t val
 {
 	if (offset == 0 && (value & PM1_TMR) != 0) {
 		legacy->pm_carries = pm_ticks(legacy, tsc) >> PM_CARRY_SHIFT;
-	} else if (offset == 1 && (value & PM1_PWRBTN) != 0) {
-		legacy->power_button = false;
+	} else if (offset == 1) {
+		legacy->pm1_status &= (uint8_t)~value;
 	} else if (offset >= 2) {
 		legacy->pm1_enable[offset - 2] = value;
 	}
@@ -238,7 +239,6 @@ _Static_assert(ARRAY_COUNT(port_rows) <= VLEGACY_PORT_MAX, "a slot for each row"
 static void update(struct vlegacy *legacy, uint64_t tsc)
 {
 	bool timer_on = (legacy->pm1_enable[0] & PM1_TMR) != 0;
-	bool button = legacy->power_button && (legacy->pm1_enable[1] & PM1_PWRBTN) != 0;
 	uint64_t deadline = vpit_next_edge(&legacy->pit, tsc);
 
 	if (vpit_irq_edge(&legacy->pit, tsc)) {
@@ -246,8 +246,12 @@ static void update(struct vlegacy *legacy, uint64_t tsc)
 		vioapic_set_line(legacy->ioapic, IRQ_PIT, true);
 	}
 	vioapic_set_line(legacy->ioapic, IRQ_RTC, vrtc_update(&legacy->rtc, tsc));
+	if (vrtc_take_alarm(&legacy->rtc)) {
+		legacy->pm1_status |= PM1_RTC;
+	}
 	vioapic_set_line(legacy->ioapic, IRQ_SCI,
-			 button || (timer_on && pm_timer_status(legacy, tsc)));
+			 (legacy->pm1_status & legacy->pm1_enable[1]) != 0 ||
+				 (timer_on && pm_timer_status(legacy, tsc)));
 	deadline = MIN(deadline, vrtc_next_event(&legacy->rtc, tsc));
 	if (timer_on && !pm_timer_status(legacy, tsc)) {
 		uint64_t carry = (legacy->pm_carries + 1) << PM_CARRY_SHIFT;
@@ -261,12 +265,16 @@ static void update(struct vlegacy *legacy, uint64_t tsc)
 	}
 }
 
-void vlegacy_press_power_button(struct vlegacy *legacy)
+bool vlegacy_press_power_button(struct vlegacy *legacy)
 {
+	bool noticed;
+
 	lock_take(&legacy->lock);
-	legacy->power_button = true;
+	legacy->pm1_status |= PM1_PWRBTN;
+	noticed = (legacy->pm1_enable[1] & PM1_PWRBTN) != 0;
 	update(legacy, cpu_rdtsc());
 	lock_drop(&legacy->lock);
+	return noticed;
 }
 
 /* These are byte-wide devices: a wider access is so many single ones, at one instant. */

@@ -43,7 +43,7 @@ struct vlegacy {
 	struct vrtc rtc;
 	uint8_t port_61;
 	uint8_t pm1_enable[2];
-	bool power_button; /* PWRBTN_STS */
+	uint8_t pm1_status; /* the second byte: PWRBTN_STS and RTC_STS; the timer's is computed */
 	uint8_t pm1_control[2];
 	uint64_t pm_start_tsc;
 	uint64_t pm_carries; /* timer carries that the guest has acknowledged */
@@ -58,8 +58,11 @@ void vlegacy_poll(struct vlegacy *legacy, uint64_t tsc);
 /* As vm_hooks.skip_time. The CMOS clock goes on: it is the time of day. */
 void vlegacy_skip_time(struct vlegacy *legacy, uint64_t ticks);
 
-/* ACPI's fixed power button: status, and SCI where the guest enabled it. Any CPU. */
-void vlegacy_press_power_button(struct vlegacy *legacy);
+/*
+ * ACPI's fixed power button: status, and SCI where the guest enabled it. False: it did not, so it
+ * sees nothing until it looks. Any CPU; takes the lock.
+ */
+bool vlegacy_press_power_button(struct vlegacy *legacy);
 
 /* Host TSC at which vlegacy_poll has work next; UINT64_MAX: never by itself. Any CPU, no lock. */
 static inline uint64_t vlegacy_next_deadline(const struct vlegacy *legacy)

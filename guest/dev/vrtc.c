@@ -271,6 +271,7 @@ bool vrtc_update(struct vrtc *rtc, uint64_t tsc)
 		rtc->cmos[REG_C] |= C_UF;
 		if ((enabled & B_AIE) != 0 && alarm_between(rtc, rtc->seen_second, now)) {
 			rtc->cmos[REG_C] |= C_AF;
+			rtc->alarm_rang = true;
 		}
 		rtc->seen_second = now;
 	}
@@ -279,6 +280,14 @@ bool vrtc_update(struct vrtc *rtc, uint64_t tsc)
 		rtc->cmos[REG_C] |= C_IRQF;
 	}
 	return (rtc->cmos[REG_C] & C_IRQF) != 0;
+}
+
+bool vrtc_take_alarm(struct vrtc *rtc)
+{
+	bool rang = rtc->alarm_rang;
+
+	rtc->alarm_rang = false;
+	return rang;
 }
 
 uint64_t vrtc_next_event(const struct vrtc *rtc, uint64_t tsc)

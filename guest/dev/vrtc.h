@@ -16,6 +16,7 @@ struct vrtc {
 	int64_t base_seconds; /* since 1970-01-01 at base_tsc, in whatever zone the clock keeps */
 	uint64_t base_tsc;
 	int64_t seen_second; /* the last one that vrtc_update looked at */
+	bool alarm_rang;     /* and vrtc_take_alarm did not tell yet */
 	uint8_t index;
 	uint8_t cmos[VRTC_BYTES]; /* time bytes are current only while register B's SET is on */
 };
@@ -31,6 +32,11 @@ void vrtc_write(struct vrtc *rtc, unsigned offset, uint8_t value, uint64_t tsc);
  * Sets the update and alarm flags for the seconds that passed. Returns the level of the IRQ wire.
  */
 bool vrtc_update(struct vrtc *rtc, uint64_t tsc);
+/*
+ * True once after each alarm that came with its interrupt enabled, whether or not register C was
+ * read meanwhile: it is what sets RTC_STS (ACPI, "PM1 Status Registers").
+ */
+bool vrtc_take_alarm(struct vrtc *rtc);
 /* TSC of the next second if an interrupt may come with it; UINT64_MAX: none is enabled. */
 uint64_t vrtc_next_event(const struct vrtc *rtc, uint64_t tsc);
 

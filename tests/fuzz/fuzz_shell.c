@@ -150,9 +150,10 @@ int platform_seal_vm(struct vm *vm)
 	return 0;
 }
 
-void platform_press_power_button(struct vm *vm)
+bool platform_press_power_button(struct vm *vm)
 {
 	act_on(vm);
+	return true;
 }
 
 void vm_log_exits(const struct vm *vm)

@@ -1,14 +1,14 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 # kernel.sh NAME DIR: leaves a stock Debian kernel in DIR/vmlinuz. bookworm-cloud also brings the
-# modules that the nested machine's outer Linux loads, in DIR/modules.
+# modules that the file "modules" names, in DIR/modules.
 set -eu
 here=$(dirname "$0")
 modules=
 case $1 in
 bookworm-cloud)
 	suite=own package=linux-image-cloud-amd64
-	modules='*/irqbypass.ko */kvm.ko */kvm-intel.ko' ;;
+	modules=$(sed '/^#/d; s|.*|*/&.ko|' "$here/modules") ;;
 bookworm-generic) suite=own package=linux-image-amd64 ;;
 trixie-cloud) suite=trixie package=linux-image-cloud-amd64 ;;
 *)

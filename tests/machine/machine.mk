@@ -65,17 +65,21 @@ INITRD := $(THIRD)/initramfs/initrd.img
 INITRD_TEST := $(THIRD)/initramfs/test.img
 INITRD_FILL := $(THIRD)/initramfs/fill.img
 INITRD_WORK := $(THIRD)/initramfs/work.img
+INITRD_SLEEP := $(THIRD)/initramfs/sleep.img
 
 .PHONY: kernels initramfs
 kernels: $(KERNEL_FILES)
-$(KERNEL_FILES): $(THIRD)/kernel/%/vmlinuz: | $(PACKAGES_DONE)
+$(KERNEL_FILES): $(THIRD)/kernel/%/vmlinuz: $(MACHINE_DIR)/modules | $(PACKAGES_DONE)
 	$(ONCE) sh $(MACHINE_DIR)/kernel.sh $* $(@D)
 
-INITRDS := $(INITRD) $(INITRD_TEST) $(INITRD_FILL) $(INITRD_WORK)
+INITRDS := $(INITRD) $(INITRD_TEST) $(INITRD_FILL) $(INITRD_WORK) $(INITRD_SLEEP)
 initramfs: $(INITRDS)
+$(INITRD_SLEEP): INITRD_MODULES = $(addprefix $(THIRD)/kernel/bookworm-cloud/modules/,button.ko \
+	evdev.ko)
+$(INITRD_SLEEP): $(THIRD)/kernel/bookworm-cloud/vmlinuz
 $(INITRDS): $(THIRD)/initramfs/%.img: $(MACHINE_DIR)/init/% \
 		$(MACHINE_DIR)/initramfs.sh | $(PACKAGES_DONE)
-	$(ONCE) sh $(MACHINE_DIR)/initramfs.sh $< $@
+	$(ONCE) sh $(MACHINE_DIR)/initramfs.sh $< $@ $(INITRD_MODULES)
 
 # EFI programs: one starts a kernel without Umbra, for comparison; one tries the machine itself.
 CHAIN := $(THIRD)/efi/chain.efi

@@ -109,6 +109,8 @@ static void test_fadt(void **state)
 	assert_int_equal(field(fadt, 109, 2) & 2, 0);	      /* no 8042 */
 	assert_int_equal(field(fadt, 112, 4) & (1 << 20), 0); /* not hardware-reduced */
 	assert_int_equal(field(fadt, 112, 4) & (1 << 10), 1 << 10);
+	assert_int_equal(field(fadt, 112, 4) & (1 << 4), 0); /* the power button is in PM1 */
+	assert_int_equal(field(fadt, 112, 4) & (1 << 6), 0); /* and the clock's alarm */
 	assert_int_equal(field(fadt, 120, 8), 0xcf9);
 	assert_int_equal(fadt[128], 6);
 }

@@ -126,9 +126,12 @@ void platform_log_memory(const struct vm *v)
 	note("memory", v->name);
 }
 
-void platform_press_power_button(struct vm *v)
+static bool button_is_on;
+
+bool platform_press_power_button(struct vm *v)
 {
 	note("button", v->name);
+	return button_is_on;
 }
 
 const char *platform_memory_name(const struct vm *v)
@@ -231,11 +234,13 @@ static void commands_do_what_they_say(void **state)
 	assert_non_null(strstr(run("vm alpha"), ", on CPU 0"));
 	run("reset alpha");
 	run("destroy alpha");
-	run("stop alpha");
+	assert_non_null(strstr(run("stop alpha"), "the guest has none switched on"));
+	button_is_on = true;
+	assert_non_null(strstr(run("stop alpha"), "a guest that does not care"));
 	assert_non_null(strstr(run("stats alpha"), "it ran for 500 ms"));
 	run("start beta");
 	assert_string_equal(did, "pause alpha;pause alpha;seal alpha;resume alpha;reset "
-				 "alpha;destroy alpha;button alpha;"
+				 "alpha;destroy alpha;button alpha;button alpha;"
 				 "exits alpha;memory alpha;start beta;");
 	assert_non_null(strstr(run("vms"), "beta             off"));
 	assert_non_null(strstr(run("vm alpha"), "64M of memory"));

@@ -603,6 +603,64 @@ static void pm_timer_carry_raises_the_sci(void **state)
 	assert_in_range(vlegacy_next_deadline(&legacy) - fake_tsc, 599 * HZ, 601 * HZ);
 }
 
+static void power_button_raises_the_sci(void **state)
+{
+	assert_false(vlegacy_press_power_button(&legacy)); /* nobody listens */
+	assert_false(wire[9]);
+	assert_int_equal(io(0x600, 2, false, 0), 0x0100);
+	io(0x602, 2, true, 0x0100); /* it was pressed before, and that counts */
+	assert_true(wire[9]);
+	io(0x600, 2, true, 0x0400); /* another's status */
+	assert_true(wire[9]);
+	io(0x600, 2, true, 0x0100);
+	assert_false(wire[9]);
+	assert_int_equal(io(0x600, 2, false, 0), 0);
+	assert_true(vlegacy_press_power_button(&legacy));
+	assert_true(wire[9]);
+	assert_int_equal(rises[9], 2);
+}
+
+static void alarm_raises_the_sci(void **state)
+{
+	cmos_set(1, 0x03);
+	cmos_set(3, 0xc0);
+	cmos_set(5, 0xc0);
+	cmos_set(0x0b, 0x22);
+	for (unsigned second = 0; second < 4; second++) {
+		assert_int_equal(io(0x600, 2, false, 0), 0);
+		fake_tsc = vlegacy_next_deadline(&legacy);
+		vlegacy_poll(&legacy, fake_tsc);
+	}
+	assert_true(wire[8]);
+	assert_false(wire[9]); /* RTC_EN is off */
+	assert_int_equal(io(0x600, 2, false, 0), 0x0400);
+	(void)cmos(0x0c);
+	assert_int_equal(io(0x600, 2, false, 0), 0x0400);
+	io(0x602, 2, true, 0x0400);
+	assert_true(wire[9]);
+	io(0x600, 2, true, 0x0400);
+	assert_false(wire[9]);
+	advance(60 *
+		HZ); /* the flag is set by a read of register C here, and counts all the same */
+	(void)cmos(0x0c);
+	assert_true(wire[9]);
+	assert_int_equal(rises[9], 2);
+}
+
+static void update_interrupts_are_no_alarm(void **state)
+{
+	cmos_set(1, 0xc0);
+	cmos_set(3, 0xc0);
+	cmos_set(5, 0xc0);
+	cmos_set(0x0b, 0x12);
+	io(0x602, 2, true, 0x0400);
+	advance(3 * HZ);
+	vlegacy_poll(&legacy, fake_tsc);
+	assert_true(wire[8]);
+	assert_false(wire[9]);
+	assert_int_equal(io(0x600, 2, false, 0), 0);
+}
+
 /* A pause that the guest does not see, but on the clock. */
 static void time_is_skipped(void **state)
 {
@@ -700,7 +758,9 @@ int main(void)
 		cmocka_unit_test_setup(dates_agree_with_the_c_library, setup),
 		cmocka_unit_test_setup(pm_timer_runs_at_its_frequency, setup),
 		cmocka_unit_test_setup(pm_timer_carry_raises_the_sci, setup),
-		cmocka_unit_test_setup(time_is_skipped, setup),
+		cmocka_unit_test_setup(power_button_raises_the_sci, setup),
+		cmocka_unit_test_setup(alarm_raises_the_sci, setup),
+		cmocka_unit_test_setup(update_interrupts_are_no_alarm, setup),
 		cmocka_unit_test_setup(time_is_skipped, setup),
 		cmocka_unit_test_setup(power_off_needs_type_and_enable, setup),
 		cmocka_unit_test_setup(keyboard_reset_line, setup),
