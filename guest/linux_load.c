@@ -24,11 +24,12 @@
 #define ENTRY_64_OFFSET	    0x200u
 #define LOADER_UNDEFINED    0xffu
 #define ALIGNMENT_MAX	    SIZE_1G
+#define SYSSIZE_UNIT	    16u
 
 struct setup_header {
 	uint8_t setup_sects;
 	uint16_t root_flags;
-	uint32_t syssize; /* of what follows the setup, in 16 bytes */
+	uint32_t syssize; /* of what follows the setup, in 16 bytes, rounded up */
 	uint16_t ram_size;
 	uint16_t vid_mode;
 	uint16_t root_dev;
@@ -188,23 +189,27 @@ static int read_header(struct load *load)
 	return 0;
 }
 
-/* Does the file hold what its header says? */
+/*
+ * Does the file hold what its header says? That counts units of 16 bytes, so that up to 15 of the
+ * last one may be missing: builds of Linux fill them, memtest86+ does not.
+ */
 static int check_sizes(struct load *load)
 {
 	uint32_t sects = load->hdr.setup_sects == 0 ? SETUP_SECTS_DEFAULT : load->hdr.setup_sects;
 	uint64_t needed;
 
 	load->at.setup_bytes = (sects + 1u) * (uint64_t)SECTOR_BYTES;
-	load->at.payload_bytes = load->hdr.syssize * 16ull;
+	load->at.payload_bytes = (uint64_t)load->hdr.syssize * SYSSIZE_UNIT;
 	needed = load->at.setup_bytes + load->at.payload_bytes;
 	if (load->at.payload_bytes <= ENTRY_64_OFFSET) {
 		return refuse(load, ERR_FORMAT, "no bzImage: nothing follows its setup");
 	}
-	if (needed > load->source->kernel->bytes) {
+	if (needed - SYSSIZE_UNIT >= load->source->kernel->bytes) {
 		return refuse(load, ERR_FORMAT, "truncated: %llu bytes of %llu",
 			      (unsigned long long)load->source->kernel->bytes,
 			      (unsigned long long)needed);
 	}
+	load->at.payload_bytes = MIN(needed, load->source->kernel->bytes) - load->at.setup_bytes;
 	return 0;
 }
 

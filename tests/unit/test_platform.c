@@ -373,7 +373,7 @@ static void test_bad_files(void **state)
 	config.kernel.error = NULL;
 	check_refused(ERR_NOTFOUND, "kernel \\umbra\\vmlinuz: not read");
 	config.kernel.data = kernel;
-	config.kernel.bytes = sizeof(kernel) - 1;
+	config.kernel.bytes = sizeof(kernel) - 16;
 	check_refused(ERR_FORMAT, "kernel \\umbra\\vmlinuz: truncated");
 	config.kernel.bytes = sizeof(kernel);
 	kernel[0x202] = 0;
