@@ -30,5 +30,16 @@ DefinitionBlock ("", "DSDT", 2, "UMBRA ", "UMBRADSD", 1)
                 IRQNoFlags () { 8 }
             })
         }
+
+        // Where a kernel that panics says so: pvpanic, as QEMU has it (docs/specs/pvpanic.rst).
+        Device (PEVT)
+        {
+            Name (_HID, "QEMU0001")
+            Name (_CRS, ResourceTemplate ()
+            {
+                IO (Decode16, 0x0505, 0x0505, 1, 1)
+            })
+            Name (_STA, 0x0B)
+        }
     }
 }

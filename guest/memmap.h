@@ -19,6 +19,7 @@
  * Ports
  *   020, 021, 0A0, 0A1            PIC pair      040 .. 043, 061   PIT
  *   070, 071                      RTC and CMOS  3F8 .. 3FF        COM1
+ *   505                           pvpanic
  *   600 .. 603  PM1 status and enable           604, 605          PM1 control
  *   608 .. 60B  PM timer                        CF8 .. CFF        PCI configuration; CF9 resets
  */
@@ -49,6 +50,7 @@
 #define PORT_PIC_SLAVE	      0xa0
 #define PORT_COM1	      0x3f8
 #define PORT_PIC_EDGE_LEVEL   0x4d0
+#define PORT_PANIC	      0x505
 #define PORT_PM1_EVENT	      0x600
 #define PORT_PM1_CONTROL      0x604
 #define PORT_PM_TIMER	      0x608

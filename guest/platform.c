@@ -10,6 +10,7 @@
 #include "crypto/tme.h"
 #include "ept/retire.h"
 #include "guest/acpi_build.h"
+#include "guest/cmdline.h"
 #include "guest/dev/vlapic.h"
 #include "guest/engine_policy.h"
 #include "guest/linux_load.h"
@@ -418,6 +419,7 @@ static int load_kernel(struct build *build)
 
 	source.share_count = shares_ranges(build->vm, source.shares);
 	vm_cmdline_read(config, cmdline);
+	cmdline_warn(config->name, cmdline);
 	err = linux_load(&build->vm->gmem, &source, &entry, &refusal);
 	secure_zero(cmdline, sizeof(cmdline));
 	if (err != 0) {

@@ -29,6 +29,7 @@ static const char *const end_reasons[] = {
 	[VM_END_TRIPLE_FAULT] = "triple fault",
 	[VM_END_ENTRY_FAILED] = "VM entry failed",
 	[VM_END_UNHANDLED] = "did what no policy allows",
+	[VM_END_GUEST_PANIC] = "its kernel panicked",
 	[VM_END_HALTED] = "halted with interrupts off: nothing can wake it",
 	[VM_END_NO_MEMORY] = "the machine has no memory left for it",
 	[VM_END_ERROR] = "failure on the hypervisor's side",

@@ -40,6 +40,7 @@ enum vm_end_reason {
 	VM_END_TRIPLE_FAULT,
 	VM_END_ENTRY_FAILED, /* VM entry refused the guest state or a control */
 	VM_END_UNHANDLED,    /* an exit or access that no policy knows */
+	VM_END_GUEST_PANIC,  /* its kernel said so (pvpanic) */
 	VM_END_HALTED,	     /* HLT with interrupts off on every vCPU: nothing can wake it */
 	VM_END_NO_MEMORY,
 	VM_END_ERROR,	  /* hypervisor-side failure for this VM alone */

@@ -39,6 +39,11 @@
 #define PM1_SLP_TYP(v) (((v) >> 2) & 7)
 #define PM1_SLP_EN     BIT(5)
 
+/* QEMU: docs/specs/pvpanic.rst. Read: the events that are understood; written: what happened. */
+#define PANIC_EVENT_PANIC	 BIT(0)
+#define PANIC_EVENT_CRASH_KERNEL BIT(1)
+#define PANIC_EVENTS		 (PANIC_EVENT_PANIC | PANIC_EVENT_CRASH_KERNEL)
+
 #define DEFAULT_SECONDS 946684800 /* 2000-01-01, when the machine has no clock */
 
 /* --- 8259 pair ------------------------------------------------------------------------------- */
@@ -211,6 +216,29 @@ static void kbc_write(struct vlegacy *legacy, unsigned offset, uint8_t value, ui
 	}
 }
 
+/* --- pvpanic ---------------------------------------------------------------------------------- */
+
+static uint8_t panic_read(struct vlegacy *legacy, unsigned offset, uint64_t tsc)
+{
+	(void)legacy;
+	(void)offset;
+	(void)tsc;
+	return PANIC_EVENTS;
+}
+
+/* A guest that has a crash kernel loaded saves what it can by itself, and resets then. */
+static void panic_write(struct vlegacy *legacy, unsigned offset, uint8_t value, uint64_t tsc)
+{
+	(void)offset;
+	(void)tsc;
+	if ((value & PANIC_EVENT_CRASH_KERNEL) != 0) {
+		log_info("vm %s: its kernel panicked, and its crash kernel takes over",
+			 legacy->vm->name);
+	} else if ((value & PANIC_EVENT_PANIC) != 0) {
+		vm_end(legacy->vm, VM_END_GUEST_PANIC, NULL);
+	}
+}
+
 /* --- The ports -------------------------------------------------------------------------------- */
 
 /* A device without a read answers all ones; one without a write ignores it. Offsets count bytes. */
@@ -229,6 +257,7 @@ static const struct vlegacy_row port_rows[] = {
 	{ PORT_RTC, 2, rtc_read, rtc_write },
 	{ PORT_PIC_SLAVE, 2, pic_slave_read, pic_slave_write },
 	{ PORT_PIC_EDGE_LEVEL, 2, elcr_read, elcr_write },
+	{ PORT_PANIC, 1, panic_read, panic_write },
 	{ PORT_PM1_EVENT, 4, pm1_event_read, pm1_event_write },
 	{ PORT_PM1_CONTROL, 2, pm1_control_read, pm1_control_write },
 	{ PORT_PM_TIMER, 4, pm_timer_read, NULL },

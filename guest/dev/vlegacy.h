@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The rest of the PC that stock kernels expect at fixed ports: 8259 pair, 8254 timer with port 61H,
- * CMOS clock, ACPI power management, the keyboard controller's reset line. guest/memmap.h has the
- * addresses.
+ * CMOS clock, ACPI power management, the keyboard controller's reset line, and pvpanic, which no PC
+ * has. guest/memmap.h has the addresses.
  */
 #ifndef UMBRA_GUEST_DEV_VLEGACY_H
 #define UMBRA_GUEST_DEV_VLEGACY_H
@@ -30,7 +30,7 @@ struct vlegacy_port {
 	struct vlegacy *legacy;
 	const struct vlegacy_row *row;
 };
-#define VLEGACY_PORT_MAX 10
+#define VLEGACY_PORT_MAX 11
 
 struct vlegacy {
 	struct lock lock; /* over all below; vioapic_set_line is called under it */

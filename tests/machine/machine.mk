@@ -66,17 +66,20 @@ INITRD_TEST := $(THIRD)/initramfs/test.img
 INITRD_FILL := $(THIRD)/initramfs/fill.img
 INITRD_WORK := $(THIRD)/initramfs/work.img
 INITRD_SLEEP := $(THIRD)/initramfs/sleep.img
+INITRD_PANIC := $(THIRD)/initramfs/panic.img
 
 .PHONY: kernels initramfs
 kernels: $(KERNEL_FILES)
 $(KERNEL_FILES): $(THIRD)/kernel/%/vmlinuz: $(MACHINE_DIR)/modules | $(PACKAGES_DONE)
 	$(ONCE) sh $(MACHINE_DIR)/kernel.sh $* $(@D)
 
-INITRDS := $(INITRD) $(INITRD_TEST) $(INITRD_FILL) $(INITRD_WORK) $(INITRD_SLEEP)
+INITRDS := $(INITRD) $(INITRD_TEST) $(INITRD_FILL) $(INITRD_WORK) $(INITRD_SLEEP) \
+	$(INITRD_PANIC)
 initramfs: $(INITRDS)
-$(INITRD_SLEEP): INITRD_MODULES = $(addprefix $(THIRD)/kernel/bookworm-cloud/modules/,button.ko \
-	evdev.ko)
-$(INITRD_SLEEP): $(THIRD)/kernel/bookworm-cloud/vmlinuz
+GUEST_MODULES := $(THIRD)/kernel/bookworm-cloud/modules
+$(INITRD_SLEEP): INITRD_MODULES = $(addprefix $(GUEST_MODULES)/,button.ko evdev.ko)
+$(INITRD_PANIC): INITRD_MODULES = $(addprefix $(GUEST_MODULES)/,pvpanic.ko pvpanic-mmio.ko)
+$(INITRD_SLEEP) $(INITRD_PANIC): $(THIRD)/kernel/bookworm-cloud/vmlinuz
 $(INITRDS): $(THIRD)/initramfs/%.img: $(MACHINE_DIR)/init/% \
 		$(MACHINE_DIR)/initramfs.sh | $(PACKAGES_DONE)
 	$(ONCE) sh $(MACHINE_DIR)/initramfs.sh $< $@ $(INITRD_MODULES)

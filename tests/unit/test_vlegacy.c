@@ -696,6 +696,17 @@ static void power_off_needs_type_and_enable(void **state)
 	assert_int_equal(io(0x604, 2, false, 0), 5 << 10 | 1); /* SLP_EN reads 0, SCI_EN stays */
 }
 
+static void panicked_kernel_ends_its_vm(void **state)
+{
+	assert_int_equal(inb(0x505), 3); /* what it understands */
+	outb(0x505, 4);
+	outb(0x505, 2); /* a crash kernel is loaded: it goes on */
+	outb(0x505, 3);
+	assert_int_equal(ended, VM_END_NONE);
+	outb(0x505, 1);
+	assert_int_equal(ended, VM_END_GUEST_PANIC);
+}
+
 static void keyboard_reset_line(void **state)
 {
 	outb(0x64, 0xaa);
@@ -763,6 +774,7 @@ int main(void)
 		cmocka_unit_test_setup(update_interrupts_are_no_alarm, setup),
 		cmocka_unit_test_setup(time_is_skipped, setup),
 		cmocka_unit_test_setup(power_off_needs_type_and_enable, setup),
+		cmocka_unit_test_setup(panicked_kernel_ends_its_vm, setup),
 		cmocka_unit_test_setup(keyboard_reset_line, setup),
 		cmocka_unit_test_setup(what_is_absent_reads_all_ones, setup),
 		cmocka_unit_test_setup(every_port_and_width_survives, setup),

@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* guest/cmdline.c: which words are warned of, and that nothing else is told. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "guest/cmdline.h"
+#include "tests/unit/fake_base.h"
+
+static const char *warned(const char *cmdline)
+{
+	fake_log_reset();
+	cmdline_warn("alpha", cmdline);
+	return fake_log_text();
+}
+
+static void words_without_interrupts_are_named(void **state)
+{
+	static const char *const words[] = { "acpi=off", "acpi=noirq", "pci=noacpi",
+					     "noapic",	 "nolapic",    "disableapic" };
+
+	for (size_t i = 0; i < ARRAY_COUNT(words); i++) {
+		char line[64] = "console=ttyS0 ";
+
+		strcat(line, words[i]);
+		assert_non_null(strstr(warned(line), "warning: vm alpha: its command line has \""));
+		assert_non_null(strstr(fake_log_text(), words[i]));
+		strcat(line, "\tquiet");
+		assert_non_null(strstr(warned(line), words[i]));
+		assert_null(strstr(fake_log_text(), "quiet"));
+	}
+	assert_non_null(strstr(warned("noapic acpi=off"), "noapic"));
+	assert_non_null(strstr(fake_log_text(), "acpi=off"));
+}
+
+static void others_are_not(void **state)
+{
+	static const char *const lines[] = {
+		"",
+		" ",
+		"console=ttyS0 acpi=on",
+		"acpi=offf",
+		"xnoapic",
+		"noapictimer",
+		"acpi=of",
+		"nolapic_timer",
+		"NOAPIC",
+		"pci=noacpi,x",
+		"quiet -- noapic",
+	};
+
+	for (size_t i = 0; i < ARRAY_COUNT(lines); i++) {
+		assert_string_equal(warned(lines[i]), "");
+	}
+}
+
+int main(void)
+{
+	static const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(words_without_interrupts_are_named, fake_setup,
+						fake_teardown),
+		cmocka_unit_test_setup_teardown(others_are_not, fake_setup, fake_teardown),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
