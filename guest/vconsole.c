@@ -226,7 +226,7 @@ void vconsole_poll(struct vconsole *console)
 int vconsole_get(struct vconsole *console)
 {
 	uint32_t at = console->in_read;
-	uint8_t byte;
+	int byte;
 
 	if (at == __atomic_load_n(&console->in_written, __ATOMIC_ACQUIRE)) {
 		return -1;
@@ -236,7 +236,7 @@ int vconsole_get(struct vconsole *console)
 	return byte;
 }
 
-static bool give(struct vconsole *console, uint8_t byte)
+static bool give(struct vconsole *console, uint16_t byte)
 {
 	uint32_t at = console->in_written;
 
@@ -261,6 +261,9 @@ static int take_input(void)
 		int byte = held >= 0 ? held : console_getc();
 
 		held = -1;
+		if (byte == CONSOLE_BREAK && vconsole_in_shell()) {
+			continue; /* it is for guests */
+		}
 		if (byte < 0 || vconsole_in_shell()) {
 			return byte;
 		}
@@ -269,7 +272,7 @@ static int take_input(void)
 			__atomic_store_n(&view, VIEW_SHELL, __ATOMIC_RELAXED);
 			return byte;
 		}
-		if (give(front, (uint8_t)byte)) {
+		if (give(front, (uint16_t)byte)) {
 			full_since = 0;
 			continue;
 		}

@@ -36,7 +36,7 @@ struct vconsole {
 	char out[VCONSOLE_OUT_BYTES];
 	/* Free-running; the difference is what is in the ring. One writer, one reader: atomic. */
 	uint32_t in_read, in_written;
-	uint8_t in[VCONSOLE_INPUT_BYTES];
+	uint16_t in[VCONSOLE_INPUT_BYTES]; /* bytes, and CONSOLE_BREAK */
 	/* The latest output, free-running, and from where on it was not shown yet. List's lock. */
 	uint32_t kept_first, kept_end;
 	bool ended; /* likewise */
@@ -59,7 +59,7 @@ void vconsole_detach(struct vconsole *console);
 
 /* One byte from the guest: shown at the line's end, when many have come, or at a poll. */
 void vconsole_put(struct vconsole *console, uint8_t byte);
-/* The next byte that was typed for this VM, or -1. */
+/* The next byte that was typed for this VM, CONSOLE_BREAK, or -1. */
 int vconsole_get(struct vconsole *console);
 
 /* Shows an unfinished line now. */

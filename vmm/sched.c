@@ -24,7 +24,7 @@
 #define SLICE_US     4000
 #define SLICE_MIN_US 100 /* a guest that keeps waking another must not end them all */
 #define IDLE_US	     10000
-#define IDLE_BUSY_US 1000 /* while a console has text left to pass on */
+#define IDLE_BUSY_US 1000 /* while a console has text left to pass on, or may get some */
 
 /* Virtual time by which a queue must be ahead for a vCPU to move there; and how far a vCPU that
  * moved may be from its new queue's. How long it then stays, so that its caches pay. */
@@ -44,7 +44,8 @@ struct run_queue {
 	bool idle;	      /* nothing wants to run, and a vCPU would be welcome; atomic */
 	bool woken;	      /* a sleeper was kicked; atomic */
 	uint64_t virtual_now; /* atomic: others compare */
-	uint64_t slice_begin;
+	bool listens;	      /* the CPU that looks after the console, where that has to be often */
+	uint64_t slice_begin, slice_end;
 	uint64_t timer_deadline; /* what the LAPIC timer is armed for ... */
 	uint64_t timer_count;	 /* ... unless it has fired since */
 };
@@ -329,14 +330,31 @@ void sched_kick(struct vcpu *vcpu)
 	}
 }
 
+/* Own CPU: until when the vCPU runs before this CPU looks again: for typed text, or at the end. */
+static uint64_t next_look(const struct run_queue *queue, uint64_t now)
+{
+	return queue->listens ? MIN(queue->slice_end, now + tsc_from_us(CONSOLE_LISTEN_US))
+			      : queue->slice_end;
+}
+
 bool sched_slice_over(uint64_t *slice_end)
 {
 	struct run_queue *queue = own_queue();
+	uint64_t now = cpu_rdtsc();
 
 	if (__atomic_load_n(&queue->woken, __ATOMIC_ACQUIRE)) {
-		*slice_end = MIN(*slice_end, queue->slice_begin + tsc_from_us(SLICE_MIN_US));
+		queue->slice_end = MIN(queue->slice_end,
+				       queue->slice_begin + tsc_from_us(SLICE_MIN_US));
+		*slice_end = MIN(*slice_end, queue->slice_end);
 	}
-	return cpu_rdtsc() >= *slice_end || queue->yielded != NULL;
+	if (now >= queue->slice_end || queue->yielded != NULL) {
+		return true;
+	}
+	if (now >= *slice_end) {
+		console_listen();
+		*slice_end = next_look(queue, now);
+	}
+	return false;
 }
 
 void sched_yield(void)
@@ -385,7 +403,8 @@ static void run(struct run_queue *queue, struct vcpu *vcpu)
 	}
 	queue->slice_begin = begin;
 	entity->steal_ticks += begin - entity->ready_since;
-	vcpu_run(vcpu, slice_end(queue, vcpu));
+	queue->slice_end = slice_end(queue, vcpu);
+	vcpu_run(vcpu, next_look(queue, begin));
 	queue->gave_up = vcpu->state != VCPU_RUNNABLE || queue->yielded == vcpu ? vcpu : NULL;
 	release(vcpu);
 	queue->run_end = entity->ready_since = cpu_rdtsc();
@@ -462,6 +481,7 @@ void sched_turn(void (*between)(void))
 	struct vcpu *spare, *vcpu = pick(queue, &spare);
 	bool console_busy;
 
+	queue->listens = between != NULL && console_listens();
 	if (spare != NULL) {
 		give_away(queue, spare);
 	}
@@ -474,7 +494,7 @@ void sched_turn(void (*between)(void))
 		between();
 	}
 	poll(queue);
-	console_busy = console_flush();
+	console_busy = console_flush() || queue->listens;
 	if (vcpu == NULL) {
 		idle(queue, console_busy);
 	}

@@ -22,8 +22,11 @@ struct vm;
  */
 void sched_add(struct vcpu *vcpu);
 
-/* The loop of a CPU. On the BSP `between` is called whenever a slice ended or the CPU was idle (at
- * least every 10 ms); it reaps ended VMs and builds reset ones anew. NULL on APs. */
+/*
+ * The loop of a CPU. On the BSP `between` is called whenever a slice ended or the CPU was idle (at
+ * least every 10 ms; each CONSOLE_LISTEN_US where a serial line is listened to); it reaps ended VMs
+ * and builds reset ones anew. NULL on APs.
+ */
 _Noreturn void sched_run(void (*between)(void));
 /* One round of it: a slice of one vCPU, or a wait. For sched_run and for tests. */
 void sched_turn(void (*between)(void));
@@ -32,8 +35,9 @@ void sched_turn(void (*between)(void));
 void sched_kick(struct vcpu *vcpu);
 
 /*
- * Own CPU, for the run loop: true when the slice is over. It is shortened when a sleeper of this
- * CPU was woken, and ends at once after sched_yield.
+ * Own CPU, for the run loop, at *slice_end at the latest: true when the slice is over. It is
+ * shortened when a sleeper of this CPU was woken, and ends at once after sched_yield. Else
+ * *slice_end is when to ask again; the CPU that has the console takes in what was typed then.
  */
 bool sched_slice_over(uint64_t *slice_end);
 /* Own CPU: the vCPU that runs waits for others; they come first once, its VM's before all. */

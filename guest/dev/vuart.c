@@ -6,6 +6,7 @@
 #include "guest/dev/vuart.h"
 
 #include "guest/memmap.h"
+#include "vmm/base/console.h"
 
 enum vuart_register {
 	REG_RBR_THR, /* divisor low while LCR.DLAB */
@@ -46,6 +47,7 @@ enum vuart_register {
 
 #define LSR_DR	 BIT(0)
 #define LSR_OE	 BIT(1)
+#define LSR_BI	 BIT(4)
 #define LSR_THRE BIT(5)
 #define LSR_TEMT BIT(6)
 
@@ -58,10 +60,16 @@ enum vuart_register {
 /* FCR bits 7:6: what the receiver waits for before it says "data available". */
 static const uint8_t trigger_levels[] = { 1, 4, 8, 14 };
 
+/* A break shows in LSR while the byte that stands for it is the next to be read. */
+static bool break_is_next(const struct vuart *uart)
+{
+	return uart->rx_count > 0 && (uart->rx_breaks & BIT(uart->rx_first)) != 0;
+}
+
 /* In the order of priority, highest first. */
 static uint8_t interrupt_id(const struct vuart *uart)
 {
-	if ((uart->ier & IER_ELSI) && uart->overrun) {
+	if ((uart->ier & IER_ELSI) && (uart->overrun || break_is_next(uart))) {
 		return IIR_LINE;
 	}
 	if ((uart->ier & IER_ERBFI) && uart->rx_count > 0) {
@@ -88,15 +96,20 @@ static void update_line(struct vuart *uart)
 	}
 }
 
-static void receive(struct vuart *uart, uint8_t byte)
+/* A byte, or CONSOLE_BREAK, for which the chip has a zero byte. */
+static void receive(struct vuart *uart, int byte)
 {
 	uint32_t room = uart->fifo_on ? VUART_FIFO_BYTES : 1;
+	uint32_t at = (uart->rx_first + uart->rx_count) % VUART_FIFO_BYTES;
 
 	if (uart->rx_count == room) {
 		uart->overrun = true;
 		return;
 	}
-	uart->rx[(uart->rx_first + uart->rx_count++) % VUART_FIFO_BYTES] = byte;
+	uart->rx_count++;
+	uart->rx[at] = byte == CONSOLE_BREAK ? 0 : (uint8_t)byte;
+	uart->rx_breaks &= ~(uint32_t)BIT(at);
+	uart->rx_breaks |= byte == CONSOLE_BREAK ? (uint32_t)BIT(at) : 0;
 }
 
 /* What was typed waits in the console's ring, so that no byte is lost to a slow guest. */
@@ -110,7 +123,7 @@ static void refill(struct vuart *uart)
 		if (byte < 0) {
 			break;
 		}
-		receive(uart, (uint8_t)byte);
+		receive(uart, byte);
 	}
 }
 
@@ -150,6 +163,10 @@ static uint8_t read_lsr(struct vuart *uart)
 	if (uart->overrun) {
 		lsr |= LSR_OE;
 		uart->overrun = false;
+	}
+	if (break_is_next(uart)) {
+		lsr |= LSR_BI;
+		uart->rx_breaks &= ~(uint32_t)BIT(uart->rx_first);
 	}
 	return lsr;
 }

@@ -19,6 +19,7 @@ struct vuart {
 	struct vioapic *ioapic;
 	struct vconsole *console;
 	uint8_t rx[VUART_FIFO_BYTES];
+	uint32_t rx_breaks; /* bit n: rx[n] stands for a break, which LSR has not told yet */
 	uint32_t rx_first;
 	uint32_t rx_count;
 	uint32_t rx_trigger; /* bytes that make "data available" of "time-out" */

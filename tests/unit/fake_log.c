@@ -54,6 +54,8 @@ const char *fake_log_text(void)
 void fake_log_reset(void)
 {
 	log_length = console_length = 0;
+	fake_console_is_line = false;
+	fake_console_listened = 0;
 	log_text[0] = console_text[0] = '\0';
 	typed = "";
 	fake_log_shown = LOG_ERROR;
@@ -105,9 +107,25 @@ const char *fake_console_text(void)
 	return console_text;
 }
 
+/* What is typed in a test is text; the byte FFH stands for a break. */
 int console_getc(void)
 {
-	return *typed != '\0' ? (unsigned char)*typed++ : -1;
+	int byte = *typed != '\0' ? (unsigned char)*typed++ : -1;
+
+	return byte == 0xff ? CONSOLE_BREAK : byte;
+}
+
+bool fake_console_is_line;
+unsigned fake_console_listened;
+
+void console_listen(void)
+{
+	fake_console_listened++;
+}
+
+bool console_listens(void)
+{
+	return fake_console_is_line;
 }
 
 void fake_console_type(const char *text)

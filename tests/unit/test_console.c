@@ -172,24 +172,34 @@ static struct {
 	unsigned ticks; /* status reads until the FIFO is empty */
 	unsigned lost;	/* written while the FIFO was not empty */
 	const char *input;
+	bool break_told;
+	bool breaks; /* a zero byte with a flag in the status register, which is told once */
 } uart;
 
 static uint32_t uart_in(uint16_t port, unsigned size)
 {
 	uint8_t outs = uart.mcr & 0xf;
+	uint32_t flags;
 
 	assert_int_equal(size, 1);
 	if (!uart.there || port < 0x3f8 || port > 0x3ff) {
 		return 0xff;
 	}
 	switch (port - 0x3f8) {
-	case 0: return *uart.input != '\0' ? (uint8_t)*uart.input++ : 0;
+	case 0:
+		if (uart.breaks) {
+			uart.breaks = false;
+			return 0;
+		}
+		return *uart.input != '\0' ? (uint8_t)*uart.input++ : 0;
 	case 4: return uart.mcr;
 	case 5:
 		if (uart.ticks > 0 && !uart.dead && --uart.ticks == 0) {
 			uart.fifo = 0;
 		}
-		return (*uart.input != '\0' ? 1 : 0) | (uart.fifo == 0 ? 0x60 : 0);
+		flags = uart.breaks && !uart.break_told ? 0x11 : uart.breaks ? 1 : 0;
+		uart.break_told = uart.breaks;
+		return flags | (*uart.input != '\0' ? 1 : 0) | (uart.fifo == 0 ? 0x60 : 0);
 	case 6: /* RTS, DTR, OUT1, OUT2 -> CTS, DSR, RI, DCD */
 		if ((uart.mcr & 0x10) == 0) {
 			return 0xb0;
@@ -274,6 +284,22 @@ static void uart_works(void **state)
 	assert_int_equal(console_getc(), 'h');
 	assert_int_equal(console_getc(), 'i');
 	assert_int_equal(console_getc(), -1);
+
+	/* Taken off the chip long before somebody asks, in order, a break among them. */
+	assert_true(console_listens());
+	uart.input = "abc";
+	console_listen();
+	assert_string_equal(uart.input, "");
+	uart.breaks = true;
+	console_write("x", 1); /* reads the status register, which forgets the break */
+	console_listen();
+	uart.input = "d";
+	assert_int_equal(console_getc(), 'a');
+	assert_int_equal(console_getc(), 'b');
+	assert_int_equal(console_getc(), 'c');
+	assert_int_equal(console_getc(), CONSOLE_BREAK);
+	assert_int_equal(console_getc(), 'd');
+	assert_int_equal(console_getc(), -1);
 }
 
 /* A UART that never gets ready costs a bounded time once, and nothing from then on. */
@@ -288,6 +314,8 @@ static void uart_dies(void **state)
 	console_write(text, sizeof(text));
 	console_write(text, sizeof(text));
 	assert_false(console_flush());
+	uart.input = "k"; /* what a person types still comes in */
+	assert_int_equal(console_getc(), 'k');
 	forget();
 	log_info("still seen elsewhere");
 	assert_string_equal(seen + 2, "umbra: still seen elsewhere\r\n"); /* after a line break */

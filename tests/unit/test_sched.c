@@ -288,6 +288,34 @@ static void shares_follow_weights(void **state)
 	assert_share(&models[2], 4000 * MS, 63);
 }
 
+static void nobody(void)
+{
+}
+
+/* The first CPU looks for typed text each millisecond, busy or idle, where it may get lost. */
+static void a_line_is_listened_to(void **state)
+{
+	const unsigned idled = idle_count;
+
+	(void)state;
+	begin(0, 100, 0);
+	sched_turn(nobody);
+	assert_int_equal(fake_console_listened, 0); /* there is none */
+	fake_console_is_line = true;
+	sched_turn(nobody);
+	assert_int_equal(models[0].turns, 2);
+	assert_int_equal(run_ticks(&models[0]), 8 * MS);
+	assert_int_equal(fake_console_listened, 3); /* and between the slices */
+	sched_turn(NULL);			    /* a CPU that has not got the console */
+	assert_int_equal(fake_console_listened, 3);
+	models[0].vcpu.state = VCPU_HALTED;
+	models[0].wakes_at = fake_tsc + 1000 * MS;
+	models[0].priv.halted_if = true;
+	sched_turn(nobody);
+	assert_int_equal(idle_count, idled + 1);
+	assert_in_range(idle_until, fake_tsc, fake_tsc + MS);
+}
+
 static void three_equals_share_two_cpus(void **state)
 {
 	(void)state;
@@ -623,6 +651,7 @@ int main(void)
 {
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(shares_follow_weights, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_line_is_listened_to, setup, teardown),
 		cmocka_unit_test_setup_teardown(three_equals_share_two_cpus, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_heavy_one_gets_a_cpu_and_the_light_ones_the_other,
 						setup, teardown),

@@ -174,10 +174,15 @@ static void test_ended(void **state)
 	put(&beta, "alone\r\n");
 	assert_non_null(strstr(fake_console_text(), "\r\nalone\r\n"));
 	assert_false(vconsole_show_one("alpha"));
-	fake_console_type("x");
+	fake_console_type("x\xff");
 	assert_int_equal(vconsole_input(), -1);
 	assert_int_equal(vconsole_get(&console), -1);
 	assert_int_equal(vconsole_get(&beta), 'x');
+	assert_int_equal(vconsole_get(&beta), CONSOLE_BREAK);
+	vconsole_show_shell();
+	fake_console_type("\xff");
+	assert_int_equal(vconsole_input(), -1); /* a break is nothing to the shell */
+	vconsole_show_all();
 	assert_true(vconsole_replay("alpha"));
 	assert_non_null(strstr(fake_console_text(), "alone\r\none\r\ntwo\r\nlast \r\n"));
 	assert_true(vconsole_replay("beta"));

@@ -307,6 +307,29 @@ static void test_wide_access(void **state)
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
+/* As Linux takes SysRq: the line status tells of the break, the zero byte behind it is dropped. */
+static void test_break(void **state)
+{
+	OUT(MCR, 8);
+	OUT(FCR, 1);
+	OUT(IER, 5);
+	fake_console_type("a\xff"
+			  "h");
+	poll();
+	assert_true(line);
+	assert_int_equal(IN(IIR) & 0xf, 4); /* the break is not the next byte yet */
+	assert_int_equal(IN(LSR), 0x61);
+	assert_int_equal(IN(RBR), 'a');
+	assert_int_equal(IN(IIR) & 0xf, 6);
+	assert_int_equal(IN(LSR), 0x71);
+	assert_int_equal(IN(LSR), 0x61); /* told once */
+	assert_int_equal(IN(RBR), 0);
+	assert_int_equal(IN(LSR), 0x61);
+	assert_int_equal(IN(RBR), 'h');
+	assert_int_equal(IN(LSR), 0x60);
+	assert_false(line);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -321,6 +344,7 @@ int main(void)
 		TEST(test_without_fifo),
 		TEST(test_loopback),
 		TEST(test_overrun_interrupt),
+		TEST(test_break),
 		TEST(test_modem_deltas),
 		TEST(test_wide_access),
 	};

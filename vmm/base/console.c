@@ -23,6 +23,12 @@ static const struct console_sink *sinks[CONSOLE_SINK_MAX];
 static bool at_line_start = true;
 
 static char ring[RING_BYTES];
+/* What was typed and nobody has asked for yet. */
+#define TYPED_MAX     1024u
+#define TYPED_AT_ONCE 64u
+static uint16_t typed[TYPED_MAX];
+static uint32_t typed_in, typed_out; /* bytes ever put and taken */
+
 static size_t ring_total; /* bytes ever written; the last RING_BYTES of them are there */
 
 static void take(void)
@@ -175,14 +181,44 @@ void console_write_line(const char *text, size_t bytes)
 	drop();
 }
 
+/* Bounded, for a broken UART may say for ever that there is one more. */
+static void collect(void)
+{
+	int c = 0;
+
+	for (uint32_t i = 0; i < TYPED_AT_ONCE && c >= 0 && typed_in - typed_out < TYPED_MAX; i++) {
+		c = serial_getc();
+		if (c < 0) {
+			c = keyboard_getc();
+		}
+		if (c >= 0) {
+			typed[typed_in++ % TYPED_MAX] = (uint16_t)c;
+		}
+	}
+}
+
+void console_listen(void)
+{
+	take();
+	collect();
+	drop();
+}
+
+bool console_listens(void)
+{
+	return serial_listens();
+}
+
 int console_getc(void)
 {
-	int c;
+	int c = -1;
 
 	take();
-	c = serial_getc();
-	if (c < 0) {
-		c = keyboard_getc();
+	if (typed_in == typed_out) {
+		collect();
+	}
+	if (typed_in != typed_out) {
+		c = typed[typed_out++ % TYPED_MAX];
 	}
 	drop();
 	return c;

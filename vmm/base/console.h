@@ -46,8 +46,18 @@ size_t console_kept_since(size_t before, char *text, size_t cap);
  */
 void console_write_line(const char *text, size_t bytes);
 
-/* The next byte a person typed, on the serial line or the keyboard, or -1. Never waits. */
+/* The next byte a person typed, on the serial line or the keyboard, CONSOLE_BREAK, or -1. */
 int console_getc(void);
+#define CONSOLE_BREAK 0x100 /* the line was held low: no byte, but Linux' SysRq waits for it */
+
+/*
+ * Takes what has arrived into memory, for console_getc. A UART holds 16 bytes, which come in 1.4 ms
+ * at 115200 baud: at most CONSOLE_LISTEN_US lie between two calls while console_listens says so.
+ * Never waits. Boot processor, any state.
+ */
+void console_listen(void);
+bool console_listens(void);
+#define CONSOLE_LISTEN_US 1000u
 
 /*
  * Passes on what sinks still owe (the screen is drawn, the serial port's queue moves on), without

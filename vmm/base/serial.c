@@ -21,22 +21,25 @@ enum {
 	REG_MODEM_STATUS = 6,
 };
 
-#define LCR_8N1	 0x03
-#define LCR_DLAB 0x80
-#define FCR_ON	 0x07 /* enable both FIFOs and empty them */
-#define MCR_ON	 0x0b /* DTR, RTS, OUT2 */
-#define MCR_LOOP 0x10 /* loop-back, all outputs off */
-#define MCR_OUTS 0x0e /* RTS, OUT1, OUT2 */
-#define LSR_DATA BIT(0)
-#define LSR_THRE BIT(5)
-#define LSR_TEMT BIT(6)
+#define LCR_8N1	  0x03
+#define LCR_DLAB  0x80
+#define FCR_ON	  0x07 /* enable both FIFOs and empty them */
+#define MCR_ON	  0x0b /* DTR, RTS, OUT2 */
+#define MCR_LOOP  0x10 /* loop-back, all outputs off */
+#define MCR_OUTS  0x0e /* RTS, OUT1, OUT2 */
+#define LSR_DATA  BIT(0)
+#define LSR_BREAK BIT(4)
+#define LSR_THRE  BIT(5)
+#define LSR_TEMT  BIT(6)
 
 #define FIFO_BYTES  16
 #define QUEUE_BYTES (32u * 1024)
 /* A full queue waits for the line this many status reads (each about a microsecond on metal). */
 #define WAIT_TURNS 2000000u
 
-static bool present;
+static bool present; /* a line to receive from */
+static bool sends;   /* and to send to: not once it has stopped sending */
+static bool break_came;
 static uint8_t queue[QUEUE_BYTES];
 static size_t queue_in, queue_out; /* bytes ever put and taken */
 static bool sending;		   /* the chip may hold bytes that are not on the line yet */
@@ -51,10 +54,19 @@ static void reg_write(uint16_t reg, uint8_t value)
 	cpu_out8((uint16_t)(COM1 + reg), value);
 }
 
+/* Reading the register forgets a break in it (data sheet, "Line Status Register"). */
+static uint8_t line_status(void)
+{
+	const uint8_t status = reg_read(REG_LINE_STATUS);
+
+	break_came = break_came || (status & LSR_BREAK) != 0;
+	return status;
+}
+
 /* Fills the transmit FIFO when it is empty. */
 static void pump(void)
 {
-	if (queue_in == queue_out || (reg_read(REG_LINE_STATUS) & LSR_THRE) == 0) {
+	if (queue_in == queue_out || (line_status() & LSR_THRE) == 0) {
 		return;
 	}
 	for (int i = 0; i < FIFO_BYTES && queue_out != queue_in; i++) {
@@ -62,7 +74,7 @@ static void pump(void)
 	}
 }
 
-/* Makes room for one byte; gives the port up when it stopped sending. */
+/* Makes room for one byte; sends nothing from now on when the port stopped sending. */
 static bool wait_for_room(void)
 {
 	for (uint32_t turn = 0; turn < WAIT_TURNS; turn++) {
@@ -71,39 +83,52 @@ static bool wait_for_room(void)
 		}
 		pump();
 	}
-	present = false;
+	sends = false;
 	return false;
 }
 
 static void serial_write(const char *text, size_t bytes)
 {
-	for (size_t i = 0; i < bytes && present; i++) {
+	for (size_t i = 0; i < bytes && sends; i++) {
 		if (wait_for_room()) {
 			queue[queue_in++ % QUEUE_BYTES] = (uint8_t)text[i];
 		}
 	}
-	sending = present;
-	if (present) {
+	sending = sends;
+	if (sends) {
 		pump();
 	}
 }
 
 static bool serial_flush(void)
 {
-	if (!present || !sending) {
+	if (!sends || !sending) {
 		return false;
 	}
 	pump();
-	sending = queue_in != queue_out || (reg_read(REG_LINE_STATUS) & LSR_TEMT) == 0;
+	sending = queue_in != queue_out || (line_status() & LSR_TEMT) == 0;
 	return sending;
 }
 
+bool serial_listens(void)
+{
+	return present;
+}
+
+/* The break is told with the zero byte that stands for it at the head of the FIFO. */
 int serial_getc(void)
 {
-	if (!present || (reg_read(REG_LINE_STATUS) & LSR_DATA) == 0) {
+	uint8_t byte;
+
+	if (!present || (line_status() & LSR_DATA) == 0) {
 		return -1;
 	}
-	return reg_read(REG_DATA);
+	byte = reg_read(REG_DATA);
+	if (break_came && byte == 0) {
+		break_came = false;
+		return CONSOLE_BREAK;
+	}
+	return byte;
 }
 
 /*
@@ -141,6 +166,6 @@ int serial_init(void)
 	reg_write(REG_LINE_CONTROL, LCR_8N1);
 	reg_write(REG_FIFO_CONTROL, FCR_ON);
 	reg_write(REG_MODEM_CONTROL, MCR_ON);
-	present = true;
+	present = sends = true;
 	return console_add_sink(&serial_sink);
 }

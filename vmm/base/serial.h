@@ -14,7 +14,12 @@
  */
 int serial_init(void);
 
-/* A byte that arrived, or -1. Under the console lock: use console_getc. */
+/*
+ * A byte that arrived, CONSOLE_BREAK, or -1; also of a port that no longer sends. Under the console
+ * lock: use console_getc.
+ */
 int serial_getc(void);
+/* True when there is a line whose bytes are lost if nobody takes them for longer than 1.3 ms. */
+bool serial_listens(void);
 
 #endif
