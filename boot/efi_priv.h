@@ -52,6 +52,14 @@ int efi_probe(struct boot_info *info);
  * boots again, however the machine was reset. Tells what came of it.
  */
 void efi_request_memory_clear(void);
+
+/* --- efi_screen.c --- */
+
+/*
+ * The graphics output that is drawn on: the first one with a linear frame buffer that is a console
+ * of firmware's, else the first one with such a buffer; no more lines than the buffer holds. All
+ * zero: there is none.
+ */
 void efi_probe_screen(struct screen_mode *screen);
 
 /* --- efi_record.c --- */

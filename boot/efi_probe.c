@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What only firmware knows about the machine: graphics, CPUs, randomness. */
+/* What only firmware knows about the machine: CPUs, randomness. Graphics: efi_screen.c. */
 #include "boot/efi_priv.h"
 
 #include "vmm/base/cpu.h"
@@ -109,45 +109,6 @@ static void probe_rng(struct boot_info *info)
 	if (rng != NULL && !EFI_ERROR(rng->GetRNG(rng, NULL, bytes, info->efi_rng_seed))) {
 		info->efi_rng_bytes = bytes;
 	}
-}
-
-void efi_probe_screen(struct screen_mode *screen)
-{
-	static const EFI_GUID guid = EFI_GRAPHICS_OUTPUT_PROTOCOL_GUID;
-	EFI_GRAPHICS_OUTPUT_PROTOCOL *gop = efi_locate(&guid);
-	const EFI_GRAPHICS_OUTPUT_MODE_INFORMATION *mode;
-
-	memset(screen, 0, sizeof(*screen));
-	if (gop == NULL || gop->Mode == NULL || gop->Mode->Info == NULL ||
-	    gop->Mode->FrameBufferBase == 0) {
-		return;
-	}
-	mode = gop->Mode->Info;
-	switch (mode->PixelFormat) {
-	case PixelRedGreenBlueReserved8BitPerColor:
-		screen->red_mask = 0xff;
-		screen->blue_mask = 0xff0000;
-		break;
-	case PixelBlueGreenRedReserved8BitPerColor:
-		screen->red_mask = 0xff0000;
-		screen->blue_mask = 0xff;
-		break;
-	case PixelBitMask:
-		/* The highest bit of all four tells the size of a pixel; only 32 is drawn. */
-		if ((mode->PixelInformation.ReservedMask & 0xff000000) == 0) {
-			return;
-		}
-		screen->red_mask = mode->PixelInformation.RedMask;
-		screen->blue_mask = mode->PixelInformation.BlueMask;
-		break;
-	default: /* no linear framebuffer */ return;
-	}
-	screen->green_mask = mode->PixelFormat == PixelBitMask ? mode->PixelInformation.GreenMask
-							       : 0xff00;
-	screen->width = mode->HorizontalResolution;
-	screen->height = mode->VerticalResolution;
-	screen->pixels_per_line = MAX(mode->PixelsPerScanLine, mode->HorizontalResolution);
-	screen->base = hpa(gop->Mode->FrameBufferBase);
 }
 
 int efi_probe(struct boot_info *info)

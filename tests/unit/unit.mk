@@ -107,7 +107,8 @@ UNIT_cr := vmm/exit_cr.c
 UNIT_vmx := vmm/vmx.c vmm/flaws.c
 UNIT_flaws := vmm/flaws.c
 UNIT_efi_mem := boot/efi_mem.c
-$(addprefix $(O)/unit/obj/,boot/efi_mem.o tests/unit/test_efi_mem.o): \
+UNIT_efi_screen := boot/efi_screen.c
+$(addprefix $(O)/unit/obj/,$(foreach t,mem screen,boot/efi_$t.o tests/unit/test_efi_$t.o)): \
 	HOST_DEF += -isystem /usr/include/efi -DGNU_EFI_USE_MS_ABI -fshort-wchar
 UNIT_residue := boot/residue.c vmm/base/str.c $(GMEM_C)
 UNIT_secrets := boot/secrets.c vmm/base/err.c vmm/base/str.c
