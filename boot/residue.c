@@ -1,87 +1,97 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "boot/residue.h"
 
+#include "boot/pci_config.h"
+#include "boot/usb_owner.h"
 #include "ept/gmem.h"
-#include "vmm/base/cpu.h"
 #include "vmm/base/log.h"
+#include "vmm/base/str.h"
 
-/* PCI Local Bus Specification, "Configuration Mechanism #1". PCIe's first segment has it, too. */
-#define PCI_ADDRESS	  0xcf8
-#define PCI_DATA	  0xcfc
-#define PCI_ENABLE	  BIT(31)
-#define PCI_ID		  0x00
-#define PCI_COMMAND	  0x04
-#define PCI_CLASS	  0x08
-#define PCI_HEADER	  0x0c
+/* PCI-to-PCI Bridge Architecture Specification, "Type 01h Configuration Space Header". */
+#define BRIDGE_BUSES		0x18
+#define BRIDGE_SECONDARY(reg)	((reg) >> 8 & 0xff)
+#define BRIDGE_SUBORDINATE(reg) ((reg) >> 16 & 0xff)
+
 #define COMMAND_MASTER	  BIT(2)
-#define HEADER_MULTI	  BIT(23) /* of the dword: several functions */
-#define CLASS_DISPLAY	  0x03	  /* base class */
-#define CLASS_HOST_BRIDGE 0x0600  /* base class and sub-class */
+#define CLASS_DISPLAY	  0x03	 /* base class */
+#define CLASS_HOST_BRIDGE 0x0600 /* base class and sub-class */
 #define CLASS_ISA_BRIDGE  0x0601
-#define NOBODY		  0xffff /* as vendor */
+#define CLASS_PCI_BRIDGE  0x0604
+#define CLASS_USB	  0x0c03
 
-/* function: bus << 8 | device << 3 | function. */
-static void select(uint32_t function, uint32_t offset)
+/* Buses on which something keeps its right, so that the bridges on the way need theirs. */
+static uint8_t kept_buses[256 / 8];
+static uint32_t stopped;
+
+static bool is_kept(uint32_t bus)
 {
-	cpu_out32(PCI_ADDRESS, (uint32_t)PCI_ENABLE | function << 8 | offset);
+	return (kept_buses[bus / 8] & BIT(bus % 8)) != 0;
 }
 
-static uint32_t pci_read(uint32_t function, uint32_t offset)
+static bool leads_to_kept(uint32_t function)
 {
-	select(function, offset);
-	return cpu_in32(PCI_DATA);
+	const uint32_t buses = pci_read(function, BRIDGE_BUSES);
+
+	for (uint32_t bus = BRIDGE_SECONDARY(buses); bus <= BRIDGE_SUBORDINATE(buses); bus++) {
+		if (is_kept(bus)) {
+			return true;
+		}
+	}
+	return false;
 }
 
-static bool have_pci(void)
+/* A keyboard that firmware emulates is worth more to a person than one controller less. */
+static bool keep_usb(uint32_t function)
 {
-	uint32_t before = cpu_in32(PCI_ADDRESS);
-	bool found;
+	const uint32_t bus = function >> 8;
 
-	cpu_out32(PCI_ADDRESS, (uint32_t)PCI_ENABLE);
-	found = cpu_in32(PCI_ADDRESS) == (uint32_t)PCI_ENABLE;
-	cpu_out32(PCI_ADDRESS, before);
-	return found;
+	if (!usb_is_firmwares(function)) {
+		return false;
+	}
+	log_warn("PCI: the USB controller %02x:%02x.%x may still write to memory: firmware drives "
+		 "it, to make a PS/2 keyboard of a USB one",
+		 bus, function >> 3 & 0x1f, function & 7);
+	kept_buses[bus / 8] |= (uint8_t)BIT(bus % 8);
+	return true;
 }
 
-/* True when it had the right to access memory, and has it no more. */
-static bool stop_function(uint32_t function)
+static void stop_function(uint32_t function, uint32_t class)
 {
-	uint32_t class = pci_read(function, PCI_CLASS) >> 16;
 	uint32_t command = pci_read(function, PCI_COMMAND) & 0xffff;
 
 	if ((command & COMMAND_MASTER) == 0 || class >> 8 == CLASS_DISPLAY ||
-	    class == CLASS_HOST_BRIDGE || class == CLASS_ISA_BRIDGE) {
-		return false;
+	    class == CLASS_HOST_BRIDGE || class == CLASS_ISA_BRIDGE ||
+	    (class == CLASS_USB && keep_usb(function)) ||
+	    (class == CLASS_PCI_BRIDGE && leads_to_kept(function))) {
+		return;
 	}
-	/* 16 bits: the status in the upper half is cleared by writing ones. */
-	select(function, PCI_COMMAND);
-	cpu_out16(PCI_DATA, (uint16_t)(command & ~COMMAND_MASTER));
-	return true;
+	pci_write16(function, PCI_COMMAND, (uint16_t)(command & ~COMMAND_MASTER));
+	stopped++;
+}
+
+static void stop_device(uint32_t function, uint32_t class)
+{
+	if (class != CLASS_PCI_BRIDGE) {
+		stop_function(function, class);
+	}
+}
+
+static void stop_bridge(uint32_t function, uint32_t class)
+{
+	if (class == CLASS_PCI_BRIDGE) {
+		stop_function(function, class);
+	}
 }
 
 void residue_stop_devices(void)
 {
-	uint32_t stopped = 0;
-
-	if (!have_pci()) {
+	stopped = 0;
+	memset(kept_buses, 0, sizeof(kept_buses));
+	if (!pci_is_there()) {
 		return;
 	}
-	/* All numbers, so that nothing depends on how firmware numbered the buses. */
-	for (uint32_t device = 0; device < 256 * 32; device++) {
-		uint32_t functions = 1;
-
-		for (uint32_t f = 0; f < functions; f++) {
-			uint32_t function = device << 3 | f;
-
-			if ((pci_read(function, PCI_ID) & 0xffff) == NOBODY) {
-				continue;
-			}
-			if (f == 0 && (pci_read(function, PCI_HEADER) & HEADER_MULTI) != 0) {
-				functions = 8;
-			}
-			stopped += stop_function(function);
-		}
-	}
+	pci_walk(stop_device);
+	pci_walk(stop_bridge);
 	log_info("PCI: %u function%s that may have written to memory cannot any more", stopped,
 		 stopped == 1 ? "" : "s");
 }

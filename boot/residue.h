@@ -7,8 +7,10 @@
 
 /*
  * Takes the right to access memory from every PCI function but displays, whose picture may live in
- * RAM, and host and ISA bridges, which are the chipset itself. Logs how many had it. Does nothing
- * without PCI. After boot services have ended; boot processor, once.
+ * RAM, host and ISA bridges, which are the chipset itself, and USB controllers that firmware goes
+ * on to drive for a PS/2 keyboard's sake, with the bridges before them. Logs how many had it, and
+ * warns of each such controller. Does nothing without PCI. After boot services have ended; boot
+ * processor, on our page tables, once.
  */
 void residue_stop_devices(void);
 

@@ -23,17 +23,25 @@ static struct function {
 	{ 0x0000, 0x0600, false, 6, 6 }, /* host bridge */
 	{ 0x0008, 0x0601, true, 7, 7 },	 /* ISA bridge */
 	{ 0x0009, 0x0101, false, 7, 3 }, /* IDE */
+	{ 0x000e, 0x0c03, false, 6, 6 }, /* USB that firmware drives */
 	{ 0x000f, 0x0c03, false, 6, 2 }, /* USB, the last function */
 	{ 0x0010, 0x0300, false, 7, 7 }, /* display */
-	{ 0x0018, 0x0604, false, 7, 3 }, /* bridge to bus 7 */
+	{ 0x0018, 0x0604, true, 7, 3 },	 /* bridge to bus 7 */
+	{ 0x0019, 0x0604, false, 7, 7 }, /* bridge to buses 8 to 10 */
 	{ 0x0020, 0x0200, false, 3, 3 }, /* network, was off */
 	{ 0x0029, 0x0200, false, 7, 7 }, /* without a function 0: there is no such device */
 	{ 0x0031, 0x0200, false, 7, 7 }, /* function 0 says there is one only */
 	{ 0x0030, 0x0180, false, 6, 2 }, /* the one */
 	{ 0x0710, 0x0108, false, 6, 2 }, /* NVMe behind the bridge */
+	{ 0x0900, 0x0c03, false, 6, 6 }, /* USB that firmware drives, behind the other bridge */
 	{ 0xfff8, 0x0200, false, 6, 2 }, /* the last of all */
 	{ 0xfe00, 0x0302, false, 6, 6 }, /* 3D controller: a display as well */
 };
+
+bool usb_is_firmwares(uint32_t function)
+{
+	return function == 0x000e || function == 0x0900;
+}
 
 static uint32_t address;
 static bool present;
@@ -67,6 +75,7 @@ static uint32_t in(uint16_t port, unsigned size)
 	case 0x00: return 0x12348086;
 	case 0x04: return 0xffff0000 | f->command; /* a status that must not be written back */
 	case 0x08: return f->class << 16 | 0x55;
+	case 0x18: return f->where == 0x0018 ? 0x66070700 : 0x660a0800; /* bridges have it */
 	case 0x0c: return (f->multi ? 1u << 23 : 0) | 0x7f;
 	default: fail_msg("register %x was read", address & 0xff); return 0;
 	}
@@ -109,6 +118,9 @@ static void test_devices(void **state)
 	}
 	assert_int_equal(writes, 6);
 	assert_non_null(strstr(fake_log_text(), "PCI: 6 functions that may have written"));
+	assert_non_null(strstr(fake_log_text(), "warning: PCI: the USB controller 00:01.6 may"));
+	assert_non_null(strstr(fake_log_text(), "warning: PCI: the USB controller 09:00.0 may"));
+	assert_null(strstr(fake_log_text(), "00:01.7"));
 	residue_stop_devices();
 	assert_int_equal(writes, 6);
 }

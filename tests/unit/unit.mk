@@ -110,7 +110,8 @@ UNIT_efi_mem := boot/efi_mem.c
 UNIT_efi_screen := boot/efi_screen.c
 $(addprefix $(O)/unit/obj/,$(foreach t,mem screen,boot/efi_$t.o tests/unit/test_efi_$t.o)): \
 	HOST_DEF += -isystem /usr/include/efi -DGNU_EFI_USE_MS_ABI -fshort-wchar
-UNIT_residue := boot/residue.c vmm/base/str.c $(GMEM_C)
+UNIT_usb_owner := boot/usb_owner.c
+UNIT_residue := boot/residue.c boot/pci_config.c vmm/base/str.c $(GMEM_C)
 UNIT_secrets := boot/secrets.c vmm/base/err.c vmm/base/str.c
 UNIT_vms := boot/vms.c crypto/wipe.c vmm/base/str.c
 UNIT_apic_page := vmm/apic_page.c $(GMEM_C)
