@@ -412,6 +412,8 @@ void config_defaults(struct config *out)
 	memset(out, 0, sizeof(*out));
 	out->exit = CONFIG_EXIT_STAY;
 	out->shell = true;
+	out->serial.kind = CONFIG_SERIAL_AUTO;
+	out->serial.place.divisor = 1;
 	out->on_panic = CONFIG_ON_PANIC_STAY;
 	out->log_level = LOG_INFO;
 	out->window_bytes = CONFIG_WINDOW_DEFAULT;

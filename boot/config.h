@@ -6,6 +6,7 @@
 #include "guest/share_config.h"
 #include "guest/vm_config.h"
 #include "vmm/base/log.h"
+#include "vmm/base/serial.h"
 #include "vmm/base/types.h"
 
 #define CONFIG_VM_MAX	      16
@@ -16,6 +17,21 @@ enum config_exit {
 	CONFIG_EXIT_POWEROFF,
 };
 
+/* [host] serial. */
+enum config_serial_kind {
+	CONFIG_SERIAL_AUTO, /* what ACPI names, else COM1 */
+	CONFIG_SERIAL_NONE,
+	CONFIG_SERIAL_PLACE,
+	CONFIG_SERIAL_PCI,
+};
+
+struct config_serial {
+	enum config_serial_kind kind;
+	struct serial_place place; /* CONFIG_SERIAL_PLACE; its divisor for the others as well */
+	uint32_t pci;		   /* CONFIG_SERIAL_PCI: bus << 8 | device << 3 | function */
+	bool speed_given;
+};
+
 enum config_on_panic {
 	CONFIG_ON_PANIC_STAY, /* the text stays on the screen */
 	CONFIG_ON_PANIC_REBOOT,
@@ -23,6 +39,7 @@ enum config_on_panic {
 
 struct config {
 	enum config_exit exit;
+	struct config_serial serial;
 	bool shell; /* false: there is no way to it */
 	enum config_on_panic on_panic;
 	enum log_level log_level;

@@ -5,7 +5,7 @@
 
 #include "boot/config.h"
 
-#define CONFIG_WHY_MAX 120
+#define CONFIG_WHY_MAX 160
 
 /* A word of the file and what it means. */
 struct config_choice {

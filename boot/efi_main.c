@@ -10,7 +10,6 @@
 #include "vmm/base/err.h"
 #include "vmm/base/log.h"
 #include "vmm/base/screen.h"
-#include "vmm/base/serial.h"
 #include "vmm/base/str.h"
 
 #define CONFIG_PATH "\\umbra\\umbra.conf"
@@ -51,7 +50,7 @@ void *efi_config_table(const EFI_GUID *guid)
 /* Serial port and screen, as far as they exist. A screen that we draw stays after firmware. */
 static void open_consoles(void)
 {
-	const bool serial = serial_init() == 0;
+	const bool serial = efi_serial_open();
 
 	efi_probe_screen(&info.screen);
 	if (screen_init(&info.screen) != 0) {
@@ -148,6 +147,7 @@ static void read_config(void)
 	/* Command lines may hold secrets. */
 	secure_zero((void *)(uintptr_t)file.data, file.bytes);
 	log_set_level(info.config.log_level);
+	efi_serial_configure(&info.config.serial);
 	for (size_t i = 0; i < info.config.vm_count; i++) {
 		struct vm_config *vm = &info.config.vms[i];
 

@@ -314,6 +314,27 @@ static int allocate_map(void)
 	return 0;
 }
 
+bool efi_find_serial(struct serial_place *out)
+{
+	static const EFI_GUID guid = ACPI_20_TABLE_GUID;
+	const struct acpi_reader reader = { .at = memory_at };
+	struct serial_place found;
+
+	if (allocate_map() != 0 || EFI_ERROR(get_map()) ||
+	    acpi_find_serial(hpa((uintptr_t)efi_config_table(&guid)), &reader, &found) != 0) {
+		return false;
+	}
+	/* Firmware maps the first 4 GiB one to one; registers lie where no memory is. */
+	if (found.memory &&
+	    (found.address >= BIT(32) || memory_at(NULL, hpa(found.address), 1) != NULL)) {
+		log_warn("ACPI: a serial port at 0x%llx cannot be one",
+			 (unsigned long long)found.address);
+		return false;
+	}
+	*out = found;
+	return true;
+}
+
 int efi_exit_boot_services(struct boot_info *info)
 {
 	EFI_STATUS status = EFI_SUCCESS;

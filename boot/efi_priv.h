@@ -53,6 +53,13 @@ int efi_probe(struct boot_info *info);
  */
 void efi_request_memory_clear(void);
 
+/* --- efi_serial.c --- */
+
+/* Opens the line that ACPI names, else COM1. False: there is none. */
+bool efi_serial_open(void);
+/* Changes to what [host] serial asks for. An error is told, and the usual line used instead. */
+void efi_serial_configure(const struct config_serial *wanted);
+
 /* --- efi_screen.c --- */
 
 /*
@@ -70,6 +77,9 @@ void efi_record_show(void);
 void efi_time_read(char *text, size_t bytes);
 
 /* --- efi_mem.c --- */
+
+/* The serial line that firmware's ACPI tables name, or false. Before the end of boot services. */
+bool efi_find_serial(struct serial_place *out);
 
 /*
  * Ends boot services, fills in the memory map and ACPI's facts. On failure says why and returns

@@ -8,6 +8,7 @@
 #include "vmm/base/cpu.h"
 #include "vmm/base/page_alloc.h"
 #include "vmm/base/percpu.h"
+#include "vmm/base/serial.h"
 #include "vmm/base/str.h"
 #include "vmm/base/tsc.h"
 #include "vmm/flaws.h"
@@ -82,6 +83,13 @@ void host_report(const struct boot_info *boot, void (*print)(const char *fmt, ..
 	print("  IOMMU: %s; DMA of devices is not covered",
 	      boot->acpi.has_dmar ? "there is one (DMAR), and this version does not use it"
 				  : "none (no DMAR table)");
+	if (serial_where()->address != 0) {
+		print("  serial line: 16550 at %s %#llx",
+		      serial_where()->memory ? "memory" : "port",
+		      (unsigned long long)serial_where()->address);
+	} else {
+		print("  serial line: none");
+	}
 	if (boot->screen.base.v != 0) {
 		print("  screen: %u x %u", boot->screen.width, boot->screen.height);
 	} else {

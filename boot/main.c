@@ -29,6 +29,7 @@
 #include "vmm/base/keyboard.h"
 #include "vmm/base/keyid.h"
 #include "vmm/base/panic.h"
+#include "vmm/base/serial.h"
 #include "vmm/base/smp.h"
 #include "vmm/base/str.h"
 #include "vmm/base/tsc.h"
@@ -46,6 +47,7 @@
 #define POOL_MAX_PAGES	  65536u
 #define POOL_PER_CPU	  64u
 #define IDLE_US		  10000u
+#define SERIAL_BYTES	  32u /* eight registers, four bytes apart at most */
 #define KEYS		  "the key o powers it off, r resets it"
 
 static struct boot_info *boot;
@@ -102,6 +104,14 @@ static void map_what_stays(void)
 	for (size_t i = 0; i < boot->config.vm_count; i++) {
 		map_file(&boot->config.vms[i], &boot->config.vms[i].kernel);
 		map_file(&boot->config.vms[i], &boot->config.vms[i].initrd);
+	}
+	if (serial_where()->memory) {
+		/* At its own address: it is written to before and after the change of tables. */
+		if (host_map_identity(hpa(serial_where()->address), SERIAL_BYTES, HOST_READ_WRITE,
+				      HOST_CACHE_UC) != 0) {
+			serial_close();
+			log_error("the serial line's registers cannot be mapped; it is not used");
+		}
 	}
 	if (screen_bytes() != 0) {
 		screen_mapped = host_map_io(boot->screen.base, screen_bytes(), HOST_CACHE_WC);

@@ -2,7 +2,7 @@
 /*
  * PCI configuration space by mechanism #1 (PCI Local Bus Specification), which PCIe's first segment
  * has too. A function is bus << 8 | device << 3 | function; offsets are of whole dwords. Boot
- * processor, after boot services have ended: no locks.
+ * processor alone, no locks.
  */
 #ifndef UMBRA_BOOT_PCI_CONFIG_H
 #define UMBRA_BOOT_PCI_CONFIG_H

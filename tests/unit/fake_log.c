@@ -7,6 +7,7 @@
 #include "tests/unit/fake_base.h"
 #include "vmm/base/console.h"
 #include "vmm/base/log.h"
+#include "vmm/base/serial.h"
 
 static char log_text[1 << 16];
 static size_t log_length;
@@ -117,6 +118,13 @@ int console_getc(void)
 
 bool fake_console_is_line;
 unsigned fake_console_listened;
+
+const struct serial_place *serial_where(void)
+{
+	static const struct serial_place com1 = { .divisor = 1, .address = 0x3f8 };
+
+	return &com1;
+}
 
 void console_listen(void)
 {

@@ -185,6 +185,111 @@ static int make_tables(void **state)
 	return 0;
 }
 
+/* --- Serial lines --- */
+
+#define SPCR 0x6000u
+#define DBG2 0x6100u
+
+static int find_serial(struct serial_place *out)
+{
+	int err = acpi_find_serial(hpa(MEMORY_BASE + RSDP), &reader, out);
+
+	while (given_count > 0) {
+		free(given[--given_count]);
+	}
+	return err;
+}
+
+/* An entry more in the root table, which has four. */
+static void add_root(uint32_t index, uint32_t table)
+{
+	put(XSDT + 36 + 8 * index, MEMORY_BASE + table, 8);
+	finish(XSDT, "XSDT", MAX(length_of(XSDT), 36 + 8 * (index + 1)));
+}
+
+static void put_spcr(uint8_t kind, uint8_t space, uint64_t address, uint8_t baud)
+{
+	memset(memory + SPCR, 0, 80);
+	memory[SPCR + 36] = kind;
+	put_gas(SPCR + 40, space, address);
+	memory[SPCR + 58] = baud;
+	finish(SPCR, "SPCR", 80);
+}
+
+/* Two devices: a USB debug port, and a serial line. */
+static void put_dbg2(uint16_t kind, uint64_t address)
+{
+	memset(memory + DBG2, 0, 44 + 22 + 40);
+	put(DBG2 + 36, 44, 4);
+	put(DBG2 + 40, 2, 4);
+	put(DBG2 + 44 + 1, 22, 2);
+	put(DBG2 + 44 + 12, 0x8002, 2);
+	put(DBG2 + 66 + 1, 40, 2);
+	memory[DBG2 + 66 + 3] = 1;
+	put(DBG2 + 66 + 12, 0x8000, 2);
+	put(DBG2 + 66 + 14, kind, 2);
+	put(DBG2 + 66 + 18, 22, 2);
+	put_gas(DBG2 + 66 + 22, 0, address);
+	memory[DBG2 + 66 + 22 + 1] = 32;
+	finish(DBG2, "DBG2", 44 + 22 + 40);
+}
+
+static void test_serial(void **state)
+{
+	struct serial_place found;
+
+	(void)state;
+	assert_int_equal(find_serial(&found), ERR_NOTFOUND);
+	add_root(4, DBG2);
+	put_dbg2(0x12, 0xfe034000);
+	assert_int_equal(find_serial(&found), 0);
+	assert_true(found.memory);
+	assert_int_equal(found.stride, 4);
+	assert_int_equal(found.divisor, 0);
+	assert_true(found.address == 0xfe034000);
+	add_root(5, SPCR); /* comes first, whatever the order */
+	put_spcr(0, 1, 0x2f8, 3);
+	assert_int_equal(find_serial(&found), 0);
+	assert_false(found.memory);
+	assert_int_equal(found.address, 0x2f8);
+	assert_int_equal(found.divisor, 12);
+	put_spcr(0x12, 0, 0xfe000000, 7);
+	assert_int_equal(find_serial(&found), 0);
+	assert_int_equal(found.stride, 1);
+	assert_int_equal(found.divisor, 1);
+}
+
+static void test_serial_broken(void **state)
+{
+	struct serial_place found;
+
+	(void)state;
+	add_root(4, SPCR);
+	put_spcr(3, 0, 0xfe000000, 7); /* an ARM PL011 */
+	assert_int_equal(find_serial(&found), ERR_NOTFOUND);
+	put_spcr(0, 1, 0, 7); /* redirection is off */
+	assert_int_equal(find_serial(&found), ERR_NOTFOUND);
+	put_spcr(0, 2, 0x100, 7); /* in configuration space */
+	assert_int_equal(find_serial(&found), ERR_NOTFOUND);
+	put_spcr(0, 1, 0x3f8, 7);
+	finish(SPCR, "SPCR", 58);
+	assert_int_equal(find_serial(&found), ERR_NOTFOUND);
+	put_spcr(0, 1, 0x3f8, 7);
+	memory[SPCR + 9]++;
+	assert_int_equal(find_serial(&found), ERR_NOTFOUND);
+	add_root(4, DBG2);
+	put_dbg2(3, 0xfe000000);
+	assert_int_equal(find_serial(&found), ERR_NOTFOUND);
+	for (unsigned i = 36; i < 44 + 22 + 40; i++) { /* no byte leads out of the table */
+		for (unsigned value = 0; value < 256; value += 51) {
+			put_dbg2(0, 0xfe000000);
+			memory[DBG2 + i] = (uint8_t)value;
+			finish(DBG2, "DBG2", 44 + 22 + 40);
+			(void)find_serial(&found);
+		}
+	}
+}
+
 static void check_all(void)
 {
 	assert_int_equal(read_all(), 0);
@@ -486,6 +591,8 @@ int main(void)
 		cmocka_unit_test_setup(test_madt_entries, make_tables),
 		cmocka_unit_test_setup(test_fadt_fields, make_tables),
 		cmocka_unit_test_setup(test_s5, make_tables),
+		cmocka_unit_test_setup(test_serial, make_tables),
+		cmocka_unit_test_setup(test_serial_broken, make_tables),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -37,6 +37,7 @@ static void everything_given(void **state)
 				   "log  = debug\r\n"
 				   "shell = OFF\r\n"
 				   "window = 2M\r\n"
+				   "serial = COM2,9600\r\n"
 				   "engine-cipher = VAES256\r\n"
 				   "[vm alpha-1]\r\n"
 				   "Memory    = 512m\r\n"
@@ -68,7 +69,10 @@ static void everything_given(void **state)
 	assert_int_equal(config.vm_count, 1);
 	assert_true(vm->valid);
 	assert_string_equal(vm->name, "alpha-1");
-	assert_int_equal(vm->line, 9);
+	assert_int_equal(vm->line, 10);
+	assert_int_equal(config.serial.kind, CONFIG_SERIAL_PLACE);
+	assert_int_equal(config.serial.place.address, 0x2f8);
+	assert_int_equal(config.serial.place.divisor, 12);
 	assert_int_equal(vm->memory_bytes, 512ull << 20);
 	assert_int_equal(vm->vcpus, 2);
 	assert_int_equal(vm->weight, 250);
@@ -85,6 +89,61 @@ static void everything_given(void **state)
 	assert_int_equal(vm->on_crash, VM_ON_END_RESTART);
 	assert_int_equal(vm->on_reboot, VM_ON_END_KEEP);
 	assert_int_equal(vm->on_poweroff, VM_ON_END_KEEP);
+}
+
+static void serial_lines(void **state)
+{
+	static const struct {
+		const char *value;
+		enum config_serial_kind kind;
+		bool memory;
+		uint8_t stride;
+		uint64_t address;
+		uint32_t pci;
+		uint16_t divisor;
+	} good[] = {
+		{ "auto", CONFIG_SERIAL_AUTO, false, 1, 0, 0, 1 },
+		{ "auto,57600", CONFIG_SERIAL_AUTO, false, 1, 0, 0, 2 },
+		{ "NONE", CONFIG_SERIAL_NONE, false, 0, 0, 0, 1 },
+		{ "com4", CONFIG_SERIAL_PLACE, false, 1, 0x2e8, 0, 1 },
+		{ "port:0xE000", CONFIG_SERIAL_PLACE, false, 1, 0xe000, 0, 1 },
+		{ "mmio:fe034000,300", CONFIG_SERIAL_PLACE, true, 1, 0xfe034000, 0, 384 },
+		{ "MMIO32:0xfe034000", CONFIG_SERIAL_PLACE, true, 4, 0xfe034000, 0, 1 },
+		{ "pci:ff:1f.7", CONFIG_SERIAL_PCI, false, 1, 0, 0xffff, 1 },
+		{ "pci:00:16.3,19200", CONFIG_SERIAL_PCI, false, 1, 0, 0xb3, 6 },
+	};
+	static const char *const bad[] = {
+		"com5",	  "com",	 "com1x",      "port:",	    "port:0",	      "port:ffff",
+		"mmio:0", "mmio32:2",	 "pci:0:20.0", "pci:0:1.8", "pci:100:1.0",    "pci:1.2",
+		"com1,",  "com1,115201", "com1,7",     "none,9600", "mmio:100000000",
+	};
+	char text[200];
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_COUNT(good); i++) {
+		const struct config_serial *serial = &config.serial;
+		int n = snprintf(text, sizeof(text), "[host]\nserial=%s\n[vm a]\n" GOOD_VM,
+				 good[i].value);
+
+		assert_int_equal(parse(text, (size_t)n), 0);
+		assert_int_equal(serial->kind, good[i].kind);
+		assert_int_equal(serial->place.memory, good[i].memory);
+		assert_int_equal(serial->place.stride, good[i].stride);
+		assert_int_equal(serial->place.address, good[i].address);
+		assert_int_equal(serial->pci, good[i].pci);
+		assert_int_equal(serial->place.divisor, good[i].divisor);
+		assert_int_equal(serial->speed_given, strchr(good[i].value, ',') != NULL);
+	}
+	for (size_t i = 0; i < ARRAY_COUNT(bad); i++) {
+		int n = snprintf(text, sizeof(text), "[host]\nserial=%s\n[vm a]\n" GOOD_VM, bad[i]);
+
+		fake_log_reset();
+		if (parse(text, (size_t)n) == 0 ||
+		    strstr(fake_log_text(), "must be auto, none, com1 to com4") == NULL) {
+			fail_msg("serial=%s was taken", bad[i]);
+		}
+		assert_int_equal(config.serial.kind, CONFIG_SERIAL_AUTO);
+	}
 }
 
 static void defaults(void **state)
@@ -415,6 +474,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(everything_given, fake_setup, fake_teardown),
+		cmocka_unit_test_setup_teardown(serial_lines, fake_setup, fake_teardown),
 		cmocka_unit_test_setup_teardown(defaults, fake_setup, fake_teardown),
 		cmocka_unit_test_setup_teardown(share_given, fake_setup, fake_teardown),
 		cmocka_unit_test_setup_teardown(complaints, fake_setup, fake_teardown),

@@ -165,7 +165,7 @@ static void replay(void **state)
 
 static struct {
 	bool there, dead;
-	uint8_t lcr, mcr, ier, divisor;
+	uint8_t lcr, mcr, ier, divisor, divisor_high;
 	char line[1 << 17]; /* what left it */
 	size_t line_bytes;
 	unsigned fifo;	/* bytes in it */
@@ -212,6 +212,9 @@ static uint32_t uart_in(uint16_t port, unsigned size)
 static void uart_out(uint16_t port, unsigned size, uint32_t value)
 {
 	assert_int_equal(size, 1);
+	if (port < 0x3f8) {
+		return;
+	}
 	switch (port - 0x3f8) {
 	case 0:
 		if ((uart.lcr & 0x80) != 0) {
@@ -224,7 +227,13 @@ static void uart_out(uint16_t port, unsigned size, uint32_t value)
 		uart.ticks = 5;
 		uart.line[uart.line_bytes++] = (char)value;
 		break;
-	case 1: uart.ier = (uint8_t)value; break;
+	case 1:
+		if ((uart.lcr & 0x80) != 0) {
+			uart.divisor_high = (uint8_t)value;
+		} else {
+			uart.ier = (uint8_t)value;
+		}
+		break;
 	case 3: uart.lcr = (uint8_t)value; break;
 	case 4: uart.mcr = (uint8_t)value; break;
 	default: break;
@@ -237,7 +246,7 @@ static void no_uart(void **state)
 	fake_in_hook = uart_in;
 	fake_out_hook = uart_out;
 	uart.input = "";
-	assert_int_equal(serial_init(), ERR_NOTFOUND);
+	assert_int_equal(serial_init(&serial_com1), ERR_NOTFOUND);
 	assert_int_equal(console_getc(), -1);
 	log_info("nobody listens");
 	assert_int_equal(uart.line_bytes, 0);
@@ -251,7 +260,7 @@ static void uart_works(void **state)
 	uart.there = true;
 	uart.mcr = 0x08;
 	uart.ier = 0x0f;
-	assert_int_equal(serial_init(), 0);
+	assert_int_equal(serial_init(&serial_com1), 0);
 	assert_int_equal(uart.divisor, 1);
 	assert_int_equal(uart.lcr, 3);
 	assert_int_equal(uart.ier, 0);
@@ -302,6 +311,50 @@ static void uart_works(void **state)
 	assert_int_equal(console_getc(), -1);
 }
 
+/* Other places: sense is asked for, then an answer. What is closed neither sends nor receives. */
+static void other_places(void **state)
+{
+	static uint32_t registers[8];
+	const struct serial_place bad[] = {
+		{ .address = 0 },
+		{ .address = 0xfffa },
+		{ .memory = true, .stride = 2, .address = 0x1000 },
+		{ .memory = true, .stride = 4, .address = 0x1002 },
+	};
+	const struct serial_place absent = { .address = 0x2f8, .divisor = 1 };
+	const struct serial_place memory = { .memory = true,
+					     .stride = 4,
+					     .address = (uintptr_t)registers };
+	const struct serial_place slow = { .address = 0x3f8, .divisor = 0x180 };
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_COUNT(bad); i++) {
+		assert_int_equal(serial_init(&bad[i]), ERR_INVAL);
+	}
+	assert_int_equal(serial_init(&absent), ERR_NOTFOUND);
+	assert_int_equal(serial_init(&memory), ERR_NOTFOUND); /* plain memory is no UART */
+	assert_int_equal(registers[4] & 0xff, 0);
+	assert_int_equal(serial_where()->address, 0);
+	uart.input = "x";
+	uart.line_bytes = 0;
+	console_write("y", 1);
+	assert_int_equal(console_getc(), -1);
+	assert_int_equal(uart.line_bytes, 0);
+	assert_false(console_listens());
+
+	assert_int_equal(serial_init(&slow), 0);
+	assert_int_equal(uart.divisor, 0x80);
+	assert_int_equal(uart.divisor_high, 1);
+	assert_int_equal(uart.ier, 0);
+	assert_int_equal(console_getc(), 'x');
+	assert_int_equal(serial_init(&serial_com1), 0); /* in its place: one sink, not two */
+	console_drain();
+	uart.line_bytes = 0;
+	console_write("z", 1);
+	console_drain();
+	assert_int_equal(uart.line_bytes, 1);
+}
+
 /* A UART that never gets ready costs a bounded time once, and nothing from then on. */
 static void uart_dies(void **state)
 {
@@ -333,10 +386,10 @@ static void broken_lock(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(lines),       cmocka_unit_test(sinks),
-		cmocka_unit_test(replay),      cmocka_unit_test(no_uart),
-		cmocka_unit_test(uart_works),  cmocka_unit_test(uart_dies),
-		cmocka_unit_test(broken_lock),
+		cmocka_unit_test(lines),      cmocka_unit_test(sinks),
+		cmocka_unit_test(replay),     cmocka_unit_test(no_uart),
+		cmocka_unit_test(uart_works), cmocka_unit_test(other_places),
+		cmocka_unit_test(uart_dies),  cmocka_unit_test(broken_lock),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -98,6 +98,15 @@ void *efi_config_table(const EFI_GUID *guid)
 
 static const struct acpi_reader *reader;
 
+static struct serial_place acpi_serial;
+
+int acpi_find_serial(hpa_t rsdp, const struct acpi_reader *r, struct serial_place *out)
+{
+	assert_int_equal(rsdp.v, 0);
+	*out = acpi_serial;
+	return acpi_serial.address != 0 ? 0 : ERR_NOTFOUND;
+}
+
 int acpi_read(hpa_t rsdp, const struct acpi_reader *r, struct acpi_facts *out)
 {
 	(void)out;
@@ -340,6 +349,32 @@ static void refusals(void **state)
 	assert_int_equal(fw.exit_calls, 0);
 }
 
+/* A serial line that lies in memory, or where firmware maps nothing, is none. */
+static void serial_lines(void **state)
+{
+	struct serial_place found = { 0 };
+
+	(void)state;
+	add(EfiConventionalMemory, 0x100, 0x7ff00, WB);
+	acpi_serial = (struct serial_place){ 0 };
+	assert_false(efi_find_serial(&found));
+	free(map_pages);
+	acpi_serial = (struct serial_place){ .address = 0x2f8 };
+	assert_true(efi_find_serial(&found));
+	free(map_pages);
+	assert_int_equal(found.address, 0x2f8);
+	acpi_serial = (struct serial_place){ .memory = true, .stride = 4, .address = 0xfe034000 };
+	assert_true(efi_find_serial(&found));
+	free(map_pages);
+	assert_int_equal(found.stride, 4);
+	acpi_serial.address = 0x200000;
+	assert_false(efi_find_serial(&found));
+	free(map_pages);
+	acpi_serial.address = 0x1fe034000;
+	assert_false(efi_find_serial(&found));
+	assert_non_null(strstr(fake_log_text(), "a serial port at 0x1fe034000 cannot be one"));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -350,6 +385,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(too_many, setup, teardown),
 		cmocka_unit_test_setup_teardown(stale_key, setup, teardown),
 		cmocka_unit_test_setup_teardown(refusals, setup, teardown),
+		cmocka_unit_test_setup_teardown(serial_lines, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

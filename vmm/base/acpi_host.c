@@ -37,6 +37,19 @@
 #define MADT_X2APIC  9
 #define MADT_ENABLED BIT(0)
 
+/* SPCR, "Serial Port Console Redirection Table"; DBG2, "Debug Port Table 2". */
+#define SPCR_KIND	    36
+#define SPCR_GAS	    40
+#define SPCR_BAUD	    58
+#define DBG2_OFFSET	    36
+#define DBG2_COUNT	    40
+#define DBG2_BYTES	    44
+#define DBG2_DEVICE_BYTES   22
+#define DBG2_SERIAL	    0x8000
+#define SERIAL_16550	    0x00
+#define SERIAL_16550_SUBSET 0x01
+#define SERIAL_16550_GAS    0x12
+
 #define AML_ZERO_OP	0x00
 #define AML_ONE_OP	0x01
 #define AML_NAME_OP	0x08
@@ -259,8 +272,9 @@ static void read_fadt(const struct acpi_reader *reader, const struct table *t,
 	}
 }
 
-static void read_table(const struct acpi_reader *reader, uint64_t address, struct acpi_facts *out)
+static void read_table(const struct acpi_reader *reader, uint64_t address, void *context)
 {
+	struct acpi_facts *out = context;
 	const uint8_t *p = at(reader, address, HEADER_BYTES);
 	char signature[5] = { 0 };
 	struct table t;
@@ -312,14 +326,17 @@ static int find_roots(const struct acpi_reader *reader, hpa_t rsdp, uint64_t *xs
 	return 0;
 }
 
-int acpi_read(hpa_t rsdp, const struct acpi_reader *reader, struct acpi_facts *out)
+/* Calls each for every address in the root table. ERR_FORMAT without a usable one. */
+static int for_each_table(const struct acpi_reader *reader, hpa_t rsdp,
+			  void (*each)(const struct acpi_reader *reader, uint64_t address,
+				       void *context),
+			  void *context)
 {
 	uint64_t xsdt, rsdt;
 	struct table root;
 	unsigned entry_bytes = 8;
 	uint32_t i, count;
 
-	memset(out, 0, sizeof(*out));
 	if (rsdp.v == 0) {
 		return ERR_NOTFOUND;
 	}
@@ -336,7 +353,108 @@ int acpi_read(hpa_t rsdp, const struct acpi_reader *reader, struct acpi_facts *o
 	for (i = 0; i < count; i++) {
 		const uint8_t *entry = root.bytes + HEADER_BYTES + i * entry_bytes;
 
-		read_table(reader, read_le(entry, entry_bytes), out);
+		each(reader, read_le(entry, entry_bytes), context);
 	}
+	return 0;
+}
+
+int acpi_read(hpa_t rsdp, const struct acpi_reader *reader, struct acpi_facts *out)
+{
+	memset(out, 0, sizeof(*out));
+	return for_each_table(reader, rsdp, read_table, out);
+}
+
+/* --- Serial lines --- */
+
+/* A Generic Address Structure of a 16550. */
+static bool read_serial_gas(const uint8_t *gas, struct serial_place *out)
+{
+	const uint8_t space = gas[0], width = gas[1], access = gas[3];
+
+	*out = (struct serial_place){
+		.memory = space == ACPI_SPACE_MEMORY,
+		.stride = width == 32 || access == 3 ? 4 : 1,
+		.address = read_le(gas + 4, 8),
+	};
+	return out->address != 0 && (space == ACPI_SPACE_MEMORY || space == ACPI_SPACE_IO);
+}
+
+static bool is_16550(uint32_t kind)
+{
+	return kind == SERIAL_16550 || kind == SERIAL_16550_SUBSET || kind == SERIAL_16550_GAS;
+}
+
+static bool read_spcr(const struct table *t, struct serial_place *out)
+{
+	if (t->length <= SPCR_BAUD || !is_16550(t->bytes[SPCR_KIND]) ||
+	    !read_serial_gas(t->bytes + SPCR_GAS, out)) {
+		return false;
+	}
+	switch (t->bytes[SPCR_BAUD]) {
+	case 3: out->divisor = 115200 / 9600; break;
+	case 4: out->divisor = 115200 / 19200; break;
+	case 6: out->divisor = 115200 / 57600; break;
+	case 7: out->divisor = 1; break;
+	default: break; /* as firmware set it */
+	}
+	return true;
+}
+
+/* The first of its devices that is a 16550. */
+static bool read_dbg2(const struct table *t, struct serial_place *out)
+{
+	uint64_t offset, count;
+
+	if (t->length < DBG2_BYTES) {
+		return false;
+	}
+	offset = read_le(t->bytes + DBG2_OFFSET, 4);
+	count = MIN(read_le(t->bytes + DBG2_COUNT, 4), (uint64_t)ROOT_ENTRIES_MAX);
+	while (count-- > 0 && offset + DBG2_DEVICE_BYTES <= t->length) {
+		const uint8_t *device = t->bytes + offset;
+		const uint64_t bytes = read_le(device + 1, 2);
+		const uint64_t gas = read_le(device + 18, 2);
+
+		if (bytes < DBG2_DEVICE_BYTES || bytes > t->length - offset) {
+			return false;
+		}
+		if (read_le(device + 12, 2) == DBG2_SERIAL &&
+		    is_16550((uint32_t)read_le(device + 14, 2)) && device[3] != 0 &&
+		    gas + GAS_BYTES <= bytes && read_serial_gas(device + gas, out)) {
+			return true;
+		}
+		offset += bytes;
+	}
+	return false;
+}
+
+struct serial_search {
+	struct serial_place spcr, dbg2; /* address 0: none */
+};
+
+static void search_serial(const struct acpi_reader *reader, uint64_t address, void *context)
+{
+	struct serial_search *search = context;
+	struct serial_place found;
+	struct table t;
+
+	if (open_table(reader, address, "SPCR", &t) && read_spcr(&t, &found)) {
+		search->spcr = found;
+	} else if (open_table(reader, address, "DBG2", &t) && read_dbg2(&t, &found)) {
+		search->dbg2 = found;
+	}
+}
+
+int acpi_find_serial(hpa_t rsdp, const struct acpi_reader *reader, struct serial_place *out)
+{
+	struct serial_search search = { .spcr.address = 0 };
+
+	if (for_each_table(reader, rsdp, search_serial, &search) != 0) {
+		return ERR_NOTFOUND;
+	}
+	if (search.spcr.address == 0 && search.dbg2.address == 0) {
+		return ERR_NOTFOUND;
+	}
+	*out = search.spcr.address != 0 ? search.spcr : search.dbg2;
 	return 0;
 }

@@ -8,6 +8,7 @@
 #define UMBRA_BASE_ACPI_HOST_H
 
 #include "vmm/base/percpu.h"
+#include "vmm/base/serial.h"
 #include "vmm/base/types.h"
 
 /* Where a register lives; numbers of the Generic Address Structure. */
@@ -51,5 +52,12 @@ struct acpi_reader {
  * RSDT; out is all empty then.
  */
 int acpi_read(hpa_t rsdp, const struct acpi_reader *reader, struct acpi_facts *out);
+
+/*
+ * The 16550 that firmware has its own console on (SPCR), or its debugger (DBG2: Microsoft's
+ * specifications of these tables). Speed as SPCR says, else as firmware set it. ERR_NOTFOUND when
+ * neither names one; then out is untouched.
+ */
+int acpi_find_serial(hpa_t rsdp, const struct acpi_reader *reader, struct serial_place *out);
 
 #endif

@@ -1,15 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * 16550 UART (National Semiconductor PC16550D data sheet: "Registers", "FIFO Polled Mode"). All
- * functions but serial_init run under the console lock.
+ * functions but serial_init, serial_close and serial_where run under the console lock.
  */
 #include "vmm/base/serial.h"
 
 #include "vmm/base/console.h"
 #include "vmm/base/cpu.h"
 #include "vmm/base/err.h"
-
-#define COM1 0x3f8
 
 enum {
 	REG_DATA = 0,	    /* RBR, THR; DLL with DLAB */
@@ -19,6 +17,7 @@ enum {
 	REG_MODEM_CONTROL = 4,
 	REG_LINE_STATUS = 5,
 	REG_MODEM_STATUS = 6,
+	REG_COUNT = 8,
 };
 
 #define LCR_8N1	  0x03
@@ -44,14 +43,33 @@ static uint8_t queue[QUEUE_BYTES];
 static size_t queue_in, queue_out; /* bytes ever put and taken */
 static bool sending;		   /* the chip may hold bytes that are not on the line yet */
 
+static struct serial_place place;
+const struct serial_place serial_com1 = { .divisor = 1, .address = 0x3f8 };
+
+static volatile void *memory_register(uint16_t reg)
+{
+	return (volatile void *)(uintptr_t)(place.address + (uint64_t)reg * place.stride);
+}
+
+/* Registers that lie four bytes apart are read as a whole: some buses know no bytes. */
 static uint8_t reg_read(uint16_t reg)
 {
-	return cpu_in8((uint16_t)(COM1 + reg));
+	if (!place.memory) {
+		return cpu_in8((uint16_t)(place.address + reg));
+	}
+	return place.stride == 4 ? (uint8_t) * (volatile uint32_t *)memory_register(reg)
+				 : *(volatile uint8_t *)memory_register(reg);
 }
 
 static void reg_write(uint16_t reg, uint8_t value)
 {
-	cpu_out8((uint16_t)(COM1 + reg), value);
+	if (!place.memory) {
+		cpu_out8((uint16_t)(place.address + reg), value);
+	} else if (place.stride == 4) {
+		*(volatile uint32_t *)memory_register(reg) = value;
+	} else {
+		*(volatile uint8_t *)memory_register(reg) = value;
+	}
 }
 
 /* Reading the register forgets a break in it (data sheet, "Line Status Register"). */
@@ -154,15 +172,48 @@ static const struct console_sink serial_sink = {
 	.flush = serial_flush,
 };
 
-int serial_init(void)
+static bool is_sane(const struct serial_place *at)
 {
+	if (at->memory) {
+		return at->address != 0 && (at->stride == 1 || at->stride == 4) &&
+		       at->address % at->stride == 0 && at->address < UINT64_MAX - PAGE_SIZE;
+	}
+	return at->address != 0 && at->address <= UINT16_MAX - REG_COUNT;
+}
+
+void serial_close(void)
+{
+	if (present) {
+		console_drain();
+		console_remove_sink(&serial_sink);
+	}
+	present = sends = sending = break_came = false;
+	queue_in = queue_out = 0;
+	place = (struct serial_place){ 0 };
+}
+
+const struct serial_place *serial_where(void)
+{
+	return &place;
+}
+
+int serial_init(const struct serial_place *at)
+{
+	serial_close();
+	if (!is_sane(at)) {
+		return ERR_INVAL;
+	}
+	place = *at;
 	if (!loopback_answers()) {
+		place = (struct serial_place){ 0 };
 		return ERR_NOTFOUND;
 	}
 	reg_write(REG_INT_ENABLE, 0);
-	reg_write(REG_LINE_CONTROL, LCR_DLAB | LCR_8N1);
-	reg_write(REG_DATA, 1); /* divisor 1: 115200 */
-	reg_write(REG_INT_ENABLE, 0);
+	if (place.divisor != 0) {
+		reg_write(REG_LINE_CONTROL, LCR_DLAB | LCR_8N1);
+		reg_write(REG_DATA, (uint8_t)place.divisor);
+		reg_write(REG_INT_ENABLE, (uint8_t)(place.divisor >> 8));
+	}
 	reg_write(REG_LINE_CONTROL, LCR_8N1);
 	reg_write(REG_FIFO_CONTROL, FCR_ON);
 	reg_write(REG_MODEM_CONTROL, MCR_ON);

@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Which serial line is used: until umbra.conf is read the one that ACPI names, else COM1; then what
+ * [host] serial says.
+ */
+#include "boot/efi_priv.h"
+
+#include "boot/pci_config.h"
+#include "vmm/base/log.h"
+#include "vmm/base/serial.h"
+
+#define CLASS_SERIAL   0x0700
+#define COMMAND_DECODE 0x3 /* ports and memory */
+#define BAR_IO	       BIT(0)
+#define BAR_64	       0x4
+#define BAR_TYPE       0x6
+
+bool efi_serial_open(void)
+{
+	struct serial_place place;
+
+	return (efi_find_serial(&place) && serial_init(&place) == 0) ||
+	       serial_init(&serial_com1) == 0;
+}
+
+/* The first BAR of a PCI function that is a serial port. */
+static bool find_pci(uint32_t function, struct serial_place *place)
+{
+	uint32_t bar;
+
+	if (!pci_is_there() || pci_read(function, PCI_CLASS) >> 16 != CLASS_SERIAL) {
+		log_error("[host] serial: there is no serial port at PCI %02x:%02x.%x",
+			  function >> 8, function >> 3 & 0x1f, function & 7);
+		return false;
+	}
+	bar = pci_read(function, PCI_BAR0);
+	place->memory = (bar & BAR_IO) == 0;
+	place->stride = 1;
+	place->address = bar & (place->memory ? ~0xfu : ~0x3u);
+	if (place->memory && (bar & BAR_TYPE) == BAR_64 && pci_read(function, PCI_BAR0 + 4) != 0) {
+		place->address = 0;
+	}
+	if (place->address == 0) {
+		log_error("[host] serial: firmware gave the port at PCI %02x:%02x.%x no address "
+			  "below 4 GiB",
+			  function >> 8, function >> 3 & 0x1f, function & 7);
+		return false;
+	}
+	pci_write16(function, PCI_COMMAND,
+		    (uint16_t)(pci_read(function, PCI_COMMAND) | COMMAND_DECODE));
+	return true;
+}
+
+void efi_serial_configure(const struct config_serial *wanted)
+{
+	struct serial_place place = *serial_where();
+
+	switch (wanted->kind) {
+	case CONFIG_SERIAL_NONE:
+		log_info("the serial line is not used, as [host] serial says");
+		serial_close();
+		return;
+	case CONFIG_SERIAL_AUTO:
+		if (!wanted->speed_given || place.address == 0) {
+			return;
+		}
+		break;
+	case CONFIG_SERIAL_PLACE: place = wanted->place; break;
+	case CONFIG_SERIAL_PCI:
+	default:
+		if (!find_pci(wanted->pci, &place)) {
+			return; /* the line that is open stays */
+		}
+		break;
+	}
+	place.divisor = wanted->place.divisor;
+	if (place.address == serial_where()->address && place.memory == serial_where()->memory &&
+	    place.divisor == serial_where()->divisor) {
+		return;
+	}
+	if (serial_init(&place) != 0) {
+		log_error("[host] serial: no 16550 answers at %s 0x%llx",
+			  place.memory ? "memory" : "port", (unsigned long long)place.address);
+		if (efi_serial_open()) {
+			log_warn("the serial line is %s 0x%llx instead",
+				 serial_where()->memory ? "memory" : "port",
+				 (unsigned long long)serial_where()->address);
+		}
+	}
+}
