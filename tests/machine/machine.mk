@@ -59,7 +59,7 @@ $(BOCHS): $(BOCHS_PARTS) | $(PACKAGES_DONE)
 	$(ONCE) sh $(MACHINE_DIR)/bochs/build.sh $(@D)
 
 # Stock kernels and the initramfs of the guests.
-KERNELS := bookworm-cloud bookworm-generic trixie-cloud
+KERNELS := bookworm-cloud bookworm-generic trixie-cloud memtest
 KERNEL_FILES := $(KERNELS:%=$(THIRD)/kernel/%/vmlinuz)
 INITRD := $(THIRD)/initramfs/initrd.img
 INITRD_TEST := $(THIRD)/initramfs/test.img
