@@ -2,12 +2,14 @@
 /* Files of the volume that BOOTX64.EFI was started from: the ESP of the stick. */
 #include "boot/efi_priv.h"
 
+#include "vmm/base/console.h"
 #include "vmm/base/err.h"
 #include "vmm/base/log.h"
 #include "vmm/base/str.h"
 
 #define INFO_BYTES 1024		/* EFI_FILE_INFO with a name of any length that FAT knows */
-#define CHUNK	   (8ull << 20) /* some firmware's disk drivers fail on very large reads */
+#define CHUNK	   (1ull << 20) /* some firmware's disk drivers fail on very large reads */
+#define TOLD_FROM  (8ull << 20) /* files from this size on show their progress */
 
 static EFI_FILE_HANDLE root;
 
@@ -67,9 +69,27 @@ static const char *check_size(EFI_FILE_HANDLE handle, uint64_t max, uint64_t *by
 	return NULL;
 }
 
+/* On a line of its own, in steps of ten percent; told: the last step, 0 before the first. */
+static void tell_progress(uint64_t done, uint64_t bytes, unsigned *told)
+{
+	const unsigned tenths = (unsigned)(done * 10 / bytes);
+	char text[16];
+	size_t length;
+
+	if (bytes < TOLD_FROM || tenths == *told) {
+		return;
+	}
+	*told = tenths;
+	length = str_printf(text, sizeof(text), " %u%%%s", tenths * 10,
+			    done == bytes ? "\r\n" : "");
+	console_write(text, length);
+	(void)console_flush(); /* the screen as well */
+}
+
 static const char *read_all(EFI_FILE_HANDLE handle, char *data, uint64_t bytes)
 {
 	uint64_t done = 0;
+	unsigned told = 0;
 
 	while (done < bytes) {
 		UINTN now = MIN(bytes - done, CHUNK);
@@ -81,8 +101,21 @@ static const char *read_all(EFI_FILE_HANDLE handle, char *data, uint64_t bytes)
 			return "the file is shorter than its directory entry says";
 		}
 		done += now;
+		tell_progress(done, bytes, &told);
 	}
 	return NULL;
+}
+
+/* Says which file is being read, for a slow stick looks like a hang. */
+static void tell_file(const char *path, uint64_t bytes)
+{
+	char text[VM_PATH_MAX + 40];
+	size_t length = str_printf(text, sizeof(text), "umbra: reading %s, %llu KiB%s", path,
+				   (unsigned long long)(bytes + 1023) >> 10,
+				   bytes < TOLD_FROM ? "\r\n" : ":");
+
+	console_write(text, length);
+	(void)console_flush();
 }
 
 static const char *read_open_file(EFI_FILE_HANDLE handle, struct vm_file *file, uint64_t max)
@@ -100,6 +133,7 @@ static const char *read_open_file(EFI_FILE_HANDLE handle, struct vm_file *file, 
 	if (EFI_ERROR(bs->AllocatePages(AllocateAnyPages, EfiLoaderData, page_count, &base))) {
 		return "there is not enough memory to read it";
 	}
+	tell_file(file->path, bytes);
 	error = read_all(handle, (char *)(uintptr_t)base, bytes);
 	if (error != NULL) {
 		(void)bs->FreePages(base, page_count); /* lost pages would do no harm */

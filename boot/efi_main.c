@@ -11,6 +11,7 @@
 #include "vmm/base/log.h"
 #include "vmm/base/screen.h"
 #include "vmm/base/str.h"
+#include "vmm/vmx.h"
 
 #define CONFIG_PATH "\\umbra\\umbra.conf"
 #define CONFIG_NAME "umbra.conf"
@@ -151,6 +152,7 @@ static void read_config(void)
 	for (size_t i = 0; i < info.config.vm_count; i++) {
 		struct vm_config *vm = &info.config.vms[i];
 
+		vm->valid = vm->valid && info.can_run; /* a stick may take minutes */
 		if (vm->valid) {
 			read_file(vm, "kernel", &vm->kernel);
 			read_file(vm, "initrd", &vm->initrd);
@@ -178,6 +180,7 @@ EFI_STATUS efi_main(EFI_HANDLE image, EFI_SYSTEM_TABLE *system)
 	efi_time_read(info.began, sizeof(info.began));
 	/* Firmware resets a machine whose boot program has not ended after five minutes. */
 	(void)system->BootServices->SetWatchdogTimer(0, 0, 0, NULL); /* some have none */
+	info.can_run = vmx_preflight();
 	read_config();
 	efi_request_memory_clear();
 	err = efi_probe(&info);

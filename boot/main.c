@@ -292,7 +292,7 @@ static void bring_up(void)
 	start_crypto();
 	start_cpus();
 	start_tme();
-	if (!vmx_preflight()) {
+	if (!boot->can_run) { /* it was told why */
 		stay("this machine cannot run virtual machines");
 	}
 	vmx_init();

@@ -108,7 +108,8 @@ UNIT_vmx := vmm/vmx.c vmm/flaws.c
 UNIT_flaws := vmm/flaws.c
 UNIT_efi_mem := boot/efi_mem.c
 UNIT_efi_screen := boot/efi_screen.c
-$(addprefix $(O)/unit/obj/,$(foreach t,mem screen,boot/efi_$t.o tests/unit/test_efi_$t.o)): \
+UNIT_efi_file := boot/efi_file.c vmm/base/str.c
+$(addprefix $(O)/unit/obj/,$(foreach t,file mem screen,boot/efi_$t.o tests/unit/test_efi_$t.o)): \
 	HOST_DEF += -isystem /usr/include/efi -DGNU_EFI_USE_MS_ABI -fshort-wchar
 UNIT_usb_owner := boot/usb_owner.c
 UNIT_residue := boot/residue.c boot/pci_config.c vmm/base/str.c $(GMEM_C)

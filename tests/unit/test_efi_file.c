@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* boot/efi_file.c against a file system of our own: what is read, and what a person sees of it. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "boot/efi_priv.h"
+#include "tests/unit/fake_base.h"
+#include "vmm/base/err.h"
+
+#define MIB (1u << 20)
+
+EFI_SYSTEM_TABLE *efi_system;
+EFI_HANDLE efi_image = (EFI_HANDLE)0x1234;
+
+static struct {
+	uint64_t bytes;	   /* as its directory entry says */
+	uint64_t there;	   /* as it is */
+	uint64_t at, most; /* position, largest read */
+	EFI_STATUS status;
+	void *pages;
+} disk;
+
+static EFI_FILE file_handle, root_handle;
+
+static EFI_STATUS EFIAPI open_file(EFI_FILE_HANDLE self, EFI_FILE_HANDLE *out, CHAR16 *name,
+				   UINT64 mode, UINT64 attributes)
+{
+	assert_int_equal(mode, EFI_FILE_MODE_READ);
+	*out = &file_handle;
+	disk.at = 0;
+	return name[1] == 'k' ? EFI_SUCCESS : EFI_NOT_FOUND;
+}
+
+static EFI_STATUS EFIAPI close_file(EFI_FILE_HANDLE self)
+{
+	return EFI_SUCCESS;
+}
+
+static EFI_STATUS EFIAPI get_info(EFI_FILE_HANDLE self, EFI_GUID *type, UINTN *size, void *buffer)
+{
+	EFI_FILE_INFO *info = buffer;
+
+	memset(info, 0, sizeof(*info));
+	info->FileSize = disk.bytes;
+	return EFI_SUCCESS;
+}
+
+static EFI_STATUS EFIAPI read_file(EFI_FILE_HANDLE self, UINTN *size, void *buffer)
+{
+	const uint64_t now = MIN((uint64_t)*size, disk.there - disk.at);
+
+	disk.most = MAX(disk.most, (uint64_t)*size);
+	memset(buffer, 0x5a, now);
+	disk.at += now;
+	*size = now;
+	return disk.status;
+}
+
+static EFI_STATUS EFIAPI open_volume(EFI_FILE_IO_INTERFACE *self, EFI_FILE_HANDLE *out)
+{
+	*out = &root_handle;
+	return EFI_SUCCESS;
+}
+
+static EFI_STATUS EFIAPI handle_protocol(EFI_HANDLE handle, EFI_GUID *guid, void **out)
+{
+	static EFI_LOADED_IMAGE image = { .DeviceHandle = (EFI_HANDLE)0x77 };
+	static EFI_FILE_IO_INTERFACE fs = { .OpenVolume = open_volume };
+
+	*out = handle == efi_image ? (void *)&image : (void *)&fs;
+	return EFI_SUCCESS;
+}
+
+static EFI_STATUS EFIAPI allocate_pages(EFI_ALLOCATE_TYPE type, EFI_MEMORY_TYPE memory, UINTN count,
+					EFI_PHYSICAL_ADDRESS *base)
+{
+	disk.pages = aligned_alloc(PAGE_SIZE, count * PAGE_SIZE);
+	*base = (uintptr_t)disk.pages;
+	return EFI_SUCCESS;
+}
+
+static EFI_STATUS EFIAPI free_pages(EFI_PHYSICAL_ADDRESS base, UINTN count)
+{
+	assert_ptr_equal((void *)(uintptr_t)base, disk.pages);
+	free(disk.pages);
+	disk.pages = NULL;
+	return EFI_SUCCESS;
+}
+
+static int setup(void **state)
+{
+	static EFI_BOOT_SERVICES bs;
+	static EFI_SYSTEM_TABLE table;
+	int err = fake_setup(state);
+
+	bs.HandleProtocol = handle_protocol;
+	bs.AllocatePages = allocate_pages;
+	bs.FreePages = free_pages;
+	table.BootServices = &bs;
+	efi_system = &table;
+	root_handle.Open = open_file;
+	file_handle.Close = close_file;
+	file_handle.GetInfo = get_info;
+	file_handle.Read = read_file;
+	memset(&disk, 0, sizeof(disk));
+	return err != 0 ? err : efi_volume_open();
+}
+
+static int read_one(const char *path, uint64_t bytes)
+{
+	struct vm_file file = { 0 };
+	int err;
+
+	strcpy(file.path, path);
+	disk.bytes = bytes;
+	disk.there = disk.there != 0 ? disk.there : bytes;
+	err = efi_file_read(&file, 1ull << 30);
+	assert_int_equal(err == 0, file.data != NULL);
+	if (err == 0) {
+		assert_int_equal(file.bytes, bytes);
+		assert_int_equal(((const uint8_t *)file.data)[bytes - 1], 0x5a);
+		free(disk.pages);
+	}
+	return err;
+}
+
+static void a_small_file_is_named(void **state)
+{
+	assert_int_equal(read_one("\\kernel", 5000), 0);
+	assert_string_equal(fake_console_text(), "umbra: reading \\kernel, 5 KiB\r\n");
+}
+
+static void a_large_one_shows_its_progress(void **state)
+{
+	assert_int_equal(read_one("\\k", 40 * MIB + 1), 0);
+	assert_string_equal(fake_console_text(), "umbra: reading \\k, 40961 KiB: 10% 20% 30% 40% "
+						 "50% 60% 70% 80% 90% 100%\r\n");
+	assert_int_equal(disk.most, MIB);
+}
+
+/* The line of an error begins on a line of its own; the log sees to that. */
+static void failures(void **state)
+{
+	assert_int_equal(read_one("\\nothing", 5000), ERR_NOTFOUND);
+	assert_string_equal(fake_console_text(), "");
+	disk.there = 20 * MIB;
+	assert_int_equal(read_one("\\k", 40 * MIB), ERR_IO);
+	assert_non_null(strstr(fake_console_text(), " 40% 50%"));
+	disk.status = EFI_DEVICE_ERROR;
+	assert_int_equal(read_one("\\k", 5000), ERR_IO);
+	assert_null(disk.pages);
+}
+
+#define TEST(t) cmocka_unit_test_setup_teardown(t, setup, fake_teardown)
+
+int main(void)
+{
+	static const struct CMUnitTest tests[] = {
+		TEST(a_small_file_is_named),
+		TEST(a_large_one_shows_its_progress),
+		TEST(failures),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
