@@ -13,9 +13,11 @@
 #include "vmm/base/str.h"
 #include "vmm/sched.h"
 
-#define MESSAGE_MAX 20u /* errors shown; the rest are counted */
-#define LINE_MAX    (INI_MAX_LINE - 2)
-#define QUOTE	    "%.48s" /* of a value, in a message */
+#define MESSAGE_MAX  20u /* errors shown; the rest are counted */
+#define LINE_MAX     (INI_MAX_LINE - 2)
+#define QUOTE	     "%.48s" /* of a value, in a message */
+#define HIDDEN_SPACE ((char)1)
+#define HIDDEN_TAB   ((char)2)
 
 struct parser {
 	struct config *config;
@@ -58,8 +60,19 @@ static void PRINTF_LIKE(3, 4) complain(struct parser *p, uint32_t line, const ch
 	}
 }
 
-static void handle_key(struct parser *p, const char *name, const char *value)
+/* What hide_spaces did. */
+static void restore_spaces(char *value)
 {
+	for (; *value != '\0'; value++) {
+		*value = *value == HIDDEN_SPACE ? ' ' : *value == HIDDEN_TAB ? '\t' : *value;
+	}
+}
+
+static void handle_key(struct parser *p, const char *name, char *value)
+{
+	if (value != NULL) {
+		restore_spaces(value);
+	}
 	for (size_t i = 0; i < config_key_count; i++) {
 		const struct config_key *key = &config_keys[i];
 		void *owner = p->vm != NULL	 ? (void *)p->vm
@@ -178,6 +191,7 @@ static void begin_vm(struct parser *p, const char *name)
 	vm->on_crash = VM_ON_END_DESTROY;
 	vm->on_reboot = VM_ON_END_RESTART;
 	vm->on_poweroff = VM_ON_END_DESTROY;
+	vm->autostart = true;
 	vm->valid = true;
 	p->section = "vm";
 	p->vm = vm;
@@ -255,8 +269,25 @@ static void leave_section(struct parser *p)
 	p->seen = 0;
 }
 
+/* What stands behind the word and spaces, whatever the word's case; NULL: another word. */
+static const char *name_behind(const char *section, const char *word)
+{
+	const size_t length = strlen(word);
+	char start[8];
+
+	(void)str_copy(start, MIN(sizeof(start), length + 1), section);
+	if (!str_equal_nocase(start, word) || !str_is_space(section[length])) {
+		return NULL;
+	}
+	for (section += length; str_is_space(*section); section++) {
+	}
+	return section;
+}
+
 static void begin_section(struct parser *p, const char *section)
 {
+	const char *name;
+
 	p->line_of_section = p->line;
 	if (p->damaged) {
 		p->damaged = false;
@@ -266,19 +297,11 @@ static void begin_section(struct parser *p, const char *section)
 	while (str_is_space(*section)) {
 		section++;
 	}
-	if (strncmp(section, "vm", 2) == 0 && str_is_space(section[2])) {
-		section += 2;
-		while (str_is_space(*section)) {
-			section++;
-		}
-		begin_vm(p, section);
-	} else if (strncmp(section, "share", 5) == 0 && str_is_space(section[5])) {
-		section += 5;
-		while (str_is_space(*section)) {
-			section++;
-		}
-		begin_share(p, section);
-	} else if (strcmp(section, "host") == 0) {
+	if ((name = name_behind(section, "vm")) != NULL) {
+		begin_vm(p, name);
+	} else if ((name = name_behind(section, "share")) != NULL) {
+		begin_share(p, name);
+	} else if (str_equal_nocase(section, "host")) {
 		p->section = "host";
 	} else {
 		complain(p, p->line,
@@ -297,7 +320,7 @@ static int handle(void *user, const char *section, const char *name, const char 
 	if (name == NULL) {
 		begin_section(p, section);
 	} else if (p->section != NULL) {
-		handle_key(p, name, value);
+		handle_key(p, name, (char *)(uintptr_t)value); /* in inih's line, as we wrote it */
 	} else if (p->line_of_section == 0) {
 		complain(p, p->line, "\"" QUOTE "\" stands before the first section", name);
 	}
@@ -313,28 +336,66 @@ static bool begins_comment(const char *text, size_t first, size_t at)
 	       (text[at] == ';' && at > 0 && str_is_space(text[at - 1]));
 }
 
-/* Reports what is wrong with a line of bytes length and returns false. */
-static bool line_is_good(struct parser *p, const char *text, size_t bytes)
+/* Where the quotes that open at text[at] close; at itself when they do not. */
+static size_t closing_quote(const char *text, size_t bytes, size_t at)
+{
+	for (size_t i = at + 1; i < bytes; i++) {
+		if (text[i] == '"') {
+			return i;
+		}
+	}
+	return at;
+}
+
+/* Where the comment of a line begins, which it does not within quotes; bytes: nowhere. */
+static size_t find_comment(const char *text, size_t bytes)
 {
 	size_t first = 0;
-	bool comment = false;
 
 	while (first < bytes && str_is_space(text[first])) {
 		first++;
 	}
+	for (size_t i = first; i < bytes; i++) {
+		if (begins_comment(text, first, i)) {
+			return i;
+		}
+		i = text[i] == '"' ? closing_quote(text, bytes, i) : i;
+	}
+	return bytes;
+}
+
+/*
+ * inih knows no quotes. A space before a semicolon in front of the comment is one within quotes,
+ * and stands as a byte that no line has (line_is_good) until restore_spaces.
+ */
+static void hide_spaces(char *text, size_t bytes)
+{
+	const size_t end = find_comment(text, bytes);
+
+	for (size_t i = 1; i < end; i++) {
+		if (text[i] == ';' && str_is_space(text[i - 1])) {
+			text[i - 1] = text[i - 1] == ' ' ? HIDDEN_SPACE : HIDDEN_TAB;
+		}
+	}
+}
+
+/* Reports what is wrong with a line of bytes length and returns false. */
+static bool line_is_good(struct parser *p, const char *text, size_t bytes)
+{
+	const size_t comment = find_comment(text, bytes);
+
 	for (size_t i = 0; i < bytes; i++) {
 		uint8_t c = (uint8_t)text[i];
 
-		comment |= begins_comment(text, first, i);
 		if (c == '\t' || (c == '\r' && i + 1 == bytes)) {
 			continue;
 		}
-		if (c < ' ' || (c >= 0x7f && !comment)) {
+		if (c < ' ' || (c >= 0x7f && i < comment)) {
 			complain(p, p->line, "byte %02x is no ASCII text; the line is left out", c);
 			return false;
 		}
 	}
-	if (bytes > LINE_MAX && !begins_comment(text, first, first)) {
+	if (bytes > LINE_MAX && comment > LINE_MAX) {
 		complain(p, p->line, "the line is longer than %u characters and left out",
 			 LINE_MAX);
 		return false;
@@ -402,6 +463,9 @@ static char *read_line(char *buf, int cap, void *stream)
 	}
 	bytes = MIN(bytes, (size_t)LINE_MAX); /* only a comment is longer */
 	memcpy(buf, text, bytes);
+	if (!opens) {
+		hide_spaces(buf, bytes);
+	}
 	buf[bytes] = '\n';
 	buf[bytes + 1] = '\0';
 	return buf;

@@ -183,7 +183,7 @@ static bool parse_text(const struct config_key *key, void *field, const char *te
 	return true;
 }
 
-static bool parse_path(const struct config_key *key, void *field, const char *text, char *why)
+static bool store_path(const struct config_key *key, void *field, const char *text, char *why)
 {
 	char *path = ((struct vm_file *)field)->path;
 
@@ -200,6 +200,51 @@ static bool parse_path(const struct config_key *key, void *field, const char *te
 	for (char *c = path; *c != '\0'; c++) {
 		*c = *c == '/' ? '\\' : *c;
 	}
+	return true;
+}
+
+static bool parse_path(const struct config_key *key, void *field, const char *text, char *why)
+{
+	char *path = ((struct vm_file *)field)->path;
+
+	if (!store_path(key, field, text, why)) {
+		return false;
+	}
+	for (const char *c = path; *c != '\0'; c++) {
+		if (c[0] == ',' && (c[1] == '\\' || c[1] == ' ')) {
+			path[0] = '\0';
+			str_printf(why, CONFIG_WHY_MAX, "is more than one path");
+			return false;
+		}
+	}
+	return true;
+}
+
+/* One path, or several behind commas: their spaces go, and the commas stay. */
+static bool parse_paths(const struct config_key *key, void *field, const char *text, char *why)
+{
+	char *path = ((struct vm_file *)field)->path;
+	size_t used = 0;
+
+	if (!store_path(key, field, text, why)) {
+		return false;
+	}
+	for (const char *c = path; *c != '\0'; c++) {
+		const char *next = c + 1;
+
+		path[used++] = *c;
+		while (*c == ',' && str_is_space(*next)) {
+			next++;
+		}
+		if (*c == ',' && *next == '\\') {
+			while (used > 1 && str_is_space(path[used - 2])) {
+				path[used - 2] = ',';
+				used--;
+			}
+			c = next - 1;
+		}
+	}
+	path[used] = '\0';
 	return true;
 }
 
@@ -413,6 +458,7 @@ static const struct config_choice exits[] = { { "stay", CONFIG_EXIT_STAY },
 					      { "poweroff", CONFIG_EXIT_POWEROFF },
 					      { NULL, 0 } };
 static const struct config_choice on_off[] = { { "on", true }, { "off", false }, { NULL, 0 } };
+static const struct config_choice yes_no[] = { { "yes", true }, { "no", false }, { NULL, 0 } };
 static const struct config_choice on_panics[] = { { "stay", CONFIG_ON_PANIC_STAY },
 						  { "reboot", CONFIG_ON_PANIC_REBOOT },
 						  { NULL, 0 } };
@@ -461,7 +507,8 @@ const struct config_key config_keys[] = {
 	{ "vm", "weight", parse_weight, FIELD(vm_config, weight), NULL },
 	{ "vm", "affinity", parse_affinity, FIELD(vm_config, affinity), NULL },
 	{ "vm", "kernel", parse_path, FIELD(vm_config, kernel), NULL },
-	{ "vm", "initrd", parse_path, FIELD(vm_config, initrd), NULL },
+	{ "vm", "initrd", parse_paths, FIELD(vm_config, initrd), NULL },
+	{ "vm", "autostart", parse_choice, FIELD(vm_config, autostart), yes_no },
 	{ "vm", "cmdline", parse_text, FIELD(vm_config, cmdline), NULL },
 	{ "vm", "engine", parse_choice, FIELD(vm_config, engine), engines },
 	{ "vm", "key", parse_key, FIELD(vm_config, key), NULL },

@@ -33,12 +33,25 @@ int efi_volume_open(void)
 	return 0;
 }
 
+/* Bytes of the first path of several. */
+static size_t path_length(const char *path)
+{
+	size_t i = 0;
+
+	while (path[i] != '\0' && !(path[i] == ',' && path[i + 1] == '\\')) {
+		i++;
+	}
+	return i;
+}
+
+/* The first path of several. */
 static EFI_STATUS open_path(const char *path, EFI_FILE_HANDLE *file)
 {
+	const size_t length = path_length(path);
 	CHAR16 wide[VM_PATH_MAX];
 	size_t i = 0;
 
-	for (; path[i] != '\0' && i + 1 < VM_PATH_MAX; i++) {
+	for (; i < length && i + 1 < VM_PATH_MAX; i++) {
 		wide[i] = (CHAR16)path[i];
 	}
 	wide[i] = 0;
@@ -110,51 +123,19 @@ static const char *read_all(EFI_FILE_HANDLE handle, char *data, uint64_t bytes)
 static void tell_file(const char *path, uint64_t bytes)
 {
 	char text[VM_PATH_MAX + 40];
-	size_t length = str_printf(text, sizeof(text), "umbra: reading %s, %llu KiB%s", path,
-				   (unsigned long long)(bytes + 1023) >> 10,
-				   bytes < TOLD_FROM ? "\r\n" : ":");
+	size_t length = str_printf(
+		text, sizeof(text), "umbra: reading %.*s, %llu KiB%s", (int)path_length(path), path,
+		(unsigned long long)(bytes + 1023) >> 10, bytes < TOLD_FROM ? "\r\n" : ":");
 
 	console_write(text, length);
 	(void)console_flush();
 }
 
-static const char *read_open_file(EFI_FILE_HANDLE handle, struct vm_file *file, uint64_t max)
+/* Opens the file of this path, the first of several; else file->error tells why not. */
+static int open_one(struct vm_file *file, const char *path, EFI_FILE_HANDLE *handle)
 {
-	EFI_BOOT_SERVICES *bs = efi_system->BootServices;
-	EFI_PHYSICAL_ADDRESS base = 0;
-	uint64_t bytes = 0;
-	uint64_t page_count;
-	const char *error = check_size(handle, max, &bytes);
+	EFI_STATUS status = open_path(path, handle);
 
-	if (error != NULL) {
-		return error;
-	}
-	page_count = ALIGN_UP(bytes, PAGE_SIZE) / PAGE_SIZE;
-	if (EFI_ERROR(bs->AllocatePages(AllocateAnyPages, EfiLoaderData, page_count, &base))) {
-		return "there is not enough memory to read it";
-	}
-	tell_file(file->path, bytes);
-	error = read_all(handle, (char *)(uintptr_t)base, bytes);
-	if (error != NULL) {
-		(void)bs->FreePages(base, page_count); /* lost pages would do no harm */
-		return error;
-	}
-	file->data = (const void *)(uintptr_t)base;
-	file->bytes = bytes;
-	return NULL;
-}
-
-static int open_file(struct vm_file *file, EFI_FILE_HANDLE *handle)
-{
-	EFI_STATUS status;
-
-	file->data = NULL;
-	file->bytes = 0;
-	file->error = "the volume is not readable";
-	if (root == NULL) {
-		return ERR_IO;
-	}
-	status = open_path(file->path, handle);
 	if (EFI_ERROR(status)) {
 		file->error = status == EFI_NOT_FOUND ? "there is no such file"
 						      : "firmware cannot open it";
@@ -163,17 +144,95 @@ static int open_file(struct vm_file *file, EFI_FILE_HANDLE *handle)
 	return 0;
 }
 
+/* The next path of several, or NULL. */
+static const char *next_path(const char *path)
+{
+	path += path_length(path);
+	return *path == ',' ? path + 1 : NULL;
+}
+
+/* Calls each for every file that file->path names, with where it goes in the whole. */
+static int for_each_file(struct vm_file *file, char *data, uint64_t *at, uint64_t max,
+			 const char *(*each)(EFI_FILE_HANDLE handle, const char *path, char *data,
+					     uint64_t *at, uint64_t max))
+{
+	for (const char *path = file->path; path != NULL; path = next_path(path)) {
+		EFI_FILE_HANDLE handle;
+		int err = open_one(file, path, &handle);
+
+		if (err != 0) {
+			return err;
+		}
+		*at = ALIGN_UP(*at, 4u);
+		file->error = each(handle, path, data, at, max);
+		(void)handle->Close(handle); /* cannot fail */
+		if (file->error != NULL) {
+			return ERR_IO;
+		}
+	}
+	return 0;
+}
+
+static const char *measure_one(EFI_FILE_HANDLE handle, const char *path, char *data, uint64_t *at,
+			       uint64_t max)
+{
+	uint64_t bytes = 0;
+	const char *error = check_size(handle, max - MIN(max, *at), &bytes);
+
+	(void)path;
+	(void)data;
+	*at += bytes;
+	return error;
+}
+
+static const char *read_one(EFI_FILE_HANDLE handle, const char *path, char *data, uint64_t *at,
+			    uint64_t max)
+{
+	uint64_t bytes = 0;
+	const char *error = check_size(handle, max - MIN(max, *at), &bytes);
+
+	if (error == NULL) {
+		tell_file(path, bytes);
+		error = read_all(handle, data + *at, bytes);
+		/* Up to where the next one begins: no further than the page's end. */
+		memset(data + *at + bytes, 0, ALIGN_UP(*at + bytes, 4u) - *at - bytes);
+	}
+	*at += bytes;
+	return error;
+}
+
 int efi_file_read(struct vm_file *file, uint64_t max)
 {
-	EFI_FILE_HANDLE handle;
-	int err = open_file(file, &handle);
+	EFI_BOOT_SERVICES *bs = efi_system->BootServices;
+	EFI_PHYSICAL_ADDRESS base = 0;
+	uint64_t bytes = 0, done = 0;
+	uint64_t page_count;
+	int err;
 
+	file->data = NULL;
+	file->bytes = 0;
+	file->error = "the volume is not readable";
+	if (root == NULL) {
+		return ERR_IO;
+	}
+	err = for_each_file(file, NULL, &bytes, max, measure_one);
 	if (err != 0) {
 		return err;
 	}
-	file->error = read_open_file(handle, file, max);
-	(void)handle->Close(handle); /* cannot fail */
-	return file->error == NULL ? 0 : ERR_IO;
+	page_count = ALIGN_UP(bytes, PAGE_SIZE) / PAGE_SIZE;
+	if (EFI_ERROR(bs->AllocatePages(AllocateAnyPages, EfiLoaderData, page_count, &base))) {
+		file->error = "there is not enough memory to read it";
+		return ERR_IO;
+	}
+	/* No more than was measured, should a file have grown. */
+	err = for_each_file(file, (char *)(uintptr_t)base, &done, bytes, read_one);
+	if (err != 0) {
+		(void)bs->FreePages(base, page_count); /* lost pages would do no harm */
+		return err;
+	}
+	file->data = (const void *)(uintptr_t)base;
+	file->bytes = bytes;
+	return 0;
 }
 
 static bool is_one_byte_repeated(const uint8_t *data, size_t bytes)
@@ -186,8 +245,14 @@ int efi_key_read(struct vm_key_source *key)
 	struct vm_file *file = &key->file;
 	EFI_FILE_HANDLE handle;
 	uint64_t bytes = 0;
-	int err = open_file(file, &handle);
+	int err = ERR_IO;
 
+	file->data = NULL;
+	file->bytes = 0;
+	file->error = "the volume is not readable";
+	if (root != NULL) {
+		err = open_one(file, file->path, &handle);
+	}
 	if (err != 0) {
 		return err;
 	}

@@ -33,8 +33,9 @@ void efi_text_close(void);
 /* Opens the volume that this program was started from. 0, or ERR_IO, said in the log. */
 int efi_volume_open(void);
 /*
- * Reads file->path wholly into pages that survive ExitBootServices. At most max bytes, at least
- * one. On failure file->data is NULL, file->error tells why, and an ERR_* is returned.
+ * Reads what file->path names, one file or several, wholly into pages that survive
+ * ExitBootServices. At most max bytes, at least one. On failure file->data is NULL, file->error
+ * tells why, and an ERR_* is returned.
  */
 int efi_file_read(struct vm_file *file, uint64_t max);
 /*

@@ -244,11 +244,12 @@ static _Noreturn void stay(const char *why)
 
 static void between(void)
 {
-	static bool told;
+	static bool told, some_ran;
 	bool some_run = vms_reap() != 0;
 	int key;
 
-	if (!some_run && !told) {
+	some_ran |= some_run;
+	if (!some_run && !told && some_ran) {
 		nothing_runs("all virtual machines have ended",
 			     boot->config.shell ? "the shell has it now" : KEYS);
 	}
@@ -271,6 +272,17 @@ static void start_console(void)
 	vconsole_no_shell();
 	log_info("the shell is off, as [host] shell says: all that is typed goes to the first VM "
 		 "that runs");
+}
+
+/* VMs that a person starts, where there is a way to do so. */
+static bool somebody_waits(void)
+{
+	for (size_t i = 0; i < boot->config.vm_count; i++) {
+		if (boot->config.vms[i].valid && !boot->config.vms[i].autostart) {
+			return boot->config.shell;
+		}
+	}
+	return false;
 }
 
 static void run_ap(void)
@@ -300,7 +312,7 @@ static void bring_up(void)
 		stay("VMX does not start on every CPU");
 	}
 	start_window();
-	if (vms_start(&boot->config) == 0) {
+	if (vms_start(&boot->config) == 0 && !somebody_waits()) {
 		stay("no virtual machine could be started");
 	}
 	(void)console_flush(); /* the scheduler goes on with it */

@@ -92,6 +92,12 @@ size_t vms_start(const struct config *config)
 			log_warn("vm %s: not started, for the reason above", config->vms[i].name);
 			continue;
 		}
+		if (!config->vms[i].autostart) {
+			log_info("vm %s: off, as autostart = no says; \"start %s\" in the shell "
+				 "starts it",
+				 config->vms[i].name, config->vms[i].name);
+			continue;
+		}
 		(void)start(&slots[i]);
 		running += slots[i].vm != NULL || slots[i].waits ? 1 : 0;
 	}

@@ -44,7 +44,11 @@ enum vm_on_end {
 	VM_ON_END_KEEP, /* stopped for good, all sealed, to be looked at */
 };
 
-/* A file of the ESP, in host memory that stays mapped read-only. vm_file.h reads it. */
+/*
+ * A file of the ESP, in host memory that stays mapped read-only. vm_file.h reads it. An initrd may
+ * be several, "\\a,\\b": each begins on a multiple of four bytes behind the one before, with zeros
+ * between them (Linux: Documentation/driver-api/early-userspace/buffer-format.rst).
+ */
 struct vm_file {
 	char path[VM_PATH_MAX]; /* empty: none */
 	const void *data;	/* NULL: missing; `error` tells why. Page-aligned */
@@ -78,7 +82,8 @@ struct vm_config {
 	enum vm_signature signature;
 	uint64_t max_leaf; /* bytes: largest EPT leaf (key `leaf` = auto | 4K | 2M | 1G) */
 	enum vm_on_end on_crash, on_reboot, on_poweroff;
-	bool valid; /* false: something was wrong and was said; the VM is not started */
+	bool autostart; /* false: a person starts it */
+	bool valid;	/* false: something was wrong and was said; the VM is not started */
 };
 
 #endif

@@ -146,6 +146,52 @@ static void serial_lines(void **state)
 	}
 }
 
+/* Quotes keep a semicolon from beginning a comment, and stay: the kernel knows them. */
+static void quotes(void **state)
+{
+	static const struct {
+		const char *line, *cmdline;
+	} good[] = {
+		{ "a=\"b ;c\" d ; comment", "a=\"b ;c\" d" },
+		{ "a=\"b\t;c\" \"d ;; e\"", "a=\"b\t;c\" \"d ;; e\"" },
+		{ "a=\"b ;c", "a=\"b" },       /* they do not close */
+		{ "a ; \"b ;c\"", "a" },       /* within a comment */
+		{ "a=\"b\" ;c\"", "a=\"b\"" }, /* behind them */
+		{ "a ;\xc3\xa4", "a" },
+	};
+	char text[200];
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_COUNT(good); i++) {
+		int n = snprintf(text, sizeof(text), "[vm a]\n" GOOD_VM "cmdline = %s\n",
+				 good[i].line);
+
+		assert_int_equal(parse(text, (size_t)n), 0);
+		assert_string_equal(config.vms[0].cmdline, good[i].cmdline);
+	}
+	assert_string_equal(fake_log_text(), "");
+	strcpy(text, "[vm a]\n" GOOD_VM "cmdline = \" ;\xc3\xa4\"\n");
+	assert_int_equal(parse(text, strlen(text)), ERR_FORMAT); /* that is no comment */
+	assert_non_null(strstr(fake_log_text(), "umbra.conf:5: vm a: byte c3 is no ASCII"));
+}
+
+static void several_initrds(void **state)
+{
+	static const char text[] = "[VM a]\n" GOOD_VM "initrd = \\one.img ,  /two,x.img,\\three\n"
+				   "autostart = No\n[HOST]\nexit=stay\n"
+				   "[vm b]\n" GOOD_VM "kernel=\\k\n";
+	static const char bad[] = "[vm a]\nmemory=1M\nkernel=\\a,\\b\n";
+
+	(void)state;
+	assert_int_equal(parse(text, sizeof(text) - 1), ERR_FORMAT); /* kernel is given twice */
+	assert_string_equal(config.vms[0].initrd.path, "\\one.img,\\two,x.img,\\three");
+	assert_true(config.vms[0].valid);
+	assert_false(config.vms[0].autostart);
+	assert_true(config.vms[1].autostart);
+	assert_int_equal(parse(bad, sizeof(bad) - 1), ERR_FORMAT);
+	assert_non_null(strstr(fake_log_text(), "kernel = \\a,\\b is more than one path"));
+}
+
 static void defaults(void **state)
 {
 	static const char text[] = "[vm a]\n" GOOD_VM;
@@ -475,6 +521,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(everything_given, fake_setup, fake_teardown),
 		cmocka_unit_test_setup_teardown(serial_lines, fake_setup, fake_teardown),
+		cmocka_unit_test_setup_teardown(quotes, fake_setup, fake_teardown),
+		cmocka_unit_test_setup_teardown(several_initrds, fake_setup, fake_teardown),
 		cmocka_unit_test_setup_teardown(defaults, fake_setup, fake_teardown),
 		cmocka_unit_test_setup_teardown(share_given, fake_setup, fake_teardown),
 		cmocka_unit_test_setup_teardown(complaints, fake_setup, fake_teardown),

@@ -142,6 +142,31 @@ static void a_large_one_shows_its_progress(void **state)
 	assert_int_equal(disk.most, MIB);
 }
 
+/* The second one begins on a multiple of four bytes; zeros lie before it. */
+static void several_become_one(void **state)
+{
+	struct vm_file file = { .path = "\\k1,\\k2" };
+	const uint8_t *data;
+
+	disk.bytes = disk.there = 4097;
+	assert_int_equal(efi_file_read(&file, 10000), 0);
+	assert_int_equal(file.bytes, 4100 + 4097);
+	data = file.data;
+	assert_int_equal(data[4096], 0x5a);
+	assert_int_equal(data[4097] | data[4098] | data[4099], 0);
+	assert_int_equal(data[4100], 0x5a);
+	assert_int_equal(data[8196], 0x5a);
+	assert_int_equal(data[8197], 0);
+	assert_string_equal(fake_console_text(), "umbra: reading \\k1, 5 KiB\r\n"
+						 "umbra: reading \\k2, 5 KiB\r\n");
+	free(disk.pages);
+	assert_int_equal(efi_file_read(&file, 8196), ERR_IO);
+	assert_string_equal(file.error, "the file is too large");
+	strcpy(file.path, "\\k1,\\x");
+	assert_int_equal(efi_file_read(&file, 10000), ERR_NOTFOUND);
+	assert_null(file.data);
+}
+
 /* The line of an error begins on a line of its own; the log sees to that. */
 static void failures(void **state)
 {
@@ -162,6 +187,7 @@ int main(void)
 	static const struct CMUnitTest tests[] = {
 		TEST(a_small_file_is_named),
 		TEST(a_large_one_shows_its_progress),
+		TEST(several_become_one),
 		TEST(failures),
 	};
 

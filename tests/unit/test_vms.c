@@ -122,7 +122,7 @@ static int setup(void **state)
 	config.vm_count = 2;
 	strcpy(config.vms[0].name, "bad");
 	strcpy(config.vms[1].name, "good");
-	config.vms[1].valid = true;
+	config.vms[1].valid = config.vms[1].autostart = true;
 	config.vms[1].on_reboot = VM_ON_END_RESTART;
 	starts = destroys = keeps = 0;
 	start_fails = false;
@@ -135,6 +135,21 @@ static void end(enum vm_end_reason reason, const char *detail)
 	vm.state = VM_ENDED;
 	vm.end_reason = reason;
 	strcpy(vm.end_detail, detail);
+}
+
+static void one_waits_for_a_person(void **state)
+{
+	(void)state;
+	config.vms[1].autostart = false;
+	assert_int_equal(vms_start(&config), 0);
+	assert_int_equal(starts, 0);
+	assert_non_null(strstr(fake_log_text(), "vm good: off, as autostart = no says"));
+	assert_int_equal(vms_reap(), 0);
+	assert_int_equal(vms_power_on(vms_get(1)), 0);
+	assert_int_equal(starts, 1);
+	assert_int_equal(vms_reap(), 1);
+	end(VM_END_POWER_OFF, "");
+	assert_int_equal(vms_reap(), 0);
 }
 
 static void one_life(void **state)
@@ -322,6 +337,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(one_life, setup, fake_teardown),
+		cmocka_unit_test_setup_teardown(one_waits_for_a_person, setup, fake_teardown),
 		cmocka_unit_test_setup_teardown(faults, setup, fake_teardown),
 		cmocka_unit_test_setup_teardown(none_starts, setup, fake_teardown),
 		cmocka_unit_test_setup_teardown(resets, setup, fake_teardown),
