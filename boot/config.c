@@ -476,6 +476,7 @@ void config_defaults(struct config *out)
 	memset(out, 0, sizeof(*out));
 	out->exit = CONFIG_EXIT_STAY;
 	out->shell = true;
+	out->escape_key = CONFIG_ESCAPE_DEFAULT;
 	out->serial.kind = CONFIG_SERIAL_AUTO;
 	out->serial.place.divisor = 1;
 	out->on_panic = CONFIG_ON_PANIC_STAY;

@@ -10,6 +10,7 @@
 #include "vmm/base/types.h"
 
 #define CONFIG_VM_MAX	      16
+#define CONFIG_ESCAPE_DEFAULT 0x1e /* Ctrl-^ */
 #define CONFIG_WINDOW_DEFAULT (16ull << 20)
 
 enum config_exit {
@@ -40,7 +41,8 @@ enum config_on_panic {
 struct config {
 	enum config_exit exit;
 	struct config_serial serial;
-	bool shell; /* false: there is no way to it */
+	uint8_t escape_key; /* a control character: from a VM to the shell and back */
+	bool shell;	    /* false: there is no way to it */
 	enum config_on_panic on_panic;
 	enum log_level log_level;
 	uint64_t window_bytes;	   /* of the software engine: the plaintext of all VMs together */

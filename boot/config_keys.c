@@ -347,6 +347,28 @@ static bool parse_members(const struct config_key *key, void *field, const char 
 	}
 }
 
+/* A control character that is no key of its own: not Tab, Return, Backspace, ESC. */
+static bool parse_escape(const struct config_key *key, void *field, const char *text, char *why)
+{
+	static const char taken[] = "HIJM[@";
+	const size_t length = strlen(text);
+	char start[sizeof("ctrl-")];
+	char c;
+
+	(void)key;
+	(void)str_copy(start, sizeof(start), text);
+	c = length == sizeof(start) ? text[length - 1] : '@';
+	c = (char)(c >= 'a' && c <= 'z' ? c & ~0x20 : c);
+	if (!str_equal_nocase(start, "ctrl-") || c < '@' || c > '_' || strchr(taken, c) != NULL) {
+		str_printf(
+			why, CONFIG_WHY_MAX,
+			"must be a key as ctrl-^ or ctrl-a, but h, i, j, m and [ have other uses");
+		return false;
+	}
+	*(uint8_t *)field = (uint8_t)(c - '@');
+	return true;
+}
+
 /* --- The serial line --- */
 
 /* Hex digits at *text, with or without 0x; moves *text behind them. At most max. */
@@ -496,6 +518,7 @@ static const struct config_choice leaves[] = {
 const struct config_key config_keys[] = {
 	{ "host", "exit", parse_choice, FIELD(config, exit), exits },
 	{ "host", "serial", parse_serial, FIELD(config, serial), NULL },
+	{ "host", "escape-key", parse_escape, FIELD(config, escape_key), NULL },
 	{ "host", "shell", parse_choice, FIELD(config, shell), on_off },
 	{ "host", "on-panic", parse_choice, FIELD(config, on_panic), on_panics },
 	{ "host", "log", parse_choice, FIELD(config, log_level), levels },

@@ -265,6 +265,7 @@ static void between(void)
 
 static void start_console(void)
 {
+	vconsole_set_escape(boot->config.escape_key);
 	if (boot->config.shell) {
 		shell_init(boot);
 		return;

@@ -26,6 +26,11 @@ static struct line_edit editor = {
 static bool active;
 static bool (*live)(void); /* what `top` goes on with until a key */
 
+/* The escape key led here and nothing was typed yet; the same again within a second is the VM's. */
+#define TWICE_US 1000000u
+static bool escaped;
+static uint64_t escaped_at; /* TSC */
+
 void shell_print(const char *fmt, ...)
 {
 	char text[240];
@@ -78,7 +83,7 @@ static size_t split(char *line, char *words[WORDS_MAX + 1])
 	}
 }
 
-static const struct shell_command *find(const char *name)
+const struct shell_command *shell_find(const char *name)
 {
 	for (size_t i = 0; i < shell_command_count; i++) {
 		if (str_equal_nocase(shell_commands[i].name, name)) {
@@ -110,7 +115,7 @@ void shell_run(char *line)
 	if (count == 0) {
 		return;
 	}
-	command = find(words[0]);
+	command = shell_find(words[0]);
 	if (command == NULL) {
 		shell_print("\"%.32s\" is no command; \"help\" lists them", words[0]);
 		return;
@@ -126,7 +131,7 @@ void shell_run(char *line)
 		call.words[i] = words[i + 1];
 	}
 	if (command->about_vm && call.count != 0) {
-		call.vm = find_vm(call.words[call.count - 1]);
+		call.vm = find_vm(call.words[command->name_first ? 0 : call.count - 1]);
 		if (call.vm == NULL) {
 			return;
 		}
@@ -134,11 +139,20 @@ void shell_run(char *line)
 	command->run(&call);
 }
 
+/* Whatever the case. */
+static bool begins_with(const char *word, const char *typed)
+{
+	char start[LINE_EDIT_MAX + 1];
+
+	(void)str_copy(start, MIN(sizeof(start), strlen(typed) + 1), word);
+	return str_equal_nocase(start, typed);
+}
+
 static size_t add_word(char *words, size_t bytes, size_t *used, const char *word, const char *typed)
 {
 	size_t length = strlen(word) + 1;
 
-	if (strncmp(word, typed, strlen(typed)) != 0 || *used + length > bytes) {
+	if (!begins_with(word, typed) || *used + length > bytes) {
 		return 0;
 	}
 	memcpy(words + *used, word, length);
@@ -165,12 +179,19 @@ static size_t complete(const char *text, char *words, size_t bytes)
 		}
 		return found;
 	}
-	command = find(typed[0]);
+	command = shell_find(typed[0]);
 	count -= begun ? 1 : 0; /* words that are complete */
-	if (command == NULL || !command->about_vm || count > command->max) {
+	last = begun && count < ARRAY_COUNT(typed) ? typed[count] : "";
+	if (command != NULL && command == shell_find("help") && count == 1) {
+		for (size_t i = 0; i < shell_command_count; i++) {
+			found += add_word(words, bytes, &used, shell_commands[i].name, last);
+		}
+		return found;
+	}
+	if (command == NULL || !command->about_vm || count > command->max ||
+	    (command->name_first && count > 1)) {
 		return 0;
 	}
-	last = begun ? typed[count] : "";
 	if (command->option != NULL && count == 1) {
 		found += add_word(words, bytes, &used, command->option, last);
 	}
@@ -186,14 +207,20 @@ static void enter(void)
 {
 	set_active(true);
 	vconsole_show_shell();
-	shell_print("Umbra's shell: help lists the commands; Ctrl-^ goes back to the VM.");
+	shell_print("Umbra's shell: help lists the commands; %s goes back to the VM.",
+		    vconsole_escape_name());
 	line_edit_begin(&editor);
 }
 
 static void feed(uint8_t byte)
 {
+	const bool twice = escaped && cpu_rdtsc() - escaped_at < tsc_from_us(TWICE_US);
+
+	escaped = false;
 	if (!active) {
 		enter();
+		escaped = byte == vconsole_escape();
+		escaped_at = cpu_rdtsc();
 		return;
 	}
 	if (live != NULL) {
@@ -201,9 +228,12 @@ static void feed(uint8_t byte)
 		line_edit_begin(&editor);
 		return;
 	}
-	if (byte == VCONSOLE_ESCAPE_KEY) {
+	if (byte == vconsole_escape()) {
 		console_write("\r\n", 2);
 		set_active(!vconsole_show_one(NULL));
+		if (!active && twice) {
+			vconsole_type(byte);
+		}
 		if (active) {
 			shell_print("no VM runs; \"start NAME\" starts one");
 			line_edit_begin(&editor);

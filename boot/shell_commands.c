@@ -70,17 +70,32 @@ static struct vm *running(const struct shell_call *call)
 
 /* --- Looking --- */
 
+static void help_line(const struct shell_command *command)
+{
+	char left[40];
+
+	str_printf(left, sizeof(left), "%s %s", command->name, command->arguments);
+	shell_print("  %-24s %s", left, command->what);
+}
+
 static void run_help(const struct shell_call *call)
 {
-	(void)call;
-	for (size_t i = 0; i < shell_command_count; i++) {
-		const struct shell_command *command = &shell_commands[i];
-		char left[40];
+	if (call->count != 0) {
+		const struct shell_command *command = shell_find(call->words[0]);
 
-		str_printf(left, sizeof(left), "%s %s", command->name, command->arguments);
-		shell_print("  %-24s %s", left, command->what);
+		if (command == NULL) {
+			shell_print("\"%.32s\" is no command; \"help\" lists them", call->words[0]);
+		} else {
+			help_line(command);
+		}
+		return;
 	}
-	shell_print("Keys: Ctrl-^ between VM and shell, Tab completes, arrows move and recall.");
+	for (size_t i = 0; i < shell_command_count; i++) {
+		help_line(&shell_commands[i]);
+	}
+	shell_print("Keys: %s between VM and shell (twice: to the VM), Tab completes, arrows move "
+		    "and recall.",
+		    vconsole_escape_name());
 }
 
 static void print_vm(const struct vms_entry *entry)
@@ -217,7 +232,43 @@ static void run_stats(const struct shell_call *call)
 static struct {
 	uint64_t due; /* TSC */
 	uint64_t run[CONFIG_VM_MAX];
+	uint64_t faults[CONFIG_VM_MAX];
 } top;
+
+/* All faults so far that the engine handled; clear: its pages in clear now. */
+static uint64_t count_faults(const struct vms_entry *entry, uint64_t *clear)
+{
+	struct pager_counters now;
+
+	*clear = 0;
+	if (entry->vm == NULL || !platform_count_memory(entry->vm, &now)) {
+		return 0;
+	}
+	*clear = now.clear_pages;
+	return now.first_touches + now.clean_faults + now.dirty_faults + now.mapped_faults;
+}
+
+static void top_row(const struct vms_entry *entry, size_t i, uint64_t elapsed)
+{
+	struct sched_times times = { 0, 0 };
+	uint64_t clear, faults = count_faults(entry, &clear);
+	uint64_t used, rate;
+
+	if (entry->vm != NULL) {
+		sched_times(entry->vm, &times);
+	}
+	/* It may have started anew. */
+	used = (times.run - MIN(times.run, top.run[i])) * 1000 / MAX(elapsed, 1u);
+	rate = (faults - MIN(faults, top.faults[i])) * (TOP_US / 1000) /
+	       MAX(elapsed / MAX(tsc_hz() / 1000, 1u), 1u);
+	top.run[i] = times.run;
+	top.faults[i] = faults;
+	shell_print("  %-16s %-8s %5llu.%llu %6lluM %8lluK %8llu", entry->config->name,
+		    state_name(entry), (unsigned long long)(used / 10),
+		    (unsigned long long)(used % 10),
+		    (unsigned long long)(entry->config->memory_bytes >> 20),
+		    (unsigned long long)clear * 4, (unsigned long long)rate);
+}
 
 /* Percent of one CPU since the last look, in tenths. */
 static bool top_step(void)
@@ -227,20 +278,10 @@ static bool top_step(void)
 	if (now < top.due) {
 		return true;
 	}
-	shell_print("  NAME             STATE      CPU %%   (any key ends)");
+	shell_print(
+		"  NAME             STATE      CPU %%  MEMORY    CLEAR FAULTS/s  (any key ends)");
 	for (size_t i = 0; i < vms_count(); i++) {
-		const struct vms_entry *entry = vms_get(i);
-		struct sched_times times = { 0, 0 };
-		uint64_t used, elapsed = now - (top.due - tsc_from_us(TOP_US));
-
-		if (entry->vm != NULL) {
-			sched_times(entry->vm, &times);
-		}
-		used = times.run - MIN(times.run, top.run[i]); /* it may have started anew */
-		top.run[i] = times.run;
-		used = used * 1000 / MAX(elapsed, 1u);
-		shell_print("  %-16s %-8s %5llu.%llu", entry->config->name, state_name(entry),
-			    (unsigned long long)(used / 10), (unsigned long long)(used % 10));
+		top_row(vms_get(i), i, now - (top.due - tsc_from_us(TOP_US)));
 	}
 	top.due = now + tsc_from_us(TOP_US);
 	return true;
@@ -251,11 +292,13 @@ static void run_top(const struct shell_call *call)
 	(void)call;
 	for (size_t i = 0; i < vms_count(); i++) {
 		struct sched_times times = { 0, 0 };
+		uint64_t clear;
 
 		if (vms_get(i)->vm != NULL) {
 			sched_times(vms_get(i)->vm, &times);
 		}
 		top.run[i] = times.run;
+		top.faults[i] = count_faults(vms_get(i), &clear);
 	}
 	top.due = cpu_rdtsc() + tsc_from_us(TOP_US);
 	shell_go_live(top_step);
@@ -453,6 +496,37 @@ static void run_destroy(const struct shell_call *call)
 	}
 }
 
+/* The VM that `stop --wait` waits for, as it was. */
+static struct {
+	const struct vms_entry *entry;
+	const struct vm *vm;
+	uint64_t started;
+} awaited;
+
+static bool wait_step(void)
+{
+	const struct vms_entry *entry = awaited.entry;
+
+	if (entry->vm == awaited.vm && entry->started == awaited.started && !entry->kept) {
+		return true;
+	}
+	shell_print("vm %s has ended", entry->config->name);
+	return false;
+}
+
+static void run_nmi(const struct shell_call *call)
+{
+	struct vm *vm = running(call);
+
+	if (vm == NULL) {
+		return;
+	}
+	for (uint32_t i = 0; i < vm->vcpu_count; i++) {
+		vcpu_nmi(vm->vcpus[i]); /* LINT1 of each, as the MADT has it */
+	}
+	shell_print("vm %s: an NMI was sent to each of its vCPUs", vm->name);
+}
+
 static void run_stop(const struct shell_call *call)
 {
 	struct vm *vm = running(call);
@@ -465,6 +539,12 @@ static void run_stop(const struct shell_call *call)
 					   "\"button\"); \"destroy\" ends it"
 			    : vm->paused ? "it is paused, and will see that when it goes on"
 					 : "\"destroy\" is for a guest that does not care");
+		if (call->count == 2) {
+			awaited.entry = call->vm;
+			awaited.vm = vm;
+			awaited.started = call->vm->started;
+			shell_go_live(wait_step); /* any key ends the wait */
+		}
 	}
 }
 
@@ -576,29 +656,33 @@ static void run_reboot(const struct shell_call *call)
 }
 
 const struct shell_command shell_commands[] = {
-	{ "help", "", "this list", 0, 0, false, run_help, NULL },
-	{ "vms", "", "the VMs and what they do", 0, 0, false, run_vms, NULL },
-	{ "vm", "NAME", "more about one", 1, 1, true, run_vm, NULL },
-	{ "start", "NAME", "starts one that is off", 1, 1, true, run_start, NULL },
-	{ "stop", "NAME", "presses its power button", 1, 1, true, run_stop, NULL },
+	{ "help", "[COMMAND]", "this list, or one line of it", 0, 1, false, run_help, NULL, false },
+	{ "vms", "", "the VMs and what they do", 0, 0, false, run_vms, NULL, false },
+	{ "vm", "NAME", "more about one", 1, 1, true, run_vm, NULL, false },
+	{ "start", "NAME", "starts one that is off", 1, 1, true, run_start, NULL, false },
+	{ "stop", "[--wait] NAME", "presses its power button; --wait: until it has ended", 1, 2,
+	  true, run_stop, "--wait", false },
 	{ "pause", "[--seal] NAME", "takes it off the CPUs; --seal: and seals its pages", 1, 2,
-	  true, run_pause, "--seal" },
-	{ "resume", "NAME", "lets it go on", 1, 1, true, run_resume, NULL },
-	{ "reset", "NAME", "starts it anew, with new keys", 1, 1, true, run_reset, NULL },
-	{ "destroy", "NAME", "ends it at once and wipes its keys", 1, 1, true, run_destroy, NULL },
+	  true, run_pause, "--seal", false },
+	{ "resume", "NAME", "lets it go on", 1, 1, true, run_resume, NULL, false },
+	{ "reset", "NAME", "starts it anew, with new keys", 1, 1, true, run_reset, NULL, false },
+	{ "destroy", "NAME", "ends it at once and wipes its keys", 1, 1, true, run_destroy, NULL,
+	  false },
+	{ "nmi", "NAME", "sends an NMI to its vCPUs: a guest that hangs may say why", 1, 1, true,
+	  run_nmi, NULL, false },
 	{ "console", "[NAME]", "the VM's console; without a name, all of them", 0, 1, true,
-	  run_console, NULL },
+	  run_console, NULL, false },
 	{ "stats", "NAME", "exits by reason, faults, run and steal time", 1, 1, true, run_stats,
-	  NULL },
-	{ "top", "", "who uses the CPUs, each second", 0, 0, false, run_top, NULL },
-	{ "log", "", "the log again", 0, 0, false, run_log, NULL },
-	{ "host", "", "what the machine offers", 0, 0, false, run_host, NULL },
-	{ "keys", "", "the KeyIDs of TME-MK and who has them", 0, 0, false, run_keys, NULL },
+	  NULL, false },
+	{ "top", "", "who uses the CPUs, each second", 0, 0, false, run_top, NULL, false },
+	{ "log", "", "the log again", 0, 0, false, run_log, NULL, false },
+	{ "host", "", "what the machine offers", 0, 0, false, run_host, NULL, false },
+	{ "keys", "", "the KeyIDs of TME-MK and who has them", 0, 0, false, run_keys, NULL, false },
 	{ "peek", "ADDRESS [BYTES]", "what DRAM holds at a hex address", 1, 2, false, run_peek,
-	  NULL },
+	  NULL, false },
 	{ "share", "[NAME [revoke|grant|grant-ro VM]]", "memory that VMs share, and who has it", 0,
-	  3, false, run_share, NULL },
-	{ "poweroff", "[now]", "turns the machine off", 0, 1, false, run_poweroff, NULL },
-	{ "reboot", "[now]", "resets the machine", 0, 1, false, run_reboot, NULL },
+	  3, false, run_share, NULL, false },
+	{ "poweroff", "[now]", "turns the machine off", 0, 1, false, run_poweroff, NULL, false },
+	{ "reboot", "[now]", "resets the machine", 0, 1, false, run_reboot, NULL, false },
 };
 const size_t shell_command_count = ARRAY_COUNT(shell_commands);

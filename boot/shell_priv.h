@@ -19,9 +19,12 @@ struct shell_command {
 	bool about_vm;	  /* the last of them names a VM */
 	void (*run)(const struct shell_call *call);
 	const char *option; /* what may stand before the name, or NULL */
+	bool name_first;    /* it is the first word that names a VM */
 };
 extern const struct shell_command shell_commands[];
 extern const size_t shell_command_count;
+/* Whatever the case; NULL: there is none of this name. */
+const struct shell_command *shell_find(const char *name);
 
 /* A line of at most 237 bytes. */
 void shell_print(const char *fmt, ...) PRINTF_LIKE(1, 2);

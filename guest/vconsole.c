@@ -32,6 +32,35 @@ static uint64_t full_since;
 
 static uint32_t living; /* atomic */
 static bool no_shell;
+static uint8_t escape_key = VCONSOLE_ESCAPE_KEY;
+static char escape_name[] = "Ctrl-^";
+static bool raw_shown; /* a guest's bytes went to the terminal as they are, since its last reset */
+
+static void reset_terminal(void)
+{
+	static const char reset[] = "\x1b[!p\x1b[m"; /* DECSTR; ECMA-48, SGR */
+
+	if (raw_shown) {
+		raw_shown = false;
+		console_control(reset, sizeof(reset) - 1);
+	}
+}
+
+void vconsole_set_escape(uint8_t key)
+{
+	escape_key = key;
+	escape_name[sizeof(escape_name) - 2] = (char)(key + '@');
+}
+
+uint8_t vconsole_escape(void)
+{
+	return escape_key;
+}
+
+const char *vconsole_escape_name(void)
+{
+	return escape_name;
+}
 
 static bool is_shared(void)
 {
@@ -151,6 +180,7 @@ static void show(struct vconsole *console, const char *text, size_t bytes)
 {
 	take_line(console);
 	if (is_raw(console)) {
+		raw_shown = true;
 		console_write(text, bytes);
 	} else {
 		show_line(console, text, bytes);
@@ -267,7 +297,8 @@ static int take_input(void)
 		if (byte < 0 || vconsole_in_shell()) {
 			return byte;
 		}
-		if (byte == VCONSOLE_ESCAPE_KEY && !no_shell) {
+		if (byte == escape_key && !no_shell) {
+			reset_terminal();
 			end_line();
 			__atomic_store_n(&view, VIEW_SHELL, __ATOMIC_RELAXED);
 			return byte;
@@ -297,9 +328,19 @@ int vconsole_input(void)
 
 /* --- Views and the list --- */
 
+void vconsole_type(uint8_t byte)
+{
+	lock_take(&list_lock);
+	if (front != NULL) {
+		(void)give(front, byte);
+	}
+	lock_drop(&list_lock);
+}
+
 void vconsole_show_shell(void)
 {
 	lock_take(&list_lock);
+	reset_terminal();
 	end_line();
 	__atomic_store_n(&view, VIEW_SHELL, __ATOMIC_RELAXED);
 	lock_drop(&list_lock);
@@ -308,6 +349,7 @@ void vconsole_show_shell(void)
 void vconsole_show_all(void)
 {
 	lock_take(&list_lock);
+	reset_terminal();
 	__atomic_store_n(&view, VIEW_ALL, __ATOMIC_RELAXED);
 	for (struct vconsole *console = list; console != NULL; console = console->next) {
 		show_kept(console);
@@ -335,6 +377,7 @@ bool vconsole_show_one(const char *name)
 		console = NULL;
 	}
 	if (console != NULL) {
+		reset_terminal();
 		__atomic_store_n(&front, console, __ATOMIC_RELAXED);
 		__atomic_store_n(&view, VIEW_ONE, __ATOMIC_RELAXED);
 		front_was[0] = '\0'; /* a person chose */
@@ -416,6 +459,7 @@ static void end(struct vconsole *console)
 		return;
 	}
 	show_kept(console); /* its last words, whatever is on the screen */
+	reset_terminal();
 	console->ended = true;
 	__atomic_store_n(&living, living - 1, __ATOMIC_RELAXED);
 	if (line_owner == console) {

@@ -12,14 +12,16 @@
  *
  * The last words of a VM that is not in view, and what the shell replays, come as among several.
  * The last VCONSOLE_KEPT_BYTES of each VM are kept; what of them was not shown is, when it can be.
- * VCONSOLE_ESCAPE_KEY goes from the first two to the shell, unless there is none.
+ * The escape key goes from the first two to the shell, unless there is none. A guest's bytes that
+ * passed as they are may have left the terminal in any state: at each change of view, and when such
+ * a VM ends, a soft reset (DECSTR) and plain letters (SGR 0) go before what follows.
  */
 #ifndef UMBRA_GUEST_VCONSOLE_H
 #define UMBRA_GUEST_VCONSOLE_H
 
 #include "vmm/base/types.h"
 
-#define VCONSOLE_ESCAPE_KEY  0x1e /* Ctrl-^ */
+#define VCONSOLE_ESCAPE_KEY  0x1e /* Ctrl-^, unless vconsole_set_escape says another */
 #define VCONSOLE_OUT_BYTES   128
 #define VCONSOLE_INPUT_BYTES 256
 #define VCONSOLE_KEPT_BYTES  4096
@@ -81,7 +83,13 @@ void vconsole_show_all(void);
 bool vconsole_show_one(const char *name);
 /* Shows again what is kept of a VM, ended or not, in any view. False: no VM of that name. */
 bool vconsole_replay(const char *name);
-/* Before the first VM: VCONSOLE_ESCAPE_KEY is a key like any other from now on. */
+/* One byte for the VM in front, be it the escape key; lost when its ring is full. */
+void vconsole_type(uint8_t byte);
+/* Another escape key, a control character; and how people write the one that holds: "Ctrl-^". */
+void vconsole_set_escape(uint8_t key);
+uint8_t vconsole_escape(void);
+const char *vconsole_escape_name(void);
+/* Before the first VM: the escape key is a key like any other from now on. */
 void vconsole_no_shell(void);
 
 #endif

@@ -272,7 +272,7 @@ def last_line(folder):
 def serial_text(data):
     """The lines of a serial log, without the firmware's cursor movements."""
     text = data.decode("utf-8", "replace")
-    text = re.sub(r"\x1b\[[0-9;=?]*[A-Za-z]", "", text)
+    text = re.sub(r"\x1b\[[0-9;=?!]*[A-Za-z]", "", text)
     return text.replace("\r\n", "\n").replace("\r", "\n").replace("\0", "")
 
 

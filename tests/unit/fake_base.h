@@ -33,6 +33,8 @@ extern enum log_level fake_log_shown;
 /* What console_listens says, and how often console_listen was called since the last reset. */
 extern bool fake_console_is_line;
 extern unsigned fake_console_listened;
+/* What console_control wrote since the last reset. */
+extern char fake_console_controls[];
 /* What console_write was given, and what console_getc will return. */
 const char *fake_console_text(void);
 void fake_console_type(const char *text);

@@ -14,6 +14,7 @@ static size_t log_length;
 static char console_text[1 << 16];
 static size_t console_length;
 static const char *typed = "";
+char fake_console_controls[256];
 
 static const char *const level_names[] = { "error", "warning", "info", "debug" };
 
@@ -57,6 +58,7 @@ void fake_log_reset(void)
 	log_length = console_length = 0;
 	fake_console_is_line = false;
 	fake_console_listened = 0;
+	fake_console_controls[0] = '\0';
 	log_text[0] = console_text[0] = '\0';
 	typed = "";
 	fake_log_shown = LOG_ERROR;
@@ -86,6 +88,11 @@ void console_write(const char *text, size_t bytes)
 bool console_at_line_start(void)
 {
 	return console_length == 0 || console_text[console_length - 1] == '\n';
+}
+
+void console_control(const char *text, size_t bytes)
+{
+	strncat(fake_console_controls, text, bytes);
 }
 
 bool console_write_on(const char *text, size_t bytes)

@@ -37,6 +37,7 @@ static void everything_given(void **state)
 				   "log  = debug\r\n"
 				   "shell = OFF\r\n"
 				   "window = 2M\r\n"
+				   "escape-key = Ctrl-a\r\n"
 				   "serial = COM2,9600\r\n"
 				   "engine-cipher = VAES256\r\n"
 				   "[vm alpha-1]\r\n"
@@ -69,7 +70,8 @@ static void everything_given(void **state)
 	assert_int_equal(config.vm_count, 1);
 	assert_true(vm->valid);
 	assert_string_equal(vm->name, "alpha-1");
-	assert_int_equal(vm->line, 10);
+	assert_int_equal(config.escape_key, 1);
+	assert_int_equal(vm->line, 11);
 	assert_int_equal(config.serial.kind, CONFIG_SERIAL_PLACE);
 	assert_int_equal(config.serial.place.address, 0x2f8);
 	assert_int_equal(config.serial.place.divisor, 12);
@@ -202,6 +204,7 @@ static void defaults(void **state)
 	assert_int_equal(parse(text, sizeof(text) - 1), 0);
 	assert_int_equal(config.exit, CONFIG_EXIT_STAY);
 	assert_true(config.shell);
+	assert_int_equal(config.escape_key, 0x1e);
 	assert_int_equal(config.on_panic, CONFIG_ON_PANIC_STAY);
 	assert_int_equal(config.log_level, LOG_INFO);
 	assert_int_equal(config.window_bytes, 16 << 20);
@@ -267,6 +270,11 @@ static const struct bad bad_cases[] = {
 	{ A "ballast=1\n", "umbra.conf:5: vm a: unknown key \"ballast\" in section [vm]", 0 },
 	{ "[host]\nmemory=1M\n" A, "umbra.conf:2: unknown key \"memory\" in section [host]", 1 },
 	{ "[host]\nexit=never\n" A, "umbra.conf:2: exit = never must be one of stay, poweroff", 1 },
+	{ "[host]\nescape-key=ctrl-m\n" A, "escape-key = ctrl-m must be a key as ctrl-^ or", 1 },
+	{ "[host]\nescape-key=^a\n" A, "escape-key = ^a must be a key as ctrl-^ or", 1 },
+	{ "[host]\nescape-key=ctrl-\n" A, "escape-key = ctrl- must be a key", 1 },
+	{ "[host]\nescape-key=ctrl-aa\n" A, "escape-key = ctrl-aa must be a key", 1 },
+	{ "[host]\nescape-key=ctrl-5\n" A, "escape-key = ctrl-5 must be a key", 1 },
 	{ "[host]\nshell=maybe\n" A, "umbra.conf:2: shell = maybe must be one of on, off", 1 },
 	{ "[host]\nlog=loud\n" A, "log = loud must be one of error, warn, info, debug", 1 },
 	{ A "memory=1M\n", "umbra.conf:5: vm a: memory is given twice", 0 },

@@ -126,6 +126,12 @@ void platform_log_memory(const struct vm *v)
 	note("memory", v->name);
 }
 
+void vcpu_nmi(struct vcpu *v)
+{
+	assert_ptr_equal(v, &vcpu);
+	note("nmi", "vCPU");
+}
+
 static bool button_is_on;
 
 bool platform_press_power_button(struct vm *v)
@@ -251,6 +257,40 @@ static void commands_do_what_they_say(void **state)
 	assert_string_equal(run(""), "");
 }
 
+static void stop_waits(void **state)
+{
+	(void)state;
+	button_is_on = true;
+	fake_console_type("\rstop --wait alpha\r");
+	shell_poll();
+	assert_string_equal(did, "button alpha;");
+	shell_poll();
+	assert_null(strstr(fake_console_text(), "has ended"));
+	entries[0].vm = NULL;
+	shell_poll();
+	assert_non_null(strstr(fake_console_text(), "vm alpha has ended\r\numbra> "));
+	entries[0].vm = &vm;
+	fake_console_type("stop --wait alpha\r");
+	shell_poll();
+	entries[0].started++; /* it was reset: another life */
+	shell_poll();
+	assert_non_null(strstr(strstr(fake_console_text(), "has ended") + 1, "vm alpha has ended"));
+	fake_console_type("stop --wait alpha\r");
+	shell_poll();
+	fake_console_type("x"); /* a person waits no longer */
+	shell_poll();
+	entries[0].vm = NULL;
+	fake_console_type("\x15");
+	shell_poll();
+	assert_string_equal(run("nmi alpha"), "vm alpha is off; \"start alpha\" starts it\r\n");
+	entries[0].vm = &vm;
+	assert_string_equal(run("help NMI"),
+			    "  nmi NAME                 sends an NMI to its vCPUs: a "
+			    "guest that hangs may say why\r\n");
+	run("nmi alpha");
+	assert_non_null(strstr(did, "nmi vCPU;"));
+}
+
 static void mistakes_get_a_sentence(void **state)
 {
 	(void)state;
@@ -259,7 +299,7 @@ static void mistakes_get_a_sentence(void **state)
 	assert_string_equal(run("pause alpha --seal"), "usage: pause [--seal] NAME\r\n");
 	assert_string_equal(run("pause --seal gamma"),
 			    "there is no VM \"gamma\"; \"vms\" lists them\r\n");
-	assert_string_equal(run("help me"), "usage: help\r\n");
+	assert_string_equal(run("help me"), "\"me\" is no command; \"help\" lists them\r\n");
 	assert_string_equal(run("vms a b c d e f"), "usage: vms\r\n");
 	assert_string_equal(run("pause gamma"), "there is no VM \"gamma\"; \"vms\" lists them\r\n");
 	assert_string_equal(run("pause beta"), "vm beta is off; \"start beta\" starts it\r\n");
@@ -331,6 +371,12 @@ static void tab_knows_vms_and_options(void **state)
 	shell_poll();
 	assert_non_null(strstr(fake_console_text(), "alpha  beta"));
 	assert_string_equal(did, "pause alpha;seal alpha;");
+	fake_console_type("\x15VM AL\t\r");
+	shell_poll();
+	assert_non_null(strstr(fake_console_text(), "VM ALpha \r\nalpha: paused"));
+	fake_console_type("help NM\t\r");
+	shell_poll();
+	assert_non_null(strstr(fake_console_text(), "  nmi NAME "));
 	fake_console_type("\x15reset alpha \t\x15");
 	shell_poll();
 	assert_string_equal(did, "pause alpha;seal alpha;");
@@ -378,8 +424,27 @@ static void views_change(void **state)
 	assert_int_equal(vconsole_get(&console), 'z');
 	assert_int_equal(fake_log_shown, LOG_ERROR);
 	assert_non_null(strstr(fake_console_text(), "K\n"));
-	fake_console_type("\x1e"
-			  "console\r");
+	assert_string_equal(fake_console_controls, "\x1b[!p\x1b[m"); /* it may have left colours */
+	fake_console_type("\x1e\x1e");				     /* twice: one for the VM */
+	shell_poll();
+	assert_false(vconsole_in_shell());
+	assert_int_equal(vconsole_get(&console), 0x1e);
+	assert_int_equal(vconsole_get(&console), -1);
+	fake_console_type("\x1e");
+	shell_poll();
+	fake_tsc += 1100000000;
+	fake_console_type("\x1e"); /* a second look is no second key */
+	shell_poll();
+	assert_false(vconsole_in_shell());
+	assert_int_equal(vconsole_get(&console), -1);
+	vconsole_set_escape(0x01);
+	assert_string_equal(vconsole_escape_name(), "Ctrl-A");
+	fake_console_type("\x1e\x01");
+	shell_poll();
+	assert_true(vconsole_in_shell());
+	assert_int_equal(vconsole_get(&console), 0x1e);
+	vconsole_set_escape(VCONSOLE_ESCAPE_KEY);
+	fake_console_type("console\r");
 	shell_poll();
 	fake_console_type("q");
 	shell_poll();
@@ -411,7 +476,8 @@ static void top_goes_on_until_a_key(void **state)
 	assert_int_equal(strlen(fake_console_text()), before);
 	fake_tsc += 1000000001;
 	shell_poll();
-	assert_non_null(strstr(fake_console_text() + before, "alpha            running      0.0"));
+	assert_non_null(strstr(fake_console_text() + before,
+			       "alpha            running      0.0     64M       68K        0"));
 	fake_console_type(" ");
 	shell_poll();
 	before = strlen(fake_console_text());
@@ -432,6 +498,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(top_goes_on_until_a_key, setup, fake_teardown),
 		cmocka_unit_test_setup_teardown(tab_knows_vms_and_options, setup, fake_teardown),
 		cmocka_unit_test_setup_teardown(a_line_outlives_the_log, setup, fake_teardown),
+		cmocka_unit_test_setup_teardown(stop_waits, setup, fake_teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

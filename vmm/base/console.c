@@ -148,6 +148,17 @@ void console_write(const char *text, size_t bytes)
 	drop();
 }
 
+void console_control(const char *text, size_t bytes)
+{
+	bool was;
+
+	take();
+	was = at_line_start;
+	write_locked(text, bytes);
+	at_line_start = was;
+	drop();
+}
+
 bool console_write_on(const char *text, size_t bytes)
 {
 	bool on;

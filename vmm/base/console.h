@@ -27,6 +27,9 @@ void console_write(const char *text, size_t bytes);
 /* The same, but nothing and false at the start of a line: one of the log came between. */
 bool console_write_on(const char *text, size_t bytes);
 
+/* Bytes that move nothing on the terminal: whether it is at a line's start stays as it was. */
+void console_control(const char *text, size_t bytes);
+
 /* True while the last byte written was a line's end (or none was written yet). */
 bool console_at_line_start(void);
 
