@@ -5,8 +5,8 @@
 
 /*
  * Takes a KeyID with a random key, and moves the hypervisor's memory under it. What keeps it from
- * that is logged, and the hypervisor stays at KeyID 0. BSP, once, after keyslot_init and before VMX;
- * interrupts off.
+ * that is logged, and the hypervisor stays at KeyID 0. BSP, once, after keyslot_init and before
+ * VMX; interrupts off.
  */
 void host_key_start(void);
 

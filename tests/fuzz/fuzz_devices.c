@@ -58,7 +58,8 @@ bool vlapic_deliver(struct vm *to, const struct vlapic_msg *msg)
 void vm_end(struct vm *which, enum vm_end_reason reason, const char *detail)
 {
 	(void)detail;
-	require(which == &vm && (reason == VM_END_POWER_OFF || reason == VM_END_RESET));
+	require(which == &vm && (reason == VM_END_POWER_OFF || reason == VM_END_RESET ||
+				 reason == VM_END_GUEST_PANIC));
 }
 
 static uint64_t touch(unsigned range, uint64_t offset, uint32_t size, bool write, uint64_t value)

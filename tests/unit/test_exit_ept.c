@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* vmm/exit_ept.c: what is repaired, emulated, tried again, told to the guest, or the end of a VM. */
+/*
+ * vmm/exit_ept.c: what is repaired, emulated, tried again, told to the guest, or the end of a VM.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <string.h>
