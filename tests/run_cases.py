@@ -232,7 +232,7 @@ class Runner:
             "initrd=\\umbra\\initrd.img console=ttyS0 name=bare\n", encoding="ascii")
         keys = {key.upper(): value for key, value in machine.items()}
         keys.update(ESP=esp, OUT=folder / "out", BUILD=self.options.build,
-                    STOP="umbra-work: bare: .* equal", TIMEOUT=600 * self.options.patience)
+                    STOP="CPUs: equal", TIMEOUT=600 * self.options.patience)
         with open(folder / "boot.log", "wb") as log:
             status = subprocess.run(
                 [sys.executable, str(HERE / "machine" / "boot.py"),

@@ -242,7 +242,7 @@ OUR_C := $(sort $(foreach d,vmm vmm/base crypto ept guest guest/dev boot tests/u
 lint: sizes layers bootstrap-code headers branches format-check
 
 # No branch whose target a guest could have trained, but for four in assembler: three before any
-# guest runs, or when the keys are gone and the machine ends, and one into firmware, which has its own.
+# guest runs or when the machine ends, and one into firmware, which has its own.
 branches: $$(O)/BOOTX64.EFI
 	@objdump -d --no-show-raw-insn $(O)/umbra.so | awk ' \
 		/^[0-9a-f]+ </ { name = $$2 } \
