@@ -15,8 +15,11 @@
 	(CR0_PE | CR0_MP | CR0_EM | CR0_TS | CR0_ET | CR0_NE | CR0_WP | CR0_AM | CR0_NW | CR0_CD | \
 	 CR0_PG)
 
-/* SDM vol. 3, "PDPTE Registers": the reserved bits of a present one. */
-#define PDPTE_RESERVED (MASK(2, 1) | MASK(8, 5))
+/* SDM vol. 3, "PDPTE Registers": the reserved bits of a present one, and bits beyond MAXPHYADDR. */
+static uint64_t pdpte_reserved(void)
+{
+	return MASK(2, 1) | MASK(8, 5) | MASK(63, ept_caps()->phys_bits);
+}
 
 /* SDM vol. 2, "MOV—Move to/from Control Registers": what is #GP(0). */
 static bool cr0_allowed(uint64_t value, uint64_t old)
@@ -47,7 +50,7 @@ static bool load_pdptes(struct vcpu *vcpu)
 		return false;
 	}
 	for (size_t i = 0; i < ARRAY_COUNT(pdptes); i++) {
-		if ((pdptes[i] & PTE_PRESENT) != 0 && (pdptes[i] & PDPTE_RESERVED) != 0) {
+		if ((pdptes[i] & PTE_PRESENT) != 0 && (pdptes[i] & pdpte_reserved()) != 0) {
 			return false;
 		}
 	}

@@ -232,6 +232,10 @@ static enum exit_result unhandled(void)
 	uint32_t reason = (uint32_t)vmread(VMCS_EXIT_REASON);
 	char text[VM_DETAIL_MAX];
 
+	/* The #MC itself was not delivered; a next one would shut the machine down. */
+	if (reason == (EXIT_REASON_ENTRY_FAILURE | EXIT_REASON_ENTRY_MACHINE_CHECK)) {
+		cpu_call_mc_handler();
+	}
 	vcpu_dump(vcpu);
 	if ((reason & EXIT_REASON_ENTRY_FAILURE) != 0) {
 		str_printf(text, sizeof(text),

@@ -335,6 +335,41 @@ static void log_caps(void)
 		 caps.xsaves ? ", XSAVES" : "", caps.entry_flush != 0 ? ", flushes on entry" : "");
 }
 
+#define ERRATUM_TIMER  BIT(0) /* the preemption timer counts wrongly */
+#define ERRATUM_EPT_AD BIT(1) /* accessed and dirty bits of EPT cannot be relied on */
+
+/*
+ * Processors that offer what does not work, by CPUID.1:EAX under a mask (Intel's specification
+ * updates). Of those with unrestricted guests; the SDM's other conditions rule the rest out.
+ */
+static const struct {
+	uint32_t mask, signature;
+	uint32_t what;
+} errata[] = {
+	{ 0xfff3fff, 0x20652, ERRATUM_TIMER },	/* Westmere C2: AAT59, AAU65, AAX65 */
+	{ 0xfff3fff, 0x20655, ERRATUM_TIMER },	/* Westmere K0: AAU65 */
+	{ 0xfff3fff, 0x206e6, ERRATUM_TIMER },	/* Xeon 7500 D0: BA86 */
+	{ 0xfff3fff, 0x306a8, ERRATUM_TIMER },	/* Xeon E3-1200 v2, before E1 */
+	{ 0xfff3ff0, 0x406d0, ERRATUM_EPT_AD }, /* Avoton: AVR41 */
+};
+
+static void heed_errata(void)
+{
+	uint32_t signature = cpu_cpuid(1, 0).eax;
+
+	for (size_t i = 0; i < ARRAY_COUNT(errata); i++) {
+		if ((signature & errata[i].mask) != errata[i].signature) {
+			continue;
+		}
+		if ((errata[i].what & ERRATUM_TIMER) != 0) {
+			caps.pin &= ~(uint32_t)PIN_PREEMPTION_TIMER;
+		}
+		if ((errata[i].what & ERRATUM_EPT_AD) != 0) {
+			caps.ept_vpid &= ~EPT_CAP_ACCESSED_DIRTY;
+		}
+	}
+}
+
 void vmx_init(void)
 {
 	uint64_t basic = cpu_rdmsr(MSR_IA32_VMX_BASIC);
@@ -353,6 +388,7 @@ void vmx_init(void)
 		.ept_vpid = cpu_rdmsr(MSR_IA32_VMX_EPT_VPID_CAP),
 	};
 	choose_controls();
+	heed_errata();
 	/* Without INVVPID of one context a reused tag could show another vCPU's translations. */
 	if ((caps.ept_vpid & EPT_CAP_INVVPID) == 0 ||
 	    (caps.ept_vpid & EPT_CAP_INVVPID_SINGLE) == 0) {

@@ -25,6 +25,13 @@ static struct vm vm;
 static struct vcpu vcpu;
 static struct vcpu_private priv;
 static uint64_t pdptes[4];
+
+const struct ept_caps *ept_caps(void)
+{
+	static const struct ept_caps offered = { .phys_bits = 39 };
+
+	return &offered;
+}
 static unsigned gps;
 static uint8_t cr8;
 
@@ -160,6 +167,9 @@ static void test_pdptes(void **state)
 		{ 0x1000, 0x2003, true },  /* bit 1 is reserved */
 		{ 0x1000, 0x2002, false }, /* not present: ignored */
 		{ 0x9000, 0x2001, true },  /* no memory there */
+		{ 0x1000, 0x7ffffff001, false },
+		{ 0x1000, 0x8000002001, true }, /* an address of 40 bits on a CPU with 39 */
+		{ 0x1000, BIT(63) | 0x2001, true },
 	};
 
 	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {

@@ -255,6 +255,9 @@ static void test_unhandled(void **state)
 		assert_int_equal(ended, cases[i].ended);
 		assert_string_equal(end_detail, cases[i].detail);
 	}
+	assert_int_equal(mc_calls, 0);
+	(void)dispatch((uint32_t)EXIT_REASON_ENTRY_FAILURE | EXIT_REASON_ENTRY_MACHINE_CHECK);
+	assert_int_equal(mc_calls, 1);
 	assert_int_equal(dispatch(EXIT_REASON_TRIPLE_FAULT), EXIT_RESUME);
 	assert_int_equal(ended, VM_END_TRIPLE_FAULT);
 }

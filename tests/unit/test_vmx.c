@@ -206,6 +206,32 @@ static void test_no_supervisor_states(void **state)
 	vmx_stop_this_cpu();
 }
 
+/* What a CPU offers and does not do right is not used. */
+static void test_errata(void **state)
+{
+	static const struct {
+		uint32_t signature;
+		bool timer, accessed_dirty;
+	} cpus
+		[] = {
+			{ 0x306d4, true, true }, /* Broadwell */
+			{ 0x20652, false, true },    { 0x20655, false, true },
+			{ 0x206e6, false, true },    { 0x306a8, false, true },
+			{ 0x306a9, true, true }, /* Ivy Bridge as most have it */
+			{ 0x406d8, true, false },    { 0x23306a8, true, true }, /* another family */
+			{ 0x50020655, false, true }, /* reserved bits do not count */
+		};
+
+	for (size_t i = 0; i < ARRAY_COUNT(cpus); i++) {
+		set_machine(&machines[0]);
+		fake_cpuid_set(1, 0, cpus[i].signature, 0, CPUID_1_ECX_VMX | CPUID_1_ECX_XSAVE, 0);
+		vmx_init();
+		assert_int_equal(vmx_caps()->preemption_timer, cpus[i].timer);
+		assert_int_equal((vmx_caps()->pin & PIN_PREEMPTION_TIMER) != 0, cpus[i].timer);
+		assert_int_equal(told.accessed_dirty, cpus[i].accessed_dirty);
+	}
+}
+
 /* What a CPU says of its flaws (SDM, IA32_ARCH_CAPABILITIES), and what is done about them. */
 #define ALL_FLAW_BITS                                                        \
 	(CPUID_7_EDX_IBRS_IBPB | CPUID_7_EDX_STIBP | CPUID_7_EDX_L1D_FLUSH | \
@@ -259,11 +285,9 @@ static void test_flaws(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_machines),
-		cmocka_unit_test(test_no_vmx),
-		cmocka_unit_test(test_feature_control),
-		cmocka_unit_test(test_flaws),
-		cmocka_unit_test(test_no_supervisor_states),
+		cmocka_unit_test(test_machines),	cmocka_unit_test(test_no_vmx),
+		cmocka_unit_test(test_feature_control), cmocka_unit_test(test_errata),
+		cmocka_unit_test(test_flaws),		cmocka_unit_test(test_no_supervisor_states),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
