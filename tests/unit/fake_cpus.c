@@ -120,40 +120,40 @@ static void note_ipi(struct fake_ipi ipi)
 	fake_ipis[fake_ipi_count++] = ipi;
 }
 
-void lapic_init_this_cpu(void)
+__attribute__((weak)) void lapic_init_this_cpu(void)
 {
 }
 
-uint32_t lapic_id(void)
+__attribute__((weak)) uint32_t lapic_id(void)
 {
 	return percpu_fake_self()->apic_id;
 }
 
-void lapic_eoi(void)
+__attribute__((weak)) void lapic_eoi(void)
 {
 }
 
-void lapic_send_ipi(uint32_t apic_id, uint8_t vector)
+__attribute__((weak)) void lapic_send_ipi(uint32_t apic_id, uint8_t vector)
 {
 	note_ipi((struct fake_ipi){ FAKE_IPI_FIXED, apic_id, vector });
 }
 
-void lapic_send_nmi(uint32_t apic_id)
+__attribute__((weak)) void lapic_send_nmi(uint32_t apic_id)
 {
 	note_ipi((struct fake_ipi){ FAKE_IPI_NMI, apic_id, 0 });
 }
 
-void lapic_send_init(uint32_t apic_id)
+__attribute__((weak)) void lapic_send_init(uint32_t apic_id)
 {
 	note_ipi((struct fake_ipi){ FAKE_IPI_INIT, apic_id, 0 });
 }
 
-void lapic_send_sipi(uint32_t apic_id, uint8_t page)
+__attribute__((weak)) void lapic_send_sipi(uint32_t apic_id, uint8_t page)
 {
 	note_ipi((struct fake_ipi){ FAKE_IPI_SIPI, apic_id, page });
 }
 
-void lapic_timer_arm(uint64_t tsc_deadline)
+__attribute__((weak)) void lapic_timer_arm(uint64_t tsc_deadline)
 {
 	fake_timer_deadline = tsc_deadline;
 }

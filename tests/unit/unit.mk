@@ -56,6 +56,7 @@ UNIT_page_alloc := vmm/base/page_alloc.c vmm/base/str.c
 UNIT_host_paging := vmm/base/host_paging.c vmm/base/page_alloc.c vmm/base/bootstrap.c \
 	vmm/base/keyid_move.c vmm/base/str.c
 UNIT_tsc := vmm/base/tsc.c
+UNIT_lapic := vmm/base/lapic.c
 UNIT_power := vmm/base/power.c vmm/base/err.c vmm/base/str.c
 UNIT_mtrr := vmm/base/mtrr.c
 UNIT_idt_dump := vmm/base/idt_dump.c vmm/base/symbols.c vmm/base/str.c

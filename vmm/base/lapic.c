@@ -43,6 +43,8 @@
 #define ICR_BUSY	       BIT(12)
 #define ICR_ASSERT	       BIT(14)
 
+#define XAPIC_LAST_ID 254u /* 255 addresses all CPUs */
+
 #define PIC1_DATA 0x21
 #define PIC2_DATA 0xa1
 
@@ -126,6 +128,20 @@ void lapic_send_sipi(uint32_t apic_id, uint8_t page)
 bool lapic_is_x2apic(void)
 {
 	return x2apic;
+}
+
+bool lapic_reaches(uint32_t apic_id)
+{
+	if (x2apic || apic_id <= XAPIC_LAST_ID) {
+		return true;
+	}
+	if ((cpu_cpuid(1, 0).ecx & CPUID_1_ECX_X2APIC) == 0) {
+		return false;
+	}
+	/* SDM, "x2APIC State Transitions": what the registers hold stays. */
+	cpu_wrmsr(MSR_IA32_APIC_BASE, cpu_rdmsr(MSR_IA32_APIC_BASE) | APIC_BASE_X2APIC);
+	x2apic = true;
+	return true;
 }
 
 /* The BSP's first call: how the APIC is reached is as firmware left it, for all CPUs. */

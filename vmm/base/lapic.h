@@ -19,6 +19,12 @@ void lapic_init_this_cpu(void);
 /* This CPU's APIC ID; only after lapic_init_this_cpu on the BSP. */
 uint32_t lapic_id(void);
 bool lapic_is_x2apic(void);
+/*
+ * Can a CPU with this APIC ID be reached? An ID above 254 needs x2APIC mode: where firmware left
+ * xAPIC mode and the CPU has the other, this CPU goes there, and so do those that start later. BSP,
+ * after lapic_init_this_cpu, before another CPU starts (later, for the answer alone).
+ */
+bool lapic_reaches(uint32_t apic_id);
 void lapic_eoi(void);
 void lapic_send_ipi(uint32_t apic_id, uint8_t vector);
 void lapic_send_nmi(uint32_t apic_id);

@@ -234,12 +234,17 @@ uint32_t smp_start_all(const uint32_t *apic_ids, size_t count, hpa_t trampoline)
 	if (count == 0 || prepare_trampoline(trampoline) != 0) {
 		return 0;
 	}
+	/* The first CPU that starts takes over how APICs are reached. */
+	for (i = 0; i < count; i++) {
+		(void)lapic_reaches(apic_ids[i]);
+	}
+	percpu_self()->apic_id = lapic_id();
 	for (i = 0; i < count && percpu_count() < CPU_MAX; i++) {
 		if (is_known(apic_ids[i])) {
 			continue; /* this CPU, or firmware lists one twice */
 		}
-		if (!lapic_is_x2apic() && apic_ids[i] > 0xfe) {
-			log_error("CPU with APIC ID %u is left out: x2APIC is off in firmware",
+		if (!lapic_reaches(apic_ids[i])) {
+			log_error("CPU with APIC ID %u is left out: the boot CPU has no x2APIC",
 				  apic_ids[i]);
 			continue;
 		}
