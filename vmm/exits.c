@@ -102,6 +102,31 @@ static enum exit_result exit_pause(struct vcpu *vcpu)
 	return EXIT_YIELD;
 }
 
+/*
+ * The instruction is done, and held up every CPU of the machine meanwhile: whoever does that
+ * waits for its next turn.
+ */
+static enum exit_result exit_bus_lock(struct vcpu *vcpu)
+{
+	(void)vcpu;
+	sched_yield();
+	return EXIT_YIELD;
+}
+
+/* An instruction let no event in for long. It may go on, unless the CPU gave its state up. */
+static enum exit_result exit_notify(struct vcpu *vcpu)
+{
+	uint64_t why = vmread(VMCS_EXIT_QUALIFICATION);
+
+	if ((why & NOTIFYQ_INVALID) != 0) {
+		return EXIT_KILL_VM;
+	}
+	if ((why & NOTIFYQ_NMI_UNBLOCKING) != 0 && (vcpu->event.info & EVENT_VALID) == 0) {
+		inject_reblock_nmi(vcpu);
+	}
+	return EXIT_YIELD;
+}
+
 static enum exit_result exit_triple_fault(struct vcpu *vcpu)
 {
 	vcpu_dump(vcpu);
@@ -212,6 +237,8 @@ static const struct exit_entry exit_table[VCPU_EXIT_REASONS] = {
 	[EXIT_REASON_VMFUNC] = { exit_ud, "vmfunc", INSTRUCTION },
 	[EXIT_REASON_ENCLS] = { exit_ud, "encls", INSTRUCTION },
 	[EXIT_REASON_ENCLV] = { exit_ud, "enclv", INSTRUCTION },
+	[EXIT_REASON_BUS_LOCK] = { exit_bus_lock, "bus-lock" },
+	[EXIT_REASON_NOTIFY] = { exit_notify, "notify" },
 	[EXIT_REASON_SEAMCALL] = { exit_ud, "seamcall", INSTRUCTION },
 	[EXIT_REASON_TDCALL] = { exit_ud, "tdcall", INSTRUCTION },
 };
@@ -310,7 +337,10 @@ enum exit_result exit_dispatch(struct vcpu *vcpu)
 	enum exit_result result;
 
 	if (__builtin_expect(reason >= VCPU_EXIT_REASONS, 0)) {
-		return unhandled();
+		reason &= ~(uint32_t)EXIT_REASON_BUS_LOCKED;
+		if (reason >= VCPU_EXIT_REASONS) {
+			return unhandled();
+		}
 	}
 	reason &= VCPU_EXIT_REASONS - 1; /* also where the CPU only speculates */
 	vcpu->exit_count[reason]++;

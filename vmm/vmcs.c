@@ -241,6 +241,9 @@ static void write_optional_controls(const struct vcpu *vcpu)
 		vmwrite(VMCS_PLE_GAP, PLE_GAP);
 		vmwrite(VMCS_PLE_WINDOW, PLE_WINDOW);
 	}
+	if ((caps->cpu2 & CPU2_NOTIFY_WINDOW) != 0) {
+		vmwrite(VMCS_NOTIFY_WINDOW, 0); /* the CPU adds what it needs at least */
+	}
 	if ((caps->cpu2 & CPU2_ENCLS_EXITING) != 0) {
 		vmwrite(VMCS_ENCLS_EXITING_BITMAP, UINT64_MAX);
 	}

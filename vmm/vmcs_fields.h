@@ -71,6 +71,7 @@
 #define VMCS_CPU2_CONTROLS		0x401e
 #define VMCS_PLE_GAP			0x4020
 #define VMCS_PLE_WINDOW			0x4022
+#define VMCS_NOTIFY_WINDOW		0x4024
 
 /* 32-bit read-only data fields */
 #define VMCS_INSTRUCTION_ERROR		  0x4400

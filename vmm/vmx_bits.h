@@ -77,6 +77,8 @@
 #define CPU2_ENCLS_EXITING		  BIT(15)
 #define CPU2_ENABLE_XSAVES		  BIT(20)
 #define CPU2_ENCLV_EXITING		  BIT(28)
+#define CPU2_BUS_LOCK_DETECTION		  BIT(30)
+#define CPU2_NOTIFY_WINDOW		  BIT(31)
 
 /* VM-exit controls. */
 #define EXIT_SAVE_DEBUG_CONTROLS     BIT(2)
@@ -136,10 +138,13 @@
 #define EXIT_REASON_VMFUNC		59
 #define EXIT_REASON_ENCLS		60
 #define EXIT_REASON_ENCLV		70
+#define EXIT_REASON_BUS_LOCK		74
+#define EXIT_REASON_NOTIFY		75
 #define EXIT_REASON_SEAMCALL		76
 #define EXIT_REASON_TDCALL		77
 #define EXIT_REASON_COUNT		80
 
+#define EXIT_REASON_BUS_LOCKED	  BIT(26) /* beside any reason: a bus lock was seen as well */
 #define EXIT_REASON_ENTRY_FAILURE BIT(31)
 
 /* Interruption information: VM-entry, VM-exit and IDT-vectoring formats share these. */
@@ -202,6 +207,10 @@
 #define EPTV_GLA_VALID	    BIT(7)
 #define EPTV_FINAL	    BIT(8) /* the access itself, not a walk of the guest's page tables */
 #define EPTV_NMI_UNBLOCKING BIT(12)
+
+/* Exit qualification of notify-window exits. */
+#define NOTIFYQ_INVALID	       BIT(0) /* the guest's state is corrupt */
+#define NOTIFYQ_NMI_UNBLOCKING BIT(12)
 
 /* Exit qualification for APIC accesses. */
 #define APICQ_OFFSET(q)	   ((uint32_t)((q)&0xfff))

@@ -234,6 +234,25 @@ static void test_hlt(void **state)
 	assert_int_equal(vmread(VMCS_GUEST_PENDING_DEBUG), PENDING_DEBUG_BS);
 }
 
+static void test_bus_lock_and_notify(void **state)
+{
+	assert_int_equal(dispatch(EXIT_REASON_BUS_LOCK), EXIT_YIELD);
+	assert_int_equal(yields, 1);
+	assert_int_equal(vmread(VMCS_GUEST_RIP), 0x1000);
+	/* Beside another reason it changes nothing. */
+	assert_int_equal(dispatch((uint32_t)EXIT_REASON_BUS_LOCKED | EXIT_REASON_CPUID),
+			 EXIT_RESUME);
+	assert_int_equal(vmread(VMCS_GUEST_RIP), 0x1002);
+	assert_int_equal(vcpu.exit_count[EXIT_REASON_CPUID], 1);
+	vmwrite(VMCS_EXIT_QUALIFICATION, NOTIFYQ_NMI_UNBLOCKING);
+	assert_int_equal(dispatch(EXIT_REASON_NOTIFY), EXIT_YIELD);
+	assert_int_equal(vmread(VMCS_GUEST_INTERRUPTIBILITY), BLOCKING_BY_NMI);
+	assert_int_equal(ended, VM_END_NONE);
+	vmwrite(VMCS_EXIT_QUALIFICATION, NOTIFYQ_INVALID);
+	(void)dispatch(EXIT_REASON_NOTIFY);
+	assert_int_equal(ended, VM_END_UNHANDLED);
+}
+
 static void test_unhandled(void **state)
 {
 	static const struct {
@@ -296,6 +315,7 @@ int main(void)
 		cmocka_unit_test_setup(test_end_of_instruction, setup),
 		cmocka_unit_test_setup(test_rip_wraps, setup),
 		cmocka_unit_test_setup(test_hlt, setup),
+		cmocka_unit_test_setup(test_bus_lock_and_notify, setup),
 		cmocka_unit_test_setup(test_unhandled, setup),
 		cmocka_unit_test_setup(test_dump, setup),
 		cmocka_unit_test_setup(test_vectoring, setup),

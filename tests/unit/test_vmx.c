@@ -48,6 +48,8 @@ static const struct machine machines[] = {
 	  0x200401e0, 0xf0106334141, NULL, true, true, true, false },
 	{ "skylake", 0xff, 0xfff9fffe, 0x02577fff, 0x407fffff, 0xffff, BASIC_TRUE | 0x2b,
 	  0x600401e0, 0xf0106734141, NULL, true, true, true, true },
+	{ "sapphire rapids", 0xff, 0xfff9fffe, 0xc2577fff, 0x407fffff, 0xffff, BASIC_TRUE | 0x2b,
+	  0x600401e0, 0xf0106734141, NULL, true, true, true, true },
 	{ "nested on broadwell", 0x7f, 0xfff9fffe, 0x00037bff, 0x007fffff, 0xf3ff,
 	  BASIC_TRUE | 0x11e57ed0, 0x20000165, 0xf0106334041, NULL, true, true, true, false },
 	{ "without APICv", 0x7f, 0xfff9fffe, 0x000000ff, 0x407fffff, 0xffff, BASIC_TRUE, 0x1e0,
@@ -131,6 +133,8 @@ static void test_machines(void **state)
 		assert_int_equal(caps->exit & ~m->exit, 0);
 		assert_int_equal(caps->entry & ~m->entry, 0);
 		assert_int_equal(caps->cpu & (CPU_CR3_LOAD_EXITING | CPU_CR3_STORE_EXITING), 0);
+		assert_int_equal(caps->cpu2 & (CPU2_BUS_LOCK_DETECTION | CPU2_NOTIFY_WINDOW),
+				 m->cpu2 & (CPU2_BUS_LOCK_DETECTION | CPU2_NOTIFY_WINDOW));
 		assert_int_equal(caps->virtual_delivery, m->delivery);
 		assert_int_equal(caps->apic_accesses, m->apic_accesses);
 		assert_int_equal(caps->preemption_timer, m->timer);
