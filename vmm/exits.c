@@ -287,14 +287,9 @@ static inline void unblock(void)
 	}
 }
 
-/* RFLAGS.RF and TF at the end of an instruction, or of a round of one: a single step is due. */
-static void end_flags(uint64_t rflags, bool resume_flag)
+/* An instruction, or a round of one, is done under RFLAGS.TF. */
+static __attribute__((noinline)) void end_of_step(uint64_t rflags)
 {
-	uint64_t wanted = resume_flag ? rflags | RFLAGS_RF : rflags & ~RFLAGS_RF;
-
-	if (wanted != rflags) {
-		vmwrite(VMCS_GUEST_RFLAGS, wanted);
-	}
 	if (vcpu_single_steps(rflags)) {
 		vmwrite(VMCS_GUEST_PENDING_DEBUG,
 			vmread(VMCS_GUEST_PENDING_DEBUG) | PENDING_DEBUG_BS);
@@ -315,7 +310,10 @@ static inline __attribute__((always_inline)) void skip(uint64_t length)
 	/* An exit for memory leaves RF set (SDM, "Saving RIP, RSP, RFLAGS, and SSP"). */
 	rflags = vmread(VMCS_GUEST_RFLAGS);
 	if (__builtin_expect((rflags & (RFLAGS_RF | RFLAGS_TF)) != 0, 0)) {
-		end_flags(rflags, false);
+		vmwrite(VMCS_GUEST_RFLAGS, rflags & ~RFLAGS_RF);
+		if ((rflags & RFLAGS_TF) != 0) {
+			end_of_step(rflags);
+		}
 	}
 }
 
@@ -326,8 +324,11 @@ void exit_skip(uint64_t length)
 
 void exit_next_round(void)
 {
+	uint64_t rflags = vmread(VMCS_GUEST_RFLAGS) | RFLAGS_RF;
+
 	unblock();
-	end_flags(vmread(VMCS_GUEST_RFLAGS), true);
+	vmwrite(VMCS_GUEST_RFLAGS, rflags);
+	end_of_step(rflags);
 }
 
 enum exit_result exit_dispatch(struct vcpu *vcpu)
