@@ -38,6 +38,19 @@ static inline void gmem_fill_page(void *page, uint64_t fill)
 }
 
 /*
+ * A page whose leaf allows all that its kind of memory has, to a vCPU that faulted on it: another
+ * vCPU was first, or code is to run from a large leaf where that must not be. gmem.lock is held.
+ * ERR_NOMEM.
+ */
+static inline int gmem_allow_exec(struct gmem *gmem, gpa_t gpa, unsigned access,
+				  const struct ept_leaf *leaf)
+{
+	return (access & ~leaf->attr.access & GMEM_ACCESS_EXEC) != 0 && ept_caps()->no_large_exec
+		       ? ept_allow_exec(&gmem->root, gpa)
+		       : 0;
+}
+
+/*
  * RAM that stays in its frames, under the gmem's KeyID, as a region that stands ready and is in no
  * gmem yet; each byte is `fill` until it is written. For share.c, which puts it in another's place
  * and takes it away again. BSP, no lock held. ERR_NOMEM, ERR_AGAIN.

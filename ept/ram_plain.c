@@ -64,13 +64,6 @@ static void count_part(struct gmem *gmem, const struct gmem_region *region,
 	}
 }
 
-/* A leaf allows everything, but for a large one where the CPU must not run code from it. */
-static int allow(struct gmem *gmem, gpa_t gpa, unsigned access, struct ept_attr attr)
-{
-	return (access & ~attr.access & GMEM_ACCESS_EXEC) != 0 ? ept_allow_exec(&gmem->root, gpa)
-							       : 0;
-}
-
 static int plain_fault(struct gmem *gmem, struct gmem_region *region, gpa_t gpa, unsigned access,
 		       const struct gmem_faulter *by)
 {
@@ -84,14 +77,14 @@ static int plain_fault(struct gmem *gmem, struct gmem_region *region, gpa_t gpa,
 
 	(void)by; /* every leaf stays */
 	if (ept_walk(&gmem->root, gpa, &leaf) == 0) {
-		return allow(gmem, gpa, access, leaf.attr); /* or another vCPU was first */
+		return gmem_allow_exec(gmem, gpa, access, &leaf);
 	}
 	gmem_fill_frames(GMEM_SLOT_CLEAR, keyed(frame, ram->keyid), size, ram->fill);
 	err = ept_map(&gmem->root, start, frame, size, size, attr_of(ram));
 	if (err == 0) {
 		gmem->resident_bytes += size;
-		if (size > PAGE_SIZE && ept_caps()->no_large_exec) {
-			err = allow(gmem, gpa, access, (struct ept_attr){ 0 });
+		if (size > PAGE_SIZE && ept_walk(&gmem->root, gpa, &leaf) == 0) {
+			err = gmem_allow_exec(gmem, gpa, access, &leaf);
 		}
 		if (extents_leaf(ram->extents, extent, gpa.v) == SIZE_1G) {
 			count_part(gmem, region, ram, gpa.v);

@@ -90,7 +90,7 @@ static int resident_fault(struct gmem *gmem, struct gmem_region *region, gpa_t g
 		return ERR_RIGHTS;
 	}
 	if (ept_walk(&gmem->root, gpa, &leaf) == 0) {
-		return 0; /* another vCPU was first */
+		return gmem_allow_exec(gmem, gpa, access, &leaf);
 	}
 	page = usable(share, gpa.v - region->base.v, &start, &size);
 	return ept_map(&gmem->root, (gpa_t){ region->base.v + start }, page.frame, size, size,

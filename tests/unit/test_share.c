@@ -223,6 +223,27 @@ static void test_a_member_ends(void **state)
 	assert_int_equal(word, 3);
 }
 
+/* Where no code may run in large leaves a fetch splits, for the member that fetches. */
+static void test_fetch_from_large_leaf(void **state)
+{
+	struct ept_caps caps = all_caps;
+	struct ept_leaf leaf;
+
+	(void)state;
+	caps.no_large_exec = true;
+	ept_configure(&caps);
+	leaf = touch(&beta, BASE, GMEM_ACCESS_READ);
+	assert_int_equal(leaf.leaf_bytes, SIZE_2M);
+	assert_int_equal(leaf.attr.access, EPT_READ);
+	leaf = touch(&alpha, BASE, GMEM_ACCESS_READ);
+	assert_int_equal(leaf.attr.access, EPT_READ | EPT_WRITE);
+	leaf = touch(&beta, BASE + 0x3000, GMEM_ACCESS_EXEC);
+	assert_int_equal(leaf.leaf_bytes, PAGE_SIZE);
+	assert_int_equal(leaf.attr.access, EPT_READ | EPT_EXEC);
+	assert_int_equal(ept_walk(&alpha.root, gpa(BASE + 0x3000), &leaf), 0);
+	assert_int_equal(leaf.leaf_bytes, SIZE_2M);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -230,6 +251,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(test_row_39_one_keyid_for_the_group),
 		TEST(test_read_only),
+		TEST(test_fetch_from_large_leaf),
 		TEST(test_revoke_and_grant),
 		TEST(test_a_member_ends),
 	};
