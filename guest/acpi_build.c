@@ -432,17 +432,18 @@ size_t acpi_compose(uint8_t *area, size_t area_bytes, uint32_t base, uint32_t vc
 
 int acpi_build(struct gmem *gmem, uint32_t vcpu_count)
 {
-	uint8_t *area = page_alloc(MEMMAP_ACPI_BYTES / PAGE_SIZE);
+	const size_t most = MEMMAP_SMBIOS - MEMMAP_ACPI;
+	uint8_t *area = page_alloc(most / PAGE_SIZE);
 	size_t bytes;
 	int err = ERR_RANGE;
 
 	if (area == NULL) {
 		return ERR_NOMEM;
 	}
-	bytes = acpi_compose(area, MEMMAP_ACPI_BYTES, (uint32_t)MEMMAP_ACPI, vcpu_count);
+	bytes = acpi_compose(area, most, (uint32_t)MEMMAP_ACPI, vcpu_count);
 	if (bytes != 0) {
 		err = gmem_write(gmem, gpa(MEMMAP_ACPI), area, bytes);
 	}
-	page_free(area, MEMMAP_ACPI_BYTES / PAGE_SIZE);
+	page_free(area, most / PAGE_SIZE);
 	return err;
 }

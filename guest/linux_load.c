@@ -103,6 +103,14 @@ _Static_assert(sizeof(struct boot_params) == PAGE_SIZE, "zero-page.rst");
 _Static_assert(offsetof(struct boot_params, e820_entries) == 0x1e8, "zero-page.rst");
 _Static_assert(offsetof(struct boot_params, e820_table) == 0x2d0, "zero-page.rst");
 
+/* Linux: struct setup_data, with the type since 6.0; older kernels pass over it. */
+struct setup_seed {
+	uint64_t next;
+	uint32_t type, bytes;
+	uint8_t seed[LINUX_SEED_BYTES];
+} __attribute__((packed));
+#define SETUP_RNG_SEED 9
+
 /* Where everything goes; all of it has been checked to lie in RAM below 4 GiB. */
 struct layout {
 	uint64_t setup_bytes;
@@ -301,7 +309,7 @@ static void fill_boot_params(const struct load *load, struct boot_params *params
 	params->hdr.type_of_loader = LOADER_UNDEFINED;
 	params->hdr.code32_start = (uint32_t)load->at.kernel;
 	params->hdr.cmd_line_ptr = MEMMAP_CMDLINE;
-	params->hdr.setup_data = 0;
+	params->hdr.setup_data = load->source->seed != NULL ? MEMMAP_SETUP_DATA : 0;
 	if (load->source->initrd != NULL) {
 		params->hdr.ramdisk_image = (uint32_t)load->at.initrd;
 		params->hdr.ramdisk_size = (uint32_t)load->source->initrd->bytes;
@@ -358,6 +366,21 @@ static const uint64_t gdt[] = {
 	0x00cf93000000ffff,	  /* data */
 };
 
+/* The kernel zeroes it once it has taken it; ours goes here. */
+static int write_seed(struct load *load)
+{
+	struct setup_seed data = { .type = SETUP_RNG_SEED, .bytes = LINUX_SEED_BYTES };
+	int err;
+
+	if (load->source->seed == NULL) {
+		return 0;
+	}
+	memcpy(data.seed, load->source->seed, sizeof(data.seed));
+	err = gmem_write(load->gmem, gpa(MEMMAP_SETUP_DATA), &data, sizeof(data));
+	secure_zero(&data, sizeof(data));
+	return err;
+}
+
 /* The small things, each below 1 MiB. */
 static int write_loader_area(struct load *load)
 {
@@ -373,6 +396,9 @@ static int write_loader_area(struct load *load)
 	}
 	if (err == 0) {
 		err = gmem_write(load->gmem, gpa(MEMMAP_GDT), gdt, sizeof(gdt));
+	}
+	if (err == 0) {
+		err = write_seed(load);
 	}
 	if (err == 0) {
 		err = write_page_tables(load->gmem);

@@ -21,7 +21,9 @@ struct linux_source {
 	gpa_t rsdp;
 	struct shares_range shares[SHARE_MAX];
 	size_t share_count;
+	const uint8_t *seed; /* LINUX_SEED_BYTES of random numbers for the kernel; NULL: none */
 };
+#define LINUX_SEED_BYTES 32
 
 /* Which file is at fault, and a clause for people that goes behind its name: "no bzImage: ...". */
 struct linux_refusal {

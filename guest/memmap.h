@@ -7,9 +7,11 @@
  *     0001_0000                     GDT
  *     0001_1000                     boot_params (zero page)
  *     0001_2000 .. 0001_4000        command line
+ *     0001_4000                     setup_data: a seed for the kernel's random numbers
  *     0001_8000 .. 0001_E000        page tables, first 4 GiB one to one
  *   0009_F000 .. 000E_0000        RAM that stands for EBDA, VGA, ROM   reserved
  *   000E_0000 .. 0010_0000        ACPI tables (RSDP first)             ACPI data
+ *     000F_0000                     SMBIOS tables, within the same range
  *   0010_0000 .. min(size, 3 GiB) RAM: kernel, ..., initrd at the top  usable
  *   C000_0000 .. 1_0000_0000      PCI hole, never RAM                  (absent)
  *     FEC0_0000                     I/O APIC
@@ -32,11 +34,13 @@
 #define MEMMAP_BOOT_PARAMS   0x11000ull
 #define MEMMAP_CMDLINE	     0x12000ull
 #define MEMMAP_CMDLINE_BYTES 0x2000ull
+#define MEMMAP_SETUP_DATA    0x14000ull
 #define MEMMAP_PAGE_TABLES   0x18000ull
 #define MEMMAP_LOADER_END    0x1e000ull
 #define MEMMAP_LOW_RAM_END   0x9f000ull
 #define MEMMAP_ACPI	     0xe0000ull
 #define MEMMAP_ACPI_BYTES    0x20000ull
+#define MEMMAP_SMBIOS	     0xf0000ull /* the ACPI tables end below it */
 #define MEMMAP_KERNEL_MIN    0x100000ull
 #define MEMMAP_HOLE	     0xc0000000ull
 #define MEMMAP_IOAPIC	     0xfec00000ull

@@ -7,6 +7,7 @@
 
 #include "crypto/keyslot.h"
 #include "crypto/page_cipher.h"
+#include "crypto/rng.h"
 #include "crypto/tme.h"
 #include "ept/retire.h"
 #include "guest/acpi_build.h"
@@ -17,6 +18,7 @@
 #include "guest/memmap.h"
 #include "guest/platform_state.h"
 #include "guest/shares.h"
+#include "guest/smbios_build.h"
 #include "guest/vcpuid.h"
 #include "guest/vm_file.h"
 #include "vmm/base/err.h"
@@ -395,8 +397,12 @@ static int add_acpi_tables(struct build *build)
 {
 	int err = acpi_build(&build->vm->gmem, build->vm->vcpu_count);
 
+	if (err == 0) {
+		err = smbios_build(&build->vm->gmem, build->config->name,
+				   build->config->memory_bytes);
+	}
 	if (err != 0) {
-		return refuse(build, err, "its ACPI tables could not be written: %s",
+		return refuse(build, err, "its ACPI and SMBIOS tables could not be written: %s",
 			      err_name(err));
 	}
 	return 0;
@@ -415,13 +421,18 @@ static int load_kernel(struct build *build)
 	};
 	struct linux_refusal refusal;
 	struct vcpu_long_mode entry;
+	uint8_t seed[LINUX_SEED_BYTES];
 	int err;
 
 	source.share_count = shares_ranges(build->vm, source.shares);
+	if (rng_bytes(seed, sizeof(seed)) == 0) {
+		source.seed = seed; /* else the guest finds its own, and it was told */
+	}
 	vm_cmdline_read(config, cmdline);
 	cmdline_warn(config->name, cmdline);
 	err = linux_load(&build->vm->gmem, &source, &entry, &refusal);
 	secure_zero(cmdline, sizeof(cmdline));
+	secure_zero(seed, sizeof(seed));
 	if (err != 0) {
 		return refuse(build, err, "%s %s: %s", refusal.initrd ? "initrd" : "kernel",
 			      refusal.initrd ? config->initrd.path : config->kernel.path,

@@ -34,6 +34,8 @@ struct load_case {
 	uint64_t initrd_at; /* likewise */
 };
 
+static const uint8_t *next_seed;
+
 #define TOO_LATE 0x10000000ull
 
 static const struct load_case cases[] = {
@@ -216,7 +218,8 @@ static int load(struct loaded *l, const struct load_case *c)
 	struct vm_file kernel, initrd;
 	struct linux_source source = { .cmdline = cmdline,
 				       .memory_bytes = memory,
-				       .rsdp = gpa(MEMMAP_ACPI) };
+				       .rsdp = gpa(MEMMAP_ACPI),
+				       .seed = next_seed };
 
 	*l = (struct loaded){ .initrd_bytes = c->initrd_bytes == TOO_LATE ? 0 : c->initrd_bytes };
 	bzimage_fill(image);
@@ -304,6 +307,25 @@ static void test_cases(void **state)
 		assert_int_equal(l.refusal.initrd, c->initrd_at_fault);
 		unload(&l);
 	}
+}
+
+static void test_seed(void **state)
+{
+	static const struct load_case good = { .name = "good" };
+	static uint8_t seed[LINUX_SEED_BYTES] = { 1, 2, [31] = 0xee };
+	uint8_t copy[sizeof(seed)];
+	struct loaded l;
+
+	next_seed = seed;
+	assert_int_equal(load(&l, &good), 0);
+	next_seed = NULL;
+	assert_int_equal(param(&l, 0x250, 8), MEMMAP_SETUP_DATA);
+	assert_int_equal(read_field(&l, MEMMAP_SETUP_DATA, 8), 0);
+	assert_int_equal(read_field(&l, MEMMAP_SETUP_DATA + 8, 4), 9);
+	assert_int_equal(read_field(&l, MEMMAP_SETUP_DATA + 12, 4), 32);
+	assert_int_equal(gmem_read(&l.gmem, gpa(MEMMAP_SETUP_DATA + 16), copy, sizeof(copy)), 0);
+	assert_memory_equal(copy, seed, sizeof(copy));
+	unload(&l);
 }
 
 static void test_boot_params(void **state)
@@ -426,6 +448,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_cases, fake_setup, fake_teardown),
+		cmocka_unit_test_setup_teardown(test_seed, fake_setup, fake_teardown),
 		cmocka_unit_test_setup_teardown(test_boot_params, fake_setup, fake_teardown),
 		cmocka_unit_test_setup_teardown(test_header_end, fake_setup, fake_teardown),
 		cmocka_unit_test_setup_teardown(test_e820, fake_setup, fake_teardown),

@@ -72,6 +72,7 @@ UNIT_retire := $(GMEM_C)
 UNIT_share := ept/share.c $(GMEM_C)
 UNIT_vuart := guest/dev/vuart.c guest/vconsole.c vmm/base/str.c
 UNIT_vconsole := guest/vconsole.c vmm/base/str.c
+UNIT_smbios_build := guest/smbios_build.c $(GMEM_C)
 UNIT_cmdline := guest/cmdline.c vmm/base/str.c
 UNIT_vpci := guest/dev/vpci.c vmm/iobus.c
 UNIT_config := boot/config.c boot/config_keys.c vmm/base/str.c $(THIRD)/inih/ini.c
