@@ -53,6 +53,7 @@
 static struct boot_info *boot;
 static void *screen_mapped;
 static bool cipher_ready;
+static bool some_ran; /* a VM ran, be it for ever so short */
 
 static bool somebody_needs_an_engine(void)
 {
@@ -244,7 +245,7 @@ static _Noreturn void stay(const char *why)
 
 static void between(void)
 {
-	static bool told, some_ran;
+	static bool told;
 	bool some_run = vms_reap() != 0;
 	int key;
 
@@ -313,7 +314,8 @@ static void bring_up(void)
 		stay("VMX does not start on every CPU");
 	}
 	start_window();
-	if (vms_start(&boot->config) == 0 && !somebody_waits()) {
+	some_ran = vms_start(&boot->config) != 0;
+	if (!some_ran && !somebody_waits()) {
 		stay("no virtual machine could be started");
 	}
 	(void)console_flush(); /* the scheduler goes on with it */
