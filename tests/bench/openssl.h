@@ -10,7 +10,7 @@ struct openssl_peer {
 	int (*init)(const uint8_t key[64]);
 	/* One page of 4,096 bytes; in and out may be equal. */
 	void (*crypt)(int encrypt, const uint8_t tweak[16], const void *in, void *out);
-	const char *(*version)(void);
+	const char *(*version)(void); /* NULL: this OpenSSL could not be had */
 };
 
 extern const struct openssl_peer openssl_debian, openssl_source;

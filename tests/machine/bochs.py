@@ -33,8 +33,7 @@ CONFIG = '''\
 plugin_ctrl: unmapped=1, biosdev=0, speaker=0, extfpuirq=1, parallel=0, serial=1
 config_interface: textconfig
 display_library: nogui
-memory: guest={mem}, host={mem}
-romimage: file={rom}, address=0xffc00000
+{memory}romimage: file={rom}, address=0xffc00000
 vgaromimage: file={vga}
 cpu: model={cpu}, count={cpus}, ips={ips}, reset_on_triple_fault=0{features}
 pci: enabled=1, chipset=i440fx
@@ -54,6 +53,11 @@ debug: action=ignore
 def hexed(data):
     """A rule's text, as the emulator reads it."""
     return data.hex() or '-'
+
+
+def memory_line(options):
+    """Bochs keeps 2048 MiB at most; what is touched beyond goes to a file."""
+    return f'memory: guest={options.mem}, host={min(options.mem, 2048)}\n'
 
 
 def rule_lines(options):
@@ -157,7 +161,7 @@ class Machine:
             features = f', {options.features}'
         with open(path, 'w', encoding='utf-8') as file:
             file.write(CONFIG.format(
-                mem=options.mem, rom=self.write_firmware(), vga=VGA_BIOS, cpu=cpu,
+                memory=memory_line(options), rom=self.write_firmware(), vga=VGA_BIOS, cpu=cpu,
                 cpus=options.cpus, ips=options.ips or TSC_HZ.get(cpu, OTHER_TSC_HZ),
                 features=features, sync='slowdown' if options.input else 'none',
                 time0=START_OF_TIME, mode=mode, dev=dev, disk=self.disk,

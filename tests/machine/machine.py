@@ -77,7 +77,7 @@ class Options:
         self.out = os.path.abspath(get('OUT') or os.path.join(self.build, 'boot'))
         self.machine = get('MACHINE') or 'bochs'
         self.cpus = number('CPUS', get('CPUS') or '1', 1, 16)
-        self.mem = number('MEM', get('MEM') or '1024', 128, 3072)
+        self.mem = number('MEM', get('MEM') or '1024', 128, 6144)
         self.cpu = get('CPU')
         self.features = get('FEATURES')
         self.ips = number('IPS', get('IPS') or '0', 0, 4294967295)

@@ -59,9 +59,14 @@ class OptionsTest(unittest.TestCase):
                 Options({'TYPE': wrong})
 
     def test_numbers_are_bounded(self):
-        for key, value in (('CPUS', '0'), ('CPUS', 'two'), ('MEM', '4096'), ('TIMEOUT', '-1')):
+        for key, value in (('CPUS', '0'), ('CPUS', 'two'), ('MEM', '6145'), ('TIMEOUT', '-1')):
             with self.assertRaises(MachineError, msg=key):
                 Options({key: value})
+
+    def test_memory_goes_beyond_what_the_emulator_keeps(self):
+        for given, words in (('2048', 'guest=2048, host=2048'), ('6144', 'guest=6144, host=2048')):
+            options = Options({'MEM': given})
+            self.assertIn(f'memory: {words}\n', bochs.memory_line(options))
 
     def test_unknown_words_are_refused(self):
         for word in ('CPU', 'NAME=x', '--help'):
