@@ -28,8 +28,8 @@ struct boot_info {
 	size_t runtime_count;
 	struct runtime_services services;
 	uint64_t memory_end; /* of all that firmware's memory map lists, devices included */
-	bool can_run;	/* vmx_preflight's word: else no file of a VM was read */
-	char began[24]; /* when, by firmware's clock; may be empty */
+	bool can_run;	     /* vmx_preflight's word: else no file of a VM was read */
+	char began[24];	     /* when, by firmware's clock; may be empty */
 	struct screen_mode screen;
 	struct acpi_facts acpi; /* empty without ACPI */
 	uint32_t apic_ids[CPU_MAX];

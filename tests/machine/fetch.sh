@@ -108,18 +108,103 @@ need_lists() {
 	touch "$DL/$1/lists/.complete"
 }
 
-# download SUITE WHAT COMMAND...: runs COMMAND in the folder of SUITE; if it fails, once more with
-# fresh lists, because an archive drops old versions.
+# The suites that are asked, in this order, for what the archive has dropped from one.
+next_suites() {
+	case $1 in
+	trixie) echo trixie-updates testing sid ;;
+	*) echo testing sid ;;
+	esac
+}
+
+# range SUITE PACKAGE: the least version and the first one that no longer fits what is built with it
+# or tested by it. Nothing: no other suite is asked.
+range() {
+	case $1:$2 in
+	*:bochs) echo '3.0 3.1~' ;;
+	*:mbedtls) echo '3.6 3.7~' ;;
+	*:libinih) echo '58 63~' ;;
+	*:zydis) echo '4.1 4.2~' ;;
+	*:zycore-c) echo '1.5 1.6~' ;;
+	*:openssl) echo '3.5 3.6~' ;;
+	*:memtest86+) echo '6.10 8~' ;;
+	trixie:linux-image-*) echo '6.12 6.13~' ;;
+	esac
+}
+
+# fits VERSION LEAST BELOW: the version without its epoch.
+fits() {
+	bare=${1#*:}
+	dpkg --compare-versions "$bare" ge "$2" && dpkg --compare-versions "$bare" lt "$3"
+}
+
+# fitting SUITE PACKAGE WORD LEAST BELOW: the highest version within the range of those that WORD
+# (showsrc or show) tells, or nothing. A suite may list several sources of one package.
+fitting() {
+	best=
+	for version in $(apt_for "$1" apt-cache "$3" "$2" 2>/dev/null |
+		sed -n 's/^Version: //p'); do
+		if fits "$version" "$4" "$5" && { [ -z "$best" ] ||
+			dpkg --compare-versions "$version" gt "$best"; }; then
+			best=$version
+		fi
+	done
+	echo "$best"
+}
+
+# get_WORD SUITE PACKAGE [VERSION], into the folder of SUITE: the tarball of a source package; or a
+# package, with its real name.
+get_showsrc() {
+	wanted=$2/$1
+	[ -z "${3:-}" ] || wanted=$2=$3
+	(cd "$DL/$1" && quietly apt_for "$1" apt-get source --tar-only "$wanted")
+}
+
+get_show() {
+	real=$(real_name "$1" "$2")
+	[ -n "$real" ] || return 1
+	[ "$real" != "$2" ] || real=$2${3:+=$3}
+	(cd "$DL/$1" && quietly apt_for "$1" apt-get download "$real") || return 1
+	echo "${real%%=*}" > "$DL/$1/$2.name"
+}
+
+# elsewhere SUITE PACKAGE WORD: the same from the next suite that has a version within the range,
+# into the folder of SUITE.
+elsewhere() {
+	bounds=$(range "$1" "$2")
+	[ -n "$bounds" ] || return 1
+	for other in $(next_suites "$1"); do
+		(need_lists "$other") 2>/dev/null || continue
+		# shellcheck disable=SC2086 # two words
+		found=$(fitting "$other" "$2" "$3" $bounds)
+		if [ -z "$found" ]; then
+			echo "set-up: $other has no $2 from ${bounds% *} to below ${bounds#* }"
+			continue
+		fi
+		mkdir -p "$DL/$other"
+		if "get_$3" "$other" "$2" "$found"; then
+			find "$DL/$other" -maxdepth 1 -type f \( -name '*.orig.tar.*' -o \
+				-name '*.deb' -o -name "$2.name" \) -exec mv {} "$DL/$1/" \;
+			echo "set-up: $2 $found comes from $other, for $1 has dropped its own"
+			return 0
+		fi
+		echo "set-up: $other names $2 $found, and the archive does not have it"
+	done
+	return 1
+}
+
+# download SUITE PACKAGE WORD WHAT: as get_WORD; if it fails, once more with fresh lists, because an
+# archive drops old versions, and then from the next suites.
 download() {
-	from=$1
-	what=$2
-	shift 2
-	mkdir -p "$DL/$from"
-	need_lists "$from"
-	(cd "$DL/$from" && quietly apt_for "$from" "$@") && return 0
-	need_lists "$from" again
-	(cd "$DL/$from" && quietly apt_for "$from" "$@") ||
-		die_logged "$what could not be downloaded from Debian ($from suite; no network?)"
+	mkdir -p "$DL/$1"
+	need_lists "$1"
+	"get_$3" "$1" "$2" && return 0
+	need_lists "$1" again
+	"get_$3" "$1" "$2" && return 0
+	cp "$DL/log" "$DL/log.first"
+	elsewhere "$1" "$2" "$3" && return 0
+	mv "$DL/log.first" "$DL/log"
+	die_logged "$4 could not be downloaded from Debian ($1 suite, nor a version that fits" \
+		"from the next; no network?)"
 }
 
 # The file that matches, or nothing. Of several, the newest.
@@ -132,7 +217,7 @@ cmd_source() {
 	tarball=$(newest "$DL/trixie/$1"_*.orig.tar.*)
 	if [ -z "$tarball" ]; then
 		echo "set-up: fetching the source of $1"
-		download trixie "the source of $1" apt-get source --tar-only "$1/trixie"
+		download trixie "$1" showsrc "the source of $1"
 		tarball=$(newest "$DL/trixie/$1"_*.orig.tar.*)
 		[ -n "$tarball" ] || die "the source package $1 has no upstream tarball"
 	fi
@@ -161,12 +246,7 @@ cmd_deb() {
 	note=$DL/$suite/$package.name
 	if [ ! -s "$note" ] || [ -z "$(newest "$DL/$suite/$(cat "$note")"_*.deb)" ]; then
 		echo "set-up: fetching $package ($suite)"
-		mkdir -p "$DL/$suite"
-		need_lists "$suite"
-		real=$(real_name "$suite" "$package")
-		[ -n "$real" ] || die "Debian's $suite suite has no package $package"
-		download "$suite" "$real" apt-get download "$real"
-		echo "$real" > "$note"
+		download "$suite" "$package" show "$package"
 	fi
 	deb=$(newest "$DL/$suite/$(cat "$note")"_*.deb)
 	[ -n "$deb" ] || die "the download of $package left no .deb file"

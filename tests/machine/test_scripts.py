@@ -138,3 +138,55 @@ class ConsoleTest(unittest.TestCase):
         options = Options({'INPUT': '1'})
         options.timeout_alone = timeout_alone
         return options
+
+
+class FetchTest(unittest.TestCase):
+    """What the archive has dropped from one suite, against an archive of our own."""
+
+    APT_GET = '''#!/bin/sh
+case "$*" in
+indextargets*) echo 'http://archive bookworm' ;;
+*update*) ;;
+*source*mbedtls/*) exit 100 ;; # named by the list, and gone
+*source*mbedtls=*)
+    version=${*##*=}; version=${version#*:}; version=${version%-*}
+    mkdir -p m/files; echo "$version" > m/files/version
+    tar -czf "mbedtls_$version.orig.tar.gz" m; rm -r m ;;
+esac
+'''
+    APT_CACHE = '''#!/bin/sh
+case "$*" in
+*/testing/*) for v in %s; do echo "Version: $v"; done ;;
+esac
+'''
+
+    def fetch(self, versions):
+        """fetch.sh's status, words and the version that was unpacked."""
+        here = tempfile.mkdtemp()
+        self.addCleanup(shutil.rmtree, here)
+        for name, text in (('apt-get', self.APT_GET), ('apt-cache', self.APT_CACHE % versions)):
+            path = os.path.join(here, name)
+            with open(path, 'w', encoding='ascii') as file:
+                file.write(text)
+            os.chmod(path, 0o755)
+        script = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'fetch.sh')
+        env = {**os.environ, 'PATH': here + ':' + os.environ['PATH'], 'DL': here + '/dl'}
+        done = subprocess.run(['sh', script, 'source', 'mbedtls', here + '/out'], env=env,
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                              check=False)
+        unpacked = os.path.join(here, 'out', 'files', 'version')
+        if not os.path.exists(unpacked):
+            return done.returncode, done.stdout, None
+        with open(unpacked, encoding='ascii') as file:
+            return done.returncode, done.stdout, file.read().strip()
+
+    def test_the_next_suite_within_the_range(self):
+        status, words, version = self.fetch('3.5.9-1 1:3.6.4-2 1:3.6.10-1 3.7~rc1-1 4.0-1')
+        self.assertEqual((status, version), (0, '3.6.10'), words)
+        self.assertIn('mbedtls 1:3.6.10-1 comes from testing, for trixie has dropped', words)
+
+    def test_nothing_out_of_the_range(self):
+        status, words, version = self.fetch('3.5.9-1 3.7~rc1-1 4.0-1')
+        self.assertEqual((status, version), (1, None))
+        self.assertIn('testing has no mbedtls from 3.6 to below 3.7~', words)
+        self.assertIn('set-up: the source of mbedtls could not be downloaded', words)
