@@ -9,6 +9,7 @@
 #include "vmm/base/serial.h"
 #include "vmm/base/types.h"
 
+#define CONFIG_WHY_MAX	      160 /* bytes for what is wrong with a value */
 #define CONFIG_VM_MAX	      16
 #define CONFIG_ESCAPE_DEFAULT 0x1e /* Ctrl-^ */
 #define CONFIG_WINDOW_DEFAULT (16ull << 20)
@@ -54,6 +55,9 @@ struct config {
 	size_t share_count;
 	size_t error_count; /* messages that were logged */
 };
+
+/* "0,2-3" into a bit for each CPU, or false and a clause for people in why[CONFIG_WHY_MAX]. */
+bool config_parse_affinity(const char *text, uint64_t affinity[CPU_MAX / 64], char *why);
 
 /* What holds where nothing is written: no VMs. */
 void config_defaults(struct config *out);

@@ -105,8 +105,7 @@ static bool parse_weight(const struct config_key *key, void *field, const char *
 	return parse_up_to(SCHED_WEIGHT_MAX, field, text, why);
 }
 
-/* "0,2-5": into a bit for each host CPU. */
-static bool parse_affinity(const struct config_key *key, void *field, const char *text, char *why)
+bool config_parse_affinity(const char *text, uint64_t affinity[CPU_MAX / 64], char *why)
 {
 	uint64_t bits[CPU_MAX / 64] = { 0 };
 
@@ -130,8 +129,14 @@ static bool parse_affinity(const struct config_key *key, void *field, const char
 			break;
 		}
 	}
-	memcpy(field, bits, key->bytes);
+	memcpy(affinity, bits, sizeof(bits));
 	return true;
+}
+
+static bool parse_affinity(const struct config_key *key, void *field, const char *text, char *why)
+{
+	(void)key;
+	return config_parse_affinity(text, field, why);
 }
 
 static const struct config_choice *find_choice(const struct config_key *key, const char *text,

@@ -5,8 +5,6 @@
 
 #include "boot/config.h"
 
-#define CONFIG_WHY_MAX 160
-
 /* A word of the file and what it means. */
 struct config_choice {
 	const char *word;

@@ -13,6 +13,7 @@
 #include "vmm/base/cpu.h"
 #include "vmm/base/err.h"
 #include "vmm/base/page_alloc.h"
+#include "vmm/base/percpu.h"
 #include "vmm/base/power.h"
 #include "vmm/base/str.h"
 #include "vmm/base/tsc.h"
@@ -93,8 +94,7 @@ static void run_help(const struct shell_call *call)
 	for (size_t i = 0; i < shell_command_count; i++) {
 		help_line(&shell_commands[i]);
 	}
-	shell_print("Keys: %s between VM and shell (twice: to the VM), Tab completes, arrows move "
-		    "and recall.",
+	shell_print("Keys: %s between VM and shell, Tab completes, arrows move and recall.",
 		    vconsole_escape_name());
 }
 
@@ -527,6 +527,80 @@ static void run_nmi(const struct shell_call *call)
 	shell_print("vm %s: an NMI was sent to each of its vCPUs", vm->name);
 }
 
+/* Decimal, from least to most. */
+static bool parse_decimal(const char *text, uint64_t least, uint64_t most, uint64_t *value)
+{
+	for (*value = 0; *text >= '0' && *text <= '9' && *value <= most; text++) {
+		*value = *value * 10 + (uint64_t)(*text - '0');
+	}
+	return *text == '\0' && *value >= least && *value <= most;
+}
+
+static void run_regs(const struct shell_call *call)
+{
+	struct vm *vm = running(call);
+	uint64_t id = 0;
+
+	if (vm == NULL) {
+		return;
+	}
+	if (vm->paused) {
+		shell_print("vm %s is paused; its registers are told when it goes on", vm->name);
+	} else if (call->count == 2 &&
+		   (call->words[1][0] == '\0' ||
+		    !parse_decimal(call->words[1], 0, vm->vcpu_count - 1, &id))) {
+		shell_print("vm %s has no vCPU \"%.32s\"; it has 0 to %u", vm->name, call->words[1],
+			    vm->vcpu_count - 1);
+		return;
+	}
+	vcpu_ask_dump(vm->vcpus[id]);
+}
+
+static bool names_a_cpu(const uint64_t affinity[CPU_MAX / 64])
+{
+	for (uint32_t i = 0; i < percpu_count(); i++) {
+		if ((affinity[i / 64] & BIT(i % 64)) != 0) {
+			return true;
+		}
+	}
+	return false;
+}
+
+/* Until the VM ends: the configuration stays as it is. */
+static void run_set(const struct shell_call *call)
+{
+	struct vm *vm = running(call);
+	uint64_t affinity[CPU_MAX / 64], weight;
+	char why[CONFIG_WHY_MAX];
+
+	if (vm == NULL) {
+		return;
+	}
+	if (str_equal_nocase(call->words[1], "weight")) {
+		if (!parse_decimal(call->words[2], 1, SCHED_WEIGHT_MAX, &weight)) {
+			shell_print("weight is a number from 1 to %u", SCHED_WEIGHT_MAX);
+			return;
+		}
+		sched_set_weight(vm, (uint32_t)weight);
+	} else if (str_equal_nocase(call->words[1], "affinity")) {
+		if (!config_parse_affinity(call->words[2], affinity, why)) {
+			shell_print("\"%.32s\" %s", call->words[2], why);
+			return;
+		}
+		if (!names_a_cpu(affinity)) {
+			shell_print("none of these CPUs is there; the machine has 0 to %u",
+				    percpu_count() - 1);
+			return;
+		}
+		sched_set_affinity(vm, affinity);
+	} else {
+		shell_print("\"%.32s\" cannot be set; weight and affinity can", call->words[1]);
+		return;
+	}
+	shell_print("vm %s: %s is %s from now on, until it ends", vm->name, call->words[1],
+		    call->words[2]);
+}
+
 static void run_stop(const struct shell_call *call)
 {
 	struct vm *vm = running(call);
@@ -668,8 +742,11 @@ const struct shell_command shell_commands[] = {
 	{ "reset", "NAME", "starts it anew, with new keys", 1, 1, true, run_reset, NULL, false },
 	{ "destroy", "NAME", "ends it at once and wipes its keys", 1, 1, true, run_destroy, NULL,
 	  false },
-	{ "nmi", "NAME", "sends an NMI to its vCPUs: a guest that hangs may say why", 1, 1, true,
-	  run_nmi, NULL, false },
+	{ "nmi", "NAME", "sends an NMI to each of its vCPUs", 1, 1, true, run_nmi, NULL, false },
+	{ "regs", "NAME [VCPU]", "registers of a vCPU, to the log", 1, 2, true, run_regs, NULL,
+	  true },
+	{ "set", "NAME weight|affinity VALUE", "its share; the CPUs for it, as 0,2-3", 3, 3, true,
+	  run_set, NULL, true },
 	{ "console", "[NAME]", "the VM's console; without a name, all of them", 0, 1, true,
 	  run_console, NULL, false },
 	{ "stats", "NAME", "exits by reason, faults, run and steal time", 1, 1, true, run_stats,

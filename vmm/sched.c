@@ -76,9 +76,15 @@ static bool may_run_on(const struct vm *vm, uint32_t cpu)
 	uint64_t here = 0;
 
 	for (uint32_t i = 0; i < percpu_count(); i++) {
-		here |= vm->affinity[i / 64] & BIT(i % 64);
+		here |= __atomic_load_n(&vm->affinity[i / 64], __ATOMIC_RELAXED) & BIT(i % 64);
 	}
-	return here == 0 || (vm->affinity[cpu / 64] & BIT(cpu % 64)) != 0;
+	return here == 0 ||
+	       (__atomic_load_n(&vm->affinity[cpu / 64], __ATOMIC_RELAXED) & BIT(cpu % 64)) != 0;
+}
+
+static uint32_t weight_of(const struct vm *vm)
+{
+	return MIN(MAX(__atomic_load_n(&vm->weight, __ATOMIC_RELAXED), 1u), SCHED_WEIGHT_MAX);
 }
 
 static uint32_t least_loaded(const struct vm *vm)
@@ -105,7 +111,7 @@ void sched_add(struct vcpu *vcpu)
 	}
 	queue = &queues[vcpu->cpu];
 	/* Kept, so that what is taken out of the queue's sum is what was put in. */
-	vcpu->priv->sched.weight = MIN(MAX(vcpu->vm->weight, 1u), SCHED_WEIGHT_MAX);
+	vcpu->priv->sched.weight = weight_of(vcpu->vm);
 	lock_take(&queue->lock);
 	vcpu->priv->sched.next = queue->first;
 	__atomic_store_n(&queue->first, vcpu, __ATOMIC_RELEASE);
@@ -216,6 +222,40 @@ static void give_away(struct run_queue *queue, struct vcpu *spare)
 	if (target != CPU_MAX && cpu_rdtsc() - spare->priv->sched.moved_at > tsc_from_us(STAY_US)) {
 		move(queue, spare, target);
 	}
+}
+
+/* Own CPU: a vCPU that does not run takes over what a person wished for its VM meanwhile. */
+static void follow_wishes(struct run_queue *queue, struct vcpu *vcpu)
+{
+	struct sched_entity *entity = &vcpu->priv->sched;
+	uint32_t wishes = __atomic_load_n(&vcpu->vm->wishes, __ATOMIC_ACQUIRE);
+	uint32_t weight = weight_of(vcpu->vm);
+
+	if (wishes == entity->wishes_seen) {
+		return;
+	}
+	entity->wishes_seen = wishes;
+	lock_take(&queue->lock);
+	queue->weight += weight - entity->weight;
+	entity->weight = weight;
+	lock_drop(&queue->lock);
+	if (!may_run_on(vcpu->vm, percpu_self()->index)) {
+		move(queue, vcpu, least_loaded(vcpu->vm));
+	}
+}
+
+void sched_set_weight(struct vm *vm, uint32_t weight)
+{
+	__atomic_store_n(&vm->weight, weight, __ATOMIC_RELAXED);
+	__atomic_add_fetch(&vm->wishes, 1, __ATOMIC_RELEASE);
+}
+
+void sched_set_affinity(struct vm *vm, const uint64_t affinity[CPU_MAX / 64])
+{
+	for (size_t i = 0; i < ARRAY_COUNT(vm->affinity); i++) {
+		__atomic_store_n(&vm->affinity[i], affinity[i], __ATOMIC_RELAXED);
+	}
+	__atomic_add_fetch(&vm->wishes, 1, __ATOMIC_RELEASE);
 }
 
 /* --- Whose turn --- */
@@ -488,6 +528,7 @@ void sched_turn(void (*between)(void))
 	if (vcpu != NULL) {
 		run(queue, vcpu);
 		cpu_interrupt_window();
+		follow_wishes(queue, vcpu);
 	}
 	reap(queue);
 	if (between != NULL) {

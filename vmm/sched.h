@@ -7,6 +7,7 @@
 #ifndef UMBRA_VMM_SCHED_H
 #define UMBRA_VMM_SCHED_H
 
+#include "vmm/base/percpu.h"
 #include "vmm/base/types.h"
 
 /* Of vm.weight: each vCPU's share of a CPU is to its neighbours' as their VMs' weights. */
@@ -30,6 +31,13 @@ void sched_add(struct vcpu *vcpu);
 _Noreturn void sched_run(void (*between)(void));
 /* One round of it: a slice of one vCPU, or a wait. For sched_run and for tests. */
 void sched_turn(void (*between)(void));
+
+/*
+ * Another weight, or other CPUs, for a VM that runs: each of its vCPUs follows when its next turn
+ * has ended, where it then is. One that sleeps stays where it sleeps. Boot processor.
+ */
+void sched_set_weight(struct vm *vm, uint32_t weight);
+void sched_set_affinity(struct vm *vm, const uint64_t affinity[CPU_MAX / 64]);
 
 /* For vcpu_kick: the CPU of the vCPU is to look at it. Any CPU. */
 void sched_kick(struct vcpu *vcpu);

@@ -9,6 +9,7 @@
 #include "vmm/apic_page.h"
 #include "vmm/base/cpu.h"
 #include "vmm/base/err.h"
+#include "vmm/base/log.h"
 #include "vmm/base/page_alloc.h"
 #include "vmm/base/str.h"
 #include "vmm/base/x86.h"
@@ -83,6 +84,12 @@ void vcpu_kick(struct vcpu *vcpu)
 void vcpu_nmi(struct vcpu *vcpu)
 {
 	vcpu_latch_nmi(vcpu);
+	vcpu_kick(vcpu);
+}
+
+void vcpu_ask_dump(struct vcpu *vcpu)
+{
+	__atomic_or_fetch(&vcpu->priv->requests, VCPU_REQUEST_DUMP, __ATOMIC_ACQ_REL);
 	vcpu_kick(vcpu);
 }
 
@@ -231,6 +238,12 @@ static void take_requests(struct vcpu *vcpu)
 		vcpu_flush_translations(vcpu); /* INIT does; paging may have been on */
 		vcpu_state_reset();
 		vcpu->state = VCPU_RUNNABLE;
+	}
+	if ((requests & VCPU_REQUEST_DUMP) != 0 && vcpu->state == VCPU_WAIT_SIPI) {
+		log_info("vm %s: vCPU %u waits for SIPI", vcpu->vm->name, vcpu->id);
+	} else if ((requests & VCPU_REQUEST_DUMP) != 0) {
+		vcpu_load(vcpu);
+		vcpu_dump(vcpu);
 	}
 }
 

@@ -71,6 +71,8 @@ void vcpu_set_long_mode(struct vcpu *vcpu, const struct vcpu_long_mode *state);
 
 /* Reset state, real mode at vector << 12; ignored unless the vCPU waits for it. Any CPU. */
 void vcpu_sipi(struct vcpu *vcpu, uint8_t vector);
+/* Its registers to the log, soon, by the CPU that it is on; not while its VM is paused. Any CPU. */
+void vcpu_ask_dump(struct vcpu *vcpu);
 /* INIT: back to VCPU_WAIT_SIPI. Any CPU. */
 void vcpu_init_signal(struct vcpu *vcpu);
 

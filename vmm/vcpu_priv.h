@@ -20,6 +20,7 @@
 /* Posted by any CPU, taken by the vCPU's own. */
 #define VCPU_REQUEST_INIT BIT(0)
 #define VCPU_REQUEST_SIPI BIT(1) /* with the vector in bits 15:8 */
+#define VCPU_REQUEST_DUMP BIT(2)
 
 /* exit_cpuid.c: a kept answer. All zero is right for the key's complement, a leaf that is absent.
  */
@@ -36,6 +37,7 @@ struct sched_entity {
 	struct vcpu *next;     /* on the same CPU */
 	uint64_t virtual_time; /* TSC ticks had, times SCHED_WEIGHT_DEFAULT over weight */
 	uint32_t weight;       /* its VM's when it was put on the queue */
+	uint32_t wishes_seen;  /* vm.wishes when weight and CPU last followed it */
 	uint64_t ready_since;  /* TSC; 0: it does not wait for its CPU */
 	uint64_t moved_at;     /* TSC */
 	uint64_t run_ticks;    /* for sched_times: on the CPU ... */

@@ -111,11 +111,13 @@ struct vm {
 	uint32_t running; /* vCPUs handed to the scheduler and not yet off; atomic */
 	uint32_t weight; /* share of a CPU beside others; SCHED_WEIGHT_DEFAULT at first; read when a
 			    vCPU is put on a queue */
-	uint64_t affinity[CPU_MAX / 64]; /* host CPUs that may run it; none set: all */
-	bool wrote_read_only;		 /* atomic; that was logged once */
-	bool paused;			 /* atomic; vm_pause */
-	uint64_t paused_tsc;		 /* since when */
-	void *apic_access_page;		 /* backs the xAPIC page where the CPU virtualises it (SDM,
+	uint64_t
+		affinity[CPU_MAX / 64]; /* host CPUs that may run it; none set: all; atomic words */
+	uint32_t wishes;		/* changes of these two since the start (sched.h); atomic */
+	bool wrote_read_only;		/* atomic; that was logged once */
+	bool paused;			/* atomic; vm_pause */
+	uint64_t paused_tsc;		/* since when */
+	void *apic_access_page;		/* backs the xAPIC page where the CPU virtualises it (SDM,
 				   "APIC-Access Page") */
 	/* Under gmem.lock: vCPUs that are not in xAPIC mode; the page is in the EPT. */
 	uint32_t apic_away;

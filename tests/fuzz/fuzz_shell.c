@@ -150,6 +150,24 @@ int platform_seal_vm(struct vm *vm)
 	return 0;
 }
 
+void vcpu_ask_dump(struct vcpu *which)
+{
+	(void)which;
+	acts++;
+}
+
+void sched_set_weight(struct vm *vm, uint32_t weight)
+{
+	(void)weight;
+	act_on(vm);
+}
+
+void sched_set_affinity(struct vm *vm, const uint64_t affinity[CPU_MAX / 64])
+{
+	(void)affinity;
+	act_on(vm);
+}
+
 void vcpu_nmi(struct vcpu *which)
 {
 	(void)which;

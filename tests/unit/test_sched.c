@@ -288,6 +288,26 @@ static void shares_follow_weights(void **state)
 	assert_share(&models[2], 4000 * MS, 63);
 }
 
+static void wishes_are_followed(void **state)
+{
+	const uint64_t second[CPU_MAX / 64] = { BIT(1) };
+
+	(void)state;
+	use_cpus(2);
+	begin(0, 100, BIT(0));
+	begin(1, 100, BIT(0));
+	go_on(100 * MS);
+	assert_share(&models[0], 100 * MS, 50);
+	sched_set_weight(&models[0].vm, 300);
+	go_on(4000 * MS);
+	assert_in_range(run_ticks(&models[0]), 2950 * MS, 3150 * MS);
+	sched_set_affinity(&models[1].vm, second);
+	go_on(1000 * MS);
+	assert_int_equal(models[1].vcpu.cpu, 1);
+	assert_in_range(run_ticks(&models[0]), 3930 * MS, 4150 * MS);
+	assert_int_equal(models[1].parked, 1);
+}
+
 static void nobody(void)
 {
 }
@@ -651,6 +671,7 @@ int main(void)
 {
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(shares_follow_weights, setup, teardown),
+		cmocka_unit_test_setup_teardown(wishes_are_followed, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_line_is_listened_to, setup, teardown),
 		cmocka_unit_test_setup_teardown(three_equals_share_two_cpus, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_heavy_one_gets_a_cpu_and_the_light_ones_the_other,

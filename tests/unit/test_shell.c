@@ -126,6 +126,24 @@ void platform_log_memory(const struct vm *v)
 	note("memory", v->name);
 }
 
+void vcpu_ask_dump(struct vcpu *v)
+{
+	assert_ptr_equal(v, &vcpu);
+	note("regs", "vCPU");
+}
+
+void sched_set_weight(struct vm *v, uint32_t weight)
+{
+	assert_int_equal(weight, 250);
+	note("weight", v->name);
+}
+
+void sched_set_affinity(struct vm *v, const uint64_t affinity[CPU_MAX / 64])
+{
+	assert_int_equal(affinity[0], 1);
+	note("affinity", v->name);
+}
+
 void vcpu_nmi(struct vcpu *v)
 {
 	assert_ptr_equal(v, &vcpu);
@@ -225,6 +243,9 @@ static void every_command_is_helped(void **state)
 		assert_non_null(strstr(help, shell_commands[i].name));
 		assert_non_null(strstr(help, shell_commands[i].what));
 	}
+	for (const char *line = help; *line != '\0'; line = strchr(line, '\n') + 1) {
+		assert_in_range(strchr(line, '\r') - line, 1, 79); /* of a terminal's 80 columns */
+	}
 }
 
 static void commands_do_what_they_say(void **state)
@@ -257,6 +278,28 @@ static void commands_do_what_they_say(void **state)
 	assert_string_equal(run(""), "");
 }
 
+static void registers_and_shares(void **state)
+{
+	(void)state;
+	run("regs alpha");
+	run("regs alpha 0");
+	assert_non_null(strstr(run("regs alpha 1"), "has no vCPU \"1\"; it has 0 to 0"));
+	assert_non_null(strstr(run("regs alpha x"), "has no vCPU \"x\""));
+	assert_non_null(strstr(run("regs beta"), "is off"));
+	assert_non_null(strstr(run("set alpha weight 250"), "weight is 250 from now on"));
+	assert_non_null(strstr(run("set alpha affinity 0"), "affinity is 0 from now on"));
+	assert_string_equal(did, "regs vCPU;regs vCPU;weight alpha;affinity alpha;");
+	assert_non_null(strstr(run("set alpha weight 0"), "a number from 1 to 10000"));
+	assert_non_null(strstr(run("set alpha weight 10001"), "a number from 1 to 10000"));
+	assert_non_null(strstr(run("set alpha affinity 1-"), "is no list of CPUs"));
+	assert_non_null(strstr(run("set alpha affinity 9"), "none of these CPUs is there"));
+	assert_non_null(strstr(run("set alpha memory 1G"), "cannot be set"));
+	assert_string_equal(run("set alpha weight"), "usage: set NAME weight|affinity VALUE\r\n");
+	assert_non_null(strstr(run("set gamma weight 1"), "there is no VM \"gamma\""));
+	vm.paused = true;
+	assert_non_null(strstr(run("regs alpha"), "told when it goes on"));
+}
+
 static void stop_waits(void **state)
 {
 	(void)state;
@@ -285,8 +328,8 @@ static void stop_waits(void **state)
 	assert_string_equal(run("nmi alpha"), "vm alpha is off; \"start alpha\" starts it\r\n");
 	entries[0].vm = &vm;
 	assert_string_equal(run("help NMI"),
-			    "  nmi NAME                 sends an NMI to its vCPUs: a "
-			    "guest that hangs may say why\r\n");
+			    "  nmi NAME                 sends an NMI to each of its "
+			    "vCPUs\r\n");
 	run("nmi alpha");
 	assert_non_null(strstr(did, "nmi vCPU;"));
 }
@@ -498,6 +541,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(top_goes_on_until_a_key, setup, fake_teardown),
 		cmocka_unit_test_setup_teardown(tab_knows_vms_and_options, setup, fake_teardown),
 		cmocka_unit_test_setup_teardown(a_line_outlives_the_log, setup, fake_teardown),
+		cmocka_unit_test_setup_teardown(registers_and_shares, setup, fake_teardown),
 		cmocka_unit_test_setup_teardown(stop_waits, setup, fake_teardown),
 	};
 

@@ -170,8 +170,12 @@ void vmcs_write_apic_controls(struct vcpu *vcpu)
 {
 }
 
+static const struct vcpu *dumped;
+
 void vcpu_dump(const struct vcpu *vcpu)
 {
+	assert_ptr_equal(percpu_self()->vcpu, vcpu); /* its VMCS is current */
+	dumped = vcpu;
 }
 
 void vm_end(struct vm *vm, enum vm_end_reason reason, const char *detail)
@@ -325,6 +329,32 @@ static void init_forgets_translations(void **state)
 	vcpu_destroy(vcpu);
 }
 
+/* By the CPU that it is on, when that next looks; registers that are not there yet are not told. */
+static void registers_are_asked_for(void **state)
+{
+	struct vcpu *vcpu;
+
+	(void)state;
+	use_cpu(false);
+	vcpu = create(&vms[0], 1);
+	vcpu->state = VCPU_WAIT_SIPI;
+	dumped = NULL;
+	vcpu_ask_dump(vcpu);
+	assert_false(vcpu_wake(vcpu));
+	assert_null(dumped);
+	assert_non_null(strstr(fake_log_text(), "vCPU 1 waits for SIPI"));
+	vcpu_sipi(vcpu, 5);
+	vcpu_ask_dump(vcpu);
+	assert_null(dumped);
+	assert_true(vcpu_wake(vcpu));
+	assert_ptr_equal(dumped, vcpu);
+	dumped = NULL;
+	assert_true(vcpu_wake(vcpu)); /* once */
+	assert_null(dumped);
+	vcpu_unload(vcpu);
+	vcpu_destroy(vcpu);
+}
+
 static void loads(struct vcpu *vcpu, const char *wanted)
 {
 	steps[0] = '\0';
@@ -394,6 +424,7 @@ int main(void)
 {
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(each_finds_its_own, fake_setup, fake_teardown),
+		cmocka_unit_test_setup_teardown(registers_are_asked_for, fake_setup, fake_teardown),
 		cmocka_unit_test_setup_teardown(init_forgets_translations, fake_setup,
 						fake_teardown),
 		cmocka_unit_test_setup_teardown(another_vm_comes_behind_a_barrier, fake_setup,
