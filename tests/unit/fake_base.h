@@ -17,6 +17,7 @@
 
 #include "vmm/base/keyid.h"
 #include "vmm/base/log.h"
+#include "vmm/base/serial.h"
 #include "vmm/base/types.h"
 
 /* For cmocka: forget everything; and check that nothing leaked (pages, frames, mapped slots). */
@@ -33,6 +34,8 @@ extern enum log_level fake_log_shown;
 /* What console_listens says, and how often console_listen was called since the last reset. */
 extern bool fake_console_is_line;
 extern unsigned fake_console_listened;
+/* What serial_where tells: COM1, unless a test says another. */
+extern struct serial_place fake_serial_place;
 /* What console_control wrote since the last reset. */
 extern char fake_console_controls[];
 /* What console_write was given, and what console_getc will return. */

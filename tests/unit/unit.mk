@@ -109,9 +109,11 @@ UNIT_cr := vmm/exit_cr.c
 UNIT_vmx := vmm/vmx.c vmm/flaws.c
 UNIT_flaws := vmm/flaws.c
 UNIT_efi_mem := boot/efi_mem.c
+UNIT_efi_serial := boot/efi_serial.c
 UNIT_efi_screen := boot/efi_screen.c
 UNIT_efi_file := boot/efi_file.c vmm/base/str.c
-$(addprefix $(O)/unit/obj/,$(foreach t,file mem screen,boot/efi_$t.o tests/unit/test_efi_$t.o)): \
+EFI_UNITS := file mem screen serial
+$(addprefix $(O)/unit/obj/,$(EFI_UNITS:%=boot/efi_%.o) $(EFI_UNITS:%=tests/unit/test_efi_%.o)): \
 	HOST_DEF += -isystem /usr/include/efi -DGNU_EFI_USE_MS_ABI -fshort-wchar
 UNIT_usb_owner := boot/usb_owner.c
 UNIT_residue := boot/residue.c boot/pci_config.c vmm/base/str.c $(GMEM_C)

@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* boot/efi_serial.c: which line is opened for each wish, and what is said when it is not there. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "boot/efi_priv.h"
+#include "boot/pci_config.h"
+#include "tests/unit/fake_base.h"
+#include "vmm/base/err.h"
+
+#define open_at fake_serial_place /* address 0: closed */
+
+static struct serial_place acpi; /* address 0: ACPI names none */
+static uint64_t answers[2];	 /* addresses where a UART is */
+static unsigned opened;
+static uint32_t config[64];
+static bool pci_there;
+
+const struct serial_place serial_com1 = { .divisor = 1, .address = 0x3f8 };
+
+bool efi_find_serial(struct serial_place *out)
+{
+	*out = acpi;
+	return acpi.address != 0;
+}
+
+int serial_init(const struct serial_place *place)
+{
+	open_at = (struct serial_place){ 0 };
+	if (place->address != answers[0] && place->address != answers[1]) {
+		return ERR_NOTFOUND;
+	}
+	open_at = *place;
+	opened++;
+	return 0;
+}
+
+void serial_close(void)
+{
+	open_at = (struct serial_place){ 0 };
+}
+
+bool pci_is_there(void)
+{
+	return pci_there;
+}
+
+uint32_t pci_read(uint32_t function, uint32_t offset)
+{
+	assert_int_equal(function, 0xb3);
+	return config[offset / 4];
+}
+
+void pci_write16(uint32_t function, uint32_t offset, uint16_t value)
+{
+	assert_int_equal(function, 0xb3);
+	config[offset / 4] = value;
+}
+
+static int setup(void **state)
+{
+	int err = fake_setup(state);
+
+	memset(config, 0, sizeof(config));
+	config[2] = 0x07000203;
+	config[4] = 0xe001;
+	acpi = (struct serial_place){ 0 };
+	answers[0] = 0x3f8;
+	answers[1] = 0;
+	pci_there = true;
+	assert_true(efi_serial_open());
+	opened = 0;
+	return err;
+}
+
+static void acpi_comes_first(void **state)
+{
+	(void)state;
+	acpi = (struct serial_place){ .address = 0x2f8, .divisor = 12 };
+	answers[1] = 0x2f8;
+	assert_true(efi_serial_open());
+	assert_int_equal(open_at.address, 0x2f8);
+	assert_int_equal(open_at.divisor, 12);
+	answers[1] = 0; /* it does not answer */
+	assert_true(efi_serial_open());
+	assert_int_equal(open_at.address, 0x3f8);
+	answers[0] = 0;
+	assert_false(efi_serial_open());
+}
+
+static void wishes(void **state)
+{
+	struct config_serial wanted = { .kind = CONFIG_SERIAL_AUTO, .place = { .divisor = 1 } };
+
+	(void)state;
+	efi_serial_configure(&wanted);
+	assert_int_equal(opened, 0); /* the log is not shown twice */
+	wanted.place.divisor = 2;
+	wanted.speed_given = true;
+	efi_serial_configure(&wanted);
+	assert_int_equal(open_at.address, 0x3f8);
+	assert_int_equal(open_at.divisor, 2);
+	efi_serial_configure(&wanted);
+	assert_int_equal(opened, 1);
+	wanted.kind = CONFIG_SERIAL_PLACE;
+	wanted.place.address = 0x2f8;
+	answers[1] = 0x2f8;
+	efi_serial_configure(&wanted);
+	assert_int_equal(open_at.address, 0x2f8);
+	assert_string_equal(fake_log_text(), "");
+	answers[1] = 0;
+	wanted.place.address = 0x3e8;
+	efi_serial_configure(&wanted);
+	assert_non_null(strstr(fake_log_text(), "error: [host] serial: no 16550 answers at port "
+						"0x3e8"));
+	assert_non_null(strstr(fake_log_text(), "the serial line is port 0x3f8 instead"));
+	wanted.kind = CONFIG_SERIAL_NONE;
+	efi_serial_configure(&wanted);
+	assert_int_equal(open_at.address, 0);
+}
+
+static void pci(void **state)
+{
+	const struct config_serial wanted = { .kind = CONFIG_SERIAL_PCI,
+					      .place = { .divisor = 1 },
+					      .pci = 0xb3 };
+
+	(void)state;
+	answers[1] = 0xe000;
+	efi_serial_configure(&wanted);
+	assert_int_equal(open_at.address, 0xe000);
+	assert_false(open_at.memory);
+	assert_int_equal(config[1] & 3, 3); /* it decodes */
+	config[4] = 0xfe034000;
+	answers[1] = 0xfe034000;
+	efi_serial_configure(&wanted);
+	assert_true(open_at.memory);
+	assert_string_equal(fake_log_text(), "");
+	config[4] = 0xfe034004; /* 64 bits, and beyond what firmware maps */
+	config[5] = 1;
+	efi_serial_configure(&wanted);
+	assert_true(open_at.address == 0xfe034000); /* what was open stays */
+	assert_non_null(strstr(fake_log_text(), "PCI 00:16.3 no address below 4 GiB"));
+	config[2] = 0x02000000;
+	fake_log_reset();
+	efi_serial_configure(&wanted);
+	assert_non_null(strstr(fake_log_text(), "there is no serial port at PCI 00:16.3"));
+	config[2] = 0x07000203;
+	pci_there = false;
+	fake_log_reset();
+	efi_serial_configure(&wanted);
+	assert_non_null(strstr(fake_log_text(), "there is no serial port at PCI 00:16.3"));
+}
+
+#define TEST(t) cmocka_unit_test_setup_teardown(t, setup, fake_teardown)
+
+int main(void)
+{
+	static const struct CMUnitTest tests[] = {
+		TEST(acpi_comes_first),
+		TEST(wishes),
+		TEST(pci),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
