@@ -9,6 +9,7 @@
 #include "guest/platform.h"
 #include "guest/shares.h"
 #include "guest/vconsole.h"
+#include "vmm/base/cache.h"
 #include "vmm/base/console.h"
 #include "vmm/base/cpu.h"
 #include "vmm/base/err.h"
@@ -407,6 +408,9 @@ static void run_peek(const struct shell_call *call)
 	}
 	if (!may_peek(at, at + bytes)) {
 		return;
+	}
+	if (tme_state()->kind == TME_MK) {
+		cache_flush_all(); /* DRAM then holds what the frame's own KeyID wrote */
 	}
 	for (uint64_t end = at + bytes; at < end;) {
 		uint64_t row = MIN(end, ALIGN_DOWN(at, PEEK_ROW) + PEEK_ROW) - at;

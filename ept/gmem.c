@@ -10,11 +10,14 @@
 #include "crypto/keyslot.h"
 #include "ept/gmem_priv.h"
 #include "ept/retire.h"
+#include "vmm/base/cpu.h"
 #include "vmm/base/err.h"
 #include "vmm/base/host_paging.h"
 #include "vmm/base/page_alloc.h"
 #include "vmm/base/panic.h"
 #include "vmm/base/str.h"
+
+#define CACHE_LINE 64u
 
 /* The region that holds the address; NULL when none does. */
 static struct gmem_region *find_region(struct gmem *gmem, uint64_t at)
@@ -306,6 +309,10 @@ void gmem_peek(hpa_t at, void *out, size_t bytes)
 	const char *page = host_temp_map(GMEM_SLOT_DOOR, keyed(frame, KEYID_PLATFORM));
 
 	memcpy(out, page + (at.v - frame.v), bytes);
+	for (uint64_t line = 0; line < PAGE_SIZE; line += CACHE_LINE) {
+		cpu_clflush(page + line);
+	}
+	cpu_fence();
 	host_temp_unmap(GMEM_SLOT_DOOR);
 }
 

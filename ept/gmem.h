@@ -161,8 +161,10 @@ int gmem_cmpxchg(struct gmem *gmem, gpa_t gpa, uint64_t *expected, uint64_t desi
 bool gmem_is_ram(struct gmem *gmem, gpa_t gpa, uint64_t bytes);
 
 /*
- * What DRAM holds in `bytes` bytes from `at` on, within one page, of a frame of the machine: for
- * people who want to see that it is ciphertext. Own CPU, not while the door is open.
+ * What DRAM holds in `bytes` bytes from `at` on, within one page, of a frame of the machine, as
+ * KeyID 0 sees it: for people who want to see that it is ciphertext. On a machine with KeyIDs the
+ * caller has flushed the caches, for the frame's own lines are another KeyID's. Leaves no line of
+ * KeyID 0 behind. Own CPU, not while the door is open.
  */
 void gmem_peek(hpa_t at, void *out, size_t bytes);
 

@@ -199,6 +199,10 @@ void fake_wbinvd(void)
 {
 }
 
+void fake_clflush(const void *address)
+{
+}
+
 void fake_cli(void)
 {
 }
