@@ -5,6 +5,7 @@
 #include "boot/shell_priv.h"
 #include "crypto/keyslot.h"
 #include "crypto/tme.h"
+#include "ept/audit.h"
 #include "ept/pager.h"
 #include "guest/platform.h"
 #include "guest/shares.h"
@@ -142,11 +143,50 @@ static void print_key(const struct vm *vm)
 		    (unsigned long long)vm->gmem.resident_bytes >> 10);
 }
 
+/* Looks through all page tables, ours and the VMs', for a frame that is live under two KeyIDs. */
+static void check_frames(void)
+{
+	struct audit audit;
+	uint64_t leaves;
+	bool incomplete;
+	keyid_t a, b;
+	hpa_t at;
+
+	if (audit_begin(&audit) != 0) {
+		shell_print("  there is no memory for that");
+		return;
+	}
+	audit_host(&audit);
+	for (size_t i = 0; i < vms_count(); i++) {
+		if (vms_get(i)->vm != NULL) {
+			audit_gmem(&audit, &vms_get(i)->vm->gmem);
+		}
+	}
+	leaves = audit.leaves;
+	incomplete = audit.incomplete;
+	if (!audit_end(&audit, &at, &a, &b)) {
+		shell_print("  BROKEN: the frame at %#llx is live under KeyID %u and KeyID %u",
+			    (unsigned long long)at.v, a, b);
+	} else if (incomplete) {
+		shell_print("  no conflict, but there was no memory to look at all leaves");
+	} else {
+		shell_print("  %llu leaves of all page tables: each frame is live under one KeyID",
+			    (unsigned long long)leaves);
+	}
+}
+
 static void run_keys(const struct shell_call *call)
 {
 	struct keyslot_info slot;
 
-	(void)call;
+	if (call->count != 0) {
+		if (str_equal_nocase(call->words[0], "--check")) {
+			check_frames();
+		} else {
+			shell_print("usage: keys [--check]");
+		}
+		return;
+	}
 	shell_print("  %s", tme_state()->words);
 	if (keyslot_count() == 0) {
 		return;
@@ -758,11 +798,12 @@ const struct shell_command shell_commands[] = {
 	{ "top", "", "who uses the CPUs, each second", 0, 0, false, run_top, NULL, false },
 	{ "log", "", "the log again", 0, 0, false, run_log, NULL, false },
 	{ "host", "", "what the machine offers", 0, 0, false, run_host, NULL, false },
-	{ "keys", "", "the KeyIDs of TME-MK and who has them", 0, 0, false, run_keys, NULL, false },
+	{ "keys", "[--check]", "KeyIDs and owners; --check: no frame has two", 0, 1, false,
+	  run_keys, NULL, false },
 	{ "peek", "ADDRESS [BYTES]", "what DRAM holds at a hex address", 1, 2, false, run_peek,
 	  NULL, false },
-	{ "share", "[NAME [revoke|grant|grant-ro VM]]", "memory that VMs share, and who has it", 0,
-	  3, false, run_share, NULL, false },
+	{ "share", "[NAME [ACTION VM]]", "memory of several VMs; revoke, grant, grant-ro", 0, 3,
+	  false, run_share, NULL, false },
 	{ "poweroff", "[now]", "turns the machine off", 0, 1, false, run_poweroff, NULL, false },
 	{ "reboot", "[now]", "resets the machine", 0, 1, false, run_reboot, NULL, false },
 };

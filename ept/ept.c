@@ -222,6 +222,30 @@ static int check_map(gpa_t gpa, hpa_t hpa, uint64_t bytes, struct ept_attr attr)
 	return 0;
 }
 
+static void visit(const uint64_t *table, unsigned level,
+		  void (*fn)(void *context, struct keyed_frame page, uint64_t bytes), void *context)
+{
+	for (unsigned i = 0; i < ENTRIES; i++) {
+		const uint64_t value = entry_load(&table[i]);
+
+		if ((value & ENTRY_RIGHTS) == 0) {
+			continue;
+		}
+		if (is_leaf(value, level)) {
+			fn(context, keyid_unpack(value & address_mask & ~(level_bytes(level) - 1)),
+			   level_bytes(level));
+		} else {
+			visit(table_at(value), level - 1, fn, context);
+		}
+	}
+}
+
+void ept_visit(const struct ept_root *root,
+	       void (*fn)(void *context, struct keyed_frame page, uint64_t bytes), void *context)
+{
+	visit(page_va(root->pml4), LEVEL_TOP, fn, context);
+}
+
 int ept_map_page(struct ept_root *root, gpa_t gpa, hpa_t hpa, struct ept_attr attr,
 		 uint64_t **entry)
 {

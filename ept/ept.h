@@ -101,6 +101,10 @@ struct ept_leaf {
 /* ERR_NOTFOUND when nothing is mapped there. */
 int ept_walk(const struct ept_root *root, gpa_t gpa, struct ept_leaf *out);
 
+/* Calls fn for each leaf, in the order of guest-physical addresses. */
+void ept_visit(const struct ept_root *root,
+	       void (*fn)(void *context, struct keyed_frame page, uint64_t bytes), void *context);
+
 /*
  * Single pages, for who lends frames out and takes them back (pager.c). ept_map_page maps one
  * 4 KiB page as ept_map does, with the same errors, and tells where its entry is: there it stays

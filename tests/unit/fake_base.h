@@ -80,6 +80,8 @@ bool fake_frame_is_live(hpa_t frame);
 unsigned fake_temp_mapped(void);
 bool fake_temp_is_mapped(unsigned slot);
 uint64_t fake_temp_maps(void);
+/* The one leaf of host_paging_visit; none while its frame is 0. */
+extern struct keyed_frame fake_host_leaf;
 /* Of what was mapped last. */
 keyid_t fake_temp_keyid(void);
 void fake_host_paging_reset(void);

@@ -84,6 +84,17 @@ keyid_t fake_temp_keyid(void)
 	return last_keyid;
 }
 
+/* What a test says the hypervisor maps. */
+struct keyed_frame fake_host_leaf;
+
+void host_paging_visit(void (*fn)(void *context, struct keyed_frame page, uint64_t bytes),
+		       void *context)
+{
+	if (fake_host_leaf.frame.v != 0) {
+		fn(context, fake_host_leaf, PAGE_SIZE);
+	}
+}
+
 uint64_t fake_temp_maps(void)
 {
 	return map_count;

@@ -69,6 +69,7 @@ UNIT_window := $(UNIT_pager)
 UNIT_pager_model := $(UNIT_pager)
 UNIT_gmem := $(GMEM_C)
 UNIT_retire := $(GMEM_C)
+UNIT_audit := ept/audit.c $(GMEM_C)
 UNIT_share := ept/share.c $(GMEM_C)
 UNIT_vuart := guest/dev/vuart.c guest/vconsole.c vmm/base/str.c
 UNIT_vconsole := guest/vconsole.c vmm/base/str.c

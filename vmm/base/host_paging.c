@@ -251,6 +251,34 @@ void *host_map_stack(size_t page_count)
 	return err == 0 ? (void *)(uintptr_t)(address + page_count * PAGE_SIZE) : NULL;
 }
 
+static void visit(const uint64_t *table, unsigned level,
+		  void (*fn)(void *context, struct keyed_frame page, uint64_t bytes), void *context)
+{
+	for (unsigned i = 0; i < 512; i++) {
+		const uint64_t entry = table[i];
+		const bool leaf = level == 1 || (entry & PTE_LARGE) != 0;
+
+		if ((entry & PTE_PRESENT) == 0 || (leaf && (entry & (PTE_PCD | PTE_PWT)) != 0)) {
+			continue; /* devices and the screen are not memory that is encrypted */
+		}
+		if (leaf) {
+			fn(context,
+			   keyid_unpack(entry & PTE_ADDRESS & ~(BIT(level_shift(level)) - 1)),
+			   BIT(level_shift(level)));
+		} else {
+			visit(page_va(hpa(entry & PTE_ADDRESS)), level - 1, fn, context);
+		}
+	}
+}
+
+void host_paging_visit(void (*fn)(void *context, struct keyed_frame page, uint64_t bytes),
+		       void *context)
+{
+	lock_take(&map_lock);
+	visit(pml4, 4, fn, context);
+	lock_drop(&map_lock);
+}
+
 bool host_paging_maps(uint64_t address)
 {
 	uint64_t *entry;

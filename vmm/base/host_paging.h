@@ -86,6 +86,13 @@ void *host_map_io(hpa_t base, uint64_t bytes, enum host_cache cache);
 /* A stack of page_count pages between two unmapped pages. Returns its top (16-aligned), or NULL. */
 void *host_map_stack(size_t page_count);
 
+/*
+ * Calls fn for each leaf of the hypervisor's tables that maps write-back memory, in the order of
+ * addresses; slots that are in use now among them.
+ */
+void host_paging_visit(void (*fn)(void *context, struct keyed_frame page, uint64_t bytes),
+		       void *context);
+
 /* For dumps: is the byte mapped? Does it lie in the area of stacks and their guard pages? */
 bool host_paging_maps(uint64_t address);
 bool host_paging_is_stack_area(uint64_t address);

@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Nothing is mapped, so that nothing is wrong. */
+#include "ept/audit.h"
+
+int audit_begin(struct audit *audit)
+{
+	*audit = (struct audit){ .runs = NULL };
+	return 0;
+}
+
+void audit_gmem(struct audit *audit, struct gmem *gmem)
+{
+	(void)audit;
+	(void)gmem;
+}
+
+void audit_host(struct audit *audit)
+{
+	(void)audit;
+}
+
+bool audit_end(struct audit *audit, hpa_t *at, keyid_t *a, keyid_t *b)
+{
+	(void)audit;
+	(void)at;
+	(void)a;
+	(void)b;
+	return true;
+}
