@@ -107,9 +107,8 @@ static void map_what_stays(void)
 		map_file(&boot->config.vms[i], &boot->config.vms[i].initrd);
 	}
 	if (serial_where()->memory) {
-		/* At its own address: it is written to before and after the change of tables. */
-		if (host_map_identity(hpa(serial_where()->address), SERIAL_BYTES, HOST_READ_WRITE,
-				      HOST_CACHE_UC) != 0) {
+		/* At its own address: it is written to before and after each change of tables. */
+		if (host_map_registers(hpa(serial_where()->address), SERIAL_BYTES) != 0) {
 			serial_close();
 			log_error("the serial line's registers cannot be mapped; it is not used");
 		}

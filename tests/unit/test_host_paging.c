@@ -588,6 +588,11 @@ static void test_bootstrap_tables(void **state)
 			 ERR_EXISTS);
 	host_unmap_identity(hpa(SIZE_1G), SIZE_2M);
 	assert_false(is_in_bootstrap(SIZE_1G));
+	/* A device at its own address is there with either set of tables. */
+	assert_int_equal(host_map_registers(hpa(0xfe030010), 32), 0);
+	expect(0xfe030000, 0xfe030000, W | NX | UC, false);
+	expect_bootstrap(0xfe030000, 0xfe030000, W | NX | UC, false);
+	assert_int_equal(host_map_registers(page_pool().base, 32), ERR_EXISTS);
 	/* The tables fill up: that is told, and nothing of before is lost. */
 	for (uint64_t at = 2 * SIZE_1G;; at += SIZE_2M) {
 		if (host_map_bootstrap(hpa(at), 1, HOST_READ, HOST_CACHE_WB) != 0) {

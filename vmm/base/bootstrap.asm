@@ -59,5 +59,8 @@ bootstrap_nmi:
 bootstrap_exception:
 	cld
 	and	rsp, ~15
+	sub	rsp, 16
+	sidt	[rsp]
+	mov	rdi, [rsp + 2]		; the bootstrap IDT itself, for no variable can be read
 	call	bootstrap_complain	; does not return
 	ud2

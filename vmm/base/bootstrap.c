@@ -13,8 +13,9 @@
 #include "vmm/base/str.h"
 #include "vmm/base/x86.h"
 
-#define COM1	   0x3f8
-#define COM1_LSR   (COM1 + 5)
+/* serial.c has them all. */
+#define UART_DATA  0u
+#define UART_LSR   5u
 #define LSR_THRE   BIT(5)
 #define SEND_TURNS 1000000u
 
@@ -22,7 +23,7 @@ static struct bootstrap *state; /* NULL: not made yet */
 
 /* bootstrap.asm */
 extern const char bootstrap_nmi[], bootstrap_exception[];
-_Noreturn void bootstrap_complain(void);
+_Noreturn void bootstrap_complain(const uint64_t *gates);
 
 struct bootstrap *bootstrap_state(void)
 {
@@ -227,26 +228,56 @@ int bootstrap_init(void)
 
 /* --- On the bootstrap tables ------------------------------------------------------------------ */
 
-/* Where an exception there leads. Constants and ports are all that is certain to be reachable. */
-_Noreturn void bootstrap_complain(void)
+static uint8_t uart_read(const struct serial_place *at, unsigned reg)
+{
+	uint64_t address = at->address + reg * at->stride;
+
+	if (!at->memory) {
+		return cpu_in8((uint16_t)(at->address + reg));
+	}
+	return at->stride == 4 ? (uint8_t) * (const volatile uint32_t *)address
+			       : *(const volatile uint8_t *)address;
+}
+
+static void uart_write(const struct serial_place *at, unsigned reg, uint8_t value)
+{
+	uint64_t address = at->address + reg * at->stride;
+
+	if (!at->memory) {
+		cpu_out8((uint16_t)(at->address + reg), value);
+	} else if (at->stride == 4) {
+		*(volatile uint32_t *)address = value;
+	} else {
+		*(volatile uint8_t *)address = value;
+	}
+}
+
+/*
+ * Where an exception there leads: on the stack that was there, and with nothing reachable for
+ * certain but constants and struct bootstrap, whose gates led here.
+ */
+_Noreturn void bootstrap_complain(const uint64_t *gates)
 {
 	static const char text[] =
 		"\r\numbra: error: an exception while the hypervisor ran on its bootstrap page "
 		"tables; switch the machine off or reset it\r\n";
+	const struct bootstrap *b = (const void *)((const char *)gates -
+						   offsetof(struct bootstrap, gates));
 
-	for (size_t i = 0; i < sizeof(text) - 1; i++) {
+	for (size_t i = 0; i < sizeof(text) - 1 && b->serial.address != 0; i++) {
 		for (uint32_t turn = 0; turn < SEND_TURNS; turn++) {
-			if ((cpu_in8(COM1_LSR) & LSR_THRE) != 0) {
+			if ((uart_read(&b->serial, UART_LSR) & LSR_THRE) != 0) {
 				break;
 			}
 		}
-		cpu_out8(COM1, (uint8_t)text[i]);
+		uart_write(&b->serial, UART_DATA, (uint8_t)text[i]);
 	}
 	cpu_stop();
 }
 
 void bootstrap_ready(void)
 {
+	state->serial = *serial_where();
 	state->ready = true;
 }
 

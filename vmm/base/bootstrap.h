@@ -8,7 +8,7 @@
  * hypervisor has moved; and what host_map_io maps, at the same address as there.
  *
  * What comes in there while a CPU runs on it: an NMI returns at once, any other vector is told on
- * COM1 and halts the CPU.
+ * the serial line and halts the CPU.
  */
 #ifndef UMBRA_BASE_BOOTSTRAP_H
 #define UMBRA_BASE_BOOTSTRAP_H

@@ -11,6 +11,7 @@
 #include "vmm/base/idt.h"
 #include "vmm/base/page_alloc.h"
 #include "vmm/base/percpu.h"
+#include "vmm/base/serial.h"
 
 #define BOOTSTRAP_STACK_BYTES 512u /* of a CPU that only waits: a frame or two, and an NMI's */
 #define BOOTSTRAP_IST_PAGES   2u
@@ -56,7 +57,8 @@ struct bootstrap {
 	bool ready;		   /* bootstrap_ready */
 	bool left;		   /* bootstrap_leave is through */
 	struct keyid_move move;
-	struct percpu cpu; /* of the last CPU: a copy, with cpu_tables */
+	struct serial_place serial; /* where an exception is told; address 0: nowhere */
+	struct percpu cpu;	    /* of the last CPU: a copy, with cpu_tables */
 	void (*next)(void);
 	bool stopped[CPU_MAX]; /* atomic */
 };

@@ -182,6 +182,13 @@ int host_map_bootstrap(hpa_t base, uint64_t bytes, enum host_access access, enum
 	return err == 0 ? bootstrap_map(first, hpa(first), end - first, access, cache) : err;
 }
 
+int host_map_registers(hpa_t base, uint64_t bytes)
+{
+	int err = host_map_identity(base, bytes, HOST_READ_WRITE, HOST_CACHE_UC);
+
+	return err == 0 ? host_map_bootstrap(base, bytes, HOST_READ_WRITE, HOST_CACHE_UC) : err;
+}
+
 void host_unmap_identity(hpa_t base, uint64_t bytes)
 {
 	uint64_t at, end;

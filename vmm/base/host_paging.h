@@ -71,6 +71,11 @@ int host_map_identity(hpa_t base, uint64_t bytes, enum host_access access, enum 
  */
 int host_map_bootstrap(hpa_t base, uint64_t bytes, enum host_access access, enum host_cache cache);
 /*
+ * Maps registers of a device at their own address, in both sets of tables, for consoles speak to
+ * the very end. Errors as host_map_identity. BSP while the machine starts.
+ */
+int host_map_registers(hpa_t base, uint64_t bytes);
+/*
  * Takes either mapping away. Only this CPU's TLB is told: call it before smp_start_all, or when no
  * other CPU has ever used the range. Ranges of our image or pool are left alone.
  */
