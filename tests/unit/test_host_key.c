@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* boot/host_key.c: when Umbra moves under a KeyID, and what it says when it does not. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "boot/host_key.h"
+#include "crypto/keyslot.h"
+#include "crypto/tme.h"
+#include "tests/unit/fake_base.h"
+#include "vmm/base/err.h"
+#include "vmm/base/keyid_move.h"
+#include "vmm/base/x86.h"
+#include "vmm/vmx_bits.h"
+
+static struct tme_state tme;
+static int take_error;
+static unsigned taken, used, moved; /* the KeyID; 0: never */
+
+const struct tme_state *tme_state(void)
+{
+	return &tme;
+}
+
+int keyslot_take(enum keyslot_mode mode, const uint8_t *secret, size_t secret_bytes,
+		 const char *owner, keyid_t *keyid)
+{
+	assert_int_equal(mode, KEYSLOT_RANDOM);
+	assert_null(secret);
+	assert_int_equal(secret_bytes, 0);
+	assert_string_equal(owner, "Umbra");
+	*keyid = take_error == 0 ? 5 : KEYID_PLATFORM;
+	taken = *keyid;
+	return take_error;
+}
+
+void keyslot_use(keyid_t keyid)
+{
+	used = keyid;
+}
+
+void keyid_move_host(keyid_t keyid)
+{
+	assert_int_equal(used, keyid); /* nobody may give it away any more */
+	moved = keyid;
+}
+
+static int setup(void **state)
+{
+	fake_setup(state);
+	tme = (struct tme_state){ .kind = TME_MK };
+	take_error = 0;
+	taken = used = moved = 0;
+	fake_cpuid_set(1, 0, 0, 0, CPUID_1_ECX_VMX, 0);
+	fake_msr_set(MSR_IA32_VMX_BASIC, 1);
+	return 0;
+}
+
+static void expect(unsigned keyid, const char *words)
+{
+	fake_log_reset();
+	host_key_start();
+	assert_int_equal(moved, keyid);
+	assert_int_equal(used, keyid);
+	if (strstr(fake_log_text(), words) == NULL) {
+		fail_msg("it says: %s", fake_log_text());
+	}
+}
+
+static void test_moves(void **state)
+{
+	(void)state;
+	expect(5, "Umbra's own memory is under KeyID 5, with a random key of its own");
+}
+
+static void test_stays_at_0(void **state)
+{
+	(void)state;
+	take_error = ERR_IO;
+	expect(0, "warning: Umbra's own memory stays under KeyID 0, the key of the whole machine");
+	take_error = ERR_NOSPACE;
+	tme.bypass = true;
+	expect(0, "stays under KeyID 0, in clear: ");
+}
+
+/* VMXON, VMCS and what they point to have no bits for a KeyID: no key is taken for nothing. */
+static void test_32_bit_vmx(void **state)
+{
+	(void)state;
+	fake_msr_set(MSR_IA32_VMX_BASIC, 1 | VMX_BASIC_32_BIT);
+	expect(0, "IA32_VMX_BASIC bit 48");
+	assert_int_equal(taken, 0);
+	/* Without VMX there is no such register, and nothing that it says matters. */
+	fake_cpuid_set(1, 0, 0, 0, 0, 0);
+	expect(5, "under KeyID 5");
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_moves, setup, fake_teardown),
+		cmocka_unit_test_setup_teardown(test_stays_at_0, setup, fake_teardown),
+		cmocka_unit_test_setup_teardown(test_32_bit_vmx, setup, fake_teardown),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
