@@ -26,6 +26,15 @@ extern const size_t shell_command_count;
 /* Whatever the case; NULL: there is none of this name. */
 const struct shell_command *shell_find(const char *name);
 
+/* What firmware told; for commands. */
+const struct boot_info *shell_boot(void);
+
+/* shell_memory.c: the commands on memory; and a line on the VM's KeyID, if it has one. */
+void shell_run_keys(const struct shell_call *call);
+void shell_run_share(const struct shell_call *call);
+void shell_run_peek(const struct shell_call *call);
+void shell_print_key(const struct vm *vm);
+
 /* A line of at most 237 bytes. */
 void shell_print(const char *fmt, ...) PRINTF_LIKE(1, 2);
 /* Calls step now and then until it returns false or a key is pressed. */
