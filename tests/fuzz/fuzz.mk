@@ -10,6 +10,7 @@ FUZZ_emul := vmm/emul.c vmm/emul_alu.c vmm/emul_decode.c vmm/operand.c vmm/gwalk
 FUZZ_acpi := vmm/base/acpi_host.c vmm/base/str.c
 FUZZ_devices := guest/dev/vioapic.c guest/dev/vlegacy.c guest/dev/vpit.c guest/dev/vrtc.c \
 	guest/dev/vuart.c guest/dev/vpci.c guest/vconsole.c vmm/base/str.c
-FUZZ_shell := vmm/flaws.c boot/host_report.c boot/shell.c boot/shell_commands.c boot/line_edit.c \
+FUZZ_shell := vmm/flaws.c boot/host_report.c boot/shell.c boot/shell_commands.c \
+	boot/shell_memory.c boot/line_edit.c \
 	boot/config_keys.c \
 	guest/vconsole.c vmm/base/str.c vmm/base/err.c

@@ -124,6 +124,7 @@ UNIT_vms := boot/vms.c crypto/wipe.c vmm/base/str.c
 UNIT_apic_page := vmm/apic_page.c $(GMEM_C)
 UNIT_vm := vmm/vm.c vmm/base/str.c
 UNIT_line_edit := boot/line_edit.c vmm/base/str.c
-UNIT_shell := vmm/flaws.c boot/host_report.c boot/shell.c boot/shell_commands.c boot/line_edit.c \
+UNIT_shell := vmm/flaws.c boot/host_report.c boot/shell.c boot/shell_commands.c \
+	boot/shell_memory.c boot/line_edit.c \
 	boot/config_keys.c \
 	guest/vconsole.c vmm/base/str.c vmm/base/err.c
