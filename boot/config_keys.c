@@ -278,6 +278,17 @@ static bool parse_key(const struct config_key *key, void *field, const char *tex
 	return false;
 }
 
+/* How much of the text belongs to the first item of a list. */
+static size_t item_length(const char *text)
+{
+	size_t length = 0;
+
+	while (text[length] != '\0' && text[length] != ',') {
+		length++;
+	}
+	return length;
+}
+
 static bool parse_share_size(const struct config_key *key, void *field, const char *text, char *why)
 {
 	uint64_t value;
@@ -290,6 +301,66 @@ static bool parse_share_size(const struct config_key *key, void *field, const ch
 		return false;
 	}
 	memcpy(field, &value, key->bytes);
+	return true;
+}
+
+/* Puts a range into its place in the sorted list. False: it is full, or the range overlaps. */
+static bool insert_clear(struct vm_clear_range *list, struct vm_clear_range range)
+{
+	size_t at = VM_CLEAR_MAX - 1;
+
+	if (list[at].bytes != 0) {
+		return false;
+	}
+	for (; at > 0 && (list[at - 1].bytes == 0 || list[at - 1].base > range.base); at--) {
+		list[at] = list[at - 1];
+	}
+	list[at] = range;
+	return (at == 0 || list[at - 1].base + list[at - 1].bytes <= range.base) &&
+	       (at + 1 == VM_CLEAR_MAX || list[at + 1].bytes == 0 ||
+		range.base + range.bytes <= list[at + 1].base);
+}
+
+/* "16M@1G, 64K@2M": size and guest-physical address of each range. */
+static bool parse_clear(const struct config_key *key, void *field, const char *text, char *why)
+{
+	struct vm_clear_range list[VM_CLEAR_MAX] = { { 0, 0 } };
+	char part[48], *place;
+
+	for (;;) {
+		struct vm_clear_range range;
+		size_t bytes = item_length(text);
+
+		while (bytes != 0 && str_is_space(*text)) {
+			text++;
+			bytes--;
+		}
+		(void)str_copy(part, MIN(sizeof(part), bytes + 1), text);
+		place = strchr(part, '@');
+		if (place == NULL) {
+			str_printf(why, CONFIG_WHY_MAX, "is no list of ranges; write it as 16M@1G");
+			return false;
+		}
+		*place++ = '\0';
+		if (!parse_size(part, &range.bytes, why) || !parse_size(place, &range.base, why)) {
+			return false;
+		}
+		if (range.bytes == 0 || !IS_ALIGNED(range.base | range.bytes, PAGE_SIZE) ||
+		    range.base > MEMORY_MAX || range.bytes > MEMORY_MAX ||
+		    !insert_clear(list, range)) {
+			str_printf(
+				why, CONFIG_WHY_MAX,
+				"must be at most %u ranges of whole 4K pages that do not overlap",
+				VM_CLEAR_MAX);
+			return false;
+		}
+		text += bytes;
+		if (*text == '\0') {
+			break;
+		}
+		text++;
+	}
+	memcpy(field, list, key->bytes);
 	return true;
 }
 
@@ -330,15 +401,12 @@ static bool parse_members(const struct config_key *key, void *field, const char 
 {
 	(void)key;
 	for (;;) {
-		size_t bytes = 0, used;
+		size_t bytes, used;
 
 		while (str_is_space(*text)) {
 			text++;
 		}
-		while (text[bytes] != '\0' && text[bytes] != ',') {
-			bytes++;
-		}
-		used = bytes;
+		used = bytes = item_length(text);
 		while (used != 0 && str_is_space(text[used - 1])) {
 			used--;
 		}
@@ -539,6 +607,7 @@ const struct config_key config_keys[] = {
 	{ "vm", "autostart", parse_choice, FIELD(vm_config, autostart), yes_no },
 	{ "vm", "cmdline", parse_text, FIELD(vm_config, cmdline), NULL },
 	{ "vm", "engine", parse_choice, FIELD(vm_config, engine), engines },
+	{ "vm", "clear", parse_clear, FIELD(vm_config, clear), NULL },
 	{ "vm", "key", parse_key, FIELD(vm_config, key), NULL },
 	{ "vm", "signature", parse_choice, FIELD(vm_config, signature), signatures },
 	{ "vm", "leaf", parse_choice, FIELD(vm_config, max_leaf), leaves },

@@ -110,6 +110,12 @@ int gmem_use_keyid(struct gmem *gmem, keyid_t keyid);
  */
 int gmem_add_ram_plain(struct gmem *gmem, gpa_t base, uint64_t bytes, uint64_t max_leaf);
 
+/*
+ * The same under KeyID 0, whatever the gmem's own: pages that the VM wants to be seen. They are
+ * zeroed when it ends.
+ */
+int gmem_add_ram_clear(struct gmem *gmem, gpa_t base, uint64_t bytes, uint64_t max_leaf);
+
 /* The outcome of an EPT violation or misconfiguration. */
 enum gmem_fault_result {
 	GMEM_FAULT_FIXED,     /* run the instruction again */

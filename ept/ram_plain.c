@@ -161,6 +161,7 @@ static void plain_bury(struct gmem_region *region, bool wipe)
 {
 	struct ram_plain *ram = region->state;
 
+	wipe |= ram->keyid == KEYID_PLATFORM; /* whose key did not die */
 	for (size_t i = 0; wipe && i < ram->extents->count; i++) {
 		const struct extent *extent = &ram->extents->list[i];
 
@@ -192,7 +193,7 @@ static int add_parts(struct ram_plain *ram, uint64_t base, uint64_t bytes)
 	return ram->parts != NULL ? 0 : ERR_NOMEM;
 }
 
-static int create(const struct gmem *gmem, const struct gmem_region *region, uint64_t max_leaf,
+static int create(keyid_t keyid, const struct gmem_region *region, uint64_t max_leaf,
 		  struct ram_plain **out)
 {
 	struct ram_plain *ram = page_alloc(1);
@@ -201,8 +202,8 @@ static int create(const struct gmem *gmem, const struct gmem_region *region, uin
 	if (ram == NULL) {
 		return ERR_NOMEM;
 	}
-	ram->keyid = gmem->keyid;
-	err = extents_create(region->base.v, region->bytes, max_leaf, gmem->keyid, &ram->extents);
+	ram->keyid = keyid;
+	err = extents_create(region->base.v, region->bytes, max_leaf, keyid, &ram->extents);
 	if (err == 0) {
 		err = add_parts(ram, region->base.v, region->bytes);
 	}
@@ -214,20 +215,30 @@ static int create(const struct gmem *gmem, const struct gmem_region *region, uin
 	return 0;
 }
 
-int gmem_add_ram_plain(struct gmem *gmem, gpa_t base, uint64_t bytes, uint64_t max_leaf)
+static int add_ram(struct gmem *gmem, keyid_t keyid, gpa_t base, uint64_t bytes, uint64_t max_leaf)
 {
 	struct gmem_region region = { .base = base, .bytes = bytes, .ops = &plain_ops };
 	int err = gmem_region_check(gmem, base, bytes);
 	struct ram_plain *ram;
 
 	if (err == 0) {
-		err = create(gmem, &region, max_leaf, &ram);
+		err = create(keyid, &region, max_leaf, &ram);
 	}
 	if (err == 0) {
 		region.state = ram;
 		gmem_region_insert(gmem, &region);
 	}
 	return err;
+}
+
+int gmem_add_ram_plain(struct gmem *gmem, gpa_t base, uint64_t bytes, uint64_t max_leaf)
+{
+	return add_ram(gmem, gmem->keyid, base, bytes, max_leaf);
+}
+
+int gmem_add_ram_clear(struct gmem *gmem, gpa_t base, uint64_t bytes, uint64_t max_leaf)
+{
+	return add_ram(gmem, KEYID_PLATFORM, base, bytes, max_leaf);
 }
 
 /* What may be taken away again: nobody may remember where its pages lie. */
@@ -246,7 +257,7 @@ int plain_ram_create(struct gmem *gmem, gpa_t base, uint64_t bytes, uint8_t fill
 	int err;
 
 	*out = (struct gmem_region){ .base = base, .bytes = bytes, .ops = &passing_ops };
-	err = create(gmem, out, SIZE_2M, &ram);
+	err = create(gmem->keyid, out, SIZE_2M, &ram);
 	if (err == 0) {
 		ram->fill = fill * 0x0101010101010101ull;
 		out->state = ram;

@@ -190,6 +190,25 @@ static int check_affinity(struct build *build)
 		     : 0;
 }
 
+/* Every range lies in one piece of the VM's RAM. */
+static int check_clear(struct build *build)
+{
+	const uint64_t low = memmap_low_bytes(build->config->memory_bytes);
+	const uint64_t high = memmap_high_bytes(build->config->memory_bytes);
+
+	for (size_t i = 0; i < VM_CLEAR_MAX; i++) {
+		const struct vm_clear_range *range = &build->config->clear[i];
+		const uint64_t end = range->base + range->bytes;
+
+		if (end > low && (range->base < MEMMAP_HIGH_RAM || end > MEMMAP_HIGH_RAM + high)) {
+			return refuse(build, ERR_RANGE, "clear: %lluK at %#llx is not all RAM",
+				      (unsigned long long)range->bytes >> 10,
+				      (unsigned long long)range->base);
+		}
+	}
+	return 0;
+}
+
 static int check_config(struct build *build)
 {
 	const struct vm_config *config = build->config;
@@ -200,6 +219,9 @@ static int check_config(struct build *build)
 			      VM_VCPU_MAX);
 	}
 	err = check_affinity(build);
+	if (err == 0) {
+		err = check_clear(build);
+	}
 	if (err == 0) {
 		err = check_file(build, "kernel", &config->kernel);
 	}
@@ -291,14 +313,42 @@ static int claim_window(struct build *build)
 	}
 }
 
-static int add_region(struct build *build, gpa_t base, uint64_t bytes)
+static int add_region(struct build *build, uint64_t base, uint64_t bytes)
 {
 	struct gmem *gmem = &build->vm->gmem;
 
 	if (build->platform->pager != NULL) {
-		return gmem_add_ram_sealed(gmem, build->platform->pager, base, bytes);
+		return gmem_add_ram_sealed(gmem, build->platform->pager, gpa(base), bytes);
 	}
-	return gmem_add_ram_plain(gmem, base, bytes, build->config->max_leaf);
+	return gmem_add_ram_plain(gmem, gpa(base), bytes, build->config->max_leaf);
+}
+
+/*
+ * RAM of [base, end): the ranges that are to be in clear under KeyID 0, the rest as the engine has
+ * it.
+ */
+static int add_ram(struct build *build, uint64_t base, uint64_t end)
+{
+	const struct vm_clear_range *range = build->config->clear;
+	int err = 0;
+
+	for (size_t i = 0; i < VM_CLEAR_MAX && err == 0; i++, range++) {
+		if (range->bytes == 0 || range->base < base || range->base >= end) {
+			continue;
+		}
+		if (range->base > base) {
+			err = add_region(build, base, range->base - base);
+		}
+		if (err == 0) {
+			err = gmem_add_ram_clear(&build->vm->gmem, gpa(range->base), range->bytes,
+						 build->config->max_leaf);
+		}
+		base = range->base + range->bytes;
+		log_info("vm %s: %lluK at guest-physical %#llx under KeyID 0, as clear says",
+			 build->config->name, (unsigned long long)range->bytes >> 10,
+			 (unsigned long long)range->base);
+	}
+	return err == 0 && base < end ? add_region(build, base, end - base) : err;
 }
 
 /* Who encrypts, and what that needs. */
@@ -335,9 +385,9 @@ static int add_memory(struct build *build)
 	if (err != 0) {
 		return err;
 	}
-	err = add_region(build, gpa(0), low);
+	err = add_ram(build, 0, low);
 	if (err == 0 && high != 0) {
-		err = add_region(build, gpa(MEMMAP_HIGH_RAM), high);
+		err = add_ram(build, MEMMAP_HIGH_RAM, MEMMAP_HIGH_RAM + high);
 	}
 	if (err != 0 && (err == ERR_AGAIN || retire_pending())) {
 		return ERR_AGAIN;

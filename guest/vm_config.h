@@ -66,6 +66,13 @@ struct vm_key_source {
 	size_t secret_bytes;
 };
 
+/* Guest-physical pages that no engine encrypts, for buffers that devices or others are to see. */
+#define VM_CLEAR_MAX 4
+struct vm_clear_range {
+	uint64_t base;
+	uint64_t bytes;
+};
+
 struct vm_config {
 	char name[VM_NAME_MAX];
 	uint32_t line; /* of its section in the file, for messages */
@@ -78,6 +85,8 @@ struct vm_config {
 	char cmdline[VM_CMDLINE_MAX];
 	uint32_t cmdline_seal; /* 0: in clear, zeros behind its end */
 	enum vm_engine engine;
+	struct vm_clear_range
+		clear[VM_CLEAR_MAX]; /* sorted, disjoint; of 0 bytes behind the last */
 	struct vm_key_source key;
 	enum vm_signature signature;
 	uint64_t max_leaf; /* bytes: largest EPT leaf (key `leaf` = auto | 4K | 2M | 1G) */

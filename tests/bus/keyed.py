@@ -4,7 +4,7 @@ memory, and judges whose markers it holds.
 
 Words: the scanner (tests/bus/dramscan), then for each set of markers NAME:FIRST:COUNT:VERDICT,
 where VERDICT is "clear" (all of them are in DRAM as they were written) or "gone" (none is). FIRST
-below 100000 are a guest's pages, one guest for each such set; the others are files of the stick.
+below 100000 are pages of the guest NAME; the others are files of the stick.
 The guests are let go one after the other, in the order in which they are named.
 """
 
@@ -20,7 +20,7 @@ def main(bus, program, *sets):
     """Dumps and judges."""
     wanted = [(name, int(first), int(count), verdict)
               for name, first, count, verdict in (word.split(':') for word in sets)]
-    guests = [name for name, first, _, _ in wanted if first < FILES]
+    guests = list(dict.fromkeys(name for name, first, _, _ in wanted if first < FILES))
     for _ in guests:
         bus.wait(READY)
     bus.evict()

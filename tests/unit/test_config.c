@@ -312,6 +312,13 @@ static const struct bad bad_cases[] = {
 	  1 },
 	{ A "window=16M\n", "umbra.conf:5: vm a: unknown key \"window\" in section [vm]", 0 },
 	{ A "[vm b]\nmemory=1M\nkernel=\\k\nengine=off\n", "engine = off must be one of", 1 },
+	{ A "clear = 4K\n", "clear = 4K is no list of ranges; write it as 16M@1G", 0 },
+	{ A "clear = 4K@1\n", "clear = 4K@1 must be at most 4 ranges of whole 4K pages", 0 },
+	{ A "clear = 0@1M\n", "clear = 0@1M must be at most 4 ranges", 0 },
+	{ A "clear = 8K@0,4K@4K\n", "clear = 8K@0,4K@4K must be at most 4 ranges", 0 },
+	{ A "clear = 4K@4K,8K@0\n", "clear = 4K@4K,8K@0 must be at most 4 ranges", 0 },
+	{ A "clear = 4K@0,4K@8K,4K@16K,4K@24K,4K@32K\n", "must be at most 4 ranges", 0 },
+	{ A "clear = 4K@x\n", "clear = 4K@x is no size", 0 },
 	/* Shares. */
 	{ A "[share s]\nsize=2M\n", "umbra.conf:5: share s: no members are given", 1 },
 	{ A "[share s]\nmembers=a\n", "umbra.conf:5: share s: no size is given", 1 },
@@ -335,7 +342,9 @@ static const struct bad bad_cases[] = {
 	{ "\xff\xfe[", "umbra.conf:1: the file is UTF-16", 0 },
 };
 
-static void share_given(void **state)
+#define CLEAR A "clear = 16M@1G, 64K@2M\n"
+
+static void lists_given(void **state)
 {
 	static const char text[] = A "[share box]\nsize = 64M\nmembers = a:ro , A-2:RW\n"
 				     "[vm A-2]\nmemory=1M\nkernel=\\k\n"
@@ -343,6 +352,12 @@ static void share_given(void **state)
 	const struct share_config *share = &config.shares[0];
 
 	(void)state;
+	assert_int_equal(parse(CLEAR, sizeof(CLEAR) - 1), 0);
+	assert_int_equal(config.vms[0].clear[0].base, 2 << 20);
+	assert_int_equal(config.vms[0].clear[0].bytes, 64 << 10);
+	assert_int_equal(config.vms[0].clear[1].base, 1 << 30);
+	assert_int_equal(config.vms[0].clear[1].bytes, 16 << 20);
+	assert_int_equal(config.vms[0].clear[2].bytes, 0);
 	assert_int_equal(parse(text, sizeof(text) - 1), ERR_FORMAT); /* :RW is not :rw */
 	assert_false(share->valid);
 	assert_true(config.shares[1].valid);
@@ -532,7 +547,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(quotes, fake_setup, fake_teardown),
 		cmocka_unit_test_setup_teardown(several_initrds, fake_setup, fake_teardown),
 		cmocka_unit_test_setup_teardown(defaults, fake_setup, fake_teardown),
-		cmocka_unit_test_setup_teardown(share_given, fake_setup, fake_teardown),
+		cmocka_unit_test_setup_teardown(lists_given, fake_setup, fake_teardown),
 		cmocka_unit_test_setup_teardown(complaints, fake_setup, fake_teardown),
 		cmocka_unit_test_setup_teardown(sizes, fake_setup, fake_teardown),
 		cmocka_unit_test_setup_teardown(nul_bytes, fake_setup, fake_teardown),
