@@ -7,6 +7,7 @@
 #include "vmm/vmx.h"
 
 #include "ept/ept.h"
+#include "vmm/base/bootstrap.h"
 #include "vmm/base/cpu.h"
 #include "vmm/base/err.h"
 #include "vmm/base/log.h"
@@ -411,6 +412,7 @@ static void start_this_cpu(void *arg)
 {
 	uint32_t *failures = arg;
 	struct percpu *cpu = percpu_self();
+	uint32_t *region;
 	uint64_t control;
 
 	if (!feature_control_ok()) {
@@ -430,23 +432,26 @@ static void start_this_cpu(void *arg)
 	if (caps.switch_spec_ctrl) {
 		cpu_wrmsr(MSR_IA32_SPEC_CTRL, caps.host_spec_ctrl);
 	}
-	cpu->vmxon_region = page_alloc(1);
-	if (cpu->vmxon_region == NULL) {
+	region = page_alloc(1);
+	if (region == NULL) {
 		panic("no host page left for a VMXON region");
 	}
-	*(uint32_t *)cpu->vmxon_region = caps.revision;
-	if (!vmxon(page_hpa(cpu->vmxon_region))) {
+	*region = caps.revision;
+	if (!vmxon(page_hpa(region))) {
 		log_error("VMXON failed on the CPU with APIC ID %u.", cpu->apic_id);
-		page_free(cpu->vmxon_region, 1);
-		cpu->vmxon_region = NULL;
+		page_free(region, 1);
 		__atomic_fetch_add(failures, 1, __ATOMIC_RELAXED);
+		return;
 	}
+	cpu->vmxon_region =
+		region; /* now, for the end may come at any instruction: VMXOFF follows */
 }
 
 int vmx_start_all(void)
 {
 	uint32_t failures = 0;
 
+	bootstrap_at_end(vmx_stop_this_cpu);
 	smp_call_all(start_this_cpu, &failures);
 	return failures == 0 ? 0 : ERR_UNSUPPORTED;
 }
@@ -458,9 +463,9 @@ void vmx_stop_this_cpu(void)
 	if (cpu->vmxon_region == NULL) {
 		return;
 	}
+	cpu->vmxon_region = NULL;
 	vmxoff();
 	cpu_write_cr4(cpu_read_cr4() & ~CR4_VMXE);
-	cpu->vmxon_region = NULL;
 }
 
 _Noreturn void vmx_insn_failed(const char *insn, uint64_t operand, const char *caller)

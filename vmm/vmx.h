@@ -70,7 +70,10 @@ void vmx_init(void);
  */
 int vmx_start_all(void);
 
-/* This CPU: leaves VMX operation (for power-off and reset, after its vCPU is gone). */
+/*
+ * This CPU: leaves VMX operation, if it is in it; no vCPU can be used here any more. For the end of
+ * the machine, at any instruction: the CPU then writes to no VMCS, and heeds INIT.
+ */
 void vmx_stop_this_cpu(void);
 
 #endif

@@ -76,6 +76,9 @@ void *fake_frame(hpa_t frame);
 /* Is the frame handed out at present? */
 bool fake_frame_is_live(hpa_t frame);
 
+/* fake_bootstrap.c: what bootstrap_at_end was told last. */
+extern void (*fake_at_end)(void);
+
 /* fake_host_paging.c: slots mapped now, and host_temp_map calls since the reset. */
 unsigned fake_temp_mapped(void);
 bool fake_temp_is_mapped(unsigned slot);

@@ -3,6 +3,13 @@
 #include "tests/unit/fake_base.h"
 #include "vmm/base/bootstrap.h"
 
+void (*fake_at_end)(void);
+
+void bootstrap_at_end(void (*quit)(void))
+{
+	fake_at_end = quit;
+}
+
 _Noreturn void bootstrap_leave(void (*next)(void))
 {
 	next();

@@ -54,11 +54,19 @@ _Noreturn void host_paging_switch(uint64_t cr3, void *stack_top, void (*next)(vo
 /* What bootstrap.c and keyid_move.c ask of assembly code and of idt.c. */
 const char bootstrap_nmi[1], bootstrap_exception[1];
 static struct keyid_move moved;
+static bool ends, has_quit;
+static jmp_buf ended;
 
 void bootstrap_run(struct bootstrap *b, void *stack_top,
 		   uint64_t (*fn)(struct bootstrap *b, uint64_t arg), uint64_t arg)
 {
 	(void)fn;
+	if (ends) {
+		assert_true(has_quit);
+		assert_ptr_equal(stack_top, arg == 0 ? bootstrap_main_stack(b)
+						     : bootstrap_stack(b, (uint32_t)arg));
+		longjmp(ended, 1);
+	}
 	if (percpu_self()->index != 0) {
 		assert_ptr_equal(stack_top, bootstrap_stack(b, percpu_self()->index));
 		return;
@@ -615,6 +623,37 @@ static void test_bootstrap_five_levels(void **state)
 	la57 = false;
 }
 
+static void quit(void)
+{
+	has_quit = true;
+}
+
+static void never(void)
+{
+	fake_fail("it did not leave");
+}
+
+/* Before a CPU leaves the hypervisor's tables for good it does what others have asked for. */
+static void test_at_end(void **state)
+{
+	(void)state;
+	bootstrap_ready();
+	bootstrap_at_end(quit);
+	ends = true;
+	if (setjmp(ended) == 0) {
+		bootstrap_leave(never);
+	}
+	assert_true(has_quit);
+	has_quit = false;
+	fake_set_cpu(3);
+	if (setjmp(ended) == 0) {
+		bootstrap_stop_this_cpu();
+	}
+	assert_true(has_quit);
+	ends = has_quit = false;
+	bootstrap_at_end(NULL);
+}
+
 static unsigned with_keyid, without_keyid;
 
 /* Every table is under the KeyID; so is a leaf when, and only when, its memory has moved. */
@@ -711,6 +750,7 @@ int main(void)
 		cmocka_unit_test_setup(test_enter, setup),
 		cmocka_unit_test_setup(test_bootstrap_tables, setup),
 		cmocka_unit_test_setup(test_bootstrap_five_levels, setup),
+		cmocka_unit_test_setup(test_at_end, setup),
 		cmocka_unit_test_setup(test_rewrite_4_levels, setup),
 		cmocka_unit_test_setup(test_rewrite_5_levels, setup),
 	};

@@ -191,9 +191,12 @@ static void test_feature_control(void **state)
 			assert_int_equal(fake_cr0 & 0x80000021, 0x80000021);
 			assert_non_null(percpu_self()->vmxon_region);
 			assert_int_equal(*(uint32_t *)percpu_self()->vmxon_region, 0x2b);
+			assert_ptr_equal(fake_at_end, vmx_stop_this_cpu);
 			vmx_stop_this_cpu();
 			assert_int_equal(fake_cr4 & CR4_VMXE, 0);
+			assert_null(percpu_self()->vmxon_region);
 		} else {
+			assert_null(percpu_self()->vmxon_region);
 			assert_non_null(strstr(fake_log_text(), "firmware set-up"));
 		}
 	}

@@ -20,6 +20,7 @@
 #define SEND_TURNS 1000000u
 
 static struct bootstrap *state; /* NULL: not made yet */
+static void (*at_end)(void);	/* NULL: nothing; atomic */
 
 /* bootstrap.asm */
 extern const char bootstrap_nmi[], bootstrap_exception[];
@@ -288,10 +289,25 @@ static uint64_t stop_here(struct bootstrap *b, uint64_t cpu_index)
 	cpu_stop();
 }
 
+void bootstrap_at_end(void (*quit)(void))
+{
+	__atomic_store_n(&at_end, quit, __ATOMIC_RELEASE);
+}
+
+static void quit_this_cpu(void)
+{
+	void (*quit)(void) = __atomic_load_n(&at_end, __ATOMIC_ACQUIRE);
+
+	if (quit != NULL) {
+		quit();
+	}
+}
+
 _Noreturn void bootstrap_stop_this_cpu(void)
 {
 	const uint32_t self = percpu_self()->index;
 
+	quit_this_cpu();
 	bootstrap_run(state, bootstrap_stack(state, self), stop_here, self);
 	cpu_stop(); /* not reached */
 }
@@ -315,6 +331,7 @@ static uint64_t leave_here(struct bootstrap *b, uint64_t unused)
 _Noreturn void bootstrap_leave(void (*next)(void))
 {
 	if (state != NULL && state->ready && !state->left) {
+		quit_this_cpu();
 		state->cpu = *percpu_self();
 		state->cpu.tables = state->cpu_tables;
 		state->next = next;

@@ -38,6 +38,14 @@ bool bootstrap_maps(uint64_t address);
 void bootstrap_ready(void);
 
 /*
+ * What each CPU does first when it leaves at the end of the machine, on the hypervisor's own
+ * tables: from then on it writes nothing there by itself (vmm/: VMXOFF, for a CPU keeps parts of a
+ * VMCS and writes them when it likes). May come at any instruction, as an NMI does; takes no lock.
+ * BSP.
+ */
+void bootstrap_at_end(void (*quit)(void));
+
+/*
  * The end of the machine, on a CPU that stops for good: leaves for KeyID 0, writes its caches back,
  * notes that it has stopped, halts. Only after bootstrap_ready.
  */
