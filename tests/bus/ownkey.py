@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """A script for the bus: what a dump shows of Umbra's own memory, where KeyID 0 is in clear.
 
-The guest "regmark" has markers in its registers, which Umbra saves in its heap; the VM's name lies
-there and in the image's data; and the random generator has a key schedule.
+The guest "regmark" has markers in its registers, which Umbra saves in its heap; the name of its
+kernel's file lies in the image's data; and the random generator has a key schedule.
 
 Words: the scanner (tests/bus/dramscan); the machine's profile, P7 for the control, where Umbra has
-no KeyID of its own; the VM's name.
+no KeyID of its own; the name of the file.
 """
 
 from coldboot import check, copies_of, list_few
