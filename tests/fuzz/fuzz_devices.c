@@ -146,7 +146,7 @@ static void step(const struct input *in)
 		}
 		if (size <= ranges[range].length) {
 			touch(range, in->offset % (ranges[range].length - size + 1), size,
-			      (in->what & 4) != 0, in->value);
+			      (in->what & 0x80) == 0, in->value);
 		}
 		break;
 	}
