@@ -10,7 +10,7 @@
 #include "vmm/base/types.h"
 
 #define CONFIG_WHY_MAX	      160 /* bytes for what is wrong with a value */
-#define CONFIG_VM_MAX	      16
+#define CONFIG_VM_MAX	      64
 #define CONFIG_ESCAPE_DEFAULT 0x1e /* Ctrl-^ */
 #define CONFIG_WINDOW_DEFAULT (16ull << 20)
 

@@ -8,7 +8,7 @@
 
 #include "vmm/base/types.h"
 
-#define WIPE_AREA_MAX 64
+#define WIPE_AREA_MAX 256
 
 /* Puts wipe_all into panic_set_wipe. BSP, once, before the first secret exists. */
 void wipe_init(void);

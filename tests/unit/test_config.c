@@ -517,7 +517,7 @@ static void too_many_vms(void **state)
 	assert_int_equal(config.vm_count, CONFIG_VM_MAX);
 	assert_int_equal(config.error_count, 1);
 	assert_true(config.vms[CONFIG_VM_MAX - 1].valid);
-	assert_non_null(strstr(fake_log_text(), "umbra.conf:65: more than 16 VMs; [vm v16]"));
+	assert_non_null(strstr(fake_log_text(), "umbra.conf:257: more than 64 VMs; [vm v64]"));
 }
 
 /* A file full of nonsense costs a bounded number of log lines, and each is counted. */
