@@ -23,13 +23,15 @@ import tomllib
 import screen
 
 HERE = pathlib.Path(__file__).parent
-sys.path.append(str(HERE / "bus"))
+sys.path += [str(HERE / "bus"), str(HERE / "machine")]
 import markers
+from bochs import parse_result
 
 KEYS = {"name", "group", "matrix", "machine", "cpus", "mem", "cpu", "features", "tme", "fidelity",
         "knobs", "usb", "files", "conf", "bare", "bus", "type", "stop", "screen", "screen_at",
         "ticks", "timeout", "command", "dialog", "expect", "bounds", "same", "forbid",
-        "forbid_more", "complaints", "end", "status", "budget", "reports", "left"}
+        "forbid_more", "complaints", "end", "status", "budget", "reports", "left", "more_conf",
+        "even"}
 DEFAULTS = {"group": "test", "machine": "bochs", "cpus": 1, "mem": 1024, "status": 0,
             "timeout": 240, "files": {}, "expect": [], "bounds": [], "same": [], "screen": [],
             "end": "power-off"}
@@ -54,6 +56,9 @@ def expand(case, confs):
     matrix = case.pop("matrix", {})
     if case.get("conf") in confs:
         case["conf"] = confs[case["conf"]]
+    if "more_conf" in case:
+        count, text = case.pop("more_conf")
+        case["conf"] += "".join(text.replace("{n}", str(n + 1)) for n in range(count))
     for values in itertools.product(*matrix.values()):
         words = dict(zip(matrix, values))
 
@@ -151,17 +156,20 @@ class Runner:
             words["BUS"] = case["bus"].replace("{o}", self.options.product)
         if case.get("usb", "disk") != "disk":
             words["USB"] = 1
+        if "even" in case:
+            marks = {mark: None for rule in case["even"] for span in rule["spans"] for mark in span}
+            words["MARK"] = "|".join(mark.replace("|", "\\|") for mark in marks)
         if case["screen"]:
             words["SCREEN"] = folder / "out" / "screen.png"
         return [f"{key}={value}" for key, value in words.items()] + case.get("knobs", "").split()
 
     def run(self, case):
-        """Runs one case; returns (problems, instructions or None)."""
+        """Runs one case; returns (problems, instructions or None, lines to be shown)."""
         folder = pathlib.Path(self.options.out).resolve() / case["name"]
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         if "command" in case:
-            return run_command(case, folder, self.options)
+            return *run_command(case, folder, self.options), []
         esp = self.make_stick(case, folder)
         command = [sys.executable, str(HERE / "machine" / "boot.py"),
                    *self.boot_words(case, folder, esp)]
@@ -174,7 +182,7 @@ class Runner:
         if status != case["status"]:
             problems.append(f"exit status {status}, not {case['status']}: {last_line(folder)}")
         result = folder / "out" / "result"
-        count = end = None
+        count, end, said = None, None, []
         if result.exists():
             count, end = read_result(result.read_text())
         if result.exists() and end != case["end"] != "any":
@@ -185,14 +193,14 @@ class Runner:
             problems += check_reports(case, record.read_text())
         if result.exists():
             problems += check_left(case, result.read_text())
+            problems += check_even(case, result.read_text(), said)
         if case["screen"]:
             problems += check_screen(case, folder, self.third / "font" / "font.psf")
         if not problems and not self.options.keep:
             for name in ("esp", "out/disk.img", "out/rom.fd", "out/dram.bin"):
                 path = folder / name
                 shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
-        return problems, count
-
+        return problems, count, said
 
     def oracle(self, case):
         """A function that says whether a line of the serial log is a complaint which the case's own
@@ -347,6 +355,31 @@ def check_left(case, text):
     return [] if figures or "left" not in case else ["the machine does not count dirty lines"]
 
 
+def figure(section, what):
+    """So much of it in all CPUs since power-on: "retired" and the like, or exits of one reason."""
+    return sum(cpu[what] if what in cpu else section["exits"].get(number, {}).get(what, 0)
+               for number, cpu in section["cpus"].items())
+
+
+def check_even(case, text, said):
+    """Spans of the run, each from one mark to another, in which as much of something happens."""
+    problems = []
+    marks = {section["text"]: section for section in parse_result(text)}
+    for rule in case.get("even", []):
+        lost = {mark for span in rule["spans"] for mark in span} - marks.keys()
+        if lost:
+            problems.append(f"the serial line lacks: {sorted(lost)}")
+            continue
+        found = [figure(marks[last], rule["what"]) - figure(marks[first], rule["what"])
+                 for first, last in rule["spans"]]
+        said.append(f"{rule['what']}: " + ", ".join(f"{value:,}" for value in found))
+        if "most" in rule and max(found) > rule["most"]:
+            problems.append(f"{said[-1]}; at most {rule['most']} are allowed")
+        if "percent" in rule and (max(found) - min(found)) * 100 > rule["percent"] * min(found):
+            problems.append(f"{said[-1]}; they differ by more than {rule['percent']} %")
+    return problems
+
+
 def check_budget(case, count):
     if "budget" not in case:
         return [] if case["machine"] != "bochs" or "command" in case else ["it has no budget"]
@@ -463,13 +496,15 @@ def main():
     def one(case):
         start = time.monotonic()
         try:
-            problems, count = runner.run(case)
+            problems, count, said = runner.run(case)
         except Exception as problem:  # a case that cannot run has failed
-            problems, count = [f"could not run: {type(problem).__name__}: {problem}"], None
+            problems = [f"could not run: {type(problem).__name__}: {problem}"]
+            count, said = None, []
         seconds = time.monotonic() - start
         folder = pathlib.Path(options.out) / case["name"]
         log = folder / "out" / "bus.log"
-        report(case, problems, seconds, count, log.read_text().splitlines() if log.exists() else [])
+        said += log.read_text().splitlines() if log.exists() else []
+        report(case, problems, seconds, count, said)
         if problems:
             show_tail(folder)
         done.append((seconds, case["name"], bool(problems)))

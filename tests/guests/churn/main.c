@@ -4,6 +4,7 @@
  * after a power-on, and leaves a mark on every page for the next one to find if the machine does
  * not keep it away; then it resets. stay=1: it halts for ever instead. neighbour=1: fills pages=N
  * and hashes them again and again, until a key is pressed; no hash ever differs.
+ * rests=N: the life ends in power-off, after N fiftieths of a second.
  * most=N: a life is to be short, N instructions. A tick of the TSC is the average of two emulated
  * CPUs, so two instructions at most; what the hypervisor does for the guest counts as its own, but
  * for gaps of more than GAP_US, in which others ran.
@@ -42,6 +43,13 @@ static void on_timer(struct trap_frame *frame)
 	apic_write(APIC_EOI, 0);
 }
 
+static void start_timer(void)
+{
+	apic_start(false);
+	trap_handlers[VECTOR] = on_timer;
+	apic_write(APIC_LVT_TIMER, DEADLINE | VECTOR);
+}
+
 /* A fiftieth of a second, in which nothing has to be emulated. */
 static void rest(void)
 {
@@ -63,9 +71,7 @@ static void be_neighbour(uint64_t pages)
 		}
 	}
 	want = hash(pages);
-	apic_start(false);
-	trap_handlers[VECTOR] = on_timer;
-	apic_write(APIC_LVT_TIMER, DEADLINE | VECTOR);
+	start_timer();
 	print("ready\n");
 	while ((in8(LINE_STATUS) & DATA_READY) == 0) {
 		check_equal(hash(pages), want);
@@ -96,13 +102,20 @@ static void live(uint64_t pages)
 
 void guest_main(void)
 {
-	uint64_t pages = arg_number("pages", 500);
+	uint64_t pages = arg_number("pages", 500), rests = arg_number("rests", 0);
 
 	if (arg_number("neighbour", 0) != 0) {
 		be_neighbour(pages);
 		return;
 	}
 	live(pages);
+	if (rests != 0) {
+		start_timer();
+		while (rests-- != 0) {
+			rest();
+		}
+		return;
+	}
 	if (arg_number("stay", 0) != 0) {
 		print("staying\n");
 		for (;;) {
