@@ -6,7 +6,7 @@
 #include "guest/vm_config.h"
 
 #define SHARE_MAX	  8
-#define SHARE_MEMBERS_MAX 64 /* CONFIG_VM_MAX */
+#define SHARE_MEMBERS_MAX 16 /* PAGER_MAPPINGS_MAX: what one page can be mapped by */
 /*
  * Where a share begins is a multiple; with SHARE_VIA_DAX its size as well, for Linux wants that.
  */

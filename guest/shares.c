@@ -27,6 +27,8 @@ struct member {
 	bool read_only;
 };
 
+_Static_assert(SHARE_MEMBERS_MAX == PAGER_MAPPINGS_MAX, "every member can join");
+
 static struct shared {
 	const struct share_config *config;
 	struct share *share; /* NULL: no member runs */
