@@ -52,7 +52,6 @@ def main(bus, program, image, function, command):
     places = find(bus.read(0, bus.bytes), code, offset)
     bus.say(f'{function} lies at {", ".join(map(hex, places))}')
     check(len(places) == 1, f'{len(places)} places look like {function}')
-    bus.evict()     # else a CPU goes on with the line that it has
     bus.write(places[0], UD2)
     bus.type('\x1e' + command + '\r')
     bus.wait(STORED)
