@@ -329,15 +329,19 @@ static bool parse_clear(const struct config_key *key, void *field, const char *t
 
 	for (;;) {
 		struct vm_clear_range range;
-		size_t bytes = item_length(text);
+		size_t bytes = item_length(text), used;
 
 		while (bytes != 0 && str_is_space(*text)) {
 			text++;
 			bytes--;
 		}
-		(void)str_copy(part, MIN(sizeof(part), bytes + 1), text);
+		used = bytes;
+		while (used != 0 && str_is_space(text[used - 1])) {
+			used--;
+		}
+		(void)str_copy(part, MIN(sizeof(part), used + 1), text);
 		place = strchr(part, '@');
-		if (place == NULL) {
+		if (place == NULL || used >= sizeof(part)) {
 			str_printf(why, CONFIG_WHY_MAX, "is no list of ranges; write it as 16M@1G");
 			return false;
 		}

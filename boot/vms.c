@@ -227,13 +227,16 @@ size_t vms_reap(void)
 {
 	size_t running = 0;
 
-	if (retire_poll()) {
+	const bool freed = retire_poll();
+
+	if (freed) {
 		log_free();
 	}
 	for (size_t i = 0; i < CONFIG_VM_MAX; i++) {
 		struct vms_entry *slot = &slots[i];
 
-		if (slot->waits && !retire_pending() && cache_may_flush()) {
+		/* At once when something became free, before others end and take their turn. */
+		if (slot->waits && (freed || (!retire_pending() && cache_may_flush()))) {
 			(void)start(slot);
 		}
 

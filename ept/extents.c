@@ -155,9 +155,9 @@ static int reserve(struct extents **extents, uint64_t base, uint64_t bytes, bool
  * had them before shot down and unmapped. What caches still hold of them has to go before the
  * first access, or it is written back later over the new owner's data.
  */
-static int flush_if_stale(bool stale)
+static int flush_if_stale(bool stale, bool now)
 {
-	if (stale && !cache_may_flush()) {
+	if (stale && !now && !cache_may_flush()) {
 		return ERR_AGAIN;
 	}
 	if (stale) {
@@ -166,7 +166,7 @@ static int flush_if_stale(bool stale)
 	return 0;
 }
 
-int extents_create(uint64_t base, uint64_t bytes, uint64_t max_leaf, keyid_t keyid,
+int extents_create(uint64_t base, uint64_t bytes, uint64_t max_leaf, keyid_t keyid, bool now,
 		   struct extents **out)
 {
 	struct extents *extents = page_alloc(1);
@@ -181,10 +181,12 @@ int extents_create(uint64_t base, uint64_t bytes, uint64_t max_leaf, keyid_t key
 	extents->page_count = 1;
 	err = reserve(&extents, base, bytes, &stale);
 	if (err == 0 && keyid != KEYID_PLATFORM) {
-		err = flush_if_stale(stale);
+		err = flush_if_stale(stale, now);
 	}
 	if (err != 0) {
-		extents_destroy(extents, frames_free);
+		/* Nobody has touched them. Without a flush so far all memory is stale anyway. */
+		extents_destroy(extents,
+				stale || cache_epoch() == 0 ? frames_free : frames_free_flushed);
 		return err;
 	}
 	*out = extents;

@@ -28,9 +28,10 @@ struct extents {
  * Takes frames for [base, base + bytes), whole pages, aligned so that leaves of up to max_leaf
  * bytes (PAGE_SIZE, SIZE_2M, SIZE_1G) fit. Under a KeyID other than 0 the caches are flushed when
  * they may hold lines of the frames under another one: BSP then, no lock held. ERR_NOMEM;
- * ERR_AGAIN when the last flush was too short a time ago. *out is NULL after an error.
+ * ERR_AGAIN when the last flush was too short a time ago. With now, which is for what a
+ * person asked for, that does not matter. *out is NULL after an error.
  */
-int extents_create(uint64_t base, uint64_t bytes, uint64_t max_leaf, keyid_t keyid,
+int extents_create(uint64_t base, uint64_t bytes, uint64_t max_leaf, keyid_t keyid, bool now,
 		   struct extents **out);
 
 /* Gives the frames back by give_back (frames_free, frames_free_flushed). NULL is ignored. */

@@ -549,6 +549,9 @@ void pager_vm_destroy(struct pager_vm *vm)
 /* A page at a time, for others wait for window_lock. */
 void pager_vm_seal(struct pager_vm *vm)
 {
+	if (vm->gmem == NULL) {
+		return; /* all of the VM's RAM is in clear, as it is configured */
+	}
 	lock_take(&vm->gmem->lock); /* the door is shut: nothing is pinned */
 	lock_take(&window_lock);
 	window_let_vm_go(vm); /* instructions under way fault anew */

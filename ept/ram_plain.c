@@ -134,10 +134,10 @@ static void release(struct ram_plain *ram, void (*give_back)(hpa_t first, uint64
 	page_free(ram, 1);
 }
 
-/* Wipes what was touched; the rest never held anything of this VM. */
-static void plain_destroy(struct gmem *gmem, struct gmem_region *region)
+/* Zeroes what was touched; the rest never held anything of this VM. */
+static void wipe_touched(const struct ept_root *root, const struct gmem_region *region)
 {
-	struct ram_plain *ram = region->state;
+	const struct ram_plain *ram = region->state;
 	const struct extent *extent = ram->extents->list;
 	uint64_t end = region->base.v + region->bytes, size;
 	struct ept_leaf leaf;
@@ -147,26 +147,35 @@ static void plain_destroy(struct gmem *gmem, struct gmem_region *region)
 			extent++;
 		}
 		size = unit_bytes(ram, extent, at);
-		if (ept_walk(&gmem->root, gpa(at), &leaf) == 0) {
+		if (ept_walk(root, gpa(at), &leaf) == 0) {
 			gmem_zero_frames(GMEM_SLOT_CLEAR, keyed(leaf.hpa, ram->keyid), size);
 		}
 	}
-	release(ram, frames_free);
+}
+
+static void plain_destroy(struct gmem *gmem, struct gmem_region *region)
+{
+	wipe_touched(&gmem->root, region);
+	release(region->state, frames_free);
 }
 
 /*
- * Under KeyID 0, for the memory's own must not be used any more. The lines are left to be flushed.
+ * Under KeyID 0 where all has to be zeroed, for the memory's own must not be used any more. The
+ * lines are left to be flushed.
  */
-static void plain_bury(struct gmem_region *region, bool wipe)
+static void plain_bury(const struct ept_root *root, struct gmem_region *region, bool wipe)
 {
 	struct ram_plain *ram = region->state;
 
-	wipe |= ram->keyid == KEYID_PLATFORM; /* whose key did not die */
 	for (size_t i = 0; wipe && i < ram->extents->count; i++) {
 		const struct extent *extent = &ram->extents->list[i];
 
 		gmem_zero_frames(GMEM_SLOT_CLEAR, keyed(hpa(extent->first), KEYID_PLATFORM),
 				 extent->bytes);
+	}
+	if (!wipe && ram->keyid == KEYID_PLATFORM) {
+		wipe_touched(root, region);
+		wipe = true;
 	}
 	release(ram, wipe ? frames_free : frames_free_flushed);
 }
@@ -193,7 +202,7 @@ static int add_parts(struct ram_plain *ram, uint64_t base, uint64_t bytes)
 	return ram->parts != NULL ? 0 : ERR_NOMEM;
 }
 
-static int create(keyid_t keyid, const struct gmem_region *region, uint64_t max_leaf,
+static int create(keyid_t keyid, const struct gmem_region *region, uint64_t max_leaf, bool now,
 		  struct ram_plain **out)
 {
 	struct ram_plain *ram = page_alloc(1);
@@ -203,7 +212,7 @@ static int create(keyid_t keyid, const struct gmem_region *region, uint64_t max_
 		return ERR_NOMEM;
 	}
 	ram->keyid = keyid;
-	err = extents_create(region->base.v, region->bytes, max_leaf, keyid, &ram->extents);
+	err = extents_create(region->base.v, region->bytes, max_leaf, keyid, now, &ram->extents);
 	if (err == 0) {
 		err = add_parts(ram, region->base.v, region->bytes);
 	}
@@ -222,7 +231,7 @@ static int add_ram(struct gmem *gmem, keyid_t keyid, gpa_t base, uint64_t bytes,
 	struct ram_plain *ram;
 
 	if (err == 0) {
-		err = create(keyid, &region, max_leaf, &ram);
+		err = create(keyid, &region, max_leaf, false, &ram);
 	}
 	if (err == 0) {
 		region.state = ram;
@@ -257,7 +266,7 @@ int plain_ram_create(struct gmem *gmem, gpa_t base, uint64_t bytes, uint8_t fill
 	int err;
 
 	*out = (struct gmem_region){ .base = base, .bytes = bytes, .ops = &passing_ops };
-	err = create(gmem->keyid, out, SIZE_2M, &ram);
+	err = create(gmem->keyid, out, SIZE_2M, true, &ram);
 	if (err == 0) {
 		ram->fill = fill * 0x0101010101010101ull;
 		out->state = ram;

@@ -50,7 +50,8 @@ void retire_region(struct grave *grave, keyid_t keyid, const struct gmem_region 
 
 bool retire_pending(void)
 {
-	return graves != NULL;
+	/* A KeyID may have been given up before any memory came under it. */
+	return graves != NULL || keyslot_count_in(KEYSLOT_RETIRING) != 0;
 }
 
 /* The key is dead, or (KEYSLOT_QUARANTINED) could not be killed: what it still opens is zeroed. */
@@ -61,7 +62,7 @@ static void bury(struct grave *grave)
 			  slot.state == KEYSLOT_QUARANTINED;
 
 	for (uint32_t i = 0; i < grave->region_count; i++) {
-		grave->regions[i].ops->bury(&grave->regions[i], wipe);
+		grave->regions[i].ops->bury(&grave->root, &grave->regions[i], wipe);
 	}
 	ept_root_free(&grave->root);
 	page_free(grave, 1);
@@ -85,7 +86,7 @@ bool retire_poll(void)
 {
 	struct grave *dead = graves;
 
-	if (dead == NULL || !cache_may_flush()) {
+	if (!retire_pending() || !cache_may_flush()) {
 		return false;
 	}
 	graves = NULL;

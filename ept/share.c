@@ -124,15 +124,23 @@ static void resident_leave(struct gmem *gmem, struct gmem_region *region)
 }
 
 /* No member is left, and the key is dead; or, with wipe, it opens the frames still. */
-static void resident_bury(struct gmem_region *region, bool wipe)
+static void resident_bury(const struct ept_root *root, struct gmem_region *region, bool wipe)
 {
 	struct share *share = region->state;
+	uint64_t size;
 
-	for (size_t i = 0; wipe && i < share->extents->count; i++) {
-		const struct extent *extent = &share->extents->list[i];
+	(void)root;
+	for (uint64_t at = 0; wipe && at < share->bytes; at += size) {
+		const struct extent *extent = extents_find(share->extents, at);
+		const uint64_t bit = at / PAGE_SIZE;
 
-		gmem_zero_frames(GMEM_SLOT_CLEAR, keyed(hpa(extent->first), KEYID_PLATFORM),
-				 extent->bytes);
+		size = extents_leaf(share->extents, extent, at);
+		if ((share->zeroed[bit / 64] & BIT(bit % 64)) != 0) { /* it was used */
+			gmem_zero_frames(
+				GMEM_SLOT_CLEAR,
+				keyed(hpa(extent->first + (at - extent->base)), KEYID_PLATFORM),
+				size);
+		}
 	}
 	extents_destroy(share->extents, wipe ? frames_free : frames_free_flushed);
 	page_free(share->zeroed, share->zeroed_pages);
@@ -165,7 +173,7 @@ int share_create_resident(uint64_t bytes, keyid_t keyid, struct share **out)
 	share->grave = page_alloc(1);
 	err = share->zeroed == NULL || share->grave == NULL
 		      ? ERR_NOMEM
-		      : extents_create(0, bytes, SIZE_2M, keyid, &share->extents);
+		      : extents_create(0, bytes, SIZE_2M, keyid, false, &share->extents);
 	if (err != 0) {
 		page_free(share->grave, 1);
 		page_free(share->zeroed, share->zeroed_pages);
@@ -210,7 +218,7 @@ static void destroy_resident(struct share *share)
 		return;
 	}
 	page_free(grave, 1);
-	resident_bury(&region, true);
+	resident_bury(NULL, &region, true);
 }
 
 void share_destroy(struct share *share)
@@ -335,7 +343,7 @@ static void free_own(struct gmem *gmem, struct gmem_region *region)
 	if (gmem->keyid != KEYID_PLATFORM) {
 		cache_flush_all();
 	}
-	region->ops->bury(region, true);
+	region->ops->bury(NULL, region, true);
 }
 
 int share_grant(struct share *share, struct gmem *gmem, gpa_t base, bool read_only,

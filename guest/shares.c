@@ -105,8 +105,14 @@ static int create_sealed(struct shared *shared)
 static int create(struct shared *shared)
 {
 	const struct share_config *config = shared->config;
-	const struct engine_policy *policy = engine_policy_now(VM_ENGINE_AUTO, config->key.kind);
+	const struct engine_policy *policy;
 	int err;
+
+	/* A KeyID that retires will be free soon: no share falls back for that. */
+	if (tme_state()->kind == TME_MK && !engine_keyid_is_left() && retire_pending()) {
+		return ERR_AGAIN;
+	}
+	policy = engine_policy_now(VM_ENGINE_AUTO, config->key.kind);
 
 	if (policy->verdict == ENGINE_REFUSED) {
 		log_error("share %s: %s", config->name, policy->words);
@@ -121,12 +127,15 @@ static int create(struct shared *shared)
 	}
 	if (err != 0) {
 		shared->share = NULL;
-		if (retire_pending()) {
+		if (err == ERR_AGAIN || retire_pending()) {
 			return ERR_AGAIN;
 		}
 		log_error("share %s: its %lluM could not be set up: %s", config->name,
 			  (unsigned long long)config->bytes >> 20, err_name(err));
 		return err;
+	}
+	if (policy->words != NULL) {
+		log_warn("share %s: %s", config->name, policy->words);
 	}
 	log_info("share %s: %lluK of memory %s", config->name,
 		 (unsigned long long)config->bytes >> 10,
@@ -208,6 +217,14 @@ static int add_dax_head(struct vm *vm, struct pager_vm *pager, gpa_t base, uint6
 	return err == 0 ? write_dax_info(&vm->gmem, base, bytes) : err;
 }
 
+static void end_if_unused(struct shared *shared)
+{
+	if (shared->share != NULL && share_member_count(shared->share) == 0) {
+		share_destroy(shared->share);
+		shared->share = NULL;
+	}
+}
+
 static int attach(struct shared *shared, struct member *member, bool read_only, struct vm *vm,
 		  const struct vm_config *config, struct pager_vm *pager)
 {
@@ -223,6 +240,7 @@ static int attach(struct shared *shared, struct member *member, bool read_only, 
 		err = share_join(shared->share, &vm->gmem, base, read_only, member->first_hold);
 	}
 	if (err != 0) {
+		end_if_unused(shared);
 		return err;
 	}
 	member->vm = vm;
@@ -394,7 +412,9 @@ int shares_grant(size_t index, const struct vm *vm, bool read_only)
 	}
 	err = share_grant(shares[index].share, &member->vm->gmem, member->base, read_only,
 			  member->first_hold);
-	member->joined = err == 0;
-	member->read_only = read_only;
+	if (err == 0) {
+		member->joined = true;
+		member->read_only = read_only;
+	}
 	return err;
 }

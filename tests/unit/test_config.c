@@ -342,7 +342,7 @@ static const struct bad bad_cases[] = {
 	{ "\xff\xfe[", "umbra.conf:1: the file is UTF-16", 0 },
 };
 
-#define CLEAR A "clear = 16M@1G, 64K@2M\n"
+#define CLEAR A "clear = 16M@1G , 64K@2M\n"
 
 static void lists_given(void **state)
 {

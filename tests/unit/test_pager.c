@@ -469,9 +469,22 @@ static void test_wipe(void **state)
 
 static const bool with_ad = true, without_ad = false;
 
+/* A VM whose RAM is all in clear by its configuration has an account, and nothing to be sealed. */
+static void test_seal_without_regions(void **state)
+{
+	struct pager_vm *vm;
+
+	(void)state;
+	make_window(2 * FLOOR);
+	assert_int_equal(pager_vm_create("clear", 1, NULL, &vm), 0);
+	pager_vm_seal(vm);
+	pager_vm_destroy(vm);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		TEST(test_seal_without_regions),
 		TEST(test_states),
 		TEST_WITH(test_dirty_victims, with_ad),
 		TEST_WITH(test_dirty_victims, without_ad),

@@ -198,6 +198,43 @@ static void test_assign_flushes_stale_frames(void **state)
 	assert_true(retire_poll());
 }
 
+/*
+ * A KeyID that was taken, and given up before memory came under it, does not wait for others'
+ * ends.
+ */
+static void test_a_keyid_without_memory(void **state)
+{
+	keyid_t unused;
+
+	(void)state;
+	assert_int_equal(keyslot_take(KEYSLOT_RANDOM, NULL, 0, "nobody", &unused), 0);
+	keyslot_unuse(unused);
+	assert_true(retire_pending());
+	assert_true(retire_poll());
+	assert_int_equal(state_of(unused), KEYSLOT_DEAD);
+	assert_false(retire_pending());
+}
+
+/* What lies under KeyID 0 beside it is zeroed, where it was touched. */
+static void test_clear_range_is_zeroed(void **state)
+{
+	const uint64_t word = 7;
+	struct ept_leaf leaf;
+	uint64_t maps;
+
+	(void)state;
+	assert_int_equal(make(SIZE_2M), 0);
+	assert_int_equal(gmem_add_ram_clear(&gmem, gpa(SIZE_2M), SIZE_2M, PAGE_SIZE), 0);
+	assert_int_equal(gmem_write(&gmem, gpa(SIZE_2M + 8), &word, 8), 0);
+	assert_int_equal(ept_walk(&gmem.root, gpa(SIZE_2M), &leaf), 0);
+	assert_int_equal(leaf.attr.keyid, KEYID_PLATFORM);
+	gmem_destroy(&gmem);
+	maps = fake_temp_maps();
+	assert_true(retire_poll());
+	assert_int_equal(fake_temp_maps(), maps + 1);
+	assert_int_equal(fake_temp_keyid(), KEYID_PLATFORM);
+}
+
 /* A leaf of 1 GiB comes when its last part was zeroed, through not present and a shoot-down. */
 static void test_1g_leaf_when_all_is_zeroed(void **state)
 {
@@ -232,6 +269,7 @@ int main(void)
 		TEST(test_one_keyid_for_guest_and_door), TEST(test_retire_order),
 		TEST(test_one_flush_a_second),		 TEST(test_quarantine_wipes),
 		TEST(test_assign_flushes_stale_frames),	 TEST(test_1g_leaf_when_all_is_zeroed),
+		TEST(test_a_keyid_without_memory),	 TEST(test_clear_range_is_zeroed),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
