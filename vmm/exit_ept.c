@@ -87,7 +87,7 @@ static enum exit_result refuse_write(struct vcpu *vcpu, gpa_t gpa)
 {
 	if (!__atomic_exchange_n(&vcpu->vm->wrote_read_only, true, __ATOMIC_RELAXED)) {
 		log_warn("vm %s: it wrote to guest-physical %#llx, which it may only read, and got "
-			 "#GP; further ones are not told",
+			 "#GP; further ones are not logged",
 			 vcpu->vm->name, (unsigned long long)gpa.v);
 	}
 	inject_exception(vcpu, VECTOR_GP, 0);

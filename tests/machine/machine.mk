@@ -67,6 +67,7 @@ INITRD_FILL := $(THIRD)/initramfs/fill.img
 INITRD_WORK := $(THIRD)/initramfs/work.img
 INITRD_SLEEP := $(THIRD)/initramfs/sleep.img
 INITRD_PANIC := $(THIRD)/initramfs/panic.img
+INITRD_SHARE := $(THIRD)/initramfs/share.img
 
 .PHONY: kernels initramfs
 kernels: $(KERNEL_FILES)
@@ -74,12 +75,19 @@ $(KERNEL_FILES): $(THIRD)/kernel/%/vmlinuz: $(MACHINE_DIR)/modules | $(PACKAGES_
 	$(ONCE) sh $(MACHINE_DIR)/kernel.sh $* $(@D)
 
 INITRDS := $(INITRD) $(INITRD_TEST) $(INITRD_FILL) $(INITRD_WORK) $(INITRD_SLEEP) \
-	$(INITRD_PANIC)
+	$(INITRD_PANIC) $(INITRD_SHARE)
 initramfs: $(INITRDS)
 GUEST_MODULES := $(THIRD)/kernel/bookworm-cloud/modules
 $(INITRD_SLEEP): INITRD_MODULES = $(addprefix $(GUEST_MODULES)/,button.ko evdev.ko)
 $(INITRD_PANIC): INITRD_MODULES = $(addprefix $(GUEST_MODULES)/,pvpanic.ko pvpanic-mmio.ko)
-$(INITRD_SLEEP) $(INITRD_PANIC): $(THIRD)/kernel/bookworm-cloud/vmlinuz
+SHARE_PROGRAM := $(THIRD)/initramfs/share
+$(SHARE_PROGRAM): $(MACHINE_DIR)/share.c | $(PACKAGES_DONE)
+	@mkdir -p $(@D)
+	@gcc -O1 -static -Wall -Wextra -Werror -o $@ $<
+$(INITRD_SHARE): INITRD_MODULES = $(SHARE_PROGRAM) $(addprefix $(GUEST_MODULES)/,libnvdimm.ko \
+	nd_btt.ko nd_pmem.ko nd_e820.ko dax_pmem.ko device_dax.ko)
+$(INITRD_SHARE): | $(SHARE_PROGRAM)
+$(INITRD_SLEEP) $(INITRD_PANIC) $(INITRD_SHARE): $(THIRD)/kernel/bookworm-cloud/vmlinuz
 $(INITRDS): $(THIRD)/initramfs/%.img: $(MACHINE_DIR)/init/% \
 		$(MACHINE_DIR)/initramfs.sh | $(PACKAGES_DONE)
 	$(ONCE) sh $(MACHINE_DIR)/initramfs.sh $< $@ $(INITRD_MODULES)
