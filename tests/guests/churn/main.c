@@ -3,7 +3,8 @@
  * Lives that are over soon, and a neighbour of theirs. A life finds all of its memory zero, as
  * after a power-on, and leaves a mark on every page for the next one to find if the machine does
  * not keep it away; then it resets. stay=1: it halts for ever instead. neighbour=1: fills pages=N
- * and hashes them again and again, until a key is pressed; no hash ever differs.
+ * and hashes them again and again, until a key is pressed or rounds=N times; no hash ever differs.
+ * A test that runs two of them tells them apart by the word "clear" or "keyed", which each repeats.
  * rests=N: the life ends in power-off, after N fiftieths of a second.
  * most=N: a life is to be short, N instructions. A tick of the TSC is the average of two emulated
  * CPUs, so two instructions at most; what the hypervisor does for the guest counts as its own, but
@@ -63,6 +64,8 @@ static void rest(void)
 
 static void be_neighbour(uint64_t pages)
 {
+	const uint64_t rounds = arg_number("rounds", UINT64_MAX);
+	const char *name = arg("clear") ? "clear " : arg("keyed") ? "keyed " : "";
 	uint64_t want, times = 0;
 
 	for (uint64_t page = 0; page < pages; page++) {
@@ -72,13 +75,13 @@ static void be_neighbour(uint64_t pages)
 	}
 	want = hash(pages);
 	start_timer();
-	print("ready\n");
-	while ((in8(LINE_STATUS) & DATA_READY) == 0) {
+	print("%sready\n", name);
+	while (times < rounds && (in8(LINE_STATUS) & DATA_READY) == 0) {
 		check_equal(hash(pages), want);
 		times++;
 		rest();
 	}
-	print("%lu pages, hashed %lu times\n", pages, times);
+	print("%sdone: %lu pages, hashed %lu times\n", name, pages, times);
 }
 
 static void live(uint64_t pages)
