@@ -43,7 +43,7 @@ struct config {
 	enum config_exit exit;
 	struct config_serial serial;
 	uint8_t escape_key; /* a control character: from a VM to the shell and back */
-	bool shell;	    /* false: there is no way to it */
+	bool shell;	    /* false: nobody can reach it */
 	enum config_on_panic on_panic;
 	enum log_level log_level;
 	uint64_t window_bytes;	   /* of the software engine: the plaintext of all VMs together */

@@ -119,7 +119,7 @@ bool config_parse_affinity(const char *text, uint64_t affinity[CPU_MAX / 64], ch
 		}
 		if (!ok || last < first || last >= CPU_MAX || (*text != ',' && *text != '\0')) {
 			str_printf(why, CONFIG_WHY_MAX,
-				   "is no list of CPUs below %u; write it as 0,2-3", CPU_MAX);
+				   "is not a list of CPUs below %u; write it as 0,2-3", CPU_MAX);
 			return false;
 		}
 		for (; first <= last; first++) {
@@ -342,7 +342,8 @@ static bool parse_clear(const struct config_key *key, void *field, const char *t
 		(void)str_copy(part, MIN(sizeof(part), used + 1), text);
 		place = strchr(part, '@');
 		if (place == NULL || used >= sizeof(part)) {
-			str_printf(why, CONFIG_WHY_MAX, "is no list of ranges; write it as 16M@1G");
+			str_printf(why, CONFIG_WHY_MAX,
+				   "is not a list of ranges; write it as 16M@1G");
 			return false;
 		}
 		*place++ = '\0';
@@ -384,7 +385,8 @@ static bool parse_member(struct share_config *share, const char *text, size_t by
 	if (name == 0 || name >= sizeof(member->vm) ||
 	    (name != bytes && (bytes - name != 3 || (memcmp(text + name, ":rw", 3) != 0 &&
 						     memcmp(text + name, ":ro", 3) != 0)))) {
-		str_printf(why, CONFIG_WHY_MAX, "is no list of VMs; write it as alpha:rw, beta:ro");
+		str_printf(why, CONFIG_WHY_MAX,
+			   "is not a list of VMs; write it as alpha:rw, beta:ro");
 		return false;
 	}
 	memcpy(member->vm, text, name);

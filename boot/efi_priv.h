@@ -58,7 +58,7 @@ void efi_request_memory_clear(void);
 
 /* Opens the line that ACPI names, else COM1. False: there is none. */
 bool efi_serial_open(void);
-/* Changes to what [host] serial asks for. An error is told, and the usual line used instead. */
+/* Changes to what [host] serial asks for. An error is logged, and the usual line used instead. */
 void efi_serial_configure(const struct config_serial *wanted);
 
 /* --- efi_screen.c --- */
