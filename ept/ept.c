@@ -123,23 +123,39 @@ int ept_root_init(struct ept_root *root)
 	return 0;
 }
 
-static void free_tables(uint64_t *table, unsigned level)
+/* False when *budget tables are gone and there are more. What is left is a smaller tree. */
+static bool free_tables(uint64_t *table, unsigned level, size_t *budget)
 {
 	for (unsigned i = 0; level > 1 && i < ENTRIES; i++) {
-		if ((table[i] & ENTRY_RIGHTS) != 0 && !is_leaf(table[i], level)) {
-			free_tables(table_at(table[i]), level - 1);
+		if ((table[i] & ENTRY_RIGHTS) == 0 || is_leaf(table[i], level)) {
+			continue;
 		}
+		if (!free_tables(table_at(table[i]), level - 1, budget)) {
+			return false;
+		}
+		table[i] = 0;
 	}
+	if (*budget == 0) {
+		return false;
+	}
+	*budget -= 1;
 	page_free(table, 1);
+	return true;
+}
+
+bool ept_root_free_some(struct ept_root *root, size_t tables)
+{
+	if (root->pml4.v != 0 && !free_tables(page_va(root->pml4), LEVEL_TOP, &tables)) {
+		return false;
+	}
+	root->pml4 = hpa(0);
+	root->eptp = 0;
+	return true;
 }
 
 void ept_root_free(struct ept_root *root)
 {
-	if (root->pml4.v != 0) {
-		free_tables(page_va(root->pml4), LEVEL_TOP);
-		root->pml4 = hpa(0);
-		root->eptp = 0;
-	}
+	(void)ept_root_free_some(root, SIZE_MAX);
 }
 
 /* SDM vol. 3, "EPT Misconfigurations": what an entry must not say. */

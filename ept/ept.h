@@ -56,6 +56,8 @@ const struct ept_caps *ept_caps(void);
 /* A root with no mappings / frees its tables (not what they map; no CPU may use it). ERR_NOMEM. */
 int ept_root_init(struct ept_root *root);
 void ept_root_free(struct ept_root *root);
+/* The same, at most so many tables of 4 KiB at a time. True when none is left. */
+bool ept_root_free_some(struct ept_root *root, size_t tables);
 
 /*
  * Maps bytes (a multiple of 4 KiB) at gpa to hpa with the largest leaves that alignment, max_leaf

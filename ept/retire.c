@@ -19,7 +19,11 @@ struct grave {
 };
 _Static_assert(sizeof(struct grave) <= PAGE_SIZE, "gmem_use_keyid takes one page");
 
-static struct grave *graves;
+/* A step frees so many tables at most: each has 512 entries to look at. */
+#define TABLES_A_STEP 16
+
+static struct grave *graves; /* their keys are there */
+static struct grave *dead;   /* their keys are not: they are freed one after the other */
 
 void retire(struct gmem *gmem)
 {
@@ -51,11 +55,14 @@ void retire_region(struct grave *grave, keyid_t keyid, const struct gmem_region 
 bool retire_pending(void)
 {
 	/* A KeyID may have been given up before any memory came under it. */
-	return graves != NULL || keyslot_count_in(KEYSLOT_RETIRING) != 0;
+	return graves != NULL || dead != NULL || keyslot_count_in(KEYSLOT_RETIRING) != 0;
 }
 
-/* The key is dead, or (KEYSLOT_QUARANTINED) could not be killed: what it still opens is zeroed. */
-static void bury(struct grave *grave)
+/*
+ * The key is dead, or (KEYSLOT_QUARANTINED) could not be killed: what it still opens is zeroed.
+ * True when all of it is free.
+ */
+static bool bury_some(struct grave *grave)
 {
 	struct keyslot_info slot;
 	const bool wipe = keyslot_get(grave->keyid, &slot) != 0 ||
@@ -64,8 +71,21 @@ static void bury(struct grave *grave)
 	for (uint32_t i = 0; i < grave->region_count; i++) {
 		grave->regions[i].ops->bury(&grave->root, &grave->regions[i], wipe);
 	}
-	ept_root_free(&grave->root);
+	grave->region_count = 0;
+	return ept_root_free_some(&grave->root, TABLES_A_STEP);
+}
+
+/* A step of it. True when it was the last. */
+static bool free_dead(void)
+{
+	struct grave *grave = dead;
+
+	if (!bury_some(grave)) {
+		return false;
+	}
+	dead = grave->next;
 	page_free(grave, 1);
+	return dead == NULL;
 }
 
 /*
@@ -80,25 +100,22 @@ static void bury(struct grave *grave)
  *  3. The key is overwritten on every package. It is dead: no one can open the memory again.
  *  4. Only then the frames go back, extent by extent, for their next owner uses another key.
  *
- * Until 3 nothing depends on how much memory there is.
+ * Until 3 nothing depends on how much memory there is. What does, 4, runs in steps, and other VMs
+ * between them.
  */
 bool retire_poll(void)
 {
-	struct grave *dead = graves;
-
+	if (dead != NULL) {
+		return free_dead();
+	}
 	if (!retire_pending() || !cache_may_flush()) {
 		return false;
 	}
-	graves = NULL;
 	cache_flush_all();
 	keyslot_kill_retired(NULL);
 	log_debug("caches: flushed on all CPUs in %llu us",
 		  (unsigned long long)cpu_mul_div(cache_flush_ticks(), 1000000, tsc_hz()));
-	while (dead != NULL) {
-		struct grave *next = dead->next;
-
-		bury(dead);
-		dead = next;
-	}
-	return true;
+	dead = graves;
+	graves = NULL;
+	return dead == NULL;
 }

@@ -26,8 +26,9 @@ void retire_region(struct grave *grave, keyid_t keyid, const struct gmem_region 
 bool retire_pending(void);
 
 /*
- * Makes dead what waits, all with one flush of the caches, at most one in CACHE_FLUSH_US. True
- * when it did: frames and KeyIDs are free again. Called again and again between turns.
+ * A step of a bounded length: makes dead all keys that wait, with one flush of the caches, at most
+ * one in CACHE_FLUSH_US; or gives back a part of the memory whose key is dead. True when it was the
+ * last step: frames and KeyIDs are free again. Called again and again between turns.
  */
 bool retire_poll(void);
 

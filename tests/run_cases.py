@@ -375,7 +375,8 @@ def check_even(case, text, said):
         said.append(f"{rule['what']}: " + ", ".join(f"{value:,}" for value in found))
         if "most" in rule and max(found) > rule["most"]:
             problems.append(f"{said[-1]}; at most {rule['most']} are allowed")
-        if "percent" in rule and (max(found) - min(found)) * 100 > rule["percent"] * min(found):
+        apart = max(found) - min(found) - rule.get("slack", 0)
+        if "percent" in rule and apart * 100 > rule["percent"] * min(found):
             problems.append(f"{said[-1]}; they differ by more than {rule['percent']} %")
     return problems
 

@@ -3,9 +3,21 @@
 #ifndef UMBRA_FAKE_KEYSLOT_H
 #define UMBRA_FAKE_KEYSLOT_H
 
+#include "ept/retire.h"
 #include "vmm/base/types.h"
 
 extern unsigned fake_keyslots;
 extern bool fake_keyslot_kill_fails;
+
+/* All steps of retire_poll; false when nothing was retired, or the last flush was too recent. */
+static inline bool fake_retire_all(void)
+{
+	for (unsigned i = 0; i < 1000; i++) {
+		if (retire_poll()) {
+			return true;
+		}
+	}
+	return false;
+}
 
 #endif

@@ -441,7 +441,7 @@ static void check_memory(const char *words, enum platform_memory memory, keyid_t
 	assert_int_equal(vm->gmem.keyid, keyid);
 	platform_destroy_vm(vm);
 	fake_tsc += 2000000000;
-	(void)retire_poll();
+	(void)fake_retire_all();
 }
 
 static void test_keyid(void **state)
@@ -479,11 +479,11 @@ static void test_keyid(void **state)
 	assert_int_equal(platform_start_vm(&config, &second), ERR_AGAIN);
 	assert_string_equal(fake_log_text(), "");
 	fake_tsc += 2000000000;
-	assert_true(retire_poll());
+	assert_true(fake_retire_all());
 	assert_int_equal(platform_start_vm(&config, &second), 0);
 	platform_destroy_vm(second);
 	fake_tsc += 2000000000;
-	assert_true(retire_poll());
+	assert_true(fake_retire_all());
 }
 
 static void test_bad_values(void **state)

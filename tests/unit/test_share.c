@@ -131,7 +131,7 @@ static int teardown(void **state)
 	share_destroy(share);
 	assert_int_equal(state_of(group), KEYSLOT_RETIRING);
 	fake_tsc += SECOND;
-	assert_true(retire_poll());
+	assert_true(fake_retire_all());
 	assert_int_equal(state_of(group), KEYSLOT_DEAD);
 	return fake_teardown(state);
 }
@@ -212,7 +212,7 @@ static void test_a_member_ends(void **state)
 	assert_int_equal(gmem_write(&alpha, gpa(BASE), &word, 8), 0);
 	gmem_destroy(&beta);
 	fake_tsc += SECOND;
-	assert_true(retire_poll());
+	assert_true(fake_retire_all());
 	assert_int_equal(state_of(group), KEYSLOT_IN_USE);
 	assert_int_equal(share_member_count(share), 1);
 	assert_int_equal(gmem_read(&alpha, gpa(BASE), &word, 8), 0);
