@@ -11,6 +11,7 @@
 #include "ept/ept.h"
 #include "vmm/base/err.h"
 #include "vmm/base/page_alloc.h"
+#include "vmm/base/panic.h"
 
 /* SDM vol. 3, "EPT Paging Structures". */
 #define ENTRY_RIGHTS	 MASK(2, 0) /* 0: not present */
@@ -380,26 +381,37 @@ int ept_allow_exec(struct ept_root *root, gpa_t gpa)
 	}
 }
 
-/* Takes the leaf at the address away, if there is one. Returns where the next may begin. */
-static uint64_t clear_leaf(const struct ept_root *root, uint64_t at)
+/*
+ * Goes down to the entry that maps the address, or to the highest that is absent. Returns its
+ * level.
+ */
+static unsigned find_entry(const struct ept_root *root, uint64_t at, uint64_t **entry)
 {
 	uint64_t *table = page_va(root->pml4);
 
 	for (unsigned level = LEVEL_TOP;; level--) {
-		uint64_t *entry = entry_of(table, at, level);
-		uint64_t value = entry_load(entry);
+		uint64_t value;
 
+		*entry = entry_of(table, at, level);
+		value = entry_load(*entry);
 		if ((value & ENTRY_RIGHTS) == 0 || is_leaf(value, level)) {
-			if (value != 0) {
-				/*
-				 * Exchange, not store: its dirty bit goes with it, none is lost.
-				 */
-				(void)__atomic_exchange_n(entry, 0, __ATOMIC_ACQ_REL);
-			}
-			return ALIGN_DOWN(at, level_bytes(level)) + level_bytes(level);
+			return level;
 		}
 		table = table_at(value);
 	}
+}
+
+/* Takes the leaf at the address away, if there is one. Returns where the next may begin. */
+static uint64_t clear_leaf(const struct ept_root *root, uint64_t at)
+{
+	uint64_t *entry;
+	const uint64_t bytes = level_bytes(find_entry(root, at, &entry));
+
+	if (entry_load(entry) != 0) {
+		/* Exchange, not store: its dirty bit goes with it, none is lost. */
+		(void)__atomic_exchange_n(entry, 0, __ATOMIC_ACQ_REL);
+	}
+	return ALIGN_DOWN(at, bytes) + bytes;
 }
 
 int ept_unmap(struct ept_root *root, gpa_t gpa, uint64_t bytes)
@@ -467,34 +479,55 @@ int ept_merge_1g(struct ept_root *root, gpa_t gpa)
 
 int ept_walk(const struct ept_root *root, gpa_t gpa, struct ept_leaf *out)
 {
-	const uint64_t *table = page_va(root->pml4);
-	uint64_t at = gpa.v;
+	uint64_t *entry, value, offset_mask;
 
-	if (at >> EPT_GPA_BITS != 0) {
+	if (gpa.v >> EPT_GPA_BITS != 0) {
 		return ERR_NOTFOUND;
 	}
-	for (unsigned level = LEVEL_TOP;; level--) {
-		uint64_t value = entry_load(&table[(at >> level_shift(level)) % ENTRIES]);
-		uint64_t offset_mask = level_bytes(level) - 1;
-
-		if ((value & ENTRY_RIGHTS) == 0) {
-			return ERR_NOTFOUND;
-		}
-		if (is_leaf(value, level)) {
-			*out = (struct ept_leaf){
-				.hpa = { keyid_unpack(value & address_mask & ~offset_mask).frame.v |
-					 (at & offset_mask) },
-				.leaf_bytes = offset_mask + 1,
-				.attr = unpack_leaf(value),
-				/* Without the bits nobody knows: assume the worst. */
-				.accessed = !offered.accessed_dirty ||
-					    (value & ENTRY_ACCESSED) != 0,
-				.dirty = !offered.accessed_dirty || (value & ENTRY_DIRTY) != 0,
-			};
-			return 0;
-		}
-		table = table_at(value);
+	offset_mask = level_bytes(find_entry(root, gpa.v, &entry)) - 1;
+	value = entry_load(entry);
+	if ((value & ENTRY_RIGHTS) == 0) {
+		return ERR_NOTFOUND;
 	}
+	*out = (struct ept_leaf){
+		.hpa = { keyid_unpack(value & address_mask & ~offset_mask).frame.v |
+			 (gpa.v & offset_mask) },
+		.leaf_bytes = offset_mask + 1,
+		.attr = unpack_leaf(value),
+		/* Without the bits nobody knows: assume the worst. */
+		.accessed = !offered.accessed_dirty || (value & ENTRY_ACCESSED) != 0,
+		.dirty = !offered.accessed_dirty || (value & ENTRY_DIRTY) != 0,
+	};
+	return 0;
+}
+
+int ept_next(const struct ept_root *root, gpa_t from, uint64_t end, gpa_t *at, struct ept_leaf *out)
+{
+	uint64_t *entry, step;
+
+	for (at->v = from.v; at->v < end; at->v += step) {
+		step = level_bytes(find_entry(root, at->v, &entry));
+		at->v = ALIGN_DOWN(at->v, step);
+		if ((entry_load(entry) & ENTRY_RIGHTS) != 0) {
+			return ept_walk(root, *at, out);
+		}
+	}
+	return ERR_NOTFOUND;
+}
+
+int ept_split(struct ept_root *root, gpa_t gpa)
+{
+	return split_at(root, gpa.v);
+}
+
+void ept_set_keyid(struct ept_root *root, gpa_t gpa, keyid_t keyid)
+{
+	uint64_t *entry, old;
+
+	(void)find_entry(root, gpa.v, &entry);
+	old = entry_load(entry);
+	CHECK((old & ENTRY_RIGHTS) != 0);
+	entry_store(entry, (old & ~keyid_layout.mask) | keyid_pack(keyed(hpa(0), keyid)));
 }
 
 uint64_t *ept_page_entry(const struct ept_root *root, gpa_t gpa)

@@ -103,6 +103,22 @@ struct ept_leaf {
 /* ERR_NOTFOUND when nothing is mapped there. */
 int ept_walk(const struct ept_root *root, gpa_t gpa, struct ept_leaf *out);
 
+/*
+ * The first leaf that maps anything of [from, end): *at is its first address. ERR_NOTFOUND when
+ * there is none.
+ */
+int ept_next(const struct ept_root *root, gpa_t from, uint64_t end, gpa_t *at,
+	     struct ept_leaf *out);
+
+/* Splits what crosses gpa, so that a leaf begins there, if one is there. ERR_NOMEM (tables). */
+int ept_split(struct ept_root *root, gpa_t gpa);
+
+/*
+ * The leaf that maps gpa says another KeyID from now on; all else of it stays. No CPU uses the
+ * root meanwhile, and the caller has shot it down. CHECKs that there is one.
+ */
+void ept_set_keyid(struct ept_root *root, gpa_t gpa, keyid_t keyid);
+
 /* Calls fn for each leaf, in the order of guest-physical addresses. */
 void ept_visit(const struct ept_root *root,
 	       void (*fn)(void *context, struct keyed_frame page, uint64_t bytes), void *context);

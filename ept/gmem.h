@@ -19,6 +19,7 @@
 struct gmem;
 struct gmem_region;
 struct grave;
+struct move;
 
 enum gmem_access {
 	GMEM_ACCESS_READ = EPT_READ,
@@ -58,10 +59,15 @@ struct region_ops {
 	void (*leave)(struct gmem *gmem, struct gmem_region *region);
 	/*
 	 * The same for memory under a KeyID whose key is dead, with all lines gone from the
-	 * caches: nothing has to be wiped but what lies under KeyID 0, of which root, which no CPU
+	 * caches: nothing has to be wiped but what is in clear under KeyID 0, of which root, which no CPU
 	 * uses any more, says what was touched. With wipe all has to be, for the key did not die.
 	 */
 	void (*bury)(const struct ept_root *root, struct gmem_region *region, bool wipe);
+	/*
+	 * Whether the region goes with its gmem's KeyID; if so, what it maps from now on lies
+	 * under this one, and it has forgotten where pages lay. NULL: it does not.
+	 */
+	bool (*set_keyid)(struct gmem_region *region, keyid_t keyid);
 	/* A page that was pinned once stays in its frame until destroy. */
 	bool stays;
 };
@@ -80,6 +86,8 @@ struct gmem {
 	uint32_t region_count;
 	keyid_t keyid;	     /* of its RAM */
 	struct grave *grave; /* with a KeyID: where its end is kept track of */
+	struct move *move;   /* while its memory moves to another KeyID, or is parked (move.h) */
+	uint64_t moved_pages;
 	/* Counters, for people and tests. */
 	uint64_t fault_count;
 	uint64_t resident_bytes;

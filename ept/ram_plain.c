@@ -24,6 +24,7 @@ struct known_leaf {
 
 struct ram_plain {
 	keyid_t keyid;
+	bool clear;    /* under KeyID 0, whatever the gmem's is */
 	uint64_t fill; /* what memory holds at first: eight bytes, repeated */
 	struct extents *extents;
 	/*
@@ -76,6 +77,9 @@ static int plain_fault(struct gmem *gmem, struct gmem_region *region, gpa_t gpa,
 	int err;
 
 	(void)by; /* every leaf stays */
+	if (gmem->move != NULL) {
+		return ERR_AGAIN;
+	}
 	if (ept_walk(&gmem->root, gpa, &leaf) == 0) {
 		return gmem_allow_exec(gmem, gpa, access, &leaf);
 	}
@@ -173,11 +177,23 @@ static void plain_bury(const struct ept_root *root, struct gmem_region *region, 
 		gmem_zero_frames(GMEM_SLOT_CLEAR, keyed(hpa(extent->first), KEYID_PLATFORM),
 				 extent->bytes);
 	}
-	if (!wipe && ram->keyid == KEYID_PLATFORM) {
+	if (!wipe && ram->clear) {
 		wipe_touched(root, region);
 		wipe = true;
 	}
 	release(ram, wipe ? frames_free : frames_free_flushed);
+}
+
+static bool plain_set_keyid(struct gmem_region *region, keyid_t keyid)
+{
+	struct ram_plain *ram = region->state;
+
+	if (ram->clear) {
+		return false;
+	}
+	ram->keyid = keyid;
+	memset(ram->known, 0, sizeof(ram->known));
+	return true;
 }
 
 static const struct region_ops plain_ops = {
@@ -186,6 +202,7 @@ static const struct region_ops plain_ops = {
 	.pin = plain_pin,
 	.destroy = plain_destroy,
 	.bury = plain_bury,
+	.set_keyid = plain_set_keyid,
 	.stays = true,
 };
 
@@ -224,16 +241,17 @@ static int create(keyid_t keyid, const struct gmem_region *region, uint64_t max_
 	return 0;
 }
 
-static int add_ram(struct gmem *gmem, keyid_t keyid, gpa_t base, uint64_t bytes, uint64_t max_leaf)
+static int add_ram(struct gmem *gmem, bool clear, gpa_t base, uint64_t bytes, uint64_t max_leaf)
 {
 	struct gmem_region region = { .base = base, .bytes = bytes, .ops = &plain_ops };
 	int err = gmem_region_check(gmem, base, bytes);
 	struct ram_plain *ram;
 
 	if (err == 0) {
-		err = create(keyid, &region, max_leaf, false, &ram);
+		err = create(clear ? KEYID_PLATFORM : gmem->keyid, &region, max_leaf, false, &ram);
 	}
 	if (err == 0) {
+		ram->clear = clear;
 		region.state = ram;
 		gmem_region_insert(gmem, &region);
 	}
@@ -242,12 +260,12 @@ static int add_ram(struct gmem *gmem, keyid_t keyid, gpa_t base, uint64_t bytes,
 
 int gmem_add_ram_plain(struct gmem *gmem, gpa_t base, uint64_t bytes, uint64_t max_leaf)
 {
-	return add_ram(gmem, gmem->keyid, base, bytes, max_leaf);
+	return add_ram(gmem, false, base, bytes, max_leaf);
 }
 
 int gmem_add_ram_clear(struct gmem *gmem, gpa_t base, uint64_t bytes, uint64_t max_leaf)
 {
-	return add_ram(gmem, KEYID_PLATFORM, base, bytes, max_leaf);
+	return add_ram(gmem, true, base, bytes, max_leaf);
 }
 
 /* What may be taken away again: nobody may remember where its pages lie. */
@@ -257,6 +275,7 @@ static const struct region_ops passing_ops = {
 	.pin = plain_pin,
 	.destroy = plain_destroy,
 	.bury = plain_bury,
+	.set_keyid = plain_set_keyid,
 };
 
 int plain_ram_create(struct gmem *gmem, gpa_t base, uint64_t bytes, uint8_t fill,

@@ -2,6 +2,7 @@
 #include "ept/retire.h"
 
 #include "crypto/keyslot.h"
+#include "ept/move.h"
 #include "vmm/base/cache.h"
 #include "vmm/base/cpu.h"
 #include "vmm/base/log.h"
@@ -12,7 +13,8 @@
 /* What is left of a gmem until its key is dead. One host page, taken while the VM was built. */
 struct grave {
 	struct grave *next;
-	keyid_t keyid;
+	keyid_t keyid; /* KEYID_PLATFORM: the memory was parked */
+	keyid_t from;  /* in the middle of a move: the KeyID before; else KEYID_PLATFORM */
 	struct ept_root root;
 	struct gmem_region regions[GMEM_REGION_MAX];
 	uint32_t region_count;
@@ -24,6 +26,13 @@ _Static_assert(sizeof(struct grave) <= PAGE_SIZE, "gmem_use_keyid takes one page
 
 static struct grave *graves; /* their keys are there */
 static struct grave *dead;   /* their keys are not: they are freed one after the other */
+
+static void give_up(keyid_t keyid)
+{
+	if (keyid != KEYID_PLATFORM) {
+		keyslot_unuse(keyid);
+	}
+}
 
 void retire(struct gmem *gmem)
 {
@@ -37,11 +46,13 @@ void retire(struct gmem *gmem)
 	}
 	grave->next = graves;
 	graves = grave;
+	grave->from = move_abandon(gmem);
 	gmem->grave = NULL;
 	gmem->root = (struct ept_root){ .pml4 = hpa(0) };
 	gmem->region_count = 0;
 	gmem->resident_bytes = 0;
-	keyslot_unuse(grave->keyid);
+	give_up(grave->keyid);
+	give_up(grave->from);
 }
 
 void retire_region(struct grave *grave, keyid_t keyid, const struct gmem_region *region)
@@ -58,15 +69,21 @@ bool retire_pending(void)
 	return graves != NULL || dead != NULL || keyslot_count_in(KEYSLOT_RETIRING) != 0;
 }
 
+static bool lives_on(keyid_t keyid)
+{
+	struct keyslot_info slot;
+
+	return keyid != KEYID_PLATFORM &&
+	       (keyslot_get(keyid, &slot) != 0 || slot.state == KEYSLOT_QUARANTINED);
+}
+
 /*
  * The key is dead, or (KEYSLOT_QUARANTINED) could not be killed: what it still opens is zeroed.
  * True when all of it is free.
  */
 static bool bury_some(struct grave *grave)
 {
-	struct keyslot_info slot;
-	const bool wipe = keyslot_get(grave->keyid, &slot) != 0 ||
-			  slot.state == KEYSLOT_QUARANTINED;
+	const bool wipe = lives_on(grave->keyid) || lives_on(grave->from);
 
 	for (uint32_t i = 0; i < grave->region_count; i++) {
 		grave->regions[i].ops->bury(&grave->root, &grave->regions[i], wipe);

@@ -10,6 +10,7 @@
 #include "crypto/keyslot.h"
 #include "ept/extents.h"
 #include "ept/gmem_priv.h"
+#include "ept/move.h"
 #include "ept/retire.h"
 #include "vmm/base/cache.h"
 #include "vmm/base/err.h"
@@ -313,9 +314,13 @@ static void unmap_region(struct gmem *gmem, struct gmem_region *region)
 int share_revoke(struct share *share, struct gmem *gmem, gpa_t base, struct pager_vm *own)
 {
 	struct gmem_region *region, fresh;
-	int err = own != NULL ? pager_ram_create(gmem, own, base, share->bytes, 0xff, &fresh)
-			      : plain_ram_create(gmem, base, share->bytes, 0xff, &fresh);
+	int err;
 
+	if (move_is_on(gmem)) {
+		return ERR_AGAIN;
+	}
+	err = own != NULL ? pager_ram_create(gmem, own, base, share->bytes, 0xff, &fresh)
+			  : plain_ram_create(gmem, base, share->bytes, 0xff, &fresh);
 	if (err != 0) {
 		return err;
 	}
@@ -350,8 +355,12 @@ int share_grant(struct share *share, struct gmem *gmem, gpa_t base, bool read_on
 		uint32_t first_hold)
 {
 	struct gmem_region *region, own, joined;
-	int err = add_member(share, gmem, base, read_only, first_hold, &joined);
+	int err;
 
+	if (move_is_on(gmem)) {
+		return ERR_AGAIN;
+	}
+	err = add_member(share, gmem, base, read_only, first_hold, &joined);
 	if (err != 0) {
 		return err;
 	}

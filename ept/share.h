@@ -49,11 +49,12 @@ int share_join(struct share *share, struct gmem *gmem, gpa_t base, bool read_onl
  * Takes the share away from a member that may be running, and puts memory of its own there, each
  * byte FFH, so that no page is common to two VMs and nothing is killed. own: the VM's account
  * where its memory is sealed, else NULL. On return no CPU reaches the share for it. ERR_NOMEM,
- * ERR_AGAIN: it still is a member.
+ * ERR_AGAIN (its memory moves or is parked, or
+ * the caches cannot be flushed yet): it still is a member.
  */
 int share_revoke(struct share *share, struct gmem *gmem, gpa_t base, struct pager_vm *own);
 
-/* The reverse. ERR_NOMEM: it still has its own memory there. */
+/* The reverse. ERR_NOMEM, ERR_AGAIN: it still has its own memory there. */
 int share_grant(struct share *share, struct gmem *gmem, gpa_t base, bool read_only,
 		uint32_t first_hold);
 

@@ -48,7 +48,8 @@ $(O)/unit/pager_race: $(RACE_C) $(wildcard ept/*.h vmm/base/*.h crypto/*.h)
 	@$(HOST_CC) -std=gnu11 -g -O1 -no-pie -fsanitize=thread -DUMBRA_HOST_TEST -I. $(HOST_WARN) \
 		-include sched.h -D__builtin_ia32_pause=sched_yield -o $@ $(RACE_C) -lpthread
 
-GMEM_C := ept/gmem.c ept/ram_plain.c ept/extents.c ept/retire.c ept/ept.c ept/ept_tlb.c
+GMEM_C := ept/gmem.c ept/ram_plain.c ept/extents.c ept/retire.c ept/move.c ept/ept.c ept/ept_tlb.c \
+	vmm/base/str.c
 PAGER_C := ept/pager.c ept/window.c ept/store.c $(GMEM_C)
 UNIT_vm_file := guest/vm_file.c vmm/base/str.c $(GMEM_C)
 UNIT_linux_load := guest/linux_load.c guest/vm_file.c vmm/base/str.c vmm/base/err.c $(GMEM_C)
@@ -70,6 +71,7 @@ UNIT_window := $(UNIT_pager)
 UNIT_pager_model := $(UNIT_pager)
 UNIT_gmem := $(GMEM_C)
 UNIT_retire := $(GMEM_C)
+UNIT_move := $(GMEM_C)
 UNIT_audit := ept/audit.c $(GMEM_C)
 UNIT_share := ept/share.c $(GMEM_C)
 UNIT_vuart := guest/dev/vuart.c guest/vconsole.c vmm/base/str.c

@@ -1,0 +1,282 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "ept/move.h"
+
+#include "crypto/keyslot.h"
+#include "crypto/page_cipher.h"
+#include "crypto/rng.h"
+#include "crypto/wipe.h"
+#include "ept/gmem_priv.h"
+#include "vmm/base/cpu.h"
+#include "vmm/base/err.h"
+#include "vmm/base/host_paging.h"
+#include "vmm/base/page_alloc.h"
+#include "vmm/base/panic.h"
+#include "vmm/base/str.h"
+
+#define CACHE_LINE     64u
+#define PARK_KEY_BYTES 64 /* AES-256-XTS */
+
+enum cipher { CIPHER_NONE, CIPHER_SEAL, CIPHER_OPEN };
+
+/* One host page. It is there while a move goes on and while the memory is parked. */
+struct move {
+	struct page_key key; /* of what is sealed; registered to be wiped */
+	enum cipher cipher;
+	keyid_t from;
+	bool parked;	 /* the move is over, and the memory lies sealed under KeyID 0 */
+	uint64_t next;	 /* guest-physical address of the first leaf that has not been moved */
+	uint64_t split;	 /* a leaf of 1 GiB that was here was split; UINT64_MAX: none */
+	uint8_t *bounce; /* a host page */
+};
+_Static_assert(sizeof(struct move) <= PAGE_SIZE, "one page");
+
+/*
+ * Moves a page that no CPU maps at the moment. The order carries the weight (336907, "Assign"):
+ *
+ *  1. The page is read under the KeyID that it has.
+ *  2. Its lines under that KeyID leave all caches, while nothing else maps them. CLFLUSH reaches
+ *     the caches of every CPU, but only by the address with the KeyID under which a line was
+ *     brought in. One that the guest had written and that stayed would be written to memory later,
+ *     over what 3 writes. WBINVD would do the same once for all pages, but stop every CPU of the
+ *     machine for it, and it says nothing of lines that come into a cache after it.
+ *  3. It is written under the other KeyID, all of it, before anybody reads it there.
+ */
+static void move_page(const struct move *move, uint64_t gpa, struct keyed_frame page, keyid_t to)
+{
+	struct page_item item = { .in = move->bounce };
+	const uint64_t number = gpa / PAGE_SIZE;
+	const uint8_t *old = host_temp_map(GMEM_SLOT_IN, page);
+
+	memcpy(move->bounce, old, PAGE_SIZE);
+	for (size_t line = 0; line < PAGE_SIZE; line += CACHE_LINE) {
+		cpu_clflush(old + line);
+	}
+	cpu_fence();
+	host_temp_unmap(GMEM_SLOT_IN);
+
+	item.out = host_temp_map(GMEM_SLOT_OUT, keyed(page.frame, to));
+	/* The key is used for one parking alone, so that the address is enough. */
+	memcpy(item.tweak, &number, sizeof(number));
+	switch (move->cipher) {
+	case CIPHER_SEAL: page_encrypt(&move->key, &item, 1); break;
+	case CIPHER_OPEN: page_decrypt(&move->key, &item, 1); break;
+	case CIPHER_NONE:
+	default: memcpy(item.out, move->bounce, PAGE_SIZE);
+	}
+	host_temp_unmap(GMEM_SLOT_OUT);
+}
+
+/* Under gmem.lock. The leaf says the new KeyID when all of it is there. */
+static void move_leaf(struct gmem *gmem, uint64_t at, const struct ept_leaf *leaf)
+{
+	for (uint64_t done = 0; done < leaf->leaf_bytes; done += PAGE_SIZE) {
+		move_page(gmem->move, at + done, keyed(hpa(leaf->hpa.v + done), leaf->attr.keyid),
+			  gmem->keyid);
+	}
+	ept_set_keyid(&gmem->root, gpa(at), gmem->keyid);
+	gmem->moved_pages += leaf->leaf_bytes / PAGE_SIZE;
+}
+
+/*
+ * The first leaf at or above an address that goes with the VM's KeyID. False when there is none.
+ */
+static bool find_leaf(struct gmem *gmem, uint64_t from, gpa_t *at, struct ept_leaf *leaf)
+{
+	for (uint32_t i = 0; i < gmem->region_count; i++) {
+		struct gmem_region *region = &gmem->regions[i];
+		const uint64_t end = region->base.v + region->bytes;
+
+		if (from < end && region->ops->set_keyid != NULL &&
+		    region->ops->set_keyid(region, gmem->keyid) &&
+		    ept_next(&gmem->root, gpa(MAX(from, region->base.v)), end, at, leaf) == 0) {
+			return true;
+		}
+	}
+	return false;
+}
+
+/* A leaf of 1 GiB that was split comes again when its last part has been moved. */
+static void merge_again(struct gmem *gmem, uint64_t next)
+{
+	struct move *move = gmem->move;
+
+	if (move->split != UINT64_MAX && next >= move->split + SIZE_1G) {
+		(void)ept_merge_1g(&gmem->root, gpa(move->split));
+		move->split = UINT64_MAX;
+	}
+}
+
+static void free_move(struct gmem *gmem)
+{
+	struct move *move = gmem->move;
+
+	gmem->move = NULL;
+	secure_zero(&move->key, sizeof(move->key));
+	wipe_unregister(&move->key);
+	page_free(move->bounce, 1); /* it is zeroed there */
+	page_free(move, 1);
+}
+
+/* The memory is all under gmem->keyid. */
+static void finish(struct gmem *gmem)
+{
+	struct move *move = gmem->move;
+
+	if (move->from != KEYID_PLATFORM) {
+		keyslot_unuse(move->from);
+	}
+	move->from = KEYID_PLATFORM;
+	if (move->cipher == CIPHER_SEAL) {
+		move->parked = true;
+	} else {
+		free_move(gmem);
+	}
+}
+
+bool move_step(struct gmem *gmem)
+{
+	struct move *move = gmem->move;
+	struct ept_leaf leaf;
+	bool done;
+	gpa_t at;
+
+	lock_take(&gmem->lock);
+	done = !find_leaf(gmem, move->next, &at, &leaf);
+	if (!done && leaf.leaf_bytes > SIZE_2M) {
+		if (ept_split(&gmem->root, gpa(at.v + SIZE_2M)) == 0) {
+			move->split = at.v;
+		}
+	} else if (!done) {
+		merge_again(gmem, at.v);
+		move_leaf(gmem, at.v, &leaf);
+		move->next = at.v + leaf.leaf_bytes;
+	} else {
+		merge_again(gmem, UINT64_MAX);
+	}
+	lock_drop(&gmem->lock);
+	if (done) {
+		finish(gmem);
+	}
+	return done;
+}
+
+/* --- Beginnings --- */
+
+/*
+ * No vCPU runs. Translations that CPUs hold of this EPT say the old KeyID: the shoot-down makes
+ * each CPU flush them before it enters the guest the next time. From here on no page is reached
+ * but by move_step: its region has forgotten where pages lie, and says so to who asks.
+ */
+static void begin(struct gmem *gmem, enum cipher cipher, keyid_t to)
+{
+	struct move *move = gmem->move;
+
+	lock_take(&gmem->lock);
+	ept_tlb_shootdown(&gmem->root);
+	move->cipher = cipher;
+	move->from = gmem->keyid;
+	move->parked = false;
+	move->next = 0;
+	move->split = UINT64_MAX;
+	gmem->keyid = to;
+	gmem->moved_pages = 0;
+	for (uint32_t i = 0; i < gmem->region_count; i++) {
+		if (gmem->regions[i].ops->set_keyid != NULL) {
+			(void)gmem->regions[i].ops->set_keyid(&gmem->regions[i], to);
+		}
+	}
+	lock_drop(&gmem->lock);
+	if (to != KEYID_PLATFORM) {
+		keyslot_use(to);
+	}
+}
+
+static int make_move(struct gmem *gmem)
+{
+	struct move *move = page_alloc(1);
+	uint8_t *bounce = page_alloc(1);
+	int err = move != NULL && bounce != NULL ? wipe_register(&move->key, sizeof(move->key))
+						 : ERR_NOMEM;
+
+	CHECK(gmem->move == NULL);
+	if (err != 0) {
+		page_free(bounce, 1);
+		page_free(move, 1);
+		return err;
+	}
+	move->bounce = bounce;
+	gmem->move = move;
+	return 0;
+}
+
+int move_to_keyid(struct gmem *gmem, keyid_t to)
+{
+	int err = make_move(gmem);
+
+	if (err == 0) {
+		begin(gmem, CIPHER_NONE, to);
+	}
+	return err;
+}
+
+static int draw_key(struct page_key *key)
+{
+	uint8_t bytes[PARK_KEY_BYTES];
+	int err = rng_bytes(bytes, sizeof(bytes));
+
+	if (err == 0) {
+		err = page_key_set(key, bytes, sizeof(bytes));
+	}
+	secure_zero(bytes, sizeof(bytes));
+	return err;
+}
+
+int move_to_park(struct gmem *gmem)
+{
+	int err = make_move(gmem);
+
+	if (err != 0) {
+		return err;
+	}
+	err = draw_key(&gmem->move->key);
+	if (err != 0) {
+		free_move(gmem);
+		return err;
+	}
+	begin(gmem, CIPHER_SEAL, KEYID_PLATFORM);
+	return 0;
+}
+
+void move_from_park(struct gmem *gmem, keyid_t to)
+{
+	CHECK(move_is_parked(gmem));
+	begin(gmem, CIPHER_OPEN, to);
+}
+
+/* --- For others --- */
+
+bool move_is_on(const struct gmem *gmem)
+{
+	return gmem->move != NULL;
+}
+
+bool move_is_parked(const struct gmem *gmem)
+{
+	return gmem->move != NULL && gmem->move->parked;
+}
+
+uint64_t move_pages(const struct gmem *gmem)
+{
+	return gmem->moved_pages;
+}
+
+keyid_t move_abandon(struct gmem *gmem)
+{
+	keyid_t from = KEYID_PLATFORM;
+
+	if (gmem->move != NULL) {
+		from = gmem->move->from;
+		free_move(gmem);
+	}
+	return from;
+}

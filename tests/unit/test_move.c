@@ -1,0 +1,341 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Memory that moves from one KeyID to another (ept/move.c). The frames of the fake machine have one
+ * content, whatever the KeyID; so the tests watch who maps, flushes and writes when.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "crypto/keyslot.h"
+#include "ept/move.h"
+#include "tests/unit/fake_base.h"
+#include "tests/unit/fake_frames.h"
+#include "tests/unit/fake_keyslot.h"
+#include "vmm/base/cache.h"
+#include "vmm/base/err.h"
+#include "vmm/base/host_paging.h"
+#include "vmm/base/page_alloc.h"
+
+#define SECOND	  1000000000ull
+#define LINES	  (PAGE_SIZE / 64)
+#define CLEAR_GPA (2 * SIZE_2M)
+
+static const struct ept_caps all_caps = {
+	.page_2m = true,
+	.page_1g = true,
+	.accessed_dirty = true,
+	.invept_single = true,
+	.structures_wb = true,
+	.phys_bits = 46,
+};
+
+static struct gmem gmem;
+static keyid_t first; /* the KeyID that the memory has at first */
+
+/* What each flushed line has to be: its page mapped under this KeyID, and not written yet. */
+static struct {
+	keyid_t keyid;
+	bool sealed; /* what it holds before the move */
+	unsigned count;
+} flushes;
+
+bool fake_invept(uint64_t type, uint64_t eptp)
+{
+	(void)type;
+	(void)eptp;
+	return true;
+}
+
+/* The first word of a page before it is sealed: its guest-physical address, plus one. */
+static bool is_plain(uint64_t word)
+{
+	return word == 0 || (word % PAGE_SIZE == 1 && word < SIZE_1G * 2);
+}
+
+void fake_clflush(const void *address)
+{
+	const uint64_t page = (uint64_t)(uintptr_t)address & PAGE_MASK;
+	uint64_t word;
+
+	assert_int_equal(fake_temp_keyid(), flushes.keyid);
+	memcpy(&word, (const void *)(uintptr_t)page, sizeof(word));
+	assert_int_equal(is_plain(word), !flushes.sealed);
+	assert_int_equal((uintptr_t)address - page, flushes.count % LINES * 64);
+	flushes.count++;
+}
+
+static void write_page(uint64_t at)
+{
+	const uint64_t word = at + 1;
+
+	assert_int_equal(gmem_write(&gmem, gpa(at), &word, sizeof(word)), 0);
+}
+
+static uint64_t read_page(uint64_t at)
+{
+	uint64_t word;
+
+	assert_int_equal(gmem_read(&gmem, gpa(at), &word, sizeof(word)), 0);
+	return word;
+}
+
+static struct ept_leaf leaf_at(uint64_t at)
+{
+	struct ept_leaf leaf;
+
+	assert_int_equal(ept_walk(&gmem.root, gpa(at), &leaf), 0);
+	return leaf;
+}
+
+static enum keyslot_state state_of(keyid_t keyid)
+{
+	struct keyslot_info info;
+
+	assert_int_equal(keyslot_get(keyid, &info), 0);
+	return info.state;
+}
+
+static keyid_t take(void)
+{
+	keyid_t keyid;
+
+	assert_int_equal(keyslot_take(KEYSLOT_RANDOM, NULL, 0, "vm", &keyid), 0);
+	return keyid;
+}
+
+/* Two leaves of 2 MiB, of which one was touched, two pages of 4 KiB, and a range in clear. */
+static int setup(void **state)
+{
+	(void)fake_setup(state);
+	fake_keyslots = 15;
+	keyid_configure(46, 4);
+	ept_configure(&all_caps);
+	fake_tsc = 10 * SECOND;
+	cache_flush_all();
+	fake_tsc += 2 * SECOND;
+	assert_int_equal(gmem_init(&gmem), 0);
+	first = take();
+	assert_int_equal(gmem_use_keyid(&gmem, first), 0);
+	assert_int_equal(gmem_add_ram_plain(&gmem, gpa(0), 2 * SIZE_2M, SIZE_2M), 0);
+	assert_int_equal(gmem_add_ram_clear(&gmem, gpa(CLEAR_GPA), PAGE_SIZE, PAGE_SIZE), 0);
+	assert_int_equal(
+		gmem_add_ram_plain(&gmem, gpa(CLEAR_GPA + PAGE_SIZE), 7 * PAGE_SIZE, PAGE_SIZE), 0);
+	write_page(0x5000);
+	write_page(CLEAR_GPA);
+	write_page(CLEAR_GPA + PAGE_SIZE);
+	write_page(CLEAR_GPA + 7 * PAGE_SIZE);
+	memset(&flushes, 0, sizeof(flushes));
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	gmem_destroy(&gmem);
+	fake_tsc += 2 * SECOND;
+	assert_true(fake_retire_all() || !retire_pending());
+	return fake_teardown(state);
+}
+
+/* All of a move. Returns how many steps it took. */
+static unsigned run(keyid_t from, bool sealed)
+{
+	unsigned steps = 1;
+
+	flushes.keyid = from;
+	flushes.sealed = sealed;
+	flushes.count = 0;
+	while (!move_step(&gmem)) {
+		steps++;
+		assert_in_range(steps, 1, 2000);
+	}
+	return steps;
+}
+
+static void check_all(keyid_t keyid)
+{
+	assert_int_equal(read_page(0x5000), 0x5001);
+	assert_int_equal(leaf_at(0x5000).attr.keyid, keyid);
+	assert_int_equal(leaf_at(0x5000).leaf_bytes, SIZE_2M);
+	assert_int_equal(read_page(CLEAR_GPA + PAGE_SIZE), CLEAR_GPA + PAGE_SIZE + 1);
+	assert_int_equal(leaf_at(CLEAR_GPA + PAGE_SIZE).attr.keyid, keyid);
+	assert_int_equal(read_page(CLEAR_GPA + 7 * PAGE_SIZE), CLEAR_GPA + 7 * PAGE_SIZE + 1);
+	assert_int_equal(leaf_at(CLEAR_GPA + 7 * PAGE_SIZE).attr.keyid, keyid);
+	assert_int_equal(read_page(CLEAR_GPA), CLEAR_GPA + 1);
+	assert_int_equal(leaf_at(CLEAR_GPA).attr.keyid, KEYID_PLATFORM);
+}
+
+/* All that was touched goes, each page flushed under the old KeyID; what was not, comes new. */
+static void test_rekey(void **state)
+{
+	const keyid_t second = take();
+	const uint64_t generation = gmem.root.generation;
+
+	(void)state;
+	assert_int_equal(move_to_keyid(&gmem, second), 0);
+	assert_int_equal(gmem.root.generation, generation + 1); /* before the first page */
+	assert_int_equal(state_of(first), KEYSLOT_IN_USE);
+	assert_int_equal(run(first, false), 4);
+	assert_int_equal(flushes.count, 514 * LINES);
+	assert_int_equal(move_pages(&gmem), 514);
+	assert_int_equal(state_of(first), KEYSLOT_RETIRING);
+	assert_int_equal(state_of(second), KEYSLOT_IN_USE);
+	assert_false(move_is_on(&gmem));
+	check_all(second);
+	write_page(SIZE_2M);
+	assert_int_equal(leaf_at(SIZE_2M).attr.keyid, second);
+	fake_tsc += 2 * SECOND;
+	assert_true(fake_retire_all());
+	assert_int_equal(state_of(first), KEYSLOT_DEAD);
+}
+
+/* Parked: ciphertext under KeyID 0, no KeyID in use, and no way in. */
+static void test_park(void **state)
+{
+	uint64_t word = 1;
+	const uint8_t *frame;
+	keyid_t second;
+
+	(void)state;
+	assert_int_equal(move_to_park(&gmem), 0);
+	assert_false(move_is_parked(&gmem));
+	(void)run(first, false);
+	assert_true(move_is_parked(&gmem));
+	assert_int_equal(state_of(first), KEYSLOT_RETIRING);
+	assert_int_equal(leaf_at(0x5000).attr.keyid, KEYID_PLATFORM);
+	frame = fake_frame(leaf_at(0x5000).hpa);
+	memcpy(&word, frame, sizeof(word));
+	assert_int_not_equal(word, 0x5001);
+	assert_int_equal(gmem_read(&gmem, gpa(0x5000), &word, 8), ERR_AGAIN);
+	assert_int_equal(gmem_write(&gmem, gpa(SIZE_2M), &word, 8), ERR_AGAIN);
+	fake_tsc += 2 * SECOND;
+	assert_true(fake_retire_all());
+
+	second = take();
+	move_from_park(&gmem, second);
+	(void)run(KEYID_PLATFORM, true);
+	assert_false(move_is_on(&gmem));
+	check_all(second);
+}
+
+/* Equal pages are not equal when they are parked, nor are two parkings of a page. */
+static void test_park_twice(void **state)
+{
+	uint8_t once[2][16], twice[16];
+	keyid_t second;
+
+	(void)state;
+	assert_int_equal(move_to_park(&gmem), 0);
+	(void)run(first, false);
+	memcpy(once[0], fake_frame(leaf_at(0x8000).hpa), 16); /* both were zero */
+	memcpy(once[1], fake_frame(leaf_at(0x9000).hpa), 16);
+	assert_memory_not_equal(once[0], once[1], 16);
+	second = take();
+	move_from_park(&gmem, second);
+	(void)run(KEYID_PLATFORM, true);
+	assert_int_equal(move_to_park(&gmem), 0);
+	(void)run(second, false);
+	memcpy(twice, fake_frame(leaf_at(0x8000).hpa), 16);
+	assert_memory_not_equal(once[0], twice, 16);
+}
+
+/* The VM ends in the middle: both keys die, or the one that there is. Teardown ends the rest. */
+static void test_end_in_the_middle(void **state)
+{
+	const keyid_t second = take();
+
+	(void)state;
+	assert_int_equal(move_to_keyid(&gmem, second), 0);
+	flushes.keyid = first;
+	assert_false(move_step(&gmem));
+	gmem_destroy(&gmem);
+	assert_int_equal(state_of(first), KEYSLOT_RETIRING);
+	assert_int_equal(state_of(second), KEYSLOT_RETIRING);
+}
+
+static void test_end_while_parked(void **state)
+{
+	(void)state;
+	assert_int_equal(move_to_park(&gmem), 0);
+	(void)run(first, false);
+	fake_tsc += 2 * SECOND;
+	assert_true(fake_retire_all());
+	assert_int_equal(state_of(first), KEYSLOT_DEAD);
+}
+
+/* One key of two cannot be killed: what it may still open is zeroed. */
+static void test_end_with_a_key_that_lives_on(void **state)
+{
+	uint64_t word;
+	hpa_t frame;
+
+	(void)state;
+	assert_int_equal(move_to_keyid(&gmem, take()), 0);
+	gmem_destroy(&gmem);
+	fake_keyslot_kill_fails = true;
+	fake_tsc += 2 * SECOND;
+	assert_true(fake_retire_all());
+	fake_frames_set_count(FAKE_FRAME_COUNT);
+	assert_int_equal(frames_alloc(512, 512, &frame), 0); /* the same again */
+	memcpy(&word, (const uint8_t *)fake_frame(frame) + 0x5000, sizeof(word));
+	assert_int_not_equal(word, 0x5001);
+	frames_free(frame, 512);
+}
+
+/* A leaf of 1 GiB goes in parts of 2 MiB, and is there again at the end. */
+static void test_1g(void **state)
+{
+	const keyid_t second = take();
+
+	(void)state;
+	assert_int_equal(gmem_add_ram_plain(&gmem, gpa(SIZE_1G), SIZE_1G, SIZE_1G), 0);
+	for (uint64_t at = SIZE_1G; at < 2 * SIZE_1G; at += SIZE_2M) {
+		assert_int_equal(gmem_fault(&gmem, gpa(at), GMEM_ACCESS_READ, NULL),
+				 GMEM_FAULT_FIXED);
+	}
+	write_page(SIZE_1G + 77 * PAGE_SIZE);
+	assert_int_equal(leaf_at(SIZE_1G).leaf_bytes, SIZE_1G);
+	assert_int_equal(move_to_keyid(&gmem, second), 0);
+	assert_int_equal(run(first, false), 3 + 1 + 512 + 1);
+	assert_int_equal(leaf_at(SIZE_1G).leaf_bytes, SIZE_1G);
+	assert_int_equal(leaf_at(SIZE_1G).attr.keyid, second);
+	assert_int_equal(read_page(SIZE_1G + 77 * PAGE_SIZE), SIZE_1G + 77 * PAGE_SIZE + 1);
+}
+
+static void test_no_memory(void **state)
+{
+	const uint64_t live = fake_pages_live();
+	const keyid_t second = take();
+
+	(void)state;
+	for (int after = 0; after < 2; after++) {
+		fake_pages_fail_after(after);
+		assert_int_equal(move_to_keyid(&gmem, second), ERR_NOMEM);
+		fake_pages_fail_after(after);
+		assert_int_equal(move_to_park(&gmem), ERR_NOMEM);
+	}
+	fake_pages_fail_after(-1);
+	assert_int_equal(fake_pages_live(), live);
+	assert_int_equal(gmem.keyid, first);
+	assert_int_equal(read_page(0x5000), 0x5001);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(test_rekey),
+		TEST(test_park),
+		TEST(test_park_twice),
+		TEST(test_end_in_the_middle),
+		TEST(test_end_while_parked),
+		TEST(test_end_with_a_key_that_lives_on),
+		TEST(test_1g),
+		TEST(test_no_memory),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
