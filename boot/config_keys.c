@@ -105,6 +105,31 @@ static bool parse_weight(const struct config_key *key, void *field, const char *
 	return parse_up_to(SCHED_WEIGHT_MAX, field, text, why);
 }
 
+/* A number of seconds, minutes, hours or days. */
+static bool parse_duration(const struct config_key *key, void *field, const char *text, char *why)
+{
+	static const struct {
+		char unit;
+		uint32_t seconds;
+	} units[] = { { 's', 1 }, { 'm', 60 }, { 'h', 3600 }, { 'd', 86400 } };
+	const uint32_t most = 365 * 86400;
+	uint64_t count;
+
+	(void)key;
+	if (parse_number(text, &count, &text) && count != 0 && count <= most && text[0] != '\0' &&
+	    text[1] == '\0') {
+		for (size_t i = 0; i < ARRAY_COUNT(units); i++) {
+			if (text[0] == units[i].unit && count <= most / units[i].seconds) {
+				*(uint32_t *)field = (uint32_t)count * units[i].seconds;
+				return true;
+			}
+		}
+	}
+	str_printf(why, CONFIG_WHY_MAX,
+		   "is not a time of at most 365 days; write it as 45m, 12h or 7d");
+	return false;
+}
+
 bool config_parse_affinity(const char *text, uint64_t affinity[CPU_MAX / 64], char *why)
 {
 	uint64_t bits[CPU_MAX / 64] = { 0 };
@@ -615,6 +640,7 @@ const struct config_key config_keys[] = {
 	{ "vm", "engine", parse_choice, FIELD(vm_config, engine), engines },
 	{ "vm", "clear", parse_clear, FIELD(vm_config, clear), NULL },
 	{ "vm", "key", parse_key, FIELD(vm_config, key), NULL },
+	{ "vm", "rekey-after", parse_duration, FIELD(vm_config, rekey_after_s), NULL },
 	{ "vm", "signature", parse_choice, FIELD(vm_config, signature), signatures },
 	{ "vm", "leaf", parse_choice, FIELD(vm_config, max_leaf), leaves },
 	{ "vm", "on-crash", parse_choice, FIELD(vm_config, on_crash), on_end },

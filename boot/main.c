@@ -242,7 +242,8 @@ static _Noreturn void stay(const char *why)
 	}
 }
 
-static void between(void)
+/* True: there is work that waits for nobody. */
+static bool between(void)
 {
 	static bool told;
 	bool some_run = vms_reap() != 0;
@@ -256,11 +257,12 @@ static void between(void)
 	told = !some_run;
 	if (boot->config.shell) {
 		shell_poll();
-		return;
+		return vms_busy();
 	}
 	while ((key = vconsole_input()) >= 0) {
 		handle_key(key); /* else it went to a VM */
 	}
+	return vms_busy();
 }
 
 static void start_console(void)

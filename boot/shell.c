@@ -15,7 +15,8 @@
 #include "vmm/base/str.h"
 #include "vmm/base/tsc.h"
 
-#define WORDS_MAX 3u
+#define OPTION_MAX 16
+#define WORDS_MAX  3u
 
 static size_t complete(const char *text, char *words, size_t bytes);
 static struct line_edit editor = {
@@ -105,6 +106,32 @@ static const struct vms_entry *find_vm(const char *name)
 	return NULL;
 }
 
+/* The option at *list, of at most OPTION_MAX - 1 letters; *list goes on to the next. */
+static const char *next_option(const char **list, char option[OPTION_MAX])
+{
+	size_t length = 0;
+
+	while (**list != '\0' && **list != '|' && length < OPTION_MAX - 1) {
+		option[length++] = *(*list)++;
+	}
+	option[length] = '\0';
+	*list += **list == '|' ? 1 : 0;
+	return length != 0 ? option : NULL;
+}
+
+static bool is_option(const struct shell_command *command, const char *word)
+{
+	const char *list = command->options, *one;
+	char option[OPTION_MAX];
+
+	while ((one = next_option(&list, option)) != NULL) {
+		if (str_equal_nocase(word, one)) {
+			return true;
+		}
+	}
+	return false;
+}
+
 void shell_run(char *line)
 {
 	char *words[WORDS_MAX + 1];
@@ -121,8 +148,7 @@ void shell_run(char *line)
 		return;
 	}
 	if (call.count < command->min || call.count > command->max ||
-	    (call.count == 2 && command->option != NULL &&
-	     !str_equal_nocase(words[1], command->option))) {
+	    (call.count == 2 && command->options != NULL && !is_option(command, words[1]))) {
 		shell_print("usage: %s%s%s", command->name,
 			    command->arguments[0] != '\0' ? " " : "", command->arguments);
 		return;
@@ -166,7 +192,8 @@ static size_t complete(const char *text, char *words, size_t bytes)
 	char copy[LINE_EDIT_MAX + 1];
 	char *typed[WORDS_MAX + 1];
 	size_t count, found = 0, used = 0, length = strlen(text);
-	const char *last = "";
+	const char *last = "", *list, *one;
+	char option[OPTION_MAX];
 	bool begun = length != 0 && !str_is_space(text[length - 1]);
 	const struct shell_command *command;
 
@@ -192,8 +219,9 @@ static size_t complete(const char *text, char *words, size_t bytes)
 	    (command->name_first && count > 1)) {
 		return 0;
 	}
-	if (command->option != NULL && count == 1) {
-		found += add_word(words, bytes, &used, command->option, last);
+	list = command->options != NULL && count == 1 ? command->options : "";
+	while ((one = next_option(&list, option)) != NULL) {
+		found += add_word(words, bytes, &used, one, last);
 	}
 	for (size_t i = 0; i < vms_count(); i++) {
 		found += add_word(words, bytes, &used, vms_get(i)->config->name, last);

@@ -42,7 +42,11 @@ static const char *state_name(const struct vms_entry *entry)
 	if (entry->vm == NULL) {
 		return entry->waits ? "waits" : entry->config->valid ? "off" : "refused";
 	}
-	return entry->kept ? "kept" : entry->vm->paused ? "paused" : "running";
+	return entry->kept					      ? "kept"
+	       : entry->move != VMS_NO_MOVE			      ? "moves"
+	       : platform_memory(entry->vm) == PLATFORM_MEMORY_PARKED ? "parked"
+	       : entry->vm->paused				      ? "paused"
+								      : "running";
 }
 
 /* The VM of a command, which runs or is kept, or NULL when it was told that it is off. */
@@ -294,9 +298,56 @@ static void run_start(const struct shell_call *call)
 	}
 }
 
-static void run_pause(const struct shell_call *call)
+/* The same as running(), when nothing moves its memory. */
+static struct vm *still(const struct shell_call *call)
 {
 	struct vm *vm = running(call);
+
+	if (vm != NULL && call->vm->move != VMS_NO_MOVE) {
+		shell_print("vm %s: its memory is being moved to another KeyID; wait for the log's "
+			    "line",
+			    vm->name);
+		return NULL;
+	}
+	return vm;
+}
+
+static void seal(struct vm *vm)
+{
+	if (platform_memory(vm) == PLATFORM_MEMORY_CLEAR) {
+		shell_print("vm %s has no engine that could seal it (engine = none); \"pause %s\" "
+			    "leaves its memory in clear",
+			    vm->name, vm->name);
+		return;
+	}
+	vm_pause(vm);
+	if (platform_memory(vm) != PLATFORM_MEMORY_SEALED) {
+		shell_print("vm %s is paused; its memory needs no sealing: it lies in DRAM %s",
+			    vm->name, platform_engine_words(vm));
+		return;
+	}
+	(void)platform_seal_vm(vm);
+	shell_print("vm %s is paused, and none of its pages is in clear", vm->name);
+}
+
+/* Says why not, where a VM has no KeyID with a key of its own. */
+static bool has_key(const struct vm *vm)
+{
+	const enum platform_memory memory = platform_memory(vm);
+
+	if (memory == PLATFORM_MEMORY_PARKED) {
+		shell_print("vm %s is parked; \"resume\" gives it a KeyID with a fresh key",
+			    vm->name);
+	} else if (memory != PLATFORM_MEMORY_KEYED) {
+		shell_print("vm %s has no KeyID with a key of its own: its memory is %s", vm->name,
+			    platform_engine_words(vm));
+	}
+	return memory == PLATFORM_MEMORY_KEYED;
+}
+
+static void run_pause(const struct shell_call *call)
+{
+	struct vm *vm = still(call);
 
 	if (vm == NULL) {
 		return;
@@ -304,27 +355,30 @@ static void run_pause(const struct shell_call *call)
 	if (call->count == 1) {
 		vm_pause(vm);
 		shell_print("vm %s is paused", vm->name);
-	} else if (platform_memory(vm) == PLATFORM_MEMORY_CLEAR) {
-		shell_print("vm %s has no engine that could seal it (engine = none); \"pause %s\" "
-			    "leaves its memory in clear",
-			    vm->name, vm->name);
-	} else if (platform_memory(vm) != PLATFORM_MEMORY_SEALED) {
-		vm_pause(vm);
-		shell_print("vm %s is paused; its memory needs no sealing: it lies in DRAM %s",
-			    vm->name, platform_engine_words(vm));
-	} else {
-		vm_pause(vm);
-		(void)platform_seal_vm(vm);
-		shell_print("vm %s is paused, and none of its pages is in clear", vm->name);
+	} else if (str_equal_nocase(call->words[0], "--seal")) {
+		seal(vm);
+	} else if (has_key(vm)) {
+		vms_park(call->vm);
+	}
+}
+
+static void run_rekey(const struct shell_call *call)
+{
+	struct vm *vm = still(call);
+
+	if (vm != NULL && has_key(vm)) {
+		vms_rekey(call->vm);
 	}
 }
 
 static void run_resume(const struct shell_call *call)
 {
-	struct vm *vm = running(call);
+	struct vm *vm = still(call);
 
 	if (vm != NULL && !vm->paused) {
 		shell_print("vm %s is not paused", vm->name);
+	} else if (vm != NULL && platform_memory(vm) == PLATFORM_MEMORY_PARKED) {
+		vms_unpark(call->vm);
 	} else if (vm != NULL) {
 		vm_resume(vm);
 		shell_print("vm %s goes on", vm->name);
@@ -534,9 +588,11 @@ const struct shell_command shell_commands[] = {
 	{ "start", "NAME", "starts one that is off", 1, 1, true, run_start, NULL, false },
 	{ "stop", "[--wait] NAME", "presses its power button; --wait: until it has ended", 1, 2,
 	  true, run_stop, "--wait", false },
-	{ "pause", "[--seal] NAME", "takes it off the CPUs; --seal: and seals its pages", 1, 2,
-	  true, run_pause, "--seal", false },
+	{ "pause", "[--seal|--park] NAME", "off the CPUs; and seals it, or frees its KeyID", 1, 2,
+	  true, run_pause, "--seal|--park", false },
 	{ "resume", "NAME", "lets it go on", 1, 1, true, run_resume, NULL, false },
+	{ "rekey", "NAME", "moves its memory to a fresh KeyID and key", 1, 1, true, run_rekey, NULL,
+	  false },
 	{ "reset", "NAME", "starts it anew, with new keys", 1, 1, true, run_reset, NULL, false },
 	{ "destroy", "NAME", "ends it at once and wipes its keys", 1, 1, true, run_destroy, NULL,
 	  false },

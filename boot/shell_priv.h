@@ -18,8 +18,8 @@ struct shell_command {
 	uint8_t min, max; /* words behind it */
 	bool about_vm;	  /* the last of them names a VM */
 	void (*run)(const struct shell_call *call);
-	const char *option; /* what may stand before the name, or NULL */
-	bool name_first;    /* it is the first word that names a VM */
+	const char *options; /* "--one|--other": what may stand before the name, or NULL */
+	bool name_first;     /* it is the first word that names a VM */
 };
 extern const struct shell_command shell_commands[];
 extern const size_t shell_command_count;

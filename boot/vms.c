@@ -6,6 +6,7 @@
 #include "ept/pager.h"
 #include "ept/retire.h"
 #include "guest/platform.h"
+#include "guest/rekey.h"
 #include "guest/shares.h"
 #include "vmm/base/cache.h"
 #include "vmm/base/console.h"
@@ -32,6 +33,7 @@ static int start(struct vms_entry *slot)
 	slot->started = cpu_rdtsc();
 	slot->kept = false;
 	slot->wish = VMS_NO_WISH;
+	slot->rekey_since = slot->started;
 	err = platform_start_vm(slot->config, &slot->vm);
 	if (err == ERR_AGAIN && !slot->waits) {
 		log_info(
@@ -41,6 +43,11 @@ static int start(struct vms_entry *slot)
 	slot->waits = err == ERR_AGAIN;
 	if (err != 0) {
 		slot->vm = NULL; /* it has told why, or waits */
+	} else if (slot->config->rekey_after_s != 0 &&
+		   platform_memory(slot->vm) != PLATFORM_MEMORY_KEYED) {
+		log_warn("vm %s: rekey-after is not used, for its memory has no KeyID with a key "
+			 "of its own",
+			 slot->config->name);
 	}
 	return err;
 }
@@ -137,6 +144,7 @@ static void tell_end(struct vms_entry *slot)
 static void bury(struct vms_entry *slot)
 {
 	platform_destroy_vm(slot->vm);
+	slot->move = VMS_NO_MOVE;
 	log_free();
 	slot->vm = NULL;
 	slot->kept = false;
@@ -145,6 +153,7 @@ static void bury(struct vms_entry *slot)
 static void keep(struct vms_entry *slot)
 {
 	slot->kept = true;
+	slot->goes_on = false;
 	platform_keep_vm(slot->vm);
 	log_info("vm %s: is kept as it ended; the shell's \"destroy\" frees it, \"reset\" starts "
 		 "it anew",
@@ -223,6 +232,118 @@ static void reap(struct vms_entry *slot)
 	}
 }
 
+/* --- KeyIDs that change --- */
+
+/* Nobody waits longer for a turn than one step takes beyond this. */
+#define MOVE_TURN_US 1000u
+
+static void begin_move(struct vms_entry *slot, enum vms_move move, bool goes_on)
+{
+	CHECK(vms_runs(slot) && slot->move == VMS_NO_MOVE);
+	slot->move = move;
+	slot->move_begun = false;
+	slot->goes_on = goes_on;
+	vm_pause(slot->vm);
+}
+
+void vms_rekey(const struct vms_entry *entry)
+{
+	begin_move(&slots[entry - slots], VMS_REKEYS, !entry->vm->paused);
+}
+
+void vms_park(const struct vms_entry *entry)
+{
+	begin_move(&slots[entry - slots], VMS_PARKS, false);
+}
+
+void vms_unpark(const struct vms_entry *entry)
+{
+	begin_move(&slots[entry - slots], VMS_UNPARKS, true);
+}
+
+static void end_move(struct vms_entry *slot)
+{
+	slot->move = VMS_NO_MOVE;
+	slot->rekey_since = cpu_rdtsc();
+	if (slot->goes_on) {
+		vm_resume(slot->vm);
+	}
+}
+
+static int try_to_begin(const struct vms_entry *slot)
+{
+	switch (slot->move) {
+	case VMS_REKEYS: return rekey_begin(slot->vm, slot->config);
+	case VMS_PARKS: return rekey_park(slot->vm);
+	case VMS_UNPARKS: return rekey_unpark(slot->vm, slot->config);
+	case VMS_NO_MOVE:
+	default: return ERR_INVAL;
+	}
+}
+
+/* A VM that is parked stays so; one that was to get a fresh key goes on with the old one. */
+static void refuse_move(struct vms_entry *slot, int err)
+{
+	static const char *const what[] = { "", "rekey", "park", "resume" };
+
+	log_error("vm %s: %s: %s", slot->config->name, what[slot->move],
+		  err == ERR_UNSUPPORTED ? "its memory has no KeyID with a key of its own"
+		  : err == ERR_NOSPACE	 ? "no KeyID of TME-MK is left: end or park another VM"
+					 : err_name(err));
+	slot->goes_on = slot->goes_on && slot->move != VMS_UNPARKS;
+	end_move(slot);
+}
+
+/* Not for long: other VMs wait for this CPU. */
+static void go_on_moving(struct vms_entry *slot)
+{
+	const uint64_t begin = cpu_rdtsc(), turn = tsc_from_us(MOVE_TURN_US);
+
+	if (!slot->move_begun) {
+		int err = try_to_begin(slot);
+
+		if (err != 0 && !(err == ERR_NOSPACE && retire_pending())) {
+			refuse_move(slot, err);
+		}
+		slot->move_begun = err == 0;
+		return;
+	}
+	do {
+		if (rekey_step(slot->vm)) {
+			end_move(slot);
+			return;
+		}
+	} while (cpu_rdtsc() - begin < turn);
+}
+
+static bool key_is_old(const struct vms_entry *slot)
+{
+	return vms_runs(slot) && slot->config->rekey_after_s != 0 && !slot->vm->paused &&
+	       platform_memory(slot->vm) == PLATFORM_MEMORY_KEYED &&
+	       cpu_rdtsc() - slot->rekey_since > slot->config->rekey_after_s * tsc_hz();
+}
+
+static void look_after_keyid(struct vms_entry *slot)
+{
+	if (slot->move != VMS_NO_MOVE) {
+		go_on_moving(slot);
+	} else if (key_is_old(slot)) {
+		log_info("vm %s: its key is older than %u s, as rekey-after says",
+			 slot->config->name, slot->config->rekey_after_s);
+		vms_rekey(slot);
+	}
+}
+
+bool vms_busy(void)
+{
+	for (size_t i = 0; i < slot_count; i++) {
+		if (slots[i].move != VMS_NO_MOVE && slots[i].move_begun) {
+			return true;
+		}
+	}
+	return false;
+}
+
 size_t vms_reap(void)
 {
 	size_t running = 0;
@@ -243,6 +364,7 @@ size_t vms_reap(void)
 		if (vms_runs(slot) && vm_ended(slot->vm)) {
 			reap(slot);
 		}
+		look_after_keyid(slot);
 		running += vms_runs(slot) || slot->waits ? 1 : 0;
 	}
 	return running;

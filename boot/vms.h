@@ -14,6 +14,9 @@ size_t vms_start(const struct config *config);
 /* What a person asked for while it ran. */
 enum vms_wish { VMS_NO_WISH, VMS_RESET, VMS_DESTROY };
 
+/* What is done to the KeyID of a VM that stands still meanwhile. */
+enum vms_move { VMS_NO_MOVE, VMS_REKEYS, VMS_PARKS, VMS_UNPARKS };
+
 /* What became of a VM of the configuration. For reading. */
 struct vms_entry {
 	const struct vm_config *config;
@@ -23,6 +26,10 @@ struct vms_entry {
 	uint64_t started;    /* TSC */
 	uint32_t early_ends; /* in a row */
 	bool waits;	     /* is to be started, when what it needs is free again */
+	enum vms_move move;
+	bool move_begun;      /* else it waits for a KeyID that retires */
+	bool goes_on;	      /* when the move is over */
+	uint64_t rekey_since; /* TSC: rekey-after counts from then on */
 };
 static inline bool vms_runs(const struct vms_entry *entry)
 {
@@ -37,6 +44,18 @@ int vms_power_on(const struct vms_entry *entry);
 void vms_reset(const struct vms_entry *entry);
 /* Ends one that runs, for vms_reap to free; frees one that is kept; one that waits stays off. */
 void vms_destroy(const struct vms_entry *entry);
+
+/*
+ * A fresh KeyID with a fresh key for one that runs, which is paused meanwhile; parking, after which
+ * it stays paused without a KeyID; and back, after which it runs. vms_reap does the work, and the
+ * log says what became of it. Nothing else moves its memory at the moment.
+ */
+void vms_rekey(const struct vms_entry *entry);
+void vms_park(const struct vms_entry *entry);
+void vms_unpark(const struct vms_entry *entry);
+
+/* The last vms_reap left work that needs nobody to wait for. */
+bool vms_busy(void);
 
 /*
  * Tells of VMs that ended; frees them, builds them anew or keeps them, as their sections say.

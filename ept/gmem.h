@@ -59,7 +59,7 @@ struct region_ops {
 	void (*leave)(struct gmem *gmem, struct gmem_region *region);
 	/*
 	 * The same for memory under a KeyID whose key is dead, with all lines gone from the
-	 * caches: nothing has to be wiped but what is in clear under KeyID 0, of which root, which no CPU
+	 * caches: nothing has to be wiped but what is in clear, of which root, which no CPU
 	 * uses any more, says what was touched. With wipe all has to be, for the key did not die.
 	 */
 	void (*bury)(const struct ept_root *root, struct gmem_region *region, bool wipe);

@@ -9,6 +9,7 @@
 #include "crypto/page_cipher.h"
 #include "crypto/rng.h"
 #include "crypto/tme.h"
+#include "ept/move.h"
 #include "ept/retire.h"
 #include "guest/acpi_build.h"
 #include "guest/cmdline.h"
@@ -17,6 +18,7 @@
 #include "guest/linux_load.h"
 #include "guest/memmap.h"
 #include "guest/platform_state.h"
+#include "guest/rekey.h"
 #include "guest/shares.h"
 #include "guest/smbios_build.h"
 #include "guest/vcpuid.h"
@@ -248,6 +250,7 @@ static int create_vm(struct build *build)
 	memcpy(build->vm->affinity, build->config->affinity, sizeof(build->vm->affinity));
 	build->platform->vm = build->vm;
 	build->platform->signature = build->config->signature;
+	build->platform->key = build->config->key.kind;
 	return 0;
 }
 
@@ -255,14 +258,10 @@ static int create_vm(struct build *build)
 static int claim_keyid(struct build *build)
 {
 	const struct vm_config *config = build->config;
-	const bool direct = config->key.kind == VM_KEY_FILE;
-	const enum keyslot_mode mode = build->policy->verdict == ENGINE_RUNS_NO_ENCRYPT
-					       ? KEYSLOT_NO_ENCRYPT
-				       : direct ? KEYSLOT_DIRECT
-						: KEYSLOT_RANDOM;
-	int err = keyslot_take(mode, direct ? config->key.secret : NULL,
-			       direct ? config->key.secret_bytes : 0, config->name,
-			       &build->platform->keyid);
+	keyid_t *keyid = &build->platform->keyid;
+	int err = build->policy->verdict == ENGINE_RUNS_NO_ENCRYPT
+			  ? keyslot_take(KEYSLOT_NO_ENCRYPT, NULL, 0, config->name, keyid)
+			  : rekey_take(config, keyid);
 
 	if (err == 0) {
 		err = gmem_use_keyid(&build->vm->gmem, build->platform->keyid);
@@ -492,6 +491,26 @@ static int load_kernel(struct build *build)
 	return 0;
 }
 
+void platform_describe_keyid(struct vm *vm)
+{
+	struct platform *platform = platform_of(vm);
+	char *text = platform->engine, *name = platform->memory_name;
+	const size_t cap = sizeof(platform->engine), name_cap = sizeof(platform->memory_name);
+
+	platform->keyid = vm->gmem.keyid;
+	if (move_is_parked(&vm->gmem)) {
+		platform->memory = PLATFORM_MEMORY_PARKED;
+		(void)str_copy(name, name_cap, "parked");
+		(void)str_copy(text, cap, "parked: sealed by AES-256-XTS, without a KeyID");
+		return;
+	}
+	platform->memory = PLATFORM_MEMORY_KEYED;
+	(void)str_printf(name, name_cap, "KeyID %u", platform->keyid);
+	(void)str_printf(
+		text, cap, "under KeyID %u, encrypted by AES-XTS-%s (engine = tme-mk; key = %s)",
+		platform->keyid, tme_state()->xts256 ? "256" : "128", key_words[platform->key]);
+}
+
 static void describe_engine(const struct build *build)
 {
 	struct platform *platform = build->platform;
@@ -500,14 +519,7 @@ static void describe_engine(const struct build *build)
 	const char *key = key_words[build->config->key.kind];
 
 	switch (build->policy->verdict) {
-	case ENGINE_RUNS_TME_MK:
-		platform->memory = PLATFORM_MEMORY_KEYED;
-		(void)str_printf(name, name_cap, "KeyID %u", platform->keyid);
-		(void)str_printf(text, cap,
-				 "under KeyID %u, encrypted by AES-XTS-%s (engine = tme-mk; key = "
-				 "%s)",
-				 platform->keyid, tme_state()->xts256 ? "256" : "128", key);
-		break;
+	case ENGINE_RUNS_TME_MK: platform_describe_keyid(build->vm); break;
 	case ENGINE_RUNS_NO_ENCRYPT:
 		platform->memory = PLATFORM_MEMORY_CLEAR;
 		(void)str_copy(name, name_cap, "clear");

@@ -29,6 +29,7 @@ enum platform_memory {
 	PLATFORM_MEMORY_CLEAR,	  /* as the guest writes it */
 	PLATFORM_MEMORY_SEALED,	  /* ciphertext of the software engine */
 	PLATFORM_MEMORY_KEYED,	  /* encrypted under a KeyID of its own */
+	PLATFORM_MEMORY_PARKED,	  /* the same VM, paused: ciphertext under KeyID 0 (ept/move.h) */
 	PLATFORM_MEMORY_PLATFORM, /* encrypted under the machine's own key, KeyID 0 */
 };
 enum platform_memory platform_memory(const struct vm *vm);
@@ -36,7 +37,7 @@ enum platform_memory platform_memory(const struct vm *vm);
 /* Who encrypts its memory, by what, under which key. */
 const char *platform_engine_words(const struct vm *vm);
 
-/* How its memory is kept, in a word: "sealed", "clear", "KeyID 3" or "platform". */
+/* How its memory is kept, in a word: "sealed", "clear", "KeyID 3", "parked" or "platform". */
 const char *platform_memory_name(const struct vm *vm);
 
 /*

@@ -19,6 +19,7 @@ struct platform {
 	struct pager_vm *pager; /* of PLATFORM_MEMORY_SEALED alone */
 	keyid_t keyid;		/* under which the memory lies */
 	enum vm_signature signature;
+	enum vm_key key;
 	char engine[100];     /* who encrypts the memory, by what, under which key: for people */
 	char memory_name[12]; /* the same in a word */
 	struct vioapic ioapic;
@@ -27,6 +28,9 @@ struct platform {
 	struct vpci pci;
 	struct vconsole console;
 };
+
+/* Words and state of a VM whose memory lies under a KeyID of its own, or is parked. */
+void platform_describe_keyid(struct vm *vm);
 
 static inline struct platform *platform_of(const struct vm *vm)
 {

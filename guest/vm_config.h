@@ -88,6 +88,7 @@ struct vm_config {
 	struct vm_clear_range
 		clear[VM_CLEAR_MAX]; /* sorted, disjoint; of 0 bytes behind the last */
 	struct vm_key_source key;
+	uint32_t rekey_after_s; /* its KeyID gets a fresh key when the last is so old; 0: never */
 	enum vm_signature signature;
 	uint64_t max_leaf; /* bytes: largest EPT leaf (key `leaf` = auto | 4K | 2M | 1G) */
 	enum vm_on_end on_crash, on_reboot, on_poweroff;

@@ -31,7 +31,7 @@ KEYS = {"name", "group", "matrix", "machine", "cpus", "mem", "cpu", "features", 
         "knobs", "usb", "files", "conf", "bare", "bus", "type", "stop", "screen", "screen_at",
         "ticks", "timeout", "command", "dialog", "expect", "bounds", "same", "forbid",
         "forbid_more", "complaints", "end", "status", "budget", "reports", "left", "more_conf",
-        "even"}
+        "more_type", "even"}
 DEFAULTS = {"group": "test", "machine": "bochs", "cpus": 1, "mem": 1024, "status": 0,
             "timeout": 240, "files": {}, "expect": [], "bounds": [], "same": [], "screen": [],
             "end": "power-off"}
@@ -59,6 +59,9 @@ def expand(case, confs):
     if "more_conf" in case:
         count, text = case.pop("more_conf")
         case["conf"] += "".join(text.replace("{n}", str(n + 1)) for n in range(count))
+    for count, *rules in case.pop("more_type", []):
+        case["type"] += [rule.replace("{n}", str(n)).replace("{next}", str(n + 1))
+                         for n in range(1, count + 1) for rule in rules]
     for values in itertools.product(*matrix.values()):
         words = dict(zip(matrix, values))
 

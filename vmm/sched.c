@@ -515,11 +515,11 @@ static void idle(struct run_queue *queue, bool console_busy)
 	}
 }
 
-void sched_turn(void (*between)(void))
+void sched_turn(bool (*between)(void))
 {
 	struct run_queue *queue = own_queue();
 	struct vcpu *spare, *vcpu = pick(queue, &spare);
-	bool console_busy;
+	bool console_busy, more = false;
 
 	queue->listens = between != NULL && console_listens();
 	if (spare != NULL) {
@@ -532,16 +532,16 @@ void sched_turn(void (*between)(void))
 	}
 	reap(queue);
 	if (between != NULL) {
-		between();
+		more = between();
 	}
 	poll(queue);
 	console_busy = console_flush() || queue->listens;
-	if (vcpu == NULL) {
+	if (vcpu == NULL && !more) {
 		idle(queue, console_busy);
 	}
 }
 
-_Noreturn void sched_run(void (*between)(void))
+_Noreturn void sched_run(bool (*between)(void))
 {
 	for (;;) {
 		sched_turn(between);

@@ -26,11 +26,12 @@ void sched_add(struct vcpu *vcpu);
 /*
  * The loop of a CPU. On the BSP `between` is called whenever a slice ended or the CPU was idle (at
  * least every 10 ms; each CONSOLE_LISTEN_US where a serial line is listened to); it reaps ended VMs
- * and builds reset ones anew. NULL on APs.
+ * and builds reset ones again. It returns true when it has more to do: the CPU then does not wait.
+ * NULL on APs.
  */
-_Noreturn void sched_run(void (*between)(void));
+_Noreturn void sched_run(bool (*between)(void));
 /* One round of it: a slice of one vCPU, or a wait. For sched_run and for tests. */
-void sched_turn(void (*between)(void));
+void sched_turn(bool (*between)(void));
 
 /*
  * Another weight, or other CPUs, for a VM that runs: each of its vCPUs follows when its next turn

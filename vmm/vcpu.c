@@ -93,6 +93,11 @@ void vcpu_ask_dump(struct vcpu *vcpu)
 	vcpu_kick(vcpu);
 }
 
+void vcpu_forget_code(struct vcpu *vcpu)
+{
+	memset(&vcpu->priv->emul_cache, 0, sizeof(vcpu->priv->emul_cache));
+}
+
 void vcpu_init_signal(struct vcpu *vcpu)
 {
 	/* A SIPI from before the INIT is lost. */

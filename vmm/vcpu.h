@@ -73,6 +73,9 @@ void vcpu_set_long_mode(struct vcpu *vcpu, const struct vcpu_long_mode *state);
 void vcpu_sipi(struct vcpu *vcpu, uint8_t vector);
 /* Its registers to the log, soon, by the CPU that it is on; not while its VM is paused. Any CPU. */
 void vcpu_ask_dump(struct vcpu *vcpu);
+/* Its VM's memory has moved to another KeyID, so what it remembers of code is of no use. The VM is
+ * paused. Any CPU. */
+void vcpu_forget_code(struct vcpu *vcpu);
 /* INIT: back to VCPU_WAIT_SIPI. Any CPU. */
 void vcpu_init_signal(struct vcpu *vcpu);
 

@@ -130,6 +130,22 @@ void vms_destroy(const struct vms_entry *entry)
 	switch_off(index_of(entry));
 }
 
+void vms_rekey(const struct vms_entry *entry)
+{
+	PROMISE(entry->vm != NULL && !entry->kept);
+	acts++;
+}
+
+void vms_park(const struct vms_entry *entry)
+{
+	vms_rekey(entry);
+}
+
+void vms_unpark(const struct vms_entry *entry)
+{
+	vms_rekey(entry);
+}
+
 void vm_pause(struct vm *vm)
 {
 	act_on(vm);

@@ -89,3 +89,8 @@ WEAK uint64_t vcpu_host_tsc(const struct vcpu *vcpu, uint64_t guest_tsc)
 	(void)vcpu;
 	return guest_tsc - fake_tsc_offset;
 }
+
+WEAK void vcpu_forget_code(struct vcpu *vcpu)
+{
+	(void)vcpu;
+}

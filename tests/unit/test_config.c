@@ -44,6 +44,7 @@ static void everything_given(void **state)
 				   "Memory    = 512m\r\n"
 				   "vcpus     = 2\r\n"
 				   "weight    = 250\r\n"
+				   "rekey-after = 12h\r\n"
 				   "affinity  = 0,2-3,255\r\n"
 				   "kernel    = /umbra/vmlinuz\r\n"
 				   "initrd    = \\umbra\\initrd.img\r\n"
@@ -78,6 +79,7 @@ static void everything_given(void **state)
 	assert_int_equal(vm->memory_bytes, 512ull << 20);
 	assert_int_equal(vm->vcpus, 2);
 	assert_int_equal(vm->weight, 250);
+	assert_int_equal(vm->rekey_after_s, 12 * 3600);
 	assert_int_equal(vm->affinity[0], 0xd);
 	assert_int_equal(vm->affinity[3], BIT(63));
 	assert_string_equal(vm->kernel.path, "\\umbra\\vmlinuz");
@@ -286,6 +288,11 @@ static const struct bad bad_cases[] = {
 	{ A "vcpus = 1x\n", "vcpus = 1x must be a number from 1 to 64", 0 },
 	{ A "weight = 0\n", "weight = 0 must be a number from 1 to 10000", 0 },
 	{ A "weight = 10001\n", "weight = 10001 must be a number from 1 to 10000", 0 },
+	{ A "rekey-after = 0m\n", "rekey-after = 0m is not a time of at most 365 days", 0 },
+	{ A "rekey-after = 366d\n", "rekey-after = 366d is not a time of at most 365 days", 0 },
+	{ A "rekey-after = 5\n", "rekey-after = 5 is not a time of at most 365 days", 0 },
+	{ A "rekey-after = 5mm\n", "rekey-after = 5mm is not a time of at most 365 days", 0 },
+	{ A "rekey-after = 9w\n", "rekey-after = 9w is not a time of at most 365 days", 0 },
 	{ A "affinity = 1-\n", "affinity = 1- is not a list of CPUs below 256", 0 },
 	{ A "affinity = 3-2\n", "affinity = 3-2 is not a list of CPUs below 256", 0 },
 	{ A "affinity = 1,,2\n", "affinity = 1,,2 is not a list of CPUs below 256", 0 },

@@ -308,8 +308,11 @@ static void wishes_are_followed(void **state)
 	assert_int_equal(models[1].parked, 1);
 }
 
-static void nobody(void)
+static bool wants_more;
+
+static bool nobody(void)
 {
+	return wants_more;
 }
 
 /* The first CPU looks for typed text each millisecond, busy or idle, where it may get lost. */
@@ -331,6 +334,10 @@ static void a_line_is_listened_to(void **state)
 	models[0].vcpu.state = VCPU_HALTED;
 	models[0].wakes_at = fake_tsc + 1000 * MS;
 	models[0].priv.halted_if = true;
+	wants_more = true; /* and so there is no time to wait */
+	sched_turn(nobody);
+	assert_int_equal(idle_count, idled);
+	wants_more = false;
 	sched_turn(nobody);
 	assert_int_equal(idle_count, idled + 1);
 	assert_in_range(idle_until, fake_tsc, fake_tsc + MS);

@@ -76,6 +76,21 @@ void vms_destroy(const struct vms_entry *entry)
 	note("destroy", entry->config->name);
 }
 
+void vms_rekey(const struct vms_entry *entry)
+{
+	note("rekey", entry->config->name);
+}
+
+void vms_park(const struct vms_entry *entry)
+{
+	note("park", entry->config->name);
+}
+
+void vms_unpark(const struct vms_entry *entry)
+{
+	note("unpark", entry->config->name);
+}
+
 const char *vm_end_reason_name(enum vm_end_reason reason)
 {
 	assert_int_equal(reason, VM_END_TRIPLE_FAULT);
@@ -83,6 +98,7 @@ const char *vm_end_reason_name(enum vm_end_reason reason)
 }
 
 static bool in_clear;
+static enum platform_memory kept_how = PLATFORM_MEMORY_SEALED;
 
 const char *platform_engine_words(const struct vm *v)
 {
@@ -106,7 +122,7 @@ void pager_window(uint64_t *frames, uint64_t *unclaimed)
 enum platform_memory platform_memory(const struct vm *v)
 {
 	assert_non_null(v);
-	return in_clear ? PLATFORM_MEMORY_CLEAR : PLATFORM_MEMORY_SEALED;
+	return in_clear ? PLATFORM_MEMORY_CLEAR : kept_how;
 }
 
 int platform_seal_vm(struct vm *v)
@@ -338,8 +354,8 @@ static void mistakes_get_a_sentence(void **state)
 {
 	(void)state;
 	assert_string_equal(run("vmz"), "\"vmz\" is no command; \"help\" lists them\r\n");
-	assert_string_equal(run("pause"), "usage: pause [--seal] NAME\r\n");
-	assert_string_equal(run("pause alpha --seal"), "usage: pause [--seal] NAME\r\n");
+	assert_string_equal(run("pause"), "usage: pause [--seal|--park] NAME\r\n");
+	assert_string_equal(run("pause alpha --seal"), "usage: pause [--seal|--park] NAME\r\n");
 	assert_string_equal(run("pause --seal gamma"),
 			    "there is no VM \"gamma\"; \"vms\" lists them\r\n");
 	assert_string_equal(run("help me"), "\"me\" is no command; \"help\" lists them\r\n");
@@ -356,6 +372,33 @@ static void mistakes_get_a_sentence(void **state)
 	assert_non_null(strstr(run("start beta"), "has an error"));
 	configs[1].valid = true;
 	assert_string_equal(did, "");
+}
+
+/* Who has a KeyID gets a fresh one, or is parked; nobody else, and nobody in the middle of it. */
+static void keyids_change(void **state)
+{
+	(void)state;
+	assert_non_null(strstr(run("rekey alpha"), "has no KeyID with a key of its own"));
+	assert_non_null(strstr(run("pause --park alpha"), "has no KeyID with a key of its own"));
+	kept_how = PLATFORM_MEMORY_KEYED;
+	did[0] = '\0';
+	(void)run("rekey alpha");
+	(void)run("pause --park alpha");
+	entries[0].move = VMS_PARKS;
+	assert_non_null(strstr(run("vms"), "moves"));
+	assert_non_null(strstr(run("resume alpha"), "is being moved"));
+	assert_non_null(strstr(run("rekey alpha"), "is being moved"));
+	assert_non_null(strstr(run("pause --seal alpha"), "is being moved"));
+	entries[0].move = VMS_NO_MOVE;
+	kept_how = PLATFORM_MEMORY_PARKED;
+	vm.paused = true;
+	assert_non_null(strstr(run("vms"), "parked"));
+	assert_non_null(strstr(run("rekey alpha"), "is parked; \"resume\""));
+	(void)run("resume alpha");
+	kept_how = PLATFORM_MEMORY_SEALED;
+	assert_string_equal(did, "rekey alpha;park alpha;unpark alpha;");
+	assert_non_null(strstr(run("pause --parks alpha"), "usage"));
+	assert_non_null(strstr(run("pause --see alpha"), "usage"));
 }
 
 static void peek_shows_ram_of_vms_alone(void **state)
@@ -536,6 +579,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(commands_do_what_they_say, setup, fake_teardown),
 		cmocka_unit_test_setup_teardown(mistakes_get_a_sentence, setup, fake_teardown),
 		cmocka_unit_test_setup_teardown(peek_shows_ram_of_vms_alone, setup, fake_teardown),
+		cmocka_unit_test_setup_teardown(keyids_change, setup, fake_teardown),
 		cmocka_unit_test_setup_teardown(kept_ones_are_shown, setup, fake_teardown),
 		cmocka_unit_test_setup_teardown(views_change, setup, fake_teardown),
 		cmocka_unit_test_setup_teardown(top_goes_on_until_a_key, setup, fake_teardown),

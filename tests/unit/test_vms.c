@@ -110,6 +110,65 @@ bool vm_ended(struct vm *v)
 	return v->state == VM_ENDED;
 }
 
+/* --- Moves: three steps each, and what a person sees of them --- */
+
+static enum platform_memory memory;
+static unsigned steps_left;
+static int begin_error;
+
+static int begin(enum platform_memory after)
+{
+	assert_true(vm.paused);
+	if (begin_error == 0) {
+		steps_left = 3;
+		memory = after;
+	}
+	return begin_error;
+}
+
+int rekey_begin(struct vm *v, const struct vm_config *c)
+{
+	assert_ptr_equal(v, &vm);
+	assert_string_equal(c->name, "good");
+	return begin(PLATFORM_MEMORY_KEYED);
+}
+
+int rekey_park(struct vm *v)
+{
+	assert_ptr_equal(v, &vm);
+	return begin(PLATFORM_MEMORY_PARKED);
+}
+
+int rekey_unpark(struct vm *v, const struct vm_config *c)
+{
+	return rekey_begin(v, c);
+}
+
+bool rekey_step(struct vm *v)
+{
+	assert_true(v->paused);
+	assert_int_not_equal(steps_left, 0);
+	fake_tsc += SECOND / 500; /* longer than a turn */
+	return --steps_left == 0;
+}
+
+enum platform_memory platform_memory(const struct vm *v)
+{
+	assert_ptr_equal(v, &vm);
+	return memory;
+}
+
+void vm_pause(struct vm *v)
+{
+	v->paused = true;
+}
+
+void vm_resume(struct vm *v)
+{
+	assert_true(v->paused);
+	v->paused = false;
+}
+
 const char *vm_end_reason_name(enum vm_end_reason reason)
 {
 	return reason == VM_END_RESET ? "reset" : reason == VM_END_POWER_OFF ? "off" : "fault";
@@ -126,6 +185,8 @@ static int setup(void **state)
 	config.vms[1].on_reboot = VM_ON_END_RESTART;
 	starts = destroys = keeps = 0;
 	start_fails = false;
+	begin_error = 0;
+	memory = PLATFORM_MEMORY_KEYED;
 	fake_tsc = 5 * SECOND;
 	return 0;
 }
@@ -333,6 +394,91 @@ static void crashes_are_bounded(void **state)
 	assert_non_null(strstr(fake_log_text(), "512 of the window's 512 frames; 0 VMs"));
 }
 
+/* Begun at the next reap, one step in each after it: other VMs have the CPU between them. */
+static void finish_move(void)
+{
+	assert_true(vm.paused);
+	(void)vms_reap();
+	for (unsigned step = 0; step < 3; step++) {
+		assert_true(vms_busy());
+		assert_true(vm.paused);
+		(void)vms_reap();
+	}
+	assert_false(vms_busy());
+	assert_int_equal(vms_get(1)->move, VMS_NO_MOVE);
+}
+
+static void keyids_move(void **state)
+{
+	(void)state;
+	(void)vms_start(&config);
+	vms_rekey(vms_get(1));
+	finish_move();
+	assert_false(vm.paused);
+
+	vm.paused = true; /* who was paused stays so */
+	vms_rekey(vms_get(1));
+	finish_move();
+	assert_true(vm.paused);
+
+	vms_park(vms_get(1));
+	finish_move();
+	assert_true(vm.paused);
+	vms_unpark(vms_get(1));
+	finish_move();
+	assert_false(vm.paused);
+}
+
+/* A KeyID that retires is waited for; where none is, a parked VM stays and another goes on. */
+static void no_keyid_is_left(void **state)
+{
+	(void)state;
+	(void)vms_start(&config);
+	begin_error = ERR_NOSPACE;
+	vms_rekey(vms_get(1));
+	retiring = true;
+	(void)vms_reap(); /* frees it, after which there is none that retires */
+	assert_non_null(strstr(fake_log_text(), "rekey: no KeyID of TME-MK is left"));
+	assert_false(vm.paused);
+	vms_unpark(vms_get(1));
+	(void)vms_reap();
+	assert_non_null(strstr(fake_log_text(), "resume: no KeyID of TME-MK is left"));
+	assert_true(vm.paused);
+	assert_false(vms_busy());
+}
+
+static void an_old_key_goes(void **state)
+{
+	(void)state;
+	config.vms[1].rekey_after_s = 60;
+	(void)vms_start(&config);
+	fake_tsc += 59 * SECOND;
+	(void)vms_reap();
+	assert_int_equal(vms_get(1)->move, VMS_NO_MOVE);
+	fake_tsc += 2 * SECOND;
+	(void)vms_reap();
+	assert_int_equal(vms_get(1)->move, VMS_REKEYS);
+	finish_move();
+	assert_false(vm.paused);
+	fake_tsc += 59 * SECOND;
+	(void)vms_reap();
+	assert_int_equal(vms_get(1)->move, VMS_NO_MOVE);
+}
+
+/* Whose VM ends in the middle of a move starts again without one. */
+static void a_move_ends_with_its_vm(void **state)
+{
+	(void)state;
+	(void)vms_start(&config);
+	vms_rekey(vms_get(1));
+	(void)vms_reap();
+	vms_destroy(vms_get(1));
+	(void)vms_reap();
+	assert_null(vms_get(1)->vm);
+	assert_int_equal(vms_get(1)->move, VMS_NO_MOVE);
+	assert_false(vms_busy());
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -345,6 +491,10 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_kept_vm_waits_for_a_person, setup, fake_teardown),
 		cmocka_unit_test_setup_teardown(wishes_are_not_lost, setup, fake_teardown),
 		cmocka_unit_test_setup_teardown(crashes_are_bounded, setup, fake_teardown),
+		cmocka_unit_test_setup_teardown(keyids_move, setup, fake_teardown),
+		cmocka_unit_test_setup_teardown(no_keyid_is_left, setup, fake_teardown),
+		cmocka_unit_test_setup_teardown(an_old_key_goes, setup, fake_teardown),
+		cmocka_unit_test_setup_teardown(a_move_ends_with_its_vm, setup, fake_teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
