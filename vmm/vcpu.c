@@ -348,6 +348,7 @@ static inline __attribute__((always_inline)) void run(struct vcpu *vcpu, uint64_
 	const struct vmx_caps *caps = vmx_caps();
 	struct vcpu_private *priv = vcpu->priv;
 	struct ept_root *root = &vcpu->vm->gmem.root;
+	uint64_t deadline = 0; /* the sooner of slice_end and what settle found for the guest */
 	uint32_t result;
 
 	vcpu_load(vcpu);
@@ -356,11 +357,13 @@ static inline __attribute__((always_inline)) void run(struct vcpu *vcpu, uint64_
 	for (;;) {
 		if (__builtin_expect((__atomic_load_n(&vcpu->kicked, __ATOMIC_SEQ_CST) |
 				      priv->recheck | vcpu->event.info) != 0,
-				     0) &&
-		    !settle(vcpu, &slice_end)) {
-			return;
+				     0)) {
+			if (!settle(vcpu, &slice_end)) {
+				return;
+			}
+			deadline = MIN(slice_end, priv->timer_deadline);
 		}
-		arm_timer(caps, MIN(slice_end, priv->timer_deadline));
+		arm_timer(caps, deadline);
 		ept_tlb_enter(root);
 		if (__builtin_expect(caps->entry_flush != 0, 0)) {
 			flush_before_entry(caps);
@@ -372,8 +375,11 @@ static inline __attribute__((always_inline)) void run(struct vcpu *vcpu, uint64_
 			return;
 		}
 		vcpu->launched = true;
-		if (exit_dispatch(vcpu) == EXIT_YIELD && sched_slice_over(&slice_end)) {
-			return;
+		if (exit_dispatch(vcpu) == EXIT_YIELD) {
+			if (sched_slice_over(&slice_end)) {
+				return;
+			}
+			deadline = MIN(slice_end, priv->timer_deadline);
 		}
 	}
 }
