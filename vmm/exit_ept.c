@@ -12,16 +12,35 @@
 #include "vmm/inject.h"
 #include "vmm/vcpu_priv.h"
 
-void vcpu_device_access(struct vcpu *vcpu, gpa_t gpa, struct io_access *access)
+/* Not the device that was touched last. */
+static __attribute__((noinline)) void find_and_access(struct vcpu *vcpu, gpa_t gpa,
+						      struct io_access *access)
 {
+	const struct iobus_range *range;
+
 	if ((gpa.v & PAGE_MASK) == VM_APIC_BASE) {
 		vcpu->priv->recheck = true;
 		access->offset = gpa.v - VM_APIC_BASE;
 		vcpu->vm->hooks->apic_access(vcpu, access);
 		return;
 	}
+	range = iobus_memory_range(&vcpu->vm->iobus, gpa.v);
+	if (range != NULL) {
+		vcpu->priv->device_range = range;
+	}
 	/* What nobody owns reads all ones and takes writes, as on a bus. */
 	iobus_memory_access(&vcpu->vm->iobus, gpa.v, vcpu, access);
+}
+
+void vcpu_device_access(struct vcpu *vcpu, gpa_t gpa, struct io_access *access)
+{
+	const struct iobus_range *range = vcpu->priv->device_range;
+
+	if (range != NULL && iobus_range_holds(range, gpa.v, access->size)) {
+		iobus_range_access(range, gpa.v, vcpu, access);
+	} else {
+		find_and_access(vcpu, gpa, access);
+	}
 }
 
 static enum exit_result kill_at(struct vcpu *vcpu, gpa_t gpa, const char *what)
@@ -94,19 +113,15 @@ static enum exit_result refuse_write(struct vcpu *vcpu, gpa_t gpa)
 	return EXIT_RESUME;
 }
 
-enum exit_result exit_ept_violation(struct vcpu *vcpu)
+/* No RAM is known to be there yet. */
+static enum exit_result memory_fault(struct vcpu *vcpu, uint64_t why, gpa_t address)
 {
-	uint64_t why = vmread(VMCS_EXIT_QUALIFICATION);
-	gpa_t address = gpa(vmread(VMCS_GUEST_PHYSICAL_ADDRESS));
 	unsigned access = (unsigned)why & (EPTV_READ | EPTV_WRITE | EPTV_FETCH);
 	struct gmem_faulter by = { .vcpu = vcpu->id, .place = place_of(vcpu) };
 
 	_Static_assert(EPTV_READ == GMEM_ACCESS_READ && EPTV_WRITE == GMEM_ACCESS_WRITE &&
 			       EPTV_FETCH == GMEM_ACCESS_EXEC,
 		       "the qualification's bits are gmem's");
-	if ((why & EPTV_NMI_UNBLOCKING) != 0 && (vcpu->event.info & EVENT_VALID) == 0) {
-		inject_reblock_nmi(vcpu);
-	}
 	switch (gmem_fault(&vcpu->vm->gmem, address, access, &by)) {
 	case GMEM_FAULT_FIXED: return EXIT_RESUME;
 	case GMEM_FAULT_RIGHTS: return refuse_write(vcpu, address);
@@ -120,11 +135,32 @@ enum exit_result exit_ept_violation(struct vcpu *vcpu)
 	if ((why & EPTV_GLA_VALID) == 0 || (why & EPTV_FINAL) == 0) {
 		return kill_at(vcpu, address, "page tables where no memory is");
 	}
-	if ((address.v & PAGE_MASK) == VM_APIC_BASE &&
-	    apic_page_map(vcpu->vm, vcpu->priv->apic_mode)) {
-		return EXIT_RESUME;
+	if ((address.v & PAGE_MASK) == VM_APIC_BASE) {
+		if (apic_page_map(vcpu->vm, vcpu->priv->apic_mode)) {
+			return EXIT_RESUME;
+		}
+	} else {
+		vcpu->priv->device_page = address.v & PAGE_MASK;
 	}
 	return emulate(vcpu, &(struct emul_access){ address, access, true });
+}
+
+enum exit_result exit_ept_violation(struct vcpu *vcpu)
+{
+	const uint64_t data = EPTV_GLA_VALID | EPTV_FINAL;
+	uint64_t why = vmread(VMCS_EXIT_QUALIFICATION);
+	gpa_t address = gpa(vmread(VMCS_GUEST_PHYSICAL_ADDRESS));
+
+	if ((why & EPTV_NMI_UNBLOCKING) != 0 && (vcpu->event.info & EVENT_VALID) == 0) {
+		inject_reblock_nmi(vcpu);
+	}
+	/* The short way: the same device as the last time. */
+	if ((address.v & PAGE_MASK) == vcpu->priv->device_page &&
+	    (why & (data | EPTV_FETCH)) == data) {
+		return emulate(vcpu, &(struct emul_access){ address, why & (EPTV_READ | EPTV_WRITE),
+							    true });
+	}
+	return memory_fault(vcpu, why, address);
 }
 
 /* Our own tables are never misconfigured on purpose: a bug, but one that ends this VM alone. */

@@ -43,18 +43,16 @@ int iobus_add(struct iobus *bus, enum io_space space, uint64_t base, uint64_t le
 	return 0;
 }
 
-/* The range that holds the whole access, or NULL. Looks from the first-th range on. */
+/* The range that holds the address, or NULL. Looks from the first-th range on. */
 static inline const struct iobus_range *find(const struct iobus *bus, enum io_space space,
-					     uint32_t first, uint64_t address, uint32_t size)
+					     uint32_t first, uint64_t address)
 {
 	const struct iobus_range *range = bus->ranges[space] + first;
 	const struct iobus_range *end = bus->ranges[space] + bus->range_count[space];
 
 	for (; range < end && range->base <= address; range++) {
-		uint64_t offset = address - range->base;
-
-		if (offset < range->length) {
-			return range->length - offset >= size ? range : NULL;
+		if (address - range->base < range->length) {
+			return range;
 		}
 	}
 	return NULL;
@@ -63,9 +61,8 @@ static inline const struct iobus_range *find(const struct iobus *bus, enum io_sp
 static inline void access_range(const struct iobus_range *range, uint64_t address,
 				struct vcpu *vcpu, struct io_access *access)
 {
-	if (range != NULL) {
-		access->offset = address - range->base;
-		range->ops->access(range->device, vcpu, access);
+	if (range != NULL && iobus_range_holds(range, address, access->size)) {
+		iobus_range_access(range, address, vcpu, access);
 	} else if (!access->write) {
 		access->value = MASK(8 * access->size - 1, 0);
 	}
@@ -76,11 +73,16 @@ void iobus_port_access(const struct iobus *bus, uint16_t port, struct vcpu *vcpu
 {
 	uint32_t first = bus->port_first[port >> 8];
 
-	access_range(find(bus, IO_SPACE_PORT, first, port, access->size), port, vcpu, access);
+	access_range(find(bus, IO_SPACE_PORT, first, port), port, vcpu, access);
 }
 
 void iobus_memory_access(const struct iobus *bus, uint64_t address, struct vcpu *vcpu,
 			 struct io_access *access)
 {
-	access_range(find(bus, IO_SPACE_MEMORY, 0, address, access->size), address, vcpu, access);
+	access_range(find(bus, IO_SPACE_MEMORY, 0, address), address, vcpu, access);
+}
+
+const struct iobus_range *iobus_memory_range(const struct iobus *bus, uint64_t address)
+{
+	return find(bus, IO_SPACE_MEMORY, 0, address);
 }

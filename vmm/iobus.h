@@ -59,4 +59,25 @@ void iobus_port_access(const struct iobus *bus, uint16_t port, struct vcpu *vcpu
 void iobus_memory_access(const struct iobus *bus, uint64_t address, struct vcpu *vcpu,
 			 struct io_access *access);
 
+/*
+ * For who keeps the range of one access for the next: where the address lies, or NULL; a range
+ * stays as it is while the VM lives. iobus_range_holds tells whether it takes the whole access.
+ */
+const struct iobus_range *iobus_memory_range(const struct iobus *bus, uint64_t address);
+
+static inline bool iobus_range_holds(const struct iobus_range *range, uint64_t address,
+				     uint32_t size)
+{
+	uint64_t offset = address - range->base;
+
+	return offset < range->length && range->length - offset >= size;
+}
+
+static inline void iobus_range_access(const struct iobus_range *range, uint64_t address,
+				      struct vcpu *vcpu, struct io_access *access)
+{
+	access->offset = address - range->base;
+	range->ops->access(range->device, vcpu, access);
+}
+
 #endif

@@ -32,6 +32,8 @@ struct cpuid_answer {
 
 struct msr_row;
 
+#define VCPU_NO_PAGE UINT64_MAX
+
 /* What sched.c reckons a vCPU's turn by. Its CPU's alone, but for on_cpu. */
 struct sched_entity {
 	struct vcpu *next;     /* on the same CPU */
@@ -94,6 +96,12 @@ struct vcpu_private {
 	struct sched_entity sched;
 
 	const struct msr_row *msr_row; /* exit_msr.c: found last */
+	/*
+	 * exit_ept.c: the last page where no RAM was found, or VCPU_NO_PAGE, and the last device,
+	 * or NULL. A VM's regions and devices stay where they are.
+	 */
+	uint64_t device_page;
+	const struct iobus_range *device_range;
 	struct cpuid_answer cpuid_cache[CPUID_CACHE_SLOTS];
 	struct emul_cache emul_cache;
 };

@@ -37,9 +37,12 @@ const struct vmx_caps *vmx_caps(void)
 	return &caps;
 }
 
+static unsigned memory_asked;
+
 enum gmem_fault_result gmem_fault(struct gmem *gmem, gpa_t at, unsigned access,
 				  const struct gmem_faulter *by)
 {
+	memory_asked++;
 	return memory;
 }
 
@@ -59,9 +62,19 @@ bool apic_page_map(struct vm *v, enum vcpu_apic_mode mode)
 	return page_comes;
 }
 
+static struct iobus_range device;
+static unsigned lookups;
+
+const struct iobus_range *iobus_memory_range(const struct iobus *bus, uint64_t address)
+{
+	lookups++;
+	return address - device.base < device.length ? &device : NULL;
+}
+
 void iobus_memory_access(const struct iobus *bus, uint64_t address, struct vcpu *v,
 			 struct io_access *access)
 {
+	access->value = 0x0b; /* by way of the bus */
 }
 
 void exit_skip(uint64_t length)
@@ -139,6 +152,9 @@ static int setup(void **state)
 {
 	fake_setup(state);
 	memset(&vcpu, 0, sizeof(vcpu));
+	memset(&priv, 0, sizeof(priv));
+	priv.device_page = VCPU_NO_PAGE;
+	memory_asked = lookups = 0;
 	hooks.eoi_highest = eoi_highest;
 	vm.hooks = &hooks;
 	vcpu.vm = &vm;
@@ -203,12 +219,84 @@ static void test_apic_access(void **state)
 	assert_string_equal(did, "emul skip emul skip EOI end ");
 }
 
+/* Where no RAM was found once there is none ever: not asked again, but for the APIC's page. */
+static void test_device_page_is_kept(void **state)
+{
+	static const struct {
+		uint64_t why, at;
+		enum gmem_fault_result memory;
+		unsigned asked;
+	} rows[] = {
+		{ DATA | EPTV_READ, 0xfec00010, GMEM_FAULT_MMIO, 1 },
+		{ DATA | EPTV_WRITE, 0xfec00ffc, GMEM_FAULT_MMIO, 1 },
+		{ DATA | EPTV_FETCH, 0xfec00010, GMEM_FAULT_MMIO, 2 },
+		{ EPTV_GLA_VALID | EPTV_READ, 0xfec00010, GMEM_FAULT_MMIO, 3 },
+		{ DATA | EPTV_READ, 0xfec01000, GMEM_FAULT_MMIO, 4 },
+		{ DATA | EPTV_READ, 0xfec01000, GMEM_FAULT_MMIO, 4 },
+		{ DATA | EPTV_READ, 0x1000, GMEM_FAULT_FIXED, 5 }, /* RAM is never kept */
+		{ DATA | EPTV_READ, 0x1000, GMEM_FAULT_FIXED, 6 },
+		{ DATA | EPTV_READ, APIC, GMEM_FAULT_MMIO, 7 },
+		{ DATA | EPTV_READ, APIC, GMEM_FAULT_MMIO, 8 },
+	};
+
+	outcome = EMUL_DONE;
+	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
+		memory = rows[i].memory;
+		asked.kind = 0;
+		did[0] = '\0';
+		vmwrite(VMCS_EXIT_QUALIFICATION, rows[i].why);
+		vmwrite(VMCS_GUEST_PHYSICAL_ADDRESS, rows[i].at);
+		assert_int_equal(exit_ept_violation(&vcpu), EXIT_RESUME);
+		assert_int_equal(memory_asked, rows[i].asked);
+		if (strstr(did, "emul") != NULL) {
+			assert_int_equal(asked.gpa.v, rows[i].at);
+			assert_int_equal(asked.kind, rows[i].why & 7);
+		}
+	}
+}
+
+static void answer(void *unused, struct vcpu *v, struct io_access *access)
+{
+	access->value = 0xde000000 + access->offset;
+}
+
+/* The device that answered last is not looked up again; what it does not hold whole is the bus's.
+ */
+static void test_device_is_kept(void **state)
+{
+	static const struct io_ops ops = { .access = answer };
+	static const struct {
+		uint64_t at;
+		unsigned size;
+		uint64_t value;
+		unsigned lookups;
+	} rows[] = {
+		{ 0xfec0000c, 4, 0x0b, 1 },	  /* found, by way of the bus */
+		{ 0xfec0000c, 4, 0xde00000c, 1 }, /* kept */
+		{ 0xfec0000d, 4, 0x0b, 2 },	  /* beyond its end */
+		{ 0xfec00010, 1, 0x0b, 3 },	  /* behind it: nobody's */
+		{ 0xfebfffff, 1, 0x0b, 4 },
+		{ 0xfec00000, 8, 0xde000000, 4 }, /* and still kept */
+	};
+
+	device = (struct iobus_range){ .base = 0xfec00000, .length = 16, .ops = &ops };
+	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
+		struct io_access access = { .size = rows[i].size };
+
+		vcpu_device_access(&vcpu, gpa(rows[i].at), &access);
+		assert_int_equal(access.value, rows[i].value);
+		assert_int_equal(lookups, rows[i].lookups);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup(test_violations, setup),
 		cmocka_unit_test_setup(test_detail_is_whole, setup),
 		cmocka_unit_test_setup(test_apic_access, setup),
+		cmocka_unit_test_setup(test_device_page_is_kept, setup),
+		cmocka_unit_test_setup(test_device_is_kept, setup),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
