@@ -341,7 +341,7 @@ static bool word_holds(struct gmem *gmem, struct gmem_expect *word)
 	holds = frame_holds(word, frame);
 	unpin(gmem, region, page, false);
 	if (region->ops->stays) {
-		word->page = frame;
+		word->packed = keyid_pack(frame);
 	}
 	return holds;
 }
@@ -362,10 +362,15 @@ static __attribute__((noinline)) bool words_hold(struct gmem *gmem, struct gmem_
 bool gmem_holds(struct gmem *gmem, struct gmem_expect *words, size_t count)
 {
 	const struct gmem_expect *end = words + count;
+	const struct percpu *cpu = percpu_self();
 
 	/* Frames that stay need no lock: only gmem_destroy takes them away, when no vCPU runs. */
-	for (; words < end && words->page.frame.v != 0; words++) {
-		if (!frame_holds(words, words->page)) {
+	host_temp_check(cpu, GMEM_SLOT_DOOR);
+	for (; words < end && words->packed != 0; words++) {
+		uint64_t found = host_temp_load(cpu, GMEM_SLOT_DOOR, words->packed,
+						words->at % PAGE_SIZE);
+
+		if (((found ^ words->value) & words->mask) != 0) {
 			return false;
 		}
 	}

@@ -156,8 +156,8 @@ int gmem_load(struct gmem *gmem, gpa_t gpa, uint64_t *value, size_t bytes);
 struct gmem_expect {
 	uint64_t at;
 	uint64_t mask, value;
-	/* Frame 0 at first; gmem_holds keeps where the word lies, when that cannot change. */
-	struct keyed_frame page;
+	/* 0 at first; gmem_holds keeps the word's page (keyid_pack), when that cannot change. */
+	uint64_t packed;
 };
 /*
  * True when all of them lie in RAM and hold that. The words belong to this gmem until it is

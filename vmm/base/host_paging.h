@@ -144,6 +144,21 @@ static inline void host_slot_unmap(const struct percpu *cpu, unsigned slot)
 #ifdef UMBRA_HOST_TEST
 void *host_temp_map(unsigned slot, struct keyed_frame page);
 void host_temp_unmap(unsigned slot);
+static inline void host_temp_check(const struct percpu *cpu, unsigned slot)
+{
+	(void)cpu; /* host_temp_map does */
+	(void)slot;
+}
+static inline uint64_t host_temp_load(const struct percpu *cpu, unsigned slot, uint64_t packed,
+				      uint64_t offset)
+{
+	const char *page = host_temp_map(slot, keyid_unpack(packed));
+	uint64_t value = *(const uint64_t *)(const void *)(page + offset);
+
+	(void)cpu;
+	host_temp_unmap(slot);
+	return value;
+}
 #else
 static inline void *host_temp_map(unsigned slot, struct keyed_frame page)
 {
@@ -153,6 +168,32 @@ static inline void *host_temp_map(unsigned slot, struct keyed_frame page)
 static inline void host_temp_unmap(unsigned slot)
 {
 	host_slot_unmap(percpu_self(), slot);
+}
+
+/*
+ * For who loads words of several pages in a row: host_temp_check once, which panics when the slot
+ * is in use, then eight bytes at offset of each page, which is mapped for that load alone. packed
+ * is keyid_pack of a page that host_temp_map has taken before, and so is known to be good.
+ */
+static inline void host_temp_check(const struct percpu *cpu, unsigned slot)
+{
+	if (cpu->slot_entries[2 * slot] != 0) {
+		host_slot_misuse(slot, 0);
+	}
+}
+
+static inline uint64_t host_temp_load(const struct percpu *cpu, unsigned slot, uint64_t packed,
+				      uint64_t offset)
+{
+	uint64_t *entry = &cpu->slot_entries[2 * slot];
+	const uint8_t *page = cpu->slot_pages + 2 * slot * PAGE_SIZE;
+	uint64_t value;
+
+	__atomic_store_n(entry, packed | host_slot_bits, __ATOMIC_RELEASE);
+	value = __atomic_load_n((const uint64_t *)(const void *)(page + offset), __ATOMIC_RELAXED);
+	__atomic_store_n(entry, 0, __ATOMIC_RELEASE);
+	cpu_invlpg(page);
+	return value;
 }
 #endif
 
