@@ -49,9 +49,9 @@ static struct ept_attr attr_of(const struct ram_plain *ram)
 }
 
 /* What is zeroed and mapped at once: nobody may wait for a whole GiB. */
-static uint64_t unit_bytes(const struct ram_plain *ram, const struct extent *extent, uint64_t at)
+static uint64_t unit_bytes(uint64_t largest_leaf)
 {
-	return MIN(extents_leaf(ram->extents, extent, at), SIZE_2M);
+	return MIN(largest_leaf, SIZE_2M);
 }
 
 /* A leaf of 1 GiB appears when the last of its 512 parts has been zeroed. */
@@ -70,7 +70,7 @@ static int plain_fault(struct gmem *gmem, struct gmem_region *region, gpa_t gpa,
 {
 	const struct ram_plain *ram = region->state;
 	const struct extent *extent = extents_find(ram->extents, gpa.v);
-	uint64_t size = unit_bytes(ram, extent, gpa.v);
+	uint64_t largest = extents_leaf(ram->extents, extent, gpa.v), size = unit_bytes(largest);
 	gpa_t start = { ALIGN_DOWN(gpa.v, size) };
 	hpa_t frame = { extent->first + (start.v - extent->base) };
 	struct ept_leaf leaf;
@@ -90,7 +90,7 @@ static int plain_fault(struct gmem *gmem, struct gmem_region *region, gpa_t gpa,
 		if (size > PAGE_SIZE && ept_walk(&gmem->root, gpa, &leaf) == 0) {
 			err = gmem_allow_exec(gmem, gpa, access, &leaf);
 		}
-		if (extents_leaf(ram->extents, extent, gpa.v) == SIZE_1G) {
+		if (largest == SIZE_1G) {
 			count_part(gmem, region, ram, gpa.v);
 		}
 	}
@@ -103,7 +103,7 @@ static __attribute__((noinline)) int pin_unknown(struct gmem *gmem, struct gmem_
 {
 	struct ram_plain *ram = region->state;
 	const struct extent *extent = extents_find(ram->extents, page.v);
-	uint64_t size = unit_bytes(ram, extent, page.v);
+	uint64_t size = unit_bytes(extents_leaf(ram->extents, extent, page.v));
 	uint64_t start = ALIGN_DOWN(page.v, size);
 	int err = plain_fault(gmem, region, page, GMEM_ACCESS_READ, NULL);
 
@@ -150,7 +150,7 @@ static void wipe_touched(const struct ept_root *root, const struct gmem_region *
 		if (at == extent->base + extent->bytes) {
 			extent++;
 		}
-		size = unit_bytes(ram, extent, at);
+		size = unit_bytes(extents_leaf(ram->extents, extent, at));
 		if (ept_walk(root, gpa(at), &leaf) == 0) {
 			gmem_zero_frames(GMEM_SLOT_CLEAR, keyed(leaf.hpa, ram->keyid), size);
 		}
