@@ -321,16 +321,6 @@ static void note_code(struct emul_slot *slot, gpa_t gpa, const uint8_t *bytes)
 	slot->count = (uint8_t)(slot->count + (gpa.v + slot->insn.length - 1) / 8 - first + 1);
 }
 
-static enum emul_outcome unknown(const struct emul *e, uint64_t linear, const uint8_t *bytes)
-{
-	log_error("vm %s: vCPU %u: no known instruction on device memory at %#llx, from %#llx: "
-		  "%02x %02x %02x %02x %02x %02x %02x %02x",
-		  e->vcpu->vm->name, e->vcpu->id, (unsigned long long)e->gpa.v,
-		  (unsigned long long)linear, bytes[0], bytes[1], bytes[2], bytes[3], bytes[4],
-		  bytes[5], bytes[6], bytes[7]);
-	return EMUL_UNKNOWN;
-}
-
 /*
  * Fetches as far as the page goes, and beyond it when that does not suffice (such an instruction is
  * not kept). A page that cannot be read now was changed since the CPU fetched from it: the guest
@@ -364,7 +354,7 @@ static __attribute__((noinline)) enum emul_outcome fetch(const struct emul *e, u
 		return EMUL_FAULTED;
 	}
 	if (err != 0) {
-		return err == ERR_INVAL ? EMUL_RETRY : unknown(e, linear, bytes);
+		return err == ERR_INVAL ? EMUL_RETRY : EMUL_UNKNOWN;
 	}
 	slot->kind = kind_of(&slot->insn);
 	if (whole) {
@@ -376,11 +366,17 @@ static __attribute__((noinline)) enum emul_outcome fetch(const struct emul *e, u
 	return EMUL_DONE;
 }
 
+static inline uint64_t linear_rip(unsigned bits)
+{
+	uint64_t rip = vmread(VMCS_GUEST_RIP);
+
+	return bits == 64 ? rip : (uint32_t)(rip + vmread(VMCS_GUEST_CS_BASE));
+}
+
 /* The slot then holds the instruction at RIP, at least until the next call. */
 static enum emul_outcome find_insn(const struct emul *e, struct emul_slot **out)
 {
-	uint64_t rip = vmread(VMCS_GUEST_RIP);
-	uint64_t linear = e->bits == 64 ? rip : (uint32_t)(rip + vmread(VMCS_GUEST_CS_BASE));
+	uint64_t linear = linear_rip(e->bits);
 	struct emul_slot *slots = e->vcpu->priv->emul_cache.slots;
 	struct emul_slot *slot = &slots[(linear ^ linear >> 4) % EMUL_CACHE_SLOTS];
 
@@ -401,6 +397,23 @@ static unsigned code_bits(const struct gwalk_mode *mode)
 		return 64;
 	}
 	return (rights & SEG_AR_DB) != 0 ? 32 : 16;
+}
+
+void emul_log(struct vcpu *vcpu, gpa_t gpa)
+{
+	uint8_t bytes[8] = { 0 }; /* so they stay where they cannot be read */
+	struct gwalk_mode mode;
+	struct gwalk_fault fault;
+	uint64_t linear;
+
+	gwalk_mode_read(&mode);
+	linear = linear_rip(code_bits(&mode));
+	(void)gwalk_copy(&vcpu->vm->gmem, &mode, linear, bytes, sizeof(bytes), GWALK_FETCH, &fault);
+	log_warn("vm %s: vCPU %u touched a device's page at %#llx by no known load or store and "
+		 "got #GP, at %#llx: %02x %02x %02x %02x %02x %02x %02x %02x; further ones are not "
+		 "logged",
+		 vcpu->vm->name, vcpu->id, (unsigned long long)gpa.v, (unsigned long long)linear,
+		 bytes[0], bytes[1], bytes[2], bytes[3], bytes[4], bytes[5], bytes[6], bytes[7]);
 }
 
 enum emul_outcome emul_mmio(struct vcpu *vcpu, const struct emul_access *access, uint8_t *length,

@@ -100,7 +100,7 @@ enum emul_outcome {
 	EMUL_AGAIN, /* one round of a repeated instruction is done: the same RIP once more */
 	EMUL_RETRY, /* not what the exit was for: it has changed since. The CPU is to look again */
 	EMUL_FAULTED, /* the guest has to be told *fault */
-	EMUL_UNKNOWN, /* no instruction that this file knows; it was logged with its bytes */
+	EMUL_UNKNOWN, /* no instruction that this file knows, or its bytes are in no memory */
 };
 
 /* What the exit told of the access that it was for. */
@@ -117,6 +117,9 @@ struct emul_access {
  */
 enum emul_outcome emul_mmio(struct vcpu *vcpu, const struct emul_access *access, uint8_t *length,
 			    struct gwalk_fault *fault);
+
+/* Says in the log that the guest got #GP for an access at gpa, with the bytes at its RIP. */
+void emul_log(struct vcpu *vcpu, gpa_t gpa);
 
 /* The arithmetic alone: returns the result in size bytes and updates *rflags. */
 uint64_t emul_compute(enum emul_alu alu, uint64_t a, uint64_t b, unsigned size, uint64_t *rflags);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * EPT violations and APIC accesses: memory that becomes usable, a device's register, or the end of
- * the VM. ept/ decides which (gmem_fault); it takes its own lock, none is held here.
+ * EPT violations and APIC accesses: memory that becomes usable, a device's register, or nothing at
+ * all. ept/ decides which (gmem_fault); it takes its own lock, none is held here.
  */
 #include "vmm/apic_page.h"
 #include "vmm/base/log.h"
@@ -9,6 +9,7 @@
 #include "vmm/base/x86.h"
 #include "vmm/emul.h"
 #include "vmm/exits.h"
+#include "vmm/hole.h"
 #include "vmm/inject.h"
 #include "vmm/vcpu_priv.h"
 
@@ -32,6 +33,10 @@ static __attribute__((noinline)) void find_and_access(struct vcpu *vcpu, gpa_t g
 	iobus_memory_access(&vcpu->vm->iobus, gpa.v, vcpu, access);
 }
 
+/* The operand of an instruction: no page walk for it, and no delivery of an event by its address.
+ */
+#define DATA_ACCESS (EPTV_GLA_VALID | EPTV_FINAL)
+
 void vcpu_device_access(struct vcpu *vcpu, gpa_t gpa, struct io_access *access)
 {
 	const struct iobus_range *range = vcpu->priv->device_range;
@@ -43,33 +48,45 @@ void vcpu_device_access(struct vcpu *vcpu, gpa_t gpa, struct io_access *access)
 	}
 }
 
-static enum exit_result kill_at(struct vcpu *vcpu, gpa_t gpa, const char *what)
+/*
+ * An access that is neither to memory nor one that emul.c knows: an instruction of another kind, a
+ * fetch, a page walk, the delivery of an event. Where nobody is, the CPU does it by itself, with
+ * ones. A device's registers are made for loads and stores: the guest gets #GP(0) there, which ends
+ * in its handlers or, for an event, by the rules of #DF. Said once for each VM.
+ */
+static enum exit_result odd_access(struct vcpu *vcpu, gpa_t gpa)
 {
-	char text[VM_DETAIL_MAX];
-
-	vcpu_dump(vcpu);
-	str_printf(text, sizeof(text), "%s at guest-physical %#llx", what,
-		   (unsigned long long)gpa.v);
-	vm_end(vcpu->vm, VM_END_UNHANDLED, text);
+	if (hole_open(vcpu, gpa)) {
+		return EXIT_RESUME;
+	}
+	if (!__atomic_exchange_n(&vcpu->vm->odd_access, true, __ATOMIC_RELAXED)) {
+		emul_log(vcpu, gpa);
+	}
+	inject_exception(vcpu, VECTOR_GP, 0);
 	return EXIT_RESUME;
 }
 
 /* Decodes the instruction at RIP and does its access on a device. */
 static enum exit_result emulate(struct vcpu *vcpu, const struct emul_access *access)
 {
-	gpa_t gpa = access->gpa;
 	struct gwalk_fault fault;
 	uint8_t length = 0;
 
 	if ((vcpu->event.info & EVENT_VALID) != 0) {
-		return kill_at(vcpu, gpa, "an event's delivery touched device memory");
+		return odd_access(vcpu, access->gpa);
 	}
 	switch (emul_mmio(vcpu, access, &length, &fault)) {
 	case EMUL_DONE: exit_skip(length); return EXIT_RESUME;
 	case EMUL_AGAIN: exit_next_round(); return EXIT_RESUME;
 	case EMUL_RETRY:
-		/* The CPU is to see what the guest's memory says now, its page tables too. */
-		vcpu_flush_translations(vcpu);
+		/*
+		 * The operand was not it: a stack or a descriptor table where nobody is, or another
+		 * vCPU has changed the instruction, and the CPU is to see what the guest's memory
+		 * says now, its page tables too.
+		 */
+		if (!hole_open(vcpu, access->gpa)) {
+			vcpu_flush_translations(vcpu);
+		}
 		return EXIT_RESUME;
 	case EMUL_FAULTED:
 		if (fault.vector == VECTOR_PF) {
@@ -79,8 +96,7 @@ static enum exit_result emulate(struct vcpu *vcpu, const struct emul_access *acc
 		}
 		return EXIT_RESUME;
 	case EMUL_UNKNOWN:
-	default:
-		return kill_at(vcpu, gpa, "an instruction that is not known touched device memory");
+	default: return odd_access(vcpu, access->gpa);
 	}
 }
 
@@ -129,11 +145,8 @@ static enum exit_result memory_fault(struct vcpu *vcpu, uint64_t why, gpa_t addr
 	case GMEM_FAULT_MMIO:
 	default: break;
 	}
-	if ((access & EPTV_FETCH) != 0) {
-		return kill_at(vcpu, address, "instructions from where no memory is");
-	}
-	if ((why & EPTV_GLA_VALID) == 0 || (why & EPTV_FINAL) == 0) {
-		return kill_at(vcpu, address, "page tables where no memory is");
+	if ((access & EPTV_FETCH) != 0 || (why & DATA_ACCESS) != DATA_ACCESS) {
+		return odd_access(vcpu, address);
 	}
 	if ((address.v & PAGE_MASK) == VM_APIC_BASE) {
 		if (apic_page_map(vcpu->vm, vcpu->priv->apic_mode)) {
@@ -147,7 +160,6 @@ static enum exit_result memory_fault(struct vcpu *vcpu, uint64_t why, gpa_t addr
 
 enum exit_result exit_ept_violation(struct vcpu *vcpu)
 {
-	const uint64_t data = EPTV_GLA_VALID | EPTV_FINAL;
 	uint64_t why = vmread(VMCS_EXIT_QUALIFICATION);
 	gpa_t address = gpa(vmread(VMCS_GUEST_PHYSICAL_ADDRESS));
 
@@ -156,7 +168,7 @@ enum exit_result exit_ept_violation(struct vcpu *vcpu)
 	}
 	/* The short way: the same device as the last time. */
 	if ((address.v & PAGE_MASK) == vcpu->priv->device_page &&
-	    (why & (data | EPTV_FETCH)) == data) {
+	    (why & (DATA_ACCESS | EPTV_FETCH)) == DATA_ACCESS) {
 		return emulate(vcpu, &(struct emul_access){ address, why & (EPTV_READ | EPTV_WRITE),
 							    true });
 	}
@@ -166,7 +178,13 @@ enum exit_result exit_ept_violation(struct vcpu *vcpu)
 /* Our own tables are never misconfigured on purpose: a bug, but one that ends this VM alone. */
 enum exit_result exit_ept_misconfig(struct vcpu *vcpu)
 {
-	return kill_at(vcpu, gpa(vmread(VMCS_GUEST_PHYSICAL_ADDRESS)), "malformed EPT entry");
+	char text[VM_DETAIL_MAX];
+
+	vcpu_dump(vcpu);
+	str_printf(text, sizeof(text), "malformed EPT entry at guest-physical %#llx",
+		   (unsigned long long)vmread(VMCS_GUEST_PHYSICAL_ADDRESS));
+	vm_end(vcpu->vm, VM_END_UNHANDLED, text);
+	return EXIT_RESUME;
 }
 
 enum exit_result exit_apic_access(struct vcpu *vcpu)
@@ -185,6 +203,6 @@ enum exit_result exit_apic_access(struct vcpu *vcpu)
 		access.kind = GMEM_ACCESS_WRITE;
 		return emulate(vcpu, &access);
 	case APICQ_LINEAR_READ: access.kind = GMEM_ACCESS_READ; return emulate(vcpu, &access);
-	default: return kill_at(vcpu, access.gpa, "code, page tables or an event in the APIC page");
+	default: return odd_access(vcpu, access.gpa); /* a fetch, a page walk or an event */
 	}
 }

@@ -7,6 +7,7 @@
 
 #include "vmm/base/str.h"
 #include "vmm/base/x86.h"
+#include "vmm/hole.h"
 #include "vmm/inject.h"
 #include "vmm/sched.h"
 #include "vmm/vcpu_priv.h"
@@ -82,6 +83,13 @@ static enum exit_result exit_preemption_timer(struct vcpu *vcpu)
 {
 	vcpu->priv->recheck = true;
 	return EXIT_YIELD;
+}
+
+/* The one instruction is done that was lent memory (hole.h). */
+static enum exit_result exit_monitor_trap(struct vcpu *vcpu)
+{
+	hole_close(vcpu);
+	return EXIT_RESUME;
 }
 
 static enum exit_result exit_window(struct vcpu *vcpu)
@@ -221,6 +229,7 @@ static const struct exit_entry exit_table[VCPU_EXIT_REASONS] = {
 	[EXIT_REASON_WRMSR] = { exit_wrmsr, "wrmsr", INSTRUCTION },
 	[EXIT_REASON_MWAIT] = { exit_ud, "mwait", INSTRUCTION },
 	[EXIT_REASON_PAUSE] = { exit_pause, "pause", INSTRUCTION },
+	[EXIT_REASON_MONITOR_TRAP_FLAG] = { exit_monitor_trap, "monitor-trap-flag" },
 	[EXIT_REASON_MONITOR] = { exit_ud, "monitor", INSTRUCTION },
 	[EXIT_REASON_TPR_BELOW_THRESHOLD] = { exit_window, "tpr-below-threshold" },
 	[EXIT_REASON_APIC_ACCESS] = { exit_apic_access, "apic-access" },

@@ -152,7 +152,19 @@ static bool is_malformed(const struct walk *w, unsigned level, uint64_t entry, u
 	return (entry & reserved) != 0;
 }
 
-/* Down to the leaf, collecting rights. An entry outside of RAM reads as not present. */
+/* An entry outside of RAM is ones, as on a bus: in most modes a reserved bit among them. */
+static int load_entry(struct walk *w, uint64_t at, uint64_t *entry)
+{
+	int err = gmem_load(w->gmem, gpa(at), entry, w->paging->entry_bytes);
+
+	if (err == ERR_RANGE) {
+		*entry = w->paging->entry_bytes == 8 ? UINT64_MAX : UINT32_MAX;
+		return 0;
+	}
+	return err;
+}
+
+/* Down to the leaf, collecting rights. */
 static int descend(struct walk *w, struct gwalk_fault *fault)
 {
 	const struct paging *p = w->paging;
@@ -165,8 +177,7 @@ static int descend(struct walk *w, struct gwalk_fault *fault)
 
 		shift -= p->index_bits;
 		at = table + (((w->linear >> shift) & (BIT(p->index_bits) - 1)) << p->entry_shift);
-		if (gmem_load(w->gmem, gpa(at), &entry, p->entry_bytes) != 0 ||
-		    (entry & PTE_PRESENT) == 0) {
+		if (load_entry(w, at, &entry) != 0 || (entry & PTE_PRESENT) == 0) {
 			return page_fault(w, 0, fault);
 		}
 		if (is_malformed(w, level, entry, reserved)) {

@@ -17,6 +17,18 @@ static void index_ports(struct iobus *bus)
 	}
 }
 
+static bool overlaps(const struct iobus *bus, enum io_space space, uint64_t first, uint64_t last)
+{
+	const struct iobus_range *ranges = bus->ranges[space];
+
+	for (uint32_t i = 0; i < bus->range_count[space]; i++) {
+		if (ranges[i].base <= last && first <= ranges[i].base + ranges[i].length - 1) {
+			return true;
+		}
+	}
+	return false;
+}
+
 int iobus_add(struct iobus *bus, enum io_space space, uint64_t base, uint64_t length,
 	      const struct io_ops *ops, void *device)
 {
@@ -27,10 +39,8 @@ int iobus_add(struct iobus *bus, enum io_space space, uint64_t base, uint64_t le
 	if (length == 0 || last < base || (space == IO_SPACE_PORT && last > UINT16_MAX)) {
 		return ERR_INVAL;
 	}
-	for (uint32_t i = 0; i < bus->range_count[space]; i++) {
-		if (ranges[i].base <= last && base <= ranges[i].base + ranges[i].length - 1) {
-			return ERR_EXISTS;
-		}
+	if (overlaps(bus, space, base, last)) {
+		return ERR_EXISTS;
 	}
 	if (bus->range_count[space] == IOBUS_RANGE_MAX) {
 		return ERR_NOMEM;
@@ -80,6 +90,11 @@ void iobus_memory_access(const struct iobus *bus, uint64_t address, struct vcpu 
 			 struct io_access *access)
 {
 	access_range(find(bus, IO_SPACE_MEMORY, 0, address), address, vcpu, access);
+}
+
+bool iobus_memory_overlaps(const struct iobus *bus, uint64_t address, uint64_t bytes)
+{
+	return overlaps(bus, IO_SPACE_MEMORY, address, address + bytes - 1);
 }
 
 const struct iobus_range *iobus_memory_range(const struct iobus *bus, uint64_t address)

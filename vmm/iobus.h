@@ -59,6 +59,9 @@ void iobus_port_access(const struct iobus *bus, uint16_t port, struct vcpu *vcpu
 void iobus_memory_access(const struct iobus *bus, uint64_t address, struct vcpu *vcpu,
 			 struct io_access *access);
 
+/* Does a device own any byte of these, which do not wrap? */
+bool iobus_memory_overlaps(const struct iobus *bus, uint64_t address, uint64_t bytes);
+
 /*
  * For who keeps the range of one access for the next: where the address lies, or NULL; a range
  * stays as it is while the VM lives. iobus_range_holds tells whether it takes the whole access.

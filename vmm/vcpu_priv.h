@@ -34,6 +34,9 @@ struct msr_row;
 
 #define VCPU_NO_PAGE UINT64_MAX
 
+/* More pages than one instruction touches: a gather of 16 elements across pages, and its code. */
+#define HOLES_MAX 36
+
 /* What sched.c reckons a vCPU's turn by. Its CPU's alone, but for on_cpu. */
 struct sched_entity {
 	struct vcpu *next;     /* on the same CPU */
@@ -102,6 +105,9 @@ struct vcpu_private {
 	 */
 	uint64_t device_page;
 	const struct iobus_range *device_range;
+	/* hole.c: pages that this vCPU was lent a frame of ones for. */
+	gpa_t holes[HOLES_MAX];
+	uint32_t hole_count;
 	struct cpuid_answer cpuid_cache[CPUID_CACHE_SLOTS];
 	struct emul_cache emul_cache;
 };

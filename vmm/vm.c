@@ -13,6 +13,7 @@
 #include "vmm/base/page_alloc.h"
 #include "vmm/base/str.h"
 #include "vmm/exits.h"
+#include "vmm/hole.h"
 #include "vmm/sched.h"
 #include "vmm/vcpu_priv.h"
 #include "vmm/vmx.h"
@@ -196,6 +197,7 @@ void vm_destroy(struct vm *vm)
 		vcpu_destroy(vm->vcpus[i]);
 	}
 	apic_page_free(vm);
+	hole_free(vm);
 	ids_in_use &= ~BIT(vm->id);
 	page_free(vm, VM_PAGES);
 }

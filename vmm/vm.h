@@ -115,6 +115,7 @@ struct vm {
 		affinity[CPU_MAX / 64]; /* host CPUs that may run it; none set: all; atomic words */
 	uint32_t wishes;		/* changes of these two since the start (sched.h); atomic */
 	bool wrote_read_only;		/* atomic; that was logged once */
+	bool odd_access;		/* atomic; one in a device's page was logged once */
 	bool paused;			/* atomic; vm_pause */
 	uint64_t paused_tsc;		/* since when */
 	void *apic_access_page;		/* backs the xAPIC page where the CPU virtualises it (SDM,
@@ -122,6 +123,9 @@ struct vm {
 	/* Under gmem.lock: vCPUs that are not in xAPIC mode; the page is in the EPT. */
 	uint32_t apic_away;
 	bool apic_mapped;
+	/* hole.c, under gmem.lock: the frame of ones, and EPT tables that were made for it. */
+	void *hole_page;
+	uint32_t hole_tables;
 	uint64_t tsc_offset; /* guest TSC - host TSC that a vCPU starts with */
 	uint64_t started_tsc;
 };

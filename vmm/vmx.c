@@ -64,7 +64,7 @@ static const struct control_word control_words[] = {
 		       CPU_USE_TPR_SHADOW,
 		       CPU_INTERRUPT_WINDOW_EXITING | CPU_NMI_WINDOW_EXITING | CPU_INVLPG_EXITING |
 			       CPU_RDTSC_EXITING | CPU_CR3_LOAD_EXITING | CPU_CR3_STORE_EXITING |
-			       CPU_MOV_DR_EXITING | CPU_PAUSE_EXITING,
+			       CPU_MOV_DR_EXITING | CPU_PAUSE_EXITING | CPU_MONITOR_TRAP_FLAG,
 		       offsetof(struct vmx_caps, cpu) },
 	[WORD_CPU2] = { "secondary controls", MSR_IA32_VMX_PROCBASED_CTLS2,
 			MSR_IA32_VMX_PROCBASED_CTLS2, CPU2_ENABLE_EPT | CPU2_UNRESTRICTED_GUEST,
@@ -397,6 +397,8 @@ void vmx_init(void)
 	}
 	caps.vpid = (caps.cpu2 & CPU2_ENABLE_VPID) != 0;
 	caps.preemption_timer = (caps.pin & PIN_PREEMPTION_TIMER) != 0;
+	caps.monitor_trap = (control_capability(&control_words[WORD_CPU]) >> 32 &
+			     CPU_MONITOR_TRAP_FLAG) != 0;
 	settle_apic_controls();
 	settle_guest_state();
 	settle_flaws();

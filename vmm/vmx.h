@@ -32,6 +32,7 @@ struct vmx_caps {
 	uint32_t timer_round;	 /* 2^timer_shift - 1 */
 	uint8_t entry_flush;	 /* VMX_FLUSH_* */
 	bool preemption_timer;
+	bool monitor_trap; /* CPU_MONITOR_TRAP_FLAG can be set */
 	bool ins_outs_info;
 	bool tpr_shadow;
 	bool apic_accesses;    /* xAPIC page accesses are virtualised or told with offset */

@@ -77,6 +77,19 @@ void iobus_memory_access(const struct iobus *bus, uint64_t address, struct vcpu 
 	access->value = 0x0b; /* by way of the bus */
 }
 
+static bool nobody_there;
+
+bool hole_open(struct vcpu *v, gpa_t at)
+{
+	note("hole ");
+	return nobody_there;
+}
+
+void emul_log(struct vcpu *v, gpa_t at)
+{
+	note("log ");
+}
+
 void exit_skip(uint64_t length)
 {
 	assert_int_equal(length, 3);
@@ -134,12 +147,15 @@ static const struct {
 	{ DATA | EPTV_READ, 0x1000, GMEM_FAULT_NO_MEMORY, 0, 0, false, "no memory " },
 	{ DATA | EPTV_READ, 0xfec00000, GMEM_FAULT_MMIO, EMUL_DONE, 0, false, "emul skip " },
 	{ DATA | EPTV_WRITE, 0xfec00000, GMEM_FAULT_MMIO, EMUL_AGAIN, 0, false, "emul round " },
-	{ DATA | EPTV_READ, 0xfec00000, GMEM_FAULT_MMIO, EMUL_RETRY, 0, false, "emul " },
+	{ DATA | EPTV_READ, 0xfec00000, GMEM_FAULT_MMIO, EMUL_RETRY, 0, false, "emul hole " },
 	{ DATA | EPTV_READ, 0xfec00000, GMEM_FAULT_MMIO, EMUL_FAULTED, 0, false, "emul #PF " },
-	{ DATA | EPTV_READ, 0xfec00000, GMEM_FAULT_MMIO, EMUL_UNKNOWN, 0, false, "emul end " },
-	{ DATA | EPTV_FETCH, 0xfec00000, GMEM_FAULT_MMIO, 0, 0, false, "end " },
-	{ EPTV_GLA_VALID | EPTV_READ, 0xfec00000, GMEM_FAULT_MMIO, 0, 0, false, "end " },
-	{ DATA | EPTV_READ, 0xfec00000, GMEM_FAULT_MMIO, 0, EVENT_VALID, false, "end " },
+	{ DATA | EPTV_READ, 0xfec00000, GMEM_FAULT_MMIO, EMUL_UNKNOWN, 0, false,
+	  "emul hole log exception " },
+	{ DATA | EPTV_FETCH, 0xfec00000, GMEM_FAULT_MMIO, 0, 0, false, "hole log exception " },
+	{ EPTV_GLA_VALID | EPTV_READ, 0xfec00000, GMEM_FAULT_MMIO, 0, 0, false,
+	  "hole log exception " },
+	{ DATA | EPTV_READ, 0xfec00000, GMEM_FAULT_MMIO, 0, EVENT_VALID, false,
+	  "hole log exception " },
 	{ DATA | EPTV_READ, APIC + 0x20, GMEM_FAULT_MMIO, EMUL_DONE, 0, true, "page " },
 	{ DATA | EPTV_READ, APIC + 0x20, GMEM_FAULT_MMIO, EMUL_DONE, 0, false, "page emul skip " },
 	{ DATA | EPTV_READ | EPTV_NMI_UNBLOCKING, 0x1000, GMEM_FAULT_FIXED, 0, 0, false,
@@ -162,6 +178,8 @@ static int setup(void **state)
 	caps.vpid = true;
 	fake_invvpids = 0;
 	did[0] = detail[0] = '\0';
+	nobody_there = false;
+	vm.odd_access = false;
 	return 0;
 }
 
@@ -189,16 +207,52 @@ static void test_violations(void **state)
 	}
 }
 
-/* The longest reason for an end, with the longest address, is not cut. */
-static void test_detail_is_whole(void **state)
+/* Where nobody is, the CPU does it by itself: nothing is raised and nothing is said. */
+static void test_nobody_there(void **state)
+{
+	static const struct {
+		uint64_t why;
+		enum emul_outcome outcome;
+		uint32_t event;
+		const char *did;
+	} rows[] = {
+		{ DATA | EPTV_READ, EMUL_DONE, 0, "emul skip " },
+		{ DATA | EPTV_WRITE, EMUL_UNKNOWN, 0, "emul hole " },
+		{ DATA | EPTV_WRITE, EMUL_RETRY, 0, "emul hole " },
+		{ DATA | EPTV_FETCH, 0, 0, "hole " },
+		{ EPTV_GLA_VALID | EPTV_READ, 0, 0, "hole " },
+		{ EPTV_READ, 0, 0, "hole " },
+		{ DATA | EPTV_READ, 0, EVENT_VALID, "hole " },
+	};
+
+	nobody_there = true;
+	memory = GMEM_FAULT_MMIO;
+	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
+		did[0] = '\0';
+		fake_invvpids = 0;
+		outcome = rows[i].outcome;
+		vcpu.event.info = rows[i].event;
+		vmwrite(VMCS_EXIT_QUALIFICATION, rows[i].why);
+		vmwrite(VMCS_GUEST_PHYSICAL_ADDRESS, 0xd0000000);
+		assert_int_equal(exit_ept_violation(&vcpu), EXIT_RESUME);
+		assert_string_equal(did, rows[i].did);
+		assert_int_equal(fake_invvpids, 0);
+	}
+}
+
+/* A guest that goes on so fills no log; the reason for an end, with the longest address, is whole.
+ */
+static void test_words(void **state)
 {
 	memory = GMEM_FAULT_MMIO;
 	outcome = EMUL_UNKNOWN;
 	vmwrite(VMCS_EXIT_QUALIFICATION, DATA | EPTV_READ);
 	vmwrite(VMCS_GUEST_PHYSICAL_ADDRESS, 0xfedcba9876543210);
 	(void)exit_ept_violation(&vcpu);
-	assert_string_equal(detail, "an instruction that is not known touched device memory at "
-				    "guest-physical 0xfedcba9876543210");
+	(void)exit_ept_violation(&vcpu);
+	assert_string_equal(did, "emul hole log exception emul hole exception ");
+	(void)exit_ept_misconfig(&vcpu);
+	assert_string_equal(detail, "malformed EPT entry at guest-physical 0xfedcba9876543210");
 }
 
 static void test_apic_access(void **state)
@@ -216,7 +270,7 @@ static void test_apic_access(void **state)
 	assert_int_equal(exit_apic_access(&vcpu), EXIT_NEXT_INSN);
 	vmwrite(VMCS_EXIT_QUALIFICATION, 0x80 | 2 << 12); /* a fetch */
 	assert_int_equal(exit_apic_access(&vcpu), EXIT_RESUME);
-	assert_string_equal(did, "emul skip emul skip EOI end ");
+	assert_string_equal(did, "emul skip emul skip EOI hole log exception ");
 }
 
 /* Where no RAM was found once there is none ever: not asked again, but for the APIC's page. */
@@ -293,7 +347,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup(test_violations, setup),
-		cmocka_unit_test_setup(test_detail_is_whole, setup),
+		cmocka_unit_test_setup(test_nobody_there, setup),
+		cmocka_unit_test_setup(test_words, setup),
 		cmocka_unit_test_setup(test_apic_access, setup),
 		cmocka_unit_test_setup(test_device_page_is_kept, setup),
 		cmocka_unit_test_setup(test_device_is_kept, setup),

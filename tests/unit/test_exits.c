@@ -96,6 +96,13 @@ void vm_end(struct vm *v, enum vm_end_reason reason, const char *detail)
 	strncpy(end_detail, detail == NULL ? "" : detail, sizeof(end_detail) - 1);
 }
 
+static unsigned holes_closed;
+
+void hole_close(struct vcpu *v)
+{
+	holes_closed++;
+}
+
 static int setup(void **state)
 {
 	fake_setup(state);
@@ -306,6 +313,13 @@ static void test_vectoring(void **state)
 	assert_int_equal(vcpu.event.info, EVENT_VALID | 0x50);
 }
 
+/* The instruction that was lent memory is done; it is no instruction's exit. */
+static void test_monitor_trap(void **state)
+{
+	assert_int_equal(dispatch(EXIT_REASON_MONITOR_TRAP_FLAG), EXIT_RESUME);
+	assert_int_equal(holes_closed, 1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -319,6 +333,7 @@ int main(void)
 		cmocka_unit_test_setup(test_unhandled, setup),
 		cmocka_unit_test_setup(test_dump, setup),
 		cmocka_unit_test_setup(test_vectoring, setup),
+		cmocka_unit_test_setup(test_monitor_trap, setup),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -202,9 +202,10 @@ static void test_hostile_tables(void **state)
 		gwalk_translate(&gmem, &mode, 0x0000800000000000, GWALK_READ, &out, &fault),
 		ERR_NOTFOUND);
 	assert_int_equal(fault.vector, 13);
-	put(table_of(4), 255, 8, RAM | P | W); /* a table outside of RAM */
+	put(table_of(4), 255, 8, RAM | P | W); /* a table outside of RAM is ones */
 	assert_int_equal(gwalk_translate(&gmem, &mode, LINEAR, GWALK_READ, &out, &fault),
 			 ERR_NOTFOUND);
+	assert_int_equal(fault.error_code, 9);
 	put(table_of(4), 255, 8, table_of(4) | P | W); /* a table that is its own */
 	put(table_of(4), 1, 8, table_of(4) | P | W);
 	assert_int_equal(gwalk_translate(&gmem, &mode, LINEAR, GWALK_READ, &out, &fault), 0);
@@ -212,6 +213,15 @@ static void test_hostile_tables(void **state)
 	mode.cr3 = MASK(39, 12);
 	assert_int_equal(gwalk_translate(&gmem, &mode, KERNEL, GWALK_READ, &out, &fault),
 			 ERR_NOTFOUND);
+	assert_int_equal(fault.error_code, 9);
+	/* 32-bit paging without large pages: ones lead to ones, and to the last page of all. */
+	mode = (struct gwalk_mode){ CR0_ON, RAM, 0, 0, 0, false };
+	assert_int_equal(gwalk_translate(&gmem, &mode, 0x12345678, GWALK_WRITE, &out, &fault), 0);
+	assert_int_equal(out.v, 0xfffff678);
+	mode.cr4 = CR4_PSE;
+	assert_int_equal(gwalk_translate(&gmem, &mode, 0x12345678, GWALK_WRITE, &out, &fault),
+			 ERR_NOTFOUND);
+	assert_int_equal(fault.error_code, 11);
 }
 
 static void test_copy_crosses_a_page(void **state)

@@ -82,6 +82,10 @@ int apic_page_alloc(struct vm *vm)
 	return vm->apic_access_page == NULL ? 0 : ERR_NOMEM;
 }
 
+void hole_free(struct vm *vm)
+{
+}
+
 void apic_page_free(struct vm *vm)
 {
 	assert_null(vm->apic_access_page);

@@ -58,6 +58,8 @@ static const struct machine machines[] = {
 	  0xf0106334141, NULL, false, true, true, false },
 	{ "without preemption timer", 0x3f, 0xfff9fffe, 0x000000ff, 0x407fffff, 0xffff, BASIC_TRUE,
 	  0x1e0, 0xf0106114141, NULL, false, true, false, false },
+	{ "without monitor trap flag", 0x7f, 0xf7f9fffe, 0x00057fff, 0x407fffff, 0xffff,
+	  BASIC_TRUE | 0x2b, 0x200401e0, 0xf0106334141, NULL, true, true, true, false },
 	{ "delivery without x2APIC mode", 0x7f, 0xfff9fffe, 0x000003ef, 0x407fffff, 0xffff,
 	  BASIC_TRUE, 0x1e0, 0xf0106114141, NULL, false, true, true, false },
 	{ "lynnfield", 0x7f, 0xfff9fffe, 0x0000006f, 0x407fffff, 0xffff, BASIC_TRUE, 0x1e0,
@@ -132,7 +134,10 @@ static void test_machines(void **state)
 		assert_int_equal(caps->cpu2 & ~m->cpu2, 0);
 		assert_int_equal(caps->exit & ~m->exit, 0);
 		assert_int_equal(caps->entry & ~m->entry, 0);
-		assert_int_equal(caps->cpu & (CPU_CR3_LOAD_EXITING | CPU_CR3_STORE_EXITING), 0);
+		assert_int_equal(caps->cpu & (CPU_CR3_LOAD_EXITING | CPU_CR3_STORE_EXITING |
+					      CPU_MONITOR_TRAP_FLAG),
+				 0);
+		assert_int_equal(caps->monitor_trap, (m->cpu & CPU_MONITOR_TRAP_FLAG) != 0);
 		assert_int_equal(caps->cpu2 & (CPU2_BUS_LOCK_DETECTION | CPU2_NOTIFY_WINDOW),
 				 m->cpu2 & (CPU2_BUS_LOCK_DETECTION | CPU2_NOTIFY_WINDOW));
 		assert_int_equal(caps->virtual_delivery, m->delivery);

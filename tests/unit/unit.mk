@@ -124,6 +124,7 @@ UNIT_residue := boot/residue.c boot/pci_config.c vmm/base/str.c $(GMEM_C)
 UNIT_secrets := boot/secrets.c vmm/base/err.c vmm/base/str.c
 UNIT_vms := boot/vms.c crypto/wipe.c vmm/base/str.c vmm/base/err.c
 UNIT_apic_page := vmm/apic_page.c $(GMEM_C)
+UNIT_hole := vmm/hole.c vmm/iobus.c $(GMEM_C)
 UNIT_vm := vmm/vm.c vmm/base/str.c
 UNIT_line_edit := boot/line_edit.c vmm/base/str.c
 UNIT_shell := vmm/flaws.c boot/host_report.c boot/shell.c boot/shell_commands.c \

@@ -1,0 +1,180 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* vmm/hole.c: a frame of ones where nobody is, for one instruction, and who gets none. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "tests/unit/fake_base.h"
+#include "vmm/base/page_alloc.h"
+#include "vmm/hole.h"
+#include "vmm/vcpu_priv.h"
+
+#define NOTHING	 0xd0000000ull
+#define DEVICE	 0xfec00000ull
+#define CONTROLS 0x84006172u
+
+static struct vmx_caps caps;
+static struct vm vm;
+static struct vcpu vcpus[2];
+static struct vcpu_private privs[2];
+
+const struct vmx_caps *vmx_caps(void)
+{
+	return &caps;
+}
+
+static int setup(void **state)
+{
+	static const struct ept_caps ept = { .invept_single = true,
+					     .structures_wb = true,
+					     .phys_bits = 46 };
+
+	fake_setup(state);
+	ept_configure(&ept);
+	memset(&vm, 0, sizeof(vm));
+	memset(privs, 0, sizeof(privs));
+	caps.monitor_trap = true;
+	for (unsigned i = 0; i < 2; i++) {
+		vcpus[i] = (struct vcpu){ .vm = &vm, .priv = &privs[i] };
+		privs[i].cpu_controls = CONTROLS;
+	}
+	fake_vmwrite(VMCS_CPU_CONTROLS, CONTROLS);
+	assert_int_equal(iobus_add(&vm.iobus, IO_SPACE_MEMORY, DEVICE + 0x10, 8, NULL, NULL), 0);
+	assert_int_equal(gmem_init(&vm.gmem), 0);
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	gmem_destroy(&vm.gmem);
+	hole_free(&vm);
+	return fake_teardown(state);
+}
+
+static bool is_lent(uint64_t at)
+{
+	struct ept_leaf leaf;
+
+	if (ept_walk(&vm.gmem.root, gpa(at), &leaf) != 0) {
+		return false;
+	}
+	assert_int_equal(leaf.attr.access, EPT_RWX);
+	assert_int_equal(leaf.attr.memtype, EPT_MEMTYPE_WB);
+	assert_true(leaf.attr.ignore_pat);
+	assert_int_equal(leaf.leaf_bytes, PAGE_SIZE);
+	assert_int_equal(ALIGN_DOWN(leaf.hpa.v, PAGE_SIZE),
+			 keyid_unpack(page_hpa(vm.hole_page).v).frame.v);
+	return true;
+}
+
+static bool steps(void)
+{
+	uint64_t controls = fake_vmread(VMCS_CPU_CONTROLS);
+
+	assert_int_equal(controls & ~(uint64_t)CPU_MONITOR_TRAP_FLAG, CONTROLS);
+	return (controls & CPU_MONITOR_TRAP_FLAG) != 0;
+}
+
+static void assert_ones(void)
+{
+	const uint8_t *bytes = vm.hole_page;
+
+	for (unsigned i = 0; i < PAGE_SIZE; i++) {
+		assert_int_equal(bytes[i], 0xff);
+	}
+}
+
+static void test_lent_for_one_instruction(void **state)
+{
+	uint64_t generation = vm.gmem.root.generation;
+
+	assert_true(hole_open(&vcpus[0], gpa(NOTHING + 0x123)));
+	assert_true(hole_open(&vcpus[0], gpa(NOTHING + PAGE_SIZE)));
+	assert_true(is_lent(NOTHING) && is_lent(NOTHING + PAGE_SIZE));
+	assert_true(steps());
+	assert_ones();
+	memset(vm.hole_page, 0x5a, PAGE_SIZE); /* the guest writes */
+	hole_close(&vcpus[0]);
+	assert_false(is_lent(NOTHING) || is_lent(NOTHING + PAGE_SIZE));
+	assert_false(steps());
+	assert_ones();
+	assert_int_equal(vm.gmem.root.generation, generation + 1); /* no CPU translates to it */
+}
+
+/* What one has been lent serves the other, who comes again when it was taken back first. */
+static void test_two_vcpus(void **state)
+{
+	assert_true(hole_open(&vcpus[0], gpa(NOTHING)));
+	assert_true(hole_open(&vcpus[1], gpa(NOTHING)));
+	hole_close(&vcpus[1]);
+	assert_true(is_lent(NOTHING));
+	hole_close(&vcpus[0]);
+	assert_false(is_lent(NOTHING));
+	assert_true(hole_open(&vcpus[1], gpa(NOTHING)));
+	assert_true(is_lent(NOTHING));
+	hole_close(&vcpus[1]);
+	hole_close(&vcpus[1]); /* a step that was lent nothing */
+}
+
+static void refused(uint64_t at)
+{
+	assert_false(hole_open(&vcpus[0], gpa(at)));
+	assert_false(is_lent(at));
+	assert_false(steps());
+}
+
+static void test_who_gets_none(void **state)
+{
+	refused(DEVICE);	 /* the page of a device, */
+	refused(DEVICE + 0x800); /* whatever its length */
+	refused(VM_APIC_BASE);
+	refused(1ull << 46);
+	assert_true(hole_open(&vcpus[0], gpa(DEVICE + PAGE_SIZE)));
+	hole_close(&vcpus[0]);
+	caps.monitor_trap = false;
+	refused(NOTHING);
+}
+
+/* No instruction touches so many pages, and no VM makes tables without end. */
+static void test_bounds(void **state)
+{
+	uint64_t lent = 0;
+
+	for (unsigned i = 0; i < HOLES_MAX; i++) {
+		assert_true(hole_open(&vcpus[0], gpa(NOTHING + i * PAGE_SIZE)));
+	}
+	assert_false(hole_open(&vcpus[0], gpa(NOTHING + HOLES_MAX * PAGE_SIZE)));
+	hole_close(&vcpus[0]);
+	for (uint64_t at = 1ull << 39; at < 1ull << 46; at += 1ull << 39) {
+		lent += hole_open(&vcpus[0], gpa(at));
+		hole_close(&vcpus[0]);
+	}
+	assert_in_range(lent, 32, 64);
+	assert_true(hole_open(&vcpus[0], gpa(NOTHING))); /* its tables are there */
+	hole_close(&vcpus[0]);
+}
+
+static void test_no_memory(void **state)
+{
+	fake_pages_fail_after(0);
+	refused(NOTHING);
+	fake_pages_fail_after(2); /* its frame, and one table of three */
+	refused(NOTHING);
+	fake_pages_fail_after(-1);
+	assert_true(hole_open(&vcpus[0], gpa(NOTHING)));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_lent_for_one_instruction, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_two_vcpus, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_who_gets_none, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_bounds, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_no_memory, setup, teardown),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

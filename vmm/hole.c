@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Frames of ones for addresses that nobody owns. One frame serves all of a VM, so what is written
+ * to it can be read by that VM's other vCPUs until it is taken back, and by nobody else. Lock:
+ * gmem.lock.
+ */
+#include "vmm/hole.h"
+
+#include "ept/ept.h"
+#include "vmm/base/page_alloc.h"
+#include "vmm/base/panic.h"
+#include "vmm/base/str.h"
+#include "vmm/vcpu_priv.h"
+
+/*
+ * Tables that a VM may cause by looking around: a live EPT gives none back. A table maps 2 MiB, so
+ * all that a machine has below 4 GiB needs few.
+ */
+#define HOLE_TABLES_MAX	 128
+#define TABLES_OF_A_PAGE 3
+
+static void step_one(struct vcpu *vcpu, bool on)
+{
+	uint32_t value = vcpu->priv->cpu_controls & ~(uint32_t)CPU_MONITOR_TRAP_FLAG;
+
+	value |= on ? (uint32_t)CPU_MONITOR_TRAP_FLAG : 0;
+	if (value != vcpu->priv->cpu_controls) {
+		vcpu->priv->cpu_controls = value;
+		vmwrite(VMCS_CPU_CONTROLS, value);
+	}
+}
+
+/* The VM's frame of ones, with its first use. */
+static bool have_frame(struct vm *vm)
+{
+	if (vm->hole_page == NULL) {
+		vm->hole_page = page_alloc(1);
+		if (vm->hole_page != NULL) {
+			memset(vm->hole_page, 0xff, PAGE_SIZE);
+		}
+	}
+	return vm->hole_page != NULL;
+}
+
+static bool have_tables(struct vm *vm, gpa_t page)
+{
+	if (ept_page_entry(&vm->gmem.root, page) != NULL) {
+		return true;
+	}
+	if (vm->hole_tables + TABLES_OF_A_PAGE > HOLE_TABLES_MAX) {
+		return false;
+	}
+	vm->hole_tables += TABLES_OF_A_PAGE; /* at most */
+	return true;
+}
+
+/* Under gmem.lock. */
+static bool lend(struct vcpu *vcpu, gpa_t page)
+{
+	struct vm *vm = vcpu->vm;
+	struct vcpu_private *priv = vcpu->priv;
+	struct ept_attr attr = { .access = EPT_RWX, .memtype = EPT_MEMTYPE_WB, .ignore_pat = true };
+	struct keyed_frame frame;
+	struct ept_leaf leaf;
+
+	if (ept_walk(&vm->gmem.root, page, &leaf) == 0) {
+		return true; /* another vCPU's, until that one has done its instruction */
+	}
+	if (priv->hole_count == HOLES_MAX || !have_frame(vm) || !have_tables(vm, page)) {
+		return false;
+	}
+	frame = keyid_unpack(page_hpa(vm->hole_page).v);
+	attr.keyid = frame.keyid;
+	if (ept_map(&vm->gmem.root, page, frame.frame, PAGE_SIZE, PAGE_SIZE, attr) != 0) {
+		return false;
+	}
+	priv->holes[priv->hole_count++] = page;
+	return true;
+}
+
+bool hole_open(struct vcpu *vcpu, gpa_t gpa)
+{
+	struct vm *vm = vcpu->vm;
+	gpa_t page = { gpa.v & PAGE_MASK };
+	bool lent;
+
+	if (!vmx_caps()->monitor_trap || page.v == VM_APIC_BASE ||
+	    iobus_memory_overlaps(&vm->iobus, page.v, PAGE_SIZE)) {
+		return false;
+	}
+	lock_take(&vm->gmem.lock);
+	lent = lend(vcpu, page);
+	lock_drop(&vm->gmem.lock);
+	if (lent) {
+		step_one(vcpu, true);
+	}
+	return lent;
+}
+
+void hole_close(struct vcpu *vcpu)
+{
+	struct vm *vm = vcpu->vm;
+	struct vcpu_private *priv = vcpu->priv;
+
+	step_one(vcpu, false);
+	if (priv->hole_count == 0) {
+		return;
+	}
+	lock_take(&vm->gmem.lock);
+	while (priv->hole_count > 0) {
+		/* One 4-KiB leaf: nothing to split, so nothing can fail. */
+		CHECK(ept_unmap(&vm->gmem.root, priv->holes[--priv->hole_count], PAGE_SIZE) == 0);
+	}
+	/* Order: a CPU that still translated to the frame could write to it after this. */
+	ept_tlb_shootdown(&vm->gmem.root);
+	memset(vm->hole_page, 0xff, PAGE_SIZE);
+	lock_drop(&vm->gmem.lock);
+}
+
+void hole_free(struct vm *vm)
+{
+	page_free(vm->hole_page, 1);
+}
