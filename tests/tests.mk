@@ -111,6 +111,54 @@ $(FUZZING_LIB): $(FAKE_OBJ:$(HOST_OBJ)/%=$(FUZZING_OBJ)/%)
 	@rm -f $@
 	@ar rcs $@ $^
 
+# --- What the seeds reach of the files under test: lines, by gcov ---
+
+COVERAGE_OBJ := $(O)/fuzz-coverage/obj
+COVERAGE_FLAGS := --coverage -O0
+COVERAGE_LIB := $(O)/fuzz-coverage/libfake.a
+COVERAGE_LEAST := 85
+
+.PHONY: fuzz-coverage
+fuzz-coverage: $(FUZZERS:%=$(O)/fuzz-coverage/%.passed)
+
+# Neither third-party sources nor helpers (COVERAGE_BESIDE in fuzz.mk) are counted.
+coverage_of = $(filter-out $(THIRD)/% $(COVERAGE_BESIDE) $(COVERAGE_BESIDE_$1),\
+	$(filter %.c,$(FUZZ_$1)))
+
+$(O)/fuzz-coverage/%.passed: $(O)/fuzz-coverage/% tests/fuzz/coverage.py \
+		$$(wildcard tests/fuzz/corpus/$$*/*)
+	@$(PYTHON) tests/fuzz/coverage.py $< $(COVERAGE_OBJ) tests/fuzz/corpus/$* \
+		$(COVERAGE_LEAST) $(call coverage_of,$*)
+	@touch $@
+
+define coverage_rule
+$(O)/fuzz-coverage/$1: $(call host_objects,$(COVERAGE_OBJ),tests/fuzz/fuzz_$1.c \
+		tests/fuzz/replay.c $(FUZZ_$1)) $(COVERAGE_LIB)
+	@$$(HOST_CC) $$(HOST_SANITIZE) --coverage -o $$@ $$^
+endef
+$(foreach f,$(FUZZERS),$(eval $(call coverage_rule,$f)))
+
+$(COVERAGE_LIB): $(FAKE_OBJ:$(HOST_OBJ)/%=$(COVERAGE_OBJ)/%)
+	@rm -f $@
+	@ar rcs $@ $^
+
+COVERAGE_DEF = $(filter-out -O1,$(HOST_DEF)) $(COVERAGE_FLAGS)
+
+$(COVERAGE_OBJ)/third/%.o: $(THIRD)/%.c | $$(THIRD_PARTY)
+	@mkdir -p $(@D)
+	@$(HOST_CC) $(filter-out --coverage,$(COVERAGE_DEF)) -w -MMD -MP -c -o $@ $<
+
+$(COVERAGE_OBJ)/%.o: %.c | $$(THIRD_PARTY) $$(GENERATED)
+	@mkdir -p $(@D)
+	@$(HOST_CC) $(COVERAGE_DEF) $(HOST_WARN) -MMD -MP -c -o $@ $<
+
+$(COVERAGE_OBJ)/%.o: %.asm | $$(THIRD_PARTY) $$(GENERATED)
+	@mkdir -p $(@D)
+	$(NASM) -f elf64 $(HOST_NASM) -MD $(@:.o=.d) -MP -o $@ $<
+
+-include $(patsubst %.o,%.d,$(FAKE_OBJ:$(HOST_OBJ)/%=$(COVERAGE_OBJ)/%) $(foreach f,$(FUZZERS),\
+	$(call host_objects,$(COVERAGE_OBJ),tests/fuzz/fuzz_$f.c tests/fuzz/replay.c $(FUZZ_$f))))
+
 FUZZING_DEF = $(filter-out $(HOST_SANITIZE),$(HOST_DEF)) $(FUZZING_FLAGS)
 
 $(FUZZING_OBJ)/third/%.o: $(THIRD)/%.c | $$(THIRD_PARTY)
@@ -207,7 +255,7 @@ case: $$(CASE_NEEDS)
 	@$(RUN_CASES) $(CASE)
 
 # Quick, under 2 minutes once built.
-check: lint unit fuzz-smoke
+check: lint unit fuzz-smoke fuzz-coverage
 	@echo 'check: all passed'
 # Every part runs, whatever became of the ones before; tally.py counts. Parts are goals.
 run_parts = @ended=; for part in $1; do \
@@ -216,7 +264,7 @@ run_parts = @ended=; for part in $1; do \
 	$(PYTHON) tests/tally.py $(O) $$ended
 
 # Everything that fits into 40 minutes.
-TEST_PARTS := lint unit fuzz-smoke $(TEST_PARTS) case
+TEST_PARTS := lint unit fuzz-smoke fuzz-coverage $(TEST_PARTS) case
 test: | $$(THIRD_PARTY)
 	@rm -rf $(O)/tally $(O)/unit/*.passed* $(O)/fuzz/*.passed*
 	@mkdir -p $(O)/tally

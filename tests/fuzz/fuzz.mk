@@ -16,3 +16,8 @@ FUZZ_shell := vmm/flaws.c boot/host_report.c boot/shell.c boot/shell_commands.c 
 	boot/shell_memory.c boot/line_edit.c \
 	boot/config_keys.c \
 	guest/vconsole.c vmm/base/str.c vmm/base/err.c
+
+# Helpers of what is under test: what the seeds reach of them is not counted.
+COVERAGE_BESIDE := vmm/base/str.c vmm/base/err.c $(GMEM_C)
+COVERAGE_BESIDE_devices := guest/vconsole.c
+COVERAGE_BESIDE_shell := guest/vconsole.c vmm/flaws.c boot/config_keys.c

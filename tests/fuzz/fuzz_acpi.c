@@ -58,6 +58,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 {
 	static struct memory m;
 	static struct acpi_facts facts;
+	struct serial_place serial;
 	struct acpi_reader reader = { at, &m };
 	int err;
 
@@ -76,6 +77,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 		for (uint32_t other = 0; other < i; other++) {
 			PROMISE(facts.apic_ids[i] != facts.apic_ids[other]);
 		}
+	}
+	if (acpi_find_serial(hpa(MEMORY_BASE), &reader, &serial) == 0) {
+		PROMISE(serial.address != 0 && (serial.stride == 1 || serial.stride == 4));
 	}
 	while (m.given_count > 0) {
 		free(m.given[--m.given_count]);

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "guest/linux_load.h"
+#include "guest/vm_file.h"
 #include "guest/memmap.h"
 #include "tests/unit/fake_base.h"
 
@@ -37,6 +38,40 @@ static void check_loaded(struct gmem *gmem, const struct linux_source *source,
 	}
 }
 
+/* As main.c does it with what the stick gave: what is read back in pieces is what was there. */
+static void seal(struct vm_file *kernel, const uint8_t *plain, struct vm_file *initrd,
+		 const uint8_t *choices)
+{
+	static struct vm_config config;
+	static bool started;
+	char cmdline[VM_CMDLINE_MAX], before[VM_CMDLINE_MAX];
+	uint8_t piece[3 * PAGE_SIZE];
+
+	if (!started) {
+		check(vm_file_start() == 0, "vm_file_start");
+		started = true;
+	}
+	vm_file_seal(kernel, 1);
+	if (initrd->bytes <= 64 * PAGE_SIZE) {
+		vm_file_seal(initrd, 2);
+	}
+	for (unsigned i = 0; i < 4 && kernel->bytes != 0; i++) {
+		uint64_t offset = choices[i] * 257u % kernel->bytes;
+		size_t count = MIN(choices[i + 1] * 53u, kernel->bytes - offset);
+
+		count = MIN(count, sizeof(piece));
+		vm_file_read(kernel, offset, piece, count);
+		check(memcmp(piece, plain + offset, count) == 0, "another piece than was sealed");
+	}
+	memset(config.cmdline, 0, sizeof(config.cmdline));
+	memcpy(config.cmdline, choices, 5);
+	config.cmdline_seal = 0;
+	vm_cmdline_read(&config, before);
+	vm_cmdline_seal(&config, 3);
+	vm_cmdline_read(&config, cmdline);
+	check(memcmp(before, cmdline, 6) == 0, "another command line than was sealed");
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 {
 	static uint8_t initrd[2 * MIB];
@@ -46,6 +81,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 	struct linux_refusal refusal;
 	struct gmem gmem;
 	uint8_t *kernel;
+	bool sealed;
 	int err;
 
 	if (bytes < 8) {
@@ -54,13 +90,17 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 	fake_reset();
 	ept_configure(&(struct ept_caps){ .phys_bits = 40 });
 	/* The exact size on the heap: ASan sees a read behind the file's end. */
-	kernel = malloc(bytes - 8 + 1);
+	sealed = (data[4] & 2) != 0;
+	kernel = malloc(sealed ? ALIGN_UP(bytes, PAGE_SIZE) : bytes - 8 + 1); /* whole pages */
 	memcpy(kernel, data + 8, bytes - 8);
 	kernel_file.data = kernel;
 	kernel_file.bytes = bytes - 8;
 	source.memory_bytes = (1 + data[0]) * MIB;
 	initrd_file.bytes = (data[1] | data[2] << 8 | data[3] << 16) % sizeof(initrd);
 	source.initrd = data[4] & 1 ? &initrd_file : NULL;
+	if (sealed) {
+		seal(&kernel_file, data + 8, &initrd_file, data);
+	}
 	memset(&gmem, 0, sizeof(gmem));
 	check(gmem_init(&gmem) == 0, "gmem_init");
 	check(gmem_add_ram_plain(&gmem, gpa(0), source.memory_bytes, PAGE_SIZE) == 0, "RAM");

@@ -15,12 +15,16 @@
 #include "boot/line_edit.h"
 #include "boot/shell.h"
 #include "boot/shell_priv.h"
+#include "crypto/keyslot.h"
 #include "crypto/page_cipher.h"
 #include "crypto/tme.h"
 #include "ept/ept.h"
 #include "guest/platform.h"
 #include "guest/vconsole.h"
+#include "guest/shares.h"
 #include "tests/unit/fake_base.h"
+#include "tests/unit/fake_keyslot.h"
+#include "vmm/base/err.h"
 #include "vmm/base/log.h"
 #include "vmm/base/power.h"
 #include "vmm/base/str.h"
@@ -257,6 +261,59 @@ void gmem_peek(hpa_t at, void *out, size_t bytes)
 	memset(out, (int)at.v, bytes);
 }
 
+/* One share, whose member is alpha until somebody says otherwise. */
+static bool has_share, shared;
+
+size_t shares_count(void)
+{
+	return has_share;
+}
+
+int shares_find(const char *name)
+{
+	return has_share && str_equal_nocase(name, "mail") ? 0 : ERR_NOTFOUND;
+}
+
+void shares_print(size_t index, void (*print)(const char *fmt, ...))
+{
+	PROMISE(index < shares_count());
+	print("  mail: %s", shared ? "alpha" : "nobody");
+}
+
+void shares_print_vm(const struct vm *vm, void (*print)(const char *fmt, ...))
+{
+	(void)present(vm);
+	print("  share mail");
+}
+
+static int change_share(const struct vm *vm, bool to)
+{
+	(void)present(vm);
+	PROMISE(has_share);
+	acts++;
+	if (vm != &vms[ALPHA]) {
+		return to ? ERR_NOMEM : ERR_NOTFOUND;
+	}
+	if (shared == to) {
+		return ERR_EXISTS;
+	}
+	shared = to;
+	return 0;
+}
+
+int shares_revoke(size_t index, const struct vm *vm)
+{
+	PROMISE(index == 0);
+	return change_share(vm, false);
+}
+
+int shares_grant(size_t index, const struct vm *vm, bool read_only)
+{
+	(void)read_only;
+	PROMISE(index == 0);
+	return change_share(vm, true);
+}
+
 /* Somebody was sure, or no VM runs. */
 static _Noreturn void end_machine(void)
 {
@@ -327,6 +384,9 @@ static void begin(uint8_t what)
 	if ((what & 8) != 0) {
 		switch_on(BETA);
 	}
+	has_share = shared = (what & 16) != 0;
+	fake_keyslots = (what & 16) != 0 ? 3 : 0;
+	(void)keyslot_take(KEYSLOT_RANDOM, NULL, 0, "alpha", &vms[ALPHA].gmem.keyid);
 }
 
 /* The shell's and the editor's state outlive a run: leave nothing of it to the next. */

@@ -133,7 +133,12 @@ static void step(const struct input *in)
 	case 4: (void)vlapic_msr_write(vcpu, MSR_IA32_APIC_BASE, in->value); break;
 	case 5: (void)vlapic_msr_write(vcpu, MSR_IA32_TSC_DEADLINE, in->value); break;
 	case 6: send(in); break;
-	case 7: fake_tsc += in->value & 0xffffffffffff; break;
+	case 7:
+		fake_tsc += in->value & 0xffffffffffff;
+		if ((in->where & 1) != 0) { /* the VM was paused meanwhile */
+			vlapic_skip_time(vcpu, in->value & 0xffffffffffff);
+		}
+		break;
 	case 8: vlapic_cr8_write(vcpu, (uint8_t)in->value); break;
 	case 9:
 		vector = vlapic_irq_pending(vcpu);
@@ -147,6 +152,7 @@ static void step(const struct input *in)
 	case 10: trap_like(vcpu, in); break;
 	}
 	for (uint32_t i = 0; i < VCPUS; i++) {
+		(void)vlapic_next_deadline(vm->vcpus[i]);
 		check(vm->vcpus[i]);
 	}
 }

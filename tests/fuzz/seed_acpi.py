@@ -52,6 +52,20 @@ def madt(xapic, x2apic):
     return table(b"APIC", body)
 
 
+def spcr(kind, space, baud):
+    body = bytes([kind, 0, 0, 0]) + gas(space, 0x3F8)
+    return table(b"SPCR", (body + bytes(22 - len(body)) + bytes([baud])).ljust(44, b"\0"))
+
+
+def dbg2(*kinds):
+    """A device for each pair of port type and subtype."""
+    body = b""
+    for port, kind in kinds:
+        body += struct.pack("<BHB9H", 0, 34, 1, 0, 0, 0, 0, port, kind, 0, 22, 0)
+        body += gas(0, 0xFE000000)
+    return table(b"DBG2", struct.pack("<II", 44, len(kinds)) + body)
+
+
 def memory(revision, tables, last):
     """RSDP, then XSDT and RSDT, then the tables one after the other."""
     root = 40
@@ -89,6 +103,10 @@ SEEDS = {
     "sums": with_dsdt(2, b"\1"),
     "old-fadt": with_dsdt(2, b"\1", length=116),
     "reduced": with_dsdt(2, b"\1", flags=1 << 20),
+    "serial": memory(2, [spcr(0, 1, 7), dbg2((0x8003, 0), (0x8000, 0x12))], b"\1"),
+    "serial-speeds": memory(2, [spcr(k, 0, b) for k, b in ((1, 3), (0x12, 4), (0, 6))], b"\1"),
+    "serial-none": memory(2, [spcr(3, 1, 0), spcr(0, 9, 0), dbg2((0x8000, 5))], b"\1"),
+    "dbg2": memory(2, [dbg2((0x8000, 1))], b"\1"),
     "many-cpus": memory(2, [madt(range(254), range(254, 300))], b"\1"),
 }
 

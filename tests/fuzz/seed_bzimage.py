@@ -31,15 +31,28 @@ SEEDS = {
     "truncated": (64, None, {}, 1),
     "huge": (64, 0, {0x260: b"\xff" * 4, 0x1F4: b"\xff" * 4}, 0),
     "no-magic": (64, None, {0x202: b"hdrs"}, 0),
+    "elf": (64, None, {0: b"\x7fELF", 0x202: b"hdrs"}, 0),
+    "gzip": (64, None, {0: b"\x1f\x8b", 0x202: b"hdrs"}, 0),
+    "old": (64, None, {0x206: struct.pack("<H", 0x20B)}, 0),
+    "short-header": (64, None, {0x201: b"\x10"}, 0),
+    "zimage": (64, None, {0x211: b"\0"}, 0),
+    "32-bit": (64, None, {0x236: b"\0\0"}, 0),
+    "empty-initrd": (64, 0, {}, 0),
+    "large-initrd": (4, 2000000, {0x258: struct.pack("<Q", 0x100000)}, 0),
+    "short-cmdline": (64, None, {0x238: struct.pack("<I", 3)}, 0),
+    "alignment": (64, None, {0x230: struct.pack("<I", 3)}, 0),
+    "nowhere": (64, None, {0x234: b"\0", 0x258: struct.pack("<Q", 1)}, 0),
 }
+# These as ciphertext, too.
+SEALED = ("good", "initrd", "fixed", "truncated")
 
 
-def build(memory, initrd, fields, cut):
+def build(memory, initrd, fields, cut, sealed):
     image = bytearray(1024 + 0x220)
     for offset, value in {**GOOD, **fields}.items():
         image[offset : offset + len(value)] = value
     size = (initrd or 0).to_bytes(3, "little")
-    choices = bytes([memory - 1]) + size + bytes([initrd is not None]) + bytes(3)
+    choices = bytes([memory - 1]) + size + bytes([(initrd is not None) | 2 * sealed]) + bytes(3)
     return choices + bytes(image[: len(image) - cut])
 
 
@@ -47,7 +60,9 @@ def main():
     directory = pathlib.Path(sys.argv[1])
     directory.mkdir(parents=True, exist_ok=True)
     for name, args in SEEDS.items():
-        (directory / name).write_bytes(build(*args))
+        (directory / name).write_bytes(build(*args, False))
+        if name in SEALED:
+            (directory / f"{name}-sealed").write_bytes(build(*args, True))
 
 
 main()
