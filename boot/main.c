@@ -196,6 +196,7 @@ static void start_tme(void)
 	tme = tme_state();
 	keyid_configure(tme->phys_bits, tme->keyid_bits);
 	if (tme->kind == TME_MK && keyslot_init() == 0) {
+		cache_init();
 		host_key_start();
 		cache_flush_all();
 	}

@@ -20,6 +20,7 @@ UNIT_pconfig := crypto/pconfig.c $(TME_C)
 UNIT_keyslot := crypto/pconfig.c crypto/kdf.c crypto/mbedtls_port.c crypto/simd.c $(TME_C) \
 	$(MBEDTLS_C)
 UNIT_topology := vmm/base/topology.c
+UNIT_cache :=
 UNIT_idt := vmm/base/idt.c
 UNIT_selftest := crypto/aes_xts.c crypto/mbedtls_port.c crypto/simd.c vmm/base/str.c $(MBEDTLS_C)
 

@@ -2,22 +2,107 @@
 #include "vmm/base/cache.h"
 
 #include "vmm/base/cpu.h"
+#include "vmm/base/log.h"
+#include "vmm/base/percpu.h"
 #include "vmm/base/smp.h"
+#include "vmm/base/topology.h"
 #include "vmm/base/tsc.h"
 
+/* SDM vol. 2, "CPUID", leaf 04H: one sub-leaf for each cache. */
+#define LEAF_CACHES	   4u
+#define CACHES_MAX	   16u
+#define CACHE_TYPE(eax)	   ((eax)&31)
+#define CACHE_NONE	   0u
+#define CACHE_UNIFIED	   3u
+#define CACHE_LEVEL(eax)   ((eax) >> 5 & 7)
+#define CACHE_SHARERS(eax) (((eax) >> 14 & 0xfff) + 1) /* APIC IDs set aside for them */
+#define EDX_OWN_ONLY	   BIT(0) /* WBINVD need not reach other sharers' lower caches */
+
+/*
+ * Of each CPU: those with the same number share an L3, and WBINVD on one of them reaches the
+ * caches of all. Each CPU for itself where CPUID does not promise that.
+ */
+struct reach {
+	bool shared;
+	uint32_t number;
+};
+
+static struct reach reaches[CPU_MAX];
+static bool excused[CPU_MAX]; /* another CPU's WBINVD does it for this one */
 static uint64_t epoch;
 static uint64_t last_ticks;
 static uint64_t last_end; /* TSC */
 
+/* A package has its L3 to itself, however many APIC IDs firmware or the CPU set aside for it. */
+static void read_reach(void *unused)
+{
+	struct reach *reach = &reaches[percpu_self()->index];
+	const struct topology place = topology_this_cpu();
+	struct cpuid_regs cache = { .eax = CACHE_UNIFIED };
+
+	(void)unused;
+	*reach = (struct reach){ false, 0 };
+	if (cpu_cpuid(0, 0).eax < LEAF_CACHES) {
+		return;
+	}
+	for (uint32_t i = 0; i < CACHES_MAX && CACHE_TYPE(cache.eax) != CACHE_NONE; i++) {
+		uint8_t shift = 0;
+
+		cache = cpu_cpuid(LEAF_CACHES, i);
+		if (CACHE_TYPE(cache.eax) != CACHE_UNIFIED || CACHE_LEVEL(cache.eax) != 3 ||
+		    (cache.edx & EDX_OWN_ONLY) != 0) {
+			continue;
+		}
+		while (shift < place.package_shift && (1u << shift) < CACHE_SHARERS(cache.eax)) {
+			shift++;
+		}
+		/* Two L3 of different sizes never have one number: each has its own APIC IDs. */
+		*reach = (struct reach){ true, place.apic_id >> shift << shift };
+	}
+}
+
+static bool is_excused(uint32_t cpu)
+{
+	for (uint32_t i = 0; i < cpu; i++) {
+		if (reaches[cpu].shared && reaches[i].shared &&
+		    reaches[i].number == reaches[cpu].number) {
+			return true;
+		}
+	}
+	return false;
+}
+
+void cache_init(void)
+{
+	const uint32_t count = percpu_count();
+	uint32_t flushing = 0;
+
+	smp_call_all(read_reach, NULL);
+	for (uint32_t i = 0; i < count; i++) {
+		excused[i] = is_excused(i);
+		flushing += !excused[i];
+	}
+	if (flushing == count) {
+		log_info("caches: WBINVD runs on each CPU");
+	} else {
+		log_info("caches: WBINVD runs on %u of %u CPUs, and reaches all caches (CPUID.04H)",
+			 flushing, count);
+	}
+}
+
 static void flush_this_cpu(void *unused)
 {
 	(void)unused;
-	cpu_wbinvd();
+	if (!excused[percpu_self()->index]) {
+		cpu_wbinvd();
+	}
 }
 
 /*
- * Every CPU does it: WBINVD need not reach the caches that a CPU shares with nobody else (SDM vol.
- * 2, "CPUID", leaf 04H, EDX[0]).
+ * WBINVD need not reach the caches that a CPU shares with nobody else (SDM vol. 2, "CPUID", leaf
+ * 04H, EDX[0]), so every CPU executes it that cache_init has not excused. What an excused CPU has
+ * stored is in its caches by now, not in its store buffer: the caller has seen later stores of it,
+ * for it took the memory away from that CPU first (SDM vol. 3, "Memory Ordering").
  */
 void cache_flush_all(void)
 {

@@ -11,6 +11,13 @@
 #include "vmm/base/types.h"
 
 /*
+ * Finds out from CPUID.04H which CPUs have to execute WBINVD so that the caches of all are flushed,
+ * and logs it: one for each L3 that promises to reach all its sharers, else each CPU. Until then
+ * each CPU does. BSP, after smp_start_all, with no lock held.
+ */
+void cache_init(void);
+
+/*
  * Writes back and invalidates the lines of all KeyIDs in the caches of every CPU (WBINVD), and
  * logs nothing. No mapping may be left through which a CPU could fetch again what was to be
  * flushed. Takes milliseconds on a machine with large caches, and stalls all its CPUs: see
