@@ -125,13 +125,14 @@ static void run_vms(const struct shell_call *call)
 	}
 }
 
-static void print_memory(const struct vm *vm)
+static void print_memory(struct vm *vm)
 {
 	struct pager_counters now;
 	uint64_t window, unclaimed;
 
 	shell_print("  memory: %s", platform_engine_words(vm));
 	shell_print_key(vm);
+	shell_print_leaves(vm);
 	shares_print_vm(vm, shell_print);
 	if (!platform_count_memory(vm, &now)) {
 		return;
@@ -149,7 +150,7 @@ static void print_memory(const struct vm *vm)
 static void run_vm(const struct shell_call *call)
 {
 	const struct vm_config *config = call->vm->config;
-	const struct vm *vm = call->vm->vm;
+	struct vm *vm = call->vm->vm;
 
 	shell_print("%s: %s, %u vCPU%s, %lluM of memory", config->name, state_name(call->vm),
 		    config->vcpus, config->vcpus == 1 ? "" : "s",

@@ -30,11 +30,27 @@ void shell_print_key(const struct vm *vm)
 	if (keyslot_get(vm->gmem.keyid, &slot) != 0) {
 		return;
 	}
-	shell_print("  key: KeyID %u, generation %u, mode %s, in use for %llu s; %llu KiB of its "
-		    "memory are mapped",
-		    vm->gmem.keyid, slot.generation, keyslot_mode_name(slot.mode),
-		    to_seconds(cpu_rdtsc() - slot.since),
-		    (unsigned long long)vm->gmem.resident_bytes >> 10);
+	shell_print("  key: KeyID %u, generation %u, mode %s, in use for %llu s", vm->gmem.keyid,
+		    slot.generation, keyslot_mode_name(slot.mode),
+		    to_seconds(cpu_rdtsc() - slot.since));
+}
+
+void shell_print_leaves(struct vm *vm)
+{
+	struct gmem_leaves leaves;
+	uint64_t large, all;
+
+	gmem_count_leaves(&vm->gmem, &leaves);
+	large = leaves.in_1g + leaves.in_2m;
+	all = large + leaves.in_4k;
+	shell_print("  EPT: %llu leaves of 1G, %llu of 2M, %llu of 4K: %llu.%llu %% of the %llu "
+		    "KiB that are mapped are in leaves of 2M or more",
+		    (unsigned long long)(leaves.in_1g / SIZE_1G),
+		    (unsigned long long)(leaves.in_2m / SIZE_2M),
+		    (unsigned long long)(leaves.in_4k / PAGE_SIZE),
+		    (unsigned long long)(large * 100 / MAX(all, 1u)),
+		    (unsigned long long)(large * 1000 / MAX(all, 1u) % 10),
+		    (unsigned long long)(all >> 10));
 }
 
 /* Looks through all page tables, ours and the VMs', for a frame that is live under two KeyIDs. */

@@ -34,6 +34,8 @@ void shell_run_keys(const struct shell_call *call);
 void shell_run_share(const struct shell_call *call);
 void shell_run_peek(const struct shell_call *call);
 void shell_print_key(const struct vm *vm);
+/* How much of its memory the EPT maps, and in leaves of what size. */
+void shell_print_leaves(struct vm *vm);
 
 /* A line of at most 237 bytes. */
 void shell_print(const char *fmt, ...) PRINTF_LIKE(1, 2);

@@ -160,6 +160,24 @@ enum gmem_fault_result gmem_fault(struct gmem *gmem, gpa_t gpa, unsigned access,
 	}
 }
 
+static void count_leaf(void *context, struct keyed_frame page, uint64_t bytes)
+{
+	struct gmem_leaves *leaves = context;
+
+	(void)page;
+	*(bytes == SIZE_1G   ? &leaves->in_1g
+	  : bytes == SIZE_2M ? &leaves->in_2m
+			     : &leaves->in_4k) += bytes;
+}
+
+void gmem_count_leaves(struct gmem *gmem, struct gmem_leaves *out)
+{
+	*out = (struct gmem_leaves){ 0 };
+	lock_take(&gmem->lock);
+	ept_visit(&gmem->root, count_leaf, out);
+	lock_drop(&gmem->lock);
+}
+
 bool gmem_is_ram(struct gmem *gmem, gpa_t gpa, uint64_t bytes)
 {
 	uint64_t at = gpa.v, end;

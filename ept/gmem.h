@@ -172,6 +172,13 @@ bool gmem_holds(struct gmem *gmem, struct gmem_expect *words, size_t count);
  */
 int gmem_cmpxchg(struct gmem *gmem, gpa_t gpa, uint64_t *expected, uint64_t desired, size_t bytes);
 
+/* Bytes that the EPT maps now, by the size of their leaves. */
+struct gmem_leaves {
+	uint64_t in_4k, in_2m, in_1g;
+};
+/* Walks the whole EPT under the gmem lock: for a person's question. Any CPU. */
+void gmem_count_leaves(struct gmem *gmem, struct gmem_leaves *out);
+
 /* True when all of the range is RAM. An empty range is, wherever it lies. */
 bool gmem_is_ram(struct gmem *gmem, gpa_t gpa, uint64_t bytes);
 

@@ -80,9 +80,10 @@ def expand(case, confs):
         for key in ("cpus", "mem", "timeout"):
             if isinstance(filled.get(key), str):
                 filled[key] = int(filled[key])
-        if isinstance(filled.get("budget"), dict):  # by a word of the matrix
-            fits = [filled["budget"][word] for word in words.values() if word in filled["budget"]]
-            filled["budget"] = (fits or [filled["budget"]["other"]])[0]
+        for key in ("budget", "bounds"):
+            if isinstance(filled.get(key), dict):  # by a word of the matrix
+                fits = [filled[key][word] for word in words.values() if word in filled[key]]
+                filled[key] = (fits or [filled[key]["other"]])[0]
         yield filled
 
 

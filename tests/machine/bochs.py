@@ -186,11 +186,13 @@ class Machine:
         env.pop('MACHINE_TICKS', None)
         if options.ticks:
             env['MACHINE_TICKS'] = str(options.ticks)
-        for key in ('MACHINE_BUS', 'MACHINE_TME', 'MACHINE_TME_LOG'):
+        for key in ('MACHINE_BUS', 'MACHINE_TME', 'MACHINE_TME_LOG', 'MACHINE_ARCH_CAP'):
             env.pop(key, None)
         if options.tme:
             env['MACHINE_TME'] = f'{options.tme} SEED={options.seed}'
             env['MACHINE_TME_LOG'] = options.file('tme.log')
+        if options.arch_cap:
+            env['MACHINE_ARCH_CAP'] = options.arch_cap
         lines = []
         if self.script:
             lines = [self.script.theirs.fileno()]

@@ -3,6 +3,7 @@
 
 import ctypes
 import os
+import re
 import signal
 
 STATUS_FAILED = 1       # the emulator itself failed
@@ -63,7 +64,7 @@ class Options:
 
     KEYS = ('ESP', 'IMG', 'OUT', 'BUILD', 'MACHINE', 'CPUS', 'MEM', 'CPU', 'IPS', 'INPUT_AT',
             'SEED', 'TIMEOUT', 'TICKS', 'DUMP', 'MARK', 'TYPE', 'STOP', 'INPUT', 'USB', 'SCREEN',
-            'SCREEN_AT', 'FEATURES', 'BUS', 'VARS')
+            'SCREEN_AT', 'FEATURES', 'BUS', 'VARS', 'ARCH_CAP')
     # The machine's memory encryption; TME names the profile, the others are checked by the model.
     TME_KEYS = ('FIDELITY', 'LOCKED_WRITE', 'PCONFIG_LEGACY', 'RNG_FAIL_N', 'BUSY_N', 'STRICT_9FF',
                 'PKGS', 'DROP', 'SWAP', 'ALIAS', 'CAP', 'ACT', 'ACT1', 'EXCLUDE', 'TARGETS')
@@ -97,6 +98,9 @@ class Options:
         self.screen = get('SCREEN')
         self.screen_at = get('SCREEN_AT')
         self.vars = get('VARS')
+        self.arch_cap = get('ARCH_CAP')
+        if self.arch_cap and not re.fullmatch('[0-9a-fA-F]{1,16}', self.arch_cap):
+            raise MachineError(f'ARCH_CAP={self.arch_cap}: has to be hex')
         self.tme = self.tme_words(values)
 
     @classmethod

@@ -131,7 +131,8 @@ class Machine:
                                'MACHINE=bochs needs nothing of the host')
         for key, value in (('MARK', options.marks), ('TICKS', options.ticks), ('IPS', options.ips),
                            ('FEATURES', options.features),
-                           ('BUS', options.bus), ('TME', options.tme)):
+                           ('BUS', options.bus), ('TME', options.tme),
+                           ('ARCH_CAP', options.arch_cap)):
             if value:
                 raise MachineError(f'{key} works on MACHINE=bochs only')
 

@@ -491,6 +491,33 @@ static void test_load(void **state)
 	assert_int_equal(value, 0x1234);
 }
 
+/* What the EPT maps, by leaf: nothing before the first touch, then by what fits where. */
+static void test_count_leaves(void **state)
+{
+	struct gmem_leaves leaves;
+
+	(void)state;
+	assert_int_equal(
+		gmem_add_ram_plain(&gmem, gpa(SIZE_2M - PAGE_SIZE), SIZE_2M + PAGE_SIZE, SIZE_2M),
+		0);
+	assert_int_equal(gmem_add_ram_plain(&gmem, gpa(SIZE_1G), SIZE_1G, SIZE_1G), 0);
+	gmem_count_leaves(&gmem, &leaves);
+	assert_int_equal(leaves.in_4k + leaves.in_2m + leaves.in_1g, 0);
+	assert_int_equal(gmem_fill(&gmem, gpa(SIZE_2M - 1), 1, 2), 0);
+	assert_int_equal(gmem_fill(&gmem, gpa(SIZE_1G), 1, 1), 0);
+	gmem_count_leaves(&gmem, &leaves);
+	assert_int_equal(leaves.in_4k, PAGE_SIZE);
+	assert_int_equal(leaves.in_2m, 2 * SIZE_2M);
+	assert_int_equal(leaves.in_1g, 0);
+	for (uint64_t at = SIZE_2M; at < SIZE_1G; at += SIZE_2M) {
+		assert_int_equal(gmem_fill(&gmem, gpa(SIZE_1G + at), 1, 1), 0);
+	}
+	gmem_count_leaves(&gmem, &leaves);
+	assert_int_equal(leaves.in_2m, SIZE_2M);
+	assert_int_equal(leaves.in_1g, SIZE_1G);
+	assert_int_equal(gmem.lock.next, gmem.lock.owner);
+}
+
 static void test_load_no_memory(void **state)
 {
 	uint64_t value = 7;
@@ -510,21 +537,14 @@ static void test_load_no_memory(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_regions),
-		TEST(test_region_count),
-		TEST(test_bounds),
-		TEST(test_load),
-		TEST(test_load_no_memory),
-		TEST(test_copies),
-		TEST(test_cmpxchg),
-		TEST(test_first_touch),
-		TEST(test_fetch_from_large_leaf),
-		TEST(test_max_leaf),
-		TEST(test_leaf_1g),
-		TEST(test_fragmented),
-		TEST(test_partly_fragmented),
-		TEST(test_fault_no_memory),
-		TEST(test_add_no_memory),
+		TEST(test_regions),	    TEST(test_region_count),
+		TEST(test_bounds),	    TEST(test_load),
+		TEST(test_count_leaves),    TEST(test_load_no_memory),
+		TEST(test_copies),	    TEST(test_cmpxchg),
+		TEST(test_first_touch),	    TEST(test_fetch_from_large_leaf),
+		TEST(test_max_leaf),	    TEST(test_leaf_1g),
+		TEST(test_fragmented),	    TEST(test_partly_fragmented),
+		TEST(test_fault_no_memory), TEST(test_add_no_memory),
 		TEST(test_destroy_wipes),
 	};
 

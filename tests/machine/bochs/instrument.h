@@ -47,6 +47,7 @@ unsigned machine_seed(void);
 class BX_CPU_C;
 struct cpuid_function_t;
 extern bool machine_tme;            /* there is a model; else none of its functions is called */
+extern Bit64u machine_arch_cap;     /* IA32_ARCH_CAPABILITIES; 0: the model's own */
 extern bool machine_pconfig;        /* CPUID lists PCONFIG */
 extern unsigned machine_phy_width;  /* as CPUID tells it */
 extern Bit64u machine_phy_reserved; /* bits that no physical address may have */
@@ -118,8 +119,9 @@ void machine_bus_write(Bit64u mem, const void *data, size_t bytes);
 #define BX_INSTR_HAS_PCONFIG()           (MACHINE_PCONFIG)
 #define BX_INSTR_CPUID(leaf, subleaf, value) \
   (MACHINE_TME ? machine_cpuid(long64_mode(), leaf, subleaf, value) : (void) 0)
-#define BX_INSTR_READ_MSR(cpu_id, index, value) \
-  (MACHINE_TME ? machine_read_msr(cpu_id, index, value) : -1)
+#define BX_INSTR_READ_MSR(cpu_id, index, value)                       \
+  ((index) == 0x10a && machine_arch_cap != 0 ? (*(value) = machine_arch_cap, 1) \
+   : MACHINE_TME ? machine_read_msr(cpu_id, index, value) : -1)
 #define BX_INSTR_WRITE_MSR(cpu_id, index, value) \
   (MACHINE_TME ? machine_write_msr(cpu_id, index, value) : -1)
 #define BX_INSTR_FLUSH(cpu_id, address, keep) \

@@ -9,6 +9,7 @@
  *                   the text that left the first serial port.
  *   MACHINE_BUS     number of a socket, on the other end of which a script gives orders: bus.py
  *   MACHINE_TICKS   ends the run after so many ticks of the machine's clock
+ *   MACHINE_ARCH_CAP  what IA32_ARCH_CAPABILITIES reads as, in hex, in place of the model's value
  *   MACHINE_SEED    start of the sequence that RDRAND and RDSEED deliver
  */
 
@@ -366,13 +367,17 @@ static void read_rules(const char *path)
   fclose(file);
 }
 
+Bit64u machine_arch_cap;
+
 void machine_init(void)
 {
+  const char *arch_cap = getenv("MACHINE_ARCH_CAP");
   const char *path = getenv("MACHINE_RESULT");
 
   if (path != NULL && (result = fopen(path, "w")) == NULL) refuse(path, strerror(errno));
   path = getenv("MACHINE_RULES");
   if (path != NULL) read_rules(path);
+  if (arch_cap != NULL) machine_arch_cap = strtoull(arch_cap, NULL, 16);
   machine_tme_init();
   signal(SIGTERM, on_terminate);
 }
