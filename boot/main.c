@@ -191,7 +191,8 @@ static void start_tme(void)
 {
 	const struct tme_state *tme;
 
-	tme_expect_cpus(boot->apic_ids, boot->cpu_count);
+	ram_keep_near(boot);
+	tme_expect(boot->apic_ids, boot->cpu_count, &boot->acpi.affinity);
 	tme_start(boot->config.tme_activate, addresses_end());
 	tme = tme_state();
 	keyid_configure(tme->phys_bits, tme->keyid_bits);

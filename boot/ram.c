@@ -78,6 +78,32 @@ static void take_unmarked(struct boot_info *boot)
 	}
 }
 
+static bool overlaps(const struct mem_range *ranges, size_t count, uint64_t base, uint64_t bytes)
+{
+	for (size_t i = 0; i < count; i++) {
+		const uint64_t first = ranges[i].base.v;
+
+		if (base < first + ranges[i].page_count * PAGE_SIZE && first < base + bytes) {
+			return true;
+		}
+	}
+	return false;
+}
+
+void ram_keep_near(struct boot_info *boot)
+{
+	struct acpi_affinity *affinity = &boot->acpi.affinity;
+
+	for (uint32_t i = 0; i < affinity->memory_count; i++) {
+		struct acpi_near_memory *near = &affinity->memory[i];
+
+		if (!overlaps(boot->ranges, boot->range_count, near->base.v, near->bytes) &&
+		    !overlaps(boot->late, boot->late_count, near->base.v, near->bytes)) {
+			near->bytes = 0;
+		}
+	}
+}
+
 void ram_settle(struct boot_info *boot)
 {
 	take_unmarked(boot);

@@ -13,6 +13,12 @@
  */
 void ram_settle(struct boot_info *boot);
 
+/*
+ * Of the memory in the SRAT (boot->acpi.affinity) leaves that which holds RAM; what is only a place
+ * for memory to come gets 0 bytes. After ram_settle.
+ */
+void ram_keep_near(struct boot_info *boot);
+
 /* Pages of all ranges together. */
 uint64_t ram_count_pages(const struct mem_range *ranges, size_t count);
 

@@ -32,6 +32,7 @@ static uint8_t package_of[CPU_MAX];
 static bool leads[CPU_MAX];
 static const uint32_t *expected_ids;
 static size_t expected_count;
+static const struct acpi_affinity *expected_affinity;
 
 const struct tme_state *tme_state(void)
 {
@@ -62,12 +63,13 @@ enum {
 	COMPLETE = 1 << 12,  /* each package has a started CPU */
 	CORES = 1 << 13,     /* each core knows the width of a KeyID */
 	FEW = 1 << 14,	     /* a set of packages has a bit for each */
+	NEAR = 1 << 15,	     /* all RAM is near a package with a started CPU */
 };
 
 /* What the registers do not tell. */
 struct around {
 	uint64_t end; /* of RAM and devices */
-	bool complete, cores;
+	bool complete, cores, near;
 };
 
 /*
@@ -110,6 +112,9 @@ static const struct row {
 	{ 4, COMPLETE, 0, false, LOG_WARN,
 	  "TME-MK is on, but a package has no started CPU: nobody sets its keys, and it may have "
 	  "memory, so no KeyID is used" },
+	{ 4, NEAR, 0, false, LOG_WARN,
+	  "TME-MK is on, but firmware (ACPI SRAT) lists memory that is near no started CPU: nobody "
+	  "sets its keys, so no KeyID is used" },
 	{ 4, FEW, 0, false, LOG_WARN,
 	  "TME-MK is on, but this machine has more packages than Umbra can keep account of, so no "
 	  "KeyID is used" },
@@ -217,6 +222,7 @@ static unsigned merge(uint32_t cpu_count, const struct around *around, struct tm
 	facts |= around->end <= BIT(s->phys_bits - s->keyid_bits) ? BELOW : 0;
 	facts |= around->complete ? COMPLETE : 0;
 	facts |= around->cores ? CORES : 0;
+	facts |= around->near ? NEAR : 0;
 	facts |= s->package_count <= TME_PACKAGE_MAX ? FEW : 0;
 	s->keyid_count = (keyid_t)count;
 	s->xts256 = (algs & ALG_XTS_256) != 0;
@@ -330,10 +336,11 @@ bool tme_leads_package(uint32_t cpu_index)
 	return leads[cpu_index];
 }
 
-void tme_expect_cpus(const uint32_t *apic_ids, size_t count)
+void tme_expect(const uint32_t *apic_ids, size_t count, const struct acpi_affinity *affinity)
 {
 	expected_ids = apic_ids;
 	expected_count = count;
+	expected_affinity = affinity;
 }
 
 static bool has_started(uint32_t package, uint32_t cpu_count)
@@ -347,8 +354,8 @@ static bool has_started(uint32_t package, uint32_t cpu_count)
 }
 
 /*
- * Every package that firmware names a CPU of has one that runs. A package without any CPU in
- * firmware's list cannot be known: SRAT is not read.
+ * Every package that firmware names a CPU of has one that runs. For a package without any CPU in
+ * firmware's list see all_memory.
  */
 static bool all_packages(uint32_t cpu_count)
 {
@@ -358,6 +365,36 @@ static bool all_packages(uint32_t cpu_count)
 		}
 	}
 	return true;
+}
+
+/* The keys of a domain's memory are set by the package of any CPU of the domain. */
+static bool sets_keys(uint32_t domain, uint32_t cpu_count)
+{
+	for (uint32_t i = 0; i < expected_affinity->cpu_count; i++) {
+		const struct acpi_near_cpu *cpu = &expected_affinity->cpus[i];
+
+		if (cpu->domain == domain &&
+		    has_started(cpu->apic_id >> views[0].place.package_shift, cpu_count)) {
+			return true;
+		}
+	}
+	return false;
+}
+
+/* Memory of a domain without any CPU belongs to a package that nobody can name. */
+static bool all_memory(uint32_t cpu_count)
+{
+	if (expected_affinity == NULL) {
+		return true;
+	}
+	for (uint32_t i = 0; i < expected_affinity->memory_count; i++) {
+		const struct acpi_near_memory *memory = &expected_affinity->memory[i];
+
+		if (memory->bytes != 0 && !sets_keys(memory->domain, cpu_count)) {
+			return false;
+		}
+	}
+	return !expected_affinity->memory_left_out;
 }
 
 /* --- Words -------------------------------------------------------------------------------------*/
@@ -441,7 +478,9 @@ bool tme_excludes(hpa_t base, uint64_t bytes)
 
 void tme_look(void)
 {
-	static const struct around unknown = { .end = 0, .complete = true, .cores = true };
+	static const struct around unknown = {
+		.end = 0, .complete = true, .cores = true, .near = true
+	};
 	struct tme_state s = { .package_count = 1 };
 	const struct row *row;
 
@@ -467,6 +506,7 @@ static const struct row *look_everywhere(struct around *around, struct tme_state
 	smp_call_all(read_this_cpu, NULL);
 	number_packages(cpu_count, s);
 	around->complete = all_packages(cpu_count);
+	around->near = all_memory(cpu_count);
 	return decide(cpu_count, around, s);
 }
 
@@ -498,7 +538,7 @@ void tme_start(bool activate, uint64_t ram_and_mmio_end)
 	bool written = false;
 
 	if (row->number == 2) {
-		why = tme_activate(!activate, around.complete, around.end, &written);
+		why = tme_activate(!activate, around.complete && around.near, around.end, &written);
 		if (activate && why != NULL) {
 			log_error("[host] tme = activate: %s", why);
 		}

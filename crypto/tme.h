@@ -6,6 +6,7 @@
 #ifndef UMBRA_CRYPTO_TME_H
 #define UMBRA_CRYPTO_TME_H
 
+#include "vmm/base/acpi_host.h"
 #include "vmm/base/keyid.h"
 #include "vmm/base/types.h"
 
@@ -57,10 +58,12 @@ const struct tme_state *tme_state(void);
 void tme_look(void);
 
 /*
- * Names the CPUs that firmware lists, by APIC ID, before tme_start. A package where none of them
- * has started cannot be given keys, and may have memory: tme_start does not use KeyIDs then.
+ * Names the CPUs that firmware lists, by APIC ID, and the RAM that it says they are near (NULL: it
+ * says nothing; a range of 0 bytes is no RAM), before tme_start. Both stay the caller's. A package
+ * where no CPU has started cannot be given keys: tme_start does not use KeyIDs when one is listed,
+ * for it may have memory, or when there is RAM that is near no started CPU.
  */
-void tme_expect_cpus(const uint32_t *apic_ids, size_t count);
+void tme_expect(const uint32_t *apic_ids, size_t count, const struct acpi_affinity *affinity);
 
 /*
  * Compares all packages, decides (tme_state), and logs it. With activate, a register that firmware

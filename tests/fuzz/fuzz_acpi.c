@@ -69,6 +69,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 	PROMISE(err == 0 || err == ERR_FORMAT);
 	PROMISE(facts.cpu_count <= CPU_MAX);
 	PROMISE(facts.cpu_count == CPU_MAX || facts.cpus_left_out == 0);
+	PROMISE(facts.affinity.cpu_count <= ACPI_NEAR_CPUS_MAX);
+	PROMISE(facts.affinity.memory_count <= ACPI_NEAR_MEMORY_MAX);
+	for (uint32_t i = 0; i < facts.affinity.memory_count; i++) {
+		const struct acpi_near_memory *near = &facts.affinity.memory[i];
+
+		PROMISE(near->bytes != 0 && near->base.v + near->bytes > near->base.v);
+	}
 	PROMISE(!facts.has_s5 || (facts.s5_type_a <= 7 && facts.s5_type_b <= 7));
 	PROMISE(!facts.has_reset || facts.reset_address != 0);
 	PROMISE(!facts.has_reset || facts.reset_space != ACPI_SPACE_IO ||

@@ -290,6 +290,95 @@ static void test_serial_broken(void **state)
 	}
 }
 
+/* --- SRAT --- */
+
+#define SRAT 0x6800u
+
+static uint32_t put_near(uint32_t at, uint8_t type, uint8_t bytes)
+{
+	memset(memory + at, 0, bytes);
+	memory[at] = type;
+	memory[at + 1] = bytes;
+	return at + bytes;
+}
+
+/* Two domains: 10005H by an 8-bit ID, 2 by an x2APIC ID; one of each is disabled. */
+static void put_srat(void)
+{
+	uint32_t at = SRAT + 48;
+
+	memset(memory + SRAT, 0, 48);
+	for (unsigned i = 0; i < 2; i++) {
+		const uint32_t lapic = at, x2apic = put_near(at, 0, 16);
+		const uint32_t ram = put_near(x2apic, 2, 24);
+
+		at = put_near(ram, 1, 40);
+		put(lapic + 2, 5, 1);
+		put(lapic + 3, 4 + i, 1);
+		put(lapic + 4, i == 0, 4);
+		put(lapic + 9, 0x100, 3);
+		put(x2apic + 4, 2, 4);
+		put(x2apic + 8, 0x12345 + i, 4);
+		put(x2apic + 12, i == 0, 4);
+		put(ram + 2, 0x10005, 4);
+		put(ram + 8, 0x100000000, 8);
+		put(ram + 16, 0x40000000, 8);
+		put(ram + 28, i == 0, 4);
+	}
+	finish(SRAT, "SRAT", at - SRAT);
+}
+
+static void test_srat(void **state)
+{
+	const struct acpi_affinity *near = &facts.affinity;
+
+	(void)state;
+	add_root(4, SRAT);
+	put_srat();
+	assert_int_equal(read_all(), 0);
+	assert_int_equal(near->cpu_count, 2);
+	assert_int_equal(near->cpus[0].apic_id, 4);
+	assert_int_equal(near->cpus[0].domain, 0x10005);
+	assert_int_equal(near->cpus[1].apic_id, 0x12345);
+	assert_int_equal(near->cpus[1].domain, 2);
+	assert_int_equal(near->memory_count, 1);
+	assert_true(near->memory[0].base.v == 0x100000000 && near->memory[0].bytes == 0x40000000);
+	assert_int_equal(near->memory[0].domain, 0x10005);
+	assert_false(near->memory_left_out);
+	assert_int_equal(facts.cpu_count, 4); /* the MADT's are untouched */
+}
+
+static void test_srat_broken(void **state)
+{
+	(void)state;
+	add_root(4, SRAT);
+	put_srat();
+	put(SRAT + 48 + 40 + 8, -0x1000ull, 8); /* memory over the end of all addresses */
+	finish(SRAT, "SRAT", length_of(SRAT));
+	assert_int_equal(read_all(), 0);
+	assert_int_equal(facts.affinity.memory_count, 0);
+	assert_true(facts.affinity.memory_left_out);
+	put_srat();
+	memory[SRAT + 9]++;
+	assert_int_equal(read_all(), 0);
+	assert_int_equal(facts.affinity.cpu_count, 0);
+	for (uint8_t cut = 2; cut < 40; cut++) { /* nor does an entry that the table's end cuts */
+		put_srat();
+		memory[SRAT + 168 + 1] = cut;
+		finish(SRAT, "SRAT", 168 + cut);
+		assert_int_equal(read_all(), 0);
+		assert_int_equal(facts.affinity.memory_count, 1);
+	}
+	for (unsigned i = 36; i < 208; i++) { /* no byte leads out of the table */
+		for (unsigned value = 0; value < 256; value += 51) {
+			put_srat();
+			memory[SRAT + i] = (uint8_t)value;
+			finish(SRAT, "SRAT", length_of(SRAT));
+			assert_int_equal(read_all(), 0);
+		}
+	}
+}
+
 static void check_all(void)
 {
 	assert_int_equal(read_all(), 0);
@@ -583,6 +672,8 @@ static void test_s5(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup(test_srat, make_tables),
+		cmocka_unit_test_setup(test_srat_broken, make_tables),
 		cmocka_unit_test_setup(test_xsdt, make_tables),
 		cmocka_unit_test_setup(test_rsdt, make_tables),
 		cmocka_unit_test_setup(test_rsdp_broken, make_tables),

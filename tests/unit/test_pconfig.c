@@ -22,7 +22,7 @@ static uint64_t packages;
 static void machine(unsigned profile, unsigned cpus, unsigned package_count)
 {
 	tme_machine_set(profile, cpus, package_count);
-	tme_expect_cpus(NULL, 0);
+	tme_expect(NULL, 0, NULL);
 	tme_start(false, 1ull << 32);
 	fake_log_reset();
 	memset(keys.data, 0x11, sizeof(keys.data));

@@ -44,7 +44,7 @@ static const struct tme_state *start(bool activate)
 {
 	const struct tme_state *s = tme_state();
 
-	tme_expect_cpus(NULL, 0);
+	tme_expect(NULL, 0, NULL);
 	tme_start(activate, RAM);
 	assert_in_range(strlen(s->words), 20, sizeof(s->words) - 2); /* nothing was cut */
 	assert_non_null(strstr(fake_log_text(), s->words));
@@ -459,10 +459,10 @@ static void a_package_without_started_cpu_is_refused(void **state)
 	static const uint32_t ids[] = { 0, 1, 0x100, 0x101 };
 
 	tme_machine_set(3, 2, 1);
-	tme_expect_cpus(ids, 2); /* one of them did not start, of a package that has another */
+	tme_expect(ids, 2, NULL); /* one of them did not start, of a package that has another */
 	tme_start(false, RAM);
 	assert_int_equal(tme_state()->kind, TME_MK);
-	tme_expect_cpus(ids, ARRAY_COUNT(ids));
+	tme_expect(ids, ARRAY_COUNT(ids), NULL);
 	tme_start(false, RAM);
 	assert_int_equal(tme_state()->kind, TME_ONLY);
 	assert_says("a package has no started CPU");
@@ -470,6 +470,44 @@ static void a_package_without_started_cpu_is_refused(void **state)
 	tme_start(true, RAM);
 	assert_int_equal(tme_machine.package[0].activate, 0);
 	assert_says("a package has no started CPU");
+}
+
+/* Memory by proximity domain. Two packages have APIC IDs 0 to FFH and 100H to 1FFH. */
+static void memory_near_no_started_cpu_is_refused(void **state)
+{
+	static struct acpi_affinity near;
+
+	tme_machine_set(3, 2, 1);
+	near = (struct acpi_affinity){
+		.cpus = { { 0, 7 }, { 0x40, 8 }, { 0x100, 9 } },
+		.cpu_count = 3,
+		.memory = { { hpa(0), GIB, 7 }, { hpa(GIB), GIB, 8 } },
+		.memory_count = 2,
+	};
+	/* Domain 8 is half of a package whose other half has started. */
+	tme_expect(NULL, 0, &near);
+	tme_start(false, RAM);
+	assert_int_equal(tme_state()->kind, TME_MK);
+	/* That of package 1, which has not started: while it is no RAM, and then. */
+	near.memory[near.memory_count++] = (struct acpi_near_memory){ hpa(2 * GIB), 0, 9 };
+	tme_start(false, RAM);
+	assert_int_equal(tme_state()->kind, TME_MK);
+	near.memory[2].bytes = GIB;
+	tme_start(false, RAM);
+	assert_int_equal(tme_state()->kind, TME_ONLY);
+	assert_says("memory that is near no started CPU");
+	/* A domain without any CPU, and more memory than was kept. */
+	near.memory[2].domain = 1;
+	tme_start(false, RAM);
+	assert_int_equal(tme_state()->kind, TME_ONLY);
+	near.memory_count = 2;
+	near.memory_left_out = true;
+	tme_start(false, RAM);
+	assert_int_equal(tme_state()->kind, TME_ONLY);
+	tme_machine_set(12, 2, 1);
+	tme_start(true, RAM);
+	assert_int_equal(tme_machine.package[0].activate, 0);
+	tme_expect(NULL, 0, NULL);
 }
 
 static void the_first_look_changes_nothing(void **state)
@@ -629,6 +667,7 @@ int main(void)
 		TEST(row_43_packages_that_cannot_go_together),
 		TEST(more_packages_than_a_set_has_bits),
 		TEST(a_package_without_started_cpu_is_refused),
+		TEST(memory_near_no_started_cpu_is_refused),
 		TEST(the_first_look_changes_nothing),
 		TEST(row_10_no_entropy_at_first),
 		TEST(row_11_late_activation_with_bypass),

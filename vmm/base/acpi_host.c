@@ -37,6 +37,16 @@
 #define MADT_X2APIC  9
 #define MADT_ENABLED BIT(0)
 
+/* SRAT (ACPI, "System Resource Affinity Table"). */
+#define SRAT_ENTRIES	  48
+#define SRAT_LAPIC	  0
+#define SRAT_LAPIC_BYTES  16
+#define SRAT_MEMORY	  1
+#define SRAT_MEMORY_BYTES 40
+#define SRAT_X2APIC	  2
+#define SRAT_X2APIC_BYTES 24
+#define SRAT_ENABLED	  BIT(0)
+
 /* SPCR, "Serial Port Console Redirection Table"; DBG2, "Debug Port Table 2". */
 #define SPCR_KIND	    36
 #define SPCR_GAS	    40
@@ -125,25 +135,72 @@ static void add_cpu(struct acpi_facts *out, uint32_t apic_id)
 	}
 }
 
-static void read_madt(const struct table *t, struct acpi_facts *out)
+static void read_madt_entry(const uint8_t *entry, uint32_t length, struct acpi_facts *out)
 {
-	uint32_t offset = MADT_ENTRIES;
+	if (entry[0] == MADT_LAPIC && length >= 8 && (entry[4] & MADT_ENABLED) != 0) {
+		add_cpu(out, entry[3]);
+	} else if (entry[0] == MADT_X2APIC && length >= 16 && (entry[8] & MADT_ENABLED) != 0) {
+		add_cpu(out, (uint32_t)read_le(entry + 4, 4));
+	}
+}
 
+static void add_near_cpu(struct acpi_affinity *out, uint32_t apic_id, uint32_t domain)
+{
+	if (out->cpu_count < ACPI_NEAR_CPUS_MAX) {
+		out->cpus[out->cpu_count++] = (struct acpi_near_cpu){ apic_id, domain };
+	}
+}
+
+static void add_near_memory(struct acpi_affinity *out, uint64_t base, uint64_t bytes,
+			    uint32_t domain)
+{
+	uint64_t end;
+
+	if (bytes == 0) {
+		return;
+	}
+	if (out->memory_count == ACPI_NEAR_MEMORY_MAX ||
+	    __builtin_add_overflow(base, bytes, &end)) {
+		out->memory_left_out = true;
+		return;
+	}
+	out->memory[out->memory_count++] = (struct acpi_near_memory){ hpa(base), bytes, domain };
+}
+
+static void read_srat_entry(const uint8_t *entry, uint32_t length, struct acpi_facts *out)
+{
+	struct acpi_affinity *near = &out->affinity;
+
+	if (entry[0] == SRAT_LAPIC && length >= SRAT_LAPIC_BYTES &&
+	    (entry[4] & SRAT_ENABLED) != 0) {
+		add_near_cpu(near, entry[3], (uint32_t)read_le(entry + 9, 3) << 8 | entry[2]);
+	} else if (entry[0] == SRAT_X2APIC && length >= SRAT_X2APIC_BYTES &&
+		   (entry[12] & SRAT_ENABLED) != 0) {
+		add_near_cpu(near, (uint32_t)read_le(entry + 8, 4),
+			     (uint32_t)read_le(entry + 4, 4));
+	} else if (entry[0] == SRAT_MEMORY && length >= SRAT_MEMORY_BYTES &&
+		   (entry[28] & SRAT_ENABLED) != 0) {
+		add_near_memory(near, read_le(entry + 8, 8), read_le(entry + 16, 8),
+				(uint32_t)read_le(entry + 2, 4));
+	}
+}
+
+/* MADT and SRAT are lists of entries: a byte of type, a byte of length, and what that holds. */
+static void read_entries(const struct table *t, const char *name, uint32_t offset,
+			 void (*each)(const uint8_t *entry, uint32_t length,
+				      struct acpi_facts *out),
+			 struct acpi_facts *out)
+{
 	while (offset + 2 <= t->length) {
 		const uint8_t *entry = t->bytes + offset;
 		uint32_t length = entry[1];
 
 		if (length < 2 || length > t->length - offset) {
-			log_warn("ACPI: MADT entry at offset %u has length %u; the rest is ignored",
-				 offset, length);
+			log_warn("ACPI: %s entry at offset %u has length %u; the rest is ignored",
+				 name, offset, length);
 			return;
 		}
-		if (entry[0] == MADT_LAPIC && length >= 8 && (entry[4] & MADT_ENABLED) != 0) {
-			add_cpu(out, entry[3]);
-		} else if (entry[0] == MADT_X2APIC && length >= 16 &&
-			   (entry[8] & MADT_ENABLED) != 0) {
-			add_cpu(out, (uint32_t)read_le(entry + 4, 4));
-		}
+		each(entry, length, out);
 		offset += length;
 	}
 }
@@ -286,14 +343,16 @@ static void read_table(const struct acpi_reader *reader, uint64_t address, void 
 	memcpy(signature, p, 4);
 	out->has_dmar |= strcmp(signature, "DMAR") == 0;
 	if (strcmp(signature, "APIC") != 0 && strcmp(signature, "FACP") != 0 &&
-	    strcmp(signature, "SSDT") != 0) {
+	    strcmp(signature, "SRAT") != 0 && strcmp(signature, "SSDT") != 0) {
 		return;
 	}
 	if (!open_table(reader, address, signature, &t)) {
 		log_warn("ACPI: %s at 0x%llx is broken (length or checksum)", signature,
 			 (unsigned long long)address);
 	} else if (signature[0] == 'A') {
-		read_madt(&t, out);
+		read_entries(&t, "MADT", MADT_ENTRIES, read_madt_entry, out);
+	} else if (signature[1] == 'R') {
+		read_entries(&t, "SRAT", SRAT_ENTRIES, read_srat_entry, out);
 	} else if (signature[0] == 'F') {
 		read_fadt(reader, &t, out);
 	} else {

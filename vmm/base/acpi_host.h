@@ -17,12 +17,34 @@ enum acpi_space {
 	ACPI_SPACE_IO = 1,
 };
 
+/*
+ * SRAT ("System Resource Affinity Table"): which enabled CPUs and which memory are near each other,
+ * by proximity domain. Empty without a usable SRAT.
+ */
+#define ACPI_NEAR_CPUS_MAX   1024
+#define ACPI_NEAR_MEMORY_MAX 256
+struct acpi_affinity {
+	struct acpi_near_cpu {
+		uint32_t apic_id;
+		uint32_t domain;
+	} cpus[ACPI_NEAR_CPUS_MAX];
+	uint32_t cpu_count;
+	struct acpi_near_memory {
+		hpa_t base;
+		uint64_t bytes; /* never beyond the end of all addresses */
+		uint32_t domain;
+	} memory[ACPI_NEAR_MEMORY_MAX];
+	uint32_t memory_count;
+	bool memory_left_out; /* there are more ranges, or impossible ones */
+};
+
 struct acpi_facts {
 	/* MADT: enabled CPUs in the order of the table, each once. 0 without a usable MADT. */
 	uint32_t apic_ids[CPU_MAX];
 	uint32_t cpu_count;
 	uint32_t cpus_left_out; /* more than CPU_MAX */
-	bool has_dmar;		/* there is a table that describes IOMMUs; it is not read */
+	struct acpi_affinity affinity;
+	bool has_dmar; /* there is a table that describes IOMMUs; it is not read */
 	/* FADT; a port is 0 when there is none. */
 	uint16_t pm_timer_port;
 	uint16_t pm1a_control;

@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* boot/ram.c: which RAM is used on a machine with memory encryption of its own. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "boot/ram.h"
+#include "crypto/tme.h"
+#include "tests/unit/fake_base.h"
+
+#define MIB 0x100000ull
+
+static struct boot_info boot;
+static struct tme_state tme;
+
+const struct tme_state *tme_state(void)
+{
+	return &tme;
+}
+
+static struct mem_range range(uint64_t base, uint64_t bytes)
+{
+	return (struct mem_range){ hpa(base), bytes / PAGE_SIZE };
+}
+
+static int setup(void **state)
+{
+	memset(&boot, 0, sizeof(boot));
+	tme = (struct tme_state){ .kind = TME_MK, .phys_bits = 46 };
+	boot.ranges[boot.range_count++] = range(16 * MIB, 16 * MIB);
+	boot.late[boot.late_count++] = range(64 * MIB, 4 * MIB);
+	return fake_setup(state);
+}
+
+/* Memory that may come, as servers list it, is no memory that somebody has to set keys for. */
+static void near_memory_is_kept_where_ram_is(void **state)
+{
+	struct acpi_affinity *affinity = &boot.acpi.affinity;
+
+	(void)state;
+	affinity->memory[0] = (struct acpi_near_memory){ hpa(0), 16 * MIB + 1, 1 };
+	affinity->memory[1] = (struct acpi_near_memory){ hpa(32 * MIB), 32 * MIB, 2 };
+	affinity->memory[2] = (struct acpi_near_memory){ hpa(68 * MIB - 1), 1ull << 40, 3 };
+	affinity->memory[3] = (struct acpi_near_memory){ hpa(68 * MIB), -68 * MIB - 1, 4 };
+	affinity->memory_count = 4;
+	ram_keep_near(&boot);
+	assert_int_equal(affinity->memory_count, 4);
+	assert_true(affinity->memory[0].bytes != 0 && affinity->memory[2].bytes != 0);
+	assert_true(affinity->memory[1].bytes == 0 && affinity->memory[3].bytes == 0);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, fake_teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(near_memory_is_kept_where_ram_is),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
