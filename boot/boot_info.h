@@ -24,6 +24,7 @@ struct boot_info {
 	/* The same as late, where firmware marks memory that can be encrypted, and not this. */
 	struct mem_range unmarked[BOOT_RANGE_MAX];
 	size_t unmarked_count;
+	bool some_marked;			       /* it marks some: EFI_MEMORY_CPU_CRYPTO */
 	struct runtime_range runtime[POWER_RANGE_MAX]; /* for services */
 	size_t runtime_count;
 	struct runtime_services services;

@@ -105,6 +105,22 @@ static bool get_kept(const struct boot_info *info, size_t n, uint64_t *base, uin
 	return n < 2;
 }
 
+/* Whether firmware marks memory that can be encrypted, and not this. */
+static bool is_unmarked(const struct boot_info *info, const EFI_MEMORY_DESCRIPTOR *d)
+{
+	return info->some_marked && (d->Attribute & EFI_MEM_CPU_CRYPTO) == 0;
+}
+
+static void add_late(struct boot_info *info, const EFI_MEMORY_DESCRIPTOR *d, uint64_t base,
+		     uint64_t page_count)
+{
+	if (is_unmarked(info, d)) {
+		add_range(info->unmarked, &info->unmarked_count, hpa(base), page_count);
+	} else {
+		add_range(info->late, &info->late_count, hpa(base), page_count);
+	}
+}
+
 /* Loaders' memory is firmware's but for ours: what started us is not coming back. */
 static void add_loader(struct boot_info *info, const EFI_MEMORY_DESCRIPTOR *d)
 {
@@ -122,13 +138,11 @@ static void add_loader(struct boot_info *info, const EFI_MEMORY_DESCRIPTOR *d)
 			}
 		}
 		if (stop > at) {
-			add_range(info->late, &info->late_count, hpa(at), (stop - at) / PAGE_SIZE);
+			add_late(info, d, at, (stop - at) / PAGE_SIZE);
 		}
 		at = next;
 	}
 }
-
-static bool some_marked; /* EFI_MEMORY_CPU_CRYPTO */
 
 static bool is_ram(const EFI_MEMORY_DESCRIPTOR *d)
 {
@@ -143,25 +157,21 @@ static void look(struct boot_info *info, const EFI_MEMORY_DESCRIPTOR *d)
 	const uint64_t end = d->PhysicalStart + d->NumberOfPages * PAGE_SIZE;
 
 	info->memory_end = MAX(info->memory_end, end);
-	some_marked |= is_ram(d) && (d->Attribute & EFI_MEM_CPU_CRYPTO) != 0;
+	info->some_marked |= is_ram(d) && (d->Attribute & EFI_MEM_CPU_CRYPTO) != 0;
 }
 
 static void add_usable(struct boot_info *info, const EFI_MEMORY_DESCRIPTOR *d)
 {
-	const hpa_t base = hpa(d->PhysicalStart);
-
 	if ((d->Attribute & EFI_MEMORY_WB) == 0 || (d->Attribute & EFI_MEM_SP) != 0 ||
 	    (d->Attribute & EFI_MEMORY_RUNTIME) != 0) {
 		return;
 	}
-	if (some_marked && (d->Attribute & EFI_MEM_CPU_CRYPTO) == 0 &&
-	    (d->Type == EfiConventionalMemory || d->Type == EfiBootServicesCode ||
-	     d->Type == EfiBootServicesData)) {
-		add_range(info->unmarked, &info->unmarked_count, base, d->NumberOfPages);
-	} else if (d->Type == EfiConventionalMemory) {
-		add_range(info->ranges, &info->range_count, base, d->NumberOfPages);
-	} else if (d->Type == EfiBootServicesCode || d->Type == EfiBootServicesData) {
-		add_range(info->late, &info->late_count, base, d->NumberOfPages);
+	if (d->Type == EfiConventionalMemory && !is_unmarked(info, d)) {
+		add_range(info->ranges, &info->range_count, hpa(d->PhysicalStart),
+			  d->NumberOfPages);
+	} else if (d->Type == EfiConventionalMemory || d->Type == EfiBootServicesCode ||
+		   d->Type == EfiBootServicesData) {
+		add_late(info, d, d->PhysicalStart, d->NumberOfPages);
 	} else if (d->Type == EfiLoaderCode || d->Type == EfiLoaderData) {
 		add_loader(info, d);
 	}
@@ -218,7 +228,7 @@ static void convert(struct boot_info *info)
 	const struct memory_attributes *exact = efi_config_table(&guid);
 	const uint64_t count = map.bytes / map.entry_bytes;
 
-	some_marked = false;
+	info->some_marked = false;
 	for_each(info, map.buffer, count, map.entry_bytes, look);
 	for_each(info, map.buffer, count, map.entry_bytes, add_usable);
 	if (exact == NULL || exact->entry_bytes < sizeof(EFI_MEMORY_DESCRIPTOR) ||

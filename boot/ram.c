@@ -60,14 +60,20 @@ static void leave_out_excluded(struct boot_info *boot)
 }
 
 /*
- * Where firmware says which memory can be encrypted (EFI_MEMORY_CPU_CRYPTO), the rest is nothing
- * for VMs on a machine with TME-MK. Without TME-MK it is memory like any other.
+ * Row 10 of the decision table (crypto/README.md). Where firmware says which memory can be
+ * encrypted (EFI_MEMORY_CPU_CRYPTO), the rest is nothing for VMs on a machine with TME-MK, or one
+ * that shall get it now. Without TME-MK it is memory like any other.
  */
 static void take_unmarked(struct boot_info *boot)
 {
+	const bool keyed = tme_state()->kind == TME_MK || boot->config.tme_activate;
 	uint64_t pages = ram_count_pages(boot->unmarked, boot->unmarked_count);
 
-	if (pages != 0 && tme_state()->kind == TME_MK) {
+	if (keyed && !boot->some_marked) {
+		log_info("memory: firmware does not say which memory can be encrypted "
+			 "(EFI_MEMORY_CPU_CRYPTO): all of it is used");
+	}
+	if (pages != 0 && keyed) {
 		log_warn("memory: %llu KiB are not used: firmware says that they cannot be "
 			 "encrypted",
 			 (unsigned long long)pages * 4);

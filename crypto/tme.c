@@ -76,7 +76,7 @@ struct around {
  * The decision table (rows 1 to 8): the first row that fits, facts & mask == value. Where no KeyIDs
  * follow, memory is under one key if ENCRYPTED, else in clear. Rows 9 and 10 are not about the
  * machine: more VMs than KeyIDs is what keyslot_take refuses, and a range of RAM that firmware
- * leaves out is what tme_may_hold_keyed refuses.
+ * leaves out is what boot/ram.c leaves out.
  */
 static const struct row {
 	uint8_t number;
@@ -123,11 +123,6 @@ static const struct row {
 	{ 7, ENCRYPTED, 0, true, LOG_INFO, "TME-MK is on" },
 	{ 3, 0, 0, true, LOG_INFO, "TME-MK is on" },
 };
-
-bool tme_may_hold_keyed(bool marked, bool some_marked)
-{
-	return marked || !some_marked;
-}
 
 /* KeyIDs from 1 on that are ours: TDX may have taken the upper ones, or all. */
 static uint64_t count_keyids(const struct tme_view *v)

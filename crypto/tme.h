@@ -85,11 +85,4 @@ bool tme_leads_package(uint32_t cpu_index);
 /* Whether any of these bytes is in clear under KeyID 0 because firmware excluded it. Any CPU. */
 bool tme_excludes(hpa_t base, uint64_t bytes);
 
-/*
- * Whether private pages of VMs may lie in a range of RAM. UEFI marks ranges that can be encrypted
- * (EFI_MEMORY_CPU_CRYPTO): marked says whether this one is, some_marked whether firmware marks
- * any. Firmware that marks none says nothing, and all RAM is taken. Any CPU, no locks.
- */
-bool tme_may_hold_keyed(bool marked, bool some_marked);
-
 #endif

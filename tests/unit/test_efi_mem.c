@@ -18,7 +18,8 @@
 #define XP  0x4000ull
 #define RO  0x20000ull
 #define SP  0x40000ull
-#define GAP 8 /* firmware's descriptors are larger than the structure */
+#define CC  0x80000ull /* EFI_MEMORY_CPU_CRYPTO */
+#define GAP 8	       /* firmware's descriptors are larger than the structure */
 
 EFI_SYSTEM_TABLE *efi_system;
 EFI_HANDLE efi_image = (EFI_HANDLE)0x1234;
@@ -230,6 +231,39 @@ static void loaders(void **state)
 	expect_range(&info.late[4], 0x1040, 1);
 }
 
+/* Row 10 of TME-MK: once any RAM has the mark, RAM of whatever kind without it stands apart. */
+static void marks(void **state)
+{
+	info.image = (struct mem_range){ hpa(0x508 * PAGE_SIZE), 1 };
+	add(EfiConventionalMemory, 0x100, 0x100, WB | CC);
+	add(EfiConventionalMemory, 0x200, 0x100, WB);
+	add(EfiBootServicesData, 0x400, 0x10, WB | CC);
+	add(EfiBootServicesCode, 0x410, 0x10, WB);
+	add(EfiLoaderCode, 0x500, 0x10, WB);
+	add(EfiLoaderData, 0x510, 0x10, WB | CC);
+	assert_int_equal(efi_exit_boot_services(&info), 0);
+	assert_true(info.some_marked);
+	assert_int_equal(info.range_count, 1);
+	expect_range(&info.ranges[0], 0x100, 0x100);
+	assert_int_equal(info.late_count, 2);
+	expect_range(&info.late[0], 0x400, 0x10);
+	expect_range(&info.late[1], 0x510, 0x10);
+	assert_int_equal(info.unmarked_count, 4);
+	expect_range(&info.unmarked[0], 0x200, 0x100);
+	expect_range(&info.unmarked[1], 0x410, 0x10);
+	expect_range(&info.unmarked[2], 0x500, 8);
+	expect_range(&info.unmarked[3], 0x509, 7);
+	free(map_pages);
+	/* A mark on what is no RAM says nothing of RAM. */
+	(void)setup(state);
+	add(EfiConventionalMemory, 0x200, 0x100, WB);
+	add(EfiMemoryMappedIO, 0x100, 0x100, UC | CC);
+	assert_int_equal(efi_exit_boot_services(&info), 0);
+	assert_false(info.some_marked);
+	assert_int_equal(info.range_count, 1);
+	assert_int_equal(info.unmarked_count, 0);
+}
+
 static void runtime_plain(void **state)
 {
 	(void)state;
@@ -380,6 +414,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(kinds, setup, teardown),
 		cmocka_unit_test_setup_teardown(loaders, setup, teardown),
+		cmocka_unit_test_setup_teardown(marks, setup, teardown),
 		cmocka_unit_test_setup_teardown(runtime_plain, setup, teardown),
 		cmocka_unit_test_setup_teardown(runtime_exact, setup, teardown),
 		cmocka_unit_test_setup_teardown(too_many, setup, teardown),

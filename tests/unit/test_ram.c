@@ -52,11 +52,47 @@ static void near_memory_is_kept_where_ram_is(void **state)
 	assert_true(affinity->memory[1].bytes == 0 && affinity->memory[3].bytes == 0);
 }
 
+/* Row 10: on a machine with TME-MK, or one that shall get it, nobody gets memory without a mark. */
+static void decision_10_ranges_that_firmware_marks(void **state)
+{
+	static const struct {
+		enum tme_kind kind;
+		bool activate, some_marked;
+		size_t late; /* ranges afterwards */
+		const char *words;
+	} cells[] = {
+		{ TME_MK, false, true, 1, "4096 KiB are not used: firmware says that they cannot" },
+		{ TME_NONE, true, true, 1,
+		  "4096 KiB are not used: firmware says that they cannot" },
+		{ TME_NONE, false, true, 2, "" },
+		{ TME_ONLY, false, true, 2, "" },
+		{ TME_MK, false, false, 1, "firmware does not say which memory can be encrypted" },
+		{ TME_NONE, true, false, 1, "firmware does not say which memory can be encrypted" },
+		{ TME_NONE, false, false, 1, "" },
+	};
+
+	for (size_t i = 0; i < ARRAY_COUNT(cells); i++) {
+		(void)setup(state);
+		tme.kind = cells[i].kind;
+		boot.config.tme_activate = cells[i].activate;
+		boot.some_marked = cells[i].some_marked;
+		if (boot.some_marked) {
+			boot.unmarked[boot.unmarked_count++] = range(128 * MIB, 4 * MIB);
+		}
+		ram_settle(&boot);
+		assert_int_equal(boot.range_count, 1);
+		assert_int_equal(boot.late_count, cells[i].late);
+		assert_int_equal(*cells[i].words == '\0', *fake_log_text() == '\0');
+		assert_non_null(strstr(fake_log_text(), cells[i].words));
+	}
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, fake_teardown)
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		TEST(decision_10_ranges_that_firmware_marks),
 		TEST(near_memory_is_kept_where_ram_is),
 	};
 

@@ -206,13 +206,7 @@ static void decision_1_to_7_each_cell(void **state)
 	}
 }
 
-/* Row 9 is keyslot's: test_keyslot, exhausted. */
-static void decision_10_ranges_that_firmware_marks(void **state)
-{
-	assert_true(tme_may_hold_keyed(true, true));
-	assert_false(tme_may_hold_keyed(false, true));
-	assert_true(tme_may_hold_keyed(false, false)); /* firmware says nothing */
-}
+/* Row 9 is keyslot's: test_keyslot, exhausted. Row 10: test_ram. */
 
 /* --- Profiles ----------------------------------------------------------------------------------*/
 
@@ -649,7 +643,6 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(decision_1_to_7_each_cell),
-		TEST(decision_10_ranges_that_firmware_marks),
 		TEST(row_01_p1_touches_no_register),
 		TEST(row_02_p2_has_one_key_and_no_pconfig),
 		TEST(row_03_the_list_of_targets_ends_at_a_gap),
