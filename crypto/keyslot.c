@@ -294,7 +294,7 @@ static uint32_t count_bits(uint64_t set)
 	return count;
 }
 
-static void kill_one(struct slot *slot)
+static void kill_one(struct slot *slot, bool lines)
 {
 	const struct keyslot_info *info = &slot->info;
 
@@ -303,14 +303,15 @@ static void kill_one(struct slot *slot)
 		return;
 	}
 	enter(slot, KEYSLOT_DEAD);
-	log_info("KeyID %u, generation %u (%s, %s): its key is dead: caches flushed, then "
-		 "overwritten "
+	log_info("KeyID %u, generation %u (%s, %s): its key is dead: %s, then overwritten "
 		 "on %u package%s",
 		 keyid_of(slot), info->generation, info->owner, keyslot_mode_name(info->mode),
+		 lines ? "its lines flushed from the caches (not in constant time)"
+		       : "caches flushed",
 		 count_bits(info->packages), count_bits(info->packages) == 1 ? "" : "s");
 }
 
-void keyslot_kill_retired(void (*done)(keyid_t keyid, bool quarantined))
+void keyslot_kill_retired(bool lines, void (*done)(keyid_t keyid, bool quarantined))
 {
 	for (uint32_t i = 0; i < slot_count; i++) {
 		struct slot *slot = &slots[i];
@@ -318,7 +319,7 @@ void keyslot_kill_retired(void (*done)(keyid_t keyid, bool quarantined))
 		if (slot->info.state != KEYSLOT_RETIRING) {
 			continue;
 		}
-		kill_one(slot);
+		kill_one(slot, lines);
 		if (done != NULL) {
 			done(keyid_of(slot), slot->info.state == KEYSLOT_QUARANTINED);
 		}

@@ -59,10 +59,11 @@ void keyslot_unuse(keyid_t keyid);
 /*
  * Overwrites the keys of all retiring KeyIDs by random ones on every package. Since their
  * keyslot_unuse the caller has flushed the caches of every package: a line that is evicted later
- * would be written under the new key. Each is dead then, with a line in the log, or quarantined.
- * done (may be NULL) is called for each.
+ * would be written under the new key. lines: it has flushed the lines of their memory alone, in a
+ * time that grows with it. Each is dead then, with a line in the log, or quarantined. done (may be
+ * NULL) is called for each.
  */
-void keyslot_kill_retired(void (*done)(keyid_t keyid, bool quarantined));
+void keyslot_kill_retired(bool lines, void (*done)(keyid_t keyid, bool quarantined));
 
 struct keyslot_info {
 	enum keyslot_state state;

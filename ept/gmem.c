@@ -10,6 +10,7 @@
 #include "crypto/keyslot.h"
 #include "ept/gmem_priv.h"
 #include "ept/retire.h"
+#include "vmm/base/cache.h"
 #include "vmm/base/cpu.h"
 #include "vmm/base/err.h"
 #include "vmm/base/host_paging.h"
@@ -72,6 +73,16 @@ void gmem_fill_frames(unsigned slot, struct keyed_frame first, uint64_t bytes, u
 	for (uint64_t done = 0; done < bytes; done += PAGE_SIZE) {
 		gmem_fill_page(host_temp_map(slot, keyed(hpa(first.frame.v + done), first.keyid)),
 			       fill);
+		host_temp_unmap(slot);
+	}
+}
+
+void gmem_flush_frames(unsigned slot, struct keyed_frame first, uint64_t bytes)
+{
+	for (uint64_t done = 0; done < bytes; done += PAGE_SIZE) {
+		const struct keyed_frame page = keyed(hpa(first.frame.v + done), first.keyid);
+
+		cache_flush_lines(host_temp_map(slot, page), PAGE_SIZE);
 		host_temp_unmap(slot);
 	}
 }

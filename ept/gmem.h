@@ -58,9 +58,14 @@ struct region_ops {
 	 */
 	void (*leave)(struct gmem *gmem, struct gmem_region *region);
 	/*
-	 * The same for memory under a KeyID whose key is dead, with all lines gone from the
-	 * caches: nothing has to be wiped but what is in clear, of which root, which no CPU
-	 * uses any more, says what was touched. With wipe all has to be, for the key did not die.
+	 * Before bury, where the caches are not flushed as a whole: takes the lines of what was
+	 * touched under the KeyID out of them. Which root, which no CPU uses any more, says.
+	 */
+	void (*flush)(const struct ept_root *root, struct gmem_region *region);
+	/*
+	 * The same as destroy for memory under a KeyID whose key is dead, with all lines gone from
+	 * the caches: nothing has to be wiped but what is in clear, of which root
+	 * says what was touched. With wipe all has to be, for the key did not die.
 	 */
 	void (*bury)(const struct ept_root *root, struct gmem_region *region, bool wipe);
 	/*

@@ -29,7 +29,10 @@ void gmem_zero_frames(unsigned slot, struct keyed_frame first, uint64_t bytes);
 /* The same with any eight bytes, repeated. */
 void gmem_fill_frames(unsigned slot, struct keyed_frame first, uint64_t bytes, uint64_t fill);
 
-/* The same for a page that is mapped. */
+/* Takes the frames' lines under the KeyID out of all caches: see cache_flush_lines. */
+void gmem_flush_frames(unsigned slot, struct keyed_frame first, uint64_t bytes);
+
+/* Any eight bytes, repeated, to a page that is mapped. */
 static inline void gmem_fill_page(void *page, uint64_t fill)
 {
 	uint64_t count = PAGE_SIZE / 8;

@@ -138,8 +138,9 @@ static void release(struct ram_plain *ram, void (*give_back)(hpa_t first, uint64
 	page_free(ram, 1);
 }
 
-/* Zeroes what was touched; the rest never held anything of this VM. */
-static void wipe_touched(const struct ept_root *root, const struct gmem_region *region)
+/* Calls fn for what was touched; the rest never held anything of this VM. */
+static void for_touched(const struct ept_root *root, const struct gmem_region *region,
+			void (*fn)(unsigned slot, struct keyed_frame first, uint64_t bytes))
 {
 	const struct ram_plain *ram = region->state;
 	const struct extent *extent = ram->extents->list;
@@ -152,15 +153,24 @@ static void wipe_touched(const struct ept_root *root, const struct gmem_region *
 		}
 		size = unit_bytes(extents_leaf(ram->extents, extent, at));
 		if (ept_walk(root, gpa(at), &leaf) == 0) {
-			gmem_zero_frames(GMEM_SLOT_CLEAR, keyed(leaf.hpa, ram->keyid), size);
+			fn(GMEM_SLOT_CLEAR, keyed(leaf.hpa, ram->keyid), size);
 		}
 	}
 }
 
 static void plain_destroy(struct gmem *gmem, struct gmem_region *region)
 {
-	wipe_touched(&gmem->root, region);
+	for_touched(&gmem->root, region, gmem_zero_frames);
 	release(region->state, frames_free);
+}
+
+static void plain_flush(const struct ept_root *root, struct gmem_region *region)
+{
+	const struct ram_plain *ram = region->state;
+
+	if (!ram->clear) {
+		for_touched(root, region, gmem_flush_frames);
+	}
 }
 
 /*
@@ -178,7 +188,7 @@ static void plain_bury(const struct ept_root *root, struct gmem_region *region, 
 				 extent->bytes);
 	}
 	if (!wipe && ram->clear) {
-		wipe_touched(root, region);
+		for_touched(root, region, gmem_zero_frames);
 		wipe = true;
 	}
 	release(ram, wipe ? frames_free : frames_free_flushed);
@@ -201,6 +211,7 @@ static const struct region_ops plain_ops = {
 	.fault = plain_fault,
 	.pin = plain_pin,
 	.destroy = plain_destroy,
+	.flush = plain_flush,
 	.bury = plain_bury,
 	.set_keyid = plain_set_keyid,
 	.stays = true,
@@ -274,6 +285,7 @@ static const struct region_ops passing_ops = {
 	.fault = plain_fault,
 	.pin = plain_pin,
 	.destroy = plain_destroy,
+	.flush = plain_flush,
 	.bury = plain_bury,
 	.set_keyid = plain_set_keyid,
 };

@@ -24,6 +24,9 @@ _Static_assert(sizeof(struct grave) <= PAGE_SIZE, "gmem_use_keyid takes one page
 /* A step frees so many tables at most: each has 512 entries to look at. */
 #define TABLES_A_STEP 16
 
+/* So much is flushed line by line at most, in place of all caches. */
+#define LINES_MAX_BYTES (16ull << 20)
+
 static struct grave *graves; /* their keys are there */
 static struct grave *dead;   /* their keys are not: they are freed one after the other */
 
@@ -106,32 +109,78 @@ static bool free_dead(void)
 }
 
 /*
+ * Little memory: its own lines leave the caches, through the alias of its KeyID, and no other VM's
+ * do. What it takes grows with the memory. False, and nothing was done, when it is not little, or
+ * when a KeyID waits whose memory is not known here: one that memory moved away from.
+ */
+static bool flush_lines(void)
+{
+	uint32_t keyids = 0;
+	uint64_t bytes = 0;
+
+	for (const struct grave *grave = graves; grave != NULL; grave = grave->next) {
+		for (uint32_t i = 0; i < grave->region_count; i++) {
+			bytes += grave->regions[i].bytes;
+		}
+		keyids += grave->keyid != KEYID_PLATFORM;
+		if (grave->from != KEYID_PLATFORM || bytes > LINES_MAX_BYTES) {
+			return false;
+		}
+	}
+	if (!cache_can_flush_lines() || keyids != keyslot_count_in(KEYSLOT_RETIRING)) {
+		return false;
+	}
+	for (struct grave *grave = graves; grave != NULL; grave = grave->next) {
+		for (uint32_t i = 0; i < grave->region_count; i++) {
+			grave->regions[i].ops->flush(&grave->root, &grave->regions[i]);
+		}
+	}
+	return true;
+}
+
+/* Step 2 of retire_poll. False: all caches have to be flushed, and may not be just now. */
+static bool flush(bool *lines)
+{
+	*lines = flush_lines();
+	if (*lines) {
+		return true;
+	}
+	if (!cache_may_flush()) {
+		return false;
+	}
+	cache_flush_all();
+	log_debug("caches: flushed on all CPUs in %llu us",
+		  (unsigned long long)cpu_mul_div(cache_flush_ticks(), 1000000, tsc_hz()));
+	return true;
+}
+
+/*
  * 336907, "TME-MK life cycle", for all that waits at once. The order carries the weight:
  *
  *  1. No vCPU runs (vm_ended), and no CPU translates through the EPT (gmem_destroy's shoot-down,
  *     and retire took the root away). The hypervisor maps no page of it outside of the door, which
  *     unmaps each before it returns. So from here on nothing brings a line under this KeyID into a
  *     cache, not even speculation.
- *  2. All caches are flushed. A dirty line that was left would be written back after 3 under the
- *     new key, over what the frame's next owner has written by then.
+ *  2. All caches are flushed; for little memory its own lines are. A dirty line that was left
+ *     would be written back after 3 under the new key, over what the frame's next owner has written
+ *     by then.
  *  3. The key is overwritten on every package. It is dead: no one can open the memory again.
  *  4. Only then the frames go back, extent by extent, for their next owner uses another key.
  *
- * Until 3 nothing depends on how much memory there is. What does, 4, runs in steps, and other VMs
- * between them.
+ * Until 3 nothing depends on how much memory there is, but for lines that are flushed one by one.
+ * What does, 4, runs in steps, and other VMs between them.
  */
 bool retire_poll(void)
 {
+	bool lines;
+
 	if (dead != NULL) {
 		return free_dead();
 	}
-	if (!retire_pending() || !cache_may_flush()) {
+	if (!retire_pending() || !flush(&lines)) {
 		return false;
 	}
-	cache_flush_all();
-	keyslot_kill_retired(NULL);
-	log_debug("caches: flushed on all CPUs in %llu us",
-		  (unsigned long long)cpu_mul_div(cache_flush_ticks(), 1000000, tsc_hz()));
+	keyslot_kill_retired(lines, NULL);
 	dead = graves;
 	graves = NULL;
 	return dead == NULL;

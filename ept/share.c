@@ -124,24 +124,40 @@ static void resident_leave(struct gmem *gmem, struct gmem_region *region)
 	forget_member(region->state, gmem);
 }
 
-/* No member is left, and the key is dead; or, with wipe, it opens the frames still. */
-static void resident_bury(const struct ept_root *root, struct gmem_region *region, bool wipe)
+/* Calls fn for what was used, under the KeyID. */
+static void for_used(const struct share *share, keyid_t keyid,
+		     void (*fn)(unsigned slot, struct keyed_frame first, uint64_t bytes))
 {
-	struct share *share = region->state;
 	uint64_t size;
 
-	(void)root;
-	for (uint64_t at = 0; wipe && at < share->bytes; at += size) {
+	for (uint64_t at = 0; at < share->bytes; at += size) {
 		const struct extent *extent = extents_find(share->extents, at);
 		const uint64_t bit = at / PAGE_SIZE;
 
 		size = extents_leaf(share->extents, extent, at);
-		if ((share->zeroed[bit / 64] & BIT(bit % 64)) != 0) { /* it was used */
-			gmem_zero_frames(
-				GMEM_SLOT_CLEAR,
-				keyed(hpa(extent->first + (at - extent->base)), KEYID_PLATFORM),
-				size);
+		if ((share->zeroed[bit / 64] & BIT(bit % 64)) != 0) {
+			fn(GMEM_SLOT_CLEAR, keyed(hpa(extent->first + (at - extent->base)), keyid),
+			   size);
 		}
+	}
+}
+
+static void resident_flush(const struct ept_root *root, struct gmem_region *region)
+{
+	const struct share *share = region->state;
+
+	(void)root;
+	for_used(share, share->keyid, gmem_flush_frames);
+}
+
+/* No member is left, and the key is dead; or, with wipe, it opens the frames still. */
+static void resident_bury(const struct ept_root *root, struct gmem_region *region, bool wipe)
+{
+	struct share *share = region->state;
+
+	(void)root;
+	if (wipe) {
+		for_used(share, KEYID_PLATFORM, gmem_zero_frames);
 	}
 	extents_destroy(share->extents, wipe ? frames_free : frames_free_flushed);
 	page_free(share->zeroed, share->zeroed_pages);
@@ -153,6 +169,7 @@ static const struct region_ops resident_ops = {
 	.fault = resident_fault,
 	.pin = resident_pin,
 	.leave = resident_leave,
+	.flush = resident_flush,
 	.bury = resident_bury,
 };
 

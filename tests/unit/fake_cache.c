@@ -6,5 +6,6 @@
 void fake_cache_reset(void)
 {
 	memset(excused, 0, sizeof(excused));
+	has_line_flush = false;
 	epoch = last_ticks = last_end = 0;
 }

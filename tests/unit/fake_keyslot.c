@@ -16,6 +16,7 @@
 
 unsigned fake_keyslots;
 bool fake_keyslot_kill_fails;
+void (*fake_keyslot_lines_flushed)(keyid_t keyid);
 static struct keyslot_info slots[SLOTS];
 static uint64_t unused_at[SLOTS]; /* cache_epoch() */
 
@@ -55,13 +56,15 @@ void keyslot_unuse(keyid_t keyid)
 	}
 }
 
-void keyslot_kill_retired(void (*done)(keyid_t keyid, bool quarantined))
+void keyslot_kill_retired(bool lines, void (*done)(keyid_t keyid, bool quarantined))
 {
 	for (keyid_t i = 1; i < SLOTS; i++) {
 		if (slots[i].state != KEYSLOT_RETIRING) {
 			continue;
 		}
-		if (cache_epoch() == unused_at[i]) {
+		if (lines && fake_keyslot_lines_flushed != NULL) {
+			fake_keyslot_lines_flushed(i);
+		} else if (cache_epoch() == unused_at[i]) {
 			fake_fail("KeyID %u is killed before the caches were flushed", i);
 		}
 		slots[i].state = fake_keyslot_kill_fails ? KEYSLOT_QUARANTINED : KEYSLOT_DEAD;
@@ -110,4 +113,5 @@ void fake_keyslot_reset(void)
 	memset(slots, 0, sizeof(slots));
 	fake_keyslots = 0;
 	fake_keyslot_kill_fails = false;
+	fake_keyslot_lines_flushed = NULL;
 }

@@ -8,6 +8,11 @@
 
 extern unsigned fake_keyslots;
 extern bool fake_keyslot_kill_fails;
+/*
+ * Called before a key dies whose lines were flushed one by one; fails the test when some are left.
+ * NULL: it fails.
+ */
+extern void (*fake_keyslot_lines_flushed)(keyid_t keyid);
 
 /* All steps of retire_poll; false when nothing was retired, or the last flush was too recent. */
 static inline bool fake_retire_all(void)

@@ -245,6 +245,12 @@ WEAK void fake_clflush(const void *address)
 	fake_clflush_count++;
 }
 
+WEAK void fake_clflushopt(const void *address)
+{
+	(void)address;
+	fake_clflush_count++;
+}
+
 /* Only a test with a model of its own may come here. */
 WEAK int pconfig_safe(uint32_t leaf, const void *structure, uint64_t *result, bool *refused)
 {

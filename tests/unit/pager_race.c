@@ -150,6 +150,10 @@ void cache_flush_all(void)
 {
 }
 
+void cache_flush_lines(const void *start, size_t bytes)
+{
+}
+
 bool cache_may_flush(void)
 {
 	return true;

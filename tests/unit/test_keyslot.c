@@ -141,14 +141,14 @@ static void a_life(void **state)
 	assert_string_equal(info.owner, "alpha");
 	keyslot_unuse(keyid);
 	assert_int_equal(state_of(keyid), KEYSLOT_IN_USE);
-	keyslot_kill_retired(NULL); /* not yet */
+	keyslot_kill_retired(false, NULL); /* not yet */
 	assert_int_equal(state_of(keyid), KEYSLOT_IN_USE);
 	keyslot_unuse(keyid);
 	assert_int_equal(state_of(keyid), KEYSLOT_RETIRING);
 	before = *entry(1, keyid);
 	assert_int_equal(before.programmed, 1);
 	killed = killed_badly = 0;
-	keyslot_kill_retired(note_killed);
+	keyslot_kill_retired(false, note_killed);
 	assert_int_equal(killed, 1);
 	assert_int_equal(killed_badly, 0);
 	assert_int_equal(state_of(keyid), KEYSLOT_DEAD);
@@ -189,7 +189,7 @@ static void row_38_exhausted_and_refused(void **state)
 	/* One that retires cannot be taken before it is dead. */
 	keyslot_unuse(last);
 	assert_refused(KEYSLOT_RANDOM, ERR_NOSPACE);
-	keyslot_kill_retired(NULL);
+	keyslot_kill_retired(false, NULL);
 	assert_int_equal(take(KEYSLOT_RANDOM), last);
 }
 
@@ -211,7 +211,7 @@ static void row_38_a_thousand_lives_over_31_keyids(void **state)
 		memcpy(last_key, entry(1, keyid)->data, 32);
 		keyslot_use(keyid);
 		keyslot_unuse(keyid);
-		keyslot_kill_retired(NULL);
+		keyslot_kill_retired(false, NULL);
 		fake_log_reset();
 	}
 	assert_int_equal(keyslot_count_in(KEYSLOT_IN_USE), 1);
@@ -233,7 +233,7 @@ static void no_encrypt_programs_plaintext(void **state)
 	keyid = take(KEYSLOT_NO_ENCRYPT);
 	assert_int_equal(entry(0, keyid)->mode, ENTRY_CLEAR);
 	keyslot_unuse(keyid);
-	keyslot_kill_retired(NULL);
+	keyslot_kill_retired(false, NULL);
 	assert_int_equal(entry(0, keyid)->mode,
 			 ENTRY_KEY); /* not plaintext for the next by chance */
 }
@@ -294,7 +294,7 @@ static void equal_keys_are_refused(void **state)
 	secret[0]++;
 	(void)take(KEYSLOT_DIRECT);
 	secret[0]--;
-	keyslot_kill_retired(NULL);
+	keyslot_kill_retired(false, NULL);
 	(void)take(KEYSLOT_DIRECT);
 }
 
@@ -336,7 +336,7 @@ static void a_key_dies_without_our_generator(void **state)
 	keyid = take(KEYSLOT_RANDOM);
 	keyslot_unuse(keyid);
 	rng_fails = true;
-	keyslot_kill_retired(NULL);
+	keyslot_kill_retired(false, NULL);
 	assert_int_equal(state_of(keyid), KEYSLOT_DEAD);
 	assert_int_equal(entry(0, keyid)->programmed, 2);
 }
@@ -350,7 +350,7 @@ static void row_24_a_key_that_cannot_die_is_quarantined(void **state)
 	keyslot_unuse(keyid);
 	tme_machine.package[0].busy = 100;
 	killed = killed_badly = 0;
-	keyslot_kill_retired(note_killed);
+	keyslot_kill_retired(false, note_killed);
 	assert_int_equal(killed_badly, 1);
 	assert_int_equal(state_of(keyid), KEYSLOT_QUARANTINED);
 	assert_non_null(strstr(fake_log_text(), "is never used again"));
@@ -382,7 +382,7 @@ static void row_24_a_key_that_did_not_arrive_is_not_live(void **state)
 	keyid = take(KEYSLOT_DIRECT);
 	assert_int_equal(keyid, 2);
 	keyslot_unuse(keyid);
-	keyslot_kill_retired(NULL);
+	keyslot_kill_retired(false, NULL);
 	assert_int_equal(take(KEYSLOT_DIRECT), 3);
 }
 
@@ -405,7 +405,7 @@ static void no_keyids_no_slots(void **state)
 	machine(2, 1);
 	assert_int_equal(keyslot_count(), 0);
 	assert_refused(KEYSLOT_RANDOM, ERR_NOSPACE);
-	keyslot_kill_retired(note_killed);
+	keyslot_kill_retired(false, note_killed);
 	tme_machine_set(3, 1, 1);
 	tme_start(false, 1ull << 32);
 	fake_pages_fail_after(0);
@@ -430,10 +430,10 @@ static void row_47_nothing_of_a_key_is_kept(void **state)
 	keyslot_wipe();
 	assert_memory_equal(slots[keyid - 1].digest, (uint8_t[DIGEST_BYTES]){ 0 }, DIGEST_BYTES);
 	keyslot_unuse(keyid);
-	keyslot_kill_retired(NULL);
+	keyslot_kill_retired(false, NULL);
 	keyid = take(KEYSLOT_DIRECT);
 	keyslot_unuse(keyid);
-	keyslot_kill_retired(NULL);
+	keyslot_kill_retired(false, NULL);
 	assert_memory_equal(slots[keyid - 1].digest, (uint8_t[DIGEST_BYTES]){ 0 }, DIGEST_BYTES);
 	assert_null(memmem(fake_log_text(), strlen(fake_log_text()), key, 4));
 }

@@ -293,6 +293,94 @@ static void test_1g_leaf_when_all_is_zeroed(void **state)
 	assert_true(fake_retire_all());
 }
 
+/* --- Little memory, line by line --- */
+
+static uint64_t lines_of[16]; /* by KeyID */
+
+void fake_clflushopt(const void *address)
+{
+	assert_true(fake_temp_mapped() == 1);
+	assert_int_equal((uintptr_t)address % 64, 0);
+	lines_of[fake_temp_keyid()]++;
+}
+
+static uint64_t lines_wanted;
+
+static void check_lines(keyid_t dying)
+{
+	assert_int_equal(lines_of[dying], lines_wanted);
+}
+
+static void with_line_flush(void)
+{
+	fake_cpuid_set(0, 0, 7, 0, 0, 0);
+	fake_cpuid_set(7, 0, 0, 1u << 23, 0, 0);
+	cache_init();
+	memset(lines_of, 0, sizeof(lines_of));
+	fake_keyslot_lines_flushed = check_lines;
+}
+
+/* Through the VM's own KeyID, what was touched, before the key dies; no other VM loses a line. */
+static void test_little_memory_by_lines(void **state)
+{
+	const unsigned flushes = fake_wbinvd_count;
+	struct gmem first;
+	bool stale;
+	hpa_t frame;
+
+	(void)state;
+	with_line_flush();
+	lines_wanted = 2 * SIZE_2M / 64;
+	assert_int_equal(make(8 << 20), 0);
+	assert_int_equal(gmem_fill(&gmem, gpa(SIZE_2M - 1), 1, 2), 0);
+	gmem_destroy(&gmem);
+	assert_true(fake_retire_all());
+	/* The frames need no flush before their next owner's first access. */
+	assert_int_equal(frames_alloc_keyed(1, 1, &frame, &stale), 0);
+	assert_false(stale);
+	frames_free(frame, 1);
+	fake_tsc += SECOND;
+	cache_flush_all();
+	memset(lines_of, 0, sizeof(lines_of));
+	/* Two at once, and again within a second; what is under KeyID 0 stays in the caches. */
+	assert_int_equal(make(4 << 20), 0);
+	first = gmem;
+	assert_int_equal(gmem_fill(&first, gpa(SIZE_2M - 1), 1, 2), 0);
+	assert_int_equal(make(8 << 20), 0);
+	assert_int_equal(gmem_add_ram_clear(&gmem, gpa(8 << 20), PAGE_SIZE, PAGE_SIZE), 0);
+	assert_int_equal(gmem_fill(&gmem, gpa(8 << 20), 1, 1), 0);
+	assert_int_equal(gmem_fill(&gmem, gpa(SIZE_2M - 1), 1, 2), 0);
+	gmem_destroy(&first);
+	gmem_destroy(&gmem);
+	assert_true(fake_retire_all());
+	assert_int_equal(fake_wbinvd_count, flushes + 2); /* those of cache_flush_all */
+	assert_int_equal(lines_of[KEYID_PLATFORM], 0);
+	assert_int_equal(state_of(keyid), KEYSLOT_DEAD);
+}
+
+/* More than the bound, or a KeyID whose memory is nobody's here: all caches, as ever. */
+static void test_not_by_lines(void **state)
+{
+	const unsigned flushes = fake_wbinvd_count;
+	keyid_t unused;
+
+	(void)state;
+	with_line_flush();
+	assert_int_equal(make((16 << 20) + PAGE_SIZE), 0);
+	gmem_destroy(&gmem);
+	assert_true(fake_retire_all());
+	assert_int_equal(fake_wbinvd_count, flushes + 2);
+	assert_int_equal(make(PAGE_SIZE), 0);
+	assert_int_equal(keyslot_take(KEYSLOT_RANDOM, NULL, 0, "moved away from", &unused), 0);
+	keyslot_unuse(unused);
+	gmem_destroy(&gmem);
+	assert_false(retire_poll());
+	fake_tsc += SECOND;
+	assert_true(fake_retire_all());
+	assert_int_equal(fake_wbinvd_count, flushes + 4);
+	assert_int_equal(lines_of[keyid] + lines_of[unused], 0);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, fake_teardown)
 
 int main(void)
@@ -307,6 +395,8 @@ int main(void)
 		TEST(test_1g_leaf_when_all_is_zeroed),
 		TEST(test_a_keyid_without_memory),
 		TEST(test_clear_range_is_zeroed),
+		TEST(test_little_memory_by_lines),
+		TEST(test_not_by_lines),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

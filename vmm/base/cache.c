@@ -7,6 +7,7 @@
 #include "vmm/base/smp.h"
 #include "vmm/base/topology.h"
 #include "vmm/base/tsc.h"
+#include "vmm/base/x86.h"
 
 /* SDM vol. 2, "CPUID", leaf 04H: one sub-leaf for each cache. */
 #define LEAF_CACHES	   4u
@@ -16,6 +17,7 @@
 #define CACHE_UNIFIED	   3u
 #define CACHE_LEVEL(eax)   ((eax) >> 5 & 7)
 #define CACHE_SHARERS(eax) (((eax) >> 14 & 0xfff) + 1) /* APIC IDs set aside for them */
+#define CACHE_LINE	   64u
 #define EDX_OWN_ONLY	   BIT(0) /* WBINVD need not reach other sharers' lower caches */
 
 /*
@@ -29,6 +31,7 @@ struct reach {
 
 static struct reach reaches[CPU_MAX];
 static bool excused[CPU_MAX]; /* another CPU's WBINVD does it for this one */
+static bool has_line_flush;
 static uint64_t epoch;
 static uint64_t last_ticks;
 static uint64_t last_end; /* TSC */
@@ -77,6 +80,8 @@ void cache_init(void)
 	const uint32_t count = percpu_count();
 	uint32_t flushing = 0;
 
+	has_line_flush = cpu_cpuid(0, 0).eax >= 7 &&
+			 (cpu_cpuid(7, 0).ebx & CPUID_7_EBX_CLFLUSHOPT) != 0;
 	smp_call_all(read_reach, NULL);
 	for (uint32_t i = 0; i < count; i++) {
 		excused[i] = is_excused(i);
@@ -112,6 +117,21 @@ void cache_flush_all(void)
 	last_end = cpu_rdtsc();
 	last_ticks = last_end - begin;
 	__atomic_add_fetch(&epoch, 1, __ATOMIC_RELEASE);
+}
+
+bool cache_can_flush_lines(void)
+{
+	return has_line_flush;
+}
+
+void cache_flush_lines(const void *start, size_t bytes)
+{
+	const char *at = start;
+
+	for (size_t done = 0; done < bytes; done += CACHE_LINE) {
+		cpu_clflushopt(at + done);
+	}
+	cpu_fence();
 }
 
 bool cache_may_flush(void)

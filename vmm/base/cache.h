@@ -32,6 +32,14 @@ void cache_flush_all(void);
 #define CACHE_FLUSH_US 1000000u
 bool cache_may_flush(void);
 
+/*
+ * Writes back and drops the lines of [start, start + bytes) in the caches of all CPUs, under the
+ * KeyID of the mapping, and waits for it: 64 bytes at a time (CLFLUSHOPT). For little memory alone,
+ * and only where cache_can_flush_lines says so, which is known after cache_init. Any CPU.
+ */
+bool cache_can_flush_lines(void);
+void cache_flush_lines(const void *start, size_t bytes);
+
 /* How many flushes there have been. Any CPU. */
 uint64_t cache_epoch(void);
 

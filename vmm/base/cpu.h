@@ -85,6 +85,7 @@ void fake_xsetbv(uint32_t index, uint64_t value);
 void fake_invlpg(const void *address);
 void fake_wbinvd(void);
 void fake_clflush(const void *address);
+void fake_clflushopt(const void *address);
 void fake_hlt(void);
 void fake_cli(void);
 void fake_sti(void);
@@ -94,37 +95,38 @@ bool fake_rdseed64(uint64_t *value);
 void fake_lidt(const struct cpu_table_register *table);
 void fake_ltr(uint16_t selector);
 
-#define cpu_cpuid     fake_cpuid
-#define cpu_rdmsr     fake_rdmsr
-#define cpu_wrmsr     fake_wrmsr
-#define cpu_rdtsc     fake_rdtsc
-#define cpu_in8	      fake_in8
-#define cpu_in16      fake_in16
-#define cpu_in32      fake_in32
-#define cpu_out8      fake_out8
-#define cpu_out16     fake_out16
-#define cpu_out32     fake_out32
-#define cpu_read_cr0  fake_read_cr0
-#define cpu_read_cr2  fake_read_cr2
-#define cpu_read_cr3  fake_read_cr3
-#define cpu_read_cr4  fake_read_cr4
-#define cpu_write_cr0 fake_write_cr0
-#define cpu_write_cr2 fake_write_cr2
-#define cpu_write_cr3 fake_write_cr3
-#define cpu_write_cr4 fake_write_cr4
-#define cpu_xgetbv    fake_xgetbv
-#define cpu_xsetbv    fake_xsetbv
-#define cpu_invlpg    fake_invlpg
-#define cpu_wbinvd    fake_wbinvd
-#define cpu_clflush   fake_clflush
-#define cpu_hlt	      fake_hlt
-#define cpu_cli	      fake_cli
-#define cpu_sti	      fake_sti
-#define cpu_sti_hlt   fake_sti_hlt
-#define cpu_rdrand64  fake_rdrand64
-#define cpu_rdseed64  fake_rdseed64
-#define cpu_lidt      fake_lidt
-#define cpu_ltr	      fake_ltr
+#define cpu_cpuid      fake_cpuid
+#define cpu_rdmsr      fake_rdmsr
+#define cpu_wrmsr      fake_wrmsr
+#define cpu_rdtsc      fake_rdtsc
+#define cpu_in8	       fake_in8
+#define cpu_in16       fake_in16
+#define cpu_in32       fake_in32
+#define cpu_out8       fake_out8
+#define cpu_out16      fake_out16
+#define cpu_out32      fake_out32
+#define cpu_read_cr0   fake_read_cr0
+#define cpu_read_cr2   fake_read_cr2
+#define cpu_read_cr3   fake_read_cr3
+#define cpu_read_cr4   fake_read_cr4
+#define cpu_write_cr0  fake_write_cr0
+#define cpu_write_cr2  fake_write_cr2
+#define cpu_write_cr3  fake_write_cr3
+#define cpu_write_cr4  fake_write_cr4
+#define cpu_xgetbv     fake_xgetbv
+#define cpu_xsetbv     fake_xsetbv
+#define cpu_invlpg     fake_invlpg
+#define cpu_wbinvd     fake_wbinvd
+#define cpu_clflush    fake_clflush
+#define cpu_clflushopt fake_clflushopt
+#define cpu_hlt	       fake_hlt
+#define cpu_cli	       fake_cli
+#define cpu_sti	       fake_sti
+#define cpu_sti_hlt    fake_sti_hlt
+#define cpu_rdrand64   fake_rdrand64
+#define cpu_rdseed64   fake_rdseed64
+#define cpu_lidt       fake_lidt
+#define cpu_ltr	       fake_ltr
 
 #else
 
@@ -287,6 +289,12 @@ static inline void cpu_wbinvd(void)
 static inline void cpu_clflush(const void *address)
 {
 	__asm__ volatile("clflush (%0)" : : "r"(address) : "memory");
+}
+
+/* The same where CPUID shows CLFLUSHOPT, in any order: only cpu_fence orders it. */
+static inline void cpu_clflushopt(const void *address)
+{
+	__asm__ volatile("clflushopt (%0)" : : "r"(address) : "memory");
 }
 
 static inline void cpu_hlt(void)
