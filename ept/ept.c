@@ -124,6 +124,47 @@ int ept_root_init(struct ept_root *root)
 	return 0;
 }
 
+int ept_reserve_tables(struct ept_root *root, uint64_t count)
+{
+	if (!page_reserve(count)) {
+		return ERR_NOMEM;
+	}
+	root->reserved += count;
+	root->reserves = true;
+	return 0;
+}
+
+int ept_reserve(struct ept_root *root, gpa_t gpa, uint64_t bytes, uint64_t leaf)
+{
+	const uint64_t last = gpa.v + bytes - 1;
+	uint64_t count = 0;
+
+	for (unsigned level = leaf == PAGE_SIZE ? 2 : 3; level <= LEVEL_TOP; level++) {
+		count += last / level_bytes(level) - gpa.v / level_bytes(level) + 1;
+	}
+	return ept_reserve_tables(root, count);
+}
+
+static void *new_table(struct ept_root *root)
+{
+	if (root->reserved == 0) {
+		return page_alloc(1);
+	}
+	root->reserved--;
+	return page_alloc_reserved();
+}
+
+/* While the root lives: it may need the table again. */
+static void free_table(struct ept_root *root, void *table)
+{
+	if (root->reserves) {
+		page_free_reserved(table);
+		root->reserved++;
+	} else {
+		page_free(table, 1);
+	}
+}
+
 /* False when *budget tables are gone and there are more. What is left is a smaller tree. */
 static bool free_tables(uint64_t *table, unsigned level, size_t *budget)
 {
@@ -149,6 +190,8 @@ bool ept_root_free_some(struct ept_root *root, size_t tables)
 	if (root->pml4.v != 0 && !free_tables(page_va(root->pml4), LEVEL_TOP, &tables)) {
 		return false;
 	}
+	page_unreserve(root->reserved);
+	root->reserved = 0;
 	root->pml4 = hpa(0);
 	root->eptp = 0;
 	return true;
@@ -200,7 +243,7 @@ static unsigned largest_level(uint64_t bits, uint64_t bytes, uint64_t max_leaf)
  * it; the leaf is smaller where a table (that may be empty) stands already. Returns its level, or
  * ERR_*.
  */
-static int find_slot(const struct ept_root *root, uint64_t at, unsigned level, uint64_t **slot)
+static int find_slot(struct ept_root *root, uint64_t at, unsigned level, uint64_t **slot)
 {
 	uint64_t *table = page_va(root->pml4);
 
@@ -213,7 +256,7 @@ static int find_slot(const struct ept_root *root, uint64_t at, unsigned level, u
 				*slot = entry;
 				return (int)here;
 			}
-			table = page_alloc(1);
+			table = new_table(root);
 			if (table == NULL) {
 				return ERR_NOMEM;
 			}
@@ -314,9 +357,9 @@ int ept_map(struct ept_root *root, gpa_t gpa, hpa_t hpa, uint64_t bytes, uint64_
 }
 
 /* Puts a table of smaller leaves, with these rights as well, in place of a leaf. */
-static int split_leaf(uint64_t *entry, unsigned level, uint64_t rights)
+static int split_leaf(struct ept_root *root, uint64_t *entry, unsigned level, uint64_t rights)
 {
-	uint64_t *table = page_alloc(1);
+	uint64_t *table = new_table(root);
 	uint64_t old = entry_load(entry);
 
 	if (table == NULL) {
@@ -334,7 +377,7 @@ static int split_leaf(uint64_t *entry, unsigned level, uint64_t rights)
 }
 
 /* Splits until no leaf crosses the address. */
-static int split_at(const struct ept_root *root, uint64_t at)
+static int split_at(struct ept_root *root, uint64_t at)
 {
 	uint64_t *table = page_va(root->pml4);
 
@@ -346,7 +389,7 @@ static int split_at(const struct ept_root *root, uint64_t at)
 			return 0;
 		}
 		if (is_leaf(value, level)) {
-			if (split_leaf(entry, level, 0) != 0) {
+			if (split_leaf(root, entry, level, 0) != 0) {
 				return ERR_NOMEM;
 			}
 			value = entry_load(entry);
@@ -372,7 +415,7 @@ int ept_allow_exec(struct ept_root *root, gpa_t gpa)
 			return 0;
 		}
 		if (is_leaf(value, level)) {
-			if (split_leaf(entry, level, level == 2 ? EPT_EXEC : 0) != 0) {
+			if (split_leaf(root, entry, level, level == 2 ? EPT_EXEC : 0) != 0) {
 				return ERR_NOMEM;
 			}
 			value = entry_load(entry);
@@ -473,7 +516,7 @@ int ept_merge_1g(struct ept_root *root, gpa_t gpa)
 		seen |= entry_load(&table[i]) & (ENTRY_ACCESSED | ENTRY_DIRTY);
 	}
 	entry_store(entry, entry_load(&table[0]) | seen);
-	page_free(table, 1);
+	free_table(root, table);
 	return 0;
 }
 

@@ -60,6 +60,14 @@ void ept_root_free(struct ept_root *root);
 bool ept_root_free_some(struct ept_root *root, size_t tables);
 
 /*
+ * Sets host pages aside for all tables that it takes to map the range in leaves of `leaf` bytes
+ * (PAGE_SIZE or SIZE_2M), so that mapping, splitting and changing them later cannot fail; or for so
+ * many more tables. ERR_NOMEM. Tables are taken from there first. No CPU uses the root yet.
+ */
+int ept_reserve(struct ept_root *root, gpa_t gpa, uint64_t bytes, uint64_t leaf);
+int ept_reserve_tables(struct ept_root *root, uint64_t count);
+
+/*
  * Maps bytes (a multiple of 4 KiB) at gpa to hpa with the largest leaves that alignment, max_leaf
  * (PAGE_SIZE, SIZE_2M or SIZE_1G) and the CPU allow. Only over absent entries: ERR_EXISTS.
  * ERR_NOMEM (tables), ERR_INVAL (alignment, attributes that misconfigure), ERR_RANGE (beyond

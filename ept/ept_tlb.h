@@ -19,6 +19,8 @@ struct ept_root {
 	hpa_t pml4; /* the top table */
 	uint64_t
 		eptp; /* SDM, "Extended-Page-Table Pointer (EPTP)"; what INVEPT and the VMCS take */
+	uint64_t reserved;	/* tables that are set aside for it (ept_reserve) */
+	bool reserves;		/* and its tables came from there */
 	uint64_t generation;	/* advanced by ept_tlb_shootdown; atomic */
 	uint64_t seen[CPU_MAX]; /* per CPU: the generation of its last INVEPT for this root */
 };

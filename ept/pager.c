@@ -337,6 +337,9 @@ int gmem_add_ram_sealed(struct gmem *gmem, struct pager_vm *vm, gpa_t base, uint
 	int err = gmem_region_check(gmem, base, bytes);
 
 	if (err == 0) {
+		err = ept_reserve(&gmem->root, base, bytes, PAGE_SIZE);
+	}
+	if (err == 0) {
 		err = pager_ram_create(gmem, vm, base, bytes, 0, &region);
 	}
 	if (err == 0) {

@@ -252,6 +252,27 @@ static int create(keyid_t keyid, const struct gmem_region *region, uint64_t max_
 	return 0;
 }
 
+/*
+ * Tables for all leaves that the extents allow. Where code runs from small leaves alone, any part
+ * may be split for it.
+ */
+static int reserve_tables(struct gmem *gmem, const struct gmem_region *region,
+			  const struct ram_plain *ram)
+{
+	const uint64_t end = region->base.v + region->bytes;
+	const bool small = ept_caps()->no_large_exec;
+	uint64_t count = 0;
+	int err = ept_reserve(&gmem->root, region->base, region->bytes,
+			      small ? PAGE_SIZE : SIZE_2M);
+
+	for (uint64_t at = region->base.v; !small && at < end;
+	     at = ALIGN_DOWN(at, SIZE_2M) + SIZE_2M) {
+		count += extents_leaf(ram->extents, extents_find(ram->extents, at), at) ==
+			 PAGE_SIZE;
+	}
+	return err == 0 ? ept_reserve_tables(&gmem->root, count) : err;
+}
+
 static int add_ram(struct gmem *gmem, bool clear, gpa_t base, uint64_t bytes, uint64_t max_leaf)
 {
 	struct gmem_region region = { .base = base, .bytes = bytes, .ops = &plain_ops };
@@ -260,6 +281,12 @@ static int add_ram(struct gmem *gmem, bool clear, gpa_t base, uint64_t bytes, ui
 
 	if (err == 0) {
 		err = create(clear ? KEYID_PLATFORM : gmem->keyid, &region, max_leaf, false, &ram);
+	}
+	if (err == 0) {
+		err = reserve_tables(gmem, &region, ram);
+		if (err != 0) {
+			release(ram, frames_free);
+		}
 	}
 	if (err == 0) {
 		ram->clear = clear;

@@ -294,6 +294,10 @@ int share_join(struct share *share, struct gmem *gmem, gpa_t base, bool read_onl
 	int err = gmem_region_check(gmem, base, share->bytes);
 
 	if (err == 0) {
+		/* For what a member has there instead, too, when its share is taken away. */
+		err = ept_reserve(&gmem->root, base, share->bytes, PAGE_SIZE);
+	}
+	if (err == 0) {
 		err = add_member(share, gmem, base, read_only, first_hold, &region);
 	}
 	if (err == 0) {

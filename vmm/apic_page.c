@@ -14,7 +14,10 @@ int apic_page_alloc(struct vm *vm)
 		return 0;
 	}
 	vm->apic_access_page = page_alloc(1);
-	return vm->apic_access_page == NULL ? ERR_NOMEM : 0;
+	if (vm->apic_access_page == NULL) {
+		return ERR_NOMEM;
+	}
+	return ept_reserve(&vm->gmem.root, gpa(VM_APIC_BASE), PAGE_SIZE, PAGE_SIZE);
 }
 
 void apic_page_free(struct vm *vm)

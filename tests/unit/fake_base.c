@@ -8,6 +8,7 @@
 #pragma weak fake_log_reset
 #pragma weak fake_pages_reset
 #pragma weak fake_pages_live
+#pragma weak fake_pages_reserved
 #pragma weak fake_frames_live
 #pragma weak fake_host_paging_reset
 #pragma weak fake_temp_mapped
@@ -45,6 +46,10 @@ int fake_teardown(void **state)
 	}
 	if (fake_pages_live != NULL && fake_pages_live() != 0) {
 		fake_fail("%lu host pages leaked", (unsigned long)fake_pages_live());
+	}
+	if (fake_pages_reserved != NULL && fake_pages_reserved() != 0) {
+		fake_fail("%lu host pages are still set aside",
+			  (unsigned long)fake_pages_reserved());
 	}
 	if (fake_frames_live != NULL && fake_frames_live() != 0) {
 		fake_fail("%lu guest frames leaked", (unsigned long)fake_frames_live());

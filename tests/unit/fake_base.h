@@ -60,6 +60,7 @@ _Noreturn void fake_fail(const char *fmt, ...) PRINTF_LIKE(1, 2);
 
 /* fake_pages.c: what is out now; -1 as `after` never fails, 0 fails from the next call on. */
 uint64_t fake_pages_live(void);
+uint64_t fake_pages_reserved(void);
 uint64_t fake_frames_live(void);
 void fake_pages_fail_after(int after);
 void fake_frames_fail_after(int after);

@@ -131,6 +131,49 @@ void page_free(void *pages, size_t count)
 	pages_live -= count;
 }
 
+static uint64_t reserved;
+
+bool page_reserve(uint64_t count)
+{
+	if (fails_now(&pages_fail_after)) {
+		return false;
+	}
+	reserved += count;
+	return true;
+}
+
+void page_unreserve(uint64_t count)
+{
+	if (count > reserved) {
+		fake_fail("more pages given up than set aside");
+	}
+	reserved -= count;
+}
+
+/* Not even when pages run out. */
+void *page_alloc_reserved(void)
+{
+	const int after = pages_fail_after;
+	void *page;
+
+	page_unreserve(1);
+	pages_fail_after = -1;
+	page = page_alloc(1);
+	pages_fail_after = after;
+	return page;
+}
+
+void page_free_reserved(void *page)
+{
+	page_free(page, 1);
+	reserved++;
+}
+
+uint64_t fake_pages_reserved(void)
+{
+	return reserved;
+}
+
 uint64_t page_free_count(void)
 {
 	return POOL_PAGES - pages_live;
@@ -301,6 +344,7 @@ void fake_frames_set_count(uint64_t count)
 
 void fake_pages_reset(void)
 {
+	reserved = 0;
 	if (pool != NULL) {
 		ASAN_POISON_MEMORY_REGION(pool, pool_next * PAGE_SIZE);
 		memset(pool_used, false, sizeof(pool_used));

@@ -96,6 +96,24 @@ void page_free(void *pages, size_t count)
 {
 }
 
+bool page_reserve(uint64_t count)
+{
+	return true;
+}
+
+void page_unreserve(uint64_t count)
+{
+}
+
+void *page_alloc_reserved(void)
+{
+	return page_alloc(1);
+}
+
+void page_free_reserved(void *page)
+{
+}
+
 hpa_t page_hpa(const void *page)
 {
 	return hpa((uintptr_t)page);

@@ -92,10 +92,9 @@ static void test_follows_the_modes(void **state)
 static void test_without(void **state)
 {
 	fake_pages_fail_after(0);
-	assert_false(apic_page_map(&vm, VCPU_APIC_X)); /* no memory for tables: emulated */
-	assert_false(is_mapped());
+	assert_true(apic_page_map(&vm, VCPU_APIC_X)); /* its tables were set aside */
+	assert_true(is_mapped());
 	fake_pages_fail_after(-1);
-	assert_true(apic_page_map(&vm, VCPU_APIC_X));
 	apic_page_free(&vm);
 	vm.apic_access_page = NULL;
 	vmx.apic_accesses = false;

@@ -191,6 +191,36 @@ static void test_pool(void **state)
 	assert_non_null(page_alloc(2));
 }
 
+/* What is set aside is there when it is needed, whoever has taken the rest. */
+static void test_pool_reserve(void **state)
+{
+	uint64_t total;
+	void *page;
+
+	(void)state;
+	assert_int_equal(page_alloc_init(&arena, 1, POOL_PAGES), 0);
+	total = page_free_count();
+	assert_false(page_reserve(total + 1));
+	assert_true(page_reserve(2));
+	assert_null(page_alloc(total - 1));
+	while (page_alloc(1) != NULL) {
+	}
+	assert_int_equal(page_free_count(), 2);
+	assert_false(page_reserve(1));
+	page = page_alloc_reserved();
+	assert_null(page_alloc(1));
+	page_free_reserved(page);
+	assert_null(page_alloc(1));
+	page = page_alloc_reserved();
+	page_free(page, 1);
+	assert_non_null(page_alloc(1)); /* that one, and the other is still set aside */
+	assert_null(page_alloc(1));
+	page_unreserve(1);
+	assert_non_null(page_alloc(1));
+	FAKE_EXPECT_PANIC(page_unreserve(1), "broken");
+	assert_int_equal(page_alloc_init(&arena, 1, POOL_PAGES), 0);
+}
+
 static void test_pool_misuse(void **state)
 {
 	char *a;
@@ -446,6 +476,7 @@ int main(void)
 		cmocka_unit_test(test_no_room_for_pool),
 		cmocka_unit_test(test_too_many_ranges),
 		cmocka_unit_test(test_pool),
+		cmocka_unit_test(test_pool_reserve),
 		cmocka_unit_test(test_pool_misuse),
 		cmocka_unit_test(test_pool_random),
 		cmocka_unit_test(test_keyid),

@@ -370,7 +370,7 @@ static void test_no_memory(void **state)
 	assert_int_equal(gmem_add_ram_sealed(&guest->gmem, guest->vm, gpa(SIZE_1G * 4), SIZE_2M),
 			 ERR_NOMEM);
 	assert_int_equal(gmem_fault(&guest->gmem, gpa(0), GMEM_ACCESS_READ, &by),
-			 GMEM_FAULT_NO_MEMORY); /* no EPT table */
+			 GMEM_FAULT_FIXED); /* its tables were set aside */
 	fake_pages_fail_after(-1);
 	fake_frames_fail_after(3);
 	assert_int_equal(gmem_add_ram_sealed(&guest->gmem, guest->vm, gpa(SIZE_1G * 4), SIZE_2M),

@@ -33,8 +33,9 @@ static struct {
 	uint64_t first; /* page number */
 	uint64_t page_count;
 	uint64_t free_count;
-	uint64_t hint;	/* no page below this one is free */
-	uint64_t *used; /* one bit a page */
+	uint64_t reserved; /* of these: see page_reserve */
+	uint64_t hint;	   /* no page below this one is free */
+	uint64_t *used;	   /* one bit a page */
 	keyid_t keyid;
 } pool;
 static uint64_t bootstrap_first; /* PAGE_BOOTSTRAP pages, behind the pool */
@@ -305,16 +306,15 @@ static uint64_t pool_find(uint64_t count)
 	return run == count ? page - count : pool.page_count;
 }
 
-void *page_alloc(size_t count)
+/* reserved: of what is set aside, or else of the rest. */
+static void *take(size_t count, bool reserved)
 {
 	uint64_t page = pool.page_count;
 	void *pages;
 
-	if (count == 0) {
-		return NULL;
-	}
 	lock_take(&pool.lock);
-	if (count <= pool.free_count) {
+	pool.reserved -= reserved ? count : 0;
+	if (count <= pool.free_count - pool.reserved) {
 		page = pool_find(count);
 	}
 	if (page == pool.page_count) {
@@ -332,7 +332,39 @@ void *page_alloc(size_t count)
 	return pages;
 }
 
-void page_free(void *pages, size_t count)
+void *page_alloc(size_t count)
+{
+	return count != 0 ? take(count, false) : NULL;
+}
+
+void *page_alloc_reserved(void)
+{
+	void *page = take(1, true);
+
+	CHECK(page != NULL);
+	return page;
+}
+
+bool page_reserve(uint64_t count)
+{
+	bool done;
+
+	lock_take(&pool.lock);
+	done = count <= pool.free_count - pool.reserved;
+	pool.reserved += done ? count : 0;
+	lock_drop(&pool.lock);
+	return done;
+}
+
+void page_unreserve(uint64_t count)
+{
+	lock_take(&pool.lock);
+	CHECK(count <= pool.reserved);
+	pool.reserved -= count;
+	lock_drop(&pool.lock);
+}
+
+static void give(void *pages, size_t count, bool reserved)
 {
 	uint64_t page;
 
@@ -345,8 +377,19 @@ void page_free(void *pages, size_t count)
 	lock_take(&pool.lock);
 	pool_set_used(page, count, false);
 	pool.free_count += count;
+	pool.reserved += reserved ? count : 0;
 	pool.hint = MIN(pool.hint, page);
 	lock_drop(&pool.lock);
+}
+
+void page_free(void *pages, size_t count)
+{
+	give(pages, count, false);
+}
+
+void page_free_reserved(void *page)
+{
+	give(page, 1, true);
 }
 
 uint64_t page_free_count(void)

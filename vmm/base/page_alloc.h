@@ -52,6 +52,17 @@ void page_free(void *pages, size_t count);
 uint64_t page_free_count(void);
 
 /*
+ * Sets pages aside, one at a time later, for what must not fail then: false when so many are not
+ * left. page_alloc does not touch them. page_alloc_reserved takes one of them, zeroed, and cannot
+ * fail; page_free_reserved gives one page back and sets it aside again. page_unreserve ends it for
+ * as many as the caller has not taken.
+ */
+bool page_reserve(uint64_t count);
+void page_unreserve(uint64_t count);
+void *page_alloc_reserved(void);
+void page_free_reserved(void *page);
+
+/*
  * Between a host page's address and the number that stands for it in an entry or register of the
  * hardware: its physical address, with the KeyID of host pages (page_keyid). CHECKs that it lies
  * in the pool.
