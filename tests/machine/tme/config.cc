@@ -151,6 +151,8 @@ static const struct knob {
   { "SWAP", "pconfig-flush",
     [](Config *c, Value v) { return one_of(v, "pconfig-flush", "", &c->swap_pconfig_flush); } },
   { "ALIAS", "0 or 1", set_alias },
+  { "WBINVD_REACH", "package or core",
+    [](Config *c, Value v) { return one_of(v, "core", "package", &c->wbinvd_core); } },
   { "EXCLUDE", "BASE:MASK in hex, as 984H and 983H take them", set_exclude },
   { "TARGETS", "TYPE:EBX,ECX,EDX;...", set_targets },
   { "CAP", "hex", [](Config *c, Value v) { return number(v, 16, &c->capability); } },
@@ -210,8 +212,8 @@ bool Config::parse(const std::string &words, std::string *why)
   while (list >> word)
     if (!set_knob(this, word, why)) return false;
   if (!strict && (drop_clflush || drop_wbinvd || drop_invept || drop_invvpid ||
-                  swap_pconfig_flush || no_alias)) {
-    *why = "DROP, SWAP and ALIAS need FIDELITY=strict";
+                  swap_pconfig_flush || no_alias || wbinvd_core)) {
+    *why = "DROP, SWAP, ALIAS and WBINVD_REACH=core need FIDELITY=strict";
     return false;
   }
   return registers_ok(*this, why);

@@ -40,7 +40,7 @@ static size_t key_bytes_of(uint32_t algorithm)
 Model::Model(const Config &make, const Host &around, uint64_t ram, unsigned cpu_count)
   : config(make), host(around), ram_bytes(ram), cpus(cpu_count), packages(make.packages),
     core_active(cpu_count), rng_state(make.seed), rng_fail(0), busy(0), random_bytes(),
-    owner(ram / PAGE), mode(ram / PAGE), direct_packages(ram / PAGE), cached(cpu_count),
+    owner(ram / PAGE), mode(ram / PAGE), direct_cpus(ram / PAGE), cached(cpu_count),
     combined(cpu_count)
 {
   reset();
@@ -113,15 +113,36 @@ uint64_t Model::reserved_bits(void) const
 
 enum { EAX, EBX, ECX, EDX };
 
-/* Threads, one to a core, then cores: what is left of the APIC ID is the package. EDX stays. */
-static void topology(unsigned cpus_of_package, uint32_t subleaf, uint32_t reg[4])
+static unsigned bits_of_core(unsigned cpus_of_package)
 {
   unsigned shift = 0;
 
   while (1u << shift < cpus_of_package) shift++;
+  return shift;
+}
+
+/* Threads, one to a core, then cores: what is left of the APIC ID is the package. EDX stays. */
+static void topology(unsigned cpus_of_package, uint32_t subleaf, uint32_t reg[4])
+{
+  unsigned shift = bits_of_core(cpus_of_package);
+
   reg[EAX] = subleaf == 1 ? shift : 0;
   reg[EBX] = subleaf == 0 ? 1 : subleaf == 1 ? cpus_of_package : 0;
   reg[ECX] = subleaf | (subleaf < 2 ? (subleaf + 1) << 8 : 0);
+}
+
+/* Leaf 04H, one cache: a package's CPUs share the last level and no other. EDX[0]: WBINVD need not
+ * reach the lower caches of other threads that share it. */
+void Model::cpuid_caches(uint32_t reg[4]) const
+{
+  const uint32_t sharing = 0xfffu << 14; /* how many APIC IDs, less one */
+  bool last_level = (reg[EAX] >> 5 & 7) == 3;
+
+  if ((reg[EAX] & 31) == 0) return;
+  if (config.packages > 1 && last_level)
+    reg[EAX] = (reg[EAX] & ~sharing) | ((1u << bits_of_core(cpus / config.packages)) - 1) << 14;
+  if ((config.packages > 1 || config.wbinvd_core) && !last_level) reg[EAX] &= ~sharing;
+  if (config.wbinvd_core && last_level) reg[EDX] |= 1;
 }
 
 void Model::cpuid(uint32_t leaf, uint32_t subleaf, uint32_t reg[4]) const
@@ -131,6 +152,7 @@ void Model::cpuid(uint32_t leaf, uint32_t subleaf, uint32_t reg[4]) const
     reg[ECX] = (reg[ECX] & ~(1u << 13)) | (uint32_t) config.tme << 13;
     reg[EDX] = (reg[EDX] & ~(1u << 18)) | (uint32_t) config.pconfig << 18;
   }
+  if (leaf == 4) cpuid_caches(reg);
   if ((leaf == 0xb || leaf == 0x1f) && config.packages > 1)
     topology(cpus / config.packages, subleaf, reg);
   if (leaf == 0x1b) {

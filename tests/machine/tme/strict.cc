@@ -21,6 +21,17 @@ namespace tme {
 static uint64_t page_of(uint64_t mem) { return mem & ~(uint64_t) (PAGE - 1); }
 static unsigned line_of(uint64_t mem) { return (unsigned) (mem % PAGE / LINE); }
 
+static const uint64_t ALL_CPUS = ~0ull;
+
+/* Which CPU of a set holds a line that any of them may hold: not the one that likely flushes. */
+static unsigned highest_of(uint64_t set)
+{
+  unsigned n = 0;
+
+  while (set >>= 1) n++;
+  return n;
+}
+
 /* One sentence: who, where, which KeyIDs, what. */
 void Model::tell(const char *kind, int cpu, uint64_t mem, uint32_t a, uint32_t b,
                  const char *words)
@@ -55,7 +66,7 @@ uint8_t *Model::strict_page(int cpu, uint64_t page, uint32_t keyid, bool write)
     mode[n] = STORED;
   }
   if (cpu < 0) return host.page(page); /* a device leaves nothing in the cache */
-  direct_packages[n] |= (uint8_t) (1 << package_of_cpu(cpu));
+  direct_cpus[n] |= 1ull << cpu;
   if (write) mode[n] = DIRECT_WRITTEN;
   else if (mode[n] == STORED) mode[n] = DIRECT;
   return host.page(page);
@@ -73,10 +84,10 @@ void Model::track(uint64_t page)
     LineState &line = state.lines[{ at, 0 }];
     memcpy(line.data, text + at * LINE, LINE);
     line.dirty = mode[n] == DIRECT_WRITTEN;
-    line.package = direct_packages[n] & 1 ? 0 : 1;
+    line.cpu = (uint8_t) highest_of(direct_cpus[n]);
   }
   if (key_of(page, 0) != NULL) key_of(page, 0)->encrypt(page, text, LINES);
-  direct_packages[n] = 0;
+  direct_cpus[n] = 0;
   mode[n] = TRACKED;
 }
 
@@ -134,7 +145,7 @@ LineState &Model::fill(int cpu, uint64_t line, uint32_t keyid)
     if (keyid > max_keys())
       tell("keyid-range", cpu, line, keyid, max_keys(), "above the highest that 981H allows");
   }
-  it->second.package = (uint8_t) package_of_cpu(cpu);
+  it->second.cpu = (uint8_t) (cpu < 0 ? 0 : cpu);
   return it->second;
 }
 
@@ -213,16 +224,16 @@ void Model::drop_line(uint64_t line, uint32_t keyid, bool keep)
   forget_code(page_of(line));
 }
 
-/* What the caches of a package hold; of all packages when it is negative. Newest first, so that an
- * old line that should not be there any more is what stays in memory. */
-void Model::drop_package(int package, bool write_back_first)
+/* What the caches of these CPUs hold. Newest first, so that an old line that should not be there any
+ * more is what stays in memory. */
+void Model::drop_caches(uint64_t of_cpus, bool write_back_first)
 {
   struct Found { uint64_t age, line; uint32_t keyid; };
   std::vector<Found> dirty;
 
   for (auto &page : states)
     for (auto &line : page.second.lines)
-      if (line.second.dirty && (package < 0 || line.second.package == package))
+      if (line.second.dirty && of_cpus >> line.second.cpu & 1)
         dirty.push_back({ line.second.age, page.first * PAGE + line.first.first * LINE,
                           line.first.second });
   std::sort(dirty.begin(), dirty.end(), [](const Found &a, const Found &b) {
@@ -234,13 +245,12 @@ void Model::drop_package(int package, bool write_back_first)
   }
   for (auto &page : states)
     for (auto it = page.second.lines.begin(); it != page.second.lines.end();)
-      if (package < 0 || it->second.package == package) it = page.second.lines.erase(it);
+      if (of_cpus >> it->second.cpu & 1) it = page.second.lines.erase(it);
       else ++it;
   for (size_t n = 0; n < mode.size(); n++) {
     if (mode[n] != DIRECT && mode[n] != DIRECT_WRITTEN) continue;
-    if (package < 0) direct_packages[n] = 0;
-    else direct_packages[n] &= (uint8_t) ~(1 << package);
-    if (direct_packages[n] == 0) mode[n] = STORED;
+    direct_cpus[n] &= ~of_cpus;
+    if (direct_cpus[n] == 0) mode[n] = STORED;
   }
   host.forget_all();
 }
@@ -259,7 +269,7 @@ uint64_t Model::keyid_dirty(void) const
 void Model::lose_caches(void)
 {
   lost_dirty += keyid_dirty();
-  if (config.strict && powered_on) drop_package(-1, false);
+  if (config.strict && powered_on) drop_caches(ALL_CPUS, false);
   delayed.clear();
 }
 
@@ -279,12 +289,22 @@ void Model::flush(int cpu, uint64_t pa, bool keep)
   if (holds(mem)) drop_line(mem & ~(uint64_t) (LINE - 1), config.no_alias ? 0 : keyid, keep);
 }
 
+uint64_t Model::wbinvd_reach(int cpu) const
+{
+  uint64_t reach = 0;
+
+  for (unsigned n = 0; n < cpus; n++)
+    if (config.wbinvd_core ? (int) n == cpu : package_of_cpu((int) n) == package_of_cpu(cpu))
+      reach |= 1ull << n;
+  return reach;
+}
+
 void Model::flush_all(int cpu, bool write_back)
 {
   if (!config.strict || config.drop_wbinvd) return;
   active_cpu = cpu;
   if (config.swap_pconfig_flush) delayed.push_back({ 0, cpu, true, false, write_back });
-  else drop_package((int) package_of_cpu(cpu), write_back);
+  else drop_caches(wbinvd_reach(cpu), write_back);
 }
 
 /* SWAP=pconfig-flush: what came before PCONFIG happens after it. */
@@ -297,7 +317,7 @@ void Model::run_delayed(void)
     uint32_t keyid;
     uint64_t mem;
     begin(d.cpu, d.pa, &keyid, &mem);
-    if (d.all) drop_package((int) package_of_cpu(d.cpu), d.write_back);
+    if (d.all) drop_caches(wbinvd_reach(d.cpu), d.write_back);
     else if (holds(mem))
       drop_line(mem & ~(uint64_t) (LINE - 1), config.no_alias ? 0 : keyid, d.keep);
   }
@@ -315,7 +335,7 @@ void Model::evict(uint64_t pa)
 
 void Model::evict_all(void)
 {
-  if (config.strict) drop_package(-1, true);
+  if (config.strict) drop_caches(ALL_CPUS, true);
 }
 
 /* --- Code --------------------------------------------------------------------------------------*/

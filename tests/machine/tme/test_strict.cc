@@ -144,6 +144,40 @@ void test_clwb_and_wbinvd(void **)
   assert_true(told("alias-dirty"));
 }
 
+/* WBINVD_REACH=core: a flush by another CPU leaves the line, whichever CPU's caches a package has. */
+void test_wbinvd_reach(void **)
+{
+  std::vector<uint8_t> text = count_from(1, LINE);
+
+  for (bool core : { false, true }) {
+    const char *words = core ? STRICT " WBINVD_REACH=core" : STRICT " WBINVD_REACH=package";
+    std::unique_ptr<Model> m = two_keys(words);
+    put(*m, 1, TEST_PAGE, text, 1);
+    m->flush_all(0, true);
+    get(*m, 2, TEST_PAGE);
+    assert_int_equal(m->reports() != 0, core);
+    m = two_keys(words);
+    put(*m, 1, TEST_PAGE, text, 0);
+    put(*m, 1, TEST_PAGE, text, 1); /* the line moves to the CPU that writes to it last */
+    m->flush_all(1, true);
+    get(*m, 2, TEST_PAGE);
+    assert_int_equal(m->reports(), 0);
+    /* Plain storage of KeyID 0 counts as cached by all that had a pointer to it. */
+    m = two_keys(words);
+    memcpy(m->direct(0, TEST_PAGE, true), text.data(), LINE);
+    m->direct(1, TEST_PAGE, false);
+    m->flush_all(0, true);
+    get(*m, 1, TEST_PAGE);
+    assert_int_equal(m->reports() != 0, core);
+    m = two_keys(words);
+    memcpy(m->direct(0, TEST_PAGE, true), text.data(), LINE);
+    m->direct(1, TEST_PAGE, false);
+    for (int cpu = 0; cpu < CPUS; cpu++) m->flush_all(cpu, true);
+    get(*m, 1, TEST_PAGE);
+    assert_int_equal(m->reports(), 0);
+  }
+}
+
 void test_keyid_zero_pages(void **)
 {
   std::vector<uint8_t> text = count_from(1, LINE);

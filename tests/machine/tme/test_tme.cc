@@ -159,6 +159,26 @@ static void check_reg(Model &m, uint32_t leaf, uint32_t subleaf, unsigned n, uin
   assert_int_equal(reg[n], want);
 }
 
+/* Leaf 04H as Bochs' Ice Lake has it: what the packages and WBINVD_REACH change. */
+static void test_cpuid_caches(void **)
+{
+  for (bool core : { false, true }) {
+    const char *words = core ? "P3 FIDELITY=strict PKGS=2 WBINVD_REACH=core" : "P3";
+    std::unique_ptr<Model> m = machine(words);
+    uint32_t l1[4] = { 0x1c004121, 0x02c0003f, 0x3f, 0 };
+    uint32_t l3[4] = { 0x1c03c163, 0x03c0003f, 0x1fff, 6 };
+    uint32_t none[4] = { 0, 0, 0, 0 };
+    m->cpuid(4, 0, l1);
+    assert_int_equal(l1[0], core ? 0x1c000121 : 0x1c004121);
+    assert_int_equal(l1[3], 0);
+    m->cpuid(4, 3, l3);
+    assert_int_equal(l3[0], core ? 0x1c004163 : 0x1c03c163); /* 2 of 4 CPUs, or what was there */
+    assert_int_equal(l3[3], core ? 7 : 6);
+    m->cpuid(4, 4, none);
+    assert_int_equal(none[0] | none[3], 0);
+  }
+}
+
 static void test_cpuid(void **)
 {
   std::unique_ptr<Model> m = machine("P3");
@@ -361,7 +381,7 @@ int main(void)
 {
   const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_known_answers), cmocka_unit_test(test_against_openssl),
-    cmocka_unit_test(test_profiles), cmocka_unit_test(test_words), cmocka_unit_test(test_cpuid),
+    cmocka_unit_test(test_profiles), cmocka_unit_test(test_words), cmocka_unit_test(test_cpuid), cmocka_unit_test(test_cpuid_caches),
     cmocka_unit_test(test_widths), cmocka_unit_test(test_activate),
     cmocka_unit_test(test_activate_entropy), cmocka_unit_test(test_exclude_and_core),
     cmocka_unit_test(test_pconfig_checks), cmocka_unit_test(test_pconfig_ignored),
@@ -372,7 +392,8 @@ int main(void)
     cmocka_unit_test(test_alias_incoherent), cmocka_unit_test(test_late_evict),
     cmocka_unit_test(test_wrong_alias), cmocka_unit_test(test_left_dirty),
     cmocka_unit_test(test_key_change),
-    cmocka_unit_test(test_clwb_and_wbinvd), cmocka_unit_test(test_keyid_zero_pages),
+    cmocka_unit_test(test_clwb_and_wbinvd), cmocka_unit_test(test_wbinvd_reach),
+    cmocka_unit_test(test_keyid_zero_pages),
     cmocka_unit_test(test_stale_tlb), cmocka_unit_test(test_stale_combined),
     cmocka_unit_test(test_agreement),
   };

@@ -178,6 +178,7 @@ void test_wrong_alias(void **);
 void test_left_dirty(void **);
 void test_key_change(void **);
 void test_clwb_and_wbinvd(void **);
+void test_wbinvd_reach(void **);
 void test_keyid_zero_pages(void **);
 void test_stale_tlb(void **);
 void test_stale_combined(void **);

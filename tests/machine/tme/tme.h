@@ -75,6 +75,7 @@ struct Config {
   bool drop_clflush = false, drop_wbinvd = false, drop_invept = false, drop_invvpid = false;
   bool swap_pconfig_flush = false;
   bool no_alias = false; /* ALIAS=0: a line flush reaches the KeyID-0 alias alone */
+  bool wbinvd_core = false; /* WBINVD_REACH=core: no other CPU's lines; else the package's */
   std::vector<uint32_t> targets; /* CPUID.1BH, four registers a sub-leaf */
 
   /* Takes "P3 FIDELITY=strict ..."; false with a sentence in *why. */
@@ -144,7 +145,7 @@ struct LineState {
   uint8_t data[LINE];
   bool dirty = false;
   bool told = false;       /* reported already; cleared by the next fill */
-  uint8_t package = 0;     /* whose caches hold it */
+  uint8_t cpu = 0;         /* whose caches hold it: who touched it last */
   uint32_t generation = 0; /* of the KeyID's key at the fill */
   uint32_t version = 0;    /* of DRAM at the fill or the last write-back */
   uint64_t age = 0;        /* when it became dirty */
@@ -223,6 +224,8 @@ private:
   enum : uint32_t { BUS_WRITER = 0xffffffff };
 
   unsigned package_of_cpu(int cpu) const;
+  uint64_t wbinvd_reach(int cpu) const; /* the CPUs whose caches it flushes, a bit each */
+  void cpuid_caches(uint32_t reg[4]) const;
   unsigned package_of_mem(uint64_t mem) const;
   unsigned keyid_bits(unsigned package) const { return (packages[package].activate >> 32) & 15; }
   uint32_t max_keys(void) const { return (config.capability >> 36) & 0x7fff; }
@@ -255,7 +258,7 @@ private:
   void write_back(uint64_t line, uint32_t keyid, LineState &state);
   void settle_others(uint64_t line, uint32_t keyid, uint64_t age);
   void drop_line(uint64_t line, uint32_t keyid, bool keep);
-  void drop_package(int package, bool write_back_first);
+  void drop_caches(uint64_t of_cpus, bool write_back_first);
   void lose_caches(void);
   uint64_t lost_dirty = 0;
   void refresh_code(uint64_t line, uint32_t keyid, const LineState &state);
@@ -276,7 +279,7 @@ private:
    * ones hold what is in DRAM. */
   std::vector<uint16_t> owner;
   std::vector<uint8_t> mode;
-  std::vector<uint8_t> direct_packages; /* whose CPUs have pointers to it */
+  std::vector<uint64_t> direct_cpus; /* which CPUs have had pointers to it, a bit each */
   std::unordered_map<uint64_t, PageState> states; /* of TRACKED pages */
   /* What is fetched from TRACKED pages. Never freed: a CPU may hold the pointer. */
   std::map<std::pair<uint64_t, uint32_t>, std::unique_ptr<uint8_t[]>> code;
