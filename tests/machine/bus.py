@@ -19,6 +19,7 @@ from machine import MachineError
 ORDER = struct.Struct('=QQQ')       # action, address, bytes: machine.cc has the same
 COUNT = struct.Struct('=Q')
 PAGE_BYTES = 4096
+KEYID_SHIFT = 48                    # of the address of an order
 ZEROES = bytes(PAGE_BYTES)
 CHUNK = 1 << 20
 
@@ -77,6 +78,11 @@ class Bus:
         data = text.encode('utf-8')
         self.order('t', 0, len(data), data)
 
+    def break_rule(self, word):
+        """DROP=, SWAP= or ALIAS= of the strict machine, from now on."""
+        data = word.encode('utf-8')
+        self.order('x', 0, len(data), data)
+
     def evict(self):
         """All lines leave the caches, as they may at any time; without TME= there are none."""
         self.order('e', 0, 0)
@@ -87,6 +93,17 @@ class Bus:
         self.order('r', address, count)
         return self.receive(count)
 
+    def read_as(self, keyid, address, count):
+        """Bytes as a CPU would read them with a KeyID, were nothing cached."""
+        self.check(address, count)
+        self.order('a', keyid << KEYID_SHIFT | address, count)
+        return self.receive(count)
+
+    def blocks(self, keyid):
+        """How many blocks of 16 bytes the KeyID's key has encrypted since PCONFIG gave it."""
+        self.order('k', keyid << KEYID_SHIFT, 0)
+        return COUNT.unpack(self.receive(COUNT.size))[0]
+
     def write(self, address, data):
         """Changes DRAM. No CPU and no cache takes notice."""
         self.check(address, len(data))
@@ -96,12 +113,15 @@ class Bus:
         """Turns one bit (0 to 7) of a byte over."""
         self.write(address, [self.read(address, 1)[0] ^ 1 << bit])
 
-    def dump(self, name):
-        """Writes DRAM to a file in the results' folder, pages of zeroes as holes; its path."""
+    def dump(self, name, keyid=None):
+        """Writes DRAM to a file in the results' folder, pages of zeroes as holes; its path. With a
+        KeyID: what read_as would give."""
         path = os.path.join(self.out, name)
         with open(path, 'wb') as file:
             for at in range(0, self.bytes, CHUNK):
-                chunk = self.read(at, min(CHUNK, self.bytes - at))
+                count = min(CHUNK, self.bytes - at)
+                chunk = (self.read(at, count) if keyid is None
+                         else self.read_as(keyid, at, count))
                 for offset in range(0, len(chunk), PAGE_BYTES):
                     page = chunk[offset:offset + PAGE_BYTES]
                     if page != ZEROES:

@@ -67,7 +67,8 @@ class Options:
             'SCREEN_AT', 'FEATURES', 'BUS', 'VARS', 'ARCH_CAP')
     # The machine's memory encryption; TME names the profile, the others are checked by the model.
     TME_KEYS = ('FIDELITY', 'LOCKED_WRITE', 'PCONFIG_LEGACY', 'RNG_FAIL_N', 'BUSY_N', 'STRICT_9FF',
-                'PKGS', 'DROP', 'SWAP', 'ALIAS', 'CAP', 'ACT', 'ACT1', 'EXCLUDE', 'TARGETS')
+                'PKGS', 'DROP', 'SWAP', 'ALIAS', 'COHERENCE', 'TWEAK', 'WBINVD_REACH', 'CAP', 'ACT',
+                'ACT1', 'EXCLUDE', 'TARGETS')
     KEYS += ('TME',) + TME_KEYS
 
     def __init__(self, values):

@@ -76,6 +76,10 @@ bool machine_mem_write(BX_CPU_C *cpu, Bit64u *address, unsigned len, const void 
 bool machine_mem_host(BX_CPU_C *cpu, Bit64u *address, unsigned rw, Bit8u **direct);
 /* DRAM as on the wires; the address has no KeyID. Nothing happens outside DRAM. */
 void machine_bus_read(Bit64u mem, void *data, size_t bytes);
+/* What a CPU would read with this KeyID, were nothing cached. With TME= alone, as are the next. */
+void machine_read_as(Bit32u keyid, Bit64u mem, void *data, size_t bytes);
+Bit64u machine_encrypted_blocks(Bit32u keyid);
+bool machine_break_rule(const char *word); /* DROP=, SWAP= or ALIAS= from now on */
 void machine_bus_write(Bit64u mem, const void *data, size_t bytes);
 
 /* Without a model no hook costs anything: what `make tme-ratio` measures this machine against. */

@@ -49,10 +49,14 @@ struct rule {
   bool fired;
 };
 
+#define KEYID_SHIFT  48
+#define MASK_ADDRESS ((BX_CONST64(1) << KEYID_SHIFT) - 1)
+
 /* What a script on the bus sends, in the byte order of this host. */
 struct order {
-  Bit64u action; /* 'r' read; 'w' write, 't' type, 'u' run until: bytes or a pattern follow */
-  Bit64u address;
+  Bit64u action; /* 'r', 'a' (as a KeyID) read, 'k' count a KeyID's blocks; 'w' write, 't' type, 'x'
+                    break a rule, 'u' run until: bytes or words follow */
+  Bit64u address; /* bits 63:48: the KeyID of 'a' and 'k' */
   Bit64u bytes;
 };
 
@@ -234,7 +238,10 @@ static bool bus_receive(void *data, size_t bytes)
 /* Reads or changes DRAM for the script. */
 static bool bus_transfer(const struct order *order)
 {
-  Bit64u all = BX_MEM(0)->get_memory_len(), at = order->address, end = at + order->bytes;
+  Bit64u all = BX_MEM(0)->get_memory_len(), at = order->address & MASK_ADDRESS;
+  Bit64u end = at + order->bytes;
+  Bit32u keyid = (Bit32u) (order->address >> KEYID_SHIFT);
+  bool as_keyid = order->action == 'a' && machine_tme;
   bool good = at <= all && order->bytes <= all - at;
 
   while (good && at < end) {
@@ -245,7 +252,8 @@ static bool bus_transfer(const struct order *order)
       good = bus_receive(page, bytes);
       if (good) dram_write(at, page, bytes);
     } else {
-      dram_read(at - in_page, page);
+      if (as_keyid) machine_read_as(keyid, at - in_page, page, PAGE_BYTES);
+      else dram_read(at - in_page, page);
       good = bus_send(page + in_page, bytes);
     }
     at += bytes;
@@ -253,10 +261,25 @@ static bool bus_transfer(const struct order *order)
   return good;
 }
 
+static bool bus_count_blocks(const struct order *order)
+{
+  Bit64u count = 0;
+
+  if (machine_tme) count = machine_encrypted_blocks((Bit32u) (order->address >> KEYID_SHIFT));
+  return bus_send(&count, sizeof(count));
+}
+
 static bool bus_receive_text(size_t bytes, std::string *text)
 {
   text->assign(bytes, 0);
   return bytes != 0 && bus_receive(&(*text)[0], bytes);
+}
+
+static bool bus_break(size_t bytes)
+{
+  std::string word;
+
+  return bus_receive_text(bytes, &word) && machine_tme && machine_break_rule(word.c_str());
 }
 
 static bool bus_type(size_t bytes)
@@ -284,7 +307,9 @@ static void bus_obey(void)
     if (good && order.action == 'e') {
       if (machine_tme) machine_evict_all();
     } else if (good) {
-      good = order.action == 't' ? bus_type(order.bytes) : bus_transfer(&order);
+      good = order.action == 't' ? bus_type(order.bytes) :
+        order.action == 'x' ? bus_break(order.bytes) :
+        order.action == 'k' ? bus_count_blocks(&order) : bus_transfer(&order);
     }
   }
   close(bus);

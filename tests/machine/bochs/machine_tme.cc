@@ -329,6 +329,25 @@ void machine_bus_write(Bit64u mem, const void *data, size_t bytes)
   if (mem + bytes <= BX_MEM(0)->get_memory_len()) model->bus_write(mem, data, bytes);
 }
 
+void machine_read_as(Bit32u keyid, Bit64u mem, void *data, size_t bytes)
+{
+  model->read_as(keyid, mem, data, bytes);
+}
+
+bool machine_break_rule(const char *word)
+{
+  std::string why;
+
+  if (model->config.break_rule(word, &why)) return true;
+  fprintf(stderr, "machine: %s\n", why.c_str());
+  return false;
+}
+
+Bit64u machine_encrypted_blocks(Bit32u keyid)
+{
+  return model->encrypted_blocks(keyid);
+}
+
 /* --- Cached translations -----------------------------------------------------------------------*/
 
 void machine_invept(unsigned cpu, bool all, Bit64u eptp)

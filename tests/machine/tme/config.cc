@@ -92,6 +92,9 @@ static bool set_drop(Config *c, const std::string &value)
     else if (what == "wbinvd") c->drop_wbinvd = true;
     else if (what == "invept") c->drop_invept = true;
     else if (what == "invvpid") c->drop_invvpid = true;
+    else if (what == "pconfig") c->drop_pconfig = true;
+    else if (what == "9ff") c->drop_9ff = true;
+    else if (what == "bypass") c->drop_bypass = true;
     else return false;
   }
   return true;
@@ -147,10 +150,15 @@ static const struct knob {
     [](Config *c, Value v) { return one_of(v, "on", "off", &c->legacy_pconfig); } },
   { "STRICT_9FF", "0 or 1",
     [](Config *c, Value v) { return one_of(v, "1", "0", &c->strict_9ff); } },
-  { "DROP", "clflush, wbinvd, invept, invvpid, or several by commas", set_drop },
+  { "DROP", "clflush, wbinvd, invept, invvpid, pconfig, 9ff, bypass, or several by commas",
+    set_drop },
   { "SWAP", "pconfig-flush",
     [](Config *c, Value v) { return one_of(v, "pconfig-flush", "", &c->swap_pconfig_flush); } },
   { "ALIAS", "0 or 1", set_alias },
+  { "COHERENCE", "incoherent or evict",
+    [](Config *c, Value v) { return one_of(v, "evict", "incoherent", &c->evict_aliases); } },
+  { "TWEAK", "address or constant",
+    [](Config *c, Value v) { return one_of(v, "constant", "address", &c->constant_tweak); } },
   { "WBINVD_REACH", "package or core",
     [](Config *c, Value v) { return one_of(v, "core", "package", &c->wbinvd_core); } },
   { "EXCLUDE", "BASE:MASK in hex, as 984H and 983H take them", set_exclude },
@@ -200,6 +208,14 @@ static bool registers_ok(const Config &c, std::string *why)
   return true;
 }
 
+bool Config::break_rule(const std::string &word, std::string *why)
+{
+  for (const char *name : { "DROP=", "SWAP=", "ALIAS=" })
+    if (strict && word.compare(0, strlen(name), name) == 0) return set_knob(this, word, why);
+  *why = word + ": DROP, SWAP or ALIAS, with FIDELITY=strict";
+  return false;
+}
+
 bool Config::parse(const std::string &words, std::string *why)
 {
   std::istringstream list(words);
@@ -212,8 +228,9 @@ bool Config::parse(const std::string &words, std::string *why)
   while (list >> word)
     if (!set_knob(this, word, why)) return false;
   if (!strict && (drop_clflush || drop_wbinvd || drop_invept || drop_invvpid ||
-                  swap_pconfig_flush || no_alias || wbinvd_core)) {
-    *why = "DROP, SWAP, ALIAS and WBINVD_REACH=core need FIDELITY=strict";
+                  swap_pconfig_flush || no_alias || wbinvd_core || evict_aliases)) {
+    *why = "DROP=clflush, wbinvd, invept and invvpid, SWAP, ALIAS, COHERENCE=evict and "
+           "WBINVD_REACH=core need FIDELITY=strict";
     return false;
   }
   return registers_ok(*this, why);

@@ -217,6 +217,34 @@ void Model::bus_read(uint64_t mem, void *data, size_t bytes)
   }
 }
 
+void Model::read_as(uint32_t keyid, uint64_t mem, void *data, size_t bytes)
+{
+  uint64_t page = mem & ~(uint64_t) (PAGE - 1);
+  const Xts *key = holds(page) ? key_of(page, keyid) : NULL;
+  uint8_t text[PAGE];
+
+  bus_read(page, text, PAGE);
+  if (key != NULL) key->decrypt(page, text, LINES);
+  memcpy(data, text + (mem - page), bytes);
+}
+
+/* Without a key of its own a KeyID wears the TME key out. */
+uint64_t &Model::blocks_of(Package *package, uint32_t keyid) const
+{
+  bool own = keyid < package->table.size() && package->table[keyid].mode != Entry::TME;
+
+  return package->blocks[own ? keyid : 0];
+}
+
+uint64_t Model::encrypted_blocks(uint32_t keyid)
+{
+  uint64_t most = 0;
+
+  for (Package &package : packages)
+    if (blocks_of(&package, keyid) > most) most = blocks_of(&package, keyid);
+  return most;
+}
+
 void Model::bus_write(uint64_t mem, const void *data, size_t bytes)
 {
   const uint8_t *in = (const uint8_t *) data;

@@ -56,11 +56,12 @@ void Model::reset(void)
     next[n].exclude_mask = config.exclude_mask;
     next[n].table.resize(1ull << ((config.capability >> 32) & 15));
     next[n].generation.resize(next[n].table.size());
+    next[n].blocks.resize(next[n].table.size());
     next[n].activate = config.activate[n];
     if ((next[n].activate & ACTIVATE_ENABLE) && !(next[n].activate & ACTIVATE_BYPASS)) {
       random_key();
-      next[n].tme_key = std::make_shared<Xts>(random_bytes, random_bytes + KEY_FIELD_BYTES,
-                                              key_bytes_of(1u << ((next[n].activate >> 4) & 15)));
+      next[n].tme_key = new_key(random_bytes, random_bytes + KEY_FIELD_BYTES,
+                                key_bytes_of(1u << ((next[n].activate >> 4) & 15)));
     }
   }
   for (unsigned cpu = 0; cpu < cpus; cpu++) {
@@ -86,6 +87,11 @@ uint64_t Model::random_word(void)
   z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9;
   z = (z ^ (z >> 27)) * 0x94d049bb133111eb;
   return z ^ (z >> 31);
+}
+
+Key Model::new_key(const uint8_t *data_key, const uint8_t *tweak_key, size_t key_bytes) const
+{
+  return std::make_shared<Xts>(data_key, tweak_key, key_bytes, config.constant_tweak);
 }
 
 bool Model::random_key(void)
@@ -240,12 +246,12 @@ bool Model::activate(unsigned n, uint64_t value)
 
   if (!(value & ACTIVATE_RESTORE)) {
     if (!random_key()) return false;
-    key = std::make_shared<Xts>(random_bytes, random_bytes + KEY_FIELD_BYTES, bytes);
+    key = new_key(random_bytes, random_bytes + KEY_FIELD_BYTES, bytes);
   }
   if (key == nullptr) return false;
   if (value & ACTIVATE_SAVE) saved_key = key;
   next[n].activate = value | ACTIVATE_LOCK;
-  next[n].tme_key = value & ACTIVATE_BYPASS ? nullptr : key;
+  next[n].tme_key = (value & ACTIVATE_BYPASS) && !config.drop_bypass ? nullptr : key;
   for (unsigned cpu = 0; cpu < cpus; cpu++)
     if (package_of_cpu((int) cpu) == n) core_active[cpu] = false;
   change_keys(next, false);
@@ -301,7 +307,8 @@ Msr Model::write_msr(unsigned cpu, uint32_t index, uint64_t value)
     return config.tme ? write_exclude(cpu, index, value) : MSR_GP;
   case MSR_CORE_ACTIVATE:
     if (!config.tme || ((config.capability >> 32) & 15) == 0 || value != 0) return MSR_GP;
-    core_active[cpu] = packages[package_of_cpu((int) cpu)].activate & ACTIVATE_LOCK;
+    if (!config.drop_9ff)
+      core_active[cpu] = packages[package_of_cpu((int) cpu)].activate & ACTIVATE_LOCK;
     return MSR_OK;
   }
   return MSR_UNKNOWN;
@@ -384,10 +391,9 @@ bool Model::pconfig(unsigned cpu, const uint8_t *structure, uint32_t *result)
   entry.mode = request.command == COMMAND_CLEAR_KEY ? Entry::TME :
     request.command == COMMAND_NO_ENCRYPT ? Entry::NONE : Entry::KEY;
   if (entry.mode == Entry::KEY)
-    entry.key = std::make_shared<Xts>(keys, keys + KEY_FIELD_BYTES,
-                                      key_bytes_of(request.algorithm));
+    entry.key = new_key(keys, keys + KEY_FIELD_BYTES, key_bytes_of(request.algorithm));
   active_cpu = (int) cpu;
-  program(package_of_cpu((int) cpu), request.keyid, entry);
+  if (!config.drop_pconfig) program(package_of_cpu((int) cpu), request.keyid, entry);
   run_delayed();
   *result = PROG_SUCCESS;
   return true;
@@ -399,6 +405,7 @@ void Model::program(unsigned package, uint32_t keyid, const Entry &entry)
 
   next[package].table[keyid] = entry;
   next[package].generation[keyid]++;
+  next[package].blocks[keyid] = 0;
   change_keys(next, false);
 }
 

@@ -111,6 +111,22 @@ void Model::check_others(uint64_t line, uint32_t keyid)
   }
 }
 
+/*
+ * COHERENCE=evict: processors force older lines of other KeyIDs out in some configurations (Intel,
+ * "MKTME Side Channel Impact on Intel TDX"). Software must rely neither on it nor on its absence.
+ */
+void Model::evict_others(uint64_t line, uint32_t keyid)
+{
+  PageState &page = states[line / PAGE];
+  unsigned at = line_of(line);
+  std::vector<uint32_t> others;
+
+  for (auto it = page.lines.lower_bound({ at, 0 });
+       it != page.lines.end() && it->first.first == at; ++it)
+    if (it->first.second != keyid) others.push_back(it->first.second);
+  for (uint32_t other : others) drop_line(line, other, false);
+}
+
 /* A clean line that memory has gone past. */
 void Model::check_own(uint64_t line, uint32_t keyid, LineState &own)
 {
@@ -134,6 +150,7 @@ LineState &Model::fill(int cpu, uint64_t line, uint32_t keyid)
   std::map<std::pair<unsigned, uint32_t>, LineState>::iterator it = page.lines.find(name);
 
   check_others(line, keyid);
+  if (config.evict_aliases) evict_others(line, keyid);
   if (it != page.lines.end()) {
     check_own(line, keyid, it->second);
   } else {
@@ -185,6 +202,7 @@ void Model::write_back(uint64_t line, uint32_t keyid, LineState &state)
          "the first one's dirty line overwrites what the second wrote to memory");
   memcpy(text, state.data, LINE);
   line_crypt(line, keyid, true, text);
+  blocks_of(&packages[package_of_mem(line)], keyid) += LINE / 16;
   memcpy(host.page(page_of(line)) + line % PAGE, text, LINE);
   state.version = ++page.version[at];
   state.generation = generation_of(line, keyid);

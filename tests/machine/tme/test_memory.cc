@@ -28,6 +28,34 @@ void test_ciphertext(void **)
   }
 }
 
+/* Row 44: a page's ciphertext, of which Umbra's software engine has the digests as well. */
+void test_page_digest(void **)
+{
+  static const struct {
+    const char *profile, *digest;
+    uint32_t control;
+  } cells[] = {
+    { "P3", "f2f765d110b0218bfa9d2fe608317e05bb6408aac3dcbf0208bf6ba715d1c830", DIRECT_128 },
+    { "P4", "16f66de949b964a5585cba784ec736f0401784b68934da3849f0f04cfee798fb", DIRECT_256 },
+  };
+  std::vector<uint8_t> text = count_from(0, PAGE), seen(PAGE), digest(32);
+
+  for (const char *fidelity : fidelities) {
+    for (const auto &cell : cells) {
+      std::unique_ptr<Model> m = machine(cell.profile, fidelity);
+      Structure s(3, cell.control);
+      unsigned bytes = cell.control == DIRECT_256 ? 32 : 16, length = 0;
+      for (unsigned n = 0; n < bytes; n++) s.bytes[128 + n] = (uint8_t) (bytes + n);
+      assert_int_equal(pconfig(*m, s), PROG_SUCCESS);
+      put(*m, 3, TEST_PAGE, text);
+      m->flush_all(0, true);
+      m->bus_read(TEST_PAGE, seen.data(), PAGE);
+      EVP_Digest(seen.data(), PAGE, digest.data(), &length, EVP_sha256(), NULL);
+      assert_true(digest == unhex(cell.digest));
+    }
+  }
+}
+
 void test_modes(void **)
 {
   std::vector<uint8_t> text = count_from(7, LINE);
@@ -177,4 +205,59 @@ void test_core_9ff(void **)
   assert_int_equal(aborts, 0);
   m->read(2, 1ull << 46 | TEST_PAGE, &byte, 1);
   assert_int_equal(aborts, 1);
+}
+
+/* DROP=pconfig, 9ff, bypass: what they leave undone is seen, as is that nothing is refused. */
+void test_dropped(void **)
+{
+  std::vector<uint8_t> text = count_from(0, LINE);
+  uint64_t value;
+  uint8_t byte;
+
+  for (const char *fidelity : fidelities) {
+    std::unique_ptr<Model> m = machine("P3 DROP=pconfig", fidelity);
+    assert_int_equal(pconfig(*m, 3, DIRECT_128), PROG_SUCCESS);
+    put(*m, 3, TEST_PAGE, text);
+    flush_line(*m, 3, TEST_PAGE);
+    assert_true(get(*m, 0, TEST_PAGE) == text); /* KeyID 3 has the TME key still */
+    m = machine("P12 DROP=bypass", fidelity);
+    put(*m, 0, TEST_PAGE, text);
+    m->flush_all(0, true);
+    assert_int_equal(m->write_msr(0, MSR_ACTIVATE, 0x0001000680000002), MSR_OK);
+    assert_int_equal(m->read_msr(0, MSR_ACTIVATE, &value), MSR_OK);
+    assert_true(value == 0x0001000680000003);
+    assert_true(get(*m, 0, TEST_PAGE) != text);
+    assert_true(wire(*m, TEST_PAGE) == text);
+    m = machine("P12 STRICT_9FF=1 DROP=9ff", fidelity);
+    assert_int_equal(m->write_msr(0, MSR_ACTIVATE, 0x0001000680000002), MSR_OK);
+    assert_int_equal(m->write_msr(0, MSR_CORE_ACTIVATE, 0), MSR_OK);
+    m->read(0, 1ull << 46 | TEST_PAGE, &byte, 1);
+    assert_int_equal(aborts, 1);
+  }
+}
+
+/* TWEAK=constant: ciphertext can be moved, and equal lines are equal; read_as needs no cache. */
+void test_constant_tweak(void **)
+{
+  std::vector<uint8_t> text = count_from(0, LINE), seen(LINE), moved;
+
+  for (const char *fidelity : fidelities) {
+    for (bool constant : { false, true }) {
+      const char *words = constant ? "P3 TWEAK=constant" : "P3 TWEAK=address";
+      std::unique_ptr<Model> m = machine(words, fidelity);
+      assert_int_equal(pconfig(*m, 3, DIRECT_128), PROG_SUCCESS);
+      put(*m, 3, TEST_PAGE, text);
+      flush_line(*m, 3, TEST_PAGE);
+      m->read_as(3, TEST_PAGE + 16, seen.data(), LINE - 16);
+      assert_memory_equal(seen.data(), text.data() + 16, LINE - 16);
+      m->read_as(0, TEST_PAGE, seen.data(), LINE);
+      assert_true(seen != text);
+      moved = wire(*m, TEST_PAGE);
+      m->bus_write(TEST_PAGE + PAGE, moved.data(), LINE);
+      assert_int_equal(get(*m, 3, TEST_PAGE + PAGE) == text, constant);
+      put(*m, 3, TEST_PAGE + 2 * PAGE + LINE, text);
+      flush_line(*m, 3, TEST_PAGE + 2 * PAGE + LINE);
+      assert_int_equal(wire(*m, TEST_PAGE + 2 * PAGE + LINE) == moved, constant);
+    }
+  }
 }

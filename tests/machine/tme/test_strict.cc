@@ -178,6 +178,67 @@ void test_wbinvd_reach(void **)
   }
 }
 
+/* COHERENCE=evict: touching an alias evicts the other line, dirty or clean; it is reported as ever. */
+void test_coherence(void **)
+{
+  std::vector<uint8_t> old = count_from(1, LINE), text = count_from(99, LINE);
+
+  for (bool evict : { false, true }) {
+    const char *words = evict ? STRICT " COHERENCE=evict" : STRICT " COHERENCE=incoherent";
+    std::unique_ptr<Model> m = two_keys(words);
+    put(*m, 1, TEST_PAGE, old);
+    put(*m, 2, TEST_PAGE, text);
+    assert_true(told("alias-dirty at PA 0x1000000: KeyID 1, KeyID 2:"));
+    assert_int_equal(m->keyid_dirty(), evict ? 1 : 2);
+    m->evict_all(); /* the older line last */
+    assert_int_equal(told("late-evict"), !evict);
+    assert_int_equal(get(*m, 2, TEST_PAGE) == text, evict);
+    /* A clean line: it is kept, and stale, or it is read again. */
+    m = two_keys(words);
+    put(*m, 1, TEST_PAGE, old);
+    m->flush(0, alias(*m, 1, TEST_PAGE), true);
+    put(*m, 2, TEST_PAGE, text);
+    flush_line(*m, 2, TEST_PAGE);
+    assert_int_equal(get(*m, 1, TEST_PAGE) == old, !evict);
+    assert_int_equal(m->reports() != 0, !evict);
+    /* Plain storage of KeyID 0, line by line. */
+    m = two_keys(words);
+    memcpy(m->direct(0, TEST_PAGE, true), text.data(), LINE);
+    put(*m, 1, TEST_PAGE + LINE, old);
+    get(*m, 1, TEST_PAGE);
+    assert_int_equal(m->keyid_dirty(), 1);
+    assert_int_equal(get(*m, 0, TEST_PAGE) == text, true); /* its line, or from memory */
+    assert_int_equal(get(*m, 0, TEST_PAGE + LINE) != old, true);
+    assert_true(told("alias-dirty at PA 0x1000040: KeyID 1, KeyID 0:"));
+  }
+}
+
+/* What a key has encrypted is counted line by line, until PCONFIG gives another. */
+void test_encrypted_blocks(void **)
+{
+  std::vector<uint8_t> text = count_from(1, LINE);
+
+  for (bool drop : { false, true }) {
+    std::unique_ptr<Model> m = two_keys(drop ? STRICT " DROP=pconfig" : STRICT);
+    put(*m, 1, TEST_PAGE, text);
+    assert_int_equal(m->encrypted_blocks(1), 0);
+    flush_line(*m, 1, TEST_PAGE);
+    flush_line(*m, 1, TEST_PAGE);
+    assert_int_equal(m->encrypted_blocks(1), 4);
+    put(*m, 1, TEST_PAGE + 8 * LINE, text);
+    put(*m, 2, TEST_PAGE + PAGE, text);
+    m->flush_all(0, true);
+    assert_int_equal(m->encrypted_blocks(1), drop ? 12 : 8); /* dropped: all have the TME key */
+    assert_int_equal(m->encrypted_blocks(2), drop ? 12 : 4);
+    assert_int_equal(m->encrypted_blocks(99), drop ? 12 : 0);
+    assert_int_equal(pconfig(*m, 1, RANDOM_128), PROG_SUCCESS);
+    assert_int_equal(m->encrypted_blocks(1), drop ? 12 : 0);
+    assert_int_equal(m->encrypted_blocks(2), drop ? 12 : 4);
+    m->reset();
+    assert_int_equal(m->encrypted_blocks(2), 0);
+  }
+}
+
 void test_keyid_zero_pages(void **)
 {
   std::vector<uint8_t> text = count_from(1, LINE);

@@ -129,6 +129,19 @@ static void test_profiles(void **)
   assert_true(msr(*machine("P3"), MSR_CORE_ACTIVATE) == 6ull << 32);
 }
 
+static void test_break_rule(void **)
+{
+  std::unique_ptr<Model> m = machine("P3 FIDELITY=strict");
+  std::string why;
+
+  assert_true(m->config.break_rule("DROP=wbinvd,pconfig", &why));
+  assert_true(m->config.drop_wbinvd && m->config.drop_pconfig);
+  assert_true(m->config.break_rule("ALIAS=0", &why) && m->config.no_alias);
+  assert_false(m->config.break_rule("DROP=sleep", &why));
+  assert_false(m->config.break_rule("CAP=1", &why));
+  assert_false(machine("P3")->config.break_rule("DROP=wbinvd", &why));
+}
+
 static void test_words(void **)
 {
   assert_true(refused("P13"));
@@ -148,7 +161,7 @@ static void test_words(void **)
   assert_true(refused("P1 ACT=0001000600000003"));
   assert_true(refused("P1 EXCLUDE=1000000:7ffffff000"));
   assert_true(refused("P3 TARGETS=-1:1,0,0"));
-  assert_false(refused("P3 FIDELITY=strict DROP=clflush,wbinvd,invept,invvpid SWAP=pconfig-flush ALIAS=0"));
+  assert_false(refused("P3 FIDELITY=strict DROP=clflush,wbinvd,invept,invvpid,pconfig,9ff,bypass SWAP=pconfig-flush ALIAS=0"));
 }
 
 static void check_reg(Model &m, uint32_t leaf, uint32_t subleaf, unsigned n, uint32_t want)
@@ -381,18 +394,20 @@ int main(void)
 {
   const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_known_answers), cmocka_unit_test(test_against_openssl),
-    cmocka_unit_test(test_profiles), cmocka_unit_test(test_words), cmocka_unit_test(test_cpuid), cmocka_unit_test(test_cpuid_caches),
+    cmocka_unit_test(test_profiles), cmocka_unit_test(test_words), cmocka_unit_test(test_break_rule), cmocka_unit_test(test_cpuid), cmocka_unit_test(test_cpuid_caches),
     cmocka_unit_test(test_widths), cmocka_unit_test(test_activate),
     cmocka_unit_test(test_activate_entropy), cmocka_unit_test(test_exclude_and_core),
     cmocka_unit_test(test_pconfig_checks), cmocka_unit_test(test_pconfig_ignored),
     cmocka_unit_test(test_pconfig_busy), cmocka_unit_test(test_ciphertext),
-    cmocka_unit_test(test_modes), cmocka_unit_test(test_random_key), cmocka_unit_test(test_bus),
+    cmocka_unit_test(test_page_digest), cmocka_unit_test(test_modes), cmocka_unit_test(test_random_key), cmocka_unit_test(test_bus),
     cmocka_unit_test(test_late_activation), cmocka_unit_test(test_core_9ff),
     cmocka_unit_test(test_pointers_dropped),
+    cmocka_unit_test(test_dropped), cmocka_unit_test(test_constant_tweak),
     cmocka_unit_test(test_alias_incoherent), cmocka_unit_test(test_late_evict),
     cmocka_unit_test(test_wrong_alias), cmocka_unit_test(test_left_dirty),
     cmocka_unit_test(test_key_change),
     cmocka_unit_test(test_clwb_and_wbinvd), cmocka_unit_test(test_wbinvd_reach),
+    cmocka_unit_test(test_coherence), cmocka_unit_test(test_encrypted_blocks),
     cmocka_unit_test(test_keyid_zero_pages),
     cmocka_unit_test(test_stale_tlb), cmocka_unit_test(test_stale_combined),
     cmocka_unit_test(test_agreement),

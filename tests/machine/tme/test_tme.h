@@ -164,12 +164,15 @@ inline bool told(const char *kind)
 
 /* test_memory.cc */
 void test_ciphertext(void **);
+void test_page_digest(void **);
 void test_modes(void **);
 void test_random_key(void **);
 void test_bus(void **);
 void test_late_activation(void **);
 void test_pointers_dropped(void **);
 void test_core_9ff(void **);
+void test_dropped(void **);
+void test_constant_tweak(void **);
 
 /* test_strict.cc */
 void test_alias_incoherent(void **);
@@ -179,6 +182,8 @@ void test_left_dirty(void **);
 void test_key_change(void **);
 void test_clwb_and_wbinvd(void **);
 void test_wbinvd_reach(void **);
+void test_coherence(void **);
+void test_encrypted_blocks(void **);
 void test_keyid_zero_pages(void **);
 void test_stale_tlb(void **);
 void test_stale_combined(void **);

@@ -73,13 +73,20 @@ struct Config {
   uint64_t rng_fail = 0, busy = 0; /* the next so many attempts fail */
   uint64_t seed = 1;
   bool drop_clflush = false, drop_wbinvd = false, drop_invept = false, drop_invvpid = false;
+  bool drop_pconfig = false; /* it succeeds, and the key table stays as it was */
+  bool drop_9ff = false;     /* a write to 9FFH is taken, and the core learns nothing */
+  bool drop_bypass = false;  /* a 982H that is written with bypass encrypts KeyID 0 */
   bool swap_pconfig_flush = false;
   bool no_alias = false; /* ALIAS=0: a line flush reaches the KeyID-0 alias alone */
+  bool evict_aliases = false; /* COHERENCE=evict: a line leaves when an alias of it is touched */
+  bool constant_tweak = false; /* TWEAK=constant: every line is encrypted as line 0 */
   bool wbinvd_core = false; /* WBINVD_REACH=core: no other CPU's lines; else the package's */
   std::vector<uint32_t> targets; /* CPUID.1BH, four registers a sub-leaf */
 
   /* Takes "P3 FIDELITY=strict ..."; false with a sentence in *why. */
   bool parse(const std::string &words, std::string *why);
+  /* Takes DROP=, SWAP= or ALIAS= while the machine runs: from then on the rule is broken. */
+  bool break_rule(const std::string &word, std::string *why);
   /* What raises #GP when written to 982H, while that is not locked ... */
   bool activate_reserved(uint64_t value) const;
   /* ... and to 983H (mask) or 984H. */
@@ -96,11 +103,15 @@ struct Host {
   void (*abort)(const char *why);       /* the machine ends: "model abort" */
 };
 
-/* AES-XTS on whole lines: the data unit is one line, its number mem / 64, little-endian. */
+/*
+ * AES-XTS on whole lines: the data unit is one line, its number mem / 64, little-endian; or always
+ * 0, with a constant tweak.
+ */
 class Xts {
 public:
   /* key_bytes is 16 or 32: of each of the two keys. Equal keys are taken, as PCONFIG does. */
-  Xts(const uint8_t *data_key, const uint8_t *tweak_key, size_t key_bytes);
+  Xts(const uint8_t *data_key, const uint8_t *tweak_key, size_t key_bytes,
+      bool constant_tweak = false);
   ~Xts();
   Xts(const Xts &) = delete;
   Xts &operator=(const Xts &) = delete;
@@ -110,6 +121,7 @@ public:
 private:
   void crypt(bool encrypt, uint64_t mem, uint8_t *text, size_t lines) const;
   void *enc, *dec, *tweak; /* EVP_CIPHER_CTX */
+  bool constant;
 };
 typedef std::shared_ptr<const Xts> Key; /* none: the engine is passed by */
 
@@ -124,6 +136,7 @@ struct Package {
   Key tme_key; /* of KeyID 0; none while bypassed or off */
   std::vector<Entry> table;
   std::vector<uint32_t> generation; /* of each KeyID's key, counted up by PCONFIG */
+  std::vector<uint64_t> blocks; /* of 16 bytes that its key encrypted, [0]: TME's; strict alone */
 };
 
 /* Translations that a CPU may have cached: see translate(). */
@@ -197,6 +210,10 @@ public:
   /* As on the wires of the DIMM. */
   void bus_read(uint64_t mem, void *data, size_t bytes);
   void bus_write(uint64_t mem, const void *data, size_t bytes);
+  /* What a CPU that has nothing cached would read there with this KeyID. Within a page. */
+  void read_as(uint32_t keyid, uint64_t mem, void *data, size_t bytes);
+  /* Blocks that the key which a KeyID has now has encrypted, on the package with the most. */
+  uint64_t encrypted_blocks(uint32_t keyid);
   uint32_t reports(void) const { return report_count; }
   /* Lines that are dirty in a cache under a KeyID other than 0; how many resets have lost. */
   uint64_t keyid_dirty(void) const;
@@ -217,13 +234,14 @@ public:
   /* What a guest does to its own: MOV CR, INVLPG. */
   void forget_combined(unsigned cpu, uint16_t vpid, const uint64_t *address);
 
-  const Config config;
+  Config config; /* changed by break_rule alone */
 
 private:
   enum PageMode : uint8_t { STORED, DIRECT, DIRECT_WRITTEN, TRACKED };
   enum : uint32_t { BUS_WRITER = 0xffffffff };
 
   unsigned package_of_cpu(int cpu) const;
+  uint64_t &blocks_of(Package *package, uint32_t keyid) const;
   uint64_t wbinvd_reach(int cpu) const; /* the CPUs whose caches it flushes, a bit each */
   void cpuid_caches(uint32_t reg[4]) const;
   unsigned package_of_mem(uint64_t mem) const;
@@ -233,6 +251,7 @@ private:
   Msr write_activate(unsigned cpu, uint64_t value);
   Msr write_exclude(unsigned cpu, uint32_t index, uint64_t value);
   bool activate(unsigned package, uint64_t value);
+  Key new_key(const uint8_t *data_key, const uint8_t *tweak_key, size_t key_bytes) const;
   bool random_key(void); /* fills random_bytes; false: no entropy */
   uint64_t random_word(void);
   /* Takes new key tables; DRAM keeps its bytes. "relabel": all pages count as KeyID 0's. */
@@ -252,6 +271,7 @@ private:
   void track(uint64_t page);
   LineState &fill(int cpu, uint64_t line, uint32_t keyid);
   void check_others(uint64_t line, uint32_t keyid);
+  void evict_others(uint64_t line, uint32_t keyid);
   void check_own(uint64_t line, uint32_t keyid, LineState &own);
   void access_line(int cpu, uint64_t line, uint32_t keyid, size_t offset, void *out,
                    const void *in, size_t bytes);

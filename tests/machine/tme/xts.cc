@@ -36,9 +36,9 @@ static void run(void *ctx, uint8_t *text, size_t bytes)
   need((size_t) out == bytes);
 }
 
-Xts::Xts(const uint8_t *data_key, const uint8_t *tweak_key, size_t key_bytes)
+Xts::Xts(const uint8_t *data_key, const uint8_t *tweak_key, size_t key_bytes, bool constant_tweak)
   : enc(cipher(data_key, key_bytes, 1)), dec(cipher(data_key, key_bytes, 0)),
-    tweak(cipher(tweak_key, key_bytes, 1))
+    tweak(cipher(tweak_key, key_bytes, 1)), constant(constant_tweak)
 {
 }
 
@@ -74,7 +74,7 @@ void Xts::crypt(bool encrypt, uint64_t mem, uint8_t *text, size_t lines) const
   uint64_t units[LINES][2], tweaks[BLOCKS_MAX][2];
 
   for (size_t n = 0; n < lines; n++) {
-    units[n][0] = mem / LINE + n;
+    units[n][0] = constant ? 0 : mem / LINE + n;
     units[n][1] = 0;
   }
   run(tweak, (uint8_t *) units, lines * BLOCK);
