@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include <cmocka.h>
+#include <mbedtls/sha256.h>
 
 #include "crypto/aes_xts.h"
 #include "crypto/kat_vectors.h"
@@ -186,6 +187,54 @@ static void published_ciphertext(void **state)
 	}
 }
 
+/*
+ * Row 44 of the project's test matrix for TME-MK: the same page under the same key has the same
+ * ciphertext from every code here and from the machine's engine of TME-MK, where the data unit is a
+ * line, numbered by its address. Its tests have these digests, too (tests/machine/tme).
+ */
+static void row_44_as_the_engine_of_tme_mk(void **state)
+{
+	static const struct {
+		size_t key_bytes;
+		uint8_t sha256[32];
+	} cells[] = {
+		{ 32, { 0xf2, 0xf7, 0x65, 0xd1, 0x10, 0xb0, 0x21, 0x8b, 0xfa, 0x9d, 0x2f,
+			0xe6, 0x08, 0x31, 0x7e, 0x05, 0xbb, 0x64, 0x08, 0xaa, 0xc3, 0xdc,
+			0xbf, 0x02, 0x08, 0xbf, 0x6b, 0xa7, 0x15, 0xd1, 0xc8, 0x30 } },
+		{ 64, { 0x16, 0xf6, 0x6d, 0xe9, 0x49, 0xb9, 0x64, 0xa5, 0x58, 0x5c, 0xba,
+			0x78, 0x4e, 0xc7, 0x36, 0xf0, 0x40, 0x17, 0x84, 0xb6, 0x89, 0x34,
+			0xda, 0x38, 0x49, 0xf0, 0xf0, 0x4c, 0xfe, 0xe7, 0x98, 0xfb } },
+	};
+	static uint8_t page[4096] __attribute__((aligned(64))), lines[4096];
+	uint8_t key_bytes[64], digest[32];
+
+	for (size_t i = 0; i < sizeof(key_bytes); i++) {
+		key_bytes[i] = (uint8_t)i;
+	}
+	for (size_t n = 0; n < ARRAY_COUNT(names) * ARRAY_COUNT(cells); n++) {
+		const size_t cell = n % ARRAY_COUNT(cells);
+		struct page_key key;
+
+		if (page_cipher_init(names[n / ARRAY_COUNT(cells)]) != 0) {
+			continue;
+		}
+		assert_int_equal(page_key_set(&key, key_bytes, cells[cell].key_bytes), 0);
+		for (size_t at = 0; at < sizeof(page); at += 64) {
+			const uint64_t unit = (0x1000000 + at) / 64;
+			struct page_item item = { page, page, { 0 } };
+
+			for (size_t i = 0; i < sizeof(page); i++) {
+				page[i] = (uint8_t)(at + i); /* the line is the first of its unit */
+			}
+			memcpy(item.tweak, &unit, sizeof(unit));
+			page_encrypt(&key, &item, 1);
+			memcpy(lines + at, page, 64);
+		}
+		assert_int_equal(mbedtls_sha256(lines, sizeof(lines), digest, 0), 0);
+		assert_memory_equal(digest, cells[cell].sha256, sizeof(digest));
+	}
+}
+
 /* The frame that the victim leaves takes the page that is opened; the keys differ in size. */
 static void exchange_through_one_frame(void **state)
 {
@@ -294,6 +343,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(all_give_what_mbedtls_gives, setup, fake_teardown),
 		cmocka_unit_test_setup_teardown(carries_of_the_tweak, setup, fake_teardown),
 		cmocka_unit_test_setup_teardown(published_ciphertext, setup, fake_teardown),
+		cmocka_unit_test_setup_teardown(row_44_as_the_engine_of_tme_mk, setup,
+						fake_teardown),
 		cmocka_unit_test_setup_teardown(exchange_through_one_frame, setup, fake_teardown),
 		cmocka_unit_test_setup_teardown(refuses_what_the_cpu_lacks, setup, fake_teardown),
 		cmocka_unit_test_setup_teardown(guest_xcr0_is_widened_and_put_back, setup,
