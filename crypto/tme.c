@@ -486,6 +486,8 @@ void tme_look(void)
 		views[0].pconfig = pconfig_sets_keys();
 		views[0].capability = cpu_rdmsr(MSR_IA32_TME_CAPABILITY);
 		views[0].activate = cpu_rdmsr(MSR_IA32_TME_ACTIVATE);
+		views[0].exclude_mask = cpu_rdmsr(MSR_IA32_TME_EXCLUDE_MASK);
+		views[0].exclude_base = cpu_rdmsr(MSR_IA32_TME_EXCLUDE_BASE);
 	}
 	row = decide(1, &unknown, &s);
 	describe(&s, row, NULL, false);

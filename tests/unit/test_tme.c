@@ -318,6 +318,10 @@ static void row_16_exclusion_is_of_keyid_0(void **state)
 	tme_machine_set(3, 2, 1);
 	tme_machine.package[0].exclude_base = 0x40000000;
 	tme_machine.package[0].exclude_mask = MASK(51, 24) | BIT(11);
+	tme_look(); /* memory is given out before tme_start */
+	assert_true(tme_state()->has_exclusion);
+	assert_int_equal(tme_state()->exclude_base, 0x40000000);
+	assert_int_equal(tme_state()->exclude_mask, MASK(51, 24));
 	assert_true(start(false)->has_exclusion);
 	assert_int_equal(tme_state()->kind, TME_MK);
 	assert_non_null(strstr(fake_log_text(), "16384 KiB at 0x40000000"));
