@@ -254,6 +254,13 @@ RUN_CASES = $(PYTHON) tests/run_cases.py --build $(BUILD) --efi $(O)/BOOTX64.EFI
 case: $$(CASE_NEEDS)
 	@$(RUN_CASES) $(CASE)
 
+# What six attacks on memory under KeyIDs give, each beside its negative control: one table.
+.PHONY: attacks
+ATTACK_CASES := row-45-46-attacks row-27-45-control-one-key row-45-control-constant-tweak
+attacks: $$(CASE_NEEDS)
+	@$(RUN_CASES) $(ATTACK_CASES) > $(O)/attacks.log || { cat $(O)/attacks.log; exit 1; }
+	@python3 -B tests/bus/attacks.py $(O)/cases
+
 # Quick, under 2 minutes once built.
 check: lint unit fuzz-smoke fuzz-coverage
 	@echo 'check: all passed'
