@@ -4,7 +4,7 @@
  * line, fills "mib" MiB with numbers and tells their sum; the other has "reader", sums them up as
  * well and answers. With "ro" the reader may only read: a store, and the accessed bit of a page
  * table that lies in there, are #GP. "outsider" is no member: where the others have the share it
- * has no memory.
+ * has no memory. Nobody waits longer for a word than "patience" milliseconds.
  *
  * The first page has words for both: [0] the writer's state, [1] its sum; the reader's answers are
  * in the same page at [8], or on the console where it may not write.
@@ -14,7 +14,7 @@
 #define SHARE	 MEMMAP_HIGH_RAM
 #define READY	 0x5245414459ull
 #define REVOKED	 (~0ull)
-#define WAIT_SEC 60
+#define PATIENCE 60000 /* ms */
 
 static uint64_t directory[512] __attribute__((aligned(PAGE_SIZE)));
 static volatile uint64_t *const words = (volatile uint64_t *)SHARE;
@@ -36,7 +36,7 @@ static void map_share(void)
 
 static void wait_for(uint64_t word, uint64_t value)
 {
-	const uint64_t end = rdtsc() + WAIT_SEC * tsc_hz();
+	const uint64_t end = rdtsc() + arg_number("patience", PATIENCE) * (tsc_hz() / 1000);
 
 	while (words[word] != value) {
 		if (rdtsc() > end) {
