@@ -294,8 +294,8 @@ OUR_C := $(sort $(foreach d,vmm vmm/base crypto ept guest guest/dev boot tests/u
 	tests/guests/common tests/bus tests/machine/rows,$(wildcard $d/*.[ch])) \
 	$(wildcard tests/guests/*/main.c))
 
-.PHONY: lint layers bootstrap-code headers sizes branches format format-check
-lint: sizes layers bootstrap-code headers branches format-check
+.PHONY: lint layers bootstrap-code headers sizes rows-table branches format format-check
+lint: sizes layers bootstrap-code headers rows-table branches format-check
 
 # No branch whose target a guest could have trained, but for four in assembler: three before any
 # guest runs or when the machine ends, and one into firmware, which has its own.
@@ -321,6 +321,9 @@ headers: | $$(THIRD_PARTY) $$(GENERATED)
 
 sizes:
 	@$(PYTHON) tests/lint/sizes.py
+
+rows-table:
+	@$(PYTHON) tests/lint/rows.py
 
 format-check: | $$(PACKAGES_DONE)
 	@clang-format --dry-run -Werror $(OUR_C)

@@ -386,7 +386,7 @@ static void row_24_a_key_that_did_not_arrive_is_not_live(void **state)
 	assert_int_equal(take(KEYSLOT_DIRECT), 3);
 }
 
-static void row_43_no_keyid_without_every_package(void **state)
+static void row_27_43_no_keyid_without_every_package(void **state)
 {
 	machine(4, 2);
 	tme_machine.package[1].broken = true;
@@ -457,7 +457,7 @@ int main(void)
 		TEST(row_24_a_key_that_cannot_die_is_quarantined),
 		TEST(row_24_the_next_keyid_is_tried),
 		TEST(row_24_a_key_that_did_not_arrive_is_not_live),
-		TEST(row_43_no_keyid_without_every_package),
+		TEST(row_27_43_no_keyid_without_every_package),
 		TEST(no_keyids_no_slots),
 		TEST(row_47_nothing_of_a_key_is_kept),
 	};
