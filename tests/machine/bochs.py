@@ -186,8 +186,11 @@ class Machine:
         env.pop('MACHINE_TICKS', None)
         if options.ticks:
             env['MACHINE_TICKS'] = str(options.ticks)
-        for key in ('MACHINE_BUS', 'MACHINE_TME', 'MACHINE_TME_LOG', 'MACHINE_ARCH_CAP'):
+        for key in ('MACHINE_BUS', 'MACHINE_TME', 'MACHINE_TME_LOG', 'MACHINE_ARCH_CAP',
+                    'MACHINE_UNLIKE'):
             env.pop(key, None)
+        if options.unlike:
+            env['MACHINE_UNLIKE'] = options.unlike
         if options.tme:
             env['MACHINE_TME'] = f'{options.tme} SEED={options.seed}'
             env['MACHINE_TME_LOG'] = options.file('tme.log')

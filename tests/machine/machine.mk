@@ -50,7 +50,7 @@ $(THIRD)/font/font.psf: $(FONT_DONE) ;
 # The emulated machine.
 BOCHS := $(THIRD)/bochs/bochs
 BOCHS_PARTS := $(addprefix $(MACHINE_DIR)/,$(addprefix bochs/,bochs.patch instrument.h machine.cc \
-	machine_tme.cc build.sh) \
+	machine_tme.cc machine_unlike.cc build.sh) \
 	$(addprefix tme/,tme.h xts.cc config.cc regs.cc memory.cc strict.cc))
 
 .PHONY: bochs
@@ -128,7 +128,7 @@ MACHINE_NEEDS_bochs := $(BOCHS)
 MACHINE_NEEDS_nested := $(BOCHS) $(NESTED) $(CHAIN)
 export BUILD ESP IMG OUT MACHINE CPUS MEM CPU IPS SEED TIMEOUT TICKS DUMP MARK TYPE STOP INPUT
 export USB SCREEN SCREEN_AT FEATURES BUS VARS TME FIDELITY LOCKED_WRITE PCONFIG_LEGACY RNG_FAIL_N
-export BUSY_N STRICT_9FF PKGS DROP SWAP ALIAS CAP ACT ACT1 EXCLUDE TARGETS
+export BUSY_N STRICT_9FF PKGS DROP SWAP ALIAS CAP ACT ACT1 EXCLUDE TARGETS UNLIKE
 boot: $(MACHINE_NEEDS_$(MACHINE)) | $(PACKAGES_DONE)
 	@python3 $(MACHINE_DIR)/boot.py --env
 

@@ -64,7 +64,7 @@ class Options:
 
     KEYS = ('ESP', 'IMG', 'OUT', 'BUILD', 'MACHINE', 'CPUS', 'MEM', 'CPU', 'IPS', 'INPUT_AT',
             'SEED', 'TIMEOUT', 'TICKS', 'DUMP', 'MARK', 'TYPE', 'STOP', 'INPUT', 'USB', 'SCREEN',
-            'SCREEN_AT', 'FEATURES', 'BUS', 'VARS', 'ARCH_CAP')
+            'SCREEN_AT', 'FEATURES', 'BUS', 'VARS', 'ARCH_CAP', 'UNLIKE')
     # The machine's memory encryption; TME names the profile, the others are checked by the model.
     TME_KEYS = ('FIDELITY', 'LOCKED_WRITE', 'PCONFIG_LEGACY', 'RNG_FAIL_N', 'BUSY_N', 'STRICT_9FF',
                 'PKGS', 'DROP', 'SWAP', 'ALIAS', 'COHERENCE', 'TWEAK', 'WBINVD_REACH', 'CAP', 'ACT',
@@ -92,6 +92,7 @@ class Options:
         self.ticks = number('TICKS', get('TICKS') or '0', 0, 1 << 62)
         self.dump = get('DUMP')
         self.bus = get('BUS')
+        self.unlike = get('UNLIKE')
         self.marks = split_list(get('MARK') or '')
         self.stop = get('STOP')
         self.types = [self.type_rule(text) for text in split_list(get('TYPE') or '')]

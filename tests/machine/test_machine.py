@@ -279,6 +279,7 @@ class FilesTest(unittest.TestCase):
                 (['IMG=/nowhere', 'MACHINE=qemu'], 'the image /nowhere does not exist'),
                 (['MACHINE=qemu', 'TICKS=1'], 'TICKS works on MACHINE=bochs only'),
                 (['MACHINE=qemu', 'BUS=x.py'], 'BUS works on MACHINE=bochs only'),
+                (['MACHINE=qemu', 'UNLIKE=x'], 'UNLIKE works on MACHINE=bochs only'),
                 (['MACHINE=qemu', 'FEATURES=x'], 'FEATURES works on MACHINE=bochs only'),
                 (['USB=1'], 'USB works on MACHINE=qemu and MACHINE=kvm only'),
                 (['SCREEN=x.png'], 'SCREEN works on MACHINE=qemu and MACHINE=kvm only'),

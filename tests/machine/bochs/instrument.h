@@ -82,6 +82,15 @@ Bit64u machine_encrypted_blocks(Bit32u keyid);
 bool machine_break_rule(const char *word); /* DROP=, SWAP= or ALIAS= from now on */
 void machine_bus_write(Bit64u mem, const void *data, size_t bytes);
 
+/* CPUs that are not like the others, in machine_unlike.cc. */
+extern bool machine_unlike; /* there are; else none of its functions is called */
+void machine_unlike_init(void);
+Bit64u machine_tsc_skew(unsigned cpu);
+Bit64u machine_tsc_start(unsigned cpu);
+void machine_lack_msr(unsigned cpu, Bit32u index, Bit64u *value);
+void machine_lack_cpuid(unsigned cpu, Bit32u leaf, Bit32u subleaf, struct cpuid_function_t *value);
+bool machine_refuse_entry(unsigned cpu);
+
 /* Without a model no hook costs anything: what `make tme-ratio` measures this machine against. */
 #ifdef MACHINE_NO_TME
 #define MACHINE_TME          false
@@ -147,5 +156,13 @@ void machine_bus_write(Bit64u mem, const void *data, size_t bytes);
   (MACHINE_TME && machine_mem_write(cpu, address, len, data))
 #define BX_INSTR_MEM_HOST(cpu, address, rw, direct) \
   (MACHINE_TME && machine_mem_host(cpu, address, rw, direct))
+
+#define BX_INSTR_TSC_SKEW(cpu_id)  (machine_unlike ? machine_tsc_skew(cpu_id) : 0)
+#define BX_INSTR_TSC_START(cpu_id) (machine_unlike ? machine_tsc_start(cpu_id) : 0)
+#define BX_INSTR_LACK_MSR(cpu_id, index, value) \
+  (machine_unlike ? machine_lack_msr(cpu_id, index, value) : (void) 0)
+#define BX_INSTR_LACK_CPUID(cpu_id, leaf, subleaf, value) \
+  (machine_unlike ? machine_lack_cpuid(cpu_id, leaf, subleaf, value) : (void) 0)
+#define BX_INSTR_REFUSE_ENTRY(cpu_id) (machine_unlike && machine_refuse_entry(cpu_id))
 
 #endif

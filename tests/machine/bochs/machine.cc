@@ -404,6 +404,7 @@ void machine_init(void)
   if (path != NULL) read_rules(path);
   if (arch_cap != NULL) machine_arch_cap = strtoull(arch_cap, NULL, 16);
   machine_tme_init();
+  machine_unlike_init();
   signal(SIGTERM, on_terminate);
 }
 
