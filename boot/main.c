@@ -205,7 +205,7 @@ static void start_tme(void)
 
 static void start_cpus(void)
 {
-	(void)smp_start_all(boot->apic_ids, boot->cpu_count, boot->trampoline);
+	(void)smp_start_all(boot->apic_ids, boot->cpu_count, boot->trampoline, NULL);
 	for (uint32_t i = 0; i < percpu_count(); i++) {
 		log_info("CPU %u: APIC ID %u is up", i, percpu_get(i)->apic_id);
 	}

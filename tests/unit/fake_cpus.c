@@ -27,7 +27,6 @@ void fake_set_cpu_count(uint32_t count)
 		cpus[i].self = &cpus[i];
 		cpus[i].index = i;
 		cpus[i].apic_id = 2 * i; /* as with hyper-threads off: no index by accident */
-		cpus[i].online = true;
 	}
 }
 
@@ -75,8 +74,10 @@ uint64_t fake_kicks(uint32_t cpu_index)
 	return kicks[cpu_index];
 }
 
-uint32_t smp_start_all(const uint32_t *apic_ids, size_t count, hpa_t trampoline)
+uint32_t smp_start_all(const uint32_t *apic_ids, size_t count, hpa_t trampoline,
+		       bool (*fits)(char *why, size_t bytes))
 {
+	(void)fits;
 	(void)apic_ids;
 	(void)trampoline;
 	fake_set_cpu_count((uint32_t)count);

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What the instructions of vmm/base/cpu.h find in a unit test. */
 #include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "tests/unit/fake_base.h"
 #include "vmm/base/cpu.h"
@@ -258,6 +260,12 @@ WEAK int pconfig_safe(uint32_t leaf, const void *structure, uint64_t *result, bo
 	(void)result;
 	(void)refused;
 	fake_fail("PCONFIG leaf %u was executed", leaf);
+}
+
+/* Who spins waits for another thread, which may need this processor. (vmm/ has a sched_yield.) */
+WEAK void fake_pause(void)
+{
+	(void)syscall(SYS_sched_yield);
 }
 
 WEAK void fake_hlt(void)

@@ -60,6 +60,7 @@ UNIT_ram := boot/ram.c
 UNIT_host_paging := vmm/base/host_paging.c vmm/base/page_alloc.c vmm/base/bootstrap.c \
 	vmm/base/keyid_move.c vmm/base/str.c
 UNIT_tsc := vmm/base/tsc.c
+UNIT_tsc_sync := vmm/base/tsc_sync.c
 UNIT_lapic := vmm/base/lapic.c
 UNIT_power := vmm/base/power.c vmm/base/err.c vmm/base/str.c
 UNIT_mtrr := vmm/base/mtrr.c

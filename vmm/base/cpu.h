@@ -33,10 +33,15 @@ int msr_write_safe(uint32_t msr, uint64_t value);
  */
 int pconfig_safe(uint32_t leaf, const void *structure, uint64_t *result, bool *refused);
 
+#ifdef UMBRA_HOST_TEST
+void fake_pause(void);
+#define cpu_pause fake_pause
+#else
 static inline void cpu_pause(void)
 {
 	__builtin_ia32_pause();
 }
+#endif
 
 /*
  * a * b / c with the product in 128 bits (the compiler would call a library for it). UINT64_MAX
@@ -93,6 +98,8 @@ void fake_sti_hlt(void);
 bool fake_rdrand64(uint64_t *value);
 bool fake_rdseed64(uint64_t *value);
 void fake_lidt(const struct cpu_table_register *table);
+struct cpu_table_register fake_sgdt(void);
+struct cpu_table_register fake_sidt(void);
 void fake_ltr(uint16_t selector);
 
 #define cpu_cpuid      fake_cpuid
@@ -126,6 +133,8 @@ void fake_ltr(uint16_t selector);
 #define cpu_rdrand64   fake_rdrand64
 #define cpu_rdseed64   fake_rdseed64
 #define cpu_lidt       fake_lidt
+#define cpu_sgdt       fake_sgdt
+#define cpu_sidt       fake_sidt
 #define cpu_ltr	       fake_ltr
 
 #else

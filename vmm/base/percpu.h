@@ -14,7 +14,6 @@ struct percpu {
 	struct percpu *self; /* first: mov rax, gs:0 */
 	uint32_t index;
 	uint32_t apic_id;
-	bool online;	     /* atomic */
 	bool mtrrs_differed; /* smp: from the BSP's, before they were made alike */
 
 	/* vmm: the VMXON region, and the vCPU whose VMCS is current here (NULL: none). */

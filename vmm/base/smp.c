@@ -18,11 +18,13 @@
 #include "vmm/base/smp_priv.h"
 #include "vmm/base/str.h"
 #include "vmm/base/tsc.h"
+#include "vmm/base/tsc_sync.h"
 #include "vmm/base/x86.h"
 
 #define BSP_STACK_PAGES 16
 #define AP_STACK_PAGES	8
 #define START_WAIT_US	200000
+#define WHY_MAX		160
 #define STOP_WAIT_US	1000000 /* each writes its caches back, which takes milliseconds */
 
 static struct {
@@ -31,6 +33,16 @@ static struct {
 	void (*fn)(void *arg);
 	void *arg;
 } work;
+
+/* How far the AP that starts has come; one at a time. */
+enum ap_state { AP_STARTS, AP_ARRIVED, AP_LEAVES };
+static struct {
+	enum ap_state state; /* atomic */
+	bool (*fits)(char *why, size_t bytes);
+	char why[WHY_MAX]; /* it leaves */
+} starting;
+
+static uint32_t tsc_corrections;
 
 static void (*bsp_next)(void);
 static void (*release_fn)(void); /* where APs go; NULL: not yet; atomic */
@@ -71,7 +83,6 @@ int smp_enter_bsp(void (*next)(void))
 	if (cpu == NULL) {
 		return ERR_NOMEM;
 	}
-	cpu->online = true;
 	bsp_next = next;
 	percpu_register(cpu);
 	idt_load_this_cpu(cpu);
@@ -103,16 +114,30 @@ static _Noreturn void ap_wait(void)
 	cpu_stop(); /* not reached: fn does not return */
 }
 
+/* It stays out of the machine. INIT, which follows, writes no caches back. */
+static _Noreturn void leave(void)
+{
+	cpu_wbinvd();
+	__atomic_store_n(&starting.state, AP_LEAVES, __ATOMIC_RELEASE);
+	cpu_stop();
+}
+
 /* First C of an AP, on its own stack and our page tables. */
 static void ap_main(struct percpu *cpu)
 {
 	host_paging_load_this_cpu();
 	idt_load_this_cpu(cpu);
 	cpu->mtrrs_differed = mtrr_match_this_cpu();
+	if (starting.fits != NULL && !starting.fits(starting.why, sizeof(starting.why))) {
+		leave();
+	}
 	lapic_init_this_cpu();
-	/* It is no online CPU yet, so no work is for it. */
+	/* It is not counted yet, so no work is for it. */
 	cpu->work_seen = __atomic_load_n(&work.sequence, __ATOMIC_ACQUIRE);
-	__atomic_store_n(&cpu->online, true, __ATOMIC_RELEASE);
+	__atomic_store_n(&starting.state, AP_ARRIVED, __ATOMIC_RELEASE);
+	if (!tsc_sync_answer()) {
+		leave();
+	}
 	ap_wait();
 }
 
@@ -163,13 +188,41 @@ static int prepare_trampoline(hpa_t page)
 	return 0;
 }
 
-static void wait_online(const struct percpu *cpu, uint64_t us)
+/* Until it has left this state. */
+static enum ap_state wait_in_state(enum ap_state old, uint64_t us)
 {
 	uint64_t end = cpu_rdtsc() + tsc_from_us(us);
+	enum ap_state state;
 
-	while (!__atomic_load_n(&cpu->online, __ATOMIC_ACQUIRE) && cpu_rdtsc() < end) {
+	while ((state = __atomic_load_n(&starting.state, __ATOMIC_ACQUIRE)) == old &&
+	       cpu_rdtsc() < end) {
 		cpu_pause();
 	}
+	return state;
+}
+
+/* NULL: it is part of the machine. */
+static const char *take_in(struct percpu *cpu)
+{
+	int64_t ahead;
+	enum tsc_sync sync = tsc_sync_ask(&ahead);
+
+	if (sync == TSC_SYNC_APART) {
+		(void)wait_in_state(AP_ARRIVED, START_WAIT_US); /* it writes its caches back */
+		return "its TSC cannot be brought together with the boot CPU's";
+	}
+	percpu_register(cpu);
+	if (cpu->mtrrs_differed) {
+		log_info("CPU with APIC ID %u had MTRRs of its own: corrected", cpu->apic_id);
+	}
+	if (sync == TSC_SYNC_CORRECTED) {
+		tsc_corrections++;
+		log_info("CPU with APIC ID %u: its TSC was %llu ticks %s the boot CPU's: corrected",
+			 cpu->apic_id,
+			 (unsigned long long)(ahead < 0 ? -(uint64_t)ahead : (uint64_t)ahead),
+			 ahead < 0 ? "behind" : "ahead of");
+	}
+	return NULL;
 }
 
 static bool start_one(uint32_t apic_id, hpa_t trampoline)
@@ -181,36 +234,38 @@ static bool start_one(uint32_t apic_id, hpa_t trampoline)
 	};
 	volatile struct ap_params *params = params_in(trampoline);
 	struct percpu *cpu = prepare(percpu_count(), apic_id, AP_STACK_PAGES);
+	enum ap_state state;
+	const char *why;
 	uint32_t stage;
 
 	if (cpu == NULL) {
 		log_error("CPU with APIC ID %u is left out: no memory for its stacks", apic_id);
 		return false;
 	}
+	starting.state = AP_STARTS;
 	params->stage = AP_STAGE_NONE;
 	params->stack = cpu->stack_top;
 	params->cpu = cpu;
 	lapic_send_init(apic_id);
 	tsc_wait_us(10000);
 	lapic_send_sipi(apic_id, (uint8_t)(trampoline.v >> PAGE_SHIFT));
-	wait_online(cpu, 300);
+	(void)wait_in_state(AP_STARTS, 300);
 	if (params->stage == AP_STAGE_NONE) {
 		lapic_send_sipi(apic_id, (uint8_t)(trampoline.v >> PAGE_SHIFT));
 	}
-	wait_online(cpu, START_WAIT_US);
-	if (__atomic_load_n(&cpu->online, __ATOMIC_ACQUIRE)) {
-		percpu_register(cpu);
-		if (cpu->mtrrs_differed) {
-			log_info("CPU with APIC ID %u had MTRRs of its own: corrected", apic_id);
-		}
+	state = wait_in_state(AP_STARTS, START_WAIT_US);
+	stage = params->stage;
+	why = state == AP_LEAVES	   ? starting.why
+	      : state == AP_ARRIVED	   ? take_in(cpu)
+	      : stage < ARRAY_COUNT(where) ? where[stage]
+					   : "it wrote nonsense";
+	if (why == NULL) {
 		return true;
 	}
-	stage = params->stage;
 	/* Back to waiting for a SIPI: it must not come late, with the next one's stack. */
 	lapic_send_init(apic_id);
 	tsc_wait_us(10000);
-	log_error("CPU with APIC ID %u is left out: %s", apic_id,
-		  stage < ARRAY_COUNT(where) ? where[stage] : "it wrote nonsense");
+	log_error("CPU with APIC ID %u is left out: %s", apic_id, why);
 	return false;
 }
 
@@ -226,11 +281,13 @@ static bool is_known(uint32_t apic_id)
 	return false;
 }
 
-uint32_t smp_start_all(const uint32_t *apic_ids, size_t count, hpa_t trampoline)
+uint32_t smp_start_all(const uint32_t *apic_ids, size_t count, hpa_t trampoline,
+		       bool (*fits)(char *why, size_t bytes))
 {
 	uint32_t started = 0;
 	size_t i;
 
+	starting.fits = fits;
 	if (count == 0 || prepare_trampoline(trampoline) != 0) {
 		return 0;
 	}
@@ -251,6 +308,10 @@ uint32_t smp_start_all(const uint32_t *apic_ids, size_t count, hpa_t trampoline)
 		if (start_one(apic_ids[i], trampoline)) {
 			started++;
 		}
+	}
+	if (started != 0) {
+		log_info("TSC: the same on %u CPUs, %u of which were corrected", percpu_count(),
+			 tsc_corrections);
 	}
 	memset((void *)(uintptr_t)trampoline.v, 0, PAGE_SIZE);
 	host_unmap_identity(trampoline, PAGE_SIZE);

@@ -15,10 +15,13 @@ int smp_enter_bsp(void (*next)(void));
 /*
  * Starts the CPUs with the given APIC IDs (those other than ours) by INIT-SIPI-SIPI (SDM, "MP
  * Initialization Protocol"). trampoline is a page below 1 MiB that nobody else uses. A CPU that
- * does not answer within 200 ms is named in the log with how far it came, and left out. Returns how
- * many started. BSP, once.
+ * does not answer within 200 ms is named in the log with how far it came, and left out; so is one
+ * whose TSC cannot be made the boot CPU's (tsc_sync.h). fits runs on each, one at a time, with
+ * interrupts off: false leaves it out, and why holds a clause that says for what reason. NULL: all
+ * fit. Returns how many started. BSP, once.
  */
-uint32_t smp_start_all(const uint32_t *apic_ids, size_t count, hpa_t trampoline);
+uint32_t smp_start_all(const uint32_t *apic_ids, size_t count, hpa_t trampoline,
+		       bool (*fits)(char *why, size_t bytes));
 
 /*
  * Runs fn(arg) on every online CPU, this one included, and returns when all have. On the others

@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * vmm/base/tsc_sync.c: two threads are CPUs. Time is a count of how often any CPU has looked, so
+ * that what is seen later is later; each CPU adds what its TSC is off by.
+ */
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include "tests/unit/fake_base.h"
+#include "vmm/base/cpu.h"
+#include "vmm/base/tsc_sync.h"
+#include "vmm/base/x86.h"
+
+#define BSP_ADJUST 7000
+
+static uint64_t looks;
+static struct {
+	uint64_t skew;	 /* that no register shows */
+	uint64_t adjust; /* IA32_TSC_ADJUST */
+	bool has_adjust;
+	bool drifts;   /* no write lasts */
+	bool stubborn; /* writes of its own do nothing */
+} cpus[2];
+static _Thread_local unsigned self;
+static unsigned stayed;
+
+uint64_t fake_rdtsc(void)
+{
+	uint64_t now = __atomic_add_fetch(&looks, 10, __ATOMIC_SEQ_CST);
+
+	return now + cpus[self].skew + cpus[self].adjust + (cpus[self].drifts ? now : 0);
+}
+
+struct cpuid_regs fake_cpuid(uint32_t leaf, uint32_t subleaf)
+{
+	return (struct cpuid_regs){ .eax = leaf == 0 ? 7 : 0,
+				    .ebx = leaf == 7 && cpus[self].has_adjust
+						   ? CPUID_7_EBX_TSC_ADJUST
+						   : 0 };
+}
+
+uint64_t fake_rdmsr(uint32_t msr)
+{
+	assert_int_equal(msr, MSR_IA32_TSC_ADJUST);
+	assert_true(cpus[self].has_adjust);
+	return cpus[self].adjust;
+}
+
+void fake_wrmsr(uint32_t msr, uint64_t value)
+{
+	assert_int_equal(self, 1); /* the boot processor's is never touched */
+	if (cpus[1].stubborn) {
+		return;
+	}
+	if (msr == MSR_IA32_TSC_ADJUST) {
+		assert_true(cpus[1].has_adjust);
+		cpus[1].adjust = value;
+	} else {
+		assert_int_equal(msr, MSR_IA32_TSC);
+		cpus[1].adjust += value - fake_rdtsc();
+	}
+}
+
+static void *ap(void *arg)
+{
+	self = 1;
+	stayed += tsc_sync_answer();
+	return arg;
+}
+
+/* Starts an AP and asks. Its TSC is "skew + adjust" against the boot processor's. */
+static enum tsc_sync start_ap(uint64_t skew, uint64_t adjust, int64_t *ahead)
+{
+	pthread_t thread;
+	enum tsc_sync found;
+
+	fake_tsc_hz = 1000000000000ull; /* a thread may have to wait for its turn for long */
+	cpus[1].skew = skew;
+	cpus[1].adjust = adjust;
+	stayed = 0;
+	assert_int_equal(pthread_create(&thread, NULL, ap, NULL), 0);
+	found = tsc_sync_ask(ahead);
+	assert_int_equal(pthread_join(thread, NULL), 0);
+	return found;
+}
+
+static int start(void **state)
+{
+	fake_setup(state);
+	cpus[0].adjust = BSP_ADJUST;
+	cpus[0].has_adjust = cpus[1].has_adjust = true;
+	cpus[1].drifts = cpus[1].stubborn = false;
+	return 0;
+}
+
+static void test_same(void **state)
+{
+	int64_t ahead = 1;
+
+	assert_int_equal(start_ap(0, BSP_ADJUST, &ahead), TSC_SYNC_GOOD);
+	assert_int_equal(ahead, 0);
+	assert_int_equal(stayed, 1);
+	assert_int_equal(cpus[1].adjust, BSP_ADJUST);
+	/* A package that left reset later, and firmware that has seen to it. */
+	assert_int_equal(start_ap((uint64_t)-500, BSP_ADJUST + 500, &ahead), TSC_SYNC_GOOD);
+	assert_int_equal(cpus[1].adjust, BSP_ADJUST + 500);
+}
+
+/* Firmware wrote it: the register says by how much, to the tick. */
+static void test_adjusted(void **state)
+{
+	static const int64_t by[] = { 100000, -6999, 123456789 };
+	int64_t ahead;
+
+	for (size_t i = 0; i < ARRAY_COUNT(by); i++) {
+		assert_int_equal(start_ap(0, (uint64_t)(BSP_ADJUST + by[i]), &ahead),
+				 TSC_SYNC_CORRECTED);
+		assert_in_range(ahead - by[i] + 5000, 0, 10000);
+		assert_int_equal(cpus[1].adjust, BSP_ADJUST);
+		assert_int_equal(stayed, 1);
+	}
+}
+
+/* The register does not show it. The second CPU of the same package gets the first one's value. */
+static void test_skewed(void **state)
+{
+	int64_t ahead;
+	uint64_t value;
+
+	assert_int_equal(start_ap(50000, BSP_ADJUST, &ahead), TSC_SYNC_CORRECTED);
+	assert_in_range(ahead, 45000, 55000);
+	value = cpus[1].adjust;
+	assert_in_range(value + 50000, BSP_ADJUST - 5000 + 0ull, BSP_ADJUST + 5000);
+	assert_int_equal(start_ap(50000, BSP_ADJUST, &ahead), TSC_SYNC_CORRECTED);
+	assert_int_equal(cpus[1].adjust, value);
+	/* Behind, as well; and another package. */
+	assert_int_equal(start_ap((uint64_t)-3000000, BSP_ADJUST, &ahead), TSC_SYNC_CORRECTED);
+	assert_in_range(-ahead, 2995000, 3005000);
+	assert_in_range(cpus[1].adjust, 3000000 + BSP_ADJUST - 5000, 3000000 + BSP_ADJUST + 5000);
+}
+
+static void test_no_register(void **state)
+{
+	int64_t ahead;
+
+	cpus[1].has_adjust = false;
+	assert_int_equal(start_ap(80000, BSP_ADJUST, &ahead), TSC_SYNC_CORRECTED);
+	assert_in_range(cpus[1].adjust + 80000 + 5000, BSP_ADJUST, BSP_ADJUST + 10000);
+}
+
+static void test_apart(void **state)
+{
+	int64_t ahead;
+
+	cpus[1].stubborn = true;
+	assert_int_equal(start_ap(80000, BSP_ADJUST, &ahead), TSC_SYNC_APART);
+	assert_int_equal(stayed, 0);
+	cpus[1].stubborn = false;
+	cpus[1].drifts = true; /* it runs at twice the speed */
+	assert_int_equal(start_ap(80000, BSP_ADJUST, &ahead), TSC_SYNC_APART);
+	assert_int_equal(stayed, 0);
+}
+
+/* Nobody is there: given up in time, and the next AP is not confused by what was asked. */
+static void test_no_answer(void **state)
+{
+	int64_t ahead;
+
+	fake_tsc_hz = 1000000;
+	assert_int_equal(tsc_sync_ask(&ahead), TSC_SYNC_APART);
+	assert_int_equal(start_ap(0, BSP_ADJUST, &ahead), TSC_SYNC_GOOD);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_same, start, fake_teardown),
+		cmocka_unit_test_setup_teardown(test_adjusted, start, fake_teardown),
+		cmocka_unit_test_setup_teardown(test_skewed, start, fake_teardown),
+		cmocka_unit_test_setup_teardown(test_no_register, start, fake_teardown),
+		cmocka_unit_test_setup_teardown(test_apart, start, fake_teardown),
+		cmocka_unit_test_setup_teardown(test_no_answer, start, fake_teardown),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

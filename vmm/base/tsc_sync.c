@@ -1,0 +1,185 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The boot processor and one AP hand a turn to each other, and each reads its TSC when it has seen
+ * the turn come. A TSC read after another one, by cause and effect, has to show more; the least
+ * difference of many rounds, in either direction, is the time that the turn takes plus or minus by
+ * how much the TSCs differ. Whatever disturbs a round (SMI, a hypervisor below) makes it longer.
+ */
+#include "vmm/base/tsc_sync.h"
+
+#include "vmm/base/cpu.h"
+#include "vmm/base/tsc.h"
+#include "vmm/base/x86.h"
+
+#define ROUNDS	   1000u
+#define ROUNDS_MIN 16u /* are enough after so long: CPUs that share one below a hypervisor */
+#define ROUNDS_US  20000u
+#define ESTIMATES  4u /* each is wrong by half of what the two ways differ in length */
+#define ANSWER_US  100000u
+
+enum order {
+	ORDER_STAMP, /* read the TSC */
+	ORDER_TELL,  /* IA32_TSC_ADJUST, if there is one */
+	ORDER_MOVE,  /* add to the TSC */
+	ORDER_STAY,
+	ORDER_LEAVE,
+};
+
+static struct {
+	uint32_t turn; /* odd: the AP's, for an order; atomic */
+	uint32_t order;
+	int64_t by;	/* ORDER_MOVE */
+	uint64_t stamp; /* of ORDER_STAMP */
+	uint64_t adjust;
+	bool has_adjust;
+} shared __attribute__((aligned(64)));
+
+static uint64_t last_adjust; /* of the AP that was corrected last: its neighbours need the same */
+static bool have_last;
+
+/* RDTSC may otherwise be done before the load that has seen the turn (SDM vol. 2, "RDTSC"). */
+static uint64_t ordered_tsc(void)
+{
+	cpu_fence();
+	return cpu_rdtsc();
+}
+
+static bool has_adjust(void)
+{
+	return cpu_cpuid(0, 0).eax >= 7 && (cpu_cpuid(7, 0).ebx & CPUID_7_EBX_TSC_ADJUST) != 0;
+}
+
+/* --- AP --- */
+
+/* SDM vol. 3, "IA32_TSC_ADJUST MSR": what is added to it is added to the TSC, at one instant. */
+static void move(int64_t by)
+{
+	if (has_adjust()) {
+		cpu_wrmsr(MSR_IA32_TSC_ADJUST, cpu_rdmsr(MSR_IA32_TSC_ADJUST) + (uint64_t)by);
+	} else {
+		cpu_wrmsr(MSR_IA32_TSC, cpu_rdtsc() + (uint64_t)by);
+	}
+}
+
+bool tsc_sync_answer(void)
+{
+	uint32_t order;
+
+	do {
+		while ((__atomic_load_n(&shared.turn, __ATOMIC_ACQUIRE) & 1) == 0) {
+			cpu_pause();
+		}
+		order = shared.order;
+		switch (order) {
+		case ORDER_STAMP: shared.stamp = ordered_tsc(); break;
+		case ORDER_MOVE: move(shared.by); break;
+		case ORDER_TELL:
+			shared.has_adjust = has_adjust();
+			shared.adjust = shared.has_adjust ? cpu_rdmsr(MSR_IA32_TSC_ADJUST) : 0;
+			break;
+		default: break;
+		}
+		__atomic_add_fetch(&shared.turn, 1, __ATOMIC_RELEASE);
+	} while (order != ORDER_STAY && order != ORDER_LEAVE);
+	return order == ORDER_STAY;
+}
+
+/* --- Boot processor --- */
+
+/* False: no answer. */
+static bool ask(enum order order)
+{
+	uint64_t begin = cpu_rdtsc();
+	uint64_t patience = tsc_from_us(ANSWER_US);
+
+	shared.order = order;
+	__atomic_add_fetch(&shared.turn, 1, __ATOMIC_RELEASE);
+	while ((__atomic_load_n(&shared.turn, __ATOMIC_ACQUIRE) & 1) != 0) {
+		if (cpu_rdtsc() - begin > patience) {
+			return false;
+		}
+		cpu_pause();
+	}
+	return true;
+}
+
+/* By how much the AP is ahead; 0 when nobody can see a difference. False: no answer. */
+static bool measure(int64_t *ahead)
+{
+	uint64_t begin = cpu_rdtsc(), long_enough = tsc_from_us(ROUNDS_US);
+	int64_t there = INT64_MAX, back = INT64_MAX;
+
+	for (uint32_t i = 0; i < ROUNDS; i++) {
+		uint64_t sent = ordered_tsc();
+
+		if (!ask(ORDER_STAMP)) {
+			return false;
+		}
+		there = MIN(there, (int64_t)(shared.stamp - sent));
+		back = MIN(back, (int64_t)(ordered_tsc() - shared.stamp));
+		if (i >= ROUNDS_MIN && cpu_rdtsc() - begin > long_enough) {
+			break;
+		}
+	}
+	*ahead = there < 0 || back < 0 ? (there - back) / 2 : 0;
+	return true;
+}
+
+static bool move_ap(int64_t by, int64_t *ahead)
+{
+	shared.by = by;
+	return ask(ORDER_MOVE) && measure(ahead) && ask(ORDER_TELL);
+}
+
+/*
+ * Firmware may have written the TSC of one CPU (SMM code does, to hide its time): then the value of
+ * IA32_TSC_ADJUST that the boot processor has is exact. Packages that left reset at different times
+ * differ though it is equal; the AP before, from the same package perhaps, has the right value. The
+ * estimate comes last: it is not exact, but what is left of it cannot be seen between the two.
+ */
+static bool correct(int64_t ahead)
+{
+	const uint64_t candidates[] = { has_adjust() ? cpu_rdmsr(MSR_IA32_TSC_ADJUST) : 0,
+					last_adjust };
+	const size_t count = have_last ? 2 : 1;
+
+	if (!ask(ORDER_TELL)) {
+		return false;
+	}
+	for (size_t i = 0; i < count && shared.has_adjust && has_adjust(); i++) {
+		if (candidates[i] != shared.adjust &&
+		    !move_ap((int64_t)(candidates[i] - shared.adjust), &ahead)) {
+			return false;
+		}
+		if (ahead == 0) {
+			return true;
+		}
+	}
+	for (uint32_t i = 0; i < ESTIMATES && ahead != 0; i++) {
+		if (!move_ap(-ahead, &ahead)) {
+			return false;
+		}
+	}
+	return ahead == 0;
+}
+
+enum tsc_sync tsc_sync_ask(int64_t *ahead)
+{
+	enum tsc_sync found = TSC_SYNC_GOOD;
+
+	__atomic_store_n(&shared.turn, 0, __ATOMIC_RELAXED); /* the last AP may have left it odd */
+	*ahead = 0;
+	if (!measure(ahead)) {
+		return TSC_SYNC_APART;
+	}
+	if (*ahead != 0 && !correct(*ahead)) {
+		(void)ask(ORDER_LEAVE); /* it may have stopped answering */
+		return TSC_SYNC_APART;
+	}
+	if (*ahead != 0) {
+		have_last = true;
+		last_adjust = shared.adjust;
+		found = TSC_SYNC_CORRECTED;
+	}
+	return ask(ORDER_STAY) ? found : TSC_SYNC_APART;
+}
