@@ -11,7 +11,7 @@
 #include "vmm/base/serial.h"
 #include "vmm/base/str.h"
 #include "vmm/base/tsc.h"
-#include "vmm/flaws.h"
+#include "vmm/alike.h"
 #include "vmm/vmx.h"
 #include "vmm/vmx_bits.h"
 
@@ -48,7 +48,6 @@ static void print_flaw(void *context, const char *name, bool open, const char *w
 
 static void report_vmx(void (*print)(const char *fmt, ...))
 {
-	struct flaw_facts facts;
 	const struct vmx_caps *vmx = vmx_caps();
 	const struct ept_caps *ept = ept_caps();
 
@@ -60,8 +59,7 @@ static void report_vmx(void (*print)(const char *fmt, ...))
 	print("  time slices end by the %s; PAUSE-loop exits %s; XSAVES %s",
 	      vmx->preemption_timer ? "preemption timer" : "APIC timer",
 	      mark((vmx->cpu2 & CPU2_PAUSE_LOOP_EXITING) != 0), mark(vmx->xsaves));
-	flaws_gather(&facts);
-	flaws_tell(&facts, print_flaw, &print);
+	flaws_tell(alike_flaws(), print_flaw, &print);
 }
 
 void host_report(const struct boot_info *boot, void (*print)(const char *fmt, ...))

@@ -33,6 +33,7 @@
 #include "vmm/base/smp.h"
 #include "vmm/base/str.h"
 #include "vmm/base/tsc.h"
+#include "vmm/alike.h"
 #include "vmm/sched.h"
 #include "vmm/vmx.h"
 
@@ -205,7 +206,11 @@ static void start_tme(void)
 
 static void start_cpus(void)
 {
-	(void)smp_start_all(boot->apic_ids, boot->cpu_count, boot->trampoline, NULL);
+	if (boot->can_run) {
+		vmx_choose();
+	}
+	(void)smp_start_all(boot->apic_ids, boot->cpu_count, boot->trampoline,
+			    boot->can_run ? alike_check : NULL);
 	for (uint32_t i = 0; i < percpu_count(); i++) {
 		log_info("CPU %u: APIC ID %u is up", i, percpu_get(i)->apic_id);
 	}

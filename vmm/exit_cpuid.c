@@ -7,6 +7,7 @@
  */
 #include "vmm/base/cpu.h"
 #include "vmm/base/x86.h"
+#include "vmm/alike.h"
 #include "vmm/exits.h"
 #include "vmm/vcpu_priv.h"
 #include "vmm/vmx.h"
@@ -222,6 +223,13 @@ static const struct cpuid_row *find_row(uint32_t leaf)
 	return NULL;
 }
 
+uint32_t cpuid_guest_mask(uint32_t leaf, unsigned reg)
+{
+	const struct cpuid_row *rows = leaf < LEAF_EXTENDED ? basic_rows : extended_rows;
+
+	return rows[leaf & ~LEAF_EXTENDED].mask[reg];
+}
+
 static void compute(struct vcpu *vcpu, const struct cpuid_row *row, uint32_t leaf, uint32_t subleaf,
 		    uint32_t regs[4])
 {
@@ -232,6 +240,7 @@ static void compute(struct vcpu *vcpu, const struct cpuid_row *row, uint32_t lea
 		regs[EBX] = r.ebx & row->mask[EBX];
 		regs[ECX] = r.ecx & row->mask[ECX];
 		regs[EDX] = r.edx & row->mask[EDX];
+		alike_trim(leaf, subleaf, regs);
 		if (row->fix != NULL) {
 			row->fix(vcpu, subleaf, regs);
 		}

@@ -42,6 +42,10 @@ enum exit_result exit_ept_violation(struct vcpu *vcpu);
 enum exit_result exit_ept_misconfig(struct vcpu *vcpu);
 enum exit_result exit_apic_access(struct vcpu *vcpu);
 
+/* exit_cpuid.c: which bits of a CPUID leaf's register (0 to 3: EAX to EDX) a guest may see. Only
+ * for leaves that it has rows for. */
+uint32_t cpuid_guest_mask(uint32_t leaf, unsigned reg);
+
 /* exit_ept.c: a device access at an address outside of RAM; value in and out through access. */
 void vcpu_device_access(struct vcpu *vcpu, gpa_t gpa, struct io_access *access);
 

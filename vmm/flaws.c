@@ -297,6 +297,19 @@ void flaws_gather(struct flaw_facts *out)
 	}
 }
 
+void flaws_merge(struct flaw_facts *all, const struct flaw_facts *cpu)
+{
+	/* Set, these tell of a flaw; the others tell that there is none, or of a remedy. */
+	const uint64_t bad = RSBA | RRSBA | RFDS_CLEAR;
+
+	all->capabilities = (all->capabilities & cpu->capabilities) |
+			    ((all->capabilities | cpu->capabilities) & bad);
+	all->has_capabilities &= cpu->has_capabilities;
+	all->leaf7_ebx |= cpu->leaf7_ebx & CPUID_7_EBX_RTM;
+	all->leaf7_edx &= cpu->leaf7_edx;
+	all->leaf7_2_edx &= cpu->leaf7_2_edx;
+}
+
 void flaws_decide(const struct flaw_facts *facts, struct flaw_plan *out)
 {
 	*out = (struct flaw_plan){ 0 };

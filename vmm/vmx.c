@@ -13,7 +13,10 @@
 #include "vmm/base/log.h"
 #include "vmm/base/page_alloc.h"
 #include "vmm/base/smp.h"
+#include "vmm/base/str.h"
 #include "vmm/base/x86.h"
+#include "vmm/alike.h"
+#include "vmm/errata.h"
 #include "vmm/flaws.h"
 #include "vmm/vmcs.h"
 #include "vmm/vmx_bits.h"
@@ -102,11 +105,25 @@ static const struct {
 	{ WORD_ENTRY, ENTRY_LOAD_EFER, "loading of IA32_EFER on entry" },
 };
 
-static uint64_t control_capability(const struct control_word *word)
+/* Of the CPU that this runs on, without what does not work. */
+static uint64_t control_capability(unsigned index)
 {
+	const struct control_word *word = &control_words[index];
 	bool true_msrs = (cpu_rdmsr(MSR_IA32_VMX_BASIC) & VMX_BASIC_TRUE_CONTROLS) != 0;
+	uint64_t capability = cpu_rdmsr(true_msrs ? word->true_msr : word->msr);
 
-	return cpu_rdmsr(true_msrs ? word->true_msr : word->msr);
+	if (index == WORD_PIN && (errata_of_this_cpu() & ERRATUM_TIMER) != 0) {
+		capability &= ~(PIN_PREEMPTION_TIMER << 32);
+	}
+	return capability;
+}
+
+static uint64_t ept_capability(void)
+{
+	uint64_t capability = cpu_rdmsr(MSR_IA32_VMX_EPT_VPID_CAP);
+
+	return (errata_of_this_cpu() & ERRATUM_EPT_AD) != 0 ? capability & ~EPT_CAP_ACCESSED_DIRTY
+							    : capability;
 }
 
 static const char *control_name(unsigned word, uint32_t bits)
@@ -123,7 +140,7 @@ static const char *control_name(unsigned word, uint32_t bits)
 static bool control_word_ok(unsigned index)
 {
 	const struct control_word *word = &control_words[index];
-	uint64_t capability = control_capability(word);
+	uint64_t capability = control_capability(index);
 	uint32_t missing = word->required & ~(uint32_t)(capability >> 32);
 	uint32_t stuck = word->forbidden & (uint32_t)capability;
 	const char *name = control_name(index, missing | stuck);
@@ -143,7 +160,7 @@ static bool control_word_ok(unsigned index)
 
 static bool ept_ok(void)
 {
-	uint64_t ept = cpu_rdmsr(MSR_IA32_VMX_EPT_VPID_CAP);
+	uint64_t ept = ept_capability();
 	bool ok = true;
 
 	if ((ept & EPT_CAP_WALK_4) == 0) {
@@ -163,12 +180,17 @@ static bool ept_ok(void)
 }
 
 /* SDM vol. 3, "Enabling and Entering VMX Operation". */
-static bool feature_control_ok(void)
+static bool locked_off(void)
 {
 	uint64_t control;
 
-	if (msr_read_safe(MSR_IA32_FEATURE_CONTROL, &control) != 0 ||
-	    (control & FEATURE_CONTROL_LOCK) == 0 || (control & FEATURE_CONTROL_VMX) != 0) {
+	return msr_read_safe(MSR_IA32_FEATURE_CONTROL, &control) == 0 &&
+	       (control & FEATURE_CONTROL_LOCK) != 0 && (control & FEATURE_CONTROL_VMX) == 0;
+}
+
+static bool feature_control_ok(void)
+{
+	if (!locked_off()) {
 		return true;
 	}
 	log_error("VMX is locked off by the firmware on CPU with APIC ID %u: enable \"Intel "
@@ -196,7 +218,7 @@ bool vmx_preflight(void)
 	ok &= control_word_ok(WORD_EXIT);
 	ok &= control_word_ok(WORD_ENTRY);
 	/* The next MSRs exist only when these two controls do. */
-	if ((control_capability(&control_words[WORD_CPU]) >> 32 & CPU_SECONDARY_CONTROLS) == 0) {
+	if ((control_capability(WORD_CPU) >> 32 & CPU_SECONDARY_CONTROLS) == 0) {
 		return false;
 	}
 	ok &= control_word_ok(WORD_CPU2);
@@ -210,7 +232,7 @@ static void choose_controls(void)
 {
 	for (size_t i = 0; i < ARRAY_COUNT(control_words); i++) {
 		const struct control_word *word = &control_words[i];
-		uint64_t capability = control_capability(word);
+		uint64_t capability = control_capability((unsigned)i);
 		uint32_t value = (word->required | word->optional) & (uint32_t)(capability >> 32);
 
 		value |= (uint32_t)capability & ~word->forbidden;
@@ -287,23 +309,22 @@ static void warn_of_flaw(void *context, const char *name, bool open, const char 
 
 static void settle_flaws(void)
 {
-	struct flaw_facts facts;
+	const struct flaw_facts *facts = alike_flaws();
 	struct flaw_plan plan;
 
-	flaws_gather(&facts);
-	flaws_decide(&facts, &plan);
-	caps.has_arch_capabilities = facts.has_capabilities;
-	caps.arch_capabilities = facts.capabilities;
-	caps.spec_ctrl = (facts.leaf7_edx &
+	flaws_decide(facts, &plan);
+	caps.has_arch_capabilities = facts->has_capabilities;
+	caps.arch_capabilities = facts->capabilities;
+	caps.spec_ctrl = (facts->leaf7_edx &
 			  (CPUID_7_EDX_IBRS_IBPB | CPUID_7_EDX_STIBP | CPUID_7_EDX_SSBD)) != 0;
-	caps.flush_cmd = (facts.leaf7_edx & CPUID_7_EDX_L1D_FLUSH) != 0;
+	caps.flush_cmd = (facts->leaf7_edx & CPUID_7_EDX_L1D_FLUSH) != 0;
 	caps.ibpb = plan.ibpb;
 	caps.entry_flush = plan.entry_flush;
 	caps.fill_rsb = plan.fill_rsb;
 	caps.no_large_exec = plan.no_large_exec;
 	caps.switch_spec_ctrl = plan.switch_spec_ctrl;
 	caps.host_spec_ctrl = plan.host_spec_ctrl;
-	flaws_tell(&facts, warn_of_flaw, NULL);
+	flaws_tell(facts, warn_of_flaw, NULL);
 }
 
 static void tell_ept(void)
@@ -336,42 +357,7 @@ static void log_caps(void)
 		 caps.xsaves ? ", XSAVES" : "", caps.entry_flush != 0 ? ", flushes on entry" : "");
 }
 
-#define ERRATUM_TIMER  BIT(0) /* the preemption timer counts wrongly */
-#define ERRATUM_EPT_AD BIT(1) /* accessed and dirty bits of EPT cannot be relied on */
-
-/*
- * Processors that offer what does not work, by CPUID.1:EAX under a mask (Intel's specification
- * updates). Of those with unrestricted guests; the SDM's other conditions rule the rest out.
- */
-static const struct {
-	uint32_t mask, signature;
-	uint32_t what;
-} errata[] = {
-	{ 0xfff3fff, 0x20652, ERRATUM_TIMER },	/* Westmere C2: AAT59, AAU65, AAX65 */
-	{ 0xfff3fff, 0x20655, ERRATUM_TIMER },	/* Westmere K0: AAU65 */
-	{ 0xfff3fff, 0x206e6, ERRATUM_TIMER },	/* Xeon 7500 D0: BA86 */
-	{ 0xfff3fff, 0x306a8, ERRATUM_TIMER },	/* Xeon E3-1200 v2, before E1 */
-	{ 0xfff3ff0, 0x406d0, ERRATUM_EPT_AD }, /* Avoton: AVR41 */
-};
-
-static void heed_errata(void)
-{
-	uint32_t signature = cpu_cpuid(1, 0).eax;
-
-	for (size_t i = 0; i < ARRAY_COUNT(errata); i++) {
-		if ((signature & errata[i].mask) != errata[i].signature) {
-			continue;
-		}
-		if ((errata[i].what & ERRATUM_TIMER) != 0) {
-			caps.pin &= ~(uint32_t)PIN_PREEMPTION_TIMER;
-		}
-		if ((errata[i].what & ERRATUM_EPT_AD) != 0) {
-			caps.ept_vpid &= ~EPT_CAP_ACCESSED_DIRTY;
-		}
-	}
-}
-
-void vmx_init(void)
+void vmx_choose(void)
 {
 	uint64_t basic = cpu_rdmsr(MSR_IA32_VMX_BASIC);
 	uint64_t misc = cpu_rdmsr(MSR_IA32_VMX_MISC);
@@ -386,10 +372,9 @@ void vmx_init(void)
 		.cr0_fixed1 = cpu_rdmsr(MSR_IA32_VMX_CR0_FIXED1),
 		.cr4_fixed0 = cpu_rdmsr(MSR_IA32_VMX_CR4_FIXED0),
 		.cr4_fixed1 = cpu_rdmsr(MSR_IA32_VMX_CR4_FIXED1),
-		.ept_vpid = cpu_rdmsr(MSR_IA32_VMX_EPT_VPID_CAP),
+		.ept_vpid = ept_capability(),
 	};
 	choose_controls();
-	heed_errata();
 	/* Without INVVPID of one context a reused tag could show another vCPU's translations. */
 	if ((caps.ept_vpid & EPT_CAP_INVVPID) == 0 ||
 	    (caps.ept_vpid & EPT_CAP_INVVPID_SINGLE) == 0) {
@@ -397,10 +382,47 @@ void vmx_init(void)
 	}
 	caps.vpid = (caps.cpu2 & CPU2_ENABLE_VPID) != 0;
 	caps.preemption_timer = (caps.pin & PIN_PREEMPTION_TIMER) != 0;
-	caps.monitor_trap = (control_capability(&control_words[WORD_CPU]) >> 32 &
-			     CPU_MONITOR_TRAP_FLAG) != 0;
+	caps.monitor_trap = (control_capability(WORD_CPU) >> 32 & CPU_MONITOR_TRAP_FLAG) != 0;
 	settle_apic_controls();
 	settle_guest_state();
+	alike_capture();
+}
+
+bool vmx_fits(char *why, size_t bytes)
+{
+	if ((cpu_cpuid(1, 0).ecx & CPUID_1_ECX_VMX) == 0) {
+		(void)str_copy(why, bytes, "it has no VMX");
+		return false;
+	}
+	if (locked_off()) {
+		(void)str_copy(why, bytes, "VMX is locked off by the firmware on it");
+		return false;
+	}
+	/* In this order: the secondary controls are there when the first word allows them. */
+	for (unsigned i = 0; i < ARRAY_COUNT(control_words); i++) {
+		const char *member = (const char *)&caps + control_words[i].offset;
+		uint32_t value = *(const uint32_t *)(const void *)member;
+		uint64_t capability = control_capability(i);
+		uint32_t off = value & ~(uint32_t)(capability >> 32);
+		uint32_t on = (uint32_t)capability & ~value;
+
+		if ((off | on) != 0) {
+			(void)str_printf(why, bytes,
+					 "its VMX is not like the boot CPU's: %s, bits %#x cannot "
+					 "be set, bits %#x cannot be cleared",
+					 control_words[i].name, off, on);
+			return false;
+		}
+	}
+	if ((caps.ept_vpid & ~ept_capability() & EPT_CAP_ACCESSED_DIRTY) != 0) {
+		(void)str_copy(why, bytes, "its EPT has no accessed and dirty bits");
+		return false;
+	}
+	return true;
+}
+
+void vmx_init(void)
+{
 	settle_flaws();
 	tell_ept();
 	if (vmcs_init() != 0) {

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What this machine's VMX can do, and turning it on and off. Order at boot: vmx_preflight (BSP),
- * vmx_init (BSP), smp start, vmx_start_all (BSP, before smp_release).
+ * What this machine's VMX can do, and turning it on and off. Order at boot: vmx_preflight and
+ * vmx_choose (BSP), smp start (each CPU: vmx_fits), vmx_init and vmx_start_all (BSP, before
+ * smp_release).
  */
 #ifndef UMBRA_VMM_VMX_H
 #define UMBRA_VMM_VMX_H
@@ -13,7 +14,7 @@
 #define VMX_FLUSH_L1D BIT(0) /* L1 terminal fault: IA32_FLUSH_CMD */
 #define VMX_FLUSH_MDS BIT(1) /* microarchitectural data sampling: VERW */
 
-/* Read once by vmx_init, constant from then on. */
+/* Written by vmx_choose and vmx_init, constant from then on. */
 struct vmx_caps {
 	uint32_t revision;
 	/* Controls as they go into a VMCS: what Umbra wants and this CPU offers. */
@@ -61,8 +62,16 @@ bool vmx_keeps_spec_ctrl(void);
  */
 bool vmx_preflight(void);
 
-/* Reads the capabilities, chooses controls, tells ept/ what it may use. Only after vmx_preflight
- * was true. */
+/* Reads the capabilities and chooses controls. Only after vmx_preflight was true. */
+void vmx_choose(void);
+
+/*
+ * Any CPU, after vmx_choose: it can use the controls that were chosen, and firmware lets it enter
+ * VMX operation. Else false, and why gets a clause.
+ */
+bool vmx_fits(char *why, size_t bytes);
+
+/* Settles what depends on the flaws of all CPUs, and tells ept/ what it may use. */
 void vmx_init(void);
 
 /*

@@ -112,6 +112,12 @@ static void set_machine(const struct machine *m)
 	fake_msr_set(MSR_IA32_VMX_CR4_FIXED1, 0x3727ff);
 }
 
+static void start_vmx(void)
+{
+	vmx_choose();
+	vmx_init();
+}
+
 static void test_machines(void **state)
 {
 	for (size_t i = 0; i < ARRAY_COUNT(machines); i++) {
@@ -127,7 +133,7 @@ static void test_machines(void **state)
 			continue;
 		}
 		assert_string_equal(fake_log_text(), "");
-		vmx_init();
+		start_vmx();
 		assert_int_equal(caps->pin & ~m->pin, 0);
 		assert_int_equal(
 			caps->cpu & ~m->cpu & ~(CPU_CR8_LOAD_EXITING | CPU_CR8_STORE_EXITING), 0);
@@ -186,7 +192,7 @@ static void test_feature_control(void **state)
 {
 	for (size_t i = 0; i < ARRAY_COUNT(locks); i++) {
 		set_machine(&machines[0]);
-		vmx_init();
+		start_vmx();
 		fake_msr_set(MSR_IA32_FEATURE_CONTROL, locks[i].value);
 		assert_int_equal(vmx_preflight(), locks[i].ok);
 		assert_int_equal(vmx_start_all(), locks[i].ok ? 0 : ERR_UNSUPPORTED);
@@ -212,7 +218,7 @@ static void test_no_supervisor_states(void **state)
 {
 	set_machine(&machines[1]); /* has XSAVES */
 	fake_msr_set(MSR_IA32_XSS, BIT(8));
-	vmx_init();
+	start_vmx();
 	assert_int_equal(vmx_start_all(), 0);
 	assert_int_equal(fake_msr_get(MSR_IA32_XSS), 0);
 	vmx_stop_this_cpu();
@@ -237,7 +243,7 @@ static void test_errata(void **state)
 	for (size_t i = 0; i < ARRAY_COUNT(cpus); i++) {
 		set_machine(&machines[0]);
 		fake_cpuid_set(1, 0, cpus[i].signature, 0, CPUID_1_ECX_VMX | CPUID_1_ECX_XSAVE, 0);
-		vmx_init();
+		start_vmx();
 		assert_int_equal(vmx_caps()->preemption_timer, cpus[i].timer);
 		assert_int_equal((vmx_caps()->pin & PIN_PREEMPTION_TIMER) != 0, cpus[i].timer);
 		assert_int_equal(told.accessed_dirty, cpus[i].accessed_dirty);
@@ -284,7 +290,7 @@ static void test_flaws(void **state)
 		if ((flaws[i].edx & CPUID_7_EDX_ARCH_CAPS) != 0) {
 			fake_msr_set(MSR_IA32_ARCH_CAPABILITIES, flaws[i].facts);
 		}
-		vmx_init();
+		start_vmx();
 		if (caps->entry_flush != flaws[i].flush || caps->ibpb != flaws[i].ibpb ||
 		    caps->spec_ctrl != flaws[i].spec_ctrl ||
 		    told.no_large_exec != ((flaws[i].facts & BIT(6)) == 0)) {

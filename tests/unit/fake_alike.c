@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* CPUs that are alike, and say nothing of themselves. */
+#include "vmm/alike.h"
+
+void alike_trim(uint32_t leaf, uint32_t subleaf, uint32_t regs[4])
+{
+	(void)leaf;
+	(void)subleaf;
+	(void)regs;
+}
+
+const struct flaw_facts *alike_flaws(void)
+{
+	static const struct flaw_facts nothing;
+
+	return &nothing;
+}
