@@ -2,7 +2,8 @@
 /*
  * vmm/vcpu.c and vcpu_state.c: each vCPU finds the registers that it left in the CPU, whoever was
  * there meanwhile; another VM's first entry comes behind a barrier for predicted branches; and what
- * this CPU's flaws ask for is done before each entry, VERW last.
+ * this CPU's flaws ask for is done before each entry, VERW last. Then requests of other CPUs,
+ * timers, and entries that the CPU refuses.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -12,6 +13,7 @@
 
 #include "tests/unit/fake_base.h"
 #include "vmm/apic_page.h"
+#include "vmm/base/err.h"
 #include "vmm/base/percpu.h"
 #include "vmm/base/x86.h"
 #include "vmm/exit_msr.h"
@@ -89,10 +91,13 @@ void fake_verw(void)
 	step("VERW");
 }
 
+static uint32_t enter_result = VMX_ENTER_EXITED;
+
 uint32_t vmx_enter(struct vcpu *vcpu, struct vcpu_private *priv, bool launched)
 {
-	step("enter");
-	return VMX_ENTER_EXITED;
+	assert_int_equal(launched, vcpu->launched);
+	step(launched ? "enter" : "launch");
+	return enter_result;
 }
 
 void vmx_fill_rsb(void)
@@ -133,12 +138,18 @@ bool sched_slice_over(uint64_t *slice_end)
 	return false;
 }
 
+static unsigned kicks;
+
 void sched_kick(struct vcpu *vcpu)
 {
+	kicks++;
 }
+
+static uint64_t armed;
 
 void sched_arm_timer(uint64_t deadline)
 {
+	armed = deadline;
 }
 
 void inject_before_entry(struct vcpu *vcpu)
@@ -156,18 +167,28 @@ void vmcs_setup(struct vcpu *vcpu)
 
 void vmcs_set_long_mode(const struct vcpu_long_mode *state)
 {
+	step("long-mode");
 }
+
+static unsigned hosts_written;
 
 void vmcs_write_host(void)
 {
+	hosts_written++;
 }
+
+static uint8_t sipi;
 
 void vmcs_reset_guest(struct vcpu *vcpu, uint8_t sipi_vector)
 {
+	sipi = sipi_vector;
 }
+
+static unsigned apic_controls_written;
 
 void vmcs_write_apic_controls(struct vcpu *vcpu)
 {
+	apic_controls_written++;
 }
 
 static const struct vcpu *dumped;
@@ -180,7 +201,12 @@ void vcpu_dump(const struct vcpu *vcpu)
 
 void vm_end(struct vm *vm, enum vm_end_reason reason, const char *detail)
 {
-	fail_msg("the VM ends: %s", detail);
+	if (enter_result == VMX_ENTER_EXITED) {
+		fail_msg("the VM ends: %s", detail);
+	}
+	assert_int_equal(reason, VM_END_ENTRY_FAILED);
+	step(detail);
+	vm->state = VM_ENDING;
 }
 
 void ept_tlb_catch_up(struct ept_root *root, uint64_t generation)
@@ -395,10 +421,10 @@ static void flaws_are_seen_to_before_each_entry(void **state)
 		uint8_t flush;
 		const char *wanted;
 	} rows[] = {
-		{ 0, "IBPB load enter enter " },
-		{ VMX_FLUSH_L1D, "IBPB load L1D enter L1D enter " },
-		{ VMX_FLUSH_MDS, "IBPB load VERW enter VERW enter " },
-		{ VMX_FLUSH_L1D | VMX_FLUSH_MDS, "IBPB load L1D VERW enter L1D VERW enter " },
+		{ 0, "IBPB load launch enter " },
+		{ VMX_FLUSH_L1D, "IBPB load L1D launch L1D enter " },
+		{ VMX_FLUSH_MDS, "IBPB load VERW launch VERW enter " },
+		{ VMX_FLUSH_L1D | VMX_FLUSH_MDS, "IBPB load L1D VERW launch L1D VERW enter " },
 	};
 	char wanted[sizeof(steps)];
 
@@ -420,6 +446,269 @@ static void flaws_are_seen_to_before_each_entry(void **state)
 	}
 }
 
+/* An entry that the CPU refuses ends this VM, in words; the registers are told where there are. */
+static void a_refused_entry_ends_the_vm(void **state)
+{
+	struct vcpu *vcpu;
+
+	(void)state;
+	for (unsigned i = VMX_ENTER_FAIL_VALID; i <= VMX_ENTER_FAIL_INVALID; i++) {
+		use_cpu(false);
+		vcpu = create(&vms[0], 0);
+		vmwrite(VMCS_INSTRUCTION_ERROR, 7);
+		enter_result = i;
+		exits_left = 5;
+		dumped = NULL;
+		vcpu_run(vcpu, UINT64_MAX);
+		assert_string_equal(steps, i == VMX_ENTER_FAIL_VALID
+						   ? "load launch VM-instruction error 7 "
+						   : "load launch VM-instruction error 0 ");
+		assert_ptr_equal(dumped, i == VMX_ENTER_FAIL_VALID ? vcpu : NULL);
+		assert_false(vcpu->launched);
+		enter_result = VMX_ENTER_EXITED;
+		vcpu_unload(vcpu);
+		vcpu_destroy(vcpu);
+	}
+}
+
+/* One interrupt for the CPU that it is on is enough until that CPU has looked. */
+static void kicks_are_sent_once(void **state)
+{
+	struct vcpu *vcpu;
+
+	(void)state;
+	use_cpu(false);
+	vcpu = create(&vms[0], 0);
+	kicks = 0;
+	vcpu_kick(vcpu);
+	vcpu_nmi(vcpu);
+	assert_int_equal(kicks, 1);
+	vcpu->priv->recheck = false;
+	assert_true(vcpu_wake(vcpu));
+	assert_true(vcpu->priv->recheck);
+	vcpu_kick(vcpu);
+	assert_int_equal(kicks, 2);
+	vcpu_destroy(vcpu);
+}
+
+static int pending;
+
+static int irq_pending(struct vcpu *vcpu)
+{
+	return pending;
+}
+
+/* SDM vol. 2, "HLT": an NMI always, an interrupt with IF alone. */
+static void what_ends_a_halt(void **state)
+{
+	static const struct vm_hooks hooks = { .irq_pending = irq_pending };
+	static const struct {
+		bool with_if, nmi;
+		int irq;
+		bool wakes;
+	} rows[] = {
+		{ true, false, -1, false },
+		{ true, false, 0x30, true },
+		{ false, false, 0x30, false },
+		{ false, true, -1, true },
+	};
+	struct vcpu *vcpu;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
+		use_cpu(false);
+		vms[0].hooks = &hooks;
+		vcpu = create(&vms[0], 0);
+		vcpu->state = VCPU_HALTED;
+		vcpu->priv->halted_if = rows[i].with_if;
+		pending = rows[i].irq;
+		if (rows[i].nmi) {
+			vcpu_nmi(vcpu);
+		}
+		assert_int_equal(vcpu_wake(vcpu), rows[i].wakes);
+		assert_int_equal(vcpu->state, rows[i].wakes ? VCPU_RUNNABLE : VCPU_HALTED);
+		vcpu_destroy(vcpu);
+	}
+}
+
+/* SDM vol. 3, "MP Initialization Protocol": INIT drops what pends; of SIPIs the first counts, and
+ * none counts for a vCPU that runs. */
+static void init_and_sipi(void **state)
+{
+	struct vcpu *vcpu;
+
+	(void)state;
+	use_cpu(false);
+	vcpu = create(&vms[0], 1);
+	vcpu_sipi(vcpu, 3);
+	sipi = 0;
+	assert_true(vcpu_wake(vcpu));
+	assert_int_equal(sipi, 0);
+	vcpu->event.info = 0x80000030;
+	vcpu->priv->deferred_interrupt = 0x80000031;
+	vcpu_nmi(vcpu);
+	vcpu_sipi(vcpu, 4); /* from before the INIT */
+	vcpu_init_signal(vcpu);
+	assert_false(vcpu_wake(vcpu));
+	assert_int_equal(vcpu->state, VCPU_WAIT_SIPI);
+	assert_int_equal(vcpu->event.info | vcpu->priv->deferred_interrupt | vcpu->nmi_pending, 0);
+	vcpu_sipi(vcpu, 5);
+	vcpu_sipi(vcpu, 6);
+	assert_true(vcpu_wake(vcpu));
+	assert_int_equal(sipi, 5);
+	assert_int_equal(vcpu->state, VCPU_RUNNABLE);
+	vcpu_unload(vcpu);
+	assert_int_equal(vcpu->state, VCPU_OFF);
+	vcpu_destroy(vcpu);
+}
+
+/* The host state is the CPU's: written when that changes, and the VMCS is launched again. */
+static void a_cpu_writes_its_own_host_state(void **state)
+{
+	struct vcpu *vcpu;
+
+	(void)state;
+	use_cpu(false);
+	caps.vpid = true;
+	fake_set_cpu_count(2);
+	vcpu = create(&vms[0], 0);
+	hosts_written = fake_invvpids = 0;
+	vcpu_load(vcpu);
+	vcpu->launched = true;
+	vcpu_park(vcpu);
+	assert_null(percpu_self()->vcpu);
+	assert_false(vcpu->launched);
+	vcpu_load(vcpu);
+	assert_int_equal(hosts_written, 1);
+	vcpu_park(vcpu);
+	fake_set_cpu(1);
+	vcpu_load(vcpu);
+	assert_int_equal(hosts_written, 2);
+	assert_int_equal(fake_invvpids, 2);
+	vcpu_unload(vcpu);
+	vcpu_destroy(vcpu);
+	fake_set_cpu(0);
+}
+
+/* In ticks of the timer, rounded up: a guest's own timer must not come early. */
+static void slices_end_by_a_timer(void **state)
+{
+	struct vcpu *vcpu;
+
+	(void)state;
+	use_cpu(false);
+	caps.preemption_timer = true;
+	caps.timer_shift = 5;
+	caps.timer_round = 31;
+	fake_tsc = 1000;
+	vcpu = create(&vms[0], 0);
+	exits_left = 1;
+	vcpu_run(vcpu, 1000 + 33);
+	assert_int_equal(vmread(VMCS_PREEMPTION_TIMER_VALUE), 2);
+	exits_left = 1;
+	vcpu->priv->timer_deadline = 1000 + 32;
+	vcpu_run(vcpu, UINT64_MAX);
+	assert_int_equal(vmread(VMCS_PREEMPTION_TIMER_VALUE), 1);
+	exits_left = 1;
+	vcpu->priv->timer_deadline = 900;
+	vcpu_run(vcpu, UINT64_MAX);
+	assert_int_equal(vmread(VMCS_PREEMPTION_TIMER_VALUE), 0);
+	/* What the timer cannot count is no slice. */
+	exits_left = 1;
+	vcpu->priv->timer_deadline = UINT64_MAX;
+	vcpu_run(vcpu, UINT64_MAX);
+	assert_int_equal(vmread(VMCS_PREEMPTION_TIMER_VALUE), (UINT32_MAX + 31ull) >> 5);
+	caps.preemption_timer = false;
+	exits_left = 1;
+	vcpu_run(vcpu, 4321);
+	assert_int_equal(armed, 4321);
+	vcpu_unload(vcpu);
+	vcpu_destroy(vcpu);
+}
+
+/* What changes in the controls is in the VMCS before the next entry. */
+static void controls_follow(void **state)
+{
+	static const uint64_t bitmap[4] = { 1, 2, 3, 4 };
+	struct vcpu *vcpu;
+
+	(void)state;
+	use_cpu(false);
+	vms[0].tsc_offset = 5000;
+	vcpu = create(&vms[0], 0);
+	assert_int_equal(vcpu_guest_tsc(vcpu, 100), 5100);
+	assert_int_equal(vcpu_host_tsc(vcpu, 5100), 100);
+	vcpu_skip_time(vcpu, 300);
+	assert_int_equal(vcpu_guest_tsc(vcpu, 100), 4800);
+	vcpu_set_eoi_exit_bitmap(vcpu, bitmap);
+	assert_memory_equal(vcpu->priv->eoi_exit_bitmap, bitmap, sizeof(bitmap));
+	apic_controls_written = 0;
+	vmwrite(VMCS_TSC_OFFSET, 0);
+	exits_left = 2;
+	vcpu_run(vcpu, UINT64_MAX);
+	assert_int_equal(apic_controls_written, 1);
+	assert_int_equal(vmread(VMCS_TSC_OFFSET), 4700);
+	/* With virtual delivery SVI is the CPU's; without it nothing is written. */
+	vmwrite(VMCS_GUEST_INTERRUPT_STATUS, 0x2233);
+	vcpu_set_svi(vcpu, 0x55);
+	assert_int_equal(vmread(VMCS_GUEST_INTERRUPT_STATUS), 0x2233);
+	assert_false(vcpu_has_virtual_delivery(vcpu));
+	caps.virtual_delivery = true;
+	assert_true(vcpu_has_virtual_delivery(vcpu));
+	vcpu_set_svi(vcpu, 0x55);
+	assert_int_equal(vmread(VMCS_GUEST_INTERRUPT_STATUS), 0x5533);
+	vcpu->priv->apic_mode = VCPU_APIC_OFF;
+	assert_false(vcpu_has_virtual_delivery(vcpu));
+	vcpu_unload(vcpu);
+	vcpu_destroy(vcpu);
+}
+
+/* Nothing is entered of a VM that ends or is paused, nor of a vCPU that sleeps. */
+static void who_is_not_entered(void **state)
+{
+	struct vcpu *vcpu;
+
+	(void)state;
+	for (unsigned i = 0; i < 3; i++) {
+		use_cpu(false);
+		vcpu = create(&vms[0], 0);
+		vms[0].state = i == 0 ? VM_ENDING : VM_RUNNING;
+		vms[0].paused = i == 1;
+		vcpu->state = i == 2 ? VCPU_WAIT_SIPI : VCPU_RUNNABLE;
+		exits_left = 9;
+		vcpu_run(vcpu, UINT64_MAX);
+		assert_string_equal(steps, "load ");
+		vcpu_unload(vcpu);
+		vcpu_destroy(vcpu);
+	}
+}
+
+/* The start in 64-bit mode is the first vCPU's, once; no memory leaves nothing behind. */
+static void creation(void **state)
+{
+	static const struct vcpu_long_mode code = { .rsi = 0x1234 };
+	struct vcpu *vcpu;
+
+	(void)state;
+	use_cpu(false);
+	for (int pages = 0; pages < 5; pages++) {
+		fake_pages_fail_after(pages);
+		assert_int_equal(vcpu_create(&vms[0], 0, &vcpu), ERR_NOMEM);
+	}
+	fake_pages_fail_after(-1);
+	vms[0].id = 3;
+	assert_int_equal(vcpu_create(&vms[0], 5, &vcpu), 0);
+	assert_int_equal(vcpu->vpid, 3 * VM_VCPU_MAX + 6); /* 0 is the host's */
+	assert_int_equal(vcpu->state, VCPU_WAIT_SIPI);
+	vcpu_set_long_mode(vcpu, &code);
+	assert_int_equal(vcpu->state, VCPU_RUNNABLE);
+	vcpu_load(vcpu);
+	assert_string_equal(steps, "load long-mode ");
+	assert_int_equal(vcpu->regs.gpr[GPR_RSI], 0x1234);
+	vcpu_unload(vcpu);
+	vcpu_destroy(vcpu);
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
@@ -431,6 +720,17 @@ int main(void)
 						fake_teardown),
 		cmocka_unit_test_setup_teardown(flaws_are_seen_to_before_each_entry, fake_setup,
 						fake_teardown),
+		cmocka_unit_test_setup_teardown(a_refused_entry_ends_the_vm, fake_setup,
+						fake_teardown),
+		cmocka_unit_test_setup_teardown(kicks_are_sent_once, fake_setup, fake_teardown),
+		cmocka_unit_test_setup_teardown(what_ends_a_halt, fake_setup, fake_teardown),
+		cmocka_unit_test_setup_teardown(init_and_sipi, fake_setup, fake_teardown),
+		cmocka_unit_test_setup_teardown(a_cpu_writes_its_own_host_state, fake_setup,
+						fake_teardown),
+		cmocka_unit_test_setup_teardown(slices_end_by_a_timer, fake_setup, fake_teardown),
+		cmocka_unit_test_setup_teardown(controls_follow, fake_setup, fake_teardown),
+		cmocka_unit_test_setup_teardown(who_is_not_entered, fake_setup, fake_teardown),
+		cmocka_unit_test_setup_teardown(creation, fake_setup, fake_teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

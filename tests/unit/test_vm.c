@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* vmm/vm.c: ids that come back, and a pause that the guest's clock does not see. */
+/* vmm/vm.c: ids that come back, a pause that the guest's clock does not see, and how VMs end. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <string.h>
@@ -16,13 +16,18 @@
 #include "vmm/vm.h"
 #include "vmm/vmx.h"
 
-static unsigned kicks;
+static unsigned kicks, added;
+static int vcpu_error, gmem_error, page_error;
 static uint64_t skipped;
 
 int vcpu_create(struct vm *vm, uint32_t id, struct vcpu **out)
 {
-	struct vcpu *vcpu = page_alloc(4);
+	struct vcpu *vcpu;
 
+	if (vcpu_error != 0) {
+		return vcpu_error;
+	}
+	vcpu = page_alloc(4);
 	vcpu->vm = vm;
 	vcpu->id = id;
 	vcpu->priv = page_alloc(4);
@@ -51,12 +56,14 @@ void vcpu_skip_time(struct vcpu *vcpu, uint64_t ticks)
 
 void sched_add(struct vcpu *vcpu)
 {
-	assert_non_null(vcpu);
+	assert_int_equal(vcpu->vm->state, VM_RUNNING); /* another CPU may run it at once */
+	assert_int_equal(vcpu->vm->running, vcpu->vm->vcpu_count);
+	added++;
 }
 
 const char *exit_name(uint32_t reason)
 {
-	return "exit";
+	return reason == 10 ? "cpuid" : reason == 12 ? "hlt" : "a-reason-with-a-long-name";
 }
 
 const struct vmx_caps *vmx_caps(void)
@@ -69,7 +76,7 @@ const struct vmx_caps *vmx_caps(void)
 int gmem_init(struct gmem *gmem)
 {
 	assert_non_null(gmem);
-	return 0;
+	return gmem_error;
 }
 
 void gmem_destroy(struct gmem *gmem)
@@ -79,7 +86,7 @@ void gmem_destroy(struct gmem *gmem)
 
 int apic_page_alloc(struct vm *vm)
 {
-	return vm->apic_access_page == NULL ? 0 : ERR_NOMEM;
+	return vm->apic_access_page == NULL ? page_error : ERR_NOMEM;
 }
 
 void hole_free(struct vm *vm)
@@ -160,11 +167,183 @@ static void ids_come_back(void **state)
 	}
 }
 
+static struct vm *make(unsigned vcpus, struct vcpu **out)
+{
+	struct vm *vm;
+
+	assert_int_equal(vm_create("a-name-that-is-longer-than-any-configuration-allows-for-a-VM",
+				   &hooks, (void *)0x1234, &vm),
+			 0);
+	for (unsigned i = 0; i < vcpus; i++) {
+		assert_int_equal(vm_add_vcpu(vm, &out[i]), 0);
+		assert_int_equal(out[i]->id, i);
+	}
+	return vm;
+}
+
+static void finish(struct vm *vm)
+{
+	vm->running = 0;
+	assert_true(vm_ended(vm));
+	vm_destroy(vm);
+}
+
+/* Whatever is missing: nothing is left behind, and the id can be given again. */
+static void nothing_is_left_of_a_failure(void **state)
+{
+	struct vm *vm = NULL;
+	struct vcpu *vcpu;
+
+	fake_pages_fail_after(0);
+	assert_int_equal(vm_create("a", &hooks, NULL, &vm), ERR_NOMEM);
+	fake_pages_fail_after(-1);
+	gmem_error = ERR_NOMEM;
+	assert_int_equal(vm_create("a", &hooks, NULL, &vm), ERR_NOMEM);
+	gmem_error = 0;
+	page_error = ERR_NOMEM;
+	assert_int_equal(vm_create("a", &hooks, NULL, &vm), ERR_NOMEM);
+	page_error = 0;
+	assert_null(vm);
+	assert_int_equal(vm_count(), 0);
+	assert_int_equal(fake_pages_live(), 0);
+	vm = make(0, NULL);
+	assert_int_equal(vm->id, 0);
+	assert_int_equal(strlen(vm->name), sizeof(vm->name) - 1);
+	assert_ptr_equal(vm->platform, (void *)0x1234);
+	vcpu_error = ERR_NOMEM;
+	assert_int_equal(vm_add_vcpu(vm, &vcpu), ERR_NOMEM);
+	vcpu_error = 0;
+	assert_int_equal(vm->vcpu_count, 0);
+	vm_destroy(vm);
+}
+
+static void vcpus_are_added_before_the_start(void **state)
+{
+	struct vcpu *vcpus[VM_VCPU_MAX], *more;
+	struct vm *vm = make(VM_VCPU_MAX, vcpus);
+
+	assert_int_equal(vm_add_vcpu(vm, &more), ERR_NOMEM);
+	vm_destroy(vm);
+	vm = make(2, vcpus);
+	added = 0;
+	vm_start(vm);
+	assert_int_equal(added, 2);
+	assert_int_equal(vm_add_vcpu(vm, &more), ERR_NOMEM);
+	assert_int_equal(vm->vcpu_count, 2);
+	vm_end(vm, VM_END_DESTROYED, NULL);
+	finish(vm);
+}
+
+/* The first reason counts, and the VM is there until its last vCPU has left its CPU. */
+static void the_first_reason_counts(void **state)
+{
+	struct vcpu *vcpus[2];
+	struct vm *vm = make(2, vcpus);
+
+	vm_start(vm);
+	kicks = 0;
+	vm_end(vm, VM_END_UNHANDLED, "task-switch (reason 9)");
+	vm_end(vm, VM_END_RESET, "keyboard controller");
+	assert_int_equal(kicks, 2);
+	assert_int_equal(vm->end_reason, VM_END_UNHANDLED);
+	assert_string_equal(vm->end_detail, "task-switch (reason 9)");
+	assert_int_equal(vm->state, VM_ENDING);
+	assert_false(vm_ended(vm));
+	vm->running = 1;
+	assert_false(vm_ended(vm));
+	FAKE_EXPECT_PANIC(vm_destroy(vm), "VM_ENDED");
+	finish(vm);
+}
+
+/* Each reason has words of its own; a number from nowhere has some, too. */
+static void reasons_have_names(void **state)
+{
+	for (unsigned i = 0; i <= VM_END_DESTROYED; i++) {
+		assert_non_null(vm_end_reason_name(i));
+		for (unsigned j = 0; j < i; j++) {
+			assert_string_not_equal(vm_end_reason_name(i), vm_end_reason_name(j));
+		}
+	}
+	assert_string_equal(vm_end_reason_name(VM_END_DESTROYED + 1), "unknown");
+	assert_string_equal(vm_end_reason_name(VM_END_NO_MEMORY),
+			    "the machine has no memory left for it");
+	assert_string_equal(vm_end_reason_name(VM_END_ENTRY_FAILED), "VM entry failed");
+}
+
+/* SDM vol. 2, "HLT": an interrupt needs IF; NMI, INIT and SIPI come all the same. */
+static void what_nothing_can_wake_ends(void **state)
+{
+	static const struct {
+		enum vcpu_run_state first, second;
+		bool first_if, nmi;
+		uint32_t requests;
+		bool ends;
+	} rows[] = {
+		{ VCPU_HALTED, VCPU_HALTED, false, false, 0, true },
+		{ VCPU_HALTED, VCPU_WAIT_SIPI, false, false, 0, true },
+		{ VCPU_HALTED, VCPU_RUNNABLE, false, false, 0, false },
+		{ VCPU_HALTED, VCPU_HALTED, true, false, 0, false },
+		{ VCPU_WAIT_SIPI, VCPU_HALTED, true, false, 0, true }, /* its HLT is over */
+		{ VCPU_HALTED, VCPU_HALTED, false, true, 0, false },
+		{ VCPU_HALTED, VCPU_WAIT_SIPI, false, false, VCPU_REQUEST_SIPI, false },
+	};
+
+	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
+		struct vcpu *vcpus[2];
+		struct vm *vm = make(2, vcpus);
+
+		vm_start(vm);
+		vcpus[0]->state = rows[i].first;
+		vcpus[0]->priv->halted_if = rows[i].first_if;
+		vcpus[1]->state = rows[i].second;
+		vcpus[1]->nmi_pending = rows[i].nmi;
+		vcpus[1]->priv->requests = rows[i].requests;
+		vm_check_halted(vm);
+		assert_int_equal(vm->end_reason, rows[i].ends ? VM_END_HALTED : VM_END_NONE);
+		vm_end(vm, VM_END_DESTROYED, NULL);
+		finish(vm);
+	}
+}
+
+/* All vCPUs together, in as many lines as it takes. */
+static void exits_are_counted(void **state)
+{
+	struct vcpu *vcpus[2];
+	struct vm *vm = make(2, vcpus);
+
+	strcpy(vm->name, "a");
+	vm_log_exits(vm);
+	assert_non_null(strstr(fake_log_text(), "vm a: exits:; total 0"));
+	vcpus[0]->exit_count[10] = 7;
+	vcpus[1]->exit_count[10] = 5;
+	vcpus[1]->exit_count[12] = 1;
+	fake_log_reset();
+	vm_log_exits(vm);
+	assert_non_null(strstr(fake_log_text(), "vm a: exits: cpuid 12 hlt 1; total 13"));
+	for (unsigned i = 20; i < 40; i++) {
+		vcpus[0]->exit_count[i] = UINT64_MAX / 64;
+	}
+	fake_log_reset();
+	vm_log_exits(vm);
+	assert_non_null(strstr(fake_log_text(), "vm a: exits: cpuid 12 hlt 1 a-reason"));
+	assert_non_null(strstr(fake_log_text(), "total 5764607523034234873"));
+	vm_destroy(vm);
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(a_pause_is_not_seen, fake_setup, fake_teardown),
 		cmocka_unit_test_setup_teardown(ids_come_back, fake_setup, fake_teardown),
+		cmocka_unit_test_setup_teardown(nothing_is_left_of_a_failure, fake_setup,
+						fake_teardown),
+		cmocka_unit_test_setup_teardown(vcpus_are_added_before_the_start, fake_setup,
+						fake_teardown),
+		cmocka_unit_test_setup_teardown(the_first_reason_counts, fake_setup, fake_teardown),
+		cmocka_unit_test_setup_teardown(reasons_have_names, fake_setup, fake_teardown),
+		cmocka_unit_test_setup_teardown(what_nothing_can_wake_ends, fake_setup,
+						fake_teardown),
+		cmocka_unit_test_setup_teardown(exits_are_counted, fake_setup, fake_teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
