@@ -28,6 +28,13 @@ def count_units(out):
     return passed, failed
 
 
+def not_run(out):
+    """What unit tests leave out because this host's CPU lacks it."""
+    for log in sorted((out / "unit").glob("*.passed.log")):
+        for line in re.findall(r"^not run: (.*)", log.read_text(errors="replace"), re.M):
+            yield f"{log.name.split('.')[0]}: {line}"
+
+
 def count_fuzzers(out):
     """One for each that ran."""
     logs = list((out / "fuzz").glob("*.passed.log"))
@@ -61,6 +68,8 @@ def main(arguments):
         passed, failed = count(out, part, int(status))
         print(f"  {part:14} {passed:5} passed, {failed} failed")
         totals = [totals[0] + passed, totals[1] + failed]
+    for line in not_run(out):
+        print(f"  not run: {line}")
     print(f"{totals[0]} passed, {totals[1]} failed")
     return 1 if totals[1] else 0
 

@@ -49,7 +49,8 @@ def stop(process):
 
 def watch(machine, process, console, options):
     """Carries the serial line until the machine ends, the time is over or the user leaves."""
-    deadline = time.monotonic() + options.timeout if options.timeout else None
+    begin = time.monotonic()
+    deadline = begin + options.timeout if options.timeout else None
     while process.poll() is None:
         console.turn()
         if console.input_ended and deadline is None:    # nobody is there who could end it
@@ -60,7 +61,7 @@ def watch(machine, process, console, options):
             console.say('left with Ctrl-]; the machine is off')
             stop(process)
             return 0
-        if deadline and time.monotonic() > deadline:
+        if deadline and begin + machine.elapsed(process, begin) > deadline:
             machine.before_stop()
             stop(process)
             console.drain()

@@ -270,6 +270,10 @@ class Machine:
             return STATUS_TRIPLE_FAULT
         return STATUS_FAILED
 
+    def elapsed(self, process, begin):
+        """What counts against TIMEOUT: real time, for this machine may sleep."""
+        return time.monotonic() - begin
+
     def why_timeout(self):
         """How the time was used up."""
         return f'the machine was still on after {self.options.timeout} s'

@@ -6,10 +6,13 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 import unittest
 import unittest.mock
 
+import bochs
 import boot
+import qemu
 from console import Console
 from machine import Options
 
@@ -123,6 +126,8 @@ class ConsoleTest(unittest.TestCase):
             def before_stop(self):
                 """Nothing to do."""
 
+            elapsed = qemu.Machine.elapsed
+
         options = self.console_options(timeout_alone=0.2)
         process = subprocess.Popen(['sleep', '60'])
         self.addCleanup(process.wait)
@@ -131,6 +136,19 @@ class ConsoleTest(unittest.TestCase):
         with self.console:
             self.assertEqual(boot.watch(Machine(), process, self.console, options), 124)
         self.assertEqual(options.timeout, 0.2)
+
+    def test_time_that_the_emulator_did_not_get_does_not_count(self):
+        sleeper = subprocess.Popen(['sleep', '60'])
+        self.addCleanup(sleeper.wait)
+        self.addCleanup(sleeper.kill)
+        begin = time.monotonic() - 1000
+        machine = bochs.Machine(Options({}))
+        self.assertAlmostEqual(machine.elapsed(sleeper, begin), 100, delta=20)
+        self.assertGreater(bochs.Machine(Options({'INPUT': '1'})).elapsed(sleeper, begin), 999)
+        busy = unittest.mock.mock_open(read_data='7 (a b) ) R ' + '0 ' * 10 + '50000 25000 0')
+        with unittest.mock.patch('builtins.open', busy):
+            used = machine.elapsed(sleeper, begin)
+        self.assertEqual(used, 75000 / os.sysconf('SC_CLK_TCK'))
 
     @staticmethod
     def console_options(timeout_alone):

@@ -187,6 +187,11 @@ int main(void)
 		bad += page_key_set(&key, bytes, size) != 0;
 		for (unsigned n = 0; n < 4; n++) {
 			if (page_cipher_init(names[n]) != 0) {
+				if (size == 32) {
+					printf("not run: page cipher %s: this host's CPU lacks "
+					       "it\n",
+					       names[n]);
+				}
 				continue;
 			}
 			for (unsigned i = 0; i < sizeof(in_use) / sizeof(in_use[0]); i++) {

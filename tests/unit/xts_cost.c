@@ -55,7 +55,7 @@ int main(void)
 	pid_t pid;
 
 	if (!aes_has_hardware()) {
-		printf("this host has no AES-NI: AES-256-XTS page cost not measured\n");
+		printf("not run: the cost of a page: this host has no AES-NI\n");
 		return 0;
 	}
 	pid = fork();

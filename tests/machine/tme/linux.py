@@ -2,9 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """linux.py BUILD OUT [NO_TME]: a stock Linux without Umbra on machines with TME-MK.
 
-In fast fidelity. Linux uses KeyID 0 alone. It has to reach userspace at no less than half the
-speed of the machine without TME; and a dump of DRAM has to hold none of its words where KeyID 0 is
-encrypted, all of them where that is bypassed. Prints a line for each machine.
+In fast fidelity. Linux uses KeyID 0 alone. It has to reach userspace, and a dump of DRAM has to
+hold none of its words where KeyID 0 is encrypted, all of them where that is bypassed. Prints a line
+for each machine, with its speed, by CPU time, beside that of the machine without TME: for people,
+for what else the host does changes it.
 
 NO_TME: a folder with a Bochs that was built without the model. Then it boots in that one and in
 the default machine, three times in turn, and the speeds are compared. Instructions have to be the
@@ -25,7 +26,6 @@ MARKERS = (COMMAND_LINE.encode(), b'Linux version 6.1', b'umbra-test: userspace 
 REACHED = 'umbra-test: userspace reached'
 PLAIN, CIPHER = True, False
 MACHINES = (('', PLAIN), ('P3', CIPHER), ('P4', CIPHER), ('P6', PLAIN), ('P8', PLAIN))
-SLOWEST = 0.5
 
 
 def make_stick(build, esp):
@@ -73,8 +73,6 @@ def try_machine(build, out, esp, profile, plain, base):
           f'{len(MARKERS)} markers in DRAM')
     if found != (len(MARKERS) if plain else 0):
         return f'{found} markers in DRAM', seconds
-    if speed < SLOWEST:
-        return f'speed {speed:.2f}, has to be {SLOWEST}', seconds
     return None, seconds
 
 
