@@ -31,7 +31,7 @@ KEYS = {"name", "group", "matrix", "machine", "cpus", "mem", "cpu", "features", 
         "knobs", "usb", "files", "conf", "bare", "bus", "type", "stop", "screen", "screen_at",
         "ticks", "timeout", "command", "dialog", "expect", "bounds", "same", "forbid",
         "forbid_more", "complaints", "end", "status", "budget", "reports", "left", "more_conf",
-        "more_type", "even"}
+        "more_type", "even", "errors"}
 DEFAULTS = {"group": "test", "machine": "bochs", "cpus": 1, "mem": 1024, "status": 0,
             "timeout": 240, "files": {}, "expect": [], "bounds": [], "same": [], "screen": [],
             "end": "power-off"}
@@ -315,11 +315,25 @@ def check_text(case, text, is_known=lambda line: False):
     for pattern in case.get("forbid", FORBID) + case.get("forbid_more", []):
         if line := next(lines_with(pattern, text), None):
             problems.append(f"the serial line says: {line[:160]}")
+    problems += check_errors(case, text)
     usual = [] if "forbid" in case else COMPLAINTS
     for pattern in usual + case.get("complaints", []):
         if line := next((line for line in lines_with(pattern, text) if not is_known(line)), None):
             problems.append(f"the kernel complains, and does not without Umbra: {line[:160]}")
     return problems
+
+
+def check_errors(case, text):
+    """Errors of Umbra's that none of the case's patterns is found in: nobody expects them.
+    Registers come before the sentence that says why; behind a panic comes more."""
+    patterns = case["expect"] + case.get("errors", []) + [rule[0] for rule in case["bounds"]]
+    patterns += [part for rule in case["same"] for part in rule[:2]]
+    if any("PANIC" in pattern for pattern in patterns):
+        return []
+    told = [match.span() for pattern in patterns for match in re.finditer(pattern, text, re.M)]
+    return [f"nobody expects this error: {match[0].strip()[:160]}"
+            for match in re.finditer(r"^.*umbra: error: (?!  |vm \S+: vCPU).*$", text, re.M)
+            if not any(begin < match.end() and match.start() < end for begin, end in told)]
 
 
 def lines_with(pattern, text):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tests of console.py and tally.py; test_machine.py runs them."""
+"""Tests of console.py, tally.py and run_cases.py; test_machine.py runs them."""
 
 import os
 import shutil
@@ -16,7 +16,10 @@ import qemu
 from console import Console
 from machine import Options
 
-TALLY = os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'tally.py')
+TESTS = os.path.join(os.path.dirname(os.path.abspath(__file__)), '..')
+TALLY = os.path.join(TESTS, 'tally.py')
+sys.path.insert(0, TESTS)
+import run_cases
 
 
 class TallyTest(unittest.TestCase):
@@ -52,6 +55,27 @@ class TallyTest(unittest.TestCase):
                 ({'tally/machine-test': '3 2\n'}, 'machine-test=2', '103 passed, 2 failed')):
             self.assertEqual(self.tally({**files, 'tally/case': '100 0\n'}, part, 'case=0'),
                              (1, words))
+
+
+class CasesTest(unittest.TestCase):
+    """What run_cases.py makes of a serial line."""
+
+    def unexpected(self, text, **case):
+        """The errors that nobody expects."""
+        case = {'expect': [], 'bounds': [], 'same': [], **case}
+        return [problem.split(': ', 1)[1] for problem in run_cases.check_errors(case, text)]
+
+    def test_errors_have_to_be_expected(self):
+        text = ('umbra: vm a: starts\numbra: error: vm a: vCPU 0, last exit 2\n'
+                'umbra: error:   RIP 0\numbra: error: vm a: ended: triple fault\n'
+                '[a] umbra: error: something else\n')
+        ended, other = 'umbra: error: vm a: ended: triple fault', '[a] umbra: error: something else'
+        self.assertEqual(self.unexpected(text), [ended, other])
+        self.assertEqual(self.unexpected(text, expect=['starts', 'a: ended: triple']), [other])
+        self.assertEqual(self.unexpected(text, expect=['starts(.|\\n)*triple']), [other])
+        self.assertEqual(self.unexpected(text, same=[['d: triple', 'x', 1]], errors=['else$']), [])
+        self.assertEqual(self.unexpected(text, bounds=[['exit ([0-9])', 1, 2]]), [ended, other])
+        self.assertEqual(self.unexpected(text, expect=['PANIC: CPU']), [])
 
 
 class ConsoleTest(unittest.TestCase):
