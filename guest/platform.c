@@ -40,38 +40,6 @@ static void platform_cpuid(struct vcpu *vcpu, uint32_t leaf, uint32_t subleaf, u
 	vcpuid_adjust(vcpu, platform_of(vcpu->vm)->signature, leaf, subleaf, regs);
 }
 
-/* Devices with deadlines of their own run on the first vCPU's CPU, ahead of its APIC. */
-static void poll_legacy(struct vcpu *vcpu)
-{
-	struct vlegacy *legacy = &platform_of(vcpu->vm)->legacy;
-
-	if (vcpu->id == 0 && vlegacy_next_deadline(legacy) != UINT64_MAX) {
-		vlegacy_poll(legacy, cpu_rdtsc());
-	}
-}
-
-static int platform_irq_pending(struct vcpu *vcpu)
-{
-	poll_legacy(vcpu);
-	return vlapic_irq_pending(vcpu);
-}
-
-static int platform_irr_highest(struct vcpu *vcpu)
-{
-	poll_legacy(vcpu);
-	return vlapic_irr_highest(vcpu);
-}
-
-static uint64_t platform_next_deadline(struct vcpu *vcpu)
-{
-	uint64_t deadline = vlapic_next_deadline(vcpu);
-
-	if (vcpu->id == 0) {
-		deadline = MIN(deadline, vlegacy_next_deadline(&platform_of(vcpu->vm)->legacy));
-	}
-	return deadline;
-}
-
 static void platform_skip_time(struct vm *vm, uint64_t ticks)
 {
 	for (uint32_t i = 0; i < vm->vcpu_count; i++) {
@@ -85,10 +53,15 @@ static void platform_poll(struct vm *vm)
 	vuart_poll(&platform_of(vm)->com1);
 }
 
+static void platform_clock(struct vm *vm, uint64_t tsc)
+{
+	vlegacy_clock(&platform_of(vm)->legacy, tsc);
+}
+
 static const struct vm_hooks platform_hooks = {
-	.irq_pending = platform_irq_pending,
+	.irq_pending = vlapic_irq_pending,
 	.irq_accepted = vlapic_irq_accepted,
-	.irr_highest = platform_irr_highest,
+	.irr_highest = vlapic_irr_highest,
 	.eoi = vlapic_eoi,
 	.eoi_highest = vlapic_eoi_highest,
 	.apic_written = vlapic_apic_written,
@@ -98,8 +71,9 @@ static const struct vm_hooks platform_hooks = {
 	.msr_read = vlapic_msr_read,
 	.msr_write = vlapic_msr_write,
 	.cpuid = platform_cpuid,
-	.next_deadline = platform_next_deadline,
+	.next_deadline = vlapic_next_deadline,
 	.poll = platform_poll,
+	.clock = platform_clock,
 	.skip_time = platform_skip_time,
 };
 

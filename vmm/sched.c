@@ -8,6 +8,10 @@
  * virtual_now is where its vCPUs have got to. A vCPU that wakes joins there, a little ahead of the
  * others, so that who sleeps much is served soon and saves up nothing. Queues are compared by it as
  * well: where it goes faster there is more to have.
+ *
+ * The clock of a VM's devices is served by the CPU that has the VM's first vCPU on its queue, in
+ * whatever state that vCPU is, and in the middle of others' slices: what a device does may be for
+ * another vCPU.
  */
 #include "vmm/sched.h"
 
@@ -48,6 +52,8 @@ struct run_queue {
 	uint64_t slice_begin, slice_end;
 	uint64_t timer_deadline; /* what the LAPIC timer is armed for ... */
 	uint64_t timer_count;	 /* ... unless it has fired since */
+	uint64_t clock;	 /* TSC; a VM's devices have work then. 0: to be looked at; atomic */
+	uint64_t served; /* TSC ticks for such work in this slice */
 };
 
 static struct run_queue queues[CPU_MAX];
@@ -118,6 +124,9 @@ void sched_add(struct vcpu *vcpu)
 	queue->count++;
 	queue->weight += vcpu->priv->sched.weight;
 	lock_drop(&queue->lock);
+	if (vcpu->id == 0) {
+		__atomic_store_n(&queue->clock, 0, __ATOMIC_SEQ_CST); /* it brings its VM's */
+	}
 	if (vcpu->cpu != percpu_self()->index) {
 		smp_kick(vcpu->cpu);
 	}
@@ -277,6 +286,83 @@ static void release(struct vcpu *vcpu)
 	__atomic_store_n(&vcpu->priv->sched.on_cpu, 0, __ATOMIC_RELEASE);
 }
 
+static void charge(struct vcpu *vcpu, uint64_t ticks)
+{
+	struct sched_entity *entity = &vcpu->priv->sched;
+
+	entity->virtual_time += ticks * SCHED_WEIGHT_DEFAULT / entity->weight;
+}
+
+/* --- Clocks of VMs --- */
+
+/*
+ * Own CPU. What the devices' work takes is charged to the VM's first vCPU, and not to who runs
+ * here meanwhile. Returns when there is more; a VM that is paused or ends has none.
+ */
+static uint64_t serve_clock(struct run_queue *queue, struct vcpu *first)
+{
+	struct vm *vm = first->vm;
+	bool runs = first->priv->sched.on_cpu != 0; /* else somebody of another VM, or nobody */
+	uint64_t begin = cpu_rdtsc(), used;
+
+	if (!runs && !claim(first)) {
+		return UINT64_MAX;
+	}
+	if (begin >= __atomic_load_n(&vm->clock_deadline, __ATOMIC_RELAXED)) {
+		vm->hooks->clock(vm, begin);
+		used = cpu_rdtsc() - begin;
+		queue->served += used;
+		charge(first, used);
+	}
+	if (!runs) {
+		release(first);
+	}
+	return __atomic_load_n(&vm->clock_deadline, __ATOMIC_RELAXED);
+}
+
+/*
+ * Own CPU. Who sets a VM's clock stores the deadline and then 0 to queue->clock, each with a full
+ * barrier; here it is an exchange of queue->clock and then a look at the deadline. So either the
+ * look sees the new one, or the 0 comes behind the exchange and stays for the next round.
+ */
+static void serve_clocks(struct run_queue *queue)
+{
+	struct vcpu *vcpu = __atomic_load_n(&queue->first, __ATOMIC_ACQUIRE);
+	uint64_t next = UINT64_MAX, unchanged = UINT64_MAX;
+
+	__atomic_exchange_n(&queue->clock, UINT64_MAX, __ATOMIC_SEQ_CST);
+	for (; vcpu != NULL; vcpu = vcpu->priv->sched.next) {
+		if (vcpu->id == 0) {
+			next = MIN(next, serve_clock(queue, vcpu));
+		}
+	}
+	(void)__atomic_compare_exchange_n(&queue->clock, &unchanged, next, false, __ATOMIC_SEQ_CST,
+					  __ATOMIC_RELAXED); /* else it is 0 */
+}
+
+static uint64_t next_clock(const struct run_queue *queue)
+{
+	return __atomic_load_n(&queue->clock, __ATOMIC_SEQ_CST);
+}
+
+void sched_clock_changed(struct vm *vm)
+{
+	uint32_t cpu = vm->vcpu_count == 0 ? VCPU_NO_CPU
+					   : __atomic_load_n(&vm->vcpus[0]->cpu, __ATOMIC_SEQ_CST);
+
+	if (cpu == VCPU_NO_CPU) {
+		return; /* sched_add looks */
+	}
+	__atomic_store_n(&queues[cpu].clock, 0, __ATOMIC_SEQ_CST);
+	if (cpu != percpu_self()->index) {
+		smp_kick(cpu);
+	} else if (percpu_self()->vcpu != NULL) {
+		percpu_self()->vcpu->priv->recheck = true;
+	}
+}
+
+/* --- Turns --- */
+
 /* Whether it wants to run; one that was asleep joins the others here. */
 static bool is_ready(struct run_queue *queue, struct vcpu *vcpu)
 {
@@ -370,11 +456,15 @@ void sched_kick(struct vcpu *vcpu)
 	}
 }
 
-/* Own CPU: until when the vCPU runs before this CPU looks again: for typed text, or at the end. */
+/*
+ * Own CPU: until when the vCPU runs before this CPU looks again: at the clock of a VM, for typed
+ * text, or at the slice's end.
+ */
 static uint64_t next_look(const struct run_queue *queue, uint64_t now)
 {
-	return queue->listens ? MIN(queue->slice_end, now + tsc_from_us(CONSOLE_LISTEN_US))
-			      : queue->slice_end;
+	uint64_t look = MIN(queue->slice_end, next_clock(queue));
+
+	return queue->listens ? MIN(look, now + tsc_from_us(CONSOLE_LISTEN_US)) : look;
 }
 
 bool sched_slice_over(uint64_t *slice_end)
@@ -382,6 +472,10 @@ bool sched_slice_over(uint64_t *slice_end)
 	struct run_queue *queue = own_queue();
 	uint64_t now = cpu_rdtsc();
 
+	if (now >= next_clock(queue)) {
+		serve_clocks(queue); /* who runs may have got an interrupt, or have woken another */
+		*slice_end = MIN(*slice_end, now);
+	}
 	if (__atomic_load_n(&queue->woken, __ATOMIC_ACQUIRE)) {
 		queue->slice_end = MIN(queue->slice_end,
 				       queue->slice_begin + tsc_from_us(SLICE_MIN_US));
@@ -391,7 +485,9 @@ bool sched_slice_over(uint64_t *slice_end)
 		return true;
 	}
 	if (now >= *slice_end) {
-		console_listen();
+		if (queue->listens) {
+			console_listen();
+		}
 		*slice_end = next_look(queue, now);
 	}
 	return false;
@@ -419,13 +515,6 @@ static uint64_t slice_end(const struct run_queue *queue, const struct vcpu *runs
 	return MAX(end, now + tsc_from_us(SLICE_MIN_US));
 }
 
-static void charge(struct vcpu *vcpu, uint64_t ticks)
-{
-	struct sched_entity *entity = &vcpu->priv->sched;
-
-	entity->virtual_time += ticks * SCHED_WEIGHT_DEFAULT / entity->weight;
-}
-
 /*
  * What lies between two slices is charged as well: to who gave the CPU up, else to who comes next.
  * A sleeper that keeps waking so pays for both of its changes, and takes nobody's share by them.
@@ -442,13 +531,14 @@ static void run(struct run_queue *queue, struct vcpu *vcpu)
 		charge(queue->gave_up != NULL ? queue->gave_up : vcpu, begin - queue->run_end);
 	}
 	queue->slice_begin = begin;
+	queue->served = 0;
 	entity->steal_ticks += begin - entity->ready_since;
 	queue->slice_end = slice_end(queue, vcpu);
 	vcpu_run(vcpu, next_look(queue, begin));
 	queue->gave_up = vcpu->state != VCPU_RUNNABLE || queue->yielded == vcpu ? vcpu : NULL;
 	release(vcpu);
 	queue->run_end = entity->ready_since = cpu_rdtsc();
-	used = entity->ready_since - begin;
+	used = entity->ready_since - begin - queue->served;
 	entity->run_ticks += used;
 	charge(vcpu, used);
 }
@@ -488,7 +578,8 @@ static void wait_for_kick(struct run_queue *queue, uint64_t deadline)
 		if (!claim(vcpu)) {
 			continue;
 		}
-		if (vcpu->state == VCPU_HALTED) {
+		/* With interrupts off it does not wake for its timers. */
+		if (vcpu->state == VCPU_HALTED && vcpu->priv->halted_if) {
 			deadline = MIN(deadline, vcpu->vm->hooks->next_deadline(vcpu));
 		}
 		release(vcpu);
@@ -498,7 +589,7 @@ static void wait_for_kick(struct run_queue *queue, uint64_t deadline)
 		}
 	}
 	queue->timer_deadline = 0; /* cpu_idle_until uses the timer itself */
-	cpu_idle_until(deadline);
+	cpu_idle_until(MIN(deadline, next_clock(queue)));
 }
 
 static void idle(struct run_queue *queue, bool console_busy)
@@ -518,9 +609,13 @@ static void idle(struct run_queue *queue, bool console_busy)
 void sched_turn(bool (*between)(void))
 {
 	struct run_queue *queue = own_queue();
-	struct vcpu *spare, *vcpu = pick(queue, &spare);
+	struct vcpu *spare, *vcpu;
 	bool console_busy, more = false;
 
+	if (cpu_rdtsc() >= next_clock(queue)) {
+		serve_clocks(queue);
+	}
+	vcpu = pick(queue, &spare);
 	queue->listens = between != NULL && console_listens();
 	if (spare != NULL) {
 		give_away(queue, spare);

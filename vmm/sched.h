@@ -40,6 +40,9 @@ void sched_turn(bool (*between)(void));
 void sched_set_weight(struct vm *vm, uint32_t weight);
 void sched_set_affinity(struct vm *vm, const uint64_t affinity[CPU_MAX / 64]);
 
+/* For vm.c: the CPU of the first vCPU is to look at the VM's clock (vm_set_clock). Any CPU. */
+void sched_clock_changed(struct vm *vm);
+
 /* For vcpu_kick: the CPU of the vCPU is to look at it. Any CPU. */
 void sched_kick(struct vcpu *vcpu);
 

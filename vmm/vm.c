@@ -67,6 +67,7 @@ int vm_create(const char *name, const struct vm_hooks *hooks, void *platform, st
 	vm->platform = platform;
 	vm->started_tsc = cpu_rdtsc();
 	vm->tsc_offset = 0 - vm->started_tsc;
+	vm->clock_deadline = UINT64_MAX;
 	err = apic_page_alloc(vm);
 	if (err != 0) {
 		vm_destroy(vm);
@@ -153,6 +154,15 @@ void vm_resume(struct vm *vm)
 	__atomic_store_n(&vm->paused, false, __ATOMIC_SEQ_CST);
 	for (uint32_t i = 0; i < vm->vcpu_count; i++) {
 		vcpu_kick(vm->vcpus[i]);
+	}
+	sched_clock_changed(vm); /* its CPU has left it out meanwhile */
+}
+
+/* Its CPU sleeps, or runs a guest, until the deadline that it knows: store, then kick. */
+void vm_set_clock(struct vm *vm, uint64_t deadline)
+{
+	if (__atomic_exchange_n(&vm->clock_deadline, deadline, __ATOMIC_SEQ_CST) > deadline) {
+		sched_clock_changed(vm);
 	}
 }
 

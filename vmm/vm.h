@@ -82,11 +82,19 @@ struct vm_hooks {
 	/* Last word on a CPUID leaf: APIC ID, OSXSAVE is vmm's own, hypervisor leaves 4000_00xxH.
 	 * regs = eax..edx. */
 	void (*cpuid)(struct vcpu *vcpu, uint32_t leaf, uint32_t subleaf, uint32_t regs[4]);
-	/* Earliest TSC (host) at which irq_pending may change by itself; UINT64_MAX when never. */
+	/*
+	 * Earliest TSC (host) at which irq_pending may change by what the vCPU itself has;
+	 * UINT64_MAX when never.
+	 */
 	uint64_t (*next_deadline)(struct vcpu *vcpu);
 	/* Looks for input and periodic device work. End of each time slice and while idle, on vCPU
 	 * 0's CPU. */
 	void (*poll)(struct vm *vm);
+	/*
+	 * vm_set_clock's TSC has passed: does what is due, and sets the next. Whatever the vCPUs do
+	 * meanwhile, on the CPU that has the first of them.
+	 */
+	void (*clock)(struct vm *vm, uint64_t tsc);
 	/*
 	 * The VM was paused for so many ticks of the host's TSC and goes on now: clocks that are
 	 * kept in these have to go on from where they stood. No vCPU is on a CPU. Boot processor.
@@ -128,6 +136,7 @@ struct vm {
 	uint32_t hole_tables;
 	uint64_t tsc_offset; /* guest TSC - host TSC that a vCPU starts with */
 	uint64_t started_tsc;
+	uint64_t clock_deadline; /* of vm_set_clock; atomic */
 };
 
 /* ERR_NOMEM; the name is copied. hooks must outlive the VM. */
@@ -145,6 +154,11 @@ void vm_end(struct vm *vm, enum vm_end_reason reason, const char *detail);
  */
 void vm_pause(struct vm *vm);
 void vm_resume(struct vm *vm);
+/*
+ * The devices of the VM have work of their own at this TSC (host) next; UINT64_MAX: none. Their
+ * time is the VM's, not a vCPU's: hooks.clock is called then though no vCPU runs. Any CPU.
+ */
+void vm_set_clock(struct vm *vm, uint64_t deadline);
 /* VMs between vm_create and vm_destroy: each has an id, and VPIDs by it. */
 uint32_t vm_count(void);
 /* True once no CPU runs any of its vCPUs. */

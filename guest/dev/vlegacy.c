@@ -264,7 +264,7 @@ static const struct vlegacy_row port_rows[] = {
 };
 _Static_assert(ARRAY_COUNT(port_rows) <= VLEGACY_PORT_MAX, "a slot for each row");
 
-/* Raises wires for what fell due, and notes when the next thing will. Under the lock. */
+/* Raises wires for what fell due, and sets the VM's clock to the next thing. Under the lock. */
 static void update(struct vlegacy *legacy, uint64_t tsc)
 {
 	bool timer_on = (legacy->pm1_enable[0] & PM1_TMR) != 0;
@@ -287,11 +287,7 @@ static void update(struct vlegacy *legacy, uint64_t tsc)
 
 		deadline = MIN(deadline, vclock_tsc_at(legacy->pm_start_tsc, carry, PM_TIMER_HZ));
 	}
-	/* Its CPU sleeps, or runs the guest, until the deadline that it knows: store, then kick. */
-	if (__atomic_exchange_n(&legacy->deadline, deadline, __ATOMIC_ACQ_REL) > deadline &&
-	    legacy->vm->vcpu_count != 0) {
-		vcpu_kick(legacy->vm->vcpus[0]);
-	}
+	vm_set_clock(legacy->vm, deadline);
 }
 
 bool vlegacy_press_power_button(struct vlegacy *legacy)
@@ -341,13 +337,11 @@ static const struct io_ops legacy_ops = {
 	.access = access_port,
 };
 
-void vlegacy_poll(struct vlegacy *legacy, uint64_t tsc)
+void vlegacy_clock(struct vlegacy *legacy, uint64_t tsc)
 {
-	if (tsc >= vlegacy_next_deadline(legacy)) {
-		lock_take(&legacy->lock);
-		update(legacy, tsc);
-		lock_drop(&legacy->lock);
-	}
+	lock_take(&legacy->lock);
+	update(legacy, tsc);
+	lock_drop(&legacy->lock);
 }
 
 void vlegacy_skip_time(struct vlegacy *legacy, uint64_t ticks)
@@ -369,7 +363,6 @@ int vlegacy_init(struct vlegacy *legacy, struct vm *vm, struct vioapic *ioapic)
 	*legacy = (struct vlegacy){
 		.vm = vm,
 		.ioapic = ioapic,
-		.deadline = UINT64_MAX,
 		.pic = { { .mask = 0xff }, { .mask = 0xff, .edge_level = ELCR_SCI } },
 		.pm1_control = { PM1_SCI_EN, 0 },
 		.pm_start_tsc = tsc,

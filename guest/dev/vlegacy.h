@@ -37,7 +37,6 @@ struct vlegacy {
 	struct vm *vm;
 	struct vioapic *ioapic;
 	struct vlegacy_port ports[VLEGACY_PORT_MAX];
-	uint64_t deadline; /* atomic: the next TSC at which something falls due by itself */
 	struct vpic pic[2];
 	struct vpit pit;
 	struct vrtc rtc;
@@ -52,8 +51,8 @@ struct vlegacy {
 /* Power-up state, time of day from the machine's clock; registers its ports (the bus' errors). */
 int vlegacy_init(struct vlegacy *legacy, struct vm *vm, struct vioapic *ioapic);
 
-/* Raises what fell due (PIT, RTC, PM timer). Any CPU; one comparison when nothing did. */
-void vlegacy_poll(struct vlegacy *legacy, uint64_t tsc);
+/* As vm_hooks.clock: raises what fell due (PIT, RTC, PM timer). Any CPU; takes the lock. */
+void vlegacy_clock(struct vlegacy *legacy, uint64_t tsc);
 
 /* As vm_hooks.skip_time. The CMOS clock goes on: it is the time of day. */
 void vlegacy_skip_time(struct vlegacy *legacy, uint64_t ticks);
@@ -63,11 +62,5 @@ void vlegacy_skip_time(struct vlegacy *legacy, uint64_t ticks);
  * sees nothing until it looks. Any CPU; takes the lock.
  */
 bool vlegacy_press_power_button(struct vlegacy *legacy);
-
-/* Host TSC at which vlegacy_poll has work next; UINT64_MAX: never by itself. Any CPU, no lock. */
-static inline uint64_t vlegacy_next_deadline(const struct vlegacy *legacy)
-{
-	return __atomic_load_n(&legacy->deadline, __ATOMIC_RELAXED);
-}
 
 #endif

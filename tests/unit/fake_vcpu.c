@@ -41,6 +41,11 @@ WEAK void vcpu_kick(struct vcpu *vcpu)
 	fake_vcpus[vcpu->id].kicks++;
 }
 
+WEAK void vm_set_clock(struct vm *vm, uint64_t deadline)
+{
+	vm->clock_deadline = deadline;
+}
+
 WEAK void vcpu_nmi(struct vcpu *vcpu)
 {
 	fake_vcpus[vcpu->id].nmis++;

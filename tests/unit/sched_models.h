@@ -32,6 +32,9 @@ static struct model {
 	bool woke;
 	uint64_t latest; /* ticks from wakes_at to its turn, at worst */
 	unsigned parked, unloaded, turns, polls;
+	unsigned ticks;		    /* of the VM's clock ... */
+	uint64_t period, tick_cost; /* ... every so many TSC ticks; 0: once */
+	uint64_t ticked_late;	    /* at worst */
 } models[MODELS];
 
 static uint64_t clocks[CPUS], until;
@@ -53,11 +56,24 @@ bool vcpu_wake(struct vcpu *vcpu)
 	struct model *model = model_of(vcpu);
 
 	vcpu->kicked = 0;
-	if (vcpu->state == VCPU_HALTED && fake_tsc >= model->wakes_at) {
+	if (vcpu->state == VCPU_HALTED && model->priv.halted_if && fake_tsc >= model->wakes_at) {
 		vcpu->state = VCPU_RUNNABLE;
 		model->woke = true;
 	}
 	return vcpu->state == VCPU_RUNNABLE;
+}
+
+/* Is it taken out of the guest, by the timer or a kick? */
+static bool exits(struct vcpu *vcpu, uint64_t timer)
+{
+	static uint64_t kicks;
+	const uint64_t now = fake_kicks(percpu_self()->index);
+	const bool yes = vcpu->priv->recheck || model_of(vcpu)->yields || kicks != now ||
+			 fake_tsc >= timer;
+
+	vcpu->priv->recheck = false;
+	kicks = now;
+	return yes;
 }
 
 void vcpu_run(struct vcpu *vcpu, uint64_t slice_end)
@@ -79,7 +95,8 @@ void vcpu_run(struct vcpu *vcpu, uint64_t slice_end)
 		vcpu->state = VCPU_HALTED;
 		return;
 	}
-	while (!sched_slice_over(&slice_end)) {
+	vcpu->priv->recheck = true;
+	while (!exits(vcpu, slice_end) || !sched_slice_over(&slice_end)) {
 		fake_tsc += MS / 100;
 		if (late_kick != 0 && fake_tsc >= late_kick) {
 			late_kick = 0;
@@ -131,7 +148,34 @@ static void poll(struct vm *vm)
 	}
 }
 
-static const struct vm_hooks hooks = { .next_deadline = next_deadline, .poll = poll };
+/* Changes the clock of a VM during the hook of another, as another CPU may; once. */
+static struct model *changes_meanwhile;
+
+static inline void set_clock(struct model *model, uint64_t deadline)
+{
+	model->vm.clock_deadline = deadline;
+	sched_clock_changed(&model->vm);
+}
+
+static void tick(struct vm *vm, uint64_t tsc)
+{
+	struct model *model = (struct model *)vm;
+
+	assert_int_equal(model->vcpu.cpu, percpu_self()->index);
+	assert_false(vm->paused);
+	model->ticks++;
+	model->ticked_late = MAX(model->ticked_late, tsc - vm->clock_deadline);
+	vm->clock_deadline = model->period != 0 ? tsc + model->period : UINT64_MAX;
+	fake_tsc += model->tick_cost;
+	if (changes_meanwhile != NULL) {
+		set_clock(changes_meanwhile, fake_tsc + MS / 4);
+		changes_meanwhile = NULL;
+	}
+}
+
+static const struct vm_hooks hooks = { .next_deadline = next_deadline,
+				       .poll = poll,
+				       .clock = tick };
 
 /* A VM of one vCPU, on its way already. */
 static struct model *begin(unsigned index, uint32_t weight, uint64_t affinity)
@@ -145,6 +189,7 @@ static struct model *begin(unsigned index, uint32_t weight, uint64_t affinity)
 	model->vm.vcpus[0] = &model->vcpu;
 	model->vm.vcpu_count = model->vm.running = 1;
 	model->vm.hooks = &hooks;
+	model->vm.clock_deadline = UINT64_MAX;
 	model->vcpu.vm = &model->vm;
 	model->vcpu.cpu = VCPU_NO_CPU;
 	model->vcpu.state = VCPU_RUNNABLE;
@@ -170,7 +215,7 @@ static uint32_t next_cpu(void)
 	return behind;
 }
 
-static void turn(uint32_t cpu)
+static inline void turn(uint32_t cpu)
 {
 	fake_set_cpu(cpu);
 	fake_tsc = clocks[cpu];
@@ -210,7 +255,7 @@ void cpu_idle_until(uint64_t deadline)
 }
 
 /* Lets all CPUs go on until each of their clocks has passed. */
-static void go_on(uint64_t ticks)
+static inline void go_on(uint64_t ticks)
 {
 	uint32_t next;
 
@@ -221,7 +266,7 @@ static void go_on(uint64_t ticks)
 }
 
 /* So many CPUs, which have idled for a while. */
-static void use_cpus(uint32_t count)
+static inline void use_cpus(uint32_t count)
 {
 	fake_set_cpu_count(count);
 	go_on(MS);
@@ -239,6 +284,7 @@ static int setup(void **state)
 	late_kick = until = poll_ticks = 0;
 	turn_count = 0;
 	kicked_by_poll = NULL;
+	changes_meanwhile = NULL;
 	return err;
 }
 
@@ -269,7 +315,7 @@ static uint64_t run_ticks(const struct model *model)
 	return times.run;
 }
 
-static void assert_share(const struct model *model, uint64_t of, unsigned percent)
+static inline void assert_share(const struct model *model, uint64_t of, unsigned percent)
 {
 	uint64_t share = run_ticks(model) * 1000 / of;
 

@@ -345,23 +345,32 @@ static void test_console(void **state)
 	platform_destroy_vm(vm);
 }
 
-/* What a device waits for counts for the first vCPU alone. */
-static void test_deadline(void **state)
+static void write_port(struct vm *vm, uint16_t port, uint8_t value)
+{
+	struct io_access access = { .size = 1, .write = true, .value = value };
+
+	iobus_port_access(&vm->iobus, port, vm->vcpus[1], &access);
+}
+
+/* What a device waits for is the VM's, and no vCPU's. */
+static void test_clock(void **state)
 {
 	struct vm *vm = NULL;
 
 	assert_int_equal(platform_start_vm(&config, &vm), 0);
-	platform_of(vm)->legacy.deadline = 500;
-	lapic_deadline = 1000;
-	assert_int_equal(hooks->next_deadline(vm->vcpus[0]), 500);
-	assert_int_equal(hooks->next_deadline(vm->vcpus[1]), 1000);
-	lapic_deadline = 100;
-	assert_int_equal(hooks->next_deadline(vm->vcpus[0]), 100);
-	fake_tsc = 501;
-	assert_int_equal(hooks->irq_pending(vm->vcpus[1]), -1);
-	assert_int_equal(platform_of(vm)->legacy.deadline, 500); /* not his to look after */
-	assert_int_equal(hooks->irr_highest(vm->vcpus[0]), -1);
-	assert_int_equal(platform_of(vm)->legacy.deadline, UINT64_MAX);
+	vm->clock_deadline = UINT64_MAX;
+	lapic_deadline = UINT64_MAX;
+	write_port(vm, PORT_PIT + 3, 0x30); /* counter 0, both bytes, mode 0: once */
+	write_port(vm, PORT_PIT, 0xe8);
+	assert_true(vm->clock_deadline == UINT64_MAX);
+	write_port(vm, PORT_PIT, 0x03);
+	assert_in_range(vm->clock_deadline, fake_tsc + 1, fake_tsc + fake_tsc_hz / 1000);
+	assert_true(hooks->next_deadline(vm->vcpus[0]) == UINT64_MAX);
+	fake_tsc = vm->clock_deadline;
+	assert_int_equal(hooks->irq_pending(vm->vcpus[0]), -1);
+	assert_int_equal(vm->clock_deadline, fake_tsc); /* not a vCPU's to look after */
+	hooks->clock(vm, fake_tsc);
+	assert_true(vm->clock_deadline == UINT64_MAX);
 	platform_destroy_vm(vm);
 }
 
@@ -561,7 +570,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(test_starts),	  TEST(test_memory_beyond_the_hole),
-		TEST(test_console),	  TEST(test_deadline),
+		TEST(test_console),	  TEST(test_clock),
 		TEST(test_bad_files),	  TEST(test_keyid),
 		TEST(test_bad_values),	  TEST(test_too_much_memory),
 		TEST(test_every_failure), TEST(test_sealed),

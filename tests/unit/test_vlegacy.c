@@ -57,6 +57,12 @@ void vioapic_set_line(struct vioapic *to, uint32_t pin, bool high)
 	wire[pin] = high;
 }
 
+void vm_set_clock(struct vm *which, uint64_t deadline)
+{
+	assert_ptr_equal(which, &vm);
+	vm.clock_deadline = deadline;
+}
+
 void vm_end(struct vm *which, enum vm_end_reason reason, const char *detail)
 {
 	assert_ptr_equal(which, &vm);
@@ -133,6 +139,7 @@ static void start(void)
 	memset(wire, 0, sizeof(wire));
 	memset(rises, 0, sizeof(rises));
 	ended = VM_END_NONE;
+	vm.clock_deadline = UINT64_MAX;
 	assert_int_equal(vlegacy_init(&legacy, &vm, &ioapic), 0);
 }
 
@@ -355,30 +362,30 @@ static void pit_ticks_on_line_0(void **state)
 {
 	uint64_t deadline;
 
-	assert_true(vlegacy_next_deadline(&legacy) == UINT64_MAX);
+	assert_true(vm.clock_deadline == UINT64_MAX);
 	pit_load(0, 2, 11932); /* 100 Hz */
 	for (unsigned i = 1; i <= 10; i++) {
-		deadline = vlegacy_next_deadline(&legacy);
+		deadline = vm.clock_deadline;
 		assert_in_range(deadline - fake_tsc, HZ / 100 - HZ / 10000, HZ / 100 + HZ / 10000);
-		vlegacy_poll(&legacy, deadline - 1);
+		vlegacy_clock(&legacy, deadline - 1);
 		assert_int_equal(rises[0], i - 1);
 		fake_tsc = deadline;
-		vlegacy_poll(&legacy, deadline);
+		vlegacy_clock(&legacy, deadline);
 		assert_int_equal(rises[0], i);
 		wire[0] = false;
 	}
 	fake_tsc += HZ; /* a hundred ticks late: one interrupt, and the next is in time */
-	vlegacy_poll(&legacy, fake_tsc);
+	vlegacy_clock(&legacy, fake_tsc);
 	assert_int_equal(rises[0], 11);
-	assert_true(vlegacy_next_deadline(&legacy) > fake_tsc);
+	assert_true(vm.clock_deadline > fake_tsc);
 	pit_load(0, 0, 1000);
-	deadline = vlegacy_next_deadline(&legacy);
+	deadline = vm.clock_deadline;
 	assert_in_range(deadline - fake_tsc, 1000 * HZ / PIT_HZ, 1001 * HZ / PIT_HZ);
 	wire[0] = false;
 	fake_tsc = deadline;
-	vlegacy_poll(&legacy, deadline);
+	vlegacy_clock(&legacy, deadline);
 	assert_int_equal(rises[0], 12);
-	assert_true(vlegacy_next_deadline(&legacy) == UINT64_MAX);
+	assert_true(vm.clock_deadline == UINT64_MAX);
 }
 
 /* --- CMOS clock ------------------------------------------------------------------------------- */
@@ -520,18 +527,18 @@ static void clock_interrupts_each_second(void **state)
 	assert_int_equal(cmos(0x0b), 0x02);
 	cmos_set(0x0b, 0x12);
 	for (unsigned i = 1; i <= 3; i++) {
-		uint64_t deadline = vlegacy_next_deadline(&legacy);
+		uint64_t deadline = vm.clock_deadline;
 
 		assert_in_range(deadline, fake_tsc + 1, fake_tsc + HZ + 1);
 		fake_tsc = deadline;
-		vlegacy_poll(&legacy, deadline);
+		vlegacy_clock(&legacy, deadline);
 		assert_int_equal(rises[8], i);
 		assert_int_equal(cmos(0x0c) & 0xf0, 0x90);
 		assert_false(wire[8]);
 		assert_int_equal(cmos(0x0c), 0);
 	}
 	cmos_set(0x0b, 0x02);
-	assert_true(vlegacy_next_deadline(&legacy) == UINT64_MAX);
+	assert_true(vm.clock_deadline == UINT64_MAX);
 }
 
 static void clock_has_an_alarm(void **state)
@@ -543,13 +550,13 @@ static void clock_has_an_alarm(void **state)
 	cmos_set(5, 0xc0); /* any hour */
 	cmos_set(0x0b, 0x22);
 	while (rises[8] == 0 && seconds++ < 1000) {
-		fake_tsc = vlegacy_next_deadline(&legacy);
-		vlegacy_poll(&legacy, fake_tsc);
+		fake_tsc = vm.clock_deadline;
+		vlegacy_clock(&legacy, fake_tsc);
 	}
 	assert_int_equal(seconds, 1 + 60 + 3); /* 14:59:59 to 15:01:03 */
 	assert_int_equal(cmos(0x0c) & 0xa0, 0xa0);
 	advance(40 * 24 * 3600 * HZ); /* nobody looked for long: bounded work */
-	vlegacy_poll(&legacy, fake_tsc);
+	vlegacy_clock(&legacy, fake_tsc);
 	assert_int_equal(rises[8], 2);
 }
 
@@ -591,16 +598,16 @@ static void pm_timer_carry_raises_the_sci(void **state)
 	assert_int_equal(io(0x600, 2, false, 0), 0);
 	io(0x602, 2, true, 0x0001);
 	assert_int_equal(io(0x602, 2, false, 0), 1);
-	deadline = vlegacy_next_deadline(&legacy);
+	deadline = vm.clock_deadline;
 	assert_in_range(deadline - 1000 * HZ, 599 * HZ, 601 * HZ); /* 2^31 ticks */
 	fake_tsc = deadline;
-	vlegacy_poll(&legacy, deadline);
+	vlegacy_clock(&legacy, deadline);
 	assert_true(wire[9]);
 	assert_int_equal(io(0x600, 2, false, 0), 1);
 	io(0x600, 2, true, 0x0001);
 	assert_false(wire[9]);
 	assert_int_equal(io(0x600, 2, false, 0), 0);
-	assert_in_range(vlegacy_next_deadline(&legacy) - fake_tsc, 599 * HZ, 601 * HZ);
+	assert_in_range(vm.clock_deadline - fake_tsc, 599 * HZ, 601 * HZ);
 }
 
 static void power_button_raises_the_sci(void **state)
@@ -628,8 +635,8 @@ static void alarm_raises_the_sci(void **state)
 	cmos_set(0x0b, 0x22);
 	for (unsigned second = 0; second < 4; second++) {
 		assert_int_equal(io(0x600, 2, false, 0), 0);
-		fake_tsc = vlegacy_next_deadline(&legacy);
-		vlegacy_poll(&legacy, fake_tsc);
+		fake_tsc = vm.clock_deadline;
+		vlegacy_clock(&legacy, fake_tsc);
 	}
 	assert_true(wire[8]);
 	assert_false(wire[9]); /* RTC_EN is off */
@@ -655,7 +662,7 @@ static void update_interrupts_are_no_alarm(void **state)
 	cmos_set(0x0b, 0x12);
 	io(0x602, 2, true, 0x0400);
 	advance(3 * HZ);
-	vlegacy_poll(&legacy, fake_tsc);
+	vlegacy_clock(&legacy, fake_tsc);
 	assert_true(wire[8]);
 	assert_false(wire[9]);
 	assert_int_equal(io(0x600, 2, false, 0), 0);
@@ -671,16 +678,16 @@ static void time_is_skipped(void **state)
 	pit_load(0, 2, 11932); /* 100 Hz */
 	advance(HZ / 400);
 	seconds = cmos(0);
-	left = vlegacy_next_deadline(&legacy) - fake_tsc;
+	left = vm.clock_deadline - fake_tsc;
 	fake_tsc += 30 * HZ;
 	vlegacy_skip_time(&legacy, 30 * HZ);
 	assert_int_equal(rises[0], 0);
-	assert_in_range(vlegacy_next_deadline(&legacy) - fake_tsc, left - 2000, left + 2000);
+	assert_in_range(vm.clock_deadline - fake_tsc, left - 2000, left + 2000);
 	assert_in_range(io(0x608, 4, false, 0) - pm, PM_HZ / 400 - 1, PM_HZ / 400 + 1);
 	assert_int_equal(cmos(0),
 			 (seconds & 0xf0) + 0x30 >= 0x60 ? seconds - 0x30 : seconds + 0x30);
-	fake_tsc = vlegacy_next_deadline(&legacy);
-	vlegacy_poll(&legacy, fake_tsc);
+	fake_tsc = vm.clock_deadline;
+	vlegacy_clock(&legacy, fake_tsc);
 	assert_int_equal(rises[0], 1);
 }
 
@@ -736,7 +743,7 @@ static void every_port_and_width_survives(void **state)
 					io(port, size, true, v * 0x01010101u);
 					advance(HZ / 1000);
 					io(port, size, false, 0);
-					vlegacy_poll(&legacy, fake_tsc);
+					vlegacy_clock(&legacy, fake_tsc);
 				}
 			}
 		}

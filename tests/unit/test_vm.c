@@ -61,6 +61,14 @@ void sched_add(struct vcpu *vcpu)
 	added++;
 }
 
+static unsigned clock_changes;
+
+void sched_clock_changed(struct vm *vm)
+{
+	assert_false(vm->paused); /* else its CPU leaves the VM out again */
+	clock_changes++;
+}
+
 const char *exit_name(uint32_t reason)
 {
 	return reason == 10 ? "cpuid" : reason == 12 ? "hlt" : "a-reason-with-a-long-name";
@@ -126,6 +134,7 @@ static void a_pause_is_not_seen(void **state)
 	vm_start(vm);
 	fake_tsc += 100;
 	vm_resume(vm); /* is not paused: nothing */
+	assert_int_equal(clock_changes, 0);
 	assert_int_equal(guest_clock(vcpu[0]), 100);
 	vm_pause(vm);
 	assert_int_equal(kicks, 2);
@@ -137,6 +146,7 @@ static void a_pause_is_not_seen(void **state)
 	assert_false(vm->paused);
 	assert_int_equal(skipped, 10000);
 	assert_int_equal(kicks, 4); /* those that sleep look at their timers */
+	assert_int_equal(clock_changes, 1);
 	assert_int_equal(guest_clock(vcpu[0]), 100);
 	assert_int_equal(guest_clock(vcpu[1]), 100);
 	assert_int_equal(fake_tsc + vm->tsc_offset, 100); /* for a vCPU that starts later */
@@ -145,6 +155,24 @@ static void a_pause_is_not_seen(void **state)
 	vm_end(vm, VM_END_DESTROYED, NULL);
 	vm->running = 0;
 	assert_true(vm_ended(vm));
+	vm_destroy(vm);
+}
+
+/* Its CPU knows of the deadline that was, and has to hear of an earlier one alone. */
+static void an_earlier_deadline_is_passed_on(void **state)
+{
+	static const uint64_t deadlines[] = { 5000, 6000, 5500, 5500, UINT64_MAX, 7000 };
+	static const bool earlier[] = { true, false, true, false, false, true };
+	struct vm *vm;
+
+	(void)state;
+	assert_int_equal(vm_create("clock", &hooks, NULL, &vm), 0);
+	for (size_t i = 0; i < ARRAY_COUNT(deadlines); i++) {
+		clock_changes = 0;
+		vm_set_clock(vm, deadlines[i]);
+		assert_int_equal(vm->clock_deadline, deadlines[i]);
+		assert_int_equal(clock_changes, earlier[i] ? 1 : 0);
+	}
 	vm_destroy(vm);
 }
 
@@ -334,6 +362,8 @@ int main(void)
 {
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(a_pause_is_not_seen, fake_setup, fake_teardown),
+		cmocka_unit_test_setup_teardown(an_earlier_deadline_is_passed_on, fake_setup,
+						fake_teardown),
 		cmocka_unit_test_setup_teardown(ids_come_back, fake_setup, fake_teardown),
 		cmocka_unit_test_setup_teardown(nothing_is_left_of_a_failure, fake_setup,
 						fake_teardown),

@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* vmm/sched.c: who wakes an idle CPU, and the clocks of VMs. */
+#include "tests/unit/sched_models.h"
+
+/* Its timers are of no use to who sleeps with interrupts off: nobody is to wake for them. */
+static void who_cannot_wake_keeps_no_cpu_awake(void **state)
+{
+	const unsigned idles = idle_count;
+
+	(void)state;
+	begin(0, 100, 0);
+	models[0].vcpu.state = VCPU_HALTED;
+	models[0].priv.halted_if = false;
+	models[0].wakes_at = 1;
+	clocks[0] = MS;
+	turn(0);
+	assert_int_equal(idle_count, idles + 1);
+	assert_true(idle_until > 5 * MS);
+}
+
+/* What the first vCPU does, or waits for, does not matter to the devices. */
+static void a_clock_goes_on_without_its_vcpus(void **state)
+{
+	static const enum vcpu_run_state states[] = { VCPU_WAIT_SIPI, VCPU_HALTED };
+
+	(void)state;
+	for (unsigned i = 0; i < ARRAY_COUNT(states); i++) {
+		begin(i, 100, 0);
+		models[i].vcpu.state = states[i];
+		models[i].priv.halted_if = false;
+		models[i].wakes_at = UINT64_MAX;
+		models[i].period = MS;
+		set_clock(&models[i], clocks[0] + MS);
+	}
+	go_on(100 * MS);
+	for (unsigned i = 0; i < ARRAY_COUNT(states); i++) {
+		assert_in_range(models[i].ticks, 98, 100);
+		assert_int_equal(models[i].turns, 0);
+		assert_int_equal(models[i].ticked_late, 0);
+	}
+}
+
+/* In the middle of another's slice, and at the cost of who has the clock. */
+static void a_clock_ends_no_slice_and_is_paid_for(void **state)
+{
+	(void)state;
+	begin(0, 100, 0);
+	begin(1, 100, 0);
+	models[1].period = MS;
+	models[1].tick_cost = MS / 5;
+	set_clock(&models[1], clocks[0] + MS);
+	go_on(4000 * MS);
+	assert_in_range(models[1].ticks, 4000 * 4 / 5, 4000);
+	assert_true(models[1].ticked_late <= MS / 10);
+	assert_true(models[0].turns <= 2000 / 3); /* each has four fifths of its 4 ms */
+	assert_in_range(run_ticks(&models[0]), 1960 * MS, 2040 * MS);
+}
+
+static void a_clock_is_found_wherever_it_is(void **state)
+{
+	uint64_t before;
+
+	(void)state;
+	use_cpus(2);
+	begin(0, 100, BIT(0));
+	begin(1, 100, BIT(1));
+	models[1].vcpu.state = VCPU_WAIT_SIPI;
+	fake_set_cpu(0);
+	before = fake_kicks(1);
+	set_clock(&models[1], clocks[1] + 2 * MS);
+	assert_int_equal(fake_kicks(1), before + 1);
+	go_on(10 * MS);
+	assert_int_equal(models[1].ticks, 1);
+	/* One that moves takes it along. */
+	models[0].vm.affinity[0] = BIT(1);
+	models[0].vm.wishes++;
+	models[0].vm.clock_deadline = until + 2 * MS;
+	go_on(20 * MS);
+	assert_int_equal(models[0].vcpu.cpu, 1);
+	assert_int_equal(models[0].ticks, 1);
+}
+
+/* As another CPU may do it, between this one's look at the VM and the end of the round. */
+static void a_change_during_the_round_is_not_lost(void **state)
+{
+	(void)state;
+	begin(0, 100, 0);
+	begin(1, 100, 0);
+	changes_meanwhile = &models[1]; /* comes first in the list */
+	set_clock(&models[0], clocks[0] + MS);
+	go_on(4 * MS);
+	assert_int_equal(models[0].ticks, 1);
+	assert_int_equal(models[1].ticks, 1);
+	assert_true(models[1].ticked_late <= MS / 10);
+}
+
+static void a_paused_clock_stands_still(void **state)
+{
+	unsigned ticks;
+	const unsigned idles = idle_count;
+
+	(void)state;
+	begin(0, 100, 0);
+	models[0].vcpu.state = VCPU_WAIT_SIPI;
+	models[0].period = MS;
+	set_clock(&models[0], clocks[0] + MS);
+	go_on(10 * MS);
+	ticks = models[0].ticks;
+	assert_true(ticks >= 8);
+	models[0].vm.paused = true;
+	go_on(100 * MS);
+	assert_int_equal(models[0].ticks, ticks);
+	assert_true(idle_count - idles < 40); /* its CPU sleeps meanwhile */
+	models[0].vm.paused = false;
+	fake_set_cpu(0);
+	sched_clock_changed(&models[0].vm);
+	go_on(10 * MS);
+	assert_true(models[0].ticks > ticks);
+}
+
+int main(void)
+{
+	static const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(who_cannot_wake_keeps_no_cpu_awake, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(a_clock_goes_on_without_its_vcpus, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_clock_ends_no_slice_and_is_paid_for, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(a_clock_is_found_wherever_it_is, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_change_during_the_round_is_not_lost, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(a_paused_clock_stands_still, setup, teardown),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
