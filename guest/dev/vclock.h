@@ -7,6 +7,12 @@
 #include "vmm/base/types.h"
 
 /*
+ * A guest may ask for interrupts more often than the path through the host takes, and would then
+ * see nothing else. From a device that repeats them by itself it gets so many a second at the most.
+ */
+#define VCLOCK_IRQS_PER_SECOND_MAX 10000u
+
+/*
  * value * to / from, rounded down. Exact while the result fits 64 bits and (from - 1) * to does:
  * a TSC below 2^34 Hz against a crystal below 2^30 Hz.
  */

@@ -3,16 +3,11 @@
  * The virtual local APIC's timer (SDM vol. 3, "APIC Timer"). Nothing ticks: a running timer is a
  * deadline in host TSC, compared before every VM entry; counts are computed when they are read.
  */
+#include "guest/dev/vclock.h"
 #include "guest/dev/vlapic_priv.h"
 #include "vmm/base/tsc.h"
 
 #define NEVER UINT64_MAX
-
-/*
- * A guest may ask for a period shorter than the path through the host, and would then see nothing
- * but interrupts. It gets 10,000 a second at the most.
- */
-#define PERIODS_PER_SECOND_MAX 10000u
 
 /* TSC ticks of one count. */
 static uint64_t count_ticks(const struct vlapic *v)
@@ -34,7 +29,7 @@ void vlapic_timer_fire(struct vlapic *v, uint64_t now)
 	uint32_t lvt = reg_get(v, APIC_LVT_TIMER);
 
 	if (v->period != 0) {
-		uint64_t soonest = now + tsc_hz() / PERIODS_PER_SECOND_MAX;
+		uint64_t soonest = now + tsc_hz() / VCLOCK_IRQS_PER_SECOND_MAX;
 
 		/* Periods that nobody could see are one interrupt; the phase stays. */
 		v->deadline += v->period * ((now - v->deadline) / v->period + 1);

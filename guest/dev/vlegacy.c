@@ -268,7 +268,7 @@ _Static_assert(ARRAY_COUNT(port_rows) <= VLEGACY_PORT_MAX, "a slot for each row"
 static void update(struct vlegacy *legacy, uint64_t tsc)
 {
 	bool timer_on = (legacy->pm1_enable[0] & PM1_TMR) != 0;
-	uint64_t deadline = vpit_next_edge(&legacy->pit, tsc);
+	uint64_t deadline;
 
 	if (vpit_irq_edge(&legacy->pit, tsc)) {
 		vioapic_set_line(legacy->ioapic, IRQ_PIT, false);
@@ -281,7 +281,7 @@ static void update(struct vlegacy *legacy, uint64_t tsc)
 	vioapic_set_line(legacy->ioapic, IRQ_SCI,
 			 (legacy->pm1_status & legacy->pm1_enable[1]) != 0 ||
 				 (timer_on && pm_timer_status(legacy, tsc)));
-	deadline = MIN(deadline, vrtc_next_event(&legacy->rtc, tsc));
+	deadline = MIN(vpit_next_edge(&legacy->pit), vrtc_next_event(&legacy->rtc, tsc));
 	if (timer_on && !pm_timer_status(legacy, tsc)) {
 		uint64_t carry = (legacy->pm_carries + 1) << PM_CARRY_SHIFT;
 

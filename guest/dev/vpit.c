@@ -283,27 +283,37 @@ bool vpit_out(const struct vpit *pit, unsigned index, uint64_t tsc)
 	return out_of(&pit->channel[index], tsc);
 }
 
+/* The earliest that a periodic counter's next edge is reported. */
+static uint64_t soonest(const struct vpit *pit)
+{
+	return is_periodic(&pit->channel[0]) && pit->irq_tsc != 0
+		       ? pit->irq_tsc + tsc_hz() / VCLOCK_IRQS_PER_SECOND_MAX
+		       : 0;
+}
+
 bool vpit_irq_edge(struct vpit *pit, uint64_t tsc)
 {
 	uint64_t edges = edges_of(&pit->channel[0], tsc);
-	bool rose = edges > pit->irq_edges;
 
+	if (edges <= pit->irq_edges || tsc < soonest(pit)) {
+		return false;
+	}
 	pit->irq_edges = edges;
-	return rose;
+	pit->irq_tsc = tsc;
+	return true;
 }
 
-uint64_t vpit_next_edge(const struct vpit *pit, uint64_t tsc)
+uint64_t vpit_next_edge(const struct vpit *pit)
 {
 	const struct vpit_channel *c = &pit->channel[0];
-	uint64_t edges = edges_of(c, tsc);
 	uint64_t ticks;
 
-	if (!c->loaded || (!is_periodic(c) && edges != 0)) {
+	if (!c->loaded || (!is_periodic(c) && pit->irq_edges != 0)) {
 		return UINT64_MAX;
 	}
-	ticks = is_periodic(c) ? (edges + 1) * c->reload
+	ticks = is_periodic(c) ? (pit->irq_edges + 1) * c->reload
 			       : c->reload + (c->mode >= MODE_STROBE ? 1u : 0u);
-	return vclock_tsc_at(c->start_tsc, ticks, VPIT_HZ);
+	return MAX(vclock_tsc_at(c->start_tsc, ticks, VPIT_HZ), soonest(pit));
 }
 
 void vpit_skip_time(struct vpit *pit, uint64_t ticks)

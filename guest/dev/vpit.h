@@ -29,7 +29,8 @@ struct vpit_channel {
 
 struct vpit {
 	struct vpit_channel channel[VPIT_CHANNEL_COUNT];
-	uint64_t irq_edges; /* rising edges of OUT 0 seen by vpit_irq_edge */
+	uint64_t irq_edges; /* rising edges of OUT 0 that vpit_irq_edge has seen */
+	uint64_t irq_tsc;   /* when it reported the last */
 };
 
 void vpit_init(struct vpit *pit, uint64_t tsc);
@@ -45,9 +46,12 @@ bool vpit_out(const struct vpit *pit, unsigned index, uint64_t tsc);
 /* So many ticks of the TSC did not pass for it. */
 void vpit_skip_time(struct vpit *pit, uint64_t ticks);
 
-/* True when OUT 0 rose since the last call; several edges count as one. */
+/*
+ * True when OUT 0 rose since it was true last; several edges count as one, and those of a periodic
+ * counter are put off until 1 / VCLOCK_IRQS_PER_SECOND_MAX of a second has passed.
+ */
 bool vpit_irq_edge(struct vpit *pit, uint64_t tsc);
-/* TSC of the next rising edge of OUT 0; UINT64_MAX: none to come. */
-uint64_t vpit_next_edge(const struct vpit *pit, uint64_t tsc);
+/* TSC at which vpit_irq_edge, called just before, is true next; UINT64_MAX: never by itself. */
+uint64_t vpit_next_edge(const struct vpit *pit);
 
 #endif

@@ -87,6 +87,7 @@ UNIT_acpi_build := guest/acpi_build.c guest/dsdt.asm $(GMEM_C)
 UNIT_engine_policy := guest/engine_policy.c
 UNIT_vioapic := guest/dev/vioapic.c
 UNIT_vlegacy := guest/dev/vlegacy.c guest/dev/vpit.c guest/dev/vrtc.c
+UNIT_vpit := guest/dev/vpit.c
 UNIT_vcpuid := guest/vcpuid.c
 UNIT_platform := $(filter-out guest/dev/vlapic%,$(wildcard guest/*.c guest/dev/*.c)) \
 	guest/dsdt.asm \
