@@ -405,6 +405,51 @@ static bool comes_first(const struct run_queue *queue, const struct vcpu *a, con
 }
 
 /*
+ * fair is a sibling of the one that yielded. Which of them is waited for nobody knows; the one that
+ * has waited longest for the CPU is the best guess, for after a round each of them has had a go,
+ * while the one with the least virtual time may be one that waits itself, again and again. Shares
+ * of other VMs stay what they are: none is chosen whom comes_first would not let go before them.
+ */
+static struct vcpu *longest_ready(const struct run_queue *queue, struct vcpu *fair,
+				  uint64_t others_time)
+{
+	const struct vcpu *yielded = queue->yielded;
+	struct vcpu *vcpu = __atomic_load_n(&queue->first, __ATOMIC_ACQUIRE);
+	struct vcpu *best = fair;
+
+	for (; vcpu != NULL; vcpu = vcpu->priv->sched.next) {
+		const struct sched_entity *entity = &vcpu->priv->sched;
+
+		if (vcpu->vm == yielded->vm && vcpu != yielded && entity->ready_since != 0 &&
+		    entity->ready_since < best->priv->sched.ready_since &&
+		    entity->virtual_time < others_time) {
+			best = vcpu;
+		}
+	}
+	return best;
+}
+
+/* Whose turn it is after a yield, when shares would give it to fair. */
+static struct vcpu *pick_after_yield(struct run_queue *queue, struct vcpu *fair,
+				     uint64_t others_least, struct vcpu **spare)
+{
+	struct sched_entity *entity = &queue->yielded->priv->sched;
+	uint64_t slice = tsc_from_us(SLICE_US);
+	struct vcpu *best = fair;
+
+	/* As one that sleeps, it saves up nothing by what it gives up. */
+	entity->virtual_time = MAX(entity->virtual_time,
+				   queue->virtual_now - MIN(queue->virtual_now, slice));
+	if (fair != NULL && fair != queue->yielded && fair->vm == queue->yielded->vm) {
+		best = longest_ready(queue, fair,
+				     others_least > UINT64_MAX - slice ? UINT64_MAX
+								       : others_least + slice);
+		*spare = best != fair ? fair : *spare;
+	}
+	return best;
+}
+
+/*
  * The vCPU whose turn it is, or NULL; *spare is one that would be next. Begins behind the one that
  * ran last, so that equals take turns.
  */
@@ -413,6 +458,7 @@ static struct vcpu *pick(struct run_queue *queue, struct vcpu **spare)
 	struct vcpu *first = __atomic_load_n(&queue->first, __ATOMIC_ACQUIRE);
 	struct vcpu *vcpu = queue->last_run;
 	struct vcpu *best = NULL;
+	uint64_t others_least = UINT64_MAX; /* virtual time of other VMs than the yielder's */
 
 	*spare = NULL;
 	__atomic_store_n(&queue->woken, false, __ATOMIC_RELAXED);
@@ -422,6 +468,9 @@ static struct vcpu *pick(struct run_queue *queue, struct vcpu **spare)
 		if (!is_ready(queue, vcpu)) {
 			continue;
 		}
+		if (queue->yielded != NULL && vcpu->vm != queue->yielded->vm) {
+			others_least = MIN(others_least, vcpu->priv->sched.virtual_time);
+		}
 		if (comes_first(queue, vcpu, best)) {
 			*spare = best;
 			best = vcpu;
@@ -429,13 +478,16 @@ static struct vcpu *pick(struct run_queue *queue, struct vcpu **spare)
 			*spare = vcpu;
 		}
 	}
-	queue->yielded = NULL;
-	queue->last_run = best;
 	if (best != NULL) {
 		__atomic_store_n(&queue->virtual_now,
 				 MAX(queue->virtual_now, best->priv->sched.virtual_time),
 				 __ATOMIC_RELAXED);
 	}
+	if (queue->yielded != NULL) {
+		best = pick_after_yield(queue, best, others_least, spare);
+		queue->yielded = NULL;
+	}
+	queue->last_run = best;
 	return best;
 }
 

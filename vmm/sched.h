@@ -52,7 +52,10 @@ void sched_kick(struct vcpu *vcpu);
  * *slice_end is when to ask again; the CPU that has the console takes in what was typed then.
  */
 bool sched_slice_over(uint64_t *slice_end);
-/* Own CPU: the vCPU that runs waits for others; they come first once, its VM's before all. */
+/*
+ * Own CPU: the vCPU that runs waits for others; they come first once, its VM's before all, and of
+ * those the one that has been ready longest.
+ */
 void sched_yield(void);
 
 /*

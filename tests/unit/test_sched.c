@@ -290,6 +290,60 @@ static void a_yield_helps_siblings_by_no_more(void **state)
 	assert_ptr_equal(comes_after_a_yield(5 * MS), &models[2]);
 }
 
+/* Who comes behind one that yielded: a sibling, or another that has waited longer for the CPU. */
+static struct model *of_two_siblings(uint64_t lead_of_the_longest)
+{
+	uint64_t base;
+
+	for (unsigned i = 0; i < 4; i++) {
+		begin(i, 100, 0);
+		models[i].vcpu.vm = &models[i < 3 ? 0 : 3].vm; /* three siblings and another VM */
+		models[i].vm.running = i == 0 ? 3 : i == 3;
+	}
+	models[0].yields = true;
+	turn(0);
+	base = models[0].priv.sched.virtual_time + 100 * MS;
+	for (unsigned i = 0; i < 4; i++) {
+		models[i].priv.sched.virtual_time = base + 10 * MS;
+		models[i].priv.sched.ready_since = clocks[0];
+	}
+	models[0].priv.sched.virtual_time = base;
+	models[1].priv.sched.virtual_time = base + 9 * MS;
+	models[2].priv.sched.virtual_time = base + 10 * MS + lead_of_the_longest;
+	models[2].priv.sched.ready_since = 1;
+	turn_count = 0;
+	turn(0);
+	assert_ptr_equal(turns_of[0], &models[0]);
+	turn(0);
+	return turns_of[1];
+}
+
+static void a_yield_lets_the_longest_waiting_sibling_run(void **state)
+{
+	(void)state;
+	assert_ptr_equal(of_two_siblings(3 * MS), &models[2]);
+}
+
+static void but_not_at_the_cost_of_others(void **state)
+{
+	(void)state;
+	assert_ptr_equal(of_two_siblings(5 * MS), &models[1]);
+}
+
+/* As with a sleeper, what it gave up buys it no more than a slice later. */
+static void who_yields_saves_up_nothing(void **state)
+{
+	(void)state;
+	begin(0, 100, 0)->yields = true;
+	begin(1, 100, 0);
+	go_on(1000 * MS);
+	assert_true(run_ticks(&models[0]) < 100 * MS);
+	models[0].yields = false;
+	models[0].priv.sched.run_ticks = models[1].priv.sched.run_ticks = 0;
+	go_on(200 * MS);
+	assert_true(run_ticks(&models[0]) < 110 * MS);
+}
+
 /* Nothing is kept of a vCPU that has left: it may be freed. */
 static void who_has_ended_is_forgotten(void **state)
 {
@@ -423,6 +477,10 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_paused_vm_is_left_alone, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_yield_helps_siblings_by_a_slice, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_yield_helps_siblings_by_no_more, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_yield_lets_the_longest_waiting_sibling_run, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(but_not_at_the_cost_of_others, setup, teardown),
+		cmocka_unit_test_setup_teardown(who_yields_saves_up_nothing, setup, teardown),
 		cmocka_unit_test_setup_teardown(who_has_ended_is_forgotten, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_kick_reaches_the_cpu_of_its_vcpu, setup,
 						teardown),
