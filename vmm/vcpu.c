@@ -208,6 +208,7 @@ void vcpu_park(struct vcpu *vcpu)
 		vcpu_state_switch(vcpu, NULL);
 		cpu->vcpu = NULL;
 	}
+	ept_tlb_part(&vcpu->vm->gmem.root); /* a sibling that stays joins again */
 	if (vcpu->priv->vmcs_ready) {
 		vmclear(page_hpa(vcpu->vmcs));
 		vcpu->launched = false;
@@ -221,6 +222,7 @@ void vcpu_unload(struct vcpu *vcpu)
 	if (cpu->vcpu == vcpu) {
 		cpu->vcpu = NULL;
 	}
+	ept_tlb_part(&vcpu->vm->gmem.root); /* which may end with the VM, now */
 	if (vcpu->priv->vmcs_ready) {
 		vmclear(page_hpa(vcpu->vmcs));
 		vcpu->priv->vmcs_ready = false;

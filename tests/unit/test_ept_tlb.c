@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * ept/ept_tlb.c: who is flushed, who is kicked, who is waited for, and in which order the two sides
- * look at each other. The order is seen through a page fault: a root on a page without access traps
- * at the first look at its generation, and the trap handler plays the other CPU at that moment.
+ * look at each other. The order is seen through a page fault: the first look at a root's generation
+ * traps, and the trap handler plays the other CPU at that moment. The mask of CPUs lies in the next
+ * page, where accesses do not trap.
  */
 #define _GNU_SOURCE
 #include <pthread.h>
@@ -50,15 +51,20 @@ bool fake_invept(uint64_t type, uint64_t eptp)
 	return !flushes.refuse;
 }
 
-static struct ept_root *root; /* alone on its pages */
-#define ROOT_BYTES ALIGN_UP(sizeof(struct ept_root), PAGE_SIZE)
+static uint8_t *pages; /* the root is alone on them, with its mask in the second */
+static struct ept_root *root;
+#define MASK_OFFSET offsetof(struct ept_root, cpus)
+_Static_assert(offsetof(struct ept_root, generation) < MASK_OFFSET && MASK_OFFSET <= PAGE_SIZE,
+	       "the mask can lie in another page");
 
 static int setup(void **state)
 {
 	fake_setup(state);
 	memset(&flushes, 0, sizeof(flushes));
-	root = mmap(NULL, ROOT_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	assert_true(root != MAP_FAILED);
+	pages = mmap(NULL, 2 * PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1,
+		     0);
+	assert_true(pages != MAP_FAILED);
+	root = (void *)(pages + PAGE_SIZE - MASK_OFFSET);
 	*root = (struct ept_root){ .eptp = 0x1234501e, .generation = 1 };
 	ept_configure(&caps_single);
 	fake_set_cpu_count(4);
@@ -67,7 +73,7 @@ static int setup(void **state)
 
 static int teardown(void **state)
 {
-	munmap(root, ROOT_BYTES);
+	munmap(pages, 2 * PAGE_SIZE);
 	return fake_teardown(state);
 }
 
@@ -83,6 +89,53 @@ static void leave_on(uint32_t cpu)
 	fake_set_cpu(cpu);
 	ept_tlb_leave();
 	fake_set_cpu(0);
+}
+
+static void part_on(uint32_t cpu)
+{
+	fake_set_cpu(cpu);
+	ept_tlb_part(root);
+	fake_set_cpu(0);
+}
+
+/* A CPU is in the mask of the root that it entered with last, until it parts. */
+static void test_who_is_in_the_mask(void **state)
+{
+	struct ept_root other = { .eptp = 0x9901e, .generation = 1 };
+
+	(void)state;
+	fake_set_cpu_count(CPU_MAX);
+	enter_on(1);
+	leave_on(1);
+	enter_on(CPU_MAX - 1);
+	leave_on(CPU_MAX - 1);
+	enter_on(1); /* is in it already */
+	leave_on(1);
+	assert_int_equal(root->cpus[0], BIT(1));
+	assert_int_equal(root->cpus[CPU_MAX / 64 - 1], BIT(63));
+	fake_set_cpu(1);
+	ept_tlb_enter(&other);
+	ept_tlb_leave();
+	assert_int_equal(root->cpus[0], 0);
+	assert_int_equal(other.cpus[0], BIT(1));
+	ept_tlb_part(root); /* is not in that one */
+	assert_int_equal(other.cpus[0], BIT(1));
+	ept_tlb_part(&other);
+	assert_int_equal(other.cpus[0], 0);
+	assert_int_equal(root->cpus[CPU_MAX / 64 - 1], BIT(63));
+	fake_kick_hook = leave_on;
+	enter_on(CPU_MAX - 1);
+	ept_tlb_shootdown(root);
+	assert_int_equal(fake_kicks(CPU_MAX - 1), 1);
+	/* The others are not even looked at: this one is not inside, whatever it says. */
+	percpu_get(2)->guest_root = root;
+	ept_tlb_shootdown(root);
+	assert_int_equal(fake_kicks(2), 0);
+	percpu_get(2)->guest_root = NULL;
+	enter_on(1);
+	FAKE_EXPECT_PANIC(part_on(1), "guest_root");
+	fake_set_cpu(0);
+	leave_on(1);
 }
 
 static void test_flush_when_behind(void **state)
@@ -122,11 +175,6 @@ static void test_all_context_fallback(void **state)
 	FAKE_EXPECT_PANIC(enter_on(1), "ok");
 }
 
-static void kick_leaves(uint32_t cpu)
-{
-	leave_on(cpu);
-}
-
 /* Only those in the guest with this root are kicked. */
 static void test_who_is_kicked(void **state)
 {
@@ -138,7 +186,7 @@ static void test_who_is_kicked(void **state)
 	ept_tlb_enter(&other);
 	enter_on(3);
 	leave_on(3);
-	fake_kick_hook = kick_leaves;
+	fake_kick_hook = leave_on;
 	ept_tlb_shootdown(root);
 	assert_int_equal(fake_kicks(0), 0);
 	assert_int_equal(fake_kicks(1), 1);
@@ -170,7 +218,7 @@ static void shoot_during_flush(void)
 {
 	flushes.hook = NULL;
 	fake_set_cpu(0);
-	fake_kick_hook = kick_leaves;
+	fake_kick_hook = leave_on;
 	ept_tlb_shootdown(root);
 	fake_set_cpu(1);
 }
@@ -195,36 +243,37 @@ static void (*at_first_look)(void);
 
 static void on_fault(int signal, siginfo_t *info, void *context)
 {
-	uint64_t at = (uintptr_t)info->si_addr - (uintptr_t)root;
+	uint64_t at = (uintptr_t)info->si_addr - (uintptr_t)pages;
 
 	(void)context;
-	if (at >= ROOT_BYTES || at_first_look == NULL) {
+	if (at >= PAGE_SIZE || at_first_look == NULL) {
 		abort();
 	}
-	mprotect(root, ROOT_BYTES, PROT_READ | PROT_WRITE);
+	mprotect(pages, PAGE_SIZE, PROT_READ | PROT_WRITE);
 	(void)signal;
 	at_first_look();
 	at_first_look = NULL;
 }
 
-/* Runs fn, and play at its first access to the root. */
+/* Runs fn, and play at its first access to the root's generation. */
 static void with_trap(void (*fn)(void), void (*play)(void))
 {
 	struct sigaction action = { .sa_sigaction = on_fault, .sa_flags = SA_SIGINFO }, old;
 
 	sigaction(SIGSEGV, &action, &old);
 	at_first_look = play;
-	mprotect(root, ROOT_BYTES, PROT_NONE);
+	mprotect(pages, PAGE_SIZE, PROT_NONE);
 	fn();
 	sigaction(SIGSEGV, &old, NULL);
 	assert_null(at_first_look);
 }
 
-static bool was_published;
+static bool was_published, had_joined;
 
 static void look_at_cpu1(void)
 {
 	was_published = percpu_get(1)->guest_root == root;
+	had_joined = root->cpus[0] == BIT(1);
 }
 
 static void enter_cpu1(void)
@@ -232,12 +281,13 @@ static void enter_cpu1(void)
 	enter_on(1);
 }
 
-/* Publish, then compare: else a shoot-down between the two sees nobody, and nobody flushes. */
+/* Join, publish, then compare: else a shoot-down in between sees nobody, and nobody flushes. */
 static void test_enter_publishes_before_it_compares(void **state)
 {
 	(void)state;
 	with_trap(enter_cpu1, look_at_cpu1);
 	assert_true(was_published);
+	assert_true(had_joined);
 	leave_on(1);
 }
 
@@ -246,13 +296,17 @@ static void shoot(void)
 	ept_tlb_shootdown(root);
 }
 
-/* Advance, then look: a CPU that enters just before the advance must be found inside. */
+/*
+ * Advance, then look at the mask and who has published: a CPU that joins and enters just before the
+ * advance must be found inside.
+ */
 static void test_shootdown_advances_before_it_looks(void **state)
 {
 	(void)state;
 	enter_on(1);
 	leave_on(1); /* up to date: entering again flushes nothing */
-	fake_kick_hook = kick_leaves;
+	part_on(1);
+	fake_kick_hook = leave_on;
 	with_trap(shoot, enter_cpu1);
 	assert_int_equal(flushes.count, 1);
 	assert_int_equal(fake_kicks(1), 1);
@@ -329,6 +383,9 @@ static void *guest_thread(void *arg)
 			}
 		}
 		ept_tlb_leave();
+		if (round % 3 == 0) {
+			ept_tlb_part(root); /* and joins again */
+		}
 	}
 	return arg;
 }
@@ -361,6 +418,7 @@ static void test_threads(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		TEST(test_who_is_in_the_mask),
 		TEST(test_flush_when_behind),
 		TEST(test_all_context_fallback),
 		TEST(test_who_is_kicked),

@@ -256,6 +256,13 @@ static struct {
 	unsigned kicks;
 } running;
 
+/* That CPU runs the guest, with what its TLB holds. */
+static void be_inside(uint32_t cpu, struct ept_root *root)
+{
+	percpu_get(cpu)->guest_root = root;
+	root->cpus[cpu / 64] |= BIT(cpu % 64);
+}
+
 /* The last moment before CPU 1 leaves: it still writes by what its TLB holds. */
 static void late_write(uint32_t cpu)
 {
@@ -270,7 +277,7 @@ static void late_write(uint32_t cpu)
 		running.frame = hpa(0);
 		running.kicks++;
 	}
-	percpu_get(1)->guest_root = root; /* comes back at once, with what the TLB then holds */
+	be_inside(1, root); /* comes back at once, with what the TLB then holds */
 	root->seen[1] = root->generation;
 }
 
@@ -288,7 +295,7 @@ static void test_late_write(void **state)
 	running.kicks = 0;
 	running.frame = hpa(*raw_entry(&guest->gmem.root, address_of(5)) & 0x3ffffffff000);
 	guest->gmem.root.seen[1] = guest->gmem.root.generation;
-	percpu_get(1)->guest_root = &guest->gmem.root;
+	be_inside(1, &guest->gmem.root);
 	fake_kick_hook = late_write;
 	(void)guest_read(guest, 299);
 	for (uint32_t i = 10; i < VM_PAGES && running.kicks == 0; i++) {
@@ -310,7 +317,7 @@ static void use_all(uint32_t cpu)
 			running.guest->reached[i] = root->generation;
 		}
 	}
-	percpu_get(cpu)->guest_root = root;
+	be_inside(cpu, root);
 	root->seen[cpu] = root->generation;
 	running.kicks++;
 }
@@ -324,7 +331,7 @@ static void test_late_translation(void **state)
 	make_guest(guest, 1);
 	running.guest = guest;
 	running.kicks = 0;
-	percpu_get(1)->guest_root = &guest->gmem.root;
+	be_inside(1, &guest->gmem.root);
 	fake_kick_hook = use_all;
 	for (uint32_t i = 0; i < 3 * VM_PAGES; i++) {
 		guest_write(guest, i % VM_PAGES, i);

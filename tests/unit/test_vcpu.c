@@ -213,6 +213,18 @@ void ept_tlb_catch_up(struct ept_root *root, uint64_t generation)
 {
 }
 
+void ept_tlb_join(struct ept_root *root)
+{
+	percpu_self()->joined_root = root;
+}
+
+static const struct ept_root *parted_from;
+
+void ept_tlb_part(struct ept_root *root)
+{
+	parted_from = root;
+}
+
 /* --- Registers ------------------------------------------------------------------------------ */
 
 static const uint32_t msrs[] = { MSR_IA32_STAR,		 MSR_IA32_LSTAR,   MSR_IA32_CSTAR,
@@ -402,9 +414,13 @@ static void another_vm_comes_behind_a_barrier(void **state)
 	loads(sibling, "load ");
 	loads(b, "IBPB load ");
 	loads(a, "IBPB load ");
-	vcpu_park(a); /* who was here is no longer known */
+	parted_from = NULL;
+	vcpu_park(a);					  /* who was here is no longer known */
+	assert_ptr_equal(parted_from, &vms[0].gmem.root); /* which may end before it is back */
 	loads(sibling, "IBPB load ");
+	parted_from = NULL;
 	vcpu_unload(sibling);
+	assert_ptr_equal(parted_from, &vms[0].gmem.root);
 	loads(b, "IBPB load ");
 	caps.ibpb = false;
 	loads(a, "load ");

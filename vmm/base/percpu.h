@@ -20,9 +20,6 @@ struct percpu {
 	void *vmxon_region;
 	struct vcpu *vcpu;
 
-	/* ept_tlb: the EPT root this CPU is in guest mode with (NULL: outside). */
-	struct ept_root *guest_root;
-
 	uint32_t work_seen; /* smp: number of the work that it did last */
 
 	/* idt: interrupts taken. */
@@ -38,7 +35,15 @@ struct percpu {
 	/* GDT, TSS and stacks; owned by idt.c. */
 	void *tables;
 	void *stack_top;
-};
+
+	/*
+	 * ept_tlb: the EPT root this CPU is in guest mode with (NULL: outside), and the root in
+	 * whose mask of CPUs it is. Other CPUs read the first while this one writes it at each
+	 * entry and exit, so both have a cache line to themselves.
+	 */
+	struct ept_root *guest_root __attribute__((aligned(64)));
+	struct ept_root *joined_root;
+} __attribute__((aligned(64)));
 
 /* This CPU's block. Only after percpu_load on this CPU. */
 static inline struct percpu *percpu_self(void);
