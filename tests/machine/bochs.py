@@ -39,7 +39,7 @@ vgaromimage: file={vga}
 cpu: model={cpu}, count={cpus}, ips={ips}, reset_on_triple_fault=0{features}
 pci: enabled=1, chipset=i440fx
 clock: sync={sync}, time0={time0}
-com1: enabled=1, mode={mode}, dev={dev}
+com1: enabled={com1}, mode={mode}, dev={dev}
 ata0: enabled=1, ioaddr1=0x1f0, ioaddr2=0x3f0, irq=14
 ata0-master: type=disk, path={disk}, mode=volatile
 boot: disk
@@ -69,6 +69,8 @@ def rule_lines(options):
         rules.append(('dump', path, options.dump.encode()))
     rules += [('mark', b'', mark.encode()) for mark in options.marks]
     rules += [('type', typed, pattern.encode()) for pattern, typed in options.types]
+    if options.stall:
+        rules.append(('stall', b'', options.stall.encode()))
     if options.stop:
         rules.append(('stop', b'', options.stop.encode()))
     return ''.join(f'{action} {hexed(argument)} {hexed(pattern)}\n'
@@ -165,7 +167,8 @@ class Machine:
                 memory=memory_line(options), rom=self.write_firmware(), vga=VGA_BIOS, cpu=cpu,
                 cpus=options.cpus, ips=options.ips or TSC_HZ.get(cpu, OTHER_TSC_HZ),
                 features=features, sync='slowdown' if options.input else 'none',
-                time0=START_OF_TIME, mode=mode, dev=dev, disk=self.disk,
+                time0=START_OF_TIME, com1=int(options.uart != 'none'), mode=mode, dev=dev,
+                disk=self.disk,
                 log=options.file('bochs.log')))
         return path
 
@@ -188,10 +191,12 @@ class Machine:
         if options.ticks:
             env['MACHINE_TICKS'] = str(options.ticks)
         for key in ('MACHINE_BUS', 'MACHINE_TME', 'MACHINE_TME_LOG', 'MACHINE_ARCH_CAP',
-                    'MACHINE_UNLIKE'):
+                    'MACHINE_UNLIKE', 'MACHINE_UART'):
             env.pop(key, None)
         if options.unlike:
             env['MACHINE_UNLIKE'] = options.unlike
+        if options.uart == 'line':
+            env['MACHINE_UART'] = options.uart
         if options.tme:
             env['MACHINE_TME'] = f'{options.tme} SEED={options.seed}'
             env['MACHINE_TME_LOG'] = options.file('tme.log')

@@ -64,7 +64,7 @@ class Options:
 
     KEYS = ('ESP', 'IMG', 'OUT', 'BUILD', 'MACHINE', 'CPUS', 'MEM', 'CPU', 'IPS', 'INPUT_AT',
             'SEED', 'TIMEOUT', 'TICKS', 'DUMP', 'MARK', 'TYPE', 'STOP', 'INPUT', 'USB', 'SCREEN',
-            'SCREEN_AT', 'FEATURES', 'BUS', 'VARS', 'ARCH_CAP', 'UNLIKE')
+            'SCREEN_AT', 'FEATURES', 'BUS', 'VARS', 'ARCH_CAP', 'UNLIKE', 'UART', 'STALL')
     # The machine's memory encryption; TME names the profile, the others are checked by the model.
     TME_KEYS = ('FIDELITY', 'LOCKED_WRITE', 'PCONFIG_LEGACY', 'RNG_FAIL_N', 'BUSY_N', 'STRICT_9FF',
                 'PKGS', 'DROP', 'SWAP', 'ALIAS', 'COHERENCE', 'TWEAK', 'WBINVD_REACH', 'CAP', 'ACT',
@@ -103,6 +103,10 @@ class Options:
         self.arch_cap = get('ARCH_CAP')
         if self.arch_cap and not re.fullmatch('[0-9a-fA-F]{1,16}', self.arch_cap):
             raise MachineError(f'ARCH_CAP={self.arch_cap}: has to be hex')
+        self.uart = get('UART') or 'fast'
+        if self.uart not in ('fast', 'line', 'none'):
+            raise MachineError(f'UART={self.uart} is not fast, line or none')
+        self.stall = get('STALL')
         self.tme = self.tme_words(values)
 
     @classmethod

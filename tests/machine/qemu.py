@@ -132,7 +132,8 @@ class Machine:
         for key, value in (('MARK', options.marks), ('TICKS', options.ticks), ('IPS', options.ips),
                            ('FEATURES', options.features),
                            ('BUS', options.bus), ('TME', options.tme),
-                           ('ARCH_CAP', options.arch_cap), ('UNLIKE', options.unlike)):
+                           ('ARCH_CAP', options.arch_cap), ('UNLIKE', options.unlike),
+                           ('STALL', options.stall), ('UART', options.uart != 'fast')):
             if value:
                 raise MachineError(f'{key} works on MACHINE=bochs only')
 

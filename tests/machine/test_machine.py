@@ -99,6 +99,13 @@ class RulesTest(unittest.TestCase):
             'dump ' + b'/o/dram.bin'.hex() + ' ' + b'now'.hex(), 'mark - 61', 'mark - 62',
             'type 78 2420', 'stop - ' + b'end'.hex()])
 
+    def test_line_that_stalls(self):
+        options = Options({'UART': 'line', 'STALL': 'a'})
+        self.assertEqual((options.uart, bochs.rule_lines(options)), ('line', 'stall - 61\n'))
+        self.assertEqual(Options({}).uart, 'fast')
+        with self.assertRaises(MachineError):
+            Options({'UART': '9600'})
+
     def test_result(self):
         mark, end = bochs.parse_result(RESULT)
         self.assertEqual((mark['kind'], mark['text'], mark['ticks']), ('mark', 'half way', 100))

@@ -11,9 +11,11 @@
  *   MACHINE_TICKS   ends the run after so many ticks of the machine's clock
  *   MACHINE_ARCH_CAP  what IA32_ARCH_CAPABILITIES reads as, in hex, in place of the model's value
  *   MACHINE_SEED    start of the sequence that RDRAND and RDSEED deliver
+ *   MACHINE_UART    "line": a byte on the serial line takes its whole time
  */
 
 #include <errno.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -70,6 +72,8 @@ static std::vector<struct rule> rules;
 static std::string serial_tail;  /* what left the serial line last */
 static size_t pattern_bytes_max; /* length of the longest pattern */
 static std::deque<Bit8u> input;  /* to be typed on the first serial port */
+static bool uart_real_time;      /* its bytes take the time that its divisor says */
+static bool uart_stalled;        /* it takes in one more byte, and none leaves any more */
 static int bus = -1;             /* socket to the script; -1: there is none, or it has ended */
 static std::string bus_pattern;  /* what the script waits for */
 static std::string bus_heard;    /* what left the serial line since it began to wait */
@@ -195,6 +199,11 @@ static void act_type(const struct rule *rule)
   input.insert(input.end(), rule->argument.begin(), rule->argument.end());
 }
 
+static void act_stall(const struct rule *)
+{
+  uart_stalled = true;
+}
+
 static void act_stop(const struct rule *)
 {
   machine_stop("pattern", 0);
@@ -207,6 +216,7 @@ static const struct {
 } actions[] = {
   { "dump", act_dump, false },
   { "mark", act_mark, false },
+  { "stall", act_stall, false },
   { "stop", act_stop, false },
   { "type", act_type, true },
 };
@@ -403,6 +413,7 @@ void machine_init(void)
   path = getenv("MACHINE_RULES");
   if (path != NULL) read_rules(path);
   if (arch_cap != NULL) machine_arch_cap = strtoull(arch_cap, NULL, 16);
+  uart_real_time = getenv("MACHINE_UART") != NULL;
   machine_tme_init();
   machine_unlike_init();
   signal(SIGTERM, on_terminate);
@@ -524,6 +535,8 @@ int machine_serial_usec(int usec)
 {
   int most = (int) (SERIAL_TICKS_MAX / ticks_per_usec());
 
+  if (uart_stalled) return INT_MAX; /* 36 minutes */
+  if (uart_real_time) return usec;
   if (most < 1) most = 1;
   return usec < most ? usec : most;
 }
