@@ -96,7 +96,6 @@ static void tell_progress(uint64_t done, uint64_t bytes, unsigned *told)
 	length = str_printf(text, sizeof(text), " %u%%%s", tenths * 10,
 			    done == bytes ? "\r\n" : "");
 	console_write(text, length);
-	(void)console_flush(); /* the screen as well */
 }
 
 static const char *read_all(EFI_FILE_HANDLE handle, char *data, uint64_t bytes)
@@ -128,7 +127,6 @@ static void tell_file(const char *path, uint64_t bytes)
 		(unsigned long long)(bytes + 1023) >> 10, bytes < TOLD_FROM ? "\r\n" : ":");
 
 	console_write(text, length);
-	(void)console_flush();
 }
 
 /* Opens the file of this path, the first of several; else file->error tells why not. */

@@ -74,7 +74,6 @@ static void say_hello(void)
 	}
 	log_info("Umbra %s, started by %s, UEFI %u.%u", UMBRA_VERSION, vendor,
 		 efi_system->Hdr.Revision >> 16, (efi_system->Hdr.Revision & 0xffff) / 10);
-	(void)console_flush(); /* the next one draws again */
 }
 
 /* The file that an earlier VM has read already, or NULL. */

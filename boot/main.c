@@ -264,11 +264,12 @@ static bool between(void)
 	told = !some_run;
 	if (boot->config.shell) {
 		shell_poll();
-		return vms_busy();
+	} else {
+		while ((key = vconsole_input()) >= 0) {
+			handle_key(key); /* else it went to a VM */
+		}
 	}
-	while ((key = vconsole_input()) >= 0) {
-		handle_key(key); /* else it went to a VM */
-	}
+	vconsole_show();
 	return vms_busy();
 }
 
@@ -326,8 +327,8 @@ static void bring_up(void)
 	if (!some_ran && !somebody_waits()) {
 		stay("no virtual machine could be started");
 	}
-	(void)console_flush(); /* the scheduler goes on with it */
 	start_console();
+	console_stop_waiting();
 	smp_release(run_ap);
 	sched_run(between);
 }

@@ -296,7 +296,7 @@ void shell_poll(void)
 	if (!active) {
 		enter(); /* the last VM is gone */
 	} else if (live != NULL) {
-		if (!live()) {
+		if (console_has_room() && !live()) {
 			live = NULL;
 			line_edit_begin(&editor);
 		}

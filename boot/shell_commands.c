@@ -59,15 +59,20 @@ static struct vm *present(const struct shell_call *call)
 	return call->vm->vm;
 }
 
+static void tell_kept(const struct vm *vm)
+{
+	shell_print("vm %s has ended (%s) and is kept to be looked at; \"reset\" starts it anew, "
+		    "\"destroy\" frees it",
+		    vm->name, vm_end_reason_name(vm->end_reason));
+}
+
 /* The same, when it runs. */
 static struct vm *running(const struct shell_call *call)
 {
 	struct vm *vm = present(call);
 
 	if (vm != NULL && call->vm->kept) {
-		shell_print("vm %s has ended (%s) and is kept to be looked at; \"reset\" starts it "
-			    "anew, \"destroy\" frees it",
-			    vm->name, vm_end_reason_name(vm->end_reason));
+		tell_kept(vm);
 		return NULL;
 	}
 	return vm;
@@ -535,6 +540,20 @@ static void run_stop(const struct shell_call *call)
 	}
 }
 
+static const struct vms_entry *replayed;
+
+/* As fast as the line takes it; then why nobody is there to be typed to. */
+static bool replay_step(void)
+{
+	if (vconsole_replays()) {
+		return true;
+	}
+	if (replayed->kept) {
+		tell_kept(replayed->vm);
+	}
+	return false;
+}
+
 static void run_console(const struct shell_call *call)
 {
 	if (call->count == 0) {
@@ -542,7 +561,8 @@ static void run_console(const struct shell_call *call)
 		vconsole_show_all();
 	} else if (call->vm->kept) {
 		(void)vconsole_replay(call->vm->vm->name);
-		(void)running(call); /* nobody is there to be typed to */
+		replayed = call->vm;
+		shell_go_live(replay_step);
 	} else if (running(call) != NULL && vconsole_show_one(call->vm->vm->name)) {
 		shell_leave();
 	}

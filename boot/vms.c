@@ -131,7 +131,6 @@ static void tell_end(struct vms_entry *slot)
 			    reason == VM_END_DESTROYED;
 	const uint64_t ms = (cpu_rdtsc() - slot->started) / MAX(tsc_hz() / 1000, 1u);
 
-	platform_flush_vm(vm); /* its last words come first */
 	log_printf(wanted ? LOG_INFO : LOG_ERROR,
 		   "vm %s: ended: %s%s%s (%llu.%03llu s, %llu exits)", vm->name,
 		   vm_end_reason_name(reason), vm->end_detail[0] != '\0' ? ": " : "",
@@ -361,7 +360,8 @@ size_t vms_reap(void)
 			(void)start(slot);
 		}
 
-		if (vms_runs(slot) && vm_ended(slot->vm)) {
+		/* Its last words come first. */
+		if (vms_runs(slot) && vm_ended(slot->vm) && platform_finish_console(slot->vm)) {
 			reap(slot);
 		}
 		look_after_keyid(slot);

@@ -556,9 +556,9 @@ int platform_start_vm(const struct vm_config *config, struct vm **out)
 	return 0;
 }
 
-void platform_flush_vm(struct vm *vm)
+bool platform_finish_console(struct vm *vm)
 {
-	vconsole_flush(&platform_of(vm)->console);
+	return vconsole_finish(&platform_of(vm)->console);
 }
 
 void platform_log_memory(const struct vm *vm)

@@ -15,8 +15,8 @@
  */
 int platform_start_vm(const struct vm_config *config, struct vm **out);
 
-/* Shows what the guest wrote and did not end with a line break yet. */
-void platform_flush_vm(struct vm *vm);
+/* Of a VM that ended: true once its last words are shown (vconsole_finish); until then, again. */
+bool platform_finish_console(struct vm *vm);
 
 /* What the engine of an ended VM has done, in the log. */
 void platform_log_memory(const struct vm *vm);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Several guests on one console. The lock guards the list, the view, who is in front, what is kept
- * and whose unfinished line the cursor stands in; it is taken below a UART's lock and above the
- * console's and the log's.
+ * Several guests on one console. The list, the view, who is in front and whose unfinished line the
+ * cursor stands in are the boot processor's; others read the view and who is in front. A console's
+ * lock guards its ring; it is a leaf below the UART's, held while a few bytes are copied.
  */
 #include "guest/vconsole.h"
 
@@ -15,14 +15,17 @@
 #include "vmm/vm.h"
 
 #define FULL_US	   1000000u
+#define PAUSE_US   5000u    /* a guest that writes nothing for this long has paused */
+#define FINISH_US  3000000u /* a VM's last words may wait so long for others' */
+#define PIECES_MAX 4u	    /* of one turn, for a line that takes nothing has room for ever */
 #define KEY_ESCAPE 0x1b
 #define KEY_DELETE 0x7f
 #define UTF8_FIRST 0xc0 /* from here on the first byte of a character */
 
-static struct lock list_lock;
-static struct vconsole *list; /* in the order of attaching */
-static struct vconsole *front;
+static struct vconsole *list;	    /* in the order of attaching */
+static struct vconsole *front;	    /* atomic for other CPUs, as is the view */
 static char front_was[VM_NAME_MAX]; /* name of the VM that went away from there, or empty */
+static struct vconsole *shown_last; /* whose turn it was; NULL: the list begins */
 static struct vconsole *line_owner; /* NULL: the cursor is at the start of a line */
 static enum { VIEW_ALL, VIEW_ONE, VIEW_SHELL } view;
 
@@ -30,7 +33,8 @@ static enum { VIEW_ALL, VIEW_ONE, VIEW_SHELL } view;
 static int held = -1;
 static uint64_t full_since;
 
-static uint32_t living; /* atomic */
+static uint32_t attached; /* consoles in the list */
+static uint32_t living;	  /* of VMs that have not ended */
 static bool no_shell;
 static uint8_t escape_key = VCONSOLE_ESCAPE_KEY;
 static char escape_name[] = "Ctrl-^";
@@ -64,12 +68,16 @@ const char *vconsole_escape_name(void)
 
 static bool is_shared(void)
 {
-	return __atomic_load_n(&living, __ATOMIC_RELAXED) > 1;
+	return living > 1;
 }
 
+/* In view? Any CPU. */
 static bool is_shown(const struct vconsole *console)
 {
-	return view == VIEW_ALL || (view == VIEW_ONE && console == front);
+	const uint32_t now = __atomic_load_n(&view, __ATOMIC_RELAXED);
+
+	return now == VIEW_ALL ||
+	       (now == VIEW_ONE && console == __atomic_load_n(&front, __ATOMIC_RELAXED));
 }
 
 /* Ends an unfinished line of anybody's; a line of the log may have done so already. */
@@ -146,7 +154,7 @@ static void write_line(struct vconsole *console, const char *line, size_t name, 
  */
 static void show_line(struct vconsole *console, const char *text, size_t bytes)
 {
-	char line[VM_NAME_MAX + 3 + VCONSOLE_OUT_BYTES + 2];
+	char line[VM_NAME_MAX + 3 + VCONSOLE_PIECE_BYTES + 2];
 	const size_t name = str_printf(line, sizeof(line), "[%s] ", console->name);
 	size_t used = name;
 
@@ -190,65 +198,120 @@ static void show(struct vconsole *console, const char *text, size_t bytes)
 	}
 }
 
-static void keep(struct vconsole *console, const char *text, size_t bytes)
+/* --- The ring --- */
+
+/* Another CPU may be counting. */
+static uint64_t now(const uint64_t *count)
 {
-	for (size_t i = 0; i < bytes; i++) {
-		console->kept[console->kept_end++ % VCONSOLE_KEPT_BYTES] = text[i];
-	}
-	if (console->kept_end - console->kept_first > VCONSOLE_KEPT_BYTES) {
-		console->kept_first = console->kept_end - VCONSOLE_KEPT_BYTES;
-	}
+	return __atomic_load_n(count, __ATOMIC_RELAXED);
 }
 
-/* What was kept, a line at a time, so that each has its name in front where that is shown. */
-static void show_kept(struct vconsole *console)
+static uint64_t unshown(const struct vconsole *console)
 {
-	char text[VCONSOLE_OUT_BYTES];
-	size_t bytes = 0;
+	const uint64_t shown = now(&console->shown);
 
-	while (console->kept_first != console->kept_end) {
-		text[bytes++] = console->kept[console->kept_first++ % VCONSOLE_KEPT_BYTES];
-		if (text[bytes - 1] == '\n' || bytes == sizeof(text)) {
-			show(console, text, bytes);
-			bytes = 0;
-		}
-	}
-	if (bytes != 0) {
-		show(console, text, bytes);
-	}
+	return now(&console->written) - shown;
 }
 
-/* vconsole_put sees to it that a line break can only be the last byte. */
-void vconsole_flush(struct vconsole *console)
+bool vconsole_ready(const struct vconsole *console)
 {
-	if (console->out_count == 0) {
-		return;
-	}
-	lock_take(&list_lock);
-	keep(console, console->out, console->out_count);
-	if (is_shown(console)) {
-		show(console, console->out, console->out_count);
-		console->kept_first = console->kept_end;
-	}
-	lock_drop(&list_lock);
-	console->out_count = 0;
+	return !is_shown(console) || unshown(console) + VCONSOLE_FIFO_BYTES <= VCONSOLE_RING_BYTES;
 }
 
 void vconsole_put(struct vconsole *console, uint8_t byte)
 {
-	console->out[console->out_count++] = (char)byte;
-	if (byte == '\n' || console->out_count == VCONSOLE_OUT_BYTES) {
-		vconsole_flush(console);
+	const bool in_view = is_shown(console);
+	const uint64_t most = in_view ? VCONSOLE_RING_BYTES : VCONSOLE_KEPT_BYTES;
+	uint64_t written;
+
+	lock_take(&console->lock);
+	written = console->written;
+	if (!in_view && written - console->shown >= most) {
+		__atomic_store_n(&console->shown, written + 1 - most, __ATOMIC_RELAXED);
 	}
+	if (written - console->shown < most) {
+		console->ring[written % VCONSOLE_RING_BYTES] = (char)byte;
+		__atomic_store_n(&console->written, written + 1, __ATOMIC_RELAXED);
+	}
+	lock_drop(&console->lock);
 }
 
-void vconsole_poll(struct vconsole *console)
+/*
+ * The next bytes that were not shown: to the end of a line, or as many as are shown in one go. 0
+ * when there are none, or fewer and they may grow.
+ */
+static size_t next_piece(struct vconsole *console, char text[VCONSOLE_PIECE_BYTES], bool may_grow)
 {
-	/* Among several, an unfinished line waits for its rest until the guest pauses. */
-	if (!is_shared() || console->out_count == console->out_seen) {
-		vconsole_flush(console);
+	size_t bytes = 0;
+
+	lock_take(&console->lock);
+	while (bytes < VCONSOLE_PIECE_BYTES && console->shown + bytes != console->written) {
+		text[bytes] = console->ring[(console->shown + bytes) % VCONSOLE_RING_BYTES];
+		if (text[bytes++] == '\n') {
+			may_grow = false;
+			break;
+		}
 	}
-	console->out_seen = console->out_count;
+	if (bytes < VCONSOLE_PIECE_BYTES && may_grow) {
+		bytes = 0;
+	}
+	__atomic_store_n(&console->shown, console->shown + bytes, __ATOMIC_RELAXED);
+	lock_drop(&console->lock);
+	return bytes;
+}
+
+/* Where lines carry names: does its guest go on with a line, as far as we know? */
+static bool goes_on(struct vconsole *console)
+{
+	const uint64_t tsc = cpu_rdtsc(), written = now(&console->written);
+
+	if (console->seen != written) {
+		console->seen = written;
+		console->seen_at = tsc;
+	}
+	return tsc - console->seen_at < tsc_from_us(PAUSE_US);
+}
+
+/* True when something was shown. */
+static bool show_piece(struct vconsole *console)
+{
+	const bool due = now(&console->shown) < console->due;
+	char text[VCONSOLE_PIECE_BYTES];
+	size_t bytes;
+
+	if (unshown(console) == 0 || (!due && !is_shown(console))) {
+		return false;
+	}
+	bytes = next_piece(console, text, !due && !is_raw(console) && goes_on(console));
+	if (bytes == 0) {
+		return false;
+	}
+	show(console, text, bytes);
+	if (due && now(&console->shown) >= console->due) {
+		end_line();
+	}
+	return true;
+}
+
+/* The next one that has something goes next, or who comes first in the list has the line alone. */
+static bool show_next(void)
+{
+	struct vconsole *console = shown_last;
+
+	for (uint32_t i = 0; i < attached; i++) {
+		console = console == NULL || console->next == NULL ? list : console->next;
+		if (show_piece(console)) {
+			shown_last = console;
+			return true;
+		}
+	}
+	return false;
+}
+
+void vconsole_show(void)
+{
+	for (uint32_t i = 0; i < PIECES_MAX && console_has_room() && show_next(); i++) {
+	}
 }
 
 /* --- Input --- */
@@ -280,16 +343,18 @@ static bool give(struct vconsole *console, uint16_t byte)
 
 bool vconsole_in_shell(void)
 {
-	return __atomic_load_n(&view, __ATOMIC_RELAXED) == VIEW_SHELL ||
-	       __atomic_load_n(&front, __ATOMIC_RELAXED) == NULL;
+	return view == VIEW_SHELL || front == NULL;
 }
 
-/* The list's lock is held, so that the VM in front does not go away meanwhile. */
-static int take_input(void)
+int vconsole_input(void)
 {
 	for (;;) {
-		int byte = held >= 0 ? held : console_getc();
+		int byte;
 
+		if (vconsole_in_shell() && !console_has_room()) {
+			return -1; /* what was asked for last has not got out yet */
+		}
+		byte = held >= 0 ? held : console_getc();
 		held = -1;
 		if (byte == CONSOLE_BREAK && vconsole_in_shell()) {
 			continue; /* it is for guests */
@@ -316,45 +381,26 @@ static int take_input(void)
 	}
 }
 
-int vconsole_input(void)
-{
-	int byte;
-
-	lock_take(&list_lock);
-	byte = take_input();
-	lock_drop(&list_lock);
-	return byte;
-}
-
 /* --- Views and the list --- */
 
 void vconsole_type(uint8_t byte)
 {
-	lock_take(&list_lock);
 	if (front != NULL) {
 		(void)give(front, byte);
 	}
-	lock_drop(&list_lock);
 }
 
 void vconsole_show_shell(void)
 {
-	lock_take(&list_lock);
 	reset_terminal();
 	end_line();
 	__atomic_store_n(&view, VIEW_SHELL, __ATOMIC_RELAXED);
-	lock_drop(&list_lock);
 }
 
 void vconsole_show_all(void)
 {
-	lock_take(&list_lock);
 	reset_terminal();
 	__atomic_store_n(&view, VIEW_ALL, __ATOMIC_RELAXED);
-	for (struct vconsole *console = list; console != NULL; console = console->next) {
-		show_kept(console);
-	}
-	lock_drop(&list_lock);
 }
 
 static struct vconsole *find(const char *name)
@@ -369,10 +415,8 @@ static struct vconsole *find(const char *name)
 
 bool vconsole_show_one(const char *name)
 {
-	struct vconsole *console;
+	struct vconsole *console = name != NULL ? find(name) : front;
 
-	lock_take(&list_lock);
-	console = name != NULL ? find(name) : front;
 	if (console != NULL && console->ended) {
 		console = NULL;
 	}
@@ -381,27 +425,33 @@ bool vconsole_show_one(const char *name)
 		__atomic_store_n(&front, console, __ATOMIC_RELAXED);
 		__atomic_store_n(&view, VIEW_ONE, __ATOMIC_RELAXED);
 		front_was[0] = '\0'; /* a person chose */
-		show_kept(console);
 	}
-	lock_drop(&list_lock);
 	return console != NULL;
 }
 
 bool vconsole_replay(const char *name)
 {
-	struct vconsole *console;
+	struct vconsole *console = find(name);
 
-	lock_take(&list_lock);
-	console = find(name);
 	if (console != NULL) {
-		end_line();
-		console->kept_first = console->kept_end -
-				      MIN(console->kept_end, (uint32_t)VCONSOLE_KEPT_BYTES);
-		show_kept(console);
-		end_line();
+		lock_take(&console->lock);
+		console->due = console->written;
+		__atomic_store_n(&console->shown,
+				 console->due - MIN(console->due, (uint64_t)VCONSOLE_KEPT_BYTES),
+				 __ATOMIC_RELAXED);
+		lock_drop(&console->lock);
 	}
-	lock_drop(&list_lock);
 	return console != NULL;
+}
+
+bool vconsole_replays(void)
+{
+	bool some = false;
+
+	for (struct vconsole *console = list; console != NULL; console = console->next) {
+		some = some || now(&console->shown) < console->due;
+	}
+	return some;
 }
 
 void vconsole_no_shell(void)
@@ -415,19 +465,18 @@ void vconsole_attach(struct vconsole *console, const char *name)
 
 	console->name = name;
 	console->ended = false;
-	lock_take(&list_lock);
 	while (*end != NULL) {
 		end = &(*end)->next;
 	}
 	console->next = NULL;
 	*end = console;
-	__atomic_store_n(&living, living + 1, __ATOMIC_RELAXED);
+	attached++;
+	living++;
 	if (front == NULL || strcmp(name, front_was) == 0) {
 		/* A VM that starts anew finds the keyboard where it left it. */
 		__atomic_store_n(&front, console, __ATOMIC_RELAXED);
 		front_was[0] = '\0';
 	}
-	lock_drop(&list_lock);
 }
 
 /* Another VM is in front from now on, if any lives. */
@@ -441,27 +490,26 @@ static void leave_front(struct vconsole *console)
 	(void)str_copy(front_was, sizeof(front_was), console->name);
 	__atomic_store_n(&front, next, __ATOMIC_RELAXED);
 	if (view == VIEW_ONE) {
-		/* Nobody chose the next one; what it and the others say is shown again. */
+		/* Nobody chose the next one; what it and the others say is shown. */
 		__atomic_store_n(&view, VIEW_ALL, __ATOMIC_RELAXED);
-		for (struct vconsole *other = list; other != NULL; other = other->next) {
-			show_kept(other);
-		}
 	}
 	if (next != NULL) {
 		log_info("console: the keyboard is with VM %s now", next->name);
 	}
 }
 
-/* With the list's lock held. */
-static void end(struct vconsole *console)
+void vconsole_end(struct vconsole *console)
 {
 	if (console->ended) {
 		return;
 	}
-	show_kept(console); /* its last words, whatever is on the screen */
+	console->due = now(&console->written); /* its last words, whatever is on the screen */
+	while (console_has_room() && show_piece(console)) {
+	}
+	__atomic_store_n(&console->shown, console->due, __ATOMIC_RELAXED);
 	reset_terminal();
 	console->ended = true;
-	__atomic_store_n(&living, living - 1, __ATOMIC_RELAXED);
+	living--;
 	if (line_owner == console) {
 		end_line();
 	}
@@ -470,26 +518,31 @@ static void end(struct vconsole *console)
 	}
 }
 
-void vconsole_end(struct vconsole *console)
+bool vconsole_finish(struct vconsole *console)
 {
-	vconsole_flush(console);
-	lock_take(&list_lock);
-	end(console);
-	lock_drop(&list_lock);
+	const uint64_t tsc = cpu_rdtsc();
+
+	console->due = now(&console->written);
+	if (console->finish_by == 0) {
+		console->finish_by = tsc + tsc_from_us(FINISH_US);
+	}
+	return unshown(console) == 0 || tsc > console->finish_by;
 }
 
 void vconsole_detach(struct vconsole *console)
 {
-	struct vconsole **at = &list;
+	struct vconsole **at = &list, *before = NULL;
 
-	vconsole_flush(console);
-	lock_take(&list_lock);
 	while (*at != NULL && *at != console) {
-		at = &(*at)->next;
+		before = *at;
+		at = &before->next;
 	}
 	if (*at == console) { /* else it never was in there */
-		end(console);
+		vconsole_end(console);
 		*at = console->next;
+		attached--;
+		if (shown_last == console) {
+			shown_last = before;
+		}
 	}
-	lock_drop(&list_lock);
 }

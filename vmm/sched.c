@@ -28,7 +28,7 @@
 #define SLICE_US     4000
 #define SLICE_MIN_US 100 /* a guest that keeps waking another must not end them all */
 #define IDLE_US	     10000
-#define IDLE_BUSY_US 1000 /* while a console has text left to pass on, or may get some */
+#define IDLE_BUSY_US CONSOLE_LISTEN_US /* while a console has text to pass on, or may get some */
 
 /* Virtual time by which a queue must be ahead for a vCPU to move there; and how far a vCPU that
  * moved may be from its new queue's. How long it then stays, so that its caches pay. */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The virtual 16550A. Register and bit names are the data sheet's. Its lock is taken by every
- * access and by vuart_poll, and is above the console's and the I/O APIC's.
+ * access and by vuart_poll, and is above the console's ring and the I/O APIC's. Nothing is waited
+ * for under it: a guest whose console takes no more finds its transmitter full.
  */
 #include "guest/dev/vuart.h"
 
@@ -127,6 +128,21 @@ static void refill(struct vuart *uart)
 	}
 }
 
+/* In loop-back mode a byte is in the receiver at once. */
+static bool is_empty(const struct vuart *uart)
+{
+	return (uart->mcr & MCR_LOOP) != 0 || vconsole_ready(uart->console);
+}
+
+/* The transmitter runs empty by itself, as the machine's console takes what was written. */
+static void look_at_transmitter(struct vuart *uart)
+{
+	const bool full = !is_empty(uart);
+
+	uart->thr_empty_pending = !full && (uart->thr_full || uart->thr_empty_pending);
+	uart->thr_full = full;
+}
+
 static uint8_t read_rbr(struct vuart *uart)
 {
 	uint8_t byte;
@@ -155,7 +171,7 @@ static uint8_t read_iir(struct vuart *uart)
 
 static uint8_t read_lsr(struct vuart *uart)
 {
-	uint8_t lsr = LSR_THRE | LSR_TEMT;
+	uint8_t lsr = uart->thr_full ? 0 : LSR_THRE | LSR_TEMT;
 
 	if (uart->rx_count > 0) {
 		lsr |= LSR_DR;
@@ -214,13 +230,14 @@ static void write_thr(struct vuart *uart, uint8_t value)
 	} else {
 		vconsole_put(uart->console, value);
 	}
-	uart->thr_empty_pending = true;
+	uart->thr_full = !is_empty(uart);
+	uart->thr_empty_pending = !uart->thr_full;
 }
 
 static void write_ier(struct vuart *uart, uint8_t value)
 {
 	if ((value & IER_ETBEI) && !(uart->ier & IER_ETBEI)) {
-		uart->thr_empty_pending = true;
+		uart->thr_empty_pending = !uart->thr_full;
 	}
 	uart->ier = value & IER_MASK;
 }
@@ -283,6 +300,7 @@ static void vuart_access(void *device, struct vcpu *vcpu, struct io_access *acce
 
 	(void)vcpu; /* the UART is everybody's */
 	lock_take(&uart->lock);
+	look_at_transmitter(uart);
 	for (uint32_t i = 0; i < access->size; i++) {
 		if (access->write) {
 			write_register(uart, access->offset + i, (uint8_t)(access->value >> i * 8));
@@ -302,7 +320,7 @@ static const struct io_ops vuart_ops = { .name = "16550A", .access = vuart_acces
 void vuart_poll(struct vuart *uart)
 {
 	lock_take(&uart->lock);
-	vconsole_poll(uart->console);
+	look_at_transmitter(uart);
 	refill(uart);
 	update_line(uart);
 	lock_drop(&uart->lock);

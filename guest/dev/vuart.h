@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A 16550A (National Semiconductor PC16550D data sheet) at COM1, as fast as its host: the
- * transmitter is always empty, the divisor and the line's format are kept and mean nothing.
+ * A 16550A (National Semiconductor PC16550D data sheet) at COM1, as fast as the machine's console
+ * takes its bytes (vconsole_ready); the divisor and the line's format are kept and mean nothing.
  */
 #ifndef UMBRA_GUEST_DEV_VUART_H
 #define UMBRA_GUEST_DEV_VUART_H
@@ -25,7 +25,8 @@ struct vuart {
 	uint32_t rx_trigger; /* bytes that make "data available" of "time-out" */
 	bool fifo_on;
 	bool overrun;
-	bool thr_empty_pending; /* the transmitter ran empty, and IIR has not told yet */
+	bool thr_full;		/* the transmitter was not empty when it was looked at last */
+	bool thr_empty_pending; /* it ran empty, and IIR has not told yet */
 	bool line;		/* of the interrupt, as the I/O APIC knows it */
 	uint8_t modem_deltas;	/* MSR bits 3:0 */
 	uint8_t ier, lcr, mcr, scratch;
@@ -35,7 +36,7 @@ struct vuart {
 /* Power-up state at PORT_COM1 with IRQ_COM1; registers it on the VM's bus (its errors). */
 int vuart_init(struct vuart *uart, struct vm *vm, struct vioapic *ioapic, struct vconsole *console);
 
-/* Takes in what was typed and shows what was written. Any CPU. */
+/* Takes in what was typed, and sees whether the transmitter has run empty. Any CPU. */
 void vuart_poll(struct vuart *uart);
 
 #endif

@@ -108,7 +108,7 @@ static void check_clock(void)
 static void check_uart(const struct vuart *uart)
 {
 	require(uart->rx_count <= (uart->fifo_on ? VUART_FIFO_BYTES : 1u));
-	require(platform.console.out_count < VCONSOLE_OUT_BYTES);
+	require(platform.console.written - platform.console.shown <= VCONSOLE_RING_BYTES);
 	require(platform.console.in_written - platform.console.in_read <= VCONSOLE_INPUT_BYTES);
 	require(uart->line == ((platform.ioapic.lines & BIT(IRQ_COM1)) != 0));
 }
@@ -139,6 +139,9 @@ static void step(const struct input *in)
 			fake_console_type("a key, or twenty of them");
 		}
 		vuart_poll(&platform.com1);
+		if ((in->value & 2) != 0) {
+			vconsole_show();
+		}
 		break;
 	default:
 		if (ranges[range].space == IO_SPACE_PORT && size == 8) {

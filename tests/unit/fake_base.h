@@ -34,6 +34,8 @@ extern enum log_level fake_log_shown;
 /* What console_listens says, and how often console_listen was called since the last reset. */
 extern bool fake_console_is_line;
 extern unsigned fake_console_listened;
+/* How many writes console_has_room still has room for; UINT_MAX, after a reset: any number. */
+extern unsigned fake_console_room;
 /* What serial_where tells: COM1, unless a test says another. */
 extern struct serial_place fake_serial_place;
 /* What console_control wrote since the last reset. */

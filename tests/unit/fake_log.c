@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Keeps what was logged and written to the console, for tests to look at. */
+#include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -15,6 +16,7 @@ static char console_text[1 << 16];
 static size_t console_length;
 static const char *typed = "";
 char fake_console_controls[256];
+unsigned fake_console_room = UINT_MAX;
 
 static const char *const level_names[] = { "error", "warning", "info", "debug" };
 
@@ -57,6 +59,7 @@ void fake_log_reset(void)
 {
 	log_length = console_length = 0;
 	fake_console_is_line = false;
+	fake_console_room = UINT_MAX;
 	fake_console_listened = 0;
 	fake_console_controls[0] = '\0';
 	log_text[0] = console_text[0] = '\0';
@@ -77,6 +80,7 @@ void console_remove_sink(const struct console_sink *sink)
 
 void console_write(const char *text, size_t bytes)
 {
+	fake_console_room -= fake_console_room != 0 && fake_console_room != UINT_MAX ? 1 : 0;
 	if (bytes >= sizeof(console_text) - console_length) {
 		bytes = sizeof(console_text) - console_length - 1;
 	}
@@ -151,6 +155,15 @@ void fake_console_type(const char *text)
 void console_replay(void)
 {
 	console_write(log_text, log_length);
+}
+
+bool console_has_room(void)
+{
+	return fake_console_room != 0;
+}
+
+void console_stop_waiting(void)
+{
 }
 
 bool console_flush(void)

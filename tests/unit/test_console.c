@@ -22,6 +22,7 @@ static char seen[1 << 17];
 static size_t seen_bytes;
 static unsigned flushes;
 static bool owes;
+static bool others_log; /* while it flushes */
 
 static void seen_write(const char *text, size_t bytes)
 {
@@ -31,13 +32,19 @@ static void seen_write(const char *text, size_t bytes)
 	seen[seen_bytes] = '\0';
 }
 
-static bool seen_flush(void)
+static bool seen_flush(bool somebody_waits)
 {
+	(void)somebody_waits;
 	flushes++;
+	if (others_log) {
+		others_log = false;
+		log_info("from another CPU");
+		assert_true(console_flush()); /* somebody has the devices: it is theirs */
+	}
 	return owes && flushes < 10;
 }
 
-static const struct console_sink seen_sink = { "seen", seen_write, seen_flush };
+static const struct console_sink seen_sink = { "seen", seen_write, seen_flush, NULL };
 
 static void forget(void)
 {
@@ -60,11 +67,12 @@ static void lines(void **state)
 	forget();
 	log_warn("%u of %s", 7u, "them");
 	assert_string_equal(seen, "umbra: warning: 7 of them\r\n");
-	assert_int_equal(flushes, 0);
+	assert_int_equal(flushes, 1); /* before the scheduler runs each line is passed on at once */
 	forget();
+	owes = true;
 	log_error("act");
 	assert_string_equal(seen, "umbra: error: act\r\n");
-	assert_int_equal(flushes, 1);
+	assert_int_equal(flushes, 10); /* to its end */
 
 	/* A guest stopped in mid-line: the log begins a new one, once. */
 	forget();
@@ -114,9 +122,11 @@ static void lines(void **state)
 
 static void sinks(void **state)
 {
-	static const struct console_sink more[CONSOLE_SINK_MAX] = { { "1", seen_write, NULL },
-								    { "2", seen_write, NULL },
-								    { "3", seen_write, NULL } };
+	static const struct console_sink more[CONSOLE_SINK_MAX] = {
+		{ "1", seen_write, NULL, NULL },
+		{ "2", seen_write, NULL, NULL },
+		{ "3", seen_write, NULL, NULL },
+	};
 
 	(void)state;
 	for (int i = 0; i < CONSOLE_SINK_MAX - 1; i++) {
@@ -163,18 +173,23 @@ static void replay(void **state)
 
 /* --- A UART --- */
 
+#define BYTE_US 87 /* at 115200 baud */
+
 static struct {
 	bool there, dead;
+	unsigned fifo_size;
 	uint8_t lcr, mcr, ier, divisor, divisor_high;
-	char line[1 << 17]; /* what left it */
+	char line[1 << 18]; /* what left it */
 	size_t line_bytes;
-	unsigned fifo;	/* bytes in it */
-	unsigned ticks; /* status reads until the FIFO is empty */
-	unsigned lost;	/* written while the FIFO was not empty */
+	unsigned fifo;	   /* bytes in it */
+	uint64_t empty_at; /* TSC */
+	unsigned byte_us;
+	unsigned lost;	   /* written while the FIFO was full */
+	unsigned accesses; /* of registers; each takes a microsecond */
 	const char *input;
 	bool break_told;
 	bool breaks; /* a zero byte with a flag in the status register, which is told once */
-} uart;
+} uart = { .fifo_size = 16, .byte_us = BYTE_US };
 
 static uint32_t uart_in(uint16_t port, unsigned size)
 {
@@ -182,6 +197,8 @@ static uint32_t uart_in(uint16_t port, unsigned size)
 	uint32_t flags;
 
 	assert_int_equal(size, 1);
+	uart.accesses++;
+	fake_tsc += 1000;
 	if (!uart.there || port < 0x3f8 || port > 0x3ff) {
 		return 0xff;
 	}
@@ -192,14 +209,16 @@ static uint32_t uart_in(uint16_t port, unsigned size)
 			return 0;
 		}
 		return *uart.input != '\0' ? (uint8_t)*uart.input++ : 0;
+	case 2: return uart.fifo_size == 16 ? 0xc1 : 1;
 	case 4: return uart.mcr;
 	case 5:
-		if (uart.ticks > 0 && !uart.dead && --uart.ticks == 0) {
+		if (!uart.dead && fake_tsc >= uart.empty_at) {
 			uart.fifo = 0;
 		}
 		flags = uart.breaks && !uart.break_told ? 0x11 : uart.breaks ? 1 : 0;
 		uart.break_told = uart.breaks;
-		return flags | (*uart.input != '\0' ? 1 : 0) | (uart.fifo == 0 ? 0x60 : 0);
+		return flags | (*uart.input != '\0' ? 1 : 0) |
+		       (uart.fifo == 0 && !uart.dead ? 0x60 : 0);
 	case 6: /* RTS, DTR, OUT1, OUT2 -> CTS, DSR, RI, DCD */
 		if ((uart.mcr & 0x10) == 0) {
 			return 0xb0;
@@ -212,6 +231,8 @@ static uint32_t uart_in(uint16_t port, unsigned size)
 static void uart_out(uint16_t port, unsigned size, uint32_t value)
 {
 	assert_int_equal(size, 1);
+	uart.accesses++;
+	fake_tsc += 1000;
 	if (port < 0x3f8) {
 		return;
 	}
@@ -222,9 +243,10 @@ static void uart_out(uint16_t port, unsigned size, uint32_t value)
 			break;
 		}
 		assert_int_equal(uart.mcr & 0x10, 0);
-		uart.lost += uart.fifo == 16 ? 1 : 0;
+		uart.lost += uart.fifo == uart.fifo_size ? 1 : 0;
 		uart.fifo++;
-		uart.ticks = 5;
+		uart.empty_at = MAX(uart.empty_at, fake_tsc) + uart.byte_us * 1000ull;
+		assert_true(uart.line_bytes < sizeof(uart.line));
 		uart.line[uart.line_bytes++] = (char)value;
 		break;
 	case 1:
@@ -240,9 +262,27 @@ static void uart_out(uint16_t port, unsigned size, uint32_t value)
 	}
 }
 
+/* What the boot processor does while a vCPU runs. */
+static void listen_for(uint64_t us)
+{
+	const uint64_t end = fake_tsc + us * 1000;
+
+	while (fake_tsc < end) {
+		fake_tsc += CONSOLE_LISTEN_US * 1000ull;
+		console_listen();
+	}
+}
+
+static bool line_has(const char *text)
+{
+	uart.line[uart.line_bytes] = '\0';
+	return strstr(uart.line, text) != NULL;
+}
+
 static void no_uart(void **state)
 {
 	(void)state;
+	fake_tsc_hz = 1000000000;
 	fake_in_hook = uart_in;
 	fake_out_hook = uart_out;
 	uart.input = "";
@@ -266,28 +306,32 @@ static void uart_works(void **state)
 	assert_int_equal(uart.ier, 0);
 	assert_int_equal(uart.mcr, 0x0b);
 
-	/* The replay fills the queue beyond its size and so has to wait; nothing gets lost. */
-	console_drain();
+	/* The replay has left when it returns. */
 	assert_int_equal(uart.fifo, 0);
 	assert_int_equal(uart.line_bytes, 32768);
 	assert_int_equal(uart.lost, 0);
 
-	/* A short write returns at once with bytes in the queue; a flush moves sixteen. */
+	/* So has each line: who looks at a machine that hangs sees how far it came. */
 	uart.line_bytes = 0;
 	console_write("0123456789abcdef0123456789abcdefX\n", 34);
-	assert_int_equal(uart.line_bytes, 16);
-	while (console_flush()) {
-	}
 	assert_int_equal(uart.line_bytes, 34);
 	assert_memory_equal(uart.line, "0123456789abcdef0123456789abcdefX\n", 34);
 	assert_int_equal(uart.fifo, 0);
+	assert_false(console_flush());
 
 	uart.line_bytes = 0;
 	memset(text, 'y', sizeof(text));
 	console_write(text, sizeof(text));
-	console_drain();
 	assert_int_equal(uart.line_bytes, sizeof(text));
 	assert_int_equal(uart.lost, 0);
+
+	/* What is typed meanwhile is taken in. */
+	uart.input = "0123456789abcdefghijklmnop";
+	console_write("x", 1);
+	assert_string_equal(uart.input, "");
+	assert_int_equal(console_getc(), '0');
+	while (console_getc() >= 0) {
+	}
 
 	uart.input = "hi";
 	assert_int_equal(console_getc(), 'h');
@@ -300,7 +344,6 @@ static void uart_works(void **state)
 	console_listen();
 	assert_string_equal(uart.input, "");
 	uart.breaks = true;
-	console_write("x", 1); /* reads the status register, which forgets the break */
 	console_listen();
 	uart.input = "d";
 	assert_int_equal(console_getc(), 'a');
@@ -341,55 +384,216 @@ static void other_places(void **state)
 	assert_int_equal(console_getc(), -1);
 	assert_int_equal(uart.line_bytes, 0);
 	assert_false(console_listens());
+	assert_true(console_has_room());
 
 	assert_int_equal(serial_init(&slow), 0);
 	assert_int_equal(uart.divisor, 0x80);
 	assert_int_equal(uart.divisor_high, 1);
 	assert_int_equal(uart.ier, 0);
 	assert_int_equal(console_getc(), 'x');
+
+	/* One without FIFOs gets a byte at a time. */
+	uart.fifo_size = 1;
 	assert_int_equal(serial_init(&serial_com1), 0); /* in its place: one sink, not two */
-	console_drain();
 	uart.line_bytes = 0;
-	console_write("z", 1);
-	console_drain();
-	assert_int_equal(uart.line_bytes, 1);
+	console_write("zz", 2);
+	assert_int_equal(uart.line_bytes, 2);
+	assert_int_equal(uart.lost, 0);
+	uart.fifo_size = 16;
+	assert_int_equal(serial_init(&serial_com1), 0);
 }
 
-/* A UART that never gets ready costs a bounded time once, and nothing from then on. */
-static void uart_dies(void **state)
+/*
+ * While all writers wait: a line that takes nothing costs two seconds once, one that hardly moves
+ * half a minute in all. Both go on when the line does.
+ */
+static void uart_stalls_early(void **state)
 {
-	static char text[50000];
+	uint64_t before = fake_tsc;
 
 	(void)state;
-	forget();
 	uart.dead = true;
-	memset(text, 'z', sizeof(text));
-	console_write(text, sizeof(text));
-	console_write(text, sizeof(text));
-	assert_false(console_flush());
+	uart.line_bytes = 0;
+	for (unsigned i = 0; i < 100; i++) {
+		log_info("line %u while it stalls", i);
+	}
+	assert_in_range(fake_tsc - before, 1900000000ull, 2200000000ull);
 	uart.input = "k"; /* what a person types still comes in */
 	assert_int_equal(console_getc(), 'k');
-	forget();
-	log_info("still seen elsewhere");
-	assert_string_equal(seen + 2, "umbra: still seen elsewhere\r\n"); /* after a line break */
+	uart.dead = false;
+	log_info("and goes on");
+	assert_true(line_has("umbra: line 0 while it stalls\r\n"));
+	assert_true(line_has("umbra: line 99 while it stalls\r\numbra: and goes on\r\n"));
+
+	before = fake_tsc;
+	uart.byte_us = 100000;
+	for (unsigned i = 0; i < 100; i++) {
+		log_info("line %u while it crawls", i);
+	}
+	assert_in_range(fake_tsc - before, 10000000000ull, 30100000000ull);
+	uart.byte_us = BYTE_US;
+	while (console_flush()) {
+	}
+	assert_true(line_has("umbra: line 99 while it crawls\r\n"));
 }
 
+/* The scheduler runs from here on: a write is a copy, whatever the line does. */
+static void nobody_waits(void **state)
+{
+	static char text[1000];
+	unsigned accesses;
+
+	(void)state;
+	forget();
+	console_stop_waiting();
+	uart.line_bytes = uart.lost = 0;
+	memset(text, 'w', sizeof(text));
+	accesses = uart.accesses;
+	assert_true(console_has_room());
+	for (unsigned i = 0; console_has_room(); i++) {
+		assert_true(i < 4);
+		console_write(text, sizeof(text));
+	}
+	for (unsigned i = 0; i < 62; i++) {
+		console_write(text, sizeof(text));
+	}
+	console_write(text, sizeof(text) / 2); /* 65,500 of 65,536 */
+	assert_int_equal(uart.accesses, accesses);
+
+	/* Too much is left out as a whole, and said to be. The log has it. */
+	console_write(text, sizeof(text));
+	log_info("this finds no room");
+	log_info("nor does this");
+
+	/* The line is never idle for want of bytes: 11,494 a second. */
+	listen_for(1000000);
+	assert_in_range(uart.line_bytes, 11000, 11500);
+	assert_int_equal(uart.lost, 0);
+	assert_false(console_has_room());
+	log_info("this does again");
+	listen_for(6000000);
+	assert_true(console_has_room());
+	assert_false(line_has("this finds no room"));
+	assert_true(line_has("w\r\numbra: the serial line was too slow: 1051 bytes are not here"
+			     "\r\numbra: this does again\r\n"));
+	forget();
+	console_replay();
+	assert_non_null(strstr(seen, "umbra: nor does this\r\numbra: this does again\r\n"));
+	listen_for(6000000);
+}
+
+/* Another CPU leaves the line to the first, unless that has not come for long. */
+static void others_help(void **state)
+{
+	unsigned accesses;
+
+	(void)state;
+	uart.line_bytes = 0;
+	console_listen();
+	log_info("0123456789abcdef0123456789abcdef");
+	fake_set_cpu_count(2);
+	fake_set_cpu(1);
+	accesses = uart.accesses;
+	assert_false(console_flush()); /* that is not its work */
+	assert_int_equal(uart.accesses, accesses);
+	for (unsigned i = 0; i < 20; i++) {
+		fake_tsc += 2 * CONSOLE_LISTEN_US * 1000ull;
+		(void)console_flush();
+	}
+	assert_true(line_has("0123456789abcdef0123456789abcdef\r\n"));
+	fake_set_cpu(0);
+
+	/* Devices are used under no lock that a writer needs. */
+	forget();
+	others_log = true;
+	(void)console_flush();
+	assert_string_equal(seen, "umbra: from another CPU\r\n");
+	listen_for(100000);
+}
+
+/* A line that stops taking bytes holds nobody up, and what is typed still comes in. */
+static void uart_stalls(void **state)
+{
+	static char text[1000];
+
+	(void)state;
+	forget();
+	uart.line_bytes = 0;
+	memset(text, 'z', sizeof(text));
+	uart.dead = true;
+	while (console_has_room()) {
+		console_write(text, sizeof(text));
+	}
+	listen_for(1500000);
+	assert_false(console_has_room());
+	listen_for(600000);
+	assert_true(console_has_room());
+	for (unsigned i = 0; i < 100; i++) {
+		console_write(text, sizeof(text));
+	}
+	assert_true(console_has_room());
+	assert_false(console_flush());
+	uart.input = "k";
+	console_listen();
+	assert_int_equal(console_getc(), 'k');
+
+	uart.dead = false;
+	listen_for(2000);
+	assert_false(console_has_room());
+	listen_for(7000000);
+	log_info("here again");
+	listen_for(100000);
+	assert_true(line_has("bytes are not here\r\n\r\numbra: here again\r\n"));
+
+	/* One that was pulled out reads as ones: it types nothing. */
+	uart.there = false;
+	console_listen();
+	assert_int_equal(console_getc(), -1);
+	console_write(text, sizeof(text));
+	listen_for(2200000);
+	assert_true(console_has_room());
+	uart.there = true;
+	listen_for(200000);
+}
+
+/* At the end of the machine all waits again, for ten seconds at most. */
 static void broken_lock(void **state)
 {
+	uint64_t before;
+
 	(void)state;
+	uart.line_bytes = 0;
+	log_info("what was queued");
+	assert_int_equal(uart.line_bytes, 0);
 	console_break_lock();
 	forget();
 	console_write("last words\n", 11);
 	assert_string_equal(seen, "last words\n");
+	assert_true(line_has("umbra: what was queued\r\nlast words\n"));
+	assert_int_equal(uart.fifo, 0);
+	before = fake_tsc;
+	uart.byte_us = 100000;
+	for (unsigned i = 0; i < 100; i++) {
+		log_info("line %u", i);
+		console_break_lock(); /* again: no more time by that */
+	}
+	assert_in_range(fake_tsc - before, 5000000000ull, 10100000000ull);
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(lines),      cmocka_unit_test(sinks),
-		cmocka_unit_test(replay),     cmocka_unit_test(no_uart),
-		cmocka_unit_test(uart_works), cmocka_unit_test(other_places),
-		cmocka_unit_test(uart_dies),  cmocka_unit_test(broken_lock),
+		cmocka_unit_test(lines),
+		cmocka_unit_test(sinks),
+		cmocka_unit_test(replay),
+		cmocka_unit_test(no_uart),
+		cmocka_unit_test(uart_works),
+		cmocka_unit_test(other_places),
+		cmocka_unit_test(uart_stalls_early),
+		cmocka_unit_test(nobody_waits),
+		cmocka_unit_test(others_help),
+		cmocka_unit_test(uart_stalls),
+		cmocka_unit_test(broken_lock),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -336,10 +336,13 @@ static void test_console(void **state)
 	fake_console_type("k");
 	assert_int_equal(vconsole_input(), -1);
 	hooks->poll(vm);
+	vconsole_show();
 	assert_string_equal(fake_console_text(), "u");
 	iobus_port_access(&vm->iobus, PORT_COM1, vm->vcpus[0], &out);
-	platform_flush_vm(vm);
-	assert_string_equal(fake_console_text(), "uu");
+	assert_false(platform_finish_console(vm));
+	vconsole_show();
+	assert_true(platform_finish_console(vm));
+	assert_string_equal(fake_console_text(), "uu\r\n");
 	iobus_port_access(&vm->iobus, PORT_COM1, vm->vcpus[0], &in);
 	assert_int_equal(in.value, 'k');
 	platform_destroy_vm(vm);

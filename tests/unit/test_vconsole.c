@@ -2,6 +2,8 @@
 /* guest/vconsole.c: several guests, and who is typed to. */
 #include <setjmp.h>
 #include <stdarg.h>
+#include <limits.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -27,11 +29,26 @@ static int teardown(void **state)
 	return fake_teardown(state);
 }
 
-static void put(struct vconsole *c, const char *text)
+static void write(struct vconsole *c, const char *text)
 {
 	for (; *text != '\0'; text++) {
 		vconsole_put(c, (uint8_t)*text);
 	}
+}
+
+/* The boot processor looks after each. */
+static void put(struct vconsole *c, const char *text)
+{
+	write(c, text);
+	for (unsigned turn = 0; turn < 8; turn++) {
+		vconsole_show();
+	}
+}
+
+static void let_time_pass(void)
+{
+	fake_tsc += 10 * 1000000;
+	vconsole_show();
 }
 
 static void test_two_consoles(void **state)
@@ -40,8 +57,8 @@ static void test_two_consoles(void **state)
 	vconsole_attach(&beta, "beta");
 	put(&console, "two\r\n");
 	put(&beta, "three\r\nfo");
-	vconsole_poll(&beta); /* perhaps more is coming */
-	vconsole_poll(&beta);
+	assert_null(strstr(fake_console_text(), "fo")); /* perhaps more is coming */
+	let_time_pass();
 	put(&console, "five\r\n");
 	put(&beta, "ur\r\n");
 	assert_string_equal(fake_console_text(),
@@ -54,15 +71,13 @@ static void test_two_consoles(void **state)
 	/* Another line came in between: no empty line, and the prefix again. */
 	vconsole_attach(&beta, "beta");
 	put(&beta, "$ ");
-	vconsole_poll(&beta);
-	vconsole_poll(&beta);
+	let_time_pass();
 	console_write("\r\nlog\r\n", 7);
 	put(&beta, "exit\r\n");
 	vconsole_detach(&beta);
 	assert_non_null(strstr(fake_console_text(), "[beta] $ \r\nlog\r\n[beta] exit\r\n"));
 	/* One that goes away leaves another's line alone. */
 	put(&console, "left: ");
-	vconsole_poll(&console);
 	vconsole_attach(&beta, "beta");
 	vconsole_detach(&beta);
 	put(&console, "one\r\n");
@@ -108,19 +123,17 @@ static void test_no_guest_plays_another(void **state)
 		fake_log_reset();
 		vconsole_put(&console, (uint8_t)(i % 512 / 2));
 		vconsole_put(&console, (uint8_t)(i / 512));
-		vconsole_poll(&console);
-		vconsole_poll(&console);
+		vconsole_show();
+		let_time_pass();
 		assert_rows(fake_console_text());
 	}
 	/* The same by bits: a line of the log ends the row, and the name comes again. */
 	fake_log_reset();
 	put(&console, "\npart");
-	vconsole_poll(&console);
-	vconsole_poll(&console);
+	let_time_pass();
 	console_write("\r\nlog\r\n", 7);
 	put(&console, "umbra: x\r");
-	vconsole_poll(&console);
-	vconsole_poll(&console);
+	let_time_pass();
 	put(&console, "y\n");
 	assert_non_null(strstr(fake_console_text(),
 			       "[alpha] part\r\nlog\r\n[alpha] umbra: x\r[alpha] y\r\n"));
@@ -184,12 +197,153 @@ static void test_ended(void **state)
 	assert_int_equal(vconsole_input(), -1); /* a break is nothing to the shell */
 	vconsole_show_all();
 	assert_true(vconsole_replay("alpha"));
+	assert_true(vconsole_replays());
+	vconsole_show();
+	assert_false(vconsole_replays());
 	assert_non_null(strstr(fake_console_text(), "alone\r\none\r\ntwo\r\nlast \r\n"));
 	assert_true(vconsole_replay("beta"));
 	assert_false(vconsole_replay("gamma"));
 	vconsole_detach(&beta);
 	fake_console_type("y"); /* only an ended one is left: the shell's */
 	assert_int_equal(vconsole_input(), 'y');
+}
+
+/* In view nothing of it is lost, and it waits; out of view its last words stay, and it does not. */
+static void test_full_ring(void **state)
+{
+	char number[16];
+	unsigned lines = 0;
+
+	fake_console_room = 0;
+	while (vconsole_ready(&console)) {
+		snprintf(number, sizeof(number), "%05u\n", lines++);
+		put(&console, number);
+	}
+	assert_in_range(lines, (VCONSOLE_RING_BYTES - 24) / 6, VCONSOLE_RING_BYTES / 6);
+	for (unsigned i = 0; i < VCONSOLE_FIFO_BYTES; i++) {
+		vconsole_put(&console, '+');
+	}
+	write(&console, "lost");
+	assert_string_equal(fake_console_text(), "");
+	fake_console_room = UINT_MAX;
+	while (console.shown != console.written) {
+		vconsole_show();
+	}
+	assert_true(vconsole_ready(&console));
+	assert_memory_equal(fake_console_text(), "00000\n00001\n00002\n", 18);
+	assert_int_equal(strlen(fake_console_text()), console.written);
+	assert_null(strstr(fake_console_text(), "lost"));
+
+	fake_log_reset();
+	vconsole_show_shell();
+	for (unsigned i = 0; i < 10000; i++) {
+		assert_true(vconsole_ready(&console));
+		snprintf(number, sizeof(number), "%05u\n", i);
+		put(&console, number);
+	}
+	assert_int_equal(console.written - console.shown, VCONSOLE_KEPT_BYTES);
+	vconsole_show_all();
+	while (console.shown != console.written) {
+		vconsole_show();
+	}
+	assert_null(strstr(fake_console_text(), "09000"));
+	assert_non_null(strstr(fake_console_text(), "09400\n09401\n"));
+	assert_non_null(strstr(fake_console_text(), "09998\n09999\n"));
+	/* A view that is left with a full ring, and the guest writes on. */
+	fake_console_room = 0;
+	while (vconsole_ready(&console)) {
+		vconsole_put(&console, 'x');
+	}
+	vconsole_show_shell();
+	assert_true(vconsole_ready(&console));
+	vconsole_put(&console, 'y');
+	assert_int_equal(console.written - console.shown, VCONSOLE_KEPT_BYTES);
+	vconsole_show_all();
+}
+
+static unsigned count(const char *word)
+{
+	unsigned found = 0;
+
+	for (const char *at = fake_console_text(); (at = strstr(at, word)) != NULL; at++) {
+		found++;
+	}
+	return found;
+}
+
+/* Room for one line at a time: each gets it in turn, whoever writes most and comes first. */
+static void test_turns(void **state)
+{
+	static struct vconsole gamma;
+
+	memset(&gamma, 0, sizeof(gamma));
+	vconsole_attach(&beta, "beta");
+	vconsole_attach(&gamma, "gamma");
+	for (unsigned i = 0; i < 1000; i++) {
+		write(&console, "flood\n");
+		write(&beta, "flood\n");
+	}
+	for (unsigned i = 0; i < 10; i++) {
+		fake_console_room = 1;
+		vconsole_show();
+	}
+	assert_int_equal(count("[alpha] "), 5);
+	assert_int_equal(count("[beta] "), 5);
+	write(&gamma, "one word\n");
+	for (unsigned i = 0; i < 3; i++) {
+		fake_console_room = 1;
+		vconsole_show();
+	}
+	assert_int_equal(count("[gamma] one word"), 1);
+	/* With room for ever, as on a line that takes nothing, a turn ends all the same. */
+	fake_console_room = UINT_MAX;
+	fake_log_reset();
+	vconsole_show();
+	assert_in_range(count("] "), 2, 8);
+	vconsole_detach(&gamma);
+	/* Who has just had its turn goes, and the one behind it is next. */
+	vconsole_detach(&console);
+	fake_log_reset();
+	vconsole_show();
+	assert_in_range(count("flood"), 2, 8);
+}
+
+/* A VM's last words: waited for, but not for ever. */
+static void test_finish(void **state)
+{
+	vconsole_show_shell();
+	write(&console, "last words\nlogin: ");
+	fake_console_room = 0;
+	assert_false(vconsole_finish(&console));
+	vconsole_show();
+	assert_false(vconsole_finish(&console));
+	fake_tsc += 2000000000;
+	assert_false(vconsole_finish(&console));
+	fake_console_room = UINT_MAX;
+	vconsole_show();
+	assert_true(vconsole_finish(&console));
+	assert_string_equal(fake_console_text(), "[alpha] last words\r\n[alpha] login: \r\n");
+	fake_console_room = 0;
+	write(&console, "more");
+	fake_tsc += 2000000000;
+	assert_true(vconsole_finish(&console));
+	fake_console_room = UINT_MAX;
+	vconsole_show_all();
+}
+
+/* What was asked for last gets out before the next is. The way out of a flood stays open. */
+static void test_shell_waits_for_room(void **state)
+{
+	fake_console_room = 0;
+	fake_console_type("a\x1e"
+			  "bc");
+	assert_int_equal(vconsole_input(), VCONSOLE_ESCAPE_KEY);
+	assert_int_equal(vconsole_get(&console), 'a');
+	assert_int_equal(vconsole_input(), -1);
+	fake_console_room = UINT_MAX;
+	assert_int_equal(vconsole_input(), 'b');
+	assert_int_equal(vconsole_input(), 'c');
+	vconsole_show_all();
 }
 
 /* The last test: nothing undoes it. */
@@ -209,6 +363,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(test_two_consoles), TEST(test_no_guest_plays_another),
 		TEST(test_front),	 TEST(test_ended),
+		TEST(test_full_ring),	 TEST(test_turns),
+		TEST(test_finish),	 TEST(test_shell_waits_for_room),
 		TEST(test_no_shell),
 	};
 

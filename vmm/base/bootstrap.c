@@ -264,12 +264,11 @@ _Noreturn void bootstrap_complain(const uint64_t *gates)
 		"tables; switch the machine off or reset it\r\n";
 	const struct bootstrap *b = (const void *)((const char *)gates -
 						   offsetof(struct bootstrap, gates));
+	uint32_t turns = 0; /* in all, not for each byte of a line that is dead */
 
 	for (size_t i = 0; i < sizeof(text) - 1 && b->serial.address != 0; i++) {
-		for (uint32_t turn = 0; turn < SEND_TURNS; turn++) {
-			if ((uart_read(&b->serial, UART_LSR) & LSR_THRE) != 0) {
-				break;
-			}
+		while ((uart_read(&b->serial, UART_LSR) & LSR_THRE) == 0 && turns < SEND_TURNS) {
+			turns++;
 		}
 		uart_write(&b->serial, UART_DATA, (uint8_t)text[i]);
 	}

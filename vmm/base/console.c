@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Sinks, and the ring of log lines that is replayed to a sink that comes later. One lock guards
- * both; it is a leaf: nothing is called under it but the sinks.
+ * Sinks, and the ring of log lines that is replayed to a sink that comes later.
+ *
+ * The console lock guards the order of what is written. It is a leaf and held for copies in memory
+ * alone. The devices (the UART's registers, the frame buffer, the keyboard) belong to whoever has
+ * the device lock, for which nobody waits: who does not get it leaves the work to who has it.
  */
 #include "vmm/base/console.h"
 
@@ -9,21 +12,31 @@
 #include "vmm/base/err.h"
 #include "vmm/base/lock.h"
 #include "vmm/base/keyboard.h"
+#include "vmm/base/percpu.h"
 #include "vmm/base/serial.h"
 #include "vmm/base/str.h"
 #include "vmm/base/tsc.h"
 
-#define RING_BYTES  (32u * 1024)
-#define DRAIN_US    4000000u  /* a full queue of the serial port needs 2.9 s */
-#define DRAIN_TURNS 40000000u /* while the clock is not known yet */
+#define RING_BYTES (32u * 1024)
+#define ROOM_BYTES 2048u /* 180 ms at 115200 baud; refilled at least each 10 ms */
+#define HELP_US	   (4 * CONSOLE_LISTEN_US)
 
-static struct lock console_lock;
+/* All waiting until bring-up ends; and at the end, where a full queue needs 5.7 s at 115200. */
+#define BOOT_WAIT_US 30000000u
+#define END_WAIT_US  10000000u
+#define WAIT_TURNS   30000000u /* while the clock is not known yet: each reads a register */
+
+static struct lock console_lock, device_lock;
 static bool lock_broken;
 static const struct console_sink *sinks[CONSOLE_SINK_MAX];
-static bool at_line_start = true;
+static bool at_line_start = true; /* atomic: read without the lock */
+
+static bool writers_wait = true;
+static uint64_t waited_ticks, waited_turns, wait_us = BOOT_WAIT_US;
+static uint64_t passed_on; /* TSC, when that was last done; atomic */
 
 static char ring[RING_BYTES];
-/* What was typed and nobody has asked for yet. */
+/* What was typed and nobody has asked for yet. Put by who has the devices; atomic counts. */
 #define TYPED_MAX     1024u
 #define TYPED_AT_ONCE 64u
 static uint16_t typed[TYPED_MAX];
@@ -45,9 +58,113 @@ static void drop(void)
 	}
 }
 
+static bool take_devices(void)
+{
+	return lock_broken || lock_try(&device_lock);
+}
+
+static void drop_devices(void)
+{
+	if (!lock_broken) {
+		lock_drop(&device_lock);
+	}
+}
+
+/* Bounded, for a broken UART may say for ever that there is one more. */
+static void collect(void)
+{
+	uint32_t at = typed_in;
+	const uint32_t end = MIN(__atomic_load_n(&typed_out, __ATOMIC_ACQUIRE) + TYPED_MAX - at,
+				 TYPED_AT_ONCE) +
+			     at;
+
+	while (at != end) {
+		int c = serial_getc();
+
+		if (c < 0) {
+			c = keyboard_getc();
+		}
+		if (c < 0) {
+			break;
+		}
+		typed[at++ % TYPED_MAX] = (uint16_t)c;
+	}
+	__atomic_store_n(&typed_in, at, __ATOMIC_RELEASE);
+}
+
+/* Input as well, so that none is lost while somebody waits for output. */
+static bool pass_on(bool somebody_waits)
+{
+	bool more = false;
+
+	if (!take_devices()) {
+		return true;
+	}
+	collect();
+	for (size_t i = 0; i < CONSOLE_SINK_MAX; i++) {
+		if (sinks[i] != NULL && sinks[i]->flush != NULL) {
+			more |= sinks[i]->flush(somebody_waits);
+		}
+	}
+	__atomic_store_n(&passed_on, cpu_rdtsc(), __ATOMIC_RELAXED);
+	drop_devices();
+	return more;
+}
+
+/* The bound is on all such waiting, so that a line which hardly moves does not cost a boot. */
+static void wait_until_out(void)
+{
+	const uint64_t before = waited_ticks, began = cpu_rdtsc();
+
+	while (pass_on(true)) {
+		waited_ticks = before + (cpu_rdtsc() - began);
+		waited_turns++;
+		if (tsc_hz() != 0 ? waited_ticks > tsc_from_us(wait_us)
+				  : waited_turns > WAIT_TURNS) {
+			return;
+		}
+		cpu_pause();
+	}
+}
+
+/* Ends what take() began, behind something that was written. */
+static void drop_written(void)
+{
+	drop();
+	if (writers_wait) {
+		wait_until_out();
+	}
+}
+
+void console_stop_waiting(void)
+{
+	writers_wait = false;
+}
+
 void console_break_lock(void)
 {
-	lock_broken = true;
+	if (!lock_broken) {
+		waited_ticks = waited_turns = 0;
+		wait_us = END_WAIT_US;
+	}
+	lock_broken = writers_wait = true;
+}
+
+static size_t backlog(void)
+{
+	size_t most = 0;
+
+	for (size_t i = 0; i < CONSOLE_SINK_MAX; i++) {
+		if (sinks[i] != NULL && sinks[i]->backlog != NULL) {
+			most = MAX(most, sinks[i]->backlog());
+		}
+	}
+	return most;
+}
+
+bool console_has_room(void)
+{
+	return backlog() < ROOM_BYTES;
 }
 
 static void write_locked(const char *text, size_t bytes)
@@ -60,7 +177,7 @@ static void write_locked(const char *text, size_t bytes)
 			sinks[i]->write(text, bytes);
 		}
 	}
-	at_line_start = text[bytes - 1] == '\n';
+	__atomic_store_n(&at_line_start, text[bytes - 1] == '\n', __ATOMIC_RELAXED);
 }
 
 static void ring_append(const char *text, size_t bytes)
@@ -114,7 +231,7 @@ int console_add_sink(const struct console_sink *sink)
 			break;
 		}
 	}
-	drop();
+	drop_written();
 	return err;
 }
 
@@ -126,8 +243,8 @@ void console_replay(void)
 			ring_replay(sinks[i]);
 		}
 	}
-	at_line_start = true; /* the ring holds whole lines */
-	drop();
+	__atomic_store_n(&at_line_start, true, __ATOMIC_RELAXED); /* the ring holds whole lines */
+	drop_written();
 }
 
 void console_remove_sink(const struct console_sink *sink)
@@ -145,7 +262,7 @@ void console_write(const char *text, size_t bytes)
 {
 	take();
 	write_locked(text, bytes);
-	drop();
+	drop_written();
 }
 
 void console_control(const char *text, size_t bytes)
@@ -155,8 +272,8 @@ void console_control(const char *text, size_t bytes)
 	take();
 	was = at_line_start;
 	write_locked(text, bytes);
-	at_line_start = was;
-	drop();
+	__atomic_store_n(&at_line_start, was, __ATOMIC_RELAXED);
+	drop_written();
 }
 
 bool console_write_on(const char *text, size_t bytes)
@@ -168,13 +285,13 @@ bool console_write_on(const char *text, size_t bytes)
 	if (on) {
 		write_locked(text, bytes);
 	}
-	drop();
+	drop_written();
 	return on;
 }
 
 bool console_at_line_start(void)
 {
-	return at_line_start;
+	return __atomic_load_n(&at_line_start, __ATOMIC_RELAXED);
 }
 
 void console_write_line(const char *text, size_t bytes)
@@ -189,30 +306,17 @@ void console_write_line(const char *text, size_t bytes)
 	ring_append(line_break, sizeof(line_break));
 	write_locked(text, bytes);
 	write_locked(line_break, sizeof(line_break));
-	drop();
-}
-
-/* Bounded, for a broken UART may say for ever that there is one more. */
-static void collect(void)
-{
-	int c = 0;
-
-	for (uint32_t i = 0; i < TYPED_AT_ONCE && c >= 0 && typed_in - typed_out < TYPED_MAX; i++) {
-		c = serial_getc();
-		if (c < 0) {
-			c = keyboard_getc();
-		}
-		if (c >= 0) {
-			typed[typed_in++ % TYPED_MAX] = (uint16_t)c;
-		}
-	}
+	drop_written();
 }
 
 void console_listen(void)
 {
-	take();
-	collect();
-	drop();
+	if (take_devices()) {
+		collect();
+		(void)serial_send();
+		__atomic_store_n(&passed_on, cpu_rdtsc(), __ATOMIC_RELAXED);
+		drop_devices();
+	}
 }
 
 bool console_listens(void)
@@ -222,41 +326,38 @@ bool console_listens(void)
 
 int console_getc(void)
 {
-	int c = -1;
+	int c;
 
-	take();
-	if (typed_in == typed_out) {
+	if (__atomic_load_n(&typed_in, __ATOMIC_ACQUIRE) == typed_out && take_devices()) {
 		collect();
+		drop_devices();
 	}
-	if (typed_in != typed_out) {
-		c = typed[typed_out++ % TYPED_MAX];
+	if (__atomic_load_n(&typed_in, __ATOMIC_ACQUIRE) == typed_out) {
+		return -1;
 	}
-	drop();
+	c = typed[typed_out % TYPED_MAX];
+	__atomic_store_n(&typed_out, typed_out + 1, __ATOMIC_RELEASE);
 	return c;
+}
+
+/* The boot processor's work; if each did it, each would read the UART at each of its turns. */
+static bool was_done_lately(void)
+{
+	const uint64_t since = cpu_rdtsc() - __atomic_load_n(&passed_on, __ATOMIC_RELAXED);
+
+	/* CPUs' clocks may differ a little. */
+	return (int64_t)since < (int64_t)tsc_from_us(HELP_US);
 }
 
 bool console_flush(void)
 {
-	bool more = false;
-
-	take();
-	for (size_t i = 0; i < CONSOLE_SINK_MAX; i++) {
-		if (sinks[i] != NULL && sinks[i]->flush != NULL) {
-			more |= sinks[i]->flush();
-		}
+	if (!writers_wait && percpu_self()->index != 0 && was_done_lately()) {
+		return false;
 	}
-	drop();
-	return more;
+	return pass_on(writers_wait);
 }
 
 void console_drain(void)
 {
-	const uint64_t began = cpu_rdtsc();
-
-	for (uint32_t turn = 0; turn < DRAIN_TURNS && console_flush(); turn++) {
-		if (tsc_hz() != 0 && cpu_rdtsc() - began > tsc_from_us(DRAIN_US)) {
-			break;
-		}
-		cpu_pause();
-	}
+	wait_until_out();
 }

@@ -1,7 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Where text goes and where keys come from: sinks are the serial port, the screen and, until
- * ExitBootServices, the firmware's text console. A sink is added once and may be removed.
+ * ExitBootServices, the firmware's text console.
+ *
+ * No CPU waits for a device while the scheduler runs: a write is a copy into memory, and the boot
+ * processor passes on what was written, at its turns and each CONSOLE_LISTEN_US. Another CPU does
+ * so when the boot processor has not for HELP_US. Before (console_stop_waiting) and after
+ * (console_break_lock), when a hang or the end would lose what is in memory, each write waits until
+ * all of it is out, for a bounded time in all.
  */
 #ifndef UMBRA_BASE_CONSOLE_H
 #define UMBRA_BASE_CONSOLE_H
@@ -10,14 +16,22 @@
 
 struct console_sink {
 	const char *name;
-	/* Writes bytes as they are; called under the console lock with any CPU state. */
+	/* Takes bytes as they are, into memory if it can; under the console lock, in any state. */
 	void (*write)(const char *text, size_t bytes);
-	/* May be NULL. Shows what was written and not yet shown; cheap when there is nothing. Never
-	 * waits. Returns true when something is left to be passed on soon. */
-	bool (*flush)(void);
+	/*
+	 * May be NULL. Passes on what was written; never waits, and is cheap when there is nothing.
+	 * One CPU at a time, not under the console lock; somebody_waits: at once, whatever it
+	 * costs. Returns true when something is left that can be passed on soon.
+	 */
+	bool (*flush)(bool somebody_waits);
+	/* May be NULL. Bytes that were written and have not left; 0 when they do not leave. */
+	size_t (*backlog)(void);
 };
 
-/* At most CONSOLE_SINK_MAX sinks; ERR_NOMEM beyond. Log lines of before are replayed to it. */
+/*
+ * At most CONSOLE_SINK_MAX sinks; ERR_NOMEM beyond. Log lines of before are replayed to it. Sinks
+ * come and go while the boot processor is alone.
+ */
 #define CONSOLE_SINK_MAX 4
 int console_add_sink(const struct console_sink *sink);
 void console_remove_sink(const struct console_sink *sink);
@@ -32,6 +46,13 @@ void console_control(const char *text, size_t bytes);
 
 /* True while the last byte written was a line's end (or none was written yet). */
 bool console_at_line_start(void);
+
+/*
+ * Guests and the shell write only while this says so, a line or one command's answer at a time:
+ * they never fill the memory that the log needs too, and what a person asks for does not wait
+ * behind seconds of text. Always true of a line that takes nothing in any more. Any CPU, no lock.
+ */
+bool console_has_room(void);
 
 /* Shows the lines of the log again that are still kept, on every sink. */
 void console_replay(void);
@@ -49,30 +70,40 @@ size_t console_kept_since(size_t before, char *text, size_t cap);
  */
 void console_write_line(const char *text, size_t bytes);
 
-/* The next byte a person typed, on the serial line or the keyboard, CONSOLE_BREAK, or -1. */
+/*
+ * The next byte a person typed, on the serial line or the keyboard, CONSOLE_BREAK, or -1. Boot
+ * processor.
+ */
 int console_getc(void);
 #define CONSOLE_BREAK 0x100 /* the line was held low: no byte, but Linux' SysRq waits for it */
 
 /*
- * Takes what has arrived into memory, for console_getc. A UART holds 16 bytes, which come in 1.4 ms
- * at 115200 baud: at most CONSOLE_LISTEN_US lie between two calls while console_listens says so.
- * Never waits. Boot processor, any state.
+ * Takes what has arrived into memory, for console_getc, and keeps the serial line sending. A UART
+ * holds 16 bytes, which come or go in 1.39 ms at 115200 baud: at most CONSOLE_LISTEN_US lie between
+ * two calls while console_listens says so, half as long, so that the line is never idle for want of
+ * them. Never waits. Boot processor, any state.
  */
 void console_listen(void);
 bool console_listens(void);
-#define CONSOLE_LISTEN_US 1000u
+#define CONSOLE_LISTEN_US 700u
 
 /*
  * Passes on what sinks still owe (the screen is drawn, the serial port's queue moves on), without
- * waiting. Called when a CPU is idle and at the end of a time slice. Returns true when there is
- * more that should go out within about a millisecond.
+ * waiting. Called when a CPU is idle and at the end of a time slice; see above for who does the
+ * work. Returns true when this CPU has more to pass on within CONSOLE_LISTEN_US.
  */
 bool console_flush(void);
 
-/* Waits until all text has left, at most four seconds. For panic, reset and power-off. */
+/* Waits until all text has left, for a bounded time. For panic, reset and power-off. */
 void console_drain(void);
 
-/* For panic alone: from now on no lock is taken, so that a CPU that died inside cannot block. */
+/* The scheduler runs: from now on nobody waits for a sink, and console_flush is called often. */
+void console_stop_waiting(void);
+
+/*
+ * For the end of the machine alone: from now on no lock is taken, so that a CPU that died inside
+ * cannot block, and each write waits again.
+ */
 void console_break_lock(void);
 
 #endif

@@ -23,6 +23,16 @@ static inline void lock_take(struct lock *l)
 	}
 }
 
+/* True when nobody had it, and now the caller has. */
+static inline bool lock_try(struct lock *l)
+{
+	/* Acquires what lock_drop released: the last one to have it dropped it by this number. */
+	uint32_t ticket = __atomic_load_n(&l->owner, __ATOMIC_ACQUIRE);
+
+	return __atomic_compare_exchange_n(&l->next, &ticket, ticket + 1, false, __ATOMIC_RELAXED,
+					   __ATOMIC_RELAXED);
+}
+
 static inline void lock_drop(struct lock *l)
 {
 	__atomic_store_n(&l->owner, l->owner + 1, __ATOMIC_RELEASE);

@@ -47,8 +47,4 @@ void log_printf(enum log_level level, const char *fmt, ...)
 	va_end(args);
 
 	console_write_line(line, bytes);
-	if (level == LOG_ERROR) {
-		/* More will come out with the next flush; the screen shows it at once. */
-		(void)console_flush();
-	}
 }

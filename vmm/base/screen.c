@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A terminal of the simplest kind. What it shows comes from the log and from guests, so every byte
- * is hostile: control sequences move within the grid or are swallowed. Everything but screen_init
- * and screen_move runs under the console lock.
+ * is hostile: control sequences move within the grid or are swallowed. Writing to the grid runs
+ * under the console lock, drawing under console.c's device lock: it may draw a row that is just
+ * being changed, and draws it again then, for `dirty` is set after each change.
  */
 #include "vmm/base/screen.h"
 
@@ -44,7 +45,7 @@ static struct {
 	uint8_t text[ROWS_MAX][COLS_MAX];  /* a ring of rows: row r is text[(top + r) % rows] */
 	uint8_t drawn[ROWS_MAX][COLS_MAX]; /* what the framebuffer shows, by place */
 	uint32_t top, row, col;
-	bool dirty;
+	bool dirty; /* atomic */
 	enum escape escape;
 	uint32_t param;
 	uint64_t rest_until; /* TSC */
@@ -115,27 +116,37 @@ static void draw_cell(uint32_t row, uint32_t col, uint8_t c)
 	}
 }
 
-static bool screen_flush(void)
+/* Another CPU may be writing: a cell is a byte, which is read once. */
+static void draw_changes(void)
 {
-	uint64_t began = cpu_rdtsc();
+	const uint32_t top = __atomic_load_n(&screen.top, __ATOMIC_RELAXED);
 
-	if (!screen.dirty || screen.pixels == NULL) {
-		return false;
-	}
-	if (began < screen.rest_until) {
-		return true;
-	}
 	for (uint32_t row = 0; row < screen.rows; row++) {
-		const uint8_t *text = screen.text[(screen.top + row) % screen.rows];
+		const uint8_t *text = screen.text[(top + row) % screen.rows];
 
 		for (uint32_t col = 0; col < screen.cols; col++) {
-			if (text[col] != screen.drawn[row][col]) {
-				screen.drawn[row][col] = text[col];
-				draw_cell(row, col, text[col]);
+			const uint8_t c = __atomic_load_n(&text[col], __ATOMIC_RELAXED);
+
+			if (c != screen.drawn[row][col]) {
+				screen.drawn[row][col] = c;
+				draw_cell(row, col, c);
 			}
 		}
 	}
-	screen.dirty = false;
+}
+
+static bool screen_flush(bool somebody_waits)
+{
+	const uint64_t began = cpu_rdtsc();
+
+	if (screen.pixels == NULL || !__atomic_load_n(&screen.dirty, __ATOMIC_RELAXED)) {
+		return false;
+	}
+	if (began < screen.rest_until && !somebody_waits) {
+		return true;
+	}
+	__atomic_store_n(&screen.dirty, false, __ATOMIC_SEQ_CST);
+	draw_changes();
 	screen.rest_until = began + (cpu_rdtsc() - began) * (PACE + 1);
 	return false;
 }
@@ -150,7 +161,6 @@ static uint8_t *line_at(uint32_t row)
 static void clear(uint32_t row, uint32_t col, uint32_t cols)
 {
 	memset(line_at(row) + col, ' ', cols);
-	screen.dirty = true;
 }
 
 static void new_line(void)
@@ -170,7 +180,6 @@ static void put(uint8_t c)
 		new_line();
 	}
 	line_at(screen.row)[screen.col++] = c;
-	screen.dirty = true;
 }
 
 /* ESC [ param final: the erasing that shells and kernels do, and home; the rest is swallowed. */
@@ -253,6 +262,7 @@ static void screen_write(const char *text, size_t bytes)
 	for (size_t i = 0; i < bytes; i++) {
 		screen_byte(text[i]);
 	}
+	__atomic_store_n(&screen.dirty, true, __ATOMIC_RELEASE); /* behind the last change */
 }
 
 static const struct console_sink screen_sink = {

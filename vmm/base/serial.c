@@ -1,18 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * 16550 UART (National Semiconductor PC16550D data sheet: "Registers", "FIFO Polled Mode"). All
- * functions but serial_init, serial_close and serial_where run under the console lock.
+ * 16550 UART (National Semiconductor PC16550D data sheet: "Registers", "FIFO Polled Mode"). The
+ * registers are touched under console.c's device lock, but for serial_init and serial_close. What
+ * is to be sent is put into the queue under the console lock and taken out under the device lock.
  */
 #include "vmm/base/serial.h"
 
 #include "vmm/base/console.h"
 #include "vmm/base/cpu.h"
 #include "vmm/base/err.h"
+#include "vmm/base/str.h"
+#include "vmm/base/tsc.h"
 
 enum {
-	REG_DATA = 0,	    /* RBR, THR; DLL with DLAB */
-	REG_INT_ENABLE = 1, /* DLM with DLAB */
-	REG_FIFO_CONTROL = 2,
+	REG_DATA = 0,	      /* RBR, THR; DLL with DLAB */
+	REG_INT_ENABLE = 1,   /* DLM with DLAB */
+	REG_FIFO_CONTROL = 2, /* written */
+	REG_INT_IDENT = 2,    /* read */
 	REG_LINE_CONTROL = 3,
 	REG_MODEM_CONTROL = 4,
 	REG_LINE_STATUS = 5,
@@ -26,22 +30,31 @@ enum {
 #define MCR_ON	  0x0b /* DTR, RTS, OUT2 */
 #define MCR_LOOP  0x10 /* loop-back, all outputs off */
 #define MCR_OUTS  0x0e /* RTS, OUT1, OUT2 */
+#define IIR_FIFOS 0xc0 /* both bits: there are FIFOs, and they are on */
+#define LSR_GONE  0xff /* what is not there reads as ones; no chip has all of these at once */
 #define LSR_DATA  BIT(0)
 #define LSR_BREAK BIT(4)
 #define LSR_THRE  BIT(5)
 #define LSR_TEMT  BIT(6)
 
 #define FIFO_BYTES  16
-#define QUEUE_BYTES (32u * 1024)
-/* A full queue waits for the line this many status reads (each about a microsecond on metal). */
-#define WAIT_TURNS 2000000u
+#define QUEUE_BYTES (64u * 1024) /* the whole log, and as much again */
 
-static bool present; /* a line to receive from */
-static bool sends;   /* and to send to: not once it has stopped sending */
+/* A line that takes nothing for this long has stalled; 16 bytes at 80 baud. */
+#define STALL_US    2000000u
+#define STALL_LOOKS 2000000u /* while the clock is not known yet: a microsecond each on metal */
+
+static bool present; /* there is a line */
 static bool break_came;
 static uint8_t queue[QUEUE_BYTES];
-static size_t queue_in, queue_out; /* bytes ever put and taken */
-static bool sending;		   /* the chip may hold bytes that are not on the line yet */
+static size_t queue_in, queue_out; /* bytes ever put and taken; atomic */
+static size_t lost;		   /* bytes that found no room since one did; console lock */
+static uint32_t fifo_bytes;
+static bool sending; /* the chip may hold bytes that are not on the line yet */
+
+static bool stalled;	       /* atomic */
+static uint64_t refusals;      /* looks since it took something */
+static uint64_t refused_since; /* TSC, of the first of them */
 
 static struct serial_place place;
 const struct serial_place serial_com1 = { .divisor = 1, .address = 0x3f8 };
@@ -77,55 +90,95 @@ static uint8_t line_status(void)
 {
 	const uint8_t status = reg_read(REG_LINE_STATUS);
 
+	if (status == LSR_GONE) {
+		return 0;
+	}
 	break_came = break_came || (status & LSR_BREAK) != 0;
 	return status;
 }
 
-/* Fills the transmit FIFO when it is empty. */
-static void pump(void)
+static size_t queued(void)
 {
-	if (queue_in == queue_out || (line_status() & LSR_THRE) == 0) {
-		return;
-	}
-	for (int i = 0; i < FIFO_BYTES && queue_out != queue_in; i++) {
-		reg_write(REG_DATA, queue[queue_out++ % QUEUE_BYTES]);
-	}
+	return __atomic_load_n(&queue_in, __ATOMIC_ACQUIRE) -
+	       __atomic_load_n(&queue_out, __ATOMIC_ACQUIRE);
 }
 
-/* Makes room for one byte; sends nothing from now on when the port stopped sending. */
-static bool wait_for_room(void)
+static void enqueue(const char *text, size_t bytes)
 {
-	for (uint32_t turn = 0; turn < WAIT_TURNS; turn++) {
-		if (queue_in - queue_out < QUEUE_BYTES) {
-			return true;
-		}
-		pump();
+	size_t at = queue_in;
+
+	for (size_t i = 0; i < bytes; i++) {
+		queue[at++ % QUEUE_BYTES] = (uint8_t)text[i];
 	}
-	sends = false;
-	return false;
+	__atomic_store_n(&queue_in, at, __ATOMIC_RELEASE);
 }
 
+/* All of it or nothing: what is cut would not be seen to be. */
 static void serial_write(const char *text, size_t bytes)
 {
-	for (size_t i = 0; i < bytes && sends; i++) {
-		if (wait_for_room()) {
-			queue[queue_in++ % QUEUE_BYTES] = (uint8_t)text[i];
-		}
+	char note[96];
+	size_t length = 0;
+
+	if (lost != 0) {
+		length = str_printf(note, sizeof(note),
+				    "\r\numbra: the serial line was too slow: %llu bytes are not "
+				    "here\r\n",
+				    (unsigned long long)lost);
 	}
-	sending = sends;
-	if (sends) {
-		pump();
+	if (queued() + length + bytes > QUEUE_BYTES) {
+		lost += bytes;
+		return;
+	}
+	enqueue(note, length);
+	lost = 0;
+	enqueue(text, bytes);
+}
+
+static void note_refusal(void)
+{
+	const uint64_t now = cpu_rdtsc();
+
+	if (refusals == 0) {
+		refused_since = now;
+	}
+	refusals++;
+	if (tsc_hz() != 0 ? now - refused_since > tsc_from_us(STALL_US) : refusals > STALL_LOOKS) {
+		__atomic_store_n(&stalled, true, __ATOMIC_RELAXED);
 	}
 }
 
-static bool serial_flush(void)
+bool serial_send(void)
 {
-	if (!sends || !sending) {
+	const bool more = queued() != 0;
+	size_t at = queue_out;
+
+	if (!present || (!more && !sending)) {
 		return false;
 	}
-	pump();
-	sending = queue_in != queue_out || (line_status() & LSR_TEMT) == 0;
-	return sending;
+	if ((line_status() & (more ? LSR_THRE : LSR_TEMT)) == 0) {
+		note_refusal();
+		return !stalled;
+	}
+	refusals = 0;
+	__atomic_store_n(&stalled, false, __ATOMIC_RELAXED);
+	sending = more;
+	for (uint32_t i = 0; i < fifo_bytes && at != __atomic_load_n(&queue_in, __ATOMIC_ACQUIRE);
+	     i++) {
+		reg_write(REG_DATA, queue[at++ % QUEUE_BYTES]);
+	}
+	__atomic_store_n(&queue_out, at, __ATOMIC_RELEASE);
+	return more;
+}
+
+static bool serial_flush(bool somebody_waits)
+{
+	(void)somebody_waits; /* it is as fast as it is */
+	return serial_send();
+}
+
+static size_t serial_backlog(void)
+{
+	return __atomic_load_n(&stalled, __ATOMIC_RELAXED) ? 0 : queued();
 }
 
 bool serial_listens(void)
@@ -170,6 +223,7 @@ static const struct console_sink serial_sink = {
 	.name = "serial",
 	.write = serial_write,
 	.flush = serial_flush,
+	.backlog = serial_backlog,
 };
 
 static bool is_sane(const struct serial_place *at)
@@ -187,8 +241,9 @@ void serial_close(void)
 		console_drain();
 		console_remove_sink(&serial_sink);
 	}
-	present = sends = sending = break_came = false;
-	queue_in = queue_out = 0;
+	present = sending = stalled = break_came = false;
+	queue_in = queue_out = lost = 0;
+	refusals = 0;
 	place = (struct serial_place){ 0 };
 }
 
@@ -217,6 +272,7 @@ int serial_init(const struct serial_place *at)
 	reg_write(REG_LINE_CONTROL, LCR_8N1);
 	reg_write(REG_FIFO_CONTROL, FCR_ON);
 	reg_write(REG_MODEM_CONTROL, MCR_ON);
-	present = sends = true;
+	fifo_bytes = (reg_read(REG_INT_IDENT) & IIR_FIFOS) == IIR_FIFOS ? FIFO_BYTES : 1;
+	present = true;
 	return console_add_sink(&serial_sink);
 }

@@ -31,10 +31,15 @@ void serial_close(void);
 const struct serial_place *serial_where(void);
 
 /*
- * A byte that arrived, CONSOLE_BREAK, or -1; also of a port that no longer sends. Under the console
- * lock: use console_getc.
+ * A byte that arrived, CONSOLE_BREAK, or -1; also of a port that no longer sends. For console.c:
+ * use console_getc.
  */
 int serial_getc(void);
+/*
+ * Fills the transmit FIFO when it is empty. Never waits. True while more is to be sent soon: not
+ * when the line has taken nothing for two seconds. It goes on when that does. For console.c.
+ */
+bool serial_send(void);
 /* True when there is a line whose bytes are lost if nobody takes them for longer than 1.3 ms. */
 bool serial_listens(void);
 
