@@ -49,6 +49,14 @@ $(O)/unit/pager_race: $(RACE_C) $(wildcard ept/*.h vmm/base/*.h crypto/*.h)
 	@$(HOST_CC) -std=gnu11 -g -O1 -no-pie -fsanitize=thread -DUMBRA_HOST_TEST -I. $(HOST_WARN) \
 		-include sched.h -D__builtin_ia32_pause=sched_yield -o $@ $(RACE_C) -lpthread
 
+CONSOLE_RACE_C := tests/unit/console_race.c guest/vconsole.c $(addprefix vmm/base/,console.c \
+	serial.c keyboard.c log.c str.c err.c)
+unit: $(O)/unit/console_race.passed
+$(O)/unit/console_race: $(CONSOLE_RACE_C) $(wildcard guest/*.h vmm/base/*.h)
+	@mkdir -p $(@D)
+	@$(HOST_CC) -std=gnu11 -g -O1 -no-pie -fsanitize=thread -DUMBRA_HOST_TEST -I. $(HOST_WARN) \
+		-include sched.h -D__builtin_ia32_pause=sched_yield -o $@ $(filter %.c,$^) -lpthread
+
 GMEM_C := ept/gmem.c ept/ram_plain.c ept/extents.c ept/retire.c ept/move.c ept/ept.c ept/ept_tlb.c \
 	vmm/base/str.c
 PAGER_C := ept/pager.c ept/window.c ept/store.c $(GMEM_C)

@@ -1,0 +1,226 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * CPUs that log, guests that write, and a line that is slower than all of them, under
+ * ThreadSanitizer: a register of the UART that two CPUs use at once, or a byte that is read while
+ * it is written, is a data race. What comes out is whole lines, each once and in order. 0: all is
+ * well.
+ *
+ * CPU 0: the boot processor. CPU 1: logs, and helps. CPU 2 and 3: one VM each.
+ */
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "guest/vconsole.h"
+#include "vmm/base/console.h"
+#include "vmm/base/cpu.h"
+#include "vmm/base/log.h"
+#include "vmm/base/percpu.h"
+#include "vmm/base/serial.h"
+#include "vmm/base/tsc.h"
+
+#define CPUS	 4
+#define LINES	 4000u
+#define LSR_TURN 3u /* each third look finds the transmitter empty */
+
+static struct percpu cpus[CPUS];
+static __thread uint32_t self;
+static uint64_t clock_ticks, helped;
+static struct vconsole consoles[2];
+static uint32_t running = CPUS - 1; /* writers */
+
+/* The UART: plain memory, for one CPU at a time has it. */
+static char line[1 << 21];
+static size_t line_bytes;
+static unsigned looks, fifo, typed;
+static bool arrived; /* a byte that nobody has read */
+static uint8_t mcr, lcr;
+
+static _Noreturn void broken(const char *why)
+{
+	printf("broken: %s\n", why);
+	exit(1);
+}
+
+struct percpu *percpu_fake_self(void)
+{
+	return &cpus[self];
+}
+
+uint64_t fake_rdtsc(void)
+{
+	return __atomic_add_fetch(&clock_ticks, 1000, __ATOMIC_RELAXED);
+}
+
+uint64_t tsc_hz(void)
+{
+	return 1000000000;
+}
+
+uint64_t tsc_from_us(uint64_t us)
+{
+	return us * 1000;
+}
+
+uint8_t fake_in8(uint16_t port)
+{
+	switch (port - 0x3f8) {
+	case 0: arrived = false; return (uint8_t)('a' + typed++ % 26);
+	case 2: return 0xc1;
+	case 4: return mcr;
+	case 5:
+		looks++;
+		fifo = looks % LSR_TURN == 0 ? 0 : fifo;
+		__atomic_add_fetch(&helped, self != 0, __ATOMIC_RELAXED);
+		arrived = arrived || looks % 20 == 0;
+		return (uint8_t)((fifo == 0 ? 0x60 : 0) | (arrived ? 1 : 0));
+	case 6: return (mcr & 0x10) == 0 ? 0xb0 : (mcr & 0xe) == 0xe ? 0xd0 : 0;
+	default: return 0xff; /* among them the keyboard's */
+	}
+}
+
+void fake_out8(uint16_t port, uint8_t value)
+{
+	if (port == 0x3f8 + 4) {
+		mcr = value;
+	} else if (port == 0x3f8 + 3) {
+		lcr = value;
+	} else if (port == 0x3f8 && (lcr & 0x80) == 0 && line_bytes < sizeof(line) - 1) {
+		if (fifo++ == 16) {
+			broken("a byte too many for the FIFO");
+		}
+		line[line_bytes++] = (char)value;
+	}
+}
+
+static void guest(struct vconsole *console, uint32_t number)
+{
+	char text[32];
+	int bytes = snprintf(text, sizeof(text), "line %u.\n", number);
+
+	for (int i = 0; i < bytes; i++) {
+		while (!vconsole_ready(console)) {
+			sched_yield();
+		}
+		vconsole_put(console, (uint8_t)text[i]);
+	}
+}
+
+static void *write_lines(void *cpu)
+{
+	self = (uint32_t)(uintptr_t)cpu;
+	for (uint32_t i = 0; i < LINES; i++) {
+		if (self >= 2) {
+			guest(&consoles[self - 2], i);
+			continue;
+		}
+		do {
+			(void)console_flush(); /* as at each of its turns */
+			sched_yield();
+		} while (!console_has_room());
+		log_info("line %u.", i);
+	}
+	__atomic_sub_fetch(&running, 1, __ATOMIC_RELEASE);
+	return NULL;
+}
+
+/* For as long as it takes another to help; not for ever, for that one may have nothing to do. */
+static void be_late(void)
+{
+	const uint64_t before = __atomic_load_n(&helped, __ATOMIC_RELAXED);
+
+	__atomic_add_fetch(&clock_ticks, 3000000, __ATOMIC_RELAXED);
+	for (unsigned i = 0; i < 1000; i++) {
+		if (__atomic_load_n(&helped, __ATOMIC_RELAXED) != before) {
+			return;
+		}
+		sched_yield();
+	}
+}
+
+static void boot_processor(void)
+{
+	unsigned got = 0;
+	int byte;
+
+	for (unsigned turn = 0;; turn++) {
+		const bool over = __atomic_load_n(&running, __ATOMIC_ACQUIRE) == 0;
+
+		vconsole_show();
+		console_listen();
+		while ((byte = console_getc()) >= 0) {
+			if (byte != 'a' + (int)(got++ % 26)) {
+				broken("what was typed is out of order");
+			}
+		}
+		if (turn % 64 == 0) {
+			be_late();
+		}
+		if (!console_flush() && over && consoles[0].shown == consoles[0].written &&
+		    consoles[1].shown == consoles[1].written) {
+			break;
+		}
+	}
+	if (got < 100) {
+		broken("little was typed");
+	}
+}
+
+static void expect_lines(const char *before)
+{
+	const char *at = line;
+	char text[64];
+
+	for (uint32_t i = 0; i < LINES; i++) {
+		snprintf(text, sizeof(text), "\n%sline %u.\r\n", before, i);
+		at = strstr(at, text);
+		if (at == NULL) {
+			printf("%s%u: ", before, i);
+			broken("a line is missing, or out of order");
+		}
+	}
+}
+
+/* Who spins waits for another thread. */
+void fake_pause(void)
+{
+	(void)sched_yield();
+}
+
+/* No memory module is looked at. */
+void cache_write_back(const void *area, size_t bytes)
+{
+	(void)area;
+	(void)bytes;
+}
+
+int main(void)
+{
+	pthread_t threads[CPUS];
+
+	alarm(200); /* a deadlock ends the program */
+	for (uint32_t i = 0; i < CPUS; i++) {
+		cpus[i] = (struct percpu){ .self = &cpus[i], .index = i };
+	}
+	if (serial_init(&serial_com1) != 0) {
+		broken("no UART");
+	}
+	console_stop_waiting();
+	console_write("\r\n", 2);
+	vconsole_attach(&consoles[0], "alpha");
+	vconsole_attach(&consoles[1], "beta");
+	for (uintptr_t i = 1; i < CPUS; i++) {
+		pthread_create(&threads[i], NULL, write_lines, (void *)i);
+	}
+	boot_processor();
+	for (uint32_t i = 1; i < CPUS; i++) {
+		pthread_join(threads[i], NULL);
+	}
+	expect_lines("umbra: ");
+	expect_lines("[alpha] ");
+	expect_lines("[beta] ");
+	printf("%zu bytes were sent; %lu looks by a CPU that helped\n", line_bytes, helped);
+	return helped == 0;
+}
