@@ -440,16 +440,33 @@ void pager_exit(void)
 	window_exit();
 }
 
+static void write_back(void)
+{
+	cpu_wbinvd();
+}
+
+/*
+ * The order carries the weight:
+ *
+ *  1. No CPU begins to encrypt any more, and one that does leaves a note of the page.
+ *  2. The other CPUs stop. Guests that ran on would write to their pages again; and a cipher whose
+ *     key schedule becomes zero under its hands reads a number of rounds that is 0, and runs off
+ *     the end of the schedule.
+ *  3. Keys are zeroed.
+ *  4. So is the page that was half encrypted, by a CPU that did not stop in time: its rest may be
+ *     under a key that everybody knows.
+ *  5. And the window.
+ *  6. What a reset leaves in DRAM is what was written back.
+ */
 void pager_wipe(void)
 {
-	store_close();
-	wipe_all();
-	/* Guests that ran on would write to their pages anew. */
-	smp_stop_others();
-	store_wipe_unfinished();
-	window_wipe();
-	/* What a reset leaves in DRAM is what was written back. */
-	cpu_wbinvd();
+	static void (*const steps[])(void) = { store_close,	      smp_stop_others, wipe_all,
+					       store_wipe_unfinished, window_wipe,     write_back };
+	static size_t next;
+
+	while (next < ARRAY_COUNT(steps)) {
+		steps[next++](); /* counted before: one that fails does not come again */
+	}
 }
 
 /*

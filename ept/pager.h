@@ -51,10 +51,12 @@ int pager_init(uint64_t frame_count);
 void pager_exit(void);
 
 /*
- * For the end of the machine (panic_set_wipe): wipe_all, stops the other CPUs, zeroes all that the
+ * For the end of the machine (panic_set_wipe): stops the other CPUs, wipe_all, zeroes all that the
  * window holds in clear, and writes the caches back. Takes no lock and may interrupt anything; a
  * CPU that is about to encrypt stops instead of doing it under a key of zeros. Before pager_init
- * it does as much of this as there is. A few milliseconds for a window of 16 MiB.
+ * it does as much of this as there is. Called again, from an exception inside, it goes on behind
+ * the step that failed. A few milliseconds for a window of 16 MiB, and up to a second for a CPU
+ * that does not stop.
  */
 void pager_wipe(void);
 

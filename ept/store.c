@@ -12,9 +12,11 @@
 #include "vmm/base/str.h"
 
 /*
- * For the end of the machine, where keys are zeroed under the hands of other CPUs: what is
- * encrypted by then is encrypted under a key that everybody knows. One page at most is unfinished,
- * for window_lock lets no two CPUs encrypt.
+ * For the end of the machine, where keys are zeroed, maybe under the hands of a CPU that did not
+ * stop: what it encrypts then is encrypted under a key that everybody knows. One page at most is
+ * unfinished, for window_lock lets no two CPUs encrypt. Whoever encrypts names the page first and
+ * looks at `closed` before and after: a page that is not named any more was encrypted before the
+ * store closed, and so before keys were zeroed.
  */
 static bool closed;
 static hpa_t unfinished; /* 0: none */
@@ -95,6 +97,13 @@ static bool is_filled(const void *page, uint64_t fill)
 	return true;
 }
 
+static void stop_if_closed(void)
+{
+	if (__atomic_load_n(&closed, __ATOMIC_SEQ_CST)) {
+		cpu_stop();
+	}
+}
+
 /* False when nothing is to be encrypted. */
 static bool begin_seal(const struct sealed_page *out, const void *clear, struct page_item *item)
 {
@@ -113,9 +122,7 @@ static bool begin_seal(const struct sealed_page *out, const void *clear, struct 
 	*version = ++out->region->vm->version;
 	frame = store_frame(out->region, out->page);
 	__atomic_store_n(&unfinished.v, frame.v, __ATOMIC_SEQ_CST);
-	if (__atomic_load_n(&closed, __ATOMIC_SEQ_CST)) {
-		cpu_stop();
-	}
+	stop_if_closed();
 	pack_tweak(out->region, out->page, *version, item->tweak);
 	item->in = clear;
 	item->out = host_temp_map(GMEM_SLOT_OUT, keyed(frame, KEYID_PLATFORM));
@@ -125,6 +132,7 @@ static bool begin_seal(const struct sealed_page *out, const void *clear, struct 
 static void end_seal(void)
 {
 	host_temp_unmap(GMEM_SLOT_OUT);
+	stop_if_closed();
 	__atomic_store_n(&unfinished.v, 0, __ATOMIC_RELEASE);
 }
 

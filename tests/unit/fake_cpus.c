@@ -109,7 +109,7 @@ void smp_kick(uint32_t cpu_index)
 	}
 }
 
-void smp_stop_others(void)
+__attribute__((weak)) void smp_stop_others(void)
 {
 }
 

@@ -52,21 +52,21 @@ void fake_panic_check(const char *text)
 	}
 }
 
-void panic_begin(void)
+__attribute__((weak)) void panic_begin(void)
 {
 }
 
-_Noreturn void panic_end(void)
+__attribute__((weak)) _Noreturn void panic_end(void)
 {
 	panic("panic_end");
 }
 
-void panic_set_wipe(void (*wipe)(void))
+__attribute__((weak)) void panic_set_wipe(void (*wipe)(void))
 {
 	wipe_keys = wipe;
 }
 
-void panic_wipe(void)
+__attribute__((weak)) void panic_wipe(void)
 {
 	void (*wipe)(void) = wipe_keys;
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * ept/pager.c, store.c: the life of a page, the order of an eviction, what is left in DRAM,
- * failures, the end of the machine.
+ * failures. The end of the machine: test_pager_end.c.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -389,91 +389,6 @@ static void test_no_memory(void **state)
 	assert_int_equal(guest_read(guest, 0), 9);
 }
 
-/* --- The end of the machine: last, for nothing is encrypted after it --- */
-
-static jmp_buf stopped;
-static bool may_stop;
-
-/* A CPU stopped for good. */
-void fake_hlt(void)
-{
-	if (!may_stop) {
-		fake_fail("a CPU stopped");
-	}
-	may_stop = false;
-	longjmp(stopped, 1);
-}
-
-static uint8_t *store_of(struct guest *guest, uint32_t page)
-{
-	struct sealed_region *region = guest->gmem.regions[0].state;
-	const struct store_chunk *chunk = &region->chunks[page / CHUNK_PAGES];
-
-	assert_true(page < SPLIT);
-	return fake_frame(hpa(chunk->frames.v + page % CHUNK_PAGES * PAGE_SIZE));
-}
-
-/* Another CPU ends the machine while this one encrypts, under both locks; it never goes on. */
-static void end_while_sealing(struct guest *guest, uint32_t page)
-{
-	static const uint8_t zero[PAGE_SIZE];
-
-	crypto_hook = NULL;
-	memset(store_of(guest, page), 0x77, 100); /* by keys that are half zero */
-	crypto.wipes = fake_wbinvd_count = 0;
-	fake_set_cpu(1);
-	pager_wipe();
-	fake_set_cpu(0);
-	assert_int_equal(crypto.wipes, 1);
-	assert_int_equal(fake_wbinvd_count, 1);
-	assert_memory_equal(store_of(guest, page), zero, PAGE_SIZE);
-	longjmp(stopped, 1);
-}
-
-static void unlock(struct guest *guest)
-{
-	window_lock = (struct lock){ 0 };
-	guest->gmem.lock = (struct lock){ 0 };
-	for (unsigned slot = GMEM_SLOT_CLEAR; slot <= GMEM_SLOT_IN; slot++) {
-		if (fake_temp_is_mapped(slot)) {
-			host_temp_unmap(slot);
-		}
-	}
-}
-
-static void test_wipe(void **state)
-{
-	static const struct page_key zero;
-	struct guest *guest = &guests[0];
-
-	(void)state;
-	make_window(FLOOR);
-	make_guest(guest, 1);
-	for (uint32_t i = 0; i < FLOOR; i++) {
-		guest_write(guest, i, 0x6d61726b6572);
-	}
-	assert_int_equal(frames_with(0x6d61726b6572), FLOOR);
-	crypto_hook = end_while_sealing;
-	if (setjmp(stopped) == 0) {
-		(void)guest_read(guest, 200);
-		fail_msg("nothing was encrypted");
-	}
-	unlock(guest);
-	assert_int_equal(frames_with(0x6d61726b6572), 0);
-	assert_memory_equal(&guest->vm->key, &zero, sizeof(zero));
-	/* The key is known to everybody now: who wants to encrypt under it stops. */
-	assert_int_equal(crypto.encryptions, 1);
-	may_stop = true;
-	if (setjmp(stopped) == 0) {
-		for (uint32_t i = 100; i < VM_PAGES; i++) {
-			guest_write(guest, i, 1);
-		}
-		fail_msg("it goes on");
-	}
-	unlock(guest);
-	assert_int_equal(crypto.encryptions, 1);
-}
-
 static const bool with_ad = true, without_ad = false;
 
 /* A VM whose RAM is all in clear by its configuration has an account, and nothing to be sealed. */
@@ -504,7 +419,6 @@ int main(void)
 		TEST(test_restart),
 		TEST_WITH(test_seal_vm, with_ad),
 		TEST_WITH(test_seal_vm, without_ad),
-		TEST(test_wipe), /* nothing can be sealed from here on */
 		TEST(test_keys_differ),
 	};
 

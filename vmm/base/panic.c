@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The last words of the machine. Order: wipe keys, stop the other CPUs, take the consoles without
- * locks, speak, leave for bootstrap memory, have firmware keep what was said, stay or reset. A
- * second panic on the way (from a fault inside, or from another CPU that was on its own way here)
- * says one short line, or nothing, and stops its CPU.
+ * The last words of the machine. Order: stop the other CPUs and wipe keys, take the consoles
+ * without locks, speak, leave for bootstrap memory, have firmware keep what was said, stay or
+ * reset. A second panic on the way (from a fault inside) says one short line and stops. Another CPU
+ * that comes here, or powers off, waits for the first.
  */
 #include "vmm/base/bootstrap.h"
 #include "vmm/base/console.h"
@@ -16,20 +16,32 @@
 #include "vmm/base/power.h"
 #include "vmm/base/smp.h"
 #include "vmm/base/str.h"
+#include "vmm/base/topology.h"
 
-static void (*wipe_keys)(void);
-static uint32_t panic_depth;
-static uint32_t panic_apic_id;
+static void (*wipe_keys)(void); /* NULL: nothing to wipe, or all is wiped */
+static uint64_t ender;		/* APIC ID + 1 of the CPU that ends the machine; 0: none; atomic */
+static uint32_t panic_depth;	/* the ender's alone */
 static bool reboot_after;
 
 /* idt_stubs.asm: panic itself, which fills the frame and goes on here. */
 struct idt_frame panic_frame;
 _Noreturn void panic_text(const char *fmt, ...) PRINTF_LIKE(1, 2);
 
-/* Works in any state of the machine, unlike percpu_self. */
-static uint32_t own_apic_id(void)
+/*
+ * One CPU ends the machine. Another one that wants to waits for good, and the first one's NMI stops
+ * it: were it to go on, it would stop the first by an NMI in the midst of wiping. Who the CPU is
+ * comes from CPUID, which works in any state of the machine, unlike percpu_self.
+ */
+static void claim_end(void)
 {
-	return cpu_cpuid(1, 0).ebx >> 24;
+	const uint64_t self = topology_this_cpu().apic_id + 1ull;
+	uint64_t found = 0;
+
+	if (!__atomic_compare_exchange_n(&ender, &found, self, false, __ATOMIC_ACQ_REL,
+					 __ATOMIC_ACQUIRE) &&
+	    found != self) {
+		cpu_stop();
+	}
 }
 
 void panic_set_wipe(void (*wipe)(void))
@@ -44,23 +56,24 @@ void panic_set_reboot(bool reboot)
 
 void panic_wipe(void)
 {
-	void (*wipe)(void) = __atomic_exchange_n(&wipe_keys, NULL, __ATOMIC_ACQ_REL);
+	void (*wipe)(void);
 
+	claim_end();
+	wipe = __atomic_load_n(&wipe_keys, __ATOMIC_ACQUIRE);
 	if (wipe != NULL) {
 		wipe();
+		__atomic_store_n(&wipe_keys, NULL, __ATOMIC_RELEASE);
 	}
 }
 
-void panic_begin(void)
+/* An exception in what panic or the wipe does: all is wiped by now, and one line is said. */
+static _Noreturn void panic_again(void)
 {
 	static const char again[] = "\n*** trouble inside the panic itself; stopping here ***\n";
-	uint32_t depth;
+	static bool said;
 
-	cpu_cli();
-	depth = __atomic_fetch_add(&panic_depth, 1, __ATOMIC_ACQ_REL);
-	if (depth == 0) {
-		panic_apic_id = own_apic_id();
-	} else if (depth == 1 && panic_apic_id == own_apic_id()) {
+	if (!said) {
+		said = true;
 		console_break_lock();
 		console_write(again, sizeof(again) - 1);
 		console_drain();
@@ -68,10 +81,20 @@ void panic_begin(void)
 			power_reset();
 		}
 	}
+	cpu_stop();
+}
+
+void panic_begin(void)
+{
+	uint32_t depth;
+
+	cpu_cli();
+	claim_end();
+	depth = panic_depth++;
+	panic_wipe(); /* goes on behind the step that an exception broke off */
 	if (depth != 0) {
-		cpu_stop();
+		panic_again();
 	}
-	panic_wipe();
 	smp_stop_others();
 	console_break_lock();
 	crash_record_begin();

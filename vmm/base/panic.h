@@ -11,8 +11,8 @@
 _Noreturn void panic(const char *fmt, ...) PRINTF_LIKE(1, 2);
 
 /*
- * The two halves of panic for one who has more than a line to tell (idt.c). panic_begin wipes keys,
- * stops the other CPUs and breaks the console lock; it does not return when somebody began already.
+ * The two halves of panic for one who has more than a line to tell (idt.c). panic_begin stops
+ * the other CPUs, wipes keys and breaks the console lock; it does not return when somebody began.
  */
 void panic_begin(void);
 _Noreturn void panic_end(void);
@@ -20,9 +20,16 @@ _Noreturn void panic_end(void);
 /* What follows a panic: the machine stays as it is (the default), or is reset. */
 void panic_set_reboot(bool reboot);
 
-/* Called first of all by panic, reset and power-off: wipes keys. NULL until crypto sets it. */
+/*
+ * What panic, reset and power-off do first of all: stops the other CPUs and wipes keys. NULL until
+ * crypto sets it. An exception inside leads to a panic, which calls it again on the same CPU: it
+ * goes on then behind the step that failed.
+ */
 void panic_set_wipe(void (*wipe)(void));
-/* Runs that function, once, if there is one. Called by power.c as well. */
+/*
+ * Runs that function, if there is one and it is not done yet. Called by power.c as well. When
+ * another CPU has called it before, or panics, this one stops here for good. Interrupts off.
+ */
 void panic_wipe(void);
 
 #define CHECK(cond)                                                            \

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The ways to end the machine, the kindest first. Order in all: wipe keys, stop the other CPUs, let
- * the consoles finish, leave for bootstrap memory, then try one way after the other. Filled in once
- * by power_init.
+ * The ways to end the machine, the kindest first. Order in all: stop the other CPUs and wipe keys,
+ * let the consoles finish, leave for bootstrap memory, then try one way after the other. Filled in
+ * once by power_init.
  */
 #include "vmm/base/bootstrap.h"
 #include "vmm/base/console.h"

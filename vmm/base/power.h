@@ -40,8 +40,8 @@ int power_store_variable(const uint16_t *name, const uint8_t *guid, uint32_t att
 			 const void *data, size_t bytes);
 
 /*
- * Both wipe keys first (panic_wipe), stop the other CPUs and drain the consoles. Any CPU. When all
- * means fail, power_off says that the machine may be switched off by hand.
+ * Both stop the other CPUs and wipe keys first (panic_wipe), and drain the consoles. Any CPU. When
+ * all means fail, power_off says that the machine may be switched off by hand.
  */
 _Noreturn void power_off(void);
 _Noreturn void power_reset(void);

@@ -1,0 +1,194 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * ept/pager.c, store.c: the end of the machine. Nothing is encrypted after it, so each test has a
+ * process of its own.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "ept/gmem_priv.h"
+#include "tests/unit/fake_base.h"
+#include "tests/unit/pager_guests.h"
+#include "vmm/base/cpu.h"
+#include "vmm/base/host_paging.h"
+#include "vmm/base/smp.h"
+
+#define MARKER 0x6d61726b6572
+
+static const uint8_t zero[PAGE_SIZE];
+static jmp_buf stopped;
+static bool may_stop;
+static unsigned stops;
+static bool fails; /* stopping the others ends in an exception */
+
+/* A CPU stopped for good. */
+void fake_hlt(void)
+{
+	if (!may_stop) {
+		fake_fail("a CPU stopped");
+	}
+	may_stop = false;
+	longjmp(stopped, 1);
+}
+
+void smp_stop_others(void)
+{
+	/* A cipher that still runs must not lose its key: mbedTLS' would run off its end. */
+	assert_int_equal(crypto.wipes, 0);
+	assert_memory_not_equal(&guests[0].vm->key, zero, sizeof(guests[0].vm->key));
+	stops++;
+	if (fails) {
+		fails = false;
+		longjmp(stopped, 1);
+	}
+}
+
+/* A guest that has more in clear than the window holds on the next fault. */
+static struct guest *full_guest(void)
+{
+	struct guest *guest = &guests[0];
+
+	make_window(FLOOR);
+	make_guest(guest, 1);
+	for (uint32_t i = 0; i < FLOOR; i++) {
+		guest_write(guest, i, MARKER);
+	}
+	assert_int_equal(frames_with(MARKER), FLOOR);
+	return guest;
+}
+
+static uint8_t *store_of(struct guest *guest, uint32_t page)
+{
+	struct sealed_region *region = guest->gmem.regions[0].state;
+	const struct store_chunk *chunk = &region->chunks[page / CHUNK_PAGES];
+
+	assert_true(page < SPLIT);
+	return fake_frame(hpa(chunk->frames.v + page % CHUNK_PAGES * PAGE_SIZE));
+}
+
+static void unlock(struct guest *guest)
+{
+	window_lock = (struct lock){ 0 };
+	guest->gmem.lock = (struct lock){ 0 };
+	for (unsigned slot = GMEM_SLOT_CLEAR; slot <= GMEM_SLOT_IN; slot++) {
+		if (fake_temp_is_mapped(slot)) {
+			host_temp_unmap(slot);
+		}
+	}
+}
+
+/* Another CPU ends the machine while this one encrypts, under both locks; it never goes on. */
+static void end_while_sealing(struct guest *guest, uint32_t page)
+{
+	crypto_hook = NULL;
+	memset(store_of(guest, page), 0x77, 100); /* by keys that are half zero */
+	fake_set_cpu(1);
+	pager_wipe();
+	fake_set_cpu(0);
+	assert_int_equal(stops, 1);
+	assert_int_equal(crypto.wipes, 1);
+	assert_int_equal(fake_wbinvd_count, 1);
+	assert_memory_equal(store_of(guest, page), zero, PAGE_SIZE);
+	longjmp(stopped, 1);
+}
+
+static void test_wipe(void **state)
+{
+	struct guest *guest = full_guest();
+
+	(void)state;
+	crypto_hook = end_while_sealing;
+	if (setjmp(stopped) == 0) {
+		(void)guest_read(guest, 200);
+		fail_msg("nothing was encrypted");
+	}
+	unlock(guest);
+	assert_int_equal(frames_with(MARKER), 0);
+	assert_memory_equal(&guest->vm->key, zero, sizeof(guest->vm->key));
+	/* The key is known to everybody now: who wants to encrypt under it stops. */
+	assert_int_equal(crypto.encryptions, 1);
+	may_stop = true;
+	if (setjmp(stopped) == 0) {
+		for (uint32_t i = 100; i < VM_PAGES; i++) {
+			guest_write(guest, i, 1);
+		}
+		fail_msg("it goes on");
+	}
+	unlock(guest);
+	assert_int_equal(crypto.encryptions, 1);
+}
+
+static uint32_t sealing_page;
+
+static void close_while_sealing(struct guest *guest, uint32_t page)
+{
+	(void)guest;
+	crypto_hook = NULL;
+	sealing_page = page;
+	store_close();
+}
+
+/* The machine begins to end while a CPU encrypts, and that page is ready before the CPU stops. */
+static void test_close_while_sealing(void **state)
+{
+	struct guest *guest = full_guest();
+
+	(void)state;
+	crypto_hook = close_while_sealing;
+	may_stop = true;
+	if (setjmp(stopped) == 0) {
+		(void)guest_read(guest, 200);
+		fail_msg("it goes on");
+	}
+	assert_memory_not_equal(store_of(guest, sealing_page), zero, PAGE_SIZE);
+	store_wipe_unfinished();
+	assert_memory_equal(store_of(guest, sealing_page), zero, PAGE_SIZE);
+	unlock(guest);
+}
+
+/* An exception in a step: the panic that follows goes on behind it, and all is wiped. */
+static void test_broken_step(void **state)
+{
+	struct guest *guest = full_guest();
+
+	(void)state;
+	fails = true;
+	if (setjmp(stopped) == 0) {
+		pager_wipe();
+		fail_msg("nothing failed");
+	}
+	pager_wipe();
+	assert_int_equal(stops, 1);
+	assert_int_equal(crypto.wipes, 1);
+	assert_int_equal(frames_with(MARKER), 0);
+	assert_memory_equal(&guest->vm->key, zero, sizeof(guest->vm->key));
+	pager_wipe(); /* by power-off, after a panic: all is done */
+	assert_int_equal(crypto.wipes, 1);
+	assert_int_equal(fake_wbinvd_count, 1);
+}
+
+int main(void)
+{
+	static const struct CMUnitTest tests[] = {
+		TEST(test_wipe),
+		TEST(test_close_while_sealing),
+		TEST(test_broken_step),
+	};
+	int failed = 0, status;
+
+	for (size_t i = 0; i < ARRAY_COUNT(tests); i++) {
+		const struct CMUnitTest one[] = { tests[i] };
+		const pid_t child = fork();
+
+		if (child == 0) {
+			return cmocka_run_group_tests(one, NULL, NULL);
+		}
+		failed |= child < 0 || waitpid(child, &status, 0) != child || status != 0;
+	}
+	return failed;
+}

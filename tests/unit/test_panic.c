@@ -1,0 +1,175 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * vmm/base/panic.c: one CPU ends the machine, and another that wants to waits for it; an exception
+ * inside the wipe does not keep the rest of it from being done.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "tests/unit/fake_base.h"
+#include "vmm/base/cpu.h"
+#include "vmm/base/crash_record.h"
+#include "vmm/base/idt_dump.h"
+#include "vmm/base/panic.h"
+#include "vmm/base/power.h"
+#include "vmm/base/smp.h"
+#include "vmm/base/topology.h"
+
+/* --- What panic.c stands on. The APIC IDs agree in the eight bits that CPUID.1 has. --- */
+
+static uint32_t self; /* the CPU that runs */
+static jmp_buf stopped;
+static unsigned stops, wipes, records;
+
+struct topology topology_this_cpu(void)
+{
+	return (struct topology){ .apic_id = 0x100 * self };
+}
+
+void fake_hlt(void)
+{
+	longjmp(stopped, 1);
+}
+
+void smp_stop_others(void)
+{
+	stops++;
+}
+
+void crash_record_begin(void)
+{
+	records++;
+}
+
+void crash_record_store(void)
+{
+}
+
+void idt_dump_state(const struct idt_frame *frame)
+{
+	(void)frame;
+}
+
+_Noreturn void power_reset(void)
+{
+	panic_wipe();
+	longjmp(stopped, 2);
+}
+
+/* True when the CPU stops in it. */
+static int run(uint32_t cpu, void (*fn)(void))
+{
+	const uint32_t before = self;
+	jmp_buf outer;
+	int end;
+
+	memcpy(outer, stopped, sizeof(outer));
+	self = cpu;
+	end = setjmp(stopped);
+	if (end == 0) {
+		fn();
+	}
+	memcpy(stopped, outer, sizeof(outer));
+	self = before;
+	return end;
+}
+
+/* --- Tests --- */
+
+/* Two others want to end the machine while the first is at it. */
+static void wipe_among_others(void)
+{
+	wipes++;
+	assert_int_equal(run(1, panic_wipe), 1);  /* power-off */
+	assert_int_equal(run(2, panic_begin), 1); /* a panic */
+	assert_int_equal(wipes, 1);
+	assert_int_equal(stops, 0);
+	assert_string_equal(fake_console_text(), "");
+}
+
+static void test_second_caller_waits(void **state)
+{
+	(void)state;
+	panic_set_wipe(wipe_among_others);
+	assert_int_equal(run(3, panic_wipe), 0);
+	assert_int_equal(wipes, 1);
+	assert_int_equal(run(1, panic_wipe), 1); /* later, too */
+	assert_int_equal(run(3, panic_wipe), 0);
+	assert_int_equal(wipes, 1);		  /* nothing is wiped twice */
+	assert_int_equal(run(3, panic_begin), 0); /* the first may still panic, and is heard */
+	assert_int_equal(stops, 1);
+	assert_int_equal(records, 1);
+	assert_int_equal(wipes, 1);
+}
+
+/* Three steps, of which the first fails with an exception. */
+static unsigned step;
+
+static void wipe_in_steps(void)
+{
+	while (step < 3) {
+		if (step++ == 0) {
+			panic_begin();
+		}
+		wipes++;
+	}
+}
+
+/* In power-off: the panic is a first one and speaks. */
+static void test_fault_in_wipe(void **state)
+{
+	(void)state;
+	panic_set_wipe(wipe_in_steps);
+	assert_int_equal(run(0, panic_wipe), 0);
+	assert_true(wipes >= 2 && step == 3);
+	assert_int_equal(records, 1);
+	assert_string_equal(fake_console_text(), "");
+}
+
+/* In a panic: all is wiped, then the CPU stops with one line. */
+static void test_fault_in_panic(void **state)
+{
+	(void)state;
+	panic_set_wipe(wipe_in_steps);
+	assert_int_equal(run(0, panic_begin), 1);
+	assert_int_equal(wipes, 2);
+	assert_int_equal(records, 0);
+	assert_non_null(strstr(fake_console_text(), "trouble inside the panic itself"));
+}
+
+static void test_fault_in_panic_reboot(void **state)
+{
+	(void)state;
+	panic_set_reboot(true);
+	panic_set_wipe(wipe_in_steps);
+	assert_int_equal(run(0, panic_begin), 2);
+	assert_int_equal(wipes, 2);
+}
+
+/* Each in a process of its own: a machine ends once. */
+int main(void)
+{
+	static const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_second_caller_waits),
+		cmocka_unit_test(test_fault_in_wipe),
+		cmocka_unit_test(test_fault_in_panic),
+		cmocka_unit_test(test_fault_in_panic_reboot),
+	};
+	int failed = 0, status;
+
+	for (size_t i = 0; i < ARRAY_COUNT(tests); i++) {
+		const struct CMUnitTest one[] = { tests[i] };
+		const pid_t child = fork();
+
+		if (child == 0) {
+			return cmocka_run_group_tests(one, NULL, NULL);
+		}
+		failed |= child < 0 || waitpid(child, &status, 0) != child || status != 0;
+	}
+	return failed;
+}
