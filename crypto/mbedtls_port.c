@@ -4,6 +4,7 @@
  * context and one HMAC block pair each). slot_lock guards slot_used; it is a leaf.
  */
 #include "crypto/mbedtls_config.h"
+#include "crypto/wipe.h"
 #include "vmm/base/lock.h"
 #include "vmm/base/panic.h"
 #include "vmm/base/str.h"
@@ -13,6 +14,7 @@
 
 static struct lock slot_lock;
 static uint32_t slot_used; /* one bit each */
+static bool registered;	   /* for wiping: a KDF may be cut off by the end of the machine */
 static uint8_t slots[SLOT_COUNT][SLOT_BYTES] __attribute__((aligned(16)));
 
 void mbedtls_platform_zeroize(void *buf, size_t len);
@@ -34,6 +36,10 @@ void *crypto_calloc(size_t count, size_t bytes)
 		return NULL;
 	}
 	lock_take(&slot_lock);
+	if (!registered) {
+		registered = true;
+		(void)wipe_register(slots, sizeof(slots)); /* among the first: there is room */
+	}
 	for (i = 0; i < SLOT_COUNT && (slot_used & BIT(i)) != 0; i++) {
 	}
 	if (i < SLOT_COUNT) {

@@ -18,6 +18,9 @@ int vm_file_start(void)
 	int err = wipe_register(&key, sizeof(key));
 
 	if (err == 0) {
+		err = wipe_register(page, sizeof(page));
+	}
+	if (err == 0) {
 		err = rng_bytes(bytes, sizeof(bytes));
 	}
 	if (err == 0) {

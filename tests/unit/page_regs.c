@@ -31,6 +31,7 @@ static uint64_t mask, state = 1;
 void *page_alloc(size_t count);
 void page_free(void *p, size_t count);
 _Noreturn void panic(const char *fmt, ...);
+int wipe_register(void *area, size_t bytes);
 void log_printf(int level, const char *fmt, ...);
 
 void *page_alloc(size_t count)
@@ -48,6 +49,13 @@ _Noreturn void panic(const char *fmt, ...)
 {
 	(void)fmt;
 	abort();
+}
+
+int wipe_register(void *area, size_t bytes)
+{
+	(void)area;
+	(void)bytes;
+	return 0;
 }
 
 void log_printf(int level, const char *fmt, ...)

@@ -354,6 +354,50 @@ static void uart_works(void **state)
 	assert_int_equal(console_getc(), -1);
 }
 
+/* Is it in a variable of the program? */
+static __attribute__((no_sanitize_address)) bool is_kept(const void *bytes, size_t count)
+{
+	extern volatile uint8_t __data_start[], _end[];
+	const uint8_t *wanted = bytes;
+
+	for (volatile uint8_t *at = __data_start; at + count <= _end; at++) {
+		size_t same = 0;
+
+		while (same < count && at[same] == wanted[same]) {
+			same++;
+		}
+		if (same == count) {
+			return true;
+		}
+	}
+	return false;
+}
+
+/* Passwords that are typed, and what a guest shows, do not stay in Umbra's variables. */
+static void nothing_stays(void **state)
+{
+	const char text[] = "0123456789abcdef-secret";
+	const uint16_t typed[] = { 's', 'e', 'c', 'r' };
+
+	(void)state;
+	uart.there = true;
+	assert_int_equal(serial_init(&serial_com1), 0);
+	uart.input = "secr";
+	console_listen();
+	assert_true(is_kept(typed, sizeof(typed)));
+	for (size_t i = 0; i < ARRAY_COUNT(typed); i++) {
+		assert_int_equal(console_getc(), typed[i]);
+	}
+	assert_false(is_kept(typed, sizeof(typed)));
+	listen_for(7000000); /* what is queued takes so long at most */
+	console_write(text, strlen(text));
+	assert_true(is_kept("-secret", 7));
+	listen_for(200000);
+	memset(uart.line, 0, sizeof(uart.line));
+	memset(seen, 0, sizeof(seen));
+	assert_false(is_kept("-secret", 7));
+}
+
 /* Other places: sense is asked for, then an answer. What is closed neither sends nor receives. */
 static void other_places(void **state)
 {
@@ -593,6 +637,7 @@ int main(void)
 		cmocka_unit_test(nobody_waits),
 		cmocka_unit_test(others_help),
 		cmocka_unit_test(uart_stalls),
+		cmocka_unit_test(nothing_stays),
 		cmocka_unit_test(broken_lock),
 	};
 

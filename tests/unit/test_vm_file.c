@@ -32,6 +32,30 @@ int rng_bytes(void *buf, size_t bytes)
 	return no_entropy ? ERR_UNSUPPORTED : 0;
 }
 
+/* What the end of the machine zeroes, should it cut a copy off. */
+static struct {
+	const void *base;
+	size_t bytes;
+} wiped[8];
+static size_t wiped_count;
+
+int wipe_register(void *area, size_t bytes)
+{
+	wiped[wiped_count % ARRAY_COUNT(wiped)].base = area;
+	wiped[wiped_count++ % ARRAY_COUNT(wiped)].bytes = bytes;
+	return 0;
+}
+
+static bool is_wiped(const void *page)
+{
+	for (size_t i = 0; i < ARRAY_COUNT(wiped); i++) {
+		if (wiped[i].base == page && wiped[i].bytes == PAGE_SIZE) {
+			return true;
+		}
+	}
+	return false;
+}
+
 static void mix(const struct page_item *item)
 {
 	for (size_t i = 0; i < PAGE_SIZE; i++) {
@@ -102,6 +126,7 @@ static void check_reads(bool sealed)
 		assert_int_equal(bounce != NULL, sealed);
 		if (sealed) {
 			assert_memory_equal(bounce, zero, PAGE_SIZE);
+			assert_true(is_wiped(bounce));
 		}
 	}
 	free(buf);

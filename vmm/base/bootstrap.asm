@@ -14,7 +14,8 @@ section .text
 ;                    uint64_t (*fn)(struct bootstrap *b, uint64_t arg), uint64_t arg)
 ; An NMI may come between any two instructions: both sets of tables map the code, both GDTs and IDTs
 ; and the bootstrap stack, so the descriptor tables and the stack change first and the hypervisor's
-; own page tables go last; on the way back they come first.
+; own page tables go last; on the way back they come first. fn starts with no register of a guest's
+; or a cipher's that it could save on the bootstrap stack.
 global bootstrap_run:function hidden
 bootstrap_run:
 	push	rbx
@@ -37,6 +38,10 @@ bootstrap_run:
 	and	rax, ~CR4_PGE
 	mov	cr4, rax		; SDM vol. 3, "Invalidation of TLBs": global ones as well
 	mov	rsi, rcx
+	xor	ebx, ebx
+	xor	r13d, r13d
+	xor	r14d, r14d
+	xor	r15d, r15d
 	call	rdx
 	mov	cr3, rax
 	mov	cr4, r12

@@ -336,6 +336,7 @@ int console_getc(void)
 		return -1;
 	}
 	c = typed[typed_out % TYPED_MAX];
+	typed[typed_out % TYPED_MAX] = 0; /* passwords do not stay in memory */
 	__atomic_store_n(&typed_out, typed_out + 1, __ATOMIC_RELEASE);
 	return c;
 }

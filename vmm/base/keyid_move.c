@@ -241,9 +241,21 @@ void keyid_move_host(keyid_t keyid)
 }
 
 /*
+ * Registers of vCPUs, VMCSs, XSAVE areas, stacks with copies of vector registers, guests' consoles,
+ * page tables: all that is in the pool. Under the KeyID that it has now.
+ */
+static void zero_pool(struct bootstrap *b)
+{
+	for (uint64_t page = b->move.pool_first; page < b->move.pool_end; page += PAGE_SIZE) {
+		memset(slot_map(b, 1, page | b->move.to, b->data_bits), 0, PAGE_SIZE);
+		slot_unmap(b, 1);
+	}
+}
+
+/*
  * The others have stopped on the bootstrap tables, their caches are empty, and this CPU is there as
- * well. Nothing maps the pool or the image's data any more. Steps 4 and 5 for the data; the pool's
- * dirty lines are written back under their key and left alone.
+ * well. Nothing maps the pool or the image's data any more. The pool is zeroed; then steps 4 and 5
+ * for the data.
  */
 void keyid_move_back(struct bootstrap *b)
 {
@@ -251,6 +263,7 @@ void keyid_move_back(struct bootstrap *b)
 
 	hide(b, m->pool_first, m->pool_end);
 	drop_translations(b);
+	zero_pool(b);
 	cpu_wbinvd();
 	m->from = m->to;
 	m->to = 0;

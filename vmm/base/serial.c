@@ -164,7 +164,10 @@ bool serial_send(void)
 	sending = more;
 	for (uint32_t i = 0; i < fifo_bytes && at != __atomic_load_n(&queue_in, __ATOMIC_ACQUIRE);
 	     i++) {
-		reg_write(REG_DATA, queue[at++ % QUEUE_BYTES]);
+		uint8_t *byte = &queue[at++ % QUEUE_BYTES];
+
+		reg_write(REG_DATA, *byte);
+		*byte = 0; /* a guest's output does not stay in memory */
 	}
 	__atomic_store_n(&queue_out, at, __ATOMIC_RELEASE);
 	return more;

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
+ * With vectors=1 four more markers are in XMM0 to XMM3, and pages that it writes press others out
+ * of a window, so that a hypervisor which encrypts has to save these registers.
+ *
  * Keeps four markers in general registers and nowhere in its own memory while it polls COM1 for a
  * byte, for ever or polls= times: each poll is a VM exit, at which a hypervisor saves the registers
  * (SDM vol. 3, "VM Exits": the CPU does not). Who reads DRAM meanwhile finds the markers where they
@@ -21,6 +24,30 @@
 	"lea " number "(%[base]), " first "\n\t" MIX(first) "lea 1(" first "), " second \
 							    "\n\t" MIX(second)
 
+#define MARK_XMM(n)                                                             \
+	do {                                                                    \
+		const struct marker m = marker_make(NUMBER + 4 + (n), 0);       \
+		__asm__ volatile("movq %0, %%xmm" #n "\n\tmovq %1, %%xmm15\n\t" \
+				 "punpcklqdq %%xmm15, %%xmm" #n                 \
+				 :                                              \
+				 : "r"(m.first), "r"(m.second));                \
+	} while (0)
+
+#define FIRST_PAGE 0x800000ull
+#define PAGES	   200u
+
+static void mark_vectors(void)
+{
+	(void)vector_start(XCR0_X87 | XCR0_SSE);
+	MARK_XMM(0);
+	MARK_XMM(1);
+	MARK_XMM(2);
+	MARK_XMM(3);
+	for (uint64_t i = 0; i < 2 * PAGES; i++) {
+		*(volatile uint64_t *)(FIRST_PAGE + i % PAGES * PAGE_SIZE) = i + 1;
+	}
+}
+
 void guest_main(void)
 {
 	static const char text[] = "four markers are in registers\n";
@@ -29,6 +56,9 @@ void guest_main(void)
 	const char *at = text;
 
 	interrupts_off();
+	if (arg_number("vectors", 0) != 0) {
+		mark_vectors();
+	}
 	__asm__ volatile(
 		MARK("0", "%%r8", "%%r9") MARK("1", "%%r10", "%%r11") MARK("2", "%%r12", "%%r13")
 			MARK("3", "%%r14", "%%r15") "mov	%[polls], %[a]\n\t"
