@@ -4,9 +4,9 @@
 
 #include "crypto/tme.h"
 #include "crypto/wipe.h"
-#include "vmm/base/cpu.h"
 #include "vmm/base/err.h"
 #include "vmm/base/log.h"
+#include "vmm/base/cpu.h"
 #include "vmm/base/percpu.h"
 #include "vmm/base/smp.h"
 #include "vmm/base/str.h"
@@ -15,7 +15,6 @@
 #define LEAF_MKTME_KEY_PROGRAM 0u
 #define TRIES		       10u
 #define WAIT_US		       20u
-#define LINE_BYTES	       64u
 
 /* RAX. Older documents have codes for what is #GP(0) today: any that is not 0 is a failure. */
 #define RESULT_ENTROPY_ERROR 2u
@@ -140,16 +139,6 @@ static void fill(keyid_t keyid, enum pconfig_command command, const struct pconf
 	}
 }
 
-/* The zeros go to DRAM, too, lest the key is there. */
-static void wipe_program(void)
-{
-	secure_zero(&program, sizeof(program));
-	for (size_t at = 0; at < sizeof(program); at += LINE_BYTES) {
-		cpu_clflush((const uint8_t *)&program + at);
-	}
-	cpu_fence();
-}
-
 int pconfig_program(keyid_t keyid, enum pconfig_command command, const struct pconfig_keys *keys,
 		    uint64_t *packages)
 {
@@ -164,7 +153,7 @@ int pconfig_program(keyid_t keyid, enum pconfig_command command, const struct pc
 	}
 	fill(keyid, command, keys);
 	smp_call_all(execute, NULL);
-	wipe_program();
+	secure_zero(&program, sizeof(program)); /* in DRAM, too, lest the key is there */
 	*packages = collect(keyid);
 	return *packages == MASK(count - 1, 0) ? 0 : ERR_IO;
 }

@@ -11,14 +11,11 @@
 #include "ept/gmem_priv.h"
 #include "ept/retire.h"
 #include "vmm/base/cache.h"
-#include "vmm/base/cpu.h"
 #include "vmm/base/err.h"
 #include "vmm/base/host_paging.h"
 #include "vmm/base/page_alloc.h"
 #include "vmm/base/panic.h"
 #include "vmm/base/str.h"
-
-#define CACHE_LINE 64u
 
 /* The region that holds the address; NULL when none does. */
 static struct gmem_region *find_region(struct gmem *gmem, uint64_t at)
@@ -65,7 +62,13 @@ void gmem_region_insert(struct gmem *gmem, const struct gmem_region *region)
 
 void gmem_zero_frames(unsigned slot, struct keyed_frame first, uint64_t bytes)
 {
-	gmem_fill_frames(slot, first, bytes, 0);
+	for (uint64_t done = 0; done < bytes; done += PAGE_SIZE) {
+		void *page = host_temp_map(slot, keyed(hpa(first.frame.v + done), first.keyid));
+
+		gmem_fill_page(page, 0);
+		cache_write_back(page, PAGE_SIZE);
+		host_temp_unmap(slot);
+	}
 }
 
 void gmem_fill_frames(unsigned slot, struct keyed_frame first, uint64_t bytes, uint64_t fill)
@@ -82,7 +85,7 @@ void gmem_flush_frames(unsigned slot, struct keyed_frame first, uint64_t bytes)
 	for (uint64_t done = 0; done < bytes; done += PAGE_SIZE) {
 		const struct keyed_frame page = keyed(hpa(first.frame.v + done), first.keyid);
 
-		cache_flush_lines(host_temp_map(slot, page), PAGE_SIZE);
+		cache_write_back(host_temp_map(slot, page), PAGE_SIZE);
 		host_temp_unmap(slot);
 	}
 }
@@ -338,10 +341,7 @@ void gmem_peek(hpa_t at, void *out, size_t bytes)
 	const char *page = host_temp_map(GMEM_SLOT_DOOR, keyed(frame, KEYID_PLATFORM));
 
 	memcpy(out, page + (at.v - frame.v), bytes);
-	for (uint64_t line = 0; line < PAGE_SIZE; line += CACHE_LINE) {
-		cpu_clflush(page + line);
-	}
-	cpu_fence();
+	cache_write_back(page, PAGE_SIZE);
 	host_temp_unmap(GMEM_SLOT_DOOR);
 }
 

@@ -23,13 +23,17 @@ int gmem_region_check(const struct gmem *gmem, gpa_t base, uint64_t bytes);
 /* Puts a region that passed the check into its place. No vCPU runs yet. */
 void gmem_region_insert(struct gmem *gmem, const struct gmem_region *region);
 
-/* Writes zeros to frames, page by page, by way of a slot. bytes is a multiple of 4 KiB. */
+/*
+ * Writes zeros to frames that held something, page by page, by way of a slot, and has them reach
+ * DRAM: an old byte that was only overwritten in a cache can still be read from a module. bytes is
+ * a multiple of 4 KiB.
+ */
 void gmem_zero_frames(unsigned slot, struct keyed_frame first, uint64_t bytes);
 
-/* The same with any eight bytes, repeated. */
+/* Writes eight bytes, repeated, to frames that are used next; they may stay in caches. */
 void gmem_fill_frames(unsigned slot, struct keyed_frame first, uint64_t bytes, uint64_t fill);
 
-/* Takes the frames' lines under the KeyID out of all caches: see cache_flush_lines. */
+/* Takes the frames' lines under the KeyID out of all caches: see cache_write_back. */
 void gmem_flush_frames(unsigned slot, struct keyed_frame first, uint64_t bytes);
 
 /* Any eight bytes, repeated, to a page that is mapped. */

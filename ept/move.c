@@ -6,14 +6,13 @@
 #include "crypto/rng.h"
 #include "crypto/wipe.h"
 #include "ept/gmem_priv.h"
-#include "vmm/base/cpu.h"
+#include "vmm/base/cache.h"
 #include "vmm/base/err.h"
 #include "vmm/base/host_paging.h"
 #include "vmm/base/page_alloc.h"
 #include "vmm/base/panic.h"
 #include "vmm/base/str.h"
 
-#define CACHE_LINE     64u
 #define PARK_KEY_BYTES 64 /* AES-256-XTS */
 
 enum cipher { CIPHER_NONE, CIPHER_SEAL, CIPHER_OPEN };
@@ -34,7 +33,7 @@ _Static_assert(sizeof(struct move) <= PAGE_SIZE, "one page");
  * Moves a page that no CPU maps at the moment. The order carries the weight (336907, "Assign"):
  *
  *  1. The page is read under the KeyID that it has.
- *  2. Its lines under that KeyID leave all caches, while nothing else maps them. CLFLUSH reaches
+ *  2. Its lines under that KeyID leave all caches, while nothing else maps them. CLFLUSHOPT reaches
  *     the caches of every CPU, but only by the address with the KeyID under which a line was
  *     brought in. One that the guest had written and that stayed would be written to memory later,
  *     over what 3 writes. WBINVD would do the same once for all pages, but stop every CPU of the
@@ -48,10 +47,7 @@ static void move_page(const struct move *move, uint64_t gpa, struct keyed_frame 
 	const uint8_t *old = host_temp_map(GMEM_SLOT_IN, page);
 
 	memcpy(move->bounce, old, PAGE_SIZE);
-	for (size_t line = 0; line < PAGE_SIZE; line += CACHE_LINE) {
-		cpu_clflush(old + line);
-	}
-	cpu_fence();
+	cache_write_back(old, PAGE_SIZE);
 	host_temp_unmap(GMEM_SLOT_IN);
 
 	item.out = host_temp_map(GMEM_SLOT_OUT, keyed(page.frame, to));

@@ -68,7 +68,7 @@ void pager_wipe(void);
  */
 int pager_vm_create(const char *name, uint32_t vcpu_count, const uint8_t *secret,
 		    struct pager_vm **out);
-/* After gmem_destroy of all it was used with. Wipes the key. NULL is ignored. */
+/* After gmem_destroy of all it was used with. Wipes the key, in DRAM too. NULL is ignored. */
 void pager_vm_destroy(struct pager_vm *vm);
 
 /*

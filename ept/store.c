@@ -5,6 +5,7 @@
  */
 #include "ept/gmem_priv.h"
 #include "ept/pager_priv.h"
+#include "vmm/base/cache.h"
 #include "vmm/base/cpu.h"
 #include "vmm/base/err.h"
 #include "vmm/base/host_paging.h"
@@ -173,6 +174,9 @@ bool store_exchange(const struct sealed_page *out, const struct sealed_page *in,
 		host_temp_unmap(GMEM_SLOT_IN);
 	} else {
 		gmem_fill_page(clear, in->region != NULL ? in->region->fill : 0);
+	}
+	if (in->region == NULL) {
+		cache_write_back(clear, PAGE_SIZE); /* nobody comes to press the old bytes out */
 	}
 	host_temp_unmap(GMEM_SLOT_CLEAR);
 	return seals;

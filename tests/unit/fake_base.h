@@ -85,6 +85,8 @@ extern void (*fake_at_end)(void);
 /* fake_host_paging.c: slots mapped now, and host_temp_map calls since the reset. */
 unsigned fake_temp_mapped(void);
 bool fake_temp_is_mapped(unsigned slot);
+/* The physical address that is mapped there; 0: no slot. */
+hpa_t fake_temp_frame(const void *address);
 uint64_t fake_temp_maps(void);
 /* The one leaf of host_paging_visit; none while its frame is 0. */
 extern struct keyed_frame fake_host_leaf;

@@ -9,6 +9,7 @@
 
 static uint8_t *slots; /* slot n is page 2n + 1 */
 static bool mapped[HOST_TEMP_SLOTS];
+static hpa_t frames[HOST_TEMP_SLOTS];
 static uint64_t map_count;
 static keyid_t last_keyid;
 
@@ -45,6 +46,7 @@ void *host_temp_map(unsigned slot, struct keyed_frame page)
 		fake_fail("slot %u could not be mapped", slot);
 	}
 	mapped[slot] = true;
+	frames[slot] = frame;
 	last_keyid = page.keyid;
 	map_count++;
 	return address;
@@ -62,6 +64,18 @@ void host_temp_unmap(unsigned slot)
 		fake_fail("slot %u could not be unmapped", slot);
 	}
 	mapped[slot] = false;
+}
+
+hpa_t fake_temp_frame(const void *address)
+{
+	for (unsigned i = 0; i < HOST_TEMP_SLOTS; i++) {
+		const uint64_t offset = (uintptr_t)address - (uintptr_t)slot_address(i);
+
+		if (mapped[i] && offset < PAGE_SIZE) {
+			return hpa(frames[i].v + offset);
+		}
+	}
+	return hpa(0);
 }
 
 bool fake_temp_is_mapped(unsigned slot)

@@ -241,13 +241,12 @@ WEAK void fake_wbinvd(void)
 	fake_wbinvd_count++;
 }
 
-WEAK void fake_clflush(const void *address)
+WEAK void fake_clflushopt(const void *address)
 {
-	(void)address;
-	fake_clflush_count++;
+	fake_clflush(address);
 }
 
-WEAK void fake_clflushopt(const void *address)
+WEAK void fake_clflush(const void *address)
 {
 	(void)address;
 	fake_clflush_count++;

@@ -168,10 +168,6 @@ void cache_flush_all(void)
 {
 }
 
-void cache_flush_lines(const void *start, size_t bytes)
-{
-}
-
 bool cache_may_flush(void)
 {
 	return true;
@@ -221,7 +217,7 @@ void fake_wbinvd(void)
 {
 }
 
-void fake_clflush(const void *address)
+void cache_write_back(const void *area, size_t bytes)
 {
 }
 

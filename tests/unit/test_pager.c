@@ -356,6 +356,86 @@ static void test_residue(void **state)
 	assert_int_equal(frames_with(0x6d61726b6572), 0);
 }
 
+/* --- What is zeroed has to reach DRAM --- */
+
+#define DRAM_FRAMES (4u * VM_PAGES)
+
+/* DRAM beside caches that write back nothing by themselves: a line reaches it by a flush. */
+static struct {
+	bool on;
+	uint8_t frames[DRAM_FRAMES][PAGE_SIZE];
+	const uint8_t *key; /* where the VM's key lies, */
+	uint8_t key_line[sizeof(struct page_key)];
+} dram;
+
+void fake_clflush(const void *address)
+{
+	const uint64_t frame = fake_temp_frame(address).v;
+	const uint8_t *line = (const uint8_t *)((uintptr_t)address & ~63ull);
+
+	if (dram.on && frame != 0) {
+		memcpy(&dram.frames[(frame - FAKE_FRAME_BASE) / PAGE_SIZE][frame % PAGE_SIZE & ~63],
+		       line, 64);
+	} else if (dram.on && (uintptr_t)line - (uintptr_t)dram.key < sizeof(dram.key_line)) {
+		memcpy(dram.key_line + (line - dram.key), line, 64);
+	}
+}
+
+/* All that was written so far has reached DRAM. */
+static void evict_all(const struct pager_vm *vm)
+{
+	dram.key = (const uint8_t *)&vm->key;
+	assert_int_equal((uintptr_t)dram.key % 64 | sizeof(dram.key_line) % 64, 0);
+	memcpy(dram.key_line, dram.key, sizeof(dram.key_line));
+	for (uint64_t i = 0; i < DRAM_FRAMES; i++) {
+		const hpa_t frame = hpa(FAKE_FRAME_BASE + i * PAGE_SIZE);
+
+		if (fake_frame_is_live(frame)) {
+			memcpy(dram.frames[i], fake_frame(frame), PAGE_SIZE);
+		}
+	}
+	dram.on = true;
+}
+
+static unsigned dram_with(uint64_t value)
+{
+	unsigned found = 0;
+
+	for (uint64_t i = 0; i < DRAM_FRAMES; i++) {
+		found += memcmp(dram.frames[i] + 8, &value, 8) == 0;
+	}
+	return found;
+}
+
+/* When a VM was sealed, and when it has ended, DRAM holds none of its pages, nor its key. */
+static void test_residue_in_dram(void **state)
+{
+	static const uint8_t zero[sizeof(struct page_key)];
+	struct guest *guest = &guests[0];
+
+	(void)state;
+	for (unsigned round = 0; round < 2; round++) {
+		memset(&dram, 0, sizeof(dram));
+		make_window(FLOOR);
+		make_guest(guest, 1);
+		for (uint32_t i = 0; i < FLOOR; i++) {
+			guest_write(guest, i, 0x6d61726b6572);
+		}
+		evict_all(guest->vm);
+		assert_int_equal(dram_with(0x6d61726b6572), FLOOR);
+		if (round == 0) {
+			pager_vm_seal(guest->vm);
+			assert_int_equal(dram_with(0x6d61726b6572), 0);
+		}
+		assert_memory_not_equal(dram.key_line, zero, sizeof(zero));
+		end_guest(guest);
+		assert_int_equal(dram_with(0x6d61726b6572), 0);
+		assert_memory_equal(dram.key_line, zero, sizeof(zero));
+		dram.on = false;
+		pager_exit();
+	}
+}
+
 static void test_no_memory(void **state)
 {
 	struct gmem_faulter by = { 0, 1 };
@@ -415,6 +495,7 @@ int main(void)
 		TEST(test_late_translation),
 		TEST(test_late_write),
 		TEST(test_residue),
+		TEST(test_residue_in_dram),
 		TEST(test_no_memory),
 		TEST(test_restart),
 		TEST_WITH(test_seal_vm, with_ad),

@@ -297,8 +297,11 @@ static void test_1g_leaf_when_all_is_zeroed(void **state)
 
 static uint64_t lines_of[16]; /* by KeyID */
 
-void fake_clflushopt(const void *address)
+void fake_clflush(const void *address)
 {
+	if (fake_temp_mapped() == 0) {
+		return; /* host pages that were zeroed */
+	}
 	assert_true(fake_temp_mapped() == 1);
 	assert_int_equal((uintptr_t)address % 64, 0);
 	lines_of[fake_temp_keyid()]++;
@@ -342,7 +345,7 @@ static void test_little_memory_by_lines(void **state)
 	fake_tsc += SECOND;
 	cache_flush_all();
 	memset(lines_of, 0, sizeof(lines_of));
-	/* Two at once, and again within a second; what is under KeyID 0 stays in the caches. */
+	/* Two at once, and again within a second. */
 	assert_int_equal(make(4 << 20), 0);
 	first = gmem;
 	assert_int_equal(gmem_fill(&first, gpa(SIZE_2M - 1), 1, 2), 0);
@@ -354,7 +357,8 @@ static void test_little_memory_by_lines(void **state)
 	gmem_destroy(&gmem);
 	assert_true(fake_retire_all());
 	assert_int_equal(fake_wbinvd_count, flushes + 2); /* those of cache_flush_all */
-	assert_int_equal(lines_of[KEYID_PLATFORM], 0);
+	/* But what is in clear was zeroed, which is to be seen in DRAM. */
+	assert_int_equal(lines_of[KEYID_PLATFORM], PAGE_SIZE / 64);
 	assert_int_equal(state_of(keyid), KEYSLOT_DEAD);
 }
 

@@ -340,7 +340,11 @@ static bool all_zero(const uint8_t *bytes, size_t count)
 
 void fake_clflush(const void *address)
 {
-	zero_lines += all_zero(address, 64);
+	const uint64_t offset = (uintptr_t)address - (uintptr_t)tme_machine.structure;
+
+	if (tme_machine.structure != NULL && offset < 256) {
+		zero_lines += all_zero(address, 64);
+	}
 }
 
 void tme_machine_check_wiped(void)

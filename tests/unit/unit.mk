@@ -27,12 +27,14 @@ UNIT_selftest := crypto/aes_xts.c crypto/mbedtls_port.c crypto/simd.c vmm/base/s
 # Not a cmocka test: it counts instructions in the product's own objects.
 unit: $(O)/unit/xts_cost.passed
 $(O)/unit/xts_cost: tests/unit/xts_cost.c $(addprefix $(O)/obj/,crypto/aes_xts.o crypto/simd.o \
-		crypto/mbedtls_port.o vmm/base/str.o $(MBEDTLS_SRC:%.c=third/mbedtls/library/%.o))
+		crypto/mbedtls_port.o vmm/base/str.o vmm/base/cache_lines.o \
+		$(MBEDTLS_SRC:%.c=third/mbedtls/library/%.o))
 	@mkdir -p $(@D)
 	@$(HOST_CC) -std=gnu11 -O1 -g -Wall -Wextra -Werror -I. -o $@ $^
 
 # Nor is this: it compares registers around calls of the product's own objects.
 PAGE_CIPHER_OBJ := $(patsubst %.c,$(O)/obj/%.o,$(PAGE_CIPHER_SRC:%.asm=$(O)/obj/%.asm.o)) \
+	$(O)/obj/vmm/base/cache_lines.o \
 	$(MBEDTLS_SRC:%.c=$(O)/obj/third/mbedtls/library/%.o)
 unit: $(O)/unit/page_regs.passed
 $(O)/unit/page_regs: tests/unit/page_regs.c $(PAGE_CIPHER_OBJ)

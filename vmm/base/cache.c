@@ -17,7 +17,6 @@
 #define CACHE_UNIFIED	   3u
 #define CACHE_LEVEL(eax)   ((eax) >> 5 & 7)
 #define CACHE_SHARERS(eax) (((eax) >> 14 & 0xfff) + 1) /* APIC IDs set aside for them */
-#define CACHE_LINE	   64u
 #define EDX_OWN_ONLY	   BIT(0) /* WBINVD need not reach other sharers' lower caches */
 
 /*
@@ -122,16 +121,6 @@ void cache_flush_all(void)
 bool cache_can_flush_lines(void)
 {
 	return has_line_flush;
-}
-
-void cache_flush_lines(const void *start, size_t bytes)
-{
-	const char *at = start;
-
-	for (size_t done = 0; done < bytes; done += CACHE_LINE) {
-		cpu_clflushopt(at + done);
-	}
-	cpu_fence();
 }
 
 bool cache_may_flush(void)

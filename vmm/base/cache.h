@@ -33,12 +33,16 @@ void cache_flush_all(void);
 bool cache_may_flush(void);
 
 /*
- * Writes back and drops the lines of [start, start + bytes) in the caches of all CPUs, under the
- * KeyID of the mapping, and waits for it: 64 bytes at a time (CLFLUSHOPT). For little memory alone,
- * and only where cache_can_flush_lines says so, which is known after cache_init. Any CPU.
+ * Whether the CPU has CLFLUSHOPT, by which many lines are flushed at once: known after cache_init.
  */
 bool cache_can_flush_lines(void);
-void cache_flush_lines(const void *start, size_t bytes);
+
+/*
+ * Writes the lines of a range back to memory and drops them, from the caches of all CPUs, under the
+ * KeyID by which it is mapped here: what was zeroed is zero in DRAM when this returns, for whoever
+ * takes the modules out. 64 bytes at a time. Any CPU, any lock.
+ */
+void cache_write_back(const void *area, size_t bytes);
 
 /* How many flushes there have been. Any CPU. */
 uint64_t cache_epoch(void);

@@ -300,7 +300,10 @@ static inline void cpu_clflush(const void *address)
 	__asm__ volatile("clflush (%0)" : : "r"(address) : "memory");
 }
 
-/* The same where CPUID shows CLFLUSHOPT, in any order: only cpu_fence orders it. */
+/*
+ * The same where CPUID shows CLFLUSHOPT; ordered by cpu_fence alone, so that many are under way at
+ * once. See cache.h.
+ */
 static inline void cpu_clflushopt(const void *address)
 {
 	__asm__ volatile("clflushopt (%0)" : : "r"(address) : "memory");

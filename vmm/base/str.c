@@ -5,6 +5,8 @@
  */
 #include "vmm/base/str.h"
 
+#include "vmm/base/cache.h"
+
 #include <stdarg.h>
 
 #define STB_SPRINTF_IMPLEMENTATION
@@ -73,6 +75,9 @@ void secure_zero(void *p, size_t bytes)
 	memset(p, 0, bytes);
 	/* The compiler must believe that somebody reads the zeros. */
 	__asm__ volatile("" : : "r"(p) : "memory");
+	if (bytes != 0) {
+		cache_write_back(p, bytes);
+	}
 }
 
 bool ct_equal(const void *a, const void *b, size_t bytes)

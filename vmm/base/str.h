@@ -32,7 +32,10 @@ bool str_equal_nocase(const char *a, const char *b);
 size_t str_printf(char *buf, size_t cap, const char *fmt, ...) PRINTF_LIKE(3, 4);
 size_t str_vprintf(char *buf, size_t cap, const char *fmt, __builtin_va_list args);
 
-/* Writes zeros that the compiler may not drop. For keys and whatever was derived from them. */
+/*
+ * Writes zeros that the compiler may not drop, and has them reach DRAM (cache_write_back): for keys
+ * and whatever was derived from them.
+ */
 void secure_zero(void *p, size_t bytes);
 
 /* True when equal, in a time that depends on the length alone. */

@@ -313,6 +313,7 @@
 #define CPUID_7_EBX_SMEP       BIT(7)
 #define CPUID_7_EBX_BMI2       BIT(8)
 #define CPUID_7_EBX_ERMS       BIT(9)
+#define CPUID_7_EBX_CLFLUSHOPT BIT(23)
 #define CPUID_7_EBX_INVPCID    BIT(10)
 #define CPUID_7_EBX_RTM	       BIT(11)
 #define CPUID_7_EBX_PQM	       BIT(12)

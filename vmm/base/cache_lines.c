@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Line by line, for one CPU alone; cache.c flushes whole caches. */
+#include "vmm/base/cache.h"
+
+#include "vmm/base/cpu.h"
+#include "vmm/base/x86.h"
+
+#define CACHE_LINE 64ull
+
+void cache_write_back(const void *area, size_t bytes)
+{
+	static uint8_t has_opt; /* CLFLUSHOPT: 1: yes, 2: no; CPUID is slow under a hypervisor */
+	const uintptr_t end = (uintptr_t)area + bytes;
+	uintptr_t at = ALIGN_DOWN((uintptr_t)area, CACHE_LINE);
+
+	if (has_opt == 0) {
+		has_opt = cpu_cpuid(0, 0).eax >= 7 &&
+					  (cpu_cpuid(7, 0).ebx & CPUID_7_EBX_CLFLUSHOPT) != 0
+				  ? 1
+				  : 2;
+	}
+	for (; at < end; at += CACHE_LINE) {
+		if (has_opt == 1) {
+			cpu_clflushopt((const void *)at);
+		} else {
+			cpu_clflush((const void *)at);
+		}
+	}
+	cpu_fence();
+}
