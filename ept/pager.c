@@ -492,6 +492,7 @@ static int make_key(struct page_key *key, const uint8_t *given)
 		err = page_key_set(key, bytes, sizeof(bytes));
 	}
 	secure_zero(secret, sizeof(secret));
+	secure_zero(salt, sizeof(salt));
 	secure_zero(bytes, sizeof(bytes));
 	return err;
 }

@@ -65,6 +65,9 @@ int kdf_derive(const uint8_t *secret, size_t secret_bytes, const uint8_t *salt, 
 	assert_int_equal(secret_bytes, KDF_SECRET_BYTES);
 	assert_string_equal(label, "umbra page key");
 	crypto.secret = secret[0];
+	crypto.stack[0] = (struct stack_bytes){ secret, KDF_SECRET_BYTES };
+	crypto.stack[1] = (struct stack_bytes){ salt, KDF_SALT_BYTES };
+	crypto.stack[2] = (struct stack_bytes){ out, out_bytes };
 	memset(out, salt[0], out_bytes);
 	return 0;
 }

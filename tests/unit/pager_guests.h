@@ -26,11 +26,18 @@ struct guest {
 extern struct guest guests[VMS];
 extern struct ept_caps pager_caps; /* change, then ept_configure */
 
+struct stack_bytes {
+	const volatile uint8_t *at;
+	size_t count;
+};
+
 struct crypto_watch {
 	uint64_t encryptions, decryptions;
 	uint64_t exchanges; /* of these, in one go */
 	unsigned wipes;	    /* wipe_all was called */
 	uint8_t secret;	    /* that the last key was made of */
+	/* Where the last KDF found secret and salt, and put the key. */
+	struct stack_bytes stack[3];
 };
 extern struct crypto_watch crypto;
 /* Called in each encryption, after the checks. */

@@ -22,6 +22,7 @@
 __asm__(".pushsection .fake_image,\"aw\"\n"
 	".balign 4096\n"
 	".globl image_start, image_text_start, image_text_end, image_rw_start, image_rw_end\n"
+	".globl image_crypto_start, image_crypto_end\n"
 	".globl image_symbols, image_symbols_end, behind_direct, behind_forms, in_two\n"
 	"image_start: .skip 4096\n"
 	"image_text_start: .skip 256, 0xcc\n"
@@ -42,7 +43,9 @@ __asm__(".pushsection .fake_image,\"aw\"\n"
 	"call *0x1000(%rip)\n8: .skip 8, 0xcc\n"
 	"call *%r11\n9: .skip 8, 0xcc\n"
 	"call *0x1000(,%rax,8)\n10: .skip 8, 0xcc\n"
-	".skip 0x2000 - (. - image_text_start), 0xcc\n"
+	".skip 0x1f00 - (. - image_text_start), 0xcc\n"
+	"image_crypto_start: .skip 0x100, 0xcc\n"
+	"image_crypto_end:\n"
 	"image_text_end:\n"
 	"fake_table:\n"
 	"image_symbols: .long 3\n"
@@ -159,6 +162,28 @@ static void test_registers(void **state)
 	expect("rax 1111222233334444");
 	expect("r15 fedcba9876543210");
 	expect("cr3 0000000000005000");
+}
+
+/* In crypto/, or in what it called: no word of a key goes to the log. */
+static void test_secrets(void **state)
+{
+	(void)state;
+	for (unsigned i = 0; i < 2; i++) {
+		frame.vector = VECTOR_GP;
+		frame.rax = 0x1111222233334444;
+		frame.r15 = 0xfedcba9876543210;
+		frame.rip = (uintptr_t)image_crypto_end - 1;
+		if (i == 1) {
+			frame.rip = (uintptr_t)image_text_start + 0x123;
+			stack[STACK_WORDS - 20] = (uintptr_t)image_crypto_start + 5;
+		}
+		idt_dump(&frame);
+		assert_null(strstr(fake_log_text(), "1111222233334444"));
+		assert_null(strstr(fake_log_text(), "fedcba9876543210"));
+		assert_non_null(strstr(fake_log_text(), "they may hold parts of keys"));
+		assert_non_null(strstr(fake_log_text(), "error code"));
+		fake_log_reset();
+	}
 }
 
 static void test_callers(void **state)
@@ -300,6 +325,7 @@ int main(void)
 		cmocka_unit_test_setup(test_words, setup),
 		cmocka_unit_test_setup(test_place, setup),
 		cmocka_unit_test_setup(test_registers, setup),
+		cmocka_unit_test_setup(test_secrets, setup),
 		cmocka_unit_test_setup(test_callers, setup),
 		cmocka_unit_test_setup(test_calls, setup),
 		cmocka_unit_test_setup(test_many, setup),

@@ -166,6 +166,38 @@ static void test_keys_differ(void **state)
 	}
 }
 
+/* What was on the stack once it has been left. */
+static __attribute__((no_sanitize_address, noinline)) unsigned left_on_stack(void)
+{
+	unsigned left = 0;
+
+	for (size_t i = 0; i < ARRAY_COUNT(crypto.stack); i++) {
+		for (size_t n = 0; n < crypto.stack[i].count; n++) {
+			left += crypto.stack[i].at[n] != 0;
+		}
+	}
+	return left;
+}
+
+/* Neither the secret, nor the salt, nor the page key. */
+static void test_stack(void **state)
+{
+	uint8_t secret[KDF_SECRET_BYTES];
+	struct pager_vm *vm;
+	unsigned left;
+	int err;
+
+	(void)state;
+	memset(secret, 0xee, sizeof(secret));
+	make_window(FLOOR);
+	err = pager_vm_create("a", 1, secret, &vm);
+	left = left_on_stack();
+	assert_int_equal(err, 0);
+	assert_int_equal(crypto.stack[2].count, 64);
+	assert_int_equal(left, 0);
+	pager_vm_destroy(vm);
+}
+
 /* A VM that is built anew with the same file: other keys, other ciphertext, counts from zero. */
 static void test_restart(void **state)
 {
@@ -497,6 +529,7 @@ int main(void)
 		TEST(test_residue),
 		TEST(test_residue_in_dram),
 		TEST(test_no_memory),
+		TEST(test_stack),
 		TEST(test_restart),
 		TEST_WITH(test_seal_vm, with_ad),
 		TEST_WITH(test_seal_vm, without_ad),

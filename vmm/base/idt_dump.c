@@ -71,7 +71,36 @@ static void dump_page_fault(const struct idt_frame *f, uint64_t cr2)
 		  cr2 < PAGE_SIZE ? " (a null pointer)" : "");
 }
 
-static void dump_registers(const struct idt_frame *f, uint64_t cr2)
+/* Before there are page tables of our own, stacks are in the image. */
+static bool may_read(uint64_t at)
+{
+	return host_paging_maps(at) ||
+	       (at >= (uintptr_t)image_rw_start && at < (uintptr_t)image_rw_end);
+}
+
+static bool in_crypto(uint64_t address)
+{
+	return address >= (uintptr_t)image_crypto_start && address < (uintptr_t)image_crypto_end;
+}
+
+/*
+ * Does crypto/ or mbedTLS run, or what they have called (memcpy, secure_zero)? The log goes to a
+ * serial line and to firmware's variables, where a word of a key would stay. What looks like a
+ * return address of theirs counts, be it of a call that is over: better no registers than a key.
+ */
+static bool may_hold_secrets(const struct idt_frame *f)
+{
+	uint64_t at = ALIGN_UP(f->rsp, 8ull);
+	bool found = in_crypto(f->rip);
+
+	for (unsigned words = 0; words < STACK_WORDS_MAX && !found && may_read(at); words++) {
+		found = in_crypto(*(const uint64_t *)(uintptr_t)at);
+		at += 8;
+	}
+	return found;
+}
+
+static void dump_general_registers(const struct idt_frame *f)
 {
 	log_error("  rax %016llx  rbx %016llx  rcx %016llx  rdx %016llx", (ull)f->rax, (ull)f->rbx,
 		  (ull)f->rcx, (ull)f->rdx);
@@ -81,6 +110,17 @@ static void dump_registers(const struct idt_frame *f, uint64_t cr2)
 		  (ull)f->r10, (ull)f->r11);
 	log_error("  r12 %016llx  r13 %016llx  r14 %016llx  r15 %016llx", (ull)f->r12, (ull)f->r13,
 		  (ull)f->r14, (ull)f->r15);
+}
+
+static void dump_registers(const struct idt_frame *f, uint64_t cr2)
+{
+	if (may_hold_secrets(f)) {
+		log_error("  general registers are not shown: code of crypto/ ran, and they may "
+			  "hold parts of keys");
+		log_error("  rsp %016llx", (ull)f->rsp);
+	} else {
+		dump_general_registers(f);
+	}
 	log_error("  rip %016llx  cs %04llx  ss %04llx  rflags %08llx  error code %llx",
 		  (ull)f->rip, (ull)f->cs, (ull)f->ss, (ull)f->rflags, (ull)f->error_code);
 	log_error("  cr0 %08llx  cr2 %016llx  cr3 %016llx  cr4 %08llx", (ull)cpu_read_cr0(),
@@ -148,13 +188,6 @@ static bool is_behind_call(uint64_t address, uint64_t *target)
 		}
 	}
 	return false;
-}
-
-/* Before there are page tables of our own, stacks are in the image. */
-static bool may_read(uint64_t at)
-{
-	return host_paging_maps(at) ||
-	       (at >= (uintptr_t)image_rw_start && at < (uintptr_t)image_rw_end);
 }
 
 static void dump_callers(const struct idt_frame *f)

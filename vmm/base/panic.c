@@ -141,5 +141,6 @@ _Noreturn void panic_text(const char *fmt, ...)
 	if (frame_is_ours()) {
 		idt_dump_state(&panic_frame);
 	}
+	secure_zero(&panic_frame, sizeof(panic_frame));
 	panic_end();
 }
