@@ -4,17 +4,20 @@
  * line, fills "mib" MiB with numbers and tells their sum; the other has "reader", sums them up as
  * well and answers. With "ro" the reader may only read: a store, and the accessed bit of a page
  * table that lies in there, are #GP. "outsider" is no member: where the others have the share it
- * has no memory. Nobody waits longer for a word than "patience" milliseconds.
+ * has no memory. "marks" writes a page to its own memory and to the share, for who looks at DRAM.
+ * Nobody waits longer for a word than "patience" milliseconds.
  *
  * The first page has words for both: [0] the writer's state, [1] its sum; the reader's answers are
  * in the same page at [8], or on the console where it may not write.
  */
+#include "tests/bus/marker.h"
 #include "tests/guests/common/guest.h"
 
 #define SHARE	 MEMMAP_HIGH_RAM
 #define READY	 0x5245414459ull
 #define REVOKED	 (~0ull)
 #define PATIENCE 60000 /* ms */
+#define MARKED	 3000  /* the number of its markers */
 
 static uint64_t directory[512] __attribute__((aligned(PAGE_SIZE)));
 static volatile uint64_t *const words = (volatile uint64_t *)SHARE;
@@ -103,11 +106,35 @@ static void check_revoked(void)
 	print("share: revoked\n");
 }
 
+static void mark(struct marker *page)
+{
+	for (uint64_t block = 0; block < MARKER_PAGE_BLOCKS; block++) {
+		page[block] = marker_make(MARKED, block);
+	}
+}
+
+/* One and the same page in memory of its own and in the share, until a key is pressed. */
+static void mark_both(void)
+{
+	static struct marker own[MARKER_PAGE_BLOCKS] __attribute__((aligned(PAGE_SIZE)));
+
+	mark(own);
+	mark((struct marker *)(SHARE + PAGE_SIZE));
+	print("share: marked\n");
+	while ((in8(PORT_COM1 + 5) & 1) == 0) {
+		__asm__ volatile("pause");
+	}
+}
+
 void guest_main(void)
 {
 	const uint64_t count = arg_number("mib", 4) << 17;
 
 	map_share();
+	if (arg("marks")) {
+		mark_both();
+		return;
+	}
 	if (arg("outsider")) {
 		check_equal(words[0], ~0ull); /* nobody's: all ones */
 		return;
