@@ -181,21 +181,20 @@ def wear_out(attack, b, page, address):
     attack.write(page, number)
     before, old = attack.bus.blocks(b.keyid), attack.page(address)
     check(before >= at_first + PAGE_BLOCKS, f'{before - at_first} blocks were counted for a page')
-    attack.shell('destroy b', 'its key is dead')
-    attack.bus.wait('umbra> ')
+    text = attack.shell('rekey b', 'its key is dead')
     after = attack.bus.blocks(b.keyid)
-    b = attack.start('b')
-    pages = [number for number, place in b.where.items() if place == address]
-    check(pages, 'the new b has other memory')
-    page = pages[0] - 2 * SECRET
-    attack.write(page, number)
+    keyid = int(re.search(r'moves from KeyID \d+ to KeyID (\d+)', text).group(1))
+    attack.bus.wait('umbra> ')
+    attack.bus.type('console b\r')
+    attack.bus.wait('console b')
+    attack.bus.evict()
     blocks = equal_blocks(attack.page(address), old)
     check(blocks in (0, PAGE_BLOCKS) and (after == 0) == (blocks == 0),
           f'{blocks} blocks are equal, the counter went from {before} to {after}')
     attack.verdict('wear-out', blocks != 0, f'the key had encrypted {before} blocks, its KeyID\'s '
-                   f'next key {after}; the same page after a new start: {blocks} of {PAGE_BLOCKS} '
-                   'blocks are equal')
-    return b
+                   f'next key {after}; the same page after rekey, at its place: {blocks} of '
+                   f'{PAGE_BLOCKS} blocks are equal')
+    return b._replace(keyid=keyid)
 
 
 def relocation(attack, b):
@@ -226,7 +225,7 @@ def residual(attack, b):
     attack.bus.flip(address + 77 * BLOCK_BYTES + 3, 5)
     blocks, other = attack.blocks_of(3, number)
     attack.verdict('bit flip', blocks == PAGE_BLOCKS - 1 and other == 77, f'{PAGE_BLOCKS - blocks} '
-                   f'block of {PAGE_BLOCKS} is garbage, and no one is told')
+                   f'block of {PAGE_BLOCKS} is garbage, and nothing notices it')
 
 
 def main(bus, program, machine):
