@@ -60,7 +60,10 @@ static bool parse_memory(const struct config_key *key, void *field, const char *
 	return true;
 }
 
-/* A wrong one is none: with the default more might lie in clear than was asked for. */
+/*
+ * After a wrong value there is no window: with the default, more might lie in clear than was
+ * wanted.
+ */
 static bool parse_window(const struct config_key *key, void *field, const char *text, char *why)
 {
 	uint64_t value;

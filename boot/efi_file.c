@@ -9,7 +9,7 @@
 
 #define INFO_BYTES 1024		/* EFI_FILE_INFO with a name of any length that FAT knows */
 #define CHUNK	   (1ull << 20) /* some firmware's disk drivers fail on very large reads */
-#define TOLD_FROM  (8ull << 20) /* files from this size on show their progress */
+#define SHOWN_FROM (8ull << 20) /* files from this size on show their progress */
 
 static EFI_FILE_HANDLE root;
 
@@ -67,7 +67,7 @@ static const char *check_size(EFI_FILE_HANDLE handle, uint64_t max, uint64_t *by
 	UINTN size = sizeof(buffer);
 
 	if (EFI_ERROR(handle->GetInfo(handle, &info_guid, &size, buffer))) {
-		return "firmware does not tell its size";
+		return "firmware does not give its size";
 	}
 	if ((info->Attribute & EFI_FILE_DIRECTORY) != 0) {
 		return "this is a directory";
@@ -82,17 +82,19 @@ static const char *check_size(EFI_FILE_HANDLE handle, uint64_t max, uint64_t *by
 	return NULL;
 }
 
-/* On a line of its own, in steps of ten percent; told: the last step, 0 before the first. */
-static void tell_progress(uint64_t done, uint64_t bytes, unsigned *told)
+/*
+ * On a line of its own, in steps of ten percent. shown: the last step logged, 0 before the first.
+ */
+static void log_progress(uint64_t done, uint64_t bytes, unsigned *shown)
 {
 	const unsigned tenths = (unsigned)(done * 10 / bytes);
 	char text[16];
 	size_t length;
 
-	if (bytes < TOLD_FROM || tenths == *told) {
+	if (bytes < SHOWN_FROM || tenths == *shown) {
 		return;
 	}
-	*told = tenths;
+	*shown = tenths;
 	length = str_printf(text, sizeof(text), " %u%%%s", tenths * 10,
 			    done == bytes ? "\r\n" : "");
 	console_write(text, length);
@@ -101,7 +103,7 @@ static void tell_progress(uint64_t done, uint64_t bytes, unsigned *told)
 static const char *read_all(EFI_FILE_HANDLE handle, char *data, uint64_t bytes)
 {
 	uint64_t done = 0;
-	unsigned told = 0;
+	unsigned shown = 0;
 
 	while (done < bytes) {
 		UINTN now = MIN(bytes - done, CHUNK);
@@ -113,7 +115,7 @@ static const char *read_all(EFI_FILE_HANDLE handle, char *data, uint64_t bytes)
 			return "the file is shorter than its directory entry says";
 		}
 		done += now;
-		tell_progress(done, bytes, &told);
+		log_progress(done, bytes, &shown);
 	}
 	return NULL;
 }
@@ -124,12 +126,12 @@ static void tell_file(const char *path, uint64_t bytes)
 	char text[VM_PATH_MAX + 40];
 	size_t length = str_printf(
 		text, sizeof(text), "umbra: reading %.*s, %llu KiB%s", (int)path_length(path), path,
-		(unsigned long long)(bytes + 1023) >> 10, bytes < TOLD_FROM ? "\r\n" : ":");
+		(unsigned long long)(bytes + 1023) >> 10, bytes < SHOWN_FROM ? "\r\n" : ":");
 
 	console_write(text, length);
 }
 
-/* Opens the file of this path, the first of several; else file->error tells why not. */
+/* Opens the file of this path, the first of several; else file->error says why not. */
 static int open_one(struct vm_file *file, const char *path, EFI_FILE_HANDLE *handle)
 {
 	EFI_STATUS status = open_path(path, handle);

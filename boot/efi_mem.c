@@ -308,7 +308,7 @@ static int allocate_map(void)
 	EFI_PHYSICAL_ADDRESS base = 0;
 	uint64_t page_count;
 
-	map.cap = 0; /* the first call tells the size */
+	map.cap = 0; /* the first call returns the size */
 	if (get_map() != EFI_BUFFER_TOO_SMALL) {
 		log_error("firmware gives no memory map");
 		return ERR_IO;

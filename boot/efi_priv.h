@@ -35,7 +35,7 @@ int efi_volume_open(void);
 /*
  * Reads what file->path names, one file or several, wholly into pages that survive
  * ExitBootServices. At most max bytes, at least one. On failure file->data is NULL, file->error
- * tells why, and an ERR_* is returned.
+ * says why, and an ERR_* is returned.
  */
 int efi_file_read(struct vm_file *file, uint64_t max);
 /*
@@ -50,7 +50,7 @@ int efi_key_read(struct vm_key_source *key);
 int efi_probe(struct boot_info *info);
 /*
  * Sets MemoryOverwriteRequestControl, where there is one: firmware then clears memory before it
- * boots again, however the machine was reset. Tells what came of it.
+ * boots again, however the machine was reset. Logs what came of it.
  */
 void efi_request_memory_clear(void);
 

@@ -36,7 +36,7 @@ static bool set_masks(const EFI_GRAPHICS_OUTPUT_MODE_INFORMATION *mode, struct s
 		screen->red_mask = mask->RedMask;
 		screen->green_mask = mask->GreenMask;
 		screen->blue_mask = mask->BlueMask;
-		/* The highest bit of all four tells the size of a pixel. */
+		/* The highest bit of all four gives the size of a pixel. */
 		return ((mask->RedMask | mask->GreenMask | mask->BlueMask | mask->ReservedMask) &
 			0xff000000) != 0;
 	default: return false; /* PixelBltOnly, and what is not known yet */

@@ -79,7 +79,7 @@ static void cut(struct line_edit *line, size_t from, size_t to)
 	move_to(line, from);
 	memmove(line->text + from, line->text + to, line->length - to + 1);
 	line->length -= to - from;
-	line->too_long = line->too_long && line->length != 0; /* else it is begun anew */
+	line->too_long = line->too_long && line->length != 0; /* else a new line begins */
 	redraw(line, from, to - from);
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The bring-up: host_main while firmware's page tables are still loaded, bring_up on our own, then
- * the scheduler. Whatever keeps Umbra from running VMs ends in stay(), with the reason told.
+ * the scheduler. Whatever keeps Umbra from running VMs ends in stay(), with the reason logged.
  */
 #include "boot/boot_info.h"
 #include "boot/host_key.h"
@@ -143,7 +143,7 @@ static void start_crypto(void)
 	if (err == ERR_SELFTEST) {
 		panic("a page cipher gives wrong bytes; this machine must not hold keys");
 	}
-	cipher_ready = err == 0; /* else it was told */
+	cipher_ready = err == 0; /* else the reason was logged */
 	secrets_derive(&boot->config);
 	/* Without entropy nothing that needs a random key will start; rng_init has said it. */
 	(void)rng_init(boot->efi_rng_seed, boot->efi_rng_bytes);
@@ -160,14 +160,15 @@ static void start_window(void)
 		return;
 	}
 	if (!cipher_ready) {
-		log_error("[host] engine-cipher = %s does not run on this machine, as told above; "
-			  "no VM can run with engine = software",
-			  boot->config.engine_cipher);
+		log_error(
+			"[host] engine-cipher = %s does not run on this machine, as logged above; "
+			"no VM can run with engine = software",
+			boot->config.engine_cipher);
 		return;
 	}
 	if (bytes == 0) {
-		log_error(
-			"there is no window, as told above; no VM can run with engine = software");
+		log_error("there is no window, as logged above; no VM can run with engine = "
+			  "software");
 		return;
 	}
 	err = pager_init(bytes / PAGE_SIZE);
@@ -252,16 +253,16 @@ static _Noreturn void stay(const char *why)
 /* True: there is work that waits for nobody. */
 static bool between(void)
 {
-	static bool told;
+	static bool reported;
 	bool some_run = vms_reap() != 0;
 	int key;
 
 	some_ran |= some_run;
-	if (!some_run && !told && some_ran) {
+	if (!some_run && !reported && some_ran) {
 		nothing_runs("all virtual machines have ended",
 			     boot->config.shell ? "the shell has it now" : KEYS);
 	}
-	told = !some_run;
+	reported = !some_run;
 	if (boot->config.shell) {
 		shell_poll();
 	} else {
@@ -315,7 +316,7 @@ static void bring_up(void)
 	start_crypto();
 	start_cpus();
 	start_tme();
-	if (!boot->can_run) { /* it was told why */
+	if (!boot->can_run) { /* the reason was logged */
 		stay("this machine cannot run virtual machines");
 	}
 	vmx_init();

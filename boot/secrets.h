@@ -7,8 +7,8 @@
 
 /*
  * Makes VM_SECRET_BYTES of each key file's content, in its place: the file's own bytes are nowhere
- * any more. A VM whose secret cannot be made is told and left out. Boot processor, after wipe_init
- * and the self-test, once.
+ * any more. A VM whose secret cannot be made is left out, and the log says why. Boot processor,
+ * after wipe_init and the self-test, once.
  */
 void secrets_derive(struct config *config);
 

@@ -94,7 +94,7 @@ const struct shell_command *shell_find(const char *name)
 	return NULL;
 }
 
-/* The VM that a command is about, or NULL when it was told why not. */
+/* The VM that a command is about, or NULL after a message that says why not. */
 static const struct vms_entry *find_vm(const char *name)
 {
 	for (size_t i = 0; i < vms_count(); i++) {

@@ -49,7 +49,7 @@ static const char *state_name(const struct vms_entry *entry)
 								      : "running";
 }
 
-/* The VM of a command, which runs or is kept, or NULL when it was told that it is off. */
+/* The VM of a command, which runs or is kept, or NULL after a message that it is off. */
 static struct vm *present(const struct shell_call *call)
 {
 	if (call->vm->vm == NULL) {
@@ -61,7 +61,7 @@ static struct vm *present(const struct shell_call *call)
 
 static void tell_kept(const struct vm *vm)
 {
-	shell_print("vm %s has ended (%s) and is kept to be looked at; \"reset\" starts it anew, "
+	shell_print("vm %s has ended (%s) and is kept to be looked at; \"reset\" starts it again, "
 		    "\"destroy\" frees it",
 		    vm->name, vm_end_reason_name(vm->end_reason));
 }
@@ -225,7 +225,7 @@ static void top_row(const struct vms_entry *entry, size_t i, uint64_t elapsed)
 	if (entry->vm != NULL) {
 		sched_times(entry->vm, &times);
 	}
-	/* It may have started anew. */
+	/* It may have started again. */
 	used = (times.run - MIN(times.run, top.run[i])) * 1000 / MAX(elapsed, 1u);
 	rate = (faults - MIN(faults, top.faults[i])) * (TOP_US / 1000) /
 	       MAX(elapsed / MAX(tsc_hz() / 1000, 1u), 1u);
@@ -300,7 +300,7 @@ static void run_start(const struct shell_call *call)
 		shell_print("vm %s was refused at boot; its section of umbra.conf has an error",
 			    name);
 	} else {
-		(void)vms_power_on(call->vm); /* a failure has been told */
+		(void)vms_power_on(call->vm); /* a failure has been logged */
 	}
 }
 
@@ -463,7 +463,7 @@ static void run_regs(const struct shell_call *call)
 		return;
 	}
 	if (vm->paused) {
-		shell_print("vm %s is paused; its registers are told when it goes on", vm->name);
+		shell_print("vm %s is paused; its registers are shown when it goes on", vm->name);
 	} else if (call->count == 2 &&
 		   (call->words[1][0] == '\0' ||
 		    !parse_decimal(call->words[1], 0, vm->vcpu_count - 1, &id))) {
@@ -614,7 +614,7 @@ const struct shell_command shell_commands[] = {
 	{ "resume", "NAME", "lets it go on", 1, 1, true, run_resume, NULL, false },
 	{ "rekey", "NAME", "moves its memory to a fresh KeyID and key", 1, 1, true, run_rekey, NULL,
 	  false },
-	{ "reset", "NAME", "starts it anew, with new keys", 1, 1, true, run_reset, NULL, false },
+	{ "reset", "NAME", "starts it again, with new keys", 1, 1, true, run_reset, NULL, false },
 	{ "destroy", "NAME", "ends it at once and wipes its keys", 1, 1, true, run_destroy, NULL,
 	  false },
 	{ "nmi", "NAME", "sends an NMI to each of its vCPUs", 1, 1, true, run_nmi, NULL, false },

@@ -26,7 +26,7 @@ extern const size_t shell_command_count;
 /* Whatever the case; NULL: there is none of this name. */
 const struct shell_command *shell_find(const char *name);
 
-/* What firmware told; for commands. */
+/* What firmware reported; for commands. */
 const struct boot_info *shell_boot(void);
 
 /* shell_memory.c: the commands on memory; and a line on the VM's KeyID, if it has one. */

@@ -42,7 +42,7 @@ static int start(struct vms_entry *slot)
 	}
 	slot->waits = err == ERR_AGAIN;
 	if (err != 0) {
-		slot->vm = NULL; /* it has told why, or waits */
+		slot->vm = NULL; /* it has logged why, or waits */
 	} else if (slot->config->rekey_after_s != 0 &&
 		   platform_memory(slot->vm) != PLATFORM_MEMORY_KEYED) {
 		log_warn("vm %s: rekey-after is not used, for its memory has no KeyID with a key "
@@ -155,7 +155,7 @@ static void keep(struct vms_entry *slot)
 	slot->goes_on = false;
 	platform_keep_vm(slot->vm);
 	log_info("vm %s: is kept as it ended; the shell's \"destroy\" frees it, \"reset\" starts "
-		 "it anew",
+		 "it again",
 		 slot->config->name);
 }
 

@@ -40,7 +40,7 @@ size_t vms_count(void);
 const struct vms_entry *vms_get(size_t index);
 /* Builds and starts one that is off and valid; what platform_start_vm returns. */
 int vms_power_on(const struct vms_entry *entry);
-/* Ends one that runs; vms_reap builds it anew. One that is kept starts anew now. */
+/* Ends one that runs; vms_reap builds it again. One that is kept starts again now. */
 void vms_reset(const struct vms_entry *entry);
 /* Ends one that runs, for vms_reap to free; frees one that is kept; one that waits stays off. */
 void vms_destroy(const struct vms_entry *entry);
@@ -58,7 +58,7 @@ void vms_unpark(const struct vms_entry *entry);
 bool vms_busy(void);
 
 /*
- * Tells of VMs that ended; frees them, builds them anew or keeps them, as their sections say.
+ * Logs which VMs ended; frees them, builds them again or keeps them, as their sections say.
  * Returns how many run: those that are kept do not.
  */
 size_t vms_reap(void);

@@ -50,7 +50,7 @@ void page_exchange(const struct page_key *seal_key, const struct page_item *seal
  * Checks each code that this CPU can run against mbedTLS, then takes the one wanted: "auto" (the
  * fastest), "mbedtls", "aesni", "vaes256" or "vaes512". ERR_UNSUPPORTED when the CPU lacks it,
  * ERR_INVAL for another name, ERR_NOMEM, ERR_SELFTEST when one gives other bytes than mbedTLS; each
- * told in the log. Until it succeeds mbedTLS runs. Bootstrap processor, before the first key.
+ * logged. Until it succeeds mbedTLS runs. Bootstrap processor, before the first key.
  */
 int page_cipher_init(const char *wanted);
 

@@ -56,7 +56,7 @@ static bool succeeded(const struct outcome *o)
 
 /*
  * On the first CPU of each package. Another package may hold the table, where it is one for all, so
- * a CPU that is told to come again waits.
+ * a CPU that PCONFIG answers with BUSY waits.
  */
 static void execute(void *unused)
 {

@@ -26,7 +26,7 @@ struct simd_plan {
 	uint64_t xcr0;	/* bits that have to be set meanwhile */
 	bool zmm;	/* the CPU has them: a write of ymm zeroes their upper half */
 	bool high;	/* zmm16-31 are written too */
-	bool see_inuse; /* XGETBV tells which components are in their initial state */
+	bool see_inuse; /* XGETBV shows which components are in their initial state */
 };
 
 struct simd_wide_save {

@@ -66,7 +66,7 @@ enum {
 	NEAR = 1 << 15,	     /* all RAM is near a package with a started CPU */
 };
 
-/* What the registers do not tell. */
+/* What the registers do not say. */
 struct around {
 	uint64_t end; /* of RAM and devices */
 	bool complete, cores, near;

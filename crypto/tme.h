@@ -68,7 +68,7 @@ void tme_expect(const uint32_t *apic_ids, size_t count, const struct acpi_affini
 /*
  * Compares all packages, decides (tme_state), and logs it. With activate, a register that firmware
  * left open is written: KeyID bits, all algorithms without integrity, and bypass, without which
- * all of DRAM would be lost. What keeps it from that is told in words. ram_and_mmio_end: no RAM
+ * all of DRAM would be lost. What keeps it from that is logged in words. ram_and_mmio_end: no RAM
  * and no device lies at or above. Boot processor, once, after smp_start_all and before any KeyID
  * is used. Source: 336907, "IA32_TME_ACTIVATE".
  */

@@ -118,7 +118,7 @@ static void write_package(void *unused)
 
 /*
  * Each core takes the width of the KeyID over from its package. Threads of a core do it twice, to
- * no other effect; a CPUID that tells of threads where there are cores leaves none out.
+ * no other effect; a CPUID that reports threads where there are cores leaves none out.
  */
 static void write_core(void *unused)
 {

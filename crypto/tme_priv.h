@@ -45,7 +45,7 @@ const struct tme_view *tme_view(uint32_t cpu_index);
 /*
  * Writes IA32_TME_ACTIVATE on every package, and lets every core learn of the KeyIDs. all_packages:
  * no package is without a started CPU. Returns NULL, or why not, as a part of a sentence; *written
- * tells whether anything was changed then. With dry, nothing is changed in any case.
+ * says whether anything was changed then. With dry, nothing is changed in any case.
  */
 const char *tme_activate(bool dry, bool all_packages, uint64_t ram_and_mmio_end, bool *written);
 

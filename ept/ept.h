@@ -133,7 +133,7 @@ void ept_visit(const struct ept_root *root,
 
 /*
  * Single pages, for who lends frames out and takes them back (pager.c). ept_map_page maps one
- * 4 KiB page as ept_map does, with the same errors, and tells where its entry is: there it stays
+ * 4 KiB page as ept_map does, with the same errors, and returns where its entry is: there it stays
  * while the root lives. What is done to the entry needs the lock that keeps other changes of this
  * leaf out, no more.
  */

@@ -122,8 +122,8 @@ void gmem_destroy(struct gmem *gmem)
 		return; /* gmem_init failed, or never ran */
 	}
 	/*
-	 * Order: no CPU may translate through the root before its frames are wiped, or a late
-	 * write would land in a frame that belongs to somebody else. The tables tell the regions
+	 * Order: no CPU may translate through the root before its frames are wiped, or a late write
+	 * would land in a frame that belongs to somebody else. The tables distinguish the regions
 	 * what was touched, so they go last.
 	 */
 	ept_tlb_shootdown(&gmem->root);

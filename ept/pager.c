@@ -255,7 +255,7 @@ static int sealed_pin(struct gmem *gmem, struct gmem_region *region, gpa_t page,
 
 	if (write && sealed->mappings[mapping_of(sealed, gmem)].read_only) {
 		return ERR_RIGHTS;
-	} /* else unpin tells whether it was written */
+	} /* else unpin reports whether it was written */
 	lock_take(&window_lock);
 	if (open_page(sealed, (page.v - region->base.v) / PAGE_SIZE, &index) != COST_NONE) {
 		sealed->vm->counters.door_opens++;
@@ -472,7 +472,7 @@ void pager_wipe(void)
 /*
  * Versions start at 1 with each share: were the key the same again, after a reset or in a second
  * VM with the same key file, two contents of a page would meet the same key and tweak, and
- * ciphertext would tell where they are equal. The salt makes it another key each time.
+ * ciphertext would show where they are equal. The salt makes it another key each time.
  */
 static int make_key(struct page_key *key, const uint8_t *given)
 {
@@ -506,7 +506,7 @@ static bool claim(const struct pager_vm *vm)
 	left = window_unclaimed();
 	done = window_claim(vm->floor);
 	lock_drop(&window_lock);
-	if (!done && window_frame_count() != 0) { /* else it was told why there is none */
+	if (!done && window_frame_count() != 0) { /* else the reason why there is none was logged */
 		log_error("vm %s: %u vCPU%s %lluK of the window, and other VMs leave %lluK of "
 			  "%lluK: make [host] window larger",
 			  vm->name, vm->vcpu_count, vm->vcpu_count == 1 ? " needs" : "s need",
@@ -575,7 +575,7 @@ void pager_vm_seal(struct pager_vm *vm)
 	}
 	lock_take(&vm->gmem->lock); /* the door is shut: nothing is pinned */
 	lock_take(&window_lock);
-	window_let_vm_go(vm); /* instructions under way fault anew */
+	window_let_vm_go(vm); /* instructions under way fault again */
 	lock_drop(&window_lock);
 	for (uint32_t i = 0; i < window_frame_count(); i++) {
 		struct window_frame *frame = window_frame(i);

@@ -9,7 +9,7 @@ static const struct engine_policy keyed_vm = { ENGINE_RUNS_TME_MK, NULL };
 static const struct engine_policy platform = { ENGINE_RUNS_PLATFORM, NULL };
 static const struct engine_policy bypassed = { ENGINE_RUNS_NO_ENCRYPT, NULL };
 
-/* engine = none where KeyID 0 is encrypted, and no KeyID can be told not to be. */
+/* engine = none where KeyID 0 is encrypted, and no KeyID can bypass encryption. */
 static const struct engine_policy clear_under_tme = {
 	ENGINE_RUNS_PLATFORM,
 	"all memory here is under the machine's own TME key, and no KeyID can be "

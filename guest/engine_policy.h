@@ -28,7 +28,7 @@ struct engine_policy {
 		ENGINE_RUNS_NO_ENCRYPT, /* a KeyID of its own that is not encrypted */
 		ENGINE_RUNS_PLATFORM,	/* KeyID 0, under the machine's own key */
 	} verdict;
-	/* Why it is refused, or why auto fell back: to be told on every console. Or NULL. */
+	/* Why it is refused, or why auto fell back: to be logged on every console. Or NULL. */
 	const char *words;
 };
 

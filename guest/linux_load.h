@@ -33,7 +33,7 @@ struct linux_refusal {
 
 /*
  * Fills entry for the boot vCPU. On ERR_FORMAT (no kernel of the kind we boot), ERR_RANGE (does
- * not fit) or what gmem_write returned, refusal tells why; guest memory may then hold part of it.
+ * not fit) or what gmem_write returned, refusal says why; guest memory may then hold part of it.
  */
 int linux_load(struct gmem *gmem, const struct linux_source *source, struct vcpu_long_mode *entry,
 	       struct linux_refusal *refusal);

@@ -449,7 +449,7 @@ static int load_kernel(struct build *build)
 
 	source.share_count = shares_ranges(build->vm, source.shares);
 	if (rng_bytes(seed, sizeof(seed)) == 0) {
-		source.seed = seed; /* else the guest finds its own, and it was told */
+		source.seed = seed; /* else the guest finds its own, and that was logged */
 	}
 	vm_cmdline_read(config, cmdline);
 	cmdline_warn(config->name, cmdline);
@@ -534,7 +534,7 @@ static int start(struct build *build)
 	return 0;
 }
 
-/* Each step tells itself why it failed; platform_destroy_vm undoes any prefix of the list. */
+/* Each step logs why it failed; platform_destroy_vm undoes any prefix of the list. */
 static int (*const build_steps[])(struct build *build) = {
 	check_config, choose_engine, create_vm,	      add_memory,  add_shares,
 	add_devices,  add_vcpus,     add_acpi_tables, load_kernel, start,

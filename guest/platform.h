@@ -9,7 +9,7 @@
 
 /*
  * vm_create -> memory -> devices -> vCPUs -> ACPI -> kernel -> vm_start. On failure everything is
- * undone, one log_error line has told the VM, the file and the reason, and an ERR_* is returned.
+ * undone, one log_error line has named the VM, the file and the reason, and an ERR_* is returned.
  * ERR_AGAIN: nothing was logged; what the VM needs is being freed (retire_pending), or the caches
  * cannot be flushed yet. It can be tried again soon.
  */

@@ -43,7 +43,7 @@ struct smbios_firmware {
 	uint8_t more[2], major, minor, ec_major, ec_minor;
 } __attribute__((packed));
 _Static_assert(sizeof(struct smbios_firmware) == 0x18, "DSP0134, type 0");
-#define FIRMWARE_NOT_SUPPORTED BIT(3) /* what the characteristics would tell */
+#define FIRMWARE_NOT_SUPPORTED BIT(3) /* what the characteristics would describe */
 #define FIRMWARE_VIRTUAL       BIT(4) /* of more[1]: the tables describe a virtual machine */
 #define FIRMWARE_NO_EC	       0xff
 

@@ -148,7 +148,7 @@ static void write_line(struct vconsole *console, const char *line, size_t name, 
 
 /*
  * A guest's bytes behind its name. Nothing of them may move the cursor back over the name or to
- * another line: a carriage return writes the name anew; a character beyond ASCII, whose bytes
+ * another line: a carriage return writes the name again; a character beyond ASCII, whose bytes
  * could be controls or turn the direction of writing, is a question mark; other controls are left
  * out. A line break is the last byte, if there is one.
  */
@@ -473,7 +473,7 @@ void vconsole_attach(struct vconsole *console, const char *name)
 	attached++;
 	living++;
 	if (front == NULL || strcmp(name, front_was) == 0) {
-		/* A VM that starts anew finds the keyboard where it left it. */
+		/* A VM that starts again finds the keyboard where it left it. */
 		__atomic_store_n(&front, console, __ATOMIC_RELAXED);
 		front_was[0] = '\0';
 	}

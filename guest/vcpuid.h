@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The part of CPUID that says what the VM is, and not what the CPU can do: hypervisor leaves,
- * topology, APIC, clock. README.md tells why there are two signatures.
+ * topology, APIC, clock. README.md says why there are two signatures.
  */
 #ifndef UMBRA_GUEST_VCPUID_H
 #define UMBRA_GUEST_VCPUID_H

@@ -31,7 +31,7 @@ enum vm_key {
 #define VM_KEY_FILE_MIN 32
 #define VM_KEY_FILE_MAX 64
 
-/* What CPUID 4000_0000H says. guest/README.md tells why there are two. */
+/* What CPUID 4000_0000H says. guest/README.md says why there are two. */
 enum vm_signature {
 	VM_SIGNATURE_UMBRA, /* "UmbraUmbraUm": Linux then uses the xAPIC */
 	VM_SIGNATURE_KVM,   /* "KVMKVMKVM", no features: Linux then uses the x2APIC */
@@ -51,7 +51,7 @@ enum vm_on_end {
  */
 struct vm_file {
 	char path[VM_PATH_MAX]; /* empty: none */
-	const void *data;	/* NULL: missing; `error` tells why. Page-aligned */
+	const void *data;	/* NULL: missing; `error` says why. Page-aligned */
 	uint64_t bytes;
 	uint32_t seal; /* 0: in clear */
 	const char *error;

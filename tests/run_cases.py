@@ -490,7 +490,7 @@ def main():
     parser.add_argument("--efi", required=True)
     parser.add_argument("--bare", help="the EFI program that starts a guest without Umbra")
     parser.add_argument("--guests", required=True)
-    parser.add_argument("--product", help="the build folder that make is told")
+    parser.add_argument("--product", help="the build folder that make is given")
     parser.add_argument("--out", required=True)
     parser.add_argument("--tally", type=pathlib.Path, help="a file for the two numbers")
     parser.add_argument("--jobs", type=int, default=2)

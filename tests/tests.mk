@@ -301,8 +301,8 @@ OUR_C := $(sort $(foreach d,vmm vmm/base crypto ept guest guest/dev boot tests/u
 	tests/guests/common tests/bus tests/machine/rows,$(wildcard $d/*.[ch])) \
 	$(wildcard tests/guests/*/main.c))
 
-.PHONY: lint layers bootstrap-code headers sizes rows-table branches format format-check
-lint: sizes layers bootstrap-code headers rows-table branches format-check
+.PHONY: lint layers bootstrap-code headers sizes words rows-table branches format format-check
+lint: sizes words layers bootstrap-code headers rows-table branches format-check
 
 # No branch whose target a guest could have trained, but for four in assembler: three before any
 # guest runs or when the machine ends, and one into firmware, which has its own.
@@ -315,7 +315,7 @@ branches: $$(O)/BOOTX64.EFI
 		END { if (!seen) print "branches: nothing to look at"; exit bad || !seen }'
 	@echo 'branches: none is indirect'
 
-# The objects of the product tell who calls whom.
+# The objects of the product show which function calls which.
 layers: $$(LAYER_OBJ) $$(THIRD_OBJ)
 	@$(PYTHON) tests/lint/layers.py $(OBJ)
 
@@ -329,12 +329,15 @@ headers: | $$(THIRD_PARTY) $$(GENERATED)
 sizes:
 	@$(PYTHON) tests/lint/sizes.py
 
+words:
+	@$(PYTHON) tests/lint/words.py
+
 rows-table:
 	@$(PYTHON) tests/lint/rows.py
 
 format-check: | $$(PACKAGES_DONE)
 	@clang-format --dry-run -Werror $(OUR_C)
 
-# make format [FILES="..."]: rewrites them; all of them unless told.
+# make format [FILES="..."]: rewrites them; all of them by default.
 format: | $$(PACKAGES_DONE)
 	clang-format -i $(or $(FILES),$(OUR_C))

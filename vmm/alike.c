@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The words that tell one CPU from another, in one table. Written while CPUs start, one after the
- * other, and only read from then on: no lock.
+ * The words in which one CPU may differ from another, in one table. Written while CPUs start, one
+ * after the other, and only read from then on: no lock.
  */
 #include "vmm/alike.h"
 

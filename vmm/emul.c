@@ -2,7 +2,7 @@
 /*
  * Fetches, decodes (or finds in the cache) and does an instruction on device memory. Nothing here
  * trusts the guest: an instruction may change between the CPU's look at it and ours. It is done for
- * what it is now, at the address that the exit told, when the CPU would allow just that.
+ * what it is now, at the address that the exit reported, when the CPU would allow just that.
  */
 #include "vmm/emul.h"
 #include "vmm/base/err.h"
@@ -23,7 +23,7 @@ struct emul {
 	struct gwalk_mode mode;
 	unsigned bits;
 	gpa_t gpa;
-	struct operand operand; /* at gpa, where the exit alone does not tell it all */
+	struct operand operand; /* at gpa, where the exit alone does not say all of it */
 	bool crosses;		/* the operand is in two pages: `operand` counts */
 	const struct emul_access *access;
 	struct gwalk_fault *fault;
@@ -216,7 +216,7 @@ static enum emul_outcome do_string(const struct emul *e, const struct emul_insn 
 /*
  * The CPU checked the guest's rights to the bytes that begin at gpa, up to the page's end, for the
  * exit's kind of access. When the instruction needs more than that, which one that was changed
- * meanwhile may, the guest's tables are asked. An exit for the APIC's page tells no linear address;
+ * meanwhile may, the guest's tables are asked. An exit for the APIC's page gives no linear address;
  * there the kernel is believed.
  */
 static __attribute__((noinline)) enum emul_outcome ask_tables(struct emul *e,
@@ -239,18 +239,18 @@ static __attribute__((noinline)) enum emul_outcome ask_tables(struct emul *e,
 /* Can the exit have been for this instruction, and would the CPU let it access the operand? */
 static inline enum emul_outcome judge(struct emul *e, const struct emul_slot *slot)
 {
-	unsigned kind = slot->kind, told = e->access->kind;
+	unsigned kind = slot->kind, reported = e->access->kind;
 	bool crosses = e->gpa.v % PAGE_SIZE + slot->insn.size > PAGE_SIZE;
 
 	e->crosses = false;
-	if (__builtin_expect(kind == told && !crosses, 1)) {
+	if (__builtin_expect(kind == reported && !crosses, 1)) {
 		return EMUL_DONE;
 	}
-	if ((told & ~kind) != 0) {
+	if ((reported & ~kind) != 0) {
 		return EMUL_RETRY;
 	}
 	/* Whoever may write may read. */
-	if ((kind & EMUL_STRING) != 0 || (!crosses && (told & GMEM_ACCESS_WRITE) != 0)) {
+	if ((kind & EMUL_STRING) != 0 || (!crosses && (reported & GMEM_ACCESS_WRITE) != 0)) {
 		return EMUL_DONE;
 	}
 	return ask_tables(e, &slot->insn, kind);
@@ -324,7 +324,7 @@ static void note_code(struct emul_slot *slot, gpa_t gpa, const uint8_t *bytes)
 /*
  * Fetches as far as the page goes, and beyond it when that does not suffice (such an instruction is
  * not kept). A page that cannot be read now was changed since the CPU fetched from it: the guest
- * is told its fault.
+ * gets its fault.
  */
 static __attribute__((noinline)) enum emul_outcome fetch(const struct emul *e, uint64_t linear,
 							 struct emul_slot *slot)

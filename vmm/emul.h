@@ -68,8 +68,8 @@ struct emul_insn {
 
 /*
  * Decodes one instruction with a memory operand. bits is 16, 32 or 64. ERR_RANGE when it goes on
- * beyond count bytes, ERR_INVAL when it has no memory operand, ERR_UNSUPPORTED when it is none of
- * the above.
+ * beyond count bytes, ERR_INVAL when it has no memory operand, ERR_UNSUPPORTED when it is not one
+ * of the above.
  */
 int emul_decode(const uint8_t *bytes, size_t count, unsigned bits, struct emul_insn *out);
 
@@ -99,11 +99,11 @@ enum emul_outcome {
 	EMUL_DONE,  /* go on behind the instruction, *length bytes further */
 	EMUL_AGAIN, /* one round of a repeated instruction is done: the same RIP once more */
 	EMUL_RETRY, /* not what the exit was for: it has changed since. The CPU is to look again */
-	EMUL_FAULTED, /* the guest has to be told *fault */
+	EMUL_FAULTED, /* the guest has to get *fault */
 	EMUL_UNKNOWN, /* no instruction that this file knows, or its bytes are in no memory */
 };
 
-/* What the exit told of the access that it was for. */
+/* What the exit reported of the access that it was for. */
 struct emul_access {
 	gpa_t gpa;	   /* its first byte outside of RAM */
 	unsigned kind;	   /* GMEM_ACCESS_READ, GMEM_ACCESS_WRITE, or both */

@@ -41,7 +41,7 @@ static void take_imm(struct decode *d)
 	d->out->imm = sign_extend(d->z.raw.imm[0].value.u, d->z.raw.imm[0].size);
 }
 
-/* Opcodes whose bit 0 tells a byte from the operand size. */
+/* Opcodes whose bit 0 chooses between a byte and the operand size. */
 static uint8_t operand_size(const struct decode *d)
 {
 	return (d->z.opcode & 1) == 0 ? 1 : (uint8_t)(d->z.operand_width / 8);

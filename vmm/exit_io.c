@@ -11,7 +11,7 @@
 #include "vmm/vcpu_priv.h"
 #include "vmm/vmx.h"
 
-/* 1, 2 or 4 bytes. What a device needs to tell the vCPU comes as a kick: no look is due here. */
+/* 1, 2 or 4 bytes. What a device needs the vCPU to know comes as a kick: no look is due here. */
 static inline enum exit_result in_or_out(struct vcpu *vcpu, uint64_t why)
 {
 	uint64_t *rax = &vcpu->regs.gpr[GPR_RAX];

@@ -102,7 +102,7 @@ void msr_fill_bitmap(void *page, bool x2apic)
 /* --- Handled ------------------------------------------------------------------------------------
  */
 
-/* What a machine after firmware says: caching on, write-back where nothing else is told. */
+/* What a machine after firmware says: caching on, write-back where no range says otherwise. */
 #define MTRR_CAP_VALUE	   (VCPU_MTRR_VARIABLE | MTRRCAP_FIX | BIT(10))
 #define MTRR_DEF_TYPE_INIT (MTRR_DEF_TYPE_ENABLE | MEMTYPE_WB)
 #define MTRR_DEF_TYPE_BITS (MTRR_DEF_TYPE_ENABLE | MTRR_DEF_TYPE_FIX | 0xff)

@@ -299,7 +299,7 @@ void flaws_gather(struct flaw_facts *out)
 
 void flaws_merge(struct flaw_facts *all, const struct flaw_facts *cpu)
 {
-	/* Set, these tell of a flaw; the others tell that there is none, or of a remedy. */
+	/* Set, these report a flaw; the others report that there is none, or a remedy. */
 	const uint64_t bad = RSBA | RRSBA | RFDS_CLEAR;
 
 	all->capabilities = (all->capabilities & cpu->capabilities) |

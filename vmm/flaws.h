@@ -32,7 +32,7 @@ struct flaw_plan {
 /* Reads the facts of the CPU that this runs on. */
 void flaws_gather(struct flaw_facts *out);
 
-/* Adds another CPU's facts: what is then decided and told does for both of them. */
+/* Adds another CPU's facts: what is then decided and logged does for both of them. */
 void flaws_merge(struct flaw_facts *all, const struct flaw_facts *cpu);
 
 void flaws_decide(const struct flaw_facts *facts, struct flaw_plan *out);

@@ -258,7 +258,7 @@ static struct gmem_expect note_of(const struct paging *paging, struct step step)
 	return (struct gmem_expect){ ALIGN_DOWN(step.at, 8ull), mask, step.entry << shift, 0 };
 }
 
-/* Down to the address; w tells the way that was taken. */
+/* Down to the address; w shows the way that was taken. */
 static int translate(struct walk *w, gpa_t *out, struct gwalk_fault *fault)
 {
 	const struct gwalk_mode *mode = w->mode;

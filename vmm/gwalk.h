@@ -23,7 +23,7 @@ enum gwalk_access {
 	GWALK_FETCH,
 };
 
-/* What the guest is to be told: a #PF, or a #GP(0) for an address that is not canonical. */
+/* What the guest has to get: a #PF, or a #GP(0) for an address that is not canonical. */
 struct gwalk_fault {
 	uint8_t vector;
 	uint32_t error_code;

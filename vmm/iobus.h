@@ -64,7 +64,7 @@ bool iobus_memory_overlaps(const struct iobus *bus, uint64_t address, uint64_t b
 
 /*
  * For who keeps the range of one access for the next: where the address lies, or NULL; a range
- * stays as it is while the VM lives. iobus_range_holds tells whether it takes the whole access.
+ * stays as it is while the VM lives. iobus_range_holds says whether it takes the whole access.
  */
 const struct iobus_range *iobus_memory_range(const struct iobus *bus, uint64_t address);
 

@@ -119,7 +119,7 @@ void vcpu_state_switch(struct vcpu *from, struct vcpu *to)
 		save(from->priv);
 	}
 	if (to == NULL) {
-		return; /* whoever comes next is told that from is unknown, and takes all anew */
+		return; /* whoever comes next learns that from is unknown, and reads it all again */
 	}
 	/* One VM must not steer another's branch predictor (SDM, "Indirect Branch Predictor
 	 * Barrier"). */

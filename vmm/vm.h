@@ -36,7 +36,7 @@ enum vm_state {
 enum vm_end_reason {
 	VM_END_NONE,
 	VM_END_POWER_OFF, /* the guest asked (ACPI S5) */
-	VM_END_RESET,	  /* the guest asked; boot/ builds it anew */
+	VM_END_RESET,	  /* the guest asked; boot/ builds it again */
 	VM_END_TRIPLE_FAULT,
 	VM_END_ENTRY_FAILED, /* VM entry refused the guest state or a control */
 	VM_END_UNHANDLED,    /* an exit or access that no policy knows */

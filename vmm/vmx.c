@@ -2,7 +2,7 @@
 /*
  * VMX capabilities and VMX operation. What Umbra wants of the VM-execution, exit and entry
  * controls is in one table; each control is and-ed with its capability MSR, and a required one that
- * is missing is told in words. Read-only after vmx_init, so no lock.
+ * is missing is logged in words. Read-only after vmx_init, so no lock.
  */
 #include "vmm/vmx.h"
 
@@ -451,7 +451,7 @@ static void start_this_cpu(void *arg)
 	cpu_write_cr0((cpu_read_cr0() | caps.cr0_fixed0) & caps.cr0_fixed1);
 	cpu_write_cr4((cpu_read_cr4() | CR4_VMXE | caps.cr4_fixed0) & caps.cr4_fixed1);
 	if (caps.xsaves) {
-		cpu_wrmsr(MSR_IA32_XSS, 0); /* what guests are told, whatever firmware left */
+		cpu_wrmsr(MSR_IA32_XSS, 0); /* what guests see, whatever firmware left */
 	}
 	if (caps.switch_spec_ctrl) {
 		cpu_wrmsr(MSR_IA32_SPEC_CTRL, caps.host_spec_ctrl);

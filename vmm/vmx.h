@@ -36,7 +36,7 @@ struct vmx_caps {
 	bool monitor_trap; /* CPU_MONITOR_TRAP_FLAG can be set */
 	bool ins_outs_info;
 	bool tpr_shadow;
-	bool apic_accesses;    /* xAPIC page accesses are virtualised or told with offset */
+	bool apic_accesses; /* xAPIC page accesses are virtualised or reported with their offset */
 	bool virtual_delivery; /* implies APIC-register virtualisation, TPR shadow */
 	bool vpid;
 	bool xsaves;
@@ -71,7 +71,7 @@ void vmx_choose(void);
  */
 bool vmx_fits(char *why, size_t bytes);
 
-/* Settles what depends on the flaws of all CPUs, and tells ept/ what it may use. */
+/* Settles what depends on the flaws of all CPUs, and passes to ept/ what it may use. */
 void vmx_init(void);
 
 /*

@@ -119,7 +119,7 @@ int vlapic_create(struct vcpu *vcpu)
 	v->base = VLAPIC_BASE | APIC_BASE_ENABLE | (vcpu->id == 0 ? APIC_BASE_BSP : 0);
 	v->mode = VCPU_APIC_X;
 	vlapic_reset(v);
-	change_mode(v, VCPU_APIC_X); /* last: no hardware to be told of a reset before */
+	change_mode(v, VCPU_APIC_X); /* last: before it, hardware must not learn of a reset */
 	vcpu->platform = v;
 	return 0;
 }

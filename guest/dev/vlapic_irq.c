@@ -116,7 +116,8 @@ static void set_eoi_exits(struct vlapic *v)
 
 void vlapic_irq_sync(struct vlapic *v)
 {
-	v->irr_words = v->isr_words = 0xff; /* who wrote the page until now did not tell us */
+	v->irr_words = v->isr_words =
+		0xff; /* until now the page was written without our knowledge */
 	if (v->hardware) {
 		int in_service = highest_isr(v);
 
@@ -288,7 +289,7 @@ static bool is_addressed(const struct vlapic *v, const struct vlapic_msg *msg)
 static struct vlapic *arbitrate(const struct vm *vm, const struct vlapic_msg *msg,
 				const struct vlapic *skip)
 {
-	/* The VM's own: another's would tell a guest how busy its neighbours are. */
+	/* The VM's own: another's would show a guest how busy its neighbours are. */
 	struct vlapic *keeper = vlapic_of(vm->vcpus[0]);
 	uint32_t start = keeper == NULL ? 0
 					: __atomic_fetch_add(&keeper->turn, 1, __ATOMIC_RELAXED);

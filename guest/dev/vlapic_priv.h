@@ -128,7 +128,9 @@ void vlapic_merge(struct vlapic *v);
 void vlapic_irq_reset(struct vlapic *v);
 /* SDM, "Task and Processor Priorities". */
 uint32_t vlapic_ppr(struct vlapic *v);
-/* Tells hardware, when it is in charge, what the page says now. After a change of mode. */
+/*
+ * Passes what the page says now on to hardware, when hardware is in charge. After a change of mode.
+ */
 void vlapic_irq_sync(struct vlapic *v);
 /* Sends what an ICR value says. */
 void vlapic_icr_send(struct vlapic *v, uint64_t icr);

@@ -2,7 +2,7 @@
 /*
  * PCI Local Bus Specification 3.0, "Configuration Mechanism #1": a dword at CF8H selects, CFCH to
  * CFFH are the selected dword's bytes. The chipset's reset register lies amid it, at CF9H, and is
- * told apart by its width: CONFIG_ADDRESS takes dwords alone.
+ * distinguished by its width: CONFIG_ADDRESS takes dwords alone.
  */
 #include "guest/dev/vpci.h"
 

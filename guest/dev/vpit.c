@@ -43,7 +43,7 @@ static bool is_periodic(const struct vpit_channel *c)
 	return c->mode == MODE_RATE || c->mode == MODE_SQUARE;
 }
 
-/* Modes in which a rising gate starts the count anew; in the others it only goes on. */
+/* Modes in which a rising gate restarts the count; in the others it only goes on. */
 static bool gate_restarts(const struct vpit_channel *c)
 {
 	return c->mode != MODE_TERMINAL_COUNT && c->mode != MODE_STROBE;

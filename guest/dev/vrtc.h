@@ -16,7 +16,7 @@ struct vrtc {
 	int64_t base_seconds; /* since 1970-01-01 at base_tsc, in whatever zone the clock keeps */
 	uint64_t base_tsc;
 	int64_t seen_second; /* the last one that vrtc_update looked at */
-	bool alarm_rang;     /* and vrtc_take_alarm did not tell yet */
+	bool alarm_rang;     /* and vrtc_take_alarm has not reported it yet */
 	uint8_t index;
 	uint8_t cmos[VRTC_BYTES]; /* time bytes are current only while register B's SET is on */
 };

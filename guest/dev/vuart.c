@@ -52,7 +52,7 @@ enum vuart_register {
 #define LSR_THRE BIT(5)
 #define LSR_TEMT BIT(6)
 
-#define MSR_TERI BIT(2) /* its delta tells the trailing edge only */
+#define MSR_TERI BIT(2) /* its delta shows the trailing edge only */
 #define MSR_CTS	 BIT(4)
 #define MSR_DSR	 BIT(5)
 #define MSR_RI	 BIT(6)

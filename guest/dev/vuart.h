@@ -19,14 +19,14 @@ struct vuart {
 	struct vioapic *ioapic;
 	struct vconsole *console;
 	uint8_t rx[VUART_FIFO_BYTES];
-	uint32_t rx_breaks; /* bit n: rx[n] stands for a break, which LSR has not told yet */
+	uint32_t rx_breaks; /* bit n: rx[n] stands for a break, which LSR has not shown yet */
 	uint32_t rx_first;
 	uint32_t rx_count;
 	uint32_t rx_trigger; /* bytes that make "data available" of "time-out" */
 	bool fifo_on;
 	bool overrun;
 	bool thr_full;		/* the transmitter was not empty when it was looked at last */
-	bool thr_empty_pending; /* it ran empty, and IIR has not told yet */
+	bool thr_empty_pending; /* it ran empty, and IIR has not shown it yet */
 	bool line;		/* of the interrupt, as the I/O APIC knows it */
 	uint8_t modem_deltas;	/* MSR bits 3:0 */
 	uint8_t ier, lcr, mcr, scratch;

@@ -6,7 +6,7 @@ instructions.
 Runs of the emulated machine: a tiny guest that times single exits by RDTSC, one that times faults
 in sealed memory with each page cipher, a Linux boot under Umbra, and the same kernel started by
 UEFI without it. The machine counts instructions, not time: what silicon takes for an exit itself is
-not in any figure, on either side. tests/bench/README.md tells how the anchors came about.
+not in any figure, on either side. tests/bench/README.md says how the anchors came about.
 """
 
 import os

@@ -2,7 +2,7 @@
 """A script for the bus: the six attacks on memory under KeyIDs, against Umbra with two VMs, and
 what TME-MK does not protect from.
 
-The guest "scribe" writes and reads its pages as it is told: first in the VM "a", whose secret they
+The guest "scribe" writes and reads its pages as it is asked: first in the VM "a", whose secret they
 are, then in the VM "b", which gets memory that was a's.
 
 Words: the scanner (tests/bus/dramscan), and what the machine is: "honest" (each attack has to

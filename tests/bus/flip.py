@@ -2,7 +2,7 @@
 """A script for the bus: turns over one bit of a sealed page of the guest "flip".
 
 Where its ciphertext lies is found as an attacker would: of the dumps between which one page was
-sealed anew, those frames changed as a whole that changed with this page and with no other.
+sealed again, those frames changed as a whole that changed with this page and with no other.
 """
 
 import re

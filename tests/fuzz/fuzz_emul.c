@@ -64,7 +64,7 @@ void vcpu_device_access(struct vcpu *v, gpa_t gpa, struct io_access *access)
 
 	require(v == &vcpu && at < TOUCHES);
 	require(access->size == 1 || access->size == 2 || access->size == 4 || access->size == 8);
-	/* Of the APIC's page the exit tells no linear address; the kernel is believed. */
+	/* Of the APIC's page the exit gives no linear address; the kernel is believed. */
 	require(!linear_known || gpa.v % PAGE_SIZE + access->size <= PAGE_SIZE);
 	require(gpa.v >= RAM || gpa.v + access->size > RAM);
 	touches[turn][at].at = gpa.v;

@@ -90,7 +90,7 @@ static void access_page(struct vcpu *vcpu, const struct input *in, bool write)
 	require(write || access.size == 8 || access.value >> 8 * access.size == 0);
 }
 
-/* As hardware that virtualises the APIC would: stored first, told afterwards. */
+/* As hardware that virtualises the APIC would: stored first, reported afterwards. */
 static void trap_like(struct vcpu *vcpu, const struct input *in)
 {
 	static const uint16_t virtualised[] = {

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""boot.py KEY=VALUE...: boots an image on a machine and tells how that ended.
+"""boot.py KEY=VALUE...: boots an image on a machine and reports how that ended.
 
 The serial line goes to standard output and to OUT/serial.log. Keys, files and exit status are
 described in README.md; `--env` also takes the keys from the environment, as make passes them.

@@ -138,7 +138,7 @@ fits() {
 }
 
 # fitting SUITE PACKAGE WORD LEAST BELOW: the highest version within the range of those that WORD
-# (showsrc or show) tells, or nothing. A suite may list several sources of one package.
+# (showsrc or show) prints, or nothing. A suite may list several sources of one package.
 fitting() {
 	best=
 	for version in $(apt_for "$1" apt-cache "$3" "$2" 2>/dev/null |

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """run_rows.py [BOOT...]: runs the boots of rows.toml and checks the line of each of their rows.
 
-A boot is one machine; its rows run one after another in it. Each row is told as a test of its own,
+A boot is one machine; its rows run one after another in it. Each row is reported as a test,
 BOOT/ROW. README.md says what a boot may say; * and ? in names are wild.
 """
 import argparse

@@ -29,14 +29,14 @@ void fake_reset(void);
 /* fake_log.c: everything logged since the last reset, lines as "error: text\n". Never NULL. */
 const char *fake_log_text(void);
 void fake_log_reset(void);
-/* What log_show was told last; LOG_ERROR after a reset. */
+/* What log_show was given last; LOG_ERROR after a reset. */
 extern enum log_level fake_log_shown;
 /* What console_listens says, and how often console_listen was called since the last reset. */
 extern bool fake_console_is_line;
 extern unsigned fake_console_listened;
 /* How many writes console_has_room still has room for; UINT_MAX, after a reset: any number. */
 extern unsigned fake_console_room;
-/* What serial_where tells: COM1, unless a test says another. */
+/* What serial_where returns: COM1, unless a test says another. */
 extern struct serial_place fake_serial_place;
 /* What console_control wrote since the last reset. */
 extern char fake_console_controls[];
@@ -79,7 +79,7 @@ void *fake_frame(hpa_t frame);
 /* Is the frame handed out at present? */
 bool fake_frame_is_live(hpa_t frame);
 
-/* fake_bootstrap.c: what bootstrap_at_end was told last. */
+/* fake_bootstrap.c: what bootstrap_at_end was given last. */
 extern void (*fake_at_end)(void);
 
 /* fake_host_paging.c: slots mapped now, and host_temp_map calls since the reset. */

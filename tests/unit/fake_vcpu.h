@@ -25,7 +25,10 @@ extern struct fake_vcpu_notes fake_vcpus[FAKE_VCPU_MAX];
 extern bool fake_virtual_delivery;
 extern uint64_t fake_tsc_offset;
 
-/* A VM with so many vCPUs, each with an apic_page of junk. There is one; it is made anew. */
+/*
+ * A VM with so many vCPUs, each with an apic_page of junk. There is one; each call makes it from
+ * the start.
+ */
 struct vm *fake_vm_make(uint32_t vcpu_count);
 
 #endif

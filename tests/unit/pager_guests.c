@@ -330,7 +330,9 @@ int pager_teardown(void **state)
 {
 	fake_kick_hook = NULL;
 	percpu_get(1)->guest_root = NULL;
-	window_lock = (struct lock){ 0 }; /* a failure under the locks is to be told, not to hang */
+	window_lock = (struct lock){
+		0
+	}; /* a failure under the locks has to be reported, and must not hang */
 	for (size_t i = 0; i < VMS; i++) {
 		guests[i].gmem.lock = (struct lock){ 0 };
 		if (guests[i].vm != NULL) {

@@ -577,7 +577,7 @@ static void test_fadt_fields(void **state)
 	assert_false(facts.has_reset);
 	assert_true(facts.has_s5);
 
-	/* Extended block in memory, or empty: the old field counts. No port that is none. */
+	/* Extended block in memory, or empty: the old field counts. A port of 0 does not count. */
 	(void)make_tables(NULL);
 	put_gas(FADT + 172, ACPI_SPACE_MEMORY, 0xfed00000);
 	put_gas(FADT + 208, ACPI_SPACE_IO, 0x10000);

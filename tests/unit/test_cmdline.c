@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* guest/cmdline.c: which words are warned of, and that nothing else is told. */
+/* guest/cmdline.c: which words are warned of, and that nothing else is logged. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

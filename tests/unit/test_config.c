@@ -446,7 +446,10 @@ static void sizes(void **state)
 	}
 }
 
-/* Never more in clear than was asked for: a wrong window is none, not the default. */
+/*
+ * Never more in clear than was asked for: after a wrong value there is no window, not the default
+ * one.
+ */
 static void wrong_window(void **state)
 {
 	static const char *const words[] = { "256K", "65G", "0", "-1", "2MB" };

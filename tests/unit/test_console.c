@@ -81,7 +81,7 @@ static void lines(void **state)
 	log_info("b");
 	assert_string_equal(seen, "login: \r\numbra: a\r\numbra: b\r\n");
 
-	/* The rest of a line, which is none any more. */
+	/* The rest of a line: it is not a whole line any more. */
 	forget();
 	assert_false(console_write_on("x", 1));
 	console_write("login: ", 7);
@@ -188,7 +188,7 @@ static struct {
 	unsigned accesses; /* of registers; each takes a microsecond */
 	const char *input;
 	bool break_told;
-	bool breaks; /* a zero byte with a flag in the status register, which is told once */
+	bool breaks; /* a zero byte with a flag in the status register, which is reported once */
 } uart = { .fifo_size = 16, .byte_us = BYTE_US };
 
 static uint32_t uart_in(uint16_t port, unsigned size)

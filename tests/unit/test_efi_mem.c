@@ -383,7 +383,7 @@ static void refusals(void **state)
 	assert_int_equal(fw.exit_calls, 0);
 }
 
-/* A serial line that lies in memory, or where firmware maps nothing, is none. */
+/* A serial line that lies in memory, or where firmware maps nothing, is refused. */
 static void serial_lines(void **state)
 {
 	struct serial_place found = { 0 };

@@ -39,7 +39,7 @@ void vcpu_device_access(struct vcpu *vcpu, gpa_t gpa, struct io_access *access)
 	}
 }
 
-/* What the exit tells. kind 0: whatever the instruction is. */
+/* What the exit reports. kind 0: whatever the instruction is. */
 static struct emul_access exit_told;
 
 static enum vm_end_reason ended;

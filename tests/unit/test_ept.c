@@ -144,7 +144,9 @@ static void test_accessed_dirty(void **state)
 	}
 }
 
-/* Taking one page away, as the pager does: what was written is told, with A/D bits and without. */
+/*
+ * Taking one page away, as the pager does: what was written is reported, with A/D bits and without.
+ */
 static void test_single_pages(void **state)
 {
 	static const struct {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * vmm/exit_ept.c: what is repaired, emulated, tried again, told to the guest, or the end of a VM.
+ * vmm/exit_ept.c: what is repaired, emulated, tried again, injected into the guest, or the end of a
+ * VM.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -201,7 +202,7 @@ static void test_violations(void **state)
 			assert_int_equal(asked.gpa.v, violations[i].at);
 			assert_int_equal(asked.kind, violations[i].why & 7);
 			assert_true(asked.linear_known);
-			/* What is tried again is translated anew. */
+			/* What is tried again is translated again. */
 			assert_int_equal(fake_invvpids, outcome == EMUL_RETRY);
 		}
 	}
@@ -273,7 +274,7 @@ static void test_apic_access(void **state)
 	assert_string_equal(did, "emul skip emul skip EOI hole log exception ");
 }
 
-/* Where no RAM was found once there is none ever: not asked again, but for the APIC's page. */
+/* Where no RAM was found once there will never be any: not asked again, but for the APIC's page. */
 static void test_device_page_is_kept(void **state)
 {
 	static const struct {

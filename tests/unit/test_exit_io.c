@@ -217,7 +217,7 @@ static void test_nothing_to_do(void **state)
 	assert_int_equal(vcpu.regs.gpr[GPR_RCX], 0x10000);
 }
 
-/* Without the instruction's information the mode tells, and DS is taken (SDM, IA32_VMX_BASIC). */
+/* Without the instruction's information the mode decides, and DS is taken (SDM, IA32_VMX_BASIC). */
 static void test_without_info(void **state)
 {
 	static const struct {

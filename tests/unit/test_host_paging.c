@@ -479,7 +479,7 @@ static void test_slots(void **state)
 		"broken");
 }
 
-/* Each page that is missing, at whatever step: told, never written through. */
+/* Each page that is missing, at whatever step: reported, never written through. */
 static void test_out_of_pages(void **state)
 {
 	unsigned left;
@@ -601,7 +601,7 @@ static void test_bootstrap_tables(void **state)
 	expect(0xfe030000, 0xfe030000, W | NX | UC, false);
 	expect_bootstrap(0xfe030000, 0xfe030000, W | NX | UC, false);
 	assert_int_equal(host_map_registers(page_pool().base, 32), ERR_EXISTS);
-	/* The tables fill up: that is told, and nothing of before is lost. */
+	/* The tables fill up: that is reported, and nothing of before is lost. */
 	for (uint64_t at = 2 * SIZE_1G;; at += SIZE_2M) {
 		if (host_map_bootstrap(hpa(at), 1, HOST_READ, HOST_CACHE_WB) != 0) {
 			assert_int_equal(host_map_bootstrap(hpa(at), 1, HOST_READ, HOST_CACHE_WB),

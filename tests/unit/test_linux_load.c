@@ -397,7 +397,7 @@ static void test_e820(void **state)
 
 	assert_int_equal(load(&l, &good), 0);
 	check_e820(&l, small, ARRAY_COUNT(small));
-	/* The same memory, but told to be more than the hole leaves room for. */
+	/* The same memory, but stated to be more than the hole leaves room for. */
 	assert_int_equal(linux_load(&l.gmem, &source, &l.entry, &l.refusal), 0);
 	check_e820(&l, large, ARRAY_COUNT(large));
 	unload(&l);
@@ -428,7 +428,7 @@ static void test_page_tables(void **state)
 	unload(&l);
 }
 
-/* Memory that is not there is told, not assumed. */
+/* Memory that is not there is reported, not assumed. */
 static void test_write_fails(void **state)
 {
 	const struct vm_file kernel = { .data = image, .bytes = sizeof(image) };

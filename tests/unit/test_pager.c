@@ -198,7 +198,7 @@ static void test_stack(void **state)
 	pager_vm_destroy(vm);
 }
 
-/* A VM that is built anew with the same file: other keys, other ciphertext, counts from zero. */
+/* A VM that is built again with the same file: other keys, other ciphertext, counts from zero. */
 static void test_restart(void **state)
 {
 	struct guest *guest = &guests[0];

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * guest/platform.c with the real memory, bus, devices, tables and loader, on a vmm made here: a VM
- * is built, each reason to refuse is told in words with its line, and nothing is left behind.
+ * is built, each reason to refuse is logged in words with its line, and nothing is left behind.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -398,7 +398,7 @@ static void test_bad_files(void **state)
 	check_refused(ERR_FORMAT, "initrd \\umbra\\initrd.img: is empty");
 }
 
-/* Both pieces of RAM go through the engine, it is named, and its figures are told at the end. */
+/* Both pieces of RAM go through the engine, it is named, and its figures are logged at the end. */
 static void test_sealed(void **state)
 {
 	struct vm *vm = NULL;
@@ -439,7 +439,7 @@ static void test_sealed(void **state)
 	check_refused(ERR_NOMEM, "own memory is used up");
 }
 
-/* What a VM is told of its memory, and which KeyID it has. */
+/* What is logged of a VM's memory, and which KeyID it has. */
 static void check_memory(const char *words, enum platform_memory memory, keyid_t keyid)
 {
 	struct vm *vm;
@@ -535,7 +535,7 @@ static void test_too_much_memory(void **state)
 	check_refused(ERR_NOMEM, "memory = 257M is more than the machine has: 256M are left");
 }
 
-/* Whatever runs out, at whatever step: told, and nothing stays behind. */
+/* Whatever runs out, at whatever step: logged, and nothing stays behind. */
 static void test_every_failure(void **state)
 {
 	struct vm *vm = NULL;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The self-test at boot: it passes, and every single comparison in it can make it fail. selftest.c
- * is included with its comparison replaced by one that can be told to see a difference.
+ * is included with its comparison replaced by one that can be made to see a difference.
  */
 #include <setjmp.h>
 #include <stdarg.h>

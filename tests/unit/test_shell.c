@@ -313,7 +313,7 @@ static void registers_and_shares(void **state)
 	assert_string_equal(run("set alpha weight"), "usage: set NAME weight|affinity VALUE\r\n");
 	assert_non_null(strstr(run("set gamma weight 1"), "there is no VM \"gamma\""));
 	vm.paused = true;
-	assert_non_null(strstr(run("regs alpha"), "told when it goes on"));
+	assert_non_null(strstr(run("regs alpha"), "shown when it goes on"));
 }
 
 static void stop_waits(void **state)

@@ -329,7 +329,7 @@ static void row_16_exclusion_is_of_keyid_0(void **state)
 	assert_true(tme_excludes(hpa(0x3ffff000), PAGE_SIZE + 1));
 	assert_true(tme_excludes(hpa(0x40fff000), PAGE_SIZE));
 	assert_false(tme_excludes(hpa(0x41000000), PAGE_SIZE));
-	/* Without its bit it is none. */
+	/* Without its bit it does not count. */
 	tme_machine.package[0].exclude_mask &= ~BIT(11);
 	assert_false(start(false)->has_exclusion);
 	assert_false(tme_excludes(hpa(0x40000000), PAGE_SIZE));
@@ -575,7 +575,7 @@ static void row_12_never_without_bypass(void **state)
 	assert_says("no bypass");
 	assert_non_null(strstr(fake_log_text(), "error: [host] tme = activate"));
 	assert_int_equal(start(false)->kind, TME_NONE);
-	assert_says("no bypass"); /* told to who did not ask as well */
+	assert_says("no bypass"); /* logged for those who did not ask as well */
 }
 
 static void row_13_every_core_learns_the_width(void **state)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* vmm/base/topology.c: packages from each of the CPUID leaves that may tell them. */
+/* vmm/base/topology.c: packages from each of the CPUID leaves that may describe them. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* vmm/base/tsc.c: which source tells the frequency, with clocks that are missing, dead or wrap. */
+/* vmm/base/tsc.c: which source gives the frequency, with clocks that are missing, dead or wrap. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>

@@ -168,7 +168,7 @@ static void test_front(void **state)
 	assert_int_equal(vconsole_input(), -1);
 	assert_int_equal(vconsole_get(&console), 'c');
 	vconsole_show_all();
-	vconsole_attach(&beta, "beta"); /* started anew: the keyboard is with it again */
+	vconsole_attach(&beta, "beta"); /* started again: the keyboard is with it again */
 	fake_console_type("d");
 	assert_int_equal(vconsole_input(), -1);
 	assert_int_equal(vconsole_get(&beta), 'd');

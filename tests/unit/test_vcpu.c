@@ -340,7 +340,7 @@ static void each_finds_its_own(void **state)
 
 void apic_page_mode_changed(struct vm *vm, enum vcpu_apic_mode from, enum vcpu_apic_mode to)
 {
-	assert_int_equal(from, VCPU_APIC_X); /* power-up state: nobody told it so far */
+	assert_int_equal(from, VCPU_APIC_X); /* power-up state: nobody has set it so far */
 	assert_int_equal(to, VCPU_APIC_X2);
 	step("mode");
 }
@@ -367,7 +367,9 @@ static void init_forgets_translations(void **state)
 	vcpu_destroy(vcpu);
 }
 
-/* By the CPU that it is on, when that next looks; registers that are not there yet are not told. */
+/*
+ * By the CPU that it is on, when that next looks; registers that are not there yet are not shown.
+ */
 static void registers_are_asked_for(void **state)
 {
 	struct vcpu *vcpu;
@@ -462,7 +464,10 @@ static void flaws_are_seen_to_before_each_entry(void **state)
 	}
 }
 
-/* An entry that the CPU refuses ends this VM, in words; the registers are told where there are. */
+/*
+ * An entry that the CPU refuses ends this VM, in words; the registers are logged where there are
+ * any.
+ */
 static void a_refused_entry_ends_the_vm(void **state)
 {
 	struct vcpu *vcpu;

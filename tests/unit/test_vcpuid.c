@@ -154,7 +154,7 @@ static void test_caches(void **state)
 			 0x20); /* type 0: no cache */
 }
 
-/* A leaf that is none of ours stays as it was. */
+/* A leaf that is not one of ours stays as it was. */
 static void test_others(void **state)
 {
 	static const uint32_t leaves[] = { 2, 7, 0xd, 0x80000000, 0x80000001, 0x40000100 };

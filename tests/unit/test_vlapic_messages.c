@@ -282,7 +282,7 @@ static void test_hardware_delivery(void **state)
 	run("more", more);
 	assert_int_equal(vlapic_irr_highest(vcpu), 0x51);
 	assert_int_equal(fake_vcpus[0].eoi_exits[1], 0);
-	/* Two in service, a change of mode: SVI is told. */
+	/* Two in service, a change of mode: SVI is updated. */
 	hardware_delivers(0x51);
 	*page_word(0x100, 0x71) |= 1u << (0x71 % 32);
 	assert_int_equal(vlapic_msr_write(vcpu, BASE_MSR, BASE_X2 | BSP), 0);

@@ -225,7 +225,7 @@ static void test_feature_control(void **state)
 	}
 }
 
-/* Guests are told that IA32_XSS is 0 and can write nothing else: firmware's value must not stay. */
+/* Guests see that IA32_XSS is 0 and can write nothing else: firmware's value must not stay. */
 static void test_no_supervisor_states(void **state)
 {
 	set_machine(&machines[1]); /* has XSAVES */

@@ -52,7 +52,7 @@ void vioapic_set_line(struct vioapic *to, uint32_t pin, bool high)
 {
 	assert_ptr_equal(to, &ioapic);
 	assert_int_equal(pin, 4);
-	assert_int_not_equal(high, line); /* told when it changes, and only then */
+	assert_int_not_equal(high, line); /* reported when it changes, and only then */
 	line = high;
 	edges += high;
 }
@@ -187,7 +187,7 @@ static void test_full_transmitter(void **state)
 	assert_false(line);
 	assert_int_equal(IN(IIR), 0xc1);
 	OUT(IER, 0);
-	OUT(IER, 2); /* enabling it tells of an empty transmitter, which this is not */
+	OUT(IER, 2); /* enabling it reports an empty transmitter, which this is not */
 	assert_false(line);
 	OUT(THR, 'l'); /* and what does not wait is lost */
 
@@ -366,7 +366,7 @@ static void test_wide_access(void **state)
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
-/* As Linux takes SysRq: the line status tells of the break, the zero byte behind it is dropped. */
+/* As Linux takes SysRq: the line status shows the break, the zero byte behind it is dropped. */
 static void test_break(void **state)
 {
 	OUT(MCR, 8);
@@ -381,7 +381,7 @@ static void test_break(void **state)
 	assert_int_equal(IN(RBR), 'a');
 	assert_int_equal(IN(IIR) & 0xf, 6);
 	assert_int_equal(IN(LSR), 0x71);
-	assert_int_equal(IN(LSR), 0x61); /* told once */
+	assert_int_equal(IN(LSR), 0x61); /* reported once */
 	assert_int_equal(IN(RBR), 0);
 	assert_int_equal(IN(LSR), 0x61);
 	assert_int_equal(IN(RBR), 'h');

@@ -7,8 +7,8 @@
  * pages, what host_map_bootstrap adds (trampoline, firmware's runtime memory), the pool until the
  * hypervisor has moved; and what host_map_io maps, at the same address as there.
  *
- * What comes in there while a CPU runs on it: an NMI returns at once, any other vector is told on
- * the serial line and halts the CPU.
+ * What comes in there while a CPU runs on it: an NMI returns at once, any other vector is reported
+ * on the serial line and halts the CPU.
  */
 #ifndef UMBRA_BASE_BOOTSTRAP_H
 #define UMBRA_BASE_BOOTSTRAP_H

@@ -57,7 +57,7 @@ struct bootstrap {
 	bool ready;		   /* bootstrap_ready */
 	bool left;		   /* bootstrap_leave is through */
 	struct keyid_move move;
-	struct serial_place serial; /* where an exception is told; address 0: nowhere */
+	struct serial_place serial; /* where an exception is reported; address 0: nowhere */
 	struct percpu cpu;	    /* of the last CPU: a copy, with cpu_tables */
 	void (*next)(void);
 	bool stopped[CPU_MAX]; /* atomic */

@@ -21,7 +21,7 @@ _Static_assert(sizeof(struct cpu_table_register) == 10, "SDM: pseudo-descriptor"
 
 /*
  * RDMSR and WRMSR that survive a #GP (idt_stubs.asm, fixed up by idt.c): ERR_NOTFOUND when the CPU
- * refuses, and *value is 0. For MSRs whose existence no CPUID bit tells.
+ * refuses, and *value is 0. For MSRs whose existence no CPUID bit shows.
  */
 int msr_read_safe(uint32_t msr, uint64_t *value);
 int msr_write_safe(uint32_t msr, uint64_t value);

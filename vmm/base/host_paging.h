@@ -76,8 +76,8 @@ int host_map_bootstrap(hpa_t base, uint64_t bytes, enum host_access access, enum
  */
 int host_map_registers(hpa_t base, uint64_t bytes);
 /*
- * Takes either mapping away. Only this CPU's TLB is told: call it before smp_start_all, or when no
- * other CPU has ever used the range. Ranges of our image or pool are left alone.
+ * Takes either mapping away. Only this CPU's TLB is flushed: call it before smp_start_all, or when
+ * no other CPU has ever used the range. Ranges of our image or pool are left alone.
  */
 void host_unmap_identity(hpa_t base, uint64_t bytes);
 

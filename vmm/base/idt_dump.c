@@ -48,7 +48,9 @@ static ull in_image(uint64_t address)
 	return address - (uintptr_t)image_start;
 }
 
-/* A page fault in a sentence; a double fault mostly is one that had no stack left to tell. */
+/*
+ * A page fault in a sentence; a double fault mostly is one that found no stack left to report it.
+ */
 static void dump_page_fault(const struct idt_frame *f, uint64_t cr2)
 {
 	const char *what = "reading from";
@@ -166,7 +168,7 @@ static unsigned call_bytes(uint8_t modrm, uint8_t sib)
 	return (mod == 1 ? 3 : 2) + with_sib;
 }
 
-/* Does a call end here? Then *target is where it leads, or 0 if only registers told. */
+/* Does a call end here? Then *target is where it leads, or 0 if that depended on registers. */
 static bool is_behind_call(uint64_t address, uint64_t *target)
 {
 	const uint8_t *end = (const void *)(uintptr_t)address;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What idt_stubs.asm leaves on the stack, and how it is told to people. */
+/* What idt_stubs.asm leaves on the stack, and how it is logged. */
 #ifndef UMBRA_BASE_IDT_DUMP_H
 #define UMBRA_BASE_IDT_DUMP_H
 

@@ -201,7 +201,7 @@ static void mask_lvts(void)
 	};
 	unsigned i;
 
-	/* The version tells how many exist; they were added in the order of this table. */
+	/* The version gives how many exist; they were added in the order of this table. */
 	for (i = 0; i < ARRAY_COUNT(lvts) && i <= last; i++) {
 		write_reg(lvts[i], LVT_MASKED);
 	}

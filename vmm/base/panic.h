@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The end of the machine: for broken invariants of our own, never for something that a guest, the
- * stick or firmware did. Stops the other CPUs, tells why in words on every console, stays.
+ * stick or firmware did. Stops the other CPUs, says why on every console, and stays.
  */
 #ifndef UMBRA_BASE_PANIC_H
 #define UMBRA_BASE_PANIC_H
@@ -11,7 +11,7 @@
 _Noreturn void panic(const char *fmt, ...) PRINTF_LIKE(1, 2);
 
 /*
- * The two halves of panic for one who has more than a line to tell (idt.c). panic_begin stops
+ * The two halves of panic for one who has more than a line to log (idt.c). panic_begin stops
  * the other CPUs, wipes keys and breaks the console lock; it does not return when somebody began.
  */
 void panic_begin(void);

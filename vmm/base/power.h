@@ -24,7 +24,7 @@ struct runtime_range {
 /*
  * How this machine is turned off: firmware's services with the ranges they need, which are copied
  * and mapped in the bootstrap tables here (code is not writable before the end), and ACPI's facts.
- * BSP, once, after host_paging_init. Ranges that cannot be mapped are told in the log; no service
+ * BSP, once, after host_paging_init. Ranges that cannot be mapped are logged; no service
  * is then used.
  */
 #define POWER_RANGE_MAX 256

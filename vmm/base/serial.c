@@ -189,7 +189,7 @@ bool serial_listens(void)
 	return present;
 }
 
-/* The break is told with the zero byte that stands for it at the head of the FIFO. */
+/* The break is reported with the zero byte that stands for it at the head of the FIFO. */
 int serial_getc(void)
 {
 	uint8_t byte;

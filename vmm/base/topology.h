@@ -6,7 +6,7 @@
 #include "vmm/base/types.h"
 
 struct topology {
-	uint32_t apic_id;      /* x2APIC ID where CPUID tells it, else the 8-bit ID */
+	uint32_t apic_id;      /* x2APIC ID where CPUID gives it, else the 8-bit ID */
 	uint8_t package_shift; /* apic_id >> package_shift is one for each package */
 };
 

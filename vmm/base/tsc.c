@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The TSC's frequency and waiting. CPUID tells it where it can (SDM vol. 3, "Determining the
+ * The TSC's frequency and waiting. CPUID gives it where it can (SDM vol. 3, "Determining the
  * Processor Base Frequency"); else it is counted against a clock of the chipset that is always
  * there, three times, and the middle value is taken: an SMI may have hit one.
  */

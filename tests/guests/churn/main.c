@@ -4,11 +4,11 @@
  * after a power-on, and leaves a mark on every page for the next one to find if the machine does
  * not keep it away; then it resets. stay=1: it halts for ever instead. neighbour=1: fills pages=N
  * and hashes them again and again, until a key is pressed or rounds=N times; no hash ever differs.
- * A test that runs two of them tells them apart by the word "clear" or "keyed", which each repeats.
- * rests=N: the life ends in power-off, after N fiftieths of a second.
- * most=N: a life is to be short, N instructions. A tick of the TSC is the average of two emulated
- * CPUs, so two instructions at most; what the hypervisor does for the guest counts as its own, but
- * for gaps of more than GAP_US, in which others ran.
+ * A test that runs two of them distinguishes them by the word "clear" or "keyed", which each
+ * repeats. rests=N: the life ends in power-off, after N fiftieths of a second. most=N: a life is to
+ * be short, N instructions. A tick of the TSC is the average of two emulated CPUs, so two
+ * instructions at most; what the hypervisor does for the guest counts as its own, but for gaps of
+ * more than GAP_US, in which others ran.
  */
 #include "tests/guests/common/guest.h"
 

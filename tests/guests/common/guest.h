@@ -2,7 +2,7 @@
 /*
  * What every tiny guest has: long mode with 4 GiB one to one, an IDT, COM1, checks, a local APIC.
  *
- * A guest defines guest_main(). It tells its story on the serial line and ends with one line:
+ * A guest defines guest_main(). It reports on the serial line and ends with one line:
  *   PASS          all checks held
  *   SKIP why      the (virtual) CPU lacks what would be tested
  *   ERROR what    the test itself is broken or could not run
@@ -277,7 +277,7 @@ uint8_t *cpu_ist_top(unsigned cpu);
 /* An interrupt for another CPU. */
 void cpu_send(unsigned cpu, uint8_t vector);
 
-/* Ticks of the TSC per second as CPUID.15H tells; 1,000,000,000 where it does not. */
+/* Ticks of the TSC per second as CPUID.15H reports; 1,000,000,000 where it does not. */
 uint64_t tsc_hz(void);
 
 #endif

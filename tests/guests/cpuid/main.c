@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * CPUID tells a guest what it has and nothing else: no VMX, SMX, SGX, TME, PCONFIG, monitor or
+ * CPUID shows a guest what it has and nothing else: no VMX, SMX, SGX, TME, PCONFIG, monitor or
  * performance counters; leaf 0DH agrees with XCR0, CR4.OSXSAVE shows in leaf 1, the TSC and bus
  * clocks come by 15H, a hypervisor is announced, and beyond the last leaf nothing new appears.
  */

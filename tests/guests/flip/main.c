@@ -3,7 +3,7 @@
  * Memory whose ciphertext somebody changes while it is sealed. The guest marks 4 MiB, then changes
  * one block of one page at a time, and reads all other pages until the changed one is sealed again:
  * somebody who compares dumps sees where its ciphertext lies, and turns over one bit of it. At the
- * end the guest tells which 16-byte blocks are not as it wrote them.
+ * end the guest reports which 16-byte blocks are not as it wrote them.
  *
  * The sealing has no integrity yet: a changed ciphertext is opened, and goes unnoticed but for the
  * content of the block.

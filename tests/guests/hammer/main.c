@@ -53,7 +53,7 @@ static void check_own(uint64_t page, unsigned cpu)
 	}
 }
 
-/* From its TLB: that the page is gone only a shoot-down tells. */
+/* From its TLB: only a shoot-down shows that the page is gone. */
 static void spin(uint64_t page, unsigned cpu)
 {
 	for (uint64_t n = 0; n < spins; n++) {

@@ -91,7 +91,7 @@ static void with_halt(void)
 
 /*
  * Delivered onto a stack that is not there yet for the hypervisor: an EPT violation cuts the
- * delivery off when the interrupt has left IRR already, so only the IDT-vectoring information tells
+ * delivery off when the interrupt has left IRR already, so only the IDT-vectoring information shows
  * of it (SDM vol. 3, "Information for VM Exits That Occur During Event Delivery").
  */
 static void onto_cold_stacks(void)

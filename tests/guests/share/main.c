@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Memory that two VMs share ([share NAME], boot/README.md). One VM has "writer" on its command
- * line, fills "mib" MiB with numbers and tells their sum; the other has "reader", sums them up as
+ * line, fills "mib" MiB with numbers and reports their sum; the other has "reader", sums them up as
  * well and answers. With "ro" the reader may only read: a store, and the accessed bit of a page
  * table that lies in there, are #GP. "outsider" is no member: where the others have the share it
  * has no memory. "marks" writes a page to its own memory and to the share, for who looks at DRAM.

@@ -30,7 +30,10 @@ static uint64_t count(void)
 	return trap_count[VECTOR];
 }
 
-/* Halts until an interrupt came; all have a limit, so that a lost one is told and no hang. */
+/*
+ * Halts until an interrupt came; all have a limit, so that a lost one is reported and does not hang
+ * the guest.
+ */
 static void halt_until(uint64_t wanted, const char *what)
 {
 	uint64_t limit = rdtsc() + tsc_hz();

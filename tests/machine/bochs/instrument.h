@@ -49,7 +49,7 @@ struct cpuid_function_t;
 extern bool machine_tme;            /* there is a model; else none of its functions is called */
 extern Bit64u machine_arch_cap;     /* IA32_ARCH_CAPABILITIES; 0: the model's own */
 extern bool machine_pconfig;        /* CPUID lists PCONFIG */
-extern unsigned machine_phy_width;  /* as CPUID tells it */
+extern unsigned machine_phy_width;  /* as CPUID reports it */
 extern Bit64u machine_phy_reserved; /* bits that no physical address may have */
 void machine_tme_init(void);  /* once, before there is a CPU */
 void machine_tme_reset(void); /* power-on and hardware reset */

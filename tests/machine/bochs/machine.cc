@@ -443,7 +443,7 @@ void machine_exit(void)
   exit(end_status);
 }
 
-/* The first cause given is the one that is told. */
+/* The first cause given is the one that is reported. */
 void machine_end(const char *how, int status)
 {
   static bool ended;

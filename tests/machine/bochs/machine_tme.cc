@@ -180,7 +180,7 @@ bool machine_tme_dirty(Bit64u *now, Bit64u *lost)
 
 /* --- Registers ---------------------------------------------------------------------------------*/
 
-/* Outside 64-bit mode the width is told as 40 at most: the 32-bit phase of Debian 12's OVMF would
+/* Outside 64-bit mode the width is shown as 40 at most: the 32-bit phase of Debian 12's OVMF would
  * map all of it by pages of 2 MiB, which are half a gigabyte of tables at 47 bits. */
 void machine_cpuid(bool long64, Bit32u leaf, Bit32u subleaf, struct cpuid_function_t *value)
 {

@@ -238,7 +238,7 @@ static void flush_all(const volatile void *at, size_t bytes)
 	wbinvd();
 }
 
-/* A page goes from KeyID 2 to 3: flushed, written anew in full, read back after every line left the
+/* A page goes from KeyID 2 to 3: flushed, written in full, read back after every line left the
  * caches, the new owner's lines first. */
 static void reassign(void (*flush)(const volatile void *, size_t), unsigned flushed_keyid)
 {
@@ -409,7 +409,7 @@ static void row_25_packages(void)
 	check_garbage("and not package 0's", random, made, LINE_BYTES);
 }
 
-/* 43: a KeyID that was programmed on package 0 only is none in the memory of package 1. */
+/* 43: a KeyID that was programmed on package 0 only does not encrypt the memory of package 1. */
 static void row_43(void)
 {
 	uint8_t line[LINE_BYTES];
@@ -435,7 +435,7 @@ static void read_activate(void *argument)
 	*(uint64_t *)argument = rdmsr(MSR_TME_ACTIVATE);
 }
 
-/* 43 with ACT1=: the packages differ, and every CPU tells what its own has. */
+/* 43 with ACT1=: the packages differ, and every CPU reports what its own has. */
 static void row_43_differ(void)
 {
 	uint64_t there = 0;

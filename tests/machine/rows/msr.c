@@ -210,7 +210,7 @@ static void core_activate(void *argument)
 	wrmsr(MSR_CORE_ACTIVATE, 0);
 }
 
-/* As section 6.3 of a driver's duties: caches empty, enable with bypass, every core told. */
+/* As section 6.3 of a driver's duties: caches empty, enable with bypass, every core notified. */
 static void activate_late(void)
 {
 	if (rdmsr(MSR_TME_ACTIVATE) & ACTIVATE_LOCK) {
@@ -364,7 +364,7 @@ static void guest_x2apic(uint64_t activate)
 	vm_stop();
 }
 
-/* 41: MSR 982H is none of the x2APIC's, neither here nor under "virtualize x2APIC mode". */
+/* 41: MSR 982H is not one of the x2APIC's, neither here nor under "virtualize x2APIC mode". */
 static void row_41(void)
 {
 	uint64_t activate = rdmsr(MSR_TME_ACTIVATE);

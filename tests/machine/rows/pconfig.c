@@ -194,7 +194,7 @@ static void bad_keyids(void)
 	}
 }
 
-/* 19: KeyIDs that are none. */
+/* 19: KeyIDs that do not exist. */
 static void row_19(void)
 {
 	unchanged(bad_keyids);
@@ -242,7 +242,7 @@ static void bad_commands(void)
 	}
 }
 
-/* 21: commands that are none, and reserved bits. */
+/* 21: commands that do not exist, and reserved bits. */
 static void row_21(void)
 {
 	unchanged(bad_commands);

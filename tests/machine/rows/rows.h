@@ -153,7 +153,7 @@ bool on_cpu1(void (*code)(void *), void *argument);
 
 /* --- Memory and its aliases ------------------------------------------------------------------- */
 
-/* m, k and p of the SDM's IA32_TME_ACTIVATE as the machine tells them now. */
+/* m, k and p of the SDM's IA32_TME_ACTIVATE as the machine reports them now. */
 unsigned physical_bits(void);
 unsigned keyid_bits(void);
 unsigned tdx_bits(void);

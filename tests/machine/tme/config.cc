@@ -58,7 +58,7 @@ static bool set_profile(Config *c, const std::string &name)
   return false;
 }
 
-/* "TYPE:EBX,ECX,EDX;..." as CPUID.1BH shall tell, sub-leaf by sub-leaf. */
+/* "TYPE:EBX,ECX,EDX;..." as CPUID.1BH has to report, sub-leaf by sub-leaf. */
 static bool set_targets(Config *c, const std::string &text)
 {
   std::istringstream subleaves(text);

@@ -2,7 +2,7 @@
 /*
  * Strict fidelity: a cache that holds a line for each KeyID it was touched with, and a CPU that
  * keeps a translation until INVEPT. The cache is the worst that the rules allow: it keeps a line
- * until it is told to give it up, and writes a dirty one back after the line of a newer KeyID.
+ * until it has to give it up, and writes a dirty one back after the line of a newer KeyID.
  *
  * Pages that KeyID 0 alone has touched are plain storage (DIRECT), or every firmware would crawl:
  * all their lines count as cached, and as dirty once there was a pointer to write by. A flush, or

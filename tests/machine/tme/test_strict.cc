@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What strict alone tells: lines of aliases, late evictions, stale translations; and that both agree. */
+/* What strict alone reports: lines of aliases, late evictions, stale translations; and that both agree. */
 
 #include "test_tme.h"
 

@@ -26,7 +26,9 @@ using namespace tme;
 #define TEST_PAGE   0x1000000ull /* the KATs' address */
 #define CPUS        4
 
-/* The machine under test, made anew by machine(): what it reported, how often it aborted. */
+/*
+ * The machine under test, made by each call of machine(): what it reported, how often it aborted.
+ */
 extern std::vector<uint8_t> ram;
 extern std::vector<std::string> lines;
 extern unsigned aborts;

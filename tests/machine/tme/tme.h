@@ -58,7 +58,7 @@ enum : uint32_t {
 /* The machine's make. parse() reads it from words as `make boot` takes them. */
 struct Config {
   std::string profile = "P1";
-  unsigned width = 39;     /* MAXPHYADDR: what CPUID.80000008H tells */
+  unsigned width = 39;     /* MAXPHYADDR: what CPUID.80000008H reports */
   bool tme = false;        /* CPUID.(7,0):ECX[13] */
   bool pconfig = false;    /* CPUID.(7,0):EDX[18] */
   bool partitioning = false; /* MSR 87H exists */
@@ -198,7 +198,7 @@ public:
   bool holds(uint64_t mem) const; /* is it DRAM behind the engine? */
   /* Storage of the page for plain access, or null: then read() and write() are the only way. */
   uint8_t *direct(int cpu, uint64_t pa, bool write);
-  /* A copy of the page for instruction fetch; stays right while nobody is told to forget it. */
+  /* A copy of the page for instruction fetch; stays right until it is dropped. */
   const uint8_t *fetch(int cpu, uint64_t pa);
   void read(int cpu, uint64_t pa, void *data, size_t bytes);
   void write(int cpu, uint64_t pa, const void *data, size_t bytes);
