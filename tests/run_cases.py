@@ -201,7 +201,7 @@ class Runner:
         if case["screen"]:
             problems += check_screen(case, folder, self.third / "font" / "font.psf")
         if not problems and not self.options.keep:
-            for name in ("esp", "out/disk.img", "out/rom.fd", "out/dram.bin"):
+            for name in ("esp", "out/disk.img", "out/dram.bin"):
                 path = folder / name
                 shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
         return problems, count, said

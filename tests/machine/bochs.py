@@ -11,7 +11,6 @@ import tty
 import bus
 from machine import STATUS_FAILED, STATUS_TRIPLE_FAULT, MachineError, die_with_parent
 
-FIRMWARE = '/usr/share/OVMF'
 VGA_BIOS = '/usr/share/vgabios/vgabios.bin'
 START_OF_TIME = 946684800       # 2000-01-01: the clock starts here in every run
 
@@ -104,6 +103,7 @@ class Machine:
         self.options = options
         self.disk = None
         self.program = options.third('bochs', 'bochs')
+        self.rom = options.third('firmware', 'rom.fd')
         self.terminal = None
         self.script = None
 
@@ -115,7 +115,7 @@ class Machine:
             if value:
                 raise MachineError(f'{key} works on MACHINE=qemu and MACHINE=kvm only')
         for path, what in ((self.program, 'run "make bochs"'),
-                           (f'{FIRMWARE}/OVMF_CODE_4M.fd', 'package ovmf'),
+                           (self.rom, 'run "make bochs"'),
                            (VGA_BIOS, 'package vgabios')):
             if not os.path.isfile(path):
                 raise MachineError(f'{path} is missing: {what}')
@@ -132,15 +132,6 @@ class Machine:
         models = re.findall(r'^\w+$', text, re.M)
         if wanted not in models:
             raise MachineError(f'CPU={wanted} is no model of Bochs, which has: {" ".join(models)}')
-
-    def write_firmware(self):
-        """Variables and code of OVMF make up the ROM."""
-        path = self.options.file('rom.fd')
-        with open(path, 'wb') as rom:
-            for part in ('VARS', 'CODE'):
-                with open(f'{FIRMWARE}/OVMF_{part}_4M.fd', 'rb') as file:
-                    rom.write(file.read())
-        return path
 
     def serial(self, console):
         """The serial line: a file while nobody types, so that runs repeat to the instruction;
@@ -164,7 +155,7 @@ class Machine:
             features = f', {options.features}'
         with open(path, 'w', encoding='utf-8') as file:
             file.write(CONFIG.format(
-                memory=memory_line(options), rom=self.write_firmware(), vga=VGA_BIOS, cpu=cpu,
+                memory=memory_line(options), rom=self.rom, vga=VGA_BIOS, cpu=cpu,
                 cpus=options.cpus, ips=options.ips or TSC_HZ.get(cpu, OTHER_TSC_HZ),
                 features=features, sync='slowdown' if options.input else 'none',
                 time0=START_OF_TIME, com1=int(options.uart != 'none'), mode=mode, dev=dev,

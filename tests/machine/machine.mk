@@ -47,6 +47,11 @@ $(FONT_DONE): $(MACHINE_DIR)/font.sh | $(PACKAGES_DONE)
 $(THIRD)/inih/ini.c $(THIRD)/inih/ini.h: $(INIH_DONE) ;
 $(THIRD)/font/font.psf: $(FONT_DONE) ;
 
+# Its firmware: OVMF with fewer drivers, so that it starts in half the time.
+FIRMWARE := $(THIRD)/firmware/rom.fd
+$(FIRMWARE): $(MACHINE_DIR)/firmware.py | $(PACKAGES_DONE)
+	@$(PYTHON) $< /usr/share/OVMF/OVMF_VARS_4M.fd /usr/share/OVMF/OVMF_CODE_4M.fd $@
+
 # The emulated machine.
 BOCHS := $(THIRD)/bochs/bochs
 BOCHS_PARTS := $(addprefix $(MACHINE_DIR)/,$(addprefix bochs/,bochs.patch instrument.h machine.cc \
@@ -55,7 +60,7 @@ BOCHS_PARTS := $(addprefix $(MACHINE_DIR)/,$(addprefix bochs/,bochs.patch instru
 
 .PHONY: bochs
 bochs: $(BOCHS)
-$(BOCHS): $(BOCHS_PARTS) | $(PACKAGES_DONE)
+$(BOCHS): $(BOCHS_PARTS) | $(PACKAGES_DONE) $(FIRMWARE)
 	$(ONCE) sh $(MACHINE_DIR)/bochs/build.sh $(@D)
 
 # Stock kernels and the initramfs of the guests.
@@ -153,4 +158,5 @@ machine-test: $(BOCHS) $(PROBE) | $(PACKAGES_DONE)
 		TALLY=$(O)/tally/machine-test ProbeTest
 
 # What was made stays when a make is interrupted: another make may have made it.
-.PRECIOUS: $(THIRD_PARTY) $(BOCHS) $(KERNEL_FILES) $(INITRDS) $(CHAIN) $(PROBE) $(NESTED)
+.PRECIOUS: $(THIRD_PARTY) $(BOCHS) $(KERNEL_FILES) $(INITRDS) $(CHAIN) $(PROBE) $(NESTED) \
+	$(FIRMWARE)

@@ -17,7 +17,7 @@ import image
 import nested
 import run_rows
 from machine import MachineError, Options, split_list
-from test_scripts import CasesTest, ConsoleTest, FetchTest, TallyTest     # run with these
+from test_scripts import CasesTest, ConsoleTest, FetchTest, FirmwareTest, TallyTest  # run, too
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 SECRET = bytes(char ^ 0x20 for char in b'umbra probe: secret in memory')
@@ -376,7 +376,7 @@ class ProbeTest(unittest.TestCase):
             return status, serial, bochs.parse_result(file.read())
 
     def test_power_off_and_dump(self):
-        status, serial, result = self.boot('off', 'DUMP=probe: ready', 'MARK=starting Boot0001')
+        status, serial, result = self.boot('off', 'DUMP=probe: ready', 'MARK=BdsDxe: starting')
         self.assertEqual((status, result[-1]['text']), (0, 'power-off'))
         self.assertIn('probe: ready', serial)
         mark, end = result
@@ -425,7 +425,7 @@ class ProbeTest(unittest.TestCase):
         self.assertEqual((status, result[-1]['text']), (3, 'triple-fault'))
 
     def test_reset_and_stop(self):
-        status, _, result = self.boot('reset', 'TICKS=2500000000')
+        status, _, result = self.boot('reset', 'TICKS=1500000000')
         self.assertEqual((status, result[-1]['resets']), (124, 1))
         status, _, result = self.boot('hang', 'STOP=probe: ready')
         self.assertEqual((status, result[-1]['text']), (0, 'pattern'))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tests of console.py, tally.py and run_cases.py; test_machine.py runs them."""
+"""Tests of console.py, firmware.py, tally.py and run_cases.py; test_machine.py runs them."""
 
 import os
 import shutil
@@ -12,6 +12,7 @@ import unittest.mock
 
 import bochs
 import boot
+import firmware
 import qemu
 from console import Console
 from machine import Options
@@ -55,6 +56,52 @@ class TallyTest(unittest.TestCase):
                 ({'tally/machine-test': '3 2\n'}, 'machine-test=2', '103 passed, 2 failed')):
             self.assertEqual(self.tally({**files, 'tally/case': '100 0\n'}, part, 'case=0'),
                              (1, words))
+
+
+class FirmwareTest(unittest.TestCase):
+    """The ROM: OVMF without the drivers that are listed, and nothing else of it changes."""
+
+    def contents(self, code):
+        """{name: text} of the drivers, and the files of all volumes that have no such name."""
+        named, others = {}, []
+        file, place = firmware.packed(code)
+        self.check_sum(code, *file)
+        raw, volumes = firmware.unpack(code, *place)
+        for first, last in volumes:
+            volume = bytes(raw[first:last])
+            for at, header, size, kind in firmware.files(volume):
+                self.check_sum(volume, at, header, size)
+                if kind in (firmware.TYPE_DRIVER, firmware.TYPE_APPLICATION):
+                    name = firmware.name_of(volume[at + header:at + size])
+                    named[name] = at, volume[at:at + size]
+                elif kind != firmware.TYPE_PAD:
+                    others.append((at, volume[at:at + size]))
+        return len(raw), named, others
+
+    def check_sum(self, volume, at, header, size):
+        """Bytes of a header add up to 0 without its state and the checksum of what follows; those
+        of the file too, where it has one."""
+        total = sum(volume[at:at + header]) - volume[at + 17] - volume[at + 23]
+        self.assertEqual(total & 0xff, 0)
+        rest = sum(volume[at + header:at + size]) if volume[at + 19] & firmware.FILE_CHECKSUM \
+            else -firmware.NO_CHECKSUM
+        self.assertEqual((rest + volume[at + 17]) & 0xff, 0)
+
+    def test_only_what_is_listed_is_gone(self):
+        with open('/usr/share/OVMF/OVMF_CODE_4M.fd', 'rb') as file:
+            code = file.read()
+        light = firmware.lighten(bytearray(code))
+        self.assertEqual(len(light), len(code))
+        size, named, others = self.contents(code)
+        for name in firmware.LEFT_OUT:
+            named.pop(name, None)
+        self.assertIn('BdsDxe', named)
+        self.assertEqual(self.contents(light), (size, named, others))
+        _, (begin, end) = firmware.packed(code)
+        at, header, _ = firmware.packed(code)[0]
+        self.assertEqual(light[:at], code[:at])
+        self.assertEqual(light[at + header:begin], code[at + header:begin])
+        self.assertEqual(light[end:], code[end:])
 
 
 class CasesTest(unittest.TestCase):

@@ -1,0 +1,166 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""firmware.py VARS CODE ROM: makes the emulated machine's ROM of OVMF's two files.
+
+OVMF unpacks its drivers at each start, and an emulator takes seconds for it. Drivers of devices
+that the machine does not have (networks, USB, TPM, virtio, NVMe), the shell and the set-up pages
+are left out: a pad file takes the place of each, and the volume is packed again. Nothing else
+changes.
+Formats: UEFI Platform Initialization specification 1.7, volume 3, chapters 2 and 3.
+"""
+import lzma
+import os
+import pathlib
+import struct
+import sys
+
+LZMA_GUID = bytes.fromhex('98584eee143959429d6edc7bd79403cf')
+TYPE_VOLUME, TYPE_DRIVER, TYPE_APPLICATION, TYPE_PAD = 0x0b, 0x07, 0x09, 0xf0
+SECTION_GUIDED, SECTION_NAME, SECTION_VOLUME = 0x02, 0x15, 0x17
+LARGE_FILE, FILE_CHECKSUM, NO_CHECKSUM = 0x01, 0x40, 0xaa
+LZMA_HEADER = struct.Struct('<BIQ')  # properties, size of the dictionary, bytes unpacked
+
+# By the names in the files.
+LEFT_OUT = set('''
+    SecureBootConfigDxe UiApp Shell tftpDynamicCommand httpDynamicCommand
+    LinuxInitrdDynamicShellCommand QemuKernelLoaderFsDxe RamDiskDxe UdfDxe EbcDxe
+    VirtioPciDeviceDxe Virtio10 VirtioBlkDxe VirtioScsiDxe VirtioRngDxe VirtioFsDxe VirtioNetDxe
+    VirtioGpuDxe QemuRamfbDxe ScsiBus ScsiDisk NvmExpressDxe
+    DpcDxe SnpDxe VlanConfigDxe MnpDxe ArpDxe Dhcp4Dxe Ip4Dxe Udp4Dxe Mtftp4Dxe Dhcp6Dxe Ip6Dxe
+    Udp6Dxe Mtftp6Dxe TcpDxe UefiPxeBcDxe TlsDxe TlsAuthConfigDxe DnsDxe HttpDxe HttpUtilitiesDxe
+    HttpBootDxe IScsiDxe UhciDxe EhciDxe XhciDxe UsbBusDxe UsbKbDxe UsbMassStorageDxe
+    TcgDxe Tcg2Dxe Tcg2PlatformDxe Tcg2ConfigDxe LogoDxe'''.split())
+
+
+class FirmwareError(Exception):
+    """A file is not the OVMF that was expected."""
+
+
+def sections(body):
+    """(offset, header bytes, size, type) of each section."""
+    at = 0
+    while at + 4 <= len(body):
+        size, header = int.from_bytes(body[at:at + 3], 'little'), 4
+        if size == 0xffffff:
+            size, header = struct.unpack_from('<I', body, at + 4)[0], 8
+        if size < header or at + size > len(body):
+            raise FirmwareError(f'a section of {size} bytes at {at:#x}')
+        yield at, header, size, body[at + 3]
+        at = (at + size + 3) & ~3
+
+
+def files(volume):
+    """(offset, header bytes, size, type) of each file of a volume."""
+    length, = struct.unpack_from('<Q', volume, 32)
+    at, extended = struct.unpack_from('<H2xH', volume, 48)
+    if volume[40:44] != b'_FVH' or length > len(volume):
+        raise FirmwareError('no firmware volume')
+    if extended:
+        at = extended + struct.unpack_from('<I', volume, extended + 16)[0]
+    at = (at + 7) & ~7
+    while at + 24 <= length and volume[at:at + 24] != b'\xff' * 24:
+        size, header = int.from_bytes(volume[at + 20:at + 23], 'little'), 24
+        if volume[at + 19] & LARGE_FILE:
+            size, header = struct.unpack_from('<Q', volume, at + 24)[0], 32
+        if size < header or at + size > length:
+            raise FirmwareError(f'a file of {size} bytes at {at:#x}')
+        yield at, header, size, volume[at + 18]
+        at = (at + size + 7) & ~7
+
+
+def name_of(body):
+    """A file's name, or nothing."""
+    for at, header, size, kind in sections(body):
+        if kind == SECTION_NAME:
+            return body[at + header:at + size].decode('utf-16le').strip('\0')
+    return ''
+
+
+def seal(volume, at, header, size):
+    """The checksums of a file: of the header without its state, and of what follows."""
+    volume[at + 16] = volume[at + 17] = 0
+    volume[at + 16] = -(sum(volume[at:at + header]) - volume[at + 23]) & 0xff
+    volume[at + 17] = NO_CHECKSUM
+    if volume[at + 19] & FILE_CHECKSUM:
+        volume[at + 17] = -sum(volume[at + header:at + size]) & 0xff
+
+
+def leave_out(volume):
+    """Makes pad files of those that are listed; returns their names."""
+    gone = set()
+    for at, header, size, kind in list(files(volume)):
+        if kind not in (TYPE_DRIVER, TYPE_APPLICATION):
+            continue
+        name = name_of(bytes(volume[at + header:at + size]))
+        if name in LEFT_OUT:
+            volume[at + 18] = TYPE_PAD
+            volume[at + 19] &= ~FILE_CHECKSUM & 0xff
+            volume[at + header:at + size] = b'\xff' * (size - header)
+            seal(volume, at, header, size)
+            gone.add(name)
+    return gone
+
+
+def pack(raw, room):
+    """LZMA as OVMF unpacks it: its size is in the header. Filled up to the room there is."""
+    packed = bytearray(lzma.compress(bytes(raw), format=lzma.FORMAT_ALONE, filters=[{
+        'id': lzma.FILTER_LZMA1, 'preset': 9, 'dict_size': 1 << 24}]))
+    properties, dictionary, _ = LZMA_HEADER.unpack_from(packed)
+    LZMA_HEADER.pack_into(packed, 0, properties, dictionary, len(raw))
+    if len(packed) > room:
+        raise FirmwareError(f'{len(packed)} bytes, packed, do not fit into {room}')
+    return packed + bytes(room - len(packed))
+
+
+def packed(code):
+    """Of the file that holds the packed volumes: (offset, header bytes, size), and the range of
+    what is packed."""
+    for at, header, size, kind in files(code):
+        if kind == TYPE_VOLUME:
+            skip, _, length, section = next(sections(bytes(code[at + header:at + size])))
+            start = at + header + skip
+            if section == SECTION_GUIDED and code[start + 4:start + 20] == LZMA_GUID:
+                data, = struct.unpack_from('<H', code, start + 20)
+                return (at, header, size), (start + data, start + length)
+    raise FirmwareError('no packed volume')
+
+
+def unpack(code, begin, end):
+    """The sections that are packed there, and the range of each volume among them."""
+    raw = bytearray(lzma.LZMADecompressor(format=lzma.FORMAT_ALONE).decompress(
+        bytes(code[begin:end])))
+    return raw, [(at + header, at + size) for at, header, size, kind in sections(bytes(raw))
+                 if kind == SECTION_VOLUME]
+
+
+def lighten(code):
+    """The code file with fewer drivers."""
+    file, (begin, end) = packed(code)
+    raw, volumes = unpack(code, begin, end)
+    gone = set()
+    for first, last in volumes:
+        volume = raw[first:last]
+        gone |= leave_out(volume)
+        raw[first:last] = volume
+    if missing := LEFT_OUT - gone:
+        print(f'firmware: this OVMF has no {" ".join(sorted(missing))}')
+    code[begin:end] = pack(raw, end - begin)
+    seal(code, *file)
+    return code
+
+
+def main():
+    """The command line."""
+    variables, code, rom = map(pathlib.Path, sys.argv[1:])
+    rom.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        text = variables.read_bytes() + lighten(bytearray(code.read_bytes()))
+    except (FirmwareError, OSError, lzma.LZMAError, struct.error) as problem:
+        sys.exit(f'set-up: {code}: {problem}')
+    part = rom.with_suffix('.part')
+    part.write_bytes(text)
+    os.replace(part, rom)
+
+
+if __name__ == '__main__':
+    main()
