@@ -30,7 +30,6 @@ $(O)/fuzz/tme_model: $(TME_DIR)/fuzz_tme.cc $(TME_SRC) $(TME_DIR)/tme.h | $(PACK
 
 # A stock Linux without Umbra under the profiles; part of make test.
 .PHONY: tme-linux
-TEST_PARTS += tme-linux
 tme-linux: $(BOCHS) $(CHAIN) $(THIRD)/kernel/bookworm-cloud/vmlinuz $(INITRD_TEST)
 	@python3 -B $(TME_DIR)/linux.py $(BUILD) $(O)/tme-linux
 
