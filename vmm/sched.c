@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Per-CPU run queues. Each queue has a lock for those who add from elsewhere; the list is changed
- * under it, and walked by its CPU, which alone removes. A vCPU changes its CPU only by the hand of
- * the one that it leaves, between two slices.
+ * under it, and walked by its CPU, which alone removes. Which CPU a vCPU is on: sched_place.c.
  *
  * Shares are kept by virtual time: TSC ticks that a vCPU has had, divided by its weight. A queue's
  * virtual_now is where its vCPUs have got to. A vCPU that wakes joins there, a little ahead of the
@@ -13,8 +12,6 @@
  * whatever state that vCPU is, and in the middle of others' slices: what a device does may be for
  * another vCPU.
  */
-#include "vmm/sched.h"
-
 #include "vmm/base/console.h"
 #include "vmm/base/cpu.h"
 #include "vmm/base/lapic.h"
@@ -22,6 +19,7 @@
 #include "vmm/base/percpu.h"
 #include "vmm/base/smp.h"
 #include "vmm/base/tsc.h"
+#include "vmm/sched_priv.h"
 #include "vmm/vcpu_priv.h"
 
 /* A slice ends so that others run, and so that people's input is looked at. */
@@ -29,34 +27,6 @@
 #define SLICE_MIN_US 100 /* a guest that keeps waking another must not end them all */
 #define IDLE_US	     10000
 #define IDLE_BUSY_US CONSOLE_LISTEN_US /* while a console has text to pass on, or may get some */
-
-/* Virtual time by which a queue must be ahead for a vCPU to move there; and how far a vCPU that
- * moved may be from its new queue's. How long it then stays, so that its caches pay. */
-#define AHEAD_US 12000
-#define LAG_US	 40000
-#define STAY_US	 10000
-
-struct run_queue {
-	struct lock lock;
-	struct vcpu *first; /* linked by priv->sched.next */
-	struct vcpu *last_run;
-	struct vcpu *yielded; /* comes last, once */
-	struct vcpu *gave_up; /* the last to run, when it halted or yielded */
-	uint64_t run_end;     /* TSC, of the last to run; 0 after idling */
-	uint32_t count;
-	uint32_t weight;      /* of all its vCPUs */
-	bool idle;	      /* nothing wants to run, and a vCPU would be welcome; atomic */
-	bool woken;	      /* a sleeper was kicked; atomic */
-	uint64_t virtual_now; /* atomic: others compare */
-	bool listens;	      /* the CPU that looks after the console, where that has to be often */
-	uint64_t slice_begin, slice_end;
-	uint64_t timer_deadline; /* what the LAPIC timer is armed for ... */
-	uint64_t timer_count;	 /* ... unless it has fired since */
-	uint64_t clock;	 /* TSC; a VM's devices have work then. 0: to be looked at; atomic */
-	uint64_t served; /* TSC ticks for such work in this slice */
-};
-
-static struct run_queue queues[CPU_MAX];
 
 static struct run_queue *own_queue(void)
 {
@@ -75,82 +45,6 @@ void sched_arm_timer(uint64_t deadline)
 	}
 }
 
-/* --- Which CPU --- */
-
-static bool may_run_on(const struct vm *vm, uint32_t cpu)
-{
-	uint64_t here = 0;
-
-	for (uint32_t i = 0; i < percpu_count(); i++) {
-		here |= __atomic_load_n(&vm->affinity[i / 64], __ATOMIC_RELAXED) & BIT(i % 64);
-	}
-	return here == 0 ||
-	       (__atomic_load_n(&vm->affinity[cpu / 64], __ATOMIC_RELAXED) & BIT(cpu % 64)) != 0;
-}
-
-static uint32_t weight_of(const struct vm *vm)
-{
-	return MIN(MAX(__atomic_load_n(&vm->weight, __ATOMIC_RELAXED), 1u), SCHED_WEIGHT_MAX);
-}
-
-static uint32_t least_loaded(const struct vm *vm)
-{
-	uint32_t best = CPU_MAX, best_weight = 0;
-
-	for (uint32_t i = 0; i < percpu_count(); i++) {
-		uint32_t weight = __atomic_load_n(&queues[i].weight, __ATOMIC_RELAXED);
-
-		if (may_run_on(vm, i) && (best == CPU_MAX || weight < best_weight)) {
-			best = i;
-			best_weight = weight;
-		}
-	}
-	return best;
-}
-
-void sched_add(struct vcpu *vcpu)
-{
-	struct run_queue *queue;
-
-	if (vcpu->cpu == VCPU_NO_CPU) {
-		vcpu->cpu = least_loaded(vcpu->vm);
-	}
-	queue = &queues[vcpu->cpu];
-	/* Kept, so that what is taken out of the queue's sum is what was put in. */
-	vcpu->priv->sched.weight = weight_of(vcpu->vm);
-	lock_take(&queue->lock);
-	vcpu->priv->sched.next = queue->first;
-	__atomic_store_n(&queue->first, vcpu, __ATOMIC_RELEASE);
-	queue->count++;
-	queue->weight += vcpu->priv->sched.weight;
-	lock_drop(&queue->lock);
-	if (vcpu->id == 0) {
-		__atomic_store_n(&queue->clock, 0, __ATOMIC_SEQ_CST); /* it brings its VM's */
-	}
-	if (vcpu->cpu != percpu_self()->index) {
-		smp_kick(vcpu->cpu);
-	}
-}
-
-/* Own CPU, lock held. Returns what took its place. */
-static void take_out(struct run_queue *queue, struct vcpu **link)
-{
-	struct vcpu *vcpu = *link;
-
-	*link = vcpu->priv->sched.next;
-	queue->count--;
-	queue->weight -= vcpu->priv->sched.weight;
-	if (queue->last_run == vcpu) {
-		queue->last_run = NULL;
-	}
-	if (queue->yielded == vcpu) {
-		queue->yielded = NULL;
-	}
-	if (queue->gave_up == vcpu) {
-		queue->gave_up = NULL;
-	}
-}
-
 /* Own CPU: takes out the vCPUs of VMs that end. */
 static void reap(struct run_queue *queue)
 {
@@ -165,106 +59,11 @@ static void reap(struct run_queue *queue)
 			link = &vcpu->priv->sched.next;
 			continue;
 		}
-		take_out(queue, link);
+		sched_take_out(queue, link);
 		vcpu_unload(vcpu);
 		__atomic_sub_fetch(&vcpu->vm->running, 1, __ATOMIC_ACQ_REL);
 	}
 	lock_drop(&queue->lock);
-}
-
-/* After idling, a queue goes on where others are: what it left unused is not owed to it. */
-static void catch_up(struct run_queue *queue, const struct run_queue *other)
-{
-	uint64_t there = __atomic_load_n(&other->virtual_now, __ATOMIC_RELAXED);
-
-	__atomic_store_n(&queue->virtual_now, MAX(queue->virtual_now, there), __ATOMIC_RELAXED);
-}
-
-/* Own CPU: gives a vCPU that is not running to another CPU. */
-static void move(struct run_queue *queue, struct vcpu *vcpu, uint32_t cpu)
-{
-	struct sched_entity *entity = &vcpu->priv->sched;
-	uint64_t there = __atomic_load_n(&queues[cpu].virtual_now, __ATOMIC_RELAXED);
-	uint64_t lag = tsc_from_us(LAG_US);
-	struct vcpu **link;
-
-	lock_take(&queue->lock);
-	for (link = &queue->first; *link != vcpu; link = &(*link)->priv->sched.next) {
-	}
-	take_out(queue, link);
-	lock_drop(&queue->lock);
-	vcpu_park(vcpu);
-	entity->moved_at = cpu_rdtsc();
-	entity->virtual_time = MIN(MAX(entity->virtual_time, there - MIN(there, lag)), there + lag);
-	/* Who kicks it from now on kicks there; who did before has left vcpu->kicked set. */
-	__atomic_store_n(&vcpu->cpu, cpu, __ATOMIC_SEQ_CST);
-	sched_add(vcpu);
-}
-
-/*
- * Own CPU: spare wants to run and has to wait. It moves to a CPU that idles, or to the one whose
- * vCPUs have had most, when that is worth it.
- */
-static void give_away(struct run_queue *queue, struct vcpu *spare)
-{
-	uint64_t most = queue->virtual_now + tsc_from_us(AHEAD_US);
-	uint32_t target = CPU_MAX;
-
-	for (uint32_t i = 0; i < percpu_count(); i++) {
-		uint64_t there = __atomic_load_n(&queues[i].virtual_now, __ATOMIC_RELAXED);
-
-		if (&queues[i] == queue || !may_run_on(spare->vm, i)) {
-			continue;
-		}
-		if (__atomic_load_n(&queues[i].idle, __ATOMIC_RELAXED)) {
-			/* At most one each: the next to look must not choose it as well. */
-			if (__atomic_exchange_n(&queues[i].idle, false, __ATOMIC_ACQ_REL)) {
-				catch_up(&queues[i], queue);
-				move(queue, spare, i);
-				return;
-			}
-		} else if (there > most) {
-			most = there;
-			target = i;
-		}
-	}
-	if (target != CPU_MAX && cpu_rdtsc() - spare->priv->sched.moved_at > tsc_from_us(STAY_US)) {
-		move(queue, spare, target);
-	}
-}
-
-/* Own CPU: a vCPU that does not run takes over what a person wished for its VM meanwhile. */
-static void follow_wishes(struct run_queue *queue, struct vcpu *vcpu)
-{
-	struct sched_entity *entity = &vcpu->priv->sched;
-	uint32_t wishes = __atomic_load_n(&vcpu->vm->wishes, __ATOMIC_ACQUIRE);
-	uint32_t weight = weight_of(vcpu->vm);
-
-	if (wishes == entity->wishes_seen) {
-		return;
-	}
-	entity->wishes_seen = wishes;
-	lock_take(&queue->lock);
-	queue->weight += weight - entity->weight;
-	entity->weight = weight;
-	lock_drop(&queue->lock);
-	if (!may_run_on(vcpu->vm, percpu_self()->index)) {
-		move(queue, vcpu, least_loaded(vcpu->vm));
-	}
-}
-
-void sched_set_weight(struct vm *vm, uint32_t weight)
-{
-	__atomic_store_n(&vm->weight, weight, __ATOMIC_RELAXED);
-	__atomic_add_fetch(&vm->wishes, 1, __ATOMIC_RELEASE);
-}
-
-void sched_set_affinity(struct vm *vm, const uint64_t affinity[CPU_MAX / 64])
-{
-	for (size_t i = 0; i < ARRAY_COUNT(vm->affinity); i++) {
-		__atomic_store_n(&vm->affinity[i], affinity[i], __ATOMIC_RELAXED);
-	}
-	__atomic_add_fetch(&vm->wishes, 1, __ATOMIC_RELEASE);
 }
 
 /* --- Whose turn --- */
@@ -479,9 +278,7 @@ static struct vcpu *pick(struct run_queue *queue, struct vcpu **spare)
 		}
 	}
 	if (best != NULL) {
-		__atomic_store_n(&queue->virtual_now,
-				 MAX(queue->virtual_now, best->priv->sched.virtual_time),
-				 __ATOMIC_RELAXED);
+		sched_advance(queue, best->priv->sched.virtual_time);
 	}
 	if (queue->yielded != NULL) {
 		best = pick_after_yield(queue, best, others_least, spare);
@@ -647,15 +444,12 @@ static void wait_for_kick(struct run_queue *queue, uint64_t deadline)
 static void idle(struct run_queue *queue, bool console_busy)
 {
 	uint32_t wait_us = console_busy ? IDLE_BUSY_US : IDLE_US;
+	const uint32_t self = percpu_self()->index;
 
-	/* Said before the look: who gives a vCPU away after it kicks as well. */
-	__atomic_store_n(&queue->idle, true, __ATOMIC_SEQ_CST);
+	sched_idle_begins(self); /* before the look: who gives a vCPU away kicks after it */
 	wait_for_kick(queue, cpu_rdtsc() + tsc_from_us(wait_us));
-	__atomic_store_n(&queue->idle, false, __ATOMIC_RELAXED);
+	sched_idle_over(queue, self);
 	queue->run_end = 0;
-	for (uint32_t i = 0; i < percpu_count(); i++) {
-		catch_up(queue, &queues[i]);
-	}
 }
 
 void sched_turn(bool (*between)(void))
@@ -670,12 +464,12 @@ void sched_turn(bool (*between)(void))
 	vcpu = pick(queue, &spare);
 	queue->listens = between != NULL && console_listens();
 	if (spare != NULL) {
-		give_away(queue, spare);
+		sched_give_away(queue, spare);
 	}
 	if (vcpu != NULL) {
 		run(queue, vcpu);
 		cpu_interrupt_window();
-		follow_wishes(queue, vcpu);
+		sched_follow_wishes(queue, vcpu);
 	}
 	reap(queue);
 	if (between != NULL) {

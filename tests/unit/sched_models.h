@@ -19,8 +19,10 @@
 #include "vmm/vcpu_priv.h"
 
 #define MODELS 8
-#define CPUS   4
-#define MS     1000000ull /* TSC ticks: the fake runs at 1 GHz */
+#ifndef CPUS
+#define CPUS 4
+#endif
+#define MS 1000000ull /* TSC ticks: the fake runs at 1 GHz */
 
 static struct model {
 	struct vm vm;

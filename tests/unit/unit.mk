@@ -122,9 +122,11 @@ UNIT_inject := vmm/inject.c
 UNIT_exits := vmm/exits.c vmm/vcpu_dump.c vmm/base/str.c
 UNIT_exit_io := vmm/exit_io.c
 UNIT_exit_ept := vmm/exit_ept.c vmm/base/str.c
-UNIT_sched := vmm/sched.c
+UNIT_sched := vmm/sched.c vmm/sched_place.c
 UNIT_vmcs := vmm/vmcs.c vmm/base/str.c
-UNIT_sched_clock := vmm/sched.c
+UNIT_sched_clock := $(UNIT_sched)
+# It includes the source, to count what that reads.
+UNIT_sched_looks := vmm/sched.c
 UNIT_vcpu := vmm/vcpu.c vmm/vcpu_state.c vmm/base/str.c
 UNIT_cpuid := vmm/exit_cpuid.c
 UNIT_msr := vmm/exit_msr.c

@@ -10,40 +10,41 @@
 struct vcpu;
 struct ept_root;
 
+/* Three kinds of use, and none shares a cache line with another. */
 struct percpu {
+	/* Read by this CPU and by others; hardly ever written once the CPU is up. */
 	struct percpu *self; /* first: mov rax, gs:0 */
 	uint32_t index;
 	uint32_t apic_id;
-	bool mtrrs_differed; /* smp: from the BSP's, before they were made alike */
+	bool mtrrs_differed;	/* smp: from the BSP's, before they were made alike */
+	void *vmxon_region;	/* vmm */
+	uint64_t *slot_entries; /* host_paging: page-table entry and address of slot 0; ... */
+	uint8_t *slot_pages;	/* ... every second page is a slot */
+	void *tables;		/* GDT, TSS and stacks; owned by idt.c */
+	void *stack_top;
 
-	/* vmm: the VMXON region, and the vCPU whose VMCS is current here (NULL: none). */
-	void *vmxon_region;
-	struct vcpu *vcpu;
-
+	/* Written by this CPU at each exit, turn or interrupt. */
+	struct vcpu *vcpu __attribute__((aligned(64))); /* vmm: whose VMCS is current; NULL: none */
 	uint32_t work_seen; /* smp: number of the work that it did last */
-
 	/* idt: interrupts taken. */
 	uint64_t kick_count;
 	uint64_t timer_count;
 	uint64_t unexpected_count; /* of vectors that are nobody's */
 	uint64_t nmi_count;
 
-	/* host_paging: page-table entry and address of slot 0; every second page is a slot. */
-	uint64_t *slot_entries;
-	uint8_t *slot_pages;
-
-	/* GDT, TSS and stacks; owned by idt.c. */
-	void *tables;
-	void *stack_top;
-
 	/*
 	 * ept_tlb: the EPT root this CPU is in guest mode with (NULL: outside), and the root in
 	 * whose mask of CPUs it is. Other CPUs read the first while this one writes it at each
-	 * entry and exit, so both have a cache line to themselves.
+	 * entry and exit.
 	 */
 	struct ept_root *guest_root __attribute__((aligned(64)));
 	struct ept_root *joined_root;
 } __attribute__((aligned(64)));
+_Static_assert(offsetof(struct percpu, vcpu) % 64 == 0 &&
+		       offsetof(struct percpu, guest_root) % 64 == 0 &&
+		       offsetof(struct percpu, guest_root) >= offsetof(struct percpu, vcpu) + 64 &&
+		       sizeof(struct percpu) == offsetof(struct percpu, guest_root) + 64,
+	       "a line that is written has one use");
 
 /* This CPU's block. Only after percpu_load on this CPU. */
 static inline struct percpu *percpu_self(void);

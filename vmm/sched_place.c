@@ -1,0 +1,298 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Which CPU a vCPU is on: where it begins, and when it moves. A vCPU changes its CPU only by the
+ * hand of the one that it leaves, between two slices.
+ *
+ * With N CPUs each of them comes here at each of its slices, so what it looks at of the others must
+ * not grow with N: a mask of those that idle, and a few of the rest in turn.
+ */
+#include "vmm/base/cpu.h"
+#include "vmm/base/lock.h"
+#include "vmm/base/percpu.h"
+#include "vmm/base/smp.h"
+#include "vmm/base/tsc.h"
+#include "vmm/sched_priv.h"
+#include "vmm/vcpu_priv.h"
+
+/* Virtual time by which a queue must be ahead for a vCPU to move there; and how far a vCPU that
+ * moved may be from its new queue's. How long it then stays, so that its caches pay. */
+#define AHEAD_US 12000
+#define LAG_US	 40000
+#define STAY_US	 10000
+
+/* Of the CPUs that do not idle, a CPU looks at so many in a turn: the next ones each time. */
+#define LOOKS 4
+
+/* Virtual time by which a queue runs ahead of the front before it moves it. */
+#define FRONT_US 1000
+
+struct run_queue queues[CPU_MAX];
+
+/* CPUs on which nothing wants to run, and a vCPU would be welcome; atomic. */
+static struct {
+	uint64_t bits[CPU_MAX / 64];
+} SCHED_LINE idle_cpus;
+
+/*
+ * The most that any queue's virtual_now has been, but for FRONT_US; atomic. It is one line that all
+ * CPUs read and few write, so that who has idled need not read the line of each of them.
+ */
+static struct {
+	uint64_t virtual_now;
+} SCHED_LINE front;
+
+/* --- The clocks of queues --- */
+
+static uint64_t clock_of(uint32_t cpu)
+{
+	return __atomic_load_n(&queues[cpu].virtual_now, __ATOMIC_RELAXED);
+}
+
+void sched_advance(struct run_queue *queue, uint64_t virtual_time)
+{
+	uint64_t most = __atomic_load_n(&front.virtual_now, __ATOMIC_RELAXED);
+
+	if (virtual_time <= queue->virtual_now) {
+		return;
+	}
+	__atomic_store_n(&queue->virtual_now, virtual_time, __ATOMIC_RELAXED);
+	while (virtual_time > most + tsc_from_us(FRONT_US) &&
+	       !__atomic_compare_exchange_n(&front.virtual_now, &most, virtual_time, false,
+					    __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
+	}
+}
+
+void sched_idle_begins(uint32_t cpu)
+{
+	__atomic_fetch_or(&idle_cpus.bits[cpu / 64], BIT(cpu % 64), __ATOMIC_SEQ_CST);
+}
+
+void sched_idle_over(struct run_queue *queue, uint32_t cpu)
+{
+	const uint64_t most = __atomic_load_n(&front.virtual_now, __ATOMIC_RELAXED);
+
+	__atomic_fetch_and(&idle_cpus.bits[cpu / 64], ~BIT(cpu % 64), __ATOMIC_RELAXED);
+	__atomic_store_n(&queue->virtual_now, MAX(queue->virtual_now, most), __ATOMIC_RELAXED);
+}
+
+/* --- Where a vCPU begins --- */
+
+/* Bits of word number i of a mask of CPUs that stand for CPUs of this machine. */
+static uint64_t present(uint32_t i)
+{
+	const uint32_t count = percpu_count();
+
+	return count >= 64 * (i + 1) ? UINT64_MAX : count <= 64 * i ? 0 : BIT(count - 64 * i) - 1;
+}
+
+/* The CPUs that may run a VM's vCPUs: all, where its affinity names none of this machine's. */
+struct cpu_mask {
+	uint64_t bits[CPU_MAX / 64];
+};
+
+static struct cpu_mask allowed_cpus(const struct vm *vm)
+{
+	struct cpu_mask mask;
+	uint64_t some = 0;
+
+	for (uint32_t i = 0; i < CPU_MAX / 64; i++) {
+		mask.bits[i] = __atomic_load_n(&vm->affinity[i], __ATOMIC_RELAXED) & present(i);
+		some |= mask.bits[i];
+	}
+	for (uint32_t i = 0; some == 0 && i < CPU_MAX / 64; i++) {
+		mask.bits[i] = present(i);
+	}
+	return mask;
+}
+
+static bool has_cpu(const struct cpu_mask *mask, uint32_t cpu)
+{
+	return (mask->bits[cpu / 64] & BIT(cpu % 64)) != 0;
+}
+
+static uint32_t weight_of(const struct vm *vm)
+{
+	return MIN(MAX(__atomic_load_n(&vm->weight, __ATOMIC_RELAXED), 1u), SCHED_WEIGHT_MAX);
+}
+
+static uint32_t least_loaded(const struct vm *vm)
+{
+	const struct cpu_mask allowed = allowed_cpus(vm);
+	uint32_t best = CPU_MAX, best_weight = 0;
+
+	for (uint32_t i = 0; i < percpu_count(); i++) {
+		uint32_t weight = __atomic_load_n(&queues[i].weight, __ATOMIC_RELAXED);
+
+		if (has_cpu(&allowed, i) && (best == CPU_MAX || weight < best_weight)) {
+			best = i;
+			best_weight = weight;
+		}
+	}
+	return best;
+}
+
+void sched_add(struct vcpu *vcpu)
+{
+	struct run_queue *queue;
+
+	if (vcpu->cpu == VCPU_NO_CPU) {
+		__atomic_store_n(&vcpu->cpu, least_loaded(vcpu->vm), __ATOMIC_RELAXED);
+	}
+	queue = &queues[vcpu->cpu];
+	/* Kept, so that what is taken out of the queue's sum is what was put in. */
+	vcpu->priv->sched.weight = weight_of(vcpu->vm);
+	lock_take(&queue->lock);
+	vcpu->priv->sched.next = queue->first;
+	__atomic_store_n(&queue->first, vcpu, __ATOMIC_RELEASE);
+	queue->count++;
+	queue->weight += vcpu->priv->sched.weight;
+	lock_drop(&queue->lock);
+	if (vcpu->id == 0) {
+		__atomic_store_n(&queue->clock, 0, __ATOMIC_SEQ_CST); /* it brings its VM's */
+	}
+	if (vcpu->cpu != percpu_self()->index) {
+		smp_kick(vcpu->cpu);
+	}
+}
+
+/* --- When it leaves --- */
+
+void sched_take_out(struct run_queue *queue, struct vcpu **link)
+{
+	struct vcpu *vcpu = *link;
+
+	*link = vcpu->priv->sched.next;
+	queue->count--;
+	queue->weight -= vcpu->priv->sched.weight;
+	if (queue->last_run == vcpu) {
+		queue->last_run = NULL;
+	}
+	if (queue->yielded == vcpu) {
+		queue->yielded = NULL;
+	}
+	if (queue->gave_up == vcpu) {
+		queue->gave_up = NULL;
+	}
+}
+
+/* Own CPU: gives a vCPU that is not running to another CPU, whose queue has got to `there`. */
+static void move(struct run_queue *queue, struct vcpu *vcpu, uint32_t cpu, uint64_t there)
+{
+	struct sched_entity *entity = &vcpu->priv->sched;
+	uint64_t lag = tsc_from_us(LAG_US);
+	struct vcpu **link;
+
+	lock_take(&queue->lock);
+	for (link = &queue->first; *link != vcpu; link = &(*link)->priv->sched.next) {
+	}
+	sched_take_out(queue, link);
+	lock_drop(&queue->lock);
+	vcpu_park(vcpu);
+	entity->moved_at = cpu_rdtsc();
+	entity->virtual_time = MIN(MAX(entity->virtual_time, there - MIN(there, lag)), there + lag);
+	/* Who kicks it from now on kicks there; who did before has left vcpu->kicked set. */
+	__atomic_store_n(&vcpu->cpu, cpu, __ATOMIC_SEQ_CST);
+	sched_add(vcpu);
+}
+
+/*
+ * A CPU that idles and may run it, claimed: at most one vCPU each, so the next to look must not
+ * choose it as well. CPU_MAX: there is none.
+ */
+static uint32_t take_idle(const struct cpu_mask *allowed)
+{
+	for (uint32_t i = 0; i < CPU_MAX / 64; i++) {
+		uint64_t idle = __atomic_load_n(&idle_cpus.bits[i], __ATOMIC_RELAXED) &
+				allowed->bits[i];
+
+		for (; idle != 0; idle &= idle - 1) {
+			const uint64_t bit = idle & -idle;
+
+			if ((__atomic_fetch_and(&idle_cpus.bits[i], ~bit, __ATOMIC_ACQ_REL) &
+			     bit) != 0) {
+				return 64 * i + (uint32_t)__builtin_ctzll(bit);
+			}
+		}
+	}
+	return CPU_MAX;
+}
+
+/*
+ * Of the next few CPUs the one whose vCPUs have had most, when that is worth a move. The others'
+ * turn comes in the next turns: a look at all of them at each slice of each CPU would cost the more
+ * the more CPUs there are.
+ */
+static uint32_t find_ahead(struct run_queue *queue, const struct cpu_mask *allowed)
+{
+	uint64_t most = queue->virtual_now + tsc_from_us(AHEAD_US);
+	uint32_t target = CPU_MAX;
+
+	for (uint32_t i = 0; i < MIN(LOOKS, percpu_count()); i++) {
+		const uint32_t cpu = queue->next_look < percpu_count() ? queue->next_look : 0;
+		uint64_t there;
+
+		queue->next_look = cpu + 1;
+		if (&queues[cpu] == queue || !has_cpu(allowed, cpu)) {
+			continue;
+		}
+		there = clock_of(cpu);
+		if (there > most) {
+			most = there;
+			target = cpu;
+		}
+	}
+	return target;
+}
+
+void sched_give_away(struct run_queue *queue, struct vcpu *spare)
+{
+	const struct cpu_mask allowed = allowed_cpus(spare->vm);
+	uint32_t target = take_idle(&allowed);
+
+	if (target != CPU_MAX) {
+		/* It goes on where others are (sched_idle_over). */
+		move(queue, spare, target, MAX(clock_of(target), queue->virtual_now));
+		return;
+	}
+	target = find_ahead(queue, &allowed);
+	if (target != CPU_MAX && cpu_rdtsc() - spare->priv->sched.moved_at > tsc_from_us(STAY_US)) {
+		move(queue, spare, target, clock_of(target));
+	}
+}
+
+void sched_follow_wishes(struct run_queue *queue, struct vcpu *vcpu)
+{
+	struct sched_entity *entity = &vcpu->priv->sched;
+	uint32_t wishes = __atomic_load_n(&vcpu->vm->wishes, __ATOMIC_ACQUIRE);
+	uint32_t weight = weight_of(vcpu->vm);
+	struct cpu_mask allowed;
+	uint32_t target;
+
+	if (wishes == entity->wishes_seen) {
+		return;
+	}
+	entity->wishes_seen = wishes;
+	lock_take(&queue->lock);
+	queue->weight += weight - entity->weight;
+	entity->weight = weight;
+	lock_drop(&queue->lock);
+	allowed = allowed_cpus(vcpu->vm);
+	if (!has_cpu(&allowed, percpu_self()->index)) {
+		target = least_loaded(vcpu->vm);
+		move(queue, vcpu, target, clock_of(target));
+	}
+}
+
+void sched_set_weight(struct vm *vm, uint32_t weight)
+{
+	__atomic_store_n(&vm->weight, weight, __ATOMIC_RELAXED);
+	__atomic_add_fetch(&vm->wishes, 1, __ATOMIC_RELEASE);
+}
+
+void sched_set_affinity(struct vm *vm, const uint64_t affinity[CPU_MAX / 64])
+{
+	for (size_t i = 0; i < ARRAY_COUNT(vm->affinity); i++) {
+		__atomic_store_n(&vm->affinity[i], affinity[i], __ATOMIC_RELAXED);
+	}
+	__atomic_add_fetch(&vm->wishes, 1, __ATOMIC_RELEASE);
+}

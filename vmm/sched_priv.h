@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What sched.c (whose turn) and sched_place.c (which CPU) share. */
+#ifndef UMBRA_VMM_SCHED_PRIV_H
+#define UMBRA_VMM_SCHED_PRIV_H
+
+#include "vmm/base/lock.h"
+#include "vmm/base/percpu.h"
+#include "vmm/sched.h"
+
+/*
+ * What others touch has cache lines apart from what the CPU itself writes at each slice, and the
+ * queues of two CPUs have none in common.
+ */
+#define SCHED_LINE __attribute__((aligned(64)))
+struct run_queue {
+	/* Its own CPU's alone. */
+	struct vcpu *last_run;
+	struct vcpu *yielded; /* comes last, once */
+	struct vcpu *gave_up; /* the last to run, when it halted or yielded */
+	uint64_t run_end;     /* TSC, of the last to run; 0 after idling */
+	uint64_t slice_begin, slice_end;
+	uint64_t timer_deadline; /* what the LAPIC timer is armed for ... */
+	uint64_t timer_count;	 /* ... unless it has fired since */
+	uint64_t served;	 /* TSC ticks for clocks of VMs in this slice */
+	uint32_t next_look;	 /* CPU at which give_away goes on to look */
+	bool listens; /* the CPU that looks after the console, where that has to be often */
+
+	/* Changes when a vCPU comes or goes. */
+	struct lock lock SCHED_LINE;
+	uint32_t count;
+	uint32_t weight;    /* of all its vCPUs */
+	struct vcpu *first; /* linked by priv->sched.next */
+
+	/* Written by others. */
+	uint64_t clock SCHED_LINE; /* TSC; a VM's devices have work then. 0: look; atomic */
+	bool woken;		   /* a sleeper was kicked; atomic */
+
+	/* Read by others. */
+	uint64_t virtual_now SCHED_LINE; /* atomic: others compare */
+} SCHED_LINE;
+_Static_assert(sizeof(struct run_queue) % 64 == 0, "no line is shared with the next CPU's");
+_Static_assert(offsetof(struct run_queue, lock) % 64 == 0 &&
+		       offsetof(struct run_queue, clock) % 64 == 0 &&
+		       offsetof(struct run_queue, virtual_now) % 64 == 0,
+	       "each kind of use has lines of its own");
+
+extern struct run_queue queues[CPU_MAX];
+
+/* Own CPU: the queue has got to this virtual time, or has been there. */
+void sched_advance(struct run_queue *queue, uint64_t virtual_time);
+
+/*
+ * Own CPU, around the wait. From the first on others may give it a vCPU, with a kick. Afterwards
+ * the queue goes on where others are: what it left unused is not owed to it.
+ */
+void sched_idle_begins(uint32_t cpu);
+void sched_idle_over(struct run_queue *queue, uint32_t cpu);
+
+/* Own CPU, the queue's lock held: takes *link out of the list. */
+void sched_take_out(struct run_queue *queue, struct vcpu **link);
+
+/*
+ * Own CPU: spare wants to run and has to wait. It moves to a CPU that idles, or to one whose vCPUs
+ * have had more, when that is worth it. No lock held.
+ */
+void sched_give_away(struct run_queue *queue, struct vcpu *spare);
+
+/* Own CPU: a vCPU that does not run takes over what a person wished for its VM meanwhile. */
+void sched_follow_wishes(struct run_queue *queue, struct vcpu *vcpu);
+
+#endif
