@@ -149,8 +149,8 @@ static enum exit_result exit_hlt(struct vcpu *vcpu)
 	if (vcpu_single_steps(rflags)) {
 		return EXIT_NEXT_INSN; /* the #DB behind it wakes at once */
 	}
-	vcpu->priv->halted_if = (rflags & RFLAGS_IF) != 0;
-	vcpu->state = VCPU_HALTED;
+	__atomic_store_n(&vcpu->priv->halted_if, (rflags & RFLAGS_IF) != 0, __ATOMIC_RELAXED);
+	vcpu_set_state(vcpu, VCPU_HALTED);
 	vcpu->priv->recheck = true;
 	if (!vcpu->priv->halted_if) {
 		vm_check_halted(vcpu->vm);

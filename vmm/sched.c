@@ -261,7 +261,8 @@ static struct vcpu *pick(struct run_queue *queue, struct vcpu **spare)
 
 	*spare = NULL;
 	__atomic_store_n(&queue->woken, false, __ATOMIC_RELAXED);
-	for (uint32_t i = queue->count; i > 0 && first != NULL; i--) {
+	for (uint32_t i = __atomic_load_n(&queue->count, __ATOMIC_RELAXED); i > 0 && first != NULL;
+	     i--) {
 		vcpu = vcpu == NULL || vcpu->priv->sched.next == NULL ? first
 								      : vcpu->priv->sched.next;
 		if (!is_ready(queue, vcpu)) {
@@ -364,6 +365,12 @@ static uint64_t slice_end(const struct run_queue *queue, const struct vcpu *runs
 	return MAX(end, now + tsc_from_us(SLICE_MIN_US));
 }
 
+/* Written by the vCPU's CPU alone, read by any (sched_times). */
+static void tally(uint64_t *sum, uint64_t ticks)
+{
+	__atomic_store_n(sum, *sum + ticks, __ATOMIC_RELAXED);
+}
+
 /*
  * What lies between two slices is charged as well: to who gave the CPU up, else to who comes next.
  * A sleeper that keeps waking so pays for both of its changes, and takes nobody's share by them.
@@ -381,14 +388,14 @@ static void run(struct run_queue *queue, struct vcpu *vcpu)
 	}
 	queue->slice_begin = begin;
 	queue->served = 0;
-	entity->steal_ticks += begin - entity->ready_since;
+	tally(&entity->steal_ticks, begin - entity->ready_since);
 	queue->slice_end = slice_end(queue, vcpu);
 	vcpu_run(vcpu, next_look(queue, begin));
 	queue->gave_up = vcpu->state != VCPU_RUNNABLE || queue->yielded == vcpu ? vcpu : NULL;
 	release(vcpu);
 	queue->run_end = entity->ready_since = cpu_rdtsc();
 	used = entity->ready_since - begin - queue->served;
-	entity->run_ticks += used;
+	tally(&entity->run_ticks, used);
 	charge(vcpu, used);
 }
 

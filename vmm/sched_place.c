@@ -131,27 +131,33 @@ static uint32_t least_loaded(const struct vm *vm)
 	return best;
 }
 
+/* One vCPU more or less, of this weight. Under the queue's lock; who reads has not got it. */
+static void change(struct run_queue *queue, uint32_t count, uint32_t weight)
+{
+	__atomic_store_n(&queue->count, queue->count + count, __ATOMIC_RELAXED);
+	__atomic_store_n(&queue->weight, queue->weight + weight, __ATOMIC_RELAXED);
+}
+
 void sched_add(struct vcpu *vcpu)
 {
-	struct run_queue *queue;
+	const uint32_t cpu = vcpu->cpu == VCPU_NO_CPU ? least_loaded(vcpu->vm) : vcpu->cpu;
+	const bool brings_clock = vcpu->id == 0;
+	struct run_queue *queue = &queues[cpu];
 
-	if (vcpu->cpu == VCPU_NO_CPU) {
-		__atomic_store_n(&vcpu->cpu, least_loaded(vcpu->vm), __ATOMIC_RELAXED);
-	}
-	queue = &queues[vcpu->cpu];
+	__atomic_store_n(&vcpu->cpu, cpu, __ATOMIC_SEQ_CST);
 	/* Kept, so that what is taken out of the queue's sum is what was put in. */
 	vcpu->priv->sched.weight = weight_of(vcpu->vm);
 	lock_take(&queue->lock);
 	vcpu->priv->sched.next = queue->first;
 	__atomic_store_n(&queue->first, vcpu, __ATOMIC_RELEASE);
-	queue->count++;
-	queue->weight += vcpu->priv->sched.weight;
+	change(queue, 1, vcpu->priv->sched.weight);
 	lock_drop(&queue->lock);
-	if (vcpu->id == 0) {
-		__atomic_store_n(&queue->clock, 0, __ATOMIC_SEQ_CST); /* it brings its VM's */
+	/* From here on it is the other CPU's, which may have moved it on, or ended it. */
+	if (brings_clock) {
+		__atomic_store_n(&queue->clock, 0, __ATOMIC_SEQ_CST);
 	}
-	if (vcpu->cpu != percpu_self()->index) {
-		smp_kick(vcpu->cpu);
+	if (cpu != percpu_self()->index) {
+		smp_kick(cpu);
 	}
 }
 
@@ -162,8 +168,7 @@ void sched_take_out(struct run_queue *queue, struct vcpu **link)
 	struct vcpu *vcpu = *link;
 
 	*link = vcpu->priv->sched.next;
-	queue->count--;
-	queue->weight -= vcpu->priv->sched.weight;
+	change(queue, -1u, -vcpu->priv->sched.weight);
 	if (queue->last_run == vcpu) {
 		queue->last_run = NULL;
 	}
@@ -273,7 +278,7 @@ void sched_follow_wishes(struct run_queue *queue, struct vcpu *vcpu)
 	}
 	entity->wishes_seen = wishes;
 	lock_take(&queue->lock);
-	queue->weight += weight - entity->weight;
+	change(queue, 0, weight - entity->weight);
 	entity->weight = weight;
 	lock_drop(&queue->lock);
 	allowed = allowed_cpus(vcpu->vm);

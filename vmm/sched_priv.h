@@ -27,8 +27,8 @@ struct run_queue {
 
 	/* Changes when a vCPU comes or goes. */
 	struct lock lock SCHED_LINE;
-	uint32_t count;
-	uint32_t weight;    /* of all its vCPUs */
+	uint32_t count;	    /* atomic */
+	uint32_t weight;    /* of all its vCPUs; atomic */
 	struct vcpu *first; /* linked by priv->sched.next */
 
 	/* Written by others. */

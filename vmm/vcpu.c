@@ -227,27 +227,34 @@ void vcpu_unload(struct vcpu *vcpu)
 		vmclear(page_hpa(vcpu->vmcs));
 		vcpu->priv->vmcs_ready = false;
 	}
-	vcpu->state = VCPU_OFF;
+	vcpu_set_state(vcpu, VCPU_OFF);
 }
 
 static void take_requests(struct vcpu *vcpu)
 {
-	uint32_t requests = __atomic_exchange_n(&vcpu->priv->requests, 0, __ATOMIC_ACQ_REL);
+	enum vcpu_run_state state = vcpu->state;
+	uint32_t requests;
 
+	/* vm_check_halted has to find the SIPI, or a vCPU that runs: never neither. */
+	if ((__atomic_load_n(&vcpu->priv->requests, __ATOMIC_RELAXED) & VCPU_REQUEST_SIPI) != 0) {
+		vcpu_set_state(vcpu, VCPU_RUNNABLE);
+	}
+	requests = __atomic_exchange_n(&vcpu->priv->requests, 0, __ATOMIC_ACQ_REL);
 	if ((requests & VCPU_REQUEST_INIT) != 0) {
-		vcpu->state = VCPU_WAIT_SIPI;
+		state = VCPU_WAIT_SIPI;
 		vcpu->event.info = 0;
 		vcpu->priv->deferred_interrupt = 0;
 		__atomic_store_n(&vcpu->nmi_pending, 0, __ATOMIC_RELAXED);
 	}
-	if ((requests & VCPU_REQUEST_SIPI) != 0 && vcpu->state == VCPU_WAIT_SIPI) {
+	if ((requests & VCPU_REQUEST_SIPI) != 0 && state == VCPU_WAIT_SIPI) {
 		vcpu_load(vcpu);
 		vmcs_reset_guest(vcpu, (uint8_t)(requests >> 8));
 		vcpu_flush_translations(vcpu); /* INIT does; paging may have been on */
 		vcpu_state_reset();
-		vcpu->state = VCPU_RUNNABLE;
+		state = VCPU_RUNNABLE;
 	}
-	if ((requests & VCPU_REQUEST_DUMP) != 0 && vcpu->state == VCPU_WAIT_SIPI) {
+	vcpu_set_state(vcpu, state);
+	if ((requests & VCPU_REQUEST_DUMP) != 0 && state == VCPU_WAIT_SIPI) {
 		log_info("vm %s: vCPU %u waits for SIPI", vcpu->vm->name, vcpu->id);
 	} else if ((requests & VCPU_REQUEST_DUMP) != 0) {
 		vcpu_load(vcpu);
@@ -266,7 +273,7 @@ bool vcpu_wake(struct vcpu *vcpu)
 	if (vcpu->state == VCPU_HALTED &&
 	    (__atomic_load_n(&vcpu->nmi_pending, __ATOMIC_RELAXED) != 0 ||
 	     (vcpu->priv->halted_if && vcpu->vm->hooks->irq_pending(vcpu) >= 0))) {
-		vcpu->state = VCPU_RUNNABLE;
+		vcpu_set_state(vcpu, VCPU_RUNNABLE);
 		vcpu->priv->recheck = true;
 	}
 	return vcpu->state == VCPU_RUNNABLE;

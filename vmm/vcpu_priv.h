@@ -63,7 +63,7 @@ struct vcpu_private {
 	bool recheck; /* ask the hooks for interrupts and deadlines before the next entry */
 	bool controls_changed; /* apic_mode, eoi_exit_bitmap or tsc_offset is not in the VMCS yet */
 	bool vmcs_ready;
-	bool halted_if;	     /* RFLAGS.IF at HLT */
+	bool halted_if;	     /* RFLAGS.IF at HLT; stored before VCPU_HALTED; atomic */
 	uint32_t requests;   /* atomic */
 	uint32_t loaded_cpu; /* index of the CPU whose host state the VMCS holds */
 
@@ -153,6 +153,16 @@ static inline void vcpu_latch_nmi(struct vcpu *vcpu)
 	       !__atomic_compare_exchange_n(&vcpu->nmi_pending, &old, old + 1, false,
 					    __ATOMIC_RELEASE, __ATOMIC_RELAXED)) {
 	}
+}
+
+/*
+ * Own CPU. Siblings look at it to find out whether all sleep (vm_check_halted): who goes to sleep
+ * stores first and looks then, with a full barrier between, so the last of two that do so at once
+ * sees the other.
+ */
+static inline void vcpu_set_state(struct vcpu *vcpu, enum vcpu_run_state state)
+{
+	__atomic_store_n(&vcpu->state, state, __ATOMIC_SEQ_CST);
 }
 
 /* The window exits that are on from now; CPU_INTERRUPT_WINDOW_EXITING, CPU_NMI_WINDOW_EXITING. */

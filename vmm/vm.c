@@ -100,6 +100,16 @@ void vm_start(struct vm *vm)
 	}
 }
 
+/*
+ * Its CPU looks at it in any case. While a VM is paused nobody takes the kicks of its vCPUs, so
+ * vcpu_kick, which sends one interrupt for all of them, would send none.
+ */
+static void rouse(struct vcpu *vcpu)
+{
+	__atomic_store_n(&vcpu->kicked, 1, __ATOMIC_SEQ_CST);
+	sched_kick(vcpu);
+}
+
 void vm_end(struct vm *vm, enum vm_end_reason reason, const char *detail)
 {
 	enum vm_end_reason none = VM_END_NONE;
@@ -111,9 +121,9 @@ void vm_end(struct vm *vm, enum vm_end_reason reason, const char *detail)
 	if (detail != NULL) {
 		(void)str_copy(vm->end_detail, sizeof(vm->end_detail), detail);
 	}
-	__atomic_store_n(&vm->state, VM_ENDING, __ATOMIC_RELEASE);
+	__atomic_store_n(&vm->state, VM_ENDING, __ATOMIC_SEQ_CST);
 	for (uint32_t i = 0; i < vm->vcpu_count; i++) {
-		vcpu_kick(vm->vcpus[i]);
+		rouse(vm->vcpus[i]);
 	}
 }
 
@@ -153,7 +163,7 @@ void vm_resume(struct vm *vm)
 	vm->hooks->skip_time(vm, ticks);
 	__atomic_store_n(&vm->paused, false, __ATOMIC_SEQ_CST);
 	for (uint32_t i = 0; i < vm->vcpu_count; i++) {
-		vcpu_kick(vm->vcpus[i]);
+		rouse(vm->vcpus[i]);
 	}
 	sched_clock_changed(vm); /* its CPU has left it out meanwhile */
 }
@@ -178,19 +188,22 @@ uint32_t vm_count(void)
 
 bool vm_ended(struct vm *vm)
 {
-	if (vm->state == VM_ENDING && __atomic_load_n(&vm->running, __ATOMIC_ACQUIRE) == 0) {
-		vm->state = VM_ENDED;
+	if (__atomic_load_n(&vm->state, __ATOMIC_ACQUIRE) == VM_ENDING &&
+	    __atomic_load_n(&vm->running, __ATOMIC_ACQUIRE) == 0) {
+		__atomic_store_n(&vm->state, VM_ENDED, __ATOMIC_RELAXED);
 	}
-	return vm->state == VM_ENDED;
+	return __atomic_load_n(&vm->state, __ATOMIC_RELAXED) == VM_ENDED;
 }
 
 void vm_check_halted(struct vm *vm)
 {
 	for (uint32_t i = 0; i < vm->vcpu_count; i++) {
 		const struct vcpu *vcpu = vm->vcpus[i];
-		enum vcpu_run_state state = __atomic_load_n(&vcpu->state, __ATOMIC_RELAXED);
+		enum vcpu_run_state state = __atomic_load_n(&vcpu->state, __ATOMIC_SEQ_CST);
 
-		if (state == VCPU_RUNNABLE || (state == VCPU_HALTED && vcpu->priv->halted_if) ||
+		if (state == VCPU_RUNNABLE ||
+		    (state == VCPU_HALTED &&
+		     __atomic_load_n(&vcpu->priv->halted_if, __ATOMIC_RELAXED)) ||
 		    __atomic_load_n(&vcpu->nmi_pending, __ATOMIC_RELAXED) != 0 ||
 		    __atomic_load_n(&vcpu->priv->requests, __ATOMIC_RELAXED) != 0) {
 			return;

@@ -182,6 +182,8 @@ static uint8_t sipi;
 void vmcs_reset_guest(struct vcpu *vcpu, uint8_t sipi_vector)
 {
 	sipi = sipi_vector;
+	/* Or a sibling that halts now finds nobody who could wake it. */
+	assert_true(vcpu->state == VCPU_RUNNABLE || vcpu->priv->requests != 0);
 }
 
 static unsigned apic_controls_written;

@@ -59,6 +59,18 @@ $(O)/unit/console_race: $(CONSOLE_RACE_C) $(wildcard guest/*.h vmm/base/*.h)
 	@$(HOST_CC) -std=gnu11 -g -O1 -no-pie -fsanitize=thread -DUMBRA_HOST_TEST -I. $(HOST_WARN) \
 		-include sched.h -D__builtin_ia32_pause=sched_yield -o $@ $(filter %.c,$^) -lpthread
 
+# $(call race_rule,NAME,SOURCES): tests/unit/NAME.c and shipped sources.
+define race_rule
+unit: $(O)/unit/$1.passed
+$(O)/unit/$1: tests/unit/$1.c tests/unit/race.h $2 \
+		$(wildcard ept/*.h vmm/*.h vmm/base/*.h crypto/*.h guest/*.h guest/dev/*.h)
+	@mkdir -p $$(@D)
+	@$$(HOST_CC) -std=gnu11 -g -O1 -no-pie -fsanitize=thread -DUMBRA_HOST_TEST -I. \
+		$$(HOST_WARN) -include tests/unit/race.h -o $$@ $$(filter %.c,$$^) -lpthread
+endef
+$(eval $(call race_rule,sched_race,vmm/sched.c vmm/sched_place.c vmm/vcpu.c vmm/vm.c \
+	ept/ept_tlb.c vmm/base/str.c))
+
 GMEM_C := ept/gmem.c ept/ram_plain.c ept/extents.c ept/retire.c ept/move.c ept/ept.c ept/ept_tlb.c \
 	vmm/base/str.c
 PAGER_C := ept/pager.c ept/window.c ept/store.c $(GMEM_C)

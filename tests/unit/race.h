@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Comes first in each source of a race test (-include): the host has a sched_yield of its own, and
+ * who spins gives way, for there may be fewer real CPUs than threads.
+ */
+#ifndef UMBRA_TEST_RACE_H
+#define UMBRA_TEST_RACE_H
+
+#include <pthread.h>
+#include <sched.h>
+
+static inline void race_pause(void)
+{
+	(void)sched_yield();
+}
+
+#define sched_yield	     umbra_sched_yield
+#define __builtin_ia32_pause race_pause
+
+#endif

@@ -1,0 +1,593 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * CPUs that run, move, pause and end vCPUs, under ThreadSanitizer: the shipped scheduler, vCPUs and
+ * VMs, with guests that halt, spin, wake and reset each other by chance. A register of a vCPU is
+ * plain memory that its guest writes at each entry, as the boot processor does while the VM is
+ * paused: a vCPU that is on two CPUs, or on one while its VM is paused, is a data race, and so is
+ * whatever the queues do not keep apart. A kick that gets lost leaves a CPU asleep for ever: idle
+ * CPUs other than the first wait for kicks and near deadlines alone. 0: all is well.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "ept/ept.h"
+#include "ept/invept_priv.h"
+#include "vmm/apic_page.h"
+#include "vmm/base/console.h"
+#include "vmm/base/cpu.h"
+#include "vmm/base/lapic.h"
+#include "vmm/base/log.h"
+#include "vmm/base/page_alloc.h"
+#include "vmm/base/panic.h"
+#include "vmm/base/percpu.h"
+#include "vmm/base/smp.h"
+#include "vmm/base/tsc.h"
+#include "vmm/exit_msr.h"
+#include "vmm/exits.h"
+#include "vmm/hole.h"
+#include "vmm/inject.h"
+#include "vmm/sched.h"
+#include "vmm/vcpu_priv.h"
+#include "vmm/vmcs.h"
+
+#define CPUS	4
+#define VMS	3u
+#define VCPUS	3u
+#define LIVES	150u /* VMs that begin and end */
+#define US	1000ull
+#define NEAR_US 3000u
+
+static struct percpu cpus[CPUS];
+static bool kicked[CPUS];
+static bool over;
+static _Thread_local uint32_t self;
+static _Thread_local uint64_t random_state;
+static uint64_t halts, moves, entries, pauses, clocks;
+
+/* What stands for the virtual APIC: something pends for a vCPU. By VM and vCPU. */
+static struct platform {
+	uint32_t pending[VCPUS];
+	uint64_t deadline[VCPUS]; /* its own CPU's, or the boot processor's while it is paused */
+	bool used;
+} platforms[VMS];
+static struct vm *vms[VMS];
+
+static _Noreturn void broken(const char *why)
+{
+	fprintf(stderr, "sched_race: %s\n", why);
+	_exit(1);
+}
+
+static uint32_t random_below(uint32_t limit)
+{
+	random_state = random_state * 6364136223846793005 + 1442695040888963407;
+	return (uint32_t)(random_state >> 33) % limit;
+}
+
+static void count(uint64_t *counter)
+{
+	__atomic_fetch_add(counter, 1, __ATOMIC_RELAXED);
+}
+
+/* --- A machine --- */
+
+uint64_t fake_rdtsc(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+}
+
+uint64_t tsc_from_us(uint64_t us)
+{
+	return us * US;
+}
+
+uint32_t percpu_count(void)
+{
+	return CPUS;
+}
+
+struct percpu *percpu_get(uint32_t index)
+{
+	return &cpus[index];
+}
+
+struct percpu *percpu_fake_self(void)
+{
+	return &cpus[self];
+}
+
+void smp_kick(uint32_t cpu_index)
+{
+	__atomic_store_n(&kicked[cpu_index], true, __ATOMIC_SEQ_CST);
+}
+
+static bool was_kicked(void)
+{
+	return __atomic_exchange_n(&kicked[self], false, __ATOMIC_SEQ_CST);
+}
+
+/* Interrupts: what was pending is taken, and is over. */
+void fake_interrupt_window(void)
+{
+	(void)was_kicked();
+}
+
+/* A kick that came between the look and the HLT ends that at once. */
+void cpu_idle_until(uint64_t deadline)
+{
+	const bool near = self == 0 || deadline < fake_rdtsc() + tsc_from_us(NEAR_US);
+
+	while (!was_kicked() && !__atomic_load_n(&over, __ATOMIC_ACQUIRE) &&
+	       !(near && fake_rdtsc() >= deadline)) {
+		race_pause();
+	}
+}
+
+void lapic_timer_arm(uint64_t tsc_deadline)
+{
+}
+
+bool console_flush(void)
+{
+	return false;
+}
+
+bool console_listens(void)
+{
+	return false;
+}
+
+void console_listen(void)
+{
+}
+
+void log_printf(enum log_level level, const char *fmt, ...)
+{
+}
+
+_Noreturn void panic(const char *fmt, ...)
+{
+	broken(fmt);
+}
+
+void *page_alloc(size_t pages)
+{
+	return calloc(pages, PAGE_SIZE);
+}
+
+void page_free(void *pages, size_t page_count)
+{
+	free(pages);
+}
+
+hpa_t page_hpa(const void *page)
+{
+	return hpa((uintptr_t)page);
+}
+
+/* --- What hangs on a VM and on a vCPU --- */
+
+int gmem_init(struct gmem *gmem)
+{
+	return 0;
+}
+
+void gmem_destroy(struct gmem *gmem)
+{
+}
+
+int apic_page_alloc(struct vm *vm)
+{
+	return 0;
+}
+
+void apic_page_free(struct vm *vm)
+{
+}
+
+void apic_page_mode_changed(struct vm *vm, enum vcpu_apic_mode from, enum vcpu_apic_mode to)
+{
+}
+
+void hole_free(struct vm *vm)
+{
+}
+
+void msr_reset(struct vcpu *vcpu)
+{
+}
+
+int vcpu_state_alloc(struct vcpu *vcpu)
+{
+	return 0;
+}
+
+void vcpu_state_free(struct vcpu *vcpu)
+{
+}
+
+/* Live registers: who gives them up writes them, who takes them reads them. */
+void vcpu_state_switch(struct vcpu *from, struct vcpu *to)
+{
+	if (from != NULL) {
+		from->priv->cr2++;
+	}
+	if (to != NULL && to->priv->cr2 == UINT64_MAX) {
+		broken("nonsense in a register");
+	}
+}
+
+void vcpu_state_reset(void)
+{
+}
+
+void vcpu_dump(const struct vcpu *vcpu)
+{
+}
+
+uint64_t fake_vmread(uint32_t field)
+{
+	return 0;
+}
+
+void fake_vmwrite(uint32_t field, uint64_t value)
+{
+}
+
+/* The VMCS itself: a write to the page that is current. */
+void fake_vmptrld(hpa_t vmcs)
+{
+	(*(uint64_t *)vmcs.v)++;
+}
+
+void fake_vmclear(hpa_t vmcs)
+{
+	(*(uint64_t *)vmcs.v)++;
+	count(&moves);
+}
+
+bool fake_invept(uint64_t type, uint64_t eptp)
+{
+	return true;
+}
+
+const struct ept_caps *ept_caps(void)
+{
+	static const struct ept_caps caps = { .invept_single = true };
+
+	return &caps;
+}
+
+void cache_write_back(const void *area, size_t bytes)
+{
+}
+
+void fake_invvpid_single(uint16_t vpid)
+{
+}
+
+void fake_verw(void)
+{
+}
+
+void fake_wrmsr(uint32_t msr, uint64_t value)
+{
+}
+
+void vmcs_setup(struct vcpu *vcpu)
+{
+}
+
+void vmcs_write_host(void)
+{
+}
+
+void vmcs_set_long_mode(const struct vcpu_long_mode *start)
+{
+}
+
+void vmcs_reset_guest(struct vcpu *vcpu, uint8_t vector)
+{
+	vcpu->regs.gpr[GPR_RDX] = vector;
+	for (uint32_t i = random_below(4); i != 0; i--) {
+		race_pause();
+	}
+}
+
+void vmcs_write_apic_controls(struct vcpu *vcpu)
+{
+}
+
+void vmx_fill_rsb(void)
+{
+}
+
+const char *exit_name(uint32_t reason)
+{
+	return "";
+}
+
+const struct vmx_caps *vmx_caps(void)
+{
+	static const struct vmx_caps caps = { .preemption_timer = true };
+
+	return &caps;
+}
+
+static struct platform *platform_of_vm(const struct vm *vm)
+{
+	return vm->platform;
+}
+
+/* --- A guest --- */
+
+static int irq_pending(struct vcpu *vcpu)
+{
+	struct platform *platform = platform_of_vm(vcpu->vm);
+
+	if (fake_rdtsc() >= platform->deadline[vcpu->id]) {
+		platform->deadline[vcpu->id] = UINT64_MAX;
+		__atomic_store_n(&platform->pending[vcpu->id], 1, __ATOMIC_RELAXED);
+	}
+	return __atomic_load_n(&platform->pending[vcpu->id], __ATOMIC_ACQUIRE) != 0 ? 0x40 : -1;
+}
+
+static uint64_t next_deadline(struct vcpu *vcpu)
+{
+	return platform_of_vm(vcpu->vm)->deadline[vcpu->id];
+}
+
+static void poll_devices(struct vm *vm)
+{
+}
+
+static void interrupt(struct vm *vm, uint32_t to)
+{
+	__atomic_store_n(&platform_of_vm(vm)->pending[to], 1, __ATOMIC_RELEASE);
+	vcpu_kick(vm->vcpus[to]);
+}
+
+/* It must not come while the VM is paused, nor on two CPUs. */
+static void clock_ticks(struct vm *vm, uint64_t tsc)
+{
+	if (tsc < __atomic_load_n(&vm->clock_deadline, __ATOMIC_RELAXED)) {
+		broken("a clock that is early");
+	}
+	count(&clocks);
+	__atomic_store_n(&vm->clock_deadline, UINT64_MAX, __ATOMIC_SEQ_CST);
+	interrupt(vm, random_below(vm->vcpu_count));
+}
+
+static void skip_time(struct vm *vm, uint64_t ticks)
+{
+}
+
+static const struct vm_hooks hooks = { .irq_pending = irq_pending,
+				       .next_deadline = next_deadline,
+				       .poll = poll_devices,
+				       .clock = clock_ticks,
+				       .skip_time = skip_time };
+
+void inject_before_entry(struct vcpu *vcpu)
+{
+	struct platform *platform = platform_of_vm(vcpu->vm);
+
+	(void)irq_pending(vcpu);
+	__atomic_store_n(&platform->pending[vcpu->id], 0, __ATOMIC_RELAXED);
+	__atomic_store_n(&vcpu->nmi_pending, 0, __ATOMIC_RELAXED);
+	vcpu->priv->recheck = false;
+	vcpu->priv->timer_deadline = platform->deadline[vcpu->id];
+}
+
+/* Some time in the guest, which ends by what exit_dispatch finds, by a kick or by the timer. */
+uint32_t vmx_enter(struct vcpu *vcpu, struct vcpu_private *priv, bool launched)
+{
+	const uint32_t steps = random_below(40);
+
+	count(&entries);
+	for (uint32_t i = 0; i < steps && !__atomic_load_n(&kicked[self], __ATOMIC_ACQUIRE); i++) {
+		vcpu->regs.gpr[GPR_RAX]++;
+		race_pause();
+	}
+	vcpu->regs.gpr[GPR_RCX] = random_below(200);
+	return VMX_ENTER_EXITED;
+}
+
+static enum exit_result halt(struct vcpu *vcpu)
+{
+	count(&halts);
+	/* The last one to go to sleep would never be woken: each has a timer, be it far off. */
+	platform_of_vm(vcpu->vm)->deadline[vcpu->id] = fake_rdtsc() +
+						       (50 + random_below(2000)) * US;
+	__atomic_store_n(&vcpu->priv->halted_if, true, __ATOMIC_RELAXED);
+	vcpu_set_state(vcpu, VCPU_HALTED);
+	vcpu->priv->recheck = true;
+	return EXIT_RESUME;
+}
+
+/*
+ * Resets a sibling, and sleeps with interrupts off until that sends it an NMI: at no moment do all
+ * vCPUs sleep for ever.
+ */
+static enum exit_result reset_sibling(struct vcpu *vcpu, struct vcpu *sibling)
+{
+	vcpu_init_signal(sibling);
+	vcpu_sipi(sibling, 1);
+	if (sibling != vcpu) {
+		__atomic_store_n(&vcpu->priv->halted_if, false, __ATOMIC_RELAXED);
+		vcpu_set_state(vcpu, VCPU_HALTED);
+		vcpu->priv->recheck = true;
+		vm_check_halted(vcpu->vm);
+	}
+	return EXIT_RESUME;
+}
+
+enum exit_result exit_dispatch(struct vcpu *vcpu)
+{
+	struct vm *vm = vcpu->vm;
+	const uint32_t to = random_below(vm->vcpu_count);
+
+	fake_interrupt_window();
+	vcpu->exit_count[0]++;
+	if (vcpu->regs.gpr[GPR_RDX] != 0) {
+		vcpu->regs.gpr[GPR_RDX] = 0;
+		for (uint32_t i = 0; i < vm->vcpu_count; i++) {
+			vcpu_nmi(vm->vcpus[i]);
+		}
+	}
+	switch (vcpu->regs.gpr[GPR_RCX]) {
+	case 0: return reset_sibling(vcpu, vm->vcpus[to]);
+	case 1: vcpu_nmi(vm->vcpus[to]); return EXIT_RESUME;
+	case 2:
+		vm_end(vm, random_below(4) == 0 ? VM_END_POWER_OFF : VM_END_NONE, "by itself");
+		return EXIT_RESUME;
+	case 3: vm_set_clock(vm, fake_rdtsc() + random_below(500) * US); return EXIT_RESUME;
+	case 4: umbra_sched_yield(); return EXIT_YIELD;
+	default: break;
+	}
+	if (vcpu->regs.gpr[GPR_RCX] < 40) {
+		interrupt(vm, to);
+		return EXIT_RESUME;
+	}
+	return vcpu->regs.gpr[GPR_RCX] < 100 ? halt(vcpu) : EXIT_YIELD;
+}
+
+/* --- The boot processor --- */
+
+static uint32_t lives;
+
+static void start(uint32_t slot)
+{
+	struct platform *platform = &platforms[slot];
+	struct vm *vm;
+	struct vcpu *vcpu;
+
+	*platform = (struct platform){ .used = true };
+	if (vm_create("race", &hooks, platform, &vm) != 0) {
+		broken("no VM");
+	}
+	for (uint32_t i = 0; i < 1 + random_below(VCPUS); i++) {
+		platform->deadline[i] = UINT64_MAX;
+		if (vm_add_vcpu(vm, &vcpu) != 0) {
+			broken("no vCPU");
+		}
+		vcpu->state = VCPU_RUNNABLE;
+	}
+	vms[slot] = vm;
+	lives++;
+	vm_start(vm);
+}
+
+/* As the shell and a move of memory do: registers, and what a vCPU remembers, of a paused VM. */
+static void pause_and_look(struct vm *vm)
+{
+	vm_pause(vm);
+	count(&pauses);
+	for (uint32_t i = 0; i < vm->vcpu_count; i++) {
+		vm->vcpus[i]->regs.gpr[GPR_RBX] = vm->vcpus[i]->regs.gpr[GPR_RAX];
+		vcpu_forget_code(vm->vcpus[i]);
+		if (fake_rdtsc() < platform_of_vm(vm)->deadline[i]) {
+			platform_of_vm(vm)->deadline[i] = fake_rdtsc();
+		}
+	}
+	for (uint32_t i = random_below(20); i != 0; i--) {
+		race_pause();
+	}
+	vm_resume(vm);
+}
+
+static void wish(struct vm *vm)
+{
+	const uint64_t affinity[CPU_MAX / 64] = { random_below(1u << CPUS) };
+
+	sched_set_weight(vm, 1 + random_below(1000));
+	sched_set_affinity(vm, affinity);
+}
+
+static bool between(void)
+{
+	const uint32_t slot = random_below(VMS);
+	struct vm *vm = vms[slot];
+	struct sched_times times;
+
+	if (vm == NULL) {
+		if (lives < LIVES) {
+			start(slot);
+		}
+		return false;
+	}
+	if (vm_ended(vm)) {
+		if (vm->end_reason == VM_END_HALTED) {
+			broken("a VM ended as halted for ever, and was not");
+		}
+		vm_destroy(vm);
+		vms[slot] = NULL;
+		return false;
+	}
+	switch (random_below(12)) {
+	case 0: pause_and_look(vm); break;
+	case 1: wish(vm); break;
+	case 2: sched_times(vm, &times); break;
+	case 3: vcpu_nmi(vm->vcpus[random_below(vm->vcpu_count)]); break;
+	case 4:
+		if (random_below(4) == 0 || lives == LIVES) {
+			vm_end(vm, VM_END_DESTROYED, NULL);
+		}
+		break;
+	case 5: vcpu_ask_dump(vm->vcpus[random_below(vm->vcpu_count)]); break;
+	case 6: vm_set_clock(vm, fake_rdtsc() + random_below(500) * US); break;
+	default: break;
+	}
+	return false;
+}
+
+static bool some_live(void)
+{
+	for (uint32_t i = 0; i < VMS; i++) {
+		if (vms[i] != NULL) {
+			return true;
+		}
+	}
+	return lives < LIVES;
+}
+
+static void *run(void *arg)
+{
+	self = (uint32_t)(uintptr_t)arg;
+	random_state = self + 1;
+	while (!__atomic_load_n(&over, __ATOMIC_ACQUIRE)) {
+		sched_turn(self == 0 ? between : NULL);
+		if (self == 0 && !some_live()) {
+			__atomic_store_n(&over, true, __ATOMIC_RELEASE);
+		}
+	}
+	return NULL;
+}
+
+int main(void)
+{
+	pthread_t threads[CPUS];
+
+	alarm(200); /* a kick that was lost, or a deadlock, ends the program */
+	for (uint32_t i = 0; i < CPUS; i++) {
+		cpus[i] = (struct percpu){ .self = &cpus[i], .index = i };
+	}
+	for (uintptr_t i = 0; i < CPUS; i++) {
+		pthread_create(&threads[i], NULL, run, (void *)i);
+	}
+	for (uint32_t i = 0; i < CPUS; i++) {
+		pthread_join(threads[i], NULL);
+	}
+	printf("%u VMs, %lu entries, %lu halts, %lu moves and ends, %lu pauses, %lu clocks\n",
+	       lives, entries, halts, moves, pauses, clocks);
+	if (entries < 10000 || halts < 1000 || moves < 2 * LIVES || pauses < 100 || clocks < 100) {
+		broken("too little happened");
+	}
+	return 0;
+}
