@@ -36,7 +36,7 @@ struct boot_info {
 	uint32_t apic_ids[CPU_MAX];
 	size_t cpu_count; /* enabled CPUs, the one that runs among them */
 	const char *cpu_source;
-	hpa_t trampoline;	/* page below 1 MiB */
+	hpa_t trampoline;	/* page below 1 MiB; 0: firmware had none left */
 	struct mem_range image; /* this program */
 	uint8_t efi_rng_seed[64];
 	size_t efi_rng_bytes; /* 0 when firmware has no EFI_RNG_PROTOCOL */

@@ -182,11 +182,9 @@ EFI_STATUS efi_main(EFI_HANDLE image, EFI_SYSTEM_TABLE *system)
 	info.can_run = vmx_preflight();
 	read_config();
 	efi_request_memory_clear();
-	err = efi_probe(&info);
+	efi_probe(&info);
 	efi_text_close();
-	if (err == 0) {
-		err = efi_exit_boot_services(&info);
-	}
+	err = efi_exit_boot_services(&info);
 	if (err != 0) {
 		forget_keys();
 		log_error("Umbra cannot go on; switch the machine off, or reset it");

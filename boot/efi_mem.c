@@ -102,6 +102,9 @@ static bool get_kept(const struct boot_info *info, size_t n, uint64_t *base, uin
 	n -= 2 * info->config.vm_count;
 	*base = n == 0 ? info->image.base.v : info->trampoline.v;
 	*end = *base + (n == 0 ? info->image.page_count : 1) * PAGE_SIZE;
+	if (*base == 0) {
+		*end = 0; /* there is no trampoline */
+	}
 	return n < 2;
 }
 

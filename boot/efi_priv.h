@@ -47,7 +47,7 @@ int efi_key_read(struct vm_key_source *key);
 /* --- efi_probe.c: what only firmware knows --- */
 
 /* CPUs, randomness, ResetSystem; a page below 1 MiB. ERR_NOMEM without that. */
-int efi_probe(struct boot_info *info);
+void efi_probe(struct boot_info *info);
 /*
  * Sets MemoryOverwriteRequestControl, where there is one: firmware then clears memory before it
  * boots again, however the machine was reset. Logs what came of it.

@@ -3,7 +3,6 @@
 #include "boot/efi_priv.h"
 
 #include "vmm/base/cpu.h"
-#include "vmm/base/err.h"
 #include "vmm/base/image.h"
 #include "vmm/base/log.h"
 #include "vmm/base/str.h"
@@ -111,7 +110,7 @@ static void probe_rng(struct boot_info *info)
 	}
 }
 
-int efi_probe(struct boot_info *info)
+void efi_probe(struct boot_info *info)
 {
 	EFI_PHYSICAL_ADDRESS page = TRAMPOLINE_MAX;
 
@@ -121,13 +120,13 @@ int efi_probe(struct boot_info *info)
 	info->services.set_variable = (void *)(uintptr_t)efi_system->RuntimeServices->SetVariable;
 	if (EFI_ERROR(efi_system->BootServices->AllocatePages(AllocateMaxAddress, EfiLoaderData, 1,
 							      &page))) {
-		log_error("firmware has no page below 1 MiB left; the other CPUs cannot start");
-		return ERR_NOMEM;
+		log_warn("firmware has no page below 1 MiB left, where other CPUs would start: "
+			 "Umbra runs on one CPU");
+		page = 0;
 	}
 	info->trampoline = hpa(page);
 	info->image = (struct mem_range){ hpa((uintptr_t)image_start),
 					  (uint64_t)(image_end - image_start) / PAGE_SIZE };
-	return 0;
 }
 
 void efi_request_memory_clear(void)

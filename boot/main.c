@@ -210,8 +210,10 @@ static void start_cpus(void)
 	if (boot->can_run) {
 		vmx_choose();
 	}
-	(void)smp_start_all(boot->apic_ids, boot->cpu_count, boot->trampoline,
-			    boot->can_run ? alike_check : NULL);
+	if (boot->trampoline.v != 0) { /* else a warning was logged */
+		(void)smp_start_all(boot->apic_ids, boot->cpu_count, boot->trampoline,
+				    boot->can_run ? alike_check : NULL);
+	}
 	for (uint32_t i = 0; i < percpu_count(); i++) {
 		log_info("CPU %u: APIC ID %u is up", i, percpu_get(i)->apic_id);
 	}
@@ -305,10 +307,7 @@ static void run_ap(void)
 static void bring_up(void)
 {
 	screen_move(screen_mapped);
-	/* Firmware's tables in there are dead now, and soon its devices. */
-	residue_stop_devices();
-	residue_zero(boot->late, boot->late_count);
-	frames_add(boot->late, boot->late_count);
+	residue_clear(boot->late, boot->late_count); /* firmware's tables in there are dead now */
 	report_machine();
 	if (keyboard_init() == 0) {
 		log_info("keyboard: PS/2 (US layout) beside the serial line");

@@ -5,6 +5,7 @@
 #include "boot/usb_owner.h"
 #include "ept/gmem.h"
 #include "vmm/base/log.h"
+#include "vmm/base/smp.h"
 #include "vmm/base/str.h"
 
 /* PCI-to-PCI Bridge Architecture Specification, "Type 01h Configuration Space Header". */
@@ -111,4 +112,18 @@ void residue_zero(const struct mem_range *ranges, size_t count)
 	}
 	log_info("memory: %llu KiB that firmware and its drivers used are zeroed",
 		 (unsigned long long)pages * 4);
+}
+
+/*
+ * The order is the rule. Firmware may have parked the other CPUs in its own memory: in a loop of
+ * HLT or MWAIT whose code, stack or page tables lie there, which an NMI, an SMI or a store to the
+ * line that it watches ends at any time. And devices may write to it. So nobody's memory is touched
+ * before CPUs and devices are stopped, and nobody gets a frame before it is zeroed.
+ */
+void residue_clear(const struct mem_range *ranges, size_t count)
+{
+	smp_park_others();
+	residue_stop_devices();
+	residue_zero(ranges, count);
+	frames_add(ranges, count);
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What firmware leaves behind: content of memory, and devices that may write to it. */
+/* What firmware leaves behind: content of memory, and CPUs and devices that may use it. */
 #ifndef UMBRA_BOOT_RESIDUE_H
 #define UMBRA_BOOT_RESIDUE_H
 
@@ -13,6 +13,13 @@
  * processor, on our page tables, once.
  */
 void residue_stop_devices(void);
+
+/*
+ * Ends what firmware has left running, and then takes its memory: stops the other CPUs and the
+ * devices, zeroes the ranges, and hands them out as frames. Boot processor, on our page tables,
+ * once, before other CPUs start.
+ */
+void residue_clear(const struct mem_range *ranges, size_t count);
 
 /*
  * Zeroes frames that nobody uses any more, but for page 0: system management code of old firmware

@@ -28,8 +28,8 @@ import markers
 from bochs import parse_result
 
 KEYS = {"name", "group", "matrix", "machine", "cpus", "mem", "cpu", "features", "tme", "fidelity",
-        "knobs", "usb", "files", "conf", "bare", "bus", "type", "stop", "screen", "screen_at",
-        "ticks", "timeout", "command", "dialog", "expect", "bounds", "same", "forbid",
+        "knobs", "usb", "files", "conf", "firmware", "bare", "bus", "type", "stop", "screen",
+        "screen_at", "ticks", "timeout", "command", "dialog", "expect", "bounds", "same", "forbid",
         "forbid_more", "complaints", "end", "status", "budget", "reports", "left", "more_conf",
         "more_type", "even", "errors"}
 DEFAULTS = {"group": "test", "machine": "bochs", "cpus": 1, "mem": 1024, "status": 0,
@@ -133,6 +133,10 @@ class Runner:
         (esp / "EFI/BOOT").mkdir(parents=True)
         (esp / "umbra").mkdir()
         efi = self.options.bare if case.get("bare") else self.options.efi
+        if "firmware" in case:
+            shutil.copy(efi, esp / "umbra/umbra.efi")
+            (esp / "umbra/firmware.txt").write_text(case["firmware"], encoding="ascii")
+            efi = self.third / "efi" / "odd.efi"
         shutil.copy(efi, esp / "EFI/BOOT/BOOTX64.EFI")
         if "conf" in case:
             (esp / "umbra/umbra.conf").write_text(case["conf"])

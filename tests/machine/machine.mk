@@ -97,10 +97,12 @@ $(INITRDS): $(THIRD)/initramfs/%.img: $(MACHINE_DIR)/init/% \
 		$(MACHINE_DIR)/initramfs.sh | $(PACKAGES_DONE)
 	$(ONCE) sh $(MACHINE_DIR)/initramfs.sh $< $@ $(INITRD_MODULES)
 
-# EFI programs: one starts a kernel without Umbra, for comparison; one tries the machine itself.
+# EFI programs: one starts a kernel without Umbra, for comparison; one tries the machine itself; one
+# makes firmware odd, and then starts Umbra.
 CHAIN := $(THIRD)/efi/chain.efi
 PROBE := $(THIRD)/efi/probe.efi
-$(CHAIN) $(PROBE): $(THIRD)/efi/%.efi: $(MACHINE_DIR)/%.c | $(PACKAGES_DONE)
+ODD := $(THIRD)/efi/odd.efi
+$(CHAIN) $(PROBE) $(ODD): $(THIRD)/efi/%.efi: $(MACHINE_DIR)/%.c | $(PACKAGES_DONE)
 	@mkdir -p $(@D)
 	@gcc -O2 -Wall -I/usr/include/efi -I/usr/include/efi/x86_64 -fpic -ffreestanding \
 		-fno-stack-protector -fshort-wchar -mno-red-zone -DEFI_FUNCTION_WRAPPER \

@@ -84,6 +84,10 @@ uint32_t smp_start_all(const uint32_t *apic_ids, size_t count, hpa_t trampoline,
 	return (uint32_t)count;
 }
 
+__attribute__((weak)) void smp_park_others(void)
+{
+}
+
 void smp_call_all(void (*fn)(void *arg), void *arg)
 {
 	uint32_t caller = current;

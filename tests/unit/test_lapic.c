@@ -39,6 +39,9 @@ static void test_high_ids(void **state)
 	fake_msr_set(MSR_IA32_X2APIC_FIRST + 2, 0x12345);
 	assert_int_equal(lapic_id(), 0x12345);
 	assert_true(lapic_reaches(0x12346));
+	fake_msr_set(MSR_IA32_X2APIC_FIRST + 0x30, 0);
+	lapic_send_init_others(); /* shorthand "all excluding self", assert, INIT */
+	assert_int_equal(fake_msr_get(MSR_IA32_X2APIC_FIRST + 0x30), 0xc4500);
 }
 
 int main(void)

@@ -133,6 +133,62 @@ static void test_no_pci(void **state)
 	assert_string_equal(fake_log_text(), "");
 }
 
+/* --- The order of residue_clear, looked at from each of its steps --- */
+
+static struct mem_range residue;
+static unsigned parked, added;
+
+static bool is_zeroed(void)
+{
+	static const uint8_t zero[PAGE_SIZE];
+
+	return memcmp(fake_frame(residue.base), zero, PAGE_SIZE) == 0;
+}
+
+static bool devices_are_stopped(void)
+{
+	return functions[2].command == functions[2].want;
+}
+
+/* Before anything else: a CPU may run in there. */
+void smp_park_others(void)
+{
+	assert_false(is_zeroed());
+	assert_false(devices_are_stopped());
+	parked++;
+}
+
+void frames_add(const struct mem_range *ranges, size_t count)
+{
+	assert_ptr_equal(ranges, &residue);
+	assert_int_equal(count, 1);
+	assert_int_equal(parked, 1);
+	assert_true(devices_are_stopped());
+	assert_true(is_zeroed());
+	added++;
+}
+
+/* Of devices, too, the last was stopped before the first page was zeroed. */
+static uint32_t in_before(uint16_t port, unsigned size)
+{
+	assert_int_equal(parked, 1);
+	assert_false(is_zeroed());
+	return in(port, size);
+}
+
+static void test_order(void **state)
+{
+	fake_in_hook = in_before;
+	functions[2].command = 7;
+	residue.page_count = 1;
+	assert_int_equal(frames_alloc(1, 1, &residue.base), 0);
+	memset(fake_frame(residue.base), 0xa5, PAGE_SIZE);
+	residue_clear(&residue, 1);
+	assert_int_equal(parked, 1);
+	assert_int_equal(added, 1);
+	frames_free(residue.base, 1);
+}
+
 static void test_zero(void **state)
 {
 	static const uint8_t zero[PAGE_SIZE];
@@ -160,7 +216,7 @@ static void test_zero(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = { TEST(test_devices), TEST(test_no_pci),
+	const struct CMUnitTest tests[] = { TEST(test_devices), TEST(test_no_pci), TEST(test_order),
 					    TEST(test_zero) };
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

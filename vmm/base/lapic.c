@@ -42,6 +42,7 @@
 #define ICR_STARTUP	       (BIT(10) | BIT(9))
 #define ICR_BUSY	       BIT(12)
 #define ICR_ASSERT	       BIT(14)
+#define ICR_OTHERS	       (3u << 18) /* "destination shorthand": all excluding self */
 
 #define XAPIC_LAST_ID 254u /* 255 addresses all CPUs */
 
@@ -118,6 +119,11 @@ void lapic_send_nmi(uint32_t apic_id)
 void lapic_send_init(uint32_t apic_id)
 {
 	send(apic_id, ICR_ASSERT | ICR_INIT);
+}
+
+void lapic_send_init_others(void)
+{
+	send(0, ICR_OTHERS | ICR_ASSERT | ICR_INIT);
 }
 
 void lapic_send_sipi(uint32_t apic_id, uint8_t page)

@@ -29,6 +29,8 @@ void lapic_eoi(void);
 void lapic_send_ipi(uint32_t apic_id, uint8_t vector);
 void lapic_send_nmi(uint32_t apic_id);
 void lapic_send_init(uint32_t apic_id);
+/* INIT to every CPU but this one, whether anybody knows of it or not. */
+void lapic_send_init_others(void);
 void lapic_send_sipi(uint32_t apic_id, uint8_t page);
 
 /*

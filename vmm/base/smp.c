@@ -24,6 +24,7 @@
 #define BSP_STACK_PAGES 16
 #define AP_STACK_PAGES	8
 #define START_WAIT_US	200000
+#define INIT_WAIT_US	10000 /* SDM, "MP Initialization Protocol" */
 #define WHY_MAX		160
 #define STOP_WAIT_US	1000000 /* each writes its caches back, which takes milliseconds */
 
@@ -247,7 +248,7 @@ static bool start_one(uint32_t apic_id, hpa_t trampoline)
 	params->stack = cpu->stack_top;
 	params->cpu = cpu;
 	lapic_send_init(apic_id);
-	tsc_wait_us(10000);
+	tsc_wait_us(INIT_WAIT_US);
 	lapic_send_sipi(apic_id, (uint8_t)(trampoline.v >> PAGE_SHIFT));
 	(void)wait_in_state(AP_STARTS, 300);
 	if (params->stage == AP_STAGE_NONE) {
@@ -264,9 +265,15 @@ static bool start_one(uint32_t apic_id, hpa_t trampoline)
 	}
 	/* Back to waiting for a SIPI: it must not come late, with the next one's stack. */
 	lapic_send_init(apic_id);
-	tsc_wait_us(10000);
+	tsc_wait_us(INIT_WAIT_US);
 	log_error("CPU with APIC ID %u is left out: %s", apic_id, why);
 	return false;
+}
+
+void smp_park_others(void)
+{
+	lapic_send_init_others();
+	tsc_wait_us(INIT_WAIT_US);
 }
 
 static bool is_known(uint32_t apic_id)

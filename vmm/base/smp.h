@@ -13,6 +13,12 @@
 int smp_enter_bsp(void (*next)(void));
 
 /*
+ * Every other CPU waits for a SIPI from here on, and uses no memory: those that will be started,
+ * and those that nobody knows of or wants. Takes 10 ms. BSP, before smp_start_all.
+ */
+void smp_park_others(void);
+
+/*
  * Starts the CPUs with the given APIC IDs (those other than ours) by INIT-SIPI-SIPI (SDM, "MP
  * Initialization Protocol"). trampoline is a page below 1 MiB that nobody else uses. A CPU that
  * does not answer within 200 ms is named in the log with how far it came, and left out; so is one

@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * An EFI program that makes firmware behave as some machines' does, and starts \umbra\umbra.efi
+ * then. \umbra\firmware.txt says what:
+ *
+ *   low      no page below 1 MiB is left
+ *   parked   after ExitBootServices each other CPU loops with its eyes on a page of boot-services
+ *            data, as one does whose code, stack or page tables lie there. When the page changes
+ *            the CPU shuts the machine down. The serial line says how many CPUs do so.
+ */
+#include <efi.h>
+#include <efilib.h>
+
+#define BELOW_1M   0xfffffull
+#define MARK	   0x5aa5u
+#define PAGE	   4096u
+#define COM1	   0x3f8u
+#define LAPIC_ICR  ((volatile UINT32 *)0xfee00300u)
+#define ICR_OTHERS 0xc0000u /* all but the sender; edge */
+#define ICR_INIT   0x4500u
+#define ICR_SIPI   0x4600u
+#define WAIT_TICKS 20000000ull
+
+/* What a parked CPU runs, in real mode at the start of its page. */
+__asm__(".pushsection .rodata\n"
+	"park_begin:\n"
+	".code16\n"
+	"	cli\n"
+	"	movw %cs:(park_segment - park_begin), %ax\n"
+	"	movw %ax, %ds\n"
+	"	lock incw %cs:(park_count - park_begin)\n"
+	"1:	pause\n"
+	"	cmpw $0x5aa5, 0\n"
+	"	je 1b\n"
+	"	lidtl %cs:(park_no_table - park_begin)\n"
+	"	int3\n" /* and its double fault: shutdown */
+	"park_no_table:\n"
+	"	.word 0, 0, 0\n"
+	"park_segment:\n"
+	"	.word 0\n"
+	"park_count:\n"
+	"	.word 0\n"
+	".code64\n"
+	"park_end:\n"
+	".popsection\n");
+extern const UINT8 park_begin[], park_segment[], park_count[], park_end[];
+
+typedef EFI_STATUS(__attribute__((ms_abi)) * exit_fn)(EFI_HANDLE image, UINTN key);
+static exit_fn firmwares_exit;
+static UINT8 *parking; /* reserved: the code stays, whatever becomes of the rest */
+
+static void wait_a_little(void)
+{
+	const UINT64 begin = __builtin_ia32_rdtsc();
+
+	while (__builtin_ia32_rdtsc() - begin < WAIT_TICKS) {
+	}
+}
+
+static void say(const char *text)
+{
+	for (; *text != '\0'; text++) {
+		UINT8 status = 0;
+
+		while ((status & 0x20) == 0) {
+			__asm__ volatile("inb %1, %0" : "=a"(status) : "Nd"((UINT16)(COM1 + 5)));
+		}
+		__asm__ volatile("outb %0, %1" : : "a"(*text), "Nd"((UINT16)COM1));
+	}
+}
+
+static UINT16 *word(const UINT8 *label)
+{
+	return (UINT16 *)(void *)(parking + (label - park_begin));
+}
+
+static EFI_STATUS __attribute__((ms_abi)) exit_and_park(EFI_HANDLE image, UINTN key)
+{
+	const EFI_STATUS status = firmwares_exit(image, key);
+	char text[] = "\r\nfirmware: 0 CPUs are parked in boot-services memory\r\n";
+
+	if (EFI_ERROR(status)) {
+		return status;
+	}
+	LAPIC_ICR[4] = 0;
+	LAPIC_ICR[0] = ICR_OTHERS | ICR_INIT;
+	wait_a_little();
+	LAPIC_ICR[0] = ICR_OTHERS | ICR_SIPI | (UINT32)((UINTN)parking / PAGE);
+	wait_a_little();
+	text[12] = (char)('0' + *word(park_count));
+	say(text);
+	return status;
+}
+
+static EFI_STATUS park(void)
+{
+	EFI_PHYSICAL_ADDRESS code = BELOW_1M - 0x60000, watched = BELOW_1M - 0x60000;
+
+	if (EFI_ERROR(uefi_call_wrapper(BS->AllocatePages, 4, AllocateMaxAddress,
+					EfiReservedMemoryType, 1, &code)) ||
+	    EFI_ERROR(uefi_call_wrapper(BS->AllocatePages, 4, AllocateMaxAddress,
+					EfiBootServicesData, 1, &watched))) {
+		return EFI_OUT_OF_RESOURCES;
+	}
+	parking = (UINT8 *)(UINTN)code;
+	CopyMem(parking, (void *)park_begin, park_end - park_begin);
+	*word(park_segment) = (UINT16)(watched >> 4);
+	*(UINT16 *)(UINTN)watched = MARK;
+	firmwares_exit = (exit_fn)(void *)BS->ExitBootServices;
+	*(void **)&BS->ExitBootServices = (void *)exit_and_park;
+	return EFI_SUCCESS;
+}
+
+static EFI_STATUS take_low(void)
+{
+	EFI_PHYSICAL_ADDRESS page = BELOW_1M;
+
+	while (!EFI_ERROR(uefi_call_wrapper(BS->AllocatePages, 4, AllocateMaxAddress,
+					    EfiReservedMemoryType, 1, &page))) {
+		page = BELOW_1M;
+	}
+	return EFI_SUCCESS;
+}
+
+static EFI_STATUS do_what_is_said(EFI_HANDLE device)
+{
+	static CHAR8 text[64];
+	UINTN bytes = sizeof(text) - 1;
+	EFI_FILE_HANDLE root = LibOpenRoot(device);
+	EFI_FILE_HANDLE file;
+
+	if (root == NULL ||
+	    EFI_ERROR(uefi_call_wrapper(root->Open, 5, root, &file, L"\\umbra\\firmware.txt",
+					EFI_FILE_MODE_READ, 0)) ||
+	    EFI_ERROR(uefi_call_wrapper(file->Read, 3, file, &bytes, text))) {
+		return EFI_NOT_FOUND;
+	}
+	if (strncmpa(text, (CHAR8 *)"low", 3) == 0) {
+		return take_low();
+	}
+	return strncmpa(text, (CHAR8 *)"parked", 6) == 0 ? park() : EFI_INVALID_PARAMETER;
+}
+
+EFI_STATUS efi_main(EFI_HANDLE handle, EFI_SYSTEM_TABLE *table)
+{
+	EFI_LOADED_IMAGE *self;
+	EFI_HANDLE umbra;
+	EFI_STATUS status;
+
+	InitializeLib(handle, table);
+	uefi_call_wrapper(BS->HandleProtocol, 3, handle, &LoadedImageProtocol, (void **)&self);
+	status = do_what_is_said(self->DeviceHandle);
+	if (!EFI_ERROR(status)) {
+		status = uefi_call_wrapper(BS->LoadImage, 6, FALSE, handle,
+					   FileDevicePath(self->DeviceHandle,
+							  L"\\umbra\\umbra.efi"),
+					   NULL, 0, &umbra);
+	}
+	if (EFI_ERROR(status)) {
+		Print(L"odd firmware: %r\n", status);
+		return status;
+	}
+	return uefi_call_wrapper(BS->StartImage, 3, umbra, NULL, NULL);
+}
