@@ -94,14 +94,14 @@ void vlapic_reset(struct vlapic *v)
 	for (size_t i = 0; i < ARRAY_COUNT(lvt_offsets); i++) {
 		reg_set(v, lvt_offsets[i], LVT_MASKED);
 	}
-	v->enabled = false;
+	__atomic_store_n(&v->enabled, false, __ATOMIC_RELAXED);
 	vlapic_timer_reset(v);
 	vlapic_irq_reset(v);
 }
 
 static void change_mode(struct vlapic *v, enum vcpu_apic_mode mode)
 {
-	v->mode = (uint8_t)mode;
+	__atomic_store_n(&v->mode, (uint8_t)mode, __ATOMIC_RELAXED);
 	vcpu_set_apic_mode(v->vcpu, mode);
 	v->hardware = vcpu_has_virtual_delivery(v->vcpu);
 }
@@ -117,7 +117,7 @@ int vlapic_create(struct vcpu *vcpu)
 	v->vcpu = vcpu;
 	v->page = vcpu->apic_page;
 	v->base = VLAPIC_BASE | APIC_BASE_ENABLE | (vcpu->id == 0 ? APIC_BASE_BSP : 0);
-	v->mode = VCPU_APIC_X;
+	__atomic_store_n(&v->mode, VCPU_APIC_X, __ATOMIC_RELAXED);
 	vlapic_reset(v);
 	change_mode(v, VCPU_APIC_X); /* last: before it, hardware must not learn of a reset */
 	vcpu->platform = v;
@@ -143,7 +143,7 @@ static uint32_t reg_read(struct vlapic *v, uint32_t offset)
 
 static void write_svr(struct vlapic *v, uint32_t value)
 {
-	v->enabled = (value & SVR_ENABLE) != 0;
+	__atomic_store_n(&v->enabled, (value & SVR_ENABLE) != 0, __ATOMIC_RELAXED);
 	/* SDM, "Local APIC State After It Has Been Software Disabled". */
 	for (size_t i = 0; !v->enabled && i < ARRAY_COUNT(lvt_offsets); i++) {
 		reg_set(v, lvt_offsets[i], reg_get(v, lvt_offsets[i]) | LVT_MASKED);

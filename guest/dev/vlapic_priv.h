@@ -65,8 +65,8 @@ struct vlapic {
 	struct vcpu *vcpu;
 	uint8_t *page; /* vcpu->apic_page */
 	uint64_t base; /* IA32_APIC_BASE */
-	uint8_t mode;  /* enum vcpu_apic_mode; other CPUs read it */
-	bool enabled;  /* by software (SVR); other CPUs read it */
+	uint8_t mode;  /* enum vcpu_apic_mode; atomic: other CPUs read it */
+	bool enabled;  /* by software (SVR); atomic: other CPUs read it */
 
 	/*
 	 * Hardware owns PPR, EOI and the moves from IRR to ISR; it changes the page while the guest

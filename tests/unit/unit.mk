@@ -70,6 +70,9 @@ $(O)/unit/$1: tests/unit/$1.c tests/unit/race.h $2 \
 endef
 $(eval $(call race_rule,sched_race,vmm/sched.c vmm/sched_place.c vmm/vcpu.c vmm/vm.c \
 	ept/ept_tlb.c vmm/base/str.c))
+$(eval $(call race_rule,dev_race,$(addprefix guest/dev/,vioapic.c vlapic.c vlapic_irq.c \
+	vlapic_timer.c vlegacy.c vpci.c vpit.c vrtc.c vuart.c) guest/vconsole.c vmm/iobus.c \
+	vmm/base/str.c))
 
 GMEM_C := ept/gmem.c ept/ram_plain.c ept/extents.c ept/retire.c ept/move.c ept/ept.c ept/ept_tlb.c \
 	vmm/base/str.c
