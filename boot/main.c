@@ -196,6 +196,7 @@ static void start_tme(void)
 	ram_keep_near(boot);
 	tme_expect(boot->apic_ids, boot->cpu_count, &boot->acpi.affinity);
 	tme_start(boot->config.tme_activate, addresses_end());
+	ram_settle_packages();
 	tme = tme_state();
 	keyid_configure(tme->phys_bits, tme->keyid_bits);
 	if (tme->kind == TME_MK && keyslot_init() == 0) {

@@ -41,17 +41,24 @@ static uint64_t cut(struct mem_range *ranges, size_t *count, uint64_t first, uin
 	return pages;
 }
 
-static void leave_out_excluded(struct boot_info *boot)
+/* By page number. False: there is none. */
+static bool get_excluded(uint64_t *first, uint64_t *end)
 {
 	const struct tme_state *tme = tme_state();
+
+	/* The mask has no gaps: what it leaves open are the low bits. */
+	*first = (tme->exclude_base & tme->exclude_mask) / PAGE_SIZE;
+	*end = *first + (BIT(tme->phys_bits) - (tme->exclude_mask & ~(PAGE_SIZE - 1))) / PAGE_SIZE;
+	return tme->has_exclusion;
+}
+
+static void leave_out_excluded(struct boot_info *boot)
+{
 	uint64_t first, end, pages;
 
-	if (!tme->has_exclusion) {
+	if (!get_excluded(&first, &end)) {
 		return;
 	}
-	/* The mask has no gaps: what it leaves open are the low bits. */
-	first = (tme->exclude_base & tme->exclude_mask) / PAGE_SIZE;
-	end = first + (BIT(tme->phys_bits) - (tme->exclude_mask & ~(PAGE_SIZE - 1))) / PAGE_SIZE;
 	pages = cut(boot->ranges, &boot->range_count, first, end) +
 		cut(boot->late, &boot->late_count, first, end);
 	log_warn("memory: %llu KiB are not used: firmware excluded them from encryption (TME "
@@ -114,4 +121,28 @@ void ram_settle(struct boot_info *boot)
 {
 	take_unmarked(boot);
 	leave_out_excluded(boot);
+}
+
+void ram_settle_packages(void)
+{
+	struct mem_range pool = page_pool();
+	uint64_t first, end, pages;
+	size_t one = 1;
+
+	if (!get_excluded(&first, &end)) {
+		return;
+	}
+	/* Nothing is left there where the boot processor's package excludes the same. */
+	pages = frames_remove((struct mem_range){ hpa(first * PAGE_SIZE), end - first });
+	if (pages != 0) {
+		log_warn("memory: %llu KiB more are not used: firmware excluded them from "
+			 "encryption in another package (TME exclusion ranges, together at 0x%llx)",
+			 (unsigned long long)pages * 4, (unsigned long long)first * PAGE_SIZE);
+	}
+	pages = cut(&pool, &one, first, end);
+	if (pages != 0) {
+		log_warn("memory: %llu KiB of Umbra's own memory lie in what firmware excluded "
+			 "from encryption in another package: under KeyID 0 they are in clear",
+			 (unsigned long long)pages * 4);
+	}
 }

@@ -14,6 +14,13 @@
 void ram_settle(struct boot_info *boot);
 
 /*
+ * After tme_start, which alone sees what firmware set in other packages: takes RAM that one of them
+ * excludes out of the frames, in words. A warning says how much of Umbra's own memory lies there.
+ * Boot processor, before anybody gets a frame.
+ */
+void ram_settle_packages(void);
+
+/*
  * Of the memory in the SRAT (boot->acpi.affinity) leaves that which holds RAM; what is only a place
  * for memory to come gets 0 bytes. After ram_settle.
  */

@@ -368,6 +368,31 @@ static uint64_t model_count(const bool *is_free)
 }
 
 /* Single pages freed in any order scatter the extents until the table has to grow. */
+/* Parts of several extents, of which one is in use; the rest of each stays. */
+static void test_frames_remove(void **state)
+{
+	struct mem_range ranges[4] = { arena, R(HIGH, 100), R(HIGH + 200, 100),
+				       R(HIGH + 400, 100) };
+	uint64_t before;
+	hpa_t used;
+
+	(void)state;
+	ranges[0] = arena;
+	assert_int_equal(page_alloc_init(ranges, 4, POOL_ROOM), 0);
+	before = frames_free_count();
+	assert_int_equal(frames_remove((struct mem_range)R(HIGH + 100, 100)), 0);
+	assert_int_equal(frames_remove((struct mem_range)R(HIGH + 50, 370)), 50 + 100 + 20);
+	assert_int_equal(frames_free_count(), before - 170);
+	assert_int_equal(frames_alloc(81, 1, &used), ERR_NOMEM); /* there are 50 and 80 */
+	assert_int_equal(frames_alloc(80, 1, &used), 0);
+	assert_int_equal(used.v, (HIGH + 420) * PAGE_SIZE);
+	/* Out of the middle; what is in use stays in use. */
+	assert_int_equal(frames_remove((struct mem_range)R(HIGH + 10, 10)), 10);
+	assert_int_equal(frames_remove((struct mem_range)R(HIGH, 1000)), 40);
+	frames_free(used, 80);
+	assert_int_equal(frames_free_count(), before - 170 - 50);
+}
+
 static void test_frames_random(void **state)
 {
 	static bool is_free[MODEL_PAGES], is_ram[MODEL_PAGES];
@@ -481,6 +506,7 @@ int main(void)
 		cmocka_unit_test(test_pool_random),
 		cmocka_unit_test(test_keyid),
 		cmocka_unit_test(test_frames_fit),
+		cmocka_unit_test(test_frames_remove),
 		cmocka_unit_test(test_frames_random),
 		cmocka_unit_test(test_frames_scattered),
 		cmocka_unit_test(test_frames_table_full),

@@ -87,6 +87,64 @@ static void decision_10_ranges_that_firmware_marks(void **state)
 	}
 }
 
+static struct mem_range removed;
+static uint64_t pages_there;
+
+uint64_t frames_remove(struct mem_range range)
+{
+	removed = range;
+	return pages_there;
+}
+
+static struct mem_range pool_range;
+
+struct mem_range page_pool(void)
+{
+	return pool_range;
+}
+
+/* What the boot processor's package excludes is seen before RAM is handed out ... */
+static void memory_that_firmware_excludes_is_left_out(void **state)
+{
+	(void)state;
+	tme.has_exclusion = true;
+	tme.exclude_base = 20 * MIB;
+	tme.exclude_mask = MASK(45, 22); /* 4 MiB */
+	ram_settle(&boot);
+	assert_int_equal(boot.range_count, 2);
+	assert_int_equal(ram_count_pages(boot.ranges, 2), 12 * MIB / PAGE_SIZE);
+	assert_int_equal(boot.ranges[0].page_count, 4 * MIB / PAGE_SIZE);
+	assert_int_equal(boot.ranges[1].base.v, 24 * MIB);
+	assert_non_null(strstr(fake_log_text(), "4096 KiB are not used: firmware excluded them"));
+	fake_log_reset();
+	pages_there = 0;
+	pool_range = range(16 * MIB, 4 * MIB);
+	ram_settle_packages();
+	assert_string_equal(fake_log_text(), ""); /* all is done */
+}
+
+/* ... what another's does, when RAM is in the frames already. */
+static void memory_that_another_package_excludes_is_removed(void **state)
+{
+	(void)state;
+	ram_settle(&boot);
+	fake_log_reset();
+	ram_settle_packages();
+	assert_string_equal(fake_log_text(), ""); /* nobody excludes anything */
+	tme.has_exclusion = true;
+	tme.exclude_base = 20 * MIB;
+	tme.exclude_mask = MASK(45, 22);
+	pages_there = 100;
+	pool_range = range(23 * MIB, 4 * MIB);
+	ram_settle_packages();
+	assert_int_equal(removed.base.v, 20 * MIB);
+	assert_int_equal(removed.page_count, 4 * MIB / PAGE_SIZE);
+	assert_non_null(strstr(fake_log_text(), "warning: memory: 400 KiB more are not used: "
+						"firmware excluded them from encryption in another "
+						"package"));
+	assert_non_null(strstr(fake_log_text(), "warning: memory: 1024 KiB of Umbra's own memory"));
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, fake_teardown)
 
 int main(void)
@@ -94,6 +152,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(decision_10_ranges_that_firmware_marks),
 		TEST(near_memory_is_kept_where_ram_is),
+		TEST(memory_that_firmware_excludes_is_left_out),
+		TEST(memory_that_another_package_excludes_is_removed),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -503,3 +503,25 @@ uint64_t frames_free_count(void)
 {
 	return __atomic_load_n(&frames.free_count, __ATOMIC_RELAXED);
 }
+
+uint64_t frames_remove(struct mem_range range)
+{
+	const uint64_t first = range.base.v / PAGE_SIZE, end = first + range.page_count;
+	uint64_t before;
+	uint64_t removed;
+
+	lock_take(&frames.lock);
+	before = frames.free_count;
+	for (size_t i = extent_find(first + 1);
+	     i < frames.count && frames.extents[i].first < end;) {
+		const struct extent e = frames.extents[i];
+
+		/* One that stays, in whole or in its first part, is passed. */
+		if (!extent_take(i, MAX(e.first, first), MIN(e.end, end)) || e.first < first) {
+			i++;
+		}
+	}
+	removed = before - frames.free_count;
+	lock_drop(&frames.lock);
+	return removed;
+}

@@ -91,5 +91,10 @@ int frames_alloc_keyed(uint64_t page_count, uint64_t align_pages, hpa_t *first, 
 void frames_free(hpa_t first, uint64_t page_count);
 void frames_free_flushed(hpa_t first, uint64_t page_count);
 uint64_t frames_free_count(void);
+/*
+ * Takes what of the range is free out of the frames, for good. Returns how many pages; those that
+ * are in use, and any for which the table of extents has no room, are not among them.
+ */
+uint64_t frames_remove(struct mem_range range);
 
 #endif
