@@ -65,7 +65,8 @@ struct region_ops {
 	/*
 	 * The same as destroy for memory under a KeyID whose key is dead, with all lines gone from
 	 * the caches: nothing has to be wiped but what is in clear, of which root
-	 * says what was touched. With wipe all has to be, for the key did not die.
+	 * says what was touched. With wipe all that was touched has to be, for the key did not
+	 * die, or there was none. Without a root all is.
 	 */
 	void (*bury)(const struct ept_root *root, struct gmem_region *region, bool wipe);
 	/*

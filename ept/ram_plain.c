@@ -140,6 +140,7 @@ static void release(struct ram_plain *ram, void (*give_back)(hpa_t first, uint64
 
 /* Calls fn for what was touched; the rest never held anything of this VM. */
 static void for_touched(const struct ept_root *root, const struct gmem_region *region,
+			keyid_t keyid,
 			void (*fn)(unsigned slot, struct keyed_frame first, uint64_t bytes))
 {
 	const struct ram_plain *ram = region->state;
@@ -153,14 +154,16 @@ static void for_touched(const struct ept_root *root, const struct gmem_region *r
 		}
 		size = unit_bytes(extents_leaf(ram->extents, extent, at));
 		if (ept_walk(root, gpa(at), &leaf) == 0) {
-			fn(GMEM_SLOT_CLEAR, keyed(leaf.hpa, ram->keyid), size);
+			fn(GMEM_SLOT_CLEAR, keyed(leaf.hpa, keyid), size);
 		}
 	}
 }
 
 static void plain_destroy(struct gmem *gmem, struct gmem_region *region)
 {
-	for_touched(&gmem->root, region, gmem_zero_frames);
+	const struct ram_plain *ram = region->state;
+
+	for_touched(&gmem->root, region, ram->keyid, gmem_zero_frames);
 	release(region->state, frames_free);
 }
 
@@ -169,29 +172,32 @@ static void plain_flush(const struct ept_root *root, struct gmem_region *region)
 	const struct ram_plain *ram = region->state;
 
 	if (!ram->clear) {
-		for_touched(root, region, gmem_flush_frames);
+		for_touched(root, region, ram->keyid, gmem_flush_frames);
 	}
 }
 
-/*
- * Under KeyID 0 where all has to be zeroed, for the memory's own must not be used any more. The
- * lines are left to be flushed.
- */
-static void plain_bury(const struct ept_root *root, struct gmem_region *region, bool wipe)
+/* Under KeyID 0, for the memory's own must not be used any more. */
+static void zero_all(const struct ram_plain *ram)
 {
-	struct ram_plain *ram = region->state;
-
-	for (size_t i = 0; wipe && i < ram->extents->count; i++) {
+	for (size_t i = 0; i < ram->extents->count; i++) {
 		const struct extent *extent = &ram->extents->list[i];
 
 		gmem_zero_frames(GMEM_SLOT_CLEAR, keyed(hpa(extent->first), KEYID_PLATFORM),
 				 extent->bytes);
 	}
-	if (!wipe && ram->clear) {
-		for_touched(root, region, gmem_zero_frames);
-		wipe = true;
+}
+
+/* Without a root nobody knows what was touched. */
+static void plain_bury(const struct ept_root *root, struct gmem_region *region, bool wipe)
+{
+	struct ram_plain *ram = region->state;
+
+	if (root == NULL) {
+		zero_all(ram);
+	} else if (wipe || ram->clear) {
+		for_touched(root, region, KEYID_PLATFORM, gmem_zero_frames);
 	}
-	release(ram, wipe ? frames_free : frames_free_flushed);
+	release(ram, root == NULL || wipe || ram->clear ? frames_free : frames_free_flushed);
 }
 
 static bool plain_set_keyid(struct gmem_region *region, keyid_t keyid)

@@ -15,6 +15,7 @@ struct grave {
 	struct grave *next;
 	keyid_t keyid; /* KEYID_PLATFORM: the memory was parked */
 	keyid_t from;  /* in the middle of a move: the KeyID before; else KEYID_PLATFORM */
+	bool in_clear; /* its KeyID does not encrypt: it can be read when the key is dead */
 	struct ept_root root;
 	struct gmem_region regions[GMEM_REGION_MAX];
 	uint32_t region_count;
@@ -37,11 +38,20 @@ static void give_up(keyid_t keyid)
 	}
 }
 
+/* Asked while the KeyID is in use: a dead one may have its next user before its memory is free. */
+static bool is_in_clear(keyid_t keyid)
+{
+	struct keyslot_info slot;
+
+	return keyslot_get(keyid, &slot) == 0 && slot.mode == KEYSLOT_NO_ENCRYPT;
+}
+
 void retire(struct gmem *gmem)
 {
 	struct grave *grave = gmem->grave;
 
 	grave->keyid = gmem->keyid;
+	grave->in_clear = is_in_clear(gmem->keyid);
 	grave->root = gmem->root;
 	grave->region_count = gmem->region_count;
 	for (uint32_t i = 0; i < gmem->region_count; i++) {
@@ -81,12 +91,12 @@ static bool lives_on(keyid_t keyid)
 }
 
 /*
- * The key is dead, or (KEYSLOT_QUARANTINED) could not be killed: what it still opens is zeroed.
- * True when all of it is free.
+ * The key is dead. Where it could not be killed (KEYSLOT_QUARANTINED), and where there was none,
+ * what can be read still is zeroed. True when all of it is free.
  */
 static bool bury_some(struct grave *grave)
 {
-	const bool wipe = lives_on(grave->keyid) || lives_on(grave->from);
+	const bool wipe = grave->in_clear || lives_on(grave->keyid) || lives_on(grave->from);
 
 	for (uint32_t i = 0; i < grave->region_count; i++) {
 		grave->regions[i].ops->bury(&grave->root, &grave->regions[i], wipe);

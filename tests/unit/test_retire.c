@@ -205,6 +205,39 @@ static void test_quarantine_wipes(void **state)
 	frames_free(leaf.hpa, 512);
 }
 
+/* Where the KeyID does not encrypt, the memory outlives its key: what was touched is zeroed. */
+static void test_no_encrypt_wipes(void **state)
+{
+	static const uint64_t words = 0x636c656172746578;
+	struct ept_leaf leaf;
+	uint64_t word, maps;
+	keyid_t next;
+
+	(void)state;
+	assert_int_equal(gmem_init(&gmem), 0);
+	assert_int_equal(keyslot_take(KEYSLOT_NO_ENCRYPT, NULL, 0, "vm", &keyid), 0);
+	assert_int_equal(gmem_use_keyid(&gmem, keyid), 0);
+	assert_int_equal(gmem_add_ram_plain(&gmem, gpa(0), 2 * SIZE_2M, SIZE_2M), 0);
+	assert_int_equal(gmem_write(&gmem, gpa(0x5000), &words, 8), 0);
+	assert_int_equal(ept_walk(&gmem.root, gpa(0), &leaf), 0);
+	gmem_destroy(&gmem);
+	assert_false(retire_poll()); /* dead: the next VM may have the KeyID at once */
+	assert_int_equal(keyslot_take(KEYSLOT_RANDOM, NULL, 0, "next", &next), 0);
+	assert_int_equal(next, keyid);
+	maps = fake_temp_maps();
+	assert_true(fake_retire_all());
+	assert_int_equal(fake_temp_maps(), maps + 512);
+	assert_int_equal(fake_temp_keyid(), KEYID_PLATFORM);
+	fake_frames_set_count(FAKE_FRAME_COUNT);
+	assert_int_equal(frames_alloc(512, 512, &leaf.hpa), 0); /* the same again */
+	memcpy(&word, (char *)fake_frame(leaf.hpa) + 0x5000, 8);
+	assert_int_not_equal(word, words);
+	frames_free(leaf.hpa, 512);
+	keyslot_unuse(next);
+	fake_tsc += SECOND;
+	assert_true(fake_retire_all());
+}
+
 /* Row 34: frames that KeyID 0 used are flushed before another KeyID's first access. */
 static void test_assign_flushes_stale_frames(void **state)
 {
@@ -395,6 +428,7 @@ int main(void)
 		TEST(test_tables_go_in_steps),
 		TEST(test_one_flush_a_second),
 		TEST(test_quarantine_wipes),
+		TEST(test_no_encrypt_wipes),
 		TEST(test_assign_flushes_stale_frames),
 		TEST(test_1g_leaf_when_all_is_zeroed),
 		TEST(test_a_keyid_without_memory),
