@@ -217,6 +217,8 @@ void sweep(uint64_t pages);
 /* The entry that maps the 4-KiB page; the 2-MiB page is split when it has to be. */
 volatile uint64_t *page_entry(uint64_t address);
 void flush_page(uint64_t address);
+/* Maps 4 GiB to 5 GiB one to one, where a VM has its shares. */
+void map_high(void);
 /* xorshift64: the same numbers each run. */
 uint64_t random64(void);
 

@@ -165,6 +165,22 @@ void flush_page(uint64_t address)
 	__asm__ volatile("invlpg (%0)" : : "r"(address) : "memory");
 }
 
+void map_high(void)
+{
+	static uint64_t directory[512] __attribute__((aligned(PAGE_SIZE)));
+	uint64_t cr3;
+	uint64_t *pml4, *pdpt;
+
+	__asm__ volatile("movq %%cr3, %0" : "=r"(cr3));
+	pml4 = (uint64_t *)(cr3 & PAGE_MASK);
+	pdpt = (uint64_t *)(pml4[0] & 0xffffffffff000);
+	for (uint64_t i = 0; i < 512; i++) {
+		directory[i] = (MEMMAP_HIGH_RAM + i * SIZE_2M) | PTE_PRESENT | PTE_WRITE |
+			       PTE_LARGE;
+	}
+	pdpt[MEMMAP_HIGH_RAM / SIZE_1G] = (uint64_t)directory | PTE_PRESENT | PTE_WRITE;
+}
+
 uint64_t random64(void)
 {
 	static uint64_t state = 0x2545f4914f6cdd1d;

@@ -2,7 +2,8 @@
 /*
  * Fills memory, 64 MiB or "pages" of it, with numbered markers from "first" on, stands still until
  * somebody has dumped the machine's DRAM, then looks whether each is still there: RAM keeps what
- * was written to it (SDM volume 3, "Memory Cache Control").
+ * was written to it (SDM volume 3, "Memory Cache Control"). The last "shared" pages lie in the
+ * memory that it shares with other VMs.
  */
 #include "tests/bus/marker.h"
 #include "tests/guests/common/guest.h"
@@ -11,11 +12,15 @@
 #define UART_LSR       5
 #define UART_LSR_READY BIT(0)
 
-static unsigned long first, pages;
+static unsigned long first, pages, shared;
 
 static struct marker *block_of(uint64_t page, uint64_t block)
 {
-	return (struct marker *)(FIRST_PAGE + page * PAGE_SIZE) + block;
+	const uint64_t own = pages - shared;
+	const uint64_t address = page < own ? FIRST_PAGE + page * PAGE_SIZE
+					    : MEMMAP_HIGH_RAM + (page - own) * PAGE_SIZE;
+
+	return (struct marker *)address + block;
 }
 
 static void fill(uint64_t page)
@@ -54,6 +59,10 @@ void guest_main(void)
 {
 	first = arg_number("first", 0);
 	pages = arg_number("pages", 16384);
+	shared = arg_number("shared", 0);
+	if (shared != 0) {
+		map_high();
+	}
 	for (uint64_t page = 0; page < pages; page++) {
 		fill(page);
 	}

@@ -19,23 +19,7 @@
 #define PATIENCE 60000 /* ms */
 #define MARKED	 3000  /* the number of its markers */
 
-static uint64_t directory[512] __attribute__((aligned(PAGE_SIZE)));
 static volatile uint64_t *const words = (volatile uint64_t *)SHARE;
-
-/* 4 GiB to 5 GiB one to one. */
-static void map_share(void)
-{
-	uint64_t cr3;
-	uint64_t *pml4, *pdpt;
-
-	__asm__ volatile("movq %%cr3, %0" : "=r"(cr3));
-	pml4 = (uint64_t *)(cr3 & PAGE_MASK);
-	pdpt = (uint64_t *)(pml4[0] & 0xffffffffff000);
-	for (uint64_t i = 0; i < 512; i++) {
-		directory[i] = (SHARE + i * SIZE_2M) | PTE_PRESENT | PTE_WRITE | PTE_LARGE;
-	}
-	pdpt[SHARE / SIZE_1G] = (uint64_t)directory | PTE_PRESENT | PTE_WRITE;
-}
 
 static void wait_for(uint64_t word, uint64_t value)
 {
@@ -130,7 +114,7 @@ void guest_main(void)
 {
 	const uint64_t count = arg_number("mib", 4) << 17;
 
-	map_share();
+	map_high();
 	if (arg("marks")) {
 		mark_both();
 		return;
