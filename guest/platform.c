@@ -40,24 +40,6 @@ static void platform_cpuid(struct vcpu *vcpu, uint32_t leaf, uint32_t subleaf, u
 	vcpuid_adjust(vcpu, platform_of(vcpu->vm)->signature, leaf, subleaf, regs);
 }
 
-static void platform_skip_time(struct vm *vm, uint64_t ticks)
-{
-	for (uint32_t i = 0; i < vm->vcpu_count; i++) {
-		vlapic_skip_time(vm->vcpus[i], ticks);
-	}
-	vlegacy_skip_time(&platform_of(vm)->legacy, ticks);
-}
-
-static void platform_poll(struct vm *vm)
-{
-	vuart_poll(&platform_of(vm)->com1);
-}
-
-static void platform_clock(struct vm *vm, uint64_t tsc)
-{
-	vlegacy_clock(&platform_of(vm)->legacy, tsc);
-}
-
 static const struct vm_hooks platform_hooks = {
 	.irq_pending = vlapic_irq_pending,
 	.irq_accepted = vlapic_irq_accepted,
@@ -72,9 +54,9 @@ static const struct vm_hooks platform_hooks = {
 	.msr_write = vlapic_msr_write,
 	.cpuid = platform_cpuid,
 	.next_deadline = vlapic_next_deadline,
-	.poll = platform_poll,
-	.clock = platform_clock,
-	.skip_time = platform_skip_time,
+	.poll = devices_poll,
+	.clock = devices_clock,
+	.skip_time = devices_skip_time,
 };
 
 /* --- Building --- */
@@ -379,22 +361,11 @@ static int add_shares(struct build *build)
 
 static int add_devices(struct build *build)
 {
-	struct platform *platform = build->platform;
-	struct vm *vm = build->vm;
-	int err;
+	const char *failed;
+	int err = devices_init(build->platform, &failed);
 
-	err = vioapic_init(&platform->ioapic, vm);
-	if (err == 0) {
-		err = vlegacy_init(&platform->legacy, vm, &platform->ioapic);
-	}
-	if (err == 0) {
-		err = vpci_init(&platform->pci, vm);
-	}
-	if (err == 0) {
-		err = vuart_init(&platform->com1, vm, &platform->ioapic, &platform->console);
-	}
 	if (err != 0) {
-		return refuse(build, err, "its devices could not be set up: %s", err_name(err));
+		return refuse(build, err, "its %s could not be set up: %s", failed, err_name(err));
 	}
 	return 0;
 }
@@ -403,13 +374,14 @@ static int add_vcpus(struct build *build)
 {
 	for (uint32_t i = 0; i < build->config->vcpus; i++) {
 		struct vcpu *vcpu;
+		const char *failed = "state";
 		int err = vm_add_vcpu(build->vm, &vcpu);
 
 		if (err == 0) {
-			err = vlapic_create(vcpu);
+			err = devices_add_vcpu(vcpu, &failed);
 		}
 		if (err != 0) {
-			return refuse(build, err, "vCPU %u could not be set up: %s", i,
+			return refuse(build, err, "vCPU %u could not be set up: %s: %s", i, failed,
 				      err_name(err));
 		}
 	}
@@ -623,11 +595,7 @@ void platform_destroy_vm(struct vm *vm)
 	}
 	platform = platform_of(vm);
 	vconsole_detach(&platform->console);
-	for (uint32_t i = 0; i < vm->vcpu_count; i++) {
-		if (vm->vcpus[i]->platform != NULL) {
-			vlapic_destroy(vm->vcpus[i]);
-		}
-	}
+	devices_destroy(platform);
 	vm_destroy(vm);
 	shares_detach(vm);
 	pager_vm_destroy(platform->pager); /* it outlives the memory that it sealed */

@@ -10,6 +10,7 @@
 #include "guest/dev/vuart.h"
 #include "guest/platform.h"
 #include "guest/vconsole.h"
+#include "guest/vdev.h"
 #include "guest/vm_config.h"
 #include "vmm/vm.h"
 
@@ -20,8 +21,9 @@ struct platform {
 	keyid_t keyid;		/* under which the memory lies */
 	enum vm_signature signature;
 	enum vm_key key;
-	char engine[100];     /* who encrypts the memory, by what, under which key: for people */
-	char memory_name[12]; /* the same in a word */
+	char engine[100];      /* who encrypts the memory, by what, under which key: for people */
+	char memory_name[12];  /* the same in a word */
+	uint32_t device_count; /* rows of guest/devices.c that were initialised */
 	struct vioapic ioapic;
 	struct vlegacy legacy;
 	struct vuart com1;

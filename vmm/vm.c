@@ -171,9 +171,20 @@ void vm_resume(struct vm *vm)
 /* Its CPU sleeps, or runs a guest, until the deadline that it knows: store, then kick. */
 void vm_set_clock(struct vm *vm, uint64_t deadline)
 {
-	if (__atomic_exchange_n(&vm->clock_deadline, deadline, __ATOMIC_SEQ_CST) > deadline) {
-		sched_clock_changed(vm);
+	uint64_t earliest = __atomic_load_n(&vm->clock_deadline, __ATOMIC_SEQ_CST);
+
+	while (deadline < earliest) {
+		if (__atomic_compare_exchange_n(&vm->clock_deadline, &earliest, deadline, false,
+						__ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)) {
+			sched_clock_changed(vm);
+			return;
+		}
 	}
+}
+
+void vm_forget_clock(struct vm *vm)
+{
+	__atomic_store_n(&vm->clock_deadline, UINT64_MAX, __ATOMIC_SEQ_CST);
 }
 
 uint32_t vm_count(void)

@@ -91,8 +91,9 @@ struct vm_hooks {
 	 * 0's CPU. */
 	void (*poll)(struct vm *vm);
 	/*
-	 * vm_set_clock's TSC has passed: does what is due, and sets the next. Whatever the vCPUs do
-	 * meanwhile, on the CPU that has the first of them.
+	 * vm_set_clock's TSC has passed: forgets it (vm_forget_clock), does what is due, and has
+	 * each device set its next. Whatever the vCPUs do meanwhile, on the CPU that has the first
+	 * of them.
 	 */
 	void (*clock)(struct vm *vm, uint64_t tsc);
 	/*
@@ -155,10 +156,14 @@ void vm_end(struct vm *vm, enum vm_end_reason reason, const char *detail);
 void vm_pause(struct vm *vm);
 void vm_resume(struct vm *vm);
 /*
- * The devices of the VM have work of their own at this TSC (host) next; UINT64_MAX: none. Their
- * time is the VM's, not a vCPU's: hooks.clock is called then though no vCPU runs. Any CPU.
+ * A device of the VM has work of its own at this TSC (host); UINT64_MAX: none. The earliest
+ * deadline of all devices counts. A device whose deadline moves to a later time sets that; the
+ * earlier one stays, and hooks.clock is called once in vain. Their time is the VM's, not a vCPU's:
+ * hooks.clock is called then though no vCPU runs. Any CPU, any lock held.
  */
 void vm_set_clock(struct vm *vm, uint64_t deadline);
+/* For hooks.clock alone: no device has a deadline until it sets one again. */
+void vm_forget_clock(struct vm *vm);
 /* VMs between vm_create and vm_destroy: each has an id, and VPIDs by it. */
 uint32_t vm_count(void);
 /* True once no CPU runs any of its vCPUs. */

@@ -228,3 +228,10 @@ int vioapic_init(struct vioapic *ioapic, struct vm *vm)
 	return iobus_add(&vm->iobus, IO_SPACE_MEMORY, MEMMAP_IOAPIC, WINDOW_BYTES, &ioapic_ops,
 			 ioapic);
 }
+
+static int init(struct platform *platform)
+{
+	return vioapic_init(&platform->ioapic, platform->vm);
+}
+
+const struct vdev_ops vioapic_device = { .name = "I/O APIC", .init = init };

@@ -7,6 +7,7 @@
 #define UMBRA_GUEST_DEV_VIOAPIC_H
 
 #include "guest/memmap.h"
+#include "guest/vdev.h"
 #include "vmm/base/lock.h"
 #include "vmm/vm.h"
 
@@ -30,5 +31,7 @@ void vioapic_set_line(struct vioapic *ioapic, uint32_t pin, bool high);
 
 /* A local APIC ended a level-triggered interrupt with this vector. Any CPU, no locks held. */
 void vioapic_eoi(struct vm *vm, uint8_t vector);
+
+extern const struct vdev_ops vioapic_device;
 
 #endif

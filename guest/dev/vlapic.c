@@ -5,6 +5,7 @@
  */
 #include "guest/dev/vlapic.h"
 #include "guest/dev/vlapic_priv.h"
+#include "guest/platform_state.h"
 #include "vmm/base/err.h"
 #include "vmm/base/page_alloc.h"
 #include "vmm/base/x86.h"
@@ -356,3 +357,30 @@ int vlapic_msr_write(struct vcpu *vcpu, uint32_t msr, uint64_t value)
 	default: return ERR_NOTFOUND;
 	}
 }
+
+static void skip_time(struct platform *platform, uint64_t ticks)
+{
+	struct vm *vm = platform->vm;
+
+	for (uint32_t i = 0; i < vm->vcpu_count; i++) {
+		vlapic_skip_time(vm->vcpus[i], ticks);
+	}
+}
+
+static void destroy(struct platform *platform)
+{
+	struct vm *vm = platform->vm;
+
+	for (uint32_t i = 0; i < vm->vcpu_count; i++) {
+		if (vm->vcpus[i]->platform != NULL) {
+			vlapic_destroy(vm->vcpus[i]);
+		}
+	}
+}
+
+const struct vdev_ops vlapic_device = {
+	.name = "local APIC",
+	.add_vcpu = vlapic_create,
+	.skip_time = skip_time,
+	.destroy = destroy,
+};

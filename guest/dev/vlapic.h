@@ -12,6 +12,7 @@
 #ifndef UMBRA_GUEST_DEV_VLAPIC_H
 #define UMBRA_GUEST_DEV_VLAPIC_H
 
+#include "guest/vdev.h"
 #include "vmm/vcpu.h"
 #include "vmm/vm.h"
 
@@ -74,5 +75,7 @@ void vlapic_skip_time(struct vcpu *vcpu, uint64_t ticks);
 /* IA32_APIC_BASE, IA32_TSC_DEADLINE and 800H-8FFH; any other, or a refused value: ERR_NOTFOUND. */
 int vlapic_msr_read(struct vcpu *vcpu, uint32_t msr, uint64_t *value);
 int vlapic_msr_write(struct vcpu *vcpu, uint32_t msr, uint64_t value);
+
+extern const struct vdev_ops vlapic_device;
 
 #endif

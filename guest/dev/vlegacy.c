@@ -9,6 +9,7 @@
 #include "guest/dev/vclock.h"
 #include "guest/dev/vlegacy.h"
 #include "guest/memmap.h"
+#include "guest/platform_state.h"
 #include "vmm/base/cpu.h"
 #include "vmm/base/log.h"
 
@@ -379,3 +380,25 @@ int vlegacy_init(struct vlegacy *legacy, struct vm *vm, struct vioapic *ioapic)
 	}
 	return ret;
 }
+
+static int init(struct platform *platform)
+{
+	return vlegacy_init(&platform->legacy, platform->vm, &platform->ioapic);
+}
+
+static void run_clock(struct platform *platform, uint64_t tsc)
+{
+	vlegacy_clock(&platform->legacy, tsc);
+}
+
+static void skip_time(struct platform *platform, uint64_t ticks)
+{
+	vlegacy_skip_time(&platform->legacy, ticks);
+}
+
+const struct vdev_ops vlegacy_device = {
+	.name = "legacy devices",
+	.init = init,
+	.clock = run_clock,
+	.skip_time = skip_time,
+};

@@ -10,6 +10,7 @@
 #include "guest/dev/vioapic.h"
 #include "guest/dev/vpit.h"
 #include "guest/dev/vrtc.h"
+#include "guest/vdev.h"
 #include "vmm/base/lock.h"
 #include "vmm/vm.h"
 
@@ -62,5 +63,7 @@ void vlegacy_skip_time(struct vlegacy *legacy, uint64_t ticks);
  * sees nothing until it looks. Any CPU; takes the lock.
  */
 bool vlegacy_press_power_button(struct vlegacy *legacy);
+
+extern const struct vdev_ops vlegacy_device;
 
 #endif

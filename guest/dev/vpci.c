@@ -7,6 +7,7 @@
 #include "guest/dev/vpci.h"
 
 #include "guest/memmap.h"
+#include "guest/platform_state.h"
 
 #define CONFIG_ADDRESS 0 /* offsets from PORT_PCI_CONFIG */
 #define CONFIG_DATA    4
@@ -78,3 +79,10 @@ int vpci_init(struct vpci *pci, struct vm *vm)
 	return iobus_add(&vm->iobus, IO_SPACE_PORT, PORT_PCI_CONFIG, PORT_PCI_CONFIG_COUNT,
 			 &vpci_ops, pci);
 }
+
+static int init(struct platform *platform)
+{
+	return vpci_init(&platform->pci, platform->vm);
+}
+
+const struct vdev_ops vpci_device = { .name = "PCI bus", .init = init };

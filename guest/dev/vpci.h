@@ -6,6 +6,7 @@
 #ifndef UMBRA_GUEST_DEV_VPCI_H
 #define UMBRA_GUEST_DEV_VPCI_H
 
+#include "guest/vdev.h"
 #include "vmm/base/types.h"
 #include "vmm/vm.h"
 
@@ -16,5 +17,7 @@ struct vpci {
 
 /* Registers PORT_PCI_CONFIG on the VM's bus (its errors). */
 int vpci_init(struct vpci *pci, struct vm *vm);
+
+extern const struct vdev_ops vpci_device;
 
 #endif

@@ -7,6 +7,7 @@
 #include "guest/dev/vuart.h"
 
 #include "guest/memmap.h"
+#include "guest/platform_state.h"
 #include "vmm/base/console.h"
 
 enum vuart_register {
@@ -331,3 +332,15 @@ int vuart_init(struct vuart *uart, struct vm *vm, struct vioapic *ioapic, struct
 	*uart = (struct vuart){ .ioapic = ioapic, .console = console, .rx_trigger = 1 };
 	return iobus_add(&vm->iobus, IO_SPACE_PORT, PORT_COM1, VUART_PORT_COUNT, &vuart_ops, uart);
 }
+
+static int init(struct platform *platform)
+{
+	return vuart_init(&platform->com1, platform->vm, &platform->ioapic, &platform->console);
+}
+
+static void poll(struct platform *platform)
+{
+	vuart_poll(&platform->com1);
+}
+
+const struct vdev_ops vuart_device = { .name = "serial port", .init = init, .poll = poll };

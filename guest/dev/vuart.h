@@ -8,6 +8,7 @@
 
 #include "guest/dev/vioapic.h"
 #include "guest/vconsole.h"
+#include "guest/vdev.h"
 #include "vmm/base/lock.h"
 #include "vmm/vm.h"
 
@@ -38,5 +39,7 @@ int vuart_init(struct vuart *uart, struct vm *vm, struct vioapic *ioapic, struct
 
 /* Takes in what was typed, and sees whether the transmitter has run empty. Any CPU. */
 void vuart_poll(struct vuart *uart);
+
+extern const struct vdev_ops vuart_device;
 
 #endif

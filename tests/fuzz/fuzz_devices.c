@@ -154,6 +154,7 @@ static void step(const struct input *in)
 		break;
 	}
 	if (fake_tsc >= vm.clock_deadline) {
+		vm_forget_clock(&vm);
 		vlegacy_clock(&platform.legacy, fake_tsc);
 	}
 	require(vm.clock_deadline > fake_tsc);

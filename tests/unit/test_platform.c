@@ -162,6 +162,21 @@ void vlapic_skip_time(struct vcpu *vcpu, uint64_t ticks)
 {
 }
 
+static void destroy_lapics(struct platform *platform)
+{
+	for (uint32_t i = 0; i < platform->vm->vcpu_count; i++) {
+		if (platform->vm->vcpus[i]->platform != NULL) {
+			vlapic_destroy(platform->vm->vcpus[i]);
+		}
+	}
+}
+
+const struct vdev_ops vlapic_device = {
+	.name = "local APIC",
+	.add_vcpu = vlapic_create,
+	.destroy = destroy_lapics,
+};
+
 uint64_t vlapic_next_deadline(struct vcpu *vcpu)
 {
 	return lapic_deadline;

@@ -167,10 +167,11 @@ static void a_pause_is_not_seen(void **state)
 	vm_destroy(vm);
 }
 
-/* Its CPU knows of the deadline that was, and has to hear of an earlier one alone. */
+/* The earliest deadline counts, and the VM's CPU hears of an earlier one alone. */
 static void an_earlier_deadline_is_passed_on(void **state)
 {
-	static const uint64_t deadlines[] = { 5000, 6000, 5500, 5500, UINT64_MAX, 7000 };
+	static const uint64_t deadlines[] = { 5000, 6000, 4000, 4000, UINT64_MAX, 3999 };
+	static const uint64_t earliest[] = { 5000, 5000, 4000, 4000, 4000, 3999 };
 	static const bool earlier[] = { true, false, true, false, false, true };
 	struct vm *vm;
 
@@ -179,9 +180,16 @@ static void an_earlier_deadline_is_passed_on(void **state)
 	for (size_t i = 0; i < ARRAY_COUNT(deadlines); i++) {
 		clock_changes = 0;
 		vm_set_clock(vm, deadlines[i]);
-		assert_int_equal(vm->clock_deadline, deadlines[i]);
+		assert_int_equal(vm->clock_deadline, earliest[i]);
 		assert_int_equal(clock_changes, earlier[i] ? 1 : 0);
 	}
+	clock_changes = 0;
+	vm_forget_clock(vm);
+	assert_true(vm->clock_deadline == UINT64_MAX);
+	assert_int_equal(clock_changes, 0); /* its CPU is the one that serves it */
+	vm_set_clock(vm, 9000);
+	assert_int_equal(vm->clock_deadline, 9000);
+	assert_int_equal(clock_changes, 1);
 	vm_destroy(vm);
 }
 
