@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The bus: two sorted arrays of ranges. Filled while a VM is built, read without a lock after. */
+/*
+ * The bus: two sorted arrays of fixed ranges, and two short ones of movable ranges behind them. All
+ * are filled while a VM is built and read without a lock after.
+ */
 #include "vmm/iobus.h"
 #include "vmm/base/err.h"
 
@@ -53,6 +56,77 @@ int iobus_add(struct iobus *bus, enum io_space space, uint64_t base, uint64_t le
 	return 0;
 }
 
+struct iobus_movable *iobus_add_movable(struct iobus *bus, enum io_space space, uint64_t length,
+					const struct io_ops *ops, void *device)
+{
+	struct iobus_movable *range;
+
+	if (length == 0 || bus->movable_count[space] == IOBUS_MOVABLE_MAX) {
+		return NULL;
+	}
+	range = &bus->movable[space][bus->movable_count[space]++];
+	*range = (struct iobus_movable){ .length = length, .ops = ops, .device = device };
+	return range;
+}
+
+/*
+ * Each store releases what came before it. So who reads a new base or a new on (acquire) finds the
+ * counter odd, or further on, at its second look.
+ */
+void iobus_move(struct iobus *bus, struct iobus_movable *range, uint64_t base, bool on)
+{
+	uint64_t last;
+
+	if (__builtin_add_overflow(base, range->length - 1, &last)) {
+		on = false;
+	}
+	lock_take(&bus->move_lock);
+	__atomic_store_n(&bus->move_sequence, bus->move_sequence + 1, __ATOMIC_RELAXED);
+	__atomic_store_n(&range->base, base, __ATOMIC_RELEASE);
+	__atomic_store_n(&range->on, on, __ATOMIC_RELEASE);
+	__atomic_store_n(&bus->move_sequence, bus->move_sequence + 1, __ATOMIC_RELEASE);
+	lock_drop(&bus->move_lock);
+}
+
+/* The first movable range that has a byte of [first, last], with its base of now; or NULL. */
+static const struct iobus_movable *scan_movable(const struct iobus *bus, enum io_space space,
+						uint64_t first, uint64_t last, uint64_t *base)
+{
+	const struct iobus_movable *range = bus->movable[space];
+	const struct iobus_movable *end = range + bus->movable_count[space];
+
+	for (; range < end; range++) {
+		*base = __atomic_load_n(&range->base, __ATOMIC_ACQUIRE);
+		if (__atomic_load_n(&range->on, __ATOMIC_ACQUIRE) && *base <= last &&
+		    first <= *base + (range->length - 1)) {
+			return range;
+		}
+	}
+	return NULL;
+}
+
+/*
+ * The same at one instant: without the counter, a reader that passes range A before it moves to an
+ * address, and range B after it has left that address, finds nobody there, though there was
+ * somebody at each moment. Moves are exits of vCPUs, so the loop ends soon.
+ */
+static __attribute__((noinline)) const struct iobus_movable *find_movable(
+	const struct iobus *bus, enum io_space space, uint64_t first, uint64_t last, uint64_t *base)
+{
+	const struct iobus_movable *range;
+	uint32_t sequence;
+
+	do {
+		sequence = __atomic_load_n(&bus->move_sequence, __ATOMIC_ACQUIRE);
+		while ((sequence & 1) != 0) {
+			__builtin_ia32_pause();
+			sequence = __atomic_load_n(&bus->move_sequence, __ATOMIC_ACQUIRE);
+		}
+		range = scan_movable(bus, space, first, last, base);
+	} while (__atomic_load_n(&bus->move_sequence, __ATOMIC_RELAXED) != sequence);
+	return range;
+}
+
 /* The range that holds the address, or NULL. Looks from the first-th range on. */
 static inline const struct iobus_range *find(const struct iobus *bus, enum io_space space,
 					     uint32_t first, uint64_t address)
@@ -68,10 +142,29 @@ static inline const struct iobus_range *find(const struct iobus *bus, enum io_sp
 	return NULL;
 }
 
-static inline void access_range(const struct iobus_range *range, uint64_t address,
+/* No fixed range holds the address: a movable one, or nobody. */
+static __attribute__((noinline)) void access_movable(const struct iobus *bus, enum io_space space,
+						     uint64_t address, struct vcpu *vcpu,
+						     struct io_access *access)
+{
+	uint64_t base;
+	const struct iobus_movable *range = find_movable(bus, space, address, address, &base);
+
+	if (range != NULL && range->length - (address - base) >= access->size) {
+		access->offset = address - base;
+		range->ops->access(range->device, vcpu, access);
+	} else if (!access->write) {
+		access->value = MASK(8 * access->size - 1, 0);
+	}
+}
+
+static inline void access_range(const struct iobus *bus, enum io_space space,
+				const struct iobus_range *range, uint64_t address,
 				struct vcpu *vcpu, struct io_access *access)
 {
-	if (range != NULL && iobus_range_holds(range, address, access->size)) {
+	if (range == NULL) {
+		access_movable(bus, space, address, vcpu, access);
+	} else if (iobus_range_holds(range, address, access->size)) {
 		iobus_range_access(range, address, vcpu, access);
 	} else if (!access->write) {
 		access->value = MASK(8 * access->size - 1, 0);
@@ -83,18 +176,23 @@ void iobus_port_access(const struct iobus *bus, uint16_t port, struct vcpu *vcpu
 {
 	uint32_t first = bus->port_first[port >> 8];
 
-	access_range(find(bus, IO_SPACE_PORT, first, port), port, vcpu, access);
+	access_range(bus, IO_SPACE_PORT, find(bus, IO_SPACE_PORT, first, port), port, vcpu, access);
 }
 
 void iobus_memory_access(const struct iobus *bus, uint64_t address, struct vcpu *vcpu,
 			 struct io_access *access)
 {
-	access_range(find(bus, IO_SPACE_MEMORY, 0, address), address, vcpu, access);
+	access_range(bus, IO_SPACE_MEMORY, find(bus, IO_SPACE_MEMORY, 0, address), address, vcpu,
+		     access);
 }
 
 bool iobus_memory_overlaps(const struct iobus *bus, uint64_t address, uint64_t bytes)
 {
-	return overlaps(bus, IO_SPACE_MEMORY, address, address + bytes - 1);
+	const uint64_t last = address + bytes - 1;
+	uint64_t base;
+
+	return overlaps(bus, IO_SPACE_MEMORY, address, last) ||
+	       find_movable(bus, IO_SPACE_MEMORY, address, last, &base) != NULL;
 }
 
 const struct iobus_range *iobus_memory_range(const struct iobus *bus, uint64_t address)

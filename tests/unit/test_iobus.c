@@ -137,6 +137,81 @@ static void test_every_port(void **state)
 	}
 }
 
+static void *who(enum io_space space, uint64_t address, uint32_t size)
+{
+	struct io_access access = { .size = size };
+
+	seen_device = NULL;
+	if (space == IO_SPACE_PORT) {
+		iobus_port_access(&bus, (uint16_t)address, NULL, &access);
+	} else {
+		iobus_memory_access(&bus, address, NULL, &access);
+	}
+	assert_true(seen_device != NULL || access.value == MASK(8 * size - 1, 0));
+	return seen_device;
+}
+
+static void a_movable_range_answers_where_it_is(void **state)
+{
+	int device;
+	struct iobus_movable *bar = iobus_add_movable(&bus, IO_SPACE_MEMORY, 0x1000, &ops, &device);
+
+	assert_null(who(IO_SPACE_MEMORY, 0, 4));
+	iobus_move(&bus, bar, 0xc0000000, true);
+	assert_ptr_equal(who(IO_SPACE_MEMORY, 0xc0000ffc, 4), &device);
+	assert_int_equal(seen.offset, 0xffc);
+	assert_null(who(IO_SPACE_MEMORY, 0xc0000ffc, 8)); /* over the end */
+	assert_null(who(IO_SPACE_MEMORY, 0xc0001000, 1));
+	assert_null(who(IO_SPACE_MEMORY, 0xbfffffff, 1));
+	assert_null(who(IO_SPACE_PORT, 0, 1));
+	assert_true(iobus_memory_overlaps(&bus, 0xc0000000, 0x1000));
+	assert_true(iobus_memory_overlaps(&bus, 0xbffff000, 0x1001));
+	assert_false(iobus_memory_overlaps(&bus, 0xbffff000, 0x1000));
+	assert_false(iobus_memory_overlaps(&bus, 0xc0001000, 0x1000));
+	assert_null(iobus_memory_range(&bus, 0xc0000000)); /* nobody may keep it */
+	iobus_move(&bus, bar, 0x100000000, true);
+	assert_null(who(IO_SPACE_MEMORY, 0xc0000000, 4));
+	assert_ptr_equal(who(IO_SPACE_MEMORY, 0x100000000, 8), &device);
+	iobus_move(&bus, bar, 0x100000000, false);
+	assert_null(who(IO_SPACE_MEMORY, 0x100000000, 8));
+	assert_false(iobus_memory_overlaps(&bus, 0x100000000, 0x1000));
+	iobus_move(&bus, bar, UINT64_MAX - 0xfff, true);
+	assert_ptr_equal(who(IO_SPACE_MEMORY, UINT64_MAX, 1), &device);
+	iobus_move(&bus, bar, UINT64_MAX - 0xffe, true); /* it would wrap */
+	assert_null(who(IO_SPACE_MEMORY, UINT64_MAX, 1));
+	assert_null(who(IO_SPACE_MEMORY, 0, 1));
+}
+
+static void who_was_first_answers_where_ranges_overlap(void **state)
+{
+	int first, second, fixed;
+	struct iobus_movable *a = iobus_add_movable(&bus, IO_SPACE_PORT, 0x20, &ops, &first);
+	struct iobus_movable *b = iobus_add_movable(&bus, IO_SPACE_PORT, 0x40, &ops, &second);
+
+	assert_int_equal(iobus_add(&bus, IO_SPACE_PORT, 0x1010, 0x10, &ops, &fixed), 0);
+	iobus_move(&bus, b, 0x1000, true);
+	assert_ptr_equal(who(IO_SPACE_PORT, 0x1000, 4), &second);
+	iobus_move(&bus, a, 0x1000, true);
+	assert_ptr_equal(who(IO_SPACE_PORT, 0x1000, 4), &first);
+	assert_ptr_equal(who(IO_SPACE_PORT, 0x1010, 1), &fixed);
+	assert_ptr_equal(who(IO_SPACE_PORT, 0x1020, 1), &second);
+	iobus_move(&bus, a, 0x1000, false);
+	assert_ptr_equal(who(IO_SPACE_PORT, 0x1000, 4), &second);
+	iobus_move(&bus, b, 0xffe0, true); /* half of it is no port */
+	assert_ptr_equal(who(IO_SPACE_PORT, 0xffff, 1), &second);
+	assert_null(who(IO_SPACE_PORT, 0, 1));
+}
+
+static void a_full_bus_has_no_more_movable_ranges(void **state)
+{
+	assert_null(iobus_add_movable(&bus, IO_SPACE_PORT, 0, &ops, NULL));
+	for (unsigned i = 0; i < IOBUS_MOVABLE_MAX; i++) {
+		assert_non_null(iobus_add_movable(&bus, IO_SPACE_PORT, 8, &ops, NULL));
+	}
+	assert_null(iobus_add_movable(&bus, IO_SPACE_PORT, 8, &ops, NULL));
+	assert_non_null(iobus_add_movable(&bus, IO_SPACE_MEMORY, 8, &ops, NULL));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -144,6 +219,12 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_full, setup, fake_teardown),
 		cmocka_unit_test_setup_teardown(test_access, setup, fake_teardown),
 		cmocka_unit_test_setup_teardown(test_every_port, setup, fake_teardown),
+		cmocka_unit_test_setup_teardown(a_movable_range_answers_where_it_is, setup,
+						fake_teardown),
+		cmocka_unit_test_setup_teardown(who_was_first_answers_where_ranges_overlap, setup,
+						fake_teardown),
+		cmocka_unit_test_setup_teardown(a_full_bus_has_no_more_movable_ranges, setup,
+						fake_teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -51,6 +51,13 @@ $(O)/unit/pager_race: $(RACE_C) $(wildcard ept/*.h vmm/base/*.h crypto/*.h)
 	@$(HOST_CC) -std=gnu11 -g -O1 -no-pie -fsanitize=thread -DUMBRA_HOST_TEST -I. $(HOST_WARN) \
 		-include sched.h -D__builtin_ia32_pause=sched_yield -o $@ $(RACE_C) -lpthread
 
+IOBUS_RACE_C := tests/unit/iobus_race.c vmm/iobus.c
+unit: $(O)/unit/iobus_race.passed
+$(O)/unit/iobus_race: $(IOBUS_RACE_C) $(wildcard vmm/*.h vmm/base/*.h)
+	@mkdir -p $(@D)
+	@$(HOST_CC) -std=gnu11 -g -O1 -no-pie -fsanitize=thread -DUMBRA_HOST_TEST -I. $(HOST_WARN) \
+		-include sched.h -D__builtin_ia32_pause=sched_yield -o $@ $(filter %.c,$^) -lpthread
+
 CONSOLE_RACE_C := tests/unit/console_race.c guest/vconsole.c $(addprefix vmm/base/,console.c \
 	serial.c keyboard.c log.c str.c err.c)
 unit: $(O)/unit/console_race.passed
