@@ -3,11 +3,15 @@
  * PCI Local Bus Specification 3.0, "Configuration Mechanism #1": a dword at CF8H selects, CFCH to
  * CFFH are the selected dword's bytes. The chipset's reset register lies amid it, at CF9H, and is
  * distinguished by its width: CONFIG_ADDRESS takes dwords alone.
+ *
+ * The lock of struct vpci is taken by each access to configuration space; iobus' move_lock comes
+ * after it.
  */
 #include "guest/dev/vpci.h"
 
 #include "guest/memmap.h"
 #include "guest/platform_state.h"
+#include "vmm/base/err.h"
 
 #define CONFIG_ADDRESS 0 /* offsets from PORT_PCI_CONFIG */
 #define CONFIG_DATA    4
@@ -20,29 +24,210 @@
 
 #define RESET_CPU BIT(2) /* of CF9H */
 
+/* PCI 3.0, "Configuration Space Organization": the type 00H header. */
+#define CONFIG_VENDOR		0x00
+#define CONFIG_DEVICE		0x02
+#define CONFIG_COMMAND		0x04
+#define CONFIG_REVISION		0x08 /* and the class code, in one dword */
+#define CONFIG_BAR(n)		(0x10 + 4 * (n))
+#define CONFIG_SUBSYSTEM_VENDOR 0x2c
+#define CONFIG_SUBSYSTEM	0x2e
+#define CONFIG_INTERRUPT_LINE	0x3c
+#define CONFIG_INTERRUPT_PIN	0x3d
+
+#define COMMAND_IO		  BIT(0)
+#define COMMAND_MEMORY		  BIT(1)
+#define COMMAND_BUS_MASTER	  BIT(2)
+#define COMMAND_INTERRUPT_DISABLE BIT(10)
+
+#define BAR_IO		 BIT(0)
+#define BAR_IO_MASK	 0x0000fffcu /* x86 has no more ports: the upper half is hardwired */
+#define BAR_MEMORY_64	 BIT(2)
+#define BAR_MEMORY_FLAGS 0xfull
+#define BAR_IO_BYTES_MAX 256
+
 /*
- * Device 0 of bus 0. The identity is of an Intel host bridge that no driver of Linux binds to and
- * no quirk knows; class 0600H. Status, command, BARs and capabilities: none. Read-only.
+ * The identity is of an Intel host bridge that no driver of Linux binds to and no quirk knows. It
+ * has no status, command, BARs or capabilities.
  */
-static const uint8_t host_bridge[] = {
-	0x86, 0x80, 0x57, 0x0d, /* vendor, device */
-	0x00, 0x00, 0x00, 0x00, /* command, status */
-	0x00, 0x00, 0x00, 0x06, /* revision, class */
+static const struct vpci_identity bridge_identity = {
+	.vendor = 0x8086,
+	.device = 0x0d57,
+	.class_code = 0x060000,
 };
 
-static uint64_t read_data(const struct vpci *pci, uint64_t offset, uint32_t size)
+static const struct vpci_function_ops bridge_ops = { .name = "host bridge" };
+
+static uint64_t get(const uint8_t *config, uint32_t offset, uint32_t size)
 {
-	uint32_t address = __atomic_load_n(&pci->address, __ATOMIC_RELAXED);
-	uint64_t first = (address & ADDRESS_REGISTER) + offset;
 	uint64_t value = 0;
 
-	if ((address & ADDRESS_ENABLE) == 0 || (address & ADDRESS_FUNCTION) != 0) {
-		return MASK(8 * size - 1, 0); /* nobody answers */
-	}
-	for (uint32_t i = 0; i < size && first + i < sizeof(host_bridge); i++) {
-		value |= (uint64_t)host_bridge[first + i] << 8 * i;
+	for (uint32_t i = 0; i < size; i++) {
+		value |= (uint64_t)config[offset + i] << 8 * i;
 	}
 	return value;
+}
+
+static void put(uint8_t *config, uint32_t offset, uint32_t size, uint64_t value)
+{
+	for (uint32_t i = 0; i < size; i++) {
+		config[offset + i] = (uint8_t)(value >> 8 * i);
+	}
+}
+
+/*
+ * Puts the ranges where the registers say. A guest may place one anywhere: RAM and the platform's
+ * own devices answer before it. While the two halves of a 64-bit register are written with memory
+ * space on, it passes through an address that is half old and half new, as on a machine.
+ */
+static void place_bars(struct vpci_function *function)
+{
+	const uint64_t command = get(function->config, CONFIG_COMMAND, 2);
+
+	for (uint32_t i = 0; i < VPCI_BARS; i++) {
+		const struct vpci_bar *bar = &function->bars[i];
+		bool wide = bar->kind == VPCI_BAR_MEMORY64;
+		bool io = bar->kind == VPCI_BAR_IO;
+		uint64_t base;
+
+		if (bar->range == NULL) {
+			continue;
+		}
+		base = get(function->config, CONFIG_BAR(i), wide ? 8 : 4);
+		base &= io ? BAR_IO_MASK : ~BAR_MEMORY_FLAGS;
+		iobus_move(&function->pci->vm->iobus, bar->range, base,
+			   (command & (io ? COMMAND_IO : COMMAND_MEMORY)) != 0);
+	}
+}
+
+static void write_config(struct vpci_function *function, uint32_t offset, uint32_t size,
+			 uint64_t value)
+{
+	for (uint32_t i = 0; i < size; i++) {
+		uint8_t mask = function->writable[offset + i];
+		uint8_t *byte = &function->config[offset + i];
+
+		*byte = (uint8_t)((*byte & ~mask) | ((value >> 8 * i) & mask));
+	}
+	if (offset < CONFIG_BAR(VPCI_BARS)) {
+		place_bars(function);
+	}
+	if (function->ops->written != NULL) {
+		function->ops->written(function, offset, size);
+	}
+}
+
+void vpci_config_access(struct vpci *pci, uint32_t number, uint32_t offset,
+			struct io_access *access)
+{
+	const uint32_t device = number >> 3;
+	struct vpci_function *function = device < VPCI_DEVICES && (number & 7) == 0
+						 ? pci->functions[device]
+						 : NULL;
+
+	if (function == NULL) {
+		access->value = MASK(8 * access->size - 1, 0);
+		return;
+	}
+	if (offset + access->size > VPCI_CONFIG_BYTES) {
+		access->value = 0; /* PCI Express: there is no extended capability */
+		return;
+	}
+	lock_take(&pci->lock);
+	if (access->write) {
+		write_config(function, offset, access->size, access->value);
+	} else {
+		access->value = get(function->config, offset, access->size);
+	}
+	lock_drop(&pci->lock);
+}
+
+int vpci_add(struct vpci *pci, uint32_t device, struct vpci_function *function,
+	     const struct vpci_function_ops *ops, const struct vpci_identity *identity)
+{
+	if (device >= VPCI_DEVICES) {
+		return ERR_INVAL;
+	}
+	if (pci->functions[device] != NULL) {
+		return ERR_EXISTS;
+	}
+	*function = (struct vpci_function){ .ops = ops, .pci = pci };
+	put(function->config, CONFIG_VENDOR, 2, identity->vendor);
+	put(function->config, CONFIG_DEVICE, 2, identity->device);
+	put(function->config, CONFIG_REVISION, 4,
+	    (uint64_t)identity->class_code << 8 | identity->revision);
+	put(function->config, CONFIG_SUBSYSTEM_VENDOR, 2, identity->subsystem_vendor);
+	put(function->config, CONFIG_SUBSYSTEM, 2, identity->subsystem);
+	put(function->config, CONFIG_INTERRUPT_PIN, 1, identity->interrupt_pin);
+	if (identity->interrupt_pin != 0) {
+		put(function->writable, CONFIG_INTERRUPT_LINE, 1, 0xff); /* for its software */
+		function->writable[CONFIG_COMMAND + 1] |= COMMAND_INTERRUPT_DISABLE >> 8;
+	}
+	pci->functions[device] = function;
+	return 0;
+}
+
+static bool bar_fits(const struct vpci_function *function, uint32_t number, enum vpci_bar_kind kind,
+		     uint64_t bytes)
+{
+	const uint32_t count = kind == VPCI_BAR_MEMORY64 ? 2 : 1;
+
+	for (uint32_t i = number; i < number + count; i++) {
+		if (i >= VPCI_BARS || function->bars[i].kind != VPCI_BAR_NONE) {
+			return false;
+		}
+	}
+	if (bytes == 0 || (bytes & (bytes - 1)) != 0 ||
+	    (kind == VPCI_BAR_MEMORY32 && bytes > BIT(31))) {
+		return false;
+	}
+	return kind == VPCI_BAR_IO ? bytes >= 4 && bytes <= BAR_IO_BYTES_MAX : bytes >= 16;
+}
+
+int vpci_add_bar(struct vpci_function *function, uint32_t number, enum vpci_bar_kind kind,
+		 uint64_t bytes, const struct io_ops *ops, void *device)
+{
+	const enum io_space space = kind == VPCI_BAR_IO ? IO_SPACE_PORT : IO_SPACE_MEMORY;
+	const uint32_t at = CONFIG_BAR(number);
+	struct vpci_bar *bar;
+
+	if (kind == VPCI_BAR_NONE || !bar_fits(function, number, kind, bytes)) {
+		return ERR_INVAL;
+	}
+	bar = &function->bars[number];
+	bar->range = iobus_add_movable(&function->pci->vm->iobus, space, bytes, ops, device);
+	if (bar->range == NULL) {
+		return ERR_NOMEM;
+	}
+	bar->kind = kind;
+	/* What lies below the size reads zero whatever is written: so a guest finds the size. */
+	if (kind == VPCI_BAR_IO) {
+		put(function->config, at, 4, BAR_IO);
+		put(function->writable, at, 4, ~(bytes - 1) & BAR_IO_MASK);
+		function->writable[CONFIG_COMMAND] |= COMMAND_IO | COMMAND_BUS_MASTER;
+		return 0;
+	}
+	put(function->writable, at, 4, ~(bytes - 1) & ~BAR_MEMORY_FLAGS);
+	if (kind == VPCI_BAR_MEMORY64) {
+		function->bars[number + 1].kind = kind; /* its upper half, without a range */
+		put(function->config, at, 4, BAR_MEMORY_64);
+		put(function->writable, at + 4, 4, ~(bytes - 1) >> 32);
+	}
+	function->writable[CONFIG_COMMAND] |= COMMAND_MEMORY | COMMAND_BUS_MASTER;
+	return 0;
+}
+
+/* CONFIG_ADDRESS says which function and dword, offset which of its bytes. */
+static void access_data(struct vpci *pci, uint32_t offset, struct io_access *access)
+{
+	uint32_t address = __atomic_load_n(&pci->address, __ATOMIC_RELAXED);
+
+	if ((address & ADDRESS_ENABLE) == 0) {
+		access->value = MASK(8 * access->size - 1, 0); /* nobody answers */
+		return;
+	}
+	vpci_config_access(pci, (address & ADDRESS_FUNCTION) >> 8,
+			   (uint32_t)(address & ADDRESS_REGISTER) + offset, access);
 }
 
 static void write_port(struct vpci *pci, uint64_t offset, uint32_t size, uint64_t value)
@@ -60,10 +245,10 @@ static void vpci_access(void *device, struct vcpu *vcpu, struct io_access *acces
 	struct vpci *pci = device;
 
 	(void)vcpu;
-	if (access->write) {
+	if (access->offset >= CONFIG_DATA) {
+		access_data(pci, (uint32_t)access->offset - CONFIG_DATA, access);
+	} else if (access->write) {
 		write_port(pci, access->offset, access->size, access->value);
-	} else if (access->offset >= CONFIG_DATA) {
-		access->value = read_data(pci, access->offset - CONFIG_DATA, access->size);
 	} else if (access->offset == CONFIG_ADDRESS && access->size == 4) {
 		access->value = __atomic_load_n(&pci->address, __ATOMIC_RELAXED);
 	} else {
@@ -76,6 +261,7 @@ static const struct io_ops vpci_ops = { .name = "PCI configuration", .access = v
 int vpci_init(struct vpci *pci, struct vm *vm)
 {
 	*pci = (struct vpci){ .vm = vm };
+	(void)vpci_add(pci, 0, &pci->bridge, &bridge_ops, &bridge_identity); /* the bus is empty */
 	return iobus_add(&vm->iobus, IO_SPACE_PORT, PORT_PCI_CONFIG, PORT_PCI_CONFIG_COUNT,
 			 &vpci_ops, pci);
 }

@@ -28,6 +28,9 @@ static struct {
 	void *device;
 } ranges[RANGES_MAX];
 static unsigned range_count;
+static struct vpci_function function;
+static const struct vpci_function_ops function_ops = { .name = "fuzzed" };
+static const struct vpci_identity identity = { .vendor = 0x1af4, .interrupt_pin = 1 };
 
 static void require(bool cond)
 {
@@ -47,6 +50,36 @@ int iobus_add(struct iobus *bus, enum io_space space, uint64_t base, uint64_t le
 	ranges[range_count].ops = ops;
 	ranges[range_count++].device = device;
 	return 0;
+}
+
+/* Where a guest may place a BAR: at multiples of its size, and a range of ports among the ports. */
+struct iobus_movable *iobus_add_movable(struct iobus *bus, enum io_space space, uint64_t length,
+					const struct io_ops *ops, void *device)
+{
+	struct iobus_movable *range = &bus->movable[space][bus->movable_count[space]++];
+
+	*range = (struct iobus_movable){ .length = length, .ops = ops, .device = device };
+	return range;
+}
+
+void iobus_move(struct iobus *bus, struct iobus_movable *range, uint64_t base, bool on)
+{
+	require(!on || (base & (range->length - 1)) == 0);
+	require(range < bus->movable[IO_SPACE_PORT] ||
+		range >= &bus->movable[IO_SPACE_PORT][IOBUS_MOVABLE_MAX] ||
+		base + range->length <= 0x10000);
+	range->base = base;
+	range->on = on;
+}
+
+/* What is constant of a function's header stays so, and the enable bits say who is on. */
+static void check_function(void)
+{
+	require(function.config[0] == 0xf4 && function.config[1] == 0x1a);
+	require((function.config[4] & 0xf8) == 0 && (function.config[0x10] & 3) == 1);
+	require((function.config[0x14] & 0xf) == 4);
+	require(function.bars[0].range->on == ((function.config[4] & 1) != 0));
+	require(function.bars[1].range->on == ((function.config[4] & 2) != 0));
 }
 
 bool vlapic_deliver(struct vm *to, const struct vlapic_msg *msg)
@@ -159,6 +192,7 @@ static void step(const struct input *in)
 	}
 	require(vm.clock_deadline > fake_tsc);
 	check_ioapic(&platform.ioapic);
+	check_function();
 	check_clock();
 	check_uart(&platform.com1);
 }
@@ -174,10 +208,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 	memset(&platform, 0, sizeof(platform));
 	vm.platform = &platform;
 	vm.clock_deadline = UINT64_MAX;
+	memset(&vm.iobus, 0, sizeof(vm.iobus));
 	range_count = 0;
 	require(vioapic_init(&platform.ioapic, &vm) == 0);
 	require(vlegacy_init(&platform.legacy, &vm, &platform.ioapic) == 0);
 	require(vpci_init(&platform.pci, &vm) == 0);
+	require(vpci_add(&platform.pci, 1, &function, &function_ops, &identity) == 0);
+	require(vpci_add_bar(&function, 0, VPCI_BAR_IO, 32, NULL, NULL) == 0);
+	require(vpci_add_bar(&function, 1, VPCI_BAR_MEMORY64, 0x4000, NULL, NULL) == 0);
 	vconsole_attach(&platform.console, "fuzz");
 	require(vuart_init(&platform.com1, &vm, &platform.ioapic, &platform.console) == 0);
 	for (; bytes >= sizeof(in); data += sizeof(in), bytes -= sizeof(in)) {

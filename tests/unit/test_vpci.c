@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* guest/dev/vpci.c on the real bus: Linux' probe of mechanism #1, and the reset amid its ports. */
+/*
+ * guest/dev/vpci.c on the real bus: Linux' probe of mechanism #1, the reset amid its ports, and a
+ * function with BARs as a driver and as a hostile guest meet it.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -8,6 +11,7 @@
 
 #include "guest/dev/vpci.h"
 #include "tests/unit/fake_base.h"
+#include "vmm/base/err.h"
 
 static struct vm vm;
 static struct vpci pci;
@@ -97,6 +101,268 @@ static void test_reset(void **state)
 	assert_int_equal(ended, VM_END_RESET);
 }
 
+/* --- A function with an I/O BAR, a 32-bit and a 64-bit memory BAR at device 3 --- */
+
+#define AT(reg) (0x80001800u | (reg))
+
+static struct vpci_function function;
+static struct io_access seen;
+static void *seen_bar;
+static uint32_t written_at, written_bytes;
+
+static void bar_access(void *device, struct vcpu *vcpu, struct io_access *access)
+{
+	seen_bar = device;
+	seen = *access;
+	access->value = 0x55;
+}
+
+static const struct io_ops bar_ops = { .name = "bar", .access = bar_access };
+static char io_bar, low_bar, wide_bar;
+
+static void written(struct vpci_function *which, uint32_t offset, uint32_t size)
+{
+	assert_ptr_equal(which, &function);
+	written_at = offset;
+	written_bytes = size;
+}
+
+static const struct vpci_function_ops function_ops = { .name = "test", .written = written };
+static const struct vpci_identity identity = {
+	.vendor = 0x1af4,
+	.device = 0x1042,
+	.subsystem_vendor = 0x1af4,
+	.subsystem = 0x1100,
+	.class_code = 0x018000,
+	.revision = 1,
+	.interrupt_pin = 1,
+};
+
+static int setup_function(void **state)
+{
+	int err = setup(state);
+
+	written_at = written_bytes = 0;
+	err |= vpci_add(&pci, 3, &function, &function_ops, &identity);
+	err |= vpci_add_bar(&function, 0, VPCI_BAR_IO, 32, &bar_ops, &io_bar);
+	err |= vpci_add_bar(&function, 1, VPCI_BAR_MEMORY32, 0x1000, &bar_ops, &low_bar);
+	err |= vpci_add_bar(&function, 4, VPCI_BAR_MEMORY64, 4 * SIZE_1G, &bar_ops, &wide_bar);
+	return err;
+}
+
+static uint64_t config_in(uint32_t reg, uint32_t size)
+{
+	select_register(AT(reg & ~3u));
+	return in((uint16_t)(0xcfc + (reg & 3)), size);
+}
+
+static void config_out(uint32_t reg, uint32_t size, uint64_t value)
+{
+	select_register(AT(reg & ~3u));
+	out((uint16_t)(0xcfc + (reg & 3)), size, value);
+}
+
+/* Which BAR answers at a memory address. */
+static void *who(uint64_t address)
+{
+	struct io_access access = { .size = 4 };
+
+	seen_bar = NULL;
+	iobus_memory_access(&vm.iobus, address, NULL, &access);
+	return seen_bar;
+}
+
+static void the_header_is_what_it_was_made_of(void **state)
+{
+	assert_int_equal(config_in(0x00, 4), 0x10421af4);
+	assert_int_equal(config_in(0x08, 4), 0x01800001);
+	assert_int_equal(config_in(0x0e, 1), 0); /* one function, type 00H */
+	assert_int_equal(config_in(0x2c, 4), 0x11001af4);
+	assert_int_equal(config_in(0x3d, 1), 1);
+	for (uint32_t reg = 0; reg < 0x100; reg += 4) {
+		config_out(reg, 4, 0xffffffff);
+	}
+	assert_int_equal(config_in(0x00, 4), 0x10421af4);
+	assert_int_equal(config_in(0x04, 4), 0x0407); /* I/O, memory, bus master, INTx off */
+	assert_int_equal(config_in(0x08, 4), 0x01800001);
+	assert_int_equal(config_in(0x0c, 4), 0);
+	assert_int_equal(config_in(0x2c, 4), 0x11001af4);
+	assert_int_equal(config_in(0x3c, 4), 0x1ff);
+	assert_int_equal(config_in(0x40, 4), 0);
+}
+
+static void all_ones_read_back_as_the_size(void **state)
+{
+	static const struct {
+		uint32_t reg, before, after;
+	} rows[] = {
+		{ 0x10, 0x00000001, 0x0000ffe1 }, { 0x14, 0x00000000, 0xfffff000 },
+		{ 0x18, 0x00000000, 0x00000000 }, { 0x1c, 0x00000000, 0x00000000 },
+		{ 0x20, 0x00000004, 0x00000004 }, { 0x24, 0x00000000, 0xffffffff },
+		{ 0x30, 0x00000000, 0x00000000 }, /* no expansion ROM */
+	};
+
+	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
+		assert_int_equal(config_in(rows[i].reg, 4), rows[i].before);
+		config_out(rows[i].reg, 4, 0xffffffff);
+		assert_int_equal(config_in(rows[i].reg, 4), rows[i].after);
+		config_out(rows[i].reg, 4, 0);
+		assert_int_equal(config_in(rows[i].reg, 4), rows[i].before);
+	}
+}
+
+static void bars_answer_where_they_were_put_and_while_enabled(void **state)
+{
+	config_out(0x10, 4, 0xc000);
+	config_out(0x14, 4, 0xd0000000);
+	config_out(0x24, 4, 0x100); /* out of the way */
+	assert_null(who(0xd0000000));
+	assert_int_equal(in(0xc000, 1), 0xff);
+	config_out(0x04, 2, 1); /* I/O space */
+	assert_int_equal(in(0xc010, 2), 0x55);
+	assert_ptr_equal(seen_bar, &io_bar);
+	assert_int_equal(seen.offset, 0x10);
+	assert_null(who(0xd0000000));
+	config_out(0x04, 1, 2); /* memory space, and I/O no more */
+	assert_int_equal(in(0xc010, 2), 0xffff);
+	assert_ptr_equal(who(0xd0000ffc), &low_bar);
+	assert_null(who(0xd0001000));
+	config_out(0x14, 4, 0xd1000000);
+	assert_null(who(0xd0000000));
+	assert_ptr_equal(who(0xd1000000), &low_bar);
+	config_out(0x05, 1, 0xff); /* not the byte with the enable bits */
+	assert_ptr_equal(who(0xd1000000), &low_bar);
+	config_out(0x04, 2, 0);
+	assert_null(who(0xd1000000));
+}
+
+/* A byte or a word of a register moves the range as well, and either half of 64 bits may be first.
+ */
+static void parts_of_a_bar_may_be_written(void **state)
+{
+	config_out(0x24, 4, 0x100);
+	config_out(0x04, 2, 2);
+	config_out(0x16, 2, 0xd123);
+	assert_ptr_equal(who(0xd1230000), &low_bar);
+	config_out(0x15, 1, 0x4f);
+	assert_ptr_equal(who(0xd1234000), &low_bar);
+	assert_int_equal(config_in(0x14, 4), 0xd1234000);
+	assert_int_equal(config_in(0x15, 2), 0x2340);
+	config_out(0x24, 4, 5);
+	assert_ptr_equal(who(0x500000000), &wide_bar);
+	assert_ptr_equal(who(0x5fffffffc), &wide_bar);
+	assert_null(who(0x600000000));
+	config_out(0x24, 1, 7);
+	assert_null(who(0x500000000));
+	assert_ptr_equal(who(0x700000000), &wide_bar);
+	config_out(0x24, 4, 0xffffffff); /* while it is sized: at the very end */
+	assert_ptr_equal(who(UINT64_MAX - 3), &wide_bar);
+}
+
+static void a_bar_takes_nothing_from_others(void **state)
+{
+	char fixed;
+
+	assert_int_equal(
+		iobus_add(&vm.iobus, IO_SPACE_MEMORY, 0xfec00000, 0x1000, &bar_ops, &fixed), 0);
+	config_out(0x04, 2, 3);
+	config_out(0x14, 4, 0xfec00000);
+	assert_ptr_equal(who(0xfec00000), &fixed);
+	config_out(0x24, 4, 0);
+	config_out(0x14, 4, 0x10000000); /* in the 4 GiB of the other */
+	assert_ptr_equal(who(0x10000000), &low_bar);
+	assert_ptr_equal(who(0x10001000), &wide_bar);
+	config_out(0x10, 4, 0xce0); /* over CF8H */
+	assert_int_equal(config_in(0x10, 4), 0xce1);
+	assert_int_equal(in(0xce0, 1), 0x55);
+}
+
+static void accesses_that_are_not_of_one_register_read_ones(void **state)
+{
+	select_register(AT(0));
+	assert_int_equal(in(0xcfd, 1), 0x1a);
+	assert_int_equal(in(0xcfd, 2), 0x421a);
+	assert_int_equal(in(0xcfd, 4), 0xffffffff); /* over CFFH */
+	assert_int_equal(in(0xcff, 2), 0xffff);
+	assert_int_equal(in(0xcfb, 2), 0xffff);
+	select_register(AT(0x14));
+	out(0xcfe, 4, 0xffffffff);
+	assert_int_equal(in(0xcfc, 4), 0);
+	assert_int_equal(written_bytes, 0);
+}
+
+static void the_function_hears_what_was_written(void **state)
+{
+	config_out(0x42, 2, 1);
+	assert_int_equal(written_at, 0x42);
+	assert_int_equal(written_bytes, 2);
+}
+
+static uint64_t accessor(uint32_t number, uint32_t offset, uint32_t size)
+{
+	struct io_access access = { .size = size, .value = 0x1234 };
+
+	vpci_config_access(&pci, number, offset, &access);
+	return access.value;
+}
+
+/* As memory-mapped configuration space will use it: 4096 bytes, and buses that are not there. */
+static void the_accessor_knows_no_more_than_is_there(void **state)
+{
+	assert_int_equal(accessor(3 << 3, 2, 2), 0x1042);
+	assert_int_equal(accessor(3 << 3, 0xfc, 4), 0);
+	assert_int_equal(accessor(3 << 3, 0x100, 4), 0); /* no extended capability */
+	assert_int_equal(accessor(3 << 3, 0xfff, 1), 0);
+	assert_int_equal(accessor(3 << 3, 0xfe, 4), 0);
+	assert_int_equal(accessor(3 << 3 | 1, 0, 4), 0xffffffff);
+	assert_int_equal(accessor(4 << 3, 0x100, 4), 0xffffffff);
+	assert_int_equal(accessor(1 << 8 | 3 << 3, 0, 4), 0xffffffff);
+	assert_int_equal(accessor(0xffff, 0, 2), 0xffff);
+}
+
+static void what_cannot_be_added_is_refused(void **state)
+{
+	static struct vpci_function other;
+	static const struct {
+		uint32_t number;
+		enum vpci_bar_kind kind;
+		uint64_t bytes;
+		int err;
+	} rows[] = {
+		{ 0, VPCI_BAR_IO, 4, ERR_INVAL },
+		{ 5, VPCI_BAR_MEMORY32, 0x1000, ERR_INVAL },
+		{ 6, VPCI_BAR_IO, 4, ERR_INVAL },
+		{ 2, VPCI_BAR_IO, 2, ERR_INVAL },
+		{ 2, VPCI_BAR_IO, 512, ERR_INVAL },
+		{ 2, VPCI_BAR_IO, 24, ERR_INVAL },
+		{ 2, VPCI_BAR_MEMORY32, 8, ERR_INVAL },
+		{ 2, VPCI_BAR_MEMORY32, 0, ERR_INVAL },
+		{ 3, VPCI_BAR_MEMORY64, 16, ERR_INVAL },
+		{ 2, VPCI_BAR_NONE, 16, ERR_INVAL },
+		{ 2, VPCI_BAR_MEMORY32, BIT(32), ERR_INVAL },
+		{ 2, VPCI_BAR_MEMORY64, 16, 0 },
+		{ 3, VPCI_BAR_IO, 4, ERR_INVAL },
+	};
+
+	assert_int_equal(vpci_add(&pci, 0, &other, &function_ops, &identity), ERR_EXISTS);
+	assert_int_equal(vpci_add(&pci, 3, &other, &function_ops, &identity), ERR_EXISTS);
+	assert_int_equal(vpci_add(&pci, 32, &other, &function_ops, &identity), ERR_INVAL);
+	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
+		int err = vpci_add_bar(&function, rows[i].number, rows[i].kind, rows[i].bytes,
+				       &bar_ops, NULL);
+
+		if (err != rows[i].err) {
+			fail_msg("row %zu: %d", i, err);
+		}
+	}
+	while (iobus_add_movable(&vm.iobus, IO_SPACE_PORT, 4, &bar_ops, NULL) != NULL) {
+	}
+	assert_int_equal(vpci_add(&pci, 4, &other, &function_ops, &identity), 0);
+	assert_int_equal(vpci_add_bar(&other, 0, VPCI_BAR_IO, 4, &bar_ops, NULL), ERR_NOMEM);
+}
+
+#define FUNCTION_TEST(name) cmocka_unit_test_setup(name, setup_function)
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -104,6 +370,15 @@ int main(void)
 		cmocka_unit_test_setup(test_bridge, setup),
 		cmocka_unit_test_setup(test_nobody_else, setup),
 		cmocka_unit_test_setup(test_reset, setup),
+		FUNCTION_TEST(the_header_is_what_it_was_made_of),
+		FUNCTION_TEST(all_ones_read_back_as_the_size),
+		FUNCTION_TEST(bars_answer_where_they_were_put_and_while_enabled),
+		FUNCTION_TEST(parts_of_a_bar_may_be_written),
+		FUNCTION_TEST(a_bar_takes_nothing_from_others),
+		FUNCTION_TEST(accesses_that_are_not_of_one_register_read_ones),
+		FUNCTION_TEST(the_function_hears_what_was_written),
+		FUNCTION_TEST(the_accessor_knows_no_more_than_is_there),
+		FUNCTION_TEST(what_cannot_be_added_is_refused),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
