@@ -5,6 +5,7 @@
  */
 #include "guest/acpi_build.h"
 
+#include "guest/aml.h"
 #include "guest/memmap.h"
 #include "vmm/base/err.h"
 #include "vmm/base/page_alloc.h"
@@ -175,48 +176,17 @@ struct madt_x2apic_nmi {
 #define MADT_ALL_UIDS	 0xffu
 #define MADT_ALL_X2_UIDS 0xffffffffu
 
-/* AML: Device (Cnnn) { Name (_HID, "ACPI0007") Name (_UID, n) }; ACPI, "AML Byte Stream". */
-struct aml_processor {
-	uint8_t device_op[2];
-	uint8_t pkg_length;
-	char name[4];
-	uint8_t hid_op;
-	char hid_name[4];
-	uint8_t hid_string;
-	char hid[9];
-	uint8_t uid_op;
-	char uid_name[4];
-	uint8_t uid_dword;
-	uint32_t uid;
-} __attribute__((packed));
-_Static_assert(sizeof(struct aml_processor) == 32, "pkg_length is this less device_op");
-
-/* Scope (\_SB) with a package length of three bytes. */
-struct aml_scope {
-	uint8_t scope_op;
-	uint8_t pkg_length[3];
-	char name[5];
-} __attribute__((packed));
-
 extern const uint8_t dsdt_aml[], dsdt_aml_end[];
 
 /* Where the next table goes. Once something did not fit, full stays set and nothing is written. */
 struct composer {
-	uint8_t *area;
-	size_t size;
-	size_t used;
+	struct aml bytes;
 	uint32_t base;
-	bool full;
 };
 
 static void append(struct composer *to, const void *bytes, size_t count)
 {
-	if (to->full || count > to->size - to->used) {
-		to->full = true;
-		return;
-	}
-	memcpy(to->area + to->used, bytes, count);
-	to->used += count;
+	aml_append(&to->bytes, bytes, count);
 }
 
 /* Where a table will start; its guest address is this plus base. */
@@ -224,8 +194,8 @@ static size_t begin_table(struct composer *to)
 {
 	static const uint8_t zeros[TABLE_ALIGN];
 
-	append(to, zeros, ALIGN_UP(to->used, (size_t)TABLE_ALIGN) - to->used);
-	return to->used;
+	append(to, zeros, ALIGN_UP(to->bytes.used, (size_t)TABLE_ALIGN) - to->bytes.used);
+	return to->bytes.used;
 }
 
 static uint8_t checksum(const uint8_t *bytes, size_t count)
@@ -241,12 +211,12 @@ static uint8_t checksum(const uint8_t *bytes, size_t count)
 /* Fills in length and checksum of the table that began at start; returns its guest address. */
 static uint32_t end_table(struct composer *to, size_t start)
 {
-	struct acpi_header *header = (struct acpi_header *)(to->area + start);
+	struct acpi_header *header = (struct acpi_header *)(to->bytes.area + start);
 
-	if (!to->full) {
-		header->length = (uint32_t)(to->used - start);
+	if (!to->bytes.full) {
+		header->length = (uint32_t)(to->bytes.used - start);
 		header->checksum = 0;
-		header->checksum = checksum(to->area + start, header->length);
+		header->checksum = checksum(to->bytes.area + start, header->length);
 	}
 	return to->base + (uint32_t)start;
 }
@@ -355,43 +325,28 @@ static uint32_t add_madt(struct composer *to, uint32_t vcpu_count)
 	return end_table(to, start);
 }
 
-static void add_aml_processor(struct composer *to, uint32_t id)
+static void add_aml_processor(struct aml *aml, uint32_t id)
 {
 	static const char digits[] = "0123456789ABCDEF";
-	struct aml_processor processor = {
-		.device_op = { 0x5b, 0x82 },
-		.pkg_length = sizeof(processor) - sizeof(processor.device_op),
-		.name = { 'C', digits[id >> 8 & 0xf], digits[id >> 4 & 0xf], digits[id & 0xf] },
-		.hid_op = 0x08,
-		.hid_name = "_HID",
-		.hid_string = 0x0d,
-		.hid = "ACPI0007",
-		.uid_op = 0x08,
-		.uid_name = "_UID",
-		.uid_dword = 0x0c,
-		.uid = id,
-	};
+	const char name[] = { 'C', digits[id >> 8 & 0xf], digits[id >> 4 & 0xf], digits[id & 0xf] };
 
-	append(to, &processor, sizeof(processor));
+	aml_begin_device(aml, name);
+	aml_name_string(aml, "_HID", "ACPI0007");
+	aml_name_integer(aml, "_UID", id);
+	aml_end(aml);
 }
 
 static uint32_t add_ssdt(struct composer *to, uint32_t vcpu_count)
 {
-	size_t length = sizeof(struct aml_scope) - 1 + vcpu_count * sizeof(struct aml_processor);
-	struct aml_scope scope = {
-		.scope_op = 0x10,
-		.pkg_length = { (uint8_t)(0x80 | (length & 0xf)), (uint8_t)(length >> 4),
-				(uint8_t)(length >> 12) },
-		.name = "\\_SB_",
-	};
 	struct acpi_header header = make_header("SSDT", 2);
 	size_t start = begin_table(to);
 
 	append(to, &header, sizeof(header));
-	append(to, &scope, sizeof(scope));
+	aml_begin_scope(&to->bytes, "\\_SB_");
 	for (uint32_t id = 0; id < vcpu_count; id++) {
-		add_aml_processor(to, id);
+		add_aml_processor(&to->bytes, id);
 	}
+	aml_end(&to->bytes);
 	return end_table(to, start);
 }
 
@@ -411,7 +366,7 @@ static uint32_t add_xsdt(struct composer *to, uint32_t vcpu_count)
 
 size_t acpi_compose(uint8_t *area, size_t area_bytes, uint32_t base, uint32_t vcpu_count)
 {
-	struct composer to = { .area = area, .size = area_bytes, .base = base };
+	struct composer to = { .bytes = { .area = area, .size = area_bytes }, .base = base };
 	struct acpi_rsdp rsdp = {
 		.signature = "RSD PTR ",
 		.oem_id = "UMBRA ",
@@ -421,13 +376,13 @@ size_t acpi_compose(uint8_t *area, size_t area_bytes, uint32_t base, uint32_t vc
 
 	append(&to, &rsdp, sizeof(rsdp));
 	rsdp.xsdt_address = add_xsdt(&to, vcpu_count);
-	if (to.full) {
+	if (to.bytes.full) {
 		return 0;
 	}
 	rsdp.checksum = checksum((const uint8_t *)&rsdp, RSDP_V1_BYTES);
 	rsdp.extended_checksum = checksum((const uint8_t *)&rsdp, sizeof(rsdp));
 	memcpy(area, &rsdp, sizeof(rsdp));
-	return to.used;
+	return to.bytes.used;
 }
 
 int acpi_build(struct gmem *gmem, uint32_t vcpu_count)

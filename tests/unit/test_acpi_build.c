@@ -217,7 +217,7 @@ static void test_iasl(void **state)
 		{ "fadt", "FACP", "Reset Register Supported (V2) : 1" },
 		{ "madt", "APIC", "Local Apic ID : 04" },
 		{ "ssdt", "SSDT", "Device (C004)" },
-		{ "uids", "SSDT", "Name (_UID, 0x00000004)" },
+		{ "uids", "SSDT", "Name (_UID, 0x04)" },
 	};
 	char directory[] = "/tmp/acpi-XXXXXX";
 	char command[64];

@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * guest/aml.c: a PCI root bridge with windows and interrupt routing is what iasl disassembles, and
+ * iasl compiles that again to a table of the same meaning.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "guest/aml.h"
+#include "tests/unit/fake_base.h"
+
+#define HEADER_BYTES 36
+
+static uint8_t area[4096];
+static struct aml aml;
+
+static void begin(size_t size)
+{
+	memset(area, 0, sizeof(area));
+	aml = (struct aml){ .area = area, .size = size };
+}
+
+static void write_bridge(void)
+{
+	static const uint8_t header[HEADER_BYTES] = "SSDT";
+
+	aml_append(&aml, header, sizeof(header));
+	aml_begin_scope(&aml, "\\_SB_");
+	aml_begin_device(&aml, "PC00");
+	aml_name_eisa_id(&aml, "_HID", "PNP0A08");
+	aml_name_integer(&aml, "_UID", 0);
+	aml_name_integer(&aml, "_CCA", 1);
+	aml_begin_resources(&aml);
+	aml_window(&aml, AML_WINDOW_BUS_NUMBERS, 0, 0);
+	aml_io(&aml, 0xcf8, 8);
+	aml_window(&aml, AML_WINDOW_IO, 0xd00, 0xffff);
+	aml_memory32_fixed(&aml, 0xe0000000, 0x100000);
+	aml_window(&aml, AML_WINDOW_MEMORY, 0xc0000000, 0xdfffffff);
+	aml_window(&aml, AML_WINDOW_PREFETCHABLE, 0x4000000000, 0x7fffffffff);
+	aml_end_resources(&aml);
+	aml_begin_prt(&aml, 2);
+	aml_prt_entry(&aml, 3, 0, 16);
+	aml_prt_entry(&aml, 31, 3, 23);
+	aml_end(&aml);
+	aml_end(&aml);
+	aml_begin_device(&aml, "TST0");
+	aml_name_string(&aml, "_HID", "ACPI0007");
+	aml_name_integer(&aml, "NB__", 0x89);
+	aml_name_integer(&aml, "NW__", 0x89ab);
+	aml_name_integer(&aml, "ND__", 0x89abcdef);
+	aml_name_integer(&aml, "NQ__", 0x89abcdef01234567);
+	aml_end(&aml);
+	aml_end(&aml);
+}
+
+static void finish_header(void)
+{
+	uint8_t sum = 0;
+	const uint32_t bytes = (uint32_t)aml.used;
+
+	memcpy(area + 4, &bytes, sizeof(bytes));
+	area[8] = 2;
+	memcpy(area + 10, "UMBRA UMBRA   \1\0\0\0UMBR\1\0\0\0", 26);
+	area[9] = 0;
+	for (size_t i = 0; i < aml.used; i++) {
+		sum = (uint8_t)(sum + area[i]);
+	}
+	area[9] = (uint8_t)(0 - sum);
+}
+
+static void run(const char *directory, const char *command)
+{
+	char line[600];
+
+	snprintf(line, sizeof(line), "cd %s && { %s; } > log 2>&1 || { cat log *.dsl; exit 1; }",
+		 directory, command);
+	if (system(line) != 0) {
+		fail_msg("%s", command);
+	}
+}
+
+static void iasl_reads_what_was_meant(void **state)
+{
+	static const char *const lines[] = {
+		"Scope (\\\\_SB)",
+		"Device (PC00)",
+		"EisaId (\"PNP0A08\")",
+		"Name (_UID, Zero)",
+		"Name (_CCA, One)",
+		"WordBusNumber (ResourceProducer, MinFixed, MaxFixed, PosDecode,",
+		"WordIO (ResourceProducer, MinFixed, MaxFixed, PosDecode, EntireRange,",
+		"0x0D00,             // Range Minimum",
+		"0xFFFF,             // Range Maximum",
+		"0xF300,             // Length",
+		"IO (Decode16,",
+		"0x0CF8,             // Range Minimum",
+		"Memory32Fixed (ReadWrite,",
+		"0xE0000000,         // Address Base",
+		"0x00100000,         // Address Length",
+		"DWordMemory (ResourceProducer, PosDecode, MinFixed, MaxFixed, NonCacheable, ReadW",
+		"0xDFFFFFFF,         // Range Maximum",
+		"0x20000000,         // Length",
+		"QWordMemory (ResourceProducer, PosDecode, MinFixed, MaxFixed, Prefetchable, ReadW",
+		"0x0000007FFFFFFFFF, // Range Maximum",
+		"0x0000004000000000, // Length",
+		"Name (_PRT, Package (0x02)",
+		"0x0003FFFF,",
+		"0x001FFFFF,",
+		"0x17",
+		"Name (_HID, \"ACPI0007\"",
+		"Name (NB, 0x89)",
+		"Name (NW, 0x89AB)",
+		"Name (ND, 0x89ABCDEF)",
+		"Name (NQ, 0x89ABCDEF01234567)",
+	};
+	char directory[] = "/tmp/aml-XXXXXX", path[64], command[300];
+	FILE *file;
+
+	if (system("command -v iasl > /dev/null") != 0) {
+		skip();
+	}
+	begin(sizeof(area));
+	write_bridge();
+	assert_false(aml.full);
+	assert_int_equal(aml.depth, 0);
+	finish_header();
+	assert_non_null(mkdtemp(directory));
+	snprintf(path, sizeof(path), "%s/t.dat", directory);
+	file = fopen(path, "wb");
+	assert_non_null(file);
+	assert_int_equal(fwrite(area, aml.used, 1, file), 1);
+	fclose(file);
+	run(directory, "iasl -d t.dat && ! grep -iE 'error|warning|invalid' t.log 2>/dev/null");
+	for (size_t i = 0; i < ARRAY_COUNT(lines); i++) {
+		snprintf(command, sizeof(command), "grep -F -q '%s' t.dsl", lines[i]);
+		if (strstr(lines[i], "\\\\") != NULL) {
+			snprintf(command, sizeof(command), "grep -q '%s' t.dsl", lines[i]);
+		}
+		run(directory, command);
+	}
+	run(directory, "iasl -p again t.dsl && grep -q ' 0 Errors' log");
+	snprintf(command, sizeof(command), "rm -r %s", directory);
+	assert_int_equal(system(command), 0);
+}
+
+static void nothing_is_written_beyond_the_end(void **state)
+{
+	size_t whole;
+
+	begin(sizeof(area));
+	write_bridge();
+	whole = aml.used;
+	for (size_t size = 0; size < whole; size++) {
+		begin(size);
+		memset(area + size, 0xcc, sizeof(area) - size);
+		write_bridge();
+		assert_true(aml.full);
+		assert_in_range(aml.used, 0, size);
+		assert_int_equal(area[size], 0xcc);
+	}
+	begin(whole);
+	write_bridge();
+	assert_false(aml.full);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(iasl_reads_what_was_meant, fake_setup,
+						fake_teardown),
+		cmocka_unit_test_setup_teardown(nothing_is_written_beyond_the_end, fake_setup,
+						fake_teardown),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
