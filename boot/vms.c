@@ -23,6 +23,9 @@
 #define EARLY_END_US  5000000u
 #define EARLY_END_MAX 5u
 
+/* What waits for nobody is done for so long between two slices, and one step beyond it. */
+#define WORK_TURN_US 1000u
+
 static struct vms_entry slots[CONFIG_VM_MAX];
 static size_t slot_count;
 
@@ -52,6 +55,16 @@ static int start(struct vms_entry *slot)
 	return err;
 }
 
+/*
+ * What other VMs left is wiped first: then there is most to choose from, and the log says what is
+ * free. vms_reap starts it.
+ */
+static int start_when_wiped(struct vms_entry *slot)
+{
+	slot->waits = retire_buries();
+	return slot->waits ? ERR_AGAIN : start(slot);
+}
+
 size_t vms_count(void)
 {
 	return slot_count;
@@ -69,8 +82,7 @@ int vms_power_on(const struct vms_entry *entry)
 
 	CHECK(slot->vm == NULL && slot->config->valid);
 	slot->early_ends = 0;
-	slot->waits = false;
-	return start(slot);
+	return start_when_wiped(slot);
 }
 
 /* Equal before a VM's start and after its end, or something was left behind. */
@@ -144,7 +156,9 @@ static void bury(struct vms_entry *slot)
 {
 	platform_destroy_vm(slot->vm);
 	slot->move = VMS_NO_MOVE;
-	log_free();
+	if (!retire_buries()) {
+		log_free(); /* else when it is wiped */
+	}
 	slot->vm = NULL;
 	slot->kept = false;
 }
@@ -167,7 +181,7 @@ static void start_again(struct vms_entry *slot, bool early)
 			  slot->config->name, EARLY_END_MAX);
 		return;
 	}
-	(void)start(slot);
+	(void)start_when_wiped(slot);
 }
 
 static enum vm_on_end what_then(const struct vms_entry *slot)
@@ -190,7 +204,7 @@ void vms_reset(const struct vms_entry *entry)
 	slot->early_ends = 0; /* a person who asks five times gets it five times */
 	if (slot->kept) {
 		bury(slot);
-		(void)start(slot);
+		(void)start_when_wiped(slot);
 		return;
 	}
 	slot->wish = VMS_RESET;
@@ -232,9 +246,6 @@ static void reap(struct vms_entry *slot)
 }
 
 /* --- KeyIDs that change --- */
-
-/* Nobody waits longer for a turn than one step takes beyond this. */
-#define MOVE_TURN_US 1000u
 
 static void begin_move(struct vms_entry *slot, enum vms_move move, bool goes_on)
 {
@@ -296,7 +307,7 @@ static void refuse_move(struct vms_entry *slot, int err)
 /* Not for long: other VMs wait for this CPU. */
 static void go_on_moving(struct vms_entry *slot)
 {
-	const uint64_t begin = cpu_rdtsc(), turn = tsc_from_us(MOVE_TURN_US);
+	const uint64_t end = cpu_rdtsc() + tsc_from_us(WORK_TURN_US);
 
 	if (!slot->move_begun) {
 		int err = try_to_begin(slot);
@@ -312,7 +323,7 @@ static void go_on_moving(struct vms_entry *slot)
 			end_move(slot);
 			return;
 		}
-	} while (cpu_rdtsc() - begin < turn);
+	} while (cpu_rdtsc() < end);
 }
 
 static bool key_is_old(const struct vms_entry *slot)
@@ -335,6 +346,9 @@ static void look_after_keyid(struct vms_entry *slot)
 
 bool vms_busy(void)
 {
+	if (retire_buries()) {
+		return true;
+	}
 	for (size_t i = 0; i < slot_count; i++) {
 		if (slots[i].move != VMS_NO_MOVE && slots[i].move_begun) {
 			return true;
@@ -343,15 +357,25 @@ bool vms_busy(void)
 	return false;
 }
 
+/* A turn of wiping and freeing what VMs left. True: all of it is free now. */
+static bool free_memory(void)
+{
+	const uint64_t end = cpu_rdtsc() + tsc_from_us(WORK_TURN_US);
+
+	do {
+		if (retire_poll()) {
+			log_free();
+			return true;
+		}
+	} while (retire_buries() && cpu_rdtsc() < end);
+	return false;
+}
+
 size_t vms_reap(void)
 {
+	const bool freed = free_memory();
 	size_t running = 0;
 
-	const bool freed = retire_poll();
-
-	if (freed) {
-		log_free();
-	}
 	for (size_t i = 0; i < CONFIG_VM_MAX; i++) {
 		struct vms_entry *slot = &slots[i];
 
@@ -367,5 +391,6 @@ size_t vms_reap(void)
 		look_after_keyid(slot);
 		running += vms_runs(slot) || slot->waits ? 1 : 0;
 	}
-	return running;
+	/* The machine does not end before memory is wiped. */
+	return running + (retire_buries() ? 1 : 0);
 }

@@ -54,12 +54,12 @@ void vms_rekey(const struct vms_entry *entry);
 void vms_park(const struct vms_entry *entry);
 void vms_unpark(const struct vms_entry *entry);
 
-/* The last vms_reap left work that needs nobody to wait for. */
+/* The last vms_reap left work that waits for nobody. */
 bool vms_busy(void);
 
 /*
  * Logs which VMs ended; frees them, builds them again or keeps them, as their sections say.
- * Returns how many run: those that are kept do not.
+ * Returns how many run: those that are kept do not, and memory that is being wiped counts as one.
  */
 size_t vms_reap(void);
 

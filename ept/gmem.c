@@ -97,8 +97,18 @@ void gmem_scrub(hpa_t first, uint64_t bytes)
 
 int gmem_init(struct gmem *gmem)
 {
+	int err = ERR_NOMEM;
+
 	memset(gmem, 0, sizeof(*gmem));
-	return ept_root_init(&gmem->root);
+	gmem->grave = page_alloc(1);
+	if (gmem->grave != NULL) {
+		err = ept_root_init(&gmem->root);
+	}
+	if (err != 0) {
+		page_free(gmem->grave, 1);
+		gmem->grave = NULL;
+	}
+	return err;
 }
 
 /* What belongs to others as well goes on without this gmem. */
@@ -118,7 +128,7 @@ static void leave_shares(struct gmem *gmem)
 
 void gmem_destroy(struct gmem *gmem)
 {
-	if (gmem->root.pml4.v == 0) {
+	if (gmem->grave == NULL) {
 		return; /* gmem_init failed, or never ran */
 	}
 	/*
@@ -128,30 +138,15 @@ void gmem_destroy(struct gmem *gmem)
 	 */
 	ept_tlb_shootdown(&gmem->root);
 	leave_shares(gmem);
-	if (gmem->grave != NULL) {
-		retire(gmem);
-		return;
-	}
-	lock_take(&gmem->lock);
-	for (uint32_t i = 0; i < gmem->region_count; i++) {
-		gmem->regions[i].ops->destroy(gmem, &gmem->regions[i]);
-	}
-	gmem->region_count = 0;
-	gmem->resident_bytes = 0;
-	ept_root_free(&gmem->root);
-	lock_drop(&gmem->lock);
+	retire(gmem);
 }
 
-int gmem_use_keyid(struct gmem *gmem, keyid_t keyid)
+void gmem_use_keyid(struct gmem *gmem, keyid_t keyid)
 {
-	CHECK(gmem->region_count == 0 && gmem->grave == NULL);
-	gmem->grave = page_alloc(1);
-	if (gmem->grave == NULL) {
-		return ERR_NOMEM;
-	}
+	CHECK(gmem->region_count == 0 && !gmem->keyed);
 	gmem->keyid = keyid;
+	gmem->keyed = true;
 	keyslot_use(keyid);
-	return 0;
 }
 
 enum gmem_fault_result gmem_fault(struct gmem *gmem, gpa_t gpa, unsigned access,

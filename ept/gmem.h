@@ -36,7 +36,17 @@ struct gmem_faulter {
 	uint64_t place; /* RIP and what a string instruction counts in, as one number */
 };
 
-/* What a kind of memory knows to do. All calls under the gmem lock; gpa lies in the region. */
+/* What of a region's memory has to be zeroed before its frames go back. */
+enum gmem_bury {
+	GMEM_BURY_CLEAR,   /* what lies in clear under KeyID 0: the key of the rest is dead */
+	GMEM_BURY_TOUCHED, /* what was touched, under KeyID 0: no key protected it */
+	GMEM_BURY_ALL,	   /* everything, under KeyID 0: its own key lives on */
+};
+
+/* One step of burying zeroes at most so many bytes: other VMs wait for this CPU meanwhile. */
+#define GMEM_STEP_BYTES SIZE_2M
+
+/* What a kind of memory knows to do. gpa lies in the region; under the gmem lock up to leave. */
 struct region_ops {
 	const char *name;
 	/*
@@ -50,31 +60,34 @@ struct region_ops {
 		   struct keyed_frame *out);
 	/* NULL: there is nothing to undo. */
 	void (*unpin)(struct gmem *gmem, struct gmem_region *region, gpa_t page, bool written);
-	/* Gives back all that the region owns. The EPT root is gone or shot down already. */
-	void (*destroy)(struct gmem *gmem, struct gmem_region *region);
 	/*
-	 * Instead of destroy, for what belongs to others as well: this gmem has it no more. The
-	 * EPT root is gone or shot down already.
+	 * Instead of close and bury, for what belongs to others as well: this gmem has it no more.
+	 * The EPT root is gone or shot down already.
 	 */
 	void (*leave)(struct gmem *gmem, struct gmem_region *region);
+	/*
+	 * The region is about to be buried, and its gmem goes: nobody may look for the gmem from
+	 * here on. The EPT root is gone or shot down already. NULL: there is nothing to do.
+	 */
+	void (*close)(struct gmem_region *region);
 	/*
 	 * Before bury, where the caches are not flushed as a whole: takes the lines of what was
 	 * touched under the KeyID out of them. Which root, which no CPU uses any more, says.
 	 */
 	void (*flush)(const struct ept_root *root, struct gmem_region *region);
 	/*
-	 * The same as destroy for memory under a KeyID whose key is dead, with all lines gone from
-	 * the caches: nothing has to be wiped but what is in clear, of which root
-	 * says what was touched. With wipe all that was touched has to be, for the key did not
-	 * die, or there was none. Without a root all is.
+	 * A step of zeroing what has to be and of giving back all that the region owns; root, which
+	 * no CPU uses any more, says what was touched. region->base and bytes say what is left.
+	 * Under a KeyID the key is dead (but for GMEM_BURY_ALL), and all lines are gone from the
+	 * caches. True: it was the last step, and the state is gone. Any CPU, no lock held.
 	 */
-	void (*bury)(const struct ept_root *root, struct gmem_region *region, bool wipe);
+	bool (*bury)(const struct ept_root *root, struct gmem_region *region, enum gmem_bury how);
 	/*
 	 * Whether the region goes with its gmem's KeyID; if so, what it maps from now on lies
 	 * under this one, and it has forgotten where pages lay. NULL: it does not.
 	 */
 	bool (*set_keyid)(struct gmem_region *region, keyid_t keyid);
-	/* A page that was pinned once stays in its frame until destroy. */
+	/* A page that was pinned once stays in its frame until the region is buried. */
 	bool stays;
 };
 
@@ -91,7 +104,8 @@ struct gmem {
 	struct gmem_region regions[GMEM_REGION_MAX]; /* sorted by base, disjoint */
 	uint32_t region_count;
 	keyid_t keyid;	     /* of its RAM */
-	struct grave *grave; /* with a KeyID: where its end is kept track of */
+	bool keyed;	     /* by gmem_use_keyid; while it is parked as well */
+	struct grave *grave; /* where its end is kept track of */
 	struct move *move;   /* while its memory moves to another KeyID, or is parked (move.h) */
 	uint64_t moved_pages;
 	/* Counters, for people and tests. */
@@ -105,15 +119,17 @@ void gmem_scrub(hpa_t first, uint64_t bytes);
 /* An empty address space. ERR_NOMEM. */
 int gmem_init(struct gmem *gmem);
 
-/* Stop the vCPUs first. Takes the root away from every CPU, then wipes and frees everything. */
+/*
+ * Stop the vCPUs first. Takes the root away from every CPU, and gives the memory to ept/retire.h,
+ * which wipes and frees it step by step. The gmem itself is not needed any more.
+ */
 void gmem_destroy(struct gmem *gmem);
 
 /*
  * This gmem's RAM lies under the KeyID, which keyslot_take has handed out. From here on
- * gmem_destroy retires the memory instead of wiping it (ept/retire.h). Before the first region.
- * ERR_NOMEM.
+ * gmem_destroy gives the key up instead of having the memory zeroed. Before the first region.
  */
-int gmem_use_keyid(struct gmem *gmem, keyid_t keyid);
+void gmem_use_keyid(struct gmem *gmem, keyid_t keyid);
 
 /*
  * RAM that stays in its frames, under the KeyID of gmem_use_keyid, else under KeyID 0: frames are

@@ -22,6 +22,9 @@
 #define PAGE_KEY_BYTES 64 /* AES-256-XTS */
 #define PAGE_KEY_LABEL "umbra page key"
 
+/* Burying looks at so many of the window's frames at most in one step. */
+#define SWEEP_A_STEP 4096u
+
 #define UNMAP_AHEAD 7 /* pages, at most, that share the shoot-down of one that is evicted */
 
 /* What it took to have a page open. */
@@ -90,6 +93,14 @@ static void unmap(struct window_frame *frame)
 	}
 }
 
+/* The region is dead: no CPU uses its EPT any more, and nobody wants what it held. */
+static void forget(struct window_frame *frame)
+{
+	frame->mapped = frame->writable = 0;
+	frame->entry = NULL;
+	frame->dirty = false;
+}
+
 /*
  * Evicts the page that is in the frame, if there is one, and has another one take its place. True
  * when the old one had to be encrypted.
@@ -107,6 +118,9 @@ static bool exchange(struct window_frame *frame, struct sealed_region *region, u
 	struct pager_counters *counters = old != NULL ? &old->vm->counters : NULL;
 	bool written, sealed;
 
+	if (old != NULL && old->dead) {
+		forget(frame);
+	}
 	if (frame->mapped != 0) {
 		unmap(frame);
 	}
@@ -279,26 +293,78 @@ static void sealed_unpin(struct gmem *gmem, struct gmem_region *region, gpa_t pa
 	lock_drop(&window_lock);
 }
 
-/* No CPU translates to the region any more. What is in clear is wiped. */
-static void free_region(struct sealed_region *sealed)
+/* No page is in clear, no region left, and the key is wiped. */
+static void free_vm(struct pager_vm *vm)
 {
+	CHECK(vm->counters.clear_pages == 0);
+	page_free(vm, vm->host_pages);
+}
+
+/*
+ * No CPU translates to the region any more. Until it is buried its frames of the window are there
+ * for whoever wants one.
+ */
+static void sealed_close(struct gmem_region *region)
+{
+	struct sealed_region *sealed = region->state;
+
 	lock_take(&window_lock);
 	window_let_vm_go(sealed->vm);
-	for (uint32_t i = 0; i < window_frame_count(); i++) {
+	sealed->dead = true;
+	lock_drop(&window_lock);
+}
+
+/* A page at a time, for others wait for window_lock. False: the window has none of it any more. */
+static bool wipe_some(struct sealed_region *sealed)
+{
+	uint32_t zeroed = 0;
+
+	for (uint32_t looks = SWEEP_A_STEP; looks != 0 && zeroed < GMEM_STEP_BYTES / PAGE_SIZE;
+	     looks--) {
+		const uint32_t i = sealed->swept;
+
+		if (i == window_frame_count()) {
+			return false;
+		}
+		sealed->swept++;
+		lock_take(&window_lock);
 		if (window_frame(i)->region == sealed) {
 			gmem_zero_frames(GMEM_SLOT_CLEAR, window_page(window_frame(i)), PAGE_SIZE);
 			window_put_free(i);
 			sealed->vm->counters.clear_pages--;
+			zeroed++;
 		}
+		lock_drop(&window_lock);
 	}
-	lock_drop(&window_lock);
-	store_destroy(sealed);
+	return true;
 }
 
-static void sealed_destroy(struct gmem *gmem, struct gmem_region *region)
+/* The last one of its VM frees what stayed of that. */
+static void drop_region(struct pager_vm *vm)
 {
-	(void)gmem;
-	free_region(region->state);
+	bool last;
+
+	lock_take(&window_lock);
+	last = --vm->regions_left == 0 && vm->over;
+	lock_drop(&window_lock);
+	if (last) {
+		free_vm(vm);
+	}
+}
+
+/* What is in clear is wiped. */
+static bool sealed_bury(const struct ept_root *root, struct gmem_region *region, enum gmem_bury how)
+{
+	struct sealed_region *sealed = region->state;
+	struct pager_vm *vm = sealed->vm;
+
+	(void)root;
+	(void)how;
+	if (wipe_some(sealed) || !store_free_some(sealed)) {
+		return false;
+	}
+	drop_region(vm);
+	return true;
 }
 
 const struct region_ops pager_sealed_ops = {
@@ -306,7 +372,8 @@ const struct region_ops pager_sealed_ops = {
 	.fault = sealed_fault,
 	.pin = sealed_pin,
 	.unpin = sealed_unpin,
-	.destroy = sealed_destroy,
+	.close = sealed_close,
+	.bury = sealed_bury,
 };
 
 int pager_ram_create(struct gmem *gmem, struct pager_vm *vm, gpa_t base, uint64_t bytes,
@@ -323,6 +390,7 @@ int pager_ram_create(struct gmem *gmem, struct pager_vm *vm, gpa_t base, uint64_
 	sealed->vm = vm;
 	sealed->fill = fill * 0x0101010101010101ull;
 	sealed->id = vm->region_count++;
+	vm->regions_left++;
 	sealed->mapping_count = 1;
 	sealed->mappings[0] = (struct sealed_mapping){ .gmem = gmem, .base = base };
 	*out = (struct gmem_region){
@@ -357,13 +425,9 @@ int pager_share_create(struct pager_vm *vm, uint64_t bytes, struct sealed_region
 	if (err == 0) {
 		(*out)->vm = vm;
 		(*out)->id = vm->region_count++;
+		vm->regions_left++;
 	}
 	return err;
-}
-
-void pager_share_destroy(struct sealed_region *share)
-{
-	free_region(share);
 }
 
 int pager_share_join(struct sealed_region *share, struct gmem *gmem, gpa_t base, bool read_only,
@@ -426,6 +490,8 @@ const struct region_ops pager_share_ops = {
 	.pin = sealed_pin,
 	.unpin = sealed_unpin,
 	.leave = sealed_leave,
+	.close = sealed_close,
+	.bury = sealed_bury,
 };
 
 /* --- The window as a whole, and each VM's share --- */
@@ -516,13 +582,6 @@ static bool claim(const struct pager_vm *vm)
 	return done;
 }
 
-static void unclaim(const struct pager_vm *vm)
-{
-	lock_take(&window_lock);
-	window_unclaim(vm->floor);
-	lock_drop(&window_lock);
-}
-
 int pager_vm_create(const char *name, uint32_t vcpu_count, const uint8_t *secret,
 		    struct pager_vm **out)
 {
@@ -557,14 +616,23 @@ int pager_vm_create(const char *name, uint32_t vcpu_count, const uint8_t *secret
 
 void pager_vm_destroy(struct pager_vm *vm)
 {
+	bool buried;
+
 	if (vm == NULL) {
 		return;
 	}
-	CHECK(vm->counters.clear_pages == 0);
+	/* Nothing is sealed or opened under it any more: its regions are dead. */
 	secure_zero(&vm->key, sizeof(vm->key));
 	wipe_unregister(&vm->key);
-	unclaim(vm);
-	page_free(vm, vm->host_pages);
+	lock_take(&window_lock);
+	window_unclaim(vm->floor);
+	vm->floor = 0; /* what it still has anybody may take */
+	vm->over = true;
+	buried = vm->regions_left == 0;
+	lock_drop(&window_lock);
+	if (buried) {
+		free_vm(vm);
+	}
 }
 
 /* A page at a time, for others wait for window_lock. */

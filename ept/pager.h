@@ -68,7 +68,10 @@ void pager_wipe(void);
  */
 int pager_vm_create(const char *name, uint32_t vcpu_count, const uint8_t *secret,
 		    struct pager_vm **out);
-/* After gmem_destroy of all it was used with. Wipes the key, in DRAM too. NULL is ignored. */
+/*
+ * After gmem_destroy of all it was used with. Wipes the key, in DRAM too, and gives its floor back;
+ * the rest goes when its regions are buried (ept/retire.h). NULL is ignored.
+ */
 void pager_vm_destroy(struct pager_vm *vm);
 
 /*
@@ -91,8 +94,6 @@ struct sealed_region;
  * store. ERR_NOMEM.
  */
 int pager_share_create(struct pager_vm *vm, uint64_t bytes, struct sealed_region **out);
-/* It has no mapping any more. */
-void pager_share_destroy(struct sealed_region *share);
 /*
  * The share appears in a gmem from base on, in the region of gmem_add_share: its pages are mapped
  * on first touch. first_hold: how many vCPUs the members before it have. ERR_NOMEM: too many

@@ -28,8 +28,10 @@ struct pager_vm {
 	struct page_key key;
 	const char *name;
 	struct gmem *gmem;
-	uint64_t version; /* the last one given out: never reused under this key */
-	uint32_t region_count;
+	uint64_t version;      /* the last one given out: never reused under this key */
+	uint32_t region_count; /* ever: the next one's id */
+	uint32_t regions_left; /* that are not buried yet */
+	bool over;	       /* pager_vm_destroy came: it goes with the last region */
 	uint32_t vcpu_count;
 	uint64_t floor; /* frames */
 	struct pager_counters counters;
@@ -66,6 +68,9 @@ struct sealed_region {
 	uint32_t mapping_count;
 	struct sealed_mapping mappings[PAGER_MAPPINGS_MAX];
 	size_t host_pages;
+	bool dead;	      /* to be buried: nothing of it is kept, and no gmem is there */
+	uint32_t swept;	      /* then: so many of the window's frames have been looked at */
+	uint64_t chunks_left; /* then: the first ones, which still have their frames */
 	struct store_chunk chunks[];
 };
 
@@ -140,7 +145,8 @@ void window_hold(struct pager_vm *vm, const struct gmem_faulter *by, uint32_t in
 
 /* ERR_NOMEM. Under no lock; nobody else knows the region yet. */
 int store_create(uint64_t page_count, struct sealed_region **out);
-void store_destroy(struct sealed_region *region);
+/* A step of giving it all back. True: it was the last, and the region is gone. */
+bool store_free_some(struct sealed_region *region);
 
 static inline uint64_t *store_version(struct sealed_region *region, uint64_t page)
 {

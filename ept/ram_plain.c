@@ -131,6 +131,49 @@ static int plain_pin(struct gmem *gmem, struct gmem_region *region, gpa_t page, 
 	return 0;
 }
 
+/* What lies before `to` is done with. No leaf crosses the region's end. */
+static void advance(struct gmem_region *region, uint64_t to)
+{
+	region->bytes -= to - region->base.v;
+	region->base.v = to;
+}
+
+/* The next piece of what was touched; the rest never held anything. False: there is none. */
+static bool zero_touched(const struct ept_root *root, struct gmem_region *region)
+{
+	const uint64_t from = region->base.v;
+	struct ept_leaf leaf;
+	uint64_t done, bytes;
+	gpa_t at;
+
+	if (ept_next(root, region->base, from + region->bytes, &at, &leaf) != 0) {
+		return false;
+	}
+	done = from > at.v ? from - at.v : 0;
+	bytes = MIN(leaf.leaf_bytes - done, GMEM_STEP_BYTES);
+	gmem_zero_frames(GMEM_SLOT_CLEAR, keyed(hpa(leaf.hpa.v + done), KEYID_PLATFORM), bytes);
+	advance(region, at.v + done + bytes);
+	return true;
+}
+
+/* The next piece of all. */
+static bool zero_all(const struct ram_plain *ram, struct gmem_region *region)
+{
+	const uint64_t from = region->base.v;
+	const struct extent *extent;
+	uint64_t bytes;
+
+	if (region->bytes == 0) {
+		return false;
+	}
+	extent = extents_find(ram->extents, from);
+	bytes = MIN(extent->base + extent->bytes - from, GMEM_STEP_BYTES);
+	gmem_zero_frames(GMEM_SLOT_CLEAR,
+			 keyed(hpa(extent->first + (from - extent->base)), KEYID_PLATFORM), bytes);
+	advance(region, from + bytes);
+	return true;
+}
+
 static void release(struct ram_plain *ram, void (*give_back)(hpa_t first, uint64_t page_count))
 {
 	extents_destroy(ram->extents, give_back);
@@ -138,66 +181,35 @@ static void release(struct ram_plain *ram, void (*give_back)(hpa_t first, uint64
 	page_free(ram, 1);
 }
 
-/* Calls fn for what was touched; the rest never held anything of this VM. */
-static void for_touched(const struct ept_root *root, const struct gmem_region *region,
-			keyid_t keyid,
-			void (*fn)(unsigned slot, struct keyed_frame first, uint64_t bytes))
-{
-	const struct ram_plain *ram = region->state;
-	const struct extent *extent = ram->extents->list;
-	uint64_t end = region->base.v + region->bytes, size;
-	struct ept_leaf leaf;
-
-	for (uint64_t at = region->base.v; at < end; at += size) {
-		if (at == extent->base + extent->bytes) {
-			extent++;
-		}
-		size = unit_bytes(extents_leaf(ram->extents, extent, at));
-		if (ept_walk(root, gpa(at), &leaf) == 0) {
-			fn(GMEM_SLOT_CLEAR, keyed(leaf.hpa, keyid), size);
-		}
-	}
-}
-
-static void plain_destroy(struct gmem *gmem, struct gmem_region *region)
-{
-	const struct ram_plain *ram = region->state;
-
-	for_touched(&gmem->root, region, ram->keyid, gmem_zero_frames);
-	release(region->state, frames_free);
-}
-
+/* The region is small: see ept/retire.c. */
 static void plain_flush(const struct ept_root *root, struct gmem_region *region)
 {
 	const struct ram_plain *ram = region->state;
+	const uint64_t end = region->base.v + region->bytes;
+	struct ept_leaf leaf;
+	gpa_t at;
 
-	if (!ram->clear) {
-		for_touched(root, region, ram->keyid, gmem_flush_frames);
+	for (uint64_t from = region->base.v;
+	     !ram->clear && ept_next(root, gpa(from), end, &at, &leaf) == 0;
+	     from = at.v + leaf.leaf_bytes) {
+		gmem_flush_frames(GMEM_SLOT_CLEAR, keyed(leaf.hpa, ram->keyid), leaf.leaf_bytes);
 	}
 }
 
-/* Under KeyID 0, for the memory's own must not be used any more. */
-static void zero_all(const struct ram_plain *ram)
-{
-	for (size_t i = 0; i < ram->extents->count; i++) {
-		const struct extent *extent = &ram->extents->list[i];
-
-		gmem_zero_frames(GMEM_SLOT_CLEAR, keyed(hpa(extent->first), KEYID_PLATFORM),
-				 extent->bytes);
-	}
-}
-
-/* Without a root nobody knows what was touched. */
-static void plain_bury(const struct ept_root *root, struct gmem_region *region, bool wipe)
+/*
+ * Under KeyID 0 where all has to be zeroed, for the memory's own must not be used any more. The
+ * lines are left to be flushed.
+ */
+static bool plain_bury(const struct ept_root *root, struct gmem_region *region, enum gmem_bury how)
 {
 	struct ram_plain *ram = region->state;
+	const bool zeroes = how != GMEM_BURY_CLEAR || ram->clear;
 
-	if (root == NULL) {
-		zero_all(ram);
-	} else if (wipe || ram->clear) {
-		for_touched(root, region, KEYID_PLATFORM, gmem_zero_frames);
+	if (how == GMEM_BURY_ALL ? zero_all(ram, region) : zeroes && zero_touched(root, region)) {
+		return false;
 	}
-	release(ram, root == NULL || wipe || ram->clear ? frames_free : frames_free_flushed);
+	release(ram, zeroes ? frames_free : frames_free_flushed);
+	return true;
 }
 
 static bool plain_set_keyid(struct gmem_region *region, keyid_t keyid)
@@ -216,7 +228,6 @@ static const struct region_ops plain_ops = {
 	.name = "plain",
 	.fault = plain_fault,
 	.pin = plain_pin,
-	.destroy = plain_destroy,
 	.flush = plain_flush,
 	.bury = plain_bury,
 	.set_keyid = plain_set_keyid,
@@ -317,7 +328,6 @@ static const struct region_ops passing_ops = {
 	.name = "plain",
 	.fault = plain_fault,
 	.pin = plain_pin,
-	.destroy = plain_destroy,
 	.flush = plain_flush,
 	.bury = plain_bury,
 	.set_keyid = plain_set_keyid,

@@ -13,14 +13,14 @@
 /* What is left of a gmem until its key is dead. One host page, taken while the VM was built. */
 struct grave {
 	struct grave *next;
-	keyid_t keyid; /* KEYID_PLATFORM: the memory was parked */
+	keyid_t keyid; /* KEYID_PLATFORM: it has none, or was parked */
 	keyid_t from;  /* in the middle of a move: the KeyID before; else KEYID_PLATFORM */
-	bool in_clear; /* its KeyID does not encrypt: it can be read when the key is dead */
+	enum gmem_bury how;
 	struct ept_root root;
 	struct gmem_region regions[GMEM_REGION_MAX];
 	uint32_t region_count;
 };
-_Static_assert(sizeof(struct grave) <= PAGE_SIZE, "gmem_use_keyid takes one page");
+_Static_assert(sizeof(struct grave) <= PAGE_SIZE, "gmem_init takes one page");
 
 /* A step frees so many tables at most: each has 512 entries to look at. */
 #define TABLES_A_STEP 16
@@ -29,7 +29,7 @@ _Static_assert(sizeof(struct grave) <= PAGE_SIZE, "gmem_use_keyid takes one page
 #define LINES_MAX_BYTES (16ull << 20)
 
 static struct grave *graves; /* their keys are there */
-static struct grave *dead;   /* their keys are not: they are freed one after the other */
+static struct grave *dead;   /* they wait for no key: they are buried one after the other */
 
 static void give_up(keyid_t keyid)
 {
@@ -46,20 +46,30 @@ static bool is_in_clear(keyid_t keyid)
 	return keyslot_get(keyid, &slot) == 0 && slot.mode == KEYSLOT_NO_ENCRYPT;
 }
 
+static void add(struct grave *grave, struct grave **list)
+{
+	for (uint32_t i = 0; i < grave->region_count; i++) {
+		if (grave->regions[i].ops->close != NULL) {
+			grave->regions[i].ops->close(&grave->regions[i]);
+		}
+	}
+	grave->next = *list;
+	*list = grave;
+}
+
 void retire(struct gmem *gmem)
 {
 	struct grave *grave = gmem->grave;
 
 	grave->keyid = gmem->keyid;
-	grave->in_clear = is_in_clear(gmem->keyid);
+	grave->how = gmem->keyed && !is_in_clear(gmem->keyid) ? GMEM_BURY_CLEAR : GMEM_BURY_TOUCHED;
 	grave->root = gmem->root;
 	grave->region_count = gmem->region_count;
 	for (uint32_t i = 0; i < gmem->region_count; i++) {
 		grave->regions[i] = gmem->regions[i];
 	}
-	grave->next = graves;
-	graves = grave;
 	grave->from = move_abandon(gmem);
+	add(grave, gmem->keyed ? &graves : &dead);
 	gmem->grave = NULL;
 	gmem->root = (struct ept_root){ .pml4 = hpa(0) };
 	gmem->region_count = 0;
@@ -68,18 +78,34 @@ void retire(struct gmem *gmem)
 	give_up(grave->from);
 }
 
-void retire_region(struct grave *grave, keyid_t keyid, const struct gmem_region *region)
+void retire_region(struct grave *grave, keyid_t keyid, const struct gmem_region *region,
+		   enum gmem_bury how)
 {
-	*grave = (struct grave){ .next = graves, .keyid = keyid, .region_count = 1 };
+	const bool keyed = keyid != KEYID_PLATFORM;
+
+	*grave = (struct grave){ .keyid = keyid, .how = how, .region_count = 1 };
 	grave->regions[0] = *region;
-	graves = grave;
-	keyslot_unuse(keyid);
+	if (keyed) {
+		grave->how = GMEM_BURY_CLEAR;
+	}
+	add(grave, keyed ? &graves : &dead);
+	give_up(keyid);
+}
+
+/* A KeyID may have been given up before any memory came under it. */
+static bool keys_wait(void)
+{
+	return graves != NULL || keyslot_count_in(KEYSLOT_RETIRING) != 0;
 }
 
 bool retire_pending(void)
 {
-	/* A KeyID may have been given up before any memory came under it. */
-	return graves != NULL || dead != NULL || keyslot_count_in(KEYSLOT_RETIRING) != 0;
+	return keys_wait() || dead != NULL;
+}
+
+bool retire_buries(void)
+{
+	return dead != NULL;
 }
 
 static bool lives_on(keyid_t keyid)
@@ -90,23 +116,20 @@ static bool lives_on(keyid_t keyid)
 	       (keyslot_get(keyid, &slot) != 0 || slot.state == KEYSLOT_QUARANTINED);
 }
 
-/*
- * The key is dead. Where it could not be killed (KEYSLOT_QUARANTINED), and where there was none,
- * what can be read still is zeroed. True when all of it is free.
- */
+/* A step of it. True when it was the last: all is free. The tables show what was touched. */
 static bool bury_some(struct grave *grave)
 {
-	const bool wipe = grave->in_clear || lives_on(grave->keyid) || lives_on(grave->from);
+	if (grave->region_count != 0) {
+		struct gmem_region *region = &grave->regions[grave->region_count - 1];
 
-	for (uint32_t i = 0; i < grave->region_count; i++) {
-		grave->regions[i].ops->bury(&grave->root, &grave->regions[i], wipe);
+		grave->region_count -= region->ops->bury(&grave->root, region, grave->how) ? 1 : 0;
+		return false;
 	}
-	grave->region_count = 0;
 	return ept_root_free_some(&grave->root, TABLES_A_STEP);
 }
 
-/* A step of it. True when it was the last. */
-static bool free_dead(void)
+/* True when nothing is left to be buried. */
+static bool bury_dead(void)
 {
 	struct grave *grave = dead;
 
@@ -178,20 +201,26 @@ static bool flush(bool *lines)
  *  4. Only then the frames go back, extent by extent, for their next owner uses another key.
  *
  * Until 3 nothing depends on how much memory there is, but for lines that are flushed one by one.
- * What does, 4, runs in steps, and other VMs between them.
+ * What does, 4, runs in steps, and other VMs between them. A key that waits comes before the steps:
+ * memory that is zeroed holds up no KeyID.
  */
 bool retire_poll(void)
 {
 	bool lines;
 
-	if (dead != NULL) {
-		return free_dead();
-	}
-	if (!retire_pending() || !flush(&lines)) {
-		return false;
+	if (!keys_wait() || !flush(&lines)) {
+		return dead != NULL && bury_dead();
 	}
 	keyslot_kill_retired(lines, NULL);
-	dead = graves;
-	graves = NULL;
+	while (graves != NULL) {
+		struct grave *grave = graves;
+
+		graves = grave->next;
+		if (lives_on(grave->keyid) || lives_on(grave->from)) {
+			grave->how = GMEM_BURY_ALL;
+		}
+		grave->next = dead;
+		dead = grave;
+	}
 	return dead == NULL;
 }

@@ -32,7 +32,7 @@ struct share {
 	struct extents *extents; /* NULL: it is sealed */
 	uint64_t *zeroed; /* a bit for each page; of a leaf of 2 MiB, the first one's counts */
 	size_t zeroed_pages;
-	struct grave *grave; /* with a KeyID: for share_destroy */
+	struct grave *grave; /* for share_destroy */
 	/* Sealed: */
 	struct sealed_region *sealed;
 	struct pager_vm *pager;
@@ -124,44 +124,56 @@ static void resident_leave(struct gmem *gmem, struct gmem_region *region)
 	forget_member(region->state, gmem);
 }
 
-/* Calls fn for what was used, under the KeyID. */
-static void for_used(const struct share *share, keyid_t keyid,
-		     void (*fn)(unsigned slot, struct keyed_frame first, uint64_t bytes))
+/* The next leaf-sized piece that was used, at offset region->base on. False: there is none. */
+static bool next_used(struct gmem_region *region, hpa_t *first, uint64_t *bytes)
 {
-	uint64_t size;
+	const struct share *share = region->state;
 
-	for (uint64_t at = 0; at < share->bytes; at += size) {
+	while (region->base.v < share->bytes) {
+		const uint64_t at = region->base.v, bit = at / PAGE_SIZE;
 		const struct extent *extent = extents_find(share->extents, at);
-		const uint64_t bit = at / PAGE_SIZE;
 
-		size = extents_leaf(share->extents, extent, at);
+		*bytes = extents_leaf(share->extents, extent, at);
+		*first = hpa(extent->first + (at - extent->base));
+		region->base.v += *bytes;
 		if ((share->zeroed[bit / 64] & BIT(bit % 64)) != 0) {
-			fn(GMEM_SLOT_CLEAR, keyed(hpa(extent->first + (at - extent->base)), keyid),
-			   size);
+			return true;
 		}
 	}
+	return false;
 }
 
 static void resident_flush(const struct ept_root *root, struct gmem_region *region)
 {
-	const struct share *share = region->state;
+	struct gmem_region left = *region;
+	uint64_t bytes;
+	hpa_t first;
 
 	(void)root;
-	for_used(share, share->keyid, gmem_flush_frames);
+	while (next_used(&left, &first, &bytes)) {
+		gmem_flush_frames(GMEM_SLOT_CLEAR,
+				  keyed(first, ((const struct share *)left.state)->keyid), bytes);
+	}
 }
 
-/* No member is left, and the key is dead; or, with wipe, it opens the frames still. */
-static void resident_bury(const struct ept_root *root, struct gmem_region *region, bool wipe)
+/* No member is left, and the key is dead; or there is none, or it opens the frames still. */
+static bool resident_bury(const struct ept_root *root, struct gmem_region *region,
+			  enum gmem_bury how)
 {
 	struct share *share = region->state;
+	const bool wipe = how != GMEM_BURY_CLEAR;
+	uint64_t bytes;
+	hpa_t first;
 
 	(void)root;
-	if (wipe) {
-		for_used(share, KEYID_PLATFORM, gmem_zero_frames);
+	if (wipe && next_used(region, &first, &bytes)) {
+		gmem_zero_frames(GMEM_SLOT_CLEAR, keyed(first, KEYID_PLATFORM), bytes);
+		return false;
 	}
 	extents_destroy(share->extents, wipe ? frames_free : frames_free_flushed);
 	page_free(share->zeroed, share->zeroed_pages);
 	page_free(share, 1);
+	return true;
 }
 
 static const struct region_ops resident_ops = {
@@ -215,8 +227,10 @@ int share_create_sealed(uint64_t bytes, struct pager_vm *pager, struct share **o
 	}
 	share->bytes = bytes;
 	share->pager = pager;
-	err = pager_share_create(pager, bytes, &share->sealed);
+	share->grave = page_alloc(1);
+	err = share->grave == NULL ? ERR_NOMEM : pager_share_create(pager, bytes, &share->sealed);
 	if (err != 0) {
+		page_free(share->grave, 1);
 		page_free(share, 1);
 		return err;
 	}
@@ -224,29 +238,23 @@ int share_create_sealed(uint64_t bytes, struct pager_vm *pager, struct share **o
 	return 0;
 }
 
-/* Under KeyID 0, or with a key that is about to die. The members' shoot-downs have come before. */
-static void destroy_resident(struct share *share)
-{
-	struct gmem_region region = { .ops = &resident_ops, .state = share };
-	struct grave *grave = share->grave;
-
-	share->grave = NULL;
-	if (share->keyid != KEYID_PLATFORM) {
-		retire_region(grave, share->keyid, &region);
-		return;
-	}
-	page_free(grave, 1);
-	resident_bury(NULL, &region, true);
-}
-
+/* The members' shoot-downs have come before. */
 void share_destroy(struct share *share)
 {
+	struct gmem_region region = { .bytes = share->bytes };
+	struct grave *grave = share->grave;
+
 	CHECK(share_member_count(share) == 0);
+	share->grave = NULL;
 	if (share->sealed == NULL) {
-		destroy_resident(share);
+		region.ops = &resident_ops;
+		region.state = share;
+		retire_region(grave, share->keyid, &region, GMEM_BURY_TOUCHED);
 		return;
 	}
-	pager_share_destroy(share->sealed);
+	region.ops = &pager_share_ops;
+	region.state = share->sealed;
+	retire_region(grave, KEYID_PLATFORM, &region, GMEM_BURY_TOUCHED);
 	pager_vm_destroy(share->pager);
 	page_free(share, 1);
 }
@@ -360,29 +368,31 @@ int share_revoke(struct share *share, struct gmem *gmem, gpa_t base, struct page
  * Gives back the memory of its own that a member had meanwhile. Under a KeyID that goes on living
  * its lines have to leave the caches before the frames are zeroed under KeyID 0.
  */
-static void free_own(struct gmem *gmem, struct gmem_region *region)
+static void free_own(struct grave *grave, const struct gmem *gmem, const struct gmem_region *region)
 {
-	if (region->ops == &pager_sealed_ops) {
-		pager_share_destroy(region->state);
-		return;
-	}
 	if (gmem->keyid != KEYID_PLATFORM) {
 		cache_flush_all();
 	}
-	region->ops->bury(NULL, region, true);
+	retire_region(grave, KEYID_PLATFORM, region, GMEM_BURY_ALL);
 }
 
 int share_grant(struct share *share, struct gmem *gmem, gpa_t base, bool read_only,
 		uint32_t first_hold)
 {
 	struct gmem_region *region, own, joined;
+	struct grave *grave;
 	int err;
 
 	if (move_is_on(gmem)) {
 		return ERR_AGAIN;
 	}
+	grave = page_alloc(1);
+	if (grave == NULL) {
+		return ERR_NOMEM;
+	}
 	err = add_member(share, gmem, base, read_only, first_hold, &joined);
 	if (err != 0) {
+		page_free(grave, 1);
 		return err;
 	}
 	lock_take(&gmem->lock);
@@ -391,6 +401,6 @@ int share_grant(struct share *share, struct gmem *gmem, gpa_t base, bool read_on
 	own = *region;
 	*region = joined;
 	lock_drop(&gmem->lock);
-	free_own(gmem, &own);
+	free_own(grave, gmem, &own);
 	return 0;
 }

@@ -12,6 +12,9 @@
 #include "vmm/base/page_alloc.h"
 #include "vmm/base/str.h"
 
+/* 32 MiB of frames, and 100 KiB of what is known of them. */
+#define CHUNKS_A_STEP 512u
+
 /*
  * For the end of the machine, where keys are zeroed, maybe under the hands of a CPU that did not
  * stop: what it encrypts then is encrypted under a key that everybody knows. One page at most is
@@ -44,10 +47,12 @@ int store_create(uint64_t page_count, struct sealed_region **out)
 	}
 	region->page_count = page_count;
 	region->host_pages = host_pages;
+	region->chunks_left = chunks;
 	for (uint64_t i = 0; i < chunks; i++) {
 		if (frames_alloc(pages_in_chunk(page_count, i), 1, &region->chunks[i].frames) !=
 		    0) {
-			store_destroy(region);
+			while (!store_free_some(region)) {
+			}
 			return ERR_NOMEM;
 		}
 	}
@@ -55,16 +60,30 @@ int store_create(uint64_t page_count, struct sealed_region **out)
 	return 0;
 }
 
-/* Ciphertext needs no wiping: its key is. Frame 0 is never a guest's. */
-void store_destroy(struct sealed_region *region)
+/*
+ * From the end on, so that host pages that no chunk lies in any more can go as well: of a large
+ * region there are too many to be zeroed at once. Ciphertext needs no wiping: its key is. Frame 0
+ * is never a guest's.
+ */
+bool store_free_some(struct sealed_region *region)
 {
-	for (uint64_t i = 0; i < chunk_count(region->page_count); i++) {
-		if (region->chunks[i].frames.v != 0) {
-			frames_free(region->chunks[i].frames,
-				    pages_in_chunk(region->page_count, i));
+	const uint64_t left = region->chunks_left - MIN(region->chunks_left, CHUNKS_A_STEP);
+	const uint64_t bytes = sizeof(struct sealed_region) + left * sizeof(struct store_chunk);
+	const size_t pages = left == 0 ? 0 : ALIGN_UP(bytes, PAGE_SIZE) / PAGE_SIZE;
+	const size_t gone = region->host_pages - pages;
+
+	for (uint64_t i = region->chunks_left; i > left; i--) {
+		if (region->chunks[i - 1].frames.v != 0) {
+			frames_free(region->chunks[i - 1].frames,
+				    pages_in_chunk(region->page_count, i - 1));
 		}
 	}
-	page_free(region, region->host_pages);
+	region->chunks_left = left;
+	region->host_pages = pages;
+	if (gone != 0) {
+		page_free((uint8_t *)region + pages * PAGE_SIZE, gone);
+	}
+	return left == 0;
 }
 
 static hpa_t store_frame(const struct sealed_region *region, uint64_t page)

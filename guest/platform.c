@@ -220,10 +220,7 @@ static int claim_keyid(struct build *build)
 			  : rekey_take(config, keyid);
 
 	if (err == 0) {
-		err = gmem_use_keyid(&build->vm->gmem, build->platform->keyid);
-		if (err != 0) {
-			keyslot_unuse(build->platform->keyid);
-		}
+		gmem_use_keyid(&build->vm->gmem, build->platform->keyid);
 	}
 	return err;
 }

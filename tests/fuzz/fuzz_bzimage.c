@@ -10,6 +10,7 @@
 #include "guest/vm_file.h"
 #include "guest/memmap.h"
 #include "tests/unit/fake_base.h"
+#include "tests/unit/gmem_end.h"
 
 #define MIB (1ull << 20)
 
@@ -109,7 +110,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 	if (err == 0) {
 		check_loaded(&gmem, &source, &entry);
 	}
-	gmem_destroy(&gmem);
+	gmem_end(&gmem);
 	free(kernel);
 	return 0;
 }

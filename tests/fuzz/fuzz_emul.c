@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "tests/unit/fake_base.h"
+#include "tests/unit/gmem_end.h"
 #include "vmm/base/x86.h"
 #include "vmm/emul.h"
 #include "vmm/exits.h"
@@ -339,6 +340,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		data += 1 + count;
 		size -= 1 + count;
 	}
-	gmem_destroy(&vm.gmem);
+	gmem_end(&vm.gmem);
 	return 0;
 }

@@ -11,6 +11,7 @@
 #include "crypto/page_cipher.h"
 #include "crypto/rng.h"
 #include "crypto/wipe.h"
+#include "ept/retire.h"
 #include "tests/unit/fake_base.h"
 #include "tests/unit/pager_guests.h"
 #include "vmm/base/err.h"
@@ -225,6 +226,9 @@ void end_guest(struct guest *guest)
 	gmem_destroy(&guest->gmem);
 	pager_vm_destroy(guest->vm);
 	guest->vm = NULL;
+	while (retire_buries()) {
+		(void)retire_poll();
+	}
 }
 
 unsigned guest_access(struct guest *guest, uint32_t vcpu, uint64_t at, bool write, void *buf,

@@ -160,8 +160,17 @@ void keyslot_use(keyid_t keyid)
 {
 }
 
+/* As ept/retire.c, but at once. */
 void retire(struct gmem *gmem)
 {
+	for (uint32_t i = 0; i < gmem->region_count; i++) {
+		gmem->regions[i].ops->close(&gmem->regions[i]);
+		while (!gmem->regions[i].ops->bury(&gmem->root, &gmem->regions[i],
+						   GMEM_BURY_TOUCHED)) {
+		}
+	}
+	ept_root_free(&gmem->root);
+	page_free(gmem->grave, 1);
 }
 
 void cache_flush_all(void)

@@ -16,6 +16,7 @@
 #include "guest/acpi_build.h"
 #include "guest/memmap.h"
 #include "tests/unit/fake_base.h"
+#include "tests/unit/gmem_end.h"
 #include "vmm/base/err.h"
 
 #define BASE 0xe0000u
@@ -252,7 +253,7 @@ static void test_build(void **state)
 	fake_pages_fail_after(0);
 	assert_int_equal(acpi_build(&gmem, 1), ERR_NOMEM);
 	fake_pages_fail_after(-1);
-	gmem_destroy(&gmem);
+	gmem_end(&gmem);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, fake_setup, fake_teardown)

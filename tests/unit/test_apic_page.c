@@ -8,6 +8,7 @@
 
 #include "ept/gmem.h"
 #include "tests/unit/fake_base.h"
+#include "tests/unit/gmem_end.h"
 #include "vmm/apic_page.h"
 #include "vmm/base/page_alloc.h"
 #include "vmm/vmx.h"
@@ -36,7 +37,7 @@ static int setup(void **state)
 
 static int teardown(void **state)
 {
-	gmem_destroy(&vm.gmem);
+	gmem_end(&vm.gmem);
 	apic_page_free(&vm);
 	return fake_teardown(state);
 }

@@ -8,6 +8,7 @@
 
 #include "ept/audit.h"
 #include "tests/unit/fake_base.h"
+#include "tests/unit/gmem_end.h"
 
 #define VMS 3
 
@@ -35,7 +36,7 @@ static int setup(void **state)
 static int teardown(void **state)
 {
 	for (size_t i = 0; i < VMS; i++) {
-		gmem_destroy(&gmems[i]);
+		gmem_end(&gmems[i]);
 	}
 	fake_host_leaf = keyed(hpa(0), 0);
 	return fake_teardown(state);

@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "tests/unit/fake_base.h"
+#include "tests/unit/gmem_end.h"
 #include "vmm/base/err.h"
 #include "vmm/base/x86.h"
 #include "vmm/exits.h"
@@ -92,7 +93,7 @@ static int setup(void **state)
 
 static int teardown(void **state)
 {
-	gmem_destroy(&vm.gmem);
+	gmem_end(&vm.gmem);
 	return fake_teardown(state);
 }
 

@@ -8,6 +8,7 @@
 
 #include "ept/gmem.h"
 #include "tests/unit/fake_base.h"
+#include "tests/unit/gmem_end.h"
 #include "vmm/base/err.h"
 #include "vmm/base/page_alloc.h"
 
@@ -31,7 +32,7 @@ static int setup(void **state)
 
 static int teardown(void **state)
 {
-	gmem_destroy(&gmem);
+	gmem_end(&gmem);
 	return fake_teardown(state);
 }
 
@@ -354,7 +355,7 @@ static void test_fragmented(void **state)
 		assert_int_equal(gmem_read(&gmem, gpa(at), &got, 8), 0);
 		assert_int_equal(got, at);
 	}
-	gmem_destroy(&gmem);
+	gmem_end(&gmem);
 	for (size_t i = 1; i < ARRAY_COUNT(holes); i += 2) {
 		frames_free(holes[i], 1);
 	}
@@ -413,7 +414,7 @@ static void test_destroy_wipes(void **state)
 		bytes[i] = fake_frame(leaves[i].hpa);
 		assert_int_equal(bytes[i][0] & bytes[i][PAGE_SIZE - 1], 0xcc);
 	}
-	gmem_destroy(&gmem);
+	gmem_end(&gmem);
 	assert_int_equal(fake_frames_live(), 0);
 	assert_int_equal(fake_pages_live(), 0);
 	for (size_t i = 0; i < ARRAY_COUNT(touched); i++) {
@@ -423,7 +424,7 @@ static void test_destroy_wipes(void **state)
 	}
 	/* Untouched frames were not looked at: 1 page, two leaves of 2 MiB; twice each, + fills. */
 	assert_int_equal(fake_temp_maps(), 2 * (1 + 512 + 512) + 3);
-	gmem_destroy(&gmem); /* harmless on what was destroyed already */
+	gmem_end(&gmem); /* harmless on what was destroyed already */
 }
 
 /* The short cut of page walks: the same bytes and bounds as gmem_read, and aligned. */
@@ -497,7 +498,7 @@ static void test_no_host_page_at_run_time(void **state)
 					 GMEM_FAULT_FIXED);
 		}
 		fake_pages_fail_after(-1);
-		gmem_destroy(&gmem);
+		gmem_end(&gmem);
 		assert_int_equal(fake_pages_reserved(), 0);
 		assert_int_equal(gmem_init(&gmem), 0);
 	}

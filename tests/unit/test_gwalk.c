@@ -7,6 +7,7 @@
 #include <cmocka.h>
 
 #include "tests/unit/fake_base.h"
+#include "tests/unit/gmem_end.h"
 #include "vmm/base/err.h"
 #include "vmm/base/x86.h"
 #include "vmm/gwalk.h"
@@ -43,7 +44,7 @@ static int setup(void **state)
 
 static int teardown(void **state)
 {
-	gmem_destroy(&gmem);
+	gmem_end(&gmem);
 	return fake_teardown(state);
 }
 

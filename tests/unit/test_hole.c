@@ -7,6 +7,7 @@
 #include <cmocka.h>
 
 #include "tests/unit/fake_base.h"
+#include "tests/unit/gmem_end.h"
 #include "vmm/base/page_alloc.h"
 #include "vmm/hole.h"
 #include "vmm/vcpu_priv.h"
@@ -48,7 +49,7 @@ static int setup(void **state)
 
 static int teardown(void **state)
 {
-	gmem_destroy(&vm.gmem);
+	gmem_end(&vm.gmem);
 	hole_free(&vm);
 	return fake_teardown(state);
 }

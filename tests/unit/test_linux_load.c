@@ -10,6 +10,7 @@
 #include "guest/memmap.h"
 #include "tests/unit/bzimage.h"
 #include "tests/unit/fake_base.h"
+#include "tests/unit/gmem_end.h"
 #include "vmm/base/err.h"
 
 #define MIB (1ull << 20)
@@ -244,7 +245,7 @@ static int load(struct loaded *l, const struct load_case *c)
 
 static void unload(struct loaded *l)
 {
-	gmem_destroy(&l->gmem);
+	gmem_end(&l->gmem);
 	free(l->kernel);
 	free(l->initrd);
 }
@@ -441,7 +442,7 @@ static void test_write_fails(void **state)
 	assert_int_equal(gmem_init(&l.gmem), 0);
 	assert_int_equal(linux_load(&l.gmem, &source, &l.entry, &l.refusal), ERR_RANGE);
 	assert_non_null(strstr(l.refusal.why, "could not be written"));
-	gmem_destroy(&l.gmem);
+	gmem_end(&l.gmem);
 }
 
 int main(void)

@@ -12,6 +12,7 @@
 #include "crypto/rng.h"
 #include "guest/vm_file.h"
 #include "tests/unit/fake_base.h"
+#include "tests/unit/gmem_end.h"
 #include "vmm/base/err.h"
 
 #define PAGES 37u
@@ -166,7 +167,7 @@ static void test_copy(void **state)
 		}
 	}
 	assert_memory_equal(bounce, zero, PAGE_SIZE);
-	gmem_destroy(&gmem);
+	gmem_end(&gmem);
 	free(buf);
 }
 

@@ -41,17 +41,30 @@ int platform_start_vm(const struct vm_config *c, struct vm **out)
 
 static bool retiring;
 
+/* Steps of wiping that are left, and how long one takes. */
+static unsigned wipe_steps;
+#define STEP (SECOND / 3000)
+
 bool retire_poll(void)
 {
-	const bool done = retiring;
+	const bool done = retiring || wipe_steps == 1;
 
 	retiring = false;
+	if (wipe_steps != 0) {
+		wipe_steps--;
+		fake_tsc += STEP;
+	}
 	return done;
 }
 
 bool retire_pending(void)
 {
 	return retiring;
+}
+
+bool retire_buries(void)
+{
+	return wipe_steps != 0;
 }
 
 static bool console_is_slow;
@@ -191,6 +204,7 @@ static int setup(void **state)
 	starts = destroys = keeps = 0;
 	start_fails = false;
 	begin_error = 0;
+	wipe_steps = 0;
 	memory = PLATFORM_MEMORY_KEYED;
 	fake_tsc = 5 * SECOND;
 	return 0;
@@ -488,6 +502,27 @@ static void a_move_ends_with_its_vm(void **state)
 	assert_false(vms_busy());
 }
 
+/* Memory is wiped for a millisecond between two slices; the machine does not end before. */
+static void wiping_takes_turns(void **state)
+{
+	uint64_t before;
+
+	(void)state;
+	(void)vms_start(&config);
+	end(VM_END_POWER_OFF, "");
+	wipe_steps = 100;
+	for (unsigned turns = 0; turns < 25; turns++) {
+		assert_int_not_equal(wipe_steps, 0);
+		before = fake_tsc;
+		(void)vms_reap();
+		assert_in_range(fake_tsc - before, STEP, SECOND / 1000 + STEP);
+		assert_int_equal(vms_busy(), wipe_steps != 0);
+	}
+	assert_int_equal(wipe_steps, 0);
+	assert_non_null(strstr(fake_log_text(), "free: "));
+	assert_int_equal(vms_reap(), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -504,6 +539,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(no_keyid_is_left, setup, fake_teardown),
 		cmocka_unit_test_setup_teardown(an_old_key_goes, setup, fake_teardown),
 		cmocka_unit_test_setup_teardown(a_move_ends_with_its_vm, setup, fake_teardown),
+		cmocka_unit_test_setup_teardown(wiping_takes_turns, setup, fake_teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
