@@ -105,11 +105,13 @@ static int create_sealed(struct shared *shared)
 static int create(struct shared *shared)
 {
 	const struct share_config *config = shared->config;
+	/* Asked first: a share that fails gives up a KeyID, which then waits as well. */
+	const bool pending = retire_pending();
 	const struct engine_policy *policy;
 	int err;
 
 	/* A KeyID that retires will be free soon: no share falls back for that. */
-	if (tme_state()->kind == TME_MK && !engine_keyid_is_left() && retire_pending()) {
+	if (tme_state()->kind == TME_MK && !engine_keyid_is_left() && pending) {
 		return ERR_AGAIN;
 	}
 	policy = engine_policy_now(VM_ENGINE_AUTO, config->key.kind);
@@ -127,7 +129,7 @@ static int create(struct shared *shared)
 	}
 	if (err != 0) {
 		shared->share = NULL;
-		if (err == ERR_AGAIN || retire_pending()) {
+		if (err == ERR_AGAIN || pending) {
 			return ERR_AGAIN;
 		}
 		log_error("share %s: its %lluM could not be set up: %s", config->name,

@@ -15,6 +15,7 @@
 #include "guest/memmap.h"
 #include "guest/platform.h"
 #include "guest/platform_state.h"
+#include "guest/shares.h"
 #include "tests/unit/bzimage.h"
 #include "ept/retire.h"
 #include "tests/unit/fake_base.h"
@@ -257,6 +258,34 @@ const char *page_cipher_name(void)
 
 static uint8_t kernel[BZIMAGE_BYTES];
 static uint8_t initrd[10000];
+
+/* The VM runs without a share that finds no memory; it does not wait for the share's KeyID. */
+static void test_share_without_memory(void **state)
+{
+	const struct share_config share = {
+		.name = "pool",
+		.bytes = SIZE_2M,
+		.members = { { .vm = "alpha" } },
+		.member_count = 1,
+		.valid = true,
+	};
+	struct vm *vm;
+
+	(void)state;
+	fake_keyslots = 2;
+	tme.kind = TME_MK;
+	keyid_configure(46, 4);
+	cache_flush_all();
+	fake_tsc += 2000000000;
+	shares_init(&share, 1, &config, 1);
+	assert_int_equal(platform_start_vm(&config, &vm), 0);
+	assert_non_null(strstr(fake_log_text(), "share pool: its 2M could not be set up"));
+	assert_non_null(strstr(fake_log_text(), "vm alpha: it gets no share pool"));
+	platform_destroy_vm(vm);
+	shares_init(NULL, 0, NULL, 0);
+	fake_tsc += 2000000000;
+	assert_true(fake_retire_all());
+}
 
 static int setup(void **state)
 {
@@ -589,11 +618,17 @@ static void test_every_failure(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_starts),	  TEST(test_memory_beyond_the_hole),
-		TEST(test_console),	  TEST(test_clock),
-		TEST(test_bad_files),	  TEST(test_keyid),
-		TEST(test_bad_values),	  TEST(test_too_much_memory),
-		TEST(test_every_failure), TEST(test_sealed),
+		TEST(test_starts),
+		TEST(test_memory_beyond_the_hole),
+		TEST(test_console),
+		TEST(test_clock),
+		TEST(test_bad_files),
+		TEST(test_keyid),
+		TEST(test_share_without_memory),
+		TEST(test_bad_values),
+		TEST(test_too_much_memory),
+		TEST(test_every_failure),
+		TEST(test_sealed),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
