@@ -27,11 +27,11 @@ LAYER_OFFSETS := $(wildcard $(addsuffix /asm_offsets.c,$(LAYERS)))
 LAYER_ASL := $(foreach l,$(LAYERS),$(wildcard $l/*.asl))
 
 ZYDIS_SRC := Decoder DecoderData SharedData Register Utils Zydis
-THIRD_C := $(THIRD)/inih/ini.c $(ZYDIS_SRC:%=$(THIRD)/zydis/src/%.c) \
+THIRD_C := $(ZYDIS_SRC:%=$(THIRD)/zydis/src/%.c) \
 	$(MBEDTLS_SRC:%=$(THIRD)/mbedtls/library/%)
 
 # They come with their package; machine.mk has the rules for that.
-$(filter-out $(THIRD)/inih/%,$(THIRD_C)): | $(THIRD_PARTY) ;
+$(THIRD_C): | $(THIRD_PARTY) ;
 
 GEN := $(O)/gen
 GENERATED := $(LAYER_OFFSETS:%.c=$(GEN)/%.inc) $(LAYER_ASL:%.asl=$(GEN)/%.aml)
@@ -60,20 +60,16 @@ TARGET := -m64 -std=c11 -ffreestanding -fPIC -fvisibility=hidden -fno-stack-prot
 TARGET += -fno-jump-tables $(if $(findstring clang,$(CC)),-mretpoline,\
 	-mindirect-branch=thunk-inline -mindirect-branch-register)
 WARN := -Wall -Wextra -Wconversion -Wshadow -Wmissing-prototypes -Wstrict-prototypes -Wvla -Werror
-INCLUDE := -I. -I$(GEN) -isystem $(THIRD)/inih -isystem $(THIRD)/zydis/include \
+INCLUDE := -I. -I$(GEN) -isystem $(THIRD)/zydis/include \
 	-isystem $(THIRD)/zycore/include -isystem $(THIRD)/mbedtls/include
 ZYDIS_DEF := -DZYDIS_STATIC_BUILD -DZYCORE_STATIC_BUILD -DZYAN_NO_LIBC -DZYDIS_MINIMAL_MODE \
 	-DZYDIS_DISABLE_FORMATTER -DZYDIS_DISABLE_ENCODER -DZYDIS_DISABLE_SEGMENT
-# A line of umbra.conf holds a whole kernel command line. No stdio, no ctype tables.
-INIH_DEF := -DINI_API= -DINI_MAX_LINE=4096 -DINI_USE_STACK=1 -DINI_HANDLER_LINENO=1 \
-	-DINI_ALLOW_MULTILINE=0 -DINI_ALLOW_NO_VALUE=1 -DINI_STOP_ON_FIRST_ERROR=1 \
-	-DINI_CALL_HANDLER_ON_NEW_SECTION=1
 MBEDTLS_DEF := -DMBEDTLS_CONFIG_FILE='"crypto/mbedtls_config.h"'
 
-CFLAGS_layer := $(TARGET) $(WARN) $(INCLUDE) $(ZYDIS_DEF) $(INIH_DEF) $(MBEDTLS_DEF) \
+CFLAGS_layer := $(TARGET) $(WARN) $(INCLUDE) $(ZYDIS_DEF) $(MBEDTLS_DEF) \
 	-DUMBRA_VERSION='"$(VERSION)"'
-CFLAGS_third := $(TARGET) -w -I. $(INCLUDE) -I$(THIRD)/zydis/src $(ZYDIS_DEF) $(INIH_DEF) \
-	$(MBEDTLS_DEF) -D__NO_CTYPE -Disspace=str_is_space
+CFLAGS_third := $(TARGET) -w -I. $(INCLUDE) -I$(THIRD)/zydis/src $(ZYDIS_DEF) \
+	$(MBEDTLS_DEF)
 
 # Flags of single folders or files, appended last.
 FLAGS_crypto := -fbuiltin

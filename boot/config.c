@@ -1,43 +1,35 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * umbra.conf. inih splits lines into sections, keys and values; everything else is here. The text
- * is whatever is on the stick: a line that inih must not see (control bytes, too long) is reported
- * by the reader below and replaced by an empty one.
+ * umbra.conf: its lines and sections. The text is whatever is on the stick: each line is checked,
+ * copied and bounded before it is read. What the keys mean is in config_keys.c.
  */
-#include "boot/config_priv.h"
+#include "boot/config.h"
 
-#include <ini.h>
 #include <stdarg.h>
 
+#include "boot/config_priv.h"
 #include "vmm/base/err.h"
 #include "vmm/base/str.h"
-#include "vmm/sched.h"
 
-#define MESSAGE_MAX  20u /* errors shown; the rest are counted */
-#define LINE_MAX     (INI_MAX_LINE - 2)
-#define QUOTE	     "%.48s" /* of a value, in a message */
-#define HIDDEN_SPACE ((char)1)
-#define HIDDEN_TAB   ((char)2)
+#define MESSAGE_MAX 20u	    /* errors shown; the rest are counted */
+#define QUOTE	    "%.48s" /* of a value, in a message */
 
 struct parser {
 	struct config *config;
 	const char *file;
-	const char *at; /* the rest of the text */
-	size_t left;
 	uint32_t line;
-	uint32_t line_of_section;
-	const char *section; /* "host", "vm", "share", or NULL: keys are skipped */
+	uint32_t line_of_section; /* 0: before the first */
+	const char *section;	  /* "host", "vm", "share", or NULL: keys are skipped */
 	struct vm_config *vm;
 	struct share_config *share;
-	bool damaged;  /* the section line that comes to inih is a stand-in */
-	uint32_t seen; /* bit n: config_keys[n] was given in this section */
+	uint64_t seen;			/* bit n: config_keys[n] was given in this section */
+	char text[CONFIG_LINE_MAX + 1]; /* the line, without its comment */
 };
 
 static void PRINTF_LIKE(3, 4) complain(struct parser *p, uint32_t line, const char *fmt, ...)
 {
-	char text[200];
+	char text[240];
 	va_list args;
-
 	const char *kind = p->vm != NULL ? "vm " : p->share != NULL ? "share " : "";
 	const char *name = p->vm != NULL ? p->vm->name : p->share != NULL ? p->share->name : "";
 
@@ -60,40 +52,116 @@ static void PRINTF_LIKE(3, 4) complain(struct parser *p, uint32_t line, const ch
 	}
 }
 
-/* What hide_spaces did. */
-static void restore_spaces(char *value)
+/* --- Keys --- */
+
+static void *owner(const struct parser *p)
 {
-	for (; *value != '\0'; value++) {
-		*value = *value == HIDDEN_SPACE ? ' ' : *value == HIDDEN_TAB ? '\t' : *value;
+	return p->vm != NULL	  ? (void *)p->vm
+	       : p->share != NULL ? (void *)p->share
+				  : (void *)p->config;
+}
+
+/* One value, or one item of a list. */
+static void parse_value(struct parser *p, const struct config_key *key, const char *value)
+{
+	char *field = (char *)owner(p) + key->offset;
+	char allowed[CONFIG_ALLOWED_MAX];
+	const char *why = key->parse(key, field, value);
+
+	if (why == NULL) {
+		return;
+	}
+	if (key->zero_if_wrong) {
+		memset(field, 0, key->bytes);
+	}
+	complain(p, p->line, "%s = " QUOTE " %s%s%s", key->name, value, why,
+		 why == CONFIG_NOT_ALLOWED ? " " : "",
+		 why == CONFIG_NOT_ALLOWED ? config_allowed(key, allowed) : "");
+}
+
+/* Without the white space at both ends; text changes. */
+static char *trim(char *text)
+{
+	size_t bytes;
+
+	while (str_is_space(*text)) {
+		text++;
+	}
+	for (bytes = strlen(text); bytes != 0 && str_is_space(text[bytes - 1]); bytes--) {
+	}
+	text[bytes] = '\0';
+	return text;
+}
+
+static void parse_list(struct parser *p, const struct config_key *key, char *value)
+{
+	while (value != NULL) {
+		char *comma = strchr(value, ',');
+
+		if (comma != NULL) {
+			*comma++ = '\0';
+		}
+		parse_value(p, key, trim(value));
+		value = comma;
 	}
 }
 
-static void handle_key(struct parser *p, const char *name, char *value)
+/* The row of a key of this section, or NULL. */
+static const struct config_key *find_key(const struct parser *p, const char *name)
 {
-	if (value != NULL) {
-		restore_spaces(value);
-	}
-	for (size_t i = 0; i < config_key_count; i++) {
-		const struct config_key *key = &config_keys[i];
-		void *owner = p->vm != NULL	 ? (void *)p->vm
-			      : p->share != NULL ? (void *)p->share
-						 : (void *)p->config;
-		char why[CONFIG_WHY_MAX];
+	const struct config_key *key = config_find_key(name, NULL);
 
-		if (strcmp(key->section, p->section) != 0 || !str_equal_nocase(key->name, name)) {
-			continue;
+	while (key != NULL && strcmp(key->section, p->section) != 0) {
+		key = config_find_key(name, key);
+	}
+	return key;
+}
+
+/* A line that is neither empty nor a section's. */
+static void take_key(struct parser *p, char *line)
+{
+	char *value = strchr(line, '=');
+	const struct config_key *key;
+	uint64_t seen;
+
+	if (value != NULL) {
+		*value++ = '\0';
+		value = trim(value);
+	}
+	line = trim(line);
+	if (p->section == NULL) {
+		if (p->line_of_section == 0) {
+			complain(p, p->line, "\"" QUOTE "\" stands before the first section", line);
 		}
-		if ((p->seen & BIT(i)) != 0) {
-			complain(p, p->line, "%s is given twice in this section", key->name);
-		} else if (value == NULL || value[0] == '\0') {
-			complain(p, p->line, "%s has no value", key->name);
-		} else if (!key->parse(key, (char *)owner + key->offset, value, why)) {
-			complain(p, p->line, "%s = " QUOTE " %s", key->name, value, why);
-		}
-		p->seen |= (uint32_t)BIT(i);
 		return;
 	}
-	complain(p, p->line, "unknown key \"" QUOTE "\" in section [%s]", name, p->section);
+	key = find_key(p, line);
+	if (key == NULL) {
+		complain(p, p->line, "unknown key \"" QUOTE "\" in section [%s]", line, p->section);
+		return;
+	}
+	seen = BIT(key - config_keys);
+	if ((p->seen & seen) != 0 && !key->list) {
+		complain(p, p->line, "%s is given twice in this section", key->name);
+	} else if (value == NULL || value[0] == '\0') {
+		complain(p, p->line, "%s has no value", key->name);
+	} else if (key->list) {
+		parse_list(p, key, value);
+	} else {
+		parse_value(p, key, value);
+	}
+	p->seen |= seen;
+}
+
+/* The values of keys that are not written; owner points to the struct that the section fills. */
+static void set_standards(const char *section, void *owner)
+{
+	for (const struct config_key *key = config_keys; key < config_keys + config_key_count;
+	     key++) {
+		if (strcmp(key->section, section) == 0 && key->standard != NULL) {
+			(void)key->parse(key, (char *)owner + key->offset, key->standard);
+		}
+	}
 }
 
 /* --- Sections --- */
@@ -113,54 +181,30 @@ static bool name_is_good(const char *name)
 	return n > 0 && n < VM_NAME_MAX;
 }
 
-static void end_share(struct parser *p)
-{
-	struct share_config *share = p->share;
-	uint32_t line = p->line_of_section;
-
-	if (share->key.kind == VM_KEY_DEFAULT) {
-		share->key.kind = VM_KEY_RANDOM;
-	}
-	if (!share->valid) {
-		return;
-	}
-	if (share->bytes == 0) {
-		complain(p, line, "no size is given; write size = 2M");
-	}
-	if (share->via == SHARE_VIA_DAX && !IS_ALIGNED(share->bytes, SHARE_ALIGN)) {
-		complain(p, line, "with via = dax the size must be a multiple of 2M");
-	}
-	if (share->member_count == 0) {
-		complain(p, line, "no members are given; write members = alpha, beta:ro");
-	}
-	if (share->key.kind == VM_KEY_NONE) {
-		complain(p, line, "key must be one of random, file:PATH, platform");
-	}
-}
-
 /* What only shows when the section is complete. */
 static void end_section(struct parser *p)
 {
 	struct vm_config *vm = p->vm;
-	uint32_t line = p->line_of_section;
+	struct share_config *share = p->share;
 
-	if (p->share != NULL) {
-		end_share(p);
-	}
-	if (vm == NULL) {
-		return;
-	}
-	if (vm->key.kind == VM_KEY_DEFAULT) {
+	if (vm != NULL && vm->key.kind == VM_KEY_DEFAULT) {
 		vm->key.kind = vm->engine == VM_ENGINE_NONE ? VM_KEY_NONE : VM_KEY_RANDOM;
 	}
-	if (!vm->valid) {
-		return;
+	if ((vm == NULL || !vm->valid) && (share == NULL || !share->valid)) {
+		return; /* [host] has no key that must be given */
 	}
-	if (vm->kernel.path[0] == '\0') {
-		complain(p, line, "no kernel is given; write kernel = \\umbra\\vmlinuz");
+	for (size_t i = 0; i < config_key_count; i++) {
+		const struct config_key *key = &config_keys[i];
+
+		if (key->example != NULL && strcmp(key->section, p->section) == 0 &&
+		    (p->seen & BIT(i)) == 0) {
+			complain(p, p->line_of_section, "%s is missing; write %s = %s", key->name,
+				 key->name, key->example);
+		}
 	}
-	if (vm->memory_bytes == 0) {
-		complain(p, line, "no memory is given; write memory = 256M");
+	if (share != NULL && share->via == SHARE_VIA_DAX &&
+	    !IS_ALIGNED(share->bytes, SHARE_ALIGN)) {
+		complain(p, p->line_of_section, "with via = dax the size must be a multiple of 2M");
 	}
 }
 
@@ -183,15 +227,8 @@ static void begin_vm(struct parser *p, const char *name)
 	vm = &config->vms[config->vm_count++];
 	(void)str_copy(vm->name, sizeof(vm->name), name);
 	vm->line = p->line;
-	vm->vcpus = 1;
-	vm->weight = SCHED_WEIGHT_DEFAULT;
-	vm->engine = VM_ENGINE_AUTO;
 	vm->key.kind = VM_KEY_DEFAULT;
-	vm->max_leaf = SIZE_1G;
-	vm->on_crash = VM_ON_END_DESTROY;
-	vm->on_reboot = VM_ON_END_RESTART;
-	vm->on_poweroff = VM_ON_END_DESTROY;
-	vm->autostart = true;
+	set_standards("vm", vm);
 	vm->valid = true;
 	p->section = "vm";
 	p->vm = vm;
@@ -226,7 +263,7 @@ static void begin_share(struct parser *p, const char *name)
 	share = &config->shares[config->share_count++];
 	(void)str_copy(share->name, sizeof(share->name), name);
 	share->line = p->line;
-	share->key.kind = VM_KEY_DEFAULT;
+	set_standards("share", share);
 	share->valid = true;
 	p->section = "share";
 	p->share = share;
@@ -284,18 +321,18 @@ static const char *name_behind(const char *section, const char *word)
 	return section;
 }
 
-static void begin_section(struct parser *p, const char *section)
+/* The line begins with a bracket. */
+static void take_section(struct parser *p, char *line)
 {
-	const char *name;
+	char *end = strchr(line, ']');
+	const char *section, *name;
 
-	p->line_of_section = p->line;
-	if (p->damaged) {
-		p->damaged = false;
+	if (end == NULL || end[1] != '\0') {
 		complain(p, p->line, "the section line is damaged; what follows it is left out");
 		return;
 	}
-	while (str_is_space(*section)) {
-		section++;
+	*end = '\0';
+	for (section = line + 1; str_is_space(*section); section++) {
 	}
 	if ((name = name_behind(section, "vm")) != NULL) {
 		begin_vm(p, name);
@@ -311,25 +348,9 @@ static void begin_section(struct parser *p, const char *section)
 	}
 }
 
-/* inih's handler. Name NULL: a section begins. Value NULL: no "=" in the line. */
-static int handle(void *user, const char *section, const char *name, const char *value, int line)
-{
-	struct parser *p = user;
-
-	(void)line; /* ours counts the same lines */
-	if (name == NULL) {
-		begin_section(p, section);
-	} else if (p->section != NULL) {
-		handle_key(p, name, (char *)(uintptr_t)value); /* in inih's line, as we wrote it */
-	} else if (p->line_of_section == 0) {
-		complain(p, p->line, "\"" QUOTE "\" stands before the first section", name);
-	}
-	return 1;
-}
-
 /* --- Lines --- */
 
-/* By inih's rules, in a line whose text begins at first. */
+/* Whether one begins at text[at], in a line whose text begins at first. */
 static bool begins_comment(const char *text, size_t first, size_t at)
 {
 	return (at == first && (text[at] == ';' || text[at] == '#')) ||
@@ -364,26 +385,9 @@ static size_t find_comment(const char *text, size_t bytes)
 	return bytes;
 }
 
-/*
- * inih knows no quotes. A space before a semicolon in front of the comment is one within quotes,
- * and stands as a byte that no line has (line_is_good) until restore_spaces.
- */
-static void hide_spaces(char *text, size_t bytes)
+/* Whether all is text, of which only the comment may be UTF-8; if not, that is logged. */
+static bool bytes_are_good(struct parser *p, const char *text, size_t bytes, size_t comment)
 {
-	const size_t end = find_comment(text, bytes);
-
-	for (size_t i = 1; i < end; i++) {
-		if (text[i] == ';' && str_is_space(text[i - 1])) {
-			text[i - 1] = text[i - 1] == ' ' ? HIDDEN_SPACE : HIDDEN_TAB;
-		}
-	}
-}
-
-/* Reports what is wrong with a line of bytes length and returns false. */
-static bool line_is_good(struct parser *p, const char *text, size_t bytes)
-{
-	const size_t comment = find_comment(text, bytes);
-
 	for (size_t i = 0; i < bytes; i++) {
 		uint8_t c = (uint8_t)text[i];
 
@@ -391,14 +395,10 @@ static bool line_is_good(struct parser *p, const char *text, size_t bytes)
 			continue;
 		}
 		if (c < ' ' || (c >= 0x7f && i < comment)) {
-			complain(p, p->line, "byte %02x is no ASCII text; the line is left out", c);
+			complain(p, p->line, "byte %02x is not ASCII text; the line is left out",
+				 c);
 			return false;
 		}
-	}
-	if (bytes > LINE_MAX && comment > LINE_MAX) {
-		complain(p, p->line, "the line is longer than %u characters and left out",
-			 LINE_MAX);
-		return false;
 	}
 	return true;
 }
@@ -413,83 +413,46 @@ static bool opens_section(const char *text, size_t bytes)
 	return i < bytes && text[i] == '[';
 }
 
-/* As inih looks for the bracket: not in a comment. */
-static bool closes_section(const char *text, size_t bytes)
+/* One line of the file, without its line feed. */
+static void take_line(struct parser *p, const char *text, size_t bytes)
 {
-	size_t first = 0;
+	const size_t comment = find_comment(text, bytes);
+	const bool opens = opens_section(text, bytes);
+	bool good;
+	char *line;
 
-	while (text[first] != '[') {
-		first++;
-	}
-	for (size_t i = first; i < bytes && !begins_comment(text, first, i); i++) {
-		if (text[i] == ']') {
-			return true;
-		}
-	}
-	return false;
-}
-
-/* inih's reader: the next line with its line break into buf[cap], NULL at the end. */
-static char *read_line(char *buf, int cap, void *stream)
-{
-	struct parser *p = stream;
-	const char *text = p->at;
-	size_t bytes = 0;
-	bool opens, good;
-
-	(void)cap; /* INI_MAX_LINE; line_is_good keeps lines below it */
-	if (p->left == 0) {
-		return NULL;
-	}
-	while (bytes < p->left && text[bytes] != '\n') {
-		bytes++;
-	}
-	p->at += MIN(bytes + 1, p->left);
-	p->left -= MIN(bytes + 1, p->left);
 	p->line++;
-
-	opens = opens_section(text, bytes);
 	if (opens) {
-		leave_section(p); /* what is wrong with the line is not that VM's fault */
+		leave_section(p); /* what is wrong with the line is not the fault of that section */
+		p->line_of_section = p->line;
 	}
-	good = line_is_good(p, text, bytes);
-	if (opens && (!good || !closes_section(text, bytes))) {
-		/* Keys that follow would land in the section before it. */
-		p->damaged = true;
-		text = "[]";
-		bytes = 2;
-	} else if (!good) {
-		bytes = 0;
+	good = bytes_are_good(p, text, bytes, comment);
+	if (good && comment > CONFIG_LINE_MAX) {
+		complain(p, p->line, "the line is longer than %u characters and left out",
+			 CONFIG_LINE_MAX);
+		good = false;
 	}
-	bytes = MIN(bytes, (size_t)LINE_MAX); /* only a comment is longer */
-	memcpy(buf, text, bytes);
-	if (!opens) {
-		hide_spaces(buf, bytes);
+	memcpy(p->text, text, good ? comment : 0);
+	p->text[good ? comment : 0] = '\0';
+	line = trim(p->text);
+	if (opens) {
+		take_section(p, line); /* when it is empty: keys that follow have no section */
+	} else if (line[0] != '\0') {
+		take_key(p, line);
 	}
-	buf[bytes] = '\n';
-	buf[bytes + 1] = '\0';
-	return buf;
 }
 
 void config_defaults(struct config *out)
 {
 	memset(out, 0, sizeof(*out));
-	out->exit = CONFIG_EXIT_STAY;
-	out->shell = true;
-	out->escape_key = CONFIG_ESCAPE_DEFAULT;
-	out->serial.kind = CONFIG_SERIAL_AUTO;
-	out->serial.place.divisor = 1;
-	out->on_panic = CONFIG_ON_PANIC_STAY;
-	out->log_level = LOG_INFO;
-	out->window_bytes = CONFIG_WINDOW_DEFAULT;
-	out->engine_cipher = "auto";
+	set_standards("host", out);
 }
 
 int config_parse(const char *file, const char *text, size_t bytes, struct config *out)
 {
 	static const char utf16[2][2] = { { '\xff', '\xfe' }, { '\xfe', '\xff' } };
 	static const char bom[] = { '\xef', '\xbb', '\xbf' };
-	struct parser p = { .config = out, .file = file, .at = text, .left = bytes };
+	struct parser p = { .config = out, .file = file };
 
 	config_defaults(out);
 	if (bytes >= 2 && (memcmp(text, utf16[0], 2) == 0 || memcmp(text, utf16[1], 2) == 0)) {
@@ -497,14 +460,21 @@ int config_parse(const char *file, const char *text, size_t bytes, struct config
 		return ERR_FORMAT;
 	}
 	if (bytes >= sizeof(bom) && memcmp(text, bom, sizeof(bom)) == 0) {
-		p.at += sizeof(bom);
-		p.left -= sizeof(bom);
+		text += sizeof(bom);
+		bytes -= sizeof(bom);
 	}
-	if (ini_parse_stream(read_line, &p, handle, &p) != 0) {
-		complain(&p, p.line, "this line cannot be read; nothing from here on is");
+	while (bytes != 0) {
+		size_t length = 0;
+
+		while (length < bytes && text[length] != '\n') {
+			length++;
+		}
+		take_line(&p, text, length);
+		length = MIN(length + 1, bytes);
+		text += length;
+		bytes -= length;
 	}
-	end_section(&p);
-	p.vm = NULL;
+	leave_section(&p);
 	check_members(&p);
 	if (out->vm_count == 0) {
 		complain(&p, p.line, "no VM is described; write a section [vm NAME]");

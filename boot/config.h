@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* umbra.conf: an INI file (inih). Pure C, no firmware: text in, struct config and messages out. */
+/* umbra.conf: an INI file. Pure C, no firmware: text in, struct config and messages out. */
 #ifndef UMBRA_BOOT_CONFIG_H
 #define UMBRA_BOOT_CONFIG_H
 
@@ -9,10 +9,9 @@
 #include "vmm/base/serial.h"
 #include "vmm/base/types.h"
 
-#define CONFIG_WHY_MAX	      160 /* bytes for what is wrong with a value */
-#define CONFIG_VM_MAX	      64
-#define CONFIG_ESCAPE_DEFAULT 0x1e /* Ctrl-^ */
-#define CONFIG_WINDOW_DEFAULT (16ull << 20)
+#define CONFIG_VM_MAX	   64
+#define CONFIG_LINE_MAX	   4094 /* characters of a line, without its comment */
+#define CONFIG_ALLOWED_MAX 160	/* bytes of config_allowed's text */
 
 enum config_exit {
 	CONFIG_EXIT_STAY, /* the last VM ended: say so and wait for a person */
@@ -56,8 +55,46 @@ struct config {
 	size_t error_count; /* messages that were logged */
 };
 
-/* "0,2-3" into a bit for each CPU, or false and a clause for people in why[CONFIG_WHY_MAX]. */
-bool config_parse_affinity(const char *text, uint64_t affinity[CPU_MAX / 64], char *why);
+/* A word of the file and what it means. */
+struct config_choice {
+	const char *word;
+	uint64_t value;
+};
+
+/*
+ * All that is known of a key: the parser, its messages, the table of boot/README.md and the shell's
+ * `help config` come from these rows. Exactly one of standard, absent and example is given.
+ */
+struct config_key {
+	const char *section; /* "host", "vm" or "share" */
+	const char *name;
+	const char *help; /* one or a few sentences of plain ASCII: what the key does */
+	/* Stores a value in the field, or returns what is wrong with it (boot/config_priv.h). */
+	const char *(*parse)(const struct config_key *key, void *field, const char *value);
+	const struct config_choice *choices; /* the last has no word; NULL: see allowed */
+	/* What may follow "must be"; %lu stands for max. NULL: the choices, or min to max. */
+	const char *allowed;
+	uint64_t min, max;    /* in bytes for a size, in days for a time */
+	const char *standard; /* the value that holds when the key is absent, as it is written */
+	const char *absent;   /* or, in words, what is so then */
+	const char *example;  /* or the key must be given, and this is what it may look like */
+	size_t offset;	      /* of the field in struct config, vm_config or share_config */
+	size_t bytes;	      /* of the field */
+	bool list;	      /* items behind commas, each of which is parsed; may be given again */
+	bool zero_if_wrong;   /* a wrong value zeroes the field: the standard would grant more */
+};
+
+extern const struct config_key config_keys[];
+extern const size_t config_key_count; /* at most 64 */
+
+/* The next row of this name, whatever its case, behind `after` (NULL: from the first), or NULL. */
+const struct config_key *config_find_key(const char *name, const struct config_key *after);
+
+/* What the values of a key may be, as a clause that can follow "must be". Returns buf. */
+const char *config_allowed(const struct config_key *key, char buf[CONFIG_ALLOWED_MAX]);
+
+/* "0,2-3" into a bit for each CPU; false: it is no such list, and affinity is as before. */
+bool config_parse_affinity(const char *text, uint64_t affinity[CPU_MAX / 64]);
 
 /* What holds where nothing is written: no VMs. */
 void config_defaults(struct config *out);

@@ -489,7 +489,7 @@ static void run_set(const struct shell_call *call)
 {
 	struct vm *vm = running(call);
 	uint64_t affinity[CPU_MAX / 64], weight;
-	char why[CONFIG_WHY_MAX];
+	char allowed[CONFIG_ALLOWED_MAX];
 
 	if (vm == NULL) {
 		return;
@@ -501,8 +501,9 @@ static void run_set(const struct shell_call *call)
 		}
 		sched_set_weight(vm, (uint32_t)weight);
 	} else if (str_equal_nocase(call->words[1], "affinity")) {
-		if (!config_parse_affinity(call->words[2], affinity, why)) {
-			shell_print("\"%.32s\" %s", call->words[2], why);
+		if (!config_parse_affinity(call->words[2], affinity)) {
+			shell_print("affinity must be %s",
+				    config_allowed(config_find_key("affinity", NULL), allowed));
 			return;
 		}
 		if (!names_a_cpu(affinity)) {

@@ -19,7 +19,7 @@ UNITS := $(sort $(patsubst UNIT_%,%,$(filter UNIT_%,$(.VARIABLES))))
 HOST_CC ?= gcc
 HOST_SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 HOST_DEF = -std=gnu11 -g -O1 $(HOST_SANITIZE) -DUMBRA_HOST_TEST $(INCLUDE) -I$(THIRD)/zydis/src \
-	$(ZYDIS_DEF) $(INIH_DEF) $(MBEDTLS_DEF) -DUMBRA_VERSION='"test"'
+	$(ZYDIS_DEF) $(MBEDTLS_DEF) -DUMBRA_VERSION='"test"'
 HOST_WARN := -Wall -Wextra -Wshadow -Wno-unused-parameter -Werror
 HOST_NASM = -I. -I$(GEN)/ -I$(THIRD)/font/ -DUMBRA_HOST_TEST
 HOST_OBJ := $(O)/unit/obj

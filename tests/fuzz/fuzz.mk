@@ -2,7 +2,7 @@
 # One line for each fuzzer: FUZZ_X lists what tests/fuzz/fuzz_X.c is linked with, beside the fakes
 # of tests/unit. Seeds are the files of tests/fuzz/corpus/X.
 FUZZ_bzimage := guest/linux_load.c guest/vm_file.c vmm/base/str.c vmm/base/err.c $(GMEM_C)
-FUZZ_config := boot/config.c boot/config_keys.c vmm/base/str.c $(THIRD)/inih/ini.c
+FUZZ_config := boot/config.c $(CONFIG_KEYS_C) vmm/base/str.c
 FUZZ_vlapic := guest/dev/vlapic.c guest/dev/vlapic_irq.c guest/dev/vlapic_timer.c
 FUZZ_emul := vmm/emul.c vmm/emul_alu.c vmm/emul_decode.c vmm/operand.c vmm/gwalk.c \
 	vmm/base/str.c $(GMEM_C) \
@@ -14,10 +14,10 @@ FUZZ_devices := guest/dev/vioapic.c guest/dev/vlegacy.c guest/dev/vpit.c guest/d
 	guest/dev/vuart.c guest/dev/vpci.c guest/vconsole.c vmm/base/str.c
 FUZZ_shell := vmm/flaws.c boot/host_report.c boot/shell.c boot/shell_commands.c \
 	boot/shell_memory.c boot/line_edit.c \
-	boot/config_keys.c \
+	$(CONFIG_KEYS_C) \
 	guest/vconsole.c vmm/base/str.c vmm/base/err.c
 
 # Helpers of what is under test: what the seeds reach of them is not counted.
 COVERAGE_BESIDE := vmm/base/str.c vmm/base/err.c $(GMEM_C)
 COVERAGE_BESIDE_devices := guest/vconsole.c
-COVERAGE_BESIDE_shell := guest/vconsole.c vmm/flaws.c boot/config_keys.c
+COVERAGE_BESIDE_shell := guest/vconsole.c vmm/flaws.c $(CONFIG_KEYS_C)

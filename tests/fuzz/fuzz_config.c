@@ -28,6 +28,20 @@ static bool is_text(const char *s, size_t cap)
 	return n < cap;
 }
 
+/* Disjoint as well, and nothing behind the last. */
+static bool clear_is_sorted(const struct vm_config *vm)
+{
+	for (size_t i = 0; i + 1 < VM_CLEAR_MAX; i++) {
+		const struct vm_clear_range *range = &vm->clear[i];
+
+		if (range[1].bytes != 0 &&
+		    (range[0].bytes == 0 || range[0].base + range[0].bytes > range[1].base)) {
+			return false;
+		}
+	}
+	return true;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 {
 	int err;
@@ -70,6 +84,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 		PROMISE(is_text(vm->key.file.path, sizeof(vm->key.file.path)));
 		PROMISE(!vm->valid ||
 			(vm->key.kind == VM_KEY_FILE) == (vm->key.file.path[0] == '\\'));
+		PROMISE(!vm->valid || clear_is_sorted(vm));
 		if (vm->valid) {
 			PROMISE(vm->vcpus >= 1 && vm->vcpus <= VM_VCPU_MAX);
 			PROMISE(vm->kernel.path[0] == '\\');

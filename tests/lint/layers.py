@@ -16,7 +16,6 @@ THIRD_PARTY = {
     "crypto/": ("mbedtls/",),
     "vmm/": ("Zydis/", "Zycore/", "stb/stb_sprintf.h"),
     "boot/efi_": ("efi.h", "efilib.h", "efiapi.h", "efiprot.h", "efierr.h"),
-    "boot/config": ("ini.h",),
 }
 FREESTANDING = {"stdbool.h", "stddef.h", "stdint.h", "stdarg.h", "limits.h", "immintrin.h"}
 # A guest frame is mapped in one place alone.

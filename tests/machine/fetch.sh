@@ -122,7 +122,6 @@ range() {
 	case $1:$2 in
 	*:bochs) echo '3.0 3.1~' ;;
 	*:mbedtls) echo '3.6 3.7~' ;;
-	*:libinih) echo '58 63~' ;;
 	*:zydis) echo '4.1 4.2~' ;;
 	*:zycore-c) echo '1.5 1.6~' ;;
 	*:openssl) echo '3.5 3.6~' ;;

@@ -12,13 +12,12 @@ FETCH_SH := sh $(MACHINE_DIR)/fetch.sh
 
 PACKAGES_DONE := $(THIRD)/.packages
 MBEDTLS_DONE := $(THIRD)/mbedtls/.done
-INIH_DONE := $(THIRD)/inih/.done
 ZYCORE_DONE := $(THIRD)/zycore/.done
 ZYDIS_DONE := $(THIRD)/zydis/.done
 FONT_DONE := $(THIRD)/font/.done
 
 # What the product is built from.
-THIRD_PARTY := $(PACKAGES_DONE) $(MBEDTLS_DONE) $(INIH_DONE) $(ZYCORE_DONE) $(ZYDIS_DONE) \
+THIRD_PARTY := $(PACKAGES_DONE) $(MBEDTLS_DONE) $(ZYCORE_DONE) $(ZYDIS_DONE) \
 	$(FONT_DONE)
 
 .PHONY: packages third
@@ -31,9 +30,6 @@ $(PACKAGES_DONE): $(MACHINE_DIR)/packages
 $(MBEDTLS_DONE): | $(PACKAGES_DONE)
 	$(ONCE) $(FETCH_SH) source mbedtls $(@D)
 
-$(INIH_DONE): | $(PACKAGES_DONE)
-	$(ONCE) $(FETCH_SH) source libinih $(@D)
-
 $(ZYCORE_DONE): | $(PACKAGES_DONE)
 	$(ONCE) $(FETCH_SH) source zycore-c $(@D)
 
@@ -44,7 +40,6 @@ $(ZYDIS_DONE): | $(PACKAGES_DONE)
 $(FONT_DONE): $(MACHINE_DIR)/font.sh | $(PACKAGES_DONE)
 	$(ONCE) sh $(MACHINE_DIR)/font.sh $(@D)
 
-$(THIRD)/inih/ini.c $(THIRD)/inih/ini.h: $(INIH_DONE) ;
 $(THIRD)/font/font.psf: $(FONT_DONE) ;
 
 # Its firmware: OVMF with fewer drivers, so that it starts in half the time.

@@ -176,7 +176,7 @@ static void quotes(void **state)
 	assert_string_equal(fake_log_text(), "");
 	strcpy(text, "[vm a]\n" GOOD_VM "cmdline = \" ;\xc3\xa4\"\n");
 	assert_int_equal(parse(text, strlen(text)), ERR_FORMAT); /* that is no comment */
-	assert_non_null(strstr(fake_log_text(), "umbra.conf:5: vm a: byte c3 is no ASCII"));
+	assert_non_null(strstr(fake_log_text(), "umbra.conf:5: vm a: byte c3 is not ASCII"));
 }
 
 static void several_initrds(void **state)
@@ -247,8 +247,8 @@ struct bad {
 
 static const struct bad bad_cases[] = {
 	/* Sections. */
-	{ A "[vm b]\nkernel=\\k\nengine=none\n", "umbra.conf:5: vm b: no memory is given", 1 },
-	{ A "[vm b]\nmemory=1M\nengine=none\n", "umbra.conf:5: vm b: no kernel is given", 1 },
+	{ A "[vm b]\nkernel=\\k\nengine=none\n", "umbra.conf:5: vm b: memory is missing", 1 },
+	{ A "[vm b]\nmemory=1M\nengine=none\n", "umbra.conf:5: vm b: kernel is missing", 1 },
 	{ "", "umbra.conf:0: no VM is described", 0 },
 	{ "[host]\nexit=stay\n", "umbra.conf:2: no VM is described", 0 },
 	{ A "[vm  A]\n" GOOD_VM, "umbra.conf:5: vm A: there is a VM of this name in line 1", 1 },
@@ -264,7 +264,7 @@ static const struct bad bad_cases[] = {
 	{ A "[vm c\nmemory=1M\n" B, "umbra.conf:5: the section line is damaged", 3 },
 	{ A "[vm c ; ]\nmemory=1M\n" B, "umbra.conf:5: the section line is damaged", 3 },
 	{ A "[vm \x01]\nmemory=1M\n" B, "umbra.conf:5: the section line is damaged", 3 },
-	{ A "[vm \x01]\nmemory=1M\n" B, "umbra.conf:5: byte 01 is no ASCII text", 3 },
+	{ A "[vm \x01]\nmemory=1M\n" B, "umbra.conf:5: byte 01 is not ASCII text", 3 },
 	{ A "[vm c\n[vm d\n" B, "umbra.conf:6: the section line is damaged", 3 },
 	{ "[vm c\nmemory=1M\n" A, "umbra.conf:1: the section line is damaged", 1 },
 	{ A "[vm c\nmemory=1M", "umbra.conf:5: the section line is damaged", 1 },
@@ -288,16 +288,16 @@ static const struct bad bad_cases[] = {
 	{ A "vcpus = 1x\n", "vcpus = 1x must be a number from 1 to 64", 0 },
 	{ A "weight = 0\n", "weight = 0 must be a number from 1 to 10000", 0 },
 	{ A "weight = 10001\n", "weight = 10001 must be a number from 1 to 10000", 0 },
-	{ A "rekey-after = 0m\n", "rekey-after = 0m is not a time of at most 365 days", 0 },
-	{ A "rekey-after = 366d\n", "rekey-after = 366d is not a time of at most 365 days", 0 },
-	{ A "rekey-after = 5\n", "rekey-after = 5 is not a time of at most 365 days", 0 },
-	{ A "rekey-after = 5mm\n", "rekey-after = 5mm is not a time of at most 365 days", 0 },
-	{ A "rekey-after = 9w\n", "rekey-after = 9w is not a time of at most 365 days", 0 },
-	{ A "affinity = 1-\n", "affinity = 1- is not a list of CPUs below 256", 0 },
-	{ A "affinity = 3-2\n", "affinity = 3-2 is not a list of CPUs below 256", 0 },
-	{ A "affinity = 1,,2\n", "affinity = 1,,2 is not a list of CPUs below 256", 0 },
-	{ A "affinity = 0-256\n", "affinity = 0-256 is not a list of CPUs below 256", 0 },
-	{ A "affinity = all\n", "affinity = all is not a list of CPUs below 256", 0 },
+	{ A "rekey-after = 0m\n", "rekey-after = 0m must be a time of at most 365 days", 0 },
+	{ A "rekey-after = 366d\n", "rekey-after = 366d must be a time of at most 365 days", 0 },
+	{ A "rekey-after = 5\n", "rekey-after = 5 must be a time of at most 365 days", 0 },
+	{ A "rekey-after = 5mm\n", "rekey-after = 5mm must be a time of at most 365 days", 0 },
+	{ A "rekey-after = 9w\n", "rekey-after = 9w must be a time of at most 365 days", 0 },
+	{ A "affinity = 1-\n", "affinity = 1- must be a list of CPUs below 256", 0 },
+	{ A "affinity = 3-2\n", "affinity = 3-2 must be a list of CPUs below 256", 0 },
+	{ A "affinity = 1,,2\n", "affinity = 1,,2 must be a list of CPUs below 256", 0 },
+	{ A "affinity = 0-256\n", "affinity = 0-256 must be a list of CPUs below 256", 0 },
+	{ A "affinity = all\n", "affinity = all must be a list of CPUs below 256", 0 },
 	{ A "vcpus = -1\n", "vcpus = -1 must be a number from 1 to 64", 0 },
 	{ A "key = secret\n", "umbra.conf:5: vm a: key = secret must be one of random, file:PATH,",
 	  0 },
@@ -308,45 +308,52 @@ static const struct bad bad_cases[] = {
 	{ A "on-crash = reboot\n", "on-crash = reboot must be one of restart, destroy, keep", 0 },
 	{ A "on-panic = keep\n", "unknown key \"on-panic\" in section [vm]", 0 },
 	{ A "leaf = 8K\n", "leaf = 8K must be one of auto, 4K, 2M, 1G", 0 },
-	{ "[host]\nwindow=16\n" A, "umbra.conf:2: window = 16 must be 260K to 64G and whole", 1 },
-	{ "[host]\nwindow=259K\n" A, "window = 259K must be 260K to 64G and whole 4K pages", 1 },
-	{ "[host]\nwindow=262K\n" A, "window = 262K must be 260K to 64G and whole 4K pages", 1 },
+	{ "[host]\nwindow=16\n" A, "umbra.conf:2: window = 16 must be 260K to 64G in whole", 1 },
+	{ "[host]\nwindow=259K\n" A, "window = 259K must be 260K to 64G in whole 4K pages", 1 },
+	{ "[host]\nwindow=262K\n" A, "window = 262K must be 260K to 64G in whole 4K pages", 1 },
 	{ "[host]\nwindow=65537M\n" A, "window = 65537M must be 260K to 64G", 1 },
-	{ "[host]\nwindow=20000000000G\n" A, "window = 20000000000G is no size", 1 },
-	{ "[host]\nwindow=all\n" A, "umbra.conf:2: window = all is no size", 1 },
+	{ "[host]\nwindow=20000000000G\n" A, "window = 20000000000G must be 260K to 64G", 1 },
+	{ "[host]\nwindow=all\n" A, "umbra.conf:2: window = all must be 260K to 64G", 1 },
 	{ "[host]\nengine-cipher=des\n" A,
 	  "umbra.conf:2: engine-cipher = des must be one of auto, mbedtls, aesni, vaes256, vaes512",
 	  1 },
 	{ A "window=16M\n", "umbra.conf:5: vm a: unknown key \"window\" in section [vm]", 0 },
 	{ A "[vm b]\nmemory=1M\nkernel=\\k\nengine=off\n", "engine = off must be one of", 1 },
-	{ A "clear = 4K\n", "clear = 4K is not a list of ranges; write it as 16M@1G", 0 },
+	{ A "clear = 4K\n",
+	  "clear = 4K must be at most 4 ranges of whole 4K pages that do not overlap, as"
+	  " 16M@1G",
+	  0 },
 	{ A "clear = 4K@1\n", "clear = 4K@1 must be at most 4 ranges of whole 4K pages", 0 },
 	{ A "clear = 0@1M\n", "clear = 0@1M must be at most 4 ranges", 0 },
-	{ A "clear = 8K@0,4K@4K\n", "clear = 8K@0,4K@4K must be at most 4 ranges", 0 },
-	{ A "clear = 4K@4K,8K@0\n", "clear = 4K@4K,8K@0 must be at most 4 ranges", 0 },
+	{ A "clear = 8K@0,4K@4K\n", "clear = 4K@4K must be at most 4 ranges", 0 },
+	{ A "clear = 4K@4K,8K@0\n", "clear = 8K@0 must be at most 4 ranges", 0 },
 	{ A "clear = 4K@0,4K@8K,4K@16K,4K@24K,4K@32K\n", "must be at most 4 ranges", 0 },
-	{ A "clear = 4K@x\n", "clear = 4K@x is no size", 0 },
+	{ A "clear = 4K@x\n", "clear = 4K@x must be at most 4 ranges", 0 },
 	/* Shares. */
-	{ A "[share s]\nsize=2M\n", "umbra.conf:5: share s: no members are given", 1 },
-	{ A "[share s]\nmembers=a\n", "umbra.conf:5: share s: no size is given", 1 },
+	{ A "[share s]\nsize=2M\n", "umbra.conf:5: share s: members is missing", 1 },
+	{ A "[share s]\nmembers=a\n", "umbra.conf:5: share s: size is missing", 1 },
 	{ A "[share s]\nsize=2M\nmembers=a, b:ro\n", "umbra.conf:5: share s: there is no VM b", 1 },
-	{ A "[share s]\nsize=2M\nmembers=a,A:ro\n", "members = a,A:ro names a VM twice", 1 },
-	{ A "[share s]\nsize=2M\nmembers=a:rx\n", "members = a:rx is not a list of VMs; write", 1 },
-	{ A "[share s]\nsize=2M\nmembers=a,,a\n", "members = a,,a is not a list of VMs; write", 1 },
-	{ A "[share s]\nsize=1000\nmembers=a\n", "size = 1000 must be 4K to 4096G and whole", 1 },
+	{ A "[share s]\nsize=2M\nmembers=a,A:ro\n", "members = A:ro names a VM twice", 1 },
+	{ A "[share s]\nsize=2M\nmembers=a:rx\n", "members = a:rx must be at most 16 VMs, as", 1 },
+	{ A "[share s]\nsize=2M\nmembers=a,,a\n", "members =  must be at most 16 VMs, as", 1 },
+	{ A "[share s]\nsize=1000\nmembers=a\n", "size = 1000 must be 4K to 4096G in whole", 1 },
 	{ A "[share s]\nsize=4K\nvia=dax\nmembers=a\n", "must be a multiple of 2M", 1 },
 	{ A "[share s]\nsize=2M\nvia=pci\nmembers=a\n", "via = pci must be one of reserved,", 1 },
-	{ A "[share s]\nsize=2M\nkey=none\nmembers=a\n", "key must be one of random, file:", 1 },
+	{ A "[share s]\nsize=2M\nkey=none\nmembers=a\n",
+	  "conf:7: share s: key = none must be one of random, file:PATH, platform", 1 },
 	{ A "[share s]\nsize=2M\nmembers=a\n[share S]\n", "a share of this name in line 5", 1 },
 	{ A "[share a b]\n", "umbra.conf:5: a share's name is", 1 },
 	{ A "size = 2M\n", "umbra.conf:5: vm a: unknown key \"size\" in section [vm]", 0 },
 	{ A "[host]\ntme = on\n", "umbra.conf:6: tme = on must be one of adopt, activate", 1 },
 	/* Bytes. */
-	{ A "cmdline = \x1b[2J\n", "umbra.conf:5: vm a: byte 1b is no ASCII text", 0 },
-	{ A "cmdline = a\rb\n", "umbra.conf:5: vm a: byte 0d is no ASCII text", 0 },
-	{ A "cmdline = a\xc3\xa4\n", "umbra.conf:5: vm a: byte c3 is no ASCII text", 0 },
-	{ A "cmdline = a\x7f\n", "umbra.conf:5: vm a: byte 7f is no ASCII text", 0 },
+	{ A "cmdline = \x1b[2J\n", "umbra.conf:5: vm a: byte 1b is not ASCII text", 0 },
+	{ A "cmdline = a\rb\n", "umbra.conf:5: vm a: byte 0d is not ASCII text", 0 },
+	{ A "cmdline = a\xc3\xa4\n", "umbra.conf:5: vm a: byte c3 is not ASCII text", 0 },
+	{ A "cmdline = a\x7f\n", "umbra.conf:5: vm a: byte 7f is not ASCII text", 0 },
 	{ "\xff\xfe[", "umbra.conf:1: the file is UTF-16", 0 },
+	{ "\xfe\xff[", "umbra.conf:1: the file is UTF-16", 0 },
+	{ A "[vm b] c\n", "umbra.conf:5: the section line is damaged", 1 },
+	{ A "vcpus : 2\n", "umbra.conf:5: vm a: unknown key \"vcpus : 2\"", 0 },
 };
 
 #define CLEAR A "clear = 16M@1G , 64K@2M\n"
@@ -377,6 +384,67 @@ static void lists_given(void **state)
 	assert_string_equal(config.shares[1].members[0].vm, "A-2");
 	assert_false(config.shares[1].members[0].read_only);
 	assert_int_equal(config.shares[1].bytes, PAGE_SIZE);
+}
+
+/* A key that lists things may be given again: its items add up, and are checked together. */
+static void lists_repeated(void **state)
+{
+	static const char text[] = A "clear = 16M@1G\nclear = 64K@2M\n" B
+				     "[share s]\nsize = 2M\nmembers = b:ro\nmembers = a\n";
+	static const char twice[] = A "[share s]\nsize = 2M\nmembers = a\nmembers = A:ro\n";
+	static const char overlap[] = A "clear = 64K@2M\nclear = 4K@2M\n";
+
+	(void)state;
+	assert_int_equal(parse(text, sizeof(text) - 1), 0);
+	assert_int_equal(config.vms[0].clear[0].base, 2 << 20);
+	assert_int_equal(config.vms[0].clear[1].base, 1 << 30);
+	assert_int_equal(config.shares[0].member_count, 2);
+	assert_true(config.shares[0].members[0].read_only);
+	assert_string_equal(config.shares[0].members[1].vm, "a");
+	assert_int_equal(parse(twice, sizeof(twice) - 1), ERR_FORMAT);
+	assert_non_null(
+		strstr(fake_log_text(), "conf:8: share s: members = A:ro names a VM twice"));
+	assert_int_equal(parse(overlap, sizeof(overlap) - 1), ERR_FORMAT);
+	assert_non_null(strstr(fake_log_text(), "conf:6: vm a: clear = 4K@2M must be at most 4"));
+}
+
+/* Each row is complete, and what it says of itself is true. */
+static void rows_are_complete(void **state)
+{
+	static union {
+		struct config host;
+		struct vm_config vm;
+		struct share_config share;
+	} owner;
+	char text[CONFIG_ALLOWED_MAX];
+
+	(void)state;
+	for (size_t i = 0; i < config_key_count; i++) {
+		const struct config_key *key = &config_keys[i];
+		const char *value = key->standard != NULL ? key->standard : key->example;
+		const char *c;
+		char item[64];
+
+		assert_int_equal((key->standard != NULL) + (key->absent != NULL) +
+					 (key->example != NULL),
+				 1);
+		assert_ptr_equal(config_allowed(key, text), text);
+		assert_in_range(strlen(text), 4, CONFIG_ALLOWED_MAX - 2); /* nothing was cut */
+		assert_true(key->bytes != 0 && key->bytes <= sizeof(owner) - key->offset);
+		for (c = key->help; *c >= ' ' && *c <= '~' && *c != '|'; c++) {
+		}
+		assert_true(*c == '\0' && c - key->help > 10 && c[-1] == '.');
+		snprintf(item, sizeof(item), "%.*s",
+			 key->list ? (int)strcspn(value ? value : "", ",") : 63,
+			 value != NULL ? value : "");
+		memset(&owner, 0, sizeof(owner));
+		if (value != NULL && key->parse(key, (char *)&owner + key->offset, item) != NULL) {
+			fail_msg("%s = %s is not allowed", key->name, value);
+		}
+		for (const struct config_choice *w = key->choices; w != NULL && w->word; w++) {
+			assert_non_null(strstr(text, w->word));
+		}
+	}
 }
 
 static void complaints(void **state)
@@ -481,10 +549,10 @@ static void nul_bytes(void **state)
 
 static void long_lines(void **state)
 {
-	static char text[3 * INI_MAX_LINE];
+	static char text[3 * CONFIG_LINE_MAX];
 
 	(void)state;
-	for (size_t length = VM_CMDLINE_MAX - 2; length < INI_MAX_LINE + 40; length++) {
+	for (size_t length = VM_CMDLINE_MAX - 2; length < CONFIG_LINE_MAX + 40; length++) {
 		int head = snprintf(text, sizeof(text), A "cmdline=");
 		size_t at = (size_t)head;
 
@@ -549,6 +617,43 @@ static void flood(void **state)
 	assert_int_equal(config.error_count, (sizeof(text) - 7 + 1) / 2 + 1);
 }
 
+/* A megabyte of each: it is read to its end, bounded in the log, and spoils no VM but its own. */
+static void megabytes(void **state)
+{
+	static const struct {
+		const char *start, *again;
+		size_t errors; /* 0: many */
+	} files[] = {
+		{ A "cmdline=", "x", 1 },	 { A, "x", 1 },	       { A, "[", 2 },
+		{ A "cmdline=", " ;\"", 0 },	 { A, "[host]\n", 0 }, { A, "[vm v]\n", 0 },
+		{ A, "[share s]\n", 0 },	 { A, "[\n", 0 },      { A, "\0\0\n", 0 },
+		{ A "cmdline=\"", "\\ \";", 1 }, { A, "\r\r", 1 },     { A, "=\n", 0 },
+	};
+	const size_t bytes = 1 << 20;
+	char *text = malloc(bytes);
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_COUNT(files); i++) {
+		size_t length = strlen(files[i].again);
+		size_t at = strlen(files[i].start), lines = 0;
+
+		length = length == 0 ? 3 : length; /* the NULs */
+		memcpy(text, files[i].start, at);
+		for (; at + length <= bytes; at += length) {
+			memcpy(text + at, files[i].again, length);
+		}
+		fake_log_reset();
+		(void)config_parse("umbra.conf", text, at, &config);
+		for (const char *c = fake_log_text(); *c != '\0'; c++) {
+			lines += *c == '\n';
+		}
+		assert_in_range(lines, 0, 21);
+		assert_string_equal(config.vms[0].name, "a");
+		assert_true(files[i].errors == 0 || config.error_count == files[i].errors);
+	}
+	free(text);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -558,6 +663,9 @@ int main(void)
 		cmocka_unit_test_setup_teardown(several_initrds, fake_setup, fake_teardown),
 		cmocka_unit_test_setup_teardown(defaults, fake_setup, fake_teardown),
 		cmocka_unit_test_setup_teardown(lists_given, fake_setup, fake_teardown),
+		cmocka_unit_test_setup_teardown(lists_repeated, fake_setup, fake_teardown),
+		cmocka_unit_test_setup_teardown(rows_are_complete, fake_setup, fake_teardown),
+		cmocka_unit_test_setup_teardown(megabytes, fake_setup, fake_teardown),
 		cmocka_unit_test_setup_teardown(complaints, fake_setup, fake_teardown),
 		cmocka_unit_test_setup_teardown(sizes, fake_setup, fake_teardown),
 		cmocka_unit_test_setup_teardown(nul_bytes, fake_setup, fake_teardown),

@@ -307,7 +307,7 @@ static void registers_and_shares(void **state)
 	assert_string_equal(did, "regs vCPU;regs vCPU;weight alpha;affinity alpha;");
 	assert_non_null(strstr(run("set alpha weight 0"), "a number from 1 to 10000"));
 	assert_non_null(strstr(run("set alpha weight 10001"), "a number from 1 to 10000"));
-	assert_non_null(strstr(run("set alpha affinity 1-"), "is not a list of CPUs"));
+	assert_non_null(strstr(run("set alpha affinity 1-"), "affinity must be a list of CPUs"));
 	assert_non_null(strstr(run("set alpha affinity 9"), "none of these CPUs is there"));
 	assert_non_null(strstr(run("set alpha memory 1G"), "cannot be set"));
 	assert_string_equal(run("set alpha weight"), "usage: set NAME weight|affinity VALUE\r\n");

@@ -116,7 +116,9 @@ UNIT_vconsole := guest/vconsole.c vmm/base/str.c
 UNIT_smbios_build := guest/smbios_build.c $(GMEM_C)
 UNIT_cmdline := guest/cmdline.c vmm/base/str.c
 UNIT_vpci := guest/dev/vpci.c vmm/iobus.c
-UNIT_config := boot/config.c boot/config_keys.c vmm/base/str.c $(THIRD)/inih/ini.c
+# The rows of umbra.conf and their values; config.c reads the file.
+CONFIG_KEYS_C := boot/config_keys.c boot/config_values.c boot/config_console.c
+UNIT_config := boot/config.c $(CONFIG_KEYS_C) vmm/base/str.c
 UNIT_aml := guest/aml.c vmm/base/str.c
 UNIT_acpi_build := guest/acpi_build.c guest/aml.c guest/dsdt.asm $(GMEM_C)
 UNIT_engine_policy := guest/engine_policy.c
@@ -174,5 +176,5 @@ UNIT_vm := vmm/vm.c vmm/base/str.c
 UNIT_line_edit := boot/line_edit.c vmm/base/str.c
 UNIT_shell := vmm/flaws.c boot/host_report.c boot/shell.c boot/shell_commands.c \
 	boot/shell_memory.c boot/line_edit.c \
-	boot/config_keys.c \
+	$(CONFIG_KEYS_C) \
 	guest/vconsole.c vmm/base/str.c vmm/base/err.c

@@ -20,7 +20,7 @@ static char lower(char c)
 	return (c >= 'A' && c <= 'Z') ? (char)(c - 'A' + 'a') : c;
 }
 
-int str_is_space(int c)
+bool str_is_space(char c)
 {
 	return c == ' ' || (c >= '\t' && c <= '\r');
 }

@@ -22,8 +22,8 @@ char *strstr(const char *s, const char *what);
 /* Copies at most cap - 1 bytes and always terminates. Returns true when nothing was cut. */
 bool str_copy(char *dst, size_t cap, const char *src);
 
-/* ASCII white space. An int for the sake of inih, which calls it isspace. */
-int str_is_space(int c);
+/* Whether c is ASCII white space. */
+bool str_is_space(char c);
 
 /* ASCII only, no locale: equal without regard to case. */
 bool str_equal_nocase(const char *a, const char *b);

@@ -1,0 +1,297 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the values of umbra.conf may look like: one parser for each type. */
+#include "boot/config_priv.h"
+
+#include "vmm/base/str.h"
+
+const char CONFIG_NOT_ALLOWED[] = "must be";
+
+bool config_read_number(const char *text, uint64_t *value, const char **end)
+{
+	*value = 0;
+	*end = text;
+	for (; **end >= '0' && **end <= '9'; (*end)++) {
+		if (__builtin_mul_overflow(*value, 10u, value) ||
+		    __builtin_add_overflow(*value, (uint64_t)(**end - '0'), value)) {
+			return false;
+		}
+	}
+	return *end != text;
+}
+
+static bool read_size(const char *text, uint64_t *value)
+{
+	static const char suffixes[] = "KMG";
+	const char *end;
+	bool ok = config_read_number(text, value, &end);
+
+	if (ok && *end != '\0') {
+		const char *suffix = strchr(suffixes, *end & ~0x20);
+
+		ok = suffix != NULL && *suffix != '\0' && end[1] == '\0' &&
+		     !__builtin_mul_overflow(*value, 1024ull << (10 * (suffix - suffixes)), value);
+	}
+	return ok;
+}
+
+const char *config_parse_size(const struct config_key *key, void *field, const char *text)
+{
+	uint64_t value;
+
+	if (!read_size(text, &value) || value < key->min || value > key->max ||
+	    !IS_ALIGNED(value, PAGE_SIZE)) {
+		return CONFIG_NOT_ALLOWED;
+	}
+	memcpy(field, &value, key->bytes);
+	return NULL;
+}
+
+const char *config_parse_number(const struct config_key *key, void *field, const char *text)
+{
+	const char *end;
+	uint64_t value;
+
+	if (!config_read_number(text, &value, &end) || *end != '\0' || value < key->min ||
+	    value > key->max) {
+		return CONFIG_NOT_ALLOWED;
+	}
+	*(uint32_t *)field = (uint32_t)value;
+	return NULL;
+}
+
+/* A number of seconds, minutes, hours or days. */
+const char *config_parse_time(const struct config_key *key, void *field, const char *text)
+{
+	static const struct {
+		char unit;
+		uint32_t seconds;
+	} units[] = { { 's', 1 }, { 'm', 60 }, { 'h', 3600 }, { 'd', 86400 } };
+	const uint64_t most = key->max * 86400;
+	uint64_t count;
+
+	if (!config_read_number(text, &count, &text) || count == 0 || count > most ||
+	    text[0] == '\0' || text[1] != '\0') {
+		return CONFIG_NOT_ALLOWED;
+	}
+	for (size_t i = 0; i < ARRAY_COUNT(units); i++) {
+		if (text[0] == units[i].unit && count <= most / units[i].seconds) {
+			*(uint32_t *)field = (uint32_t)count * units[i].seconds;
+			return NULL;
+		}
+	}
+	return CONFIG_NOT_ALLOWED;
+}
+
+bool config_parse_affinity(const char *text, uint64_t affinity[CPU_MAX / 64])
+{
+	uint64_t bits[CPU_MAX / 64] = { 0 };
+
+	for (;;) {
+		uint64_t first, last;
+		bool ok = config_read_number(text, &first, &text);
+
+		last = first;
+		if (ok && *text == '-') {
+			ok = config_read_number(text + 1, &last, &text);
+		}
+		if (!ok || last < first || last >= CPU_MAX || (*text != ',' && *text != '\0')) {
+			return false;
+		}
+		for (; first <= last; first++) {
+			bits[first / 64] |= BIT(first % 64);
+		}
+		if (*text++ == '\0') {
+			break;
+		}
+	}
+	memcpy(affinity, bits, sizeof(bits));
+	return true;
+}
+
+const char *config_parse_cpus(const struct config_key *key, void *field, const char *text)
+{
+	(void)key;
+	return config_parse_affinity(text, field) ? NULL : CONFIG_NOT_ALLOWED;
+}
+
+static const struct config_choice *find_choice(const struct config_key *key, const char *text)
+{
+	const struct config_choice *c = key->choices;
+
+	while (c->word != NULL && !str_equal_nocase(c->word, text)) {
+		c++;
+	}
+	return c->word != NULL ? c : NULL;
+}
+
+const char *config_parse_choice(const struct config_key *key, void *field, const char *text)
+{
+	const struct config_choice *choice = find_choice(key, text);
+
+	if (choice == NULL) {
+		return CONFIG_NOT_ALLOWED;
+	}
+	memcpy(field, &choice->value, key->bytes);
+	return NULL;
+}
+
+const char *config_parse_word(const struct config_key *key, void *field, const char *text)
+{
+	const struct config_choice *choice = find_choice(key, text);
+
+	if (choice == NULL) {
+		return CONFIG_NOT_ALLOWED;
+	}
+	memcpy(field, &choice->word, key->bytes);
+	return NULL;
+}
+
+const char *config_parse_text(const struct config_key *key, void *field, const char *text)
+{
+	return str_copy(field, key->bytes, text) ? NULL : CONFIG_NOT_ALLOWED;
+}
+
+static const char *store_path(struct vm_file *file, const char *text)
+{
+	if (text[0] != '\\' && text[0] != '/') {
+		return "must be a whole path, as \\umbra\\vmlinuz";
+	}
+	if (!str_copy(file->path, VM_PATH_MAX, text)) {
+		file->path[0] = '\0';
+		return "is longer than 127 characters";
+	}
+	for (char *c = file->path; *c != '\0'; c++) {
+		*c = *c == '/' ? '\\' : *c;
+	}
+	return NULL;
+}
+_Static_assert(VM_PATH_MAX == 128, "the message above says so");
+
+const char *config_parse_path(const struct config_key *key, void *field, const char *text)
+{
+	struct vm_file *file = field;
+	const char *why = store_path(file, text);
+
+	(void)key;
+	if (why != NULL) {
+		return why;
+	}
+	for (const char *c = file->path; *c != '\0'; c++) {
+		if (c[0] == ',' && (c[1] == '\\' || c[1] == ' ')) {
+			file->path[0] = '\0';
+			return "is more than one path";
+		}
+	}
+	return NULL;
+}
+
+/* The spaces around the commas go, and the commas stay. */
+const char *config_parse_paths(const struct config_key *key, void *field, const char *text)
+{
+	struct vm_file *file = field;
+	const char *why = store_path(file, text);
+	char *path = file->path;
+	size_t used = 0;
+
+	(void)key;
+	if (why != NULL) {
+		return why;
+	}
+	for (const char *c = path; *c != '\0'; c++) {
+		const char *next = c + 1;
+
+		path[used++] = *c;
+		while (*c == ',' && str_is_space(*next)) {
+			next++;
+		}
+		if (*c == ',' && *next == '\\') {
+			while (used > 1 && str_is_space(path[used - 2])) {
+				path[used - 2] = ',';
+				used--;
+			}
+			c = next - 1;
+		}
+	}
+	path[used] = '\0';
+	return NULL;
+}
+
+const char *config_parse_source(const struct config_key *key, void *field, const char *text)
+{
+	static const char file[] = "file:";
+	struct vm_key_source *source = field;
+	const struct config_choice *choice;
+	char start[sizeof(file)];
+
+	(void)str_copy(start, sizeof(start), text);
+	if (str_equal_nocase(start, file)) {
+		source->kind = VM_KEY_FILE;
+		return config_parse_path(key, &source->file, text + sizeof(file) - 1);
+	}
+	choice = find_choice(key, text);
+	if (choice == NULL) {
+		return CONFIG_NOT_ALLOWED;
+	}
+	source->kind = (enum vm_key)choice->value;
+	return NULL;
+}
+
+/* Puts a range into its place in the sorted list. False: it is full, or the range overlaps. */
+static bool insert_clear(struct vm_clear_range *list, struct vm_clear_range range)
+{
+	size_t at = VM_CLEAR_MAX - 1;
+
+	if (list[at].bytes != 0) {
+		return false;
+	}
+	for (; at > 0 && (list[at - 1].bytes == 0 || list[at - 1].base > range.base); at--) {
+		list[at] = list[at - 1];
+	}
+	list[at] = range;
+	return (at == 0 || list[at - 1].base + list[at - 1].bytes <= range.base) &&
+	       (at + 1 == VM_CLEAR_MAX || list[at + 1].bytes == 0 ||
+		range.base + range.bytes <= list[at + 1].base);
+}
+
+/* "16M@1G": size and guest-physical address. */
+const char *config_parse_range(const struct config_key *key, void *field, const char *text)
+{
+	struct vm_clear_range range;
+	char copy[48], *place;
+
+	if (!str_copy(copy, sizeof(copy), text) || (place = strchr(copy, '@')) == NULL) {
+		return CONFIG_NOT_ALLOWED;
+	}
+	*place++ = '\0';
+	if (!read_size(copy, &range.bytes) || !read_size(place, &range.base) || range.bytes == 0 ||
+	    !IS_ALIGNED(range.base | range.bytes, PAGE_SIZE) || range.base > CONFIG_MEMORY_MAX ||
+	    range.bytes > CONFIG_MEMORY_MAX || !insert_clear(field, range)) {
+		return CONFIG_NOT_ALLOWED;
+	}
+	(void)key;
+	return NULL;
+}
+
+/* "NAME", "NAME:rw" or "NAME:ro". The field is the whole struct share_config. */
+const char *config_parse_member(const struct config_key *key, void *field, const char *text)
+{
+	struct share_config *share = field;
+	struct share_member_config *member = &share->members[share->member_count];
+	const char *colon = strchr(text, ':');
+	const size_t name = colon != NULL ? (size_t)(colon - text) : strlen(text);
+
+	if (share->member_count == key->max || name == 0 || name >= sizeof(member->vm) ||
+	    (colon != NULL && strcmp(colon, ":rw") != 0 && strcmp(colon, ":ro") != 0)) {
+		return CONFIG_NOT_ALLOWED;
+	}
+	memcpy(member->vm, text, name);
+	member->vm[name] = '\0';
+	member->read_only = colon != NULL && colon[2] == 'o';
+	for (uint32_t i = 0; i < share->member_count; i++) {
+		if (str_equal_nocase(share->members[i].vm, member->vm)) {
+			return "names a VM twice";
+		}
+	}
+	share->member_count++;
+	return NULL;
+}
