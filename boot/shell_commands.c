@@ -80,33 +80,6 @@ static struct vm *running(const struct shell_call *call)
 
 /* --- Looking --- */
 
-static void help_line(const struct shell_command *command)
-{
-	char left[40];
-
-	str_printf(left, sizeof(left), "%s %s", command->name, command->arguments);
-	shell_print("  %-24s %s", left, command->what);
-}
-
-static void run_help(const struct shell_call *call)
-{
-	if (call->count != 0) {
-		const struct shell_command *command = shell_find(call->words[0]);
-
-		if (command == NULL) {
-			shell_print("\"%.32s\" is no command; \"help\" lists them", call->words[0]);
-		} else {
-			help_line(command);
-		}
-		return;
-	}
-	for (size_t i = 0; i < shell_command_count; i++) {
-		help_line(&shell_commands[i]);
-	}
-	shell_print("Keys: %s between VM and shell, Tab completes, arrows move and recall.",
-		    vconsole_escape_name());
-}
-
 static void print_vm(const struct vms_entry *entry)
 {
 	struct sched_times times = { 0, 0 };
@@ -604,7 +577,8 @@ static void run_reboot(const struct shell_call *call)
 }
 
 const struct shell_command shell_commands[] = {
-	{ "help", "[COMMAND]", "this list, or one line of it", 0, 1, false, run_help, NULL, false },
+	{ "help", "[COMMAND|config [KEY]]", "this list; the keys of umbra.conf", 0, 2, false,
+	  shell_run_help, NULL, false },
 	{ "vms", "", "the VMs and what they do", 0, 0, false, run_vms, NULL, false },
 	{ "vm", "NAME", "more about one", 1, 1, true, run_vm, NULL, false },
 	{ "start", "NAME", "starts one that is off", 1, 1, true, run_start, NULL, false },

@@ -29,6 +29,9 @@ const struct shell_command *shell_find(const char *name);
 /* What firmware reported; for commands. */
 const struct boot_info *shell_boot(void);
 
+/* shell_help.c: the list of commands, and the keys of umbra.conf. */
+void shell_run_help(const struct shell_call *call);
+
 /* shell_memory.c: the commands on memory; and a line on the VM's KeyID, if it has one. */
 void shell_run_keys(const struct shell_call *call);
 void shell_run_share(const struct shell_call *call);

@@ -304,11 +304,22 @@ soak-fuzz:
 # --- Lint -----------------------------------------------------------------------------------------
 
 OUR_C := $(sort $(foreach d,vmm vmm/base crypto ept guest guest/dev boot tests/unit tests/fuzz \
-	tests/guests/common tests/bus tests/machine/rows,$(wildcard $d/*.[ch])) \
+	tests/lint tests/guests/common tests/bus tests/machine/rows,$(wildcard $d/*.[ch])) \
 	$(wildcard tests/guests/*/main.c))
 
 .PHONY: lint layers bootstrap-code headers sizes words rows-table branches format format-check
-lint: sizes words layers bootstrap-code headers rows-table branches format-check
+.PHONY: config-table config-table-check
+lint: sizes words layers bootstrap-code headers rows-table config-table-check branches format-check
+
+# The table of umbra.conf's keys in boot/README.md comes from the rows of boot/config_keys.c.
+CONFIG_TABLE := $(O)/config_table
+CONFIG_TABLE_C := tests/lint/config_table.c $(CONFIG_KEYS_C) vmm/base/str.c
+$(CONFIG_TABLE): $(call host_objects,$(HOST_OBJ),$(CONFIG_TABLE_C)) $(FAKE_LIB)
+	@$(HOST_CC) $(HOST_SANITIZE) -o $@ $^
+config-table-check: $(CONFIG_TABLE)
+	@$(PYTHON) tests/lint/config_table.py $<
+config-table: $(CONFIG_TABLE)
+	@$(PYTHON) tests/lint/config_table.py $< --write
 
 # No branch whose target a guest could have trained, but for four in assembler: three before any
 # guest runs or when the machine ends, and one into firmware, which has its own.

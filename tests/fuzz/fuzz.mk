@@ -13,7 +13,7 @@ FUZZ_acpi := vmm/base/acpi_host.c vmm/base/str.c
 FUZZ_devices := guest/dev/vioapic.c guest/dev/vlegacy.c guest/dev/vpit.c guest/dev/vrtc.c \
 	guest/dev/vuart.c guest/dev/vpci.c guest/vconsole.c vmm/base/str.c
 FUZZ_shell := vmm/flaws.c boot/host_report.c boot/shell.c boot/shell_commands.c \
-	boot/shell_memory.c boot/line_edit.c \
+	boot/shell_help.c boot/shell_memory.c boot/line_edit.c \
 	$(CONFIG_KEYS_C) \
 	guest/vconsole.c vmm/base/str.c vmm/base/err.c
 

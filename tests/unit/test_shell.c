@@ -352,12 +352,32 @@ static void stop_waits(void **state)
 
 static void mistakes_get_a_sentence(void **state)
 {
+	const char *help;
+
 	(void)state;
 	assert_string_equal(run("vmz"), "\"vmz\" is no command; \"help\" lists them\r\n");
 	assert_string_equal(run("pause"), "usage: pause [--seal|--park] NAME\r\n");
 	assert_string_equal(run("pause alpha --seal"), "usage: pause [--seal|--park] NAME\r\n");
 	assert_string_equal(run("pause --seal gamma"),
 			    "there is no VM \"gamma\"; \"vms\" lists them\r\n");
+	assert_string_equal(run("help config nothing"),
+			    "umbra.conf has no key \"nothing\"; \"help config\" lists them\r\n");
+	assert_string_equal(run("help config VCPUS"), "  [vm NAME] vcpus\r\n"
+						      "    Must be a number from 1 to 64.\r\n"
+						      "    If absent: 1.\r\n"
+						      "    The VM's virtual CPUs.\r\n");
+	help = run("help config key");
+	assert_non_null(strstr(help, "[vm NAME] key\r\n"));
+	assert_non_null(strstr(help, "[share NAME] key\r\n"));
+	help = run("help config members");
+	assert_non_null(strstr(help, "Must be given, as alpha:rw, beta:ro."));
+	assert_non_null(strstr(help, "may be given again"));
+	help = run("help config");
+	assert_non_null(strstr(help, "[host]: exit, serial"));
+	assert_non_null(strstr(help, "[share]: size, members, key, via\r\n"));
+	for (const char *line = help; *line != '\0'; line = strchr(line, '\n') + 1) {
+		assert_in_range(strcspn(line, "\r"), 1, 80);
+	}
 	assert_string_equal(run("help me"), "\"me\" is no command; \"help\" lists them\r\n");
 	assert_string_equal(run("vms a b c d e f"), "usage: vms\r\n");
 	assert_string_equal(run("pause gamma"), "there is no VM \"gamma\"; \"vms\" lists them\r\n");

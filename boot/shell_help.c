@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The shell's help: the list of commands, and the keys of umbra.conf from their rows. */
+#include "boot/shell_priv.h"
+
+#include "boot/config.h"
+#include "guest/vconsole.h"
+#include "vmm/base/str.h"
+
+#define COLUMNS 72u /* of a line of text, behind its indentation */
+
+static void help_line(const struct shell_command *command)
+{
+	char left[40];
+
+	str_printf(left, sizeof(left), "%s %s", command->name, command->arguments);
+	shell_print("  %-24s %s", left, command->what);
+}
+
+/* Text of any length, in lines that end between words. */
+static void print_wrapped(const char *text)
+{
+	while (*text != '\0') {
+		char line[COLUMNS + 1];
+		size_t used = MIN(strlen(text), (size_t)COLUMNS);
+
+		if (text[used] != '\0') {
+			while (used > 1 && text[used] != ' ') {
+				used--;
+			}
+		}
+		(void)str_copy(line, used + 1, text);
+		shell_print("    %s", line);
+		for (text += used; *text == ' '; text++) {
+		}
+	}
+}
+
+static void help_key(const struct config_key *key)
+{
+	const char *word = key->standard != NULL ? key->standard : key->absent;
+	char allowed[CONFIG_ALLOWED_MAX], text[CONFIG_ALLOWED_MAX + 16];
+
+	shell_print("  [%s%s] %s", key->section, strcmp(key->section, "host") != 0 ? " NAME" : "",
+		    key->name);
+	str_printf(text, sizeof(text), "Must be %s.", config_allowed(key, allowed));
+	print_wrapped(text);
+	str_printf(text, sizeof(text), word != NULL ? "If absent: %s." : "Must be given, as %s.",
+		   word != NULL ? word : key->example);
+	print_wrapped(text);
+	print_wrapped(key->help);
+	if (key->list) {
+		print_wrapped("Lists items behind commas, and may be given again for more.");
+	}
+}
+
+/* All keys in a few lines. */
+static void list_keys(void)
+{
+	char text[512];
+	size_t used = 0;
+
+	for (size_t i = 0; i < config_key_count; i++) {
+		const struct config_key *key = &config_keys[i];
+
+		if (used != 0 && strcmp(key->section, key[-1].section) == 0) {
+			used += str_printf(text + used, sizeof(text) - used, ", %s", key->name);
+		} else {
+			used = str_printf(text, sizeof(text), "[%s]: %s", key->section, key->name);
+		}
+		if (i + 1 == config_key_count || strcmp(key->section, key[1].section) != 0) {
+			print_wrapped(text);
+		}
+	}
+	shell_print("\"help config KEY\" explains one.");
+}
+
+static void help_config(const char *name)
+{
+	const struct config_key *key = config_find_key(name, NULL);
+
+	if (key == NULL) {
+		shell_print("umbra.conf has no key \"%.32s\"; \"help config\" lists them", name);
+	}
+	for (; key != NULL; key = config_find_key(name, key)) {
+		help_key(key);
+	}
+}
+
+void shell_run_help(const struct shell_call *call)
+{
+	if (call->count == 0) {
+		for (size_t i = 0; i < shell_command_count; i++) {
+			help_line(&shell_commands[i]);
+		}
+		shell_print("Keys: %s between VM and shell, Tab completes, arrows move and recall.",
+			    vconsole_escape_name());
+	} else if (str_equal_nocase(call->words[0], "config")) {
+		if (call->count == 1) {
+			list_keys();
+		} else {
+			help_config(call->words[1]);
+		}
+	} else if (call->count == 1 && shell_find(call->words[0]) != NULL) {
+		help_line(shell_find(call->words[0]));
+	} else {
+		shell_print("\"%.32s\" is no command; \"help\" lists them", call->words[0]);
+	}
+}
