@@ -179,7 +179,7 @@ uint64_t page_free_count(void)
 	return POOL_PAGES - pages_live;
 }
 
-struct mem_range page_pool(void)
+__attribute__((weak)) struct mem_range page_pool(void)
 {
 	return (struct mem_range){ .base = hpa(POOL_BASE), .page_count = POOL_PAGES };
 }

@@ -212,9 +212,18 @@ const struct tme_state *tme_state(void)
 	return &tme;
 }
 
+/* Between pages of VMs, in one range of RAM, once a test has made that one longer. */
+#define POOL 0x40002000ull
+
+struct mem_range page_pool(void)
+{
+	return (struct mem_range){ .base = hpa(POOL), .page_count = 1 };
+}
+
 void gmem_peek(hpa_t at, void *out, size_t bytes)
 {
-	assert_true(at.v >= 0x40000000 && at.v + bytes <= 0x40002000);
+	assert_true(at.v >= 0x40000000 && at.v + bytes <= 0x40004000);
+	assert_true(at.v + bytes <= POOL || at.v >= POOL + PAGE_SIZE);
 	memset(out, 'a' + (int)(at.v / 16 % 16), bytes);
 }
 
@@ -438,6 +447,29 @@ static void peek_shows_ram_of_vms_alone(void **state)
 	assert_non_null(strstr(run("peek 40000000 -1"), "is no count"));
 }
 
+/* Not even where it lies in the middle of RAM: from its first byte to its last. */
+static void peek_hides_what_is_umbras(void **state)
+{
+	static const struct {
+		const char *line;
+		bool hidden;
+	} rows[] = {
+		{ "peek 40001fc0 64", false },	{ "peek 40001fc1 64", true },
+		{ "peek 40002000 1", true },	{ "peek 40002800", true },
+		{ "peek 40002fff 64", true },	{ "peek 40003000 64", false },
+		{ "peek 40001fff 4096", true }, { "peek 40002000 4096", true },
+	};
+
+	(void)state;
+	boot.ranges[0].page_count = 4;
+	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
+		const char *said = run(rows[i].line);
+
+		assert_int_equal(strstr(said, "is Umbra's own memory") != NULL, rows[i].hidden);
+		assert_int_equal(strstr(said, "  00004000") == NULL, rows[i].hidden);
+	}
+}
+
 /* One that has ended and is kept can be looked at, and no more. */
 static void kept_ones_are_shown(void **state)
 {
@@ -611,6 +643,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(commands_do_what_they_say, setup, fake_teardown),
 		cmocka_unit_test_setup_teardown(mistakes_get_a_sentence, setup, fake_teardown),
 		cmocka_unit_test_setup_teardown(peek_shows_ram_of_vms_alone, setup, fake_teardown),
+		cmocka_unit_test_setup_teardown(peek_hides_what_is_umbras, setup, fake_teardown),
 		cmocka_unit_test_setup_teardown(keyids_change, setup, fake_teardown),
 		cmocka_unit_test_setup_teardown(kept_ones_are_shown, setup, fake_teardown),
 		cmocka_unit_test_setup_teardown(views_change, setup, fake_teardown),
