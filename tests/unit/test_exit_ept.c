@@ -27,6 +27,7 @@ static enum emul_outcome outcome;
 static struct emul_access asked;
 static bool page_comes;
 static char did[64], detail[VM_DETAIL_MAX];
+static uint64_t place; /* of the last fault */
 
 static void note(const char *what)
 {
@@ -44,6 +45,7 @@ enum gmem_fault_result gmem_fault(struct gmem *gmem, gpa_t at, unsigned access,
 				  const struct gmem_faulter *by)
 {
 	memory_asked++;
+	place = by->place;
 	return memory;
 }
 
@@ -272,6 +274,37 @@ static void test_apic_access(void **state)
 	vmwrite(VMCS_EXIT_QUALIFICATION, 0x80 | 2 << 12); /* a fetch */
 	assert_int_equal(exit_apic_access(&vcpu), EXIT_RESUME);
 	assert_string_equal(did, "emul skip emul skip EOI hole log exception ");
+	/* The delivery of an event writes there: no EOI. */
+	did[0] = '\0';
+	vcpu.event.info = EVENT_VALID;
+	vmwrite(VMCS_EXIT_QUALIFICATION, APIC_OFFSET_EOI | APICQ_LINEAR_WRITE << 12);
+	assert_int_equal(exit_apic_access(&vcpu), EXIT_RESUME);
+	assert_string_equal(did, "hole exception ");
+}
+
+/* A vCPU got on when RIP changed, or what a string instruction counts in; else it did not. */
+static void test_places(void **state)
+{
+	static const unsigned counted[] = { GPR_RCX, GPR_RSI, GPR_RDI };
+	uint64_t before;
+
+	memory = GMEM_FAULT_FIXED;
+	vmwrite(VMCS_EXIT_QUALIFICATION, DATA | EPTV_READ);
+	vmwrite(VMCS_GUEST_PHYSICAL_ADDRESS, 0x1000);
+	vmwrite(VMCS_GUEST_RIP, 0x5000);
+	(void)exit_ept_violation(&vcpu);
+	for (size_t i = 0; i < ARRAY_COUNT(counted); i++) {
+		before = place;
+		(void)exit_ept_violation(&vcpu);
+		assert_int_equal(place, before);
+		vcpu.regs.gpr[counted[i]]++;
+		(void)exit_ept_violation(&vcpu);
+		assert_int_not_equal(place, before);
+	}
+	before = place;
+	vmwrite(VMCS_GUEST_RIP, 0x5001);
+	(void)exit_ept_violation(&vcpu);
+	assert_int_not_equal(place, before);
 }
 
 /* Where no RAM was found once there will never be any: not asked again, but for the APIC's page. */
@@ -351,6 +384,7 @@ int main(void)
 		cmocka_unit_test_setup(test_nobody_there, setup),
 		cmocka_unit_test_setup(test_words, setup),
 		cmocka_unit_test_setup(test_apic_access, setup),
+		cmocka_unit_test_setup(test_places, setup),
 		cmocka_unit_test_setup(test_device_page_is_kept, setup),
 		cmocka_unit_test_setup(test_device_is_kept, setup),
 	};

@@ -155,6 +155,29 @@ static void test_debug_exception(void **state)
 	assert_int_equal(vmread(VMCS_GUEST_DEBUGCTL), 0);
 }
 
+/* The IRET that faulted had unblocked NMIs; not so where an event was on its way, nor at #DF. */
+static void test_nmi_unblocking(void **state)
+{
+	static const struct {
+		uint32_t unblocking;
+		uint8_t vector;
+		uint32_t event;
+		uint64_t blocking;
+	} rows[] = {
+		{ EVENT_NMI_UNBLOCKING, VECTOR_AC, 0, BLOCKING_BY_NMI },
+		{ 0, VECTOR_AC, 0, 0 },
+		{ EVENT_NMI_UNBLOCKING, VECTOR_AC, EVENT_VALID | 0x50, 0 },
+		{ EVENT_NMI_UNBLOCKING, VECTOR_DF, 0, 0 },
+	};
+
+	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
+		setup(state);
+		vcpu.event.info = rows[i].event;
+		exception(EVENT_HW_EXCEPTION | rows[i].unblocking, rows[i].vector);
+		assert_int_equal(vmread(VMCS_GUEST_INTERRUPTIBILITY), rows[i].blocking);
+	}
+}
+
 static void test_int1(void **state)
 {
 	vmwrite(VMCS_EXIT_INSTRUCTION_LENGTH, 1);
@@ -324,6 +347,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup(test_debug_exception, setup),
+		cmocka_unit_test_setup(test_nmi_unblocking, setup),
 		cmocka_unit_test_setup(test_int1, setup),
 		cmocka_unit_test_setup(test_host_events, setup),
 		cmocka_unit_test_setup(test_end_of_instruction, setup),
