@@ -149,6 +149,67 @@ static void test_rows(void **state)
 	}
 }
 
+/* All that is answered: by the table, or (x2APIC, for one) by the platform's hooks. */
+static const uint32_t answered[][2] = {
+	{ 0x17, 0x17 },	  { 0x1b, 0x1b },   { 0x3a, 0x3b },   { 0x8b, 0x8b },	{ 0xce, 0xce },
+	{ 0xfe, 0xfe },	  { 0x10a, 0x10a }, { 0x179, 0x17a }, { 0x1a0, 0x1a0 }, { 0x1d9, 0x1d9 },
+	{ 0x200, 0x20f }, { 0x250, 0x250 }, { 0x258, 0x259 }, { 0x268, 0x26f }, { 0x277, 0x277 },
+	{ 0x2ff, 0x2ff }, { 0x6e0, 0x6e0 }, { 0xda0, 0xda0 },
+};
+
+static bool is_answered(uint32_t msr)
+{
+	for (size_t i = 0; i < ARRAY_COUNT(answered); i++) {
+		if (msr >= answered[i][0] && msr <= answered[i][1]) {
+			return true;
+		}
+	}
+	return false;
+}
+
+/* No MSR of the host's but these, in both architectural ranges and what hypervisors use. */
+static void test_no_other_is_answered(void **state)
+{
+	static const uint32_t ranges[][2] = { { 0, 0x1fff },
+					      { 0x40000000, 0x400001ff },
+					      { 0x4b564d00, 0x4b564d0f },
+					      { 0xc0000000, 0xc0001fff },
+					      { 0xc0010000, 0xc00101ff } };
+
+	caps.has_arch_capabilities = caps.xsaves = true;
+	for (size_t i = 0; i < ARRAY_COUNT(ranges); i++) {
+		for (uint32_t msr = ranges[i][0]; msr <= ranges[i][1]; msr++) {
+			uint64_t value;
+
+			if (msr >= MSR_IA32_X2APIC_FIRST && msr <= MSR_IA32_X2APIC_LAST) {
+				continue;
+			}
+			if ((msr_guest_read(&vcpu, msr, &value) == 0) != is_answered(msr)) {
+				fail_msg("MSR %#x is %s", msr,
+					 is_answered(msr) ? "gone" : "answered");
+			}
+		}
+	}
+}
+
+/* Each has a value of its own. */
+static void test_fixed_mtrrs(void **state)
+{
+	static const uint32_t msrs[] = { 0x250, 0x258, 0x259, 0x268, 0x269, 0x26a,
+					 0x26b, 0x26c, 0x26d, 0x26e, 0x26f };
+	static const uint8_t types[] = { 0, 1, 4, 5, 6 };
+	uint64_t value;
+
+	for (size_t i = 0; i < ARRAY_COUNT(msrs); i++) {
+		value = types[i % 5] | (uint64_t)types[i / 5] << 56;
+		assert_int_equal(msr_guest_write(&vcpu, msrs[i], value), 0);
+	}
+	for (size_t i = 0; i < ARRAY_COUNT(msrs); i++) {
+		assert_int_equal(msr_guest_read(&vcpu, msrs[i], &value), 0);
+		assert_int_equal(value, types[i % 5] | (uint64_t)types[i / 5] << 56);
+	}
+}
+
 static const struct {
 	uint64_t old, write;
 	bool paging;
@@ -295,6 +356,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_rows, start, fake_teardown),
+		cmocka_unit_test_setup_teardown(test_no_other_is_answered, start, fake_teardown),
+		cmocka_unit_test_setup_teardown(test_fixed_mtrrs, start, fake_teardown),
 		cmocka_unit_test_setup_teardown(test_efer, start, fake_teardown),
 		cmocka_unit_test_setup_teardown(test_tsc, start, fake_teardown),
 		cmocka_unit_test_setup_teardown(test_arch_capabilities, start, fake_teardown),
