@@ -358,6 +358,24 @@ static void test_starts(void **state)
 	assert_int_equal(lapics, 0);
 }
 
+/* From the shell's word to the register that the guest reads. */
+static void test_power_button(void **state)
+{
+	struct io_access enable = { .size = 1, .write = true, .value = 1 };
+	struct io_access status = { .size = 1 };
+	struct vm *vm = NULL;
+
+	assert_int_equal(platform_start_vm(&config, &vm), 0);
+	iobus_port_access(&vm->iobus, PORT_PM1_EVENT + 1, vm->vcpus[0], &status);
+	assert_int_equal(status.value & 1, 0);
+	assert_false(platform_press_power_button(vm)); /* the guest has not enabled it */
+	iobus_port_access(&vm->iobus, PORT_PM1_EVENT + 1, vm->vcpus[0], &status);
+	assert_int_equal(status.value & 1, 1);
+	iobus_port_access(&vm->iobus, PORT_PM1_EVENT + 3, vm->vcpus[0], &enable);
+	assert_true(platform_press_power_button(vm));
+	platform_destroy_vm(vm);
+}
+
 static void test_memory_beyond_the_hole(void **state)
 {
 	struct vm *vm = NULL;
@@ -629,6 +647,7 @@ int main(void)
 		TEST(test_too_much_memory),
 		TEST(test_every_failure),
 		TEST(test_sealed),
+		TEST(test_power_button),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
