@@ -56,3 +56,14 @@ int fake_teardown(void **state)
 	}
 	return 0;
 }
+
+__attribute__((no_sanitize_address, noinline)) size_t fake_left_on_stack(const volatile uint8_t *at,
+									 size_t count, uint8_t byte)
+{
+	size_t left = 0;
+
+	for (size_t i = 0; i < count; i++) {
+		left += at[i] == byte;
+	}
+	return left;
+}

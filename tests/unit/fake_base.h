@@ -135,6 +135,12 @@ extern unsigned fake_invlpg_count, fake_wbinvd_count, fake_clflush_count, fake_h
 extern bool fake_interrupts_on;
 void fake_x86_reset(void);
 
+/*
+ * How many bytes of a stack that was left are still this one, which a test has for keys alone. To
+ * be asked before anything else is called.
+ */
+size_t fake_left_on_stack(const volatile uint8_t *at, size_t count, uint8_t byte);
+
 /* fake_cache.c, fake_keyslot.c */
 void fake_cache_reset(void);
 void fake_keyslot_reset(void);

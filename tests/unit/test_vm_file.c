@@ -33,6 +33,17 @@ int rng_bytes(void *buf, size_t bytes)
 	return no_entropy ? ERR_UNSUPPORTED : 0;
 }
 
+static const volatile uint8_t *key_bytes; /* on the stack of vm_file_start */
+
+int page_key_set(struct page_key *out, const uint8_t *key, size_t bytes)
+{
+	assert_int_equal(bytes, 64);
+	key_bytes = key;
+	memset(out, 0, sizeof(*out));
+	out->xts.opaque[0] = key[0];
+	return 0;
+}
+
 /* What the end of the machine zeroes, should it cut a copy off. */
 static struct {
 	const void *base;
@@ -187,6 +198,16 @@ static void test_cmdline(void **state)
 	assert_string_equal(out, "console=ttyS0 secret=12345");
 }
 
+/* The key's bytes do not stay where they were drawn. */
+static void test_stack(void **state)
+{
+	int err = vm_file_start();
+	size_t left = fake_left_on_stack(key_bytes, 64, 0x77);
+
+	assert_int_equal(err, 0);
+	assert_int_equal(left, 0);
+}
+
 static void test_no_entropy(void **state)
 {
 	no_entropy = true;
@@ -198,7 +219,7 @@ static void test_no_entropy(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = { TEST(test_read), TEST(test_copy), TEST(test_cmdline),
-					    TEST(test_no_entropy) };
+					    TEST(test_stack), TEST(test_no_entropy) };
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
