@@ -12,6 +12,7 @@
 #include "crypto/kdf.h"
 #include "ept/gmem_priv.h"
 #include "tests/unit/fake_base.h"
+#include "tests/unit/gmem_end.h"
 #include "tests/unit/pager_guests.h"
 #include "vmm/base/cpu.h"
 #include "vmm/base/err.h"
@@ -235,6 +236,62 @@ static void test_restart(void **state)
 		pager_window(&window, &unclaimed);
 		assert_true(window == FLOOR && unclaimed == FLOOR);
 	}
+}
+
+/*
+ * A page that two members map: both are shot down before it is evicted, or when one leaves; and
+ * who may only read does not write through the door.
+ */
+static void test_members(void **state)
+{
+	struct guest *one = &guests[0], *two = &guests[1];
+	uint64_t generations[2], word = 1;
+	struct sealed_region *share;
+	struct gmem_region end;
+	struct pager_vm *vm;
+
+	(void)state;
+	make_window(FLOOR);
+	assert_int_equal(pager_vm_create("share", 1, NULL, &vm), 0);
+	one->vm = vm; /* whose key it is */
+	assert_int_equal(pager_share_create(vm, 300 * PAGE_SIZE, &share), 0);
+	end = (struct gmem_region){ .ops = &pager_share_ops, .state = share };
+	for (unsigned i = 0; i < 2; i++) {
+		const struct gmem_region region = { .base = gpa(0),
+						    .bytes = 300 * PAGE_SIZE,
+						    .ops = &pager_share_ops,
+						    .state = share };
+		struct gmem *gmem = &guests[i].gmem;
+
+		assert_int_equal(gmem_init(gmem), 0);
+		assert_int_equal(pager_share_join(share, gmem, gpa(0), i == 1, i), 0);
+		gmem_region_insert(gmem, &region);
+		assert_int_equal(gmem_fault(gmem, gpa(0), GMEM_ACCESS_READ, NULL),
+				 GMEM_FAULT_FIXED);
+		generations[i] = gmem->root.generation;
+	}
+	assert_int_equal(gmem_write(&two->gmem, gpa(0), &word, 8), ERR_RIGHTS);
+	assert_int_equal(gmem_read(&two->gmem, gpa(0), &word, 8), 0);
+	assert_int_equal(word, 0);
+	for (uint32_t page = 1; *store_opened(share, 0) != 0; page++) {
+		assert_in_range(page, 1, 299);
+		assert_int_equal(
+			gmem_fault(&one->gmem, gpa(page * PAGE_SIZE), GMEM_ACCESS_READ, NULL),
+			GMEM_FAULT_FIXED);
+	}
+	assert_true(one->gmem.root.generation > generations[0]);
+	assert_true(two->gmem.root.generation > generations[1]);
+	generations[1] = two->gmem.root.generation;
+	pager_share_leave(share, &two->gmem, true);
+	assert_int_equal(two->gmem.root.generation, generations[1] + 1);
+	two->gmem.region_count = 0; /* it has left */
+	gmem_end(&two->gmem);
+	gmem_end(&one->gmem);
+	end.ops->close(&end);
+	while (!end.ops->bury(NULL, &end, GMEM_BURY_TOUCHED)) {
+	}
+	pager_vm_destroy(vm);
+	one->vm = NULL;
 }
 
 /* All of one VM is sealed, held frames and dirty ones of the door as well; the other's is not. */
@@ -530,6 +587,7 @@ int main(void)
 		TEST(test_residue_in_dram),
 		TEST(test_no_memory),
 		TEST(test_stack),
+		TEST(test_members),
 		TEST(test_restart),
 		TEST_WITH(test_seal_vm, with_ad),
 		TEST_WITH(test_seal_vm, without_ad),

@@ -174,6 +174,7 @@ static void test_revoke_and_grant(void **state)
 {
 	const uint64_t generation = beta.root.generation;
 	struct ept_leaf before = touch(&beta, BASE, GMEM_ACCESS_READ), own;
+	unsigned flushes;
 	uint64_t word = 9;
 
 	(void)state;
@@ -191,7 +192,9 @@ static void test_revoke_and_grant(void **state)
 	assert_int_equal(gmem_read(&alpha, gpa(BASE), &word, 8), 0);
 	assert_int_equal(word, 9);
 
+	flushes = fake_wbinvd_count;
 	assert_int_equal(share_grant(share, &beta, gpa(BASE), false, 1), 0);
+	assert_true(fake_wbinvd_count > flushes); /* before its own frames are zeroed */
 	assert_int_equal(ept_walk(&beta.root, gpa(BASE), &own), ERR_NOTFOUND);
 	assert_int_equal(touch(&beta, BASE, GMEM_ACCESS_WRITE).hpa.v, before.hpa.v);
 	assert_int_equal(gmem_read(&beta, gpa(BASE), &word, 8), 0);
