@@ -133,6 +133,8 @@ static void test_cr0(void **state)
 		uint64_t entry = (cr0s[i].efer & EFER_LMA) != 0 ? ENTRY_IA32E_MODE_GUEST : 0;
 
 		gps = 0;
+		caps.vpid = true;
+		fake_invvpids = 0;
 		vmwrite(VMCS_GUEST_CR0, cr0s[i].cr0);
 		vmwrite(VMCS_CR0_READ_SHADOW, cr0s[i].cr0);
 		vmwrite(VMCS_GUEST_CR4, cr0s[i].cr4);
@@ -142,6 +144,9 @@ static void test_cr0(void **state)
 		write_cr(0, cr0s[i].write);
 		/* Outside of 64-bit mode the operand has 32 bits. */
 		assert_int_equal(exit_cr_access(&vcpu), fault ? EXIT_RESUME : EXIT_NEXT_INSN);
+		/* Translations of before paging went on or off are forgotten. */
+		assert_int_equal(fake_invvpids,
+				 !fault && ((cr0s[i].real ^ cr0s[i].cr0) & CR0_PG) != 0);
 		if (gps != fault ||
 		    vmread(VMCS_GUEST_CR0) != (fault ? cr0s[i].cr0 : cr0s[i].real) ||
 		    vmread(VMCS_CR0_READ_SHADOW) != (fault ? cr0s[i].cr0 : cr0s[i].shadow) ||
@@ -165,6 +170,9 @@ static void test_pdptes(void **state)
 	} rows[] = {
 		{ 0x1000, 0x2001, false },
 		{ 0x1000, 0x2003, true },  /* bit 1 is reserved */
+		{ 0x1000, 0x2019, false }, /* PWT and PCD */
+		{ 0x1000, 0x2021, true },  /* bits 5 to 8 are reserved */
+		{ 0x1000, 0x2101, true },
 		{ 0x1000, 0x2002, false }, /* not present: ignored */
 		{ 0x9000, 0x2001, true },  /* no memory there */
 		{ 0x1000, 0x7ffffff001, false },

@@ -94,6 +94,7 @@ int host_map_identity(hpa_t base, uint64_t bytes, enum host_access access, enum 
 	if (fail_map != 0) {
 		return fail_map;
 	}
+	assert_true(access != HOST_READ_WRITE || writable == NULL); /* one at a time */
 	writable = access == HOST_READ_WRITE ? (void *)base.v : NULL;
 	return 0;
 }

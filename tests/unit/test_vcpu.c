@@ -360,8 +360,11 @@ static void init_forgets_translations(void **state)
 	vcpu_init_signal(vcpu);
 	vcpu_sipi(vcpu, 5);
 	fake_invvpids = 0;
+	fake_dr[0] = fake_dr[3] = fake_dr[6] = 0xdeb6;
 	assert_true(vcpu_wake(vcpu));
 	assert_int_equal(fake_invvpids, 1);
+	assert_int_equal(fake_dr[0] | fake_dr[3], 0);
+	assert_int_equal(fake_dr[6], 0xffff0ff0);
 	steps[0] = '\0';
 	vcpu_set_apic_mode(vcpu, VCPU_APIC_X2);
 	assert_string_equal(steps, "mode ");

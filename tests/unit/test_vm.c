@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* vmm/vm.c: ids that come back, a pause that the guest's clock does not see, and how VMs end. */
+#include <signal.h>
+#include <sys/time.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <string.h>
@@ -233,6 +235,35 @@ static void finish(struct vm *vm)
 	vm_destroy(vm);
 }
 
+static volatile sig_atomic_t left_guest;
+static struct vcpu *in_guest;
+
+static void leave_guest(int signal)
+{
+	(void)signal;
+	left_guest = 1;
+	__atomic_store_n(&in_guest->priv->sched.on_cpu, 0, __ATOMIC_SEQ_CST);
+}
+
+/* Until each vCPU has left its guest, however long that takes. */
+static void a_pause_waits(void **state)
+{
+	const struct itimerval soon = { .it_value.tv_usec = 20000 };
+	struct vcpu *vcpu[2];
+	struct vm *vm = make(2, vcpu);
+
+	(void)state;
+	vm_start(vm);
+	in_guest = vcpu[1];
+	vcpu[1]->priv->sched.on_cpu = 1;
+	(void)signal(SIGALRM, leave_guest);
+	assert_int_equal(setitimer(ITIMER_REAL, &soon, NULL), 0);
+	vm_pause(vm);
+	assert_int_equal(left_guest, 1);
+	vm_end(vm, VM_END_DESTROYED, NULL);
+	finish(vm);
+}
+
 /* Whatever is missing: nothing is left behind, and the id can be given again. */
 static void nothing_is_left_of_a_failure(void **state)
 {
@@ -380,6 +411,7 @@ int main(void)
 {
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(a_pause_is_not_seen, fake_setup, fake_teardown),
+		cmocka_unit_test_setup_teardown(a_pause_waits, fake_setup, fake_teardown),
 		cmocka_unit_test_setup_teardown(an_earlier_deadline_is_passed_on, fake_setup,
 						fake_teardown),
 		cmocka_unit_test_setup_teardown(ids_come_back, fake_setup, fake_teardown),

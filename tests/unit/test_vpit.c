@@ -73,6 +73,10 @@ static void other_periods_are_kept(void **state)
 	(void)state;
 	load(MODE_RATE, 1193);
 	assert_in_range(count_in_a_second(0), 999, 1001);
+	load(MODE_RATE + 4, 1193); /* the third bit does not count */
+	assert_in_range(count_in_a_second(0), 999, 1001);
+	load(MODE_SQUARE + 4, 1193);
+	assert_in_range(count_in_a_second(0), 999, 1001);
 	load(MODE_SQUARE, 130);
 	assert_in_range(count_in_a_second(3), 9170, 9180);
 }
