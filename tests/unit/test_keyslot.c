@@ -39,8 +39,11 @@ static uint8_t secret[SECRET_BYTES];
 static uint8_t rng_next;
 static bool rng_fails, rng_stuck;
 
+static const volatile uint8_t *drawn; /* where the last key is, on the stack of who takes it */
+
 int rng_bytes(void *buf, size_t bytes)
 {
+	drawn = buf;
 	memset(buf, rng_fails ? 0 : rng_stuck ? 1 : ++rng_next, bytes);
 	for (size_t i = 0; !rng_fails && i < bytes; i++) {
 		((uint8_t *)buf)[i] ^= (uint8_t)(i * 7);
@@ -298,6 +301,41 @@ static void equal_keys_are_refused(void **state)
 	(void)take(KEYSLOT_DIRECT);
 }
 
+/* The last KeyID's key is looked at as well. */
+static void the_last_key_is_refused_too(void **state)
+{
+	machine(3, 1);
+	for (uint32_t i = 1; i < keyslot_count(); i++) {
+		(void)take(KEYSLOT_RANDOM);
+	}
+	rng_stuck = true;
+	assert_int_equal(take(KEYSLOT_DIRECT), keyslot_count());
+	assert_refused(KEYSLOT_DIRECT, ERR_EXISTS);
+}
+
+static __attribute__((no_sanitize_address, noinline)) unsigned left_on_stack(void)
+{
+	unsigned left = 0;
+
+	for (size_t i = 0; i < sizeof(struct pconfig_keys); i++) {
+		left += drawn[i] == (uint8_t)(rng_next ^ i * 7);
+	}
+	return left;
+}
+
+static void no_key_stays_on_the_stack(void **state)
+{
+	keyid_t keyid;
+	unsigned left;
+	int err;
+
+	machine(3, 1);
+	err = keyslot_take(KEYSLOT_RANDOM, NULL, 0, "alpha", &keyid);
+	left = left_on_stack();
+	assert_int_equal(err, 0);
+	assert_in_range(left, 0, 16); /* of 128; some are as they were by chance */
+}
+
 /* K1 != K2 is software's to see to (SDM vol. 2B, "PCONFIG"); the KeyID is as good as before. */
 static void a_key_of_equal_halves_is_refused(void **state)
 {
@@ -451,6 +489,8 @@ int main(void)
 		TEST(row_26_a_tenants_key),
 		TEST(row_26_known_answer),
 		TEST(equal_keys_are_refused),
+		TEST(the_last_key_is_refused_too),
+		TEST(no_key_stays_on_the_stack),
 		TEST(a_key_of_equal_halves_is_refused),
 		TEST(what_is_missing_or_too_much_is_refused),
 		TEST(a_key_dies_without_our_generator),
