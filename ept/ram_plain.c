@@ -197,8 +197,9 @@ static void plain_flush(const struct ept_root *root, struct gmem_region *region)
 }
 
 /*
- * Under KeyID 0 where all has to be zeroed, for the memory's own must not be used any more. The
- * lines are left to be flushed.
+ * Under KeyID 0 where something has to be zeroed, for the memory's own must not be used any more.
+ * Its lines leave the caches as it is zeroed, and those of the memory's own KeyID are gone: the
+ * next owner has no flush to wait for.
  */
 static bool plain_bury(const struct ept_root *root, struct gmem_region *region, enum gmem_bury how)
 {
@@ -208,7 +209,7 @@ static bool plain_bury(const struct ept_root *root, struct gmem_region *region, 
 	if (how == GMEM_BURY_ALL ? zero_all(ram, region) : zeroes && zero_touched(root, region)) {
 		return false;
 	}
-	release(ram, zeroes ? frames_free : frames_free_flushed);
+	release(ram, frames_free_flushed);
 	return true;
 }
 
