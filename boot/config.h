@@ -93,7 +93,7 @@ const struct config_key *config_find_key(const char *name, const struct config_k
 /* What the values of a key may be, as a clause that can follow "must be". Returns buf. */
 const char *config_allowed(const struct config_key *key, char buf[CONFIG_ALLOWED_MAX]);
 
-/* "0,2-3" into a bit for each CPU; false: it is no such list, and affinity is as before. */
+/* "0,2-3" into a bit for each CPU; false: it is not such a list, and affinity is as before. */
 bool config_parse_affinity(const char *text, uint64_t affinity[CPU_MAX / 64]);
 
 /* What holds where nothing is written: no VMs. */

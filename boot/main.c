@@ -253,7 +253,7 @@ static _Noreturn void stay(const char *why)
 	}
 }
 
-/* True: there is work that waits for nobody. */
+/* True: there is work to go on with at once. */
 static bool between(void)
 {
 	static bool reported;

@@ -144,7 +144,7 @@ void shell_run(char *line)
 	}
 	command = shell_find(words[0]);
 	if (command == NULL) {
-		shell_print("\"%.32s\" is no command; \"help\" lists them", words[0]);
+		shell_print("\"%.32s\" is not a command; \"help\" lists them", words[0]);
 		return;
 	}
 	if (call.count < command->min || call.count > command->max ||

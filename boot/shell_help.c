@@ -103,6 +103,6 @@ void shell_run_help(const struct shell_call *call)
 	} else if (call->count == 1 && shell_find(call->words[0]) != NULL) {
 		help_line(shell_find(call->words[0]));
 	} else {
-		shell_print("\"%.32s\" is no command; \"help\" lists them", call->words[0]);
+		shell_print("\"%.32s\" is not a command; \"help\" lists them", call->words[0]);
 	}
 }

@@ -23,7 +23,7 @@
 #define EARLY_END_US  5000000u
 #define EARLY_END_MAX 5u
 
-/* What waits for nobody is done for so long between two slices, and one step beyond it. */
+/* Wiping and moving go on for so long between two slices, and one step beyond it. */
 #define WORK_TURN_US 1000u
 
 static struct vms_entry slots[CONFIG_VM_MAX];

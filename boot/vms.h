@@ -54,7 +54,7 @@ void vms_rekey(const struct vms_entry *entry);
 void vms_park(const struct vms_entry *entry);
 void vms_unpark(const struct vms_entry *entry);
 
-/* The last vms_reap left work that waits for nobody. */
+/* The last vms_reap left work to go on with at once. */
 bool vms_busy(void);
 
 /*

@@ -364,7 +364,7 @@ static void mistakes_get_a_sentence(void **state)
 	const char *help;
 
 	(void)state;
-	assert_string_equal(run("vmz"), "\"vmz\" is no command; \"help\" lists them\r\n");
+	assert_string_equal(run("vmz"), "\"vmz\" is not a command; \"help\" lists them\r\n");
 	assert_string_equal(run("pause"), "usage: pause [--seal|--park] NAME\r\n");
 	assert_string_equal(run("pause alpha --seal"), "usage: pause [--seal|--park] NAME\r\n");
 	assert_string_equal(run("pause --seal gamma"),
@@ -387,7 +387,7 @@ static void mistakes_get_a_sentence(void **state)
 	for (const char *line = help; *line != '\0'; line = strchr(line, '\n') + 1) {
 		assert_in_range(strcspn(line, "\r"), 1, 80);
 	}
-	assert_string_equal(run("help me"), "\"me\" is no command; \"help\" lists them\r\n");
+	assert_string_equal(run("help me"), "\"me\" is not a command; \"help\" lists them\r\n");
 	assert_string_equal(run("vms a b c d e f"), "usage: vms\r\n");
 	assert_string_equal(run("pause gamma"), "there is no VM \"gamma\"; \"vms\" lists them\r\n");
 	assert_string_equal(run("pause beta"), "vm beta is off; \"start beta\" starts it\r\n");
