@@ -82,13 +82,16 @@ def parse_result(text):
     for line in text.splitlines():
         word, _, rest = line.partition(' ')
         if word in ('mark', 'end'):
-            sections.append({'kind': word, 'text': rest, 'cpus': {}, 'exits': {}})
+            sections.append({'kind': word, 'text': rest, 'cpus': {}, 'exits': {}, 'at': {}})
         elif word in ('ticks', 'resets', 'dirty', 'lost'):
             sections[-1][word] = int(rest)
         elif word == 'cpu':
             number, *pairs = rest.split()
             sections[-1]['cpus'][int(number)] = {
                 key: int(value) for key, value in zip(pairs[::2], pairs[1::2])}
+        elif word == 'at':
+            _, number, mode, activity, _, rip, _, flag = rest.split()
+            sections[-1]['at'][int(number)] = (mode, activity, int(rip, 16), int(flag))
         elif word == 'exit':
             match = re.fullmatch(r'cpu (\d+) reason (\d+) (\S+) (\d+)', rest)
             of_cpu = sections[-1]['exits'].setdefault(int(match[1]), {})

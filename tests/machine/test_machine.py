@@ -30,6 +30,7 @@ end power-off
 ticks 250
 resets 1
 cpu 0 retired 200 guest 150 root 50 entries 3 exits 3
+at cpu 0 root hlt rip e91d453 if 1
 exit cpu 0 reason 10 cpuid 2
 exit cpu 0 reason 48 ept-violation 1
 cpu 1 retired 7 guest 0 root 7 entries 0 exits 0
@@ -113,6 +114,7 @@ class RulesTest(unittest.TestCase):
         self.assertEqual(end['cpus'][0]['guest'], 150)
         self.assertEqual(end['cpus'][1]['retired'], 7)
         self.assertEqual(end['exits'], {0: {'cpuid': 2, 'ept-violation': 1}})
+        self.assertEqual(end['at'], {0: ('root', 'hlt', 0xe91d453, 1)})
 
     def test_exit_names_fit_the_reasons(self):
         with open(os.path.join(HERE, 'bochs', 'machine.cc'), encoding='utf-8') as file:

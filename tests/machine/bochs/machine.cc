@@ -97,6 +97,14 @@ static const char *exit_name(unsigned reason)
   return reason < sizeof(exit_names) / sizeof(exit_names[0]) ? exit_names[reason] : "unknown";
 }
 
+/* SDM vol. 3, "Guest Non-Register State", has these words, and MWAIT is Bochs' own. */
+static const char *activity_name(unsigned state)
+{
+  static const char *const names[] = { "active", "hlt", "shutdown", "wait-for-sipi" };
+
+  return state < sizeof(names) / sizeof(names[0]) ? names[state] : "mwait";
+}
+
 static Bit64u retired(unsigned cpu)
 {
   return BX_CPU(cpu)->get_icount() - machine_cpus[cpu].not_retired;
@@ -126,6 +134,10 @@ static void write_figures(const char *heading, const char *text)
     for (unsigned reason = 0; reason < MACHINE_EXITS_MAX; reason++) exits += m->exits[reason];
     fprintf(result, "cpu %u retired " FMT_LL "u guest " FMT_LL "u root " FMT_LL "u entries "
             FMT_LL "u exits " FMT_LL "u\n", cpu, all, guest, all - guest, m->entries, exits);
+    fprintf(result, "at cpu %u %s %s rip " FMT_LL "x if %u\n", cpu,
+            BX_CPU(cpu)->in_vmx_guest ? "guest" : "root",
+            activity_name(BX_CPU(cpu)->activity_state),
+            (Bit64u) BX_CPU(cpu)->get_instruction_pointer(), BX_CPU(cpu)->get_IF() != 0);
     for (unsigned reason = 0; reason < MACHINE_EXITS_MAX; reason++)
       if (m->exits[reason] != 0)
         fprintf(result, "exit cpu %u reason %u %s " FMT_LL "u\n", cpu, reason,
