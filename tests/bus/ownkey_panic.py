@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A script for the bus: breaks Umbra itself while the guest "regmark" runs and Umbra has a KeyID of
-its own. The machine's figures then say whether a dirty line of that KeyID is left.
+"""A script for the bus: breaks Umbra itself while two guests "regmark" run, one of them under a
+KeyID, and Umbra has a KeyID of its own. The machine's figures then say whether a dirty line of one
+of these KeyIDs is left.
 
 Words: the linked image; what follows the panic (stay or reboot).
 """
@@ -13,6 +14,7 @@ from panic import UD2, code_of, find
 def main(bus, image, after):
     """Breaks the command "vms"; after a reset it works again."""
     bus.wait(READY)
+    bus.wait(READY)
     code, offset = code_of(bus.out, image, 'run_vms')
     places = find(bus.read(0, bus.bytes), code, offset)
     check(len(places) == 1, f'{len(places)} places look like run_vms')
@@ -22,4 +24,5 @@ def main(bus, image, after):
     if after == 'reboot':
         bus.wait('the machine is reset, as [host] on-panic says')
         bus.wait(READY)
-        bus.type('.')
+        bus.wait(READY)
+        bus.type('.')   # to the guest in clear; the other one ends by itself
