@@ -166,6 +166,11 @@ static int flush_if_stale(bool stale, bool now)
 	return 0;
 }
 
+bool extents_wait(void)
+{
+	return frames_stale() && !cache_may_flush();
+}
+
 int extents_create(uint64_t base, uint64_t bytes, uint64_t max_leaf, keyid_t keyid, bool now,
 		   struct extents **out)
 {

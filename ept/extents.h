@@ -34,6 +34,12 @@ struct extents {
 int extents_create(uint64_t base, uint64_t bytes, uint64_t max_leaf, keyid_t keyid, bool now,
 		   struct extents **out);
 
+/*
+ * Whether extents_create may find ERR_AGAIN now. Once it may not, it does not until free memory is
+ * used under KeyID 0: to be asked before a KeyID is taken, which would have to be given up. BSP.
+ */
+bool extents_wait(void);
+
 /* Gives the frames back by give_back (frames_free, frames_free_flushed). NULL is ignored. */
 void extents_destroy(struct extents *extents, void (*give_back)(hpa_t first, uint64_t page_count));
 

@@ -9,6 +9,7 @@
 #include "crypto/page_cipher.h"
 #include "crypto/rng.h"
 #include "crypto/tme.h"
+#include "ept/extents.h"
 #include "ept/move.h"
 #include "ept/retire.h"
 #include "guest/acpi_build.h"
@@ -118,13 +119,29 @@ static int apply_policy(struct build *build, bool keyid_left)
 	return 0;
 }
 
+/* For the VM itself, or for a share that may come to life with it. */
+static bool takes_keyid(const struct build *build)
+{
+	return build->policy->verdict == ENGINE_RUNS_TME_MK ||
+	       build->policy->verdict == ENGINE_RUNS_NO_ENCRYPT ||
+	       (tme_state()->kind == TME_MK && shares_has(build->config));
+}
+
 static int choose_engine(struct build *build)
 {
+	int err;
+
 	/* A KeyID that retires will be free soon: nobody is refused, or falls back, for that. */
 	if (tme_state()->kind == TME_MK && !engine_keyid_is_left() && retire_pending()) {
 		return ERR_AGAIN;
 	}
-	return apply_policy(build, engine_keyid_is_left());
+	err = apply_policy(build, engine_keyid_is_left());
+	/*
+	 * Asked before anything is taken. A KeyID that was taken and given up again has used up a
+	 * key, on every package, and what was built has to be freed: that it is free again would
+	 * be a reason to try again at once.
+	 */
+	return err == 0 && takes_keyid(build) && extents_wait() ? ERR_AGAIN : err;
 }
 
 /* Nobody runs elsewhere than was asked for. Some that are there will do. */

@@ -283,6 +283,16 @@ int shares_attach(struct vm *vm, const struct vm_config *config, struct pager_vm
 	return 0;
 }
 
+bool shares_has(const struct vm_config *config)
+{
+	for (size_t i = 0; i < share_count; i++) {
+		if (shares[i].config->valid && find_member(shares[i].config, config->name) >= 0) {
+			return true;
+		}
+	}
+	return false;
+}
+
 void shares_detach(const struct vm *vm)
 {
 	for (size_t i = 0; i < share_count; i++) {

@@ -27,6 +27,9 @@ void shares_init(const struct share_config *configs, size_t count, const struct 
  */
 int shares_attach(struct vm *vm, const struct vm_config *config, struct pager_vm *pager);
 
+/* Whether a VM stands in the list of a share. */
+bool shares_has(const struct vm_config *config);
+
 /* The VM is gone, with its memory. Shares without members end. */
 void shares_detach(const struct vm *vm);
 

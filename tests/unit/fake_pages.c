@@ -254,7 +254,7 @@ int frames_alloc_keyed(uint64_t page_count, uint64_t align_pages, hpa_t *first, 
 		frame_high = MAX(frame_high, at + page_count);
 		frames_live += page_count;
 		*first = hpa(FAKE_FRAME_BASE + at * PAGE_SIZE);
-		*stale = cache_epoch() <= frames_used_at;
+		*stale = frames_stale();
 		return 0;
 	}
 	return ERR_NOMEM;
@@ -284,6 +284,11 @@ void frames_free_flushed(hpa_t first, uint64_t page_count)
 		frame_states[frame_index(frame, "frames_free")] = FRAME_FREE;
 	}
 	frames_live -= page_count;
+}
+
+bool frames_stale(void)
+{
+	return cache_epoch() <= frames_used_at;
 }
 
 uint64_t frames_free_count(void)

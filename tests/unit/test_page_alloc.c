@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "tests/unit/fake_base.h"
+#include "vmm/base/cache.h"
 #include "vmm/base/err.h"
 #include "vmm/base/page_alloc.h"
 
@@ -339,6 +340,33 @@ static void test_frames_fit(void **state)
 	FAKE_EXPECT_PANIC(frames_free(hpa((HIGH + 4096) * PAGE_SIZE), 1), "broken");
 }
 
+/* Memory is stale from its use to the next flush, wherever it lies among the free. */
+static void test_frames_stale(void **state)
+{
+	struct mem_range ranges[3] = { arena, R(HIGH, 100), R(HIGH + 200, 100) };
+	hpa_t frame;
+	bool stale;
+
+	(void)state;
+	assert_int_equal(page_alloc_init(ranges, 3, POOL_ROOM), 0);
+	assert_true(frames_stale()); /* firmware's use */
+	cache_flush_all();
+	assert_false(frames_stale());
+	assert_int_equal(frames_alloc_keyed(100, 1, &frame, &stale), 0);
+	assert_false(stale);
+	frames_free_flushed(frame, 100);
+	assert_false(frames_stale());
+	assert_int_equal(frames_alloc(100, 1, &frame), 0);
+	assert_false(frames_stale()); /* of the free ones none is */
+	frames_free(frame, 100);
+	assert_true(frames_stale());
+	assert_int_equal(frames_alloc_keyed(100, 1, &frame, &stale), 0);
+	assert_true(stale);
+	cache_flush_all();
+	frames_free_flushed(frame, 100);
+	assert_false(frames_stale());
+}
+
 #define MODEL_PAGES 6000
 
 /* Is there a run of count pages, the first a multiple of align, all free in the model? */
@@ -507,6 +535,7 @@ int main(void)
 		cmocka_unit_test(test_keyid),
 		cmocka_unit_test(test_frames_fit),
 		cmocka_unit_test(test_frames_remove),
+		cmocka_unit_test(test_frames_stale),
 		cmocka_unit_test(test_frames_random),
 		cmocka_unit_test(test_frames_scattered),
 		cmocka_unit_test(test_frames_table_full),

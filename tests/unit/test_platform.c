@@ -10,6 +10,7 @@
 
 #include <cmocka.h>
 
+#include "crypto/keyslot.h"
 #include "crypto/tme.h"
 #include "guest/dev/vlapic.h"
 #include "guest/memmap.h"
@@ -561,6 +562,52 @@ static void test_keyid(void **state)
 	assert_true(fake_retire_all());
 }
 
+/*
+ * Free memory waits for a flush that may not be had yet: nobody takes a KeyID, to give it up again,
+ * and nothing is left behind that would have to be freed before the next try.
+ */
+static void test_keyid_after_the_flush(void **state)
+{
+	static const struct share_config share = { .name = "pool",
+						   .bytes = SIZE_2M,
+						   .members = { { .vm = "alpha" } },
+						   .member_count = 1,
+						   .valid = true };
+	struct keyslot_info slot;
+	struct vm *vm;
+	hpa_t frame;
+
+	(void)state;
+	fake_keyslots = 1;
+	tme.kind = TME_MK;
+	tme.bypass = true;
+	keyid_configure(46, 4);
+	for (unsigned shared = 0; shared < 2; shared++) {
+		config.engine = shared != 0 ? VM_ENGINE_NONE : VM_ENGINE_TME_MK;
+		config.key.kind = shared != 0 ? VM_KEY_NONE : VM_KEY_RANDOM;
+		shares_init(&share, shared, &config, shared);
+		cache_flush_all();
+		assert_int_equal(frames_alloc(1, 1, &frame), 0);
+		frames_free(frame, 1);
+		for (unsigned turn = 0; turn < 3; turn++) {
+			assert_int_equal(platform_start_vm(&config, &vm), ERR_AGAIN);
+			assert_false(retire_pending());
+			fake_tsc += 100000000;
+		}
+		assert_int_equal(keyslot_get(1, &slot), 0);
+		assert_int_equal(slot.generation, shared);
+		fake_tsc += 2000000000;
+		assert_int_equal(platform_start_vm(&config, &vm), 0);
+		assert_int_equal(keyslot_get(1, &slot), 0);
+		assert_int_equal(slot.generation, shared + 1);
+		platform_destroy_vm(vm);
+		fake_tsc += 2000000000;
+		(void)fake_retire_all();
+		assert_false(retire_pending());
+	}
+	shares_init(NULL, 0, NULL, 0);
+}
+
 static void test_bad_values(void **state)
 {
 	config.engine = VM_ENGINE_TME_MK;
@@ -642,6 +689,7 @@ int main(void)
 		TEST(test_clock),
 		TEST(test_bad_files),
 		TEST(test_keyid),
+		TEST(test_keyid_after_the_flush),
 		TEST(test_share_without_memory),
 		TEST(test_bad_values),
 		TEST(test_too_much_memory),

@@ -504,6 +504,18 @@ uint64_t frames_free_count(void)
 	return __atomic_load_n(&frames.free_count, __ATOMIC_RELAXED);
 }
 
+bool frames_stale(void)
+{
+	bool stale = false;
+
+	lock_take(&frames.lock);
+	for (size_t i = 0; i < frames.count && !stale; i++) {
+		stale = frames.extents[i].used_at >= cache_epoch();
+	}
+	lock_drop(&frames.lock);
+	return stale;
+}
+
 uint64_t frames_remove(struct mem_range range)
 {
 	const uint64_t first = range.base.v / PAGE_SIZE, end = first + range.page_count;

@@ -91,6 +91,8 @@ int frames_alloc_keyed(uint64_t page_count, uint64_t align_pages, hpa_t *first, 
 void frames_free(hpa_t first, uint64_t page_count);
 void frames_free_flushed(hpa_t first, uint64_t page_count);
 uint64_t frames_free_count(void);
+/* Whether frames_alloc_keyed may find *stale in any of the free frames. */
+bool frames_stale(void);
 /*
  * Takes what of the range is free out of the frames, for good. Returns how many pages; those that
  * are in use, and any for which the table of extents has no room, are not among them.
