@@ -1,7 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The real thing: WBINVD and the other CPUs are fakes already. */
+#define cache_flush_all really_flush_all
 #include "vmm/base/cache.c"
+#undef cache_flush_all
+
+#include "tests/unit/fake_frames.h"
 #include "vmm/base/str.h"
+
+void cache_flush_all(void)
+{
+	really_flush_all();
+	fake_cache_flush_all();
+}
 
 void fake_cache_reset(void)
 {

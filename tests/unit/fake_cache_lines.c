@@ -1,3 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The real thing: CLFLUSH is a fake already. */
+/* The real thing: CLFLUSH is a fake already. Which page was flushed is kept with the frames. */
+#define cache_write_back really_write_back
 #include "vmm/base/cache_lines.c"
+#undef cache_write_back
+
+#include "tests/unit/fake_frames.h"
+
+void cache_write_back(const void *area, size_t bytes)
+{
+	really_write_back(area, bytes);
+	if (IS_ALIGNED((uintptr_t)area, PAGE_SIZE) && bytes == PAGE_SIZE) {
+		fake_cache_flush_page(area);
+	}
+}

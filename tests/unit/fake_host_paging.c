@@ -45,6 +45,7 @@ void *host_temp_map(unsigned slot, struct keyed_frame page)
 		 (off_t)offset) != address) {
 		fake_fail("slot %u could not be mapped", slot);
 	}
+	fake_cache_fill(address, page);
 	mapped[slot] = true;
 	frames[slot] = frame;
 	last_keyid = page.keyid;

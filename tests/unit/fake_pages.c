@@ -218,14 +218,24 @@ static void frames_make(void)
 	}
 }
 
-/* cache_epoch() when a frame was given back last without a flush. */
-static uint64_t frames_used_at;
+/* cache_epoch() when a frame was given back last without a flush, plus one. */
+static uint64_t frames_used_at[FAKE_FRAME_COUNT];
 
 int frames_alloc(uint64_t page_count, uint64_t align_pages, hpa_t *first)
 {
 	bool stale;
 
 	return frames_alloc_keyed(page_count, align_pages, first, &stale);
+}
+
+static bool any_stale(uint64_t at, uint64_t count)
+{
+	for (uint64_t i = at; i < at + count; i++) {
+		if (cache_epoch() < MAX(frames_used_at[i], 1u)) {
+			return true;
+		}
+	}
+	return false;
 }
 
 int frames_alloc_keyed(uint64_t page_count, uint64_t align_pages, hpa_t *first, bool *stale)
@@ -254,7 +264,7 @@ int frames_alloc_keyed(uint64_t page_count, uint64_t align_pages, hpa_t *first, 
 		frame_high = MAX(frame_high, at + page_count);
 		frames_live += page_count;
 		*first = hpa(FAKE_FRAME_BASE + at * PAGE_SIZE);
-		*stale = frames_stale();
+		*stale = any_stale(at, page_count);
 		return 0;
 	}
 	return ERR_NOMEM;
@@ -270,25 +280,35 @@ static uint64_t frame_index(hpa_t frame, const char *caller)
 	return at;
 }
 
-void frames_free(hpa_t first, uint64_t page_count)
-{
-	frames_used_at = cache_epoch();
-	frames_free_flushed(first, page_count);
-}
-
-void frames_free_flushed(hpa_t first, uint64_t page_count)
+static void give_back(hpa_t first, uint64_t page_count, uint64_t used_at)
 {
 	for (uint64_t i = 0; i < page_count; i++) {
-		hpa_t frame = hpa(first.v + i * PAGE_SIZE);
+		const uint64_t at = frame_index(hpa(first.v + i * PAGE_SIZE), "frames_free");
 
-		frame_states[frame_index(frame, "frames_free")] = FRAME_FREE;
+		frame_states[at] = FRAME_FREE;
+		frames_used_at[at] = used_at;
 	}
 	frames_live -= page_count;
 }
 
+void frames_free(hpa_t first, uint64_t page_count)
+{
+	give_back(first, page_count, cache_epoch() + 1);
+}
+
+void frames_free_flushed(hpa_t first, uint64_t page_count)
+{
+	give_back(first, page_count, cache_epoch());
+}
+
 bool frames_stale(void)
 {
-	return cache_epoch() <= frames_used_at;
+	for (uint64_t at = 0; at < frame_high; at++) {
+		if (frame_states[at] == FRAME_FREE && any_stale(at, 1)) {
+			return true;
+		}
+	}
+	return any_stale(frame_high, frame_high < FAKE_FRAME_COUNT);
 }
 
 uint64_t frames_free_count(void)
@@ -355,10 +375,11 @@ void fake_pages_reset(void)
 		memset(pool_used, false, sizeof(pool_used));
 	}
 	memset(frame_states, FRAME_FREE, frame_high);
+	memset(frames_used_at, 0, frame_high * sizeof(frames_used_at[0]));
+	fake_cache_flush_all();
 	pages_live = frames_live = frame_high = 0;
 	frame_count = FAKE_FRAME_COUNT;
 	pages_fail_after = frames_fail_after = -1;
 	fake_page_keyid = 0;
-	frames_used_at = 0;
 	keyid_configure(52, 0);
 }

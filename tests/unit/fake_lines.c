@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the caches may hold of guest frames. */
+#include "tests/unit/fake_base.h"
+#include "tests/unit/fake_frames.h"
+
+#define PLACES 64u
+
+/* The KeyID, plus one, under which there may be lines, if that was after the last flush of all. */
+static struct {
+	uint32_t flushes, keyid;
+} cached[FAKE_FRAME_COUNT];
+static uint32_t flushes = 1;
+
+/* What was mapped where last. */
+static struct {
+	const void *address;
+	uint64_t frame;
+} places[PLACES];
+
+void fake_cache_fill(const void *address, struct keyed_frame page)
+{
+	const uint64_t at = (page.frame.v - FAKE_FRAME_BASE) / PAGE_SIZE;
+	unsigned i = 0;
+
+	if (cached[at].flushes == flushes && cached[at].keyid != page.keyid + 1u) {
+		fake_fail("frame %#lx is used under KeyID %u: caches have lines of KeyID %u",
+			  (unsigned long)page.frame.v, page.keyid, cached[at].keyid - 1);
+	}
+	cached[at].flushes = flushes;
+	cached[at].keyid = page.keyid + 1u;
+	while (places[i].address != address && places[i].address != NULL) {
+		if (++i == PLACES) {
+			fake_fail("too many slots");
+		}
+	}
+	places[i].address = address;
+	places[i].frame = at;
+}
+
+void fake_cache_flush_page(const void *address)
+{
+	for (unsigned i = 0; i < PLACES; i++) {
+		if (places[i].address == address) {
+			cached[places[i].frame].flushes = 0;
+		}
+	}
+}
+
+void fake_cache_flush_all(void)
+{
+	flushes++;
+}
