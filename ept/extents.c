@@ -127,16 +127,17 @@ static int take_extent(uint64_t max_leaf, uint64_t at, uint64_t bytes, uint64_t 
 	return ERR_NOMEM;
 }
 
-/* *stale: caches may hold lines of some of it from its last use. */
-static int reserve(struct extents **extents, uint64_t base, uint64_t bytes, bool *stale)
+static int reserve(struct extents **extents, uint64_t base, uint64_t bytes)
 {
 	uint64_t limit = UINT64_MAX;
 
 	for (uint64_t done = 0; done < bytes;) {
 		struct extent extent;
+		bool stale = false;
 		int err = take_extent((*extents)->max_leaf, base + done, bytes - done, &limit,
-				      &extent, stale);
+				      &extent, &stale);
 
+		(*extents)->stale |= stale;
 		if (err != 0) {
 			return err;
 		}
@@ -155,13 +156,14 @@ static int reserve(struct extents **extents, uint64_t base, uint64_t bytes, bool
  * had them before shot down and unmapped. What caches still hold of them has to go before the
  * first access, or it is written back later over the new owner's data.
  */
-static int flush_if_stale(bool stale, bool now)
+static int flush_if_stale(struct extents *extents, bool now)
 {
-	if (stale && !now && !cache_may_flush()) {
+	if (extents->stale && !now && !cache_may_flush()) {
 		return ERR_AGAIN;
 	}
-	if (stale) {
+	if (extents->stale) {
 		cache_flush_all();
+		extents->stale = false;
 	}
 	return 0;
 }
@@ -175,7 +177,6 @@ int extents_create(uint64_t base, uint64_t bytes, uint64_t max_leaf, keyid_t key
 		   struct extents **out)
 {
 	struct extents *extents = page_alloc(1);
-	bool stale = false;
 	int err;
 
 	*out = NULL;
@@ -184,27 +185,42 @@ int extents_create(uint64_t base, uint64_t bytes, uint64_t max_leaf, keyid_t key
 	}
 	extents->max_leaf = max_leaf;
 	extents->page_count = 1;
-	err = reserve(&extents, base, bytes, &stale);
+	extents->epoch = cache_epoch();
+	err = reserve(&extents, base, bytes);
 	if (err == 0 && keyid != KEYID_PLATFORM) {
-		err = flush_if_stale(stale, now);
+		err = flush_if_stale(extents, now);
 	}
 	if (err != 0) {
-		/* Nobody has touched them. Without a flush so far all memory is stale anyway. */
-		extents_destroy(extents,
-				stale || cache_epoch() == 0 ? frames_free : frames_free_flushed);
+		extents_destroy(extents);
 		return err;
 	}
 	*out = extents;
 	return 0;
 }
 
-void extents_destroy(struct extents *extents, void (*give_back)(hpa_t first, uint64_t page_count))
+/*
+ * Who used the frames leaves no line of them in the caches, under whatever KeyID, so that the next
+ * owner has no flush to wait for. That says nothing of frames that nobody touched: of those the
+ * caches may hold lines of the use before still, and a flush has to come before another KeyID's
+ * access, unless there was one meanwhile.
+ */
+void extents_destroy(struct extents *extents)
 {
+	bool stale;
+
 	if (extents == NULL) {
 		return;
 	}
+	stale = extents->stale && extents->epoch == cache_epoch();
 	for (size_t i = 0; i < extents->count; i++) {
-		give_back(hpa(extents->list[i].first), extents->list[i].bytes / PAGE_SIZE);
+		const hpa_t first = hpa(extents->list[i].first);
+		const uint64_t pages = extents->list[i].bytes / PAGE_SIZE;
+
+		if (stale) {
+			frames_free(first, pages);
+		} else {
+			frames_free_flushed(first, pages);
+		}
 	}
 	page_free(extents, extents->page_count);
 }

@@ -19,6 +19,8 @@ struct extent {
 /* One run of host pages, doubled when the list no longer fits. */
 struct extents {
 	uint64_t max_leaf;
+	bool stale;	   /* when they were taken, caches had lines of some, of the use before */
+	uint64_t epoch;	   /* cache_epoch() then */
 	size_t page_count; /* of this run */
 	size_t count;
 	struct extent list[]; /* sorted, without gaps: they cover the range */
@@ -40,8 +42,11 @@ int extents_create(uint64_t base, uint64_t bytes, uint64_t max_leaf, keyid_t key
  */
 bool extents_wait(void);
 
-/* Gives the frames back by give_back (frames_free, frames_free_flushed). NULL is ignored. */
-void extents_destroy(struct extents *extents, void (*give_back)(hpa_t first, uint64_t page_count));
+/*
+ * Gives the frames back. What was touched of them has left the caches: by a flush of all, line by
+ * line, or as it was zeroed (gmem_zero_frames), the latter by KeyID 0. NULL is ignored.
+ */
+void extents_destroy(struct extents *extents);
 
 /* The extent that holds an address of the range. */
 const struct extent *extents_find(const struct extents *extents, uint64_t at);

@@ -174,9 +174,9 @@ static bool zero_all(const struct ram_plain *ram, struct gmem_region *region)
 	return true;
 }
 
-static void release(struct ram_plain *ram, void (*give_back)(hpa_t first, uint64_t page_count))
+static void release(struct ram_plain *ram)
 {
-	extents_destroy(ram->extents, give_back);
+	extents_destroy(ram->extents);
 	page_free(ram->parts, ram->parts_pages);
 	page_free(ram, 1);
 }
@@ -196,11 +196,7 @@ static void plain_flush(const struct ept_root *root, struct gmem_region *region)
 	}
 }
 
-/*
- * Under KeyID 0 where something has to be zeroed, for the memory's own must not be used any more.
- * Its lines leave the caches as it is zeroed, and those of the memory's own KeyID are gone: the
- * next owner has no flush to wait for.
- */
+/* Under KeyID 0 where something has to be zeroed, for the memory's own must not be used any more. */
 static bool plain_bury(const struct ept_root *root, struct gmem_region *region, enum gmem_bury how)
 {
 	struct ram_plain *ram = region->state;
@@ -209,7 +205,7 @@ static bool plain_bury(const struct ept_root *root, struct gmem_region *region, 
 	if (how == GMEM_BURY_ALL ? zero_all(ram, region) : zeroes && zero_touched(root, region)) {
 		return false;
 	}
-	release(ram, frames_free_flushed);
+	release(ram);
 	return true;
 }
 
@@ -263,7 +259,7 @@ static int create(keyid_t keyid, const struct gmem_region *region, uint64_t max_
 		err = add_parts(ram, region->base.v, region->bytes);
 	}
 	if (err != 0) {
-		release(ram, frames_free);
+		release(ram);
 		return err;
 	}
 	*out = ram;
@@ -303,7 +299,7 @@ static int add_ram(struct gmem *gmem, bool clear, gpa_t base, uint64_t bytes, ui
 	if (err == 0) {
 		err = reserve_tables(gmem, &region, ram);
 		if (err != 0) {
-			release(ram, frames_free);
+			release(ram);
 		}
 	}
 	if (err == 0) {

@@ -170,7 +170,7 @@ static bool resident_bury(const struct ept_root *root, struct gmem_region *regio
 		gmem_zero_frames(GMEM_SLOT_CLEAR, keyed(first, KEYID_PLATFORM), bytes);
 		return false;
 	}
-	extents_destroy(share->extents, wipe ? frames_free : frames_free_flushed);
+	extents_destroy(share->extents);
 	page_free(share->zeroed, share->zeroed_pages);
 	page_free(share, 1);
 	return true;

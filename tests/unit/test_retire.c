@@ -10,7 +10,7 @@
 #include <cmocka.h>
 
 #include "crypto/keyslot.h"
-#include "ept/gmem.h"
+#include "ept/gmem_priv.h"
 #include "ept/retire.h"
 #include "tests/unit/fake_base.h"
 #include "tests/unit/fake_keyslot.h"
@@ -263,6 +263,68 @@ static void test_assign_flushes_stale_frames(void **state)
 	assert_true(fake_retire_all());
 }
 
+/* A VM in clear, which touches a page of its memory or none; then one under a KeyID. */
+static int clear_then_keyed(bool touches)
+{
+	const uint64_t word = 1;
+	struct gmem clear;
+
+	assert_int_equal(gmem_init(&clear), 0);
+	assert_int_equal(gmem_add_ram_plain(&clear, gpa(0), 4 * PAGE_SIZE, PAGE_SIZE), 0);
+	if (touches) {
+		assert_int_equal(gmem_write(&clear, gpa(PAGE_SIZE), &word, 8), 0);
+	}
+	gmem_destroy(&clear);
+	assert_true(fake_retire_all());
+	return make(4 * PAGE_SIZE);
+}
+
+/*
+ * What a VM in clear had was zeroed, and no line of it is cached: the fakes fail the test when
+ * frames are used under another KeyID than their lines. The next owner waits for no flush.
+ */
+static void test_clear_leaves_no_lines(void **state)
+{
+	const unsigned flushes = fake_wbinvd_count;
+	const uint64_t word = 2;
+
+	(void)state;
+	assert_int_equal(clear_then_keyed(true), 0);
+	assert_int_equal(gmem_write(&gmem, gpa(PAGE_SIZE), &word, 8), 0);
+	assert_int_equal(fake_wbinvd_count, flushes);
+	gmem_destroy(&gmem);
+	assert_true(fake_retire_all());
+}
+
+/* Lines of the use before are there still when nobody has touched the frames meanwhile. */
+static void test_untouched_stays_stale(void **state)
+{
+	const uint64_t word = 2;
+	hpa_t frame;
+
+	(void)state;
+	assert_int_equal(frames_alloc(1, 1, &frame), 0);
+	gmem_fill_frames(GMEM_SLOT_CLEAR, keyed(frame, KEYID_PLATFORM), PAGE_SIZE, 5);
+	frames_free(frame, 1);
+	cache_flush_all();
+	assert_int_equal(clear_then_keyed(false), 0); /* flushed since */
+	gmem_destroy(&gmem);
+	fake_tsc += SECOND;
+	assert_true(fake_retire_all());
+
+	assert_int_equal(frames_alloc(1, 1, &frame), 0);
+	gmem_fill_frames(GMEM_SLOT_CLEAR, keyed(frame, KEYID_PLATFORM), PAGE_SIZE, 5);
+	frames_free(frame, 1);
+	assert_int_equal(clear_then_keyed(false), ERR_AGAIN);
+	gmem_destroy(&gmem);
+	fake_tsc += SECOND;
+	assert_int_equal(clear_then_keyed(false), 0);
+	assert_int_equal(gmem_write(&gmem, gpa(0), &word, 8), 0);
+	gmem_destroy(&gmem);
+	fake_tsc += SECOND;
+	assert_true(fake_retire_all());
+}
+
 /*
  * A KeyID that was taken, and given up before memory came under it, does not wait for others'
  * ends.
@@ -433,6 +495,8 @@ int main(void)
 		TEST(test_1g_leaf_when_all_is_zeroed),
 		TEST(test_a_keyid_without_memory),
 		TEST(test_clear_range_is_zeroed),
+		TEST(test_clear_leaves_no_lines),
+		TEST(test_untouched_stays_stale),
 		TEST(test_little_memory_by_lines),
 		TEST(test_not_by_lines),
 	};

@@ -221,6 +221,30 @@ static void test_a_member_ends(void **state)
 	assert_int_equal(word, 3);
 }
 
+/* A share under KeyID 0 is zeroed at its end, and none of its lines is cached: no flush is needed. */
+static void test_clear_leaves_no_lines(void **state)
+{
+	const unsigned flushes = fake_wbinvd_count;
+	struct gmem clear, next;
+	struct share *open;
+	uint64_t word = 3;
+
+	(void)state;
+	assert_int_equal(gmem_init(&clear), 0);
+	assert_int_equal(share_create_resident(BYTES, KEYID_PLATFORM, &open), 0);
+	assert_int_equal(share_join(open, &clear, gpa(BASE), false, 2), 0);
+	assert_int_equal(gmem_write(&clear, gpa(BASE), &word, 8), 0);
+	gmem_destroy(&clear);
+	share_destroy(open);
+	assert_true(fake_retire_all());
+
+	make_vm(&next, "next");
+	assert_int_equal(gmem_add_ram_plain(&next, gpa(0), BYTES, SIZE_2M), 0);
+	assert_int_equal(gmem_write(&next, gpa(0), &word, 8), 0);
+	assert_int_equal(fake_wbinvd_count, flushes);
+	gmem_destroy(&next);
+}
+
 /* Where no code may run in large leaves a fetch splits, for the member that fetches. */
 static void test_fetch_from_large_leaf(void **state)
 {
@@ -252,6 +276,7 @@ int main(void)
 		TEST(test_fetch_from_large_leaf),
 		TEST(test_revoke_and_grant),
 		TEST(test_a_member_ends),
+		TEST(test_clear_leaves_no_lines),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
