@@ -4,8 +4,8 @@
 The guest "regmark" has markers in its registers, which Umbra saves in its heap; the name of its
 kernel's file lies in the image's data; and the random generator has a key schedule.
 
-Words: the scanner (tests/bus/dramscan); the machine's profile, P7 for the control, where Umbra has
-no KeyID of its own; the name of the file.
+Words: the scanner (tests/bus/dramscan); "gone", or "clear" for a control, where Umbra has no KeyID
+or that has no key; the name of the file.
 """
 
 from coldboot import check, copies_of, list_few
@@ -15,7 +15,7 @@ READY = 'four markers are in registers'
 NUMBERS = range(500000, 500004)     # regmark's
 
 
-def main(bus, program, profile, name):
+def main(bus, program, verdict, name):
     """Dumps and judges."""
     bus.wait(READY)
     scanner = Scanner(program, bus.dump('dram.bin'))
@@ -26,7 +26,7 @@ def main(bus, program, profile, name):
     bus.say(f'{len(found)} of {len(NUMBERS)} markers, {len(keys)} key schedules, '
             f'{len(names)} copies of the name, {len(guest)} of the guest\'s text')
     check(guest, 'the guest is in clear, but not in the dump')
-    if profile == 'P7':
+    if verdict == 'clear':
         check(len(found) == len(NUMBERS) and keys and names, 'the control found too little')
     else:
         check(not found, f'registers are in clear: {list_few(list(found.values()))}')
