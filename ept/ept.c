@@ -145,6 +145,11 @@ int ept_reserve(struct ept_root *root, gpa_t gpa, uint64_t bytes, uint64_t leaf)
 	return ept_reserve_tables(root, count);
 }
 
+int ept_reserve_split(struct ept_root *root)
+{
+	return root->reserved != 0 ? 0 : ept_reserve_tables(root, 1);
+}
+
 static void *new_table(struct ept_root *root)
 {
 	if (root->reserved == 0) {

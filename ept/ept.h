@@ -68,6 +68,12 @@ int ept_reserve(struct ept_root *root, gpa_t gpa, uint64_t bytes, uint64_t leaf)
 int ept_reserve_tables(struct ept_root *root, uint64_t count);
 
 /*
+ * Sees to it that the next table cannot fail: sets one aside where none is. For who splits one leaf
+ * at a time and merges it again. ERR_NOMEM.
+ */
+int ept_reserve_split(struct ept_root *root);
+
+/*
  * Maps bytes (a multiple of 4 KiB) at gpa to hpa with the largest leaves that alignment, max_leaf
  * (PAGE_SIZE, SIZE_2M or SIZE_1G) and the CPU allow. Only over absent entries: ERR_EXISTS.
  * ERR_NOMEM (tables), ERR_INVAL (alignment, attributes that misconfigure), ERR_RANGE (beyond

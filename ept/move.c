@@ -138,16 +138,14 @@ bool move_step(struct gmem *gmem)
 
 	lock_take(&gmem->lock);
 	done = !find_leaf(gmem, move->next, &at, &leaf);
+	merge_again(gmem, done ? UINT64_MAX : at.v);
 	if (!done && leaf.leaf_bytes > SIZE_2M) {
-		if (ept_split(&gmem->root, gpa(at.v + SIZE_2M)) == 0) {
-			move->split = at.v;
-		}
+		/* make_move has set the table aside; it comes back with merge_again. */
+		CHECK(ept_split(&gmem->root, gpa(at.v + SIZE_2M)) == 0);
+		move->split = at.v;
 	} else if (!done) {
-		merge_again(gmem, at.v);
 		move_leaf(gmem, at.v, &leaf);
 		move->next = at.v + leaf.leaf_bytes;
-	} else {
-		merge_again(gmem, UINT64_MAX);
 	}
 	lock_drop(&gmem->lock);
 	if (done) {
@@ -187,14 +185,25 @@ static void begin(struct gmem *gmem, enum cipher cipher, keyid_t to)
 	}
 }
 
+/*
+ * All that can fail of a move, and of the way back from parking: in the middle of one the VM would
+ * lie under two KeyIDs, and could neither go on nor be brought back without tables.
+ */
 static int make_move(struct gmem *gmem)
 {
 	struct move *move = page_alloc(1);
 	uint8_t *bounce = page_alloc(1);
-	int err = move != NULL && bounce != NULL ? wipe_register(&move->key, sizeof(move->key))
-						 : ERR_NOMEM;
+	int err = move != NULL && bounce != NULL ? 0 : ERR_NOMEM;
 
 	CHECK(gmem->move == NULL);
+	if (err == 0) {
+		lock_take(&gmem->lock);
+		err = ept_reserve_split(&gmem->root);
+		lock_drop(&gmem->lock);
+	}
+	if (err == 0) {
+		err = wipe_register(&move->key, sizeof(move->key));
+	}
 	if (err != 0) {
 		page_free(bounce, 1);
 		page_free(move, 1);

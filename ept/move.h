@@ -15,7 +15,7 @@
 
 /*
  * The memory goes to a KeyID that keyslot_take has handed out; the gmem counts as its user from
- * here on. ERR_NOMEM: nothing was begun, and the KeyID is still the caller's.
+ * here on. ERR_NOMEM (tables as well): nothing was begun, and the KeyID is still the caller's.
  */
 int move_to_keyid(struct gmem *gmem, keyid_t to);
 
@@ -27,8 +27,7 @@ void move_from_park(struct gmem *gmem, keyid_t to);
 
 /*
  * Moves the next leaf, at most 2 MiB. True when it was the last: the KeyID that the memory came
- * from is given up, and retire_poll will kill its key. False when no memory was left for tables:
- * it is tried again with the next call.
+ * from is given up, and retire_poll will kill its key. It cannot fail.
  */
 bool move_step(struct gmem *gmem);
 

@@ -343,6 +343,39 @@ static void test_1g(void **state)
 	assert_int_equal(read_page(SIZE_1G + 77 * PAGE_SIZE), SIZE_1G + 77 * PAGE_SIZE + 1);
 }
 
+/*
+ * A leaf of 1 GiB is split while it moves, and merged before the next one is. Without a table for
+ * that nothing is begun; with one the move comes to its end, whatever becomes of the rest of the
+ * host's memory.
+ */
+static void test_1g_without_a_table(void **state)
+{
+	const keyid_t second = take();
+
+	(void)state;
+	assert_int_equal(gmem_add_ram_plain(&gmem, gpa(SIZE_1G), 2 * SIZE_1G, SIZE_1G), 0);
+	for (uint64_t at = SIZE_1G; at < 3 * SIZE_1G; at += SIZE_2M) {
+		assert_int_equal(gmem_fault(&gmem, gpa(at), GMEM_ACCESS_READ, NULL),
+				 GMEM_FAULT_FIXED);
+	}
+	assert_int_equal(leaf_at(SIZE_1G).leaf_bytes, SIZE_1G);
+	page_unreserve(gmem.root.reserved);
+	gmem.root.reserved = 0;
+	fake_pages_fail_after(2);
+	assert_int_equal(move_to_keyid(&gmem, second), ERR_NOMEM);
+	assert_int_equal(gmem.keyid, first);
+	assert_int_equal(read_page(0x5000), 0x5001);
+	fake_pages_fail_after(3);
+	assert_int_equal(move_to_keyid(&gmem, second), 0);
+	fake_pages_fail_after(0);
+	assert_int_equal(run(first, false), 3 + 2 * (1 + 512) + 1);
+	fake_pages_fail_after(-1);
+	for (uint64_t at = SIZE_1G; at < 3 * SIZE_1G; at += SIZE_1G) {
+		assert_int_equal(leaf_at(at).leaf_bytes, SIZE_1G);
+		assert_int_equal(leaf_at(at).attr.keyid, second);
+	}
+}
+
 static void test_no_memory(void **state)
 {
 	const uint64_t live = fake_pages_live();
@@ -374,6 +407,7 @@ int main(void)
 		TEST(test_end_while_parked),
 		TEST(test_end_with_a_key_that_lives_on),
 		TEST(test_1g),
+		TEST(test_1g_without_a_table),
 		TEST(test_no_memory),
 	};
 
