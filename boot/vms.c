@@ -5,6 +5,7 @@
 #include "crypto/wipe.h"
 #include "ept/pager.h"
 #include "ept/retire.h"
+#include "guest/engine_policy.h"
 #include "guest/platform.h"
 #include "guest/rekey.h"
 #include "guest/shares.h"
@@ -37,6 +38,7 @@ static int start(struct vms_entry *slot)
 	slot->kept = false;
 	slot->wish = VMS_NO_WISH;
 	slot->rekey_since = slot->started;
+	slot->said_waits = false;
 	err = platform_start_vm(slot->config, &slot->vm);
 	if (err == ERR_AGAIN && !slot->waits) {
 		log_info(
@@ -253,7 +255,6 @@ static void begin_move(struct vms_entry *slot, enum vms_move move, bool goes_on)
 	slot->move = move;
 	slot->move_begun = false;
 	slot->goes_on = goes_on;
-	vm_pause(slot->vm);
 }
 
 void vms_rekey(const struct vms_entry *entry)
@@ -284,24 +285,44 @@ static int try_to_begin(const struct vms_entry *slot)
 {
 	switch (slot->move) {
 	case VMS_REKEYS: return rekey_begin(slot->vm, slot->config);
-	case VMS_PARKS: return rekey_park(slot->vm);
+	case VMS_PARKS: vm_pause(slot->vm); return rekey_park(slot->vm);
 	case VMS_UNPARKS: return rekey_unpark(slot->vm, slot->config);
 	case VMS_NO_MOVE:
 	default: return ERR_INVAL;
 	}
 }
 
+static const char *const move_words[] = { "", "rekey", "park", "resume" };
+
 /* A VM that is parked stays so; one that was to get a fresh key goes on with the old one. */
 static void refuse_move(struct vms_entry *slot, int err)
 {
-	static const char *const what[] = { "", "rekey", "park", "resume" };
-
-	log_error("vm %s: %s: %s", slot->config->name, what[slot->move],
+	log_error("vm %s: %s: %s", slot->config->name, move_words[slot->move],
 		  err == ERR_UNSUPPORTED ? "its memory has no KeyID with a key of its own"
 		  : err == ERR_NOSPACE	 ? "no KeyID of TME-MK is left: end or park another VM"
 					 : err_name(err));
 	slot->goes_on = slot->goes_on && slot->move != VMS_UNPARKS;
 	end_move(slot);
+}
+
+/* A VM that runs does so until it has its KeyID, however long that takes. */
+static void begin_when_possible(struct vms_entry *slot)
+{
+	const int err = try_to_begin(slot);
+
+	slot->move_begun = err == 0;
+	if (err == ERR_NOSPACE && retire_pending()) {
+		if (!slot->said_waits) {
+			log_info("vm %s: %s: waits for a KeyID that retires", slot->config->name,
+				 move_words[slot->move]);
+		}
+		slot->said_waits = true;
+		return;
+	}
+	slot->said_waits = false;
+	if (err != 0) {
+		refuse_move(slot, err);
+	}
 }
 
 /* Not for long: other VMs wait for this CPU. */
@@ -310,12 +331,7 @@ static void go_on_moving(struct vms_entry *slot)
 	const uint64_t end = cpu_rdtsc() + tsc_from_us(WORK_TURN_US);
 
 	if (!slot->move_begun) {
-		int err = try_to_begin(slot);
-
-		if (err != 0 && !(err == ERR_NOSPACE && retire_pending())) {
-			refuse_move(slot, err);
-		}
-		slot->move_begun = err == 0;
+		begin_when_possible(slot);
 		return;
 	}
 	do {
@@ -333,14 +349,29 @@ static bool key_is_old(const struct vms_entry *slot)
 	       cpu_rdtsc() - slot->rekey_since > slot->config->rekey_after_s * tsc_hz();
 }
 
+/* The KeyID that is left is taken at once: a VM that starts may take it before the next turn. */
+static void change_old_key(struct vms_entry *slot)
+{
+	const bool left = engine_keyid_is_left();
+
+	if (left || !slot->said_waits) {
+		log_info("vm %s: its key is older than %u s, as rekey-after says%s",
+			 slot->config->name, slot->config->rekey_after_s,
+			 left ? "" : ": it waits for a KeyID and runs on");
+	}
+	slot->said_waits = !left;
+	if (left) {
+		vms_rekey(slot);
+		go_on_moving(slot);
+	}
+}
+
 static void look_after_keyid(struct vms_entry *slot)
 {
 	if (slot->move != VMS_NO_MOVE) {
 		go_on_moving(slot);
 	} else if (key_is_old(slot)) {
-		log_info("vm %s: its key is older than %u s, as rekey-after says",
-			 slot->config->name, slot->config->rekey_after_s);
-		vms_rekey(slot);
+		change_old_key(slot);
 	}
 }
 

@@ -14,7 +14,7 @@ size_t vms_start(const struct config *config);
 /* What a person asked for while it ran. */
 enum vms_wish { VMS_NO_WISH, VMS_RESET, VMS_DESTROY };
 
-/* What is done to the KeyID of a VM that stands still meanwhile. */
+/* What is done to the KeyID of a VM that stands still meanwhile, from move_begun on. */
 enum vms_move { VMS_NO_MOVE, VMS_REKEYS, VMS_PARKS, VMS_UNPARKS };
 
 /* What became of a VM of the configuration. For reading. */
@@ -28,6 +28,7 @@ struct vms_entry {
 	bool waits;	     /* is to be started, when what it needs is free again */
 	enum vms_move move;
 	bool move_begun;      /* else it waits for a KeyID that retires */
+	bool said_waits;      /* for a KeyID */
 	bool goes_on;	      /* when the move is over */
 	uint64_t rekey_since; /* TSC: rekey-after counts from then on */
 };
@@ -46,9 +47,9 @@ void vms_reset(const struct vms_entry *entry);
 void vms_destroy(const struct vms_entry *entry);
 
 /*
- * A fresh KeyID with a fresh key for one that runs, which is paused meanwhile; parking, after which
- * it stays paused without a KeyID; and back, after which it runs. vms_reap does the work, and the
- * log says what became of it. Nothing else moves its memory at the moment.
+ * A fresh KeyID with a fresh key for one that runs, which is paused once that is in hand; parking,
+ * after which it stays paused without a KeyID; and back, after which it runs. vms_reap does the
+ * work, and the log says what became of it. Nothing else moves its memory at the moment.
  */
 void vms_rekey(const struct vms_entry *entry);
 void vms_park(const struct vms_entry *entry);

@@ -44,6 +44,7 @@ int rekey_begin(struct vm *vm, const struct vm_config *config)
 	if (err != 0) {
 		return err;
 	}
+	vm_pause(vm); /* not before: nobody knows when a KeyID is free */
 	err = move_to_keyid(&vm->gmem, fresh);
 	if (err != 0) {
 		keyslot_unuse(fresh);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A VM's KeyID while it lives: a fresh one in place of the old, parking without one, and back. The
- * VM is paused from the beginning to the end (vm_pause), and stays so. Boot processor only.
+ * VM is paused from the beginning to the end (vm_pause), and stays so: by the caller, but for
+ * rekey_begin. Boot processor only.
  */
 #ifndef UMBRA_GUEST_REKEY_H
 #define UMBRA_GUEST_REKEY_H
@@ -15,7 +16,8 @@
 int rekey_take(const struct vm_config *config, keyid_t *keyid);
 
 /*
- * Begins to move a VM's memory to a fresh KeyID with a fresh key. ERR_UNSUPPORTED: it has no KeyID
+ * Takes a fresh KeyID with a fresh key, then pauses the VM and begins to move its memory there.
+ * After an error of keyslot_take it has not been paused by this. ERR_UNSUPPORTED: it has no KeyID
  * with a key of its own. ERR_EXISTS: its memory moves already, or is parked. Or what keyslot_take
  * and move_to_keyid say.
  */

@@ -39,7 +39,13 @@ int platform_start_vm(const struct vm_config *c, struct vm **out)
 	return 0;
 }
 
-static bool retiring;
+static bool retiring, retiring_for_long;
+static bool keyid_is_left;
+
+bool engine_keyid_is_left(void)
+{
+	return keyid_is_left;
+}
 
 /* Steps of wiping that are left, and how long one takes. */
 static unsigned wipe_steps;
@@ -59,7 +65,7 @@ bool retire_poll(void)
 
 bool retire_pending(void)
 {
-	return retiring;
+	return retiring || retiring_for_long;
 }
 
 bool retire_buries(void)
@@ -136,7 +142,6 @@ static int begin_error;
 
 static int begin(enum platform_memory after)
 {
-	assert_true(vm.paused);
 	if (begin_error == 0) {
 		steps_left = 3;
 		memory = after;
@@ -148,17 +153,22 @@ int rekey_begin(struct vm *v, const struct vm_config *c)
 {
 	assert_ptr_equal(v, &vm);
 	assert_string_equal(c->name, "good");
+	if (begin_error == 0) {
+		vm_pause(v); /* not before it has the KeyID */
+	}
 	return begin(PLATFORM_MEMORY_KEYED);
 }
 
 int rekey_park(struct vm *v)
 {
 	assert_ptr_equal(v, &vm);
+	assert_true(v->paused);
 	return begin(PLATFORM_MEMORY_PARKED);
 }
 
 int rekey_unpark(struct vm *v, const struct vm_config *c)
 {
+	assert_true(v->paused);
 	return rekey_begin(v, c);
 }
 
@@ -183,7 +193,6 @@ void vm_pause(struct vm *v)
 
 void vm_resume(struct vm *v)
 {
-	assert_true(v->paused);
 	v->paused = false;
 }
 
@@ -205,6 +214,8 @@ static int setup(void **state)
 	start_fails = false;
 	begin_error = 0;
 	wipe_steps = 0;
+	retiring_for_long = false;
+	keyid_is_left = true;
 	memory = PLATFORM_MEMORY_KEYED;
 	fake_tsc = 5 * SECOND;
 	return 0;
@@ -417,11 +428,9 @@ static void crashes_are_bounded(void **state)
 	assert_non_null(strstr(fake_log_text(), "512 of the window's 512 frames; 0 VMs"));
 }
 
-/* Begun at the next reap, one step in each after it: other VMs have the CPU between them. */
-static void finish_move(void)
+/* One step in each reap after the one that began it: other VMs have the CPU between them. */
+static void finish_begun_move(void)
 {
-	assert_true(vm.paused);
-	(void)vms_reap();
 	for (unsigned step = 0; step < 3; step++) {
 		assert_true(vms_busy());
 		assert_true(vm.paused);
@@ -429,6 +438,12 @@ static void finish_move(void)
 	}
 	assert_false(vms_busy());
 	assert_int_equal(vms_get(1)->move, VMS_NO_MOVE);
+}
+
+static void finish_move(void)
+{
+	(void)vms_reap();
+	finish_begun_move();
 }
 
 static void keyids_move(void **state)
@@ -463,6 +478,7 @@ static void no_keyid_is_left(void **state)
 	(void)vms_reap(); /* frees it, after which there is none that retires */
 	assert_non_null(strstr(fake_log_text(), "rekey: no KeyID of TME-MK is left"));
 	assert_false(vm.paused);
+	vm.paused = true;
 	vms_unpark(vms_get(1));
 	(void)vms_reap();
 	assert_non_null(strstr(fake_log_text(), "resume: no KeyID of TME-MK is left"));
@@ -481,11 +497,58 @@ static void an_old_key_goes(void **state)
 	fake_tsc += 2 * SECOND;
 	(void)vms_reap();
 	assert_int_equal(vms_get(1)->move, VMS_REKEYS);
-	finish_move();
+	finish_begun_move();
 	assert_false(vm.paused);
 	fake_tsc += 59 * SECOND;
 	(void)vms_reap();
 	assert_int_equal(vms_get(1)->move, VMS_NO_MOVE);
+}
+
+/* The words are in the log, and nowhere after that. */
+static void assert_said_once(const char *words)
+{
+	const char *at = strstr(fake_log_text(), words);
+
+	assert_non_null(at);
+	assert_null(strstr(at + 1, words));
+}
+
+/* Where no KeyID is free, and for as long as that is so, the VM runs on. */
+static void nobody_is_paused_for_want_of_a_keyid(void **state)
+{
+	(void)state;
+	config.vms[1].rekey_after_s = 60;
+	(void)vms_start(&config);
+	keyid_is_left = false;
+	begin_error = ERR_NOSPACE;
+	fake_tsc += 61 * SECOND;
+	for (unsigned turn = 0; turn < 200; turn++) {
+		(void)vms_reap();
+		assert_false(vm.paused);
+		assert_int_equal(vms_get(1)->move, VMS_NO_MOVE); /* a person may park it */
+		fake_tsc += SECOND;
+	}
+	assert_said_once("vm good: its key is older than 60 s, as rekey-after says: it waits for a "
+			 "KeyID and runs on");
+	keyid_is_left = true;
+	begin_error = 0;
+	(void)vms_reap();
+	finish_begun_move();
+	assert_false(vm.paused);
+
+	/* A person's word waits for a KeyID that retires, and the VM does not. */
+	begin_error = ERR_NOSPACE;
+	vms_rekey(vms_get(1));
+	for (unsigned turn = 0; turn < 200; turn++) {
+		retiring_for_long = true;
+		(void)vms_reap();
+		assert_false(vm.paused);
+		assert_int_equal(vms_get(1)->move, VMS_REKEYS);
+	}
+	assert_said_once("vm good: rekey: waits for a KeyID that retires");
+	begin_error = 0;
+	finish_move();
+	assert_false(vm.paused);
 }
 
 /* Whose VM ends in the middle of a move starts again without one. */
@@ -538,6 +601,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(keyids_move, setup, fake_teardown),
 		cmocka_unit_test_setup_teardown(no_keyid_is_left, setup, fake_teardown),
 		cmocka_unit_test_setup_teardown(an_old_key_goes, setup, fake_teardown),
+		cmocka_unit_test_setup_teardown(nobody_is_paused_for_want_of_a_keyid, setup,
+						fake_teardown),
 		cmocka_unit_test_setup_teardown(a_move_ends_with_its_vm, setup, fake_teardown),
 		cmocka_unit_test_setup_teardown(wiping_takes_turns, setup, fake_teardown),
 	};
