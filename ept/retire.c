@@ -144,7 +144,8 @@ static bool bury_dead(void)
 /*
  * Little memory: its own lines leave the caches, through the alias of its KeyID, and no other VM's
  * do. What it takes grows with the memory. False, and nothing was done, when it is not little, or
- * when a KeyID waits whose memory is not known here: one that memory moved away from.
+ * when more KeyIDs wait than the memory here lies under: one that memory moved away from, be the
+ * move over or not, has lines that nobody can find any more.
  */
 static bool flush_lines(void)
 {
@@ -156,11 +157,9 @@ static bool flush_lines(void)
 			bytes += grave->regions[i].bytes;
 		}
 		keyids += grave->keyid != KEYID_PLATFORM;
-		if (grave->from != KEYID_PLATFORM || bytes > LINES_MAX_BYTES) {
-			return false;
-		}
 	}
-	if (!cache_can_flush_lines() || keyids != keyslot_count_in(KEYSLOT_RETIRING)) {
+	if (!cache_can_flush_lines() || bytes > LINES_MAX_BYTES ||
+	    keyids != keyslot_count_in(KEYSLOT_RETIRING)) {
 		return false;
 	}
 	for (struct grave *grave = graves; grave != NULL; grave = grave->next) {

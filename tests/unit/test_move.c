@@ -294,6 +294,30 @@ static void test_end_in_the_middle(void **state)
 	assert_int_equal(state_of(second), KEYSLOT_RETIRING);
 }
 
+/*
+ * So little memory is flushed line by line, but not this: lines of both KeyIDs may be cached, and
+ * which part of the memory has moved is not known any more. The fakes fail a test that kills a key
+ * by lines.
+ */
+static void test_end_in_the_middle_flushes_all(void **state)
+{
+	unsigned wbinvds;
+
+	(void)state;
+	fake_cpuid_set(0, 0, 7, 0, 0, 0);
+	fake_cpuid_set(7, 0, 0, 1u << 23, 0, 0);
+	cache_init();
+	wbinvds = fake_wbinvd_count;
+	assert_int_equal(move_to_keyid(&gmem, take()), 0);
+	flushes.keyid = first;
+	assert_false(move_step(&gmem));
+	gmem_destroy(&gmem);
+	fake_tsc += 2 * SECOND;
+	assert_true(fake_retire_all());
+	assert_true(fake_wbinvd_count > wbinvds);
+	assert_int_equal(state_of(first), KEYSLOT_DEAD);
+}
+
 static void test_end_while_parked(void **state)
 {
 	(void)state;
@@ -404,6 +428,7 @@ int main(void)
 		TEST(test_park_twice),
 		TEST(test_park_stack),
 		TEST(test_end_in_the_middle),
+		TEST(test_end_in_the_middle_flushes_all),
 		TEST(test_end_while_parked),
 		TEST(test_end_with_a_key_that_lives_on),
 		TEST(test_1g),

@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "crypto/keyslot.h"
+#include "ept/move.h"
 #include "ept/retire.h"
 #include "ept/share.h"
 #include "tests/unit/fake_base.h"
@@ -201,6 +202,37 @@ static void test_revoke_and_grant(void **state)
 	assert_int_equal(word, 9);
 }
 
+/* Nothing comes or goes while a member's memory moves: what it has there instead moves as well. */
+static void test_not_while_it_moves(void **state)
+{
+	struct ept_leaf own;
+	keyid_t fresh;
+	uint64_t word = 9;
+
+	(void)state;
+	for (unsigned revoked = 0; revoked < 2; revoked++) {
+		assert_int_equal(keyslot_take(KEYSLOT_RANDOM, NULL, 0, "beta", &fresh), 0);
+		assert_int_equal(move_to_keyid(&beta, fresh), 0);
+		if (revoked != 0) {
+			assert_int_equal(share_grant(share, &beta, gpa(BASE), false, 1), ERR_AGAIN);
+		} else {
+			assert_int_equal(share_revoke(share, &beta, gpa(BASE), NULL), ERR_AGAIN);
+		}
+		while (!move_step(&beta)) {
+		}
+		assert_int_equal(share_member_count(share), 2 - revoked);
+		if (revoked == 0) {
+			assert_int_equal(share_revoke(share, &beta, gpa(BASE), NULL), 0);
+			assert_int_equal(gmem_write(&beta, gpa(BASE), &word, 8), 0);
+		}
+	}
+	assert_int_equal(ept_walk(&beta.root, gpa(BASE), &own), 0);
+	assert_int_equal(own.attr.keyid, fresh); /* its own memory was there to the end */
+	assert_int_equal(gmem_read(&beta, gpa(BASE), &word, 8), 0);
+	assert_int_equal(word, 9);
+	assert_int_equal(share_grant(share, &beta, gpa(BASE), false, 1), 0);
+}
+
 /* A member's end is its own: the other one has all it had. */
 static void test_a_member_ends(void **state)
 {
@@ -275,6 +307,7 @@ int main(void)
 		TEST(test_read_only),
 		TEST(test_fetch_from_large_leaf),
 		TEST(test_revoke_and_grant),
+		TEST(test_not_while_it_moves),
 		TEST(test_a_member_ends),
 		TEST(test_clear_leaves_no_lines),
 	};
