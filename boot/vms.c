@@ -2,6 +2,7 @@
 /* Starting VMs, and what happens when they end. */
 #include "boot/vms.h"
 
+#include "crypto/keyslot.h"
 #include "crypto/wipe.h"
 #include "ept/pager.h"
 #include "ept/retire.h"
@@ -14,6 +15,7 @@
 #include "vmm/base/err.h"
 #include "vmm/base/page_alloc.h"
 #include "vmm/base/panic.h"
+#include "vmm/base/str.h"
 #include "vmm/base/tsc.h"
 #include "vmm/base/cpu.h"
 #include "vmm/vcpu.h"
@@ -90,14 +92,21 @@ int vms_power_on(const struct vms_entry *entry)
 /* Equal before a VM's start and after its end, or something was left behind. */
 static void log_free(void)
 {
+	const uint32_t count = keyslot_count();
 	uint64_t window, unclaimed;
+	char keyids[40] = "";
 
+	if (count != 0) {
+		(void)str_printf(keyids, sizeof(keyids), "; %u of %u KeyIDs are free",
+				 keyslot_count_in(KEYSLOT_FREE) + keyslot_count_in(KEYSLOT_DEAD),
+				 count);
+	}
 	pager_window(&window, &unclaimed);
 	log_info("free: %llu frames for VMs, %llu pages of Umbra's own, %llu of the window's %llu "
-		 "frames; %u VMs and %u secrets are there",
+		 "frames; %u VMs and %u secrets are there%s",
 		 (unsigned long long)frames_free_count(), (unsigned long long)page_free_count(),
 		 (unsigned long long)unclaimed, (unsigned long long)window, vm_count(),
-		 wipe_count());
+		 wipe_count(), keyids);
 }
 
 size_t vms_start(const struct config *config)

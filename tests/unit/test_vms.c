@@ -7,9 +7,12 @@
 #include <cmocka.h>
 
 #include "boot/vms.h"
+#include "crypto/keyslot.h"
 #include "ept/pager.h"
 #include "guest/platform.h"
 #include "tests/unit/fake_base.h"
+#include "tests/unit/fake_keyslot.h"
+#include "vmm/base/cache.h"
 #include "vmm/base/err.h"
 #include "vmm/base/log.h"
 #include "vmm/vcpu.h"
@@ -411,6 +414,28 @@ static void wishes_are_not_lost(void **state)
 	assert_true(keeps == 0 && good->vm == NULL);
 }
 
+/* KeyIDs are among what has to be free again, where the machine has some. */
+static void keyids_are_counted(void **state)
+{
+	keyid_t keyid;
+
+	(void)state;
+	(void)vms_start(&config);
+	assert_null(strstr(fake_log_text(), "KeyID"));
+	fake_keyslots = 15;
+	assert_int_equal(keyslot_take(KEYSLOT_RANDOM, NULL, 0, "Umbra", &keyid), 0);
+	(void)vms_start(&config);
+	assert_non_null(strstr(fake_log_text(), "secrets are there; 14 of 15 KeyIDs are free\n"));
+	keyslot_unuse(keyid); /* its key is there until it is killed */
+	fake_log_reset();
+	(void)vms_start(&config);
+	assert_non_null(strstr(fake_log_text(), "; 14 of 15 KeyIDs are free\n"));
+	cache_flush_all();
+	keyslot_kill_retired(false, NULL);
+	(void)vms_start(&config);
+	assert_non_null(strstr(fake_log_text(), "; 15 of 15 KeyIDs are free\n"));
+}
+
 /* A crash that comes back at once is not a loop for ever. */
 static void crashes_are_bounded(void **state)
 {
@@ -597,6 +622,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(policies, setup, fake_teardown),
 		cmocka_unit_test_setup_teardown(a_kept_vm_waits_for_a_person, setup, fake_teardown),
 		cmocka_unit_test_setup_teardown(wishes_are_not_lost, setup, fake_teardown),
+		cmocka_unit_test_setup_teardown(keyids_are_counted, setup, fake_teardown),
 		cmocka_unit_test_setup_teardown(crashes_are_bounded, setup, fake_teardown),
 		cmocka_unit_test_setup_teardown(keyids_move, setup, fake_teardown),
 		cmocka_unit_test_setup_teardown(no_keyid_is_left, setup, fake_teardown),
