@@ -292,6 +292,19 @@ static int add_region(struct build *build, uint64_t base, uint64_t bytes)
 	return gmem_add_ram_plain(gmem, gpa(base), bytes, build->config->max_leaf);
 }
 
+/* What becomes of memory in a range that is to be in clear. */
+static void log_clear(const char *name, const struct vm_clear_range *range)
+{
+	const struct tme_state *tme = tme_state();
+	const char *what = tme->kind == TME_NONE ? "in clear, as clear says"
+			   : tme->bypass	 ? "under KeyID 0, as clear says: in clear"
+						 : "under KeyID 0, as clear says: encrypted by the "
+						   "machine's own TME key";
+
+	log_info("vm %s: %lluK at guest-physical %#llx %s", name,
+		 (unsigned long long)range->bytes >> 10, (unsigned long long)range->base, what);
+}
+
 /*
  * RAM of [base, end): the ranges that are to be in clear under KeyID 0, the rest as the engine has
  * it.
@@ -313,9 +326,7 @@ static int add_ram(struct build *build, uint64_t base, uint64_t end)
 						 build->config->max_leaf);
 		}
 		base = range->base + range->bytes;
-		log_info("vm %s: %lluK at guest-physical %#llx under KeyID 0, as clear says",
-			 build->config->name, (unsigned long long)range->bytes >> 10,
-			 (unsigned long long)range->base);
+		log_clear(build->config->name, range);
 	}
 	return err == 0 && base < end ? add_region(build, base, end - base) : err;
 }

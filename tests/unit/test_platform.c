@@ -612,6 +612,37 @@ static void test_keyid_after_the_flush(void **state)
 	shares_init(NULL, 0, NULL, 0);
 }
 
+/* What clear asks for is in clear where KeyID 0 is; under TME it is not, and the log says so. */
+static void test_clear_range(void **state)
+{
+	static const struct {
+		enum tme_kind kind;
+		bool bypass;
+		const char *words;
+	} machines[] = {
+		{ TME_NONE, false, "4096K at guest-physical 0x1000000 in clear, as clear says" },
+		{ TME_MK, true, "under KeyID 0, as clear says: in clear" },
+		{ TME_MK, false, "under KeyID 0, as clear says: encrypted by the machine's own" },
+		{ TME_ONLY, false, "under KeyID 0, as clear says: encrypted by the machine's own" },
+	};
+
+	(void)state;
+	fake_keyslots = 1;
+	keyid_configure(46, 4);
+	config.engine = VM_ENGINE_AUTO;
+	config.key.kind = VM_KEY_RANDOM;
+	config.clear[0] = (struct vm_clear_range){ .base = 16 * MIB, .bytes = 4 * MIB };
+	for (size_t i = 0; i < ARRAY_COUNT(machines); i++) {
+		const bool keyed = machines[i].kind == TME_MK;
+
+		tme.kind = machines[i].kind;
+		tme.bypass = machines[i].bypass;
+		cache_flush_all();
+		check_memory(machines[i].words,
+			     keyed ? PLATFORM_MEMORY_KEYED : PLATFORM_MEMORY_SEALED, keyed);
+	}
+}
+
 static void test_bad_values(void **state)
 {
 	config.engine = VM_ENGINE_TME_MK;
@@ -694,6 +725,7 @@ int main(void)
 		TEST(test_bad_files),
 		TEST(test_keyid),
 		TEST(test_keyid_after_the_flush),
+		TEST(test_clear_range),
 		TEST(test_share_without_memory),
 		TEST(test_bad_values),
 		TEST(test_too_much_memory),
