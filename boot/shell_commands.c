@@ -43,7 +43,7 @@ static const char *state_name(const struct vms_entry *entry)
 		return entry->waits ? "waits" : entry->config->valid ? "off" : "refused";
 	}
 	return entry->kept					      ? "kept"
-	       : entry->move != VMS_NO_MOVE			      ? "moves"
+	       : entry->move != VMS_NO_MOVE && entry->move_begun      ? "moves"
 	       : platform_memory(entry->vm) == PLATFORM_MEMORY_PARKED ? "parked"
 	       : entry->vm->paused				      ? "paused"
 								      : "running";

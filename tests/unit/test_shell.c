@@ -413,7 +413,10 @@ static void keyids_change(void **state)
 	did[0] = '\0';
 	(void)run("rekey alpha");
 	(void)run("pause --park alpha");
+	entries[0].move = VMS_REKEYS;
+	assert_non_null(strstr(run("vms"), "running")); /* it waits for a KeyID */
 	entries[0].move = VMS_PARKS;
+	entries[0].move_begun = true;
 	assert_non_null(strstr(run("vms"), "moves"));
 	assert_non_null(strstr(run("resume alpha"), "is being moved"));
 	assert_non_null(strstr(run("rekey alpha"), "is being moved"));
