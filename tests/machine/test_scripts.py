@@ -123,6 +123,17 @@ class CasesTest(unittest.TestCase):
         self.assertEqual(self.unexpected(text, same=[['d: triple', 'x', 1]], errors=['else$']), [])
         self.assertEqual(self.unexpected(text, bounds=[['exit ([0-9])', 1, 2]]), [ended, other])
         self.assertEqual(self.unexpected(text, expect=['PANIC: CPU']), [])
+        # An error in the gap of a pattern is not meant by it.
+        self.assertEqual(self.unexpected(text, expect=['starts(.|\\n)*some']), [ended])
+        self.assertEqual(self.unexpected(text, expect=['(starts(.|\\n)*){1}']), [ended, other])
+        self.assertEqual(self.unexpected(text, expect=['(triple(.|\\n)*){1}']), [other])
+
+    def test_numbers_have_a_beginning(self):
+        for pattern in ('0 in clear', 'a(.|\\n)*0 in clear', 'pages: .*0 in clear', '(1|2) of 2'):
+            with self.assertRaises(run_cases.CaseError):
+                run_cases.check_patterns({'name': 'x', 'expect': [pattern], 'bounds': []}, '')
+        run_cases.check_patterns({'name': 'x', 'expect': ['\\b0 in clear', 'pages: 0 in'],
+                                  'bounds': [['([0-9]+) slices', 1, 2]]}, '')
 
 
 class ConsoleTest(unittest.TestCase):
