@@ -226,6 +226,15 @@ static const struct scenario scenarios[] = {
 		{ R, 1, 0x320, 0x10000 }, { NEXT, 1, NONE, 0 }, { R, 1, 0x20, 0x01000000 },
 		{ R, 0, 0xf0, 0x1ff }, { W, 0, 0x300, 0xc4500 }, { INITS, 0, 0, 0 },
 		{ INITS, 1, 2, 0 }), 2 },
+	{ "INIT: what others had posted does not come later", STEPS(
+		ENABLE(0), ENABLE(1), { IRQ, 1, 0x71, 0 }, { IRQ, 1, 0xd1, 1 }, { IRQ, 1, 5, 0 },
+		{ W, 0, 0x310, 0x01000000 }, { W, 0, 0x300, 0xc500 }, { PENDING, 1, NONE, 0 },
+		ENABLE(1), { IRQ, 1, 0x41, 0 }, { TAKE, 1, 0x41, 0 }, { EOI, 1, 0, 0 },
+		{ IRQ, 1, 0x72, 0 }, { TAKE, 1, 0x72, 0 }, { EOI, 1, 0, 0 },
+		{ PENDING, 1, NONE, 0 }, { W, 1, 0x280, 0 }, { R, 1, 0x280, 0 },
+		/* nor does an error */
+		{ IRQ, 1, 6, 0 }, { PENDING, 1, NONE, 0 }, { W, 0, 0x300, 0xc500 },
+		{ PENDING, 1, NONE, 0 }, { W, 1, 0x280, 0 }, { R, 1, 0x280, 0 }), 2 },
 	{ "SMI, ExtINT and the reserved mode send nothing", STEPS(
 		ENABLE(0), ENABLE(1), { W, 0, 0x310, 0x01000000 }, { W, 0, 0x300, 0x241 },
 		{ W, 0, 0x300, 0x341 }, { W, 0, 0x300, 0x741 }, { PENDING, 1, NONE, 0 },
