@@ -115,6 +115,7 @@ UNIT_vuart := guest/dev/vuart.c guest/vconsole.c vmm/base/str.c
 UNIT_vconsole := guest/vconsole.c vmm/base/str.c
 UNIT_smbios_build := guest/smbios_build.c $(GMEM_C)
 UNIT_cmdline := guest/cmdline.c vmm/base/str.c
+UNIT_devices := guest/devices.c
 UNIT_vpci := guest/dev/vpci.c vmm/iobus.c
 # The rows of umbra.conf and their values; config.c reads the file.
 CONFIG_KEYS_C := boot/config_keys.c boot/config_values.c boot/config_console.c
