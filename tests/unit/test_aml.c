@@ -123,6 +123,7 @@ static void iasl_reads_what_was_meant(void **state)
 	FILE *file;
 
 	if (system("command -v iasl > /dev/null") != 0) {
+		printf("not run: AML as iasl reads it: there is no iasl\n");
 		skip();
 	}
 	begin(sizeof(area));
@@ -149,6 +150,120 @@ static void iasl_reads_what_was_meant(void **state)
 	assert_int_equal(system(command), 0);
 }
 
+static void expect_bytes(const void *bytes, size_t count)
+{
+	assert_false(aml.full);
+	assert_int_equal(aml.used, count);
+	assert_memory_equal(area, bytes, count);
+}
+
+/* "Package Length Encoding": bits 5:4 of the first byte are zero, where more bytes follow. */
+static void lengths_have_twenty_bits(void **state)
+{
+	static const size_t lengths[] = { 7, 0x3f, 0x40, 0xff, 0xabc, 0x1000, 0x3ffff, 0xfffff };
+	static uint8_t large[BIT(20) + 64], content[BIT(20)];
+
+	for (size_t i = 0; i < ARRAY_COUNT(lengths); i++) {
+		const size_t length = lengths[i];
+
+		aml = (struct aml){ .area = large, .size = sizeof(large) };
+		aml_begin_device(&aml, "BIG0");
+		aml_append(&aml, content, length - 3 - 4); /* without itself and the name */
+		aml_end(&aml);
+		assert_false(aml.full);
+		assert_int_equal(aml.used, 2 + length);
+		assert_int_equal(large[2], 0x80 | (length & 0xf));
+		assert_int_equal(large[3], length >> 4 & 0xff);
+		assert_int_equal(large[4], length >> 12);
+	}
+	aml = (struct aml){ .area = large, .size = sizeof(large) };
+	aml_begin_device(&aml, "BIG0");
+	aml_append(&aml, content, BIT(20) - 3 - 4);
+	aml_end(&aml);
+	assert_true(aml.full);
+}
+
+/* In as few bytes as they take. */
+static void integers_are_short(void **state)
+{
+	static const struct {
+		uint64_t value;
+		size_t bytes;
+		uint8_t prefix;
+	} rows[] = {
+		{ 0, 0, 0x00 },	      { 1, 0, 0x01 },
+		{ 2, 1, 0x0a },	      { UINT8_MAX, 1, 0x0a },
+		{ BIT(8), 2, 0x0b },  { UINT16_MAX, 2, 0x0b },
+		{ BIT(16), 4, 0x0c }, { UINT32_MAX, 4, 0x0c },
+		{ BIT(32), 8, 0x0e }, { UINT64_MAX - 1, 8, 0x0e },
+	};
+
+	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
+		uint8_t want[14] = { 0x08, 'N', 'U', 'M', '_', rows[i].prefix };
+
+		memcpy(want + 6, &rows[i].value, rows[i].bytes);
+		begin(sizeof(area));
+		aml_name_integer(&aml, "NUM_", rows[i].value);
+		expect_bytes(want, 6 + rows[i].bytes);
+	}
+}
+
+static void a_scope_may_be_relative(void **state)
+{
+	begin(sizeof(area));
+	aml_begin_scope(&aml, "PC00");
+	aml_end(&aml);
+	expect_bytes("\x10\x87\0\0PC00", 8);
+}
+
+static void small_parts_to_the_byte(void **state)
+{
+	begin(sizeof(area));
+	aml_io(&aml, 0xcf8, 8);
+	expect_bytes("\x47\1\xf8\x0c\xf8\x0c\1\x08", 8);
+	begin(sizeof(area));
+	aml_prt_entry(&aml, 3, 2, 18);
+	expect_bytes("\x12\x8e\0\0\4\x0c\xff\xff\3\0\x0a\2\0\x0a\x12", 15);
+}
+
+/* Its size stands before it, as a word. */
+static void a_template_may_be_large(void **state)
+{
+	const size_t bytes = 40 * 8 + 2;
+
+	begin(sizeof(area));
+	aml_begin_resources(&aml);
+	for (unsigned i = 0; i < 40; i++) {
+		aml_io(&aml, 0x100, 8);
+	}
+	aml_end_resources(&aml);
+	assert_int_equal(area[9], 0x0b);
+	assert_int_equal(area[10] | area[11] << 8, bytes);
+	assert_int_equal(aml.used, 12 + bytes);
+	assert_memory_equal(area + 12 + bytes - 2, "\x79\0", 2);
+}
+
+static void a_window_is_as_wide_as_its_end(void **state)
+{
+	begin(sizeof(area));
+	aml_window(&aml, AML_WINDOW_MEMORY, 0xf0000000, 0x10fffffff);
+	assert_int_equal(area[0], 0x8a);
+	assert_int_equal(aml.used, 6 + 5 * 8);
+	begin(sizeof(area));
+	aml_window(&aml, AML_WINDOW_MEMORY, 0xf0000000, 0xffffffff);
+	assert_int_equal(area[0], 0x87);
+	assert_int_equal(aml.used, 6 + 5 * 4);
+}
+
+static void objects_lie_in_each_other_so_deep(void **state)
+{
+	begin(sizeof(area));
+	for (unsigned i = 0; i < AML_DEPTH_MAX; i++) {
+		aml_begin_device(&aml, "DEEP");
+	}
+	FAKE_EXPECT_PANIC(aml_begin_device(&aml, "DEEP"), "AML_DEPTH_MAX");
+}
+
 static void nothing_is_written_beyond_the_end(void **state)
 {
 	size_t whole;
@@ -173,6 +288,16 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(iasl_reads_what_was_meant, fake_setup,
+						fake_teardown),
+		cmocka_unit_test_setup_teardown(lengths_have_twenty_bits, fake_setup,
+						fake_teardown),
+		cmocka_unit_test_setup_teardown(integers_are_short, fake_setup, fake_teardown),
+		cmocka_unit_test_setup_teardown(a_scope_may_be_relative, fake_setup, fake_teardown),
+		cmocka_unit_test_setup_teardown(small_parts_to_the_byte, fake_setup, fake_teardown),
+		cmocka_unit_test_setup_teardown(a_template_may_be_large, fake_setup, fake_teardown),
+		cmocka_unit_test_setup_teardown(a_window_is_as_wide_as_its_end, fake_setup,
+						fake_teardown),
+		cmocka_unit_test_setup_teardown(objects_lie_in_each_other_so_deep, fake_setup,
 						fake_teardown),
 		cmocka_unit_test_setup_teardown(nothing_is_written_beyond_the_end, fake_setup,
 						fake_teardown),
