@@ -7,29 +7,23 @@
  *
  * CPU 0: the boot processor. CPU 1: logs, and helps. CPU 2 and 3: one VM each.
  */
-#include <pthread.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "guest/vconsole.h"
+#include "tests/unit/race_cpus.h"
 #include "vmm/base/console.h"
 #include "vmm/base/cpu.h"
 #include "vmm/base/log.h"
-#include "vmm/base/percpu.h"
 #include "vmm/base/serial.h"
 #include "vmm/base/tsc.h"
 
-#define CPUS	 4
 #define LINES	 4000u
 #define LSR_TURN 3u /* each third look finds the transmitter empty */
 
-static struct percpu cpus[CPUS];
-static __thread uint32_t self;
 static uint64_t clock_ticks, helped;
 static struct vconsole consoles[2];
-static uint32_t running = CPUS - 1; /* writers */
+static uint32_t running = RACE_CPUS - 1; /* writers */
 
 /* The UART: plain memory, for one CPU at a time has it. */
 static char line[1 << 21];
@@ -38,30 +32,9 @@ static unsigned looks, fifo, typed;
 static bool arrived; /* a byte that nobody has read */
 static uint8_t mcr, lcr;
 
-static _Noreturn void broken(const char *why)
-{
-	printf("broken: %s\n", why);
-	exit(1);
-}
-
-struct percpu *percpu_fake_self(void)
-{
-	return &cpus[self];
-}
-
 uint64_t fake_rdtsc(void)
 {
 	return __atomic_add_fetch(&clock_ticks, 1000, __ATOMIC_RELAXED);
-}
-
-uint64_t tsc_hz(void)
-{
-	return 1000000000;
-}
-
-uint64_t tsc_from_us(uint64_t us)
-{
-	return us * 1000;
 }
 
 uint8_t fake_in8(uint16_t port)
@@ -73,7 +46,7 @@ uint8_t fake_in8(uint16_t port)
 	case 5:
 		looks++;
 		fifo = looks % LSR_TURN == 0 ? 0 : fifo;
-		__atomic_add_fetch(&helped, self != 0, __ATOMIC_RELAXED);
+		__atomic_add_fetch(&helped, race_self != 0, __ATOMIC_RELAXED);
 		arrived = arrived || looks % 20 == 0;
 		return (uint8_t)((fifo == 0 ? 0x60 : 0) | (arrived ? 1 : 0));
 	case 6: return (mcr & 0x10) == 0 ? 0xb0 : (mcr & 0xe) == 0xe ? 0xd0 : 0;
@@ -89,7 +62,7 @@ void fake_out8(uint16_t port, uint8_t value)
 		lcr = value;
 	} else if (port == 0x3f8 && (lcr & 0x80) == 0 && line_bytes < sizeof(line) - 1) {
 		if (fifo++ == 16) {
-			broken("a byte too many for the FIFO");
+			race_broken("a byte too many for the FIFO");
 		}
 		line[line_bytes++] = (char)value;
 	}
@@ -102,28 +75,26 @@ static void guest(struct vconsole *console, uint32_t number)
 
 	for (int i = 0; i < bytes; i++) {
 		while (!vconsole_ready(console)) {
-			sched_yield();
+			race_pause();
 		}
 		vconsole_put(console, (uint8_t)text[i]);
 	}
 }
 
-static void *write_lines(void *cpu)
+static void write_lines(void)
 {
-	self = (uint32_t)(uintptr_t)cpu;
 	for (uint32_t i = 0; i < LINES; i++) {
-		if (self >= 2) {
-			guest(&consoles[self - 2], i);
+		if (race_self >= 2) {
+			guest(&consoles[race_self - 2], i);
 			continue;
 		}
 		do {
 			(void)console_flush(); /* as at each of its turns */
-			sched_yield();
+			race_pause();
 		} while (!console_has_room());
 		log_info("line %u.", i);
 	}
 	__atomic_sub_fetch(&running, 1, __ATOMIC_RELEASE);
-	return NULL;
 }
 
 /* For as long as it takes another to help; not for ever, for that one may have nothing to do. */
@@ -136,7 +107,7 @@ static void be_late(void)
 		if (__atomic_load_n(&helped, __ATOMIC_RELAXED) != before) {
 			return;
 		}
-		sched_yield();
+		race_pause();
 	}
 }
 
@@ -152,7 +123,7 @@ static void boot_processor(void)
 		console_listen();
 		while ((byte = console_getc()) >= 0) {
 			if (byte != 'a' + (int)(got++ % 26)) {
-				broken("what was typed is out of order");
+				race_broken("what was typed is out of order");
 			}
 		}
 		if (turn % 64 == 0) {
@@ -164,7 +135,16 @@ static void boot_processor(void)
 		}
 	}
 	if (got < 100) {
-		broken("little was typed");
+		race_broken("little was typed");
+	}
+}
+
+static void run(void)
+{
+	if (race_self == 0) {
+		boot_processor();
+	} else {
+		write_lines();
 	}
 }
 
@@ -178,46 +158,21 @@ static void expect_lines(const char *before)
 		at = strstr(at, text);
 		if (at == NULL) {
 			printf("%s%u: ", before, i);
-			broken("a line is missing, or out of order");
+			race_broken("a line is missing, or out of order");
 		}
 	}
 }
 
-/* Who spins waits for another thread. */
-void fake_pause(void)
-{
-	(void)sched_yield();
-}
-
-/* No memory module is looked at. */
-void cache_write_back(const void *area, size_t bytes)
-{
-	(void)area;
-	(void)bytes;
-}
-
 int main(void)
 {
-	pthread_t threads[CPUS];
-
-	alarm(200); /* a deadlock ends the program */
-	for (uint32_t i = 0; i < CPUS; i++) {
-		cpus[i] = (struct percpu){ .self = &cpus[i], .index = i };
-	}
 	if (serial_init(&serial_com1) != 0) {
-		broken("no UART");
+		race_broken("no UART");
 	}
 	console_stop_waiting();
 	console_write("\r\n", 2);
 	vconsole_attach(&consoles[0], "alpha");
 	vconsole_attach(&consoles[1], "beta");
-	for (uintptr_t i = 1; i < CPUS; i++) {
-		pthread_create(&threads[i], NULL, write_lines, (void *)i);
-	}
-	boot_processor();
-	for (uint32_t i = 1; i < CPUS; i++) {
-		pthread_join(threads[i], NULL);
-	}
+	race_run(run);
 	expect_lines("umbra: ");
 	expect_lines("[alpha] ");
 	expect_lines("[beta] ");

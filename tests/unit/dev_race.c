@@ -8,18 +8,13 @@
  * CPU 0 to 2: a vCPU each. CPU 3: the boot processor.
  */
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
 
 #include "guest/dev/vlapic.h"
 #include "guest/memmap.h"
 #include "guest/platform_state.h"
+#include "tests/unit/race_cpus.h"
 #include "vmm/base/console.h"
 #include "vmm/base/cpu.h"
-#include "vmm/base/log.h"
-#include "vmm/base/page_alloc.h"
-#include "vmm/base/panic.h"
 #include "vmm/base/tsc.h"
 #include "vmm/vcpu.h"
 
@@ -32,42 +27,12 @@ static struct vm vm;
 static struct vcpu vcpus[VCPUS];
 static struct platform platform;
 static uint8_t apic_pages[VCPUS][PAGE_SIZE] __attribute__((aligned(PAGE_SIZE)));
-static uint64_t clock_ticks;
-static _Thread_local uint32_t self;
-static _Thread_local uint64_t random_state;
 static uint32_t running = VCPUS;
 static uint64_t received, interrupts, shown;
 /* Messages that were sent and taken, by sender and receiver. */
 static uint32_t sent[VCPUS][VCPUS], taken[VCPUS][VCPUS];
 
-static _Noreturn void broken(const char *why)
-{
-	fprintf(stderr, "dev_race: %s\n", why);
-	_exit(1);
-}
-
-static uint32_t random_below(uint32_t limit)
-{
-	random_state = random_state * 6364136223846793005 + 1442695040888963407;
-	return (uint32_t)(random_state >> 33) % limit;
-}
-
 /* --- What the devices stand on --- */
-
-uint64_t fake_rdtsc(void)
-{
-	return __atomic_add_fetch(&clock_ticks, 500, __ATOMIC_RELAXED);
-}
-
-uint64_t tsc_hz(void)
-{
-	return 1000000000;
-}
-
-uint64_t tsc_from_us(uint64_t us)
-{
-	return us * 1000;
-}
 
 uint64_t tsc_mul_div(uint64_t a, uint64_t b, uint64_t c)
 {
@@ -81,34 +46,6 @@ uint8_t fake_in8(uint16_t port)
 
 void fake_out8(uint16_t port, uint8_t value)
 {
-}
-
-void fake_pause(void)
-{
-	race_pause();
-}
-
-void *page_alloc(size_t pages)
-{
-	return calloc(pages, PAGE_SIZE);
-}
-
-void page_free(void *pages, size_t page_count)
-{
-	free(pages);
-}
-
-void cache_write_back(const void *area, size_t bytes)
-{
-}
-
-void log_printf(enum log_level level, const char *fmt, ...)
-{
-}
-
-_Noreturn void panic(const char *fmt, ...)
-{
-	broken(fmt);
 }
 
 bool console_has_room(void)
@@ -217,23 +154,23 @@ static void any_port(struct vcpu *vcpu)
 					  PORT_RTC,	   PORT_PIC_SLAVE, PORT_PIC_EDGE_LEVEL,
 					  PORT_PM1_EVENT,  PORT_PM_TIMER,  PORT_PCI_CONFIG,
 					  PORT_PANIC,	   PORT_COM1 + 5 };
-	const uint16_t base = bases[random_below(ARRAY_COUNT(bases))];
+	const uint16_t base = bases[race_random(ARRAY_COUNT(bases))];
 
-	(void)port(vcpu, (uint16_t)(base + random_below(4)), 1u << random_below(3),
-		   random_below(2) == 0, random_below(256));
+	(void)port(vcpu, (uint16_t)(base + race_random(4)), 1u << race_random(3),
+		   race_random(2) == 0, race_random(256));
 }
 
 /* The three registers of a pin: what it sends, by which trigger, and whether it may. */
 static void program_pin(struct vcpu *vcpu)
 {
-	struct io_access select = { .size = 4, .write = true, .value = 0x10 + random_below(48) };
-	struct io_access value = { .size = 4, .write = random_below(4) != 0 };
+	struct io_access select = { .size = 4, .write = true, .value = 0x10 + race_random(48) };
+	struct io_access value = { .size = 4, .write = race_random(4) != 0 };
 
 	/* Fixed or lowest priority, physical or logical, edge or level, masked or not. */
-	value.value = (0x30 + random_below(32)) | random_below(2) << 8 | random_below(2) << 11 |
-		      random_below(2) << 15 | random_below(2) << 16;
+	value.value = (0x30 + race_random(32)) | race_random(2) << 8 | race_random(2) << 11 |
+		      race_random(2) << 15 | race_random(2) << 16;
 	if (select.value % 2 != 0) {
-		value.value = random_below(VCPUS) << 24;
+		value.value = race_random(VCPUS) << 24;
 	}
 	iobus_memory_access(&vm.iobus, MEMMAP_IOAPIC, vcpu, &select);
 	iobus_memory_access(&vm.iobus, MEMMAP_IOAPIC + 0x10, vcpu, &value);
@@ -241,16 +178,16 @@ static void program_pin(struct vcpu *vcpu)
 
 static void send_message(struct vcpu *vcpu)
 {
-	const uint32_t to = random_below(VCPUS);
+	const uint32_t to = race_random(VCPUS);
 	/* Counted by who takes it: of two that meet in IRR one is left. */
-	uint32_t *count = &sent[self][to];
+	uint32_t *count = &sent[race_self][to];
 
-	if (to == self || __atomic_load_n(&taken[self][to], __ATOMIC_ACQUIRE) != *count) {
+	if (to == race_self || __atomic_load_n(&taken[race_self][to], __ATOMIC_ACQUIRE) != *count) {
 		return;
 	}
 	__atomic_store_n(count, *count + 1, __ATOMIC_RELEASE);
 	apic_write(vcpu, 0x310, to << 24);
-	apic_write(vcpu, 0x300, 0x4000 | (VECTOR + 16 * self));
+	apic_write(vcpu, 0x300, 0x4000 | (VECTOR + 16 * race_self));
 }
 
 static void take_interrupts(struct vcpu *vcpu)
@@ -265,7 +202,7 @@ static void take_interrupts(struct vcpu *vcpu)
 			const uint32_t from = ((uint32_t)vector - VECTOR) / 16;
 
 			if (from < VCPUS) {
-				__atomic_add_fetch(&taken[from][self], 1, __ATOMIC_ACQ_REL);
+				__atomic_add_fetch(&taken[from][race_self], 1, __ATOMIC_ACQ_REL);
 			}
 		}
 		vlapic_eoi_highest(vcpu);
@@ -275,7 +212,7 @@ static void take_interrupts(struct vcpu *vcpu)
 /* The first vCPU alone reads, so the order is known; the others write, and look at LSR. */
 static void use_com1(struct vcpu *vcpu)
 {
-	if (self != 0) {
+	if (race_self != 0) {
 		if ((port(vcpu, PORT_COM1 + 5, 1, false, 0) & 0x20) != 0) {
 			(void)port(vcpu, PORT_COM1, 1, true, 'x');
 		}
@@ -284,7 +221,7 @@ static void use_com1(struct vcpu *vcpu)
 	}
 	while ((port(vcpu, PORT_COM1 + 5, 1, false, 0) & 1) != 0) {
 		if (port(vcpu, PORT_COM1, 1, false, 0) != 'a' + received % 26) {
-			broken("what was typed is out of order");
+			race_broken("what was typed is out of order");
 		}
 		received++;
 	}
@@ -292,21 +229,21 @@ static void use_com1(struct vcpu *vcpu)
 
 static void step(struct vcpu *vcpu)
 {
-	switch (random_below(10)) {
+	switch (race_random(10)) {
 	case 0:
 	case 1: any_port(vcpu); break;
 	case 2: program_pin(vcpu); break;
 	case 3:
 	case 4: send_message(vcpu); break;
 	case 5:
-		(void)port(vcpu, PORT_PCI_CONFIG, 4, random_below(2) == 0, random_below(1 << 16));
-		apic_write(vcpu, 0x380, random_below(100000));
-		apic_write(vcpu, 0xd0, random_below(8) << 24); /* logical ID */
+		(void)port(vcpu, PORT_PCI_CONFIG, 4, race_random(2) == 0, race_random(1 << 16));
+		apic_write(vcpu, 0x380, race_random(100000));
+		apic_write(vcpu, 0xd0, race_random(8) << 24); /* logical ID */
 		apic_write(vcpu, 0x310, 7u << 24);
 		apic_write(vcpu, 0x300, 0x4900 | 0x51); /* lowest priority, logical */
 		break;
 	case 6:
-		vlapic_cr8_write(vcpu, (uint8_t)random_below(4));
+		vlapic_cr8_write(vcpu, (uint8_t)race_random(4));
 		(void)vlapic_next_deadline(vcpu);
 		break;
 	default: use_com1(vcpu); break;
@@ -314,12 +251,8 @@ static void step(struct vcpu *vcpu)
 	take_interrupts(vcpu);
 }
 
-static void *run_vcpu(void *arg)
+static void run_vcpu(struct vcpu *vcpu)
 {
-	struct vcpu *vcpu = arg;
-
-	self = vcpu->id;
-	random_state = self + 1;
 	for (uint32_t i = 0; i < STEPS; i++) {
 		step(vcpu);
 	}
@@ -330,14 +263,12 @@ static void *run_vcpu(void *arg)
 	}
 	vlapic_cr8_write(vcpu, 0);
 	take_interrupts(vcpu);
-	return NULL;
 }
 
 static void boot_processor(void)
 {
 	uint32_t typed = 0;
 
-	self = VCPUS;
 	while (__atomic_load_n(&running, __ATOMIC_ACQUIRE) != 0) {
 		const struct vconsole *console = &platform.console;
 
@@ -353,6 +284,15 @@ static void boot_processor(void)
 	}
 }
 
+static void run(void)
+{
+	if (race_self == VCPUS) {
+		boot_processor();
+	} else {
+		run_vcpu(&vcpus[race_self]);
+	}
+}
+
 static void build(void)
 {
 	vm.vcpu_count = VCPUS;
@@ -363,13 +303,13 @@ static void build(void)
 	    vlegacy_init(&platform.legacy, &vm, &platform.ioapic) != 0 ||
 	    vuart_init(&platform.com1, &vm, &platform.ioapic, &platform.console) != 0 ||
 	    vpci_init(&platform.pci, &vm) != 0) {
-		broken("no devices");
+		race_broken("no devices");
 	}
 	for (uint32_t i = 0; i < VCPUS; i++) {
 		vcpus[i] = (struct vcpu){ .vm = &vm, .id = i, .apic_page = apic_pages[i] };
 		vm.vcpus[i] = &vcpus[i];
 		if (vlapic_create(&vcpus[i]) != 0) {
-			broken("no APIC");
+			race_broken("no APIC");
 		}
 		apic_write(&vcpus[i], 0xf0, 0x1ff);    /* software enable */
 		apic_write(&vcpus[i], 0x320, 0x20030); /* periodic timer */
@@ -383,25 +323,16 @@ static void build(void)
 
 int main(void)
 {
-	pthread_t threads[VCPUS];
-
-	alarm(200); /* a deadlock ends the program */
 	build();
-	for (uint32_t i = 0; i < VCPUS; i++) {
-		pthread_create(&threads[i], NULL, run_vcpu, &vcpus[i]);
-	}
-	boot_processor();
-	for (uint32_t i = 0; i < VCPUS; i++) {
-		pthread_join(threads[i], NULL);
-	}
+	race_run(run);
 	printf("%lu interrupts, %lu bytes read, %lu shown\n", interrupts, received, shown);
 	for (uint32_t i = 0; i < VCPUS * VCPUS; i++) {
 		if (sent[i / VCPUS][i % VCPUS] != taken[i / VCPUS][i % VCPUS]) {
-			broken("a message between two local APICs was lost");
+			race_broken("a message between two local APICs was lost");
 		}
 	}
 	if (interrupts < 1000 || received < 100 || shown < 1000) {
-		broken("too little happened");
+		race_broken("too little happened");
 	}
 	for (uint32_t i = 0; i < VCPUS; i++) {
 		vlapic_destroy(&vcpus[i]);

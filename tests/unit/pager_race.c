@@ -9,12 +9,9 @@
  *
  * CPU 0 and 1: the vCPUs of VM 0. CPU 2: the vCPU of VM 1. CPU 3: a device of both.
  */
-#include <pthread.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "crypto/kdf.h"
 #include "crypto/page_cipher.h"
@@ -25,18 +22,15 @@
 #include "crypto/keyslot.h"
 #include "ept/pager.h"
 #include "ept/retire.h"
+#include "tests/unit/race_cpus.h"
 #include "vmm/base/cache.h"
 #include "vmm/base/cpu.h"
 #include "vmm/base/err.h"
 #include "vmm/base/host_paging.h"
-#include "vmm/base/log.h"
 #include "vmm/base/page_alloc.h"
-#include "vmm/base/panic.h"
-#include "vmm/base/percpu.h"
 #include "vmm/base/smp.h"
 
 #define VMS	   2
-#define CPUS	   4
 #define DEVICE	   3u /* this CPU */
 #define VM_PAGES   260u
 #define WINDOW	   (3u * PAGER_VCPU_FRAMES + VMS * PAGER_PIN_FRAMES + 3u)
@@ -57,27 +51,11 @@ static struct translation {
 	const struct gmem *gmem;
 	uint32_t number;
 	bool writable, dirty;
-} tlbs[CPUS][TLB_SIZE];
+} tlbs[RACE_CPUS][TLB_SIZE];
 
-static struct percpu cpus[CPUS];
-static bool kicked[CPUS];
-static _Thread_local uint32_t self;
-static _Thread_local uint64_t random_state;
 /* What this thread wrote last, by VM and page. */
 static _Thread_local uint64_t written[VMS][VM_PAGES];
-static uint64_t kicks, late_dirties;
-
-static _Noreturn void broken(const char *fmt, ...)
-{
-	va_list args;
-
-	va_start(args, fmt);
-	fprintf(stderr, "pager_race: ");
-	vfprintf(stderr, fmt, args);
-	fprintf(stderr, "\n");
-	va_end(args);
-	_exit(1);
-}
+static uint64_t late_dirties;
 
 /* --- What the pager stands on. Addresses are physical addresses; the program lies low. --- */
 
@@ -112,16 +90,6 @@ void *page_alloc_reserved(void)
 
 void page_free_reserved(void *page)
 {
-}
-
-hpa_t page_hpa(const void *page)
-{
-	return hpa((uintptr_t)page);
-}
-
-void *page_va(hpa_t page)
-{
-	return (void *)page.v;
 }
 
 keyid_t page_keyid(void)
@@ -191,42 +159,17 @@ void host_temp_unmap(unsigned slot)
 {
 }
 
-uint32_t percpu_count(void)
-{
-	return CPUS;
-}
-
-struct percpu *percpu_get(uint32_t index)
-{
-	return &cpus[index];
-}
-
-struct percpu *percpu_fake_self(void)
-{
-	return &cpus[self];
-}
-
-void smp_kick(uint32_t cpu_index)
-{
-	__atomic_store_n(&kicked[cpu_index], true, __ATOMIC_RELEASE);
-	__atomic_fetch_add(&kicks, 1, __ATOMIC_RELAXED);
-}
-
 void smp_stop_others(void)
 {
 }
 
 bool fake_invept(uint64_t type, uint64_t eptp)
 {
-	memset(tlbs[self], 0, sizeof(tlbs[self]));
+	memset(tlbs[race_self], 0, sizeof(tlbs[race_self]));
 	return true;
 }
 
 void fake_wbinvd(void)
-{
-}
-
-void cache_write_back(const void *area, size_t bytes)
 {
 }
 
@@ -236,16 +179,7 @@ void fake_cli(void)
 
 void fake_hlt(void)
 {
-	broken("a CPU stopped");
-}
-
-_Noreturn void panic(const char *fmt, ...)
-{
-	broken("panic: %s", fmt);
-}
-
-void log_printf(enum log_level level, const char *fmt, ...)
-{
+	race_broken("a CPU stopped");
 }
 
 int rng_bytes(void *buf, size_t bytes)
@@ -314,12 +248,6 @@ void page_exchange(const struct page_key *seal_key, const struct page_item *seal
 
 /* --- A CPU --- */
 
-static uint32_t random_below(uint32_t limit)
-{
-	random_state = random_state * 6364136223846793005 + 1442695040888963407;
-	return (uint32_t)(random_state >> 33) % limit;
-}
-
 /* The 4 KiB entry, or NULL when a table is missing. */
 static uint64_t *walk(const struct ept_root *root, uint64_t at)
 {
@@ -351,7 +279,7 @@ static uint64_t mark(uint64_t *entry, uint64_t access, uint64_t bits)
 /* The page's bytes by way of the TLB; NULL: EPT violation. */
 static uint64_t *translate(const struct gmem *gmem, uint32_t number, bool write)
 {
-	struct translation *t = &tlbs[self][number % TLB_SIZE];
+	struct translation *t = &tlbs[race_self][number % TLB_SIZE];
 	bool ad = ept_caps()->accessed_dirty;
 	uint64_t value;
 
@@ -375,7 +303,7 @@ static uint64_t *translate(const struct gmem *gmem, uint32_t number, bool write)
 		value = t->writable ? mark(t->entry, WRITE, DIRTY) : 0;
 		if (value == 0 || (uint64_t *)(value & ADDRESS) != t->page) {
 			t->page = NULL; /* the violation drops it */
-			__atomic_fetch_add(&late_dirties, 1, __ATOMIC_RELAXED);
+			race_count(&late_dirties);
 			return NULL;
 		}
 		t->dirty = true;
@@ -386,8 +314,8 @@ static uint64_t *translate(const struct gmem *gmem, uint32_t number, bool write)
 /* One instruction: reads this CPU's word of a page, or writes it. */
 static void step(uint32_t vm, uint32_t vcpu, uint32_t at)
 {
-	uint32_t number = random_below(random_below(4) == 0 ? VM_PAGES : 100);
-	bool write = random_below(3) == 0;
+	uint32_t number = race_random(race_random(4) == 0 ? VM_PAGES : 100);
+	bool write = race_random(3) == 0;
 	struct gmem_faulter by = { .vcpu = vcpu, .place = at };
 	struct gmem *gmem = &gmems[vm];
 	uint64_t *page;
@@ -400,16 +328,16 @@ static void step(uint32_t vm, uint32_t vcpu, uint32_t at)
 		ept_tlb_leave();
 		if (gmem_fault(gmem, gpa(number * PAGE_SIZE), write ? WRITE : READ, &by) !=
 		    GMEM_FAULT_FIXED) {
-			broken("no memory");
+			race_broken("no memory");
 		}
 		ept_tlb_enter(&gmem->root);
 	}
-	if (page[8 * self] != written[vm][number]) {
-		broken("CPU %u, VM %u, page %u: %lu was written, %lu is read", self, vm, number,
-		       written[vm][number], page[8 * self]);
+	if (page[8 * race_self] != written[vm][number]) {
+		race_broken("CPU %u, VM %u, page %u: %lu was written, %lu is read", race_self, vm,
+			    number, written[vm][number], page[8 * race_self]);
 	}
 	if (write) {
-		page[8 * self] = ++written[vm][number];
+		page[8 * race_self] = ++written[vm][number];
 	}
 }
 
@@ -417,8 +345,7 @@ static void run_vcpu(uint32_t vm, uint32_t vcpu)
 {
 	for (uint32_t i = 0; i < STEPS;) {
 		ept_tlb_enter(&gmems[vm].root);
-		for (; i < STEPS && !__atomic_exchange_n(&kicked[self], false, __ATOMIC_ACQ_REL);
-		     i++) {
+		for (; i < STEPS && !race_was_kicked(); i++) {
 			step(vm, vcpu, i);
 		}
 		ept_tlb_leave();
@@ -428,29 +355,27 @@ static void run_vcpu(uint32_t vm, uint32_t vcpu)
 static void run_device(void)
 {
 	for (uint32_t i = 0; i < STEPS / 4; i++) {
-		uint32_t vm = random_below(VMS), number = random_below(VM_PAGES);
-		gpa_t at = gpa(number * PAGE_SIZE + 64 * self);
+		uint32_t vm = race_random(VMS), number = race_random(VM_PAGES);
+		gpa_t at = gpa(number * PAGE_SIZE + 64 * race_self);
 		uint64_t value = ~0ull;
 
 		if (gmem_read(&gmems[vm], at, &value, 8) != 0 || value != written[vm][number]) {
-			broken("the door, VM %u, page %u: %lu was written, %lu is read", vm, number,
-			       written[vm][number], value);
+			race_broken("the door, VM %u, page %u: %lu was written, %lu is read", vm,
+				    number, written[vm][number], value);
 		}
 		value = ++written[vm][number];
 		(void)gmem_write(&gmems[vm], at, &value, 8);
 	}
 }
 
-static void *run(void *arg)
+static void run(void)
 {
-	self = (uint32_t)(uintptr_t)arg;
-	random_state = self;
-	if (self == DEVICE) {
+	memset(written, 0, sizeof(written));
+	if (race_self == DEVICE) {
 		run_device();
 	} else {
-		run_vcpu(self / 2, self % 2);
+		run_vcpu(race_self / 2, race_self % 2);
 	}
-	return NULL;
 }
 
 static void run_all(bool accessed_dirty)
@@ -461,7 +386,6 @@ static void run_all(bool accessed_dirty)
 		.structures_wb = true,
 		.phys_bits = 46,
 	};
-	pthread_t threads[CPUS];
 
 	memset(frames, 0, sizeof(frames));
 	memset(pool, 0, sizeof(pool));
@@ -469,24 +393,16 @@ static void run_all(bool accessed_dirty)
 	pool_used = frames_used = 0;
 	ept_configure(&caps);
 	if (pager_init(WINDOW) != 0) {
-		broken("no window");
+		race_broken("no window");
 	}
 	for (uint32_t v = 0; v < VMS; v++) {
 		if (gmem_init(&gmems[v]) != 0 ||
 		    pager_vm_create("race", VMS - v, NULL, &vms[v]) != 0 ||
 		    gmem_add_ram_sealed(&gmems[v], vms[v], gpa(0), VM_PAGES * PAGE_SIZE) != 0) {
-			broken("no VM");
+			race_broken("no VM");
 		}
 	}
-	for (uint32_t i = 0; i < CPUS; i++) {
-		cpus[i] = (struct percpu){ .self = &cpus[i], .index = i };
-	}
-	for (uintptr_t i = 0; i < CPUS; i++) {
-		pthread_create(&threads[i], NULL, run, (void *)i);
-	}
-	for (uint32_t i = 0; i < CPUS; i++) {
-		pthread_join(threads[i], NULL);
-	}
+	race_run(run);
 	for (uint32_t v = 0; v < VMS; v++) {
 		struct pager_counters now;
 
@@ -494,7 +410,7 @@ static void run_all(bool accessed_dirty)
 		printf("A/D bits %d, VM %u: %lu opens, %lu sealings, %lu drops, %lu shoot-downs\n",
 		       accessed_dirty, v, now.opens, now.sealings, now.drops, now.shoot_downs);
 		if (now.sealings < 1000 || now.opens < 1000) {
-			broken("too little happened");
+			race_broken("too little happened");
 		}
 		gmem_destroy(&gmems[v]);
 		pager_vm_destroy(vms[v]);
@@ -504,9 +420,8 @@ static void run_all(bool accessed_dirty)
 
 int main(void)
 {
-	alarm(200); /* a deadlock ends the program */
 	run_all(true);
 	run_all(false);
-	printf("%lu kicks, %lu writes by stale or clean translations\n", kicks, late_dirties);
-	return kicks == 0;
+	printf("%lu kicks, %lu writes by stale or clean translations\n", race_kicks, late_dirties);
+	return race_kicks == 0;
 }

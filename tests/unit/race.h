@@ -6,6 +6,7 @@
 #ifndef UMBRA_TEST_RACE_H
 #define UMBRA_TEST_RACE_H
 
+#define _GNU_SOURCE
 #include <pthread.h>
 #include <sched.h>
 

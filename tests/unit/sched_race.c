@@ -8,22 +8,15 @@
  * CPUs other than the first wait for kicks and near deadlines alone. 0: all is well.
  */
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "ept/ept.h"
 #include "ept/invept_priv.h"
+#include "tests/unit/race_cpus.h"
 #include "vmm/apic_page.h"
 #include "vmm/base/console.h"
 #include "vmm/base/cpu.h"
 #include "vmm/base/lapic.h"
-#include "vmm/base/log.h"
-#include "vmm/base/page_alloc.h"
-#include "vmm/base/panic.h"
-#include "vmm/base/percpu.h"
-#include "vmm/base/smp.h"
 #include "vmm/base/tsc.h"
 #include "vmm/exit_msr.h"
 #include "vmm/exits.h"
@@ -33,18 +26,13 @@
 #include "vmm/vcpu_priv.h"
 #include "vmm/vmcs.h"
 
-#define CPUS	4
 #define VMS	3u
 #define VCPUS	3u
 #define LIVES	150u /* VMs that begin and end */
 #define US	1000ull
 #define NEAR_US 3000u
 
-static struct percpu cpus[CPUS];
-static bool kicked[CPUS];
 static bool over;
-static _Thread_local uint32_t self;
-static _Thread_local uint64_t random_state;
 static uint64_t halts, moves, entries, pauses, clocks;
 
 /* What stands for the virtual APIC: something pends for a vCPU. By VM and vCPU. */
@@ -54,23 +42,6 @@ static struct platform {
 	bool used;
 } platforms[VMS];
 static struct vm *vms[VMS];
-
-static _Noreturn void broken(const char *why)
-{
-	fprintf(stderr, "sched_race: %s\n", why);
-	_exit(1);
-}
-
-static uint32_t random_below(uint32_t limit)
-{
-	random_state = random_state * 6364136223846793005 + 1442695040888963407;
-	return (uint32_t)(random_state >> 33) % limit;
-}
-
-static void count(uint64_t *counter)
-{
-	__atomic_fetch_add(counter, 1, __ATOMIC_RELAXED);
-}
 
 /* --- A machine --- */
 
@@ -82,48 +53,18 @@ uint64_t fake_rdtsc(void)
 	return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
 }
 
-uint64_t tsc_from_us(uint64_t us)
-{
-	return us * US;
-}
-
-uint32_t percpu_count(void)
-{
-	return CPUS;
-}
-
-struct percpu *percpu_get(uint32_t index)
-{
-	return &cpus[index];
-}
-
-struct percpu *percpu_fake_self(void)
-{
-	return &cpus[self];
-}
-
-void smp_kick(uint32_t cpu_index)
-{
-	__atomic_store_n(&kicked[cpu_index], true, __ATOMIC_SEQ_CST);
-}
-
-static bool was_kicked(void)
-{
-	return __atomic_exchange_n(&kicked[self], false, __ATOMIC_SEQ_CST);
-}
-
 /* Interrupts: what was pending is taken, and is over. */
 void fake_interrupt_window(void)
 {
-	(void)was_kicked();
+	(void)race_was_kicked();
 }
 
 /* A kick that came between the look and the HLT ends that at once. */
 void cpu_idle_until(uint64_t deadline)
 {
-	const bool near = self == 0 || deadline < fake_rdtsc() + tsc_from_us(NEAR_US);
+	const bool near = race_self == 0 || deadline < fake_rdtsc() + tsc_from_us(NEAR_US);
 
-	while (!was_kicked() && !__atomic_load_n(&over, __ATOMIC_ACQUIRE) &&
+	while (!race_was_kicked() && !__atomic_load_n(&over, __ATOMIC_ACQUIRE) &&
 	       !(near && fake_rdtsc() >= deadline)) {
 		race_pause();
 	}
@@ -145,30 +86,6 @@ bool console_listens(void)
 
 void console_listen(void)
 {
-}
-
-void log_printf(enum log_level level, const char *fmt, ...)
-{
-}
-
-_Noreturn void panic(const char *fmt, ...)
-{
-	broken(fmt);
-}
-
-void *page_alloc(size_t pages)
-{
-	return calloc(pages, PAGE_SIZE);
-}
-
-void page_free(void *pages, size_t page_count)
-{
-	free(pages);
-}
-
-hpa_t page_hpa(const void *page)
-{
-	return hpa((uintptr_t)page);
 }
 
 /* --- What hangs on a VM and on a vCPU --- */
@@ -219,7 +136,7 @@ void vcpu_state_switch(struct vcpu *from, struct vcpu *to)
 		from->priv->cr2++;
 	}
 	if (to != NULL && to->priv->cr2 == UINT64_MAX) {
-		broken("nonsense in a register");
+		race_broken("nonsense in a register");
 	}
 }
 
@@ -249,7 +166,7 @@ void fake_vmptrld(hpa_t vmcs)
 void fake_vmclear(hpa_t vmcs)
 {
 	(*(uint64_t *)vmcs.v)++;
-	count(&moves);
+	race_count(&moves);
 }
 
 bool fake_invept(uint64_t type, uint64_t eptp)
@@ -262,10 +179,6 @@ const struct ept_caps *ept_caps(void)
 	static const struct ept_caps caps = { .invept_single = true };
 
 	return &caps;
-}
-
-void cache_write_back(const void *area, size_t bytes)
-{
 }
 
 void fake_invvpid_single(uint16_t vpid)
@@ -295,7 +208,7 @@ void vmcs_set_long_mode(const struct vcpu_long_mode *start)
 void vmcs_reset_guest(struct vcpu *vcpu, uint8_t vector)
 {
 	vcpu->regs.gpr[GPR_RDX] = vector;
-	for (uint32_t i = random_below(4); i != 0; i--) {
+	for (uint32_t i = race_random(4); i != 0; i--) {
 		race_pause();
 	}
 }
@@ -357,11 +270,11 @@ static void interrupt(struct vm *vm, uint32_t to)
 static void clock_ticks(struct vm *vm, uint64_t tsc)
 {
 	if (tsc < __atomic_load_n(&vm->clock_deadline, __ATOMIC_RELAXED)) {
-		broken("a clock that is early");
+		race_broken("a clock that is early");
 	}
-	count(&clocks);
+	race_count(&clocks);
 	__atomic_store_n(&vm->clock_deadline, UINT64_MAX, __ATOMIC_SEQ_CST);
-	interrupt(vm, random_below(vm->vcpu_count));
+	interrupt(vm, race_random(vm->vcpu_count));
 }
 
 static void skip_time(struct vm *vm, uint64_t ticks)
@@ -388,23 +301,23 @@ void inject_before_entry(struct vcpu *vcpu)
 /* Some time in the guest, which ends by what exit_dispatch finds, by a kick or by the timer. */
 uint32_t vmx_enter(struct vcpu *vcpu, struct vcpu_private *priv, bool launched)
 {
-	const uint32_t steps = random_below(40);
+	const uint32_t steps = race_random(40);
 
-	count(&entries);
-	for (uint32_t i = 0; i < steps && !__atomic_load_n(&kicked[self], __ATOMIC_ACQUIRE); i++) {
+	race_count(&entries);
+	for (uint32_t i = 0;
+	     i < steps && !__atomic_load_n(&race_kicked[race_self], __ATOMIC_ACQUIRE); i++) {
 		vcpu->regs.gpr[GPR_RAX]++;
 		race_pause();
 	}
-	vcpu->regs.gpr[GPR_RCX] = random_below(200);
+	vcpu->regs.gpr[GPR_RCX] = race_random(200);
 	return VMX_ENTER_EXITED;
 }
 
 static enum exit_result halt(struct vcpu *vcpu)
 {
-	count(&halts);
+	race_count(&halts);
 	/* The last one to go to sleep would never be woken: each has a timer, be it far off. */
-	platform_of_vm(vcpu->vm)->deadline[vcpu->id] = fake_rdtsc() +
-						       (50 + random_below(2000)) * US;
+	platform_of_vm(vcpu->vm)->deadline[vcpu->id] = fake_rdtsc() + (50 + race_random(2000)) * US;
 	__atomic_store_n(&vcpu->priv->halted_if, true, __ATOMIC_RELAXED);
 	vcpu_set_state(vcpu, VCPU_HALTED);
 	vcpu->priv->recheck = true;
@@ -431,7 +344,7 @@ static enum exit_result reset_sibling(struct vcpu *vcpu, struct vcpu *sibling)
 enum exit_result exit_dispatch(struct vcpu *vcpu)
 {
 	struct vm *vm = vcpu->vm;
-	const uint32_t to = random_below(vm->vcpu_count);
+	const uint32_t to = race_random(vm->vcpu_count);
 
 	fake_interrupt_window();
 	vcpu->exit_count[0]++;
@@ -445,9 +358,9 @@ enum exit_result exit_dispatch(struct vcpu *vcpu)
 	case 0: return reset_sibling(vcpu, vm->vcpus[to]);
 	case 1: vcpu_nmi(vm->vcpus[to]); return EXIT_RESUME;
 	case 2:
-		vm_end(vm, random_below(4) == 0 ? VM_END_POWER_OFF : VM_END_NONE, "by itself");
+		vm_end(vm, race_random(4) == 0 ? VM_END_POWER_OFF : VM_END_NONE, "by itself");
 		return EXIT_RESUME;
-	case 3: vm_set_clock(vm, fake_rdtsc() + random_below(500) * US); return EXIT_RESUME;
+	case 3: vm_set_clock(vm, fake_rdtsc() + race_random(500) * US); return EXIT_RESUME;
 	case 4: umbra_sched_yield(); return EXIT_YIELD;
 	default: break;
 	}
@@ -470,12 +383,12 @@ static void start(uint32_t slot)
 
 	*platform = (struct platform){ .used = true };
 	if (vm_create("race", &hooks, platform, &vm) != 0) {
-		broken("no VM");
+		race_broken("no VM");
 	}
-	for (uint32_t i = 0; i < 1 + random_below(VCPUS); i++) {
+	for (uint32_t i = 0; i < 1 + race_random(VCPUS); i++) {
 		platform->deadline[i] = UINT64_MAX;
 		if (vm_add_vcpu(vm, &vcpu) != 0) {
-			broken("no vCPU");
+			race_broken("no vCPU");
 		}
 		vcpu->state = VCPU_RUNNABLE;
 	}
@@ -488,7 +401,7 @@ static void start(uint32_t slot)
 static void pause_and_look(struct vm *vm)
 {
 	vm_pause(vm);
-	count(&pauses);
+	race_count(&pauses);
 	for (uint32_t i = 0; i < vm->vcpu_count; i++) {
 		vm->vcpus[i]->regs.gpr[GPR_RBX] = vm->vcpus[i]->regs.gpr[GPR_RAX];
 		vcpu_forget_code(vm->vcpus[i]);
@@ -496,7 +409,7 @@ static void pause_and_look(struct vm *vm)
 			platform_of_vm(vm)->deadline[i] = fake_rdtsc();
 		}
 	}
-	for (uint32_t i = random_below(20); i != 0; i--) {
+	for (uint32_t i = race_random(20); i != 0; i--) {
 		race_pause();
 	}
 	vm_resume(vm);
@@ -504,15 +417,15 @@ static void pause_and_look(struct vm *vm)
 
 static void wish(struct vm *vm)
 {
-	const uint64_t affinity[CPU_MAX / 64] = { random_below(1u << CPUS) };
+	const uint64_t affinity[CPU_MAX / 64] = { race_random(1u << RACE_CPUS) };
 
-	sched_set_weight(vm, 1 + random_below(1000));
+	sched_set_weight(vm, 1 + race_random(1000));
 	sched_set_affinity(vm, affinity);
 }
 
 static bool between(void)
 {
-	const uint32_t slot = random_below(VMS);
+	const uint32_t slot = race_random(VMS);
 	struct vm *vm = vms[slot];
 	struct sched_times times;
 
@@ -524,24 +437,24 @@ static bool between(void)
 	}
 	if (vm_ended(vm)) {
 		if (vm->end_reason == VM_END_HALTED) {
-			broken("a VM ended as halted for ever, and was not");
+			race_broken("a VM ended as halted for ever, and was not");
 		}
 		vm_destroy(vm);
 		vms[slot] = NULL;
 		return false;
 	}
-	switch (random_below(12)) {
+	switch (race_random(12)) {
 	case 0: pause_and_look(vm); break;
 	case 1: wish(vm); break;
 	case 2: sched_times(vm, &times); break;
-	case 3: vcpu_nmi(vm->vcpus[random_below(vm->vcpu_count)]); break;
+	case 3: vcpu_nmi(vm->vcpus[race_random(vm->vcpu_count)]); break;
 	case 4:
-		if (random_below(4) == 0 || lives == LIVES) {
+		if (race_random(4) == 0 || lives == LIVES) {
 			vm_end(vm, VM_END_DESTROYED, NULL);
 		}
 		break;
-	case 5: vcpu_ask_dump(vm->vcpus[random_below(vm->vcpu_count)]); break;
-	case 6: vm_set_clock(vm, fake_rdtsc() + random_below(500) * US); break;
+	case 5: vcpu_ask_dump(vm->vcpus[race_random(vm->vcpu_count)]); break;
+	case 6: vm_set_clock(vm, fake_rdtsc() + race_random(500) * US); break;
 	default: break;
 	}
 	return false;
@@ -557,37 +470,23 @@ static bool some_live(void)
 	return lives < LIVES;
 }
 
-static void *run(void *arg)
+static void run(void)
 {
-	self = (uint32_t)(uintptr_t)arg;
-	random_state = self + 1;
 	while (!__atomic_load_n(&over, __ATOMIC_ACQUIRE)) {
-		sched_turn(self == 0 ? between : NULL);
-		if (self == 0 && !some_live()) {
+		sched_turn(race_self == 0 ? between : NULL);
+		if (race_self == 0 && !some_live()) {
 			__atomic_store_n(&over, true, __ATOMIC_RELEASE);
 		}
 	}
-	return NULL;
 }
 
 int main(void)
 {
-	pthread_t threads[CPUS];
-
-	alarm(200); /* a kick that was lost, or a deadlock, ends the program */
-	for (uint32_t i = 0; i < CPUS; i++) {
-		cpus[i] = (struct percpu){ .self = &cpus[i], .index = i };
-	}
-	for (uintptr_t i = 0; i < CPUS; i++) {
-		pthread_create(&threads[i], NULL, run, (void *)i);
-	}
-	for (uint32_t i = 0; i < CPUS; i++) {
-		pthread_join(threads[i], NULL);
-	}
+	race_run(run); /* a kick that was lost, or a deadlock, ends the program */
 	printf("%u VMs, %lu entries, %lu halts, %lu moves and ends, %lu pauses, %lu clocks\n",
 	       lives, entries, halts, moves, pauses, clocks);
 	if (entries < 10000 || halts < 1000 || moves < 2 * LIVES || pauses < 100 || clocks < 100) {
-		broken("too little happened");
+		race_broken("too little happened");
 	}
 	return 0;
 }

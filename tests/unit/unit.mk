@@ -41,40 +41,21 @@ $(O)/unit/page_regs: tests/unit/page_regs.c $(PAGE_CIPHER_OBJ)
 	@mkdir -p $(@D)
 	@$(HOST_CC) -std=gnu11 -O1 -g -mgeneral-regs-only -Wall -Wextra -Werror -I. -o $@ $^
 
-# Nor is this: CPUs as threads, under ThreadSanitizer, which does not mix with the others. A thread
-# that spins gives way, for there may be fewer real CPUs.
-RACE_C := tests/unit/pager_race.c ept/pager.c ept/window.c ept/store.c ept/gmem.c ept/ept.c \
-	ept/ept_tlb.c vmm/base/keyid.c
-unit: $(O)/unit/pager_race.passed
-$(O)/unit/pager_race: $(RACE_C) $(wildcard ept/*.h vmm/base/*.h crypto/*.h)
-	@mkdir -p $(@D)
-	@$(HOST_CC) -std=gnu11 -g -O1 -no-pie -fsanitize=thread -DUMBRA_HOST_TEST -I. $(HOST_WARN) \
-		-include sched.h -D__builtin_ia32_pause=sched_yield -o $@ $(RACE_C) -lpthread
-
-IOBUS_RACE_C := tests/unit/iobus_race.c vmm/iobus.c
-unit: $(O)/unit/iobus_race.passed
-$(O)/unit/iobus_race: $(IOBUS_RACE_C) $(wildcard vmm/*.h vmm/base/*.h)
-	@mkdir -p $(@D)
-	@$(HOST_CC) -std=gnu11 -g -O1 -no-pie -fsanitize=thread -DUMBRA_HOST_TEST -I. $(HOST_WARN) \
-		-include sched.h -D__builtin_ia32_pause=sched_yield -o $@ $(filter %.c,$^) -lpthread
-
-CONSOLE_RACE_C := tests/unit/console_race.c guest/vconsole.c $(addprefix vmm/base/,console.c \
-	serial.c keyboard.c log.c str.c err.c)
-unit: $(O)/unit/console_race.passed
-$(O)/unit/console_race: $(CONSOLE_RACE_C) $(wildcard guest/*.h vmm/base/*.h)
-	@mkdir -p $(@D)
-	@$(HOST_CC) -std=gnu11 -g -O1 -no-pie -fsanitize=thread -DUMBRA_HOST_TEST -I. $(HOST_WARN) \
-		-include sched.h -D__builtin_ia32_pause=sched_yield -o $@ $(filter %.c,$^) -lpthread
-
+# Nor are these: CPUs as threads, under ThreadSanitizer, which does not mix with the others.
 # $(call race_rule,NAME,SOURCES): tests/unit/NAME.c and shipped sources.
 define race_rule
 unit: $(O)/unit/$1.passed
-$(O)/unit/$1: tests/unit/$1.c tests/unit/race.h $2 \
+$(O)/unit/$1: tests/unit/$1.c tests/unit/race_cpus.c tests/unit/race.h tests/unit/race_cpus.h $2 \
 		$(wildcard ept/*.h vmm/*.h vmm/base/*.h crypto/*.h guest/*.h guest/dev/*.h)
 	@mkdir -p $$(@D)
 	@$$(HOST_CC) -std=gnu11 -g -O1 -no-pie -fsanitize=thread -DUMBRA_HOST_TEST -I. \
 		$$(HOST_WARN) -include tests/unit/race.h -o $$@ $$(filter %.c,$$^) -lpthread
 endef
+$(eval $(call race_rule,pager_race,ept/pager.c ept/window.c ept/store.c ept/gmem.c ept/ept.c \
+	ept/ept_tlb.c vmm/base/keyid.c))
+$(eval $(call race_rule,iobus_race,vmm/iobus.c))
+$(eval $(call race_rule,console_race,guest/vconsole.c $(addprefix vmm/base/,console.c serial.c \
+	keyboard.c log.c str.c err.c)))
 $(eval $(call race_rule,sched_race,vmm/sched.c vmm/sched_place.c vmm/vcpu.c vmm/vm.c \
 	ept/ept_tlb.c vmm/base/str.c))
 $(eval $(call race_rule,dev_race,$(addprefix guest/dev/,vioapic.c vlapic.c vlapic_irq.c \

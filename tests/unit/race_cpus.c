@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tests/unit/race_cpus.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "vmm/base/cpu.h"
+#include "vmm/base/log.h"
+#include "vmm/base/page_alloc.h"
+#include "vmm/base/panic.h"
+#include "vmm/base/smp.h"
+#include "vmm/base/tsc.h"
+
+#define WEAK  __attribute__((weak))
+#define TICKS 500 /* of the TSC between two looks */
+
+struct percpu race_cpus[RACE_CPUS];
+bool race_kicked[RACE_CPUS];
+uint64_t race_kicks;
+_Thread_local uint32_t race_self;
+static _Thread_local uint64_t random_state;
+static uint64_t tsc;
+static void (*work)(void);
+
+_Noreturn void race_broken(const char *fmt, ...)
+{
+	va_list args;
+
+	va_start(args, fmt);
+	fprintf(stderr, "%s: ", program_invocation_short_name);
+	vfprintf(stderr, fmt, args);
+	fprintf(stderr, "\n");
+	va_end(args);
+	_exit(1);
+}
+
+uint32_t race_random(uint32_t limit)
+{
+	random_state = random_state * 6364136223846793005 + 1442695040888963407;
+	return (uint32_t)(random_state >> 33) % limit;
+}
+
+void race_count(uint64_t *counter)
+{
+	__atomic_fetch_add(counter, 1, __ATOMIC_RELAXED);
+}
+
+bool race_was_kicked(void)
+{
+	return __atomic_exchange_n(&race_kicked[race_self], false, __ATOMIC_SEQ_CST);
+}
+
+static void *start(void *cpu)
+{
+	race_self = (uint32_t)(uintptr_t)cpu;
+	random_state = race_self + 1;
+	work();
+	return NULL;
+}
+
+void race_run(void (*run)(void))
+{
+	pthread_t threads[RACE_CPUS];
+
+	alarm(200);
+	work = run;
+	for (uint32_t i = 0; i < RACE_CPUS; i++) {
+		race_cpus[i] = (struct percpu){ .self = &race_cpus[i], .index = i };
+	}
+	for (uintptr_t i = 1; i < RACE_CPUS; i++) {
+		if (pthread_create(&threads[i], NULL, start, (void *)i) != 0) {
+			race_broken("no thread");
+		}
+	}
+	(void)start(NULL);
+	for (uint32_t i = 1; i < RACE_CPUS; i++) {
+		pthread_join(threads[i], NULL);
+	}
+}
+
+/* --- A machine --- */
+
+WEAK uint32_t percpu_count(void)
+{
+	return RACE_CPUS;
+}
+
+WEAK struct percpu *percpu_get(uint32_t index)
+{
+	return &race_cpus[index];
+}
+
+WEAK struct percpu *percpu_fake_self(void)
+{
+	return &race_cpus[race_self];
+}
+
+WEAK void smp_kick(uint32_t cpu_index)
+{
+	__atomic_store_n(&race_kicked[cpu_index], true, __ATOMIC_SEQ_CST);
+	race_count(&race_kicks);
+}
+
+WEAK uint64_t fake_rdtsc(void)
+{
+	return __atomic_add_fetch(&tsc, TICKS, __ATOMIC_RELAXED);
+}
+
+WEAK uint64_t tsc_hz(void)
+{
+	return 1000000000;
+}
+
+WEAK uint64_t tsc_from_us(uint64_t us)
+{
+	return us * 1000;
+}
+
+WEAK void fake_pause(void)
+{
+	race_pause();
+}
+
+WEAK void *page_alloc(size_t pages)
+{
+	return calloc(pages, PAGE_SIZE);
+}
+
+WEAK void page_free(void *pages, size_t page_count)
+{
+	(void)page_count;
+	free(pages);
+}
+
+/* Addresses are physical addresses: the programs lie low. */
+WEAK hpa_t page_hpa(const void *page)
+{
+	return hpa((uintptr_t)page);
+}
+
+WEAK void *page_va(hpa_t page)
+{
+	return (void *)page.v;
+}
+
+/* No memory module is looked at. */
+WEAK void cache_write_back(const void *area, size_t bytes)
+{
+	(void)area;
+	(void)bytes;
+}
+
+WEAK void log_printf(enum log_level level, const char *fmt, ...)
+{
+	(void)level;
+	(void)fmt;
+}
+
+WEAK _Noreturn void panic(const char *fmt, ...)
+{
+	race_broken("panic: %s", fmt);
+}
