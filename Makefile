@@ -18,7 +18,7 @@ include crypto/mbedtls.mk
 include tests/tests.mk
 include tests/bench/bench.mk
 
-# --- What is compiled -----------------------------------------------------------------------------
+# --- What is compiled ---
 
 LAYERS := vmm/base crypto ept vmm guest guest/dev boot
 LAYER_C := $(filter-out %/asm_offsets.c,$(foreach l,$(LAYERS),$(sort $(wildcard $l/*.c))))
@@ -40,7 +40,7 @@ OBJ := $(O)/obj
 LAYER_OBJ := $(LAYER_C:%.c=$(OBJ)/%.o) $(LAYER_ASM:%.asm=$(OBJ)/%.asm.o)
 THIRD_OBJ := $(THIRD_C:$(THIRD)/%.c=$(OBJ)/third/%.o)
 
-# --- How ------------------------------------------------------------------------------------------
+# --- How ---
 
 CC ?= gcc
 ifeq ($(origin CC),default)
@@ -59,7 +59,8 @@ TARGET := -m64 -std=c11 -ffreestanding -fPIC -fvisibility=hidden -fno-stack-prot
 # `make lint` checks. clang's retpolines are the same, behind a call.
 TARGET += -fno-jump-tables $(if $(findstring clang,$(CC)),-mretpoline,\
 	-mindirect-branch=thunk-inline -mindirect-branch-register)
-WARN := -Wall -Wextra -Wconversion -Wshadow -Wmissing-prototypes -Wstrict-prototypes -Wvla -Werror
+WARN := -Wall -Wextra -Wno-unused-parameter -Wconversion -Wshadow -Wmissing-prototypes \
+	-Wstrict-prototypes -Wvla -Werror
 INCLUDE := -I. -I$(GEN) -isystem $(THIRD)/zydis/include \
 	-isystem $(THIRD)/zycore/include -isystem $(THIRD)/mbedtls/include
 ZYDIS_DEF := -DZYDIS_STATIC_BUILD -DZYCORE_STATIC_BUILD -DZYAN_NO_LIBC -DZYDIS_MINIMAL_MODE \
@@ -79,7 +80,7 @@ FLAGS_third/mbedtls := -fbuiltin
 # UEFI: the Microsoft calling convention and 16-bit characters.
 FLAGS_boot/efi := -isystem $(EFI_INC) -isystem $(EFI_INC)/x86_64 -DGNU_EFI_USE_MS_ABI -fshort-wchar
 
-# --- Targets --------------------------------------------------------------------------------------
+# --- Targets ---
 
 .PHONY: all run esp help clean distclean
 all: $(O)/BOOTX64.EFI

@@ -12,7 +12,6 @@ const char *config_parse_escape(const struct config_key *key, void *field, const
 	char start[sizeof("ctrl-")];
 	char c;
 
-	(void)key;
 	(void)str_copy(start, sizeof(start), text);
 	c = length == sizeof(start) ? text[length - 1] : '@';
 	c = (char)(c >= 'a' && c <= 'z' ? c & ~0x20 : c);

@@ -5,9 +5,9 @@
 #include "vmm/base/str.h"
 #include "vmm/sched.h"
 
-#define MEMORY_MIN (1ull << 20)
-#define WINDOW_MIN (260ull << 10) /* the floor of one VM with one vCPU (ept/pager.h) */
-#define WINDOW_MAX (64ull << 30)
+#define MEMORY_MIN (1ul << 20)
+#define WINDOW_MIN (260ul << 10) /* the floor of one VM with one vCPU (ept/pager.h) */
+#define WINDOW_MAX (64ul << 30)
 
 /* --- Words --- */
 
@@ -405,7 +405,7 @@ const struct config_key *config_find_key(const char *name, const struct config_k
 /* A size in the largest unit that gives a whole number. */
 static size_t print_size(char *buf, size_t cap, uint64_t bytes)
 {
-	const uint32_t shift = bytes % (1ull << 30) == 0 ? 30 : bytes % (1ull << 20) == 0 ? 20 : 10;
+	const uint32_t shift = bytes % (1ul << 30) == 0 ? 30 : bytes % (1ul << 20) == 0 ? 20 : 10;
 
 	return str_printf(buf, cap, "%lu%c", bytes >> shift,
 			  shift == 30	? 'G'

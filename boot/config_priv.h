@@ -5,7 +5,7 @@
 
 #include "boot/config.h"
 
-#define CONFIG_MEMORY_MAX (4ull << 40) /* what a VM or a share can have at most */
+#define CONFIG_MEMORY_MAX (4ul << 40) /* what a VM or a share can have at most */
 
 /*
  * Each stores the value of one key in its field, whose place and size come from the key's row, and

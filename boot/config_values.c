@@ -29,7 +29,7 @@ static bool read_size(const char *text, uint64_t *value)
 		const char *suffix = strchr(suffixes, *end & ~0x20);
 
 		ok = suffix != NULL && *suffix != '\0' && end[1] == '\0' &&
-		     !__builtin_mul_overflow(*value, 1024ull << (10 * (suffix - suffixes)), value);
+		     !__builtin_mul_overflow(*value, 1024ul << (10 * (suffix - suffixes)), value);
 	}
 	return ok;
 }
@@ -110,7 +110,6 @@ bool config_parse_affinity(const char *text, uint64_t affinity[CPU_MAX / 64])
 
 const char *config_parse_cpus(const struct config_key *key, void *field, const char *text)
 {
-	(void)key;
 	return config_parse_affinity(text, field) ? NULL : CONFIG_NOT_ALLOWED;
 }
 
@@ -172,7 +171,6 @@ const char *config_parse_path(const struct config_key *key, void *field, const c
 	struct vm_file *file = field;
 	const char *why = store_path(file, text);
 
-	(void)key;
 	if (why != NULL) {
 		return why;
 	}
@@ -193,7 +191,6 @@ const char *config_parse_paths(const struct config_key *key, void *field, const 
 	char *path = file->path;
 	size_t used = 0;
 
-	(void)key;
 	if (why != NULL) {
 		return why;
 	}
@@ -268,7 +265,6 @@ const char *config_parse_range(const struct config_key *key, void *field, const 
 	    range.bytes > CONFIG_MEMORY_MAX || !insert_clear(field, range)) {
 		return CONFIG_NOT_ALLOWED;
 	}
-	(void)key;
 	return NULL;
 }
 

@@ -7,9 +7,9 @@
 #include "vmm/base/log.h"
 #include "vmm/base/str.h"
 
-#define INFO_BYTES 1024		/* EFI_FILE_INFO with a name of any length that FAT knows */
-#define CHUNK	   (1ull << 20) /* some firmware's disk drivers fail on very large reads */
-#define SHOWN_FROM (8ull << 20) /* files from this size on show their progress */
+#define INFO_BYTES 1024	       /* EFI_FILE_INFO with a name of any length that FAT knows */
+#define CHUNK	   (1ul << 20) /* some firmware's disk drivers fail on very large reads */
+#define SHOWN_FROM (8ul << 20) /* files from this size on show their progress */
 
 static EFI_FILE_HANDLE root;
 
@@ -124,9 +124,9 @@ static const char *read_all(EFI_FILE_HANDLE handle, char *data, uint64_t bytes)
 static void tell_file(const char *path, uint64_t bytes)
 {
 	char text[VM_PATH_MAX + 40];
-	size_t length = str_printf(
-		text, sizeof(text), "umbra: reading %.*s, %llu KiB%s", (int)path_length(path), path,
-		(unsigned long long)(bytes + 1023) >> 10, bytes < SHOWN_FROM ? "\r\n" : ":");
+	size_t length = str_printf(text, sizeof(text), "umbra: reading %.*s, %lu KiB%s",
+				   (int)path_length(path), path, (bytes + 1023) >> 10,
+				   bytes < SHOWN_FROM ? "\r\n" : ":");
 
 	console_write(text, length);
 }
@@ -179,8 +179,6 @@ static const char *measure_one(EFI_FILE_HANDLE handle, const char *path, char *d
 	uint64_t bytes = 0;
 	const char *error = check_size(handle, max - MIN(max, *at), &bytes);
 
-	(void)path;
-	(void)data;
 	*at += bytes;
 	return error;
 }

@@ -15,8 +15,8 @@
 
 #define CONFIG_PATH "\\umbra\\umbra.conf"
 #define CONFIG_NAME "umbra.conf"
-#define CONFIG_MAX  (64ull << 10)
-#define FILE_MAX    (2ull << 30)
+#define CONFIG_MAX  (64ul << 10)
+#define FILE_MAX    (2ul << 30)
 #define STACK_BYTES (64u << 10)
 
 EFI_SYSTEM_TABLE *efi_system;

@@ -11,10 +11,10 @@
 
 #define EXACT_MAX	   4096 /* entries of the memory attributes table; more is nonsense */
 #define EXIT_TRIES	   8
-#define MAP_ROOM	   (16ull << 10) /* the map grows while we allocate memory for it */
-#define EFI_MEM_RO	   0x20000ull	 /* UEFI, EFI_MEMORY_RO */
-#define EFI_MEM_SP	   0x40000ull	 /* EFI_MEMORY_SP: specific-purpose, not for everyday use */
-#define EFI_MEM_CPU_CRYPTO 0x80000ull	 /* EFI_MEMORY_CPU_CRYPTO: the CPU can encrypt it */
+#define MAP_ROOM	   (16ul << 10) /* the map grows while we allocate memory for it */
+#define EFI_MEM_RO	   0x20000ul	/* UEFI, EFI_MEMORY_RO */
+#define EFI_MEM_SP	   0x40000ul	/* EFI_MEMORY_SP: specific-purpose, not for everyday use */
+#define EFI_MEM_CPU_CRYPTO 0x80000ul	/* EFI_MEMORY_CPU_CRYPTO: the CPU can encrypt it */
 #define PAGE_COUNT_MAX	   BIT(40)
 
 /* UEFI, "EFI Memory Attributes Table". */
@@ -67,9 +67,8 @@ static void add_range(struct mem_range *list, size_t *count, hpa_t base, uint64_
 		at--;
 		list[at].page_count += page_count;
 	} else if (*count == BOOT_RANGE_MAX) {
-		log_warn("memory map: more than %u ranges; %llu KiB at 0x%llx are not used",
-			 BOOT_RANGE_MAX, (unsigned long long)page_count * 4,
-			 (unsigned long long)base.v);
+		log_warn("memory map: more than %u ranges; %lu KiB at 0x%lx are not used",
+			 BOOT_RANGE_MAX, page_count * 4, base.v);
 		return;
 	} else {
 		for (size_t i = *count; i > at; i--) {
@@ -250,7 +249,6 @@ static const void *memory_at(void *context, hpa_t base, uint64_t bytes)
 	uint64_t at = base.v;
 	uint64_t end;
 
-	(void)context;
 	if (bytes == 0 || __builtin_add_overflow(at, bytes, &end)) {
 		return NULL;
 	}
@@ -340,8 +338,7 @@ bool efi_find_serial(struct serial_place *out)
 	/* Firmware maps the first 4 GiB one to one; registers lie where no memory is. */
 	if (found.memory &&
 	    (found.address >= BIT(32) || memory_at(NULL, hpa(found.address), 1) != NULL)) {
-		log_warn("ACPI: a serial port at 0x%llx cannot be one",
-			 (unsigned long long)found.address);
+		log_warn("ACPI: a serial port at 0x%lx cannot be one", found.address);
 		return false;
 	}
 	*out = found;
@@ -370,7 +367,6 @@ int efi_exit_boot_services(struct boot_info *info)
 			return 0;
 		}
 	}
-	log_error("firmware does not end its boot services (status 0x%llx)",
-		  (unsigned long long)status);
+	log_error("firmware does not end its boot services (status 0x%lx)", status);
 	return ERR_IO;
 }

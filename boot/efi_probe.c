@@ -9,7 +9,7 @@
 
 /* A start-up vector names a page below 1 MiB; A0H to BFH are reserved (SDM vol. 3, "Interrupt
  * Command Register (ICR)"), and memory ends at 640 KiB anyway. */
-#define TRAMPOLINE_MAX 0x9ffffull
+#define TRAMPOLINE_MAX 0x9fffful
 
 /* UEFI PI Specification vol. 2, "EFI_MP_SERVICES_PROTOCOL". */
 #define MP_SERVICES_GUID                                               \

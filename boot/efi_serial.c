@@ -79,12 +79,12 @@ void efi_serial_configure(const struct config_serial *wanted)
 		return;
 	}
 	if (serial_init(&place) != 0) {
-		log_error("[host] serial: no 16550 answers at %s 0x%llx",
-			  place.memory ? "memory" : "port", (unsigned long long)place.address);
+		log_error("[host] serial: no 16550 answers at %s 0x%lx",
+			  place.memory ? "memory" : "port", place.address);
 		if (efi_serial_open()) {
-			log_warn("the serial line is %s 0x%llx instead",
+			log_warn("the serial line is %s 0x%lx instead",
 				 serial_where()->memory ? "memory" : "port",
-				 (unsigned long long)serial_where()->address);
+				 serial_where()->address);
 		}
 	}
 }

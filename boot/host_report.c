@@ -67,13 +67,11 @@ void host_report(const struct boot_info *boot, void (*print)(const char *fmt, ..
 	uint64_t window, unclaimed;
 
 	pager_window(&window, &unclaimed);
-	print("  CPU: %s, %u of them, TSC %llu MHz by %s", host_cpu_name(), percpu_count(),
-	      (unsigned long long)(tsc_hz() / 1000000), tsc_source());
-	print("  memory: %llu MiB free for VMs, %llu KiB of Umbra's own free",
-	      (unsigned long long)frames_free_count() >> 8,
-	      (unsigned long long)page_free_count() * 4);
-	print("  window: %llu frames of 4K, %llu of them no VM's floor", (unsigned long long)window,
-	      (unsigned long long)unclaimed);
+	print("  CPU: %s, %u of them, TSC %lu MHz by %s", host_cpu_name(), percpu_count(),
+	      tsc_hz() / 1000000, tsc_source());
+	print("  memory: %lu MiB free for VMs, %lu KiB of Umbra's own free",
+	      frames_free_count() >> 8, page_free_count() * 4);
+	print("  window: %lu frames of 4K, %lu of them no VM's floor", window, unclaimed);
 	report_vmx(print);
 	print("  memory encryption: %s", tme_state()->words);
 	print("  software engine: AES-256-XTS by %s; keys lie in Umbra's memory",
@@ -82,9 +80,8 @@ void host_report(const struct boot_info *boot, void (*print)(const char *fmt, ..
 	      boot->acpi.has_dmar ? "there is one (DMAR), and this version does not use it"
 				  : "none (no DMAR table)");
 	if (serial_where()->address != 0) {
-		print("  serial line: 16550 at %s %#llx",
-		      serial_where()->memory ? "memory" : "port",
-		      (unsigned long long)serial_where()->address);
+		print("  serial line: 16550 at %s %#lx", serial_where()->memory ? "memory" : "port",
+		      serial_where()->address);
 	} else {
 		print("  serial line: none");
 	}

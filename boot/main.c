@@ -81,8 +81,8 @@ static void make_pool(void)
 	}
 	err = page_alloc_init(boot->ranges, boot->range_count, pages);
 	if (err != 0) {
-		panic("no %llu MiB of free memory in one piece below 4 GiB: %s",
-		      (unsigned long long)pages >> 8, err_name(err));
+		panic("no %lu MiB of free memory in one piece below 4 GiB: %s", pages >> 8,
+		      err_name(err));
 	}
 }
 
@@ -122,12 +122,10 @@ static void map_what_stays(void)
 
 static void report_machine(void)
 {
-	log_info("CPU: %s, TSC %llu.%03llu MHz by %s", host_cpu_name(),
-		 (unsigned long long)(tsc_hz() / 1000000),
-		 (unsigned long long)(tsc_hz() / 1000 % 1000), tsc_source());
-	log_info("memory: %llu MiB for VMs, %llu MiB for Umbra",
-		 (unsigned long long)frames_free_count() >> 8,
-		 (unsigned long long)page_pool().page_count >> 8);
+	log_info("CPU: %s, TSC %lu.%03lu MHz by %s", host_cpu_name(), tsc_hz() / 1000000,
+		 tsc_hz() / 1000 % 1000, tsc_source());
+	log_info("memory: %lu MiB for VMs, %lu MiB for Umbra", frames_free_count() >> 8,
+		 page_pool().page_count >> 8);
 }
 
 static void start_crypto(void)
@@ -173,9 +171,9 @@ static void start_window(void)
 	}
 	err = pager_init(bytes / PAGE_SIZE);
 	if (err != 0) {
-		log_error("the window of %lluK does not fit into the memory of this machine (%s); "
+		log_error("the window of %luK does not fit into the memory of this machine (%s); "
 			  "no VM can run with engine = software",
-			  (unsigned long long)bytes >> 10, err_name(err));
+			  bytes >> 10, err_name(err));
 	}
 }
 

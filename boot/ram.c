@@ -61,9 +61,9 @@ static void leave_out_excluded(struct boot_info *boot)
 	}
 	pages = cut(boot->ranges, &boot->range_count, first, end) +
 		cut(boot->late, &boot->late_count, first, end);
-	log_warn("memory: %llu KiB are not used: firmware excluded them from encryption (TME "
-		 "exclusion range at 0x%llx)",
-		 (unsigned long long)pages * 4, (unsigned long long)first * PAGE_SIZE);
+	log_warn("memory: %lu KiB are not used: firmware excluded them from encryption (TME "
+		 "exclusion range at 0x%lx)",
+		 pages * 4, first * PAGE_SIZE);
 }
 
 /*
@@ -81,9 +81,9 @@ static void take_unmarked(struct boot_info *boot)
 			 "(EFI_MEMORY_CPU_CRYPTO): all of it is used");
 	}
 	if (pages != 0 && keyed) {
-		log_warn("memory: %llu KiB are not used: firmware says that they cannot be "
+		log_warn("memory: %lu KiB are not used: firmware says that they cannot be "
 			 "encrypted",
-			 (unsigned long long)pages * 4);
+			 pages * 4);
 		return;
 	}
 	for (size_t i = 0; i < boot->unmarked_count && boot->late_count < BOOT_RANGE_MAX; i++) {
@@ -135,14 +135,14 @@ void ram_settle_packages(void)
 	/* Nothing is left there where the boot processor's package excludes the same. */
 	pages = frames_remove((struct mem_range){ hpa(first * PAGE_SIZE), end - first });
 	if (pages != 0) {
-		log_warn("memory: %llu KiB more are not used: firmware excluded them from "
-			 "encryption in another package (TME exclusion ranges, together at 0x%llx)",
-			 (unsigned long long)pages * 4, (unsigned long long)first * PAGE_SIZE);
+		log_warn("memory: %lu KiB more are not used: firmware excluded them from "
+			 "encryption in another package (TME exclusion ranges, together at 0x%lx)",
+			 pages * 4, first * PAGE_SIZE);
 	}
 	pages = cut(&pool, &one, first, end);
 	if (pages != 0) {
-		log_warn("memory: %llu KiB of Umbra's own memory lie in what firmware excluded "
+		log_warn("memory: %lu KiB of Umbra's own memory lie in what firmware excluded "
 			 "from encryption in another package: under KeyID 0 they are in clear",
-			 (unsigned long long)pages * 4);
+			 pages * 4);
 	}
 }

@@ -110,8 +110,7 @@ void residue_zero(const struct mem_range *ranges, size_t count)
 			pages += (end - first) / PAGE_SIZE;
 		}
 	}
-	log_info("memory: %llu KiB that firmware and its drivers used are zeroed",
-		 (unsigned long long)pages * 4);
+	log_info("memory: %lu KiB that firmware and its drivers used are zeroed", pages * 4);
 }
 
 /*

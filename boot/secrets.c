@@ -158,8 +158,8 @@ void secrets_seal(struct config *config)
 		}
 	}
 	if (sealing) {
-		log_info("files: %llu KiB of kernels and initrds, and command lines, are kept as "
+		log_info("files: %lu KiB of kernels and initrds, and command lines, are kept as "
 			 "ciphertext",
-			 (unsigned long long)sealed.bytes >> 10);
+			 sealed.bytes >> 10);
 	}
 }

@@ -32,7 +32,7 @@ const struct boot_info *shell_boot(void)
 	return boot;
 }
 
-static unsigned long long to_ms(uint64_t ticks)
+static uint64_t to_ms(uint64_t ticks)
 {
 	return ticks / MAX(tsc_hz() / 1000, 1u);
 }
@@ -87,16 +87,14 @@ static void print_vm(const struct vms_entry *entry)
 	if (entry->vm != NULL) {
 		sched_times(entry->vm, &times);
 	}
-	shell_print("  %-16s %-8s %5u %6lluM  %-9s %10llu %10llu", entry->config->name,
-		    state_name(entry), entry->config->vcpus,
-		    (unsigned long long)(entry->config->memory_bytes >> 20),
+	shell_print("  %-16s %-8s %5u %6luM  %-9s %10lu %10lu", entry->config->name,
+		    state_name(entry), entry->config->vcpus, entry->config->memory_bytes >> 20,
 		    entry->vm != NULL ? platform_memory_name(entry->vm) : "-", to_ms(times.run),
 		    to_ms(times.steal));
 }
 
 static void run_vms(const struct shell_call *call)
 {
-	(void)call;
 	shell_print("  NAME             STATE    VCPUS  MEMORY  PAGES      RUN ms    STEAL ms");
 	for (size_t i = 0; i < vms_count(); i++) {
 		print_vm(vms_get(i));
@@ -119,10 +117,9 @@ static void print_memory(struct vm *vm)
 	shell_print(
 		"  key: lives in Umbra's memory until the VM ends; no other VM or start has the "
 		"same");
-	shell_print("  window: %llu pages in clear now, %llu at most so far; of %llu frames of all "
+	shell_print("  window: %lu pages in clear now, %lu at most so far; of %lu frames of all "
 		    "VMs",
-		    (unsigned long long)now.clear_pages, (unsigned long long)now.clear_peak,
-		    (unsigned long long)window);
+		    now.clear_pages, now.clear_peak, window);
 }
 
 static void run_vm(const struct shell_call *call)
@@ -130,9 +127,8 @@ static void run_vm(const struct shell_call *call)
 	const struct vm_config *config = call->vm->config;
 	struct vm *vm = call->vm->vm;
 
-	shell_print("%s: %s, %u vCPU%s, %lluM of memory", config->name, state_name(call->vm),
-		    config->vcpus, config->vcpus == 1 ? "" : "s",
-		    (unsigned long long)(config->memory_bytes >> 20));
+	shell_print("%s: %s, %u vCPU%s, %luM of memory", config->name, state_name(call->vm),
+		    config->vcpus, config->vcpus == 1 ? "" : "s", config->memory_bytes >> 20);
 	shell_print("  kernel %s%s%s", config->kernel.path,
 		    config->initrd.path[0] != '\0' ? ", initrd " : "", config->initrd.path);
 	if (vm == NULL) {
@@ -166,7 +162,7 @@ static void run_stats(const struct shell_call *call)
 	vm_log_exits(vm);
 	platform_log_memory(vm);
 	sched_times(vm, &times);
-	shell_print("  CPUs: it ran for %llu ms, and was ready for %llu ms more while others ran",
+	shell_print("  CPUs: it ran for %lu ms, and was ready for %lu ms more while others ran",
 		    to_ms(times.run), to_ms(times.steal));
 }
 
@@ -204,11 +200,9 @@ static void top_row(const struct vms_entry *entry, size_t i, uint64_t elapsed)
 	       MAX(elapsed / MAX(tsc_hz() / 1000, 1u), 1u);
 	top.run[i] = times.run;
 	top.faults[i] = faults;
-	shell_print("  %-16s %-8s %5llu.%llu %6lluM %8lluK %8llu", entry->config->name,
-		    state_name(entry), (unsigned long long)(used / 10),
-		    (unsigned long long)(used % 10),
-		    (unsigned long long)(entry->config->memory_bytes >> 20),
-		    (unsigned long long)clear * 4, (unsigned long long)rate);
+	shell_print("  %-16s %-8s %5lu.%lu %6luM %8luK %8lu", entry->config->name,
+		    state_name(entry), used / 10, used % 10, entry->config->memory_bytes >> 20,
+		    clear * 4, rate);
 }
 
 /* Percent of one CPU since the last look, in tenths. */
@@ -230,7 +224,6 @@ static bool top_step(void)
 
 static void run_top(const struct shell_call *call)
 {
-	(void)call;
 	for (size_t i = 0; i < vms_count(); i++) {
 		struct sched_times times = { 0, 0 };
 		uint64_t clear;
@@ -247,13 +240,11 @@ static void run_top(const struct shell_call *call)
 
 static void run_host(const struct shell_call *call)
 {
-	(void)call;
 	host_report(boot, shell_print);
 }
 
 static void run_log(const struct shell_call *call)
 {
-	(void)call;
 	console_replay();
 }
 

@@ -17,7 +17,7 @@
 #define PEEK_BYTES_MAX 4096u
 #define PEEK_ROW       16u
 
-static unsigned long long to_seconds(uint64_t ticks)
+static uint64_t to_seconds(uint64_t ticks)
 {
 	return ticks / MAX(tsc_hz(), 1u);
 }
@@ -30,7 +30,7 @@ void shell_print_key(const struct vm *vm)
 	if (keyslot_get(vm->gmem.keyid, &slot) != 0) {
 		return;
 	}
-	shell_print("  key: KeyID %u, generation %u, mode %s, in use for %llu s", vm->gmem.keyid,
+	shell_print("  key: KeyID %u, generation %u, mode %s, in use for %lu s", vm->gmem.keyid,
 		    slot.generation, keyslot_mode_name(slot.mode),
 		    to_seconds(cpu_rdtsc() - slot.since));
 }
@@ -43,14 +43,10 @@ void shell_print_leaves(struct vm *vm)
 	gmem_count_leaves(&vm->gmem, &leaves);
 	large = leaves.in_1g + leaves.in_2m;
 	all = large + leaves.in_4k;
-	shell_print("  EPT: %llu leaves of 1G, %llu of 2M, %llu of 4K: %llu.%llu %% of the %llu "
+	shell_print("  EPT: %lu leaves of 1G, %lu of 2M, %lu of 4K: %lu.%lu %% of the %lu "
 		    "KiB that are mapped are in leaves of 2M or more",
-		    (unsigned long long)(leaves.in_1g / SIZE_1G),
-		    (unsigned long long)(leaves.in_2m / SIZE_2M),
-		    (unsigned long long)(leaves.in_4k / PAGE_SIZE),
-		    (unsigned long long)(large * 100 / MAX(all, 1u)),
-		    (unsigned long long)(large * 1000 / MAX(all, 1u) % 10),
-		    (unsigned long long)(all >> 10));
+		    leaves.in_1g / SIZE_1G, leaves.in_2m / SIZE_2M, leaves.in_4k / PAGE_SIZE,
+		    large * 100 / MAX(all, 1u), large * 1000 / MAX(all, 1u) % 10, all >> 10);
 }
 
 /* Looks through all page tables, ours and the VMs', for a frame that is live under two KeyIDs. */
@@ -75,13 +71,13 @@ static void check_frames(void)
 	leaves = audit.leaves;
 	incomplete = audit.incomplete;
 	if (!audit_end(&audit, &at, &a, &b)) {
-		shell_print("  BROKEN: the frame at %#llx is live under KeyID %u and KeyID %u",
-			    (unsigned long long)at.v, a, b);
+		shell_print("  BROKEN: the frame at %#lx is live under KeyID %u and KeyID %u", at.v,
+			    a, b);
 	} else if (incomplete) {
 		shell_print("  no conflict, but there was no memory to look at all leaves");
 	} else {
-		shell_print("  %llu leaves of all page tables: each frame is live under one KeyID",
-			    (unsigned long long)leaves);
+		shell_print("  %lu leaves of all page tables: each frame is live under one KeyID",
+			    leaves);
 	}
 }
 
@@ -106,7 +102,7 @@ void shell_run_keys(const struct shell_call *call)
 		if (slot.state == KEYSLOT_FREE) {
 			continue;
 		}
-		shell_print("  %5u %-12s %-10s %4u %5u %8llu %s", i, keyslot_state_name(slot.state),
+		shell_print("  %5u %-12s %-10s %4u %5u %8lu %s", i, keyslot_state_name(slot.state),
 			    keyslot_mode_name(slot.mode), slot.generation, slot.users,
 			    to_seconds(cpu_rdtsc() - slot.since), slot.owner);
 	}
@@ -161,13 +157,12 @@ static bool may_peek(uint64_t first, uint64_t end)
 
 	if (end < first || (!is_in(boot->ranges, boot->range_count, first, end) &&
 			    !is_in(boot->late, boot->late_count, first, end))) {
-		shell_print("%#llx to %#llx is not all RAM that VMs use", (unsigned long long)first,
-			    (unsigned long long)end);
+		shell_print("%#lx to %#lx is not all RAM that VMs use", first, end);
 		return false;
 	}
 	if (first < pool_end && end > pool.base.v) {
-		shell_print("%#llx is Umbra's own memory, which may hold keys; it is not shown",
-			    (unsigned long long)first);
+		shell_print("%#lx is Umbra's own memory, which may hold keys; it is not shown",
+			    first);
 		return false;
 	}
 	return true;
@@ -188,7 +183,7 @@ static void print_row(uint64_t at, size_t bytes)
 
 		used += str_printf(text + used, sizeof(text) - used, "%c", plain ? data[i] : '.');
 	}
-	shell_print("  %012llx  %s", (unsigned long long)at, text);
+	shell_print("  %012lx  %s", at, text);
 }
 
 void shell_run_peek(const struct shell_call *call)

@@ -102,10 +102,10 @@ static void log_free(void)
 				 count);
 	}
 	pager_window(&window, &unclaimed);
-	log_info("free: %llu frames for VMs, %llu pages of Umbra's own, %llu of the window's %llu "
+	log_info("free: %lu frames for VMs, %lu pages of Umbra's own, %lu of the window's %lu "
 		 "frames; %u VMs and %u secrets are there%s",
-		 (unsigned long long)frames_free_count(), (unsigned long long)page_free_count(),
-		 (unsigned long long)unclaimed, (unsigned long long)window, vm_count(),
+		 frames_free_count(), page_free_count(),
+		 unclaimed, window, vm_count(),
 		 wipe_count(), keyids);
 }
 
@@ -155,10 +155,10 @@ static void tell_end(struct vms_entry *slot)
 	const uint64_t ms = (cpu_rdtsc() - slot->started) / MAX(tsc_hz() / 1000, 1u);
 
 	log_printf(wanted ? LOG_INFO : LOG_ERROR,
-		   "vm %s: ended: %s%s%s (%llu.%03llu s, %llu exits)", vm->name,
+		   "vm %s: ended: %s%s%s (%lu.%03lu s, %lu exits)", vm->name,
 		   vm_end_reason_name(reason), vm->end_detail[0] != '\0' ? ": " : "",
-		   vm->end_detail, (unsigned long long)(ms / 1000), (unsigned long long)(ms % 1000),
-		   (unsigned long long)count_exits(vm));
+		   vm->end_detail, ms / 1000, ms % 1000,
+		   count_exits(vm));
 	platform_log_memory(vm);
 }
 

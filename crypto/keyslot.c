@@ -82,7 +82,7 @@ int keyslot_init(void)
 	return 0;
 }
 
-/* --- Keys --------------------------------------------------------------------------------------*/
+/* --- Keys --- */
 
 /*
  * The keys of a tenant: other ones for each start, for the salt is fresh, so that two starts from
@@ -174,7 +174,7 @@ static int erase(struct slot *slot)
 	return err;
 }
 
-/* --- Life --------------------------------------------------------------------------------------*/
+/* --- Life --- */
 
 static void quarantine(struct slot *slot)
 {
@@ -326,7 +326,7 @@ void keyslot_kill_retired(bool lines, void (*done)(keyid_t keyid, bool quarantin
 	}
 }
 
-/* --- Report ------------------------------------------------------------------------------------*/
+/* --- Report --- */
 
 uint32_t keyslot_count(void)
 {

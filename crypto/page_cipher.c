@@ -25,13 +25,11 @@ kernel_fn page_xts_vaes512_dec_10, page_xts_vaes512_dec_14;
 
 static bool has_mbedtls(struct simd_plan *plan)
 {
-	(void)plan;
 	return true;
 }
 
 static bool has_aesni(struct simd_plan *plan)
 {
-	(void)plan;
 	return aes_has_hardware() && (cpu_cpuid(1, 0).ecx & CPUID_1_ECX_PCLMULQDQ) != 0;
 }
 

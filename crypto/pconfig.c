@@ -63,7 +63,6 @@ static void execute(void *unused)
 	const uint32_t cpu = percpu_self()->index;
 	struct outcome *o = &outcomes[tme_package_of(cpu)];
 
-	(void)unused;
 	if (!tme_leads_package(cpu)) {
 		return;
 	}
@@ -100,8 +99,8 @@ static uint64_t collect(keyid_t keyid)
 			packages |= BIT(i);
 			continue;
 		}
-		log_error("KeyID %u cannot be programmed on package %u: %s (code %llu)", keyid, i,
-			  outcome_words(&outcomes[i]), (unsigned long long)outcomes[i].result);
+		log_error("KeyID %u cannot be programmed on package %u: %s (code %lu)", keyid, i,
+			  outcome_words(&outcomes[i]), outcomes[i].result);
 	}
 	return packages;
 }

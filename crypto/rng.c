@@ -3,8 +3,9 @@
  * The generator's state and the lock over it. The lock is a leaf but for the log's; it is held
  * while noise is drawn, at most some milliseconds.
  */
-#include "crypto/noise.h"
 #include "crypto/rng.h"
+
+#include "crypto/noise.h"
 #include "crypto/simd.h"
 #include "crypto/wipe.h"
 #include "mbedtls/ctr_drbg.h"
@@ -77,7 +78,6 @@ static int draw_entropy(void *unused, unsigned char *out, size_t bytes)
 	int ret = ERR_IO;
 	size_t i;
 
-	(void)unused;
 	if (bytes > sizeof(digest)) {
 		return ERR_INVAL;
 	}

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "crypto/selftest.h"
+
 #include "crypto/aes_xts.h"
 #include "crypto/kat_vectors.h"
-#include "crypto/selftest.h"
 #include "crypto/simd.h"
 #include "mbedtls/ctr_drbg.h"
 #include "mbedtls/hkdf.h"
@@ -66,7 +67,6 @@ static bool test_xts_256(void)
 
 static int give_kat_entropy(void *unused, unsigned char *out, size_t bytes)
 {
-	(void)unused;
 	if (bytes != sizeof(kat_drbg_entropy)) {
 		return ERR_INVAL;
 	}

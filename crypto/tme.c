@@ -44,7 +44,7 @@ const struct tme_view *tme_view(uint32_t cpu_index)
 	return &views[cpu_index];
 }
 
-/* --- The decision ------------------------------------------------------------------------------*/
+/* --- The decision --- */
 
 /* Each holds when it holds on every CPU. */
 enum {
@@ -144,7 +144,7 @@ static uint64_t count_keyids(const struct tme_view *v)
 
 static bool agree(const struct tme_view *a, const struct tme_view *b)
 {
-	const uint64_t mask = ACTIVATE_LOCK | ACTIVATE_ENABLE | 15ull << ACTIVATE_KEYID_SHIFT;
+	const uint64_t mask = ACTIVATE_LOCK | ACTIVATE_ENABLE | 15ul << ACTIVATE_KEYID_SHIFT;
 
 	return a->present == b->present && a->phys_bits == b->phys_bits &&
 	       (a->activate & mask) == (b->activate & mask);
@@ -246,7 +246,7 @@ static const struct row *decide(uint32_t cpu_count, const struct around *around,
 	return row;
 }
 
-/* --- Reading -----------------------------------------------------------------------------------*/
+/* --- Reading --- */
 
 static bool pconfig_sets_keys(void)
 {
@@ -299,7 +299,6 @@ static void read_view(struct tme_view *v)
 
 static void read_this_cpu(void *unused)
 {
-	(void)unused;
 	read_view(&views[percpu_self()->index]);
 }
 
@@ -392,7 +391,7 @@ static bool all_memory(uint32_t cpu_count)
 	return !expected_affinity->memory_left_out;
 }
 
-/* --- Words -------------------------------------------------------------------------------------*/
+/* --- Words --- */
 
 static void add_words(struct tme_state *s, const char *fmt, ...) PRINTF_LIKE(2, 3);
 static void add_words(struct tme_state *s, const char *fmt, ...)
@@ -454,13 +453,13 @@ static void log_notes(const struct tme_state *s)
 	if (s->has_exclusion && s->kind != TME_NONE) {
 		const uint64_t bytes = s->exclude_mask & -s->exclude_mask;
 
-		log_info("memory encryption: firmware left %llu KiB at 0x%llx out of it, under "
+		log_info("memory encryption: firmware left %lu KiB at 0x%lx out of it, under "
 			 "KeyID 0",
-			 (unsigned long long)bytes >> 10, (unsigned long long)s->exclude_base);
+			 bytes >> 10, s->exclude_base);
 	}
 }
 
-/* --- Interface ---------------------------------------------------------------------------------*/
+/* --- Interface --- */
 
 bool tme_excludes(hpa_t base, uint64_t bytes)
 {
@@ -509,7 +508,6 @@ static const struct row *look_everywhere(struct around *around, struct tme_state
 
 static void load_mtrrs(void *unused)
 {
-	(void)unused;
 	(void)mtrr_match_this_cpu();
 }
 

@@ -28,7 +28,7 @@ struct common {
 
 static struct common look(void)
 {
-	struct common c = { .capability = ~0ull, .keyid_bits = 15, .pconfig = true };
+	struct common c = { .capability = ~0ul, .keyid_bits = 15, .pconfig = true };
 
 	c.phys_bits = tme_view(0)->phys_bits;
 	for (uint32_t i = 0; i < percpu_count(); i++) {
@@ -91,7 +91,6 @@ static uint64_t activate_value(const struct common *c, uint64_t end)
 
 static void flush(void *unused)
 {
-	(void)unused;
 	cpu_wbinvd();
 }
 
@@ -104,7 +103,6 @@ static void write_package(void *unused)
 	const uint32_t cpu = percpu_self()->index;
 	uint64_t value = 0;
 
-	(void)unused;
 	if (!tme_leads_package(cpu)) {
 		return;
 	}
@@ -122,7 +120,6 @@ static void write_package(void *unused)
  */
 static void write_core(void *unused)
 {
-	(void)unused;
 	refused[percpu_self()->index] = msr_write_safe(MSR_CORE_MKTME_ACTIVATION, 0) != 0;
 }
 

@@ -39,7 +39,7 @@ static inline unsigned level_shift(unsigned level)
 
 static inline uint64_t level_bytes(unsigned level)
 {
-	return 1ull << level_shift(level);
+	return 1ul << level_shift(level);
 }
 
 static inline uint64_t *entry_of(uint64_t *table, uint64_t at, unsigned level)
@@ -226,7 +226,7 @@ static bool range_is_valid(uint64_t at, uint64_t bytes, unsigned bits)
 	uint64_t end;
 
 	return bytes != 0 && IS_ALIGNED(at | bytes, PAGE_SIZE) &&
-	       !__builtin_add_overflow(at, bytes, &end) && end <= 1ull << bits;
+	       !__builtin_add_overflow(at, bytes, &end) && end <= 1ul << bits;
 }
 
 /* The level of the largest leaf for an address whose alignment `bits` shows. */

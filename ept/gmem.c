@@ -37,7 +37,7 @@ int gmem_region_check(const struct gmem *gmem, gpa_t base, uint64_t bytes)
 
 	if (bytes == 0 || !IS_ALIGNED(base.v | bytes, PAGE_SIZE) ||
 	    __builtin_add_overflow(base.v, bytes, &end) ||
-	    end > 1ull << MIN(EPT_GPA_BITS, ept_caps()->phys_bits)) {
+	    end > 1ul << MIN(EPT_GPA_BITS, ept_caps()->phys_bits)) {
 		return ERR_INVAL;
 	}
 	for (uint32_t i = 0; i < gmem->region_count; i++) {
@@ -173,7 +173,6 @@ static void count_leaf(void *context, struct keyed_frame page, uint64_t bytes)
 {
 	struct gmem_leaves *leaves = context;
 
-	(void)page;
 	*(bytes == SIZE_1G   ? &leaves->in_1g
 	  : bytes == SIZE_2M ? &leaves->in_2m
 			     : &leaves->in_4k) += bytes;

@@ -285,7 +285,6 @@ static void sealed_unpin(struct gmem *gmem, struct gmem_region *region, gpa_t pa
 	struct sealed_region *sealed = region->state;
 	struct window_frame *frame;
 
-	(void)gmem;
 	lock_take(&window_lock);
 	frame = window_frame(*store_opened(sealed, (page.v - region->base.v) / PAGE_SIZE) - 1);
 	frame->pins--;
@@ -358,8 +357,6 @@ static bool sealed_bury(const struct ept_root *root, struct gmem_region *region,
 	struct sealed_region *sealed = region->state;
 	struct pager_vm *vm = sealed->vm;
 
-	(void)root;
-	(void)how;
 	if (wipe_some(sealed) || !store_free_some(sealed)) {
 		return false;
 	}
@@ -388,7 +385,7 @@ int pager_ram_create(struct gmem *gmem, struct pager_vm *vm, gpa_t base, uint64_
 	}
 	vm->gmem = gmem;
 	sealed->vm = vm;
-	sealed->fill = fill * 0x0101010101010101ull;
+	sealed->fill = fill * 0x0101010101010101ul;
 	sealed->id = vm->region_count++;
 	vm->regions_left++;
 	sealed->mapping_count = 1;
@@ -573,11 +570,10 @@ static bool claim(const struct pager_vm *vm)
 	done = window_claim(vm->floor);
 	lock_drop(&window_lock);
 	if (!done && window_frame_count() != 0) { /* else the reason why there is none was logged */
-		log_error("vm %s: %u vCPU%s %lluK of the window, and other VMs leave %lluK of "
-			  "%lluK: make [host] window larger",
+		log_error("vm %s: %u vCPU%s %luK of the window, and other VMs leave %luK of "
+			  "%luK: make [host] window larger",
 			  vm->name, vm->vcpu_count, vm->vcpu_count == 1 ? " needs" : "s need",
-			  (unsigned long long)vm->floor * 4, (unsigned long long)left * 4,
-			  (unsigned long long)window_frame_count() * 4);
+			  vm->floor * 4, left * 4, window_frame_count() * 4);
 	}
 	return done;
 }
@@ -679,15 +675,12 @@ void pager_log(const struct pager_vm *vm)
 	struct pager_counters now;
 
 	pager_count(vm, &now);
-	log_info("vm %s: faults: %llu first touch, %llu clean, %llu dirty victim, %llu open "
-		 "already; %llu opens by the hypervisor",
-		 vm->name, (unsigned long long)now.first_touches,
-		 (unsigned long long)now.clean_faults, (unsigned long long)now.dirty_faults,
-		 (unsigned long long)now.mapped_faults, (unsigned long long)now.door_opens);
-	log_info("vm %s: pages: %llu opened, %llu sealed, %llu dropped clean, %llu dropped zero, "
-		 "%llu shoot-downs; %llu in clear, at most %llu",
-		 vm->name, (unsigned long long)now.opens, (unsigned long long)now.sealings,
-		 (unsigned long long)now.drops, (unsigned long long)now.zero_drops,
-		 (unsigned long long)now.shoot_downs, (unsigned long long)now.clear_pages,
-		 (unsigned long long)now.clear_peak);
+	log_info("vm %s: faults: %lu first touch, %lu clean, %lu dirty victim, %lu open "
+		 "already; %lu opens by the hypervisor",
+		 vm->name, now.first_touches, now.clean_faults, now.dirty_faults, now.mapped_faults,
+		 now.door_opens);
+	log_info("vm %s: pages: %lu opened, %lu sealed, %lu dropped clean, %lu dropped zero, "
+		 "%lu shoot-downs; %lu in clear, at most %lu",
+		 vm->name, now.opens, now.sealings, now.drops, now.zero_drops, now.shoot_downs,
+		 now.clear_pages, now.clear_peak);
 }

@@ -76,7 +76,7 @@ static int plain_fault(struct gmem *gmem, struct gmem_region *region, gpa_t gpa,
 	struct ept_leaf leaf;
 	int err;
 
-	(void)by; /* every leaf stays */
+	/* every leaf stays */
 	if (gmem->move != NULL) {
 		return ERR_AGAIN;
 	}
@@ -123,7 +123,7 @@ static int plain_pin(struct gmem *gmem, struct gmem_region *region, gpa_t page, 
 	const struct ram_plain *ram = region->state;
 	const struct known_leaf *known = &ram->known[(page.v / PAGE_SIZE) % KNOWN_LEAVES];
 
-	(void)write; /* every leaf allows everything */
+	/* every leaf allows everything */
 	if (__builtin_expect(page.v - known->base >= known->bytes, 0)) {
 		return pin_unknown(gmem, region, page, out);
 	}
@@ -339,7 +339,7 @@ int plain_ram_create(struct gmem *gmem, gpa_t base, uint64_t bytes, uint8_t fill
 	*out = (struct gmem_region){ .base = base, .bytes = bytes, .ops = &passing_ops };
 	err = create(gmem->keyid, out, SIZE_2M, true, &ram);
 	if (err == 0) {
-		ram->fill = fill * 0x0101010101010101ull;
+		ram->fill = fill * 0x0101010101010101ul;
 		out->state = ram;
 	}
 	return err;

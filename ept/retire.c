@@ -26,7 +26,7 @@ _Static_assert(sizeof(struct grave) <= PAGE_SIZE, "gmem_init takes one page");
 #define TABLES_A_STEP 16
 
 /* So much is flushed line by line at most, in place of all caches. */
-#define LINES_MAX_BYTES (16ull << 20)
+#define LINES_MAX_BYTES (16ul << 20)
 
 static struct grave *graves; /* their keys are there */
 static struct grave *dead;   /* they wait for no key: they are buried one after the other */
@@ -181,8 +181,8 @@ static bool flush(bool *lines)
 		return false;
 	}
 	cache_flush_all();
-	log_debug("caches: flushed on all CPUs in %llu us",
-		  (unsigned long long)cpu_mul_div(cache_flush_ticks(), 1000000, tsc_hz()));
+	log_debug("caches: flushed on all CPUs in %lu us",
+		  cpu_mul_div(cache_flush_ticks(), 1000000, tsc_hz()));
 	return true;
 }
 

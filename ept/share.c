@@ -86,7 +86,7 @@ static int resident_fault(struct gmem *gmem, struct gmem_region *region, gpa_t g
 	struct keyed_frame page;
 	struct ept_leaf leaf;
 
-	(void)by; /* what is mapped stays */
+	/* what is mapped stays */
 	if (read_only && (access & GMEM_ACCESS_WRITE) != 0) {
 		return ERR_RIGHTS;
 	}
@@ -149,7 +149,6 @@ static void resident_flush(const struct ept_root *root, struct gmem_region *regi
 	uint64_t bytes;
 	hpa_t first;
 
-	(void)root;
 	while (next_used(&left, &first, &bytes)) {
 		gmem_flush_frames(GMEM_SLOT_CLEAR,
 				  keyed(first, ((const struct share *)left.state)->keyid), bytes);
@@ -165,7 +164,6 @@ static bool resident_bury(const struct ept_root *root, struct gmem_region *regio
 	uint64_t bytes;
 	hpa_t first;
 
-	(void)root;
 	if (wipe && next_used(region, &first, &bytes)) {
 		gmem_zero_frames(GMEM_SLOT_CLEAR, keyed(first, KEYID_PLATFORM), bytes);
 		return false;
@@ -190,7 +188,7 @@ static const struct region_ops resident_ops = {
 int share_create_resident(uint64_t bytes, keyid_t keyid, struct share **out)
 {
 	struct share *share = page_alloc(1);
-	const uint64_t bitmap = ALIGN_UP(bytes / PAGE_SIZE, 64ull) / 8;
+	const uint64_t bitmap = ALIGN_UP(bytes / PAGE_SIZE, 64ul) / 8;
 	int err;
 
 	if (share == NULL) {

@@ -55,9 +55,8 @@ static void log_place(void)
 		} else if (next + PAGE_SIZE == from) {
 			from = next;
 		} else {
-			log_info("window: %u pages in clear, %llu of them at 0x%llx-0x%llx",
-				 window.count, (unsigned long long)(to - from) / PAGE_SIZE,
-				 (unsigned long long)from, (unsigned long long)to);
+			log_info("window: %u pages in clear, %lu of them at 0x%lx-0x%lx",
+				 window.count, (to - from) / PAGE_SIZE, from, to);
 			from = next;
 			to = next + PAGE_SIZE;
 		}
@@ -200,7 +199,7 @@ uint32_t window_victim(const struct pager_vm *vm)
 	bool may = false;
 
 	/* In the second round all had theirs: guests may touch pages faster than this looks. */
-	for (uint64_t looked = 0; looked < 2ull * window.count; looked++) {
+	for (uint64_t looked = 0; looked < 2ul * window.count; looked++) {
 		struct window_frame *here = frame;
 
 		frame = frame + 1 == end ? window.frames : frame + 1;

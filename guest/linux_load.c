@@ -139,7 +139,7 @@ static int refuse(struct load *load, int err, const char *fmt, ...)
 	return err;
 }
 
-static unsigned long long to_mib(uint64_t bytes)
+static uint64_t to_mib(uint64_t bytes)
 {
 	return (bytes + (1u << 20) - 1) >> 20;
 }
@@ -167,8 +167,8 @@ static int read_header(struct load *load)
 	size_t end;
 
 	if (load->source->kernel->bytes < 2 * SECTOR_BYTES) {
-		return refuse(load, ERR_FORMAT, "no bzImage: only %llu bytes long",
-			      (unsigned long long)load->source->kernel->bytes);
+		return refuse(load, ERR_FORMAT, "no bzImage: only %lu bytes long",
+			      load->source->kernel->bytes);
 	}
 	vm_file_read(file, SETUP_HEADER_OFFSET, hdr, sizeof(*hdr));
 	if (hdr->boot_flag != BOOT_FLAG || hdr->header != HEADER_MAGIC) {
@@ -213,9 +213,8 @@ static int check_sizes(struct load *load)
 		return refuse(load, ERR_FORMAT, "no bzImage: nothing follows its setup");
 	}
 	if (needed - SYSSIZE_UNIT >= load->source->kernel->bytes) {
-		return refuse(load, ERR_FORMAT, "truncated: %llu bytes of %llu",
-			      (unsigned long long)load->source->kernel->bytes,
-			      (unsigned long long)needed);
+		return refuse(load, ERR_FORMAT, "truncated: %lu bytes of %lu",
+			      load->source->kernel->bytes, needed);
 	}
 	load->at.payload_bytes = MIN(needed, load->source->kernel->bytes) - load->at.setup_bytes;
 	return 0;
@@ -232,8 +231,7 @@ static int place_kernel(struct load *load)
 	if (hdr->relocatable_kernel != 0) {
 		if (align == 0 || (align & (align - 1)) != 0 || align > ALIGNMENT_MAX) {
 			return refuse(load, ERR_FORMAT,
-				      "no bzImage: its alignment %#llx is nonsense",
-				      (unsigned long long)align);
+				      "no bzImage: its alignment %#lx is nonsense", align);
 		}
 		start = MAX(start, MEMMAP_KERNEL_MIN);
 		if (start < MEMMAP_HIGH_RAM) { /* else refused below, and no overflow here */
@@ -241,12 +239,12 @@ static int place_kernel(struct load *load)
 		}
 	}
 	if (start < MEMMAP_KERNEL_MIN || start >= MEMMAP_HOLE) {
-		return refuse(load, ERR_FORMAT, "it wants to run at %#llx, where no RAM can be",
-			      (unsigned long long)start);
+		return refuse(load, ERR_FORMAT, "it wants to run at %#lx, where no RAM can be",
+			      start);
 	}
 	if (start + bytes > low) {
 		return refuse(load, ERR_RANGE,
-			      "it needs %llu MiB of memory to start, the VM has %llu MiB",
+			      "it needs %lu MiB of memory to start, the VM has %lu MiB",
 			      to_mib(start + bytes), to_mib(load->source->memory_bytes));
 	}
 	load->at.kernel = start;
@@ -264,17 +262,15 @@ static int place_initrd(struct load *load)
 		return 0;
 	}
 	bytes = load->source->initrd->bytes;
-	top = MIN(top, load->hdr.initrd_addr_max + 1ull);
+	top = MIN(top, load->hdr.initrd_addr_max + 1ul);
 	load->refusal->initrd = true;
 	if (bytes == 0) {
 		return refuse(load, ERR_FORMAT, "is empty");
 	}
 	if (top < bytes || ALIGN_DOWN(top - bytes, PAGE_SIZE) < load->at.kernel_end) {
-		return refuse(
-			load, ERR_RANGE,
-			"%llu MiB do not fit between the kernel's end at %llu MiB and %llu MiB",
-			to_mib(bytes), to_mib(load->at.kernel_end),
-			(unsigned long long)(top >> 20));
+		return refuse(load, ERR_RANGE,
+			      "%lu MiB do not fit between the kernel's end at %lu MiB and %lu MiB",
+			      to_mib(bytes), to_mib(load->at.kernel_end), top >> 20);
 	}
 	load->refusal->initrd = false;
 	load->at.initrd = ALIGN_DOWN(top - bytes, PAGE_SIZE);
@@ -287,8 +283,8 @@ static int check_cmdline(struct load *load)
 	uint64_t most = MIN((uint64_t)load->hdr.cmdline_size, MEMMAP_CMDLINE_BYTES - 1);
 
 	if (length > most) {
-		return refuse(load, ERR_RANGE, "the command line has %zu bytes, it takes %llu",
-			      length, (unsigned long long)most);
+		return refuse(load, ERR_RANGE, "the command line has %zu bytes, it takes %lu",
+			      length, most);
 	}
 	return 0;
 }

@@ -30,22 +30,22 @@
 
 #include "vmm/base/types.h"
 
-#define MEMMAP_GDT	     0x10000ull
-#define MEMMAP_BOOT_PARAMS   0x11000ull
-#define MEMMAP_CMDLINE	     0x12000ull
-#define MEMMAP_CMDLINE_BYTES 0x2000ull
-#define MEMMAP_SETUP_DATA    0x14000ull
-#define MEMMAP_PAGE_TABLES   0x18000ull
-#define MEMMAP_LOADER_END    0x1e000ull
-#define MEMMAP_LOW_RAM_END   0x9f000ull
-#define MEMMAP_ACPI	     0xe0000ull
-#define MEMMAP_ACPI_BYTES    0x20000ull
-#define MEMMAP_SMBIOS	     0xf0000ull /* the ACPI tables end below it */
-#define MEMMAP_KERNEL_MIN    0x100000ull
-#define MEMMAP_HOLE	     0xc0000000ull
-#define MEMMAP_IOAPIC	     0xfec00000ull
-#define MEMMAP_LAPIC	     0xfee00000ull
-#define MEMMAP_HIGH_RAM	     0x100000000ull
+#define MEMMAP_GDT	     0x10000ul
+#define MEMMAP_BOOT_PARAMS   0x11000ul
+#define MEMMAP_CMDLINE	     0x12000ul
+#define MEMMAP_CMDLINE_BYTES 0x2000ul
+#define MEMMAP_SETUP_DATA    0x14000ul
+#define MEMMAP_PAGE_TABLES   0x18000ul
+#define MEMMAP_LOADER_END    0x1e000ul
+#define MEMMAP_LOW_RAM_END   0x9f000ul
+#define MEMMAP_ACPI	     0xe0000ul
+#define MEMMAP_ACPI_BYTES    0x20000ul
+#define MEMMAP_SMBIOS	     0xf0000ul /* the ACPI tables end below it */
+#define MEMMAP_KERNEL_MIN    0x100000ul
+#define MEMMAP_HOLE	     0xc0000000ul
+#define MEMMAP_IOAPIC	     0xfec00000ul
+#define MEMMAP_LAPIC	     0xfee00000ul
+#define MEMMAP_HIGH_RAM	     0x100000000ul
 
 #define PORT_PIC_MASTER	      0x20
 #define PORT_PIT	      0x40

@@ -83,7 +83,7 @@ static int refuse(const struct build *build, int err, const char *fmt, ...)
 	return err;
 }
 
-static unsigned long long to_mib(uint64_t bytes)
+static uint64_t to_mib(uint64_t bytes)
 {
 	return bytes >> 20;
 }
@@ -176,9 +176,9 @@ static int check_clear(struct build *build)
 		const uint64_t end = range->base + range->bytes;
 
 		if (end > low && (range->base < MEMMAP_HIGH_RAM || end > MEMMAP_HIGH_RAM + high)) {
-			return refuse(build, ERR_RANGE, "clear: %lluK at %#llx is not all RAM",
-				      (unsigned long long)range->bytes >> 10,
-				      (unsigned long long)range->base);
+			return refuse(build, ERR_RANGE, "clear: %luK at %#lx is not all RAM",
+				      range->bytes >> 10,
+				      range->base);
 		}
 	}
 	return 0;
@@ -301,8 +301,8 @@ static void log_clear(const char *name, const struct vm_clear_range *range)
 						 : "under KeyID 0, as clear says: encrypted by the "
 						   "machine's own TME key";
 
-	log_info("vm %s: %lluK at guest-physical %#llx %s", name,
-		 (unsigned long long)range->bytes >> 10, (unsigned long long)range->base, what);
+	log_info("vm %s: %luK at guest-physical %#lx %s", name,
+		 range->bytes >> 10, range->base, what);
 }
 
 /*
@@ -358,7 +358,7 @@ static int add_memory(struct build *build)
 	}
 	if (bytes > left) {
 		return refuse(build, ERR_NOMEM,
-			      "memory = %lluM is more than the machine has: %lluM are left for VMs",
+			      "memory = %luM is more than the machine has: %luM are left for VMs",
 			      to_mib(bytes), to_mib(left));
 	}
 	err = claim_engine(build);
@@ -373,7 +373,7 @@ static int add_memory(struct build *build)
 		return ERR_AGAIN;
 	}
 	if (err != 0) {
-		return refuse(build, err, "its memory of %lluM could not be set up: %s",
+		return refuse(build, err, "its memory of %luM could not be set up: %s",
 			      to_mib(bytes), err_name(err));
 	}
 	return 0;
@@ -524,7 +524,7 @@ static int start(struct build *build)
 
 	vconsole_attach(&build->platform->console, build->vm->name);
 	describe_engine(build);
-	log_info("vm %s: starts with %lluM of memory %s, %u vCPU%s, kernel %s", config->name,
+	log_info("vm %s: starts with %luM of memory %s, %u vCPU%s, kernel %s", config->name,
 		 to_mib(config->memory_bytes), build->platform->engine, config->vcpus,
 		 config->vcpus == 1 ? "" : "s", config->kernel.path);
 	vm_start(build->vm);

@@ -82,13 +82,13 @@ int rekey_unpark(struct vm *vm, const struct vm_config *config)
 
 bool rekey_step(struct vm *vm)
 {
-	const unsigned long long pages = move_pages(&vm->gmem);
+	const uint64_t pages = move_pages(&vm->gmem);
 
 	if (!move_step(&vm->gmem)) {
 		return false;
 	}
 	platform_describe_keyid(vm);
-	log_info("vm %s: %llu pages were moved: its memory is %s now", vm->name, pages,
+	log_info("vm %s: %lu pages were moved: its memory is %s now", vm->name, pages,
 		 platform_engine_words(vm));
 	return true;
 }

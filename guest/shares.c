@@ -132,15 +132,14 @@ static int create(struct shared *shared)
 		if (err == ERR_AGAIN || pending) {
 			return ERR_AGAIN;
 		}
-		log_error("share %s: its %lluM could not be set up: %s", config->name,
-			  (unsigned long long)config->bytes >> 20, err_name(err));
+		log_error("share %s: its %luM could not be set up: %s", config->name,
+			  config->bytes >> 20, err_name(err));
 		return err;
 	}
 	if (policy->words != NULL) {
 		log_warn("share %s: %s", config->name, policy->words);
 	}
-	log_info("share %s: %lluK of memory %s", config->name,
-		 (unsigned long long)config->bytes >> 10,
+	log_info("share %s: %luK of memory %s", config->name, config->bytes >> 10,
 		 share_keyid(shared->share) != KEYID_PLATFORM ? "under a KeyID of its own"
 		 : policy->verdict == ENGINE_RUNS_PLATFORM    ? "under the machine's own TME key"
 							      : "sealed under a key of its own");
@@ -250,9 +249,9 @@ static int attach(struct shared *shared, struct member *member, bool read_only, 
 	member->base = base;
 	member->joined = true;
 	member->read_only = read_only;
-	log_info("vm %s: share %s at guest-physical %#llx, %s, via %s", vm->name,
-		 shared->config->name, (unsigned long long)base.v,
-		 read_only ? "read-only" : "for reading and writing", dax ? "dax" : "reserved");
+	log_info("vm %s: share %s at guest-physical %#lx, %s, via %s", vm->name,
+		 shared->config->name, base.v, read_only ? "read-only" : "for reading and writing",
+		 dax ? "dax" : "reserved");
 	return 0;
 }
 
@@ -365,8 +364,7 @@ void shares_print(size_t index, void (*print)(const char *fmt, ...))
 {
 	const struct shared *shared = &shares[index];
 
-	print("share %s: %lluK, %s", shared->config->name,
-	      (unsigned long long)shared->config->bytes >> 10,
+	print("share %s: %luK, %s", shared->config->name, shared->config->bytes >> 10,
 	      shared->share == NULL ? "no member runs" : "live");
 	if (shared->share != NULL && share_keyid(shared->share) != KEYID_PLATFORM) {
 		print("  under KeyID %u", share_keyid(shared->share));
@@ -383,9 +381,8 @@ void shares_print_vm(const struct vm *vm, void (*print)(const char *fmt, ...))
 			const struct member *member = &shares[i].members[m];
 
 			if (member->vm == vm) {
-				print("  share %s at guest-physical %#llx: %s",
-				      shares[i].config->name, (unsigned long long)member->base.v,
-				      state_of(member));
+				print("  share %s at guest-physical %#lx: %s",
+				      shares[i].config->name, member->base.v, state_of(member));
 			}
 		}
 	}

@@ -54,8 +54,6 @@ static uint32_t core_bits(const struct vcpu *vcpu)
 
 static void adjust_vendor(const struct vcpu *vcpu, uint32_t subleaf, uint32_t regs[4])
 {
-	(void)vcpu;
-	(void)subleaf;
 	regs[EAX] = MAX(regs[EAX], LEAF_FREQUENCY);
 }
 
@@ -63,7 +61,6 @@ static void adjust_version(const struct vcpu *vcpu, uint32_t subleaf, uint32_t r
 {
 	uint32_t cores = MIN(1u << core_bits(vcpu), 128u);
 
-	(void)subleaf;
 	regs[EBX] = (regs[EBX] & 0xffff) | cores << 16 | vcpu->id << 24;
 	regs[ECX] |= CPUID_1_ECX_X2APIC | CPUID_1_ECX_TSC_DEADLINE | CPUID_1_ECX_HYPERVISOR;
 	/* SDM, "Local APIC Status and Location": the flag follows IA32_APIC_BASE. */
@@ -85,7 +82,6 @@ static void adjust_caches(const struct vcpu *vcpu, uint32_t subleaf, uint32_t re
 	uint32_t cores = (1u << core_bits(vcpu)) - 1;
 	uint32_t level = regs[EAX] >> 5 & 7;
 
-	(void)subleaf;
 	if ((regs[EAX] & 0x1f) == 0) { /* no more caches */
 		return;
 	}
@@ -95,8 +91,6 @@ static void adjust_caches(const struct vcpu *vcpu, uint32_t subleaf, uint32_t re
 /* The virtual APIC's timer never stops. */
 static void adjust_power(const struct vcpu *vcpu, uint32_t subleaf, uint32_t regs[4])
 {
-	(void)vcpu;
-	(void)subleaf;
 	set_regs(regs, CPUID_6_EAX_ARAT, 0, 0, 0);
 }
 
@@ -118,8 +112,6 @@ static void adjust_topology(const struct vcpu *vcpu, uint32_t subleaf, uint32_t 
 /* TSC Hz = ECX * EBX / EAX; ECX is also the clock of the local APIC timer. */
 static void adjust_tsc(const struct vcpu *vcpu, uint32_t subleaf, uint32_t regs[4])
 {
-	(void)vcpu;
-	(void)subleaf;
 	set_regs(regs, 1, VLAPIC_TSC_RATIO, (uint32_t)(tsc_hz() / VLAPIC_TSC_RATIO), 0);
 }
 
@@ -127,8 +119,6 @@ static void adjust_frequency(const struct vcpu *vcpu, uint32_t subleaf, uint32_t
 {
 	uint32_t mhz = (uint32_t)((tsc_hz() + 500000) / 1000000);
 
-	(void)vcpu;
-	(void)subleaf;
 	set_regs(regs, mhz, mhz, 100, 0);
 }
 

@@ -9,7 +9,7 @@ PYTHON := python3 -B
 
 .SECONDEXPANSION:
 
-# --- Unit tests: host programs under ASan and UBSan, with cmocka ----------------------------------
+# --- Unit tests: host programs under ASan and UBSan, with cmocka ---
 
 include tests/unit/unit.mk
 
@@ -76,7 +76,7 @@ $(HOST_OBJ)/%.o: %.asm | $$(THIRD_PARTY) $$(GENERATED)
 -include $(patsubst %.o,%.d,$(FAKE_OBJ) $(foreach u,$(UNITS),\
 	$(call host_objects,$(HOST_OBJ),tests/unit/test_$u.c $(UNIT_$u))))
 
-# --- Fuzzers: libFuzzer, with the same fakes ------------------------------------------------------
+# --- Fuzzers: libFuzzer, with the same fakes ---
 
 include tests/fuzz/fuzz.mk
 
@@ -185,14 +185,15 @@ $(FUZZING_OBJ)/%.o: %.asm | $$(THIRD_PARTY) $$(GENERATED)
 -include $(patsubst %.o,%.d,$(FAKE_OBJ:$(HOST_OBJ)/%=$(FUZZING_OBJ)/%) $(foreach f,$(FUZZERS),\
 	$(call host_objects,$(FUZZING_OBJ),tests/fuzz/fuzz_$f.c $(FUZZ_$f))))
 
-# --- Tiny guests: bzImages without an operating system --------------------------------------------
+# --- Tiny guests: bzImages without an operating system ---
 
 GUESTS := $(sort $(patsubst tests/guests/%/main.c,%,$(wildcard tests/guests/*/main.c)))
 GUEST_DIR := $(O)/guests
 GUEST_CFLAGS := -std=gnu11 -m64 -O2 -g -ffreestanding -fno-pic -no-pie -mcmodel=small \
 	-mno-red-zone -mgeneral-regs-only -fno-stack-protector -fno-strict-aliasing \
 	-fcf-protection=none \
-	-fno-asynchronous-unwind-tables -Wall -Wextra -Wshadow -Wno-array-bounds -Werror -I.
+	-fno-asynchronous-unwind-tables -Wall -Wextra -Wno-unused-parameter -Wshadow \
+	-Wno-array-bounds -Werror -I.
 GUEST_COMMON := $(GUEST_DIR)/common/entry.asm.o $(GUEST_DIR)/common/runtime.o \
 	$(GUEST_DIR)/common/ap.asm.o $(GUEST_DIR)/common/cpus.o \
 	$(GUEST_DIR)/common/machine.o $(GUEST_DIR)/common/far.o $(GUEST_DIR)/common/vector.o \
@@ -242,14 +243,14 @@ guest-%: $(GUEST_DIR)/%.bin
 	timeout 120 qemu-system-x86_64 -M q35 -accel $(GUEST_ACCEL) -m 128 -display none \
 		-monitor none -serial stdio -no-reboot -kernel $< -append '$(ARGS)' < /dev/null
 
-# --- The scanner of DRAM dumps --------------------------------------------------------------------
+# --- The scanner of DRAM dumps ---
 
 DRAMSCAN := $(O)/dramscan
 $(DRAMSCAN): tests/bus/dramscan.c tests/bus/keyscan.c tests/bus/keyscan.h tests/bus/marker.h
 	@mkdir -p $(@D)
 	@$(HOST_CC) -std=gnu11 -D_GNU_SOURCE -O2 $(HOST_WARN) -I. -o $@ $(filter %.c,$^)
 
-# --- Emulator cases: tests/cases.toml -------------------------------------------------------------
+# --- Emulator cases: tests/cases.toml ---
 
 # make case [CASE="guest-* linux-*"]: some cases by name; all of group "test" are part of make test.
 CASE_NEEDS = $(O)/BOOTX64.EFI $(BARE) $(GUESTS:%=$(GUEST_DIR)/%.bin) $(BOCHS) $(KERNEL_FILES) \
@@ -301,15 +302,16 @@ soak-cases: $$(CASE_NEEDS)
 soak-fuzz:
 	@$(MAKE) --no-print-directory -k -j $$(nproc) -O fuzz FUZZING_SECONDS=$(SOAK_FUZZ_SECONDS)
 
-# --- Lint -----------------------------------------------------------------------------------------
+# --- Lint ---
 
 OUR_C := $(sort $(foreach d,vmm vmm/base crypto ept guest guest/dev boot tests/unit tests/fuzz \
 	tests/lint tests/guests/common tests/bus tests/machine/rows,$(wildcard $d/*.[ch])) \
 	$(wildcard tests/guests/*/main.c))
 
-.PHONY: lint layers bootstrap-code headers sizes words rows-table branches format format-check
-.PHONY: config-table config-table-check
-lint: sizes words layers bootstrap-code headers rows-table config-table-check branches format-check
+.PHONY: lint layers bootstrap-code headers sizes words rows-table branches format
+.PHONY: format-check config-table config-table-check
+lint: sizes words layers bootstrap-code headers rows-table config-table-check branches \
+	format-check
 
 # The table of umbra.conf's keys in boot/README.md comes from the rows of boot/config_keys.c.
 CONFIG_TABLE := $(O)/config_table

@@ -104,9 +104,8 @@ bool alike_check(char *why, size_t bytes)
 		if ((lacks != 0 && words[i].rule != NONE_BEYOND) ||
 		    (more != 0 && (words[i].rule == SAME || words[i].rule == NONE_BEYOND))) {
 			(void)str_printf(why, bytes,
-					 "it is not like the boot CPU: %s is %#llx, not %#llx",
-					 words[i].name, (unsigned long long)value,
-					 (unsigned long long)boot_cpu[i]);
+					 "it is not like the boot CPU: %s is %#lx, not %#lx",
+					 words[i].name, value, boot_cpu[i]);
 			return false;
 		}
 		more_here |= more != 0 && words[i].rule == FEATURES;

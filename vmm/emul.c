@@ -314,8 +314,8 @@ static void note_code(struct emul_slot *slot, gpa_t gpa, const uint8_t *bytes)
 		struct gmem_expect *word = &words[(gpa.v + i) / 8 - first];
 		unsigned shift = (gpa.v + i) % 8 * 8;
 
-		word->at = ALIGN_DOWN(gpa.v + i, 8ull);
-		word->mask |= 0xffull << shift;
+		word->at = ALIGN_DOWN(gpa.v + i, 8ul);
+		word->mask |= 0xfful << shift;
 		word->value |= (uint64_t)bytes[i] << shift;
 	}
 	slot->count = (uint8_t)(slot->count + (gpa.v + slot->insn.length - 1) / 8 - first + 1);
@@ -409,11 +409,11 @@ void emul_log(struct vcpu *vcpu, gpa_t gpa)
 	gwalk_mode_read(&mode);
 	linear = linear_rip(code_bits(&mode));
 	(void)gwalk_copy(&vcpu->vm->gmem, &mode, linear, bytes, sizeof(bytes), GWALK_FETCH, &fault);
-	log_warn("vm %s: vCPU %u touched a device's page at %#llx by no known load or store and "
-		 "got #GP, at %#llx: %02x %02x %02x %02x %02x %02x %02x %02x; further ones are not "
+	log_warn("vm %s: vCPU %u touched a device's page at %#lx by no known load or store and "
+		 "got #GP, at %#lx: %02x %02x %02x %02x %02x %02x %02x %02x; further ones are not "
 		 "logged",
-		 vcpu->vm->name, vcpu->id, (unsigned long long)gpa.v, (unsigned long long)linear,
-		 bytes[0], bytes[1], bytes[2], bytes[3], bytes[4], bytes[5], bytes[6], bytes[7]);
+		 vcpu->vm->name, vcpu->id, gpa.v, linear, bytes[0], bytes[1], bytes[2], bytes[3],
+		 bytes[4], bytes[5], bytes[6], bytes[7]);
 }
 
 enum emul_outcome emul_mmio(struct vcpu *vcpu, const struct emul_access *access, uint8_t *length,

@@ -35,15 +35,11 @@ struct cpuid_row {
 
 static void fix_max_basic(struct vcpu *vcpu, uint32_t subleaf, uint32_t regs[4])
 {
-	(void)vcpu;
-	(void)subleaf;
 	regs[EAX] = LEAF_BASIC_MAX;
 }
 
 static void fix_features(struct vcpu *vcpu, uint32_t subleaf, uint32_t regs[4])
 {
-	(void)vcpu;
-	(void)subleaf;
 	if ((regs[ECX] & CPUID_1_ECX_XSAVE) != 0 && (vmread(VMCS_GUEST_CR4) & CR4_OSXSAVE) != 0) {
 		regs[ECX] |= CPUID_1_ECX_OSXSAVE;
 	}
@@ -54,8 +50,6 @@ static void fix_structured(struct vcpu *vcpu, uint32_t subleaf, uint32_t regs[4]
 {
 	const struct vmx_caps *caps = vmx_caps();
 
-	(void)vcpu;
-	(void)subleaf;
 	regs[EAX] = 0;
 	regs[EBX] |= CPUID_7_EBX_TSC_ADJUST;
 	if ((caps->cpu2 & CPU2_ENABLE_INVPCID) == 0) {
@@ -117,15 +111,11 @@ static void fix_xsave(struct vcpu *vcpu, uint32_t subleaf, uint32_t regs[4])
 
 static void fix_max_extended(struct vcpu *vcpu, uint32_t subleaf, uint32_t regs[4])
 {
-	(void)vcpu;
-	(void)subleaf;
 	regs[EAX] = MIN(regs[EAX], LEAF_EXTENDED_MAX);
 }
 
 static void fix_extended_features(struct vcpu *vcpu, uint32_t subleaf, uint32_t regs[4])
 {
-	(void)vcpu;
-	(void)subleaf;
 	/* Intel shows SYSCALL to 64-bit code alone, Umbra's included; a guest may ask from
 	 * elsewhere. */
 	if (!vcpu_in_64bit_mode()) {
@@ -138,8 +128,6 @@ static void fix_extended_features(struct vcpu *vcpu, uint32_t subleaf, uint32_t 
 
 static void fix_invariant_tsc(struct vcpu *vcpu, uint32_t subleaf, uint32_t regs[4])
 {
-	(void)vcpu;
-	(void)subleaf;
 	regs[EDX] |= CPUID_80000007_EDX_INVARIANT_TSC;
 }
 

@@ -109,8 +109,8 @@ static uint64_t place_of(const struct vcpu *vcpu)
 {
 	const uint64_t *gpr = vcpu->regs.gpr;
 
-	return vmread(VMCS_GUEST_RIP) + 0x9e3779b97f4a7c15ull * gpr[GPR_RCX] +
-	       0xc2b2ae3d27d4eb4full * gpr[GPR_RSI] + 0x165667b19e3779f9ull * gpr[GPR_RDI];
+	return vmread(VMCS_GUEST_RIP) + 0x9e3779b97f4a7c15ul * gpr[GPR_RCX] +
+	       0xc2b2ae3d27d4eb4ful * gpr[GPR_RSI] + 0x165667b19e3779f9ul * gpr[GPR_RDI];
 }
 
 /*
@@ -121,9 +121,9 @@ static uint64_t place_of(const struct vcpu *vcpu)
 static enum exit_result refuse_write(struct vcpu *vcpu, gpa_t gpa)
 {
 	if (!__atomic_exchange_n(&vcpu->vm->wrote_read_only, true, __ATOMIC_RELAXED)) {
-		log_warn("vm %s: it wrote to guest-physical %#llx, which it may only read, and got "
+		log_warn("vm %s: it wrote to guest-physical %#lx, which it may only read, and got "
 			 "#GP; further ones are not logged",
-			 vcpu->vm->name, (unsigned long long)gpa.v);
+			 vcpu->vm->name, gpa.v);
 	}
 	inject_exception(vcpu, VECTOR_GP, 0);
 	return EXIT_RESUME;
@@ -181,8 +181,8 @@ enum exit_result exit_ept_misconfig(struct vcpu *vcpu)
 	char text[VM_DETAIL_MAX];
 
 	vcpu_dump(vcpu);
-	str_printf(text, sizeof(text), "malformed EPT entry at guest-physical %#llx",
-		   (unsigned long long)vmread(VMCS_GUEST_PHYSICAL_ADDRESS));
+	str_printf(text, sizeof(text), "malformed EPT entry at guest-physical %#lx",
+		   vmread(VMCS_GUEST_PHYSICAL_ADDRESS));
 	vm_end(vcpu->vm, VM_END_UNHANDLED, text);
 	return EXIT_RESUME;
 }

@@ -15,8 +15,7 @@
 #include "vmm/vcpu_priv.h"
 #include "vmm/vmx.h"
 
-/* --- Passed through -----------------------------------------------------------------------------
- */
+/* --- Passed through --- */
 
 #define PASS_READ  1
 #define PASS_WRITE 2
@@ -99,15 +98,14 @@ void msr_fill_bitmap(void *page, bool x2apic)
 	}
 }
 
-/* --- Handled ------------------------------------------------------------------------------------
- */
+/* --- Handled --- */
 
 /* What a machine after firmware says: caching on, write-back where no range says otherwise. */
 #define MTRR_CAP_VALUE	   (VCPU_MTRR_VARIABLE | MTRRCAP_FIX | BIT(10))
 #define MTRR_DEF_TYPE_INIT (MTRR_DEF_TYPE_ENABLE | MEMTYPE_WB)
 #define MTRR_DEF_TYPE_BITS (MTRR_DEF_TYPE_ENABLE | MTRR_DEF_TYPE_FIX | 0xff)
-#define MTRR_FIXED_WB	   0x0606060606060606ull
-#define PAT_RESET	   0x0007040600070406ull
+#define MTRR_FIXED_WB	   0x0606060606060606ul
+#define PAT_RESET	   0x0007040600070406ul
 #define MISC_ENABLE_INIT \
 	(MISC_ENABLE_FAST_STRINGS | MISC_ENABLE_BTS_UNAVAIL | MISC_ENABLE_PEBS_UNAVAIL)
 
@@ -121,24 +119,17 @@ void msr_fill_bitmap(void *page, bool x2apic)
 
 static int read_zero(struct vcpu *vcpu, uint32_t msr, uint64_t *value)
 {
-	(void)vcpu;
-	(void)msr;
 	*value = 0;
 	return 0;
 }
 
 static int write_ignored(struct vcpu *vcpu, uint32_t msr, uint64_t value)
 {
-	(void)vcpu;
-	(void)msr;
-	(void)value;
 	return 0;
 }
 
 static int write_zero(struct vcpu *vcpu, uint32_t msr, uint64_t value)
 {
-	(void)vcpu;
-	(void)msr;
 	return value == 0 ? 0 : ERR_NOTFOUND;
 }
 
@@ -165,7 +156,6 @@ static int write_tsc(struct vcpu *vcpu, uint32_t msr, uint64_t value)
 {
 	uint64_t change = value - vcpu_guest_tsc(vcpu, cpu_rdtsc());
 
-	(void)msr;
 	vcpu->priv->tsc_adjust += change;
 	set_tsc_offset(vcpu, vcpu->priv->tsc_offset + change);
 	return 0;
@@ -173,7 +163,6 @@ static int write_tsc(struct vcpu *vcpu, uint32_t msr, uint64_t value)
 
 static int read_tsc_adjust(struct vcpu *vcpu, uint32_t msr, uint64_t *value)
 {
-	(void)msr;
 	*value = vcpu->priv->tsc_adjust;
 	return 0;
 }
@@ -182,7 +171,6 @@ static int write_tsc_adjust(struct vcpu *vcpu, uint32_t msr, uint64_t value)
 {
 	uint64_t change = value - vcpu->priv->tsc_adjust;
 
-	(void)msr;
 	vcpu->priv->tsc_adjust = value;
 	set_tsc_offset(vcpu, vcpu->priv->tsc_offset + change);
 	return 0;
@@ -190,8 +178,6 @@ static int write_tsc_adjust(struct vcpu *vcpu, uint32_t msr, uint64_t value)
 
 static int read_feature_control(struct vcpu *vcpu, uint32_t msr, uint64_t *value)
 {
-	(void)vcpu;
-	(void)msr;
 	*value = FEATURE_CONTROL_LOCK;
 	return 0;
 }
@@ -199,7 +185,6 @@ static int read_feature_control(struct vcpu *vcpu, uint32_t msr, uint64_t *value
 /* The host's microcode revision: stock kernels judge errata by it. */
 static int read_microcode_revision(struct vcpu *vcpu, uint32_t msr, uint64_t *value)
 {
-	(void)vcpu;
 	(void)msr_read_safe(msr, value); /* 0 where there is none */
 	return 0;
 }
@@ -212,31 +197,24 @@ static int read_platform_info(struct vcpu *vcpu, uint32_t msr, uint64_t *value)
 {
 	uint64_t ratio = MIN(MAX((tsc_hz() + 50000000) / 100000000, 1u), 255u);
 
-	(void)vcpu;
-	(void)msr;
 	*value = ratio << 8 | ratio << 40;
 	return 0;
 }
 
 static int read_mtrr_cap(struct vcpu *vcpu, uint32_t msr, uint64_t *value)
 {
-	(void)vcpu;
-	(void)msr;
 	*value = MTRR_CAP_VALUE;
 	return 0;
 }
 
 static int read_arch_capabilities(struct vcpu *vcpu, uint32_t msr, uint64_t *value)
 {
-	(void)vcpu;
-	(void)msr;
 	*value = vmx_caps()->arch_capabilities & ARCH_CAPABILITIES_SHOWN;
 	return vmx_caps()->has_arch_capabilities ? 0 : ERR_NOTFOUND;
 }
 
 static int read_misc_enable(struct vcpu *vcpu, uint32_t msr, uint64_t *value)
 {
-	(void)msr;
 	*value = vcpu->priv->msr_misc_enable;
 	return 0;
 }
@@ -244,7 +222,6 @@ static int read_misc_enable(struct vcpu *vcpu, uint32_t msr, uint64_t *value)
 /* Fast strings may be switched; what describes missing features stays as it is. */
 static int write_misc_enable(struct vcpu *vcpu, uint32_t msr, uint64_t value)
 {
-	(void)msr;
 	vcpu->priv->msr_misc_enable = (MISC_ENABLE_INIT & ~MISC_ENABLE_FAST_STRINGS) |
 				      (value & MISC_ENABLE_FAST_STRINGS);
 	return 0;
@@ -252,16 +229,12 @@ static int write_misc_enable(struct vcpu *vcpu, uint32_t msr, uint64_t value)
 
 static int read_debugctl(struct vcpu *vcpu, uint32_t msr, uint64_t *value)
 {
-	(void)vcpu;
-	(void)msr;
 	*value = vmread(VMCS_GUEST_DEBUGCTL);
 	return 0;
 }
 
 static int write_debugctl(struct vcpu *vcpu, uint32_t msr, uint64_t value)
 {
-	(void)vcpu;
-	(void)msr;
 	if ((value & ~DEBUGCTL_BTF) != 0) {
 		return ERR_NOTFOUND;
 	}
@@ -327,14 +300,12 @@ static int write_mtrr_fixed(struct vcpu *vcpu, uint32_t msr, uint64_t value)
 
 static int read_pat(struct vcpu *vcpu, uint32_t msr, uint64_t *value)
 {
-	(void)msr;
 	*value = vcpu->priv->msr_pat;
 	return 0;
 }
 
 static int write_pat(struct vcpu *vcpu, uint32_t msr, uint64_t value)
 {
-	(void)msr;
 	if (!memory_types_ok(value, true)) {
 		return ERR_NOTFOUND;
 	}
@@ -344,14 +315,12 @@ static int write_pat(struct vcpu *vcpu, uint32_t msr, uint64_t value)
 
 static int read_mtrr_def_type(struct vcpu *vcpu, uint32_t msr, uint64_t *value)
 {
-	(void)msr;
 	*value = vcpu->priv->msr_mtrr_def_type;
 	return 0;
 }
 
 static int write_mtrr_def_type(struct vcpu *vcpu, uint32_t msr, uint64_t value)
 {
-	(void)msr;
 	if ((value & ~MTRR_DEF_TYPE_BITS) != 0 || !memory_types_ok(value & 0xff, false)) {
 		return ERR_NOTFOUND;
 	}
@@ -377,8 +346,6 @@ static int write_efer(struct vcpu *vcpu, uint32_t msr, uint64_t value)
 	uint64_t old = vmread(VMCS_GUEST_EFER);
 	bool paging = (vmread(VMCS_GUEST_CR0) & CR0_PG) != 0;
 
-	(void)vcpu;
-	(void)msr;
 	if ((value & ~(EFER_SCE | EFER_LME | EFER_LMA | EFER_NXE)) != 0 ||
 	    (paging && ((value ^ old) & EFER_LME) != 0)) {
 		return ERR_NOTFOUND;

@@ -104,7 +104,6 @@ static enum exit_result exit_window(struct vcpu *vcpu)
  */
 static enum exit_result exit_pause(struct vcpu *vcpu)
 {
-	(void)vcpu;
 	exit_skip(vmread(VMCS_EXIT_INSTRUCTION_LENGTH));
 	sched_yield();
 	return EXIT_YIELD;
@@ -116,7 +115,6 @@ static enum exit_result exit_pause(struct vcpu *vcpu)
  */
 static enum exit_result exit_bus_lock(struct vcpu *vcpu)
 {
-	(void)vcpu;
 	sched_yield();
 	return EXIT_YIELD;
 }
@@ -161,7 +159,6 @@ static enum exit_result exit_hlt(struct vcpu *vcpu)
 /* Caches are the host's; guest memory is coherent whatever the guest thinks of them. */
 static enum exit_result exit_cache_flush(struct vcpu *vcpu)
 {
-	(void)vcpu;
 	return EXIT_NEXT_INSN;
 }
 
@@ -274,14 +271,13 @@ static enum exit_result unhandled(void)
 	}
 	vcpu_dump(vcpu);
 	if ((reason & EXIT_REASON_ENTRY_FAILURE) != 0) {
-		str_printf(text, sizeof(text),
-			   "the CPU refused the guest's state, reason %u, %#llx", reason & 0xffff,
-			   (unsigned long long)vmread(VMCS_EXIT_QUALIFICATION));
+		str_printf(text, sizeof(text), "the CPU refused the guest's state, reason %u, %#lx",
+			   reason & 0xffff, vmread(VMCS_EXIT_QUALIFICATION));
 		vm_end(vcpu->vm, VM_END_ENTRY_FAILED, text);
 		return EXIT_RESUME;
 	}
-	str_printf(text, sizeof(text), "%s (reason %u) at RIP %#llx", exit_name(reason & 0xffff),
-		   reason & 0xffff, (unsigned long long)vmread(VMCS_GUEST_RIP));
+	str_printf(text, sizeof(text), "%s (reason %u) at RIP %#lx", exit_name(reason & 0xffff),
+		   reason & 0xffff, vmread(VMCS_GUEST_RIP));
 	vm_end(vcpu->vm, VM_END_UNHANDLED, text);
 	return EXIT_RESUME;
 }

@@ -77,7 +77,6 @@ static bool verw_clears(const struct flaw_facts *f)
 
 static bool always(const struct flaw_facts *f)
 {
-	(void)f;
 	return true;
 }
 
@@ -152,8 +151,6 @@ static bool has_srbds(const struct flaw_facts *f)
 
 static bool nothing_more(const struct flaw_facts *f, struct flaw_plan *plan)
 {
-	(void)f;
-	(void)plan;
 	return true;
 }
 
@@ -165,7 +162,6 @@ static bool barrier(const struct flaw_facts *f, struct flaw_plan *plan)
 
 static bool fill_rsb(const struct flaw_facts *f, struct flaw_plan *plan)
 {
-	(void)f;
 	plan->fill_rsb = true;
 	return true;
 }
@@ -219,20 +215,17 @@ static bool verw_of_rfds(const struct flaw_facts *f, struct flaw_plan *plan)
 
 static bool small_code_leaves(const struct flaw_facts *f, struct flaw_plan *plan)
 {
-	(void)f;
 	plan->no_large_exec = true;
 	return true;
 }
 
 static bool gds_in_microcode(const struct flaw_facts *f, struct flaw_plan *plan)
 {
-	(void)plan;
 	return says(f, GDS_CTRL);
 }
 
 static bool srbds_in_microcode(const struct flaw_facts *f, struct flaw_plan *plan)
 {
-	(void)plan;
 	return (f->leaf7_edx & SRBDS_CTRL) != 0;
 }
 

@@ -255,7 +255,7 @@ static struct gmem_expect note_of(const struct paging *paging, struct step step)
 	unsigned shift = step.at % 8 * 8;
 	uint64_t mask = paging->entry_bytes == 8 ? UINT64_MAX : (uint64_t)UINT32_MAX << shift;
 
-	return (struct gmem_expect){ ALIGN_DOWN(step.at, 8ull), mask, step.entry << shift, 0 };
+	return (struct gmem_expect){ ALIGN_DOWN(step.at, 8ul), mask, step.entry << shift, 0 };
 }
 
 /* Down to the address; w shows the way that was taken. */

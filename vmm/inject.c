@@ -118,7 +118,6 @@ static void block_nmi(bool blocked)
 
 void inject_reblock_nmi(struct vcpu *vcpu)
 {
-	(void)vcpu;
 	block_nmi(true);
 }
 
@@ -247,7 +246,7 @@ static void set_rvi(struct vcpu *vcpu)
 {
 	int highest = vcpu->vm->hooks->irr_highest(vcpu);
 	uint64_t status = vmread(VMCS_GUEST_INTERRUPT_STATUS);
-	uint64_t wanted = (status & ~0xffull) | (highest < 0 ? 0 : (uint8_t)highest);
+	uint64_t wanted = (status & ~0xfful) | (highest < 0 ? 0 : (uint8_t)highest);
 
 	if (wanted != status) {
 		vmwrite(VMCS_GUEST_INTERRUPT_STATUS, wanted);

@@ -72,7 +72,7 @@ void vcpu_set_long_mode(struct vcpu *vcpu, const struct vcpu_long_mode *state)
 	vcpu->state = VCPU_RUNNABLE;
 }
 
-/* --- Requests: any CPU ------------------------------------------------------------------------ */
+/* --- Requests: any CPU --- */
 
 void vcpu_kick(struct vcpu *vcpu)
 {
@@ -121,8 +121,7 @@ void vcpu_sipi(struct vcpu *vcpu, uint8_t vector)
 	vcpu_kick(vcpu);
 }
 
-/* --- What the virtual APIC asks -----------------------------------------------------------------
- */
+/* --- What the virtual APIC asks --- */
 
 void vcpu_set_eoi_exit_bitmap(struct vcpu *vcpu, const uint64_t bitmap[4])
 {
@@ -170,8 +169,7 @@ void vcpu_skip_time(struct vcpu *vcpu, uint64_t ticks)
 	vcpu->priv->controls_changed = true;
 }
 
-/* --- Own CPU ------------------------------------------------------------------------------------
- */
+/* --- Own CPU --- */
 
 void vcpu_load(struct vcpu *vcpu)
 {

@@ -32,7 +32,7 @@ _Static_assert(ARRAY_COUNT(live_msrs) <= VCPU_LIVE_MSR_MAX, "room in struct vcpu
 #define FCW_DEFAULT	   0x37f
 #define MXCSR_DEFAULT	   0x1f80
 
-#define DR6_DEFAULT 0xffff0ff0ull
+#define DR6_DEFAULT 0xffff0ff0ul
 
 static size_t fpu_pages(void)
 {
@@ -132,10 +132,10 @@ void vcpu_state_switch(struct vcpu *from, struct vcpu *to)
 void vcpu_state_reset(void)
 {
 	cpu_write_cr2(0);
-	CPU_WRITE_DR(0, 0ull);
-	CPU_WRITE_DR(1, 0ull);
-	CPU_WRITE_DR(2, 0ull);
-	CPU_WRITE_DR(3, 0ull);
+	CPU_WRITE_DR(0, 0ul);
+	CPU_WRITE_DR(1, 0ul);
+	CPU_WRITE_DR(2, 0ul);
+	CPU_WRITE_DR(3, 0ul);
 	CPU_WRITE_DR(6, DR6_DEFAULT);
 }
 

@@ -257,8 +257,8 @@ void vm_log_exits(const struct vm *vm)
 			log_info("vm %s: exits:%s", vm->name, line);
 			used = 0;
 		}
-		used += str_printf(line + used, sizeof(line) - used, " %s %llu", exit_name(reason),
-				   (unsigned long long)count);
+		used += str_printf(line + used, sizeof(line) - used, " %s %lu", exit_name(reason),
+				   count);
 	}
-	log_info("vm %s: exits:%s; total %llu", vm->name, line, (unsigned long long)total);
+	log_info("vm %s: exits:%s; total %lu", vm->name, line, total);
 }

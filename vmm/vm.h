@@ -20,7 +20,7 @@
 #define VM_DETAIL_MAX 128
 
 /* Where every vCPU's xAPIC page lies; it cannot be moved. Accesses go to vm_hooks.apic_access. */
-#define VM_APIC_BASE 0xfee00000ull
+#define VM_APIC_BASE 0xfee00000ul
 
 struct vcpu;
 struct vm;

@@ -300,7 +300,6 @@ static void settle_guest_state(void)
 
 static void warn_of_flaw(void *context, const char *name, bool open, const char *what)
 {
-	(void)context;
 	if (open) {
 		log_warn("CPU: %s: nothing mitigates it: the CPU or its microcode lacks %s.", name,
 			 what);
@@ -494,5 +493,5 @@ void vmx_stop_this_cpu(void)
 
 _Noreturn void vmx_insn_failed(const char *insn, uint64_t operand, const char *caller)
 {
-	panic("%s of %#llx failed in %s", insn, (unsigned long long)operand, caller);
+	panic("%s of %#lx failed in %s", insn, operand, caller);
 }

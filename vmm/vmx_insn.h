@@ -129,7 +129,7 @@ static inline void invvpid_single(uint16_t vpid)
 
 	__asm__ volatile("invvpid %1, %2"
 			 : "=@ccbe"(failed)
-			 : "m"(descriptor), "r"(1ull)
+			 : "m"(descriptor), "r"(1ul)
 			 : "memory");
 	if (failed) {
 		vmx_insn_failed("INVVPID", vpid, __func__);

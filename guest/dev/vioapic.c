@@ -14,7 +14,7 @@
 #define OFFSET_SELECT 0x00
 #define OFFSET_WINDOW 0x10
 #define OFFSET_EOI    0x40
-#define WINDOW_BYTES  0x1000ull
+#define WINDOW_BYTES  0x1000ul
 
 /* Datasheet, "IOAPIC Registers". */
 #define INDEX_ID	  0x00
@@ -142,7 +142,7 @@ static uint64_t window_read(const struct vioapic *ioapic, const struct io_access
 {
 	uint64_t value = 0;
 
-	switch (access->offset & ~3ull) {
+	switch (access->offset & ~3ul) {
 	case OFFSET_SELECT: value = ioapic->select; break;
 	case OFFSET_WINDOW: value = register_read(ioapic); break;
 	default: break;
@@ -168,7 +168,6 @@ static void access_ioapic(void *device, struct vcpu *vcpu, struct io_access *acc
 {
 	struct vioapic *ioapic = device;
 
-	(void)vcpu;
 	lock_take(&ioapic->lock);
 	if (access->write) {
 		window_write(ioapic, access);

@@ -14,7 +14,7 @@
 #define VERSION_VALUE 0x00050014u
 
 /* SDM, "ICR" in x2APIC mode: all that is not reserved. */
-#define ICR_X2_VALID (MASK(63, 32) | 0x000ccfffull)
+#define ICR_X2_VALID (MASK(63, 32) | 0x000ccffful)
 
 /* How a register answers. SDM, "Local APIC Register Address Map", "x2APIC Register Space". */
 enum {
@@ -170,7 +170,7 @@ static void reg_write(struct vlapic *v, uint32_t offset, uint32_t value)
 	switch (offset) {
 	case APIC_EOI: vlapic_eoi_highest(v->vcpu); return;
 	case APIC_ICR_LOW: write_icr(v, value); return;
-	case APIC_SELF_IPI: vlapic_icr_send(v, value | 1ull << 18); return;
+	case APIC_SELF_IPI: vlapic_icr_send(v, value | 1ul << 18); return;
 	case APIC_ESR: /* SDM, "Error Handling": a write latches what came up since the last */
 		reg_set(v, APIC_ESR, v->errors);
 		v->errors = 0;

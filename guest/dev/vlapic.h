@@ -17,7 +17,7 @@
 #include "vmm/vm.h"
 
 /* Where the APIC page lies; a guest cannot move it. */
-#define VLAPIC_BASE 0xfee00000ull
+#define VLAPIC_BASE 0xfee00000ul
 
 /*
  * The APIC timer counts at the TSC's frequency divided by this (before its own divider). CPUID.15H

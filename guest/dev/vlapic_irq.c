@@ -347,9 +347,9 @@ bool vlapic_deliver(struct vm *vm, const struct vlapic_msg *msg)
 #define ICR_ASSERT     BIT(14)
 #define ICR_LEVEL      BIT(15)
 #define ICR_SHORTHAND  MASK(19, 18)
-#define ICR_SELF       (1ull << 18)
-#define ICR_ALL	       (2ull << 18)
-#define ICR_ALL_OTHERS (3ull << 18)
+#define ICR_SELF       (1ul << 18)
+#define ICR_ALL	       (2ul << 18)
+#define ICR_ALL_OTHERS (3ul << 18)
 
 void vlapic_icr_send(struct vlapic *v, uint64_t icr)
 {

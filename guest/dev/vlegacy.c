@@ -6,8 +6,9 @@
  * What is not in port_rows is not there and reads all ones, as an empty bus does: the keyboard
  * controller but for its reset line, the POST port.
  */
-#include "guest/dev/vclock.h"
 #include "guest/dev/vlegacy.h"
+
+#include "guest/dev/vclock.h"
 #include "guest/memmap.h"
 #include "guest/platform_state.h"
 #include "vmm/base/cpu.h"
@@ -23,13 +24,13 @@
 #define PORT_61_KEPT	0x0f
 #define PORT_61_REFRESH BIT(4) /* toggles with each memory refresh, about every 15 us */
 #define PORT_61_OUT	BIT(5)
-#define REFRESH_HZ	66287ull
+#define REFRESH_HZ	66287ul
 
 #define PORT_KBC	0x64
 #define KBC_PULSE_RESET 0xfe
 
 /* ACPI specification, "PM1 Event Grouping", "PM1 Control Grouping", "Power Management Timer". */
-#define PM_TIMER_HZ    3579545ull
+#define PM_TIMER_HZ    3579545ul
 #define PM_CARRY_SHIFT 31 /* TMR_STS is set whenever bit 31 of a 32-bit timer changes */
 #define PM1_TMR	       BIT(0)
 #define PM1_PWRBTN     BIT(0) /* these two: of the second byte of status and enable */
@@ -47,7 +48,7 @@
 
 #define DEFAULT_SECONDS 946684800 /* 2000-01-01, when the machine has no clock */
 
-/* --- 8259 pair ------------------------------------------------------------------------------- */
+/* --- 8259 pair --- */
 
 /* Offset 0 is the command port. IRR and ISR, which it reads, are empty for good. */
 static uint8_t pic_read(const struct vpic *pic, unsigned offset)
@@ -75,41 +76,35 @@ static void pic_write(struct vpic *pic, unsigned offset, uint8_t value)
 
 static uint8_t pic_master_read(struct vlegacy *legacy, unsigned offset, uint64_t tsc)
 {
-	(void)tsc;
 	return pic_read(&legacy->pic[0], offset);
 }
 
 static void pic_master_write(struct vlegacy *legacy, unsigned offset, uint8_t value, uint64_t tsc)
 {
-	(void)tsc;
 	pic_write(&legacy->pic[0], offset, value);
 }
 
 static uint8_t pic_slave_read(struct vlegacy *legacy, unsigned offset, uint64_t tsc)
 {
-	(void)tsc;
 	return pic_read(&legacy->pic[1], offset);
 }
 
 static void pic_slave_write(struct vlegacy *legacy, unsigned offset, uint8_t value, uint64_t tsc)
 {
-	(void)tsc;
 	pic_write(&legacy->pic[1], offset, value);
 }
 
 static uint8_t elcr_read(struct vlegacy *legacy, unsigned offset, uint64_t tsc)
 {
-	(void)tsc;
 	return legacy->pic[offset].edge_level;
 }
 
 static void elcr_write(struct vlegacy *legacy, unsigned offset, uint8_t value, uint64_t tsc)
 {
-	(void)tsc;
 	legacy->pic[offset].edge_level = value;
 }
 
-/* --- 8254, port 61H, CMOS --------------------------------------------------------------------- */
+/* --- 8254, port 61H, CMOS --- */
 
 static uint8_t pit_read(struct vlegacy *legacy, unsigned offset, uint64_t tsc)
 {
@@ -125,14 +120,12 @@ static uint8_t port_61_read(struct vlegacy *legacy, unsigned offset, uint64_t ts
 {
 	bool refresh = vclock_ticks(legacy->pm_start_tsc, tsc, REFRESH_HZ) % 2 != 0;
 
-	(void)offset;
 	return (uint8_t)(legacy->port_61 | (refresh ? PORT_61_REFRESH : 0) |
 			 (vpit_out(&legacy->pit, 2, tsc) ? PORT_61_OUT : 0));
 }
 
 static void port_61_write(struct vlegacy *legacy, unsigned offset, uint8_t value, uint64_t tsc)
 {
-	(void)offset;
 	legacy->port_61 = value & PORT_61_KEPT;
 	vpit_set_gate(&legacy->pit, 2, (value & PORT_61_GATE) != 0, tsc);
 }
@@ -147,7 +140,7 @@ static void rtc_write(struct vlegacy *legacy, unsigned offset, uint8_t value, ui
 	vrtc_write(&legacy->rtc, offset, value, tsc);
 }
 
-/* --- ACPI power management -------------------------------------------------------------------- */
+/* --- ACPI power management --- */
 
 static uint64_t pm_ticks(const struct vlegacy *legacy, uint64_t tsc)
 {
@@ -184,13 +177,11 @@ static void pm1_event_write(struct vlegacy *legacy, unsigned offset, uint8_t val
 
 static uint8_t pm1_control_read(struct vlegacy *legacy, unsigned offset, uint64_t tsc)
 {
-	(void)tsc;
 	return legacy->pm1_control[offset];
 }
 
 static void pm1_control_write(struct vlegacy *legacy, unsigned offset, uint8_t value, uint64_t tsc)
 {
-	(void)tsc;
 	if (offset == 0) {
 		legacy->pm1_control[0] = value | PM1_SCI_EN; /* there is no other mode than ACPI */
 		return;
@@ -206,32 +197,25 @@ static uint8_t pm_timer_read(struct vlegacy *legacy, unsigned offset, uint64_t t
 	return (uint8_t)(pm_ticks(legacy, tsc) >> 8 * offset);
 }
 
-/* --- Keyboard controller's reset line --------------------------------------------------------- */
+/* --- Keyboard controller's reset line --- */
 
 static void kbc_write(struct vlegacy *legacy, unsigned offset, uint8_t value, uint64_t tsc)
 {
-	(void)offset;
-	(void)tsc;
 	if (value == KBC_PULSE_RESET) {
 		vm_end(legacy->vm, VM_END_RESET, "keyboard controller");
 	}
 }
 
-/* --- pvpanic ---------------------------------------------------------------------------------- */
+/* --- pvpanic --- */
 
 static uint8_t panic_read(struct vlegacy *legacy, unsigned offset, uint64_t tsc)
 {
-	(void)legacy;
-	(void)offset;
-	(void)tsc;
 	return PANIC_EVENTS;
 }
 
 /* A guest that has a crash kernel loaded saves what it can by itself, and resets then. */
 static void panic_write(struct vlegacy *legacy, unsigned offset, uint8_t value, uint64_t tsc)
 {
-	(void)offset;
-	(void)tsc;
 	if ((value & PANIC_EVENT_CRASH_KERNEL) != 0) {
 		log_info("vm %s: its kernel panicked, and its crash kernel takes over",
 			 legacy->vm->name);
@@ -240,7 +224,7 @@ static void panic_write(struct vlegacy *legacy, unsigned offset, uint8_t value, 
 	}
 }
 
-/* --- The ports -------------------------------------------------------------------------------- */
+/* --- The ports --- */
 
 /* A device without a read answers all ones; one without a write ignores it. Offsets count bytes. */
 struct vlegacy_row {
@@ -313,7 +297,6 @@ static void access_port(void *device, struct vcpu *vcpu, struct io_access *acces
 	uint64_t value = 0;
 	unsigned i;
 
-	(void)vcpu;
 	lock_take(&legacy->lock);
 	for (i = 0; i < access->size; i++) {
 		unsigned offset = (unsigned)access->offset + i;

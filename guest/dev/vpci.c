@@ -43,7 +43,7 @@
 #define BAR_IO		 BIT(0)
 #define BAR_IO_MASK	 0x0000fffcu /* x86 has no more ports: the upper half is hardwired */
 #define BAR_MEMORY_64	 BIT(2)
-#define BAR_MEMORY_FLAGS 0xfull
+#define BAR_MEMORY_FLAGS 0xful
 #define BAR_IO_BYTES_MAX 256
 
 /*
@@ -244,7 +244,6 @@ static void vpci_access(void *device, struct vcpu *vcpu, struct io_access *acces
 {
 	struct vpci *pci = device;
 
-	(void)vcpu;
 	if (access->offset >= CONFIG_DATA) {
 		access_data(pci, (uint32_t)access->offset - CONFIG_DATA, access);
 	} else if (access->write) {

@@ -4,8 +4,9 @@
  * it was loaded. BCD counting is kept in the status byte and otherwise treated as binary: no
  * kernel uses it.
  */
-#include "guest/dev/vclock.h"
 #include "guest/dev/vpit.h"
+
+#include "guest/dev/vclock.h"
 
 #define OFFSET_CONTROL 3
 

@@ -8,7 +8,7 @@
 
 #include "vmm/base/types.h"
 
-#define VPIT_HZ		   1193182ull
+#define VPIT_HZ		   1193182ul
 #define VPIT_CHANNEL_COUNT 3
 
 struct vpit_channel {

@@ -4,8 +4,9 @@
  * from it when they are read. Update and alarm interrupts work; the periodic one is not there
  * (register B's PIE reads back 0), kernels use their timers for it.
  */
-#include "guest/dev/vclock.h"
 #include "guest/dev/vrtc.h"
+
+#include "guest/dev/vclock.h"
 #include "vmm/base/cpu.h"
 #include "vmm/base/err.h"
 

@@ -299,7 +299,7 @@ static void vuart_access(void *device, struct vcpu *vcpu, struct io_access *acce
 	struct vuart *uart = device;
 	uint64_t value = 0;
 
-	(void)vcpu; /* the UART is everybody's */
+	/* the UART is everybody's */
 	lock_take(&uart->lock);
 	look_at_transmitter(uart);
 	for (uint32_t i = 0; i < access->size; i++) {

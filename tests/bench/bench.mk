@@ -2,7 +2,7 @@
 # make bench: what a page, an exit and a boot cost, beside the anchors. See tests/bench/README.md.
 
 BENCH_KERNEL := $(THIRD)/kernel/bookworm-cloud/vmlinuz
-BENCH_CFLAGS := -std=gnu11 -O2 -mavx2 -Wall -Wextra -Werror -I.
+BENCH_CFLAGS := -std=gnu11 -O2 -mavx2 -Wall -Wextra -Wno-unused-parameter -Werror -I.
 
 # Built when the bench first asks for it.
 OPENSSL := $(THIRD)/openssl/.done

@@ -3,10 +3,10 @@
  * AES-256-XTS of one OpenSSL, as a program without an interest in it would call it. Built twice,
  * into a shared object each, for one process to have two of them: PEER is the object's name for it.
  */
+#include "tests/bench/openssl.h"
+
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
-
-#include "tests/bench/openssl.h"
 
 static EVP_CIPHER_CTX *contexts[2];
 

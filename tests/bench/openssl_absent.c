@@ -6,13 +6,11 @@
 
 static int absent_init(const uint8_t key[64])
 {
-	(void)key;
 	return 0;
 }
 
 static void absent_crypt(int encrypt, const uint8_t tweak[16], const void *in, void *out)
 {
-	(void)encrypt, (void)tweak, (void)in, (void)out;
 }
 
 static const char *absent_version(void)

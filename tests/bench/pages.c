@@ -37,20 +37,16 @@ void *page_alloc(size_t count)
 
 void page_free(void *p, size_t count)
 {
-	(void)count;
 	free(p);
 }
 
 _Noreturn void panic(const char *fmt, ...)
 {
-	(void)fmt;
 	abort();
 }
 
 void log_printf(int level, const char *fmt, ...)
 {
-	(void)level;
-	(void)fmt;
 }
 
 static struct page_key key;
@@ -66,7 +62,7 @@ static uint8_t *elsewhere(const void *page)
 	return pool + (offset + 4096ull * POOL_PAGES / 2) % (4096ull * POOL_PAGES);
 }
 
-/* --- Competitors ------------------------------------------------------------------------------ */
+/* --- Competitors --- */
 
 typedef void work_fn(const struct page_item *items, size_t count, int encrypt);
 
@@ -121,26 +117,22 @@ static inline void xor_pages(const struct page_item *items, size_t count, enum a
 
 static void by_xor(const struct page_item *items, size_t count, int encrypt)
 {
-	(void)encrypt;
 	xor_pages(items, count, NOT_AHEAD);
 }
 
 static void by_xor_ahead(const struct page_item *items, size_t count, int encrypt)
 {
-	(void)encrypt;
 	xor_pages(items, count, TO_L1);
 }
 
 static void by_xor_l2(const struct page_item *items, size_t count, int encrypt)
 {
-	(void)encrypt;
 	xor_pages(items, count, TO_L2);
 }
 
 /* In place there is nothing to copy: it goes where the others put what they write elsewhere. */
 static void by_memcpy(const struct page_item *items, size_t count, int encrypt)
 {
-	(void)encrypt;
 	for (size_t i = 0; i < count; i++) {
 		memcpy(items[i].out == items[i].in ? elsewhere(items[i].in) : items[i].out,
 		       items[i].in, 4096);
@@ -164,7 +156,7 @@ static const struct {
 	[MEMCPY] = { "memcpy", NULL, by_memcpy },
 };
 
-/* --- Cases: nanoseconds per page or pair ------------------------------------------------------ */
+/* --- Cases: nanoseconds per page or pair --- */
 
 static double now(void)
 {
@@ -193,7 +185,6 @@ static double hot(work_fn *work, unsigned batch, int adjacent, int moved)
 	struct page_item item = item_from_to(pool, pool, 0);
 	double start;
 
-	(void)batch, (void)adjacent, (void)moved;
 	work(&item, 1, 1);
 	start = now();
 	for (unsigned i = 0; i < HOT_PAGES; i++) {
@@ -230,7 +221,6 @@ static double pairs(work_fn *work, unsigned batch, int adjacent, int moved)
 {
 	double figure[PAIRS];
 
-	(void)batch, (void)adjacent;
 	for (unsigned i = 0; i < PAIRS; i++) {
 		uint8_t *a = pool + 4096ull * next_page(), *b = pool + 4096ull * next_page();
 		uint8_t *frame = window + 4096ull * (walk % WINDOW_PAGES);
@@ -284,7 +274,7 @@ const char *competitor_name(enum competitors which)
 	return competitors[which].name;
 }
 
-/* --- The run ---------------------------------------------------------------------------------- */
+/* --- The run --- */
 
 static uint64_t seed = 1;
 

@@ -24,20 +24,16 @@ void *page_alloc(size_t count)
 
 void page_free(void *p, size_t count)
 {
-	(void)count;
 	free(p);
 }
 
 _Noreturn void panic(const char *fmt, ...)
 {
-	(void)fmt;
 	abort();
 }
 
 void log_printf(int level, const char *fmt, ...)
 {
-	(void)level;
-	(void)fmt;
 }
 
 static struct page_key key;

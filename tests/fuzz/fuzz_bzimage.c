@@ -12,7 +12,7 @@
 #include "tests/unit/fake_base.h"
 #include "tests/unit/gmem_end.h"
 
-#define MIB (1ull << 20)
+#define MIB (1ul << 20)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes);
 

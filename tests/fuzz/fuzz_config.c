@@ -52,7 +52,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 	PROMISE(config.vm_count <= CONFIG_VM_MAX);
 	PROMISE(config.exit <= CONFIG_EXIT_POWEROFF && config.log_level <= LOG_DEBUG);
 	PROMISE(config.window_bytes == 0 || /* what is given is wrong */
-		(config.window_bytes >= 260 << 10 && config.window_bytes <= 64ull << 30));
+		(config.window_bytes >= 260 << 10 && config.window_bytes <= 64ul << 30));
 	PROMISE(config.on_panic <= CONFIG_ON_PANIC_REBOOT);
 	PROMISE(IS_ALIGNED(config.window_bytes, PAGE_SIZE));
 	PROMISE(is_text(config.engine_cipher, 8) && config.engine_cipher[0] != '\0');
@@ -88,7 +88,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 		if (vm->valid) {
 			PROMISE(vm->vcpus >= 1 && vm->vcpus <= VM_VCPU_MAX);
 			PROMISE(vm->kernel.path[0] == '\\');
-			PROMISE(vm->memory_bytes >= 1 << 20 && vm->memory_bytes <= 4ull << 40);
+			PROMISE(vm->memory_bytes >= 1 << 20 && vm->memory_bytes <= 4ul << 40);
 			PROMISE(IS_ALIGNED(vm->memory_bytes, PAGE_SIZE));
 		}
 		for (size_t other = 0; other < i; other++) {

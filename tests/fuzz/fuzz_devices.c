@@ -13,7 +13,7 @@
 #include "guest/platform_state.h"
 #include "tests/unit/fake_base.h"
 
-#define ENTRY_BITS 0xff0000000001efffull
+#define ENTRY_BITS 0xff0000000001effful
 #define REMOTE_IRR BIT(14)
 #define LEVEL	   BIT(15)
 #define MASKED	   BIT(16)
@@ -42,7 +42,6 @@ static void require(bool cond)
 int iobus_add(struct iobus *bus, enum io_space space, uint64_t base, uint64_t length,
 	      const struct io_ops *ops, void *device)
 {
-	(void)bus;
 	require(range_count < RANGES_MAX);
 	ranges[range_count].space = space;
 	ranges[range_count].base = base;
@@ -90,7 +89,6 @@ bool vlapic_deliver(struct vm *to, const struct vlapic_msg *msg)
 
 void vm_end(struct vm *which, enum vm_end_reason reason, const char *detail)
 {
-	(void)detail;
 	require(which == &vm && (reason == VM_END_POWER_OFF || reason == VM_END_RESET ||
 				 reason == VM_END_GUEST_PANIC));
 }

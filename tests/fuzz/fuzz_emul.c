@@ -15,10 +15,10 @@
 #include "vmm/exits.h"
 #include "vmm/vcpu_priv.h"
 
-#define RAM	  0x10000ull
-#define TABLES	  0x4000ull /* five levels, a page each, from the top down */
-#define CODE	  0x2ff8ull
-#define DEVICE	  0xfec00000ull
+#define RAM	  0x10000ul
+#define TABLES	  0x4000ul /* five levels, a page each, from the top down */
+#define CODE	  0x2ff8ul
+#define DEVICE	  0xfec00000ul
 #define TOUCHES	  64
 #define INSNS_MAX 64
 
@@ -79,9 +79,6 @@ void vcpu_device_access(struct vcpu *v, gpa_t gpa, struct io_access *access)
 
 void vm_end(struct vm *which, enum vm_end_reason reason, const char *detail)
 {
-	(void)which;
-	(void)reason;
-	(void)detail;
 	abort(); /* there is always memory here */
 }
 
@@ -181,11 +178,11 @@ static void set_mode(const struct input *in)
 static void set_registers(const struct input *in)
 {
 	static const uint64_t places[4][2] = {
-		{ 0x1000, 0x11000 }, { 0x10ffc, 0xffd }, { 0x11ffd, 0x12ffe }, { ~7ull, 1ull << 50 }
+		{ 0x1000, 0x11000 }, { 0x10ffc, 0xffd }, { 0x11ffd, 0x12ffe }, { ~7ul, 1ul << 50 }
 	};
 
 	for (unsigned i = 0; i < 16; i++) {
-		vcpu.regs.gpr[i] = 0x0123456789abcdefull * (i + 1);
+		vcpu.regs.gpr[i] = 0x0123456789abcdeful * (i + 1);
 	}
 	vcpu.regs.gpr[GPR_RSI] = places[in->told >> 6][0] + (in->device & 3);
 	vcpu.regs.gpr[GPR_RDI] = places[in->told >> 6][1] + (in->device & 3);

@@ -43,7 +43,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes);
 
 enum { ALPHA, BETA, REFUSED, VMS };
 
-#define RAM_FIRST 0x40000000ull
+#define RAM_FIRST 0x40000000ul
 #define RAM_PAGES 4u
 
 static struct vm_config configs[VMS];
@@ -172,25 +172,21 @@ int platform_seal_vm(struct vm *vm)
 
 void vcpu_ask_dump(struct vcpu *which)
 {
-	(void)which;
 	acts++;
 }
 
 void sched_set_weight(struct vm *vm, uint32_t weight)
 {
-	(void)weight;
 	act_on(vm);
 }
 
 void sched_set_affinity(struct vm *vm, const uint64_t affinity[CPU_MAX / 64])
 {
-	(void)affinity;
 	act_on(vm);
 }
 
 void vcpu_nmi(struct vcpu *which)
 {
-	(void)which;
 	acts++;
 }
 
@@ -309,7 +305,6 @@ int shares_revoke(size_t index, const struct vm *vm)
 
 int shares_grant(size_t index, const struct vm *vm, bool read_only)
 {
-	(void)read_only;
 	PROMISE(index == 0);
 	return change_share(vm, true);
 }

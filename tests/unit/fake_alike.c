@@ -4,9 +4,6 @@
 
 void alike_trim(uint32_t leaf, uint32_t subleaf, uint32_t regs[4])
 {
-	(void)leaf;
-	(void)subleaf;
-	(void)regs;
 }
 
 const struct flaw_facts *alike_flaws(void)

@@ -10,26 +10,18 @@ int audit_begin(struct audit *audit)
 
 void audit_gmem(struct audit *audit, struct gmem *gmem)
 {
-	(void)audit;
-	(void)gmem;
 }
 
 void audit_host(struct audit *audit)
 {
-	(void)audit;
 }
 
 bool audit_end(struct audit *audit, hpa_t *at, keyid_t *a, keyid_t *b)
 {
-	(void)audit;
-	(void)at;
-	(void)a;
-	(void)b;
 	return true;
 }
 
 void gmem_count_leaves(struct gmem *gmem, struct gmem_leaves *out)
 {
-	(void)gmem;
 	*out = (struct gmem_leaves){ .in_4k = PAGE_SIZE, .in_2m = 3 * SIZE_2M };
 }

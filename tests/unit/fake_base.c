@@ -33,26 +33,23 @@ void fake_reset(void)
 
 int fake_setup(void **state)
 {
-	(void)state;
 	fake_reset();
 	return 0;
 }
 
 int fake_teardown(void **state)
 {
-	(void)state;
 	if (fake_temp_mapped != NULL && fake_temp_mapped() != 0) {
 		fake_fail("%u slots are still mapped", fake_temp_mapped());
 	}
 	if (fake_pages_live != NULL && fake_pages_live() != 0) {
-		fake_fail("%lu host pages leaked", (unsigned long)fake_pages_live());
+		fake_fail("%lu host pages leaked", fake_pages_live());
 	}
 	if (fake_pages_reserved != NULL && fake_pages_reserved() != 0) {
-		fake_fail("%lu host pages are still set aside",
-			  (unsigned long)fake_pages_reserved());
+		fake_fail("%lu host pages are still set aside", fake_pages_reserved());
 	}
 	if (fake_frames_live != NULL && fake_frames_live() != 0) {
-		fake_fail("%lu guest frames leaked", (unsigned long)fake_frames_live());
+		fake_fail("%lu guest frames leaked", fake_frames_live());
 	}
 	return 0;
 }

@@ -71,8 +71,8 @@ void fake_pages_reset(void);
 extern keyid_t fake_page_keyid;
 
 /* The frames' physical addresses: FAKE_FRAME_COUNT of them; fewer can be "installed". */
-#define FAKE_FRAME_BASE	 0x100000000ull
-#define FAKE_FRAME_COUNT (4ull << 18) /* 4 GiB */
+#define FAKE_FRAME_BASE	 0x100000000ul
+#define FAKE_FRAME_COUNT (4ul << 18) /* 4 GiB */
 void fake_frames_set_count(uint64_t count);
 /* The test's own look at a frame, whoever has it mapped. Fails on an address that is no frame. */
 void *fake_frame(hpa_t frame);

@@ -77,9 +77,6 @@ uint64_t fake_kicks(uint32_t cpu_index)
 uint32_t smp_start_all(const uint32_t *apic_ids, size_t count, hpa_t trampoline,
 		       bool (*fits)(char *why, size_t bytes))
 {
-	(void)fits;
-	(void)apic_ids;
-	(void)trampoline;
 	fake_set_cpu_count((uint32_t)count);
 	return (uint32_t)count;
 }
@@ -101,7 +98,6 @@ void smp_call_all(void (*fn)(void *arg), void *arg)
 
 void smp_release(void (*fn)(void))
 {
-	(void)fn;
 }
 
 void smp_kick(uint32_t cpu_index)

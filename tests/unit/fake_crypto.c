@@ -25,7 +25,6 @@ static void scramble(uint64_t key, const uint8_t *tweak, const void *in, void *o
 
 WEAK int page_key_set(struct page_key *out, const uint8_t *key, size_t key_bytes)
 {
-	(void)key_bytes;
 	memset(out, 0, sizeof(*out));
 	out->xts.opaque[0] = key[0];
 	return 0;
@@ -67,12 +66,9 @@ WEAK int rng_bytes(void *buf, size_t bytes)
 
 WEAK int wipe_register(void *area, size_t bytes)
 {
-	(void)area;
-	(void)bytes;
 	return 0;
 }
 
 WEAK void wipe_unregister(const void *area)
 {
-	(void)area;
 }

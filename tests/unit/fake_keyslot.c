@@ -3,11 +3,12 @@
  * KeyIDs 1 to fake_keyslots without keys. It fails a test that kills a key while no flush of the
  * caches has come since its last user left.
  */
+#include "tests/unit/fake_keyslot.h"
+
 #include <string.h>
 
 #include "crypto/keyslot.h"
 #include "tests/unit/fake_base.h"
-#include "tests/unit/fake_keyslot.h"
 #include "vmm/base/cache.h"
 #include "vmm/base/err.h"
 #include "vmm/base/str.h"
@@ -23,8 +24,6 @@ static uint64_t unused_at[SLOTS]; /* cache_epoch() */
 int keyslot_take(enum keyslot_mode mode, const uint8_t *secret, size_t secret_bytes,
 		 const char *owner, keyid_t *keyid)
 {
-	(void)secret;
-	(void)secret_bytes;
 	*keyid = KEYID_PLATFORM;
 	for (keyid_t i = 1; i <= fake_keyslots; i++) {
 		if (slots[i].state == KEYSLOT_FREE || slots[i].state == KEYSLOT_DEAD) {

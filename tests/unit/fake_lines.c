@@ -24,7 +24,7 @@ void fake_cache_fill(const void *address, struct keyed_frame page)
 
 	if (cached[at].flushes == flushes && cached[at].keyid != page.keyid + 1u) {
 		fake_fail("frame %#lx is used under KeyID %u: caches have lines of KeyID %u",
-			  (unsigned long)page.frame.v, page.keyid, cached[at].keyid - 1);
+			  page.frame.v, page.keyid, cached[at].keyid - 1);
 	}
 	cached[at].flushes = flushes;
 	cached[at].keyid = page.keyid + 1u;

@@ -18,7 +18,7 @@
 #include "vmm/base/cache.h"
 #include "vmm/base/page_alloc.h"
 
-#define POOL_BASE  0x10000000ull
+#define POOL_BASE  0x10000000ul
 #define POOL_PAGES 0x10000u /* 256 MiB */
 
 static uint8_t *pool; /* NULL: not made yet */
@@ -275,7 +275,7 @@ static uint64_t frame_index(hpa_t frame, const char *caller)
 	uint64_t at = (frame.v - FAKE_FRAME_BASE) / PAGE_SIZE;
 
 	if (frame.v < FAKE_FRAME_BASE || at >= FAKE_FRAME_COUNT || frame_states[at] == FRAME_FREE) {
-		fake_fail("%s: %#lx is no allocated frame", caller, (unsigned long)frame.v);
+		fake_fail("%s: %#lx is no allocated frame", caller, frame.v);
 	}
 	return at;
 }

@@ -6,54 +6,36 @@
 
 int share_create_resident(uint64_t bytes, keyid_t keyid, struct share **out)
 {
-	(void)bytes;
-	(void)keyid;
-	(void)out;
 	return ERR_NOMEM;
 }
 
 int share_create_sealed(uint64_t bytes, struct pager_vm *pager, struct share **out)
 {
-	(void)bytes;
-	(void)pager;
-	(void)out;
 	return ERR_NOMEM;
 }
 
 void share_destroy(struct share *share)
 {
-	(void)share;
 }
 
 uint32_t share_member_count(const struct share *share)
 {
-	(void)share;
 	return 0;
 }
 
 keyid_t share_keyid(const struct share *share)
 {
-	(void)share;
 	return KEYID_PLATFORM;
 }
 
 int share_join(struct share *share, struct gmem *gmem, gpa_t base, bool read_only,
 	       uint32_t first_hold)
 {
-	(void)share;
-	(void)gmem;
-	(void)base;
-	(void)read_only;
-	(void)first_hold;
 	return ERR_NOMEM;
 }
 
 int share_revoke(struct share *share, struct gmem *gmem, gpa_t base, struct pager_vm *own)
 {
-	(void)share;
-	(void)gmem;
-	(void)base;
-	(void)own;
 	return ERR_NOMEM;
 }
 

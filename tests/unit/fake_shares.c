@@ -6,10 +6,6 @@
 void shares_init(const struct share_config *configs, size_t count, const struct vm_config *vms,
 		 size_t vm_count)
 {
-	(void)configs;
-	(void)count;
-	(void)vms;
-	(void)vm_count;
 }
 
 size_t shares_count(void)
@@ -19,31 +15,23 @@ size_t shares_count(void)
 
 void shares_print(size_t index, void (*print)(const char *fmt, ...))
 {
-	(void)index;
-	(void)print;
 }
 
 void shares_print_vm(const struct vm *vm, void (*print)(const char *fmt, ...))
 {
-	(void)vm;
-	(void)print;
 }
 
 int shares_find(const char *name)
 {
-	(void)name;
 	return ERR_NOTFOUND;
 }
 
 int shares_revoke(size_t index, const struct vm *vm)
 {
-	(void)index;
-	(void)vm;
 	return ERR_NOTFOUND;
 }
 
 int shares_grant(size_t index, const struct vm *vm, bool read_only)
 {
-	(void)read_only;
 	return shares_revoke(index, vm);
 }

@@ -5,7 +5,6 @@
 
 void tsc_init(uint16_t pm_timer_port)
 {
-	(void)pm_timer_port;
 }
 
 uint64_t tsc_hz(void)

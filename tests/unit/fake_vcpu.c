@@ -79,7 +79,6 @@ WEAK void vcpu_set_apic_mode(struct vcpu *vcpu, enum vcpu_apic_mode mode)
 
 WEAK bool vcpu_has_virtual_delivery(const struct vcpu *vcpu)
 {
-	(void)vcpu;
 	return fake_virtual_delivery;
 }
 
@@ -90,17 +89,14 @@ WEAK void vcpu_set_svi(struct vcpu *vcpu, uint8_t vector)
 
 WEAK uint64_t vcpu_guest_tsc(const struct vcpu *vcpu, uint64_t host_tsc)
 {
-	(void)vcpu;
 	return host_tsc + fake_tsc_offset;
 }
 
 WEAK uint64_t vcpu_host_tsc(const struct vcpu *vcpu, uint64_t guest_tsc)
 {
-	(void)vcpu;
 	return guest_tsc - fake_tsc_offset;
 }
 
 WEAK void vcpu_forget_code(struct vcpu *vcpu)
 {
-	(void)vcpu;
 }

@@ -24,17 +24,14 @@ void fake_vmwrite(uint32_t field, uint64_t value)
 
 void fake_vmclear(hpa_t vmcs)
 {
-	(void)vmcs;
 }
 
 void fake_vmptrld(hpa_t vmcs)
 {
-	(void)vmcs;
 }
 
 bool fake_vmxon(hpa_t region)
 {
-	(void)region;
 	return true;
 }
 
@@ -46,7 +43,6 @@ unsigned fake_invvpids;
 
 void fake_invvpid_single(uint16_t vpid)
 {
-	(void)vpid;
 	fake_invvpids++;
 }
 

@@ -232,7 +232,6 @@ WEAK void fake_xsetbv(uint32_t index, uint64_t value)
 
 WEAK void fake_invlpg(const void *address)
 {
-	(void)address;
 	fake_invlpg_count++;
 }
 
@@ -248,16 +247,12 @@ WEAK void fake_clflushopt(const void *address)
 
 WEAK void fake_clflush(const void *address)
 {
-	(void)address;
 	fake_clflush_count++;
 }
 
 /* Only a test with a model of its own may come here. */
 WEAK int pconfig_safe(uint32_t leaf, const void *structure, uint64_t *result, bool *refused)
 {
-	(void)structure;
-	(void)result;
-	(void)refused;
 	fake_fail("PCONFIG leaf %u was executed", leaf);
 }
 
@@ -296,8 +291,8 @@ static bool random_give(unsigned *failures, uint64_t *value)
 		return false;
 	}
 	/* splitmix64 */
-	random_state += 0x9e3779b97f4a7c15ull;
-	*value = (random_state ^ random_state >> 30) * 0xbf58476d1ce4e5b9ull;
+	random_state += 0x9e3779b97f4a7c15ul;
+	*value = (random_state ^ random_state >> 30) * 0xbf58476d1ce4e5b9ul;
 	*value ^= *value >> 27;
 	return true;
 }

@@ -7,9 +7,9 @@
 #include "tests/unit/race_cpus.h"
 #include "vmm/iobus.h"
 
-#define HOME   0xd0000000ull
-#define AWAY   0xe0000000ull
-#define LENGTH 0x1000ull
+#define HOME   0xd0000000ul
+#define AWAY   0xe0000000ul
+#define LENGTH 0x1000ul
 #define MOVES  100000u
 
 static struct iobus bus;
@@ -19,7 +19,6 @@ static _Thread_local uint64_t answers;
 
 static void answer(void *device, struct vcpu *vcpu, struct io_access *access)
 {
-	(void)vcpu;
 	if (access->offset != 8) {
 		race_broken("an offset that is of another base");
 	}

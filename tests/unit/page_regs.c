@@ -18,7 +18,7 @@
 #define ST	  32
 #define XMM	  160
 #define XSTATE_BV 512
-#define ALL	  0xe7ull /* x87, SSE, AVX, AVX-512 */
+#define ALL	  0xe7ul /* x87, SSE, AVX, AVX-512 */
 
 typedef uint8_t area_t[AREA] __attribute__((aligned(64)));
 
@@ -41,27 +41,21 @@ void *page_alloc(size_t count)
 
 void page_free(void *p, size_t count)
 {
-	(void)count;
 	free(p);
 }
 
 _Noreturn void panic(const char *fmt, ...)
 {
-	(void)fmt;
 	abort();
 }
 
 int wipe_register(void *area, size_t bytes)
 {
-	(void)area;
-	(void)bytes;
 	return 0;
 }
 
 void log_printf(int level, const char *fmt, ...)
 {
-	(void)level;
-	(void)fmt;
 }
 
 /* Loads every register from its first argument, calls the third, saves into the second. */
@@ -83,7 +77,7 @@ __asm__(".globl registers_around\n"
 
 static uint8_t random_byte(void)
 {
-	state = state * 6364136223846793005ull + 1442695040888963407ull;
+	state = state * 6364136223846793005ul + 1442695040888963407ul;
 	return (uint8_t)(state >> 56);
 }
 
@@ -121,7 +115,7 @@ static int differs(const char *what, uint64_t in_use, const char *part, unsigned
 		return 0;
 	}
 	printf("%s by %s, components %#lx in use: %s is not what it was\n", what,
-	       page_cipher_name(), (unsigned long)in_use, part);
+	       page_cipher_name(), in_use, part);
 	return 1;
 }
 

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Guests that the tests of the pager run, and the cipher that watches over them. */
+#include "tests/unit/pager_guests.h"
+
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -13,12 +15,11 @@
 #include "crypto/wipe.h"
 #include "ept/retire.h"
 #include "tests/unit/fake_base.h"
-#include "tests/unit/pager_guests.h"
 #include "vmm/base/err.h"
 #include "vmm/base/percpu.h"
 #include "vmm/base/str.h"
 
-#define HIGH_BASE   0x40000000ull
+#define HIGH_BASE   0x40000000ul
 #define VERSION_MAX (1u << 20)
 
 struct guest guests[VMS];
@@ -160,7 +161,7 @@ static void watch(const struct page_key *key, const struct page_item *item)
 	guest->reached[page] = 0;
 	assert_true(version != 0 && version < VERSION_MAX);
 	if (fake.seen[number][version]) {
-		fail_msg("version %lu comes twice", (unsigned long)version);
+		fail_msg("version %lu comes twice", version);
 	}
 	fake.seen[number][version] = true;
 	crypto.encryptions++;
@@ -255,7 +256,7 @@ unsigned guest_access(struct guest *guest, uint32_t vcpu, uint64_t at, bool writ
 		}
 		assert_int_equal(gmem_fault(&guest->gmem, gpa(at), access, &by), GMEM_FAULT_FIXED);
 	}
-	fail_msg("guest-physical %#lx cannot be reached", (unsigned long)at);
+	fail_msg("guest-physical %#lx cannot be reached", at);
 	return 0;
 }
 

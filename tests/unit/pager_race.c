@@ -38,7 +38,7 @@
 #define STEPS	   60000u
 #define POOL_PAGES 512u
 #define FRAMES	   (WINDOW + VMS * VM_PAGES)
-#define ADDRESS	   0x3ffffffff000ull
+#define ADDRESS	   0x3ffffffff000ul
 
 enum { READ = GMEM_ACCESS_READ, WRITE = GMEM_ACCESS_WRITE, ACCESSED = 0x100, DIRTY = 0x200 };
 
@@ -357,7 +357,7 @@ static void run_device(void)
 	for (uint32_t i = 0; i < STEPS / 4; i++) {
 		uint32_t vm = race_random(VMS), number = race_random(VM_PAGES);
 		gpa_t at = gpa(number * PAGE_SIZE + 64 * race_self);
-		uint64_t value = ~0ull;
+		uint64_t value = ~0ul;
 
 		if (gmem_read(&gmems[vm], at, &value, 8) != 0 || value != written[vm][number]) {
 			race_broken("the door, VM %u, page %u: %lu was written, %lu is read", vm,

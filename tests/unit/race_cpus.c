@@ -131,7 +131,6 @@ WEAK void *page_alloc(size_t pages)
 
 WEAK void page_free(void *pages, size_t page_count)
 {
-	(void)page_count;
 	free(pages);
 }
 
@@ -149,14 +148,10 @@ WEAK void *page_va(hpa_t page)
 /* No memory module is looked at. */
 WEAK void cache_write_back(const void *area, size_t bytes)
 {
-	(void)area;
-	(void)bytes;
 }
 
 WEAK void log_printf(enum log_level level, const char *fmt, ...)
 {
-	(void)level;
-	(void)fmt;
 }
 
 WEAK _Noreturn void panic(const char *fmt, ...)

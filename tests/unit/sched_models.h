@@ -22,7 +22,7 @@
 #ifndef CPUS
 #define CPUS 4
 #endif
-#define MS 1000000ull /* TSC ticks: the fake runs at 1 GHz */
+#define MS 1000000ul /* TSC ticks: the fake runs at 1 GHz */
 
 static struct model {
 	struct vm vm;

@@ -29,7 +29,7 @@
 #define VMS	3u
 #define VCPUS	3u
 #define LIVES	150u /* VMs that begin and end */
-#define US	1000ull
+#define US	1000ul
 #define NEAR_US 3000u
 
 static bool over;

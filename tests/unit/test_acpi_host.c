@@ -12,7 +12,7 @@
 #include "vmm/base/err.h"
 
 /* Physical memory of the test: MEMORY_BYTES from MEMORY_BASE on, nothing else. */
-#define MEMORY_BASE  0x7ff00000ull
+#define MEMORY_BASE  0x7ff00000ul
 #define MEMORY_BYTES 0x8000u
 
 #define RSDP 0x0010u
@@ -32,7 +32,6 @@ static const void *reader_at(void *context, hpa_t base, uint64_t bytes)
 {
 	void *copy;
 
-	(void)context;
 	if (base.v < MEMORY_BASE || bytes > MEMORY_BYTES ||
 	    base.v - MEMORY_BASE > MEMORY_BYTES - bytes || given_count == ARRAY_COUNT(given)) {
 		return NULL;
@@ -167,7 +166,6 @@ static int make_tables(void **state)
 	static const uint32_t tables[] = { FADT, MADT, 0x7000, SSDT };
 	unsigned i;
 
-	(void)state;
 	memset(memory, 0, sizeof(memory));
 	put_rsdp(2);
 	put_fadt();
@@ -238,7 +236,6 @@ static void test_serial(void **state)
 {
 	struct serial_place found;
 
-	(void)state;
 	assert_int_equal(find_serial(&found), ERR_NOTFOUND);
 	add_root(4, DBG2);
 	put_dbg2(0x12, 0xfe034000);
@@ -263,7 +260,6 @@ static void test_serial_broken(void **state)
 {
 	struct serial_place found;
 
-	(void)state;
 	add_root(4, SPCR);
 	put_spcr(3, 0, 0xfe000000, 7); /* an ARM PL011 */
 	assert_int_equal(find_serial(&found), ERR_NOTFOUND);
@@ -332,7 +328,6 @@ static void test_srat(void **state)
 {
 	const struct acpi_affinity *near = &facts.affinity;
 
-	(void)state;
 	add_root(4, SRAT);
 	put_srat();
 	assert_int_equal(read_all(), 0);
@@ -350,10 +345,9 @@ static void test_srat(void **state)
 
 static void test_srat_broken(void **state)
 {
-	(void)state;
 	add_root(4, SRAT);
 	put_srat();
-	put(SRAT + 48 + 40 + 8, -0x1000ull, 8); /* memory over the end of all addresses */
+	put(SRAT + 48 + 40 + 8, -0x1000ul, 8); /* memory over the end of all addresses */
 	finish(SRAT, "SRAT", length_of(SRAT));
 	assert_int_equal(read_all(), 0);
 	assert_int_equal(facts.affinity.memory_count, 0);
@@ -403,13 +397,11 @@ static void check_all(void)
 
 static void test_xsdt(void **state)
 {
-	(void)state;
 	check_all();
 }
 
 static void test_rsdt(void **state)
 {
-	(void)state;
 	put_rsdp(0);
 	check_all();
 	/* Revision 2 with an XSDT that is broken, out of memory, or whose RSDP sum is wrong. */
@@ -437,10 +429,9 @@ static void test_rsdp_broken(void **state)
 	static const struct acpi_facts empty;
 	size_t i;
 
-	(void)state;
 	assert_int_equal(acpi_read(hpa(0), &reader, &facts), ERR_NOTFOUND);
 	assert_int_equal(acpi_read(hpa(1), &reader, &facts), ERR_FORMAT);
-	assert_int_equal(acpi_read(hpa(~0ull), &reader, &facts), ERR_FORMAT);
+	assert_int_equal(acpi_read(hpa(~0ul), &reader, &facts), ERR_FORMAT);
 	assert_int_equal(acpi_read(hpa(MEMORY_BASE + MEMORY_BYTES - 19), &reader, &facts),
 			 ERR_FORMAT);
 	for (i = 0; i < ARRAY_COUNT(bytes); i++) {
@@ -459,7 +450,6 @@ static void test_rsdp_broken(void **state)
 /* Each table that is not quite right is left out, said so, and the others still count. */
 static void test_table_broken(void **state)
 {
-	(void)state;
 	memory[MADT + 50] ^= 1;
 	assert_int_equal(read_all(), 0);
 	assert_int_equal(facts.cpu_count, 0);
@@ -495,7 +485,7 @@ static void test_table_broken(void **state)
 
 	(void)make_tables(NULL);
 	put(XSDT + 36, MEMORY_BASE + MEMORY_BYTES - 8, 8);
-	put(XSDT + 44, ~0ull - 3, 8);
+	put(XSDT + 44, ~0ul - 3, 8);
 	put(XSDT + 52, 0, 8);
 	finish(XSDT, "XSDT", length_of(XSDT));
 	assert_int_equal(read_all(), 0);
@@ -513,7 +503,6 @@ static void test_truncated(void **state)
 	uint32_t full, length;
 	size_t i;
 
-	(void)state;
 	for (i = 0; i < ARRAY_COUNT(rows); i++) {
 		(void)make_tables(NULL);
 		full = length_of(rows[i].table);
@@ -534,7 +523,6 @@ static void test_madt_entries(void **state)
 {
 	unsigned i;
 
-	(void)state;
 	memory[MADT + 44 + 8 + 1] = 0; /* would loop for ever */
 	finish(MADT, "APIC", length_of(MADT));
 	assert_int_equal(read_all(), 0);
@@ -566,7 +554,6 @@ static void test_madt_entries(void **state)
 
 static void test_fadt_fields(void **state)
 {
-	(void)state;
 	/* Old, short FADT: the fields of ACPI 1 alone. */
 	put(FADT + 64, 0xb004, 4);
 	put(FADT + 68, 0xb104, 4);
@@ -649,7 +636,6 @@ static void test_s5(void **state)
 {
 	size_t i;
 
-	(void)state;
 	for (i = 0; i < ARRAY_COUNT(s5_cases); i++) {
 		const struct s5_case *c = &s5_cases[i];
 

@@ -67,7 +67,6 @@ static void test_audit(void **state)
 	keyid_t a, b;
 	hpa_t at;
 
-	(void)state;
 	fake_host_leaf = keyed(hpa(0x7000), 1);
 	map(0, 0, 4 * SIZE_1G, SIZE_1G, 2);
 	map(1, 0, 5 * SIZE_1G, SIZE_2M, 3);
@@ -95,7 +94,6 @@ static void test_many(void **state)
 	keyid_t a, b;
 	hpa_t at;
 
-	(void)state;
 	for (uint64_t i = 0; i < 1000; i++) {
 		map(i % 2, i * PAGE_SIZE, 0x100000 + i * 37 % 1000 * 2 * PAGE_SIZE, PAGE_SIZE,
 		    (keyid_t)(1 + i % 2));

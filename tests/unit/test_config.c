@@ -58,7 +58,6 @@ static void everything_given(void **state)
 				   "leaf      = 2m";
 	const struct vm_config *vm = &config.vms[0];
 
-	(void)state;
 	assert_int_equal(parse(text, sizeof(text) - 1), 0);
 	assert_string_equal(fake_log_text(), "");
 	assert_int_equal(config.error_count, 0);
@@ -76,7 +75,7 @@ static void everything_given(void **state)
 	assert_int_equal(config.serial.kind, CONFIG_SERIAL_PLACE);
 	assert_int_equal(config.serial.place.address, 0x2f8);
 	assert_int_equal(config.serial.place.divisor, 12);
-	assert_int_equal(vm->memory_bytes, 512ull << 20);
+	assert_int_equal(vm->memory_bytes, 512ul << 20);
 	assert_int_equal(vm->vcpus, 2);
 	assert_int_equal(vm->weight, 250);
 	assert_int_equal(vm->rekey_after_s, 12 * 3600);
@@ -123,7 +122,6 @@ static void serial_lines(void **state)
 	};
 	char text[200];
 
-	(void)state;
 	for (size_t i = 0; i < ARRAY_COUNT(good); i++) {
 		const struct config_serial *serial = &config.serial;
 		int n = snprintf(text, sizeof(text), "[host]\nserial=%s\n[vm a]\n" GOOD_VM,
@@ -165,7 +163,6 @@ static void quotes(void **state)
 	};
 	char text[200];
 
-	(void)state;
 	for (size_t i = 0; i < ARRAY_COUNT(good); i++) {
 		int n = snprintf(text, sizeof(text), "[vm a]\n" GOOD_VM "cmdline = %s\n",
 				 good[i].line);
@@ -186,7 +183,6 @@ static void several_initrds(void **state)
 				   "[vm b]\n" GOOD_VM "kernel=\\k\n";
 	static const char bad[] = "[vm a]\nmemory=1M\nkernel=\\a,\\b\n";
 
-	(void)state;
 	assert_int_equal(parse(text, sizeof(text) - 1), ERR_FORMAT); /* kernel is given twice */
 	assert_string_equal(config.vms[0].initrd.path, "\\one.img,\\two,x.img,\\three");
 	assert_true(config.vms[0].valid);
@@ -202,7 +198,6 @@ static void defaults(void **state)
 	static const char unsaid[] = "[vm a]\nmemory=1M\nkernel=\\k\n";
 	static const char words[] = "[vm a]\nkey=Platform\n[vm b]\nkey=NONE\n[vm c]\nkey=random\n";
 
-	(void)state;
 	assert_int_equal(parse(text, sizeof(text) - 1), 0);
 	assert_int_equal(config.exit, CONFIG_EXIT_STAY);
 	assert_true(config.shell);
@@ -365,7 +360,6 @@ static void lists_given(void **state)
 				     "[share plain]\nsize = 4K\nmembers = A-2:rw\nkey = platform\n";
 	const struct share_config *share = &config.shares[0];
 
-	(void)state;
 	assert_int_equal(parse(CLEAR, sizeof(CLEAR) - 1), 0);
 	assert_int_equal(config.vms[0].clear[0].base, 2 << 20);
 	assert_int_equal(config.vms[0].clear[0].bytes, 64 << 10);
@@ -394,7 +388,6 @@ static void lists_repeated(void **state)
 	static const char twice[] = A "[share s]\nsize = 2M\nmembers = a\nmembers = A:ro\n";
 	static const char overlap[] = A "clear = 64K@2M\nclear = 4K@2M\n";
 
-	(void)state;
 	assert_int_equal(parse(text, sizeof(text) - 1), 0);
 	assert_int_equal(config.vms[0].clear[0].base, 2 << 20);
 	assert_int_equal(config.vms[0].clear[1].base, 1 << 30);
@@ -418,7 +411,6 @@ static void rows_are_complete(void **state)
 	} owner;
 	char text[CONFIG_ALLOWED_MAX];
 
-	(void)state;
 	for (size_t i = 0; i < config_key_count; i++) {
 		const struct config_key *key = &config_keys[i];
 		const char *value = key->standard != NULL ? key->standard : key->example;
@@ -449,7 +441,6 @@ static void rows_are_complete(void **state)
 
 static void complaints(void **state)
 {
-	(void)state;
 	for (size_t i = 0; i < ARRAY_COUNT(bad_cases); i++) {
 		const struct bad *c = &bad_cases[i];
 		uint32_t valid = 0;
@@ -472,11 +463,11 @@ struct size_case {
 };
 
 static const struct size_case size_cases[] = {
-	{ "1M", 1ull << 20 },
-	{ "1024K", 1ull << 20 },
-	{ "1048576", 1ull << 20 },
-	{ "1g", 1ull << 30 },
-	{ "4096G", 4ull << 40 },
+	{ "1M", 1ul << 20 },
+	{ "1024K", 1ul << 20 },
+	{ "1048576", 1ul << 20 },
+	{ "1g", 1ul << 30 },
+	{ "4096G", 4ul << 40 },
 	{ "4097G", 0 },
 	{ "0", 0 },
 	{ "0M", 0 },
@@ -499,7 +490,6 @@ static const struct size_case size_cases[] = {
 
 static void sizes(void **state)
 {
-	(void)state;
 	for (size_t i = 0; i < ARRAY_COUNT(size_cases); i++) {
 		char text[128];
 		int n = snprintf(text, sizeof(text), "[vm a]\nkernel=\\k\nengine=none\nmemory=%s\n",
@@ -508,8 +498,8 @@ static void sizes(void **state)
 
 		if (err != (size_cases[i].bytes == 0 ? ERR_FORMAT : 0) ||
 		    config.vms[0].memory_bytes != size_cases[i].bytes) {
-			fail_msg("%s: %d, %llu", size_cases[i].word, err,
-				 (unsigned long long)config.vms[0].memory_bytes);
+			fail_msg("%s: %d, %lu", size_cases[i].word, err,
+				 config.vms[0].memory_bytes);
 		}
 	}
 }
@@ -522,7 +512,6 @@ static void wrong_window(void **state)
 {
 	static const char *const words[] = { "256K", "65G", "0", "-1", "2MB" };
 
-	(void)state;
 	for (size_t i = 0; i < ARRAY_COUNT(words); i++) {
 		char text[128];
 		int n = snprintf(text, sizeof(text), "[host]\nwindow=%s\n" A, words[i]);
@@ -538,7 +527,6 @@ static void nul_bytes(void **state)
 {
 	static const char text[] = "\0\0\0\n" A "cmdline=a\0b\n" B;
 
-	(void)state;
 	assert_int_equal(parse(text, sizeof(text) - 1), ERR_FORMAT);
 	assert_non_null(strstr(fake_log_text(), "umbra.conf:1: byte 00"));
 	assert_non_null(strstr(fake_log_text(), "umbra.conf:6: vm a: byte 00"));
@@ -551,7 +539,6 @@ static void long_lines(void **state)
 {
 	static char text[3 * CONFIG_LINE_MAX];
 
-	(void)state;
 	for (size_t length = VM_CMDLINE_MAX - 2; length < CONFIG_LINE_MAX + 40; length++) {
 		int head = snprintf(text, sizeof(text), A "cmdline=");
 		size_t at = (size_t)head;
@@ -572,7 +559,6 @@ static void long_path(void **state)
 {
 	char text[512];
 
-	(void)state;
 	for (int length = VM_PATH_MAX - 2; length < VM_PATH_MAX + 2; length++) {
 		int n = snprintf(text, sizeof(text), A "initrd=\\%0*d\n", length - 1, 0);
 
@@ -587,7 +573,6 @@ static void too_many_vms(void **state)
 	char text[4096];
 	size_t at = 0;
 
-	(void)state;
 	for (int i = 0; i < CONFIG_VM_MAX + 1; i++) {
 		at += (size_t)snprintf(text + at, sizeof(text) - at, "[vm v%d]\n" GOOD_VM, i);
 	}
@@ -604,7 +589,6 @@ static void flood(void **state)
 	static char text[16384];
 	size_t lines = 0;
 
-	(void)state;
 	memcpy(text, "[host]\n", 7);
 	for (size_t at = 7; at < sizeof(text); at += 2) {
 		memcpy(text + at, at + 1 < sizeof(text) ? "x\n" : "x", MIN(2, sizeof(text) - at));
@@ -632,7 +616,6 @@ static void megabytes(void **state)
 	const size_t bytes = 1 << 20;
 	char *text = malloc(bytes);
 
-	(void)state;
 	for (size_t i = 0; i < ARRAY_COUNT(files); i++) {
 		size_t length = strlen(files[i].again);
 		size_t at = strlen(files[i].start), lines = 0;

@@ -34,7 +34,6 @@ static void seen_write(const char *text, size_t bytes)
 
 static bool seen_flush(bool somebody_waits)
 {
-	(void)somebody_waits;
 	flushes++;
 	if (others_log) {
 		others_log = false;
@@ -58,7 +57,6 @@ static void lines(void **state)
 {
 	char text[301];
 
-	(void)state;
 	forget();
 	log_info("before any sink");
 	assert_int_equal(console_add_sink(&seen_sink), 0);
@@ -128,7 +126,6 @@ static void sinks(void **state)
 		{ "3", seen_write, NULL, NULL },
 	};
 
-	(void)state;
 	for (int i = 0; i < CONSOLE_SINK_MAX - 1; i++) {
 		assert_int_equal(console_add_sink(&more[i]), 0);
 	}
@@ -156,7 +153,6 @@ static void replay(void **state)
 {
 	char last[64];
 
-	(void)state;
 	for (int i = 0; i < 5000; i++) {
 		log_info("line %d", i);
 		console_write("guest\n", 6);
@@ -245,7 +241,7 @@ static void uart_out(uint16_t port, unsigned size, uint32_t value)
 		assert_int_equal(uart.mcr & 0x10, 0);
 		uart.lost += uart.fifo == uart.fifo_size ? 1 : 0;
 		uart.fifo++;
-		uart.empty_at = MAX(uart.empty_at, fake_tsc) + uart.byte_us * 1000ull;
+		uart.empty_at = MAX(uart.empty_at, fake_tsc) + uart.byte_us * 1000ul;
 		assert_true(uart.line_bytes < sizeof(uart.line));
 		uart.line[uart.line_bytes++] = (char)value;
 		break;
@@ -268,7 +264,7 @@ static void listen_for(uint64_t us)
 	const uint64_t end = fake_tsc + us * 1000;
 
 	while (fake_tsc < end) {
-		fake_tsc += CONSOLE_LISTEN_US * 1000ull;
+		fake_tsc += CONSOLE_LISTEN_US * 1000ul;
 		console_listen();
 	}
 }
@@ -281,7 +277,6 @@ static bool line_has(const char *text)
 
 static void no_uart(void **state)
 {
-	(void)state;
 	fake_tsc_hz = 1000000000;
 	fake_in_hook = uart_in;
 	fake_out_hook = uart_out;
@@ -296,7 +291,6 @@ static void uart_works(void **state)
 {
 	static char text[40000];
 
-	(void)state;
 	uart.there = true;
 	uart.mcr = 0x08;
 	uart.ier = 0x0f;
@@ -379,7 +373,6 @@ static void nothing_stays(void **state)
 	const char text[] = "0123456789abcdef-secret";
 	const uint16_t typed[] = { 's', 'e', 'c', 'r' };
 
-	(void)state;
 	uart.there = true;
 	assert_int_equal(serial_init(&serial_com1), 0);
 	uart.input = "secr";
@@ -414,7 +407,6 @@ static void other_places(void **state)
 					     .address = (uintptr_t)registers };
 	const struct serial_place slow = { .address = 0x3f8, .divisor = 0x180 };
 
-	(void)state;
 	for (size_t i = 0; i < ARRAY_COUNT(bad); i++) {
 		assert_int_equal(serial_init(&bad[i]), ERR_INVAL);
 	}
@@ -455,13 +447,12 @@ static void uart_stalls_early(void **state)
 {
 	uint64_t before = fake_tsc;
 
-	(void)state;
 	uart.dead = true;
 	uart.line_bytes = 0;
 	for (unsigned i = 0; i < 100; i++) {
 		log_info("line %u while it stalls", i);
 	}
-	assert_in_range(fake_tsc - before, 1900000000ull, 2200000000ull);
+	assert_in_range(fake_tsc - before, 1900000000ul, 2200000000ul);
 	uart.input = "k"; /* what a person types still comes in */
 	assert_int_equal(console_getc(), 'k');
 	uart.dead = false;
@@ -474,7 +465,7 @@ static void uart_stalls_early(void **state)
 	for (unsigned i = 0; i < 100; i++) {
 		log_info("line %u while it crawls", i);
 	}
-	assert_in_range(fake_tsc - before, 10000000000ull, 30100000000ull);
+	assert_in_range(fake_tsc - before, 10000000000ul, 30100000000ul);
 	uart.byte_us = BYTE_US;
 	while (console_flush()) {
 	}
@@ -487,7 +478,6 @@ static void nobody_waits(void **state)
 	static char text[1000];
 	unsigned accesses;
 
-	(void)state;
 	forget();
 	console_stop_waiting();
 	uart.line_bytes = uart.lost = 0;
@@ -531,7 +521,6 @@ static void others_help(void **state)
 {
 	unsigned accesses;
 
-	(void)state;
 	uart.line_bytes = 0;
 	console_listen();
 	log_info("0123456789abcdef0123456789abcdef");
@@ -541,7 +530,7 @@ static void others_help(void **state)
 	assert_false(console_flush()); /* that is not its work */
 	assert_int_equal(uart.accesses, accesses);
 	for (unsigned i = 0; i < 20; i++) {
-		fake_tsc += 2 * CONSOLE_LISTEN_US * 1000ull;
+		fake_tsc += 2 * CONSOLE_LISTEN_US * 1000ul;
 		(void)console_flush();
 	}
 	assert_true(line_has("0123456789abcdef0123456789abcdef\r\n"));
@@ -560,7 +549,6 @@ static void uart_stalls(void **state)
 {
 	static char text[1000];
 
-	(void)state;
 	forget();
 	uart.line_bytes = 0;
 	memset(text, 'z', sizeof(text));
@@ -605,7 +593,6 @@ static void broken_lock(void **state)
 {
 	uint64_t before;
 
-	(void)state;
 	uart.line_bytes = 0;
 	log_info("what was queued");
 	assert_int_equal(uart.line_bytes, 0);
@@ -621,7 +608,7 @@ static void broken_lock(void **state)
 		log_info("line %u", i);
 		console_break_lock(); /* again: no more time by that */
 	}
-	assert_in_range(fake_tsc - before, 5000000000ull, 10100000000ull);
+	assert_in_range(fake_tsc - before, 5000000000ul, 10100000000ul);
 }
 
 int main(void)

@@ -18,7 +18,7 @@
 #define LONG   (EFER_LME | EFER_LMA)
 #define PAGED  (CR0_PE | CR0_PG | CR0_ET | CR0_NE)
 #define AVX512 (XCR0_OPMASK | XCR0_ZMM_HI256 | XCR0_HI16_ZMM)
-#define GP     0xffffffffffffull /* instead of a value */
+#define GP     0xfffffffffffful /* instead of a value */
 
 static struct vmx_caps caps;
 static struct vm vm;
@@ -153,10 +153,9 @@ static void test_cr0(void **state)
 		    vmread(VMCS_GUEST_EFER) != cr0s[i].expect_efer ||
 		    (vmread(VMCS_ENTRY_CONTROLS) == ENTRY_IA32E_MODE_GUEST) !=
 			    ((cr0s[i].expect_efer & EFER_LMA) != 0)) {
-			fail_msg("%s: CR0 %#llx, shadow %#llx, EFER %#llx", cr0s[i].what,
-				 (unsigned long long)vmread(VMCS_GUEST_CR0),
-				 (unsigned long long)vmread(VMCS_CR0_READ_SHADOW),
-				 (unsigned long long)vmread(VMCS_GUEST_EFER));
+			fail_msg("%s: CR0 %#lx, shadow %#lx, EFER %#lx", cr0s[i].what,
+				 vmread(VMCS_GUEST_CR0), vmread(VMCS_CR0_READ_SHADOW),
+				 vmread(VMCS_GUEST_EFER));
 		}
 	}
 }
@@ -237,8 +236,7 @@ static void test_cr4(void **state)
 				 cr4s[i].fault ? EXIT_RESUME : EXIT_NEXT_INSN);
 		if (gps != cr4s[i].fault || vmread(VMCS_GUEST_CR4) != expect ||
 		    vmread(VMCS_CR4_READ_SHADOW) != (cr4s[i].fault ? cr4s[i].old : cr4s[i].write)) {
-			fail_msg("%s: CR4 %#llx", cr4s[i].what,
-				 (unsigned long long)vmread(VMCS_GUEST_CR4));
+			fail_msg("%s: CR4 %#lx", cr4s[i].what, vmread(VMCS_GUEST_CR4));
 		}
 	}
 }

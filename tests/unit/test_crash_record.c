@@ -47,7 +47,6 @@ static const struct console_sink sink = { .name = "test", .write = show };
 
 static int setup(void **state)
 {
-	(void)state;
 	fake_x86_reset();
 	fake_tsc_hz = 0;
 	assert_int_equal(console_add_sink(&sink), 0);
@@ -60,7 +59,6 @@ static int setup(void **state)
 
 static int teardown(void **state)
 {
-	(void)state;
 	console_remove_sink(&sink);
 	return 0;
 }
@@ -74,7 +72,6 @@ static void expect(const char *text)
 
 static void test_store(void **state)
 {
-	(void)state;
 	crash_record_init("");
 	log_info("of before");
 	crash_record_begin();
@@ -95,7 +92,6 @@ static void test_store(void **state)
 
 static void test_results(void **state)
 {
-	(void)state;
 	store_result = ERR_NOTFOUND;
 	crash_record_store();
 	expect("cannot keep these lines for the next boot: it offers no service");
@@ -110,7 +106,6 @@ static void test_results(void **state)
 /* However much was said: the first lines are kept, and the ring may have gone around before. */
 static void test_long(void **state)
 {
-	(void)state;
 	for (unsigned i = 0; i < 1000; i++) {
 		log_debug("nothing");
 		log_info("line %u of before, which fills the ring of the log", i);
@@ -136,7 +131,6 @@ static void test_show(void **state)
 {
 	static const char text[] = "Umbra\nPANIC\n\n\x1b[2J\x80\n\ttab\r\nno end";
 
-	(void)state;
 	crash_record_show(text, sizeof(text) - 1);
 	expect("ended in a panic; firmware kept this of it:\r\n"
 	       "umbra: warning: | Umbra\r\numbra: warning: | PANIC\r\n"
@@ -151,7 +145,6 @@ static void test_show_long(void **state)
 	static char text[3 * CRASH_RECORD_MAX];
 	size_t count = 0;
 
-	(void)state;
 	memset(text, '#', sizeof(text));
 	crash_record_show(text, sizeof(text));
 	for (size_t i = 0; i < shown_bytes; i++) {
@@ -165,7 +158,6 @@ static void test_anything(void **state)
 {
 	static char bytes[3 * CRASH_RECORD_MAX];
 
-	(void)state;
 	srand(1);
 	for (unsigned round = 0; round < 2000; round++) {
 		const size_t count = (size_t)rand() % sizeof(bytes);

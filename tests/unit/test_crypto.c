@@ -30,7 +30,7 @@ static void fill_pattern(uint8_t *buf, size_t bytes)
 	}
 }
 
-/* --- AES-XTS ---------------------------------------------------------------------------------- */
+/* --- AES-XTS --- */
 
 static void xts_gives_the_published_ciphertext(void **state)
 {
@@ -86,7 +86,7 @@ static void xts_refuses_bad_keys_and_sizes(void **state)
 	assert_int_equal(aes_xts_decrypt(&key, tweak, buf, buf, 0), ERR_INVAL);
 }
 
-/* --- HKDF ------------------------------------------------------------------------------------- */
+/* --- HKDF --- */
 
 static void kdf_gives_the_published_keys(void **state)
 {
@@ -109,7 +109,6 @@ static void kdf_gives_the_published_keys(void **state)
 					    0xbb, 0xf4, 0x3e, 0x97, 0x91, 0xb6, 0x4e, 0x82 };
 	static uint8_t secret[32], out[255 * 32 + 1], zero[sizeof(out)], salt[KDF_SALT_BYTES];
 
-	(void)state;
 	memset(secret, 0x0b, 22);
 	assert_int_equal(kdf_derive(secret, 22, NULL, "", out, sizeof(rfc)), 0);
 	assert_memory_equal(out, rfc, sizeof(rfc));
@@ -125,7 +124,7 @@ static void kdf_gives_the_published_keys(void **state)
 	assert_memory_equal(out, zero, sizeof(out));
 }
 
-/* --- Noise ------------------------------------------------------------------------------------ */
+/* --- Noise --- */
 
 static uint64_t noise_state;
 static uint64_t noise_count;
@@ -136,10 +135,10 @@ static bool silent;
 
 static uint64_t splitmix(void)
 {
-	uint64_t z = noise_state += 0x9e3779b97f4a7c15ull;
+	uint64_t z = noise_state += 0x9e3779b97f4a7c15ul;
 
-	z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9ull;
-	z = (z ^ z >> 27) * 0x94d049bb133111ebull;
+	z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9ul;
+	z = (z ^ z >> 27) * 0x94d049bb133111ebul;
 	return z ^ z >> 31;
 }
 
@@ -213,7 +212,7 @@ static void stuck_source_is_refused_for_good(void **state)
 
 static void stuck_at_start_is_refused(void **state)
 {
-	static const uint64_t stuck_words[] = { 0, UINT64_MAX, 0x0123456789abcdefull };
+	static const uint64_t stuck_words[] = { 0, UINT64_MAX, 0x0123456789abcdeful };
 
 	for (unsigned i = 0; i < ARRAY_COUNT(stuck_words); i++) {
 		struct noise_source source = fresh_source();
@@ -243,7 +242,7 @@ static void alternating_source_is_refused(void **state)
 {
 	struct noise_source source = fresh_source();
 
-	alternates = 0x0123456789abcdefull; /* no word repeats; each byte comes 32 times in 512 */
+	alternates = 0x0123456789abcdeful; /* no word repeats; each byte comes 32 times in 512 */
 	assert_int_equal(noise_start(&source), ERR_SELFTEST);
 	assert_non_null(strstr(source.refusal, "biased"));
 }
@@ -281,7 +280,7 @@ static void firmware_seeds_are_checked(void **state)
 	assert_non_null(noise_seed_refusal(seed, sizeof(seed)));
 }
 
-/* --- Wiping, slots, bracket ------------------------------------------------------------------- */
+/* --- Wiping, slots, bracket --- */
 
 static void wipe_zeroes_what_is_registered(void **state)
 {

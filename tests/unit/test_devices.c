@@ -89,7 +89,6 @@ DEVICE(vuart_device, uart);
 
 static int pci_init(struct platform *of)
 {
-	(void)of;
 	return note("init", "pci");
 }
 
@@ -98,7 +97,6 @@ const struct vdev_ops vpci_device = { .name = "pci", .init = pci_init };
 
 static int start(void **state)
 {
-	(void)state;
 	fake_reset();
 	memset(&platform, 0, sizeof(platform));
 	memset(&vm, 0, sizeof(vm));

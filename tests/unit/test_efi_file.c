@@ -118,7 +118,7 @@ static int read_one(const char *path, uint64_t bytes)
 	strcpy(file.path, path);
 	disk.bytes = bytes;
 	disk.there = disk.there != 0 ? disk.there : bytes;
-	err = efi_file_read(&file, 1ull << 30);
+	err = efi_file_read(&file, 1ul << 30);
 	assert_int_equal(err == 0, file.data != NULL);
 	if (err == 0) {
 		assert_int_equal(file.bytes, bytes);

@@ -12,14 +12,14 @@
 #include "vmm/base/err.h"
 #include "vmm/base/str.h"
 
-#define WB  0x8ull
-#define UC  0x1ull
-#define RT  0x8000000000000000ull
-#define XP  0x4000ull
-#define RO  0x20000ull
-#define SP  0x40000ull
-#define CC  0x80000ull /* EFI_MEMORY_CPU_CRYPTO */
-#define GAP 8	       /* firmware's descriptors are larger than the structure */
+#define WB  0x8ul
+#define UC  0x1ul
+#define RT  0x8000000000000000ul
+#define XP  0x4000ul
+#define RO  0x20000ul
+#define SP  0x40000ul
+#define CC  0x80000ul /* EFI_MEMORY_CPU_CRYPTO */
+#define GAP 8	      /* firmware's descriptors are larger than the structure */
 
 EFI_SYSTEM_TABLE *efi_system;
 EFI_HANDLE efi_image = (EFI_HANDLE)0x1234;
@@ -110,7 +110,6 @@ int acpi_find_serial(hpa_t rsdp, const struct acpi_reader *r, struct serial_plac
 
 int acpi_read(hpa_t rsdp, const struct acpi_reader *r, struct acpi_facts *out)
 {
-	(void)out;
 	assert_int_equal(rsdp.v, 0);
 	reader = r;
 	/* The reader is used within the call only. */
@@ -174,7 +173,6 @@ static void expect_range(const struct mem_range *r, uint64_t page, uint64_t page
 
 static void kinds(void **state)
 {
-	(void)state;
 	/* Unsorted; neighbours join within their list only. */
 	add(EfiConventionalMemory, 0x300, 0x100, WB);
 	add(EfiBootServicesData, 0x400, 0x10, WB);
@@ -190,7 +188,7 @@ static void kinds(void **state)
 	add(EfiConventionalMemory, 0x600, 0x10, UC);	  /* not cached */
 	add(EfiConventionalMemory, 0x700, 0x10, WB | SP); /* somebody's special memory */
 	add(EfiConventionalMemory, 0x800, 0, WB);
-	add(EfiConventionalMemory, 0x900, 1ull << 52, WB);
+	add(EfiConventionalMemory, 0x900, 1ul << 52, WB);
 	add(14, 0xa00, 0x10, WB); /* persistent memory */
 	assert_int_equal(efi_exit_boot_services(&info), 0);
 	assert_int_equal(info.range_count, 1);
@@ -207,7 +205,6 @@ static void loaders(void **state)
 {
 	struct vm_config *vm = info.config.vms;
 
-	(void)state;
 	info.config.vm_count = 3;
 	info.image = (struct mem_range){ hpa(0x1008 * PAGE_SIZE), 0x10 };
 	info.trampoline = hpa(0x9f * PAGE_SIZE);
@@ -266,7 +263,6 @@ static void marks(void **state)
 
 static void runtime_plain(void **state)
 {
-	(void)state;
 	add(EfiRuntimeServicesCode, 0x100, 0x10, WB | RT);
 	add(EfiRuntimeServicesData, 0x110, 0x20, WB | RT);
 	add(EfiMemoryMappedIO, 0xffc00, 0x400, UC | RT);
@@ -303,7 +299,6 @@ static struct {
 
 static void runtime_exact(void **state)
 {
-	(void)state;
 	fw.attributes = &attributes;
 	add(EfiRuntimeServicesCode, 0x100, 0x10, WB | RT);
 	add(EfiMemoryMappedIO, 0xffc00, 0x400, UC | RT);
@@ -328,7 +323,6 @@ static void runtime_exact(void **state)
 
 static void too_many(void **state)
 {
-	(void)state;
 	for (uint64_t i = 0; i < 300; i++) {
 		add(EfiConventionalMemory, 0x1000 + 2 * (299 - i), 1, WB);
 	}
@@ -349,7 +343,6 @@ static void too_many(void **state)
 /* A timer changed the map between the two calls. It may grow; nothing may be allocated. */
 static void stale_key(void **state)
 {
-	(void)state;
 	add(EfiConventionalMemory, 0x1000, 1, WB);
 	fw.stale = 5;
 	fw.grow = 20;
@@ -361,7 +354,6 @@ static void stale_key(void **state)
 
 static void refusals(void **state)
 {
-	(void)state;
 	add(EfiConventionalMemory, 0x1000, 1, WB);
 	fw.stale = 1000;
 	assert_int_equal(efi_exit_boot_services(&info), ERR_IO);
@@ -388,7 +380,6 @@ static void serial_lines(void **state)
 {
 	struct serial_place found = { 0 };
 
-	(void)state;
 	add(EfiConventionalMemory, 0x100, 0x7ff00, WB);
 	acpi_serial = (struct serial_place){ 0 };
 	assert_false(efi_find_serial(&found));

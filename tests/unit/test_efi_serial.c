@@ -78,7 +78,6 @@ static int setup(void **state)
 
 static void acpi_comes_first(void **state)
 {
-	(void)state;
 	acpi = (struct serial_place){ .address = 0x2f8, .divisor = 12 };
 	answers[1] = 0x2f8;
 	assert_true(efi_serial_open());
@@ -95,7 +94,6 @@ static void wishes(void **state)
 {
 	struct config_serial wanted = { .kind = CONFIG_SERIAL_AUTO, .place = { .divisor = 1 } };
 
-	(void)state;
 	efi_serial_configure(&wanted);
 	assert_int_equal(opened, 0); /* the log is not shown twice */
 	wanted.place.divisor = 2;
@@ -128,7 +126,6 @@ static void pci(void **state)
 					      .place = { .divisor = 1 },
 					      .pci = 0xb3 };
 
-	(void)state;
 	answers[1] = 0xe000;
 	efi_serial_configure(&wanted);
 	assert_int_equal(open_at.address, 0xe000);

@@ -17,10 +17,10 @@
 #include "vmm/exits.h"
 #include "vmm/vcpu_priv.h"
 
-#define CODE	0x5000ull
-#define DEVICE	0xfec00000ull
-#define RAM	(1ull << 20)
-#define RAM_VAR 0x8000ull
+#define CODE	0x5000ul
+#define DEVICE	0xfec00000ul
+#define RAM	(1ul << 20)
+#define RAM_VAR 0x8000ul
 
 /* One device register, and a log of what reached it. */
 static uint64_t device_value, device_offset;
@@ -28,7 +28,6 @@ static unsigned device_reads, device_writes, device_size;
 
 void vcpu_device_access(struct vcpu *vcpu, gpa_t gpa, struct io_access *access)
 {
-	(void)vcpu;
 	device_offset = gpa.v - DEVICE;
 	device_size = access->size;
 	if (access->write) {
@@ -324,9 +323,9 @@ static void test_page_crossing_and_refusal(void **state)
  * Two pages side by side in linear addresses, at PAIR: the first is a frame of RAM, what the second
  * is the test says. Code is at linear 0; 32-bit paging.
  */
-#define TABLES 0x20000ull
-#define PAIR   0x7000ull
-#define FRAME  0x30000ull
+#define TABLES 0x20000ul
+#define PAIR   0x7000ul
+#define FRAME  0x30000ul
 #define USER   0x27
 #define KERNEL 0x23
 #define RDONLY 0x25

@@ -72,7 +72,7 @@ static const struct decode_case {
 	    .size = 2,
 	    .dest_size = 2,
 	    .has_imm = true,
-	    .imm = -2ull },
+	    .imm = -2ul },
 	  0 },
 	{ "or dword [rax],-1 (imm8)",
 	  64,
@@ -84,7 +84,7 @@ static const struct decode_case {
 	    .size = 4,
 	    .dest_size = 4,
 	    .has_imm = true,
-	    .imm = -1ull },
+	    .imm = -1ul },
 	  0 },
 	{ "and ecx,[rdx]",
 	  64,
@@ -206,9 +206,9 @@ static void test_decode(void **state)
 			fail_msg("%s: error %d, not %d", c->name, err, c->err);
 		}
 		if (err == 0 && memcmp(&got, &c->want, sizeof(got)) != 0) {
-			fail_msg("%s: op %u alu %u length %u size %u dest %u reg %u imm %llx",
+			fail_msg("%s: op %u alu %u length %u size %u dest %u reg %u imm %lx",
 				 c->name, got.op, got.alu, got.length, got.size, got.dest_size,
-				 got.reg, (unsigned long long)got.imm);
+				 got.reg, got.imm);
 		}
 	}
 }
@@ -270,9 +270,9 @@ static uint64_t host_compute(unsigned alu, uint64_t a, uint64_t b, unsigned size
 
 static uint64_t random_value(void)
 {
-	static const uint64_t edges[] = { 0,	      1,	 0x7f,	     0x80,	 0xff,
-					  0x7fff,     0x8000,	 0xffff,     0x7fffffff, 0x80000000,
-					  0xffffffff, INT64_MAX, 1ull << 63, UINT64_MAX };
+	static const uint64_t edges[] = { 0,	      1,	 0x7f,	    0x80,	0xff,
+					  0x7fff,     0x8000,	 0xffff,    0x7fffffff, 0x80000000,
+					  0xffffffff, INT64_MAX, 1ul << 63, UINT64_MAX };
 	uint64_t r = (uint64_t)rand() << 42 ^ (uint64_t)rand() << 21 ^ (uint64_t)rand();
 
 	return r % 3 == 0 ? edges[r / 3 % ARRAY_COUNT(edges)] : r;
@@ -293,7 +293,7 @@ static void test_compute(void **state)
 	srand(1);
 	for (unsigned round = 0; round < 200000; round++) {
 		unsigned alu = (unsigned)rand() % (EMUL_NEG + 1), size = sizes[rand() % 4];
-		uint64_t mask = size == 8 ? UINT64_MAX : (1ull << 8 * size) - 1;
+		uint64_t mask = size == 8 ? UINT64_MAX : (1ul << 8 * size) - 1;
 		uint64_t a = random_value() & mask, b = random_value() & mask;
 		uint64_t flags = (uint64_t)rand() & FLAGS, want_flags = flags, got_flags = flags;
 		uint64_t want = host_compute(alu, a, b, size, &want_flags) & mask;
@@ -303,10 +303,8 @@ static void test_compute(void **state)
 			got = want; /* nothing is written back */
 		}
 		if (want != got || ((want_flags ^ got_flags) & defined_flags(alu)) != 0) {
-			fail_msg("alu %u size %u: %llx, %llx: %llx/%llx, CPU %llx/%llx", alu, size,
-				 (unsigned long long)a, (unsigned long long)b,
-				 (unsigned long long)got, (unsigned long long)got_flags,
-				 (unsigned long long)want, (unsigned long long)want_flags);
+			fail_msg("alu %u size %u: %lx, %lx: %lx/%lx, CPU %lx/%lx", alu, size, a, b,
+				 got, got_flags, want, want_flags);
 		}
 	}
 }

@@ -58,7 +58,6 @@ static void test_eptp(void **state)
 		{ true, true, 0x5e },
 	};
 
-	(void)state;
 	for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
 		struct ept_caps caps = all_caps;
 		struct ept_root root;
@@ -91,7 +90,6 @@ static void test_raw_bits(void **state)
 		{ 0x3ffffffff000, 0, 0x1000, { 5, 1, false, 0 }, 1, 0x0d },
 	};
 
-	(void)state;
 	ept_configure(&all_caps);
 	for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
 		struct ept_root root;
@@ -120,7 +118,6 @@ static void test_accessed_dirty(void **state)
 	struct ept_root root;
 	struct ept_leaf leaf;
 
-	(void)state;
 	for (unsigned bits = 0; bits < 4; bits++) {
 		caps.accessed_dirty = true;
 		ept_configure(&caps);
@@ -163,7 +160,6 @@ static void test_single_pages(void **state)
 	};
 	const uint64_t at = 0x40203000;
 
-	(void)state;
 	for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
 		struct ept_attr attr = { cases[i].access, EPT_MEMTYPE_WB, true, 0 };
 		struct ept_caps caps = all_caps;
@@ -197,12 +193,10 @@ static void test_single_page_errors(void **state)
 	struct ept_root root;
 	uint64_t *entry;
 
-	(void)state;
 	assert_int_equal(ept_root_init(&root), 0);
 	assert_int_equal(ept_map_page(&root, gpa(0x1800), hpa(0), read_only, &entry), ERR_INVAL);
 	assert_int_equal(ept_map_page(&root, gpa(0), hpa(0), write_only, &entry), ERR_INVAL);
-	assert_int_equal(ept_map_page(&root, gpa(1ull << 48), hpa(0), read_only, &entry),
-			 ERR_RANGE);
+	assert_int_equal(ept_map_page(&root, gpa(1ul << 48), hpa(0), read_only, &entry), ERR_RANGE);
 	assert_int_equal(ept_map(&root, gpa(0), hpa(0), SIZE_2M, SIZE_2M, read_only), 0);
 	assert_int_equal(ept_map_page(&root, gpa(0x3000), hpa(0), read_only, &entry), ERR_EXISTS);
 	fake_pages_fail_after(1);
@@ -235,7 +229,6 @@ static void test_leaf_sizes(void **state)
 		  SIZE_1G + SIZE_2M + 0x3000, SIZE_1G, false, false, 3, 1, 1 },
 	};
 
-	(void)state;
 	for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
 		struct ept_caps caps = all_caps;
 		unsigned counts[3] = { 0 };
@@ -284,16 +277,15 @@ static void test_refused(void **state)
 		{ "memory type 7", 0, 0, 0x1000, { 7, 7, true, 0 }, ERR_INVAL },
 		{ "memory type 14", 0, 0, 0x1000, { 7, 14, true, 0 }, ERR_INVAL },
 		{ "KeyID", 0, 0, 0x1000, { 7, 6, true, 1 }, ERR_RANGE }, /* there are none */
-		{ "hpa reserved bits", 0, 1ull << 46, 0x1000, { 7, 6, true, 0 }, ERR_RANGE },
-		{ "hpa runs over", 0, (1ull << 46) - 0x1000, 0x2000, { 7, 6, true, 0 }, ERR_RANGE },
-		{ "gpa too high", 1ull << 46, 0, 0x1000, { 7, 6, true, 0 }, ERR_RANGE },
-		{ "gpa wraps", -0x1000ull, 0, 0x2000, { 7, 6, true, 0 }, ERR_RANGE },
-		{ "hpa wraps", 0, -0x1000ull, 0x2000, { 7, 6, true, 0 }, ERR_RANGE },
+		{ "hpa reserved bits", 0, 1ul << 46, 0x1000, { 7, 6, true, 0 }, ERR_RANGE },
+		{ "hpa runs over", 0, (1ul << 46) - 0x1000, 0x2000, { 7, 6, true, 0 }, ERR_RANGE },
+		{ "gpa too high", 1ul << 46, 0, 0x1000, { 7, 6, true, 0 }, ERR_RANGE },
+		{ "gpa wraps", -0x1000ul, 0, 0x2000, { 7, 6, true, 0 }, ERR_RANGE },
+		{ "hpa wraps", 0, -0x1000ul, 0x2000, { 7, 6, true, 0 }, ERR_RANGE },
 	};
 	struct ept_caps caps = all_caps;
 	struct ept_root root;
 
-	(void)state;
 	ept_configure(&caps);
 	assert_int_equal(ept_root_init(&root), 0);
 	for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
@@ -313,13 +305,13 @@ static void test_refused(void **state)
 	/* A CPU with more address bits than four levels translate. */
 	caps.phys_bits = 52;
 	ept_configure(&caps);
-	assert_int_equal(ept_map(&root, gpa(1ull << 48), hpa(0), 0x1000, SIZE_1G, wb_rwx),
+	assert_int_equal(ept_map(&root, gpa(1ul << 48), hpa(0), 0x1000, SIZE_1G, wb_rwx),
 			 ERR_RANGE);
-	assert_int_equal(ept_map(&root, gpa((1ull << 48) - 0x1000), hpa((1ull << 52) - 0x1000),
+	assert_int_equal(ept_map(&root, gpa((1ul << 48) - 0x1000), hpa((1ul << 52) - 0x1000),
 				 0x1000, SIZE_1G, wb_rwx),
 			 0);
-	assert_int_equal(ept_walk(&root, gpa(1ull << 48), &(struct ept_leaf){ 0 }), ERR_NOTFOUND);
-	assert_int_equal(ept_unmap(&root, gpa(1ull << 48), 0x1000), ERR_RANGE);
+	assert_int_equal(ept_walk(&root, gpa(1ul << 48), &(struct ept_leaf){ 0 }), ERR_NOTFOUND);
+	assert_int_equal(ept_unmap(&root, gpa(1ul << 48), 0x1000), ERR_RANGE);
 	assert_int_equal(ept_unmap(&root, gpa(0x800), 0x1000), ERR_INVAL);
 	ept_root_free(&root);
 }
@@ -329,7 +321,6 @@ static void test_only_over_absent(void **state)
 	struct ept_root root;
 	struct ept_leaf leaf;
 
-	(void)state;
 	ept_configure(&all_caps);
 	assert_int_equal(ept_root_init(&root), 0);
 	assert_int_equal(ept_map(&root, gpa(SIZE_2M + 0x5000), hpa(0), 0x1000, SIZE_1G, wb_rwx), 0);
@@ -360,7 +351,6 @@ static void test_map_no_memory(void **state)
 	int err = ERR_NOMEM;
 	int after = 0;
 
-	(void)state;
 	ept_configure(&all_caps);
 	for (; err != 0; after++) {
 		assert_int_equal(ept_root_init(&root), 0);
@@ -396,7 +386,6 @@ static void test_split(void **state)
 		{ 0, SIZE_1G - 0x1000, 2 },
 	};
 
-	(void)state;
 	ept_configure(&all_caps);
 	for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
 		for (int after = 0; after <= cases[i].tables; after++) {
@@ -437,7 +426,6 @@ static void test_no_large_exec(void **state)
 	struct ept_root root;
 	struct ept_leaf leaf;
 
-	(void)state;
 	caps.no_large_exec = true;
 	ept_configure(&caps);
 	assert_int_equal(ept_root_init(&root), 0);
@@ -476,10 +464,9 @@ static void test_unmap_absent(void **state)
 {
 	struct ept_root root;
 
-	(void)state;
 	ept_configure(&all_caps);
 	assert_int_equal(ept_root_init(&root), 0);
-	assert_int_equal(ept_unmap(&root, gpa(0x1000), (1ull << 46) - 0x1000), 0);
+	assert_int_equal(ept_unmap(&root, gpa(0x1000), (1ul << 46) - 0x1000), 0);
 	assert_int_equal(fake_pages_live(), 1);
 	ept_root_free(&root);
 }
@@ -491,7 +478,7 @@ static uint32_t rnd(uint32_t below)
 {
 	static uint64_t seed = 42;
 
-	seed = seed * 6364136223846793005ull + 1442695040888963407ull;
+	seed = seed * 6364136223846793005ul + 1442695040888963407ul;
 	return (uint32_t)(seed >> 33) % below;
 }
 
@@ -503,7 +490,6 @@ static void test_model(void **state)
 	struct ept_root root;
 	struct ept_leaf leaf;
 
-	(void)state;
 	ept_configure(&all_caps);
 	assert_int_equal(ept_root_init(&root), 0);
 	memset(model, 0, sizeof(model));
@@ -551,7 +537,6 @@ static void test_row_29_keyid_in_leaves(void **state)
 	const struct ept_attr attr = { EPT_RWX, EPT_MEMTYPE_WB, true, 9 };
 	struct ept_leaf leaf;
 
-	(void)state;
 	ept_configure(&all_caps);
 	keyid_configure(46, 4);
 	for (size_t i = 0; i < ARRAY_COUNT(sizes); i++) {
@@ -561,7 +546,7 @@ static void test_row_29_keyid_in_leaves(void **state)
 		assert_int_equal(
 			ept_map(&root, gpa(SIZE_1G), hpa(5 * SIZE_1G), sizes[i], SIZE_1G, attr), 0);
 		assert_int_equal(*raw_entry(&root, SIZE_1G, (int)i + 1) & ~MASK(11, 0),
-				 9ull << 42 | 5 * SIZE_1G);
+				 9ul << 42 | 5 * SIZE_1G);
 		if (sizes[i] > PAGE_SIZE) { /* splits it down to 4 KiB */
 			assert_int_equal(ept_unmap(&root, gpa(SIZE_1G), PAGE_SIZE), 0);
 		}
@@ -581,7 +566,6 @@ static void test_keyid_limits(void **state)
 	struct ept_attr attr = wb_rwx;
 	struct ept_root root;
 
-	(void)state;
 	ept_configure(&all_caps);
 	keyid_configure(46, 4);
 	assert_int_equal(keyid_address_end(), BIT(42));
@@ -606,7 +590,6 @@ static void test_tables_carry_host_keyid(void **state)
 	struct ept_root root;
 	struct ept_leaf leaf;
 
-	(void)state;
 	ept_configure(&all_caps);
 	keyid_configure(52, 6);
 	fake_page_keyid = 1;

@@ -103,7 +103,6 @@ static void test_who_is_in_the_mask(void **state)
 {
 	struct ept_root other = { .eptp = 0x9901e, .generation = 1 };
 
-	(void)state;
 	fake_set_cpu_count(CPU_MAX);
 	enter_on(1);
 	leave_on(1);
@@ -140,7 +139,6 @@ static void test_who_is_in_the_mask(void **state)
 
 static void test_flush_when_behind(void **state)
 {
-	(void)state;
 	enter_on(1); /* never seen: whatever an earlier root left must go */
 	assert_int_equal(flushes.count, 1);
 	assert_int_equal(flushes.type, INVEPT_SINGLE);
@@ -164,7 +162,6 @@ static void test_flush_when_behind(void **state)
 
 static void test_all_context_fallback(void **state)
 {
-	(void)state;
 	ept_configure(&caps_all);
 	enter_on(1);
 	assert_int_equal(flushes.count, 1);
@@ -180,7 +177,6 @@ static void test_who_is_kicked(void **state)
 {
 	struct ept_root other = { .eptp = 0x9901e, .generation = 1 };
 
-	(void)state;
 	enter_on(1);
 	fake_set_cpu(2);
 	ept_tlb_enter(&other);
@@ -204,7 +200,6 @@ static void kick_leaves_and_returns(uint32_t cpu)
 
 static void test_returned_cpu_is_not_waited_for(void **state)
 {
-	(void)state;
 	enter_on(1);
 	fake_kick_hook = kick_leaves_and_returns;
 	ept_tlb_shootdown(root); /* returns at all */
@@ -225,7 +220,6 @@ static void shoot_during_flush(void)
 
 static void test_advance_during_flush(void **state)
 {
-	(void)state;
 	flushes.hook = shoot_during_flush;
 	enter_on(1);
 	assert_int_equal(fake_kicks(1), 1);
@@ -245,12 +239,10 @@ static void on_fault(int signal, siginfo_t *info, void *context)
 {
 	uint64_t at = (uintptr_t)info->si_addr - (uintptr_t)pages;
 
-	(void)context;
 	if (at >= PAGE_SIZE || at_first_look == NULL) {
 		abort();
 	}
 	mprotect(pages, PAGE_SIZE, PROT_READ | PROT_WRITE);
-	(void)signal;
 	at_first_look();
 	at_first_look = NULL;
 }
@@ -284,7 +276,6 @@ static void enter_cpu1(void)
 /* Join, publish, then compare: else a shoot-down in between sees nobody, and nobody flushes. */
 static void test_enter_publishes_before_it_compares(void **state)
 {
-	(void)state;
 	with_trap(enter_cpu1, look_at_cpu1);
 	assert_true(was_published);
 	assert_true(had_joined);
@@ -302,7 +293,6 @@ static void shoot(void)
  */
 static void test_shootdown_advances_before_it_looks(void **state)
 {
-	(void)state;
 	enter_on(1);
 	leave_on(1); /* up to date: entering again flushes nothing */
 	part_on(1);
@@ -335,7 +325,6 @@ static void test_waits_for_a_cpu_in_the_guest(void **state)
 {
 	pthread_t thread;
 
-	(void)state;
 	enter_on(1);
 	waited = false;
 	pthread_create(&thread, NULL, leave_later, NULL);
@@ -394,7 +383,6 @@ static void test_threads(void **state)
 {
 	pthread_t thread;
 
-	(void)state;
 	entry_present = page_is_ours = stop = violations = uses = 0;
 	pthread_create(&thread, NULL, guest_thread, NULL);
 	for (int i = 0; i < ROUNDS; i++) {

@@ -136,7 +136,7 @@ static void eoi_highest(struct vcpu *v)
 }
 
 #define DATA (EPTV_GLA_VALID | EPTV_FINAL)
-#define APIC 0xfee00000ull
+#define APIC 0xfee00000ul
 
 static const struct {
 	uint64_t why, at;

@@ -315,10 +315,10 @@ static void test_unhandled(void **state)
 static void test_dump(void **state)
 {
 	vmwrite(VMCS_GUEST_CR0, 0x80000031);
-	vmwrite(VMCS_CR0_MASK, ~0x8005001full);
+	vmwrite(VMCS_CR0_MASK, ~0x8005001ful);
 	vmwrite(VMCS_CR0_READ_SHADOW, 0x60000012);
 	vmwrite(VMCS_GUEST_CR4, 0x2020);
-	vmwrite(VMCS_CR4_MASK, ~0x20ull);
+	vmwrite(VMCS_CR4_MASK, ~0x20ul);
 	vmwrite(VMCS_CR4_READ_SHADOW, 0x600);
 	vcpu_dump(&vcpu);
 	assert_non_null(strstr(fake_log_text(), "CR0 80000031 (guest sees e0000011)"));

@@ -92,7 +92,6 @@ static void nothing_wrong(void)
 
 static void wrong_use_dies(void **state)
 {
-	(void)state;
 	assert_false(dies(nothing_wrong));
 	assert_true(dies(read_past_page));
 	assert_true(dies(read_freed_page));
@@ -107,7 +106,6 @@ static void pages_are_zero_and_counted(void **state)
 	static const uint8_t zeros[PAGE_SIZE];
 	uint8_t *page = page_alloc(3);
 
-	(void)state;
 	assert_int_equal(fake_pages_live(), 3);
 	assert_memory_equal(page + 2 * PAGE_SIZE, zeros, PAGE_SIZE);
 	assert_int_equal(page_hpa(page).v, (uintptr_t)page);
@@ -125,7 +123,6 @@ static void frames_keep_their_bytes(void **state)
 	hpa_t first, other;
 	uint8_t *at;
 
-	(void)state;
 	fake_frames_set_count(1024);
 	assert_int_equal(frames_alloc(1, 1, &first), 0);
 	assert_int_equal(frames_alloc(512, 512, &other), 0);
@@ -143,7 +140,6 @@ static void frames_keep_their_bytes(void **state)
 
 static void panics_and_log_lines_are_seen(void **state)
 {
-	(void)state;
 	FAKE_EXPECT_PANIC(panic("key %d is gone", 7), "key 7");
 	FAKE_EXPECT_PANIC(CHECK(fake_tsc == 1), "broken");
 	log_error("disk %s", "full");
@@ -159,7 +155,6 @@ static void note_kick(uint32_t cpu)
 
 static void cpus_take_turns(void **state)
 {
-	(void)state;
 	fake_set_cpu_count(3);
 	fake_set_cpu(2);
 	assert_int_equal(percpu_self()->index, 2);

@@ -126,10 +126,9 @@ static void test_cpus(void **state)
 		    plan.switch_spec_ctrl != r->spec_ctrl ||
 		    plan.host_spec_ctrl != r->host_spec_ctrl) {
 			fail_msg("%s: %s; flushes %#x, IBPB %d, RSB %d, small code leaves %d, "
-				 "SPEC_CTRL %d %#llx",
+				 "SPEC_CTRL %d %#lx",
 				 r->name, said, plan.entry_flush, plan.ibpb, plan.fill_rsb,
-				 plan.no_large_exec, plan.switch_spec_ctrl,
-				 (unsigned long long)plan.host_spec_ctrl);
+				 plan.no_large_exec, plan.switch_spec_ctrl, plan.host_spec_ctrl);
 		}
 	}
 }

@@ -55,12 +55,11 @@ static void test_regions(void **state)
 		{ "empty", 0x2000000, 0, ERR_INVAL },
 		{ "base not aligned", 0x2000800, 0x1000, ERR_INVAL },
 		{ "size not aligned", 0x2000000, 0x1800, ERR_INVAL },
-		{ "wraps", -0x1000ull, 0x2000, ERR_INVAL },
-		{ "too high", 1ull << 46, 0x1000, ERR_INVAL },
+		{ "wraps", -0x1000ul, 0x2000, ERR_INVAL },
+		{ "too high", 1ul << 46, 0x1000, ERR_INVAL },
 		{ "more than there is", 0x100000000, 8 * SIZE_1G, ERR_NOMEM },
 	};
 
-	(void)state;
 	for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
 		int err = gmem_add_ram_plain(&gmem, gpa(cases[i].base), cases[i].bytes, SIZE_2M);
 
@@ -79,7 +78,6 @@ static void test_regions(void **state)
 
 static void test_region_count(void **state)
 {
-	(void)state;
 	for (unsigned i = 0; i < GMEM_REGION_MAX; i++) {
 		assert_int_equal(gmem_add_ram_plain(&gmem, gpa(i * 0x2000), 0x1000, SIZE_2M), 0);
 	}
@@ -103,16 +101,15 @@ static void test_bounds(void **state)
 		{ 0x10fff, 2, true },
 		{ 0x10000, 0x3001, false },
 		{ 0x2fff, 0xd002, false },
-		{ -1ull, 1, false },
-		{ -1ull, 2, false },
-		{ 0x2ff8, -0x2ff8ull, false },
-		{ 0x1000, -1ull, false },
-		{ 0x1fff, -1ull, false },
-		{ 1ull << 63, 1ull << 63, false },
+		{ -1ul, 1, false },
+		{ -1ul, 2, false },
+		{ 0x2ff8, -0x2ff8ul, false },
+		{ 0x1000, -1ul, false },
+		{ 0x1fff, -1ul, false },
+		{ 1ul << 63, 1ul << 63, false },
 	};
 	uint8_t buf[0x4000];
 
-	(void)state;
 	assert_int_equal(gmem_add_ram_plain(&gmem, gpa(0x1000), 0x2000, SIZE_2M), 0);
 	assert_int_equal(gmem_add_ram_plain(&gmem, gpa(0x11000), 0x2000, SIZE_2M), 0);
 	assert_int_equal(gmem_add_ram_plain(&gmem, gpa(0x10000), 0x1000, SIZE_2M), 0);
@@ -146,7 +143,6 @@ static void test_copies(void **state)
 	static uint8_t model[0x8000], buf[0x8000];
 	uint32_t seed = 1;
 
-	(void)state;
 	/* Regions that touch: the door crosses from one to the next. */
 	assert_int_equal(gmem_add_ram_plain(&gmem, gpa(0x1f0000), 0x3000, SIZE_2M), 0);
 	assert_int_equal(gmem_add_ram_plain(&gmem, gpa(0x1f3000), 0x5000, SIZE_2M), 0);
@@ -180,7 +176,6 @@ static void test_cmpxchg(void **state)
 {
 	uint64_t expected = 0, got;
 
-	(void)state;
 	assert_int_equal(gmem_add_ram_plain(&gmem, gpa(0x1000), 0x1000, SIZE_2M), 0);
 	assert_int_equal(gmem_cmpxchg(&gmem, gpa(0x1ff8), &expected, 0x1122334455667788, 8), 0);
 	assert_int_equal(expected, 0);
@@ -211,7 +206,6 @@ static void test_first_touch(void **state)
 	struct ept_leaf leaf;
 	uint64_t resident = 0;
 
-	(void)state;
 	assert_int_equal(gmem_add_ram_plain(&gmem, gpa(0x100000), 0x502000, SIZE_1G), 0);
 	assert_int_equal(gmem_fault(&gmem, gpa(0xfffff), GMEM_ACCESS_READ, NULL), GMEM_FAULT_MMIO);
 	assert_int_equal(gmem_fault(&gmem, gpa(0x602000), GMEM_ACCESS_READ, NULL), GMEM_FAULT_MMIO);
@@ -252,7 +246,6 @@ static void test_fetch_from_large_leaf(void **state)
 	struct ept_leaf leaf;
 	uint64_t marker = 0x1234;
 
-	(void)state;
 	caps.no_large_exec = true;
 	ept_configure(&caps);
 	assert_int_equal(gmem_add_ram_plain(&gmem, gpa(0), 4 * SIZE_2M, SIZE_2M), 0);
@@ -291,7 +284,6 @@ static void test_max_leaf(void **state)
 	struct ept_caps caps = *ept_caps();
 	struct ept_leaf leaf;
 
-	(void)state;
 	for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
 		gpa_t base = gpa(i * SIZE_1G);
 
@@ -310,7 +302,6 @@ static void test_leaf_1g(void **state)
 {
 	struct ept_leaf leaf;
 
-	(void)state;
 	assert_int_equal(
 		gmem_add_ram_plain(&gmem, gpa(SIZE_1G - SIZE_2M), SIZE_1G + SIZE_2M, SIZE_1G), 0);
 	assert_int_equal(gmem_fault(&gmem, gpa(SIZE_1G - 1), GMEM_ACCESS_READ, NULL),
@@ -332,7 +323,6 @@ static void test_fragmented(void **state)
 	hpa_t holes[3000];
 	uint64_t got;
 
-	(void)state;
 	fake_frames_set_count(ARRAY_COUNT(holes));
 	for (size_t i = 0; i < ARRAY_COUNT(holes); i++) {
 		assert_int_equal(frames_alloc(1, 1, &holes[i]), 0);
@@ -368,7 +358,6 @@ static void test_partly_fragmented(void **state)
 	struct ept_leaf leaf;
 	unsigned large_count = 0;
 
-	(void)state;
 	fake_frames_set_count(4 * 512);
 	assert_int_equal(frames_alloc(1, 1, &small), 0); /* breaks the first 2 MiB */
 	assert_int_equal(gmem_add_ram_plain(&gmem, gpa(0), 3 * SIZE_2M + 0x1ff000, SIZE_1G), 0);
@@ -385,7 +374,6 @@ static void test_partly_fragmented(void **state)
 
 static void test_add_no_memory(void **state)
 {
-	(void)state;
 	fake_pages_fail_after(0);
 	assert_int_equal(gmem_add_ram_plain(&gmem, gpa(0), SIZE_2M, SIZE_2M), ERR_NOMEM);
 	fake_pages_fail_after(-1);
@@ -404,7 +392,6 @@ static void test_destroy_wipes(void **state)
 	struct ept_leaf leaves[ARRAY_COUNT(touched)];
 	const uint8_t *bytes[ARRAY_COUNT(touched)];
 
-	(void)state;
 	assert_int_equal(gmem_add_ram_plain(&gmem, gpa(0x1000), 0x8000000, SIZE_2M), 0);
 	for (size_t i = 0; i < ARRAY_COUNT(touched); i++) {
 		gpa_t page = gpa(touched[i] & PAGE_MASK);
@@ -446,13 +433,12 @@ static void test_load(void **state)
 		{ 0x1ff9, 8, ERR_RANGE, 0 },
 		{ 0x3000, 8, ERR_RANGE, 0 },
 		{ 0xff8, 8, ERR_RANGE, 0 },
-		{ -8ull, 8, ERR_RANGE, 0 },
+		{ -8ul, 8, ERR_RANGE, 0 },
 	};
 	const uint64_t word = 0x8877665544332211;
 	struct ept_leaf leaf;
 	uint64_t value;
 
-	(void)state;
 	assert_int_equal(gmem_add_ram_plain(&gmem, gpa(0x1000), 0x2000, PAGE_SIZE), 0);
 	assert_int_equal(gmem_write(&gmem, gpa(0x1ff8), &word, 8), 0);
 	for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
@@ -479,7 +465,6 @@ static void test_no_host_page_at_run_time(void **state)
 {
 	struct ept_caps caps = *ept_caps();
 
-	(void)state;
 	for (unsigned round = 0; round < 2; round++) {
 		caps.no_large_exec = round == 1;
 		ept_configure(&caps);
@@ -509,7 +494,6 @@ static void test_count_leaves(void **state)
 {
 	struct gmem_leaves leaves;
 
-	(void)state;
 	assert_int_equal(
 		gmem_add_ram_plain(&gmem, gpa(SIZE_2M - PAGE_SIZE), SIZE_2M + PAGE_SIZE, SIZE_2M),
 		0);

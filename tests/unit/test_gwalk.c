@@ -12,21 +12,21 @@
 #include "vmm/base/x86.h"
 #include "vmm/gwalk.h"
 
-#define P  1ull
-#define W  2ull
-#define U  4ull
-#define A  0x20ull
-#define D  0x40ull
-#define PS 0x80ull
-#define NX (1ull << 63)
+#define P  1ul
+#define W  2ul
+#define U  4ul
+#define A  0x20ul
+#define D  0x40ul
+#define PS 0x80ul
+#define NX (1ul << 63)
 
-#define RAM   (4ull << 20)
-#define TABLE 0x10000ull /* level n's table lies at TABLE + n * 4096 */
+#define RAM   (4ul << 20)
+#define TABLE 0x10000ul /* level n's table lies at TABLE + n * 4096 */
 
 #define CR0_ON (CR0_PE | CR0_PG | CR0_WP)
 #define LONG   (EFER_LME | EFER_LMA | EFER_NXE)
-#define LINEAR 0x00007f8040201234ull /* index 255, 1, 1, 1 */
-#define KERNEL 0xffff888000001000ull
+#define LINEAR 0x00007f8040201234ul /* index 255, 1, 1, 1 */
+#define KERNEL 0xffff888000001000ul
 
 static struct gmem gmem;
 
@@ -287,7 +287,7 @@ static void test_notes(void **state)
 		uint64_t entry = get(table_of(level), indices[level - 1], 8);
 
 		for (unsigned bit = 0; bit < 64; bit++) {
-			put(table_of(level), indices[level - 1], 8, entry ^ 1ull << bit);
+			put(table_of(level), indices[level - 1], 8, entry ^ 1ul << bit);
 			assert_false(gmem_holds(&gmem, notes, count));
 		}
 		put(table_of(level), indices[level - 1], 8, entry);

@@ -12,8 +12,8 @@
 #include "vmm/hole.h"
 #include "vmm/vcpu_priv.h"
 
-#define NOTHING	 0xd0000000ull
-#define DEVICE	 0xfec00000ull
+#define NOTHING	 0xd0000000ul
+#define DEVICE	 0xfec00000ul
 #define CONTROLS 0x84006172u
 
 static struct vmx_caps caps;
@@ -131,7 +131,7 @@ static void test_who_gets_none(void **state)
 	refused(DEVICE);	 /* the page of a device, */
 	refused(DEVICE + 0x800); /* whatever its length */
 	refused(VM_APIC_BASE);
-	refused(1ull << 46);
+	refused(1ul << 46);
 	assert_true(hole_open(&vcpus[0], gpa(DEVICE + PAGE_SIZE)));
 	hole_close(&vcpus[0]);
 	caps.monitor_trap = false;
@@ -148,7 +148,7 @@ static void test_bounds(void **state)
 	}
 	assert_false(hole_open(&vcpus[0], gpa(NOTHING + HOLES_MAX * PAGE_SIZE)));
 	hole_close(&vcpus[0]);
-	for (uint64_t at = 1ull << 39; at < 1ull << 46; at += 1ull << 39) {
+	for (uint64_t at = 1ul << 39; at < 1ul << 46; at += 1ul << 39) {
 		lent += hole_open(&vcpus[0], gpa(at));
 		hole_close(&vcpus[0]);
 	}

@@ -72,13 +72,11 @@ static void expect(unsigned keyid, const char *words)
 
 static void test_moves(void **state)
 {
-	(void)state;
 	expect(5, "Umbra's own memory is under KeyID 5, with a random key of its own");
 }
 
 static void test_stays_at_0(void **state)
 {
-	(void)state;
 	take_error = ERR_IO;
 	expect(0, "warning: Umbra's own memory stays under KeyID 0, the key of the whole machine");
 	take_error = ERR_NOSPACE;
@@ -89,7 +87,6 @@ static void test_stays_at_0(void **state)
 /* VMXON, VMCS and what they point to have no bits for a KeyID: no key is taken for nothing. */
 static void test_32_bit_vmx(void **state)
 {
-	(void)state;
 	fake_msr_set(MSR_IA32_VMX_BASIC, 1 | VMX_BASIC_32_BIT);
 	expect(0, "IA32_VMX_BASIC bit 48");
 	assert_int_equal(taken, 0);

@@ -34,7 +34,7 @@ __asm__(".pushsection .fake_image,\"aw\"\n"
 	"image_rw_end:\nimage_end:\n"
 	".popsection");
 
-#define POOL_PAGES  1100ull /* two large pages and some small ones */
+#define POOL_PAGES  1100ul /* two large pages and some small ones */
 #define ARENA_PAGES (POOL_PAGES + PAGE_BOOTSTRAP + 512)
 
 static struct mem_range arena;
@@ -45,7 +45,6 @@ _Noreturn void host_paging_switch(uint64_t cr3, void *stack_top, void (*next)(vo
 
 _Noreturn void host_paging_switch(uint64_t cr3, void *stack_top, void (*next)(void))
 {
-	(void)stack_top;
 	switched_cr3 = cr3;
 	next();
 	fake_fail("next returned");
@@ -60,7 +59,6 @@ static jmp_buf ended;
 void bootstrap_run(struct bootstrap *b, void *stack_top,
 		   uint64_t (*fn)(struct bootstrap *b, uint64_t arg), uint64_t arg)
 {
-	(void)fn;
 	if (ends) {
 		assert_true(has_quit);
 		assert_ptr_equal(stack_top, arg == 0 ? bootstrap_main_stack(b)
@@ -78,8 +76,6 @@ void bootstrap_run(struct bootstrap *b, void *stack_top,
 
 void idt_fill_cpu_tables(void *tables, const uint64_t *ist_tops)
 {
-	(void)tables;
-	(void)ist_tops;
 }
 
 struct cpu_table_register idt_gdt_register(const void *tables)
@@ -89,7 +85,6 @@ struct cpu_table_register idt_gdt_register(const void *tables)
 
 void idt_fill_gates(void *gates, size_t count, uint64_t other, uint64_t nmi)
 {
-	(void)gates;
 	assert_int_equal(count, 32);
 	assert_int_equal(other, (uintptr_t)bootstrap_exception);
 	assert_int_equal(nmi, (uintptr_t)bootstrap_nmi);
@@ -97,7 +92,6 @@ void idt_fill_gates(void *gates, size_t count, uint64_t other, uint64_t nmi)
 
 void idt_load_this_cpu(struct percpu *cpu)
 {
-	(void)cpu;
 }
 
 static void init_with(uint64_t cr4, uint32_t extended_edx)
@@ -108,14 +102,13 @@ static void init_with(uint64_t cr4, uint32_t extended_edx)
 	fake_cpuid_set(0, 0, 7, 0, 0, 0);
 	fake_msr_set(MSR_IA32_MISC_ENABLE, 1);
 	fake_msr_set(MSR_IA32_EFER, EFER_LME | EFER_LMA);
-	fake_msr_set(MSR_IA32_PAT, 0x0007040600070406ull);
+	fake_msr_set(MSR_IA32_PAT, 0x0007040600070406ul);
 	assert_int_equal(page_alloc_init(&arena, 1, POOL_PAGES), 0);
 	assert_int_equal(host_paging_init(), 0);
 }
 
 static int setup(void **state)
 {
-	(void)state;
 	fake_set_cpu_count(4);
 	fake_set_cpu(0);
 	fake_log_reset();
@@ -128,18 +121,17 @@ static int make_arena(void **state)
 	void *p = mmap(NULL, ARENA_PAGES * PAGE_SIZE, PROT_READ | PROT_WRITE,
 		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT, -1, 0);
 
-	(void)state;
 	arena = (struct mem_range){ hpa((uintptr_t)p), ARENA_PAGES };
 	return p == MAP_FAILED ? -1 : 0;
 }
 
-/* --- The walker ----------------------------------------------------------------------------- */
+/* --- The walker --- */
 
 static bool la57;
 
 static const uint64_t *table_at(uint64_t entry)
 {
-	return (const uint64_t *)(uintptr_t)(entry & 0x000ffffffffff000ull);
+	return (const uint64_t *)(uintptr_t)(entry & 0x000ffffffffff000ul);
 }
 
 /* The leaf for an address with its level (1: 4K, 2: 2M, 3: 1G), or 0. */
@@ -193,7 +185,7 @@ static void expect(uint64_t address, uint64_t physical, uint64_t bits, bool larg
 
 	assert_int_equal(level, large ? 2 : 1);
 	assert_int_equal(entry & (PTE_WRITE | PTE_NX | PTE_PCD | PTE_PWT), bits);
-	assert_int_equal((entry & 0x000fffffffffe000ull & ~mask) | (address & mask) |
+	assert_int_equal((entry & 0x000fffffffffe000ul & ~mask) | (address & mask) |
 				 (large ? 0 : entry & 0x1000),
 			 physical);
 }
@@ -217,7 +209,7 @@ static void walk(const uint64_t *table, unsigned level)
 	}
 }
 
-/* --- Tests ---------------------------------------------------------------------------------- */
+/* --- Tests --- */
 
 static void check_image(void)
 {
@@ -245,19 +237,18 @@ static void check_image(void)
 	assert_false(is_mapped(bootstrap_end));
 	assert_false(is_mapped(pool - 1));
 	assert_false(is_mapped(0));
-	assert_false(is_mapped(0x00007ffffffff000ull));
-	assert_false(is_mapped(0xfffffffffffff000ull));
+	assert_false(is_mapped(0x00007ffffffff000ul));
+	assert_false(is_mapped(0xfffffffffffff000ul));
 }
 
 static void test_image_and_pool(void **state)
 {
-	(void)state;
 	check_image();
 	leaf_count = writable_code_count = 0;
 	walk(table_at(host_paging_root().v), 4);
 	assert_int_equal(leaf_count, 2 + 3 + 1 + 2 + (POOL_PAGES - 1024) + PAGE_BOOTSTRAP);
 	assert_int_equal(writable_code_count, 0);
-	assert_false(host_paging_maps(0x0000900000000000ull));
+	assert_false(host_paging_maps(0x0000900000000000ul));
 }
 
 static void test_five_levels(void **state)
@@ -265,7 +256,6 @@ static void test_five_levels(void **state)
 	const uint64_t *root;
 	void *io;
 
-	(void)state;
 	init_with(CR4_PAE | CR4_LA57, CPUID_80000001_EDX_NX);
 	la57 = true;
 	assert_true(host_paging_la57());
@@ -282,7 +272,6 @@ static void test_five_levels(void **state)
 
 static void test_no_nx(void **state)
 {
-	(void)state;
 	init_with(CR4_PAE, 0);
 	assert_non_null(strstr(fake_log_text(), "no execute-disable"));
 	leaf_count = writable_code_count = 0;
@@ -295,7 +284,6 @@ static void test_no_nx(void **state)
 
 static void test_xd_disabled(void **state)
 {
-	(void)state;
 	fake_cpuid_set(0x80000001, 0, 0, 0, 0, 0);
 	fake_msr_set(MSR_IA32_MISC_ENABLE, MISC_ENABLE_XD_DISABLE | 1);
 	assert_int_equal(page_alloc_init(&arena, 1, POOL_PAGES), 0);
@@ -316,8 +304,8 @@ static void test_identity_bounds(void **state)
 	uint64_t image = (uintptr_t)image_start;
 	const struct identity_case cases[] = {
 		{ "empty", 0x1000, 0, ERR_RANGE },
-		{ "wraps", ~0ull - 0xfff, 0x2000, ERR_RANGE },
-		{ "size wraps", 0x1000, ~0ull, ERR_RANGE },
+		{ "wraps", ~0ul - 0xfff, 0x2000, ERR_RANGE },
+		{ "size wraps", 0x1000, ~0ul, ERR_RANGE },
 		{ "beyond four levels", BIT(47), 1, ERR_RANGE },
 		{ "last byte beyond", BIT(47) - 1, 2, ERR_RANGE },
 		{ "in the pool", pool + 0x5000, 1, ERR_EXISTS },
@@ -333,7 +321,6 @@ static void test_identity_bounds(void **state)
 	};
 	size_t i;
 
-	(void)state;
 	for (i = 0; i < ARRAY_COUNT(cases); i++) {
 		const struct identity_case *c = &cases[i];
 		int err = host_map_identity(hpa(c->base), c->bytes, HOST_READ, HOST_CACHE_WB);
@@ -351,7 +338,6 @@ static void test_identity_bounds(void **state)
 
 static void test_identity_rights(void **state)
 {
-	(void)state;
 	/* Part of a page is all of it; neighbours stay. */
 	assert_int_equal(host_map_identity(hpa(0x8000fff), 2, HOST_READ, HOST_CACHE_WB), 0);
 	expect(0x8000000, 0x8000000, NX, false);
@@ -382,7 +368,6 @@ static void test_io(void **state)
 {
 	uint64_t a, b;
 
-	(void)state;
 	a = (uintptr_t)host_map_io(hpa(0xfee00123), 0x10, HOST_CACHE_UC);
 	assert_int_equal(a & 0xfff, 0x123);
 	expect(a, 0xfee00123, W | NX | UC, false);
@@ -404,7 +389,7 @@ static void test_io(void **state)
 	assert_false(is_mapped(b - 1));
 
 	assert_null(host_map_io(hpa(0x1000), 0, HOST_CACHE_UC));
-	assert_null(host_map_io(hpa(~0ull), 2, HOST_CACHE_UC));
+	assert_null(host_map_io(hpa(~0ul), 2, HOST_CACHE_UC));
 	assert_null(host_map_io(hpa(BIT(52)), 1, HOST_CACHE_UC));
 	assert_null(host_map_io(hpa(0), BIT(40), HOST_CACHE_UC));
 	assert_null(host_map_io(hpa(0), BIT(52), HOST_CACHE_UC));
@@ -414,7 +399,6 @@ static void test_stacks(void **state)
 {
 	uint64_t a, b, i;
 
-	(void)state;
 	a = (uintptr_t)host_map_stack(2);
 	b = (uintptr_t)host_map_stack(3);
 	assert_int_equal(a & 15, 0);
@@ -442,7 +426,6 @@ static void test_slots(void **state)
 	size_t count = 0, i;
 	unsigned cpu, slot;
 
-	(void)state;
 	fake_invlpg_count = 0;
 	for (cpu = 0; cpu < 4; cpu++) {
 		fake_set_cpu(cpu);
@@ -484,7 +467,6 @@ static void test_out_of_pages(void **state)
 {
 	unsigned left;
 
-	(void)state;
 	for (left = 0; left < 12; left++) {
 		int err;
 
@@ -513,7 +495,6 @@ static void entered(void)
 
 static void test_enter(void **state)
 {
-	(void)state;
 	fake_cpuid_set(1, 0, 0, 0, CPUID_1_ECX_XSAVE, CPUID_1_EDX_MCE);
 	fake_cpuid_set(7, 0, 0, CPUID_7_EBX_SMEP | CPUID_7_EBX_SMAP, CPUID_7_ECX_UMIP, 0);
 	fake_cr4 |= CR4_CET | CR4_PCIDE;
@@ -526,7 +507,7 @@ static void test_enter(void **state)
 					   CR4_OSXSAVE | CR4_SMEP | CR4_SMAP | CR4_UMIP);
 	assert_int_equal(fake_cr0, CR0_PE | CR0_MP | CR0_ET | CR0_NE | CR0_WP | CR0_PG);
 	assert_int_equal(fake_msr_get(MSR_IA32_EFER), EFER_LME | EFER_LMA | EFER_NXE);
-	assert_int_equal(fake_msr_get(MSR_IA32_PAT), 0x0007010600070106ull);
+	assert_int_equal(fake_msr_get(MSR_IA32_PAT), 0x0007010600070106ul);
 }
 
 /*
@@ -580,7 +561,6 @@ static void check_bootstrap(void)
 
 static void test_bootstrap_tables(void **state)
 {
-	(void)state;
 	check_bootstrap();
 	/* Firmware's memory: rights change page by page, and what is ours is refused. */
 	assert_int_equal(host_map_bootstrap(hpa(SIZE_1G), SIZE_2M, HOST_READ_EXEC, HOST_CACHE_WB),
@@ -616,7 +596,6 @@ static void test_bootstrap_tables(void **state)
 
 static void test_bootstrap_five_levels(void **state)
 {
-	(void)state;
 	init_with(CR4_PAE | CR4_LA57, CPUID_80000001_EDX_NX);
 	la57 = true;
 	check_bootstrap();
@@ -636,7 +615,6 @@ static void never(void)
 /* Before a CPU leaves the hypervisor's tables for good it does what others have asked for. */
 static void test_at_end(void **state)
 {
-	(void)state;
 	bootstrap_ready();
 	bootstrap_at_end(quit);
 	ends = true;
@@ -695,9 +673,9 @@ static void test_rewrite(unsigned levels)
 	bootstrap_ready();
 	keyid_move_host(9);
 	assert_int_equal(page_keyid(), 9);
-	assert_int_equal(host_paging_root().v, root | 9ull << 48);
-	assert_int_equal(moved.root, root | 9ull << 48);
-	assert_int_equal(moved.to, 9ull << 48);
+	assert_int_equal(host_paging_root().v, root | 9ul << 48);
+	assert_int_equal(moved.root, root | 9ul << 48);
+	assert_int_equal(moved.to, 9ul << 48);
 	assert_int_equal(moved.from, 0);
 	assert_int_equal(moved.levels, levels);
 	assert_int_equal(moved.others, 3);
@@ -721,13 +699,11 @@ static void test_rewrite(unsigned levels)
 
 static void test_rewrite_4_levels(void **state)
 {
-	(void)state;
 	test_rewrite(4);
 }
 
 static void test_rewrite_5_levels(void **state)
 {
-	(void)state;
 	init_with(CR4_PAE | CR4_LA57, CPUID_80000001_EDX_NX);
 	la57 = true;
 	test_rewrite(5);

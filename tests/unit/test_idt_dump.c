@@ -84,7 +84,6 @@ static struct idt_frame frame;
 
 static int setup(void **state)
 {
-	(void)state;
 	fake_x86_reset();
 	fake_log_reset();
 	fake_set_cpu_count(3);
@@ -130,7 +129,6 @@ static void test_words(void **state)
 {
 	size_t i;
 
-	(void)state;
 	for (i = 0; i < ARRAY_COUNT(words_cases); i++) {
 		frame.vector = words_cases[i].vector;
 		frame.error_code = words_cases[i].error_code;
@@ -141,7 +139,6 @@ static void test_words(void **state)
 
 static void test_place(void **state)
 {
-	(void)state;
 	frame.vector = VECTOR_UD;
 	expect("at 0x1123 of the image");
 	frame.rip = (uintptr_t)in_two;
@@ -154,7 +151,6 @@ static void test_place(void **state)
 
 static void test_registers(void **state)
 {
-	(void)state;
 	frame.vector = VECTOR_GP;
 	frame.rax = 0x1111222233334444;
 	frame.r15 = 0xfedcba9876543210;
@@ -167,7 +163,6 @@ static void test_registers(void **state)
 /* In crypto/, or in what it called: no word of a key goes to the log. */
 static void test_secrets(void **state)
 {
-	(void)state;
 	for (unsigned i = 0; i < 2; i++) {
 		frame.vector = VECTOR_GP;
 		frame.rax = 0x1111222233334444;
@@ -188,7 +183,6 @@ static void test_secrets(void **state)
 
 static void test_callers(void **state)
 {
-	(void)state;
 	frame.vector = VECTOR_UD;
 	frame.rip = (uintptr_t)in_two;
 	stack[STACK_WORDS - 101] = (uintptr_t)behind_direct; /* below the stack pointer: dead */
@@ -221,7 +215,6 @@ static void test_callers(void **state)
 /* Calls of every form end where one is seen to end. */
 static void test_calls(void **state)
 {
-	(void)state;
 	frame.vector = VECTOR_UD;
 	for (size_t i = 0; behind_forms[i] != 0; i++) {
 		char text[64];
@@ -229,8 +222,8 @@ static void test_calls(void **state)
 		memset(stack, 0, sizeof(stack));
 		stack[STACK_WORDS - 50] = behind_forms[i];
 		stack[STACK_WORDS - 49] = behind_forms[i] + 1;
-		snprintf(text, sizeof(text), "perhaps)\nerror:     %llx ? two+",
-			 (unsigned long long)(behind_forms[i] - (uintptr_t)image_start));
+		snprintf(text, sizeof(text), "perhaps)\nerror:     %lx ? two+",
+			 behind_forms[i] - (uintptr_t)image_start);
 		idt_dump(&frame);
 		if (strstr(fake_log_text(), text) == NULL ||
 		    strstr(strstr(fake_log_text(), text) + strlen(text), "two+") != NULL) {
@@ -245,7 +238,6 @@ static void test_many(void **state)
 {
 	unsigned lines = 0;
 
-	(void)state;
 	frame.vector = VECTOR_UD;
 	frame.rsp = (uintptr_t)stack;
 	for (size_t i = 0; i < STACK_WORDS; i++) {
@@ -262,7 +254,6 @@ static void test_symbols(void **state)
 {
 	struct symbol found;
 
-	(void)state;
 	assert_false(symbol_find(0, &found));
 	assert_false(symbol_find(0xfff, &found));
 	assert_true(symbol_find(0x1000, &found));
@@ -284,7 +275,6 @@ static void test_bad_symbols(void **state)
 	const uint32_t count = table[0], name = table[2];
 	struct symbol found;
 
-	(void)state;
 	table[0] = UINT32_MAX;
 	assert_false(symbol_find(0x1000, &found));
 	table[0] = 0;
@@ -305,7 +295,6 @@ static void test_bad_stack(void **state)
 	static const uint64_t pointers[] = { 0, 1, 0x1000, 0x8000000000000000, UINT64_MAX };
 	size_t i;
 
-	(void)state;
 	frame.vector = VECTOR_DF;
 	for (i = 0; i < ARRAY_COUNT(pointers); i++) {
 		frame.rsp = pointers[i];

@@ -16,7 +16,6 @@ static void *seen_device;
 
 static void access_seen(void *device, struct vcpu *vcpu, struct io_access *access)
 {
-	(void)vcpu;
 	seen = *access;
 	seen_device = device;
 	access->value = 0x1122334455667788;

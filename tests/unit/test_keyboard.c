@@ -71,7 +71,6 @@ static int setup(void **state)
 
 static void presence(void **state)
 {
-	(void)state;
 	chip.there = false;
 	assert_int_equal(keyboard_init(), ERR_NOTFOUND);
 	assert_int_equal(keyboard_getc(), -1);
@@ -108,7 +107,6 @@ static void assert_keys(const char *codes, size_t count, const char *bytes)
 
 static void keys(void **state)
 {
-	(void)state;
 	assert_int_equal(keyboard_init(), 0);
 	KEYS("\x1e\x9e\x30\xb0\x02\x82\x39\xb9\x1c\x9c\x0e\x8e\x0f\x8f", "ab1 \r\x7f\t");
 	KEYS("\x2a\x1e\x9e\x02\x82\xaa\x1e\x9e\x36\x27\xb6\x27", "A!a:;");
@@ -133,7 +131,6 @@ static void noise(void **state)
 {
 	uint32_t random = 1;
 
-	(void)state;
 	assert_int_equal(keyboard_init(), 0);
 	for (unsigned i = 0; i < 100000; i++) {
 		chip.first = chip.end = 0;

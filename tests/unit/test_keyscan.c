@@ -166,13 +166,13 @@ static void markers_tell_their_number(void **state)
 
 	for (uint64_t i = 0; i < 100000; i++) {
 		struct marker marker = marker_make(i, i % MARKER_PAGE_BLOCKS);
-		struct marker other = { marker.first, marker.second ^ 1ull << i % 64 };
+		struct marker other = { marker.first, marker.second ^ 1ul << i % 64 };
 
 		assert_int_equal(marker_unmix(marker_mix(i << 30)), i << 30);
 		assert_true(marker_read(&marker, &number));
 		assert_int_equal(number, i);
 		assert_false(marker_read(&other, &number));
-		other = (struct marker){ marker.first ^ 1ull << i % 64, marker.second };
+		other = (struct marker){ marker.first ^ 1ul << i % 64, marker.second };
 		assert_false(marker_read(&other, &number));
 	}
 	assert_false(marker_read(&(struct marker){ 0, 0 }, &number));

@@ -55,7 +55,7 @@ static void machine(unsigned profile, unsigned packages)
 {
 	tme_machine_set(profile, 4, packages);
 	tme_expect(NULL, 0, NULL);
-	tme_start(false, 1ull << 32);
+	tme_start(false, 1ul << 32);
 	assert_int_equal(keyslot_init(), 0);
 	fake_log_reset();
 }
@@ -445,7 +445,7 @@ static void no_keyids_no_slots(void **state)
 	assert_refused(KEYSLOT_RANDOM, ERR_NOSPACE);
 	keyslot_kill_retired(false, note_killed);
 	tme_machine_set(3, 1, 1);
-	tme_start(false, 1ull << 32);
+	tme_start(false, 1ul << 32);
 	fake_pages_fail_after(0);
 	assert_int_equal(keyslot_init(), ERR_NOMEM);
 	fake_pages_fail_after(-1);

@@ -17,11 +17,10 @@ void *host_map_io(hpa_t base, uint64_t bytes, enum host_cache cache)
 	fake_fail("nothing is mapped here");
 }
 
-#define XAPIC_BASE (0xfee00000ull | APIC_BASE_ENABLE | APIC_BASE_BSP)
+#define XAPIC_BASE (0xfee00000ul | APIC_BASE_ENABLE | APIC_BASE_BSP)
 
 static void test_high_ids(void **state)
 {
-	(void)state;
 	fake_reset();
 	fake_cpuid_set(1, 0, 0, 0, 0, 0);
 	fake_msr_set(MSR_IA32_APIC_BASE, XAPIC_BASE);

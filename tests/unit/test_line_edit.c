@@ -90,7 +90,6 @@ static void assert_line(const char *text, size_t cursor)
 
 static void keys_edit(void **state)
 {
-	(void)state;
 	begin();
 	type("hello world");
 	assert_line("hello world", 11);
@@ -115,7 +114,6 @@ static void keys_edit(void **state)
 
 static void unknown_sequences_leave_no_trace(void **state)
 {
-	(void)state;
 	begin();
 	type("ab\x1b[1;5Z\x1b[200~\x1bx\x1bOP\x1b[15~\x00\x0e\x80\xff");
 	assert_line("ab", 2);
@@ -127,7 +125,6 @@ static void unknown_sequences_leave_no_trace(void **state)
 
 static void history_is_recalled(void **state)
 {
-	(void)state;
 	begin();
 	for (unsigned i = 0; i < LINE_EDIT_BEFORE + 3; i++) {
 		const char text[] = { (char)('a' + i), '\r', '\0' };
@@ -152,7 +149,6 @@ static void history_is_recalled(void **state)
 
 static void long_lines_are_refused(void **state)
 {
-	(void)state;
 	begin();
 	for (unsigned i = 0; i < LINE_EDIT_MAX; i++) {
 		type("x");
@@ -173,7 +169,6 @@ static void long_lines_are_refused(void **state)
 
 static void tab_completes(void **state)
 {
-	(void)state;
 	begin();
 	type("p\t"); /* three candidates with nothing more in common: listed */
 	assert_line("p", 1);

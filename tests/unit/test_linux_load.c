@@ -13,7 +13,7 @@
 #include "tests/unit/gmem_end.h"
 #include "vmm/base/err.h"
 
-#define MIB (1ull << 20)
+#define MIB (1ul << 20)
 
 /* What differs from the good image; bytes == 0 ends the list. */
 struct patch {
@@ -37,7 +37,7 @@ struct load_case {
 
 static const uint8_t *next_seed;
 
-#define TOO_LATE 0x10000000ull
+#define TOO_LATE 0x10000000ul
 
 static const struct load_case cases[] = {
 	{ .name = "good", .rip = 0x1000200 },
@@ -149,11 +149,11 @@ static const struct load_case cases[] = {
 	  .err = ERR_FORMAT,
 	  .why = "no RAM" },
 	{ .name = "address wraps",
-	  .patches = { { 0x258, 8, ~0ull } },
+	  .patches = { { 0x258, 8, ~0ul } },
 	  .err = ERR_FORMAT,
 	  .why = "no RAM" },
 	{ .name = "address wraps when aligned",
-	  .patches = { { 0x258, 8, ~0xfffull }, { 0x234, 1, 0 } },
+	  .patches = { { 0x258, 8, ~0xffful }, { 0x234, 1, 0 } },
 	  .err = ERR_FORMAT,
 	  .why = "no RAM" },
 	{ .name = "a page too little memory",
@@ -353,7 +353,7 @@ static void test_header_end(void **state)
 {
 	static const struct load_case c = {
 		.name = "tail",
-		.patches = { { 0x250, 8, 0x1234 }, { 0x26c, 8, ~0ull }, { 0x201, 1, 0x62 } },
+		.patches = { { 0x250, 8, 0x1234 }, { 0x26c, 8, ~0ul }, { 0x201, 1, 0x62 } },
 	};
 	struct loaded l;
 
@@ -417,9 +417,9 @@ static void test_page_tables(void **state)
 		uint64_t e = read_field(&l, l.entry.cr3 + (a >> 39) * 8, 8);
 
 		assert_int_equal(e & 0xfff, 3);
-		e = read_field(&l, (e & ~0xfffull) + (a >> 30 & 511) * 8, 8);
+		e = read_field(&l, (e & ~0xffful) + (a >> 30 & 511) * 8, 8);
 		assert_int_equal(e & 0xfff, 3);
-		e = read_field(&l, (e & ~0xfffull) + (a >> 21 & 511) * 8, 8);
+		e = read_field(&l, (e & ~0xffful) + (a >> 21 & 511) * 8, 8);
 		assert_int_equal(e, (a & ~(SIZE_2M - 1)) | 0x83);
 	}
 	assert_int_equal(read_field(&l, l.entry.cr3 + 8, 8), 0);

@@ -22,7 +22,7 @@
 #include "vmm/base/host_paging.h"
 #include "vmm/base/page_alloc.h"
 
-#define SECOND	  1000000000ull
+#define SECOND	  1000000000ul
 #define LINES	  (PAGE_SIZE / 64)
 #define CLEAR_GPA (2 * SIZE_2M)
 
@@ -47,8 +47,6 @@ static struct {
 
 bool fake_invept(uint64_t type, uint64_t eptp)
 {
-	(void)type;
-	(void)eptp;
 	return true;
 }
 
@@ -200,7 +198,6 @@ static void test_rekey(void **state)
 	const keyid_t second = take();
 	const uint64_t generation = gmem.root.generation;
 
-	(void)state;
 	assert_int_equal(move_to_keyid(&gmem, second), 0);
 	assert_int_equal(gmem.root.generation, generation + 1); /* before the first page */
 	assert_int_equal(state_of(first), KEYSLOT_IN_USE);
@@ -225,7 +222,6 @@ static void test_park(void **state)
 	const uint8_t *frame;
 	keyid_t second;
 
-	(void)state;
 	assert_int_equal(move_to_park(&gmem), 0);
 	assert_false(move_is_parked(&gmem));
 	(void)run(first, false);
@@ -253,7 +249,6 @@ static void test_park_stack(void **state)
 	int err = move_to_park(&gmem);
 	size_t left = fake_left_on_stack(drawn.at, 64, drawn.byte);
 
-	(void)state;
 	assert_int_equal(err, 0);
 	assert_in_range(left, 0, 8); /* what was called since may have some by chance */
 	(void)run(first, false);
@@ -265,7 +260,6 @@ static void test_park_twice(void **state)
 	uint8_t once[2][16], twice[16];
 	keyid_t second;
 
-	(void)state;
 	assert_int_equal(move_to_park(&gmem), 0);
 	(void)run(first, false);
 	memcpy(once[0], fake_frame(leaf_at(0x8000).hpa), 16); /* both were zero */
@@ -285,7 +279,6 @@ static void test_end_in_the_middle(void **state)
 {
 	const keyid_t second = take();
 
-	(void)state;
 	assert_int_equal(move_to_keyid(&gmem, second), 0);
 	flushes.keyid = first;
 	assert_false(move_step(&gmem));
@@ -303,7 +296,6 @@ static void test_end_in_the_middle_flushes_all(void **state)
 {
 	unsigned wbinvds;
 
-	(void)state;
 	fake_cpuid_set(0, 0, 7, 0, 0, 0);
 	fake_cpuid_set(7, 0, 0, 1u << 23, 0, 0);
 	cache_init();
@@ -320,7 +312,6 @@ static void test_end_in_the_middle_flushes_all(void **state)
 
 static void test_end_while_parked(void **state)
 {
-	(void)state;
 	assert_int_equal(move_to_park(&gmem), 0);
 	(void)run(first, false);
 	fake_tsc += 2 * SECOND;
@@ -334,7 +325,6 @@ static void test_end_with_a_key_that_lives_on(void **state)
 	uint64_t word;
 	hpa_t frame;
 
-	(void)state;
 	assert_int_equal(move_to_keyid(&gmem, take()), 0);
 	gmem_destroy(&gmem);
 	fake_keyslot_kill_fails = true;
@@ -352,7 +342,6 @@ static void test_1g(void **state)
 {
 	const keyid_t second = take();
 
-	(void)state;
 	assert_int_equal(gmem_add_ram_plain(&gmem, gpa(SIZE_1G), SIZE_1G, SIZE_1G), 0);
 	for (uint64_t at = SIZE_1G; at < 2 * SIZE_1G; at += SIZE_2M) {
 		assert_int_equal(gmem_fault(&gmem, gpa(at), GMEM_ACCESS_READ, NULL),
@@ -376,7 +365,6 @@ static void test_1g_without_a_table(void **state)
 {
 	const keyid_t second = take();
 
-	(void)state;
 	assert_int_equal(gmem_add_ram_plain(&gmem, gpa(SIZE_1G), 2 * SIZE_1G, SIZE_1G), 0);
 	for (uint64_t at = SIZE_1G; at < 3 * SIZE_1G; at += SIZE_2M) {
 		assert_int_equal(gmem_fault(&gmem, gpa(at), GMEM_ACCESS_READ, NULL),
@@ -405,7 +393,6 @@ static void test_no_memory(void **state)
 	const uint64_t live = fake_pages_live();
 	const keyid_t second = take();
 
-	(void)state;
 	for (int after = 0; after < 2; after++) {
 		fake_pages_fail_after(after);
 		assert_int_equal(move_to_keyid(&gmem, second), ERR_NOMEM);

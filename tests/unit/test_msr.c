@@ -16,7 +16,7 @@
 #include "vmm/vcpu_priv.h"
 #include "vmm/vmx.h"
 
-#define HOOK_VALUE 0x1122334455667788ull
+#define HOOK_VALUE 0x1122334455667788ul
 
 static struct vmx_caps caps;
 static struct vm vm;
@@ -143,8 +143,7 @@ static void test_rows(void **state)
 		if (msr_guest_write(&vcpu, rows[i].msr, rows[i].write) != rows[i].write_err ||
 		    msr_guest_read(&vcpu, rows[i].msr, &value) != rows[i].read_err ||
 		    (rows[i].read_err == 0 && value != rows[i].read)) {
-			fail_msg("row %zu: MSR %#x reads %#llx", i, rows[i].msr,
-				 (unsigned long long)value);
+			fail_msg("row %zu: MSR %#x reads %#lx", i, rows[i].msr, value);
 		}
 	}
 }

@@ -55,7 +55,6 @@ static void machine(bool fixed)
 
 static void test_equal(void **state)
 {
-	(void)state;
 	machine(true);
 	mtrr_capture();
 	assert_false(mtrr_match_this_cpu());
@@ -74,7 +73,6 @@ static void test_each_differs(void **state)
 	};
 	size_t i;
 
-	(void)state;
 	for (i = 0; i < ARRAY_COUNT(msrs); i++) {
 		uint64_t right;
 
@@ -95,7 +93,6 @@ static void test_each_differs(void **state)
 
 static void test_few(void **state)
 {
-	(void)state;
 	machine(false); /* no fixed ranges: those MSRs would fault */
 	mtrr_capture();
 	fake_msr_set(MSR_IA32_MTRR_PHYSBASE0, 7);
@@ -116,7 +113,6 @@ static void test_free_bits(void **state)
 	const uint64_t keyid = 0xfc00000000000, valid = BIT(11);
 	uint64_t base;
 
-	(void)state;
 	machine(true);
 	fake_msr_set(MSR_IA32_MTRR_PHYSBASE0, 0x80000006);
 	fake_msr_set(MSR_IA32_MTRR_PHYSMASK0, 0xfffff80000000 | valid);

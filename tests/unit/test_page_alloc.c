@@ -13,7 +13,7 @@
 #include "vmm/base/err.h"
 #include "vmm/base/page_alloc.h"
 
-#define POOL_PAGES 1024ull
+#define POOL_PAGES 1024ul
 #define POOL_ROOM  (POOL_PAGES + 512) /* so that a 2 MiB boundary fits */
 #define ARENA	   (POOL_ROOM + PAGE_BOOTSTRAP)
 
@@ -25,7 +25,6 @@ static int make_arena(void **state)
 	void *p = mmap(NULL, ARENA * PAGE_SIZE, PROT_READ | PROT_WRITE,
 		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT, -1, 0);
 
-	(void)state;
 	if (p == MAP_FAILED) {
 		return -1;
 	}
@@ -36,7 +35,6 @@ static int make_arena(void **state)
 
 static int drop_arena(void **state)
 {
-	(void)state;
 	return munmap((void *)(uintptr_t)arena.base.v, arena.page_count * PAGE_SIZE);
 }
 
@@ -44,12 +42,12 @@ static uint64_t rnd_state;
 
 static uint64_t rnd(uint64_t below)
 {
-	rnd_state = rnd_state * 6364136223846793005ull + 1442695040888963407ull;
+	rnd_state = rnd_state * 6364136223846793005ul + 1442695040888963407ul;
 	return (rnd_state >> 33) % below;
 }
 
 /* Frames of the cases lie above 4 GiB, so that the arena is the only room for the pool. */
-#define HIGH 0x100000ull
+#define HIGH 0x100000ul
 
 struct map_case {
 	const char *name;
@@ -76,16 +74,15 @@ static const struct map_case map_cases[] = {
 	{ "unaligned single page", { { { HIGH * PAGE_SIZE + 4095 }, 1 } }, 1, 0 },
 	{ "below 1 MiB", { R(0, 256), R(HIGH, 1) }, 2, 1 },
 	{ "across 1 MiB", { R(200, 60) }, 1, 4 },
-	{ "wraps", { R(HIGH, ~0ull), { { ~0ull << 12 }, 2 }, R(HIGH, 3) }, 3, 3 },
-	{ "size overflows bytes", { R(HIGH, 1ull << 52), R(HIGH, 3) }, 2, 3 },
-	{ "above the architecture", { R(1ull << 40, 1), R((1ull << 40) - 1, 1) }, 2, 1 },
+	{ "wraps", { R(HIGH, ~0ul), { { ~0ul << 12 }, 2 }, R(HIGH, 3) }, 3, 3 },
+	{ "size overflows bytes", { R(HIGH, 1ul << 52), R(HIGH, 3) }, 2, 3 },
+	{ "above the architecture", { R(1ul << 40, 1), R((1ul << 40) - 1, 1) }, 2, 1 },
 };
 
 static void test_maps(void **state)
 {
 	size_t i;
 
-	(void)state;
 	for (i = 0; i < ARRAY_COUNT(map_cases); i++) {
 		const struct map_case *c = &map_cases[i];
 		struct mem_range ranges[7];
@@ -108,8 +105,7 @@ static void test_maps(void **state)
 			    arena.base.v + ARENA * PAGE_SIZE);
 		assert_true(IS_ALIGNED(pool.base.v, SIZE_2M));
 		if (frames_free_count() != c->frames + POOL_ROOM - POOL_PAGES) {
-			fail_msg("%s: %llu frames", c->name,
-				 (unsigned long long)frames_free_count());
+			fail_msg("%s: %lu frames", c->name, frames_free_count());
 		}
 		for (n = 0; frames_alloc(1, 1, &frame) == 0; n++) {
 			assert_true(frame.v >= BIT(20));
@@ -122,11 +118,10 @@ static void test_maps(void **state)
 
 static void test_no_room_for_pool(void **state)
 {
-	struct mem_range high = R(HIGH, 1ull << 20);
+	struct mem_range high = R(HIGH, 1ul << 20);
 	/* Four pages below 4 GiB, beside the bootstrap pages. */
 	struct mem_range across = { { BIT(32) - (4 + PAGE_BOOTSTRAP) * PAGE_SIZE }, 1000 };
 
-	(void)state;
 	assert_int_equal(page_alloc_init(&high, 1, 16), ERR_NOMEM);
 	assert_int_equal(page_alloc_init(&across, 1, 5), ERR_NOMEM);
 	assert_int_equal(page_alloc_init(&arena, 1, POOL_ROOM + 1), ERR_NOMEM);
@@ -139,7 +134,6 @@ static void test_too_many_ranges(void **state)
 	static struct mem_range many[2000];
 	size_t i;
 
-	(void)state;
 	many[0] = arena;
 	for (i = 1; i < ARRAY_COUNT(many); i++) {
 		many[i] = (struct mem_range)R(HIGH + 2 * i, 1);
@@ -157,7 +151,6 @@ static void test_pool(void **state)
 	uint8_t *a, *b;
 	size_t i;
 
-	(void)state;
 	assert_int_equal(page_alloc_init(&arena, 1, POOL_PAGES), 0);
 	pool = page_pool();
 	total = page_free_count();
@@ -198,7 +191,6 @@ static void test_pool_reserve(void **state)
 	uint64_t total;
 	void *page;
 
-	(void)state;
 	assert_int_equal(page_alloc_init(&arena, 1, POOL_PAGES), 0);
 	total = page_free_count();
 	assert_false(page_reserve(total + 1));
@@ -226,7 +218,6 @@ static void test_pool_misuse(void **state)
 {
 	char *a;
 
-	(void)state;
 	assert_int_equal(page_alloc_init(&arena, 1, POOL_PAGES), 0);
 	a = page_alloc(2);
 	FAKE_EXPECT_PANIC(page_free(a + 8, 1), "broken");
@@ -248,7 +239,6 @@ static void test_pool_random(void **state)
 	} held[64] = { 0 };
 	unsigned round;
 
-	(void)state;
 	rnd_state = 7;
 	assert_int_equal(page_alloc_init(&arena, 1, POOL_PAGES), 0);
 	for (round = 0; round < 4000; round++) {
@@ -285,7 +275,6 @@ static void test_keyid(void **state)
 	uint64_t free_pages, number;
 	uint8_t *page;
 
-	(void)state;
 	assert_int_equal(page_alloc_init(&arena, 1, POOL_PAGES), 0);
 	free_pages = page_free_count();
 	page = page_alloc(2);
@@ -295,7 +284,7 @@ static void test_keyid(void **state)
 	page_set_keyid(11);
 	assert_int_equal(page_keyid(), 11);
 	number = page_hpa(page).v;
-	assert_int_equal(number, (uintptr_t)page | 11ull << 42);
+	assert_int_equal(number, (uintptr_t)page | 11ul << 42);
 	assert_ptr_equal(page_va(hpa(number)), page);
 	page_free(page, 2);
 	assert_int_equal(page_free_count(), free_pages);
@@ -310,7 +299,6 @@ static void test_frames_fit(void **state)
 	struct mem_range ranges[3];
 	hpa_t a, b;
 
-	(void)state;
 	ranges[0] = arena;
 	ranges[1] = (struct mem_range)R(HIGH + 3, 1200);
 	ranges[2] = (struct mem_range)R(HIGH + 4096, 40);
@@ -320,7 +308,7 @@ static void test_frames_fit(void **state)
 	assert_int_equal(frames_alloc(1, 3, &a), ERR_INVAL);
 	assert_int_equal(frames_alloc(1201, 1, &a), ERR_NOMEM);
 	assert_int_equal(frames_alloc(UINT64_MAX, 1, &a), ERR_NOMEM);
-	assert_int_equal(frames_alloc(1, 1ull << 63, &a), ERR_NOMEM);
+	assert_int_equal(frames_alloc(1, 1ul << 63, &a), ERR_NOMEM);
 
 	/* A small one leaves the large extent alone; an aligned one splits it and merges again. */
 	assert_int_equal(frames_alloc(1, 1, &a), 0);
@@ -347,7 +335,6 @@ static void test_frames_stale(void **state)
 	hpa_t frame;
 	bool stale;
 
-	(void)state;
 	assert_int_equal(page_alloc_init(ranges, 3, POOL_ROOM), 0);
 	assert_true(frames_stale()); /* firmware's use */
 	cache_flush_all();
@@ -404,7 +391,6 @@ static void test_frames_remove(void **state)
 	uint64_t before;
 	hpa_t used;
 
-	(void)state;
 	ranges[0] = arena;
 	assert_int_equal(page_alloc_init(ranges, 4, POOL_ROOM), 0);
 	before = frames_free_count();
@@ -428,7 +414,6 @@ static void test_frames_random(void **state)
 	unsigned round;
 	uint64_t i;
 
-	(void)state;
 	rnd_state = 42;
 	ranges[0] = arena;
 	ranges[1] = (struct mem_range)R(HIGH, 2500);
@@ -451,7 +436,7 @@ static void test_frames_random(void **state)
 			frames_free(hpa((HIGH + at) * PAGE_SIZE), count);
 		} else {
 			uint64_t count = 1 + rnd(rnd(100) == 0 ? 600 : 3);
-			uint64_t align = 1ull << rnd(rnd(10) == 0 ? 10 : 2);
+			uint64_t align = 1ul << rnd(rnd(10) == 0 ? 10 : 2);
 			hpa_t first;
 			int err = frames_alloc(count, align, &first);
 
@@ -486,7 +471,6 @@ static void test_frames_scattered(void **state)
 	uint64_t i;
 	hpa_t first;
 
-	(void)state;
 	ranges[0] = arena;
 	assert_int_equal(page_alloc_init(ranges, 2, POOL_ROOM), 0);
 	assert_int_equal(frames_alloc(6000, 1, &first), 0);
@@ -508,7 +492,6 @@ static void test_frames_table_full(void **state)
 	uint64_t i;
 	hpa_t first;
 
-	(void)state;
 	ranges[0] = arena;
 	assert_int_equal(page_alloc_init(ranges, 2, POOL_ROOM), 0);
 	assert_int_equal(frames_alloc(6000, 1, &first), 0);

@@ -79,7 +79,7 @@ static int setup(void **state)
 static void fill_random(void *p, size_t bytes)
 {
 	for (size_t i = 0; i < bytes; i++) {
-		random_state = random_state * 6364136223846793005ull + 1442695040888963407ull;
+		random_state = random_state * 6364136223846793005ul + 1442695040888963407ul;
 		((uint8_t *)p)[i] = (uint8_t)(random_state >> 56);
 	}
 }

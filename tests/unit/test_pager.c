@@ -27,7 +27,6 @@ static void test_states(void **state)
 	struct guest *guest = &guests[0];
 	struct pager_counters now;
 
-	(void)state;
 	make_window(FLOOR);
 	make_guest(guest, 1);
 	assert_int_equal(guest_read(guest, 7), 0); /* absent reads as zero */
@@ -106,7 +105,6 @@ static void test_exchange(void **state)
 	struct guest *guest = &guests[0];
 	uint64_t before;
 
-	(void)state;
 	make_window(FLOOR);
 	make_guest(guest, 1);
 	for (uint32_t i = 0; i < 2 * FLOOR; i++) {
@@ -129,7 +127,6 @@ static void test_door_dirties(void **state)
 	struct guest *guest = &guests[0];
 	uint64_t value = 0xabcdef, expected = 0xabcdef;
 
-	(void)state;
 	make_window(FLOOR);
 	make_guest(guest, 1);
 	guest_write(guest, 3, 1);
@@ -151,7 +148,6 @@ static void test_keys_differ(void **state)
 	uint8_t secret[KDF_SECRET_BYTES];
 	struct pager_vm *vms[3] = { NULL };
 
-	(void)state;
 	memset(secret, 0xee, sizeof(secret));
 	make_window(3 * FLOOR);
 	assert_int_equal(pager_vm_create("a", 1, secret, &vms[0]), 0);
@@ -188,7 +184,6 @@ static void test_stack(void **state)
 	unsigned left;
 	int err;
 
-	(void)state;
 	memset(secret, 0xee, sizeof(secret));
 	make_window(FLOOR);
 	err = pager_vm_create("a", 1, secret, &vm);
@@ -207,7 +202,6 @@ static void test_restart(void **state)
 	struct page_key key;
 	uint64_t free_frames, free_pages, window, unclaimed;
 
-	(void)state;
 	make_window(FLOOR);
 	free_frames = frames_free_count();
 	free_pages = page_free_count();
@@ -250,7 +244,6 @@ static void test_members(void **state)
 	struct gmem_region end;
 	struct pager_vm *vm;
 
-	(void)state;
 	make_window(FLOOR);
 	assert_int_equal(pager_vm_create("share", 1, NULL, &vm), 0);
 	one->vm = vm; /* whose key it is */
@@ -375,7 +368,6 @@ static void test_late_write(void **state)
 	struct guest *guest = &guests[0];
 	uint8_t byte;
 
-	(void)state;
 	make_window(FLOOR);
 	make_guest(guest, 1);
 	guest_write(guest, 5, 0x11);
@@ -415,7 +407,6 @@ static void test_late_translation(void **state)
 {
 	struct guest *guest = &guests[0];
 
-	(void)state;
 	make_window(FLOOR + 40);
 	make_guest(guest, 1);
 	running.guest = guest;
@@ -434,7 +425,6 @@ static void test_late_translation(void **state)
 
 static void test_residue(void **state)
 {
-	(void)state;
 	make_window(FLOOR);
 	make_guest(&guests[0], 1);
 	for (uint32_t i = 0; i < VM_PAGES; i++) {
@@ -460,7 +450,7 @@ static struct {
 void fake_clflush(const void *address)
 {
 	const uint64_t frame = fake_temp_frame(address).v;
-	const uint8_t *line = (const uint8_t *)((uintptr_t)address & ~63ull);
+	const uint8_t *line = (const uint8_t *)((uintptr_t)address & ~63ul);
 
 	if (dram.on && frame != 0) {
 		memcpy(&dram.frames[(frame - FAKE_FRAME_BASE) / PAGE_SIZE][frame % PAGE_SIZE & ~63],
@@ -502,7 +492,6 @@ static void test_residue_in_dram(void **state)
 	static const uint8_t zero[sizeof(struct page_key)];
 	struct guest *guest = &guests[0];
 
-	(void)state;
 	for (unsigned round = 0; round < 2; round++) {
 		memset(&dram, 0, sizeof(dram));
 		make_window(FLOOR);
@@ -531,7 +520,6 @@ static void test_no_memory(void **state)
 	struct guest *guest = &guests[0];
 	struct pager_vm *vm;
 
-	(void)state;
 	fake_frames_fail_after(3);
 	assert_int_equal(pager_init(10), ERR_NOMEM);
 	fake_frames_fail_after(-1);
@@ -565,7 +553,6 @@ static void test_seal_without_regions(void **state)
 {
 	struct pager_vm *vm;
 
-	(void)state;
 	make_window(2 * FLOOR);
 	assert_int_equal(pager_vm_create("clear", 1, NULL, &vm), 0);
 	pager_vm_seal(vm);

@@ -101,7 +101,6 @@ static void test_wipe(void **state)
 {
 	struct guest *guest = full_guest();
 
-	(void)state;
 	crypto_hook = end_while_sealing;
 	if (setjmp(stopped) == 0) {
 		(void)guest_read(guest, 200);
@@ -127,7 +126,6 @@ static uint32_t sealing_page;
 
 static void close_while_sealing(struct guest *guest, uint32_t page)
 {
-	(void)guest;
 	crypto_hook = NULL;
 	sealing_page = page;
 	store_close();
@@ -138,7 +136,6 @@ static void test_close_while_sealing(void **state)
 {
 	struct guest *guest = full_guest();
 
-	(void)state;
 	crypto_hook = close_while_sealing;
 	may_stop = true;
 	if (setjmp(stopped) == 0) {
@@ -156,7 +153,6 @@ static void test_broken_step(void **state)
 {
 	struct guest *guest = full_guest();
 
-	(void)state;
 	fails = true;
 	if (setjmp(stopped) == 0) {
 		pager_wipe();

@@ -52,7 +52,6 @@ void crash_record_store(void)
 
 void idt_dump_state(const struct idt_frame *frame)
 {
-	(void)frame;
 }
 
 _Noreturn void power_reset(void)
@@ -94,7 +93,6 @@ static void wipe_among_others(void)
 
 static void test_second_caller_waits(void **state)
 {
-	(void)state;
 	panic_set_wipe(wipe_among_others);
 	assert_int_equal(run(3, panic_wipe), 0);
 	assert_int_equal(wipes, 1);
@@ -123,7 +121,6 @@ static void wipe_in_steps(void)
 /* In power-off: the panic is a first one and speaks. */
 static void test_fault_in_wipe(void **state)
 {
-	(void)state;
 	panic_set_wipe(wipe_in_steps);
 	assert_int_equal(run(0, panic_wipe), 0);
 	assert_true(wipes >= 2 && step == 3);
@@ -134,7 +131,6 @@ static void test_fault_in_wipe(void **state)
 /* In a panic: all is wiped, then the CPU stops with one line. */
 static void test_fault_in_panic(void **state)
 {
-	(void)state;
 	panic_set_wipe(wipe_in_steps);
 	assert_int_equal(run(0, panic_begin), 1);
 	assert_int_equal(wipes, 2);
@@ -144,7 +140,6 @@ static void test_fault_in_panic(void **state)
 
 static void test_fault_in_panic_reboot(void **state)
 {
-	(void)state;
 	panic_set_reboot(true);
 	panic_set_wipe(wipe_in_steps);
 	assert_int_equal(run(0, panic_begin), 2);

@@ -23,7 +23,7 @@ static void machine(unsigned profile, unsigned cpus, unsigned package_count)
 {
 	tme_machine_set(profile, cpus, package_count);
 	tme_expect(NULL, 0, NULL);
-	tme_start(false, 1ull << 32);
+	tme_start(false, 1ul << 32);
 	fake_log_reset();
 	memset(keys.data, 0x11, sizeof(keys.data));
 	memset(keys.tweak, 0x22, sizeof(keys.tweak));

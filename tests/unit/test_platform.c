@@ -27,7 +27,7 @@
 #include "vmm/base/log.h"
 #include "vmm/base/page_alloc.h"
 
-#define MIB (1ull << 20)
+#define MIB (1ul << 20)
 
 static struct vm_config config;
 
@@ -117,7 +117,6 @@ int vlapic_create(struct vcpu *vcpu)
 
 bool vlapic_is_on(const struct vcpu *vcpu)
 {
-	(void)vcpu;
 	return true;
 }
 
@@ -276,7 +275,6 @@ static void test_share_without_memory(void **state)
 	};
 	struct vm *vm;
 
-	(void)state;
 	fake_keyslots = 2;
 	tme.kind = TME_MK;
 	keyid_configure(46, 4);
@@ -528,7 +526,6 @@ static void test_keyid(void **state)
 {
 	struct vm *first, *second;
 
-	(void)state;
 	fake_keyslots = 1;
 	tme.kind = TME_MK;
 	tme.xts256 = true;
@@ -581,7 +578,6 @@ static void test_keyid_after_the_flush(void **state)
 	struct vm *vm;
 	hpa_t frame;
 
-	(void)state;
 	fake_keyslots = 1;
 	tme.kind = TME_MK;
 	tme.bypass = true;
@@ -626,7 +622,6 @@ static void test_clear_range(void **state)
 		{ TME_ONLY, false, "under KeyID 0, as clear says: encrypted by the machine's own" },
 	};
 
-	(void)state;
 	fake_keyslots = 1;
 	keyid_configure(46, 4);
 	config.engine = VM_ENGINE_AUTO;

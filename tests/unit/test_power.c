@@ -35,7 +35,7 @@ static void tell(const char *fmt, ...)
 	va_end(args);
 }
 
-/* --- The machine ---------------------------------------------------------------------------- */
+/* --- The machine --- */
 
 /* The clock of the fakes, here so that those CPUs stay out of this program. */
 uint64_t fake_tsc;
@@ -50,9 +50,7 @@ static uint8_t reset_byte;
 int firmware_call(void *function, uint64_t a, uint64_t b, uint64_t c, uint64_t d, uint64_t e)
 {
 	if (function == &map_error) {
-		tell("keep(%llx,%llx,%llx,%llx,%llx) ", (unsigned long long)a,
-		     (unsigned long long)b, (unsigned long long)c, (unsigned long long)d,
-		     (unsigned long long)e);
+		tell("keep(%lx,%lx,%lx,%lx,%lx) ", a, b, c, d, e);
 		return firmware_result;
 	}
 	assert_ptr_equal(function, &firmware_result);
@@ -74,8 +72,8 @@ int host_map_bootstrap(hpa_t base, uint64_t bytes, enum host_access access, enum
 {
 	static const char *const rights[] = { "r", "rw", "rx", "rwx" };
 
-	tell("map(%llx,%llx,%s%s) ", (unsigned long long)base.v, (unsigned long long)bytes,
-	     rights[access], cache == HOST_CACHE_UC ? ",uc" : "");
+	tell("map(%lx,%lx,%s%s) ", base.v, bytes, rights[access],
+	     cache == HOST_CACHE_UC ? ",uc" : "");
 	return map_error;
 }
 
@@ -90,7 +88,7 @@ void *host_map_io(hpa_t base, uint64_t bytes, enum host_cache cache)
 {
 	assert_int_equal(bytes, 1);
 	assert_int_equal(cache, HOST_CACHE_UC);
-	tell("io(%llx) ", (unsigned long long)base.v);
+	tell("io(%lx) ", base.v);
 	return &reset_byte;
 }
 
@@ -126,7 +124,6 @@ static void wipe(void)
 
 static int setup(void **state)
 {
-	(void)state;
 	fake_x86_reset();
 	fake_log_reset();
 	fake_in_hook = in;
@@ -172,13 +169,12 @@ static struct acpi_facts q35(void)
 	};
 }
 
-/* --- Tests ---------------------------------------------------------------------------------- */
+/* --- Tests --- */
 
 static void test_firmware(void **state)
 {
 	struct acpi_facts acpi = q35();
 
-	(void)state;
 	firmware_ends_it = true;
 	power_init(&services, ranges, ARRAY_COUNT(ranges), &acpi);
 	/* Nothing is writable and executable until the end. */
@@ -194,7 +190,6 @@ static void test_firmware_fails(void **state)
 {
 	struct acpi_facts acpi = q35();
 
-	(void)state;
 	firmware_result = ERR_IO;
 	pm1_value = 0x3c01; /* SCI_EN stays, another SLP_TYP goes */
 	acpi.pm1b_control = 0x704;
@@ -215,7 +210,6 @@ static void test_no_firmware(void **state)
 	struct acpi_facts acpi = q35();
 	struct acpi_facts nothing = { 0 };
 
-	(void)state;
 	power_init(&no_services, ranges, ARRAY_COUNT(ranges), &acpi);
 	assert_string_equal(story, "");
 	run(power_off);
@@ -231,7 +225,6 @@ static void test_reset_in_memory(void **state)
 {
 	struct acpi_facts acpi = q35();
 
-	(void)state;
 	acpi.reset_space = ACPI_SPACE_MEMORY;
 	acpi.reset_address = 0xfed01234;
 	power_init(&no_services, NULL, 0, &acpi);
@@ -247,7 +240,6 @@ static void test_variable(void **state)
 	const uint16_t *name = (const void *)0x100;
 	const void *guid = (const void *)0x200, *data = (const void *)0x300;
 
-	(void)state;
 	power_init(&services, ranges, ARRAY_COUNT(ranges), &acpi);
 	story[0] = '\0';
 	assert_int_equal(power_store_variable(name, guid, 7, data, 0x40), 0);
@@ -270,9 +262,8 @@ static void test_variable(void **state)
 static void test_map_fails(void **state)
 {
 	struct acpi_facts acpi = q35();
-	struct runtime_range huge = { { 0x1000 }, 1ull << 53, true, false, false };
+	struct runtime_range huge = { { 0x1000 }, 1ul << 53, true, false, false };
 
-	(void)state;
 	power_init(&services, &huge, 1, &acpi);
 	assert_string_equal(story, "");
 	assert_non_null(strstr(fake_log_text(), "without firmware's help"));

@@ -11,7 +11,7 @@
 #include "crypto/tme.h"
 #include "tests/unit/fake_base.h"
 
-#define MIB 0x100000ull
+#define MIB 0x100000ul
 
 static struct boot_info boot;
 static struct tme_state tme;
@@ -40,10 +40,9 @@ static void near_memory_is_kept_where_ram_is(void **state)
 {
 	struct acpi_affinity *affinity = &boot.acpi.affinity;
 
-	(void)state;
 	affinity->memory[0] = (struct acpi_near_memory){ hpa(0), 16 * MIB + 1, 1 };
 	affinity->memory[1] = (struct acpi_near_memory){ hpa(32 * MIB), 32 * MIB, 2 };
-	affinity->memory[2] = (struct acpi_near_memory){ hpa(68 * MIB - 1), 1ull << 40, 3 };
+	affinity->memory[2] = (struct acpi_near_memory){ hpa(68 * MIB - 1), 1ul << 40, 3 };
 	affinity->memory[3] = (struct acpi_near_memory){ hpa(68 * MIB), -68 * MIB - 1, 4 };
 	affinity->memory_count = 4;
 	ram_keep_near(&boot);
@@ -106,7 +105,6 @@ struct mem_range page_pool(void)
 /* What the boot processor's package excludes is seen before RAM is handed out ... */
 static void memory_that_firmware_excludes_is_left_out(void **state)
 {
-	(void)state;
 	tme.has_exclusion = true;
 	tme.exclude_base = 20 * MIB;
 	tme.exclude_mask = MASK(45, 22); /* 4 MiB */
@@ -126,7 +124,6 @@ static void memory_that_firmware_excludes_is_left_out(void **state)
 /* ... what another's does, when RAM is in the frames already. */
 static void memory_that_another_package_excludes_is_removed(void **state)
 {
-	(void)state;
 	ram_settle(&boot);
 	fake_log_reset();
 	ram_settle_packages();

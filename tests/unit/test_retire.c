@@ -19,7 +19,7 @@
 #include "vmm/base/host_paging.h"
 #include "vmm/base/page_alloc.h"
 
-#define SECOND 1000000000ull
+#define SECOND 1000000000ul
 
 static const struct ept_caps all_caps = {
 	.page_2m = true,
@@ -36,8 +36,6 @@ static unsigned invepts;
 
 bool fake_invept(uint64_t type, uint64_t eptp)
 {
-	(void)type;
-	(void)eptp;
 	invepts++;
 	return true;
 }
@@ -79,7 +77,6 @@ static void test_one_keyid_for_guest_and_door(void **state)
 	struct ept_leaf leaf;
 	uint64_t word = 5;
 
-	(void)state;
 	assert_int_equal(make(SIZE_2M), 0);
 	assert_int_equal(gmem_fault(&gmem, gpa(0x1000), GMEM_ACCESS_WRITE, NULL), GMEM_FAULT_FIXED);
 	assert_int_equal(fake_temp_keyid(), keyid);
@@ -98,7 +95,6 @@ static void test_retire_order(void **state)
 	const unsigned flushes = fake_wbinvd_count;
 	uint64_t maps;
 
-	(void)state;
 	assert_int_equal(make(4 * SIZE_2M), 0);
 	for (uint64_t at = 0; at < 4 * SIZE_2M; at += SIZE_2M) {
 		assert_int_equal(gmem_fault(&gmem, gpa(at), GMEM_ACCESS_WRITE, NULL),
@@ -129,7 +125,6 @@ static void test_tables_go_in_steps(void **state)
 	const uint64_t live = fake_pages_live(), parts = 64;
 	unsigned steps = 0;
 
-	(void)state;
 	assert_int_equal(make(PAGE_SIZE), 0);
 	assert_int_equal(gmem_add_ram_plain(&gmem, gpa(SIZE_2M), parts * SIZE_2M, PAGE_SIZE), 0);
 	for (uint64_t i = 1; i <= parts; i++) {
@@ -158,7 +153,6 @@ static void test_one_flush_a_second(void **state)
 	keyid_t first_keyid;
 	const unsigned flushes = fake_wbinvd_count;
 
-	(void)state;
 	assert_int_equal(make(PAGE_SIZE), 0);
 	first = gmem;
 	first_keyid = keyid;
@@ -189,7 +183,6 @@ static void test_quarantine_wipes(void **state)
 	struct ept_leaf leaf;
 	uint64_t word;
 
-	(void)state;
 	assert_int_equal(make(SIZE_2M), 0);
 	assert_int_equal(gmem_write(&gmem, gpa(0x5000), &secret, 8), 0);
 	assert_int_equal(ept_walk(&gmem.root, gpa(0x5000), &leaf), 0);
@@ -213,7 +206,6 @@ static void test_no_encrypt_wipes(void **state)
 	uint64_t word, maps;
 	keyid_t next;
 
-	(void)state;
 	assert_int_equal(gmem_init(&gmem), 0);
 	assert_int_equal(keyslot_take(KEYSLOT_NO_ENCRYPT, NULL, 0, "vm", &keyid), 0);
 	gmem_use_keyid(&gmem, keyid);
@@ -244,7 +236,6 @@ static void test_assign_flushes_stale_frames(void **state)
 	unsigned flushes = fake_wbinvd_count;
 	hpa_t frame;
 
-	(void)state;
 	assert_int_equal(make(SIZE_2M), 0); /* flushed at bring-up: not again */
 	assert_int_equal(fake_wbinvd_count, flushes);
 	gmem_destroy(&gmem);
@@ -288,7 +279,6 @@ static void test_clear_leaves_no_lines(void **state)
 	const unsigned flushes = fake_wbinvd_count;
 	const uint64_t word = 2;
 
-	(void)state;
 	assert_int_equal(clear_then_keyed(true), 0);
 	assert_int_equal(gmem_write(&gmem, gpa(PAGE_SIZE), &word, 8), 0);
 	assert_int_equal(fake_wbinvd_count, flushes);
@@ -302,7 +292,6 @@ static void test_untouched_stays_stale(void **state)
 	const uint64_t word = 2;
 	hpa_t frame;
 
-	(void)state;
 	assert_int_equal(frames_alloc(1, 1, &frame), 0);
 	gmem_fill_frames(GMEM_SLOT_CLEAR, keyed(frame, KEYID_PLATFORM), PAGE_SIZE, 5);
 	frames_free(frame, 1);
@@ -333,7 +322,6 @@ static void test_a_keyid_without_memory(void **state)
 {
 	keyid_t unused;
 
-	(void)state;
 	assert_int_equal(keyslot_take(KEYSLOT_RANDOM, NULL, 0, "nobody", &unused), 0);
 	keyslot_unuse(unused);
 	assert_true(retire_pending());
@@ -349,7 +337,6 @@ static void test_clear_range_is_zeroed(void **state)
 	struct ept_leaf leaf;
 	uint64_t maps;
 
-	(void)state;
 	assert_int_equal(make(SIZE_2M), 0);
 	assert_int_equal(gmem_add_ram_clear(&gmem, gpa(SIZE_2M), SIZE_2M, PAGE_SIZE), 0);
 	assert_int_equal(gmem_write(&gmem, gpa(SIZE_2M + 8), &word, 8), 0);
@@ -369,7 +356,6 @@ static void test_1g_leaf_when_all_is_zeroed(void **state)
 	struct ept_leaf leaf;
 	uint64_t generation;
 
-	(void)state;
 	assert_int_equal(make(SIZE_1G), 0);
 	for (uint64_t at = 0; at < last; at += SIZE_2M) {
 		assert_int_equal(gmem_fault(&gmem, gpa(at), GMEM_ACCESS_READ, NULL),
@@ -426,7 +412,6 @@ static void test_little_memory_by_lines(void **state)
 	bool stale;
 	hpa_t frame;
 
-	(void)state;
 	with_line_flush();
 	lines_wanted = 2 * SIZE_2M / 64;
 	assert_int_equal(make(8 << 20), 0);
@@ -463,7 +448,6 @@ static void test_not_by_lines(void **state)
 	const unsigned flushes = fake_wbinvd_count;
 	keyid_t unused;
 
-	(void)state;
 	with_line_flush();
 	assert_int_equal(make((16 << 20) + PAGE_SIZE), 0);
 	gmem_destroy(&gmem);

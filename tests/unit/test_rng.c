@@ -22,11 +22,11 @@ static uint64_t noise_state;
 
 static bool give(int mode, uint64_t *word)
 {
-	uint64_t z = noise_state += 0x9e3779b97f4a7c15ull;
+	uint64_t z = noise_state += 0x9e3779b97f4a7c15ul;
 
 	assert_int_not_equal(mode, OFF); /* the instruction would fault */
-	z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9ull;
-	z = (z ^ z >> 27) * 0x94d049bb133111ebull;
+	z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9ul;
+	z = (z ^ z >> 27) * 0x94d049bb133111ebul;
 	*word = mode == STUCK ? UINT64_MAX : z ^ z >> 31;
 	return mode != SILENT;
 }

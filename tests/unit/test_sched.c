@@ -6,7 +6,6 @@
 
 static void shares_follow_weights(void **state)
 {
-	(void)state;
 	begin(0, 100, 0);
 	begin(1, 200, 0);
 	begin(2, 500, 0);
@@ -20,7 +19,6 @@ static void wishes_are_followed(void **state)
 {
 	const uint64_t second[CPU_MAX / 64] = { BIT(1) };
 
-	(void)state;
 	use_cpus(2);
 	begin(0, 100, BIT(0));
 	begin(1, 100, BIT(0));
@@ -48,7 +46,6 @@ static void a_line_is_listened_to(void **state)
 {
 	const unsigned idled = idle_count;
 
-	(void)state;
 	begin(0, 100, 0);
 	sched_turn(nobody);
 	assert_int_equal(fake_console_listened, 0); /* there is none */
@@ -73,7 +70,6 @@ static void a_line_is_listened_to(void **state)
 
 static void three_equals_share_two_cpus(void **state)
 {
-	(void)state;
 	use_cpus(2);
 	for (unsigned i = 0; i < 3; i++) {
 		begin(i, 100, 0);
@@ -87,7 +83,6 @@ static void three_equals_share_two_cpus(void **state)
 
 static void a_heavy_one_gets_a_cpu_and_the_light_ones_the_other(void **state)
 {
-	(void)state;
 	use_cpus(2);
 	begin(0, 100, 0);
 	begin(1, 100, 0);
@@ -102,7 +97,6 @@ static void idle_cpus_are_given_work(void **state)
 {
 	unsigned parked = 0;
 
-	(void)state;
 	use_cpus(4);
 	for (unsigned i = 0; i < 4; i++) {
 		begin(i, 100, BIT(0));
@@ -118,7 +112,6 @@ static void idle_cpus_are_given_work(void **state)
 
 static void affinity_is_kept(void **state)
 {
-	(void)state;
 	use_cpus(4);
 	begin(0, 100, BIT(2));
 	begin(1, 100, BIT(2));
@@ -134,7 +127,6 @@ static void a_sleeper_is_served_soon_and_saves_up_nothing(void **state)
 {
 	struct model *sleeper;
 
-	(void)state;
 	begin(0, 100, 0);
 	sleeper = begin(1, 100, 0);
 	sleeper->sleep = 30 * MS;
@@ -153,7 +145,6 @@ static void a_sleeper_is_served_soon_and_saves_up_nothing(void **state)
 /* Two that nap and wake each few us make changes of vCPU dear, for themselves alone. */
 static void who_naps_pays_for_the_changes(void **state)
 {
-	(void)state;
 	for (unsigned i = 0; i < 3; i++) {
 		begin(i, 100, 0);
 	}
@@ -168,7 +159,6 @@ static void who_naps_pays_for_the_changes(void **state)
 /* However heavy a sleeper is, whom it wakes in front of has run for a while. */
 static void slices_are_not_cut_to_nothing(void **state)
 {
-	(void)state;
 	begin(0, 100, 0);
 	begin(1, 10000, 0);
 	models[1].sleep = MS / 50;
@@ -181,7 +171,6 @@ static void slices_are_not_cut_to_nothing(void **state)
 /* Virtual time goes ten times as fast on the other CPU: that is no credit for who moves there. */
 static void who_moves_brings_no_credit(void **state)
 {
-	(void)state;
 	use_cpus(2);
 	begin(0, 100, BIT(0));
 	begin(1, 10, BIT(1));
@@ -198,7 +187,6 @@ static void a_kick_ends_the_slice_of_another(void **state)
 {
 	uint64_t kicked_at;
 
-	(void)state;
 	begin(0, 100, 0);
 	begin(1, 100, 0);
 	models[1].sleep = models[1].work = 1000 * MS;
@@ -215,7 +203,6 @@ static void a_kick_ends_the_slice_of_another(void **state)
 
 static void siblings_that_yield_starve_nobody(void **state)
 {
-	(void)state;
 	begin(0, 100, 0)->yields = true;
 	begin(1, 100, 0)->yields = true;
 	models[1].vcpu.vm = &models[0].vm; /* a sibling of the first */
@@ -234,7 +221,6 @@ static void a_paused_vm_is_left_alone(void **state)
 	uint64_t ran;
 	unsigned polls;
 
-	(void)state;
 	begin(0, 100, 0);
 	begin(1, 100, 0);
 	go_on(40 * MS);
@@ -280,13 +266,11 @@ static struct model *comes_after_a_yield(uint64_t lead)
 
 static void a_yield_helps_siblings_by_a_slice(void **state)
 {
-	(void)state;
 	assert_ptr_equal(comes_after_a_yield(3 * MS), &models[1]);
 }
 
 static void a_yield_helps_siblings_by_no_more(void **state)
 {
-	(void)state;
 	assert_ptr_equal(comes_after_a_yield(5 * MS), &models[2]);
 }
 
@@ -320,20 +304,17 @@ static struct model *of_two_siblings(uint64_t lead_of_the_longest)
 
 static void a_yield_lets_the_longest_waiting_sibling_run(void **state)
 {
-	(void)state;
 	assert_ptr_equal(of_two_siblings(3 * MS), &models[2]);
 }
 
 static void but_not_at_the_cost_of_others(void **state)
 {
-	(void)state;
 	assert_ptr_equal(of_two_siblings(5 * MS), &models[1]);
 }
 
 /* As with a sleeper, what it gave up buys it no more than a slice later. */
 static void who_yields_saves_up_nothing(void **state)
 {
-	(void)state;
 	begin(0, 100, 0)->yields = true;
 	begin(1, 100, 0);
 	go_on(1000 * MS);
@@ -349,7 +330,6 @@ static void who_has_ended_is_forgotten(void **state)
 {
 	uint64_t time;
 
-	(void)state;
 	for (unsigned i = 0; i < 3; i++) {
 		begin(i, 100, 0);
 	}
@@ -373,7 +353,6 @@ static void a_kick_reaches_the_cpu_of_its_vcpu(void **state)
 {
 	uint64_t before;
 
-	(void)state;
 	use_cpus(2);
 	fake_set_cpu(0);
 	before = fake_kicks(1);
@@ -388,7 +367,6 @@ static void idling_ends_for_kicks_and_deadlines(void **state)
 {
 	unsigned idles;
 
-	(void)state;
 	begin(0, 100, 0);
 	models[0].vcpu.state = VCPU_HALTED;
 	models[0].wakes_at = clocks[0] + 3 * MS;
@@ -407,7 +385,6 @@ static void idling_ends_for_kicks_and_deadlines(void **state)
 
 static void the_timer_is_armed_when_it_has_to_be(void **state)
 {
-	(void)state;
 	sched_arm_timer(1000);
 	assert_int_equal(fake_timer_deadline, 1000);
 	fake_timer_deadline = 0;
@@ -423,7 +400,6 @@ static void the_timer_is_armed_when_it_has_to_be(void **state)
 /* A weight that changes counts from the next queue on; the sums of this one stay right. */
 static void a_weight_may_change_while_queued(void **state)
 {
-	(void)state;
 	use_cpus(2);
 	begin(0, 100, BIT(0));
 	begin(1, 300, BIT(1));
@@ -448,7 +424,6 @@ static void waiting_is_counted(void **state)
 {
 	struct sched_times times;
 
-	(void)state;
 	begin(0, 100, 0);
 	begin(1, 300, 0);
 	go_on(400 * MS);

@@ -7,7 +7,6 @@ static void who_cannot_wake_keeps_no_cpu_awake(void **state)
 {
 	const unsigned idles = idle_count;
 
-	(void)state;
 	begin(0, 100, 0);
 	models[0].vcpu.state = VCPU_HALTED;
 	models[0].priv.halted_if = false;
@@ -23,7 +22,6 @@ static void a_clock_goes_on_without_its_vcpus(void **state)
 {
 	static const enum vcpu_run_state states[] = { VCPU_WAIT_SIPI, VCPU_HALTED };
 
-	(void)state;
 	for (unsigned i = 0; i < ARRAY_COUNT(states); i++) {
 		begin(i, 100, 0);
 		models[i].vcpu.state = states[i];
@@ -43,7 +41,6 @@ static void a_clock_goes_on_without_its_vcpus(void **state)
 /* In the middle of another's slice, and at the cost of who has the clock. */
 static void a_clock_ends_no_slice_and_is_paid_for(void **state)
 {
-	(void)state;
 	begin(0, 100, 0);
 	begin(1, 100, 0);
 	models[1].period = MS;
@@ -60,7 +57,6 @@ static void a_clock_is_found_wherever_it_is(void **state)
 {
 	uint64_t before;
 
-	(void)state;
 	use_cpus(2);
 	begin(0, 100, BIT(0));
 	begin(1, 100, BIT(1));
@@ -83,7 +79,6 @@ static void a_clock_is_found_wherever_it_is(void **state)
 /* As another CPU may do it, between this one's look at the VM and the end of the round. */
 static void a_change_during_the_round_is_not_lost(void **state)
 {
-	(void)state;
 	begin(0, 100, 0);
 	begin(1, 100, 0);
 	changes_meanwhile = &models[1]; /* comes first in the list */
@@ -99,7 +94,6 @@ static void a_paused_clock_stands_still(void **state)
 	unsigned ticks;
 	const unsigned idles = idle_count;
 
-	(void)state;
 	begin(0, 100, 0);
 	models[0].vcpu.state = VCPU_WAIT_SIPI;
 	models[0].period = MS;

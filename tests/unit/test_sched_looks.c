@@ -34,7 +34,6 @@ static void a_crowded_cpu_looks_at_few_others(void **state)
 {
 	struct vcpu *spare;
 
-	(void)state;
 	fake_set_cpu_count(MANY);
 	for (unsigned i = 0; i < 2; i++) {
 		begin(i, 100, BIT(0));
@@ -63,7 +62,6 @@ static void a_crowded_cpu_looks_at_few_others(void **state)
 /* One that idles is found in a mask, and asked where it has got to. */
 static void an_idle_cpu_is_found_by_a_mask(void **state)
 {
-	(void)state;
 	fake_set_cpu_count(MANY);
 	begin(0, 100, BIT(0));
 	begin(1, 100, BIT(0));
@@ -90,7 +88,6 @@ static void an_idle_cpu_is_found_by_a_mask(void **state)
 /* Who has idled goes on where the others are, without a look at any of them. */
 static void idling_looks_at_nobody(void **state)
 {
-	(void)state;
 	fake_set_cpu_count(MANY);
 	begin(0, 100, BIT(0));
 	begin(1, 100, BIT(1));

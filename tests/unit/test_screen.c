@@ -56,14 +56,12 @@ static int init(uint32_t width, uint32_t height, uint32_t pitch)
 
 static int setup(void **state)
 {
-	(void)state;
 	fake_tsc += 1000;
 	return init(WIDTH, HEIGHT, PITCH);
 }
 
 static int teardown(void **state)
 {
-	(void)state;
 	free(pixels);
 	pixels = NULL;
 	return 0;
@@ -156,7 +154,6 @@ static void texts(void **state)
 /* Pixels beside the grid (here: the end of each line) are black from the start and stay so. */
 static void nothing_outside(void **state)
 {
-	(void)state;
 	for (uint32_t i = 0; i < 1000; i++) {
 		type("WWWWWWWWWWWWWWWWWWW\r\n");
 	}
@@ -173,7 +170,6 @@ static void pace(void **state)
 {
 	static const char *const rows[ROWS] = { "ab" };
 
-	(void)state;
 	type("a");
 	assert_false(sink->flush(false));
 	memset(pixels, 0x11, (size_t)PITCH * HEIGHT * sizeof(*pixels));
@@ -210,7 +206,7 @@ static const struct mode_case mode_cases[] = {
 	{ 160, 64, 160, 0, 160 * 64 * 4 },
 	{ 1024, 768, 1024, 0, 1024 * 768 * 4 },
 	{ 2561, 1600, 2688, 0, 2688 * 1600 * 4 },
-	{ 7680, 4320, 7680, 0, 7680ull * 4320 * 4 },
+	{ 7680, 4320, 7680, 0, 7680ul * 4320 * 4 },
 };
 
 static void modes(void **state)
@@ -218,7 +214,6 @@ static void modes(void **state)
 	static char junk[100000];
 	uint32_t random = 1;
 
-	(void)state;
 	for (size_t i = 0; i < ARRAY_COUNT(mode_cases); i++) {
 		const struct mode_case *c = &mode_cases[i];
 

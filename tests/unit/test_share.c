@@ -18,8 +18,8 @@
 #include "vmm/base/cache.h"
 #include "vmm/base/err.h"
 
-#define SECOND 1000000000ull
-#define BASE   0x100000000ull
+#define SECOND 1000000000ul
+#define BASE   0x100000000ul
 #define BYTES  (2 * SIZE_2M)
 
 static const struct ept_caps all_caps = {
@@ -138,7 +138,6 @@ static void test_row_39_one_keyid_for_the_group(void **state)
 	struct ept_leaf a, b;
 	uint64_t word = 1;
 
-	(void)state;
 	a = touch(&alpha, BASE + 0x5000, GMEM_ACCESS_WRITE);
 	assert_int_equal(a.attr.keyid, group);
 	assert_int_equal(a.attr.access, EPT_RWX);
@@ -160,7 +159,6 @@ static void test_read_only(void **state)
 {
 	uint64_t word = 5;
 
-	(void)state;
 	assert_int_equal(gmem_fault(&beta, gpa(BASE), GMEM_ACCESS_WRITE, NULL), GMEM_FAULT_RIGHTS);
 	(void)touch(&beta, BASE, GMEM_ACCESS_READ);
 	assert_int_equal(gmem_fault(&beta, gpa(BASE), GMEM_ACCESS_WRITE, NULL), GMEM_FAULT_RIGHTS);
@@ -178,7 +176,6 @@ static void test_revoke_and_grant(void **state)
 	unsigned flushes;
 	uint64_t word = 9;
 
-	(void)state;
 	assert_int_equal(gmem_write(&alpha, gpa(BASE), &word, 8), 0);
 	assert_int_equal(share_revoke(share, &beta, gpa(BASE), NULL), 0);
 	assert_int_equal(beta.root.generation, generation + 1);
@@ -189,7 +186,7 @@ static void test_revoke_and_grant(void **state)
 	assert_int_equal(own.attr.keyid, beta.keyid);
 	assert_int_equal(own.attr.access, EPT_RWX);
 	assert_int_equal(gmem_read(&beta, gpa(BASE + BYTES - 8), &word, 8), 0);
-	assert_int_equal(word, ~0ull);
+	assert_int_equal(word, ~0ul);
 	assert_int_equal(gmem_read(&alpha, gpa(BASE), &word, 8), 0);
 	assert_int_equal(word, 9);
 
@@ -209,7 +206,6 @@ static void test_not_while_it_moves(void **state)
 	keyid_t fresh;
 	uint64_t word = 9;
 
-	(void)state;
 	for (unsigned revoked = 0; revoked < 2; revoked++) {
 		assert_int_equal(keyslot_take(KEYSLOT_RANDOM, NULL, 0, "beta", &fresh), 0);
 		assert_int_equal(move_to_keyid(&beta, fresh), 0);
@@ -238,7 +234,6 @@ static void test_a_member_ends(void **state)
 {
 	uint64_t word = 3;
 
-	(void)state;
 	assert_int_equal(gmem_write(&alpha, gpa(BASE), &word, 8), 0);
 	gmem_destroy(&beta);
 	fake_tsc += SECOND;
@@ -261,7 +256,6 @@ static void test_clear_leaves_no_lines(void **state)
 	struct share *open;
 	uint64_t word = 3;
 
-	(void)state;
 	assert_int_equal(gmem_init(&clear), 0);
 	assert_int_equal(share_create_resident(BYTES, KEYID_PLATFORM, &open), 0);
 	assert_int_equal(share_join(open, &clear, gpa(BASE), false, 2), 0);
@@ -283,7 +277,6 @@ static void test_fetch_from_large_leaf(void **state)
 	struct ept_caps caps = all_caps;
 	struct ept_leaf leaf;
 
-	(void)state;
 	caps.no_large_exec = true;
 	ept_configure(&caps);
 	leaf = touch(&beta, BASE, GMEM_ACCESS_READ);

@@ -176,13 +176,11 @@ bool platform_press_power_button(struct vm *v)
 
 const char *platform_memory_name(const struct vm *v)
 {
-	(void)v;
 	return "sealed";
 }
 
 void sched_times(const struct vm *v, struct sched_times *out)
 {
-	(void)v;
 	*out = (struct sched_times){ 500000000, 250000000 };
 }
 
@@ -213,7 +211,7 @@ const struct tme_state *tme_state(void)
 }
 
 /* Between pages of VMs, in one range of RAM, once a test has made that one longer. */
-#define POOL 0x40002000ull
+#define POOL 0x40002000ul
 
 struct mem_range page_pool(void)
 {
@@ -263,7 +261,6 @@ static void every_command_is_helped(void **state)
 {
 	const char *help = run("help");
 
-	(void)state;
 	for (size_t i = 0; i < shell_command_count; i++) {
 		assert_non_null(strstr(help, shell_commands[i].name));
 		assert_non_null(strstr(help, shell_commands[i].what));
@@ -275,7 +272,6 @@ static void every_command_is_helped(void **state)
 
 static void commands_do_what_they_say(void **state)
 {
-	(void)state;
 	run("pause alpha");
 	assert_non_null(strstr(run("vms"), "alpha            paused"));
 	assert_non_null(strstr(run("pause --seal alpha"), "none of its pages is in clear"));
@@ -305,7 +301,6 @@ static void commands_do_what_they_say(void **state)
 
 static void registers_and_shares(void **state)
 {
-	(void)state;
 	run("regs alpha");
 	run("regs alpha 0");
 	assert_non_null(strstr(run("regs alpha 1"), "has no vCPU \"1\"; it has 0 to 0"));
@@ -327,7 +322,6 @@ static void registers_and_shares(void **state)
 
 static void stop_waits(void **state)
 {
-	(void)state;
 	button_is_on = true;
 	fake_console_type("\rstop --wait alpha\r");
 	shell_poll();
@@ -363,7 +357,6 @@ static void mistakes_get_a_sentence(void **state)
 {
 	const char *help;
 
-	(void)state;
 	assert_string_equal(run("vmz"), "\"vmz\" is not a command; \"help\" lists them\r\n");
 	assert_string_equal(run("pause"), "usage: pause [--seal|--park] NAME\r\n");
 	assert_string_equal(run("pause alpha --seal"), "usage: pause [--seal|--park] NAME\r\n");
@@ -406,7 +399,6 @@ static void mistakes_get_a_sentence(void **state)
 /* Who has a KeyID gets a fresh one, or is parked; nobody else, and nobody in the middle of it. */
 static void keyids_change(void **state)
 {
-	(void)state;
 	assert_non_null(strstr(run("rekey alpha"), "has no KeyID with a key of its own"));
 	assert_non_null(strstr(run("pause --park alpha"), "has no KeyID with a key of its own"));
 	kept_how = PLATFORM_MEMORY_KEYED;
@@ -435,7 +427,6 @@ static void keyids_change(void **state)
 
 static void peek_shows_ram_of_vms_alone(void **state)
 {
-	(void)state;
 	assert_string_equal(run("peek 0x40000018 24"),
 			    "  000040000018  62 62 62 62 62 62 62 62 bbbbbbbb\r\n"
 			    "  000040000020  63 63 63 63 63 63 63 63 63 63 63 63 63 63 63 63 "
@@ -463,7 +454,6 @@ static void peek_hides_what_is_umbras(void **state)
 		{ "peek 40001fff 4096", true }, { "peek 40002000 4096", true },
 	};
 
-	(void)state;
 	boot.ranges[0].page_count = 4;
 	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
 		const char *said = run(rows[i].line);
@@ -482,7 +472,6 @@ static void kept_ones_are_shown(void **state)
 	struct vconsole console = { .name = NULL };
 	size_t before;
 
-	(void)state;
 	vm.end_reason = VM_END_TRIPLE_FAULT;
 	entries[0].kept = true;
 	vconsole_attach(&console, "alpha");
@@ -513,7 +502,6 @@ static void kept_ones_are_shown(void **state)
 
 static void tab_knows_vms_and_options(void **state)
 {
-	(void)state;
 	fake_console_type("\rpause --s\tal\t\r"); /* the first key wakes the shell */
 	shell_poll();
 	fake_console_type("vm \t");
@@ -534,7 +522,6 @@ static void tab_knows_vms_and_options(void **state)
 /* Typed fast, while a line of the log comes between. */
 static void a_line_outlives_the_log(void **state)
 {
-	(void)state;
 	fake_console_type("\rvm");
 	shell_poll();
 	console_write("umbra: news\r\n", 13);
@@ -550,7 +537,6 @@ static void views_change(void **state)
 {
 	struct vconsole console = { .name = NULL };
 
-	(void)state;
 	vconsole_attach(&console, "alpha");
 	vconsole_put(&console, 'r');
 	vconsole_show();
@@ -621,7 +607,6 @@ static void top_goes_on_until_a_key(void **state)
 {
 	size_t before;
 
-	(void)state;
 	fake_console_type("\rtop\r"); /* no VM's console: the first key wakes the shell */
 	shell_poll();
 	before = strlen(fake_console_text());

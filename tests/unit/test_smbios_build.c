@@ -84,7 +84,7 @@ static void machine(void **state)
 					     0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff };
 	const uint8_t *at;
 
-	compose(256ull << 20);
+	compose(256ul << 20);
 	at = find(0, 0);
 	assert_string_equal(string(at, at[4]), "Umbra");
 	assert_int_equal(at[19] & 0x10, 0x10); /* virtual */
@@ -103,7 +103,7 @@ static void memory(void **state)
 {
 	const uint8_t *array, *device;
 
-	compose(256ull << 20);
+	compose(256ul << 20);
 	array = find(16, 0);
 	device = find(17, 0);
 	assert_int_equal(field(array, 7, 4), 256 << 10);
@@ -111,15 +111,15 @@ static void memory(void **state)
 	assert_int_equal(field(device, 4, 2), field(array, 2, 2));
 	assert_int_equal(field(find(19, 0), 8, 4), (256 << 10) - 1);
 	assert_null(find(19, 1));
-	compose(4096ull << 30);
+	compose(4096ul << 30);
 	assert_int_equal(field(find(16, 0), 7, 4), 0x80000000);
-	assert_true(field(find(16, 0), 15, 8) == 4096ull << 30);
+	assert_true(field(find(16, 0), 15, 8) == 4096ul << 30);
 	assert_int_equal(field(find(17, 0), 12, 2), 0x7fff);
 	assert_int_equal(field(find(17, 0), 28, 4), 4096 << 10);
 	assert_int_equal(field(find(19, 0), 8, 4), (3 << 20) - 1);
 	assert_int_equal(field(find(19, 1), 4, 4), UINT32_MAX);
 	assert_true(field(find(19, 1), 15, 8) == MEMMAP_HIGH_RAM);
-	assert_true(field(find(19, 1), 23, 8) == (4096ull << 30) + SIZE_1G - 1);
+	assert_true(field(find(19, 1), 23, 8) == (4096ul << 30) + SIZE_1G - 1);
 }
 
 static void does_not_fit(void **state)

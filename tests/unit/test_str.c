@@ -44,7 +44,6 @@ static void fill(void)
 
 static void copies(void **state)
 {
-	(void)state;
 	for (size_t bytes = 0; bytes < 300; bytes++) {
 		for (size_t skew = 0; skew < 9; skew++) {
 			fill();
@@ -60,7 +59,6 @@ static void copies(void **state)
 
 static void moves(void **state)
 {
-	(void)state;
 	for (size_t bytes = 0; bytes < 300; bytes += 7) {
 		for (size_t to = 0; to < 300; to += 13) {
 			fill();
@@ -80,7 +78,6 @@ static void compares(void **state)
 {
 	static const char *const words[] = { "", "a", "ab", "abc", "b", "a\xff", "aab", "ABC" };
 
-	(void)state;
 	for (size_t a = 0; a < ARRAY_COUNT(words); a++) {
 		assert_int_equal(own_strlen(words[a]), strlen(words[a]));
 		assert_ptr_equal(own_strchr(words[a], 'b'), strchr(words[a], 'b'));
@@ -109,7 +106,6 @@ static void texts(void **state)
 	char text[64];
 	size_t bytes;
 
-	(void)state;
 	assert_true(str_copy(small, sizeof(small), "abc"));
 	assert_string_equal(small, "abc");
 	assert_false(str_copy(small, sizeof(small), "abcd"));
@@ -125,8 +121,8 @@ static void texts(void **state)
 	assert_true(str_is_space('\t') && str_is_space(' ') && str_is_space('\r'));
 	assert_false(str_is_space(0) || str_is_space('a') || str_is_space(-1));
 
-	bytes = str_printf(text, sizeof(text), "%s %u %d %llx %c %p", "a", 1u, -2,
-			   0x123456789abcdefull, 'z', NULL);
+	bytes = str_printf(text, sizeof(text), "%s %u %d %lx %c %p", "a", 1u, -2,
+			   0x123456789abcdeful, 'z', NULL);
 	assert_int_equal(bytes, strlen(text));
 	assert_non_null(strstr(text, "a 1 -2 123456789abcdef z "));
 	assert_int_equal(str_printf(small, sizeof(small), "%s", "longer"), 3);

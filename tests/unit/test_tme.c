@@ -16,12 +16,12 @@
 #include "tests/unit/fake_base.h"
 #include "tests/unit/tme_machine.h"
 
-#define GIB (1ull << 30)
+#define GIB (1ul << 30)
 #define RAM (4 * GIB)
 
 #define BYPASS BIT(31)
 
-/* --- MTRRs: what tme.c asks of them ---*/
+/* --- MTRRs: what tme.c asks of them --- */
 
 static uint64_t mtrr_bits;
 static bool mtrr_in_the_way;
@@ -62,7 +62,7 @@ static void assert_says(const char *text)
 	}
 }
 
-/* --- The decision table ------------------------------------------------------------------------*/
+/* --- The decision table --- */
 
 /* P3 with one thing changed; expected: row, and what kind without and with bypass. */
 struct change {
@@ -122,7 +122,7 @@ static void integrity(void)
 {
 	tme_machine.package[0].capability = 0x3f68000000f;
 	no_algorithm();
-	tme_machine_activate(tme_machine.package[0].activate | 0xaull << 48);
+	tme_machine_activate(tme_machine.package[0].activate | 0xaul << 48);
 }
 static void locked_off(void)
 {
@@ -130,17 +130,17 @@ static void locked_off(void)
 }
 static void tdx_all(void)
 {
-	tme_machine_activate(tme_machine.package[0].activate | 6ull << 36);
+	tme_machine_activate(tme_machine.package[0].activate | 6ul << 36);
 }
 static void tdx_all_by_count(void)
 {
-	tme_machine_activate(tme_machine.package[0].activate | 1ull << 36);
+	tme_machine_activate(tme_machine.package[0].activate | 1ul << 36);
 	tme_machine.package[0].has_partition = true;
 	tme_machine.package[0].partition = 0x3f00000000;
 }
 static void tdx_half(void)
 {
-	tme_machine_activate(tme_machine.package[0].activate | 1ull << 36);
+	tme_machine_activate(tme_machine.package[0].activate | 1ul << 36);
 	tme_machine.package[0].has_partition = true;
 	tme_machine.package[0].partition = 0x200000001f;
 }
@@ -151,7 +151,7 @@ static void partition_without_tdx(void)
 static void both_algorithms(void)
 {
 	tme_machine.package[0].capability = 0x3f680000005;
-	tme_machine_activate(tme_machine.package[0].activate | 4ull << 48);
+	tme_machine_activate(tme_machine.package[0].activate | 4ul << 48);
 }
 
 /* clang-format off */
@@ -208,7 +208,7 @@ static void decision_1_to_7_each_cell(void **state)
 
 /* Row 9 is keyslot's: test_keyslot, exhausted. Row 10: test_ram. */
 
-/* --- Profiles ----------------------------------------------------------------------------------*/
+/* --- Profiles --- */
 
 static void row_01_p1_touches_no_register(void **state)
 {
@@ -387,7 +387,7 @@ static void no_mtrr_depends_on_a_keyid(void **state)
 	assert_says("RAM or a device at addresses that have KeyID bits");
 }
 
-/* --- Packages and CPUs -------------------------------------------------------------------------*/
+/* --- Packages and CPUs --- */
 
 static void packages_are_numbered_by_first_cpu(void **state)
 {
@@ -520,7 +520,7 @@ static void the_first_look_changes_nothing(void **state)
 	assert_int_equal(tme_state()->kind, TME_NONE);
 }
 
-/* --- Late activation ---------------------------------------------------------------------------*/
+/* --- Late activation --- */
 
 static void row_10_no_entropy_at_first(void **state)
 {

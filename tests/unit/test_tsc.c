@@ -13,8 +13,8 @@
 #include "vmm/base/x86.h"
 
 #define PM_PORT 0x608
-#define PM_HZ	3579545ull
-#define PIT_HZ	1193182ull
+#define PM_HZ	3579545ul
+#define PIT_HZ	1193182ul
 
 /* A machine whose TSC runs at real_hz; every instruction that looks at a clock takes step ticks. */
 static uint64_t now, real_hz, step;
@@ -66,7 +66,6 @@ static void out(uint16_t port, unsigned size, uint32_t value)
 
 static int setup(void **state)
 {
-	(void)state;
 	fake_x86_reset();
 	fake_log_reset();
 	fake_in_hook = in;
@@ -148,7 +147,6 @@ static void test_pm_timer(void **state)
 /* One long interruption spoils one measurement of three. */
 static void test_smi(void **state)
 {
-	(void)state;
 	smi_after = 10000;
 	tsc_init(PM_PORT);
 	expect(real_hz, "ACPI PM timer");
@@ -159,7 +157,6 @@ static void test_smi(void **state)
 
 static void test_pit(void **state)
 {
-	(void)state;
 	tsc_init(0);
 	expect(real_hz, "PIT");
 	pm_dead = true;
@@ -170,7 +167,6 @@ static void test_pit(void **state)
 
 static void test_no_clock(void **state)
 {
-	(void)state;
 	pm_dead = pit_missing = true;
 	step = 1;
 	tsc_init(PM_PORT);
@@ -188,7 +184,6 @@ static void test_times(void **state)
 {
 	uint64_t begin;
 
-	(void)state;
 	fake_cpuid_set(0, 0, 0x15, 0, 0, 0);
 	fake_cpuid_set(0x15, 0, 2, 78, 38400000, 0);
 	tsc_init(0);
@@ -196,7 +191,7 @@ static void test_times(void **state)
 	assert_int_equal(tsc_from_us(1), 1497);
 	assert_int_equal(tsc_from_us(1000000), 1497600000);
 	/* Years do not overflow. */
-	assert_int_equal(tsc_from_us(100000000000000ull), 149760000000000000ull);
+	assert_int_equal(tsc_from_us(100000000000000ul), 149760000000000000ul);
 	begin = now;
 	tsc_wait_us(100);
 	assert_in_range(now - begin, 149760, 149760 + 4 * step);
@@ -204,7 +199,6 @@ static void test_times(void **state)
 
 static void test_idle(void **state)
 {
-	(void)state;
 	fake_timer_deadline = 77;
 	fake_hlt_count = 0;
 	cpu_idle_until(now); /* past already: neither sleeps nor touches the timer */

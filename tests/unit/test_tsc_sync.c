@@ -78,7 +78,7 @@ static enum tsc_sync start_ap(uint64_t skew, uint64_t adjust, int64_t *ahead)
 	pthread_t thread;
 	enum tsc_sync found;
 
-	fake_tsc_hz = 1000000000000ull; /* a thread may have to wait for its turn for long */
+	fake_tsc_hz = 1000000000000ul; /* a thread may have to wait for its turn for long */
 	cpus[1].skew = skew;
 	cpus[1].adjust = adjust;
 	stayed = 0;
@@ -134,7 +134,7 @@ static void test_skewed(void **state)
 	assert_int_equal(start_ap(50000, BSP_ADJUST, &ahead), TSC_SYNC_CORRECTED);
 	assert_in_range(ahead, 45000, 55000);
 	value = cpus[1].adjust;
-	assert_in_range(value + 50000, BSP_ADJUST - 5000 + 0ull, BSP_ADJUST + 5000);
+	assert_in_range(value + 50000, BSP_ADJUST - 5000 + 0ul, BSP_ADJUST + 5000);
 	assert_int_equal(start_ap(50000, BSP_ADJUST, &ahead), TSC_SYNC_CORRECTED);
 	assert_int_equal(cpus[1].adjust, value);
 	/* Behind, as well; and another package. */

@@ -24,7 +24,7 @@
 #include "vmm/vmcs.h"
 #include "vmm/vmx.h"
 
-#define XCR0_ALL 0xe7ull
+#define XCR0_ALL 0xe7ul
 #define FPU_AT	 (512 + 64) /* where the fake keeps what XSAVE saves */
 
 static struct vmx_caps caps;
@@ -42,7 +42,7 @@ static void step(const char *name)
 	strcat(steps, " ");
 }
 
-/* --- The CPU -------------------------------------------------------------------------------- */
+/* --- The CPU --- */
 
 void fake_wrmsr(uint32_t msr, uint64_t value)
 {
@@ -105,7 +105,7 @@ void vmx_fill_rsb(void)
 	step("RSB");
 }
 
-/* --- What stands around --------------------------------------------------------------------- */
+/* --- What stands around --- */
 
 const struct vmx_caps *vmx_caps(void)
 {
@@ -227,7 +227,7 @@ void ept_tlb_part(struct ept_root *root)
 	parted_from = root;
 }
 
-/* --- Registers ------------------------------------------------------------------------------ */
+/* --- Registers --- */
 
 static const uint32_t msrs[] = { MSR_IA32_STAR,		 MSR_IA32_LSTAR,   MSR_IA32_CSTAR,
 				 MSR_IA32_FMASK,	 MSR_IA32_TSC_AUX, MSR_IA32_SPEC_CTRL,
@@ -306,7 +306,6 @@ static void use_cpu(bool all)
 
 static void each_finds_its_own(void **state)
 {
-	(void)state;
 	for (unsigned all = 0; all < 2; all++) {
 		struct vcpu *vcpus[3];
 
@@ -352,7 +351,6 @@ static void init_forgets_translations(void **state)
 {
 	struct vcpu *vcpu;
 
-	(void)state;
 	use_cpu(false);
 	caps.vpid = true;
 	vcpu = create(&vms[0], 1);
@@ -379,7 +377,6 @@ static void registers_are_asked_for(void **state)
 {
 	struct vcpu *vcpu;
 
-	(void)state;
 	use_cpu(false);
 	vcpu = create(&vms[0], 1);
 	vcpu->state = VCPU_WAIT_SIPI;
@@ -411,7 +408,6 @@ static void another_vm_comes_behind_a_barrier(void **state)
 {
 	struct vcpu *a, *sibling, *b;
 
-	(void)state;
 	use_cpu(true);
 	a = create(&vms[0], 0);
 	sibling = create(&vms[0], 1);
@@ -451,7 +447,6 @@ static void flaws_are_seen_to_before_each_entry(void **state)
 	};
 	char wanted[sizeof(steps)];
 
-	(void)state;
 	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
 		struct vcpu *vcpu;
 
@@ -477,7 +472,6 @@ static void a_refused_entry_ends_the_vm(void **state)
 {
 	struct vcpu *vcpu;
 
-	(void)state;
 	for (unsigned i = VMX_ENTER_FAIL_VALID; i <= VMX_ENTER_FAIL_INVALID; i++) {
 		use_cpu(false);
 		vcpu = create(&vms[0], 0);
@@ -502,7 +496,6 @@ static void kicks_are_sent_once(void **state)
 {
 	struct vcpu *vcpu;
 
-	(void)state;
 	use_cpu(false);
 	vcpu = create(&vms[0], 0);
 	kicks = 0;
@@ -540,7 +533,6 @@ static void what_ends_a_halt(void **state)
 	};
 	struct vcpu *vcpu;
 
-	(void)state;
 	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
 		use_cpu(false);
 		vms[0].hooks = &hooks;
@@ -563,7 +555,6 @@ static void init_and_sipi(void **state)
 {
 	struct vcpu *vcpu;
 
-	(void)state;
 	use_cpu(false);
 	vcpu = create(&vms[0], 1);
 	vcpu_sipi(vcpu, 3);
@@ -593,7 +584,6 @@ static void a_cpu_writes_its_own_host_state(void **state)
 {
 	struct vcpu *vcpu;
 
-	(void)state;
 	use_cpu(false);
 	caps.vpid = true;
 	fake_set_cpu_count(2);
@@ -621,7 +611,6 @@ static void slices_end_by_a_timer(void **state)
 {
 	struct vcpu *vcpu;
 
-	(void)state;
 	use_cpu(false);
 	caps.preemption_timer = true;
 	caps.timer_shift = 5;
@@ -643,7 +632,7 @@ static void slices_end_by_a_timer(void **state)
 	exits_left = 1;
 	vcpu->priv->timer_deadline = UINT64_MAX;
 	vcpu_run(vcpu, UINT64_MAX);
-	assert_int_equal(vmread(VMCS_PREEMPTION_TIMER_VALUE), (UINT32_MAX + 31ull) >> 5);
+	assert_int_equal(vmread(VMCS_PREEMPTION_TIMER_VALUE), (UINT32_MAX + 31ul) >> 5);
 	caps.preemption_timer = false;
 	exits_left = 1;
 	vcpu_run(vcpu, 4321);
@@ -658,7 +647,6 @@ static void controls_follow(void **state)
 	static const uint64_t bitmap[4] = { 1, 2, 3, 4 };
 	struct vcpu *vcpu;
 
-	(void)state;
 	use_cpu(false);
 	vms[0].tsc_offset = 5000;
 	vcpu = create(&vms[0], 0);
@@ -694,7 +682,6 @@ static void who_is_not_entered(void **state)
 {
 	struct vcpu *vcpu;
 
-	(void)state;
 	for (unsigned i = 0; i < 3; i++) {
 		use_cpu(false);
 		vcpu = create(&vms[0], 0);
@@ -715,7 +702,6 @@ static void creation(void **state)
 	static const struct vcpu_long_mode code = { .rsi = 0x1234 };
 	struct vcpu *vcpu;
 
-	(void)state;
 	use_cpu(false);
 	for (int pages = 0; pages < 5; pages++) {
 		fake_pages_fail_after(pages);

@@ -121,7 +121,7 @@ static const struct scenario scenarios[] = {
 		/* while it runs: what is left goes on at the new rate */
 		{ TIME, 0, 10, 0 }, { R, 0, 0x390, 5 }, { W, 0, 0x3e0, 0x0 }, { R, 0, 0x390, 5 },
 		{ NEXT, 0, 20, 0 }, { W, 0, 0x3e0, 0xa }, { W, 0, 0x380, 0xffffffff },
-		{ R, 0, 0x390, 0xffffffff }, { NEXT, 0, 0xffffffffull * 256, 0 }), 1 },
+		{ R, 0, 0x390, 0xffffffff }, { NEXT, 0, 0xfffffffful * 256, 0 }), 1 },
 	{ "periodic timer", STEPS(
 		ENABLE(0), { W, 0, 0x320, 0x200ec }, { W, 0, 0x3e0, 0xb },
 		{ W, 0, 0x380, 100000 }, { NEXT, 0, 200000, 0 }, { TIME, 0, 200000, 0 },
@@ -153,8 +153,8 @@ static const struct scenario scenarios[] = {
 		{ WRMSR, 0, DEADLINE_MSR, 9000 }, { WRMSR, 0, DEADLINE_MSR, 0 },
 		{ NEXT, 0, NONE, 0 }, { TIME, 0, 9999, 0 }, { PENDING, 0, NONE, 0 },
 		/* the end of time */
-		{ WRMSR, 0, DEADLINE_MSR, -1ull }, { PENDING, 0, NONE, 0 },
-		{ RDMSR, 0, DEADLINE_MSR, -1ull },
+		{ WRMSR, 0, DEADLINE_MSR, -1ul }, { PENDING, 0, NONE, 0 },
+		{ RDMSR, 0, DEADLINE_MSR, -1ul },
 		/* changing the mode disarms */
 		{ WRMSR, 0, DEADLINE_MSR, 99000 }, { W, 0, 0x320, 0xec },
 		{ RDMSR, 0, DEADLINE_MSR, 0 }, { NEXT, 0, NONE, 0 }, { W, 0, 0x380, 10 },
@@ -243,8 +243,8 @@ static const struct scenario scenarios[] = {
 		/* reserved bits, another address, another BSP */
 		{ WRMSR_GP, 0, BASE_MSR, BASE_X | BSP | 1 }, { WRMSR_GP, 0, BASE_MSR, BASE_X },
 		{ WRMSR_GP, 0, BASE_MSR, BASE_X | BSP | 0x200 },
-		{ WRMSR_GP, 0, BASE_MSR, 0xfed00800ull | BSP },
-		{ WRMSR_GP, 0, BASE_MSR, BASE_X | BSP | 1ull << 52 },
+		{ WRMSR_GP, 0, BASE_MSR, 0xfed00800ul | BSP },
+		{ WRMSR_GP, 0, BASE_MSR, BASE_X | BSP | 1ul << 52 },
 		{ WRMSR_GP, 0, BASE_MSR, BASE_OFF | BSP | 0x400 },
 		{ WRMSR, 0, BASE_MSR, BASE_X | BSP },
 		/* off: forgets, hears nothing, cannot go to x2APIC at once */
@@ -281,11 +281,11 @@ static const struct scenario scenarios[] = {
 		{ RDMSR_GP, 17, 0x800, 0 }, { RDMSR_GP, 17, X2(0x2f0), 0 },
 		{ RDMSR_GP, 17, 0x840, 0 }, { RDMSR_GP, 17, 0x8ff, 0 },
 		{ WRMSR_GP, 17, 0x888, 0 }, { WRMSR_GP, 17, X2(0x80), 0x100 },
-		{ WRMSR_GP, 17, X2(0x80), 1ull << 32 }, { WRMSR_GP, 17, X2(0xb0), 1 },
+		{ WRMSR_GP, 17, X2(0x80), 1ul << 32 }, { WRMSR_GP, 17, X2(0xb0), 1 },
 		{ WRMSR, 17, X2(0xb0), 0 }, { WRMSR_GP, 17, X2(0x280), 1 },
 		{ WRMSR, 17, X2(0x280), 0 }, { WRMSR_GP, 17, X2(0xf0), 0x11ff },
 		{ WRMSR, 17, X2(0xf0), 0x1ff }, { WRMSR_GP, 17, X2(0x320), 0x800ec },
-		{ WRMSR, 17, X2(0x320), 0x200ec }, { WRMSR_GP, 17, X2(0x380), 1ull << 32 },
+		{ WRMSR, 17, X2(0x320), 0x200ec }, { WRMSR_GP, 17, X2(0x380), 1ul << 32 },
 		{ WRMSR, 17, X2(0x380), -1u }, { WRMSR_GP, 17, X2(0x3e0), 4 },
 		{ WRMSR_GP, 17, X2(0x3f0), 0x100 }, { WRMSR_GP, 17, X2(0x300), 0x100000 },
 		{ WRMSR_GP, 17, X2(0x300), 0x1041 }, { WRMSR, 17, X2(0x300), 0x500000000041 },
@@ -298,15 +298,15 @@ static const struct scenario scenarios[] = {
 		{ WRMSR, 16, BASE_MSR, BASE_X2 }, { WRMSR, 17, BASE_MSR, BASE_X2 },
 		{ WRMSR, 0, X2(0xf0), 0x1ff }, { WRMSR, 15, X2(0xf0), 0x1ff },
 		{ WRMSR, 16, X2(0xf0), 0x1ff }, { WRMSR, 17, X2(0xf0), 0x1ff },
-		{ WRMSR, 0, X2(0x300), 17ull << 32 | 0x41 }, { TAKE, 17, 0x41, 0 },
-		{ PENDING, 16, NONE, 0 }, { WRMSR, 0, X2(0x300), 0xffull << 32 | 0x41 },
+		{ WRMSR, 0, X2(0x300), 17ul << 32 | 0x41 }, { TAKE, 17, 0x41, 0 },
+		{ PENDING, 16, NONE, 0 }, { WRMSR, 0, X2(0x300), 0xfful << 32 | 0x41 },
 		{ PENDING, 16, NONE, 0 },
 		/* 255 is an ID here, and nobody's */
-		{ WRMSR, 0, X2(0x300), 0x10003ull << 32 | 0x851 }, { PENDING, 0, NONE, 0 },
+		{ WRMSR, 0, X2(0x300), 0x10003ul << 32 | 0x851 }, { PENDING, 0, NONE, 0 },
 		{ PENDING, 15, NONE, 0 }, { TAKE, 16, 0x51, 0 }, { TAKE, 17, 0x51, 0 },
-		{ WRMSR, 0, X2(0x300), 0x08001ull << 32 | 0x861 }, { TAKE, 0, 0x61, 0 },
+		{ WRMSR, 0, X2(0x300), 0x08001ul << 32 | 0x861 }, { TAKE, 0, 0x61, 0 },
 		{ TAKE, 15, 0x61, 0 }, { PENDING, 16, NONE, 0 },
-		{ WRMSR, 0, X2(0x300), 0xffffffffull << 32 | 0x71 }, { TAKE, 0, 0x71, 0 },
+		{ WRMSR, 0, X2(0x300), 0xfffffffful << 32 | 0x71 }, { TAKE, 0, 0x71, 0 },
 		{ TAKE, 15, 0x71, 0 }, { TAKE, 16, 0x71, 0 }, { TAKE, 17, 0x71, 0 },
 		{ WRMSR, 0, X2(0x300), 0xc0081 }, { PENDING, 0, NONE, 0 }, { TAKE, 17, 0x81, 0 },
 		{ PENDING, 3, NONE, 0 }

@@ -51,7 +51,6 @@ static void test_messages(void **state)
 		{ END, 0, 0, 0 },
 	};
 
-	(void)state;
 	run("prepare", prepare);
 	for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
 		assert_int_equal(vlapic_deliver(vm, &cases[i].msg), cases[i].accepted);
@@ -82,7 +81,6 @@ static void test_lowest_goes_round(void **state)
 	unsigned counts[2] = { 0 };
 	static const struct step prepare[] = { ENABLE(0), ENABLE(1), { END, 0, 0, 0 } };
 
-	(void)state;
 	run("prepare", prepare);
 	for (uint8_t vector = 0x40; vector < 0x80; vector++) {
 		msg.vector = vector;
@@ -135,7 +133,6 @@ static void test_access_shapes(void **state)
 	};
 	struct io_access access;
 
-	(void)state;
 	for (size_t i = 0; i < ARRAY_COUNT(loads); i++) {
 		access = (struct io_access){ .offset = loads[i].offset, .size = loads[i].size };
 		access.value = 0x77;
@@ -159,10 +156,9 @@ static void test_tsc_offset(void **state)
 					       { W, 0, 0x320, 0x400ec },
 					       { END, 0, 0, 0 } };
 
-	(void)state;
 	run("prepare", prepare);
 	fake_tsc = 1000000;
-	fake_tsc_offset = -1000000ull; /* the guest's clock began when the VM did */
+	fake_tsc_offset = -1000000ul; /* the guest's clock began when the VM did */
 	assert_int_equal(vlapic_msr_write(vm->vcpus[0], DEADLINE_MSR, 500), 0);
 	assert_int_equal(vlapic_next_deadline(vm->vcpus[0]), 1000500);
 	fake_tsc_offset = 1000000;
@@ -190,12 +186,11 @@ static void test_skip_time(void **state)
 						{ END, 0, 0, 0 } };
 	struct vcpu *vcpu = vm->vcpus[0];
 
-	(void)state;
 	run("deadline", deadline);
 	fake_tsc = 1000000;
 	vlapic_skip_time(vcpu, 7000); /* stopped: stays so */
 	assert_int_equal(vlapic_next_deadline(vcpu), UINT64_MAX);
-	fake_tsc_offset = -7000ull; /* by that pause */
+	fake_tsc_offset = -7000ul; /* by that pause */
 	assert_int_equal(vlapic_msr_write(vcpu, DEADLINE_MSR, 993500), 0);
 	assert_int_equal(vlapic_next_deadline(vcpu), 1000500);
 	fake_tsc += 1000000;
@@ -256,7 +251,6 @@ static void test_hardware_delivery(void **state)
 	static const struct step more[] = { { IRQ, 0, 0x51, 0 }, { END, 0, 0, 0 } };
 	struct vcpu *vcpu = vm->vcpus[0];
 
-	(void)state;
 	fake_virtual_delivery = true;
 	vlapic_destroy(vcpu);
 	assert_int_equal(vlapic_create(vcpu), 0);
@@ -266,7 +260,7 @@ static void test_hardware_delivery(void **state)
 	assert_int_equal(vlapic_irr_highest(vcpu), -1);
 	run("irqs", irqs);
 	assert_int_equal(vlapic_irr_highest(vcpu), 0x62);
-	assert_int_equal(fake_vcpus[0].eoi_exits[1], 1ull << (0x51 - 64));
+	assert_int_equal(fake_vcpus[0].eoi_exits[1], 1ul << (0x51 - 64));
 	/* What HLT asks: is anything deliverable? */
 	assert_int_equal(vlapic_irq_pending(vcpu), 0x62);
 	hardware_delivers(0x62);
@@ -310,7 +304,6 @@ static void test_apic_written(void **state)
 	};
 	struct vcpu *vcpu = vm->vcpus[0];
 
-	(void)state;
 	*(uint32_t *)apic_word(0xf0) = 0x1ff;
 	vlapic_apic_written(vcpu, 0xf0);
 	for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
@@ -329,7 +322,6 @@ static void test_apic_written(void **state)
 
 static void test_no_memory(void **state)
 {
-	(void)state;
 	vlapic_destroy(vm->vcpus[1]);
 	fake_pages_fail_after(0);
 	assert_int_equal(vlapic_create(vm->vcpus[1]), ERR_NOMEM);

@@ -15,9 +15,9 @@
 #include "guest/dev/vlegacy.h"
 #include "tests/unit/fake_base.h"
 
-#define HZ	2000000000ull /* of the TSC */
-#define PIT_HZ	1193182ull
-#define PM_HZ	3579545ull
+#define HZ	2000000000ul /* of the TSC */
+#define PIT_HZ	1193182ul
+#define PM_HZ	3579545ul
 #define STARTED 1795359599 /* 2026-11-22 14:59:59 */
 
 static struct vm vm;
@@ -105,7 +105,7 @@ static void advance_by(uint64_t ticks, uint64_t hz)
 	advance(ticks * HZ / hz + 1);
 }
 
-/* --- The machine's own clock ------------------------------------------------------------------ */
+/* --- The machine's own clock --- */
 
 static uint8_t machine_cmos[128];
 static uint8_t machine_index;
@@ -163,7 +163,7 @@ static int setup(void **state)
 	return 0;
 }
 
-/* --- PIC -------------------------------------------------------------------------------------- */
+/* --- PIC --- */
 
 static void pic_is_found_and_masked(void **state)
 {
@@ -213,7 +213,7 @@ static void edge_level_registers_are_kept(void **state)
 	assert_int_equal(inb(0x4d1), 0x0c);
 }
 
-/* --- PIT -------------------------------------------------------------------------------------- */
+/* --- PIT --- */
 
 static uint16_t pit_count(unsigned channel)
 {
@@ -388,7 +388,7 @@ static void pit_ticks_on_line_0(void **state)
 	assert_true(vm.clock_deadline == UINT64_MAX);
 }
 
-/* --- CMOS clock ------------------------------------------------------------------------------- */
+/* --- CMOS clock --- */
 
 static uint8_t cmos(uint8_t index)
 {
@@ -576,7 +576,7 @@ static void dates_agree_with_the_c_library(void **state)
 	}
 }
 
-/* --- ACPI, reset, absent devices -------------------------------------------------------------- */
+/* --- ACPI, reset, absent devices --- */
 
 static void pm_timer_runs_at_its_frequency(void **state)
 {

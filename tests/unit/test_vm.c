@@ -134,7 +134,6 @@ static void a_pause_is_not_seen(void **state)
 	struct vcpu *vcpu[2];
 	struct vm *vm;
 
-	(void)state;
 	fake_tsc = 5000;
 	kicks = 0;
 	skipped = 0;
@@ -177,7 +176,6 @@ static void an_earlier_deadline_is_passed_on(void **state)
 	static const bool earlier[] = { true, false, true, false, false, true };
 	struct vm *vm;
 
-	(void)state;
 	assert_int_equal(vm_create("clock", &hooks, NULL, &vm), 0);
 	for (size_t i = 0; i < ARRAY_COUNT(deadlines); i++) {
 		clock_changes = 0;
@@ -199,7 +197,6 @@ static void ids_come_back(void **state)
 {
 	struct vm *vms[VM_MAX], *more;
 
-	(void)state;
 	for (unsigned round = 0; round < 3; round++) {
 		for (uint32_t i = 0; i < VM_MAX; i++) {
 			assert_int_equal(vm_create("many", &hooks, NULL, &vms[i]), 0);
@@ -240,7 +237,6 @@ static struct vcpu *in_guest;
 
 static void leave_guest(int signal)
 {
-	(void)signal;
 	left_guest = 1;
 	__atomic_store_n(&in_guest->priv->sched.on_cpu, 0, __ATOMIC_SEQ_CST);
 }
@@ -252,7 +248,6 @@ static void a_pause_waits(void **state)
 	struct vcpu *vcpu[2];
 	struct vm *vm = make(2, vcpu);
 
-	(void)state;
 	vm_start(vm);
 	in_guest = vcpu[1];
 	vcpu[1]->priv->sched.on_cpu = 1;

@@ -17,7 +17,7 @@
 
 #define PAGES 37u
 #define BYTES (PAGES * PAGE_SIZE - 100)
-#define RAM   (1ull << 20)
+#define RAM   (1ul << 20)
 
 static uint8_t plain[PAGES * PAGE_SIZE];
 static uint8_t *data;

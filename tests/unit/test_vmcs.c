@@ -21,7 +21,7 @@
 #include "vmm/vcpu_priv.h"
 #include "vmm/vmcs.h"
 
-#define UNTOUCHED 0x5a5a5a5a5a5a5a5aull
+#define UNTOUCHED 0x5a5a5a5a5a5a5a5aul
 #define FIELDS	  0x8000
 
 static struct vmx_caps caps;
@@ -266,8 +266,8 @@ static void test_reset(void **state)
 	vmcs_reset_guest(vcpu, 0x9a);
 	for (size_t i = 0; i < ARRAY_COUNT(reset_state); i++) {
 		if (vmread(reset_state[i].field) != reset_state[i].value) {
-			fail_msg("field %#x is %#llx", reset_state[i].field,
-				 (unsigned long long)vmread(reset_state[i].field));
+			fail_msg("field %#x is %#lx", reset_state[i].field,
+				 vmread(reset_state[i].field));
 		}
 	}
 	for (unsigned i = 0; i < 16; i++) {

@@ -17,7 +17,7 @@
 #include "vmm/base/log.h"
 #include "vmm/vcpu.h"
 
-#define SECOND 1000000000ull
+#define SECOND 1000000000ul
 
 static struct config config;
 static struct vm vm;
@@ -233,7 +233,6 @@ static void end(enum vm_end_reason reason, const char *detail)
 
 static void one_waits_for_a_person(void **state)
 {
-	(void)state;
 	config.vms[1].autostart = false;
 	assert_int_equal(vms_start(&config), 0);
 	assert_int_equal(starts, 0);
@@ -248,7 +247,6 @@ static void one_waits_for_a_person(void **state)
 
 static void one_life(void **state)
 {
-	(void)state;
 	assert_int_equal(vms_start(&config), 1);
 	assert_int_equal(starts, 1);
 	assert_non_null(strstr(fake_log_text(), "warning: vm bad: not started"));
@@ -274,7 +272,6 @@ static void one_life(void **state)
 
 static void faults(void **state)
 {
-	(void)state;
 	assert_int_equal(vms_start(&config), 1);
 	end(VM_END_TRIPLE_FAULT, "at 0x10");
 	assert_int_equal(vms_reap(), 0);
@@ -284,7 +281,6 @@ static void faults(void **state)
 
 static void none_starts(void **state)
 {
-	(void)state;
 	start_fails = true;
 	assert_int_equal(vms_start(&config), 0);
 	assert_int_equal(vms_reap(), 0);
@@ -293,7 +289,6 @@ static void none_starts(void **state)
 
 static void resets(void **state)
 {
-	(void)state;
 	assert_int_equal(vms_start(&config), 1);
 	/* A guest that runs for a while may reset as often as it likes. */
 	for (unsigned i = 0; i < 20; i++) {
@@ -330,7 +325,6 @@ static void policies(void **state)
 						  VM_ON_END_KEEP };
 	struct vm_config *good = &config.vms[1];
 
-	(void)state;
 	for (size_t i = 0; i < ARRAY_COUNT(reasons) * ARRAY_COUNT(answers); i++) {
 		enum vm_end_reason reason = reasons[i / ARRAY_COUNT(answers)];
 		enum vm_on_end answer = answers[i % ARRAY_COUNT(answers)];
@@ -356,7 +350,6 @@ static void a_kept_vm_waits_for_a_person(void **state)
 {
 	const struct vms_entry *good = vms_get(1);
 
-	(void)state;
 	config.vms[1].on_crash = VM_ON_END_KEEP;
 	assert_int_equal(vms_start(&config), 1);
 	end(VM_END_TRIPLE_FAULT, "");
@@ -391,7 +384,6 @@ static void wishes_are_not_lost(void **state)
 {
 	const struct vms_entry *good = vms_get(1);
 
-	(void)state;
 	config.vms[1].on_poweroff = VM_ON_END_KEEP;
 	assert_int_equal(vms_start(&config), 1);
 	vms_reset(good);
@@ -419,7 +411,6 @@ static void keyids_are_counted(void **state)
 {
 	keyid_t keyid;
 
-	(void)state;
 	(void)vms_start(&config);
 	assert_null(strstr(fake_log_text(), "KeyID"));
 	fake_keyslots = 15;
@@ -439,7 +430,6 @@ static void keyids_are_counted(void **state)
 /* A crash that comes back at once is not a loop for ever. */
 static void crashes_are_bounded(void **state)
 {
-	(void)state;
 	config.vms[1].on_crash = VM_ON_END_RESTART;
 	assert_int_equal(vms_start(&config), 1);
 	for (unsigned i = 0; i < 5; i++) {
@@ -473,7 +463,6 @@ static void finish_move(void)
 
 static void keyids_move(void **state)
 {
-	(void)state;
 	(void)vms_start(&config);
 	vms_rekey(vms_get(1));
 	finish_move();
@@ -495,7 +484,6 @@ static void keyids_move(void **state)
 /* A KeyID that retires is waited for; where none is, a parked VM stays and another goes on. */
 static void no_keyid_is_left(void **state)
 {
-	(void)state;
 	(void)vms_start(&config);
 	begin_error = ERR_NOSPACE;
 	vms_rekey(vms_get(1));
@@ -513,7 +501,6 @@ static void no_keyid_is_left(void **state)
 
 static void an_old_key_goes(void **state)
 {
-	(void)state;
 	config.vms[1].rekey_after_s = 60;
 	(void)vms_start(&config);
 	fake_tsc += 59 * SECOND;
@@ -541,7 +528,6 @@ static void assert_said_once(const char *words)
 /* Where no KeyID is free, and for as long as that is so, the VM runs on. */
 static void nobody_is_paused_for_want_of_a_keyid(void **state)
 {
-	(void)state;
 	config.vms[1].rekey_after_s = 60;
 	(void)vms_start(&config);
 	keyid_is_left = false;
@@ -579,7 +565,6 @@ static void nobody_is_paused_for_want_of_a_keyid(void **state)
 /* Whose VM ends in the middle of a move starts again without one. */
 static void a_move_ends_with_its_vm(void **state)
 {
-	(void)state;
 	(void)vms_start(&config);
 	vms_rekey(vms_get(1));
 	(void)vms_reap();
@@ -595,7 +580,6 @@ static void wiping_takes_turns(void **state)
 {
 	uint64_t before;
 
-	(void)state;
 	(void)vms_start(&config);
 	end(VM_END_POWER_OFF, "");
 	wipe_steps = 100;

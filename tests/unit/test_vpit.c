@@ -57,7 +57,6 @@ static void interrupts_have_a_least_period(void **state)
 {
 	static const unsigned modes[] = { MODE_RATE, MODE_SQUARE };
 
-	(void)state;
 	for (unsigned i = 0; i < ARRAY_COUNT(modes); i++) {
 		for (unsigned looks = 0; looks < 20; looks += 19) {
 			load(modes[i], 1);
@@ -70,7 +69,6 @@ static void interrupts_have_a_least_period(void **state)
 
 static void other_periods_are_kept(void **state)
 {
-	(void)state;
 	load(MODE_RATE, 1193);
 	assert_in_range(count_in_a_second(0), 999, 1001);
 	load(MODE_RATE + 4, 1193); /* the third bit does not count */

@@ -18,7 +18,6 @@ static void test_floor_in_words(void **state)
 	struct guest *guest = &guests[0];
 	struct pager_vm *none = NULL;
 
-	(void)state;
 	make_window(FLOOR + 2 * PAGER_VCPU_FRAMES);
 	make_guest(guest, 1);
 	assert_int_equal(pager_vm_create("greedy", 2, NULL, &none), ERR_RANGE);
@@ -35,7 +34,6 @@ static void test_floor_in_words(void **state)
 
 static void test_floor_holds(void **state)
 {
-	(void)state;
 	make_window(2 * FLOOR + 10);
 	make_guest(&guests[0], 1);
 	make_guest(&guests[1], 1);
@@ -62,7 +60,6 @@ static void test_second_chances(void **state)
 	struct guest *guest = &guests[0];
 	uint32_t taken = 0, used = 0;
 
-	(void)state;
 	make_window(VM_PAGES - 1);
 	make_guest(guest, 1);
 	for (uint32_t i = 0; i < VM_PAGES; i++) {
@@ -133,7 +130,6 @@ static void test_hold(void **state)
 	uint64_t value = 1;
 	uint8_t byte;
 
-	(void)state;
 	make_window(2 * FLOOR);
 	make_guest(guest, 1);
 	make_guest(&guests[1], 1);
@@ -170,7 +166,6 @@ static void test_forward_progress(void **state)
 	bool done[VMS][2] = { 0 };
 	uint8_t byte;
 
-	(void)state;
 	make_window(2 * (2 * PAGER_VCPU_FRAMES + PAGER_PIN_FRAMES));
 	for (size_t v = 0; v < VMS; v++) {
 		make_guest(&guests[v], 2);
@@ -207,7 +202,6 @@ static void test_forward_progress(void **state)
 /* Last: nothing is encrypted after it. */
 static void test_wipe_before_all(void **state)
 {
-	(void)state;
 	pager_wipe();
 	assert_int_equal(crypto.wipes, 1);
 }

@@ -84,7 +84,7 @@ void tme_machine_activate(uint64_t value)
 	}
 }
 
-/* --- CPUID -------------------------------------------------------------------------------------*/
+/* --- CPUID --- */
 
 static struct cpuid_regs topology(uint32_t subleaf)
 {
@@ -125,7 +125,7 @@ struct cpuid_regs fake_cpuid(uint32_t leaf, uint32_t subleaf)
 	}
 }
 
-/* --- Registers ---------------------------------------------------------------------------------*/
+/* --- Registers --- */
 
 static unsigned keyid_bits(uint64_t activate)
 {
@@ -247,7 +247,6 @@ void fake_wbinvd(void)
 /* test_tme has MTRRs of its own. */
 __attribute__((weak)) bool mtrr_free_bits(uint64_t bits)
 {
-	(void)bits;
 	return true;
 }
 
@@ -256,7 +255,7 @@ __attribute__((weak)) bool mtrr_match_this_cpu(void)
 	return false;
 }
 
-/* --- PCONFIG -----------------------------------------------------------------------------------*/
+/* --- PCONFIG --- */
 
 struct structure {
 	uint16_t keyid;
@@ -289,7 +288,7 @@ static void perform(struct tme_package *p, const struct structure *s)
 	memcpy(e->data, s->data, sizeof(e->data));
 	memcpy(e->tweak, s->tweak, sizeof(e->tweak));
 	for (unsigned i = 0; s->command == 1 && i < sizeof(e->data); i++) {
-		random_state = random_state * 6364136223846793005ull + 1442695040888963407ull;
+		random_state = random_state * 6364136223846793005ul + 1442695040888963407ul;
 		e->data[i] ^= (uint8_t)(random_state >> 40);
 		e->tweak[i] ^= (uint8_t)(random_state >> 48);
 	}

@@ -30,7 +30,7 @@ $(O)/unit/xts_cost: tests/unit/xts_cost.c $(addprefix $(O)/obj/,crypto/aes_xts.o
 		crypto/mbedtls_port.o vmm/base/str.o vmm/base/cache_lines.o \
 		$(MBEDTLS_SRC:%.c=third/mbedtls/library/%.o))
 	@mkdir -p $(@D)
-	@$(HOST_CC) -std=gnu11 -O1 -g -Wall -Wextra -Werror -I. -o $@ $^
+	@$(HOST_CC) -std=gnu11 -O1 -g -Wall -Wextra -Wno-unused-parameter -Werror -I. -o $@ $^
 
 # Nor is this: it compares registers around calls of the product's own objects.
 PAGE_CIPHER_OBJ := $(patsubst %.c,$(O)/obj/%.o,$(PAGE_CIPHER_SRC:%.asm=$(O)/obj/%.asm.o)) \
@@ -39,7 +39,8 @@ PAGE_CIPHER_OBJ := $(patsubst %.c,$(O)/obj/%.o,$(PAGE_CIPHER_SRC:%.asm=$(O)/obj/
 unit: $(O)/unit/page_regs.passed
 $(O)/unit/page_regs: tests/unit/page_regs.c $(PAGE_CIPHER_OBJ)
 	@mkdir -p $(@D)
-	@$(HOST_CC) -std=gnu11 -O1 -g -mgeneral-regs-only -Wall -Wextra -Werror -I. -o $@ $^
+	@$(HOST_CC) -std=gnu11 -O1 -g -mgeneral-regs-only -Wall -Wextra -Wno-unused-parameter \
+		-Werror -I. -o $@ $^
 
 # Nor are these: CPUs as threads, under ThreadSanitizer, which does not mix with the others.
 # $(call race_rule,NAME,SOURCES): tests/unit/NAME.c and shipped sources.

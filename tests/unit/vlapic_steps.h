@@ -65,7 +65,7 @@ struct step {
 	uint64_t a, b;
 };
 
-#define NONE (-1ull)
+#define NONE (-1ul)
 
 static const char *running;
 static unsigned step_number;
@@ -81,10 +81,10 @@ static void expect(uint64_t got, uint64_t want)
 #define DEADLINE_MSR 0x6e0
 #define X2(offset)   (0x800 + (offset) / 16)
 
-#define BASE_OFF 0xfee00000ull
-#define BASE_X	 0xfee00800ull
-#define BASE_X2	 0xfee00c00ull
-#define BSP	 0x100ull
+#define BASE_OFF 0xfee00000ul
+#define BASE_X	 0xfee00800ul
+#define BASE_X2	 0xfee00c00ul
+#define BSP	 0x100ul
 
 static void mmio(struct vcpu *vcpu, const struct step *step, bool write)
 {

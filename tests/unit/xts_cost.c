@@ -21,14 +21,11 @@ _Noreturn void panic(const char *fmt, ...);
 int wipe_register(void *area, size_t bytes);
 _Noreturn void panic(const char *fmt, ...)
 {
-	(void)fmt;
 	abort();
 }
 
 int wipe_register(void *area, size_t bytes)
 {
-	(void)area;
-	(void)bytes;
 	return 0;
 }
 

@@ -325,7 +325,7 @@ static void read_fadt(const struct acpi_reader *reader, const struct table *t,
 	if (open_table(reader, address, "DSDT", &dsdt)) {
 		find_s5(&dsdt, out);
 	} else {
-		log_warn("ACPI: no usable DSDT at 0x%llx", (unsigned long long)address);
+		log_warn("ACPI: no usable DSDT at 0x%lx", address);
 	}
 }
 
@@ -337,7 +337,7 @@ static void read_table(const struct acpi_reader *reader, uint64_t address, void 
 	struct table t;
 
 	if (p == NULL) {
-		log_warn("ACPI: a table at 0x%llx is not in memory", (unsigned long long)address);
+		log_warn("ACPI: a table at 0x%lx is not in memory", address);
 		return;
 	}
 	memcpy(signature, p, 4);
@@ -347,8 +347,7 @@ static void read_table(const struct acpi_reader *reader, uint64_t address, void 
 		return;
 	}
 	if (!open_table(reader, address, signature, &t)) {
-		log_warn("ACPI: %s at 0x%llx is broken (length or checksum)", signature,
-			 (unsigned long long)address);
+		log_warn("ACPI: %s at 0x%lx is broken (length or checksum)", signature, address);
 	} else if (signature[0] == 'A') {
 		read_entries(&t, "MADT", MADT_ENTRIES, read_madt_entry, out);
 	} else if (signature[1] == 'R') {

@@ -42,7 +42,7 @@ uint8_t *bootstrap_main_stack(struct bootstrap *b)
 	return (uint8_t *)b + BOOTSTRAP_STACK_END * PAGE_SIZE;
 }
 
-/* --- Tables ----------------------------------------------------------------------------------- */
+/* --- Tables --- */
 
 static uint64_t *new_table(struct bootstrap *b)
 {
@@ -145,7 +145,7 @@ hpa_t bootstrap_root(void)
 	return hpa(state->root);
 }
 
-/* --- Set-up ----------------------------------------------------------------------------------- */
+/* --- Set-up --- */
 
 static int map_own(const char *from, const char *to, enum host_access access)
 {
@@ -227,7 +227,7 @@ int bootstrap_init(void)
 	return map_all();
 }
 
-/* --- On the bootstrap tables ------------------------------------------------------------------ */
+/* --- On the bootstrap tables --- */
 
 static uint8_t uart_read(const struct serial_place *at, unsigned reg)
 {
@@ -319,7 +319,6 @@ bool bootstrap_stopped(uint32_t cpu_index)
 /* The image's data is back: descriptors, handlers and log work, on memory of KeyID 0 alone. */
 static uint64_t leave_here(struct bootstrap *b, uint64_t unused)
 {
-	(void)unused;
 	keyid_move_back(b);
 	b->left = true;
 	idt_load_this_cpu(&b->cpu);

@@ -42,7 +42,6 @@ static void read_reach(void *unused)
 	const struct topology place = topology_this_cpu();
 	struct cpuid_regs cache = { .eax = CACHE_UNIFIED };
 
-	(void)unused;
 	*reach = (struct reach){ false, 0 };
 	if (cpu_cpuid(0, 0).eax < LEAF_CACHES) {
 		return;
@@ -96,7 +95,6 @@ void cache_init(void)
 
 static void flush_this_cpu(void *unused)
 {
-	(void)unused;
 	if (!excused[percpu_self()->index]) {
 		cpu_wbinvd();
 	}

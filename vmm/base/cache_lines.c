@@ -5,7 +5,7 @@
 #include "vmm/base/cpu.h"
 #include "vmm/base/x86.h"
 
-#define CACHE_LINE 64ull
+#define CACHE_LINE 64ul
 
 void cache_write_back(const void *area, size_t bytes)
 {

@@ -65,8 +65,8 @@ void crash_record_store(void)
 	int err;
 
 	if (tsc_hz() != 0 && began_tsc != 0) {
-		used += str_printf(text + used, sizeof(text) - used, " and ran %llu s",
-				   (unsigned long long)((cpu_rdtsc() - began_tsc) / tsc_hz()));
+		used += str_printf(text + used, sizeof(text) - used, " and ran %lu s",
+				   (cpu_rdtsc() - began_tsc) / tsc_hz());
 	}
 	text[used++] = '\n';
 	used += take_lines(text + used, sizeof(text) - used);

@@ -9,10 +9,11 @@
  * PML4. Tables are host pages and are never freed. map_lock guards all but the slots' entries, of
  * which each belongs to one CPU.
  */
+#include "vmm/base/host_paging.h"
+
 #include "vmm/base/bootstrap.h"
 #include "vmm/base/cpu.h"
 #include "vmm/base/err.h"
-#include "vmm/base/host_paging.h"
 #include "vmm/base/image.h"
 #include "vmm/base/lock.h"
 #include "vmm/base/log.h"
@@ -20,7 +21,7 @@
 #include "vmm/base/panic.h"
 #include "vmm/base/percpu.h"
 
-#define HIGH_BASE  0xffff800000000000ull
+#define HIGH_BASE  0xffff800000000000ul
 #define IO_BASE	   HIGH_BASE
 #define IO_END	   (HIGH_BASE + 64 * SIZE_1G)
 #define STACK_BASE IO_END
@@ -319,8 +320,8 @@ void host_slots_give(struct percpu *cpu)
 
 _Noreturn void host_slot_misuse(unsigned slot, uint64_t number)
 {
-	panic("broken: slot %u with frame 0x%llx: mapped twice, not mapped, or no frame", slot,
-	      (unsigned long long)number);
+	panic("broken: slot %u with frame 0x%lx: mapped twice, not mapped, or no frame", slot,
+	      number);
 }
 
 static bool has_nx(void)

@@ -27,9 +27,8 @@ enum host_access {
 };
 
 /* IA32_PAT of every CPU in the host: entries 0-3 are WB, WC, UC- and UC, 4-7 the same. */
-#define HOST_PAT                                                                      \
-	((MEMTYPE_WB | MEMTYPE_WC << 8 | MEMTYPE_UC_MINUS << 16 | MEMTYPE_UC << 24) * \
-	 0x100000001ull)
+#define HOST_PAT \
+	((MEMTYPE_WB | MEMTYPE_WC << 8 | MEMTYPE_UC_MINUS << 16 | MEMTYPE_UC << 24) * 0x100000001ul)
 
 /*
  * Builds the tables (image, pool, slots) while firmware's are still in use; with five levels when
@@ -146,8 +145,7 @@ void *host_temp_map(unsigned slot, struct keyed_frame page);
 void host_temp_unmap(unsigned slot);
 static inline void host_temp_check(const struct percpu *cpu, unsigned slot)
 {
-	(void)cpu; /* host_temp_map does */
-	(void)slot;
+	/* host_temp_map does */
 }
 static inline uint64_t host_temp_load(const struct percpu *cpu, unsigned slot, uint64_t packed,
 				      uint64_t offset)
@@ -155,7 +153,6 @@ static inline uint64_t host_temp_load(const struct percpu *cpu, unsigned slot, u
 	const char *page = host_temp_map(slot, keyid_unpack(packed));
 	uint64_t value = *(const uint64_t *)(const void *)(page + offset);
 
-	(void)cpu;
 	host_temp_unmap(slot);
 	return value;
 }

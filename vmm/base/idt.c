@@ -3,11 +3,12 @@
  * Descriptor tables and what happens on an exception or interrupt while the hypervisor runs. No
  * lock: each CPU touches its own tables, and the IDT is filled once before any other CPU is up.
  */
+#include "vmm/base/idt.h"
+
 #include "vmm/base/bootstrap.h"
 #include "vmm/base/cpu.h"
 #include "vmm/base/err.h"
 #include "vmm/base/host_paging.h"
-#include "vmm/base/idt.h"
 #include "vmm/base/idt_dump.h"
 #include "vmm/base/lapic.h"
 #include "vmm/base/page_alloc.h"
@@ -48,9 +49,9 @@ struct gate {
 };
 _Static_assert(sizeof(struct gate) == 16, "SDM: 64-bit gate");
 
-#define GDT_CODE64     0x00af9b000000ffffull
-#define GDT_DATA       0x00cf93000000ffffull
-#define GDT_TSS	       0x0000890000000000ull
+#define GDT_CODE64     0x00af9b000000fffful
+#define GDT_DATA       0x00cf93000000fffful
+#define GDT_TSS	       0x0000890000000000ul
 #define GATE_INTERRUPT 0x8e
 
 static struct gate idt[256];

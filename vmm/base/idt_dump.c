@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The dump of an exception in the hypervisor: what, where, registers, who called. */
+#include "vmm/base/idt_dump.h"
+
 #include "vmm/base/cpu.h"
 #include "vmm/base/host_paging.h"
-#include "vmm/base/idt_dump.h"
 #include "vmm/base/image.h"
 #include "vmm/base/log.h"
 #include "vmm/base/percpu.h"
@@ -13,8 +14,6 @@
 #define STACK_WORDS_MAX 512 /* searched for return addresses */
 #define CALLERS_MAX	16
 #define CALL_MAX	7 /* bytes of the longest call without prefixes */
-
-typedef unsigned long long ull;
 
 static const char *const exception_names[32] = {
 	[VECTOR_DE] = "divide error (#DE)",
@@ -43,7 +42,7 @@ static bool in_text(uint64_t address)
 	return address >= (uintptr_t)image_text_start && address < (uintptr_t)image_text_end;
 }
 
-static ull in_image(uint64_t address)
+static uint64_t in_image(uint64_t address)
 {
 	return address - (uintptr_t)image_start;
 }
@@ -57,7 +56,7 @@ static void dump_page_fault(const struct idt_frame *f, uint64_t cr2)
 
 	if (f->vector == VECTOR_DF) {
 		if (host_paging_is_stack_area(cr2) && !host_paging_maps(cr2)) {
-			log_error("  0x%llx is a guard page: a stack overflowed", (ull)cr2);
+			log_error("  0x%lx is a guard page: a stack overflowed", cr2);
 		}
 		return;
 	}
@@ -66,7 +65,7 @@ static void dump_page_fault(const struct idt_frame *f, uint64_t cr2)
 	} else if ((f->error_code & PF_WRITE) != 0) {
 		what = "writing to";
 	}
-	log_error("  %s 0x%llx: %s%s", what, (ull)cr2,
+	log_error("  %s 0x%lx: %s%s", what, cr2,
 		  (f->error_code & PF_PRESENT) == 0 ? "nothing is mapped there"
 		  : (f->error_code & PF_RSVD) != 0  ? "the page tables are corrupt"
 						    : "the page does not allow it",
@@ -92,7 +91,7 @@ static bool in_crypto(uint64_t address)
  */
 static bool may_hold_secrets(const struct idt_frame *f)
 {
-	uint64_t at = ALIGN_UP(f->rsp, 8ull);
+	uint64_t at = ALIGN_UP(f->rsp, 8ul);
 	bool found = in_crypto(f->rip);
 
 	for (unsigned words = 0; words < STACK_WORDS_MAX && !found && may_read(at); words++) {
@@ -104,14 +103,13 @@ static bool may_hold_secrets(const struct idt_frame *f)
 
 static void dump_general_registers(const struct idt_frame *f)
 {
-	log_error("  rax %016llx  rbx %016llx  rcx %016llx  rdx %016llx", (ull)f->rax, (ull)f->rbx,
-		  (ull)f->rcx, (ull)f->rdx);
-	log_error("  rsi %016llx  rdi %016llx  rbp %016llx  rsp %016llx", (ull)f->rsi, (ull)f->rdi,
-		  (ull)f->rbp, (ull)f->rsp);
-	log_error("  r8  %016llx  r9  %016llx  r10 %016llx  r11 %016llx", (ull)f->r8, (ull)f->r9,
-		  (ull)f->r10, (ull)f->r11);
-	log_error("  r12 %016llx  r13 %016llx  r14 %016llx  r15 %016llx", (ull)f->r12, (ull)f->r13,
-		  (ull)f->r14, (ull)f->r15);
+	log_error("  rax %016lx  rbx %016lx  rcx %016lx  rdx %016lx", f->rax, f->rbx, f->rcx,
+		  f->rdx);
+	log_error("  rsi %016lx  rdi %016lx  rbp %016lx  rsp %016lx", f->rsi, f->rdi, f->rbp,
+		  f->rsp);
+	log_error("  r8  %016lx  r9  %016lx  r10 %016lx  r11 %016lx", f->r8, f->r9, f->r10, f->r11);
+	log_error("  r12 %016lx  r13 %016lx  r14 %016lx  r15 %016lx", f->r12, f->r13, f->r14,
+		  f->r15);
 }
 
 static void dump_registers(const struct idt_frame *f, uint64_t cr2)
@@ -119,14 +117,14 @@ static void dump_registers(const struct idt_frame *f, uint64_t cr2)
 	if (may_hold_secrets(f)) {
 		log_error("  general registers are not shown: code of crypto/ ran, and they may "
 			  "hold parts of keys");
-		log_error("  rsp %016llx", (ull)f->rsp);
+		log_error("  rsp %016lx", f->rsp);
 	} else {
 		dump_general_registers(f);
 	}
-	log_error("  rip %016llx  cs %04llx  ss %04llx  rflags %08llx  error code %llx",
-		  (ull)f->rip, (ull)f->cs, (ull)f->ss, (ull)f->rflags, (ull)f->error_code);
-	log_error("  cr0 %08llx  cr2 %016llx  cr3 %016llx  cr4 %08llx", (ull)cpu_read_cr0(),
-		  (ull)cr2, (ull)cpu_read_cr3(), (ull)cpu_read_cr4());
+	log_error("  rip %016lx  cs %04lx  ss %04lx  rflags %08lx  error code %lx", f->rip, f->cs,
+		  f->ss, f->rflags, f->error_code);
+	log_error("  cr0 %08lx  cr2 %016lx  cr3 %016lx  cr4 %08lx", cpu_read_cr0(), cr2,
+		  cpu_read_cr3(), cpu_read_cr4());
 }
 
 /* "exit_dispatch+0x1c", or nothing where no symbol is known. A return address belongs to the call
@@ -137,7 +135,7 @@ static void name_place(char *text, size_t bytes, uint64_t address, unsigned back
 
 	text[0] = '\0';
 	if (symbol_find(in_image(address) - back, &symbol)) {
-		(void)str_printf(text, bytes, "%s+0x%llx", symbol.name,
+		(void)str_printf(text, bytes, "%s+0x%lx", symbol.name,
 				 in_image(address) - symbol.start); /* a cut name is still one */
 	}
 }
@@ -195,7 +193,7 @@ static bool is_behind_call(uint64_t address, uint64_t *target)
 static void dump_callers(const struct idt_frame *f)
 {
 	uint64_t functions[CALLERS_MAX + 1] = { function_of(f->rip) };
-	uint64_t at = ALIGN_UP(f->rsp, 8ull), target;
+	uint64_t at = ALIGN_UP(f->rsp, 8ul), target;
 	unsigned sure = 0, count = 0; /* functions[sure..count] may have been called */
 	char name[80];
 
@@ -220,7 +218,7 @@ static void dump_callers(const struct idt_frame *f)
 		functions[++count] = function_of(address - 1);
 		sure = known ? count : sure;
 		name_place(name, sizeof(name), address, 1);
-		log_error("  %6llx %s%s", in_image(address), known ? "" : "? ", name);
+		log_error("  %6lx %s%s", in_image(address), known ? "" : "? ", name);
 	}
 }
 
@@ -230,11 +228,11 @@ void idt_dump_state(const struct idt_frame *frame)
 
 	if (in_text(frame->rip)) {
 		name_place(name, sizeof(name), frame->rip, 0);
-		log_error("  at 0x%llx of the image, which lies at 0x%llx: %s",
-			  in_image(frame->rip), (ull)(uintptr_t)image_start, name);
+		log_error("  at 0x%lx of the image, which lies at 0x%lx: %s", in_image(frame->rip),
+			  (uintptr_t)image_start, name);
 	} else {
-		log_error("  at 0x%llx, which is outside of the image's code (image at 0x%llx)",
-			  (ull)frame->rip, (ull)(uintptr_t)image_start);
+		log_error("  at 0x%lx, which is outside of the image's code (image at 0x%lx)",
+			  frame->rip, (uintptr_t)image_start);
 	}
 	dump_registers(frame, cpu_read_cr2());
 	dump_callers(frame);

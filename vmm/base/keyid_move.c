@@ -43,7 +43,7 @@ enum {
 	STEP_MOVED,	 /* go on with the new tables */
 };
 
-/* --- Page tables ------------------------------------------------------------------------------ */
+/* --- Page tables --- */
 
 static bool moves(const struct keyid_move *m, uint64_t address)
 {
@@ -92,7 +92,7 @@ static void drop_translations(const struct bootstrap *b)
 	cpu_write_cr3(b->root);
 }
 
-/* --- Pages ------------------------------------------------------------------------------------ */
+/* --- Pages --- */
 
 /* Nothing of a slot is in a TLB while it is not mapped. */
 static uint8_t *slot_map(struct bootstrap *b, unsigned slot, uint64_t number, uint64_t bits)
@@ -155,7 +155,7 @@ static void move_data(struct bootstrap *b)
 	}
 }
 
-/* --- The CPUs --------------------------------------------------------------------------------- */
+/* --- The CPUs --- */
 
 /* For all others to come to a step, which then is the one that they may leave. */
 static void wait_for_others(struct keyid_move *m)
@@ -181,7 +181,6 @@ static void arrive_and_wait(struct keyid_move *m, uint32_t step)
 
 static uint64_t follow(struct bootstrap *b, uint64_t unused)
 {
-	(void)unused;
 	arrive_and_wait(&b->move, STEP_PARKED);
 	drop_translations(b);
 	arrive_and_wait(&b->move, STEP_FLUSHED);

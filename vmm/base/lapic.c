@@ -3,9 +3,10 @@
  * The machine's local APICs (SDM vol. 3, "Advanced Programmable Interrupt Controller (APIC)"). The
  * BSP decides once how they are reached; APs follow. No lock: each CPU writes its own.
  */
+#include "vmm/base/lapic.h"
+
 #include "vmm/base/cpu.h"
 #include "vmm/base/host_paging.h"
-#include "vmm/base/lapic.h"
 #include "vmm/base/log.h"
 #include "vmm/base/panic.h"
 #include "vmm/base/tsc.h"

@@ -3,8 +3,9 @@
  * Firmware programs the MTRRs of all CPUs alike, or should: two CPUs that disagree on the type of a
  * page corrupt it. The BSP's values are taken for right. Written once, then only read.
  */
-#include "vmm/base/cpu.h"
 #include "vmm/base/mtrr.h"
+
+#include "vmm/base/cpu.h"
 #include "vmm/base/x86.h"
 
 #define MTRR_VARIABLE_MAX 32

@@ -4,11 +4,12 @@
  * are a sorted table of free extents that never touch: it starts in the image, and moves to host
  * pages when it has to grow. Locks: frames.lock before pool.lock.
  */
+#include "vmm/base/page_alloc.h"
+
 #include "vmm/base/cache.h"
 #include "vmm/base/err.h"
 #include "vmm/base/lock.h"
 #include "vmm/base/log.h"
-#include "vmm/base/page_alloc.h"
 #include "vmm/base/panic.h"
 #include "vmm/base/str.h"
 
@@ -162,16 +163,14 @@ static struct extent usable_part(const struct mem_range *range)
 	struct extent none = { 0, 0, 0 };
 
 	if (__builtin_add_overflow(first, range->page_count, &end) || end > PHYS_PAGES) {
-		log_warn("memory map: range at 0x%llx of %llu pages is impossible, left out",
-			 (unsigned long long)range->base.v, (unsigned long long)range->page_count);
+		log_warn("memory map: range at 0x%lx of %lu pages is impossible, left out",
+			 range->base.v, range->page_count);
 		return none;
 	}
 	if (end > keyid_address_end() / PAGE_SIZE) {
-		log_warn(
-			"memory map: range at 0x%llx of %llu pages is left out: its addresses have "
-			"bits that this CPU takes for KeyIDs (from 0x%llx on)",
-			(unsigned long long)range->base.v, (unsigned long long)range->page_count,
-			(unsigned long long)keyid_address_end());
+		log_warn("memory map: range at 0x%lx of %lu pages is left out: its addresses have "
+			 "bits that this CPU takes for KeyIDs (from 0x%lx on)",
+			 range->base.v, range->page_count, keyid_address_end());
 		return none;
 	}
 	/* An unaligned range loses the page it begins in; its last page is cut in the same way. */
@@ -236,7 +235,7 @@ static void pool_set_used(uint64_t page, uint64_t count, bool used)
 
 static void pool_init(void)
 {
-	uint64_t bitmap_bytes = ALIGN_UP(pool.page_count, 64ull) / 8;
+	uint64_t bitmap_bytes = ALIGN_UP(pool.page_count, 64ul) / 8;
 	uint64_t bitmap_pages = ALIGN_UP(bitmap_bytes, PAGE_SIZE) / PAGE_SIZE;
 
 	pool.used = page_va(hpa(pool.first * PAGE_SIZE));
@@ -255,8 +254,8 @@ void frames_add(const struct mem_range *ranges, size_t range_count)
 		struct extent e = usable_part(&ranges[i]);
 
 		if (e.first < e.end && !extent_add(e)) {
-			log_warn("memory map: too many ranges, the one at 0x%llx is left out",
-				 (unsigned long long)(e.first * PAGE_SIZE));
+			log_warn("memory map: too many ranges, the one at 0x%lx is left out",
+				 e.first * PAGE_SIZE);
 		}
 	}
 	lock_drop(&frames.lock);
@@ -484,8 +483,8 @@ static void give_back(hpa_t first, uint64_t page_count, uint64_t used_at)
 	kept = extent_add(e);
 	lock_drop(&frames.lock);
 	if (!kept) {
-		log_warn("free memory is too scattered: %llu pages at 0x%llx are lost",
-			 (unsigned long long)page_count, (unsigned long long)first.v);
+		log_warn("free memory is too scattered: %lu pages at 0x%lx are lost", page_count,
+			 first.v);
 	}
 }
 

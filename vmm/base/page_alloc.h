@@ -42,7 +42,7 @@ struct mem_range page_pool(void);
 /*
  * The pages behind it, for bootstrap.c alone: below 4 GiB, at KeyID 0 for ever. Content undefined.
  */
-#define PAGE_BOOTSTRAP 160ull
+#define PAGE_BOOTSTRAP 160ul
 struct mem_range page_bootstrap(void);
 
 /* count consecutive host pages, zeroed; NULL when the pool is exhausted. */

@@ -5,13 +5,14 @@
  * reset. A second panic on the way (from a fault inside) says one short line and stops. Another CPU
  * that comes here, or powers off, waits for the first.
  */
+#include "vmm/base/panic.h"
+
 #include "vmm/base/bootstrap.h"
 #include "vmm/base/console.h"
 #include "vmm/base/cpu.h"
 #include "vmm/base/crash_record.h"
 #include "vmm/base/idt_dump.h"
 #include "vmm/base/log.h"
-#include "vmm/base/panic.h"
 #include "vmm/base/percpu.h"
 #include "vmm/base/power.h"
 #include "vmm/base/smp.h"
@@ -34,7 +35,7 @@ _Noreturn void panic_text(const char *fmt, ...) PRINTF_LIKE(1, 2);
  */
 static void claim_end(void)
 {
-	const uint64_t self = topology_this_cpu().apic_id + 1ull;
+	const uint64_t self = topology_this_cpu().apic_id + 1ul;
 	uint64_t found = 0;
 
 	if (!__atomic_compare_exchange_n(&ender, &found, self, false, __ATOMIC_ACQ_REL,

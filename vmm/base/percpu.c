@@ -3,9 +3,10 @@
  * The table of per-CPU blocks. Entries are written by smp.c (BSP only, before the CPU is counted)
  * and never move, so readers take no lock.
  */
+#include "vmm/base/percpu.h"
+
 #include "vmm/base/cpu.h"
 #include "vmm/base/panic.h"
-#include "vmm/base/percpu.h"
 #include "vmm/base/x86.h"
 
 static struct percpu *cpus[CPU_MAX];

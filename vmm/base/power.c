@@ -4,6 +4,8 @@
  * let the consoles finish, leave for bootstrap memory, then try one way after the other. Filled in
  * once by power_init.
  */
+#include "vmm/base/power.h"
+
 #include "vmm/base/bootstrap.h"
 #include "vmm/base/console.h"
 #include "vmm/base/cpu.h"
@@ -12,7 +14,6 @@
 #include "vmm/base/idt.h"
 #include "vmm/base/log.h"
 #include "vmm/base/panic.h"
-#include "vmm/base/power.h"
 #include "vmm/base/smp.h"
 #include "vmm/base/str.h"
 #include "vmm/base/tsc.h"
@@ -72,9 +73,9 @@ void power_init(const struct runtime_services *services, const struct runtime_ra
 			}
 		}
 		if (err != 0) {
-			log_warn("firmware's runtime memory at 0x%llx cannot be mapped (%s): the "
+			log_warn("firmware's runtime memory at 0x%lx cannot be mapped (%s): the "
 				 "machine will be turned off without firmware's help",
-				 (unsigned long long)r->base.v, err_name(err));
+				 r->base.v, err_name(err));
 			power.services = (struct runtime_services){ NULL, NULL };
 		}
 	}

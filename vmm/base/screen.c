@@ -68,13 +68,13 @@ static int font_load(const uint8_t *data, size_t bytes)
 	}
 	memcpy(&h, data, sizeof(h));
 	if (h.magic == 0x864ab572) {
-		end = h.header_bytes + 256ull * h.glyph_bytes;
+		end = h.header_bytes + 256ul * h.glyph_bytes;
 	} else if ((h.magic & 0xffff) == 0x0436) {
 		h.header_bytes = 4;
 		h.height = h.glyph_bytes = data[3];
 		h.glyph_count = 256;
 		h.width = GLYPH_W;
-		end = 4 + 256ull * h.glyph_bytes;
+		end = 4 + 256ul * h.glyph_bytes;
 	} else {
 		return ERR_FORMAT;
 	}

@@ -121,9 +121,9 @@ static void serial_write(const char *text, size_t bytes)
 
 	if (lost != 0) {
 		length = str_printf(note, sizeof(note),
-				    "\r\numbra: the serial line was too slow: %llu bytes are not "
+				    "\r\numbra: the serial line was too slow: %lu bytes are not "
 				    "here\r\n",
-				    (unsigned long long)lost);
+				    lost);
 	}
 	if (queued() + length + bytes > QUEUE_BYTES) {
 		lost += bytes;
@@ -175,7 +175,7 @@ bool serial_send(void)
 
 static bool serial_flush(bool somebody_waits)
 {
-	(void)somebody_waits; /* it is as fast as it is */
+	/* it is as fast as it is */
 	return serial_send();
 }
 

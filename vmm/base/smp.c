@@ -4,6 +4,8 @@
  * the BSP alone and announced by a sequence number and a kick. The kick's handler does it, so that
  * it is done whatever the CPU runs: a guest, which the kick takes it out of, or nothing.
  */
+#include "vmm/base/smp.h"
+
 #include "vmm/base/bootstrap.h"
 #include "vmm/base/cpu.h"
 #include "vmm/base/err.h"
@@ -14,7 +16,6 @@
 #include "vmm/base/mtrr.h"
 #include "vmm/base/page_alloc.h"
 #include "vmm/base/panic.h"
-#include "vmm/base/smp.h"
 #include "vmm/base/smp_priv.h"
 #include "vmm/base/str.h"
 #include "vmm/base/tsc.h"
@@ -157,8 +158,7 @@ static int prepare_trampoline(hpa_t page)
 
 	CHECK((uint64_t)(ap_trampoline_end - ap_trampoline) <= PAGE_SIZE);
 	if (!IS_ALIGNED(page.v, PAGE_SIZE) || page.v == 0 || page.v >= BIT(20)) {
-		log_error("other CPUs cannot start: 0x%llx is no page below 1 MiB",
-			  (unsigned long long)page.v);
+		log_error("other CPUs cannot start: 0x%lx is no page below 1 MiB", page.v);
 		return ERR_INVAL;
 	}
 	/* Writable and executable at once, for params and code share it; gone afterwards. */
@@ -172,8 +172,8 @@ static int prepare_trampoline(hpa_t page)
 	}
 	memcpy((void *)(uintptr_t)page.v, ap_trampoline,
 	       (size_t)(ap_trampoline_end - ap_trampoline));
-	params->gdt[HOST_CS_SELECTOR / 8] = 0x00af9b000000ffffull;
-	params->gdt[HOST_DS_SELECTOR / 8] = 0x00cf93000000ffffull;
+	params->gdt[HOST_CS_SELECTOR / 8] = 0x00af9b000000fffful;
+	params->gdt[HOST_DS_SELECTOR / 8] = 0x00cf93000000fffful;
 	params->gdt_register[0] = sizeof(params->gdt) - 1;
 	params->gdt_register[1] = (uint16_t)gdt;
 	params->gdt_register[2] = (uint16_t)(gdt >> 16);
@@ -218,9 +218,8 @@ static const char *take_in(struct percpu *cpu)
 	}
 	if (sync == TSC_SYNC_CORRECTED) {
 		tsc_corrections++;
-		log_info("CPU with APIC ID %u: its TSC was %llu ticks %s the boot CPU's: corrected",
-			 cpu->apic_id,
-			 (unsigned long long)(ahead < 0 ? -(uint64_t)ahead : (uint64_t)ahead),
+		log_info("CPU with APIC ID %u: its TSC was %lu ticks %s the boot CPU's: corrected",
+			 cpu->apic_id, ahead < 0 ? -(uint64_t)ahead : (uint64_t)ahead,
 			 ahead < 0 ? "behind" : "ahead of");
 	}
 	return NULL;

@@ -46,7 +46,7 @@ void *memmove(void *dst, const void *src, size_t bytes)
 void *memset(void *dst, int byte, size_t bytes)
 {
 	uint8_t *d = dst;
-	uint64_t pattern = 0x0101010101010101ull * (uint8_t)byte;
+	uint64_t pattern = 0x0101010101010101ul * (uint8_t)byte;
 
 	if (bytes > WORDS_MAX) {
 		size_t words = bytes / 8;

@@ -4,23 +4,24 @@
  * Processor Base Frequency"); else it is counted against a clock of the chipset that is always
  * there, three times, and the middle value is taken: an SMI may have hit one.
  */
+#include "vmm/base/tsc.h"
+
 #include "vmm/base/cpu.h"
 #include "vmm/base/lapic.h"
 #include "vmm/base/log.h"
-#include "vmm/base/tsc.h"
 #include "vmm/base/x86.h"
 
-#define PM_TIMER_HZ   3579545ull /* ACPI, "Power Management Timer"; 24 bits are there always */
+#define PM_TIMER_HZ   3579545ul /* ACPI, "Power Management Timer"; 24 bits are there always */
 #define PM_TIMER_MASK 0xffffffu
-#define PIT_HZ	      1193182ull
+#define PIT_HZ	      1193182ul
 #define PIT_CHANNEL2  0x42
 #define PIT_COMMAND   0x43
 #define PIT_GATE      0x61 /* bit 0: channel 2 counts, bit 1: speaker, bit 5: its output */
 
-#define MEASURE_HZ 50	      /* each measurement takes 1/50 s */
-#define POLL_MAX   10000000u  /* reads after which a clock counts as dead */
-#define HZ_MIN	   1000000ull /* outside of this a value is nonsense */
-#define HZ_MAX	   100000000000ull
+#define MEASURE_HZ 50	     /* each measurement takes 1/50 s */
+#define POLL_MAX   10000000u /* reads after which a clock counts as dead */
+#define HZ_MIN	   1000000ul /* outside of this a value is nonsense */
+#define HZ_MAX	   100000000000ul
 
 static uint64_t frequency;
 static const char *source = "nothing";
@@ -45,7 +46,7 @@ static uint64_t from_cpuid_16(void)
 	if (cpu_cpuid(0, 0).eax < 0x16) {
 		return 0;
 	}
-	return (cpu_cpuid(0x16, 0).eax & 0xffff) * 1000000ull;
+	return (cpu_cpuid(0x16, 0).eax & 0xffff) * 1000000ul;
 }
 
 static uint64_t measure_pm_timer(uint16_t port)
@@ -73,7 +74,6 @@ static uint64_t measure_pit(uint16_t unused)
 	uint64_t begin, end;
 	unsigned polls;
 
-	(void)unused;
 	/* Mode 0: the output goes high when the count has run down. */
 	cpu_out8(PIT_GATE, gate);
 	cpu_out8(PIT_COMMAND, 0xb0);

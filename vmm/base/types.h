@@ -32,14 +32,14 @@ static inline gpa_t gpa(uint64_t v)
 }
 
 #define PAGE_SHIFT 12
-#define PAGE_SIZE  4096ull
+#define PAGE_SIZE  4096ul
 #define PAGE_MASK  (~(PAGE_SIZE - 1))
 
-#define SIZE_2M (2ull << 20)
-#define SIZE_1G (1ull << 30)
+#define SIZE_2M (2ul << 20)
+#define SIZE_1G (1ul << 30)
 
-#define BIT(n)	     (1ull << (n))
-#define MASK(hi, lo) ((~0ull >> (63 - (hi))) & (~0ull << (lo)))
+#define BIT(n)	     (1ul << (n))
+#define MASK(hi, lo) ((~0ul >> (63 - (hi))) & (~0ul << (lo)))
 
 #define ARRAY_COUNT(a)	       (sizeof(a) / sizeof((a)[0]))
 #define MIN(a, b)	       ((a) < (b) ? (a) : (b))

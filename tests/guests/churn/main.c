@@ -40,7 +40,6 @@ static uint64_t hash(uint64_t pages)
 
 static void on_timer(struct trap_frame *frame)
 {
-	(void)frame;
 	apic_write(APIC_EOI, 0);
 }
 

@@ -83,7 +83,6 @@ static void wait_for(uint8_t vector, uint64_t rounds, uint64_t limit, const char
 
 static void second(unsigned cpu)
 {
-	(void)cpu;
 	apic_start(false);
 	while (!first_is_away) {
 		__asm__ volatile("pause");

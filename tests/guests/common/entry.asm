@@ -7,7 +7,7 @@
 extern guest_start
 extern load_paragraphs, load_bytes, load_address, bss_start, bss_end, stack_top
 
-; --- First 1024 bytes of the file: what a loader reads -------------------------------------------
+; --- First 1024 bytes of the file: what a loader reads ---
 section .setup progbits alloc exec write
 setup:
 	times 0x1f1 db 0
@@ -68,7 +68,7 @@ gdt32_register:
 	dd 0
 	times 1024 - ($ - setup) db 0
 
-; --- 1 MiB: 32-bit entry, then at 200h the 64-bit one --------------------------------------------
+; --- 1 MiB: 32-bit entry, then at 200h the 64-bit one ---
 section .entry progbits alloc exec write
 bits 32
 entry32:
@@ -141,7 +141,7 @@ entry64:
 	hlt
 	jmp .stop
 
-; --- Exceptions and interrupts: struct trap_frame on the stack, trap_entry() in C -----------------
+; --- Exceptions and interrupts: struct trap_frame on the stack, trap_entry() in C ---
 extern trap_entry
 %macro VECTOR_STUB 1
 	%if %1 != 8 && %1 != 17 && %1 != 21 && (%1 < 10 || %1 > 14) ; no error code from the CPU

@@ -19,7 +19,7 @@
 
 void guest_main(void);
 
-/* --- Words ---------------------------------------------------------------------------------- */
+/* --- Words --- */
 
 /* %s %c %d %u %x, %ld %lu %lx for 64 bits, %0nx widths. */
 void print(const char *fmt, ...) PRINTF_LIKE(1, 2);
@@ -48,8 +48,7 @@ _Noreturn void fail(const char *fmt, ...) PRINTF_LIKE(1, 2);
 bool arg(const char *word);
 uint64_t arg_number(const char *name, uint64_t otherwise);
 
-/* --- Exceptions and interrupts ------------------------------------------------------------------
- */
+/* --- Exceptions and interrupts --- */
 
 struct trap_frame {
 	uint64_t r15, r14, r13, r12, r11, r10, r9, r8, rdi, rsi, rbp, rbx, rdx, rcx, rax;
@@ -122,8 +121,7 @@ static inline void interrupts_off(void)
 	__asm__ volatile("cli" : : : "memory");
 }
 
-/* --- Instructions -------------------------------------------------------------------------------
- */
+/* --- Instructions --- */
 
 struct cpuid {
 	uint32_t eax, ebx, ecx, edx;
@@ -192,8 +190,7 @@ static inline void out32(uint16_t port, uint32_t value)
 	__asm__ volatile("outl %0, %1" : : "a"(value), "Nd"(port));
 }
 
-/* --- Memory --------------------------------------------------------------------------------------
- */
+/* --- Memory --- */
 
 #define FRESH_BASE 0x1000000ull /* nothing touched memory from 16 MiB up to FRESH_END */
 #define FRESH_END  0x3c00000ull
@@ -262,7 +259,7 @@ void apic_self_ipi(uint8_t vector);
 /* An NMI to this CPU by its APIC ID (the shorthand is not allowed for NMIs). */
 void apic_self_nmi(void);
 
-/* --- Further CPUs -------------------------------------------------------------------------------
+/* --- Further CPUs ---
  * TRY and what uses it (try_*, rdmsr, wrmsr, check of those) are for one CPU at a time.
  */
 

@@ -55,7 +55,7 @@ static void disturb(uint64_t base, uint64_t spared)
 
 static void on_anything(struct trap_frame *frame)
 {
-	(void)frame; /* interrupts are off; only NMIs that we raised by accident come here */
+	/* interrupts are off; only NMIs that we raised by accident come here */
 }
 
 void guest_main(void)

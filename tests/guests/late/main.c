@@ -22,12 +22,11 @@ static volatile uint64_t fired_at;
 
 static void on_timer(struct trap_frame *frame)
 {
-	(void)frame;
 	fired_at = rdtsc();
 	apic_write(APIC_EOI, 0);
 }
 
-/* --- Timers: each is armed for so many microseconds from now, and says for which TSC ---------- */
+/* --- Timers: each is armed for so many microseconds from now, and says for which TSC --- */
 
 static uint64_t us(uint64_t n)
 {
@@ -83,7 +82,7 @@ static const struct source {
 	{ "PIT", arm_pit },
 };
 
-/* --- Waiting -------------------------------------------------------------------------------- */
+/* --- Waiting --- */
 
 static void wait_halted(void)
 {

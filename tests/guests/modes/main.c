@@ -51,7 +51,6 @@ static void null_stack_segment(void)
 
 static void on_interrupt(struct trap_frame *frame)
 {
-	(void)frame;
 	apic_write(APIC_EOI, 0);
 }
 

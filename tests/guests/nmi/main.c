@@ -16,7 +16,6 @@ static void (*in_handler)(void);
 
 static void on_nmi(struct trap_frame *frame)
 {
-	(void)frame;
 	nmis++;
 	depth++;
 	depth_max = MAX(depth_max, depth);
@@ -78,7 +77,6 @@ static volatile uint64_t before_breakpoint;
 
 static void on_breakpoint(struct trap_frame *frame)
 {
-	(void)frame;
 }
 
 static void breakpoint_in_handler(void)

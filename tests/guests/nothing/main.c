@@ -231,7 +231,6 @@ static void look_around(uint64_t first)
 
 static void second_cpu(unsigned cpu)
 {
-	(void)cpu;
 	look_around(NOTHING + PAGE_SIZE / 2);
 	done = true;
 	for (;;) {

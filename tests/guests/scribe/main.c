@@ -54,7 +54,6 @@ static void compare(uint64_t page, uint64_t number)
 
 static void on_timer(struct trap_frame *frame)
 {
-	(void)frame;
 	apic_write(APIC_EOI, 0);
 }
 

@@ -45,8 +45,7 @@ static uint64_t ms(uint64_t n)
 	return n * (tsc_hz() / 1000);
 }
 
-/* --- Steps --------------------------------------------------------------------------------------
- */
+/* --- Steps --- */
 
 static void step_cpuid(unsigned cpu)
 {
@@ -60,7 +59,6 @@ static void step_port(unsigned cpu)
 
 static void step_pause(unsigned cpu)
 {
-	(void)cpu;
 	for (unsigned i = 0; i < 1000; i++) {
 		__asm__ volatile("pause");
 	}
@@ -68,7 +66,6 @@ static void step_pause(unsigned cpu)
 
 static void step_cr3(unsigned cpu)
 {
-	(void)cpu;
 	__asm__ volatile("movq %%cr3, %%rax\n\tmovq %%rax, %%cr3" : : : "rax", "memory");
 }
 
@@ -77,13 +74,11 @@ static void step_cr0(unsigned cpu)
 {
 	uint64_t cr0 = read_cr0();
 
-	(void)cpu;
 	__asm__ volatile("movq %0, %%cr0\n\tmovq %1, %%cr0" : : "r"(cr0 ^ CR0_NE), "r"(cr0));
 }
 
 static void step_wbinvd(unsigned cpu)
 {
-	(void)cpu;
 	__asm__ volatile("wbinvd" : : : "memory");
 }
 
@@ -94,13 +89,11 @@ static void step_vmcall(unsigned cpu)
 
 static void step_mmio(unsigned cpu)
 {
-	(void)cpu;
 	(void)*(volatile uint32_t *)MEMMAP_IOAPIC;
 }
 
 static void step_ipi(unsigned cpu)
 {
-	(void)cpu;
 	apic_self_ipi(VECTOR);
 	__asm__ volatile("sti\n\tnop\n\tcli" : : : "memory");
 }
@@ -108,7 +101,6 @@ static void step_ipi(unsigned cpu)
 /* A single step behind each of some instructions. */
 static void step_step(unsigned cpu)
 {
-	(void)cpu;
 	__asm__ volatile("pushfq\n\torq $0x100, (%%rsp)\n\tpopfq\n\t"
 			 "nop\n\tnop\n\tnop\n\tnop\n\tnop\n\tnop\n\t"
 			 "pushfq\n\tandq $~0x100, (%%rsp)\n\tpopfq"
@@ -133,7 +125,6 @@ static void halt(void)
 
 static void step_hlt(unsigned cpu)
 {
-	(void)cpu;
 	arm(rdtsc() + nap);
 	halt();
 }
@@ -150,7 +141,6 @@ static void step_db(unsigned cpu)
 {
 	static uint8_t *volatile frame;
 
-	(void)cpu;
 	frame = cpu_ist_top(cpu) - 5 * 8;
 	__asm__ volatile("movq %0, %%dr0\n\tmovq %1, %%dr7"
 			 :
@@ -182,8 +172,7 @@ static const struct kind {
 };
 static const struct kind *kind;
 
-/* --- What each vCPU does ------------------------------------------------------------------------
- */
+/* --- What each vCPU does --- */
 
 /* Every instruction of a turn stands here; what is in front of the loop is not counted. */
 static void spin(struct result *result, uint64_t until)
@@ -256,7 +245,6 @@ static void sleep_until(uint64_t tsc)
 
 static void on_interrupt(struct trap_frame *frame)
 {
-	(void)frame;
 	apic_write(APIC_EOI, 0);
 }
 
@@ -267,11 +255,9 @@ static void on_ud(struct trap_frame *frame)
 
 static void on_debug(struct trap_frame *frame)
 {
-	(void)frame;
 }
 
-/* --- The story ----------------------------------------------------------------------------------
- */
+/* --- The story --- */
 
 static void start(void)
 {

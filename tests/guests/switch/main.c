@@ -14,7 +14,7 @@
 #define CANONICAL  0x00007fffffffffffull
 #define TIMER_MODE 0x40000 /* TSC-deadline */
 
-/* --- The MSRs ------------------------------------------------------------------------------- */
+/* --- The MSRs --- */
 
 static bool has_tsc_aux(void)
 {
@@ -51,7 +51,7 @@ static const struct msr {
 	{ "SPEC_CTRL", MSR_IA32_SPEC_CTRL, BIT(0), 0, has_spec_ctrl },
 };
 
-/* --- One vCPU's registers ------------------------------------------------------------------- */
+/* --- One vCPU's registers --- */
 
 struct registers {
 	uint8_t vector[VECTOR_AREA] __attribute__((aligned(64)));
@@ -166,12 +166,10 @@ static void compare(unsigned cpu, uint64_t round)
 	vector_compare(got->vector, want->vector, mask, round);
 }
 
-/* --- Turns --------------------------------------------------------------------------------------
- */
+/* --- Turns --- */
 
 static void on_timer(struct trap_frame *frame)
 {
-	(void)frame;
 	apic_write(APIC_EOI, 0);
 }
 
@@ -210,8 +208,7 @@ static void turns(unsigned cpu)
 	done[cpu] = true;
 }
 
-/* --- What is not there --------------------------------------------------------------------------
- */
+/* --- What is not there --- */
 
 static void hidden(void)
 {

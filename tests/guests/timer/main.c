@@ -20,7 +20,6 @@ static volatile uint64_t tsc_at_interrupt;
 
 static void on_timer(struct trap_frame *frame)
 {
-	(void)frame;
 	tsc_at_interrupt = rdtsc();
 	apic_write(APIC_EOI, 0);
 }

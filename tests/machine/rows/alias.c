@@ -227,14 +227,10 @@ static void row_33_stale(void)
 
 static void no_flush(const volatile void *at, size_t bytes)
 {
-	(void)at;
-	(void)bytes;
 }
 
 static void flush_all(const volatile void *at, size_t bytes)
 {
-	(void)at;
-	(void)bytes;
 	wbinvd();
 }
 
@@ -353,7 +349,7 @@ static void row_42(void)
 	check_bytes("  the next 512 bytes, read with KeyID 2", saw, plain + 512, 512);
 }
 
-/* --- Two packages (PKGS=2 CPUS=2): CPU 1 and the upper half of DRAM are package 1 ------------- */
+/* --- Two packages (PKGS=2 CPUS=2): CPU 1 and the upper half of DRAM are package 1 --- */
 
 static void random_on_cpu1(void *argument)
 {

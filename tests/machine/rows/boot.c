@@ -45,7 +45,6 @@ static bool allocate(EFI_PHYSICAL_ADDRESS at, UINTN bytes)
 
 static void EFIAPI cpu1_start(void *argument)
 {
-	(void)argument;
 	cpu1_loop();
 }
 

@@ -26,7 +26,6 @@ static uint64_t guest_write(uint64_t at)
 
 static uint64_t guest_pconfig(uint64_t unused)
 {
-	(void)unused;
 	insn_pconfig();
 	return 0;
 }
@@ -168,13 +167,11 @@ static void start_cpu1(void *argument)
 
 static void invept_cpu1(void *argument)
 {
-	(void)argument;
 	invept_all();
 }
 
 static void stop_cpu1(void *argument)
 {
-	(void)argument;
 	vm_stop();
 }
 

@@ -171,7 +171,7 @@ void clflushopt(const volatile void *at, size_t bytes)
 	mfence();
 }
 
-/* --- The probe -------------------------------------------------------------------------------- */
+/* --- The probe --- */
 
 static void probe_at(uint64_t address)
 {

@@ -206,7 +206,6 @@ static void row_10(void)
 
 static void core_activate(void *argument)
 {
-	(void)argument;
 	wrmsr(MSR_CORE_ACTIVATE, 0);
 }
 

@@ -29,7 +29,7 @@
 /* The first pages of ARENA are for the rows, the rest is handed out by arena_page(). */
 #define TEST_PAGES 64u
 
-/* --- Words and verdicts ----------------------------------------------------------------------- */
+/* --- Words and verdicts --- */
 
 /* %s %u %x, %lu %lx for 64 bits, %0Nx widths. */
 void print(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
@@ -52,7 +52,7 @@ void cannot(const char *why);
 unsigned profile(void);
 bool word(const char *name);
 
-/* --- CPU -------------------------------------------------------------------------------------- */
+/* --- CPU --- */
 
 #define MSR_APIC_BASE	     0x1b
 #define MSR_PARTITIONING     0x87
@@ -151,7 +151,7 @@ static inline void out32(uint16_t port, uint32_t value)
 /* Runs it on CPU 1 and waits; false if there is none or it does not answer. */
 bool on_cpu1(void (*code)(void *), void *argument);
 
-/* --- Memory and its aliases ------------------------------------------------------------------- */
+/* --- Memory and its aliases --- */
 
 /* m, k and p of the SDM's IA32_TME_ACTIVATE as the machine reports them now. */
 unsigned physical_bits(void);
@@ -195,7 +195,7 @@ static inline void wbinvd(void)
 	__asm__ volatile("wbinvd" : : : "memory");
 }
 
-/* --- The machine's probe: DRAM as on the bus, and a full cache at will ------------------------ */
+/* --- The machine's probe: DRAM as on the bus, and a full cache at will --- */
 
 void bus_read(uint64_t address, void *to, size_t bytes);
 void bus_write(uint64_t address, const void *from, size_t bytes);
@@ -207,7 +207,7 @@ void evict_all(void);
 void last_random(uint8_t bytes[128]);
 uint32_t rule_breaks(void);
 
-/* --- PCONFIG ---------------------------------------------------------------------------------- */
+/* --- PCONFIG --- */
 
 #define SET_KEY_DIRECT 0u
 #define SET_KEY_RANDOM 1u
@@ -247,7 +247,7 @@ unsigned algorithm(void);
 /* The KeyID's behaviour, seen as the ciphertext that it makes of one line in DRAM. */
 void fingerprint(unsigned keyid, uint8_t line[LINE_BYTES]);
 
-/* --- VMX and EPT ------------------------------------------------------------------------------ */
+/* --- VMX and EPT --- */
 
 struct exit {
 	uint64_t reason, qualification, gpa, interruption, rcx, rax;
@@ -285,13 +285,13 @@ volatile uint64_t *ept_window(unsigned level, uint64_t entry);
 void invept_all(void);
 void invvpid_all(void);
 
-/* --- DMA -------------------------------------------------------------------------------------- */
+/* --- DMA --- */
 
 /* The disk's first sector moves to or from that physical address; false if the disk refuses. */
 bool disk_to_memory(uint64_t address);
 bool memory_to_disk(uint64_t address);
 
-/* --- Rows ------------------------------------------------------------------------------------- */
+/* --- Rows --- */
 
 struct row {
 	const char *name;

@@ -4,7 +4,8 @@
 ROWS_DIR := $(MACHINE_DIR)/rows
 ROWS := $(O)/rows/rows.efi
 ROWS_OBJ := $(patsubst %,$(O)/rows/%.o,$(notdir $(wildcard $(ROWS_DIR)/*.c $(ROWS_DIR)/*.asm)))
-ROWS_CFLAGS := -std=gnu11 -O2 -g -Wall -Wextra -Wshadow -Werror -isystem /usr/include/efi \
+ROWS_CFLAGS := -std=gnu11 -O2 -g -Wall -Wextra -Wno-unused-parameter -Wshadow -Werror \
+	-isystem /usr/include/efi \
 	-isystem /usr/include/efi/x86_64 -fpic -fvisibility=hidden -ffreestanding \
 	-fno-stack-protector -fno-strict-aliasing -fshort-wchar -mno-red-zone -mgeneral-regs-only \
 	-fcf-protection=none -maccumulate-outgoing-args -fno-tree-loop-distribute-patterns \

@@ -218,7 +218,7 @@ struct cpuid cpuid(uint32_t leaf, uint32_t subleaf)
 	return r;
 }
 
-/* --- Taking the machine and giving it back ---------------------------------------------------- */
+/* --- Taking the machine and giving it back --- */
 
 static void load_tables(size_t n)
 {
