@@ -373,11 +373,3 @@ const char *keyslot_mode_name(enum keyslot_mode mode)
 
 	return (size_t)mode < ARRAY_COUNT(names) ? names[mode] : "unknown";
 }
-
-void keyslot_wipe(void)
-{
-	for (uint32_t i = 0; i < slot_count; i++) {
-		slots[i].has_digest = false;
-		secure_zero(slots[i].digest, sizeof(slots[i].digest));
-	}
-}

@@ -85,7 +85,4 @@ int keyslot_get(keyid_t keyid, struct keyslot_info *out);
 const char *keyslot_state_name(enum keyslot_state state);
 const char *keyslot_mode_name(enum keyslot_mode mode);
 
-/* Zeroes what was kept of keys (digests). For the end of the machine; any CPU, no locks. */
-void keyslot_wipe(void);
-
 #endif

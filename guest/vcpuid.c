@@ -20,7 +20,6 @@ enum {
 
 #define LEAF_FREQUENCY	0x16u /* the last basic leaf that we give meaning to */
 #define LEAF_HYPERVISOR 0x40000000u
-#define LEAF_KVM	0x40000001u
 #define LEAF_TIMING	0x40000010u
 
 /* CPUID.0BH: level types, and where ECX carries them. */
@@ -146,7 +145,7 @@ static void hypervisor_leaf(enum vm_signature signature, uint32_t leaf, uint32_t
 		regs[EAX] = (uint32_t)khz;
 		regs[EBX] = (uint32_t)(khz / VLAPIC_TSC_RATIO);
 	}
-	/* LEAF_KVM: no paravirtual feature, no hint. */
+	/* 40000001H, KVM's leaf: no paravirtual feature, no hint. */
 }
 
 void vcpuid_adjust(const struct vcpu *vcpu, enum vm_signature signature, uint32_t leaf,

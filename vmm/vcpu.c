@@ -158,11 +158,6 @@ uint64_t vcpu_guest_tsc(const struct vcpu *vcpu, uint64_t host_tsc)
 	return host_tsc + vcpu->priv->tsc_offset;
 }
 
-uint64_t vcpu_host_tsc(const struct vcpu *vcpu, uint64_t guest_tsc)
-{
-	return guest_tsc - vcpu->priv->tsc_offset;
-}
-
 void vcpu_skip_time(struct vcpu *vcpu, uint64_t ticks)
 {
 	vcpu->priv->tsc_offset -= ticks;

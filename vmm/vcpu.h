@@ -96,8 +96,7 @@ bool vcpu_has_virtual_delivery(const struct vcpu *vcpu);
  * delivery only). */
 void vcpu_set_svi(struct vcpu *vcpu, uint8_t vector);
 
-/* Host TSC -> guest TSC and back (TSC offsetting, no scaling). */
+/* The guest's TSC at this moment of the host's (TSC offsetting, no scaling). */
 uint64_t vcpu_guest_tsc(const struct vcpu *vcpu, uint64_t host_tsc);
-uint64_t vcpu_host_tsc(const struct vcpu *vcpu, uint64_t guest_tsc);
 
 #endif

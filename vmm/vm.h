@@ -101,8 +101,6 @@ struct vm_hooks {
 	 * kept in these have to go on from where they stood. No vCPU is on a CPU. Boot processor.
 	 */
 	void (*skip_time)(struct vm *vm, uint64_t ticks);
-	/* Pending NMI (LAPIC LINT/ICR): returns true and clears it when one is to be injected. */
-	bool (*nmi_take)(struct vcpu *vcpu);
 };
 
 struct vm {

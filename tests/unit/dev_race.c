@@ -125,11 +125,6 @@ uint64_t vcpu_guest_tsc(const struct vcpu *vcpu, uint64_t host_tsc)
 	return host_tsc;
 }
 
-uint64_t vcpu_host_tsc(const struct vcpu *vcpu, uint64_t guest_tsc)
-{
-	return guest_tsc;
-}
-
 /* --- A guest --- */
 
 static uint64_t port(struct vcpu *vcpu, uint16_t number, uint32_t size, bool write, uint64_t value)

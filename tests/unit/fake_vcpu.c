@@ -92,11 +92,6 @@ WEAK uint64_t vcpu_guest_tsc(const struct vcpu *vcpu, uint64_t host_tsc)
 	return host_tsc + fake_tsc_offset;
 }
 
-WEAK uint64_t vcpu_host_tsc(const struct vcpu *vcpu, uint64_t guest_tsc)
-{
-	return guest_tsc - fake_tsc_offset;
-}
-
 WEAK void vcpu_forget_code(struct vcpu *vcpu)
 {
 }

@@ -51,6 +51,14 @@ int rng_bytes(void *buf, size_t bytes)
 	return rng_fails ? ERR_IO : 0;
 }
 
+static size_t zeroed_at_end; /* bytes of the slots that the end of the machine zeroes */
+
+int wipe_register(void *area, size_t bytes)
+{
+	zeroed_at_end += area == slots ? bytes : 0;
+	return 0;
+}
+
 static void machine(unsigned profile, unsigned packages)
 {
 	tme_machine_set(profile, 4, packages);
@@ -64,6 +72,7 @@ static int setup(void **state)
 {
 	memset(secret, 0x5a, sizeof(secret));
 	rng_fails = rng_stuck = halves_equal = false;
+	zeroed_at_end = 0;
 	return fake_setup(state);
 }
 
@@ -465,8 +474,7 @@ static void row_47_nothing_of_a_key_is_kept(void **state)
 	assert_null(memmem(slots, slot_count * sizeof(*slots), secret, 8));
 	assert_memory_not_equal(slots[keyid - 1].digest, (uint8_t[DIGEST_BYTES]){ 0 },
 				DIGEST_BYTES);
-	keyslot_wipe();
-	assert_memory_equal(slots[keyid - 1].digest, (uint8_t[DIGEST_BYTES]){ 0 }, DIGEST_BYTES);
+	assert_int_equal(zeroed_at_end, slot_count * sizeof(*slots)); /* digests are in there */
 	keyslot_unuse(keyid);
 	keyslot_kill_retired(false, NULL);
 	keyid = take(KEYSLOT_DIRECT);

@@ -347,11 +347,6 @@ static inline bool cpu_rdseed64(uint64_t *value)
 	return ok;
 }
 
-static inline void cpu_lgdt(const struct cpu_table_register *table)
-{
-	__asm__ volatile("lgdt %0" : : "m"(*table) : "memory");
-}
-
 static inline void cpu_lidt(const struct cpu_table_register *table)
 {
 	__asm__ volatile("lidt %0" : : "m"(*table) : "memory");
@@ -371,11 +366,6 @@ static inline struct cpu_table_register cpu_sidt(void)
 
 	__asm__ volatile("sidt %0" : "=m"(table));
 	return table;
-}
-
-static inline void cpu_lldt(uint16_t selector)
-{
-	__asm__ volatile("lldt %0" : : "r"(selector) : "memory");
 }
 
 static inline void cpu_ltr(uint16_t selector)

@@ -47,7 +47,6 @@ static inline gpa_t gpa(uint64_t v)
 #define ALIGN_DOWN(v, a)       ((v) & ~((a)-1))
 #define ALIGN_UP(v, a)	       (((v) + (a)-1) & ~((a)-1))
 #define IS_ALIGNED(v, a)       (((v) & ((a)-1)) == 0)
-#define CONTAINER_OF(p, t, m)  ((t *)(void *)((char *)(p)-offsetof(t, m)))
 #define PRINTF_LIKE(fmt, args) __attribute__((format(printf, fmt, args)))
 
 #endif
