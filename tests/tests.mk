@@ -308,9 +308,9 @@ OUR_C := $(sort $(foreach d,vmm vmm/base crypto ept guest guest/dev boot tests/u
 	tests/lint tests/guests/common tests/bus tests/machine/rows,$(wildcard $d/*.[ch])) \
 	$(wildcard tests/guests/*/main.c))
 
-.PHONY: lint layers bootstrap-code headers sizes words rows-table branches format
+.PHONY: lint layers bootstrap-code headers sizes words noise rows-table branches format
 .PHONY: format-check config-table config-table-check
-lint: sizes words layers bootstrap-code headers rows-table config-table-check branches \
+lint: sizes words noise layers bootstrap-code headers rows-table config-table-check branches \
 	format-check
 
 # The table of umbra.conf's keys in boot/README.md comes from the rows of boot/config_keys.c.
@@ -350,6 +350,9 @@ sizes:
 
 words:
 	@$(PYTHON) tests/lint/words.py
+
+noise: $$(LAYER_OBJ) $$(THIRD_OBJ)
+	@$(PYTHON) tests/lint/noise.py $(OBJ)
 
 rows-table:
 	@$(PYTHON) tests/lint/rows.py
