@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Between pager.c (what happens to a page), window.c (which frame) and store.c (the ciphertext).
+ * Between pager.c (what happens to a page), pager_region.c (where regions appear), pager_end.c (how
+ * they end), pager_vm.c (a VM's key and counters), window.c (which frame) and store.c (the
+ * ciphertext).
+ *
  * All state is guarded by window_lock, which is taken inside a gmem.lock and never the other way
  * round: evicting another VM's page takes that lock alone.
  */
@@ -101,6 +104,26 @@ static inline uint64_t *window_entry(const struct window_frame *frame, uint32_t 
 		      : ept_page_entry(&mapping->gmem->root,
 				       gpa(mapping->base.v + frame->page * PAGE_SIZE));
 }
+
+/* --- pager.c: operations of a region, under gmem.lock --- */
+
+int pager_fault(struct gmem *gmem, struct gmem_region *region, gpa_t gpa, unsigned access,
+		const struct gmem_faulter *by);
+int pager_pin(struct gmem *gmem, struct gmem_region *region, gpa_t page, bool write,
+	      struct keyed_frame *out);
+void pager_unpin(struct gmem *gmem, struct gmem_region *region, gpa_t page, bool written);
+/* The mapping of a gmem; it has one. */
+uint32_t pager_mapping_of(const struct sealed_region *region, const struct gmem *gmem);
+
+/* --- pager_end.c: operations of a region that ends (struct region_ops) --- */
+
+void pager_region_close(struct gmem_region *region);
+bool pager_region_bury(const struct ept_root *root, struct gmem_region *region, enum gmem_bury how);
+
+/* --- pager_vm.c --- */
+
+/* A region is buried. The last one of its VM frees what stayed of that. No lock held. */
+void pager_vm_drop_region(struct pager_vm *vm);
 
 /* --- window.c: all under window_lock, but for the first two --- */
 

@@ -52,8 +52,8 @@ $(O)/unit/$1: tests/unit/$1.c tests/unit/race_cpus.c tests/unit/race.h tests/uni
 	@$$(HOST_CC) -std=gnu11 -g -O1 -no-pie -fsanitize=thread -DUMBRA_HOST_TEST -I. \
 		$$(HOST_WARN) -include tests/unit/race.h -o $$@ $$(filter %.c,$$^) -lpthread
 endef
-$(eval $(call race_rule,pager_race,ept/pager.c ept/window.c ept/store.c ept/gmem.c ept/ept.c \
-	ept/ept_tlb.c vmm/base/keyid.c))
+$(eval $(call race_rule,pager_race,ept/pager.c ept/pager_region.c ept/pager_end.c ept/pager_vm.c \
+	ept/window.c ept/store.c ept/gmem.c ept/ept.c ept/ept_tlb.c vmm/base/keyid.c))
 $(eval $(call race_rule,iobus_race,vmm/iobus.c))
 $(eval $(call race_rule,console_race,guest/vconsole.c $(addprefix vmm/base/,console.c serial.c \
 	keyboard.c log.c str.c err.c)))
@@ -65,7 +65,8 @@ $(eval $(call race_rule,dev_race,$(addprefix guest/dev/,vioapic.c vlapic.c vlapi
 
 GMEM_C := ept/gmem.c ept/ram_plain.c ept/extents.c ept/retire.c ept/move.c ept/ept.c ept/ept_tlb.c \
 	vmm/base/str.c
-PAGER_C := ept/pager.c ept/window.c ept/store.c $(GMEM_C)
+PAGER_C := ept/pager.c ept/pager_region.c ept/pager_end.c ept/pager_vm.c \
+	ept/window.c ept/store.c $(GMEM_C)
 UNIT_vm_file := guest/vm_file.c vmm/base/str.c $(GMEM_C)
 UNIT_linux_load := guest/linux_load.c guest/vm_file.c vmm/base/str.c vmm/base/err.c $(GMEM_C)
 UNIT_page_alloc := vmm/base/page_alloc.c vmm/base/str.c

@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Regions of sealed RAM: those of one VM, and shares, which have a mapping for each member.
+ * window_lock guards the mappings.
+ */
+#include "ept/pager.h"
+
+#include "ept/gmem_priv.h"
+#include "ept/pager_priv.h"
+#include "vmm/base/err.h"
+#include "vmm/base/panic.h"
+
+const struct region_ops pager_sealed_ops = {
+	.name = "sealed",
+	.fault = pager_fault,
+	.pin = pager_pin,
+	.unpin = pager_unpin,
+	.close = pager_region_close,
+	.bury = pager_region_bury,
+};
+
+int pager_ram_create(struct gmem *gmem, struct pager_vm *vm, gpa_t base, uint64_t bytes,
+		     uint8_t fill, struct gmem_region *out)
+{
+	struct sealed_region *sealed;
+	int err = store_create(bytes / PAGE_SIZE, &sealed);
+
+	CHECK(vm->gmem == NULL || vm->gmem == gmem);
+	if (err != 0) {
+		return err;
+	}
+	vm->gmem = gmem;
+	sealed->vm = vm;
+	sealed->fill = fill * 0x0101010101010101ul;
+	sealed->id = vm->region_count++;
+	vm->regions_left++;
+	sealed->mapping_count = 1;
+	sealed->mappings[0] = (struct sealed_mapping){ .gmem = gmem, .base = base };
+	*out = (struct gmem_region){
+		.base = base, .bytes = bytes, .ops = &pager_sealed_ops, .state = sealed
+	};
+	return 0;
+}
+
+int gmem_add_ram_sealed(struct gmem *gmem, struct pager_vm *vm, gpa_t base, uint64_t bytes)
+{
+	struct gmem_region region;
+	int err = gmem_region_check(gmem, base, bytes);
+
+	if (err == 0) {
+		err = ept_reserve(&gmem->root, base, bytes, PAGE_SIZE);
+	}
+	if (err == 0) {
+		err = pager_ram_create(gmem, vm, base, bytes, 0, &region);
+	}
+	if (err == 0) {
+		gmem_region_insert(gmem, &region);
+	}
+	return err;
+}
+
+/* --- Shares: regions of a group, with a mapping for each member --- */
+
+int pager_share_create(struct pager_vm *vm, uint64_t bytes, struct sealed_region **out)
+{
+	int err = store_create(bytes / PAGE_SIZE, out);
+
+	if (err == 0) {
+		(*out)->vm = vm;
+		(*out)->id = vm->region_count++;
+		vm->regions_left++;
+	}
+	return err;
+}
+
+int pager_share_join(struct sealed_region *share, struct gmem *gmem, gpa_t base, bool read_only,
+		     uint32_t first_hold)
+{
+	uint32_t m = 0;
+
+	lock_take(&window_lock);
+	while (m < share->mapping_count && share->mappings[m].gmem != NULL) {
+		m++;
+	}
+	if (m < PAGER_MAPPINGS_MAX) {
+		share->mappings[m] = (struct sealed_mapping){ gmem, base, read_only, first_hold };
+		share->mapping_count = MAX(share->mapping_count, m + 1);
+	}
+	lock_drop(&window_lock);
+	return m < PAGER_MAPPINGS_MAX ? 0 : ERR_NOMEM;
+}
+
+uint32_t pager_share_members(const struct sealed_region *share)
+{
+	uint32_t count = 0;
+
+	for (uint32_t m = 0; m < share->mapping_count; m++) {
+		count += share->mappings[m].gmem != NULL;
+	}
+	return count;
+}
+
+void pager_share_leave(struct sealed_region *share, struct gmem *gmem, bool live)
+{
+	const uint32_t m = pager_mapping_of(share, gmem), bit = (uint32_t)BIT(m);
+
+	lock_take(&window_lock);
+	for (uint32_t i = 0; i < window_frame_count(); i++) {
+		struct window_frame *frame = window_frame(i);
+
+		if (frame->region == share && (frame->mapped & bit) != 0) {
+			frame->dirty |= ept_entry_take(window_entry(frame, m));
+			frame->entry = m == 0 ? NULL : frame->entry;
+			frame->mapped &= ~bit;
+			frame->writable &= ~bit;
+		}
+	}
+	if (live) {
+		ept_tlb_shootdown(&gmem->root);
+	}
+	share->mappings[m].gmem = NULL;
+	lock_drop(&window_lock);
+}
+
+static void sealed_leave(struct gmem *gmem, struct gmem_region *region)
+{
+	pager_share_leave(region->state, gmem, false);
+}
+
+const struct region_ops pager_share_ops = {
+	.name = "sealed share",
+	.fault = pager_fault,
+	.pin = pager_pin,
+	.unpin = pager_unpin,
+	.leave = sealed_leave,
+	.close = pager_region_close,
+	.bury = pager_region_bury,
+};

@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What a VM has of the software engine apart from its pages: its key, its floor of the window, and
+ * its counters. window_lock guards all but the key.
+ */
+#include "ept/pager.h"
+
+#include "crypto/kdf.h"
+#include "crypto/rng.h"
+#include "crypto/wipe.h"
+#include "ept/pager_priv.h"
+#include "vmm/base/err.h"
+#include "vmm/base/log.h"
+#include "vmm/base/panic.h"
+#include "vmm/base/str.h"
+
+#define PAGE_KEY_BYTES 64 /* AES-256-XTS */
+#define PAGE_KEY_LABEL "umbra page key"
+
+/*
+ * Versions start at 1 with each share: were the key the same again, after a reset or in a second
+ * VM with the same key file, two contents of a page would meet the same key and tweak, and
+ * ciphertext would show where they are equal. The salt makes it another key each time.
+ */
+static int make_key(struct page_key *key, const uint8_t *given)
+{
+	uint8_t secret[KDF_SECRET_BYTES], salt[KDF_SALT_BYTES], bytes[PAGE_KEY_BYTES];
+	int err = rng_bytes(salt, sizeof(salt));
+
+	if (given != NULL) {
+		memcpy(secret, given, sizeof(secret));
+	} else if (err == 0) {
+		err = rng_bytes(secret, sizeof(secret));
+	}
+	if (err == 0) {
+		err = kdf_derive(secret, sizeof(secret), salt, PAGE_KEY_LABEL, bytes,
+				 sizeof(bytes));
+	}
+	if (err == 0) {
+		err = page_key_set(key, bytes, sizeof(bytes));
+	}
+	secure_zero(secret, sizeof(secret));
+	secure_zero(salt, sizeof(salt));
+	secure_zero(bytes, sizeof(bytes));
+	return err;
+}
+
+static bool claim(const struct pager_vm *vm)
+{
+	uint64_t left;
+	bool done;
+
+	lock_take(&window_lock);
+	left = window_unclaimed();
+	done = window_claim(vm->floor);
+	lock_drop(&window_lock);
+	if (!done && window_frame_count() != 0) { /* else the reason why there is none was logged */
+		log_error("vm %s: %u vCPU%s %luK of the window, and other VMs leave %luK of "
+			  "%luK: make [host] window larger",
+			  vm->name, vm->vcpu_count, vm->vcpu_count == 1 ? " needs" : "s need",
+			  vm->floor * 4, left * 4, window_frame_count() * 4);
+	}
+	return done;
+}
+
+int pager_vm_create(const char *name, uint32_t vcpu_count, const uint8_t *secret,
+		    struct pager_vm **out)
+{
+	uint64_t bytes = sizeof(struct pager_vm) + vcpu_count * sizeof(struct vcpu_hold);
+	size_t host_pages = ALIGN_UP(bytes, PAGE_SIZE) / PAGE_SIZE;
+	struct pager_vm *vm = page_alloc(host_pages);
+	int err;
+
+	if (vm == NULL) {
+		return ERR_NOMEM;
+	}
+	vm->name = name;
+	vm->vcpu_count = vcpu_count;
+	vm->host_pages = host_pages;
+	vm->floor = (uint64_t)vcpu_count * PAGER_VCPU_FRAMES + PAGER_PIN_FRAMES;
+	if (!claim(vm)) {
+		page_free(vm, host_pages);
+		return ERR_RANGE;
+	}
+	/* Registered before there is a secret in it. */
+	err = wipe_register(&vm->key, sizeof(vm->key));
+	if (err == 0) {
+		err = make_key(&vm->key, secret);
+	}
+	if (err != 0) {
+		pager_vm_destroy(vm);
+		return err;
+	}
+	*out = vm;
+	return 0;
+}
+
+/* No page is in clear, no region left, and the key is wiped. */
+static void free_vm(struct pager_vm *vm)
+{
+	CHECK(vm->counters.clear_pages == 0);
+	page_free(vm, vm->host_pages);
+}
+
+void pager_vm_destroy(struct pager_vm *vm)
+{
+	bool buried;
+
+	if (vm == NULL) {
+		return;
+	}
+	/* Nothing is sealed or opened under it any more: its regions are dead. */
+	secure_zero(&vm->key, sizeof(vm->key));
+	wipe_unregister(&vm->key);
+	lock_take(&window_lock);
+	window_unclaim(vm->floor);
+	vm->floor = 0; /* what it still has anybody may take */
+	vm->over = true;
+	buried = vm->regions_left == 0;
+	lock_drop(&window_lock);
+	if (buried) {
+		free_vm(vm);
+	}
+}
+
+void pager_vm_drop_region(struct pager_vm *vm)
+{
+	bool last;
+
+	lock_take(&window_lock);
+	last = --vm->regions_left == 0 && vm->over;
+	lock_drop(&window_lock);
+	if (last) {
+		free_vm(vm);
+	}
+}
+
+void pager_count(const struct pager_vm *vm, struct pager_counters *out)
+{
+	lock_take(&window_lock);
+	*out = vm->counters;
+	lock_drop(&window_lock);
+}
+
+void pager_log(const struct pager_vm *vm)
+{
+	struct pager_counters now;
+
+	pager_count(vm, &now);
+	log_info("vm %s: faults: %lu first touch, %lu clean, %lu dirty victim, %lu open "
+		 "already; %lu opens by the hypervisor",
+		 vm->name, now.first_touches, now.clean_faults, now.dirty_faults, now.mapped_faults,
+		 now.door_opens);
+	log_info("vm %s: pages: %lu opened, %lu sealed, %lu dropped clean, %lu dropped zero, "
+		 "%lu shoot-downs; %lu in clear, at most %lu",
+		 vm->name, now.opens, now.sealings, now.drops, now.zero_drops, now.shoot_downs,
+		 now.clear_pages, now.clear_peak);
+}
