@@ -59,6 +59,8 @@ TARGET := -m64 -std=c11 -ffreestanding -fPIC -fvisibility=hidden -fno-stack-prot
 # `make lint` checks. clang's retpolines are the same, behind a call.
 TARGET += -fno-jump-tables $(if $(findstring clang,$(CC)),-mretpoline,\
 	-mindirect-branch=thunk-inline -mindirect-branch-register)
+# CHECKS=1 (with an O of its own): the order of locks is checked while the machine runs.
+TARGET += $(if $(CHECKS),-DUMBRA_CHECKS)
 WARN := -Wall -Wextra -Wno-unused-parameter -Wconversion -Wshadow -Wmissing-prototypes \
 	-Wstrict-prototypes -Wvla -Werror
 INCLUDE := -I. -I$(GEN) -isystem $(THIRD)/zydis/include \

@@ -35,7 +35,7 @@ void *crypto_calloc(size_t count, size_t bytes)
 	if (__builtin_mul_overflow(count, bytes, &total) || total == 0 || total > SLOT_BYTES) {
 		return NULL;
 	}
-	lock_take(&slot_lock);
+	lock_take(&slot_lock, LOCK_CIPHER_SLOT);
 	if (!registered) {
 		registered = true;
 		(void)wipe_register(slots, sizeof(slots)); /* among the first: there is room */
@@ -60,7 +60,7 @@ void crypto_free(void *p)
 	i = (size_t)((uint8_t *)p - slots[0]) / SLOT_BYTES;
 	CHECK(i < SLOT_COUNT && p == slots[i] && (slot_used & BIT(i)) != 0);
 	secure_zero(p, SLOT_BYTES);
-	lock_take(&slot_lock);
+	lock_take(&slot_lock, LOCK_CIPHER_SLOT);
 	slot_used &= (uint32_t)~BIT(i);
 	lock_drop(&slot_lock);
 }

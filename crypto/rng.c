@@ -220,7 +220,7 @@ int rng_bytes(void *buf, size_t bytes)
 		secure_zero(buf, bytes);
 		return ERR_UNSUPPORTED;
 	}
-	lock_take(&rng.lock);
+	lock_take(&rng.lock, LOCK_RNG);
 	simd_begin(&save);
 	while (done < bytes && ret == 0) {
 		size_t part = MIN(bytes - done, (size_t)MBEDTLS_CTR_DRBG_MAX_REQUEST);
@@ -245,7 +245,7 @@ int rng_reseed(void)
 	if (!rng_ready) {
 		return ERR_UNSUPPORTED;
 	}
-	lock_take(&rng.lock);
+	lock_take(&rng.lock, LOCK_RNG);
 	simd_begin(&save);
 	ret = mbedtls_ctr_drbg_reseed(&rng.drbg, NULL, 0);
 	simd_end(&save);

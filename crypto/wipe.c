@@ -38,7 +38,7 @@ int wipe_register(void *area, size_t bytes)
 {
 	struct wipe_area *free_area;
 
-	lock_take(&wipe_lock);
+	lock_take(&wipe_lock, LOCK_WIPE);
 	free_area = find_area(NULL);
 	if (free_area != NULL) {
 		free_area->bytes = bytes;
@@ -55,7 +55,7 @@ void wipe_unregister(const void *area)
 	if (area == NULL) {
 		return;
 	}
-	lock_take(&wipe_lock);
+	lock_take(&wipe_lock, LOCK_WIPE);
 	found = find_area(area);
 	if (found != NULL) {
 		__atomic_store_n(&found->base, NULL, __ATOMIC_RELEASE);

@@ -54,7 +54,7 @@ static void add(void *context, struct keyed_frame page, uint64_t bytes)
 
 void audit_gmem(struct audit *audit, struct gmem *gmem)
 {
-	lock_take(&gmem->lock);
+	lock_take(&gmem->lock, LOCK_GMEM);
 	ept_visit(&gmem->root, add, audit);
 	lock_drop(&gmem->lock);
 }

@@ -158,7 +158,7 @@ enum gmem_fault_result gmem_fault(struct gmem *gmem, gpa_t gpa, unsigned access,
 	if (region == NULL) {
 		return GMEM_FAULT_MMIO;
 	}
-	lock_take(&gmem->lock);
+	lock_take(&gmem->lock, LOCK_GMEM);
 	gmem->fault_count++;
 	err = region->ops->fault(gmem, region, gpa, access, by);
 	lock_drop(&gmem->lock);
@@ -181,7 +181,7 @@ static void count_leaf(void *context, struct keyed_frame page, uint64_t bytes)
 void gmem_count_leaves(struct gmem *gmem, struct gmem_leaves *out)
 {
 	*out = (struct gmem_leaves){ 0 };
-	lock_take(&gmem->lock);
+	lock_take(&gmem->lock, LOCK_GMEM);
 	ept_visit(&gmem->root, count_leaf, out);
 	lock_drop(&gmem->lock);
 }
@@ -263,7 +263,7 @@ static int open_page(struct gmem *gmem, uint64_t at, size_t count, struct door_j
 	if (region == NULL) {
 		return ERR_RANGE;
 	}
-	lock_take(&gmem->lock);
+	lock_take(&gmem->lock, LOCK_GMEM);
 	err = region->ops->pin(gmem, region, page, write, &frame);
 	if (err == 0) {
 		uint8_t *bytes = host_temp_map(GMEM_SLOT_DOOR, frame);
@@ -312,7 +312,7 @@ int gmem_load(struct gmem *gmem, gpa_t gpa, uint64_t *value, size_t bytes)
 	if (region == NULL || gpa.v % bytes != 0) {
 		return ERR_RANGE;
 	}
-	lock_take(&gmem->lock);
+	lock_take(&gmem->lock, LOCK_GMEM);
 	err = region->ops->pin(gmem, region, page, false, &frame);
 	if (err == 0) {
 		const char *at = (const char *)host_temp_map(GMEM_SLOT_DOOR, frame) +
@@ -372,7 +372,7 @@ static bool word_holds(struct gmem *gmem, struct gmem_expect *word)
 static __attribute__((noinline)) bool words_hold(struct gmem *gmem, struct gmem_expect *words,
 						 const struct gmem_expect *end)
 {
-	lock_take(&gmem->lock);
+	lock_take(&gmem->lock, LOCK_GMEM);
 	for (; words < end; words++) {
 		if (!word_holds(gmem, words)) {
 			break;

@@ -136,7 +136,7 @@ bool move_step(struct gmem *gmem)
 	bool done;
 	gpa_t at;
 
-	lock_take(&gmem->lock);
+	lock_take(&gmem->lock, LOCK_GMEM);
 	done = !find_leaf(gmem, move->next, &at, &leaf);
 	merge_again(gmem, done ? UINT64_MAX : at.v);
 	if (!done && leaf.leaf_bytes > SIZE_2M) {
@@ -165,7 +165,7 @@ static void begin(struct gmem *gmem, enum cipher cipher, keyid_t to)
 {
 	struct move *move = gmem->move;
 
-	lock_take(&gmem->lock);
+	lock_take(&gmem->lock, LOCK_GMEM);
 	ept_tlb_shootdown(&gmem->root);
 	move->cipher = cipher;
 	move->from = gmem->keyid;

@@ -233,7 +233,7 @@ int pager_fault(struct gmem *gmem, struct gmem_region *region, gpa_t gpa, unsign
 		holder.vcpu += sealed->mappings[m].first_hold;
 		by = &holder;
 	}
-	lock_take(&window_lock);
+	lock_take(&window_lock, LOCK_WINDOW);
 	if (by != NULL) {
 		window_let_go(sealed->vm, by, *store_opened(sealed, page) == 0);
 	}
@@ -255,7 +255,7 @@ int pager_pin(struct gmem *gmem, struct gmem_region *region, gpa_t page, bool wr
 	if (write && sealed->mappings[pager_mapping_of(sealed, gmem)].read_only) {
 		return ERR_RIGHTS;
 	} /* else unpin reports whether it was written */
-	lock_take(&window_lock);
+	lock_take(&window_lock, LOCK_WINDOW);
 	if (open_page(sealed, (page.v - region->base.v) / PAGE_SIZE, &index) != COST_NONE) {
 		sealed->vm->counters.door_opens++;
 	}
@@ -270,7 +270,7 @@ void pager_unpin(struct gmem *gmem, struct gmem_region *region, gpa_t page, bool
 	struct sealed_region *sealed = region->state;
 	struct window_frame *frame;
 
-	lock_take(&window_lock);
+	lock_take(&window_lock, LOCK_WINDOW);
 	frame = window_frame(*store_opened(sealed, (page.v - region->base.v) / PAGE_SIZE) - 1);
 	frame->pins--;
 	frame->dirty |= written;
@@ -293,14 +293,14 @@ void pager_vm_seal(struct pager_vm *vm)
 	if (vm->gmem == NULL) {
 		return; /* all of the VM's RAM is in clear, as it is configured */
 	}
-	lock_take(&vm->gmem->lock); /* the door is shut: nothing is pinned */
-	lock_take(&window_lock);
+	lock_take(&vm->gmem->lock, LOCK_GMEM); /* the door is shut: nothing is pinned */
+	lock_take(&window_lock, LOCK_WINDOW);
 	window_let_vm_go(vm); /* instructions under way fault again */
 	lock_drop(&window_lock);
 	for (uint32_t i = 0; i < window_frame_count(); i++) {
 		struct window_frame *frame = window_frame(i);
 
-		lock_take(&window_lock);
+		lock_take(&window_lock, LOCK_WINDOW);
 		if (frame->region != NULL && frame->region->vm == vm) {
 			CHECK(frame->pins == 0);
 			(void)exchange(frame, NULL, 0);
@@ -313,7 +313,7 @@ void pager_vm_seal(struct pager_vm *vm)
 
 void pager_window(uint64_t *frames, uint64_t *unclaimed)
 {
-	lock_take(&window_lock);
+	lock_take(&window_lock, LOCK_WINDOW);
 	*frames = window_frame_count();
 	*unclaimed = window_unclaimed();
 	lock_drop(&window_lock);

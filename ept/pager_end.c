@@ -22,7 +22,7 @@ void pager_region_close(struct gmem_region *region)
 {
 	struct sealed_region *sealed = region->state;
 
-	lock_take(&window_lock);
+	lock_take(&window_lock, LOCK_WINDOW);
 	window_let_vm_go(sealed->vm);
 	sealed->dead = true;
 	lock_drop(&window_lock);
@@ -41,7 +41,7 @@ static bool wipe_some(struct sealed_region *sealed)
 			return false;
 		}
 		sealed->swept++;
-		lock_take(&window_lock);
+		lock_take(&window_lock, LOCK_WINDOW);
 		if (window_frame(i)->region == sealed) {
 			gmem_zero_frames(GMEM_SLOT_CLEAR, window_page(window_frame(i)), PAGE_SIZE);
 			window_put_free(i);

@@ -78,7 +78,7 @@ int pager_share_join(struct sealed_region *share, struct gmem *gmem, gpa_t base,
 {
 	uint32_t m = 0;
 
-	lock_take(&window_lock);
+	lock_take(&window_lock, LOCK_WINDOW);
 	while (m < share->mapping_count && share->mappings[m].gmem != NULL) {
 		m++;
 	}
@@ -104,7 +104,7 @@ void pager_share_leave(struct sealed_region *share, struct gmem *gmem, bool live
 {
 	const uint32_t m = pager_mapping_of(share, gmem), bit = (uint32_t)BIT(m);
 
-	lock_take(&window_lock);
+	lock_take(&window_lock, LOCK_WINDOW);
 	for (uint32_t i = 0; i < window_frame_count(); i++) {
 		struct window_frame *frame = window_frame(i);
 

@@ -50,7 +50,7 @@ static bool claim(const struct pager_vm *vm)
 	uint64_t left;
 	bool done;
 
-	lock_take(&window_lock);
+	lock_take(&window_lock, LOCK_WINDOW);
 	left = window_unclaimed();
 	done = window_claim(vm->floor);
 	lock_drop(&window_lock);
@@ -112,7 +112,7 @@ void pager_vm_destroy(struct pager_vm *vm)
 	/* Nothing is sealed or opened under it any more: its regions are dead. */
 	secure_zero(&vm->key, sizeof(vm->key));
 	wipe_unregister(&vm->key);
-	lock_take(&window_lock);
+	lock_take(&window_lock, LOCK_WINDOW);
 	window_unclaim(vm->floor);
 	vm->floor = 0; /* what it still has anybody may take */
 	vm->over = true;
@@ -127,7 +127,7 @@ void pager_vm_drop_region(struct pager_vm *vm)
 {
 	bool last;
 
-	lock_take(&window_lock);
+	lock_take(&window_lock, LOCK_WINDOW);
 	last = --vm->regions_left == 0 && vm->over;
 	lock_drop(&window_lock);
 	if (last) {
@@ -137,7 +137,7 @@ void pager_vm_drop_region(struct pager_vm *vm)
 
 void pager_count(const struct pager_vm *vm, struct pager_counters *out)
 {
-	lock_take(&window_lock);
+	lock_take(&window_lock, LOCK_WINDOW);
 	*out = vm->counters;
 	lock_drop(&window_lock);
 }

@@ -62,7 +62,7 @@ static struct keyed_frame usable(struct share *share, uint64_t offset, uint64_t 
 	*start = ALIGN_DOWN(offset, *size);
 	frame = hpa(extent->first + (*start - extent->base));
 	bit = *start / PAGE_SIZE;
-	lock_take(&share->lock);
+	lock_take(&share->lock, LOCK_SHARE);
 	if ((share->zeroed[bit / 64] & BIT(bit % 64)) == 0) {
 		gmem_zero_frames(GMEM_SLOT_CLEAR, keyed(frame, share->keyid), *size);
 		share->zeroed[bit / 64] |= BIT(bit % 64);
@@ -351,7 +351,7 @@ int share_revoke(struct share *share, struct gmem *gmem, gpa_t base, struct page
 	if (err != 0) {
 		return err;
 	}
-	lock_take(&gmem->lock);
+	lock_take(&gmem->lock, LOCK_GMEM);
 	region = region_at(gmem, base);
 	unmap_region(gmem, region);
 	if (share->sealed == NULL) {
@@ -393,7 +393,7 @@ int share_grant(struct share *share, struct gmem *gmem, gpa_t base, bool read_on
 		page_free(grave, 1);
 		return err;
 	}
-	lock_take(&gmem->lock);
+	lock_take(&gmem->lock, LOCK_GMEM);
 	region = region_at(gmem, base);
 	unmap_region(gmem, region);
 	own = *region;

@@ -224,7 +224,7 @@ void vconsole_put(struct vconsole *console, uint8_t byte)
 	const uint64_t most = in_view ? VCONSOLE_RING_BYTES : VCONSOLE_KEPT_BYTES;
 	uint64_t written;
 
-	lock_take(&console->lock);
+	lock_take(&console->lock, LOCK_VCONSOLE);
 	written = console->written;
 	if (!in_view && written - console->shown >= most) {
 		__atomic_store_n(&console->shown, written + 1 - most, __ATOMIC_RELAXED);
@@ -244,7 +244,7 @@ static size_t next_piece(struct vconsole *console, char text[VCONSOLE_PIECE_BYTE
 {
 	size_t bytes = 0;
 
-	lock_take(&console->lock);
+	lock_take(&console->lock, LOCK_VCONSOLE);
 	while (bytes < VCONSOLE_PIECE_BYTES && console->shown + bytes != console->written) {
 		text[bytes] = console->ring[(console->shown + bytes) % VCONSOLE_RING_BYTES];
 		if (text[bytes++] == '\n') {
@@ -434,7 +434,7 @@ bool vconsole_replay(const char *name)
 	struct vconsole *console = find(name);
 
 	if (console != NULL) {
-		lock_take(&console->lock);
+		lock_take(&console->lock, LOCK_VCONSOLE);
 		console->due = console->written;
 		__atomic_store_n(&console->shown,
 				 console->due - MIN(console->due, (uint64_t)VCONSOLE_KEPT_BYTES),

@@ -18,8 +18,8 @@ UNITS := $(sort $(patsubst UNIT_%,%,$(filter UNIT_%,$(.VARIABLES))))
 # HOST_CC=clang works as well (with an O of its own).
 HOST_CC ?= gcc
 HOST_SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
-HOST_DEF = -std=gnu11 -g -O1 $(HOST_SANITIZE) -DUMBRA_HOST_TEST $(INCLUDE) -I$(THIRD)/zydis/src \
-	$(ZYDIS_DEF) $(MBEDTLS_DEF) -DUMBRA_VERSION='"test"'
+HOST_DEF = -std=gnu11 -g -O1 $(HOST_SANITIZE) -DUMBRA_HOST_TEST -DUMBRA_CHECKS $(INCLUDE) \
+	-I$(THIRD)/zydis/src $(ZYDIS_DEF) $(MBEDTLS_DEF) -DUMBRA_VERSION='"test"'
 HOST_WARN := -Wall -Wextra -Wshadow -Wno-unused-parameter -Werror
 HOST_NASM = -I. -I$(GEN)/ -I$(THIRD)/font/ -DUMBRA_HOST_TEST
 HOST_OBJ := $(O)/unit/obj

@@ -30,7 +30,7 @@ void apic_page_mode_changed(struct vm *vm, enum vcpu_apic_mode from, enum vcpu_a
 	if ((from == VCPU_APIC_X) == (to == VCPU_APIC_X)) {
 		return;
 	}
-	lock_take(&vm->gmem.lock);
+	lock_take(&vm->gmem.lock, LOCK_GMEM);
 	if (to == VCPU_APIC_X) {
 		vm->apic_away--;
 	} else {
@@ -65,7 +65,7 @@ bool apic_page_map(struct vm *vm, enum vcpu_apic_mode mode)
 	if (mode != VCPU_APIC_X || vm->apic_access_page == NULL) {
 		return false;
 	}
-	lock_take(&vm->gmem.lock);
+	lock_take(&vm->gmem.lock, LOCK_GMEM);
 	if (!vm->apic_mapped && vm->apic_away == 0) {
 		vm->apic_mapped = map(vm);
 	}

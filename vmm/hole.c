@@ -88,7 +88,7 @@ bool hole_open(struct vcpu *vcpu, gpa_t gpa)
 	    iobus_memory_overlaps(&vm->iobus, page.v, PAGE_SIZE)) {
 		return false;
 	}
-	lock_take(&vm->gmem.lock);
+	lock_take(&vm->gmem.lock, LOCK_GMEM);
 	lent = lend(vcpu, page);
 	lock_drop(&vm->gmem.lock);
 	if (lent) {
@@ -106,7 +106,7 @@ void hole_close(struct vcpu *vcpu)
 	if (priv->hole_count == 0) {
 		return;
 	}
-	lock_take(&vm->gmem.lock);
+	lock_take(&vm->gmem.lock, LOCK_GMEM);
 	while (priv->hole_count > 0) {
 		/* One 4-KiB leaf: nothing to split, so nothing can fail. */
 		CHECK(ept_unmap(&vm->gmem.root, priv->holes[--priv->hole_count], PAGE_SIZE) == 0);

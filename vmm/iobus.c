@@ -80,7 +80,7 @@ void iobus_move(struct iobus *bus, struct iobus_movable *range, uint64_t base, b
 	if (__builtin_add_overflow(base, range->length - 1, &last)) {
 		on = false;
 	}
-	lock_take(&bus->move_lock);
+	lock_take(&bus->move_lock, LOCK_IOBUS);
 	__atomic_store_n(&bus->move_sequence, bus->move_sequence + 1, __ATOMIC_RELAXED);
 	__atomic_store_n(&range->base, base, __ATOMIC_RELEASE);
 	__atomic_store_n(&range->on, on, __ATOMIC_RELEASE);

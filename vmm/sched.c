@@ -50,7 +50,7 @@ static void reap(struct run_queue *queue)
 {
 	struct vcpu **link;
 
-	lock_take(&queue->lock);
+	lock_take(&queue->lock, LOCK_RUN_QUEUE);
 	link = &queue->first;
 	while (*link != NULL) {
 		struct vcpu *vcpu = *link;

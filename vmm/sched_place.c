@@ -147,7 +147,7 @@ void sched_add(struct vcpu *vcpu)
 	__atomic_store_n(&vcpu->cpu, cpu, __ATOMIC_SEQ_CST);
 	/* Kept, so that what is taken out of the queue's sum is what was put in. */
 	vcpu->priv->sched.weight = weight_of(vcpu->vm);
-	lock_take(&queue->lock);
+	lock_take(&queue->lock, LOCK_RUN_QUEUE);
 	vcpu->priv->sched.next = queue->first;
 	__atomic_store_n(&queue->first, vcpu, __ATOMIC_RELEASE);
 	change(queue, 1, vcpu->priv->sched.weight);
@@ -187,7 +187,7 @@ static void move(struct run_queue *queue, struct vcpu *vcpu, uint32_t cpu, uint6
 	uint64_t lag = tsc_from_us(LAG_US);
 	struct vcpu **link;
 
-	lock_take(&queue->lock);
+	lock_take(&queue->lock, LOCK_RUN_QUEUE);
 	for (link = &queue->first; *link != vcpu; link = &(*link)->priv->sched.next) {
 	}
 	sched_take_out(queue, link);
@@ -277,7 +277,7 @@ void sched_follow_wishes(struct run_queue *queue, struct vcpu *vcpu)
 		return;
 	}
 	entity->wishes_seen = wishes;
-	lock_take(&queue->lock);
+	lock_take(&queue->lock, LOCK_RUN_QUEUE);
 	change(queue, 0, weight - entity->weight);
 	entity->weight = weight;
 	lock_drop(&queue->lock);

@@ -168,7 +168,7 @@ static void access_ioapic(void *device, struct vcpu *vcpu, struct io_access *acc
 {
 	struct vioapic *ioapic = device;
 
-	lock_take(&ioapic->lock);
+	lock_take(&ioapic->lock, LOCK_IOAPIC);
 	if (access->write) {
 		window_write(ioapic, access);
 	} else {
@@ -185,7 +185,7 @@ void vioapic_set_line(struct vioapic *ioapic, uint32_t pin, bool high)
 	if (pin >= GSI_COUNT) {
 		return;
 	}
-	lock_take(&ioapic->lock);
+	lock_take(&ioapic->lock, LOCK_IOAPIC);
 	rises = high && (ioapic->lines & BIT(pin)) == 0;
 	if (high) {
 		ioapic->lines |= (uint32_t)BIT(pin);
@@ -206,7 +206,7 @@ void vioapic_eoi(struct vm *vm, uint8_t vector)
 {
 	struct vioapic *ioapic = &platform_of(vm)->ioapic;
 
-	lock_take(&ioapic->lock);
+	lock_take(&ioapic->lock, LOCK_IOAPIC);
 	end_of_interrupt(ioapic, vector);
 	lock_drop(&ioapic->lock);
 }

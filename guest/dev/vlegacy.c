@@ -279,7 +279,7 @@ bool vlegacy_press_power_button(struct vlegacy *legacy)
 {
 	bool noticed;
 
-	lock_take(&legacy->lock);
+	lock_take(&legacy->lock, LOCK_DEVICE);
 	legacy->pm1_status |= PM1_PWRBTN;
 	noticed = (legacy->pm1_enable[1] & PM1_PWRBTN) != 0;
 	update(legacy, cpu_rdtsc());
@@ -297,7 +297,7 @@ static void access_port(void *device, struct vcpu *vcpu, struct io_access *acces
 	uint64_t value = 0;
 	unsigned i;
 
-	lock_take(&legacy->lock);
+	lock_take(&legacy->lock, LOCK_DEVICE);
 	for (i = 0; i < access->size; i++) {
 		unsigned offset = (unsigned)access->offset + i;
 
@@ -323,14 +323,14 @@ static const struct io_ops legacy_ops = {
 
 void vlegacy_clock(struct vlegacy *legacy, uint64_t tsc)
 {
-	lock_take(&legacy->lock);
+	lock_take(&legacy->lock, LOCK_DEVICE);
 	update(legacy, tsc);
 	lock_drop(&legacy->lock);
 }
 
 void vlegacy_skip_time(struct vlegacy *legacy, uint64_t ticks)
 {
-	lock_take(&legacy->lock);
+	lock_take(&legacy->lock, LOCK_DEVICE);
 	vpit_skip_time(&legacy->pit, ticks);
 	legacy->pm_start_tsc += ticks;
 	update(legacy, cpu_rdtsc());

@@ -133,7 +133,7 @@ void vpci_config_access(struct vpci *pci, uint32_t number, uint32_t offset,
 		access->value = 0; /* PCI Express: there is no extended capability */
 		return;
 	}
-	lock_take(&pci->lock);
+	lock_take(&pci->lock, LOCK_PCI);
 	if (access->write) {
 		write_config(function, offset, access->size, access->value);
 	} else {

@@ -300,7 +300,7 @@ static void vuart_access(void *device, struct vcpu *vcpu, struct io_access *acce
 	uint64_t value = 0;
 
 	/* the UART is everybody's */
-	lock_take(&uart->lock);
+	lock_take(&uart->lock, LOCK_DEVICE);
 	look_at_transmitter(uart);
 	for (uint32_t i = 0; i < access->size; i++) {
 		if (access->write) {
@@ -320,7 +320,7 @@ static const struct io_ops vuart_ops = { .name = "16550A", .access = vuart_acces
 
 void vuart_poll(struct vuart *uart)
 {
-	lock_take(&uart->lock);
+	lock_take(&uart->lock, LOCK_DEVICE);
 	look_at_transmitter(uart);
 	refill(uart);
 	update_line(uart);

@@ -16,13 +16,14 @@
 #pragma weak fake_x86_reset
 #pragma weak fake_cache_reset
 #pragma weak fake_keyslot_reset
+#pragma weak fake_lock_reset
 
 void fake_reset(void)
 {
-	void (*const resets[])(void) = { fake_log_reset,    fake_host_paging_reset,
-					 fake_pages_reset,  fake_cpus_reset,
-					 fake_x86_reset,    fake_cache_reset,
-					 fake_keyslot_reset };
+	void (*const resets[])(void) = { fake_log_reset,     fake_host_paging_reset,
+					 fake_pages_reset,   fake_cpus_reset,
+					 fake_x86_reset,     fake_cache_reset,
+					 fake_keyslot_reset, fake_lock_reset };
 
 	for (size_t i = 0; i < ARRAY_COUNT(resets); i++) {
 		if (resets[i] != NULL) {

@@ -97,6 +97,7 @@ void fake_host_paging_reset(void);
 /* fake_cpus.c: CPUs; the one that percpu_self() names. */
 void fake_set_cpu_count(uint32_t count);
 void fake_set_cpu(uint32_t index);
+uint32_t fake_cpu(void);
 /* Called by smp_kick with the target, after it was counted; NULL: nothing. */
 extern void (*fake_kick_hook)(uint32_t cpu_index);
 uint64_t fake_kicks(uint32_t cpu_index);
@@ -144,5 +145,7 @@ size_t fake_left_on_stack(const volatile uint8_t *at, size_t count, uint8_t byte
 /* fake_cache.c, fake_keyslot.c */
 void fake_cache_reset(void);
 void fake_keyslot_reset(void);
+/* fake_lock.c: no lock is held; a function that an expected panic left has left its locks. */
+void fake_lock_reset(void);
 
 #endif

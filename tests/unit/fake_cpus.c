@@ -38,6 +38,11 @@ void fake_set_cpu(uint32_t index)
 	current = index;
 }
 
+uint32_t fake_cpu(void)
+{
+	return current;
+}
+
 uint32_t percpu_count(void)
 {
 	if (cpu_count == 0) {

@@ -73,6 +73,7 @@ static uint8_t *store_of(struct guest *guest, uint32_t page)
 
 static void unlock(struct guest *guest)
 {
+	fake_lock_reset();
 	window_lock = (struct lock){ 0 };
 	guest->gmem.lock = (struct lock){ 0 };
 	for (unsigned slot = GMEM_SLOT_CLEAR; slot <= GMEM_SLOT_IN; slot++) {

@@ -43,14 +43,16 @@ $(O)/unit/page_regs: tests/unit/page_regs.c $(PAGE_CIPHER_OBJ)
 		-Werror -I. -o $@ $^
 
 # Nor are these: CPUs as threads, under ThreadSanitizer, which does not mix with the others.
+RACE_CC = $(HOST_CC) -std=gnu11 -g -O1 -no-pie -fsanitize=thread -DUMBRA_HOST_TEST \
+	-DUMBRA_CHECKS -I. $(HOST_WARN)
 # $(call race_rule,NAME,SOURCES): tests/unit/NAME.c and shipped sources.
 define race_rule
 unit: $(O)/unit/$1.passed
-$(O)/unit/$1: tests/unit/$1.c tests/unit/race_cpus.c tests/unit/race.h tests/unit/race_cpus.h $2 \
+$(O)/unit/$1: tests/unit/$1.c tests/unit/race_cpus.c tests/unit/fake_lock.c tests/unit/race.h \
+		tests/unit/race_cpus.h $2 \
 		$(wildcard ept/*.h vmm/*.h vmm/base/*.h crypto/*.h guest/*.h guest/dev/*.h)
 	@mkdir -p $$(@D)
-	@$$(HOST_CC) -std=gnu11 -g -O1 -no-pie -fsanitize=thread -DUMBRA_HOST_TEST -I. \
-		$$(HOST_WARN) -include tests/unit/race.h -o $$@ $$(filter %.c,$$^) -lpthread
+	@$$(RACE_CC) -include tests/unit/race.h -o $$@ $$(filter %.c,$$^) -lpthread
 endef
 $(eval $(call race_rule,pager_race,ept/pager.c ept/pager_region.c ept/pager_end.c ept/pager_vm.c \
 	ept/window.c ept/store.c ept/gmem.c ept/ept.c ept/ept_tlb.c vmm/base/keyid.c))
@@ -69,6 +71,7 @@ PAGER_C := ept/pager.c ept/pager_region.c ept/pager_end.c ept/pager_vm.c \
 	ept/window.c ept/store.c $(GMEM_C)
 UNIT_vm_file := guest/vm_file.c vmm/base/str.c $(GMEM_C)
 UNIT_linux_load := guest/linux_load.c guest/vm_file.c vmm/base/str.c vmm/base/err.c $(GMEM_C)
+UNIT_lock := vmm/base/lock_check.c
 UNIT_page_alloc := vmm/base/page_alloc.c vmm/base/str.c
 UNIT_host_key := boot/host_key.c vmm/base/err.c
 UNIT_ram := boot/ram.c

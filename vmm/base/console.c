@@ -47,7 +47,7 @@ static size_t ring_total; /* bytes ever written; the last RING_BYTES of them are
 static void take(void)
 {
 	if (!lock_broken) {
-		lock_take(&console_lock);
+		lock_take(&console_lock, LOCK_CONSOLE);
 	}
 }
 
@@ -60,7 +60,7 @@ static void drop(void)
 
 static bool take_devices(void)
 {
-	return lock_broken || lock_try(&device_lock);
+	return lock_broken || lock_try(&device_lock, LOCK_CONSOLE_DEVICE);
 }
 
 static void drop_devices(void)

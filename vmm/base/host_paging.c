@@ -168,7 +168,7 @@ int host_map_identity(hpa_t base, uint64_t bytes, enum host_access access, enum 
 	int err = identity_range(base, bytes, &first, &end);
 
 	if (err == 0) {
-		lock_take(&map_lock);
+		lock_take(&map_lock, LOCK_HOST_MAP);
 		err = map_one_to_one(first, end, host_leaf_bits(access, cache));
 		lock_drop(&map_lock);
 	}
@@ -198,7 +198,7 @@ void host_unmap_identity(hpa_t base, uint64_t bytes)
 		return;
 	}
 	bootstrap_unmap(at, end - at);
-	lock_take(&map_lock);
+	lock_take(&map_lock, LOCK_HOST_MAP);
 	for (; at < end; at += PAGE_SIZE) {
 		uint64_t *entry = entry_of(at, 1, false);
 
@@ -220,7 +220,7 @@ void *host_map_io(hpa_t base, uint64_t bytes, enum host_cache cache)
 		return NULL;
 	}
 	size = (last & PAGE_MASK) + PAGE_SIZE - first;
-	lock_take(&map_lock);
+	lock_take(&map_lock, LOCK_HOST_MAP);
 	/* The same place within 2 MiB as the physical address, so that large pages fit. */
 	address = ALIGN_UP(io_next, SIZE_2M) + (first & (SIZE_2M - 1));
 	if (size > IO_END - IO_BASE || address + size + PAGE_SIZE > IO_END) {
@@ -245,7 +245,7 @@ void *host_map_stack(size_t page_count)
 	if (pages == NULL) {
 		return NULL;
 	}
-	lock_take(&map_lock);
+	lock_take(&map_lock, LOCK_HOST_MAP);
 	address = stack_next + PAGE_SIZE;
 	if (address + (page_count + 1) * PAGE_SIZE > STACK_END) {
 		lock_drop(&map_lock);
@@ -282,7 +282,7 @@ static void visit(const uint64_t *table, unsigned level,
 void host_paging_visit(void (*fn)(void *context, struct keyed_frame page, uint64_t bytes),
 		       void *context)
 {
-	lock_take(&map_lock);
+	lock_take(&map_lock, LOCK_HOST_MAP);
 	visit(pml4, 4, fn, context);
 	lock_drop(&map_lock);
 }

@@ -2,7 +2,7 @@
 /*
  * Two allocators. The host pool is a bitmap that lives in the pool's own first pages. Guest frames
  * are a sorted table of free extents that never touch: it starts in the image, and moves to host
- * pages when it has to grow. Locks: frames.lock before pool.lock.
+ * pages when it has to grow.
  */
 #include "vmm/base/page_alloc.h"
 
@@ -249,7 +249,7 @@ void frames_add(const struct mem_range *ranges, size_t range_count)
 {
 	size_t i;
 
-	lock_take(&frames.lock);
+	lock_take(&frames.lock, LOCK_FRAMES);
 	for (i = 0; i < range_count; i++) {
 		struct extent e = usable_part(&ranges[i]);
 
@@ -311,7 +311,7 @@ static void *take(size_t count, bool reserved)
 	uint64_t page = pool.page_count;
 	void *pages;
 
-	lock_take(&pool.lock);
+	lock_take(&pool.lock, LOCK_POOL);
 	pool.reserved -= reserved ? count : 0;
 	if (count <= pool.free_count - pool.reserved) {
 		page = pool_find(count);
@@ -348,7 +348,7 @@ bool page_reserve(uint64_t count)
 {
 	bool done;
 
-	lock_take(&pool.lock);
+	lock_take(&pool.lock, LOCK_POOL);
 	done = count <= pool.free_count - pool.reserved;
 	pool.reserved += done ? count : 0;
 	lock_drop(&pool.lock);
@@ -357,7 +357,7 @@ bool page_reserve(uint64_t count)
 
 void page_unreserve(uint64_t count)
 {
-	lock_take(&pool.lock);
+	lock_take(&pool.lock, LOCK_POOL);
 	CHECK(count <= pool.reserved);
 	pool.reserved -= count;
 	lock_drop(&pool.lock);
@@ -373,7 +373,7 @@ static void give(void *pages, size_t count, bool reserved)
 	page = keyid_unpack(page_hpa(pages).v).frame.v / PAGE_SIZE - pool.first;
 	CHECK(IS_ALIGNED((uintptr_t)pages, PAGE_SIZE) && count <= pool.page_count - page);
 	secure_zero(pages, count * PAGE_SIZE);
-	lock_take(&pool.lock);
+	lock_take(&pool.lock, LOCK_POOL);
 	pool_set_used(page, count, false);
 	pool.free_count += count;
 	pool.reserved += reserved ? count : 0;
@@ -441,7 +441,7 @@ int frames_alloc_keyed(uint64_t page_count, uint64_t align_pages, hpa_t *first, 
 	if (page_count == 0 || align_pages == 0 || (align_pages & (align_pages - 1)) != 0) {
 		return ERR_INVAL;
 	}
-	lock_take(&frames.lock);
+	lock_take(&frames.lock, LOCK_FRAMES);
 	/* The smallest that fits: large and aligned extents stay whole for those who need them. */
 	for (i = 0; i < frames.count; i++) {
 		const struct extent *e = &frames.extents[i];
@@ -477,7 +477,7 @@ static void give_back(hpa_t first, uint64_t page_count, uint64_t used_at)
 	if (page_count == 0) {
 		return;
 	}
-	lock_take(&frames.lock);
+	lock_take(&frames.lock, LOCK_FRAMES);
 	at = extent_find(e.first + 1); /* the first that ends after e begins */
 	CHECK(at == frames.count || frames.extents[at].first >= e.end);
 	kept = extent_add(e);
@@ -521,7 +521,7 @@ uint64_t frames_remove(struct mem_range range)
 	uint64_t before;
 	uint64_t removed;
 
-	lock_take(&frames.lock);
+	lock_take(&frames.lock, LOCK_FRAMES);
 	before = frames.free_count;
 	for (size_t i = extent_find(first + 1);
 	     i < frames.count && frames.extents[i].first < end;) {

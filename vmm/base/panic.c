@@ -45,6 +45,11 @@ static void claim_end(void)
 	}
 }
 
+bool panic_has_begun(void)
+{
+	return __atomic_load_n(&ender, __ATOMIC_RELAXED) != 0;
+}
+
 void panic_set_wipe(void (*wipe)(void))
 {
 	__atomic_store_n(&wipe_keys, wipe, __ATOMIC_RELEASE);

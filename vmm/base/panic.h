@@ -20,6 +20,9 @@ _Noreturn void panic_end(void);
 /* What follows a panic: the machine stays as it is (the default), or is reset. */
 void panic_set_reboot(bool reboot);
 
+/* The machine ends, by a panic or otherwise: a CPU has called panic_wipe. */
+bool panic_has_begun(void);
+
 /*
  * What panic, reset and power-off do first of all: stops the other CPUs and wipes keys. NULL until
  * crypto sets it. An exception inside leads to a panic, which calls it again on the same CPU: it

@@ -31,6 +31,7 @@ struct percpu {
 	uint64_t timer_count;
 	uint64_t unexpected_count; /* of vectors that are nobody's */
 	uint64_t nmi_count;
+	uint64_t locks_held; /* lock_check.c: a bit for each rank */
 
 	/*
 	 * ept_tlb: the EPT root this CPU is in guest mode with (NULL: outside), and the root in

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The order of locks (lock.h), checked while the machine runs: for builds with CHECKS=1. Each CPU
+ * keeps a bit for each rank that it holds. Nothing is checked before the boot processor has its
+ * block, nor once the machine ends, when locks are broken on purpose.
+ */
+#include "vmm/base/lock.h"
+
+#include "vmm/base/panic.h"
+#include "vmm/base/percpu.h"
+
+_Static_assert(LOCK_RANK_COUNT <= 64, "a bit for each rank");
+
+/* NULL: not now. */
+static uint64_t *held_here(void)
+{
+	return percpu_count() == 0 || panic_has_begun() ? NULL : &percpu_self()->locks_held;
+}
+
+void lock_check_wait(const struct lock *l, enum lock_rank rank)
+{
+	const uint64_t *held = held_here();
+
+	if (held != NULL && *held >> rank != 0) {
+		panic("a lock of rank %u is wanted while this CPU holds the ranks %#lx", rank,
+		      *held);
+	}
+}
+
+void lock_check_taken(struct lock *l, enum lock_rank rank)
+{
+	uint64_t *held = held_here();
+
+	l->rank = rank;
+	if (held != NULL) {
+		*held |= BIT(rank);
+	}
+}
+
+void lock_check_dropped(const struct lock *l)
+{
+	uint64_t *held = held_here();
+
+	if (held != NULL) {
+		*held &= ~BIT(l->rank);
+	}
+}
