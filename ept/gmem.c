@@ -235,15 +235,27 @@ static void do_cmpxchg(void *bytes, size_t count, struct door_job *job)
 	}
 }
 
+/* Two aligned bytes are one access: a vCPU may use the same index of a ring at this moment. */
+static void copy_piece(void *to, const void *from, size_t count)
+{
+	if (count == sizeof(uint16_t) && (((uintptr_t)to | (uintptr_t)from) & 1) == 0) {
+		__atomic_store_n((uint16_t *)to,
+				 __atomic_load_n((const uint16_t *)from, __ATOMIC_RELAXED),
+				 __ATOMIC_RELAXED);
+	} else {
+		memcpy(to, from, count);
+	}
+}
+
 static void do_piece(void *bytes, size_t count, struct door_job *job)
 {
 	switch (job->kind) {
 	case DOOR_READ:
-		memcpy(job->buf, bytes, count);
+		copy_piece(job->buf, bytes, count);
 		job->buf += count;
 		break;
 	case DOOR_WRITE:
-		memcpy(bytes, job->buf, count);
+		copy_piece(bytes, job->buf, count);
 		job->buf += count;
 		break;
 	case DOOR_FILL: memset(bytes, job->byte, count); break;

@@ -162,7 +162,8 @@ enum gmem_fault_result gmem_fault(struct gmem *gmem, gpa_t gpa, unsigned access,
  * Copies between guest memory and buf. All or nothing with respect to bounds: ERR_RANGE, and
  * nothing was copied, when any byte lies outside of RAM regions (no wrap-around). ERR_NOMEM when
  * the host could not provide a page; those before it were copied. Takes the gmem lock per page.
- * gmem_fill writes one byte value.
+ * gmem_fill writes one byte value. Two bytes at an even address, from or to such a one, are one
+ * access: no vCPU sees one of them new and the other old.
  */
 int gmem_read(struct gmem *gmem, gpa_t gpa, void *buf, size_t bytes);
 int gmem_write(struct gmem *gmem, gpa_t gpa, const void *buf, size_t bytes);
