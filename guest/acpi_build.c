@@ -6,6 +6,7 @@
 #include "guest/acpi_build.h"
 
 #include "guest/aml.h"
+#include "guest/dev/vpci.h"
 #include "guest/memmap.h"
 #include "vmm/base/err.h"
 #include "vmm/base/page_alloc.h"
@@ -43,6 +44,7 @@ _Static_assert(sizeof(struct acpi_rsdp) == 36, "ACPI 5.2.5.3");
 enum xsdt_entry {
 	XSDT_FADT,
 	XSDT_MADT,
+	XSDT_MCFG,
 	XSDT_SSDT,
 	XSDT_ENTRY_COUNT,
 };
@@ -169,6 +171,17 @@ struct madt_x2apic_nmi {
 	uint32_t uid;
 	uint8_t lint, reserved[3];
 } __attribute__((packed));
+
+/* PCI Firmware Specification 3.0, 4.1.2: where configuration space lies in memory. */
+struct acpi_mcfg {
+	struct acpi_header header;
+	uint8_t reserved[8];
+	uint64_t base;
+	uint16_t segment;
+	uint8_t first_bus, last_bus;
+	uint32_t reserved_56;
+} __attribute__((packed));
+_Static_assert(sizeof(struct acpi_mcfg) == 60, "PCI Firmware Specification 3.0, 4.1.2");
 
 #define MADT_ENABLED	 1u
 #define MADT_HIGH_LEVEL	 0x000du /* MPS INTI flags: active high, level-triggered */
@@ -325,6 +338,50 @@ static uint32_t add_madt(struct composer *to, uint32_t vcpu_count)
 	return end_table(to, start);
 }
 
+static uint32_t add_mcfg(struct composer *to)
+{
+	struct acpi_mcfg mcfg = { .header = make_header("MCFG", 1), .base = MEMMAP_ECAM };
+	size_t start = begin_table(to);
+
+	append(to, &mcfg, sizeof(mcfg));
+	return end_table(to, start);
+}
+
+/*
+ * The root bridge. Linux uses configuration space in memory when a device of the board has reserved
+ * it as well (PCI Firmware Specification 3.0, 4.1.2).
+ */
+static void add_aml_pci(struct aml *aml)
+{
+	aml_begin_device(aml, "PCI0");
+	aml_name_eisa_id(aml, "_HID", "PNP0A08");
+	aml_name_eisa_id(aml, "_CID", "PNP0A03");
+	aml_name_integer(aml, "_SEG", 0);
+	aml_name_integer(aml, "_BBN", 0);
+	aml_name_integer(aml, "_UID", 0);
+	aml_name_integer(aml, "_CCA", 1);
+	aml_begin_resources(aml);
+	aml_window(aml, AML_WINDOW_BUS_NUMBERS, 0, 0);
+	aml_io(aml, PORT_PCI_CONFIG, PORT_PCI_CONFIG_COUNT);
+	aml_window(aml, AML_WINDOW_IO, 0, PORT_PCI_CONFIG - 1);
+	aml_window(aml, AML_WINDOW_IO, PORT_PCI_WINDOW, UINT16_MAX);
+	aml_window(aml, AML_WINDOW_MEMORY, MEMMAP_PCI_BARS, MEMMAP_ECAM - 1);
+	aml_end_resources(aml);
+	aml_begin_prt(aml, VPCI_DEVICES - 1);
+	for (uint32_t device = 1; device < VPCI_DEVICES; device++) {
+		aml_prt_entry(aml, device, 0, GSI_PCI + device % GSI_PCI_COUNT);
+	}
+	aml_end(aml);
+	aml_end(aml);
+	aml_begin_device(aml, "ECAM");
+	aml_name_eisa_id(aml, "_HID", "PNP0C02");
+	aml_name_integer(aml, "_UID", 0);
+	aml_begin_resources(aml);
+	aml_memory32_fixed(aml, (uint32_t)MEMMAP_ECAM, MEMMAP_ECAM_BYTES);
+	aml_end_resources(aml);
+	aml_end(aml);
+}
+
 static void add_aml_processor(struct aml *aml, uint32_t id)
 {
 	static const char digits[] = "0123456789ABCDEF";
@@ -343,6 +400,7 @@ static uint32_t add_ssdt(struct composer *to, uint32_t vcpu_count)
 
 	append(to, &header, sizeof(header));
 	aml_begin_scope(&to->bytes, "\\_SB_");
+	add_aml_pci(&to->bytes);
 	for (uint32_t id = 0; id < vcpu_count; id++) {
 		add_aml_processor(&to->bytes, id);
 	}
@@ -358,6 +416,7 @@ static uint32_t add_xsdt(struct composer *to, uint32_t vcpu_count)
 
 	xsdt.entry[XSDT_FADT] = add_fadt(to, dsdt, add_facs(to));
 	xsdt.entry[XSDT_MADT] = add_madt(to, vcpu_count);
+	xsdt.entry[XSDT_MCFG] = add_mcfg(to);
 	xsdt.entry[XSDT_SSDT] = add_ssdt(to, vcpu_count);
 	start = begin_table(to);
 	append(to, &xsdt, sizeof(xsdt));

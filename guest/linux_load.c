@@ -315,6 +315,7 @@ static void fill_boot_params(const struct load *load, struct boot_params *params
 	add_e820(params, MEMMAP_LOW_RAM_END, MEMMAP_ACPI, E820_RESERVED);
 	add_e820(params, MEMMAP_ACPI, MEMMAP_ACPI + MEMMAP_ACPI_BYTES, E820_ACPI);
 	add_e820(params, MEMMAP_KERNEL_MIN, memmap_low_bytes(memory), E820_RAM);
+	add_e820(params, MEMMAP_ECAM, MEMMAP_ECAM + MEMMAP_ECAM_BYTES, E820_RESERVED);
 	add_e820(params, MEMMAP_HIGH_RAM, MEMMAP_HIGH_RAM + memmap_high_bytes(memory), E820_RAM);
 	for (size_t i = 0; i < load->source->share_count; i++) {
 		const struct shares_range *range = &load->source->shares[i];

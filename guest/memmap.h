@@ -14,6 +14,8 @@
  *     000F_0000                     SMBIOS tables, within the same range
  *   0010_0000 .. min(size, 3 GiB) RAM: kernel, ..., initrd at the top  usable
  *   C000_0000 .. 1_0000_0000      PCI hole, never RAM                  (absent)
+ *     C000_0000 .. E000_0000        BARs of PCI functions
+ *     E000_0000 .. E010_0000        PCI configuration of bus 0 (ECAM)  reserved
  *     FEC0_0000                     I/O APIC
  *     FEE0_0000                     local APIC
  *   1_0000_0000 ..                the RAM beyond 3 GiB                 usable
@@ -24,6 +26,7 @@
  *   505                           pvpanic
  *   600 .. 603  PM1 status and enable           604, 605          PM1 control
  *   608 .. 60B  PM timer                        CF8 .. CFF        PCI configuration; CF9 resets
+ *   1000 .. FFFF                  BARs of PCI functions
  */
 #ifndef UMBRA_GUEST_MEMMAP_H
 #define UMBRA_GUEST_MEMMAP_H
@@ -43,6 +46,9 @@
 #define MEMMAP_SMBIOS	     0xf0000ul /* the ACPI tables end below it */
 #define MEMMAP_KERNEL_MIN    0x100000ul
 #define MEMMAP_HOLE	     0xc0000000ul
+#define MEMMAP_PCI_BARS	     0xc0000000ul /* up to MEMMAP_ECAM */
+#define MEMMAP_ECAM	     0xe0000000ul /* of one bus: 1 MiB */
+#define MEMMAP_ECAM_BYTES    0x100000ul
 #define MEMMAP_IOAPIC	     0xfec00000ul
 #define MEMMAP_LAPIC	     0xfee00000ul
 #define MEMMAP_HIGH_RAM	     0x100000000ul
@@ -61,6 +67,8 @@
 #define PORT_PCI_CONFIG	      0xcf8
 #define PORT_PCI_CONFIG_COUNT 8
 #define PORT_RESET	      0xcf9
+#define PORT_PCI_WINDOW	      0xd00  /* a guest may place BARs from here on ... */
+#define PORT_PCI_BARS	      0x1000 /* ... and here they lie at first */
 
 /*
  * What the guest writes: PM1 control with this SLP_TYP and SLP_EN for S5, this byte for a reset.
@@ -72,11 +80,13 @@
  * Interrupt lines. ISA line n is I/O APIC pin n, the PIT's line 0 too; the one override in the
  * MADT says that the SCI is level-triggered.
  */
-#define IRQ_PIT	  0
-#define IRQ_COM1  4
-#define IRQ_RTC	  8
-#define IRQ_SCI	  9
-#define GSI_COUNT 24
+#define IRQ_PIT	      0
+#define IRQ_COM1      4
+#define IRQ_RTC	      8
+#define IRQ_SCI	      9
+#define GSI_PCI	      16 /* INTA# of device n is GSI_PCI + n % GSI_PCI_COUNT */
+#define GSI_PCI_COUNT 8
+#define GSI_COUNT     24
 
 /* How memory_bytes of a VM are spread. */
 static inline uint64_t memmap_low_bytes(uint64_t memory_bytes)

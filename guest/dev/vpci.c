@@ -2,16 +2,19 @@
 /*
  * PCI Local Bus Specification 3.0, "Configuration Mechanism #1": a dword at CF8H selects, CFCH to
  * CFFH are the selected dword's bytes. The chipset's reset register lies amid it, at CF9H, and is
- * distinguished by its width: CONFIG_ADDRESS takes dwords alone.
+ * distinguished by its width: CONFIG_ADDRESS takes dwords alone. PCI Express 3.0, 7.2.2 "Enhanced
+ * Configuration Access Mechanism": the same registers as memory.
  *
- * The lock of struct vpci is taken by each access to configuration space; iobus' move_lock comes
- * after it.
+ * The lock of struct vpci is taken by each access to configuration space, and after a device's own
+ * lock; iobus' move_lock and the I/O APIC's lock come after it.
  */
 #include "guest/dev/vpci.h"
 
 #include "guest/memmap.h"
 #include "guest/platform_state.h"
 #include "vmm/base/err.h"
+#include "vmm/base/panic.h"
+#include "vmm/base/str.h"
 
 #define CONFIG_ADDRESS 0 /* offsets from PORT_PCI_CONFIG */
 #define CONFIG_DATA    4
@@ -28,17 +31,23 @@
 #define CONFIG_VENDOR		0x00
 #define CONFIG_DEVICE		0x02
 #define CONFIG_COMMAND		0x04
+#define CONFIG_STATUS		0x06
 #define CONFIG_REVISION		0x08 /* and the class code, in one dword */
 #define CONFIG_BAR(n)		(0x10 + 4 * (n))
 #define CONFIG_SUBSYSTEM_VENDOR 0x2c
 #define CONFIG_SUBSYSTEM	0x2e
+#define CONFIG_CAPABILITIES	0x34
 #define CONFIG_INTERRUPT_LINE	0x3c
 #define CONFIG_INTERRUPT_PIN	0x3d
+#define CONFIG_HEADER_END	0x40
 
 #define COMMAND_IO		  BIT(0)
 #define COMMAND_MEMORY		  BIT(1)
 #define COMMAND_BUS_MASTER	  BIT(2)
 #define COMMAND_INTERRUPT_DISABLE BIT(10)
+
+#define STATUS_INTERRUPT    BIT(3)
+#define STATUS_CAPABILITIES BIT(4)
 
 #define BAR_IO		 BIT(0)
 #define BAR_IO_MASK	 0x0000fffcu /* x86 has no more ports: the upper half is hardwired */
@@ -100,6 +109,33 @@ static void place_bars(struct vpci_function *function)
 	}
 }
 
+/* Under the lock: the function's share in its line, and in its status register. */
+static void update_line(struct vpci_function *function)
+{
+	struct vpci *pci = function->pci;
+	uint32_t *asserted = &pci->asserted[function->device % GSI_PCI_COUNT];
+	const uint32_t before = *asserted, mine = (uint32_t)BIT(function->device);
+	const bool off = function->intx_off || (get(function->config, CONFIG_COMMAND, 2) &
+						COMMAND_INTERRUPT_DISABLE) != 0;
+
+	put(function->config, CONFIG_STATUS, 1,
+	    (get(function->config, CONFIG_STATUS, 1) & ~STATUS_INTERRUPT) |
+		    (function->intx ? STATUS_INTERRUPT : 0));
+	*asserted = function->intx && !off ? before | mine : before & ~mine;
+	if ((*asserted != 0) != (before != 0)) {
+		vioapic_set_line(pci->ioapic, GSI_PCI + function->device % GSI_PCI_COUNT,
+				 *asserted != 0);
+	}
+}
+
+void vpci_set_intx(struct vpci_function *function, bool level)
+{
+	lock_take(&function->pci->lock);
+	function->intx = level;
+	update_line(function);
+	lock_drop(&function->pci->lock);
+}
+
 static void write_config(struct vpci_function *function, uint32_t offset, uint32_t size,
 			 uint64_t value)
 {
@@ -111,13 +147,18 @@ static void write_config(struct vpci_function *function, uint32_t offset, uint32
 	}
 	if (offset < CONFIG_BAR(VPCI_BARS)) {
 		place_bars(function);
+		__atomic_store_n(&function->bus_master,
+				 (get(function->config, CONFIG_COMMAND, 2) & COMMAND_BUS_MASTER) !=
+					 0,
+				 __ATOMIC_RELEASE);
 	}
 	if (function->ops->written != NULL) {
 		function->ops->written(function, offset, size);
 	}
+	update_line(function);
 }
 
-void vpci_config_access(struct vpci *pci, uint32_t number, uint32_t offset,
+void vpci_config_access(struct vpci *pci, struct vcpu *vcpu, uint32_t number, uint32_t offset,
 			struct io_access *access)
 {
 	const uint32_t device = number >> 3;
@@ -133,7 +174,11 @@ void vpci_config_access(struct vpci *pci, uint32_t number, uint32_t offset,
 		access->value = 0; /* PCI Express: there is no extended capability */
 		return;
 	}
-	lock_take(&pci->lock, LOCK_PCI);
+	if (function->ops->intercept != NULL &&
+	    function->ops->intercept(function, vcpu, offset, access)) {
+		return;
+	}
+	lock_take(&pci->lock);
 	if (access->write) {
 		write_config(function, offset, access->size, access->value);
 	} else {
@@ -151,7 +196,13 @@ int vpci_add(struct vpci *pci, uint32_t device, struct vpci_function *function,
 	if (pci->functions[device] != NULL) {
 		return ERR_EXISTS;
 	}
-	*function = (struct vpci_function){ .ops = ops, .pci = pci };
+	*function = (struct vpci_function){
+		.ops = ops,
+		.pci = pci,
+		.device = device,
+		.capability_end = CONFIG_HEADER_END,
+		.capability_link = CONFIG_CAPABILITIES,
+	};
 	put(function->config, CONFIG_VENDOR, 2, identity->vendor);
 	put(function->config, CONFIG_DEVICE, 2, identity->device);
 	put(function->config, CONFIG_REVISION, 4,
@@ -184,12 +235,27 @@ static bool bar_fits(const struct vpci_function *function, uint32_t number, enum
 	return kind == VPCI_BAR_IO ? bytes >= 4 && bytes <= BAR_IO_BYTES_MAX : bytes >= 16;
 }
 
+/* An address that no other BAR has, in a window of the host bridge; 0: there is no room. */
+static uint64_t find_address(struct vpci *pci, enum vpci_bar_kind kind, uint64_t bytes)
+{
+	uint64_t *next = kind == VPCI_BAR_IO ? &pci->next_port : &pci->next_memory;
+	const uint64_t end = kind == VPCI_BAR_IO ? UINT16_MAX + 1ul : MEMMAP_ECAM;
+	const uint64_t address = ALIGN_UP(*next, bytes);
+
+	if (bytes > end || address > end - bytes) {
+		return 0;
+	}
+	*next = address + bytes;
+	return address;
+}
+
 int vpci_add_bar(struct vpci_function *function, uint32_t number, enum vpci_bar_kind kind,
 		 uint64_t bytes, const struct io_ops *ops, void *device)
 {
 	const enum io_space space = kind == VPCI_BAR_IO ? IO_SPACE_PORT : IO_SPACE_MEMORY;
 	const uint32_t at = CONFIG_BAR(number);
 	struct vpci_bar *bar;
+	uint64_t address;
 
 	if (kind == VPCI_BAR_NONE || !bar_fits(function, number, kind, bytes)) {
 		return ERR_INVAL;
@@ -200,25 +266,43 @@ int vpci_add_bar(struct vpci_function *function, uint32_t number, enum vpci_bar_
 		return ERR_NOMEM;
 	}
 	bar->kind = kind;
+	address = find_address(function->pci, kind, bytes);
 	/* What lies below the size reads zero whatever is written: so a guest finds the size. */
 	if (kind == VPCI_BAR_IO) {
-		put(function->config, at, 4, BAR_IO);
+		put(function->config, at, 4, address | BAR_IO);
 		put(function->writable, at, 4, ~(bytes - 1) & BAR_IO_MASK);
 		function->writable[CONFIG_COMMAND] |= COMMAND_IO | COMMAND_BUS_MASTER;
 		return 0;
 	}
+	put(function->config, at, 4, address);
 	put(function->writable, at, 4, ~(bytes - 1) & ~BAR_MEMORY_FLAGS);
 	if (kind == VPCI_BAR_MEMORY64) {
 		function->bars[number + 1].kind = kind; /* its upper half, without a range */
-		put(function->config, at, 4, BAR_MEMORY_64);
+		put(function->config, at, 4, address | BAR_MEMORY_64);
 		put(function->writable, at + 4, 4, ~(bytes - 1) >> 32);
 	}
 	function->writable[CONFIG_COMMAND] |= COMMAND_MEMORY | COMMAND_BUS_MASTER;
 	return 0;
 }
 
+uint8_t vpci_add_capability(struct vpci_function *function, uint8_t id, const void *body,
+			    size_t bytes)
+{
+	const uint8_t at = function->capability_end;
+
+	CHECK(at + 2 + bytes <= VPCI_CONFIG_BYTES - 4);
+	put(function->config, CONFIG_STATUS, 1, STATUS_CAPABILITIES);
+	function->config[function->capability_link] = at;
+	function->config[at] = id;
+	memcpy(function->config + at + 2, body, bytes);
+	function->capability_link = (uint8_t)(at + 1);
+	function->capability_end = (uint8_t)ALIGN_UP(at + 2 + bytes, (size_t)4);
+	return at;
+}
+
 /* CONFIG_ADDRESS says which function and dword, offset which of its bytes. */
-static void access_data(struct vpci *pci, uint32_t offset, struct io_access *access)
+static void access_data(struct vpci *pci, struct vcpu *vcpu, uint32_t offset,
+			struct io_access *access)
 {
 	uint32_t address = __atomic_load_n(&pci->address, __ATOMIC_RELAXED);
 
@@ -226,7 +310,7 @@ static void access_data(struct vpci *pci, uint32_t offset, struct io_access *acc
 		access->value = MASK(8 * access->size - 1, 0); /* nobody answers */
 		return;
 	}
-	vpci_config_access(pci, (address & ADDRESS_FUNCTION) >> 8,
+	vpci_config_access(pci, vcpu, (address & ADDRESS_FUNCTION) >> 8,
 			   (uint32_t)(address & ADDRESS_REGISTER) + offset, access);
 }
 
@@ -245,7 +329,7 @@ static void vpci_access(void *device, struct vcpu *vcpu, struct io_access *acces
 	struct vpci *pci = device;
 
 	if (access->offset >= CONFIG_DATA) {
-		access_data(pci, (uint32_t)access->offset - CONFIG_DATA, access);
+		access_data(pci, vcpu, (uint32_t)access->offset - CONFIG_DATA, access);
 	} else if (access->write) {
 		write_port(pci, access->offset, access->size, access->value);
 	} else if (access->offset == CONFIG_ADDRESS && access->size == 4) {
@@ -257,17 +341,42 @@ static void vpci_access(void *device, struct vcpu *vcpu, struct io_access *acces
 
 static const struct io_ops vpci_ops = { .name = "PCI configuration", .access = vpci_access };
 
-int vpci_init(struct vpci *pci, struct vm *vm)
+/* An access is of one register of 4 bytes, or a part of one; registers of 8 bytes are not there. */
+static void ecam_access(void *device, struct vcpu *vcpu, struct io_access *access)
 {
-	*pci = (struct vpci){ .vm = vm };
+	const uint32_t offset = (uint32_t)access->offset & (VPCI_EXTENDED_BYTES - 1);
+
+	if (access->size > 4 || (offset & (access->size - 1)) != 0) {
+		access->value = access->size < 8 ? MASK(8 * access->size - 1, 0) : UINT64_MAX;
+		return;
+	}
+	vpci_config_access(device, vcpu, (uint32_t)(access->offset / VPCI_EXTENDED_BYTES), offset,
+			   access);
+}
+
+static const struct io_ops ecam_ops = { .name = "PCI configuration", .access = ecam_access };
+
+int vpci_init(struct vpci *pci, struct vm *vm, struct vioapic *ioapic)
+{
+	int err;
+
+	*pci = (struct vpci){
+		.vm = vm,
+		.ioapic = ioapic,
+		.next_port = PORT_PCI_BARS,
+		.next_memory = MEMMAP_PCI_BARS,
+	};
 	(void)vpci_add(pci, 0, &pci->bridge, &bridge_ops, &bridge_identity); /* the bus is empty */
-	return iobus_add(&vm->iobus, IO_SPACE_PORT, PORT_PCI_CONFIG, PORT_PCI_CONFIG_COUNT,
-			 &vpci_ops, pci);
+	err = iobus_add(&vm->iobus, IO_SPACE_PORT, PORT_PCI_CONFIG, PORT_PCI_CONFIG_COUNT,
+			&vpci_ops, pci);
+	return err != 0 ? err
+			: iobus_add(&vm->iobus, IO_SPACE_MEMORY, MEMMAP_ECAM, MEMMAP_ECAM_BYTES,
+				    &ecam_ops, pci);
 }
 
 static int init(struct platform *platform)
 {
-	return vpci_init(&platform->pci, platform->vm);
+	return vpci_init(&platform->pci, platform->vm, &platform->ioapic);
 }
 
 const struct vdev_ops vpci_device = { .name = "PCI bus", .init = init };

@@ -2,11 +2,13 @@
 /*
  * The VM's PCI bus (PCI Local Bus Specification 3.0): bus 0 with one function in each device,
  * number 0. A host bridge is device 0; without it Linux reports a fatal error at each boot.
- * A function lies in the device that it is part of, and lives as long as the VM.
+ * A function lies in the device that it is part of, and lives as long as the VM. Configuration
+ * space is reached by CF8H and by memory (ECAM, PCI Express 3.0, 7.2.2).
  */
 #ifndef UMBRA_GUEST_DEV_VPCI_H
 #define UMBRA_GUEST_DEV_VPCI_H
 
+#include "guest/memmap.h"
 #include "guest/vdev.h"
 #include "vmm/base/lock.h"
 #include "vmm/base/types.h"
@@ -17,6 +19,7 @@
 #define VPCI_CONFIG_BYTES   256
 #define VPCI_EXTENDED_BYTES 4096 /* what a function has in PCI Express' configuration space */
 
+struct vioapic;
 struct vpci;
 struct vpci_function;
 
@@ -35,6 +38,12 @@ struct vpci_function_ops {
 	 * matter. Under the lock of struct vpci.
 	 */
 	void (*written)(struct vpci_function *function, uint32_t offset, uint32_t size);
+	/*
+	 * The first to see an access to the function's 256 bytes, without the lock. True: it has
+	 * done it. NULL: all of them are plain registers.
+	 */
+	bool (*intercept)(struct vpci_function *function, struct vcpu *vcpu, uint32_t offset,
+			  struct io_access *access);
 };
 
 /* What is constant in the header. */
@@ -53,6 +62,13 @@ struct vpci_bar {
 struct vpci_function {
 	const struct vpci_function_ops *ops;
 	struct vpci *pci;
+	uint32_t device;	 /* its number */
+	uint8_t capability_end;	 /* where the next capability goes; constant once the VM runs */
+	uint8_t capability_link; /* the byte that will point to it */
+	bool bus_master;	 /* it may access memory and send messages; atomic */
+	bool intx; /* its device asks for an interrupt by its pin; under the lock, as the
+			    next one: it uses messages instead, and the pin is quiet */
+	bool intx_off;
 	/* Little-endian, as the guest reads it; and which of its bits the guest may write. Both
 	 * under the lock of struct vpci. */
 	uint8_t config[VPCI_CONFIG_BYTES];
@@ -63,13 +79,19 @@ struct vpci_function {
 struct vpci {
 	struct lock lock; /* over the functions; iobus_move is called under it */
 	struct vm *vm;
+	struct vioapic *ioapic;
 	uint32_t address; /* CONFIG_ADDRESS; atomic, a guest's own lock keeps its CPUs apart */
+	uint64_t next_port, next_memory;  /* where BARs are placed while the VM is built */
+	uint32_t asserted[GSI_PCI_COUNT]; /* for each line, a bit for each device that pulls it */
 	struct vpci_function bridge;
 	struct vpci_function *functions[VPCI_DEVICES]; /* constant once the VM runs */
 };
 
-/* An empty bus with a host bridge; registers PORT_PCI_CONFIG on the VM's bus (its errors). */
-int vpci_init(struct vpci *pci, struct vm *vm);
+/*
+ * An empty bus with a host bridge, whose functions interrupt by the I/O APIC; registers
+ * PORT_PCI_CONFIG and MEMMAP_ECAM on the VM's bus (its errors).
+ */
+int vpci_init(struct vpci *pci, struct vm *vm, struct vioapic *ioapic);
 
 /*
  * Puts a function at a device number. Its BARs and command register can be written once it has a
@@ -82,19 +104,41 @@ int vpci_add(struct vpci *pci, uint32_t device, struct vpci_function *function,
 /*
  * Gives a function, which was added, a base address register. bytes is a power of two: at least 4
  * and at most 256 for I/O, at least 16 for memory. The ops get accesses with device and an offset
- * into the range, wherever the guest places it. While the VM is built. ERR_INVAL when the number,
- * or for 64 bits the next one, is used or not there, or the size is none of these; ERR_NOMEM when
- * the VM's bus is full.
+ * into the range, wherever the guest places it. It is off at first, and has an address of its own
+ * in the windows of memmap.h, or 0 where there is no room. While the VM is built. ERR_INVAL when
+ * the number, or for 64 bits the next one, is used or not there, or the size is none of these;
+ * ERR_NOMEM when the VM's bus is full.
  */
 int vpci_add_bar(struct vpci_function *function, uint32_t number, enum vpci_bar_kind kind,
 		 uint64_t bytes, const struct io_ops *ops, void *device);
 
 /*
+ * Adds a capability (PCI 3.0, "Capabilities List") to a function that was added: its id, the link,
+ * then body. Returns its offset, which is a multiple of 4. The caller makes bits of it writable.
+ * While the VM is built; the room of 192 bytes is never too small for what we have (CHECKed).
+ */
+uint8_t vpci_add_capability(struct vpci_function *function, uint8_t id, const void *body,
+			    size_t bytes);
+
+/*
+ * The level of the function's interrupt pin, as its device wants it. The guest may switch the pin
+ * off (Interrupt Disable), and sees the level in its status register all the same. Functions whose
+ * pins are one line: it is the OR of them. Any CPU, the device's lock may be held; takes the lock.
+ */
+void vpci_set_intx(struct vpci_function *function, bool level);
+
+/* May it access memory, and send messages (Bus Master Enable)? Any CPU. */
+static inline bool vpci_is_master(const struct vpci_function *function)
+{
+	return __atomic_load_n(&function->bus_master, __ATOMIC_ACQUIRE);
+}
+
+/*
  * The one way to configuration space: access->size bytes, 1, 2 or 4, at an offset below
  * VPCI_EXTENDED_BYTES of a function, which is bus << 8 | device << 3 | function. One that is not
- * there reads all ones. Any CPU; takes the lock.
+ * there reads all ones. vcpu makes the access. Any CPU; takes the lock.
  */
-void vpci_config_access(struct vpci *pci, uint32_t function, uint32_t offset,
+void vpci_config_access(struct vpci *pci, struct vcpu *vcpu, uint32_t function, uint32_t offset,
 			struct io_access *access);
 
 extern const struct vdev_ops vpci_device;

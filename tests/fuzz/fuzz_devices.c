@@ -210,7 +210,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 	range_count = 0;
 	require(vioapic_init(&platform.ioapic, &vm) == 0);
 	require(vlegacy_init(&platform.legacy, &vm, &platform.ioapic) == 0);
-	require(vpci_init(&platform.pci, &vm) == 0);
+	require(vpci_init(&platform.pci, &vm, &platform.ioapic) == 0);
 	require(vpci_add(&platform.pci, 1, &function, &function_ops, &identity) == 0);
 	require(vpci_add_bar(&function, 0, VPCI_BAR_IO, 32, NULL, NULL) == 0);
 	require(vpci_add_bar(&function, 1, VPCI_BAR_MEMORY64, 0x4000, NULL, NULL) == 0);

@@ -297,7 +297,7 @@ static void build(void)
 	if (vioapic_init(&platform.ioapic, &vm) != 0 ||
 	    vlegacy_init(&platform.legacy, &vm, &platform.ioapic) != 0 ||
 	    vuart_init(&platform.com1, &vm, &platform.ioapic, &platform.console) != 0 ||
-	    vpci_init(&platform.pci, &vm) != 0) {
+	    vpci_init(&platform.pci, &vm, &platform.ioapic) != 0) {
 		race_broken("no devices");
 	}
 	for (uint32_t i = 0; i < VCPUS; i++) {

@@ -219,6 +219,9 @@ static void test_iasl(void **state)
 		{ "madt", "APIC", "Local Apic ID : 04" },
 		{ "ssdt", "SSDT", "Device (C004)" },
 		{ "uids", "SSDT", "Name (_UID, 0x04)" },
+		{ "bridge", "SSDT", "PNP0A08" },
+		{ "bars", "SSDT", "0xDFFFFFFF,         // Range Maximum" },
+		{ "mcfg", "MCFG", "Base Address : 00000000E0000000" },
 	};
 	char directory[] = "/tmp/acpi-XXXXXX";
 	char command[64];

@@ -380,14 +380,13 @@ static void check_e820(struct loaded *l, const struct e820_row *rows, size_t cou
 static void test_e820(void **state)
 {
 	static const struct e820_row small[] = {
-		{ 0, 0x9f000, 1 },
-		{ 0x9f000, 0x41000, 2 },
-		{ 0xe0000, 0x20000, 3 },
-		{ 0x100000, 63 * MIB, 1 },
+		{ 0, 0x9f000, 1 },	   { 0x9f000, 0x41000, 2 },    { 0xe0000, 0x20000, 3 },
+		{ 0x100000, 63 * MIB, 1 }, { 0xe0000000, 1 * MIB, 2 },
 	};
 	static const struct e820_row large[] = {
-		{ 0, 0x9f000, 1 },	     { 0x9f000, 0x41000, 2 },	  { 0xe0000, 0x20000, 3 },
-		{ 0x100000, 3071 * MIB, 1 }, { 0x100000000, 1 * MIB, 1 },
+		{ 0, 0x9f000, 1 },	    { 0x9f000, 0x41000, 2 },
+		{ 0xe0000, 0x20000, 3 },    { 0x100000, 3071 * MIB, 1 },
+		{ 0xe0000000, 1 * MIB, 2 }, { 0x100000000, 1 * MIB, 1 },
 	};
 	static const struct load_case good = { .name = "good" };
 	const struct vm_file kernel = { .data = image, .bytes = sizeof(image) };

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * guest/dev/vpci.c on the real bus: Linux' probe of mechanism #1, the reset amid its ports, and a
- * function with BARs as a driver and as a hostile guest meet it.
+ * guest/dev/vpci.c on the real bus: Linux' probe of mechanism #1, the reset amid its ports,
+ * configuration space as memory, and a function with BARs, capabilities and an interrupt pin as a
+ * driver and as a hostile guest meet it.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -9,6 +10,7 @@
 
 #include <cmocka.h>
 
+#include "guest/dev/vioapic.h"
 #include "guest/dev/vpci.h"
 #include "tests/unit/fake_base.h"
 #include "vmm/base/err.h"
@@ -16,6 +18,15 @@
 static struct vm vm;
 static struct vpci pci;
 static enum vm_end_reason ended;
+static struct vioapic ioapic;
+static uint32_t lines, line_changes;
+
+void vioapic_set_line(struct vioapic *to, uint32_t pin, bool high)
+{
+	assert_ptr_equal(to, &ioapic);
+	lines = high ? lines | 1u << pin : lines & ~(1u << pin);
+	line_changes++;
+}
 
 void vm_end(struct vm *which, enum vm_end_reason reason, const char *detail)
 {
@@ -27,7 +38,8 @@ static int setup(void **state)
 {
 	vm = (struct vm){ 0 };
 	ended = VM_END_NONE;
-	return vpci_init(&pci, &vm);
+	lines = line_changes = 0;
+	return vpci_init(&pci, &vm, &ioapic);
 }
 
 static uint64_t in(uint16_t port, uint32_t size)
@@ -196,7 +208,7 @@ static void all_ones_read_back_as_the_size(void **state)
 	static const struct {
 		uint32_t reg, before, after;
 	} rows[] = {
-		{ 0x10, 0x00000001, 0x0000ffe1 }, { 0x14, 0x00000000, 0xfffff000 },
+		{ 0x10, 0x00001001, 0x0000ffe1 }, { 0x14, 0xc0000000, 0xfffff000 },
 		{ 0x18, 0x00000000, 0x00000000 }, { 0x1c, 0x00000000, 0x00000000 },
 		{ 0x20, 0x00000004, 0x00000004 }, { 0x24, 0x00000000, 0xffffffff },
 		{ 0x30, 0x00000000, 0x00000000 }, /* no expansion ROM */
@@ -206,7 +218,7 @@ static void all_ones_read_back_as_the_size(void **state)
 		assert_int_equal(config_in(rows[i].reg, 4), rows[i].before);
 		config_out(rows[i].reg, 4, 0xffffffff);
 		assert_int_equal(config_in(rows[i].reg, 4), rows[i].after);
-		config_out(rows[i].reg, 4, 0);
+		config_out(rows[i].reg, 4, rows[i].before);
 		assert_int_equal(config_in(rows[i].reg, 4), rows[i].before);
 	}
 }
@@ -287,7 +299,7 @@ static void accesses_that_are_not_of_one_register_read_ones(void **state)
 	assert_int_equal(in(0xcfb, 2), 0xffff);
 	select_register(AT(0x14));
 	out(0xcfe, 4, 0xffffffff);
-	assert_int_equal(in(0xcfc, 4), 0);
+	assert_int_equal(in(0xcfc, 4), 0xc0000000);
 	assert_int_equal(written_bytes, 0);
 }
 
@@ -298,11 +310,102 @@ static void the_function_hears_what_was_written(void **state)
 	assert_int_equal(written_bytes, 2);
 }
 
+/* --- Configuration space as memory, and the pin --- */
+
+static uint64_t ecam_in(uint32_t offset, uint32_t size)
+{
+	struct io_access access = { .size = size };
+
+	iobus_memory_access(&vm.iobus, 0xe0000000 + offset, NULL, &access);
+	return access.value;
+}
+
+static void ecam_out(uint32_t offset, uint32_t size, uint64_t value)
+{
+	struct io_access access = { .size = size, .write = true, .value = value };
+
+	iobus_memory_access(&vm.iobus, 0xe0000000 + offset, NULL, &access);
+}
+
+static void both_doors_lead_to_one_register(void **state)
+{
+	assert_int_equal(ecam_in(0x18000, 4), 0x10421af4);
+	assert_int_equal(ecam_in(0x18002, 2), 0x1042);
+	ecam_out(0x18014, 4, 0xd0000000);
+	assert_int_equal(config_in(0x14, 4), 0xd0000000);
+	config_out(0x3c, 1, 0x5a);
+	assert_int_equal(ecam_in(0x1803c, 1), 0x5a);
+	assert_int_equal(ecam_in(0x18100, 4), 0);	   /* no extended capability */
+	assert_int_equal(ecam_in(0x19000, 4), 0xffffffff); /* function 1 */
+	assert_int_equal(ecam_in(0xff000, 4), 0xffffffff);
+	assert_int_equal(ecam_in(0x18001, 2), 0xffff); /* not aligned */
+	assert_int_equal(ecam_in(0x18002, 4), 0xffffffff);
+	assert_true(ecam_in(0x18000, 8) == UINT64_MAX);
+	ecam_out(0x18010, 8, UINT64_MAX);
+	assert_int_equal(config_in(0x14, 4), 0xd0000000);
+}
+
+/* Status bit 3 shows the pin whether or not it is switched off (PCI 3.0, "Device Status"). */
+static void the_pin_can_be_switched_off_and_is_seen(void **state)
+{
+	vpci_set_intx(&function, true);
+	assert_int_equal(lines, 1u << 19);
+	assert_int_equal(config_in(0x06, 2), 0x08);
+	config_out(0x04, 2, 0x400);
+	assert_int_equal(lines, 0);
+	assert_int_equal(config_in(0x06, 2), 0x08);
+	config_out(0x04, 2, 0);
+	assert_int_equal(lines, 1u << 19);
+	vpci_set_intx(&function, false);
+	assert_int_equal(lines, 0);
+	assert_int_equal(config_in(0x06, 2), 0);
+}
+
+static void a_shared_line_is_the_or_of_its_pins(void **state)
+{
+	static struct vpci_function other;
+
+	assert_int_equal(vpci_add(&pci, 3 + 8, &other, &function_ops, &identity), 0);
+	vpci_set_intx(&function, true);
+	vpci_set_intx(&other, true);
+	assert_int_equal(lines, 1u << 19);
+	vpci_set_intx(&function, false);
+	assert_int_equal(lines, 1u << 19);
+	vpci_set_intx(&other, false);
+	assert_int_equal(lines, 0);
+	assert_int_equal(line_changes, 2);
+}
+
+static void capabilities_are_a_list(void **state)
+{
+	static const uint8_t body[5] = { 1, 2, 3, 4, 5 };
+
+	assert_int_equal(config_in(0x34, 1), 0);
+	assert_int_equal(vpci_add_capability(&function, 0x09, body, 5), 0x40);
+	assert_int_equal(vpci_add_capability(&function, 0x11, body, 2), 0x48);
+	assert_int_equal(config_in(0x06, 2), 0x10);
+	assert_int_equal(config_in(0x34, 1), 0x40);
+	assert_int_equal(config_in(0x40, 4), 0x02014809);
+	assert_int_equal(config_in(0x44, 4), 0x00050403);
+	assert_int_equal(config_in(0x48, 4), 0x02010011);
+	config_out(0x40, 4, 0xffffffff);
+	assert_int_equal(config_in(0x40, 4), 0x02014809);
+}
+
+static void bus_master_is_what_the_command_says(void **state)
+{
+	assert_false(vpci_is_master(&function));
+	config_out(0x04, 2, 4);
+	assert_true(vpci_is_master(&function));
+	config_out(0x04, 1, 3);
+	assert_false(vpci_is_master(&function));
+}
+
 static uint64_t accessor(uint32_t number, uint32_t offset, uint32_t size)
 {
 	struct io_access access = { .size = size, .value = 0x1234 };
 
-	vpci_config_access(&pci, number, offset, &access);
+	vpci_config_access(&pci, NULL, number, offset, &access);
 	return access.value;
 }
 
@@ -379,6 +482,11 @@ int main(void)
 		FUNCTION_TEST(the_function_hears_what_was_written),
 		FUNCTION_TEST(the_accessor_knows_no_more_than_is_there),
 		FUNCTION_TEST(what_cannot_be_added_is_refused),
+		FUNCTION_TEST(both_doors_lead_to_one_register),
+		FUNCTION_TEST(the_pin_can_be_switched_off_and_is_seen),
+		FUNCTION_TEST(a_shared_line_is_the_or_of_its_pins),
+		FUNCTION_TEST(capabilities_are_a_list),
+		FUNCTION_TEST(bus_master_is_what_the_command_says),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,253 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* guest/dev/vmsix.c: table and pending bits as a driver and as a hostile guest meet them. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#include "guest/dev/vlapic.h"
+#include "guest/dev/vmsix.h"
+#include "tests/unit/fake_base.h"
+
+#define VECTORS	 3
+#define MASK_ALL 0x4000
+#define ENABLE	 0x8000
+
+static struct vm vm = { .name = "m" };
+static struct vpci pci;
+static struct vpci_function function;
+static struct vmsix msix;
+static struct vlapic_msg sent[8];
+static unsigned sent_count;
+
+bool vlapic_deliver(struct vm *to, const struct vlapic_msg *msg)
+{
+	assert_ptr_equal(to, &vm);
+	assert_true(sent_count < ARRAY_COUNT(sent));
+	sent[sent_count++] = *msg;
+	return true;
+}
+
+void vioapic_set_line(struct vioapic *to, uint32_t pin, bool high)
+{
+	fail_msg("pin %u %d", pin, high);
+}
+
+void vm_end(struct vm *which, enum vm_end_reason reason, const char *detail)
+{
+	fail_msg("vm_end %d %s", reason, detail);
+}
+
+static void written(struct vpci_function *which, uint32_t offset, uint32_t size)
+{
+	vmsix_written(&msix, offset, size);
+}
+
+static const struct vpci_function_ops function_ops = { .name = "test", .written = written };
+static const struct vpci_identity identity = { .vendor = 0x1af4, .interrupt_pin = 1 };
+
+static uint64_t config(uint32_t reg, uint32_t size, bool write, uint64_t value)
+{
+	struct io_access access = { .size = size, .write = write, .value = value };
+
+	vpci_config_access(&pci, NULL, 1 << 3, reg, &access);
+	return access.value;
+}
+
+static void control(uint32_t value)
+{
+	config(msix.capability + 2, 2, true, value);
+}
+
+static uint64_t table(uint32_t offset, uint32_t size, bool write, uint64_t value)
+{
+	struct io_access access = { .size = size, .write = write, .value = value };
+
+	vmsix_table(&msix, offset, &access);
+	return access.value;
+}
+
+static uint64_t pending(void)
+{
+	struct io_access access = { .size = 8 };
+
+	vmsix_pending(&msix, 0, &access);
+	return access.value;
+}
+
+/* The vector's message to the local APIC 5, with a vector of its own; masked or not. */
+static void program(uint32_t vector, uint32_t masked)
+{
+	table(vector * 16, 4, true, 0xfee05000);
+	table(vector * 16 + 4, 4, true, 0);
+	table(vector * 16 + 8, 4, true, 0x41 + vector);
+	table(vector * 16 + 12, 4, true, masked);
+}
+
+static int setup(void **state)
+{
+	int err = fake_setup(state);
+
+	vm.iobus = (struct iobus){ 0 };
+	sent_count = 0;
+	err |= vpci_init(&pci, &vm, NULL);
+	err |= vpci_add(&pci, 1, &function, &function_ops, &identity);
+	err |= vpci_add_bar(&function, 0, VPCI_BAR_MEMORY64, 0x4000, NULL, NULL);
+	vmsix_init(&msix, &function, VECTORS, 0, 0x3000, 0x3800);
+	config(4, 2, true, 4);
+	for (uint32_t i = 0; i < VECTORS; i++) {
+		program(i, 0);
+	}
+	return err;
+}
+
+static void the_capability_says_where_and_how_many(void **state)
+{
+	const uint32_t at = msix.capability;
+
+	assert_int_equal(config(at, 4, false, 0), 0x00020011);
+	assert_int_equal(config(at + 4, 4, false, 0), 0x3000);
+	assert_int_equal(config(at + 8, 4, false, 0), 0x3800);
+	config(at, 4, true, 0xffffffff);
+	assert_int_equal(config(at, 4, false, 0), 0xc0020011);
+	config(at + 4, 4, true, 0);
+	assert_int_equal(config(at + 4, 4, false, 0), 0x3000);
+}
+
+static void a_message_is_what_the_entry_says(void **state)
+{
+	control(ENABLE);
+	table(16, 4, true, 0xfee0a00c); /* redirection hint, logical */
+	table(16 + 8, 4, true, 0xc152); /* level, asserted, lowest priority */
+	vmsix_send(&msix, 1);
+	vmsix_send(&msix, 2);
+	assert_int_equal(sent_count, 2);
+	assert_int_equal(sent[0].dest, 0x0a);
+	assert_true(sent[0].logical);
+	assert_int_equal(sent[0].mode, VLAPIC_LOWEST);
+	assert_int_equal(sent[0].vector, 0x52);
+	assert_false(sent[0].level); /* a message is an edge: nobody waits for its end */
+	assert_int_equal(sent[1].dest, 5);
+	assert_int_equal(sent[1].vector, 0x43);
+	assert_int_equal(pending(), 0);
+}
+
+static void nothing_is_sent_while_off(void **state)
+{
+	vmsix_send(&msix, 0);
+	assert_int_equal(pending(), 0);
+	control(ENABLE);
+	assert_int_equal(sent_count, 0);
+	vmsix_send(&msix, VECTORS); /* nor what is not there */
+	vmsix_send(&msix, 0xffff);
+	config(4, 2, true, 0); /* nor without the right to write to memory */
+	vmsix_send(&msix, 0);
+	assert_int_equal(sent_count, 0);
+}
+
+static void masked_vectors_wait_and_come_once(void **state)
+{
+	control(ENABLE);
+	table(12, 4, true, 1);
+	vmsix_send(&msix, 0);
+	vmsix_send(&msix, 0);
+	assert_int_equal(sent_count, 0);
+	assert_int_equal(pending(), 1);
+	vmsix_send(&msix, 1);
+	assert_int_equal(sent_count, 1);
+	table(12, 4, true, 0);
+	assert_int_equal(sent_count, 2);
+	assert_int_equal(sent[1].vector, 0x41);
+	assert_int_equal(pending(), 0);
+	control(ENABLE | MASK_ALL);
+	vmsix_send(&msix, 2);
+	vmsix_send(&msix, 0);
+	assert_int_equal(pending(), 5);
+	control(MASK_ALL); /* off: what waited is gone */
+	control(ENABLE);
+	assert_int_equal(sent_count, 2);
+	control(ENABLE | MASK_ALL);
+	vmsix_send(&msix, 2);
+	control(ENABLE);
+	assert_int_equal(sent_count, 3);
+}
+
+/* A write of 8 bytes replaces data and mask at once. */
+static void entries_are_read_and_written_in_4_or_8_bytes(void **state)
+{
+	assert_true(table(16, 8, false, 0) == 0xfee05000);
+	table(16, 8, true, 0x11fee07003);
+	assert_true(table(16, 8, false, 0) == 0x11fee07000);
+	assert_int_equal(table(20, 4, false, 0), 0x11);
+	table(24, 8, true, 0xffffffff00000099);
+	assert_true(table(24, 8, false, 0) == 0x100000099);
+	assert_int_equal(table(28, 4, false, 0), 1);
+}
+
+static void other_accesses_do_nothing(void **state)
+{
+	static const struct {
+		uint32_t offset, size;
+	} rows[] = {
+		{ 0, 1 },  { 0, 2 },  { 2, 4 },		 { 4, 8 },     { VECTORS * 16, 4 },
+		{ 48, 8 }, { 44, 8 }, { 0xfffffff0, 4 }, { 0x7f8, 8 },
+	};
+
+	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
+		const uint32_t size = rows[i].size;
+
+		table(rows[i].offset, size, true, UINT64_MAX);
+		assert_true(table(rows[i].offset, size, false, 0) ==
+			    (size < 8 ? MASK(8 * size - 1, 0) : UINT64_MAX));
+	}
+	for (uint32_t i = 0; i < VECTORS; i++) {
+		assert_true(table(i * 16, 8, false, 0) == 0xfee05000);
+		assert_int_equal(table(i * 16 + 8, 8, false, 0), 0x41 + i);
+	}
+}
+
+static void addresses_of_no_local_apic_are_refused_in_words_once(void **state)
+{
+	static const uint64_t others[] = { 0, 0xfed00000, 0xfef00000, 0x1fee00000, 0x100000 };
+
+	control(ENABLE);
+	for (size_t i = 0; i < ARRAY_COUNT(others); i++) {
+		table(0, 8, true, others[i]);
+		vmsix_send(&msix, 0);
+	}
+	assert_int_equal(sent_count, 0);
+	assert_string_equal(fake_log_text(),
+			    "warning: vm m: test: MSI-X vector 0 goes to 0, which is no local "
+			    "APIC, and is not sent; further ones are not logged\n");
+	table(8, 4, true, 0x0741); /* ExtINT: no 8259 gives a vector */
+	table(0, 8, true, 0xfee00000);
+	vmsix_send(&msix, 0);
+	assert_int_equal(sent_count, 0);
+}
+
+static void the_pin_is_quiet_while_messages_are_on(void **state)
+{
+	control(ENABLE);
+	vpci_set_intx(&function, true); /* vioapic_set_line fails */
+	assert_int_equal(config(6, 2, false, 0) & 8, 8);
+	vpci_set_intx(&function, false);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, fake_teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(the_capability_says_where_and_how_many),
+		TEST(a_message_is_what_the_entry_says),
+		TEST(nothing_is_sent_while_off),
+		TEST(masked_vectors_wait_and_come_once),
+		TEST(entries_are_read_and_written_in_4_or_8_bytes),
+		TEST(other_accesses_do_nothing),
+		TEST(addresses_of_no_local_apic_are_refused_in_words_once),
+		TEST(the_pin_is_quiet_while_messages_are_on),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
