@@ -12,6 +12,7 @@
 #include "vmm/base/log.h"
 #include "vmm/base/page_alloc.h"
 #include "vmm/base/str.h"
+#include "vmm/base/tsc.h"
 #include "vmm/base/x86.h"
 #include "vmm/exit_msr.h"
 #include "vmm/exits.h"
@@ -21,8 +22,9 @@
 #include "vmm/vmcs.h"
 #include "vmm/vmx.h"
 
-#define VCPU_PAGES ((sizeof(struct vcpu) + PAGE_SIZE - 1) / PAGE_SIZE)
-#define PRIV_PAGES ((sizeof(struct vcpu_private) + PAGE_SIZE - 1) / PAGE_SIZE)
+#define VCPU_PAGES  ((sizeof(struct vcpu) + PAGE_SIZE - 1) / PAGE_SIZE)
+#define WORK_GAP_US 100 /* what a vCPU has for itself between two turns of its devices' work */
+#define PRIV_PAGES  ((sizeof(struct vcpu_private) + PAGE_SIZE - 1) / PAGE_SIZE)
 
 int vcpu_create(struct vm *vm, uint32_t id, struct vcpu **out)
 {
@@ -269,7 +271,13 @@ bool vcpu_wake(struct vcpu *vcpu)
 		vcpu_set_state(vcpu, VCPU_RUNNABLE);
 		vcpu->priv->recheck = true;
 	}
-	return vcpu->state == VCPU_RUNNABLE;
+	return vcpu->state == VCPU_RUNNABLE || vcpu->work;
+}
+
+void vcpu_add_work(struct vcpu *vcpu)
+{
+	vcpu->work = true;
+	__atomic_store_n(&vcpu->kicked, 1, __ATOMIC_SEQ_CST); /* who halts now looks again */
 }
 
 /*
@@ -321,22 +329,31 @@ static void entry_refused(struct vcpu *vcpu, uint32_t result)
  * The slice's end is looked at here too, for a guest may arrange that each delivery of an event
  * ends in an exit (#AC or #DB in the handler's own frame), and neither the timer nor an interrupt
  * of the host gets between those.
+ *
+ * A turn of its devices' work comes before each entry as long as there is some; in between it runs
+ * for as long, so that it sees what was done. One that does not run does turn after turn.
  */
 static bool settle(struct vcpu *vcpu, uint64_t *slice_end)
 {
 	struct vcpu_private *priv = vcpu->priv;
 
-	if (__atomic_load_n(&vcpu->kicked, __ATOMIC_SEQ_CST) != 0 || vcpu->state != VCPU_RUNNABLE) {
-		if (!vcpu_wake(vcpu)) {
+	do {
+		if (__atomic_load_n(&vcpu->kicked, __ATOMIC_SEQ_CST) != 0 ||
+		    vcpu->state != VCPU_RUNNABLE) {
+			if (!vcpu_wake(vcpu)) {
+				return false;
+			}
+			vcpu_load(vcpu);
+		}
+		if (__atomic_load_n(&vcpu->vm->state, __ATOMIC_RELAXED) != VM_RUNNING ||
+		    __atomic_load_n(&vcpu->vm->paused, __ATOMIC_RELAXED) ||
+		    sched_slice_over(slice_end)) {
 			return false;
 		}
-		vcpu_load(vcpu);
-	}
-	if (__atomic_load_n(&vcpu->vm->state, __ATOMIC_RELAXED) != VM_RUNNING ||
-	    __atomic_load_n(&vcpu->vm->paused, __ATOMIC_RELAXED) || sched_slice_over(slice_end)) {
-		return false;
-	}
+		vcpu->work = vcpu->work && vcpu->vm->hooks->work(vcpu);
+	} while (vcpu->state != VCPU_RUNNABLE);
 	inject_before_entry(vcpu);
+	priv->recheck |= vcpu->work;
 	if (priv->controls_changed) {
 		priv->controls_changed = false;
 		vmcs_write_apic_controls(vcpu);
@@ -365,6 +382,9 @@ static inline __attribute__((always_inline)) void run(struct vcpu *vcpu, uint64_
 				return;
 			}
 			deadline = MIN(slice_end, priv->timer_deadline);
+			if (vcpu->work) {
+				deadline = MIN(deadline, cpu_rdtsc() + tsc_from_us(WORK_GAP_US));
+			}
 		}
 		arm_timer(caps, deadline);
 		ept_tlb_enter(root);

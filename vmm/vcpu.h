@@ -52,9 +52,10 @@ struct vcpu {
 	void *apic_page; /* virtual-APIC page, host page; the registers of the virtual LAPIC live
 			    here */
 	void *platform;	 /* guest/: the vlapic */
-	struct vcpu_event event;		/* to inject at the next entry */
-	uint32_t kicked;			/* set by vcpu_kick, atomic */
-	uint32_t nmi_pending;			/* how many wait; atomic */
+	struct vcpu_event event; /* to inject at the next entry */
+	uint32_t kicked;	 /* set by vcpu_kick, atomic */
+	bool work;		 /* it has device work left (vm_hooks.work); its CPU's alone */
+	uint32_t nmi_pending;	 /* how many wait; atomic */
 	uint64_t exit_count[VCPU_EXIT_REASONS]; /* by basic exit reason */
 	struct vcpu_private *priv;		/* vmm's own (vcpu_priv.h) */
 };
@@ -78,6 +79,9 @@ void vcpu_ask_dump(struct vcpu *vcpu);
 void vcpu_forget_code(struct vcpu *vcpu);
 /* INIT: back to VCPU_WAIT_SIPI. Any CPU. */
 void vcpu_init_signal(struct vcpu *vcpu);
+
+/* vm_hooks.work is called before the vCPU's next entry. On the CPU that it is on. */
+void vcpu_add_work(struct vcpu *vcpu);
 
 /* Asks for an NMI; delivered under the blocking rules, of those that wait two count. Any CPU. */
 void vcpu_nmi(struct vcpu *vcpu);

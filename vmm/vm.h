@@ -101,6 +101,12 @@ struct vm_hooks {
 	 * kept in these have to go on from where they stood. No vCPU is on a CPU. Boot processor.
 	 */
 	void (*skip_time)(struct vm *vm, uint64_t ticks);
+	/*
+	 * A bounded turn of device work that this vCPU has caused (vcpu_add_work). Returns whether
+	 * there is more. Called between its exits and entries; it counts as runnable as long as
+	 * there is, even halted.
+	 */
+	bool (*work)(struct vcpu *vcpu);
 };
 
 struct vm {

@@ -15,6 +15,7 @@
 #include "vmm/apic_page.h"
 #include "vmm/base/err.h"
 #include "vmm/base/percpu.h"
+#include "vmm/base/tsc.h"
 #include "vmm/base/x86.h"
 #include "vmm/exit_msr.h"
 #include "vmm/exits.h"
@@ -695,6 +696,40 @@ static void who_is_not_entered(void **state)
 	}
 }
 
+static unsigned works_left;
+
+static bool work(struct vcpu *vcpu)
+{
+	step("work");
+	return --works_left != 0;
+}
+
+/* A turn before each entry, which is short while there is more; a halted vCPU does nothing else. */
+static void device_work_makes_runnable(void **state)
+{
+	static const struct vm_hooks hooks = { .irq_pending = irq_pending, .work = work };
+	struct vcpu *vcpu = create(&vms[0], 0);
+
+	use_cpu(false);
+	vms[0].hooks = &hooks;
+	fake_tsc = 1000;
+	vcpu_add_work(vcpu);
+	works_left = 9;
+	exits_left = 3;
+	vcpu_run(vcpu, 5000000);
+	assert_string_equal(steps, "load work launch work enter ");
+	assert_int_equal(armed, 1000 + tsc_from_us(100));
+	vcpu->state = VCPU_HALTED;
+	works_left = 3;
+	assert_true(vcpu_wake(vcpu));
+	exits_left = 9;
+	vcpu_run(vcpu, 5000000);
+	assert_string_equal(steps, "load work launch work enter work work work ");
+	assert_false(vcpu_wake(vcpu));
+	vcpu_unload(vcpu);
+	vcpu_destroy(vcpu);
+}
+
 /* The start in 64-bit mode is the first vCPU's, once; no memory leaves nothing behind. */
 static void creation(void **state)
 {
@@ -740,6 +775,8 @@ int main(void)
 						fake_teardown),
 		cmocka_unit_test_setup_teardown(slices_end_by_a_timer, fake_setup, fake_teardown),
 		cmocka_unit_test_setup_teardown(controls_follow, fake_setup, fake_teardown),
+		cmocka_unit_test_setup_teardown(device_work_makes_runnable, fake_setup,
+						fake_teardown),
 		cmocka_unit_test_setup_teardown(who_is_not_entered, fake_setup, fake_teardown),
 		cmocka_unit_test_setup_teardown(creation, fake_setup, fake_teardown),
 	};
