@@ -58,6 +58,7 @@ static const struct vm_hooks platform_hooks = {
 	.poll = devices_poll,
 	.clock = devices_clock,
 	.skip_time = devices_skip_time,
+	.work = virtio_work,
 };
 
 /* --- Building --- */

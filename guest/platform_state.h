@@ -5,6 +5,7 @@
 
 #include "ept/pager.h"
 #include "guest/dev/vioapic.h"
+#include "guest/dev/virtio_rng.h"
 #include "guest/dev/vlegacy.h"
 #include "guest/dev/vpci.h"
 #include "guest/dev/vuart.h"
@@ -28,6 +29,10 @@ struct platform {
 	struct vlegacy legacy;
 	struct vuart com1;
 	struct vpci pci;
+	struct virtio *virtio[VIRTIO_MAX]; /* constant once the VM runs */
+	uint32_t virtio_count;
+	struct virtio_work virtio_work[VM_VCPU_MAX];
+	struct virtio_rng rng;
 	struct vconsole console;
 };
 

@@ -68,6 +68,7 @@ INITRD_WORK := $(THIRD)/initramfs/work.img
 INITRD_SLEEP := $(THIRD)/initramfs/sleep.img
 INITRD_PANIC := $(THIRD)/initramfs/panic.img
 INITRD_SHARE := $(THIRD)/initramfs/share.img
+INITRD_VIRTIO := $(THIRD)/initramfs/virtio.img
 
 .PHONY: kernels initramfs
 kernels: $(KERNEL_FILES)
@@ -75,7 +76,7 @@ $(KERNEL_FILES): $(THIRD)/kernel/%/vmlinuz: $(MACHINE_DIR)/modules | $(PACKAGES_
 	$(ONCE) sh $(MACHINE_DIR)/kernel.sh $* $(@D)
 
 INITRDS := $(INITRD) $(INITRD_TEST) $(INITRD_FILL) $(INITRD_WORK) $(INITRD_SLEEP) \
-	$(INITRD_PANIC) $(INITRD_SHARE)
+	$(INITRD_PANIC) $(INITRD_SHARE) $(INITRD_VIRTIO)
 initramfs: $(INITRDS)
 GUEST_MODULES := $(THIRD)/kernel/bookworm-cloud/modules
 $(INITRD_SLEEP): INITRD_MODULES = $(addprefix $(GUEST_MODULES)/,button.ko evdev.ko)
@@ -87,7 +88,11 @@ $(SHARE_PROGRAM): $(MACHINE_DIR)/share.c | $(PACKAGES_DONE)
 $(INITRD_SHARE): INITRD_MODULES = $(SHARE_PROGRAM) $(addprefix $(GUEST_MODULES)/,libnvdimm.ko \
 	nd_btt.ko nd_pmem.ko nd_e820.ko dax_pmem.ko device_dax.ko)
 $(INITRD_SHARE): | $(SHARE_PROGRAM)
-$(INITRD_SLEEP) $(INITRD_PANIC) $(INITRD_SHARE): $(THIRD)/kernel/bookworm-cloud/vmlinuz
+$(INITRD_VIRTIO): INITRD_MODULES = $(addprefix $(GUEST_MODULES)/,virtio.ko virtio_ring.ko \
+	virtio_pci_legacy_dev.ko virtio_pci_modern_dev.ko virtio_pci.ko virtio-rng.ko \
+	virtio_blk.ko virtio_console.ko)
+$(INITRD_SLEEP) $(INITRD_PANIC) $(INITRD_SHARE) $(INITRD_VIRTIO): \
+		$(THIRD)/kernel/bookworm-cloud/vmlinuz
 $(INITRDS): $(THIRD)/initramfs/%.img: $(MACHINE_DIR)/init/% \
 		$(MACHINE_DIR)/initramfs.sh | $(PACKAGES_DONE)
 	$(ONCE) sh $(MACHINE_DIR)/initramfs.sh $< $@ $(INITRD_MODULES)

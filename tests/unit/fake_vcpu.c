@@ -41,6 +41,11 @@ WEAK void vcpu_kick(struct vcpu *vcpu)
 	fake_vcpus[vcpu->id].kicks++;
 }
 
+WEAK void vcpu_add_work(struct vcpu *vcpu)
+{
+	fake_vcpus[vcpu->id].works++;
+}
+
 WEAK void vm_set_clock(struct vm *vm, uint64_t deadline)
 {
 	vm->clock_deadline = MIN(vm->clock_deadline, deadline);

@@ -13,7 +13,7 @@
 
 /* What was asked of the vCPU with this id since fake_vm_make. */
 struct fake_vcpu_notes {
-	unsigned kicks, nmis, inits, sipis;
+	unsigned kicks, works, nmis, inits, sipis;
 	uint8_t sipi_vector;
 	enum vcpu_apic_mode apic_mode;
 	uint8_t svi;

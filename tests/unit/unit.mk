@@ -102,13 +102,19 @@ UNIT_vconsole := guest/vconsole.c vmm/base/str.c
 UNIT_smbios_build := guest/smbios_build.c $(GMEM_C)
 UNIT_cmdline := guest/cmdline.c vmm/base/str.c
 UNIT_devices := guest/devices.c
-UNIT_vpci := guest/dev/vpci.c vmm/iobus.c
+UNIT_vpci := guest/dev/vpci.c vmm/iobus.c vmm/base/str.c
 # The rows of umbra.conf and their values; config.c reads the file.
 CONFIG_KEYS_C := boot/config_keys.c boot/config_values.c boot/config_console.c
 UNIT_config := boot/config.c $(CONFIG_KEYS_C) vmm/base/str.c
 UNIT_aml := guest/aml.c vmm/base/str.c
 UNIT_acpi_build := guest/acpi_build.c guest/aml.c guest/dsdt.asm $(GMEM_C)
 UNIT_engine_policy := guest/engine_policy.c
+UNIT_vring := guest/dev/vring.c $(GMEM_C)
+VIRTIO_C := $(addprefix guest/dev/,virtio.c virtio_pci.c vring.c vmsix.c vpci.c) \
+	vmm/iobus.c $(GMEM_C)
+UNIT_virtio := $(VIRTIO_C)
+UNIT_virtio_rng := guest/dev/virtio_rng.c $(VIRTIO_C)
+UNIT_vmsix := guest/dev/vmsix.c guest/dev/vpci.c vmm/iobus.c vmm/base/str.c
 UNIT_vioapic := guest/dev/vioapic.c
 UNIT_vlegacy := guest/dev/vlegacy.c guest/dev/vpit.c guest/dev/vrtc.c
 UNIT_vpit := guest/dev/vpit.c

@@ -1,0 +1,312 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The state of a device, and the turns of work on its queues. Constants are those of virtio 1.2,
+ * 2.1 "Device Status Field" and 4.1.4.5 "ISR status capability".
+ */
+#include "guest/dev/virtio.h"
+
+#include "guest/platform_state.h"
+#include "vmm/base/cpu.h"
+#include "vmm/base/err.h"
+#include "vmm/base/log.h"
+#include "vmm/base/tsc.h"
+#include "vmm/vcpu.h"
+
+#define STATUS_FEATURES_OK BIT(3)
+#define STATUS_DRIVER_OK   BIT(2)
+#define STATUS_NEEDS_RESET BIT(6)
+#define STATUS_DRIVER	   (BIT(0) | BIT(1) | STATUS_DRIVER_OK | STATUS_FEATURES_OK | BIT(7))
+
+#define ISR_QUEUE  BIT(0)
+#define ISR_CONFIG BIT(1)
+
+#define NO_VECTOR 0xffff
+
+static bool runs(const struct virtio *device)
+{
+	const uint8_t status = __atomic_load_n(&device->status, __ATOMIC_ACQUIRE);
+
+	return (status & (STATUS_FEATURES_OK | STATUS_DRIVER_OK | STATUS_NEEDS_RESET)) ==
+		       (STATUS_FEATURES_OK | STATUS_DRIVER_OK) &&
+	       vpci_is_master(&device->function);
+}
+
+static void count(uint64_t *counter, uint64_t more)
+{
+	__atomic_store_n(counter, *counter + more, __ATOMIC_RELAXED);
+}
+
+/* By a message, or else by the pin, which stays up until the driver reads ISR. */
+static void interrupt(struct virtio *device, uint16_t vector, uint8_t isr)
+{
+	count(&device->counters.interrupts, 1);
+	if (vmsix_is_on(&device->msix)) {
+		vmsix_send(&device->msix, vector);
+		return;
+	}
+	lock_take(&device->lock);
+	device->isr |= isr;
+	vpci_set_intx(&device->function, true);
+	lock_drop(&device->lock);
+}
+
+/* The driver has broken a rule. In a turn. */
+static void lose(struct virtio *device, uint32_t queue)
+{
+	lock_take(&device->lock);
+	__atomic_store_n(&device->status, device->status | STATUS_NEEDS_RESET, __ATOMIC_RELEASE);
+	lock_drop(&device->lock);
+	count(&device->counters.errors, 1);
+	if (!device->broke) {
+		device->broke = true;
+		log_warn("vm %s: %s: queue %u: %s: it does nothing more until its driver resets "
+			 "it; further ones are not logged",
+			 device->vm->name, device->ops->name, queue, device->why);
+	}
+	interrupt(device, device->config_vector, ISR_CONFIG);
+}
+
+/* --- Turns --- */
+
+static bool is_over(const struct virtio *device, const struct virtio_turn *turn)
+{
+	return turn->bytes == 0 || cpu_rdtsc() >= turn->deadline ||
+	       __atomic_load_n(&device->reset_waits, __ATOMIC_RELAXED);
+}
+
+static void kick_again(struct virtio *device, uint32_t queue)
+{
+	__atomic_fetch_or(&device->kicked, (uint32_t)BIT(queue), __ATOMIC_SEQ_CST);
+}
+
+/* Takes the next chain, if the queue has none. False: there is nothing to serve now. */
+static bool take_chain(struct virtio *device, struct virtio_queue *queue, uint32_t number)
+{
+	int got;
+
+	if (queue->has_chain) {
+		return true;
+	}
+	do {
+		got = vring_take(&queue->ring, &device->vm->gmem, &queue->chain, &device->why);
+	} while (got == 0 && vring_listen(&queue->ring, &device->vm->gmem));
+	if (got < 0) {
+		lose(device, number);
+	}
+	queue->has_chain = got > 0;
+	queue->chain_at = 0;
+	return queue->has_chain;
+}
+
+/* True: there may be another one. */
+static bool serve_chain(struct virtio *device, uint32_t number, struct virtio_turn *turn)
+{
+	struct virtio_queue *queue = &device->queues[number];
+	uint32_t written = 0;
+
+	if (is_over(device, turn)) {
+		kick_again(device, number);
+		return false;
+	}
+	if (!take_chain(device, queue, number)) {
+		return false;
+	}
+	switch (device->ops->serve(device, number, turn, &written)) {
+	case VIRTIO_MORE: kick_again(device, number); return false;
+	case VIRTIO_LATER: return false;
+	case VIRTIO_BROKEN: lose(device, number); return false;
+	case VIRTIO_DONE:
+	default: break;
+	}
+	queue->has_chain = false;
+	count(&device->counters.requests, 1);
+	if (vring_give(&queue->ring, &device->vm->gmem, &queue->chain, written, &device->why) !=
+	    0) {
+		lose(device, number);
+		return false;
+	}
+	return true;
+}
+
+static void serve_queue(struct virtio *device, uint32_t number, struct virtio_turn *turn)
+{
+	struct virtio_queue *queue = &device->queues[number];
+
+	__atomic_fetch_and(&device->kicked, ~(uint32_t)BIT(number), __ATOMIC_SEQ_CST);
+	if (!__atomic_load_n(&queue->enabled, __ATOMIC_ACQUIRE)) {
+		return;
+	}
+	while (serve_chain(device, number, turn)) {
+	}
+	if (vring_wants_interrupt(&queue->ring, &device->vm->gmem)) {
+		interrupt(device, __atomic_load_n(&queue->vector, __ATOMIC_RELAXED), ISR_QUEUE);
+	}
+}
+
+/* False: somebody else is at it, and will see what was kicked; or there is nothing to do. */
+static bool begin_turn(struct virtio *device)
+{
+	bool begins;
+
+	lock_take(&device->lock);
+	begins = !device->busy && runs(device);
+	device->busy |= begins;
+	lock_drop(&device->lock);
+	return begins;
+}
+
+/* Returns whether there is more. */
+static bool end_turn(struct virtio *device)
+{
+	bool more;
+
+	lock_take(&device->lock);
+	device->busy = false;
+	if (device->reset_waits) {
+		virtio_reset(device);
+	}
+	more = runs(device) && __atomic_load_n(&device->kicked, __ATOMIC_SEQ_CST) != 0;
+	lock_drop(&device->lock);
+	return more;
+}
+
+static bool take_turn(struct virtio *device)
+{
+	struct virtio_turn turn = {
+		.bytes = VIRTIO_TURN_BYTES,
+		.deadline = cpu_rdtsc() + tsc_from_us(VIRTIO_TURN_US),
+	};
+
+	if (!begin_turn(device)) {
+		return false;
+	}
+	count(&device->counters.turns, 1);
+	for (uint32_t i = 0; i < device->ops->queues && runs(device); i++) {
+		if ((__atomic_load_n(&device->kicked, __ATOMIC_SEQ_CST) & BIT(i)) != 0) {
+			serve_queue(device, i, &turn);
+		}
+	}
+	return end_turn(device);
+}
+
+bool virtio_work(struct vcpu *vcpu)
+{
+	struct platform *platform = platform_of(vcpu->vm);
+	struct virtio_work *work = &platform->virtio_work[vcpu->id];
+	uint32_t behind = work->devices & ~(uint32_t)(BIT(work->next) - 1);
+
+	if (work->devices == 0) {
+		return false;
+	}
+	work->next = (uint32_t)__builtin_ctz(behind != 0 ? behind : work->devices);
+	if (!take_turn(platform->virtio[work->next])) {
+		work->devices &= ~(uint32_t)BIT(work->next);
+	}
+	work->next++;
+	return work->devices != 0;
+}
+
+void virtio_kick(struct virtio *device, struct vcpu *vcpu, uint32_t queue)
+{
+	if (queue < device->ops->queues) {
+		kick_again(device, queue);
+		platform_of(device->vm)->virtio_work[vcpu->id].devices |= (uint32_t)BIT(
+			device->index);
+		vcpu_add_work(vcpu);
+	}
+}
+
+/* --- What the driver does --- */
+
+void virtio_reset(struct virtio *device)
+{
+	__atomic_store_n(&device->reset_waits, false, __ATOMIC_RELAXED);
+	__atomic_store_n(&device->kicked, 0, __ATOMIC_RELAXED);
+	device->isr = 0;
+	vpci_set_intx(&device->function, false);
+	device->config_vector = NO_VECTOR;
+	device->selected = 0;
+	device->feature_select[0] = device->feature_select[1] = 0;
+	device->accepted = 0;
+	for (uint32_t i = 0; i < device->ops->queues; i++) {
+		device->queues[i] = (struct virtio_queue){
+			.size = VRING_SIZE_MAX,
+			.vector = NO_VECTOR,
+		};
+	}
+	if (device->ops->reset != NULL) {
+		device->ops->reset(device);
+	}
+	__atomic_store_n(&device->status, 0, __ATOMIC_RELEASE);
+}
+
+void virtio_accept(struct virtio *device, uint32_t half, uint32_t features)
+{
+	const uint32_t shift = 32 * half;
+
+	if (half < 2 && (device->status & STATUS_FEATURES_OK) == 0) {
+		device->accepted = (device->accepted & ~(MASK(31, 0) << shift)) | (uint64_t)features
+											  << shift;
+	}
+}
+
+static bool features_are_acceptable(const struct virtio *device)
+{
+	return (device->accepted & ~device->features) == 0 &&
+	       (device->accepted & VIRTIO_F_VERSION_1) != 0;
+}
+
+void virtio_write_status(struct virtio *device, struct vcpu *vcpu, uint8_t status)
+{
+	uint8_t before, now;
+
+	lock_take(&device->lock);
+	before = device->status;
+	now = before | (status & STATUS_DRIVER); /* the driver clears no bit but by a reset */
+	if ((now & ~before & STATUS_FEATURES_OK) != 0 && !features_are_acceptable(device)) {
+		now &= (uint8_t)~STATUS_FEATURES_OK;
+	}
+	if ((now & STATUS_FEATURES_OK) == 0) {
+		now &= (uint8_t)~STATUS_DRIVER_OK;
+	}
+	if (status != 0) {
+		__atomic_store_n(&device->status, now, __ATOMIC_RELEASE);
+	} else if (device->busy) {
+		__atomic_store_n(&device->reset_waits, true, __ATOMIC_RELAXED);
+	} else {
+		virtio_reset(device);
+	}
+	lock_drop(&device->lock);
+	/* What was put into the queues, or notified, before has waited for this. */
+	for (uint32_t i = 0;
+	     i < device->ops->queues && status != 0 && (now & ~before & STATUS_DRIVER_OK) != 0;
+	     i++) {
+		virtio_kick(device, vcpu, i);
+	}
+}
+
+/* From here on the turns read what the driver has set up; it cannot change it. */
+void virtio_enable_queue(struct virtio *device, struct virtio_queue *queue)
+{
+	if (queue->enabled || (device->status & STATUS_FEATURES_OK) == 0) {
+		return;
+	}
+	queue->ring = (struct vring){
+		.size = queue->size,
+		.event_index = virtio_has(device, VIRTIO_F_EVENT_INDEX),
+		.indirect = virtio_has(device, VIRTIO_F_INDIRECT),
+		.descriptors = queue->descriptors,
+		.available = queue->available,
+		.used = queue->used,
+	};
+	__atomic_store_n(&queue->enabled, true, __ATOMIC_RELEASE);
+}
+
+const char *virtio_state_name(const struct virtio *device)
+{
+	const uint8_t status = __atomic_load_n(&device->status, __ATOMIC_RELAXED);
+
+	return (status & STATUS_NEEDS_RESET) != 0 ? "lost: its driver has to reset it"
+	       : (status & STATUS_DRIVER_OK) != 0 ? "in use"
+						  : "without a driver";
+}

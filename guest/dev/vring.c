@@ -1,0 +1,257 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Names of fields and flags are those of virtio 1.2, 2.7.
+ *
+ * Orders against the driver on another CPU. Taking: the index is read before the entry behind it.
+ * Giving: the entry is written before the index. Sleeping: the event is written before the index
+ * is read again, with a full barrier between, as the driver writes the index, then reads the event.
+ * Interrupting: the same with roles exchanged. Each of the door's calls takes and drops a lock, on
+ * x86 an exchange and thus a full barrier; what is stated here does not rely on that.
+ */
+#include "guest/dev/vring.h"
+
+#include "vmm/base/err.h"
+
+#define DESC_NEXT     BIT(0)
+#define DESC_WRITE    BIT(1)
+#define DESC_INDIRECT BIT(2)
+
+#define AVAIL_NO_INTERRUPT BIT(0)
+
+struct descriptor {
+	uint64_t address;
+	uint32_t bytes;
+	uint16_t flags;
+	uint16_t next;
+};
+_Static_assert(sizeof(struct descriptor) == 16, "virtio 1.2, 2.7.5");
+
+struct used_entry {
+	uint32_t id;
+	uint32_t bytes;
+};
+
+/* Offsets: flags, idx, ring of size entries, then the event of the other side. */
+#define RING_INDEX   2
+#define RING_ENTRIES 4
+#define AVAIL_ENTRY  2
+#define USED_ENTRY   8
+
+static int broken(const char **why, int err, const char *what)
+{
+	*why = what;
+	return err;
+}
+
+static int load16(struct gmem *gmem, uint64_t at, uint16_t *value)
+{
+	return gmem_read(gmem, gpa(at), value, sizeof(*value));
+}
+
+static int add_segment(struct vring_chain *chain, const struct descriptor *desc, const char **why)
+{
+	if (chain->count == VRING_SIZE_MAX) {
+		return broken(why, ERR_FORMAT, "a chain is longer than its queue");
+	}
+	if ((desc->flags & DESC_WRITE) != 0) {
+		chain->write_bytes += desc->bytes;
+	} else if (chain->readable != chain->count) {
+		return broken(why, ERR_FORMAT, "a buffer to read comes behind one to write");
+	} else {
+		chain->readable++;
+		chain->read_bytes += desc->bytes;
+	}
+	chain->segments[chain->count++] = (struct vring_segment){ desc->address, desc->bytes };
+	return 0;
+}
+
+/*
+ * Follows the descriptors of a table from first on; count bounds both indices and steps, so a loop
+ * ends. *indirect is the one that names a table, when there is one: it ends its chain.
+ */
+static int walk(struct gmem *gmem, uint64_t table, uint32_t count, uint32_t first,
+		struct vring_chain *chain, struct descriptor *indirect, const char **why)
+{
+	struct descriptor desc = { .flags = DESC_NEXT, .next = (uint16_t)first };
+	int err = 0;
+
+	for (uint32_t steps = 0; (desc.flags & DESC_NEXT) != 0; steps++) {
+		if (desc.next >= count) {
+			return broken(why, ERR_FORMAT, "a descriptor's index is past its table");
+		}
+		if (steps == count) {
+			return broken(why, ERR_FORMAT, "a chain has a loop");
+		}
+		err = gmem_read(gmem, gpa(table + desc.next * sizeof(desc)), &desc, sizeof(desc));
+		if (err != 0) {
+			return broken(why, err, "its descriptors are not in RAM");
+		}
+		if ((desc.flags & DESC_INDIRECT) != 0) {
+			if (indirect == NULL) {
+				return broken(why, ERR_FORMAT,
+					      "a table is named where none may be");
+			}
+			*indirect = desc;
+			return (desc.flags & DESC_NEXT) == 0
+				       ? 0
+				       : broken(why, ERR_FORMAT, "a chain goes on behind a table");
+		}
+		err = add_segment(chain, &desc, why);
+		if (err != 0) {
+			return err;
+		}
+	}
+	return 0;
+}
+
+static int read_chain(const struct vring *ring, struct gmem *gmem, struct vring_chain *chain,
+		      const char **why)
+{
+	struct descriptor table = { .flags = 0 };
+	int err = walk(gmem, ring->descriptors, ring->size, chain->head, chain,
+		       ring->indirect ? &table : NULL, why);
+
+	if (err != 0 || (table.flags & DESC_INDIRECT) == 0) {
+		return err;
+	}
+	/* Its address needs no alignment; the write flag means nothing here. */
+	if (table.bytes == 0 || table.bytes % sizeof(table) != 0 ||
+	    table.bytes / sizeof(table) > ring->size) {
+		return broken(why, ERR_FORMAT, "a table's length is wrong");
+	}
+	return walk(gmem, table.address, table.bytes / sizeof(table), 0, chain, NULL, why);
+}
+
+int vring_take(struct vring *ring, struct gmem *gmem, struct vring_chain *chain, const char **why)
+{
+	const uint16_t mask = (uint16_t)(ring->size - 1);
+	uint16_t index, waiting;
+	int err = load16(gmem, ring->available + RING_INDEX, &index);
+
+	waiting = (uint16_t)(index - ring->next_available);
+	if (err == 0 && waiting == 0) {
+		return 0;
+	}
+	if (err == 0 && waiting > ring->size) {
+		return broken(why, ERR_FORMAT, "its index has jumped");
+	}
+	__atomic_thread_fence(__ATOMIC_ACQUIRE);
+	*chain = (struct vring_chain){ .count = 0 };
+	if (err == 0) {
+		err = load16(gmem,
+			     ring->available + RING_ENTRIES +
+				     AVAIL_ENTRY * (ring->next_available & mask),
+			     &chain->head);
+	}
+	if (err != 0) {
+		return broken(why, err, "its available ring is not in RAM");
+	}
+	if (chain->head >= ring->size) {
+		return broken(why, ERR_FORMAT, "a chain's head is past its queue");
+	}
+	err = read_chain(ring, gmem, chain, why);
+	if (err != 0) {
+		return err;
+	}
+	ring->next_available++;
+	return 1;
+}
+
+bool vring_listen(struct vring *ring, struct gmem *gmem)
+{
+	const uint64_t event = ring->used + RING_ENTRIES + (uint64_t)USED_ENTRY * ring->size;
+	uint16_t index;
+
+	if (ring->event_index && gmem_write(gmem, gpa(event), &ring->next_available,
+					    sizeof(ring->next_available)) != 0) {
+		return false;
+	}
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	return load16(gmem, ring->available + RING_INDEX, &index) == 0 &&
+	       index != ring->next_available;
+}
+
+int vring_give(struct vring *ring, struct gmem *gmem, const struct vring_chain *chain,
+	       uint32_t written, const char **why)
+{
+	const struct used_entry entry = { chain->head, written };
+	const uint16_t mask = (uint16_t)(ring->size - 1), next = (uint16_t)(ring->next_used + 1);
+	int err = gmem_write(
+		gmem,
+		gpa(ring->used + RING_ENTRIES + (uint64_t)USED_ENTRY * (ring->next_used & mask)),
+		&entry, sizeof(entry));
+
+	__atomic_thread_fence(__ATOMIC_RELEASE);
+	if (err == 0) {
+		err = gmem_write(gmem, gpa(ring->used + RING_INDEX), &next, sizeof(next));
+	}
+	if (err != 0) {
+		return broken(why, err, "its used ring is not in RAM");
+	}
+	ring->next_used = next;
+	return 0;
+}
+
+bool vring_wants_interrupt(struct vring *ring, struct gmem *gmem)
+{
+	const uint64_t event = ring->available + RING_ENTRIES + (uint64_t)AVAIL_ENTRY * ring->size;
+	const uint16_t before = ring->notified, now = ring->next_used;
+	uint16_t word;
+
+	if (before == now) {
+		return false;
+	}
+	ring->notified = now;
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	if (load16(gmem, ring->event_index ? event : ring->available, &word) != 0) {
+		return false;
+	}
+	if (!ring->event_index) {
+		return (word & AVAIL_NO_INTERRUPT) == 0;
+	}
+	/* virtio 1.2, 2.7.7.2: the event lies among the entries that were given back. */
+	return (uint16_t)(now - word - 1) < (uint16_t)(now - before);
+}
+
+/* Which of the segments, and where in it, an offset lies; each of them is seen once. */
+static int copy(const struct vring_segment *segments, size_t count, struct gmem *gmem,
+		uint64_t offset, uint8_t *buf, size_t bytes, bool write)
+{
+	for (size_t i = 0; i < count && bytes != 0; i++) {
+		const struct vring_segment *segment = &segments[i];
+		uint64_t at;
+		size_t now;
+		int err;
+
+		if (offset >= segment->bytes) {
+			offset -= segment->bytes;
+			continue;
+		}
+		now = MIN(bytes, (size_t)(segment->bytes - offset));
+		if (__builtin_add_overflow(segment->address, offset, &at)) {
+			return ERR_RANGE;
+		}
+		err = write ? gmem_write(gmem, gpa(at), buf, now)
+			    : gmem_read(gmem, gpa(at), buf, now);
+		if (err != 0) {
+			return err;
+		}
+		buf += now;
+		bytes -= now;
+		offset = 0;
+	}
+	return bytes == 0 ? 0 : ERR_RANGE;
+}
+
+int vring_read(const struct vring_chain *chain, struct gmem *gmem, uint64_t offset, void *buf,
+	       size_t bytes)
+{
+	return copy(chain->segments, chain->readable, gmem, offset, buf, bytes, false);
+}
+
+int vring_write(const struct vring_chain *chain, struct gmem *gmem, uint64_t offset,
+		const void *buf, size_t bytes)
+{
+	return copy(chain->segments + chain->readable, (size_t)chain->count - chain->readable, gmem,
+		    offset, (uint8_t *)(uintptr_t)buf, bytes, true);
+}

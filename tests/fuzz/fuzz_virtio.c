@@ -1,0 +1,209 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Random accesses to configuration space, registers, rings and buffers of virtio devices, in any
+ * order. Whatever a driver does: each turn is bounded, work ends, MSI-X messages go to local APICs,
+ * the constant parts stay, and a device that was lost does nothing until its reset.
+ */
+#include "guest/dev/vlapic.h"
+#include "tests/unit/virtio_driver.h"
+#include "vmm/base/err.h"
+
+static void require(bool cond)
+{
+	if (!cond) {
+		abort();
+	}
+}
+
+static bool rng_fails;
+
+int rng_bytes(void *buf, size_t bytes)
+{
+	memset(buf, 0xa5, bytes);
+	return rng_fails ? ERR_IO : 0;
+}
+
+bool vlapic_deliver(struct vm *to, const struct vlapic_msg *msg)
+{
+	require(to == vm && msg->dest <= 0xff && !msg->wide && !msg->level &&
+		msg->mode < VLAPIC_EXTINT);
+	return true;
+}
+
+void vioapic_set_line(struct vioapic *to, uint32_t pin, bool high)
+{
+	(void)high;
+	require(to == &platform.ioapic && pin >= GSI_PCI && pin < GSI_COUNT);
+}
+
+void vm_end(struct vm *which, enum vm_end_reason reason, const char *detail)
+{
+	(void)which;
+	(void)reason;
+	(void)detail;
+	require(false);
+}
+
+/* One step of 8 bytes. */
+struct __attribute__((packed)) input {
+	uint8_t what;
+	uint8_t where;
+	uint16_t offset;
+	uint32_t value;
+};
+
+static struct virtio *device_of(const struct input *in)
+{
+	return platform.virtio[(in->what >> 5) % platform.virtio_count];
+}
+
+/* A place in the BAR of one of the devices, wherever that lies now. */
+static void touch(const struct input *in, bool write)
+{
+	static const uint16_t parts[] = { 0, 0, 0, 0x800, 0x1000, 0x2000, 0x3000, 0x3800 };
+	struct virtio *device = device_of(in);
+	const struct io_ops *ops = device->function.bars[0].range->ops;
+	struct io_access access = { .size = 1u << (in->where & 3), .write = write };
+
+	access.offset = (parts[in->where >> 2 & 7] + (in->offset & 0x7fu)) & ~(access.size - 1u);
+	access.value = write ? in->value &
+				       (access.size < 4 ? MASK(8 * access.size - 1, 0) : UINT64_MAX)
+			     : 0;
+	ops->access(device, vm->vcpus[0], &access);
+}
+
+static void config_access(const struct input *in, bool write)
+{
+	struct io_access access = { .size = 1u << (in->where & 3) % 3, .write = write };
+
+	access.value = in->value & MASK(8 * access.size - 1, 0);
+	vpci_config_access(&platform.pci, vm->vcpus[0], device_of(in)->number << 3,
+			   (in->offset & 0xfffu) & ~(access.size - 1u), &access);
+}
+
+/* All of the driver's start at once, so that what comes behind it is reached. */
+static void start(struct virtio *device, uint32_t features)
+{
+	const uint64_t accept = (device->features & features) | VIRTIO_F_VERSION_1;
+
+	vpci_config_access(&platform.pci, NULL, device->number << 3, 4,
+			   &(struct io_access){ .size = 2, .write = true, .value = 7 });
+	virtio_write_status(device, vm->vcpus[0], 0);
+	device->accepted = accept;
+	virtio_write_status(device, vm->vcpus[0], 0xb);
+	for (uint32_t i = 0; i < device->ops->queues; i++) {
+		struct virtio_queue *queue = &device->queues[i];
+
+		queue->size = QUEUE_LEN;
+		queue->descriptors = DESC(i);
+		queue->available = AVAIL(i);
+		queue->used = USED(i);
+		virtio_enable_queue(device, queue);
+		avail_index[i] = 0;
+		poke16(AVAIL(i) + 2, 0);
+	}
+	virtio_write_status(device, vm->vcpus[0], 0xf);
+	for (uint32_t i = 0; i < device->msix.count && (features & 1) != 0; i++) {
+		device->msix.entries[i] = (struct vmsix_entry){ 0xfee00000, 0x40 + i, 0 };
+	}
+	vpci_config_access(&platform.pci, NULL, device->number << 3, device->msix.capability + 2u,
+			   &(struct io_access){ .size = 2,
+						.write = true,
+						.value = (features & 1) != 0 ? 0x8000 : 0 });
+}
+
+static void poke_memory(const struct input *in)
+{
+	const uint32_t queue = in->where & 1;
+	const uint64_t at = (in->where & 2) != 0   ? AVAIL(queue)
+			    : (in->where & 4) != 0 ? USED(queue)
+			    : (in->where & 8) != 0 ? BUFFER
+						   : DESC(queue);
+
+	poke(at + (in->offset & 0xff), &in->value, sizeof(in->value));
+}
+
+/* A descriptor; its buffer is short and in RAM, or anything. */
+static void describe(const struct input *in)
+{
+	const uint32_t queue = in->where & 1;
+	const uint64_t address = (in->where & 0x80) != 0 ? (uint64_t)in->value << 12
+							 : BUFFER + (in->value & 0xffff);
+
+	set_desc(DESC(queue), in->where >> 1 & 7, address, in->value >> 16, in->offset & 7,
+		 in->offset >> 8 & 7);
+	if ((in->where & 0x40) != 0) {
+		offer(queue, in->where >> 1 & 7);
+	}
+}
+
+/* What a vCPU does until there is no more; time goes on. */
+static void work_to_the_end(void)
+{
+	unsigned turns = 0;
+
+	while (virtio_work(vm->vcpus[0])) {
+		fake_tsc += 1000;
+		require(++turns < 100000);
+	}
+}
+
+static void check(const struct virtio *device)
+{
+	const uint8_t *config = device->function.config;
+
+	require(config[0] == 0xf4 && config[1] == 0x1a && config[0x3d] == 1);
+	require(!device->busy && !device->reset_waits);
+	require((device->status & 0x4) == 0 || (device->status & 0x8) != 0);
+	require((device->accepted & ~device->features) == 0 || (device->status & 0x8) == 0);
+	for (uint32_t i = 0; i < device->ops->queues; i++) {
+		require(device->queues[i].size <= VRING_SIZE_MAX && device->queues[i].size != 0);
+		require(device->queues[i].chain.count <= VRING_SIZE_MAX);
+	}
+}
+
+static void step(const struct input *in)
+{
+	struct virtio *device = device_of(in);
+	const uint64_t requests = device->counters.requests;
+	const bool lost = (device->status & 0x40) != 0;
+
+	switch (in->what & 0xf) {
+	case 0: config_access(in, true); break;
+	case 1: config_access(in, false); break;
+	case 2:
+	case 3: touch(in, true); break;
+	case 4: touch(in, false); break;
+	case 5: poke_memory(in); break;
+	case 6: start(device, in->value); break;
+	case 7: virtio_kick(device, vm->vcpus[0], in->where); break;
+	case 8:
+		rng_fails = (in->value & 1) != 0;
+		work_to_the_end();
+		require(!lost || requests == device->counters.requests);
+		break;
+	default: describe(in); break;
+	}
+	for (uint32_t i = 0; i < platform.virtio_count; i++) {
+		check(platform.virtio[i]);
+	}
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes);
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
+{
+	struct input in;
+
+	fake_reset();
+	fake_tsc = 1000000;
+	make_vm();
+	require(virtio_rng_device.init(&platform) == 0);
+	for (; bytes >= sizeof(in); data += sizeof(in), bytes -= sizeof(in)) {
+		memcpy(&in, data, sizeof(in));
+		step(&in);
+	}
+	work_to_the_end();
+	end_vm();
+	return 0;
+}

@@ -1,0 +1,591 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * guest/dev/virtio.c and virtio_pci.c: registers and doors as virtio 1.2 has them, turns that are
+ * bounded and shared, resets at every step, interrupts by messages and by pins, and a driver that
+ * breaks rules, which loses the device and nothing else.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#include "guest/dev/vlapic.h"
+#include "tests/unit/virtio_driver.h"
+#include "vmm/base/err.h"
+#include "vmm/base/tsc.h"
+
+static struct virtio device;
+static uint8_t sent[64];
+static unsigned sent_count;
+static bool line;
+
+static struct {
+	unsigned calls, resets;
+	uint64_t bytes, ticks; /* what each call takes off the turn */
+	enum virtio_step step;
+	void (*during)(void); /* called once */
+} dev;
+
+bool vlapic_deliver(struct vm *to, const struct vlapic_msg *msg)
+{
+	assert_ptr_equal(to, vm);
+	sent[sent_count++ % sizeof(sent)] = msg->vector;
+	return true;
+}
+
+void vioapic_set_line(struct vioapic *to, uint32_t pin, bool high)
+{
+	assert_int_equal(pin, 17);
+	line = high;
+}
+
+void vm_end(struct vm *which, enum vm_end_reason reason, const char *detail)
+{
+	fail_msg("%d %s", reason, detail);
+}
+
+static enum virtio_step serve(struct virtio *which, uint32_t queue, struct virtio_turn *turn,
+			      uint32_t *written)
+{
+	void (*during)(void) = dev.during;
+
+	assert_ptr_equal(which, &device);
+	assert_true(device.busy);
+	dev.calls++;
+	turn->bytes -= MIN(turn->bytes, dev.bytes);
+	fake_tsc += dev.ticks;
+	dev.during = NULL;
+	if (during != NULL) {
+		during();
+	}
+	device.why = "it says so";
+	*written = queue + 1;
+	return dev.step;
+}
+
+static void reset(struct virtio *which)
+{
+	dev.resets++;
+}
+
+static const struct virtio_ops ops = {
+	.name = "virtio-test",
+	.type = 9,
+	.class_code = 0x028000,
+	.features = BIT(5) | BIT(40),
+	.queues = 2,
+	.config_bytes = 12,
+	.serve = serve,
+	.reset = reset,
+};
+
+static int setup(void **state)
+{
+	int err = fake_setup(state);
+
+	make_vm();
+	memset(&device, 0, sizeof(device));
+	memcpy(device.config, "0123456789ab", 12);
+	err |= virtio_add(&device, &platform, &ops);
+	memset(&dev, 0, sizeof(dev));
+	dev.bytes = 4096;
+	sent_count = 0;
+	line = false;
+	pci_config(4, 2, true, 7);
+	set_desc(DESC(0), 0, BUFFER, 64, F_WRITE, 0);
+	set_desc(DESC(1), 0, BUFFER, 64, F_WRITE, 0);
+	return err;
+}
+
+static int teardown(void **state)
+{
+	end_vm();
+	return fake_teardown(state);
+}
+
+static void configuration_space_names_the_device(void **state)
+{
+	assert_int_equal(pci_config(0, 4, false, 0), 0x10491af4);
+	assert_int_equal(pci_config(8, 4, false, 0), 0x02800001);
+	assert_int_equal(pci_config(0x2c, 4, false, 0), 0x10491af4);
+	assert_int_equal(pci_config(0x3d, 1, false, 0), 1);
+}
+
+/* Types in their order, and where each lies: the port comes before the memory. */
+static void capabilities_lead_to_the_registers(void **state)
+{
+	static const struct {
+		uint8_t type, bar, bytes;
+		uint32_t offset, length;
+	} rows[] = {
+		{ 1, 0, 16, 0, 56 + 2 }, { 2, 4, 20, 0, 8 },	   { 2, 0, 20, 0x800, 8 },
+		{ 3, 0, 16, 0x1000, 1 }, { 4, 0, 16, 0x2000, 12 }, { 5, 0, 20, 0, 0 },
+	};
+	uint32_t at = (uint32_t)pci_config(0x34, 1, false, 0);
+
+	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
+		assert_int_equal(pci_config(at, 1, false, 0), 9);
+		assert_int_equal(pci_config(at + 2, 1, false, 0), rows[i].bytes);
+		assert_int_equal(pci_config(at + 3, 1, false, 0), rows[i].type);
+		assert_int_equal(pci_config(at + 4, 1, false, 0), rows[i].bar);
+		assert_int_equal(pci_config(at + 8, 4, false, 0), rows[i].offset);
+		assert_int_equal(pci_config(at + 12, 4, false, 0), rows[i].length);
+		if (rows[i].type == 2) {
+			assert_int_equal(pci_config(at + 16, 4, false, 0), 4);
+		}
+		at = (uint32_t)pci_config(at + 1, 1, false, 0);
+	}
+	assert_int_equal(pci_config(at, 1, false, 0), 0x11);
+	assert_int_equal(pci_config(at + 1, 1, false, 0), 0);
+}
+
+static void features_are_agreed_on(void **state)
+{
+	assert_int_equal(reg(0x04, 4), BIT(5) | BIT(28) | BIT(29));
+	set_reg(0x00, 4, 1);
+	assert_int_equal(reg(0x04, 4), BIT(0) | BIT(8));
+	set_reg(0x00, 4, 2);
+	assert_int_equal(reg(0x04, 4), 0);
+	set_reg(0x08, 4, 7);
+	set_reg(0x0c, 4, 0xffffffff); /* nowhere */
+	accept_features(VIRTIO_F_VERSION_1 | BIT(5));
+	assert_int_equal(reg(0x14, 1), 0xb);
+	set_reg(0x08, 4, 0);
+	set_reg(0x0c, 4, 0); /* too late */
+	assert_int_equal(reg(0x0c, 4), BIT(5));
+}
+
+static void features_that_cannot_be_are_refused(void **state)
+{
+	static const uint64_t wrong[] = { 0, BIT(5), VIRTIO_F_VERSION_1 | BIT(6),
+					  VIRTIO_F_VERSION_1 | BIT(63) };
+
+	for (size_t i = 0; i < ARRAY_COUNT(wrong); i++) {
+		set_reg(0x14, 1, 0);
+		accept_features(wrong[i]);
+		assert_int_equal(reg(0x14, 1), 3);
+		set_reg(0x14, 1, 0xf); /* nor does it start then */
+		assert_int_equal(reg(0x14, 1) & 4, 0);
+	}
+}
+
+static void registers_of_a_queue_that_is_not_there(void **state)
+{
+	accept_features(VIRTIO_F_VERSION_1);
+	for (uint32_t select = 2; select < 0x10000; select += 0x1555) {
+		set_reg(0x16, 2, select);
+		for (uint32_t at = 0x18; at < 0x3a; at += 2) {
+			set_reg(at, 2, 0x5a5a);
+			set_reg(at, 4, 0x5a5a);
+			assert_int_equal(reg(at, 2) == 0 || reg(at, 2) == 0xffff, true);
+		}
+		assert_int_equal(reg(0x18, 2), 0);
+		assert_int_equal(reg(0x1a, 2), 0);
+	}
+}
+
+static void registers_keep_what_is_allowed(void **state)
+{
+	static const uint16_t wrong_sizes[] = { 0, 3, 256, 0x8000, 0xffff };
+
+	accept_features(VIRTIO_F_VERSION_1);
+	assert_int_equal(reg(0x12, 2), 2);
+	assert_int_equal(reg(0x18, 2), VRING_SIZE_MAX);
+	for (size_t i = 0; i < ARRAY_COUNT(wrong_sizes); i++) {
+		set_reg(0x18, 2, wrong_sizes[i]);
+		assert_int_equal(reg(0x18, 2), VRING_SIZE_MAX);
+	}
+	set_reg(0x1a, 2, 2);
+	assert_int_equal(reg(0x1a, 2), 2);
+	set_reg(0x1a, 2, 3); /* there are three */
+	assert_int_equal(reg(0x1a, 2), 0xffff);
+	set_reg(0x10, 2, 0x1234);
+	assert_int_equal(reg(0x10, 2), 0xffff);
+	set_reg(0x1c, 2, 2);
+	assert_int_equal(reg(0x1c, 2), 0);
+	set_up_queue(1);
+	assert_int_equal(reg(0x1c, 2), 1);
+	assert_int_equal(reg(0x1e, 2), 1);
+	set_reg(0x24, 4, 0xabc); /* what a turn reads stays */
+	set_reg(0x18, 2, 2);
+	set_reg(0x1c, 2, 0);
+	assert_int_equal(reg(0x24, 4), 0);
+	assert_int_equal(reg(0x18, 2), QUEUE_LEN);
+	assert_int_equal(reg(0x1c, 2), 1);
+	/* Of another width, or no register at all. */
+	assert_int_equal(reg(0x14, 2), 0xffff);
+	assert_int_equal(reg(0x16, 1), 0xff);
+	assert_true(reg(0x20, 8) == UINT64_MAX);
+	assert_int_equal(reg(0x3a, 2), 0xffff);
+	assert_int_equal(reg(0x2000, 4), 0x33323130);
+	assert_int_equal(reg(0x200a, 4), 0x00006261);
+	set_reg(0x2000, 4, 0);
+	assert_int_equal(reg(0x2000, 1), '0');
+	assert_int_equal(reg(0x2800, 4), 0);
+}
+
+static void a_request_is_served_in_the_turn_of_who_kicked(void **state)
+{
+	drive(0, 2);
+	use_messages(&device);
+	offer(1, 0);
+	assert_int_equal(fake_vcpus[0].works, 2); /* for DRIVER_OK */
+	notify(1);
+	assert_int_equal(fake_vcpus[0].works, 3);
+	assert_int_equal(dev.calls, 0);
+	assert_int_equal(work(), 1);
+	assert_int_equal(dev.calls, 1);
+	assert_int_equal(used_index(1), 1);
+	assert_int_equal(peek(USED(1) + 8, 4), 2);
+	assert_int_equal(sent_count, 1);
+	assert_int_equal(sent[0], 0x42);
+	assert_int_equal(device.counters.requests, 1);
+	assert_false(line);
+}
+
+static void all_doors_notify(void **state)
+{
+	const uint32_t window = device.window;
+
+	drive(0, 1);
+	offer(0, 0);
+	set_reg(0x800, 2, 0);
+	(void)work();
+	assert_int_equal(used_index(0), 1);
+	offer(0, 0);
+	pci_config(window + 4, 1, true, 4); /* the I/O BAR ... */
+	pci_config(window + 8, 4, true, 0);
+	pci_config(window + 12, 4, true, 2);
+	pci_config(window + 16, 2, true, 0);
+	(void)work();
+	assert_int_equal(used_index(0), 2);
+	pci_config(window + 4, 1, true, 0); /* ... and the other: the status */
+	pci_config(window + 8, 4, true, 0x14);
+	pci_config(window + 12, 4, true, 1);
+	assert_int_equal(pci_config(window + 16, 1, false, 0), 0xf);
+	set_reg(0x804, 2, 1); /* no such queue is set up */
+	set_reg(0x808, 2, 2); /* nor is there one */
+	set_reg(0xffe, 2, 0);
+	(void)work();
+	assert_int_equal(used_index(0), 2);
+}
+
+/* What names no register of a BAR leaves plain bytes. */
+static void the_window_is_checked(void **state)
+{
+	static const struct {
+		uint32_t bar, offset, length, size;
+	} rows[] = {
+		{ 1, 0, 4, 4 },		 { 255, 0, 4, 4 },   { 4, 32, 2, 2 },
+		{ 0, 0x4000, 4, 4 },	 { 0, 2, 4, 4 },     { 0, 0, 0, 4 },
+		{ 0, 0, 8, 4 },		 { 0, 0, 4, 2 },     { 0, 0xffffffff, 1, 1 },
+		{ 0, 0xfffffffc, 4, 4 }, { 0, 0, 0x104, 4 },
+	};
+	const uint32_t window = device.window;
+
+	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
+		pci_config(window + 4, 1, true, rows[i].bar);
+		pci_config(window + 8, 4, true, rows[i].offset);
+		pci_config(window + 12, 4, true, rows[i].length);
+		pci_config(window + 16, rows[i].size, true, 0x5a);
+		if (pci_config(window + 16, rows[i].size, false, 0) != 0x5a) {
+			fail_msg("row %zu", i);
+		}
+	}
+}
+
+static void a_turn_ends_by_bytes_or_by_time(void **state)
+{
+	drive(0, 1);
+	dev.bytes = VIRTIO_TURN_BYTES / 2;
+	for (unsigned i = 0; i < 7; i++) {
+		offer(0, 0);
+	}
+	notify(0);
+	assert_int_equal(work(), 4);
+	assert_int_equal(used_index(0), 7);
+	dev.bytes = 0;
+	dev.ticks = tsc_from_us(VIRTIO_TURN_US);
+	for (unsigned i = 0; i < 5; i++) {
+		offer(0, 0);
+	}
+	notify(0);
+	assert_int_equal(work(), 6); /* the last one looks, and finds nothing */
+	assert_int_equal(used_index(0), 12);
+}
+
+static void ends_later(void)
+{
+	dev.step = VIRTIO_DONE;
+}
+
+static void a_chain_may_take_turns(void **state)
+{
+	drive(0, 1);
+	dev.step = VIRTIO_MORE;
+	offer(0, 0);
+	notify(0);
+	assert_true(virtio_work(vm->vcpus[0]));
+	assert_true(virtio_work(vm->vcpus[0]));
+	assert_int_equal(used_index(0), 0);
+	dev.during = ends_later;
+	(void)work();
+	assert_int_equal(dev.calls, 3);
+	assert_int_equal(used_index(0), 1);
+	dev.step = VIRTIO_LATER;
+	offer(0, 0);
+	notify(0);
+	assert_false(virtio_work(vm->vcpus[0]));
+	assert_int_equal(used_index(0), 1);
+	dev.step = VIRTIO_DONE;
+	virtio_kick(&device, vm->vcpus[0], 0);
+	(void)work();
+	assert_int_equal(used_index(0), 2);
+}
+
+/* Another vCPU that kicks meanwhile does no work, and its request is not forgotten. */
+static void kicks_meanwhile(void)
+{
+	struct vcpu other = { .vm = vm, .id = 1 };
+
+	offer(1, 0);
+	virtio_kick(&device, &other, 1);
+	assert_false(virtio_work(&other));
+	assert_int_equal(used_index(1), 0);
+}
+
+static void one_turn_at_a_time(void **state)
+{
+	drive(0, 2);
+	dev.during = kicks_meanwhile;
+	offer(0, 0);
+	notify(0);
+	(void)work();
+	assert_int_equal(used_index(0), 1);
+	assert_int_equal(used_index(1), 1);
+}
+
+static void resets_meanwhile(void)
+{
+	set_reg(0x14, 1, 0);
+	assert_int_equal(reg(0x14, 1), 0xf); /* not yet */
+	set_reg(0x14, 1, 1);
+	assert_int_equal(dev.resets, 0);
+}
+
+static void a_reset_waits_for_the_turn_and_nobody_for_it(void **state)
+{
+	drive(0, 1);
+	offer(0, 0);
+	offer(0, 0);
+	dev.during = resets_meanwhile;
+	notify(0);
+	assert_int_equal(work(), 1);
+	assert_int_equal(dev.calls, 1);
+	assert_int_equal(dev.resets, 1);
+	assert_int_equal(reg(0x14, 1), 0);
+	assert_int_equal(reg(0x18, 2), VRING_SIZE_MAX);
+	set_reg(0x16, 2, 0);
+	assert_int_equal(reg(0x1c, 2), 0);
+	notify(0);
+	(void)work();
+	assert_int_equal(dev.calls, 1);
+	drive(0, 1);
+	offer(0, 0);
+	notify(0);
+	(void)work();
+	assert_int_equal(dev.calls, 2);
+}
+
+/* A reset after each step of a driver leaves the device as it was at first. */
+static void a_reset_at_every_step(void **state)
+{
+	for (unsigned steps = 0; steps < 9; steps++) {
+		unsigned i = 0;
+
+		avail_index[0] = 0;
+		poke16(AVAIL(0) + 2, 0);
+		if (steps > i++) {
+			set_reg(0x14, 1, 3);
+		}
+		if (steps > i++) {
+			accept_features(VIRTIO_F_VERSION_1);
+		}
+		if (steps > i++) {
+			set_up_queue(0);
+		}
+		if (steps > i++) {
+			offer(0, 0);
+		}
+		if (steps > i++) {
+			notify(0);
+		}
+		if (steps > i++) {
+			set_reg(0x14, 1, 0xf);
+		}
+		if (steps > i++) {
+			notify(0);
+		}
+		if (steps > i++) {
+			(void)work();
+		}
+		set_reg(0x14, 1, 0);
+		(void)work();
+		assert_int_equal(reg(0x14, 1), 0);
+		assert_int_equal(reg(0x0c, 4), 0);
+		assert_int_equal(device.kicked, 0);
+		assert_false(device.queues[0].enabled || line);
+	}
+	assert_int_equal(dev.calls, 1);
+}
+
+static void nothing_is_done_before_it_may(void **state)
+{
+	pci_config(4, 2, true, 3); /* no bus master */
+	accept_features(VIRTIO_F_VERSION_1);
+	set_up_queue(0);
+	offer(0, 0);
+	notify(0);
+	(void)work();
+	set_reg(0x14, 1, 0xf);
+	(void)work();
+	assert_int_equal(dev.calls, 0);
+	pci_config(4, 2, true, 7);
+	notify(0);
+	(void)work();
+	assert_int_equal(dev.calls, 1);
+}
+
+/* What was notified before DRIVER_OK is served then. */
+static void driver_ok_starts_the_queues(void **state)
+{
+	accept_features(VIRTIO_F_VERSION_1);
+	set_up_queue(0);
+	offer(0, 0);
+	set_reg(0x14, 1, 0xf);
+	(void)work();
+	assert_int_equal(dev.calls, 1);
+}
+
+static void the_pin_is_up_until_isr_is_read(void **state)
+{
+	drive(0, 1);
+	offer(0, 0);
+	notify(0);
+	(void)work();
+	assert_true(line);
+	assert_int_equal(pci_config(6, 2, false, 0) & 8, 8);
+	assert_int_equal(reg(0x1000, 1), 1);
+	assert_false(line);
+	assert_int_equal(reg(0x1000, 1), 0);
+	poke16(AVAIL(0), 1); /* no interrupts, please */
+	offer(0, 0);
+	notify(0);
+	(void)work();
+	assert_int_equal(used_index(0), 2);
+	assert_false(line);
+}
+
+static void one_interrupt_for_what_a_turn_has_done(void **state)
+{
+	drive(VIRTIO_F_EVENT_INDEX, 1);
+	use_messages(&device);
+	dev.bytes = 0;
+	for (unsigned i = 0; i < 5; i++) {
+		offer(0, 0);
+	}
+	notify(0);
+	(void)work();
+	assert_int_equal(sent_count, 1);
+	assert_int_equal(peek(USED(0) + 4 + 8 * QUEUE_LEN, 2), 5); /* an interrupt for the next */
+}
+
+static void a_driver_that_lies_loses_the_device_and_is_named_once(void **state)
+{
+	drive(0, 2);
+	use_messages(&device);
+	set_reg(0x10, 2, 0);
+	offer(1, 0);
+	poke16(AVAIL(0) + 2, 100);
+	notify(0);
+	notify(1);
+	(void)work();
+	assert_int_equal(reg(0x14, 1), 0x4f);
+	assert_int_equal(used_index(1), 0);
+	assert_int_equal(dev.calls, 0);
+	assert_int_equal(sent_count, 1);
+	assert_int_equal(sent[0], 0x40); /* the configuration has changed */
+	assert_string_equal(fake_log_text(),
+			    "warning: vm m: virtio-test: queue 0: its index has jumped: it does "
+			    "nothing more until its driver resets it; further ones are not "
+			    "logged\n");
+	for (unsigned i = 0; i < 3; i++) {
+		set_reg(0x14, 1, 0);
+		assert_int_equal(reg(0x14, 1), 0);
+		poke16(AVAIL(0) + 2, 0);
+		drive(0, 1);
+		dev.step = i == 1 ? VIRTIO_BROKEN : VIRTIO_DONE;
+		offer(0, i == 0 ? 0 : QUEUE_LEN);
+		notify(0);
+		(void)work();
+		assert_int_equal(reg(0x14, 1), i == 0 ? 0xf : 0x4f);
+	}
+	assert_int_equal(dev.calls, 1);
+	assert_null(strstr(strchr(fake_log_text(), '\n') + 1, "\n"));
+}
+
+/* What was done before the lie is given back, with an interrupt. */
+static void what_came_before_the_lie_completes(void **state)
+{
+	drive(0, 1);
+	offer(0, 0);
+	offer(0, QUEUE_LEN);
+	notify(0);
+	(void)work();
+	assert_int_equal(used_index(0), 1);
+	assert_int_equal(reg(0x1000, 1), 3);
+	assert_int_equal(reg(0x14, 1), 0x4f);
+}
+
+static void a_full_list_is_refused(void **state)
+{
+	static struct virtio more[VIRTIO_MAX];
+
+	for (unsigned i = 1; i < VIRTIO_MAX; i++) {
+		assert_int_equal(virtio_add(&more[i], &platform, &ops), 0);
+	}
+	assert_int_equal(virtio_add(&more[0], &platform, &ops), ERR_NOMEM);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(configuration_space_names_the_device),
+		TEST(capabilities_lead_to_the_registers),
+		TEST(features_are_agreed_on),
+		TEST(features_that_cannot_be_are_refused),
+		TEST(registers_of_a_queue_that_is_not_there),
+		TEST(registers_keep_what_is_allowed),
+		TEST(a_request_is_served_in_the_turn_of_who_kicked),
+		TEST(all_doors_notify),
+		TEST(the_window_is_checked),
+		TEST(a_turn_ends_by_bytes_or_by_time),
+		TEST(a_chain_may_take_turns),
+		TEST(one_turn_at_a_time),
+		TEST(a_reset_waits_for_the_turn_and_nobody_for_it),
+		TEST(a_reset_at_every_step),
+		TEST(nothing_is_done_before_it_may),
+		TEST(driver_ok_starts_the_queues),
+		TEST(the_pin_is_up_until_isr_is_read),
+		TEST(one_interrupt_for_what_a_turn_has_done),
+		TEST(a_driver_that_lies_loses_the_device_and_is_named_once),
+		TEST(what_came_before_the_lie_completes),
+		TEST(a_full_list_is_refused),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

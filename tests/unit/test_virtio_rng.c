@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* guest/dev/virtio_rng.c: buffers of any length are filled with fresh bytes, up to a bound. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#include "guest/dev/vlapic.h"
+#include "tests/unit/virtio_driver.h"
+#include "vmm/base/err.h"
+
+static uint8_t next_byte;
+static int rng_err;
+static unsigned interrupts;
+
+int rng_bytes(void *buf, size_t bytes)
+{
+	memset(buf, 0, bytes);
+	for (size_t i = 0; i < bytes && rng_err == 0; i++) {
+		((uint8_t *)buf)[i] = next_byte++ | 1;
+	}
+	return rng_err;
+}
+
+bool vlapic_deliver(struct vm *to, const struct vlapic_msg *msg)
+{
+	interrupts++;
+	return true;
+}
+
+void vioapic_set_line(struct vioapic *to, uint32_t pin, bool high)
+{
+	interrupts += high;
+}
+
+void vm_end(struct vm *which, enum vm_end_reason reason, const char *detail)
+{
+	fail_msg("%d %s", reason, detail);
+}
+
+static int setup(void **state)
+{
+	int err = fake_setup(state);
+
+	make_vm();
+	err |= virtio_rng_device.init(&platform);
+	next_byte = 1;
+	rng_err = 0;
+	interrupts = 0;
+	drive(0, 1);
+	return err;
+}
+
+static int teardown(void **state)
+{
+	end_vm();
+	return fake_teardown(state);
+}
+
+static uint32_t ask(uint16_t head)
+{
+	const uint16_t before = used_index(0);
+
+	offer(0, head);
+	notify(0);
+	(void)work();
+	assert_int_equal(used_index(0), before + 1);
+	return (uint32_t)peek(USED(0) + 8 + 8ull * (before % QUEUE_LEN), 4);
+}
+
+static void a_buffer_is_filled_and_nothing_behind_it(void **state)
+{
+	assert_int_equal(pci_config(0, 4, false, 0), 0x10441af4);
+	set_desc(DESC(0), 0, BUFFER, 3, F_WRITE | F_NEXT, 1);
+	set_desc(DESC(0), 1, BUFFER + 100, 300, F_WRITE, 0);
+	assert_int_equal(ask(0), 303);
+	assert_int_equal(peek(BUFFER, 4), 0x030301);
+	assert_int_equal(peek(BUFFER + 98, 4), 0x05050000);
+	assert_int_not_equal(peek(BUFFER + 399, 1), 0);
+	assert_int_equal(peek(BUFFER + 400, 1), 0);
+	assert_int_equal(interrupts, 1);
+	assert_int_equal(platform.rng.virtio.counters.bytes, 303);
+}
+
+static void four_gib_get_what_costs_a_moment(void **state)
+{
+	set_desc(DESC(0), 0, 0, 0xffffffff, F_WRITE, 0);
+	set_desc(DESC(0), 1, BUFFER, 64, 0, 0); /* nothing to write to */
+	assert_int_equal(ask(0), 1024);
+	assert_int_equal(ask(1), 0);
+}
+
+static void buffers_outside_of_ram(void **state)
+{
+	set_desc(DESC(0), 0, RAM_BYTES, 16, F_WRITE, 0);
+	offer(0, 0);
+	notify(0);
+	(void)work();
+	assert_int_equal(reg(0x14, 1), 0x4f);
+	assert_non_null(strstr(fake_log_text(), "virtio-rng: queue 0: a buffer is not in RAM"));
+}
+
+static void a_generator_that_fails_gives_nothing(void **state)
+{
+	rng_err = ERR_IO;
+	set_desc(DESC(0), 0, BUFFER, 64, F_WRITE, 0);
+	assert_int_equal(ask(0), 0);
+	assert_int_equal(ask(0), 0);
+	assert_int_equal(peek(BUFFER, 8), 0);
+	assert_string_equal(fake_log_text(), "error: vm m: virtio-rng: no random bytes can be "
+					     "drawn; its driver gets none\n");
+	rng_err = 0;
+	assert_int_equal(ask(0), 64);
+}
+
+/* A turn of 64 KiB is 64 of the longest requests. */
+static void a_flood_takes_turns(void **state)
+{
+	unsigned turns = 0;
+
+	set_desc(DESC(0), 0, BUFFER, 4096, F_WRITE, 0);
+	for (unsigned round = 0; round < 16; round++) {
+		for (unsigned i = 0; i < QUEUE_LEN; i++) {
+			offer(0, 0);
+		}
+		notify(0);
+		turns += work();
+	}
+	assert_int_equal(turns, 16); /* 8 KiB each */
+	assert_int_equal(platform.rng.virtio.counters.bytes, 16 * QUEUE_LEN * 1024);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(a_buffer_is_filled_and_nothing_behind_it),
+		TEST(four_gib_get_what_costs_a_moment),
+		TEST(buffers_outside_of_ram),
+		TEST(a_generator_that_fails_gives_nothing),
+		TEST(a_flood_takes_turns),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,413 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* guest/dev/vring.c: chains of all forms, event indices, and what a lying driver does to a ring. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "guest/dev/vring.h"
+#include "tests/unit/fake_base.h"
+#include "tests/unit/gmem_end.h"
+#include "vmm/base/err.h"
+
+#define RAM   0x40000ull
+#define DESC  0x1000ull
+#define AVAIL 0x2000ull
+#define USED  0x3000ull
+#define TABLE 0x4001ull /* tables need no alignment */
+#define SIZE  8
+
+static struct gmem gmem;
+static struct vring ring;
+static struct vring_chain chain;
+static const char *why;
+
+static void poke(uint64_t at, uint64_t value, size_t bytes)
+{
+	assert_int_equal(gmem_write(&gmem, gpa(at), &value, bytes), 0);
+}
+
+static uint64_t peek(uint64_t at, size_t bytes)
+{
+	uint64_t value = 0;
+
+	assert_int_equal(gmem_read(&gmem, gpa(at), &value, bytes), 0);
+	return value;
+}
+
+static void desc(uint64_t table, unsigned index, uint64_t address, uint32_t bytes, unsigned flags,
+		 unsigned next)
+{
+	poke(table + 16ull * index, address, 8);
+	poke(table + 16ull * index + 8, bytes, 4);
+	poke(table + 16ull * index + 12, flags, 2);
+	poke(table + 16ull * index + 14, next, 2);
+}
+
+static void offer(unsigned head)
+{
+	unsigned index = (unsigned)peek(AVAIL + 2, 2);
+
+	poke(AVAIL + 4 + 2ull * (index % SIZE), head, 2);
+	poke(AVAIL + 2, index + 1, 2);
+}
+
+static int take(void)
+{
+	why = NULL;
+	return vring_take(&ring, &gmem, &chain, &why);
+}
+
+static int setup(void **state)
+{
+	int err = fake_setup(state);
+
+	ept_configure(&(struct ept_caps){ .phys_bits = 40 });
+	gmem = (struct gmem){ 0 };
+	err |= gmem_init(&gmem);
+	err |= gmem_add_ram_plain(&gmem, gpa(0), RAM, PAGE_SIZE);
+	ring = (struct vring){
+		.size = SIZE,
+		.indirect = true,
+		.event_index = true,
+		.descriptors = DESC,
+		.available = AVAIL,
+		.used = USED,
+	};
+	return err;
+}
+
+static int teardown(void **state)
+{
+	gmem_end(&gmem);
+	return fake_teardown(state);
+}
+
+static void a_chain_is_taken_as_it_was_made(void **state)
+{
+	char text[16] = { 0 };
+
+	assert_int_equal(take(), 0);
+	desc(DESC, 5, 0x8000, 3, 1, 2);
+	desc(DESC, 2, 0x9000, 4, 1, 7);
+	desc(DESC, 7, 0xa000, 100, 2, 0);
+	offer(5);
+	assert_int_equal(take(), 1);
+	assert_int_equal(chain.head, 5);
+	assert_int_equal(chain.count, 3);
+	assert_int_equal(chain.readable, 2);
+	assert_int_equal(chain.read_bytes, 7);
+	assert_int_equal(chain.write_bytes, 100);
+	assert_int_equal(gmem_write(&gmem, gpa(0x8000), "abcX", 4), 0);
+	assert_int_equal(gmem_write(&gmem, gpa(0x9000), "defgX", 5), 0);
+	assert_int_equal(vring_read(&chain, &gmem, 1, text, 6), 0);
+	assert_string_equal(text, "bcdefg");
+	assert_int_equal(vring_read(&chain, &gmem, 1, text, 7), ERR_RANGE);
+	assert_int_equal(vring_write(&chain, &gmem, 98, "xyz", 3), ERR_RANGE);
+	assert_int_equal(vring_write(&chain, &gmem, 98, "xy", 2), 0);
+	assert_int_equal(peek(0xa000 + 98, 2), 'x' | 'y' << 8);
+	assert_int_equal(take(), 0);
+	assert_int_equal(vring_give(&ring, &gmem, &chain, 77, &why), 0);
+	assert_int_equal(peek(USED + 2, 2), 1);
+	assert_int_equal(peek(USED + 4, 4), 5);
+	assert_int_equal(peek(USED + 8, 4), 77);
+}
+
+static void a_table_may_stand_for_a_chain_or_its_end(void **state)
+{
+	desc(TABLE, 0, 0x8000, 16, 1, 2);
+	desc(TABLE, 2, 0x9000, 512, 3, 1);
+	desc(TABLE, 1, 0xa000, 1, 2, 0);
+	desc(DESC, 3, TABLE, 48, 4 | 2, 0); /* its write flag means nothing */
+	offer(3);
+	assert_int_equal(take(), 1);
+	assert_int_equal(chain.head, 3);
+	assert_int_equal(chain.count, 3);
+	assert_int_equal(chain.readable, 1);
+	assert_int_equal(chain.write_bytes, 513);
+	desc(DESC, 4, 0x7000, 8, 1, 3);
+	offer(4);
+	assert_int_equal(take(), 1);
+	assert_int_equal(chain.count, 4);
+	assert_int_equal(chain.read_bytes, 24);
+}
+
+/* Indices run through 65536, the entries through the ring. */
+static void indices_wrap(void **state)
+{
+	ring.next_available = ring.next_used = ring.notified = 0xfffe;
+	poke(AVAIL + 2, 0xfffe, 2);
+	desc(DESC, 0, 0x8000, 4, 2, 0);
+	for (unsigned i = 0; i < 4; i++) {
+		offer(0);
+	}
+	for (unsigned i = 0; i < 4; i++) {
+		assert_int_equal(take(), 1);
+		assert_int_equal(vring_give(&ring, &gmem, &chain, i, &why), 0);
+	}
+	assert_int_equal(take(), 0);
+	assert_int_equal(peek(USED + 2, 2), 2);
+	assert_int_equal(peek(USED + 4 + 8 * 1 + 4, 4), 3); /* the last one's entry is number 1 */
+}
+
+struct lie {
+	const char *why;
+	int err;
+	void (*tell)(void);
+};
+
+static void jumps(void)
+{
+	poke(AVAIL + 2, SIZE + 1, 2);
+}
+
+static void goes_back(void)
+{
+	poke(AVAIL + 2, 0xffff, 2);
+}
+
+static void head_past(void)
+{
+	offer(SIZE);
+}
+
+static void next_past(void)
+{
+	desc(DESC, 0, 0x8000, 1, 1, SIZE);
+	offer(0);
+}
+
+static void loop_of_one(void)
+{
+	desc(DESC, 0, 0x8000, 1, 1, 0);
+	offer(0);
+}
+
+static void loop_of_eight(void)
+{
+	for (unsigned i = 0; i < SIZE; i++) {
+		desc(DESC, i, 0x8000, 1, 1, (i + 1) % SIZE);
+	}
+	offer(3);
+}
+
+static void read_behind_write(void)
+{
+	desc(DESC, 0, 0x8000, 1, 3, 1);
+	desc(DESC, 1, 0x8000, 1, 0, 0);
+	offer(0);
+}
+
+static void table_goes_on(void)
+{
+	desc(DESC, 0, TABLE, 16, 5, 1);
+	offer(0);
+}
+
+static void nested_table(void)
+{
+	desc(TABLE, 0, TABLE, 16, 4, 0);
+	desc(DESC, 0, TABLE, 16, 4, 0);
+	offer(0);
+}
+
+static void table_loops(void)
+{
+	desc(TABLE, 0, 0x8000, 1, 1, 1);
+	desc(TABLE, 1, 0x8000, 1, 1, 0);
+	desc(DESC, 0, TABLE, 32, 4, 0);
+	offer(0);
+}
+
+static void table_index_past(void)
+{
+	desc(TABLE, 0, 0x8000, 1, 1, 1);
+	desc(DESC, 0, TABLE, 16, 4, 0);
+	offer(0);
+}
+
+static void table_of_nothing(void)
+{
+	desc(DESC, 0, TABLE, 0, 4, 0);
+	offer(0);
+}
+
+static void table_of_a_half(void)
+{
+	desc(DESC, 0, TABLE, 24, 4, 0);
+	offer(0);
+}
+
+static void table_too_long(void)
+{
+	desc(DESC, 0, TABLE, 16 * (SIZE + 1), 4, 0);
+	offer(0);
+}
+
+static void table_of_4g(void)
+{
+	desc(DESC, 0, TABLE, 0xfffffff0, 4, 0);
+	offer(0);
+}
+
+static void table_nowhere(void)
+{
+	desc(DESC, 0, UINT64_MAX - 7, 16, 4, 0);
+	offer(0);
+}
+
+static void table_not_agreed(void)
+{
+	ring.indirect = false;
+	desc(TABLE, 0, 0x8000, 1, 0, 0);
+	desc(DESC, 0, TABLE, 16, 4, 0);
+	offer(0);
+}
+
+static void descriptors_nowhere(void)
+{
+	ring.descriptors = RAM;
+	offer(0);
+}
+
+static void available_nowhere(void)
+{
+	ring.available = RAM - 2;
+}
+
+static void entry_nowhere(void)
+{
+	ring.available = RAM - 4;
+	poke(RAM - 2, 1, 2);
+}
+
+static void a_lie_is_named_and_nothing_is_taken(void **state)
+{
+	static const struct lie lies[] = {
+		{ "its index has jumped", ERR_FORMAT, jumps },
+		{ "its index has jumped", ERR_FORMAT, goes_back },
+		{ "a chain's head is past its queue", ERR_FORMAT, head_past },
+		{ "a descriptor's index is past its table", ERR_FORMAT, next_past },
+		{ "a chain has a loop", ERR_FORMAT, loop_of_one },
+		{ "a chain has a loop", ERR_FORMAT, loop_of_eight },
+		{ "a buffer to read comes behind one to write", ERR_FORMAT, read_behind_write },
+		{ "a chain goes on behind a table", ERR_FORMAT, table_goes_on },
+		{ "a table is named where none may be", ERR_FORMAT, nested_table },
+		{ "a chain has a loop", ERR_FORMAT, table_loops },
+		{ "a descriptor's index is past its table", ERR_FORMAT, table_index_past },
+		{ "a table's length is wrong", ERR_FORMAT, table_of_nothing },
+		{ "a table's length is wrong", ERR_FORMAT, table_of_a_half },
+		{ "a table's length is wrong", ERR_FORMAT, table_too_long },
+		{ "a table's length is wrong", ERR_FORMAT, table_of_4g },
+		{ "its descriptors are not in RAM", ERR_RANGE, table_nowhere },
+		{ "a table is named where none may be", ERR_FORMAT, table_not_agreed },
+		{ "its descriptors are not in RAM", ERR_RANGE, descriptors_nowhere },
+		{ "its available ring is not in RAM", ERR_RANGE, available_nowhere },
+		{ "its available ring is not in RAM", ERR_RANGE, entry_nowhere },
+	};
+	const struct vring fresh = ring;
+
+	for (size_t i = 0; i < ARRAY_COUNT(lies); i++) {
+		ring = fresh;
+		poke(AVAIL + 2, 0, 2);
+		lies[i].tell();
+		if (take() != lies[i].err || why == NULL || strcmp(why, lies[i].why) != 0) {
+			fail_msg("lie %zu (%s): %s", i, lies[i].why, why);
+		}
+		assert_int_equal(ring.next_available, 0);
+	}
+}
+
+static void a_used_ring_that_is_not_there(void **state)
+{
+	desc(DESC, 0, 0x8000, 4, 2, 0);
+	offer(0);
+	assert_int_equal(take(), 1);
+	ring.used = RAM - 4;
+	assert_int_equal(vring_give(&ring, &gmem, &chain, 0, &why), ERR_RANGE);
+	assert_string_equal(why, "its used ring is not in RAM");
+	assert_false(vring_wants_interrupt(&ring, &gmem));
+	assert_false(vring_listen(&ring, &gmem));
+}
+
+/* Buffers are looked at when they are used, and an address may wrap. */
+static void buffers_outside_are_refused_by_the_door(void **state)
+{
+	char text[32];
+
+	desc(DESC, 0, RAM - 8, 16, 1, 1);
+	desc(DESC, 1, UINT64_MAX - 3, 16, 2, 0);
+	offer(0);
+	assert_int_equal(take(), 1);
+	assert_int_equal(vring_read(&chain, &gmem, 0, text, 8), 0);
+	assert_int_equal(vring_read(&chain, &gmem, 0, text, 9), ERR_RANGE);
+	assert_int_equal(vring_write(&chain, &gmem, 0, text, 4), ERR_RANGE);
+	assert_int_equal(vring_write(&chain, &gmem, 8, text, 4), ERR_RANGE);
+}
+
+static void the_event_moves_before_the_device_sleeps(void **state)
+{
+	desc(DESC, 0, 0x8000, 4, 2, 0);
+	offer(0);
+	assert_int_equal(take(), 1);
+	assert_int_equal(take(), 0);
+	assert_false(vring_listen(&ring, &gmem));
+	assert_int_equal(peek(USED + 4 + 8 * SIZE, 2), 1);
+	offer(0);
+	assert_true(vring_listen(&ring, &gmem)); /* it came meanwhile */
+	ring.event_index = false;
+	poke(USED + 4 + 8 * SIZE, 0x55, 2);
+	assert_true(vring_listen(&ring, &gmem));
+	assert_int_equal(peek(USED + 4 + 8 * SIZE, 2), 0x55);
+}
+
+/* virtio 1.2, 2.7.7.2: when old <= event < new, also over the wrap. */
+static void interrupts_come_when_the_driver_wants_them(void **state)
+{
+	static const struct {
+		uint16_t before, now, event;
+		bool wants;
+	} rows[] = {
+		{ 0, 1, 0, true },	 { 0, 1, 1, false },	 { 0, 1, 0xffff, false },
+		{ 5, 8, 4, false },	 { 5, 8, 5, true },	 { 5, 8, 7, true },
+		{ 5, 8, 8, false },	 { 0xfffe, 2, 0, true }, { 0xfffe, 2, 0xfffd, false },
+		{ 0xfffe, 2, 2, false }, { 3, 3, 3, false },	 { 3, 3, 2, false },
+	};
+
+	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
+		ring.notified = rows[i].before;
+		ring.next_used = rows[i].now;
+		poke(AVAIL + 4 + 2 * SIZE, rows[i].event, 2);
+		if (vring_wants_interrupt(&ring, &gmem) != rows[i].wants) {
+			fail_msg("row %zu", i);
+		}
+		assert_false(vring_wants_interrupt(&ring, &gmem)); /* asked for once */
+	}
+	ring.event_index = false;
+	ring.next_used++;
+	assert_true(vring_wants_interrupt(&ring, &gmem));
+	ring.next_used++;
+	poke(AVAIL, 1, 2);
+	assert_false(vring_wants_interrupt(&ring, &gmem));
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(a_chain_is_taken_as_it_was_made),
+		TEST(a_table_may_stand_for_a_chain_or_its_end),
+		TEST(indices_wrap),
+		TEST(a_lie_is_named_and_nothing_is_taken),
+		TEST(a_used_ring_that_is_not_there),
+		TEST(buffers_outside_are_refused_by_the_door),
+		TEST(the_event_moves_before_the_device_sleeps),
+		TEST(interrupts_come_when_the_driver_wants_them),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
