@@ -230,6 +230,23 @@ const struct config_key config_keys[] = {
 	},
 	{
 		.section = "vm",
+		.name = "disk",
+		.help = "An image of the stick as a virtio disk; one line for each, in the order "
+			"of "
+			"/dev/vda, /dev/vdb. ro, which holds unless cow is written: the VM cannot "
+			"write; VMs may share the image. cow = SIZE: what it writes is kept in "
+			"memory, reserved at the start, until the VM is destroyed; a reset keeps "
+			"it. When it is full, writes fail. Nothing is written back to the stick.",
+		.parse = config_parse_disk,
+		.allowed = "a whole path, which ro or cow = SIZE may follow, in whole 4K pages, as "
+			   "\\umbra\\root.img, cow = 64M",
+		.max = VM_DISK_COW_MAX,
+		.absent = "none",
+		FIELD(vm_config, disks),
+		.list = true,
+	},
+	{
+		.section = "vm",
 		.name = "cmdline",
 		.help = "The kernel's command line. A semicolon behind a space ends it, except "
 			"within double quotes, which stay for the kernel to read.",

@@ -24,6 +24,7 @@ config_parse_fn config_parse_cpus;   /* a bit for each CPU */
 config_parse_fn config_parse_text;   /* key->bytes with the NUL */
 config_parse_fn config_parse_path;   /* struct vm_file */
 config_parse_fn config_parse_paths;  /* the same, several behind commas */
+config_parse_fn config_parse_disk;   /* one more of a VM's disks, or an option of the last */
 config_parse_fn config_parse_source; /* struct vm_key_source; the words are key->choices */
 config_parse_fn config_parse_range;  /* one more of a VM's clear ranges */
 config_parse_fn config_parse_member; /* one more member of a struct share_config */

@@ -150,6 +150,26 @@ const char *config_parse_text(const struct config_key *key, void *field, const c
 	return str_copy(field, key->bytes, text) ? NULL : CONFIG_NOT_ALLOWED;
 }
 
+/* "name = value": where the value begins, or NULL. */
+static const char *option_value(const char *text, const char *name)
+{
+	const size_t bytes = strlen(name);
+	char start[8];
+
+	(void)str_copy(start, MIN(sizeof(start), bytes + 1), text);
+	if (!str_equal_nocase(start, name)) {
+		return NULL;
+	}
+	for (text += bytes; str_is_space(*text); text++) {
+	}
+	if (*text++ != '=') {
+		return NULL;
+	}
+	for (; str_is_space(*text); text++) {
+	}
+	return text;
+}
+
 static const char *store_path(struct vm_file *file, const char *text)
 {
 	if (text[0] != '\\' && text[0] != '/') {
@@ -212,6 +232,44 @@ const char *config_parse_paths(const struct config_key *key, void *field, const 
 	path[used] = '\0';
 	return NULL;
 }
+
+/*
+ * One item of a disk's line: an image, or an option of the image before it. The items of several
+ * lines are one list.
+ */
+const char *config_parse_disk(const struct config_key *key, void *field, const char *text)
+{
+	struct vm_disk *disks = field;
+	const struct config_key size = {
+		.min = PAGE_SIZE,
+		.max = key->max,
+		.bytes = sizeof(disks->cow_bytes),
+	};
+	size_t count = 0;
+	const char *value;
+
+	while (count < VM_DISKS_MAX && disks[count].file.path[0] != '\0') {
+		count++;
+	}
+	if (text[0] == '\\' || text[0] == '/') {
+		return count == VM_DISKS_MAX ? "is one disk too many; a VM has 4 at most"
+					     : store_path(&disks[count].file, text);
+	}
+	if (count == 0) {
+		return CONFIG_NOT_ALLOWED;
+	}
+	if (disks[count - 1].read_only || disks[count - 1].cow_bytes != 0) {
+		return "is a second option; a disk has ro or cow, and only one of them";
+	}
+	if (str_equal_nocase(text, "ro")) {
+		disks[count - 1].read_only = true;
+		return NULL;
+	}
+	value = option_value(text, "cow");
+	return value == NULL ? CONFIG_NOT_ALLOWED
+			     : config_parse_size(&size, &disks[count - 1].cow_bytes, value);
+}
+_Static_assert(VM_DISKS_MAX == 4, "the message above says so");
 
 const char *config_parse_source(const struct config_key *key, void *field, const char *text)
 {

@@ -16,7 +16,7 @@
 #define CONFIG_PATH "\\umbra\\umbra.conf"
 #define CONFIG_NAME "umbra.conf"
 #define CONFIG_MAX  (64ul << 10)
-#define FILE_MAX    (2ul << 30)
+#define FILE_MAX    (4ul << 30) /* FAT has no larger ones */
 #define STACK_BYTES (64u << 10)
 
 EFI_SYSTEM_TABLE *efi_system;
@@ -80,13 +80,12 @@ static void say_hello(void)
 static const struct vm_file *find_read(const struct vm_file *file)
 {
 	for (size_t i = 0; i < info.config.vm_count; i++) {
-		const struct vm_file *files[] = { &info.config.vms[i].kernel,
-						  &info.config.vms[i].initrd };
+		for (size_t f = 0; f < VM_FILES; f++) {
+			const struct vm_file *other = vm_config_file(&info.config.vms[i], f);
 
-		for (size_t f = 0; f < ARRAY_COUNT(files); f++) {
-			if (files[f]->data != NULL && files[f] != file &&
-			    str_equal_nocase(files[f]->path, file->path)) {
-				return files[f];
+			if (other->data != NULL && other != file &&
+			    str_equal_nocase(other->path, file->path)) {
+				return other;
 			}
 		}
 	}
@@ -155,6 +154,9 @@ static void read_config(void)
 		if (vm->valid) {
 			read_file(vm, "kernel", &vm->kernel);
 			read_file(vm, "initrd", &vm->initrd);
+			for (size_t d = 0; d < VM_DISKS_MAX; d++) {
+				read_file(vm, "disk", &vm->disks[d].file);
+			}
 			vm->valid = read_key(&vm->key, "vm", vm->name, vm->line) && vm->valid;
 		}
 	}

@@ -90,15 +90,15 @@ static void add_range(struct mem_range *list, size_t *count, hpa_t base, uint64_
 /* What of loaders' memory stays: number n of our own allocations, or false behind the last one. */
 static bool get_kept(const struct boot_info *info, size_t n, uint64_t *base, uint64_t *end)
 {
-	const struct vm_config *vm = &info->config.vms[n / 2];
-	const struct vm_file *file = n % 2 == 0 ? &vm->kernel : &vm->initrd;
+	if (n < VM_FILES * info->config.vm_count) {
+		const struct vm_file *file = vm_config_file(
+			(struct vm_config *)&info->config.vms[n / VM_FILES], n % VM_FILES);
 
-	if (n < 2 * info->config.vm_count) {
 		*base = (uintptr_t)file->data;
 		*end = *base + ALIGN_UP(file->bytes, PAGE_SIZE);
 		return true;
 	}
-	n -= 2 * info->config.vm_count;
+	n -= VM_FILES * info->config.vm_count;
 	*base = n == 0 ? info->image.base.v : info->trampoline.v;
 	*end = *base + (n == 0 ? info->image.page_count : 1) * PAGE_SIZE;
 	if (*base == 0) {

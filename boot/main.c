@@ -104,8 +104,9 @@ static void map_file(struct vm_config *vm, struct vm_file *file)
 static void map_what_stays(void)
 {
 	for (size_t i = 0; i < boot->config.vm_count; i++) {
-		map_file(&boot->config.vms[i], &boot->config.vms[i].kernel);
-		map_file(&boot->config.vms[i], &boot->config.vms[i].initrd);
+		for (size_t f = 0; f < VM_FILES; f++) {
+			map_file(&boot->config.vms[i], vm_config_file(&boot->config.vms[i], f));
+		}
 	}
 	if (serial_where()->memory) {
 		/* At its own address: it is written to before and after each change of tables. */

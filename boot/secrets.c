@@ -71,13 +71,12 @@ static int map(const struct vm_file *file, enum host_access access)
 static void share_seal(struct config *config, const struct vm_file *file)
 {
 	for (size_t i = 0; i < config->vm_count; i++) {
-		struct vm_config *vm = &config->vms[i];
+		for (size_t f = 0; f < VM_FILES; f++) {
+			struct vm_file *other = vm_config_file(&config->vms[i], f);
 
-		if (vm->kernel.data == file->data) {
-			vm->kernel.seal = file->seal;
-		}
-		if (vm->initrd.data == file->data) {
-			vm->initrd.seal = file->seal;
+			if (other->data == file->data) {
+				other->seal = file->seal;
+			}
 		}
 	}
 }
@@ -100,8 +99,9 @@ static void seal_file(struct config *config, struct vm_file *file)
 
 static void seal_vm(struct config *config, struct vm_config *vm)
 {
-	seal_file(config, &vm->kernel);
-	seal_file(config, &vm->initrd);
+	for (size_t f = 0; f < VM_FILES; f++) {
+		seal_file(config, vm_config_file(vm, f));
+	}
 	vm_cmdline_seal(vm, ++sealed.number);
 }
 
@@ -111,20 +111,21 @@ static bool may_start(const struct vm_config *vm, bool sealing)
 	return vm->valid && (sealing || vm->engine == VM_ENGINE_NONE);
 }
 
-static bool is_needed(const struct config *config, const struct vm_file *file, bool sealing)
+static bool is_needed(struct config *config, const struct vm_file *file, bool sealing)
 {
 	for (size_t i = 0; i < config->vm_count; i++) {
-		const struct vm_config *vm = &config->vms[i];
+		struct vm_config *vm = &config->vms[i];
 
-		if (may_start(vm, sealing) &&
-		    (vm->kernel.data == file->data || vm->initrd.data == file->data)) {
-			return true;
+		for (size_t f = 0; f < VM_FILES && may_start(vm, sealing); f++) {
+			if (vm_config_file(vm, f)->data == file->data) {
+				return true;
+			}
 		}
 	}
 	return false;
 }
 
-static void wipe_file(const struct config *config, const struct vm_file *file, bool sealing)
+static void wipe_file(struct config *config, const struct vm_file *file, bool sealing)
 {
 	if (file->data == NULL || is_needed(config, file, sealing)) {
 		return;
@@ -151,14 +152,16 @@ void secrets_seal(struct config *config)
 
 		if (!may_start(vm, sealing)) {
 			secure_zero(vm->cmdline, sizeof(vm->cmdline));
-			wipe_file(config, &vm->kernel, sealing);
-			wipe_file(config, &vm->initrd, sealing);
+			for (size_t f = 0; f < VM_FILES; f++) {
+				wipe_file(config, vm_config_file(vm, f), sealing);
+			}
 		} else if (vm->engine != VM_ENGINE_NONE) {
 			seal_vm(config, vm);
 		}
 	}
 	if (sealing) {
-		log_info("files: %lu KiB of kernels and initrds, and command lines, are kept as "
+		log_info("files: %lu KiB of kernels, initrds and disks, and command lines, are "
+			 "kept as "
 			 "ciphertext",
 			 sealed.bytes >> 10);
 	}

@@ -110,6 +110,7 @@ static void print_memory(struct vm *vm)
 	shell_print_key(vm);
 	shell_print_leaves(vm);
 	shares_print_vm(vm, shell_print);
+	platform_print_devices(vm, shell_print);
 	if (!platform_count_memory(vm, &now)) {
 		return;
 	}
@@ -161,6 +162,7 @@ static void run_stats(const struct shell_call *call)
 	}
 	vm_log_exits(vm);
 	platform_log_memory(vm);
+	platform_print_devices(vm, shell_print);
 	sched_times(vm, &times);
 	shell_print("  CPUs: it ran for %lu ms, and was ready for %lu ms more while others ran",
 		    to_ms(times.run), to_ms(times.steal));

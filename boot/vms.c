@@ -6,6 +6,7 @@
 #include "crypto/wipe.h"
 #include "ept/pager.h"
 #include "ept/retire.h"
+#include "guest/disk.h"
 #include "guest/engine_policy.h"
 #include "guest/platform.h"
 #include "guest/rekey.h"
@@ -50,6 +51,9 @@ static int start(struct vms_entry *slot)
 	slot->waits = err == ERR_AGAIN;
 	if (err != 0) {
 		slot->vm = NULL; /* it has logged why, or waits */
+		if (!slot->waits) {
+			disk_forget(slot->config);
+		}
 	} else if (slot->config->rekey_after_s != 0 &&
 		   platform_memory(slot->vm) != PLATFORM_MEMORY_KEYED) {
 		log_warn("vm %s: rekey-after is not used, for its memory has no KeyID with a key "
@@ -162,10 +166,13 @@ static void tell_end(struct vms_entry *slot)
 	platform_log_memory(vm);
 }
 
-/* Its pages go back, its keys are wiped. */
-static void bury(struct vms_entry *slot)
+/* Its pages go back, its keys are wiped. What it has written to disks stays when it comes again. */
+static void bury(struct vms_entry *slot, bool comes_again)
 {
 	platform_destroy_vm(slot->vm);
+	if (!comes_again) {
+		disk_forget(slot->config);
+	}
 	slot->move = VMS_NO_MOVE;
 	if (!retire_buries()) {
 		log_free(); /* else when it is wiped */
@@ -190,6 +197,7 @@ static void start_again(struct vms_entry *slot, bool early)
 	if (slot->early_ends == EARLY_END_MAX) {
 		log_error("vm %s: ended %u times in a row right after its start; it stays off",
 			  slot->config->name, EARLY_END_MAX);
+		disk_forget(slot->config);
 		return;
 	}
 	(void)start_when_wiped(slot);
@@ -214,7 +222,7 @@ void vms_reset(const struct vms_entry *entry)
 	CHECK(slot->vm != NULL);
 	slot->early_ends = 0; /* a person who asks five times gets it five times */
 	if (slot->kept) {
-		bury(slot);
+		bury(slot, true);
 		(void)start_when_wiped(slot);
 		return;
 	}
@@ -228,11 +236,12 @@ void vms_destroy(const struct vms_entry *entry)
 
 	if (slot->waits) {
 		slot->waits = false;
+		disk_forget(slot->config);
 		return;
 	}
 	CHECK(slot->vm != NULL);
 	if (slot->kept) {
-		bury(slot);
+		bury(slot, false);
 		return;
 	}
 	slot->wish = VMS_DESTROY; /* also when it ends by itself just now, or was to be reset */
@@ -250,7 +259,7 @@ static void reap(struct vms_entry *slot)
 		keep(slot);
 		return;
 	}
-	bury(slot);
+	bury(slot, then == VM_ON_END_RESTART);
 	if (then == VM_ON_END_RESTART) {
 		start_again(slot, early);
 	}

@@ -12,8 +12,8 @@
  * reverse order.
  */
 static const struct vdev_ops *const devices[] = {
-	&vlapic_device, &vioapic_device, &vlegacy_device,
-	&vpci_device,	&vuart_device,	 &virtio_rng_device,
+	&vlapic_device, &vioapic_device,    &vlegacy_device,	&vpci_device,
+	&vuart_device,	&virtio_rng_device, &virtio_blk_device,
 };
 
 int devices_init(struct platform *platform, const char **failed)

@@ -204,6 +204,11 @@ static int check_config(struct build *build)
 	if (err == 0 && config->initrd.path[0] != '\0') {
 		err = check_file(build, "initrd", &config->initrd);
 	}
+	for (size_t i = 0; i < VM_DISKS_MAX && err == 0; i++) {
+		if (config->disks[i].file.path[0] != '\0') {
+			err = check_file(build, "disk", &config->disks[i].file);
+		}
+	}
 	return err;
 }
 
@@ -223,6 +228,7 @@ static int create_vm(struct build *build)
 	build->vm->weight = build->config->weight;
 	memcpy(build->vm->affinity, build->config->affinity, sizeof(build->vm->affinity));
 	build->platform->vm = build->vm;
+	build->platform->config = build->config;
 	build->platform->signature = build->config->signature;
 	build->platform->key = build->config->key.kind;
 	return 0;
@@ -390,10 +396,10 @@ static int add_devices(struct build *build)
 	const char *failed;
 	int err = devices_init(build->platform, &failed);
 
-	if (err != 0) {
+	if (err != 0 && err != ERR_AGAIN) {
 		return refuse(build, err, "its %s could not be set up: %s", failed, err_name(err));
 	}
-	return 0;
+	return err;
 }
 
 static int add_vcpus(struct build *build)
@@ -588,6 +594,11 @@ const char *platform_memory_name(const struct vm *vm)
 enum platform_memory platform_memory(const struct vm *vm)
 {
 	return platform_of(vm)->memory;
+}
+
+void platform_print_devices(const struct vm *vm, void (*print)(const char *fmt, ...))
+{
+	virtio_print(vm, print);
 }
 
 int platform_seal_vm(struct vm *vm)

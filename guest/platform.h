@@ -40,6 +40,9 @@ const char *platform_engine_words(const struct vm *vm);
 /* How its memory is kept, in a word: "sealed", "clear", "KeyID 3", "parked" or "platform". */
 const char *platform_memory_name(const struct vm *vm);
 
+/* Two lines on each virtio device: what it is, and what it has done since the VM's start. */
+void platform_print_devices(const struct vm *vm, void (*print)(const char *fmt, ...));
+
 /*
  * Seals what is in clear of a VM that is paused or has ended, so that all its memory is ciphertext
  * until it runs again. Registers stay in clear, in Umbra's own memory. ERR_UNSUPPORTED: it has no

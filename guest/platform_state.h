@@ -5,6 +5,7 @@
 
 #include "ept/pager.h"
 #include "guest/dev/vioapic.h"
+#include "guest/dev/virtio_blk.h"
 #include "guest/dev/virtio_rng.h"
 #include "guest/dev/vlegacy.h"
 #include "guest/dev/vpci.h"
@@ -17,6 +18,7 @@
 
 struct platform {
 	struct vm *vm;
+	const struct vm_config *config;
 	enum platform_memory memory;
 	struct pager_vm *pager; /* of PLATFORM_MEMORY_SEALED alone */
 	keyid_t keyid;		/* under which the memory lies */
@@ -33,6 +35,7 @@ struct platform {
 	uint32_t virtio_count;
 	struct virtio_work virtio_work[VM_VCPU_MAX];
 	struct virtio_rng rng;
+	struct virtio_blk *disks[VM_DISKS_MAX]; /* NULL: there is no such one */
 	struct vconsole console;
 };
 

@@ -73,6 +73,15 @@ struct vm_clear_range {
 	uint64_t bytes;
 };
 
+/* An image of the stick, and what may be written: nothing, or so much of it, kept in memory. */
+#define VM_DISKS_MAX	4
+#define VM_DISK_COW_MAX (1ul << 40)
+struct vm_disk {
+	struct vm_file file;
+	bool read_only;	    /* it was written so */
+	uint64_t cow_bytes; /* 0: read-only */
+};
+
 struct vm_config {
 	char name[VM_NAME_MAX];
 	uint32_t line; /* of its section in the file, for messages */
@@ -82,6 +91,7 @@ struct vm_config {
 	uint64_t affinity[CPU_MAX / 64]; /* host CPUs that may run it; none set: all */
 	struct vm_file kernel;
 	struct vm_file initrd;
+	struct vm_disk disks[VM_DISKS_MAX]; /* of no path behind the last */
 	char cmdline[VM_CMDLINE_MAX];
 	uint32_t cmdline_seal; /* 0: in clear, zeros behind its end */
 	enum vm_engine engine;
@@ -95,5 +105,12 @@ struct vm_config {
 	bool autostart; /* false: a person starts it */
 	bool valid;	/* false: something was wrong and was said; the VM is not started */
 };
+
+/* The places of all files that a VM's configuration may name. */
+#define VM_FILES (2 + VM_DISKS_MAX)
+static inline struct vm_file *vm_config_file(struct vm_config *config, size_t n)
+{
+	return n == 0 ? &config->kernel : n == 1 ? &config->initrd : &config->disks[n - 2].file;
+}
 
 #endif

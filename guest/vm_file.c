@@ -55,11 +55,15 @@ void vm_file_seal(struct vm_file *file, uint32_t number)
 	file->seal = number;
 }
 
-static void open_page(const struct vm_file *file, uint64_t index)
+void vm_file_page(const struct vm_file *file, uint64_t index, void *out)
 {
-	struct page_item item = { .in = (const uint8_t *)file->data + index * PAGE_SIZE,
-				  .out = page };
+	const uint8_t *at = (const uint8_t *)file->data + index * PAGE_SIZE;
+	struct page_item item = { .in = at, .out = out };
 
+	if (file->seal == 0) {
+		memcpy(out, at, MIN(PAGE_SIZE, file->bytes - index * PAGE_SIZE));
+		return;
+	}
 	pack_tweak(file->seal, index, item.tweak);
 	page_decrypt(&key, &item, 1);
 }
@@ -76,7 +80,7 @@ void vm_file_read(const struct vm_file *file, uint64_t offset, void *buf, size_t
 		uint64_t within = offset % PAGE_SIZE;
 		size_t now = MIN(PAGE_SIZE - within, bytes);
 
-		open_page(file, offset / PAGE_SIZE);
+		vm_file_page(file, offset / PAGE_SIZE, page);
 		memcpy(to, page + within, now);
 		to += now;
 		offset += now;
@@ -97,7 +101,7 @@ int vm_file_copy(const struct vm_file *file, uint64_t offset, uint64_t bytes, st
 		uint64_t within = offset % PAGE_SIZE;
 		uint64_t now = MIN(PAGE_SIZE - within, bytes);
 
-		open_page(file, offset / PAGE_SIZE);
+		vm_file_page(file, offset / PAGE_SIZE, page);
 		err = gmem_write(gmem, to, page + within, now);
 		to.v += now;
 		offset += now;

@@ -127,6 +127,8 @@ class Runner:
             return self.third / "kernel" / rest / "vmlinuz"
         if kind == "initrd":
             return self.third / "initramfs" / {"shell": "initrd.img"}.get(rest, f"{rest}.img")
+        if kind == "disk":
+            return self.third / "disk" / f"{rest}.img"
         if kind == "guest":
             return pathlib.Path(self.options.guests) / f"{rest}.bin"
         if kind == "text":

@@ -254,7 +254,7 @@ $(DRAMSCAN): tests/bus/dramscan.c tests/bus/keyscan.c tests/bus/keyscan.h tests/
 
 # make case [CASE="guest-* linux-*"]: some cases by name; all of group "test" are part of make test.
 CASE_NEEDS = $(O)/BOOTX64.EFI $(BARE) $(GUESTS:%=$(GUEST_DIR)/%.bin) $(BOCHS) $(KERNEL_FILES) \
-	$(INITRDS) $(NESTED) $(CHAIN) $(ODD) $(DRAMSCAN)
+	$(INITRDS) $(DISK_ROOT) $(NESTED) $(CHAIN) $(ODD) $(DRAMSCAN)
 RUN_CASES = $(PYTHON) tests/run_cases.py --build $(BUILD) --efi $(O)/BOOTX64.EFI --bare $(BARE) \
 	--guests $(GUEST_DIR) --out $(O)/cases --product $(O) --tally $(O)/tally/case
 

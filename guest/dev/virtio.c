@@ -9,6 +9,7 @@
 #include "vmm/base/cpu.h"
 #include "vmm/base/err.h"
 #include "vmm/base/log.h"
+#include "vmm/base/str.h"
 #include "vmm/base/tsc.h"
 #include "vmm/vcpu.h"
 
@@ -209,6 +210,7 @@ bool virtio_work(struct vcpu *vcpu)
 void virtio_kick(struct virtio *device, struct vcpu *vcpu, uint32_t queue)
 {
 	if (queue < device->ops->queues) {
+		__atomic_add_fetch(&device->counters.kicks, 1, __ATOMIC_RELAXED);
 		kick_again(device, queue);
 		platform_of(device->vm)->virtio_work[vcpu->id].devices |= (uint32_t)BIT(
 			device->index);
@@ -302,11 +304,33 @@ void virtio_enable_queue(struct virtio *device, struct virtio_queue *queue)
 	__atomic_store_n(&queue->enabled, true, __ATOMIC_RELEASE);
 }
 
-const char *virtio_state_name(const struct virtio *device)
+static const char *state_name(const struct virtio *device)
 {
 	const uint8_t status = __atomic_load_n(&device->status, __ATOMIC_RELAXED);
 
 	return (status & STATUS_NEEDS_RESET) != 0 ? "lost: its driver has to reset it"
 	       : (status & STATUS_DRIVER_OK) != 0 ? "in use"
 						  : "without a driver";
+}
+
+void virtio_print(const struct vm *vm, void (*print)(const char *fmt, ...))
+{
+	const struct platform *platform = platform_of(vm);
+
+	for (uint32_t i = 0; i < platform->virtio_count; i++) {
+		const struct virtio *device = platform->virtio[i];
+		const struct virtio_counters now = device->counters;
+		char more[VM_PATH_MAX + 60] = "";
+
+		if (device->ops->describe != NULL) {
+			device->ops->describe(device, more, sizeof(more));
+		}
+		print("  00:%02x.0: %s%s: %s", device->number, device->ops->name, more,
+		      state_name(device));
+		print("           %lu requests, %lu KiB, %lu errors; %lu notifications, %lu "
+		      "turns, %lu interrupts",
+		      now.requests, now.bytes >> 10,
+		      now.errors, now.kicks,
+		      now.turns, now.interrupts);
+	}
 }

@@ -20,7 +20,7 @@
 
 #define VIRTIO_QUEUES_MAX   2
 #define VIRTIO_CONFIG_BYTES 64
-#define VIRTIO_TURN_BYTES   (64ull << 10)
+#define VIRTIO_TURN_BYTES   (64ul << 10)
 #define VIRTIO_TURN_US	    100
 
 /* virtio 1.2, 6 "Reserved Feature Bits". */
@@ -68,6 +68,8 @@ struct virtio_ops {
 				  uint32_t *written);
 	/* The driver has reset it. NULL: nothing of it is kept. As serve. */
 	void (*reset)(struct virtio *device);
+	/* What else there is to say of it to people; NULL: nothing. Any CPU. */
+	void (*describe)(const struct virtio *device, char *buf, size_t bytes);
 };
 
 struct virtio_queue {
@@ -149,7 +151,7 @@ static inline bool virtio_has(const struct virtio *device, uint64_t feature)
 	return (device->accepted & feature) != 0;
 }
 
-/* The device waits for its driver, or was lost; for people. */
-const char *virtio_state_name(const struct virtio *device);
+/* A line on each of the VM's devices, by print. Any CPU. */
+void virtio_print(const struct vm *vm, void (*print)(const char *fmt, ...));
 
 #endif

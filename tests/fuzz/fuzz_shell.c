@@ -224,6 +224,11 @@ const char *platform_engine_words(const struct vm *vm)
 	return "words";
 }
 
+void platform_print_devices(const struct vm *vm, void (*print)(const char *fmt, ...))
+{
+	print("  a device of %s", present(vm)->config->name);
+}
+
 const char *platform_memory_name(const struct vm *vm)
 {
 	(void)present(vm);

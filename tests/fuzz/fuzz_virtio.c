@@ -15,6 +15,10 @@ static void require(bool cond)
 	}
 }
 
+#define IMAGE_BLOCKS 20
+
+static uint8_t image[IMAGE_BLOCKS * 4096] __attribute__((aligned(4096)));
+static struct vm_config the_config;
 static bool rng_fails;
 
 int rng_bytes(void *buf, size_t bytes)
@@ -32,15 +36,11 @@ bool vlapic_deliver(struct vm *to, const struct vlapic_msg *msg)
 
 void vioapic_set_line(struct vioapic *to, uint32_t pin, bool high)
 {
-	(void)high;
 	require(to == &platform.ioapic && pin >= GSI_PCI && pin < GSI_COUNT);
 }
 
 void vm_end(struct vm *which, enum vm_end_reason reason, const char *detail)
 {
-	(void)which;
-	(void)reason;
-	(void)detail;
 	require(false);
 }
 
@@ -95,6 +95,7 @@ static void start(struct virtio *device, uint32_t features)
 		struct virtio_queue *queue = &device->queues[i];
 
 		queue->size = QUEUE_LEN;
+		queue->vector = (uint16_t)(i + 1);
 		queue->descriptors = DESC(i);
 		queue->available = AVAIL(i);
 		queue->used = USED(i);
@@ -121,6 +122,30 @@ static void poke_memory(const struct input *in)
 						   : DESC(queue);
 
 	poke(at + (in->offset & 0xff), &in->value, sizeof(in->value));
+}
+
+/* A request of a disk, whose form is right: header, data, status. */
+static void request(const struct input *in)
+{
+	static const uint32_t types[] = { 0, 1, 1, 4, 8, 11, 13, 2 };
+	const uint32_t type = types[in->where & 7];
+	const uint64_t sector = in->offset & 0xff;
+	const struct {
+		uint64_t sector;
+		uint32_t sectors, flags;
+	} range = { in->value & 0xff, in->value >> 8 & 0x3f, 0 };
+
+	poke(BUFFER, &type, 4);
+	poke(BUFFER + 8, &sector, 8);
+	poke(BUFFER + 4096, &range, sizeof(range));
+	poke(BUFFER + 8192 + (in->value & 0xfff), &in->value, 4);
+	set_desc(DESC(0), 0, BUFFER, 16, F_NEXT, 1);
+	set_desc(DESC(0), 1, BUFFER + (type > 8 ? 4096 : 8192),
+		 type > 8 ? 16 : (in->offset >> 8) * 512,
+		 F_NEXT | (type == 0 || type == 8 ? F_WRITE : 0), 2);
+	set_desc(DESC(0), 2, BUFFER + 512, 1, F_WRITE, 0);
+	offer(0, 0);
+	virtio_kick(device_of(in), vm->vcpus[0], 0);
 }
 
 /* A descriptor; its buffer is short and in RAM, or anything. */
@@ -182,11 +207,18 @@ static void step(const struct input *in)
 		work_to_the_end();
 		require(!lost || requests == device->counters.requests);
 		break;
+	case 9:
+	case 10: request(in); break;
 	default: describe(in); break;
 	}
 	for (uint32_t i = 0; i < platform.virtio_count; i++) {
 		check(platform.virtio[i]);
 	}
+}
+
+static void print(const char *fmt, ...)
+{
+	require(strlen(fmt) != 0);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes);
@@ -198,12 +230,24 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 	fake_reset();
 	fake_tsc = 1000000;
 	make_vm();
+	the_config.disks[0].file = (struct vm_file){ "\\i", image, sizeof(image) - 700, 0, NULL };
+	the_config.disks[0].cow_bytes = 6 * 4096;
+	the_config.disks[1].file = the_config.disks[0].file;
+	platform.config = &the_config;
+	rng_fails = false;
 	require(virtio_rng_device.init(&platform) == 0);
+	require(virtio_blk_device.init(&platform) == 0);
 	for (; bytes >= sizeof(in); data += sizeof(in), bytes -= sizeof(in)) {
 		memcpy(&in, data, sizeof(in));
 		step(&in);
 	}
 	work_to_the_end();
+	virtio_print(vm, print);
+	virtio_blk_device.destroy(&platform);
+	disk_forget(&the_config);
 	end_vm();
+	for (size_t i = 0; i < sizeof(image); i++) {
+		require(image[i] == 0); /* nobody writes to an image */
+	}
 	return 0;
 }

@@ -90,12 +90,17 @@ $(INITRD_SHARE): INITRD_MODULES = $(SHARE_PROGRAM) $(addprefix $(GUEST_MODULES)/
 $(INITRD_SHARE): | $(SHARE_PROGRAM)
 $(INITRD_VIRTIO): INITRD_MODULES = $(addprefix $(GUEST_MODULES)/,virtio.ko virtio_ring.ko \
 	virtio_pci_legacy_dev.ko virtio_pci_modern_dev.ko virtio_pci.ko virtio-rng.ko \
-	virtio_blk.ko virtio_console.ko)
+	virtio_blk.ko virtio_console.ko) /sbin/e2fsck.static
 $(INITRD_SLEEP) $(INITRD_PANIC) $(INITRD_SHARE) $(INITRD_VIRTIO): \
 		$(THIRD)/kernel/bookworm-cloud/vmlinuz
 $(INITRDS): $(THIRD)/initramfs/%.img: $(MACHINE_DIR)/init/% \
 		$(MACHINE_DIR)/initramfs.sh | $(PACKAGES_DONE)
 	$(ONCE) sh $(MACHINE_DIR)/initramfs.sh $< $@ $(INITRD_MODULES)
+
+# A file system for guests' disks: files and their checksums. The same each time.
+DISK_ROOT := $(THIRD)/disk/root.img
+$(DISK_ROOT): $(MACHINE_DIR)/disk.sh | $(PACKAGES_DONE)
+	$(ONCE) sh $(MACHINE_DIR)/disk.sh $@
 
 # EFI programs: one starts a kernel without Umbra, for comparison; one tries the machine itself; one
 # makes firmware odd, and then starts Umbra.

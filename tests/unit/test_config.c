@@ -314,6 +314,15 @@ static const struct bad bad_cases[] = {
 	  1 },
 	{ A "window=16M\n", "umbra.conf:5: vm a: unknown key \"window\" in section [vm]", 0 },
 	{ A "[vm b]\nmemory=1M\nkernel=\\k\nengine=off\n", "engine = off must be one of", 1 },
+	{ A "disk = ro\n", "disk = ro must be a whole path, which ro or cow = SIZE may follow", 0 },
+	{ A "disk = a.img\n", "disk = a.img must be a whole path", 0 },
+	{ A "disk = \\a,cow\n", "disk = cow must be a whole path", 0 },
+	{ A "disk = \\a,cow=4\n", "disk = cow=4 must be a whole path", 0 },
+	{ A "disk = \\a,cow=2048G\n", "disk = cow=2048G must be a whole path", 0 },
+	{ A "disk = \\a\ndisk = \\b, ro, cow = 4K\n",
+	  "umbra.conf:6: vm a: disk = cow = 4K is a second option; a disk has ro or cow", 0 },
+	{ A "disk = \\a,\\b,\\c,\\d\ndisk = \\e\n",
+	  "umbra.conf:6: vm a: disk = \\e is one disk too many; a VM has 4 at most", 0 },
 	{ A "clear = 4K\n",
 	  "clear = 4K must be at most 4 ranges of whole 4K pages that do not overlap, as"
 	  " 16M@1G",
@@ -378,6 +387,22 @@ static void lists_given(void **state)
 	assert_string_equal(config.shares[1].members[0].vm, "A-2");
 	assert_false(config.shares[1].members[0].read_only);
 	assert_int_equal(config.shares[1].bytes, PAGE_SIZE);
+}
+
+static void disks_given(void **state)
+{
+	static const char text[] = A "disk = /umbra/root.img , cow = 64M\n"
+				     "disk = \\b,RO,\\c\n";
+	const struct vm_disk *disks = config.vms[0].disks;
+
+	assert_int_equal(parse(text, sizeof(text) - 1), 0);
+	assert_string_equal(disks[0].file.path, "\\umbra\\root.img");
+	assert_int_equal(disks[0].cow_bytes, 64 << 20);
+	assert_string_equal(disks[1].file.path, "\\b");
+	assert_true(disks[1].read_only && disks[1].cow_bytes == 0);
+	assert_string_equal(disks[2].file.path, "\\c");
+	assert_int_equal(disks[2].cow_bytes, 0);
+	assert_string_equal(disks[3].file.path, "");
 }
 
 /* A key that lists things may be given again: its items add up, and are checked together. */
@@ -646,6 +671,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(several_initrds, fake_setup, fake_teardown),
 		cmocka_unit_test_setup_teardown(defaults, fake_setup, fake_teardown),
 		cmocka_unit_test_setup_teardown(lists_given, fake_setup, fake_teardown),
+		cmocka_unit_test_setup_teardown(disks_given, fake_setup, fake_teardown),
 		cmocka_unit_test_setup_teardown(lists_repeated, fake_setup, fake_teardown),
 		cmocka_unit_test_setup_teardown(rows_are_complete, fake_setup, fake_teardown),
 		cmocka_unit_test_setup_teardown(megabytes, fake_setup, fake_teardown),

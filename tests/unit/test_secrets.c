@@ -219,7 +219,7 @@ static void test_seals(void **state)
 	assert_memory_equal(vm[3].cmdline, zero, sizeof(zero));
 	assert_true(is_wiped(4));
 	assert_false(is_wiped(1) || is_wiped(2) || is_wiped(3));
-	assert_non_null(strstr(fake_log_text(), "files: 4 KiB of kernels and initrds"));
+	assert_non_null(strstr(fake_log_text(), "files: 4 KiB of kernels, initrds and disks"));
 }
 
 static void test_cannot_seal(void **state)

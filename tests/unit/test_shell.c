@@ -174,6 +174,11 @@ bool platform_press_power_button(struct vm *v)
 	return button_is_on;
 }
 
+void platform_print_devices(const struct vm *v, void (*print)(const char *fmt, ...))
+{
+	print("  00:01.0: a device of %s", v->name);
+}
+
 const char *platform_memory_name(const struct vm *v)
 {
 	return "sealed";
@@ -272,6 +277,8 @@ static void every_command_is_helped(void **state)
 
 static void commands_do_what_they_say(void **state)
 {
+	const char *text;
+
 	run("pause alpha");
 	assert_non_null(strstr(run("vms"), "alpha            paused"));
 	assert_non_null(strstr(run("pause --seal alpha"), "none of its pages is in clear"));
@@ -285,7 +292,10 @@ static void commands_do_what_they_say(void **state)
 	assert_non_null(strstr(run("stop alpha"), "the guest has none switched on"));
 	button_is_on = true;
 	assert_non_null(strstr(run("stop alpha"), "a guest that does not care"));
-	assert_non_null(strstr(run("stats alpha"), "it ran for 500 ms"));
+	text = run("stats alpha");
+	assert_non_null(strstr(text, "it ran for 500 ms"));
+	assert_non_null(strstr(text, "  00:01.0: a device of alpha\r\n"));
+	assert_non_null(strstr(run("vm alpha"), "  00:01.0: a device of alpha\r\n"));
 	run("start beta");
 	assert_string_equal(did, "pause alpha;pause alpha;seal alpha;resume alpha;reset "
 				 "alpha;destroy alpha;button alpha;button alpha;"

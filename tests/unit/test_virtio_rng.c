@@ -67,7 +67,7 @@ static uint32_t ask(uint16_t head)
 	notify(0);
 	(void)work();
 	assert_int_equal(used_index(0), before + 1);
-	return (uint32_t)peek(USED(0) + 8 + 8ull * (before % QUEUE_LEN), 4);
+	return (uint32_t)peek(USED(0) + 8 + 8ul * (before % QUEUE_LEN), 4);
 }
 
 static void a_buffer_is_filled_and_nothing_behind_it(void **state)

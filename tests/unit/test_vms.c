@@ -103,6 +103,14 @@ void platform_destroy_vm(struct vm *v)
 	destroys++;
 }
 
+static unsigned forgotten;
+
+void disk_forget(const struct vm_config *of)
+{
+	assert_int_equal(vm.state, VM_BUILDING); /* its devices are gone */
+	forgotten++;
+}
+
 void platform_keep_vm(struct vm *v)
 {
 	assert_ptr_equal(v, &vm);
@@ -289,6 +297,7 @@ static void none_starts(void **state)
 
 static void resets(void **state)
 {
+	forgotten = 0;
 	assert_int_equal(vms_start(&config), 1);
 	/* A guest that runs for a while may reset as often as it likes. */
 	for (unsigned i = 0; i < 20; i++) {
@@ -307,6 +316,7 @@ static void resets(void **state)
 	assert_int_equal(starts, 25);
 	assert_int_equal(destroys, 25);
 	assert_non_null(strstr(fake_log_text(), "error: vm good: ended 5 times in a row"));
+	assert_int_equal(forgotten, 1);
 
 	/* A rebuild that fails ends it, too. */
 	assert_int_equal(vms_start(&config), 1);
@@ -314,6 +324,7 @@ static void resets(void **state)
 	fake_tsc += 10 * SECOND;
 	end(VM_END_RESET, "");
 	assert_int_equal(vms_reap(), 0);
+	assert_int_equal(forgotten, 2);
 }
 
 /* Every way to end with every answer to it. */
@@ -333,7 +344,7 @@ static void policies(void **state)
 		good->on_poweroff = reason == VM_END_POWER_OFF ? answer : other;
 		good->on_reboot = reason == VM_END_RESET ? answer : other;
 		good->on_crash = reason > VM_END_RESET ? answer : other;
-		starts = destroys = keeps = 0;
+		starts = destroys = keeps = forgotten = 0;
 		assert_int_equal(vms_start(&config), 1);
 		fake_tsc += 10 * SECOND;
 		end(reason, "");
@@ -341,6 +352,7 @@ static void policies(void **state)
 		assert_int_equal(starts, answer == VM_ON_END_RESTART ? 2 : 1);
 		assert_int_equal(destroys, answer != VM_ON_END_KEEP);
 		assert_int_equal(keeps, answer == VM_ON_END_KEEP);
+		assert_int_equal(forgotten, answer == VM_ON_END_DESTROY);
 		assert_int_equal(vms_get(1)->kept, answer == VM_ON_END_KEEP);
 	}
 	assert_non_null(strstr(fake_log_text(), "vm good: is kept as it ended"));

@@ -13,11 +13,11 @@
 #include "tests/unit/gmem_end.h"
 #include "vmm/base/err.h"
 
-#define RAM   0x40000ull
-#define DESC  0x1000ull
-#define AVAIL 0x2000ull
-#define USED  0x3000ull
-#define TABLE 0x4001ull /* tables need no alignment */
+#define RAM   0x40000ul
+#define DESC  0x1000ul
+#define AVAIL 0x2000ul
+#define USED  0x3000ul
+#define TABLE 0x4001ul /* tables need no alignment */
 #define SIZE  8
 
 static struct gmem gmem;
@@ -41,17 +41,17 @@ static uint64_t peek(uint64_t at, size_t bytes)
 static void desc(uint64_t table, unsigned index, uint64_t address, uint32_t bytes, unsigned flags,
 		 unsigned next)
 {
-	poke(table + 16ull * index, address, 8);
-	poke(table + 16ull * index + 8, bytes, 4);
-	poke(table + 16ull * index + 12, flags, 2);
-	poke(table + 16ull * index + 14, next, 2);
+	poke(table + 16ul * index, address, 8);
+	poke(table + 16ul * index + 8, bytes, 4);
+	poke(table + 16ul * index + 12, flags, 2);
+	poke(table + 16ul * index + 14, next, 2);
 }
 
 static void offer(unsigned head)
 {
 	unsigned index = (unsigned)peek(AVAIL + 2, 2);
 
-	poke(AVAIL + 4 + 2ull * (index % SIZE), head, 2);
+	poke(AVAIL + 4 + 2ul * (index % SIZE), head, 2);
 	poke(AVAIL + 2, index + 1, 2);
 }
 

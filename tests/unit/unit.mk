@@ -113,6 +113,8 @@ UNIT_vring := guest/dev/vring.c $(GMEM_C)
 VIRTIO_C := $(addprefix guest/dev/,virtio.c virtio_pci.c vring.c vmsix.c vpci.c) \
 	vmm/iobus.c $(GMEM_C)
 UNIT_virtio := $(VIRTIO_C)
+UNIT_virtio_blk := guest/dev/virtio_blk.c guest/disk.c guest/vm_file.c $(VIRTIO_C)
+UNIT_disk := guest/disk.c guest/vm_file.c $(GMEM_C)
 UNIT_virtio_rng := guest/dev/virtio_rng.c $(VIRTIO_C)
 UNIT_vmsix := guest/dev/vmsix.c guest/dev/vpci.c vmm/iobus.c vmm/base/str.c
 UNIT_vioapic := guest/dev/vioapic.c

@@ -15,16 +15,16 @@
 #include "tests/unit/fake_vcpu.h"
 #include "tests/unit/gmem_end.h"
 
-#define RAM_BYTES 0x100000ull
-#define MEM_BAR	  0xc0000000ull
+#define RAM_BYTES 0x100000ul
+#define MEM_BAR	  0xc0000000ul
 #define PORT_BAR  0x1000
 #define QUEUE_LEN 8
 
 /* Where queue q lies, and buffers. */
-#define DESC(q)	 (0x10000ull + 0x4000 * (q))
+#define DESC(q)	 (0x10000ul + 0x4000 * (q))
 #define AVAIL(q) (DESC(q) + 0x1000)
 #define USED(q)	 (DESC(q) + 0x2000)
-#define BUFFER	 0x40000ull
+#define BUFFER	 0x40000ul
 
 #define F_NEXT	   1
 #define F_WRITE	   2
@@ -93,7 +93,7 @@ static inline void notify(uint32_t queue)
 static inline void set_desc(uint64_t table, uint32_t index, uint64_t address, uint32_t bytes,
 			    uint16_t flags, uint16_t next)
 {
-	const uint64_t at = table + 16ull * index;
+	const uint64_t at = table + 16ul * index;
 
 	poke(at, &address, 8);
 	poke(at + 8, &bytes, 4);
@@ -104,7 +104,7 @@ static inline void set_desc(uint64_t table, uint32_t index, uint64_t address, ui
 /* Makes the chain that begins there available. */
 static inline void offer(uint32_t queue, uint16_t head)
 {
-	poke16(AVAIL(queue) + 4 + 2ull * (avail_index[queue] % QUEUE_LEN), head);
+	poke16(AVAIL(queue) + 4 + 2ul * (avail_index[queue] % QUEUE_LEN), head);
 	poke16(AVAIL(queue) + 2, ++avail_index[queue]);
 }
 
