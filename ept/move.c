@@ -197,7 +197,7 @@ static int make_move(struct gmem *gmem)
 
 	CHECK(gmem->move == NULL);
 	if (err == 0) {
-		lock_take(&gmem->lock);
+		lock_take(&gmem->lock, LOCK_GMEM);
 		err = ept_reserve_split(&gmem->root);
 		lock_drop(&gmem->lock);
 	}

@@ -45,7 +45,7 @@ static void interrupt(struct virtio *device, uint16_t vector, uint8_t isr)
 		vmsix_send(&device->msix, vector);
 		return;
 	}
-	lock_take(&device->lock);
+	lock_take(&device->lock, LOCK_VIRTIO);
 	device->isr |= isr;
 	vpci_set_intx(&device->function, true);
 	lock_drop(&device->lock);
@@ -54,7 +54,7 @@ static void interrupt(struct virtio *device, uint16_t vector, uint8_t isr)
 /* The driver has broken a rule. In a turn. */
 static void lose(struct virtio *device, uint32_t queue)
 {
-	lock_take(&device->lock);
+	lock_take(&device->lock, LOCK_VIRTIO);
 	__atomic_store_n(&device->status, device->status | STATUS_NEEDS_RESET, __ATOMIC_RELEASE);
 	lock_drop(&device->lock);
 	count(&device->counters.errors, 1);
@@ -149,7 +149,7 @@ static bool begin_turn(struct virtio *device)
 {
 	bool begins;
 
-	lock_take(&device->lock);
+	lock_take(&device->lock, LOCK_VIRTIO);
 	begins = !device->busy && runs(device);
 	device->busy |= begins;
 	lock_drop(&device->lock);
@@ -161,7 +161,7 @@ static bool end_turn(struct virtio *device)
 {
 	bool more;
 
-	lock_take(&device->lock);
+	lock_take(&device->lock, LOCK_VIRTIO);
 	device->busy = false;
 	if (device->reset_waits) {
 		virtio_reset(device);
@@ -262,7 +262,7 @@ void virtio_write_status(struct virtio *device, struct vcpu *vcpu, uint8_t statu
 {
 	uint8_t before, now;
 
-	lock_take(&device->lock);
+	lock_take(&device->lock, LOCK_VIRTIO);
 	before = device->status;
 	now = before | (status & STATUS_DRIVER); /* the driver clears no bit but by a reset */
 	if ((now & ~before & STATUS_FEATURES_OK) != 0 && !features_are_acceptable(device)) {

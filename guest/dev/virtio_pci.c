@@ -210,7 +210,7 @@ static void access_common(struct virtio *device, struct vcpu *vcpu, uint32_t off
 	} else if (access->write && offset == DEVICE_STATUS) {
 		virtio_write_status(device, vcpu, (uint8_t)access->value);
 	} else {
-		lock_take(&device->lock);
+		lock_take(&device->lock, LOCK_VIRTIO);
 		if (access->write) {
 			write_common(device, offset, (uint32_t)access->value);
 		} else {
@@ -226,7 +226,7 @@ static void access_isr(struct virtio *device, struct io_access *access)
 	if (access->write) {
 		return;
 	}
-	lock_take(&device->lock);
+	lock_take(&device->lock, LOCK_VIRTIO);
 	access->value = device->isr;
 	device->isr = 0;
 	vpci_set_intx(&device->function, false);
@@ -326,7 +326,7 @@ static bool access_window(struct vpci_function *function, struct vcpu *vcpu, uin
 	if (at != (uint32_t)device->window + WINDOW_DATA) {
 		return false;
 	}
-	lock_take(&function->pci->lock);
+	lock_take(&function->pci->lock, LOCK_PCI);
 	bar = function->config[device->window + WINDOW_BAR];
 	offset = config32(function, device->window + WINDOW_OFFSET);
 	length = config32(function, device->window + WINDOW_LENGTH);

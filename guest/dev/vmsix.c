@@ -76,7 +76,7 @@ void vmsix_send(struct vmsix *msix, uint32_t vector)
 	if (vector >= msix->count || !vpci_is_master(msix->function)) {
 		return;
 	}
-	lock_take(&msix->lock);
+	lock_take(&msix->lock, LOCK_MSIX);
 	if (msix->on) {
 		msix->pending |= (uint32_t)BIT(vector);
 		deliver_pending(msix);
@@ -93,7 +93,7 @@ void vmsix_written(struct vmsix *msix, uint32_t offset, uint32_t size)
 		return;
 	}
 	control = msix->function->config[at] | (uint32_t)msix->function->config[at + 1] << 8;
-	lock_take(&msix->lock);
+	lock_take(&msix->lock, LOCK_MSIX);
 	msix->masked = (control & CONTROL_MASK_ALL) != 0;
 	__atomic_store_n(&msix->on, (control & CONTROL_ENABLE) != 0, __ATOMIC_RELEASE);
 	if (!msix->on) {
@@ -138,7 +138,7 @@ void vmsix_table(struct vmsix *msix, uint32_t offset, struct io_access *access)
 		return;
 	}
 	entry = &msix->entries[offset / VMSIX_ENTRY_BYTES];
-	lock_take(&msix->lock);
+	lock_take(&msix->lock, LOCK_MSIX);
 	pair = (offset & 8) == 0 ? entry->address : entry->data | (uint64_t)entry->control << 32;
 	if (!access->write) {
 		access->value = read_part(pair, offset, access->size);
@@ -160,7 +160,7 @@ void vmsix_pending(struct vmsix *msix, uint32_t offset, struct io_access *access
 	if (!is_access(access, offset, 8)) {
 		access->value = all_ones(access->size);
 	} else if (!access->write) {
-		lock_take(&msix->lock);
+		lock_take(&msix->lock, LOCK_MSIX);
 		access->value = read_part(msix->pending, offset, access->size);
 		lock_drop(&msix->lock);
 	}

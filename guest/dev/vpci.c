@@ -130,7 +130,7 @@ static void update_line(struct vpci_function *function)
 
 void vpci_set_intx(struct vpci_function *function, bool level)
 {
-	lock_take(&function->pci->lock);
+	lock_take(&function->pci->lock, LOCK_PCI);
 	function->intx = level;
 	update_line(function);
 	lock_drop(&function->pci->lock);
@@ -178,7 +178,7 @@ void vpci_config_access(struct vpci *pci, struct vcpu *vcpu, uint32_t number, ui
 	    function->ops->intercept(function, vcpu, offset, access)) {
 		return;
 	}
-	lock_take(&pci->lock);
+	lock_take(&pci->lock, LOCK_PCI);
 	if (access->write) {
 		write_config(function, offset, access->size, access->value);
 	} else {

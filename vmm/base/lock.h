@@ -17,8 +17,13 @@
  */
 enum lock_rank {
 	LOCK_NONE,
-	/* A guest's access to a device. A function's operations run under the lock of its bus. */
+	/*
+	 * A guest's access to a device. A virtio device moves its pin, which its bus has; a function's
+	 * operations run under the lock of its bus.
+	 */
+	LOCK_VIRTIO,
 	LOCK_PCI,
+	LOCK_MSIX,
 	LOCK_DEVICE,
 	/* Devices write to the console, move a wire of the I/O APIC, and move their ranges. */
 	LOCK_VCONSOLE,

@@ -507,7 +507,7 @@ bool frames_stale(void)
 {
 	bool stale = false;
 
-	lock_take(&frames.lock);
+	lock_take(&frames.lock, LOCK_FRAMES);
 	for (size_t i = 0; i < frames.count && !stale; i++) {
 		stale = frames.extents[i].used_at >= cache_epoch();
 	}
