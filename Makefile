@@ -22,7 +22,8 @@ include tests/bench/bench.mk
 
 LAYERS := vmm/base crypto ept vmm guest guest/dev boot
 # Without CHECKS=1 lock.h has nothing to call (below).
-LAYER_C := $(filter-out %/asm_offsets.c $(if $(CHECKS),,%/lock_check.c),$(foreach l,$(LAYERS),$(sort $(wildcard $l/*.c))))
+LAYER_C := $(filter-out %/asm_offsets.c $(if $(CHECKS),,%/lock_check.c),\
+	$(foreach l,$(LAYERS),$(sort $(wildcard $l/*.c))))
 LAYER_ASM := $(foreach l,$(LAYERS),$(sort $(wildcard $l/*.asm)))
 LAYER_OFFSETS := $(wildcard $(addsuffix /asm_offsets.c,$(LAYERS)))
 LAYER_ASL := $(foreach l,$(LAYERS),$(wildcard $l/*.asl))

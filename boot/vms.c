@@ -108,8 +108,7 @@ static void log_free(void)
 	pager_window(&window, &unclaimed);
 	log_info("free: %lu frames for VMs, %lu pages of Umbra's own, %lu of the window's %lu "
 		 "frames; %u VMs and %u secrets are there%s",
-		 frames_free_count(), page_free_count(),
-		 unclaimed, window, vm_count(),
+		 frames_free_count(), page_free_count(), unclaimed, window, vm_count(),
 		 wipe_count(), keyids);
 }
 
@@ -158,11 +157,9 @@ static void tell_end(struct vms_entry *slot)
 			    reason == VM_END_DESTROYED;
 	const uint64_t ms = (cpu_rdtsc() - slot->started) / MAX(tsc_hz() / 1000, 1u);
 
-	log_printf(wanted ? LOG_INFO : LOG_ERROR,
-		   "vm %s: ended: %s%s%s (%lu.%03lu s, %lu exits)", vm->name,
-		   vm_end_reason_name(reason), vm->end_detail[0] != '\0' ? ": " : "",
-		   vm->end_detail, ms / 1000, ms % 1000,
-		   count_exits(vm));
+	log_printf(wanted ? LOG_INFO : LOG_ERROR, "vm %s: ended: %s%s%s (%lu.%03lu s, %lu exits)",
+		   vm->name, vm_end_reason_name(reason), vm->end_detail[0] != '\0' ? ": " : "",
+		   vm->end_detail, ms / 1000, ms % 1000, count_exits(vm));
 	platform_log_memory(vm);
 }
 

@@ -196,7 +196,7 @@ static void plain_flush(const struct ept_root *root, struct gmem_region *region)
 	}
 }
 
-/* Under KeyID 0 where something has to be zeroed, for the memory's own must not be used any more. */
+/* Under KeyID 0 where something has to be zeroed: the memory's own KeyID is not to be used now. */
 static bool plain_bury(const struct ept_root *root, struct gmem_region *region, enum gmem_bury how)
 {
 	struct ram_plain *ram = region->state;

@@ -178,8 +178,7 @@ static int check_clear(struct build *build)
 
 		if (end > low && (range->base < MEMMAP_HIGH_RAM || end > MEMMAP_HIGH_RAM + high)) {
 			return refuse(build, ERR_RANGE, "clear: %luK at %#lx is not all RAM",
-				      range->bytes >> 10,
-				      range->base);
+				      range->bytes >> 10, range->base);
 		}
 	}
 	return 0;
@@ -308,8 +307,8 @@ static void log_clear(const char *name, const struct vm_clear_range *range)
 						 : "under KeyID 0, as clear says: encrypted by the "
 						   "machine's own TME key";
 
-	log_info("vm %s: %luK at guest-physical %#lx %s", name,
-		 range->bytes >> 10, range->base, what);
+	log_info("vm %s: %luK at guest-physical %#lx %s", name, range->bytes >> 10, range->base,
+		 what);
 }
 
 /*

@@ -329,8 +329,7 @@ void virtio_print(const struct vm *vm, void (*print)(const char *fmt, ...))
 		      state_name(device));
 		print("           %lu requests, %lu KiB, %lu errors; %lu notifications, %lu "
 		      "turns, %lu interrupts",
-		      now.requests, now.bytes >> 10,
-		      now.errors, now.kicks,
-		      now.turns, now.interrupts);
+		      now.requests, now.bytes >> 10, now.errors, now.kicks, now.turns,
+		      now.interrupts);
 	}
 }

@@ -369,8 +369,7 @@ static void describe(const struct virtio *device, char *buf, size_t bytes)
 		(void)str_printf(buf, bytes, " %s, read-only", blk->disk.config->file.path);
 	} else {
 		(void)str_printf(buf, bytes, " %s, %lu of %lu KiB written",
-				 blk->disk.config->file.path, used >> 10,
-				 cow >> 10);
+				 blk->disk.config->file.path, used >> 10, cow >> 10);
 	}
 }
 

@@ -12,9 +12,9 @@
 int fake_frames_fd(hpa_t frame, uint64_t *offset);
 
 /*
- * fake_lines.c: a page that is mapped, at an address, has lines in the caches under that KeyID until
- * cache_write_back took them out through such a mapping, or cache_flush_all all lines. Who maps it
- * under another KeyID before that fails the test.
+ * fake_lines.c: a page that is mapped, at an address, has lines in the caches under that KeyID
+ * until cache_write_back took them out through such a mapping, or cache_flush_all all lines. Who
+ * maps it under another KeyID before that fails the test.
  */
 void fake_cache_fill(const void *address, struct keyed_frame page);
 void fake_cache_flush_page(const void *address);

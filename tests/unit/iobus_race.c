@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * vmm/iobus.c under ThreadSanitizer: one CPU moves ranges while the others look up. At each moment at
- * least one of two ranges is at HOME, so whoever looks there finds a device, and an offset within
- * it. 0: all is well.
+ * vmm/iobus.c under ThreadSanitizer: one CPU moves ranges while the others look up. At each moment
+ * at least one of two ranges is at HOME, so whoever looks there finds a device, and an offset
+ * within it. 0: all is well.
  */
 #include "tests/unit/race_cpus.h"
 #include "vmm/iobus.h"

@@ -248,7 +248,7 @@ static void test_a_member_ends(void **state)
 	assert_int_equal(word, 3);
 }
 
-/* A share under KeyID 0 is zeroed at its end, and none of its lines is cached: no flush is needed. */
+/* A share under KeyID 0 is zeroed at its end, and no line of it is cached: no flush is needed. */
 static void test_clear_leaves_no_lines(void **state)
 {
 	const unsigned flushes = fake_wbinvd_count;

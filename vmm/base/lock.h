@@ -18,8 +18,8 @@
 enum lock_rank {
 	LOCK_NONE,
 	/*
-	 * A guest's access to a device. A virtio device moves its pin, which its bus has; a function's
-	 * operations run under the lock of its bus.
+	 * A guest's access to a device. A virtio device moves its pin, which its bus has; the
+	 * operations of a PCI function run under the lock of its bus.
 	 */
 	LOCK_VIRTIO,
 	LOCK_PCI,
