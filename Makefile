@@ -21,7 +21,7 @@ include tests/bench/bench.mk
 # --- What is compiled ---
 
 LAYERS := vmm/base crypto ept vmm guest guest/dev boot
-# Without CHECKS=1 lock.h has nothing to call (below).
+# CHECKS=1 (with an O of its own): the order of locks is checked while the machine runs.
 LAYER_C := $(filter-out %/asm_offsets.c $(if $(CHECKS),,%/lock_check.c),\
 	$(foreach l,$(LAYERS),$(sort $(wildcard $l/*.c))))
 LAYER_ASM := $(foreach l,$(LAYERS),$(sort $(wildcard $l/*.asm)))
@@ -61,7 +61,6 @@ TARGET := -m64 -std=c11 -ffreestanding -fPIC -fvisibility=hidden -fno-stack-prot
 # `make lint` checks. clang's retpolines are the same, behind a call.
 TARGET += -fno-jump-tables $(if $(findstring clang,$(CC)),-mretpoline,\
 	-mindirect-branch=thunk-inline -mindirect-branch-register)
-# CHECKS=1 (with an O of its own): the order of locks is checked while the machine runs.
 TARGET += $(if $(CHECKS),-DUMBRA_CHECKS)
 WARN := -Wall -Wextra -Wno-unused-parameter -Wconversion -Wshadow -Wmissing-prototypes \
 	-Wstrict-prototypes -Wvla -Werror

@@ -17,7 +17,7 @@ PRODUCT = ("vmm/", "crypto/", "ept/", "guest/", "boot/")
 LP64 = PRODUCT + ("tests/unit/", "tests/fuzz/")
 # Built with the emulator's own rules.
 FOREIGN = ("tests/machine/bochs/", "tests/machine/tme/")
-# What tests and builds of another kind alone use of a product file, and why it is there.
+# What tests alone use of a product file, and why it is there.
 FOR_TESTS = {
     "ept_root_free": "frees in one call what the product frees step by step",
     "pager_exit": "gives the window's frames back, which the product never does",
@@ -25,8 +25,7 @@ FOR_TESTS = {
     "rng_reseed": "reseeding fails as the noise sources do",
     "rng_sources": "the sources in words",
     "lapic_is_x2apic": "the mode of the APIC",
-    "lock_check_wait": "CHECKS=1", "lock_check_taken": "CHECKS=1",
-    "lock_check_dropped": "CHECKS=1",
+    "panic_has_begun": "for lock_check.c, in builds with CHECKS=1",
     "strncmp": "of the C library, for tiny guests", "strstr": "the same",
     # For devices that a guest's PCI bus and ACPI tables describe; the first one uses them.
     "vpci_add_bar": "a BAR", "aml_name_eisa_id": "_HID", "aml_begin_resources": "_CRS",
