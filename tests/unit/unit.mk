@@ -72,10 +72,10 @@ PAGER_C := ept/pager.c ept/pager_region.c ept/pager_end.c ept/pager_vm.c \
 UNIT_vm_file := guest/vm_file.c vmm/base/str.c $(GMEM_C)
 UNIT_linux_load := guest/linux_load.c guest/vm_file.c vmm/base/str.c vmm/base/err.c $(GMEM_C)
 UNIT_lock := vmm/base/lock_check.c
-UNIT_page_alloc := vmm/base/page_alloc.c vmm/base/str.c
+UNIT_page_alloc := vmm/base/page_alloc.c vmm/base/frames.c vmm/base/str.c
 UNIT_host_key := boot/host_key.c vmm/base/err.c
 UNIT_ram := boot/ram.c
-UNIT_host_paging := vmm/base/host_paging.c vmm/base/page_alloc.c vmm/base/bootstrap.c \
+UNIT_host_paging := $(addprefix vmm/base/,host_paging.c page_alloc.c frames.c bootstrap.c) \
 	vmm/base/keyid_move.c vmm/base/str.c
 UNIT_tsc := vmm/base/tsc.c
 UNIT_tsc_sync := vmm/base/tsc_sync.c
