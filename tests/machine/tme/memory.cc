@@ -31,10 +31,12 @@ void Model::split(int cpu, uint64_t pa, uint32_t *keyid, uint64_t *mem) const
   *mem = pa & ((1ull << shift) - 1);
 }
 
-/* The legacy video and ROM window is not behind the engine. */
+/* The legacy video and ROM window is not behind the engine, nor is what lies below 4 GiB: devices
+ * and firmware, however much memory there is. */
 bool Model::holds(uint64_t mem) const
 {
-  return mem < ram_bytes && (mem < 0xa0000 || mem >= 0x100000);
+  return mem < ram_bytes && (mem < 0xa0000 || mem >= 0x100000) &&
+         (mem < HOLE || mem >= HOLE_END);
 }
 
 /* The key that the engine uses; null: none. A KeyID without an entry behaves as KeyID 0. */

@@ -236,6 +236,22 @@ void test_dropped(void **)
   }
 }
 
+/* What is DRAM behind the engine on machines of more than 3 GiB: not devices, not firmware's ROM. */
+void test_hole(void **)
+{
+  Config config;
+  std::string why;
+
+  assert_true(config.parse("P4", &why));
+  for (uint64_t gib : { 2, 4, 6 }) {
+    Model m(config, host, gib << 30, 1);
+    assert_true(m.holds(0x100000) && !m.holds(0xfffff) && !m.holds(gib << 30));
+    assert_int_equal(m.holds(0xbfffffff), gib > 2);
+    assert_false(m.holds(0xc0000000) || m.holds(0xfee00000) || m.holds(0xffffffff));
+    assert_int_equal(m.holds(0x100000000), gib > 4);
+  }
+}
+
 /* TWEAK=constant: ciphertext can be moved, and equal lines are equal; read_as needs no cache. */
 void test_constant_tweak(void **)
 {

@@ -403,6 +403,7 @@ int main(void)
     cmocka_unit_test(test_late_activation), cmocka_unit_test(test_core_9ff),
     cmocka_unit_test(test_pointers_dropped),
     cmocka_unit_test(test_dropped), cmocka_unit_test(test_constant_tweak),
+    cmocka_unit_test(test_hole),
     cmocka_unit_test(test_alias_incoherent), cmocka_unit_test(test_late_evict),
     cmocka_unit_test(test_wrong_alias), cmocka_unit_test(test_left_dirty),
     cmocka_unit_test(test_key_change),

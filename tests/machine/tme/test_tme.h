@@ -174,6 +174,7 @@ void test_late_activation(void **);
 void test_pointers_dropped(void **);
 void test_core_9ff(void **);
 void test_dropped(void **);
+void test_hole(void **);
 void test_constant_tweak(void **);
 
 /* test_strict.cc */

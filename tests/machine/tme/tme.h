@@ -32,6 +32,9 @@ enum : unsigned {
   KEY_STRUCT_BYTES = 192, /* what PCONFIG reads of its structure */
 };
 
+/* No memory is here, as on a PC with more than 3 GiB. */
+enum : uint64_t { HOLE = 0xc0000000, HOLE_END = 0x100000000 };
+
 /* Who touches memory when no CPU does: a device, with KeyID 0 unless its address carries one. */
 enum : int { DEVICE = -1 };
 
