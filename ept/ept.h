@@ -62,7 +62,8 @@ bool ept_root_free_some(struct ept_root *root, size_t tables);
 /*
  * Sets host pages aside for all tables that it takes to map the range in leaves of `leaf` bytes
  * (PAGE_SIZE or SIZE_2M), so that mapping, splitting and changing them later cannot fail; or for so
- * many more tables. ERR_NOMEM. Tables are taken from there first. No CPU uses the root yet.
+ * many more tables. ERR_NOMEM. Tables are taken from there first. Under the root's lock once
+ * it is in use.
  */
 int ept_reserve(struct ept_root *root, gpa_t gpa, uint64_t bytes, uint64_t leaf);
 int ept_reserve_tables(struct ept_root *root, uint64_t count);

@@ -42,12 +42,14 @@ static bool have_frame(struct vm *vm)
 	return vm->hole_page != NULL;
 }
 
+/* They are set aside beside those for the VM's RAM, which may have to map its last page later. */
 static bool have_tables(struct vm *vm, gpa_t page)
 {
 	if (ept_page_entry(&vm->gmem.root, page) != NULL) {
 		return true;
 	}
-	if (vm->hole_tables + TABLES_OF_A_PAGE > HOLE_TABLES_MAX) {
+	if (vm->hole_tables + TABLES_OF_A_PAGE > HOLE_TABLES_MAX ||
+	    ept_reserve_tables(&vm->gmem.root, TABLES_OF_A_PAGE) != 0) {
 		return false;
 	}
 	vm->hole_tables += TABLES_OF_A_PAGE; /* at most */

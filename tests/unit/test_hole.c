@@ -161,10 +161,24 @@ static void test_no_memory(void **state)
 {
 	fake_pages_fail_after(0);
 	refused(NOTHING);
-	fake_pages_fail_after(2); /* its frame, and one table of three */
+	fake_pages_fail_after(1); /* its frame, and no table */
 	refused(NOTHING);
 	fake_pages_fail_after(-1);
 	assert_true(hole_open(&vcpus[0], gpa(NOTHING)));
+}
+
+/* The tables that are set aside for RAM stay there. */
+static void test_takes_no_tables_of_ram(void **state)
+{
+	uint64_t reserved;
+
+	assert_int_equal(ept_reserve(&vm.gmem.root, gpa(0), SIZE_1G, PAGE_SIZE), 0);
+	reserved = fake_pages_reserved();
+	assert_true(hole_open(&vcpus[0], gpa(NOTHING)));
+	assert_int_equal(fake_pages_reserved(), reserved);
+	hole_close(&vcpus[0]);
+	assert_true(hole_open(&vcpus[0], gpa(1ull << 40)));
+	assert_int_equal(fake_pages_reserved(), reserved);
 }
 
 int main(void)
@@ -175,6 +189,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_who_gets_none, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_bounds, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_no_memory, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_takes_no_tables_of_ram, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
