@@ -11,10 +11,7 @@
 #include "vmm/base/x86.h"
 #include "vmm/vmx_bits.h"
 
-/*
- * SDM vol. 3, "Basic VMX Information": then VMXON, VMCS and all they point to have no KeyID bits.
- */
-static bool vmx_is_32_bit(void)
+bool host_key_vmx_is_32_bit(void)
 {
 	return (cpu_cpuid(1, 0).ecx & CPUID_1_ECX_VMX) != 0 &&
 	       (cpu_rdmsr(MSR_IA32_VMX_BASIC) & VMX_BASIC_32_BIT) != 0;
@@ -31,7 +28,7 @@ void host_key_start(void)
 	keyid_t keyid;
 	int err;
 
-	if (vmx_is_32_bit()) {
+	if (host_key_vmx_is_32_bit()) {
 		stay_at_0(
 			"this CPU takes VMX structures below 4 GiB alone (IA32_VMX_BASIC bit 48)");
 		return;

@@ -37,19 +37,9 @@
 #include "vmm/sched.h"
 #include "vmm/vmx.h"
 
-/*
- * Host pages: page tables (ours and EPT: 1/512 of what they map), stacks, VM control structures,
- * what the pager keeps of each page (1/328 of sealed memory) and of the window (1/64 at most).
- */
-#define POOL_SHARE	  128u /* of the usable memory */
-#define POOL_WINDOW_SHARE 64u  /* of the window */
-#define POOL_WINDOW_MAX	  16384u
-#define POOL_MIN_PAGES	  4096u /* 16 MiB */
-#define POOL_MAX_PAGES	  65536u
-#define POOL_PER_CPU	  64u
-#define IDLE_US		  10000u
-#define SERIAL_BYTES	  32u /* eight registers, four bytes apart at most */
-#define KEYS		  "the key o powers it off, r resets it"
+#define IDLE_US	     10000u
+#define SERIAL_BYTES 32u /* eight registers, four bytes apart at most */
+#define KEYS	     "the key o powers it off, r resets it"
 
 static struct boot_info *boot;
 static void *screen_mapped;
@@ -70,19 +60,23 @@ static bool somebody_needs_an_engine(void)
 
 static void make_pool(void)
 {
-	const uint64_t usable = ram_count_pages(boot->ranges, boot->range_count);
-	const uint64_t window = MIN(boot->config.window_bytes / PAGE_SIZE, usable);
-	uint64_t pages = MIN(MAX(usable / POOL_SHARE, POOL_MIN_PAGES), POOL_MAX_PAGES);
-	int err;
+	const bool low = host_key_vmx_is_32_bit();
+	const struct page_pool_plan plan = ram_plan_pool(boot, somebody_needs_an_engine(), low);
+	int err = page_alloc_init(boot->ranges, boot->range_count, &plan);
+	uint64_t pages;
 
-	pages += boot->cpu_count * POOL_PER_CPU;
-	if (somebody_needs_an_engine()) {
-		pages += MIN(window / POOL_WINDOW_SHARE, POOL_WINDOW_MAX);
-	}
-	err = page_alloc_init(boot->ranges, boot->range_count, pages);
 	if (err != 0) {
-		panic("no %lu MiB of free memory in one piece below 4 GiB: %s", pages >> 8,
-		      err_name(err));
+		panic("no %lu MiB of free memory in one piece%s, or not %lu KiB below 4 GiB: %s",
+		      plan.least >> 8, low ? " below 4 GiB" : "",
+		      PAGE_BOOTSTRAP * 4, err_name(err));
+	}
+	pages = page_pool().page_count;
+	if (pages < plan.wanted) {
+		log_warn(
+			"memory: Umbra has %lu MiB of its own, not the %lu MiB that VMs with all "
+			"of this machine's memory need: no free memory%s is larger in one piece",
+			pages >> 8, plan.wanted >> 8,
+			low ? " below 4 GiB, where this CPU's VMX structures have to lie," : "");
 	}
 }
 
@@ -123,10 +117,13 @@ static void map_what_stays(void)
 
 static void report_machine(void)
 {
-	log_info("CPU: %s, TSC %lu.%03lu MHz by %s", host_cpu_name(), tsc_hz() / 1000000,
+	log_info("CPU: %s, TSC %lu.%03lu MHz by %s", host_cpu_name(),
+		 tsc_hz() / 1000000,
 		 tsc_hz() / 1000 % 1000, tsc_source());
-	log_info("memory: %lu MiB for VMs, %lu MiB for Umbra", frames_free_count() >> 8,
-		 page_pool().page_count >> 8);
+	log_info("memory: %lu MiB for VMs, %lu MiB for Umbra at 0x%lx",
+		 frames_free_count() >> 8,
+		 page_pool().page_count >> 8,
+		 page_pool().base.v);
 }
 
 static void start_crypto(void)

@@ -2,6 +2,8 @@
 #include "boot/ram.h"
 
 #include "crypto/tme.h"
+#include "ept/pager.h"
+#include "vmm/base/host_paging.h"
 #include "vmm/base/log.h"
 
 uint64_t ram_count_pages(const struct mem_range *ranges, size_t count)
@@ -12,6 +14,38 @@ uint64_t ram_count_pages(const struct mem_range *ranges, size_t count)
 		pages += ranges[i].page_count;
 	}
 	return pages;
+}
+
+/*
+ * Umbra's own memory, in parts of what VMs can have: a VM that starts sets aside all that it may
+ * come to need, so a machine whose memory is given out to the last page has to have room for
+ *  - EPT tables with leaves of 4 KiB: 8 bytes a page, 0.2 %;
+ *  - what the software engine keeps of each page, 1 %;
+ *  - 0.1 % for control structures and consoles of VMs and vCPUs;
+ * and for each CPU its stacks and tables, and of the window what is known of each frame (1/64).
+ */
+#define POOL_TABLES	 512u
+#define POOL_REST	 1024u
+#define POOL_WINDOW	 64u
+#define POOL_LEAST_PAGES 4096u /* 16 MiB */
+#define POOL_PER_CPU	 64u
+
+struct page_pool_plan ram_plan_pool(const struct boot_info *boot, bool sealed, bool low)
+{
+	const uint64_t usable = ram_count_pages(boot->ranges, boot->range_count);
+	const uint64_t window = MIN(boot->config.window_bytes / PAGE_SIZE, usable);
+	const uint64_t cpus = boot->cpu_count * POOL_PER_CPU;
+	uint64_t pages = usable / POOL_TABLES + usable / POOL_REST;
+
+	if (sealed) {
+		pages += usable * PAGER_PAGE_BYTES / PAGE_SIZE;
+	}
+	pages = MAX(pages, POOL_LEAST_PAGES) + cpus;
+	return (struct page_pool_plan){
+		.wanted = pages + (sealed ? window / POOL_WINDOW : 0),
+		.least = POOL_LEAST_PAGES + cpus,
+		.end = low ? BIT(32) : HOST_IDENTITY_END,
+	};
 }
 
 /*

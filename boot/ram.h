@@ -26,6 +26,12 @@ void ram_settle_packages(void);
  */
 void ram_keep_near(struct boot_info *boot);
 
+/*
+ * How large Umbra's own memory shall be. sealed: some VM wants an engine, so it may be the software
+ * engine; window_bytes: of its window. low: it has to lie below 4 GiB.
+ */
+struct page_pool_plan ram_plan_pool(const struct boot_info *boot, bool sealed, bool low);
+
 /* Pages of all ranges together. */
 uint64_t ram_count_pages(const struct mem_range *ranges, size_t count);
 

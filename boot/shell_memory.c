@@ -152,15 +152,13 @@ static bool is_in(const struct mem_range *ranges, size_t count, uint64_t first, 
 static bool may_peek(uint64_t first, uint64_t end)
 {
 	const struct boot_info *boot = shell_boot();
-	const struct mem_range pool = page_pool();
-	uint64_t pool_end = pool.base.v + pool.page_count * PAGE_SIZE;
 
 	if (end < first || (!is_in(boot->ranges, boot->range_count, first, end) &&
 			    !is_in(boot->late, boot->late_count, first, end))) {
 		shell_print("%#lx to %#lx is not all RAM that VMs use", first, end);
 		return false;
 	}
-	if (first < pool_end && end > pool.base.v) {
+	if (page_is_own(first, end)) {
 		shell_print("%#lx is Umbra's own memory, which may hold keys; it is not shown",
 			    first);
 		return false;

@@ -19,6 +19,9 @@
 #define PAGER_VCPU_FRAMES 64u
 #define PAGER_PIN_FRAMES  1u
 
+/* Most bytes that the host pool holds for each page of sealed RAM, beside its EPT tables. */
+#define PAGER_PAGE_BYTES 40u
+
 /* Most members of a share. */
 #define PAGER_MAPPINGS_MAX 16u
 

@@ -51,6 +51,8 @@ struct store_chunk {
 	uint32_t opened[CHUNK_PAGES];	/* index of the window's frame + 1; 0: not open */
 };
 
+_Static_assert(sizeof(struct store_chunk) <= CHUNK_PAGES * PAGER_PAGE_BYTES, "what was planned");
+
 /* Where a region appears. A VM's own RAM has one mapping, a share one for each member. */
 struct sealed_mapping {
 	struct gmem *gmem; /* NULL: nobody's */

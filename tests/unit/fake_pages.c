@@ -179,6 +179,13 @@ uint64_t page_free_count(void)
 	return POOL_PAGES - pages_live;
 }
 
+bool page_is_own(uint64_t first, uint64_t end)
+{
+	const struct mem_range own = page_pool();
+
+	return first < own.base.v + own.page_count * PAGE_SIZE && end > own.base.v;
+}
+
 __attribute__((weak)) struct mem_range page_pool(void)
 {
 	return (struct mem_range){ .base = hpa(POOL_BASE), .page_count = POOL_PAGES };

@@ -177,7 +177,7 @@ static void test_takes_no_tables_of_ram(void **state)
 	assert_true(hole_open(&vcpus[0], gpa(NOTHING)));
 	assert_int_equal(fake_pages_reserved(), reserved);
 	hole_close(&vcpus[0]);
-	assert_true(hole_open(&vcpus[0], gpa(1ull << 40)));
+	assert_true(hole_open(&vcpus[0], gpa(1ul << 40)));
 	assert_int_equal(fake_pages_reserved(), reserved);
 }
 

@@ -94,6 +94,13 @@ void idt_load_this_cpu(struct percpu *cpu)
 {
 }
 
+static int init_pages(uint64_t pool_pages)
+{
+	const struct page_pool_plan plan = { pool_pages, pool_pages, HOST_IDENTITY_END };
+
+	return page_alloc_init(&arena, 1, &plan);
+}
+
 static void init_with(uint64_t cr4, uint32_t extended_edx)
 {
 	fake_x86_reset();
@@ -103,7 +110,7 @@ static void init_with(uint64_t cr4, uint32_t extended_edx)
 	fake_msr_set(MSR_IA32_MISC_ENABLE, 1);
 	fake_msr_set(MSR_IA32_EFER, EFER_LME | EFER_LMA);
 	fake_msr_set(MSR_IA32_PAT, 0x0007040600070406ul);
-	assert_int_equal(page_alloc_init(&arena, 1, POOL_PAGES), 0);
+	assert_int_equal(init_pages(POOL_PAGES), 0);
 	assert_int_equal(host_paging_init(), 0);
 }
 
@@ -218,7 +225,8 @@ static void check_image(void)
 	uint64_t rw = (uintptr_t)image_rw_start;
 	uint64_t pool = page_pool().base.v;
 	uint64_t end = pool + POOL_PAGES * PAGE_SIZE;
-	uint64_t bootstrap_end = end + PAGE_BOOTSTRAP * PAGE_SIZE;
+	uint64_t bootstrap = page_bootstrap().base.v;
+	uint64_t bootstrap_end = bootstrap + PAGE_BOOTSTRAP * PAGE_SIZE;
 
 	expect(text, text, R, false);
 	expect(text + 4096, text + 4096, R, false);
@@ -232,7 +240,7 @@ static void check_image(void)
 	expect(pool + SIZE_2M + 4096, pool + SIZE_2M + 4096, W | NX, true);
 	expect(pool + 2 * SIZE_2M, pool + 2 * SIZE_2M, W | NX, false);
 	expect(end - 1 - 4095, end - 4096, W | NX, false);
-	expect(end, end, W | NX, false);
+	expect(bootstrap, bootstrap, W | NX, false);
 	expect(bootstrap_end - 4096, bootstrap_end - 4096, W | NX, false);
 	assert_false(is_mapped(bootstrap_end));
 	assert_false(is_mapped(pool - 1));
@@ -286,7 +294,7 @@ static void test_xd_disabled(void **state)
 {
 	fake_cpuid_set(0x80000001, 0, 0, 0, 0, 0);
 	fake_msr_set(MSR_IA32_MISC_ENABLE, MISC_ENABLE_XD_DISABLE | 1);
-	assert_int_equal(page_alloc_init(&arena, 1, POOL_PAGES), 0);
+	assert_int_equal(init_pages(POOL_PAGES), 0);
 	assert_int_equal(host_paging_init(), 0);
 	assert_int_equal(fake_msr_get(MSR_IA32_MISC_ENABLE), 1);
 	assert_true(host_paging_cleared_xd());
@@ -309,8 +317,8 @@ static void test_identity_bounds(void **state)
 		{ "beyond four levels", BIT(47), 1, ERR_RANGE },
 		{ "last byte beyond", BIT(47) - 1, 2, ERR_RANGE },
 		{ "in the pool", pool + 0x5000, 1, ERR_EXISTS },
-		{ "in bootstrap memory", pool + (POOL_PAGES + PAGE_BOOTSTRAP) * PAGE_SIZE - 1, 1,
-		  ERR_EXISTS },
+		{ "in bootstrap memory", page_bootstrap().base.v + PAGE_BOOTSTRAP * PAGE_SIZE - 1,
+		  1, ERR_EXISTS },
 		{ "pool's first byte", pool - 0x1000, 0x1001, ERR_EXISTS },
 		{ "around the pool", pool - SIZE_2M, 64 << 20, ERR_EXISTS },
 		{ "in the image", image + 0x1fff, 1, ERR_EXISTS },
@@ -470,7 +478,7 @@ static void test_out_of_pages(void **state)
 	for (left = 0; left < 12; left++) {
 		int err;
 
-		assert_int_equal(page_alloc_init(&arena, 1, 64), 0);
+		assert_int_equal(init_pages(64), 0);
 		while (page_free_count() > left) {
 			assert_non_null(page_alloc(1));
 		}
@@ -538,7 +546,7 @@ static void check_bootstrap(void)
 {
 	const uint64_t text = (uintptr_t)image_text_start, ro = (uintptr_t)image_ro_start;
 	const uint64_t rw = (uintptr_t)image_rw_start, pool = page_pool().base.v;
-	const uint64_t own = page_bootstrap().base.v;
+	const uint64_t own = page_bootstrap().base.v, pool_end = pool + POOL_PAGES * PAGE_SIZE;
 	uint64_t io;
 
 	assert_true(bootstrap_root().v < BIT(32));
@@ -546,7 +554,7 @@ static void check_bootstrap(void)
 	expect_bootstrap(ro + 8192, ro + 8192, NX, false);
 	expect_bootstrap(rw, rw, W | NX, false);
 	expect_bootstrap(pool, pool, W | NX, true);
-	expect_bootstrap(own - 4096, own - 4096, W | NX, false);
+	expect_bootstrap(pool_end - 4096, pool_end - 4096, W | NX, false);
 	expect_bootstrap(own, own, W | NX, false);
 	assert_false(is_in_bootstrap(own + BOOTSTRAP_GUARD * PAGE_SIZE));
 	assert_false(is_in_bootstrap(own + BOOTSTRAP_SLOTS * PAGE_SIZE));
@@ -594,6 +602,51 @@ static void test_bootstrap_tables(void **state)
 	expect_bootstrap((uintptr_t)image_text_start, (uintptr_t)image_text_start, R, false);
 }
 
+/* How many pages, each of which needs a table, can be mapped there. */
+static unsigned bootstrap_room(void)
+{
+	unsigned count = 0;
+
+	while (host_map_bootstrap(hpa(2 * SIZE_1G + count * SIZE_2M), 1, HOST_READ,
+				  HOST_CACHE_WB) == 0) {
+		count++;
+	}
+	return count;
+}
+
+/*
+ * A machine of a terabyte: 13 GiB of pool above 4 GiB are mapped in both sets of tables, and the
+ * bootstrap tables have as much room for others as with a small one.
+ */
+static void test_large_pool(void **state)
+{
+	const uint64_t pages = (13ul << 18) + 3, bytes = (pages + 1024) * PAGE_SIZE;
+	const struct page_pool_plan plan = { pages, pages, HOST_IDENTITY_END };
+	void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
+		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	const struct mem_range ranges[2] = { arena, { hpa((uintptr_t)p), pages + 1024 } };
+	unsigned room;
+	uint64_t pool, last;
+
+	room = bootstrap_room();
+	assert_true(p != MAP_FAILED);
+	assert_int_equal(page_alloc_init(ranges, 2, &plan), 0);
+	assert_int_equal(host_paging_init(), 0);
+	pool = page_pool().base.v;
+	last = pool + (pages - 1) * PAGE_SIZE;
+	assert_true(pool >= (uintptr_t)p && IS_ALIGNED(pool, SIZE_2M));
+	assert_true(bootstrap_root().v < BIT(32));
+	expect(pool, pool, W | NX, true);
+	expect(last, last, W | NX, false);
+	expect_bootstrap(pool, pool, W | NX, true);
+	expect_bootstrap(last, last, W | NX, false);
+	assert_false(is_mapped(last + PAGE_SIZE) || is_in_bootstrap(last + PAGE_SIZE));
+	assert_int_equal(host_map_identity(hpa(last), 1, HOST_READ, HOST_CACHE_WB), ERR_EXISTS);
+	/* It lies under another entry of the top table, and ends in small pages: three tables. */
+	assert_in_range(bootstrap_room(), room - 3, room);
+	assert_int_equal(munmap(p, bytes), 0);
+}
+
 static void test_bootstrap_five_levels(void **state)
 {
 	init_with(CR4_PAE | CR4_LA57, CPUID_80000001_EDX_NX);
@@ -634,6 +687,13 @@ static void test_at_end(void **state)
 
 static unsigned with_keyid, without_keyid;
 
+static bool is_in_pool(uint64_t address)
+{
+	const struct mem_range pool = page_pool();
+
+	return address >= pool.base.v && address < pool.base.v + pool.page_count * PAGE_SIZE;
+}
+
 /* Every table is under the KeyID; so is a leaf when, and only when, its memory has moved. */
 static void check_keyids(const uint64_t *table, unsigned level)
 {
@@ -641,9 +701,8 @@ static void check_keyids(const uint64_t *table, unsigned level)
 
 	for (unsigned i = 0; i < 512; i++) {
 		const uint64_t address = table[i] & PTE_ADDRESS & ~mask;
-		bool moves = (address >= page_pool().base.v && address < page_bootstrap().base.v) ||
-			     (address >= (uintptr_t)image_rw_start &&
-			      address < (uintptr_t)image_rw_end);
+		bool moves = is_in_pool(address) || (address >= (uintptr_t)image_rw_start &&
+						     address < (uintptr_t)image_rw_end);
 
 		if ((table[i] & PTE_PRESENT) == 0) {
 			assert_int_equal(table[i], 0);
@@ -725,6 +784,7 @@ int main(void)
 		cmocka_unit_test_setup(test_out_of_pages, setup),
 		cmocka_unit_test_setup(test_enter, setup),
 		cmocka_unit_test_setup(test_bootstrap_tables, setup),
+		cmocka_unit_test_setup(test_large_pool, setup),
 		cmocka_unit_test_setup(test_bootstrap_five_levels, setup),
 		cmocka_unit_test_setup(test_at_end, setup),
 		cmocka_unit_test_setup(test_rewrite_4_levels, setup),

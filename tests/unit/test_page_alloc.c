@@ -11,6 +11,7 @@
 #include "tests/unit/fake_base.h"
 #include "vmm/base/cache.h"
 #include "vmm/base/err.h"
+#include "vmm/base/frames_priv.h"
 #include "vmm/base/page_alloc.h"
 
 #define POOL_PAGES 1024ul
@@ -36,6 +37,14 @@ static int make_arena(void **state)
 static int drop_arena(void **state)
 {
 	return munmap((void *)(uintptr_t)arena.base.v, arena.page_count * PAGE_SIZE);
+}
+
+/* So many pages below 4 GiB, no fewer: nothing is behind what the tests have above. */
+static int init(const struct mem_range *ranges, size_t range_count, uint64_t pages)
+{
+	const struct page_pool_plan plan = { .wanted = pages, .least = pages, .end = BIT(32) };
+
+	return page_alloc_init(ranges, range_count, &plan);
 }
 
 static uint64_t rnd_state;
@@ -92,25 +101,22 @@ static void test_maps(void **state)
 
 		memcpy(ranges, c->ranges, sizeof(c->ranges));
 		ranges[c->range_count] = arena;
-		if (page_alloc_init(ranges, c->range_count + 1, POOL_PAGES) != 0) {
+		if (init(ranges, c->range_count + 1, POOL_PAGES) != 0) {
 			fail_msg("%s: refused", c->name);
 		}
 		pool = page_pool();
 		assert_int_equal(pool.page_count, POOL_PAGES);
 		assert_true(pool.base.v >= arena.base.v);
 		bootstrap = page_bootstrap();
-		assert_int_equal(bootstrap.base.v, pool.base.v + POOL_PAGES * PAGE_SIZE);
 		assert_int_equal(bootstrap.page_count, PAGE_BOOTSTRAP);
-		assert_true(bootstrap.base.v + PAGE_BOOTSTRAP * PAGE_SIZE <=
-			    arena.base.v + ARENA * PAGE_SIZE);
+		assert_int_equal(bootstrap.base.v, arena.base.v + POOL_ROOM * PAGE_SIZE);
 		assert_true(IS_ALIGNED(pool.base.v, SIZE_2M));
 		if (frames_free_count() != c->frames + POOL_ROOM - POOL_PAGES) {
 			fail_msg("%s: %lu frames", c->name, frames_free_count());
 		}
 		for (n = 0; frames_alloc(1, 1, &frame) == 0; n++) {
 			assert_true(frame.v >= BIT(20));
-			assert_false(frame.v >= pool.base.v &&
-				     frame.v < bootstrap.base.v + PAGE_BOOTSTRAP * PAGE_SIZE);
+			assert_false(page_is_own(frame.v, frame.v + 1));
 		}
 		assert_int_equal(n, c->frames + POOL_ROOM - POOL_PAGES);
 	}
@@ -122,11 +128,145 @@ static void test_no_room_for_pool(void **state)
 	/* Four pages below 4 GiB, beside the bootstrap pages. */
 	struct mem_range across = { { BIT(32) - (4 + PAGE_BOOTSTRAP) * PAGE_SIZE }, 1000 };
 
-	assert_int_equal(page_alloc_init(&high, 1, 16), ERR_NOMEM);
-	assert_int_equal(page_alloc_init(&across, 1, 5), ERR_NOMEM);
-	assert_int_equal(page_alloc_init(&arena, 1, POOL_ROOM + 1), ERR_NOMEM);
-	assert_int_equal(page_alloc_init(&arena, 1, 0), ERR_NOMEM);
-	assert_int_equal(page_alloc_init(NULL, 0, 1), ERR_NOMEM);
+	assert_int_equal(init(&high, 1, 16), ERR_NOMEM);
+	assert_int_equal(init(&across, 1, 5), ERR_NOMEM);
+	assert_int_equal(init(&arena, 1, POOL_ROOM + 1), ERR_NOMEM);
+	assert_int_equal(init(&arena, 1, 0), ERR_NOMEM);
+	assert_int_equal(init(NULL, 0, 1), ERR_NOMEM);
+}
+
+/* --- Where the pool lies --- */
+
+/* Room above 4 GiB. Only what is written takes memory; the ranges in front of it are numbers. */
+#define SKY_PAGES (16ul << 18)
+#define TIB_PAGES (1ul << 28)
+
+static uint64_t sky; /* page number */
+
+static int make_sky(void **state)
+{
+	void *p = mmap(NULL, SKY_PAGES * PAGE_SIZE, PROT_READ | PROT_WRITE,
+		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	sky = ALIGN_UP((uintptr_t)p / PAGE_SIZE, 512ul);
+	return p == MAP_FAILED ? -1 : 0;
+}
+
+static int drop_sky(void **state)
+{
+	return munmap((void *)(uintptr_t)(sky * PAGE_SIZE), (SKY_PAGES - 512) * PAGE_SIZE);
+}
+
+static void expect_pool(uint64_t first, uint64_t count)
+{
+	const struct mem_range pool = page_pool(), own = page_bootstrap();
+	const uint64_t end = pool.base.v + count * PAGE_SIZE;
+
+	assert_int_equal(pool.base.v / PAGE_SIZE, first);
+	assert_int_equal(pool.page_count, count);
+	assert_true(own.base.v + own.page_count * PAGE_SIZE <= BIT(32));
+	/* Nobody else gets it, nor the bootstrap pages. */
+	assert_int_equal(frames_remove(pool), 0);
+	assert_int_equal(frames_remove(own), 0);
+	assert_true(page_is_own(end - 1, end));
+	assert_true(page_is_own(pool.base.v - 1, pool.base.v + 1));
+	assert_false(page_is_own(pool.base.v - 1, pool.base.v));
+	assert_int_equal(page_is_own(end, end + 1), end == own.base.v);
+	assert_true(page_is_own(own.base.v - 1, own.base.v + 1));
+	assert_true(page_is_own(own.base.v + own.page_count * PAGE_SIZE - 1, BIT(32)));
+}
+
+/* 13 GiB of a terabyte, and tables for them. */
+static void test_place_on_1_tib(void **state)
+{
+	const uint64_t wanted = (13ul << 18) + 5, end = sky + SKY_PAGES - 512;
+	const struct page_pool_plan plan = { wanted, 5000, BIT(47) };
+	const struct mem_range ranges[2] = { R(256, (1 << 19) - 256),
+					     R(end - TIB_PAGES, TIB_PAGES) };
+	struct mem_range own;
+	uint8_t *page;
+
+	assert_int_equal(page_alloc_init(ranges, 2, &plan), 0);
+	expect_pool(ALIGN_DOWN(end - wanted, 512), wanted);
+	own = page_bootstrap();
+	assert_int_equal(own.page_count, PAGE_BOOTSTRAP + 13);
+	assert_int_equal(own.base.v / PAGE_SIZE + own.page_count, 1 << 19);
+	assert_int_equal(frames_free_count(),
+			 TIB_PAGES + (1 << 19) - 256 - wanted - own.page_count);
+	/* The bitmap has a bit for the last page, too. */
+	assert_int_equal(page_free_count(), wanted - 13 * 8 - 1);
+	page = page_alloc(wanted / 2);
+	assert_non_null(page);
+	page = page_alloc(1);
+	page_free(page, 1);
+}
+
+static void test_place(void **state)
+{
+	const uint64_t base = arena.base.v / PAGE_SIZE, all = BIT(47);
+	const uint64_t in_arena = ALIGN_DOWN(base + POOL_ROOM - 600, 512);
+	const struct mem_range one = R(sky, 1 << 18), two = R(sky + (1 << 18), 1 << 18);
+	const struct mem_range mid = R(sky + 512, 4096), bit = R(sky, 500);
+	const struct mem_range low = R(256, 1 << 18), far = R(1ul << 35, 1 << 20);
+	const struct {
+		const char *name;
+		struct page_pool_plan plan;
+		struct mem_range ranges[3];
+		uint64_t first, count; /* 0: refused */
+	} cases[] = {
+		{ "nothing above", { 600, 600, all }, { arena }, in_arena, 600 },
+		{ "enough", { 600, 600, all }, { arena, one }, sky + (1 << 18) - 1024, 600 },
+		{ "all of it", { 4096, 4096, all }, { arena, mid }, sky + 512, 4096 },
+		{ "more below", { 600, 9, all }, { low, mid }, sky + 512 + 3072, 600 },
+		{ "neighbours", { 1 << 19, 9, all }, { two, arena, one }, sky, 1 << 19 },
+		{ "a hole", { 600, 600, all }, { arena, bit, mid }, sky + 512 + 3072, 600 },
+		{ "too little above", { 600, 600, all }, { bit, arena }, in_arena, 600 },
+		{ "too little", { 5000, 4096, all }, { arena, mid }, sky + 512, 4096 },
+		{ "too little to live", { 5000, 4097, all }, { arena, mid }, 0, 0 },
+		{ "32 bits", { 600, 600, BIT(32) }, { arena, one }, in_arena, 600 },
+		{ "32 bits, less", { 5000, 9, BIT(32) }, { arena, one }, base, POOL_ROOM },
+		{ "beyond 4 levels", { 600, 600, all }, { far, arena }, in_arena, 600 },
+		{ "no bootstrap pages", { 600, 600, all }, { one }, 0, 0 },
+		{ "no pool", { 0, 0, all }, { arena, one }, 0, 0 },
+	};
+
+	for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
+		int err = page_alloc_init(cases[i].ranges, 3, &cases[i].plan);
+
+		print_message("%s\n", cases[i].name);
+		assert_int_equal(err, cases[i].count != 0 ? 0 : ERR_NOMEM);
+		if (err == 0) {
+			expect_pool(cases[i].first, cases[i].count);
+		}
+	}
+}
+
+/* Of a range across 4 GiB each part counts for its side. */
+static void test_place_across_4_gib(void **state)
+{
+	const struct mem_range ranges[2] = { arena, R(HIGH - 100, 300) };
+
+	assert_int_equal(init(ranges, 2, POOL_ROOM), 0);
+	assert_int_equal(frames_longest(HIGH, 2 * HIGH), 200);
+	assert_int_equal(frames_longest(0, HIGH), 100);
+	assert_int_equal(frames_longest(0, 2 * HIGH), 300);
+	assert_int_equal(frames_longest(HIGH + 200, 2 * HIGH), 0);
+}
+
+/* 250 pieces with holes between them: the longest is taken. */
+static void test_place_fragmented(void **state)
+{
+	static struct mem_range ranges[251];
+	const struct page_pool_plan plan = { 1 << 18, 4096, BIT(47) };
+	const struct page_pool_plan more = { 1 << 18, 4251, BIT(47) };
+
+	ranges[0] = arena;
+	for (uint64_t i = 1; i <= 250; i++) {
+		ranges[i] = (struct mem_range)R(sky + 8192 * i, 4000 + i * 7 % 251);
+	}
+	assert_int_equal(page_alloc_init(ranges, 251, &plan), 0);
+	expect_pool(sky + 8192 * 215, 4250); /* 215 * 7 is 250 modulo 251 */
+	assert_int_equal(page_alloc_init(ranges, 251, &more), ERR_NOMEM);
 }
 
 static void test_too_many_ranges(void **state)
@@ -139,7 +279,7 @@ static void test_too_many_ranges(void **state)
 		many[i] = (struct mem_range)R(HIGH + 2 * i, 1);
 	}
 	fake_log_reset();
-	assert_int_equal(page_alloc_init(many, ARRAY_COUNT(many), POOL_PAGES), 0);
+	assert_int_equal(init(many, ARRAY_COUNT(many), POOL_PAGES), 0);
 	assert_true(frames_free_count() > 500);
 	assert_non_null(strstr(fake_log_text(), "too many ranges"));
 }
@@ -151,7 +291,7 @@ static void test_pool(void **state)
 	uint8_t *a, *b;
 	size_t i;
 
-	assert_int_equal(page_alloc_init(&arena, 1, POOL_PAGES), 0);
+	assert_int_equal(init(&arena, 1, POOL_PAGES), 0);
 	pool = page_pool();
 	total = page_free_count();
 	assert_in_range(total, POOL_PAGES - 8, POOL_PAGES - 1);
@@ -191,7 +331,7 @@ static void test_pool_reserve(void **state)
 	uint64_t total;
 	void *page;
 
-	assert_int_equal(page_alloc_init(&arena, 1, POOL_PAGES), 0);
+	assert_int_equal(init(&arena, 1, POOL_PAGES), 0);
 	total = page_free_count();
 	assert_false(page_reserve(total + 1));
 	assert_true(page_reserve(2));
@@ -211,20 +351,20 @@ static void test_pool_reserve(void **state)
 	page_unreserve(1);
 	assert_non_null(page_alloc(1));
 	FAKE_EXPECT_PANIC(page_unreserve(1), "broken");
-	assert_int_equal(page_alloc_init(&arena, 1, POOL_PAGES), 0);
+	assert_int_equal(init(&arena, 1, POOL_PAGES), 0);
 }
 
 static void test_pool_misuse(void **state)
 {
 	char *a;
 
-	assert_int_equal(page_alloc_init(&arena, 1, POOL_PAGES), 0);
+	assert_int_equal(init(&arena, 1, POOL_PAGES), 0);
 	a = page_alloc(2);
 	FAKE_EXPECT_PANIC(page_free(a + 8, 1), "broken");
 	FAKE_EXPECT_PANIC(page_free(a, SIZE_MAX / 2), "broken");
 	FAKE_EXPECT_PANIC((void)page_va(hpa(0x1000)), "broken");
 	FAKE_EXPECT_PANIC((void)page_hpa(&a), "broken");
-	assert_int_equal(page_alloc_init(&arena, 1, POOL_PAGES), 0);
+	assert_int_equal(init(&arena, 1, POOL_PAGES), 0);
 	a = page_alloc(2);
 	page_free(a, 2);
 	FAKE_EXPECT_PANIC(page_free(a, 1), "broken");
@@ -240,7 +380,7 @@ static void test_pool_random(void **state)
 	unsigned round;
 
 	rnd_state = 7;
-	assert_int_equal(page_alloc_init(&arena, 1, POOL_PAGES), 0);
+	assert_int_equal(init(&arena, 1, POOL_PAGES), 0);
 	for (round = 0; round < 4000; round++) {
 		size_t slot = rnd(ARRAY_COUNT(held));
 		size_t i;
@@ -275,7 +415,7 @@ static void test_keyid(void **state)
 	uint64_t free_pages, number;
 	uint8_t *page;
 
-	assert_int_equal(page_alloc_init(&arena, 1, POOL_PAGES), 0);
+	assert_int_equal(init(&arena, 1, POOL_PAGES), 0);
 	free_pages = page_free_count();
 	page = page_alloc(2);
 	assert_int_equal(page_hpa(page).v, (uintptr_t)page);
@@ -302,7 +442,7 @@ static void test_frames_fit(void **state)
 	ranges[0] = arena;
 	ranges[1] = (struct mem_range)R(HIGH + 3, 1200);
 	ranges[2] = (struct mem_range)R(HIGH + 4096, 40);
-	assert_int_equal(page_alloc_init(ranges, 3, POOL_ROOM), 0);
+	assert_int_equal(init(ranges, 3, POOL_ROOM), 0);
 	assert_int_equal(frames_alloc(0, 1, &a), ERR_INVAL);
 	assert_int_equal(frames_alloc(1, 0, &a), ERR_INVAL);
 	assert_int_equal(frames_alloc(1, 3, &a), ERR_INVAL);
@@ -392,7 +532,7 @@ static void test_frames_remove(void **state)
 	hpa_t used;
 
 	ranges[0] = arena;
-	assert_int_equal(page_alloc_init(ranges, 4, POOL_ROOM), 0);
+	assert_int_equal(init(ranges, 4, POOL_ROOM), 0);
 	before = frames_free_count();
 	assert_int_equal(frames_remove((struct mem_range)R(HIGH + 100, 100)), 0);
 	assert_int_equal(frames_remove((struct mem_range)R(HIGH + 50, 370)), 50 + 100 + 20);
@@ -418,7 +558,7 @@ static void test_frames_random(void **state)
 	ranges[0] = arena;
 	ranges[1] = (struct mem_range)R(HIGH, 2500);
 	ranges[2] = (struct mem_range)R(HIGH + 2600, MODEL_PAGES - 2600);
-	assert_int_equal(page_alloc_init(ranges, 3, POOL_ROOM), 0);
+	assert_int_equal(init(ranges, 3, POOL_ROOM), 0);
 	for (i = 0; i < MODEL_PAGES; i++) {
 		is_free[i] = is_ram[i] = i < 2500 || i >= 2600;
 	}
@@ -472,7 +612,7 @@ static void test_frames_scattered(void **state)
 	hpa_t first;
 
 	ranges[0] = arena;
-	assert_int_equal(page_alloc_init(ranges, 2, POOL_ROOM), 0);
+	assert_int_equal(init(ranges, 2, POOL_ROOM), 0);
 	assert_int_equal(frames_alloc(6000, 1, &first), 0);
 	for (i = 0; i < 6000; i += 2) {
 		frames_free(hpa(first.v + i * PAGE_SIZE), 1);
@@ -493,7 +633,7 @@ static void test_frames_table_full(void **state)
 	hpa_t first;
 
 	ranges[0] = arena;
-	assert_int_equal(page_alloc_init(ranges, 2, POOL_ROOM), 0);
+	assert_int_equal(init(ranges, 2, POOL_ROOM), 0);
 	assert_int_equal(frames_alloc(6000, 1, &first), 0);
 	while (page_alloc(1) != NULL) {
 	}
@@ -510,6 +650,10 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_maps),
 		cmocka_unit_test(test_no_room_for_pool),
+		cmocka_unit_test_setup_teardown(test_place, make_sky, drop_sky),
+		cmocka_unit_test(test_place_across_4_gib),
+		cmocka_unit_test_setup_teardown(test_place_on_1_tib, make_sky, drop_sky),
+		cmocka_unit_test_setup_teardown(test_place_fragmented, make_sky, drop_sky),
 		cmocka_unit_test(test_too_many_ranges),
 		cmocka_unit_test(test_pool),
 		cmocka_unit_test(test_pool_reserve),

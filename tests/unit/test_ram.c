@@ -86,6 +86,40 @@ static void decision_10_ranges_that_firmware_marks(void **state)
 	}
 }
 
+#define GIB 0x40000000ul
+
+/* Umbra's own memory by the machine's, in KiB: 1/512 and 1/1024, with an engine 1/102 more. */
+static void own_memory_grows_with_the_machine(void **state)
+{
+	static const struct {
+		uint64_t gib, window_mib, cpus;
+		bool sealed;
+		uint64_t wanted, least; /* KiB */
+	} cells[] = {
+		{ 1, 16, 1, true, 16384 + 256 + 256, 16384 + 256 },
+		{ 1, 16, 1, false, 16384 + 256, 16384 + 256 },
+		{ 16, 16, 8, true, 212992 + 2048 + 256, 16384 + 2048 },
+		{ 16, 16, 8, false, 49152 + 2048, 16384 + 2048 },
+		{ 1024, 16384, 128, true, 13631488 + 32768 + 262144, 16384 + 32768 },
+		{ 1024, 0, 128, false, 3145728 + 32768, 16384 + 32768 },
+		{ 1, 1 << 20, 1, true, 16384 + 256 + 16384, 16384 + 256 },
+	};
+
+	for (size_t i = 0; i < ARRAY_COUNT(cells); i++) {
+		struct page_pool_plan plan;
+
+		boot.ranges[0] = range(GIB, cells[i].gib * GIB);
+		boot.range_count = 1;
+		boot.cpu_count = cells[i].cpus;
+		boot.config.window_bytes = cells[i].window_mib * MIB;
+		plan = ram_plan_pool(&boot, cells[i].sealed, false);
+		assert_in_range(plan.wanted * 4, cells[i].wanted - 8, cells[i].wanted);
+		assert_int_equal(plan.least * 4, cells[i].least);
+		assert_int_equal(plan.end, 1ul << 47);
+		assert_int_equal(ram_plan_pool(&boot, false, true).end, 1ul << 32);
+	}
+}
+
 static struct mem_range removed;
 static uint64_t pages_there;
 
@@ -148,6 +182,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(decision_10_ranges_that_firmware_marks),
+		TEST(own_memory_grows_with_the_machine),
 		TEST(near_memory_is_kept_where_ram_is),
 		TEST(memory_that_firmware_excludes_is_left_out),
 		TEST(memory_that_another_package_excludes_is_removed),

@@ -211,6 +211,17 @@ static bool find_largest(uint64_t from, uint64_t end, size_t *at, struct extent 
 	return size != 0;
 }
 
+uint64_t frames_longest(uint64_t from, uint64_t end)
+{
+	struct extent part = { 0 };
+	size_t at;
+
+	lock_take(&frames.lock, LOCK_FRAMES);
+	(void)find_largest(from, end, &at, &part);
+	lock_drop(&frames.lock);
+	return part.end - part.first;
+}
+
 bool frames_cut(uint64_t from, uint64_t end, uint64_t count, uint64_t *first)
 {
 	struct extent part;
@@ -220,7 +231,7 @@ bool frames_cut(uint64_t from, uint64_t end, uint64_t count, uint64_t *first)
 	lock_take(&frames.lock, LOCK_FRAMES);
 	done = count != 0 && find_largest(from, end, &at, &part) && part.end - part.first >= count;
 	if (done) {
-		*first = ALIGN_DOWN(part.end - count, PAGES_PER_2M);
+		*first = ALIGN_DOWN(part.end - count, count < PAGES_PER_2M ? 1 : PAGES_PER_2M);
 		if (*first < part.first || !extent_take(at, *first, *first + count)) {
 			/* An extent's end costs no further one: with a table that is full, too. */
 			*first = part.end - count;

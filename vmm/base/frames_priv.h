@@ -9,9 +9,11 @@
 void frames_init(const struct mem_range *ranges, size_t range_count);
 
 /*
- * Takes count frames for good, from the end of the largest run of free frames that lies in
- * [from, end), by page number; on a 2 MiB boundary if it fits. False: the run is too short.
+ * The longest run of free frames in [from, end), by page number: how many there are, and the same
+ * with count of them taken for good from its end, on a 2 MiB boundary if that fits and count is as
+ * much. False: it is too short, or count is 0.
  */
+uint64_t frames_longest(uint64_t from, uint64_t end);
 bool frames_cut(uint64_t from, uint64_t end, uint64_t count, uint64_t *first);
 
 #endif

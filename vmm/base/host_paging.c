@@ -28,8 +28,6 @@
 #define STACK_END  (STACK_BASE + SIZE_1G)
 #define TEMP_BASE  STACK_END
 
-#define IDENTITY_END BIT(47) /* the low half of 4-level paging */
-
 /* Every second page is a slot, and no CPU's slots cross a table. */
 #define TEMP_TABLE_COUNT (CPU_MAX * HOST_TEMP_SLOTS * 2 / 512)
 _Static_assert(512 % (2 * HOST_TEMP_SLOTS) == 0, "slots within a table");
@@ -145,17 +143,15 @@ static bool overlaps(uint64_t base, uint64_t end, uint64_t other_base, uint64_t 
 /* Widens to whole pages and looks whether the range may be mapped one to one. */
 static int identity_range(hpa_t base, uint64_t bytes, uint64_t *first, uint64_t *end)
 {
-	struct mem_range pool = page_pool();
 	uint64_t last;
 
 	if (bytes == 0 || __builtin_add_overflow(base.v, bytes - 1, &last) ||
-	    last >= IDENTITY_END) {
+	    last >= HOST_IDENTITY_END) {
 		return ERR_RANGE;
 	}
 	*first = base.v & PAGE_MASK;
 	*end = (last & PAGE_MASK) + PAGE_SIZE;
-	if (overlaps(*first, *end, pool.base.v,
-		     pool.base.v + (pool.page_count + PAGE_BOOTSTRAP) * PAGE_SIZE) ||
+	if (page_is_own(*first, *end) ||
 	    overlaps(*first, *end, (uintptr_t)image_start, (uintptr_t)image_end)) {
 		return ERR_EXISTS;
 	}
@@ -291,7 +287,7 @@ bool host_paging_maps(uint64_t address)
 {
 	uint64_t *entry;
 
-	if (root == NULL || (address >= IDENTITY_END && address < HIGH_BASE)) {
+	if (root == NULL || (address >= HOST_IDENTITY_END && address < HIGH_BASE)) {
 		return false;
 	}
 	if (bootstrap_has_left()) {
@@ -351,7 +347,7 @@ static int map_own(const char *from, const char *to, enum host_access access)
 	uint64_t end = (uintptr_t)to;
 
 	CHECK(IS_ALIGNED(base | end, PAGE_SIZE) && base <= end);
-	if (end > IDENTITY_END) {
+	if (end > HOST_IDENTITY_END) {
 		return ERR_RANGE;
 	}
 	return map_one_to_one(base, end, host_leaf_bits(access, HOST_CACHE_WB));

@@ -30,6 +30,9 @@ enum host_access {
 #define HOST_PAT \
 	((MEMTYPE_WB | MEMTYPE_WC << 8 | MEMTYPE_UC_MINUS << 16 | MEMTYPE_UC << 24) * 0x100000001ul)
 
+/* Nothing from this address on is mapped one to one: the low half of 4-level paging ends here. */
+#define HOST_IDENTITY_END BIT(47)
+
 /*
  * Builds the tables (image, pool, slots) while firmware's are still in use; with five levels when
  * firmware left CR4.LA57 on. The host_map_* functions work from here on, what they map can be used

@@ -83,7 +83,7 @@ static void hide(struct bootstrap *b, uint64_t at, uint64_t end)
 		if (entry != NULL) {
 			*entry = 0;
 		}
-		at += large ? SIZE_2M : PAGE_SIZE;
+		at = entry == NULL || large ? ALIGN_DOWN(at, SIZE_2M) + SIZE_2M : at + PAGE_SIZE;
 	}
 }
 

@@ -8,7 +8,8 @@
 #include "vmm/base/panic.h"
 #include "vmm/base/str.h"
 
-#define BELOW_4G (BIT(32) / PAGE_SIZE)
+#define BELOW_4G     (BIT(32) / PAGE_SIZE)
+#define PAGES_PER_1G (SIZE_1G / PAGE_SIZE)
 
 static struct {
 	struct lock lock;
@@ -20,16 +21,32 @@ static struct {
 	uint64_t *used;	   /* one bit a page */
 	keyid_t keyid;
 } pool;
-static uint64_t bootstrap_first; /* PAGE_BOOTSTRAP pages, behind the pool */
 
-/* The pool, and behind it the bootstrap pages. */
-static int pool_cut(uint64_t page_count)
+/* By page number. */
+static struct {
+	uint64_t first;
+	uint64_t page_count;
+} bootstrap;
+
+/* The bootstrap pages come first: they have less memory to choose from. */
+static int pool_cut(const struct page_pool_plan *plan)
 {
-	if (page_count == 0 || !frames_cut(0, BELOW_4G, page_count + PAGE_BOOTSTRAP, &pool.first)) {
+	const uint64_t end = plan->end / PAGE_SIZE;
+	const uint64_t bootstrap_pages = PAGE_BOOTSTRAP + plan->wanted / PAGES_PER_1G;
+	uint64_t from = BELOW_4G, count = plan->wanted;
+
+	if (!frames_cut(0, BELOW_4G, bootstrap_pages, &bootstrap.first)) {
 		return ERR_NOMEM;
 	}
-	pool.page_count = page_count;
-	bootstrap_first = pool.first + page_count;
+	bootstrap.page_count = bootstrap_pages;
+	if (frames_longest(from, end) < count) {
+		from = 0;
+		count = MIN(count, frames_longest(from, end));
+	}
+	if (count < plan->least || !frames_cut(from, end, count, &pool.first)) {
+		return ERR_NOMEM;
+	}
+	pool.page_count = count;
 	return 0;
 }
 
@@ -58,13 +75,15 @@ static void pool_init(void)
 	pool.hint = bitmap_pages;
 }
 
-int page_alloc_init(const struct mem_range *ranges, size_t range_count, uint64_t pool_pages)
+int page_alloc_init(const struct mem_range *ranges, size_t range_count,
+		    const struct page_pool_plan *plan)
 {
 	int err;
 
 	memset(&pool, 0, sizeof(pool));
+	memset(&bootstrap, 0, sizeof(bootstrap));
 	frames_init(ranges, range_count);
-	err = pool_cut(pool_pages);
+	err = pool_cut(plan);
 	if (err == 0) {
 		pool_init();
 	}
@@ -78,7 +97,18 @@ struct mem_range page_pool(void)
 
 struct mem_range page_bootstrap(void)
 {
-	return (struct mem_range){ hpa(bootstrap_first * PAGE_SIZE), PAGE_BOOTSTRAP };
+	return (struct mem_range){ hpa(bootstrap.first * PAGE_SIZE), bootstrap.page_count };
+}
+
+static bool overlaps(uint64_t first, uint64_t end, uint64_t page, uint64_t page_count)
+{
+	return first < (page + page_count) * PAGE_SIZE && page * PAGE_SIZE < end;
+}
+
+bool page_is_own(uint64_t first, uint64_t end)
+{
+	return overlaps(first, end, pool.first, pool.page_count) ||
+	       overlaps(first, end, bootstrap.first, bootstrap.page_count);
 }
 
 /* First of count free pages in a row, or page_count of the pool. Full words are skipped at once. */

@@ -18,14 +18,29 @@ struct mem_range {
 	uint64_t page_count;
 };
 
+/* How large the host pool shall be, in pages, and where it may lie. */
+struct page_pool_plan {
+	uint64_t wanted;
+	uint64_t least; /* what the hypervisor cannot do without */
+	uint64_t end;	/* an address: all of the pool lies below */
+};
+
 /*
  * Takes the machine's usable RAM as firmware describes it: ranges may be unsorted, overlapping,
- * unaligned, empty or impossible (left out with a warning); the first MiB is never used. The host
- * pool of pool_pages pages, and PAGE_BOOTSTRAP more, are cut from the end of the largest range
- * below 4 GiB (ERR_NOMEM when that is too small), the rest become guest frames. Writes to the pool:
- * it must be mapped one to one, as firmware's page tables do. BSP only, once.
+ * unaligned, empty or impossible (left out with a warning); the first MiB is never used.
+ *
+ * The bootstrap pages are cut from the end of the largest range below 4 GiB. The host pool is one
+ * piece, for what a VM keeps of its memory is one: it comes from the end of the largest range above
+ * 4 GiB, if all that is wanted fits there, which leaves the memory below to those who can use no
+ * other, and keeps the pool out of reach of devices with 32-bit addresses; else from the largest
+ * range of all, and is no larger than that. ERR_NOMEM: it would have fewer pages than plan->least,
+ * or there are no bootstrap pages. The rest become guest frames.
+ *
+ * Writes to the pool's first pages: they must be mapped one to one, as firmware's page tables do
+ * with all memory (UEFI, "x64 Platforms"). BSP only, once.
  */
-int page_alloc_init(const struct mem_range *ranges, size_t range_count, uint64_t pool_pages);
+int page_alloc_init(const struct mem_range *ranges, size_t range_count,
+		    const struct page_pool_plan *plan);
 
 /*
  * More RAM, for guest frames only: what held firmware's tables until ours were loaded. Checked
@@ -40,10 +55,14 @@ void frames_add(const struct mem_range *ranges, size_t range_count);
 struct mem_range page_pool(void);
 
 /*
- * The pages behind it, for bootstrap.c alone: below 4 GiB, at KeyID 0 for ever. Content undefined.
+ * The pages of bootstrap.c: below 4 GiB, at KeyID 0 for ever. Content undefined. PAGE_BOOTSTRAP of
+ * them, and one for each GiB of the pool, which the tables there map.
  */
 #define PAGE_BOOTSTRAP 160ul
 struct mem_range page_bootstrap(void);
+
+/* Does any byte of [first, end) lie in the pool or in the bootstrap pages? Addresses. */
+bool page_is_own(uint64_t first, uint64_t end);
 
 /* count consecutive host pages, zeroed; NULL when the pool is exhausted. */
 void *page_alloc(size_t count);
