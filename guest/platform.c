@@ -356,7 +356,7 @@ static int add_memory(struct build *build)
 {
 	uint64_t bytes = build->config->memory_bytes;
 	uint64_t low = memmap_low_bytes(bytes), high = memmap_high_bytes(bytes);
-	uint64_t left = frames_free_count() * PAGE_SIZE;
+	uint64_t left = frames_free_count() * PAGE_SIZE, own = page_left_count() * PAGE_SIZE;
 	int err = 0;
 
 	if (bytes > left && retire_pending()) {
@@ -379,8 +379,10 @@ static int add_memory(struct build *build)
 		return ERR_AGAIN;
 	}
 	if (err != 0) {
-		return refuse(build, err, "its memory of %luM could not be set up: %s",
-			      to_mib(bytes), err_name(err));
+		return refuse(build, err,
+			      "its memory of %luM could not be set up (%s): %luM are left for "
+			      "VMs, and %luM of Umbra's own, where page tables lie",
+			      to_mib(bytes), err_name(err), to_mib(left), to_mib(own));
 	}
 	return 0;
 }

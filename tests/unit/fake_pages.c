@@ -179,6 +179,11 @@ uint64_t page_free_count(void)
 	return POOL_PAGES - pages_live;
 }
 
+uint64_t page_left_count(void)
+{
+	return POOL_PAGES - pages_live - reserved;
+}
+
 bool page_is_own(uint64_t first, uint64_t end)
 {
 	const struct mem_range own = page_pool();

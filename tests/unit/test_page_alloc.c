@@ -338,6 +338,7 @@ static void test_pool_reserve(void **state)
 	assert_null(page_alloc(total - 1));
 	while (page_alloc(1) != NULL) {
 	}
+	assert_int_equal(page_left_count(), total - 2);
 	assert_int_equal(page_free_count(), 2);
 	assert_false(page_reserve(1));
 	page = page_alloc_reserved();

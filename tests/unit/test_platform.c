@@ -675,6 +675,16 @@ static void test_too_much_memory(void **state)
 	check_refused(ERR_NOMEM, "memory = 257M is more than the machine has: 256M are left");
 }
 
+/* Which memory it is that was not enough. */
+static void test_too_little_own_memory(void **state)
+{
+	fake_frames_set_count(256 * 300);
+	fake_pages_fail_after(4);
+	check_refused(ERR_NOMEM, "its memory of 64M could not be set up (no memory): 300M are left "
+				 "for VMs, and 255M of Umbra's own, where page tables lie");
+	fake_pages_fail_after(-1);
+}
+
 /* Whatever runs out, at whatever step: logged, and nothing stays behind. */
 static void test_every_failure(void **state)
 {
@@ -724,6 +734,7 @@ int main(void)
 		TEST(test_share_without_memory),
 		TEST(test_bad_values),
 		TEST(test_too_much_memory),
+		TEST(test_too_little_own_memory),
 		TEST(test_every_failure),
 		TEST(test_sealed),
 		TEST(test_power_button),

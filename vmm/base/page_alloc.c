@@ -229,6 +229,16 @@ void page_set_keyid(keyid_t keyid)
 {
 	pool.keyid = keyid;
 }
+uint64_t page_left_count(void)
+{
+	uint64_t left;
+
+	lock_take(&pool.lock, LOCK_POOL);
+	left = pool.free_count - pool.reserved;
+	lock_drop(&pool.lock);
+	return left;
+}
+
 
 hpa_t page_hpa(const void *page)
 {

@@ -71,6 +71,8 @@ void page_free(void *pages, size_t count);
 uint64_t page_free_count(void);
 
 /*
+/* Of these, how many are not set aside (page_reserve): what page_alloc has left. */
+uint64_t page_left_count(void);
  * Sets pages aside, one at a time later, for what must not fail then: false when so many are not
  * left. page_alloc does not touch them. page_alloc_reserved takes one of them, zeroed, and cannot
  * fail; page_free_reserved gives one page back and sets it aside again. page_unreserve ends it for
