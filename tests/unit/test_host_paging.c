@@ -36,6 +36,7 @@ __asm__(".pushsection .fake_image,\"aw\"\n"
 
 #define POOL_PAGES  1100ul /* two large pages and some small ones */
 #define ARENA_PAGES (POOL_PAGES + PAGE_BOOTSTRAP + 512)
+#define PLAN(pages) (&(const struct page_pool_plan){ pages, pages, HOST_IDENTITY_END })
 
 static struct mem_range arena;
 static uint64_t switched_cr3;
@@ -94,13 +95,6 @@ void idt_load_this_cpu(struct percpu *cpu)
 {
 }
 
-static int init_pages(uint64_t pool_pages)
-{
-	const struct page_pool_plan plan = { pool_pages, pool_pages, HOST_IDENTITY_END };
-
-	return page_alloc_init(&arena, 1, &plan);
-}
-
 static void init_with(uint64_t cr4, uint32_t extended_edx)
 {
 	fake_x86_reset();
@@ -110,7 +104,7 @@ static void init_with(uint64_t cr4, uint32_t extended_edx)
 	fake_msr_set(MSR_IA32_MISC_ENABLE, 1);
 	fake_msr_set(MSR_IA32_EFER, EFER_LME | EFER_LMA);
 	fake_msr_set(MSR_IA32_PAT, 0x0007040600070406ul);
-	assert_int_equal(init_pages(POOL_PAGES), 0);
+	assert_int_equal(page_alloc_init(&arena, 1, PLAN(POOL_PAGES)), 0);
 	assert_int_equal(host_paging_init(), 0);
 }
 
@@ -294,7 +288,7 @@ static void test_xd_disabled(void **state)
 {
 	fake_cpuid_set(0x80000001, 0, 0, 0, 0, 0);
 	fake_msr_set(MSR_IA32_MISC_ENABLE, MISC_ENABLE_XD_DISABLE | 1);
-	assert_int_equal(init_pages(POOL_PAGES), 0);
+	assert_int_equal(page_alloc_init(&arena, 1, PLAN(POOL_PAGES)), 0);
 	assert_int_equal(host_paging_init(), 0);
 	assert_int_equal(fake_msr_get(MSR_IA32_MISC_ENABLE), 1);
 	assert_true(host_paging_cleared_xd());
@@ -478,7 +472,7 @@ static void test_out_of_pages(void **state)
 	for (left = 0; left < 12; left++) {
 		int err;
 
-		assert_int_equal(init_pages(64), 0);
+		assert_int_equal(page_alloc_init(&arena, 1, PLAN(64)), 0);
 		while (page_free_count() > left) {
 			assert_non_null(page_alloc(1));
 		}
@@ -567,6 +561,20 @@ static void check_bootstrap(void)
 	expect_bootstrap((io & PAGE_MASK) + 4096, 0x80200000, W | NX | WC, true);
 }
 
+/* How many pages, each of which needs a table, can be mapped there. */
+static unsigned bootstrap_room(void)
+{
+	for (unsigned count = 0;; count++) {
+		int err = host_map_bootstrap(hpa(2 * SIZE_1G + count * SIZE_2M), 1, HOST_READ,
+					     HOST_CACHE_WB);
+
+		if (err != 0) {
+			assert_int_equal(err, ERR_NOMEM);
+			return count;
+		}
+	}
+}
+
 static void test_bootstrap_tables(void **state)
 {
 	check_bootstrap();
@@ -590,53 +598,26 @@ static void test_bootstrap_tables(void **state)
 	expect_bootstrap(0xfe030000, 0xfe030000, W | NX | UC, false);
 	assert_int_equal(host_map_registers(page_pool().base, 32), ERR_EXISTS);
 	/* The tables fill up: that is reported, and nothing of before is lost. */
-	for (uint64_t at = 2 * SIZE_1G;; at += SIZE_2M) {
-		if (host_map_bootstrap(hpa(at), 1, HOST_READ, HOST_CACHE_WB) != 0) {
-			assert_int_equal(host_map_bootstrap(hpa(at), 1, HOST_READ, HOST_CACHE_WB),
-					 ERR_NOMEM);
-			assert_true(at > 2 * SIZE_1G + 60 * SIZE_2M);
-			break;
-		}
-	}
+	assert_true(bootstrap_room() > 60);
 	assert_null(host_map_io(hpa(BIT(40)), 600 * SIZE_2M, HOST_CACHE_UC));
 	expect_bootstrap((uintptr_t)image_text_start, (uintptr_t)image_text_start, R, false);
 }
 
-/* How many pages, each of which needs a table, can be mapped there. */
-static unsigned bootstrap_room(void)
-{
-	unsigned count = 0;
-
-	while (host_map_bootstrap(hpa(2 * SIZE_1G + count * SIZE_2M), 1, HOST_READ,
-				  HOST_CACHE_WB) == 0) {
-		count++;
-	}
-	return count;
-}
-
-/*
- * A machine of a terabyte: 13 GiB of pool above 4 GiB are mapped in both sets of tables, and the
- * bootstrap tables have as much room for others as with a small one.
- */
+/* 13 GiB are mapped in both sets of tables, and the bootstrap tables have as much room then. */
 static void test_large_pool(void **state)
 {
-	const uint64_t pages = (13ul << 18) + 3, bytes = (pages + 1024) * PAGE_SIZE;
-	const struct page_pool_plan plan = { pages, pages, HOST_IDENTITY_END };
-	void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
+	const uint64_t pages = (13ul << 18) + 3, all = pages + 1024;
+	void *p = mmap(NULL, all * PAGE_SIZE, PROT_READ | PROT_WRITE,
 		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	const struct mem_range ranges[2] = { arena, { hpa((uintptr_t)p), pages + 1024 } };
-	unsigned room;
+	const struct mem_range ranges[2] = { arena, { hpa((uintptr_t)p), all } };
+	const unsigned room = bootstrap_room();
 	uint64_t pool, last;
 
-	room = bootstrap_room();
-	assert_true(p != MAP_FAILED);
-	assert_int_equal(page_alloc_init(ranges, 2, &plan), 0);
+	assert_int_equal(page_alloc_init(ranges, 2, PLAN(pages)), 0);
 	assert_int_equal(host_paging_init(), 0);
 	pool = page_pool().base.v;
 	last = pool + (pages - 1) * PAGE_SIZE;
-	assert_true(pool >= (uintptr_t)p && IS_ALIGNED(pool, SIZE_2M));
-	assert_true(bootstrap_root().v < BIT(32));
-	expect(pool, pool, W | NX, true);
+	assert_true(pool >= (uintptr_t)p && bootstrap_root().v < BIT(32));
 	expect(last, last, W | NX, false);
 	expect_bootstrap(pool, pool, W | NX, true);
 	expect_bootstrap(last, last, W | NX, false);
@@ -644,7 +625,7 @@ static void test_large_pool(void **state)
 	assert_int_equal(host_map_identity(hpa(last), 1, HOST_READ, HOST_CACHE_WB), ERR_EXISTS);
 	/* It lies under another entry of the top table, and ends in small pages: three tables. */
 	assert_in_range(bootstrap_room(), room - 3, room);
-	assert_int_equal(munmap(p, bytes), 0);
+	munmap(p, all * PAGE_SIZE);
 }
 
 static void test_bootstrap_five_levels(void **state)
@@ -668,6 +649,9 @@ static void never(void)
 /* Before a CPU leaves the hypervisor's tables for good it does what others have asked for. */
 static void test_at_end(void **state)
 {
+	uint8_t *last = page_alloc(2);
+
+	page_free(last, 2);
 	bootstrap_ready();
 	bootstrap_at_end(quit);
 	ends = true;
@@ -675,6 +659,8 @@ static void test_at_end(void **state)
 		bootstrap_leave(never);
 	}
 	assert_true(has_quit);
+	/* What was ever handed out is zeroed then, be it free by now. */
+	assert_int_equal(bootstrap_state()->move.pool_written, (uintptr_t)last + 2 * PAGE_SIZE);
 	has_quit = false;
 	fake_set_cpu(3);
 	if (setjmp(ended) == 0) {
@@ -687,22 +673,16 @@ static void test_at_end(void **state)
 
 static unsigned with_keyid, without_keyid;
 
-static bool is_in_pool(uint64_t address)
-{
-	const struct mem_range pool = page_pool();
-
-	return address >= pool.base.v && address < pool.base.v + pool.page_count * PAGE_SIZE;
-}
-
 /* Every table is under the KeyID; so is a leaf when, and only when, its memory has moved. */
 static void check_keyids(const uint64_t *table, unsigned level)
 {
-	const uint64_t keyid = moved.to, mask = moved.keyid_mask;
+	const uint64_t keyid = moved.to, mask = moved.keyid_mask, pool = page_pool().base.v;
 
 	for (unsigned i = 0; i < 512; i++) {
 		const uint64_t address = table[i] & PTE_ADDRESS & ~mask;
-		bool moves = is_in_pool(address) || (address >= (uintptr_t)image_rw_start &&
-						     address < (uintptr_t)image_rw_end);
+		bool moves = (address >= pool && address < pool + POOL_PAGES * PAGE_SIZE) ||
+			     (address >= (uintptr_t)image_rw_start &&
+			      address < (uintptr_t)image_rw_end);
 
 		if ((table[i] & PTE_PRESENT) == 0) {
 			assert_int_equal(table[i], 0);

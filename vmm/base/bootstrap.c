@@ -326,6 +326,13 @@ static uint64_t leave_here(struct bootstrap *b, uint64_t unused)
 	cpu_stop(); /* not reached */
 }
 
+static uint64_t pool_written(void)
+{
+	const struct mem_range written = page_pool_written();
+
+	return written.base.v + written.page_count * PAGE_SIZE;
+}
+
 _Noreturn void bootstrap_leave(void (*next)(void))
 {
 	if (state != NULL && state->ready && !state->left) {
@@ -333,6 +340,7 @@ _Noreturn void bootstrap_leave(void (*next)(void))
 		state->cpu = *percpu_self();
 		state->cpu.tables = state->cpu_tables;
 		state->next = next;
+		state->move.pool_written = pool_written();
 		bootstrap_run(state, bootstrap_main_stack(state), leave_here, 0);
 	}
 	next();

@@ -55,11 +55,11 @@ bool bootstrap_stopped(uint32_t cpu_index);
 
 /*
  * The end of the machine, on the last CPU, when the others have stopped and keys are wiped. The
- * writable data of the image comes back to KeyID 0, all of the pool is zeroed (400 MiB take about
- * 0.1 s) and goes out of sight, and no dirty line of another KeyID is left in a cache: firmware, or
- * whoever comes next, finds memory as it is without KeyIDs. Then next(), which does not return, on
- * a stack at KeyID 0. It may log, wait, and call firmware; it may not touch the pool. Interrupts
- * off. Before bootstrap_ready, and a second time, only next().
+ * writable data of the image comes back to KeyID 0, all that was ever handed out of the pool is
+ * zeroed (4 GiB take about a second), and it goes out of sight. No dirty line of another KeyID is
+ * left in a cache: firmware, or whoever comes next, finds memory as it is without KeyIDs. Then
+ * next(), which does not return, on a stack at KeyID 0. It may log, wait, and call firmware; it may
+ * not touch the pool. Interrupts off. Before bootstrap_ready, and a second time, only next().
  */
 _Noreturn void bootstrap_leave(void (*next)(void));
 bool bootstrap_has_left(void);

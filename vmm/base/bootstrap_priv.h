@@ -36,6 +36,7 @@ struct keyid_move {
 	uint64_t root;		       /* the hypervisor's own top table, with the new KeyID */
 	unsigned levels;	       /* of it */
 	uint64_t pool_first, pool_end; /* addresses */
+	uint64_t pool_written;	       /* where what was ever handed out of it ends, at the end */
 	uint64_t data_first, data_end; /* the image's writable data */
 	uint32_t others;	       /* CPUs that wait meanwhile */
 	uint32_t arrived;	       /* of them, in the step that step names; atomic */

@@ -18,6 +18,7 @@ static struct {
 	uint64_t free_count;
 	uint64_t reserved; /* of these: see page_reserve */
 	uint64_t hint;	   /* no page below this one is free */
+	uint64_t written;  /* no page from this one on was ever handed out */
 	uint64_t *used;	   /* one bit a page */
 	keyid_t keyid;
 } pool;
@@ -73,6 +74,7 @@ static void pool_init(void)
 	pool_set_used(0, bitmap_pages, true);
 	pool.free_count = pool.page_count - bitmap_pages;
 	pool.hint = bitmap_pages;
+	pool.written = bitmap_pages;
 }
 
 int page_alloc_init(const struct mem_range *ranges, size_t range_count,
@@ -93,6 +95,11 @@ int page_alloc_init(const struct mem_range *ranges, size_t range_count,
 struct mem_range page_pool(void)
 {
 	return (struct mem_range){ hpa(pool.first * PAGE_SIZE), pool.page_count };
+}
+
+struct mem_range page_pool_written(void)
+{
+	return (struct mem_range){ hpa(pool.first * PAGE_SIZE), pool.written };
 }
 
 struct mem_range page_bootstrap(void)
@@ -144,6 +151,8 @@ static void *take(size_t count, bool reserved)
 		lock_drop(&pool.lock);
 		return NULL;
 	}
+	/* Before anybody can write to them: a CPU may be stopped anywhere when the machine ends. */
+	__atomic_store_n(&pool.written, MAX(pool.written, page + count), __ATOMIC_RELEASE);
 	pool_set_used(page, count, true);
 	pool.free_count -= count;
 	if (page == pool.hint) {
@@ -220,15 +229,6 @@ uint64_t page_free_count(void)
 	return __atomic_load_n(&pool.free_count, __ATOMIC_RELAXED);
 }
 
-keyid_t page_keyid(void)
-{
-	return pool.keyid;
-}
-
-void page_set_keyid(keyid_t keyid)
-{
-	pool.keyid = keyid;
-}
 uint64_t page_left_count(void)
 {
 	uint64_t left;
@@ -239,6 +239,15 @@ uint64_t page_left_count(void)
 	return left;
 }
 
+keyid_t page_keyid(void)
+{
+	return pool.keyid;
+}
+
+void page_set_keyid(keyid_t keyid)
+{
+	pool.keyid = keyid;
+}
 
 hpa_t page_hpa(const void *page)
 {

@@ -53,6 +53,8 @@ void frames_add(const struct mem_range *ranges, size_t range_count);
  * set when page n of the pool is in use, and the bitmap's own pages are.
  */
 struct mem_range page_pool(void);
+/* The beginning of it that was ever handed out, bitmap included: behind it nobody has written. */
+struct mem_range page_pool_written(void);
 
 /*
  * The pages of bootstrap.c: below 4 GiB, at KeyID 0 for ever. Content undefined. PAGE_BOOTSTRAP of
@@ -69,10 +71,10 @@ void *page_alloc(size_t count);
 /* Zeroes and returns what page_alloc gave, or a part of it. NULL is ignored. */
 void page_free(void *pages, size_t count);
 uint64_t page_free_count(void);
-
-/*
 /* Of these, how many are not set aside (page_reserve): what page_alloc has left. */
 uint64_t page_left_count(void);
+
+/*
  * Sets pages aside, one at a time later, for what must not fail then: false when so many are not
  * left. page_alloc does not touch them. page_alloc_reserved takes one of them, zeroed, and cannot
  * fail; page_free_reserved gives one page back and sets it aside again. page_unreserve ends it for
