@@ -56,11 +56,18 @@ static bool pool_is_used(uint64_t page)
 	return (pool.used[page / 64] & BIT(page % 64)) != 0;
 }
 
+/* Whole words at once: a VM's metadata may be gigabytes in a row, and others wait for the lock. */
 static void pool_set_used(uint64_t page, uint64_t count, bool used)
 {
-	for (; count > 0; page++, count--) {
-		CHECK(pool_is_used(page) != used);
-		pool.used[page / 64] ^= BIT(page % 64);
+	while (count > 0) {
+		const bool whole = page % 64 == 0 && count >= 64;
+		const uint64_t bits = whole ? UINT64_MAX : BIT(page % 64);
+		const uint64_t step = whole ? 64 : 1;
+
+		CHECK((pool.used[page / 64] & bits) == (used ? 0 : bits));
+		pool.used[page / 64] ^= bits;
+		page += step;
+		count -= step;
 	}
 }
 
@@ -118,22 +125,27 @@ bool page_is_own(uint64_t first, uint64_t end)
 	       overlaps(first, end, bootstrap.first, bootstrap.page_count);
 }
 
-/* First of count free pages in a row, or page_count of the pool. Full words are skipped at once. */
+/* First of count free pages in a row, or page_count of the pool. Whole words at once, as above. */
 static uint64_t pool_find(uint64_t count)
 {
 	uint64_t page = pool.hint;
 	uint64_t run = 0;
 
 	while (page < pool.page_count && run < count) {
-		if (page % 64 == 0 && pool.used[page / 64] == UINT64_MAX) {
+		const bool whole = page % 64 == 0 && pool.page_count - page >= 64;
+
+		if (whole && pool.used[page / 64] == UINT64_MAX) {
 			page += 64;
 			run = 0;
+		} else if (whole && pool.used[page / 64] == 0) {
+			page += 64;
+			run += 64;
 		} else {
 			run = pool_is_used(page) ? 0 : run + 1;
 			page++;
 		}
 	}
-	return run == count ? page - count : pool.page_count;
+	return run >= count ? page - run : pool.page_count;
 }
 
 /* reserved: of what is set aside, or else of the rest. */
