@@ -362,7 +362,6 @@ static void test_pool_tail(void **state)
 {
 	uint8_t *a;
 
-	(void)state;
 	assert_int_equal(init(&arena, 1, 1000), 0);
 	a = page_alloc(959); /* and 40 are left */
 	page_free(a, 1);
