@@ -6,11 +6,9 @@
 #include "guest/platform.h"
 
 #include "crypto/keyslot.h"
-#include "crypto/page_cipher.h"
 #include "crypto/rng.h"
 #include "crypto/tme.h"
 #include "ept/extents.h"
-#include "ept/move.h"
 #include "ept/retire.h"
 #include "guest/acpi_build.h"
 #include "guest/cmdline.h"
@@ -99,7 +97,6 @@ static int check_file(struct build *build, const char *what, const struct vm_fil
 }
 
 static const char *const engine_words[VM_ENGINES] = { "auto", "tme-mk", "software", "none" };
-static const char *const key_words[VM_KEYS] = { "random", "file", "platform", "none" };
 
 /* Applies the policy for a machine with KeyIDs left, or without, and says what it says. */
 static int apply_policy(struct build *build, bool keyid_left)
@@ -110,7 +107,7 @@ static int apply_policy(struct build *build, bool keyid_left)
 				   : engine_policy_without_keyid(config->engine, config->key.kind);
 	if (build->policy->verdict == ENGINE_REFUSED) {
 		return refuse(build, ERR_UNSUPPORTED, "engine = %s, key = %s: %s",
-			      engine_words[config->engine], key_words[config->key.kind],
+			      engine_words[config->engine], platform_key_words[config->key.kind],
 			      build->policy->words);
 	}
 	if (build->policy->words != NULL) {
@@ -284,7 +281,7 @@ static int claim_window(struct build *build)
 		return refuse(build, err,
 			      "key = %s: this machine has no source of random numbers that passes "
 			      "its tests; look for RDSEED or RDRAND in firmware's set-up",
-			      key_words[config->key.kind]);
+			      platform_key_words[config->key.kind]);
 	}
 }
 
@@ -470,68 +467,12 @@ static int load_kernel(struct build *build)
 	return 0;
 }
 
-void platform_describe_keyid(struct vm *vm)
-{
-	struct platform *platform = platform_of(vm);
-	char *text = platform->engine, *name = platform->memory_name;
-	const size_t cap = sizeof(platform->engine), name_cap = sizeof(platform->memory_name);
-
-	platform->keyid = vm->gmem.keyid;
-	if (move_is_parked(&vm->gmem)) {
-		platform->memory = PLATFORM_MEMORY_PARKED;
-		(void)str_copy(name, name_cap, "parked");
-		(void)str_copy(text, cap, "parked: sealed by AES-256-XTS, without a KeyID");
-		return;
-	}
-	platform->memory = PLATFORM_MEMORY_KEYED;
-	(void)str_printf(name, name_cap, "KeyID %u", platform->keyid);
-	(void)str_printf(
-		text, cap, "under KeyID %u, encrypted by AES-XTS-%s (engine = tme-mk; key = %s)",
-		platform->keyid, tme_state()->xts256 ? "256" : "128", key_words[platform->key]);
-}
-
-static void describe_engine(const struct build *build)
-{
-	struct platform *platform = build->platform;
-	char *text = platform->engine, *name = platform->memory_name;
-	const size_t cap = sizeof(platform->engine), name_cap = sizeof(platform->memory_name);
-	const char *key = key_words[build->config->key.kind];
-
-	switch (build->policy->verdict) {
-	case ENGINE_RUNS_TME_MK: platform_describe_keyid(build->vm); break;
-	case ENGINE_RUNS_NO_ENCRYPT:
-		platform->memory = PLATFORM_MEMORY_CLEAR;
-		(void)str_copy(name, name_cap, "clear");
-		(void)str_printf(text, cap, "in clear under KeyID %u (engine = none)",
-				 platform->keyid);
-		break;
-	case ENGINE_RUNS_PLATFORM:
-		platform->memory = PLATFORM_MEMORY_PLATFORM;
-		(void)str_copy(name, name_cap, "platform");
-		(void)str_copy(text, cap, "under the machine's own TME key (KeyID 0)");
-		break;
-	case ENGINE_RUNS_SOFTWARE:
-		platform->memory = PLATFORM_MEMORY_SEALED;
-		(void)str_copy(name, name_cap, "sealed");
-		(void)str_printf(text, cap,
-				 "sealed by AES-256-XTS (engine = software, %s; key = %s)",
-				 page_cipher_name(), key);
-		break;
-	case ENGINE_REFUSED:
-	case ENGINE_RUNS_NONE:
-	default:
-		platform->memory = PLATFORM_MEMORY_CLEAR;
-		(void)str_copy(name, name_cap, "clear");
-		(void)str_copy(text, cap, "in clear (engine = none)");
-	}
-}
-
 static int start(struct build *build)
 {
 	const struct vm_config *config = build->config;
 
 	vconsole_attach(&build->platform->console, build->vm->name);
-	describe_engine(build);
+	platform_describe_engine(build->vm, build->policy);
 	log_info("vm %s: starts with %luM of memory %s, %u vCPU%s, kernel %s", config->name,
 		 to_mib(config->memory_bytes), build->platform->engine, config->vcpus,
 		 config->vcpus == 1 ? "" : "s", config->kernel.path);
@@ -566,51 +507,9 @@ bool platform_finish_console(struct vm *vm)
 	return vconsole_finish(&platform_of(vm)->console);
 }
 
-void platform_log_memory(const struct vm *vm)
-{
-	if (platform_of(vm)->pager != NULL) {
-		pager_log(platform_of(vm)->pager);
-	}
-}
-
-bool platform_count_memory(const struct vm *vm, struct pager_counters *out)
-{
-	if (platform_of(vm)->pager == NULL) {
-		return false;
-	}
-	pager_count(platform_of(vm)->pager, out);
-	return true;
-}
-
-const char *platform_engine_words(const struct vm *vm)
-{
-	return platform_of(vm)->engine;
-}
-
-const char *platform_memory_name(const struct vm *vm)
-{
-	return platform_of(vm)->memory_name;
-}
-
-enum platform_memory platform_memory(const struct vm *vm)
-{
-	return platform_of(vm)->memory;
-}
-
 void platform_print_devices(const struct vm *vm, void (*print)(const char *fmt, ...))
 {
 	virtio_print(vm, print);
-}
-
-int platform_seal_vm(struct vm *vm)
-{
-	struct pager_vm *pager = platform_of(vm)->pager;
-
-	if (pager == NULL) {
-		return ERR_UNSUPPORTED;
-	}
-	pager_vm_seal(pager);
-	return 0;
 }
 
 void platform_keep_vm(struct vm *vm)

@@ -10,6 +10,7 @@
 #include "guest/dev/vlegacy.h"
 #include "guest/dev/vpci.h"
 #include "guest/dev/vuart.h"
+#include "guest/engine_policy.h"
 #include "guest/platform.h"
 #include "guest/vconsole.h"
 #include "guest/vdev.h"
@@ -39,8 +40,11 @@ struct platform {
 	struct vconsole console;
 };
 
-/* Words and state of a VM whose memory lies under a KeyID of its own, or is parked. */
+/* Words and state of a VM's memory: as the policy has it; under a KeyID of its own, or parked. */
+void platform_describe_engine(struct vm *vm, const struct engine_policy *policy);
 void platform_describe_keyid(struct vm *vm);
+
+extern const char *const platform_key_words[VM_KEYS];
 
 static inline struct platform *platform_of(const struct vm *vm)
 {
