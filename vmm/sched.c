@@ -19,6 +19,7 @@
 #include "vmm/base/percpu.h"
 #include "vmm/base/smp.h"
 #include "vmm/base/tsc.h"
+#include "vmm/base/work.h"
 #include "vmm/sched_priv.h"
 #include "vmm/vcpu_priv.h"
 
@@ -399,17 +400,6 @@ static void run(struct run_queue *queue, struct vcpu *vcpu)
 	charge(vcpu, used);
 }
 
-void sched_times(const struct vm *vm, struct sched_times *out)
-{
-	*out = (struct sched_times){ 0, 0 };
-	for (uint32_t i = 0; i < vm->vcpu_count; i++) {
-		const struct sched_entity *entity = &vm->vcpus[i]->priv->sched;
-
-		out->run += __atomic_load_n(&entity->run_ticks, __ATOMIC_RELAXED);
-		out->steal += __atomic_load_n(&entity->steal_ticks, __ATOMIC_RELAXED);
-	}
-}
-
 /* --- The loop --- */
 
 /* Devices of a VM are looked after where its first vCPU runs. */
@@ -448,13 +438,21 @@ static void wait_for_kick(struct run_queue *queue, uint64_t deadline)
 	cpu_idle_until(MIN(deadline, next_clock(queue)));
 }
 
+/*
+ * A step of work in place of the wait, where there is any: a vCPU that wakes meanwhile, or is given
+ * to this CPU, waits for no more than that.
+ */
 static void idle(struct run_queue *queue, bool console_busy)
 {
 	uint32_t wait_us = console_busy ? IDLE_BUSY_US : IDLE_US;
 	const uint32_t self = percpu_self()->index;
 
 	sched_idle_begins(self); /* before the look: who gives a vCPU away kicks after it */
-	wait_for_kick(queue, cpu_rdtsc() + tsc_from_us(wait_us));
+	if (work_some()) {
+		cpu_interrupt_window(); /* the boot processor may wait for an answer */
+	} else {
+		wait_for_kick(queue, cpu_rdtsc() + tsc_from_us(wait_us));
+	}
 	sched_idle_over(queue, self);
 	queue->run_end = 0;
 }

@@ -34,6 +34,22 @@ _Noreturn void sched_run(bool (*between)(void));
 void sched_turn(bool (*between)(void));
 
 /*
+ * Work (vmm/base/work.h) is done by CPUs on which nothing wants to run. True: there is one, and it
+ * was kicked to look for some. False: nobody but the caller does any. Boot processor, from between.
+ */
+bool sched_rouse_idle(void);
+/*
+ * So many ticks of what lies between the last slice of this CPU and the next were spent for nobody
+ * who is on its queue, and are not charged to any. Own CPU, from between.
+ */
+void sched_exempt(uint64_t ticks);
+/*
+ * So many ticks, on whatever CPU, were spent for a VM before its start: they count as run time of
+ * its vCPU, and as time that it has had, beside others. Before vm_start.
+ */
+void sched_bill(struct vcpu *vcpu, uint64_t ticks);
+
+/*
  * Another weight, or other CPUs, for a VM that runs: each of its vCPUs follows when its next turn
  * has ended, where it then is. One that sleeps stays where it sleeps. Boot processor.
  */

@@ -14,10 +14,9 @@
 #include "vmm/sched_priv.h"
 #include "vmm/vcpu_priv.h"
 
-/* Virtual time by which a queue must be ahead for a vCPU to move there; and how far a vCPU that
- * moved may be from its new queue's. How long it then stays, so that its caches pay. */
+/* Virtual time by which a queue must be ahead for a vCPU to move there. How long it then stays, so
+ * that its caches pay. */
 #define AHEAD_US 12000
-#define LAG_US	 40000
 #define STAY_US	 10000
 
 /* Of the CPUs that do not idle, a CPU looks at so many in a turn: the next ones each time. */
@@ -62,6 +61,11 @@ void sched_advance(struct run_queue *queue, uint64_t virtual_time)
 	}
 }
 
+uint64_t sched_front(void)
+{
+	return __atomic_load_n(&front.virtual_now, __ATOMIC_RELAXED);
+}
+
 void sched_idle_begins(uint32_t cpu)
 {
 	__atomic_fetch_or(&idle_cpus.bits[cpu / 64], BIT(cpu % 64), __ATOMIC_SEQ_CST);
@@ -69,7 +73,7 @@ void sched_idle_begins(uint32_t cpu)
 
 void sched_idle_over(struct run_queue *queue, uint32_t cpu)
 {
-	const uint64_t most = __atomic_load_n(&front.virtual_now, __ATOMIC_RELAXED);
+	const uint64_t most = sched_front();
 
 	__atomic_fetch_and(&idle_cpus.bits[cpu / 64], ~BIT(cpu % 64), __ATOMIC_RELAXED);
 	__atomic_store_n(&queue->virtual_now, MAX(queue->virtual_now, most), __ATOMIC_RELAXED);
@@ -161,6 +165,19 @@ void sched_add(struct vcpu *vcpu)
 	}
 }
 
+bool sched_rouse_idle(void)
+{
+	for (uint32_t i = 0; i < CPU_MAX / 64; i++) {
+		const uint64_t idle = __atomic_load_n(&idle_cpus.bits[i], __ATOMIC_SEQ_CST);
+
+		if (idle != 0) {
+			smp_kick(64 * i + (uint32_t)__builtin_ctzll(idle));
+			return true;
+		}
+	}
+	return false;
+}
+
 /* --- When it leaves --- */
 
 void sched_take_out(struct run_queue *queue, struct vcpu **link)
@@ -184,7 +201,7 @@ void sched_take_out(struct run_queue *queue, struct vcpu **link)
 static void move(struct run_queue *queue, struct vcpu *vcpu, uint32_t cpu, uint64_t there)
 {
 	struct sched_entity *entity = &vcpu->priv->sched;
-	uint64_t lag = tsc_from_us(LAG_US);
+	uint64_t lag = tsc_from_us(SCHED_LAG_US);
 	struct vcpu **link;
 
 	lock_take(&queue->lock, LOCK_RUN_QUEUE);

@@ -46,6 +46,12 @@ _Static_assert(offsetof(struct run_queue, lock) % 64 == 0 &&
 
 extern struct run_queue queues[CPU_MAX];
 
+/* How far a vCPU that moves or begins may be from its new queue's virtual time. */
+#define SCHED_LAG_US 40000
+
+/* The most that any queue has got to, roughly. */
+uint64_t sched_front(void);
+
 /* Own CPU: the queue has got to this virtual time, or has been there. */
 void sched_advance(struct run_queue *queue, uint64_t virtual_time);
 

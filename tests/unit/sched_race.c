@@ -18,6 +18,7 @@
 #include "vmm/base/cpu.h"
 #include "vmm/base/lapic.h"
 #include "vmm/base/tsc.h"
+#include "vmm/base/work.h"
 #include "vmm/exit_msr.h"
 #include "vmm/exits.h"
 #include "vmm/hole.h"
@@ -373,6 +374,34 @@ enum exit_result exit_dispatch(struct vcpu *vcpu)
 
 /* --- The boot processor --- */
 
+/* Work that it gives out, and takes back; no CPU that idles does without it for long. */
+static struct {
+	struct work work;
+	uint64_t steps;
+	bool over; /* atomic */
+} chore;
+
+static bool do_chore(void *context)
+{
+	chore.steps++;
+	if (race_random(20) != 0) {
+		return true;
+	}
+	__atomic_store_n(&chore.over, true, __ATOMIC_RELEASE);
+	return false;
+}
+
+/* Done, or taken back: it is this CPU's then, and is given out again. */
+static void look_after_chore(void)
+{
+	if (__atomic_load_n(&chore.over, __ATOMIC_ACQUIRE) || work_take_back(&chore.work)) {
+		chore.over = false;
+		chore.steps++;
+		work_add(&chore.work);
+		(void)sched_rouse_idle();
+	}
+}
+
 static uint32_t lives;
 
 static void start(uint32_t slot)
@@ -394,7 +423,16 @@ static void start(uint32_t slot)
 	}
 	vms[slot] = vm;
 	lives++;
+	if (race_random(4) != 0) {
+		vm_start(vm);
+		return;
+	}
+	vm_pause(vm); /* while it is being loaded */
 	vm_start(vm);
+	if (vm->vcpus[0]->regs.gpr[GPR_RAX]++ != 0) {
+		race_broken("a VM runs that was paused before its start");
+	}
+	vm_resume(vm);
 }
 
 /* As the shell and a move of memory do: registers, and what a vCPU remembers, of a paused VM. */
@@ -455,6 +493,7 @@ static bool between(void)
 		break;
 	case 5: vcpu_ask_dump(vm->vcpus[race_random(vm->vcpu_count)]); break;
 	case 6: vm_set_clock(vm, fake_rdtsc() + race_random(500) * US); break;
+	case 7: look_after_chore(); break;
 	default: break;
 	}
 	return false;
@@ -482,9 +521,14 @@ static void run(void)
 
 int main(void)
 {
+	chore.work.step = do_chore;
+	work_add(&chore.work);
 	race_run(run); /* a kick that was lost, or a deadlock, ends the program */
 	printf("%u VMs, %lu entries, %lu halts, %lu moves and ends, %lu pauses, %lu clocks\n",
 	       lives, entries, halts, moves, pauses, clocks);
+	if (chore.steps < 1000) {
+		race_broken("idle CPUs did little work");
+	}
 	if (entries < 10000 || halts < 1000 || moves < 2 * LIVES || pauses < 100 || clocks < 100) {
 		race_broken("too little happened");
 	}

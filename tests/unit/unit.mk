@@ -59,8 +59,8 @@ $(eval $(call race_rule,pager_race,ept/pager.c ept/pager_region.c ept/pager_end.
 $(eval $(call race_rule,iobus_race,vmm/iobus.c))
 $(eval $(call race_rule,console_race,guest/vconsole.c $(addprefix vmm/base/,console.c serial.c \
 	keyboard.c log.c str.c err.c)))
-$(eval $(call race_rule,sched_race,vmm/sched.c vmm/sched_place.c vmm/vcpu.c vmm/vm.c \
-	ept/ept_tlb.c vmm/base/str.c))
+$(eval $(call race_rule,sched_race,vmm/sched.c vmm/sched_place.c vmm/sched_time.c vmm/vcpu.c \
+	vmm/vm.c ept/ept_tlb.c vmm/base/work.c vmm/base/str.c))
 $(eval $(call race_rule,dev_race,$(addprefix guest/dev/,vioapic.c vlapic.c vlapic_irq.c \
 	vlapic_timer.c vlegacy.c vpci.c vpit.c vrtc.c vuart.c) guest/vconsole.c vmm/iobus.c \
 	vmm/base/str.c))
@@ -78,6 +78,7 @@ UNIT_ram := boot/ram.c
 UNIT_host_paging := $(addprefix vmm/base/,host_paging.c page_alloc.c frames.c bootstrap.c) \
 	vmm/base/keyid_move.c vmm/base/str.c
 UNIT_tsc := vmm/base/tsc.c
+UNIT_work := vmm/base/work.c
 UNIT_tsc_sync := vmm/base/tsc_sync.c
 UNIT_lapic := vmm/base/lapic.c
 UNIT_power := vmm/base/power.c vmm/base/err.c vmm/base/str.c
@@ -142,11 +143,12 @@ UNIT_inject := vmm/inject.c
 UNIT_exits := vmm/exits.c vmm/vcpu_dump.c vmm/base/str.c
 UNIT_exit_io := vmm/exit_io.c
 UNIT_exit_ept := vmm/exit_ept.c vmm/base/str.c
-UNIT_sched := vmm/sched.c vmm/sched_place.c
+UNIT_sched := vmm/sched.c vmm/sched_place.c vmm/sched_time.c vmm/base/work.c
 UNIT_vmcs := vmm/vmcs.c vmm/base/str.c
 UNIT_sched_clock := $(UNIT_sched)
+UNIT_sched_work := $(UNIT_sched)
 # It includes the source, to count what that reads.
-UNIT_sched_looks := vmm/sched.c
+UNIT_sched_looks := vmm/sched.c vmm/base/work.c
 UNIT_vcpu := vmm/vcpu.c vmm/vcpu_state.c vmm/base/str.c
 UNIT_cpuid := vmm/exit_cpuid.c
 UNIT_msr := vmm/exit_msr.c

@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* vmm/sched.c: who does work that waits for nobody, and who pays for it. */
+#include "tests/unit/sched_models.h"
+#include "vmm/base/work.h"
+#include "vmm/sched_priv.h"
+
+#define STEP (MS / 2)
+
+static unsigned left, done[CPUS], windows;
+
+void fake_interrupt_window(void)
+{
+	windows++;
+}
+
+static bool step(void *context)
+{
+	done[percpu_self()->index]++;
+	fake_tsc += STEP;
+	return --left != 0;
+}
+
+static struct work work = { .step = step };
+
+static void give_work(unsigned steps)
+{
+	memset(done, 0, sizeof(done));
+	left = steps;
+	work_add(&work);
+}
+
+static void idle_cpus_do_it(void **state)
+{
+	use_cpus(2);
+	begin(0, 100, BIT(0));
+	go_on(8 * MS);
+	windows = 0;
+	give_work(100);
+	go_on(100 * MS);
+	assert_int_equal(left, 0);
+	assert_int_equal(done[1], 100);
+	assert_true(windows >= 100); /* whoever waits for an answer of this CPU gets one */
+	assert_share(&models[0], 108 * MS, 100);
+}
+
+/* One that sleeps is kicked to look. */
+static void one_that_sleeps_is_roused(void **state)
+{
+	uint64_t kicks;
+
+	use_cpus(3);
+	fake_set_cpu(0);
+	assert_false(sched_rouse_idle());
+	sched_idle_begins(2);
+	kicks = fake_kicks(2);
+	assert_true(sched_rouse_idle());
+	assert_int_equal(fake_kicks(2), kicks + 1);
+	sched_idle_over(&queues[2], 2);
+	assert_false(sched_rouse_idle());
+}
+
+/* Then it waits for the boot processor. */
+static void busy_cpus_do_none(void **state)
+{
+	use_cpus(2);
+	begin(0, 100, BIT(0));
+	begin(1, 100, BIT(1));
+	go_on(20 * MS);
+	give_work(3);
+	go_on(20 * MS);
+	assert_int_equal(left, 3);
+	assert_true(work_take_back(&work));
+}
+
+/* A guest that wakes on a CPU that works waits for the rest of a step, and has the CPU then. */
+static void who_wakes_waits_for_a_step(void **state)
+{
+	begin(0, 100, 0);
+	models[0].sleep = 3 * MS;
+	models[0].work = MS;
+	models[0].vcpu.state = VCPU_HALTED;
+	models[0].wakes_at = clocks[0];
+	give_work(200);
+	go_on(100 * MS);
+	assert_true(models[0].turns > 20);
+	assert_in_range(models[0].latest, 0, STEP + MS / 10);
+	assert_true(done[0] > 100);
+	go_on(200 * MS);
+	assert_int_equal(left, 0);
+}
+
+static bool spend(void)
+{
+	fake_tsc += 5 * MS;
+	sched_exempt(5 * MS);
+	return false;
+}
+
+/* What the boot processor does for others between two slices is not its own vCPUs' to pay. */
+static void neighbours_are_not_charged(void **state)
+{
+	const uint64_t *had = &models[0].priv.sched.virtual_time;
+	uint64_t before;
+
+	begin(0, 100, 0);
+	sched_turn(spend);
+	before = *had;
+	for (unsigned i = 0; i < 10; i++) {
+		sched_turn(spend);
+	}
+	assert_int_equal(*had - before, 40 * MS); /* its slices */
+}
+
+/* What was spent for a VM before its start it has had, by its weight, but for a bound. */
+static void a_start_is_paid_for(void **state)
+{
+	static const struct {
+		uint32_t weight;
+		uint64_t billed, waits;
+	} rows[] = { { 100, 20 * MS, 20 }, { 200, 20 * MS, 10 }, { 100, 5000 * MS, 40 } };
+
+	for (unsigned i = 0; i < ARRAY_COUNT(rows); i++) {
+		struct model *old = begin(0, 100, 0), *late;
+		uint64_t before;
+
+		go_on(400 * MS);
+		late = begin(1, rows[i].weight, 0);
+		late->vm.state = VM_BUILDING; /* not yet */
+		sched_bill(&late->vcpu, rows[i].billed);
+		late->vm.state = VM_RUNNING;
+		assert_int_equal(run_ticks(late), rows[i].billed);
+		before = run_ticks(old);
+		while (late->turns == 0) {
+			go_on(MS);
+		}
+		assert_in_range(run_ticks(old) - before, (rows[i].waits - 4) * MS,
+				(rows[i].waits + 8) * MS);
+		old->vm.state = late->vm.state = VM_ENDING;
+		go_on(10 * MS);
+	}
+}
+
+int main(void)
+{
+	static const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(idle_cpus_do_it, setup, teardown),
+		cmocka_unit_test_setup_teardown(one_that_sleeps_is_roused, setup, teardown),
+		cmocka_unit_test_setup_teardown(busy_cpus_do_none, setup, teardown),
+		cmocka_unit_test_setup_teardown(who_wakes_waits_for_a_step, setup, teardown),
+		cmocka_unit_test_setup_teardown(neighbours_are_not_charged, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_start_is_paid_for, setup, teardown),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* vmm/base/work.c: turns, what is taken back, and who hears of an end. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "tests/unit/fake_base.h"
+#include "vmm/base/work.h"
+
+static struct job {
+	struct work work;
+	unsigned left, done;
+} jobs[3];
+
+static struct job *taken_back; /* by another CPU, while a step of the job goes on */
+
+static bool step(void *context)
+{
+	struct job *job = context;
+
+	if (taken_back != NULL) {
+		assert_int_equal(work_take_back(&taken_back->work), taken_back != job);
+	}
+	job->done++;
+	return --job->left != 0;
+}
+
+static void give(struct job *job, unsigned steps)
+{
+	*job = (struct job){ .work = { .step = step, .context = job }, .left = steps };
+	work_add(&job->work);
+}
+
+static void works_take_turns(void **state)
+{
+	assert_false(work_waits());
+	assert_false(work_some());
+	for (unsigned i = 0; i < 3; i++) {
+		give(&jobs[i], 2 + i);
+	}
+	for (unsigned i = 0; i < 9; i++) {
+		const unsigned turn[] = { 0, 1, 2, 0, 1, 2, 1, 2, 2 };
+		const unsigned before = jobs[turn[i]].done;
+
+		assert_true(work_waits());
+		assert_true(work_some());
+		assert_int_equal(jobs[turn[i]].done, before + 1);
+	}
+	assert_false(work_waits());
+	assert_false(work_some());
+}
+
+static void what_waits_is_taken_back(void **state)
+{
+	for (unsigned i = 0; i < 3; i++) {
+		give(&jobs[i], 1);
+	}
+	assert_true(work_take_back(&jobs[2].work));
+	assert_false(work_take_back(&jobs[2].work));
+	work_add(&jobs[2].work); /* behind the others again */
+	assert_true(work_take_back(&jobs[0].work));
+	assert_true(work_some());
+	assert_int_equal(jobs[1].done, 1);
+	assert_true(work_some());
+	assert_int_equal(jobs[2].done, 1);
+	assert_false(work_some());
+	assert_false(work_take_back(&jobs[1].work)); /* it is over */
+}
+
+/* Nor the one that a CPU is at, whose owner has to wait. */
+static void what_is_under_way_is_not(void **state)
+{
+	give(&jobs[0], 2);
+	give(&jobs[1], 1);
+	taken_back = &jobs[0];
+	assert_true(work_some());
+	taken_back = &jobs[0]; /* it stands behind the other, whose step takes it back */
+	assert_true(work_some());
+	taken_back = NULL;
+	assert_int_equal(jobs[1].done, 1);
+	assert_false(work_some());
+	assert_int_equal(jobs[0].done, 1);
+}
+
+/* A CPU other than the first one kicks it when a work is over, and not before. */
+static void the_boot_processor_hears_of_an_end(void **state)
+{
+	fake_set_cpu_count(2);
+	give(&jobs[0], 2);
+	fake_set_cpu(1);
+	assert_true(work_some());
+	assert_int_equal(fake_kicks(0), 0);
+	assert_true(work_some());
+	assert_int_equal(fake_kicks(0), 1);
+	give(&jobs[0], 1);
+	fake_set_cpu(0);
+	assert_true(work_some());
+	assert_int_equal(fake_kicks(0), 1);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(works_take_turns, fake_setup, fake_teardown),
+		cmocka_unit_test_setup_teardown(what_waits_is_taken_back, fake_setup,
+						fake_teardown),
+		cmocka_unit_test_setup_teardown(what_is_under_way_is_not, fake_setup,
+						fake_teardown),
+		cmocka_unit_test_setup_teardown(the_boot_processor_hears_of_an_end, fake_setup,
+						fake_teardown),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A queue. Who does a step has taken its work out of it, so no other CPU can be at the same work;
+ * the lock is held for the queue alone.
+ */
+#include "vmm/base/work.h"
+
+#include "vmm/base/lock.h"
+#include "vmm/base/percpu.h"
+#include "vmm/base/smp.h"
+
+static struct lock lock;
+static struct work *first; /* atomic: work_waits takes no lock */
+static struct work *last;
+
+void work_add(struct work *work)
+{
+	work->next = NULL;
+	lock_take(&lock);
+	if (first == NULL) {
+		__atomic_store_n(&first, work, __ATOMIC_RELAXED);
+	} else {
+		last->next = work;
+	}
+	last = work;
+	lock_drop(&lock);
+}
+
+/* Under the lock. before is the one in front of it, or NULL. */
+static void take_out(struct work *before, const struct work *work)
+{
+	if (before == NULL) {
+		__atomic_store_n(&first, work->next, __ATOMIC_RELAXED);
+	} else {
+		before->next = work->next;
+	}
+	if (last == work) {
+		last = before;
+	}
+}
+
+bool work_take_back(struct work *work)
+{
+	struct work *before = NULL, *at;
+
+	lock_take(&lock);
+	for (at = first; at != NULL && at != work; at = at->next) {
+		before = at;
+	}
+	if (at != NULL) {
+		take_out(before, at);
+	}
+	lock_drop(&lock);
+	return at != NULL;
+}
+
+bool work_waits(void)
+{
+	return __atomic_load_n(&first, __ATOMIC_RELAXED) != NULL;
+}
+
+bool work_some(void)
+{
+	struct work *work;
+
+	if (!work_waits()) {
+		return false;
+	}
+	lock_take(&lock);
+	work = first;
+	if (work != NULL) {
+		take_out(NULL, work);
+	}
+	lock_drop(&lock);
+	if (work == NULL) {
+		return false;
+	}
+	if (work->step(work->context)) {
+		work_add(work);
+	} else if (percpu_self()->index != 0) {
+		smp_kick(0);
+	}
+	return true;
+}

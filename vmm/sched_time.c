@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Time of CPUs: what VMs have had, and what is charged to whom beside slices. */
+#include "vmm/base/tsc.h"
+#include "vmm/sched_priv.h"
+#include "vmm/vcpu_priv.h"
+
+void sched_times(const struct vm *vm, struct sched_times *out)
+{
+	*out = (struct sched_times){ 0, 0 };
+	for (uint32_t i = 0; i < vm->vcpu_count; i++) {
+		const struct sched_entity *entity = &vm->vcpus[i]->priv->sched;
+
+		out->run += __atomic_load_n(&entity->run_ticks, __ATOMIC_RELAXED);
+		out->steal += __atomic_load_n(&entity->steal_ticks, __ATOMIC_RELAXED);
+	}
+}
+
+void sched_exempt(uint64_t ticks)
+{
+	struct run_queue *queue = &queues[percpu_self()->index];
+
+	if (queue->run_end != 0) {
+		queue->run_end += ticks;
+	}
+}
+
+/* It waits until the others have caught up, but no longer than one that moves does. */
+void sched_bill(struct vcpu *vcpu, uint64_t ticks)
+{
+	const uint64_t had = ticks * SCHED_WEIGHT_DEFAULT / MAX(vcpu->vm->weight, 1u);
+	struct sched_entity *entity = &vcpu->priv->sched;
+
+	__atomic_store_n(&entity->run_ticks, entity->run_ticks + ticks, __ATOMIC_RELAXED);
+	entity->virtual_time = sched_front() + MIN(had, tsc_from_us(SCHED_LAG_US));
+}
