@@ -19,6 +19,8 @@
 #include "vmm/base/str.h"
 #include "vmm/base/tsc.h"
 #include "vmm/base/cpu.h"
+#include "vmm/base/work.h"
+#include "vmm/sched.h"
 #include "vmm/vcpu.h"
 
 /*
@@ -27,11 +29,13 @@
 #define EARLY_END_US  5000000u
 #define EARLY_END_MAX 5u
 
-/* Wiping and moving go on for so long between two slices, and one step beyond it. */
+/* What takes long goes on for so long between two slices, and one step beyond it. */
 #define WORK_TURN_US 1000u
+#define WORK_REST_US 4000u /* as vmm/sched.c's slice */
 
 static struct vms_entry slots[CONFIG_VM_MAX];
 static size_t slot_count;
+static uint64_t turn_due; /* TSC */
 
 static int start(struct vms_entry *slot)
 {
@@ -117,6 +121,7 @@ size_t vms_start(const struct config *config)
 	size_t running = 0;
 
 	slot_count = config->vm_count;
+	turn_due = 0;
 	shares_init(config->shares, config->share_count, config->vms, config->vm_count);
 	log_free();
 	for (size_t i = 0; i < config->vm_count; i++) {
@@ -340,11 +345,9 @@ static void begin_when_possible(struct vms_entry *slot)
 	}
 }
 
-/* Not for long: other VMs wait for this CPU. */
-static void go_on_moving(struct vms_entry *slot)
+/* Not for long: other VMs wait for this CPU. A step at least, and no other after the TSC. */
+static void go_on_moving(struct vms_entry *slot, uint64_t end)
 {
-	const uint64_t end = cpu_rdtsc() + tsc_from_us(WORK_TURN_US);
-
 	if (!slot->move_begun) {
 		begin_when_possible(slot);
 		return;
@@ -365,7 +368,7 @@ static bool key_is_old(const struct vms_entry *slot)
 }
 
 /* The KeyID that is left is taken at once: a VM that starts may take it before the next turn. */
-static void change_old_key(struct vms_entry *slot)
+static void change_old_key(struct vms_entry *slot, uint64_t end)
 {
 	const bool left = engine_keyid_is_left();
 
@@ -377,24 +380,21 @@ static void change_old_key(struct vms_entry *slot)
 	slot->said_waits = !left;
 	if (left) {
 		vms_rekey(slot);
-		go_on_moving(slot);
+		go_on_moving(slot, end);
 	}
 }
 
-static void look_after_keyid(struct vms_entry *slot)
+static void look_after_keyid(struct vms_entry *slot, uint64_t end)
 {
 	if (slot->move != VMS_NO_MOVE) {
-		go_on_moving(slot);
+		go_on_moving(slot, end);
 	} else if (key_is_old(slot)) {
-		change_old_key(slot);
+		change_old_key(slot, end);
 	}
 }
 
 bool vms_busy(void)
 {
-	if (retire_buries()) {
-		return true;
-	}
 	for (size_t i = 0; i < slot_count; i++) {
 		if (slots[i].move != VMS_NO_MOVE && slots[i].move_begun) {
 			return true;
@@ -403,25 +403,31 @@ bool vms_busy(void)
 	return false;
 }
 
-/* A turn of wiping and freeing what VMs left. True: all of it is free now. */
-static bool free_memory(void)
+/*
+ * Where a CPU idles the work is that one's. Slices may be short, so the next turn comes only when
+ * the neighbours have had as much as a long one; who idles before that works all the same.
+ */
+static void take_turn(uint64_t now)
 {
-	const uint64_t end = cpu_rdtsc() + tsc_from_us(WORK_TURN_US);
-
-	do {
-		if (retire_poll()) {
-			log_free();
-			return true;
-		}
-	} while (retire_buries() && cpu_rdtsc() < end);
-	return false;
+	if (!work_waits() || now < turn_due || sched_rouse_idle()) {
+		return;
+	}
+	while (work_some() && cpu_rdtsc() < now + tsc_from_us(WORK_TURN_US)) {
+	}
+	turn_due = cpu_rdtsc() + tsc_from_us(WORK_REST_US);
 }
 
 size_t vms_reap(void)
 {
-	const bool freed = free_memory();
+	const uint64_t begin = cpu_rdtsc(), end = begin + tsc_from_us(WORK_TURN_US);
 	size_t running = 0;
+	bool freed;
 
+	take_turn(begin);
+	freed = retire_poll();
+	if (freed) {
+		log_free();
+	}
 	for (size_t i = 0; i < CONFIG_VM_MAX; i++) {
 		struct vms_entry *slot = &slots[i];
 
@@ -434,9 +440,10 @@ size_t vms_reap(void)
 		if (vms_runs(slot) && vm_ended(slot->vm) && platform_finish_console(slot->vm)) {
 			reap(slot);
 		}
-		look_after_keyid(slot);
+		look_after_keyid(slot, end);
 		running += vms_runs(slot) || slot->waits ? 1 : 0;
 	}
+	sched_exempt(cpu_rdtsc() - begin);
 	/* The machine does not end before memory is wiped. */
 	return running + (retire_buries() ? 1 : 0);
 }

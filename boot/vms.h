@@ -55,12 +55,13 @@ void vms_rekey(const struct vms_entry *entry);
 void vms_park(const struct vms_entry *entry);
 void vms_unpark(const struct vms_entry *entry);
 
-/* The last vms_reap left work to go on with at once. */
+/* The last vms_reap left memory to go on moving with at once. */
 bool vms_busy(void);
 
 /*
- * Logs which VMs ended; frees them, builds them again or keeps them, as their sections say.
- * Returns how many run: those that are kept do not, and memory that is being wiped counts as one.
+ * Does a turn of work (vmm/base/work.h) where no CPU idles. Logs which VMs ended; frees them,
+ * builds them again or keeps them, as their sections say. From between alone. Returns how many
+ * run: those that are kept do not, and memory that is being wiped counts as one.
  */
 size_t vms_reap(void);
 

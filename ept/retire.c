@@ -9,10 +9,16 @@
 #include "vmm/base/page_alloc.h"
 #include "vmm/base/panic.h"
 #include "vmm/base/tsc.h"
+#include "vmm/base/work.h"
 
-/* What is left of a gmem until its key is dead. One host page, taken while the VM was built. */
+/*
+ * What is left of a gmem. One host page, taken while the VM was built. While its key lives it is in
+ * the list of graves, which is the boot processor's alone; then it is work, and the CPU's that does
+ * a step of it.
+ */
 struct grave {
 	struct grave *next;
+	struct work work;
 	keyid_t keyid; /* KEYID_PLATFORM: it has none, or was parked */
 	keyid_t from;  /* in the middle of a move: the KeyID before; else KEYID_PLATFORM */
 	enum gmem_bury how;
@@ -29,7 +35,8 @@ _Static_assert(sizeof(struct grave) <= PAGE_SIZE, "gmem_init takes one page");
 #define LINES_MAX_BYTES (16ul << 20)
 
 static struct grave *graves; /* their keys are there */
-static struct grave *dead;   /* they wait for no key: they are buried one after the other */
+static uint32_t burials;     /* that are work, and are not over; atomic */
+static bool unreported;	     /* a key was killed or a burial begun; retire_poll has not said all */
 
 static void give_up(keyid_t keyid)
 {
@@ -46,15 +53,47 @@ static bool is_in_clear(keyid_t keyid)
 	return keyslot_get(keyid, &slot) == 0 && slot.mode == KEYSLOT_NO_ENCRYPT;
 }
 
-static void add(struct grave *grave, struct grave **list)
+/* A step of it. The tables show what was touched. */
+static bool bury_some(void *context)
+{
+	struct grave *grave = context;
+
+	if (grave->region_count != 0) {
+		struct gmem_region *region = &grave->regions[grave->region_count - 1];
+
+		grave->region_count -= region->ops->bury(&grave->root, region, grave->how) ? 1 : 0;
+		return true;
+	}
+	if (!ept_root_free_some(&grave->root, TABLES_A_STEP)) {
+		return true;
+	}
+	page_free(grave, 1);
+	__atomic_sub_fetch(&burials, 1, __ATOMIC_RELEASE); /* all is back by now */
+	return false;
+}
+
+static void bury(struct grave *grave)
+{
+	unreported = true;
+	__atomic_add_fetch(&burials, 1, __ATOMIC_RELAXED);
+	grave->work = (struct work){ .step = bury_some, .context = grave };
+	work_add(&grave->work);
+}
+
+/* Another CPU may have freed the grave when this returns. */
+static void add(struct grave *grave, bool keyed)
 {
 	for (uint32_t i = 0; i < grave->region_count; i++) {
 		if (grave->regions[i].ops->close != NULL) {
 			grave->regions[i].ops->close(&grave->regions[i]);
 		}
 	}
-	grave->next = *list;
-	*list = grave;
+	if (!keyed) {
+		bury(grave);
+		return;
+	}
+	grave->next = graves;
+	graves = grave;
 }
 
 void retire(struct gmem *gmem)
@@ -69,13 +108,13 @@ void retire(struct gmem *gmem)
 		grave->regions[i] = gmem->regions[i];
 	}
 	grave->from = move_abandon(gmem);
-	add(grave, gmem->keyed ? &graves : &dead);
 	gmem->grave = NULL;
 	gmem->root = (struct ept_root){ .pml4 = hpa(0) };
 	gmem->region_count = 0;
 	gmem->resident_bytes = 0;
 	give_up(grave->keyid);
 	give_up(grave->from);
+	add(grave, gmem->keyed);
 }
 
 void retire_region(struct grave *grave, keyid_t keyid, const struct gmem_region *region,
@@ -88,8 +127,8 @@ void retire_region(struct grave *grave, keyid_t keyid, const struct gmem_region 
 	if (keyed) {
 		grave->how = GMEM_BURY_CLEAR;
 	}
-	add(grave, keyed ? &graves : &dead);
 	give_up(keyid);
+	add(grave, keyed);
 }
 
 /* A KeyID may have been given up before any memory came under it. */
@@ -100,12 +139,12 @@ static bool keys_wait(void)
 
 bool retire_pending(void)
 {
-	return keys_wait() || dead != NULL;
+	return keys_wait() || unreported;
 }
 
 bool retire_buries(void)
 {
-	return dead != NULL;
+	return unreported;
 }
 
 static bool lives_on(keyid_t keyid)
@@ -114,31 +153,6 @@ static bool lives_on(keyid_t keyid)
 
 	return keyid != KEYID_PLATFORM &&
 	       (keyslot_get(keyid, &slot) != 0 || slot.state == KEYSLOT_QUARANTINED);
-}
-
-/* A step of it. True when it was the last: all is free. The tables show what was touched. */
-static bool bury_some(struct grave *grave)
-{
-	if (grave->region_count != 0) {
-		struct gmem_region *region = &grave->regions[grave->region_count - 1];
-
-		grave->region_count -= region->ops->bury(&grave->root, region, grave->how) ? 1 : 0;
-		return false;
-	}
-	return ept_root_free_some(&grave->root, TABLES_A_STEP);
-}
-
-/* True when nothing is left to be buried. */
-static bool bury_dead(void)
-{
-	struct grave *grave = dead;
-
-	if (!bury_some(grave)) {
-		return false;
-	}
-	dead = grave->next;
-	page_free(grave, 1);
-	return dead == NULL;
 }
 
 /*
@@ -200,26 +214,28 @@ static bool flush(bool *lines)
  *  4. Only then the frames go back, extent by extent, for their next owner uses another key.
  *
  * Until 3 nothing depends on how much memory there is, but for lines that are flushed one by one.
- * What does, 4, runs in steps, and other VMs between them. A key that waits comes before the steps:
- * memory that is zeroed holds up no KeyID.
+ * What does, 4, is work for any CPU, and no KeyID waits for it.
  */
 bool retire_poll(void)
 {
 	bool lines;
 
-	if (!keys_wait() || !flush(&lines)) {
-		return dead != NULL && bury_dead();
-	}
-	keyslot_kill_retired(lines, NULL);
-	while (graves != NULL) {
-		struct grave *grave = graves;
+	if (keys_wait() && flush(&lines)) {
+		keyslot_kill_retired(lines, NULL);
+		unreported = true;
+		while (graves != NULL) {
+			struct grave *grave = graves;
 
-		graves = grave->next;
-		if (lives_on(grave->keyid) || lives_on(grave->from)) {
-			grave->how = GMEM_BURY_ALL;
+			graves = grave->next;
+			if (lives_on(grave->keyid) || lives_on(grave->from)) {
+				grave->how = GMEM_BURY_ALL;
+			}
+			bury(grave);
 		}
-		grave->next = dead;
-		dead = grave;
 	}
-	return dead == NULL;
+	if (!unreported || __atomic_load_n(&burials, __ATOMIC_ACQUIRE) != 0) {
+		return false;
+	}
+	unreported = false;
+	return true;
 }

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The end of memory. Under a KeyID of its own it is crypto-erased, in a time that does not grow
- * with the memory; other memory is zeroed, step by step. Boot processor alone, no lock held.
+ * with the memory; other memory is zeroed. Keys end on the boot processor, which calls all of this
+ * with no lock held. Zeroing and giving back is work (vmm/base/work.h), each memory's one of its
+ * own, and runs on any CPU.
  */
 #ifndef UMBRA_EPT_RETIRE_H
 #define UMBRA_EPT_RETIRE_H
@@ -10,7 +12,7 @@
 
 /*
  * For gmem_destroy: takes EPT and regions out of a gmem, after the shoot-down, and gives its KeyID
- * up. The frames stay taken until retire_poll has made the key dead, or has zeroed them.
+ * up. The frames stay taken until retire_poll has made the key dead, or they are zeroed.
  */
 void retire(struct gmem *gmem);
 
@@ -27,14 +29,13 @@ void retire_region(struct grave *grave, keyid_t keyid, const struct gmem_region 
  */
 bool retire_pending(void);
 
-/* Whether memory is being zeroed or given back: each retire_poll does a step of that. */
+/* Whether memory is being zeroed or given back, until retire_poll has said that it was the last. */
 bool retire_buries(void);
 
 /*
- * A step of a bounded length: makes dead all keys that wait, with one flush of the caches, at most
- * one in CACHE_FLUSH_US; or zeroes (GMEM_STEP_BYTES at most) or gives back a part of the memory
- * that waits for no key. True when it was the last step of that: frames and KeyIDs are free again.
- * Called again and again between turns.
+ * Makes dead all keys that wait, with one flush of the caches, at most one in CACHE_FLUSH_US. True
+ * when since the last call all that was being zeroed or given back has become free, frames and
+ * KeyIDs. To be called at each turn.
  */
 bool retire_poll(void);
 

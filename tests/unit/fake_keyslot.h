@@ -4,6 +4,7 @@
 #define UMBRA_FAKE_KEYSLOT_H
 
 #include "ept/retire.h"
+#include "vmm/base/work.h"
 #include "vmm/base/types.h"
 
 extern unsigned fake_keyslots;
@@ -21,6 +22,7 @@ static inline bool fake_retire_all(void)
 		if (retire_poll()) {
 			return true;
 		}
+		(void)work_some();
 	}
 	return false;
 }

@@ -5,11 +5,13 @@
 
 #include "ept/gmem.h"
 #include "ept/retire.h"
+#include "vmm/base/work.h"
 
 static inline void gmem_end(struct gmem *gmem)
 {
 	gmem_destroy(gmem);
 	while (retire_buries()) {
+		(void)work_some();
 		(void)retire_poll();
 	}
 }

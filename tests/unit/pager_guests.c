@@ -14,6 +14,7 @@
 #include "crypto/rng.h"
 #include "crypto/wipe.h"
 #include "ept/retire.h"
+#include "vmm/base/work.h"
 #include "tests/unit/fake_base.h"
 #include "vmm/base/err.h"
 #include "vmm/base/percpu.h"
@@ -228,6 +229,7 @@ void end_guest(struct guest *guest)
 	pager_vm_destroy(guest->vm);
 	guest->vm = NULL;
 	while (retire_buries()) {
+		(void)work_some();
 		(void)retire_poll();
 	}
 }

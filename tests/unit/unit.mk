@@ -66,7 +66,7 @@ $(eval $(call race_rule,dev_race,$(addprefix guest/dev/,vioapic.c vlapic.c vlapi
 	vmm/base/str.c))
 
 GMEM_C := ept/gmem.c ept/ram_plain.c ept/extents.c ept/retire.c ept/move.c ept/ept.c ept/ept_tlb.c \
-	vmm/base/str.c
+	vmm/base/work.c vmm/base/str.c
 PAGER_C := ept/pager.c ept/pager_region.c ept/pager_end.c ept/pager_vm.c \
 	ept/window.c ept/store.c $(GMEM_C)
 UNIT_vm_file := guest/vm_file.c vmm/base/str.c $(GMEM_C)

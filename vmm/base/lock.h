@@ -40,6 +40,7 @@ enum lock_rank {
 	LOCK_RNG,
 	LOCK_CIPHER_SLOT,
 	LOCK_WIPE, /* a slot's first use registers it */
+	LOCK_WORK, /* the queue alone */
 	/* Memory of the host: all above take some. The table of frames grows by pages. */
 	LOCK_HOST_MAP,
 	LOCK_FRAMES,

@@ -16,7 +16,7 @@ static struct work *last;
 void work_add(struct work *work)
 {
 	work->next = NULL;
-	lock_take(&lock);
+	lock_take(&lock, LOCK_WORK);
 	if (first == NULL) {
 		__atomic_store_n(&first, work, __ATOMIC_RELAXED);
 	} else {
@@ -43,7 +43,7 @@ bool work_take_back(struct work *work)
 {
 	struct work *before = NULL, *at;
 
-	lock_take(&lock);
+	lock_take(&lock, LOCK_WORK);
 	for (at = first; at != NULL && at != work; at = at->next) {
 		before = at;
 	}
@@ -66,7 +66,7 @@ bool work_some(void)
 	if (!work_waits()) {
 		return false;
 	}
-	lock_take(&lock);
+	lock_take(&lock, LOCK_WORK);
 	work = first;
 	if (work != NULL) {
 		take_out(NULL, work);
