@@ -43,6 +43,7 @@ static const char *state_name(const struct vms_entry *entry)
 		return entry->waits ? "waits" : entry->config->valid ? "off" : "refused";
 	}
 	return entry->kept					      ? "kept"
+	       : entry->loads					      ? "loading"
 	       : entry->move != VMS_NO_MOVE && entry->move_begun      ? "moves"
 	       : platform_memory(entry->vm) == PLATFORM_MEMORY_PARKED ? "parked"
 	       : entry->vm->paused				      ? "paused"
@@ -78,24 +79,49 @@ static struct vm *running(const struct shell_call *call)
 	return vm;
 }
 
+/* The same, when it runs or is paused. */
+static struct vm *loaded(const struct shell_call *call)
+{
+	struct vm *vm = running(call);
+
+	if (vm == NULL || !call->vm->loads) {
+		return vm;
+	}
+	shell_print("vm %s is being loaded (%u %%)%s", vm->name, platform_percent_loaded(vm),
+		    vm->paused ? ", and paused: \"resume\" lets it go on" : "; wait until it runs");
+	return NULL;
+}
+
 /* --- Looking --- */
+
+/* The state; of a VM that is being loaded with how far that is. */
+static const char *state_words(const struct vms_entry *entry, char text[32])
+{
+	if (entry->vm == NULL || !entry->loads) {
+		return state_name(entry);
+	}
+	(void)str_printf(text, 32, "loading %u%%", platform_percent_loaded(entry->vm));
+	return text;
+}
 
 static void print_vm(const struct vms_entry *entry)
 {
 	struct sched_times times = { 0, 0 };
+	char text[32];
 
 	if (entry->vm != NULL) {
 		sched_times(entry->vm, &times);
 	}
-	shell_print("  %-16s %-8s %5u %6luM  %-9s %10lu %10lu", entry->config->name,
-		    state_name(entry), entry->config->vcpus, entry->config->memory_bytes >> 20,
+	shell_print("  %-16s %-12s %5u %6luM  %-9s %10lu %10lu", entry->config->name,
+		    state_words(entry, text), entry->config->vcpus,
+		    entry->config->memory_bytes >> 20,
 		    entry->vm != NULL ? platform_memory_name(entry->vm) : "-", to_ms(times.run),
 		    to_ms(times.steal));
 }
 
 static void run_vms(const struct shell_call *call)
 {
-	shell_print("  NAME             STATE    VCPUS  MEMORY  PAGES      RUN ms    STEAL ms");
+	shell_print("  NAME             STATE        VCPUS  MEMORY  PAGES      RUN ms    STEAL ms");
 	for (size_t i = 0; i < vms_count(); i++) {
 		print_vm(vms_get(i));
 	}
@@ -127,9 +153,12 @@ static void run_vm(const struct shell_call *call)
 {
 	const struct vm_config *config = call->vm->config;
 	struct vm *vm = call->vm->vm;
+	char text[32];
 
-	shell_print("%s: %s, %u vCPU%s, %luM of memory", config->name, state_name(call->vm),
-		    config->vcpus, config->vcpus == 1 ? "" : "s", config->memory_bytes >> 20);
+	shell_print("%s: %s%s, %u vCPU%s, %luM of memory", config->name,
+		    state_words(call->vm, text), call->vm->loads && vm->paused ? " and paused" : "",
+		    config->vcpus, config->vcpus == 1 ? "" : "s",
+		    config->memory_bytes >> 20);
 	shell_print("  kernel %s%s%s", config->kernel.path,
 		    config->initrd.path[0] != '\0' ? ", initrd " : "", config->initrd.path);
 	if (vm == NULL) {
@@ -140,7 +169,7 @@ static void run_vm(const struct shell_call *call)
 			    vm->end_detail[0] != '\0' ? ": " : "", vm->end_detail);
 	}
 	print_memory(vm);
-	for (uint32_t i = 0; i < vm->vcpu_count; i++) {
+	for (uint32_t i = 0; i < vm->vcpu_count && !call->vm->loads; i++) {
 		static const char *const states[] = { "waits for SIPI", "runs", "halted", "off" };
 		const struct vcpu *vcpu = vm->vcpus[i];
 		uint32_t state = __atomic_load_n(&vcpu->state, __ATOMIC_RELAXED);
@@ -256,8 +285,8 @@ static void run_start(const struct shell_call *call)
 {
 	const char *name = call->vm->config->name;
 
-	if (call->vm->kept) {
-		(void)running(call);
+	if (call->vm->kept || call->vm->loads) {
+		(void)loaded(call);
 	} else if (call->vm->vm != NULL) {
 		shell_print("vm %s %s", name,
 			    call->vm->vm->paused ? "is paused; \"resume\" lets it go on"
@@ -292,7 +321,7 @@ static void seal(struct vm *vm)
 			    vm->name, vm->name);
 		return;
 	}
-	vm_pause(vm);
+	platform_pause(vm);
 	if (platform_memory(vm) != PLATFORM_MEMORY_SEALED) {
 		shell_print("vm %s is paused; its memory needs no sealing: it lies in DRAM %s",
 			    vm->name, platform_engine_words(vm));
@@ -325,11 +354,11 @@ static void run_pause(const struct shell_call *call)
 		return;
 	}
 	if (call->count == 1) {
-		vm_pause(vm);
+		platform_pause(vm);
 		shell_print("vm %s is paused", vm->name);
 	} else if (str_equal_nocase(call->words[0], "--seal")) {
 		seal(vm);
-	} else if (has_key(vm)) {
+	} else if (loaded(call) != NULL && has_key(vm)) {
 		vms_park(call->vm);
 	}
 }
@@ -338,7 +367,7 @@ static void run_rekey(const struct shell_call *call)
 {
 	struct vm *vm = still(call);
 
-	if (vm != NULL && has_key(vm)) {
+	if (vm != NULL && loaded(call) != NULL && has_key(vm)) {
 		vms_rekey(call->vm);
 	}
 }
@@ -352,7 +381,7 @@ static void run_resume(const struct shell_call *call)
 	} else if (vm != NULL && platform_memory(vm) == PLATFORM_MEMORY_PARKED) {
 		vms_unpark(call->vm);
 	} else if (vm != NULL) {
-		vm_resume(vm);
+		platform_resume(vm);
 		shell_print("vm %s goes on", vm->name);
 	}
 }
@@ -400,7 +429,7 @@ static bool wait_step(void)
 
 static void run_nmi(const struct shell_call *call)
 {
-	struct vm *vm = running(call);
+	struct vm *vm = loaded(call);
 
 	if (vm == NULL) {
 		return;
@@ -422,7 +451,7 @@ static bool parse_decimal(const char *text, uint64_t least, uint64_t most, uint6
 
 static void run_regs(const struct shell_call *call)
 {
-	struct vm *vm = running(call);
+	struct vm *vm = loaded(call);
 	uint64_t id = 0;
 
 	if (vm == NULL) {
@@ -488,7 +517,7 @@ static void run_set(const struct shell_call *call)
 
 static void run_stop(const struct shell_call *call)
 {
-	struct vm *vm = running(call);
+	struct vm *vm = loaded(call);
 
 	if (vm != NULL) {
 		const bool noticed = platform_press_power_button(vm);

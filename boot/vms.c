@@ -53,6 +53,7 @@ static int start(struct vms_entry *slot)
 			slot->config->name);
 	}
 	slot->waits = err == ERR_AGAIN;
+	slot->loads = err == 0;
 	if (err != 0) {
 		slot->vm = NULL; /* it has logged why, or waits */
 		if (!slot->waits) {
@@ -176,6 +177,7 @@ static void bury(struct vms_entry *slot, bool comes_again)
 		disk_forget(slot->config);
 	}
 	slot->move = VMS_NO_MOVE;
+	slot->loads = false;
 	if (!retire_buries()) {
 		log_free(); /* else when it is wiped */
 	}
@@ -271,7 +273,7 @@ static void reap(struct vms_entry *slot)
 
 static void begin_move(struct vms_entry *slot, enum vms_move move, bool goes_on)
 {
-	CHECK(vms_runs(slot) && slot->move == VMS_NO_MOVE);
+	CHECK(vms_runs(slot) && !slot->loads && slot->move == VMS_NO_MOVE);
 	slot->move = move;
 	slot->move_begun = false;
 	slot->goes_on = goes_on;
@@ -362,8 +364,8 @@ static void go_on_moving(struct vms_entry *slot, uint64_t end)
 
 static bool key_is_old(const struct vms_entry *slot)
 {
-	return vms_runs(slot) && slot->config->rekey_after_s != 0 && !slot->vm->paused &&
-	       platform_memory(slot->vm) == PLATFORM_MEMORY_KEYED &&
+	return vms_runs(slot) && !slot->loads && slot->config->rekey_after_s != 0 &&
+	       !slot->vm->paused && platform_memory(slot->vm) == PLATFORM_MEMORY_KEYED &&
 	       cpu_rdtsc() - slot->rekey_since > slot->config->rekey_after_s * tsc_hz();
 }
 
@@ -417,6 +419,25 @@ static void take_turn(uint64_t now)
 	turn_due = cpu_rdtsc() + tsc_from_us(WORK_REST_US);
 }
 
+/* One that a person ended meanwhile is reaped as others are. */
+static void start_loaded(struct vms_entry *slot)
+{
+	int err;
+
+	if (!slot->loads || slot->vm->state != VM_BUILDING) {
+		return;
+	}
+	err = platform_start_loaded(slot->vm);
+	if (err == ERR_AGAIN) {
+		return;
+	}
+	slot->loads = false;
+	slot->started = slot->rekey_since = cpu_rdtsc();
+	if (err != 0) {
+		slot->vm = NULL; /* it has logged why */
+	}
+}
+
 size_t vms_reap(void)
 {
 	const uint64_t begin = cpu_rdtsc(), end = begin + tsc_from_us(WORK_TURN_US);
@@ -435,6 +456,7 @@ size_t vms_reap(void)
 		if (slot->waits && (freed || (!retire_pending() && cache_may_flush()))) {
 			(void)start(slot);
 		}
+		start_loaded(slot);
 
 		/* Its last words come first. */
 		if (vms_runs(slot) && vm_ended(slot->vm) && platform_finish_console(slot->vm)) {

@@ -6,8 +6,8 @@
 #include "boot/config.h"
 
 /*
- * Builds and starts every valid VM; one that fails was named in the log and is left out. config
- * must stay. Returns how many run.
+ * Builds every valid VM, which vms_reap starts when it is loaded; one that fails was named in the
+ * log and is left out. config must stay. Returns how many run or are being loaded.
  */
 size_t vms_start(const struct config *config);
 
@@ -26,6 +26,7 @@ struct vms_entry {
 	uint64_t started;    /* TSC */
 	uint32_t early_ends; /* in a row */
 	bool waits;	     /* is to be started, when what it needs is free again */
+	bool loads;	     /* it is there, and runs when kernel and initrd are in its memory */
 	enum vms_move move;
 	bool move_begun;      /* else it waits for a KeyID that retires */
 	bool said_waits;      /* for a KeyID */
@@ -39,7 +40,7 @@ static inline bool vms_runs(const struct vms_entry *entry)
 size_t vms_count(void);
 /* By index below vms_count(), in the order of the configuration. */
 const struct vms_entry *vms_get(size_t index);
-/* Builds and starts one that is off and valid; what platform_start_vm returns. */
+/* Builds one that is off and valid, for vms_reap to start; what platform_start_vm returns. */
 int vms_power_on(const struct vms_entry *entry);
 /* Ends one that runs; vms_reap builds it again. One that is kept starts again now. */
 void vms_reset(const struct vms_entry *entry);
@@ -59,9 +60,9 @@ void vms_unpark(const struct vms_entry *entry);
 bool vms_busy(void);
 
 /*
- * Does a turn of work (vmm/base/work.h) where no CPU idles. Logs which VMs ended; frees them,
- * builds them again or keeps them, as their sections say. From between alone. Returns how many
- * run: those that are kept do not, and memory that is being wiped counts as one.
+ * Does a turn of work (vmm/base/work.h) where no CPU idles. Starts VMs that are loaded. Logs which
+ * ended; frees them, builds them again or keeps them, as their sections say. From between alone.
+ * Returns how many run: those that are kept do not, and memory that is being wiped counts as one.
  */
 size_t vms_reap(void);
 

@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The bzImage loader. The setup header is copied out of the file once, each field is checked
- * before its first use, and only then is guest memory written: kernel, initrd, command line,
- * boot_params, page tables, GDT. Field names and offsets are those of the boot protocol.
+ * before its first use, and only then is guest memory written: kernel and initrd piece by piece,
+ * then command line, boot_params, page tables, GDT. Field names and offsets are those of the boot
+ * protocol.
  */
 #include "guest/linux_load.h"
 
 #include "guest/memmap.h"
 #include "guest/vm_file.h"
 #include "vmm/base/err.h"
+#include "vmm/base/page_alloc.h"
 #include "vmm/base/str.h"
 #include "vmm/base/x86.h"
 
@@ -120,16 +122,19 @@ struct layout {
 	uint64_t initrd;
 };
 
-struct load {
+/* One host page. No byte of a file is in here but the header. */
+struct linux_load {
 	struct gmem *gmem;
-	const struct linux_source *source;
-	struct linux_refusal *refusal;
-	struct setup_header hdr; /* our copy */
+	struct linux_source source;
+	struct linux_refusal *refusal; /* while it begins */
+	struct setup_header hdr;       /* our copy */
 	struct layout at;
+	uint64_t done, all; /* bytes of kernel and initrd; done: atomic */
 };
+_Static_assert(sizeof(struct linux_load) <= PAGE_SIZE, "one page");
 
-static int refuse(struct load *load, int err, const char *fmt, ...) PRINTF_LIKE(3, 4);
-static int refuse(struct load *load, int err, const char *fmt, ...)
+static int refuse(struct linux_load *load, int err, const char *fmt, ...) PRINTF_LIKE(3, 4);
+static int refuse(struct linux_load *load, int err, const char *fmt, ...)
 {
 	__builtin_va_list args;
 
@@ -160,15 +165,15 @@ static const char *other_kind(const struct vm_file *file)
 }
 
 /* Copies the header and checks that the file is a kernel with the 64-bit entry. */
-static int read_header(struct load *load)
+static int read_header(struct linux_load *load)
 {
-	const struct vm_file *file = load->source->kernel;
+	const struct vm_file *file = load->source.kernel;
 	struct setup_header *hdr = &load->hdr;
 	size_t end;
 
-	if (load->source->kernel->bytes < 2 * SECTOR_BYTES) {
+	if (load->source.kernel->bytes < 2 * SECTOR_BYTES) {
 		return refuse(load, ERR_FORMAT, "no bzImage: only %lu bytes long",
-			      load->source->kernel->bytes);
+			      load->source.kernel->bytes);
 	}
 	vm_file_read(file, SETUP_HEADER_OFFSET, hdr, sizeof(*hdr));
 	if (hdr->boot_flag != BOOT_FLAG || hdr->header != HEADER_MAGIC) {
@@ -201,7 +206,7 @@ static int read_header(struct load *load)
  * Does the file hold what its header says? That counts units of 16 bytes, so that up to 15 of the
  * last one may be missing: builds of Linux fill them, memtest86+ does not.
  */
-static int check_sizes(struct load *load)
+static int check_sizes(struct linux_load *load)
 {
 	uint32_t sects = load->hdr.setup_sects == 0 ? SETUP_SECTS_DEFAULT : load->hdr.setup_sects;
 	uint64_t needed;
@@ -212,19 +217,20 @@ static int check_sizes(struct load *load)
 	if (load->at.payload_bytes <= ENTRY_64_OFFSET) {
 		return refuse(load, ERR_FORMAT, "no bzImage: nothing follows its setup");
 	}
-	if (needed - SYSSIZE_UNIT >= load->source->kernel->bytes) {
+	if (needed - SYSSIZE_UNIT >= load->source.kernel->bytes) {
 		return refuse(load, ERR_FORMAT, "truncated: %lu bytes of %lu",
-			      load->source->kernel->bytes, needed);
+			      load->source.kernel->bytes,
+			      needed);
 	}
-	load->at.payload_bytes = MIN(needed, load->source->kernel->bytes) - load->at.setup_bytes;
+	load->at.payload_bytes = MIN(needed, load->source.kernel->bytes) - load->at.setup_bytes;
 	return 0;
 }
 
-static int place_kernel(struct load *load)
+static int place_kernel(struct linux_load *load)
 {
 	const struct setup_header *hdr = &load->hdr;
 	uint64_t align = hdr->kernel_alignment;
-	uint64_t low = memmap_low_bytes(load->source->memory_bytes);
+	uint64_t low = memmap_low_bytes(load->source.memory_bytes);
 	uint64_t start = hdr->pref_address;
 	uint64_t bytes = MAX((uint64_t)hdr->init_size, load->at.payload_bytes);
 
@@ -245,7 +251,7 @@ static int place_kernel(struct load *load)
 	if (start + bytes > low) {
 		return refuse(load, ERR_RANGE,
 			      "it needs %lu MiB of memory to start, the VM has %lu MiB",
-			      to_mib(start + bytes), to_mib(load->source->memory_bytes));
+			      to_mib(start + bytes), to_mib(load->source.memory_bytes));
 	}
 	load->at.kernel = start;
 	load->at.kernel_end = ALIGN_UP(start + bytes, PAGE_SIZE);
@@ -253,15 +259,15 @@ static int place_kernel(struct load *load)
 }
 
 /* The initrd goes as high as the kernel allows, so that it is not in the way of anything. */
-static int place_initrd(struct load *load)
+static int place_initrd(struct linux_load *load)
 {
-	uint64_t top = memmap_low_bytes(load->source->memory_bytes);
+	uint64_t top = memmap_low_bytes(load->source.memory_bytes);
 	uint64_t bytes;
 
-	if (load->source->initrd == NULL) {
+	if (load->source.initrd == NULL) {
 		return 0;
 	}
-	bytes = load->source->initrd->bytes;
+	bytes = load->source.initrd->bytes;
 	top = MIN(top, load->hdr.initrd_addr_max + 1ul);
 	load->refusal->initrd = true;
 	if (bytes == 0) {
@@ -277,9 +283,9 @@ static int place_initrd(struct load *load)
 	return 0;
 }
 
-static int check_cmdline(struct load *load)
+static int check_cmdline(struct linux_load *load)
 {
-	size_t length = strlen(load->source->cmdline);
+	size_t length = load->source.cmdline_length;
 	uint64_t most = MIN((uint64_t)load->hdr.cmdline_size, MEMMAP_CMDLINE_BYTES - 1);
 
 	if (length > most) {
@@ -297,28 +303,28 @@ static void add_e820(struct boot_params *params, uint64_t base, uint64_t end, en
 	}
 }
 
-static void fill_boot_params(const struct load *load, struct boot_params *params)
+static void fill_boot_params(const struct linux_load *load, bool seeded, struct boot_params *params)
 {
-	uint64_t memory = load->source->memory_bytes;
+	uint64_t memory = load->source.memory_bytes;
 
 	params->hdr = load->hdr;
 	params->hdr.type_of_loader = LOADER_UNDEFINED;
 	params->hdr.code32_start = (uint32_t)load->at.kernel;
 	params->hdr.cmd_line_ptr = MEMMAP_CMDLINE;
-	params->hdr.setup_data = load->source->seed != NULL ? MEMMAP_SETUP_DATA : 0;
-	if (load->source->initrd != NULL) {
+	params->hdr.setup_data = seeded ? MEMMAP_SETUP_DATA : 0;
+	if (load->source.initrd != NULL) {
 		params->hdr.ramdisk_image = (uint32_t)load->at.initrd;
-		params->hdr.ramdisk_size = (uint32_t)load->source->initrd->bytes;
+		params->hdr.ramdisk_size = (uint32_t)load->source.initrd->bytes;
 	}
-	params->acpi_rsdp_addr = load->source->rsdp.v;
+	params->acpi_rsdp_addr = load->source.rsdp.v;
 	add_e820(params, 0, MEMMAP_LOW_RAM_END, E820_RAM);
 	add_e820(params, MEMMAP_LOW_RAM_END, MEMMAP_ACPI, E820_RESERVED);
 	add_e820(params, MEMMAP_ACPI, MEMMAP_ACPI + MEMMAP_ACPI_BYTES, E820_ACPI);
 	add_e820(params, MEMMAP_KERNEL_MIN, memmap_low_bytes(memory), E820_RAM);
 	add_e820(params, MEMMAP_ECAM, MEMMAP_ECAM + MEMMAP_ECAM_BYTES, E820_RESERVED);
 	add_e820(params, MEMMAP_HIGH_RAM, MEMMAP_HIGH_RAM + memmap_high_bytes(memory), E820_RAM);
-	for (size_t i = 0; i < load->source->share_count; i++) {
-		const struct shares_range *range = &load->source->shares[i];
+	for (size_t i = 0; i < load->source.share_count; i++) {
+		const struct shares_range *range = &load->source.shares[i];
 
 		add_e820(params, range->base, range->base + range->bytes,
 			 range->via == SHARE_VIA_DAX ? E820_PRAM : E820_RESERVED);
@@ -364,38 +370,37 @@ static const uint64_t gdt[] = {
 };
 
 /* The kernel zeroes it once it has taken it; ours goes here. */
-static int write_seed(struct load *load)
+static int write_seed(struct linux_load *load, const uint8_t *seed)
 {
 	struct setup_seed data = { .type = SETUP_RNG_SEED, .bytes = LINUX_SEED_BYTES };
 	int err;
 
-	if (load->source->seed == NULL) {
+	if (seed == NULL) {
 		return 0;
 	}
-	memcpy(data.seed, load->source->seed, sizeof(data.seed));
+	memcpy(data.seed, seed, sizeof(data.seed));
 	err = gmem_write(load->gmem, gpa(MEMMAP_SETUP_DATA), &data, sizeof(data));
 	secure_zero(&data, sizeof(data));
 	return err;
 }
 
-/* The small things, each below 1 MiB. */
-static int write_loader_area(struct load *load)
+static int write_loader_area(struct linux_load *load, const char *cmdline, const uint8_t *seed)
 {
-	const char *cmdline = load->source->cmdline;
 	struct boot_params params;
 	int err;
 
 	memset(&params, 0, sizeof(params));
-	fill_boot_params(load, &params);
+	fill_boot_params(load, seed != NULL, &params);
 	err = gmem_write(load->gmem, gpa(MEMMAP_BOOT_PARAMS), &params, sizeof(params));
 	if (err == 0) {
-		err = gmem_write(load->gmem, gpa(MEMMAP_CMDLINE), cmdline, strlen(cmdline) + 1);
+		err = gmem_write(load->gmem, gpa(MEMMAP_CMDLINE), cmdline,
+				 load->source.cmdline_length + 1);
 	}
 	if (err == 0) {
 		err = gmem_write(load->gmem, gpa(MEMMAP_GDT), gdt, sizeof(gdt));
 	}
 	if (err == 0) {
-		err = write_seed(load);
+		err = write_seed(load, seed);
 	}
 	if (err == 0) {
 		err = write_page_tables(load->gmem);
@@ -403,51 +408,80 @@ static int write_loader_area(struct load *load)
 	return err;
 }
 
-static int write_all(struct load *load)
-{
-	const struct linux_source *source = load->source;
-	int err;
-
-	err = vm_file_copy(source->kernel, load->at.setup_bytes, load->at.payload_bytes, load->gmem,
-			   gpa(load->at.kernel));
-	if (err == 0 && source->initrd != NULL) {
-		err = vm_file_copy(source->initrd, 0, source->initrd->bytes, load->gmem,
-				   gpa(load->at.initrd));
-	}
-	if (err == 0) {
-		err = write_loader_area(load);
-	}
-	if (err != 0) {
-		return refuse(load, err, "guest memory could not be written: %s", err_name(err));
-	}
-	return 0;
-}
-
 /* Order: what the later ones use, the earlier ones have checked. */
-static int (*const load_steps[])(struct load *load) = {
-	read_header, check_sizes, place_kernel, place_initrd, check_cmdline, write_all,
+static int (*const checks[])(struct linux_load *load) = {
+	read_header, check_sizes, place_kernel, place_initrd, check_cmdline,
 };
 
-int linux_load(struct gmem *gmem, const struct linux_source *source, struct vcpu_long_mode *entry,
-	       struct linux_refusal *refusal)
+int linux_load_begin(struct gmem *gmem, const struct linux_source *source, struct linux_load **out,
+		     struct linux_refusal *refusal)
 {
-	struct load load = { .gmem = gmem, .source = source, .refusal = refusal };
+	struct linux_load *load = page_alloc(1);
 
 	*refusal = (struct linux_refusal){ 0 };
-	for (size_t i = 0; i < ARRAY_COUNT(load_steps); i++) {
-		int err = load_steps[i](&load);
+	if (load == NULL) {
+		return ERR_NOMEM;
+	}
+	load->gmem = gmem;
+	load->source = *source;
+	load->refusal = refusal;
+	for (size_t i = 0; i < ARRAY_COUNT(checks); i++) {
+		int err = checks[i](load);
 
 		if (err != 0) {
+			page_free(load, 1);
 			return err;
 		}
 	}
+	load->all = load->at.payload_bytes + (source->initrd != NULL ? source->initrd->bytes : 0);
+	*out = load;
+	return 0;
+}
+
+int linux_load_some(struct linux_load *load)
+{
+	const uint64_t kernel_bytes = load->at.payload_bytes;
+	const struct vm_file *file = load->source.kernel;
+	uint64_t from = load->at.setup_bytes, to = load->at.kernel;
+	uint64_t at = load->done, bytes = kernel_bytes;
+	int err;
+
+	if (at >= kernel_bytes) {
+		file = load->source.initrd;
+		from = 0;
+		to = load->at.initrd;
+		bytes = load->all - kernel_bytes;
+		at -= kernel_bytes;
+	}
+	bytes = MIN(bytes - at, LINUX_LOAD_STEP);
+	err = vm_file_copy(file, from + at, bytes, load->gmem, gpa(to + at));
+	if (err != 0) {
+		return err;
+	}
+	__atomic_store_n(&load->done, load->done + bytes, __ATOMIC_RELAXED);
+	return load->done < load->all ? ERR_AGAIN : 0;
+}
+
+unsigned linux_load_percent(const struct linux_load *load)
+{
+	return (unsigned)(__atomic_load_n(&load->done, __ATOMIC_RELAXED) * 100 / load->all);
+}
+
+int linux_load_finish(struct linux_load *load, const char *cmdline, const uint8_t *seed,
+		      struct vcpu_long_mode *entry)
+{
 	*entry = (struct vcpu_long_mode){
-		.rip = load.at.kernel + ENTRY_64_OFFSET,
+		.rip = load->at.kernel + ENTRY_64_OFFSET,
 		.rsp = MEMMAP_LOW_RAM_END,
 		.rsi = MEMMAP_BOOT_PARAMS,
 		.cr3 = MEMMAP_PAGE_TABLES,
 		.gdt = gpa(MEMMAP_GDT),
 		.gdt_bytes = sizeof(gdt),
 	};
-	return 0;
+	return write_loader_area(load, cmdline, seed);
+}
+
+void linux_load_end(struct linux_load *load)
+{
+	page_free(load, 1);
 }

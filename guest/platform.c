@@ -6,22 +6,19 @@
 #include "guest/platform.h"
 
 #include "crypto/keyslot.h"
-#include "crypto/rng.h"
 #include "crypto/tme.h"
 #include "ept/extents.h"
 #include "ept/retire.h"
 #include "guest/acpi_build.h"
-#include "guest/cmdline.h"
 #include "guest/dev/vlapic.h"
 #include "guest/engine_policy.h"
-#include "guest/linux_load.h"
+#include "guest/loading.h"
 #include "guest/memmap.h"
 #include "guest/platform_state.h"
 #include "guest/rekey.h"
 #include "guest/shares.h"
 #include "guest/smbios_build.h"
 #include "guest/vcpuid.h"
-#include "guest/vm_file.h"
 #include "vmm/base/err.h"
 #include "vmm/base/log.h"
 #include "vmm/base/page_alloc.h"
@@ -29,7 +26,6 @@
 #include "vmm/base/str.h"
 #include "vmm/base/cpu.h"
 
-#define CONFIG_FILE    "umbra.conf"
 #define PLATFORM_PAGES (ALIGN_UP(sizeof(struct platform), PAGE_SIZE) / PAGE_SIZE)
 
 /* --- Hooks: on the CPU that runs the vCPU --- */
@@ -433,41 +429,12 @@ static int add_acpi_tables(struct build *build)
 	return 0;
 }
 
-static int load_kernel(struct build *build)
+static int load_files(struct build *build)
 {
-	const struct vm_config *config = build->config;
-	char cmdline[VM_CMDLINE_MAX];
-	struct linux_source source = {
-		.kernel = &config->kernel,
-		.initrd = config->initrd.path[0] != '\0' ? &config->initrd : NULL,
-		.cmdline = cmdline,
-		.memory_bytes = config->memory_bytes,
-		.rsdp = gpa(MEMMAP_ACPI),
-	};
-	struct linux_refusal refusal;
-	struct vcpu_long_mode entry;
-	uint8_t seed[LINUX_SEED_BYTES];
-	int err;
-
-	source.share_count = shares_ranges(build->vm, source.shares);
-	if (rng_bytes(seed, sizeof(seed)) == 0) {
-		source.seed = seed; /* else the guest finds its own, and that was logged */
-	}
-	vm_cmdline_read(config, cmdline);
-	cmdline_warn(config->name, cmdline);
-	err = linux_load(&build->vm->gmem, &source, &entry, &refusal);
-	secure_zero(cmdline, sizeof(cmdline));
-	secure_zero(seed, sizeof(seed));
-	if (err != 0) {
-		return refuse(build, err, "%s %s: %s", refusal.initrd ? "initrd" : "kernel",
-			      refusal.initrd ? config->initrd.path : config->kernel.path,
-			      refusal.why);
-	}
-	vcpu_set_long_mode(build->vm->vcpus[0], &entry);
-	return 0;
+	return loading_begin(build->vm, build->config);
 }
 
-static int start(struct build *build)
+static int announce(struct build *build)
 {
 	const struct vm_config *config = build->config;
 
@@ -476,14 +443,13 @@ static int start(struct build *build)
 	log_info("vm %s: starts with %luM of memory %s, %u vCPU%s, kernel %s", config->name,
 		 to_mib(config->memory_bytes), build->platform->engine, config->vcpus,
 		 config->vcpus == 1 ? "" : "s", config->kernel.path);
-	vm_start(build->vm);
 	return 0;
 }
 
 /* Each step logs why it failed; platform_destroy_vm undoes any prefix of the list. */
 static int (*const build_steps[])(struct build *build) = {
-	check_config, choose_engine, create_vm,	      add_memory,  add_shares,
-	add_devices,  add_vcpus,     add_acpi_tables, load_kernel, start,
+	check_config, choose_engine, create_vm,	      add_memory, add_shares,
+	add_devices,  add_vcpus,     add_acpi_tables, load_files, announce,
 };
 
 int platform_start_vm(const struct vm_config *config, struct vm **out)
@@ -500,6 +466,35 @@ int platform_start_vm(const struct vm_config *config, struct vm **out)
 	}
 	*out = build.vm;
 	return 0;
+}
+
+int platform_start_loaded(struct vm *vm)
+{
+	int err = loading_poll(vm);
+
+	if (err == 0) {
+		vm_start(vm);
+	} else if (err != ERR_AGAIN) {
+		platform_destroy_vm(vm);
+	}
+	return err;
+}
+
+unsigned platform_percent_loaded(const struct vm *vm)
+{
+	return loading_percent(vm);
+}
+
+void platform_pause(struct vm *vm)
+{
+	vm_pause(vm);
+	loading_hold(vm);
+}
+
+void platform_resume(struct vm *vm)
+{
+	vm_resume(vm);
+	loading_go_on(vm);
 }
 
 bool platform_finish_console(struct vm *vm)
@@ -531,6 +526,7 @@ void platform_destroy_vm(struct vm *vm)
 		return;
 	}
 	platform = platform_of(vm);
+	loading_end(vm);
 	vconsole_detach(&platform->console);
 	devices_destroy(platform);
 	vm_destroy(vm);

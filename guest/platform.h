@@ -8,12 +8,25 @@
 #include "vmm/vm.h"
 
 /*
- * vm_create -> memory -> devices -> vCPUs -> ACPI -> kernel -> vm_start. On failure everything is
- * undone, one log_error line has named the VM, the file and the reason, and an ERR_* is returned.
- * ERR_AGAIN: nothing was logged; what the VM needs is being freed (retire_pending), or the caches
- * cannot be flushed yet. It can be tried again soon.
+ * vm_create -> memory -> devices -> vCPUs -> ACPI -> kernel and initrd begin to be loaded. On
+ * failure everything is undone, one log_error line has named the VM, the file and the reason, and
+ * an ERR_* is returned. ERR_AGAIN: nothing was logged; what the VM needs is being freed
+ * (retire_pending), or the caches cannot be flushed yet. It can be tried again soon.
  */
 int platform_start_vm(const struct vm_config *config, struct vm **out);
+
+/*
+ * Of such a VM, at each turn, unless it was ended meanwhile. 0: all is loaded and it runs from now
+ * on. ERR_AGAIN: it is not yet. Else it failed and is no more: as for platform_start_vm.
+ */
+int platform_start_loaded(struct vm *vm);
+
+/* How much of its kernel and initrd is in its memory, of 100. */
+unsigned platform_percent_loaded(const struct vm *vm);
+
+/* vm_pause and vm_resume, also of a VM that is being loaded, which stands still meanwhile. */
+void platform_pause(struct vm *vm);
+void platform_resume(struct vm *vm);
 
 /* Of a VM that ended: true once its last words are shown (vconsole_finish); until then, again. */
 bool platform_finish_console(struct vm *vm);
@@ -59,7 +72,7 @@ void platform_keep_vm(struct vm *vm);
  */
 bool platform_press_power_button(struct vm *vm);
 
-/* Frees an ended VM with its devices. */
+/* Frees a VM that has ended, or has not begun to run, with its devices. */
 void platform_destroy_vm(struct vm *vm);
 
 #endif

@@ -11,11 +11,14 @@
 #include "guest/dev/vpci.h"
 #include "guest/dev/vuart.h"
 #include "guest/engine_policy.h"
+#include "guest/loading.h"
 #include "guest/platform.h"
 #include "guest/vconsole.h"
 #include "guest/vdev.h"
 #include "guest/vm_config.h"
 #include "vmm/vm.h"
+
+#define CONFIG_FILE "umbra.conf" /* for messages that name a line of it */
 
 struct platform {
 	struct vm *vm;
@@ -38,6 +41,7 @@ struct platform {
 	struct virtio_rng rng;
 	struct virtio_blk *disks[VM_DISKS_MAX]; /* NULL: there is no such one */
 	struct vconsole console;
+	struct loading loading;
 };
 
 /* Words and state of a VM's memory: as the policy has it; under a KeyID of its own, or parked. */

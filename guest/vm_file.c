@@ -4,13 +4,19 @@
 #include "crypto/page_cipher.h"
 #include "crypto/rng.h"
 #include "crypto/wipe.h"
+#include "vmm/base/lock.h"
 #include "vmm/base/str.h"
 
 #define KEY_BYTES 64 /* AES-256-XTS */
 #define BATCH	  16u
 
 static struct page_key key;
-static uint8_t page[PAGE_SIZE] __attribute__((aligned(64))); /* in clear, zeroed after use */
+/*
+ * In clear. Under the lock, which is taken for one page, outside of a gmem's; whoever is done with
+ * a part of a file zeroes it, and the next page of another's part comes over those zeros.
+ */
+static uint8_t page[PAGE_SIZE] __attribute__((aligned(64)));
+static struct lock page_lock;
 
 int vm_file_start(void)
 {
@@ -68,6 +74,13 @@ void vm_file_page(const struct vm_file *file, uint64_t index, void *out)
 	page_decrypt(&key, &item, 1);
 }
 
+static void forget_page(void)
+{
+	lock_take(&page_lock, LOCK_FILE);
+	secure_zero(page, sizeof(page));
+	lock_drop(&page_lock);
+}
+
 void vm_file_read(const struct vm_file *file, uint64_t offset, void *buf, size_t bytes)
 {
 	uint8_t *to = buf;
@@ -80,13 +93,15 @@ void vm_file_read(const struct vm_file *file, uint64_t offset, void *buf, size_t
 		uint64_t within = offset % PAGE_SIZE;
 		size_t now = MIN(PAGE_SIZE - within, bytes);
 
+		lock_take(&page_lock, LOCK_FILE);
 		vm_file_page(file, offset / PAGE_SIZE, page);
 		memcpy(to, page + within, now);
+		lock_drop(&page_lock);
 		to += now;
 		offset += now;
 		bytes -= now;
 	}
-	secure_zero(page, sizeof(page));
+	forget_page();
 }
 
 int vm_file_copy(const struct vm_file *file, uint64_t offset, uint64_t bytes, struct gmem *gmem,
@@ -101,13 +116,15 @@ int vm_file_copy(const struct vm_file *file, uint64_t offset, uint64_t bytes, st
 		uint64_t within = offset % PAGE_SIZE;
 		uint64_t now = MIN(PAGE_SIZE - within, bytes);
 
+		lock_take(&page_lock, LOCK_FILE);
 		vm_file_page(file, offset / PAGE_SIZE, page);
 		err = gmem_write(gmem, to, page + within, now);
+		lock_drop(&page_lock);
 		to.v += now;
 		offset += now;
 		bytes -= now;
 	}
-	secure_zero(page, sizeof(page));
+	forget_page();
 	return err;
 }
 

@@ -11,6 +11,7 @@
 #include "guest/memmap.h"
 #include "tests/unit/fake_base.h"
 #include "tests/unit/gmem_end.h"
+#include "tests/unit/load_all.h"
 
 #define MIB (1ul << 20)
 
@@ -77,7 +78,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 {
 	static uint8_t initrd[2 * MIB];
 	struct vm_file kernel_file = { 0 }, initrd_file = { .data = initrd };
-	struct linux_source source = { .cmdline = "console=ttyS0", .kernel = &kernel_file };
+	struct linux_source source = { .kernel = &kernel_file };
 	struct vcpu_long_mode entry;
 	struct linux_refusal refusal;
 	struct gmem gmem;
@@ -105,7 +106,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 	memset(&gmem, 0, sizeof(gmem));
 	check(gmem_init(&gmem) == 0, "gmem_init");
 	check(gmem_add_ram_plain(&gmem, gpa(0), source.memory_bytes, PAGE_SIZE) == 0, "RAM");
-	err = linux_load(&gmem, &source, &entry, &refusal);
+	err = load_all(&gmem, &source, "console=ttyS0", NULL, &entry, &refusal);
 	check((err == 0) == (refusal.why[0] == '\0'), "a refusal without its reason");
 	if (err == 0) {
 		check_loaded(&gmem, &source, &entry);

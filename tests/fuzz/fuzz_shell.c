@@ -74,6 +74,12 @@ static struct vms_entry *present(const struct vm *vm)
 	return entry;
 }
 
+unsigned platform_percent_loaded(const struct vm *vm)
+{
+	PROMISE(present(vm)->loads);
+	return 42;
+}
+
 static void act_on(const struct vm *vm)
 {
 	PROMISE(!present(vm)->kept);
@@ -95,7 +101,7 @@ static void switch_off(size_t i)
 {
 	vconsole_detach(&consoles[i]);
 	entries[i].vm = NULL;
-	entries[i].kept = false;
+	entries[i].kept = entries[i].loads = false;
 }
 
 size_t vms_count(void)
@@ -136,7 +142,7 @@ void vms_destroy(const struct vms_entry *entry)
 
 void vms_rekey(const struct vms_entry *entry)
 {
-	PROMISE(entry->vm != NULL && !entry->kept);
+	PROMISE(entry->vm != NULL && !entry->kept && !entry->loads);
 	acts++;
 }
 
@@ -150,13 +156,13 @@ void vms_unpark(const struct vms_entry *entry)
 	vms_rekey(entry);
 }
 
-void vm_pause(struct vm *vm)
+void platform_pause(struct vm *vm)
 {
 	act_on(vm);
 	vm->paused = true;
 }
 
-void vm_resume(struct vm *vm)
+void platform_resume(struct vm *vm)
 {
 	act_on(vm);
 	PROMISE(vm->paused);
@@ -192,6 +198,7 @@ void vcpu_nmi(struct vcpu *which)
 
 bool platform_press_power_button(struct vm *vm)
 {
+	PROMISE(!present(vm)->loads);
 	act_on(vm);
 	return true;
 }
@@ -383,6 +390,7 @@ static void begin(uint8_t what)
 	}
 	if ((what & 8) != 0) {
 		switch_on(BETA);
+		entries[BETA].loads = (what & 32) != 0;
 	}
 	has_share = shared = (what & 16) != 0;
 	fake_keyslots = (what & 16) != 0 ? 3 : 0;

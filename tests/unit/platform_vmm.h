@@ -21,6 +21,8 @@
 #include "vmm/base/err.h"
 #include "vmm/base/log.h"
 #include "vmm/base/page_alloc.h"
+#include "vmm/base/work.h"
+#include "vmm/sched.h"
 
 #define MIB (1ul << 20)
 
@@ -87,6 +89,30 @@ void vm_pause(struct vm *vm)
 
 void vm_log_exits(const struct vm *vm)
 {
+}
+
+void vm_pause(struct vm *vm)
+{
+	vm->paused = true;
+}
+
+void vm_resume(struct vm *vm)
+{
+	vm->paused = false;
+}
+
+static uint64_t billed, tsc_step;
+
+uint64_t fake_rdtsc(void)
+{
+	return fake_tsc += tsc_step;
+}
+
+void sched_bill(struct vcpu *vcpu, uint64_t ticks)
+{
+	assert_int_equal(vcpu->id, 0);
+	assert_int_equal(vcpu->vm->state, VM_BUILDING);
+	billed = ticks;
 }
 
 void vcpu_set_long_mode(struct vcpu *vcpu, const struct vcpu_long_mode *state)
@@ -253,8 +279,20 @@ const char *page_cipher_name(void)
 	return "rot13";
 }
 
-static uint8_t kernel[BZIMAGE_BYTES];
+/* --- For the tests --- */
 
+/* Whole. As boot/vms.c does it. */
+static inline int start_vm(struct vm **vm)
+{
+	int err = platform_start_vm(&config, vm);
+
+	while (err == 0 && (err = platform_start_loaded(*vm)) == ERR_AGAIN) {
+		err = work_some() ? 0 : ERR_TIMEOUT;
+	}
+	return err;
+}
+
+static uint8_t kernel[BZIMAGE_BYTES];
 static int setup(void **state)
 {
 	fake_setup(state);

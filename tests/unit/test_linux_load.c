@@ -11,6 +11,7 @@
 #include "tests/unit/bzimage.h"
 #include "tests/unit/fake_base.h"
 #include "tests/unit/gmem_end.h"
+#include "tests/unit/load_all.h"
 #include "vmm/base/err.h"
 
 #define MIB (1ul << 20)
@@ -217,10 +218,7 @@ static int load(struct loaded *l, const struct load_case *c)
 	uint64_t memory = c->memory == 0 ? 64 * MIB : c->memory;
 	uint64_t kernel_bytes = c->kernel_bytes == 0 ? BZIMAGE_BYTES : c->kernel_bytes;
 	struct vm_file kernel, initrd;
-	struct linux_source source = { .cmdline = cmdline,
-				       .memory_bytes = memory,
-				       .rsdp = gpa(MEMMAP_ACPI),
-				       .seed = next_seed };
+	struct linux_source source = { .memory_bytes = memory, .rsdp = gpa(MEMMAP_ACPI) };
 
 	*l = (struct loaded){ .initrd_bytes = c->initrd_bytes == TOO_LATE ? 0 : c->initrd_bytes };
 	bzimage_fill(image);
@@ -240,7 +238,7 @@ static int load(struct loaded *l, const struct load_case *c)
 	ept_configure(&(struct ept_caps){ .phys_bits = 40 });
 	assert_int_equal(gmem_init(&l->gmem), 0);
 	assert_int_equal(gmem_add_ram_plain(&l->gmem, gpa(0), memory, PAGE_SIZE), 0);
-	return linux_load(&l->gmem, &source, &l->entry, &l->refusal);
+	return load_all(&l->gmem, &source, cmdline, next_seed, &l->entry, &l->refusal);
 }
 
 static void unload(struct loaded *l)
@@ -391,14 +389,12 @@ static void test_e820(void **state)
 	static const struct load_case good = { .name = "good" };
 	const struct vm_file kernel = { .data = image, .bytes = sizeof(image) };
 	struct loaded l;
-	struct linux_source source = { .kernel = &kernel,
-				       .cmdline = cmdline,
-				       .memory_bytes = 3073 * MIB };
+	struct linux_source source = { .kernel = &kernel, .memory_bytes = 3073 * MIB };
 
 	assert_int_equal(load(&l, &good), 0);
 	check_e820(&l, small, ARRAY_COUNT(small));
 	/* The same memory, but stated to be more than the hole leaves room for. */
-	assert_int_equal(linux_load(&l.gmem, &source, &l.entry, &l.refusal), 0);
+	assert_int_equal(load_all(&l.gmem, &source, cmdline, NULL, &l.entry, &l.refusal), 0);
 	check_e820(&l, large, ARRAY_COUNT(large));
 	unload(&l);
 }
@@ -432,16 +428,63 @@ static void test_page_tables(void **state)
 static void test_write_fails(void **state)
 {
 	const struct vm_file kernel = { .data = image, .bytes = sizeof(image) };
-	struct linux_source source = { .kernel = &kernel,
-				       .cmdline = cmdline,
-				       .memory_bytes = 128 * MIB };
+	struct linux_source source = { .kernel = &kernel, .memory_bytes = 128 * MIB };
 	struct loaded l = { 0 };
 
 	bzimage_fill(image);
 	assert_int_equal(gmem_init(&l.gmem), 0);
-	assert_int_equal(linux_load(&l.gmem, &source, &l.entry, &l.refusal), ERR_RANGE);
-	assert_non_null(strstr(l.refusal.why, "could not be written"));
+	assert_int_equal(load_all(&l.gmem, &source, cmdline, NULL, &l.entry, &l.refusal),
+			 ERR_RANGE);
 	gmem_end(&l.gmem);
+}
+
+/* A step writes a bounded piece, and percent follows; ended at any step, nothing stays behind. */
+static void test_steps(void **state)
+{
+	const size_t initrd_bytes = 3 * LINUX_LOAD_STEP + 1000;
+	const uint64_t initrd_at = 64 * MIB - ALIGN_UP(initrd_bytes, PAGE_SIZE);
+	uint8_t *initrd = malloc(initrd_bytes);
+	const struct vm_file kernel = { .data = image, .bytes = sizeof(image) };
+	const struct vm_file file = { .data = initrd, .bytes = initrd_bytes };
+	const struct linux_source source = { .kernel = &kernel,
+					     .initrd = &file,
+					     .memory_bytes = 64 * MIB };
+	struct linux_load *load;
+	struct loaded l;
+
+	bzimage_fill(image);
+	memset(initrd, 0x5a, initrd_bytes);
+	for (unsigned steps = 0; steps <= 5; steps++) {
+		unsigned before = 0;
+
+		assert_int_equal(gmem_init(&l.gmem), 0);
+		assert_int_equal(gmem_add_ram_plain(&l.gmem, gpa(0), 64 * MIB, PAGE_SIZE), 0);
+		assert_int_equal(linux_load_begin(&l.gmem, &source, &load, &l.refusal), 0);
+		assert_int_equal(fake_temp_maps(), 0); /* nothing is written yet */
+		assert_int_equal(linux_load_percent(load), 0);
+		for (unsigned i = 1; i <= steps; i++) {
+			const uint64_t maps = fake_temp_maps();
+
+			assert_int_equal(linux_load_some(load), i < 5 ? ERR_AGAIN : 0);
+			/* Each page is zeroed, and then written. */
+			assert_in_range(fake_temp_maps() - maps, 1,
+					2 * (LINUX_LOAD_STEP / PAGE_SIZE + 1));
+			assert_in_range(linux_load_percent(load), before, 100);
+			before = linux_load_percent(load);
+		}
+		assert_int_equal(before == 100, steps == 5);
+		if (steps == 5) {
+			assert_int_equal(read_field(&l, initrd_at, 1), 0x5a);
+			assert_int_equal(read_field(&l, initrd_at + initrd_bytes - 1, 2), 0x5a);
+		}
+		linux_load_end(load);
+		gmem_end(&l.gmem);
+		assert_int_equal(fake_pages_live(), 0);
+		assert_int_equal(fake_frames_live(), 0);
+		fake_reset();
+		ept_configure(&(struct ept_caps){ .phys_bits = 40 });
+	}
+	free(initrd);
 }
 
 int main(void)
@@ -453,6 +496,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_header_end, fake_setup, fake_teardown),
 		cmocka_unit_test_setup_teardown(test_e820, fake_setup, fake_teardown),
 		cmocka_unit_test_setup_teardown(test_page_tables, fake_setup, fake_teardown),
+		cmocka_unit_test_setup_teardown(test_steps, fake_setup, fake_teardown),
 		cmocka_unit_test_setup_teardown(test_write_fails, fake_setup, fake_teardown),
 	};
 

@@ -31,7 +31,7 @@ static void test_share_without_memory(void **state)
 	cache_flush_all();
 	fake_tsc += 2000000000;
 	shares_init(&share, 1, &config, 1);
-	assert_int_equal(platform_start_vm(&config, &vm), 0);
+	assert_int_equal(start_vm(&vm), 0);
 	assert_non_null(strstr(fake_log_text(), "share pool: its 2M could not be set up"));
 	assert_non_null(strstr(fake_log_text(), "vm alpha: it gets no share pool"));
 	platform_destroy_vm(vm);
@@ -46,7 +46,7 @@ static void check_refused(int err, const char *words)
 	const char *log;
 
 	fake_log_reset();
-	assert_int_equal(platform_start_vm(&config, &vm), err);
+	assert_int_equal(start_vm(&vm), err);
 	assert_null(vm);
 	assert_int_equal(started, 0);
 	assert_int_equal(lapics, 0);
@@ -67,7 +67,8 @@ static void test_starts(void **state)
 	struct io_access lsr = { .size = 1 };
 
 	config.initrd = (struct vm_file){ .path = "\\i", .data = initrd, .bytes = 10000 };
-	assert_int_equal(platform_start_vm(&config, &vm), 0);
+	billed = 0;
+	assert_int_equal(start_vm(&vm), 0);
 	assert_int_equal(started, 1);
 	assert_int_equal(lapics, 2);
 	assert_int_equal(vm->vcpu_count, 2);
@@ -92,7 +93,7 @@ static void test_power_button(void **state)
 	struct io_access status = { .size = 1 };
 	struct vm *vm = NULL;
 
-	assert_int_equal(platform_start_vm(&config, &vm), 0);
+	assert_int_equal(start_vm(&vm), 0);
 	iobus_port_access(&vm->iobus, PORT_PM1_EVENT + 1, vm->vcpus[0], &status);
 	assert_int_equal(status.value & 1, 0);
 	assert_false(platform_press_power_button(vm)); /* the guest has not enabled it */
@@ -108,7 +109,7 @@ static void test_memory_beyond_the_hole(void **state)
 	struct vm *vm = NULL;
 
 	config.memory_bytes = 3 * SIZE_1G + 16 * MIB;
-	assert_int_equal(platform_start_vm(&config, &vm), 0);
+	assert_int_equal(start_vm(&vm), 0);
 	assert_true(gmem_is_ram(&vm->gmem, gpa(0), 3 * SIZE_1G));
 	assert_false(gmem_is_ram(&vm->gmem, gpa(3 * SIZE_1G), 1));
 	assert_true(gmem_is_ram(&vm->gmem, gpa(4 * SIZE_1G), 16 * MIB));
@@ -121,7 +122,7 @@ static void test_console(void **state)
 	struct io_access out = { .size = 1, .write = true, .value = 'u' };
 	struct io_access in = { .size = 1 };
 
-	assert_int_equal(platform_start_vm(&config, &vm), 0);
+	assert_int_equal(start_vm(&vm), 0);
 	iobus_port_access(&vm->iobus, PORT_COM1, vm->vcpus[0], &out);
 	fake_console_type("k");
 	assert_int_equal(vconsole_input(), -1);
@@ -150,7 +151,7 @@ static void test_clock(void **state)
 {
 	struct vm *vm = NULL;
 
-	assert_int_equal(platform_start_vm(&config, &vm), 0);
+	assert_int_equal(start_vm(&vm), 0);
 	vm->clock_deadline = UINT64_MAX;
 	lapic_deadline = UINT64_MAX;
 	write_port(vm, PORT_PIT + 3, 0x30); /* counter 0, both bytes, mode 0: once */
@@ -196,7 +197,7 @@ static void test_sealed(void **state)
 	config.engine = VM_ENGINE_SOFTWARE;
 	config.key.kind = VM_KEY_RANDOM;
 	config.memory_bytes = 3 * SIZE_1G + 16 * MIB;
-	assert_int_equal(platform_start_vm(&config, &vm), 0);
+	assert_int_equal(start_vm(&vm), 0);
 	assert_true(sealed);
 	assert_true(gmem_is_ram(&vm->gmem, gpa(4 * SIZE_1G), 16 * MIB));
 	assert_non_null(strstr(fake_log_text(), "sealed by AES-256-XTS (engine = software, rot13"));
@@ -211,13 +212,13 @@ static void test_sealed(void **state)
 	secret = config.key.secret;
 	config.memory_bytes = 64 * MIB;
 	sealed = false;
-	assert_int_equal(platform_start_vm(&config, &vm), 0);
+	assert_int_equal(start_vm(&vm), 0);
 	assert_true(sealed);
 	assert_non_null(
 		strstr(fake_log_text(), "warning: vm alpha: engine = auto: no TME-MK on this"));
 	platform_destroy_vm(vm);
 	tme.kind = TME_MK;
-	assert_int_equal(platform_start_vm(&config, &vm), 0);
+	assert_int_equal(start_vm(&vm), 0);
 	assert_non_null(strstr(fake_log_text(), "engine = auto: no KeyID of TME-MK is left"));
 	platform_destroy_vm(vm);
 	started = 0;
@@ -235,7 +236,7 @@ static void check_memory(const char *words, enum platform_memory memory, keyid_t
 	struct vm *vm;
 
 	fake_log_reset();
-	assert_int_equal(platform_start_vm(&config, &vm), 0);
+	assert_int_equal(start_vm(&vm), 0);
 	if (strstr(fake_log_text(), words) == NULL) {
 		fail_msg("%s is not in %s", words, fake_log_text());
 	}
@@ -272,16 +273,16 @@ static void test_keyid(void **state)
 	/* The only KeyID is in use; then it retires, and one that wants it waits without a word. */
 	config.engine = VM_ENGINE_TME_MK;
 	config.key.kind = VM_KEY_RANDOM;
-	assert_int_equal(platform_start_vm(&config, &first), 0);
-	assert_int_equal(platform_start_vm(&config, &second), ERR_UNSUPPORTED);
+	assert_int_equal(start_vm(&first), 0);
+	assert_int_equal(start_vm(&second), ERR_UNSUPPORTED);
 	assert_non_null(strstr(fake_log_text(), "no KeyID of TME-MK is left: start fewer"));
 	platform_destroy_vm(first);
 	fake_log_reset();
-	assert_int_equal(platform_start_vm(&config, &second), ERR_AGAIN);
+	assert_int_equal(start_vm(&second), ERR_AGAIN);
 	assert_string_equal(fake_log_text(), "");
 	fake_tsc += 2000000000;
 	assert_true(fake_retire_all());
-	assert_int_equal(platform_start_vm(&config, &second), 0);
+	assert_int_equal(start_vm(&second), 0);
 	platform_destroy_vm(second);
 	fake_tsc += 2000000000;
 	assert_true(fake_retire_all());
@@ -430,7 +431,7 @@ static void test_every_failure(void **state)
 		const bool created = after == 1 || after == 2; /* vm_create's own */
 
 		fake_pages_fail_after(created ? 1000 : after);
-		if (!created && platform_start_vm(&config, &vm) == 0) {
+		if (!created && start_vm(&vm) == 0) {
 			break;
 		}
 		fake_pages_fail_after(-1);

@@ -54,13 +54,13 @@ int vms_power_on(const struct vms_entry *entry)
 	return start_error;
 }
 
-void vm_pause(struct vm *v)
+void platform_pause(struct vm *v)
 {
 	v->paused = true;
 	note("pause", v->name);
 }
 
-void vm_resume(struct vm *v)
+void platform_resume(struct vm *v)
 {
 	v->paused = false;
 	note("resume", v->name);
@@ -95,6 +95,12 @@ const char *vm_end_reason_name(enum vm_end_reason reason)
 {
 	assert_int_equal(reason, VM_END_TRIPLE_FAULT);
 	return "triple fault";
+}
+
+unsigned platform_percent_loaded(const struct vm *v)
+{
+	assert_ptr_equal(v, &vm);
+	return 42;
 }
 
 static bool in_clear;
@@ -307,6 +313,34 @@ static void commands_do_what_they_say(void **state)
 	assert_non_null(strstr(run("host"), "memory encryption: TME is on"));
 	assert_non_null(strstr(run("host"), "IOMMU: none"));
 	assert_string_equal(run(""), "");
+}
+
+/* One that is being loaded has no CPU yet; what there is of it may be paused, sealed, or ended. */
+static void one_is_being_loaded(void **state)
+{
+	static const char *const too_early[] = {
+		"start alpha", "stop alpha",  "nmi alpha",
+		"regs alpha",  "rekey alpha", "pause --park alpha"
+	};
+
+	entries[0].loads = true;
+	kept_how = PLATFORM_MEMORY_KEYED;
+	assert_non_null(strstr(run("vms"), "alpha            loading 42%"));
+	assert_non_null(strstr(run("vm alpha"), "alpha: loading 42%, "));
+	assert_null(strstr(run("vm alpha"), "on CPU"));
+	for (size_t i = 0; i < ARRAY_COUNT(too_early); i++) {
+		assert_string_equal(run(too_early[i]),
+				    "vm alpha is being loaded (42 %); wait until it runs\r\n");
+	}
+	assert_string_equal(did, "");
+	kept_how = PLATFORM_MEMORY_SEALED;
+	run("pause --seal alpha");
+	assert_non_null(strstr(run("vm alpha"), "alpha: loading 42% and paused, "));
+	assert_non_null(strstr(run("start alpha"), "42 %), and paused: \"resume\" lets it go on"));
+	run("resume alpha");
+	run("destroy alpha");
+	run("reset alpha");
+	assert_string_equal(did, "pause alpha;seal alpha;resume alpha;destroy alpha;reset alpha;");
 }
 
 static void registers_and_shares(void **state)
@@ -648,6 +682,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(top_goes_on_until_a_key, setup, fake_teardown),
 		cmocka_unit_test_setup_teardown(tab_knows_vms_and_options, setup, fake_teardown),
 		cmocka_unit_test_setup_teardown(a_line_outlives_the_log, setup, fake_teardown),
+		cmocka_unit_test_setup_teardown(one_is_being_loaded, setup, fake_teardown),
 		cmocka_unit_test_setup_teardown(registers_and_shares, setup, fake_teardown),
 		cmocka_unit_test_setup_teardown(stop_waits, setup, fake_teardown),
 	};

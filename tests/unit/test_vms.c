@@ -39,7 +39,7 @@ int platform_start_vm(const struct vm_config *c, struct vm **out)
 	strcpy(vm.name, c->name);
 	vm.vcpus[0] = &vcpu;
 	vm.vcpu_count = 1;
-	vm.state = VM_RUNNING;
+	vm.state = VM_BUILDING;
 	*out = &vm;
 	return 0;
 }
@@ -52,14 +52,31 @@ bool engine_keyid_is_left(void)
 	return keyid_is_left;
 }
 
-/* Steps of wiping that are left, and how long one takes. */
+/* Steps of loading that the VM needs, and how it ends. */
+static unsigned load_steps;
+static int load_error;
+
+int platform_start_loaded(struct vm *v)
+{
+	assert_ptr_equal(v, &vm);
+	assert_int_equal(v->state, VM_BUILDING);
+	if (load_steps != 0) {
+		return ERR_AGAIN;
+	}
+	if (load_error == 0) {
+		v->state = VM_RUNNING;
+	}
+	return load_error;
+}
+
+/* Steps of wiping that are left, and how long one of any work takes. */
 static unsigned wipe_steps;
 static bool wiping; /* until retire_poll has said that it is over */
 #define STEP (SECOND / 3000)
 
 bool work_waits(void)
 {
-	return wipe_steps != 0;
+	return wipe_steps + load_steps != 0;
 }
 
 bool work_some(void)
@@ -67,7 +84,7 @@ bool work_some(void)
 	if (!work_waits()) {
 		return false;
 	}
-	wipe_steps--;
+	*(wipe_steps != 0 ? &wipe_steps : &load_steps) -= 1;
 	fake_tsc += STEP;
 	return true;
 }
@@ -254,7 +271,8 @@ static int setup(void **state)
 	starts = destroys = keeps = 0;
 	start_fails = false;
 	begin_error = 0;
-	wipe_steps = roused = 0;
+	wipe_steps = load_steps = roused = 0;
+	load_error = 0;
 	wiping = one_idles = false;
 	exempt = 0;
 	retiring_for_long = false;
@@ -665,6 +683,22 @@ static void wiping_takes_turns(void **state)
 	assert_int_equal(vms_reap(), 0);
 }
 
+/* So is a VM loaded; it counts as one that runs, and its time begins when it does. */
+static void loading_takes_turns(void **state)
+{
+	const struct vms_entry *good = vms_get(1);
+
+	load_steps = 100;
+	assert_int_equal(vms_start(&config), 1);
+	assert_true(good->loads);
+	take_turns(&load_steps);
+	assert_true(!good->loads && vm.state == VM_RUNNING);
+	fake_tsc += SECOND;
+	end(VM_END_POWER_OFF, "");
+	assert_int_equal(vms_reap(), 0);
+	assert_non_null(strstr(fake_log_text(), "vm good: ended: off (1.004 s"));
+}
+
 /* Where a CPU idles the boot processor leaves the work to that one. */
 static void an_idle_cpu_works(void **state)
 {
@@ -683,6 +717,46 @@ static void an_idle_cpu_works(void **state)
 	one_idles = false; /* a guest has it now */
 	(void)vms_reap();
 	assert_in_range(wipe_steps, 0, 2);
+}
+
+/* A person may end it, or start it again, at any step; a section's policy has no say. */
+static void one_that_loads_is_ended(void **state)
+{
+	const struct vms_entry *good = vms_get(1);
+
+	config.vms[1].on_crash = config.vms[1].on_poweroff = VM_ON_END_KEEP;
+	load_steps = 100;
+	one_idles = true; /* which is slow */
+	(void)vms_start(&config);
+	assert_int_equal(vms_reap(), 1);
+	vms_destroy(good);
+	load_steps = 0; /* the last one is done at the same time */
+	assert_int_equal(vms_reap(), 0);
+	assert_true(starts == 1 && destroys == 1 && good->vm == NULL && !good->loads);
+	load_steps = 100;
+	assert_int_equal(vms_power_on(good), 0);
+	for (unsigned i = 0; i < 20; i++) {
+		vms_reset(good);
+		assert_int_equal(vms_reap(), 1);
+		assert_true(good->loads);
+	}
+	assert_true(starts == 22 && destroys == 21 && keeps == 0);
+	vms_reset(good);
+	vms_destroy(good);
+	assert_int_equal(vms_reap(), 0);
+	assert_null(good->vm);
+}
+
+/* Its memory cannot be written: it was logged and is gone, and it is not tried again. */
+static void loading_fails(void **state)
+{
+	config.vms[1].on_crash = VM_ON_END_RESTART;
+	load_error = ERR_NOMEM;
+	assert_int_equal(vms_start(&config), 1);
+	assert_int_equal(vms_reap(), 0);
+	assert_true(starts == 1 && destroys == 0);
+	assert_null(vms_get(1)->vm);
+	assert_false(vms_get(1)->loads);
 }
 
 int main(void)
@@ -705,7 +779,10 @@ int main(void)
 						fake_teardown),
 		cmocka_unit_test_setup_teardown(a_move_ends_with_its_vm, setup, fake_teardown),
 		cmocka_unit_test_setup_teardown(wiping_takes_turns, setup, fake_teardown),
+		cmocka_unit_test_setup_teardown(loading_takes_turns, setup, fake_teardown),
 		cmocka_unit_test_setup_teardown(an_idle_cpu_works, setup, fake_teardown),
+		cmocka_unit_test_setup_teardown(one_that_loads_is_ended, setup, fake_teardown),
+		cmocka_unit_test_setup_teardown(loading_fails, setup, fake_teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

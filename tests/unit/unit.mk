@@ -61,6 +61,7 @@ $(eval $(call race_rule,console_race,guest/vconsole.c $(addprefix vmm/base/,cons
 	keyboard.c log.c str.c err.c)))
 $(eval $(call race_rule,sched_race,vmm/sched.c vmm/sched_place.c vmm/sched_time.c vmm/vcpu.c \
 	vmm/vm.c ept/ept_tlb.c vmm/base/work.c vmm/base/str.c))
+$(eval $(call race_rule,work_race,vmm/base/work.c ept/retire.c guest/vm_file.c vmm/base/str.c))
 $(eval $(call race_rule,dev_race,$(addprefix guest/dev/,vioapic.c vlapic.c vlapic_irq.c \
 	vlapic_timer.c vlegacy.c vpci.c vpit.c vrtc.c vuart.c) guest/vconsole.c vmm/iobus.c \
 	vmm/base/str.c))
@@ -125,6 +126,7 @@ UNIT_vcpuid := guest/vcpuid.c
 UNIT_platform := $(filter-out guest/dev/vlapic%,$(wildcard guest/*.c guest/dev/*.c)) \
 	guest/dsdt.asm \
 	vmm/iobus.c vmm/base/str.c vmm/base/err.c $(GMEM_C)
+UNIT_loading := $(UNIT_platform)
 UNIT_gwalk := vmm/gwalk.c $(GMEM_C)
 UNIT_emul_decode := vmm/emul_alu.c vmm/emul_decode.c \
 	$(addprefix $(THIRD)/zydis/src/,Decoder.c DecoderData.c SharedData.c Register.c Utils.c)

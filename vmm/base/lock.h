@@ -29,6 +29,7 @@ enum lock_rank {
 	LOCK_VCONSOLE,
 	LOCK_IOAPIC,
 	LOCK_IOBUS,
+	LOCK_FILE, /* copied into guest memory */
 	/* Guest memory, which devices use. A share is mapped on the fault of a member. */
 	LOCK_GMEM,
 	LOCK_SHARE,

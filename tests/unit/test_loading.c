@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* guest/loading.c: what becomes of a VM while kernel and initrd are on the way to its memory. */
+#include "tests/unit/platform_vmm.h"
+
+#define PIECES 5u /* of an initrd, and one of the kernel */
+
+/* A VM whose initrd takes several steps. */
+static struct vm *begin(void)
+{
+	static uint8_t large[PIECES * LINUX_LOAD_STEP];
+	struct vm *vm = NULL;
+
+	memset(large, 0x69, sizeof(large));
+	config.initrd = (struct vm_file){ .path = "\\i", .data = large, .bytes = sizeof(large) };
+	assert_int_equal(platform_start_vm(&config, &vm), 0);
+	assert_int_equal(platform_percent_loaded(vm), 0);
+	return vm;
+}
+
+/* Whatever has been loaded of it, what is destroyed is gone: memory, work, host pages. */
+static void test_ends_while_it_loads(void **state)
+{
+	for (unsigned engine = 0; engine < 2; engine++) {
+		config.engine = engine == 0 ? VM_ENGINE_NONE : VM_ENGINE_SOFTWARE;
+		config.key.kind = engine == 0 ? VM_KEY_NONE : VM_KEY_RANDOM;
+		for (unsigned steps = 0; steps <= PIECES + 1; steps++) {
+			struct vm *vm = begin();
+
+			for (unsigned i = 0; i < steps; i++) {
+				assert_int_equal(platform_start_loaded(vm), ERR_AGAIN);
+				assert_true(work_some());
+			}
+			assert_int_equal(work_waits(), steps <= PIECES);
+			assert_int_equal(platform_percent_loaded(vm) == 100, steps == PIECES + 1);
+			platform_destroy_vm(vm);
+			assert_false(work_waits());
+			assert_int_equal(started, 0);
+			assert_int_equal(fake_pages_live(), 0);
+			assert_int_equal(fake_frames_live(), 0);
+		}
+	}
+}
+
+/* A VM that is paused is no work; it is loaded when it goes on, and runs as if nothing was. */
+static void test_pauses_while_it_loads(void **state)
+{
+	struct vm *vm = begin();
+	uint8_t last;
+
+	assert_true(work_some());
+	platform_pause(vm);
+	platform_pause(vm);
+	assert_false(work_some());
+	assert_int_equal(platform_start_loaded(vm), ERR_AGAIN);
+	platform_resume(vm);
+	for (unsigned i = 0; i < PIECES; i++) {
+		assert_int_equal(platform_start_loaded(vm), ERR_AGAIN);
+		assert_true(work_some());
+	}
+	platform_pause(vm); /* when it is over, but not seen to be */
+	platform_resume(vm);
+	assert_false(work_some());
+	assert_int_equal(platform_start_loaded(vm), 0);
+	assert_int_equal(started, 1);
+	assert_int_equal(gmem_read(&vm->gmem, gpa(64 * MIB - 1), &last, 1), 0);
+	assert_int_equal(last, 0x69);
+	platform_pause(vm);
+	platform_destroy_vm(vm);
+
+	vm = begin();
+	platform_pause(vm);
+	platform_destroy_vm(vm);
+	assert_false(work_waits());
+}
+
+/* What a step takes, on whatever CPU, is the VM's. */
+static void test_loading_is_billed(void **state)
+{
+	struct vm *vm = begin();
+
+	fake_set_cpu_count(2);
+	billed = 0;
+	tsc_step = 100;
+	for (unsigned i = 0; i <= PIECES; i++) {
+		fake_set_cpu(i % 2);
+		assert_true(work_some());
+	}
+	tsc_step = 0;
+	fake_set_cpu(0);
+	assert_int_equal(platform_start_loaded(vm), 0);
+	assert_int_equal(billed, (PIECES + 1) * 100);
+	platform_destroy_vm(vm);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, fake_teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(test_ends_while_it_loads),
+		TEST(test_pauses_while_it_loads),
+		TEST(test_loading_is_billed),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,372 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * CPUs that do steps of work, under ThreadSanitizer: what a step changes is plain memory, so a work
+ * that two CPUs are at, or that its owner has back too early, is a data race. Three kinds: one that
+ * is taken back again and again; copies out of sealed files, by one buffer; and burials, of which
+ * the boot processor hears when all is back. 0: all is well.
+ *
+ * CPU 0: the boot processor. The others idle.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "crypto/keyslot.h"
+#include "crypto/page_cipher.h"
+#include "crypto/rng.h"
+#include "crypto/wipe.h"
+#include "ept/move.h"
+#include "ept/retire.h"
+#include "guest/vm_file.h"
+#include "vmm/base/cache.h"
+#include "vmm/base/log.h"
+#include "vmm/base/page_alloc.h"
+#include "vmm/base/percpu.h"
+#include "vmm/base/smp.h"
+#include "vmm/base/tsc.h"
+#include "vmm/base/work.h"
+
+#define CPUS	   4
+#define ROUNDS	   300u
+#define FILES	   3u
+#define FILE_PAGES 5u
+#define GRAVES	   6u
+#define PATIENCE   2000000u
+
+static struct percpu cpus[CPUS];
+static _Thread_local uint32_t self;
+static bool over;
+static uint64_t steps_of[CPUS];
+
+static _Noreturn void broken(const char *why)
+{
+	printf("broken: %s\n", why);
+	exit(1);
+}
+
+struct percpu *percpu_fake_self(void)
+{
+	return &cpus[self];
+}
+
+void smp_kick(uint32_t cpu)
+{
+}
+
+static void count_step(void)
+{
+	__atomic_add_fetch(&steps_of[self], 1, __ATOMIC_RELAXED);
+}
+
+/* --- One that is taken back --- */
+
+static struct {
+	struct work work;
+	uint64_t value;
+	bool ended; /* atomic */
+} counter;
+
+static bool count_up(void *context)
+{
+	count_step();
+	counter.value++;
+	if (counter.value % 1000 != 0) {
+		return true;
+	}
+	__atomic_store_n(&counter.ended, true, __ATOMIC_RELEASE);
+	return false;
+}
+
+static bool ended(void)
+{
+	return __atomic_load_n(&counter.ended, __ATOMIC_ACQUIRE);
+}
+
+static void use_counter(void)
+{
+	while (!ended() && !work_take_back(&counter.work)) {
+		race_pause();
+	}
+	counter.value += 10 - counter.value % 10; /* nobody else is at it */
+	counter.ended = false;
+	work_add(&counter.work);
+}
+
+/* --- Files --- */
+
+static uint8_t plain[FILE_PAGES * PAGE_SIZE], sealed[FILES][FILE_PAGES * PAGE_SIZE];
+
+static struct file_job {
+	struct work work;
+	struct vm_file file;
+	struct gmem gmem; /* whose address says which it is */
+	uint8_t memory[FILE_PAGES * PAGE_SIZE];
+	uint64_t done;
+	bool ended; /* atomic */
+} jobs[FILES];
+
+static void mix(const struct page_item *item)
+{
+	for (size_t i = 0; i < PAGE_SIZE; i++) {
+		((uint8_t *)item->out)[i] = ((const uint8_t *)item->in)[i] ^ item->tweak[0] ^
+					    item->tweak[8];
+	}
+}
+
+void page_decrypt(const struct page_key *key, const struct page_item *items, size_t count)
+{
+	mix(items);
+}
+
+void page_encrypt(const struct page_key *key, const struct page_item *items, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		page_decrypt(key, &items[i], 1);
+	}
+}
+
+int gmem_write(struct gmem *gmem, gpa_t gpa, const void *buf, size_t bytes)
+{
+	struct file_job *job = (struct file_job *)(void *)((char *)gmem -
+							   offsetof(struct file_job, gmem));
+
+	memcpy(job->memory + gpa.v, buf, bytes);
+	return 0;
+}
+
+static bool copy_some(void *context)
+{
+	struct file_job *job = context;
+	const uint64_t bytes = MIN(PAGE_SIZE + 100, sizeof(job->memory) - job->done);
+
+	count_step();
+	(void)vm_file_copy(&job->file, job->done, bytes, &job->gmem, gpa(job->done));
+	job->done += bytes;
+	if (job->done < sizeof(job->memory)) {
+		return true;
+	}
+	__atomic_store_n(&job->ended, true, __ATOMIC_RELEASE);
+	return false;
+}
+
+static void begin_files(void)
+{
+	for (unsigned i = 0; i < FILES; i++) {
+		memset(jobs[i].memory, 0, sizeof(jobs[i].memory));
+		jobs[i].done = 0;
+		jobs[i].ended = false;
+		jobs[i].work = (struct work){ .step = copy_some, .context = &jobs[i] };
+		work_add(&jobs[i].work);
+	}
+}
+
+static void look_at_files(void)
+{
+	for (unsigned i = 0; i < FILES; i++) {
+		uint8_t piece[200];
+
+		vm_file_read(&jobs[i].file, PAGE_SIZE - 100, piece, sizeof(piece));
+		if (memcmp(piece, plain + PAGE_SIZE - 100, sizeof(piece)) != 0) {
+			broken("what was read is another's");
+		}
+		while (!__atomic_load_n(&jobs[i].ended, __ATOMIC_ACQUIRE)) {
+			race_pause();
+		}
+		if (memcmp(jobs[i].memory, plain, sizeof(plain)) != 0) {
+			broken("what was copied is another's");
+		}
+	}
+}
+
+static void make_files(void)
+{
+	if (vm_file_start() != 0) {
+		broken("no key");
+	}
+	for (size_t i = 0; i < sizeof(plain); i++) {
+		plain[i] = (uint8_t)(i * 7 + i / 251);
+	}
+	for (unsigned i = 0; i < FILES; i++) {
+		memcpy(sealed[i], plain, sizeof(plain));
+		jobs[i].file = (struct vm_file){ .data = sealed[i], .bytes = sizeof(plain) };
+		vm_file_seal(&jobs[i].file, i + 1);
+	}
+}
+
+/* --- Burials --- */
+
+static uint64_t frames; /* that wait; atomic, as the allocator's */
+
+static bool bury_page(const struct ept_root *root, struct gmem_region *region, enum gmem_bury how)
+{
+	count_step();
+	region->bytes -= PAGE_SIZE;
+	__atomic_sub_fetch(&frames, 1, __ATOMIC_RELAXED);
+	return region->bytes == 0;
+}
+
+static const struct region_ops buried = { .name = "buried", .bury = bury_page };
+
+bool ept_root_free_some(struct ept_root *root, size_t tables)
+{
+	return true;
+}
+
+void page_free(void *pages, size_t count)
+{
+	free(pages);
+}
+
+static void begin_burials(void)
+{
+	for (unsigned i = 1; i <= GRAVES; i++) {
+		const struct gmem_region region = { .bytes = i * PAGE_SIZE, .ops = &buried };
+
+		__atomic_add_fetch(&frames, i, __ATOMIC_RELAXED);
+		retire_region(calloc(1, PAGE_SIZE), KEYID_PLATFORM, &region, GMEM_BURY_TOUCHED);
+	}
+}
+
+static void see_burials_end(void)
+{
+	for (unsigned looks = 0; !retire_poll(); looks++) {
+		if (looks == PATIENCE) {
+			broken("a burial does not end");
+		}
+		race_pause();
+	}
+	if (__atomic_load_n(&frames, __ATOMIC_RELAXED) != 0 || retire_buries()) {
+		broken("a burial was said to be over and was not");
+	}
+}
+
+/* --- The CPUs --- */
+
+static void *idle(void *cpu)
+{
+	self = (uint32_t)(uintptr_t)cpu;
+	while (!__atomic_load_n(&over, __ATOMIC_RELAXED)) {
+		if (!work_some()) {
+			race_pause();
+		}
+	}
+	return NULL;
+}
+
+int main(void)
+{
+	pthread_t threads[CPUS];
+
+	for (uint32_t i = 0; i < CPUS; i++) {
+		cpus[i].index = i;
+	}
+	make_files();
+	counter.work.step = count_up;
+	work_add(&counter.work);
+	for (uintptr_t i = 1; i < CPUS; i++) {
+		pthread_create(&threads[i], NULL, idle, (void *)i);
+	}
+	for (unsigned round = 0; round < ROUNDS; round++) {
+		begin_burials();
+		begin_files();
+		use_counter();
+		(void)work_some();
+		look_at_files();
+		use_counter();
+		see_burials_end();
+	}
+	__atomic_store_n(&over, true, __ATOMIC_RELAXED);
+	for (uint32_t i = 1; i < CPUS; i++) {
+		pthread_join(threads[i], NULL);
+		if (steps_of[i] == 0) {
+			broken("a CPU did nothing");
+		}
+	}
+	return 0;
+}
+
+/* --- What none of this needs --- */
+
+int wipe_register(void *area, size_t bytes)
+{
+	return 0;
+}
+
+int rng_bytes(void *buf, size_t bytes)
+{
+	memset(buf, 1, bytes);
+	return 0;
+}
+
+int page_key_set(struct page_key *out, const uint8_t *key, size_t bytes)
+{
+	return 0;
+}
+
+int aes_xts_encrypt(const struct aes_xts_key *key, const uint8_t tweak[AES_XTS_TWEAK_BYTES],
+		    const void *in, void *out, size_t bytes)
+{
+	memcpy(out, in, bytes);
+	return 0;
+}
+
+int aes_xts_decrypt(const struct aes_xts_key *key, const uint8_t tweak[AES_XTS_TWEAK_BYTES],
+		    const void *in, void *out, size_t bytes)
+{
+	return aes_xts_encrypt(key, tweak, in, out, bytes);
+}
+
+keyid_t move_abandon(struct gmem *gmem)
+{
+	return KEYID_PLATFORM;
+}
+
+void keyslot_unuse(keyid_t keyid)
+{
+}
+
+int keyslot_get(keyid_t keyid, struct keyslot_info *out)
+{
+	return -1;
+}
+
+uint32_t keyslot_count_in(enum keyslot_state state)
+{
+	return 0;
+}
+
+void keyslot_kill_retired(bool lines, void (*done)(keyid_t keyid, bool quarantined))
+{
+}
+
+void cache_write_back(const void *area, size_t bytes)
+{
+}
+
+bool cache_can_flush_lines(void)
+{
+	return false;
+}
+
+bool cache_may_flush(void)
+{
+	return false;
+}
+
+void cache_flush_all(void)
+{
+}
+
+uint64_t cache_flush_ticks(void)
+{
+	return 0;
+}
+
+uint64_t tsc_hz(void)
+{
+	return 1000000000;
+}
+
+void log_printf(enum log_level level, const char *fmt, ...)
+{
+}
