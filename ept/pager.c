@@ -124,6 +124,7 @@ static bool exchange(struct window_frame *frame, struct sealed_region *region, u
 			counters->drops++;
 		}
 		*store_opened(old, frame->page) = 0;
+		old->open_pages--;
 		counters->clear_pages--;
 	}
 	return sealed;
@@ -153,6 +154,7 @@ static enum cost open_page(struct sealed_region *region, uint64_t page, uint32_t
 	};
 	*opened = *index + 1;
 	counters->opens += !absent;
+	region->open_pages++;
 	counters->clear_pages++;
 	counters->clear_peak = MAX(counters->clear_peak, counters->clear_pages);
 	return sealed ? COST_DIRTY : absent ? COST_FIRST_TOUCH : COST_CLEAN;
@@ -290,6 +292,8 @@ void pager_exit(void)
 /* A page at a time, for others wait for window_lock. */
 void pager_vm_seal(struct pager_vm *vm)
 {
+	bool sealed = false;
+
 	if (vm->gmem == NULL) {
 		return; /* all of the VM's RAM is in clear, as it is configured */
 	}
@@ -297,7 +301,7 @@ void pager_vm_seal(struct pager_vm *vm)
 	lock_take(&window_lock, LOCK_WINDOW);
 	window_let_vm_go(vm); /* instructions under way fault again */
 	lock_drop(&window_lock);
-	for (uint32_t i = 0; i < window_frame_count(); i++) {
+	for (uint32_t i = 0; !sealed && i < window_frame_count(); i++) {
 		struct window_frame *frame = window_frame(i);
 
 		lock_take(&window_lock, LOCK_WINDOW);
@@ -306,6 +310,7 @@ void pager_vm_seal(struct pager_vm *vm)
 			(void)exchange(frame, NULL, 0);
 			window_put_free(i);
 		}
+		sealed = vm->counters.clear_pages == 0;
 		lock_drop(&window_lock);
 	}
 	lock_drop(&vm->gmem->lock);

@@ -11,8 +11,12 @@
 #include "vmm/base/cpu.h"
 #include "vmm/base/smp.h"
 
-/* Burying looks at so many of the window's frames at most in one step. */
+/*
+ * Burying looks at so many of the window's frames at most in one step, and at so many while it has
+ * window_lock, for which others wait.
+ */
 #define SWEEP_A_STEP 4096u
+#define SWEEP_LOOKS  64u
 
 /*
  * No CPU translates to the region any more. Until it is buried its frames of the window are there
@@ -28,27 +32,49 @@ void pager_region_close(struct gmem_region *region)
 	lock_drop(&window_lock);
 }
 
-/* A page at a time, for others wait for window_lock. False: the window has none of it any more. */
-static bool wipe_some(struct sealed_region *sealed)
+/*
+ * Looks at a few frames of the window, and zeroes one of the region's at most: others wait for
+ * window_lock. How many frames it has looked at.
+ */
+static uint32_t wipe_few(struct sealed_region *sealed, bool *zeroed)
 {
-	uint32_t zeroed = 0;
+	uint32_t looks = 0;
 
-	for (uint32_t looks = SWEEP_A_STEP; looks != 0 && zeroed < GMEM_STEP_BYTES / PAGE_SIZE;
-	     looks--) {
-		const uint32_t i = sealed->swept;
+	*zeroed = false;
+	lock_take(&window_lock, LOCK_WINDOW);
+	while (looks < SWEEP_LOOKS && sealed->open_pages != 0 && !*zeroed) {
+		const uint32_t i = sealed->swept++;
 
-		if (i == window_frame_count()) {
-			return false;
-		}
-		sealed->swept++;
-		lock_take(&window_lock, LOCK_WINDOW);
+		looks++;
 		if (window_frame(i)->region == sealed) {
 			gmem_zero_frames(GMEM_SLOT_CLEAR, window_page(window_frame(i)), PAGE_SIZE);
 			window_put_free(i);
+			sealed->open_pages--;
 			sealed->vm->counters.clear_pages--;
-			zeroed++;
+			*zeroed = true;
 		}
-		lock_drop(&window_lock);
+	}
+	lock_drop(&window_lock);
+	return looks;
+}
+
+/*
+ * False: the window has none of it any more. Until then frames of it are ahead, for none comes to a
+ * region that is dead; where it has none to begin with, no frame is looked at.
+ */
+static bool wipe_some(struct sealed_region *sealed)
+{
+	uint32_t looks = 0, pages = 0;
+
+	while (looks < SWEEP_A_STEP && pages < GMEM_STEP_BYTES / PAGE_SIZE) {
+		bool zeroed;
+		const uint32_t now = wipe_few(sealed, &zeroed);
+
+		if (now == 0) {
+			return false;
+		}
+		looks += now;
+		pages += zeroed;
 	}
 	return true;
 }

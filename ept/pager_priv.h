@@ -73,6 +73,7 @@ struct sealed_region {
 	uint32_t mapping_count;
 	struct sealed_mapping mappings[PAGER_MAPPINGS_MAX];
 	size_t host_pages;
+	uint32_t open_pages;  /* frames of the window that hold one of its pages */
 	bool dead;	      /* to be buried: nothing of it is kept, and no gmem is there */
 	uint32_t swept;	      /* then: so many of the window's frames have been looked at */
 	uint64_t chunks_left; /* then: the first ones, which still have their frames */

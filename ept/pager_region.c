@@ -103,11 +103,14 @@ uint32_t pager_share_members(const struct sealed_region *share)
 void pager_share_leave(struct sealed_region *share, struct gmem *gmem, bool live)
 {
 	const uint32_t m = pager_mapping_of(share, gmem), bit = (uint32_t)BIT(m);
+	uint32_t left;
 
 	lock_take(&window_lock, LOCK_WINDOW);
-	for (uint32_t i = 0; i < window_frame_count(); i++) {
+	left = share->open_pages;
+	for (uint32_t i = 0; left != 0; i++) {
 		struct window_frame *frame = window_frame(i);
 
+		left -= frame->region == share;
 		if (frame->region == share && (frame->mapped & bit) != 0) {
 			frame->dirty |= ept_entry_take(window_entry(frame, m));
 			frame->entry = m == 0 ? NULL : frame->entry;

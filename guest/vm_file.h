@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the stick gave to a VM: kernel, initrd, disks, command line. They are needed again when the VM is
- * reset, and what is encrypted in its memory must not lie beside it in clear: so they are kept as
- * AES-256-XTS ciphertext in place, under a random key of this run. Sealing is the boot processor's
- * alone; any CPU reads and copies, one page at a time.
+ * What the stick gave to a VM: kernel, initrd, disks, command line. They are needed again when the
+ * VM is reset, and what is encrypted in its memory must not lie beside it in clear: so they are
+ * kept as AES-256-XTS ciphertext in place, under a random key of this run. Sealing is the boot
+ * processor's alone; any CPU reads and copies, one page at a time.
  */
 #ifndef UMBRA_GUEST_VM_FILE_H
 #define UMBRA_GUEST_VM_FILE_H

@@ -287,6 +287,48 @@ static void test_members(void **state)
 	one->vm = NULL;
 }
 
+/*
+ * A region that goes looks at as much of the window as it takes to find its frames, and holds the
+ * lock, for which faults wait, for one page or a few looks at a time.
+ */
+static void test_burial_is_bounded(void **state)
+{
+	const uint32_t frames = 6000, used = 100;
+	struct guest *one = &guests[0], *two = &guests[1];
+	struct sealed_region *region;
+	uint32_t before, steps = 0;
+
+	make_window(frames);
+	make_guest(one, 1);
+	make_guest(two, 1);
+	for (uint32_t i = 0; i < used; i++) {
+		guest_write(two, i, i + 1);
+	}
+	assert_int_equal(one->gmem.region_count, 2);
+	gmem_destroy(&one->gmem); /* nothing of it was ever in the window */
+	pager_vm_destroy(one->vm);
+	one->vm = NULL;
+	while (retire_buries()) {
+		before = window_lock.next;
+		assert_true(work_some());
+		assert_in_range(window_lock.next - before, 0, 3);
+		assert_in_range(steps++, 0, 20); /* in vain looks were two a region more */
+		(void)retire_poll();
+	}
+	region = two->gmem.regions[0].state;
+	assert_int_equal(region->open_pages, used);
+	gmem_destroy(&two->gmem);
+	pager_vm_destroy(two->vm);
+	two->vm = NULL;
+	before = window_lock.next;
+	while (retire_buries()) {
+		(void)work_some();
+		(void)retire_poll();
+	}
+	/* Each of its pages, and each 64 frames: these are the last of the window. */
+	assert_in_range(window_lock.next - before, used, used + frames / 64 + 10);
+}
+
 /* All of one VM is sealed, held frames and dirty ones of the door as well; the other's is not. */
 static void test_seal_vm(void **state)
 {
@@ -576,6 +618,7 @@ int main(void)
 		TEST(test_stack),
 		TEST(test_members),
 		TEST(test_restart),
+		TEST(test_burial_is_bounded),
 		TEST_WITH(test_seal_vm, with_ad),
 		TEST_WITH(test_seal_vm, without_ad),
 		TEST(test_keys_differ),
