@@ -107,7 +107,7 @@ static bool extent_add(struct extent e)
 		e.first = MIN(e.first, frames.extents[last].first);
 		e.end = MAX(e.end, frames.extents[last].end);
 		e.used_at = MAX(e.used_at, frames.extents[last].used_at);
-		frames.free_count -= frames.extents[last].end - frames.extents[last].first;
+		add_free(&frames.free_count, frames.extents[last].first - frames.extents[last].end);
 		last++;
 	}
 	if (last > at) {
@@ -116,7 +116,7 @@ static bool extent_add(struct extent e)
 	} else if (!extent_insert(at, e)) {
 		return false;
 	}
-	frames.free_count += e.end - e.first;
+	add_free(&frames.free_count, e.end - e.first);
 	return true;
 }
 
@@ -137,7 +137,7 @@ static bool extent_take(size_t at, uint64_t first, uint64_t end)
 	} else {
 		extent_delete(at, 1);
 	}
-	frames.free_count -= end - first;
+	add_free(&frames.free_count, first - end);
 	return true;
 }
 

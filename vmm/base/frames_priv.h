@@ -5,6 +5,12 @@
 
 #include "vmm/base/page_alloc.h"
 
+/* Under the lock of what is counted; others read it without. The sum may wrap: it is less then. */
+static inline void add_free(uint64_t *count, uint64_t pages)
+{
+	__atomic_store_n(count, *count + pages, __ATOMIC_RELAXED);
+}
+
 /* Starts with these ranges (page_alloc_init). */
 void frames_init(const struct mem_range *ranges, size_t range_count);
 

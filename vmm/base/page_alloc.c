@@ -166,7 +166,7 @@ static void *take(size_t count, bool reserved)
 	/* Before anybody can write to them: a CPU may be stopped anywhere when the machine ends. */
 	__atomic_store_n(&pool.written, MAX(pool.written, page + count), __ATOMIC_RELEASE);
 	pool_set_used(page, count, true);
-	pool.free_count -= count;
+	add_free(&pool.free_count, 0 - (uint64_t)count);
 	if (page == pool.hint) {
 		pool.hint = page + count;
 	}
@@ -220,7 +220,7 @@ static void give(void *pages, size_t count, bool reserved)
 	secure_zero(pages, count * PAGE_SIZE);
 	lock_take(&pool.lock, LOCK_POOL);
 	pool_set_used(page, count, false);
-	pool.free_count += count;
+	add_free(&pool.free_count, count);
 	pool.reserved += reserved ? count : 0;
 	pool.hint = MIN(pool.hint, page);
 	lock_drop(&pool.lock);
