@@ -338,6 +338,16 @@ static void unmap_region(struct gmem *gmem, struct gmem_region *region)
 	ept_tlb_shootdown(&gmem->root);
 }
 
+/*
+ * Under gmem.lock. Who looks for the region of an address takes no lock: where a region lies never
+ * changes, only what it is.
+ */
+static void put_in_place(struct gmem_region *region, const struct gmem_region *other)
+{
+	region->ops = other->ops;
+	region->state = other->state;
+}
+
 int share_revoke(struct share *share, struct gmem *gmem, gpa_t base, struct pager_vm *own)
 {
 	struct gmem_region *region, fresh;
@@ -357,7 +367,7 @@ int share_revoke(struct share *share, struct gmem *gmem, gpa_t base, struct page
 	if (share->sealed == NULL) {
 		forget_member(share, gmem);
 	}
-	*region = fresh;
+	put_in_place(region, &fresh);
 	lock_drop(&gmem->lock);
 	return 0;
 }
@@ -397,7 +407,7 @@ int share_grant(struct share *share, struct gmem *gmem, gpa_t base, bool read_on
 	region = region_at(gmem, base);
 	unmap_region(gmem, region);
 	own = *region;
-	*region = joined;
+	put_in_place(region, &joined);
 	lock_drop(&gmem->lock);
 	free_own(grave, gmem, &own);
 	return 0;
