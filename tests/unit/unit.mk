@@ -44,7 +44,7 @@ $(O)/unit/page_regs: tests/unit/page_regs.c $(PAGE_CIPHER_OBJ)
 
 # Nor are these: CPUs as threads, under ThreadSanitizer, which does not mix with the others.
 RACE_CC = $(HOST_CC) -std=gnu11 -g -O1 -no-pie -fsanitize=thread -DUMBRA_HOST_TEST \
-	-DUMBRA_CHECKS -I. $(HOST_WARN)
+	-DUMBRA_CHECKS $(INCLUDE) $(MBEDTLS_DEF) $(HOST_WARN)
 # $(call race_rule,NAME,SOURCES): tests/unit/NAME.c and shipped sources.
 define race_rule
 unit: $(O)/unit/$1.passed
@@ -56,6 +56,12 @@ $(O)/unit/$1: tests/unit/$1.c tests/unit/race_cpus.c tests/unit/fake_lock.c test
 endef
 $(eval $(call race_rule,pager_race,ept/pager.c ept/pager_region.c ept/pager_end.c ept/pager_vm.c \
 	ept/window.c ept/store.c ept/gmem.c ept/ept.c ept/ept_tlb.c vmm/base/keyid.c))
+$(eval $(call race_rule,pool_race,vmm/base/page_alloc.c vmm/base/frames.c vmm/base/keyid.c \
+	vmm/base/str.c))
+$(eval $(call race_rule,share_race,ept/share.c ept/gmem.c ept/ram_plain.c ept/extents.c \
+	ept/retire.c ept/ept.c ept/ept_tlb.c vmm/base/page_alloc.c vmm/base/frames.c \
+	vmm/base/work.c vmm/base/keyid.c vmm/base/str.c))
+$(eval $(call race_rule,rng_race,crypto/rng.c crypto/wipe.c vmm/base/str.c))
 $(eval $(call race_rule,iobus_race,vmm/iobus.c))
 $(eval $(call race_rule,console_race,guest/vconsole.c $(addprefix vmm/base/,console.c serial.c \
 	keyboard.c log.c str.c err.c)))

@@ -1,0 +1,253 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Members of a share that fault and read and write it by the door, while the boot processor takes
+ * it away from one of them and gives it back, under ThreadSanitizer: the shipped shares, guest
+ * memory, EPT and end of memory. A page that two members use first is zeroed once, before either
+ * writes to it, and each word has one writer, which finds what it wrote. 0: all is well.
+ *
+ * CPU 0: the boot processor. CPU 1: a vCPU of the first member. CPU 2: the vCPU of the second, which
+ * has the share now and then. CPU 3: another vCPU of the first.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "crypto/keyslot.h"
+#include "ept/invept_priv.h"
+#include "ept/move.h"
+#include "ept/retire.h"
+#include "ept/share.h"
+#include "tests/unit/race_cpus.h"
+#include "vmm/base/cache.h"
+#include "vmm/base/err.h"
+#include "vmm/base/host_paging.h"
+#include "vmm/base/page_alloc.h"
+
+#define PAGES	    8192u /* of the machine */
+#define POOL_PAGES  1024u
+#define SHARE_PAGES 1024u
+#define BASE	    0x100000000ul
+#define ROUNDS	    25u
+
+static uint8_t memory[PAGES][PAGE_SIZE] __attribute__((aligned(SIZE_2M)));
+static struct gmem members[2];
+static struct share *share;
+static bool over;
+static uint64_t faults, revoked;
+static _Thread_local uint64_t written[SHARE_PAGES];
+
+/* --- What shares stand on, beside the sources that are linked --- */
+
+bool fake_invept(uint64_t type, uint64_t eptp)
+{
+	return true;
+}
+
+void *host_temp_map(unsigned slot, struct keyed_frame page)
+{
+	return (void *)page.frame.v;
+}
+
+void host_temp_unmap(unsigned slot)
+{
+}
+
+uint64_t cache_epoch(void)
+{
+	return 1;
+}
+
+bool cache_may_flush(void)
+{
+	return true;
+}
+
+void cache_flush_all(void)
+{
+}
+
+uint64_t cache_flush_ticks(void)
+{
+	return 0;
+}
+
+bool cache_can_flush_lines(void)
+{
+	return false;
+}
+
+void cache_flush(const void *area, size_t bytes)
+{
+}
+
+/* All memory here is under KeyID 0. */
+void keyslot_use(keyid_t keyid)
+{
+}
+
+void keyslot_unuse(keyid_t keyid)
+{
+}
+
+int keyslot_get(keyid_t keyid, struct keyslot_info *out)
+{
+	return ERR_NOTFOUND;
+}
+
+uint32_t keyslot_count_in(enum keyslot_state state)
+{
+	return 0;
+}
+
+void keyslot_kill_retired(bool lines, void (*done)(keyid_t keyid, bool quarantined))
+{
+}
+
+bool move_is_on(const struct gmem *gmem)
+{
+	return false;
+}
+
+keyid_t move_abandon(struct gmem *gmem)
+{
+	return KEYID_PLATFORM;
+}
+
+/* Nothing is sealed. */
+const struct region_ops pager_share_ops, pager_sealed_ops;
+
+int pager_ram_create(struct gmem *gmem, struct pager_vm *vm, gpa_t base, uint64_t bytes,
+		     uint8_t fill, struct gmem_region *out)
+{
+	return ERR_NOMEM;
+}
+
+int pager_share_create(struct pager_vm *vm, uint64_t bytes, struct sealed_region **out)
+{
+	return ERR_NOMEM;
+}
+
+int pager_share_join(struct sealed_region *sealed, struct gmem *gmem, gpa_t base, bool read_only,
+		     uint32_t first_hold)
+{
+	return ERR_NOMEM;
+}
+
+void pager_share_leave(struct sealed_region *sealed, struct gmem *gmem, bool live)
+{
+}
+
+uint32_t pager_share_members(const struct sealed_region *sealed)
+{
+	return 0;
+}
+
+void pager_vm_destroy(struct pager_vm *vm)
+{
+}
+
+/* --- CPUs --- */
+
+/* A page's word of this CPU, by the door; it maps the page as a fault does now and then. */
+static void step(struct gmem *gmem, bool keeps)
+{
+	const uint32_t page = race_random(SHARE_PAGES);
+	const gpa_t at = gpa(BASE + page * PAGE_SIZE + 64 * race_self);
+	uint64_t value;
+
+	if (race_random(2) == 0) {
+		if (gmem_fault(gmem, at, GMEM_ACCESS_READ, NULL) != GMEM_FAULT_FIXED) {
+			race_broken("CPU %u: a fault is not served", race_self);
+		}
+		race_count(&faults);
+	}
+	if (gmem_read(gmem, at, &value, sizeof(value)) != 0) {
+		race_broken("CPU %u: the door is shut", race_self);
+	}
+	if (keeps && value != written[page]) {
+		race_broken("CPU %u, page %u: %lu was written, %lu is read", race_self, page,
+			    written[page], value);
+	}
+	if (!keeps && value != UINT64_MAX && value > written[page]) {
+		race_broken("page %u: %#lx is nobody's", page, value);
+	}
+	value = ++written[page];
+	if (gmem_write(gmem, at, &value, sizeof(value)) != 0) {
+		race_broken("CPU %u: the door is shut for writing", race_self);
+	}
+}
+
+/* What was of the member's own meanwhile is freed step by step. */
+static void boot_processor(void)
+{
+	for (uint32_t i = 0; i < ROUNDS; i++) {
+		if (share_revoke(share, &members[1], gpa(BASE), NULL) != 0) {
+			race_broken("it is not revoked");
+		}
+		revoked++;
+		for (uint32_t n = 1 + race_random(200); n != 0; n--) {
+			race_pause();
+			(void)retire_poll();
+		}
+		if (share_grant(share, &members[1], gpa(BASE), false, 1) != 0) {
+			race_broken("it is not granted again");
+		}
+		for (uint32_t n = race_random(200); n != 0; n--) {
+			race_pause();
+		}
+	}
+	__atomic_store_n(&over, true, __ATOMIC_RELEASE);
+}
+
+static void run(void)
+{
+	if (race_self == 0) {
+		boot_processor();
+		return;
+	}
+	while (!__atomic_load_n(&over, __ATOMIC_ACQUIRE)) {
+		ept_tlb_enter(&members[race_self == 2].root);
+		(void)race_was_kicked();
+		ept_tlb_leave();
+		step(&members[race_self == 2], race_self != 2);
+	}
+}
+
+int main(void)
+{
+	const struct ept_caps caps = { .accessed_dirty = true,
+				       .invept_single = true,
+				       .structures_wb = true,
+				       .phys_bits = 46 };
+	const struct mem_range range = { hpa((uintptr_t)memory), PAGES };
+	uint64_t free_frames;
+
+	ept_configure(&caps);
+	if (page_alloc_init(&range, 1, POOL_PAGES) != 0) {
+		race_broken("no memory");
+	}
+	free_frames = frames_free_count();
+	if (share_create_resident(SHARE_PAGES * PAGE_SIZE, KEYID_PLATFORM, &share) != 0) {
+		race_broken("no share");
+	}
+	for (uint32_t i = 0; i < 2; i++) {
+		if (gmem_init(&members[i]) != 0 ||
+		    share_join(share, &members[i], gpa(BASE), false, i) != 0) {
+			race_broken("no member");
+		}
+	}
+	race_run(run);
+	for (uint32_t i = 0; i < 2; i++) {
+		gmem_destroy(&members[i]);
+	}
+	share_destroy(share);
+	while (!retire_poll()) {
+	}
+	printf("%lu faults, revoked %lu times\n", faults, revoked);
+	if (frames_free_count() != free_frames) {
+		race_broken("%lu frames are lost", free_frames - frames_free_count());
+	}
+	if (faults < 2000) {
+		race_broken("too little happened");
+	}
+	return 0;
+}
