@@ -46,6 +46,9 @@ void fake_invvpid_single(uint16_t vpid)
 	fake_invvpids++;
 }
 
+unsigned fake_interrupt_windows;
+
 void fake_interrupt_window(void)
 {
+	fake_interrupt_windows++;
 }

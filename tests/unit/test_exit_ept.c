@@ -49,12 +49,14 @@ enum gmem_fault_result gmem_fault(struct gmem *gmem, gpa_t at, unsigned access,
 	return memory;
 }
 
+static uint8_t fault_vector;
+
 enum emul_outcome emul_mmio(struct vcpu *v, const struct emul_access *access, uint8_t *length,
 			    struct gwalk_fault *fault)
 {
 	asked = *access;
 	*length = 3;
-	*fault = (struct gwalk_fault){ VECTOR_PF, 6, 0x1234 };
+	*fault = (struct gwalk_fault){ fault_vector, 6, 0x1234 };
 	note("emul ");
 	return outcome;
 }
@@ -110,8 +112,11 @@ void inject_page_fault(struct vcpu *v, uint32_t error_code, uint64_t cr2)
 	note("#PF ");
 }
 
+static uint64_t injected; /* the last: vector, error code above it */
+
 void inject_exception(struct vcpu *v, uint8_t vector, uint32_t error_code)
 {
+	injected = vector | (uint64_t)error_code << 32;
 	note("exception ");
 }
 
@@ -182,6 +187,8 @@ static int setup(void **state)
 	fake_invvpids = 0;
 	did[0] = detail[0] = '\0';
 	nobody_there = false;
+	fault_vector = VECTOR_PF;
+	injected = 0;
 	vm.odd_access = false;
 	return 0;
 }
@@ -377,9 +384,61 @@ static void test_device_is_kept(void **state)
 	}
 }
 
+/* Faults of the instruction's own go to the guest as they are. */
+static void test_other_faults(void **state)
+{
+	memory = GMEM_FAULT_MMIO;
+	outcome = EMUL_FAULTED;
+	fault_vector = VECTOR_SS;
+	vmwrite(VMCS_EXIT_QUALIFICATION, DATA | EPTV_READ);
+	vmwrite(VMCS_GUEST_PHYSICAL_ADDRESS, 0xfec00000);
+	assert_int_equal(exit_ept_violation(&vcpu), EXIT_RESUME);
+	assert_string_equal(did, "emul exception ");
+	assert_int_equal(injected, VECTOR_SS | 6ull << 32);
+}
+
+/* #GP(0), and one line of the log for a VM, whatever its page walk or its stores do. */
+static void test_read_only_memory(void **state)
+{
+	vm.wrote_read_only = false;
+	memory = GMEM_FAULT_RIGHTS;
+	vmwrite(VMCS_GUEST_PHYSICAL_ADDRESS, 0x100001000);
+	for (unsigned i = 0; i < 3; i++) {
+		vmwrite(VMCS_EXIT_QUALIFICATION, (i == 0 ? EPTV_GLA_VALID : DATA) | EPTV_WRITE);
+		injected = 0;
+		assert_int_equal(exit_ept_violation(&vcpu), EXIT_RESUME);
+		assert_int_equal(injected, VECTOR_GP);
+		assert_int_equal(priv.device_page, VCPU_NO_PAGE); /* it is RAM */
+	}
+	assert_string_equal(did, "exception exception exception ");
+	assert_non_null(strstr(fake_log_text(), "wrote to guest-physical 0x100001000, which it"));
+	assert_string_equal(strchr(fake_log_text(), '\n'), "\n"); /* one line */
+}
+
+static void on_apic(struct vcpu *v, struct io_access *access)
+{
+	access->value = access->offset;
+}
+
+/* The page of the local APIC is the vCPU's own, and no device that is kept. */
+static void test_apic_page(void **state)
+{
+	struct io_access access = { .size = 4 };
+
+	hooks.apic_access = on_apic;
+	vcpu_device_access(&vcpu, gpa(APIC + 0x320), &access);
+	assert_int_equal(access.value, 0x320);
+	assert_true(priv.recheck);
+	assert_null(priv.device_range);
+	assert_int_equal(lookups, 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup(test_other_faults, setup),
+		cmocka_unit_test_setup(test_read_only_memory, setup),
+		cmocka_unit_test_setup(test_apic_page, setup),
 		cmocka_unit_test_setup(test_violations, setup),
 		cmocka_unit_test_setup(test_nobody_there, setup),
 		cmocka_unit_test_setup(test_words, setup),

@@ -23,10 +23,13 @@ static enum vm_end_reason ended;
 static char end_detail[sizeof(vm.end_detail)];
 static enum exit_result answer;
 
+static const char *called;
+
 #define STUB(name)                            \
 	enum exit_result name(struct vcpu *v) \
 	{                                     \
 		assert_ptr_equal(v, &vcpu);   \
+		called = #name;               \
 		return answer;                \
 	}
 STUB(exit_cpuid)
@@ -97,6 +100,19 @@ void vm_end(struct vm *v, enum vm_end_reason reason, const char *detail)
 }
 
 static unsigned holes_closed;
+static uint32_t eoi_vector, written_offset;
+
+static void on_eoi(struct vcpu *v, uint8_t vector)
+{
+	eoi_vector = vector;
+}
+
+static void on_written(struct vcpu *v, uint32_t offset)
+{
+	written_offset = offset;
+}
+
+static const struct vm_hooks hooks = { .eoi = on_eoi, .apic_written = on_written };
 
 void hole_close(struct vcpu *v)
 {
@@ -109,6 +125,10 @@ static int setup(void **state)
 	memset(&vcpu, 0, sizeof(vcpu));
 	memset(&priv, 0, sizeof(priv));
 	vcpu.vm = &vm;
+	vm.hooks = &hooks;
+	called = NULL;
+	eoi_vector = written_offset = 0;
+	fake_interrupt_windows = 0;
 	vcpu.priv = &priv;
 	percpu_self()->vcpu = &vcpu;
 	nmi_calls = mc_calls = yields = halt_checks = 0;
@@ -343,9 +363,101 @@ static void test_monitor_trap(void **state)
 	assert_int_equal(holes_closed, 1);
 }
 
+/* Reasons that another file handles reach that one, and no other. */
+static void test_handlers_elsewhere(void **state)
+{
+	static const struct {
+		uint32_t reason;
+		const char *name;
+	} rows[] = {
+		{ EXIT_REASON_CPUID, "exit_cpuid" },
+		{ EXIT_REASON_IO, "exit_io" },
+		{ EXIT_REASON_RDMSR, "exit_rdmsr" },
+		{ EXIT_REASON_WRMSR, "exit_wrmsr" },
+		{ EXIT_REASON_CR_ACCESS, "exit_cr_access" },
+		{ EXIT_REASON_XSETBV, "exit_xsetbv" },
+		{ EXIT_REASON_EPT_VIOLATION, "exit_ept_violation" },
+		{ EXIT_REASON_EPT_MISCONFIG, "exit_ept_misconfig" },
+		{ EXIT_REASON_APIC_ACCESS, "exit_apic_access" },
+	};
+
+	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
+		(void)setup(state);
+		assert_int_equal(dispatch(rows[i].reason), EXIT_RESUME);
+		assert_string_equal(called, rows[i].name);
+		assert_int_equal(vmread(VMCS_GUEST_RIP), 0x1002);
+		assert_int_equal(vcpu.exit_count[rows[i].reason], 1);
+	}
+}
+
+/* Instructions of features that are not shown fault, and stay where they are. */
+static void test_instructions_that_fault(void **state)
+{
+	static const uint32_t reasons[] = {
+		EXIT_REASON_GETSEC,  EXIT_REASON_VMCALL,  EXIT_REASON_VMCLEAR, EXIT_REASON_VMLAUNCH,
+		EXIT_REASON_VMPTRLD, EXIT_REASON_VMPTRST, EXIT_REASON_VMREAD,  EXIT_REASON_VMRESUME,
+		EXIT_REASON_VMWRITE, EXIT_REASON_VMXOFF,  EXIT_REASON_VMXON,   EXIT_REASON_MWAIT,
+		EXIT_REASON_MONITOR, EXIT_REASON_INVEPT,  EXIT_REASON_INVVPID, EXIT_REASON_INVPCID,
+		EXIT_REASON_VMFUNC,  EXIT_REASON_ENCLS,	  EXIT_REASON_ENCLV,   EXIT_REASON_SEAMCALL,
+		EXIT_REASON_TDCALL,  EXIT_REASON_RDPMC,
+	};
+
+	for (size_t i = 0; i < ARRAY_COUNT(reasons); i++) {
+		const uint8_t vector = reasons[i] == EXIT_REASON_RDPMC ? VECTOR_GP : VECTOR_UD;
+
+		(void)setup(state);
+		assert_int_equal(dispatch(reasons[i]), EXIT_RESUME);
+		assert_int_equal(vcpu.event.info, EVENT_VALID | EVENT_HW_EXCEPTION | vector);
+		assert_int_equal(vmread(VMCS_GUEST_RIP), 0x1000);
+		assert_int_equal(ended, VM_END_NONE);
+	}
+}
+
+/* What asks for another look before the next entry, for the CPU, or for neither. */
+static void test_looks_and_turns(void **state)
+{
+	static const struct {
+		uint32_t reason;
+		enum exit_result result;
+		bool recheck;
+		uint64_t rip;
+		unsigned yields;
+	} rows[] = {
+		{ EXIT_REASON_EXTERNAL_INTERRUPT, EXIT_YIELD, true, 0x1000, 0 },
+		{ EXIT_REASON_PREEMPTION_TIMER, EXIT_YIELD, true, 0x1000, 0 },
+		{ EXIT_REASON_INTERRUPT_WINDOW, EXIT_RESUME, true, 0x1000, 0 },
+		{ EXIT_REASON_NMI_WINDOW, EXIT_RESUME, true, 0x1000, 0 },
+		{ EXIT_REASON_TPR_BELOW_THRESHOLD, EXIT_RESUME, true, 0x1000, 0 },
+		{ EXIT_REASON_VIRTUALIZED_EOI, EXIT_RESUME, true, 0x1000, 0 },
+		{ EXIT_REASON_APIC_WRITE, EXIT_RESUME, true, 0x1000, 0 },
+		{ EXIT_REASON_PAUSE, EXIT_YIELD, false, 0x1002, 1 },
+		{ EXIT_REASON_INVD, EXIT_RESUME, false, 0x1002, 0 },
+		{ EXIT_REASON_WBINVD, EXIT_RESUME, false, 0x1002, 0 },
+	};
+
+	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
+		(void)setup(state);
+		vmwrite(VMCS_EXIT_QUALIFICATION, 0x51);
+		assert_int_equal(dispatch(rows[i].reason), rows[i].result);
+		assert_int_equal(priv.recheck, rows[i].recheck);
+		assert_int_equal(vmread(VMCS_GUEST_RIP), rows[i].rip);
+		assert_int_equal(yields, rows[i].yields);
+		assert_int_equal(fake_interrupt_windows,
+				 rows[i].reason == EXIT_REASON_EXTERNAL_INTERRUPT);
+		assert_int_equal(vcpu.event.info, 0);
+		assert_int_equal(eoi_vector,
+				 rows[i].reason == EXIT_REASON_VIRTUALIZED_EOI ? 0x51 : 0);
+		assert_int_equal(written_offset,
+				 rows[i].reason == EXIT_REASON_APIC_WRITE ? 0x51 : 0);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup(test_handlers_elsewhere, setup),
+		cmocka_unit_test_setup(test_instructions_that_fault, setup),
+		cmocka_unit_test_setup(test_looks_and_turns, setup),
 		cmocka_unit_test_setup(test_debug_exception, setup),
 		cmocka_unit_test_setup(test_nmi_unblocking, setup),
 		cmocka_unit_test_setup(test_int1, setup),
