@@ -394,7 +394,7 @@ static void test_other_faults(void **state)
 	vmwrite(VMCS_GUEST_PHYSICAL_ADDRESS, 0xfec00000);
 	assert_int_equal(exit_ept_violation(&vcpu), EXIT_RESUME);
 	assert_string_equal(did, "emul exception ");
-	assert_int_equal(injected, VECTOR_SS | 6ull << 32);
+	assert_int_equal(injected, VECTOR_SS | 6ul << 32);
 }
 
 /* #GP(0), and one line of the log for a VM, whatever its page walk or its stores do. */

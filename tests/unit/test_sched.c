@@ -142,6 +142,67 @@ static void a_sleeper_is_served_soon_and_saves_up_nothing(void **state)
 	assert_true(run_ticks(sleeper) < 106 * MS);
 }
 
+/* Of what the others have had by then, whose slices it need not wait for. */
+static void who_wakes_is_a_slice_ahead(void **state)
+{
+	const struct model *spins = begin(0, 100, 0);
+	struct model *sleeper = begin(1, 100, 0);
+
+	sleeper->vcpu.state = VCPU_HALTED;
+	sleeper->wakes_at = clocks[0] + 100 * MS;
+	sleeper->sleep = sleeper->work = MS / 10;
+	while (sleeper->turns == 0) {
+		turn(0);
+	}
+	assert_in_range(spins->priv.sched.virtual_time - sleeper->priv.sched.virtual_time, 7 * MS,
+			9 * MS);
+}
+
+/* With the same virtual time: behind the one that ran last. */
+static void equals_take_turns(void **state)
+{
+	uint64_t base;
+
+	for (unsigned i = 0; i < 3; i++) {
+		begin(i, 100, 0);
+	}
+	turn(0); /* all are ready now */
+	base = turns_of[0]->priv.sched.virtual_time;
+	for (unsigned n = 0; n < 5; n++) {
+		for (unsigned i = 0; i < 3; i++) {
+			models[i].priv.sched.virtual_time = base;
+		}
+		turn(0);
+	}
+	for (unsigned n = 0; n < 3; n++) {
+		assert_ptr_equal(turns_of[n], turns_of[n + 3]);
+		assert_ptr_not_equal(turns_of[n], turns_of[n + 1]);
+	}
+}
+
+/* A timer that is due soon, of a vCPU that sleeps with interrupts off. */
+static void who_cannot_wake_cuts_no_slice(void **state)
+{
+	begin(0, 100, 0);
+	begin(1, 100, 0);
+	models[1].vcpu.state = VCPU_HALTED;
+	models[1].priv.halted_if = false;
+	models[1].wakes_at = clocks[0] + MS;
+	turn(0);
+	assert_true(run_ticks(&models[0]) >= 39 * MS / 10);
+}
+
+/* Idling uses the timer for a deadline of its own. */
+static void the_timer_is_armed_again_behind_idling(void **state)
+{
+	sched_arm_timer(77 * MS);
+	assert_int_equal(fake_timer_deadline, 77 * MS);
+	turn(0);
+	fake_timer_deadline = 0;
+	sched_arm_timer(77 * MS);
+	assert_int_equal(fake_timer_deadline, 77 * MS);
+}
+
 /* Two that nap and wake each few us make changes of vCPU dear, for themselves alone. */
 static void who_naps_pays_for_the_changes(void **state)
 {
@@ -237,24 +298,28 @@ static void a_paused_vm_is_left_alone(void **state)
 	assert_true(models[0].polls > polls);
 }
 
-/* Who comes behind one that yielded, when its sibling has had so much more than another VM's. */
-static struct model *comes_after_a_yield(uint64_t lead)
+/*
+ * Who comes behind one that yielded, when its sibling has had so much more than another VM's. The
+ * sibling is looked at before that one, or behind it.
+ */
+static struct model *comes_after_a_yield(uint64_t lead, unsigned sibling)
 {
+	const unsigned other = 3 - sibling;
 	uint64_t base;
 
 	begin(0, 100, 0)->yields = true;
 	begin(1, 100, 0);
-	models[1].vcpu.vm = &models[0].vm;
-	models[0].vm.running = 2;
-	models[1].vm.running = 0;
 	begin(2, 100, 0);
+	models[sibling].vcpu.vm = &models[0].vm;
+	models[0].vm.running = 2;
+	models[sibling].vm.running = 0;
 	turn(0); /* all are ready now */
 	base = turns_of[0]->priv.sched.virtual_time + 100 * MS;
 	for (unsigned i = 0; i < 3; i++) {
 		models[i].priv.sched.virtual_time = base;
 	}
-	models[1].priv.sched.virtual_time += MS + lead;
-	models[2].priv.sched.virtual_time += MS;
+	models[sibling].priv.sched.virtual_time += MS + lead;
+	models[other].priv.sched.virtual_time += MS;
 	models[0].priv.sched.run_ticks = 0;
 	turn_count = 0;
 	turn(0);
@@ -266,12 +331,17 @@ static struct model *comes_after_a_yield(uint64_t lead)
 
 static void a_yield_helps_siblings_by_a_slice(void **state)
 {
-	assert_ptr_equal(comes_after_a_yield(3 * MS), &models[1]);
+	assert_ptr_equal(comes_after_a_yield(3 * MS, 1), &models[1]);
+}
+
+static void in_whatever_order_they_are_looked_at(void **state)
+{
+	assert_ptr_equal(comes_after_a_yield(3 * MS, 2), &models[2]);
 }
 
 static void a_yield_helps_siblings_by_no_more(void **state)
 {
-	assert_ptr_equal(comes_after_a_yield(5 * MS), &models[2]);
+	assert_ptr_equal(comes_after_a_yield(5 * MS, 1), &models[2]);
 }
 
 /* Who comes behind one that yielded: a sibling, or another that has waited longer for the CPU. */
@@ -454,6 +524,13 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_paused_vm_is_left_alone, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_yield_helps_siblings_by_a_slice, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_yield_helps_siblings_by_no_more, setup, teardown),
+		cmocka_unit_test_setup_teardown(in_whatever_order_they_are_looked_at, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(who_wakes_is_a_slice_ahead, setup, teardown),
+		cmocka_unit_test_setup_teardown(equals_take_turns, setup, teardown),
+		cmocka_unit_test_setup_teardown(who_cannot_wake_cuts_no_slice, setup, teardown),
+		cmocka_unit_test_setup_teardown(the_timer_is_armed_again_behind_idling, setup,
+						teardown),
 		cmocka_unit_test_setup_teardown(a_yield_lets_the_longest_waiting_sibling_run, setup,
 						teardown),
 		cmocka_unit_test_setup_teardown(but_not_at_the_cost_of_others, setup, teardown),

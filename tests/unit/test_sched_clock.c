@@ -53,6 +53,20 @@ static void a_clock_ends_no_slice_and_is_paid_for(void **state)
 	assert_in_range(run_ticks(&models[0]), 1960 * MS, 2040 * MS);
 }
 
+/* Whose clock it is can be paused in the middle of another's slice. */
+static void who_was_served_is_let_go(void **state)
+{
+	uint64_t slice_end = UINT64_MAX;
+
+	fake_set_cpu(0);
+	begin(0, 100, 0);
+	models[0].vcpu.state = VCPU_HALTED;
+	set_clock(&models[0], fake_tsc);
+	(void)sched_slice_over(&slice_end);
+	assert_int_equal(models[0].ticks, 1);
+	assert_int_equal(models[0].priv.sched.on_cpu, 0);
+}
+
 static void a_clock_is_found_wherever_it_is(void **state)
 {
 	uint64_t before;
@@ -120,6 +134,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_clock_goes_on_without_its_vcpus, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_clock_ends_no_slice_and_is_paid_for, setup,
 						teardown),
+		cmocka_unit_test_setup_teardown(who_was_served_is_let_go, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_clock_is_found_wherever_it_is, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_change_during_the_round_is_not_lost, setup,
 						teardown),
