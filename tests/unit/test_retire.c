@@ -375,6 +375,45 @@ static void test_1g_leaf_when_all_is_zeroed(void **state)
 	assert_true(fake_retire_all());
 }
 
+/* Buries all; no step zeroes more than GMEM_STEP_BYTES. The steps that zeroed any. */
+static unsigned bury_in_steps(void)
+{
+	unsigned steps = 0;
+	bool done;
+
+	do {
+		const uint64_t maps = fake_temp_maps();
+
+		done = retire_poll();
+		assert_in_range(fake_temp_maps() - maps, 0, GMEM_STEP_BYTES / PAGE_SIZE);
+		steps += fake_temp_maps() != maps;
+	} while (!done);
+	return steps;
+}
+
+/* However large a leaf is. */
+static void test_touched_memory_ends_in_steps(void **state)
+{
+	assert_int_equal(gmem_init(&gmem), 0);
+	assert_int_equal(gmem_add_ram_plain(&gmem, gpa(0), SIZE_1G, SIZE_1G), 0);
+	for (uint64_t at = 0; at < SIZE_1G; at += SIZE_2M) {
+		assert_int_equal(gmem_fault(&gmem, gpa(at), GMEM_ACCESS_READ, NULL),
+				 GMEM_FAULT_FIXED);
+	}
+	gmem_destroy(&gmem);
+	assert_int_equal(bury_in_steps(), SIZE_1G / GMEM_STEP_BYTES);
+}
+
+/* However large an extent is: all of it, touched or not. */
+static void test_all_memory_ends_in_steps(void **state)
+{
+	assert_int_equal(make(8 * SIZE_2M), 0);
+	gmem_destroy(&gmem);
+	fake_keyslot_kill_fails = true;
+	fake_tsc += SECOND;
+	assert_int_equal(bury_in_steps(), 8 * SIZE_2M / GMEM_STEP_BYTES);
+}
+
 /* --- Little memory, line by line --- */
 
 static uint64_t lines_of[16]; /* by KeyID */
@@ -480,8 +519,8 @@ int main(void)
 		TEST(test_1g_leaf_when_all_is_zeroed),
 		TEST(test_a_keyid_without_memory),
 		TEST(test_clear_range_is_zeroed),
-		TEST(test_clear_leaves_no_lines),
-		TEST(test_untouched_stays_stale),
+		TEST(test_touched_memory_ends_in_steps),
+		TEST(test_all_memory_ends_in_steps),
 		TEST(test_little_memory_by_lines),
 		TEST(test_not_by_lines),
 	};
