@@ -107,9 +107,10 @@ $(DISK_ROOT): $(MACHINE_DIR)/disk.sh | $(PACKAGES_DONE)
 CHAIN := $(THIRD)/efi/chain.efi
 PROBE := $(THIRD)/efi/probe.efi
 ODD := $(THIRD)/efi/odd.efi
+$(ODD): tests/bus/marker.h
 $(CHAIN) $(PROBE) $(ODD): $(THIRD)/efi/%.efi: $(MACHINE_DIR)/%.c | $(PACKAGES_DONE)
 	@mkdir -p $(@D)
-	@gcc -O2 -Wall -I/usr/include/efi -I/usr/include/efi/x86_64 -fpic -ffreestanding \
+	@gcc -O2 -Wall -I. -I/usr/include/efi -I/usr/include/efi/x86_64 -fpic -ffreestanding \
 		-fno-stack-protector -fshort-wchar -mno-red-zone -DEFI_FUNCTION_WRAPPER \
 		-c $< -o $@.o
 	@ld -nostdlib -znocombreloc -T /usr/lib/elf_x86_64_efi.lds -shared -Bsymbolic -L /usr/lib \

@@ -7,9 +7,14 @@
  *   parked   after ExitBootServices each other CPU loops with its eyes on a page of boot-services
  *            data, as one does whose code, stack or page tables lie there. When the page changes
  *            the CPU shuts the machine down. The serial line says how many CPUs do so.
+ *   markers  memory of each kind that boot services and loaders have, and of their pools, is full
+ *            of markers (tests/bus/marker.h), as it may be of a password that somebody typed. The
+ *            serial line says how many pages.
  */
 #include <efi.h>
 #include <efilib.h>
+
+#include "tests/bus/marker.h"
 
 #define BELOW_1M   0xfffffull
 #define MARK	   0x5aa5u
@@ -122,6 +127,43 @@ static EFI_STATUS take_low(void)
 	return EFI_SUCCESS;
 }
 
+#define MARKED_PAGES 64u /* of each kind, and as many of its pool */
+
+static void mark(UINT8 *area, UINT64 number)
+{
+	for (UINT64 page = 0; page < MARKED_PAGES; page++) {
+		struct marker *block = (struct marker *)(void *)(area + page * PAGE);
+
+		for (UINT64 i = 0; i < MARKER_PAGE_BLOCKS; i++) {
+			block[i] = marker_make(number + page, i);
+		}
+	}
+}
+
+static EFI_STATUS leave_markers(void)
+{
+	static const EFI_MEMORY_TYPE kinds[] = { EfiLoaderCode, EfiLoaderData, EfiBootServicesCode,
+						 EfiBootServicesData };
+	UINT64 number = 0;
+
+	for (UINTN i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
+		EFI_PHYSICAL_ADDRESS pages;
+		void *pool;
+
+		if (EFI_ERROR(uefi_call_wrapper(BS->AllocatePages, 4, AllocateAnyPages, kinds[i],
+						MARKED_PAGES, &pages)) ||
+		    EFI_ERROR(uefi_call_wrapper(BS->AllocatePool, 3, kinds[i], MARKED_PAGES * PAGE,
+						&pool))) {
+			return EFI_OUT_OF_RESOURCES;
+		}
+		mark((UINT8 *)(UINTN)pages, number);
+		mark(pool, number + MARKED_PAGES);
+		number += 2 * MARKED_PAGES;
+	}
+	say("\r\nfirmware: 512 pages are full of markers\r\n");
+	return EFI_SUCCESS;
+}
+
 static EFI_STATUS do_what_is_said(EFI_HANDLE device)
 {
 	static CHAR8 text[64];
@@ -137,6 +179,9 @@ static EFI_STATUS do_what_is_said(EFI_HANDLE device)
 	}
 	if (strncmpa(text, (CHAR8 *)"low", 3) == 0) {
 		return take_low();
+	}
+	if (strncmpa(text, (CHAR8 *)"markers", 7) == 0) {
+		return leave_markers();
 	}
 	return strncmpa(text, (CHAR8 *)"parked", 6) == 0 ? park() : EFI_INVALID_PARAMETER;
 }
