@@ -416,7 +416,9 @@ static void the_accessor_knows_no_more_than_is_there(void **state)
 	assert_int_equal(accessor(3 << 3, 0xfc, 4), 0);
 	assert_int_equal(accessor(3 << 3, 0x100, 4), 0); /* no extended capability */
 	assert_int_equal(accessor(3 << 3, 0xfff, 1), 0);
-	assert_int_equal(accessor(3 << 3, 0xfe, 4), 0);
+	function.config[0xfe] = 0x55;
+	assert_int_equal(accessor(3 << 3, 0xfe, 2), 0x55);
+	assert_int_equal(accessor(3 << 3, 0xfe, 4), 0); /* it would end beyond it */
 	assert_int_equal(accessor(3 << 3 | 1, 0, 4), 0xffffffff);
 	assert_int_equal(accessor(4 << 3, 0x100, 4), 0xffffffff);
 	assert_int_equal(accessor(1 << 8 | 3 << 3, 0, 4), 0xffffffff);
