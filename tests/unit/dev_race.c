@@ -231,7 +231,9 @@ static void step(struct vcpu *vcpu)
 	case 3:
 	case 4: send_message(vcpu); break;
 	case 5:
-		(void)port(vcpu, PORT_PCI_CONFIG, 4, race_random(2) == 0, race_random(1 << 16));
+		/* The host bridge's configuration space. */
+		(void)port(vcpu, PORT_PCI_CONFIG, 4, true, BIT(31) | 4 * race_random(64));
+		(void)port(vcpu, PORT_PCI_CONFIG + 4, 4, race_random(2) == 0, race_random(1 << 16));
 		apic_write(vcpu, 0x380, race_random(100000));
 		apic_write(vcpu, 0xd0, race_random(8) << 24); /* logical ID */
 		apic_write(vcpu, 0x310, 7u << 24);
