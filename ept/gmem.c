@@ -17,7 +17,7 @@
 #include "vmm/base/panic.h"
 #include "vmm/base/str.h"
 
-/* The region that holds the address; NULL when none does. Without the lock: regions stay where they are. */
+/* The region that holds the address; NULL when none does. Without the lock: none ever moves. */
 static struct gmem_region *find_region(struct gmem *gmem, uint64_t at)
 {
 	struct gmem_region *region = gmem->regions;

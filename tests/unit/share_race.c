@@ -5,8 +5,8 @@
  * memory, EPT and end of memory. A page that two members use first is zeroed once, before either
  * writes to it, and each word has one writer, which finds what it wrote. 0: all is well.
  *
- * CPU 0: the boot processor. CPU 1: a vCPU of the first member. CPU 2: the vCPU of the second, which
- * has the share now and then. CPU 3: another vCPU of the first.
+ * CPU 0: the boot processor. CPU 1 and 3: vCPUs of the first member. CPU 2: the vCPU of the second,
+ * which has the share now and then.
  */
 #include <stdio.h>
 #include <string.h>

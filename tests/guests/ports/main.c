@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The list of ports that answer is closed: whatever else is read gives all ones, so that nothing of
- * the machine below shows. Then, as a bad guest: every port in and out at every width, then random
- * ones, with random values. Spared are only the ports that end a guest rightly (ACPI power-off,
- * reset) and, for output, the UART so that the words stay readable.
+ * The list of ports that answer is closed: whatever else is read gives all ones, so that nothing
+ * of the machine below shows. Then, as a bad guest: every port in and out at every width, then
+ * random ones, with random values. Spared are only the ports that end a guest rightly (ACPI
+ * power-off, reset) and, for output, the UART so that the words stay readable.
  */
 #include "tests/guests/common/guest.h"
 
