@@ -23,7 +23,7 @@ void fake_vmptrld(hpa_t vmcs);
 bool fake_vmxon(hpa_t region);
 void fake_vmxoff(void);
 void fake_invvpid_single(uint16_t vpid);
-extern unsigned fake_invvpids; /* so many times */
+extern unsigned fake_invvpids;		/* so many times */
 extern unsigned fake_interrupt_windows; /* times that interrupts of the host were let in */
 void fake_interrupt_window(void);
 /* Of test_exits.c alone. */
