@@ -206,6 +206,7 @@ static void defaults(void **state)
 	assert_int_equal(config.log_level, LOG_INFO);
 	assert_int_equal(config.window_bytes, 16 << 20);
 	assert_string_equal(config.engine_cipher, "auto");
+	assert_false(config.tme_activate);
 	assert_int_equal(config.vms[0].vcpus, 1);
 	assert_int_equal(config.vms[0].weight, 100);
 	assert_int_equal(config.vms[0].affinity[0], 0);
@@ -313,6 +314,8 @@ static const struct bad bad_cases[] = {
 	  "umbra.conf:2: engine-cipher = des must be one of auto, mbedtls, aesni, vaes256, vaes512",
 	  1 },
 	{ A "window=16M\n", "umbra.conf:5: vm a: unknown key \"window\" in section [vm]", 0 },
+	{ A "[vm b]\nmemory=1020K\nkernel=\\k\n",
+	  "umbra.conf:6: vm b: memory = 1020K must be 1M to", 1 },
 	{ A "[vm b]\nmemory=1M\nkernel=\\k\nengine=off\n", "engine = off must be one of", 1 },
 	{ A "disk = ro\n", "disk = ro must be a whole path, which ro or cow = SIZE may follow", 0 },
 	{ A "disk = a.img\n", "disk = a.img must be a whole path", 0 },
@@ -577,6 +580,8 @@ static void long_lines(void **state)
 		assert_int_equal(config.vms[0].valid, length < VM_CMDLINE_MAX);
 		assert_true(config.vms[1].valid);
 		assert_true(length < VM_CMDLINE_MAX || strstr(fake_log_text(), "conf:5: vm a: "));
+		assert_true(length != VM_CMDLINE_MAX ||
+			    strstr(fake_log_text(), "of at most 2047 characters"));
 	}
 }
 
