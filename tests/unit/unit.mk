@@ -52,9 +52,7 @@ $(O)/unit/$1: tests/unit/$1.c tests/unit/race_cpus.c tests/unit/fake_lock.c test
 		tests/unit/race_cpus.h $2 \
 		$(wildcard ept/*.h vmm/*.h vmm/base/*.h crypto/*.h guest/*.h guest/dev/*.h)
 	@mkdir -p $$(@D)
-	@$$(HOST_CC) -std=gnu11 -g -O1 -no-pie -fsanitize=thread -DUMBRA_HOST_TEST $$(INCLUDE) \
-		$$(MBEDTLS_DEF) $$(HOST_WARN) -include tests/unit/race.h -o $$@ \
-		$$(filter %.c,$$^) -lpthread
+	@$$(RACE_CC) -include tests/unit/race.h -o $$@ $$(filter %.c,$$^) -lpthread
 endef
 $(eval $(call race_rule,pager_race,ept/pager.c ept/pager_region.c ept/pager_end.c ept/pager_vm.c \
 	ept/window.c ept/store.c ept/gmem.c ept/ept.c ept/ept_tlb.c vmm/base/keyid.c))
