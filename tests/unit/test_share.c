@@ -121,14 +121,21 @@ static struct ept_leaf touch(struct gmem *gmem, uint64_t at, unsigned access)
 /* The members leave, and the share ends. */
 static int teardown(void **state)
 {
+	uint64_t maps;
+
 	gmem_destroy(&alpha);
 	assert_int_equal(state_of(group), KEYSLOT_IN_USE);
 	gmem_destroy(&beta);
 	share_destroy(share);
 	assert_int_equal(state_of(group), KEYSLOT_RETIRING);
+	while (retire_buries()) {
+		(void)retire_poll(); /* what a member had of its own meanwhile */
+	}
+	maps = fake_temp_maps();
 	fake_tsc += SECOND;
 	assert_true(fake_retire_all());
 	assert_int_equal(state_of(group), KEYSLOT_DEAD);
+	assert_int_equal(fake_temp_maps(), maps); /* its key is dead: no page is looked at */
 	return fake_teardown(state);
 }
 
