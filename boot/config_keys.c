@@ -44,6 +44,9 @@ static const struct config_choice on_end[] = { { "restart", VM_ON_END_RESTART },
 static const struct config_choice vias[] = { { "reserved", SHARE_VIA_RESERVED },
 					     { "dax", SHARE_VIA_DAX },
 					     { NULL, 0 } };
+static const struct config_choice consoles[] = { { "serial", false },
+						 { "virtio", true },
+						 { NULL, 0 } };
 static const struct config_choice leaves[] = {
 	{ "auto", SIZE_1G }, { "4K", PAGE_SIZE }, { "2M", SIZE_2M }, { "1G", SIZE_1G }, { NULL, 0 }
 };
@@ -322,6 +325,19 @@ const struct config_key config_keys[] = {
 		.choices = signatures,
 		.standard = "umbra",
 		FIELD(vm_config, signature),
+	},
+	{
+		.section = "vm",
+		.name = "console",
+		.help = "serial: the VM's console is its serial port, ttyS0. virtio: there is a "
+			"virtio "
+			"console as well, hvc0, with the same output; what is typed comes to it "
+			"once "
+			"its driver runs.",
+		.parse = config_parse_choice,
+		.choices = consoles,
+		.standard = "serial",
+		FIELD(vm_config, virtio_console),
 	},
 	{
 		.section = "vm",

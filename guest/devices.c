@@ -13,7 +13,7 @@
  */
 static const struct vdev_ops *const devices[] = {
 	&vlapic_device, &vioapic_device,    &vlegacy_device,	&vpci_device,
-	&vuart_device,	&virtio_rng_device, &virtio_blk_device,
+	&vuart_device,	&virtio_rng_device, &virtio_blk_device, &virtio_console_device,
 };
 
 int devices_init(struct platform *platform, const char **failed)

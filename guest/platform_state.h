@@ -6,6 +6,7 @@
 #include "ept/pager.h"
 #include "guest/dev/vioapic.h"
 #include "guest/dev/virtio_blk.h"
+#include "guest/dev/virtio_console.h"
 #include "guest/dev/virtio_rng.h"
 #include "guest/dev/vlegacy.h"
 #include "guest/dev/vpci.h"
@@ -39,6 +40,7 @@ struct platform {
 	uint32_t virtio_count;
 	struct virtio_work virtio_work[VM_VCPU_MAX];
 	struct virtio_rng rng;
+	struct virtio_console hvc;		/* not always used */
 	struct virtio_blk *disks[VM_DISKS_MAX]; /* NULL: there is no such one */
 	struct vconsole console;
 	struct loading loading;

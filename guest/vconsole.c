@@ -316,6 +316,12 @@ void vconsole_show(void)
 
 /* --- Input --- */
 
+bool vconsole_has_input(const struct vconsole *console)
+{
+	return __atomic_load_n(&console->in_read, __ATOMIC_RELAXED) !=
+	       __atomic_load_n(&console->in_written, __ATOMIC_RELAXED);
+}
+
 int vconsole_get(struct vconsole *console)
 {
 	uint32_t at = console->in_read;

@@ -84,8 +84,12 @@ void vconsole_put(struct vconsole *console, uint8_t byte);
  * its guest pauses. To be called at each turn of the boot processor.
  */
 void vconsole_show(void);
-/* The next byte that was typed for this VM, CONSOLE_BREAK, or -1. */
+/*
+ * The next byte that was typed for this VM, CONSOLE_BREAK, or -1; and whether there is one. One
+ * device at a time gets them.
+ */
 int vconsole_get(struct vconsole *console);
+bool vconsole_has_input(const struct vconsole *console);
 
 /*
  * Takes what was typed to where it belongs: into the ring of the VM in front; when that has been

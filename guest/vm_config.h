@@ -100,7 +100,8 @@ struct vm_config {
 	struct vm_key_source key;
 	uint32_t rekey_after_s; /* its KeyID gets a fresh key when the last is so old; 0: never */
 	enum vm_signature signature;
-	uint64_t max_leaf; /* bytes: largest EPT leaf (key `leaf` = auto | 4K | 2M | 1G) */
+	bool virtio_console; /* it has one, beside the UART */
+	uint64_t max_leaf;   /* bytes: largest EPT leaf (key `leaf` = auto | 4K | 2M | 1G) */
 	enum vm_on_end on_crash, on_reboot, on_poweroff;
 	bool autostart; /* false: a person starts it */
 	bool valid;	/* false: something was wrong and was said; the VM is not started */

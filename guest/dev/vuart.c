@@ -119,7 +119,7 @@ static void refill(struct vuart *uart)
 {
 	uint32_t room = uart->fifo_on ? VUART_FIFO_BYTES : 1;
 
-	while (!(uart->mcr & MCR_LOOP) && uart->rx_count < room) {
+	while (!uart->deaf && !(uart->mcr & MCR_LOOP) && uart->rx_count < room) {
 		int byte = vconsole_get(uart->console);
 
 		if (byte < 0) {
@@ -324,6 +324,13 @@ void vuart_poll(struct vuart *uart)
 	look_at_transmitter(uart);
 	refill(uart);
 	update_line(uart);
+	lock_drop(&uart->lock);
+}
+
+void vuart_set_deaf(struct vuart *uart, bool deaf)
+{
+	lock_take(&uart->lock);
+	uart->deaf = deaf;
 	lock_drop(&uart->lock);
 }
 

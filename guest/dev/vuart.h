@@ -24,6 +24,7 @@ struct vuart {
 	uint32_t rx_first;
 	uint32_t rx_count;
 	uint32_t rx_trigger; /* bytes that make "data available" of "time-out" */
+	bool deaf;	     /* vuart_set_deaf */
 	bool fifo_on;
 	bool overrun;
 	bool thr_full;		/* the transmitter was not empty when it was looked at last */
@@ -39,6 +40,9 @@ int vuart_init(struct vuart *uart, struct vm *vm, struct vioapic *ioapic, struct
 
 /* Takes in what was typed, and sees whether the transmitter has run empty. Any CPU. */
 void vuart_poll(struct vuart *uart);
+
+/* Deaf: what is typed is for another device of the VM, and is not taken. Any CPU. */
+void vuart_set_deaf(struct vuart *uart, bool deaf);
 
 extern const struct vdev_ops vuart_device;
 

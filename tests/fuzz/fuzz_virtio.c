@@ -6,6 +6,7 @@
  */
 #include "guest/dev/vlapic.h"
 #include "tests/unit/virtio_driver.h"
+#include "vmm/base/console.h"
 #include "vmm/base/err.h"
 
 static void require(bool cond)
@@ -25,6 +26,37 @@ int rng_bytes(void *buf, size_t bytes)
 {
 	memset(buf, 0xa5, bytes);
 	return rng_fails ? ERR_IO : 0;
+}
+
+/* A console that has room, and keys, now and then. */
+static uint32_t console_state;
+
+bool vconsole_ready(const struct vconsole *console)
+{
+	require(console == &platform.console);
+	return (console_state++ & 0x1f) != 0;
+}
+
+void vconsole_put(struct vconsole *console, uint8_t byte)
+{
+	require(console == &platform.console);
+}
+
+bool vconsole_has_input(const struct vconsole *console)
+{
+	require(console == &platform.console);
+	return (console_state & 3) != 0;
+}
+
+int vconsole_get(struct vconsole *console)
+{
+	require(console == &platform.console);
+	return (console_state & 3) == 0 ? -1 : (console_state++ & 7) == 1 ? CONSOLE_BREAK : 'k';
+}
+
+void vuart_set_deaf(struct vuart *uart, bool deaf)
+{
+	require(uart == &platform.com1);
 }
 
 bool vlapic_deliver(struct vm *to, const struct vlapic_msg *msg)
@@ -204,6 +236,7 @@ static void step(const struct input *in)
 	case 7: virtio_kick(device, vm->vcpus[0], in->where); break;
 	case 8:
 		rng_fails = (in->value & 1) != 0;
+		virtio_console_device.poll(&platform);
 		work_to_the_end();
 		require(!lost || requests == device->counters.requests);
 		break;
@@ -237,6 +270,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 	rng_fails = false;
 	require(virtio_rng_device.init(&platform) == 0);
 	require(virtio_blk_device.init(&platform) == 0);
+	the_config.virtio_console = true;
+	console_state = 0;
+	require(virtio_console_device.init(&platform) == 0);
 	for (; bytes >= sizeof(in); data += sizeof(in), bytes -= sizeof(in)) {
 		memcpy(&in, data, sizeof(in));
 		step(&in);

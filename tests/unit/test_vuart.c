@@ -291,6 +291,24 @@ static void test_long_input(void **state)
 	assert_int_equal(IN(LSR), 0x60);
 }
 
+/* What is typed for another device is not taken; what was taken before is read. */
+static void test_deaf(void **state)
+{
+	OUT(FCR, 0x01);
+	fake_console_type("ab");
+	poll();
+	vuart_set_deaf(&uart, true);
+	fake_console_type("cd");
+	poll();
+	assert_int_equal(IN(RBR), 'a');
+	assert_int_equal(IN(RBR), 'b');
+	assert_int_equal(IN(LSR), 0x60);
+	assert_int_equal(vconsole_get(&console), 'c');
+	vuart_set_deaf(&uart, false);
+	poll();
+	assert_int_equal(IN(RBR), 'd');
+}
+
 static void test_without_fifo(void **state)
 {
 	OUT(MCR, 0x08);
@@ -401,21 +419,14 @@ static void test_break(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_reset_values),
-		TEST(test_probe),
-		TEST(test_divisor),
-		TEST(test_output),
-		TEST(test_full_transmitter),
-		TEST(test_thre),
-		TEST(test_out2_gates),
-		TEST(test_input),
-		TEST(test_long_input),
-		TEST(test_without_fifo),
-		TEST(test_loopback),
-		TEST(test_overrun_interrupt),
-		TEST(test_break),
-		TEST(test_modem_deltas),
-		TEST(test_wide_access),
+		TEST(test_reset_values),      TEST(test_probe),
+		TEST(test_divisor),	      TEST(test_output),
+		TEST(test_full_transmitter),  TEST(test_thre),
+		TEST(test_out2_gates),	      TEST(test_input),
+		TEST(test_long_input),	      TEST(test_deaf),
+		TEST(test_without_fifo),      TEST(test_loopback),
+		TEST(test_overrun_interrupt), TEST(test_break),
+		TEST(test_modem_deltas),      TEST(test_wide_access),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Nobody waits here: where the console has no room, or nothing was typed, the chain is kept, and
+ * the VM's poll goes on with it.
+ */
+#include "guest/dev/virtio_console.h"
+
+#include "guest/platform_state.h"
+#include "vmm/base/console.h"
+#include "vmm/base/cpu.h"
+
+#define QUEUE_INPUT  0
+#define QUEUE_OUTPUT 1
+
+/* A buffer is given back with what is there, and not when it is full. */
+static enum virtio_step serve_input(struct virtio_console *con, struct virtio_turn *turn,
+				    uint32_t *written)
+{
+	struct virtio *device = &con->virtio;
+	struct virtio_queue *queue = &device->queues[QUEUE_INPUT];
+	uint8_t bytes[VCONSOLE_FIFO_BYTES];
+	size_t count = 0;
+
+	if (!con->listens) {
+		__atomic_store_n(&con->listens, true, __ATOMIC_RELAXED);
+		vuart_set_deaf(con->uart, true);
+	}
+	while (count < MIN(sizeof(bytes), queue->chain.write_bytes)) {
+		const int byte = vconsole_get(con->console);
+
+		if (byte < 0) {
+			break;
+		}
+		bytes[count] = (uint8_t)byte;
+		count += byte != CONSOLE_BREAK;
+	}
+	if (count == 0 && queue->chain.write_bytes != 0) {
+		return VIRTIO_LATER;
+	}
+	if (vring_write(&queue->chain, &device->vm->gmem, 0, bytes, count) != 0) {
+		device->why = "a buffer is not in RAM";
+		return VIRTIO_BROKEN;
+	}
+	turn->bytes -= MIN(turn->bytes, sizeof(bytes));
+	device->counters.bytes += count;
+	*written = (uint32_t)count;
+	return VIRTIO_DONE;
+}
+
+static enum virtio_step serve_output(struct virtio_console *con, struct virtio_turn *turn)
+{
+	struct virtio *device = &con->virtio;
+	struct virtio_queue *queue = &device->queues[QUEUE_OUTPUT];
+	uint8_t bytes[VCONSOLE_FIFO_BYTES];
+
+	while (queue->chain_at < queue->chain.read_bytes) {
+		const size_t count = MIN(sizeof(bytes), queue->chain.read_bytes - queue->chain_at);
+
+		if (turn->bytes == 0 || cpu_rdtsc() >= turn->deadline) {
+			return VIRTIO_MORE;
+		}
+		if (!vconsole_ready(con->console)) {
+			__atomic_store_n(&con->waits, true, __ATOMIC_RELAXED);
+			return VIRTIO_LATER;
+		}
+		if (vring_read(&queue->chain, &device->vm->gmem, queue->chain_at, bytes, count) !=
+		    0) {
+			device->why = "a buffer is not in RAM";
+			return VIRTIO_BROKEN;
+		}
+		for (size_t i = 0; i < count; i++) {
+			vconsole_put(con->console, bytes[i]);
+		}
+		queue->chain_at += count;
+		device->counters.bytes += count;
+		turn->bytes -= MIN(turn->bytes, count);
+	}
+	return VIRTIO_DONE;
+}
+
+static enum virtio_step serve(struct virtio *device, uint32_t queue, struct virtio_turn *turn,
+			      uint32_t *written)
+{
+	struct virtio_console *con = (struct virtio_console *)device;
+
+	return queue == QUEUE_INPUT ? serve_input(con, turn, written) : serve_output(con, turn);
+}
+
+static void reset(struct virtio *device)
+{
+	struct virtio_console *con = (struct virtio_console *)device;
+
+	__atomic_store_n(&con->listens, false, __ATOMIC_RELAXED);
+	__atomic_store_n(&con->waits, false, __ATOMIC_RELAXED);
+	vuart_set_deaf(con->uart, false);
+}
+
+static const struct virtio_ops console_ops = {
+	.name = "virtio-console",
+	.type = 3,
+	.class_code = 0x078000,
+	.queues = 2,
+	.serve = serve,
+	.reset = reset,
+};
+
+static int init(struct platform *platform)
+{
+	struct virtio_console *con = &platform->hvc;
+
+	if (!platform->config->virtio_console) {
+		return 0;
+	}
+	con->console = &platform->console;
+	con->uart = &platform->com1;
+	return virtio_add(&con->virtio, platform, &console_ops);
+}
+
+/* On the CPU of the first vCPU, which gets the work. */
+static void poll(struct platform *platform)
+{
+	struct virtio_console *con = &platform->hvc;
+	struct vcpu *first = platform->vm->vcpus[0];
+
+	if (!platform->config->virtio_console) {
+		return;
+	}
+	if (__atomic_load_n(&con->listens, __ATOMIC_RELAXED) && vconsole_has_input(con->console)) {
+		virtio_kick(&con->virtio, first, QUEUE_INPUT);
+	}
+	if (__atomic_load_n(&con->waits, __ATOMIC_RELAXED) && vconsole_ready(con->console)) {
+		__atomic_store_n(&con->waits, false, __ATOMIC_RELAXED);
+		virtio_kick(&con->virtio, first, QUEUE_OUTPUT);
+	}
+}
+
+const struct vdev_ops virtio_console_device = {
+	.name = "virtio console",
+	.init = init,
+	.poll = poll,
+};

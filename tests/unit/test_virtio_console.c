@@ -1,0 +1,230 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* guest/dev/virtio_console.c: bytes both ways, none lost, and nobody waits for room or a key. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#include "guest/dev/vlapic.h"
+#include "tests/unit/virtio_driver.h"
+#include "vmm/base/console.h"
+
+#define ROOM_STEP 16
+
+static struct vm_config config;
+static char shown[70000];
+static size_t shown_count, room;
+static const char *typed;
+static bool deaf;
+
+bool vconsole_ready(const struct vconsole *console)
+{
+	assert_ptr_equal(console, &platform.console);
+	return room >= ROOM_STEP;
+}
+
+void vconsole_put(struct vconsole *console, uint8_t byte)
+{
+	assert_true(room > 0);
+	room--;
+	shown[shown_count++] = (char)byte;
+}
+
+bool vconsole_has_input(const struct vconsole *console)
+{
+	return *typed != '\0';
+}
+
+int vconsole_get(struct vconsole *console)
+{
+	if (*typed == '\0') {
+		return -1;
+	}
+	return *typed++ == '!' ? CONSOLE_BREAK : typed[-1];
+}
+
+void vuart_set_deaf(struct vuart *uart, bool now)
+{
+	assert_ptr_equal(uart, &platform.com1);
+	deaf = now;
+}
+
+bool vlapic_deliver(struct vm *to, const struct vlapic_msg *msg)
+{
+	return true;
+}
+
+void vioapic_set_line(struct vioapic *to, uint32_t pin, bool high)
+{
+}
+
+void vm_end(struct vm *which, enum vm_end_reason reason, const char *detail)
+{
+	fail_msg("%d %s", reason, detail);
+}
+
+static int setup(void **state)
+{
+	int err = fake_setup(state);
+
+	make_vm();
+	config.virtio_console = true;
+	platform.config = &config;
+	deaf = true;
+	err |= virtio_console_device.init(&platform);
+	assert_false(deaf);
+	shown_count = 0;
+	room = sizeof(shown);
+	typed = "";
+	drive(0, 2);
+	return err;
+}
+
+static int teardown(void **state)
+{
+	end_vm();
+	return fake_teardown(state);
+}
+
+/* A buffer for input. */
+static void listen(uint32_t bytes)
+{
+	set_desc(DESC(0), 0, BUFFER, bytes, F_WRITE, 0);
+	offer(0, 0);
+	notify(0);
+	(void)work();
+}
+
+static void poll(void)
+{
+	virtio_console_device.poll(&platform);
+	(void)work();
+}
+
+static uint32_t got_bytes(uint32_t index)
+{
+	return (uint32_t)peek(USED(0) + 8 + 8ul * index, 4);
+}
+
+static void there_is_none_unless_it_is_wanted(void **state)
+{
+	const uint32_t before = platform.virtio_count;
+
+	config.virtio_console = false;
+	assert_int_equal(virtio_console_device.init(&platform), 0);
+	assert_int_equal(platform.virtio_count, before);
+	typed = "a";
+	poll();
+	assert_int_equal(pci_config(0, 4, false, 0), 0x10431af4);
+}
+
+static void what_is_typed_comes_as_it_comes(void **state)
+{
+	typed = "ab";
+	poll(); /* nobody listens yet: it is the UART's */
+	assert_string_equal(typed, "ab");
+	listen(100);
+	assert_true(deaf);
+	assert_int_equal(used_index(0), 1);
+	assert_int_equal(got_bytes(0), 2);
+	assert_int_equal(peek(BUFFER, 2), 'a' | 'b' << 8);
+	listen(3);
+	assert_int_equal(used_index(0), 1); /* it is kept until there is something */
+	typed = "!c!defg";
+	poll();
+	assert_int_equal(used_index(0), 2);
+	assert_int_equal(got_bytes(1), 3);
+	assert_int_equal(peek(BUFFER, 3), 'c' | 'd' << 8 | 'e' << 16);
+	listen(0);
+	assert_int_equal(used_index(0), 3);
+	listen(64);
+	assert_int_equal(used_index(0), 4);
+	assert_int_equal(got_bytes(3), 2);
+	set_reg(0x14, 1, 0);
+	assert_false(deaf);
+}
+
+static void all_of_a_chain_is_shown(void **state)
+{
+	assert_int_equal(gmem_write(&vm->gmem, gpa(BUFFER), "Hello, world of a chain", 23), 0);
+	set_desc(DESC(1), 0, BUFFER, 5, F_NEXT, 1);
+	set_desc(DESC(1), 1, BUFFER + 5, 18, 0, 0);
+	offer(1, 0);
+	notify(1);
+	(void)work();
+	assert_int_equal(used_index(1), 1);
+	assert_memory_equal(shown, "Hello, world of a chain", shown_count);
+	assert_int_equal(shown_count, 23);
+}
+
+static void a_full_console_keeps_the_rest(void **state)
+{
+	assert_int_equal(gmem_fill(&vm->gmem, gpa(BUFFER), 'x', 100), 0);
+	set_desc(DESC(1), 0, BUFFER, 100, 0, 0);
+	room = 40;
+	offer(1, 0);
+	notify(1);
+	(void)work();
+	assert_int_equal(shown_count, 32);
+	assert_int_equal(used_index(1), 0);
+	poll(); /* no room yet */
+	assert_int_equal(shown_count, 32);
+	room = 16;
+	poll();
+	assert_int_equal(shown_count, 48);
+	room = 1000;
+	poll();
+	assert_int_equal(shown_count, 100);
+	assert_int_equal(used_index(1), 1);
+	poll();
+	assert_int_equal(used_index(1), 1);
+}
+
+static void much_text_takes_turns(void **state)
+{
+	unsigned turns = 0;
+
+	assert_int_equal(gmem_fill(&vm->gmem, gpa(BUFFER), 'y', 68000), 0);
+	set_desc(DESC(1), 0, BUFFER, 68000, 0, 0);
+	offer(1, 0);
+	notify(1);
+	turns = work();
+	assert_int_equal(turns, 2);
+	assert_int_equal(shown_count, 68000);
+}
+
+static void buffers_outside_of_ram_lose_the_device(void **state)
+{
+	set_desc(DESC(1), 0, RAM_BYTES - 8, 100, 0, 0);
+	offer(1, 0);
+	notify(1);
+	(void)work();
+	assert_int_equal(reg(0x14, 1), 0x4f);
+	drive(0, 2);
+	set_reg(0x14, 1, 0);
+	drive(0, 2);
+	typed = "a";
+	set_desc(DESC(0), 0, RAM_BYTES, 100, F_WRITE, 0);
+	offer(0, 0);
+	notify(0);
+	(void)work();
+	assert_int_equal(reg(0x14, 1), 0x4f);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(there_is_none_unless_it_is_wanted),
+		TEST(what_is_typed_comes_as_it_comes),
+		TEST(all_of_a_chain_is_shown),
+		TEST(a_full_console_keeps_the_rest),
+		TEST(much_text_takes_turns),
+		TEST(buffers_outside_of_ram_lose_the_device),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,289 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * vCPUs that use one virtio device at once, under ThreadSanitizer: they add requests to a ring,
+ * notify, do the work, read registers and configuration space, mask vectors, and reset the device
+ * in the middle of others' turns. Two turns at once are a data race on what serve counts. Beside
+ * that: no notification is lost, whoever does the work; a reset ends; nothing is served twice.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "guest/dev/virtio.h"
+#include "guest/dev/vlapic.h"
+#include "guest/platform_state.h"
+#include "vmm/base/err.h"
+#include "vmm/base/log.h"
+#include "vmm/base/panic.h"
+#include "vmm/base/tsc.h"
+
+#define VCPUS 3u
+#define STEPS 30000u
+#define SIZE  16u
+
+#define DESC  0x1000u
+#define AVAIL 0x2000u
+#define USED  0x3000u
+
+static struct vm vm;
+static struct vcpu vcpus[VCPUS];
+static struct platform platform;
+static struct virtio device;
+static uint8_t memory[0x4000] __attribute__((aligned(4096)));
+static uint64_t clock_ticks;
+static pthread_mutex_t driver = PTHREAD_MUTEX_INITIALIZER;
+static uint16_t offered; /* since the last reset; under driver */
+static uint64_t served;	 /* in turns alone */
+static uint32_t interrupts, resets;
+static _Thread_local uint64_t random_state;
+
+static _Noreturn void broken(const char *why)
+{
+	fprintf(stderr, "virtio_race: %s\n", why);
+	_exit(1);
+}
+
+static uint32_t random_below(uint32_t limit)
+{
+	random_state = random_state * 6364136223846793005 + 1442695040888963407;
+	return (uint32_t)(random_state >> 33) % limit;
+}
+
+/* --- What the device stands on --- */
+
+uint64_t fake_rdtsc(void)
+{
+	return __atomic_add_fetch(&clock_ticks, 500, __ATOMIC_RELAXED);
+}
+
+uint64_t tsc_from_us(uint64_t us)
+{
+	return us * 1000;
+}
+
+void log_printf(enum log_level level, const char *fmt, ...)
+{
+	broken(fmt);
+}
+
+_Noreturn void panic(const char *fmt, ...)
+{
+	broken(fmt);
+}
+
+void vm_end(struct vm *which, enum vm_end_reason reason, const char *detail)
+{
+	broken(detail);
+}
+
+void cache_write_back(const void *p, size_t bytes)
+{
+}
+
+void vcpu_add_work(struct vcpu *vcpu)
+{
+	vcpu->work = true; /* the vCPU's own thread */
+}
+
+bool vlapic_deliver(struct vm *to, const struct vlapic_msg *msg)
+{
+	__atomic_add_fetch(&interrupts, 1, __ATOMIC_RELAXED);
+	return true;
+}
+
+void vioapic_set_line(struct vioapic *to, uint32_t pin, bool high)
+{
+	__atomic_add_fetch(&interrupts, 1, __ATOMIC_RELAXED);
+}
+
+/* Guest memory. Indices are written and read by several CPUs, with the order that x86 has. */
+int gmem_read(struct gmem *gmem, gpa_t gpa, void *buf, size_t bytes)
+{
+	if (bytes == 2) {
+		*(uint16_t *)buf = __atomic_load_n((uint16_t *)(void *)(memory + gpa.v),
+						   __ATOMIC_SEQ_CST);
+	} else {
+		memcpy(buf, memory + gpa.v, bytes);
+	}
+	return 0;
+}
+
+int gmem_write(struct gmem *gmem, gpa_t gpa, const void *buf, size_t bytes)
+{
+	if (bytes == 2) {
+		__atomic_store_n((uint16_t *)(void *)(memory + gpa.v), *(const uint16_t *)buf,
+				 __ATOMIC_SEQ_CST);
+	} else {
+		memcpy(memory + gpa.v, buf, bytes);
+	}
+	return 0;
+}
+
+/* --- The device and its driver --- */
+
+static enum virtio_step serve(struct virtio *which, uint32_t queue, struct virtio_turn *turn,
+			      uint32_t *written)
+{
+	served++;
+	turn->bytes -= MIN(turn->bytes, 16384);
+	*written = 0;
+	return served % 5 == 0 ? VIRTIO_MORE : VIRTIO_DONE;
+}
+
+static const struct virtio_ops ops = {
+	.name = "race",
+	.type = 4,
+	.queues = 1,
+	.serve = serve,
+};
+
+static uint64_t touch(struct vcpu *vcpu, uint32_t offset, uint32_t size, bool write, uint64_t value)
+{
+	struct io_access access = { .size = size, .write = write, .value = value };
+
+	iobus_memory_access(&vm.iobus, 0xc0000000 + offset, vcpu, &access);
+	return access.value;
+}
+
+static void start(struct vcpu *vcpu)
+{
+	memset(memory, 0, sizeof(memory));
+	offered = 0;
+	touch(vcpu, 0x14, 1, true, 3);
+	touch(vcpu, 0x08, 4, true, 1);
+	touch(vcpu, 0x0c, 4, true, 1);
+	touch(vcpu, 0x14, 1, true, 0xb);
+	touch(vcpu, 0x16, 2, true, 0);
+	touch(vcpu, 0x18, 2, true, SIZE);
+	touch(vcpu, 0x1a, 2, true, 1);
+	touch(vcpu, 0x20, 4, true, DESC);
+	touch(vcpu, 0x28, 4, true, AVAIL);
+	touch(vcpu, 0x30, 4, true, USED);
+	touch(vcpu, 0x1c, 2, true, 1);
+	touch(vcpu, 0x14, 1, true, 0xf);
+}
+
+static void do_work(struct vcpu *vcpu)
+{
+	vcpu->work = vcpu->work && virtio_work(vcpu);
+}
+
+/* The turn that the reset waits for may be this thread's own next one. */
+static void reset(struct vcpu *vcpu)
+{
+	touch(vcpu, 0x14, 1, true, 0);
+	while (touch(vcpu, 0x14, 1, false, 0) != 0) {
+		do_work(vcpu);
+		race_pause();
+	}
+	resets++;
+	start(vcpu);
+}
+
+static uint16_t used_index(void)
+{
+	uint16_t index;
+
+	(void)gmem_read(&vm.gmem, gpa(USED + 2), &index, 2);
+	return index;
+}
+
+static void offer(struct vcpu *vcpu)
+{
+	const uint16_t head = offered % SIZE;
+
+	if ((uint16_t)(offered - used_index()) == SIZE) {
+		return;
+	}
+	memory[DESC + 16 * head + 8] = 1;
+	(void)gmem_write(&vm.gmem, gpa(AVAIL + 4 + 2u * head), &head, 2);
+	offered++;
+	(void)gmem_write(&vm.gmem, gpa(AVAIL + 2), &offered, 2);
+	touch(vcpu, 0x800, 2, true, 0);
+}
+
+static void step(struct vcpu *vcpu)
+{
+	struct io_access access = { .size = 4 };
+
+	switch (random_below(12)) {
+	case 0: touch(vcpu, 0x1000, 1, false, 0); break;
+	case 1: touch(vcpu, 0x300c + 16 * random_below(2), 4, true, random_below(2)); break;
+	case 2:
+		access.offset = 0;
+		vpci_config_access(&platform.pci, vcpu, 1 << 3, 4 * random_below(64), &access);
+		break;
+	case 3: touch(vcpu, 0x3800, 8, false, 0); break;
+	case 4:
+		access = (struct io_access){ .size = 2, .write = true };
+		access.value = random_below(2) << 15;
+		vpci_config_access(&platform.pci, vcpu, 1 << 3, device.msix.capability + 2u,
+				   &access);
+		break;
+	case 5:
+		if (random_below(40) == 0) {
+			pthread_mutex_lock(&driver);
+			reset(vcpu);
+			pthread_mutex_unlock(&driver);
+		}
+		break;
+	default:
+		pthread_mutex_lock(&driver);
+		offer(vcpu);
+		pthread_mutex_unlock(&driver);
+		break;
+	}
+	do_work(vcpu);
+}
+
+static void *run_vcpu(void *arg)
+{
+	struct vcpu *vcpu = arg;
+
+	random_state = vcpu->id + 1;
+	for (uint32_t i = 0; i < STEPS; i++) {
+		step(vcpu);
+	}
+	while (vcpu->work) {
+		do_work(vcpu);
+	}
+	return NULL;
+}
+
+int main(void)
+{
+	pthread_t threads[VCPUS];
+
+	alarm(200);
+	vm.vcpu_count = VCPUS;
+	vm.platform = &platform;
+	platform.vm = &vm;
+	if (vpci_init(&platform.pci, &vm, &platform.ioapic) != 0 ||
+	    virtio_add(&device, &platform, &ops) != 0) {
+		broken("no device");
+	}
+	for (uint32_t i = 0; i < VCPUS; i++) {
+		vcpus[i] = (struct vcpu){ .vm = &vm, .id = i };
+	}
+	vpci_config_access(&platform.pci, NULL, 1 << 3, 4,
+			   &(struct io_access){ .size = 2, .write = true, .value = 7 });
+	for (uint32_t i = 0; i < 2; i++) {
+		touch(&vcpus[0], 0x3000 + 16 * i, 8, true, 0xfee00000);
+	}
+	start(&vcpus[0]);
+	for (uint32_t i = 0; i < VCPUS; i++) {
+		pthread_create(&threads[i], NULL, run_vcpu, &vcpus[i]);
+	}
+	for (uint32_t i = 0; i < VCPUS; i++) {
+		pthread_join(threads[i], NULL);
+	}
+	printf("%lu served, %u interrupts, %u resets\n", served, interrupts, resets);
+	if (used_index() != offered) {
+		broken("a request was forgotten, or served twice");
+	}
+	if (served < 1000 || interrupts < 100 || resets < 20) {
+		broken("too little happened");
+	}
+	return 0;
+}
