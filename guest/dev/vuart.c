@@ -329,7 +329,7 @@ void vuart_poll(struct vuart *uart)
 
 void vuart_set_deaf(struct vuart *uart, bool deaf)
 {
-	lock_take(&uart->lock);
+	lock_take(&uart->lock, LOCK_DEVICE);
 	uart->deaf = deaf;
 	lock_drop(&uart->lock);
 }
