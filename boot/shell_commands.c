@@ -201,6 +201,7 @@ static struct {
 	uint64_t due; /* TSC */
 	uint64_t run[CONFIG_VM_MAX];
 	uint64_t faults[CONFIG_VM_MAX];
+	uint64_t bytes[CONFIG_VM_MAX];
 } top;
 
 /* All faults so far that the engine handled; clear: its pages in clear now. */
@@ -216,24 +217,41 @@ static uint64_t count_faults(const struct vms_entry *entry, uint64_t *clear)
 	return now.first_touches + now.clean_faults + now.dirty_faults + now.mapped_faults;
 }
 
+/* Bytes that its virtio devices have moved so far. */
+static uint64_t count_bytes(const struct vms_entry *entry)
+{
+	return entry->vm != NULL ? platform_device_bytes(entry->vm) : 0;
+}
+
+/* How much more it is than at the last look, in a second. It may have started again. */
+static uint64_t rate_of(uint64_t *last, uint64_t now, uint64_t elapsed)
+{
+	const uint64_t more = now - MIN(now, *last);
+
+	*last = now;
+	return more * (TOP_US / 1000) / MAX(elapsed / MAX(tsc_hz() / 1000, 1u), 1u);
+}
+
 static void top_row(const struct vms_entry *entry, size_t i, uint64_t elapsed)
 {
 	struct sched_times times = { 0, 0 };
 	uint64_t clear, faults = count_faults(entry, &clear);
-	uint64_t used, rate;
+	uint64_t used, rate, bytes;
 
 	if (entry->vm != NULL) {
 		sched_times(entry->vm, &times);
 	}
 	/* It may have started again. */
 	used = (times.run - MIN(times.run, top.run[i])) * 1000 / MAX(elapsed, 1u);
-	rate = (faults - MIN(faults, top.faults[i])) * (TOP_US / 1000) /
-	       MAX(elapsed / MAX(tsc_hz() / 1000, 1u), 1u);
+	rate = rate_of(&top.faults[i], faults, elapsed);
+	bytes = rate_of(&top.bytes[i], count_bytes(entry), elapsed);
 	top.run[i] = times.run;
-	top.faults[i] = faults;
-	shell_print("  %-16s %-8s %5lu.%lu %6luM %8luK %8lu", entry->config->name,
-		    state_name(entry), used / 10, used % 10, entry->config->memory_bytes >> 20,
-		    clear * 4, rate);
+	shell_print("  %-16s %-8s %5lu.%lu %6luM %8luK %8lu %8luK", entry->config->name,
+		    state_name(entry), used / 10,
+		    used % 10,
+		    entry->config->memory_bytes >> 20,
+		    clear * 4, rate,
+		    bytes >> 10);
 }
 
 /* Percent of one CPU since the last look, in tenths. */
@@ -244,8 +262,9 @@ static bool top_step(void)
 	if (now < top.due) {
 		return true;
 	}
-	shell_print(
-		"  NAME             STATE      CPU %%  MEMORY    CLEAR FAULTS/s  (any key ends)");
+	shell_print("  NAME             STATE      CPU %%  MEMORY    CLEAR FAULTS/s   VIRTIO/s  "
+		    "(any key "
+		    "ends)");
 	for (size_t i = 0; i < vms_count(); i++) {
 		top_row(vms_get(i), i, now - (top.due - tsc_from_us(TOP_US)));
 	}
@@ -264,6 +283,7 @@ static void run_top(const struct shell_call *call)
 		}
 		top.run[i] = times.run;
 		top.faults[i] = count_faults(vms_get(i), &clear);
+		top.bytes[i] = count_bytes(vms_get(i));
 	}
 	top.due = cpu_rdtsc() + tsc_from_us(TOP_US);
 	shell_go_live(top_step);

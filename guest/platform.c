@@ -502,6 +502,11 @@ bool platform_finish_console(struct vm *vm)
 	return vconsole_finish(&platform_of(vm)->console);
 }
 
+uint64_t platform_device_bytes(const struct vm *vm)
+{
+	return virtio_bytes(vm);
+}
+
 void platform_print_devices(const struct vm *vm, void (*print)(const char *fmt, ...))
 {
 	virtio_print(vm, print);

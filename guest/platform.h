@@ -53,6 +53,9 @@ const char *platform_engine_words(const struct vm *vm);
 /* How its memory is kept, in a word: "sealed", "clear", "KeyID 3", "parked" or "platform". */
 const char *platform_memory_name(const struct vm *vm);
 
+/* Bytes that its virtio devices have moved since its start. */
+uint64_t platform_device_bytes(const struct vm *vm);
+
 /* Two lines on each virtio device: what it is, and what it has done since the VM's start. */
 void platform_print_devices(const struct vm *vm, void (*print)(const char *fmt, ...));
 

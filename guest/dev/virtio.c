@@ -313,6 +313,17 @@ static const char *state_name(const struct virtio *device)
 						  : "without a driver";
 }
 
+uint64_t virtio_bytes(const struct vm *vm)
+{
+	const struct platform *platform = platform_of(vm);
+	uint64_t bytes = 0;
+
+	for (uint32_t i = 0; i < platform->virtio_count; i++) {
+		bytes += __atomic_load_n(&platform->virtio[i]->counters.bytes, __ATOMIC_RELAXED);
+	}
+	return bytes;
+}
+
 void virtio_print(const struct vm *vm, void (*print)(const char *fmt, ...))
 {
 	const struct platform *platform = platform_of(vm);

@@ -151,7 +151,8 @@ static inline bool virtio_has(const struct virtio *device, uint64_t feature)
 	return (device->accepted & feature) != 0;
 }
 
-/* A line on each of the VM's devices, by print. Any CPU. */
+/* Bytes that all of the VM's devices have moved; two lines on each of them, by print. Any CPU. */
+uint64_t virtio_bytes(const struct vm *vm);
 void virtio_print(const struct vm *vm, void (*print)(const char *fmt, ...));
 
 #endif

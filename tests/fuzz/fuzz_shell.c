@@ -231,6 +231,11 @@ const char *platform_engine_words(const struct vm *vm)
 	return "words";
 }
 
+uint64_t platform_device_bytes(const struct vm *vm)
+{
+	return present(vm)->rekey_since;
+}
+
 void platform_print_devices(const struct vm *vm, void (*print)(const char *fmt, ...))
 {
 	print("  a device of %s", present(vm)->config->name);

@@ -180,6 +180,13 @@ bool platform_press_power_button(struct vm *v)
 	return button_is_on;
 }
 
+static uint64_t device_bytes;
+
+uint64_t platform_device_bytes(const struct vm *v)
+{
+	return device_bytes;
+}
+
 void platform_print_devices(const struct vm *v, void (*print)(const char *fmt, ...))
 {
 	print("  00:01.0: a device of %s", v->name);
@@ -657,9 +664,11 @@ static void top_goes_on_until_a_key(void **state)
 	shell_poll();
 	assert_int_equal(strlen(fake_console_text()), before);
 	fake_tsc += 1000000001;
+	device_bytes += 5000 << 10;
 	shell_poll();
 	assert_non_null(strstr(fake_console_text() + before,
-			       "alpha            running      0.0     64M       68K        0"));
+			       "alpha            running      0.0     64M "
+			       "      68K        0     5000K"));
 	fake_console_type(" ");
 	shell_poll();
 	before = strlen(fake_console_text());

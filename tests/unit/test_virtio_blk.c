@@ -391,6 +391,7 @@ static void people_see_what_it_has_done(void **state)
 	assert_int_equal(request(OUT, 0, 8192), OK);
 	assert_int_equal(request(IN, SECTORS, 512), IOERR);
 	printed[0] = '\0';
+	assert_int_equal(virtio_bytes(vm), 8192);
 	virtio_print(vm, print);
 	assert_string_equal(printed,
 			    "  00:01.0: virtio-blk \\umbra\\a-root-file-system.img, 8 of 64 KiB "
