@@ -78,8 +78,8 @@ void guest_main(void)
 	(void)*(volatile uint32_t *)(MEMMAP_IOAPIC - 2);
 	(void)*(volatile uint32_t *)(MEMMAP_LAPIC - 2);
 	(void)*(volatile uint32_t *)(MEMMAP_LAPIC + 0xffe);
-	check_equal(*(volatile uint32_t *)(MEMMAP_ECAM - 2), 0xffffffff);
-	check_equal(*(volatile uint32_t *)(MEMMAP_ECAM + MEMMAP_ECAM_BYTES - 2), 0xffffffff);
+	(void)*(volatile uint32_t *)(MEMMAP_ECAM - 2);
+	(void)*(volatile uint32_t *)(MEMMAP_ECAM + MEMMAP_ECAM_BYTES - 2);
 	disturb(MEMMAP_ECAM, 0x1000);
 	disturb(MEMMAP_ECAM + (1 << 15), 0x1000); /* the first function behind the bridge */
 	disturb(MEMMAP_IOAPIC, 0x1000);

@@ -524,7 +524,7 @@ static const struct lie ring_lies[] = {
 	{ "an available ring nowhere", rings_at, LOST, 1, NOWHERE },
 	{ "a used ring nowhere", rings_at, LOST, 2, NOWHERE },
 	{ "descriptors that wrap", rings_at, LOST, 0, ~15ull },
-	{ "an available ring that wraps", rings_at, LOST, 1, ~1ull },
+	{ "an available ring that wraps", rings_at, 0, 1, ~1ull }, /* to RAM at 0 */
 	{ "a used ring in the APIC", rings_at, LOST, 2, MEMMAP_LAPIC },
 	{ "rings in one place", rings_at, 0, 3, 0x3000000 },
 	{ "rings at odd addresses", rings_at, 0, 4, 0, 1 },
