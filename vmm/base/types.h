@@ -41,12 +41,17 @@ static inline gpa_t gpa(uint64_t v)
 #define BIT(n)	     (1ul << (n))
 #define MASK(hi, lo) ((~0ul >> (63 - (hi))) & (~0ul << (lo)))
 
-#define ARRAY_COUNT(a)	       (sizeof(a) / sizeof((a)[0]))
-#define MIN(a, b)	       ((a) < (b) ? (a) : (b))
-#define MAX(a, b)	       ((a) > (b) ? (a) : (b))
-#define ALIGN_DOWN(v, a)       ((v) & ~((a)-1))
-#define ALIGN_UP(v, a)	       (((v) + (a)-1) & ~((a)-1))
-#define IS_ALIGNED(v, a)       (((v) & ((a)-1)) == 0)
+#define ARRAY_COUNT(a) (sizeof(a) / sizeof((a)[0]))
+#define MIN(a, b)      ((a) < (b) ? (a) : (b))
+#define MAX(a, b)      ((a) > (b) ? (a) : (b))
+/* The mask is as wide as the wider of the two: a narrow one would cut an address above 4 GiB. */
+#define ALIGN_DOWN(v, a)      ((v) & ~((__typeof__((v) + (a)))(a)-1))
+#define ALIGN_UP(v, a)	      (((v) + (a)-1) & ~((__typeof__((v) + (a)))(a)-1))
+#define IS_ALIGNED(v, a)      (((v) & ((a)-1)) == 0)
+#define CONTAINER_OF(p, t, m) ((t *)(void *)((char *)(p)-offsetof(t, m)))
+
+_Static_assert(ALIGN_DOWN(0x123456789ul, 16u) == 0x123456780ul, "above 4 GiB");
+_Static_assert(ALIGN_UP(0x123456781ul, 16u) == 0x123456790ul, "above 4 GiB");
 #define PRINTF_LIKE(fmt, args) __attribute__((format(printf, fmt, args)))
 
 #endif
