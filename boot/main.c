@@ -67,16 +67,15 @@ static void make_pool(void)
 
 	if (err != 0) {
 		panic("no %lu MiB of free memory in one piece%s, or not %lu KiB below 4 GiB: %s",
-		      plan.least >> 8, low ? " below 4 GiB" : "",
-		      PAGE_BOOTSTRAP * 4, err_name(err));
+		      plan.least >> 8, low ? " below 4 GiB" : "", PAGE_BOOTSTRAP * 4,
+		      err_name(err));
 	}
 	pages = page_pool().page_count;
 	if (pages < plan.wanted) {
-		log_warn(
-			"memory: Umbra has %lu MiB of its own, not the %lu MiB that VMs with all "
-			"of this machine's memory need: no free memory%s is larger in one piece",
-			pages >> 8, plan.wanted >> 8,
-			low ? " below 4 GiB, where this CPU's VMX structures have to lie," : "");
+		log_warn("memory: Umbra has %lu MiB of its own, not the %lu MiB that VMs with all "
+			 "of this machine's memory need: no free memory%s is larger in one piece",
+			 pages >> 8, plan.wanted >> 8,
+			 low ? " below 4 GiB, where this CPU's VMX structures have to lie," : "");
 	}
 }
 
@@ -117,13 +116,10 @@ static void map_what_stays(void)
 
 static void report_machine(void)
 {
-	log_info("CPU: %s, TSC %lu.%03lu MHz by %s", host_cpu_name(),
-		 tsc_hz() / 1000000,
+	log_info("CPU: %s, TSC %lu.%03lu MHz by %s", host_cpu_name(), tsc_hz() / 1000000,
 		 tsc_hz() / 1000 % 1000, tsc_source());
-	log_info("memory: %lu MiB for VMs, %lu MiB for Umbra at 0x%lx",
-		 frames_free_count() >> 8,
-		 page_pool().page_count >> 8,
-		 page_pool().base.v);
+	log_info("memory: %lu MiB for VMs, %lu MiB for Umbra at 0x%lx", frames_free_count() >> 8,
+		 page_pool().page_count >> 8, page_pool().base.v);
 }
 
 static void start_crypto(void)

@@ -157,8 +157,7 @@ static void run_vm(const struct shell_call *call)
 
 	shell_print("%s: %s%s, %u vCPU%s, %luM of memory", config->name,
 		    state_words(call->vm, text), call->vm->loads && vm->paused ? " and paused" : "",
-		    config->vcpus, config->vcpus == 1 ? "" : "s",
-		    config->memory_bytes >> 20);
+		    config->vcpus, config->vcpus == 1 ? "" : "s", config->memory_bytes >> 20);
 	shell_print("  kernel %s%s%s", config->kernel.path,
 		    config->initrd.path[0] != '\0' ? ", initrd " : "", config->initrd.path);
 	if (vm == NULL) {
@@ -247,11 +246,8 @@ static void top_row(const struct vms_entry *entry, size_t i, uint64_t elapsed)
 	bytes = rate_of(&top.bytes[i], count_bytes(entry), elapsed);
 	top.run[i] = times.run;
 	shell_print("  %-16s %-8s %5lu.%lu %6luM %8luK %8lu %8luK", entry->config->name,
-		    state_name(entry), used / 10,
-		    used % 10,
-		    entry->config->memory_bytes >> 20,
-		    clear * 4, rate,
-		    bytes >> 10);
+		    state_name(entry), used / 10, used % 10, entry->config->memory_bytes >> 20,
+		    clear * 4, rate, bytes >> 10);
 }
 
 /* Percent of one CPU since the last look, in tenths. */

@@ -219,8 +219,7 @@ static int check_sizes(struct linux_load *load)
 	}
 	if (needed - SYSSIZE_UNIT >= load->source.kernel->bytes) {
 		return refuse(load, ERR_FORMAT, "truncated: %lu bytes of %lu",
-			      load->source.kernel->bytes,
-			      needed);
+			      load->source.kernel->bytes, needed);
 	}
 	load->at.payload_bytes = MIN(needed, load->source.kernel->bytes) - load->at.setup_bytes;
 	return 0;

@@ -83,10 +83,6 @@ void vm_end(struct vm *vm, enum vm_end_reason reason, const char *detail)
 {
 }
 
-void vm_pause(struct vm *vm)
-{
-}
-
 void vm_log_exits(const struct vm *vm)
 {
 }

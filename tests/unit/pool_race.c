@@ -154,9 +154,10 @@ static void run(void)
 int main(void)
 {
 	const struct mem_range range = { hpa((uintptr_t)memory), PAGES };
+	const struct page_pool_plan plan = { POOL_PAGES, POOL_PAGES, UINT64_MAX };
 	uint64_t free_pages, free_frames;
 
-	if (page_alloc_init(&range, 1, POOL_PAGES) != 0) {
+	if (page_alloc_init(&range, 1, &plan) != 0) {
 		race_broken("no pool");
 	}
 	free_pages = page_free_count();

@@ -21,6 +21,7 @@
 #include "vmm/base/err.h"
 #include "vmm/base/host_paging.h"
 #include "vmm/base/page_alloc.h"
+#include "vmm/base/work.h"
 
 #define PAGES	    8192u /* of the machine */
 #define POOL_PAGES  1024u
@@ -186,6 +187,7 @@ static void boot_processor(void)
 		revoked++;
 		for (uint32_t n = 1 + race_random(200); n != 0; n--) {
 			race_pause();
+			(void)work_some();
 			(void)retire_poll();
 		}
 		if (share_grant(share, &members[1], gpa(BASE), false, 1) != 0) {
@@ -219,10 +221,11 @@ int main(void)
 				       .structures_wb = true,
 				       .phys_bits = 46 };
 	const struct mem_range range = { hpa((uintptr_t)memory), PAGES };
+	const struct page_pool_plan plan = { POOL_PAGES, POOL_PAGES, UINT64_MAX };
 	uint64_t free_frames;
 
 	ept_configure(&caps);
-	if (page_alloc_init(&range, 1, POOL_PAGES) != 0) {
+	if (page_alloc_init(&range, 1, &plan) != 0) {
 		race_broken("no memory");
 	}
 	free_frames = frames_free_count();
@@ -241,6 +244,7 @@ int main(void)
 	}
 	share_destroy(share);
 	while (!retire_poll()) {
+		(void)work_some();
 	}
 	printf("%lu faults, revoked %lu times\n", faults, revoked);
 	if (frames_free_count() != free_frames) {

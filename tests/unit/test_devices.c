@@ -98,6 +98,7 @@ const struct vdev_ops vpci_device = { .name = "pci", .init = pci_init };
 /* Come last, and are all alike to these loops. */
 const struct vdev_ops virtio_rng_device = { .name = "rng" };
 const struct vdev_ops virtio_blk_device = { .name = "blk" };
+const struct vdev_ops virtio_console_device = { .name = "console" };
 
 static int start(void **state)
 {

@@ -17,6 +17,7 @@
 #include "guest/disk.h"
 #include "tests/unit/fake_base.h"
 #include "vmm/base/err.h"
+#include "vmm/base/work.h"
 
 #define BLOCKS 24u
 #define BYTES  (BLOCKS * DISK_BLOCK - 1000) /* the last sector is cut */
@@ -81,6 +82,7 @@ static void forget(void)
 {
 	disk_forget(&config);
 	while (retire_buries()) {
+		(void)work_some();
 		(void)retire_poll();
 	}
 	assert_int_equal(areas, 0);

@@ -492,7 +492,10 @@ static void test_frames_stale(void **state)
 	hpa_t frame;
 	bool stale;
 
-	assert_int_equal(page_alloc_init(ranges, 3, POOL_ROOM), 0);
+	assert_int_equal(page_alloc_init(ranges, 3,
+					 &(const struct page_pool_plan){ POOL_ROOM, POOL_ROOM,
+									 SIZE_1G * 4 }),
+			 0);
 	assert_true(frames_stale()); /* firmware's use */
 	cache_flush_all();
 	assert_false(frames_stale());

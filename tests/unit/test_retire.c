@@ -384,6 +384,7 @@ static unsigned bury_in_steps(void)
 	do {
 		const uint64_t maps = fake_temp_maps();
 
+		(void)work_some();
 		done = retire_poll();
 		assert_in_range(fake_temp_maps() - maps, 0, GMEM_STEP_BYTES / PAGE_SIZE);
 		steps += fake_temp_maps() != maps;
@@ -519,6 +520,8 @@ int main(void)
 		TEST(test_1g_leaf_when_all_is_zeroed),
 		TEST(test_a_keyid_without_memory),
 		TEST(test_clear_range_is_zeroed),
+		TEST(test_clear_leaves_no_lines),
+		TEST(test_untouched_stays_stale),
 		TEST(test_touched_memory_ends_in_steps),
 		TEST(test_all_memory_ends_in_steps),
 		TEST(test_little_memory_by_lines),

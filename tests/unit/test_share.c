@@ -17,6 +17,7 @@
 #include "tests/unit/fake_keyslot.h"
 #include "vmm/base/cache.h"
 #include "vmm/base/err.h"
+#include "vmm/base/work.h"
 
 #define SECOND 1000000000ul
 #define BASE   0x100000000ul
@@ -129,6 +130,7 @@ static int teardown(void **state)
 	share_destroy(share);
 	assert_int_equal(state_of(group), KEYSLOT_RETIRING);
 	while (retire_buries()) {
+		(void)work_some();
 		(void)retire_poll(); /* what a member had of its own meanwhile */
 	}
 	maps = fake_temp_maps();

@@ -154,11 +154,9 @@ static struct extent usable_part(const struct mem_range *range)
 		return none;
 	}
 	if (end > keyid_address_end() / PAGE_SIZE) {
-		log_warn(
-			"memory map: range at 0x%lx of %lu pages is left out: its addresses have "
-			"bits that this CPU takes for KeyIDs (from 0x%lx on)",
-			range->base.v, range->page_count,
-			keyid_address_end());
+		log_warn("memory map: range at 0x%lx of %lu pages is left out: its addresses have "
+			 "bits that this CPU takes for KeyIDs (from 0x%lx on)",
+			 range->base.v, range->page_count, keyid_address_end());
 		return none;
 	}
 	/* An unaligned range loses the page it begins in; its last page is cut in the same way. */
@@ -302,8 +300,8 @@ static void give_back(hpa_t first, uint64_t page_count, uint64_t used_at)
 	kept = extent_add(e);
 	lock_drop(&frames.lock);
 	if (!kept) {
-		log_warn("free memory is too scattered: %lu pages at 0x%lx are lost",
-			 page_count, first.v);
+		log_warn("free memory is too scattered: %lu pages at 0x%lx are lost", page_count,
+			 first.v);
 	}
 }
 

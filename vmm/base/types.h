@@ -45,10 +45,9 @@ static inline gpa_t gpa(uint64_t v)
 #define MIN(a, b)      ((a) < (b) ? (a) : (b))
 #define MAX(a, b)      ((a) > (b) ? (a) : (b))
 /* The mask is as wide as the wider of the two: a narrow one would cut an address above 4 GiB. */
-#define ALIGN_DOWN(v, a)      ((v) & ~((__typeof__((v) + (a)))(a)-1))
-#define ALIGN_UP(v, a)	      (((v) + (a)-1) & ~((__typeof__((v) + (a)))(a)-1))
-#define IS_ALIGNED(v, a)      (((v) & ((a)-1)) == 0)
-#define CONTAINER_OF(p, t, m) ((t *)(void *)((char *)(p)-offsetof(t, m)))
+#define ALIGN_DOWN(v, a) ((v) & ~((__typeof__((v) + (a)))(a)-1))
+#define ALIGN_UP(v, a)	 (((v) + (a)-1) & ~((__typeof__((v) + (a)))(a)-1))
+#define IS_ALIGNED(v, a) (((v) & ((a)-1)) == 0)
 
 _Static_assert(ALIGN_DOWN(0x123456789ul, 16u) == 0x123456780ul, "above 4 GiB");
 _Static_assert(ALIGN_UP(0x123456781ul, 16u) == 0x123456790ul, "above 4 GiB");
