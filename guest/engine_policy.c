@@ -43,7 +43,8 @@ static const struct engine_policy none_left = {
 };
 
 static const struct engine_policy no_own_key = {
-	ENGINE_REFUSED, "this machine has no key of its own (TME is missing or off); " WRITE_KEY
+	ENGINE_REFUSED, "this machine has no key of its own that encrypts (TME is missing, off or "
+			"bypassed, as the log says); " WRITE_KEY
 };
 static const struct engine_policy own_bypassed = {
 	ENGINE_REFUSED,

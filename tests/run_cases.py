@@ -104,6 +104,8 @@ def load_cases(path):
         unknown = raw.keys() - KEYS
         if unknown:
             raise CaseError(f"{path}: case {raw.get('name')}: unknown key {sorted(unknown)}")
+        if raw.get("reports") == []:  # it would let every report pass
+            raise CaseError(f"{path}: case {raw.get('name')}: reports is empty")
         for case in expand(raw, document["conf"]):
             cases.append({**DEFAULTS, **case})
     names = [case["name"] for case in cases]

@@ -2,10 +2,9 @@
 /*
  * Memory that two VMs share ([share NAME], boot/README.md). One VM has "writer" on its command
  * line, fills "mib" MiB with numbers and reports their sum; the other has "reader", sums them up as
- * well and answers. With "ro" the reader may only read: a store, and the accessed bit of a page
- * table that lies in there, are #GP. "outsider" is no member: where the others have the share it
- * has no memory. "marks" writes a page to its own memory and to the share, for who looks at DRAM.
- * Nobody waits longer for a word than "patience" milliseconds.
+ * well and answers. With "ro" the reader may only read: a store is #GP. "outsider" is not a member:
+ * where the others have the share it has no memory. "marks" writes a page to its own memory and to
+ * the share, for who looks at DRAM. Nobody waits longer for a word than "patience" milliseconds.
  *
  * The first page has words for both: [0] the writer's state, [1] its sum; the reader's answers are
  * in the same page at [8], or on the console where it may not write.
@@ -69,7 +68,6 @@ static void read_all(uint64_t count)
 	print("share: read %lu words, sum %lx\n", count, words[1]);
 }
 
-/* A store, and a page walk through a table in the share, whose accessed bit would be set. */
 static void check_read_only(void)
 {
 	const uint64_t before = words[2];
