@@ -63,7 +63,8 @@ struct row {
 	}
 #define PLATFORM                                                                                   \
 	{                                                                                          \
-		{ REFUSE, "no key of its own (TME is missing or off); write key = random" },       \
+		{ REFUSE, "no key of its own that encrypts (TME is missing, off or bypassed, "     \
+			  "as the log says); write key = random" },                                \
 			{ OWN, NULL }, { OWN, NULL }, { OWN, NULL },                               \
 			{ REFUSE, "switched TME bypass on, so that memory under it is in clear" }, \
 		{                                                                                  \
