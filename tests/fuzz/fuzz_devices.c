@@ -18,6 +18,7 @@
 #define LEVEL	   BIT(15)
 #define MASKED	   BIT(16)
 #define RANGES_MAX 16
+#define ECAM_RANGE (RANGES_MAX - 1) /* a range of its own, so that seeds stay what they are */
 
 static struct vm vm;
 static struct platform platform;
@@ -42,12 +43,15 @@ static void require(bool cond)
 int iobus_add(struct iobus *bus, enum io_space space, uint64_t base, uint64_t length,
 	      const struct io_ops *ops, void *device)
 {
-	require(range_count < RANGES_MAX);
-	ranges[range_count].space = space;
-	ranges[range_count].base = base;
-	ranges[range_count].length = length;
-	ranges[range_count].ops = ops;
-	ranges[range_count++].device = device;
+	const bool is_ecam = space == IO_SPACE_MEMORY && base == MEMMAP_ECAM;
+	const unsigned at = is_ecam ? ECAM_RANGE : range_count++;
+
+	require(range_count <= ECAM_RANGE);
+	ranges[at].space = space;
+	ranges[at].base = base;
+	ranges[at].length = length;
+	ranges[at].ops = ops;
+	ranges[at].device = device;
 	return 0;
 }
 
@@ -154,7 +158,7 @@ struct __attribute__((packed)) input {
 
 static void step(const struct input *in)
 {
-	unsigned range = in->where % range_count;
+	unsigned range = in->where == UINT8_MAX ? ECAM_RANGE : in->where % range_count;
 	uint32_t size = 1u << (in->what >> 5 & 3);
 
 	switch (in->what & 7) {
@@ -172,6 +176,9 @@ static void step(const struct input *in)
 		vuart_poll(&platform.com1);
 		if ((in->value & 2) != 0) {
 			vconsole_show();
+		}
+		if ((in->value & 4) != 0) {
+			vpci_set_intx(&function, (in->value & 8) != 0);
 		}
 		break;
 	default:
@@ -214,6 +221,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 	require(vpci_add(&platform.pci, 1, &function, &function_ops, &identity) == 0);
 	require(vpci_add_bar(&function, 0, VPCI_BAR_IO, 32, NULL, NULL) == 0);
 	require(vpci_add_bar(&function, 1, VPCI_BAR_MEMORY64, 0x4000, NULL, NULL) == 0);
+	(void)vpci_add_capability(&function, 9, "fuzz", 4);
 	vconsole_attach(&platform.console, "fuzz");
 	require(vuart_init(&platform.com1, &vm, &platform.ioapic, &platform.console) == 0);
 	for (; bytes >= sizeof(in); data += sizeof(in), bytes -= sizeof(in)) {
