@@ -159,7 +159,7 @@ static bool lives_on(keyid_t keyid)
  * Little memory: its own lines leave the caches, through the alias of its KeyID, and no other VM's
  * do. What it takes grows with the memory. False, and nothing was done, when it is not little, or
  * when more KeyIDs wait than the memory here lies under: one that memory moved away from, be the
- * move over or not, has lines that nobody can find any more.
+ * move over or not, has lines whose addresses are not known any more.
  */
 static bool flush_lines(void)
 {

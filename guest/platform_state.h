@@ -41,7 +41,7 @@ struct platform {
 	struct virtio_work virtio_work[VM_VCPU_MAX];
 	struct virtio_rng rng;
 	struct virtio_console hvc;		/* not always used */
-	struct virtio_blk *disks[VM_DISKS_MAX]; /* NULL: there is no such one */
+	struct virtio_blk *disks[VM_DISKS_MAX]; /* NULL: not configured */
 	struct vconsole console;
 	struct loading loading;
 };

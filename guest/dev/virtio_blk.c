@@ -209,7 +209,7 @@ static enum virtio_step move_data(struct virtio_blk *blk, struct virtio_queue *q
 	return VIRTIO_DONE;
 }
 
-/* Zeros in a part of one block. A discard leaves alone what is no whole block. */
+/* Zeros in a part of one block. A discard frees whole blocks alone. */
 static int zero_piece(struct virtio_blk *blk, uint64_t at, size_t bytes)
 {
 	const uint64_t block = at / DISK_BLOCK;

@@ -113,7 +113,7 @@ static void set_half(uint64_t *value, uint32_t high, uint32_t half)
 	*value = kept | (uint64_t)half << (high != 0 ? 32 : 0);
 }
 
-/* The queue that is selected; NULL: there is no such one. */
+/* The queue that is selected, or NULL where the device does not have it. */
 static struct virtio_queue *selected(struct virtio *device)
 {
 	return device->selected < device->ops->queues ? &device->queues[device->selected] : NULL;
@@ -161,7 +161,7 @@ static uint16_t vector_or_none(const struct virtio *device, uint32_t vector)
 	return vector < device->msix.count ? (uint16_t)vector : NO_VECTOR;
 }
 
-/* Once it is enabled, what a turn may be reading stays as it is. The vector is no part of that. */
+/* Once it is enabled, what a turn may read cannot be changed; the vector can. */
 static void write_queue(struct virtio *device, uint32_t offset, uint32_t value)
 {
 	struct virtio_queue *queue = selected(device);

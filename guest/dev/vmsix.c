@@ -31,8 +31,8 @@ static void refuse(struct vmsix *msix, uint32_t vector, const struct vmsix_entry
 {
 	if (!msix->refused) {
 		msix->refused = true;
-		log_warn("vm %s: %s: MSI-X vector %u goes to %#lx, which is no local APIC, and is "
-			 "not sent; further ones are not logged",
+		log_warn("vm %s: %s: MSI-X vector %u goes to %#lx, which is not a local APIC: it "
+			 "is not sent, and further ones are not logged",
 			 msix->function->pci->vm->name, msix->function->ops->name, vector,
 			 entry->address);
 	}

@@ -218,8 +218,8 @@ static void addresses_of_no_local_apic_are_refused_in_words_once(void **state)
 	}
 	assert_int_equal(sent_count, 0);
 	assert_string_equal(fake_log_text(),
-			    "warning: vm m: test: MSI-X vector 0 goes to 0, which is no local "
-			    "APIC, and is not sent; further ones are not logged\n");
+			    "warning: vm m: test: MSI-X vector 0 goes to 0, which is not a local "
+			    "APIC: it is not sent, and further ones are not logged\n");
 	table(8, 4, true, 0x0741); /* ExtINT: no 8259 gives a vector */
 	table(0, 8, true, 0xfee00000);
 	vmsix_send(&msix, 0);
