@@ -5,6 +5,7 @@
  */
 #include "vmm/exits.h"
 
+#include "vmm/attention.h"
 #include "vmm/base/str.h"
 #include "vmm/base/x86.h"
 #include "vmm/hole.h"

@@ -1,30 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A vCPU's life and its run loop: requests of others, events, entry, exit. Everything but the
- * requests (kick, NMI, INIT, SIPI: atomic, any CPU) belongs to the CPU that runs the vCPU; no lock.
+ * A vCPU as an object: its pages, its VMCS, which CPU holds it. It belongs to the CPU that runs it;
+ * no lock. The run loop is in vcpu_run.c, what other CPUs ask of a vCPU in attention.c.
  */
 #include "vmm/vcpu.h"
 
 #include "ept/ept_tlb.h"
 #include "vmm/apic_page.h"
-#include "vmm/base/cpu.h"
 #include "vmm/base/err.h"
-#include "vmm/base/log.h"
 #include "vmm/base/page_alloc.h"
 #include "vmm/base/str.h"
-#include "vmm/base/tsc.h"
-#include "vmm/base/x86.h"
 #include "vmm/exit_msr.h"
-#include "vmm/exits.h"
-#include "vmm/inject.h"
-#include "vmm/sched.h"
 #include "vmm/vcpu_priv.h"
 #include "vmm/vmcs.h"
 #include "vmm/vmx.h"
 
-#define VCPU_PAGES  ((sizeof(struct vcpu) + PAGE_SIZE - 1) / PAGE_SIZE)
-#define WORK_GAP_US 100 /* what a vCPU has for itself between two turns of its devices' work */
-#define PRIV_PAGES  ((sizeof(struct vcpu_private) + PAGE_SIZE - 1) / PAGE_SIZE)
+#define VCPU_PAGES ((sizeof(struct vcpu) + PAGE_SIZE - 1) / PAGE_SIZE)
+#define PRIV_PAGES ((sizeof(struct vcpu_private) + PAGE_SIZE - 1) / PAGE_SIZE)
 
 int vcpu_create(struct vm *vm, uint32_t id, struct vcpu **out)
 {
@@ -74,53 +66,9 @@ void vcpu_set_long_mode(struct vcpu *vcpu, const struct vcpu_long_mode *state)
 	vcpu->state = VCPU_RUNNABLE;
 }
 
-/* --- Requests: any CPU --- */
-
-void vcpu_kick(struct vcpu *vcpu)
-{
-	/* One interrupt is enough until its CPU has looked. */
-	if (__atomic_exchange_n(&vcpu->kicked, 1, __ATOMIC_SEQ_CST) == 0) {
-		sched_kick(vcpu);
-	}
-}
-
-void vcpu_nmi(struct vcpu *vcpu)
-{
-	vcpu_latch_nmi(vcpu);
-	vcpu_kick(vcpu);
-}
-
-void vcpu_ask_dump(struct vcpu *vcpu)
-{
-	__atomic_or_fetch(&vcpu->priv->requests, VCPU_REQUEST_DUMP, __ATOMIC_ACQ_REL);
-	vcpu_kick(vcpu);
-}
-
 void vcpu_forget_code(struct vcpu *vcpu)
 {
 	memset(&vcpu->priv->emul_cache, 0, sizeof(vcpu->priv->emul_cache));
-}
-
-void vcpu_init_signal(struct vcpu *vcpu)
-{
-	/* A SIPI from before the INIT is lost. */
-	__atomic_store_n(&vcpu->priv->requests, VCPU_REQUEST_INIT, __ATOMIC_RELEASE);
-	vcpu_kick(vcpu);
-}
-
-void vcpu_sipi(struct vcpu *vcpu, uint8_t vector)
-{
-	uint32_t old = __atomic_load_n(&vcpu->priv->requests, __ATOMIC_RELAXED);
-	uint32_t wanted;
-
-	do {
-		if ((old & VCPU_REQUEST_SIPI) != 0) {
-			return; /* the first one counts */
-		}
-		wanted = old | VCPU_REQUEST_SIPI | (uint32_t)vector << 8;
-	} while (!__atomic_compare_exchange_n(&vcpu->priv->requests, &old, wanted, false,
-					      __ATOMIC_ACQ_REL, __ATOMIC_RELAXED));
-	vcpu_kick(vcpu);
 }
 
 /* --- What the virtual APIC asks --- */
@@ -223,194 +171,4 @@ void vcpu_unload(struct vcpu *vcpu)
 		vcpu->priv->vmcs_ready = false;
 	}
 	vcpu_set_state(vcpu, VCPU_OFF);
-}
-
-static void take_requests(struct vcpu *vcpu)
-{
-	enum vcpu_run_state state = vcpu->state;
-	uint32_t requests;
-
-	/* vm_check_halted has to find the SIPI, or a vCPU that runs: never neither. */
-	if ((__atomic_load_n(&vcpu->priv->requests, __ATOMIC_RELAXED) & VCPU_REQUEST_SIPI) != 0) {
-		vcpu_set_state(vcpu, VCPU_RUNNABLE);
-	}
-	requests = __atomic_exchange_n(&vcpu->priv->requests, 0, __ATOMIC_ACQ_REL);
-	if ((requests & VCPU_REQUEST_INIT) != 0) {
-		state = VCPU_WAIT_SIPI;
-		vcpu->event.info = 0;
-		vcpu->priv->deferred_interrupt = 0;
-		__atomic_store_n(&vcpu->nmi_pending, 0, __ATOMIC_RELAXED);
-	}
-	if ((requests & VCPU_REQUEST_SIPI) != 0 && state == VCPU_WAIT_SIPI) {
-		vcpu_load(vcpu);
-		vmcs_reset_guest(vcpu, (uint8_t)(requests >> 8));
-		vcpu_flush_translations(vcpu); /* INIT does; paging may have been on */
-		vcpu_state_reset();
-		state = VCPU_RUNNABLE;
-	}
-	vcpu_set_state(vcpu, state);
-	if ((requests & VCPU_REQUEST_DUMP) != 0 && state == VCPU_WAIT_SIPI) {
-		log_info("vm %s: vCPU %u waits for SIPI", vcpu->vm->name, vcpu->id);
-	} else if ((requests & VCPU_REQUEST_DUMP) != 0) {
-		vcpu_load(vcpu);
-		vcpu_dump(vcpu);
-	}
-}
-
-bool vcpu_wake(struct vcpu *vcpu)
-{
-	if (__atomic_exchange_n(&vcpu->kicked, 0, __ATOMIC_SEQ_CST) != 0) {
-		vcpu->priv->recheck = true;
-		if (__atomic_load_n(&vcpu->priv->requests, __ATOMIC_RELAXED) != 0) {
-			take_requests(vcpu);
-		}
-	}
-	if (vcpu->state == VCPU_HALTED &&
-	    (__atomic_load_n(&vcpu->nmi_pending, __ATOMIC_RELAXED) != 0 ||
-	     (vcpu->priv->halted_if && vcpu->vm->hooks->irq_pending(vcpu) >= 0))) {
-		vcpu_set_state(vcpu, VCPU_RUNNABLE);
-		vcpu->priv->recheck = true;
-	}
-	return vcpu->state == VCPU_RUNNABLE || vcpu->work;
-}
-
-void vcpu_add_work(struct vcpu *vcpu)
-{
-	vcpu->work = true;
-	__atomic_store_n(&vcpu->kicked, 1, __ATOMIC_SEQ_CST); /* who halts now looks again */
-}
-
-/*
- * SDM, "VMX-Preemption Timer": loaded from the VMCS at each entry. Rounded up: never early. No
- * slice is longer than what the timer can count (vcpu_run).
- */
-static inline void arm_timer(const struct vmx_caps *caps, uint64_t deadline)
-{
-	uint64_t now = cpu_rdtsc();
-	uint64_t ticks = 0;
-
-	if (!caps->preemption_timer) {
-		sched_arm_timer(deadline);
-		return;
-	}
-	if (deadline > now) {
-		ticks = (deadline - now + caps->timer_round) >> caps->timer_shift;
-	}
-	vmwrite(VMCS_PREEMPTION_TIMER_VALUE, ticks);
-}
-
-static void flush_before_entry(const struct vmx_caps *caps)
-{
-	if ((caps->entry_flush & VMX_FLUSH_L1D) != 0) {
-		cpu_wrmsr(MSR_IA32_FLUSH_CMD, 1);
-	}
-	if ((caps->entry_flush & VMX_FLUSH_MDS) != 0) {
-		cpu_verw();
-	}
-}
-
-/* VMfail: no guest state was loaded, and the fault is ours or the CPU's. This VM ends, no other. */
-static void entry_refused(struct vcpu *vcpu, uint32_t result)
-{
-	char text[VM_DETAIL_MAX];
-	uint64_t error = result == VMX_ENTER_FAIL_VALID ? vmread(VMCS_INSTRUCTION_ERROR) : 0;
-
-	str_printf(text, sizeof(text), "VM-instruction error %u", (unsigned)error);
-	vm_end(vcpu->vm, VM_END_ENTRY_FAILED, text);
-	if (result == VMX_ENTER_FAIL_VALID) {
-		vcpu_dump(vcpu);
-	}
-}
-
-/*
- * Whatever may keep a vCPU from being entered, or change what it meets there. False: it is not to
- * be entered. Order: a hook that inject_before_entry calls may change the controls.
- *
- * The slice's end is looked at here too, for a guest may arrange that each delivery of an event
- * ends in an exit (#AC or #DB in the handler's own frame), and neither the timer nor an interrupt
- * of the host gets between those.
- *
- * A turn of its devices' work comes before each entry as long as there is some; in between it runs
- * for as long, so that it sees what was done. One that does not run does turn after turn.
- */
-static bool settle(struct vcpu *vcpu, uint64_t *slice_end)
-{
-	struct vcpu_private *priv = vcpu->priv;
-
-	do {
-		if (__atomic_load_n(&vcpu->kicked, __ATOMIC_SEQ_CST) != 0 ||
-		    vcpu->state != VCPU_RUNNABLE) {
-			if (!vcpu_wake(vcpu)) {
-				return false;
-			}
-			vcpu_load(vcpu);
-		}
-		if (__atomic_load_n(&vcpu->vm->state, __ATOMIC_RELAXED) != VM_RUNNING ||
-		    __atomic_load_n(&vcpu->vm->paused, __ATOMIC_RELAXED) ||
-		    sched_slice_over(slice_end)) {
-			return false;
-		}
-		vcpu->work = vcpu->work && vcpu->vm->hooks->work(vcpu);
-	} while (vcpu->state != VCPU_RUNNABLE);
-	inject_before_entry(vcpu);
-	priv->recheck |= vcpu->work;
-	if (priv->controls_changed) {
-		priv->controls_changed = false;
-		vmcs_write_apic_controls(vcpu);
-		vmwrite(VMCS_TSC_OFFSET, priv->tsc_offset);
-	}
-	return true;
-}
-
-/* The way between two exits that change nothing for the vCPU: kept as short as it can be. */
-static inline __attribute__((always_inline)) void run(struct vcpu *vcpu, uint64_t slice_end)
-{
-	const struct vmx_caps *caps = vmx_caps();
-	struct vcpu_private *priv = vcpu->priv;
-	struct ept_root *root = &vcpu->vm->gmem.root;
-	uint64_t deadline = 0; /* the sooner of slice_end and what settle found for the guest */
-	uint32_t result;
-
-	vcpu_load(vcpu);
-	slice_end = MIN(slice_end, cpu_rdtsc() + UINT32_MAX);
-	priv->recheck = true;
-	for (;;) {
-		if (__builtin_expect((__atomic_load_n(&vcpu->kicked, __ATOMIC_SEQ_CST) |
-				      priv->recheck | vcpu->event.info) != 0,
-				     0)) {
-			if (!settle(vcpu, &slice_end)) {
-				return;
-			}
-			deadline = MIN(slice_end, priv->timer_deadline);
-			if (vcpu->work) {
-				deadline = MIN(deadline, cpu_rdtsc() + tsc_from_us(WORK_GAP_US));
-			}
-		}
-		arm_timer(caps, deadline);
-		ept_tlb_enter(root);
-		if (__builtin_expect(caps->entry_flush != 0, 0)) {
-			flush_before_entry(caps);
-		}
-		result = vmx_enter(vcpu, priv, vcpu->launched);
-		ept_tlb_leave();
-		if (__builtin_expect(result != VMX_ENTER_EXITED, 0)) {
-			entry_refused(vcpu, result);
-			return;
-		}
-		vcpu->launched = true;
-		if (exit_dispatch(vcpu) == EXIT_YIELD) {
-			if (sched_slice_over(&slice_end)) {
-				return;
-			}
-			deadline = MIN(slice_end, priv->timer_deadline);
-		}
-	}
-}
-
-void vcpu_run(struct vcpu *vcpu, uint64_t slice_end)
-{
-	run(vcpu, slice_end);
-	if (vmx_caps()->fill_rsb) {
-		vmx_fill_rsb(); /* the RETs from here on are the first since the guest ran */
-	}
 }

@@ -195,7 +195,7 @@ void vcpu_load(struct vcpu *vcpu);
 void vcpu_park(struct vcpu *vcpu);
 /* Leaves the CPU for good: VMCLEAR, live registers dropped. Only on the CPU that ran it. */
 void vcpu_unload(struct vcpu *vcpu);
-/* Runs until slice_end (host TSC), HLT, or the end of the VM. Interrupts off. */
+/* vcpu_run.c: runs until slice_end (host TSC), HLT, or the end of the VM. Interrupts off. */
 void vcpu_run(struct vcpu *vcpu, uint64_t slice_end);
 /* The VM is paused: the guest's TSC goes back so many ticks. */
 void vcpu_skip_time(struct vcpu *vcpu, uint64_t ticks);
@@ -203,8 +203,6 @@ void vcpu_skip_time(struct vcpu *vcpu, uint64_t ticks);
 bool vcpu_wake(struct vcpu *vcpu);
 int vcpu_create(struct vm *vm, uint32_t id, struct vcpu **out);
 void vcpu_destroy(struct vcpu *vcpu);
-/* vm.c: ends the VM when every vCPU halts with interrupts off and nothing pends. */
-void vm_check_halted(struct vm *vm);
 /* Registers of a vCPU that came to grief, to the log. Its VMCS is current. */
 void vcpu_dump(const struct vcpu *vcpu);
 

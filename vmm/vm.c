@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * VM objects. vm_create, vm_add_vcpu, vm_start, vm_ended and vm_destroy: the boot processor alone.
- * vm_end comes from anywhere. state moves forward only; its first change away from VM_RUNNING
- * decides the reason. No locks.
+ * vm_end (attention.c) comes from anywhere. state moves forward only; its first change away from
+ * VM_RUNNING decides the reason. No locks.
  */
 #include "vmm/vm.h"
 
 #include "vmm/apic_page.h"
+#include "vmm/attention.h"
 #include "vmm/base/cpu.h"
 #include "vmm/base/err.h"
 #include "vmm/base/log.h"
@@ -101,33 +102,6 @@ void vm_start(struct vm *vm)
 }
 
 /*
- * Its CPU looks at it in any case. While a VM is paused nobody takes the kicks of its vCPUs, so
- * vcpu_kick, which sends one interrupt for all of them, would send none.
- */
-static void rouse(struct vcpu *vcpu)
-{
-	__atomic_store_n(&vcpu->kicked, 1, __ATOMIC_SEQ_CST);
-	sched_kick(vcpu);
-}
-
-void vm_end(struct vm *vm, enum vm_end_reason reason, const char *detail)
-{
-	enum vm_end_reason none = VM_END_NONE;
-
-	if (!__atomic_compare_exchange_n(&vm->end_reason, &none, reason, false, __ATOMIC_ACQ_REL,
-					 __ATOMIC_RELAXED)) {
-		return;
-	}
-	if (detail != NULL) {
-		(void)str_copy(vm->end_detail, sizeof(vm->end_detail), detail);
-	}
-	__atomic_store_n(&vm->state, VM_ENDING, __ATOMIC_SEQ_CST);
-	for (uint32_t i = 0; i < vm->vcpu_count; i++) {
-		rouse(vm->vcpus[i]);
-	}
-}
-
-/*
  * Whoever takes a vCPU to a CPU says so in on_cpu first and looks at paused then; here it is the
  * other way round, each with a full barrier between, so one of the two sees the other.
  */
@@ -163,7 +137,7 @@ void vm_resume(struct vm *vm)
 	vm->hooks->skip_time(vm, ticks);
 	__atomic_store_n(&vm->paused, false, __ATOMIC_SEQ_CST);
 	for (uint32_t i = 0; i < vm->vcpu_count; i++) {
-		rouse(vm->vcpus[i]);
+		vcpu_rouse(vm->vcpus[i]);
 	}
 	sched_clock_changed(vm); /* its CPU has left it out meanwhile */
 }
@@ -204,23 +178,6 @@ bool vm_ended(struct vm *vm)
 		__atomic_store_n(&vm->state, VM_ENDED, __ATOMIC_RELAXED);
 	}
 	return __atomic_load_n(&vm->state, __ATOMIC_RELAXED) == VM_ENDED;
-}
-
-void vm_check_halted(struct vm *vm)
-{
-	for (uint32_t i = 0; i < vm->vcpu_count; i++) {
-		const struct vcpu *vcpu = vm->vcpus[i];
-		enum vcpu_run_state state = __atomic_load_n(&vcpu->state, __ATOMIC_SEQ_CST);
-
-		if (state == VCPU_RUNNABLE ||
-		    (state == VCPU_HALTED &&
-		     __atomic_load_n(&vcpu->priv->halted_if, __ATOMIC_RELAXED)) ||
-		    __atomic_load_n(&vcpu->nmi_pending, __ATOMIC_RELAXED) != 0 ||
-		    __atomic_load_n(&vcpu->priv->requests, __ATOMIC_RELAXED) != 0) {
-			return;
-		}
-	}
-	vm_end(vm, VM_END_HALTED, NULL);
 }
 
 void vm_destroy(struct vm *vm)

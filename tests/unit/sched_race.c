@@ -14,6 +14,7 @@
 #include "ept/invept_priv.h"
 #include "tests/unit/race_cpus.h"
 #include "vmm/apic_page.h"
+#include "vmm/attention.h"
 #include "vmm/base/console.h"
 #include "vmm/base/cpu.h"
 #include "vmm/base/lapic.h"

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "tests/unit/fake_base.h"
+#include "vmm/attention.h"
 #include "vmm/base/x86.h"
 #include "vmm/exits.h"
 #include "vmm/inject.h"

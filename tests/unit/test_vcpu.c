@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * vmm/vcpu.c and vcpu_state.c: each vCPU finds the registers that it left in the CPU, whoever was
- * there meanwhile; another VM's first entry comes behind a barrier for predicted branches; and what
- * this CPU's flaws ask for is done before each entry, VERW last. Then requests of other CPUs,
- * timers, and entries that the CPU refuses.
+ * vmm/vcpu.c, vcpu_run.c, attention.c and vcpu_state.c: each vCPU finds the registers that it left
+ * in the CPU, whoever was there meanwhile; another VM's first entry comes behind a barrier for
+ * predicted branches; and what this CPU's flaws ask for is done before each entry, VERW last. Then
+ * requests of other CPUs, timers, and entries that the CPU refuses.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -200,16 +200,6 @@ void vcpu_dump(const struct vcpu *vcpu)
 {
 	assert_ptr_equal(percpu_self()->vcpu, vcpu); /* its VMCS is current */
 	dumped = vcpu;
-}
-
-void vm_end(struct vm *vm, enum vm_end_reason reason, const char *detail)
-{
-	if (enter_result == VMX_ENTER_EXITED) {
-		fail_msg("the VM ends: %s", detail);
-	}
-	assert_int_equal(reason, VM_END_ENTRY_FAILED);
-	step(detail);
-	vm->state = VM_ENDING;
 }
 
 void ept_tlb_catch_up(struct ept_root *root, uint64_t generation)
@@ -458,6 +448,7 @@ static void flaws_are_seen_to_before_each_entry(void **state)
 		exits_left = 2;		    /* settle asks as well */
 		caps.fill_rsb = i % 2 != 0; /* once, behind the last exit */
 		vcpu_run(vcpu, UINT64_MAX);
+		assert_int_equal(vms[0].end_reason, VM_END_NONE);
 		strcpy(wanted, rows[i].wanted);
 		assert_string_equal(steps, strcat(wanted, caps.fill_rsb ? "RSB " : ""));
 		vcpu_unload(vcpu);
@@ -481,9 +472,11 @@ static void a_refused_entry_ends_the_vm(void **state)
 		exits_left = 5;
 		dumped = NULL;
 		vcpu_run(vcpu, UINT64_MAX);
-		assert_string_equal(steps, i == VMX_ENTER_FAIL_VALID
-						   ? "load launch VM-instruction error 7 "
-						   : "load launch VM-instruction error 0 ");
+		assert_string_equal(steps, "load launch ");
+		assert_int_equal(vms[0].end_reason, VM_END_ENTRY_FAILED);
+		assert_string_equal(vms[0].end_detail, i == VMX_ENTER_FAIL_VALID
+							       ? "VM-instruction error 7"
+							       : "VM-instruction error 0");
 		assert_ptr_equal(dumped, i == VMX_ENTER_FAIL_VALID ? vcpu : NULL);
 		assert_false(vcpu->launched);
 		enter_result = VMX_ENTER_EXITED;

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* vmm/vm.c: ids that come back, a pause that the guest's clock does not see, and how VMs end. */
+/*
+ * vmm/vm.c and attention.c: ids that come back, a pause that the guest's clock does not see, and
+ * how VMs end.
+ */
 #include <signal.h>
 #include <sys/time.h>
 #include <setjmp.h>
@@ -10,6 +13,7 @@
 
 #include "tests/unit/fake_base.h"
 #include "vmm/apic_page.h"
+#include "vmm/attention.h"
 #include "vmm/base/err.h"
 #include "vmm/base/page_alloc.h"
 #include "vmm/exits.h"
@@ -48,14 +52,6 @@ void sched_kick(struct vcpu *vcpu)
 {
 	assert_non_null(vcpu);
 	kicks++;
-}
-
-/* As the real one. Nobody looks here, so of several one reaches the CPU. */
-void vcpu_kick(struct vcpu *vcpu)
-{
-	if (__atomic_exchange_n(&vcpu->kicked, 1, __ATOMIC_SEQ_CST) == 0) {
-		sched_kick(vcpu);
-	}
 }
 
 void vcpu_skip_time(struct vcpu *vcpu, uint64_t ticks)

@@ -67,7 +67,7 @@ $(eval $(call race_rule,iobus_race,vmm/iobus.c))
 $(eval $(call race_rule,console_race,guest/vconsole.c $(addprefix vmm/base/,console.c serial.c \
 	keyboard.c log.c str.c err.c)))
 $(eval $(call race_rule,sched_race,vmm/sched.c vmm/sched_place.c vmm/sched_time.c vmm/vcpu.c \
-	vmm/vm.c ept/ept_tlb.c vmm/base/work.c vmm/base/str.c))
+	vmm/vcpu_run.c vmm/attention.c vmm/vm.c ept/ept_tlb.c vmm/base/work.c vmm/base/str.c))
 $(eval $(call race_rule,work_race,vmm/base/work.c ept/retire.c guest/vm_file.c vmm/base/str.c))
 $(eval $(call race_rule,dev_race,$(addprefix guest/dev/,vioapic.c vlapic.c vlapic_irq.c \
 	vlapic_timer.c vlegacy.c vpci.c vpit.c vrtc.c vuart.c) guest/vconsole.c vmm/iobus.c \
@@ -164,7 +164,7 @@ UNIT_sched_clock := $(UNIT_sched)
 UNIT_sched_work := $(UNIT_sched)
 # It includes the source, to count what that reads.
 UNIT_sched_looks := vmm/sched.c vmm/base/work.c
-UNIT_vcpu := vmm/vcpu.c vmm/vcpu_state.c vmm/base/str.c
+UNIT_vcpu := vmm/vcpu.c vmm/vcpu_run.c vmm/attention.c vmm/vcpu_state.c vmm/base/str.c
 UNIT_cpuid := vmm/exit_cpuid.c
 UNIT_msr := vmm/exit_msr.c
 UNIT_cr := vmm/exit_cr.c
@@ -184,7 +184,7 @@ UNIT_secrets := boot/secrets.c vmm/base/err.c vmm/base/str.c
 UNIT_vms := boot/vms.c crypto/wipe.c vmm/base/str.c vmm/base/err.c
 UNIT_apic_page := vmm/apic_page.c $(GMEM_C)
 UNIT_hole := vmm/hole.c vmm/iobus.c $(GMEM_C)
-UNIT_vm := vmm/vm.c vmm/base/str.c
+UNIT_vm := vmm/vm.c vmm/attention.c vmm/base/str.c
 UNIT_line_edit := boot/line_edit.c vmm/base/str.c
 UNIT_shell := vmm/flaws.c boot/host_report.c boot/shell.c boot/shell_commands.c \
 	boot/shell_help.c boot/shell_memory.c boot/line_edit.c \
