@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What one CPU asks of a vCPU that another CPU runs: to look up, to take an NMI, INIT or SIPI, to
- * log its registers, to stop because its VM ends. Each sets an atomic flag, then kicks; the vCPU's
- * own CPU takes the flags in vcpu_run.c. No locks.
+ * log its registers, to stop because its VM ends. The protocol is in attention.h. No locks.
  */
 #include "vmm/attention.h"
 
@@ -10,57 +9,65 @@
 #include "vmm/sched.h"
 #include "vmm/vcpu_priv.h"
 
-void vcpu_kick(struct vcpu *vcpu)
+static void kick(struct vcpu *vcpu, uint32_t before)
 {
 	/* One interrupt is enough until its CPU has looked. */
-	if (__atomic_exchange_n(&vcpu->kicked, 1, __ATOMIC_SEQ_CST) == 0) {
+	if ((before & ATTENTION_KICKED) == 0) {
 		sched_kick(vcpu);
 	}
 }
 
+void vcpu_kick(struct vcpu *vcpu)
+{
+	kick(vcpu, attention_set(vcpu, ATTENTION_KICKED));
+}
+
 void vcpu_nmi(struct vcpu *vcpu)
 {
-	vcpu_latch_nmi(vcpu);
+	attention_latch_nmi(vcpu);
 	vcpu_kick(vcpu);
 }
 
 void vcpu_ask_dump(struct vcpu *vcpu)
 {
-	__atomic_or_fetch(&vcpu->priv->requests, VCPU_REQUEST_DUMP, __ATOMIC_ACQ_REL);
-	vcpu_kick(vcpu);
+	kick(vcpu, attention_set(vcpu, ATTENTION_DUMP | ATTENTION_KICKED));
 }
 
+/* On its own CPU, so no interrupt: who halts now looks again. */
 void vcpu_add_work(struct vcpu *vcpu)
 {
-	vcpu->work = true;
-	__atomic_store_n(&vcpu->kicked, 1, __ATOMIC_SEQ_CST); /* who halts now looks again */
+	(void)attention_set(vcpu, ATTENTION_WORK | ATTENTION_KICKED);
 }
 
 void vcpu_init_signal(struct vcpu *vcpu)
 {
+	const uint32_t sipi = ATTENTION_SIPI | ATTENTION_SIPI_VECTOR;
+	uint32_t old = atomic_load_relaxed(&vcpu->attention);
+
 	/* A SIPI from before the INIT is lost. */
-	__atomic_store_n(&vcpu->priv->requests, VCPU_REQUEST_INIT, __ATOMIC_RELEASE);
-	vcpu_kick(vcpu);
+	while (!atomic_cas(&vcpu->attention, &old,
+			   (old & ~sipi) | ATTENTION_INIT | ATTENTION_KICKED)) {
+	}
+	kick(vcpu, old);
 }
 
 void vcpu_sipi(struct vcpu *vcpu, uint8_t vector)
 {
-	uint32_t old = __atomic_load_n(&vcpu->priv->requests, __ATOMIC_RELAXED);
-	uint32_t wanted;
+	const uint32_t bits = ATTENTION_SIPI | ATTENTION_KICKED |
+			      (uint32_t)vector << ATTENTION_SIPI_VECTOR_SHIFT;
+	uint32_t old = atomic_load_relaxed(&vcpu->attention);
 
 	do {
-		if ((old & VCPU_REQUEST_SIPI) != 0) {
+		if ((old & ATTENTION_SIPI) != 0) {
 			return; /* the first one counts */
 		}
-		wanted = old | VCPU_REQUEST_SIPI | (uint32_t)vector << 8;
-	} while (!__atomic_compare_exchange_n(&vcpu->priv->requests, &old, wanted, false,
-					      __ATOMIC_ACQ_REL, __ATOMIC_RELAXED));
-	vcpu_kick(vcpu);
+	} while (!atomic_cas(&vcpu->attention, &old, old | bits));
+	kick(vcpu, old);
 }
 
 void vcpu_rouse(struct vcpu *vcpu)
 {
-	__atomic_store_n(&vcpu->kicked, 1, __ATOMIC_SEQ_CST);
+	(void)attention_set(vcpu, ATTENTION_KICKED);
 	sched_kick(vcpu);
 }
 
@@ -85,13 +92,16 @@ void vm_check_halted(struct vm *vm)
 {
 	for (uint32_t i = 0; i < vm->vcpu_count; i++) {
 		const struct vcpu *vcpu = vm->vcpus[i];
+		/*
+		 * In this order: who takes what is on its way stores VCPU_RUNNABLE first. The other
+		 * way round neither would be seen of one that wakes between the two looks.
+		 */
+		bool comes = attention_has(vcpu, ATTENTION_NMIS | ATTENTION_INIT | ATTENTION_SIPI);
 		enum vcpu_run_state state = __atomic_load_n(&vcpu->state, __ATOMIC_SEQ_CST);
 
-		if (state == VCPU_RUNNABLE ||
+		if (comes || state == VCPU_RUNNABLE ||
 		    (state == VCPU_HALTED &&
-		     __atomic_load_n(&vcpu->priv->halted_if, __ATOMIC_RELAXED)) ||
-		    __atomic_load_n(&vcpu->nmi_pending, __ATOMIC_RELAXED) != 0 ||
-		    __atomic_load_n(&vcpu->priv->requests, __ATOMIC_RELAXED) != 0) {
+		     __atomic_load_n(&vcpu->priv->halted_if, __ATOMIC_RELAXED))) {
 			return;
 		}
 	}

@@ -1,12 +1,70 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What one CPU asks of a vCPU that another CPU runs. The rest of it is public: vcpu_kick, vcpu_nmi,
- * vcpu_init_signal, vcpu_sipi and vcpu_ask_dump (vcpu.h), vm_end (vm.h).
+ * What a vCPU has to look at before it is entered: one word with named bits. Any CPU sets bits, and
+ * the vCPU's own CPU alone clears them. Who sets a bit for a vCPU that another CPU runs sets
+ * ATTENTION_KICKED with it, after all that the bit is about was stored; the one who finds that bit
+ * clear sends the CPU an interrupt. The CPU clears ATTENTION_KICKED and looks then, with interrupts
+ * off from the look to VM entry or HLT. Both are full barriers, so nothing is missed.
+ *
+ * Public are vcpu_kick, vcpu_nmi, vcpu_init_signal, vcpu_sipi, vcpu_ask_dump and vcpu_add_work
+ * (vcpu.h), and vm_end (vm.h).
  */
 #ifndef UMBRA_VMM_ATTENTION_H
 #define UMBRA_VMM_ATTENTION_H
 
 #include "vmm/vcpu.h"
+
+/* For the run loop, before each entry. */
+#define ATTENTION_KICKED   (1u << 0) /* by another CPU: take the requests, ask the hooks */
+#define ATTENTION_EVENTS   (1u << 1) /* ask the hooks for interrupts and deadlines */
+#define ATTENTION_CONTROLS (1u << 2) /* APIC mode, EOI-exit bitmap or TSC offset: to the VMCS */
+#define ATTENTION_WORK	   (1u << 3) /* it has device work left (vm_hooks.work) */
+/* All of these. */
+#define ATTENTION_ENTRY (ATTENTION_KICKED | ATTENTION_EVENTS | ATTENTION_CONTROLS | ATTENTION_WORK)
+
+/* Requests, taken after a kick. INIT comes before a SIPI that is set too. */
+#define ATTENTION_INIT		    (1u << 4)
+#define ATTENTION_SIPI		    (1u << 5) /* with the vector in bits 31:24 */
+#define ATTENTION_DUMP		    (1u << 6)
+#define ATTENTION_SIPI_VECTOR_SHIFT 24
+#define ATTENTION_SIPI_VECTOR	    (0xffu << ATTENTION_SIPI_VECTOR_SHIFT)
+#define ATTENTION_REQUESTS \
+	(ATTENTION_INIT | ATTENTION_SIPI | ATTENTION_DUMP | ATTENTION_SIPI_VECTOR)
+
+/*
+ * One bit for each NMI that waits. A CPU takes one and latches another while it handles it;
+ * whatever came before it took the first was two at most, then.
+ */
+#define ATTENTION_NMI	     (1u << 7)
+#define ATTENTION_SECOND_NMI (1u << 8)
+#define ATTENTION_NMIS	     (ATTENTION_NMI | ATTENTION_SECOND_NMI)
+
+/* Returns the bits that were set before. Any CPU; one that does not run the vCPU kicks it too. */
+static inline uint32_t attention_set(struct vcpu *vcpu, uint32_t bits)
+{
+	return atomic_or(&vcpu->attention, bits);
+}
+
+/* Returns the bits that were set before. Own CPU. */
+static inline uint32_t attention_clear(struct vcpu *vcpu, uint32_t bits)
+{
+	return atomic_and(&vcpu->attention, ~bits);
+}
+
+/* The bits that are set now, of these. Any CPU. */
+static inline uint32_t attention_has(const struct vcpu *vcpu, uint32_t bits)
+{
+	return atomic_load(&vcpu->attention) & bits;
+}
+
+/* One more NMI. Any CPU, which kicks the vCPU then. */
+static inline void attention_latch_nmi(struct vcpu *vcpu)
+{
+	if ((attention_set(vcpu, ATTENTION_NMI) & ATTENTION_NMI) != 0) {
+		(void)attention_set(vcpu,
+				    ATTENTION_SECOND_NMI); /* if there is a third, it is lost */
+	}
+}
 
 /*
  * As vcpu_kick, and sends the interrupt even if a kick is on its way already. While a VM is paused

@@ -4,6 +4,7 @@
  * change of CR0.NE, CD or NW, CR4.MCE, or a reserved bit, comes here. CR3, CLTS and LMSW do not
  * exit.
  */
+#include "vmm/attention.h"
 #include "vmm/base/err.h"
 #include "vmm/base/x86.h"
 #include "vmm/exits.h"
@@ -138,7 +139,7 @@ static enum exit_result access_cr8(struct vcpu *vcpu, uint64_t why)
 	unsigned number = (unsigned)CRQ_GPR(why);
 	uint64_t value;
 
-	vcpu->priv->recheck = true;
+	(void)attention_set(vcpu, ATTENTION_EVENTS);
 	if (CRQ_TYPE(why) == CRQ_MOV_FROM) {
 		vcpu_set_gpr(vcpu, number, vcpu->vm->hooks->cr8_read(vcpu));
 		return EXIT_NEXT_INSN;

@@ -4,6 +4,7 @@
  * all. ept/ decides which (gmem_fault); it takes its own lock, none is held here.
  */
 #include "vmm/apic_page.h"
+#include "vmm/attention.h"
 #include "vmm/base/log.h"
 #include "vmm/base/str.h"
 #include "vmm/base/x86.h"
@@ -20,7 +21,7 @@ static __attribute__((noinline)) void find_and_access(struct vcpu *vcpu, gpa_t g
 	const struct iobus_range *range;
 
 	if ((gpa.v & PAGE_MASK) == VM_APIC_BASE) {
-		vcpu->priv->recheck = true;
+		(void)attention_set(vcpu, ATTENTION_EVENTS);
 		access->offset = gpa.v - VM_APIC_BASE;
 		vcpu->vm->hooks->apic_access(vcpu, access);
 		return;
@@ -197,7 +198,7 @@ enum exit_result exit_apic_access(struct vcpu *vcpu)
 		/* The value of an EOI does not matter, so the instruction need not be known. */
 		if (APICQ_OFFSET(why) == APIC_OFFSET_EOI && (vcpu->event.info & EVENT_VALID) == 0) {
 			vcpu->vm->hooks->eoi_highest(vcpu);
-			vcpu->priv->recheck = true;
+			(void)attention_set(vcpu, ATTENTION_EVENTS);
 			return EXIT_NEXT_INSN;
 		}
 		access.kind = GMEM_ACCESS_WRITE;

@@ -5,6 +5,7 @@
  */
 #include "vmm/exit_msr.h"
 
+#include "vmm/attention.h"
 #include "vmm/base/cpu.h"
 #include "vmm/base/err.h"
 #include "vmm/base/str.h"
@@ -140,7 +141,7 @@ static int read_hook(struct vcpu *vcpu, uint32_t msr, uint64_t *value)
 
 static int write_hook(struct vcpu *vcpu, uint32_t msr, uint64_t value)
 {
-	vcpu->priv->recheck = true;
+	(void)attention_set(vcpu, ATTENTION_EVENTS);
 	return vcpu->vm->hooks->msr_write(vcpu, msr, value);
 }
 
@@ -148,7 +149,7 @@ static void set_tsc_offset(struct vcpu *vcpu, uint64_t offset)
 {
 	vcpu->priv->tsc_offset = offset;
 	vmwrite(VMCS_TSC_OFFSET, offset);
-	vcpu->priv->recheck = true; /* deadlines are in guest time */
+	(void)attention_set(vcpu, ATTENTION_EVENTS); /* deadlines are in guest time */
 }
 
 /* SDM vol. 3, "IA32_TSC_ADJUST MSR": a write to either moves both. */

@@ -76,13 +76,14 @@ static enum exit_result exit_exception(struct vcpu *vcpu)
 static enum exit_result exit_external_interrupt(struct vcpu *vcpu)
 {
 	cpu_interrupt_window();
-	vcpu->priv->recheck = true; /* it may have been the timer, armed for the guest's own */
+	(void)attention_set(
+		vcpu, ATTENTION_EVENTS); /* it may have been the timer, armed for the guest's own */
 	return EXIT_YIELD;
 }
 
 static enum exit_result exit_preemption_timer(struct vcpu *vcpu)
 {
-	vcpu->priv->recheck = true;
+	(void)attention_set(vcpu, ATTENTION_EVENTS);
 	return EXIT_YIELD;
 }
 
@@ -95,7 +96,7 @@ static enum exit_result exit_monitor_trap(struct vcpu *vcpu)
 
 static enum exit_result exit_window(struct vcpu *vcpu)
 {
-	vcpu->priv->recheck = true;
+	(void)attention_set(vcpu, ATTENTION_EVENTS);
 	return EXIT_RESUME;
 }
 
@@ -150,7 +151,7 @@ static enum exit_result exit_hlt(struct vcpu *vcpu)
 	}
 	__atomic_store_n(&vcpu->priv->halted_if, (rflags & RFLAGS_IF) != 0, __ATOMIC_RELAXED);
 	vcpu_set_state(vcpu, VCPU_HALTED);
-	vcpu->priv->recheck = true;
+	(void)attention_set(vcpu, ATTENTION_EVENTS);
 	if (!vcpu->priv->halted_if) {
 		vm_check_halted(vcpu->vm);
 	}
@@ -179,14 +180,14 @@ static enum exit_result exit_gp(struct vcpu *vcpu)
 static enum exit_result exit_virtualized_eoi(struct vcpu *vcpu)
 {
 	vcpu->vm->hooks->eoi(vcpu, (uint8_t)vmread(VMCS_EXIT_QUALIFICATION));
-	vcpu->priv->recheck = true;
+	(void)attention_set(vcpu, ATTENTION_EVENTS);
 	return EXIT_RESUME;
 }
 
 static enum exit_result exit_apic_write(struct vcpu *vcpu)
 {
 	vcpu->vm->hooks->apic_written(vcpu, APICQ_OFFSET(vmread(VMCS_EXIT_QUALIFICATION)));
-	vcpu->priv->recheck = true;
+	(void)attention_set(vcpu, ATTENTION_EVENTS);
 	return EXIT_RESUME;
 }
 

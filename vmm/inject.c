@@ -6,6 +6,7 @@
  */
 #include "vmm/inject.h"
 
+#include "vmm/attention.h"
 #include "vmm/base/x86.h"
 #include "vmm/vcpu_priv.h"
 #include "vmm/vmx.h"
@@ -61,7 +62,7 @@ static void displace(struct vcpu *vcpu)
 {
 	switch (vcpu->event.info & EVENT_TYPE) {
 	case EVENT_EXTERNAL: vcpu->priv->deferred_interrupt = vcpu->event.info; break;
-	case EVENT_NMI: vcpu_latch_nmi(vcpu); break;
+	case EVENT_NMI: attention_latch_nmi(vcpu); break;
 	default: break; /* its instruction runs again, and with it the event */
 	}
 }
@@ -168,7 +169,9 @@ static bool slot_taken(const struct vcpu *vcpu)
  */
 static uint32_t choose_nmi(struct vcpu *vcpu)
 {
-	uint32_t waiting = __atomic_load_n(&vcpu->nmi_pending, __ATOMIC_RELAXED);
+	const uint32_t waiting = attention_has(vcpu, ATTENTION_NMIS);
+	const uint32_t one = (waiting & ATTENTION_SECOND_NMI) != 0 ? ATTENTION_SECOND_NMI
+								   : ATTENTION_NMI;
 	uint64_t blocking;
 
 	if (waiting == 0) {
@@ -178,14 +181,13 @@ static uint32_t choose_nmi(struct vcpu *vcpu)
 	if (!slot_taken(vcpu) && (blocking & (BLOCKING_INTERRUPTS | BLOCKING_BY_NMI)) == 0) {
 		vcpu->event.info = (uint32_t)EVENT_VALID | EVENT_NMI | VECTOR_NMI;
 		/* Another one waits for the handler's IRET. */
-		return __atomic_sub_fetch(&vcpu->nmi_pending, 1, __ATOMIC_RELAXED) != 0
+		return (attention_clear(vcpu, one) & ATTENTION_NMIS & ~one) != 0
 			       ? CPU_NMI_WINDOW_EXITING
 			       : 0;
 	}
-	if ((blocking & BLOCKING_BY_NMI) != 0 && waiting > 1) {
+	if ((blocking & BLOCKING_BY_NMI) != 0 && waiting == ATTENTION_NMIS) {
 		/* One is being handled, so one is all that a CPU would keep. */
-		(void)__atomic_compare_exchange_n(&vcpu->nmi_pending, &waiting, 1, false,
-						  __ATOMIC_RELAXED, __ATOMIC_RELAXED);
+		(void)attention_clear(vcpu, ATTENTION_SECOND_NMI);
 	}
 	if (vcpu->event.info == 0 &&
 	    (blocking & (BLOCKING_BY_STI | BLOCKING_BY_NMI)) == BLOCKING_BY_STI) {
@@ -216,7 +218,7 @@ static uint32_t choose_interrupt(struct vcpu *vcpu)
 	if (priv->deferred_interrupt != 0) {
 		vcpu->event.info = (uint32_t)priv->deferred_interrupt;
 		priv->deferred_interrupt = 0;
-		priv->recheck = true; /* for what may wait behind it */
+		(void)attention_set(vcpu, ATTENTION_EVENTS); /* for what may wait behind it */
 	} else {
 		vcpu->event.info = (uint32_t)EVENT_VALID | EVENT_EXTERNAL | (uint32_t)vector;
 		hooks->irq_accepted(vcpu, (uint8_t)vector);
@@ -295,7 +297,7 @@ void inject_before_entry(struct vcpu *vcpu)
 	struct vcpu_private *priv = vcpu->priv;
 	uint32_t windows;
 
-	priv->recheck = false;
+	(void)attention_clear(vcpu, ATTENTION_EVENTS);
 	windows = choose_nmi(vcpu);
 	windows |= choose_interrupt(vcpu);
 	vcpu_set_windows(vcpu, windows);

@@ -12,6 +12,7 @@
  * whatever state that vCPU is, and in the middle of others' slices: what a device does may be for
  * another vCPU.
  */
+#include "vmm/attention.h"
 #include "vmm/base/console.h"
 #include "vmm/base/cpu.h"
 #include "vmm/base/lapic.h"
@@ -157,7 +158,7 @@ void sched_clock_changed(struct vm *vm)
 	if (cpu != percpu_self()->index) {
 		smp_kick(cpu);
 	} else if (percpu_self()->vcpu != NULL) {
-		percpu_self()->vcpu->priv->recheck = true;
+		(void)attention_set(percpu_self()->vcpu, ATTENTION_EVENTS);
 	}
 }
 
@@ -303,7 +304,7 @@ void sched_kick(struct vcpu *vcpu)
 	if (cpu != percpu_self()->index) {
 		smp_kick(cpu);
 	} else if (percpu_self()->vcpu != NULL) {
-		percpu_self()->vcpu->priv->recheck = true;
+		(void)attention_set(percpu_self()->vcpu, ATTENTION_EVENTS);
 	}
 }
 
@@ -429,8 +430,7 @@ static void wait_for_kick(struct run_queue *queue, uint64_t deadline)
 			deadline = MIN(deadline, vcpu->vm->hooks->next_deadline(vcpu));
 		}
 		release(vcpu);
-		if (vcpu->state == VCPU_RUNNABLE ||
-		    __atomic_load_n(&vcpu->kicked, __ATOMIC_SEQ_CST) != 0) {
+		if (vcpu->state == VCPU_RUNNABLE || attention_has(vcpu, ATTENTION_KICKED) != 0) {
 			return;
 		}
 	}

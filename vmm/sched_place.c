@@ -212,7 +212,7 @@ static void move(struct run_queue *queue, struct vcpu *vcpu, uint32_t cpu, uint6
 	vcpu_park(vcpu);
 	entity->moved_at = cpu_rdtsc();
 	entity->virtual_time = MIN(MAX(entity->virtual_time, there - MIN(there, lag)), there + lag);
-	/* Who kicks it from now on kicks there; who did before has left vcpu->kicked set. */
+	/* Who kicks it from now on kicks there; who did before has left ATTENTION_KICKED set. */
 	__atomic_store_n(&vcpu->cpu, cpu, __ATOMIC_SEQ_CST);
 	sched_add(vcpu);
 }

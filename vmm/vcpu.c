@@ -7,6 +7,7 @@
 
 #include "ept/ept_tlb.h"
 #include "vmm/apic_page.h"
+#include "vmm/attention.h"
 #include "vmm/base/err.h"
 #include "vmm/base/page_alloc.h"
 #include "vmm/base/str.h"
@@ -78,15 +79,14 @@ void vcpu_set_eoi_exit_bitmap(struct vcpu *vcpu, const uint64_t bitmap[4])
 	for (size_t i = 0; i < ARRAY_COUNT(vcpu->priv->eoi_exit_bitmap); i++) {
 		vcpu->priv->eoi_exit_bitmap[i] = bitmap[i];
 	}
-	vcpu->priv->controls_changed = true;
+	(void)attention_set(vcpu, ATTENTION_CONTROLS);
 }
 
 void vcpu_set_apic_mode(struct vcpu *vcpu, enum vcpu_apic_mode mode)
 {
 	apic_page_mode_changed(vcpu->vm, vcpu->priv->apic_mode, mode);
 	vcpu->priv->apic_mode = mode;
-	vcpu->priv->controls_changed = true;
-	vcpu->priv->recheck = true;
+	(void)attention_set(vcpu, ATTENTION_CONTROLS | ATTENTION_EVENTS);
 }
 
 bool vcpu_has_virtual_delivery(const struct vcpu *vcpu)
@@ -111,7 +111,7 @@ uint64_t vcpu_guest_tsc(const struct vcpu *vcpu, uint64_t host_tsc)
 void vcpu_skip_time(struct vcpu *vcpu, uint64_t ticks)
 {
 	vcpu->priv->tsc_offset -= ticks;
-	vcpu->priv->controls_changed = true;
+	(void)attention_set(vcpu, ATTENTION_CONTROLS);
 }
 
 /* --- Own CPU --- */

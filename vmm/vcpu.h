@@ -3,6 +3,7 @@
 #ifndef UMBRA_VMM_VCPU_H
 #define UMBRA_VMM_VCPU_H
 
+#include "vmm/base/atomic.h"
 #include "vmm/base/types.h"
 #include "vmm/vm.h"
 
@@ -52,10 +53,8 @@ struct vcpu {
 	void *apic_page; /* virtual-APIC page, host page; the registers of the virtual LAPIC live
 			    here */
 	void *platform;	 /* guest/: the vlapic */
-	struct vcpu_event event; /* to inject at the next entry */
-	uint32_t kicked;	 /* set by vcpu_kick, atomic */
-	bool work;		 /* it has device work left (vm_hooks.work); its CPU's alone */
-	uint32_t nmi_pending;	 /* how many wait; atomic */
+	struct vcpu_event event;		/* to inject at the next entry */
+	ATOMIC(uint32_t) attention;		/* what to look at before an entry: ATTENTION_x */
 	uint64_t exit_count[VCPU_EXIT_REASONS]; /* by basic exit reason */
 	struct vcpu_private *priv;		/* vmm's own (vcpu_priv.h) */
 };

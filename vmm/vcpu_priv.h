@@ -17,11 +17,6 @@
 #define VCPU_MTRR_VARIABLE 8
 #define VCPU_MTRR_FIXED	   11
 
-/* Posted by any CPU, taken by the vCPU's own. */
-#define VCPU_REQUEST_INIT BIT(0)
-#define VCPU_REQUEST_SIPI BIT(1) /* with the vector in bits 15:8 */
-#define VCPU_REQUEST_DUMP BIT(2)
-
 /* exit_cpuid.c: a kept answer. All zero is right for the key's complement, a leaf that is absent.
  */
 #define CPUID_CACHE_SLOTS 32
@@ -60,11 +55,8 @@ struct msr_slot {
 struct vcpu_private {
 	uint64_t host_rsp; /* what the VMCS field holds; vmx_entry.asm */
 
-	bool recheck; /* ask the hooks for interrupts and deadlines before the next entry */
-	bool controls_changed; /* apic_mode, eoi_exit_bitmap or tsc_offset is not in the VMCS yet */
 	bool vmcs_ready;
 	bool halted_if;	     /* RFLAGS.IF at HLT; stored before VCPU_HALTED; atomic */
-	uint32_t requests;   /* atomic */
 	uint32_t loaded_cpu; /* index of the CPU whose host state the VMCS holds */
 
 	/* The values of VMCS fields that only Umbra writes. */
@@ -137,21 +129,6 @@ static inline void vcpu_set_gpr(struct vcpu *vcpu, unsigned number, uint64_t val
 		vmwrite(VMCS_GUEST_RSP, value);
 	} else {
 		vcpu->regs.gpr[number & 15] = value;
-	}
-}
-
-/*
- * One more NMI. A CPU takes one and latches another while it handles it; whatever came before it
- * took the first was two at most, then.
- */
-#define VCPU_NMI_MAX 2
-static inline void vcpu_latch_nmi(struct vcpu *vcpu)
-{
-	uint32_t old = __atomic_load_n(&vcpu->nmi_pending, __ATOMIC_RELAXED);
-
-	while (old < VCPU_NMI_MAX &&
-	       !__atomic_compare_exchange_n(&vcpu->nmi_pending, &old, old + 1, false,
-					    __ATOMIC_RELEASE, __ATOMIC_RELAXED)) {
 	}
 }
 

@@ -25,27 +25,27 @@ static void take_requests(struct vcpu *vcpu)
 	uint32_t requests;
 
 	/* vm_check_halted has to find the SIPI, or a vCPU that runs: never neither. */
-	if ((__atomic_load_n(&vcpu->priv->requests, __ATOMIC_RELAXED) & VCPU_REQUEST_SIPI) != 0) {
+	if (attention_has(vcpu, ATTENTION_SIPI) != 0) {
 		vcpu_set_state(vcpu, VCPU_RUNNABLE);
 	}
-	requests = __atomic_exchange_n(&vcpu->priv->requests, 0, __ATOMIC_ACQ_REL);
-	if ((requests & VCPU_REQUEST_INIT) != 0) {
+	requests = attention_clear(vcpu, ATTENTION_REQUESTS);
+	if ((requests & ATTENTION_INIT) != 0) {
 		state = VCPU_WAIT_SIPI;
 		vcpu->event.info = 0;
 		vcpu->priv->deferred_interrupt = 0;
-		__atomic_store_n(&vcpu->nmi_pending, 0, __ATOMIC_RELAXED);
+		(void)attention_clear(vcpu, ATTENTION_NMIS);
 	}
-	if ((requests & VCPU_REQUEST_SIPI) != 0 && state == VCPU_WAIT_SIPI) {
+	if ((requests & ATTENTION_SIPI) != 0 && state == VCPU_WAIT_SIPI) {
 		vcpu_load(vcpu);
-		vmcs_reset_guest(vcpu, (uint8_t)(requests >> 8));
+		vmcs_reset_guest(vcpu, (uint8_t)(requests >> ATTENTION_SIPI_VECTOR_SHIFT));
 		vcpu_flush_translations(vcpu); /* INIT does; paging may have been on */
 		vcpu_state_reset();
 		state = VCPU_RUNNABLE;
 	}
 	vcpu_set_state(vcpu, state);
-	if ((requests & VCPU_REQUEST_DUMP) != 0 && state == VCPU_WAIT_SIPI) {
+	if ((requests & ATTENTION_DUMP) != 0 && state == VCPU_WAIT_SIPI) {
 		log_info("vm %s: vCPU %u waits for SIPI", vcpu->vm->name, vcpu->id);
-	} else if ((requests & VCPU_REQUEST_DUMP) != 0) {
+	} else if ((requests & ATTENTION_DUMP) != 0) {
 		vcpu_load(vcpu);
 		vcpu_dump(vcpu);
 	}
@@ -53,19 +53,15 @@ static void take_requests(struct vcpu *vcpu)
 
 bool vcpu_wake(struct vcpu *vcpu)
 {
-	if (__atomic_exchange_n(&vcpu->kicked, 0, __ATOMIC_SEQ_CST) != 0) {
-		vcpu->priv->recheck = true;
-		if (__atomic_load_n(&vcpu->priv->requests, __ATOMIC_RELAXED) != 0) {
-			take_requests(vcpu);
-		}
+	if ((attention_clear(vcpu, ATTENTION_KICKED) & ATTENTION_REQUESTS) != 0) {
+		take_requests(vcpu);
 	}
 	if (vcpu->state == VCPU_HALTED &&
-	    (__atomic_load_n(&vcpu->nmi_pending, __ATOMIC_RELAXED) != 0 ||
+	    (attention_has(vcpu, ATTENTION_NMIS) != 0 ||
 	     (vcpu->priv->halted_if && vcpu->vm->hooks->irq_pending(vcpu) >= 0))) {
 		vcpu_set_state(vcpu, VCPU_RUNNABLE);
-		vcpu->priv->recheck = true;
 	}
-	return vcpu->state == VCPU_RUNNABLE || vcpu->work;
+	return vcpu->state == VCPU_RUNNABLE || attention_has(vcpu, ATTENTION_WORK) != 0;
 }
 
 /*
@@ -123,11 +119,8 @@ static void entry_refused(struct vcpu *vcpu, uint32_t result)
  */
 static bool settle(struct vcpu *vcpu, uint64_t *slice_end)
 {
-	struct vcpu_private *priv = vcpu->priv;
-
 	do {
-		if (__atomic_load_n(&vcpu->kicked, __ATOMIC_SEQ_CST) != 0 ||
-		    vcpu->state != VCPU_RUNNABLE) {
+		if (attention_has(vcpu, ATTENTION_KICKED) != 0 || vcpu->state != VCPU_RUNNABLE) {
 			if (!vcpu_wake(vcpu)) {
 				return false;
 			}
@@ -138,14 +131,15 @@ static bool settle(struct vcpu *vcpu, uint64_t *slice_end)
 		    sched_slice_over(slice_end)) {
 			return false;
 		}
-		vcpu->work = vcpu->work && vcpu->vm->hooks->work(vcpu);
+		if (attention_has(vcpu, ATTENTION_WORK) != 0 && !vcpu->vm->hooks->work(vcpu)) {
+			(void)attention_clear(vcpu, ATTENTION_WORK);
+		}
 	} while (vcpu->state != VCPU_RUNNABLE);
 	inject_before_entry(vcpu);
-	priv->recheck |= vcpu->work;
-	if (priv->controls_changed) {
-		priv->controls_changed = false;
+	if (attention_has(vcpu, ATTENTION_CONTROLS) != 0) {
+		(void)attention_clear(vcpu, ATTENTION_CONTROLS);
 		vmcs_write_apic_controls(vcpu);
-		vmwrite(VMCS_TSC_OFFSET, priv->tsc_offset);
+		vmwrite(VMCS_TSC_OFFSET, vcpu->priv->tsc_offset);
 	}
 	return true;
 }
@@ -161,16 +155,15 @@ static inline __attribute__((always_inline)) void run(struct vcpu *vcpu, uint64_
 
 	vcpu_load(vcpu);
 	slice_end = MIN(slice_end, cpu_rdtsc() + UINT32_MAX);
-	priv->recheck = true;
+	(void)attention_set(vcpu, ATTENTION_EVENTS);
 	for (;;) {
-		if (__builtin_expect((__atomic_load_n(&vcpu->kicked, __ATOMIC_SEQ_CST) |
-				      priv->recheck | vcpu->event.info) != 0,
+		if (__builtin_expect((attention_has(vcpu, ATTENTION_ENTRY) | vcpu->event.info) != 0,
 				     0)) {
 			if (!settle(vcpu, &slice_end)) {
 				return;
 			}
 			deadline = MIN(slice_end, priv->timer_deadline);
-			if (vcpu->work) {
+			if (attention_has(vcpu, ATTENTION_WORK) != 0) {
 				deadline = MIN(deadline, cpu_rdtsc() + tsc_from_us(WORK_GAP_US));
 			}
 		}

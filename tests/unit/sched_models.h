@@ -13,6 +13,7 @@
 #include <cmocka.h>
 
 #include "tests/unit/fake_base.h"
+#include "vmm/attention.h"
 #include "vmm/base/percpu.h"
 #include "vmm/base/tsc.h"
 #include "vmm/sched.h"
@@ -57,7 +58,7 @@ bool vcpu_wake(struct vcpu *vcpu)
 {
 	struct model *model = model_of(vcpu);
 
-	vcpu->kicked = 0;
+	(void)attention_clear(vcpu, ATTENTION_KICKED);
 	if (vcpu->state == VCPU_HALTED && model->priv.halted_if && fake_tsc >= model->wakes_at) {
 		vcpu->state = VCPU_RUNNABLE;
 		model->woke = true;
@@ -70,10 +71,9 @@ static bool exits(struct vcpu *vcpu, uint64_t timer)
 {
 	static uint64_t kicks;
 	const uint64_t now = fake_kicks(percpu_self()->index);
-	const bool yes = vcpu->priv->recheck || model_of(vcpu)->yields || kicks != now ||
-			 fake_tsc >= timer;
+	const bool yes = (attention_clear(vcpu, ATTENTION_EVENTS) & ATTENTION_EVENTS) != 0 ||
+			 model_of(vcpu)->yields || kicks != now || fake_tsc >= timer;
 
-	vcpu->priv->recheck = false;
 	kicks = now;
 	return yes;
 }
@@ -97,13 +97,13 @@ void vcpu_run(struct vcpu *vcpu, uint64_t slice_end)
 		vcpu->state = VCPU_HALTED;
 		return;
 	}
-	vcpu->priv->recheck = true;
+	(void)attention_set(vcpu, ATTENTION_EVENTS);
 	while (!exits(vcpu, slice_end) || !sched_slice_over(&slice_end)) {
 		fake_tsc += MS / 100;
 		if (late_kick != 0 && fake_tsc >= late_kick) {
 			late_kick = 0;
 			models[1].wakes_at = fake_tsc;
-			models[1].vcpu.kicked = 1;
+			(void)attention_set(&models[1].vcpu, ATTENTION_KICKED);
 			sched_kick(&models[1].vcpu);
 		}
 		if (model->yields) {
@@ -144,7 +144,7 @@ static void poll(struct vm *vm)
 	fake_tsc += poll_ticks;
 	if (kicked_by_poll != NULL) {
 		kicked_by_poll->wakes_at = fake_tsc;
-		kicked_by_poll->vcpu.kicked = 1;
+		(void)attention_set(&kicked_by_poll->vcpu, ATTENTION_KICKED);
 		sched_kick(&kicked_by_poll->vcpu);
 		kicked_by_poll = NULL;
 	}

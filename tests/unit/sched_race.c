@@ -295,8 +295,7 @@ void inject_before_entry(struct vcpu *vcpu)
 
 	(void)irq_pending(vcpu);
 	__atomic_store_n(&platform->pending[vcpu->id], 0, __ATOMIC_RELAXED);
-	__atomic_store_n(&vcpu->nmi_pending, 0, __ATOMIC_RELAXED);
-	vcpu->priv->recheck = false;
+	(void)attention_clear(vcpu, ATTENTION_NMIS | ATTENTION_EVENTS);
 	vcpu->priv->timer_deadline = platform->deadline[vcpu->id];
 }
 
@@ -322,7 +321,7 @@ static enum exit_result halt(struct vcpu *vcpu)
 	platform_of_vm(vcpu->vm)->deadline[vcpu->id] = fake_rdtsc() + (50 + race_random(2000)) * US;
 	__atomic_store_n(&vcpu->priv->halted_if, true, __ATOMIC_RELAXED);
 	vcpu_set_state(vcpu, VCPU_HALTED);
-	vcpu->priv->recheck = true;
+	(void)attention_set(vcpu, ATTENTION_EVENTS);
 	return EXIT_RESUME;
 }
 
@@ -337,7 +336,7 @@ static enum exit_result reset_sibling(struct vcpu *vcpu, struct vcpu *sibling)
 	if (sibling != vcpu) {
 		__atomic_store_n(&vcpu->priv->halted_if, false, __ATOMIC_RELAXED);
 		vcpu_set_state(vcpu, VCPU_HALTED);
-		vcpu->priv->recheck = true;
+		(void)attention_set(vcpu, ATTENTION_EVENTS);
 		vm_check_halted(vcpu->vm);
 	}
 	return EXIT_RESUME;

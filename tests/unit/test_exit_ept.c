@@ -11,6 +11,7 @@
 
 #include "tests/unit/fake_base.h"
 #include "vmm/apic_page.h"
+#include "vmm/attention.h"
 #include "vmm/base/x86.h"
 #include "vmm/emul.h"
 #include "vmm/exits.h"
@@ -428,7 +429,7 @@ static void test_apic_page(void **state)
 	hooks.apic_access = on_apic;
 	vcpu_device_access(&vcpu, gpa(APIC + 0x320), &access);
 	assert_int_equal(access.value, 0x320);
-	assert_true(priv.recheck);
+	assert_true(attention_has(&vcpu, ATTENTION_EVENTS));
 	assert_null(priv.device_range);
 	assert_int_equal(lookups, 0);
 }

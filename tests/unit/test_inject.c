@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "tests/unit/fake_base.h"
+#include "vmm/attention.h"
 #include "vmm/base/x86.h"
 #include "vmm/inject.h"
 #include "vmm/vcpu_priv.h"
@@ -102,6 +103,11 @@ static void start(void)
 	vmwrite(VMCS_GUEST_DEBUGCTL, 0);
 }
 
+static int nmis_waiting(void)
+{
+	return __builtin_popcount(attention_has(&vcpu, ATTENTION_NMIS));
+}
+
 /* SDM, table "Conditions for Generating a Double Fault". */
 static const struct {
 	uint32_t first;
@@ -141,7 +147,7 @@ static void test_double_faults(void **state)
 		assert_int_equal(ended, VM_END_NONE);
 		assert_int_equal(vcpu.event.info, pairs[i].expect);
 		assert_int_equal(priv.deferred_interrupt, pairs[i].deferred ? pairs[i].first : 0);
-		assert_int_equal(vcpu.nmi_pending, pairs[i].nmi);
+		assert_int_equal(nmis_waiting(), pairs[i].nmi);
 	}
 }
 
@@ -229,9 +235,9 @@ static void test_nmi(void **state)
 		vmwrite(VMCS_GUEST_INTERRUPTIBILITY, nmis[i].blocking);
 		vmwrite(VMCS_GUEST_PENDING_DEBUG, nmis[i].pending_debug);
 		vcpu.event.info = nmis[i].event;
-		vcpu.nmi_pending = 1;
+		attention_latch_nmi(&vcpu);
 		inject_before_entry(&vcpu);
-		assert_int_equal(vcpu.nmi_pending, !injected);
+		assert_int_equal(nmis_waiting(), !injected);
 		assert_int_equal(priv.cpu_controls, nmis[i].window);
 		assert_int_equal(vmread(VMCS_CPU_CONTROLS), nmis[i].window);
 		assert_int_equal(vmread(VMCS_ENTRY_INTERRUPTION_INFO),
@@ -249,27 +255,27 @@ static void test_two_nmis(void **state)
 {
 	start();
 	for (unsigned i = 0; i < 3; i++) {
-		vcpu_latch_nmi(&vcpu);
+		attention_latch_nmi(&vcpu);
 	}
 	inject_before_entry(&vcpu);
 	assert_int_equal(vmread(VMCS_ENTRY_INTERRUPTION_INFO), NMI);
 	assert_int_equal(priv.cpu_controls, CPU_NMI_WINDOW_EXITING);
-	vcpu_latch_nmi(&vcpu);
+	attention_latch_nmi(&vcpu);
 	vmwrite(VMCS_GUEST_INTERRUPTIBILITY, BLOCKING_BY_NMI);
 	inject_before_entry(&vcpu);
 	assert_int_equal(vmread(VMCS_ENTRY_INTERRUPTION_INFO), NMI); /* the one before */
-	assert_int_equal(vcpu.nmi_pending, 1);
+	assert_int_equal(nmis_waiting(), 1);
 	vmwrite(VMCS_GUEST_INTERRUPTIBILITY, 0);
 	vmwrite(VMCS_ENTRY_INTERRUPTION_INFO, 0);
 	inject_before_entry(&vcpu);
 	assert_int_equal(vmread(VMCS_ENTRY_INTERRUPTION_INFO), NMI);
-	assert_int_equal(vcpu.nmi_pending, 0);
+	assert_int_equal(nmis_waiting(), 0);
 	assert_int_equal(priv.cpu_controls, 0);
 	/* An exception that comes in between loses none. */
-	vcpu_latch_nmi(&vcpu);
+	attention_latch_nmi(&vcpu);
 	inject_again(&vcpu, NMI);
 	inject_exception(&vcpu, VECTOR_PF, 0);
-	assert_int_equal(vcpu.nmi_pending, 2);
+	assert_int_equal(nmis_waiting(), 2);
 }
 
 static const struct {
@@ -294,7 +300,9 @@ static void test_interrupt(void **state)
 		vmwrite(VMCS_GUEST_RFLAGS, interrupts[i].rflags);
 		vmwrite(VMCS_GUEST_INTERRUPTIBILITY, interrupts[i].blocking);
 		vcpu.event.info = interrupts[i].event;
-		vcpu.nmi_pending = interrupts[i].nmi;
+		if (interrupts[i].nmi) {
+			attention_latch_nmi(&vcpu);
+		}
 		inject_before_entry(&vcpu);
 		assert_int_equal(accepted, interrupts[i].injected ? 0x61 : -1);
 		assert_int_equal((priv.cpu_controls & CPU_INTERRUPT_WINDOW_EXITING) != 0,
@@ -319,7 +327,7 @@ static void test_deferred_interrupt(void **state)
 	inject_before_entry(&vcpu);
 	assert_int_equal(vmread(VMCS_ENTRY_INTERRUPTION_INFO), EXT(0x50));
 	assert_int_equal(accepted, -1);
-	assert_true(priv.recheck);
+	assert_true(attention_has(&vcpu, ATTENTION_EVENTS));
 }
 
 static void test_virtual_delivery(void **state)

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "tests/unit/fake_base.h"
+#include "vmm/attention.h"
 #include "vmm/base/err.h"
 #include "vmm/base/x86.h"
 #include "vmm/exit_msr.h"
@@ -249,7 +250,7 @@ static void test_tsc(void **state)
 	assert_int_equal(value, 4400);
 	assert_int_equal(msr_guest_write(&vcpu, MSR_IA32_TSC_ADJUST, 0), 0);
 	assert_int_equal(vmread(VMCS_TSC_OFFSET), (uint64_t)-400);
-	assert_true(priv.recheck);
+	assert_true(attention_has(&vcpu, ATTENTION_EVENTS));
 }
 
 static void test_arch_capabilities(void **state)

@@ -13,6 +13,7 @@
 
 #include "tests/unit/fake_base.h"
 #include "vmm/apic_page.h"
+#include "vmm/attention.h"
 #include "vmm/base/err.h"
 #include "vmm/base/percpu.h"
 #include "vmm/base/tsc.h"
@@ -155,7 +156,7 @@ void sched_arm_timer(uint64_t deadline)
 
 void inject_before_entry(struct vcpu *vcpu)
 {
-	vcpu->priv->recheck = false;
+	(void)attention_clear(vcpu, ATTENTION_EVENTS);
 }
 
 void msr_reset(struct vcpu *vcpu)
@@ -184,7 +185,7 @@ void vmcs_reset_guest(struct vcpu *vcpu, uint8_t sipi_vector)
 {
 	sipi = sipi_vector;
 	/* Or a sibling that halts now finds nobody who could wake it. */
-	assert_true(vcpu->state == VCPU_RUNNABLE || vcpu->priv->requests != 0);
+	assert_true(vcpu->state == VCPU_RUNNABLE || attention_has(vcpu, ATTENTION_SIPI));
 }
 
 static unsigned apic_controls_written;
@@ -496,9 +497,8 @@ static void kicks_are_sent_once(void **state)
 	vcpu_kick(vcpu);
 	vcpu_nmi(vcpu);
 	assert_int_equal(kicks, 1);
-	vcpu->priv->recheck = false;
 	assert_true(vcpu_wake(vcpu));
-	assert_true(vcpu->priv->recheck);
+	assert_false(attention_has(vcpu, ATTENTION_KICKED));
 	vcpu_kick(vcpu);
 	assert_int_equal(kicks, 2);
 	vcpu_destroy(vcpu);
@@ -562,7 +562,8 @@ static void init_and_sipi(void **state)
 	vcpu_init_signal(vcpu);
 	assert_false(vcpu_wake(vcpu));
 	assert_int_equal(vcpu->state, VCPU_WAIT_SIPI);
-	assert_int_equal(vcpu->event.info | vcpu->priv->deferred_interrupt | vcpu->nmi_pending, 0);
+	assert_int_equal(vcpu->event.info | vcpu->priv->deferred_interrupt, 0);
+	assert_false(attention_has(vcpu, ATTENTION_NMIS));
 	vcpu_sipi(vcpu, 5);
 	vcpu_sipi(vcpu, 6);
 	assert_true(vcpu_wake(vcpu));

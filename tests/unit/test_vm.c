@@ -343,17 +343,20 @@ static void what_nothing_can_wake_ends(void **state)
 {
 	static const struct {
 		enum vcpu_run_state first, second;
-		bool first_if, nmi;
-		uint32_t requests;
+		bool first_if;
+		uint32_t comes;
 		bool ends;
 	} rows[] = {
-		{ VCPU_HALTED, VCPU_HALTED, false, false, 0, true },
-		{ VCPU_HALTED, VCPU_WAIT_SIPI, false, false, 0, true },
-		{ VCPU_HALTED, VCPU_RUNNABLE, false, false, 0, false },
-		{ VCPU_HALTED, VCPU_HALTED, true, false, 0, false },
-		{ VCPU_WAIT_SIPI, VCPU_HALTED, true, false, 0, true }, /* its HLT is over */
-		{ VCPU_HALTED, VCPU_HALTED, false, true, 0, false },
-		{ VCPU_HALTED, VCPU_WAIT_SIPI, false, false, VCPU_REQUEST_SIPI, false },
+		{ VCPU_HALTED, VCPU_HALTED, false, 0, true },
+		{ VCPU_HALTED, VCPU_WAIT_SIPI, false, 0, true },
+		{ VCPU_HALTED, VCPU_RUNNABLE, false, 0, false },
+		{ VCPU_HALTED, VCPU_HALTED, true, 0, false },
+		{ VCPU_WAIT_SIPI, VCPU_HALTED, true, 0, true }, /* its HLT is over */
+		{ VCPU_HALTED, VCPU_HALTED, false, ATTENTION_NMI, false },
+		{ VCPU_HALTED, VCPU_HALTED, false, ATTENTION_SECOND_NMI, false },
+		{ VCPU_HALTED, VCPU_WAIT_SIPI, false, ATTENTION_SIPI, false },
+		{ VCPU_HALTED, VCPU_WAIT_SIPI, false, ATTENTION_INIT, false },
+		{ VCPU_HALTED, VCPU_WAIT_SIPI, false, ATTENTION_DUMP, true }, /* wakes nobody */
 	};
 
 	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
@@ -364,8 +367,7 @@ static void what_nothing_can_wake_ends(void **state)
 		vcpus[0]->state = rows[i].first;
 		vcpus[0]->priv->halted_if = rows[i].first_if;
 		vcpus[1]->state = rows[i].second;
-		vcpus[1]->nmi_pending = rows[i].nmi;
-		vcpus[1]->priv->requests = rows[i].requests;
+		(void)attention_set(vcpus[1], rows[i].comes);
 		vm_check_halted(vm);
 		assert_int_equal(vm->end_reason, rows[i].ends ? VM_END_HALTED : VM_END_NONE);
 		vm_end(vm, VM_END_DESTROYED, NULL);

@@ -13,6 +13,7 @@
 #include "guest/dev/virtio.h"
 #include "guest/dev/vlapic.h"
 #include "guest/platform_state.h"
+#include "vmm/attention.h"
 #include "vmm/base/err.h"
 #include "vmm/base/log.h"
 #include "vmm/base/panic.h"
@@ -83,7 +84,7 @@ void cache_write_back(const void *p, size_t bytes)
 
 void vcpu_add_work(struct vcpu *vcpu)
 {
-	vcpu->work = true; /* the vCPU's own thread */
+	(void)attention_set(vcpu, ATTENTION_WORK);
 }
 
 bool vlapic_deliver(struct vm *to, const struct vlapic_msg *msg)
@@ -166,7 +167,9 @@ static void start(struct vcpu *vcpu)
 
 static void do_work(struct vcpu *vcpu)
 {
-	vcpu->work = vcpu->work && virtio_work(vcpu);
+	if (attention_has(vcpu, ATTENTION_WORK) != 0 && !virtio_work(vcpu)) {
+		(void)attention_clear(vcpu, ATTENTION_WORK);
+	}
 }
 
 /* The turn that the reset waits for may be this thread's own next one. */
@@ -245,7 +248,7 @@ static void *run_vcpu(void *arg)
 	for (uint32_t i = 0; i < STEPS; i++) {
 		step(vcpu);
 	}
-	while (vcpu->work) {
+	while (attention_has(vcpu, ATTENTION_WORK) != 0) {
 		do_work(vcpu);
 	}
 	return NULL;
