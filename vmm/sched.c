@@ -7,18 +7,12 @@
  * virtual_now is where its vCPUs have got to. A vCPU that wakes joins there, a little ahead of the
  * others, so that who sleeps much is served soon and saves up nothing. Queues are compared by it as
  * well: where it goes faster there is more to have.
- *
- * The clock of a VM's devices is served by the CPU that has the VM's first vCPU on its queue, in
- * whatever state that vCPU is, and in the middle of others' slices: what a device does may be for
- * another vCPU.
  */
 #include "vmm/attention.h"
 #include "vmm/base/console.h"
 #include "vmm/base/cpu.h"
-#include "vmm/base/lapic.h"
 #include "vmm/base/lock.h"
 #include "vmm/base/percpu.h"
-#include "vmm/base/smp.h"
 #include "vmm/base/tsc.h"
 #include "vmm/base/work.h"
 #include "vmm/sched_priv.h"
@@ -26,26 +20,8 @@
 
 /* A slice ends so that others run, and so that people's input is looked at. */
 #define SLICE_US     4000
-#define SLICE_MIN_US 100 /* a guest that keeps waking another must not end them all */
 #define IDLE_US	     10000
 #define IDLE_BUSY_US CONSOLE_LISTEN_US /* while a console has text to pass on, or may get some */
-
-static struct run_queue *own_queue(void)
-{
-	return &queues[percpu_self()->index];
-}
-
-void sched_arm_timer(uint64_t deadline)
-{
-	struct run_queue *queue = own_queue();
-	uint64_t fired = percpu_self()->timer_count;
-
-	if (queue->timer_deadline != deadline || queue->timer_count != fired) {
-		queue->timer_deadline = deadline;
-		queue->timer_count = fired;
-		lapic_timer_arm(deadline);
-	}
-}
 
 /* Own CPU: takes out the vCPUs of VMs that end. */
 static void reap(struct run_queue *queue)
@@ -70,100 +46,6 @@ static void reap(struct run_queue *queue)
 
 /* --- Whose turn --- */
 
-/* Own CPU: nobody pauses it meanwhile (vm_pause). Ends with release. */
-static bool claim(struct vcpu *vcpu)
-{
-	__atomic_store_n(&vcpu->priv->sched.on_cpu, 1, __ATOMIC_SEQ_CST);
-	if (__atomic_load_n(&vcpu->vm->paused, __ATOMIC_SEQ_CST) ||
-	    __atomic_load_n(&vcpu->vm->state, __ATOMIC_RELAXED) != VM_RUNNING) {
-		__atomic_store_n(&vcpu->priv->sched.on_cpu, 0, __ATOMIC_RELEASE);
-		return false;
-	}
-	return true;
-}
-
-static void release(struct vcpu *vcpu)
-{
-	__atomic_store_n(&vcpu->priv->sched.on_cpu, 0, __ATOMIC_RELEASE);
-}
-
-static void charge(struct vcpu *vcpu, uint64_t ticks)
-{
-	struct sched_entity *entity = &vcpu->priv->sched;
-
-	entity->virtual_time += ticks * SCHED_WEIGHT_DEFAULT / entity->weight;
-}
-
-/* --- Clocks of VMs --- */
-
-/*
- * Own CPU. What the devices' work takes is charged to the VM's first vCPU, and not to who runs
- * here meanwhile. Returns when there is more; a VM that is paused or ends has none.
- */
-static uint64_t serve_clock(struct run_queue *queue, struct vcpu *first)
-{
-	struct vm *vm = first->vm;
-	bool runs = first->priv->sched.on_cpu != 0; /* else somebody of another VM, or nobody */
-	uint64_t begin = cpu_rdtsc(), used;
-
-	if (!runs && !claim(first)) {
-		return UINT64_MAX;
-	}
-	if (begin >= __atomic_load_n(&vm->clock_deadline, __ATOMIC_RELAXED)) {
-		vm->hooks->clock(vm, begin);
-		used = cpu_rdtsc() - begin;
-		queue->served += used;
-		charge(first, used);
-	}
-	if (!runs) {
-		release(first);
-	}
-	return __atomic_load_n(&vm->clock_deadline, __ATOMIC_RELAXED);
-}
-
-/*
- * Own CPU. Who sets a VM's clock stores the deadline and then 0 to queue->clock, each with a full
- * barrier; here it is an exchange of queue->clock and then a look at the deadline. So either the
- * look sees the new one, or the 0 comes behind the exchange and stays for the next round.
- */
-static void serve_clocks(struct run_queue *queue)
-{
-	struct vcpu *vcpu = __atomic_load_n(&queue->first, __ATOMIC_ACQUIRE);
-	uint64_t next = UINT64_MAX, unchanged = UINT64_MAX;
-
-	__atomic_exchange_n(&queue->clock, UINT64_MAX, __ATOMIC_SEQ_CST);
-	for (; vcpu != NULL; vcpu = vcpu->priv->sched.next) {
-		if (vcpu->id == 0) {
-			next = MIN(next, serve_clock(queue, vcpu));
-		}
-	}
-	(void)__atomic_compare_exchange_n(&queue->clock, &unchanged, next, false, __ATOMIC_SEQ_CST,
-					  __ATOMIC_RELAXED); /* else it is 0 */
-}
-
-static uint64_t next_clock(const struct run_queue *queue)
-{
-	return __atomic_load_n(&queue->clock, __ATOMIC_SEQ_CST);
-}
-
-void sched_clock_changed(struct vm *vm)
-{
-	uint32_t cpu = vm->vcpu_count == 0 ? VCPU_NO_CPU
-					   : __atomic_load_n(&vm->vcpus[0]->cpu, __ATOMIC_SEQ_CST);
-
-	if (cpu == VCPU_NO_CPU) {
-		return; /* sched_add looks */
-	}
-	__atomic_store_n(&queues[cpu].clock, 0, __ATOMIC_SEQ_CST);
-	if (cpu != percpu_self()->index) {
-		smp_kick(cpu);
-	} else if (percpu_self()->vcpu != NULL) {
-		(void)attention_set(percpu_self()->vcpu, ATTENTION_EVENTS);
-	}
-}
-
-/* --- Turns --- */
-
 /* Whether it wants to run; one that was asleep joins the others here. */
 static bool is_ready(struct run_queue *queue, struct vcpu *vcpu)
 {
@@ -171,9 +53,9 @@ static bool is_ready(struct run_queue *queue, struct vcpu *vcpu)
 	uint64_t credit = tsc_from_us(SLICE_US);
 	bool ready = false;
 
-	if (claim(vcpu)) {
+	if (sched_claim(vcpu)) {
 		ready = vcpu_wake(vcpu);
-		release(vcpu);
+		sched_release(vcpu);
 	}
 	if (!ready) {
 		entity->ready_since = 0;
@@ -291,65 +173,6 @@ static struct vcpu *pick(struct run_queue *queue, struct vcpu **spare)
 	return best;
 }
 
-void sched_kick(struct vcpu *vcpu)
-{
-	uint32_t cpu = __atomic_load_n(&vcpu->cpu, __ATOMIC_SEQ_CST);
-
-	if (cpu == VCPU_NO_CPU) {
-		return;
-	}
-	if (__atomic_load_n(&vcpu->state, __ATOMIC_RELAXED) != VCPU_RUNNABLE) {
-		__atomic_store_n(&queues[cpu].woken, true, __ATOMIC_RELEASE);
-	}
-	if (cpu != percpu_self()->index) {
-		smp_kick(cpu);
-	} else if (percpu_self()->vcpu != NULL) {
-		(void)attention_set(percpu_self()->vcpu, ATTENTION_EVENTS);
-	}
-}
-
-/*
- * Own CPU: until when the vCPU runs before this CPU looks again: at the clock of a VM, for typed
- * text, or at the slice's end.
- */
-static uint64_t next_look(const struct run_queue *queue, uint64_t now)
-{
-	uint64_t look = MIN(queue->slice_end, next_clock(queue));
-
-	return queue->listens ? MIN(look, now + tsc_from_us(CONSOLE_LISTEN_US)) : look;
-}
-
-bool sched_slice_over(uint64_t *slice_end)
-{
-	struct run_queue *queue = own_queue();
-	uint64_t now = cpu_rdtsc();
-
-	if (now >= next_clock(queue)) {
-		serve_clocks(queue); /* who runs may have got an interrupt, or have woken another */
-		*slice_end = MIN(*slice_end, now);
-	}
-	if (__atomic_load_n(&queue->woken, __ATOMIC_ACQUIRE)) {
-		queue->slice_end = MIN(queue->slice_end,
-				       queue->slice_begin + tsc_from_us(SLICE_MIN_US));
-		*slice_end = MIN(*slice_end, queue->slice_end);
-	}
-	if (now >= queue->slice_end || queue->yielded != NULL) {
-		return true;
-	}
-	if (now >= *slice_end) {
-		if (queue->listens) {
-			console_listen();
-		}
-		*slice_end = next_look(queue, now);
-	}
-	return false;
-}
-
-void sched_yield(void)
-{
-	own_queue()->yielded = percpu_self()->vcpu;
-}
-
 /* A sleeper's own timer is not made to wait for others' slices. */
 static uint64_t slice_end(const struct run_queue *queue, const struct vcpu *runs)
 {
@@ -359,12 +182,12 @@ static uint64_t slice_end(const struct run_queue *queue, const struct vcpu *runs
 
 	for (; vcpu != NULL; vcpu = vcpu->priv->sched.next) {
 		if (vcpu != runs && vcpu->state == VCPU_HALTED && vcpu->priv->halted_if &&
-		    claim(vcpu)) {
+		    sched_claim(vcpu)) {
 			end = MIN(end, vcpu->vm->hooks->next_deadline(vcpu));
-			release(vcpu);
+			sched_release(vcpu);
 		}
 	}
-	return MAX(end, now + tsc_from_us(SLICE_MIN_US));
+	return MAX(end, now + tsc_from_us(SCHED_SLICE_MIN_US));
 }
 
 /* Written by the vCPU's CPU alone, read by any (sched_times). */
@@ -382,23 +205,24 @@ static void run(struct run_queue *queue, struct vcpu *vcpu)
 	struct sched_entity *entity = &vcpu->priv->sched;
 	uint64_t begin = cpu_rdtsc(), used;
 
-	if (!claim(vcpu)) {
+	if (!sched_claim(vcpu)) {
 		return;
 	}
 	if (queue->run_end != 0) {
-		charge(queue->gave_up != NULL ? queue->gave_up : vcpu, begin - queue->run_end);
+		sched_charge(queue->gave_up != NULL ? queue->gave_up : vcpu,
+			     begin - queue->run_end);
 	}
 	queue->slice_begin = begin;
 	queue->served = 0;
 	tally(&entity->steal_ticks, begin - entity->ready_since);
 	queue->slice_end = slice_end(queue, vcpu);
-	vcpu_run(vcpu, next_look(queue, begin));
+	vcpu_run(vcpu, sched_next_look(queue, begin));
 	queue->gave_up = vcpu->state != VCPU_RUNNABLE || queue->yielded == vcpu ? vcpu : NULL;
-	release(vcpu);
+	sched_release(vcpu);
 	queue->run_end = entity->ready_since = cpu_rdtsc();
 	used = entity->ready_since - begin - queue->served;
 	tally(&entity->run_ticks, used);
-	charge(vcpu, used);
+	sched_charge(vcpu, used);
 }
 
 /* --- The loop --- */
@@ -409,9 +233,9 @@ static void poll(struct run_queue *queue)
 	struct vcpu *vcpu = __atomic_load_n(&queue->first, __ATOMIC_ACQUIRE);
 
 	for (; vcpu != NULL; vcpu = vcpu->priv->sched.next) {
-		if (vcpu->id == 0 && claim(vcpu)) {
+		if (vcpu->id == 0 && sched_claim(vcpu)) {
 			vcpu->vm->hooks->poll(vcpu->vm);
-			release(vcpu);
+			sched_release(vcpu);
 		}
 	}
 }
@@ -422,20 +246,20 @@ static void wait_for_kick(struct run_queue *queue, uint64_t deadline)
 	struct vcpu *vcpu = __atomic_load_n(&queue->first, __ATOMIC_ACQUIRE);
 
 	for (; vcpu != NULL; vcpu = vcpu->priv->sched.next) {
-		if (!claim(vcpu)) {
+		if (!sched_claim(vcpu)) {
 			continue;
 		}
 		/* With interrupts off it does not wake for its timers. */
 		if (vcpu->state == VCPU_HALTED && vcpu->priv->halted_if) {
 			deadline = MIN(deadline, vcpu->vm->hooks->next_deadline(vcpu));
 		}
-		release(vcpu);
+		sched_release(vcpu);
 		if (vcpu->state == VCPU_RUNNABLE || attention_has(vcpu, ATTENTION_KICKED) != 0) {
 			return;
 		}
 	}
 	queue->timer_deadline = 0; /* cpu_idle_until uses the timer itself */
-	cpu_idle_until(MIN(deadline, next_clock(queue)));
+	cpu_idle_until(MIN(deadline, sched_next_clock(queue)));
 }
 
 /*
@@ -459,12 +283,12 @@ static void idle(struct run_queue *queue, bool console_busy)
 
 void sched_turn(bool (*between)(void))
 {
-	struct run_queue *queue = own_queue();
+	struct run_queue *queue = sched_own_queue();
 	struct vcpu *spare, *vcpu;
 	bool console_busy, more = false;
 
-	if (cpu_rdtsc() >= next_clock(queue)) {
-		serve_clocks(queue);
+	if (cpu_rdtsc() >= sched_next_clock(queue)) {
+		sched_serve_clocks(queue);
 	}
 	vcpu = pick(queue, &spare);
 	queue->listens = between != NULL && console_listens();

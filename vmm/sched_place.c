@@ -25,8 +25,6 @@
 /* Virtual time by which a queue runs ahead of the front before it moves it. */
 #define FRONT_US 1000
 
-struct run_queue queues[CPU_MAX];
-
 /* CPUs on which nothing wants to run, and a vCPU would be welcome; atomic. */
 static struct {
 	uint64_t bits[CPU_MAX / 64];

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What sched.c (whose turn) and sched_place.c (which CPU) share. */
+/* What sched.c (whose turn), sched_place.c (which CPU) and sched_slice.c (the slice) share. */
 #ifndef UMBRA_VMM_SCHED_PRIV_H
 #define UMBRA_VMM_SCHED_PRIV_H
 
@@ -44,7 +44,36 @@ _Static_assert(offsetof(struct run_queue, lock) % 64 == 0 &&
 		       offsetof(struct run_queue, virtual_now) % 64 == 0,
 	       "each kind of use has lines of its own");
 
+/* --- sched_slice.c --- */
+
 extern struct run_queue queues[CPU_MAX];
+struct run_queue *sched_own_queue(void);
+
+/* A guest that keeps waking another must not end all slices. */
+#define SCHED_SLICE_MIN_US 100
+
+/*
+ * Own CPU: takes a vCPU for this CPU, so that nobody pauses its VM meanwhile (vm_pause), until
+ * sched_release. False: its VM is paused, or does not run.
+ */
+bool sched_claim(struct vcpu *vcpu);
+void sched_release(struct vcpu *vcpu);
+
+/* Own CPU: the vCPU has had so many TSC ticks. */
+void sched_charge(struct vcpu *vcpu, uint64_t ticks);
+
+/* Own CPU: has the devices served whose VM's clock is due, for the first vCPUs on the queue. */
+void sched_serve_clocks(struct run_queue *queue);
+/* When that is to be done next (TSC); 0: now. */
+uint64_t sched_next_clock(const struct run_queue *queue);
+
+/*
+ * Own CPU: until when the vCPU runs before this CPU looks again: at the clock of a VM, for typed
+ * text, or at the slice's end.
+ */
+uint64_t sched_next_look(const struct run_queue *queue, uint64_t now);
+
+/* --- sched_place.c --- */
 
 /* How far a vCPU that moves or begins may be from its new queue's virtual time. */
 #define SCHED_LAG_US 40000

@@ -66,8 +66,9 @@ $(eval $(call race_rule,rng_race,crypto/rng.c crypto/wipe.c vmm/base/str.c))
 $(eval $(call race_rule,iobus_race,vmm/iobus.c))
 $(eval $(call race_rule,console_race,guest/vconsole.c $(addprefix vmm/base/,console.c serial.c \
 	keyboard.c log.c str.c err.c)))
-$(eval $(call race_rule,sched_race,vmm/sched.c vmm/sched_place.c vmm/sched_time.c vmm/vcpu.c \
-	vmm/vcpu_run.c vmm/attention.c vmm/vm.c ept/ept_tlb.c vmm/base/work.c vmm/base/str.c))
+$(eval $(call race_rule,sched_race,vmm/sched.c vmm/sched_slice.c vmm/sched_place.c \
+	vmm/sched_time.c vmm/vcpu.c vmm/vcpu_run.c vmm/attention.c vmm/vm.c ept/ept_tlb.c \
+	vmm/base/work.c vmm/base/str.c))
 $(eval $(call race_rule,work_race,vmm/base/work.c ept/retire.c guest/vm_file.c vmm/base/str.c))
 $(eval $(call race_rule,dev_race,$(addprefix guest/dev/,vioapic.c vlapic.c vlapic_irq.c \
 	vlapic_timer.c vlegacy.c vpci.c vpit.c vrtc.c vuart.c) guest/vconsole.c vmm/iobus.c \
@@ -158,12 +159,12 @@ UNIT_inject := vmm/inject.c
 UNIT_exits := vmm/exits.c vmm/vcpu_dump.c vmm/base/str.c
 UNIT_exit_io := vmm/exit_io.c
 UNIT_exit_ept := vmm/exit_ept.c vmm/base/str.c
-UNIT_sched := vmm/sched.c vmm/sched_place.c vmm/sched_time.c vmm/base/work.c
+UNIT_sched := vmm/sched.c vmm/sched_slice.c vmm/sched_place.c vmm/sched_time.c vmm/base/work.c
 UNIT_vmcs := vmm/vmcs.c vmm/base/str.c
 UNIT_sched_clock := $(UNIT_sched)
 UNIT_sched_work := $(UNIT_sched)
 # It includes the source, to count what that reads.
-UNIT_sched_looks := vmm/sched.c vmm/base/work.c
+UNIT_sched_looks := vmm/sched.c vmm/sched_slice.c vmm/base/work.c
 UNIT_vcpu := vmm/vcpu.c vmm/vcpu_run.c vmm/attention.c vmm/vcpu_state.c vmm/base/str.c
 UNIT_cpuid := vmm/exit_cpuid.c
 UNIT_msr := vmm/exit_msr.c

@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A CPU's queue as others see it: who runs a vCPU asks whether its slice is over, who wants a vCPU
+ * or a VM's devices looked at says so to the CPU that has them. Whose turn comes: sched.c.
+ *
+ * The clock of a VM's devices is served by the CPU that has the VM's first vCPU on its queue, in
+ * whatever state that vCPU is, and in the middle of others' slices: what a device does may be for
+ * another vCPU.
+ */
+#include "vmm/attention.h"
+#include "vmm/base/console.h"
+#include "vmm/base/cpu.h"
+#include "vmm/base/lapic.h"
+#include "vmm/base/percpu.h"
+#include "vmm/base/smp.h"
+#include "vmm/base/tsc.h"
+#include "vmm/sched_priv.h"
+#include "vmm/vcpu_priv.h"
+
+struct run_queue queues[CPU_MAX];
+
+struct run_queue *sched_own_queue(void)
+{
+	return &queues[percpu_self()->index];
+}
+
+void sched_arm_timer(uint64_t deadline)
+{
+	struct run_queue *queue = sched_own_queue();
+	uint64_t fired = percpu_self()->timer_count;
+
+	if (queue->timer_deadline != deadline || queue->timer_count != fired) {
+		queue->timer_deadline = deadline;
+		queue->timer_count = fired;
+		lapic_timer_arm(deadline);
+	}
+}
+
+bool sched_claim(struct vcpu *vcpu)
+{
+	__atomic_store_n(&vcpu->priv->sched.on_cpu, 1, __ATOMIC_SEQ_CST);
+	if (__atomic_load_n(&vcpu->vm->paused, __ATOMIC_SEQ_CST) ||
+	    __atomic_load_n(&vcpu->vm->state, __ATOMIC_RELAXED) != VM_RUNNING) {
+		__atomic_store_n(&vcpu->priv->sched.on_cpu, 0, __ATOMIC_RELEASE);
+		return false;
+	}
+	return true;
+}
+
+void sched_release(struct vcpu *vcpu)
+{
+	__atomic_store_n(&vcpu->priv->sched.on_cpu, 0, __ATOMIC_RELEASE);
+}
+
+void sched_charge(struct vcpu *vcpu, uint64_t ticks)
+{
+	struct sched_entity *entity = &vcpu->priv->sched;
+
+	entity->virtual_time += ticks * SCHED_WEIGHT_DEFAULT / entity->weight;
+}
+
+/* --- Clocks of VMs --- */
+
+/*
+ * Own CPU. What the devices' work takes is charged to the VM's first vCPU, and not to who runs
+ * here meanwhile. Returns when there is more; a VM that is paused or ends has none.
+ */
+static uint64_t serve_clock(struct run_queue *queue, struct vcpu *first)
+{
+	struct vm *vm = first->vm;
+	bool runs = first->priv->sched.on_cpu != 0; /* else somebody of another VM, or nobody */
+	uint64_t begin = cpu_rdtsc(), used;
+
+	if (!runs && !sched_claim(first)) {
+		return UINT64_MAX;
+	}
+	if (begin >= __atomic_load_n(&vm->clock_deadline, __ATOMIC_RELAXED)) {
+		vm->hooks->clock(vm, begin);
+		used = cpu_rdtsc() - begin;
+		queue->served += used;
+		sched_charge(first, used);
+	}
+	if (!runs) {
+		sched_release(first);
+	}
+	return __atomic_load_n(&vm->clock_deadline, __ATOMIC_RELAXED);
+}
+
+/*
+ * Own CPU. Who sets a VM's clock stores the deadline and then 0 to queue->clock, each with a full
+ * barrier; here it is an exchange of queue->clock and then a look at the deadline. So either the
+ * look sees the new one, or the 0 comes behind the exchange and stays for the next round.
+ */
+void sched_serve_clocks(struct run_queue *queue)
+{
+	struct vcpu *vcpu = __atomic_load_n(&queue->first, __ATOMIC_ACQUIRE);
+	uint64_t next = UINT64_MAX, unchanged = UINT64_MAX;
+
+	__atomic_exchange_n(&queue->clock, UINT64_MAX, __ATOMIC_SEQ_CST);
+	for (; vcpu != NULL; vcpu = vcpu->priv->sched.next) {
+		if (vcpu->id == 0) {
+			next = MIN(next, serve_clock(queue, vcpu));
+		}
+	}
+	(void)__atomic_compare_exchange_n(&queue->clock, &unchanged, next, false, __ATOMIC_SEQ_CST,
+					  __ATOMIC_RELAXED); /* else it is 0 */
+}
+
+uint64_t sched_next_clock(const struct run_queue *queue)
+{
+	return __atomic_load_n(&queue->clock, __ATOMIC_SEQ_CST);
+}
+
+void sched_clock_changed(struct vm *vm)
+{
+	uint32_t cpu = vm->vcpu_count == 0 ? VCPU_NO_CPU
+					   : __atomic_load_n(&vm->vcpus[0]->cpu, __ATOMIC_SEQ_CST);
+
+	if (cpu == VCPU_NO_CPU) {
+		return; /* sched_add looks */
+	}
+	__atomic_store_n(&queues[cpu].clock, 0, __ATOMIC_SEQ_CST);
+	if (cpu != percpu_self()->index) {
+		smp_kick(cpu);
+	} else if (percpu_self()->vcpu != NULL) {
+		(void)attention_set(percpu_self()->vcpu, ATTENTION_EVENTS);
+	}
+}
+
+/* --- Slices --- */
+
+void sched_kick(struct vcpu *vcpu)
+{
+	uint32_t cpu = __atomic_load_n(&vcpu->cpu, __ATOMIC_SEQ_CST);
+
+	if (cpu == VCPU_NO_CPU) {
+		return;
+	}
+	if (__atomic_load_n(&vcpu->state, __ATOMIC_RELAXED) != VCPU_RUNNABLE) {
+		__atomic_store_n(&queues[cpu].woken, true, __ATOMIC_RELEASE);
+	}
+	if (cpu != percpu_self()->index) {
+		smp_kick(cpu);
+	} else if (percpu_self()->vcpu != NULL) {
+		(void)attention_set(percpu_self()->vcpu, ATTENTION_EVENTS);
+	}
+}
+
+uint64_t sched_next_look(const struct run_queue *queue, uint64_t now)
+{
+	uint64_t look = MIN(queue->slice_end, sched_next_clock(queue));
+
+	return queue->listens ? MIN(look, now + tsc_from_us(CONSOLE_LISTEN_US)) : look;
+}
+
+bool sched_slice_over(uint64_t *slice_end)
+{
+	struct run_queue *queue = sched_own_queue();
+	uint64_t now = cpu_rdtsc();
+
+	if (now >= sched_next_clock(queue)) {
+		sched_serve_clocks(
+			queue); /* who runs may have got an interrupt, or have woken another */
+		*slice_end = MIN(*slice_end, now);
+	}
+	if (__atomic_load_n(&queue->woken, __ATOMIC_ACQUIRE)) {
+		queue->slice_end = MIN(queue->slice_end,
+				       queue->slice_begin + tsc_from_us(SCHED_SLICE_MIN_US));
+		*slice_end = MIN(*slice_end, queue->slice_end);
+	}
+	if (now >= queue->slice_end || queue->yielded != NULL) {
+		return true;
+	}
+	if (now >= *slice_end) {
+		if (queue->listens) {
+			console_listen();
+		}
+		*slice_end = sched_next_look(queue, now);
+	}
+	return false;
+}
+
+void sched_yield(void)
+{
+	sched_own_queue()->yielded = percpu_self()->vcpu;
+}
