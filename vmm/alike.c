@@ -8,7 +8,7 @@
 #include "vmm/base/cpu.h"
 #include "vmm/base/str.h"
 #include "vmm/base/x86.h"
-#include "vmm/exits.h"
+#include "vmm/cpuid_rows.h"
 #include "vmm/vmx.h"
 #include "vmm/vmx_bits.h"
 

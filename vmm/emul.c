@@ -9,7 +9,7 @@
 #include "vmm/base/log.h"
 #include "vmm/base/str.h"
 #include "vmm/base/x86.h"
-#include "vmm/exits.h"
+#include "vmm/device_access.h"
 #include "vmm/operand.h"
 #include "vmm/vcpu_priv.h"
 

@@ -12,42 +12,12 @@
 #include "vmm/exits.h"
 #include "vmm/hole.h"
 #include "vmm/inject.h"
+#include "vmm/rip.h"
 #include "vmm/vcpu_priv.h"
-
-/* Not the device that was touched last. */
-static __attribute__((noinline)) void find_and_access(struct vcpu *vcpu, gpa_t gpa,
-						      struct io_access *access)
-{
-	const struct iobus_range *range;
-
-	if ((gpa.v & PAGE_MASK) == VM_APIC_BASE) {
-		(void)attention_set(vcpu, ATTENTION_EVENTS);
-		access->offset = gpa.v - VM_APIC_BASE;
-		vcpu->vm->hooks->apic_access(vcpu, access);
-		return;
-	}
-	range = iobus_memory_range(&vcpu->vm->iobus, gpa.v);
-	if (range != NULL) {
-		vcpu->priv->device_range = range;
-	}
-	/* What nobody owns reads all ones and takes writes, as on a bus. */
-	iobus_memory_access(&vcpu->vm->iobus, gpa.v, vcpu, access);
-}
 
 /* The operand of an instruction: no page walk for it, and no delivery of an event by its address.
  */
 #define DATA_ACCESS (EPTV_GLA_VALID | EPTV_FINAL)
-
-void vcpu_device_access(struct vcpu *vcpu, gpa_t gpa, struct io_access *access)
-{
-	const struct iobus_range *range = vcpu->priv->device_range;
-
-	if (range != NULL && iobus_range_holds(range, gpa.v, access->size)) {
-		iobus_range_access(range, gpa.v, vcpu, access);
-	} else {
-		find_and_access(vcpu, gpa, access);
-	}
-}
 
 /*
  * An access that is neither to memory nor one that emul.c knows: an instruction of another kind, a
@@ -77,8 +47,8 @@ static enum exit_result emulate(struct vcpu *vcpu, const struct emul_access *acc
 		return odd_access(vcpu, access->gpa);
 	}
 	switch (emul_mmio(vcpu, access, &length, &fault)) {
-	case EMUL_DONE: exit_skip(length); return EXIT_RESUME;
-	case EMUL_AGAIN: exit_next_round(); return EXIT_RESUME;
+	case EMUL_DONE: rip_skip(length); return EXIT_RESUME;
+	case EMUL_AGAIN: rip_next_round(); return EXIT_RESUME;
 	case EMUL_RETRY:
 		/*
 		 * The operand was not it: a stack or a descriptor table where nobody is, or another

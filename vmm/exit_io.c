@@ -8,6 +8,7 @@
 #include "vmm/exits.h"
 #include "vmm/inject.h"
 #include "vmm/operand.h"
+#include "vmm/rip.h"
 #include "vmm/vcpu_priv.h"
 #include "vmm/vmx.h"
 
@@ -125,7 +126,7 @@ static __attribute__((noinline)) enum exit_result ins_or_outs(struct vcpu *vcpu,
 	if (left == 1) {
 		return EXIT_NEXT_INSN;
 	}
-	exit_next_round();
+	rip_next_round();
 	return EXIT_RESUME;
 }
 

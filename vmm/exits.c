@@ -8,8 +8,10 @@
 #include "vmm/attention.h"
 #include "vmm/base/str.h"
 #include "vmm/base/x86.h"
+#include "vmm/exit_names.h"
 #include "vmm/hole.h"
 #include "vmm/inject.h"
+#include "vmm/rip.h"
 #include "vmm/sched.h"
 #include "vmm/vcpu_priv.h"
 
@@ -106,7 +108,7 @@ static enum exit_result exit_window(struct vcpu *vcpu)
  */
 static enum exit_result exit_pause(struct vcpu *vcpu)
 {
-	exit_skip(vmread(VMCS_EXIT_INSTRUCTION_LENGTH));
+	rip_skip(vmread(VMCS_EXIT_INSTRUCTION_LENGTH));
 	sched_yield();
 	return EXIT_YIELD;
 }
@@ -193,7 +195,6 @@ static enum exit_result exit_apic_write(struct vcpu *vcpu)
 
 struct exit_entry {
 	enum exit_result (*handle)(struct vcpu *vcpu);
-	const char *name;
 	/* Comes from an instruction alone, so that no event can have been on its way in. */
 	bool instruction;
 };
@@ -201,63 +202,54 @@ struct exit_entry {
 #define INSTRUCTION true
 
 static const struct exit_entry exit_table[VCPU_EXIT_REASONS] = {
-	[EXIT_REASON_EXCEPTION_NMI] = { exit_exception, "exception" },
-	[EXIT_REASON_EXTERNAL_INTERRUPT] = { exit_external_interrupt, "external-interrupt" },
-	[EXIT_REASON_TRIPLE_FAULT] = { exit_triple_fault, "triple-fault" },
-	[EXIT_REASON_INTERRUPT_WINDOW] = { exit_window, "interrupt-window" },
-	[EXIT_REASON_NMI_WINDOW] = { exit_window, "nmi-window" },
-	[EXIT_REASON_TASK_SWITCH] = { NULL, "task-switch" },
-	[EXIT_REASON_CPUID] = { exit_cpuid, "cpuid", INSTRUCTION },
-	[EXIT_REASON_GETSEC] = { exit_ud, "getsec", INSTRUCTION },
-	[EXIT_REASON_HLT] = { exit_hlt, "hlt" },
-	[EXIT_REASON_INVD] = { exit_cache_flush, "invd", INSTRUCTION },
-	[EXIT_REASON_RDPMC] = { exit_gp, "rdpmc", INSTRUCTION },
-	[EXIT_REASON_VMCALL] = { exit_ud, "vmcall", INSTRUCTION },
-	[EXIT_REASON_VMCLEAR] = { exit_ud, "vmclear", INSTRUCTION },
-	[EXIT_REASON_VMLAUNCH] = { exit_ud, "vmlaunch", INSTRUCTION },
-	[EXIT_REASON_VMPTRLD] = { exit_ud, "vmptrld", INSTRUCTION },
-	[EXIT_REASON_VMPTRST] = { exit_ud, "vmptrst", INSTRUCTION },
-	[EXIT_REASON_VMREAD] = { exit_ud, "vmread", INSTRUCTION },
-	[EXIT_REASON_VMRESUME] = { exit_ud, "vmresume", INSTRUCTION },
-	[EXIT_REASON_VMWRITE] = { exit_ud, "vmwrite", INSTRUCTION },
-	[EXIT_REASON_VMXOFF] = { exit_ud, "vmxoff", INSTRUCTION },
-	[EXIT_REASON_VMXON] = { exit_ud, "vmxon", INSTRUCTION },
-	[EXIT_REASON_CR_ACCESS] = { exit_cr_access, "cr-access", INSTRUCTION },
-	[EXIT_REASON_IO] = { exit_io, "io", INSTRUCTION },
-	[EXIT_REASON_RDMSR] = { exit_rdmsr, "rdmsr", INSTRUCTION },
-	[EXIT_REASON_WRMSR] = { exit_wrmsr, "wrmsr", INSTRUCTION },
-	[EXIT_REASON_MWAIT] = { exit_ud, "mwait", INSTRUCTION },
-	[EXIT_REASON_PAUSE] = { exit_pause, "pause", INSTRUCTION },
-	[EXIT_REASON_MONITOR_TRAP_FLAG] = { exit_monitor_trap, "monitor-trap-flag" },
-	[EXIT_REASON_MONITOR] = { exit_ud, "monitor", INSTRUCTION },
-	[EXIT_REASON_TPR_BELOW_THRESHOLD] = { exit_window, "tpr-below-threshold" },
-	[EXIT_REASON_APIC_ACCESS] = { exit_apic_access, "apic-access" },
-	[EXIT_REASON_VIRTUALIZED_EOI] = { exit_virtualized_eoi, "virtualized-eoi" },
-	[EXIT_REASON_EPT_VIOLATION] = { exit_ept_violation, "ept-violation" },
-	[EXIT_REASON_EPT_MISCONFIG] = { exit_ept_misconfig, "ept-misconfig" },
-	[EXIT_REASON_INVEPT] = { exit_ud, "invept", INSTRUCTION },
-	[EXIT_REASON_PREEMPTION_TIMER] = { exit_preemption_timer, "preemption-timer" },
-	[EXIT_REASON_INVVPID] = { exit_ud, "invvpid", INSTRUCTION },
-	[EXIT_REASON_WBINVD] = { exit_cache_flush, "wbinvd", INSTRUCTION },
-	[EXIT_REASON_XSETBV] = { exit_xsetbv, "xsetbv", INSTRUCTION },
-	[EXIT_REASON_APIC_WRITE] = { exit_apic_write, "apic-write" },
-	[EXIT_REASON_INVPCID] = { exit_ud, "invpcid", INSTRUCTION },
-	[EXIT_REASON_VMFUNC] = { exit_ud, "vmfunc", INSTRUCTION },
-	[EXIT_REASON_ENCLS] = { exit_ud, "encls", INSTRUCTION },
-	[EXIT_REASON_ENCLV] = { exit_ud, "enclv", INSTRUCTION },
-	[EXIT_REASON_BUS_LOCK] = { exit_bus_lock, "bus-lock" },
-	[EXIT_REASON_NOTIFY] = { exit_notify, "notify" },
-	[EXIT_REASON_SEAMCALL] = { exit_ud, "seamcall", INSTRUCTION },
-	[EXIT_REASON_TDCALL] = { exit_ud, "tdcall", INSTRUCTION },
+	[EXIT_REASON_EXCEPTION_NMI] = { exit_exception },
+	[EXIT_REASON_EXTERNAL_INTERRUPT] = { exit_external_interrupt },
+	[EXIT_REASON_TRIPLE_FAULT] = { exit_triple_fault },
+	[EXIT_REASON_INTERRUPT_WINDOW] = { exit_window },
+	[EXIT_REASON_NMI_WINDOW] = { exit_window },
+	[EXIT_REASON_CPUID] = { exit_cpuid, INSTRUCTION },
+	[EXIT_REASON_GETSEC] = { exit_ud, INSTRUCTION },
+	[EXIT_REASON_HLT] = { exit_hlt },
+	[EXIT_REASON_INVD] = { exit_cache_flush, INSTRUCTION },
+	[EXIT_REASON_RDPMC] = { exit_gp, INSTRUCTION },
+	[EXIT_REASON_VMCALL] = { exit_ud, INSTRUCTION },
+	[EXIT_REASON_VMCLEAR] = { exit_ud, INSTRUCTION },
+	[EXIT_REASON_VMLAUNCH] = { exit_ud, INSTRUCTION },
+	[EXIT_REASON_VMPTRLD] = { exit_ud, INSTRUCTION },
+	[EXIT_REASON_VMPTRST] = { exit_ud, INSTRUCTION },
+	[EXIT_REASON_VMREAD] = { exit_ud, INSTRUCTION },
+	[EXIT_REASON_VMRESUME] = { exit_ud, INSTRUCTION },
+	[EXIT_REASON_VMWRITE] = { exit_ud, INSTRUCTION },
+	[EXIT_REASON_VMXOFF] = { exit_ud, INSTRUCTION },
+	[EXIT_REASON_VMXON] = { exit_ud, INSTRUCTION },
+	[EXIT_REASON_CR_ACCESS] = { exit_cr_access, INSTRUCTION },
+	[EXIT_REASON_IO] = { exit_io, INSTRUCTION },
+	[EXIT_REASON_RDMSR] = { exit_rdmsr, INSTRUCTION },
+	[EXIT_REASON_WRMSR] = { exit_wrmsr, INSTRUCTION },
+	[EXIT_REASON_MWAIT] = { exit_ud, INSTRUCTION },
+	[EXIT_REASON_PAUSE] = { exit_pause, INSTRUCTION },
+	[EXIT_REASON_MONITOR_TRAP_FLAG] = { exit_monitor_trap },
+	[EXIT_REASON_MONITOR] = { exit_ud, INSTRUCTION },
+	[EXIT_REASON_TPR_BELOW_THRESHOLD] = { exit_window },
+	[EXIT_REASON_APIC_ACCESS] = { exit_apic_access },
+	[EXIT_REASON_VIRTUALIZED_EOI] = { exit_virtualized_eoi },
+	[EXIT_REASON_EPT_VIOLATION] = { exit_ept_violation },
+	[EXIT_REASON_EPT_MISCONFIG] = { exit_ept_misconfig },
+	[EXIT_REASON_INVEPT] = { exit_ud, INSTRUCTION },
+	[EXIT_REASON_PREEMPTION_TIMER] = { exit_preemption_timer },
+	[EXIT_REASON_INVVPID] = { exit_ud, INSTRUCTION },
+	[EXIT_REASON_WBINVD] = { exit_cache_flush, INSTRUCTION },
+	[EXIT_REASON_XSETBV] = { exit_xsetbv, INSTRUCTION },
+	[EXIT_REASON_APIC_WRITE] = { exit_apic_write },
+	[EXIT_REASON_INVPCID] = { exit_ud, INSTRUCTION },
+	[EXIT_REASON_VMFUNC] = { exit_ud, INSTRUCTION },
+	[EXIT_REASON_ENCLS] = { exit_ud, INSTRUCTION },
+	[EXIT_REASON_ENCLV] = { exit_ud, INSTRUCTION },
+	[EXIT_REASON_BUS_LOCK] = { exit_bus_lock },
+	[EXIT_REASON_NOTIFY] = { exit_notify },
+	[EXIT_REASON_SEAMCALL] = { exit_ud, INSTRUCTION },
+	[EXIT_REASON_TDCALL] = { exit_ud, INSTRUCTION },
 };
-
-const char *exit_name(uint32_t reason)
-{
-	if (reason < VCPU_EXIT_REASONS && exit_table[reason].name != NULL) {
-		return exit_table[reason].name;
-	}
-	return "exit";
-}
 
 /* Failed entries (SDM, "VM-Entry Failures During or After Loading Guest State") and rows that are
  * absent. */
@@ -282,60 +274,6 @@ static enum exit_result unhandled(void)
 		   reason & 0xffff, vmread(VMCS_GUEST_RIP));
 	vm_end(vcpu->vm, VM_END_UNHANDLED, text);
 	return EXIT_RESUME;
-}
-
-static inline void unblock(void)
-{
-	uint64_t blocking = vmread(VMCS_GUEST_INTERRUPTIBILITY);
-
-	if ((blocking & (BLOCKING_BY_STI | BLOCKING_BY_MOV_SS)) != 0) {
-		vmwrite(VMCS_GUEST_INTERRUPTIBILITY,
-			blocking & ~(BLOCKING_BY_STI | BLOCKING_BY_MOV_SS));
-	}
-}
-
-/* An instruction, or a round of one, is done under RFLAGS.TF. */
-static __attribute__((noinline)) void end_of_step(uint64_t rflags)
-{
-	if (vcpu_single_steps(rflags)) {
-		vmwrite(VMCS_GUEST_PENDING_DEBUG,
-			vmread(VMCS_GUEST_PENDING_DEBUG) | PENDING_DEBUG_BS);
-	}
-}
-
-static inline __attribute__((always_inline)) void skip(uint64_t length)
-{
-	uint64_t rip = vmread(VMCS_GUEST_RIP);
-	uint64_t next = rip + length;
-	uint64_t rflags;
-
-	if (((rip ^ next) >> 32) != 0 && !vcpu_in_64bit_mode()) {
-		next &= UINT32_MAX;
-	}
-	vmwrite(VMCS_GUEST_RIP, next);
-	unblock();
-	/* An exit for memory leaves RF set (SDM, "Saving RIP, RSP, RFLAGS, and SSP"). */
-	rflags = vmread(VMCS_GUEST_RFLAGS);
-	if (__builtin_expect((rflags & (RFLAGS_RF | RFLAGS_TF)) != 0, 0)) {
-		vmwrite(VMCS_GUEST_RFLAGS, rflags & ~RFLAGS_RF);
-		if ((rflags & RFLAGS_TF) != 0) {
-			end_of_step(rflags);
-		}
-	}
-}
-
-void exit_skip(uint64_t length)
-{
-	skip(length);
-}
-
-void exit_next_round(void)
-{
-	uint64_t rflags = vmread(VMCS_GUEST_RFLAGS) | RFLAGS_RF;
-
-	unblock();
-	vmwrite(VMCS_GUEST_RFLAGS, rflags);
-	end_of_step(rflags);
 }
 
 /* An event whose delivery the exit broke off is kept: the guest must not lose it. */
@@ -391,7 +329,7 @@ enum exit_result exit_dispatch(struct vcpu *vcpu)
 	vcpu->exit_count[reason]++;
 	result = handle(vcpu, reason);
 	if (result == EXIT_NEXT_INSN) {
-		skip(vmread(VMCS_EXIT_INSTRUCTION_LENGTH));
+		rip_skip_inline(vmread(VMCS_EXIT_INSTRUCTION_LENGTH));
 		return EXIT_RESUME;
 	}
 	return __builtin_expect(result != EXIT_KILL_VM, 1) ? result : unhandled();

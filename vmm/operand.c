@@ -7,7 +7,7 @@
 
 #include "vmm/base/err.h"
 #include "vmm/base/x86.h"
-#include "vmm/exits.h"
+#include "vmm/device_access.h"
 #include "vmm/vcpu_priv.h"
 
 static bool segment_ok(unsigned seg, uint64_t offset, unsigned size, bool write)

@@ -11,7 +11,7 @@
 #include "vmm/base/err.h"
 #include "vmm/base/page_alloc.h"
 #include "vmm/base/str.h"
-#include "vmm/exit_msr.h"
+#include "vmm/msr.h"
 #include "vmm/vcpu_priv.h"
 #include "vmm/vmcs.h"
 #include "vmm/vmx.h"
@@ -101,17 +101,6 @@ void vcpu_set_svi(struct vcpu *vcpu, uint8_t vector)
 		vmwrite(VMCS_GUEST_INTERRUPT_STATUS,
 			(vmread(VMCS_GUEST_INTERRUPT_STATUS) & 0xff) | (uint64_t)vector << 8);
 	}
-}
-
-uint64_t vcpu_guest_tsc(const struct vcpu *vcpu, uint64_t host_tsc)
-{
-	return host_tsc + vcpu->priv->tsc_offset;
-}
-
-void vcpu_skip_time(struct vcpu *vcpu, uint64_t ticks)
-{
-	vcpu->priv->tsc_offset -= ticks;
-	(void)attention_set(vcpu, ATTENTION_CONTROLS);
 }
 
 /* --- Own CPU --- */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The registers of a vCPU that came to grief, for people. Its VMCS is current. */
 #include "vmm/base/log.h"
-#include "vmm/exits.h"
+#include "vmm/exit_names.h"
 #include "vmm/vcpu_priv.h"
 
 #define READ(field) vmread(field)

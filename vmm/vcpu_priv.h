@@ -90,7 +90,7 @@ struct vcpu_private {
 
 	struct sched_entity sched;
 
-	const struct msr_row *msr_row; /* exit_msr.c: found last */
+	const struct msr_row *msr_row; /* msr.c: found last */
 	/*
 	 * exit_ept.c: the last page where no RAM was found, or VCPU_NO_PAGE, and the last device,
 	 * or NULL. A VM's regions and devices stay where they are.
@@ -174,14 +174,18 @@ void vcpu_park(struct vcpu *vcpu);
 void vcpu_unload(struct vcpu *vcpu);
 /* vcpu_run.c: runs until slice_end (host TSC), HLT, or the end of the VM. Interrupts off. */
 void vcpu_run(struct vcpu *vcpu, uint64_t slice_end);
-/* The VM is paused: the guest's TSC goes back so many ticks. */
-void vcpu_skip_time(struct vcpu *vcpu, uint64_t ticks);
 /* Takes requests of other CPUs; true when there is something to run for. Own CPU. */
 bool vcpu_wake(struct vcpu *vcpu);
 int vcpu_create(struct vm *vm, uint32_t id, struct vcpu **out);
 void vcpu_destroy(struct vcpu *vcpu);
 /* Registers of a vCPU that came to grief, to the log. Its VMCS is current. */
 void vcpu_dump(const struct vcpu *vcpu);
+
+/* vcpu_tsc.c. The VM is paused: the guest's TSC goes back so many ticks. */
+void vcpu_skip_time(struct vcpu *vcpu, uint64_t ticks);
+/* Own CPU, VMCS current: the guest writes its TSC, or IA32_TSC_ADJUST. */
+void vcpu_write_tsc(struct vcpu *vcpu, uint64_t value);
+void vcpu_write_tsc_adjust(struct vcpu *vcpu, uint64_t value);
 
 /* vcpu_state.c: guest registers that stay in the CPU. Own CPU, but for the first two. */
 int vcpu_state_alloc(struct vcpu *vcpu);

@@ -11,7 +11,7 @@
 #include "vmm/vcpu_priv.h"
 #include "vmm/vmx.h"
 
-/* Passed through by the MSR bitmap (exit_msr.c), which asks here whether a CPU has them. */
+/* Passed through by the MSR bitmap (msr.c), which asks here whether a CPU has them. */
 static const struct {
 	uint32_t msr;
 	bool (*offered)(void);

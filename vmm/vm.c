@@ -13,7 +13,7 @@
 #include "vmm/base/log.h"
 #include "vmm/base/page_alloc.h"
 #include "vmm/base/str.h"
-#include "vmm/exits.h"
+#include "vmm/exit_names.h"
 #include "vmm/hole.h"
 #include "vmm/sched.h"
 #include "vmm/vcpu_priv.h"

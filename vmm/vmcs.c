@@ -11,7 +11,7 @@
 #include "vmm/base/page_alloc.h"
 #include "vmm/base/str.h"
 #include "vmm/base/x86.h"
-#include "vmm/exit_msr.h"
+#include "vmm/msr.h"
 #include "vmm/vcpu_priv.h"
 #include "vmm/vmx.h"
 

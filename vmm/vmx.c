@@ -1,24 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * VMX capabilities and VMX operation. What Umbra wants of the VM-execution, exit and entry
+ * VMX capabilities. What Umbra wants of the VM-execution, exit and entry
  * controls is in one table; each control is and-ed with its capability MSR, and a required one that
  * is missing is logged in words. Read-only after vmx_init, so no lock.
  */
 #include "vmm/vmx.h"
 
-#include "ept/ept.h"
-#include "vmm/base/bootstrap.h"
 #include "vmm/base/cpu.h"
 #include "vmm/base/err.h"
 #include "vmm/base/log.h"
-#include "vmm/base/page_alloc.h"
-#include "vmm/base/smp.h"
 #include "vmm/base/str.h"
 #include "vmm/base/x86.h"
-#include "vmm/alike.h"
 #include "vmm/errata.h"
-#include "vmm/flaws.h"
-#include "vmm/vmcs.h"
+#include "vmm/vmx_priv.h"
 #include "vmm/vmx_bits.h"
 #include "vmm/vmx_insn.h"
 
@@ -188,7 +182,7 @@ static bool locked_off(void)
 	       (control & FEATURE_CONTROL_LOCK) != 0 && (control & FEATURE_CONTROL_VMX) == 0;
 }
 
-static bool feature_control_ok(void)
+bool vmx_feature_control_ok(void)
 {
 	if (!locked_off()) {
 		return true;
@@ -210,7 +204,7 @@ bool vmx_preflight(void)
 			"it. Umbra runs on Intel processors with VMX and EPT.");
 		return false;
 	}
-	if (!feature_control_ok()) {
+	if (!vmx_feature_control_ok()) {
 		return false;
 	}
 	ok &= control_word_ok(WORD_PIN);
@@ -298,17 +292,8 @@ static void settle_guest_state(void)
 	caps.xsaves = (caps.cpu2 & CPU2_ENABLE_XSAVES) != 0;
 }
 
-static void warn_of_flaw(void *context, const char *name, bool open, const char *what)
+void vmx_settle_flaws(const struct flaw_facts *facts)
 {
-	if (open) {
-		log_warn("CPU: %s: nothing mitigates it: the CPU or its microcode lacks %s.", name,
-			 what);
-	}
-}
-
-static void settle_flaws(void)
-{
-	const struct flaw_facts *facts = alike_flaws();
 	struct flaw_plan plan;
 
 	flaws_decide(facts, &plan);
@@ -323,40 +308,9 @@ static void settle_flaws(void)
 	caps.no_large_exec = plan.no_large_exec;
 	caps.switch_spec_ctrl = plan.switch_spec_ctrl;
 	caps.host_spec_ctrl = plan.host_spec_ctrl;
-	flaws_tell(facts, warn_of_flaw, NULL);
 }
 
-static void tell_ept(void)
-{
-	uint32_t max_extended = cpu_cpuid(0x80000000, 0).eax;
-	struct ept_caps ept = {
-		.page_2m = (caps.ept_vpid & EPT_CAP_2M) != 0,
-		.page_1g = (caps.ept_vpid & EPT_CAP_1G) != 0,
-		.accessed_dirty = (caps.ept_vpid & EPT_CAP_ACCESSED_DIRTY) != 0,
-		.exec_only = (caps.ept_vpid & EPT_CAP_EXEC_ONLY) != 0,
-		.invept_single = (caps.ept_vpid & EPT_CAP_INVEPT_SINGLE) != 0,
-		.structures_wb = (caps.ept_vpid & EPT_CAP_WB) != 0,
-		.no_large_exec = caps.no_large_exec,
-		.phys_bits = max_extended >= 0x80000008 ? (uint8_t)cpu_cpuid(0x80000008, 0).eax
-							: 36,
-	};
-
-	ept_configure(&ept);
-}
-
-static void log_caps(void)
-{
-	log_info("VMX: EPT%s%s, %s%s%s%s%s.",
-		 (caps.ept_vpid & EPT_CAP_1G) != 0 ? " with 1 GiB pages" : "",
-		 (caps.ept_vpid & EPT_CAP_ACCESSED_DIRTY) != 0 ? " and A/D bits" : "",
-		 caps.virtual_delivery ? "APIC and interrupt delivery virtualised"
-		 : caps.apic_accesses  ? "APIC accesses virtualised"
-				       : "APIC in software",
-		 caps.vpid ? ", VPID" : "", caps.preemption_timer ? ", preemption timer" : "",
-		 caps.xsaves ? ", XSAVES" : "", caps.entry_flush != 0 ? ", flushes on entry" : "");
-}
-
-void vmx_choose(void)
+void vmx_choose_controls(void)
 {
 	uint64_t basic = cpu_rdmsr(MSR_IA32_VMX_BASIC);
 	uint64_t misc = cpu_rdmsr(MSR_IA32_VMX_MISC);
@@ -384,7 +338,6 @@ void vmx_choose(void)
 	caps.monitor_trap = (control_capability(WORD_CPU) >> 32 & CPU_MONITOR_TRAP_FLAG) != 0;
 	settle_apic_controls();
 	settle_guest_state();
-	alike_capture();
 }
 
 bool vmx_fits(char *why, size_t bytes)
@@ -418,77 +371,6 @@ bool vmx_fits(char *why, size_t bytes)
 		return false;
 	}
 	return true;
-}
-
-void vmx_init(void)
-{
-	settle_flaws();
-	tell_ept();
-	if (vmcs_init() != 0) {
-		panic("no host pages left for MSR bitmaps");
-	}
-	log_caps();
-}
-
-/* On every CPU; counts those that fail in *arg. */
-static void start_this_cpu(void *arg)
-{
-	uint32_t *failures = arg;
-	struct percpu *cpu = percpu_self();
-	uint32_t *region;
-	uint64_t control;
-
-	if (!feature_control_ok()) {
-		__atomic_fetch_add(failures, 1, __ATOMIC_RELAXED);
-		return;
-	}
-	if (msr_read_safe(MSR_IA32_FEATURE_CONTROL, &control) == 0 &&
-	    (control & FEATURE_CONTROL_LOCK) == 0) {
-		cpu_wrmsr(MSR_IA32_FEATURE_CONTROL,
-			  control | FEATURE_CONTROL_VMX | FEATURE_CONTROL_LOCK);
-	}
-	cpu_write_cr0((cpu_read_cr0() | caps.cr0_fixed0) & caps.cr0_fixed1);
-	cpu_write_cr4((cpu_read_cr4() | CR4_VMXE | caps.cr4_fixed0) & caps.cr4_fixed1);
-	if (caps.xsaves) {
-		cpu_wrmsr(MSR_IA32_XSS, 0); /* what guests see, whatever firmware left */
-	}
-	if (caps.switch_spec_ctrl) {
-		cpu_wrmsr(MSR_IA32_SPEC_CTRL, caps.host_spec_ctrl);
-	}
-	region = page_alloc(1);
-	if (region == NULL) {
-		panic("no host page left for a VMXON region");
-	}
-	*region = caps.revision;
-	if (!vmxon(page_hpa(region))) {
-		log_error("VMXON failed on the CPU with APIC ID %u.", cpu->apic_id);
-		page_free(region, 1);
-		__atomic_fetch_add(failures, 1, __ATOMIC_RELAXED);
-		return;
-	}
-	cpu->vmxon_region =
-		region; /* now, for the end may come at any instruction: VMXOFF follows */
-}
-
-int vmx_start_all(void)
-{
-	uint32_t failures = 0;
-
-	bootstrap_at_end(vmx_stop_this_cpu);
-	smp_call_all(start_this_cpu, &failures);
-	return failures == 0 ? 0 : ERR_UNSUPPORTED;
-}
-
-void vmx_stop_this_cpu(void)
-{
-	struct percpu *cpu = percpu_self();
-
-	if (cpu->vmxon_region == NULL) {
-		return;
-	}
-	cpu->vmxon_region = NULL;
-	vmxoff();
-	cpu_write_cr4(cpu_read_cr4() & ~CR4_VMXE);
 }
 
 _Noreturn void vmx_insn_failed(const char *insn, uint64_t operand, const char *caller)

@@ -14,6 +14,7 @@
 #include "vmm/emul.h"
 #include "vmm/exits.h"
 #include "vmm/vcpu_priv.h"
+#include "vmm/device_access.h"
 
 #define RAM	  0x10000ul
 #define TABLES	  0x4000ul /* five levels, a page each, from the top down */

@@ -16,6 +16,7 @@
 #include "vmm/base/x86.h"
 #include "vmm/exits.h"
 #include "vmm/vcpu_priv.h"
+#include "vmm/device_access.h"
 
 #define CODE	0x5000ul
 #define DEVICE	0xfec00000ul

@@ -12,10 +12,12 @@
 #include "tests/unit/fake_base.h"
 #include "vmm/apic_page.h"
 #include "vmm/attention.h"
+#include "vmm/device_access.h"
 #include "vmm/base/x86.h"
 #include "vmm/emul.h"
 #include "vmm/exits.h"
 #include "vmm/inject.h"
+#include "vmm/rip.h"
 #include "vmm/vcpu_priv.h"
 
 static struct vmx_caps caps;
@@ -96,13 +98,13 @@ void emul_log(struct vcpu *v, gpa_t at)
 	note("log ");
 }
 
-void exit_skip(uint64_t length)
+void rip_skip(uint64_t length)
 {
 	assert_int_equal(length, 3);
 	note("skip ");
 }
 
-void exit_next_round(void)
+void rip_next_round(void)
 {
 	note("round ");
 }

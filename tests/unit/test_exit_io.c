@@ -16,6 +16,7 @@
 #include "vmm/exits.h"
 #include "vmm/inject.h"
 #include "vmm/operand.h"
+#include "vmm/rip.h"
 #include "vmm/vcpu_priv.h"
 
 #define OUTS_PORT 0x3f8u
@@ -92,7 +93,7 @@ void inject_exception(struct vcpu *v, uint8_t vector, uint32_t error_code)
 	injected = vector;
 }
 
-void exit_next_round(void)
+void rip_next_round(void)
 {
 	rounds++;
 }

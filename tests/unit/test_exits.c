@@ -12,6 +12,7 @@
 #include "vmm/base/x86.h"
 #include "vmm/exits.h"
 #include "vmm/inject.h"
+#include "vmm/rip.h"
 #include "vmm/sched.h"
 #include "vmm/vcpu_priv.h"
 
@@ -242,7 +243,7 @@ static void test_end_of_instruction(void **state)
 			if (round == 0) {
 				assert_int_equal(dispatch(EXIT_REASON_CPUID), EXIT_RESUME);
 			} else {
-				exit_next_round();
+				rip_next_round();
 			}
 			/* A round that others follow leaves RIP, and RF set. */
 			assert_int_equal(vmread(VMCS_GUEST_RIP), round == 0 ? 0x1002 : 0x1000);

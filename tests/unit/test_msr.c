@@ -11,7 +11,7 @@
 #include "vmm/attention.h"
 #include "vmm/base/err.h"
 #include "vmm/base/x86.h"
-#include "vmm/exit_msr.h"
+#include "vmm/msr.h"
 #include "vmm/exits.h"
 #include "vmm/inject.h"
 #include "vmm/vcpu_priv.h"
@@ -43,11 +43,6 @@ bool vmx_has_spec_ctrl(void)
 void inject_gp(struct vcpu *v)
 {
 	gps++;
-}
-
-uint64_t vcpu_guest_tsc(const struct vcpu *v, uint64_t host_tsc)
-{
-	return host_tsc + v->priv->tsc_offset;
 }
 
 static int hook_read(struct vcpu *v, uint32_t msr, uint64_t *value)

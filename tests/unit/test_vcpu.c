@@ -18,7 +18,7 @@
 #include "vmm/base/percpu.h"
 #include "vmm/base/tsc.h"
 #include "vmm/base/x86.h"
-#include "vmm/exit_msr.h"
+#include "vmm/msr.h"
 #include "vmm/exits.h"
 #include "vmm/inject.h"
 #include "vmm/sched.h"

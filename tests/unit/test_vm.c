@@ -14,6 +14,7 @@
 #include "tests/unit/fake_base.h"
 #include "vmm/apic_page.h"
 #include "vmm/attention.h"
+#include "vmm/exit_names.h"
 #include "vmm/base/err.h"
 #include "vmm/base/page_alloc.h"
 #include "vmm/exits.h"

@@ -17,7 +17,7 @@
 #include "vmm/base/idt.h"
 #include "vmm/base/page_alloc.h"
 #include "vmm/base/x86.h"
-#include "vmm/exit_msr.h"
+#include "vmm/msr.h"
 #include "vmm/vcpu_priv.h"
 #include "vmm/vmcs.h"
 

@@ -66,9 +66,9 @@ $(eval $(call race_rule,rng_race,crypto/rng.c crypto/wipe.c vmm/base/str.c))
 $(eval $(call race_rule,iobus_race,vmm/iobus.c))
 $(eval $(call race_rule,console_race,guest/vconsole.c $(addprefix vmm/base/,console.c serial.c \
 	keyboard.c log.c str.c err.c)))
-$(eval $(call race_rule,sched_race,vmm/sched.c vmm/sched_slice.c vmm/sched_place.c \
-	vmm/sched_time.c vmm/vcpu.c vmm/vcpu_run.c vmm/attention.c vmm/vm.c ept/ept_tlb.c \
-	vmm/base/work.c vmm/base/str.c))
+$(eval $(call race_rule,sched_race,$(addprefix vmm/,sched.c sched_slice.c sched_place.c \
+	sched_time.c vcpu.c vcpu_run.c vcpu_tsc.c attention.c vm.c base/work.c base/str.c) \
+	ept/ept_tlb.c))
 $(eval $(call race_rule,work_race,vmm/base/work.c ept/retire.c guest/vm_file.c vmm/base/str.c))
 $(eval $(call race_rule,dev_race,$(addprefix guest/dev/,vioapic.c vlapic.c vlapic_irq.c \
 	vlapic_timer.c vlegacy.c vpci.c vpit.c vrtc.c vuart.c) guest/vconsole.c vmm/iobus.c \
@@ -156,21 +156,21 @@ UNIT_keyboard := vmm/base/keyboard.c
 UNIT_screen := vmm/base/screen.c vmm/base/font.asm vmm/base/str.c
 UNIT_str := vmm/base/str.c
 UNIT_inject := vmm/inject.c
-UNIT_exits := vmm/exits.c vmm/vcpu_dump.c vmm/base/str.c
+UNIT_exits := vmm/exits.c vmm/exit_names.c vmm/rip.c vmm/vcpu_dump.c vmm/base/str.c
 UNIT_exit_io := vmm/exit_io.c
-UNIT_exit_ept := vmm/exit_ept.c vmm/base/str.c
+UNIT_exit_ept := vmm/exit_ept.c vmm/device_access.c vmm/base/str.c
 UNIT_sched := vmm/sched.c vmm/sched_slice.c vmm/sched_place.c vmm/sched_time.c vmm/base/work.c
 UNIT_vmcs := vmm/vmcs.c vmm/base/str.c
 UNIT_sched_clock := $(UNIT_sched)
 UNIT_sched_work := $(UNIT_sched)
 # It includes the source, to count what that reads.
 UNIT_sched_looks := vmm/sched.c vmm/sched_slice.c vmm/base/work.c
-UNIT_vcpu := vmm/vcpu.c vmm/vcpu_run.c vmm/attention.c vmm/vcpu_state.c vmm/base/str.c
-UNIT_cpuid := vmm/exit_cpuid.c
-UNIT_msr := vmm/exit_msr.c
+UNIT_vcpu := $(addprefix vmm/,vcpu.c vcpu_run.c vcpu_tsc.c attention.c vcpu_state.c) vmm/base/str.c
+UNIT_cpuid := vmm/exit_cpuid.c vmm/cpuid_rows.c
+UNIT_msr := vmm/exit_msr.c vmm/msr.c vmm/msr_types.c vmm/vcpu_tsc.c
 UNIT_cr := vmm/exit_cr.c
-UNIT_vmx := vmm/vmx.c vmm/flaws.c vmm/errata.c vmm/alike.c vmm/exit_cpuid.c vmm/base/str.c
-UNIT_alike := $(UNIT_vmx)
+UNIT_vmx := $(addprefix vmm/,vmx.c vmx_start.c flaws.c errata.c alike.c cpuid_rows.c) vmm/base/str.c
+UNIT_alike := $(UNIT_vmx) vmm/exit_cpuid.c
 UNIT_flaws := vmm/flaws.c
 UNIT_efi_mem := boot/efi_mem.c
 UNIT_efi_serial := boot/efi_serial.c

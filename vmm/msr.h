@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Model-specific registers of a guest: the bitmap and the table of those that exit. */
-#ifndef UMBRA_VMM_EXIT_MSR_H
-#define UMBRA_VMM_EXIT_MSR_H
+#ifndef UMBRA_VMM_MSR_H
+#define UMBRA_VMM_MSR_H
 
 #include "vmm/vcpu.h"
 

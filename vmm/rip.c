@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* RIP and what goes with it when an instruction is done. No lock: own CPU. */
+#include "vmm/rip.h"
+
+void rip_end_of_step(uint64_t rflags)
+{
+	if (vcpu_single_steps(rflags)) {
+		vmwrite(VMCS_GUEST_PENDING_DEBUG,
+			vmread(VMCS_GUEST_PENDING_DEBUG) | PENDING_DEBUG_BS);
+	}
+}
+
+void rip_skip(uint64_t length)
+{
+	rip_skip_inline(length);
+}
+
+void rip_next_round(void)
+{
+	uint64_t rflags = vmread(VMCS_GUEST_RFLAGS) | RFLAGS_RF;
+
+	rip_unblock();
+	vmwrite(VMCS_GUEST_RFLAGS, rflags);
+	rip_end_of_step(rflags);
+}

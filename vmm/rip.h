@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * RIP moves here alone, with all that goes with an instruction's retirement: blocking by STI and
+ * MOV SS ends, RF is cleared, a single step comes due. On the vCPU's own CPU, its VMCS current.
+ */
+#ifndef UMBRA_VMM_RIP_H
+#define UMBRA_VMM_RIP_H
+
+#include "vmm/vcpu_priv.h"
+
+/* Over an emulated instruction of so many bytes. */
+void rip_skip(uint64_t length);
+
+/*
+ * One round of a repeated string instruction is done, and others follow: RIP stays. RF keeps an
+ * instruction breakpoint from hitting once more, a single step comes behind each round (SDM vol. 3,
+ * "Instruction-Breakpoint Exception Condition" and "Single-Step Exception Condition").
+ */
+void rip_next_round(void);
+
+/* For rip_skip_inline: an instruction, or a round of one, is done under RFLAGS.TF. */
+void rip_end_of_step(uint64_t rflags);
+
+/* Blocking by STI and MOV SS ends. */
+static inline void rip_unblock(void)
+{
+	uint64_t blocking = vmread(VMCS_GUEST_INTERRUPTIBILITY);
+
+	if ((blocking & (BLOCKING_BY_STI | BLOCKING_BY_MOV_SS)) != 0) {
+		vmwrite(VMCS_GUEST_INTERRUPTIBILITY,
+			blocking & ~(BLOCKING_BY_STI | BLOCKING_BY_MOV_SS));
+	}
+}
+
+/* rip_skip for exit_dispatch, which nearly every exit goes through. */
+static inline __attribute__((always_inline)) void rip_skip_inline(uint64_t length)
+{
+	uint64_t rip = vmread(VMCS_GUEST_RIP);
+	uint64_t next = rip + length;
+	uint64_t rflags;
+
+	if (((rip ^ next) >> 32) != 0 && !vcpu_in_64bit_mode()) {
+		next &= UINT32_MAX;
+	}
+	vmwrite(VMCS_GUEST_RIP, next);
+	rip_unblock();
+	/* An exit for memory leaves RF set (SDM, "Saving RIP, RSP, RFLAGS, and SSP"). */
+	rflags = vmread(VMCS_GUEST_RFLAGS);
+	if (__builtin_expect((rflags & (RFLAGS_RF | RFLAGS_TF)) != 0, 0)) {
+		vmwrite(VMCS_GUEST_RFLAGS, rflags & ~RFLAGS_RF);
+		if ((rflags & RFLAGS_TF) != 0) {
+			rip_end_of_step(rflags);
+		}
+	}
+}
+
+#endif

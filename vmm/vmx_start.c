@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * VMX is chosen and turned on, and off, for the whole machine: what depends on all CPUs is settled
+ * here, and passed to those who use it. Boot processor; no lock.
+ */
+#include "ept/ept.h"
+#include "vmm/alike.h"
+#include "vmm/base/bootstrap.h"
+#include "vmm/base/cpu.h"
+#include "vmm/base/err.h"
+#include "vmm/base/log.h"
+#include "vmm/base/page_alloc.h"
+#include "vmm/base/smp.h"
+#include "vmm/base/x86.h"
+#include "vmm/vmcs.h"
+#include "vmm/vmx_bits.h"
+#include "vmm/vmx_insn.h"
+#include "vmm/vmx_priv.h"
+
+void vmx_choose(void)
+{
+	vmx_choose_controls();
+	alike_capture();
+}
+
+static void warn_of_flaw(void *context, const char *name, bool open, const char *what)
+{
+	if (open) {
+		log_warn("CPU: %s: nothing mitigates it: the CPU or its microcode lacks %s.", name,
+			 what);
+	}
+}
+
+static void tell_ept(void)
+{
+	const struct vmx_caps *caps = vmx_caps();
+	uint32_t max_extended = cpu_cpuid(0x80000000, 0).eax;
+	struct ept_caps ept = {
+		.page_2m = (caps->ept_vpid & EPT_CAP_2M) != 0,
+		.page_1g = (caps->ept_vpid & EPT_CAP_1G) != 0,
+		.accessed_dirty = (caps->ept_vpid & EPT_CAP_ACCESSED_DIRTY) != 0,
+		.exec_only = (caps->ept_vpid & EPT_CAP_EXEC_ONLY) != 0,
+		.invept_single = (caps->ept_vpid & EPT_CAP_INVEPT_SINGLE) != 0,
+		.structures_wb = (caps->ept_vpid & EPT_CAP_WB) != 0,
+		.no_large_exec = caps->no_large_exec,
+		.phys_bits = max_extended >= 0x80000008 ? (uint8_t)cpu_cpuid(0x80000008, 0).eax
+							: 36,
+	};
+
+	ept_configure(&ept);
+}
+
+static void log_caps(void)
+{
+	const struct vmx_caps *caps = vmx_caps();
+
+	log_info("VMX: EPT%s%s, %s%s%s%s%s.",
+		 (caps->ept_vpid & EPT_CAP_1G) != 0 ? " with 1 GiB pages" : "",
+		 (caps->ept_vpid & EPT_CAP_ACCESSED_DIRTY) != 0 ? " and A/D bits" : "",
+		 caps->virtual_delivery ? "APIC and interrupt delivery virtualised"
+		 : caps->apic_accesses	? "APIC accesses virtualised"
+					: "APIC in software",
+		 caps->vpid ? ", VPID" : "", caps->preemption_timer ? ", preemption timer" : "",
+		 caps->xsaves ? ", XSAVES" : "",
+		 caps->entry_flush != 0 ? ", flushes on entry" : "");
+}
+
+void vmx_init(void)
+{
+	vmx_settle_flaws(alike_flaws());
+	flaws_tell(alike_flaws(), warn_of_flaw, NULL);
+	tell_ept();
+	if (vmcs_init() != 0) {
+		panic("no host pages left for MSR bitmaps");
+	}
+	log_caps();
+}
+
+/* On every CPU; counts those that fail in *arg. */
+static void start_this_cpu(void *arg)
+{
+	const struct vmx_caps *caps = vmx_caps();
+	uint32_t *failures = arg;
+	struct percpu *cpu = percpu_self();
+	uint32_t *region;
+	uint64_t control;
+
+	if (!vmx_feature_control_ok()) {
+		__atomic_fetch_add(failures, 1, __ATOMIC_RELAXED);
+		return;
+	}
+	if (msr_read_safe(MSR_IA32_FEATURE_CONTROL, &control) == 0 &&
+	    (control & FEATURE_CONTROL_LOCK) == 0) {
+		cpu_wrmsr(MSR_IA32_FEATURE_CONTROL,
+			  control | FEATURE_CONTROL_VMX | FEATURE_CONTROL_LOCK);
+	}
+	cpu_write_cr0((cpu_read_cr0() | caps->cr0_fixed0) & caps->cr0_fixed1);
+	cpu_write_cr4((cpu_read_cr4() | CR4_VMXE | caps->cr4_fixed0) & caps->cr4_fixed1);
+	if (caps->xsaves) {
+		cpu_wrmsr(MSR_IA32_XSS, 0); /* what guests see, whatever firmware left */
+	}
+	if (caps->switch_spec_ctrl) {
+		cpu_wrmsr(MSR_IA32_SPEC_CTRL, caps->host_spec_ctrl);
+	}
+	region = page_alloc(1);
+	if (region == NULL) {
+		panic("no host page left for a VMXON region");
+	}
+	*region = caps->revision;
+	if (!vmxon(page_hpa(region))) {
+		log_error("VMXON failed on the CPU with APIC ID %u.", cpu->apic_id);
+		page_free(region, 1);
+		__atomic_fetch_add(failures, 1, __ATOMIC_RELAXED);
+		return;
+	}
+	cpu->vmxon_region =
+		region; /* now, for the end may come at any instruction: VMXOFF follows */
+}
+
+int vmx_start_all(void)
+{
+	uint32_t failures = 0;
+
+	bootstrap_at_end(vmx_stop_this_cpu);
+	smp_call_all(start_this_cpu, &failures);
+	return failures == 0 ? 0 : ERR_UNSUPPORTED;
+}
+
+void vmx_stop_this_cpu(void)
+{
+	struct percpu *cpu = percpu_self();
+
+	if (cpu->vmxon_region == NULL) {
+		return;
+	}
+	cpu->vmxon_region = NULL;
+	vmxoff();
+	cpu_write_cr4(cpu_read_cr4() & ~CR4_VMXE);
+}
