@@ -308,10 +308,10 @@ OUR_C := $(sort $(foreach d,vmm vmm/base crypto ept guest guest/dev boot tests/u
 	tests/lint tests/guests/common tests/bus tests/machine/rows,$(wildcard $d/*.[ch])) \
 	$(wildcard tests/guests/*/main.c))
 
-.PHONY: lint layers bootstrap-code headers sizes words noise rows-table branches format
+.PHONY: lint layers circles bootstrap-code headers sizes words noise rows-table branches format
 .PHONY: format-check config-table config-table-check
-lint: sizes words noise layers bootstrap-code headers rows-table config-table-check branches \
-	format-check
+lint: sizes words noise layers circles bootstrap-code headers rows-table config-table-check \
+	branches format-check
 
 # The table of umbra.conf's keys in boot/README.md comes from the rows of boot/config_keys.c.
 CONFIG_TABLE := $(O)/config_table
@@ -337,6 +337,10 @@ branches: $$(O)/BOOTX64.EFI
 # The objects of the product show which function calls which.
 layers: $$(LAYER_OBJ) $$(THIRD_OBJ)
 	@$(PYTHON) tests/lint/layers.py $(OBJ)
+
+# And which files need each other.
+circles: $$(LAYER_OBJ) $$(THIRD_OBJ)
+	@$(PYTHON) tests/lint/circles.py $(OBJ) $(LAYER_OBJ)
 
 # What runs while the image's data is away.
 bootstrap-code: $$(LAYER_OBJ)
