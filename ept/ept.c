@@ -1,72 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * EPT paging structures. Levels are counted from the leaves: 1 is the page table (4 KiB), 2 the
- * page directory (2 MiB), 3 the page-directory-pointer table (1 GiB), 4 the PML4. The caller's
- * lock keeps other writers out; the CPU itself sets accessed and dirty bits at any time, so an
- * entry that was present is changed by atomic operations only.
- *
- * Every absent entry is 0. Tables are never taken out of a live root: a CPU may have their
- * addresses in its paging-structure caches.
+ * EPT paging structures: roots, tables, mapping and walks. What changes leaves that are there is in
+ * ept_leaf.c; entries and levels are explained in ept_priv.h.
  */
 #include "ept/ept.h"
+
+#include "ept/ept_priv.h"
 #include "vmm/base/err.h"
 #include "vmm/base/page_alloc.h"
-#include "vmm/base/panic.h"
-
-/* SDM vol. 3, "EPT Paging Structures". */
-#define ENTRY_RIGHTS	 MASK(2, 0) /* 0: not present */
-#define ENTRY_TYPE_SHIFT 3
-#define ENTRY_TYPE	 MASK(5, 3)
-#define ENTRY_IGNORE_PAT BIT(6)
-#define ENTRY_LARGE	 BIT(7)
-#define ENTRY_ACCESSED	 BIT(8)
-#define ENTRY_DIRTY	 BIT(9)
 
 /* SDM vol. 3, "Extended-Page-Table Pointer (EPTP)". */
 #define EPTP_WALK_4	    (3u << 3)
 #define EPTP_ACCESSED_DIRTY BIT(6)
 
-#define LEVEL_TOP 4
-#define ENTRIES	  512
-
 static struct ept_caps offered;
-static uint64_t address_mask; /* bits PHYS_BITS-1:12, KeyID included; those above are reserved */
-
-static inline unsigned level_shift(unsigned level)
-{
-	return PAGE_SHIFT + 9 * (level - 1);
-}
-
-static inline uint64_t level_bytes(unsigned level)
-{
-	return 1ul << level_shift(level);
-}
-
-static inline uint64_t *entry_of(uint64_t *table, uint64_t at, unsigned level)
-{
-	return &table[(at >> level_shift(level)) % ENTRIES];
-}
-
-static inline uint64_t entry_load(const uint64_t *entry)
-{
-	return __atomic_load_n(entry, __ATOMIC_RELAXED);
-}
-
-/* Release: a table's content, or a page's zeroes, are there before the entry. */
-static inline void entry_store(uint64_t *entry, uint64_t value)
-{
-	__atomic_store_n(entry, value, __ATOMIC_RELEASE);
-}
-
-static inline bool is_leaf(uint64_t entry, unsigned level)
-{
-	return level == 1 || (entry & ENTRY_LARGE) != 0;
-}
-
-static inline uint64_t *table_at(uint64_t entry)
-{
-	return page_va(hpa(entry & address_mask));
-}
+uint64_t ept_address_mask;
 
 /* The one place where attributes, KeyID and memory type among them, become bits. */
 static uint64_t pack_leaf(hpa_t frame, struct ept_attr attr, unsigned level)
@@ -87,20 +35,14 @@ static struct ept_attr unpack_leaf(uint64_t entry)
 		.access = (uint8_t)(entry & ENTRY_RIGHTS),
 		.memtype = (uint8_t)((entry & ENTRY_TYPE) >> ENTRY_TYPE_SHIFT),
 		.ignore_pat = (entry & ENTRY_IGNORE_PAT) != 0,
-		.keyid = keyid_unpack(entry & address_mask).keyid,
+		.keyid = keyid_unpack(entry & ept_address_mask).keyid,
 	};
-}
-
-/* A table allows everything; its leaves decide. */
-static uint64_t pack_table(const void *table)
-{
-	return page_hpa(table).v | EPT_RWX;
 }
 
 void ept_configure(const struct ept_caps *caps)
 {
 	offered = *caps;
-	address_mask = MASK(MIN(caps->phys_bits, 52) - 1, PAGE_SHIFT);
+	ept_address_mask = MASK(MIN(caps->phys_bits, 52) - 1, PAGE_SHIFT);
 }
 
 const struct ept_caps *ept_caps(void)
@@ -150,7 +92,7 @@ int ept_reserve_split(struct ept_root *root)
 	return root->reserved != 0 ? 0 : ept_reserve_tables(root, 1);
 }
 
-static void *new_table(struct ept_root *root)
+void *ept_new_table(struct ept_root *root)
 {
 	if (root->reserved == 0) {
 		return page_alloc(1);
@@ -159,8 +101,7 @@ static void *new_table(struct ept_root *root)
 	return page_alloc_reserved();
 }
 
-/* While the root lives: it may need the table again. */
-static void free_table(struct ept_root *root, void *table)
+void ept_free_table(struct ept_root *root, void *table)
 {
 	if (root->reserves) {
 		page_free_reserved(table);
@@ -220,15 +161,6 @@ static bool attr_is_valid(struct ept_attr attr)
 	return type_ok && access_ok && (attr.access & ~EPT_RWX) == 0;
 }
 
-/* Page-granular, not empty, without wrap-around, below 2^bits. */
-static bool range_is_valid(uint64_t at, uint64_t bytes, unsigned bits)
-{
-	uint64_t end;
-
-	return bytes != 0 && IS_ALIGNED(at | bytes, PAGE_SIZE) &&
-	       !__builtin_add_overflow(at, bytes, &end) && end <= 1ul << bits;
-}
-
 /* The level of the largest leaf for an address whose alignment `bits` shows. */
 static unsigned largest_level(uint64_t bits, uint64_t bytes, uint64_t max_leaf)
 {
@@ -261,7 +193,7 @@ static int find_slot(struct ept_root *root, uint64_t at, unsigned level, uint64_
 				*slot = entry;
 				return (int)here;
 			}
-			table = new_table(root);
+			table = ept_new_table(root);
 			if (table == NULL) {
 				return ERR_NOMEM;
 			}
@@ -279,8 +211,8 @@ static int check_map(gpa_t gpa, hpa_t hpa, uint64_t bytes, struct ept_attr attr)
 	if (!attr_is_valid(attr) || !IS_ALIGNED(gpa.v | hpa.v | bytes, PAGE_SIZE)) {
 		return ERR_INVAL;
 	}
-	if (!range_is_valid(gpa.v, bytes, MIN(EPT_GPA_BITS, offered.phys_bits)) ||
-	    !range_is_valid(hpa.v, bytes, MIN(keyid_layout.shift, offered.phys_bits)) ||
+	if (!ept_range_is_valid(gpa.v, bytes, MIN(EPT_GPA_BITS, offered.phys_bits)) ||
+	    !ept_range_is_valid(hpa.v, bytes, MIN(keyid_layout.shift, offered.phys_bits)) ||
 	    keyid_unpack(keyid_pack(keyed(hpa, attr.keyid))).keyid != attr.keyid) {
 		return ERR_RANGE;
 	}
@@ -297,7 +229,8 @@ static void visit(const uint64_t *table, unsigned level,
 			continue;
 		}
 		if (is_leaf(value, level)) {
-			fn(context, keyid_unpack(value & address_mask & ~(level_bytes(level) - 1)),
+			fn(context,
+			   keyid_unpack(value & ept_address_mask & ~(level_bytes(level) - 1)),
 			   level_bytes(level));
 		} else {
 			visit(table_at(value), level - 1, fn, context);
@@ -361,79 +294,7 @@ int ept_map(struct ept_root *root, gpa_t gpa, hpa_t hpa, uint64_t bytes, uint64_
 	return 0;
 }
 
-/* Puts a table of smaller leaves, with these rights as well, in place of a leaf. */
-static int split_leaf(struct ept_root *root, uint64_t *entry, unsigned level, uint64_t rights)
-{
-	uint64_t *table = new_table(root);
-	uint64_t old = entry_load(entry);
-
-	if (table == NULL) {
-		return ERR_NOMEM;
-	}
-	do { /* again when the CPU has set the accessed or dirty bit meanwhile */
-		uint64_t first = level == 2 ? old & ~ENTRY_LARGE : old;
-
-		for (unsigned i = 0; i < ENTRIES; i++) {
-			table[i] = (first | rights) + i * level_bytes(level - 1);
-		}
-	} while (!__atomic_compare_exchange_n(entry, &old, pack_table(table), false,
-					      __ATOMIC_ACQ_REL, __ATOMIC_RELAXED));
-	return 0;
-}
-
-/* Splits until no leaf crosses the address. */
-static int split_at(struct ept_root *root, uint64_t at)
-{
-	uint64_t *table = page_va(root->pml4);
-
-	for (unsigned level = LEVEL_TOP; !IS_ALIGNED(at, level_bytes(level)); level--) {
-		uint64_t *entry = entry_of(table, at, level);
-		uint64_t value = entry_load(entry);
-
-		if ((value & ENTRY_RIGHTS) == 0) {
-			return 0;
-		}
-		if (is_leaf(value, level)) {
-			if (split_leaf(root, entry, level, 0) != 0) {
-				return ERR_NOMEM;
-			}
-			value = entry_load(entry);
-		}
-		table = table_at(value);
-	}
-	return 0;
-}
-
-int ept_allow_exec(struct ept_root *root, gpa_t gpa)
-{
-	uint64_t *table = page_va(root->pml4);
-
-	for (unsigned level = LEVEL_TOP;; level--) {
-		uint64_t *entry = entry_of(table, gpa.v, level);
-		uint64_t value = entry_load(entry);
-
-		if ((value & ENTRY_RIGHTS) == 0) {
-			return ERR_NOTFOUND;
-		}
-		if (level == 1) {
-			(void)__atomic_fetch_or(entry, EPT_EXEC, __ATOMIC_RELEASE);
-			return 0;
-		}
-		if (is_leaf(value, level)) {
-			if (split_leaf(root, entry, level, level == 2 ? EPT_EXEC : 0) != 0) {
-				return ERR_NOMEM;
-			}
-			value = entry_load(entry);
-		}
-		table = table_at(value);
-	}
-}
-
-/*
- * Goes down to the entry that maps the address, or to the highest that is absent. Returns its
- * level.
- */
-static unsigned find_entry(const struct ept_root *root, uint64_t at, uint64_t **entry)
+unsigned ept_find_entry(const struct ept_root *root, uint64_t at, uint64_t **entry)
 {
 	uint64_t *table = page_va(root->pml4);
 
@@ -449,82 +310,6 @@ static unsigned find_entry(const struct ept_root *root, uint64_t at, uint64_t **
 	}
 }
 
-/* Takes the leaf at the address away, if there is one. Returns where the next may begin. */
-static uint64_t clear_leaf(const struct ept_root *root, uint64_t at)
-{
-	uint64_t *entry;
-	const uint64_t bytes = level_bytes(find_entry(root, at, &entry));
-
-	if (entry_load(entry) != 0) {
-		/* Exchange, not store: its dirty bit goes with it, none is lost. */
-		(void)__atomic_exchange_n(entry, 0, __ATOMIC_ACQ_REL);
-	}
-	return ALIGN_DOWN(at, bytes) + bytes;
-}
-
-int ept_unmap(struct ept_root *root, gpa_t gpa, uint64_t bytes)
-{
-	uint64_t end = gpa.v + bytes;
-
-	if (!range_is_valid(gpa.v, bytes, MIN(EPT_GPA_BITS, offered.phys_bits))) {
-		return IS_ALIGNED(gpa.v | bytes, PAGE_SIZE) ? ERR_RANGE : ERR_INVAL;
-	}
-	/* All that can fail comes first, and changes no translation. */
-	if (split_at(root, gpa.v) != 0 || split_at(root, end) != 0) {
-		return ERR_NOMEM;
-	}
-	for (uint64_t at = gpa.v; at < end;) {
-		at = clear_leaf(root, at);
-	}
-	return 0;
-}
-
-/* Whether the leaves of a page directory map consecutive memory in one and the same way. */
-static bool can_merge(const uint64_t *table)
-{
-	const uint64_t ignored = ENTRY_ACCESSED | ENTRY_DIRTY;
-	const uint64_t first = entry_load(&table[0]) & ~ignored;
-
-	if ((first & ENTRY_RIGHTS) == 0 || (first & ENTRY_LARGE) == 0 ||
-	    !IS_ALIGNED(first & address_mask, SIZE_1G)) {
-		return false;
-	}
-	for (uint64_t i = 1; i < ENTRIES; i++) {
-		if ((entry_load(&table[i]) & ~ignored) != first + i * SIZE_2M) {
-			return false;
-		}
-	}
-	return true;
-}
-
-int ept_merge_1g(struct ept_root *root, gpa_t gpa)
-{
-	uint64_t *table = page_va(root->pml4), *entry;
-	uint64_t value, seen = 0;
-
-	if (!offered.page_1g || !IS_ALIGNED(gpa.v, SIZE_1G)) {
-		return ERR_INVAL;
-	}
-	value = entry_load(entry_of(table, gpa.v, LEVEL_TOP));
-	if ((value & ENTRY_RIGHTS) == 0) {
-		return ERR_INVAL;
-	}
-	entry = entry_of(table_at(value), gpa.v, 3);
-	value = entry_load(entry);
-	if ((value & ENTRY_RIGHTS) == 0 || is_leaf(value, 3) || !can_merge(table_at(value))) {
-		return ERR_INVAL;
-	}
-	table = table_at(value);
-	(void)__atomic_exchange_n(entry, 0, __ATOMIC_SEQ_CST);
-	ept_tlb_shootdown(root);
-	for (uint64_t i = 0; i < ENTRIES; i++) {
-		seen |= entry_load(&table[i]) & (ENTRY_ACCESSED | ENTRY_DIRTY);
-	}
-	entry_store(entry, entry_load(&table[0]) | seen);
-	free_table(root, table);
-	return 0;
-}
-
 int ept_walk(const struct ept_root *root, gpa_t gpa, struct ept_leaf *out)
 {
 	uint64_t *entry, value, offset_mask;
@@ -532,13 +317,13 @@ int ept_walk(const struct ept_root *root, gpa_t gpa, struct ept_leaf *out)
 	if (gpa.v >> EPT_GPA_BITS != 0) {
 		return ERR_NOTFOUND;
 	}
-	offset_mask = level_bytes(find_entry(root, gpa.v, &entry)) - 1;
+	offset_mask = level_bytes(ept_find_entry(root, gpa.v, &entry)) - 1;
 	value = entry_load(entry);
 	if ((value & ENTRY_RIGHTS) == 0) {
 		return ERR_NOTFOUND;
 	}
 	*out = (struct ept_leaf){
-		.hpa = { keyid_unpack(value & address_mask & ~offset_mask).frame.v |
+		.hpa = { keyid_unpack(value & ept_address_mask & ~offset_mask).frame.v |
 			 (gpa.v & offset_mask) },
 		.leaf_bytes = offset_mask + 1,
 		.attr = unpack_leaf(value),
@@ -554,65 +339,11 @@ int ept_next(const struct ept_root *root, gpa_t from, uint64_t end, gpa_t *at, s
 	uint64_t *entry, step;
 
 	for (at->v = from.v; at->v < end; at->v += step) {
-		step = level_bytes(find_entry(root, at->v, &entry));
+		step = level_bytes(ept_find_entry(root, at->v, &entry));
 		at->v = ALIGN_DOWN(at->v, step);
 		if ((entry_load(entry) & ENTRY_RIGHTS) != 0) {
 			return ept_walk(root, *at, out);
 		}
 	}
 	return ERR_NOTFOUND;
-}
-
-int ept_split(struct ept_root *root, gpa_t gpa)
-{
-	return split_at(root, gpa.v);
-}
-
-void ept_set_keyid(struct ept_root *root, gpa_t gpa, keyid_t keyid)
-{
-	uint64_t *entry, old;
-
-	(void)find_entry(root, gpa.v, &entry);
-	old = entry_load(entry);
-	CHECK((old & ENTRY_RIGHTS) != 0);
-	entry_store(entry, (old & ~keyid_layout.mask) | keyid_pack(keyed(hpa(0), keyid)));
-}
-
-uint64_t *ept_page_entry(const struct ept_root *root, gpa_t gpa)
-{
-	uint64_t *table = page_va(root->pml4);
-
-	for (unsigned level = LEVEL_TOP; level > 1; level--) {
-		uint64_t value = entry_load(entry_of(table, gpa.v, level));
-
-		if ((value & ENTRY_RIGHTS) == 0 || is_leaf(value, level)) {
-			return NULL;
-		}
-		table = table_at(value);
-	}
-	return entry_of(table, gpa.v, 1);
-}
-
-bool ept_entry_take(uint64_t *entry)
-{
-	uint64_t old = __atomic_exchange_n(entry, 0, __ATOMIC_SEQ_CST);
-
-	return (old & (offered.accessed_dirty ? ENTRY_DIRTY : EPT_WRITE)) != 0;
-}
-
-void ept_entry_allow_write(uint64_t *entry)
-{
-	(void)__atomic_fetch_or(entry, EPT_WRITE, __ATOMIC_RELEASE);
-}
-
-bool ept_entry_accessed(const uint64_t *entry)
-{
-	return offered.accessed_dirty && (entry_load(entry) & ENTRY_ACCESSED) != 0;
-}
-
-bool ept_entry_referenced(uint64_t *entry)
-{
-	/* Looks first: most of what CLOCK passes is idle, and a locked write is dear. */
-	return ept_entry_accessed(entry) &&
-	       (__atomic_fetch_and(entry, ~ENTRY_ACCESSED, __ATOMIC_RELAXED) & ENTRY_ACCESSED) != 0;
 }

@@ -13,8 +13,6 @@ import sys
 # Why a circle may be, and its files. Files may leave it; none may join it.
 ALLOWED = {
     # The hardware's own.
-    "tables need stale translations flushed, which needs what the tables' CPU can do":
-        "ept/ept ept/ept_tlb",
     "the parts of a local APIC raise and end interrupts for each other; the I/O APIC sends to it "
     "and hears of its EOIs":
         "guest/dev/vioapic guest/dev/vlapic guest/dev/vlapic_irq guest/dev/vlapic_timer",

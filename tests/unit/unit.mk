@@ -56,12 +56,13 @@ $(O)/unit/$1: tests/unit/$1.c tests/unit/race_cpus.c tests/unit/fake_lock.c test
 		-lpthread
 endef
 $(eval $(call race_rule,pager_race,ept/pager.c ept/pager_region.c ept/pager_end.c ept/pager_vm.c \
-	ept/window.c ept/store.c ept/gmem.c ept/ept.c ept/ept_tlb.c vmm/base/keyid.c))
+	ept/window.c ept/store.c ept/gmem.c ept/ept.c ept/ept_leaf.c ept/ept_tlb.c \
+	vmm/base/keyid.c))
 $(eval $(call race_rule,pool_race,vmm/base/page_alloc.c vmm/base/frames.c vmm/base/keyid.c \
 	vmm/base/str.c))
 $(eval $(call race_rule,share_race,ept/share.c ept/gmem.c ept/ram_plain.c ept/extents.c \
-	ept/retire.c ept/ept.c ept/ept_tlb.c vmm/base/page_alloc.c vmm/base/frames.c \
-	vmm/base/work.c vmm/base/keyid.c vmm/base/str.c))
+	ept/retire.c ept/ept.c ept/ept_leaf.c ept/ept_tlb.c vmm/base/page_alloc.c \
+	vmm/base/frames.c vmm/base/work.c vmm/base/keyid.c vmm/base/str.c))
 $(eval $(call race_rule,rng_race,crypto/rng.c crypto/wipe.c vmm/base/str.c))
 $(eval $(call race_rule,iobus_race,vmm/iobus.c))
 $(eval $(call race_rule,console_race,guest/vconsole.c $(addprefix vmm/base/,console.c serial.c \
@@ -79,7 +80,8 @@ RACE_FLAGS_virtio_race := -Wno-tsan
 $(eval $(call race_rule,virtio_race,$(addprefix guest/dev/,virtio.c virtio_pci.c vring.c \
 	vmsix.c vpci.c) vmm/iobus.c vmm/base/str.c))
 
-GMEM_C := ept/gmem.c ept/ram_plain.c ept/extents.c ept/retire.c ept/move.c ept/ept.c ept/ept_tlb.c \
+GMEM_C := $(addprefix ept/,gmem.c ram_plain.c extents.c retire.c move.c ept.c ept_leaf.c \
+	ept_tlb.c) \
 	vmm/base/work.c vmm/base/str.c
 PAGER_C := ept/pager.c ept/pager_region.c ept/pager_end.c ept/pager_vm.c \
 	ept/window.c ept/store.c $(GMEM_C)
@@ -101,8 +103,8 @@ UNIT_mtrr := vmm/base/mtrr.c
 UNIT_idt_dump := vmm/base/idt_dump.c vmm/base/symbols.c vmm/base/str.c
 UNIT_crash_record := vmm/base/crash_record.c vmm/base/console.c vmm/base/keyboard.c \
 	vmm/base/log.c vmm/base/serial.c vmm/base/str.c
-UNIT_ept := ept/ept.c ept/ept_tlb.c
-UNIT_ept_tlb := ept/ept_tlb.c ept/ept.c
+UNIT_ept := ept/ept.c ept/ept_leaf.c ept/ept_tlb.c
+UNIT_ept_tlb := ept/ept_tlb.c ept/ept.c ept/ept_leaf.c
 UNIT_pager := tests/unit/pager_guests.c vmm/base/str.c $(PAGER_C)
 UNIT_pager_end := $(UNIT_pager)
 UNIT_window := $(UNIT_pager)
