@@ -176,7 +176,7 @@ static void run_vm(const struct shell_call *call)
 		shell_print("  vCPU %u: %s, %s CPU %u", i,
 			    state < ARRAY_COUNT(states) ? states[state] : "?",
 			    vm->paused || call->vm->kept ? "off the CPUs; last on" : "on",
-			    vcpu->cpu);
+			    atomic_load_relaxed(&vcpu->cpu));
 	}
 }
 

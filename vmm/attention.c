@@ -100,8 +100,7 @@ void vm_check_halted(struct vm *vm)
 		enum vcpu_run_state state = __atomic_load_n(&vcpu->state, __ATOMIC_SEQ_CST);
 
 		if (comes || state == VCPU_RUNNABLE ||
-		    (state == VCPU_HALTED &&
-		     __atomic_load_n(&vcpu->priv->halted_if, __ATOMIC_RELAXED))) {
+		    (state == VCPU_HALTED && atomic_load_relaxed(&vcpu->priv->halted_if))) {
 			return;
 		}
 	}

@@ -30,7 +30,7 @@ static enum exit_result odd_access(struct vcpu *vcpu, gpa_t gpa)
 	if (hole_open(vcpu, gpa)) {
 		return EXIT_RESUME;
 	}
-	if (!__atomic_exchange_n(&vcpu->vm->odd_access, true, __ATOMIC_RELAXED)) {
+	if (!atomic_xchg(&vcpu->vm->odd_access, true)) {
 		emul_log(vcpu, gpa);
 	}
 	inject_exception(vcpu, VECTOR_GP, 0);
@@ -91,7 +91,7 @@ static uint64_t place_of(const struct vcpu *vcpu)
  */
 static enum exit_result refuse_write(struct vcpu *vcpu, gpa_t gpa)
 {
-	if (!__atomic_exchange_n(&vcpu->vm->wrote_read_only, true, __ATOMIC_RELAXED)) {
+	if (!atomic_xchg(&vcpu->vm->wrote_read_only, true)) {
 		log_warn("vm %s: it wrote to guest-physical %#lx, which it may only read, and got "
 			 "#GP; further ones are not logged",
 			 vcpu->vm->name, gpa.v);

@@ -151,10 +151,10 @@ static enum exit_result exit_hlt(struct vcpu *vcpu)
 	if (vcpu_single_steps(rflags)) {
 		return EXIT_NEXT_INSN; /* the #DB behind it wakes at once */
 	}
-	__atomic_store_n(&vcpu->priv->halted_if, (rflags & RFLAGS_IF) != 0, __ATOMIC_RELAXED);
+	atomic_store_relaxed(&vcpu->priv->halted_if, (rflags & RFLAGS_IF) != 0);
 	vcpu_set_state(vcpu, VCPU_HALTED);
 	(void)attention_set(vcpu, ATTENTION_EVENTS);
-	if (!vcpu->priv->halted_if) {
+	if ((rflags & RFLAGS_IF) == 0) {
 		vm_check_halted(vcpu->vm);
 	}
 	return EXIT_NEXT_INSN;

@@ -81,10 +81,10 @@ void iobus_move(struct iobus *bus, struct iobus_movable *range, uint64_t base, b
 		on = false;
 	}
 	lock_take(&bus->move_lock, LOCK_IOBUS);
-	__atomic_store_n(&bus->move_sequence, bus->move_sequence + 1, __ATOMIC_RELAXED);
-	__atomic_store_n(&range->base, base, __ATOMIC_RELEASE);
-	__atomic_store_n(&range->on, on, __ATOMIC_RELEASE);
-	__atomic_store_n(&bus->move_sequence, bus->move_sequence + 1, __ATOMIC_RELEASE);
+	atomic_add_own(&bus->move_sequence, 1);
+	atomic_store_release(&range->base, base);
+	atomic_store_release(&range->on, on);
+	atomic_store_release(&bus->move_sequence, atomic_load_relaxed(&bus->move_sequence) + 1);
 	lock_drop(&bus->move_lock);
 }
 
@@ -96,8 +96,8 @@ static const struct iobus_movable *scan_movable(const struct iobus *bus, enum io
 	const struct iobus_movable *end = range + bus->movable_count[space];
 
 	for (; range < end; range++) {
-		*base = __atomic_load_n(&range->base, __ATOMIC_ACQUIRE);
-		if (__atomic_load_n(&range->on, __ATOMIC_ACQUIRE) && *base <= last &&
+		*base = atomic_load_acquire(&range->base);
+		if (atomic_load_acquire(&range->on) && *base <= last &&
 		    first <= *base + (range->length - 1)) {
 			return range;
 		}
@@ -117,13 +117,13 @@ static __attribute__((noinline)) const struct iobus_movable *find_movable(
 	uint32_t sequence;
 
 	do {
-		sequence = __atomic_load_n(&bus->move_sequence, __ATOMIC_ACQUIRE);
+		sequence = atomic_load_acquire(&bus->move_sequence);
 		while ((sequence & 1) != 0) {
 			__builtin_ia32_pause();
-			sequence = __atomic_load_n(&bus->move_sequence, __ATOMIC_ACQUIRE);
+			sequence = atomic_load_acquire(&bus->move_sequence);
 		}
 		range = scan_movable(bus, space, first, last, base);
-	} while (__atomic_load_n(&bus->move_sequence, __ATOMIC_RELAXED) != sequence);
+	} while (atomic_load_relaxed(&bus->move_sequence) != sequence);
 	return range;
 }
 

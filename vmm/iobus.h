@@ -9,6 +9,7 @@
 #ifndef UMBRA_VMM_IOBUS_H
 #define UMBRA_VMM_IOBUS_H
 
+#include "vmm/base/atomic.h"
 #include "vmm/base/lock.h"
 #include "vmm/base/types.h"
 
@@ -44,11 +45,11 @@ struct iobus_range {
 
 /* A range that a guest places, as a PCI base address register does. */
 struct iobus_movable {
-	uint64_t base; /* atomic, as on: they change under iobus.move_sequence */
+	ATOMIC(uint64_t) base; /* it and on change under iobus.move_sequence */
 	uint64_t length;
 	const struct io_ops *ops;
 	void *device;
-	bool on;
+	ATOMIC(bool) on;
 };
 
 #define IOBUS_MOVABLE_MAX 32
@@ -60,8 +61,8 @@ struct iobus {
 				  */
 	struct iobus_movable movable[2][IOBUS_MOVABLE_MAX]; /* by enum io_space, as added */
 	uint32_t movable_count[2];
-	struct lock move_lock;	/* one move at a time; a leaf */
-	uint32_t move_sequence; /* atomic; odd while a range moves */
+	struct lock move_lock;		/* one move at a time; a leaf */
+	ATOMIC(uint32_t) move_sequence; /* odd while a range moves */
 };
 
 /* ERR_EXISTS on overlap, ERR_NOMEM when full, ERR_INVAL when empty or wrapping. */

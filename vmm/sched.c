@@ -26,20 +26,16 @@
 /* Own CPU: takes out the vCPUs of VMs that end. */
 static void reap(struct run_queue *queue)
 {
-	struct vcpu **link;
+	struct vcpu *vcpu, *next;
 
 	lock_take(&queue->lock, LOCK_RUN_QUEUE);
-	link = &queue->first;
-	while (*link != NULL) {
-		struct vcpu *vcpu = *link;
-
-		if (__atomic_load_n(&vcpu->vm->state, __ATOMIC_ACQUIRE) != VM_ENDING) {
-			link = &vcpu->priv->sched.next;
-			continue;
+	for (vcpu = atomic_load_acquire(&queue->first); vcpu != NULL; vcpu = next) {
+		next = vcpu->priv->sched.next;
+		if (__atomic_load_n(&vcpu->vm->state, __ATOMIC_ACQUIRE) == VM_ENDING) {
+			sched_take_out(queue, vcpu);
+			vcpu_unload(vcpu);
+			atomic_sub(&vcpu->vm->running, 1);
 		}
-		sched_take_out(queue, link);
-		vcpu_unload(vcpu);
-		__atomic_sub_fetch(&vcpu->vm->running, 1, __ATOMIC_ACQ_REL);
 	}
 	lock_drop(&queue->lock);
 }
@@ -50,6 +46,7 @@ static void reap(struct run_queue *queue)
 static bool is_ready(struct run_queue *queue, struct vcpu *vcpu)
 {
 	struct sched_entity *entity = &vcpu->priv->sched;
+	const uint64_t now = atomic_load_relaxed(&queue->virtual_now);
 	uint64_t credit = tsc_from_us(SLICE_US);
 	bool ready = false;
 
@@ -61,8 +58,7 @@ static bool is_ready(struct run_queue *queue, struct vcpu *vcpu)
 		entity->ready_since = 0;
 	} else if (entity->ready_since == 0) {
 		entity->ready_since = cpu_rdtsc();
-		entity->virtual_time = MAX(entity->virtual_time,
-					   queue->virtual_now - MIN(queue->virtual_now, credit));
+		entity->virtual_time = MAX(entity->virtual_time, now - MIN(now, credit));
 	}
 	return ready;
 }
@@ -97,7 +93,7 @@ static struct vcpu *longest_ready(const struct run_queue *queue, struct vcpu *fa
 				  uint64_t others_time)
 {
 	const struct vcpu *yielded = queue->yielded;
-	struct vcpu *vcpu = __atomic_load_n(&queue->first, __ATOMIC_ACQUIRE);
+	struct vcpu *vcpu = atomic_load_acquire(&queue->first);
 	struct vcpu *best = fair;
 
 	for (; vcpu != NULL; vcpu = vcpu->priv->sched.next) {
@@ -117,12 +113,12 @@ static struct vcpu *pick_after_yield(struct run_queue *queue, struct vcpu *fair,
 				     uint64_t others_least, struct vcpu **spare)
 {
 	struct sched_entity *entity = &queue->yielded->priv->sched;
+	const uint64_t now = atomic_load_relaxed(&queue->virtual_now);
 	uint64_t slice = tsc_from_us(SLICE_US);
 	struct vcpu *best = fair;
 
 	/* As one that sleeps, it saves up nothing by what it gives up. */
-	entity->virtual_time = MAX(entity->virtual_time,
-				   queue->virtual_now - MIN(queue->virtual_now, slice));
+	entity->virtual_time = MAX(entity->virtual_time, now - MIN(now, slice));
 	if (fair != NULL && fair != queue->yielded && fair->vm == queue->yielded->vm) {
 		best = longest_ready(queue, fair,
 				     others_least > UINT64_MAX - slice ? UINT64_MAX
@@ -138,15 +134,14 @@ static struct vcpu *pick_after_yield(struct run_queue *queue, struct vcpu *fair,
  */
 static struct vcpu *pick(struct run_queue *queue, struct vcpu **spare)
 {
-	struct vcpu *first = __atomic_load_n(&queue->first, __ATOMIC_ACQUIRE);
+	struct vcpu *first = atomic_load_acquire(&queue->first);
 	struct vcpu *vcpu = queue->last_run;
 	struct vcpu *best = NULL;
 	uint64_t others_least = UINT64_MAX; /* virtual time of other VMs than the yielder's */
 
 	*spare = NULL;
-	__atomic_store_n(&queue->woken, false, __ATOMIC_RELAXED);
-	for (uint32_t i = __atomic_load_n(&queue->count, __ATOMIC_RELAXED); i > 0 && first != NULL;
-	     i--) {
+	atomic_store_relaxed(&queue->woken, false);
+	for (uint32_t i = atomic_load_relaxed(&queue->count); i > 0 && first != NULL; i--) {
 		vcpu = vcpu == NULL || vcpu->priv->sched.next == NULL ? first
 								      : vcpu->priv->sched.next;
 		if (!is_ready(queue, vcpu)) {
@@ -178,22 +173,16 @@ static uint64_t slice_end(const struct run_queue *queue, const struct vcpu *runs
 {
 	uint64_t now = cpu_rdtsc();
 	uint64_t end = now + tsc_from_us(SLICE_US);
-	struct vcpu *vcpu = __atomic_load_n(&queue->first, __ATOMIC_ACQUIRE);
+	struct vcpu *vcpu = atomic_load_acquire(&queue->first);
 
 	for (; vcpu != NULL; vcpu = vcpu->priv->sched.next) {
-		if (vcpu != runs && vcpu->state == VCPU_HALTED && vcpu->priv->halted_if &&
-		    sched_claim(vcpu)) {
+		if (vcpu != runs && vcpu->state == VCPU_HALTED &&
+		    atomic_load_relaxed(&vcpu->priv->halted_if) && sched_claim(vcpu)) {
 			end = MIN(end, vcpu->vm->hooks->next_deadline(vcpu));
 			sched_release(vcpu);
 		}
 	}
 	return MAX(end, now + tsc_from_us(SCHED_SLICE_MIN_US));
-}
-
-/* Written by the vCPU's CPU alone, read by any (sched_times). */
-static void tally(uint64_t *sum, uint64_t ticks)
-{
-	__atomic_store_n(sum, *sum + ticks, __ATOMIC_RELAXED);
 }
 
 /*
@@ -214,14 +203,14 @@ static void run(struct run_queue *queue, struct vcpu *vcpu)
 	}
 	queue->slice_begin = begin;
 	queue->served = 0;
-	tally(&entity->steal_ticks, begin - entity->ready_since);
+	atomic_add_own(&entity->steal_ticks, begin - entity->ready_since);
 	queue->slice_end = slice_end(queue, vcpu);
 	vcpu_run(vcpu, sched_next_look(queue, begin));
 	queue->gave_up = vcpu->state != VCPU_RUNNABLE || queue->yielded == vcpu ? vcpu : NULL;
 	sched_release(vcpu);
 	queue->run_end = entity->ready_since = cpu_rdtsc();
 	used = entity->ready_since - begin - queue->served;
-	tally(&entity->run_ticks, used);
+	atomic_add_own(&entity->run_ticks, used);
 	sched_charge(vcpu, used);
 }
 
@@ -230,7 +219,7 @@ static void run(struct run_queue *queue, struct vcpu *vcpu)
 /* Devices of a VM are looked after where its first vCPU runs. */
 static void poll(struct run_queue *queue)
 {
-	struct vcpu *vcpu = __atomic_load_n(&queue->first, __ATOMIC_ACQUIRE);
+	struct vcpu *vcpu = atomic_load_acquire(&queue->first);
 
 	for (; vcpu != NULL; vcpu = vcpu->priv->sched.next) {
 		if (vcpu->id == 0 && sched_claim(vcpu)) {
@@ -243,14 +232,14 @@ static void poll(struct run_queue *queue)
 /* Interrupts are off from here to the HLT, so a kick that comes after the look is not missed. */
 static void wait_for_kick(struct run_queue *queue, uint64_t deadline)
 {
-	struct vcpu *vcpu = __atomic_load_n(&queue->first, __ATOMIC_ACQUIRE);
+	struct vcpu *vcpu = atomic_load_acquire(&queue->first);
 
 	for (; vcpu != NULL; vcpu = vcpu->priv->sched.next) {
 		if (!sched_claim(vcpu)) {
 			continue;
 		}
 		/* With interrupts off it does not wake for its timers. */
-		if (vcpu->state == VCPU_HALTED && vcpu->priv->halted_if) {
+		if (vcpu->state == VCPU_HALTED && atomic_load_relaxed(&vcpu->priv->halted_if)) {
 			deadline = MIN(deadline, vcpu->vm->hooks->next_deadline(vcpu));
 		}
 		sched_release(vcpu);

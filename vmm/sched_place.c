@@ -25,56 +25,56 @@
 /* Virtual time by which a queue runs ahead of the front before it moves it. */
 #define FRONT_US 1000
 
-/* CPUs on which nothing wants to run, and a vCPU would be welcome; atomic. */
+/* CPUs on which nothing wants to run, and a vCPU would be welcome. */
 static struct {
-	uint64_t bits[CPU_MAX / 64];
+	ATOMIC(uint64_t) bits[CPU_MAX / 64];
 } SCHED_LINE idle_cpus;
 
 /*
- * The most that any queue's virtual_now has been, but for FRONT_US; atomic. It is one line that all
+ * The most that any queue's virtual_now has been, but for FRONT_US. It is one line that all
  * CPUs read and few write, so that who has idled need not read the line of each of them.
  */
 static struct {
-	uint64_t virtual_now;
+	ATOMIC(uint64_t) virtual_now;
 } SCHED_LINE front;
 
 /* --- The clocks of queues --- */
 
 static uint64_t clock_of(uint32_t cpu)
 {
-	return __atomic_load_n(&queues[cpu].virtual_now, __ATOMIC_RELAXED);
+	return atomic_load_relaxed(&queues[cpu].virtual_now);
 }
 
 void sched_advance(struct run_queue *queue, uint64_t virtual_time)
 {
-	uint64_t most = __atomic_load_n(&front.virtual_now, __ATOMIC_RELAXED);
+	uint64_t most = atomic_load_relaxed(&front.virtual_now);
 
-	if (virtual_time <= queue->virtual_now) {
+	if (virtual_time <= atomic_load_relaxed(&queue->virtual_now)) {
 		return;
 	}
-	__atomic_store_n(&queue->virtual_now, virtual_time, __ATOMIC_RELAXED);
+	atomic_store_relaxed(&queue->virtual_now, virtual_time);
 	while (virtual_time > most + tsc_from_us(FRONT_US) &&
-	       !__atomic_compare_exchange_n(&front.virtual_now, &most, virtual_time, false,
-					    __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
+	       !atomic_cas(&front.virtual_now, &most, virtual_time)) {
 	}
 }
 
 uint64_t sched_front(void)
 {
-	return __atomic_load_n(&front.virtual_now, __ATOMIC_RELAXED);
+	return atomic_load_relaxed(&front.virtual_now);
 }
 
 void sched_idle_begins(uint32_t cpu)
 {
-	__atomic_fetch_or(&idle_cpus.bits[cpu / 64], BIT(cpu % 64), __ATOMIC_SEQ_CST);
+	atomic_or(&idle_cpus.bits[cpu / 64], BIT(cpu % 64));
 }
 
 void sched_idle_over(struct run_queue *queue, uint32_t cpu)
 {
 	const uint64_t most = sched_front();
 
-	__atomic_fetch_and(&idle_cpus.bits[cpu / 64], ~BIT(cpu % 64), __ATOMIC_RELAXED);
-	__atomic_store_n(&queue->virtual_now, MAX(queue->virtual_now, most), __ATOMIC_RELAXED);
+	atomic_and(&idle_cpus.bits[cpu / 64], ~BIT(cpu % 64));
+	atomic_store_relaxed(&queue->virtual_now,
+			     MAX(atomic_load_relaxed(&queue->virtual_now), most));
 }
 
 /* --- Where a vCPU begins --- */
@@ -123,7 +123,7 @@ static uint32_t least_loaded(const struct vm *vm)
 	uint32_t best = CPU_MAX, best_weight = 0;
 
 	for (uint32_t i = 0; i < percpu_count(); i++) {
-		uint32_t weight = __atomic_load_n(&queues[i].weight, __ATOMIC_RELAXED);
+		uint32_t weight = atomic_load_relaxed(&queues[i].weight);
 
 		if (has_cpu(&allowed, i) && (best == CPU_MAX || weight < best_weight)) {
 			best = i;
@@ -136,27 +136,28 @@ static uint32_t least_loaded(const struct vm *vm)
 /* One vCPU more or less, of this weight. Under the queue's lock; who reads has not got it. */
 static void change(struct run_queue *queue, uint32_t count, uint32_t weight)
 {
-	__atomic_store_n(&queue->count, queue->count + count, __ATOMIC_RELAXED);
-	__atomic_store_n(&queue->weight, queue->weight + weight, __ATOMIC_RELAXED);
+	atomic_add_own(&queue->count, count);
+	atomic_add_own(&queue->weight, weight);
 }
 
 void sched_add(struct vcpu *vcpu)
 {
-	const uint32_t cpu = vcpu->cpu == VCPU_NO_CPU ? least_loaded(vcpu->vm) : vcpu->cpu;
+	const uint32_t last = atomic_load_relaxed(&vcpu->cpu);
+	const uint32_t cpu = last == VCPU_NO_CPU ? least_loaded(vcpu->vm) : last;
 	const bool brings_clock = vcpu->id == 0;
 	struct run_queue *queue = &queues[cpu];
 
-	__atomic_store_n(&vcpu->cpu, cpu, __ATOMIC_SEQ_CST);
+	atomic_store(&vcpu->cpu, cpu);
 	/* Kept, so that what is taken out of the queue's sum is what was put in. */
 	vcpu->priv->sched.weight = weight_of(vcpu->vm);
 	lock_take(&queue->lock, LOCK_RUN_QUEUE);
-	vcpu->priv->sched.next = queue->first;
-	__atomic_store_n(&queue->first, vcpu, __ATOMIC_RELEASE);
+	vcpu->priv->sched.next = atomic_load_relaxed(&queue->first);
+	atomic_store_release(&queue->first, vcpu);
 	change(queue, 1, vcpu->priv->sched.weight);
 	lock_drop(&queue->lock);
 	/* From here on it is the other CPU's, which may have moved it on, or ended it. */
 	if (brings_clock) {
-		__atomic_store_n(&queue->clock, 0, __ATOMIC_SEQ_CST);
+		atomic_store(&queue->clock, 0);
 	}
 	if (cpu != percpu_self()->index) {
 		smp_kick(cpu);
@@ -166,7 +167,7 @@ void sched_add(struct vcpu *vcpu)
 bool sched_rouse_idle(void)
 {
 	for (uint32_t i = 0; i < CPU_MAX / 64; i++) {
-		const uint64_t idle = __atomic_load_n(&idle_cpus.bits[i], __ATOMIC_SEQ_CST);
+		const uint64_t idle = atomic_load(&idle_cpus.bits[i]);
 
 		if (idle != 0) {
 			smp_kick(64 * i + (uint32_t)__builtin_ctzll(idle));
@@ -178,11 +179,18 @@ bool sched_rouse_idle(void)
 
 /* --- When it leaves --- */
 
-void sched_take_out(struct run_queue *queue, struct vcpu **link)
+void sched_take_out(struct run_queue *queue, struct vcpu *vcpu)
 {
-	struct vcpu *vcpu = *link;
+	struct vcpu *before = atomic_load_relaxed(&queue->first);
 
-	*link = vcpu->priv->sched.next;
+	if (before == vcpu) {
+		atomic_store_relaxed(&queue->first, vcpu->priv->sched.next);
+	} else {
+		while (before->priv->sched.next != vcpu) {
+			before = before->priv->sched.next;
+		}
+		before->priv->sched.next = vcpu->priv->sched.next;
+	}
 	change(queue, -1u, -vcpu->priv->sched.weight);
 	if (queue->last_run == vcpu) {
 		queue->last_run = NULL;
@@ -200,18 +208,15 @@ static void move(struct run_queue *queue, struct vcpu *vcpu, uint32_t cpu, uint6
 {
 	struct sched_entity *entity = &vcpu->priv->sched;
 	uint64_t lag = tsc_from_us(SCHED_LAG_US);
-	struct vcpu **link;
 
 	lock_take(&queue->lock, LOCK_RUN_QUEUE);
-	for (link = &queue->first; *link != vcpu; link = &(*link)->priv->sched.next) {
-	}
-	sched_take_out(queue, link);
+	sched_take_out(queue, vcpu);
 	lock_drop(&queue->lock);
 	vcpu_park(vcpu);
 	entity->moved_at = cpu_rdtsc();
 	entity->virtual_time = MIN(MAX(entity->virtual_time, there - MIN(there, lag)), there + lag);
 	/* Who kicks it from now on kicks there; who did before has left ATTENTION_KICKED set. */
-	__atomic_store_n(&vcpu->cpu, cpu, __ATOMIC_SEQ_CST);
+	atomic_store(&vcpu->cpu, cpu);
 	sched_add(vcpu);
 }
 
@@ -222,14 +227,12 @@ static void move(struct run_queue *queue, struct vcpu *vcpu, uint32_t cpu, uint6
 static uint32_t take_idle(const struct cpu_mask *allowed)
 {
 	for (uint32_t i = 0; i < CPU_MAX / 64; i++) {
-		uint64_t idle = __atomic_load_n(&idle_cpus.bits[i], __ATOMIC_RELAXED) &
-				allowed->bits[i];
+		uint64_t idle = atomic_load_relaxed(&idle_cpus.bits[i]) & allowed->bits[i];
 
 		for (; idle != 0; idle &= idle - 1) {
 			const uint64_t bit = idle & -idle;
 
-			if ((__atomic_fetch_and(&idle_cpus.bits[i], ~bit, __ATOMIC_ACQ_REL) &
-			     bit) != 0) {
+			if ((atomic_and(&idle_cpus.bits[i], ~bit) & bit) != 0) {
 				return 64 * i + (uint32_t)__builtin_ctzll(bit);
 			}
 		}
@@ -244,7 +247,7 @@ static uint32_t take_idle(const struct cpu_mask *allowed)
  */
 static uint32_t find_ahead(struct run_queue *queue, const struct cpu_mask *allowed)
 {
-	uint64_t most = queue->virtual_now + tsc_from_us(AHEAD_US);
+	uint64_t most = atomic_load_relaxed(&queue->virtual_now) + tsc_from_us(AHEAD_US);
 	uint32_t target = CPU_MAX;
 
 	for (uint32_t i = 0; i < MIN(LOOKS, percpu_count()); i++) {
@@ -271,7 +274,8 @@ void sched_give_away(struct run_queue *queue, struct vcpu *spare)
 
 	if (target != CPU_MAX) {
 		/* It goes on where others are (sched_idle_over). */
-		move(queue, spare, target, MAX(clock_of(target), queue->virtual_now));
+		move(queue, spare, target,
+		     MAX(clock_of(target), atomic_load_relaxed(&queue->virtual_now)));
 		return;
 	}
 	target = find_ahead(queue, &allowed);
@@ -283,7 +287,7 @@ void sched_give_away(struct run_queue *queue, struct vcpu *spare)
 void sched_follow_wishes(struct run_queue *queue, struct vcpu *vcpu)
 {
 	struct sched_entity *entity = &vcpu->priv->sched;
-	uint32_t wishes = __atomic_load_n(&vcpu->vm->wishes, __ATOMIC_ACQUIRE);
+	uint32_t wishes = atomic_load_acquire(&vcpu->vm->wishes);
 	uint32_t weight = weight_of(vcpu->vm);
 	struct cpu_mask allowed;
 	uint32_t target;
@@ -306,7 +310,7 @@ void sched_follow_wishes(struct run_queue *queue, struct vcpu *vcpu)
 void sched_set_weight(struct vm *vm, uint32_t weight)
 {
 	__atomic_store_n(&vm->weight, weight, __ATOMIC_RELAXED);
-	__atomic_add_fetch(&vm->wishes, 1, __ATOMIC_RELEASE);
+	atomic_add(&vm->wishes, 1);
 }
 
 void sched_set_affinity(struct vm *vm, const uint64_t affinity[CPU_MAX / 64])
@@ -314,5 +318,5 @@ void sched_set_affinity(struct vm *vm, const uint64_t affinity[CPU_MAX / 64])
 	for (size_t i = 0; i < ARRAY_COUNT(vm->affinity); i++) {
 		__atomic_store_n(&vm->affinity[i], affinity[i], __ATOMIC_RELAXED);
 	}
-	__atomic_add_fetch(&vm->wishes, 1, __ATOMIC_RELEASE);
+	atomic_add(&vm->wishes, 1);
 }

@@ -3,6 +3,7 @@
 #ifndef UMBRA_VMM_SCHED_PRIV_H
 #define UMBRA_VMM_SCHED_PRIV_H
 
+#include "vmm/base/atomic.h"
 #include "vmm/base/lock.h"
 #include "vmm/base/percpu.h"
 #include "vmm/sched.h"
@@ -27,16 +28,16 @@ struct run_queue {
 
 	/* Changes when a vCPU comes or goes. */
 	struct lock lock SCHED_LINE;
-	uint32_t count;	    /* atomic */
-	uint32_t weight;    /* of all its vCPUs; atomic */
-	struct vcpu *first; /* linked by priv->sched.next */
+	ATOMIC(uint32_t) count;
+	ATOMIC(uint32_t) weight;     /* of all its vCPUs */
+	ATOMIC(struct vcpu *) first; /* linked by priv->sched.next */
 
 	/* Written by others. */
-	uint64_t clock SCHED_LINE; /* TSC; a VM's devices have work then. 0: look; atomic */
-	bool woken;		   /* a sleeper was kicked; atomic */
+	ATOMIC(uint64_t) clock SCHED_LINE; /* TSC; a VM's devices have work then. 0: look */
+	ATOMIC(bool) woken;		   /* a sleeper was kicked */
 
 	/* Read by others. */
-	uint64_t virtual_now SCHED_LINE; /* atomic: others compare */
+	ATOMIC(uint64_t) virtual_now SCHED_LINE; /* others compare */
 } SCHED_LINE;
 _Static_assert(sizeof(struct run_queue) % 64 == 0, "no line is shared with the next CPU's");
 _Static_assert(offsetof(struct run_queue, lock) % 64 == 0 &&
@@ -91,8 +92,8 @@ void sched_advance(struct run_queue *queue, uint64_t virtual_time);
 void sched_idle_begins(uint32_t cpu);
 void sched_idle_over(struct run_queue *queue, uint32_t cpu);
 
-/* Own CPU, the queue's lock held: takes *link out of the list. */
-void sched_take_out(struct run_queue *queue, struct vcpu **link);
+/* Own CPU, the queue's lock held: takes a vCPU out of the queue that it is on. */
+void sched_take_out(struct run_queue *queue, struct vcpu *vcpu);
 
 /*
  * Own CPU: spare wants to run and has to wait. It moves to a CPU that idles, or to one whose vCPUs

@@ -38,10 +38,10 @@ void sched_arm_timer(uint64_t deadline)
 
 bool sched_claim(struct vcpu *vcpu)
 {
-	__atomic_store_n(&vcpu->priv->sched.on_cpu, 1, __ATOMIC_SEQ_CST);
+	atomic_store(&vcpu->priv->sched.on_cpu, 1);
 	if (__atomic_load_n(&vcpu->vm->paused, __ATOMIC_SEQ_CST) ||
 	    __atomic_load_n(&vcpu->vm->state, __ATOMIC_RELAXED) != VM_RUNNING) {
-		__atomic_store_n(&vcpu->priv->sched.on_cpu, 0, __ATOMIC_RELEASE);
+		atomic_store_release(&vcpu->priv->sched.on_cpu, 0);
 		return false;
 	}
 	return true;
@@ -49,7 +49,7 @@ bool sched_claim(struct vcpu *vcpu)
 
 void sched_release(struct vcpu *vcpu)
 {
-	__atomic_store_n(&vcpu->priv->sched.on_cpu, 0, __ATOMIC_RELEASE);
+	atomic_store_release(&vcpu->priv->sched.on_cpu, 0);
 }
 
 void sched_charge(struct vcpu *vcpu, uint64_t ticks)
@@ -68,13 +68,14 @@ void sched_charge(struct vcpu *vcpu, uint64_t ticks)
 static uint64_t serve_clock(struct run_queue *queue, struct vcpu *first)
 {
 	struct vm *vm = first->vm;
-	bool runs = first->priv->sched.on_cpu != 0; /* else somebody of another VM, or nobody */
+	bool runs = atomic_load_relaxed(&first->priv->sched.on_cpu) !=
+		    0; /* else somebody of another VM, or nobody */
 	uint64_t begin = cpu_rdtsc(), used;
 
 	if (!runs && !sched_claim(first)) {
 		return UINT64_MAX;
 	}
-	if (begin >= __atomic_load_n(&vm->clock_deadline, __ATOMIC_RELAXED)) {
+	if (begin >= atomic_load_relaxed(&vm->clock_deadline)) {
 		vm->hooks->clock(vm, begin);
 		used = cpu_rdtsc() - begin;
 		queue->served += used;
@@ -83,7 +84,7 @@ static uint64_t serve_clock(struct run_queue *queue, struct vcpu *first)
 	if (!runs) {
 		sched_release(first);
 	}
-	return __atomic_load_n(&vm->clock_deadline, __ATOMIC_RELAXED);
+	return atomic_load_relaxed(&vm->clock_deadline);
 }
 
 /*
@@ -93,33 +94,31 @@ static uint64_t serve_clock(struct run_queue *queue, struct vcpu *first)
  */
 void sched_serve_clocks(struct run_queue *queue)
 {
-	struct vcpu *vcpu = __atomic_load_n(&queue->first, __ATOMIC_ACQUIRE);
+	struct vcpu *vcpu = atomic_load_acquire(&queue->first);
 	uint64_t next = UINT64_MAX, unchanged = UINT64_MAX;
 
-	__atomic_exchange_n(&queue->clock, UINT64_MAX, __ATOMIC_SEQ_CST);
+	atomic_xchg(&queue->clock, UINT64_MAX);
 	for (; vcpu != NULL; vcpu = vcpu->priv->sched.next) {
 		if (vcpu->id == 0) {
 			next = MIN(next, serve_clock(queue, vcpu));
 		}
 	}
-	(void)__atomic_compare_exchange_n(&queue->clock, &unchanged, next, false, __ATOMIC_SEQ_CST,
-					  __ATOMIC_RELAXED); /* else it is 0 */
+	(void)atomic_cas(&queue->clock, &unchanged, next); /* else it is 0 */
 }
 
 uint64_t sched_next_clock(const struct run_queue *queue)
 {
-	return __atomic_load_n(&queue->clock, __ATOMIC_SEQ_CST);
+	return atomic_load(&queue->clock);
 }
 
 void sched_clock_changed(struct vm *vm)
 {
-	uint32_t cpu = vm->vcpu_count == 0 ? VCPU_NO_CPU
-					   : __atomic_load_n(&vm->vcpus[0]->cpu, __ATOMIC_SEQ_CST);
+	uint32_t cpu = vm->vcpu_count == 0 ? VCPU_NO_CPU : atomic_load(&vm->vcpus[0]->cpu);
 
 	if (cpu == VCPU_NO_CPU) {
 		return; /* sched_add looks */
 	}
-	__atomic_store_n(&queues[cpu].clock, 0, __ATOMIC_SEQ_CST);
+	atomic_store(&queues[cpu].clock, 0);
 	if (cpu != percpu_self()->index) {
 		smp_kick(cpu);
 	} else if (percpu_self()->vcpu != NULL) {
@@ -131,13 +130,13 @@ void sched_clock_changed(struct vm *vm)
 
 void sched_kick(struct vcpu *vcpu)
 {
-	uint32_t cpu = __atomic_load_n(&vcpu->cpu, __ATOMIC_SEQ_CST);
+	uint32_t cpu = atomic_load(&vcpu->cpu);
 
 	if (cpu == VCPU_NO_CPU) {
 		return;
 	}
 	if (__atomic_load_n(&vcpu->state, __ATOMIC_RELAXED) != VCPU_RUNNABLE) {
-		__atomic_store_n(&queues[cpu].woken, true, __ATOMIC_RELEASE);
+		atomic_store_release(&queues[cpu].woken, true);
 	}
 	if (cpu != percpu_self()->index) {
 		smp_kick(cpu);
@@ -163,7 +162,7 @@ bool sched_slice_over(uint64_t *slice_end)
 			queue); /* who runs may have got an interrupt, or have woken another */
 		*slice_end = MIN(*slice_end, now);
 	}
-	if (__atomic_load_n(&queue->woken, __ATOMIC_ACQUIRE)) {
+	if (atomic_load_acquire(&queue->woken)) {
 		queue->slice_end = MIN(queue->slice_end,
 				       queue->slice_begin + tsc_from_us(SCHED_SLICE_MIN_US));
 		*slice_end = MIN(*slice_end, queue->slice_end);

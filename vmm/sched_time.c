@@ -10,8 +10,8 @@ void sched_times(const struct vm *vm, struct sched_times *out)
 	for (uint32_t i = 0; i < vm->vcpu_count; i++) {
 		const struct sched_entity *entity = &vm->vcpus[i]->priv->sched;
 
-		out->run += __atomic_load_n(&entity->run_ticks, __ATOMIC_RELAXED);
-		out->steal += __atomic_load_n(&entity->steal_ticks, __ATOMIC_RELAXED);
+		out->run += atomic_load_relaxed(&entity->run_ticks);
+		out->steal += atomic_load_relaxed(&entity->steal_ticks);
 	}
 }
 
@@ -30,6 +30,6 @@ void sched_bill(struct vcpu *vcpu, uint64_t ticks)
 	const uint64_t had = ticks * SCHED_WEIGHT_DEFAULT / MAX(vcpu->vm->weight, 1u);
 	struct sched_entity *entity = &vcpu->priv->sched;
 
-	__atomic_store_n(&entity->run_ticks, entity->run_ticks + ticks, __ATOMIC_RELAXED);
+	atomic_add_own(&entity->run_ticks, ticks);
 	entity->virtual_time = sched_front() + MIN(had, tsc_from_us(SCHED_LAG_US));
 }

@@ -28,7 +28,7 @@ int vcpu_create(struct vm *vm, uint32_t id, struct vcpu **out)
 	}
 	vcpu->vm = vm;
 	vcpu->id = id;
-	vcpu->cpu = VCPU_NO_CPU;
+	atomic_store_relaxed(&vcpu->cpu, VCPU_NO_CPU);
 	vcpu->vpid = (uint16_t)(vm->id * VM_VCPU_MAX + id + 1);
 	vcpu->state = VCPU_WAIT_SIPI;
 	vcpu->priv = page_alloc(PRIV_PAGES);

@@ -44,8 +44,8 @@ struct vcpu_event {
 struct vcpu {
 	struct guest_regs regs; /* first: vmx_entry.asm */
 	struct vm *vm;
-	uint32_t id;  /* within the VM; also its APIC ID */
-	uint32_t cpu; /* index of the host CPU that runs it, or VCPU_NO_CPU */
+	uint32_t id;	      /* within the VM; also its APIC ID */
+	ATOMIC(uint32_t) cpu; /* index of the host CPU that runs it, or VCPU_NO_CPU */
 	uint16_t vpid;
 	bool launched;
 	enum vcpu_run_state state; /* written by its own CPU alone */

@@ -3,6 +3,7 @@
 #ifndef UMBRA_VMM_VCPU_PRIV_H
 #define UMBRA_VMM_VCPU_PRIV_H
 
+#include "vmm/base/atomic.h"
 #include "vmm/base/x86.h"
 #include "vmm/emul.h"
 #include "vmm/vcpu.h"
@@ -34,15 +35,15 @@ struct msr_row;
 
 /* What sched.c reckons a vCPU's turn by. Its CPU's alone, but for on_cpu. */
 struct sched_entity {
-	struct vcpu *next;     /* on the same CPU */
-	uint64_t virtual_time; /* TSC ticks had, times SCHED_WEIGHT_DEFAULT over weight */
-	uint32_t weight;       /* its VM's when it was put on the queue */
-	uint32_t wishes_seen;  /* vm.wishes when weight and CPU last followed it */
-	uint64_t ready_since;  /* TSC; 0: it does not wait for its CPU */
-	uint64_t moved_at;     /* TSC */
-	uint64_t run_ticks;    /* for sched_times: on the CPU ... */
-	uint64_t steal_ticks;  /* ... and runnable, while others were on it */
-	uint32_t on_cpu;       /* run or polled right now; atomic, for vm_pause */
+	struct vcpu *next;	      /* on the same CPU */
+	uint64_t virtual_time;	      /* TSC ticks had, times SCHED_WEIGHT_DEFAULT over weight */
+	uint32_t weight;	      /* its VM's when it was put on the queue */
+	uint32_t wishes_seen;	      /* vm.wishes when weight and CPU last followed it */
+	uint64_t ready_since;	      /* TSC; 0: it does not wait for its CPU */
+	uint64_t moved_at;	      /* TSC */
+	ATOMIC(uint64_t) run_ticks;   /* for sched_times: on the CPU ... */
+	ATOMIC(uint64_t) steal_ticks; /* ... and runnable, while others were on it */
+	ATOMIC(uint32_t) on_cpu;      /* run or polled right now; for vm_pause */
 };
 
 /* SDM vol. 3, "VM-Exit Controls for MSRs": an entry of a list that the CPU loads or stores. */
@@ -56,8 +57,8 @@ struct vcpu_private {
 	uint64_t host_rsp; /* what the VMCS field holds; vmx_entry.asm */
 
 	bool vmcs_ready;
-	bool halted_if;	     /* RFLAGS.IF at HLT; stored before VCPU_HALTED; atomic */
-	uint32_t loaded_cpu; /* index of the CPU whose host state the VMCS holds */
+	ATOMIC(bool) halted_if; /* RFLAGS.IF at HLT; stored before VCPU_HALTED */
+	uint32_t loaded_cpu;	/* index of the CPU whose host state the VMCS holds */
 
 	/* The values of VMCS fields that only Umbra writes. */
 	uint32_t cpu_controls;

@@ -56,9 +56,9 @@ bool vcpu_wake(struct vcpu *vcpu)
 	if ((attention_clear(vcpu, ATTENTION_KICKED) & ATTENTION_REQUESTS) != 0) {
 		take_requests(vcpu);
 	}
-	if (vcpu->state == VCPU_HALTED &&
-	    (attention_has(vcpu, ATTENTION_NMIS) != 0 ||
-	     (vcpu->priv->halted_if && vcpu->vm->hooks->irq_pending(vcpu) >= 0))) {
+	if (vcpu->state == VCPU_HALTED && (attention_has(vcpu, ATTENTION_NMIS) != 0 ||
+					   (atomic_load_relaxed(&vcpu->priv->halted_if) &&
+					    vcpu->vm->hooks->irq_pending(vcpu) >= 0))) {
 		vcpu_set_state(vcpu, VCPU_RUNNABLE);
 	}
 	return vcpu->state == VCPU_RUNNABLE || attention_has(vcpu, ATTENTION_WORK) != 0;

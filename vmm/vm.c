@@ -68,7 +68,7 @@ int vm_create(const char *name, const struct vm_hooks *hooks, void *platform, st
 	vm->platform = platform;
 	vm->started_tsc = cpu_rdtsc();
 	vm->tsc_offset = 0 - vm->started_tsc;
-	vm->clock_deadline = UINT64_MAX;
+	atomic_store_relaxed(&vm->clock_deadline, UINT64_MAX);
 	err = apic_page_alloc(vm);
 	if (err != 0) {
 		vm_destroy(vm);
@@ -94,7 +94,7 @@ int vm_add_vcpu(struct vm *vm, struct vcpu **out)
 
 void vm_start(struct vm *vm)
 {
-	__atomic_store_n(&vm->running, vm->vcpu_count, __ATOMIC_RELAXED);
+	atomic_store_relaxed(&vm->running, vm->vcpu_count);
 	__atomic_store_n(&vm->state, VM_RUNNING, __ATOMIC_RELEASE);
 	for (uint32_t i = 0; i < vm->vcpu_count; i++) {
 		sched_add(vm->vcpus[i]);
@@ -115,7 +115,7 @@ void vm_pause(struct vm *vm)
 		vcpu_kick(vm->vcpus[i]);
 	}
 	for (uint32_t i = 0; i < vm->vcpu_count; i++) {
-		while (__atomic_load_n(&vm->vcpus[i]->priv->sched.on_cpu, __ATOMIC_SEQ_CST) != 0) {
+		while (atomic_load(&vm->vcpus[i]->priv->sched.on_cpu) != 0) {
 			__builtin_ia32_pause();
 		}
 	}
@@ -145,11 +145,10 @@ void vm_resume(struct vm *vm)
 /* Its CPU sleeps, or runs a guest, until the deadline that it knows: store, then kick. */
 void vm_set_clock(struct vm *vm, uint64_t deadline)
 {
-	uint64_t earliest = __atomic_load_n(&vm->clock_deadline, __ATOMIC_SEQ_CST);
+	uint64_t earliest = atomic_load(&vm->clock_deadline);
 
 	while (deadline < earliest) {
-		if (__atomic_compare_exchange_n(&vm->clock_deadline, &earliest, deadline, false,
-						__ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)) {
+		if (atomic_cas(&vm->clock_deadline, &earliest, deadline)) {
 			sched_clock_changed(vm);
 			return;
 		}
@@ -158,7 +157,7 @@ void vm_set_clock(struct vm *vm, uint64_t deadline)
 
 void vm_forget_clock(struct vm *vm)
 {
-	__atomic_store_n(&vm->clock_deadline, UINT64_MAX, __ATOMIC_SEQ_CST);
+	atomic_store(&vm->clock_deadline, UINT64_MAX);
 }
 
 uint32_t vm_count(void)
@@ -174,7 +173,7 @@ uint32_t vm_count(void)
 bool vm_ended(struct vm *vm)
 {
 	if (__atomic_load_n(&vm->state, __ATOMIC_ACQUIRE) == VM_ENDING &&
-	    __atomic_load_n(&vm->running, __ATOMIC_ACQUIRE) == 0) {
+	    atomic_load_acquire(&vm->running) == 0) {
 		__atomic_store_n(&vm->state, VM_ENDED, __ATOMIC_RELAXED);
 	}
 	return __atomic_load_n(&vm->state, __ATOMIC_RELAXED) == VM_ENDED;

@@ -9,6 +9,7 @@
 #define UMBRA_VMM_VM_H
 
 #include "ept/gmem.h"
+#include "vmm/base/atomic.h"
 #include "vmm/base/percpu.h"
 #include "vmm/base/types.h"
 #include "vmm/iobus.h"
@@ -121,14 +122,14 @@ struct vm {
 	void *platform; /* guest/platform.c's */
 	struct vcpu *vcpus[VM_VCPU_MAX];
 	uint32_t vcpu_count;
-	uint32_t running; /* vCPUs handed to the scheduler and not yet off; atomic */
+	ATOMIC(uint32_t) running; /* vCPUs handed to the scheduler and not yet off */
 	uint32_t weight; /* share of a CPU beside others; SCHED_WEIGHT_DEFAULT at first; read when a
 			    vCPU is put on a queue */
 	uint64_t
 		affinity[CPU_MAX / 64]; /* host CPUs that may run it; none set: all; atomic words */
-	uint32_t wishes;		/* changes of these two since the start (sched.h); atomic */
-	bool wrote_read_only;		/* atomic; that was logged once */
-	bool odd_access;		/* atomic; one in a device's page was logged once */
+	ATOMIC(uint32_t) wishes;	/* changes of these two since the start (sched.h) */
+	ATOMIC(bool) wrote_read_only;	/* that was logged once */
+	ATOMIC(bool) odd_access;	/* one in a device's page was logged once */
 	bool paused;			/* atomic; vm_pause */
 	uint64_t paused_tsc;		/* since when */
 	void *apic_access_page;		/* backs the xAPIC page where the CPU virtualises it (SDM,
@@ -141,7 +142,7 @@ struct vm {
 	uint32_t hole_tables;
 	uint64_t tsc_offset; /* guest TSC - host TSC that a vCPU starts with */
 	uint64_t started_tsc;
-	uint64_t clock_deadline; /* of vm_set_clock; atomic */
+	ATOMIC(uint64_t) clock_deadline; /* of vm_set_clock */
 };
 
 /* ERR_NOMEM; the name is copied. hooks must outlive the VM. */

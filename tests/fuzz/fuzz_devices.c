@@ -71,8 +71,8 @@ void iobus_move(struct iobus *bus, struct iobus_movable *range, uint64_t base, b
 	require(range < bus->movable[IO_SPACE_PORT] ||
 		range >= &bus->movable[IO_SPACE_PORT][IOBUS_MOVABLE_MAX] ||
 		base + range->length <= 0x10000);
-	range->base = base;
-	range->on = on;
+	range->base.only = base;
+	range->on.only = on;
 }
 
 /* What is constant of a function's header stays so, and the enable bits say who is on. */
@@ -191,11 +191,11 @@ static void step(const struct input *in)
 		}
 		break;
 	}
-	if (fake_tsc >= vm.clock_deadline) {
+	if (fake_tsc >= vm.clock_deadline.only) {
 		vm_forget_clock(&vm);
 		vlegacy_clock(&platform.legacy, fake_tsc);
 	}
-	require(vm.clock_deadline > fake_tsc);
+	require(vm.clock_deadline.only > fake_tsc);
 	check_ioapic(&platform.ioapic);
 	check_function();
 	check_clock();
@@ -212,7 +212,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 	fake_tsc = 1000000;
 	memset(&platform, 0, sizeof(platform));
 	vm.platform = &platform;
-	vm.clock_deadline = UINT64_MAX;
+	vm.clock_deadline.only = UINT64_MAX;
 	memset(&vm.iobus, 0, sizeof(vm.iobus));
 	range_count = 0;
 	require(vioapic_init(&platform.ioapic, &vm) == 0);

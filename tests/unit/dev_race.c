@@ -79,7 +79,7 @@ int console_getc(void)
 
 void vm_set_clock(struct vm *of, uint64_t deadline)
 {
-	__atomic_store_n(&of->clock_deadline, deadline, __ATOMIC_SEQ_CST);
+	atomic_store(&of->clock_deadline, deadline);
 }
 
 /* Guests press reset buttons by chance here. */
@@ -294,7 +294,7 @@ static void build(void)
 {
 	vm.vcpu_count = VCPUS;
 	vm.platform = &platform;
-	vm.clock_deadline = UINT64_MAX;
+	vm.clock_deadline.only = UINT64_MAX;
 	vconsole_attach(&platform.console, "race");
 	if (vioapic_init(&platform.ioapic, &vm) != 0 ||
 	    vlegacy_init(&platform.legacy, &vm, &platform.ioapic) != 0 ||

@@ -48,12 +48,12 @@ WEAK void vcpu_add_work(struct vcpu *vcpu)
 
 WEAK void vm_set_clock(struct vm *vm, uint64_t deadline)
 {
-	vm->clock_deadline = MIN(vm->clock_deadline, deadline);
+	vm->clock_deadline.only = MIN(vm->clock_deadline.only, deadline);
 }
 
 WEAK void vm_forget_clock(struct vm *vm)
 {
-	vm->clock_deadline = UINT64_MAX;
+	vm->clock_deadline.only = UINT64_MAX;
 }
 
 WEAK void vcpu_nmi(struct vcpu *vcpu)

@@ -59,7 +59,8 @@ bool vcpu_wake(struct vcpu *vcpu)
 	struct model *model = model_of(vcpu);
 
 	(void)attention_clear(vcpu, ATTENTION_KICKED);
-	if (vcpu->state == VCPU_HALTED && model->priv.halted_if && fake_tsc >= model->wakes_at) {
+	if (vcpu->state == VCPU_HALTED && model->priv.halted_if.only &&
+	    fake_tsc >= model->wakes_at) {
 		vcpu->state = VCPU_RUNNABLE;
 		model->woke = true;
 	}
@@ -119,7 +120,7 @@ void vcpu_run(struct vcpu *vcpu, uint64_t slice_end)
 
 void vcpu_park(struct vcpu *vcpu)
 {
-	assert_int_equal(vcpu->cpu, percpu_self()->index);
+	assert_int_equal(vcpu->cpu.only, percpu_self()->index);
 	model_of(vcpu)->parked++;
 	if (percpu_self()->vcpu == vcpu) {
 		percpu_self()->vcpu = NULL;
@@ -128,7 +129,7 @@ void vcpu_park(struct vcpu *vcpu)
 
 void vcpu_unload(struct vcpu *vcpu)
 {
-	assert_int_equal(vcpu->cpu, percpu_self()->index);
+	assert_int_equal(vcpu->cpu.only, percpu_self()->index);
 	model_of(vcpu)->unloaded++;
 	percpu_self()->vcpu = NULL;
 }
@@ -155,7 +156,7 @@ static struct model *changes_meanwhile;
 
 static inline void set_clock(struct model *model, uint64_t deadline)
 {
-	model->vm.clock_deadline = deadline;
+	model->vm.clock_deadline.only = deadline;
 	sched_clock_changed(&model->vm);
 }
 
@@ -163,11 +164,11 @@ static void tick(struct vm *vm, uint64_t tsc)
 {
 	struct model *model = (struct model *)vm;
 
-	assert_int_equal(model->vcpu.cpu, percpu_self()->index);
+	assert_int_equal(model->vcpu.cpu.only, percpu_self()->index);
 	assert_false(vm->paused);
 	model->ticks++;
-	model->ticked_late = MAX(model->ticked_late, tsc - vm->clock_deadline);
-	vm->clock_deadline = model->period != 0 ? tsc + model->period : UINT64_MAX;
+	model->ticked_late = MAX(model->ticked_late, tsc - vm->clock_deadline.only);
+	vm->clock_deadline.only = model->period != 0 ? tsc + model->period : UINT64_MAX;
 	fake_tsc += model->tick_cost;
 	if (changes_meanwhile != NULL) {
 		set_clock(changes_meanwhile, fake_tsc + MS / 4);
@@ -189,14 +190,14 @@ static struct model *begin(unsigned index, uint32_t weight, uint64_t affinity)
 	model->vm.affinity[0] = affinity;
 	model->vm.state = VM_RUNNING;
 	model->vm.vcpus[0] = &model->vcpu;
-	model->vm.vcpu_count = model->vm.running = 1;
+	model->vm.vcpu_count = model->vm.running.only = 1;
 	model->vm.hooks = &hooks;
-	model->vm.clock_deadline = UINT64_MAX;
+	model->vm.clock_deadline.only = UINT64_MAX;
 	model->vcpu.vm = &model->vm;
-	model->vcpu.cpu = VCPU_NO_CPU;
+	model->vcpu.cpu.only = VCPU_NO_CPU;
 	model->vcpu.state = VCPU_RUNNABLE;
 	model->vcpu.priv = &model->priv;
-	model->priv.halted_if = true;
+	model->priv.halted_if.only = true;
 	sched_add(&model->vcpu);
 	return model;
 }
@@ -302,7 +303,7 @@ static int teardown(void **state)
 	}
 	for (unsigned i = 0; i < MODELS; i++) {
 		if (models[i].vm.hooks != NULL &&
-		    (models[i].unloaded != 1 || models[i].vm.running != 0)) {
+		    (models[i].unloaded != 1 || models[i].vm.running.only != 0)) {
 			return -1;
 		}
 	}

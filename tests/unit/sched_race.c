@@ -272,11 +272,11 @@ static void interrupt(struct vm *vm, uint32_t to)
 /* It must not come while the VM is paused, nor on two CPUs. */
 static void clock_ticks(struct vm *vm, uint64_t tsc)
 {
-	if (tsc < __atomic_load_n(&vm->clock_deadline, __ATOMIC_RELAXED)) {
+	if (tsc < atomic_load_relaxed(&vm->clock_deadline)) {
 		race_broken("a clock that is early");
 	}
 	race_count(&clocks);
-	__atomic_store_n(&vm->clock_deadline, UINT64_MAX, __ATOMIC_SEQ_CST);
+	atomic_store(&vm->clock_deadline, UINT64_MAX);
 	interrupt(vm, race_random(vm->vcpu_count));
 }
 
@@ -320,7 +320,7 @@ static enum exit_result halt(struct vcpu *vcpu)
 	race_count(&halts);
 	/* The last one to go to sleep would never be woken: each has a timer, be it far off. */
 	platform_of_vm(vcpu->vm)->deadline[vcpu->id] = fake_rdtsc() + (50 + race_random(2000)) * US;
-	__atomic_store_n(&vcpu->priv->halted_if, true, __ATOMIC_RELAXED);
+	atomic_store_relaxed(&vcpu->priv->halted_if, true);
 	vcpu_set_state(vcpu, VCPU_HALTED);
 	(void)attention_set(vcpu, ATTENTION_EVENTS);
 	return EXIT_RESUME;
@@ -335,7 +335,7 @@ static enum exit_result reset_sibling(struct vcpu *vcpu, struct vcpu *sibling)
 	vcpu_init_signal(sibling);
 	vcpu_sipi(sibling, 1);
 	if (sibling != vcpu) {
-		__atomic_store_n(&vcpu->priv->halted_if, false, __ATOMIC_RELAXED);
+		atomic_store_relaxed(&vcpu->priv->halted_if, false);
 		vcpu_set_state(vcpu, VCPU_HALTED);
 		(void)attention_set(vcpu, ATTENTION_EVENTS);
 		vm_check_halted(vcpu->vm);

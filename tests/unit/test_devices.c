@@ -35,51 +35,51 @@ void vm_forget_clock(struct vm *of)
 {
 	assert_ptr_equal(of, &vm);
 	(void)note("forget", "clock");
-	of->clock_deadline = UINT64_MAX;
+	of->clock_deadline.only = UINT64_MAX;
 }
 
-#define DEVICE(symbol, word)                                                 \
-	static int word##_init(struct platform *of)                          \
-	{                                                                    \
-		assert_ptr_equal(of, &platform);                             \
-		return note("init", #word);                                  \
-	}                                                                    \
-	static int word##_add(struct vcpu *to)                               \
-	{                                                                    \
-		assert_ptr_equal(to, &vcpu);                                 \
-		return note("add", #word);                                   \
-	}                                                                    \
-	static void word##_clock(struct platform *of, uint64_t tsc)          \
-	{                                                                    \
-		assert_int_equal(tsc, 77);                                   \
-		(void)note("clock", #word);                                  \
-		if (deadlines) {                                             \
-			of->vm->clock_deadline = MIN(of->vm->clock_deadline, \
-						     (uint64_t)(#word)[0]);  \
-		}                                                            \
-	}                                                                    \
-	static void word##_skip(struct platform *of, uint64_t ticks)         \
-	{                                                                    \
-		assert_ptr_equal(of, &platform);                             \
-		assert_int_equal(ticks, 99);                                 \
-		(void)note("skip", #word);                                   \
-	}                                                                    \
-	static void word##_poll(struct platform *of)                         \
-	{                                                                    \
-		assert_ptr_equal(of, &platform);                             \
-		(void)note("poll", #word);                                   \
-	}                                                                    \
-	static void word##_destroy(struct platform *of)                      \
-	{                                                                    \
-		assert_ptr_equal(of, &platform);                             \
-		(void)note("destroy", #word);                                \
-	}                                                                    \
-	const struct vdev_ops symbol = { .name = #word,                      \
-					 .init = word##_init,                \
-					 .add_vcpu = word##_add,             \
-					 .clock = word##_clock,              \
-					 .skip_time = word##_skip,           \
-					 .poll = word##_poll,                \
+#define DEVICE(symbol, word)                                                           \
+	static int word##_init(struct platform *of)                                    \
+	{                                                                              \
+		assert_ptr_equal(of, &platform);                                       \
+		return note("init", #word);                                            \
+	}                                                                              \
+	static int word##_add(struct vcpu *to)                                         \
+	{                                                                              \
+		assert_ptr_equal(to, &vcpu);                                           \
+		return note("add", #word);                                             \
+	}                                                                              \
+	static void word##_clock(struct platform *of, uint64_t tsc)                    \
+	{                                                                              \
+		assert_int_equal(tsc, 77);                                             \
+		(void)note("clock", #word);                                            \
+		if (deadlines) {                                                       \
+			of->vm->clock_deadline.only = MIN(of->vm->clock_deadline.only, \
+							  (uint64_t)(#word)[0]);       \
+		}                                                                      \
+	}                                                                              \
+	static void word##_skip(struct platform *of, uint64_t ticks)                   \
+	{                                                                              \
+		assert_ptr_equal(of, &platform);                                       \
+		assert_int_equal(ticks, 99);                                           \
+		(void)note("skip", #word);                                             \
+	}                                                                              \
+	static void word##_poll(struct platform *of)                                   \
+	{                                                                              \
+		assert_ptr_equal(of, &platform);                                       \
+		(void)note("poll", #word);                                             \
+	}                                                                              \
+	static void word##_destroy(struct platform *of)                                \
+	{                                                                              \
+		assert_ptr_equal(of, &platform);                                       \
+		(void)note("destroy", #word);                                          \
+	}                                                                              \
+	const struct vdev_ops symbol = { .name = #word,                                \
+					 .init = word##_init,                          \
+					 .add_vcpu = word##_add,                       \
+					 .clock = word##_clock,                        \
+					 .skip_time = word##_skip,                     \
+					 .poll = word##_poll,                          \
 					 .destroy = word##_destroy }
 
 DEVICE(vlapic_device, lapic);
@@ -183,14 +183,14 @@ static void test_a_vcpu_that_fails(void **state)
 /* What was due is forgotten first; what devices set then is left as it is. */
 static void test_clock(void **state)
 {
-	vm.clock_deadline = 5;
+	vm.clock_deadline.only = 5;
 	devices_clock(&vm, 77);
 	expect_calls("forget-clock clock-lapic clock-ioapic clock-legacy clock-uart");
-	assert_true(vm.clock_deadline == UINT64_MAX);
+	assert_true(vm.clock_deadline.only == UINT64_MAX);
 	deadlines = true;
-	vm.clock_deadline = 5;
+	vm.clock_deadline.only = 5;
 	devices_clock(&vm, 77);
-	assert_int_equal(vm.clock_deadline, 'i');
+	assert_int_equal(vm.clock_deadline.only, 'i');
 }
 
 static void test_poll_and_skip_time(void **state)

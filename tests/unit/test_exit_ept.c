@@ -192,7 +192,7 @@ static int setup(void **state)
 	nobody_there = false;
 	fault_vector = VECTOR_PF;
 	injected = 0;
-	vm.odd_access = false;
+	vm.odd_access.only = false;
 	return 0;
 }
 
@@ -403,7 +403,7 @@ static void test_other_faults(void **state)
 /* #GP(0), and one line of the log for a VM, whatever its page walk or its stores do. */
 static void test_read_only_memory(void **state)
 {
-	vm.wrote_read_only = false;
+	vm.wrote_read_only.only = false;
 	memory = GMEM_FAULT_RIGHTS;
 	vmwrite(VMCS_GUEST_PHYSICAL_ADDRESS, 0x100001000);
 	for (unsigned i = 0; i < 3; i++) {

@@ -272,11 +272,11 @@ static void test_hlt(void **state)
 {
 	assert_int_equal(dispatch(EXIT_REASON_HLT), EXIT_RESUME);
 	assert_int_equal(vcpu.state, VCPU_HALTED);
-	assert_true(priv.halted_if);
+	assert_true(priv.halted_if.only);
 	assert_int_equal(halt_checks, 0);
 	vmwrite(VMCS_GUEST_RFLAGS, RFLAGS_ONE);
 	(void)dispatch(EXIT_REASON_HLT);
-	assert_false(priv.halted_if);
+	assert_false(priv.halted_if.only);
 	assert_int_equal(halt_checks, 1);
 	/* A #DB that is due behind it ends it at once. */
 	vcpu.state = VCPU_RUNNABLE;

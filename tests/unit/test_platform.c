@@ -152,19 +152,19 @@ static void test_clock(void **state)
 	struct vm *vm = NULL;
 
 	assert_int_equal(start_vm(&vm), 0);
-	vm->clock_deadline = UINT64_MAX;
+	vm->clock_deadline.only = UINT64_MAX;
 	lapic_deadline = UINT64_MAX;
 	write_port(vm, PORT_PIT + 3, 0x30); /* counter 0, both bytes, mode 0: once */
 	write_port(vm, PORT_PIT, 0xe8);
-	assert_true(vm->clock_deadline == UINT64_MAX);
+	assert_true(vm->clock_deadline.only == UINT64_MAX);
 	write_port(vm, PORT_PIT, 0x03);
-	assert_in_range(vm->clock_deadline, fake_tsc + 1, fake_tsc + fake_tsc_hz / 1000);
+	assert_in_range(vm->clock_deadline.only, fake_tsc + 1, fake_tsc + fake_tsc_hz / 1000);
 	assert_true(hooks->next_deadline(vm->vcpus[0]) == UINT64_MAX);
-	fake_tsc = vm->clock_deadline;
+	fake_tsc = vm->clock_deadline.only;
 	assert_int_equal(hooks->irq_pending(vm->vcpus[0]), -1);
-	assert_int_equal(vm->clock_deadline, fake_tsc); /* not a vCPU's to look after */
+	assert_int_equal(vm->clock_deadline.only, fake_tsc); /* not a vCPU's to look after */
 	hooks->clock(vm, fake_tsc);
-	assert_true(vm->clock_deadline == UINT64_MAX);
+	assert_true(vm->clock_deadline.only == UINT64_MAX);
 	platform_destroy_vm(vm);
 }
 

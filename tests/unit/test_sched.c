@@ -29,7 +29,7 @@ static void wishes_are_followed(void **state)
 	assert_in_range(run_ticks(&models[0]), 2950 * MS, 3150 * MS);
 	sched_set_affinity(&models[1].vm, second);
 	go_on(1000 * MS);
-	assert_int_equal(models[1].vcpu.cpu, 1);
+	assert_int_equal(models[1].vcpu.cpu.only, 1);
 	assert_in_range(run_ticks(&models[0]), 3930 * MS, 4150 * MS);
 	assert_int_equal(models[1].parked, 1);
 }
@@ -58,7 +58,7 @@ static void a_line_is_listened_to(void **state)
 	assert_int_equal(fake_console_listened, 5);
 	models[0].vcpu.state = VCPU_HALTED;
 	models[0].wakes_at = fake_tsc + 1000 * MS;
-	models[0].priv.halted_if = true;
+	models[0].priv.halted_if.only = true;
 	wants_more = true; /* and so there is no time to wait */
 	sched_turn(nobody);
 	assert_int_equal(idle_count, idled);
@@ -117,8 +117,8 @@ static void affinity_is_kept(void **state)
 	begin(1, 100, BIT(2));
 	begin(2, 100, BIT(40)); /* a CPU that is not there: as if none were named */
 	go_on(400 * MS);
-	assert_int_equal(models[0].vcpu.cpu, 2);
-	assert_int_equal(models[1].vcpu.cpu, 2);
+	assert_int_equal(models[0].vcpu.cpu.only, 2);
+	assert_int_equal(models[1].vcpu.cpu.only, 2);
 	assert_share(&models[0], 400 * MS, 50);
 	assert_share(&models[2], 400 * MS, 100);
 }
@@ -137,7 +137,7 @@ static void a_sleeper_is_served_soon_and_saves_up_nothing(void **state)
 	assert_true(sleeper->latest <= MS / 4);
 	/* From now on it spins: its past sleep buys it no more than a slice. */
 	sleeper->sleep = 0;
-	models[0].priv.sched.run_ticks = sleeper->priv.sched.run_ticks = 0;
+	models[0].priv.sched.run_ticks.only = sleeper->priv.sched.run_ticks.only = 0;
 	go_on(200 * MS);
 	assert_true(run_ticks(sleeper) < 106 * MS);
 }
@@ -186,7 +186,7 @@ static void who_cannot_wake_cuts_no_slice(void **state)
 	begin(0, 100, 0);
 	begin(1, 100, 0);
 	models[1].vcpu.state = VCPU_HALTED;
-	models[1].priv.halted_if = false;
+	models[1].priv.halted_if.only = false;
 	models[1].wakes_at = clocks[0] + MS;
 	turn(0);
 	assert_true(run_ticks(&models[0]) >= 39 * MS / 10);
@@ -238,9 +238,9 @@ static void who_moves_brings_no_credit(void **state)
 	go_on(400 * MS);
 	begin(2, 100, BIT(0));
 	models[2].vm.affinity[0] = 0;
-	models[1].priv.sched.run_ticks = 0;
+	models[1].priv.sched.run_ticks.only = 0;
 	go_on(400 * MS);
-	assert_int_equal(models[2].vcpu.cpu, 1);
+	assert_int_equal(models[2].vcpu.cpu.only, 1);
 	assert_true(run_ticks(&models[1]) > 15 * MS);
 }
 
@@ -267,11 +267,11 @@ static void siblings_that_yield_starve_nobody(void **state)
 	begin(0, 100, 0)->yields = true;
 	begin(1, 100, 0)->yields = true;
 	models[1].vcpu.vm = &models[0].vm; /* a sibling of the first */
-	models[0].vm.running = 2;
-	models[1].vm.running = 0;
+	models[0].vm.running.only = 2;
+	models[1].vm.running.only = 0;
 	begin(2, 100, 0);
 	go_on(3000 * MS);
-	assert_true(models[2].priv.sched.run_ticks > 900 * MS);
+	assert_true(models[2].priv.sched.run_ticks.only > 900 * MS);
 	/* And a yield does let the other of the two run: they go on in step. */
 	assert_true(models[0].turns <= models[1].turns + 1 &&
 		    models[1].turns <= models[0].turns + 1);
@@ -311,8 +311,8 @@ static struct model *comes_after_a_yield(uint64_t lead, unsigned sibling)
 	begin(1, 100, 0);
 	begin(2, 100, 0);
 	models[sibling].vcpu.vm = &models[0].vm;
-	models[0].vm.running = 2;
-	models[sibling].vm.running = 0;
+	models[0].vm.running.only = 2;
+	models[sibling].vm.running.only = 0;
 	turn(0); /* all are ready now */
 	base = turns_of[0]->priv.sched.virtual_time + 100 * MS;
 	for (unsigned i = 0; i < 3; i++) {
@@ -320,11 +320,11 @@ static struct model *comes_after_a_yield(uint64_t lead, unsigned sibling)
 	}
 	models[sibling].priv.sched.virtual_time += MS + lead;
 	models[other].priv.sched.virtual_time += MS;
-	models[0].priv.sched.run_ticks = 0;
+	models[0].priv.sched.run_ticks.only = 0;
 	turn_count = 0;
 	turn(0);
 	assert_ptr_equal(turns_of[0], &models[0]);
-	assert_true(models[0].priv.sched.run_ticks < MS / 10);
+	assert_true(models[0].priv.sched.run_ticks.only < MS / 10);
 	turn(0);
 	return turns_of[1];
 }
@@ -352,7 +352,7 @@ static struct model *of_two_siblings(uint64_t lead_of_the_longest)
 	for (unsigned i = 0; i < 4; i++) {
 		begin(i, 100, 0);
 		models[i].vcpu.vm = &models[i < 3 ? 0 : 3].vm; /* three siblings and another VM */
-		models[i].vm.running = i == 0 ? 3 : i == 3;
+		models[i].vm.running.only = i == 0 ? 3 : i == 3;
 	}
 	models[0].yields = true;
 	turn(0);
@@ -390,7 +390,7 @@ static void who_yields_saves_up_nothing(void **state)
 	go_on(1000 * MS);
 	assert_true(run_ticks(&models[0]) < 100 * MS);
 	models[0].yields = false;
-	models[0].priv.sched.run_ticks = models[1].priv.sched.run_ticks = 0;
+	models[0].priv.sched.run_ticks.only = models[1].priv.sched.run_ticks.only = 0;
 	go_on(200 * MS);
 	assert_true(run_ticks(&models[0]) < 110 * MS);
 }
@@ -483,7 +483,7 @@ static void a_weight_may_change_while_queued(void **state)
 	/* Both CPUs are empty: of two that come, each gets one. */
 	begin(2, 100, 0);
 	begin(3, 100, 0);
-	assert_int_not_equal(models[2].vcpu.cpu, models[3].vcpu.cpu);
+	assert_int_not_equal(models[2].vcpu.cpu.only, models[3].vcpu.cpu.only);
 	/* None at all (a caller's mistake) is as the least. */
 	begin(4, 0, 0);
 	go_on(40 * MS);

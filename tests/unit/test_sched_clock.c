@@ -9,7 +9,7 @@ static void who_cannot_wake_keeps_no_cpu_awake(void **state)
 
 	begin(0, 100, 0);
 	models[0].vcpu.state = VCPU_HALTED;
-	models[0].priv.halted_if = false;
+	models[0].priv.halted_if.only = false;
 	models[0].wakes_at = 1;
 	clocks[0] = MS;
 	turn(0);
@@ -25,7 +25,7 @@ static void a_clock_goes_on_without_its_vcpus(void **state)
 	for (unsigned i = 0; i < ARRAY_COUNT(states); i++) {
 		begin(i, 100, 0);
 		models[i].vcpu.state = states[i];
-		models[i].priv.halted_if = false;
+		models[i].priv.halted_if.only = false;
 		models[i].wakes_at = UINT64_MAX;
 		models[i].period = MS;
 		set_clock(&models[i], clocks[0] + MS);
@@ -64,7 +64,7 @@ static void who_was_served_is_let_go(void **state)
 	set_clock(&models[0], fake_tsc);
 	(void)sched_slice_over(&slice_end);
 	assert_int_equal(models[0].ticks, 1);
-	assert_int_equal(models[0].priv.sched.on_cpu, 0);
+	assert_int_equal(models[0].priv.sched.on_cpu.only, 0);
 }
 
 static void a_clock_is_found_wherever_it_is(void **state)
@@ -83,10 +83,10 @@ static void a_clock_is_found_wherever_it_is(void **state)
 	assert_int_equal(models[1].ticks, 1);
 	/* One that moves takes it along. */
 	models[0].vm.affinity[0] = BIT(1);
-	models[0].vm.wishes++;
-	models[0].vm.clock_deadline = until + 2 * MS;
+	models[0].vm.wishes.only++;
+	models[0].vm.clock_deadline.only = until + 2 * MS;
 	go_on(20 * MS);
-	assert_int_equal(models[0].vcpu.cpu, 1);
+	assert_int_equal(models[0].vcpu.cpu.only, 1);
 	assert_int_equal(models[0].ticks, 1);
 }
 

@@ -532,7 +532,7 @@ static void what_ends_a_halt(void **state)
 		vms[0].hooks = &hooks;
 		vcpu = create(&vms[0], 0);
 		vcpu->state = VCPU_HALTED;
-		vcpu->priv->halted_if = rows[i].with_if;
+		vcpu->priv->halted_if.only = rows[i].with_if;
 		pending = rows[i].irq;
 		if (rows[i].nmi) {
 			vcpu_nmi(vcpu);

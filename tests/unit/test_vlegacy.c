@@ -60,7 +60,7 @@ void vioapic_set_line(struct vioapic *to, uint32_t pin, bool high)
 void vm_set_clock(struct vm *which, uint64_t deadline)
 {
 	assert_ptr_equal(which, &vm);
-	vm.clock_deadline = deadline;
+	vm.clock_deadline.only = deadline;
 }
 
 void vm_end(struct vm *which, enum vm_end_reason reason, const char *detail)
@@ -139,7 +139,7 @@ static void start(void)
 	memset(wire, 0, sizeof(wire));
 	memset(rises, 0, sizeof(rises));
 	ended = VM_END_NONE;
-	vm.clock_deadline = UINT64_MAX;
+	vm.clock_deadline.only = UINT64_MAX;
 	assert_int_equal(vlegacy_init(&legacy, &vm, &ioapic), 0);
 }
 
@@ -362,10 +362,10 @@ static void pit_ticks_on_line_0(void **state)
 {
 	uint64_t deadline;
 
-	assert_true(vm.clock_deadline == UINT64_MAX);
+	assert_true(vm.clock_deadline.only == UINT64_MAX);
 	pit_load(0, 2, 11932); /* 100 Hz */
 	for (unsigned i = 1; i <= 10; i++) {
-		deadline = vm.clock_deadline;
+		deadline = vm.clock_deadline.only;
 		assert_in_range(deadline - fake_tsc, HZ / 100 - HZ / 10000, HZ / 100 + HZ / 10000);
 		vlegacy_clock(&legacy, deadline - 1);
 		assert_int_equal(rises[0], i - 1);
@@ -376,14 +376,14 @@ static void pit_ticks_on_line_0(void **state)
 	fake_tsc += HZ; /* a hundred ticks late: one interrupt, and the next is in time */
 	vlegacy_clock(&legacy, fake_tsc);
 	assert_int_equal(rises[0], 11);
-	assert_true(vm.clock_deadline > fake_tsc);
+	assert_true(vm.clock_deadline.only > fake_tsc);
 	pit_load(0, 0, 1000);
-	deadline = vm.clock_deadline;
+	deadline = vm.clock_deadline.only;
 	assert_in_range(deadline - fake_tsc, 1000 * HZ / PIT_HZ, 1001 * HZ / PIT_HZ);
 	fake_tsc = deadline;
 	vlegacy_clock(&legacy, deadline);
 	assert_int_equal(rises[0], 12);
-	assert_true(vm.clock_deadline == UINT64_MAX);
+	assert_true(vm.clock_deadline.only == UINT64_MAX);
 }
 
 /* --- CMOS clock --- */
@@ -525,7 +525,7 @@ static void clock_interrupts_each_second(void **state)
 	assert_int_equal(cmos(0x0b), 0x02);
 	cmos_set(0x0b, 0x12);
 	for (unsigned i = 1; i <= 3; i++) {
-		uint64_t deadline = vm.clock_deadline;
+		uint64_t deadline = vm.clock_deadline.only;
 
 		assert_in_range(deadline, fake_tsc + 1, fake_tsc + HZ + 1);
 		fake_tsc = deadline;
@@ -536,7 +536,7 @@ static void clock_interrupts_each_second(void **state)
 		assert_int_equal(cmos(0x0c), 0);
 	}
 	cmos_set(0x0b, 0x02);
-	assert_true(vm.clock_deadline == UINT64_MAX);
+	assert_true(vm.clock_deadline.only == UINT64_MAX);
 }
 
 static void clock_has_an_alarm(void **state)
@@ -548,7 +548,7 @@ static void clock_has_an_alarm(void **state)
 	cmos_set(5, 0xc0); /* any hour */
 	cmos_set(0x0b, 0x22);
 	while (rises[8] == 0 && seconds++ < 1000) {
-		fake_tsc = vm.clock_deadline;
+		fake_tsc = vm.clock_deadline.only;
 		vlegacy_clock(&legacy, fake_tsc);
 	}
 	assert_int_equal(seconds, 1 + 60 + 3); /* 14:59:59 to 15:01:03 */
@@ -596,17 +596,17 @@ static void pm_timer_carry_raises_the_sci(void **state)
 	assert_int_equal(io(0x600, 2, false, 0), 0);
 	io(0x602, 2, true, 0x0001);
 	assert_int_equal(io(0x602, 2, false, 0), 1);
-	deadline = vm.clock_deadline;
+	deadline = vm.clock_deadline.only;
 	assert_in_range(deadline - 1000 * HZ, 599 * HZ, 601 * HZ); /* 2^31 ticks */
 	fake_tsc = deadline;
 	vlegacy_clock(&legacy, deadline);
 	assert_true(wire[9]);
-	assert_true(vm.clock_deadline == UINT64_MAX); /* until the guest has cleared it */
+	assert_true(vm.clock_deadline.only == UINT64_MAX); /* until the guest has cleared it */
 	assert_int_equal(io(0x600, 2, false, 0), 1);
 	io(0x600, 2, true, 0x0001);
 	assert_false(wire[9]);
 	assert_int_equal(io(0x600, 2, false, 0), 0);
-	assert_in_range(vm.clock_deadline - fake_tsc, 599 * HZ, 601 * HZ);
+	assert_in_range(vm.clock_deadline.only - fake_tsc, 599 * HZ, 601 * HZ);
 }
 
 static void power_button_raises_the_sci(void **state)
@@ -634,7 +634,7 @@ static void alarm_raises_the_sci(void **state)
 	cmos_set(0x0b, 0x22);
 	for (unsigned second = 0; second < 4; second++) {
 		assert_int_equal(io(0x600, 2, false, 0), 0);
-		fake_tsc = vm.clock_deadline;
+		fake_tsc = vm.clock_deadline.only;
 		vlegacy_clock(&legacy, fake_tsc);
 	}
 	assert_true(wire[8]);
@@ -677,15 +677,15 @@ static void time_is_skipped(void **state)
 	pit_load(0, 2, 11932); /* 100 Hz */
 	advance(HZ / 400);
 	seconds = cmos(0);
-	left = vm.clock_deadline - fake_tsc;
+	left = vm.clock_deadline.only - fake_tsc;
 	fake_tsc += 30 * HZ;
 	vlegacy_skip_time(&legacy, 30 * HZ);
 	assert_int_equal(rises[0], 0);
-	assert_in_range(vm.clock_deadline - fake_tsc, left - 2000, left + 2000);
+	assert_in_range(vm.clock_deadline.only - fake_tsc, left - 2000, left + 2000);
 	assert_in_range(io(0x608, 4, false, 0) - pm, PM_HZ / 400 - 1, PM_HZ / 400 + 1);
 	assert_int_equal(cmos(0),
 			 (seconds & 0xf0) + 0x30 >= 0x60 ? seconds - 0x30 : seconds + 0x30);
-	fake_tsc = vm.clock_deadline;
+	fake_tsc = vm.clock_deadline.only;
 	vlegacy_clock(&legacy, fake_tsc);
 	assert_int_equal(rises[0], 1);
 }

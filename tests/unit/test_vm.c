@@ -64,7 +64,7 @@ void vcpu_skip_time(struct vcpu *vcpu, uint64_t ticks)
 void sched_add(struct vcpu *vcpu)
 {
 	assert_int_equal(vcpu->vm->state, VM_RUNNING); /* another CPU may run it at once */
-	assert_int_equal(vcpu->vm->running, vcpu->vm->vcpu_count);
+	assert_int_equal(vcpu->vm->running.only, vcpu->vm->vcpu_count);
 	added++;
 }
 
@@ -160,7 +160,7 @@ static void a_pause_is_not_seen(void **state)
 	fake_tsc += 50;
 	assert_int_equal(guest_clock(vcpu[1]), 150);
 	vm_end(vm, VM_END_DESTROYED, NULL);
-	vm->running = 0;
+	vm->running.only = 0;
 	assert_true(vm_ended(vm));
 	vm_destroy(vm);
 }
@@ -177,15 +177,15 @@ static void an_earlier_deadline_is_passed_on(void **state)
 	for (size_t i = 0; i < ARRAY_COUNT(deadlines); i++) {
 		clock_changes = 0;
 		vm_set_clock(vm, deadlines[i]);
-		assert_int_equal(vm->clock_deadline, earliest[i]);
+		assert_int_equal(vm->clock_deadline.only, earliest[i]);
 		assert_int_equal(clock_changes, earlier[i] ? 1 : 0);
 	}
 	clock_changes = 0;
 	vm_forget_clock(vm);
-	assert_true(vm->clock_deadline == UINT64_MAX);
+	assert_true(vm->clock_deadline.only == UINT64_MAX);
 	assert_int_equal(clock_changes, 0); /* its CPU is the one that serves it */
 	vm_set_clock(vm, 9000);
-	assert_int_equal(vm->clock_deadline, 9000);
+	assert_int_equal(vm->clock_deadline.only, 9000);
 	assert_int_equal(clock_changes, 1);
 	vm_destroy(vm);
 }
@@ -224,7 +224,7 @@ static struct vm *make(unsigned vcpus, struct vcpu **out)
 
 static void finish(struct vm *vm)
 {
-	vm->running = 0;
+	vm->running.only = 0;
 	assert_true(vm_ended(vm));
 	vm_destroy(vm);
 }
@@ -235,7 +235,7 @@ static struct vcpu *in_guest;
 static void leave_guest(int signal)
 {
 	left_guest = 1;
-	__atomic_store_n(&in_guest->priv->sched.on_cpu, 0, __ATOMIC_SEQ_CST);
+	atomic_store(&in_guest->priv->sched.on_cpu, 0);
 }
 
 /* Until each vCPU has left its guest, however long that takes. */
@@ -247,7 +247,7 @@ static void a_pause_waits(void **state)
 
 	vm_start(vm);
 	in_guest = vcpu[1];
-	vcpu[1]->priv->sched.on_cpu = 1;
+	vcpu[1]->priv->sched.on_cpu.only = 1;
 	(void)signal(SIGALRM, leave_guest);
 	assert_int_equal(setitimer(ITIMER_REAL, &soon, NULL), 0);
 	vm_pause(vm);
@@ -318,7 +318,7 @@ static void the_first_reason_counts(void **state)
 	assert_string_equal(vm->end_detail, "task-switch (reason 9)");
 	assert_int_equal(vm->state, VM_ENDING);
 	assert_false(vm_ended(vm));
-	vm->running = 1;
+	vm->running.only = 1;
 	assert_false(vm_ended(vm));
 	FAKE_EXPECT_PANIC(vm_destroy(vm), "VM_ENDED");
 	finish(vm);
@@ -366,7 +366,7 @@ static void what_nothing_can_wake_ends(void **state)
 
 		vm_start(vm);
 		vcpus[0]->state = rows[i].first;
-		vcpus[0]->priv->halted_if = rows[i].first_if;
+		vcpus[0]->priv->halted_if.only = rows[i].first_if;
 		vcpus[1]->state = rows[i].second;
 		(void)attention_set(vcpus[1], rows[i].comes);
 		vm_check_halted(vm);

@@ -37,6 +37,12 @@
 #define atomic_add(field, value)  __atomic_fetch_add(&(field)->only, (value), __ATOMIC_SEQ_CST)
 #define atomic_sub(field, value)  __atomic_fetch_sub(&(field)->only, (value), __ATOMIC_SEQ_CST)
 #define atomic_xchg(field, value) __atomic_exchange_n(&(field)->only, (value), __ATOMIC_SEQ_CST)
+/*
+ * For a counter that one CPU alone writes, or who holds a lock, and others read: no barrier, and no
+ * locked instruction.
+ */
+#define atomic_add_own(field, value) \
+	atomic_store_relaxed(field, atomic_load_relaxed(field) + (value))
 /* True: the field was *expected and is value now. False: *expected is what it is. */
 #define atomic_cas(field, expected, value)                                                    \
 	__atomic_compare_exchange_n(&(field)->only, (expected), (value), 0, __ATOMIC_SEQ_CST, \
