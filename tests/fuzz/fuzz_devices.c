@@ -81,8 +81,8 @@ static void check_function(void)
 	require(function.config[0] == 0xf4 && function.config[1] == 0x1a);
 	require((function.config[4] & 0xf8) == 0 && (function.config[0x10] & 3) == 1);
 	require((function.config[0x14] & 0xf) == 4);
-	require(function.bars[0].range->on == ((function.config[4] & 1) != 0));
-	require(function.bars[1].range->on == ((function.config[4] & 2) != 0));
+	require(function.bars[0].range->on.only == ((function.config[4] & 1) != 0));
+	require(function.bars[1].range->on.only == ((function.config[4] & 2) != 0));
 }
 
 bool vlapic_deliver(struct vm *to, const struct vlapic_msg *msg)
