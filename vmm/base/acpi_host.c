@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Reads RSDP, XSDT or RSDT, MADT and FADT, and looks for \_S5_ without an AML interpreter. */
+/*
+ * Reads RSDP, XSDT or RSDT, MADT, FADT, SRAT, SPCR and DBG2, and finds \_S5_ without an AML
+ * interpreter.
+ */
 #include "vmm/base/acpi_host.h"
 #include "vmm/base/err.h"
 #include "vmm/base/log.h"
@@ -12,7 +15,7 @@
 #define TABLE_BYTES_MAX	 (16u << 20)
 #define ROOT_ENTRIES_MAX 1024
 
-/* FADT (ACPI, "Fixed ACPI Description Table"): offsets of fields, and of the extended ones. */
+/* FADT (ACPI, "Fixed ACPI Description Table"): offsets of fields and of extended fields. */
 #define FADT_DSDT	 40
 #define FADT_PM1A_CNT	 64
 #define FADT_PM1B_CNT	 68
@@ -66,7 +69,7 @@
 #define AML_BYTE_PREFIX 0x0a
 #define AML_PACKAGE_OP	0x12
 
-/* A table that is in bounds and whose checksum is right. */
+/* A table that is wholly in memory and has a correct checksum. */
 struct table {
 	const uint8_t *bytes;
 	uint32_t length;
@@ -102,7 +105,9 @@ static const uint8_t *at(const struct acpi_reader *reader, uint64_t address, uin
 	return reader->at(reader->context, hpa(address), bytes);
 }
 
-/* The table at address, if it is one and carries this signature (NULL: any). */
+/*
+ * Finds the table at address. False when it is broken or has another signature (NULL: any is good).
+ */
 static bool open_table(const struct acpi_reader *reader, uint64_t address, const char *signature,
 		       struct table *out)
 {
@@ -185,7 +190,7 @@ static void read_srat_entry(const uint8_t *entry, uint32_t length, struct acpi_f
 	}
 }
 
-/* MADT and SRAT are lists of entries: a byte of type, a byte of length, and what that holds. */
+/* Walks the entries of a MADT or SRAT. Each begins with a byte of type and a byte of length. */
 static void read_entries(const struct table *t, const char *name, uint32_t offset,
 			 void (*each)(const uint8_t *entry, uint32_t length,
 				      struct acpi_facts *out),
@@ -205,7 +210,10 @@ static void read_entries(const struct table *t, const char *name, uint32_t offse
 	}
 }
 
-/* A port of the FADT: the extended field where it is there and names one, else the old one. */
+/*
+ * A port in the FADT: from the extended field if the table has it and it names a port, else from
+ * the old field.
+ */
 static uint16_t fadt_port(const struct table *t, uint32_t old, uint32_t extended)
 {
 	uint64_t address = 0;
@@ -235,7 +243,7 @@ static void read_reset_register(const struct table *t, struct acpi_facts *out)
 			  space == ACPI_SPACE_MEMORY);
 }
 
-/* One element of the package: a constant of a byte. Moves *p on. */
+/* Reads one element of the package, which must be a byte constant, and moves *p behind it. */
 static bool aml_byte(const uint8_t **p, const uint8_t *end, uint8_t *value)
 {
 	if (*p < end && (**p == AML_ZERO_OP || **p == AML_ONE_OP)) {
@@ -250,7 +258,7 @@ static bool aml_byte(const uint8_t **p, const uint8_t *end, uint8_t *value)
 	return false;
 }
 
-/* After the name: Package (n) { SLP_TYPa, SLP_TYPb, ... }, all of them constants of a byte. */
+/* Reads what follows the name: Package (n) { SLP_TYPa, SLP_TYPb, ... }, with byte constants. */
 static bool s5_package(const uint8_t *p, const uint8_t *end, struct acpi_facts *out)
 {
 	uint8_t a, b;
@@ -259,12 +267,12 @@ static bool s5_package(const uint8_t *p, const uint8_t *end, struct acpi_facts *
 	if (end - p < 2 || *p++ != AML_PACKAGE_OP) {
 		return false;
 	}
-	/* ACPI, "Package Length Encoding": the top two bits count the bytes that follow. */
+	/* ACPI, "Package Length Encoding": the top two bits say how many bytes follow. */
 	length_bytes = 1 + (*p >> 6);
 	if ((size_t)(end - p) < length_bytes + 1u || p[length_bytes] < 1) {
 		return false;
 	}
-	b = p[length_bytes]; /* elements */
+	b = p[length_bytes]; /* number of elements */
 	p += length_bytes + 1;
 	if (!aml_byte(&p, end, &a)) {
 		return false;
@@ -359,7 +367,7 @@ static void read_table(const struct acpi_reader *reader, uint64_t address, void 
 	}
 }
 
-/* Addresses of the XSDT, or of the RSDT where that is all there is. */
+/* Finds the addresses of the XSDT, or of the RSDT when there is no XSDT. */
 static int find_roots(const struct acpi_reader *reader, hpa_t rsdp, uint64_t *xsdt, uint64_t *rsdt)
 {
 	const uint8_t *p = at(reader, rsdp.v, RSDP_V1_BYTES);
@@ -384,7 +392,9 @@ static int find_roots(const struct acpi_reader *reader, hpa_t rsdp, uint64_t *xs
 	return 0;
 }
 
-/* Calls each for every address in the root table. ERR_FORMAT without a usable one. */
+/*
+ * Calls each for every address in the root table. Returns ERR_FORMAT without a usable root table.
+ */
 static int for_each_table(const struct acpi_reader *reader, hpa_t rsdp,
 			  void (*each)(const struct acpi_reader *reader, uint64_t address,
 				       void *context),
@@ -424,7 +434,7 @@ int acpi_read(hpa_t rsdp, const struct acpi_reader *reader, struct acpi_facts *o
 
 /* --- Serial lines --- */
 
-/* A Generic Address Structure of a 16550. */
+/* Reads the Generic Address Structure of a 16550. */
 static bool read_serial_gas(const uint8_t *gas, struct serial_place *out)
 {
 	const uint8_t space = gas[0], width = gas[1], access = gas[3];
@@ -453,12 +463,12 @@ static bool read_spcr(const struct table *t, struct serial_place *out)
 	case 4: out->divisor = 115200 / 19200; break;
 	case 6: out->divisor = 115200 / 57600; break;
 	case 7: out->divisor = 1; break;
-	default: break; /* as firmware set it */
+	default: break; /* keep firmware's speed */
 	}
 	return true;
 }
 
-/* The first of its devices that is a 16550. */
+/* Finds the first device of the DBG2 that is a 16550. */
 static bool read_dbg2(const struct table *t, struct serial_place *out)
 {
 	uint64_t offset, count;
@@ -487,7 +497,7 @@ static bool read_dbg2(const struct table *t, struct serial_place *out)
 }
 
 struct serial_search {
-	struct serial_place spcr, dbg2; /* address 0: none */
+	struct serial_place spcr, dbg2; /* address 0: not found */
 };
 
 static void search_serial(const struct acpi_reader *reader, uint64_t address, void *context)

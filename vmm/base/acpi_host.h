@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The few facts that we take from firmware's ACPI tables (ACPI 6.5, chapter 5): CPUs and how to
- * turn the machine off. Tables are hostile input: every pointer, length and checksum is checked,
- * the facts are copied, and the tables are not looked at again.
+ * The few facts that Umbra takes from firmware's ACPI tables (ACPI 6.5, chapter 5): which CPUs
+ * there are and how to turn the machine off. Tables are hostile input: every pointer, length and
+ * checksum is checked. The facts are copied, and the tables are not read again.
  */
 #ifndef UMBRA_BASE_ACPI_HOST_H
 #define UMBRA_BASE_ACPI_HOST_H
@@ -11,7 +11,7 @@
 #include "vmm/base/serial.h"
 #include "vmm/base/types.h"
 
-/* Where a register lives; numbers of the Generic Address Structure. */
+/* The address space of a register, with the numbers of the Generic Address Structure. */
 enum acpi_space {
 	ACPI_SPACE_MEMORY = 0,
 	ACPI_SPACE_IO = 1,
@@ -31,21 +31,24 @@ struct acpi_affinity {
 	uint32_t cpu_count;
 	struct acpi_near_memory {
 		hpa_t base;
-		uint64_t bytes; /* never beyond the end of all addresses */
+		uint64_t bytes; /* base + bytes does not exceed 2^64 */
 		uint32_t domain;
 	} memory[ACPI_NEAR_MEMORY_MAX];
 	uint32_t memory_count;
-	bool memory_left_out; /* there are more ranges, or impossible ones */
+	bool memory_left_out; /* some ranges were not taken: too many, or impossible ones */
 };
 
 struct acpi_facts {
-	/* MADT: enabled CPUs in the order of the table, each once. 0 without a usable MADT. */
+	/*
+	 * From the MADT: enabled CPUs in the order of the table, without duplicates. 0 CPUs without
+	 * a usable MADT.
+	 */
 	uint32_t apic_ids[CPU_MAX];
 	uint32_t cpu_count;
-	uint32_t cpus_left_out; /* more than CPU_MAX */
+	uint32_t cpus_left_out; /* enabled CPUs beyond CPU_MAX */
 	struct acpi_affinity affinity;
-	bool has_dmar; /* there is a table that describes IOMMUs; it is not read */
-	/* FADT; a port is 0 when there is none. */
+	bool has_dmar; /* a table that describes IOMMUs exists; Umbra does not read it */
+	/* From the FADT. A port is 0 when the table names none. */
 	uint16_t pm_timer_port;
 	uint16_t pm1a_control;
 	uint16_t pm1b_control;
@@ -60,8 +63,8 @@ struct acpi_facts {
 };
 
 /*
- * Gives bytes of physical memory at an address where they can be read, or NULL when any of them is
- * not memory. Memory that it gave once stays readable.
+ * Returns a pointer to bytes of physical memory at an address, or NULL when a part of them is not
+ * memory. What it returned stays readable.
  */
 struct acpi_reader {
 	const void *(*at)(void *context, hpa_t base, uint64_t bytes);
@@ -69,16 +72,16 @@ struct acpi_reader {
 };
 
 /*
- * Reads what there is. A table that is missing or broken leaves its facts empty, with a log line
- * when it is broken. ERR_NOTFOUND when rsdp is 0, ERR_FORMAT when there is no usable RSDP, XSDT and
- * RSDT; out is all empty then.
+ * Fills out from the tables. A missing table leaves its facts empty; so does a broken one, which is
+ * logged. Returns ERR_NOTFOUND when rsdp is 0, ERR_FORMAT when there is no usable RSDP or no usable
+ * XSDT or RSDT; then all of out is empty.
  */
 int acpi_read(hpa_t rsdp, const struct acpi_reader *reader, struct acpi_facts *out);
 
 /*
- * The 16550 that firmware has its own console on (SPCR), or its debugger (DBG2: Microsoft's
- * specifications of these tables). Speed as SPCR says, else as firmware set it. ERR_NOTFOUND when
- * neither names one; then out is untouched.
+ * Finds the 16550 that firmware uses for its own console (SPCR) or for its debugger (DBG2); both
+ * tables are specified by Microsoft. The speed is the one that SPCR names, else the one that
+ * firmware has set. Returns ERR_NOTFOUND when neither table names a 16550; out is then unchanged.
  */
 int acpi_find_serial(hpa_t rsdp, const struct acpi_reader *reader, struct serial_place *out);
 

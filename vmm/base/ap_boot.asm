@@ -1,8 +1,9 @@
 ; SPDX-License-Identifier: Apache-2.0
-; The first instructions of an application processor (SDM vol. 3, "MP Initialization Protocol"):
-; smp.c copies this to a page below 1 MiB, fills in the params and sends INIT and SIPI. The CPU goes
-; from real mode to long mode in one step, on the bootstrap page tables, which lie below 4 GiB at
-; KeyID 0; changes to the hypervisor's own there, where CR3 has 64 bits, and calls C.
+; The first instructions of an application processor (SDM vol. 3, "MP Initialization Protocol").
+; smp.c copies this code to a page below 1 MiB, fills in the parameters, and sends INIT and SIPI.
+; The CPU goes from real mode to long mode in one step, on the bootstrap page tables, which lie
+; below 4 GiB at KeyID 0. In long mode CR3 has 64 bits: there the CPU changes to the hypervisor's
+; own tables and calls C.
 
 %include "vmm/base/asm_offsets.inc"
 
@@ -29,7 +30,7 @@ ap_trampoline:
 	and	edx, ~4			; bit 34: XD bit disable
 	wrmsr
 .nx_on:
-	; LA57 may change while paging is off only, so here.
+	; CR4.LA57 can only be changed while paging is off.
 	mov	eax, [PARAM(AP_CR4)]
 	mov	cr4, eax
 	mov	eax, [PARAM(AP_CR3)]

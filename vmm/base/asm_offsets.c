@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Constants of C for NASM: compiled to text, turned into %define lines by the Makefile. */
+/*
+ * Constants of C code for NASM. The Makefile compiles this file to text and makes %define lines of
+ * it.
+ */
 #include "vmm/base/bootstrap_priv.h"
 #include "vmm/base/err.h"
 #include "vmm/base/idt_dump.h"

@@ -1,5 +1,5 @@
 ; SPDX-License-Identifier: Apache-2.0
-; The way to the bootstrap tables and back (bootstrap_priv.h), and what comes in there.
+; The change to the bootstrap tables and back (bootstrap_priv.h), and the entry points of their IDT.
 
 %include "vmm/base/asm_offsets.inc"
 
@@ -12,10 +12,11 @@ section .text
 
 ; void bootstrap_run(struct bootstrap *b, void *stack_top,
 ;                    uint64_t (*fn)(struct bootstrap *b, uint64_t arg), uint64_t arg)
-; An NMI may come between any two instructions: both sets of tables map the code, both GDTs and IDTs
-; and the bootstrap stack, so the descriptor tables and the stack change first and the hypervisor's
-; own page tables go last; on the way back they come first. fn starts with no register of a guest's
-; or a cipher's that it could save on the bootstrap stack.
+;
+; An NMI may come between any two instructions. Both sets of tables map the code, both GDTs and IDTs
+; and the bootstrap stack. So descriptor tables and stack change first and the page tables last; on
+; the way back the page tables come first. No register holds data of a guest or a cipher at the
+; start of fn, so fn cannot save any on the bootstrap stack.
 global bootstrap_run:function hidden
 bootstrap_run:
 	push	rbx
@@ -36,7 +37,7 @@ bootstrap_run:
 	mov	cr3, rax
 	mov	rax, r12
 	and	rax, ~CR4_PGE
-	mov	cr4, rax		; SDM vol. 3, "Invalidation of TLBs": global ones as well
+	mov	cr4, rax		; SDM vol. 3, "Invalidation of TLBs": all of them
 	mov	rsi, rcx
 	xor	ebx, ebx
 	xor	r13d, r13d
@@ -57,7 +58,7 @@ bootstrap_run:
 	pop	rbx
 	ret
 
-; The gates of the bootstrap IDT. They run on the stack that is there.
+; The gates of the bootstrap IDT. They run on the current stack.
 global bootstrap_nmi:function hidden, bootstrap_exception:function hidden
 bootstrap_nmi:
 	iretq
@@ -66,6 +67,6 @@ bootstrap_exception:
 	and	rsp, ~15
 	sub	rsp, 16
 	sidt	[rsp]
-	mov	rdi, [rsp + 2]		; the bootstrap IDT itself, for no variable can be read
+	mov	rdi, [rsp + 2]		; the bootstrap IDT's address: variables may be unmapped
 	call	bootstrap_complain	; does not return
 	ud2

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Bootstrap memory: what is in it, its page tables, and the end of the machine on it. */
+/* Bootstrap memory: its content, its page tables, and the end of the machine. */
 #include "vmm/base/bootstrap.h"
 
 #include "vmm/base/bootstrap_priv.h"
@@ -13,16 +13,16 @@
 #include "vmm/base/str.h"
 #include "vmm/base/x86.h"
 
-/* serial.c has them all. */
+/* serial.c has all registers of the UART. */
 #define UART_DATA  0u
 #define UART_LSR   5u
 #define LSR_THRE   BIT(5)
 #define SEND_TURNS 1000000u
 
 static struct bootstrap *state; /* NULL: not made yet */
-static void (*at_end)(void);	/* NULL: nothing; atomic */
+static void (*at_end)(void);	/* NULL: not set; atomic */
 
-/* bootstrap.asm */
+/* in bootstrap.asm */
 extern const char bootstrap_nmi[], bootstrap_exception[];
 _Noreturn void bootstrap_complain(const uint64_t *gates);
 
@@ -52,7 +52,7 @@ static uint64_t *new_table(struct bootstrap *b)
 		return NULL;
 	}
 	b->next_table += PAGE_SIZE;
-	return (uint64_t *)at; /* zeroed by bootstrap_init, never returned */
+	return (uint64_t *)at; /* zeroed by bootstrap_init, never freed */
 }
 
 static uint64_t *entry_of(struct bootstrap *b, uint64_t address, unsigned level, bool make)
@@ -83,7 +83,7 @@ uint64_t *bootstrap_entry(struct bootstrap *b, uint64_t address, unsigned level)
 	return entry_of(b, address, level, false);
 }
 
-/* 2 MiB pages where they fit: only what is never mapped in part again is that large and aligned. */
+/* Uses 2 MiB pages where they fit: no caller maps a part of such a page again later. */
 static int map(uint64_t address, uint64_t physical, uint64_t bytes, uint64_t bits, bool large)
 {
 	const uint64_t end = address + bytes;
@@ -105,7 +105,7 @@ static int map(uint64_t address, uint64_t physical, uint64_t bytes, uint64_t bit
 	return 0;
 }
 
-/* None is global: a change of CR3 takes all of them away. */
+/* Without PTE_GLOBAL, so that a change of CR3 flushes all of these translations. */
 static uint64_t bits_of(enum host_access access, enum host_cache cache)
 {
 	return host_leaf_bits(access, cache) & ~PTE_GLOBAL;
@@ -114,7 +114,7 @@ static uint64_t bits_of(enum host_access access, enum host_cache cache)
 int bootstrap_map(uint64_t address, hpa_t physical, uint64_t bytes, enum host_access access,
 		  enum host_cache cache)
 {
-	/* What is mapped at its own address may change its rights page by page. */
+	/* Parts of an identity mapping may get other rights later, so it uses 4 KiB pages. */
 	return map(address, physical.v, bytes, bits_of(access, cache), address != physical.v);
 }
 
@@ -254,8 +254,8 @@ static void uart_write(const struct serial_place *at, unsigned reg, uint8_t valu
 }
 
 /*
- * Where an exception there leads: on the stack that was there, and with nothing reachable for
- * certain but constants and struct bootstrap, whose gates led here.
+ * An exception on the bootstrap tables ends here, on the stack of the code that faulted. Only
+ * constants are certain to be mapped, and struct bootstrap, whose gates led here.
  */
 _Noreturn void bootstrap_complain(const uint64_t *gates)
 {
@@ -264,7 +264,7 @@ _Noreturn void bootstrap_complain(const uint64_t *gates)
 		"tables; switch the machine off or reset it\r\n";
 	const struct bootstrap *b = (const void *)((const char *)gates -
 						   offsetof(struct bootstrap, gates));
-	uint32_t turns = 0; /* in all, not for each byte of a line that is dead */
+	uint32_t turns = 0; /* bounds all waits together: the line may be dead */
 
 	for (size_t i = 0; i < sizeof(text) - 1 && b->serial.address != 0; i++) {
 		while ((uart_read(&b->serial, UART_LSR) & LSR_THRE) == 0 && turns < SEND_TURNS) {
@@ -316,7 +316,9 @@ bool bootstrap_stopped(uint32_t cpu_index)
 	return __atomic_load_n(&state->stopped[cpu_index], __ATOMIC_SEQ_CST);
 }
 
-/* The image's data is back: descriptors, handlers and log work, on memory of KeyID 0 alone. */
+/*
+ * The image's data is at KeyID 0 again: descriptors, handlers and log work without another KeyID.
+ */
 static uint64_t leave_here(struct bootstrap *b, uint64_t unused)
 {
 	keyid_move_back(b);

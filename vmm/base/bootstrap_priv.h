@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What lies in bootstrap memory. Code that runs on its tables while the image's data moves must
- * find all that it needs here: keyid_move.c and bootstrap.asm touch nothing else but code,
- * constants and their stack.
+ * The layout of bootstrap memory. While the image's data moves, code that runs on the bootstrap
+ * tables must find all that it needs here: keyid_move.c and bootstrap.asm use only this memory,
+ * code, constants and their stack.
  */
 #ifndef UMBRA_BASE_BOOTSTRAP_PRIV_H
 #define UMBRA_BASE_BOOTSTRAP_PRIV_H
@@ -13,17 +13,17 @@
 #include "vmm/base/percpu.h"
 #include "vmm/base/serial.h"
 
-#define BOOTSTRAP_STACK_BYTES 512u /* of a CPU that only waits: a frame or two, and an NMI's */
+#define BOOTSTRAP_STACK_BYTES 512u /* for a CPU that only waits: a frame or two, and one NMI */
 #define BOOTSTRAP_IST_PAGES   2u
 
-/* Page by page, from page_bootstrap() on. */
+/* The pages in order, from page_bootstrap() on. */
 enum bootstrap_page {
 	BOOTSTRAP_STATE,			   /* struct bootstrap */
-	BOOTSTRAP_BOUNCE,			   /* one page on its way from KeyID to KeyID */
-	BOOTSTRAP_SLOTS,			   /* two addresses; the pages are unused */
+	BOOTSTRAP_BOUNCE,			   /* a copy of one page while its KeyID changes */
+	BOOTSTRAP_SLOTS,			   /* two addresses; their own pages are unused */
 	BOOTSTRAP_GUARD = BOOTSTRAP_SLOTS + 2,	   /* not mapped */
-	BOOTSTRAP_STACK,			   /* of the CPU that leads, or is the last */
-	BOOTSTRAP_STACK_END = BOOTSTRAP_STACK + 8, /* then the other CPUs' stacks */
+	BOOTSTRAP_STACK,			   /* of the CPU that leads the move, or is last */
+	BOOTSTRAP_STACK_END = BOOTSTRAP_STACK + 8, /* the stacks of the other CPUs begin here */
 	BOOTSTRAP_IST = BOOTSTRAP_STACK_END + CPU_MAX * BOOTSTRAP_STACK_BYTES / PAGE_SIZE,
 	BOOTSTRAP_TABLES = BOOTSTRAP_IST + IDT_IST_COUNT * BOOTSTRAP_IST_PAGES,
 };
@@ -31,35 +31,35 @@ _Static_assert(BOOTSTRAP_TABLES + 100 <= PAGE_BOOTSTRAP, "room for tables");
 
 /* A move of pages from one KeyID to another; see keyid_move.c. */
 struct keyid_move {
-	uint64_t from, to;	       /* the KeyIDs, packed with address 0; at first both 0 */
-	uint64_t keyid_mask;	       /* of all KeyIDs */
-	uint64_t root;		       /* the hypervisor's own top table, with the new KeyID */
-	unsigned levels;	       /* of it */
+	uint64_t from, to;	       /* KeyIDs, packed with address 0; both are 0 at first */
+	uint64_t keyid_mask;	       /* all bits of a KeyID */
+	uint64_t root;		       /* the hypervisor's own top table, under the new KeyID */
+	unsigned levels;	       /* of the hypervisor's own tables */
 	uint64_t pool_first, pool_end; /* addresses */
-	uint64_t pool_written;	       /* where what was ever handed out of it ends, at the end */
+	uint64_t pool_written;	       /* no page from here on was ever handed out */
 	uint64_t data_first, data_end; /* the image's writable data */
-	uint32_t others;	       /* CPUs that wait meanwhile */
-	uint32_t arrived;	       /* of them, in the step that step names; atomic */
+	uint32_t others;	       /* how many CPUs wait during the move */
+	uint32_t arrived;	       /* how many of them have done `step`; atomic */
 	uint32_t step;		       /* atomic */
 };
 
 struct bootstrap {
-	struct cpu_table_register gdt, idt; /* first: bootstrap.asm */
+	struct cpu_table_register gdt, idt; /* first: bootstrap.asm uses the offsets */
 	uint32_t reserved;
 	uint64_t root;
 	uint64_t *pml4;
 	uint64_t gates[2 * 32];
 	uint64_t cpu_tables[IDT_CPU_TABLES_BYTES / 8];
-	uint64_t next_table, end_table; /* addresses */
-	uint64_t data_bits;		/* of a leaf for writable data */
+	uint64_t next_table, end_table; /* addresses of free pages for tables */
+	uint64_t data_bits;		/* page-table bits of writable data */
 	uint8_t *bounce;
-	uint8_t *slots[2];	   /* addresses; */
-	uint64_t *slot_entries[2]; /* and their entries, 0 while unused */
-	bool ready;		   /* bootstrap_ready */
-	bool left;		   /* bootstrap_leave is through */
+	uint8_t *slots[2];	   /* addresses of the two slots */
+	uint64_t *slot_entries[2]; /* their page-table entries, 0 while unused */
+	bool ready;		   /* bootstrap_ready was called */
+	bool left;		   /* bootstrap_leave has done its work */
 	struct keyid_move move;
 	struct serial_place serial; /* where an exception is reported; address 0: nowhere */
-	struct percpu cpu;	    /* of the last CPU: a copy, with cpu_tables */
+	struct percpu cpu;	    /* a copy of the last CPU's block; it uses cpu_tables */
 	void (*next)(void);
 	bool stopped[CPU_MAX]; /* atomic */
 };
@@ -68,25 +68,30 @@ _Static_assert(offsetof(struct bootstrap, root) == 24, "no hole before root");
 
 struct bootstrap *bootstrap_state(void);
 
-/* The tops of the stacks: of a CPU that waits or has stopped, and of the one that works. */
+/*
+ * The top of the stack of a CPU that waits or has stopped, and of the stack of the CPU that works.
+ */
 uint8_t *bootstrap_stack(struct bootstrap *b, uint32_t cpu_index);
 uint8_t *bootstrap_main_stack(struct bootstrap *b);
 
 /*
- * bootstrap.asm: goes to the bootstrap tables, GDT, IDT and the stack, drops all translations,
- * global ones too, and calls fn(b, arg). Comes back with the page tables that fn returns (a value
- * for CR3), and all else as before. Interrupts off.
+ * In bootstrap.asm: changes to the bootstrap tables, GDT, IDT and the given stack, flushes all TLB
+ * entries, global ones too, and calls fn(b, arg). fn returns a value for CR3: bootstrap_run returns
+ * on those page tables, with all else as before. Interrupts off.
  */
 void bootstrap_run(struct bootstrap *b, void *stack_top,
 		   uint64_t (*fn)(struct bootstrap *b, uint64_t arg), uint64_t arg);
 
 /*
- * keyid_move.c: gives m->to to every entry of a table, and of those below it, that leads to a
- * table, or maps a page that moves. For its test.
+ * In keyid_move.c: sets the KeyID m->to in each entry of a table, and of the tables below it, that
+ * refers to a table or maps a page that moves. Public for its unit test.
  */
 void keyid_move_rewrite(const struct keyid_move *m, uint64_t *table, unsigned level);
 
-/* A leaf or table entry of the bootstrap tables, without making tables; NULL: there is none. */
+/*
+ * The entry for an address at a level of the bootstrap tables, or NULL when there is none. Makes no
+ * tables.
+ */
 uint64_t *bootstrap_entry(struct bootstrap *b, uint64_t address, unsigned level);
 
 #endif

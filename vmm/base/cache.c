@@ -9,19 +9,20 @@
 #include "vmm/base/tsc.h"
 #include "vmm/base/x86.h"
 
-/* SDM vol. 2, "CPUID", leaf 04H: one sub-leaf for each cache. */
-#define LEAF_CACHES	   4u
-#define CACHES_MAX	   16u
-#define CACHE_TYPE(eax)	   ((eax)&31)
-#define CACHE_NONE	   0u
-#define CACHE_UNIFIED	   3u
-#define CACHE_LEVEL(eax)   ((eax) >> 5 & 7)
-#define CACHE_SHARERS(eax) (((eax) >> 14 & 0xfff) + 1) /* APIC IDs set aside for them */
-#define EDX_OWN_ONLY	   BIT(0) /* WBINVD need not reach other sharers' lower caches */
+/* SDM vol. 2, "CPUID", leaf 04H: each sub-leaf describes one cache. */
+#define LEAF_CACHES	 4u
+#define CACHES_MAX	 16u
+#define CACHE_TYPE(eax)	 ((eax)&31)
+#define CACHE_NONE	 0u
+#define CACHE_UNIFIED	 3u
+#define CACHE_LEVEL(eax) ((eax) >> 5 & 7)
+/* APIC IDs reserved for CPUs that share the cache. */
+#define CACHE_SHARERS(eax) (((eax) >> 14 & 0xfff) + 1)
+#define EDX_OWN_ONLY	   BIT(0) /* WBINVD need not flush the lower caches of other sharers */
 
 /*
- * Of each CPU: those with the same number share an L3, and WBINVD on one of them reaches the
- * caches of all. Each CPU for itself where CPUID does not promise that.
+ * For each CPU: CPUs with the same number share an L3, and WBINVD on one of them flushes the caches
+ * of all. shared is false where CPUID does not promise that; then each CPU needs WBINVD itself.
  */
 struct reach {
 	bool shared;
@@ -29,13 +30,13 @@ struct reach {
 };
 
 static struct reach reaches[CPU_MAX];
-static bool excused[CPU_MAX]; /* another CPU's WBINVD does it for this one */
+static bool excused[CPU_MAX]; /* need not execute WBINVD: another CPU does */
 static bool has_line_flush;
 static uint64_t epoch;
 static uint64_t last_ticks;
-static uint64_t last_end; /* TSC */
+static uint64_t last_end; /* in TSC ticks */
 
-/* A package has its L3 to itself, however many APIC IDs firmware or the CPU set aside for it. */
+/* A package never shares its L3 with another, even if more APIC IDs are reserved for the L3. */
 static void read_reach(void *unused)
 {
 	struct reach *reach = &reaches[percpu_self()->index];
@@ -57,7 +58,10 @@ static void read_reach(void *unused)
 		while (shift < place.package_shift && (1u << shift) < CACHE_SHARERS(cache.eax)) {
 			shift++;
 		}
-		/* Two L3 of different sizes never have one number: each has its own APIC IDs. */
+		/*
+		 * Two L3 of different sizes cannot get the same number: they have disjoint ranges
+		 * of APIC IDs.
+		 */
 		*reach = (struct reach){ true, place.apic_id >> shift << shift };
 	}
 }
@@ -101,10 +105,10 @@ static void flush_this_cpu(void *unused)
 }
 
 /*
- * WBINVD need not reach the caches that a CPU shares with nobody else (SDM vol. 2, "CPUID", leaf
- * 04H, EDX[0]), so every CPU executes it that cache_init has not excused. What an excused CPU has
- * stored is in its caches by now, not in its store buffer: the caller has seen later stores of it,
- * for it took the memory away from that CPU first (SDM vol. 3, "Memory Ordering").
+ * WBINVD need not reach the caches that another CPU does not share (SDM vol. 2, "CPUID", leaf 04H,
+ * EDX[0]), so every CPU executes it that cache_init has not excused. Stores of an excused CPU to
+ * this memory have left its store buffer for its cache by now: the caller took the memory away from
+ * that CPU, and saw a later store of it (SDM vol. 3, "Memory Ordering").
  */
 void cache_flush_all(void)
 {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Line by line, for one CPU alone; cache.c flushes whole caches. */
+/* Flushes single lines with CLFLUSH or CLFLUSHOPT; cache.c flushes whole caches. */
 #include "vmm/base/cache.h"
 
 #include "vmm/base/cpu.h"
@@ -9,7 +9,8 @@
 
 void cache_write_back(const void *area, size_t bytes)
 {
-	static uint8_t has_opt; /* CLFLUSHOPT: 1: yes, 2: no; CPUID is slow under a hypervisor */
+	/* 1: CLFLUSHOPT exists, 2: it does not; CPUID is slow under a hypervisor. */
+	static uint8_t has_opt;
 	const uintptr_t end = (uintptr_t)area + bytes;
 	uintptr_t at = ALIGN_DOWN((uintptr_t)area, CACHE_LINE);
 

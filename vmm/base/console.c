@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Sinks, and the ring of log lines that is replayed to a sink that comes later.
+ * Sinks, and the ring of log lines that is replayed to a sink that is added later.
  *
- * The console lock guards the order of what is written. It is a leaf and held for copies in memory
- * alone. The devices (the UART's registers, the frame buffer, the keyboard) belong to whoever has
- * the device lock, for which nobody waits: who does not get it leaves the work to who has it.
+ * The console lock orders what is written. A CPU that holds it takes no other lock and only copies
+ * in memory. The devices (the UART's registers, the frame buffer, the keyboard) belong to the CPU
+ * that holds the device lock. No CPU waits for the device lock: a CPU that does not get it leaves
+ * the work to its holder.
  */
 #include "vmm/base/console.h"
 
@@ -21,10 +22,14 @@
 #define ROOM_BYTES 2048u /* 180 ms at 115200 baud; refilled at least each 10 ms */
 #define HELP_US	   (4 * CONSOLE_LISTEN_US)
 
-/* All waiting until bring-up ends; and at the end, where a full queue needs 5.7 s at 115200. */
+/*
+ * Bounds the sum of all waits before console_stop_waiting, and of all waits at the end of the
+ * machine, where a full queue takes 5.7 s at 115200 baud.
+ */
 #define BOOT_WAIT_US 30000000u
 #define END_WAIT_US  10000000u
-#define WAIT_TURNS   30000000u /* while the clock is not known yet: each reads a register */
+/* Bound before the TSC's frequency is known: each turn reads a register. */
+#define WAIT_TURNS 30000000u
 
 static struct lock console_lock, device_lock;
 static bool lock_broken;
@@ -33,16 +38,20 @@ static bool at_line_start = true; /* atomic: read without the lock */
 
 static bool writers_wait = true;
 static uint64_t waited_ticks, waited_turns, wait_us = BOOT_WAIT_US;
-static uint64_t passed_on; /* TSC, when that was last done; atomic */
+static uint64_t passed_on; /* TSC of the last pass_on; atomic */
 
 static char ring[RING_BYTES];
-/* What was typed and nobody has asked for yet. Put by who has the devices; atomic counts. */
+/*
+ * Bytes that were typed and that console_getc has not returned. The holder of the device lock adds
+ * them; the counts are atomic.
+ */
 #define TYPED_MAX     1024u
 #define TYPED_AT_ONCE 64u
 static uint16_t typed[TYPED_MAX];
-static uint32_t typed_in, typed_out; /* bytes ever put and taken */
+static uint32_t typed_in, typed_out; /* bytes added and removed since the start */
 
-static size_t ring_total; /* bytes ever written; the last RING_BYTES of them are there */
+/* Bytes written since the start; the ring holds the last RING_BYTES of them. */
+static size_t ring_total;
 
 static void take(void)
 {
@@ -70,7 +79,7 @@ static void drop_devices(void)
 	}
 }
 
-/* Bounded, for a broken UART may say for ever that there is one more. */
+/* Bounded, because a broken UART may always report another byte. */
 static void collect(void)
 {
 	uint32_t at = typed_in;
@@ -92,7 +101,7 @@ static void collect(void)
 	__atomic_store_n(&typed_in, at, __ATOMIC_RELEASE);
 }
 
-/* Input as well, so that none is lost while somebody waits for output. */
+/* Also collects input, so that no byte is lost while a CPU waits for output. */
 static bool pass_on(bool somebody_waits)
 {
 	bool more = false;
@@ -111,7 +120,7 @@ static bool pass_on(bool somebody_waits)
 	return more;
 }
 
-/* The bound is on all such waiting, so that a line which hardly moves does not cost a boot. */
+/* The bound is for all waits together, so that a very slow line delays the boot only once. */
 static void wait_until_out(void)
 {
 	const uint64_t before = waited_ticks, began = cpu_rdtsc();
@@ -127,7 +136,7 @@ static void wait_until_out(void)
 	}
 }
 
-/* Ends what take() began, behind something that was written. */
+/* Releases the lock that take() took, after something was written. */
 static void drop_written(void)
 {
 	drop();
@@ -341,12 +350,12 @@ int console_getc(void)
 	return c;
 }
 
-/* The boot processor's work; if each did it, each would read the UART at each of its turns. */
+/* The boot processor does the work. If every CPU did, each would read the UART at each turn. */
 static bool was_done_lately(void)
 {
 	const uint64_t since = cpu_rdtsc() - __atomic_load_n(&passed_on, __ATOMIC_RELAXED);
 
-	/* CPUs' clocks may differ a little. */
+	/* signed, because the CPUs' clocks may differ a little */
 	return (int64_t)since < (int64_t)tsc_from_us(HELP_US);
 }
 

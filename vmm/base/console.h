@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Where text goes and where keys come from: sinks are the serial port, the screen and, until
+ * Output of text and input of keys. Sinks are the serial port, the screen and, until
  * ExitBootServices, the firmware's text console.
  *
- * No CPU waits for a device while the scheduler runs: a write is a copy into memory, and the boot
- * processor passes on what was written, at its turns and each CONSOLE_LISTEN_US. Another CPU does
- * so when the boot processor has not for HELP_US. Before (console_stop_waiting) and after
- * (console_break_lock), when a hang or the end would lose what is in memory, each write waits until
- * all of it is out, for a bounded time in all.
+ * No CPU waits for a device while the scheduler runs: a write is a copy into memory. The boot
+ * processor passes the text on to the devices, at each of its turns and every CONSOLE_LISTEN_US;
+ * another CPU does it when the boot processor has not for HELP_US. Before console_stop_waiting and
+ * after console_break_lock a hang or the end of the machine would lose the text in memory. So there
+ * each write waits until all text is out; the sum of these waits is bounded.
  */
 #ifndef UMBRA_BASE_CONSOLE_H
 #define UMBRA_BASE_CONSOLE_H
@@ -16,93 +16,105 @@
 
 struct console_sink {
 	const char *name;
-	/* Takes bytes as they are, into memory if it can; under the console lock, in any state. */
+	/*
+	 * Takes bytes unchanged, into memory where possible. Called under the console lock, in any
+	 * state.
+	 */
 	void (*write)(const char *text, size_t bytes);
 	/*
-	 * May be NULL. Passes on what was written; never waits, and is cheap when there is nothing.
-	 * One CPU at a time, not under the console lock; somebody_waits: at once, whatever it
-	 * costs. Returns true when something is left that can be passed on soon.
+	 * May be NULL. Passes on what was written. Never waits, and is cheap when there is nothing
+	 * to do. Called on one CPU at a time, not under the console lock. somebody_waits: pass it
+	 * on at once, whatever that costs. Returns true when it can pass on more soon.
 	 */
 	bool (*flush)(bool somebody_waits);
-	/* May be NULL. Bytes that were written and have not left; 0 when they do not leave. */
+	/* May be NULL. How many written bytes have not left yet; 0 when no byte can leave. */
 	size_t (*backlog)(void);
 };
 
 /*
- * At most CONSOLE_SINK_MAX sinks; ERR_NOMEM beyond. Log lines of before are replayed to it. Sinks
- * come and go while the boot processor is alone.
+ * Adds a sink and replays the kept log lines to it. Returns ERR_NOMEM when there are
+ * CONSOLE_SINK_MAX sinks. Only while the boot processor is the only CPU that runs; so for
+ * console_remove_sink.
  */
 #define CONSOLE_SINK_MAX 4
 int console_add_sink(const struct console_sink *sink);
 void console_remove_sink(const struct console_sink *sink);
 
-/* Writes bytes to every sink: the log's lines and the guests' consoles. Takes the console lock. */
+/*
+ * Writes bytes to every sink: used for lines of the log and for the guests' consoles. Takes the
+ * console lock.
+ */
 void console_write(const char *text, size_t bytes);
-/* The same, but nothing and false at the start of a line: one of the log came between. */
+/*
+ * Continues a line: as console_write, but at the start of a line (a log line came between) it
+ * writes nothing and returns false.
+ */
 bool console_write_on(const char *text, size_t bytes);
 
-/* Bytes that move nothing on the terminal: whether it is at a line's start stays as it was. */
+/* Writes bytes that do not move the terminal's cursor: console_at_line_start stays as it was. */
 void console_control(const char *text, size_t bytes);
 
-/* True while the last byte written was a line's end (or none was written yet). */
+/* True when the last byte written ended a line, or nothing was written yet. */
 bool console_at_line_start(void);
 
 /*
- * Guests and the shell write only while this says so, a line or one command's answer at a time:
- * they never fill the memory that the log needs too, and what a person asks for does not wait
- * behind seconds of text. Always true of a line that takes nothing in any more. Any CPU, no lock.
+ * Guests and the shell write only while this returns true, a line or one command's answer at a
+ * time. So they never fill the queue, which the log needs too, and an answer to a user does not
+ * wait behind seconds of text. Always true for a line that no longer takes any bytes. Any CPU, no
+ * lock.
  */
 bool console_has_room(void);
 
-/* Shows the lines of the log again that are still kept, on every sink. */
+/* Shows all log lines that are still kept again, on every sink. */
 void console_replay(void);
 
 /*
- * For the record of a panic: bytes of the log that were ever kept, and those that came since then,
- * cut at cap; the bytes copied. No lock: no other CPU runs.
+ * For the record of a panic. console_kept: the number of log bytes so far. console_kept_since
+ * copies the bytes that came after the first `before` ones, at most cap, and returns how many.
+ * Takes no lock: no other CPU runs.
  */
 size_t console_kept(void);
 size_t console_kept_since(size_t before, char *text, size_t cap);
 
 /*
- * One line of the log: starts at the left margin, is kept for sinks that come later, ends with a
- * line break of its own. For log.c.
+ * Writes one line of the log: starts it at the left margin, ends it with a line break, and keeps it
+ * for sinks that are added later. For log.c.
  */
 void console_write_line(const char *text, size_t bytes);
 
 /*
- * The next byte a person typed, on the serial line or the keyboard, CONSOLE_BREAK, or -1. Boot
- * processor.
+ * The next byte that a user typed on the serial line or the keyboard, CONSOLE_BREAK, or -1 for
+ * none. Boot processor.
  */
 int console_getc(void);
-#define CONSOLE_BREAK 0x100 /* the line was held low: no byte, but Linux' SysRq waits for it */
+#define CONSOLE_BREAK 0x100 /* a break on the serial line: not a byte, but Linux' SysRq needs it */
 
 /*
- * Takes what has arrived into memory, for console_getc, and keeps the serial line sending. A UART
- * holds 16 bytes, which come or go in 1.39 ms at 115200 baud: at most CONSOLE_LISTEN_US lie between
- * two calls while console_listens says so, half as long, so that the line is never idle for want of
- * them. Never waits. Boot processor, any state.
+ * Reads input into memory for console_getc, and keeps the serial line sending. A UART holds 16
+ * bytes, which take 1.39 ms at 115200 baud: while console_listens returns true, call this at least
+ * every CONSOLE_LISTEN_US. That is half of the time, so the line never runs out of bytes to send.
+ * Never waits. Boot processor, in any state.
  */
 void console_listen(void);
 bool console_listens(void);
 #define CONSOLE_LISTEN_US 700u
 
 /*
- * Passes on what sinks still owe (the screen is drawn, the serial port's queue moves on), without
- * waiting. Called when a CPU is idle and at the end of a time slice; see above for who does the
- * work. Returns true when this CPU has more to pass on within CONSOLE_LISTEN_US.
+ * Passes on what sinks have not output yet (draws the screen, feeds the UART from its queue)
+ * without waiting. Called when a CPU idles and at the end of a time slice. Returns true when this
+ * CPU has more to pass on within CONSOLE_LISTEN_US.
  */
 bool console_flush(void);
 
-/* Waits until all text has left, for a bounded time. For panic, reset and power-off. */
+/* Waits until all text is out, for a bounded time. For panic, reset and power-off. */
 void console_drain(void);
 
-/* The scheduler runs: from now on nobody waits for a sink, and console_flush is called often. */
+/* The scheduler runs: from now on no write waits for a sink, and console_flush is called often. */
 void console_stop_waiting(void);
 
 /*
- * For the end of the machine alone: from now on no lock is taken, so that a CPU that died inside
- * cannot block, and each write waits again.
+ * Only for the end of the machine: from now on no console lock is taken, so a CPU that stopped
+ * while it held one blocks nobody else. Each write waits until it is out again.
  */
 void console_break_lock(void);
 

@@ -12,7 +12,7 @@ struct cpuid_regs {
 	uint32_t eax, ebx, ecx, edx;
 };
 
-/* What LGDT, LIDT, SGDT and SIDT take and give. */
+/* The operand of LGDT, LIDT, SGDT and SIDT. */
 struct cpu_table_register {
 	uint16_t limit;
 	uint64_t base;
@@ -20,16 +20,16 @@ struct cpu_table_register {
 _Static_assert(sizeof(struct cpu_table_register) == 10, "SDM: pseudo-descriptor");
 
 /*
- * RDMSR and WRMSR that survive a #GP (idt_stubs.asm, fixed up by idt.c): ERR_NOTFOUND when the CPU
- * refuses, and *value is 0. For MSRs whose existence no CPUID bit shows.
+ * RDMSR and WRMSR that survive a #GP (idt_stubs.asm, fixed up by idt.c). Return ERR_NOTFOUND when
+ * the CPU raises one; *value is then 0. For MSRs that no CPUID bit announces.
  */
 int msr_read_safe(uint32_t msr, uint64_t *value);
 int msr_write_safe(uint32_t msr, uint64_t value);
 
 /*
- * PCONFIG (SDM vol. 2B) that survives a #GP: ERR_NOTFOUND when the CPU refuses. *result is RAX, 0
- * on success. *refused is ZF: the CPU says so beside a result that is not 0. structure: what the
- * leaf asks for. Only where CPUID shows PCONFIG.
+ * PCONFIG (SDM vol. 2B) that survives a #GP: returns ERR_NOTFOUND when the CPU raises one. *result
+ * is RAX, which is 0 on success. *refused is ZF, which the CPU sets when *result is an error.
+ * structure is the operand of the leaf. Only where CPUID shows PCONFIG.
  */
 int pconfig_safe(uint32_t leaf, const void *structure, uint64_t *result, bool *refused);
 
@@ -44,8 +44,8 @@ static inline void cpu_pause(void)
 #endif
 
 /*
- * a * b / c with the product in 128 bits (the compiler would call a library for it). UINT64_MAX
- * when the result is larger, or c is 0.
+ * a * b / c with a product of 128 bits (for which the compiler would call a library). UINT64_MAX
+ * when the result does not fit, or c is 0.
  */
 static inline uint64_t cpu_mul_div(uint64_t a, uint64_t b, uint64_t c)
 {
@@ -293,7 +293,8 @@ static inline void cpu_wbinvd(void)
 }
 
 /*
- * Writes the line back and drops it. Ordered among writes and others of its kind; cpu_fence waits.
+ * CLFLUSH: writes the line back and drops it. Ordered against writes and other CLFLUSHes; cpu_fence
+ * waits for completion.
  */
 static inline void cpu_clflush(const void *address)
 {
@@ -301,8 +302,8 @@ static inline void cpu_clflush(const void *address)
 }
 
 /*
- * The same where CPUID shows CLFLUSHOPT; ordered by cpu_fence alone, so that many are under way at
- * once. See cache.h.
+ * CLFLUSHOPT, only where CPUID shows it. Only cpu_fence orders it, so that many can be under way at
+ * a time. See cache.h.
  */
 static inline void cpu_clflushopt(const void *address)
 {
@@ -324,13 +325,13 @@ static inline void cpu_sti(void)
 	__asm__ volatile("sti" : : : "memory");
 }
 
-/* Lets interrupts in and halts; none can slip in between (SDM vol. 2, "STI"). */
+/* Enables interrupts and halts. No interrupt is taken between the two (SDM vol. 2, "STI"). */
 static inline void cpu_sti_hlt(void)
 {
 	__asm__ volatile("sti\n\thlt" : : : "memory");
 }
 
-/* Both return false when the generator had nothing to give. */
+/* Both return false when the generator has no number ready. */
 static inline bool cpu_rdrand64(uint64_t *value)
 {
 	bool ok;
@@ -375,7 +376,7 @@ static inline void cpu_ltr(uint16_t selector)
 
 #endif /* UMBRA_HOST_TEST */
 
-/* Halts for ever. An NMI still gets through; nothing else does. */
+/* Halts for ever. Only an NMI still reaches the CPU. */
 static inline _Noreturn void cpu_stop(void)
 {
 	for (;;) {

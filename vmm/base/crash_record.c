@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The record is text and nothing else, so there is nothing to parse: lines as in the log, with LF
- * between them. The log holds no keys and no memory of guests. No lock: one CPU runs by then.
+ * The record is plain text, so reading it needs no parser: lines as in the log, with LF between
+ * them. The log holds no keys and no memory of guests. No lock: only one CPU runs.
  */
 #include "vmm/base/crash_record.h"
 
@@ -15,19 +15,19 @@
 
 #define LINE_MAX 160
 
-/* 6d8f0b52-3c1e-4c5a-9d07-51b2a4c8e630: drawn for this variable. */
+/* 6d8f0b52-3c1e-4c5a-9d07-51b2a4c8e630, a random GUID for this variable. */
 const uint8_t crash_record_guid[16] = { 0x52, 0x0b, 0x8f, 0x6d, 0x1e, 0x3c, 0x5a, 0x4c,
 					0x9d, 0x07, 0x51, 0xb2, 0xa4, 0xc8, 0xe6, 0x30 };
 const uint16_t crash_record_variable[] = { 'U', 'm', 'b', 'r', 'a', 'P', 'a', 'n', 'i', 'c', 0 };
 
 static char began_text[32] = "at an unknown time";
 static uint64_t began_tsc;
-static size_t first_line; /* console_kept() before the panic's own */
+static size_t first_line; /* console_kept() when the panic began */
 
 void crash_record_init(const char *began)
 {
 	if (began[0] != '\0') {
-		(void)str_copy(began_text, sizeof(began_text), began); /* cut is fine */
+		(void)str_copy(began_text, sizeof(began_text), began); /* may cut the text */
 	}
 	began_tsc = cpu_rdtsc();
 }
@@ -37,11 +37,14 @@ void crash_record_begin(void)
 	first_line = console_kept();
 }
 
-/* The log's lines without the word "error" that all of them begin with, and without CR. */
+/*
+ * Copies the log's lines without the word "error" at their start and without CR. Returns the bytes.
+ */
 static size_t take_lines(char *text, size_t bytes)
 {
 	static const char prefix[] = "umbra: error: ";
-	static char lines[CRASH_RECORD_MAX * 4]; /* short ones shrink to a third */
+	/* Without "error" a short line has a third of its length. */
+	static char lines[CRASH_RECORD_MAX * 4];
 	const size_t got = console_kept_since(first_line, lines, sizeof(lines));
 	size_t used = 0;
 

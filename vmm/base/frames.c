@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Guest frames: a sorted table of free extents that never touch. It starts in the image, and moves
- * to host pages when it has to grow. Locks: frames.lock before that of the pool.
+ * Guest frames: a sorted table of free extents, with used frames between any two. The table starts
+ * in the image and moves to host pages when it must grow. Locks: frames.lock, then the pool's.
  */
 #include "vmm/base/frames_priv.h"
 
@@ -13,13 +13,13 @@
 #include "vmm/base/str.h"
 
 #define LOW_PAGES    (BIT(20) / PAGE_SIZE) /* first MiB: firmware, trampolines; never used */
-#define PHYS_PAGES   (BIT(52) / PAGE_SIZE) /* no address of the architecture lies above */
+#define PHYS_PAGES   (BIT(52) / PAGE_SIZE) /* no physical address is larger */
 #define PAGES_PER_2M (SIZE_2M / PAGE_SIZE)
 #define FIRST_TABLE  512
 
 /*
- * Pages [first, end) by page number. used_at: how many cache flushes there had been when any part
- * of it was used last. Caches may hold lines of it unless there has been one more since.
+ * Pages [first, end) by page number. used_at is the number of cache flushes at the last use of any
+ * part of the extent: caches may hold lines of it until another flush.
  */
 struct extent {
 	uint64_t first;
@@ -30,10 +30,10 @@ struct extent {
 static struct extent first_table[FIRST_TABLE];
 static struct {
 	struct lock lock;
-	struct extent *extents; /* sorted, disjoint, with a gap between any two */
+	struct extent *extents; /* sorted, disjoint, not adjacent */
 	size_t count;
 	size_t cap;
-	size_t table_pages; /* 0 while in first_table */
+	size_t table_pages; /* 0 while the table is first_table */
 	uint64_t free_count;
 } frames;
 
@@ -55,7 +55,7 @@ static size_t extent_find(uint64_t page)
 	return lo;
 }
 
-/* Makes room for one more extent, in a table of twice the size if need be. */
+/* Makes room for one more extent; doubles the table if it is full. */
 static bool extent_reserve(void)
 {
 	size_t pages = MAX(frames.table_pages * 2, 4u);
@@ -97,7 +97,7 @@ static bool extent_insert(size_t at, struct extent e)
 	return true;
 }
 
-/* The union of what is free and e, which may touch or overlap anything. */
+/* Adds e to the free extents, merged with all extents that it touches or overlaps. */
 static bool extent_add(struct extent e)
 {
 	size_t at = extent_find(e.first);
@@ -120,7 +120,7 @@ static bool extent_add(struct extent e)
 	return true;
 }
 
-/* Takes [first, end), which lies within the extent at index at, out of it. */
+/* Removes [first, end) from the extent at index at, in which it lies. */
 static bool extent_take(size_t at, uint64_t first, uint64_t end)
 {
 	struct extent old = frames.extents[at];
@@ -141,7 +141,7 @@ static bool extent_take(size_t at, uint64_t first, uint64_t end)
 	return true;
 }
 
-/* What of a range that firmware reported can be used: whole pages, above 1 MiB, no wrap-around. */
+/* The usable part of a range from firmware: whole pages, above 1 MiB, no wrap-around. */
 static struct extent usable_part(const struct mem_range *range)
 {
 	uint64_t first = range->base.v / PAGE_SIZE;
@@ -159,7 +159,7 @@ static struct extent usable_part(const struct mem_range *range)
 			 range->base.v, range->page_count, keyid_address_end());
 		return none;
 	}
-	/* An unaligned range loses the page it begins in; its last page is cut in the same way. */
+	/* An unaligned range loses its partial first page here, and its partial last page below. */
 	if (!IS_ALIGNED(range->base.v, PAGE_SIZE)) {
 		first++;
 	}
@@ -191,7 +191,9 @@ void frames_init(const struct mem_range *ranges, size_t range_count)
 	frames_add(ranges, range_count);
 }
 
-/* Index of the extent with the largest part in [from, end), and that part. False: there is none. */
+/*
+ * Finds the extent with the largest part in [from, end), and that part. False when there is none.
+ */
 static bool find_largest(uint64_t from, uint64_t end, size_t *at, struct extent *part)
 {
 	uint64_t size = 0;
@@ -231,7 +233,10 @@ bool frames_cut(uint64_t from, uint64_t end, uint64_t count, uint64_t *first)
 	if (done) {
 		*first = ALIGN_DOWN(part.end - count, count < PAGES_PER_2M ? 1 : PAGES_PER_2M);
 		if (*first < part.first || !extent_take(at, *first, *first + count)) {
-			/* An extent's end costs no further one: with a table that is full, too. */
+			/*
+			 * Cutting the end off an extent needs no new extent, so it works with a
+			 * full table.
+			 */
 			*first = part.end - count;
 			done = extent_take(at, *first, part.end);
 		}
@@ -244,7 +249,7 @@ int frames_alloc(uint64_t page_count, uint64_t align_pages, hpa_t *first)
 {
 	bool stale;
 
-	/* KeyID 0 again, or a use that flushes by itself: no other KeyID's lines are cached. */
+	/* KeyID 0, or the caller flushes anyway: stale lines of other KeyIDs do no harm. */
 	return frames_alloc_keyed(page_count, align_pages, first, &stale);
 }
 
@@ -259,7 +264,10 @@ int frames_alloc_keyed(uint64_t page_count, uint64_t align_pages, hpa_t *first, 
 		return ERR_INVAL;
 	}
 	lock_take(&frames.lock, LOCK_FRAMES);
-	/* The smallest that fits: large and aligned extents stay whole for those who need them. */
+	/*
+	 * Takes the smallest extent that fits, so that large and aligned ones stay for large
+	 * requests.
+	 */
 	for (i = 0; i < frames.count; i++) {
 		const struct extent *e = &frames.extents[i];
 		uint64_t skip = ALIGN_UP(e->first, align_pages) - e->first;
@@ -295,7 +303,7 @@ static void give_back(hpa_t first, uint64_t page_count, uint64_t used_at)
 		return;
 	}
 	lock_take(&frames.lock, LOCK_FRAMES);
-	at = extent_find(e.first + 1); /* the first that ends after e begins */
+	at = extent_find(e.first + 1); /* the first extent that ends after e begins */
 	CHECK(at == frames.count || frames.extents[at].first >= e.end);
 	kept = extent_add(e);
 	lock_drop(&frames.lock);
@@ -332,7 +340,7 @@ uint64_t frames_remove(struct mem_range range)
 	     i < frames.count && frames.extents[i].first < end;) {
 		const struct extent e = frames.extents[i];
 
-		/* One that stays, in whole or in its first part, is passed. */
+		/* Skips an extent of which a first part, or all, stays free. */
 		if (!extent_take(i, MAX(e.first, first), MIN(e.end, end)) || e.first < first) {
 			i++;
 		}

@@ -5,9 +5,9 @@
  *   low half        one to one: image, pool, bootstrap pages, what host_map_identity adds
  *   PML4 entry 256  IO_BASE: device memory; STACK_BASE: stacks; TEMP_BASE: per-CPU slots
  *
- * With LA57 the same addresses are used: entries 0 and 511 of the fifth level both name the one
- * PML4. Tables are host pages and are never freed. map_lock guards all but the slots' entries, of
- * which each belongs to one CPU.
+ * With LA57 the addresses are the same: entries 0 and 511 of the fifth level both refer to the one
+ * PML4. Tables are host pages and are never freed. map_lock guards all entries but those of slots,
+ * each of which belongs to one CPU.
  */
 #include "vmm/base/host_paging.h"
 
@@ -28,7 +28,7 @@
 #define STACK_END  (STACK_BASE + SIZE_1G)
 #define TEMP_BASE  STACK_END
 
-/* Every second page is a slot, and no CPU's slots cross a table. */
+/* Every second page is a slot, and the slots of a CPU lie in one table. */
 #define TEMP_TABLE_COUNT (CPU_MAX * HOST_TEMP_SLOTS * 2 / 512)
 _Static_assert(512 % (2 * HOST_TEMP_SLOTS) == 0, "slots within a table");
 
@@ -37,13 +37,13 @@ static uint64_t *pml4;
 static uint64_t *root;
 static bool la57;
 static bool cleared_xd;
-static uint64_t nx; /* PTE_NX, or 0 on a CPU without */
+static uint64_t nx; /* PTE_NX, or 0 if the CPU does not have it */
 static uint64_t io_next = IO_BASE;
 static uint64_t stack_next = STACK_BASE;
 static uint64_t *temp_tables[TEMP_TABLE_COUNT];
 uint64_t host_slot_bits;
 
-/* idt_stubs.asm: loads CR3 and RSP, calls next. */
+/* In idt_stubs.asm: loads CR3 and RSP, then calls next. */
 _Noreturn void host_paging_switch(uint64_t cr3, void *stack_top, void (*next)(void));
 
 static unsigned level_shift(unsigned level)
@@ -52,8 +52,8 @@ static unsigned level_shift(unsigned level)
 }
 
 /*
- * The entry for address in the table of the given level (1: PTE). With make, missing tables are
- * added. NULL when there is none, no memory, or a large page in the way.
+ * The entry for address in the table of the given level (1: PTE). With make, adds missing tables.
+ * Returns NULL when there is no entry, no memory, or a large page maps the address.
  */
 static uint64_t *entry_of(uint64_t address, unsigned level, bool make)
 {
@@ -78,7 +78,6 @@ static uint64_t *entry_of(uint64_t address, unsigned level, bool make)
 	return &table[(address >> level_shift(level)) & 511];
 }
 
-/* The one place where rights and cacheability become bits. */
 uint64_t host_leaf_bits(enum host_access access, enum host_cache cache)
 {
 	static const uint64_t cache_bits[] = {
@@ -98,8 +97,8 @@ uint64_t host_leaf_bits(enum host_access access, enum host_cache cache)
 }
 
 /*
- * Whole pages, both addresses aligned. 2 MiB pages where they fit: only for what is mapped once and
- * stays, for they are never split. Takes no lock.
+ * Maps whole pages at aligned addresses. Uses 2 MiB pages where they fit. They cannot be split, so
+ * the caller never changes a part of the mapping later. Takes no lock.
  */
 static int map_large(uint64_t address, uint64_t physical, uint64_t bytes, uint64_t bits)
 {
@@ -120,7 +119,7 @@ static int map_large(uint64_t address, uint64_t physical, uint64_t bytes, uint64
 	return 0;
 }
 
-/* Whole pages of 4 KiB, one to one; over what is there. Takes no lock. */
+/* Maps whole 4 KiB pages one to one, in place of what was mapped. Takes no lock. */
 static int map_one_to_one(uint64_t address, uint64_t end, uint64_t bits)
 {
 	for (; address < end; address += PAGE_SIZE) {
@@ -140,7 +139,7 @@ static bool overlaps(uint64_t base, uint64_t end, uint64_t other_base, uint64_t 
 	return base < other_end && other_base < end;
 }
 
-/* Widens to whole pages and looks whether the range may be mapped one to one. */
+/* Widens the range to whole pages, and checks that it may be mapped one to one. */
 static int identity_range(hpa_t base, uint64_t bytes, uint64_t *first, uint64_t *end)
 {
 	uint64_t last;
@@ -217,7 +216,7 @@ void *host_map_io(hpa_t base, uint64_t bytes, enum host_cache cache)
 	}
 	size = (last & PAGE_MASK) + PAGE_SIZE - first;
 	lock_take(&map_lock, LOCK_HOST_MAP);
-	/* The same place within 2 MiB as the physical address, so that large pages fit. */
+	/* At the same offset in 2 MiB as the physical address, so that large pages fit. */
 	address = ALIGN_UP(io_next, SIZE_2M) + (first & (SIZE_2M - 1));
 	if (size > IO_END - IO_BASE || address + size + PAGE_SIZE > IO_END) {
 		lock_drop(&map_lock);
@@ -263,7 +262,7 @@ static void visit(const uint64_t *table, unsigned level,
 		const bool leaf = level == 1 || (entry & PTE_LARGE) != 0;
 
 		if ((entry & PTE_PRESENT) == 0 || (leaf && (entry & (PTE_PCD | PTE_PWT)) != 0)) {
-			continue; /* devices and the screen are not memory that is encrypted */
+			continue; /* device and screen memory is not encrypted */
 		}
 		if (leaf) {
 			fn(context,
@@ -291,7 +290,7 @@ bool host_paging_maps(uint64_t address)
 		return false;
 	}
 	if (bootstrap_has_left()) {
-		return bootstrap_maps(address); /* our own tables are out of sight */
+		return bootstrap_maps(address); /* the hypervisor's tables are unmapped by now */
 	}
 	entry = entry_of(address, 2, false);
 	if (entry != NULL && (*entry & PTE_LARGE) == 0) {
@@ -325,7 +324,7 @@ static bool has_nx(void)
 	return (cpu_cpuid(0x80000001, 0).edx & CPUID_80000001_EDX_NX) != 0;
 }
 
-/* Firmware may have switched NX off; we want it. */
+/* Enables NX, which firmware may have disabled. */
 static void find_nx(void)
 {
 	if (!has_nx()) {
@@ -429,11 +428,13 @@ void host_paging_load_this_cpu(void)
 	if (nx != 0) {
 		cpu_wrmsr(MSR_IA32_EFER, cpu_rdmsr(MSR_IA32_EFER) | EFER_NXE);
 	}
-	/* SDM vol. 3, "Programming the PAT": caches and TLBs must hold nothing of the old types. */
+	/*
+	 * SDM vol. 3, "Programming the PAT": no line or translation of an old type may stay cached.
+	 */
 	cpu_wbinvd();
 	cpu_wrmsr(MSR_IA32_PAT, HOST_PAT);
 	cpu_write_cr0(CR0_PE | CR0_MP | CR0_ET | CR0_NE | CR0_WP | CR0_PG);
-	cpu_write_cr4(cr4 & ~CR4_PGE); /* drops firmware's global translations */
+	cpu_write_cr4(cr4 & ~CR4_PGE); /* flushes firmware's global translations */
 	cpu_write_cr3(page_hpa(root).v);
 	cpu_write_cr4(cr4);
 }
@@ -450,10 +451,10 @@ static void entered(void)
 _Noreturn void host_paging_enter(void *stack_top, void (*next)(void))
 {
 	if (nx != 0) {
-		/* Our entries set bit 63, which is reserved without this. */
+		/* The hypervisor's entries set bit 63, which is reserved without EFER.NXE. */
 		cpu_wrmsr(MSR_IA32_EFER, cpu_rdmsr(MSR_IA32_EFER) | EFER_NXE);
 	}
-	/* A shadow stack of firmware's would not be mapped any more. */
+	/* If firmware uses a shadow stack, the hypervisor's tables do not map it. */
 	cpu_write_cr4(cpu_read_cr4() & ~CR4_CET);
 	enter_next = next;
 	host_paging_switch(page_hpa(root).v, stack_top, entered);

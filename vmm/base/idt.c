@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Descriptor tables and what happens on an exception or interrupt while the hypervisor runs. No
- * lock: each CPU touches its own tables, and the IDT is filled once before any other CPU is up.
+ * Descriptor tables, and the handling of exceptions and interrupts while the hypervisor runs. No
+ * lock: each CPU uses its own tables, and the IDT is complete before another CPU starts.
  */
 #include "vmm/base/idt.h"
 
@@ -30,9 +30,9 @@ struct tss {
 } __attribute__((packed));
 _Static_assert(sizeof(struct tss) == 104, "SDM: 64-bit TSS");
 
-/* One page of each CPU. */
+/* The tables of a CPU, in one page. */
 struct cpu_tables {
-	uint64_t gdt[5]; /* null, code, data, TSS in two */
+	uint64_t gdt[5]; /* null, code, data, and two entries for the TSS */
 	struct tss tss;
 };
 _Static_assert(sizeof(struct cpu_tables) == IDT_CPU_TABLES_BYTES, "idt.h");
@@ -57,7 +57,7 @@ _Static_assert(sizeof(struct gate) == 16, "SDM: 64-bit gate");
 static struct gate idt[256];
 static bool stop_on_nmi;
 
-/* idt_stubs.asm */
+/* in idt_stubs.asm */
 extern const char idt_stubs[];
 extern const char msr_read_insn[], msr_read_fault[];
 extern const char msr_write_insn[], msr_write_fault[];
@@ -67,7 +67,7 @@ extern uint64_t firmware_stack;
 void gdt_load(const struct cpu_table_register *gdt);
 void idt_dispatch(struct idt_frame *frame);
 
-/* Vectors that may come when the current stack is not to be trusted, or at any instruction. */
+/* Vectors that may come while the current stack is unusable, or at any instruction, use an IST. */
 static const uint8_t ist_of_vector[32] = {
 	[VECTOR_DF] = 1,
 	[VECTOR_NMI] = 2,
@@ -159,7 +159,7 @@ void idt_load_this_cpu(struct percpu *cpu)
 	struct cpu_table_register idtr = { sizeof(idt) - 1, (uintptr_t)idt };
 
 	gdt_load(&gdtr);
-	percpu_load(cpu); /* before the IDT: handlers look for it */
+	percpu_load(cpu); /* before the IDT: handlers use the block */
 	cpu_lidt(&idtr);
 	cpu_ltr(HOST_TSS_SELECTOR);
 }
@@ -180,14 +180,14 @@ static void handle_nmi(void)
 {
 	struct percpu *cpu = percpu_self();
 
-	/* The last CPU has stopped all others: what comes then asks for nothing. */
+	/* This is the last CPU: it has stopped all others, so no NMI can be a request to stop. */
 	if (__atomic_load_n(&stop_on_nmi, __ATOMIC_SEQ_CST) && !bootstrap_has_left()) {
 		bootstrap_stop_this_cpu();
 	}
 	cpu->nmi_count++;
 }
 
-/* Instructions of idt_stubs.asm that may raise #GP, and where each goes on then. */
+/* Instructions of idt_stubs.asm that may raise #GP, and where execution continues then. */
 static const struct {
 	const char *insn, *fault;
 } expected_faults[] = {
@@ -196,7 +196,9 @@ static const struct {
 	{ pconfig_insn, pconfig_fault },
 };
 
-/* Sends the instructions that may fault, and all of firmware, to where that is expected. */
+/*
+ * After an expected fault, in one of these instructions or in firmware, continues at its handler.
+ */
 static bool fix_up(struct idt_frame *frame)
 {
 	for (size_t i = 0; i < ARRAY_COUNT(expected_faults); i++) {
@@ -245,7 +247,7 @@ void idt_dispatch(struct idt_frame *frame)
 		smp_do_work();
 		break;
 	default:
-		cpu->unexpected_count++; /* what a device or firmware left pending */
+		cpu->unexpected_count++; /* left pending by a device or by firmware */
 		break;
 	}
 	lapic_eoi();

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The dump of an exception in the hypervisor: what, where, registers, who called. */
+/* The dump of an exception in the hypervisor: what happened, where, registers, callers. */
 #include "vmm/base/idt_dump.h"
 
 #include "vmm/base/cpu.h"
@@ -11,7 +11,7 @@
 #include "vmm/base/symbols.h"
 #include "vmm/base/x86.h"
 
-#define STACK_WORDS_MAX 512 /* searched for return addresses */
+#define STACK_WORDS_MAX 512 /* of the stack, searched for return addresses */
 #define CALLERS_MAX	16
 #define CALL_MAX	7 /* bytes of the longest call without prefixes */
 
@@ -48,7 +48,8 @@ static uint64_t in_image(uint64_t address)
 }
 
 /*
- * A page fault in a sentence; a double fault mostly is one that found no stack left to report it.
+ * Explains a page fault in a sentence. Also for #DF, most of which are page faults for which the
+ * stack had no room.
  */
 static void dump_page_fault(const struct idt_frame *f, uint64_t cr2)
 {
@@ -72,7 +73,7 @@ static void dump_page_fault(const struct idt_frame *f, uint64_t cr2)
 		  cr2 < PAGE_SIZE ? " (a null pointer)" : "");
 }
 
-/* Before there are page tables of our own, stacks are in the image. */
+/* Before the hypervisor has page tables, its stacks are in the image. */
 static bool may_read(uint64_t at)
 {
 	return host_paging_maps(at) ||
@@ -85,9 +86,10 @@ static bool in_crypto(uint64_t address)
 }
 
 /*
- * Does crypto/ or mbedTLS run, or what they have called (memcpy, secure_zero)? The log goes to a
- * serial line and to firmware's variables, where a word of a key would stay. What looks like a
- * return address of theirs counts, be it of a call that is over: better no registers than a key.
+ * Does code of crypto/ or mbedTLS run, or a function that it has called (memcpy, secure_zero)? The
+ * log goes to a serial line and to firmware's variables, where part of a key would stay. Any word
+ * on the stack that looks like a return address into that code counts, even of a call that is over:
+ * it is better to show no registers than to show a key.
  */
 static bool may_hold_secrets(const struct idt_frame *f)
 {
@@ -127,8 +129,11 @@ static void dump_registers(const struct idt_frame *f, uint64_t cr2)
 		  cpu_read_cr3(), cpu_read_cr4());
 }
 
-/* "exit_dispatch+0x1c", or nothing where no symbol is known. A return address belongs to the call
- * before it (back = 1): behind a call that does not return, the next function may begin. */
+/*
+ * Writes "exit_dispatch+0x1c", or nothing without a known symbol. For a return address pass back =
+ * 1: it belongs to the call before it, and after a call that does not return another function may
+ * begin.
+ */
 static void name_place(char *text, size_t bytes, uint64_t address, unsigned back)
 {
 	struct symbol symbol;
@@ -136,11 +141,11 @@ static void name_place(char *text, size_t bytes, uint64_t address, unsigned back
 	text[0] = '\0';
 	if (symbol_find(in_image(address) - back, &symbol)) {
 		(void)str_printf(text, bytes, "%s+0x%lx", symbol.name,
-				 in_image(address) - symbol.start); /* a cut name is still one */
+				 in_image(address) - symbol.start); /* may cut the name */
 	}
 }
 
-/* Where the function starts that holds the address; 0 if it is not known. */
+/* The start of the function that holds the address; 0 if unknown. */
 static uint64_t function_of(uint64_t address)
 {
 	struct symbol symbol;
@@ -150,8 +155,10 @@ static uint64_t function_of(uint64_t address)
 		       : 0;
 }
 
-/* SDM vol. 2, "ModR/M and SIB Bytes": the length of a call FF /2 with this ModRM byte and the byte
- * behind it; 0 if it is another instruction. */
+/*
+ * SDM vol. 2, "ModR/M and SIB Bytes": the length of a call FF /2 with this ModRM byte and the byte
+ * behind it; 0 if it is another instruction.
+ */
 static unsigned call_bytes(uint8_t modrm, uint8_t sib)
 {
 	const unsigned mod = modrm >> 6, rm = modrm & 7;
@@ -166,7 +173,9 @@ static unsigned call_bytes(uint8_t modrm, uint8_t sib)
 	return (mod == 1 ? 3 : 2) + with_sib;
 }
 
-/* Does a call end here? Then *target is where it leads, or 0 if that depended on registers. */
+/*
+ * Does a call end at address? Then *target is the function that it calls, or 0 if registers decide.
+ */
 static bool is_behind_call(uint64_t address, uint64_t *target)
 {
 	const uint8_t *end = (const void *)(uintptr_t)address;
@@ -194,11 +203,12 @@ static void dump_callers(const struct idt_frame *f)
 {
 	uint64_t functions[CALLERS_MAX + 1] = { function_of(f->rip) };
 	uint64_t at = ALIGN_UP(f->rsp, 8ul), target;
-	unsigned sure = 0, count = 0; /* functions[sure..count] may have been called */
+	/* Of functions[count], the ones from sure on may have been called. */
+	unsigned sure = 0, count = 0;
 	char name[80];
 
 	if (host_paging_is_stack_area(at) && !host_paging_maps(at)) {
-		at = ALIGN_UP(at, PAGE_SIZE); /* it ran into the guard page: go back up */
+		at = ALIGN_UP(at, PAGE_SIZE); /* the stack ran into the guard page: go back up */
 	}
 	log_error("  called from (\"?\": perhaps)");
 	for (unsigned words = 0; words < STACK_WORDS_MAX && count < CALLERS_MAX; words++, at += 8) {

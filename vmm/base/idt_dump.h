@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What idt_stubs.asm leaves on the stack, and how it is logged. */
+/* The stack frame that idt_stubs.asm builds, and the functions that log it. */
 #ifndef UMBRA_BASE_IDT_DUMP_H
 #define UMBRA_BASE_IDT_DUMP_H
 
 #include "vmm/base/types.h"
 
-/* In the order of the pushes, last first. */
+/* In the reverse order of the pushes. */
 struct idt_frame {
 	uint64_t r15, r14, r13, r12, r11, r10, r9, r8;
 	uint64_t rdi, rsi, rbp, rbx, rdx, rcx, rax;
@@ -14,14 +14,16 @@ struct idt_frame {
 	uint64_t rip, cs, rflags, rsp, ss;
 };
 
-/* Logs the exception in words, then idt_dump_state. Between panic_begin and panic_end. */
+/*
+ * Logs the exception in a sentence, then calls idt_dump_state. Between panic_begin and panic_end.
+ */
 void idt_dump(const struct idt_frame *frame);
 
 /*
- * Logs where the CPU was, its registers and who called. Callers are found on the stack by the call
- * instructions before them, so nothing has to be intact but the stack; one that the call found
- * before it does not lead to (a leftover, a call through a pointer or one that took another's
- * place) has a "?". Reads what is mapped, and no more than 4 KiB.
+ * Logs where the CPU was, its registers and its callers. A caller is any address on the stack that
+ * has a call instruction before it, so only the stack must be intact. A caller gets a "?" when its
+ * call does not lead to the function below it: it is a leftover on the stack, or a call through a
+ * pointer or with a tail call. Reads only mapped memory, at most 4 KiB.
  */
 void idt_dump_state(const struct idt_frame *frame);
 

@@ -1,6 +1,7 @@
 ; SPDX-License-Identifier: Apache-2.0
-; Where exceptions and interrupts arrive, and the few routines that C cannot express: instructions
-; that may fault and are fixed up, calls into firmware, the change of page tables and stack.
+; The entry points of exceptions and interrupts, and the few routines that C cannot express:
+; instructions that may fault and are fixed up, calls into firmware, the change of page tables and
+; stack.
 
 %include "vmm/base/asm_offsets.inc"
 
@@ -11,7 +12,8 @@ extern idt_dispatch, panic_frame, panic_text
 
 section .text
 
-; One stub for each vector, 16 bytes apart: error code (0 if the CPU pushed none), vector.
+; One stub for each vector, 16 bytes apart. It pushes an error code (0 if the CPU pushed none) and
+; the vector.
 global idt_stubs:function hidden
 align 16
 idt_stubs:
@@ -26,8 +28,8 @@ idt_stubs:
 	%assign vector vector + 1
 %endrep
 
-; Builds struct idt_frame and calls idt_dispatch(frame). The CPU aligned the stack to 16 before its
-; own pushes, and all of ours are 16 quadwords with the stub's.
+; Builds struct idt_frame and calls idt_dispatch(frame). The CPU aligned the stack to 16 bytes
+; before its own pushes; the stub's and these pushes are 16 quadwords in all.
 align 16
 idt_common:
 	push	rax
@@ -66,7 +68,7 @@ idt_common:
 	add	rsp, 16
 	iretq
 
-; void gdt_load(const struct cpu_table_register *gdt): the GDT and all segment registers.
+; void gdt_load(const struct cpu_table_register *gdt): loads the GDT and all segment registers.
 ; Clobbers RAX. GS base becomes 0.
 global gdt_load:function hidden
 gdt_load:
@@ -84,7 +86,7 @@ gdt_load:
 	push	rax
 	retfq
 
-; Instructions that may fault: idt.c (expected_faults) sends a #GP at *_insn to *_fault.
+; Instructions that may fault. On a #GP at *_insn, idt.c (expected_faults) continues at *_fault.
 
 ; int msr_read_safe(uint32_t msr, uint64_t *value)
 global msr_read_safe:function hidden, msr_read_insn:function hidden, msr_read_fault:function hidden
@@ -141,8 +143,8 @@ pconfig_fault:
 	pop	rbx
 	ret
 
-; _Noreturn void panic(const char *fmt, ...): notes the caller's registers in panic_frame, the first
-; time, and goes on in panic_text (panic.c) with the arguments as they are.
+; _Noreturn void panic(const char *fmt, ...): on the first panic stores the caller's registers in
+; panic_frame, then jumps to panic_text (panic.c) with unchanged arguments.
 %macro note 1-*
 	%assign at 0			; in the order of struct idt_frame
 	%rep %0
@@ -159,7 +161,7 @@ panic:
 	note	r15, r14, r13, r12, r11, r10, r9, r8, rdi, rsi, rbp, rbx, rdx, rcx, rax
 	pop	qword [panic_frame + FRAME_RFLAGS]
 	mov	rax, [rsp]
-	dec	rax			; in the call: behind it another function may begin
+	dec	rax			; into the call: another function may begin behind it
 	mov	[panic_frame + FRAME_RIP], rax
 	lea	rax, [rsp + 8]
 	mov	[panic_frame + FRAME_RSP], rax
@@ -170,8 +172,9 @@ panic:
 	add	rsp, 8
 	jmp	panic_text
 
-; int firmware_call(void *function, a, b, c, d, e), on a stack of its own: the caller's may be at
-; its end. While firmware_stack is not 0, idt.c sends any exception to firmware_fault with it.
+; int firmware_call(void *function, a, b, c, d, e): uses a separate stack, because the caller's may
+; be nearly full. While firmware_stack is not 0, idt.c continues any exception at firmware_fault,
+; with that stack.
 global firmware_call:function hidden, firmware_fault:function hidden, firmware_stack:data hidden
 firmware_call:
 	push	rbx
@@ -183,7 +186,7 @@ firmware_call:
 	mov	rax, rsp
 	lea	rsp, [firmware_stack_top - 48]
 	mov	[rsp + 40], rax
-	mov	[rsp + 32], r9		; MS ABI: behind 32 bytes for the callee
+	mov	[rsp + 32], r9		; MS ABI: above 32 bytes for the callee
 	mov	[firmware_stack], rsp
 	fninit
 	ldmxcsr	[default_mxcsr]
@@ -211,7 +214,7 @@ firmware_fault:
 	jmp	firmware_call.out
 
 ; void host_paging_switch(uint64_t cr3, void *stack_top, void (*next)(void)): does not return.
-; Between the two moves nothing touches memory but this code, which both sets of tables map.
+; Between the two moves the CPU only fetches this code, which both sets of tables map.
 global host_paging_switch:function hidden
 host_paging_switch:
 	mov	cr3, rdi
@@ -231,5 +234,5 @@ panic_noted:	dd 0
 
 section .bss
 align 16
-		resb 32768		; UEFI asks for 4 KiB ("x64 Platforms", runtime)
+		resb 32768		; UEFI requires 4 KiB ("x64 Platforms", runtime)
 firmware_stack_top:

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The keyboard controller 8042 (IBM PS/2 Hardware Interface Technical Reference, "Keyboard and
- * Auxiliary Device Controller") and scan code set 1, which it translates to.
+ * Auxiliary Device Controller"), which translates to scan code set 1.
  */
 #include "vmm/base/keyboard.h"
 
@@ -10,11 +10,11 @@
 #include "vmm/base/str.h"
 
 #define PORT_DATA    0x60
-#define PORT_COMMAND 0x64 /* and status */
+#define PORT_COMMAND 0x64 /* also status */
 
-#define STATUS_OUTPUT BIT(0) /* a byte for us */
-#define STATUS_INPUT  BIT(1) /* it still reads what we wrote */
-#define STATUS_MOUSE  BIT(5) /* the byte is the auxiliary device's */
+#define STATUS_OUTPUT BIT(0) /* a byte can be read */
+#define STATUS_INPUT  BIT(1) /* the last byte written is not taken yet */
+#define STATUS_MOUSE  BIT(5) /* the byte comes from the auxiliary device */
 
 #define COMMAND_READ_MODE  0x20
 #define COMMAND_WRITE_MODE 0x60
@@ -22,15 +22,15 @@
 #define MODE_KEYBOARD_OFF  BIT(4)
 #define MODE_TRANSLATE	   BIT(6)
 
-#define KEYBOARD_SCAN 0xf4 /* go on sending what is pressed */
+#define KEYBOARD_SCAN 0xf4 /* enable scanning */
 #define KEYBOARD_ACK  0xfa
 
 #define WAIT_TURNS 50000u /* reads of the status, each about a microsecond on metal */
-#define DRAIN_MAX  32u	  /* bytes that firmware left */
+#define DRAIN_MAX  32u	  /* at most this many bytes left by firmware */
 
 #define SCAN_RELEASED 0x80
 #define SCAN_EXTENDED 0xe0
-#define SCAN_PAUSE    0xe1 /* and five more bytes */
+#define SCAN_PAUSE    0xe1 /* five more bytes follow */
 #define SCAN_CTRL     0x1d
 #define SCAN_SHIFT    0x2a
 #define SCAN_SHIFT_R  0x36
@@ -39,7 +39,7 @@
 
 #define CTRL_CIRCUMFLEX 0x1e
 
-/* By scan code; 0: gives nothing. From 47H on the keypad. */
+/* By scan code; 0: no byte. The keypad begins at 47H. */
 static const char plain[] = "\0\x1b"
 			    "1234567890-=\x7f\tqwertyuiop[]\r\0asdfghjkl;'`\0\\zxcvbnm,./\0*\0 "
 			    "\0\0\0\0\0\0\0\0\0\0\0\0\0"
@@ -50,7 +50,7 @@ static const char shifted[] = "\0\x1b"
 			      "789-456+1230.";
 _Static_assert(sizeof(plain) == 0x54 + 1 && sizeof(shifted) == sizeof(plain), "one for each code");
 
-/* Behind SCAN_EXTENDED. */
+/* Codes that follow SCAN_EXTENDED. */
 static const struct {
 	uint8_t code;
 	const char *bytes;
@@ -63,8 +63,8 @@ static const struct {
 static struct {
 	bool present;
 	bool shift, ctrl, caps, extended;
-	uint8_t skip;	   /* bytes of a sequence that gives nothing */
-	const char *bytes; /* of an escape sequence, still to be given; or NULL */
+	uint8_t skip;	   /* bytes still to ignore of a code that gives no byte */
+	const char *bytes; /* the rest of an escape sequence; or NULL */
 } keyboard;
 
 /* --- The controller --- */
@@ -105,7 +105,7 @@ static void drain(void)
 	}
 }
 
-/* It sends set 1, and interrupts nobody. */
+/* Enables translation to set 1 and disables interrupts. */
 static bool set_mode(void)
 {
 	uint8_t mode;
@@ -116,7 +116,7 @@ static bool set_mode(void)
 		   (uint8_t)((mode & ~(MODE_INTERRUPTS | MODE_KEYBOARD_OFF)) | MODE_TRANSLATE));
 }
 
-/* A key that is pressed at this moment may send its code before the answer. */
+/* A key that is pressed right now may send its code before the answer. */
 static bool answers(void)
 {
 	uint8_t byte = 0;
@@ -136,7 +136,7 @@ int keyboard_init(void)
 {
 	memset(&keyboard, 0, sizeof(keyboard));
 	if (cpu_in8(PORT_COMMAND) == 0xff) {
-		return ERR_NOTFOUND; /* nobody is there */
+		return ERR_NOTFOUND; /* no keyboard answers */
 	}
 	drain();
 	keyboard.present = set_mode() && answers();
@@ -197,7 +197,8 @@ static int decode(uint8_t code)
 		return -1;
 	}
 	if (extended) {
-		return pressed ? begin_sequence(key) : -1; /* shifts among these are not keys */
+		/* Shift codes after SCAN_EXTENDED are not keys. */
+		return pressed ? begin_sequence(key) : -1;
 	}
 	if (key == SCAN_SHIFT || key == SCAN_SHIFT_R) {
 		keyboard.shift = pressed;

@@ -4,7 +4,7 @@
 
 #include "vmm/base/panic.h"
 
-#define ADDRESS_BITS 52u /* no physical address of the architecture has more */
+#define ADDRESS_BITS 52u /* the longest physical address of the architecture */
 
 struct keyid_layout keyid_layout = { .shift = ADDRESS_BITS, .mask = 0 };
 

@@ -1,27 +1,28 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Moves the hypervisor's memory from one KeyID to another. All but keyid_move_host and
- * move_this_cpu runs on the bootstrap tables and must not touch the image's data, which is on the
- * move itself: no static variable, nothing but struct bootstrap, code and the stack there. A lint
- * looks at the object file for that.
+ * Moves the hypervisor's memory from one KeyID to another. All code but keyid_move_host and
+ * move_this_cpu runs on the bootstrap tables and must not touch the image's data, which is being
+ * moved: it uses no static variable, only struct bootstrap, code and the bootstrap stack. A lint
+ * checks the object file for that.
  *
- * The caches do not know that an address with a KeyID and the same address with another one are the
- * same memory ("cache coherency" in the specification, 336907). Hence the order:
+ * The caches do not know that an address has the same memory under one KeyID as under another
+ * ("cache coherency" in the specification, 336907). Hence the order:
  *
- *  1. All CPUs go to the bootstrap tables. The others wait there: nobody else writes.
- *  2. The page tables are rewritten in place, still under the old KeyID: they move like other data.
- *  3. The bootstrap tables lose their mapping of what is to move. From here on there is none under
- *     the old KeyID, so that no CPU can read a line of it, not even by speculation.
- *  4. Each CPU drops its translations, then writes its caches back and empties them: a translation
- *     that is left could fill them again. A dirty line that stayed would be written to memory at
- *     some time later, over what the new KeyID has written.
- *  5. Page by page: read through a slot with the old KeyID, which cannot be written through, to the
- *     bounce page; the slot goes away; written through a slot with the new KeyID.
- *  6. Each CPU loads the rewritten tables, and empties its caches once more: the lines that step 5
- *     read under the old KeyID are clean, but nobody may meet them; and memory has no old byte
- *     after that. The bounce page is zeroed before.
+ * 1. All CPUs change to the bootstrap tables. The others wait there, so no other CPU writes.
+ * 2. The page tables are rewritten in place, still under the old KeyID: they move like other data.
+ * 3. The bootstrap tables lose their mapping of what moves. From here on nothing is mapped under
+ *     the old KeyID, so no CPU can read a line of it, not even by speculation.
+ * 4. Each CPU flushes its TLB, then writes back and invalidates its caches. The order matters: a
+ *     translation that is left could fill the caches again. A dirty line that stayed would at some
+ *     time be written to memory over what was written under the new KeyID.
+ * 5. Each page is read under the old KeyID through a read-only slot to the bounce page; the slot
+ *     is unmapped; the page is written under the new KeyID through another slot.
+ * 6. Each CPU loads the rewritten tables and flushes its caches again: the lines that step 5 read
+ *     under the old KeyID are clean, but must not be found later. After that memory holds no old
+ *     byte; the bounce page is zeroed before.
  *
- * Before the bitmap of the pool moves all other pages have, so it is read under the old KeyID.
+ * The pool's bitmap says which pages to move. It moves after all other pages, so that it can be
+ * read under the old KeyID until then.
  */
 #include "vmm/base/keyid_move.h"
 
@@ -36,11 +37,11 @@
 
 #define BITS_PER_PAGE (PAGE_SIZE * 8)
 
-/* What the others have come to. */
+/* What the other CPUs have done so far. */
 enum {
-	STEP_PARKED = 1, /* on the bootstrap tables */
-	STEP_FLUSHED,	 /* no translation of what moves, and nothing of it in caches */
-	STEP_MOVED,	 /* go on with the new tables */
+	STEP_PARKED = 1, /* they run on the bootstrap tables */
+	STEP_FLUSHED,	 /* their TLBs and caches hold nothing of the memory that moves */
+	STEP_MOVED,	 /* they may load the new tables */
 };
 
 /* --- Page tables --- */
@@ -57,7 +58,10 @@ void keyid_move_rewrite(const struct keyid_move *m, uint64_t *table, unsigned le
 		const uint64_t entry = table[i];
 		const uint64_t address = entry & PTE_ADDRESS;
 
-		/* With LA57 two entries name one table: the second finds all of it done. */
+		/*
+		 * With LA57 two entries refer to one table: the second time all its entries are
+		 * done.
+		 */
 		if ((entry & PTE_PRESENT) == 0 || (entry & m->keyid_mask) != 0) {
 			continue;
 		}
@@ -70,7 +74,7 @@ void keyid_move_rewrite(const struct keyid_move *m, uint64_t *table, unsigned le
 	}
 }
 
-/* In the bootstrap tables. Translations stay until the caller drops them. */
+/* Unmaps the range in the bootstrap tables. The caller flushes the TLB. */
 static void hide(struct bootstrap *b, uint64_t at, uint64_t end)
 {
 	while (at < end) {
@@ -94,7 +98,7 @@ static void drop_translations(const struct bootstrap *b)
 
 /* --- Pages --- */
 
-/* Nothing of a slot is in a TLB while it is not mapped. */
+/* Needs no INVLPG: slot_unmap has flushed the slot's translation. */
 static uint8_t *slot_map(struct bootstrap *b, unsigned slot, uint64_t number, uint64_t bits)
 {
 	__atomic_store_n(b->slot_entries[slot], number | bits, __ATOMIC_SEQ_CST);
@@ -117,7 +121,7 @@ static void move_page(struct bootstrap *b, uint64_t page)
 	slot_unmap(b, 1);
 }
 
-/* 64 bits of the pool's bitmap, before it moves. */
+/* 64 bits of the pool's bitmap, which has not moved yet. */
 static uint64_t used_pages(struct bootstrap *b, uint64_t first)
 {
 	const uint64_t page = b->move.pool_first + first / BITS_PER_PAGE * PAGE_SIZE;
@@ -157,7 +161,7 @@ static void move_data(struct bootstrap *b)
 
 /* --- The CPUs --- */
 
-/* For all others to come to a step, which then is the one that they may leave. */
+/* Waits until all other CPUs are in the current step. */
 static void wait_for_others(struct keyid_move *m)
 {
 	while (__atomic_load_n(&m->arrived, __ATOMIC_ACQUIRE) != m->others) {
@@ -240,10 +244,10 @@ void keyid_move_host(keyid_t keyid)
 }
 
 /*
- * Registers of vCPUs, VMCSs, XSAVE areas, stacks with copies of vector registers, guests' consoles,
- * page tables: all that is in the pool. Under the KeyID that it has now. What was given back is
- * zeroed already, and again here, for a CPU that did not stop may have its old lines; what was
- * never handed out nobody has written: on a machine of a terabyte that is most of 13 GiB.
+ * Zeroes the pool, under its present KeyID. It holds registers of vCPUs, VMCSs, XSAVE areas, stacks
+ * with copies of vector registers, guests' consoles, page tables. Freed pages were zeroed before;
+ * they are zeroed again because a CPU that did not stop may have old lines of them. Pages that were
+ * never handed out were never written: on a machine with a terabyte they are most of 13 GiB.
  */
 static void zero_pool(struct bootstrap *b)
 {
@@ -254,9 +258,8 @@ static void zero_pool(struct bootstrap *b)
 }
 
 /*
- * The others have stopped on the bootstrap tables, their caches are empty, and this CPU is there as
- * well. Nothing maps the pool or the image's data any more. The pool is zeroed; then steps 4 and 5
- * for the data.
+ * The other CPUs have stopped on the bootstrap tables with empty caches, and this CPU runs there
+ * too. Unmaps and zeroes the pool; then steps 4 and 5 for the image's data.
  */
 void keyid_move_back(struct bootstrap *b)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The machine's local APICs (SDM vol. 3, "Advanced Programmable Interrupt Controller (APIC)"). The
- * BSP decides once how they are reached; APs follow. No lock: each CPU writes its own.
+ * BSP chooses xAPIC or x2APIC mode once; APs follow. No lock: each CPU writes its own APIC.
  */
 #include "vmm/base/lapic.h"
 
@@ -43,7 +43,7 @@
 #define ICR_STARTUP	       (BIT(10) | BIT(9))
 #define ICR_BUSY	       BIT(12)
 #define ICR_ASSERT	       BIT(14)
-#define ICR_OTHERS	       (3u << 18) /* "destination shorthand": all excluding self */
+#define ICR_OTHERS	       (3u << 18) /* destination shorthand "all excluding self" */
 
 #define XAPIC_LAST_ID 254u /* 255 addresses all CPUs */
 
@@ -53,7 +53,7 @@
 static bool x2apic;
 static volatile uint8_t *mmio;
 static bool tsc_deadline;
-static uint64_t timer_hz; /* without TSC deadline */
+static uint64_t timer_hz; /* of the one-shot timer, for a CPU without TSC deadline */
 
 static uint32_t read_reg(uint32_t reg)
 {
@@ -82,7 +82,7 @@ void lapic_eoi(void)
 	write_reg(LAPIC_EOI, 0);
 }
 
-/* Delivery takes microseconds; a bound only so that a dead APIC cannot hang a panic. */
+/* Delivery takes microseconds. The wait is bounded so that a dead APIC cannot hang a panic. */
 static void wait_sent(void)
 {
 	unsigned i;
@@ -95,7 +95,7 @@ static void wait_sent(void)
 static void send(uint32_t apic_id, uint64_t command)
 {
 	if (x2apic) {
-		/* This WRMSR does not wait for earlier stores, which the other CPU is to see. */
+		/* WRMSR does not wait for earlier stores, which the other CPU must see. */
 		cpu_fence();
 		cpu_wrmsr(MSR_IA32_X2APIC_FIRST + LAPIC_ICR_LOW / 16,
 			  command | (uint64_t)apic_id << 32);
@@ -145,13 +145,13 @@ bool lapic_reaches(uint32_t apic_id)
 	if ((cpu_cpuid(1, 0).ecx & CPUID_1_ECX_X2APIC) == 0) {
 		return false;
 	}
-	/* SDM, "x2APIC State Transitions": what the registers hold stays. */
+	/* SDM, "x2APIC State Transitions": the registers keep their content. */
 	cpu_wrmsr(MSR_IA32_APIC_BASE, cpu_rdmsr(MSR_IA32_APIC_BASE) | APIC_BASE_X2APIC);
 	x2apic = true;
 	return true;
 }
 
-/* The BSP's first call: how the APIC is reached is as firmware left it, for all CPUs. */
+/* The BSP's first call: all CPUs use the mode in which firmware left its APIC. */
 static void find_apic(void)
 {
 	uint64_t base = cpu_rdmsr(MSR_IA32_APIC_BASE);
@@ -164,7 +164,7 @@ static void find_apic(void)
 	}
 }
 
-/* Ticks of the one-shot timer per second, against the TSC over 10 ms. */
+/* Measures the ticks of the one-shot timer per second, against the TSC over 10 ms. */
 static void calibrate_timer(void)
 {
 	uint64_t start, ticks;
@@ -208,7 +208,7 @@ static void mask_lvts(void)
 	};
 	unsigned i;
 
-	/* The version gives how many exist; they were added in the order of this table. */
+	/* The version says how many LVTs exist; CPUs added them in the order of this table. */
 	for (i = 0; i < ARRAY_COUNT(lvts) && i <= last; i++) {
 		write_reg(lvts[i], LVT_MASKED);
 	}
@@ -221,7 +221,7 @@ void lapic_init_this_cpu(void)
 
 	if (first) {
 		find_apic();
-		/* Nothing of ours comes through the 8259s. */
+		/* Masks the 8259s: no interrupt comes through them. */
 		cpu_out8(PIC1_DATA, 0xff);
 		cpu_out8(PIC2_DATA, 0xff);
 		tsc_deadline = (cpu_cpuid(1, 0).ecx & CPUID_1_ECX_TSC_DEADLINE) != 0;
@@ -229,10 +229,10 @@ void lapic_init_this_cpu(void)
 	base = cpu_rdmsr(MSR_IA32_APIC_BASE) | APIC_BASE_ENABLE;
 	cpu_wrmsr(MSR_IA32_APIC_BASE, base);
 	if (x2apic) {
-		/* Through xAPIC mode even from disabled (SDM, "x2APIC State Transitions"). */
+		/* A disabled APIC must go through xAPIC mode (SDM, "x2APIC State Transitions"). */
 		cpu_wrmsr(MSR_IA32_APIC_BASE, base | APIC_BASE_X2APIC);
 	}
-	/* The LVTs accept no unmasked state before the software enable; mask them after it. */
+	/* A disabled APIC keeps its LVTs masked: write them after the software enable. */
 	write_reg(LAPIC_TPR, 0);
 	write_reg(LAPIC_SVR, SVR_ENABLE | VECTOR_SPURIOUS);
 	mask_lvts();
@@ -244,7 +244,7 @@ void lapic_init_this_cpu(void)
 	}
 	if (tsc_deadline) {
 		write_reg(LAPIC_LVT_TIMER, LVT_TIMER_TSC_DEADLINE | VECTOR_TIMER);
-		/* SDM, "TSC-Deadline Mode": the store to the LVT must not fall behind WRMSRs. */
+		/* SDM, "TSC-Deadline Mode": the store to the LVT must come before later WRMSRs. */
 		cpu_fence();
 		cpu_wrmsr(MSR_IA32_TSC_DEADLINE, 0);
 	} else {
@@ -267,7 +267,7 @@ void lapic_timer_arm(uint64_t deadline)
 	}
 	now = cpu_rdtsc();
 	ticks = deadline > now ? MIN(deadline - now, tsc_hz()) : 0;
-	/* At most a second at a time; rounded up, for 0 would disarm. */
+	/* At most a second at a time. Rounded up, because 0 would stop the timer. */
 	ticks = cpu_mul_div(ticks, timer_hz, tsc_hz()) + 1;
 	write_reg(LAPIC_TIMER_INIT, (uint32_t)MIN(ticks, (uint64_t)UINT32_MAX));
 }

@@ -10,43 +10,55 @@
 #include "vmm/base/types.h"
 
 /*
- * All locks, in the order in which a CPU takes them: one that waits for a lock holds none of the
- * same rank or of a later one, so no circle of CPUs that wait for each other can form. Unit tests
- * and builds with CHECKS=1 fail on a lock that is taken out of order (lock_check_*). lock_try does
- * not wait, so its order is free; what is taken while such a lock is held has to follow the order.
+ * All locks, in the order in which a CPU takes them: a CPU that waits for a lock holds no lock of
+ * the same rank or of a later one, so CPUs cannot wait for each other in a circle. Unit tests and
+ * builds with CHECKS=1 fail on a lock that is taken out of order (lock_check_*). lock_try does not
+ * wait, so it may be called in any order; locks that are taken while such a lock is held must
+ * follow the order.
  */
 enum lock_rank {
 	LOCK_NONE,
 	/*
-	 * A guest's access to a device. A virtio device moves its pin, which its bus has; the
-	 * operations of a PCI function run under the lock of its bus.
+	 * For a guest's access to a device. A virtio device raises its interrupt pin under the lock
+	 * of its bus. The operations of a PCI function run under the lock of its bus too.
 	 */
 	LOCK_VIRTIO,
 	LOCK_PCI,
 	LOCK_MSIX,
 	LOCK_DEVICE,
-	/* Devices write to the console, move a wire of the I/O APIC, and move their ranges. */
+	/*
+	 * A device that holds one of the locks above writes to the console, raises a pin of the I/O
+	 * APIC, or moves its I/O ranges.
+	 */
 	LOCK_VCONSOLE,
 	LOCK_IOAPIC,
 	LOCK_IOBUS,
-	LOCK_FILE, /* copied into guest memory */
-	/* Guest memory, which devices use. A share is mapped on the fault of a member. */
+	LOCK_FILE, /* held while a file is copied into guest memory */
+	/* Guest memory, which devices use. A page fault of a member VM maps a page of a share. */
 	LOCK_GMEM,
 	LOCK_SHARE,
-	/* A page of another VM is evicted under this one alone, never under that VM's LOCK_GMEM. */
+	/* Held without that VM's LOCK_GMEM when a page of another VM is evicted. */
 	LOCK_WINDOW,
-	/* vCPUs come and go; a vCPU that leaves for good drops its CPU's translations. */
+	/*
+	 * Guards vCPUs that come and go. A vCPU that leaves for good flushes its CPU's
+	 * translations.
+	 */
 	LOCK_RUN_QUEUE,
-	/* Keys are made, and pages encrypted, under what stands above. */
+	/* Code that makes keys or encrypts pages may hold any of the locks above. */
 	LOCK_RNG,
 	LOCK_CIPHER_SLOT,
-	LOCK_WIPE, /* a slot's first use registers it */
-	LOCK_WORK, /* the queue alone */
-	/* Memory of the host: all above take some. The table of frames grows by pages. */
+	LOCK_WIPE, /* the first use of a slot registers it for wiping */
+	LOCK_WORK, /* held only for changes of the queue */
+	/*
+	 * Host memory. Code under any lock above may allocate; the table of frames grows by host
+	 * pages.
+	 */
 	LOCK_HOST_MAP,
 	LOCK_FRAMES,
 	LOCK_POOL,
-	/* Anybody logs. Who has the devices writes what is queued. */
+	/*
+	 * Code under any lock may log. The CPU that has LOCK_CONSOLE_DEVICE outputs what is queued.
+	 */
 	LOCK_CONSOLE_DEVICE,
 	LOCK_CONSOLE,
 	LOCK_RANK_COUNT
@@ -56,14 +68,14 @@ struct lock {
 	uint32_t next;
 	uint32_t owner;
 #ifdef UMBRA_CHECKS
-	uint32_t rank; /* that it was taken with last */
+	uint32_t rank; /* the rank of the last lock_take */
 #endif
 };
 
 #ifdef UMBRA_CHECKS
 /*
- * lock_check.c, or tests/unit/fake_lock.c: this CPU is about to wait for the lock; it has the lock;
- * it gives it back. They panic, or fail the test, when the order is broken.
+ * Called when this CPU is about to wait for the lock, has taken it, and is about to release it.
+ * lock_check.c panics, and tests/unit/fake_lock.c fails the test, when the order is broken.
  */
 void lock_check_wait(const struct lock *l, enum lock_rank rank);
 void lock_check_taken(struct lock *l, enum lock_rank rank);
@@ -94,10 +106,13 @@ static inline void lock_take(struct lock *l, enum lock_rank rank)
 	lock_check_taken(l, rank);
 }
 
-/* True when nobody had it, and now the caller has. */
+/* Takes the lock and returns true if it is free; else returns false at once. */
 static inline bool lock_try(struct lock *l, enum lock_rank rank)
 {
-	/* Acquires what lock_drop released: the last one to have it dropped it by this number. */
+	/*
+	 * The acquire load pairs with the release in lock_drop, by which the last holder stored
+	 * this number.
+	 */
 	uint32_t ticket = __atomic_load_n(&l->owner, __ATOMIC_ACQUIRE);
 	bool taken = __atomic_compare_exchange_n(&l->next, &ticket, ticket + 1, false,
 						 __ATOMIC_RELAXED, __ATOMIC_RELAXED);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The order of locks (lock.h), checked while the machine runs: for builds with CHECKS=1. Each CPU
+ * Checks the order of locks (lock.h) while the machine runs, in builds with CHECKS=1. Each CPU
  * keeps a bit for each rank that it holds. Nothing is checked before the boot processor has its
- * block, nor once the machine ends, when locks are broken on purpose.
+ * block, nor when the machine ends and locks are broken on purpose.
  */
 #include "vmm/base/lock.h"
 
@@ -11,7 +11,7 @@
 
 _Static_assert(LOCK_RANK_COUNT <= 64, "a bit for each rank");
 
-/* NULL: not now. */
+/* This CPU's bits, or NULL when nothing is checked. */
 static uint64_t *held_here(void)
 {
 	return percpu_count() == 0 || panic_has_begun() ? NULL : &percpu_self()->locks_held;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Formats log lines; console.c keeps and shows them, under its lock. */
+/* Formats log lines. console.c stores and shows them, under its lock. */
 #include "vmm/base/log.h"
 
 #include <stdarg.h>
@@ -9,10 +9,10 @@
 
 #define LINE_MAX 240
 
-/* Written once, by the boot processor, when the configuration was read. */
+/* Written once, by the boot processor, after it has read the configuration. */
 static enum log_level max_level = LOG_INFO;
 
-/* Atomic: other CPUs log meanwhile. */
+/* Atomic, because other CPUs log at the same time. */
 static enum log_level shown_level = LOG_ERROR;
 
 static const char *const prefixes[] = {

@@ -10,9 +10,9 @@
 #include "vmm/base/types.h"
 
 enum log_level {
-	LOG_ERROR, /* the user has to act: something asked for will not happen */
-	LOG_WARN,  /* weaker or slower than the user may think */
-	LOG_INFO,  /* the story of the boot */
+	LOG_ERROR, /* the user must act: something that was asked for will not happen */
+	LOG_WARN,  /* something is weaker or slower than the user may think */
+	LOG_INFO,  /* what happens during the boot */
 	LOG_DEBUG, /* for developers; off unless [host] log = debug */
 };
 
@@ -22,8 +22,8 @@ void log_printf(enum log_level level, const char *fmt, ...) PRINTF_LIKE(2, 3);
 /* Lines above this level are dropped. LOG_INFO at start. */
 void log_set_level(enum log_level level);
 /*
- * Lines up to this one are not, whatever log_set_level says: while somebody is there who asks.
- * LOG_ERROR at start.
+ * Logs lines up to this level even if log_set_level drops them. The shell uses it while a user
+ * asks. LOG_ERROR at start.
  */
 void log_show(enum log_level level);
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Firmware programs the MTRRs of all CPUs alike, or should: two CPUs that disagree on the type of a
- * page corrupt it. The BSP's values are taken for right. Written once, then only read.
+ * Firmware should program the MTRRs of all CPUs alike: two CPUs that disagree on the type of a page
+ * corrupt it. The BSP's values count as right. They are stored once and then only read.
  */
 #include "vmm/base/mtrr.h"
 
@@ -54,7 +54,7 @@ void mtrr_capture(void)
 
 bool mtrr_free_bits(uint64_t bits)
 {
-	/* Pairs of base and mask come first, for each variable range. */
+	/* The list begins with a pair of base and mask for each variable range. */
 	for (size_t i = 0; i + 1 < 2 * variable_count; i += 2) {
 		if ((mtrrs[i + 1].value & MTRR_PHYSMASK_VALID) != 0 &&
 		    (mtrrs[i].value & bits) != 0) {
@@ -82,7 +82,7 @@ static bool differs(void)
 	return false;
 }
 
-/* SDM vol. 3, "MTRR Maintenance Programming Interface": no caches, no TLB while they change. */
+/* SDM vol. 3, "MTRR Maintenance Programming Interface": no caches, no TLB during the change. */
 static void load(void)
 {
 	uint64_t cr0 = cpu_read_cr0();

@@ -1,22 +1,25 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Memory type range registers: the same on every CPU (SDM vol. 3, "MTRRs in MP Systems"). */
+/*
+ * Memory type range registers. They must be the same on every CPU (SDM vol. 3, "MTRRs in MP
+ * Systems").
+ */
 #ifndef UMBRA_BASE_MTRR_H
 #define UMBRA_BASE_MTRR_H
 
 #include "vmm/base/types.h"
 
-/* Remembers the MTRRs of this CPU, the BSP. Once. */
+/* Stores the MTRR values of this CPU, the BSP. Once. */
 void mtrr_capture(void);
 
 /*
- * For addresses with KeyIDs: lets no variable range depend on these address bits, in what was
- * captured. false, and nothing is changed, when a range lies where one of them is set. Every CPU
- * is to call mtrr_match_this_cpu after it. Firmware that knows of KeyIDs has done so already
- * (336907, "MTRRs"). BSP.
+ * Prepares the stored values for addresses with KeyIDs: changes the mask of each variable range so
+ * that it ignores these address bits. Returns false and changes nothing when a range lies where one
+ * of the bits is set. Call mtrr_match_this_cpu on every CPU afterwards. Firmware that supports
+ * KeyIDs has set the masks so already (336907, "MTRRs"). BSP.
  */
 bool mtrr_free_bits(uint64_t bits);
 
-/* Loads what was captured if this CPU has anything else; returns whether. Interrupts off. */
+/* Loads the stored values if this CPU's differ. Returns whether they differed. Interrupts off. */
 bool mtrr_match_this_cpu(void);
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The host pool: a bitmap that lies in the pool's own first pages. */
+/* The host pool, with a bitmap in its own first pages. */
 #include "vmm/base/page_alloc.h"
 
 #include "vmm/base/err.h"
@@ -16,20 +16,20 @@ static struct {
 	uint64_t first; /* page number */
 	uint64_t page_count;
 	uint64_t free_count;
-	uint64_t reserved; /* of these: see page_reserve */
+	uint64_t reserved; /* how many of the free pages page_reserve has set aside */
 	uint64_t hint;	   /* no page below this one is free */
-	uint64_t written;  /* no page from this one on was ever handed out */
-	uint64_t *used;	   /* one bit a page */
+	uint64_t written;  /* no page from this one on was ever allocated */
+	uint64_t *used;	   /* one bit for each page */
 	keyid_t keyid;
 } pool;
 
-/* By page number. */
+/* The bootstrap pages, by page number. */
 static struct {
 	uint64_t first;
 	uint64_t page_count;
 } bootstrap;
 
-/* The bootstrap pages come first: they have less memory to choose from. */
+/* Takes the bootstrap pages first, because fewer ranges are good for them. */
 static int pool_cut(const struct page_pool_plan *plan)
 {
 	const uint64_t end = plan->end / PAGE_SIZE;
@@ -56,7 +56,9 @@ static bool pool_is_used(uint64_t page)
 	return (pool.used[page / 64] & BIT(page % 64)) != 0;
 }
 
-/* Whole words at once: a VM's metadata may be gigabytes in a row, and others wait for the lock. */
+/*
+ * Sets whole words at a time: a VM's metadata may be gigabytes, and other CPUs wait for the lock.
+ */
 static void pool_set_used(uint64_t page, uint64_t count, bool used)
 {
 	while (count > 0) {
@@ -125,7 +127,10 @@ bool page_is_own(uint64_t first, uint64_t end)
 	       overlaps(first, end, bootstrap.first, bootstrap.page_count);
 }
 
-/* First of count free pages in a row, or page_count of the pool. Whole words at once, as above. */
+/*
+ * The first page of count free pages in a row, or page_count of the pool. Looks at whole words at a
+ * time, for the same reason.
+ */
 static uint64_t pool_find(uint64_t count)
 {
 	uint64_t page = pool.hint;
@@ -148,7 +153,7 @@ static uint64_t pool_find(uint64_t count)
 	return run >= count ? page - run : pool.page_count;
 }
 
-/* reserved: of what is set aside, or else of the rest. */
+/* reserved: takes from the pages that are set aside, else from the others. */
 static void *take(size_t count, bool reserved)
 {
 	uint64_t page = pool.page_count;
@@ -163,7 +168,10 @@ static void *take(size_t count, bool reserved)
 		lock_drop(&pool.lock);
 		return NULL;
 	}
-	/* Before anybody can write to them: a CPU may be stopped anywhere when the machine ends. */
+	/*
+	 * Before the pages can be written: when the machine ends, a CPU may be stopped at any
+	 * instruction.
+	 */
 	__atomic_store_n(&pool.written, MAX(pool.written, page + count), __ATOMIC_RELEASE);
 	pool_set_used(page, count, true);
 	add_free(&pool.free_count, 0 - (uint64_t)count);

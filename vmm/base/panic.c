@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The last words of the machine. Order: stop the other CPUs and wipe keys, take the consoles
- * without locks, speak, leave for bootstrap memory, have firmware keep what was said, stay or
- * reset. A second panic on the way (from a fault inside) says one short line and stops. Another CPU
- * that comes here, or powers off, waits for the first.
+ * Panic. The order: stop the other CPUs and wipe keys, take the consoles without locks, log, change
+ * to bootstrap memory, have firmware store the text, then stay or reset. A second panic on the way
+ * (from an exception inside) writes one short line and stops. Another CPU that panics or powers off
+ * waits for the first.
  */
 #include "vmm/base/panic.h"
 
@@ -19,19 +19,19 @@
 #include "vmm/base/str.h"
 #include "vmm/base/topology.h"
 
-static void (*wipe_keys)(void); /* NULL: nothing to wipe, or all is wiped */
+static void (*wipe_keys)(void); /* NULL: nothing to wipe, or wiped already */
 static uint64_t ender;		/* APIC ID + 1 of the CPU that ends the machine; 0: none; atomic */
-static uint32_t panic_depth;	/* the ender's alone */
+static uint32_t panic_depth;	/* only the ender uses it */
 static bool reboot_after;
 
-/* idt_stubs.asm: panic itself, which fills the frame and goes on here. */
+/* panic itself is in idt_stubs.asm: it fills the frame and jumps to panic_text. */
 struct idt_frame panic_frame;
 _Noreturn void panic_text(const char *fmt, ...) PRINTF_LIKE(1, 2);
 
 /*
- * One CPU ends the machine. Another one that wants to waits for good, and the first one's NMI stops
- * it: were it to go on, it would stop the first by an NMI in the midst of wiping. Who the CPU is
- * comes from CPUID, which works in any state of the machine, unlike percpu_self.
+ * Only one CPU ends the machine. Another CPU that calls this waits for good, and the first one's
+ * NMI stops it: if it went on, its own NMI would stop the first CPU while that wipes keys. CPUs are
+ * told apart by CPUID, which works in any state of the machine, unlike percpu_self.
  */
 static void claim_end(void)
 {
@@ -72,7 +72,7 @@ void panic_wipe(void)
 	}
 }
 
-/* An exception in what panic or the wipe does: all is wiped by now, and one line is said. */
+/* An exception during a panic or the wipe: keys are wiped by now, and only one line is written. */
 static _Noreturn void panic_again(void)
 {
 	static const char again[] = "\n*** trouble inside the panic itself; stopping here ***\n";
@@ -97,7 +97,7 @@ void panic_begin(void)
 	cpu_cli();
 	claim_end();
 	depth = panic_depth++;
-	panic_wipe(); /* goes on behind the step that an exception broke off */
+	panic_wipe(); /* after an exception in the wipe, continues behind the step that failed */
 	if (depth != 0) {
 		panic_again();
 	}
@@ -106,7 +106,7 @@ void panic_begin(void)
 	crash_record_begin();
 }
 
-/* Without a KeyID: firmware, and the next to use this memory, know of none. */
+/* Runs at KeyID 0, the only one that firmware and the next operating system know. */
 static void panic_left(void)
 {
 	static const char last[] = "\n*** Umbra stopped. Note the lines above, then switch the "
@@ -124,11 +124,13 @@ static void panic_left(void)
 
 _Noreturn void panic_end(void)
 {
-	console_drain(); /* before anything else has a chance to hang */
+	console_drain(); /* before a later step can hang */
 	bootstrap_leave(panic_left);
 }
 
-/* Are these the registers of this panic, or of one on another CPU at the same moment? */
+/*
+ * Does panic_frame hold this panic's registers? Another CPU may have panicked at the same moment.
+ */
 static bool frame_is_ours(void)
 {
 	return panic_frame.rsp - (uintptr_t)__builtin_frame_address(0) < PAGE_SIZE;
@@ -141,7 +143,7 @@ _Noreturn void panic_text(const char *fmt, ...)
 
 	panic_begin();
 	__builtin_va_start(args, fmt);
-	(void)str_vprintf(text, sizeof(text), fmt, args); /* a cut message is still one */
+	(void)str_vprintf(text, sizeof(text), fmt, args); /* may cut the message */
 	__builtin_va_end(args);
 	log_error("PANIC: CPU %u: %s", percpu_count() == 0 ? 0 : percpu_self()->index, text);
 	if (frame_is_ours()) {

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The end of the machine: for broken invariants of our own, never for something that a guest, the
- * stick or firmware did. Stops the other CPUs, says why on every console, and stays.
+ * The end of the machine. Used for broken invariants of the hypervisor itself, never for something
+ * that a guest, the stick or firmware did. Stops the other CPUs, logs the reason on every console,
+ * and stays there.
  */
 #ifndef UMBRA_BASE_PANIC_H
 #define UMBRA_BASE_PANIC_H
@@ -11,27 +12,27 @@
 _Noreturn void panic(const char *fmt, ...) PRINTF_LIKE(1, 2);
 
 /*
- * The two halves of panic for one who has more than a line to log (idt.c). panic_begin stops
- * the other CPUs, wipes keys and breaks the console lock; it does not return when somebody began.
+ * The two halves of panic, for code that logs more than a line (idt.c). panic_begin stops the other
+ * CPUs, wipes keys and breaks the console lock. It does not return when another CPU panics already.
  */
 void panic_begin(void);
 _Noreturn void panic_end(void);
 
-/* What follows a panic: the machine stays as it is (the default), or is reset. */
+/* Sets what follows a panic: the machine stays as it is (the default), or is reset. */
 void panic_set_reboot(bool reboot);
 
-/* The machine ends, by a panic or otherwise: a CPU has called panic_wipe. */
+/* Is the machine ending, by a panic or otherwise? True when a CPU has called panic_wipe. */
 bool panic_has_begun(void);
 
 /*
- * What panic, reset and power-off do first of all: stops the other CPUs and wipes keys. NULL until
- * crypto sets it. An exception inside leads to a panic, which calls it again on the same CPU: it
- * goes on then behind the step that failed.
+ * Sets the function that panic, reset and power-off call first: it stops the other CPUs and wipes
+ * keys. NULL until crypto/ sets it. An exception in this function leads to a panic, which calls it
+ * again on the same CPU: it then continues behind the step that failed.
  */
 void panic_set_wipe(void (*wipe)(void));
 /*
- * Runs that function, if there is one and it is not done yet. Called by power.c as well. When
- * another CPU has called it before, or panics, this one stops here for good. Interrupts off.
+ * Calls that function, unless it has already finished. Also called by power.c. If another CPU has
+ * called panic_wipe or panics, this CPU stops here for good. Interrupts off.
  */
 void panic_wipe(void);
 

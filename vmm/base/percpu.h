@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What each CPU owns, reached through GS. Index 0 is the bootstrap processor. */
+/* The data of each CPU, reached through GS. Index 0 is the bootstrap processor. */
 #ifndef UMBRA_BASE_PERCPU_H
 #define UMBRA_BASE_PERCPU_H
 
@@ -10,33 +10,37 @@
 struct vcpu;
 struct ept_root;
 
-/* Three kinds of use, and none shares a cache line with another. */
+/* The fields are in three groups by use, and no group shares a cache line with another. */
 struct percpu {
-	/* Read by this CPU and by others; hardly ever written once the CPU is up. */
-	struct percpu *self; /* first: mov rax, gs:0 */
+	/* Read by this CPU and by others; rarely written once the CPU is up. */
+	struct percpu *self; /* first, for mov rax, gs:0 */
 	uint32_t index;
 	uint32_t apic_id;
-	bool mtrrs_differed;	/* smp: from the BSP's, before they were made alike */
-	void *vmxon_region;	/* vmm */
-	uint64_t *slot_entries; /* host_paging: page-table entry and address of slot 0; ... */
-	uint8_t *slot_pages;	/* ... every second page is a slot */
-	void *tables;		/* GDT, TSS and stacks; owned by idt.c */
+	bool mtrrs_differed; /* smp: they differed from the BSP's at start */
+	void *vmxon_region;  /* vmm */
+	/* host_paging: page-table entry and address of slot 0; the slots are ... */
+	uint64_t *slot_entries;
+	uint8_t *slot_pages; /* ... every second entry and every second page */
+	void *tables;	     /* GDT, TSS and stacks; owned by idt.c */
 	void *stack_top;
 
-	/* Written by this CPU at each exit, turn or interrupt. */
-	struct vcpu *vcpu __attribute__((aligned(64))); /* vmm: whose VMCS is current; NULL: none */
-	uint32_t work_seen; /* smp: number of the work that it did last */
-	/* idt: interrupts taken. */
+	/*
+	 * Written by this CPU at each exit, at each turn of the scheduler, or in interrupt
+	 * handlers.
+	 */
+	struct vcpu *vcpu __attribute__((aligned(64))); /* vmm: its VMCS is current; NULL: none */
+	uint32_t work_seen; /* smp: number of the last work that it did */
+	/* idt: counts of interrupts. */
 	uint64_t kick_count;
 	uint64_t timer_count;
-	uint64_t unexpected_count; /* of vectors that are nobody's */
+	uint64_t unexpected_count; /* on vectors without a handler */
 	uint64_t nmi_count;
-	uint64_t locks_held; /* lock_check.c: a bit for each rank */
+	uint64_t locks_held; /* lock_check.c: one bit for each rank */
 
 	/*
-	 * ept_tlb: the EPT root this CPU is in guest mode with (NULL: outside), and the root in
-	 * whose mask of CPUs it is. Other CPUs read the first while this one writes it at each
-	 * entry and exit.
+	 * ept_tlb: guest_root is the EPT root with which this CPU is in guest mode (NULL: it is
+	 * not). The second field is the root in whose set of CPUs this CPU is. Other CPUs read the
+	 * first while this CPU writes it at each entry and exit.
 	 */
 	struct ept_root *guest_root __attribute__((aligned(64)));
 	struct ept_root *joined_root;
@@ -47,15 +51,17 @@ _Static_assert(offsetof(struct percpu, vcpu) % 64 == 0 &&
 		       sizeof(struct percpu) == offsetof(struct percpu, guest_root) + 64,
 	       "a line that is written has one use");
 
-/* This CPU's block. Only after percpu_load on this CPU. */
+/* This CPU's block. Only after this CPU has called percpu_load. */
 static inline struct percpu *percpu_self(void);
 
-/* Number of CPUs that are online; stable once smp_start_all has returned. */
+/* Number of CPUs that are online; constant after smp_start_all. */
 uint32_t percpu_count(void);
 /* By index below percpu_count(). */
 struct percpu *percpu_get(uint32_t index);
 
-/* Appends the block of a CPU that is up; its index must be the next. BSP only, before release. */
+/*
+ * Appends the block of a CPU that is up; its index must be the next. BSP only, before smp_release.
+ */
 void percpu_register(struct percpu *cpu);
 /* Makes GS of this CPU point to the block. */
 void percpu_load(struct percpu *cpu);

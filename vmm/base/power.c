@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The ways to end the machine, the kindest first. Order in all: stop the other CPUs and wipe keys,
- * let the consoles finish, leave for bootstrap memory, then try one way after the other. Filled in
- * once by power_init.
+ * The ways to turn the machine off or reset it, the most orderly first. Each stops the other CPUs
+ * and wipes keys, lets the consoles finish, changes to bootstrap memory, then tries one way after
+ * the other. power_init fills in the data once.
  */
 #include "vmm/base/power.h"
 
@@ -27,15 +27,15 @@
 #define PM1_SLP_MASK	PM1_SLP_TYPE(7)
 #define PM1_SLP_EN	BIT(13)
 
-#define RESET_PORT 0xcf9 /* of all chipsets since ICH: 2, then 6: full reset */
+#define RESET_PORT 0xcf9 /* of all chipsets since ICH; writing 2, then 6 is a full reset */
 #define SETTLE_US  500000
 
 static struct {
 	struct runtime_services services;
-	struct runtime_range late[POWER_RANGE_MAX]; /* become writable when they are needed */
+	struct runtime_range late[POWER_RANGE_MAX]; /* ranges to make writable at the end */
 	size_t late_count;
 	struct acpi_facts acpi;
-	volatile uint8_t *reset_memory; /* the reset register, if it is in memory */
+	volatile uint8_t *reset_memory; /* the reset register if it is in memory, else NULL */
 } power;
 
 static int map_range(const struct runtime_range *r, enum host_access access)
@@ -45,7 +45,10 @@ static int map_range(const struct runtime_range *r, enum host_access access)
 	if (__builtin_mul_overflow(r->page_count, PAGE_SIZE, &bytes)) {
 		return ERR_RANGE;
 	}
-	/* Only there: while the hypervisor runs on its own tables nobody can reach firmware. */
+	/*
+	 * Only in the bootstrap tables: while the hypervisor runs on its own tables, no code of it
+	 * can reach firmware.
+	 */
 	return host_map_bootstrap(r->base, bytes, access,
 				  r->uncached ? HOST_CACHE_UC : HOST_CACHE_WB);
 }
@@ -81,13 +84,14 @@ void power_init(const struct runtime_services *services, const struct runtime_ra
 	}
 }
 
-/* Keys are gone and no other CPU runs: firmware's code may be writable now. */
+/* Makes firmware's code writable. Keys are wiped and no other CPU runs, so that is safe now. */
 static void open_firmware(void)
 {
 	size_t i;
 
 	for (i = 0; i < power.late_count; i++) {
-		(void)map_range(&power.late[i], HOST_READ_WRITE_EXEC); /* has tables already */
+		/* Cannot fail: the tables exist. */
+		(void)map_range(&power.late[i], HOST_READ_WRITE_EXEC);
 	}
 }
 
@@ -121,7 +125,7 @@ static void prepare_end(void)
 	cpu_cli();
 	panic_wipe();
 	smp_stop_others();
-	console_break_lock(); /* a stopped CPU may hold it */
+	console_break_lock(); /* a stopped CPU may hold the lock */
 	console_drain();
 }
 
@@ -140,7 +144,7 @@ static void switch_off(void)
 {
 	call_firmware(EFI_RESET_SHUTDOWN);
 	if (power.acpi.has_s5) {
-		/* PM1b first: the machine may go when it sees PM1a. */
+		/* PM1b first, because the machine may power off at the write to PM1a. */
 		sleep_s5(power.acpi.pm1b_control, power.acpi.s5_type_b);
 		sleep_s5(power.acpi.pm1a_control, power.acpi.s5_type_a);
 		tsc_wait_us(SETTLE_US);
@@ -156,7 +160,7 @@ _Noreturn void power_off(void)
 	bootstrap_leave(switch_off);
 }
 
-/* No interrupt table, then an exception: the CPU shuts down and the chipset resets it. */
+/* An exception without an IDT shuts the CPU down, and the chipset resets it. */
 static void triple_fault(void)
 {
 	struct cpu_table_register nothing = { 0, 0 };

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A terminal of the simplest kind. What it shows comes from the log and from guests, so every byte
- * is hostile: control sequences move within the grid or are swallowed. Writing to the grid runs
- * under the console lock, drawing under console.c's device lock: it may draw a row that is just
- * being changed, and draws it again then, for `dirty` is set after each change.
+ * A very simple terminal. The text comes from the log and from guests, so every byte is hostile:
+ * control sequences only move within the grid, or are ignored. Writing to the grid runs under the
+ * console lock, drawing under console.c's device lock. So a row may change while it is drawn; it is
+ * then drawn again, because `dirty` is set after each change.
  */
 #include "vmm/base/screen.h"
 
@@ -17,23 +17,23 @@
 #define COLS_MIN  20u
 #define ROWS_MIN  4u
 #define GLYPH_W	  8u
-#define GLYPH_MAX 32u	/* height */
-#define SCALE_AT  2560u /* wider than this: bigger letters */
+#define GLYPH_MAX 32u	/* rows of the tallest glyph */
+#define SCALE_AT  2560u /* pixels; on a wider screen letters are twice as large */
 #define TAB	  8u
-#define PACE	  32u /* ticks of rest for a tick of drawing */
+#define PACE	  32u /* ticks of rest for each tick of drawing */
 #define PARAM_MAX 999u
 
-/* Where in a control sequence the text is (ECMA-48, "Control sequences"). */
+/* The position in a control sequence (ECMA-48, "Control sequences"). */
 enum escape {
 	ESCAPE_NONE,
-	ESCAPE_BEGAN,  /* ESC */
-	ESCAPE_CSI,    /* ESC [ parameters */
-	ESCAPE_STRING, /* ESC ] ... until BEL or ST */
-	ESCAPE_SKIP,   /* one more byte: ESC ( B */
+	ESCAPE_BEGAN,  /* after ESC */
+	ESCAPE_CSI,    /* after ESC [, in the parameters */
+	ESCAPE_STRING, /* after ESC ], until BEL or ST */
+	ESCAPE_SKIP,   /* one more byte to ignore, as in ESC ( B */
 };
 
 static struct {
-	const uint8_t *glyphs; /* of 0..255, height bytes each */
+	const uint8_t *glyphs; /* for characters 0..255, height bytes each */
 	uint32_t height;
 } font;
 
@@ -41,14 +41,15 @@ static struct {
 	uint8_t *pixels;
 	uint32_t bytes_per_line, lines;
 	uint32_t scale, cols, rows;
-	uint32_t ink[4][2]; /* two pixels for two bits of a glyph, the left one first */
-	uint8_t text[ROWS_MAX][COLS_MAX];  /* a ring of rows: row r is text[(top + r) % rows] */
-	uint8_t drawn[ROWS_MAX][COLS_MAX]; /* what the framebuffer shows, by place */
+	uint32_t ink[4][2]; /* two pixels for each two bits of a glyph, the left one first */
+	/* A ring: row r of the screen is text[(top + r) % rows]. */
+	uint8_t text[ROWS_MAX][COLS_MAX];
+	uint8_t drawn[ROWS_MAX][COLS_MAX]; /* the characters that the framebuffer shows */
 	uint32_t top, row, col;
 	bool dirty; /* atomic */
 	enum escape escape;
 	uint32_t param;
-	uint64_t rest_until; /* TSC */
+	uint64_t rest_until; /* TSC; nothing is drawn until then */
 } screen;
 
 /* --- Font: PSF version 1 and 2 --- */
@@ -116,7 +117,7 @@ static void draw_cell(uint32_t row, uint32_t col, uint8_t c)
 	}
 }
 
-/* Another CPU may be writing: a cell is a byte, which is read once. */
+/* Another CPU may write meanwhile. A cell is one byte, and is read once. */
 static void draw_changes(void)
 {
 	const uint32_t top = __atomic_load_n(&screen.top, __ATOMIC_RELAXED);
@@ -182,7 +183,7 @@ static void put(uint8_t c)
 	line_at(screen.row)[screen.col++] = c;
 }
 
-/* ESC [ param final: the erasing that shells and kernels do, and home; the rest is swallowed. */
+/* ESC [ param final: does the erasing that shells and kernels use, and "home"; ignores the rest. */
 static void control_sequence(char final)
 {
 	const uint32_t col = MIN(screen.col, screen.cols - 1);
@@ -203,7 +204,7 @@ static void control_sequence(char final)
 	}
 }
 
-/* A byte within a control sequence. */
+/* Handles a byte within a control sequence. */
 static void escaped(char c)
 {
 	switch (screen.escape) {
@@ -223,7 +224,7 @@ static void escaped(char c)
 		}
 		break;
 	case ESCAPE_STRING:
-		/* Ends with BEL, or with ESC and a backslash, which ESCAPE_BEGAN swallows. */
+		/* BEL ends it, or ESC and a backslash, which ESCAPE_BEGAN ignores. */
 		screen.escape = c == '\a' ? ESCAPE_NONE : ESCAPE_STRING;
 		break;
 	default: screen.escape = ESCAPE_NONE; break;
@@ -251,7 +252,8 @@ static void screen_byte(char c)
 		if (c >= ' ' && c <= '~') {
 			put((uint8_t)c);
 		} else if ((uint8_t)c >= 0xc0) {
-			put('?'); /* first byte of a UTF-8 character; the others show nothing */
+			/* The first byte of a UTF-8 character; its other bytes show nothing. */
+			put('?');
 		}
 		break;
 	}
@@ -262,7 +264,7 @@ static void screen_write(const char *text, size_t bytes)
 	for (size_t i = 0; i < bytes; i++) {
 		screen_byte(text[i]);
 	}
-	__atomic_store_n(&screen.dirty, true, __ATOMIC_RELEASE); /* behind the last change */
+	__atomic_store_n(&screen.dirty, true, __ATOMIC_RELEASE); /* after the last change */
 }
 
 static const struct console_sink screen_sink = {
@@ -283,7 +285,7 @@ void screen_move(void *pixels)
 	screen.pixels = pixels;
 }
 
-/* Sizes that lie within the tables, or false. */
+/* Computes the sizes. False when they do not fit the tables. */
 static bool set_geometry(const struct screen_mode *mode)
 {
 	uint32_t scale;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * 16550 UART (National Semiconductor PC16550D data sheet: "Registers", "FIFO Polled Mode"). The
- * registers are touched under console.c's device lock, but for serial_init and serial_close. What
- * is to be sent is put into the queue under the console lock and taken out under the device lock.
+ * 16550 UART (National Semiconductor PC16550D data sheet: "Registers", "FIFO Polled Mode"). Code
+ * uses the registers under console.c's device lock, except serial_init and serial_close. Output
+ * enters the queue under the console lock and leaves it under the device lock.
  */
 #include "vmm/base/serial.h"
 
@@ -13,10 +13,10 @@
 #include "vmm/base/tsc.h"
 
 enum {
-	REG_DATA = 0,	      /* RBR, THR; DLL with DLAB */
-	REG_INT_ENABLE = 1,   /* DLM with DLAB */
-	REG_FIFO_CONTROL = 2, /* written */
-	REG_INT_IDENT = 2,    /* read */
+	REG_DATA = 0,	      /* RBR, THR; DLL when DLAB is set */
+	REG_INT_ENABLE = 1,   /* IER; DLM when DLAB is set */
+	REG_FIFO_CONTROL = 2, /* when written */
+	REG_INT_IDENT = 2,    /* when read */
 	REG_LINE_CONTROL = 3,
 	REG_MODEM_CONTROL = 4,
 	REG_LINE_STATUS = 5,
@@ -30,31 +30,34 @@ enum {
 #define MCR_ON	  0x0b /* DTR, RTS, OUT2 */
 #define MCR_LOOP  0x10 /* loop-back, all outputs off */
 #define MCR_OUTS  0x0e /* RTS, OUT1, OUT2 */
-#define IIR_FIFOS 0xc0 /* both bits: there are FIFOs, and they are on */
-#define LSR_GONE  0xff /* what is not there reads as ones; no chip has all of these at once */
+#define IIR_FIFOS 0xc0 /* both bits: FIFOs exist and are enabled */
+/* A missing chip reads as all ones; a real one never sets all of these bits. */
+#define LSR_GONE  0xff
 #define LSR_DATA  BIT(0)
 #define LSR_BREAK BIT(4)
 #define LSR_THRE  BIT(5)
 #define LSR_TEMT  BIT(6)
 
 #define FIFO_BYTES  16
-#define QUEUE_BYTES (64u * 1024) /* the whole log, and as much again */
+#define QUEUE_BYTES (64u * 1024) /* twice the size of the log */
 
-/* A line that takes nothing for this long has stalled; 16 bytes at 80 baud. */
-#define STALL_US    2000000u
-#define STALL_LOOKS 2000000u /* while the clock is not known yet: a microsecond each on metal */
+/* A line has stalled when it takes no byte for this long: 16 bytes at 80 baud. */
+#define STALL_US 2000000u
+/* Before the TSC's frequency is known; a look takes about a microsecond on real hardware. */
+#define STALL_LOOKS 2000000u
 
-static bool present; /* there is a line */
+static bool present; /* there is a UART */
 static bool break_came;
 static uint8_t queue[QUEUE_BYTES];
-static size_t queue_in, queue_out; /* bytes ever put and taken; atomic */
-static size_t lost;		   /* bytes that found no room since one did; console lock */
+static size_t queue_in, queue_out; /* bytes put and taken since the start; atomic */
+/* Bytes dropped since the queue last had room; under the console lock. */
+static size_t lost;
 static uint32_t fifo_bytes;
-static bool sending; /* the chip may hold bytes that are not on the line yet */
+static bool sending; /* the chip may still hold unsent bytes */
 
 static bool stalled;	       /* atomic */
-static uint64_t refusals;      /* looks since it took something */
-static uint64_t refused_since; /* TSC, of the first of them */
+static uint64_t refusals;      /* looks since the chip last took a byte */
+static uint64_t refused_since; /* TSC at the first of these looks */
 
 static struct serial_place place;
 const struct serial_place serial_com1 = { .divisor = 1, .address = 0x3f8 };
@@ -64,7 +67,7 @@ static volatile void *memory_register(uint16_t reg)
 	return (volatile void *)(uintptr_t)(place.address + (uint64_t)reg * place.stride);
 }
 
-/* Registers that lie four bytes apart are read as a whole: some buses know no bytes. */
+/* Registers four bytes apart are read as 32 bits: some buses have no byte accesses. */
 static uint8_t reg_read(uint16_t reg)
 {
 	if (!place.memory) {
@@ -85,7 +88,7 @@ static void reg_write(uint16_t reg, uint8_t value)
 	}
 }
 
-/* Reading the register forgets a break in it (data sheet, "Line Status Register"). */
+/* Reading the register clears its break bit (data sheet, "Line Status Register"). */
 static uint8_t line_status(void)
 {
 	const uint8_t status = reg_read(REG_LINE_STATUS);
@@ -113,7 +116,7 @@ static void enqueue(const char *text, size_t bytes)
 	__atomic_store_n(&queue_in, at, __ATOMIC_RELEASE);
 }
 
-/* All of it or nothing: what is cut would not be seen to be. */
+/* Queues all of the text or none: a reader could not see that a part is missing. */
 static void serial_write(const char *text, size_t bytes)
 {
 	char note[96];
@@ -167,7 +170,7 @@ bool serial_send(void)
 		uint8_t *byte = &queue[at++ % QUEUE_BYTES];
 
 		reg_write(REG_DATA, *byte);
-		*byte = 0; /* a guest's output does not stay in memory */
+		*byte = 0; /* guests' output must not stay in memory */
 	}
 	__atomic_store_n(&queue_out, at, __ATOMIC_RELEASE);
 	return more;
@@ -175,7 +178,7 @@ bool serial_send(void)
 
 static bool serial_flush(bool somebody_waits)
 {
-	/* it is as fast as it is */
+	/* cannot be made faster */
 	return serial_send();
 }
 
@@ -189,7 +192,7 @@ bool serial_listens(void)
 	return present;
 }
 
-/* The break is reported with the zero byte that stands for it at the head of the FIFO. */
+/* A break is reported together with a zero byte at the head of the FIFO. */
 int serial_getc(void)
 {
 	uint8_t byte;
@@ -206,8 +209,8 @@ int serial_getc(void)
 }
 
 /*
- * In loop-back mode the modem outputs come back as the modem status: RTS, DTR, OUT1, OUT2 as CTS,
- * DSR, RI, DCD. Nothing leaves the chip, and a port that does not exist reads all ones.
+ * In loop-back mode the modem outputs appear in the modem status: RTS, DTR, OUT1, OUT2 as CTS, DSR,
+ * RI, DCD. Nothing leaves the chip. A port without a chip reads as all ones.
  */
 static bool loopback_answers(void)
 {

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * CPUs: how they come up, how the BSP gives them work, how they stop. Work is one slot, written by
- * the BSP alone and announced by a sequence number and a kick. The kick's handler does it, so that
- * it is done whatever the CPU runs: a guest, which the kick takes it out of, or nothing.
+ * How CPUs start, how the BSP makes them run a function, and how they stop. There is one slot for a
+ * function. Only the BSP writes it, then advances a sequence number and kicks the other CPUs. The
+ * kick's handler calls the function, so it runs whatever the CPU does: the kick also takes a CPU
+ * out of a guest or HLT.
  */
 #include "vmm/base/smp.h"
 
@@ -27,27 +28,27 @@
 #define START_WAIT_US	200000
 #define INIT_WAIT_US	10000 /* SDM, "MP Initialization Protocol" */
 #define WHY_MAX		160
-#define STOP_WAIT_US	1000000 /* each writes its caches back, which takes milliseconds */
+#define STOP_WAIT_US	1000000 /* each CPU writes its caches back, which takes milliseconds */
 
 static struct {
-	uint32_t sequence; /* advanced when fn and arg are ready; atomic */
+	uint32_t sequence; /* advanced after fn and arg are set; atomic */
 	uint32_t done;	   /* CPUs that have finished; atomic */
 	void (*fn)(void *arg);
 	void *arg;
 } work;
 
-/* How far the AP that starts has come; one at a time. */
+/* The state of the AP that starts. Only one starts at a time. */
 enum ap_state { AP_STARTS, AP_ARRIVED, AP_LEAVES };
 static struct {
 	enum ap_state state; /* atomic */
 	bool (*fits)(char *why, size_t bytes);
-	char why[WHY_MAX]; /* it leaves */
+	char why[WHY_MAX]; /* the reason when it leaves */
 } starting;
 
 static uint32_t tsc_corrections;
 
 static void (*bsp_next)(void);
-static void (*release_fn)(void); /* where APs go; NULL: not yet; atomic */
+static void (*release_fn)(void); /* what APs call; NULL: not set yet; atomic */
 
 static struct percpu *prepare(uint32_t index, uint32_t apic_id, size_t stack_pages)
 {
@@ -63,7 +64,7 @@ static struct percpu *prepare(uint32_t index, uint32_t apic_id, size_t stack_pag
 	host_slots_give(cpu);
 	cpu->stack_top = host_map_stack(stack_pages);
 	if (cpu->stack_top == NULL || idt_prepare_cpu(cpu) != 0) {
-		return NULL; /* the boot goes on without this CPU: nothing is worth freeing */
+		return NULL; /* frees nothing: the boot goes on without this CPU */
 	}
 	return cpu;
 }
@@ -103,7 +104,7 @@ void smp_do_work(void)
 	}
 }
 
-/* What an AP does until smp_release sends it elsewhere. A kick ends the HLT. */
+/* An AP waits here for smp_release. A kick ends the HLT. */
 static _Noreturn void ap_wait(void)
 {
 	void (*fn)(void);
@@ -116,7 +117,7 @@ static _Noreturn void ap_wait(void)
 	cpu_stop(); /* not reached: fn does not return */
 }
 
-/* It stays out of the machine. INIT, which follows, writes no caches back. */
+/* The AP is left out. It writes its caches back, because the INIT that follows does not. */
 static _Noreturn void leave(void)
 {
 	cpu_wbinvd();
@@ -124,7 +125,7 @@ static _Noreturn void leave(void)
 	cpu_stop();
 }
 
-/* First C of an AP, on its own stack and our page tables. */
+/* The first C code of an AP, on its own stack and the hypervisor's page tables. */
 static void ap_main(struct percpu *cpu)
 {
 	host_paging_load_this_cpu();
@@ -134,7 +135,7 @@ static void ap_main(struct percpu *cpu)
 		leave();
 	}
 	lapic_init_this_cpu();
-	/* It is not counted yet, so no work is for it. */
+	/* Work that was posted before was not for this CPU. */
 	cpu->work_seen = __atomic_load_n(&work.sequence, __ATOMIC_ACQUIRE);
 	__atomic_store_n(&starting.state, AP_ARRIVED, __ATOMIC_RELEASE);
 	if (!tsc_sync_answer()) {
@@ -149,7 +150,7 @@ static struct ap_params *params_in(hpa_t trampoline)
 					       (uint64_t)(ap_trampoline_params - ap_trampoline));
 }
 
-/* Copies the code and all that is the same for every AP. */
+/* Copies the code, and sets the parameters that are the same for every AP. */
 static int prepare_trampoline(hpa_t page)
 {
 	struct ap_params *params = params_in(page);
@@ -161,7 +162,9 @@ static int prepare_trampoline(hpa_t page)
 		log_error("other CPUs cannot start: 0x%lx is no page below 1 MiB", page.v);
 		return ERR_INVAL;
 	}
-	/* Writable and executable at once, for params and code share it; gone afterwards. */
+	/*
+	 * Writable and executable, because parameters and code share the page. Unmapped afterwards.
+	 */
 	err = host_map_identity(page, PAGE_SIZE, HOST_READ_WRITE_EXEC, HOST_CACHE_WB);
 	if (err == 0) {
 		err = host_map_bootstrap(page, PAGE_SIZE, HOST_READ_WRITE_EXEC, HOST_CACHE_WB);
@@ -189,7 +192,7 @@ static int prepare_trampoline(hpa_t page)
 	return 0;
 }
 
-/* Until it has left this state. */
+/* Waits until the AP has left this state, or time is up. Returns the state. */
 static enum ap_state wait_in_state(enum ap_state old, uint64_t us)
 {
 	uint64_t end = cpu_rdtsc() + tsc_from_us(us);
@@ -202,14 +205,15 @@ static enum ap_state wait_in_state(enum ap_state old, uint64_t us)
 	return state;
 }
 
-/* NULL: it is part of the machine. */
+/* Returns NULL when the CPU joins the machine, else why it does not. */
 static const char *take_in(struct percpu *cpu)
 {
 	int64_t ahead;
 	enum tsc_sync sync = tsc_sync_ask(&ahead);
 
 	if (sync == TSC_SYNC_APART) {
-		(void)wait_in_state(AP_ARRIVED, START_WAIT_US); /* it writes its caches back */
+		/* While it writes its caches back. */
+		(void)wait_in_state(AP_ARRIVED, START_WAIT_US);
 		return "its TSC cannot be brought together with the boot CPU's";
 	}
 	percpu_register(cpu);
@@ -262,7 +266,7 @@ static bool start_one(uint32_t apic_id, hpa_t trampoline)
 	if (why == NULL) {
 		return true;
 	}
-	/* Back to waiting for a SIPI: it must not come late, with the next one's stack. */
+	/* Makes the AP wait for a SIPI again. If it came late, it would use the next AP's stack. */
 	lapic_send_init(apic_id);
 	tsc_wait_us(INIT_WAIT_US);
 	log_error("CPU with APIC ID %u is left out: %s", apic_id, why);
@@ -297,14 +301,14 @@ uint32_t smp_start_all(const uint32_t *apic_ids, size_t count, hpa_t trampoline,
 	if (count == 0 || prepare_trampoline(trampoline) != 0) {
 		return 0;
 	}
-	/* The first CPU that starts takes over how APICs are reached. */
+	/* Before the first CPU starts: it takes over the APIC mode. */
 	for (i = 0; i < count; i++) {
 		(void)lapic_reaches(apic_ids[i]);
 	}
 	percpu_self()->apic_id = lapic_id();
 	for (i = 0; i < count && percpu_count() < CPU_MAX; i++) {
 		if (is_known(apic_ids[i])) {
-			continue; /* this CPU, or firmware lists one twice */
+			continue; /* this CPU, or an ID that firmware lists twice */
 		}
 		if (!lapic_reaches(apic_ids[i])) {
 			log_error("CPU with APIC ID %u is left out: the boot CPU has no x2APIC",
@@ -363,7 +367,7 @@ void smp_stop_others(void)
 	uint32_t i, self;
 
 	if (percpu_count() <= 1 || bootstrap_has_left()) {
-		return; /* there are none, or they have stopped */
+		return; /* no other CPUs run */
 	}
 	self = percpu_self()->index;
 	idt_stop_on_nmi();

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Text and the two functions that secrets need. What the C standard names is in str_std.c, which
- * unit tests leave to the host's C library.
+ * Text functions, and the two functions for secrets. Functions with a name of standard C are in
+ * str_std.c; unit tests use the host's C library for them.
  */
 #include "vmm/base/str.h"
 
@@ -54,7 +54,7 @@ size_t str_vprintf(char *buf, size_t cap, const char *fmt, va_list args)
 	if (cap == 0) {
 		return 0;
 	}
-	/* stb counts in int; no text of ours comes near that. */
+	/* stb's length is an int; no text here is that long. */
 	(void)stbsp_vsnprintf(buf, (int)MIN(cap, (size_t)1 << 30), fmt, args);
 	return strlen(buf);
 }
@@ -73,7 +73,7 @@ size_t str_printf(char *buf, size_t cap, const char *fmt, ...)
 void secure_zero(void *p, size_t bytes)
 {
 	memset(p, 0, bytes);
-	/* The compiler must believe that somebody reads the zeros. */
+	/* Makes the compiler assume that the zeros are read. */
 	__asm__ volatile("" : : "r"(p) : "memory");
 	if (bytes != 0) {
 		cache_write_back(p, bytes);

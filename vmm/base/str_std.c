@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The C library's own names, which the compiler and third-party code call. The string instructions
- * are what "Fast Short REP MOVSB" and ERMSB made the short and quick way (SDM vol. 1, "Fast-String
- * Operation"); small sizes, where their start-up costs, go by words.
+ * The C library's functions that the compiler and third-party code call. String instructions are
+ * short, and fast with "Fast Short REP MOVSB" and ERMSB (SDM vol. 1, "Fast-String Operation"). For
+ * small sizes their start-up cost is high, so those are copied in words.
  */
 #include "vmm/base/str.h"
 
 typedef uint64_t __attribute__((may_alias, aligned(1))) word;
 
-#define WORDS_MAX 128 /* bytes; beyond, REP MOVSB/STOSB */
+#define WORDS_MAX 128 /* bytes; larger sizes use REP MOVSB/STOSB */
 
 void *memcpy(void *dst, const void *src, size_t bytes)
 {

@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The table that symbols.py makes of the linked image, put behind the constants by a second link.
- * It lies after the code, so that no function moves by its being there. It is looked at when
- * something is broken: nothing outside of it is read, whatever it holds.
+ * The table of functions that symbols.py makes from the linked image; a second link puts it behind
+ * the constants. It lies after the code, so its presence moves no function. The table is read when
+ * something is broken, so no read goes outside of it, whatever it holds.
  */
 #include "vmm/base/symbols.h"
 
 #include "vmm/base/image.h"
 
-/* All offsets are from the start of the image, but the name's: from the start of the table. */
+/* Offsets from the start of the image; the name's is from the start of the table. */
 struct entry {
 	uint32_t start;
-	uint32_t name; /* terminated; the table's last byte is zero */
+	uint32_t name; /* a terminated string; the table's last byte is zero */
 };
 _Static_assert(sizeof(struct entry) == 8, "symbols.py writes it so");
 
@@ -24,7 +24,7 @@ bool symbol_find(uint64_t offset, struct symbol *found)
 {
 	const struct table *table = (const void *)image_symbols;
 	const uint64_t bytes = (uint64_t)(image_symbols_end - image_symbols);
-	uint32_t low = 0, high; /* entries below low start at or before offset */
+	uint32_t low = 0, high; /* entries below `low` start at or before offset */
 
 	if (bytes < sizeof(*table) || image_symbols[bytes - 1] != '\0' ||
 	    table->count > (bytes - sizeof(*table)) / sizeof(struct entry)) {

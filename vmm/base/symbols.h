@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Names of our own functions, static ones and those of NASM as well, for dumps. */
+/* Names of the hypervisor's functions, also of static ones and those in NASM files, for dumps. */
 #ifndef UMBRA_BASE_SYMBOLS_H
 #define UMBRA_BASE_SYMBOLS_H
 
@@ -7,12 +7,13 @@
 
 struct symbol {
 	const char *name;
-	uint32_t start; /* of the function, from the start of the image */
+	uint32_t start; /* of the function, as an offset in the image */
 };
 
 /*
- * The function that holds the byte at this offset in the image's code: the last one that does not
- * start behind it. False when the image has no table, or nothing starts before. No locks.
+ * Finds the function that holds the byte at this offset in the image's code: the last function that
+ * starts at or before it. Returns false when the image has no table, or no function starts before
+ * the offset. No locks.
  */
 bool symbol_find(uint64_t offset, struct symbol *found);
 

@@ -1,16 +1,17 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""nm -n IMAGE | symbols.py > TABLE: the functions of the image, as vmm/base/symbols.c reads them.
+"""nm -n IMAGE | symbols.py > TABLE: writes the table of functions that vmm/base/symbols.c reads.
 
-A count, then for each function where it starts and where its name lies (from the start of the
-table), then the names. 32 bits each, little-endian. The same input gives the same bytes.
+The table: a count; for each function its start and the offset of its name from the start of the
+table; the names. Numbers are 32 bits, little-endian. The same input gives the same bytes.
 """
 import struct
 import sys
 
 
 def functions(lines):
-    """(start, name) of each place in the code that has a name; the first name of a place."""
+    """A list of (start, name) for each place in the code that has a name; with the first name if a
+    place has several."""
     found = {}
     first, end = 0, 0
     for line in lines:
@@ -25,7 +26,7 @@ def functions(lines):
 
 
 def main():
-    """Writes the table."""
+    """Writes the table to standard output."""
     places = functions(line for line in sys.stdin if len(line.split()) == 3)
     entries, names = b'', b''
     behind = 4 + 8 * len(places)

@@ -11,8 +11,8 @@
 #define LEVEL_INVALID	 0u
 
 /*
- * Each sub-leaf names a level and how far the APIC ID is shifted to leave it behind. The last one
- * leaves the package behind. False when the CPU does not have the leaf.
+ * Each sub-leaf describes a level, and gives the shift of the APIC ID that removes the level's
+ * bits. The last sub-leaf gives the package's. Returns false when the CPU does not have the leaf.
  */
 static bool read_levels(uint32_t leaf, struct topology *out)
 {
@@ -31,7 +31,7 @@ static bool read_levels(uint32_t leaf, struct topology *out)
 	return true;
 }
 
-/* A CPU without those leaves: EBX counts the APIC IDs of a package. */
+/* For a CPU without those leaves: EBX says how many APIC IDs a package has. */
 static struct topology read_leaf_1(void)
 {
 	const struct cpuid_regs leaf = cpu_cpuid(1, 0);

@@ -7,10 +7,12 @@
 
 struct topology {
 	uint32_t apic_id;      /* x2APIC ID where CPUID gives it, else the 8-bit ID */
-	uint8_t package_shift; /* apic_id >> package_shift is one for each package */
+	uint8_t package_shift; /* CPUs of a package have the same apic_id >> package_shift */
 };
 
-/* Of the CPU that calls, from CPUID 1FH, else 0BH, else 01H. Any CPU, no locks. */
+/*
+ * Reads the topology of the CPU that calls, from CPUID 1FH, else 0BH, else 01H. Any CPU, no locks.
+ */
 struct topology topology_this_cpu(void);
 
 #endif

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The TSC's frequency and waiting. CPUID gives it where it can (SDM vol. 3, "Determining the
- * Processor Base Frequency"); else it is counted against a clock of the chipset that is always
- * there, three times, and the middle value is taken: an SMI may have hit one.
+ * The TSC's frequency, and waiting. The frequency comes from CPUID if possible (SDM vol. 3,
+ * "Determining the Processor Base Frequency"). Else it is measured three times against a clock that
+ * every chipset has, and the middle value counts, because an SMI may disturb one measurement.
  */
 #include "vmm/base/tsc.h"
 
@@ -11,7 +11,7 @@
 #include "vmm/base/log.h"
 #include "vmm/base/x86.h"
 
-#define PM_TIMER_HZ   3579545ul /* ACPI, "Power Management Timer"; 24 bits are there always */
+#define PM_TIMER_HZ   3579545ul /* ACPI, "Power Management Timer"; every such timer has 24 bits */
 #define PM_TIMER_MASK 0xffffffu
 #define PIT_HZ	      1193182ul
 #define PIT_CHANNEL2  0x42
@@ -19,8 +19,8 @@
 #define PIT_GATE      0x61 /* bit 0: channel 2 counts, bit 1: speaker, bit 5: its output */
 
 #define MEASURE_HZ 50	     /* each measurement takes 1/50 s */
-#define POLL_MAX   10000000u /* reads after which a clock counts as dead */
-#define HZ_MIN	   1000000ul /* outside of this a value is nonsense */
+#define POLL_MAX   10000000u /* a clock that shows no change for so many reads is dead */
+#define HZ_MIN	   1000000ul /* a smaller or larger value is wrong */
 #define HZ_MAX	   100000000000ul
 
 static uint64_t frequency;
@@ -40,7 +40,7 @@ static uint64_t from_cpuid_15(void)
 	return cpu_mul_div(r.ecx, r.ebx, r.eax);
 }
 
-/* The base frequency, in MHz; the TSC runs at it on all CPUs that have this leaf. */
+/* The base frequency in MHz. On CPUs with this leaf the TSC runs at it. */
 static uint64_t from_cpuid_16(void)
 {
 	if (cpu_cpuid(0, 0).eax < 0x16) {
@@ -85,7 +85,9 @@ static uint64_t measure_pit(uint16_t unused)
 	}
 	end = cpu_rdtsc();
 	cpu_out8(PIT_GATE, gate);
-	/* A missing PIT reads as all ones: done at once, at a frequency that is nonsense. */
+	/*
+	 * A missing PIT reads as all ones, so the loop ends at once with an impossible frequency.
+	 */
 	return polls == POLL_MAX ? 0 : (end - begin) * PIT_HZ / count;
 }
 
@@ -94,7 +96,7 @@ static bool is_plausible(uint64_t hz)
 	return hz >= HZ_MIN && hz <= HZ_MAX;
 }
 
-/* The middle one of three, or 0 if one of them is nonsense. */
+/* The middle one of three measurements, or 0 if one of them is impossible. */
 static uint64_t median(uint64_t (*measure)(uint16_t port), uint16_t port)
 {
 	uint64_t a = measure(port);
@@ -163,7 +165,7 @@ void cpu_idle_until(uint64_t tsc_deadline)
 	if (cpu_rdtsc() >= tsc_deadline) {
 		return;
 	}
-	/* An interrupt that came since interrupts went off is still pending: it ends the HLT. */
+	/* An interrupt that came while interrupts were off is pending and ends the HLT at once. */
 	if (tsc_deadline != UINT64_MAX) {
 		lapic_timer_arm(tsc_deadline);
 	}

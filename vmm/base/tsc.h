@@ -9,12 +9,12 @@
 void tsc_init(uint16_t pm_timer_port);
 /* Ticks per second; never 0 after tsc_init. */
 uint64_t tsc_hz(void);
-/* A sentence part for the log: "CPUID.15H", "PIT", ... */
+/* How tsc_init found the frequency, for the log: "CPUID.15H", "PIT", ... */
 const char *tsc_source(void);
 uint64_t tsc_from_us(uint64_t us);
 void tsc_wait_us(uint64_t us);
 
-/* Halts with interrupts on until an interrupt comes, at the latest at the deadline. */
+/* Halts with interrupts on until an interrupt comes, at most until the deadline. */
 void cpu_idle_until(uint64_t tsc_deadline);
 
 #endif

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The boot processor and one AP hand a turn to each other, and each reads its TSC when it has seen
- * the turn come. A TSC read after another one, by cause and effect, has to show more; the least
- * difference of many rounds, in either direction, is the time that the turn takes plus or minus by
- * how much the TSCs differ. Whatever disturbs a round (SMI, a hypervisor below) makes it longer.
+ * The boot processor and one AP take turns, and each reads its TSC when it sees that the turn has
+ * come. A TSC read that causally follows another must show a larger value. The least difference
+ * over many rounds, in each direction, is the time to pass the turn, plus or minus the difference
+ * of the TSCs. A disturbance (an SMI, a hypervisor below) only makes a round longer.
  */
 #include "vmm/base/tsc_sync.h"
 
@@ -11,33 +11,36 @@
 #include "vmm/base/tsc.h"
 #include "vmm/base/x86.h"
 
-#define ROUNDS	   1000u
-#define ROUNDS_MIN 16u /* are enough after so long: CPUs that share one below a hypervisor */
+#define ROUNDS 1000u
+/* Enough rounds once ROUNDS_US have passed: for CPUs that share a CPU of a hypervisor below. */
+#define ROUNDS_MIN 16u
 #define ROUNDS_US  20000u
-#define ESTIMATES  4u /* each is wrong by half of what the two ways differ in length */
-#define ANSWER_US  100000u
+/* The error of an estimate is half of the difference between the two directions. */
+#define ESTIMATES 4u
+#define ANSWER_US 100000u
 
 enum order {
-	ORDER_STAMP, /* read the TSC */
-	ORDER_TELL,  /* IA32_TSC_ADJUST, if there is one */
-	ORDER_MOVE,  /* add to the TSC */
+	ORDER_STAMP, /* the AP reads its TSC */
+	ORDER_TELL,  /* the AP reports its IA32_TSC_ADJUST, if it has one */
+	ORDER_MOVE,  /* the AP adds to its TSC */
 	ORDER_STAY,
 	ORDER_LEAVE,
 };
 
 static struct {
-	uint32_t turn; /* odd: the AP's, for an order; atomic */
+	uint32_t turn; /* odd: the AP's turn to carry out an order; atomic */
 	uint32_t order;
-	int64_t by;	/* ORDER_MOVE */
-	uint64_t stamp; /* of ORDER_STAMP */
+	int64_t by;	/* for ORDER_MOVE */
+	uint64_t stamp; /* result of ORDER_STAMP */
 	uint64_t adjust;
 	bool has_adjust;
 } shared __attribute__((aligned(64)));
 
-static uint64_t last_adjust; /* of the AP that was corrected last: its neighbours need the same */
+/* Of the last AP that was corrected: its neighbours need the same value. */
+static uint64_t last_adjust;
 static bool have_last;
 
-/* RDTSC may otherwise be done before the load that has seen the turn (SDM vol. 2, "RDTSC"). */
+/* Without the fence RDTSC could run before the load that saw the turn (SDM vol. 2, "RDTSC"). */
 static uint64_t ordered_tsc(void)
 {
 	cpu_fence();
@@ -51,7 +54,9 @@ static bool has_adjust(void)
 
 /* --- AP --- */
 
-/* SDM vol. 3, "IA32_TSC_ADJUST MSR": what is added to it is added to the TSC, at one instant. */
+/*
+ * SDM vol. 3, "IA32_TSC_ADJUST MSR": what is added to it is added to the TSC at the same instant.
+ */
 static void move(int64_t by)
 {
 	if (has_adjust()) {
@@ -86,7 +91,7 @@ bool tsc_sync_answer(void)
 
 /* --- Boot processor --- */
 
-/* False: no answer. */
+/* Gives the AP an order. False when it does not answer. */
 static bool ask(enum order order)
 {
 	uint64_t begin = cpu_rdtsc();
@@ -103,7 +108,10 @@ static bool ask(enum order order)
 	return true;
 }
 
-/* By how much the AP is ahead; 0 when nobody can see a difference. False: no answer. */
+/*
+ * Measures by how much the AP is ahead; 0 when the difference is too small to be observed. False
+ * when the AP does not answer.
+ */
 static bool measure(int64_t *ahead)
 {
 	uint64_t begin = cpu_rdtsc(), long_enough = tsc_from_us(ROUNDS_US);
@@ -132,10 +140,11 @@ static bool move_ap(int64_t by, int64_t *ahead)
 }
 
 /*
- * Firmware may have written the TSC of one CPU (SMM code does, to hide its time): then the value of
- * IA32_TSC_ADJUST that the boot processor has is exact. Packages that left reset at different times
- * differ though it is equal; the AP before, from the same package perhaps, has the right value. The
- * estimate comes last: it is not exact, but what is left of it cannot be seen between the two.
+ * Firmware may have written one CPU's TSC (SMM code does, to hide its time): then the boot
+ * processor's value of IA32_TSC_ADJUST is exact. Packages that left reset at different times differ
+ * although that value is equal. For them the last AP's value may be right: it may be in the same
+ * package. The estimate comes last: it is not exact, but the remaining difference is too small to
+ * be observed.
  */
 static bool correct(int64_t ahead)
 {
@@ -167,13 +176,13 @@ enum tsc_sync tsc_sync_ask(int64_t *ahead)
 {
 	enum tsc_sync found = TSC_SYNC_GOOD;
 
-	__atomic_store_n(&shared.turn, 0, __ATOMIC_RELAXED); /* the last AP may have left it odd */
+	__atomic_store_n(&shared.turn, 0, __ATOMIC_RELAXED); /* may be odd since the last AP */
 	*ahead = 0;
 	if (!measure(ahead)) {
 		return TSC_SYNC_APART;
 	}
 	if (*ahead != 0 && !correct(*ahead)) {
-		(void)ask(ORDER_LEAVE); /* it may have stopped answering */
+		(void)ask(ORDER_LEAVE); /* the AP may not answer any more */
 		return TSC_SYNC_APART;
 	}
 	if (*ahead != 0) {

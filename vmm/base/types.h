@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The vocabulary of every file: integers, addresses and the few macros that have no better home.
+ * Basic types for every file: integers, addresses and a few macros.
  *
  * Guest-physical and host-physical addresses are one-member structs, so that passing one for the
- * other is a compile error; the generated code is that of a bare integer.
+ * other is a compile error; the compiler generates the same code as for an integer.
  */
 #ifndef UMBRA_BASE_TYPES_H
 #define UMBRA_BASE_TYPES_H
@@ -12,7 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* A physical address of the machine, and one of a guest. Byte units. */
+/* hpa_t is a physical address of the machine, gpa_t of a guest. Both count bytes. */
 typedef struct {
 	uint64_t v;
 } hpa_t;
@@ -44,7 +44,7 @@ static inline gpa_t gpa(uint64_t v)
 #define ARRAY_COUNT(a) (sizeof(a) / sizeof((a)[0]))
 #define MIN(a, b)      ((a) < (b) ? (a) : (b))
 #define MAX(a, b)      ((a) > (b) ? (a) : (b))
-/* The mask is as wide as the wider of the two: a narrow one would cut an address above 4 GiB. */
+/* The mask is as wide as the wider operand: a narrow mask would cut an address above 4 GiB. */
 #define ALIGN_DOWN(v, a) ((v) & ~((__typeof__((v) + (a)))(a)-1))
 #define ALIGN_UP(v, a)	 (((v) + (a)-1) & ~((__typeof__((v) + (a)))(a)-1))
 #define IS_ALIGNED(v, a) (((v) & ((a)-1)) == 0)

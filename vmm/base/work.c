@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A queue. Who does a step has taken its work out of it, so no other CPU can be at the same work;
- * the lock is held for the queue alone.
+ * A queue of works. A CPU that does a step has removed the work from the queue, so no other CPU can
+ * do the same work. The lock is held only for changes of the queue.
  */
 #include "vmm/base/work.h"
 
@@ -26,7 +26,7 @@ void work_add(struct work *work)
 	lock_drop(&lock);
 }
 
-/* Under the lock. before is the one in front of it, or NULL. */
+/* Called under the lock. before is the work in front of `work`, or NULL. */
 static void take_out(struct work *before, const struct work *work)
 {
 	if (before == NULL) {

@@ -1,40 +1,45 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Work that waits for nobody and may take long: zeroing what a VM left, loading a kernel. It is
- * done in steps, each by whichever CPU has nothing better to do. The boot processor gives it out.
+ * Long work that is not urgent: zeroing the memory of a VM that ended, loading a kernel. A work
+ * consists of short steps. Any idle CPU does the next step. The boot processor adds works and takes
+ * them back.
  */
 #ifndef UMBRA_BASE_WORK_H
 #define UMBRA_BASE_WORK_H
 
 #include "vmm/base/types.h"
 
-/* Its owner's, who leaves it alone from work_add on until step says that it was the last. */
+/*
+ * The owner allocates this structure, and must not touch it from work_add until its last step is
+ * done.
+ */
 struct work {
 	struct work *next;
 	/*
-	 * A step, of a millisecond at most: interrupts are off. Any CPU, one at a time, no lock
-	 * held. False: it was the last; the structure is not touched any more, and may be gone.
+	 * Does one step, which takes a millisecond at most because interrupts are off. Runs on any
+	 * CPU, but on one at a time, with no lock held. Returns false after the last step: the
+	 * structure is not touched any more, so the step may have freed it.
 	 */
 	bool (*step)(void *context);
 	void *context;
 };
 
-/* Behind what waits already. Any CPU. */
+/* Appends the work to the queue. Any CPU. */
 void work_add(struct work *work);
 
 /*
- * Back to its owner between two steps; work_add lets it go on. False: it does not wait, for a CPU
- * is at a step of it, or was at its last. Any CPU.
+ * Takes a work back out of the queue, between two steps; work_add lets it go on. Returns false when
+ * the work is not in the queue: a CPU is doing a step, or has done the last. Any CPU.
  */
 bool work_take_back(struct work *work);
 
-/* Is there any that no CPU is at? A moment's reading. */
+/* Is there work that no CPU is doing? The answer may be old when it arrives. Any CPU, no lock. */
 bool work_waits(void);
 
 /*
- * Does a step of what has waited longest. False: nothing waits. After the last step of a work the
- * boot processor is kicked, for it looks after what comes next. Any CPU, interrupts off, no lock
- * held.
+ * Does one step of the work that has waited longest. Returns false when no work waits. After the
+ * last step of a work it kicks the boot processor, which starts what follows. Any CPU, interrupts
+ * off, no lock held.
  */
 bool work_some(void);
 

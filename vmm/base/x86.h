@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Constants of the processor under the SDM's names and in the SDM's order. VMX structures are not
- * here (vmm/), nor is what only one file needs.
+ * Constants of the processor, with the SDM's names and in the SDM's order. Constants of VMX are in
+ * vmm/; constants that one file uses are in that file.
  */
 #ifndef UMBRA_BASE_X86_H
 #define UMBRA_BASE_X86_H
@@ -112,7 +112,7 @@
 #define XCR0_TILECFG   BIT(17)
 #define XCR0_TILEDATA  BIT(18)
 
-/* SDM vol. 3, "Paging": bits of every paging-structure entry. */
+/* SDM vol. 3, "Paging": bits of paging-structure entries. */
 #define PTE_PRESENT  BIT(0)
 #define PTE_WRITE    BIT(1)
 #define PTE_USER     BIT(2)
@@ -396,8 +396,8 @@
 #define CPUID_80000007_EDX_INVARIANT_TSC BIT(8)
 
 /*
- * The host's segment selectors (idt.c builds the GDT of each CPU so). The TSS descriptor takes
- * two slots.
+ * The host's segment selectors, for the GDT that idt.c builds for each CPU. The TSS descriptor
+ * takes two slots.
  */
 #define HOST_CS_SELECTOR  0x08
 #define HOST_DS_SELECTOR  0x10
