@@ -36,7 +36,7 @@ static bool make_room(struct audit *audit)
 	return true;
 }
 
-/* One leaf: joins the run that it goes on with. */
+/* Adds one leaf, to the last run if it continues that. */
 static void add(void *context, struct keyed_frame page, uint64_t bytes)
 {
 	struct audit *audit = context;
@@ -65,7 +65,8 @@ void audit_host(struct audit *audit)
 }
 
 /*
- * Moves the run at `at` down to its place in a heap of `count`, the largest first address on top.
+ * Heap order: moves the run at `at` down in a heap of `count`, with the largest first address on
+ * top.
  */
 static void sink(struct audit_run *runs, size_t at, size_t count)
 {
@@ -84,7 +85,7 @@ static void sink(struct audit_run *runs, size_t at, size_t count)
 	}
 }
 
-/* Heapsort: in place, whatever the order was. */
+/* Heapsort: needs no memory, and no order makes it slow. */
 static void sort(struct audit_run *runs, size_t count)
 {
 	for (size_t i = count / 2; i-- > 0;) {
@@ -101,7 +102,7 @@ static void sort(struct audit_run *runs, size_t count)
 
 bool audit_end(struct audit *audit, hpa_t *at, keyid_t *a, keyid_t *b)
 {
-	const struct audit_run *reach; /* of those so far, the one that ends last */
+	const struct audit_run *reach; /* of the runs so far, the one that ends last */
 	bool good = true;
 
 	sort(audit->runs, audit->count);

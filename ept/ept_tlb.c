@@ -1,24 +1,24 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * TLB shoot-down by generations. No lock: one atomic generation per root, per CPU a published "I am
- * in the guest with this root" (percpu.guest_root), and per root a mask of the CPUs that may
- * publish it, so that a shoot-down reads the lines of those alone.
+ * TLB shoot-down by generations. No lock. There is one atomic generation per root, a published
+ * "this CPU is in the guest with this root" per CPU (percpu.guest_root), and per root a mask of the
+ * CPUs that may publish it, so that a shoot-down reads only those CPUs' cache lines.
  *
- * A CPU that enters does   J: join the mask      P: publish root
- *                          C: compare generation, INVEPT when behind
- * The CPU that shoots does A: advance it         M: read the mask
- *                          L: look who of the mask has published
+ * A CPU that enters       J: joins the mask       P: publishes the root
+ *                         C: compares generations, INVEPT when behind
+ * A CPU that shoots down  A: advances it          M: reads the mask
+ *                         L: looks which CPUs of the mask have published
  *
  * J and P come before C, and A before M and L: each is a store followed by a load of what the other
  * side stores. x86 lets a load pass an older store (SDM vol. 3, "Memory Ordering in P6 and More
- * Recent Processor Families"), so both sides have a full barrier between the two (a locked
- * instruction). Then either C sees the new generation and flushes, or M and L see the CPU and kick
- * it: to miss it, C would come before A, and M before J or L before P, which with J and P before C
- * and A before M and L is a circle.
+ * Recent Processor Families"), so both sides have a full barrier (a locked instruction) between the
+ * two. Then either C sees the new generation and flushes, or M and L see the CPU and kick it. If
+ * both missed, C would come before A, and M before J or L before P; together with J and P before C
+ * and A before M and L that is a circle.
  *
- * J is done once, not at each entry: nobody else takes a CPU's bit out of a mask. The CPU itself
- * does before it joins another, or when a vCPU leaves it, always in host mode; so whoever is in
- * the guest is in the mask.
+ * J is done once, not at each entry, because only the CPU itself takes its bit out of a mask. It
+ * does so before it joins another mask, or when a vCPU leaves it, and always in host mode. So a CPU
+ * that is in the guest is in the mask.
  */
 #include "ept/ept_tlb.h"
 #include "ept/ept.h"
@@ -35,8 +35,8 @@ static void flush(const struct ept_root *root)
 }
 
 /*
- * The generation is from before the flush: an advance in between leaves us behind, and its sender
- * has seen us in guest_root, so that its kick ends this entry at once.
+ * The generation was read before the flush. If it has advanced since, this CPU is behind again. But
+ * the CPU that advanced it has seen guest_root, so its kick ends this VM entry at once.
  */
 void ept_tlb_catch_up(struct ept_root *root, uint64_t generation)
 {
@@ -64,11 +64,11 @@ void ept_tlb_join(struct ept_root *root)
 		ept_tlb_part(cpu->joined_root);
 	}
 	cpu->joined_root = root;
-	/* LOCK OR: the full barrier between J and C. */
+	/* LOCK OR is the full barrier between J and C. */
 	__atomic_or_fetch(&root->cpus[cpu->index / 64], BIT(cpu->index % 64), __ATOMIC_SEQ_CST);
 }
 
-/* True while that CPU may use translations older than the generation. */
+/* May that CPU use translations older than the generation? */
 static bool is_behind(const struct ept_root *root, const struct percpu *cpu, uint64_t generation)
 {
 	return __atomic_load_n(&cpu->guest_root, __ATOMIC_ACQUIRE) == root &&
@@ -77,12 +77,14 @@ static bool is_behind(const struct ept_root *root, const struct percpu *cpu, uin
 
 void ept_tlb_shootdown(struct ept_root *root)
 {
-	/* LOCK XADD: the full barrier between A (and the changed entries before it) and M, L. */
+	/*
+	 * LOCK XADD is the full barrier between A, and the changed entries before it, and M and L.
+	 */
 	uint64_t generation = __atomic_add_fetch(&root->generation, 1, __ATOMIC_SEQ_CST);
 	uint64_t behind[CPU_MAX / 64] = { 0 };
 
 	/*
-	 * All are kicked before any is waited for. This CPU is in host mode, hence never behind.
+	 * Kicks all of them before it waits for any. This CPU is in host mode, hence never behind.
 	 */
 	for (uint32_t word = 0; word < ARRAY_COUNT(behind); word++) {
 		uint64_t cpus = __atomic_load_n(&root->cpus[word], __ATOMIC_ACQUIRE);
@@ -97,8 +99,9 @@ void ept_tlb_shootdown(struct ept_root *root)
 		}
 	}
 	/*
-	 * Who was not behind at the look will not be: it flushes before it is inside again (seen).
-	 * So a CPU that is out only between two looks is not waited for a second time either.
+	 * A CPU that was not behind at the first look will not be: it flushes before it enters the
+	 * guest again (seen). So a CPU that leaves the guest only for a moment is not waited for
+	 * twice.
 	 */
 	for (uint32_t word = 0; word < ARRAY_COUNT(behind); word++) {
 		for (uint64_t cpus = behind[word]; cpus != 0; cpus &= cpus - 1) {

@@ -28,10 +28,11 @@ const struct extent *extents_find(const struct extents *extents, uint64_t at)
 	return &extents->list[low];
 }
 
-/* Whether the address can be in a leaf of size bytes that lies wholly within the extent. */
+/* Can a leaf of `size` bytes that lies wholly in the extent map the address? */
 static bool leaf_fits(const struct extent *extent, uint64_t at, uint64_t size)
 {
-	uint64_t offset = ALIGN_DOWN(at, size) - extent->base; /* huge when below */
+	/* Wraps to a huge value if it is below the base. */
+	uint64_t offset = ALIGN_DOWN(at, size) - extent->base;
 
 	return offset < extent->bytes && extent->bytes - offset >= size &&
 	       IS_ALIGNED(extent->first + offset, size);
@@ -48,7 +49,7 @@ uint64_t extents_leaf(const struct extents *extents, const struct extent *extent
 	return PAGE_SIZE;
 }
 
-/* Appends; the run of host pages may move. */
+/* Appends an extent. May move the whole structure. */
 static int add_extent(struct extents **extents, struct extent extent)
 {
 	struct extents *old = *extents;
@@ -68,7 +69,7 @@ static int add_extent(struct extents **extents, struct extent extent)
 	return 0;
 }
 
-/* The largest leaf that the CPU and max_leaf allow above `size`; 0 when none. */
+/* The largest leaf that the CPU and max_leaf allow above `size` bytes; 0 when there is none. */
 static uint64_t larger_leaf(uint64_t max_leaf, uint64_t size)
 {
 	if (size < SIZE_2M && max_leaf >= SIZE_2M && ept_caps()->page_2m) {
@@ -77,7 +78,10 @@ static uint64_t larger_leaf(uint64_t max_leaf, uint64_t size)
 	return size < SIZE_1G && max_leaf >= SIZE_1G && ept_caps()->page_1g ? SIZE_1G : 0;
 }
 
-/* One piece of at most `most` bytes in whole units of align: halved until one is free. */
+/*
+ * Allocates one piece of at most `most` bytes, in multiples of align: halves the size until one is
+ * free.
+ */
 static int take_piece(uint64_t most, uint64_t align, uint64_t *limit, uint64_t *bytes, hpa_t *first,
 		      bool *stale)
 {
@@ -97,10 +101,10 @@ static int take_piece(uint64_t most, uint64_t align, uint64_t *limit, uint64_t *
 }
 
 /*
- * Takes frames for the first part of [at, at + bytes), in one piece: aligned for the largest leaf
- * that fits there, else for a smaller one. A piece ends where a leaf larger than its own alignment
- * could begin. *limit remembers what was too large, so that fragmented memory is not asked in vain
- * for every piece.
+ * Allocates frames for the first part of [at, at + bytes), as one piece: aligned for the largest
+ * leaf that fits there, else for a smaller one. A piece ends where a leaf that is larger than its
+ * alignment could begin. *limit remembers which size failed, so that in fragmented memory later
+ * pieces do not try it again.
  */
 static int take_extent(uint64_t max_leaf, uint64_t at, uint64_t bytes, uint64_t *limit,
 		       struct extent *out, bool *stale)
@@ -113,7 +117,7 @@ static int take_extent(uint64_t max_leaf, uint64_t at, uint64_t bytes, uint64_t 
 
 		if (align > PAGE_SIZE && (larger_leaf(max_leaf, align / 2) != align ||
 					  !IS_ALIGNED(at, align) || bytes < align)) {
-			continue; /* no such leaf there */
+			continue; /* no such leaf fits there */
 		}
 		if (larger != 0) {
 			most = MIN(bytes, ALIGN_DOWN(at, larger) + larger - at);
@@ -152,9 +156,9 @@ static int reserve(struct extents **extents, uint64_t base, uint64_t bytes)
 }
 
 /*
- * Frames that come under another KeyID (336907, "Assign"). Nobody maps them any more: those who
- * had them before shot down and unmapped. What caches still hold of them has to go before the
- * first access, or it is written back later over the new owner's data.
+ * For frames that are used under another KeyID next (336907, "Assign"). Nothing maps them any more:
+ * their last user has unmapped them and done a shoot-down. Lines that are still cached must be
+ * flushed before the first access, or they are written back later over the new owner's data.
  */
 static int flush_if_stale(struct extents *extents, bool now)
 {
@@ -199,10 +203,10 @@ int extents_create(uint64_t base, uint64_t bytes, uint64_t max_leaf, keyid_t key
 }
 
 /*
- * Who used the frames leaves no line of them in the caches, under whatever KeyID, so that the next
- * owner has no flush to wait for. That says nothing of frames that nobody touched: of those the
- * caches may hold lines of the use before still, and a flush has to come before another KeyID's
- * access, unless there was one meanwhile.
+ * The user of the frames leaves no line of them in the caches, under any KeyID, so the next owner
+ * need not wait for a flush. That is not true for frames that were never touched: caches may still
+ * hold lines of the use before. Then a flush must come before an access under another KeyID, unless
+ * there was one since they were allocated.
  */
 void extents_destroy(struct extents *extents)
 {

@@ -2,9 +2,9 @@
 /*
  * Guest-physical memory: the sorted list of regions, faults, and the door to the bytes.
  *
- * gmem.lock orders everything that changes pages or the EPT. It is the innermost lock but for the
- * allocators'. The list of regions is complete before the VM starts, so that looking one up takes
- * no lock.
+ * gmem.lock orders everything that changes pages or the EPT. While it is held, only the allocators'
+ * locks and the locks of kinds of memory are taken (vmm/base/lock.h). The list of regions is
+ * complete before the VM starts, so looking up a region takes no lock.
  */
 #include "ept/gmem.h"
 #include "crypto/keyslot.h"
@@ -17,7 +17,7 @@
 #include "vmm/base/panic.h"
 #include "vmm/base/str.h"
 
-/* The region that holds the address; NULL when none does. Without the lock: none ever moves. */
+/* The region that holds the address, or NULL. Takes no lock, because regions never move. */
 static struct gmem_region *find_region(struct gmem *gmem, uint64_t at)
 {
 	struct gmem_region *region = gmem->regions;
@@ -111,7 +111,7 @@ int gmem_init(struct gmem *gmem)
 	return err;
 }
 
-/* What belongs to others as well goes on without this gmem. */
+/* Removes this gmem from memory that other VMs use too. */
 static void leave_shares(struct gmem *gmem)
 {
 	uint32_t kept = 0;
@@ -129,12 +129,12 @@ static void leave_shares(struct gmem *gmem)
 void gmem_destroy(struct gmem *gmem)
 {
 	if (gmem->grave == NULL) {
-		return; /* gmem_init failed, or never ran */
+		return; /* gmem_init failed or was never called */
 	}
 	/*
-	 * Order: no CPU may translate through the root before its frames are wiped, or a late write
-	 * would land in a frame that belongs to somebody else. The tables distinguish the regions
-	 * what was touched, so they go last.
+	 * The order matters. No CPU may translate through the root before its frames are wiped, or
+	 * a late write would land in a frame of another owner. The tables show which pages were
+	 * touched, so they go last.
 	 */
 	ept_tlb_shootdown(&gmem->root);
 	leave_shares(gmem);
@@ -199,7 +199,7 @@ bool gmem_is_ram(struct gmem *gmem, gpa_t gpa, uint64_t bytes)
 		if (region == NULL) {
 			return false;
 		}
-		at = region->base.v + region->bytes; /* the next may touch it */
+		at = region->base.v + region->bytes; /* the next touch may be here */
 	}
 	return true;
 }
@@ -211,10 +211,10 @@ static inline void unpin(struct gmem *gmem, struct gmem_region *region, gpa_t pa
 	}
 }
 
-/* What to do with the bytes of one page, which the host can see now. */
+/* What to do with bytes of one page that is mapped now. */
 struct door_job {
 	enum { DOOR_READ, DOOR_WRITE, DOOR_FILL, DOOR_CMPXCHG } kind;
-	uint8_t *buf; /* where the next piece goes to or comes from */
+	uint8_t *buf; /* position for the next piece */
 	int byte;
 	uint64_t *expected;
 	uint64_t desired;
@@ -263,7 +263,7 @@ static void do_piece(void *bytes, size_t count, struct door_job *job)
 	}
 }
 
-/* count bytes that lie in one page. */
+/* Does the job for count bytes that lie in one page. */
 static int open_page(struct gmem *gmem, uint64_t at, size_t count, struct door_job *job)
 {
 	struct gmem_region *region = find_region(gmem, at);
@@ -290,7 +290,9 @@ static int open_page(struct gmem *gmem, uint64_t at, size_t count, struct door_j
 
 static int through_door(struct gmem *gmem, gpa_t gpa, size_t bytes, struct door_job *job)
 {
-	/* A piece within one page is looked up once, in open_page. */
+	/*
+	 * For a piece within one page open_page looks up the region; more pages are checked here.
+	 */
 	if (bytes > PAGE_SIZE - gpa.v % PAGE_SIZE && !gmem_is_ram(gmem, gpa, bytes)) {
 		return ERR_RANGE;
 	}
@@ -351,7 +353,7 @@ void gmem_peek(hpa_t at, void *out, size_t bytes)
 	host_temp_unmap(GMEM_SLOT_DOOR);
 }
 
-/* The word's frame cannot go away meanwhile. */
+/* The word's frame cannot be freed or replaced meanwhile. */
 static inline bool frame_holds(const struct gmem_expect *word, struct keyed_frame frame)
 {
 	const char *bytes = host_temp_map(GMEM_SLOT_DOOR, frame);
@@ -362,7 +364,7 @@ static inline bool frame_holds(const struct gmem_expect *word, struct keyed_fram
 	return ((found ^ word->value) & word->mask) == 0;
 }
 
-/* Finds the frame first. Under the lock. */
+/* Also finds the frame. Called under the lock. */
 static bool word_holds(struct gmem *gmem, struct gmem_expect *word)
 {
 	struct gmem_region *region = find_region(gmem, word->at);
@@ -399,7 +401,7 @@ bool gmem_holds(struct gmem *gmem, struct gmem_expect *words, size_t count)
 	const struct gmem_expect *end = words + count;
 	const struct percpu *cpu = percpu_self();
 
-	/* Frames that stay need no lock: only gmem_destroy takes them away, when no vCPU runs. */
+	/* Frames that stay need no lock: only gmem_destroy frees them, when no vCPU runs. */
 	host_temp_check(cpu, GMEM_SLOT_DOOR);
 	for (; words < end && words->packed != 0; words++) {
 		uint64_t found = host_temp_load(cpu, GMEM_SLOT_DOOR, words->packed,

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A VM's guest-physical memory: its regions, its EPT, and the one door to its bytes.
+ * A VM's guest-physical memory: its regions, its EPT, and the "door", the only way to its bytes.
  *
- * Loader, devices and the hypervisor itself reach guest memory through gmem_read, gmem_write and
- * gmem_fill alone: bounded, one page at a time, mapped only for that time. No pointer into guest
- * memory ever leaves ept/. A page may be absent, or (software engine) sealed: the kind of the
- * region decides how a page becomes usable, through its struct region_ops.
+ * Loader, devices and the hypervisor itself access guest memory only through gmem_read, gmem_write,
+ * gmem_fill and the like, which check bounds and map one page at a time for a short time. No
+ * pointer into guest memory ever leaves ept/. A page may be absent, or (software engine) sealed:
+ * the struct region_ops of its region decides how the page becomes usable.
  */
 #ifndef UMBRA_EPT_GMEM_H
 #define UMBRA_EPT_GMEM_H
@@ -28,66 +28,75 @@ enum gmem_access {
 };
 
 /*
- * Whose instruction faulted. An instruction that needs several pages faults on them one after the
- * other at one and the same place; a fault at another place says that the vCPU has got on.
+ * The vCPU whose instruction faulted. An instruction that needs several pages faults on each of
+ * them in turn, always with the same `place`; a fault with another place shows that the vCPU has
+ * made progress.
  */
 struct gmem_faulter {
-	uint32_t vcpu;	/* index within the VM */
-	uint64_t place; /* RIP and what a string instruction counts in, as one number */
+	uint32_t vcpu; /* index within the VM */
+	/* One number made of RIP and the registers that a string instruction counts in. */
+	uint64_t place;
 };
 
-/* What of a region's memory has to be zeroed before its frames go back. */
+/* Which memory of a region must be zeroed before its frames are freed. */
 enum gmem_bury {
-	GMEM_BURY_CLEAR,   /* what lies in clear under KeyID 0: the key of the rest is dead */
-	GMEM_BURY_TOUCHED, /* what was touched, under KeyID 0: no key protected it */
-	GMEM_BURY_ALL,	   /* everything, under KeyID 0: its own key lives on */
+	GMEM_BURY_CLEAR, /* only pages in clear under KeyID 0; the key of all others is dead */
+	/* Pages that were touched, under KeyID 0, because no key protected them. */
+	GMEM_BURY_TOUCHED,
+	GMEM_BURY_ALL, /* all pages, under KeyID 0, because their key is still in use */
 };
 
-/* One step of burying zeroes at most so many bytes: other VMs wait for this CPU meanwhile. */
+/* One step of bury zeroes at most so many bytes, because other VMs wait for this CPU. */
 #define GMEM_STEP_BYTES SIZE_2M
 
-/* What a kind of memory knows to do. gpa lies in the region; under the gmem lock up to leave. */
+/*
+ * The operations of a kind of memory. gpa lies in the region. `fault` to `leave` run under
+ * gmem->lock.
+ */
 struct region_ops {
 	const char *name;
 	/*
-	 * Makes the page at gpa accessible to the guest (allocate, zero, open, map). by: NULL when
-	 * it is on no vCPU's behalf. ERR_NOMEM; ERR_RIGHTS: a write where only reads are allowed.
+	 * Makes the page at gpa accessible to the guest (allocate, zero, open, map). by is NULL
+	 * when no vCPU faulted. Returns ERR_NOMEM, or ERR_RIGHTS for a write to memory that may
+	 * only be read.
 	 */
 	int (*fault)(struct gmem *gmem, struct gmem_region *region, gpa_t gpa, unsigned access,
 		     const struct gmem_faulter *by);
-	/* Makes the page's plaintext available to the host and keeps it so until unpin. */
+	/* Makes the page's plaintext available to the host and keeps it available until unpin. */
 	int (*pin)(struct gmem *gmem, struct gmem_region *region, gpa_t page, bool write,
 		   struct keyed_frame *out);
 	/* NULL: there is nothing to undo. */
 	void (*unpin)(struct gmem *gmem, struct gmem_region *region, gpa_t page, bool written);
 	/*
-	 * Instead of close and bury, for what belongs to others as well: this gmem has it no more.
-	 * The EPT root is gone or shot down already.
+	 * For memory that other VMs use too, in place of close and bury: removes this gmem from its
+	 * users. The EPT root is destroyed or shot down already.
 	 */
 	void (*leave)(struct gmem *gmem, struct gmem_region *region);
 	/*
-	 * The region is about to be buried, and its gmem goes: nobody may look for the gmem from
-	 * here on. The EPT root is gone or shot down already. NULL: there is nothing to do.
+	 * The region will be buried, and its gmem ends: after this call no code may use the
+	 * region's pointer to the gmem. The EPT root is destroyed or shot down already. NULL:
+	 * nothing to do.
 	 */
 	void (*close)(struct gmem_region *region);
 	/*
-	 * Before bury, where the caches are not flushed as a whole: takes the lines of what was
-	 * touched under the KeyID out of them. Which root, which no CPU uses any more, says.
+	 * Called before bury if the caches are not flushed as a whole: flushes the lines, under the
+	 * KeyID, of all pages that were touched. root shows which were; no CPU uses it any more.
 	 */
 	void (*flush)(const struct ept_root *root, struct gmem_region *region);
 	/*
-	 * A step of zeroing what has to be and of giving back all that the region owns; root, which
-	 * no CPU uses any more, says what was touched. region->base and bytes say what is left.
-	 * Under a KeyID the key is dead (but for GMEM_BURY_ALL), and all lines are gone from the
-	 * caches. True: it was the last step, and the state is gone. Any CPU, no lock held.
+	 * Does one step of zeroing, as `how` says, and of freeing all that the region owns. root
+	 * shows what was touched; no CPU uses it any more. region->base and bytes are what is left
+	 * to do. If the memory is under a KeyID, its key is dead (except for GMEM_BURY_ALL) and no
+	 * line of it is cached. Returns true after the last step, when the state is freed. Any CPU,
+	 * no lock held.
 	 */
 	bool (*bury)(const struct ept_root *root, struct gmem_region *region, enum gmem_bury how);
 	/*
-	 * Whether the region goes with its gmem's KeyID; if so, what it maps from now on lies
-	 * under this one, and it has forgotten where pages lay. NULL: it does not.
+	 * Does the region's memory move with its gmem's KeyID? If so, returns true, uses this KeyID
+	 * for what it maps from now on, and forgets where pages lay. NULL: it does not move.
 	 */
 	bool (*set_keyid)(struct gmem_region *region, keyid_t keyid);
-	/* A page that was pinned once stays in its frame until the region is buried. */
+	/* The frame of a page that was pinned once does not change until the region is buried. */
 	bool stays;
 };
 
@@ -95,7 +104,7 @@ struct gmem_region {
 	gpa_t base;
 	uint64_t bytes;
 	const struct region_ops *ops;
-	void *state; /* the kind's own */
+	void *state; /* data of this kind of memory */
 };
 
 struct gmem {
@@ -103,95 +112,99 @@ struct gmem {
 	struct ept_root root;
 	struct gmem_region regions[GMEM_REGION_MAX]; /* sorted by base, disjoint */
 	uint32_t region_count;
-	keyid_t keyid;	     /* of its RAM */
-	bool keyed;	     /* by gmem_use_keyid; while it is parked as well */
-	struct grave *grave; /* where its end is kept track of */
-	struct move *move;   /* while its memory moves to another KeyID, or is parked (move.h) */
+	keyid_t keyid;	     /* of this gmem's RAM */
+	bool keyed;	     /* gmem_use_keyid was called; stays true while the memory is parked */
+	struct grave *grave; /* for its end (ept/retire.h) */
+	/* Not NULL while its memory moves to another KeyID or is parked (move.h). */
+	struct move *move;
 	uint64_t moved_pages;
-	/* Counters, for people and tests. */
+	/* Counters, for users and tests. */
 	uint64_t fault_count;
 	uint64_t resident_bytes;
 };
 
-/* Zeroes frames of the machine that belong to nobody yet. bytes is a multiple of 4 KiB. */
+/* Zeroes frames that were just allocated. bytes is a multiple of 4 KiB. */
 void gmem_scrub(hpa_t first, uint64_t bytes);
 
-/* An empty address space. ERR_NOMEM. */
+/* Makes an empty address space. Returns ERR_NOMEM. */
 int gmem_init(struct gmem *gmem);
 
 /*
- * Stop the vCPUs first. Takes the root away from every CPU, and gives the memory to ept/retire.h,
- * which wipes and frees it step by step. The gmem itself is not needed any more.
+ * Call this after the vCPUs have stopped. Takes the root away from every CPU, and gives the memory
+ * to ept/retire.h, which wipes and frees it in steps. The gmem structure itself is free afterwards.
  */
 void gmem_destroy(struct gmem *gmem);
 
 /*
- * This gmem's RAM lies under the KeyID, which keyslot_take has handed out. From here on
- * gmem_destroy gives the key up instead of having the memory zeroed. Before the first region.
+ * Sets the KeyID of this gmem's RAM, from keyslot_take. From here on gmem_destroy gives the key up
+ * instead of having the memory zeroed. Call it before the first region is added.
  */
 void gmem_use_keyid(struct gmem *gmem, keyid_t keyid);
 
 /*
- * RAM that stays in its frames, under the KeyID of gmem_use_keyid, else under KeyID 0: frames are
- * taken, zeroed and mapped write-back on first touch, in leaves of at most max_leaf bytes
- * (PAGE_SIZE, SIZE_2M, SIZE_1G). Reserves the frames now, so that a VM that started never runs
- * out: ERR_NOMEM, ERR_EXISTS (overlap), ERR_INVAL (alignment). Flushes the caches where they may
- * hold lines of the frames under another KeyID; ERR_AGAIN when the last flush was too short a time
- * ago. With a KeyID: BSP, no lock held.
+ * Adds RAM that stays in its frames, under the KeyID of gmem_use_keyid, else under KeyID 0. Pages
+ * are zeroed and mapped write-back on first touch, in leaves of at most max_leaf bytes (PAGE_SIZE,
+ * SIZE_2M, SIZE_1G). Reserves all frames now, so that a running VM never runs out. Flushes the
+ * caches if they may hold lines of the frames under another KeyID. Returns ERR_NOMEM, ERR_EXISTS
+ * (overlap), ERR_INVAL (alignment), ERR_AGAIN (the last flush was too recent). With a KeyID: BSP,
+ * no lock held.
  */
 int gmem_add_ram_plain(struct gmem *gmem, gpa_t base, uint64_t bytes, uint64_t max_leaf);
 
 /*
- * The same under KeyID 0, whatever the gmem's own: pages that the VM wants to be seen. They are
- * zeroed when it ends.
+ * As gmem_add_ram_plain, but under KeyID 0 whatever the gmem's KeyID: for pages that the VM shares
+ * with the outside. They are zeroed when the VM ends.
  */
 int gmem_add_ram_clear(struct gmem *gmem, gpa_t base, uint64_t bytes, uint64_t max_leaf);
 
 /* The outcome of an EPT violation or misconfiguration. */
 enum gmem_fault_result {
-	GMEM_FAULT_FIXED,     /* run the instruction again */
-	GMEM_FAULT_MMIO,      /* no memory there: a device's, or nobody's */
+	GMEM_FAULT_FIXED,     /* execute the instruction again */
+	GMEM_FAULT_MMIO,      /* no memory there: a device's address, or unused */
 	GMEM_FAULT_RIGHTS,    /* a write to memory that this VM may only read */
-	GMEM_FAULT_NO_MEMORY, /* the host could not provide the page: the VM has to end */
+	GMEM_FAULT_NO_MEMORY, /* the host has no page for it: the VM must end */
 };
 /* by: as in struct region_ops. */
 enum gmem_fault_result gmem_fault(struct gmem *gmem, gpa_t gpa, unsigned access,
 				  const struct gmem_faulter *by);
 
 /*
- * Copies between guest memory and buf. All or nothing with respect to bounds: ERR_RANGE, and
- * nothing was copied, when any byte lies outside of RAM regions (no wrap-around). ERR_NOMEM when
- * the host could not provide a page; those before it were copied. Takes the gmem lock per page.
- * gmem_fill writes one byte value. Two bytes at an even address, from or to such a one, are one
- * access: no vCPU sees one of them new and the other old.
+ * Copy between guest memory and buf; gmem_fill writes one byte value. They check the whole range
+ * first: ERR_RANGE when any byte lies outside of RAM (no wrap-around), and nothing was copied.
+ * ERR_NOMEM when the host could not provide a page; earlier pages were copied. ERR_AGAIN while the
+ * memory moves. They take the gmem lock for each page. Two bytes at an even address are read or
+ * written in one access, so no vCPU sees one of them new and the other old.
  */
 int gmem_read(struct gmem *gmem, gpa_t gpa, void *buf, size_t bytes);
 int gmem_write(struct gmem *gmem, gpa_t gpa, const void *buf, size_t bytes);
 int gmem_fill(struct gmem *gmem, gpa_t gpa, int byte, size_t bytes);
 
 /*
- * One aligned load of 4 or 8 bytes: what a walk of guest page tables is made of, at a fraction of
- * gmem_read's cost. ERR_RANGE as there, and when it is not aligned; ERR_NOMEM.
+ * One aligned load of 4 or 8 bytes, for walks of guest page tables; much cheaper than gmem_read.
+ * Errors as gmem_read, and ERR_RANGE when the address is not aligned.
  */
 int gmem_load(struct gmem *gmem, gpa_t gpa, uint64_t *value, size_t bytes);
 
-/* Eight aligned bytes of guest memory, and what they are thought to hold in the bits of mask. */
+/* Eight aligned bytes of guest memory, and the value that they should have in the bits of mask. */
 struct gmem_expect {
 	uint64_t at;
 	uint64_t mask, value;
-	/* 0 at first; gmem_holds keeps the word's page (keyid_pack), when that cannot change. */
+	/*
+	 * Set it to 0; gmem_holds stores the word's page here (keyid_pack) if its frame cannot
+	 * change.
+	 */
 	uint64_t packed;
 };
 /*
- * True when all of them lie in RAM and hold that. The words belong to this gmem until it is
- * destroyed. Takes the gmem lock at most once.
+ * True when all words lie in RAM and have these values. The words may only be used with this gmem,
+ * and only until it is destroyed. Takes the gmem lock at most once.
  */
 bool gmem_holds(struct gmem *gmem, struct gmem_expect *words, size_t count);
 
 /*
- * An aligned 4- or 8-byte compare and exchange in guest memory (ring indices, page-table A/D
- * bits). 0 when it was done; *expected is then what was there, and the exchange took place when
- * that is what the caller expected. ERR_INVAL (size, alignment), ERR_RANGE, ERR_NOMEM.
+ * An aligned 4- or 8-byte compare and exchange in guest memory (ring indices, page-table A/D bits).
+ * Returns 0 and the old value in *expected; the exchange took place if that is the value that the
+ * caller expected. Returns ERR_INVAL (size, alignment), ERR_RANGE, ERR_NOMEM.
  */
 int gmem_cmpxchg(struct gmem *gmem, gpa_t gpa, uint64_t *expected, uint64_t desired, size_t bytes);
 
@@ -199,17 +212,17 @@ int gmem_cmpxchg(struct gmem *gmem, gpa_t gpa, uint64_t *expected, uint64_t desi
 struct gmem_leaves {
 	uint64_t in_4k, in_2m, in_1g;
 };
-/* Walks the whole EPT under the gmem lock: for a person's question. Any CPU. */
+/* Walks the whole EPT under the gmem lock, which takes long: for a command of a user. Any CPU. */
 void gmem_count_leaves(struct gmem *gmem, struct gmem_leaves *out);
 
-/* True when all of the range is RAM. An empty range is, wherever it lies. */
+/* True when the whole range is RAM, or is empty. */
 bool gmem_is_ram(struct gmem *gmem, gpa_t gpa, uint64_t bytes);
 
 /*
- * What DRAM holds in `bytes` bytes from `at` on, within one page, of a frame of the machine, as
- * KeyID 0 sees it: for people who want to see that it is ciphertext. On a machine with KeyIDs the
- * caller has flushed the caches, for the frame's own lines are another KeyID's. Leaves no line of
- * KeyID 0 behind. Own CPU, not while the door is open.
+ * Reads what DRAM holds in `bytes` bytes from `at` on, within one page, of a frame of the machine,
+ * as seen with KeyID 0: it lets a user see ciphertext. On a machine with KeyIDs the caller has
+ * flushed the caches, because they may hold the frame's lines under another KeyID. Leaves no line
+ * of KeyID 0 in the caches. Uses a slot of this CPU: not during an access through the door.
  */
 void gmem_peek(hpa_t at, void *out, size_t bytes);
 

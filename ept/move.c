@@ -17,28 +17,28 @@
 
 enum cipher { CIPHER_NONE, CIPHER_SEAL, CIPHER_OPEN };
 
-/* One host page. It is there while a move goes on and while the memory is parked. */
+/* One host page. It exists while the memory moves or is parked. */
 struct move {
-	struct page_key key; /* of what is sealed; registered to be wiped */
+	struct page_key key; /* the key of the sealed pages; registered to be wiped */
 	enum cipher cipher;
 	keyid_t from;
-	bool parked;	 /* the move is over, and the memory lies sealed under KeyID 0 */
-	uint64_t next;	 /* guest-physical address of the first leaf that has not been moved */
-	uint64_t split;	 /* a leaf of 1 GiB that was here was split; UINT64_MAX: none */
+	bool parked;	 /* the memory is sealed under KeyID 0, and the move to there is finished */
+	uint64_t next;	 /* guest-physical address of the next leaf to move */
+	uint64_t split;	 /* address of a 1 GiB leaf that was split for the move; UINT64_MAX: none */
 	uint8_t *bounce; /* a host page */
 };
 _Static_assert(sizeof(struct move) <= PAGE_SIZE, "one page");
 
 /*
- * Moves a page that no CPU maps at the moment. The order carries the weight (336907, "Assign"):
+ * Moves a page that no CPU maps at the moment. The order matters (336907, "Assign"):
  *
- *  1. The page is read under the KeyID that it has.
- *  2. Its lines under that KeyID leave all caches, while nothing else maps them. CLFLUSHOPT reaches
- *     the caches of every CPU, but only by the address with the KeyID under which a line was
- *     brought in. One that the guest had written and that stayed would be written to memory later,
- *     over what 3 writes. WBINVD would do the same once for all pages, but stop every CPU of the
- *     machine for it, and it says nothing of lines that come into a cache after it.
- *  3. It is written under the other KeyID, all of it, before anybody reads it there.
+ * 1. The page is read under its old KeyID.
+ * 2. Its lines under that KeyID leave all caches, while nothing else maps them. CLFLUSHOPT reaches
+ *     the caches of every CPU, but only for the KeyID in the address by which the line was
+ *     cached. A dirty line that stayed would be written back later, over what step 3 writes.
+ *     WBINVD would do this once for all pages, but it stops every CPU of the machine, and does
+ *     nothing about lines that enter a cache after it.
+ * 3. The whole page is written under the new KeyID, before anything reads it there.
  */
 static void move_page(const struct move *move, uint64_t gpa, struct keyed_frame page, keyid_t to)
 {
@@ -51,7 +51,7 @@ static void move_page(const struct move *move, uint64_t gpa, struct keyed_frame 
 	host_temp_unmap(GMEM_SLOT_IN);
 
 	item.out = host_temp_map(GMEM_SLOT_OUT, keyed(page.frame, to));
-	/* The key is used for one parking alone, so that the address is enough. */
+	/* The key is used for one parking only, so the address is enough for a tweak. */
 	memcpy(item.tweak, &number, sizeof(number));
 	switch (move->cipher) {
 	case CIPHER_SEAL: page_encrypt(&move->key, &item, 1); break;
@@ -62,7 +62,7 @@ static void move_page(const struct move *move, uint64_t gpa, struct keyed_frame 
 	host_temp_unmap(GMEM_SLOT_OUT);
 }
 
-/* Under gmem.lock. The leaf says the new KeyID when all of it is there. */
+/* Called under gmem.lock. Changes the leaf's KeyID after all of its pages have moved. */
 static void move_leaf(struct gmem *gmem, uint64_t at, const struct ept_leaf *leaf)
 {
 	for (uint64_t done = 0; done < leaf->leaf_bytes; done += PAGE_SIZE) {
@@ -74,7 +74,8 @@ static void move_leaf(struct gmem *gmem, uint64_t at, const struct ept_leaf *lea
 }
 
 /*
- * The first leaf at or above an address that goes with the VM's KeyID. False when there is none.
+ * Finds the first leaf at or above an address that moves with the VM's KeyID. False when there is
+ * none.
  */
 static bool find_leaf(struct gmem *gmem, uint64_t from, gpa_t *at, struct ept_leaf *leaf)
 {
@@ -91,7 +92,7 @@ static bool find_leaf(struct gmem *gmem, uint64_t from, gpa_t *at, struct ept_le
 	return false;
 }
 
-/* A leaf of 1 GiB that was split comes again when its last part has been moved. */
+/* Merges a 1 GiB leaf that was split, after its last part has moved. */
 static void merge_again(struct gmem *gmem, uint64_t next)
 {
 	struct move *move = gmem->move;
@@ -109,11 +110,11 @@ static void free_move(struct gmem *gmem)
 	gmem->move = NULL;
 	secure_zero(&move->key, sizeof(move->key));
 	wipe_unregister(&move->key);
-	page_free(move->bounce, 1); /* it is zeroed there */
+	page_free(move->bounce, 1); /* page_free zeroes it */
 	page_free(move, 1);
 }
 
-/* The memory is all under gmem->keyid. */
+/* All memory is under gmem->keyid now. */
 static void finish(struct gmem *gmem)
 {
 	struct move *move = gmem->move;
@@ -140,7 +141,10 @@ bool move_step(struct gmem *gmem)
 	done = !find_leaf(gmem, move->next, &at, &leaf);
 	merge_again(gmem, done ? UINT64_MAX : at.v);
 	if (!done && leaf.leaf_bytes > SIZE_2M) {
-		/* make_move has set the table aside; it comes back with merge_again. */
+		/*
+		 * Cannot fail: make_move has set a page for the table aside, and merge_again
+		 * returns it.
+		 */
 		CHECK(ept_split(&gmem->root, gpa(at.v + SIZE_2M)) == 0);
 		move->split = at.v;
 	} else if (!done) {
@@ -157,9 +161,9 @@ bool move_step(struct gmem *gmem)
 /* --- Beginnings --- */
 
 /*
- * No vCPU runs. Translations that CPUs hold of this EPT say the old KeyID: the shoot-down makes
- * each CPU flush them before it enters the guest the next time. From here on no page is reached
- * but by move_step: its region has forgotten where pages lie, and says so to who asks.
+ * No vCPU runs. CPUs hold translations of this EPT with the old KeyID: the shoot-down makes each
+ * CPU flush them before it enters the guest again. From here on only move_step accesses the pages:
+ * the regions have forgotten where pages lie, and the door returns ERR_AGAIN.
  */
 static void begin(struct gmem *gmem, enum cipher cipher, keyid_t to)
 {
@@ -186,8 +190,8 @@ static void begin(struct gmem *gmem, enum cipher cipher, keyid_t to)
 }
 
 /*
- * All that can fail of a move, and of the way back from parking: in the middle of one the VM would
- * lie under two KeyIDs, and could neither go on nor be brought back without tables.
+ * Does all that can fail of a move, and of the way back from parking. If a move failed half-way for
+ * want of a table, the VM would be under two KeyIDs, and could go neither on nor back.
  */
 static int make_move(struct gmem *gmem)
 {

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Moves a VM's memory from one KeyID to another, in its frames: to change its key, or to park it.
- * A parked VM has no KeyID; its pages lie under KeyID 0 as ciphertext of AES-256-XTS, under a key
- * that was drawn for this one time.
+ * Moves a VM's memory from one KeyID to another, in its frames: to change its key, or to park it. A
+ * parked VM has no KeyID; its pages lie under KeyID 0 as AES-256-XTS ciphertext, under a random key
+ * that is used for this parking only.
  *
- * All of it runs on the boot processor. No vCPU of the VM runs from the beginning of a move to its
- * end, or while the VM is parked, and gmem_read and the like find ERR_AGAIN in memory that moves.
- * Memory that belongs to a share, or is in clear by the configuration, stays where it is.
+ * All functions run on the boot processor. No vCPU of the VM runs during a move or while the VM is
+ * parked, and gmem_read and the like return ERR_AGAIN for memory that moves. Memory that belongs to
+ * a share, or is in clear by the configuration, does not move.
  */
 #ifndef UMBRA_EPT_MOVE_H
 #define UMBRA_EPT_MOVE_H
@@ -14,33 +14,37 @@
 #include "ept/gmem.h"
 
 /*
- * The memory goes to a KeyID that keyslot_take has handed out; the gmem counts as its user from
- * here on. ERR_NOMEM (tables as well): nothing was begun, and the KeyID is still the caller's.
+ * Begins a move to a KeyID from keyslot_take; from then on the gmem counts as its user. Returns
+ * ERR_NOMEM (also when pages for tables are missing): nothing has begun, and the KeyID is still the
+ * caller's.
  */
 int move_to_keyid(struct gmem *gmem, keyid_t to);
 
-/* The memory goes to KeyID 0, sealed. ERR_NOMEM, or what rng_bytes says: nothing was begun. */
+/*
+ * Begins to seal the memory under KeyID 0. Returns ERR_NOMEM or an error of rng_bytes: nothing has
+ * begun.
+ */
 int move_to_park(struct gmem *gmem);
 
-/* The same as move_to_keyid, for memory that is parked. It cannot fail. */
+/* As move_to_keyid, for memory that is parked. Cannot fail. */
 void move_from_park(struct gmem *gmem, keyid_t to);
 
 /*
- * Moves the next leaf, at most 2 MiB. True when it was the last: the KeyID that the memory came
- * from is given up, and retire_poll will kill its key. It cannot fail.
+ * Moves the next leaf, at most 2 MiB. Returns true after the last: the old KeyID is then given up,
+ * and retire_poll will kill its key. Cannot fail.
  */
 bool move_step(struct gmem *gmem);
 
-/* A move is going on, or the memory is parked. */
+/* Is the memory moving or parked? */
 bool move_is_on(const struct gmem *gmem);
 bool move_is_parked(const struct gmem *gmem);
-/* The pages that the last move, or the one that goes on, has moved. */
+/* How many pages the current or the last move has moved. */
 uint64_t move_pages(const struct gmem *gmem);
 
 /*
- * The VM ends in the middle of a move, or parked: wipes the key of what is sealed. Returns the
- * KeyID that the memory was to come from, which the caller gives up as well, or KEYID_PLATFORM.
- * Does nothing without a move.
+ * For a VM that ends during a move or while parked: wipes the key of the sealed pages. Returns the
+ * KeyID from which the memory was moving, which the caller gives up too, or KEYID_PLATFORM. Does
+ * nothing without a move.
  */
 keyid_t move_abandon(struct gmem *gmem);
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What happens to a page of sealed RAM: it is opened on a fault or for the door, and evicted when
- * its frame is wanted. The fault path runs under the VM's gmem.lock; everything here under
- * window_lock as well, so that evicting another VM's page needs no other VM's lock.
+ * its frame is needed. The fault path runs under the VM's gmem.lock, and all code here runs under
+ * window_lock too. So evicting another VM's page does not need that VM's gmem.lock.
  */
 #include "ept/pager.h"
 
@@ -11,25 +11,28 @@
 #include "vmm/base/err.h"
 #include "vmm/base/panic.h"
 
-#define UNMAP_AHEAD 7 /* pages, at most, that share the shoot-down of one that is evicted */
+/* At most so many other pages share the shoot-down of a page that is evicted. */
+#define UNMAP_AHEAD 7
 
-/* What it took to have a page open. */
+/* What opening a page has cost. */
 enum cost {
-	COST_NONE, /* it was */
+	COST_NONE, /* it was open */
 	COST_FIRST_TOUCH,
 	COST_CLEAN,
 	COST_DIRTY,
 };
 
-/* A region's mappings of which bits say something, lowest first: for (m = ...; bits != 0; ...). */
+/*
+ * The lowest set bit of a mask of mappings, for loops over a mask: for (m = ...; bits != 0; ...).
+ */
 static uint32_t lowest(uint32_t bits)
 {
 	return (uint32_t)__builtin_ctz(bits);
 }
 
 /*
- * Takes the page out of all EPTs that have it. The frame keeps it in clear, and what the entries
- * said of writes. Returns the mappings, which the caller shoots down.
+ * Removes the page from all EPTs that map it. The frame keeps the content, and notes whether an
+ * entry was dirty. Returns the mask of mappings, for which the caller does a shoot-down.
  */
 static uint32_t take_entries(struct window_frame *frame)
 {
@@ -44,24 +47,22 @@ static uint32_t take_entries(struct window_frame *frame)
 }
 
 /*
- * Takes a page that is to be evicted out of the EPTs of all guests that map it. When this returns,
- * no CPU reads or writes the frame any more, and frame->dirty says whether any wrote. The order
- * carries the weight:
+ * Removes a page that will be evicted from the EPTs of all guests that map it. When this returns,
+ * no CPU reads or writes the frame any more, and frame->dirty says whether one wrote. The order
+ * matters:
  *
- *  1. Each EPT entry goes to 0 in one exchange. No CPU starts a new translation from here on, and
- *     one that has the page as clean in its TLB cannot set the dirty bit any more: to set it the
- *     CPU looks at the entry again, so that its write faults and waits for window_lock. What the
- *     entry said is thus the last word: the page was written when its D bit was set, or when
- *     software's bit is, for the door sets no D bit. (D is never cleared while the page is mapped,
- *     so a write is never forgotten.)
- *  2. The shoot-down. Until it returns, a CPU that has the page as dirty in its TLB goes on
- *     writing to the frame: encrypting before would lose those bytes.
+ * 1. Each EPT entry becomes 0 in one exchange. From here on no CPU makes a new translation. A CPU
+ *     that has the page as clean in its TLB cannot set the dirty bit any more: to set it, the CPU
+ *     reads the entry again, so its write faults and waits for window_lock. So the old entry is
+ *     final: the page was written if its D bit was set, or if software's bit is, because the door
+ *     sets no D bit. (D is never cleared while the page is mapped, so no write is forgotten.)
+ * 2. The shoot-down. Until it returns, a CPU that has the page as dirty in its TLB may still write
+ *     to the frame: encrypting earlier would lose those bytes.
  *
- * A shoot-down costs as much for one page as for many: it flushes all that the CPUs know of this
- * VM and interrupts those that run it, and under another hypervisor an INVEPT costs more than all
- * else of a fault. So the pages of this VM whose turn comes next go with it. They stay in their
- * frames: a guest that wants one back meanwhile has it mapped again, and CLOCK knows that it is in
- * use.
+ * A shoot-down costs the same for one page as for many: it flushes all translations of this VM and
+ * interrupts the CPUs that run it; under another hypervisor one INVEPT costs more than the rest of
+ * a fault. So the pages of this VM that are next in turn are unmapped with it. They stay in their
+ * frames: if the guest uses one, it is mapped again, and CLOCK knows that it is in use.
  */
 static void unmap(struct window_frame *frame)
 {
@@ -79,7 +80,7 @@ static void unmap(struct window_frame *frame)
 	}
 }
 
-/* The region is dead: no CPU uses its EPT any more, and nobody wants what it held. */
+/* For a frame of a dead region: no CPU uses its EPT any more, and its content is not kept. */
 static void forget(struct window_frame *frame)
 {
 	frame->mapped = frame->writable = 0;
@@ -88,14 +89,14 @@ static void forget(struct window_frame *frame)
 }
 
 /*
- * Evicts the page that is in the frame, if there is one, and has another one take its place. True
- * when the old one had to be encrypted.
+ * Evicts the page in the frame, if there is one, and puts another page in its place. Returns true
+ * when the old page was encrypted.
  *
- *  1. It is unmapped. From here on nobody can write.
- *  2. It is encrypted under a version that was never used before; or dropped, when nobody wrote,
- *     for the ciphertext that it was opened from is still good.
- *  3. The next page is decrypted over it, or zeros, when none comes (region NULL). The frame never
- *     holds more than one.
+ * 1. It is unmapped. From here on no CPU can write to it.
+ * 2. It is encrypted under a version that was never used before. If it was not written, it is
+ *     dropped instead: the ciphertext from which it was opened is still right.
+ * 3. The next page is decrypted over it, or zeros are written if there is none (region NULL). The
+ *     frame never holds more than one page.
  */
 static bool exchange(struct window_frame *frame, struct sealed_region *region, uint64_t page)
 {
@@ -161,8 +162,8 @@ static enum cost open_page(struct sealed_region *region, uint64_t page, uint32_t
 }
 
 /*
- * Without dirty bits a page is mapped for reading first, and the fault of the first write makes it
- * writable: ept_entry_take then takes the right to write for the dirty bit.
+ * On a CPU without dirty bits a page is mapped read-only first, and the fault of the first write
+ * makes it writable: ept_entry_take then treats the right to write as the dirty bit.
  */
 static int map_page(struct window_frame *frame, uint32_t m, unsigned access)
 {
@@ -192,7 +193,7 @@ static int map_page(struct window_frame *frame, uint32_t m, unsigned access)
 	} else if (writable && (frame->writable & bit) == 0) {
 		ept_entry_allow_write(window_entry(frame, m));
 		frame->writable |= bit;
-	} /* else another vCPU was first */
+	} /* else another vCPU has mapped it */
 	return 0;
 }
 
@@ -289,17 +290,17 @@ void pager_exit(void)
 	window_exit();
 }
 
-/* A page at a time, for others wait for window_lock. */
+/* Seals a page at a time, because other CPUs wait for window_lock. */
 void pager_vm_seal(struct pager_vm *vm)
 {
 	bool sealed = false;
 
 	if (vm->gmem == NULL) {
-		return; /* all of the VM's RAM is in clear, as it is configured */
+		return; /* the configuration keeps all of the VM's RAM in clear */
 	}
-	lock_take(&vm->gmem->lock, LOCK_GMEM); /* the door is shut: nothing is pinned */
+	lock_take(&vm->gmem->lock, LOCK_GMEM); /* keeps the door shut: nothing is pinned */
 	lock_take(&window_lock, LOCK_WINDOW);
-	window_let_vm_go(vm); /* instructions under way fault again */
+	window_let_vm_go(vm); /* current instructions will fault again */
 	lock_drop(&window_lock);
 	for (uint32_t i = 0; !sealed && i < window_frame_count(); i++) {
 		struct window_frame *frame = window_frame(i);

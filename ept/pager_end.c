@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * How sealed memory ends: one region of it when its VM does, step by step, and all of it at once
- * when the machine does.
+ * How sealed memory ends: a region in steps when its VM ends, all regions at once when the machine
+ * ends.
  */
 #include "ept/pager.h"
 
@@ -12,15 +12,15 @@
 #include "vmm/base/smp.h"
 
 /*
- * Burying looks at so many of the window's frames at most in one step, and at so many while it has
- * window_lock, for which others wait.
+ * Burying checks at most so many of the window's frames in one step, and so many while it holds
+ * window_lock, because other CPUs wait for that.
  */
 #define SWEEP_A_STEP 4096u
 #define SWEEP_LOOKS  64u
 
 /*
- * No CPU translates to the region any more. Until it is buried its frames of the window are there
- * for whoever wants one.
+ * No CPU translates to the region any more. Until it is buried, any VM may get its frames of the
+ * window.
  */
 void pager_region_close(struct gmem_region *region)
 {
@@ -33,8 +33,8 @@ void pager_region_close(struct gmem_region *region)
 }
 
 /*
- * Looks at a few frames of the window, and zeroes one of the region's at most: others wait for
- * window_lock. How many frames it has looked at.
+ * Checks a few frames of the window, and zeroes at most one of the region's, because other CPUs
+ * wait for window_lock. Returns how many frames it checked.
  */
 static uint32_t wipe_few(struct sealed_region *sealed, bool *zeroed)
 {
@@ -59,8 +59,9 @@ static uint32_t wipe_few(struct sealed_region *sealed, bool *zeroed)
 }
 
 /*
- * False: the window has none of it any more. Until then frames of it are ahead, for none comes to a
- * region that is dead; where it has none to begin with, no frame is looked at.
+ * Returns false when the window holds no page of the region. It checks each frame once, because a
+ * dead region gets no new frames. If the region has no page in the window, it checks no frame at
+ * all.
  */
 static bool wipe_some(struct sealed_region *sealed)
 {
@@ -79,7 +80,7 @@ static bool wipe_some(struct sealed_region *sealed)
 	return true;
 }
 
-/* What is in clear is wiped. */
+/* Pages in clear are wiped; ciphertext is not, because its key is. */
 bool pager_region_bury(const struct ept_root *root, struct gmem_region *region, enum gmem_bury how)
 {
 	struct sealed_region *sealed = region->state;
@@ -98,17 +99,17 @@ static void write_back(void)
 }
 
 /*
- * The order carries the weight:
+ * The order matters:
  *
- *  1. No CPU begins to encrypt any more, and one that does leaves a note of the page.
- *  2. The other CPUs stop. Guests that ran on would write to their pages again; and a cipher whose
- *     key schedule becomes zero under its hands reads a number of rounds that is 0, and runs off
- *     the end of the schedule.
- *  3. Keys are zeroed.
- *  4. So is the page that was half encrypted, by a CPU that did not stop in time: its rest may be
- *     under a key that everybody knows.
- *  5. And the window.
- *  6. What a reset leaves in DRAM is what was written back.
+ * 1. No CPU begins to encrypt any more, and a CPU that is encrypting leaves a note of the page.
+ * 2. The other CPUs stop. Guests that ran on would write to their pages again. A cipher whose key
+ *     schedule becomes zero while it runs reads 0 as its number of rounds, and runs off the end
+ *     of the schedule.
+ * 3. Keys are zeroed.
+ * 4. The page is zeroed that a CPU was encrypting if it did not stop in time: the rest of it may be
+ *     encrypted under a zero key, which is no secret.
+ * 5. The window is zeroed.
+ * 6. The caches are written back: after a reset DRAM holds what was written back.
  */
 void pager_wipe(void)
 {
@@ -117,6 +118,7 @@ void pager_wipe(void)
 	static size_t next;
 
 	while (next < ARRAY_COUNT(steps)) {
-		steps[next++](); /* counted before: one that fails does not come again */
+		/* Counts before the call, so that a step that failed is not repeated. */
+		steps[next++]();
 	}
 }

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Between pager.c (what happens to a page), pager_region.c (where regions appear), pager_end.c (how
- * they end), pager_vm.c (a VM's key and counters), window.c (which frame) and store.c (the
- * ciphertext).
+ * Declarations that the files of the pager share: pager.c (what happens to a page), pager_region.c
+ * (where regions appear), pager_end.c (how they end), pager_vm.c (a VM's key and counters),
+ * window.c (frames), store.c (ciphertext).
  *
- * All state is guarded by window_lock, which is taken inside a gmem.lock and never the other way
- * round: evicting another VM's page takes that lock alone.
+ * window_lock guards all this state. A CPU may take it while it holds a gmem.lock, never the other
+ * way round: so evicting another VM's page needs window_lock alone.
  */
 #ifndef UMBRA_EPT_PAGER_PRIV_H
 #define UMBRA_EPT_PAGER_PRIV_H
@@ -19,11 +19,13 @@
 
 #define HOLD_FRAMES PAGER_VCPU_FRAMES
 
-/* The frames that a vCPU was given since it retired an instruction, the latest ones: a ring. */
+/*
+ * A ring of the latest frames that were opened for a vCPU since it last completed an instruction.
+ */
 struct vcpu_hold {
-	uint64_t place; /* where it faulted last */
+	uint64_t place; /* of its last fault */
 	uint32_t count;
-	uint32_t next; /* where the next one goes */
+	uint32_t next; /* index for the next frame */
 	uint32_t frames[HOLD_FRAMES];
 };
 
@@ -31,52 +33,56 @@ struct pager_vm {
 	struct page_key key;
 	const char *name;
 	struct gmem *gmem;
-	uint64_t version;      /* the last one given out: never reused under this key */
-	uint32_t region_count; /* ever: the next one's id */
-	uint32_t regions_left; /* that are not buried yet */
-	bool over;	       /* pager_vm_destroy came: it goes with the last region */
+	uint64_t version;      /* the last version that was used; never used again under this key */
+	uint32_t region_count; /* regions ever made; the next one's id */
+	uint32_t regions_left; /* regions that are not buried yet */
+	bool over;	       /* pager_vm_destroy was called: this is freed with the last region */
 	uint32_t vcpu_count;
-	uint64_t floor; /* frames */
+	uint64_t floor; /* in frames */
 	struct pager_counters counters;
-	size_t host_pages; /* of this structure */
+	size_t host_pages; /* size of this structure */
 	struct vcpu_hold holds[];
 };
 
-/* The store is cut in chunks of consecutive frames: the machine's memory may be in pieces. */
+/* The store consists of chunks of consecutive frames, because free memory may be fragmented. */
 #define CHUNK_PAGES 16
 
 struct store_chunk {
 	hpa_t frames;
-	uint64_t versions[CHUNK_PAGES]; /* of the ciphertext; 0: there is none */
+	uint64_t versions[CHUNK_PAGES]; /* of the ciphertext; 0: no ciphertext */
 	uint32_t opened[CHUNK_PAGES];	/* index of the window's frame + 1; 0: not open */
 };
 
 _Static_assert(sizeof(struct store_chunk) <= CHUNK_PAGES * PAGER_PAGE_BYTES, "what was planned");
 
-/* Where a region appears. A VM's own RAM has one mapping, a share one for each member. */
+/*
+ * A place where a region appears. A VM's own RAM has one mapping, a share has one for each member.
+ */
 struct sealed_mapping {
-	struct gmem *gmem; /* NULL: nobody's */
+	struct gmem *gmem; /* NULL: unused */
 	gpa_t base;
 	bool read_only;
-	uint32_t first_hold; /* of its vCPUs in vm->holds */
+	uint32_t first_hold; /* index in vm->holds of the gmem's first vCPU */
 };
 
 /*
- * A page is absent when it is not open and has no version; it holds the pattern `fill` then. vm is
- * who pays for frames and counters, and whose key seals; both may be a group's.
+ * A page that is not open and has no version is absent: it holds the pattern `fill`. vm is the
+ * account for frames, counters and the key; like the region it may belong to a group.
  */
 struct sealed_region {
 	struct pager_vm *vm;
 	uint64_t page_count;
 	uint64_t fill; /* eight bytes, repeated */
-	uint32_t id;   /* within the VM */
+	uint32_t id;   /* unique within vm */
 	uint32_t mapping_count;
 	struct sealed_mapping mappings[PAGER_MAPPINGS_MAX];
 	size_t host_pages;
-	uint32_t open_pages;  /* frames of the window that hold one of its pages */
-	bool dead;	      /* to be buried: nothing of it is kept, and no gmem is there */
-	uint32_t swept;	      /* then: so many of the window's frames have been looked at */
-	uint64_t chunks_left; /* then: the first ones, which still have their frames */
+	uint32_t open_pages; /* frames of the window that hold pages of this region */
+	/* Will be buried: its content is not kept, and it has no gmem any more. */
+	bool dead;
+	uint32_t swept; /* while it is buried: how many of the window's frames were checked */
+	/* While it is buried: only the first so many chunks still have frames. */
+	uint64_t chunks_left;
 	struct store_chunk chunks[];
 };
 
@@ -85,20 +91,18 @@ struct window_frame {
 	struct sealed_region *region; /* NULL: free */
 	uint64_t page;
 	uint32_t pins;
-	uint32_t holds;	   /* vCPUs that have it in their struct vcpu_hold */
-	uint32_t mapped;   /* bit m: the region's mappings[m] has it in its EPT */
-	uint32_t writable; /* the same, for writing */
-	uint64_t *entry;   /* of mappings[0], while it is mapped there */
-	bool dirty;	   /* software's dirty bit: the door wrote, or what was in an entry */
-	bool referenced;   /* software's accessed bit */
+	uint32_t holds;	   /* how many vCPUs have it in their struct vcpu_hold */
+	uint32_t mapped;   /* bit m: mapped in the EPT of the region's mappings[m] */
+	uint32_t writable; /* bit m: also writable there */
+	uint64_t *entry;   /* the entry of mappings[0] while it is mapped there */
+	bool dirty;	   /* written through the door, or by a guest whose entry was removed */
+	bool referenced;   /* used since the CLOCK hand passed, as far as software knows */
 	uint32_t next_free;
 };
 
 extern struct lock window_lock;
 
-/*
- * The EPT entry of a mapping that has the frame's page. Those of shares are looked up each time.
- */
+/* The EPT entry for the frame's page in a mapping. For shares it is looked up each time. */
 static inline uint64_t *window_entry(const struct window_frame *frame, uint32_t m)
 {
 	const struct sealed_mapping *mapping = &frame->region->mappings[m];
@@ -115,7 +119,7 @@ int pager_fault(struct gmem *gmem, struct gmem_region *region, gpa_t gpa, unsign
 int pager_pin(struct gmem *gmem, struct gmem_region *region, gpa_t page, bool write,
 	      struct keyed_frame *out);
 void pager_unpin(struct gmem *gmem, struct gmem_region *region, gpa_t page, bool written);
-/* The mapping of a gmem; it has one. */
+/* The index of a gmem's mapping, which must exist. */
 uint32_t pager_mapping_of(const struct sealed_region *region, const struct gmem *gmem);
 
 /* --- pager_end.c: operations of a region that ends (struct region_ops) --- */
@@ -125,7 +129,10 @@ bool pager_region_bury(const struct ept_root *root, struct gmem_region *region, 
 
 /* --- pager_vm.c --- */
 
-/* A region is buried. The last one of its VM frees what stayed of that. No lock held. */
+/*
+ * Called when a region is buried. After the last region of a destroyed VM, frees the VM. No lock
+ * held.
+ */
 void pager_vm_drop_region(struct pager_vm *vm);
 
 /* --- window.c: all under window_lock, but for the first two --- */
@@ -134,44 +141,52 @@ int window_init(uint64_t frame_count);
 void window_exit(void);
 struct window_frame *window_frame(uint32_t index);
 uint64_t window_frame_count(void);
-/* Promises frames to a VM, or gives the promise back. False when so many are not left. */
+/*
+ * Promises frames to a VM; window_unclaim ends the promise. Returns false when too few frames are
+ * left.
+ */
 bool window_claim(uint64_t frames);
 void window_unclaim(uint64_t frames);
 uint64_t window_unclaimed(void);
-/* As the hypervisor and the guests use it: the window lies under the KeyID of host pages. */
+/* The window's frames are used under the KeyID of host pages, by the hypervisor and by guests. */
 static inline struct keyed_frame window_page(const struct window_frame *frame)
 {
 	return keyed(frame->frame, page_keyid());
 }
 /* A free frame, or WINDOW_NONE. */
 uint32_t window_take_free(void);
-/* The frame holds nothing in clear any more. */
+/* Puts a frame that holds no clear text any more on the free list. */
 void window_put_free(uint32_t index);
-/* Zeroes all frames. For the end of the machine: no locks. */
+/* Zeroes all frames. For the end of the machine; takes no locks. */
 void window_wipe(void);
-/* A frame to be evicted so that vm gets it. There is one, because floors are kept. */
+/* Chooses a frame to evict for vm. Always finds one, because floors are kept. */
 uint32_t window_victim(const struct pager_vm *vm);
 /*
- * Up to max frames of the victim's VM that are mapped and, unless somebody touches them, will be
- * victims soon: behind it, not touched since the hand passed, neither held nor pinned.
+ * Finds up to max frames of the victim's VM that will be the next victims unless they are used:
+ * mapped, behind the victim in the order of the hand, not touched since the hand passed, neither
+ * held nor pinned.
  */
 uint32_t window_next_idle(const struct window_frame *victim, struct window_frame **idle,
 			  uint32_t max);
 /*
- * The vCPU faults: what it held is let go, if it has retired an instruction since. opens: a frame
- * is to be found for it, so it must not hold all that its floor grants.
+ * Called when a vCPU faults. If it has completed an instruction since its last fault, its frames
+ * are no longer held. opens: a frame must be found for it, so it may hold one frame less than its
+ * floor allows.
  */
 void window_let_go(struct pager_vm *vm, const struct gmem_faulter *by, bool opens);
-/* The VM ends. */
+/* Ends all holds of a VM that ends. */
 void window_let_vm_go(struct pager_vm *vm);
-/* The frame was opened for, or is wanted by, the vCPU's instruction. After window_let_go. */
+/* Holds a frame for the vCPU's current instruction. Call it after window_let_go. */
 void window_hold(struct pager_vm *vm, const struct gmem_faulter *by, uint32_t index);
 
 /* --- store.c --- */
 
-/* ERR_NOMEM. Under no lock; nobody else knows the region yet. */
+/*
+ * Makes a region with its store. Returns ERR_NOMEM. Needs no lock: no other code knows the region
+ * yet.
+ */
 int store_create(uint64_t page_count, struct sealed_region **out);
-/* A step of giving it all back. True: it was the last, and the region is gone. */
+/* Frees a part of the store. Returns true after the last part, when the region is freed too. */
 bool store_free_some(struct sealed_region *region);
 
 static inline uint64_t *store_version(struct sealed_region *region, uint64_t page)
@@ -191,21 +206,21 @@ struct sealed_page {
 };
 
 /*
- * Changes what a frame holds. out: the page that is in there and has to be kept, whose key then
- * encrypts it into the store under a new version; when it is all zero it has no ciphertext from
- * now on. A region of NULL: nothing to be kept. in: the page that comes in, decrypted, or zero
- * when it has no version or its region is NULL. True when out was encrypted. Nobody else uses the
- * frame meanwhile.
+ * Replaces the content of a frame. First encrypts out, the page in the frame, into its store under
+ * a new version; if it holds only its region's pattern `fill`, it gets no ciphertext. out's region
+ * may be NULL: nothing to keep. Then decrypts in into the frame; without a version fills the frame
+ * with in's pattern, without a region with zeros. Returns true when out was encrypted. No other CPU
+ * uses the frame meanwhile.
  */
 bool store_exchange(const struct sealed_page *out, const struct sealed_page *in,
 		    struct keyed_frame frame);
 
 /*
- * The machine ends: from here on nothing is encrypted any more, for the keys are about to be zero;
- * a CPU that wants to stops. No locks.
+ * For the end of the machine: from now on a CPU that wants to encrypt stops, because keys will be
+ * zeroed. Takes no locks.
  */
 void store_close(void);
-/* Zeroes the page that a CPU was encrypting when it was stopped. After all others stopped. */
+/* Zeroes the page that a stopped CPU was encrypting. Called after all other CPUs have stopped. */
 void store_wipe_unfinished(void);
 
 #endif

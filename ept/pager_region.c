@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Regions of sealed RAM: those of one VM, and shares, which have a mapping for each member.
- * window_lock guards the mappings.
+ * Regions of sealed RAM: a VM's own, and shares, which have a mapping for each member. window_lock
+ * guards the mappings.
  */
 #include "ept/pager.h"
 

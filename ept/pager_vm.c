@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What a VM has of the software engine apart from its pages: its key, its floor of the window, and
- * its counters. window_lock guards all but the key.
+ * A VM's account in the software engine: its key, its floor of the window, and its counters.
+ * window_lock guards all but the key.
  */
 #include "ept/pager.h"
 
@@ -18,9 +18,9 @@
 #define PAGE_KEY_LABEL "umbra page key"
 
 /*
- * Versions start at 1 with each share: were the key the same again, after a reset or in a second
- * VM with the same key file, two contents of a page would meet the same key and tweak, and
- * ciphertext would show where they are equal. The salt makes it another key each time.
+ * Versions start at 1 in each account. With the same key again (after a reset, or for a second VM
+ * with the same key file) two contents of a page would have the same key and tweak, and the
+ * ciphertext would show where they are equal. The salt makes the key a different one each time.
  */
 static int make_key(struct page_key *key, const uint8_t *given)
 {
@@ -54,7 +54,8 @@ static bool claim(const struct pager_vm *vm)
 	left = window_unclaimed();
 	done = window_claim(vm->floor);
 	lock_drop(&window_lock);
-	if (!done && window_frame_count() != 0) { /* else the reason why there is none was logged */
+	/* Else there is no window, and the reason was logged. */
+	if (!done && window_frame_count() != 0) {
 		log_error("vm %s: %u vCPU%s %luK of the window, and other VMs leave %luK of "
 			  "%luK: make [host] window larger",
 			  vm->name, vm->vcpu_count, vm->vcpu_count == 1 ? " needs" : "s need",
@@ -82,7 +83,7 @@ int pager_vm_create(const char *name, uint32_t vcpu_count, const uint8_t *secret
 		page_free(vm, host_pages);
 		return ERR_RANGE;
 	}
-	/* Registered before there is a secret in it. */
+	/* Register the key before it is secret. */
 	err = wipe_register(&vm->key, sizeof(vm->key));
 	if (err == 0) {
 		err = make_key(&vm->key, secret);
@@ -95,7 +96,7 @@ int pager_vm_create(const char *name, uint32_t vcpu_count, const uint8_t *secret
 	return 0;
 }
 
-/* No page is in clear, no region left, and the key is wiped. */
+/* No page is in clear, no region is left, and the key is wiped. */
 static void free_vm(struct pager_vm *vm)
 {
 	CHECK(vm->counters.clear_pages == 0);
@@ -109,12 +110,12 @@ void pager_vm_destroy(struct pager_vm *vm)
 	if (vm == NULL) {
 		return;
 	}
-	/* Nothing is sealed or opened under it any more: its regions are dead. */
+	/* Nothing uses the key any more: its regions are dead. */
 	secure_zero(&vm->key, sizeof(vm->key));
 	wipe_unregister(&vm->key);
 	lock_take(&window_lock, LOCK_WINDOW);
 	window_unclaim(vm->floor);
-	vm->floor = 0; /* what it still has anybody may take */
+	vm->floor = 0; /* other VMs may take its frames */
 	vm->over = true;
 	buried = vm->regions_left == 0;
 	lock_drop(&window_lock);

@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * RAM that stays in its frames: in clear, or under a KeyID of TME-MK. All frames are reserved when
- * the region is added, in extents as large as the machine's free memory allows; each leaf is
- * zeroed and mapped on first touch, by the guest or through the door. An EPT entry that is present
- * therefore means "zeroed under this KeyID", and that is the only record of it. Called under
- * gmem.lock.
+ * the region is added, in extents as large as the machine's free memory allows. Each leaf is zeroed
+ * and mapped on first touch, by the guest or through the door. So a present EPT entry means "zeroed
+ * under this KeyID", and there is no other record of it. Called under gmem.lock.
  */
 #include "ept/extents.h"
 #include "ept/gmem.h"
@@ -13,7 +12,7 @@
 #include "vmm/base/page_alloc.h"
 #include "vmm/base/str.h"
 
-/* A leaf that is mapped, and so was zeroed. Leaves in clear stay until the region goes. */
+/* A leaf that is mapped, and so was zeroed. A leaf stays until its region ends. */
 struct known_leaf {
 	uint64_t base;
 	uint64_t bytes; /* 0: empty */
@@ -24,20 +23,21 @@ struct known_leaf {
 
 struct ram_plain {
 	keyid_t keyid;
-	bool clear;    /* under KeyID 0, whatever the gmem's is */
-	uint64_t fill; /* what memory holds at first: eight bytes, repeated */
+	bool clear;    /* under KeyID 0, whatever the gmem's KeyID is */
+	uint64_t fill; /* initial content: eight bytes, repeated */
 	struct extents *extents;
 	/*
-	 * How many 2 MiB parts of each GiB of the region's addresses are mapped; NULL: no matter.
+	 * For each GiB of the region's addresses: how many of its 2 MiB parts are mapped. NULL: not
+	 * needed.
 	 */
 	uint16_t *parts;
 	size_t parts_pages;
-	/* Where the door went of late, by page: saves it the walk. */
+	/* Leaves that the door has used recently, by page; saves the walk. */
 	struct known_leaf known[KNOWN_LEAVES];
 };
 _Static_assert(sizeof(struct ram_plain) <= PAGE_SIZE, "one page");
 
-/* Write-back, whatever the guest's PAT says: its memory is the host's ordinary RAM. */
+/* Write-back, whatever the guest's PAT says: guest RAM is ordinary RAM of the host. */
 static struct ept_attr attr_of(const struct ram_plain *ram)
 {
 	return (struct ept_attr){
@@ -48,13 +48,13 @@ static struct ept_attr attr_of(const struct ram_plain *ram)
 	};
 }
 
-/* What is zeroed and mapped at once: nobody may wait for a whole GiB. */
+/* How much to zero and map at once: at most 2 MiB, because zeroing a GiB would take too long. */
 static uint64_t unit_bytes(uint64_t largest_leaf)
 {
 	return MIN(largest_leaf, SIZE_2M);
 }
 
-/* A leaf of 1 GiB appears when the last of its 512 parts has been zeroed. */
+/* Merges a 1 GiB leaf when the last of its 512 parts has been zeroed. */
 static void count_part(struct gmem *gmem, const struct gmem_region *region,
 		       const struct ram_plain *ram, uint64_t at)
 {
@@ -76,7 +76,7 @@ static int plain_fault(struct gmem *gmem, struct gmem_region *region, gpa_t gpa,
 	struct ept_leaf leaf;
 	int err;
 
-	/* every leaf stays */
+	/* `by` is not used: leaves stay mapped, so no vCPU need hold them */
 	if (gmem->move != NULL) {
 		return ERR_AGAIN;
 	}
@@ -97,7 +97,7 @@ static int plain_fault(struct gmem *gmem, struct gmem_region *region, gpa_t gpa,
 	return err;
 }
 
-/* Out of line, so that the short way need not save registers for it. */
+/* Not inlined, so that the fast path need not save registers for it. */
 static __attribute__((noinline)) int pin_unknown(struct gmem *gmem, struct gmem_region *region,
 						 gpa_t page, struct keyed_frame *out)
 {
@@ -116,14 +116,14 @@ static __attribute__((noinline)) int pin_unknown(struct gmem *gmem, struct gmem_
 	return err;
 }
 
-/* A page in clear stays where it is, so there is no unpin. */
+/* The page stays in its frame, so there is no unpin. */
 static int plain_pin(struct gmem *gmem, struct gmem_region *region, gpa_t page, bool write,
 		     struct keyed_frame *out)
 {
 	const struct ram_plain *ram = region->state;
 	const struct known_leaf *known = &ram->known[(page.v / PAGE_SIZE) % KNOWN_LEAVES];
 
-	/* every leaf allows everything */
+	/* `write` is not used: every leaf has all rights */
 	if (__builtin_expect(page.v - known->base >= known->bytes, 0)) {
 		return pin_unknown(gmem, region, page, out);
 	}
@@ -131,14 +131,14 @@ static int plain_pin(struct gmem *gmem, struct gmem_region *region, gpa_t page, 
 	return 0;
 }
 
-/* What lies before `to` is done with. No leaf crosses the region's end. */
+/* Notes that all before `to` is done. No leaf crosses the region's end. */
 static void advance(struct gmem_region *region, uint64_t to)
 {
 	region->bytes -= to - region->base.v;
 	region->base.v = to;
 }
 
-/* The next piece of what was touched; the rest never held anything. False: there is none. */
+/* Zeroes the next piece that was touched; other pages never held data. False when there is none. */
 static bool zero_touched(const struct ept_root *root, struct gmem_region *region)
 {
 	const uint64_t from = region->base.v;
@@ -156,7 +156,7 @@ static bool zero_touched(const struct ept_root *root, struct gmem_region *region
 	return true;
 }
 
-/* The next piece of all. */
+/* Zeroes the next piece, touched or not. */
 static bool zero_all(const struct ram_plain *ram, struct gmem_region *region)
 {
 	const uint64_t from = region->base.v;
@@ -181,7 +181,7 @@ static void release(struct ram_plain *ram)
 	page_free(ram, 1);
 }
 
-/* The region is small: see ept/retire.c. */
+/* Only called for small regions: see ept/retire.c. */
 static void plain_flush(const struct ept_root *root, struct gmem_region *region)
 {
 	const struct ram_plain *ram = region->state;
@@ -196,7 +196,7 @@ static void plain_flush(const struct ept_root *root, struct gmem_region *region)
 	}
 }
 
-/* Under KeyID 0 where something has to be zeroed: the memory's own KeyID is not to be used now. */
+/* Zeroes under KeyID 0: the memory's own KeyID must not be used any more. */
 static bool plain_bury(const struct ept_root *root, struct gmem_region *region, enum gmem_bury how)
 {
 	struct ram_plain *ram = region->state;
@@ -231,7 +231,7 @@ static const struct region_ops plain_ops = {
 	.stays = true,
 };
 
-/* One counter for each GiB of addresses that the region touches. */
+/* Makes a counter for each GiB of addresses that the region touches. */
 static int add_parts(struct ram_plain *ram, uint64_t base, uint64_t bytes)
 {
 	uint64_t count = (base + bytes - 1) / SIZE_1G - base / SIZE_1G + 1;
@@ -267,8 +267,8 @@ static int create(keyid_t keyid, const struct gmem_region *region, uint64_t max_
 }
 
 /*
- * Tables for all leaves that the extents allow. Where code runs from small leaves alone, any part
- * may be split for it.
+ * Reserves tables for all leaves that the extents allow. If only small leaves may be executable,
+ * any leaf may be split later, so it reserves tables for 4 KiB leaves.
  */
 static int reserve_tables(struct gmem *gmem, const struct gmem_region *region,
 			  const struct ram_plain *ram)
@@ -320,7 +320,7 @@ int gmem_add_ram_clear(struct gmem *gmem, gpa_t base, uint64_t bytes, uint64_t m
 	return add_ram(gmem, true, base, bytes, max_leaf);
 }
 
-/* What may be taken away again: nobody may remember where its pages lie. */
+/* For memory that may be removed again while the VM runs: callers must not remember its frames. */
 static const struct region_ops passing_ops = {
 	.name = "plain",
 	.fault = plain_fault,

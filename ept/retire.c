@@ -12,15 +12,15 @@
 #include "vmm/base/work.h"
 
 /*
- * What is left of a gmem. One host page, taken while the VM was built. While its key lives it is in
- * the list of graves, which is the boot processor's alone; then it is work, and the CPU's that does
- * a step of it.
+ * What is left of a gmem: one host page, allocated when the VM was built. While its key is alive it
+ * is in the list of graves, which only the boot processor uses. Then it is work, and belongs to the
+ * CPU that does a step of it.
  */
 struct grave {
 	struct grave *next;
 	struct work work;
-	keyid_t keyid; /* KEYID_PLATFORM: it has none, or was parked */
-	keyid_t from;  /* in the middle of a move: the KeyID before; else KEYID_PLATFORM */
+	keyid_t keyid; /* KEYID_PLATFORM: no KeyID, or parked */
+	keyid_t from;  /* the KeyID from which its memory was moving; else KEYID_PLATFORM */
 	enum gmem_bury how;
 	struct ept_root root;
 	struct gmem_region regions[GMEM_REGION_MAX];
@@ -28,15 +28,16 @@ struct grave {
 };
 _Static_assert(sizeof(struct grave) <= PAGE_SIZE, "gmem_init takes one page");
 
-/* A step frees so many tables at most: each has 512 entries to look at. */
+/* A step frees at most so many tables: each has 512 entries to check. */
 #define TABLES_A_STEP 16
 
-/* So much is flushed line by line at most, in place of all caches. */
+/* At most so many bytes are flushed line by line; for more, all caches are flushed. */
 #define LINES_MAX_BYTES (16ul << 20)
 
-static struct grave *graves; /* their keys are there */
-static uint32_t burials;     /* that are work, and are not over; atomic */
-static bool unreported;	     /* a key was killed or a burial begun; retire_poll has not said all */
+static struct grave *graves; /* graves whose keys are alive */
+static uint32_t burials;     /* graves that are work now; atomic */
+/* A key was killed or a burial began, and retire_poll has not returned true since. */
+static bool unreported;
 
 static void give_up(keyid_t keyid)
 {
@@ -45,7 +46,9 @@ static void give_up(keyid_t keyid)
 	}
 }
 
-/* Asked while the KeyID is in use: a dead one may have its next user before its memory is free. */
+/*
+ * Call this while the KeyID is in use: a dead KeyID may have a new user before its memory is free.
+ */
 static bool is_in_clear(keyid_t keyid)
 {
 	struct keyslot_info slot;
@@ -53,7 +56,7 @@ static bool is_in_clear(keyid_t keyid)
 	return keyslot_get(keyid, &slot) == 0 && slot.mode == KEYSLOT_NO_ENCRYPT;
 }
 
-/* A step of it. The tables show what was touched. */
+/* Does one step of a burial. The grave's EPT shows what was touched. */
 static bool bury_some(void *context)
 {
 	struct grave *grave = context;
@@ -68,7 +71,7 @@ static bool bury_some(void *context)
 		return true;
 	}
 	page_free(grave, 1);
-	__atomic_sub_fetch(&burials, 1, __ATOMIC_RELEASE); /* all is back by now */
+	__atomic_sub_fetch(&burials, 1, __ATOMIC_RELEASE); /* everything is freed by now */
 	return false;
 }
 
@@ -80,7 +83,7 @@ static void bury(struct grave *grave)
 	work_add(&grave->work);
 }
 
-/* Another CPU may have freed the grave when this returns. */
+/* Another CPU may free the grave before this returns. */
 static void add(struct grave *grave, bool keyed)
 {
 	for (uint32_t i = 0; i < grave->region_count; i++) {
@@ -131,7 +134,7 @@ void retire_region(struct grave *grave, keyid_t keyid, const struct gmem_region 
 	add(grave, keyed);
 }
 
-/* A KeyID may have been given up before any memory came under it. */
+/* Is there a KeyID to retire? It may have been given up before any memory used it. */
 static bool keys_wait(void)
 {
 	return graves != NULL || keyslot_count_in(KEYSLOT_RETIRING) != 0;
@@ -156,10 +159,10 @@ static bool lives_on(keyid_t keyid)
 }
 
 /*
- * Little memory: its own lines leave the caches, through the alias of its KeyID, and no other VM's
- * do. What it takes grows with the memory. False, and nothing was done, when it is not little, or
- * when more KeyIDs wait than the memory here lies under: one that memory moved away from, be the
- * move over or not, has lines whose addresses are not known any more.
+ * If little memory waits, flushes only its own lines, through the alias of its KeyID, so that other
+ * VMs keep theirs. The time grows with the memory. Returns false and does nothing when there is too
+ * much memory, or when more KeyIDs wait than this memory has: memory that moved away from a KeyID
+ * left lines whose addresses are not known any more.
  */
 static bool flush_lines(void)
 {
@@ -184,7 +187,7 @@ static bool flush_lines(void)
 	return true;
 }
 
-/* Step 2 of retire_poll. False: all caches have to be flushed, and may not be just now. */
+/* Step 2 of retire_poll. Returns false when all caches must be flushed, but not yet. */
 static bool flush(bool *lines)
 {
 	*lines = flush_lines();
@@ -201,20 +204,20 @@ static bool flush(bool *lines)
 }
 
 /*
- * 336907, "TME-MK life cycle", for all that waits at once. The order carries the weight:
+ * 336907, "TME-MK life cycle", for all memory that waits. The order matters:
  *
- *  1. No vCPU runs (vm_ended), and no CPU translates through the EPT (gmem_destroy's shoot-down,
- *     and retire took the root away). The hypervisor maps no page of it outside of the door, which
- *     unmaps each before it returns. So from here on nothing brings a line under this KeyID into a
- *     cache, not even speculation.
- *  2. All caches are flushed; for little memory its own lines are. A dirty line that was left
- *     would be written back after 3 under the new key, over what the frame's next owner has written
- *     by then.
- *  3. The key is overwritten on every package. It is dead: no one can open the memory again.
- *  4. Only then the frames go back, extent by extent, for their next owner uses another key.
+ * 1. No vCPU runs (vm_ended), and no CPU translates through the EPT (gmem_destroy's shoot-down;
+ *     retire took the root away). The hypervisor maps pages of it only in the door, which
+ *     unmaps each before it returns. So from here on no line under this KeyID enters a cache,
+ *     not even by speculation.
+ * 2. All caches are flushed, or for little memory its own lines. A dirty line that was left would
+ *     be written back after step 3 under the new key, over data of the frame's next owner.
+ * 3. The key is overwritten on every package. It is dead: the memory can never be decrypted again.
+ * 4. Only then the frames are freed, extent by extent, because their next owner uses another key.
  *
- * Until 3 nothing depends on how much memory there is, but for lines that are flushed one by one.
- * What does, 4, is work for any CPU, and no KeyID waits for it.
+ * The time of steps 1 to 3 does not depend on the size of the memory, except for lines that are
+ * flushed one by one. The time of step 4 does. So step 4 is work for any CPU, and no KeyID waits
+ * for it.
  */
 bool retire_poll(void)
 {

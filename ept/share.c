@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Shares. Where the frames stay, share->lock guards which of them were zeroed, and is taken inside
- * a member's gmem.lock; a sealed share is the pager's, a region with several mappings. Members
- * come and go on the boot processor; a member's entry in the list changes under its gmem.lock,
- * which its faults hold.
+ * Shares. In a share that stays in its frames, share->lock guards which of them were zeroed; it is
+ * taken while a member's gmem.lock is held. A sealed share is a region of the pager with several
+ * mappings. Members come and go on the boot processor. A member's entry in the list changes under
+ * its gmem.lock, which its faults hold.
  */
 #include "ept/share.h"
 
@@ -18,7 +18,7 @@
 #include "vmm/base/panic.h"
 
 struct member {
-	const struct gmem *gmem; /* NULL: none */
+	const struct gmem *gmem; /* NULL: unused entry */
 	bool read_only;
 };
 
@@ -27,13 +27,13 @@ struct share {
 	uint64_t bytes;
 	uint32_t member_count;
 	struct member members[PAGER_MAPPINGS_MAX];
-	/* Frames that stay: */
+	/* For a share that stays in its frames: */
 	keyid_t keyid;
-	struct extents *extents; /* NULL: it is sealed */
-	uint64_t *zeroed; /* a bit for each page; of a leaf of 2 MiB, the first one's counts */
+	struct extents *extents; /* NULL: the share is sealed */
+	uint64_t *zeroed; /* one bit for each page; for a 2 MiB leaf, only that of its first page */
 	size_t zeroed_pages;
 	struct grave *grave; /* for share_destroy */
-	/* Sealed: */
+	/* For a sealed share: */
 	struct sealed_region *sealed;
 	struct pager_vm *pager;
 };
@@ -50,7 +50,7 @@ static struct member *member_of(struct share *share, const struct gmem *gmem)
 	return member;
 }
 
-/* The leaf-sized piece around an offset: zeroed under the group's KeyID when it is used first. */
+/* Finds the leaf around an offset, and zeroes it under the group's KeyID on first use. */
 static struct keyed_frame usable(struct share *share, uint64_t offset, uint64_t *start,
 				 uint64_t *size)
 {
@@ -86,7 +86,7 @@ static int resident_fault(struct gmem *gmem, struct gmem_region *region, gpa_t g
 	struct keyed_frame page;
 	struct ept_leaf leaf;
 
-	/* what is mapped stays */
+	/* `by` is not used: pages stay mapped, so no vCPU need hold them */
 	if (read_only && (access & GMEM_ACCESS_WRITE) != 0) {
 		return ERR_RIGHTS;
 	}
@@ -124,7 +124,7 @@ static void resident_leave(struct gmem *gmem, struct gmem_region *region)
 	forget_member(region->state, gmem);
 }
 
-/* The next leaf-sized piece that was used, at offset region->base on. False: there is none. */
+/* Finds the next leaf that was used, at offset region->base or later. False when there is none. */
 static bool next_used(struct gmem_region *region, hpa_t *first, uint64_t *bytes)
 {
 	const struct share *share = region->state;
@@ -155,7 +155,10 @@ static void resident_flush(const struct ept_root *root, struct gmem_region *regi
 	}
 }
 
-/* No member is left, and the key is dead; or there is none, or it opens the frames still. */
+/*
+ * No member is left. With GMEM_BURY_CLEAR the key is dead, so nothing needs zeroing. Else there is
+ * no key, or it is still in use.
+ */
 static bool resident_bury(const struct ept_root *root, struct gmem_region *region,
 			  enum gmem_bury how)
 {
@@ -236,7 +239,7 @@ int share_create_sealed(uint64_t bytes, struct pager_vm *pager, struct share **o
 	return 0;
 }
 
-/* The members' shoot-downs have come before. */
+/* Each member's shoot-down was done when it left. */
 void share_destroy(struct share *share)
 {
 	struct gmem_region region = { .bytes = share->bytes };
@@ -269,7 +272,7 @@ keyid_t share_keyid(const struct share *share)
 
 /* --- Members --- */
 
-/* Makes the gmem a member; *region is what its list of regions needs to say. */
+/* Adds the gmem to the members. *region is the region for its list of regions. */
 static int add_member(struct share *share, struct gmem *gmem, gpa_t base, bool read_only,
 		      uint32_t first_hold, struct gmem_region *region)
 {
@@ -300,7 +303,7 @@ int share_join(struct share *share, struct gmem *gmem, gpa_t base, bool read_onl
 	int err = gmem_region_check(gmem, base, share->bytes);
 
 	if (err == 0) {
-		/* For what a member has there instead, too, when its share is taken away. */
+		/* Also for the VM's own memory that is mapped there if the share is taken away. */
 		err = ept_reserve(&gmem->root, base, share->bytes, PAGE_SIZE);
 	}
 	if (err == 0) {
@@ -324,8 +327,8 @@ static struct gmem_region *region_at(struct gmem *gmem, gpa_t base)
 }
 
 /*
- * Takes the region out of the gmem's EPT. On return no CPU translates to its pages any more: only
- * then may they become somebody else's, or another region take its place.
+ * Removes the region from the gmem's EPT. On return no CPU translates to its pages: only then may
+ * another VM use them, or another region take the place.
  */
 static void unmap_region(struct gmem *gmem, struct gmem_region *region)
 {
@@ -333,14 +336,14 @@ static void unmap_region(struct gmem *gmem, struct gmem_region *region)
 		pager_share_leave(region->state, gmem, true);
 		return;
 	}
-	/* No leaf crosses the region's ends, so that nothing has to be split. */
+	/* No leaf crosses the region's ends, so this splits nothing and cannot fail. */
 	CHECK(ept_unmap(&gmem->root, region->base, region->bytes) == 0);
 	ept_tlb_shootdown(&gmem->root);
 }
 
 /*
- * Under gmem.lock. Who looks for the region of an address takes no lock: where a region lies never
- * changes, only what it is.
+ * Called under gmem.lock. Code that looks up a region takes no lock: a region's address never
+ * changes, only its kind.
  */
 static void put_in_place(struct gmem_region *region, const struct gmem_region *other)
 {
@@ -373,8 +376,8 @@ int share_revoke(struct share *share, struct gmem *gmem, gpa_t base, struct page
 }
 
 /*
- * Gives back the memory of its own that a member had meanwhile. Under a KeyID that goes on living
- * its lines have to leave the caches before the frames are zeroed under KeyID 0.
+ * Frees the memory of its own that a member had meanwhile. If its KeyID stays in use, its lines
+ * must leave the caches before the frames are zeroed under KeyID 0.
  */
 static void free_own(struct grave *grave, const struct gmem *gmem, const struct gmem_region *region)
 {

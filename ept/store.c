@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The ciphertext of a sealed region: frames of the machine, reserved for all its pages, and per
- * page the version under which it was encrypted. Guarded by window_lock.
+ * The ciphertext of a sealed region: frames for all of its pages, allocated in advance, and for
+ * each page the version under which it was encrypted. window_lock guards it.
  */
 #include "ept/gmem_priv.h"
 #include "ept/pager_priv.h"
@@ -12,18 +12,18 @@
 #include "vmm/base/page_alloc.h"
 #include "vmm/base/str.h"
 
-/* 32 MiB of frames, and 100 KiB of what is known of them. */
+/* A chunk has 32 MiB of frames, and 100 KiB of data about them. */
 #define CHUNKS_A_STEP 512u
 
 /*
- * For the end of the machine, where keys are zeroed, maybe under the hands of a CPU that did not
- * stop: what it encrypts then is encrypted under a key that everybody knows. One page at most is
- * unfinished, for window_lock lets no two CPUs encrypt. Whoever encrypts names the page first and
- * looks at `closed` before and after: a page that is not named any more was encrypted before the
- * store closed, and so before keys were zeroed.
+ * For the end of the machine: keys are zeroed, perhaps while a CPU that did not stop is encrypting.
+ * What it encrypts then has a zero key, which is no secret. At most one page is unfinished, because
+ * window_lock lets only one CPU encrypt. That CPU stores the page in `unfinished` first, and reads
+ * `closed` before and after encrypting: a page that is not in `unfinished` any more was encrypted
+ * before the store closed, and so before keys were zeroed.
  */
 static bool closed;
-static hpa_t unfinished; /* 0: none */
+static hpa_t unfinished; /* 0: no page */
 
 static uint64_t chunk_count(uint64_t page_count)
 {
@@ -61,9 +61,9 @@ int store_create(uint64_t page_count, struct sealed_region **out)
 }
 
 /*
- * From the end on, so that host pages that no chunk lies in any more can go as well: of a large
- * region there are too many to be zeroed at once. Ciphertext needs no wiping: its key is. Frame 0
- * is never a guest's.
+ * Frees from the end on, so that host pages without chunks can be freed too: a large region has too
+ * many to zero at once. Ciphertext need not be wiped, because its key is. Frame 0 is never a
+ * guest's, so it marks a chunk without frames.
  */
 bool store_free_some(struct sealed_region *region)
 {
@@ -92,8 +92,8 @@ static hpa_t store_frame(const struct sealed_region *region, uint64_t page)
 }
 
 /*
- * Version (64 bits), page (48), region (16): no two pages and no two contents of a page ever share
- * a tweak under one key.
+ * Version (64 bits), page (48), region (16): under one key no two pages, and no two contents of a
+ * page, have the same tweak.
  */
 static void pack_tweak(const struct sealed_region *region, uint64_t page, uint64_t version,
 		       uint8_t tweak[16])
@@ -124,7 +124,7 @@ static void stop_if_closed(void)
 	}
 }
 
-/* False when nothing is to be encrypted. */
+/* Returns false when there is nothing to encrypt. */
 static bool begin_seal(const struct sealed_page *out, const void *clear, struct page_item *item)
 {
 	uint64_t *version;
@@ -135,10 +135,10 @@ static bool begin_seal(const struct sealed_page *out, const void *clear, struct 
 	}
 	version = store_version(out->region, out->page);
 	if (is_filled(clear, out->region->fill)) {
-		*version = 0; /* of this page; the key's counter goes on */
+		*version = 0; /* of this page only; the account's last version is not reset */
 		return false;
 	}
-	/* A fault takes longer than a nanosecond: 2^64 of them take 500 years. */
+	/* Cannot overflow: a fault takes more than a nanosecond, and 2^64 ns are 500 years. */
 	*version = ++out->region->vm->version;
 	frame = store_frame(out->region, out->page);
 	__atomic_store_n(&unfinished.v, frame.v, __ATOMIC_SEQ_CST);
@@ -156,7 +156,7 @@ static void end_seal(void)
 	__atomic_store_n(&unfinished.v, 0, __ATOMIC_RELEASE);
 }
 
-/* False when the page is absent. */
+/* Returns false when the page is absent. */
 static bool begin_open(const struct sealed_page *in, void *clear, struct page_item *item)
 {
 	uint64_t version = in->region != NULL ? *store_version(in->region, in->page) : 0;
@@ -195,7 +195,7 @@ bool store_exchange(const struct sealed_page *out, const struct sealed_page *in,
 		gmem_fill_page(clear, in->region != NULL ? in->region->fill : 0);
 	}
 	if (in->region == NULL) {
-		cache_write_back(clear, PAGE_SIZE); /* nobody comes to press the old bytes out */
+		cache_write_back(clear, PAGE_SIZE); /* else the old bytes would stay in DRAM */
 	}
 	host_temp_unmap(GMEM_SLOT_CLEAR);
 	return seals;

@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The window: which frames there are, whose they are, and which one has to go. It owns
- * window_lock.
+ * The window: its frames, their owners, and the choice of a frame to evict. It owns window_lock.
  *
- * Why there is always a victim. The sum of all floors is at most the number of frames. A VM below
- * its floor that finds no free frame therefore meets another above its own. A VM at its floor has
- * 64 frames per vCPU and one more. Each vCPU holds at most 64, one that faults 63. The door pins
- * one page, under the lock that a fault takes, too: never while one of this VM's vCPUs faults.
- * Some frame is thus neither held nor pinned.
+ * Why there is always a victim. The sum of all floors is at most the number of frames. So if a VM
+ * below its floor finds no free frame, another VM is above its own. A VM at its floor has 64 frames
+ * per vCPU and one more. Each vCPU holds at most 64 frames; a vCPU that faults, 63. The door pins
+ * one page, but never while a vCPU of this VM faults, because both take the same lock. So some
+ * frame is neither held nor pinned.
  */
 #include "ept/gmem_priv.h"
 #include "ept/pager_priv.h"
@@ -19,12 +18,12 @@
 #include "vmm/base/str.h"
 
 /*
- * So many used frames at most are given a second chance in one search. All CPUs wait for
- * window_lock, and going round a window of 65,536 frames in use would take milliseconds.
+ * One search gives at most so many used frames a second chance. All CPUs wait for window_lock, and
+ * going once through a window of 65,536 used frames would take milliseconds.
  */
 #define CHANCES 32
 
-/* Where window_next_idle looks: what the hand reaches soon. */
+/* window_next_idle looks at so many frames, which the hand reaches soon. */
 #define LOOK_AHEAD 32u
 
 struct lock window_lock;
@@ -33,7 +32,7 @@ static struct {
 	struct window_frame *frames;
 	uint32_t count;
 	uint32_t first_free;
-	uint32_t hand; /* CLOCK: where to look next */
+	uint32_t hand; /* the CLOCK hand: the next frame to look at */
 	uint64_t claimed;
 } window;
 
@@ -42,7 +41,10 @@ static size_t table_pages(uint64_t frame_count)
 	return ALIGN_UP(frame_count * sizeof(struct window_frame), PAGE_SIZE) / PAGE_SIZE;
 }
 
-/* Where it lies: what a dump of DRAM may hold in clear. The end is exclusive. */
+/*
+ * Logs where the window lies, because a dump of DRAM may hold clear text there. The end is
+ * exclusive.
+ */
 static void log_place(void)
 {
 	uint64_t from = window.frames[0].frame.v, to = from + PAGE_SIZE;
@@ -89,7 +91,8 @@ int window_init(uint64_t frame_count)
 		window_put_free(i);
 	}
 	if (stale && page_keyid() != KEYID_PLATFORM) {
-		cache_flush_all(); /* the frames come under another KeyID: as in ram_plain.c */
+		/* The frames are used under another KeyID now: see flush_if_stale in extents.c. */
+		cache_flush_all();
 	}
 	log_place();
 	return 0;
@@ -160,14 +163,14 @@ void window_wipe(void)
 	}
 }
 
-/* Whether a frame may be taken from its owner, who may be vm itself. */
+/* May a frame be taken from its owner for vm? The owner may be vm itself. */
 static bool may_lose(const struct pager_vm *owner, const struct pager_vm *vm)
 {
 	return owner == vm ? owner->counters.clear_pages >= owner->floor
 			   : owner->counters.clear_pages > owner->floor;
 }
 
-/* Was it used since the hand came by last? */
+/* Was the frame used since the hand last passed? Clears the notes of that. */
 static inline bool was_used(struct window_frame *frame)
 {
 	bool used = frame->referenced;
@@ -179,7 +182,7 @@ static inline bool was_used(struct window_frame *frame)
 	return used;
 }
 
-/* The same, and says so again. */
+/* As was_used, but clears nothing. */
 static bool is_used(const struct window_frame *frame)
 {
 	bool used = frame->referenced;
@@ -194,11 +197,14 @@ uint32_t window_victim(const struct pager_vm *vm)
 {
 	struct window_frame *frame = &window.frames[window.hand];
 	const struct window_frame *end = &window.frames[window.count];
-	const struct sealed_region *region = NULL; /* of the frame before: most often the same */
+	const struct sealed_region *region = NULL; /* of the previous frame: mostly the same */
 	uint32_t chances = 0;
 	bool may = false;
 
-	/* In the second round all had theirs: guests may touch pages faster than this looks. */
+	/*
+	 * In the second round no frame has another chance: guests may touch pages faster than this
+	 * looks.
+	 */
 	for (uint64_t looked = 0; looked < 2ul * window.count; looked++) {
 		struct window_frame *here = frame;
 
@@ -236,7 +242,7 @@ uint32_t window_next_idle(const struct window_frame *victim, struct window_frame
 	return count;
 }
 
-/* The i-th latest of what is held. */
+/* The i-th latest frame that is held. */
 static uint32_t held(const struct vcpu_hold *hold, uint32_t i)
 {
 	return hold->frames[(hold->next + HOLD_FRAMES - 1 - i) % HOLD_FRAMES];
@@ -272,7 +278,7 @@ void window_let_go(struct pager_vm *vm, const struct gmem_faulter *by, bool open
 		let_all_go(hold);
 		hold->place = by->place;
 	}
-	/* A string instruction stays at one place for long: the latest pages are what it needs. */
+	/* A string instruction faults many times at one place: it needs only its latest pages. */
 	if (opens && hold->count == HOLD_FRAMES) {
 		let_oldest_go(hold);
 	}

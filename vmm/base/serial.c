@@ -178,7 +178,7 @@ bool serial_send(void)
 
 static bool serial_flush(bool somebody_waits)
 {
-	/* cannot be made faster */
+	/* `somebody_waits` is not used: sending cannot be made faster */
 	return serial_send();
 }
 
