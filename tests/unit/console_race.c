@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * CPUs that log, guests that write, and a line that is slower than all of them, under
- * ThreadSanitizer: a register of the UART that two CPUs use at once, or a byte that is read while
- * it is written, is a data race. What comes out is whole lines, each once and in order. 0: all is
- * well.
+ * CPUs that log, guests that write, and a serial line that is slower than all of them, under
+ * ThreadSanitizer. It is a data race if two CPUs use a register of the UART at once, or if a byte
+ * is read while it is written. The output must be whole lines, each once and in order. Exits with 0
+ * on success.
  *
  * CPU 0: the boot processor. CPU 1: logs, and helps. CPU 2 and 3: one VM each.
  */
@@ -19,17 +19,17 @@
 #include "vmm/base/tsc.h"
 
 #define LINES	 4000u
-#define LSR_TURN 3u /* each third look finds the transmitter empty */
+#define LSR_TURN 3u /* every third read of LSR shows an empty transmitter */
 
 static uint64_t clock_ticks, helped;
 static struct vconsole consoles[2];
-static uint32_t running = RACE_CPUS - 1; /* writers */
+static uint32_t running = RACE_CPUS - 1; /* how many writers still run */
 
-/* The UART: plain memory, for one CPU at a time has it. */
+/* The UART: plain memory, because only one CPU at a time may use it. */
 static char line[1 << 21];
 static size_t line_bytes;
 static unsigned looks, fifo, typed;
-static bool arrived; /* a byte that nobody has read */
+static bool arrived; /* a byte has arrived and is not read yet */
 static uint8_t mcr, lcr;
 
 uint64_t fake_rdtsc(void)
@@ -50,7 +50,7 @@ uint8_t fake_in8(uint16_t port)
 		arrived = arrived || looks % 20 == 0;
 		return (uint8_t)((fifo == 0 ? 0x60 : 0) | (arrived ? 1 : 0));
 	case 6: return (mcr & 0x10) == 0 ? 0xb0 : (mcr & 0xe) == 0xe ? 0xd0 : 0;
-	default: return 0xff; /* among them the keyboard's */
+	default: return 0xff; /* the keyboard's ports too */
 	}
 }
 
@@ -89,7 +89,7 @@ static void write_lines(void)
 			continue;
 		}
 		do {
-			(void)console_flush(); /* as at each of its turns */
+			(void)console_flush(); /* as the boot processor does at each of its turns */
 			race_pause();
 		} while (!console_has_room());
 		log_info("line %u.", i);
@@ -97,7 +97,10 @@ static void write_lines(void)
 	__atomic_sub_fetch(&running, 1, __ATOMIC_RELEASE);
 }
 
-/* For as long as it takes another to help; not for ever, for that one may have nothing to do. */
+/*
+ * Waits as long as it takes another CPU to help; not for ever, because that CPU may have nothing to
+ * do.
+ */
 static void be_late(void)
 {
 	const uint64_t before = __atomic_load_n(&helped, __ATOMIC_RELAXED);

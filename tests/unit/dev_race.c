@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * vCPUs that use every device of their VM at once, while the boot processor gives the devices their
- * time, types and shows, under ThreadSanitizer: state that two CPUs reach without the device's lock
- * is a data race. Beside that, what must hold in any order: a message between two local APICs
- * arrives, and what is typed is read once and in order. 0: all is well.
+ * vCPUs that use every device of their VM at once, while the boot processor polls the devices,
+ * types and shows output, under ThreadSanitizer. It is a data race if two CPUs access a device's
+ * state without its lock. In addition, for any order of events: a message between two local APICs
+ * arrives, and typed input is read once and in order. Exits with 0 on success.
  *
  * CPU 0 to 2: a vCPU each. CPU 3: the boot processor.
  */
@@ -29,10 +29,10 @@ static struct platform platform;
 static uint8_t apic_pages[VCPUS][PAGE_SIZE] __attribute__((aligned(PAGE_SIZE)));
 static uint32_t running = VCPUS;
 static uint64_t received, interrupts, shown;
-/* Messages that were sent and taken, by sender and receiver. */
+/* Numbers of messages that were sent and taken, by sender and receiver. */
 static uint32_t sent[VCPUS][VCPUS], taken[VCPUS][VCPUS];
 
-/* --- What the devices stand on --- */
+/* --- What the devices use --- */
 
 uint64_t tsc_mul_div(uint64_t a, uint64_t b, uint64_t c)
 {
@@ -41,7 +41,7 @@ uint64_t tsc_mul_div(uint64_t a, uint64_t b, uint64_t c)
 
 uint8_t fake_in8(uint16_t port)
 {
-	return 0xff; /* this machine has no clock */
+	return 0xff; /* this machine has no real-time clock */
 }
 
 void fake_out8(uint16_t port, uint8_t value)
@@ -82,7 +82,7 @@ void vm_set_clock(struct vm *of, uint64_t deadline)
 	atomic_store(&of->clock_deadline, deadline);
 }
 
-/* Guests press reset buttons by chance here. */
+/* Guests write to reset registers by chance here; ignore that. */
 void vm_end(struct vm *of, enum vm_end_reason reason, const char *detail)
 {
 }
@@ -142,7 +142,9 @@ static void apic_write(struct vcpu *vcpu, uint32_t offset, uint32_t value)
 	vlapic_apic_access(vcpu, &access);
 }
 
-/* Any port, but of COM1 the registers that change nothing for who reads what was typed. */
+/*
+ * Accesses any port; of COM1 only registers whose access does not disturb the reader of the input.
+ */
 static void any_port(struct vcpu *vcpu)
 {
 	static const uint16_t bases[] = { PORT_PIC_MASTER, PORT_PIT,	   PORT_SYSTEM_CONTROL,
@@ -155,7 +157,7 @@ static void any_port(struct vcpu *vcpu)
 		   race_random(2) == 0, race_random(256));
 }
 
-/* The three registers of a pin: what it sends, by which trigger, and whether it may. */
+/* Programs the three registers of a pin: what it sends, its trigger, and whether it is masked. */
 static void program_pin(struct vcpu *vcpu)
 {
 	struct io_access select = { .size = 4, .write = true, .value = 0x10 + race_random(48) };
@@ -174,7 +176,7 @@ static void program_pin(struct vcpu *vcpu)
 static void send_message(struct vcpu *vcpu)
 {
 	const uint32_t to = race_random(VCPUS);
-	/* Counted by who takes it: of two that meet in IRR one is left. */
+	/* Counts the message before it is sent. Two messages that meet in IRR become one. */
 	uint32_t *count = &sent[race_self][to];
 
 	if (to == race_self || __atomic_load_n(&taken[race_self][to], __ATOMIC_ACQUIRE) != *count) {
@@ -189,7 +191,10 @@ static void take_interrupts(struct vcpu *vcpu)
 {
 	int vector;
 
-	/* Bounded: a pin that is level-triggered comes again for as long as its wire is high. */
+	/*
+	 * Bounded, because a level-triggered pin asserts its interrupt again while its line is
+	 * high.
+	 */
 	for (int i = 0; i < 8 && (vector = vlapic_irq_pending(vcpu)) >= 0; i++) {
 		vlapic_irq_accepted(vcpu, (uint8_t)vector);
 		__atomic_add_fetch(&interrupts, 1, __ATOMIC_RELAXED);
@@ -204,7 +209,7 @@ static void take_interrupts(struct vcpu *vcpu)
 	}
 }
 
-/* The first vCPU alone reads, so the order is known; the others write, and look at LSR. */
+/* Only the first vCPU reads, so the order is known; the others write, and read LSR. */
 static void use_com1(struct vcpu *vcpu)
 {
 	if (race_self != 0) {
@@ -255,7 +260,7 @@ static void run_vcpu(struct vcpu *vcpu)
 	}
 	__atomic_sub_fetch(&running, 1, __ATOMIC_ACQ_REL);
 	while (__atomic_load_n(&running, __ATOMIC_ACQUIRE) != 0) {
-		take_interrupts(vcpu); /* what others have sent */
+		take_interrupts(vcpu); /* interrupts that others have sent */
 		race_pause();
 	}
 	vlapic_cr8_write(vcpu, 0);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* CPUs that are alike, and say nothing of themselves. */
+/* CPUs that are all alike; their differences are not reported. */
 #include "vmm/alike.h"
 
 void alike_trim(uint32_t leaf, uint32_t subleaf, uint32_t regs[4])

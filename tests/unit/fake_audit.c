@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Nothing is mapped, so that nothing is wrong. */
+/* An audit that finds nothing mapped, and so no error. */
 #include "ept/audit.h"
 
 int audit_begin(struct audit *audit)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Puts all fakes back to the start, and looks for leaks. Weak references: a test that links the
- * real module in place of a fake has nothing of that fake to reset.
+ * Resets all fakes, and checks for leaks. Weak references: a test may link the real module in place
+ * of a fake, and then there is nothing to reset.
  */
 #include "tests/unit/fake_base.h"
 

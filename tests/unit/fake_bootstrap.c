@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* No bootstrap memory: the end of the machine comes where the CPU is. */
+/* No bootstrap memory: the CPU stays where it is at the end of the machine. */
 #include "tests/unit/fake_base.h"
 #include "vmm/base/bootstrap.h"
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The real thing: WBINVD and the other CPUs are fakes already. */
+/* Uses the real cache.c: WBINVD and the other CPUs are fakes already. */
 #define cache_flush_all really_flush_all
 #include "vmm/base/cache.c"
 #undef cache_flush_all

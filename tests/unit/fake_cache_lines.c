@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The real thing: CLFLUSH is a fake already. Which page was flushed is kept with the frames. */
+/*
+ * Uses the real cache_lines.c: CLFLUSH is a fake already. fake_lines.c records which page was
+ * flushed.
+ */
 #define cache_write_back really_write_back
 #include "vmm/base/cache_lines.c"
 #undef cache_write_back

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* CPUs that run one after the other, a clock that stands still, and interrupts that are noted. */
+/* CPUs that run one after the other, a clock that stands still, and a record of interrupts sent. */
 #include <string.h>
 
 #include "tests/unit/fake_base.h"
@@ -26,7 +26,7 @@ void fake_set_cpu_count(uint32_t count)
 	for (uint32_t i = 0; i < count; i++) {
 		cpus[i].self = &cpus[i];
 		cpus[i].index = i;
-		cpus[i].apic_id = 2 * i; /* as with hyper-threads off: no index by accident */
+		cpus[i].apic_id = 2 * i; /* as with hyper-threading off: differs from the index */
 	}
 }
 

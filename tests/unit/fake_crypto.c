@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Instead of crypto/: a cipher that anybody can undo, and random numbers that count. Weak, so that
- * a test may have its own of each.
+ * In place of crypto/: a cipher that anybody can undo, and random numbers that count up. Weak, so
+ * that a test may define its own.
  */
 #include <string.h>
 
@@ -11,7 +11,7 @@
 
 #define WEAK __attribute__((weak))
 
-/* Each byte by the key, the tweak and its place; the same way back. */
+/* XORs each byte with a value from the key, the tweak and its position; the inverse is the same. */
 static void scramble(uint64_t key, const uint8_t *tweak, const void *in, void *out, size_t bytes)
 {
 	const uint8_t *from = in;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Slots for one frame each, with nothing around them and nothing in them when unmapped. */
+/* Slots for one frame each; the pages around them and unmapped slots are inaccessible. */
 #define _GNU_SOURCE
 #include <sys/mman.h>
 
@@ -99,7 +99,7 @@ keyid_t fake_temp_keyid(void)
 	return last_keyid;
 }
 
-/* What a test says the hypervisor maps. */
+/* The one mapping that the test says the hypervisor has. */
 struct keyed_frame fake_host_leaf;
 
 void host_paging_visit(void (*fn)(void *context, struct keyed_frame page, uint64_t bytes),

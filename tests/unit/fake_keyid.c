@@ -1,3 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The real thing: it has no hardware behind it. A test configures it, and takes that back. */
+/*
+ * Uses the real keyid.c, which has no hardware behind it. A test that configures it also undoes
+ * that.
+ */
 #include "vmm/base/keyid.c"

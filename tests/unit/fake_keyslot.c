@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * KeyIDs 1 to fake_keyslots without keys. It fails a test that kills a key while no flush of the
- * caches has come since its last user left.
+ * KeyIDs 1 to fake_keyslots without keys. Fails a test that kills a key when the caches were not
+ * flushed since its last user gave it up.
  */
 #include "tests/unit/fake_keyslot.h"
 

@@ -1,17 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the caches may hold of guest frames. */
+/* A record of the cache lines of guest frames. */
 #include "tests/unit/fake_base.h"
 #include "tests/unit/fake_frames.h"
 
 #define PLACES 64u
 
-/* The KeyID, plus one, under which there may be lines, if that was after the last flush of all. */
+/*
+ * The KeyID, plus one, under which caches may hold lines, if that was after the last flush of all.
+ */
 static struct {
 	uint32_t flushes, keyid;
 } cached[FAKE_FRAME_COUNT];
 static uint32_t flushes = 1;
 
-/* What was mapped where last. */
+/* The last mapping of each slot. */
 static struct {
 	const void *address;
 	uint64_t frame;

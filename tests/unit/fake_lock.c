@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * In place of vmm/base/lock_check.c: a test fails that takes a lock out of order. Stands alone, for
- * races are linked with it as well; there each thread is a CPU, else fake_cpus.c says which it is.
+ * In place of vmm/base/lock_check.c: fails a test that takes a lock out of order. Needs no other
+ * fake, because races link it too; there each thread is a CPU, else fake_cpus.c says which CPU
+ * runs.
  */
 #include <stdio.h>
 #include <stdlib.h>

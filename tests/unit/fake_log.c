@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Keeps what was logged and written to the console, for tests to look at. */
+/* Keeps what was logged and written to the console, so that tests can check it. */
 #include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -34,13 +34,13 @@ void log_printf(enum log_level level, const char *fmt, ...)
 	if (n > 0 && (size_t)n < sizeof(log_text) - log_length) {
 		log_length += (size_t)n;
 	} else {
-		log_text[log_length] = '\0'; /* full: whole lines only */
+		log_text[log_length] = '\0'; /* when full, keeps whole lines only */
 	}
 }
 
 void log_set_level(enum log_level level)
 {
-	/* tests see everything */
+	/* tests get all levels */
 }
 
 enum log_level fake_log_shown;
@@ -117,7 +117,7 @@ const char *fake_console_text(void)
 	return console_text;
 }
 
-/* What is typed in a test is text; the byte FFH stands for a break. */
+/* Typed input of a test is text; the byte FFH stands for a break. */
 int console_getc(void)
 {
 	int byte = *typed != '\0' ? (unsigned char)*typed++ : -1;

@@ -3,8 +3,8 @@
  * Host pages and guest frames.
  *
  * Host pages come from a range below 2 GiB, so that their addresses fit any physical-address width
- * that a test configures. They are handed out in rising order, so that a freed page stays
- * poisoned until the range was gone through once.
+ * that a test configures. They are allocated in rising order, so that a freed page stays poisoned
+ * until the whole range was used once.
  */
 #define _GNU_SOURCE
 #include <sanitizer/asan_interface.h>
@@ -32,7 +32,7 @@ static uint8_t *frames_view; /* the tests' own mapping of all frames */
 enum frame_state { FRAME_FREE, FRAME_FRESH, FRAME_USED };
 static uint8_t frame_states[FAKE_FRAME_COUNT];
 static uint64_t frame_count = FAKE_FRAME_COUNT;
-static uint64_t frame_high; /* above it all are free */
+static uint64_t frame_high; /* all frames above it are free */
 static uint64_t frames_live;
 static int frames_fail_after = -1;
 
@@ -58,7 +58,7 @@ static void pool_make(void)
 	ASAN_POISON_MEMORY_REGION(pool, POOL_PAGES * PAGE_SIZE);
 }
 
-/* Room for count pages, or POOL_PAGES. */
+/* The index of count free pages in a row, or POOL_PAGES. */
 static size_t pool_find(size_t count)
 {
 	size_t run = 0;
@@ -88,7 +88,7 @@ void *page_alloc(size_t count)
 	if (fails_now(&pages_fail_after)) {
 		return NULL;
 	}
-	at = pool_find(count + 1); /* one stays out of bounds */
+	at = pool_find(count + 1); /* the page after the allocation stays inaccessible */
 	if (at == POOL_PAGES) {
 		return NULL;
 	}
@@ -99,7 +99,7 @@ void *page_alloc(size_t count)
 	return memset(pool + at * PAGE_SIZE, 0, count * PAGE_SIZE);
 }
 
-/* The index of a page that is in use. */
+/* The index of a page, which must be in use. */
 static size_t pool_index(const void *page, const char *caller)
 {
 	uint64_t at = ((uintptr_t)page - POOL_BASE) / PAGE_SIZE;
@@ -150,7 +150,7 @@ void page_unreserve(uint64_t count)
 	reserved -= count;
 }
 
-/* Not even when pages run out. */
+/* Works even when the test lets page_alloc fail. */
 void *page_alloc_reserved(void)
 {
 	const int after = pages_fail_after;
@@ -230,7 +230,7 @@ static void frames_make(void)
 	}
 }
 
-/* cache_epoch() when a frame was given back last without a flush, plus one. */
+/* cache_epoch() when a frame was last freed without a flush, plus one. */
 static uint64_t frames_used_at[FAKE_FRAME_COUNT];
 
 int frames_alloc(uint64_t page_count, uint64_t align_pages, hpa_t *first)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A panic returns to the test that expects it, or fails the test. */
+/* A panic returns to the test that expects it, or else fails the test. */
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,7 +14,7 @@ bool fake_panic_expected;
 static char panic_text[512];
 static void (*wipe_keys)(void);
 
-/* cmocka's; absent in fuzzers. */
+/* cmocka's function; missing in fuzzers. */
 extern void _fail(const char *file, int line) __attribute__((weak));
 
 _Noreturn void fake_fail(const char *fmt, ...)
@@ -49,7 +49,7 @@ _Noreturn void panic(const char *fmt, ...)
 void fake_panic_check(const char *text)
 {
 	if (fake_lock_reset != NULL) {
-		fake_lock_reset(); /* what panicked has left its locks behind */
+		fake_lock_reset(); /* code that panicked still has its locks */
 	}
 	if (strstr(panic_text, text) == NULL) {
 		fake_fail("panic says \"%s\", not \"%s\"", panic_text, text);

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* For tests without shares: none is configured, and ept/share.c has no memory for any. */
+/*
+ * For tests without shares: the configuration has none, and creating one fails for lack of memory.
+ */
 #include "ept/share.h"
 #include "guest/shares.h"
 #include "vmm/base/err.h"

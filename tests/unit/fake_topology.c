@@ -1,3 +1,3 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The real thing: CPUID is a fake already. */
+/* Uses the real topology.c: CPUID is a fake already. */
 #include "vmm/base/topology.c"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The clock of fake_cpus.c as vmm/base/tsc.h sees it: it stands still, and waiting moves it on. */
+/* vmm/base/tsc.h on the clock of fake_cpus.c: it stands still, and waiting advances it. */
 #include "tests/unit/fake_base.h"
 #include "vmm/base/tsc.h"
 

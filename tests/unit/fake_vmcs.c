@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The current VMCS as an array of its fields; VMX instructions that do nothing but succeed. */
+/* The current VMCS as an array of its fields, and VMX instructions that only succeed. */
 #include <string.h>
 
 #include "tests/unit/fake_base.h"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the instructions of vmm/base/cpu.h find in a unit test. */
+/* What the instructions of vmm/base/cpu.h do in a unit test. */
 #include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -250,13 +250,16 @@ WEAK void fake_clflush(const void *address)
 	fake_clflush_count++;
 }
 
-/* Only a test with a model of its own may come here. */
+/* A test that gets here must define a model of PCONFIG itself. */
 WEAK int pconfig_safe(uint32_t leaf, const void *structure, uint64_t *result, bool *refused)
 {
 	fake_fail("PCONFIG leaf %u was executed", leaf);
 }
 
-/* Who spins waits for another thread, which may need this processor. (vmm/ has a sched_yield.) */
+/*
+ * A thread that spins waits for another thread, which may need this processor. (vmm/ has its own
+ * sched_yield.)
+ */
 WEAK void fake_pause(void)
 {
 	(void)syscall(SYS_sched_yield);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * vmm/iobus.c under ThreadSanitizer: one CPU moves ranges while the others look up. At each moment
- * at least one of two ranges is at HOME, so whoever looks there finds a device, and an offset
- * within it. 0: all is well.
+ * vmm/iobus.c under ThreadSanitizer: one CPU moves ranges while the others look up addresses. At
+ * each moment at least one of two ranges is at HOME, so a lookup there must find a device, and an
+ * offset within it. Exits with 0 on success.
  */
 #include "tests/unit/race_cpus.h"
 #include "vmm/iobus.h"
@@ -46,7 +46,10 @@ static void look(void)
 	}
 }
 
-/* Which of the two stays changes each time; one leaves by its base, the other by its bit. */
+/*
+ * In turn one of the two stays; the other one moves away, once by its base and once by its enable
+ * bit.
+ */
 static void move(void)
 {
 	for (unsigned i = 0; i < MOVES; i++) {

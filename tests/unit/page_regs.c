@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Are the vector registers, the mask registers, MXCSR and x87 the same after a page cipher as
- * before it? With the objects that go into the product, each cipher that this host can run, and
- * upper halves that are in use or not. 0: they are.
+ * Checks that a page cipher leaves the vector registers, the mask registers, MXCSR and x87
+ * unchanged. Tests the objects that are linked into the product, with each cipher that this host
+ * can run, and with upper halves in use or not. Exits with 0 on success.
  */
 #include <cpuid.h>
 #include <stdarg.h>
@@ -27,7 +27,7 @@ static uint8_t pages[4][4096] __attribute__((aligned(4096)));
 static struct page_key key;
 static uint64_t mask, state = 1;
 
-/* What the linked objects need of the product. */
+/* Functions of the product that the linked objects need. */
 void *page_alloc(size_t count);
 void page_free(void *p, size_t count);
 _Noreturn void panic(const char *fmt, ...);
@@ -58,7 +58,7 @@ void log_printf(int level, const char *fmt, ...)
 {
 }
 
-/* Loads every register from its first argument, calls the third, saves into the second. */
+/* Loads every register from its first argument, calls the third, and saves all into the second. */
 void registers_around(const uint8_t *from, uint8_t *to, void (*call)(void), uint64_t components);
 __asm__(".globl registers_around\n"
 	"registers_around:\n\t"
@@ -81,7 +81,7 @@ static uint8_t random_byte(void)
 	return (uint8_t)(state >> 56);
 }
 
-/* Random bits; control word and MXCSR are valid, components that are not in use are zero. */
+/* Random bits. The control word and MXCSR are valid; components that are not in use are zero. */
 static void make_pattern(uint64_t in_use)
 {
 	unsigned a, b, c, d;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Guests that the tests of the pager run, and the cipher that watches over them. */
+/* Guests for the tests of the pager, and a cipher that records what it is called for. */
 #include "tests/unit/pager_guests.h"
 
 #include <setjmp.h>
@@ -108,7 +108,7 @@ void wipe_unregister(const void *area)
 	fail_msg("an area that was not registered");
 }
 
-/* Every byte of a fake key is its number. */
+/* Every byte of a fake key is the key's number. */
 static uint8_t key_number(const struct page_key *key)
 {
 	return *(const uint8_t *)key;
@@ -128,7 +128,7 @@ static void crypt(const struct page_key *key, const struct page_item *item)
 	}
 }
 
-/* The guest whose key it is; keys are numbered as the guests are made. */
+/* The guest that has the key. Keys are numbered in the order in which guests are made. */
 static struct guest *guest_of(const struct page_key *key)
 {
 	for (size_t i = 0; i < VMS; i++) {
@@ -289,7 +289,7 @@ void press_out(struct guest *guest, uint32_t page)
 	struct gmem_faulter by = { .vcpu = 0, .place = ++guest->rip };
 	uint8_t byte;
 
-	/* Lets go of what was held. */
+	/* The fault at another place ends all holds. */
 	assert_int_equal(
 		gmem_fault(&guest->gmem, gpa(address_of(VM_PAGES - 1)), GMEM_ACCESS_READ, &by),
 		GMEM_FAULT_FIXED);
@@ -316,7 +316,7 @@ int pager_setup(void **state)
 {
 	fake_setup(state);
 	fake_set_cpu_count(2);
-	window_lock = (struct lock){ 0 }; /* a teardown that failed left it taken */
+	window_lock = (struct lock){ 0 }; /* a test that failed may have left it locked */
 	memset(&crypto, 0, sizeof(crypto));
 	memset(&fake, 0, sizeof(fake));
 	crypto_hook = NULL;
@@ -339,7 +339,7 @@ int pager_teardown(void **state)
 	percpu_get(1)->guest_root = NULL;
 	window_lock = (struct lock){
 		0
-	}; /* a failure under the locks has to be reported, and must not hang */
+	}; /* report a failure under the locks instead of hanging */
 	for (size_t i = 0; i < VMS; i++) {
 		guests[i].gmem.lock = (struct lock){ 0 };
 		if (guests[i].vm != NULL) {

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * CPUs that evict each other's pages, under ThreadSanitizer. Each thread is a CPU with a TLB of its
- * own, which it fills, uses and flushes as hardware does: a page that it holds as dirty is written
- * without a look at the EPT, until it is kicked out of guest mode. Guests write plain words, and
- * so does the cipher read them: a write that is not ordered before the encryption of its page is a
- * data race, which ThreadSanitizer reports. Each word has one writer, which expects to read what
- * it wrote: a write that is lost is seen as well. 0: all is well.
+ * CPUs that evict each other's pages, under ThreadSanitizer. Each thread is a CPU with its own TLB,
+ * which it fills, uses and flushes as hardware does: it writes a page that it holds as dirty
+ * without reading the EPT, until it is kicked out of guest mode. Guests write plain words, and the
+ * cipher reads them the same way. So a write that is not ordered before the encryption of its page
+ * is a data race, which ThreadSanitizer reports. Each word has one writer, which expects to read
+ * what it wrote, so a lost write is detected too. Exits with 0 on success.
  *
- * CPU 0 and 1: the vCPUs of VM 0. CPU 2: the vCPU of VM 1. CPU 3: a device of both.
+ * CPU 0 and 1: the vCPUs of VM 0. CPU 2: the vCPU of VM 1. CPU 3: a device of both VMs.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -31,7 +31,7 @@
 #include "vmm/base/smp.h"
 
 #define VMS	   2
-#define DEVICE	   3u /* this CPU */
+#define DEVICE	   3u /* number of this CPU */
 #define VM_PAGES   260u
 #define WINDOW	   (3u * PAGER_VCPU_FRAMES + VMS * PAGER_PIN_FRAMES + 3u)
 #define TLB_SIZE   32u
@@ -53,11 +53,11 @@ static struct translation {
 	bool writable, dirty;
 } tlbs[RACE_CPUS][TLB_SIZE];
 
-/* What this thread wrote last, by VM and page. */
+/* The last words that this thread wrote, by VM and page. */
 static _Thread_local uint64_t written[VMS][VM_PAGES];
 static uint64_t late_dirties;
 
-/* --- What the pager stands on. Addresses are physical addresses; the program lies low. --- */
+/* --- What the pager uses. Addresses are physical addresses; the program lies low. --- */
 
 static uint8_t pool[POOL_PAGES][PAGE_SIZE] __attribute__((aligned(PAGE_SIZE)));
 static uint8_t frames[FRAMES][PAGE_SIZE] __attribute__((aligned(PAGE_SIZE)));
@@ -128,7 +128,7 @@ void keyslot_use(keyid_t keyid)
 {
 }
 
-/* As ept/retire.c, but at once. */
+/* As ept/retire.c, but all at once. */
 void retire(struct gmem *gmem)
 {
 	for (uint32_t i = 0; i < gmem->region_count; i++) {
@@ -264,7 +264,10 @@ static uint64_t *walk(const struct ept_root *root, uint64_t at)
 	return &table[(at >> 12) & 511];
 }
 
-/* Sets bits in an entry that allows the access, as the CPU does: in one step. 0: it does not. */
+/*
+ * Sets bits in an entry if it allows the access, in one atomic step as the CPU does. Returns the
+ * new entry, or 0 if it does not allow it.
+ */
 static uint64_t mark(uint64_t *entry, uint64_t access, uint64_t bits)
 {
 	uint64_t value = __atomic_load_n(entry, __ATOMIC_ACQUIRE);
@@ -276,7 +279,7 @@ static uint64_t mark(uint64_t *entry, uint64_t access, uint64_t bits)
 	return (value & access) != 0 ? value : 0;
 }
 
-/* The page's bytes by way of the TLB; NULL: EPT violation. */
+/* The page's bytes, translated through the TLB; NULL on an EPT violation. */
 static uint64_t *translate(const struct gmem *gmem, uint32_t number, bool write)
 {
 	struct translation *t = &tlbs[race_self][number % TLB_SIZE];
@@ -302,7 +305,7 @@ static uint64_t *translate(const struct gmem *gmem, uint32_t number, bool write)
 	if (write && !(t->dirty && t->writable)) {
 		value = t->writable ? mark(t->entry, WRITE, DIRTY) : 0;
 		if (value == 0 || (uint64_t *)(value & ADDRESS) != t->page) {
-			t->page = NULL; /* the violation drops it */
+			t->page = NULL; /* an EPT violation drops the translation */
 			race_count(&late_dirties);
 			return NULL;
 		}
@@ -311,7 +314,7 @@ static uint64_t *translate(const struct gmem *gmem, uint32_t number, bool write)
 	return t->page;
 }
 
-/* One instruction: reads this CPU's word of a page, or writes it. */
+/* One instruction: reads or writes this CPU's word of a page. */
 static void step(uint32_t vm, uint32_t vcpu, uint32_t at)
 {
 	uint32_t number = race_random(race_random(4) == 0 ? VM_PAGES : 100);

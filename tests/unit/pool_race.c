@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * CPUs that take and give back host pages and guest frames at once, under ThreadSanitizer, on the
- * shipped allocators (vmm/base/page_alloc.c). Whoever has a page or a frame writes its own words to
- * it without any order: one that two have is a data race. In the end all is free again. 0: all is
- * well.
+ * CPUs that allocate and free host pages and guest frames at the same time, under ThreadSanitizer,
+ * with the product's allocators (vmm/base/page_alloc.c). The CPU that has a page or a frame writes
+ * its own words to it without ordering: if two CPUs have the same page, that is a data race. At the
+ * end all memory must be free again. Exits with 0 on success.
  */
 #include <stdio.h>
 
@@ -11,17 +11,17 @@
 #include "vmm/base/cache.h"
 #include "vmm/base/page_alloc.h"
 
-#define PAGES	   4096u /* of the machine */
+#define PAGES	   4096u /* pages of the machine */
 #define POOL_PAGES 512u
 #define STEPS	   20000u
-#define HOLD	   12u /* pieces of each kind that a CPU has at the most */
+#define HOLD	   12u /* at most so many allocations of each kind for each CPU */
 #define PIECE_MAX  8u
 
 static uint8_t memory[PAGES][PAGE_SIZE] __attribute__((aligned(SIZE_2M)));
-static uint8_t spare[3][PAGE_SIZE] __attribute__((aligned(PAGE_SIZE))); /* its middle */
+static uint8_t spare[3][PAGE_SIZE] __attribute__((aligned(PAGE_SIZE))); /* the middle one */
 static uint64_t pages_taken, frames_taken, reserved_taken;
 
-/* What a CPU has. */
+/* An allocation that a CPU has. */
 struct piece {
 	void *at;
 	uint32_t count;
@@ -35,7 +35,7 @@ uint64_t cache_epoch(void)
 	return 1;
 }
 
-/* The first word of each page: nobody else's. */
+/* Checks and writes the first word of each page, which no other CPU may have changed. */
 static void mark(const struct piece *piece, uint64_t before)
 {
 	for (uint32_t i = 0; i < piece->count; i++) {
@@ -109,7 +109,7 @@ static void step_frames(struct piece *piece)
 	}
 }
 
-/* CPU 0 adds a page, and removes it as soon as nobody has it. */
+/* CPU 0 adds a page, and removes it as soon as no CPU has it. */
 static void step_spare(bool add)
 {
 	static bool added;

@@ -15,7 +15,7 @@
 #include "vmm/base/tsc.h"
 
 #define WEAK  __attribute__((weak))
-#define TICKS 500 /* of the TSC between two looks */
+#define TICKS 500 /* by which the TSC advances between two reads */
 
 struct percpu race_cpus[RACE_CPUS];
 bool race_kicked[RACE_CPUS];
@@ -145,7 +145,7 @@ WEAK void *page_va(hpa_t page)
 	return (void *)page.v;
 }
 
-/* No memory module is looked at. */
+/* No memory module is examined here. */
 WEAK void cache_write_back(const void *area, size_t bytes)
 {
 }

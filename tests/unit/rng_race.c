@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * CPUs that draw random numbers, reseed the generator, and register what is to be wiped, under
- * ThreadSanitizer: the shipped crypto/rng.c and crypto/wipe.c on a generator made here, whose state
- * is plain words. Two draws that get the same number, or a number that is lost, are seen as well.
- * 0: all is well.
+ * CPUs that draw random numbers, reseed the generator, and register memory to be wiped, under
+ * ThreadSanitizer. Tests the product's crypto/rng.c and crypto/wipe.c with a fake generator, whose
+ * state is plain words. Two draws that return the same number, and a lost number, are detected too.
+ * Exits with 0 on success.
  */
 #include <stdio.h>
 #include <string.h>

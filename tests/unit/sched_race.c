@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * CPUs that run, move, pause and end vCPUs, under ThreadSanitizer: the shipped scheduler, vCPUs and
- * VMs, with guests that halt, spin, wake and reset each other by chance. A register of a vCPU is
- * plain memory that its guest writes at each entry, as the boot processor does while the VM is
- * paused: a vCPU that is on two CPUs, or on one while its VM is paused, is a data race, and so is
- * whatever the queues do not keep apart. A kick that gets lost leaves a CPU asleep for ever: idle
- * CPUs other than the first wait for kicks and near deadlines alone. 0: all is well.
+ * CPUs that run, move, pause and end vCPUs, under ThreadSanitizer: the product's scheduler, vCPUs
+ * and VMs, with guests that halt, spin, wake and reset each other by chance. A vCPU's register is
+ * plain memory. Its guest writes it at each entry, and the boot processor writes it while the VM is
+ * paused. So it is a data race if a vCPU runs on two CPUs, or while its VM is paused, or if the
+ * queues do not order their users. A lost kick leaves a CPU asleep for ever, because idle CPUs
+ * other than the first wait only for kicks and near deadlines. Exits with 0 on success.
  */
 #include <stdio.h>
 #include <time.h>
@@ -31,17 +31,18 @@
 
 #define VMS	3u
 #define VCPUS	3u
-#define LIVES	150u /* VMs that begin and end */
+#define LIVES	150u /* VMs that begin and end in one run */
 #define US	1000ul
 #define NEAR_US 3000u
 
 static bool over;
 static uint64_t halts, moves, entries, pauses, clocks;
 
-/* What stands for the virtual APIC: something pends for a vCPU. By VM and vCPU. */
+/* A fake virtual APIC: whether an interrupt is pending for a vCPU. By VM and vCPU. */
 static struct platform {
 	uint32_t pending[VCPUS];
-	uint64_t deadline[VCPUS]; /* its own CPU's, or the boot processor's while it is paused */
+	/* Used by the vCPU's CPU, or by the boot processor while the VM is paused. */
+	uint64_t deadline[VCPUS];
 	bool used;
 } platforms[VMS];
 static struct vm *vms[VMS];
@@ -56,13 +57,13 @@ uint64_t fake_rdtsc(void)
 	return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
 }
 
-/* Interrupts: what was pending is taken, and is over. */
+/* Takes a pending interrupt. */
 void fake_interrupt_window(void)
 {
 	(void)race_was_kicked();
 }
 
-/* A kick that came between the look and the HLT ends that at once. */
+/* A kick between the check and the HLT ends the HLT at once. */
 void cpu_idle_until(uint64_t deadline)
 {
 	const bool near = race_self == 0 || deadline < fake_rdtsc() + tsc_from_us(NEAR_US);
@@ -91,7 +92,7 @@ void console_listen(void)
 {
 }
 
-/* --- What hangs on a VM and on a vCPU --- */
+/* --- What a VM and a vCPU use --- */
 
 int gmem_init(struct gmem *gmem)
 {
@@ -132,7 +133,7 @@ void vcpu_state_free(struct vcpu *vcpu)
 {
 }
 
-/* Live registers: who gives them up writes them, who takes them reads them. */
+/* Live registers: the CPU that gives them up writes them, the CPU that takes them reads them. */
 void vcpu_state_switch(struct vcpu *from, struct vcpu *to)
 {
 	if (from != NULL) {
@@ -160,7 +161,7 @@ void fake_vmwrite(uint32_t field, uint64_t value)
 {
 }
 
-/* The VMCS itself: a write to the page that is current. */
+/* The VMCS: a write to its page, as the processor may do. */
 void fake_vmptrld(hpa_t vmcs)
 {
 	(*(uint64_t *)vmcs.v)++;
@@ -269,7 +270,7 @@ static void interrupt(struct vm *vm, uint32_t to)
 	vcpu_kick(vm->vcpus[to]);
 }
 
-/* It must not come while the VM is paused, nor on two CPUs. */
+/* Must not be called while the VM is paused, nor on two CPUs. */
 static void clock_ticks(struct vm *vm, uint64_t tsc)
 {
 	if (tsc < atomic_load_relaxed(&vm->clock_deadline)) {
@@ -300,7 +301,9 @@ void inject_before_entry(struct vcpu *vcpu)
 	vcpu->priv->timer_deadline = platform->deadline[vcpu->id];
 }
 
-/* Some time in the guest, which ends by what exit_dispatch finds, by a kick or by the timer. */
+/*
+ * Some time in the guest, ended by an exit that exit_dispatch handles, by a kick or by the timer.
+ */
 uint32_t vmx_enter(struct vcpu *vcpu, struct vcpu_private *priv, bool launched)
 {
 	const uint32_t steps = race_random(40);
@@ -318,7 +321,10 @@ uint32_t vmx_enter(struct vcpu *vcpu, struct vcpu_private *priv, bool launched)
 static enum exit_result halt(struct vcpu *vcpu)
 {
 	race_count(&halts);
-	/* The last one to go to sleep would never be woken: each has a timer, be it far off. */
+	/*
+	 * The last vCPU to go to sleep would never be woken, so each has a timer, perhaps a late
+	 * one.
+	 */
 	platform_of_vm(vcpu->vm)->deadline[vcpu->id] = fake_rdtsc() + (50 + race_random(2000)) * US;
 	atomic_store_relaxed(&vcpu->priv->halted_if, true);
 	vcpu_set_state(vcpu, VCPU_HALTED);
@@ -327,8 +333,8 @@ static enum exit_result halt(struct vcpu *vcpu)
 }
 
 /*
- * Resets a sibling, and sleeps with interrupts off until that sends it an NMI: at no moment do all
- * vCPUs sleep for ever.
+ * Resets a sibling, and sleeps with interrupts off until the sibling sends it an NMI. Not all vCPUs
+ * ever sleep for ever at the same time.
  */
 static enum exit_result reset_sibling(struct vcpu *vcpu, struct vcpu *sibling)
 {
@@ -375,7 +381,7 @@ enum exit_result exit_dispatch(struct vcpu *vcpu)
 
 /* --- The boot processor --- */
 
-/* Work that it gives out, and takes back; no CPU that idles does without it for long. */
+/* Work that the boot processor adds and takes back. An idle CPU gets some of it soon. */
 static struct {
 	struct work work;
 	uint64_t steps;
@@ -392,7 +398,7 @@ static bool do_chore(void *context)
 	return false;
 }
 
-/* Done, or taken back: it is this CPU's then, and is given out again. */
+/* When the work is done, or taken back, it belongs to this CPU, which adds it again. */
 static void look_after_chore(void)
 {
 	if (__atomic_load_n(&chore.over, __ATOMIC_ACQUIRE) || work_take_back(&chore.work)) {
@@ -436,7 +442,7 @@ static void start(uint32_t slot)
 	vm_resume(vm);
 }
 
-/* As the shell and a move of memory do: registers, and what a vCPU remembers, of a paused VM. */
+/* As the shell and a move of memory do: reads registers and cached state of a paused VM. */
 static void pause_and_look(struct vm *vm)
 {
 	vm_pause(vm);
@@ -524,7 +530,7 @@ int main(void)
 {
 	chore.work.step = do_chore;
 	work_add(&chore.work);
-	race_run(run); /* a kick that was lost, or a deadlock, ends the program */
+	race_run(run); /* a lost kick or a deadlock ends the program */
 	printf("%u VMs, %lu entries, %lu halts, %lu moves and ends, %lu pauses, %lu clocks\n",
 	       lives, entries, halts, moves, pauses, clocks);
 	if (chore.steps < 1000) {

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Members of a share that fault and read and write it by the door, while the boot processor takes
- * it away from one of them and gives it back, under ThreadSanitizer: the shipped shares, guest
- * memory, EPT and end of memory. A page that two members use first is zeroed once, before either
- * writes to it, and each word has one writer, which finds what it wrote. 0: all is well.
+ * Members of a share that fault on it and access it through the door, while the boot processor
+ * takes it away from one member and gives it back, under ThreadSanitizer: the product's shares,
+ * guest memory, EPT and retire.c. If two members are the first to use a page, it must be zeroed
+ * once, before either writes to it. Each word has one writer, which must find what it wrote. Exits
+ * with 0 on success.
  *
- * CPU 0: the boot processor. CPU 1 and 3: vCPUs of the first member. CPU 2: the vCPU of the second,
- * which has the share now and then.
+ * CPU 0: the boot processor. CPU 1 and 3: vCPUs of the first member. CPU 2: the vCPU of the second
+ * member, which has the share only at times.
  */
 #include <stdio.h>
 #include <string.h>
@@ -23,7 +24,7 @@
 #include "vmm/base/page_alloc.h"
 #include "vmm/base/work.h"
 
-#define PAGES	    8192u /* of the machine */
+#define PAGES	    8192u /* pages of the machine */
 #define POOL_PAGES  1024u
 #define SHARE_PAGES 1024u
 #define BASE	    0x100000000ul
@@ -36,7 +37,7 @@ static bool over;
 static uint64_t faults, revoked;
 static _Thread_local uint64_t written[SHARE_PAGES];
 
-/* --- What shares stand on, beside the sources that are linked --- */
+/* --- What shares use besides the linked sources --- */
 
 bool fake_invept(uint64_t type, uint64_t eptp)
 {
@@ -148,7 +149,10 @@ void pager_vm_destroy(struct pager_vm *vm)
 
 /* --- CPUs --- */
 
-/* A page's word of this CPU, by the door; it maps the page as a fault does now and then. */
+/*
+ * Reads or writes this CPU's word of a page through the door. Sometimes maps the page as a fault
+ * does.
+ */
 static void step(struct gmem *gmem, bool keeps)
 {
 	const uint32_t page = race_random(SHARE_PAGES);
@@ -177,7 +181,7 @@ static void step(struct gmem *gmem, bool keeps)
 	}
 }
 
-/* What was of the member's own meanwhile is freed step by step. */
+/* The member's own memory of the time between is freed step by step. */
 static void boot_processor(void)
 {
 	for (uint32_t i = 0; i < ROUNDS; i++) {

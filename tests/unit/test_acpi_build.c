@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * guest/acpi_build.c with the DSDT that ships: walks the tables as a kernel does (signatures,
+ * guest/acpi_build.c with the product's DSDT: walks the tables as a kernel does (signatures,
  * lengths, checksums), and has iasl disassemble each.
  */
 #define _GNU_SOURCE /* memmem */
@@ -42,7 +42,7 @@ static uint8_t sum(const uint8_t *at, size_t bytes)
 	return total;
 }
 
-/* The table at a guest address, checked to be whole. */
+/* The table at a guest address, after checks of its header and checksum. */
 static const uint8_t *table(uint64_t address, const char *signature)
 {
 	const uint8_t *at = area + (address - BASE);
@@ -116,7 +116,7 @@ static void test_fadt(void **state)
 	assert_int_equal(fadt[128], 6);
 }
 
-/* How many entries of a type there are; *last is the last one. */
+/* The number of entries of a type; *last is the last such entry. */
 static unsigned count_madt(uint8_t type, const uint8_t **last)
 {
 	const uint8_t *madt = find("APIC");
@@ -153,7 +153,7 @@ static void test_madt(void **state)
 	assert_int_equal(count_madt(10, &entry), 0);
 }
 
-/* APIC ID 255 is the broadcast of xAPIC: from there on the x2APIC form. */
+/* APIC ID 255 is the broadcast of xAPIC, so from there on entries use the x2APIC form. */
 static void test_madt_many(void **state)
 {
 	const uint8_t *entry = NULL;
@@ -181,7 +181,7 @@ static void test_does_not_fit(void **state)
 		assert_int_equal(acpi_compose(area, bytes, BASE, 1), 0);
 		assert_int_equal(area[bytes], 0xcc);
 	}
-	assert_int_equal(acpi_compose(area, used, BASE, 1), used); /* to the byte */
+	assert_int_equal(acpi_compose(area, used, BASE, 1), used); /* identical to the byte */
 	assert_int_equal(acpi_compose(area, sizeof(area), BASE, 100000), 0);
 }
 

@@ -11,12 +11,12 @@
 #include "vmm/base/acpi_host.h"
 #include "vmm/base/err.h"
 
-/* Physical memory of the test: MEMORY_BYTES from MEMORY_BASE on, nothing else. */
+/* Physical memory of the test: MEMORY_BYTES from MEMORY_BASE on, and no other memory. */
 #define MEMORY_BASE  0x7ff00000ul
 #define MEMORY_BYTES 0x8000u
 
 #define RSDP 0x0010u
-#define XSDT 0x0103u /* nothing says that tables are aligned */
+#define XSDT 0x0103u /* tables need not be aligned */
 #define RSDT 0x0200u
 #define FADT 0x0300u
 #define DSDT 0x0500u
@@ -27,7 +27,9 @@ static uint8_t memory[MEMORY_BYTES];
 static void *given[4096];
 static size_t given_count;
 
-/* A copy of exactly the bytes asked for, so that the sanitizer sees a read beyond them. */
+/*
+ * Copies exactly the bytes that were asked for, so that the sanitizer detects a read beyond them.
+ */
 static const void *reader_at(void *context, hpa_t base, uint64_t bytes)
 {
 	void *copy;
@@ -75,7 +77,7 @@ static void fix_sum(uint32_t at, uint32_t bytes, uint32_t sum_at)
 	memory[sum_at] = (uint8_t)-sum;
 }
 
-/* Header of a table whose body is there already. */
+/* Writes the header of a table whose body exists. */
 static void finish(uint32_t at, const char *signature, uint32_t length)
 {
 	memcpy(memory + at, signature, 4);
@@ -125,7 +127,7 @@ static void put_fadt(void)
 
 static void put_s5(uint32_t at, const char *signature, const void *aml, uint32_t bytes)
 {
-	memset(memory + at + 36, 0xa3, 40); /* Noop */
+	memset(memory + at + 36, 0xa3, 40); /* AML: Noop */
 	memcpy(memory + at + 36 + 20, aml, bytes);
 	finish(at, signature, 36 + 20 + bytes);
 }
@@ -153,7 +155,7 @@ static void put_madt(void)
 	put(at + 4, 0x12345, 4);
 	put(at + 8, 1, 4);
 	at += 16;
-	memory[at] = 9; /* the first one again */
+	memory[at] = 9; /* the first CPU again */
 	memory[at + 1] = 16;
 	put(at + 4, 0, 4);
 	put(at + 8, 1, 4);
@@ -198,7 +200,7 @@ static int find_serial(struct serial_place *out)
 	return err;
 }
 
-/* An entry more in the root table, which has four. */
+/* Adds an entry to the root table, which has four. */
 static void add_root(uint32_t index, uint32_t table)
 {
 	put(XSDT + 36 + 8 * index, MEMORY_BASE + table, 8);
@@ -244,7 +246,7 @@ static void test_serial(void **state)
 	assert_int_equal(found.stride, 4);
 	assert_int_equal(found.divisor, 0);
 	assert_true(found.address == 0xfe034000);
-	add_root(5, SPCR); /* comes first, whatever the order */
+	add_root(5, SPCR); /* the SPCR wins, whatever the order */
 	put_spcr(0, 1, 0x2f8, 3);
 	assert_int_equal(find_serial(&found), 0);
 	assert_false(found.memory);
@@ -276,7 +278,8 @@ static void test_serial_broken(void **state)
 	add_root(4, DBG2);
 	put_dbg2(3, 0xfe000000);
 	assert_int_equal(find_serial(&found), ERR_NOTFOUND);
-	for (unsigned i = 36; i < 44 + 22 + 40; i++) { /* no byte leads out of the table */
+	/* No value of a byte may lead out of the table. */
+	for (unsigned i = 36; i < 44 + 22 + 40; i++) {
 		for (unsigned value = 0; value < 256; value += 51) {
 			put_dbg2(0, 0xfe000000);
 			memory[DBG2 + i] = (uint8_t)value;
@@ -340,14 +343,14 @@ static void test_srat(void **state)
 	assert_true(near->memory[0].base.v == 0x100000000 && near->memory[0].bytes == 0x40000000);
 	assert_int_equal(near->memory[0].domain, 0x10005);
 	assert_false(near->memory_left_out);
-	assert_int_equal(facts.cpu_count, 4); /* the MADT's are untouched */
+	assert_int_equal(facts.cpu_count, 4); /* the facts from the MADT are unchanged */
 }
 
 static void test_srat_broken(void **state)
 {
 	add_root(4, SRAT);
 	put_srat();
-	put(SRAT + 48 + 40 + 8, -0x1000ul, 8); /* memory over the end of all addresses */
+	put(SRAT + 48 + 40 + 8, -0x1000ul, 8); /* memory that would end above 2^64 */
 	finish(SRAT, "SRAT", length_of(SRAT));
 	assert_int_equal(read_all(), 0);
 	assert_int_equal(facts.affinity.memory_count, 0);
@@ -356,14 +359,15 @@ static void test_srat_broken(void **state)
 	memory[SRAT + 9]++;
 	assert_int_equal(read_all(), 0);
 	assert_int_equal(facts.affinity.cpu_count, 0);
-	for (uint8_t cut = 2; cut < 40; cut++) { /* nor does an entry that the table's end cuts */
+	/* Nor does an entry that the end of the table cuts. */
+	for (uint8_t cut = 2; cut < 40; cut++) {
 		put_srat();
 		memory[SRAT + 168 + 1] = cut;
 		finish(SRAT, "SRAT", 168 + cut);
 		assert_int_equal(read_all(), 0);
 		assert_int_equal(facts.affinity.memory_count, 1);
 	}
-	for (unsigned i = 36; i < 208; i++) { /* no byte leads out of the table */
+	for (unsigned i = 36; i < 208; i++) { /* no value of a byte may lead out of the table */
 		for (unsigned value = 0; value < 256; value += 51) {
 			put_srat();
 			memory[SRAT + i] = (uint8_t)value;
@@ -404,7 +408,7 @@ static void test_rsdt(void **state)
 {
 	put_rsdp(0);
 	check_all();
-	/* Revision 2 with an XSDT that is broken, out of memory, or whose RSDP sum is wrong. */
+	/* Revision 2 with a broken XSDT, an XSDT outside of memory, or an RSDP with a wrong sum. */
 	put_rsdp(2);
 	memory[XSDT + 20] ^= 1;
 	check_all();
@@ -414,7 +418,7 @@ static void test_rsdt(void **state)
 	(void)make_tables(NULL);
 	memory[RSDP + 33] ^= 1;
 	check_all();
-	/* Shorter than a header, yet nothing (or this much) sums to zero. */
+	/* Tables shorter than a header, although their bytes sum to zero. */
 	(void)make_tables(NULL);
 	put(XSDT + 4, 0, 4);
 	check_all();
@@ -447,7 +451,7 @@ static void test_rsdp_broken(void **state)
 	assert_int_equal(read_all(), ERR_FORMAT);
 }
 
-/* Each table that is not quite right is left out, said so, and the others still count. */
+/* A broken table is ignored and logged, and the other tables still count. */
 static void test_table_broken(void **state)
 {
 	memory[MADT + 50] ^= 1;
@@ -493,7 +497,7 @@ static void test_table_broken(void **state)
 	assert_non_null(strstr(fake_log_text(), "is not in memory"));
 }
 
-/* Whatever length any table claims, and wherever memory ends, nothing beyond is read. */
+/* No length in a table, and no end of memory, makes the code read beyond the table. */
 static void test_truncated(void **state)
 {
 	static const struct {
@@ -523,7 +527,7 @@ static void test_madt_entries(void **state)
 {
 	unsigned i;
 
-	memory[MADT + 44 + 8 + 1] = 0; /* would loop for ever */
+	memory[MADT + 44 + 8 + 1] = 0; /* a length of 0 would make an endless loop */
 	finish(MADT, "APIC", length_of(MADT));
 	assert_int_equal(read_all(), 0);
 	assert_int_equal(facts.cpu_count, 1);
@@ -531,11 +535,11 @@ static void test_madt_entries(void **state)
 	finish(MADT, "APIC", length_of(MADT));
 	assert_int_equal(read_all(), 0);
 	assert_int_equal(facts.cpu_count, 1);
-	memory[MADT + 44 + 8 + 1] = 7; /* too short for its type, what follows is shifted */
+	memory[MADT + 44 + 8 + 1] = 7; /* too short for its type; shifts what follows */
 	finish(MADT, "APIC", length_of(MADT));
 	assert_int_equal(read_all(), 0);
 
-	/* More CPUs than we have room for. */
+	/* More CPUs than CPU_MAX. */
 	for (i = 0; i < CPU_MAX + 3; i++) {
 		uint32_t at = MADT + 44 + 16 * i;
 
@@ -554,7 +558,7 @@ static void test_madt_entries(void **state)
 
 static void test_fadt_fields(void **state)
 {
-	/* Old, short FADT: the fields of ACPI 1 alone. */
+	/* An old, short FADT with only the fields of ACPI 1. */
 	put(FADT + 64, 0xb004, 4);
 	put(FADT + 68, 0xb104, 4);
 	finish(FADT, "FACP", 116);
@@ -564,7 +568,7 @@ static void test_fadt_fields(void **state)
 	assert_false(facts.has_reset);
 	assert_true(facts.has_s5);
 
-	/* Extended block in memory, or empty: the old field counts. A port of 0 does not count. */
+	/* An extended field in memory, or empty: the old field counts. A port of 0 is no port. */
 	(void)make_tables(NULL);
 	put_gas(FADT + 172, ACPI_SPACE_MEMORY, 0xfed00000);
 	put_gas(FADT + 208, ACPI_SPACE_IO, 0x10000);
@@ -576,7 +580,7 @@ static void test_fadt_fields(void **state)
 	(void)make_tables(NULL);
 	memory[FADT + 91] = 0;	       /* no PM timer */
 	put_gas(FADT + 116, 2, 0xcf9); /* reset register in PCI configuration space */
-	put(FADT + 140, 0, 8);	       /* DSDT by its old address */
+	put(FADT + 140, 0, 8);	       /* DSDT only in the 32-bit field */
 	finish(FADT, "FACP", 244);
 	assert_int_equal(read_all(), 0);
 	assert_int_equal(facts.pm_timer_port, 0);
@@ -647,7 +651,7 @@ static void test_s5(void **state)
 				 facts.s5_type_b);
 		}
 	}
-	/* Only an SSDT has it. */
+	/* \_S5_ only in an SSDT. */
 	finish(DSDT, "DSDT", 36);
 	put_s5(SSDT, "SSDT", s5_cases[1].aml, s5_cases[1].bytes);
 	assert_int_equal(read_all(), 0);

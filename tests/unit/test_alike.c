@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * vmm/alike.c, and what it asks of vmm/vmx.c: CPUs that differ from the boot processor. The fake
- * machine has one CPU at a time: the boot processor's registers first, then another's.
+ * vmm/alike.c and the functions of vmm/vmx.c that it uses: CPUs that differ from the boot
+ * processor. The fake machine has one CPU at a time: first it has the boot processor's registers,
+ * then another CPU's.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -38,7 +39,7 @@ int vmcs_init(void)
 	return 0;
 }
 
-/* A CPU of this machine: Ice Lake as far as it matters. */
+/* The registers of a CPU of this machine: of Ice Lake, as far as they matter. */
 static void set_cpu(void)
 {
 	fake_cpuid_set(0, 0, 0x16, 0, 0, 0);
@@ -80,7 +81,10 @@ static void test_equal(void **state)
 	char why[160] = "";
 
 	assert_true(alike_check(why, sizeof(why)));
-	/* What differs from CPU to CPU: APIC ID, CR4.OSXSAVE, stepping; and what nobody uses. */
+	/*
+	 * Differences that do no harm: APIC ID, CR4.OSXSAVE, stepping, and bits that Umbra does not
+	 * use.
+	 */
 	fake_cpuid_set(1, 0, 0x706e2, 0x3100800, 0x77fafbff, 0xbfebfbff);
 	fake_msr_set(MSR_IA32_VMX_MISC, 0x400001e0 | 5);
 	assert_true(alike_check(why, sizeof(why)));
@@ -89,7 +93,7 @@ static void test_equal(void **state)
 
 enum { EAX, EBX, ECX, EDX, MSR };
 
-/* One word changed: XOR with bits. NULL: the CPU is taken in all the same. */
+/* One register changed by XOR with bits. NULL: the CPU is accepted all the same. */
 static const struct {
 	uint32_t index, subleaf;
 	uint8_t reg;
@@ -104,7 +108,8 @@ static const struct {
 	{ 1, 0, EDX, CPUID_1_EDX_SSE2, "CPUID.1:EDX is" },
 	{ 7, 0, EBX, CPUID_7_EBX_AVX512F, "CPUID.7:EBX is" },
 	{ 7, 0, ECX, CPUID_7_ECX_VAES, "CPUID.7:ECX is" },
-	{ 7, 0, ECX, CPUID_7_ECX_MOVDIR64B, NULL }, /* it has what the boot processor has not */
+	/* This CPU has it, the boot processor does not. */
+	{ 7, 0, ECX, CPUID_7_ECX_MOVDIR64B, NULL },
 	{ 7, 0, EDX, CPUID_7_EDX_IBRS_IBPB, "CPUID.7:EDX is" },
 	{ 0xd, 0, EAX, XCR0_AVX, "(XCR0)" },
 	{ 0xd, 0, EAX, XCR0_PKRU, NULL },
@@ -117,7 +122,8 @@ static const struct {
 	{ MSR_IA32_VMX_BASIC, 0, MSR, VMX_BASIC_INS_OUTS_INFO, "IA32_VMX_BASIC" },
 	{ MSR_IA32_VMX_MISC, 0, MSR, 1, "IA32_VMX_MISC" },
 	{ MSR_IA32_VMX_CR0_FIXED0, 0, MSR, BIT(18), "IA32_VMX_CR0_FIXED0" },
-	{ MSR_IA32_VMX_CR0_FIXED0, 0, MSR, BIT(5), NULL }, /* may be 0, and is 1 */
+	/* The bit may be 0 on the boot processor, and must be 1 here. */
+	{ MSR_IA32_VMX_CR0_FIXED0, 0, MSR, BIT(5), NULL },
 	{ MSR_IA32_VMX_CR0_FIXED1, 0, MSR, BIT(16), "IA32_VMX_CR0_FIXED1" },
 	{ MSR_IA32_VMX_CR4_FIXED0, 0, MSR, BIT(5), "IA32_VMX_CR4_FIXED0" },
 	{ MSR_IA32_VMX_CR4_FIXED1, 0, MSR, BIT(20), "IA32_VMX_CR4_FIXED1" },
@@ -169,7 +175,7 @@ static void test_differences(void **state)
 	}
 }
 
-/* An erratum of another stepping counts as what it takes away. */
+/* An erratum of another stepping makes a difference in the feature that it takes away. */
 static void test_erratum(void **state)
 {
 	char why[160] = "";
@@ -186,7 +192,7 @@ static void no_platform(struct vcpu *v, uint32_t leaf, uint32_t subleaf, uint32_
 {
 }
 
-/* What a guest reads in ECX of leaf 7, on the CPU that the fake machine is now. */
+/* What a guest reads in ECX of leaf 7 on the current CPU. */
 static uint32_t guest_reads(void)
 {
 	static const struct vm_hooks hooks = { .cpuid = no_platform };
@@ -194,21 +200,22 @@ static uint32_t guest_reads(void)
 	static struct vcpu_private priv;
 	static struct vcpu vcpu = { .vm = &vm, .priv = &priv };
 
-	memset(&priv, 0, sizeof(priv)); /* no answer is kept */
+	memset(&priv, 0, sizeof(priv)); /* forget cached answers */
 	vcpu.regs.gpr[GPR_RAX] = 7;
 	vcpu.regs.gpr[GPR_RCX] = 0;
 	assert_int_equal(exit_cpuid(&vcpu), EXIT_NEXT_INSN);
 	return (uint32_t)vcpu.regs.gpr[GPR_RCX];
 }
 
-/* What a CPU has beyond the boot processor's is hidden, wherever a guest asks. */
+/* Features that only the boot processor lacks are hidden from guests on every path. */
 static void test_trim(void **state)
 {
 	char why[160] = "";
 	uint32_t regs[4] = { 1, 0xffffffff, 0xffffffff, 0xffffffff };
 
 	alike_trim(7, 0, regs);
-	assert_int_equal(regs[2], 0xffffffff); /* all are alike so far: nothing is looked up */
+	/* All CPUs are alike so far, so nothing is changed. */
+	assert_int_equal(regs[2], 0xffffffff);
 	fake_cpuid_set(7, 0, 2, 0xf2bf67eb, 0x40417f5e | CPUID_7_ECX_MOVDIR64B, 0xbc000410);
 	assert_true(alike_check(why, sizeof(why)));
 	assert_int_equal(guest_reads() & CPUID_7_ECX_MOVDIR64B, 0);
@@ -223,7 +230,7 @@ static void test_trim(void **state)
 	assert_int_equal(regs[2], 0xffffffff);
 }
 
-/* Cores of two kinds: one has RFDS, which VERW takes care of, the other MDS. */
+/* Two kinds of cores: one has RFDS, which VERW mitigates, the other MDS. */
 static void test_flaws(void **state)
 {
 	char why[160];

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * guest/aml.c: a PCI root bridge with windows and interrupt routing is what iasl disassembles, and
- * iasl compiles that again to a table of the same meaning.
+ * guest/aml.c: builds a PCI root bridge with windows and interrupt routing. iasl disassembles it,
+ * and compiles the result again to an equivalent table.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -157,7 +157,7 @@ static void expect_bytes(const void *bytes, size_t count)
 	assert_memory_equal(area, bytes, count);
 }
 
-/* "Package Length Encoding": bits 5:4 of the first byte are zero, where more bytes follow. */
+/* "Package Length Encoding": if more bytes follow, bits 5:4 of the first byte are zero. */
 static void lengths_have_twenty_bits(void **state)
 {
 	static const size_t lengths[] = { 7, 0x3f, 0x40, 0xff, 0xabc, 0x1000, 0x3ffff, 0xfffff };
@@ -168,7 +168,8 @@ static void lengths_have_twenty_bits(void **state)
 
 		aml = (struct aml){ .area = large, .size = sizeof(large) };
 		aml_begin_device(&aml, "BIG0");
-		aml_append(&aml, content, length - 3 - 4); /* without itself and the name */
+		/* Without the length itself and the name. */
+		aml_append(&aml, content, length - 3 - 4);
 		aml_end(&aml);
 		assert_false(aml.full);
 		assert_int_equal(aml.used, 2 + length);
@@ -183,7 +184,7 @@ static void lengths_have_twenty_bits(void **state)
 	assert_true(aml.full);
 }
 
-/* In as few bytes as they take. */
+/* Integers take as few bytes as possible. */
 static void integers_are_short(void **state)
 {
 	static const struct {
@@ -226,7 +227,7 @@ static void small_parts_to_the_byte(void **state)
 	expect_bytes("\x12\x8e\0\0\4\x0c\xff\xff\3\0\x0a\2\0\x0a\x12", 15);
 }
 
-/* Its size stands before it, as a word. */
+/* Its size is stored before it, as a word. */
 static void a_template_may_be_large(void **state)
 {
 	const size_t bytes = 40 * 8 + 2;

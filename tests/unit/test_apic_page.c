@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* vmm/apic_page.c: memory at VM_APIC_BASE while every vCPU has its xAPIC there, and never else. */
+/*
+ * vmm/apic_page.c: VM_APIC_BASE is memory while every vCPU has its xAPIC there, and never
+ * otherwise.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <string.h>
@@ -59,10 +62,13 @@ static void test_on_demand(void **state)
 	assert_int_equal(leaf.leaf_bytes, PAGE_SIZE);
 	assert_int_equal(leaf.attr.access, EPT_READ | EPT_WRITE);
 	assert_int_equal(leaf.hpa.v, page_hpa(vm.apic_access_page).v + 0x20);
-	assert_true(apic_page_map(&vm, VCPU_APIC_X)); /* a second vCPU at the same time */
+	assert_true(apic_page_map(&vm, VCPU_APIC_X)); /* a second vCPU maps it too */
 }
 
-/* The first that leaves takes it away from all; the last that comes back gives it to them. */
+/*
+ * When the first vCPU leaves this mode, the page is unmapped for all; when the last returns, it is
+ * mapped.
+ */
 static void test_follows_the_modes(void **state)
 {
 	static const struct {
@@ -80,7 +86,7 @@ static void test_follows_the_modes(void **state)
 		bool was = is_mapped();
 
 		apic_page_mode_changed(&vm, steps[i].from, steps[i].to);
-		/* What was mapped is gone from every TLB before the mode is another. */
+		/* The old mapping must leave every TLB before the mode changes. */
 		assert_int_equal(vm.gmem.root.generation - before, was && !steps[i].mapped);
 		assert_int_equal(is_mapped(), was && steps[i].mapped);
 		assert_false(apic_page_map(&vm, VCPU_APIC_OFF));
@@ -93,7 +99,7 @@ static void test_follows_the_modes(void **state)
 static void test_without(void **state)
 {
 	fake_pages_fail_after(0);
-	assert_true(apic_page_map(&vm, VCPU_APIC_X)); /* its tables were set aside */
+	assert_true(apic_page_map(&vm, VCPU_APIC_X)); /* tables were set aside for it */
 	assert_true(is_mapped());
 	fake_pages_fail_after(-1);
 	apic_page_free(&vm);

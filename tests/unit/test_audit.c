@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* ept/audit.c finds a frame that is live under two KeyIDs, wherever in the leaves it is. */
+/* ept/audit.c finds a frame that is in use under two KeyIDs, wherever in a leaf it is. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <string.h>
@@ -74,7 +74,7 @@ static void test_audit(void **state)
 	map(2, 0, 8 * SIZE_1G, PAGE_SIZE, 9);	    /* ... of two */
 	assert_true(is_good(&at, &a, &b));
 
-	/* The last page of a leaf of 1 GiB that begins long before. */
+	/* The last page of a 1 GiB leaf that begins long before. */
 	map(2, SIZE_2M, 5 * SIZE_1G - PAGE_SIZE, PAGE_SIZE, 3);
 	assert_false(is_good(&at, &a, &b));
 	assert_int_equal(at.v, 5 * SIZE_1G - PAGE_SIZE);
@@ -82,13 +82,13 @@ static void test_audit(void **state)
 	assert_int_equal(ept_unmap(&gmems[2].root, gpa(SIZE_2M), PAGE_SIZE), 0);
 	assert_true(is_good(&at, &a, &b));
 
-	/* One of the hypervisor's own. */
+	/* A page of the hypervisor itself. */
 	map(2, SIZE_2M, 0x7000, PAGE_SIZE, 0);
 	assert_false(is_good(&at, &a, &b));
 	assert_int_equal(at.v, 0x7000);
 }
 
-/* More runs than a page holds, in no order. */
+/* More runs than fit into a page, in random order. */
 static void test_many(void **state)
 {
 	keyid_t a, b;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* vmm/base/cache.c: which CPUs execute WBINVD, by what CPUID says of their caches. */
+/* vmm/base/cache.c: which CPUs execute WBINVD, depending on what CPUID reports of their caches. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -14,17 +14,17 @@
 
 #define CPUS 8
 
-/* Leaf 04H of a cache: type, level, and how many APIC IDs share it. */
+/* EAX of leaf 04H: type, level, and how many APIC IDs share the cache. */
 #define DATA	       1u
 #define UNIFIED	       3u
 #define CACHE(t, l, n) ((t) | (l) << 5 | ((n)-1) << 14)
 
-/* What the CPUs of a machine say. CPU i has the APIC ID i. */
+/* What the CPUs of a machine report. CPU i has the APIC ID i. */
 static struct machine {
 	unsigned package_shift;
-	uint32_t l3; /* EAX, 0: there is none */
+	uint32_t l3; /* EAX of the L3; 0: no L3 */
 	uint32_t l3_edx;
-	uint32_t without_l3; /* bit i: CPU i has none, as the small cores of some */
+	uint32_t without_l3; /* bit i: CPU i has no L3, like the small cores of some processors */
 	uint32_t max_leaf;
 } machine;
 
@@ -74,11 +74,13 @@ static void check(struct machine is, uint32_t expected, const char *words)
 
 static void one_for_each_package(void **state)
 {
-	/* One package; two; two that set aside more APIC IDs for an L3 than they have. */
+	/*
+	 * One package; two packages; two with more APIC IDs reserved for an L3 than they have CPUs.
+	 */
 	check((struct machine){ 3, CACHE(UNIFIED, 3u, 8u), 4, 0, 0xb }, 0x01, "on 1 of 8 CPUs");
 	check((struct machine){ 2, CACHE(UNIFIED, 3u, 4u), 4, 0, 0xb }, 0x11, "on 2 of 8 CPUs");
 	check((struct machine){ 2, CACHE(UNIFIED, 3u, 64u), 4, 0, 0xb }, 0x11, "on 2 of 8 CPUs");
-	/* Three sharers have four APIC IDs set aside. */
+	/* Three sharers with four reserved APIC IDs. */
 	check((struct machine){ 2, CACHE(UNIFIED, 3u, 3u), 0, 0, 0xb }, 0x11, "on 2 of 8 CPUs");
 }
 
@@ -89,7 +91,7 @@ static void one_for_each_l3_of_a_package(void **state)
 
 static void each_cpu_where_nothing_is_promised(void **state)
 {
-	/* EDX[0]; no L3; no leaf; an L3 of data alone; a fourth level. */
+	/* EDX[0]; no L3; no leaf; an L3 for data only; a fourth level. */
 	check((struct machine){ 3, CACHE(UNIFIED, 3u, 8u), 5, 0, 0xb }, 0xff, "on each CPU");
 	check((struct machine){ 3, 0, 0, 0, 0xb }, 0xff, "on each CPU");
 	check((struct machine){ 3, CACHE(UNIFIED, 3u, 8u), 0, 0, 3 }, 0xff, "on each CPU");
@@ -97,7 +99,7 @@ static void each_cpu_where_nothing_is_promised(void **state)
 	check((struct machine){ 3, CACHE(UNIFIED, 4u, 8u), 0, 0, 0xb }, 0xff, "on each CPU");
 }
 
-/* Small cores outside of the L3 look after their own caches. */
+/* Small cores without the L3 flush their own caches. */
 static void cores_without_l3_do_it_too(void **state)
 {
 	check((struct machine){ 3, CACHE(UNIFIED, 3u, 8u), 4, 0xc0, 0xb }, 0xc1, "on 3 of 8 CPUs");

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* guest/cmdline.c: which words are warned of, and that nothing else is logged. */
+/* guest/cmdline.c: which words cause a warning, and that nothing else is logged. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* boot/config.c: each key, each complaint with its line, damage of every kind. */
+/* boot/config.c: each key, each error with its line, and damage of every kind. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -14,7 +14,7 @@
 
 static struct config config;
 
-/* The text without a terminator behind it, so that ASan sees a read beyond. */
+/* Passes the text without a terminator, so that ASan detects a read beyond it. */
 static int parse(const char *text, size_t bytes)
 {
 	char *copy = malloc(bytes);
@@ -148,7 +148,9 @@ static void serial_lines(void **state)
 	}
 }
 
-/* Quotes keep a semicolon from beginning a comment, and stay: the kernel knows them. */
+/*
+ * Quotes keep a semicolon from starting a comment, and stay in the value: the kernel parses them.
+ */
 static void quotes(void **state)
 {
 	static const struct {
@@ -156,9 +158,9 @@ static void quotes(void **state)
 	} good[] = {
 		{ "a=\"b ;c\" d ; comment", "a=\"b ;c\" d" },
 		{ "a=\"b\t;c\" \"d ;; e\"", "a=\"b\t;c\" \"d ;; e\"" },
-		{ "a=\"b ;c", "a=\"b" },       /* they do not close */
-		{ "a ; \"b ;c\"", "a" },       /* within a comment */
-		{ "a=\"b\" ;c\"", "a=\"b\"" }, /* behind them */
+		{ "a=\"b ;c", "a=\"b" },       /* the quote is not closed */
+		{ "a ; \"b ;c\"", "a" },       /* quotes within a comment */
+		{ "a=\"b\" ;c\"", "a=\"b\"" }, /* after the quotes */
 		{ "a ;\xc3\xa4", "a" },
 	};
 	char text[200];
@@ -172,7 +174,7 @@ static void quotes(void **state)
 	}
 	assert_string_equal(fake_log_text(), "");
 	strcpy(text, "[vm a]\n" GOOD_VM "cmdline = \" ;\xc3\xa4\"\n");
-	assert_int_equal(parse(text, strlen(text)), ERR_FORMAT); /* that is no comment */
+	assert_int_equal(parse(text, strlen(text)), ERR_FORMAT); /* this is not a comment */
 	assert_non_null(strstr(fake_log_text(), "umbra.conf:5: vm a: byte c3 is not ASCII"));
 }
 
@@ -183,7 +185,7 @@ static void several_initrds(void **state)
 				   "[vm b]\n" GOOD_VM "kernel=\\k\n";
 	static const char bad[] = "[vm a]\nmemory=1M\nkernel=\\a,\\b\n";
 
-	assert_int_equal(parse(text, sizeof(text) - 1), ERR_FORMAT); /* kernel is given twice */
+	assert_int_equal(parse(text, sizeof(text) - 1), ERR_FORMAT); /* the key kernel twice */
 	assert_string_equal(config.vms[0].initrd.path, "\\one.img,\\two,x.img,\\three");
 	assert_true(config.vms[0].valid);
 	assert_false(config.vms[0].autostart);
@@ -210,7 +212,7 @@ static void defaults(void **state)
 	assert_int_equal(config.vms[0].vcpus, 1);
 	assert_int_equal(config.vms[0].weight, 100);
 	assert_int_equal(config.vms[0].affinity[0], 0);
-	assert_int_equal(config.vms[0].key.kind, VM_KEY_NONE); /* for engine = none is */
+	assert_int_equal(config.vms[0].key.kind, VM_KEY_NONE); /* because engine = none is */
 	assert_int_equal(config.vms[0].signature, VM_SIGNATURE_UMBRA);
 	assert_int_equal(config.vms[0].max_leaf, SIZE_1G);
 	assert_int_equal(config.vms[0].on_crash, VM_ON_END_DESTROY);
@@ -229,8 +231,8 @@ static void defaults(void **state)
 }
 
 /*
- * One bad file each: what the log says, and which of its VMs start (a bit each). [vm a] in line 1
- * and its three lines are good unless the case starts otherwise.
+ * One bad file each: what the log says, and which of its VMs are valid (a bit each). Lines 1 to 4
+ * are the good section [vm a] unless the case starts otherwise.
  */
 #define A "[vm a]\n" GOOD_VM /* lines 1 to 4 */
 #define B "[vm b]\n" GOOD_VM
@@ -256,7 +258,7 @@ static const struct bad bad_cases[] = {
 	{ A "[vm abcdefghijklmnopqrstuvwxyz-012345]\n", "umbra.conf:5: a VM's name is", 1 },
 	{ A "[vm abcdefghijklmnopqrstuvwxyz-0123456789abcdefghijklmnop]\n", "a VM's name is", 1 },
 	{ "memory=1M\n" A, "umbra.conf:1: \"memory\" stands before the first section", 1 },
-	/* A broken section line: what follows must not land in the section before. */
+	/* A broken section line: the following keys must not count for the section before. */
 	{ A "[vm c\nmemory=1M\n" B, "umbra.conf:5: the section line is damaged", 3 },
 	{ A "[vm c ; ]\nmemory=1M\n" B, "umbra.conf:5: the section line is damaged", 3 },
 	{ A "[vm \x01]\nmemory=1M\n" B, "umbra.conf:5: the section line is damaged", 3 },
@@ -408,7 +410,7 @@ static void disks_given(void **state)
 	assert_string_equal(disks[3].file.path, "");
 }
 
-/* A key that lists things may be given again: its items add up, and are checked together. */
+/* A list key may be repeated: its items add up, and are checked together. */
 static void lists_repeated(void **state)
 {
 	static const char text[] = A "clear = 16M@1G\nclear = 64K@2M\n" B
@@ -429,7 +431,7 @@ static void lists_repeated(void **state)
 	assert_non_null(strstr(fake_log_text(), "conf:6: vm a: clear = 4K@2M must be at most 4"));
 }
 
-/* Each row is complete, and what it says of itself is true. */
+/* Each row is complete, and its texts are right. */
 static void rows_are_complete(void **state)
 {
 	static union {
@@ -500,7 +502,7 @@ static const struct size_case size_cases[] = {
 	{ "0", 0 },
 	{ "0M", 0 },
 	{ "1023K", 0 },
-	{ "1025K", 0 }, /* no whole page */
+	{ "1025K", 0 }, /* not a whole page */
 	{ "1048577", 0 },
 	{ "M", 0 },
 	{ "1MM", 0 },
@@ -533,8 +535,8 @@ static void sizes(void **state)
 }
 
 /*
- * Never more in clear than was asked for: after a wrong value there is no window, not the default
- * one.
+ * After a wrong value there is no window, not the default window: never more in clear than was
+ * asked for.
  */
 static void wrong_window(void **state)
 {
@@ -546,11 +548,11 @@ static void wrong_window(void **state)
 
 		assert_int_equal(parse(text, (size_t)n), ERR_FORMAT);
 		assert_int_equal(config.window_bytes, 0);
-		assert_true(config.vms[0].valid); /* it may need none */
+		assert_true(config.vms[0].valid); /* the VM may not need a window */
 	}
 }
 
-/* NUL bytes end nothing early and reach no string function. */
+/* NUL bytes do not end the file early and do not reach a string function. */
 static void nul_bytes(void **state)
 {
 	static const char text[] = "\0\0\0\n" A "cmdline=a\0b\n" B;
@@ -613,7 +615,7 @@ static void too_many_vms(void **state)
 	assert_non_null(strstr(fake_log_text(), "umbra.conf:257: more than 64 VMs; [vm v64]"));
 }
 
-/* A file full of nonsense costs a bounded number of log lines, and each is counted. */
+/* A file full of errors causes a bounded number of log lines, and each error is counted. */
 static void flood(void **state)
 {
 	static char text[16384];
@@ -631,12 +633,15 @@ static void flood(void **state)
 	assert_int_equal(config.error_count, (sizeof(text) - 7 + 1) / 2 + 1);
 }
 
-/* A megabyte of each: it is read to its end, bounded in the log, and spoils no VM but its own. */
+/*
+ * A megabyte of each kind: the file is read to its end, few lines are logged, and only its own VM
+ * is lost.
+ */
 static void megabytes(void **state)
 {
 	static const struct {
 		const char *start, *again;
-		size_t errors; /* 0: many */
+		size_t errors; /* 0: any number */
 	} files[] = {
 		{ A "cmdline=", "x", 1 },	 { A, "x", 1 },	       { A, "[", 2 },
 		{ A "cmdline=", " ;\"", 0 },	 { A, "[host]\n", 0 }, { A, "[vm v]\n", 0 },
@@ -650,7 +655,7 @@ static void megabytes(void **state)
 		size_t length = strlen(files[i].again);
 		size_t at = strlen(files[i].start), lines = 0;
 
-		length = length == 0 ? 3 : length; /* the NULs */
+		length = length == 0 ? 3 : length; /* for NUL bytes */
 		memcpy(text, files[i].start, at);
 		for (; at + length <= bytes; at += length) {
 			memcpy(text + at, files[i].again, length);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * vmm/base/{log,console,serial}.c together: lines, sinks that come late, and a UART that is absent,
- * slow, or dies. One program, in order: each module exists once and keeps its state.
+ * vmm/base/{log,console,serial}.c together: lines, sinks that are added late, and a UART that is
+ * absent, slow, or fails. One program, in order: each module exists once and keeps its state.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -16,13 +16,13 @@
 #include "vmm/base/log.h"
 #include "vmm/base/serial.h"
 
-/* --- A sink of our own --- */
+/* --- A sink of the test --- */
 
 static char seen[1 << 17];
 static size_t seen_bytes;
 static unsigned flushes;
 static bool owes;
-static bool others_log; /* while it flushes */
+static bool others_log; /* another CPU logs during the flush */
 
 static void seen_write(const char *text, size_t bytes)
 {
@@ -38,7 +38,7 @@ static bool seen_flush(bool somebody_waits)
 	if (others_log) {
 		others_log = false;
 		log_info("from another CPU");
-		assert_true(console_flush()); /* somebody has the devices: it is theirs */
+		assert_true(console_flush()); /* a CPU has the devices: it does the flush */
 	}
 	return owes && flushes < 10;
 }
@@ -72,14 +72,14 @@ static void lines(void **state)
 	assert_string_equal(seen, "umbra: error: act\r\n");
 	assert_int_equal(flushes, 10); /* to its end */
 
-	/* A guest stopped in mid-line: the log begins a new one, once. */
+	/* A guest stopped in mid-line: the log begins a new line, once. */
 	forget();
 	console_write("login: ", 7);
 	log_info("a");
 	log_info("b");
 	assert_string_equal(seen, "login: \r\numbra: a\r\numbra: b\r\n");
 
-	/* The rest of a line: it is not a whole line any more. */
+	/* The rest of a line: it is not a whole line. */
 	forget();
 	assert_false(console_write_on("x", 1));
 	console_write("login: ", 7);
@@ -140,7 +140,7 @@ static void sinks(void **state)
 	console_write("b\n", 2);
 	assert_string_equal(seen, "b\n");
 
-	/* Drain asks until nobody owes anything. */
+	/* Drain calls flush until no sink has anything left. */
 	forget();
 	owes = true;
 	assert_true(console_flush());
@@ -148,7 +148,7 @@ static void sinks(void **state)
 	assert_int_equal(flushes, 10);
 }
 
-/* The ring keeps the newest 32 KiB, and guests' output is no part of it. */
+/* The ring keeps the newest 32 KiB of the log, and no output of guests. */
 static void replay(void **state)
 {
 	char last[64];
@@ -175,16 +175,16 @@ static struct {
 	bool there, dead;
 	unsigned fifo_size;
 	uint8_t lcr, mcr, ier, divisor, divisor_high;
-	char line[1 << 18]; /* what left it */
+	char line[1 << 18]; /* bytes that left it */
 	size_t line_bytes;
-	unsigned fifo;	   /* bytes in it */
+	unsigned fifo;	   /* bytes in the FIFO */
 	uint64_t empty_at; /* TSC */
 	unsigned byte_us;
 	unsigned lost;	   /* written while the FIFO was full */
 	unsigned accesses; /* of registers; each takes a microsecond */
 	const char *input;
 	bool break_told;
-	bool breaks; /* a zero byte with a flag in the status register, which is reported once */
+	bool breaks; /* reported once: a zero byte with a flag in the status register */
 } uart = { .fifo_size = 16, .byte_us = BYTE_US };
 
 static uint32_t uart_in(uint16_t port, unsigned size)
@@ -300,12 +300,12 @@ static void uart_works(void **state)
 	assert_int_equal(uart.ier, 0);
 	assert_int_equal(uart.mcr, 0x0b);
 
-	/* The replay has left when it returns. */
+	/* When it returns, all of the replay has left. */
 	assert_int_equal(uart.fifo, 0);
 	assert_int_equal(uart.line_bytes, 32768);
 	assert_int_equal(uart.lost, 0);
 
-	/* So has each line: who looks at a machine that hangs sees how far it came. */
+	/* So has each line: if the machine hangs, the last line is visible. */
 	uart.line_bytes = 0;
 	console_write("0123456789abcdef0123456789abcdefX\n", 34);
 	assert_int_equal(uart.line_bytes, 34);
@@ -319,7 +319,7 @@ static void uart_works(void **state)
 	assert_int_equal(uart.line_bytes, sizeof(text));
 	assert_int_equal(uart.lost, 0);
 
-	/* What is typed meanwhile is taken in. */
+	/* Input that arrives meanwhile is collected. */
 	uart.input = "0123456789abcdefghijklmnop";
 	console_write("x", 1);
 	assert_string_equal(uart.input, "");
@@ -332,7 +332,9 @@ static void uart_works(void **state)
 	assert_int_equal(console_getc(), 'i');
 	assert_int_equal(console_getc(), -1);
 
-	/* Taken off the chip long before somebody asks, in order, a break among them. */
+	/*
+	 * Input is read from the chip long before console_getc is called, in order, with a break.
+	 */
 	assert_true(console_listens());
 	uart.input = "abc";
 	console_listen();
@@ -348,7 +350,7 @@ static void uart_works(void **state)
 	assert_int_equal(console_getc(), -1);
 }
 
-/* Is it in a variable of the program? */
+/* Do the bytes appear in a variable of the program? */
 static __attribute__((no_sanitize_address)) bool is_kept(const void *bytes, size_t count)
 {
 	extern volatile uint8_t __data_start[], _end[];
@@ -367,7 +369,7 @@ static __attribute__((no_sanitize_address)) bool is_kept(const void *bytes, size
 	return false;
 }
 
-/* Passwords that are typed, and what a guest shows, do not stay in Umbra's variables. */
+/* Typed passwords and guests' output do not stay in Umbra's variables. */
 static void nothing_stays(void **state)
 {
 	const char text[] = "0123456789abcdef-secret";
@@ -382,7 +384,7 @@ static void nothing_stays(void **state)
 		assert_int_equal(console_getc(), typed[i]);
 	}
 	assert_false(is_kept(typed, sizeof(typed)));
-	listen_for(7000000); /* what is queued takes so long at most */
+	listen_for(7000000); /* the queue empties in at most this time */
 	console_write(text, strlen(text));
 	assert_true(is_kept("-secret", 7));
 	listen_for(200000);
@@ -391,7 +393,9 @@ static void nothing_stays(void **state)
 	assert_false(is_kept("-secret", 7));
 }
 
-/* Other places: sense is asked for, then an answer. What is closed neither sends nor receives. */
+/*
+ * Other places: first the loop-back test, then an answer. A closed line neither sends nor receives.
+ */
 static void other_places(void **state)
 {
 	static uint32_t registers[8];
@@ -411,7 +415,7 @@ static void other_places(void **state)
 		assert_int_equal(serial_init(&bad[i]), ERR_INVAL);
 	}
 	assert_int_equal(serial_init(&absent), ERR_NOTFOUND);
-	assert_int_equal(serial_init(&memory), ERR_NOTFOUND); /* plain memory is no UART */
+	assert_int_equal(serial_init(&memory), ERR_NOTFOUND); /* plain memory is not a UART */
 	assert_int_equal(registers[4] & 0xff, 0);
 	assert_int_equal(serial_where()->address, 0);
 	uart.input = "x";
@@ -428,9 +432,10 @@ static void other_places(void **state)
 	assert_int_equal(uart.ier, 0);
 	assert_int_equal(console_getc(), 'x');
 
-	/* One without FIFOs gets a byte at a time. */
+	/* A chip without FIFOs gets a byte at a time. */
 	uart.fifo_size = 1;
-	assert_int_equal(serial_init(&serial_com1), 0); /* in its place: one sink, not two */
+	/* It replaces the first: one sink, not two. */
+	assert_int_equal(serial_init(&serial_com1), 0);
 	uart.line_bytes = 0;
 	console_write("zz", 2);
 	assert_int_equal(uart.line_bytes, 2);
@@ -440,8 +445,8 @@ static void other_places(void **state)
 }
 
 /*
- * While all writers wait: a line that takes nothing costs two seconds once, one that hardly moves
- * half a minute in all. Both go on when the line does.
+ * While all writers wait: a line that takes nothing costs two seconds once, a very slow line half a
+ * minute in all. Output continues when the line does.
  */
 static void uart_stalls_early(void **state)
 {
@@ -453,7 +458,7 @@ static void uart_stalls_early(void **state)
 		log_info("line %u while it stalls", i);
 	}
 	assert_in_range(fake_tsc - before, 1900000000ul, 2200000000ul);
-	uart.input = "k"; /* what a person types still comes in */
+	uart.input = "k"; /* typed input still arrives */
 	assert_int_equal(console_getc(), 'k');
 	uart.dead = false;
 	log_info("and goes on");
@@ -472,7 +477,7 @@ static void uart_stalls_early(void **state)
 	assert_true(line_has("umbra: line 99 while it crawls\r\n"));
 }
 
-/* The scheduler runs from here on: a write is a copy, whatever the line does. */
+/* The scheduler runs from here on: a write is only a copy, whatever the line does. */
 static void nobody_waits(void **state)
 {
 	static char text[1000];
@@ -494,12 +499,12 @@ static void nobody_waits(void **state)
 	console_write(text, sizeof(text) / 2); /* 65,500 of 65,536 */
 	assert_int_equal(uart.accesses, accesses);
 
-	/* Too much is left out as a whole, and said to be. The log has it. */
+	/* Text that is too long is dropped as a whole, and that is reported. The log keeps it. */
 	console_write(text, sizeof(text));
 	log_info("this finds no room");
 	log_info("nor does this");
 
-	/* The line is never idle for want of bytes: 11,494 a second. */
+	/* The line never runs out of bytes to send: 11,494 a second. */
 	listen_for(1000000);
 	assert_in_range(uart.line_bytes, 11000, 11500);
 	assert_int_equal(uart.lost, 0);
@@ -516,7 +521,7 @@ static void nobody_waits(void **state)
 	listen_for(6000000);
 }
 
-/* Another CPU leaves the line to the first, unless that has not come for long. */
+/* Another CPU leaves the line to the first CPU, unless that has not flushed it for long. */
 static void others_help(void **state)
 {
 	unsigned accesses;
@@ -527,7 +532,7 @@ static void others_help(void **state)
 	fake_set_cpu_count(2);
 	fake_set_cpu(1);
 	accesses = uart.accesses;
-	assert_false(console_flush()); /* that is not its work */
+	assert_false(console_flush()); /* that is not this CPU's work */
 	assert_int_equal(uart.accesses, accesses);
 	for (unsigned i = 0; i < 20; i++) {
 		fake_tsc += 2 * CONSOLE_LISTEN_US * 1000ul;
@@ -536,7 +541,7 @@ static void others_help(void **state)
 	assert_true(line_has("0123456789abcdef0123456789abcdef\r\n"));
 	fake_set_cpu(0);
 
-	/* Devices are used under no lock that a writer needs. */
+	/* Devices are used without any lock that a writer needs. */
 	forget();
 	others_log = true;
 	(void)console_flush();
@@ -544,7 +549,7 @@ static void others_help(void **state)
 	listen_for(100000);
 }
 
-/* A line that stops taking bytes holds nobody up, and what is typed still comes in. */
+/* A line that stops taking bytes delays nobody, and typed input still arrives. */
 static void uart_stalls(void **state)
 {
 	static char text[1000];
@@ -577,7 +582,7 @@ static void uart_stalls(void **state)
 	listen_for(100000);
 	assert_true(line_has("bytes are not here\r\n\r\numbra: here again\r\n"));
 
-	/* One that was pulled out reads as ones: it types nothing. */
+	/* A chip that was removed reads as ones: no input comes from it. */
 	uart.there = false;
 	console_listen();
 	assert_int_equal(console_getc(), -1);
@@ -588,7 +593,7 @@ static void uart_stalls(void **state)
 	listen_for(200000);
 }
 
-/* At the end of the machine all waits again, for ten seconds at most. */
+/* At the end of the machine every write waits again, for ten seconds in all. */
 static void broken_lock(void **state)
 {
 	uint64_t before;
@@ -606,7 +611,7 @@ static void broken_lock(void **state)
 	uart.byte_us = 100000;
 	for (unsigned i = 0; i < 100; i++) {
 		log_info("line %u", i);
-		console_break_lock(); /* again: no more time by that */
+		console_break_lock(); /* a second call does not extend the time */
 	}
 	assert_in_range(fake_tsc - before, 5000000000ul, 10100000000ul);
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What CPUID shows a guest on a processor that claims to have everything. */
+/* What CPUID shows a guest on a processor that claims to have every feature. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -43,7 +43,7 @@ static void hook(struct vcpu *v, uint32_t leaf, uint32_t subleaf, uint32_t regs[
 
 static const struct vm_hooks hooks = { .cpuid = hook };
 
-/* SDM's example layout of the XSAVE area: component, size, offset. */
+/* The SDM's example of an XSAVE layout: component, size, offset. */
 static const struct {
 	uint32_t component, bytes, offset, flags;
 } components[] = {
@@ -102,7 +102,7 @@ static void ask(uint32_t leaf, uint32_t subleaf, uint32_t regs[4])
 	regs[EDX] = (uint32_t)vcpu.regs.gpr[GPR_RDX];
 }
 
-/* Bits that must be 0, and that must be 1. */
+/* Bits that must be 0, and bits that must be 1. */
 static const struct {
 	uint32_t leaf, subleaf;
 	unsigned reg;
@@ -182,7 +182,7 @@ static void test_max_leaves(void **state)
 	assert_int_equal(regs[EAX], 0x16);
 	ask(0x80000000, 0, regs);
 	assert_int_equal(regs[EAX], 0x80000008);
-	/* A CPU without the leaf repeats its last one; the guest is not to see that. */
+	/* A CPU without the leaf returns its last leaf; the guest must not see that. */
 	caps.max_basic_leaf = 4;
 	ask(7, 0, regs);
 	assert_int_equal(regs[EBX], 0);
@@ -197,7 +197,7 @@ static void test_osxsave_follows_cr4(void **state)
 	assert_true((regs[ECX] & CPUID_1_ECX_OSXSAVE) != 0);
 }
 
-/* What needs a VM-execution control is hidden without it. */
+/* Features that need a VM-execution control are hidden without it. */
 static void test_controls_missing(void **state)
 {
 	uint32_t regs[4];
@@ -226,7 +226,7 @@ static void test_no_xsave(void **state)
 	}
 }
 
-/* Sizes for the value that XCR0 has now: standard format, and compacted. */
+/* Sizes for the present value of XCR0: standard format, and compacted. */
 static const struct {
 	uint64_t xcr0;
 	uint32_t standard, compacted;

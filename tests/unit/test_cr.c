@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Control registers and XCR0 as a guest writes them, where the write exits. */
+/* Writes of a guest to control registers and XCR0 that cause an exit. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -85,13 +85,13 @@ static int start(void **state)
 	return 0;
 }
 
-/* A MOV to CR0 from RBX that exited, in the state of the first columns. */
+/* A MOV from RBX to CR0 that caused an exit; the first columns are the state. */
 static const struct {
 	const char *what;
 	uint64_t cr0, efer, cr4;
 	bool long_cs;
 	uint64_t write;
-	uint64_t real, shadow; /* GP: fault, nothing changed */
+	uint64_t real, shadow; /* GP: a fault, and nothing changed */
 	uint64_t expect_efer;
 } cr0s[] = {
 	{ "CD is kept for the guest alone", PAGED, LONG, CR4_PAE, true, PAGED | CR0_CD, PAGED,
@@ -144,7 +144,7 @@ static void test_cr0(void **state)
 		write_cr(0, cr0s[i].write);
 		/* Outside of 64-bit mode the operand has 32 bits. */
 		assert_int_equal(exit_cr_access(&vcpu), fault ? EXIT_RESUME : EXIT_NEXT_INSN);
-		/* Translations of before paging went on or off are forgotten. */
+		/* Translations are flushed when paging is turned on or off. */
 		assert_int_equal(fake_invvpids,
 				 !fault && ((cr0s[i].real ^ cr0s[i].cr0) & CR0_PG) != 0);
 		if (gps != fault ||
@@ -160,7 +160,7 @@ static void test_cr0(void **state)
 	}
 }
 
-/* Paging goes on with PAE outside of long mode: the four entries come from memory. */
+/* A guest turns on PAE paging outside of long mode: the four PDPTEs are read from memory. */
 static void test_pdptes(void **state)
 {
 	static const struct {
@@ -175,7 +175,7 @@ static void test_pdptes(void **state)
 		{ 0x1000, 0x2002, false }, /* not present: ignored */
 		{ 0x9000, 0x2001, true },  /* no memory there */
 		{ 0x1000, 0x7ffffff001, false },
-		{ 0x1000, 0x8000002001, true }, /* an address of 40 bits on a CPU with 39 */
+		{ 0x1000, 0x8000002001, true }, /* a 40-bit address on a CPU with 39 bits */
 		{ 0x1000, BIT(63) | 0x2001, true },
 	};
 
@@ -194,7 +194,7 @@ static void test_pdptes(void **state)
 	}
 }
 
-/* CR4 really has VMXE and MCE on; the guest sees what it wrote. */
+/* The real CR4 has VMXE and MCE set; the guest reads what it wrote. */
 #define CR4_ON (CR4_VMXE | CR4_MCE)
 
 static const struct {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* vmm/base/crash_record.c: what is kept of a panic, and what a record of unknown origin shows. */
+/* vmm/base/crash_record.c: what is stored of a panic, and what a record of unknown origin shows. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -31,7 +31,7 @@ int power_store_variable(const uint16_t *name, const uint8_t *guid, uint32_t att
 	return store_result;
 }
 
-/* What the log's lines look like on a console. */
+/* The log's lines as a console shows them. */
 static char shown[1 << 16];
 static size_t shown_bytes;
 
@@ -103,7 +103,7 @@ static void test_results(void **state)
 	expect("does not keep these lines for the next boot: EFI error 9");
 }
 
-/* However much was said: the first lines are kept, and the ring may have gone around before. */
+/* However long the text: the first lines are stored, even if the ring had wrapped before. */
 static void test_long(void **state)
 {
 	for (unsigned i = 0; i < 1000; i++) {
@@ -123,7 +123,7 @@ static void test_long(void **state)
 			assert_null(strstr(stored, "before"));
 		}
 	}
-	crash_record_store(); /* the ring went around since: what is there is kept */
+	crash_record_store(); /* the ring has wrapped since: what is left is stored */
 	assert_int_equal(stored_bytes, CRASH_RECORD_MAX);
 }
 
@@ -139,7 +139,7 @@ static void test_show(void **state)
 	crash_record_show("", 0);
 }
 
-/* More than a record may hold is not shown. */
+/* Bytes beyond the size of a record are not shown. */
 static void test_show_long(void **state)
 {
 	static char text[3 * CRASH_RECORD_MAX];
@@ -153,7 +153,7 @@ static void test_show_long(void **state)
 	assert_int_equal(count, CRASH_RECORD_MAX);
 }
 
-/* Any bytes, any length: only printable ones come out, and no more than a record may hold. */
+/* Any bytes, any length: only printable bytes are shown, and no more than a record may hold. */
 static void test_anything(void **state)
 {
 	static char bytes[3 * CRASH_RECORD_MAX];
@@ -161,7 +161,7 @@ static void test_anything(void **state)
 	srand(1);
 	for (unsigned round = 0; round < 2000; round++) {
 		const size_t count = (size_t)rand() % sizeof(bytes);
-		char *exact = malloc(count + 1); /* so that a byte too far is seen */
+		char *exact = malloc(count + 1); /* so that ASan detects a read beyond */
 
 		for (size_t i = 0; i < count; i++) {
 			const bool text = round % 2 != 0 && rand() % 50 != 0;

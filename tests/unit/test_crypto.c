@@ -96,7 +96,7 @@ static void kdf_gives_the_published_keys(void **state)
 		0x5a, 0x31, 0xb8, 0xa1, 0x1f, 0x5c, 0x5e, 0xe1, 0x87, 0x9e, 0xc3, 0x45, 0x4e, 0x5f,
 		0x3c, 0x73, 0x8d, 0x2d, 0x9d, 0x20, 0x13, 0x95, 0xfa, 0xa4, 0xb6, 0x1a, 0x96, 0xc8,
 	};
-	/* Secret 00..1f with a label: computed with Python's hmac. */
+	/* Secret 00..1f with a label; computed with Python's hmac. */
 	static const uint8_t page[64] = {
 		0x74, 0x94, 0xfd, 0x34, 0x7c, 0x45, 0xdb, 0xe8, 0x1d, 0xfa, 0xd8, 0xc2, 0xf1,
 		0x5c, 0xc6, 0xa0, 0x8c, 0x8b, 0xf4, 0x03, 0xf1, 0xb6, 0x12, 0x47, 0xeb, 0xdd,
@@ -128,9 +128,9 @@ static void kdf_gives_the_published_keys(void **state)
 
 static uint64_t noise_state;
 static uint64_t noise_count;
-static uint64_t stuck_after; /* from this word on the source repeats itself */
-static unsigned bias_one_in; /* every so many bytes are 0x5a; 0: none */
-static uint64_t alternates;  /* gives two words in turn */
+static uint64_t stuck_after; /* after this word the source repeats itself */
+static unsigned bias_one_in; /* one in so many bytes is 0x5a; 0: none */
+static uint64_t alternates;  /* not 0: returns two words in turn */
 static bool silent;
 
 static uint64_t splitmix(void)
@@ -199,13 +199,13 @@ static void stuck_source_is_refused_for_good(void **state)
 	while (noise_read(&source, words, 4) == 0) {
 		assert_true(noise_count < 504);
 	}
-	assert_int_equal(noise_count, 501); /* the first repetition */
+	assert_int_equal(noise_count, 501); /* stopped at the first repetition */
 	assert_non_null(source.refusal);
 	assert_non_null(strstr(source.refusal, "stuck"));
 	for (unsigned i = 0; i < 4; i++) {
 		assert_int_equal(words[i], 0);
 	}
-	stuck_after = UINT64_MAX; /* it recovers, too late */
+	stuck_after = UINT64_MAX; /* it recovers, but too late */
 	assert_int_equal(noise_read(&source, words, 1), ERR_SELFTEST);
 	assert_int_equal(words[0], 0);
 }
@@ -229,7 +229,7 @@ static void biased_source_is_refused(void **state)
 	uint64_t word;
 	int ret = 0;
 
-	bias_one_in = 8; /* about 66 of 512 bytes alike: far above the cut-off of 31 */
+	bias_one_in = 8; /* about 66 of 512 bytes are equal: far above the cut-off of 31 */
 	ret = noise_start(&source);
 	for (unsigned i = 0; i < 10000 && ret == 0; i++) {
 		ret = noise_read(&source, &word, 1);
@@ -287,7 +287,7 @@ static void wipe_zeroes_what_is_registered(void **state)
 	static uint8_t areas[WIPE_AREA_MAX + 1][24];
 	static const uint8_t zero[24];
 
-	const unsigned room = WIPE_AREA_MAX - wipe_count(); /* mbedTLS' heap is in the list */
+	const unsigned room = WIPE_AREA_MAX - wipe_count(); /* mbedTLS' heap is registered */
 
 	memset(areas, 0xaa, sizeof(areas));
 	assert_true(room >= WIPE_AREA_MAX - 1);
@@ -314,7 +314,7 @@ static void wipe_zeroes_what_is_registered(void **state)
 	wipe_unregister(areas[WIPE_AREA_MAX]);
 }
 
-/* What a hash or a KDF that the end of the machine cuts off has in there. */
+/* State of a hash or a KDF that is in its slot when the machine ends. */
 static void slots_are_wiped(void **state)
 {
 	uint8_t *slot = crypto_calloc(1, 8);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * guest/devices.c with devices made here, which note who was called: the order, what becomes of a
- * device that fails, and what each loop hands on.
+ * guest/devices.c with fake devices, which record the calls: the order, what happens when a device
+ * fails, and what each loop passes on.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -19,8 +19,8 @@ static struct platform platform;
 static struct vm vm;
 static struct vcpu vcpu;
 static char calls[400];	  /* one word for each */
-static const char *fails; /* the call that does */
-static bool deadlines;	  /* devices set the VM's clock */
+static const char *fails; /* the call that fails */
+static bool deadlines;	  /* the devices set the VM's clock */
 
 static int note(const char *call, const char *name)
 {
@@ -92,10 +92,10 @@ static int pci_init(struct platform *of)
 	return note("init", "pci");
 }
 
-/* The loops pass one that has nothing to do. */
+/* The loops skip a device without the function. */
 const struct vdev_ops vpci_device = { .name = "pci", .init = pci_init };
 
-/* Come last, and are all alike to these loops. */
+/* These come last, and the loops treat them alike. */
 const struct vdev_ops virtio_rng_device = { .name = "rng" };
 const struct vdev_ops virtio_blk_device = { .name = "blk" };
 const struct vdev_ops virtio_console_device = { .name = "console" };
@@ -120,7 +120,7 @@ static void expect_calls(const char *text)
 	calls[0] = '\0';
 }
 
-/* Each comes after those that it uses, and goes before them. */
+/* Each device is initialised after the devices that it uses, and destroyed before them. */
 static void test_order(void **state)
 {
 	const char *failed = NULL;
@@ -136,7 +136,7 @@ static void test_order(void **state)
 	expect_calls("");
 }
 
-/* The device is named, and those before it are destroyed, in the reverse order. */
+/* The log names the device, and the devices before it are destroyed in reverse order. */
 static void test_unwinding(void **state)
 {
 	static const struct {
@@ -165,7 +165,7 @@ static void test_unwinding(void **state)
 	}
 }
 
-/* All devices were initialised then: all go. */
+/* All devices were initialised by then: all are destroyed. */
 static void test_a_vcpu_that_fails(void **state)
 {
 	const char *failed = NULL;
@@ -180,7 +180,7 @@ static void test_a_vcpu_that_fails(void **state)
 	expect_calls("destroy-uart destroy-legacy destroy-ioapic destroy-lapic");
 }
 
-/* What was due is forgotten first; what devices set then is left as it is. */
+/* The old deadline is cleared first; a deadline that devices set during the poll stays. */
 static void test_clock(void **state)
 {
 	vm.clock_deadline.only = 5;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * guest/disk.c: an image that stays, and an overlay that keeps what was written: against a model,
- * through fill and reuse, over resets; no tweak twice, nothing left behind.
+ * guest/disk.c: an image that does not change, and an overlay that keeps what was written. Tested
+ * against a model, while the overlay fills, is reused and resets: no tweak is used twice, and
+ * nothing is left behind.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -31,7 +32,7 @@ static uint64_t tweaks[4096];
 static size_t tweak_count;
 static int rng_err;
 
-/* Every byte changes, by the tweak. */
+/* Changes every byte, depending on the tweak. */
 static void cipher(const struct page_item *item)
 {
 	for (size_t i = 0; i < DISK_BLOCK; i++) {
@@ -152,7 +153,7 @@ static void what_is_written_is_read_and_the_image_stays(void **state)
 {
 	assert_int_equal(disk_open(&config.disks[0], &disk), 0);
 	assert_int_equal(put(3, 0x77), 0);
-	assert_int_not_equal(page[0], 0x77); /* it does not stay in clear */
+	assert_int_not_equal(page[0], 0x77); /* it is not kept in clear */
 	assert_int_equal(put(BLOCKS - 1, 0x78), 0);
 	check_block(3, 0x77);
 	check_block(2, 3);
@@ -174,13 +175,13 @@ static void a_full_overlay_says_so_and_zeros_make_room(void **state)
 	}
 	assert_int_equal(put(1, 0x50), ERR_NOSPACE);
 	check_block(1, 2);
-	assert_int_equal(put(4, 0x51), 0); /* it has its place */
-	assert_int_equal(put(1, 0), 0);	   /* zeros need none */
+	assert_int_equal(put(4, 0x51), 0); /* it has a block already */
+	assert_int_equal(put(1, 0), 0);	   /* zeros need no block */
 	check_block(1, 0);
 	assert_int_equal(used(), SLOTS);
 	assert_int_equal(put(6, 0), 0);
 	assert_int_equal(disk_zero(&disk, 8), 0);
-	assert_int_equal(disk_zero(&disk, 8), 0); /* nothing to free twice */
+	assert_int_equal(disk_zero(&disk, 8), 0); /* nothing is freed twice */
 	assert_int_equal(used(), SLOTS - 2);
 	assert_int_equal(put(1, 0x52), 0);
 	assert_int_equal(put(3, 0x53), 0);
@@ -225,7 +226,7 @@ static void anything_in_any_order_against_a_model(void **state)
 	}
 }
 
-/* A VM that starts again finds what it wrote; one that was destroyed does not. */
+/* A VM that starts again finds what it wrote; a VM that was destroyed does not. */
 static void it_stays_until_it_is_forgotten(void **state)
 {
 	assert_int_equal(disk_open(&config.disks[0], &disk), 0);

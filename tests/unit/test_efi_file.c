@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* boot/efi_file.c against a file system of our own: what is read, and what a person sees of it. */
+/* boot/efi_file.c with a fake file system: what is read, and what a user sees of it. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -17,9 +17,9 @@ EFI_SYSTEM_TABLE *efi_system;
 EFI_HANDLE efi_image = (EFI_HANDLE)0x1234;
 
 static struct {
-	uint64_t bytes;	   /* as its directory entry says */
-	uint64_t there;	   /* as it is */
-	uint64_t at, most; /* position, largest read */
+	uint64_t bytes;	   /* size in the directory entry */
+	uint64_t there;	   /* real size */
+	uint64_t at, most; /* position, and the largest read */
 	EFI_STATUS status;
 	void *pages;
 } disk;
@@ -142,7 +142,7 @@ static void a_large_one_shows_its_progress(void **state)
 	assert_int_equal(disk.most, MIB);
 }
 
-/* The second one begins on a multiple of four bytes; zeros lie before it. */
+/* The second file begins at a multiple of four bytes, with zeros before it. */
 static void several_become_one(void **state)
 {
 	struct vm_file file = { .path = "\\k1,\\k2" };
@@ -167,7 +167,7 @@ static void several_become_one(void **state)
 	assert_null(file.data);
 }
 
-/* The line of an error begins on a line of its own; the log sees to that. */
+/* The log puts an error message on its own line. */
 static void failures(void **state)
 {
 	assert_int_equal(read_one("\\nothing", 5000), ERR_NOTFOUND);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* boot/efi_mem.c against a firmware of our own that hands out maps of every kind. */
+/* boot/efi_mem.c with a fake firmware that returns memory maps of every kind. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -28,8 +28,8 @@ static struct {
 	EFI_MEMORY_DESCRIPTOR d[1500];
 	size_t count;
 	UINTN key;
-	unsigned stale; /* that many exits find the key stale */
-	unsigned grow;	/* descriptors added at each failed exit */
+	unsigned stale; /* so many calls of ExitBootServices find the key stale */
+	unsigned grow;	/* so many descriptors are added at each failed call */
 	unsigned map_calls, exit_calls, other_calls_after_exit;
 	void *attributes;
 	UINTN entry_bytes;
@@ -112,7 +112,7 @@ int acpi_read(hpa_t rsdp, const struct acpi_reader *r, struct acpi_facts *out)
 {
 	assert_int_equal(rsdp.v, 0);
 	reader = r;
-	/* The reader is used within the call only. */
+	/* The reader is only valid during the call. */
 	for (size_t i = 0; i < fw.count; i++) {
 		const EFI_MEMORY_DESCRIPTOR *d = &fw.d[i];
 		const uint64_t bytes = d->NumberOfPages * PAGE_SIZE;
@@ -120,7 +120,7 @@ int acpi_read(hpa_t rsdp, const struct acpi_reader *r, struct acpi_facts *out)
 		if (d->Type == EfiACPIReclaimMemory) {
 			assert_ptr_equal(r->at(r->context, hpa(d->PhysicalStart + 8), bytes - 8),
 					 d->PhysicalStart + 8);
-			/* The neighbour is memory as well; beyond it there is none. */
+			/* The next range is memory too; beyond it there is none. */
 			assert_non_null(r->at(r->context, hpa(d->PhysicalStart), bytes + 4096));
 			assert_null(r->at(r->context, hpa(d->PhysicalStart), bytes + 4097));
 			assert_null(r->at(r->context, hpa(d->PhysicalStart), 0));
@@ -173,7 +173,7 @@ static void expect_range(const struct mem_range *r, uint64_t page, uint64_t page
 
 static void kinds(void **state)
 {
-	/* Unsorted; neighbours join within their list only. */
+	/* Unsorted; adjacent ranges are joined within their list only. */
 	add(EfiConventionalMemory, 0x300, 0x100, WB);
 	add(EfiBootServicesData, 0x400, 0x10, WB);
 	add(EfiConventionalMemory, 0x100, 0x100, WB | XP);
@@ -186,7 +186,7 @@ static void kinds(void **state)
 	add(EfiUnusableMemory, 0x525, 0x1, WB);
 	add(EfiReservedMemoryType, 0x550, 0x10, WB);
 	add(EfiConventionalMemory, 0x600, 0x10, UC);	  /* not cached */
-	add(EfiConventionalMemory, 0x700, 0x10, WB | SP); /* somebody's special memory */
+	add(EfiConventionalMemory, 0x700, 0x10, WB | SP); /* special-purpose memory */
 	add(EfiConventionalMemory, 0x800, 0, WB);
 	add(EfiConventionalMemory, 0x900, 1ul << 52, WB);
 	add(14, 0xa00, 0x10, WB); /* persistent memory */
@@ -200,7 +200,7 @@ static void kinds(void **state)
 	assert_non_null(reader);
 }
 
-/* Loaders' memory becomes ours, but for the image, the files and the trampoline. */
+/* Memory of loaders becomes Umbra's, except the image, the files and the trampoline. */
 static void loaders(void **state)
 {
 	struct vm_config *vm = info.config.vms;
@@ -210,12 +210,12 @@ static void loaders(void **state)
 	info.trampoline = hpa(0x9f * PAGE_SIZE);
 	vm[0].kernel = (struct vm_file){ .data = (void *)(0x1020 * PAGE_SIZE), .bytes = 0x2001 };
 	vm[0].initrd = (struct vm_file){ .data = (void *)(0x1030 * PAGE_SIZE), .bytes = 0x10000 };
-	vm[1].kernel = vm[0].kernel; /* read once */
+	vm[1].kernel = vm[0].kernel; /* read once for both */
 	vm[1].initrd = (struct vm_file){ .data = (void *)(0x1023 * PAGE_SIZE), .bytes = 0x1000 };
 	add(EfiLoaderData, 0x9e, 2, WB);
 	add(EfiLoaderCode, 0x1000, 0x18, WB);
 	add(EfiLoaderData, 0x101f, 0x11, WB);
-	add(EfiLoaderData, 0x1030, 0x10, WB); /* ours alone */
+	add(EfiLoaderData, 0x1030, 0x10, WB); /* used only here */
 	add(EfiBootServicesData, 0x1040, 1, WB);
 	add(EfiLoaderData, 0x2000, 1, UC);
 	assert_int_equal(efi_exit_boot_services(&info), 0);
@@ -228,7 +228,7 @@ static void loaders(void **state)
 	expect_range(&info.late[4], 0x1040, 1);
 }
 
-/* Row 10 of TME-MK: once any RAM has the mark, RAM of whatever kind without it stands apart. */
+/* Row 10 of TME-MK: once any RAM has the mark, RAM of any kind without the mark is kept apart. */
 static void marks(void **state)
 {
 	info.image = (struct mem_range){ hpa(0x508 * PAGE_SIZE), 1 };
@@ -251,7 +251,7 @@ static void marks(void **state)
 	expect_range(&info.unmarked[2], 0x500, 8);
 	expect_range(&info.unmarked[3], 0x509, 7);
 	free(map_pages);
-	/* A mark on what is no RAM says nothing of RAM. */
+	/* A mark on a range that is not RAM says nothing about RAM. */
 	(void)setup(state);
 	add(EfiConventionalMemory, 0x200, 0x100, WB);
 	add(EfiMemoryMappedIO, 0x100, 0x100, UC | CC);
@@ -266,7 +266,7 @@ static void runtime_plain(void **state)
 	add(EfiRuntimeServicesCode, 0x100, 0x10, WB | RT);
 	add(EfiRuntimeServicesData, 0x110, 0x20, WB | RT);
 	add(EfiMemoryMappedIO, 0xffc00, 0x400, UC | RT);
-	add(EfiConventionalMemory, 0x200, 0x20, WB | RT); /* nonsense: not ours to use */
+	add(EfiConventionalMemory, 0x200, 0x20, WB | RT); /* an impossible combination: not used */
 	assert_int_equal(efi_exit_boot_services(&info), 0);
 	assert_int_equal(info.range_count, 0);
 	assert_int_equal(info.runtime_count, 4);
@@ -309,7 +309,7 @@ static void runtime_exact(void **state)
 	assert_true(!info.runtime[2].code && info.runtime[2].writable);
 	assert_true(info.runtime[3].uncached);
 
-	/* A damaged table counts as none. */
+	/* A damaged table counts as no table. */
 	setup(state);
 	free(map_pages);
 	fw.attributes = &attributes;
@@ -340,7 +340,7 @@ static void too_many(void **state)
 	assert_non_null(strstr(fake_log_text(), "firmware has more than 256 runtime ranges"));
 }
 
-/* A timer changed the map between the two calls. It may grow; nothing may be allocated. */
+/* A timer changed the map between the two calls. The map may grow; nothing may be allocated. */
 static void stale_key(void **state)
 {
 	add(EfiConventionalMemory, 0x1000, 1, WB);
@@ -375,7 +375,7 @@ static void refusals(void **state)
 	assert_int_equal(fw.exit_calls, 0);
 }
 
-/* A serial line that lies in memory, or where firmware maps nothing, is refused. */
+/* A serial line at an address of RAM, or of a range that firmware does not map, is refused. */
 static void serial_lines(void **state)
 {
 	struct serial_place found = { 0 };

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* boot/efi_screen.c against a firmware with several graphics outputs of all kinds. */
+/* boot/efi_screen.c with a fake firmware that has several graphics outputs of all kinds. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <string.h>
@@ -60,7 +60,7 @@ static EFI_STATUS EFIAPI handle_protocol(EFI_HANDLE handle, EFI_GUID *guid, void
 	return outputs[i].console ? EFI_SUCCESS : EFI_UNSUPPORTED;
 }
 
-/* One more output, 1024 x 768, whose lines are 1040 pixels long. */
+/* Adds an output, 1024 x 768, whose lines are 1040 pixels long. */
 static void add(uint64_t base, EFI_GRAPHICS_PIXEL_FORMAT format, bool console)
 {
 	const size_t i = output_count++;
@@ -149,7 +149,7 @@ static void a_console_is_preferred(void **state)
 	assert_int_equal(probe().base.v, 0x70000000);
 }
 
-/* Nothing is drawn behind the end of the frame buffer. */
+/* Nothing is drawn beyond the end of the frame buffer. */
 static void sizes_are_checked(void **state)
 {
 	add(0x80000000, PixelBlueGreenRedReserved8BitPerColor, true);
@@ -169,7 +169,7 @@ static void masks(void **state)
 {
 	add(0x80000000, PixelBitMask, true);
 	outputs[0].info.PixelInformation = (EFI_PIXEL_BITMASK){ 0xf800, 0x7e0, 0x1f, 0 };
-	assert_int_equal(probe().width, 0); /* 16 bits a pixel */
+	assert_int_equal(probe().width, 0); /* 16 bits per pixel */
 	outputs[0].info.PixelInformation = (EFI_PIXEL_BITMASK){ 0xff000000, 0xff0000, 0xff00,
 								0xff };
 	assert_int_equal(probe().red_mask, 0xff000000);

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* boot/efi_serial.c: which line is opened for each wish, and what is said when it is not there. */
+/*
+ * boot/efi_serial.c: which line is opened for each setting, and what is logged when it does not
+ * exist.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <string.h>
@@ -13,8 +16,8 @@
 
 #define open_at fake_serial_place /* address 0: closed */
 
-static struct serial_place acpi; /* address 0: ACPI names none */
-static uint64_t answers[2];	 /* addresses where a UART is */
+static struct serial_place acpi; /* address 0: ACPI names no line */
+static uint64_t answers[2];	 /* addresses of UARTs */
 static unsigned opened;
 static uint32_t config[64];
 static bool pci_there;
@@ -83,7 +86,7 @@ static void acpi_comes_first(void **state)
 	assert_true(efi_serial_open());
 	assert_int_equal(open_at.address, 0x2f8);
 	assert_int_equal(open_at.divisor, 12);
-	answers[1] = 0; /* it does not answer */
+	answers[1] = 0; /* no UART answers */
 	assert_true(efi_serial_open());
 	assert_int_equal(open_at.address, 0x3f8);
 	answers[0] = 0;
@@ -130,7 +133,7 @@ static void pci(void **state)
 	efi_serial_configure(&wanted);
 	assert_int_equal(open_at.address, 0xe000);
 	assert_false(open_at.memory);
-	assert_int_equal(config[1] & 3, 3); /* it decodes */
+	assert_int_equal(config[1] & 3, 3); /* decoding is enabled */
 	config[4] = 0xfe034000;
 	answers[1] = 0xfe034000;
 	efi_serial_configure(&wanted);
@@ -139,7 +142,7 @@ static void pci(void **state)
 	config[4] = 0xfe034004; /* 64 bits, and beyond what firmware maps */
 	config[5] = 1;
 	efi_serial_configure(&wanted);
-	assert_true(open_at.address == 0xfe034000); /* what was open stays */
+	assert_true(open_at.address == 0xfe034000); /* the open line stays open */
 	assert_non_null(strstr(fake_log_text(), "PCI 00:16.3 no address below 4 GiB"));
 	config[2] = 0x02000000;
 	fake_log_reset();

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * vmm/emul.c and vmm/operand.c: whole instructions against a device of one register, with operands
- * in several pages, and instructions that changed behind the CPU's back.
+ * vmm/emul.c and vmm/operand.c: whole instructions with a device of one register, operands in
+ * several pages, and instructions that changed since the exit.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -23,7 +23,7 @@
 #define RAM	(1ul << 20)
 #define RAM_VAR 0x8000ul
 
-/* One device register, and a log of what reached it. */
+/* One device register, and a log of accesses. */
 static uint64_t device_value, device_offset;
 static unsigned device_reads, device_writes, device_size;
 
@@ -40,7 +40,7 @@ void vcpu_device_access(struct vcpu *vcpu, gpa_t gpa, struct io_access *access)
 	}
 }
 
-/* What the exit reports. kind 0: whatever the instruction is. */
+/* What the exit reports. kind 0: does not say whether it was a read or a write. */
 static struct emul_access exit_told;
 
 static enum vm_end_reason ended;
@@ -239,7 +239,7 @@ static void run_at_linear(uint64_t linear, uint8_t expected_length)
 	assert_int_equal(length, expected_length);
 }
 
-/* The same RIP, and bytes that stay where they are: what counts is where the page tables lead. */
+/* The same RIP and unchanged bytes: the result follows the page tables. */
 static void test_cache_follows_the_page_tables(void **state)
 {
 	const uint64_t tables = 0x20000, linear = 0x00007f0000003ff0;
@@ -270,7 +270,7 @@ static void test_cache_follows_the_page_tables(void **state)
 			assert_int_equal(device_value, 8);
 		}
 	}
-	/* Another CR3 that leads to the first page, at the same time. */
+	/* At the same time another CR3 leads to the first page. */
 	put_entry(tables + 0x4000 + (linear >> 39 & 511) * 8, (tables + 0x5000) | rights);
 	put_entry(tables + 0x5000 + (linear >> 30 & 511) * 8, (tables + 0x6000) | rights);
 	put_entry(tables + 0x6000 + (linear >> 21 & 511) * 8, (tables + 0x7000) | rights);
@@ -283,7 +283,7 @@ static void test_cache_follows_the_page_tables(void **state)
 	}
 }
 
-/* Rights that went away are a fault, though the bytes were seen before. */
+/* If the rights are gone there is a fault, even if the bytes were read before. */
 static void test_cache_follows_the_rights(void **state)
 {
 	const uint64_t tables = 0x20000, linear = 0x3000;
@@ -293,13 +293,13 @@ static void test_cache_follows_the_rights(void **state)
 	fake_vmwrite(VMCS_GUEST_CR0, CR0_PE | CR0_PG);
 	fake_vmwrite(VMCS_GUEST_CR3, tables);
 	put_entry(tables, (tables + 0x1000) | 0x27);
-	put_entry(tables + 0x1000 + 8, (uint64_t)0x30027 << 32); /* entry 3: for all */
+	put_entry(tables + 0x1000 + 8, (uint64_t)0x30027 << 32); /* entry 3: user accessible */
 	assert_int_equal(gmem_write(&vm.gmem, gpa(0x30000), "\x89\x01", 2), 0);
 	run_at_linear(linear, 2);
 	run_at_linear(linear, 2);
 	fake_vmwrite(VMCS_GUEST_SS_ACCESS_RIGHTS, SEG_AR_S | 3 << 5); /* as user */
 	run_at_linear(linear, 2);
-	put_entry(tables + 0x1000 + 8, (uint64_t)0x30023 << 32); /* for the kernel alone */
+	put_entry(tables + 0x1000 + 8, (uint64_t)0x30023 << 32); /* supervisor only */
 	assert_int_equal(try_kinds(&length, &fault), EMUL_FAULTED);
 	assert_int_equal(fault.vector, VECTOR_PF);
 	fake_vmwrite(VMCS_GUEST_SS_ACCESS_RIGHTS, SEG_AR_S);
@@ -311,18 +311,18 @@ static void test_page_crossing_and_refusal(void **state)
 	vcpu.regs.gpr[GPR_RAX] = 9;
 	assert_int_equal(run("\xc7\x05\x10\x00\xc0\xfe\x2a\x00\x00\x00", 10, 0x6ffc), EMUL_DONE);
 	assert_int_equal(device_value, 0x2a);
-	assert_int_equal(RUN("\x0f\x0b"), EMUL_UNKNOWN); /* ud2: changed under us */
+	assert_int_equal(RUN("\x0f\x0b"), EMUL_UNKNOWN); /* ud2: changed since the exit */
 	assert_string_equal(fake_log_text(), "");
 	emul_log(&vcpu, gpa(DEVICE));
 	assert_non_null(strstr(fake_log_text(), "at 0xfec00000 by no known load or store"));
 	assert_non_null(strstr(fake_log_text(), "at 0x5000: 0f 0b "));
-	/* Code at the end of RAM: the rest is nowhere. */
+	/* Code at the end of RAM: the rest of the instruction lies in no memory. */
 	assert_int_equal(run("\xc7\x05", 2, RAM - 2), EMUL_UNKNOWN);
 }
 
 /*
- * Two pages side by side in linear addresses, at PAIR: the first is a frame of RAM, what the second
- * is the test says. Code is at linear 0; 32-bit paging.
+ * Two pages that are adjacent in linear addresses, at PAIR: the first is a frame of RAM, the test
+ * chooses the second. Code is at linear 0; 32-bit paging.
  */
 #define TABLES 0x20000ul
 #define PAIR   0x7000ul
@@ -363,7 +363,7 @@ static uint32_t frame_word(uint64_t at)
 	return word;
 }
 
-/* An element in two pages goes to where each of them lies, and nowhere when one is not allowed. */
+/* An element in two pages goes to both, or nowhere when one page forbids it. */
 static void test_element_in_two_pages(void **state)
 {
 	const uint64_t other = 0x50000;
@@ -373,7 +373,10 @@ static void test_element_in_two_pages(void **state)
 	assert_int_equal(frame_word(FRAME + PAGE_SIZE - 4), 0x22110000);
 	assert_int_equal(frame_word(FRAME + PAGE_SIZE), 0);
 	assert_int_equal(frame_word(other), 0x4433);
-	/* The kernel's, read-only, or nobody's: the fault of the second page, no byte moved. */
+	/*
+	 * The second page is supervisor-only, read-only, or not present: its fault, and no byte is
+	 * moved.
+	 */
 	for (unsigned i = 0; i < 3; i++) {
 		static const uint64_t seconds[] = { 0x51000 | KERNEL, 0x51000 | RDONLY, 0 };
 		struct gwalk_fault fault;
@@ -393,7 +396,7 @@ static void test_element_in_two_pages(void **state)
 	}
 }
 
-/* Byte by byte where it goes from RAM into a device, and back. */
+/* Byte by byte when it crosses from RAM into a device, and back. */
 static void test_element_into_a_device(void **state)
 {
 	start_paging((DEVICE + PAGE_SIZE) | USER);
@@ -413,7 +416,7 @@ static void test_element_into_a_device(void **state)
 	assert_int_equal(vcpu.regs.gpr[GPR_RAX], 0xddddbbaa);
 }
 
-/* The segments of both sides are checked: limit, type, and which fault it is. */
+/* The segments of both operands are checked: limit, type, and which fault is raised. */
 static void test_string_segments(void **state)
 {
 	static const struct {
@@ -452,7 +455,9 @@ static void test_string_segments(void **state)
 	}
 }
 
-/* What another vCPU put in the place of the instruction is done when the exit was for such. */
+/*
+ * Another vCPU has replaced the instruction: the new one is executed if the exit could be its own.
+ */
 static void test_instruction_that_does_not_fit(void **state)
 {
 	static const struct {
@@ -474,7 +479,7 @@ static void test_instruction_that_does_not_fit(void **state)
 		{ GMEM_ACCESS_WRITE, "\xad", 1, EMUL_RETRY },	 /* lodsd */
 		{ GMEM_ACCESS_WRITE, "\xa5", 1, EMUL_RETRY },	 /* movsd, the other way round */
 		{ GMEM_ACCESS_READ, "\x89\xc8", 2, EMUL_RETRY }, /* mov eax,ecx */
-		{ GMEM_ACCESS_READ, "\xf3\xa5", 2, EMUL_RETRY }, /* rep, no round */
+		{ GMEM_ACCESS_READ, "\xf3\xa5", 2, EMUL_RETRY }, /* rep with a count of 0 */
 	};
 
 	vcpu.regs.gpr[GPR_RSI] = DEVICE + 0x10;
@@ -493,8 +498,8 @@ static void test_instruction_that_does_not_fit(void **state)
 }
 
 /*
- * A page that may be read alone: a load that became OR, or one that became longer and goes into the
- * kernel's page, meets the guest's page tables.
+ * A page that is read-only for the guest. A load that has become an OR, or an access that has
+ * become longer and reaches into a supervisor page, is checked against the guest's page tables.
  */
 static void test_rights_beyond_the_exit(void **state)
 {
@@ -508,7 +513,7 @@ static void test_rights_beyond_the_exit(void **state)
 	assert_int_equal(RUN("\x8b\x01"), EMUL_DONE);
 	put_pte(PAIR, DEVICE | USER);
 	assert_int_equal(RUN("\x09\x01"), EMUL_DONE);
-	put_pte(PAIR, (DEVICE + 2 * PAGE_SIZE) | USER); /* another page by now */
+	put_pte(PAIR, (DEVICE + 2 * PAGE_SIZE) | USER); /* maps another page by now */
 	assert_int_equal(RUN("\x09\x01"), EMUL_RETRY);
 	exit_told.linear_known = false; /* an exit of the APIC page */
 	assert_int_equal(RUN("\x09\x01"), EMUL_RETRY);
@@ -527,7 +532,7 @@ static void test_rights_beyond_the_exit(void **state)
 	put_pte(PAIR + PAGE_SIZE, 0x50000 | USER);
 	assert_int_equal(RUN("\x8b\x01"), EMUL_DONE);
 	assert_int_equal(device_reads, 2);
-	assert_int_equal(vcpu.regs.gpr[GPR_RAX], 0x1111); /* the second half is RAM's */
+	assert_int_equal(vcpu.regs.gpr[GPR_RAX], 0x1111); /* the second half comes from RAM */
 }
 
 int main(void)

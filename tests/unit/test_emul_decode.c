@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * vmm/emul_decode.c and vmm/emul_alu.c: what instructions mean, and flags as the build host's own
- * CPU computes them.
+ * vmm/emul_decode.c and vmm/emul_alu.c: what instructions do, and flags compared with those of the
+ * build host's CPU.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -215,7 +215,7 @@ static void test_decode(void **state)
 
 #define FLAGS (RFLAGS_CF | RFLAGS_PF | RFLAGS_AF | RFLAGS_ZF | RFLAGS_SF | RFLAGS_OF)
 
-/* What this machine's own CPU makes of it. */
+/* Computes the result with this machine's own CPU. */
 #define HOST_OP(insn, T)                                                              \
 	do {                                                                          \
 		T x = (T)a, y = (T)b;                                                 \
@@ -278,7 +278,7 @@ static uint64_t random_value(void)
 	return r % 3 == 0 ? edges[r / 3 % ARRAY_COUNT(edges)] : r;
 }
 
-/* Logical operations leave AF undefined (SDM vol. 2): not compared. */
+/* Logical operations leave AF undefined (SDM vol. 2), so it is not compared. */
 static uint64_t defined_flags(unsigned alu)
 {
 	bool logical = alu == EMUL_AND || alu == EMUL_OR || alu == EMUL_XOR || alu == EMUL_TEST;

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* guest/engine_policy.c: each cell of engine x key x machine, its verdict and its words. */
+/*
+ * guest/engine_policy.c: each combination of engine, key and machine, with its verdict and its
+ * message.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -17,13 +20,13 @@
 #define OWN    ENGINE_RUNS_PLATFORM
 #define REFUSE ENGINE_REFUSED
 
-/* words is a part that says what matters; NULL: there must be none. */
+/* words is the important part of the message; NULL: there must be no message. */
 struct cell {
 	int verdict;
 	const char *words;
 };
 
-/* No TME, TME with one key, KeyIDs, all in use; with bypass: KeyIDs, all in use. */
+/* No TME, TME with one key, KeyIDs, all KeyIDs in use; with bypass: KeyIDs, all in use. */
 struct row {
 	enum vm_engine engine;
 	enum vm_key key;
@@ -99,7 +102,7 @@ static const struct row rows[] = {
 	    { CLEAR, NULL } } },
 };
 
-/* The state is the cell's row and column. */
+/* The state is a cell's row and column. */
 static void test_cell(void **state)
 {
 	const size_t number = (size_t)*state;
@@ -118,7 +121,10 @@ static void test_cell(void **state)
 	}
 }
 
-/* What must hold whatever the table says: clear only by both words, and no refusal unexplained. */
+/*
+ * What must hold for every cell: clear memory only when both keys ask for it, and no refusal
+ * without a message.
+ */
 static void test_never_in_silence(void **state)
 {
 	for (int engine = 0; engine < VM_ENGINES; engine++) {

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* ept/ept.c: entries as the SDM wants them, leaf sizes, splitting, failures that leave nothing. */
+/*
+ * ept/ept.c: entries as the SDM requires them, leaf sizes, splitting, and failures that change
+ * nothing.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <string.h>
@@ -30,7 +33,7 @@ static const struct ept_attr wb_rwx = { EPT_RWX, EPT_MEMTYPE_WB, true, 0 };
 		assert_int_equal((a).keyid, (b).keyid);           \
 	} while (0)
 
-/* The raw entry at a level (4: PML4E), or 0 when a table above is missing. */
+/* The raw entry at a level (4: PML4E), or 0 when a table above it is missing. */
 static uint64_t *raw_entry(const struct ept_root *root, uint64_t at, int level)
 {
 	uint64_t *table = (uint64_t *)root->pml4.v;
@@ -127,12 +130,12 @@ static void test_accessed_dirty(void **state)
 		assert_int_equal(ept_walk(&root, gpa(0), &leaf), 0);
 		assert_int_equal(leaf.accessed, bits & 1);
 		assert_int_equal(leaf.dirty, bits >> 1);
-		/* A split passes them on. */
+		/* A split copies them. */
 		assert_int_equal(ept_unmap(&root, gpa(0x3000), 0x1000), 0);
 		assert_int_equal(ept_walk(&root, gpa(0x1ff000), &leaf), 0);
 		assert_int_equal(leaf.accessed, bits & 1);
 		assert_int_equal(leaf.dirty, bits >> 1);
-		/* A CPU without the bits: any page may be dirty. */
+		/* A CPU without these bits: any page may be dirty. */
 		caps.accessed_dirty = false;
 		ept_configure(&caps);
 		assert_int_equal(ept_walk(&root, gpa(0x1ff000), &leaf), 0);
@@ -141,15 +144,13 @@ static void test_accessed_dirty(void **state)
 	}
 }
 
-/*
- * Taking one page away, as the pager does: what was written is reported, with A/D bits and without.
- */
+/* Unmapping single pages, as the pager does: a write is reported, with A/D bits and without. */
 static void test_single_pages(void **state)
 {
 	static const struct {
 		bool ad;
 		uint8_t access;
-		uint64_t bits; /* that the CPU set */
+		uint64_t bits; /* bits that the CPU set */
 		bool written, referenced;
 	} cases[] = {
 		{ true, EPT_RWX, 0, false, false },
@@ -213,7 +214,7 @@ static void test_leaf_sizes(void **state)
 	static const struct {
 		uint64_t gpa, hpa, bytes, max_leaf;
 		bool no_2m, no_1g;
-		/* Number of leaves of each size that must come out. */
+		/* The expected number of leaves of each size. */
 		unsigned count_4k, count_2m, count_1g;
 	} cases[] = {
 		{ 0, 0, SIZE_1G, SIZE_1G, false, false, 0, 0, 1 },
@@ -276,7 +277,7 @@ static void test_refused(void **state)
 		{ "memory type 3", 0, 0, 0x1000, { 7, 3, true, 0 }, ERR_INVAL },
 		{ "memory type 7", 0, 0, 0x1000, { 7, 7, true, 0 }, ERR_INVAL },
 		{ "memory type 14", 0, 0, 0x1000, { 7, 14, true, 0 }, ERR_INVAL },
-		{ "KeyID", 0, 0, 0x1000, { 7, 6, true, 1 }, ERR_RANGE }, /* there are none */
+		{ "KeyID", 0, 0, 0x1000, { 7, 6, true, 1 }, ERR_RANGE }, /* there are no KeyIDs */
 		{ "hpa reserved bits", 0, 1ul << 46, 0x1000, { 7, 6, true, 0 }, ERR_RANGE },
 		{ "hpa runs over", 0, (1ul << 46) - 0x1000, 0x2000, { 7, 6, true, 0 }, ERR_RANGE },
 		{ "gpa too high", 1ul << 46, 0, 0x1000, { 7, 6, true, 0 }, ERR_RANGE },
@@ -324,14 +325,17 @@ static void test_only_over_absent(void **state)
 	ept_configure(&all_caps);
 	assert_int_equal(ept_root_init(&root), 0);
 	assert_int_equal(ept_map(&root, gpa(SIZE_2M + 0x5000), hpa(0), 0x1000, SIZE_1G, wb_rwx), 0);
-	/* A range that meets it at its end, in one large leaf or in small ones: nothing changes. */
+	/*
+	 * A range that overlaps a mapping at its end, for a large leaf or small ones: nothing
+	 * changes.
+	 */
 	assert_int_equal(ept_map(&root, gpa(0), hpa(SIZE_1G), 2 * SIZE_2M, SIZE_2M, wb_rwx),
 			 ERR_EXISTS);
 	assert_int_equal(ept_map(&root, gpa(0), hpa(0x1000), SIZE_2M + 0x6000, PAGE_SIZE, wb_rwx),
 			 ERR_EXISTS);
 	assert_int_equal(ept_walk(&root, gpa(0), &leaf), ERR_NOTFOUND);
 	assert_int_equal(ept_walk(&root, gpa(SIZE_2M), &leaf), ERR_NOTFOUND);
-	/* Where a table that has become empty stands, small leaves replace a large one. */
+	/* If an empty table exists, small leaves are used in place of a large one. */
 	assert_int_equal(ept_unmap(&root, gpa(SIZE_2M + 0x5000), 0x1000), 0);
 	assert_int_equal(ept_map(&root, gpa(SIZE_2M), hpa(SIZE_2M), SIZE_2M, SIZE_2M, wb_rwx), 0);
 	for (uint64_t at = 0; at < SIZE_2M; at += PAGE_SIZE) {
@@ -342,7 +346,7 @@ static void test_only_over_absent(void **state)
 	ept_root_free(&root);
 }
 
-/* Fails at each allocation in turn: no mapping may remain, and the same call succeeds later. */
+/* Each allocation fails in turn: nothing may be mapped, and the same call succeeds later. */
 static void test_map_no_memory(void **state)
 {
 	const uint64_t start = SIZE_1G - SIZE_2M - 0x1000, bytes = 2 * SIZE_2M + 0x2000;
@@ -376,7 +380,7 @@ static void test_split(void **state)
 {
 	static const struct {
 		uint64_t at, bytes;
-		int tables; /* that the split takes */
+		int tables; /* tables that the split takes */
 	} cases[] = {
 		{ 0, SIZE_1G, 0 },
 		{ SIZE_2M, SIZE_2M, 1 },
@@ -416,8 +420,11 @@ static void test_split(void **state)
 	}
 }
 
-/* Unmapping what is not there is no error and costs no tables. */
-/* Where large leaves must not allow execution: the 2 MiB that are asked for do, in 4-KiB leaves. */
+/* Unmapping an absent range is not an error and takes no tables. */
+/*
+ * On a CPU where large leaves must not allow execution: the 2 MiB asked for become 4-KiB leaves
+ * that do.
+ */
 static void test_no_large_exec(void **state)
 {
 	const uint64_t base = SIZE_1G, asked = base + 5 * SIZE_2M + 0x3000;
@@ -433,7 +440,8 @@ static void test_no_large_exec(void **state)
 	assert_int_equal(ept_map(&root, gpa(base), hpa(base), SIZE_1G, SIZE_1G, attr), ERR_INVAL);
 	assert_int_equal(ept_map(&root, gpa(base), hpa(2 * base), SIZE_1G, SIZE_1G, wb_rwx), 0);
 	assert_int_equal(*raw_entry(&root, base, 3) & 7, EPT_READ | EPT_WRITE);
-	*raw_entry(&root, base, 3) |= BIT(9); /* the CPU noted a write: it must not get lost */
+	/* The CPU has noted a write, which must not be lost. */
+	*raw_entry(&root, base, 3) |= BIT(9);
 	assert_int_equal(ept_allow_exec(&root, gpa(asked)), 0);
 	for (uint64_t at = base; at < base + 12 * SIZE_2M; at += 0x1ff000) {
 		bool here = ALIGN_DOWN(at, SIZE_2M) == ALIGN_DOWN(asked, SIZE_2M);
@@ -446,7 +454,7 @@ static void test_no_large_exec(void **state)
 	}
 	assert_int_equal(ept_allow_exec(&root, gpa(asked)), 0);
 	assert_int_equal(ept_allow_exec(&root, gpa(base - 1)), ERR_NOTFOUND);
-	/* What unmapping has split is asked for leaf by leaf. */
+	/* Leaves that unmapping has split must be asked for one by one. */
 	assert_int_equal(ept_unmap(&root, gpa(base), PAGE_SIZE), 0);
 	assert_int_equal(ept_walk(&root, gpa(base + 0x5000), &leaf), 0);
 	assert_int_equal(leaf.attr.access, EPT_READ | EPT_WRITE);
@@ -482,7 +490,7 @@ static uint32_t rnd(uint32_t below)
 	return (uint32_t)(seed >> 33) % below;
 }
 
-/* Random maps and unmaps against an array of pages. */
+/* Random maps and unmaps, compared with an array of pages. */
 static void test_model(void **state)
 {
 	static uint64_t model[MODEL_PAGES]; /* 0: absent, else hpa + 1 */
@@ -528,8 +536,8 @@ static void test_model(void **state)
 #define TEST(f) cmocka_unit_test_setup_teardown(f, fake_setup, fake_teardown)
 
 /*
- * Row 29: a leaf of each size carries its KeyID, and so do all parts of one that is split. m = 46,
- * k = 4 as on P4: the KeyID lies in bits 45:42.
+ * Row 29: a leaf of each size has its KeyID, and so have all parts when it is split. m = 46, k = 4
+ * as on P4: the KeyID is in bits 45:42.
  */
 static void test_row_29_keyid_in_leaves(void **state)
 {
@@ -547,7 +555,7 @@ static void test_row_29_keyid_in_leaves(void **state)
 			ept_map(&root, gpa(SIZE_1G), hpa(5 * SIZE_1G), sizes[i], SIZE_1G, attr), 0);
 		assert_int_equal(*raw_entry(&root, SIZE_1G, (int)i + 1) & ~MASK(11, 0),
 				 9ul << 42 | 5 * SIZE_1G);
-		if (sizes[i] > PAGE_SIZE) { /* splits it down to 4 KiB */
+		if (sizes[i] > PAGE_SIZE) { /* splits the leaf down to 4 KiB */
 			assert_int_equal(ept_unmap(&root, gpa(SIZE_1G), PAGE_SIZE), 0);
 		}
 		for (uint64_t at = sizes[i] > PAGE_SIZE ? PAGE_SIZE : 0; at < sizes[i];
@@ -560,7 +568,7 @@ static void test_row_29_keyid_in_leaves(void **state)
 	}
 }
 
-/* No address reaches into the KeyID's bits, and no KeyID out of them. */
+/* No address has KeyID bits set, and no KeyID has bits outside of them. */
 static void test_keyid_limits(void **state)
 {
 	struct ept_attr attr = wb_rwx;
@@ -584,7 +592,7 @@ static void test_keyid_limits(void **state)
 	ept_root_free(&root);
 }
 
-/* Tables lie under the KeyID of host pages: EPTP and every entry on the way say so. */
+/* Tables use the KeyID of host pages, in the EPTP and in every entry on the way. */
 static void test_tables_carry_host_keyid(void **state)
 {
 	struct ept_root root;

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * ept/ept_tlb.c: who is flushed, who is kicked, who is waited for, and in which order the two sides
- * look at each other. The order is seen through a page fault: the first look at a root's generation
- * traps, and the trap handler plays the other CPU at that moment. The mask of CPUs lies in the next
- * page, where accesses do not trap.
+ * ept/ept_tlb.c: which CPUs flush, are kicked, and are waited for, and the order in which the two
+ * sides read each other's state. The test observes the order through a page fault: the first read
+ * of a root's generation traps, and the trap handler plays the other CPU at that moment. The mask
+ * of CPUs lies in the next page, where accesses do not trap.
  */
 #define _GNU_SOURCE
 #include <pthread.h>
@@ -28,7 +28,7 @@ static const struct ept_caps caps_all = { .invept_single = false, .phys_bits = 4
 static struct {
 	uint64_t count, type, eptp;
 	bool refuse;
-	struct ept_root *published; /* what this CPU had published at the time */
+	struct ept_root *published; /* what this CPU had published at that time */
 	void (*hook)(void);
 } flushes;
 
@@ -51,7 +51,7 @@ bool fake_invept(uint64_t type, uint64_t eptp)
 	return !flushes.refuse;
 }
 
-static uint8_t *pages; /* the root is alone on them, with its mask in the second */
+static uint8_t *pages; /* hold only the root; its mask is in the second page */
 static struct ept_root *root;
 #define MASK_OFFSET offsetof(struct ept_root, cpus)
 _Static_assert(offsetof(struct ept_root, generation) < MASK_OFFSET && MASK_OFFSET <= PAGE_SIZE,
@@ -98,7 +98,7 @@ static void part_on(uint32_t cpu)
 	fake_set_cpu(0);
 }
 
-/* A CPU is in the mask of the root that it entered with last, until it parts. */
+/* A CPU is in the mask of the last root that it entered with, until it parts. */
 static void test_who_is_in_the_mask(void **state)
 {
 	struct ept_root other = { .eptp = 0x9901e, .generation = 1 };
@@ -108,7 +108,7 @@ static void test_who_is_in_the_mask(void **state)
 	leave_on(1);
 	enter_on(CPU_MAX - 1);
 	leave_on(CPU_MAX - 1);
-	enter_on(1); /* is in it already */
+	enter_on(1); /* is in the mask already */
 	leave_on(1);
 	assert_int_equal(root->cpus[0], BIT(1));
 	assert_int_equal(root->cpus[CPU_MAX / 64 - 1], BIT(63));
@@ -117,7 +117,7 @@ static void test_who_is_in_the_mask(void **state)
 	ept_tlb_leave();
 	assert_int_equal(root->cpus[0], 0);
 	assert_int_equal(other.cpus[0], BIT(1));
-	ept_tlb_part(root); /* is not in that one */
+	ept_tlb_part(root); /* is not in that mask */
 	assert_int_equal(other.cpus[0], BIT(1));
 	ept_tlb_part(&other);
 	assert_int_equal(other.cpus[0], 0);
@@ -126,7 +126,7 @@ static void test_who_is_in_the_mask(void **state)
 	enter_on(CPU_MAX - 1);
 	ept_tlb_shootdown(root);
 	assert_int_equal(fake_kicks(CPU_MAX - 1), 1);
-	/* The others are not even looked at: this one is not inside, whatever it says. */
+	/* A CPU outside of the mask is not even looked at, whatever it has published. */
 	percpu_get(2)->guest_root = root;
 	ept_tlb_shootdown(root);
 	assert_int_equal(fake_kicks(2), 0);
@@ -139,7 +139,7 @@ static void test_who_is_in_the_mask(void **state)
 
 static void test_flush_when_behind(void **state)
 {
-	enter_on(1); /* never seen: whatever an earlier root left must go */
+	enter_on(1); /* the first entry flushes what an earlier root may have left */
 	assert_int_equal(flushes.count, 1);
 	assert_int_equal(flushes.type, INVEPT_SINGLE);
 	assert_int_equal(flushes.eptp, 0x1234501e);
@@ -150,11 +150,11 @@ static void test_flush_when_behind(void **state)
 	enter_on(1); /* up to date */
 	leave_on(1);
 	assert_int_equal(flushes.count, 1);
-	enter_on(2); /* each CPU for itself */
+	enter_on(2); /* each CPU flushes for itself */
 	leave_on(2);
 	assert_int_equal(flushes.count, 2);
 	ept_tlb_shootdown(root);
-	assert_int_equal(flushes.count, 2); /* nobody is inside: nobody flushes until it enters */
+	assert_int_equal(flushes.count, 2); /* no CPU is inside: none flushes before it enters */
 	enter_on(1);
 	assert_int_equal(flushes.count, 3);
 	leave_on(1);
@@ -172,7 +172,7 @@ static void test_all_context_fallback(void **state)
 	FAKE_EXPECT_PANIC(enter_on(1), "ok");
 }
 
-/* Only those in the guest with this root are kicked. */
+/* Only CPUs that are in the guest with this root are kicked. */
 static void test_who_is_kicked(void **state)
 {
 	struct ept_root other = { .eptp = 0x9901e, .generation = 1 };
@@ -191,7 +191,7 @@ static void test_who_is_kicked(void **state)
 	leave_on(2);
 }
 
-/* In the time between two looks the CPU leaves, flushes, and is inside again: that will do. */
+/* Between two looks the CPU leaves, flushes, and enters again: it need not be waited for. */
 static void kick_leaves_and_returns(uint32_t cpu)
 {
 	leave_on(cpu);
@@ -202,13 +202,13 @@ static void test_returned_cpu_is_not_waited_for(void **state)
 {
 	enter_on(1);
 	fake_kick_hook = kick_leaves_and_returns;
-	ept_tlb_shootdown(root); /* returns at all */
+	ept_tlb_shootdown(root); /* must return */
 	assert_int_equal(flushes.count, 2);
 	assert_ptr_equal(percpu_get(1)->guest_root, root);
 	leave_on(1);
 }
 
-/* A shoot-down that comes while the CPU flushes for an older one must find it behind. */
+/* If a shoot-down comes while the CPU flushes for an older one, it must find the CPU behind. */
 static void shoot_during_flush(void)
 {
 	flushes.hook = NULL;
@@ -247,7 +247,7 @@ static void on_fault(int signal, siginfo_t *info, void *context)
 	at_first_look = NULL;
 }
 
-/* Runs fn, and play at its first access to the root's generation. */
+/* Runs fn, and calls play at fn's first access to the root's generation. */
 static void with_trap(void (*fn)(void), void (*play)(void))
 {
 	struct sigaction action = { .sa_sigaction = on_fault, .sa_flags = SA_SIGINFO }, old;
@@ -273,7 +273,10 @@ static void enter_cpu1(void)
 	enter_on(1);
 }
 
-/* Join, publish, then compare: else a shoot-down in between sees nobody, and nobody flushes. */
+/*
+ * Join, publish, then compare: else a shoot-down in between would see no CPU, and no CPU would
+ * flush.
+ */
 static void test_enter_publishes_before_it_compares(void **state)
 {
 	with_trap(enter_cpu1, look_at_cpu1);
@@ -288,13 +291,13 @@ static void shoot(void)
 }
 
 /*
- * Advance, then look at the mask and who has published: a CPU that joins and enters just before the
+ * Advance, then read the mask and who has published: a CPU that joins and enters just before the
  * advance must be found inside.
  */
 static void test_shootdown_advances_before_it_looks(void **state)
 {
 	enter_on(1);
-	leave_on(1); /* up to date: entering again flushes nothing */
+	leave_on(1); /* up to date: entering again does not flush */
 	part_on(1);
 	fake_kick_hook = leave_on;
 	with_trap(shoot, enter_cpu1);
@@ -309,7 +312,7 @@ static bool waited;
 static void *leave_later(void *arg)
 {
 	fake_set_cpu(1);
-	/* On a busy host the other side may begin late; without a kick it would wait for ever. */
+	/* On a busy host the other side may start late; without a kick it would wait for ever. */
 	for (int i = 0; i < 10000000 && fake_kicks(1) == 0; i++) {
 		sched_yield();
 	}
@@ -335,14 +338,14 @@ static void test_waits_for_a_cpu_in_the_guest(void **state)
 }
 
 /*
- * Both sides for real, on two threads. CPU 1 enters, caches the page when the entry is present, and
- * uses what it has cached; CPU 0 maps the page, unmaps it, shoots down, and then owns the page.
+ * Both sides on two real threads. CPU 1 enters, caches the page when the entry is present, and uses
+ * the cached translation. CPU 0 maps the page, unmaps it, shoots down, and then owns the page.
  */
 #define ROUNDS 1000000
 
 static uint32_t entry_present, page_is_ours, stop, violations, uses;
 
-/* Stores that miss the caches hold back the ones after them: loads then pass these for long. */
+/* Stores that miss the caches delay later stores, so that loads pass these for a long time. */
 static void fill_store_buffer(uint32_t round)
 {
 	static uint8_t spill[64][1u << 20];

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * vmm/exit_ept.c: what is repaired, emulated, tried again, injected into the guest, or the end of a
- * VM.
+ * vmm/exit_ept.c: which exits are repaired, emulated, tried again, injected into the guest, or end
+ * the VM.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -30,7 +30,7 @@ static enum emul_outcome outcome;
 static struct emul_access asked;
 static bool page_comes;
 static char did[64], detail[VM_DETAIL_MAX];
-static uint64_t place; /* of the last fault */
+static uint64_t place; /* place of the last fault */
 
 static void note(const char *what)
 {
@@ -82,7 +82,7 @@ const struct iobus_range *iobus_memory_range(const struct iobus *bus, uint64_t a
 void iobus_memory_access(const struct iobus *bus, uint64_t address, struct vcpu *v,
 			 struct io_access *access)
 {
-	access->value = 0x0b; /* by way of the bus */
+	access->value = 0x0b; /* the access went through the bus */
 }
 
 static bool nobody_there;
@@ -115,7 +115,7 @@ void inject_page_fault(struct vcpu *v, uint32_t error_code, uint64_t cr2)
 	note("#PF ");
 }
 
-static uint64_t injected; /* the last: vector, error code above it */
+static uint64_t injected; /* the last event: vector, with the error code above it */
 
 void inject_exception(struct vcpu *v, uint8_t vector, uint32_t error_code)
 {
@@ -214,13 +214,13 @@ static void test_violations(void **state)
 			assert_int_equal(asked.gpa.v, violations[i].at);
 			assert_int_equal(asked.kind, violations[i].why & 7);
 			assert_true(asked.linear_known);
-			/* What is tried again is translated again. */
+			/* An instruction that is tried again is translated again. */
 			assert_int_equal(fake_invvpids, outcome == EMUL_RETRY);
 		}
 	}
 }
 
-/* Where nobody is, the CPU does it by itself: nothing is raised and nothing is said. */
+/* At an address without a device the CPU completes the access: no fault, no log line. */
 static void test_nobody_there(void **state)
 {
 	static const struct {
@@ -253,7 +253,9 @@ static void test_nobody_there(void **state)
 	}
 }
 
-/* A guest that goes on so fills no log; the reason for an end, with the longest address, is whole.
+/*
+ * A guest that repeats this cannot fill the log. The reason for an end is not cut, even with the
+ * longest address.
  */
 static void test_words(void **state)
 {
@@ -281,10 +283,10 @@ static void test_apic_access(void **state)
 	assert_int_equal(asked.kind, GMEM_ACCESS_WRITE);
 	vmwrite(VMCS_EXIT_QUALIFICATION, APIC_OFFSET_EOI | APICQ_LINEAR_WRITE << 12);
 	assert_int_equal(exit_apic_access(&vcpu), EXIT_NEXT_INSN);
-	vmwrite(VMCS_EXIT_QUALIFICATION, 0x80 | 2 << 12); /* a fetch */
+	vmwrite(VMCS_EXIT_QUALIFICATION, 0x80 | 2 << 12); /* an instruction fetch */
 	assert_int_equal(exit_apic_access(&vcpu), EXIT_RESUME);
 	assert_string_equal(did, "emul skip emul skip EOI hole log exception ");
-	/* The delivery of an event writes there: no EOI. */
+	/* Event delivery writes there: no EOI. */
 	did[0] = '\0';
 	vcpu.event.info = EVENT_VALID;
 	vmwrite(VMCS_EXIT_QUALIFICATION, APIC_OFFSET_EOI | APICQ_LINEAR_WRITE << 12);
@@ -292,7 +294,7 @@ static void test_apic_access(void **state)
 	assert_string_equal(did, "hole exception ");
 }
 
-/* A vCPU got on when RIP changed, or what a string instruction counts in; else it did not. */
+/* A vCPU made progress if RIP or the registers of a string instruction changed; else it did not. */
 static void test_places(void **state)
 {
 	static const unsigned counted[] = { GPR_RCX, GPR_RSI, GPR_RDI };
@@ -317,7 +319,9 @@ static void test_places(void **state)
 	assert_int_not_equal(place, before);
 }
 
-/* Where no RAM was found once there will never be any: not asked again, but for the APIC's page. */
+/*
+ * Where there is no RAM there will never be any: it is not looked up again, except the APIC's page.
+ */
 static void test_device_page_is_kept(void **state)
 {
 	static const struct {
@@ -331,7 +335,8 @@ static void test_device_page_is_kept(void **state)
 		{ EPTV_GLA_VALID | EPTV_READ, 0xfec00010, GMEM_FAULT_MMIO, 3 },
 		{ DATA | EPTV_READ, 0xfec01000, GMEM_FAULT_MMIO, 4 },
 		{ DATA | EPTV_READ, 0xfec01000, GMEM_FAULT_MMIO, 4 },
-		{ DATA | EPTV_READ, 0x1000, GMEM_FAULT_FIXED, 5 }, /* RAM is never kept */
+		/* An address of RAM is never cached. */
+		{ DATA | EPTV_READ, 0x1000, GMEM_FAULT_FIXED, 5 },
 		{ DATA | EPTV_READ, 0x1000, GMEM_FAULT_FIXED, 6 },
 		{ DATA | EPTV_READ, APIC, GMEM_FAULT_MMIO, 7 },
 		{ DATA | EPTV_READ, APIC, GMEM_FAULT_MMIO, 8 },
@@ -358,7 +363,9 @@ static void answer(void *unused, struct vcpu *v, struct io_access *access)
 	access->value = 0xde000000 + access->offset;
 }
 
-/* The device that answered last is not looked up again; what it does not hold whole is the bus's.
+/*
+ * The last device that answered is not looked up again; an access that does not lie wholly in it
+ * goes to the bus.
  */
 static void test_device_is_kept(void **state)
 {
@@ -369,12 +376,12 @@ static void test_device_is_kept(void **state)
 		uint64_t value;
 		unsigned lookups;
 	} rows[] = {
-		{ 0xfec0000c, 4, 0x0b, 1 },	  /* found, by way of the bus */
-		{ 0xfec0000c, 4, 0xde00000c, 1 }, /* kept */
-		{ 0xfec0000d, 4, 0x0b, 2 },	  /* beyond its end */
-		{ 0xfec00010, 1, 0x0b, 3 },	  /* behind it: nobody's */
+		{ 0xfec0000c, 4, 0x0b, 1 },	  /* found through the bus */
+		{ 0xfec0000c, 4, 0xde00000c, 1 }, /* cached */
+		{ 0xfec0000d, 4, 0x0b, 2 },	  /* crosses its end */
+		{ 0xfec00010, 1, 0x0b, 3 },	  /* behind it: no device */
 		{ 0xfebfffff, 1, 0x0b, 4 },
-		{ 0xfec00000, 8, 0xde000000, 4 }, /* and still kept */
+		{ 0xfec00000, 8, 0xde000000, 4 }, /* and still cached */
 	};
 
 	device = (struct iobus_range){ .base = 0xfec00000, .length = 16, .ops = &ops };
@@ -387,7 +394,7 @@ static void test_device_is_kept(void **state)
 	}
 }
 
-/* Faults of the instruction's own go to the guest as they are. */
+/* Faults of the instruction itself are injected unchanged. */
 static void test_other_faults(void **state)
 {
 	memory = GMEM_FAULT_MMIO;
@@ -400,7 +407,7 @@ static void test_other_faults(void **state)
 	assert_int_equal(injected, VECTOR_SS | 6ul << 32);
 }
 
-/* #GP(0), and one line of the log for a VM, whatever its page walk or its stores do. */
+/* #GP(0), and one log line for each VM, whatever its page walk or its stores do. */
 static void test_read_only_memory(void **state)
 {
 	vm.wrote_read_only.only = false;
@@ -423,7 +430,7 @@ static void on_apic(struct vcpu *v, struct io_access *access)
 	access->value = access->offset;
 }
 
-/* The page of the local APIC is the vCPU's own, and no device that is kept. */
+/* The page of the local APIC belongs to the vCPU, and is never cached as a device. */
 static void test_apic_page(void **state)
 {
 	struct io_access access = { .size = 4 };

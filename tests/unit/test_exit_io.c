@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * vmm/exit_io.c: which port is asked for how many bytes, what becomes of the registers, and one
- * element of INS and OUTS for each exit.
+ * vmm/exit_io.c: which port is accessed with which size, how registers change, and one element of
+ * INS and OUTS for each exit.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -25,13 +25,13 @@ static struct vmx_caps caps;
 static struct vm vm;
 static struct vcpu vcpu;
 static struct vcpu_private priv;
-static struct io_access done; /* by the device; size 0: it was not asked */
+static struct io_access done; /* the access that the device saw; size 0: none */
 static uint16_t port;
 static uint64_t answer, memory;
 static unsigned rounds, seg;
 static uint64_t offset;
 static enum gwalk_access kind;
-static uint8_t fault_vector; /* of the operand; 0: none */
+static uint8_t fault_vector; /* of the operand; 0: no fault */
 static uint32_t injected;
 static bool written;
 
@@ -61,7 +61,7 @@ int operand_in_segment(struct vcpu *v, const struct gwalk_mode *mode, unsigned i
 		       unsigned size, enum gwalk_access access, struct operand *out,
 		       struct gwalk_fault *fault)
 {
-	assert_int_equal(done.size, 0); /* before the port */
+	assert_int_equal(done.size, 0); /* read before the port */
 	seg = in_seg;
 	offset = at;
 	kind = access;
@@ -137,7 +137,7 @@ static void test_in_and_out(void **state)
 		{ 1, false, 0x1122334455667788, 0, 0x88, 0x1122334455667788 },
 		{ 2, false, 0x1122334455667788, 0, 0x7788, 0x1122334455667788 },
 		{ 4, false, 0x1122334455667788, 0, 0x55667788, 0x1122334455667788 },
-		/* The device's upper bytes are not looked at. */
+		/* The device's upper bytes are ignored. */
 		{ 1, true, 0x1122334455667788, 0xffffffffffffffab, 0, 0x11223344556677ab },
 		{ 2, true, 0x1122334455667788, 0xffffffffffffabcd, 0, 0x112233445566abcd },
 		{ 4, true, 0x1122334455667788, 0xffffffff89abcdef, 0, 0x89abcdef },
@@ -168,7 +168,7 @@ static void test_strings(void **state)
 		bool down;
 		uint64_t index, rcx; /* RSI or RDI, and RCX */
 		uint64_t offset, index_after, rcx_after;
-		bool again; /* RIP stays */
+		bool again; /* RIP does not change */
 	} rows[] = {
 		{ 0, 1, 8, SEG_DS, false, 0x1000, 5, 0x1000, 0x1001, 5, false },
 		{ 0, 4, 8, SEG_FS, true, 0x1000, 5, 0x1000, 0xffc, 5, false },
@@ -176,8 +176,10 @@ static void test_strings(void **state)
 		{ IOQ_REP, 1, 8, SEG_DS, false, 0x1000, 2, 0x1000, 0x1001, 1, true },
 		{ IOQ_REP, 1, 8, SEG_DS, false, 0x1000, 1, 0x1000, 0x1001, 0, false },
 		{ IOQ_REP | IOQ_IN, 4, 8, SEG_ES, true, 0x1000, 3, 0x1000, 0xffc, 2, true },
-		/* Of 32 and 16 bits: the count and the index wrap there, and what is above is
-		 * cleared or kept. */
+		/*
+		 * With 32 and 16 bits: count and index wrap at that size, and the bits above are
+		 * cleared or kept.
+		 */
 		{ IOQ_REP, 1, 4, SEG_DS, false, 0x5ffffffff, 0x700000002, 0xffffffff, 0, 1, true },
 		{ IOQ_REP, 1, 2, SEG_DS, false, 0x5ffff, 0x70001, 0xffff, 0x50000, 0x70000, false },
 	};
@@ -208,7 +210,7 @@ static void test_strings(void **state)
 	}
 }
 
-/* A count of 0 moves nothing, and asks no device. */
+/* A count of 0 moves nothing, and no device is accessed. */
 static void test_nothing_to_do(void **state)
 {
 	vmwrite(VMCS_EXIT_INSTRUCTION_INFO, INFO(2, SEG_DS));
@@ -218,7 +220,7 @@ static void test_nothing_to_do(void **state)
 	assert_int_equal(vcpu.regs.gpr[GPR_RCX], 0x10000);
 }
 
-/* Without the instruction's information the mode decides, and DS is taken (SDM, IA32_VMX_BASIC). */
+/* Without INSTRUCTION_INFO the mode gives the size, and the segment is DS (SDM, IA32_VMX_BASIC). */
 static void test_without_info(void **state)
 {
 	static const struct {
@@ -242,7 +244,7 @@ static void test_without_info(void **state)
 	}
 }
 
-/* A fault comes instead of the access: nothing has moved, and the port was not read. */
+/* A fault in place of the access: nothing has moved, and the port was not read. */
 static void test_faults(void **state)
 {
 	static const uint8_t vectors[] = { VECTOR_PF, VECTOR_GP, VECTOR_SS };

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* vmm/exits.c: debug exceptions, the end of an instruction, HLT, and what no row handles. */
+/* vmm/exits.c: debug exceptions, the end of an instruction, HLT, and exits without a row. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -163,7 +163,7 @@ static void exception(uint32_t type, uint8_t vector)
 	assert_int_equal(dispatch(EXIT_REASON_EXCEPTION_NMI), EXIT_RESUME);
 }
 
-/* What delivery does to the debug registers (SDM, "Debug Exceptions"). */
+/* How delivery changes the debug registers (SDM, "Debug Exceptions"). */
 static void test_debug_exception(void **state)
 {
 	dr6 = 0xffff0ff1;
@@ -177,7 +177,7 @@ static void test_debug_exception(void **state)
 	assert_int_equal(vmread(VMCS_GUEST_DEBUGCTL), 0);
 }
 
-/* The IRET that faulted had unblocked NMIs; not so where an event was on its way, nor at #DF. */
+/* The IRET that faulted had unblocked NMIs; not if an event was being delivered, nor at #DF. */
 static void test_nmi_unblocking(void **state)
 {
 	static const struct {
@@ -218,7 +218,7 @@ static void test_host_events(void **state)
 	assert_int_equal(vcpu.event.info, 0);
 }
 
-/* Blocking ends, RF ends, and a single step is due, unless branches alone are stepped. */
+/* Blocking ends, RF is cleared, and a single step is due, unless only branches are stepped. */
 static void test_end_of_instruction(void **state)
 {
 	static const struct {
@@ -245,7 +245,7 @@ static void test_end_of_instruction(void **state)
 			} else {
 				rip_next_round();
 			}
-			/* A round that others follow leaves RIP, and RF set. */
+			/* An iteration with more to come leaves RIP unchanged and RF set. */
 			assert_int_equal(vmread(VMCS_GUEST_RIP), round == 0 ? 0x1002 : 0x1000);
 			assert_int_equal(vmread(VMCS_GUEST_RFLAGS),
 					 kept | (round == 0 ? 0 : RFLAGS_RF));
@@ -256,7 +256,7 @@ static void test_end_of_instruction(void **state)
 	}
 }
 
-/* RIP wraps at 4 GiB outside of 64-bit mode alone. */
+/* RIP wraps at 4 GiB only outside of 64-bit mode. */
 static void test_rip_wraps(void **state)
 {
 	vmwrite(VMCS_GUEST_RIP, 0xffffffff);
@@ -278,7 +278,7 @@ static void test_hlt(void **state)
 	(void)dispatch(EXIT_REASON_HLT);
 	assert_false(priv.halted_if.only);
 	assert_int_equal(halt_checks, 1);
-	/* A #DB that is due behind it ends it at once. */
+	/* A #DB that is due after the HLT ends it at once. */
 	vcpu.state = VCPU_RUNNABLE;
 	vmwrite(VMCS_GUEST_RFLAGS, RFLAGS_ONE | RFLAGS_TF);
 	(void)dispatch(EXIT_REASON_HLT);
@@ -291,7 +291,7 @@ static void test_bus_lock_and_notify(void **state)
 	assert_int_equal(dispatch(EXIT_REASON_BUS_LOCK), EXIT_YIELD);
 	assert_int_equal(yields, 1);
 	assert_int_equal(vmread(VMCS_GUEST_RIP), 0x1000);
-	/* Beside another reason it changes nothing. */
+	/* Together with another reason this bit changes nothing. */
 	assert_int_equal(dispatch((uint32_t)EXIT_REASON_BUS_LOCKED | EXIT_REASON_CPUID),
 			 EXIT_RESUME);
 	assert_int_equal(vmread(VMCS_GUEST_RIP), 0x1002);
@@ -333,7 +333,7 @@ static void test_unhandled(void **state)
 	assert_int_equal(ended, VM_END_TRIPLE_FAULT);
 }
 
-/* The dump of a VM that came to grief shows what a MOV would have given the guest. */
+/* The dump of a VM that failed shows the values that a MOV would have given the guest. */
 static void test_dump(void **state)
 {
 	vmwrite(VMCS_GUEST_CR0, 0x80000031);
