@@ -12,10 +12,10 @@
 
 static inline void bzimage_put(uint8_t *image, size_t offset, uint64_t value, size_t bytes)
 {
-	memcpy(image + offset, &value, bytes); /* tests run on x86: little-endian */
+	memcpy(image + offset, &value, bytes); /* tests run on x86, which is little-endian */
 }
 
-/* As Debian's kernels have it: protocol 2.15, relocatable, prefers 16 MiB, needs 32 MiB there. */
+/* Like Debian's kernels: protocol 2.15, relocatable, prefers 16 MiB, needs 32 MiB there. */
 static inline void bzimage_fill(uint8_t *image)
 {
 	memset(image, 0, BZIMAGE_SETUP_BYTES);

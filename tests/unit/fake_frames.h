@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Between fake_pages.c, which owns the frames, fake_host_paging.c, which maps them, and the caches.
+ * Declarations shared by fake_pages.c, which owns the frames, fake_host_paging.c, which maps them,
+ * and the fakes of caches.
  */
 #ifndef UMBRA_FAKE_FRAMES_H
 #define UMBRA_FAKE_FRAMES_H
@@ -8,13 +9,15 @@
 #include "vmm/base/keyid.h"
 #include "vmm/base/types.h"
 
-/* The memory file that holds the frame, and where in it. Fails on what is no allocated frame. */
+/*
+ * The memory file that holds the frame, and the offset in it. Fails if the frame is not allocated.
+ */
 int fake_frames_fd(hpa_t frame, uint64_t *offset);
 
 /*
- * fake_lines.c: a page that is mapped, at an address, has lines in the caches under that KeyID
- * until cache_write_back took them out through such a mapping, or cache_flush_all all lines. Who
- * maps it under another KeyID before that fails the test.
+ * fake_lines.c: after a page was mapped at an address, caches hold lines of it under that KeyID
+ * until cache_write_back flushes them through such a mapping, or cache_flush_all flushes
+ * everything. Mapping it under another KeyID before that fails the test.
  */
 void fake_cache_fill(const void *address, struct keyed_frame page);
 void fake_cache_flush_page(const void *address);

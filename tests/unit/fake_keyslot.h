@@ -10,12 +10,15 @@
 extern unsigned fake_keyslots;
 extern bool fake_keyslot_kill_fails;
 /*
- * Called before a key dies whose lines were flushed one by one; fails the test when some are left.
- * NULL: it fails.
+ * Called before a key is killed whose lines were flushed one by one; it fails the test when some
+ * are left. NULL: such a kill fails the test.
  */
 extern void (*fake_keyslot_lines_flushed)(keyid_t keyid);
 
-/* All steps of retire_poll; false when nothing was retired, or the last flush was too recent. */
+/*
+ * Runs all steps of retire_poll. Returns false when nothing was retired, or the last flush was too
+ * recent.
+ */
 static inline bool fake_retire_all(void)
 {
 	for (unsigned i = 0; i < 1000; i++) {

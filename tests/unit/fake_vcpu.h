@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A VM of bare vCPUs in place of vmm/vm.c and vmm/vcpu.c, for what hangs on them: it notes what is
- * asked of the vCPUs. Each function is weak, so that a test may bring its own.
+ * A VM of bare vCPUs in place of vmm/vm.c and vmm/vcpu.c, for tests of code that uses them. It
+ * records requests to the vCPUs. Each function is weak, so that a test may define its own.
  */
 #ifndef UMBRA_FAKE_VCPU_H
 #define UMBRA_FAKE_VCPU_H
@@ -11,7 +11,7 @@
 
 #define FAKE_VCPU_MAX 40
 
-/* What was asked of the vCPU with this id since fake_vm_make. */
+/* Requests to the vCPU with this id since fake_vm_make. */
 struct fake_vcpu_notes {
 	unsigned kicks, works, nmis, inits, sipis;
 	uint8_t sipi_vector;
@@ -21,13 +21,13 @@ struct fake_vcpu_notes {
 };
 extern struct fake_vcpu_notes fake_vcpus[FAKE_VCPU_MAX];
 
-/* What vcpu_has_virtual_delivery says; guest TSC = host TSC + fake_tsc_offset. */
+/* What vcpu_has_virtual_delivery returns. Guest TSC = host TSC + fake_tsc_offset. */
 extern bool fake_virtual_delivery;
 extern uint64_t fake_tsc_offset;
 
 /*
- * A VM with so many vCPUs, each with an apic_page of junk. There is one; each call makes it from
- * the start.
+ * Makes a VM with so many vCPUs, each with an apic_page of junk. There is one VM; each call resets
+ * it.
  */
 struct vm *fake_vm_make(uint32_t vcpu_count);
 

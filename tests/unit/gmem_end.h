@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The end of a test's gmem: all steps at once. */
+/* The end of a test's gmem, all steps at once. */
 #ifndef UMBRA_GMEM_END_H
 #define UMBRA_GMEM_END_H
 

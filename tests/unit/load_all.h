@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* All steps of guest/linux_load.h, for tests that care for what comes out. */
+/* Runs all steps of guest/linux_load.h, for tests of the result. */
 #ifndef UMBRA_LOAD_ALL_H
 #define UMBRA_LOAD_ALL_H
 

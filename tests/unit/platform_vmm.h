@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* For tests of guest/platform.c: the vmm, the local APICs and the pager that it stands on. */
+/* For tests of guest/platform.c: fakes of the vmm, the local APICs and the pager that it uses. */
 #ifndef UMBRA_TEST_PLATFORM_VMM_H
 #define UMBRA_TEST_PLATFORM_VMM_H
 
@@ -72,7 +72,7 @@ void vm_start(struct vm *vm)
 void vm_destroy(struct vm *vm)
 {
 	for (uint32_t i = 0; i < vm->vcpu_count; i++) {
-		assert_null(vm->vcpus[i]->platform); /* its APIC went first */
+		assert_null(vm->vcpus[i]->platform); /* its APIC is destroyed first */
 		free(vm->vcpus[i]);
 	}
 	gmem_end(&vm->gmem);
@@ -214,11 +214,11 @@ int vlapic_msr_write(struct vcpu *vcpu, uint32_t msr, uint64_t value)
 }
 /* clang-format on */
 
-/* --- The pager: its share is one host page, its memory plain --- */
+/* --- The pager: an account is one host page, its memory is plain --- */
 
 static int fail_pager;
 static bool sealed;
-static const uint8_t *secret; /* that it is to be given */
+static const uint8_t *secret; /* that it must be given */
 static struct tme_state tme;
 
 const struct tme_state *tme_state(void)
@@ -233,7 +233,7 @@ struct pager_vm {
 int pager_vm_create(const char *name, uint32_t vcpu_count, const uint8_t *given,
 		    struct pager_vm **out)
 {
-	assert_ptr_equal(name, config.name); /* it outlives the share */
+	assert_ptr_equal(name, config.name); /* the name outlives the account */
 	assert_int_equal(vcpu_count, config.vcpus);
 	assert_ptr_equal(given, secret);
 	*out = fail_pager == 0 ? page_alloc(1) : NULL;
@@ -242,7 +242,7 @@ int pager_vm_create(const char *name, uint32_t vcpu_count, const uint8_t *given,
 
 void pager_vm_destroy(struct pager_vm *pager)
 {
-	/* The memory is gone by now. */
+	/* The memory is freed by now. */
 	assert_true(pager == NULL || fake_frames_live() == 0);
 	page_free(pager, 1);
 }
@@ -277,7 +277,7 @@ const char *page_cipher_name(void)
 
 /* --- For the tests --- */
 
-/* Whole. As boot/vms.c does it. */
+/* Starts a VM and loads it completely, as boot/vms.c does. */
 static inline int start_vm(struct vm **vm)
 {
 	int err = platform_start_vm(&config, vm);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Comes first in each source of a race test (-include): the host has a sched_yield of its own, and
- * who spins gives way, for there may be fewer real CPUs than threads.
+ * Included first in each source of a race test (-include). The host has its own sched_yield. A
+ * thread that spins yields, because there may be fewer real CPUs than threads.
  */
 #ifndef UMBRA_TEST_RACE_H
 #define UMBRA_TEST_RACE_H

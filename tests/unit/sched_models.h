@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * For tests of vmm/sched.c: vCPUs are models that spin or sleep; each CPU has a clock, and the one
- * that is behind goes on.
+ * For tests of vmm/sched.c: vCPUs are models that spin or sleep. Each CPU has its own clock, and
+ * the CPU whose clock is behind runs next.
  */
 #ifndef UMBRA_TEST_SCHED_MODELS_H
 #define UMBRA_TEST_SCHED_MODELS_H
@@ -29,24 +29,24 @@ static struct model {
 	struct vm vm;
 	struct vcpu vcpu;
 	struct vcpu_private priv;
-	bool yields, ends;    /* ends: in its next turn */
+	bool yields, ends;    /* ends: the vCPU ends in its next turn */
 	uint64_t sleep, work; /* ticks; sleep 0: it spins */
 	uint64_t wakes_at;    /* host TSC */
 	bool woke;
-	uint64_t latest; /* ticks from wakes_at to its turn, at worst */
+	uint64_t latest; /* most ticks from wakes_at to its turn */
 	unsigned parked, unloaded, turns, polls;
 	unsigned ticks;		    /* of the VM's clock ... */
 	uint64_t period, tick_cost; /* ... every so many TSC ticks; 0: once */
-	uint64_t ticked_late;	    /* at worst */
+	uint64_t ticked_late;	    /* most ticks that one was late */
 } models[MODELS];
 
 static uint64_t clocks[CPUS], until;
 static struct model *turns_of[8];
 static size_t turn_count;
-static struct model *kicked_by_poll; /* once */
+static struct model *kicked_by_poll; /* by the poll hook, once */
 static unsigned idle_count;
 static uint64_t idle_until;
-static uint64_t poll_ticks; /* what the hook costs, and so each change of vCPU */
+static uint64_t poll_ticks; /* ticks that the hook takes, and so each change of vCPU */
 static uint64_t late_kick;  /* kicks models[1] at this TSC, once */
 
 static struct model *model_of(const struct vcpu *vcpu)
@@ -67,7 +67,7 @@ bool vcpu_wake(struct vcpu *vcpu)
 	return vcpu->state == VCPU_RUNNABLE;
 }
 
-/* Is it taken out of the guest, by the timer or a kick? */
+/* Does it leave the guest, because of the timer or a kick? */
 static bool exits(struct vcpu *vcpu, uint64_t timer)
 {
 	static uint64_t kicks;
@@ -151,7 +151,7 @@ static void poll(struct vm *vm)
 	}
 }
 
-/* Changes the clock of a VM during the hook of another, as another CPU may; once. */
+/* The hook of another VM changes the clock of this one, as another CPU may; once. */
 static struct model *changes_meanwhile;
 
 static inline void set_clock(struct model *model, uint64_t deadline)
@@ -180,7 +180,7 @@ static const struct vm_hooks hooks = { .next_deadline = next_deadline,
 				       .poll = poll,
 				       .clock = tick };
 
-/* A VM of one vCPU, on its way already. */
+/* A VM with one vCPU, which has started. */
 static struct model *begin(unsigned index, uint32_t weight, uint64_t affinity)
 {
 	struct model *model = &models[index];
@@ -236,7 +236,7 @@ static bool somebody_was_kicked(void)
 	return false;
 }
 
-/* While one CPU sleeps the others go on. Waking for another's kick is early, and allowed. */
+/* While one CPU sleeps the others run. A kick for another reason may wake it early. */
 void cpu_idle_until(uint64_t deadline)
 {
 	uint32_t self = percpu_self()->index, next;
@@ -257,7 +257,7 @@ void cpu_idle_until(uint64_t deadline)
 	sleeps[self] = false;
 }
 
-/* Lets all CPUs go on until each of their clocks has passed. */
+/* Runs all CPUs until each clock has passed so many ticks. */
 static inline void go_on(uint64_t ticks)
 {
 	uint32_t next;
@@ -268,7 +268,7 @@ static inline void go_on(uint64_t ticks)
 	}
 }
 
-/* So many CPUs, which have idled for a while. */
+/* Uses so many CPUs, which have been idle for some time. */
 static inline void use_cpus(uint32_t count)
 {
 	fake_set_cpu_count(count);
@@ -291,7 +291,7 @@ static int setup(void **state)
 	return err;
 }
 
-/* Ends all VMs, so that the next test finds empty queues; each vCPU left its CPU once. */
+/* Ends all VMs, so that the next test finds empty queues; each vCPU has left its CPU once. */
 static int teardown(void **state)
 {
 	for (unsigned i = 0; i < MODELS; i++) {

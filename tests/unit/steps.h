@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Counts instructions of a child process by stepping it from one INT3 to the next. */
+/* Counts instructions of a child process by single-stepping it from one INT3 to the next. */
 #ifndef UMBRA_TESTS_UNIT_STEPS_H
 #define UMBRA_TESTS_UNIT_STEPS_H
 
@@ -8,7 +8,10 @@
 #include <sys/types.h>
 #include <sys/wait.h>
 
-/* Runs to the next INT3, by steps or at once. Returns the steps, -1 when the child is gone. */
+/*
+ * Runs to the next INT3, in single steps or at full speed. Returns the steps, or -1 when the child
+ * has ended.
+ */
 static inline long to_breakpoint(pid_t pid, int request)
 {
 	siginfo_t info;

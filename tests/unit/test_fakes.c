@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The fakes themselves: what they give, and that they catch what they are there to catch. */
+/*
+ * The fakes themselves: what they return, and that they detect the errors that they should detect.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -20,7 +22,7 @@
 #include "vmm/base/percpu.h"
 #include "vmm/base/smp.h"
 
-/* Does the function end its process? In a child, with nothing to read on the terminal. */
+/* Does the function end its process? Runs it in a child whose output is discarded. */
 static bool dies(void (*fn)(void))
 {
 	int status;

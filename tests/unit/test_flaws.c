@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * vmm/flaws.c: for CPUs as they report themselves, what is done about each flaw, which flaws they
- * have, and which of these nothing mitigates.
+ * vmm/flaws.c: for CPUs as they describe themselves: what is done about each flaw, which flaws they
+ * have, and which of these have no mitigation.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -15,7 +15,7 @@
 #include "vmm/flaws.h"
 #include "vmm/vmx.h"
 
-/* The first letters of the table's names, in its order; upper case: nothing mitigates it. */
+/* The first letters of the table's names, in its order; upper case: the flaw has no mitigation. */
 #define NAMES 16
 static const char *const names[NAMES] = {
 	"Spectre v1",
@@ -133,7 +133,7 @@ static void test_cpus(void **state)
 	}
 }
 
-/* CPUs without leaf 7, or without its subleaf 2, are not asked for it. */
+/* A CPU without leaf 7, or without its subleaf 2, is not asked for it. */
 static void test_short_cpuid(void **state)
 {
 	struct flaw_facts facts;

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* ept/gmem.c and ept/ram_plain.c: regions, the door's bounds, first touch, nothing left behind. */
+/*
+ * ept/gmem.c and ept/ram_plain.c: regions, the door's bounds, first touch, and that nothing is left
+ * behind.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <string.h>
@@ -72,7 +75,7 @@ static void test_regions(void **state)
 		assert_true(gmem.regions[i - 1].base.v + gmem.regions[i - 1].bytes <=
 			    gmem.regions[i].base.v);
 	}
-	/* The frames of refused regions went back; all others are reserved already. */
+	/* The frames of refused regions were freed; all others are reserved already. */
 	assert_int_equal(fake_frames_live(), 0x10 + 1 + 1 + 0x3f0);
 }
 
@@ -97,7 +100,7 @@ static void test_bounds(void **state)
 		{ 0x2fff, 1, true },
 		{ 0x3000, 1, false },
 		{ 0x3000, 0, true },
-		{ 0x10000, 0x3000, true }, /* two regions that touch */
+		{ 0x10000, 0x3000, true }, /* two adjacent regions */
 		{ 0x10fff, 2, true },
 		{ 0x10000, 0x3001, false },
 		{ 0x2fff, 0xd002, false },
@@ -129,7 +132,7 @@ static void test_bounds(void **state)
 			assert_int_equal(gmem_fill(&gmem, at, 0, cases[i].bytes), err);
 		}
 	}
-	/* A write that is refused at its last byte has written nothing. */
+	/* A write that is refused because of its last byte has written nothing. */
 	memset(buf, 0x55, sizeof(buf));
 	assert_int_equal(gmem_write(&gmem, gpa(0x1000), buf, 0x2001), ERR_RANGE);
 	assert_int_equal(gmem_read(&gmem, gpa(0x1000), buf, 0x2000), 0);
@@ -143,7 +146,7 @@ static void test_copies(void **state)
 	static uint8_t model[0x8000], buf[0x8000];
 	uint32_t seed = 1;
 
-	/* Regions that touch: the door crosses from one to the next. */
+	/* Adjacent regions: an access may cross from one to the next. */
 	assert_int_equal(gmem_add_ram_plain(&gmem, gpa(0x1f0000), 0x3000, SIZE_2M), 0);
 	assert_int_equal(gmem_add_ram_plain(&gmem, gpa(0x1f3000), 0x5000, SIZE_2M), 0);
 	memset(model, 0, sizeof(model));
@@ -180,7 +183,7 @@ static void test_cmpxchg(void **state)
 	assert_int_equal(gmem_cmpxchg(&gmem, gpa(0x1ff8), &expected, 0x1122334455667788, 8), 0);
 	assert_int_equal(expected, 0);
 	assert_int_equal(gmem_cmpxchg(&gmem, gpa(0x1ff8), &expected, 5, 8), 0);
-	assert_int_equal(expected, 0x1122334455667788); /* was not what we expected: no exchange */
+	assert_int_equal(expected, 0x1122334455667788); /* the old value was another: no exchange */
 	expected = 0x11223344;
 	assert_int_equal(gmem_cmpxchg(&gmem, gpa(0x1ffc), &expected, 0xaabbccdd, 4), 0);
 	assert_int_equal(expected, 0x11223344);
@@ -192,16 +195,16 @@ static void test_cmpxchg(void **state)
 	assert_int_equal(gmem_cmpxchg(&gmem, gpa(0x2000), &expected, 0, 8), ERR_RANGE);
 }
 
-/* Where a 2 MiB leaf fits it is used; it is zeroed whole, and exactly it. */
+/* A 2 MiB leaf is used where it fits; exactly that leaf is zeroed, and as a whole. */
 static void test_first_touch(void **state)
 {
 	static const struct {
 		uint64_t touch, leaf_base, leaf_bytes;
 	} cases[] = {
-		{ 0x1ff123, 0x1ff000, PAGE_SIZE }, /* the head: no whole 2 MiB */
+		{ 0x1ff123, 0x1ff000, PAGE_SIZE }, /* the beginning: less than 2 MiB */
 		{ 0x200000, 0x200000, SIZE_2M },
 		{ 0x5fffff, 0x400000, SIZE_2M },
-		{ 0x600abc, 0x600000, PAGE_SIZE }, /* the tail */
+		{ 0x600abc, 0x600000, PAGE_SIZE }, /* the end */
 	};
 	struct ept_leaf leaf;
 	uint64_t resident = 0;
@@ -228,7 +231,10 @@ static void test_first_touch(void **state)
 		}
 		resident += cases[i].leaf_bytes;
 		assert_int_equal(gmem.resident_bytes, resident);
-		/* A second vCPU that faulted at the same time finds it done, and wipes nothing. */
+		/*
+		 * A second vCPU that faulted at the same time finds the page mapped, and zeroes
+		 * nothing.
+		 */
 		maps = fake_temp_maps();
 		*(uint64_t *)fake_frame(leaf.hpa) = 7;
 		assert_int_equal(gmem_fault(&gmem, gpa(cases[i].touch), GMEM_ACCESS_READ, NULL),
@@ -239,7 +245,10 @@ static void test_first_touch(void **state)
 	assert_int_equal(gmem.fault_count, 2 * ARRAY_COUNT(cases));
 }
 
-/* Where no code may run in large leaves: what is fetched from is split, on first touch too. */
+/*
+ * Where large leaves must not be executable: a leaf is split when code is fetched from it, also on
+ * first touch.
+ */
 static void test_fetch_from_large_leaf(void **state)
 {
 	struct ept_caps caps = *ept_caps();
@@ -253,7 +262,7 @@ static void test_fetch_from_large_leaf(void **state)
 	assert_int_equal(ept_walk(&gmem.root, gpa(SIZE_2M), &leaf), 0);
 	assert_int_equal(leaf.leaf_bytes, SIZE_2M);
 	assert_int_equal(leaf.attr.access, EPT_READ | EPT_WRITE);
-	/* A read of it, by another vCPU that faulted at the same time, changes nothing. */
+	/* A read by another vCPU that faulted at the same time changes nothing. */
 	assert_int_equal(gmem_fault(&gmem, gpa(SIZE_2M), GMEM_ACCESS_READ, NULL), GMEM_FAULT_FIXED);
 	assert_int_equal(ept_walk(&gmem.root, gpa(SIZE_2M), &leaf), 0);
 	assert_int_equal(leaf.leaf_bytes, SIZE_2M);
@@ -297,7 +306,7 @@ static void test_max_leaf(void **state)
 	}
 }
 
-/* One leaf of 1 GiB where it fits; its parts beside it in smaller leaves. */
+/* One leaf of 1 GiB where it fits; the parts beside it are in smaller leaves. */
 static void test_leaf_1g(void **state)
 {
 	struct ept_leaf leaf;
@@ -316,7 +325,7 @@ static void test_leaf_1g(void **state)
 	assert_int_equal(leaf.leaf_bytes, SIZE_1G);
 }
 
-/* Free memory in pieces of one page: the region is built of pieces, and every byte is its own. */
+/* Free memory consists of single pages: the region uses them, and no two addresses share a byte. */
 static void test_fragmented(void **state)
 {
 	const uint64_t pages = 1500;
@@ -351,7 +360,7 @@ static void test_fragmented(void **state)
 	}
 }
 
-/* Some 2 MiB pieces are free: these parts get 2 MiB leaves, the rest small ones. */
+/* Some 2 MiB pieces are free: these parts get 2 MiB leaves, the others small ones. */
 static void test_partly_fragmented(void **state)
 {
 	hpa_t small;
@@ -359,7 +368,7 @@ static void test_partly_fragmented(void **state)
 	unsigned large_count = 0;
 
 	fake_frames_set_count(4 * 512);
-	assert_int_equal(frames_alloc(1, 1, &small), 0); /* breaks the first 2 MiB */
+	assert_int_equal(frames_alloc(1, 1, &small), 0); /* takes a page of the first 2 MiB */
 	assert_int_equal(gmem_add_ram_plain(&gmem, gpa(0), 3 * SIZE_2M + 0x1ff000, SIZE_1G), 0);
 	for (uint64_t at = 0; at < 3 * SIZE_2M + 0x1ff000; at += leaf.leaf_bytes) {
 		assert_int_equal(gmem_fault(&gmem, gpa(at), GMEM_ACCESS_READ, NULL),
@@ -385,7 +394,10 @@ static void test_add_no_memory(void **state)
 	assert_int_equal(gmem_add_ram_plain(&gmem, gpa(0), SIZE_2M, SIZE_2M), 0);
 }
 
-/* Frames go back wiped. The fake keeps the content of a frame that is taken again at once. */
+/*
+ * Frames are wiped before they are freed. The fake keeps the content of a frame that is allocated
+ * again at once.
+ */
 static void test_destroy_wipes(void **state)
 {
 	static const uint64_t touched[] = { 0x3000, 0x2345678, 0x7ff000 };
@@ -409,12 +421,15 @@ static void test_destroy_wipes(void **state)
 			assert_int_equal(bytes[i][j], 0);
 		}
 	}
-	/* Untouched frames were not looked at: 1 page, two leaves of 2 MiB; twice each, + fills. */
+	/*
+	 * Untouched frames were not wiped: 1 page and two leaves of 2 MiB, mapped twice each, and 3
+	 * fills.
+	 */
 	assert_int_equal(fake_temp_maps(), 2 * (1 + 512 + 512) + 3);
-	gmem_end(&gmem); /* harmless on what was destroyed already */
+	gmem_end(&gmem); /* harmless after gmem_destroy */
 }
 
-/* The short cut of page walks: the same bytes and bounds as gmem_read, and aligned. */
+/* The fast path of page walks: the same bytes and bounds as gmem_read, with alignment. */
 static void test_load(void **state)
 {
 	static const struct {
@@ -449,7 +464,7 @@ static void test_load(void **state)
 		assert_int_equal(fake_temp_mapped(), 0);
 		assert_int_equal(gmem.lock.next, gmem.lock.owner);
 	}
-	/* It sees what the guest writes. */
+	/* The load sees what the guest writes. */
 	assert_int_equal(ept_walk(&gmem.root, gpa(0x2000), &leaf), 0);
 	value = 0x1234;
 	memcpy(fake_frame(leaf.hpa), &value, 8);
@@ -458,8 +473,8 @@ static void test_load(void **state)
 }
 
 /*
- * A VM that was set up does not run out of host pages: first touches, and code in large leaves
- * where it needs small ones, take tables that were set aside; a leaf of 1 GiB gives one back.
+ * A running VM does not run out of host pages: first touches, and code in large leaves that must be
+ * split, use tables that were set aside; a new leaf of 1 GiB returns one.
  */
 static void test_no_host_page_at_run_time(void **state)
 {
@@ -489,7 +504,10 @@ static void test_no_host_page_at_run_time(void **state)
 	}
 }
 
-/* What the EPT maps, by leaf: nothing before the first touch, then by what fits where. */
+/*
+ * What the EPT maps, by leaf size: nothing before the first touch, then the largest leaves that
+ * fit.
+ */
 static void test_count_leaves(void **state)
 {
 	struct gmem_leaves leaves;

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* vmm/gwalk.c: the four paging modes, rights, reserved bits, accessed and dirty, page crossings. */
+/*
+ * vmm/gwalk.c: the four paging modes, rights, reserved bits, accessed and dirty bits, page
+ * crossings.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <string.h>
@@ -21,7 +24,7 @@
 #define NX (1ul << 63)
 
 #define RAM   (4ul << 20)
-#define TABLE 0x10000ul /* level n's table lies at TABLE + n * 4096 */
+#define TABLE 0x10000ul /* level n's table is at TABLE + n * 4096 */
 
 #define CR0_ON (CR0_PE | CR0_PG | CR0_WP)
 #define LONG   (EFER_LME | EFER_LMA | EFER_NXE)
@@ -77,7 +80,7 @@ static void build_4level(uint64_t leaf)
 
 static const struct right_case {
 	const char *name;
-	uint64_t leaf; /* rights of the 4-KiB page */
+	uint64_t leaf; /* entry of the 4-KiB page */
 	uint64_t cr0, cr4, efer, rflags;
 	bool user;
 	enum gwalk_access access;
@@ -137,7 +140,7 @@ static void test_accessed_and_dirty(void **state)
 	assert_int_equal(get(table_of(4), 255, 8), table_of(3) | P | W | U | A);
 	assert_int_equal(gwalk_translate(&gmem, &mode, LINEAR, GWALK_WRITE, &out, &fault), 0);
 	assert_int_equal(get(table_of(1), 1, 8), 0x3000 | P | W | A | D);
-	/* A refused access leaves no trace. */
+	/* A refused access changes nothing. */
 	build_4level(0x3000 | P);
 	assert_int_equal(gwalk_translate(&gmem, &mode, LINEAR, GWALK_WRITE, &out, &fault),
 			 ERR_NOTFOUND);
@@ -168,7 +171,7 @@ static void test_large_pages(void **state)
 	put(table_of(3), 1, 8, 0x40000000 | P | W | PS);
 	assert_int_equal(gwalk_translate(&gmem, &mode, LINEAR, GWALK_READ, &out, &fault), 0);
 	assert_int_equal(out.v, 0x40000000 | (LINEAR & 0x3fffffff));
-	put(table_of(4), 255, 8, table_of(3) | P | PS); /* no such thing at level 4 */
+	put(table_of(4), 255, 8, table_of(3) | P | PS); /* level 4 has no large pages */
 	assert_int_equal(gwalk_translate(&gmem, &mode, LINEAR, GWALK_READ, &out, &fault),
 			 ERR_NOTFOUND);
 	assert_int_equal(fault.error_code, 9);
@@ -197,7 +200,7 @@ static void test_other_modes(void **state)
 	put(table_of(1), 1, 8, 0x6000 | P | W);
 	assert_int_equal(gwalk_translate(&gmem, &pae, 0xfee01234, GWALK_WRITE, &out, &fault), 0);
 	assert_int_equal(out.v, 0x6234);
-	assert_int_equal(get(table_of(3) + 0x20, 3, 8), table_of(2) | P); /* no A bit in a PDPTE */
+	assert_int_equal(get(table_of(3) + 0x20, 3, 8), table_of(2) | P); /* a PDPTE has no A bit */
 }
 
 static void test_hostile_tables(void **state)
@@ -210,11 +213,11 @@ static void test_hostile_tables(void **state)
 		gwalk_translate(&gmem, &mode, 0x0000800000000000, GWALK_READ, &out, &fault),
 		ERR_NOTFOUND);
 	assert_int_equal(fault.vector, 13);
-	put(table_of(4), 255, 8, RAM | P | W); /* a table outside of RAM is ones */
+	put(table_of(4), 255, 8, RAM | P | W); /* a table outside of RAM reads as ones */
 	assert_int_equal(gwalk_translate(&gmem, &mode, LINEAR, GWALK_READ, &out, &fault),
 			 ERR_NOTFOUND);
 	assert_int_equal(fault.error_code, 9);
-	put(table_of(4), 255, 8, table_of(4) | P | W); /* a table that is its own */
+	put(table_of(4), 255, 8, table_of(4) | P | W); /* a table that refers to itself */
 	put(table_of(4), 1, 8, table_of(4) | P | W);
 	assert_int_equal(gwalk_translate(&gmem, &mode, LINEAR, GWALK_READ, &out, &fault), 0);
 	assert_int_equal(out.v, table_of(4) | 0x234);
@@ -222,7 +225,10 @@ static void test_hostile_tables(void **state)
 	assert_int_equal(gwalk_translate(&gmem, &mode, KERNEL, GWALK_READ, &out, &fault),
 			 ERR_NOTFOUND);
 	assert_int_equal(fault.error_code, 9);
-	/* 32-bit paging without large pages: ones lead to ones, and to the last page of all. */
+	/*
+	 * 32-bit paging without large pages: entries of ones lead to more ones, and to the last
+	 * page.
+	 */
 	mode = (struct gwalk_mode){ CR0_ON, RAM, 0, 0, 0, false };
 	assert_int_equal(gwalk_translate(&gmem, &mode, 0x12345678, GWALK_WRITE, &out, &fault), 0);
 	assert_int_equal(out.v, 0xfffff678);
@@ -254,7 +260,7 @@ static void test_copy_crosses_a_page(void **state)
 	assert_int_equal(fault.linear, (LINEAR & PAGE_MASK) + 0x1000);
 	assert_int_equal(gmem_read(&gmem, gpa(0x3ffc), buf, 4), 0);
 	assert_memory_equal(buf, "abcd", 4);
-	put(table_of(1), 2, 8, RAM | P | W); /* no RAM there */
+	put(table_of(1), 2, 8, RAM | P | W); /* not RAM */
 	assert_int_equal(
 		gwalk_copy(&gmem, &mode, (LINEAR & PAGE_MASK) + 0xffc, buf, 8, GWALK_READ, &fault),
 		ERR_RANGE);
@@ -262,7 +268,7 @@ static void test_copy_crosses_a_page(void **state)
 			 ERR_INVAL);
 }
 
-/* Notes hold as long as nothing on the way has changed, and not longer. */
+/* Notes hold as long as no entry on the way has changed, and no longer. */
 static void test_notes(void **state)
 {
 	struct gwalk_mode mode = { CR0_ON, table_of(4), CR4_PAE, LONG, 0, false };
@@ -277,7 +283,7 @@ static void test_notes(void **state)
 					       notes, &count),
 			 0);
 	assert_int_equal(count, 4);
-	assert_false(gmem_holds(&gmem, notes, count)); /* the walk itself set accessed bits */
+	assert_false(gmem_holds(&gmem, notes, count)); /* the walk itself has set accessed bits */
 	assert_int_equal(gwalk_translate_noted(&gmem, &mode, LINEAR, GWALK_FETCH, &out, &fault,
 					       notes, &count),
 			 0);
@@ -291,10 +297,10 @@ static void test_notes(void **state)
 			assert_false(gmem_holds(&gmem, notes, count));
 		}
 		put(table_of(level), indices[level - 1], 8, entry);
-		put(table_of(level), indices[level - 1] + 1, 8, ~entry); /* a neighbour */
+		put(table_of(level), indices[level - 1] + 1, 8, ~entry); /* the next entry */
 		assert_true(gmem_holds(&gmem, notes, count));
 	}
-	/* A failed walk leaves none; neither does one with paging off. */
+	/* A failed walk makes no notes, nor does one with paging off. */
 	put(table_of(1), 1, 8, 0);
 	assert_int_equal(gwalk_translate_noted(&gmem, &mode, LINEAR, GWALK_FETCH, &out, &fault,
 					       notes, &count),
@@ -307,7 +313,7 @@ static void test_notes(void **state)
 	assert_int_equal(count, 0);
 }
 
-/* Entries of 4 bytes: the other half of the word does not count. */
+/* 4-byte entries: the other half of the 8-byte word does not matter. */
 static void test_notes_of_32bit_paging(void **state)
 {
 	struct gwalk_mode mode = { CR0_ON, table_of(2), 0, 0, 0, false };

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* vmm/hole.c: a frame of ones where nobody is, for one instruction, and who gets none. */
+/*
+ * vmm/hole.c: a frame of ones for addresses without memory, for one instruction, and who does not
+ * get it.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <string.h>
@@ -96,15 +99,19 @@ static void test_lent_for_one_instruction(void **state)
 	assert_true(is_lent(NOTHING) && is_lent(NOTHING + PAGE_SIZE));
 	assert_true(steps());
 	assert_ones();
-	memset(vm.hole_page, 0x5a, PAGE_SIZE); /* the guest writes */
+	memset(vm.hole_page, 0x5a, PAGE_SIZE); /* as if the guest had written it */
 	hole_close(&vcpus[0]);
 	assert_false(is_lent(NOTHING) || is_lent(NOTHING + PAGE_SIZE));
 	assert_false(steps());
 	assert_ones();
-	assert_int_equal(vm.gmem.root.generation, generation + 1); /* no CPU translates to it */
+	/* No CPU holds a translation to it. */
+	assert_int_equal(vm.gmem.root.generation, generation + 1);
 }
 
-/* What one has been lent serves the other, who comes again when it was taken back first. */
+/*
+ * A page lent to one vCPU serves the other too. If it is taken back first, the other vCPU faults
+ * again.
+ */
 static void test_two_vcpus(void **state)
 {
 	assert_true(hole_open(&vcpus[0], gpa(NOTHING)));
@@ -116,7 +123,7 @@ static void test_two_vcpus(void **state)
 	assert_true(hole_open(&vcpus[1], gpa(NOTHING)));
 	assert_true(is_lent(NOTHING));
 	hole_close(&vcpus[1]);
-	hole_close(&vcpus[1]); /* a step that was lent nothing */
+	hole_close(&vcpus[1]); /* a single step for which nothing was lent */
 }
 
 static void refused(uint64_t at)
@@ -128,8 +135,8 @@ static void refused(uint64_t at)
 
 static void test_who_gets_none(void **state)
 {
-	refused(DEVICE);	 /* the page of a device, */
-	refused(DEVICE + 0x800); /* whatever its length */
+	refused(DEVICE);	 /* a page of a device */
+	refused(DEVICE + 0x800); /* even where the device has no register */
 	refused(VM_APIC_BASE);
 	refused(1ul << 46);
 	assert_true(hole_open(&vcpus[0], gpa(DEVICE + PAGE_SIZE)));
@@ -138,7 +145,7 @@ static void test_who_gets_none(void **state)
 	refused(NOTHING);
 }
 
-/* No instruction touches so many pages, and no VM makes tables without end. */
+/* No instruction needs so many pages, and no VM may make tables without limit. */
 static void test_bounds(void **state)
 {
 	uint64_t lent = 0;
@@ -153,7 +160,7 @@ static void test_bounds(void **state)
 		hole_close(&vcpus[0]);
 	}
 	assert_in_range(lent, 32, 64);
-	assert_true(hole_open(&vcpus[0], gpa(NOTHING))); /* its tables are there */
+	assert_true(hole_open(&vcpus[0], gpa(NOTHING))); /* the tables for it exist */
 	hole_close(&vcpus[0]);
 }
 
@@ -161,13 +168,13 @@ static void test_no_memory(void **state)
 {
 	fake_pages_fail_after(0);
 	refused(NOTHING);
-	fake_pages_fail_after(1); /* its frame, and no table */
+	fake_pages_fail_after(1); /* takes its frame, and no table */
 	refused(NOTHING);
 	fake_pages_fail_after(-1);
 	assert_true(hole_open(&vcpus[0], gpa(NOTHING)));
 }
 
-/* The tables that are set aside for RAM stay there. */
+/* The tables that are set aside for RAM stay set aside. */
 static void test_takes_no_tables_of_ram(void **state)
 {
 	uint64_t reserved;

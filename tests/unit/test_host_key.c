@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* boot/host_key.c: when Umbra moves under a KeyID, and what it says when it does not. */
+/* boot/host_key.c: when Umbra moves under a KeyID, and what it logs when it does not. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -18,7 +18,7 @@
 
 static struct tme_state tme;
 static int take_error;
-static unsigned taken, used, moved; /* the KeyID; 0: never */
+static unsigned taken, used, moved; /* KeyIDs; 0: never called */
 
 const struct tme_state *tme_state(void)
 {
@@ -44,7 +44,7 @@ void keyslot_use(keyid_t keyid)
 
 void keyid_move_host(keyid_t keyid)
 {
-	assert_int_equal(used, keyid); /* nobody may give it away any more */
+	assert_int_equal(used, keyid); /* no other user can give it up */
 	moved = keyid;
 }
 
@@ -84,13 +84,16 @@ static void test_stays_at_0(void **state)
 	expect(0, "stays under KeyID 0, in clear: ");
 }
 
-/* VMXON, VMCS and what they point to have no bits for a KeyID: no key is taken for nothing. */
+/*
+ * The processor takes VMXON, VMCS and what they refer to at addresses without KeyID bits: no key is
+ * made in vain.
+ */
 static void test_32_bit_vmx(void **state)
 {
 	fake_msr_set(MSR_IA32_VMX_BASIC, 1 | VMX_BASIC_32_BIT);
 	expect(0, "IA32_VMX_BASIC bit 48");
 	assert_int_equal(taken, 0);
-	/* Without VMX there is no such register, and nothing that it says matters. */
+	/* Without VMX the register does not exist, and its value does not matter. */
 	fake_cpuid_set(1, 0, 0, 0, 0, 0);
 	expect(5, "under KeyID 5");
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * vmm/base/host_paging.c, bootstrap.c and keyid_move.c: what their tables say, read by a walker of
- * the test's own. CPUs do not run on them here: the emulator's cases show that.
+ * vmm/base/host_paging.c, bootstrap.c and keyid_move.c: the content of their tables, read by a
+ * walker of this test. CPUs do not run on them here; the emulator's cases test that.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -51,7 +51,7 @@ _Noreturn void host_paging_switch(uint64_t cr3, void *stack_top, void (*next)(vo
 	fake_fail("next returned");
 }
 
-/* What bootstrap.c and keyid_move.c ask of assembly code and of idt.c. */
+/* Functions of assembly code and of idt.c that bootstrap.c and keyid_move.c use. */
 const char bootstrap_nmi[1], bootstrap_exception[1];
 static struct keyid_move moved;
 static bool ends, has_quit;
@@ -177,7 +177,10 @@ static bool is_mapped(uint64_t address)
 #define UC (PTE_PCD | PTE_PWT)
 #define WC PTE_PWT
 
-/* address is mapped to physical with exactly these of W, NX, PCD, PWT; 4K pages unless large. */
+/*
+ * The address must be mapped to physical with exactly these of W, NX, PCD, PWT; in 4K pages unless
+ * large.
+ */
 static void expect(uint64_t address, uint64_t physical, uint64_t bits, bool large)
 {
 	unsigned level = 0;
@@ -335,18 +338,18 @@ static void test_identity_bounds(void **state)
 			assert_false(is_mapped(c->base));
 		}
 	}
-	check_image(); /* neither mapping nor unmapping touched it */
+	check_image(); /* neither map nor unmap has changed it */
 }
 
 static void test_identity_rights(void **state)
 {
-	/* Part of a page is all of it; neighbours stay. */
+	/* A part of a page is mapped as a whole page; the next pages are not. */
 	assert_int_equal(host_map_identity(hpa(0x8000fff), 2, HOST_READ, HOST_CACHE_WB), 0);
 	expect(0x8000000, 0x8000000, NX, false);
 	expect(0x8001000, 0x8001000, NX, false);
 	assert_false(is_mapped(0x8002000));
 	assert_false(is_mapped(0x7fff000));
-	/* The same again with other rights, which the TLB hears of. */
+	/* Mapping it again with other rights flushes the TLB entry. */
 	fake_invlpg_count = 0;
 	assert_int_equal(host_map_identity(hpa(0x8001000), 1, HOST_READ_EXEC, HOST_CACHE_UC), 0);
 	assert_int_equal(fake_invlpg_count, 1);
@@ -357,7 +360,7 @@ static void test_identity_rights(void **state)
 			 0);
 	expect(0x8001000, 0x8001000, W, false);
 	expect(0x8000000, 0x8000000, NX, false);
-	/* Two MiB in small pages, so that a part can be taken away. */
+	/* 2 MiB in small pages, so that a part can be unmapped. */
 	assert_int_equal(host_map_identity(hpa(SIZE_1G), SIZE_2M, HOST_READ, HOST_CACHE_WB), 0);
 	host_unmap_identity(hpa(SIZE_1G + 0x3000), 0x1001);
 	assert_true(is_mapped(SIZE_1G + 0x2000));
@@ -382,7 +385,7 @@ static void test_io(void **state)
 	expect(b + 5 * SIZE_2M - 1, 0x801ff000 + 5 * SIZE_2M - 1, W | NX | WC, false);
 	assert_false(is_mapped(b + 5 * SIZE_2M));
 	assert_true(b > a);
-	/* It ends where large pages do: still a hole before the next one. */
+	/* It ends at the end of a large page: there is still a hole before the next mapping. */
 	a = (uintptr_t)host_map_io(hpa(SIZE_1G), SIZE_2M, HOST_CACHE_UC);
 	b = (uintptr_t)host_map_io(hpa(SIZE_1G), SIZE_2M, HOST_CACHE_UC);
 	expect(a, SIZE_1G, W | NX | UC, true);
@@ -464,7 +467,7 @@ static void test_slots(void **state)
 		"broken");
 }
 
-/* Each page that is missing, at whatever step: reported, never written through. */
+/* The allocation of a page fails, at each step in turn: reported, and NULL is never written to. */
 static void test_out_of_pages(void **state)
 {
 	unsigned left;
@@ -516,7 +519,7 @@ static void test_enter(void **state)
  * --- Bootstrap tables and KeyIDs ---------------------------------------------------------------
  */
 
-/* In the bootstrap tables: like expect, and not global. */
+/* As expect, for the bootstrap tables, where pages are not global. */
 static void expect_bootstrap(uint64_t address, uint64_t physical, uint64_t bits, bool large)
 {
 	unsigned level = 0;
@@ -554,14 +557,14 @@ static void check_bootstrap(void)
 	assert_false(is_in_bootstrap(own + BOOTSTRAP_SLOTS * PAGE_SIZE));
 	assert_false(is_in_bootstrap(own + (BOOTSTRAP_SLOTS + 1) * PAGE_SIZE));
 	assert_false(is_in_bootstrap(0));
-	/* Devices are where the hypervisor's own tables have them. */
+	/* Devices are at the same addresses as in the hypervisor's own tables. */
 	io = (uintptr_t)host_map_io(hpa(0x801ff123), 2 * SIZE_2M, HOST_CACHE_WC);
 	expect(io & PAGE_MASK, 0x801ff000, W | NX | WC, false);
 	expect_bootstrap(io & PAGE_MASK, 0x801ff000, W | NX | WC, false);
 	expect_bootstrap((io & PAGE_MASK) + 4096, 0x80200000, W | NX | WC, true);
 }
 
-/* How many pages, each of which needs a table, can be mapped there. */
+/* How many pages that need a table each can still be mapped there. */
 static unsigned bootstrap_room(void)
 {
 	for (unsigned count = 0;; count++) {
@@ -578,7 +581,7 @@ static unsigned bootstrap_room(void)
 static void test_bootstrap_tables(void **state)
 {
 	check_bootstrap();
-	/* Firmware's memory: rights change page by page, and what is ours is refused. */
+	/* Firmware's memory: rights can change page by page, and Umbra's own memory is refused. */
 	assert_int_equal(host_map_bootstrap(hpa(SIZE_1G), SIZE_2M, HOST_READ_EXEC, HOST_CACHE_WB),
 			 0);
 	expect_bootstrap(SIZE_1G, SIZE_1G, R, false);
@@ -592,18 +595,20 @@ static void test_bootstrap_tables(void **state)
 			 ERR_EXISTS);
 	host_unmap_identity(hpa(SIZE_1G), SIZE_2M);
 	assert_false(is_in_bootstrap(SIZE_1G));
-	/* A device at its own address is there with either set of tables. */
+	/* A device at its own address is mapped in both sets of tables. */
 	assert_int_equal(host_map_registers(hpa(0xfe030010), 32), 0);
 	expect(0xfe030000, 0xfe030000, W | NX | UC, false);
 	expect_bootstrap(0xfe030000, 0xfe030000, W | NX | UC, false);
 	assert_int_equal(host_map_registers(page_pool().base, 32), ERR_EXISTS);
-	/* The tables fill up: that is reported, and nothing of before is lost. */
+	/* The tables fill up: that is reported, and earlier mappings stay. */
 	assert_true(bootstrap_room() > 60);
 	assert_null(host_map_io(hpa(BIT(40)), 600 * SIZE_2M, HOST_CACHE_UC));
 	expect_bootstrap((uintptr_t)image_text_start, (uintptr_t)image_text_start, R, false);
 }
 
-/* 13 GiB are mapped in both sets of tables, and the bootstrap tables have as much room then. */
+/*
+ * 13 GiB are mapped in both sets of tables, and the bootstrap tables have as much room as before.
+ */
 static void test_large_pool(void **state)
 {
 	const uint64_t pages = (13ul << 18) + 3, all = pages + 1024;
@@ -623,7 +628,9 @@ static void test_large_pool(void **state)
 	expect_bootstrap(last, last, W | NX, false);
 	assert_false(is_mapped(last + PAGE_SIZE) || is_in_bootstrap(last + PAGE_SIZE));
 	assert_int_equal(host_map_identity(hpa(last), 1, HOST_READ, HOST_CACHE_WB), ERR_EXISTS);
-	/* It lies under another entry of the top table, and ends in small pages: three tables. */
+	/*
+	 * The pool is under another entry of the top table, and ends in small pages: three tables.
+	 */
 	assert_in_range(bootstrap_room(), room - 3, room);
 	munmap(p, all * PAGE_SIZE);
 }
@@ -646,7 +653,9 @@ static void never(void)
 	fake_fail("it did not leave");
 }
 
-/* Before a CPU leaves the hypervisor's tables for good it does what others have asked for. */
+/*
+ * Before a CPU leaves the hypervisor's tables for good it calls the function of bootstrap_at_end.
+ */
 static void test_at_end(void **state)
 {
 	uint8_t *last = page_alloc(2);
@@ -659,7 +668,7 @@ static void test_at_end(void **state)
 		bootstrap_leave(never);
 	}
 	assert_true(has_quit);
-	/* What was ever handed out is zeroed then, be it free by now. */
+	/* Every page that was ever handed out is zeroed then, even if it is free. */
 	assert_int_equal(bootstrap_state()->move.pool_written, (uintptr_t)last + 2 * PAGE_SIZE);
 	has_quit = false;
 	fake_set_cpu(3);
@@ -673,7 +682,7 @@ static void test_at_end(void **state)
 
 static unsigned with_keyid, without_keyid;
 
-/* Every table is under the KeyID; so is a leaf when, and only when, its memory has moved. */
+/* Every table is under the KeyID. An entry for a page is under it exactly if the page has moved. */
 static void check_keyids(const uint64_t *table, unsigned level)
 {
 	const uint64_t keyid = moved.to, mask = moved.keyid_mask, pool = page_pool().base.v;
@@ -700,8 +709,8 @@ static void check_keyids(const uint64_t *table, unsigned level)
 static void test_rewrite(unsigned levels)
 {
 	const uint64_t root = host_paging_root().v;
-	unsigned tables = 2 + 1 + (POOL_PAGES - 1024); /* pool and data, */
-	unsigned others = 2 + 3 + PAGE_BOOTSTRAP;      /* and the rest */
+	unsigned tables = 2 + 1 + (POOL_PAGES - 1024); /* pool and data */
+	unsigned others = 2 + 3 + PAGE_BOOTSTRAP;      /* all others */
 	uint8_t *stack;
 	void *io;
 
@@ -724,7 +733,7 @@ static void test_rewrite(unsigned levels)
 	/* LA57: both entries of the top table are followed. */
 	assert_int_equal(with_keyid, (tables + 3) * (levels - 3));
 	assert_int_equal(without_keyid, (others + 1 + 2) * (levels - 3));
-	/* What is mapped from now on is under it as well, and a second look finds nothing to do. */
+	/* Later mappings are under the KeyID too, and a second rewrite changes nothing. */
 	stack = host_map_stack(1);
 	assert_non_null(io);
 	(void)stack;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * vmm/base/idt.c: which #GP is expected, and where it goes on. The labels are those of
+ * vmm/base/idt.c: which #GP is expected, and where execution continues. The labels are those of
  * idt_stubs.asm.
  */
 #include <setjmp.h>

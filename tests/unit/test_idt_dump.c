@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* vmm/base/idt_dump.c: what a person reads when the hypervisor itself took an exception. */
+/* vmm/base/idt_dump.c: what the log shows when the hypervisor itself took an exception. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -16,8 +16,8 @@
 #include "vmm/base/x86.h"
 
 /*
- * An image: code with calls of each form, behind which return addresses lie, and a table of symbols
- * as symbols.py writes it. "one" calls "two" directly, "two" calls through registers and memory.
+ * A fake image: code with calls of each form, followed by return addresses, and a table of symbols
+ * as symbols.py writes it. "one" calls "two" directly; "two" calls through registers and memory.
  */
 __asm__(".pushsection .fake_image,\"aw\"\n"
 	".balign 4096\n"
@@ -31,7 +31,7 @@ __asm__(".pushsection .fake_image,\"aw\"\n"
 	"call image_start\n" /* not code */
 	"behind_bad: .skip 64, 0xcc\n"
 	"call *%rcx\n"
-	"behind_pointer: call fake_two\n" /* does not return: "two" begins behind it */
+	"behind_pointer: call fake_two\n" /* does not return: "two" begins behind the call */
 	"fake_two: nop\n"
 	"in_two: call *%rax\n1: .skip 8, 0xcc\n"
 	"call *(%rax)\n2: .skip 8, 0xcc\n"
@@ -63,10 +63,10 @@ __asm__(".pushsection .fake_image,\"aw\"\n"
 	".popsection");
 extern const char behind_direct[], behind_bad[], behind_pointer[], fake_two[], in_two[];
 extern const uint64_t behind_forms[];
-extern uint32_t fake_table[]; /* the same as image_symbols, to be written */
+extern uint32_t fake_table[]; /* image_symbols as a writable array */
 extern char fake_table_end[];
 
-/* A stack of 4 pages in the area of stacks, as far as the dump asks. */
+/* 4 pages that the dump takes for the area of stacks. */
 #define STACK_WORDS 2048
 static uint64_t stack[STACK_WORDS] __attribute__((aligned(4096)));
 
@@ -160,7 +160,7 @@ static void test_registers(void **state)
 	expect("cr3 0000000000005000");
 }
 
-/* In crypto/, or in what it called: no word of a key goes to the log. */
+/* In crypto/, or in a function that it called: no word of a key is logged. */
 static void test_secrets(void **state)
 {
 	for (unsigned i = 0; i < 2; i++) {
@@ -185,21 +185,22 @@ static void test_callers(void **state)
 {
 	frame.vector = VECTOR_UD;
 	frame.rip = (uintptr_t)in_two;
-	stack[STACK_WORDS - 101] = (uintptr_t)behind_direct; /* below the stack pointer: dead */
+	/* Below the stack pointer: not in use. */
+	stack[STACK_WORDS - 101] = (uintptr_t)behind_direct;
 	expect("called from (\"?\": perhaps)\n");
 	idt_dump(&frame);
 	assert_null(strstr(fake_log_text(), "one+"));
-	stack[STACK_WORDS - 95] = (uintptr_t)image_text_start + 0x10; /* behind no call */
-	stack[STACK_WORDS - 94] = (uintptr_t)image_text_start; /* nor is there room for one */
+	stack[STACK_WORDS - 95] = (uintptr_t)image_text_start + 0x10; /* no call before it */
+	stack[STACK_WORDS - 94] = (uintptr_t)image_text_start; /* no room for a call before it */
 	stack[STACK_WORDS - 93] = (uintptr_t)image_text_end;
 	stack[STACK_WORDS - 92] = (uintptr_t)behind_bad;
 	stack[STACK_WORDS - 90] = (uintptr_t)behind_direct;
 	expect("perhaps)\nerror:     1105 one+0x5\n");
-	/* "one" is not called by what is found next, but the pointer may have led there. */
+	/* The next found function does not call "one", but the call through a pointer may. */
 	stack[STACK_WORDS - 89] = behind_forms[0];
 	stack[STACK_WORDS - 88] = (uintptr_t)behind_direct;
 	expect("1105 one+0x5\nerror:     1194 ? two+0x3\nerror:     1105 one+0x5\n");
-	/* A leftover in between does not hide who called. */
+	/* A leftover in between does not hide the caller. */
 	stack[STACK_WORDS - 91] = (uintptr_t)behind_pointer;
 	expect("118c ? one+0x8c\nerror:     1105 one+0x5\n");
 	stack[STACK_WORDS - 91] = 0;
@@ -207,12 +208,12 @@ static void test_callers(void **state)
 	stack[STACK_WORDS - 90] = (uintptr_t)fake_two;
 	expect("1191 one+0x91\n");
 	stack[STACK_WORDS - 90] = (uintptr_t)behind_direct;
-	/* A leftover: two is not what the place calls that stopped. */
+	/* A leftover: the function that stopped does not call "two". */
 	frame.rip = (uintptr_t)image_text_start;
 	expect("1105 ? one+0x5\nerror:     1194 ? two+0x3\nerror:     1105 one+0x5\n");
 }
 
-/* Calls of every form end where one is seen to end. */
+/* Calls of every form are recognised by their end. */
 static void test_calls(void **state)
 {
 	frame.vector = VECTOR_UD;
@@ -233,7 +234,7 @@ static void test_calls(void **state)
 	}
 }
 
-/* However many there are, the dump ends. */
+/* However many callers there are, the dump ends. */
 static void test_many(void **state)
 {
 	unsigned lines = 0;
@@ -267,7 +268,7 @@ static void test_symbols(void **state)
 	assert_string_equal(found.name, "two");
 }
 
-/* A table that something has written into is not followed to the outside. */
+/* If the table was overwritten, nothing outside of it is read. */
 static void test_bad_symbols(void **state)
 {
 	uint32_t *const table = fake_table;
@@ -289,7 +290,7 @@ static void test_bad_symbols(void **state)
 	assert_true(symbol_find(0x1000, &found));
 }
 
-/* A stack pointer may be anything: nothing that is not mapped is read. */
+/* The stack pointer may have any value: unmapped memory is not read. */
 static void test_bad_stack(void **state)
 {
 	static const uint64_t pointers[] = { 0, 1, 0x1000, 0x8000000000000000, UINT64_MAX };
@@ -300,7 +301,7 @@ static void test_bad_stack(void **state)
 		frame.rsp = pointers[i];
 		expect("double fault (#DF)");
 	}
-	/* In the guard page, as after an overflow: callers are found above it. */
+	/* In the guard page, as after an overflow: callers above it are found. */
 	frame.rsp = (uintptr_t)stack - 0x20;
 	fake_cr2 = frame.rsp;
 	stack[5] = (uintptr_t)behind_direct;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Which event goes into the guest at the next entry, and what opens a window instead. */
+/* Which event is injected at the next entry, and which window exit is requested instead. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -169,7 +169,10 @@ static void test_no_error_code_in_real_mode(void **state)
 	assert_int_equal(vcpu.event.info, HW(VECTOR_GP));
 }
 
-/* IDT-vectoring information comes back as it was; length only for events of instructions. */
+/*
+ * Events with IDT-vectoring information are injected again unchanged; the length only for events of
+ * instructions.
+ */
 static const struct {
 	uint32_t info, error, length;
 	uint32_t expect_length;
@@ -190,13 +193,13 @@ static void test_reinjection(void **state)
 		vmwrite(VMCS_IDT_VECTORING_ERROR_CODE, vectored[i].error);
 		vmwrite(VMCS_EXIT_INSTRUCTION_LENGTH, vectored[i].length);
 		vmwrite(VMCS_GUEST_INTERRUPTIBILITY, BLOCKING_BY_NMI);
-		/* Bit 12 of the field is undefined and must not come back. */
+		/* Bit 12 of the field is undefined and must not be injected. */
 		inject_again(&vcpu, vectored[i].info | (uint32_t)BIT(12));
 		inject_before_entry(&vcpu);
 		assert_int_equal(vmread(VMCS_ENTRY_INTERRUPTION_INFO), vectored[i].info);
 		assert_int_equal(vmread(VMCS_ENTRY_EXCEPTION_ERROR_CODE), vectored[i].error);
 		assert_int_equal(vmread(VMCS_ENTRY_INSTRUCTION_LENGTH), vectored[i].expect_length);
-		/* Entry refuses an NMI while NMIs are blocked. */
+		/* VM entry refuses an NMI while NMIs are blocked. */
 		assert_int_equal(vmread(VMCS_GUEST_INTERRUPTIBILITY),
 				 (vectored[i].info & EVENT_TYPE) == EVENT_NMI ? 0
 									      : BLOCKING_BY_NMI);
@@ -205,8 +208,8 @@ static void test_reinjection(void **state)
 }
 
 /*
- * An NMI-window exit may come at once while STI blocks NMIs, so there the interrupt window has to
- * do. What else the NMI waits for keeps that exit away as well.
+ * An NMI-window exit may come at once while STI blocks NMIs, so then the interrupt window is used.
+ * Other reasons that block the NMI block that exit as well.
  */
 static const struct {
 	uint64_t blocking;
@@ -231,7 +234,7 @@ static void test_nmi(void **state)
 		bool injected = nmis[i].window == 0;
 
 		start();
-		vmwrite(VMCS_GUEST_RFLAGS, 2); /* IF means nothing to an NMI */
+		vmwrite(VMCS_GUEST_RFLAGS, 2); /* IF does not affect an NMI */
 		vmwrite(VMCS_GUEST_INTERRUPTIBILITY, nmis[i].blocking);
 		vmwrite(VMCS_GUEST_PENDING_DEBUG, nmis[i].pending_debug);
 		vcpu.event.info = nmis[i].event;
@@ -243,14 +246,16 @@ static void test_nmi(void **state)
 		assert_int_equal(vmread(VMCS_ENTRY_INTERRUPTION_INFO),
 				 injected ? NMI : nmis[i].event);
 	}
-	/* The window closes again. */
+	/* The window request is withdrawn. */
 	start();
 	priv.cpu_controls = CPU_NMI_WINDOW_EXITING;
 	inject_before_entry(&vcpu);
 	assert_int_equal(vmread(VMCS_CPU_CONTROLS), 0);
 }
 
-/* Two that came before the first was delivered are two; while one is handled one is kept. */
+/*
+ * Two NMIs before the first is delivered are both delivered; while one is handled only one is kept.
+ */
 static void test_two_nmis(void **state)
 {
 	start();
@@ -263,7 +268,7 @@ static void test_two_nmis(void **state)
 	attention_latch_nmi(&vcpu);
 	vmwrite(VMCS_GUEST_INTERRUPTIBILITY, BLOCKING_BY_NMI);
 	inject_before_entry(&vcpu);
-	assert_int_equal(vmread(VMCS_ENTRY_INTERRUPTION_INFO), NMI); /* the one before */
+	assert_int_equal(vmread(VMCS_ENTRY_INTERRUPTION_INFO), NMI); /* the first */
 	assert_int_equal(nmis_waiting(), 1);
 	vmwrite(VMCS_GUEST_INTERRUPTIBILITY, 0);
 	vmwrite(VMCS_ENTRY_INTERRUPTION_INFO, 0);
@@ -271,7 +276,7 @@ static void test_two_nmis(void **state)
 	assert_int_equal(vmread(VMCS_ENTRY_INTERRUPTION_INFO), NMI);
 	assert_int_equal(nmis_waiting(), 0);
 	assert_int_equal(priv.cpu_controls, 0);
-	/* An exception that comes in between loses none. */
+	/* An exception in between does not lose an NMI. */
 	attention_latch_nmi(&vcpu);
 	inject_again(&vcpu, NMI);
 	inject_exception(&vcpu, VECTOR_PF, 0);
@@ -289,7 +294,7 @@ static const struct {
 	{ RFLAGS_IF, BLOCKING_BY_MOV_SS, 0, false, false },
 	{ RFLAGS_IF, BLOCKING_BY_NMI, 0, false, true },
 	{ RFLAGS_IF, 0, HW(VECTOR_DE), false, false },
-	{ RFLAGS_IF, 0, 0, true, false }, /* the NMI goes first */
+	{ RFLAGS_IF, 0, 0, true, false }, /* the NMI comes first */
 };
 
 static void test_interrupt(void **state)
@@ -314,7 +319,10 @@ static void test_interrupt(void **state)
 	}
 }
 
-/* An interrupt that an exception displaced goes in later, before the APIC is asked for another. */
+/*
+ * An interrupt that was displaced by an exception is injected later, before the APIC is asked for
+ * another.
+ */
 static void test_deferred_interrupt(void **state)
 {
 	start();
@@ -369,7 +377,7 @@ static void test_tpr_threshold(void **state)
 	}
 }
 
-/* Faults push RF, so that an instruction breakpoint does not hit their instruction again. */
+/* Faults push RF, so that an instruction breakpoint does not hit the instruction again. */
 static void test_faults_push_rf(void **state)
 {
 	static const struct {
@@ -390,8 +398,8 @@ static void test_faults_push_rf(void **state)
 }
 
 /*
- * SDM, "Checks on Guest Non-Register State": the four fields that have to agree, whatever event is
- * injected. The exit by #DB left them apart (XSA-308).
+ * SDM, "Checks on Guest Non-Register State": the four fields must agree, whatever event is
+ * injected. After an exit by #DB they did not (XSA-308).
  */
 static void test_single_step_agrees_with_blocking(void **state)
 {
@@ -416,7 +424,7 @@ static void test_single_step_agrees_with_blocking(void **state)
 	}
 }
 
-/* A single step that pends would be lost by an interrupt that is injected. */
+/* An injected interrupt would lose a pending single step. */
 static void test_interrupt_waits_for_debug_exception(void **state)
 {
 	start();

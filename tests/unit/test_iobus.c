@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* vmm/iobus.c: overlaps are refused, lookups are exact, what nobody owns reads all ones. */
+/*
+ * vmm/iobus.c: overlaps are refused, lookups are exact, and addresses without a device read all
+ * ones.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <string.h>
@@ -64,7 +67,7 @@ static void test_adding(void **state)
 static void test_full(void **state)
 {
 	for (uint64_t i = 0; i < IOBUS_RANGE_MAX; i++) {
-		/* Downwards, so that sorting is at work. */
+		/* Downwards, so that the bus must sort. */
 		assert_int_equal(iobus_add(&bus, IO_SPACE_MEMORY, (IOBUS_RANGE_MAX - i) * 0x2000,
 					   0x1000, &ops, &bus.ranges[0][i]),
 				 0);
@@ -92,7 +95,7 @@ static void test_access(void **state)
 	assert_int_equal((uint8_t)access.value, 0x88);
 	seen.size = 0;
 	access = (struct io_access){ .size = 2 };
-	iobus_port_access(&bus, 0x73, NULL, &access); /* over the end */
+	iobus_port_access(&bus, 0x73, NULL, &access); /* crosses the end */
 	assert_int_equal(access.value, 0xffff);
 	access = (struct io_access){ .size = 8 };
 	iobus_memory_access(&bus, 0x70, NULL, &access);
@@ -102,7 +105,7 @@ static void test_access(void **state)
 	assert_int_equal(seen.size, 0);
 }
 
-/* Every port and width, against a plain search. */
+/* Every port and width, compared with a linear search. */
 static void test_every_port(void **state)
 {
 	static const struct {
@@ -159,7 +162,7 @@ static void a_movable_range_answers_where_it_is(void **state)
 	iobus_move(&bus, bar, 0xc0000000, true);
 	assert_ptr_equal(who(IO_SPACE_MEMORY, 0xc0000ffc, 4), &device);
 	assert_int_equal(seen.offset, 0xffc);
-	assert_null(who(IO_SPACE_MEMORY, 0xc0000ffc, 8)); /* over the end */
+	assert_null(who(IO_SPACE_MEMORY, 0xc0000ffc, 8)); /* crosses the end */
 	assert_null(who(IO_SPACE_MEMORY, 0xc0001000, 1));
 	assert_null(who(IO_SPACE_MEMORY, 0xbfffffff, 1));
 	assert_null(who(IO_SPACE_PORT, 0, 1));
@@ -167,7 +170,8 @@ static void a_movable_range_answers_where_it_is(void **state)
 	assert_true(iobus_memory_overlaps(&bus, 0xbffff000, 0x1001));
 	assert_false(iobus_memory_overlaps(&bus, 0xbffff000, 0x1000));
 	assert_false(iobus_memory_overlaps(&bus, 0xc0001000, 0x1000));
-	assert_null(iobus_memory_range(&bus, 0xc0000000)); /* nobody may keep it */
+	/* May not be cached, because it can move. */
+	assert_null(iobus_memory_range(&bus, 0xc0000000));
 	iobus_move(&bus, bar, 0x100000000, true);
 	assert_null(who(IO_SPACE_MEMORY, 0xc0000000, 4));
 	assert_ptr_equal(who(IO_SPACE_MEMORY, 0x100000000, 8), &device);
@@ -196,7 +200,7 @@ static void who_was_first_answers_where_ranges_overlap(void **state)
 	assert_ptr_equal(who(IO_SPACE_PORT, 0x1020, 1), &second);
 	iobus_move(&bus, a, 0x1000, false);
 	assert_ptr_equal(who(IO_SPACE_PORT, 0x1000, 4), &second);
-	iobus_move(&bus, b, 0xffe0, true); /* half of it is no port */
+	iobus_move(&bus, b, 0xffe0, true); /* half of it lies outside of the ports */
 	assert_ptr_equal(who(IO_SPACE_PORT, 0xffff, 1), &second);
 	assert_null(who(IO_SPACE_PORT, 0, 1));
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* vmm/base/keyboard.c against a controller 8042 that the test plays. */
+/* vmm/base/keyboard.c with a fake controller 8042. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <string.h>
@@ -52,7 +52,7 @@ static void chip_out(uint16_t port, unsigned size, uint32_t value)
 		chip.command = 0;
 	} else if (value == 0xf4 && chip.keyboard_there) {
 		chip.scans = true;
-		send(0x1e, false); /* somebody holds a key */
+		send(0x1e, false); /* a user holds a key */
 		send(0xfa, false);
 	}
 }
@@ -86,7 +86,7 @@ static void presence(void **state)
 	assert_int_equal(keyboard_getc(), -1);
 }
 
-/* What a terminal would have sent for these codes. */
+/* These codes must give the bytes that a terminal would have sent. */
 static void assert_keys(const char *codes, size_t count, const char *bytes)
 {
 	char got[64] = { 0 };
@@ -110,23 +110,23 @@ static void keys(void **state)
 	assert_int_equal(keyboard_init(), 0);
 	KEYS("\x1e\x9e\x30\xb0\x02\x82\x39\xb9\x1c\x9c\x0e\x8e\x0f\x8f", "ab1 \r\x7f\t");
 	KEYS("\x2a\x1e\x9e\x02\x82\xaa\x1e\x9e\x36\x27\xb6\x27", "A!a:;");
-	KEYS("\x3a\xba\x1e\x2a\x1e\xaa\x02\x3a\xba\x1e", "Aa1a"); /* caps lock: letters alone */
+	KEYS("\x3a\xba\x1e\x2a\x1e\xaa\x02\x3a\xba\x1e", "Aa1a"); /* caps lock: for letters only */
 	KEYS("\x1d\x2e\x9d\x2e", "\x03"
 				 "c");
 	KEYS("\x1d\x07\x87\x9d\x1d\x2a\x07\xaa\x9d\xe0\x1d\x07\xe0\x9d\x07", "\x1e\x1e\x1e"
 									     "6");
 	KEYS("\xe0\x48\xe0\xc8\xe0\x50\xe0\x4b\xe0\x4d\xe0\x53\xe0\x47\xe0\x4f",
 	     "\x1b[A\x1b[B\x1b[D\x1b[C\x1b[3~\x1b[H\x1b[F");
-	KEYS("\xe0\x2a\xe0\x48\xe0\xc8\xe0\xaa\x1e", "\x1b[Aa"); /* no shift */
+	KEYS("\xe0\x2a\xe0\x48\xe0\xc8\xe0\xaa\x1e", "\x1b[Aa"); /* not a shift key */
 	KEYS("\xe1\x1d\x45\xe1\x9d\xc5\x1e", "a");		 /* Pause */
-	KEYS("\x3b\x57\x7f\x54\xe0\x5b\x1e", "a");		 /* keys that give nothing */
+	KEYS("\x3b\x57\x7f\x54\xe0\x5b\x1e", "a");		 /* keys that give no byte */
 	KEYS("\x2b\x35\x28\x29\x0c\x0d\x1a\x1b\x33\x34", "\\/'`-=[],.");
 	KEYS("\x47\x48\x4f\x52\x53\x4a\x37\xe0\x35\xe0\x1c", "7810.-*/\r");
-	send(0x1e, true); /* the mouse's */
+	send(0x1e, true); /* from the mouse */
 	assert_int_equal(keyboard_getc(), -1);
 }
 
-/* Any bytes at all: no more than text comes out, and it never hangs. */
+/* Any bytes: the result is plain text only, and the code never hangs. */
 static void noise(void **state)
 {
 	uint32_t random = 1;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The scanner for AES key schedules (tests/bus): what mbedTLS and the product expand is found, at
- * every alignment and at the very end; nothing else is. And the markers of tests/bus/marker.h.
+ * The scanner for AES key schedules (tests/bus): it finds the schedules that mbedTLS and the
+ * product make, at every alignment and at the very end of the data, and finds nothing else. Also
+ * the markers of tests/bus/marker.h.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -55,7 +56,7 @@ static void fill(uint8_t *data, size_t bytes)
 	}
 }
 
-/* What mbedTLS makes of a key; bytes of all round keys. */
+/* Expands a key with mbedTLS; returns the bytes of all round keys. */
 static size_t expand(const uint8_t *key, unsigned bits, bool decryption, uint8_t *out)
 {
 	size_t bytes = (bits / 32 + 7) * 16;
@@ -80,9 +81,9 @@ static void a_schedule_is_found_wherever_it_lies(void **state)
 				uint8_t *data;
 				size_t bytes;
 
-				fill(key, at == 0 ? 0 : bits / 8); /* once the key of zeroes */
+				fill(key, at == 0 ? 0 : bits / 8); /* once with a key of zeros */
 				bytes = at + expand(key, bits, way == 1, schedule);
-				data = malloc(bytes); /* it ends with the schedule */
+				data = malloc(bytes); /* the data ends with the schedule */
 				fill(data, at);
 				memcpy(data + at, schedule, bytes - at);
 				hits = scan(data, bytes);
@@ -117,7 +118,9 @@ static void one_wrong_bit_is_no_schedule(void **state)
 	}
 }
 
-/* The page key: data and tweak key for each direction; only data keys are turned round. */
+/*
+ * The page key: data and tweak key for each direction; only data keys have a decryption schedule.
+ */
 static void the_products_page_key_is_four_schedules(void **state)
 {
 	struct aes_xts_key key;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * crypto/keyslot.c: the lives of keys, on the model of tme_machine.c. keyslot.c is included, so
- * that each case starts with fresh slots. row_NN_: the project's test matrix for TME-MK.
+ * crypto/keyslot.c: the life of keys, with the machine model of tme_machine.c. keyslot.c is
+ * included, so that each case starts with fresh slots. row_NN_: the project's test matrix for
+ * TME-MK.
  */
 #define _GNU_SOURCE /* memmem */
 #include <setjmp.h>
@@ -15,7 +16,7 @@
 #include "crypto/kdf.h"
 #include "vmm/base/types.h"
 
-/* HKDF, or one that gives two equal halves. */
+/* a KDF in place of HKDF that returns two equal halves */
 static bool halves_equal;
 static int derive_halves(const uint8_t *secret, size_t secret_bytes, const uint8_t *salt,
 			 const char *label, uint8_t *out, size_t out_bytes)
@@ -39,7 +40,7 @@ static uint8_t secret[SECRET_BYTES];
 static uint8_t rng_next;
 static bool rng_fails, rng_stuck;
 
-static const volatile uint8_t *drawn; /* where the last key is, on the stack of who takes it */
+static const volatile uint8_t *drawn; /* address of the last key on its user's stack */
 
 int rng_bytes(void *buf, size_t bytes)
 {
@@ -51,7 +52,7 @@ int rng_bytes(void *buf, size_t bytes)
 	return rng_fails ? ERR_IO : 0;
 }
 
-static size_t zeroed_at_end; /* bytes of the slots that the end of the machine zeroes */
+static size_t zeroed_at_end; /* how many bytes of the slots are zeroed at the end of the machine */
 
 int wipe_register(void *area, size_t bytes)
 {
@@ -153,7 +154,7 @@ static void a_life(void **state)
 	assert_string_equal(info.owner, "alpha");
 	keyslot_unuse(keyid);
 	assert_int_equal(state_of(keyid), KEYSLOT_IN_USE);
-	keyslot_kill_retired(false, NULL); /* not yet */
+	keyslot_kill_retired(false, NULL); /* too early */
 	assert_int_equal(state_of(keyid), KEYSLOT_IN_USE);
 	keyslot_unuse(keyid);
 	assert_int_equal(state_of(keyid), KEYSLOT_RETIRING);
@@ -185,7 +186,7 @@ static void one_that_was_never_used_retires_as_well(void **state)
 	assert_int_equal(state_of(keyid), KEYSLOT_RETIRING);
 }
 
-/* Row 9 of the decision table: no KeyID is ever given to two. */
+/* Row 9 of the decision table: no KeyID is ever given to two users. */
 static void row_38_exhausted_and_refused(void **state)
 {
 	keyid_t last = 0;
@@ -198,14 +199,14 @@ static void row_38_exhausted_and_refused(void **state)
 	}
 	assert_int_equal(keyslot_count_in(KEYSLOT_IN_USE), 31);
 	assert_refused(KEYSLOT_RANDOM, ERR_NOSPACE);
-	/* One that retires cannot be taken before it is dead. */
+	/* A KeyID that retires cannot be taken before its key is dead. */
 	keyslot_unuse(last);
 	assert_refused(KEYSLOT_RANDOM, ERR_NOSPACE);
 	keyslot_kill_retired(false, NULL);
 	assert_int_equal(take(KEYSLOT_RANDOM), last);
 }
 
-/* 30 neighbours of which one lives on; no KeyID is lost, and every use has a key of its own. */
+/* 30 short-lived users beside one long-lived: no KeyID is lost, and every use has a fresh key. */
 static void row_38_a_thousand_lives_over_31_keyids(void **state)
 {
 	struct keyslot_info info;
@@ -247,7 +248,7 @@ static void no_encrypt_programs_plaintext(void **state)
 	keyslot_unuse(keyid);
 	keyslot_kill_retired(false, NULL);
 	assert_int_equal(entry(0, keyid)->mode,
-			 ENTRY_KEY); /* not plaintext for the next by chance */
+			 ENTRY_KEY); /* the next key does not happen to be plaintext mode */
 }
 
 static void row_26_a_tenants_key(void **state)
@@ -261,13 +262,16 @@ static void row_26_a_tenants_key(void **state)
 	assert_memory_equal(first.data, entry(1, a)->data, 32); /* the same on all packages */
 	assert_memory_equal(first.tweak, entry(1, a)->tweak, 32);
 	assert_memory_not_equal(first.data, first.tweak, 32);
-	/* The same secret gives others: its salt is fresh. */
+	/* The same secret gives another key, because the salt is fresh. */
 	b = take(KEYSLOT_DIRECT);
 	assert_int_not_equal(a, b);
 	assert_memory_not_equal(first.data, entry(0, b)->data, 32);
 }
 
-/* The label and the order of the key's bytes: HKDF by Python's hmac, salt as rng_bytes gives it. */
+/*
+ * The label and the order of the key's bytes: computed by Python's hmac, with the salt that
+ * rng_bytes returns.
+ */
 static void row_26_known_answer(void **state)
 {
 	static const uint8_t data[32] = {
@@ -299,10 +303,10 @@ static void equal_keys_are_refused(void **state)
 	assert_refused(KEYSLOT_DIRECT, ERR_EXISTS);
 	assert_non_null(strstr(fake_log_text(), "has this very key"));
 	assert_int_equal(tme_machine.pconfigs, 1);
-	/* Retiring, it has the key still. */
+	/* A retiring KeyID still has its key. */
 	keyslot_unuse(keyid);
 	assert_refused(KEYSLOT_DIRECT, ERR_EXISTS);
-	/* Another secret, or its death, helps. */
+	/* Another secret, or the end of the first key, helps. */
 	secret[0]++;
 	(void)take(KEYSLOT_DIRECT);
 	secret[0]--;
@@ -310,7 +314,7 @@ static void equal_keys_are_refused(void **state)
 	(void)take(KEYSLOT_DIRECT);
 }
 
-/* The last KeyID's key is looked at as well. */
+/* The key of the last KeyID is compared as well. */
 static void the_last_key_is_refused_too(void **state)
 {
 	machine(3, 1);
@@ -342,10 +346,10 @@ static void no_key_stays_on_the_stack(void **state)
 	err = keyslot_take(KEYSLOT_RANDOM, NULL, 0, "alpha", &keyid);
 	left = left_on_stack();
 	assert_int_equal(err, 0);
-	assert_in_range(left, 0, 16); /* of 128; some are as they were by chance */
+	assert_in_range(left, 0, 16); /* of 128; some are equal by chance */
 }
 
-/* K1 != K2 is software's to see to (SDM vol. 2B, "PCONFIG"); the KeyID is as good as before. */
+/* Software must make sure that K1 != K2 (SDM vol. 2B, "PCONFIG"). The KeyID stays usable. */
 static void a_key_of_equal_halves_is_refused(void **state)
 {
 	machine(3, 1);
@@ -374,7 +378,7 @@ static void what_is_missing_or_too_much_is_refused(void **state)
 	FAKE_EXPECT_PANIC(keyslot_unuse(1), "state");
 }
 
-/* The CPU's generator alone kills a key, too. */
+/* The CPU's own random generator is enough to kill a key. */
 static void a_key_dies_without_our_generator(void **state)
 {
 	keyid_t keyid;
@@ -408,7 +412,7 @@ static void row_24_a_key_that_cannot_die_is_quarantined(void **state)
 	assert_refused(KEYSLOT_RANDOM, ERR_NOSPACE);
 }
 
-/* Two KeyIDs fail, the third one is taken. */
+/* Two KeyIDs fail, the third is taken. */
 static void row_24_the_next_keyid_is_tried(void **state)
 {
 	machine(4, 1);
@@ -418,7 +422,7 @@ static void row_24_the_next_keyid_is_tried(void **state)
 	assert_int_equal(keyslot_count_in(KEYSLOT_FREE), 12);
 }
 
-/* A KeyID that the key never reached does not stand in its way. */
+/* A KeyID that never received the key does not make the key count as in use. */
 static void row_24_a_key_that_did_not_arrive_is_not_live(void **state)
 {
 	keyid_t keyid;
@@ -440,7 +444,7 @@ static void row_27_43_no_keyid_without_every_package(void **state)
 	assert_refused(KEYSLOT_DIRECT, ERR_IO);
 	assert_int_equal(keyslot_count_in(KEYSLOT_QUARANTINED), 15);
 	for (keyid_t k = 1; k <= 15; k++) {
-		/* The tenant's key does not stay on the package that took it. */
+		/* The tenant's key is removed from the package that accepted it. */
 		assert_int_equal(entry(0, k)->programmed, 2);
 		assert_int_equal(entry(1, k)->programmed, 0);
 	}
@@ -461,7 +465,7 @@ static void no_keyids_no_slots(void **state)
 	assert_refused(KEYSLOT_RANDOM, ERR_NOSPACE);
 }
 
-/* No byte run of a key or of the secret is in the log or in what is kept. */
+/* No part of a key or of the secret is in the log or in the module's data. */
 static void row_47_nothing_of_a_key_is_kept(void **state)
 {
 	keyid_t keyid;
@@ -474,7 +478,8 @@ static void row_47_nothing_of_a_key_is_kept(void **state)
 	assert_null(memmem(slots, slot_count * sizeof(*slots), secret, 8));
 	assert_memory_not_equal(slots[keyid - 1].digest, (uint8_t[DIGEST_BYTES]){ 0 },
 				DIGEST_BYTES);
-	assert_int_equal(zeroed_at_end, slot_count * sizeof(*slots)); /* digests are in there */
+	/* Which includes the digests. */
+	assert_int_equal(zeroed_at_end, slot_count * sizeof(*slots));
 	keyslot_unuse(keyid);
 	keyslot_kill_retired(false, NULL);
 	keyid = take(KEYSLOT_DIRECT);

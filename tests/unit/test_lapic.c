@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* vmm/base/lapic.c: x2APIC mode where an APIC ID needs it, and only there. */
+/* vmm/base/lapic.c: x2APIC mode is turned on if an APIC ID needs it, and only then. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

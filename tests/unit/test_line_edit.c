@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* boot/line_edit.c: keys as a terminal sends them, and what it shows then. */
+/* boot/line_edit.c: keys as a terminal sends them, and what the terminal then shows. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <string.h>
@@ -8,7 +8,7 @@
 
 #include "boot/line_edit.h"
 
-static char screen[64][LINE_EDIT_MAX + 32]; /* what a terminal shows */
+static char screen[64][LINE_EDIT_MAX + 32]; /* content of the terminal */
 static size_t row, column, bells;
 
 static void terminal(const char *text, size_t bytes)
@@ -59,7 +59,7 @@ static void begin(void)
 	line_edit_begin(&line);
 }
 
-/* The last event of the bytes. */
+/* Returns the event of the last byte. */
 static enum line_event type(const char *bytes)
 {
 	enum line_event event = LINE_EDITING;
@@ -72,7 +72,7 @@ static enum line_event type(const char *bytes)
 	return event;
 }
 
-/* The line is so, the terminal shows it, and its cursor stands where the line's does. */
+/* The line has this text, the terminal shows it, and both cursors are at this place. */
 static void assert_line(const char *text, size_t cursor)
 {
 	char shown[sizeof(screen[0])];
@@ -132,7 +132,7 @@ static void history_is_recalled(void **state)
 		assert_int_equal(type(text), LINE_COMPLETE);
 		line_edit_begin(&line);
 	}
-	type("s\r"); /* the same again is not remembered twice */
+	type("s\r"); /* an equal line is not remembered twice */
 	line_edit_begin(&line);
 	type("new\x1b[A");
 	assert_line("s", 1);
@@ -162,7 +162,7 @@ static void long_lines_are_refused(void **state)
 	for (unsigned i = 0; i <= LINE_EDIT_MAX; i++) {
 		type("x");
 	}
-	assert_int_equal(type("\x15y\r"), LINE_COMPLETE); /* emptied, it is another line */
+	assert_int_equal(type("\x15y\r"), LINE_COMPLETE); /* the line was cleared: a new line */
 	line_edit_begin(&line);
 	assert_int_equal(type("x\r"), LINE_COMPLETE);
 }
@@ -170,7 +170,7 @@ static void long_lines_are_refused(void **state)
 static void tab_completes(void **state)
 {
 	begin();
-	type("p\t"); /* three candidates with nothing more in common: listed */
+	type("p\t"); /* three candidates with no further common prefix: a list */
 	assert_line("p", 1);
 	assert_string_equal(screen[row - 1], "pause  peek  poweroff  ");
 	type("a\t");

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* guest/linux_load.c on real guest memory (ept/) over fake frames. */
+/* guest/linux_load.c with real guest memory (ept/) on fake frames. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -16,7 +16,7 @@
 
 #define MIB (1ul << 20)
 
-/* What differs from the good image; bytes == 0 ends the list. */
+/* Differences from the good image; bytes == 0 ends the list. */
 struct patch {
 	uint16_t offset;
 	uint16_t bytes;
@@ -27,13 +27,13 @@ struct load_case {
 	const char *name;
 	struct patch patches[3];
 	uint64_t memory;       /* 0: 64 MiB */
-	uint64_t kernel_bytes; /* 0: all */
+	uint64_t kernel_bytes; /* 0: the whole file */
 	uint64_t initrd_bytes;
 	int err;
 	bool initrd_at_fault;
-	const char *why;    /* part of the sentence */
-	uint64_t rip;	    /* when it loads */
-	uint64_t initrd_at; /* likewise */
+	const char *why;    /* part of the message */
+	uint64_t rip;	    /* for an image that loads */
+	uint64_t initrd_at; /* for an image that loads */
 };
 
 static const uint8_t *next_seed;
@@ -67,7 +67,7 @@ static const struct load_case cases[] = {
 	{ .name = "init_size smaller than the file",
 	  .patches = { { 0x260, 4, 0 } },
 	  .rip = 0x1000200 },
-	{ .name = "the last 16 bytes are not full", /* as memtest86+ has it */
+	{ .name = "the last 16 bytes are not full", /* memtest86+ has such an image */
 	  .kernel_bytes = BZIMAGE_BYTES - 15,
 	  .rip = 0x1000200 },
 	{ .name = "exactly enough memory", .memory = 48 * MIB, .rip = 0x1000200 },
@@ -212,7 +212,7 @@ struct loaded {
 	uint64_t initrd_bytes;
 };
 
-/* The file is copied to the heap at its exact size, for ASan to watch its end. */
+/* The file is copied to the heap at its exact size, so that ASan detects a read beyond it. */
 static int load(struct loaded *l, const struct load_case *c)
 {
 	uint64_t memory = c->memory == 0 ? 64 * MIB : c->memory;
@@ -261,7 +261,7 @@ static uint64_t param(struct loaded *l, uint64_t offset, size_t bytes)
 	return read_field(l, MEMMAP_BOOT_PARAMS + offset, bytes);
 }
 
-/* What the file lacks at its end is zero in memory. */
+/* Where the file ends early, memory is zero. */
 static void check_payload(struct loaded *l, const struct load_case *c)
 {
 	const size_t missing = c->kernel_bytes != 0 ? BZIMAGE_BYTES - c->kernel_bytes : 0;
@@ -346,7 +346,7 @@ static void test_boot_params(void **state)
 	unload(&l);
 }
 
-/* Bytes behind the header's own end are not handed on, and neither is a setup_data of the file. */
+/* Bytes behind the header's own end are not passed on, nor is a setup_data in the file. */
 static void test_header_end(void **state)
 {
 	static const struct load_case c = {
@@ -393,13 +393,13 @@ static void test_e820(void **state)
 
 	assert_int_equal(load(&l, &good), 0);
 	check_e820(&l, small, ARRAY_COUNT(small));
-	/* The same memory, but stated to be more than the hole leaves room for. */
+	/* The same memory, but claimed to be larger than the hole permits. */
 	assert_int_equal(load_all(&l.gmem, &source, cmdline, NULL, &l.entry, &l.refusal), 0);
 	check_e820(&l, large, ARRAY_COUNT(large));
 	unload(&l);
 }
 
-/* Walks the tables as a CPU would. */
+/* Walks the tables as a CPU does. */
 static void test_page_tables(void **state)
 {
 	static const uint64_t probes[] = { 0, 0x11000, 0x1000200, 0xffffffff };
@@ -424,7 +424,7 @@ static void test_page_tables(void **state)
 	unload(&l);
 }
 
-/* Memory that is not there is reported, not assumed. */
+/* Memory that does not exist is reported. */
 static void test_write_fails(void **state)
 {
 	const struct vm_file kernel = { .data = image, .bytes = sizeof(image) };
@@ -438,7 +438,10 @@ static void test_write_fails(void **state)
 	gmem_end(&l.gmem);
 }
 
-/* A step writes a bounded piece, and percent follows; ended at any step, nothing stays behind. */
+/*
+ * A step writes a bounded piece, and the percentage follows. If loading ends after any step,
+ * nothing is left behind.
+ */
 static void test_steps(void **state)
 {
 	const size_t initrd_bytes = 3 * LINUX_LOAD_STEP + 1000;
@@ -460,13 +463,13 @@ static void test_steps(void **state)
 		assert_int_equal(gmem_init(&l.gmem), 0);
 		assert_int_equal(gmem_add_ram_plain(&l.gmem, gpa(0), 64 * MIB, PAGE_SIZE), 0);
 		assert_int_equal(linux_load_begin(&l.gmem, &source, &load, &l.refusal), 0);
-		assert_int_equal(fake_temp_maps(), 0); /* nothing is written yet */
+		assert_int_equal(fake_temp_maps(), 0); /* nothing has been written yet */
 		assert_int_equal(linux_load_percent(load), 0);
 		for (unsigned i = 1; i <= steps; i++) {
 			const uint64_t maps = fake_temp_maps();
 
 			assert_int_equal(linux_load_some(load), i < 5 ? ERR_AGAIN : 0);
-			/* Each page is zeroed, and then written. */
+			/* Each page is zeroed, then written. */
 			assert_in_range(fake_temp_maps() - maps, 1,
 					2 * (LINUX_LOAD_STEP / PAGE_SIZE + 1));
 			assert_in_range(linux_load_percent(load), before, 100);

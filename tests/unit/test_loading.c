@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* guest/loading.c: what becomes of a VM while kernel and initrd are on the way to its memory. */
+/* guest/loading.c: what happens to a VM while its kernel and initrd are being loaded. */
 #include "tests/unit/platform_vmm.h"
 
-#define PIECES 5u /* of an initrd, and one of the kernel */
+#define PIECES 5u /* of an initrd, plus one for the kernel */
 
-/* A VM whose initrd takes several steps. */
+/* Starts a VM whose initrd takes several steps. */
 static struct vm *begin(void)
 {
 	static uint8_t large[PIECES * LINUX_LOAD_STEP];
@@ -17,7 +17,7 @@ static struct vm *begin(void)
 	return vm;
 }
 
-/* Whatever has been loaded of it, what is destroyed is gone: memory, work, host pages. */
+/* After any number of steps, destroying the VM frees all: memory, work, host pages. */
 static void test_ends_while_it_loads(void **state)
 {
 	for (unsigned engine = 0; engine < 2; engine++) {
@@ -41,7 +41,7 @@ static void test_ends_while_it_loads(void **state)
 	}
 }
 
-/* A VM that is paused is no work; it is loaded when it goes on, and runs as if nothing was. */
+/* A paused VM has no work. After it goes on it is loaded, and runs as usual. */
 static void test_pauses_while_it_loads(void **state)
 {
 	struct vm *vm = begin();
@@ -57,7 +57,7 @@ static void test_pauses_while_it_loads(void **state)
 		assert_int_equal(platform_start_loaded(vm), ERR_AGAIN);
 		assert_true(work_some());
 	}
-	platform_pause(vm); /* when it is over, but not seen to be */
+	platform_pause(vm); /* after the last step, but before the boot processor noticed */
 	platform_resume(vm);
 	assert_false(work_some());
 	assert_int_equal(platform_start_loaded(vm), 0);
@@ -73,7 +73,7 @@ static void test_pauses_while_it_loads(void **state)
 	assert_false(work_waits());
 }
 
-/* What a step takes, on whatever CPU, is the VM's. */
+/* The time of a step is charged to the VM, whatever CPU does it. */
 static void test_loading_is_billed(void **state)
 {
 	struct vm *vm = begin();

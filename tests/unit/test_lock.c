@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* vmm/base/lock.h, and lock_check.c: the order of locks is checked, on each CPU for itself. */
+/* vmm/base/lock.h and lock_check.c: the order of locks is checked separately for each CPU. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -34,7 +34,7 @@ static void later_ranks_are_taken_inside(void **state)
 		lock_take(&gmem, LOCK_GMEM);
 		lock_take(&window, LOCK_WINDOW);
 		lock_take(&console, LOCK_CONSOLE);
-		lock_drop(&window); /* in any order */
+		lock_drop(&window); /* locks may be released in any order */
 		lock_drop(&gmem);
 		lock_drop(&console);
 		assert_int_equal(percpu_self()->locks_held, 0);
@@ -53,7 +53,7 @@ static void an_earlier_or_equal_rank_panics(void **state)
 	lock_drop(&gmem);
 }
 
-/* Who does not wait cannot be part of a circle, but what it holds counts. */
+/* A CPU that does not wait cannot be part of a circle, but the lock that it gets counts. */
 static void a_try_is_free(void **state)
 {
 	struct lock device = { 0 }, console = { 0 }, pool = { 0 };

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Memory that moves from one KeyID to another (ept/move.c). The frames of the fake machine have one
- * content, whatever the KeyID; so the tests watch who maps, flushes and writes when.
+ * Memory that moves from one KeyID to another (ept/move.c). A frame of the fake machine has one
+ * content, whatever the KeyID. So the tests check which code maps, flushes and writes a page, and
+ * when.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -36,12 +37,12 @@ static const struct ept_caps all_caps = {
 };
 
 static struct gmem gmem;
-static keyid_t first; /* the KeyID that the memory has at first */
+static keyid_t first; /* the KeyID of the memory before the move */
 
-/* What each flushed line has to be: its page mapped under this KeyID, and not written yet. */
+/* The condition for each flushed line: its page is mapped under this KeyID, and not written yet. */
 static struct {
 	keyid_t keyid;
-	bool sealed; /* what it holds before the move */
+	bool sealed; /* content before the move */
 	unsigned count;
 } flushes;
 
@@ -50,13 +51,13 @@ bool fake_invept(uint64_t type, uint64_t eptp)
 	return true;
 }
 
-/* The first word of a page before it is sealed: its guest-physical address, plus one. */
+/* The first word of a page in clear is its guest-physical address, plus one. */
 static bool is_plain(uint64_t word)
 {
 	return word == 0 || (word % PAGE_SIZE == 1 && word < SIZE_1G * 2);
 }
 
-/* The bytes of the last key, on the stack of who drew them: all are one, which grows. */
+/* The bytes of the last random key, on its user's stack: all are equal, and differ for each key. */
 static struct {
 	const volatile uint8_t *at;
 	uint8_t byte;
@@ -83,7 +84,7 @@ void fake_clflush(const void *address)
 	uint64_t word;
 
 	if (!fake_temp_is_mapped(GMEM_SLOT_IN)) {
-		return; /* of what was zeroed, not moved */
+		return; /* a page that was zeroed, not moved */
 	}
 	assert_int_equal(fake_temp_keyid(), flushes.keyid);
 	memcpy(&word, (const void *)(uintptr_t)page, sizeof(word));
@@ -131,7 +132,7 @@ static keyid_t take(void)
 	return keyid;
 }
 
-/* Two leaves of 2 MiB, of which one was touched, two pages of 4 KiB, and a range in clear. */
+/* Two leaves of 2 MiB, one of which was touched, two pages of 4 KiB, and a range in clear. */
 static int setup(void **state)
 {
 	(void)fake_setup(state);
@@ -164,7 +165,7 @@ static int teardown(void **state)
 	return fake_teardown(state);
 }
 
-/* All of a move. Returns how many steps it took. */
+/* Runs a whole move. Returns how many steps it took. */
 static unsigned run(keyid_t from, bool sealed)
 {
 	unsigned steps = 1;
@@ -192,7 +193,9 @@ static void check_all(keyid_t keyid)
 	assert_int_equal(leaf_at(CLEAR_GPA).attr.keyid, KEYID_PLATFORM);
 }
 
-/* All that was touched goes, each page flushed under the old KeyID; what was not, comes new. */
+/*
+ * All touched pages move, each flushed under the old KeyID; pages touched later use the new KeyID.
+ */
 static void test_rekey(void **state)
 {
 	const keyid_t second = take();
@@ -215,7 +218,7 @@ static void test_rekey(void **state)
 	assert_int_equal(state_of(first), KEYSLOT_DEAD);
 }
 
-/* Parked: ciphertext under KeyID 0, no KeyID in use, and no way in. */
+/* Parked: ciphertext under KeyID 0, no KeyID in use, and no access to the memory. */
 static void test_park(void **state)
 {
 	uint64_t word = 1;
@@ -243,18 +246,19 @@ static void test_park(void **state)
 	check_all(second);
 }
 
-/* The key's bytes do not stay where they were drawn. */
+/* The key's bytes do not stay on the stack. */
 static void test_park_stack(void **state)
 {
 	int err = move_to_park(&gmem);
 	size_t left = fake_left_on_stack(drawn.at, 64, drawn.byte);
 
 	assert_int_equal(err, 0);
-	assert_in_range(left, 0, 8); /* what was called since may have some by chance */
+	/* Functions called since may have left some equal bytes by chance. */
+	assert_in_range(left, 0, 8);
 	(void)run(first, false);
 }
 
-/* Equal pages are not equal when they are parked, nor are two parkings of a page. */
+/* Equal pages differ when they are parked, and so do two parkings of the same page. */
 static void test_park_twice(void **state)
 {
 	uint8_t once[2][16], twice[16];
@@ -262,7 +266,7 @@ static void test_park_twice(void **state)
 
 	assert_int_equal(move_to_park(&gmem), 0);
 	(void)run(first, false);
-	memcpy(once[0], fake_frame(leaf_at(0x8000).hpa), 16); /* both were zero */
+	memcpy(once[0], fake_frame(leaf_at(0x8000).hpa), 16); /* both pages were zero */
 	memcpy(once[1], fake_frame(leaf_at(0x9000).hpa), 16);
 	assert_memory_not_equal(once[0], once[1], 16);
 	second = take();
@@ -274,7 +278,10 @@ static void test_park_twice(void **state)
 	assert_memory_not_equal(once[0], twice, 16);
 }
 
-/* The VM ends in the middle: both keys die, or the one that there is. Teardown ends the rest. */
+/*
+ * The VM ends during a move: both keys are killed, or the one key that there is. Teardown ends the
+ * rest.
+ */
 static void test_end_in_the_middle(void **state)
 {
 	const keyid_t second = take();
@@ -288,9 +295,9 @@ static void test_end_in_the_middle(void **state)
 }
 
 /*
- * So little memory is flushed line by line, but not this: lines of both KeyIDs may be cached, and
- * which part of the memory has moved is not known any more. The fakes fail a test that kills a key
- * by lines.
+ * So little memory would be flushed line by line, but not here: lines of both KeyIDs may be cached,
+ * and it is not known any more which part of the memory has moved. The fakes fail a test that kills
+ * a key after such a flush.
  */
 static void test_end_in_the_middle_flushes_all(void **state)
 {
@@ -319,7 +326,7 @@ static void test_end_while_parked(void **state)
 	assert_int_equal(state_of(first), KEYSLOT_DEAD);
 }
 
-/* One key of two cannot be killed: what it may still open is zeroed. */
+/* One of two keys cannot be killed: the memory that it might still decrypt is zeroed. */
 static void test_end_with_a_key_that_lives_on(void **state)
 {
 	uint64_t word;
@@ -331,13 +338,13 @@ static void test_end_with_a_key_that_lives_on(void **state)
 	fake_tsc += 2 * SECOND;
 	assert_true(fake_retire_all());
 	fake_frames_set_count(FAKE_FRAME_COUNT);
-	assert_int_equal(frames_alloc(512, 512, &frame), 0); /* the same again */
+	assert_int_equal(frames_alloc(512, 512, &frame), 0); /* the same frames again */
 	memcpy(&word, (const uint8_t *)fake_frame(frame) + 0x5000, sizeof(word));
 	assert_int_not_equal(word, 0x5001);
 	frames_free(frame, 512);
 }
 
-/* A leaf of 1 GiB goes in parts of 2 MiB, and is there again at the end. */
+/* A leaf of 1 GiB moves in parts of 2 MiB, and exists again at the end. */
 static void test_1g(void **state)
 {
 	const keyid_t second = take();
@@ -357,9 +364,8 @@ static void test_1g(void **state)
 }
 
 /*
- * A leaf of 1 GiB is split while it moves, and merged before the next one is. Without a table for
- * that nothing is begun; with one the move comes to its end, whatever becomes of the rest of the
- * host's memory.
+ * A leaf of 1 GiB is split while it moves, and merged before the next one is split. Without a page
+ * for the table no move begins; with it the move completes, even if host memory runs out.
  */
 static void test_1g_without_a_table(void **state)
 {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What RDMSR and WRMSR of a guest do, and which of them exit at all. */
+/* What RDMSR and WRMSR of a guest do, and which of them cause exits. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -85,7 +85,7 @@ static int start(void **state)
 	return 0;
 }
 
-/* Written, with its outcome; then read back, with its outcome. */
+/* A write with its result, then a read with its result. */
 static const struct {
 	uint32_t msr;
 	uint64_t write;
@@ -144,7 +144,7 @@ static void test_rows(void **state)
 	}
 }
 
-/* All that is answered: by the table, or (x2APIC, for one) by the platform's hooks. */
+/* All MSRs that are answered: by the table, or by the platform's hooks (x2APIC, for example). */
 static const uint32_t answered[][2] = {
 	{ 0x17, 0x17 },	  { 0x1b, 0x1b },   { 0x3a, 0x3b },   { 0x8b, 0x8b },	{ 0xce, 0xce },
 	{ 0xfe, 0xfe },	  { 0x10a, 0x10a }, { 0x179, 0x17a }, { 0x1a0, 0x1a0 }, { 0x1d9, 0x1d9 },
@@ -162,7 +162,7 @@ static bool is_answered(uint32_t msr)
 	return false;
 }
 
-/* No MSR of the host's but these, in both architectural ranges and what hypervisors use. */
+/* No other MSR is answered, in both architectural ranges and in the range that hypervisors use. */
 static void test_no_other_is_answered(void **state)
 {
 	static const uint32_t ranges[][2] = { { 0, 0x1fff },
@@ -187,7 +187,7 @@ static void test_no_other_is_answered(void **state)
 	}
 }
 
-/* Each has a value of its own. */
+/* Each has its own value. */
 static void test_fixed_mtrrs(void **state)
 {
 	static const uint32_t msrs[] = { 0x250, 0x258, 0x259, 0x268, 0x269, 0x26a,
@@ -216,7 +216,7 @@ static const struct {
 	{ EFER_LME | EFER_LMA, 0, true, ERR_NOTFOUND, EFER_LME | EFER_LMA },
 	{ 0, EFER_LME, true, ERR_NOTFOUND, 0 },
 	{ EFER_LME, 0, false, 0, 0 },
-	{ 0, EFER_LMA, false, 0, 0 },		/* LMA is not the guest's to set */
+	{ 0, EFER_LMA, false, 0, 0 },		/* a guest cannot set LMA */
 	{ 0, BIT(12), false, ERR_NOTFOUND, 0 }, /* SVME */
 	{ 0, BIT(63), false, ERR_NOTFOUND, 0 },
 };
@@ -238,7 +238,7 @@ static void test_tsc(void **state)
 	uint64_t value;
 
 	fake_tsc = 1000;
-	priv.tsc_offset = (uint64_t)-400; /* the guest's clock stands at 600 */
+	priv.tsc_offset = (uint64_t)-400; /* the guest's TSC reads 600 */
 	assert_int_equal(msr_guest_write(&vcpu, MSR_IA32_TSC, 5000), 0);
 	assert_int_equal(vmread(VMCS_TSC_OFFSET), 4000);
 	assert_int_equal(msr_guest_read(&vcpu, MSR_IA32_TSC_ADJUST, &value), 0);
@@ -253,8 +253,10 @@ static void test_arch_capabilities(void **state)
 	uint64_t value;
 
 	assert_int_equal(msr_guest_read(&vcpu, MSR_IA32_ARCH_CAPABILITIES, &value), 0);
-	/* What names MSRs that a guest does not have: TSX_CTRL, MISC_PACKAGE_CTLS, FB_CLEAR_CTRL
-	 * ... */
+	/*
+	 * Bits that announce MSRs which a guest does not have: TSX_CTRL, MISC_PACKAGE_CTLS,
+	 * FB_CLEAR_CTRL ...
+	 */
 	assert_int_equal(value & (BIT(3) | BIT(7) | BIT(10) | BIT(11) | BIT(12) | BIT(18) |
 				  BIT(21) | BIT(23)),
 			 0);
@@ -280,7 +282,7 @@ static void test_exits(void **state)
 	assert_int_equal(gps, 2);
 }
 
-/* In the bitmap 0 means: no exit. */
+/* In the bitmap 0 means "no exit". */
 static bool passes(const uint8_t *bitmap, uint32_t msr, bool write)
 {
 	uint32_t at = (msr & 0x1fff) / 8 + (msr >= 0xc0000000 ? 1024 : 0) + (write ? 2048 : 0);
@@ -290,8 +292,8 @@ static bool passes(const uint8_t *bitmap, uint32_t msr, bool write)
 
 static const struct {
 	uint32_t msr;
-	bool read, write;	/* pass in xAPIC mode */
-	bool x2_read, x2_write; /* pass in x2APIC mode */
+	bool read, write;	/* no exit in xAPIC mode */
+	bool x2_read, x2_write; /* no exit in x2APIC mode */
 } passed[] = {
 	{ MSR_IA32_FS_BASE, true, true, true, true },
 	{ MSR_IA32_KERNEL_GS_BASE, true, true, true, true },
@@ -326,7 +328,7 @@ static void test_bitmap(void **state)
 		assert_int_equal(passes(x2, passed[i].msr, false), passed[i].x2_read);
 		assert_int_equal(passes(x2, passed[i].msr, true), passed[i].x2_write);
 	}
-	/* Nothing else is open. */
+	/* All others cause exits. */
 	for (size_t i = 0; i < sizeof(x2); i++) {
 		open += 8 - (unsigned)__builtin_popcount(x2[i]);
 	}

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* vmm/base/mtrr.c: an AP with other MTRRs gets the BSP's, by the SDM's procedure. */
+/* vmm/base/mtrr.c: an AP with different MTRRs gets the BSP's, by the SDM's procedure. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -16,7 +16,9 @@
 
 static unsigned writes;
 
-/* Every write to an MTRR must find caches off, and all but the last two MTRRs disabled. */
+/*
+ * At every write to an MTRR caches must be off, and all MTRRs disabled but for the last two writes.
+ */
 void fake_wrmsr(uint32_t msr, uint64_t value)
 {
 	writes++;
@@ -107,7 +109,7 @@ static void test_few(void **state)
 	assert_int_equal(writes, 0);
 }
 
-/* KeyID bits leave the masks, of ranges that are in use and of others; nothing else changes. */
+/* KeyID bits are removed from the masks, of ranges in use and of others; nothing else changes. */
 static void test_free_bits(void **state)
 {
 	const uint64_t keyid = 0xfc00000000000, valid = BIT(11);
@@ -125,17 +127,17 @@ static void test_free_bits(void **state)
 	assert_int_equal(fake_msr_get(MSR_IA32_MTRR_PHYSMASK0), 0x3fff80000000 | valid);
 	assert_int_equal(fake_msr_get(MSR_IA32_MTRR_PHYSMASK0 + 2), 0);
 	assert_int_equal(fake_msr_get(MSR_IA32_MTRR_FIX64K_00000), 0x0606060606060606);
-	/* Done before, as by firmware: no CPU is touched. */
+	/* Already done, by firmware: no register is written. */
 	assert_true(mtrr_free_bits(keyid));
 	assert_false(mtrr_match_this_cpu());
-	/* A range in use up there. */
+	/* A range in use at such an address. */
 	base = BIT(46) | 6;
 	fake_msr_set(MSR_IA32_MTRR_PHYSBASE0, base);
 	fake_msr_set(MSR_IA32_MTRR_PHYSMASK0, 0xfffff80000000 | valid);
 	mtrr_capture();
 	assert_false(mtrr_free_bits(keyid));
 	assert_false(mtrr_match_this_cpu());
-	/* No MTRRs at all. */
+	/* No MTRRs. */
 	fake_cpuid_set(1, 0, 0, 0, 0, 0);
 	mtrr_capture();
 	assert_true(mtrr_free_bits(keyid));

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* vmm/base/page_alloc.c: hostile memory maps, the host pool, guest frames against a model. */
+/*
+ * vmm/base/page_alloc.c: hostile memory maps, the host pool, and guest frames compared with a
+ * model.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -18,7 +21,7 @@
 #define POOL_ROOM  (POOL_PAGES + 512) /* so that a 2 MiB boundary fits */
 #define ARENA	   (POOL_ROOM + PAGE_BOOTSTRAP)
 
-/* Real memory below 4 GiB that the pool is cut from: the largest range, so it is always chosen. */
+/* Real memory below 4 GiB for the pool: the largest range, so it is always chosen. */
 static struct mem_range arena;
 
 static int make_arena(void **state)
@@ -39,7 +42,10 @@ static int drop_arena(void **state)
 	return munmap((void *)(uintptr_t)arena.base.v, arena.page_count * PAGE_SIZE);
 }
 
-/* So many pages below 4 GiB, no fewer: nothing is behind what the tests have above. */
+/*
+ * The pool must get exactly so many pages below 4 GiB, so that the tests' ranges above are not
+ * used.
+ */
 static int init(const struct mem_range *ranges, size_t range_count, uint64_t pages)
 {
 	const struct page_pool_plan plan = { .wanted = pages, .least = pages, .end = BIT(32) };
@@ -55,14 +61,14 @@ static uint64_t rnd(uint64_t below)
 	return (rnd_state >> 33) % below;
 }
 
-/* Frames of the cases lie above 4 GiB, so that the arena is the only room for the pool. */
+/* Frames of the cases lie above 4 GiB, so that the pool can only be in the arena. */
 #define HIGH 0x100000ul
 
 struct map_case {
 	const char *name;
 	struct mem_range ranges[6];
 	size_t range_count;
-	uint64_t frames; /* usable guest frames, without what the pool left of the arena */
+	uint64_t frames; /* usable guest frames, without the remainder of the arena */
 };
 
 #define R(page, count)                        \
@@ -137,7 +143,7 @@ static void test_no_room_for_pool(void **state)
 
 /* --- Where the pool lies --- */
 
-/* Room above 4 GiB. Only what is written takes memory; the ranges in front of it are numbers. */
+/* Room above 4 GiB. Only what is written takes memory; the ranges below it are only numbers. */
 #define SKY_PAGES (16ul << 18)
 #define TIB_PAGES (1ul << 28)
 
@@ -165,7 +171,7 @@ static void expect_pool(uint64_t first, uint64_t count)
 	assert_int_equal(pool.base.v / PAGE_SIZE, first);
 	assert_int_equal(pool.page_count, count);
 	assert_true(own.base.v + own.page_count * PAGE_SIZE <= BIT(32));
-	/* Nobody else gets it, nor the bootstrap pages. */
+	/* It is not available for any other use, nor are the bootstrap pages. */
 	assert_int_equal(frames_remove(pool), 0);
 	assert_int_equal(frames_remove(own), 0);
 	assert_true(page_is_own(end - 1, end));
@@ -193,7 +199,7 @@ static void test_place_on_1_tib(void **state)
 	assert_int_equal(own.base.v / PAGE_SIZE + own.page_count, 1 << 19);
 	assert_int_equal(frames_free_count(),
 			 TIB_PAGES + (1 << 19) - 256 - wanted - own.page_count);
-	/* The bitmap has a bit for the last page, too, and only that is touched so far. */
+	/* The bitmap has a bit for the last page too, and only the bitmap was written so far. */
 	assert_int_equal(page_pool_written().page_count, 13 * 8 + 1);
 	assert_int_equal(page_free_count(), wanted - 13 * 8 - 1);
 	page = page_alloc(1000);
@@ -243,7 +249,7 @@ static void test_place(void **state)
 	}
 }
 
-/* Of a range across 4 GiB each part counts for its side. */
+/* For a range that crosses 4 GiB, each part counts for its side. */
 static void test_place_across_4_gib(void **state)
 {
 	const struct mem_range ranges[2] = { arena, R(HIGH - 100, 300) };
@@ -255,7 +261,7 @@ static void test_place_across_4_gib(void **state)
 	assert_int_equal(frames_longest(HIGH + 200, 2 * HIGH), 0);
 }
 
-/* 250 pieces with holes between them: the longest is taken. */
+/* 250 pieces with holes between them: the longest is used. */
 static void test_place_fragmented(void **state)
 {
 	static struct mem_range ranges[251];
@@ -313,7 +319,7 @@ static void test_pool(void **state)
 	assert_true(b + PAGE_SIZE <= a || b >= a + 3 * PAGE_SIZE);
 	page_free(a, 3);
 	for (i = 0; i < 3 * PAGE_SIZE; i++) {
-		assert_int_equal(a[i], 0); /* wiped at once, not at the next use */
+		assert_int_equal(a[i], 0); /* wiped when freed, not at the next use */
 	}
 	page_free(NULL, 7);
 	page_free(b, 1);
@@ -327,7 +333,7 @@ static void test_pool(void **state)
 	assert_non_null(page_alloc(2));
 }
 
-/* What is set aside is there when it is needed, whoever has taken the rest. */
+/* Reserved pages are available when needed, whatever else was allocated. */
 static void test_pool_reserve(void **state)
 {
 	uint64_t total;
@@ -349,7 +355,7 @@ static void test_pool_reserve(void **state)
 	assert_null(page_alloc(1));
 	page = page_alloc_reserved();
 	page_free(page, 1);
-	assert_non_null(page_alloc(1)); /* that one, and the other is still set aside */
+	assert_non_null(page_alloc(1)); /* this page; the other is still reserved */
 	assert_null(page_alloc(1));
 	page_unreserve(1);
 	assert_non_null(page_alloc(1));
@@ -357,13 +363,13 @@ static void test_pool_reserve(void **state)
 	assert_int_equal(init(&arena, 1, POOL_PAGES), 0);
 }
 
-/* The bitmap's last word has bits behind the pool's last page: nobody gets these. */
+/* The bitmap's last word has bits behind the pool's last page, which are never allocated. */
 static void test_pool_tail(void **state)
 {
 	uint8_t *a;
 
 	assert_int_equal(init(&arena, 1, 1000), 0);
-	a = page_alloc(959); /* and 40 are left */
+	a = page_alloc(959); /* 40 pages are left */
 	page_free(a, 1);
 	page_free(a + 2 * PAGE_SIZE, 1);
 	assert_int_equal(page_free_count(), 42);
@@ -426,7 +432,10 @@ static void test_pool_random(void **state)
 	}
 }
 
-/* With a KeyID the number for the hardware carries it; allocating and freeing do not see it. */
+/*
+ * With a KeyID the number for the hardware contains it; allocating and freeing use addresses
+ * without it.
+ */
 static void test_keyid(void **state)
 {
 	uint64_t free_pages, number;
@@ -467,7 +476,10 @@ static void test_frames_fit(void **state)
 	assert_int_equal(frames_alloc(UINT64_MAX, 1, &a), ERR_NOMEM);
 	assert_int_equal(frames_alloc(1, 1ul << 63, &a), ERR_NOMEM);
 
-	/* A small one leaves the large extent alone; an aligned one splits it and merges again. */
+	/*
+	 * A small request does not split the large extent; an aligned one splits it, and it merges
+	 * again.
+	 */
 	assert_int_equal(frames_alloc(1, 1, &a), 0);
 	assert_int_equal(a.v, (HIGH + 4096) * PAGE_SIZE);
 	assert_int_equal(frames_alloc(512, 512, &b), 0);
@@ -485,7 +497,7 @@ static void test_frames_fit(void **state)
 	FAKE_EXPECT_PANIC(frames_free(hpa((HIGH + 4096) * PAGE_SIZE), 1), "broken");
 }
 
-/* Memory is stale from its use to the next flush, wherever it lies among the free. */
+/* Memory is stale from its use to the next flush, wherever it is in the free list. */
 static void test_frames_stale(void **state)
 {
 	struct mem_range ranges[3] = { arena, R(HIGH, 100), R(HIGH + 200, 100) };
@@ -496,7 +508,7 @@ static void test_frames_stale(void **state)
 					 &(const struct page_pool_plan){ POOL_ROOM, POOL_ROOM,
 									 SIZE_1G * 4 }),
 			 0);
-	assert_true(frames_stale()); /* firmware's use */
+	assert_true(frames_stale()); /* after firmware's use */
 	cache_flush_all();
 	assert_false(frames_stale());
 	assert_int_equal(frames_alloc_keyed(100, 1, &frame, &stale), 0);
@@ -504,7 +516,7 @@ static void test_frames_stale(void **state)
 	frames_free_flushed(frame, 100);
 	assert_false(frames_stale());
 	assert_int_equal(frames_alloc(100, 1, &frame), 0);
-	assert_false(frames_stale()); /* of the free ones none is */
+	assert_false(frames_stale()); /* no free frame is stale */
 	frames_free(frame, 100);
 	assert_true(frames_stale());
 	assert_int_equal(frames_alloc_keyed(100, 1, &frame, &stale), 0);
@@ -542,8 +554,8 @@ static uint64_t model_count(const bool *is_free)
 	return n;
 }
 
-/* Single pages freed in any order scatter the extents until the table has to grow. */
-/* Parts of several extents, of which one is in use; the rest of each stays. */
+/* Single pages freed in any order scatter the extents until the table must grow. */
+/* Parts of several extents, one of which is in use; the rest of each stays free. */
 static void test_frames_remove(void **state)
 {
 	struct mem_range ranges[4] = { arena, R(HIGH, 100), R(HIGH + 200, 100),
@@ -557,10 +569,10 @@ static void test_frames_remove(void **state)
 	assert_int_equal(frames_remove((struct mem_range)R(HIGH + 100, 100)), 0);
 	assert_int_equal(frames_remove((struct mem_range)R(HIGH + 50, 370)), 50 + 100 + 20);
 	assert_int_equal(frames_free_count(), before - 170);
-	assert_int_equal(frames_alloc(81, 1, &used), ERR_NOMEM); /* there are 50 and 80 */
+	assert_int_equal(frames_alloc(81, 1, &used), ERR_NOMEM); /* the largest have 50 and 80 */
 	assert_int_equal(frames_alloc(80, 1, &used), 0);
 	assert_int_equal(used.v, (HIGH + 420) * PAGE_SIZE);
-	/* Out of the middle; what is in use stays in use. */
+	/* From the middle of an extent; frames in use stay in use. */
 	assert_int_equal(frames_remove((struct mem_range)R(HIGH + 10, 10)), 10);
 	assert_int_equal(frames_remove((struct mem_range)R(HIGH, 1000)), 40);
 	frames_free(used, 80);
@@ -624,7 +636,7 @@ static void test_frames_random(void **state)
 	assert_int_equal(frames_free_count(), MODEL_PAGES - 100);
 }
 
-/* 3,000 holes: the table of extents grows into host pages, and nothing is lost. */
+/* 3,000 holes: the table of extents grows into host pages, and no frame is lost. */
 static void test_frames_scattered(void **state)
 {
 	struct mem_range ranges[2] = { arena, R(HIGH, 6000) };
@@ -645,7 +657,7 @@ static void test_frames_scattered(void **state)
 	assert_int_equal(frames_alloc(6000, 1, &first), 0);
 }
 
-/* The pool is empty: the table cannot grow. Frames are lost, and that is said. */
+/* The pool is empty, so the table cannot grow. Frames are lost, and that is logged. */
 static void test_frames_table_full(void **state)
 {
 	struct mem_range ranges[2] = { arena, R(HIGH, 6000) };

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Every page cipher that this host can run, against mbedTLS; what makes one usable; XCR0. */
+/*
+ * Every page cipher that this host can run, compared with mbedTLS; the conditions for using one;
+ * XCR0.
+ */
 #include <cpuid.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -28,7 +31,7 @@ static uint8_t plain[MAX_ITEMS][4096], out[MAX_ITEMS][4096] __attribute__((align
 static uint8_t expected[4096];
 static uint64_t random_state = 1;
 
-/* The host's CPUID, less what a test hides. */
+/* Bits that a test hides from the host's CPUID. */
 static uint32_t hide_1_ecx, hide_7_ecx, hide_7_ebx, hide_xcr0;
 
 struct cpuid_regs fake_cpuid(uint32_t leaf, uint32_t subleaf)
@@ -49,7 +52,10 @@ struct cpuid_regs fake_cpuid(uint32_t leaf, uint32_t subleaf)
 	return r;
 }
 
-/* The test cannot write XCR0: it plays a guest's, and sees what the bracket would write. */
+/*
+ * The test cannot write the real XCR0: this variable stands for a guest's, and takes what the
+ * bracket writes.
+ */
 static uint64_t xcr0;
 static uint64_t xsetbv_values[4];
 static unsigned xsetbv_count;
@@ -84,7 +90,7 @@ static void fill_random(void *p, size_t bytes)
 	}
 }
 
-/* Once with the reference, then in place or not, there and back. */
+/* Compares with the reference cipher, in place or not, for encryption and decryption. */
 static void compare_batch(const uint8_t *key_bytes, size_t size, uint8_t tweaks[][16], size_t count,
 			  bool in_place, size_t shift)
 {
@@ -119,7 +125,7 @@ static void compare_batch(const uint8_t *key_bytes, size_t size, uint8_t tweaks[
 	}
 }
 
-/* What this host's CPU lacks is said. */
+/* Logs that this host's CPU cannot run a cipher. */
 static bool take(const char *name)
 {
 	static const char *said;
@@ -153,7 +159,7 @@ static void all_give_what_mbedtls_gives(void **state)
 	}
 }
 
-/* Every single bit of the encrypted tweak that may be carried, and the ends of the range. */
+/* Every single bit of the encrypted tweak that can carry, and the ends of the range. */
 static void carries_of_the_tweak(void **state)
 {
 	static const uint8_t ends[] = { 0x00, 0xff, 0x80, 0x01 };
@@ -177,7 +183,7 @@ static void carries_of_the_tweak(void **state)
 	}
 }
 
-/* The vectors are of 512 bytes: the first of a page. */
+/* The published vectors have 512 bytes: the first of a page. */
 static void published_ciphertext(void **state)
 {
 	static uint8_t page[4096] __attribute__((aligned(16)));
@@ -204,9 +210,9 @@ static void published_ciphertext(void **state)
 }
 
 /*
- * Row 44 of the project's test matrix for TME-MK: the same page under the same key has the same
- * ciphertext from every code here and from the machine's engine of TME-MK, where the data unit is a
- * line, numbered by its address. Its tests have these digests, too (tests/machine/tme).
+ * Row 44 of the project's test matrix for TME-MK: a page under the same key has the same ciphertext
+ * from every implementation here and from the emulated TME-MK engine, where the data unit is a
+ * line, numbered by its address. The engine's tests have the same digests (tests/machine/tme).
  */
 static void row_44_as_the_engine_of_tme_mk(void **state)
 {
@@ -240,7 +246,8 @@ static void row_44_as_the_engine_of_tme_mk(void **state)
 			struct page_item item = { page, page, { 0 } };
 
 			for (size_t i = 0; i < sizeof(page); i++) {
-				page[i] = (uint8_t)(at + i); /* the line is the first of its unit */
+				/* The line is the first of its data unit. */
+				page[i] = (uint8_t)(at + i);
 			}
 			memcpy(item.tweak, &unit, sizeof(unit));
 			page_encrypt(&key, &item, 1);
@@ -251,7 +258,7 @@ static void row_44_as_the_engine_of_tme_mk(void **state)
 	}
 }
 
-/* The frame that the victim leaves takes the page that is opened; the keys differ in size. */
+/* A page is encrypted out of a frame and another is decrypted into it; the key sizes differ. */
 static void exchange_through_one_frame(void **state)
 {
 	static uint8_t frame[4096] __attribute__((aligned(64)));
@@ -310,7 +317,7 @@ static void refuses_what_the_cpu_lacks(void **state)
 	assert_string_equal(page_cipher_name(), "vaes256");
 	hide_1_ecx = CPUID_1_ECX_XSAVE;
 	assert_int_equal(page_cipher_init("vaes256"), ERR_UNSUPPORTED);
-	/* A refusal leaves what ran before. */
+	/* After a refusal the earlier cipher stays in use. */
 	assert_string_equal(page_cipher_name(), "vaes256");
 }
 

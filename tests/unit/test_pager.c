@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * ept/pager.c, store.c: the life of a page, the order of an eviction, what is left in DRAM,
- * failures. The end of the machine: test_pager_end.c.
+ * failures. The end of the machine is in test_pager_end.c.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -47,12 +47,12 @@ static void test_states(void **state)
 	now = count(guest);
 	assert_int_equal(now.drops, 1);
 	assert_int_equal(guest_read(guest, 7), 0x1234);
-	guest_write(guest, 7, 0); /* all zero again: owns nothing */
+	guest_write(guest, 7, 0); /* all zero again: needs no memory */
 	press_out(guest, 7);
 	assert_int_equal(crypto.encryptions, 1);
 	assert_int_equal(guest_read(guest, 7), 0);
 	assert_int_equal(crypto.decryptions, 2);
-	guest_write(guest, 7, 0x5678); /* the version goes on (page_encrypt looks) */
+	guest_write(guest, 7, 0x5678); /* the version goes on (page_encrypt checks that) */
 	press_out(guest, 7);
 	assert_int_equal(crypto.encryptions, 2);
 	assert_int_equal(guest_read(guest, 7), 0x5678);
@@ -65,7 +65,7 @@ static void test_states(void **state)
 	assert_non_null(strstr(fake_log_text(), "2 sealed"));
 }
 
-/* A fault whose victim has to be sealed is counted as such, with A/D bits and without. */
+/* A fault whose victim must be sealed is counted as such, with A/D bits and without. */
 static void test_dirty_victims(void **state)
 {
 	struct guest *guest = &guests[0];
@@ -91,7 +91,7 @@ static void test_dirty_victims(void **state)
 	for (uint32_t i = 0; i < FLOOR; i++) {
 		assert_int_equal(guest_read(guest, i), i + 1);
 	}
-	/* Read only so far: nothing is encrypted again. */
+	/* Only read since: nothing is encrypted again. */
 	before = crypto.encryptions;
 	press_out(guest, 0);
 	assert_int_equal(guest_read(guest, 0), 1);
@@ -99,7 +99,7 @@ static void test_dirty_victims(void **state)
 	assert_true(crypto.encryptions <= before + 2);
 }
 
-/* A page that goes and one that comes share one call of the cipher. */
+/* A page that is evicted and one that is opened share one call of the cipher. */
 static void test_exchange(void **state)
 {
 	struct guest *guest = &guests[0];
@@ -121,7 +121,9 @@ static void test_exchange(void **state)
 	assert_int_equal(guest_read(guest, 0), 100);
 }
 
-/* The door's writes set no D bit: a page that the guest has only read must still be sealed. */
+/*
+ * Writes through the door set no D bit: a page that the guest has only read must still be sealed.
+ */
 static void test_door_dirties(void **state)
 {
 	struct guest *guest = &guests[0];
@@ -138,7 +140,7 @@ static void test_door_dirties(void **state)
 	press_out(guest, 3);
 	assert_int_equal(gmem_cmpxchg(&guest->gmem, gpa(address_of(3) + 8), &expected, 0x777, 8),
 			 0);
-	press_out(guest, 3); /* never mapped meanwhile */
+	press_out(guest, 3); /* was never mapped meanwhile */
 	assert_int_equal(guest_read(guest, 3), 0x777);
 }
 
@@ -163,7 +165,7 @@ static void test_keys_differ(void **state)
 	}
 }
 
-/* What was on the stack once it has been left. */
+/* How many secret bytes are on the part of the stack that was in use. */
 static __attribute__((no_sanitize_address, noinline)) unsigned left_on_stack(void)
 {
 	unsigned left = 0;
@@ -194,7 +196,9 @@ static void test_stack(void **state)
 	pager_vm_destroy(vm);
 }
 
-/* A VM that is built again with the same file: other keys, other ciphertext, counts from zero. */
+/*
+ * A VM that is built again with the same file: another key, other ciphertext, counters from zero.
+ */
 static void test_restart(void **state)
 {
 	struct guest *guest = &guests[0];
@@ -215,7 +219,7 @@ static void test_restart(void **state)
 		assert_int_equal(count(guest).sealings, 0);
 		guest_write(guest, 3, 0x1234);
 		pager_vm_seal(guest->vm);
-		assert_int_equal(*store_version(region, 3), 1); /* the same place and version */
+		assert_int_equal(*store_version(region, 3), 1); /* the same page and version */
 		ciphertext = fake_frame(hpa(region->chunks[0].frames.v + 3 * PAGE_SIZE));
 		if (life == 0) {
 			memcpy(before, ciphertext, PAGE_SIZE);
@@ -233,8 +237,8 @@ static void test_restart(void **state)
 }
 
 /*
- * A page that two members map: both are shot down before it is evicted, or when one leaves; and
- * who may only read does not write through the door.
+ * A page that two members map: both are shot down before it is evicted, or when one leaves. A
+ * member with read-only rights cannot write through the door.
  */
 static void test_members(void **state)
 {
@@ -246,7 +250,7 @@ static void test_members(void **state)
 
 	make_window(FLOOR);
 	assert_int_equal(pager_vm_create("share", 1, NULL, &vm), 0);
-	one->vm = vm; /* whose key it is */
+	one->vm = vm; /* the owner of the key */
 	assert_int_equal(pager_share_create(vm, 300 * PAGE_SIZE, &share), 0);
 	end = (struct gmem_region){ .ops = &pager_share_ops, .state = share };
 	for (unsigned i = 0; i < 2; i++) {
@@ -288,8 +292,8 @@ static void test_members(void **state)
 }
 
 /*
- * A region that goes looks at as much of the window as it takes to find its frames, and holds the
- * lock, for which faults wait, for one page or a few looks at a time.
+ * A region that ends checks as much of the window as it takes to find its frames. It holds the
+ * lock, for which faults wait, for one page or a few checks at a time.
  */
 static void test_burial_is_bounded(void **state)
 {
@@ -305,14 +309,15 @@ static void test_burial_is_bounded(void **state)
 		guest_write(two, i, i + 1);
 	}
 	assert_int_equal(one->gmem.region_count, 2);
-	gmem_destroy(&one->gmem); /* nothing of it was ever in the window */
+	gmem_destroy(&one->gmem); /* no page of it was ever in the window */
 	pager_vm_destroy(one->vm);
 	one->vm = NULL;
 	while (retire_buries()) {
 		before = window_lock.next;
 		assert_true(work_some());
 		assert_in_range(window_lock.next - before, 0, 3);
-		assert_in_range(steps++, 0, 20); /* in vain looks were two a region more */
+		/* One check in vain for each region would be two more. */
+		assert_in_range(steps++, 0, 20);
 		(void)retire_poll();
 	}
 	region = two->gmem.regions[0].state;
@@ -325,11 +330,17 @@ static void test_burial_is_bounded(void **state)
 		(void)work_some();
 		(void)retire_poll();
 	}
-	/* Each of its pages, and each 64 frames: these are the last of the window. */
+	/*
+	 * One hold of the lock for each of its pages, and for each 64 frames: its frames are the
+	 * last of the window.
+	 */
 	assert_in_range(window_lock.next - before, used, used + frames / 64 + 10);
 }
 
-/* All of one VM is sealed, held frames and dirty ones of the door as well; the other's is not. */
+/*
+ * All pages of one VM are sealed, also held frames and frames that the door has written; not the
+ * other VM's.
+ */
 static void test_seal_vm(void **state)
 {
 	struct guest *one = &guests[0], *two = &guests[1];
@@ -348,7 +359,7 @@ static void test_seal_vm(void **state)
 	(void)guest_read(one, 200); /* absent */
 	assert_int_equal(gmem_write(&one->gmem, gpa(address_of(150) + 8), &value, 8), 0);
 	assert_int_equal(gmem_fault(&one->gmem, gpa(address_of(40)), GMEM_ACCESS_READ, &by),
-			 GMEM_FAULT_FIXED); /* an instruction under way holds it */
+			 GMEM_FAULT_FIXED); /* an instruction in progress holds it */
 	assert_int_equal(frames_with(value), 101);
 	pager_vm_seal(one->vm);
 	assert_int_equal(count(one).clear_pages, 0);
@@ -357,14 +368,14 @@ static void test_seal_vm(void **state)
 	assert_int_equal(count(one).sealings, 101);
 	assert_int_equal(count(two).clear_pages, 1);
 	assert_true(is_mapped(two, 5));
-	pager_vm_seal(one->vm); /* nothing is left to do */
+	pager_vm_seal(one->vm); /* nothing is left to seal */
 	assert_int_equal(count(one).sealings, 101);
 	for (uint32_t i = 0; i < 100; i++) {
 		assert_int_equal(guest_read(one, i), value);
 	}
 	assert_int_equal(guest_read(one, 150), value);
 	assert_int_equal(guest_read(one, 200), 0);
-	pager_vm_seal(one->vm); /* clean pages are dropped: their ciphertext is still good */
+	pager_vm_seal(one->vm); /* clean pages are dropped: their ciphertext is still right */
 	assert_int_equal(count(one).sealings, 101);
 	assert_int_equal(frames_with(value), 0);
 	assert_int_equal(guest_read(one, 99), value);
@@ -376,18 +387,18 @@ static void test_seal_vm(void **state)
 static struct {
 	struct guest *guest;
 	uint32_t page;
-	hpa_t frame; /* where CPU 1's TLB says the page is */
+	hpa_t frame; /* the frame in CPU 1's TLB entry */
 	unsigned kicks;
 } running;
 
-/* That CPU runs the guest, with what its TLB holds. */
+/* Makes that CPU run the guest, with what its TLB holds. */
 static void be_inside(uint32_t cpu, struct ept_root *root)
 {
 	percpu_get(cpu)->guest_root = root;
 	root->cpus[cpu / 64] |= BIT(cpu % 64);
 }
 
-/* The last moment before CPU 1 leaves: it still writes by what its TLB holds. */
+/* The last moment before CPU 1 leaves the guest: it still writes through its TLB entry. */
 static void late_write(uint32_t cpu)
 {
 	struct ept_root *root = &running.guest->gmem.root;
@@ -401,7 +412,7 @@ static void late_write(uint32_t cpu)
 		running.frame = hpa(0);
 		running.kicks++;
 	}
-	be_inside(1, root); /* comes back at once, with what the TLB then holds */
+	be_inside(1, root); /* enters again at once, with the entries that its TLB then holds */
 	root->seen[1] = root->generation;
 }
 
@@ -430,7 +441,10 @@ static void test_late_write(void **state)
 	assert_int_equal(guest_read(guest, 5), 0xdeadbeef);
 }
 
-/* CPU 1 comes back from each kick and uses every page that it can: none may be on its way out. */
+/*
+ * CPU 1 enters again after each kick and uses every page that it can: none may be about to be
+ * evicted.
+ */
 static void use_all(uint32_t cpu)
 {
 	struct ept_root *root = &running.guest->gmem.root;
@@ -477,15 +491,15 @@ static void test_residue(void **state)
 	assert_int_equal(frames_with(0x6d61726b6572), 0);
 }
 
-/* --- What is zeroed has to reach DRAM --- */
+/* --- Zeros must reach DRAM --- */
 
 #define DRAM_FRAMES (4u * VM_PAGES)
 
-/* DRAM beside caches that write back nothing by themselves: a line reaches it by a flush. */
+/* DRAM under caches that write nothing back on their own: a line reaches it only by a flush. */
 static struct {
 	bool on;
 	uint8_t frames[DRAM_FRAMES][PAGE_SIZE];
-	const uint8_t *key; /* where the VM's key lies, */
+	const uint8_t *key; /* address of the VM's key */
 	uint8_t key_line[sizeof(struct page_key)];
 } dram;
 
@@ -502,7 +516,7 @@ void fake_clflush(const void *address)
 	}
 }
 
-/* All that was written so far has reached DRAM. */
+/* Writes all cached data back to DRAM. */
 static void evict_all(const struct pager_vm *vm)
 {
 	dram.key = (const uint8_t *)&vm->key;
@@ -528,7 +542,7 @@ static unsigned dram_with(uint64_t value)
 	return found;
 }
 
-/* When a VM was sealed, and when it has ended, DRAM holds none of its pages, nor its key. */
+/* After a VM was sealed, and after it has ended, DRAM holds none of its pages, nor its key. */
 static void test_residue_in_dram(void **state)
 {
 	static const uint8_t zero[sizeof(struct page_key)];
@@ -576,7 +590,7 @@ static void test_no_memory(void **state)
 	assert_int_equal(gmem_add_ram_sealed(&guest->gmem, guest->vm, gpa(SIZE_1G * 4), SIZE_2M),
 			 ERR_NOMEM);
 	assert_int_equal(gmem_fault(&guest->gmem, gpa(0), GMEM_ACCESS_READ, &by),
-			 GMEM_FAULT_FIXED); /* its tables were set aside */
+			 GMEM_FAULT_FIXED); /* tables for it were set aside */
 	fake_pages_fail_after(-1);
 	fake_frames_fail_after(3);
 	assert_int_equal(gmem_add_ram_sealed(&guest->gmem, guest->vm, gpa(SIZE_1G * 4), SIZE_2M),
@@ -590,7 +604,7 @@ static void test_no_memory(void **state)
 
 static const bool with_ad = true, without_ad = false;
 
-/* A VM whose RAM is all in clear by its configuration has an account, and nothing to be sealed. */
+/* A VM whose RAM is all in clear by its configuration has an account, and nothing to seal. */
 static void test_seal_without_regions(void **state)
 {
 	struct pager_vm *vm;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * ept/pager.c, store.c: the end of the machine. Nothing is encrypted after it, so each test has a
- * process of its own.
+ * ept/pager.c, store.c: the end of the machine. Nothing can be encrypted after it, so each test
+ * runs in its own process.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -24,9 +24,9 @@ static const uint8_t zero[PAGE_SIZE];
 static jmp_buf stopped;
 static bool may_stop;
 static unsigned stops;
-static bool fails; /* stopping the others ends in an exception */
+static bool fails; /* stopping the other CPUs raises an exception */
 
-/* A CPU stopped for good. */
+/* A CPU that stops for good. */
 void fake_hlt(void)
 {
 	if (!may_stop) {
@@ -38,7 +38,10 @@ void fake_hlt(void)
 
 void smp_stop_others(void)
 {
-	/* A cipher that still runs must not lose its key: mbedTLS' would run off its end. */
+	/*
+	 * A cipher that still runs must not lose its key: mbedTLS' would run off the end of the
+	 * schedule.
+	 */
 	assert_int_equal(crypto.wipes, 0);
 	assert_memory_not_equal(&guests[0].vm->key, zero, sizeof(guests[0].vm->key));
 	stops++;
@@ -48,7 +51,7 @@ void smp_stop_others(void)
 	}
 }
 
-/* A guest that has more in clear than the window holds on the next fault. */
+/* A guest with more pages than the window has room for, so that the next fault must seal one. */
 static struct guest *full_guest(void)
 {
 	struct guest *guest = &guests[0];
@@ -83,11 +86,13 @@ static void unlock(struct guest *guest)
 	}
 }
 
-/* Another CPU ends the machine while this one encrypts, under both locks; it never goes on. */
+/*
+ * Another CPU ends the machine while this one encrypts, under both locks. This CPU never continues.
+ */
 static void end_while_sealing(struct guest *guest, uint32_t page)
 {
 	crypto_hook = NULL;
-	memset(store_of(guest, page), 0x77, 100); /* by keys that are half zero */
+	memset(store_of(guest, page), 0x77, 100); /* encrypted under a key that is half zero */
 	fake_set_cpu(1);
 	pager_wipe();
 	fake_set_cpu(0);
@@ -110,7 +115,7 @@ static void test_wipe(void **state)
 	unlock(guest);
 	assert_int_equal(frames_with(MARKER), 0);
 	assert_memory_equal(&guest->vm->key, zero, sizeof(guest->vm->key));
-	/* The key is known to everybody now: who wants to encrypt under it stops. */
+	/* The key is zero, hence no secret: a CPU that wants to encrypt under it stops. */
 	assert_int_equal(crypto.encryptions, 1);
 	may_stop = true;
 	if (setjmp(stopped) == 0) {
@@ -132,7 +137,7 @@ static void close_while_sealing(struct guest *guest, uint32_t page)
 	store_close();
 }
 
-/* The machine begins to end while a CPU encrypts, and that page is ready before the CPU stops. */
+/* The machine begins to end while a CPU encrypts, and the page is complete before the CPU stops. */
 static void test_close_while_sealing(void **state)
 {
 	struct guest *guest = full_guest();
@@ -149,7 +154,7 @@ static void test_close_while_sealing(void **state)
 	unlock(guest);
 }
 
-/* An exception in a step: the panic that follows goes on behind it, and all is wiped. */
+/* An exception in a step: the panic that follows continues behind it, and everything is wiped. */
 static void test_broken_step(void **state)
 {
 	struct guest *guest = full_guest();
@@ -164,7 +169,7 @@ static void test_broken_step(void **state)
 	assert_int_equal(crypto.wipes, 1);
 	assert_int_equal(frames_with(MARKER), 0);
 	assert_memory_equal(&guest->vm->key, zero, sizeof(guest->vm->key));
-	pager_wipe(); /* by power-off, after a panic: all is done */
+	pager_wipe(); /* by power-off, after a panic: nothing is left to do */
 	assert_int_equal(crypto.wipes, 1);
 	assert_int_equal(fake_wbinvd_count, 1);
 }

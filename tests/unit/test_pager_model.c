@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The pager as a whole: two VMs that share a window, against plain memory. */
+/* The pager as a whole: two VMs that share a window, compared with plain memory. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <string.h>

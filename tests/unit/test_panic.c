@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * vmm/base/panic.c: one CPU ends the machine, and another that wants to waits for it; an exception
- * inside the wipe does not keep the rest of it from being done.
+ * vmm/base/panic.c: one CPU ends the machine, and another that wants to end it waits. An exception
+ * inside the wipe does not prevent the rest of the wipe.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -20,7 +20,7 @@
 #include "vmm/base/smp.h"
 #include "vmm/base/topology.h"
 
-/* --- What panic.c stands on. The APIC IDs agree in the eight bits that CPUID.1 has. --- */
+/* --- What panic.c uses. The APIC IDs are equal in the eight bits that CPUID.1 has. --- */
 
 static uint32_t self; /* the CPU that runs */
 static jmp_buf stopped;
@@ -60,7 +60,7 @@ _Noreturn void power_reset(void)
 	longjmp(stopped, 2);
 }
 
-/* True when the CPU stops in it. */
+/* True when the CPU stopped in fn. */
 static int run(uint32_t cpu, void (*fn)(void))
 {
 	const uint32_t before = self;
@@ -80,12 +80,12 @@ static int run(uint32_t cpu, void (*fn)(void))
 
 /* --- Tests --- */
 
-/* Two others want to end the machine while the first is at it. */
+/* Two other CPUs want to end the machine while the first is ending it. */
 static void wipe_among_others(void)
 {
 	wipes++;
-	assert_int_equal(run(1, panic_wipe), 1);  /* power-off */
-	assert_int_equal(run(2, panic_begin), 1); /* a panic */
+	assert_int_equal(run(1, panic_wipe), 1);  /* by power-off */
+	assert_int_equal(run(2, panic_begin), 1); /* by a panic */
 	assert_int_equal(wipes, 1);
 	assert_int_equal(stops, 0);
 	assert_string_equal(fake_console_text(), "");
@@ -96,16 +96,16 @@ static void test_second_caller_waits(void **state)
 	panic_set_wipe(wipe_among_others);
 	assert_int_equal(run(3, panic_wipe), 0);
 	assert_int_equal(wipes, 1);
-	assert_int_equal(run(1, panic_wipe), 1); /* later, too */
+	assert_int_equal(run(1, panic_wipe), 1); /* also later */
 	assert_int_equal(run(3, panic_wipe), 0);
 	assert_int_equal(wipes, 1);		  /* nothing is wiped twice */
-	assert_int_equal(run(3, panic_begin), 0); /* the first may still panic, and is heard */
+	assert_int_equal(run(3, panic_begin), 0); /* the first CPU may still panic, and logs that */
 	assert_int_equal(stops, 1);
 	assert_int_equal(records, 1);
 	assert_int_equal(wipes, 1);
 }
 
-/* Three steps, of which the first fails with an exception. */
+/* Three steps; the first raises an exception. */
 static unsigned step;
 
 static void wipe_in_steps(void)
@@ -118,7 +118,7 @@ static void wipe_in_steps(void)
 	}
 }
 
-/* In power-off: the panic is a first one and speaks. */
+/* In power-off: the panic is the first, and logs its text. */
 static void test_fault_in_wipe(void **state)
 {
 	panic_set_wipe(wipe_in_steps);
@@ -128,7 +128,7 @@ static void test_fault_in_wipe(void **state)
 	assert_string_equal(fake_console_text(), "");
 }
 
-/* In a panic: all is wiped, then the CPU stops with one line. */
+/* In a panic: everything is wiped, then the CPU stops with one line. */
 static void test_fault_in_panic(void **state)
 {
 	panic_set_wipe(wipe_in_steps);
@@ -146,7 +146,7 @@ static void test_fault_in_panic_reboot(void **state)
 	assert_int_equal(wipes, 2);
 }
 
-/* Each in a process of its own: a machine ends once. */
+/* Each in its own process: a machine ends once. */
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * crypto/pconfig.c: what reaches PCONFIG on each package, when it tries again, what is left of the
- * structure. row_NN_: the project's test matrix for TME-MK.
+ * crypto/pconfig.c: what PCONFIG is given on each package, when it is tried again, and what is left
+ * of the structure. row_NN_: the project's test matrix for TME-MK.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -62,7 +62,7 @@ static void xts_128_is_given_16_bytes(void **state)
 	assert_memory_equal(entry(0, 63)->tweak + 16, zeros, 16);
 }
 
-/* Each package's key is of its own, and none is the noise that we gave. */
+/* Each package has its own key, and no key is the entropy that the caller supplied. */
 static void row_25_random_keys(void **state)
 {
 	struct tme_entry first;
@@ -77,7 +77,7 @@ static void row_25_random_keys(void **state)
 	tme_machine_check_wiped();
 }
 
-/* ENC_ALG has to be one that is allowed even where nothing is encrypted. */
+/* ENC_ALG must name an allowed algorithm even if nothing is encrypted. */
 static void row_20_28_no_encrypt_names_an_algorithm(void **state)
 {
 	machine(4, 1, 1);
@@ -107,7 +107,7 @@ static void row_19_21_nothing_invalid_is_executed(void **state)
 	assert_int_equal(pconfig_program(1, PCONFIG_SET_KEY_RANDOM, NULL, &packages), ERR_INVAL);
 	assert_int_equal(pconfig_program(1, PCONFIG_SET_KEY_DIRECT, NULL, &packages), ERR_INVAL);
 	assert_int_equal(pconfig_program(1, PCONFIG_NO_ENCRYPT, &keys, &packages), ERR_INVAL);
-	/* Equal halves, as far as the algorithm uses them. */
+	/* The halves are equal in the bytes that the algorithm uses. */
 	memcpy(keys.tweak, keys.data, 16);
 	assert_int_equal(pconfig_program(1, PCONFIG_SET_KEY_DIRECT, &keys, &packages), ERR_INVAL);
 	assert_int_equal(tme_machine.pconfigs, 0);
@@ -139,7 +139,8 @@ static void row_24_but_not_for_ever(void **state)
 }
 
 /*
- * A fault and the codes of older documents end it at once; a code is a failure even with ZF clear.
+ * A fault and the error codes of older documents are final; such a code is a failure even if ZF is
+ * clear.
  */
 static void what_the_cpu_refuses_is_not_tried_again(void **state)
 {

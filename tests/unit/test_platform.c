@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * guest/platform.c with the real memory, bus, devices, tables and loader, on a vmm made here: a VM
- * is built, each reason to refuse is logged in words with its line, and nothing is left behind.
+ * guest/platform.c with the real memory, bus, devices, tables and loader, and a fake vmm: a VM is
+ * built; each reason to refuse is logged as a sentence; nothing is left behind.
  */
 #include "tests/unit/platform_vmm.h"
 
@@ -13,7 +13,9 @@
 
 static uint8_t initrd[10000];
 
-/* The VM runs without a share that finds no memory; it does not wait for the share's KeyID. */
+/*
+ * The VM runs without a share for which there is no memory; it does not wait for the share's KeyID.
+ */
 static void test_share_without_memory(void **state)
 {
 	const struct share_config share = {
@@ -52,7 +54,7 @@ static void check_refused(int err, const char *words)
 	assert_int_equal(lapics, 0);
 	assert_int_equal(fake_pages_live(), 0);
 	assert_int_equal(fake_frames_live(), 0);
-	/* Besides, the legacy devices warn that there is no clock here. */
+	/* The legacy devices also warn that there is no clock. */
 	log = strstr(fake_log_text(), "error: ");
 	if (log == NULL || strncmp(log, "error: umbra.conf:7: vm alpha: ", 31) != 0 ||
 	    strstr(log, words) == NULL || strchr(log, '\n') != log + strlen(log) - 1) {
@@ -86,7 +88,7 @@ static void test_starts(void **state)
 	assert_int_equal(lapics, 0);
 }
 
-/* From the shell's word to the register that the guest reads. */
+/* From the shell's command to the register that the guest reads. */
 static void test_power_button(void **state)
 {
 	struct io_access enable = { .size = 1, .write = true, .value = 1 };
@@ -146,7 +148,7 @@ static void write_port(struct vm *vm, uint16_t port, uint8_t value)
 	iobus_port_access(&vm->iobus, port, vm->vcpus[1], &access);
 }
 
-/* What a device waits for is the VM's, and no vCPU's. */
+/* A device's deadline is the VM's, not a vCPU's. */
 static void test_clock(void **state)
 {
 	struct vm *vm = NULL;
@@ -154,7 +156,7 @@ static void test_clock(void **state)
 	assert_int_equal(start_vm(&vm), 0);
 	vm->clock_deadline.only = UINT64_MAX;
 	lapic_deadline = UINT64_MAX;
-	write_port(vm, PORT_PIT + 3, 0x30); /* counter 0, both bytes, mode 0: once */
+	write_port(vm, PORT_PIT + 3, 0x30); /* counter 0, both bytes, mode 0: one interrupt */
 	write_port(vm, PORT_PIT, 0xe8);
 	assert_true(vm->clock_deadline.only == UINT64_MAX);
 	write_port(vm, PORT_PIT, 0x03);
@@ -162,7 +164,7 @@ static void test_clock(void **state)
 	assert_true(hooks->next_deadline(vm->vcpus[0]) == UINT64_MAX);
 	fake_tsc = vm->clock_deadline.only;
 	assert_int_equal(hooks->irq_pending(vm->vcpus[0]), -1);
-	assert_int_equal(vm->clock_deadline.only, fake_tsc); /* not a vCPU's to look after */
+	assert_int_equal(vm->clock_deadline.only, fake_tsc); /* no vCPU has to wake for it */
 	hooks->clock(vm, fake_tsc);
 	assert_true(vm->clock_deadline.only == UINT64_MAX);
 	platform_destroy_vm(vm);
@@ -189,7 +191,7 @@ static void test_bad_files(void **state)
 	check_refused(ERR_FORMAT, "initrd \\umbra\\initrd.img: is empty");
 }
 
-/* Both pieces of RAM go through the engine, it is named, and its figures are logged at the end. */
+/* Both pieces of RAM use the engine, its name is logged, and its counters at the end. */
 static void test_sealed(void **state)
 {
 	struct vm *vm = NULL;
@@ -230,7 +232,7 @@ static void test_sealed(void **state)
 	check_refused(ERR_NOMEM, "own memory is used up");
 }
 
-/* What is logged of a VM's memory, and which KeyID it has. */
+/* Checks what is logged of a VM's memory, and its KeyID. */
 static void check_memory(const char *words, enum platform_memory memory, keyid_t keyid)
 {
 	struct vm *vm;
@@ -270,7 +272,10 @@ static void test_keyid(void **state)
 	config.key.kind = VM_KEY_PLATFORM;
 	check_memory("under the machine's own TME key", PLATFORM_MEMORY_PLATFORM, 0);
 
-	/* The only KeyID is in use; then it retires, and one that wants it waits without a word. */
+	/*
+	 * The only KeyID is in use. Then it retires, and a VM that needs it waits without a log
+	 * line.
+	 */
 	config.engine = VM_ENGINE_TME_MK;
 	config.key.kind = VM_KEY_RANDOM;
 	assert_int_equal(start_vm(&first), 0);
@@ -289,8 +294,8 @@ static void test_keyid(void **state)
 }
 
 /*
- * Free memory waits for a flush that may not be had yet: nobody takes a KeyID, to give it up again,
- * and nothing is left behind that would have to be freed before the next try.
+ * Free memory waits for a flush that is not allowed yet: no KeyID is taken only to be given up
+ * again, and nothing is left behind that would have to be freed before the next try.
  */
 static void test_keyid_after_the_flush(void **state)
 {
@@ -333,7 +338,7 @@ static void test_keyid_after_the_flush(void **state)
 	shares_init(NULL, 0, NULL, 0);
 }
 
-/* What clear asks for is in clear where KeyID 0 is; under TME it is not, and the log says so. */
+/* A range with clear is in clear if KeyID 0 is; under TME it is not, and the log says so. */
 static void test_clear_range(void **state)
 {
 	static const struct {
@@ -383,7 +388,7 @@ static void test_bad_values(void **state)
 	config.affinity[0] = BIT(62);
 	config.affinity[3] = BIT(63);
 	check_refused(ERR_RANGE, "affinity: none of these CPUs is there; the machine has 0 to ");
-	config.affinity[0] = BIT(0); /* one of them will do, and the next check is reached */
+	config.affinity[0] = BIT(0); /* one of these CPUs is enough, so the next check is reached */
 	config.memory_bytes = 16 * MIB;
 	check_refused(ERR_RANGE, "it needs 48 MiB of memory to start, the VM has 16 MiB");
 	memset(config.cmdline, 'x', sizeof(config.cmdline) - 1);
@@ -400,7 +405,7 @@ static void test_too_much_memory(void **state)
 	check_refused(ERR_NOMEM, "memory = 257M is more than the machine has: 256M are left");
 }
 
-/* Which memory it is that was not enough. */
+/* Which kind of memory was too small. */
 static void test_too_little_own_memory(void **state)
 {
 	fake_frames_set_count(256 * 300);
@@ -410,7 +415,7 @@ static void test_too_little_own_memory(void **state)
 	fake_pages_fail_after(-1);
 }
 
-/* Whatever runs out, at whatever step: logged, and nothing stays behind. */
+/* Each allocation fails in turn, at any step: that is logged, and nothing is left behind. */
 static void test_every_failure(void **state)
 {
 	struct vm *vm = NULL;
@@ -428,7 +433,7 @@ static void test_every_failure(void **state)
 	config.engine = VM_ENGINE_SOFTWARE;
 	config.key.kind = VM_KEY_RANDOM;
 	for (;; after++) {
-		const bool created = after == 1 || after == 2; /* vm_create's own */
+		const bool created = after == 1 || after == 2; /* failures in vm_create itself */
 
 		fake_pages_fail_after(created ? 1000 : after);
 		if (!created && start_vm(&vm) == 0) {

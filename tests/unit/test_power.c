@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* vmm/base/power.c: what is tried to end the machine, in which order, and that keys go first. */
+/*
+ * vmm/base/power.c: what is tried to end the machine, in which order, and that keys are wiped
+ * first.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -19,7 +22,7 @@
 #include "vmm/base/power.h"
 #include "vmm/base/smp.h"
 
-/* What happened, one word each. */
+/* What happened, as one word for each event. */
 static char story[1024];
 static jmp_buf ended;
 
@@ -37,7 +40,7 @@ static void tell(const char *fmt, ...)
 
 /* --- The machine --- */
 
-/* The clock of the fakes, here so that those CPUs stay out of this program. */
+/* The clock of the fakes, defined here so that fake_cpus.c is not linked. */
 uint64_t fake_tsc;
 uint64_t fake_tsc_hz = 1000000000;
 
@@ -67,7 +70,7 @@ void smp_stop_others(void)
 	tell("stop ");
 }
 
-/* Firmware is called on the bootstrap tables, so it is mapped there alone. */
+/* Firmware is called on the bootstrap tables, so it is only mapped there. */
 int host_map_bootstrap(hpa_t base, uint64_t bytes, enum host_access access, enum host_cache cache)
 {
 	static const char *const rights[] = { "r", "rw", "rx", "rwx" };
@@ -191,7 +194,7 @@ static void test_firmware_fails(void **state)
 	struct acpi_facts acpi = q35();
 
 	firmware_result = ERR_IO;
-	pm1_value = 0x3c01; /* SCI_EN stays, another SLP_TYP goes */
+	pm1_value = 0x3c01; /* SCI_EN stays, SLP_TYP changes */
 	acpi.pm1b_control = 0x704;
 	power_init(&services, NULL, 0, &acpi);
 	run(power_off);
@@ -200,7 +203,7 @@ static void test_firmware_fails(void **state)
 			    "in(604) out16(604,1401) out16(604,3401) halt");
 	assert_non_null(strstr(fake_log_text(), "ResetSystem failed"));
 	assert_non_null(strstr(fake_log_text(), "by hand"));
-	run(power_reset); /* keys are gone: they are wiped once */
+	run(power_reset); /* keys are wiped once */
 	assert_string_equal(story, "stop leave firmware(0) out8(cf9,f) out8(cf9,2) out8(cf9,6) "
 				   "triple-fault ");
 }
@@ -233,7 +236,7 @@ static void test_reset_in_memory(void **state)
 	assert_int_equal(reset_byte, 0x0f);
 }
 
-/* A variable: firmware's code becomes writable before, and its result comes back as it is. */
+/* A variable: firmware's code is made writable first, and its result is returned unchanged. */
 static void test_variable(void **state)
 {
 	struct acpi_facts acpi = q35();
@@ -258,7 +261,7 @@ static void test_variable(void **state)
 	assert_string_equal(story, "");
 }
 
-/* A range that cannot be mapped: firmware would fault, so it is not called at all. */
+/* A range that cannot be mapped: firmware would fault, so it is never called. */
 static void test_map_fails(void **state)
 {
 	struct acpi_facts acpi = q35();

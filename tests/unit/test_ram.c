@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* boot/ram.c: which RAM is used on a machine with memory encryption of its own. */
+/* boot/ram.c: which RAM is used on a machine with memory encryption. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -35,7 +35,7 @@ static int setup(void **state)
 	return fake_setup(state);
 }
 
-/* Memory that may come, as servers list it, is no memory that somebody has to set keys for. */
+/* Memory that may be added later, as servers list it, needs no keys now. */
 static void near_memory_is_kept_where_ram_is(void **state)
 {
 	struct acpi_affinity *affinity = &boot.acpi.affinity;
@@ -51,7 +51,10 @@ static void near_memory_is_kept_where_ram_is(void **state)
 	assert_true(affinity->memory[1].bytes == 0 && affinity->memory[3].bytes == 0);
 }
 
-/* Row 10: on a machine with TME-MK, or one that shall get it, nobody gets memory without a mark. */
+/*
+ * Row 10: on a machine with TME-MK, or one where it will be activated, memory without the mark is
+ * not used.
+ */
 static void decision_10_ranges_that_firmware_marks(void **state)
 {
 	static const struct {
@@ -88,7 +91,10 @@ static void decision_10_ranges_that_firmware_marks(void **state)
 
 #define GIB 0x40000000ul
 
-/* Umbra's own memory by the machine's, in KiB: 1/512 and 1/1024, with an engine 1/102 more. */
+/*
+ * Umbra's own memory as a share of the machine's, in KiB: 1/512 and 1/1024, with an engine 1/102
+ * more.
+ */
 static void own_memory_grows_with_the_machine(void **state)
 {
 	static const struct {
@@ -136,7 +142,7 @@ struct mem_range page_pool(void)
 	return pool_range;
 }
 
-/* What the boot processor's package excludes is seen before RAM is handed out ... */
+/* A range that the boot processor's package excludes is found before RAM is handed out ... */
 static void memory_that_firmware_excludes_is_left_out(void **state)
 {
 	tme.has_exclusion = true;
@@ -152,16 +158,16 @@ static void memory_that_firmware_excludes_is_left_out(void **state)
 	pages_there = 0;
 	pool_range = range(16 * MIB, 4 * MIB);
 	ram_settle_packages();
-	assert_string_equal(fake_log_text(), ""); /* all is done */
+	assert_string_equal(fake_log_text(), ""); /* nothing is left to do */
 }
 
-/* ... what another's does, when RAM is in the frames already. */
+/* ... a range that another package excludes, when RAM is in the allocator already. */
 static void memory_that_another_package_excludes_is_removed(void **state)
 {
 	ram_settle(&boot);
 	fake_log_reset();
 	ram_settle_packages();
-	assert_string_equal(fake_log_text(), ""); /* nobody excludes anything */
+	assert_string_equal(fake_log_text(), ""); /* no package excludes anything */
 	tme.has_exclusion = true;
 	tme.exclude_base = 20 * MIB;
 	tme.exclude_mask = MASK(45, 22);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* boot/residue.c on a PCI of our own, and on frames full of junk. */
+/* boot/residue.c with a fake PCI, and frames full of junk. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -18,7 +18,7 @@ static struct function {
 	uint32_t class; /* base and sub-class */
 	bool multi;
 	uint16_t command;
-	uint16_t want; /* command afterwards */
+	uint16_t want; /* command register afterwards */
 } functions[] = {
 	{ 0x0000, 0x0600, false, 6, 6 }, /* host bridge */
 	{ 0x0008, 0x0601, true, 7, 7 },	 /* ISA bridge */
@@ -29,12 +29,12 @@ static struct function {
 	{ 0x0018, 0x0604, true, 7, 3 },	 /* bridge to bus 7 */
 	{ 0x0019, 0x0604, false, 7, 7 }, /* bridge to buses 8 to 10 */
 	{ 0x0020, 0x0200, false, 3, 3 }, /* network, was off */
-	{ 0x0029, 0x0200, false, 7, 7 }, /* without a function 0: there is no such device */
-	{ 0x0031, 0x0200, false, 7, 7 }, /* function 0 says there is one only */
-	{ 0x0030, 0x0180, false, 6, 2 }, /* the one */
+	{ 0x0029, 0x0200, false, 7, 7 }, /* no function 0: no such device */
+	{ 0x0031, 0x0200, false, 7, 7 }, /* function 0 says that the device has one function */
+	{ 0x0030, 0x0180, false, 6, 2 }, /* that function 0 */
 	{ 0x0710, 0x0108, false, 6, 2 }, /* NVMe behind the bridge */
 	{ 0x0900, 0x0c03, false, 6, 6 }, /* USB that firmware drives, behind the other bridge */
-	{ 0xfff8, 0x0200, false, 6, 2 }, /* the last of all */
+	{ 0xfff8, 0x0200, false, 6, 2 }, /* the last address */
 	{ 0xfe00, 0x0302, false, 6, 6 }, /* 3D controller: a display as well */
 };
 
@@ -75,7 +75,8 @@ static uint32_t in(uint16_t port, unsigned size)
 	case 0x00: return 0x12348086;
 	case 0x04: return 0xffff0000 | f->command; /* a status that must not be written back */
 	case 0x08: return f->class << 16 | 0x55;
-	case 0x18: return f->where == 0x0018 ? 0x66070700 : 0x660a0800; /* bridges have it */
+	/* Only bridges have this register. */
+	case 0x18: return f->where == 0x0018 ? 0x66070700 : 0x660a0800;
 	case 0x0c: return (f->multi ? 1u << 23 : 0) | 0x7f;
 	default: fail_msg("register %x was read", address & 0xff); return 0;
 	}
@@ -108,7 +109,9 @@ static int setup(void **state)
 
 static void test_devices(void **state)
 {
-	/* Each on its own. 29H has no function 0, and 31H is one that function 0 denies. */
+	/*
+	 * Each device once. 29H has no function 0, and 31H is a function that function 0 excludes.
+	 */
 	residue_stop_devices();
 	for (size_t i = 0; i < ARRAY_COUNT(functions); i++) {
 		if (functions[i].command != functions[i].want) {
@@ -133,7 +136,7 @@ static void test_no_pci(void **state)
 	assert_string_equal(fake_log_text(), "");
 }
 
-/* --- The order of residue_clear, looked at from each of its steps --- */
+/* --- The order of residue_clear, observed from each of its steps --- */
 
 static struct mem_range residue;
 static unsigned parked, added;
@@ -150,7 +153,7 @@ static bool devices_are_stopped(void)
 	return functions[2].command == functions[2].want;
 }
 
-/* Before anything else: a CPU may run in there. */
+/* Before anything else: a CPU may execute code in that memory. */
 void smp_park_others(void)
 {
 	assert_false(is_zeroed());
@@ -168,7 +171,7 @@ void frames_add(const struct mem_range *ranges, size_t count)
 	added++;
 }
 
-/* Of devices, too, the last was stopped before the first page was zeroed. */
+/* The last device was stopped before the first page was zeroed, too. */
 static uint32_t in_before(uint16_t port, unsigned size)
 {
 	assert_int_equal(parked, 1);
@@ -200,7 +203,7 @@ static void test_zero(void **state)
 	memset(fake_frame(between), 0xa5, PAGE_SIZE);
 	ranges[0] = (struct mem_range){ frames, 3 };
 	ranges[1] = (struct mem_range){ hpa(frames.v + 4 * PAGE_SIZE), 3 };
-	ranges[2] = (struct mem_range){ hpa(0), 1 }; /* page 0 is left: mapping it fails here */
+	ranges[2] = (struct mem_range){ hpa(0), 1 }; /* page 0 is skipped: mapping it fails here */
 	residue_zero(ranges, 3);
 	for (uint64_t i = 0; i < 7; i++) {
 		hpa_t frame = hpa(frames.v + i * PAGE_SIZE);

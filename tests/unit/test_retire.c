@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Memory under a KeyID: ept/ram_plain.c takes it into use, ept/retire.c ends it. The fakes watch
- * the order: fake_keyslot.c fails a test that kills a key before the caches were flushed.
+ * Memory under a KeyID: ept/ram_plain.c uses it, ept/retire.c ends it. The fakes check the order:
+ * fake_keyslot.c fails a test that kills a key before the caches were flushed.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -54,7 +54,7 @@ static int setup(void **state)
 	return 0;
 }
 
-/* A VM's memory under a KeyID of its own. */
+/* Makes a VM's memory under its own KeyID. */
 static int make(uint64_t bytes)
 {
 	assert_int_equal(gmem_init(&gmem), 0);
@@ -71,7 +71,7 @@ static enum keyslot_state state_of(keyid_t slot)
 	return info.state;
 }
 
-/* Row 29: what the guest sees and what the hypervisor zeroes and copies goes by one KeyID. */
+/* Row 29: what the guest sees and what the hypervisor zeroes and copies uses one KeyID. */
 static void test_one_keyid_for_guest_and_door(void **state)
 {
 	struct ept_leaf leaf;
@@ -89,7 +89,7 @@ static void test_one_keyid_for_guest_and_door(void **state)
 	assert_true(fake_retire_all());
 }
 
-/* Shoot-down, flush, key, frames: nothing before its turn, and no page is looked at. */
+/* Shoot-down, flush, key, frames: each step in its turn, and no page is accessed. */
 static void test_retire_order(void **state)
 {
 	const unsigned flushes = fake_wbinvd_count;
@@ -103,13 +103,14 @@ static void test_retire_order(void **state)
 	maps = fake_temp_maps();
 	gmem_destroy(&gmem);
 	assert_int_equal(state_of(keyid), KEYSLOT_RETIRING);
-	assert_int_equal(fake_frames_live(), 4 * 512); /* they are nobody else's yet */
+	assert_int_equal(fake_frames_live(), 4 * 512); /* they are not free yet */
 	assert_int_equal(fake_wbinvd_count, flushes);
 	assert_true(retire_pending());
 	assert_false(retire_poll());
 	assert_int_equal(fake_wbinvd_count, flushes + 2); /* on each CPU */
 	assert_int_equal(state_of(keyid), KEYSLOT_DEAD);
-	assert_int_equal(fake_frames_live(), 4 * 512); /* this far it cost the same for any size */
+	/* So far the time did not depend on the size. */
+	assert_int_equal(fake_frames_live(), 4 * 512);
 	assert_true(retire_pending());
 	assert_true(fake_retire_all());
 	assert_int_equal(fake_wbinvd_count, flushes + 2);
@@ -119,7 +120,7 @@ static void test_retire_order(void **state)
 	assert_false(retire_poll());
 }
 
-/* Tables are freed a few at a time, so that no VM waits for those of a large one. */
+/* Tables are freed a few at a time, so that no VM waits for those of a large VM. */
 static void test_tables_go_in_steps(void **state)
 {
 	const uint64_t live = fake_pages_live(), parts = 64;
@@ -147,7 +148,7 @@ static void test_tables_go_in_steps(void **state)
 	assert_int_equal(fake_pages_live(), live);
 }
 
-/* Two that end share a flush; the next ones wait for a second to have passed. */
+/* Two VMs that end share a flush; the next ones wait until a second has passed. */
 static void test_one_flush_a_second(void **state)
 {
 	struct gmem first;
@@ -175,8 +176,8 @@ static void test_one_flush_a_second(void **state)
 }
 
 /*
- * A key that cannot be killed still opens the memory: it is zeroed, and the KeyID never used
- * again.
+ * A key that cannot be killed can still decrypt the memory: that is zeroed, and the KeyID is never
+ * used again.
  */
 static void test_quarantine_wipes(void **state)
 {
@@ -193,13 +194,16 @@ static void test_quarantine_wipes(void **state)
 	assert_int_equal(state_of(keyid), KEYSLOT_QUARANTINED);
 	assert_int_equal(fake_temp_keyid(), KEYID_PLATFORM);
 	fake_frames_set_count(FAKE_FRAME_COUNT);
-	assert_int_equal(frames_alloc(512, 512, &leaf.hpa), 0); /* the same again */
+	assert_int_equal(frames_alloc(512, 512, &leaf.hpa), 0); /* the same frames again */
 	memcpy(&word, (char *)fake_frame(hpa(leaf.hpa.v)) + 0x5000, 8);
 	assert_int_not_equal(word, secret);
 	frames_free(leaf.hpa, 512);
 }
 
-/* Where the KeyID does not encrypt, the memory outlives its key: what was touched is zeroed. */
+/*
+ * If the KeyID does not encrypt, the memory stays readable without its key: what was touched is
+ * zeroed.
+ */
 static void test_no_encrypt_wipes(void **state)
 {
 	static const uint64_t words = 0x636c656172746578;
@@ -214,7 +218,7 @@ static void test_no_encrypt_wipes(void **state)
 	assert_int_equal(gmem_write(&gmem, gpa(0x5000), &words, 8), 0);
 	assert_int_equal(ept_walk(&gmem.root, gpa(0), &leaf), 0);
 	gmem_destroy(&gmem);
-	assert_false(retire_poll()); /* dead: the next VM may have the KeyID at once */
+	assert_false(retire_poll()); /* the key is dead: the next VM may have the KeyID at once */
 	assert_int_equal(keyslot_take(KEYSLOT_RANDOM, NULL, 0, "next", &next), 0);
 	assert_int_equal(next, keyid);
 	maps = fake_temp_maps();
@@ -222,7 +226,7 @@ static void test_no_encrypt_wipes(void **state)
 	assert_int_equal(fake_temp_maps(), maps + 512);
 	assert_int_equal(fake_temp_keyid(), KEYID_PLATFORM);
 	fake_frames_set_count(FAKE_FRAME_COUNT);
-	assert_int_equal(frames_alloc(512, 512, &leaf.hpa), 0); /* the same again */
+	assert_int_equal(frames_alloc(512, 512, &leaf.hpa), 0); /* the same frames again */
 	memcpy(&word, (char *)fake_frame(leaf.hpa) + 0x5000, 8);
 	assert_int_not_equal(word, words);
 	frames_free(leaf.hpa, 512);
@@ -255,7 +259,7 @@ static void test_assign_flushes_stale_frames(void **state)
 	assert_true(fake_retire_all());
 }
 
-/* A VM in clear, which touches a page of its memory or none; then one under a KeyID. */
+/* A VM in clear that touches a page of its memory or none; then a VM under a KeyID. */
 static int clear_then_keyed(bool touches)
 {
 	const uint64_t word = 1;
@@ -272,8 +276,8 @@ static int clear_then_keyed(bool touches)
 }
 
 /*
- * What a VM in clear had was zeroed, and no line of it is cached: the fakes fail the test when
- * frames are used under another KeyID than their lines. The next owner waits for no flush.
+ * The memory of a VM in clear was zeroed, and no line of it is cached: the fakes fail the test when
+ * frames are used under another KeyID than their cached lines. The next owner needs no flush.
  */
 static void test_clear_leaves_no_lines(void **state)
 {
@@ -287,7 +291,7 @@ static void test_clear_leaves_no_lines(void **state)
 	assert_true(fake_retire_all());
 }
 
-/* Lines of the use before are there still when nobody has touched the frames meanwhile. */
+/* If the memory was not touched, lines of the use before are still cached. */
 static void test_untouched_stays_stale(void **state)
 {
 	const uint64_t word = 2;
@@ -297,7 +301,7 @@ static void test_untouched_stays_stale(void **state)
 	gmem_fill_frames(GMEM_SLOT_CLEAR, keyed(frame, KEYID_PLATFORM), PAGE_SIZE, 5);
 	frames_free(frame, 1);
 	cache_flush_all();
-	assert_int_equal(clear_then_keyed(false), 0); /* flushed since */
+	assert_int_equal(clear_then_keyed(false), 0); /* flushed since then */
 	gmem_destroy(&gmem);
 	fake_tsc += SECOND;
 	assert_true(fake_retire_all());
@@ -315,10 +319,7 @@ static void test_untouched_stays_stale(void **state)
 	assert_true(fake_retire_all());
 }
 
-/*
- * A KeyID that was taken, and given up before memory came under it, does not wait for others'
- * ends.
- */
+/* A KeyID that was given up before any memory used it does not wait for other VMs' ends. */
 static void test_a_keyid_without_memory(void **state)
 {
 	keyid_t unused;
@@ -331,7 +332,7 @@ static void test_a_keyid_without_memory(void **state)
 	assert_false(retire_pending());
 }
 
-/* What lies under KeyID 0 beside it is zeroed, where it was touched. */
+/* Memory under KeyID 0 beside it is zeroed where it was touched. */
 static void test_clear_range_is_zeroed(void **state)
 {
 	const uint64_t word = 7;
@@ -350,7 +351,7 @@ static void test_clear_range_is_zeroed(void **state)
 	assert_int_equal(fake_temp_keyid(), KEYID_PLATFORM);
 }
 
-/* A leaf of 1 GiB comes when its last part was zeroed, through not present and a shoot-down. */
+/* A leaf of 1 GiB is made when its last part was zeroed, through "not present" and a shoot-down. */
 static void test_1g_leaf_when_all_is_zeroed(void **state)
 {
 	const uint64_t last = SIZE_1G - SIZE_2M;
@@ -375,7 +376,10 @@ static void test_1g_leaf_when_all_is_zeroed(void **state)
 	assert_true(fake_retire_all());
 }
 
-/* Buries all; no step zeroes more than GMEM_STEP_BYTES. The steps that zeroed any. */
+/*
+ * Buries everything; no step zeroes more than GMEM_STEP_BYTES. Returns how many steps zeroed
+ * memory.
+ */
 static unsigned bury_in_steps(void)
 {
 	unsigned steps = 0;
@@ -392,7 +396,7 @@ static unsigned bury_in_steps(void)
 	return steps;
 }
 
-/* However large a leaf is. */
+/* Even if a leaf is large. */
 static void test_touched_memory_ends_in_steps(void **state)
 {
 	assert_int_equal(gmem_init(&gmem), 0);
@@ -405,7 +409,7 @@ static void test_touched_memory_ends_in_steps(void **state)
 	assert_int_equal(bury_in_steps(), SIZE_1G / GMEM_STEP_BYTES);
 }
 
-/* However large an extent is: all of it, touched or not. */
+/* Even if an extent is large: all of it, touched or not. */
 static void test_all_memory_ends_in_steps(void **state)
 {
 	assert_int_equal(make(8 * SIZE_2M), 0);
@@ -422,7 +426,7 @@ static uint64_t lines_of[16]; /* by KeyID */
 void fake_clflush(const void *address)
 {
 	if (fake_temp_mapped() == 0) {
-		return; /* host pages that were zeroed */
+		return; /* zeroing of a host page */
 	}
 	assert_true(fake_temp_mapped() == 1);
 	assert_int_equal((uintptr_t)address % 64, 0);
@@ -445,7 +449,10 @@ static void with_line_flush(void)
 	fake_keyslot_lines_flushed = check_lines;
 }
 
-/* Through the VM's own KeyID, what was touched, before the key dies; no other VM loses a line. */
+/*
+ * Touched pages are flushed through the VM's own KeyID before the key dies; no other VM loses a
+ * line.
+ */
 static void test_little_memory_by_lines(void **state)
 {
 	const unsigned flushes = fake_wbinvd_count;
@@ -466,7 +473,7 @@ static void test_little_memory_by_lines(void **state)
 	fake_tsc += SECOND;
 	cache_flush_all();
 	memset(lines_of, 0, sizeof(lines_of));
-	/* Two at once, and again within a second. */
+	/* Two VMs at once, and again within a second. */
 	assert_int_equal(make(4 << 20), 0);
 	first = gmem;
 	assert_int_equal(gmem_fill(&first, gpa(SIZE_2M - 1), 1, 2), 0);
@@ -477,13 +484,13 @@ static void test_little_memory_by_lines(void **state)
 	gmem_destroy(&first);
 	gmem_destroy(&gmem);
 	assert_true(fake_retire_all());
-	assert_int_equal(fake_wbinvd_count, flushes + 2); /* those of cache_flush_all */
-	/* But what is in clear was zeroed, which is to be seen in DRAM. */
+	assert_int_equal(fake_wbinvd_count, flushes + 2); /* the ones of cache_flush_all */
+	/* But memory in clear was zeroed, also in DRAM. */
 	assert_int_equal(lines_of[KEYID_PLATFORM], PAGE_SIZE / 64);
 	assert_int_equal(state_of(keyid), KEYSLOT_DEAD);
 }
 
-/* More than the bound, or a KeyID whose memory is nobody's here: all caches, as ever. */
+/* More than the limit, or a KeyID whose memory is not known here: all caches are flushed. */
 static void test_not_by_lines(void **state)
 {
 	const unsigned flushes = fake_wbinvd_count;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The random generator: which sources it takes, what it says about the others, reseeding and what a
- * failure does. rng.c is included, so that each case starts with a fresh generator.
+ * The random generator: which sources it uses, what it logs about the others, reseeding, and what
+ * follows a failure. rng.c is included, so that each case starts with a fresh generator.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -43,7 +43,7 @@ bool fake_rdrand64(uint64_t *word)
 	return give(rdrand_mode, word);
 }
 
-/* A machine with these generators; whatever was before is forgotten. */
+/* Sets up a machine with these generators, and resets the module. */
 static void fresh(int rdseed, int rdrand)
 {
 	fake_reset();
@@ -93,7 +93,7 @@ static void nothing_works_without_a_source(void **state)
 struct choice_case {
 	int rdseed, rdrand;
 	bool efi;
-	const char *names; /* NULL: refused */
+	const char *names; /* NULL: start-up fails */
 };
 
 static void takes_the_best_source_that_passes(void **state)
@@ -142,7 +142,7 @@ static void says_why_a_source_is_refused(void **state)
 						"it gave nothing; EFI_RNG: stuck"));
 }
 
-/* First bytes for a given noise sequence and firmware seed. */
+/* The first random bytes for a given noise sequence and firmware seed. */
 static void first_bytes(int rdseed, bool efi, uint8_t salt, uint8_t out[32])
 {
 	uint8_t seed[64];
@@ -159,7 +159,7 @@ static void output_depends_on_noise_and_on_firmware(void **state)
 
 	first_bytes(GOOD, true, 1, a);
 	first_bytes(GOOD, true, 1, b);
-	assert_memory_equal(a, b, 32); /* nothing else goes in: the time stands still here */
+	assert_memory_equal(a, b, 32); /* no other input: the time stands still here */
 	first_bytes(GOOD, true, 2, b);
 	assert_memory_not_equal(a, b, 32);
 	first_bytes(OFF, true, 1, b);
@@ -216,7 +216,7 @@ static void falls_over_to_rdrand_while_running(void **state)
 	before = rdseed_calls;
 	rdseed_mode = GOOD;
 	assert_int_equal(rng_reseed(), 0);
-	assert_int_equal(rdseed_calls, before); /* refused once is refused for good */
+	assert_int_equal(rdseed_calls, before); /* a refused source is never used again */
 }
 
 static void no_bytes_without_a_due_reseed(void **state)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * vmm/sched.c: shares by weight on one CPU and on several, sleepers, pauses, yields, moves, ends.
+ * vmm/sched.c: shares by weight on one CPU and on several, sleeping vCPUs, pauses, yields, moves,
+ * ends.
  */
 #include "tests/unit/sched_models.h"
 
@@ -41,25 +42,25 @@ static bool nobody(void)
 	return wants_more;
 }
 
-/* The first CPU looks for typed text again and again, busy or idle, where it may get lost. */
+/* The first CPU polls for typed text often, busy or idle, if the line could lose some. */
 static void a_line_is_listened_to(void **state)
 {
 	const unsigned idled = idle_count;
 
 	begin(0, 100, 0);
 	sched_turn(nobody);
-	assert_int_equal(fake_console_listened, 0); /* there is none */
+	assert_int_equal(fake_console_listened, 0); /* there is no such line */
 	fake_console_is_line = true;
 	sched_turn(nobody);
 	assert_int_equal(models[0].turns, 2);
 	assert_int_equal(run_ticks(&models[0]), 8 * MS);
-	assert_int_equal(fake_console_listened, 5); /* and between the slices */
-	sched_turn(NULL);			    /* a CPU that has not got the console */
+	assert_int_equal(fake_console_listened, 5); /* also between the slices */
+	sched_turn(NULL);			    /* a CPU that cannot use the console */
 	assert_int_equal(fake_console_listened, 5);
 	models[0].vcpu.state = VCPU_HALTED;
 	models[0].wakes_at = fake_tsc + 1000 * MS;
 	models[0].priv.halted_if.only = true;
-	wants_more = true; /* and so there is no time to wait */
+	wants_more = true; /* so it does not wait */
 	sched_turn(nobody);
 	assert_int_equal(idle_count, idled);
 	wants_more = false;
@@ -77,7 +78,8 @@ static void three_equals_share_two_cpus(void **state)
 	go_on(4000 * MS);
 	for (unsigned i = 0; i < 3; i++) {
 		assert_share(&models[i], 4000 * MS, 67);
-		assert_true(models[i].parked < 4000 / 10); /* not back and forth at every slice */
+		/* It did not move back and forth at every slice. */
+		assert_true(models[i].parked < 4000 / 10);
 	}
 }
 
@@ -100,7 +102,7 @@ static void idle_cpus_are_given_work(void **state)
 	use_cpus(4);
 	for (unsigned i = 0; i < 4; i++) {
 		begin(i, 100, BIT(0));
-		models[i].vm.affinity[0] = 0; /* placed together, free from now on */
+		models[i].vm.affinity[0] = 0; /* placed on one CPU, free to move from now on */
 	}
 	go_on(400 * MS);
 	for (unsigned i = 0; i < 4; i++) {
@@ -115,7 +117,7 @@ static void affinity_is_kept(void **state)
 	use_cpus(4);
 	begin(0, 100, BIT(2));
 	begin(1, 100, BIT(2));
-	begin(2, 100, BIT(40)); /* a CPU that is not there: as if none were named */
+	begin(2, 100, BIT(40)); /* a CPU that does not exist: as without affinity */
 	go_on(400 * MS);
 	assert_int_equal(models[0].vcpu.cpu.only, 2);
 	assert_int_equal(models[1].vcpu.cpu.only, 2);
@@ -135,14 +137,14 @@ static void a_sleeper_is_served_soon_and_saves_up_nothing(void **state)
 	go_on(2000 * MS);
 	assert_true(sleeper->turns > 2000 / 33);
 	assert_true(sleeper->latest <= MS / 4);
-	/* From now on it spins: its past sleep buys it no more than a slice. */
+	/* From now on it spins: its earlier sleep gains it at most a slice. */
 	sleeper->sleep = 0;
 	models[0].priv.sched.run_ticks.only = sleeper->priv.sched.run_ticks.only = 0;
 	go_on(200 * MS);
 	assert_true(run_ticks(sleeper) < 106 * MS);
 }
 
-/* Of what the others have had by then, whose slices it need not wait for. */
+/* A slice ahead of what the others have had by then: it need not wait for their slices. */
 static void who_wakes_is_a_slice_ahead(void **state)
 {
 	const struct model *spins = begin(0, 100, 0);
@@ -158,7 +160,7 @@ static void who_wakes_is_a_slice_ahead(void **state)
 			9 * MS);
 }
 
-/* With the same virtual time: behind the one that ran last. */
+/* With equal virtual time: behind the vCPU that ran last. */
 static void equals_take_turns(void **state)
 {
 	uint64_t base;
@@ -166,7 +168,7 @@ static void equals_take_turns(void **state)
 	for (unsigned i = 0; i < 3; i++) {
 		begin(i, 100, 0);
 	}
-	turn(0); /* all are ready now */
+	turn(0); /* all are runnable now */
 	base = turns_of[0]->priv.sched.virtual_time;
 	for (unsigned n = 0; n < 5; n++) {
 		for (unsigned i = 0; i < 3; i++) {
@@ -192,7 +194,7 @@ static void who_cannot_wake_cuts_no_slice(void **state)
 	assert_true(run_ticks(&models[0]) >= 39 * MS / 10);
 }
 
-/* Idling uses the timer for a deadline of its own. */
+/* Idling uses the timer for its own deadline. */
 static void the_timer_is_armed_again_behind_idling(void **state)
 {
 	sched_arm_timer(77 * MS);
@@ -203,7 +205,10 @@ static void the_timer_is_armed_again_behind_idling(void **state)
 	assert_int_equal(fake_timer_deadline, 77 * MS);
 }
 
-/* Two that nap and wake each few us make changes of vCPU dear, for themselves alone. */
+/*
+ * Two vCPUs that sleep and wake every few us cause many changes of vCPU, and they alone pay for
+ * that.
+ */
 static void who_naps_pays_for_the_changes(void **state)
 {
 	for (unsigned i = 0; i < 3; i++) {
@@ -217,7 +222,7 @@ static void who_naps_pays_for_the_changes(void **state)
 	assert_true(run_ticks(&models[2]) > 4000 * MS / 3 * 98 / 100);
 }
 
-/* However heavy a sleeper is, whom it wakes in front of has run for a while. */
+/* A heavy sleeper that wakes does not end another's slice before that has run for a while. */
 static void slices_are_not_cut_to_nothing(void **state)
 {
 	begin(0, 100, 0);
@@ -229,7 +234,10 @@ static void slices_are_not_cut_to_nothing(void **state)
 	assert_true(run_ticks(&models[0]) / models[0].turns >= MS / 10);
 }
 
-/* Virtual time goes ten times as fast on the other CPU: that is no credit for who moves there. */
+/*
+ * Virtual time goes ten times as fast on the other CPU: that gives a vCPU that moves there no
+ * credit.
+ */
 static void who_moves_brings_no_credit(void **state)
 {
 	use_cpus(2);
@@ -272,7 +280,7 @@ static void siblings_that_yield_starve_nobody(void **state)
 	begin(2, 100, 0);
 	go_on(3000 * MS);
 	assert_true(models[2].priv.sched.run_ticks.only > 900 * MS);
-	/* And a yield does let the other of the two run: they go on in step. */
+	/* And a yield lets the other of the two run: they proceed in step. */
 	assert_true(models[0].turns <= models[1].turns + 1 &&
 		    models[1].turns <= models[0].turns + 1);
 }
@@ -299,8 +307,8 @@ static void a_paused_vm_is_left_alone(void **state)
 }
 
 /*
- * Who comes behind one that yielded, when its sibling has had so much more than another VM's. The
- * sibling is looked at before that one, or behind it.
+ * The vCPU that runs after one that yielded, when its sibling has had so much more than another
+ * VM's. The queue has the sibling before that one or behind it.
  */
 static struct model *comes_after_a_yield(uint64_t lead, unsigned sibling)
 {
@@ -313,7 +321,7 @@ static struct model *comes_after_a_yield(uint64_t lead, unsigned sibling)
 	models[sibling].vcpu.vm = &models[0].vm;
 	models[0].vm.running.only = 2;
 	models[sibling].vm.running.only = 0;
-	turn(0); /* all are ready now */
+	turn(0); /* all are runnable now */
 	base = turns_of[0]->priv.sched.virtual_time + 100 * MS;
 	for (unsigned i = 0; i < 3; i++) {
 		models[i].priv.sched.virtual_time = base;
@@ -344,7 +352,7 @@ static void a_yield_helps_siblings_by_no_more(void **state)
 	assert_ptr_equal(comes_after_a_yield(5 * MS, 1), &models[2]);
 }
 
-/* Who comes behind one that yielded: a sibling, or another that has waited longer for the CPU. */
+/* The vCPU that runs after one that yielded: a sibling, or another that has waited longer. */
 static struct model *of_two_siblings(uint64_t lead_of_the_longest)
 {
 	uint64_t base;
@@ -382,7 +390,7 @@ static void but_not_at_the_cost_of_others(void **state)
 	assert_ptr_equal(of_two_siblings(5 * MS), &models[1]);
 }
 
-/* As with a sleeper, what it gave up buys it no more than a slice later. */
+/* As for a sleeper, time that it gave up gains it at most a slice later. */
 static void who_yields_saves_up_nothing(void **state)
 {
 	begin(0, 100, 0)->yields = true;
@@ -395,7 +403,7 @@ static void who_yields_saves_up_nothing(void **state)
 	assert_true(run_ticks(&models[0]) < 110 * MS);
 }
 
-/* Nothing is kept of a vCPU that has left: it may be freed. */
+/* The scheduler keeps no pointer to a vCPU that has left: it may be freed. */
 static void who_has_ended_is_forgotten(void **state)
 {
 	uint64_t time;
@@ -445,7 +453,7 @@ static void idling_ends_for_kicks_and_deadlines(void **state)
 	assert_int_equal(idle_until, 3 * MS);
 	models[0].vcpu.state = VCPU_HALTED;
 	models[0].wakes_at = UINT64_MAX;
-	kicked_by_poll = &models[0]; /* between the look at the queue and the wait */
+	kicked_by_poll = &models[0]; /* between the check of the queue and the wait */
 	idles = idle_count;
 	turn(0);
 	assert_int_equal(idle_count, idles);
@@ -459,15 +467,15 @@ static void the_timer_is_armed_when_it_has_to_be(void **state)
 	assert_int_equal(fake_timer_deadline, 1000);
 	fake_timer_deadline = 0;
 	sched_arm_timer(1000);
-	assert_int_equal(fake_timer_deadline, 0); /* is armed so already */
-	percpu_self()->timer_count++; /* it has fired: early, for a deadline that was too far */
+	assert_int_equal(fake_timer_deadline, 0); /* the timer is set to that already */
+	percpu_self()->timer_count++; /* it has fired early, for a deadline beyond its range */
 	sched_arm_timer(1000);
 	assert_int_equal(fake_timer_deadline, 1000);
 	sched_arm_timer(2000);
 	assert_int_equal(fake_timer_deadline, 2000);
 }
 
-/* A weight that changes counts from the next queue on; the sums of this one stay right. */
+/* A new weight counts from the next time the vCPU is queued; the sums of the queue stay right. */
 static void a_weight_may_change_while_queued(void **state)
 {
 	use_cpus(2);
@@ -480,11 +488,11 @@ static void a_weight_may_change_while_queued(void **state)
 	go_on(40 * MS);
 	models[0].vm.state = VM_ENDING;
 	go_on(40 * MS);
-	/* Both CPUs are empty: of two that come, each gets one. */
+	/* Both CPUs are empty: each gets one of the two vCPUs. */
 	begin(2, 100, 0);
 	begin(3, 100, 0);
 	assert_int_not_equal(models[2].vcpu.cpu.only, models[3].vcpu.cpu.only);
-	/* None at all (a caller's mistake) is as the least. */
+	/* Weight 0 (a caller's mistake) counts as the smallest weight. */
 	begin(4, 0, 0);
 	go_on(40 * MS);
 	assert_true(models[4].turns > 0);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* vmm/sched.c: who wakes an idle CPU, and the clocks of VMs. */
+/* vmm/sched.c: what wakes an idle CPU, and the clocks of VMs. */
 #include "tests/unit/sched_models.h"
 
-/* Its timers are of no use to who sleeps with interrupts off: nobody is to wake for them. */
+/* A vCPU that sleeps with interrupts off cannot use its timers: no CPU may wake for them. */
 static void who_cannot_wake_keeps_no_cpu_awake(void **state)
 {
 	const unsigned idles = idle_count;
@@ -17,7 +17,7 @@ static void who_cannot_wake_keeps_no_cpu_awake(void **state)
 	assert_true(idle_until > 5 * MS);
 }
 
-/* What the first vCPU does, or waits for, does not matter to the devices. */
+/* Devices go on whatever the first vCPU does or waits for. */
 static void a_clock_goes_on_without_its_vcpus(void **state)
 {
 	static const enum vcpu_run_state states[] = { VCPU_WAIT_SIPI, VCPU_HALTED };
@@ -38,7 +38,7 @@ static void a_clock_goes_on_without_its_vcpus(void **state)
 	}
 }
 
-/* In the middle of another's slice, and at the cost of who has the clock. */
+/* It runs in the middle of another vCPU's slice, and the VM that has the clock pays for it. */
 static void a_clock_ends_no_slice_and_is_paid_for(void **state)
 {
 	begin(0, 100, 0);
@@ -53,7 +53,7 @@ static void a_clock_ends_no_slice_and_is_paid_for(void **state)
 	assert_in_range(run_ticks(&models[0]), 1960 * MS, 2040 * MS);
 }
 
-/* Whose clock it is can be paused in the middle of another's slice. */
+/* The VM whose clock it is can be paused in the middle of another VM's slice. */
 static void who_was_served_is_let_go(void **state)
 {
 	uint64_t slice_end = UINT64_MAX;
@@ -81,7 +81,7 @@ static void a_clock_is_found_wherever_it_is(void **state)
 	assert_int_equal(fake_kicks(1), before + 1);
 	go_on(10 * MS);
 	assert_int_equal(models[1].ticks, 1);
-	/* One that moves takes it along. */
+	/* A VM that moves takes its clock along. */
 	models[0].vm.affinity[0] = BIT(1);
 	models[0].vm.wishes.only++;
 	models[0].vm.clock_deadline.only = until + 2 * MS;
@@ -90,7 +90,7 @@ static void a_clock_is_found_wherever_it_is(void **state)
 	assert_int_equal(models[0].ticks, 1);
 }
 
-/* As another CPU may do it, between this one's look at the VM and the end of the round. */
+/* As another CPU may do it, between this CPU's check of the VM and the end of the round. */
 static void a_change_during_the_round_is_not_lost(void **state)
 {
 	begin(0, 100, 0);
@@ -118,7 +118,7 @@ static void a_paused_clock_stands_still(void **state)
 	models[0].vm.paused = true;
 	go_on(100 * MS);
 	assert_int_equal(models[0].ticks, ticks);
-	assert_true(idle_count - idles < 40); /* its CPU sleeps meanwhile */
+	assert_true(idle_count - idles < 40); /* its CPU sleeps in between */
 	models[0].vm.paused = false;
 	fake_set_cpu(0);
 	sched_clock_changed(&models[0].vm);

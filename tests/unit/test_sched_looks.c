@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * vmm/sched_place.c on a machine of 128 CPUs: at how many others' queues a CPU looks in a turn.
- * Each look is a cache line that another CPU writes. The atomic reads of the source are counted;
- * it has no others of what is another CPU's.
+ * vmm/sched_place.c on a machine of 128 CPUs: how many other CPUs' queues a CPU reads in a turn.
+ * Each read is a miss on a cache line that another CPU writes. The test counts the atomic reads in
+ * the source; it has no other reads of another CPU's data.
  */
 #include "vmm/base/types.h"
 
@@ -29,7 +29,7 @@ static void count_look(const void *at)
 	}
 }
 
-/* A CPU of 128, none of which idles, with one vCPU too many. */
+/* One of 128 busy CPUs has one vCPU too many. */
 static void a_crowded_cpu_looks_at_few_others(void **state)
 {
 	struct vcpu *spare;
@@ -37,19 +37,19 @@ static void a_crowded_cpu_looks_at_few_others(void **state)
 	fake_set_cpu_count(MANY);
 	for (unsigned i = 0; i < 2; i++) {
 		begin(i, 100, BIT(0));
-		models[i].vm.affinity[0] = 0; /* from now on it may run everywhere */
+		models[i].vm.affinity[0] = 0; /* from now on it may run on every CPU */
 	}
 	looks = 0;
 	turn(0);
 	assert_in_range(looks, 1, 4);
-	/* It gets round: after as many turns as it takes it has looked at all of them. */
+	/* After enough turns it has read the queues of all CPUs. */
 	for (unsigned i = 0; i < MANY / 4; i++) {
 		turn(0);
 	}
 	assert_in_range(looks, MANY - 1, MANY + 4);
 	assert_int_equal(models[0].vcpu.cpu.only, 0);
 	assert_int_equal(models[1].vcpu.cpu.only, 0);
-	/* One that is far ahead is found, wherever it is. */
+	/* A queue that is far ahead is found, wherever it is. */
 	queues[MANY - 1].virtual_now.only = 1000 * MS;
 	models[0].priv.sched.moved_at = models[1].priv.sched.moved_at = 0;
 	for (unsigned i = 0; i < MANY / 4 + 1; i++) {
@@ -59,7 +59,7 @@ static void a_crowded_cpu_looks_at_few_others(void **state)
 	assert_int_equal(spare->cpu.only, MANY - 1);
 }
 
-/* One that idles is found in a mask, and asked where it has got to. */
+/* An idle CPU is found in a mask, and then its virtual time is read. */
 static void an_idle_cpu_is_found_by_a_mask(void **state)
 {
 	fake_set_cpu_count(MANY);
@@ -73,7 +73,8 @@ static void an_idle_cpu_is_found_by_a_mask(void **state)
 	assert_in_range(looks, 1, 5); /* its clock; with its lock its head, count and weight */
 	assert_int_equal(models[0].vcpu.cpu.only + models[1].vcpu.cpu.only, 100);
 	begin(2, 100, BIT(0));
-	models[2].vm.affinity[1] = BIT(100 - 64) | BIT(102 - 64); /* not where the next one idles */
+	/* Only on CPUs other than the next idle one. */
+	models[2].vm.affinity[1] = BIT(100 - 64) | BIT(102 - 64);
 	models[2].vm.affinity[0] = BIT(0);
 	begin(3, 100, BIT(0));
 	turn(0);
@@ -82,10 +83,10 @@ static void an_idle_cpu_is_found_by_a_mask(void **state)
 	sched_idle_over(&queues[101], 101);
 	models[3].vm.affinity[0] = 0;
 	turn(0);
-	assert_int_not_equal(models[3].vcpu.cpu.only, 101); /* it idles no more */
+	assert_int_not_equal(models[3].vcpu.cpu.only, 101); /* that CPU is not idle any more */
 }
 
-/* Who has idled goes on where the others are, without a look at any of them. */
+/* A CPU that was idle continues at the virtual time of the others, without reading any queue. */
 static void idling_looks_at_nobody(void **state)
 {
 	fake_set_cpu_count(MANY);
@@ -98,7 +99,7 @@ static void idling_looks_at_nobody(void **state)
 	looks = 0;
 	models[1].vcpu.state = VCPU_HALTED;
 	models[1].wakes_at = UINT64_MAX;
-	until = 0; /* nobody else goes on meanwhile */
+	until = 0; /* no other CPU runs meanwhile */
 	turn(1);
 	assert_int_equal(looks, 0);
 	assert_true(queues[0].virtual_now.only > 300 * MS);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* vmm/sched.c: who does work that waits for nobody, and who pays for it. */
+/* vmm/sched.c: which CPU does work that is not urgent, and who is charged for it. */
 #include "tests/unit/sched_models.h"
 #include "vmm/base/work.h"
 #include "vmm/sched_priv.h"
@@ -39,11 +39,11 @@ static void idle_cpus_do_it(void **state)
 	go_on(100 * MS);
 	assert_int_equal(left, 0);
 	assert_int_equal(done[1], 100);
-	assert_true(windows >= 100); /* whoever waits for an answer of this CPU gets one */
+	assert_true(windows >= 100); /* the CPU answers interrupts between the steps */
 	assert_share(&models[0], 108 * MS, 100);
 }
 
-/* One that sleeps is kicked to look. */
+/* A CPU that sleeps is kicked to do the work. */
 static void one_that_sleeps_is_roused(void **state)
 {
 	uint64_t kicks;
@@ -59,7 +59,7 @@ static void one_that_sleeps_is_roused(void **state)
 	assert_false(sched_rouse_idle());
 }
 
-/* Then it waits for the boot processor. */
+/* Then the work waits for the boot processor. */
 static void busy_cpus_do_none(void **state)
 {
 	use_cpus(2);
@@ -72,7 +72,7 @@ static void busy_cpus_do_none(void **state)
 	assert_true(work_take_back(&work));
 }
 
-/* A guest that wakes on a CPU that works waits for the rest of a step, and has the CPU then. */
+/* A guest that wakes on a CPU that works waits for the end of a step, then has the CPU. */
 static void who_wakes_waits_for_a_step(void **state)
 {
 	begin(0, 100, 0);
@@ -96,7 +96,7 @@ static bool spend(void)
 	return false;
 }
 
-/* What the boot processor does for others between two slices is not its own vCPUs' to pay. */
+/* What the boot processor does for others between two slices is not charged to its own vCPUs. */
 static void neighbours_are_not_charged(void **state)
 {
 	const uint64_t *had = &models[0].priv.sched.virtual_time;
@@ -111,7 +111,7 @@ static void neighbours_are_not_charged(void **state)
 	assert_int_equal(*had - before, 40 * MS); /* its slices */
 }
 
-/* What was spent for a VM before its start it has had, by its weight, but for a bound. */
+/* Time that was spent for a VM before its start is charged to it, by its weight, up to a limit. */
 static void a_start_is_paid_for(void **state)
 {
 	static const struct {
@@ -125,7 +125,7 @@ static void a_start_is_paid_for(void **state)
 
 		go_on(400 * MS);
 		late = begin(1, rows[i].weight, 0);
-		late->vm.state = VM_BUILDING; /* not yet */
+		late->vm.state = VM_BUILDING; /* not started yet */
 		sched_bill(&late->vcpu, rows[i].billed);
 		late->vm.state = VM_RUNNING;
 		assert_int_equal(run_ticks(late), rows[i].billed);

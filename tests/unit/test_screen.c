@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* vmm/base/screen.c: what is where on a framebuffer after text, control sequences and junk. */
+/* vmm/base/screen.c: the content of a framebuffer after text, control sequences and junk. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -20,7 +20,7 @@
 
 static const struct console_sink *sink;
 
-/* Time passes whenever somebody looks. */
+/* Time passes at every read of the clock. */
 uint64_t fake_rdtsc(void)
 {
 	return fake_tsc += 1000;
@@ -32,7 +32,9 @@ int console_add_sink(const struct console_sink *added)
 	return 0;
 }
 
-/* Framebuffers live until the end: a later screen_init leaves the earlier one alone. */
+/*
+ * Framebuffers are not freed until the end: a later screen_init must leave the earlier one alone.
+ */
 static uint32_t *pixels;
 
 static int init(uint32_t width, uint32_t height, uint32_t pitch)
@@ -119,7 +121,7 @@ static const struct text_case text_cases[] = {
 	{ "abc\b\bX\b\b\b\b\b\bY", { "YXc" } },
 	{ "a\tb", { "a       b" } },
 	{ "1\r\n2\r\n3\r\n4\r\n5\r\n6\r\n7\r\n8\r\n9", { "3", "4", "5", "6", "7", "8", "9" } },
-	/* The line breaks only when there is more to show. */
+	/* The line breaks only when more text follows. */
 	{ "0123456789012345678901234567890123456789\r\nx",
 	  { "0123456789012345678901234567890123456789", "x" } },
 	{ "0123456789012345678901234567890123456789x",
@@ -135,7 +137,7 @@ static const struct text_case text_cases[] = {
 	{ "\x1b]0;title\a1\x1b]0;title\x1b\\2\x1b(B3\x1b=4", { "1234" } },
 	{ "\x1b[999999999999999999999;1Hx", { "x" } },
 	{ "\x1b\x1b[31mx", { "x" } },
-	/* Bytes that are no text. UTF-8 shows one mark a character. */
+	/* Bytes that are not text. UTF-8 shows one mark for each character. */
 	{ "a\x01\x7f\xc3\xa4"
 	  "b\xe2\x82\xac"
 	  "c",
@@ -151,7 +153,7 @@ static void texts(void **state)
 	}
 }
 
-/* Pixels beside the grid (here: the end of each line) are black from the start and stay so. */
+/* Pixels outside of the grid (here: the end of each line) are black from the start and stay so. */
 static void nothing_outside(void **state)
 {
 	for (uint32_t i = 0; i < 1000; i++) {
@@ -165,7 +167,7 @@ static void nothing_outside(void **state)
 	}
 }
 
-/* Only what differs is drawn, and a pause follows that is in proportion to the work. */
+/* Only changed cells are drawn, and then a pause follows that is proportional to the work. */
 static void pace(void **state)
 {
 	static const char *const rows[ROWS] = { "ab" };
@@ -176,12 +178,15 @@ static void pace(void **state)
 	type("b");
 	assert_true(sink->flush(false));
 	assert_false(shows(0, 1, 'b'));
-	assert_false(sink->flush(true)); /* somebody waits */
+	assert_false(sink->flush(true)); /* a writer waits */
 	assert_true(shows(0, 1, 'b'));
 	assert_int_equal(pixels[0], 0x11111111);
 	assert_false(sink->flush(false));
 
-	/* While the framebuffer is being moved, nothing is drawn; then it is made up for. */
+	/*
+	 * While the framebuffer is being moved, nothing is drawn; later the missing cells are
+	 * drawn.
+	 */
 	init(WIDTH, HEIGHT, PITCH);
 	screen_move(NULL);
 	type("ab");
@@ -224,7 +229,7 @@ static void modes(void **state)
 			assert_null(sink);
 			continue;
 		}
-		for (size_t j = 0; j < sizeof(junk); j++) { /* ASan watches */
+		for (size_t j = 0; j < sizeof(junk); j++) { /* ASan detects errors */
 			random = random * 1664525 + 1013904223;
 			junk[j] = (char)(random >> 24);
 		}

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* boot/secrets.c: nothing of a key file is left when the key is made, and who fails is left out. */
+/*
+ * boot/secrets.c: nothing of a key file is left after the key was made, and a VM whose key fails is
+ * not started.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -30,7 +33,9 @@ int wipe_register(void *area, size_t bytes)
 	return 0;
 }
 
-/* All bytes become their complement plus one; the content must be known to be wiped by now. */
+/*
+ * Every byte becomes its complement plus one; the caller must have registered the key for wiping.
+ */
 int kdf_derive(const uint8_t *secret, size_t secret_bytes, const uint8_t *salt, const char *label,
 	       uint8_t *out, size_t out_bytes)
 {
@@ -48,7 +53,7 @@ int kdf_derive(const uint8_t *secret, size_t secret_bytes, const uint8_t *salt, 
 
 static int fail_start, fail_map;
 static unsigned starts, cmdlines;
-static const void *writable; /* what is mapped so */
+static const void *writable; /* the file that is mapped writable */
 static const void *done[2 * CONFIG_VM_MAX];
 static uint32_t numbers[64];
 static size_t done_count, number_count;
@@ -73,7 +78,7 @@ void vm_file_seal(struct vm_file *file, uint32_t number)
 	assert_ptr_equal(writable, file->data);
 	assert_int_equal(file->seal, 0);
 	for (size_t i = 0; i < done_count; i++) {
-		assert_ptr_not_equal(done[i], file->data); /* twice would be undone */
+		assert_ptr_not_equal(done[i], file->data); /* sealing twice would undo it */
 	}
 	done[done_count++] = file->data;
 	take_number(number);
@@ -94,7 +99,7 @@ int host_map_identity(hpa_t base, uint64_t bytes, enum host_access access, enum 
 	if (fail_map != 0) {
 		return fail_map;
 	}
-	assert_true(access != HOST_READ_WRITE || writable == NULL); /* one at a time */
+	assert_true(access != HOST_READ_WRITE || writable == NULL); /* one file at a time */
 	writable = access == HOST_READ_WRITE ? (void *)base.v : NULL;
 	return 0;
 }
@@ -139,7 +144,7 @@ static void test_derives(void **state)
 	for (size_t i = 0; i < sizeof(vm->key.secret); i++) {
 		assert_int_equal(vm->key.secret[i], i < VM_SECRET_BYTES ? 0xab : 0);
 	}
-	assert_int_equal(registered_count, 1); /* those without a file have nothing to wipe */
+	assert_int_equal(registered_count, 1); /* VMs without a file have nothing to wipe */
 	assert_string_equal(fake_log_text(), "");
 }
 
@@ -178,8 +183,8 @@ static bool is_wiped(size_t number)
 }
 
 /*
- * VM 0 has no engine; 1 and 2 share a kernel, 2's initrd is 0's kernel; 3 is left out, its kernel
- * is 1's, its initrd nobody else's.
+ * VM 0 has no engine. 1 and 2 share a kernel; 2's initrd is 0's kernel. 3 is not started; its
+ * kernel is 1's, its initrd is used by no other VM.
  */
 static void some_files(void)
 {
@@ -214,7 +219,7 @@ static void test_seals(void **state)
 	assert_null(writable);
 	assert_true(vm[1].kernel.seal != 0 && vm[1].kernel.seal == vm[2].kernel.seal);
 	assert_true(vm[2].initrd.seal != 0 && vm[2].initrd.seal == vm[0].kernel.seal);
-	assert_true(vm[0].initrd.seal == 0 && vm[0].cmdline_seal == 0); /* nobody's secret */
+	assert_true(vm[0].initrd.seal == 0 && vm[0].cmdline_seal == 0); /* not secret */
 	assert_true(vm[1].cmdline_seal != 0 && vm[2].cmdline_seal != 0);
 	assert_memory_equal(vm[3].cmdline, zero, sizeof(zero));
 	assert_true(is_wiped(4));
@@ -230,7 +235,7 @@ static void test_cannot_seal(void **state)
 	secrets_seal(&config);
 	assert_int_equal(number_count, 0);
 	assert_string_equal(fake_log_text(), "");
-	assert_true(is_wiped(3) && is_wiped(4)); /* nobody who may start needs them */
+	assert_true(is_wiped(3) && is_wiped(4)); /* no VM that may start needs them */
 	assert_false(is_wiped(1) || is_wiped(2));
 	assert_string_equal(config.vms[1].cmdline, "");
 	assert_null(writable);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The self-test at boot: it passes, and every single comparison in it can make it fail. selftest.c
- * is included with its comparison replaced by one that can be made to see a difference.
+ * The self-test at boot: it passes, and each comparison in it can make it fail. selftest.c is
+ * included with a replaced comparison, which can be made to report a difference.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -15,7 +15,7 @@
 #include "vmm/base/str.h"
 
 static unsigned compare_count;
-static unsigned compare_fails_at; /* 1: the first; 0: none */
+static unsigned compare_fails_at; /* which comparison fails, from 1; 0: none */
 
 static bool compare(const void *a, const void *b, size_t bytes)
 {

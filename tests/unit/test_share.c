@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Shares whose frames stay (ept/share.c): one KeyID for all members, rights, revoke and grant, the
- * end. Row 39: the group's KeyID is not free while a member lives.
+ * Shares that stay in their frames (ept/share.c): one KeyID for all members, rights, revoke and
+ * grant, the end. Row 39: the group's KeyID is not free while a member exists.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -36,7 +36,7 @@ static struct gmem alpha, beta;
 static struct share *share;
 static keyid_t group;
 
-/* No share here is sealed. */
+/* No share is sealed in this test. */
 const struct region_ops pager_share_ops, pager_sealed_ops;
 
 int pager_ram_create(struct gmem *gmem, struct pager_vm *vm, gpa_t base, uint64_t bytes,
@@ -131,17 +131,17 @@ static int teardown(void **state)
 	assert_int_equal(state_of(group), KEYSLOT_RETIRING);
 	while (retire_buries()) {
 		(void)work_some();
-		(void)retire_poll(); /* what a member had of its own meanwhile */
+		(void)retire_poll(); /* the member's own memory of the time between */
 	}
 	maps = fake_temp_maps();
 	fake_tsc += SECOND;
 	assert_true(fake_retire_all());
 	assert_int_equal(state_of(group), KEYSLOT_DEAD);
-	assert_int_equal(fake_temp_maps(), maps); /* its key is dead: no page is looked at */
+	assert_int_equal(fake_temp_maps(), maps); /* the key is dead: no page is accessed */
 	return fake_teardown(state);
 }
 
-/* One frame, one KeyID, for both and for the door; zeros at first. */
+/* One frame and one KeyID for both members and for the door; zeros at first. */
 static void test_row_39_one_keyid_for_the_group(void **state)
 {
 	struct ept_leaf a, b;
@@ -156,7 +156,7 @@ static void test_row_39_one_keyid_for_the_group(void **state)
 	assert_int_equal(fake_temp_keyid(), group);
 	word = 77;
 	assert_int_equal(gmem_write(&alpha, gpa(BASE + 0x5008), &word, 8), 0);
-	b = touch(&beta, BASE + 0x5000, GMEM_ACCESS_READ); /* is not zeroed again */
+	b = touch(&beta, BASE + 0x5000, GMEM_ACCESS_READ); /* it is not zeroed again */
 	assert_int_equal(b.hpa.v, a.hpa.v);
 	assert_int_equal(b.attr.keyid, group);
 	assert_int_equal(b.attr.access, EPT_READ | EPT_EXEC);
@@ -177,7 +177,9 @@ static void test_read_only(void **state)
 	assert_int_equal(word, 0);
 }
 
-/* Pages of its own, all ones, writable, under its own KeyID; the other member goes on. */
+/*
+ * The member gets its own pages, all ones, writable, under its own KeyID; the other member goes on.
+ */
 static void test_revoke_and_grant(void **state)
 {
 	const uint64_t generation = beta.root.generation;
@@ -208,7 +210,10 @@ static void test_revoke_and_grant(void **state)
 	assert_int_equal(word, 9);
 }
 
-/* Nothing comes or goes while a member's memory moves: what it has there instead moves as well. */
+/*
+ * A share is neither revoked nor granted while a member's memory moves, because memory in its place
+ * moves too.
+ */
 static void test_not_while_it_moves(void **state)
 {
 	struct ept_leaf own;
@@ -232,13 +237,13 @@ static void test_not_while_it_moves(void **state)
 		}
 	}
 	assert_int_equal(ept_walk(&beta.root, gpa(BASE), &own), 0);
-	assert_int_equal(own.attr.keyid, fresh); /* its own memory was there to the end */
+	assert_int_equal(own.attr.keyid, fresh); /* its own memory stayed until then */
 	assert_int_equal(gmem_read(&beta, gpa(BASE), &word, 8), 0);
 	assert_int_equal(word, 9);
 	assert_int_equal(share_grant(share, &beta, gpa(BASE), false, 1), 0);
 }
 
-/* A member's end is its own: the other one has all it had. */
+/* If a member ends, the other member still has everything. */
 static void test_a_member_ends(void **state)
 {
 	uint64_t word = 3;
@@ -257,7 +262,9 @@ static void test_a_member_ends(void **state)
 	assert_int_equal(word, 3);
 }
 
-/* A share under KeyID 0 is zeroed at its end, and no line of it is cached: no flush is needed. */
+/*
+ * A share under KeyID 0 is zeroed at its end, and no line of it stays cached: no flush is needed.
+ */
 static void test_clear_leaves_no_lines(void **state)
 {
 	const unsigned flushes = fake_wbinvd_count;
@@ -280,7 +287,7 @@ static void test_clear_leaves_no_lines(void **state)
 	gmem_destroy(&next);
 }
 
-/* Where no code may run in large leaves a fetch splits, for the member that fetches. */
+/* Where large leaves must not be executable, a fetch splits the leaf of the member that fetches. */
 static void test_fetch_from_large_leaf(void **state)
 {
 	struct ept_caps caps = all_caps;

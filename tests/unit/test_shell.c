@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* boot/shell*.c: lines as people type them. */
+/* boot/shell*.c: command lines as users type them. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <string.h>
@@ -228,7 +228,7 @@ const struct tme_state *tme_state(void)
 	return &tme;
 }
 
-/* Between pages of VMs, in one range of RAM, once a test has made that one longer. */
+/* Host pages between pages of VMs, in one range of RAM, if a test made that range longer. */
 #define POOL 0x40002000ul
 
 struct mem_range page_pool(void)
@@ -284,7 +284,8 @@ static void every_command_is_helped(void **state)
 		assert_non_null(strstr(help, shell_commands[i].what));
 	}
 	for (const char *line = help; *line != '\0'; line = strchr(line, '\n') + 1) {
-		assert_in_range(strchr(line, '\r') - line, 1, 79); /* of a terminal's 80 columns */
+		/* On a terminal with 80 columns. */
+		assert_in_range(strchr(line, '\r') - line, 1, 79);
 	}
 }
 
@@ -322,7 +323,7 @@ static void commands_do_what_they_say(void **state)
 	assert_string_equal(run(""), "");
 }
 
-/* One that is being loaded has no CPU yet; what there is of it may be paused, sealed, or ended. */
+/* A VM that is being loaded has no CPU yet; it can be paused, sealed, or ended. */
 static void one_is_being_loaded(void **state)
 {
 	static const char *const too_early[] = {
@@ -385,12 +386,12 @@ static void stop_waits(void **state)
 	entries[0].vm = &vm;
 	fake_console_type("stop --wait alpha\r");
 	shell_poll();
-	entries[0].started++; /* it was reset: another life */
+	entries[0].started++; /* it was reset: a new start */
 	shell_poll();
 	assert_non_null(strstr(strstr(fake_console_text(), "has ended") + 1, "vm alpha has ended"));
 	fake_console_type("stop --wait alpha\r");
 	shell_poll();
-	fake_console_type("x"); /* a person waits no longer */
+	fake_console_type("x"); /* the user does not wait any more */
 	shell_poll();
 	entries[0].vm = NULL;
 	fake_console_type("\x15");
@@ -447,7 +448,10 @@ static void mistakes_get_a_sentence(void **state)
 	assert_string_equal(did, "");
 }
 
-/* Who has a KeyID gets a fresh one, or is parked; nobody else, and nobody in the middle of it. */
+/*
+ * A VM with a KeyID gets a fresh one, or is parked; not a VM without a KeyID, and not during a
+ * move.
+ */
 static void keyids_change(void **state)
 {
 	assert_non_null(strstr(run("rekey alpha"), "has no KeyID with a key of its own"));
@@ -492,7 +496,7 @@ static void peek_shows_ram_of_vms_alone(void **state)
 	assert_non_null(strstr(run("peek 40000000 -1"), "is no count"));
 }
 
-/* Not even where it lies in the middle of RAM: from its first byte to its last. */
+/* Even if it lies in the middle of RAM: from its first byte to its last. */
 static void peek_hides_what_is_umbras(void **state)
 {
 	static const struct {
@@ -514,7 +518,7 @@ static void peek_hides_what_is_umbras(void **state)
 	}
 }
 
-/* One that has ended and is kept can be looked at, and no more. */
+/* A VM that has ended and is kept can be inspected, and nothing else. */
 static void kept_ones_are_shown(void **state)
 {
 	static const char *const refused[] = {
@@ -537,7 +541,7 @@ static void kept_ones_are_shown(void **state)
 	before = strlen(fake_console_text());
 	(void)run("console alpha");
 	shell_poll();
-	assert_int_equal(strlen(fake_console_text()), before); /* as there is room */
+	assert_int_equal(strlen(fake_console_text()), before); /* until there is room */
 	vconsole_show();
 	shell_poll();
 	assert_non_null(strstr(fake_console_text() + before, "[alpha] L\r\nvm alpha has ended"));
@@ -570,7 +574,7 @@ static void tab_knows_vms_and_options(void **state)
 	assert_string_equal(did, "pause alpha;seal alpha;");
 }
 
-/* Typed fast, while a line of the log comes between. */
+/* Typed fast, while a log line comes in between. */
 static void a_line_outlives_the_log(void **state)
 {
 	fake_console_type("\rvm");
@@ -583,7 +587,7 @@ static void a_line_outlives_the_log(void **state)
 	shell_poll();
 }
 
-/* Ctrl-^ from the VM in front to the shell and back, and what is kept meanwhile. */
+/* Ctrl-^ from the VM in view to the shell and back, and what is kept in between. */
 static void views_change(void **state)
 {
 	struct vconsole console = { .name = NULL };
@@ -597,7 +601,7 @@ static void views_change(void **state)
 	assert_int_equal(fake_log_shown, LOG_ERROR);
 	fake_console_type("\x1evm");
 	shell_poll();
-	assert_int_equal(fake_log_shown, LOG_INFO); /* whoever asks is answered */
+	assert_int_equal(fake_log_shown, LOG_INFO); /* while a user asks, answers are shown */
 	assert_int_equal(vconsole_get(&console), 'b');
 	assert_int_equal(vconsole_get(&console), -1);
 	assert_non_null(strstr(fake_console_text(), "umbra> vm"));
@@ -614,8 +618,9 @@ static void views_change(void **state)
 	assert_int_equal(fake_log_shown, LOG_ERROR);
 	vconsole_show();
 	assert_non_null(strstr(fake_console_text(), "K\n"));
-	assert_string_equal(fake_console_controls, "\x1b[!p\x1b[m"); /* it may have left colours */
-	fake_console_type("\x1e\x1e");				     /* twice: one for the VM */
+	/* The VM may have left colours set. */
+	assert_string_equal(fake_console_controls, "\x1b[!p\x1b[m");
+	fake_console_type("\x1e\x1e");				     /* twice: one is for the VM */
 	shell_poll();
 	assert_false(vconsole_in_shell());
 	assert_int_equal(vconsole_get(&console), 0x1e);
@@ -623,7 +628,7 @@ static void views_change(void **state)
 	fake_console_type("\x1e");
 	shell_poll();
 	fake_tsc += 1100000000;
-	fake_console_type("\x1e"); /* a second look is no second key */
+	fake_console_type("\x1e"); /* a second read of it is not a second key */
 	shell_poll();
 	assert_false(vconsole_in_shell());
 	assert_int_equal(vconsole_get(&console), -1);
@@ -639,7 +644,7 @@ static void views_change(void **state)
 	fake_console_type("q");
 	shell_poll();
 	assert_int_equal(vconsole_get(&console), 'q');
-	/* A ring that nobody empties: the bell, and the escape key still works. */
+	/* A ring that the guest does not empty: the bell rings, and the escape key still works. */
 	for (unsigned i = 0; i < VCONSOLE_INPUT_BYTES + 1; i++) {
 		fake_console_type("f");
 		shell_poll();

@@ -38,7 +38,7 @@ static void compose(uint64_t memory_bytes)
 	assert_int_equal(field(area, 16, 8), MEMMAP_SMBIOS + 24);
 }
 
-/* What follows the strings of a structure. */
+/* The first byte behind the strings of a structure. */
 static const uint8_t *next(const uint8_t *at)
 {
 	const uint8_t *p = at + at[1];
@@ -50,7 +50,7 @@ static const uint8_t *next(const uint8_t *at)
 	return p + 2;
 }
 
-/* The structure of this type, the index'th one. */
+/* The index'th structure of this type. */
 static const uint8_t *find(uint8_t type, unsigned index)
 {
 	const uint8_t *at = area + 24;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* vmm/base/str.c, and str_std.c under other names against the host's C library. */
+/* vmm/base/str.c, and str_std.c under other names compared with the host's C library. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -117,7 +117,8 @@ static void texts(void **state)
 	assert_true(str_equal_nocase("4k", "4K"));
 	assert_true(str_equal_nocase("", ""));
 	assert_false(str_equal_nocase("a", "ab"));
-	assert_false(str_equal_nocase("[", "{")); /* differ in the bit that letters differ in */
+	/* Differ in the bit in which upper and lower case differ. */
+	assert_false(str_equal_nocase("[", "{"));
 	assert_true(str_is_space('\t') && str_is_space(' ') && str_is_space('\r'));
 	assert_false(str_is_space(0) || str_is_space('a') || str_is_space(-1));
 

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * crypto/tme.c and tme_activate.c: what is found on machines of every kind, each row of the
- * decision table with KeyID 0 encrypted and in clear, and late activation. Names with row_NN_ say
- * which row of the project's test matrix for TME-MK they cover; P1 to P12 are its profiles
- * (machine/tme/README.md).
+ * decision table with KeyID 0 encrypted and in clear, and late activation. A name with row_NN_ says
+ * which row of the project's test matrix for TME-MK the test covers; P1 to P12 are the profiles of
+ * the matrix (machine/tme/README.md).
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -21,7 +21,7 @@
 
 #define BYPASS BIT(31)
 
-/* --- MTRRs: what tme.c asks of them --- */
+/* --- MTRRs: the functions that tme.c uses --- */
 
 static uint64_t mtrr_bits;
 static bool mtrr_in_the_way;
@@ -64,7 +64,7 @@ static void assert_says(const char *text)
 
 /* --- The decision table --- */
 
-/* P3 with one thing changed; expected: row, and what kind without and with bypass. */
+/* P3 with one change; the expected row, and the kind of machine without and with bypass. */
 struct change {
 	const char *what;
 	void (*apply)(void);
@@ -146,7 +146,7 @@ static void tdx_half(void)
 }
 static void partition_without_tdx(void)
 {
-	tme_machine.package[0].has_partition = true; /* and reads 0 */
+	tme_machine.package[0].has_partition = true; /* and its value is 0 */
 }
 static void both_algorithms(void)
 {
@@ -206,7 +206,7 @@ static void decision_1_to_7_each_cell(void **state)
 	}
 }
 
-/* Row 9 is keyslot's: test_keyslot, exhausted. Row 10: test_ram. */
+/* Row 9 belongs to keyslot: see test_keyslot. Row 10: test_ram. */
 
 /* --- Profiles --- */
 
@@ -216,7 +216,7 @@ static void row_01_p1_touches_no_register(void **state)
 	tme_look();
 	assert_int_equal(start(true)->kind, TME_NONE);
 	assert_int_equal(tme_state()->row, 1);
-	assert_int_equal(tme_machine.tme_reads, 0); /* the machine fails the test as well */
+	assert_int_equal(tme_machine.tme_reads, 0); /* the machine model also fails the test */
 }
 
 static void row_02_p2_has_one_key_and_no_pconfig(void **state)
@@ -286,7 +286,7 @@ static void row_06_bits_of_the_keyid(void **state)
 	s = start(false);
 	assert_int_equal(s->phys_bits - s->keyid_bits, 46);
 	assert_int_equal(s->tdx_bits, 1);
-	/* TDX has all, and takes the address bits all the same. */
+	/* TDX has all KeyIDs; the address bits are taken all the same. */
 	tme_machine_set(7, 1, 1);
 	s = start(false);
 	assert_int_equal(s->keyid_bits, 6);
@@ -318,7 +318,7 @@ static void row_16_exclusion_is_of_keyid_0(void **state)
 	tme_machine_set(3, 2, 1);
 	tme_machine.package[0].exclude_base = 0x40000000;
 	tme_machine.package[0].exclude_mask = MASK(51, 24) | BIT(11);
-	tme_look(); /* memory is given out before tme_start */
+	tme_look(); /* memory is handed out before tme_start */
 	assert_true(tme_state()->has_exclusion);
 	assert_int_equal(tme_state()->exclude_base, 0x40000000);
 	assert_int_equal(tme_state()->exclude_mask, MASK(51, 24));
@@ -329,11 +329,11 @@ static void row_16_exclusion_is_of_keyid_0(void **state)
 	assert_true(tme_excludes(hpa(0x3ffff000), PAGE_SIZE + 1));
 	assert_true(tme_excludes(hpa(0x40fff000), PAGE_SIZE));
 	assert_false(tme_excludes(hpa(0x41000000), PAGE_SIZE));
-	/* Without its bit it does not count. */
+	/* Without its enable bit the range does not count. */
 	tme_machine.package[0].exclude_mask &= ~BIT(11);
 	assert_false(start(false)->has_exclusion);
 	assert_false(tme_excludes(hpa(0x40000000), PAGE_SIZE));
-	/* Two packages: the range that has both. */
+	/* Two packages: the range that contains both. */
 	tme_machine_set(3, 2, 2);
 	for (unsigned i = 0; i < 2; i++) {
 		tme_machine.package[i].exclude_base = 0x40000000 + (uint64_t)i * 0x1000000;
@@ -375,7 +375,7 @@ static void no_mtrr_depends_on_a_keyid(void **state)
 	tme_machine_set(12, 2, 1);
 	mtrr_bits = 0;
 	(void)start(false);
-	assert_int_equal(mtrr_bits, 0); /* the bits are those of addresses */
+	assert_int_equal(mtrr_bits, 0); /* address bits without the KeyID's */
 	(void)start(true);
 	assert_int_equal(mtrr_bits, 0xfc00000000000);
 	/* A range at such an address: a device may be there. */
@@ -402,7 +402,10 @@ static void packages_are_numbered_by_first_cpu(void **state)
 
 static void row_43_packages_differ(void **state)
 {
-	/* Fewer KeyIDs and algorithms on one: the least of both, none of TDX's. */
+	/*
+	 * One package has fewer KeyIDs and algorithms: the smaller numbers count, without TDX's
+	 * KeyIDs.
+	 */
 	tme_machine_set(8, 2, 2);
 	tme_machine.package[1].capability = 0x28680000005;
 	tme_machine.package[1].activate = 0x0001000680000003;
@@ -411,11 +414,11 @@ static void row_43_packages_differ(void **state)
 	assert_int_equal(tme_state()->row, 7);
 	tme_machine.package[0].capability = 0x14680000005; /* and the other way round: 20 */
 	assert_int_equal(start(false)->keyid_count, 20);
-	/* No algorithm in common. */
+	/* No common algorithm. */
 	tme_machine.package[1].activate = 0x0004000680000003;
 	tme_machine.package[0].activate = 0x0001000680000003;
 	assert_int_equal(start(false)->kind, TME_NONE);
-	/* One with bypass, one without: KeyID 0 is in clear on one. */
+	/* One package with bypass, one without: KeyID 0 is in clear on one. */
 	tme_machine_set(3, 2, 2);
 	tme_machine.package[1].activate |= BYPASS;
 	assert_true(start(false)->bypass);
@@ -432,7 +435,7 @@ static void row_43_packages_that_cannot_go_together(void **state)
 		tme_machine.package[1].activate = other[i];
 		assert_int_equal(start(true)->row, 8);
 		assert_int_equal(tme_state()->kind, i < 2 ? TME_ONLY : TME_NONE);
-		assert_int_equal(tme_state()->keyid_bits, 6); /* taken, on one of them */
+		assert_int_equal(tme_state()->keyid_bits, 6); /* active on one of them */
 		assert_says("differ");
 	}
 	tme_machine_set(3, 2, 2);
@@ -457,7 +460,7 @@ static void a_package_without_started_cpu_is_refused(void **state)
 	static const uint32_t ids[] = { 0, 1, 0x100, 0x101 };
 
 	tme_machine_set(3, 2, 1);
-	tme_expect(ids, 2, NULL); /* one of them did not start, of a package that has another */
+	tme_expect(ids, 2, NULL); /* two did not start, but their package has others */
 	tme_start(false, RAM);
 	assert_int_equal(tme_state()->kind, TME_MK);
 	tme_expect(ids, ARRAY_COUNT(ids), NULL);
@@ -482,11 +485,14 @@ static void memory_near_no_started_cpu_is_refused(void **state)
 		.memory = { { hpa(0), GIB, 7 }, { hpa(GIB), GIB, 8 } },
 		.memory_count = 2,
 	};
-	/* Domain 8 is half of a package whose other half has started. */
+	/* Domain 8 is half of a package; the other half has started. */
 	tme_expect(NULL, 0, &near);
 	tme_start(false, RAM);
 	assert_int_equal(tme_state()->kind, TME_MK);
-	/* That of package 1, which has not started: while it is no RAM, and then. */
+	/*
+	 * Memory of package 1, which has not started: first at an address that is not RAM, then in
+	 * RAM.
+	 */
 	near.memory[near.memory_count++] = (struct acpi_near_memory){ hpa(2 * GIB), 0, 9 };
 	tme_start(false, RAM);
 	assert_int_equal(tme_state()->kind, TME_MK);
@@ -494,7 +500,7 @@ static void memory_near_no_started_cpu_is_refused(void **state)
 	tme_start(false, RAM);
 	assert_int_equal(tme_state()->kind, TME_ONLY);
 	assert_says("memory that is near no started CPU");
-	/* A domain without any CPU, and more memory than was kept. */
+	/* A domain without any CPU, and more memory ranges than were kept. */
 	near.memory[2].domain = 1;
 	tme_start(false, RAM);
 	assert_int_equal(tme_state()->kind, TME_ONLY);
@@ -514,7 +520,9 @@ static void the_first_look_changes_nothing(void **state)
 	tme_look();
 	assert_int_equal(tme_state()->kind, TME_MK);
 	assert_int_equal(tme_state()->keyid_bits, 4);
-	/* A hypervisor may show CPUID without registers, and no fault is caught that early. */
+	/*
+	 * A hypervisor may show CPUID bits without the registers, and so early no fault is caught.
+	 */
 	tme_machine.hypervisor = tme_machine.registers_missing = true;
 	tme_look();
 	assert_int_equal(tme_state()->kind, TME_NONE);
@@ -527,7 +535,7 @@ static void row_10_no_entropy_at_first(void **state)
 	tme_machine_set(12, 2, 1);
 	tme_machine.package[0].activate_fails = 3;
 	assert_int_equal(start(true)->kind, TME_MK);
-	/* And none at all. */
+	/* Never any entropy. */
 	tme_machine_set(12, 2, 1);
 	tme_machine.package[0].activate_fails = 100;
 	assert_int_equal(start(true)->kind, TME_NONE);
@@ -544,7 +552,7 @@ static void row_11_late_activation_with_bypass(void **state)
 		tme_machine_set(12, 4, packages);
 		tme_look();
 		assert_int_equal(start(false)->row, 2);
-		assert_int_equal(tme_machine.package[0].activate, 0); /* nobody asked */
+		assert_int_equal(tme_machine.package[0].activate, 0); /* no user asked for it */
 		s = start(true);
 		assert_int_equal(s->kind, TME_MK);
 		assert_int_equal(s->row, 7);
@@ -575,7 +583,7 @@ static void row_12_never_without_bypass(void **state)
 	assert_says("no bypass");
 	assert_non_null(strstr(fake_log_text(), "error: [host] tme = activate"));
 	assert_int_equal(start(false)->kind, TME_NONE);
-	assert_says("no bypass"); /* logged for those who did not ask as well */
+	assert_says("no bypass"); /* logged even if no user asked for it */
 }
 
 static void row_13_every_core_learns_the_width(void **state)
@@ -585,7 +593,7 @@ static void row_13_every_core_learns_the_width(void **state)
 	for (unsigned i = 0; i < 4; i++) {
 		assert_true(tme_machine.core_active[i]);
 	}
-	/* A core that does not: its accesses would go anywhere. */
+	/* A core that does not accept it: its accesses would go to wrong addresses. */
 	tme_machine_set(12, 4, 2);
 	tme_machine.core_refuses = 4;
 	assert_int_equal(start(true)->kind, TME_NONE);
@@ -602,7 +610,7 @@ static void activation_leaves_ram_below_the_keyid(void **state)
 	assert_int_equal(tme_state()->keyid_count, 7);
 	tme_machine_set(12, 1, 1);
 	tme_machine.phys_bits = 46;
-	tme_start(true, BIT(45) + 1); /* none is */
+	tme_start(true, BIT(45) + 1); /* no bit is left */
 	assert_int_equal(tme_machine.package[0].activate, 0);
 	assert_says("RAM or a device lies where KeyIDs would have their bits");
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* vmm/base/topology.c: packages from each of the CPUID leaves that may describe them. */
+/* vmm/base/topology.c: packages, from each of the CPUID leaves that may describe them. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -17,7 +17,7 @@ static void check(uint32_t apic_id, unsigned package_shift)
 	assert_int_equal(t.package_shift, package_shift);
 }
 
-/* Threads, cores, modules, tiles, dies: the last level leaves the package. */
+/* Threads, cores, modules, tiles, dies: the shift of the last level removes all but the package. */
 static void leaf_1f_has_many_levels(void **state)
 {
 	fake_cpuid_set(0, 0, 0x20, 0, 0, 0);
@@ -36,7 +36,7 @@ static void leaf_b_where_1f_is_empty(void **state)
 	fake_cpuid_set(0xb, 0, 1, 2, 0x100, 0x23);
 	fake_cpuid_set(0xb, 1, 4, 12, 0x201, 0x23);
 	check(0x23, 4);
-	/* No level at all: each CPU for itself. */
+	/* No level: each CPU is a package. */
 	fake_cpuid_set(0xb, 0, 1, 2, 0, 0x23);
 	check(0x23, 0);
 }
@@ -47,7 +47,7 @@ static void leaf_1_where_there_is_neither(void **state)
 	fake_cpuid_set(1, 0, 0, 5u << 24 | 6u << 16, 0, 1u << 28);
 	check(5, 3); /* six IDs take three bits */
 	fake_cpuid_set(1, 0, 0, 5u << 24 | 6u << 16, 0, 0);
-	check(5, 0); /* the count is void: one CPU to a package */
+	check(5, 0); /* the count is not valid: one CPU per package */
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, fake_setup, fake_teardown)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* vmm/base/tsc.c: which source gives the frequency, with clocks that are missing, dead or wrap. */
+/* vmm/base/tsc.c: which source gives the frequency; with clocks that are missing, dead, or wrap. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -16,7 +16,7 @@
 #define PM_HZ	3579545ul
 #define PIT_HZ	1193182ul
 
-/* A machine whose TSC runs at real_hz; every instruction that looks at a clock takes step ticks. */
+/* A machine whose TSC runs at real_hz; each instruction that reads a clock takes `step` ticks. */
 static uint64_t now, real_hz, step;
 static uint64_t pm_offset;
 static bool pm_dead, pit_missing, pit_dead;
@@ -28,7 +28,7 @@ uint64_t fake_rdtsc(void)
 {
 	now += step;
 	if (smi_after != 0 && --smi_after == 0) {
-		now += real_hz / 4; /* firmware takes the CPU for a while */
+		now += real_hz / 4; /* firmware takes the CPU for some time */
 	}
 	return now;
 }
@@ -135,7 +135,7 @@ static void test_pm_timer(void **state)
 		tsc_init(PM_PORT);
 		expect(real_hz, "ACPI PM timer");
 	}
-	/* It has 24 bits: the count wraps somewhere in the measurement. */
+	/* The timer has 24 bits: the count wraps during the measurement. */
 	for (offset = 0xffffff - 200000; offset < 0x1000000; offset += 10007) {
 		(void)setup(state);
 		pm_offset = offset;
@@ -201,7 +201,7 @@ static void test_idle(void **state)
 {
 	fake_timer_deadline = 77;
 	fake_hlt_count = 0;
-	cpu_idle_until(now); /* past already: neither sleeps nor touches the timer */
+	cpu_idle_until(now); /* past already: neither sleeps nor uses the timer */
 	assert_int_equal(fake_hlt_count, 0);
 	assert_int_equal(fake_timer_deadline, 77);
 	cpu_idle_until(now + 1000000);
@@ -209,7 +209,7 @@ static void test_idle(void **state)
 	assert_int_equal(fake_timer_deadline, 0);
 	assert_false(fake_interrupts_on);
 	fake_timer_deadline = 77;
-	cpu_idle_until(UINT64_MAX); /* nothing to wait for but an interrupt */
+	cpu_idle_until(UINT64_MAX); /* waits for any interrupt */
 	assert_int_equal(fake_hlt_count, 2);
 	assert_int_equal(fake_timer_deadline, 77);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * vmm/base/tsc_sync.c: two threads are CPUs. Time is a count of how often any CPU has looked, so
- * that what is seen later is later; each CPU adds what its TSC is off by.
+ * vmm/base/tsc_sync.c: two threads are CPUs. Time is a count of all reads by any CPU, so that a
+ * later read has a larger value; each CPU adds the error of its TSC.
  */
 #include <pthread.h>
 #include <setjmp.h>
@@ -19,11 +19,11 @@
 
 static uint64_t looks;
 static struct {
-	uint64_t skew;	 /* that no register shows */
+	uint64_t skew;	 /* an offset that no register shows */
 	uint64_t adjust; /* IA32_TSC_ADJUST */
 	bool has_adjust;
-	bool drifts;   /* no write lasts */
-	bool stubborn; /* writes of its own do nothing */
+	bool drifts;   /* written values do not last */
+	bool stubborn; /* writes have no effect */
 } cpus[2];
 static _Thread_local unsigned self;
 static unsigned stayed;
@@ -52,7 +52,7 @@ uint64_t fake_rdmsr(uint32_t msr)
 
 void fake_wrmsr(uint32_t msr, uint64_t value)
 {
-	assert_int_equal(self, 1); /* the boot processor's is never touched */
+	assert_int_equal(self, 1); /* the boot processor's TSC is never written */
 	if (cpus[1].stubborn) {
 		return;
 	}
@@ -72,13 +72,16 @@ static void *ap(void *arg)
 	return arg;
 }
 
-/* Starts an AP and asks. Its TSC is "skew + adjust" against the boot processor's. */
+/*
+ * Starts an AP and runs tsc_sync_ask. The AP's TSC differs by "skew + adjust" from the boot
+ * processor's.
+ */
 static enum tsc_sync start_ap(uint64_t skew, uint64_t adjust, int64_t *ahead)
 {
 	pthread_t thread;
 	enum tsc_sync found;
 
-	fake_tsc_hz = 1000000000000ul; /* a thread may have to wait for its turn for long */
+	fake_tsc_hz = 1000000000000ul; /* a thread may wait long for its turn */
 	cpus[1].skew = skew;
 	cpus[1].adjust = adjust;
 	stayed = 0;
@@ -105,12 +108,12 @@ static void test_same(void **state)
 	assert_int_equal(ahead, 0);
 	assert_int_equal(stayed, 1);
 	assert_int_equal(cpus[1].adjust, BSP_ADJUST);
-	/* A package that left reset later, and firmware that has seen to it. */
+	/* A package that left reset later, where firmware has corrected that. */
 	assert_int_equal(start_ap((uint64_t)-500, BSP_ADJUST + 500, &ahead), TSC_SYNC_GOOD);
 	assert_int_equal(cpus[1].adjust, BSP_ADJUST + 500);
 }
 
-/* Firmware wrote it: the register says by how much, to the tick. */
+/* Firmware wrote the TSC: the register shows by how much, to the tick. */
 static void test_adjusted(void **state)
 {
 	static const int64_t by[] = { 100000, -6999, 123456789 };
@@ -125,7 +128,7 @@ static void test_adjusted(void **state)
 	}
 }
 
-/* The register does not show it. The second CPU of the same package gets the first one's value. */
+/* The register does not show it. The second CPU of the same package gets the first CPU's value. */
 static void test_skewed(void **state)
 {
 	int64_t ahead;
@@ -137,7 +140,7 @@ static void test_skewed(void **state)
 	assert_in_range(value + 50000, BSP_ADJUST - 5000 + 0ul, BSP_ADJUST + 5000);
 	assert_int_equal(start_ap(50000, BSP_ADJUST, &ahead), TSC_SYNC_CORRECTED);
 	assert_int_equal(cpus[1].adjust, value);
-	/* Behind, as well; and another package. */
+	/* A TSC that is behind; and another package. */
 	assert_int_equal(start_ap((uint64_t)-3000000, BSP_ADJUST, &ahead), TSC_SYNC_CORRECTED);
 	assert_in_range(-ahead, 2995000, 3005000);
 	assert_in_range(cpus[1].adjust, 3000000 + BSP_ADJUST - 5000, 3000000 + BSP_ADJUST + 5000);
@@ -165,7 +168,7 @@ static void test_apart(void **state)
 	assert_int_equal(stayed, 0);
 }
 
-/* Nobody is there: given up in time, and the next AP is not confused by what was asked. */
+/* The AP does not answer: given up in time, and the next AP is not confused by the old order. */
 static void test_no_answer(void **state)
 {
 	int64_t ahead;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* boot/usb_owner.c on controllers of each kind, and on registers that hold nonsense. */
+/* boot/usb_owner.c with controllers of each kind, and with registers that hold nonsense. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <string.h>
@@ -48,7 +48,7 @@ static void uhci(void **state)
 {
 	begin(0x00);
 	config[4] = 0xe001;
-	config[0xc0 / 4] = 0x2000; /* interrupts go to the PCI line: an operating system's */
+	config[0xc0 / 4] = 0x2000; /* interrupts go to the PCI line: an operating system owns it */
 	assert_false(usb_is_firmwares(FUNCTION));
 	config[0xc0 / 4] = 0x2010;
 	assert_true(usb_is_firmwares(FUNCTION));
@@ -72,9 +72,9 @@ static void ehci(void **state)
 	config[0x68 / 4] = 0x7002; /* another capability first */
 	config[0x70 / 4] = OWNED;
 	assert_true(usb_is_firmwares(FUNCTION));
-	config[0x70 / 4] = 1u | BIT(24); /* an operating system's */
+	config[0x70 / 4] = 1u | BIT(24); /* an operating system owns it */
 	assert_false(usb_is_firmwares(FUNCTION));
-	config[0x70 / 4] = 0x6802; /* in circles */
+	config[0x70 / 4] = 0x6802; /* a loop */
 	assert_false(usb_is_firmwares(FUNCTION));
 }
 
@@ -91,20 +91,20 @@ static void xhci(void **state)
 	assert_true(usb_is_firmwares(FUNCTION));
 	registers[0x2004] = 1u | BIT(24);
 	assert_false(usb_is_firmwares(FUNCTION));
-	registers[0x2004] = 0xff02; /* and on, out of what is mapped or to nothing */
+	registers[0x2004] = 0xff02; /* and the next lies outside of what is mapped, or nowhere */
 	assert_false(usb_is_firmwares(FUNCTION));
 	registers[4] = 0xffffu << 16;
 	assert_false(usb_is_firmwares(FUNCTION));
 }
 
-/* Registers that cannot be read, or that nobody answers for. */
+/* Registers that cannot be read, or where no controller answers. */
 static void absent(void **state)
 {
 	begin(0x30);
 	registers[4] = 0x10u << 16;
 	registers[0x10] = OWNED;
 	assert_true(usb_is_firmwares(FUNCTION));
-	config[1] = 0x4; /* its memory is off */
+	config[1] = 0x4; /* memory space is disabled */
 	assert_false(usb_is_firmwares(FUNCTION));
 	config[1] = 0x6;
 	config[4] = 0;
@@ -112,7 +112,7 @@ static void absent(void **state)
 	config[4] = 0xe001;
 	assert_false(usb_is_firmwares(FUNCTION));
 	config[4] = 0xfe000000;
-	config[2] = 0x0c03fe00; /* a device, no host controller */
+	config[2] = 0x0c03fe00; /* a USB device, not a host controller */
 	assert_false(usb_is_firmwares(FUNCTION));
 	config[2] = 0x0c033000;
 	memset(registers, 0xff, sizeof(registers));

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* guest/vconsole.c: several guests, and who is typed to. */
+/* guest/vconsole.c: several guests, and which of them gets the input. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <limits.h>
@@ -25,7 +25,7 @@ static int setup(void **state)
 static int teardown(void **state)
 {
 	vconsole_detach(&console);
-	vconsole_detach(&beta); /* where a failed test left it */
+	vconsole_detach(&beta); /* a failed test may have left it attached */
 	return fake_teardown(state);
 }
 
@@ -36,7 +36,7 @@ static void write(struct vconsole *c, const char *text)
 	}
 }
 
-/* The boot processor looks after each. */
+/* The guest writes, and then the boot processor polls each console. */
 static void put(struct vconsole *c, const char *text)
 {
 	write(c, text);
@@ -57,7 +57,7 @@ static void test_two_consoles(void **state)
 	vconsole_attach(&beta, "beta");
 	put(&console, "two\r\n");
 	put(&beta, "three\r\nfo");
-	assert_null(strstr(fake_console_text(), "fo")); /* perhaps more is coming */
+	assert_null(strstr(fake_console_text(), "fo")); /* more of the line may follow */
 	let_time_pass();
 	put(&console, "five\r\n");
 	put(&beta, "ur\r\n");
@@ -76,7 +76,7 @@ static void test_two_consoles(void **state)
 	put(&beta, "exit\r\n");
 	vconsole_detach(&beta);
 	assert_non_null(strstr(fake_console_text(), "[beta] $ \r\nlog\r\n[beta] exit\r\n"));
-	/* One that goes away leaves another's line alone. */
+	/* A console that is detached does not affect another's line. */
 	put(&console, "left: ");
 	vconsole_attach(&beta, "beta");
 	vconsole_detach(&beta);
@@ -84,7 +84,9 @@ static void test_two_consoles(void **state)
 	assert_non_null(strstr(fake_console_text(), "left: one\r\n"));
 }
 
-/* Harmless characters alone, and the name wherever the cursor begins a row or goes back to it. */
+/*
+ * Only harmless characters, and the name wherever the cursor begins a row or returns to its start.
+ */
 static void assert_rows(const char *text)
 {
 	char before = '\n';
@@ -98,8 +100,8 @@ static void assert_rows(const char *text)
 }
 
 /*
- * Whatever a guest writes: each row that a terminal shows, and each time it begins one again,
- * starts with the guest's name, where lines carry names. In a screen of its own all bytes pass.
+ * Whatever a guest writes: where lines have names, each row on a terminal begins with the guest's
+ * name, also when the cursor returns to its start. In the guest's own view all bytes pass.
  */
 static void test_no_guest_plays_another(void **state)
 {
@@ -127,7 +129,7 @@ static void test_no_guest_plays_another(void **state)
 		let_time_pass();
 		assert_rows(fake_console_text());
 	}
-	/* The same by bits: a line of the log ends the row, and the name comes again. */
+	/* The same in pieces: a log line ends the row, and the name comes again. */
 	fake_log_reset();
 	put(&console, "\npart");
 	let_time_pass();
@@ -141,7 +143,7 @@ static void test_no_guest_plays_another(void **state)
 	before = strlen(fake_console_text());
 	put(&console, hostile);
 	assert_string_equal(fake_console_text() + before, hostile);
-	/* Last words of one that is not in view are no part of that screen. */
+	/* The last output of a guest that is not in view does not appear in that view. */
 	put(&beta, "umbra: z");
 	before = strlen(fake_console_text());
 	vconsole_detach(&beta);
@@ -149,7 +151,7 @@ static void test_no_guest_plays_another(void **state)
 	vconsole_show_all();
 }
 
-/* What is typed goes to the first one; when that goes away, to the next. */
+/* Input goes to the first guest; when that ends, to the next. */
 static void test_front(void **state)
 {
 	vconsole_attach(&beta, "beta");
@@ -168,14 +170,14 @@ static void test_front(void **state)
 	assert_int_equal(vconsole_input(), -1);
 	assert_int_equal(vconsole_get(&console), 'c');
 	vconsole_show_all();
-	vconsole_attach(&beta, "beta"); /* started again: the keyboard is with it again */
+	vconsole_attach(&beta, "beta"); /* started again: it has the keyboard again */
 	fake_console_type("d");
 	assert_int_equal(vconsole_input(), -1);
 	assert_int_equal(vconsole_get(&beta), 'd');
 	vconsole_detach(&beta);
 }
 
-/* One that has ended is there to be read again, and nobody types to it. */
+/* The output of a VM that has ended can be shown again; it gets no input. */
 static void test_ended(void **state)
 {
 	vconsole_attach(&beta, "beta");
@@ -183,7 +185,7 @@ static void test_ended(void **state)
 	vconsole_end(&console);
 	assert_non_null(strstr(fake_log_text(), "VM beta"));
 	assert_non_null(strstr(fake_console_text(), "[alpha] last \r\n"));
-	vconsole_end(&console); /* once is enough */
+	vconsole_end(&console); /* a second call changes nothing */
 	put(&beta, "alone\r\n");
 	assert_non_null(strstr(fake_console_text(), "\r\nalone\r\n"));
 	assert_false(vconsole_show_one("alpha"));
@@ -194,7 +196,7 @@ static void test_ended(void **state)
 	assert_int_equal(vconsole_get(&beta), CONSOLE_BREAK);
 	vconsole_show_shell();
 	fake_console_type("\xff");
-	assert_int_equal(vconsole_input(), -1); /* a break is nothing to the shell */
+	assert_int_equal(vconsole_input(), -1); /* the shell ignores a break */
 	vconsole_show_all();
 	assert_true(vconsole_replay("alpha"));
 	assert_true(vconsole_replays());
@@ -204,11 +206,14 @@ static void test_ended(void **state)
 	assert_true(vconsole_replay("beta"));
 	assert_false(vconsole_replay("gamma"));
 	vconsole_detach(&beta);
-	fake_console_type("y"); /* only an ended one is left: the shell's */
+	fake_console_type("y"); /* only one that has ended is left: input goes to the shell */
 	assert_int_equal(vconsole_input(), 'y');
 }
 
-/* In view nothing of it is lost, and it waits; out of view its last words stay, and it does not. */
+/*
+ * In view no output is lost, and the guest waits. Out of view the newest output is kept, and it
+ * does not wait.
+ */
 static void test_full_ring(void **state)
 {
 	char number[16];
@@ -271,7 +276,7 @@ static unsigned count(const char *word)
 	return found;
 }
 
-/* Room for one line at a time: each gets it in turn, whoever writes most and comes first. */
+/* Room for one line at a time: each guest gets it in turn, whatever the others write. */
 static void test_turns(void **state)
 {
 	static struct vconsole gamma;
@@ -295,20 +300,20 @@ static void test_turns(void **state)
 		vconsole_show();
 	}
 	assert_int_equal(count("[gamma] one word"), 1);
-	/* With room for ever, as on a line that takes nothing, a turn ends all the same. */
+	/* With unlimited room, as on a line that takes nothing, a turn ends all the same. */
 	fake_console_room = UINT_MAX;
 	fake_log_reset();
 	vconsole_show();
 	assert_in_range(count("] "), 2, 8);
 	vconsole_detach(&gamma);
-	/* Who has just had its turn goes, and the one behind it is next. */
+	/* The guest that had the last turn is detached, and the one behind it is next. */
 	vconsole_detach(&console);
 	fake_log_reset();
 	vconsole_show();
 	assert_in_range(count("flood"), 2, 8);
 }
 
-/* A VM's last words: waited for, but not for ever. */
+/* Waits for a VM's last output, but not for ever. */
 static void test_finish(void **state)
 {
 	vconsole_show_shell();
@@ -331,7 +336,10 @@ static void test_finish(void **state)
 	vconsole_show_all();
 }
 
-/* What was asked for last gets out before the next is. The way out of a flood stays open. */
+/*
+ * A command's answer is output before the next command runs. The escape key works even during a
+ * flood.
+ */
 static void test_shell_waits_for_room(void **state)
 {
 	fake_console_room = 0;
@@ -346,7 +354,7 @@ static void test_shell_waits_for_room(void **state)
 	vconsole_show_all();
 }
 
-/* The last test: nothing undoes it. */
+/* The last test: its effect cannot be undone. */
 static void test_no_shell(void **state)
 {
 	vconsole_no_shell();

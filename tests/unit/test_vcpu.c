@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * vmm/vcpu.c, vcpu_run.c, attention.c and vcpu_state.c: each vCPU finds the registers that it left
- * in the CPU, whoever was there meanwhile; another VM's first entry comes behind a barrier for
- * predicted branches; and what this CPU's flaws ask for is done before each entry, VERW last. Then
- * requests of other CPUs, timers, and entries that the CPU refuses.
+ * vmm/vcpu.c, vcpu_run.c, attention.c and vcpu_state.c. Each vCPU finds its own registers in the
+ * CPU, whatever ran there in between. Before another VM's first entry there is a barrier for branch
+ * prediction. The mitigations for this CPU's flaws run before each entry, VERW last. Also requests
+ * of other CPUs, timers, and entries that the CPU refuses.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -27,7 +27,7 @@
 #include "vmm/vmx.h"
 
 #define XCR0_ALL 0xe7ul
-#define FPU_AT	 (512 + 64) /* where the fake keeps what XSAVE saves */
+#define FPU_AT	 (512 + 64) /* where the fake stores XSAVE's data */
 
 static struct vmx_caps caps;
 static bool rdtscp;
@@ -58,14 +58,14 @@ void fake_wrmsr(uint32_t msr, uint64_t value)
 		step("L1D");
 		return;
 	}
-	(void)fake_msr_get(msr); /* fails where the CPU has none */
+	(void)fake_msr_get(msr); /* fails if the CPU does not have it */
 	fake_msr_set(msr, value);
 }
 
 void fake_xsave(void *area, uint64_t mask)
 {
 	assert_int_equal(mask, caps.guest_xcr0);
-	assert_int_equal(fake_xcr0, mask); /* else parts that are off would not move */
+	assert_int_equal(fake_xcr0, mask); /* else disabled components would not be saved */
 	memcpy((char *)area + FPU_AT, &fake_fpu, sizeof(fake_fpu));
 }
 
@@ -184,7 +184,7 @@ static uint8_t sipi;
 void vmcs_reset_guest(struct vcpu *vcpu, uint8_t sipi_vector)
 {
 	sipi = sipi_vector;
-	/* Or a sibling that halts now finds nobody who could wake it. */
+	/* Otherwise no CPU could wake a sibling that halts now. */
 	assert_true(vcpu->state == VCPU_RUNNABLE || attention_has(vcpu, ATTENTION_SIPI));
 }
 
@@ -230,7 +230,7 @@ static bool offered(uint32_t msr)
 	return msr == MSR_IA32_TSC_AUX ? rdtscp : msr == MSR_IA32_SPEC_CTRL ? caps.spec_ctrl : true;
 }
 
-/* What a guest that is on the CPU does to its registers. */
+/* What a running guest does to its registers. */
 static void guest_sets(struct vcpu *vcpu, uint64_t value)
 {
 	fake_fpu = value;
@@ -253,7 +253,7 @@ static void guest_finds(uint64_t value)
 	assert_int_equal(fake_fpu, value);
 	assert_int_equal(fake_cr2, value + 1);
 	for (size_t i = 0; i < ARRAY_COUNT(fake_dr); i++) {
-		if (i != 4 && i != 5) { /* names of DR6 and DR7 */
+		if (i != 4 && i != 5) { /* aliases of DR6 and DR7 */
 			assert_int_equal(fake_dr[i], value + 2 + i);
 		}
 	}
@@ -276,7 +276,7 @@ static struct vcpu *create(struct vm *vm, uint32_t id)
 	return vcpu;
 }
 
-/* A CPU with all that is switched, or with as little as there may be. */
+/* A CPU with all features that have state to switch, or with as few as possible. */
 static void use_cpu(bool all)
 {
 	fake_x86_reset();
@@ -307,7 +307,7 @@ static void each_finds_its_own(void **state)
 		vcpus[2] = create(&vms[1], 0);
 		for (unsigned i = 0; i < 3; i++) {
 			vcpu_load(vcpus[i]);
-			assert_int_equal(fake_cr2, 0); /* nothing of who was there before */
+			assert_int_equal(fake_cr2, 0); /* nothing of the vCPU before */
 			assert_int_equal(fake_dr[0] | fake_dr[3], 0);
 			assert_int_equal(fake_msr_get(MSR_IA32_LSTAR), 0);
 			guest_sets(vcpus[i], 1001 * (i + 1));
@@ -316,7 +316,7 @@ static void each_finds_its_own(void **state)
 			vcpu_load(vcpus[i * i % 3]);
 			guest_finds(1001 * (i * i % 3 + 1));
 		}
-		/* Nor is anything lost by leaving this CPU. */
+		/* Nothing is lost when a vCPU leaves this CPU. */
 		vcpu_load(vcpus[1]);
 		guest_sets(vcpus[1], 5004);
 		vcpu_park(vcpus[1]);
@@ -333,12 +333,12 @@ static void each_finds_its_own(void **state)
 
 void apic_page_mode_changed(struct vm *vm, enum vcpu_apic_mode from, enum vcpu_apic_mode to)
 {
-	assert_int_equal(from, VCPU_APIC_X); /* power-up state: nobody has set it so far */
+	assert_int_equal(from, VCPU_APIC_X); /* power-up state: nothing has set it before */
 	assert_int_equal(to, VCPU_APIC_X2);
 	step("mode");
 }
 
-/* INIT and SIPI come to a vCPU with paging on: no translation of before may serve it any more. */
+/* A vCPU with paging on gets INIT and SIPI: no earlier translation may be used any more. */
 static void init_forgets_translations(void **state)
 {
 	struct vcpu *vcpu;
@@ -363,7 +363,8 @@ static void init_forgets_translations(void **state)
 }
 
 /*
- * By the CPU that it is on, when that next looks; registers that are not there yet are not shown.
+ * The CPU on which the vCPU runs logs them at its next check; registers that do not exist yet are
+ * not shown.
  */
 static void registers_are_asked_for(void **state)
 {
@@ -410,8 +411,10 @@ static void another_vm_comes_behind_a_barrier(void **state)
 	loads(b, "IBPB load ");
 	loads(a, "IBPB load ");
 	parted_from = NULL;
-	vcpu_park(a);					  /* who was here is no longer known */
-	assert_ptr_equal(parted_from, &vms[0].gmem.root); /* which may end before it is back */
+	/* The CPU has no previous vCPU any more. */
+	vcpu_park(a);
+	/* Which may end before the vCPU is back. */
+	assert_ptr_equal(parted_from, &vms[0].gmem.root);
 	loads(sibling, "IBPB load ");
 	parted_from = NULL;
 	vcpu_unload(sibling);
@@ -446,8 +449,8 @@ static void flaws_are_seen_to_before_each_entry(void **state)
 		caps.entry_flush = rows[i].flush;
 		caps.preemption_timer = true;
 		vcpu = create(&vms[0], 0);
-		exits_left = 2;		    /* settle asks as well */
-		caps.fill_rsb = i % 2 != 0; /* once, behind the last exit */
+		exits_left = 2;		    /* settle asks too */
+		caps.fill_rsb = i % 2 != 0; /* once, after the last exit */
 		vcpu_run(vcpu, UINT64_MAX);
 		assert_int_equal(vms[0].end_reason, VM_END_NONE);
 		strcpy(wanted, rows[i].wanted);
@@ -458,8 +461,7 @@ static void flaws_are_seen_to_before_each_entry(void **state)
 }
 
 /*
- * An entry that the CPU refuses ends this VM, in words; the registers are logged where there are
- * any.
+ * If the CPU refuses an entry, this VM ends with a message; registers are logged if there are any.
  */
 static void a_refused_entry_ends_the_vm(void **state)
 {
@@ -486,7 +488,7 @@ static void a_refused_entry_ends_the_vm(void **state)
 	}
 }
 
-/* One interrupt for the CPU that it is on is enough until that CPU has looked. */
+/* One interrupt to the vCPU's CPU is enough until that CPU has checked for requests. */
 static void kicks_are_sent_once(void **state)
 {
 	struct vcpu *vcpu;
@@ -511,7 +513,7 @@ static int irq_pending(struct vcpu *vcpu)
 	return pending;
 }
 
-/* SDM vol. 2, "HLT": an NMI always, an interrupt with IF alone. */
+/* SDM vol. 2, "HLT": an NMI always ends it, an interrupt only with IF. */
 static void what_ends_a_halt(void **state)
 {
 	static const struct vm_hooks hooks = { .irq_pending = irq_pending };
@@ -543,8 +545,10 @@ static void what_ends_a_halt(void **state)
 	}
 }
 
-/* SDM vol. 3, "MP Initialization Protocol": INIT drops what pends; of SIPIs the first counts, and
- * none counts for a vCPU that runs. */
+/*
+ * SDM vol. 3, "MP Initialization Protocol": INIT cancels pending events. The first SIPI counts, and
+ * none counts for a vCPU that runs.
+ */
 static void init_and_sipi(void **state)
 {
 	struct vcpu *vcpu;
@@ -558,7 +562,7 @@ static void init_and_sipi(void **state)
 	vcpu->event.info = 0x80000030;
 	vcpu->priv->deferred_interrupt = 0x80000031;
 	vcpu_nmi(vcpu);
-	vcpu_sipi(vcpu, 4); /* from before the INIT */
+	vcpu_sipi(vcpu, 4); /* sent before the INIT */
 	vcpu_init_signal(vcpu);
 	assert_false(vcpu_wake(vcpu));
 	assert_int_equal(vcpu->state, VCPU_WAIT_SIPI);
@@ -574,7 +578,10 @@ static void init_and_sipi(void **state)
 	vcpu_destroy(vcpu);
 }
 
-/* The host state is the CPU's: written when that changes, and the VMCS is launched again. */
+/*
+ * The host state belongs to the CPU: it is written when the vCPU changes its CPU, and the VMCS is
+ * launched again.
+ */
 static void a_cpu_writes_its_own_host_state(void **state)
 {
 	struct vcpu *vcpu;
@@ -623,7 +630,7 @@ static void slices_end_by_a_timer(void **state)
 	vcpu->priv->timer_deadline = 900;
 	vcpu_run(vcpu, UINT64_MAX);
 	assert_int_equal(vmread(VMCS_PREEMPTION_TIMER_VALUE), 0);
-	/* What the timer cannot count is no slice. */
+	/* A slice that is too long for the timer: the timer is not used. */
 	exits_left = 1;
 	vcpu->priv->timer_deadline = UINT64_MAX;
 	vcpu_run(vcpu, UINT64_MAX);
@@ -636,7 +643,7 @@ static void slices_end_by_a_timer(void **state)
 	vcpu_destroy(vcpu);
 }
 
-/* What changes in the controls is in the VMCS before the next entry. */
+/* Changes of controls are in the VMCS before the next entry. */
 static void controls_follow(void **state)
 {
 	static const uint64_t bitmap[4] = { 1, 2, 3, 4 };
@@ -656,7 +663,7 @@ static void controls_follow(void **state)
 	vcpu_run(vcpu, UINT64_MAX);
 	assert_int_equal(apic_controls_written, 1);
 	assert_int_equal(vmread(VMCS_TSC_OFFSET), 4700);
-	/* With virtual delivery SVI is the CPU's; without it nothing is written. */
+	/* With virtual delivery the CPU has SVI; without it nothing is written. */
 	vmwrite(VMCS_GUEST_INTERRUPT_STATUS, 0x2233);
 	vcpu_set_svi(vcpu, 0x55);
 	assert_int_equal(vmread(VMCS_GUEST_INTERRUPT_STATUS), 0x2233);
@@ -671,7 +678,7 @@ static void controls_follow(void **state)
 	vcpu_destroy(vcpu);
 }
 
-/* Nothing is entered of a VM that ends or is paused, nor of a vCPU that sleeps. */
+/* A vCPU is not entered if its VM ends or is paused, or while it sleeps. */
 static void who_is_not_entered(void **state)
 {
 	struct vcpu *vcpu;
@@ -698,7 +705,10 @@ static bool work(struct vcpu *vcpu)
 	return --works_left != 0;
 }
 
-/* A turn before each entry, which is short while there is more; a halted vCPU does nothing else. */
+/*
+ * A turn of device work before each entry; the slice is short while there is more work; a halted
+ * vCPU does nothing else.
+ */
 static void device_work_makes_runnable(void **state)
 {
 	static const struct vm_hooks hooks = { .irq_pending = irq_pending, .work = work };
@@ -724,7 +734,9 @@ static void device_work_makes_runnable(void **state)
 	vcpu_destroy(vcpu);
 }
 
-/* The start in 64-bit mode is the first vCPU's, once; no memory leaves nothing behind. */
+/*
+ * The first vCPU starts in 64-bit mode, once. A failure for lack of memory leaves nothing behind.
+ */
 static void creation(void **state)
 {
 	static const struct vcpu_long_mode code = { .rsi = 0x1234 };

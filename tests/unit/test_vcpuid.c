@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* guest/vcpuid.c: read back as Linux and the SDM read these leaves. */
+/* guest/vcpuid.c: the leaves are read as Linux and the SDM read them. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -55,7 +55,7 @@ static void test_signature(void **state)
 	assert_memory_equal(&regs[1], "KVMKVMKVM\0\0\0", 12);
 }
 
-/* No KVM feature is ever promised, under either signature, and no leaf leaks what the host has. */
+/* No KVM feature is ever announced, under either signature, and no leaf shows the host's values. */
 static void test_no_features(void **state)
 {
 	for (uint32_t signature = VM_SIGNATURE_UMBRA; signature <= VM_SIGNATURE_KVM; signature++) {
@@ -70,7 +70,7 @@ static void test_no_features(void **state)
 	}
 }
 
-/* Whatever the host's own APIC, and its own flag, say. */
+/* Whatever the host's own APIC and its CPUID flag are. */
 static void test_apic_flag(void **state)
 {
 	for (unsigned i = 0; i < 4; i++) {
@@ -154,7 +154,7 @@ static void test_caches(void **state)
 			 0x20); /* type 0: no cache */
 }
 
-/* A leaf that is not one of ours stays as it was. */
+/* A leaf that is not Umbra's is unchanged. */
 static void test_others(void **state)
 {
 	static const uint32_t leaves[] = { 2, 7, 0xd, 0x80000000, 0x80000001, 0x40000100 };

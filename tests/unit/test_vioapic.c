@@ -72,7 +72,7 @@ static uint64_t entry_read(unsigned pin)
 							     << 32;
 }
 
-/* As kernels do: the upper half first. */
+/* Writes the upper half first, as kernels do. */
 static void entry_write(unsigned pin, uint64_t entry)
 {
 	reg_write((uint8_t)(0x11 + 2 * pin), (uint32_t)(entry >> 32));
@@ -130,7 +130,7 @@ static void odd_accesses_do_no_harm(void **state)
 	assert_int_equal(mmio(0x10, 2, false, 0), 0x42);
 	assert_int_equal(mmio(0x10, 8, false, 0), 0x42);
 	assert_int_equal(mmio(0x11, 1, false, 0), 0);
-	mmio(0x10, 1, true, 0xff); /* a part of a register: not taken */
+	mmio(0x10, 1, true, 0xff); /* a part of a register: ignored */
 	mmio(0x12, 4, true, 0xffffffff);
 	assert_int_equal(entry_read(2), DEST(1) | 0x42);
 	for (uint64_t offset = 0; offset < 0x1000; offset += 4) {
@@ -158,7 +158,7 @@ static void edge_sends_once_for_each_rise(void **state)
 	assert_int_equal(sent_count, 1);
 	vioapic_set_line(ioapic, 4, true);
 	assert_int_equal(sent_count, 2);
-	vioapic_eoi(&vm, 0x34); /* means nothing to an edge */
+	vioapic_eoi(&vm, 0x34); /* has no effect on an edge */
 	assert_int_equal(sent_count, 2);
 	assert_int_equal(entry_read(4), DEST(3) | 0x34);
 }
@@ -186,7 +186,7 @@ static void level_waits_for_its_eoi(void **state)
 	vioapic_set_line(ioapic, 9, true);
 	assert_int_equal(sent_count, 1); /* not before the EOI */
 	vioapic_eoi(&vm, 0x38);
-	assert_int_equal(sent_count, 1); /* somebody else's */
+	assert_int_equal(sent_count, 1); /* for another vector */
 	vioapic_eoi(&vm, 0x39);
 	assert_int_equal(sent_count, 2); /* the wire is still high */
 	vioapic_set_line(ioapic, 9, false);
@@ -259,7 +259,7 @@ static void unaccepted_level_is_tried_again(void **state)
 
 static void other_delivery_modes(void **state)
 {
-	entry_write(0, VLAPIC_EXTINT << 8 | 0x20); /* no PIC behind it */
+	entry_write(0, VLAPIC_EXTINT << 8 | 0x20); /* there is no PIC behind it */
 	entry_write(1, VLAPIC_NMI << 8 | LEVEL);
 	entry_write(2, VLAPIC_LOWEST << 8 | LEVEL | 0x61);
 	for (unsigned pin = 0; pin < 3; pin++) {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * guest/dev/virtio.c and virtio_pci.c: registers and doors as virtio 1.2 has them, turns that are
- * bounded and shared, resets at every step, interrupts by messages and by pins, and a driver that
- * breaks rules, which loses the device and nothing else.
+ * guest/dev/virtio.c and virtio_pci.c: registers and notifications as virtio 1.2 specifies them,
+ * turns that are bounded and shared, resets at every step, interrupts by messages and by pins, and
+ * a driver that breaks rules and thereby loses the device, but nothing else.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -23,9 +23,9 @@ static bool line;
 
 static struct {
 	unsigned calls, resets;
-	uint64_t bytes, ticks; /* what each call takes off the turn */
+	uint64_t bytes, ticks; /* how much of the turn each call uses */
 	enum virtio_step step;
-	void (*during)(void); /* called once */
+	void (*during)(void); /* called once during a turn */
 } dev;
 
 bool vlapic_deliver(struct vm *to, const struct vlapic_msg *msg)
@@ -113,7 +113,7 @@ static void configuration_space_names_the_device(void **state)
 	assert_int_equal(pci_config(0x3d, 1, false, 0), 1);
 }
 
-/* Types in their order, and where each lies: the port comes before the memory. */
+/* The types in their order, and where each lies: the port comes before the memory. */
 static void capabilities_lead_to_the_registers(void **state)
 {
 	static const struct {
@@ -149,7 +149,7 @@ static void features_are_agreed_on(void **state)
 	set_reg(0x00, 4, 2);
 	assert_int_equal(reg(0x04, 4), 0);
 	set_reg(0x08, 4, 7);
-	set_reg(0x0c, 4, 0xffffffff); /* nowhere */
+	set_reg(0x0c, 4, 0xffffffff); /* at an address without memory */
 	accept_features(VIRTIO_F_VERSION_1 | BIT(5));
 	assert_int_equal(reg(0x14, 1), 0xb);
 	set_reg(0x08, 4, 0);
@@ -166,7 +166,7 @@ static void features_that_cannot_be_are_refused(void **state)
 		set_reg(0x14, 1, 0);
 		accept_features(wrong[i]);
 		assert_int_equal(reg(0x14, 1), 3);
-		set_reg(0x14, 1, 0xf); /* nor does it start then */
+		set_reg(0x14, 1, 0xf); /* nor does it start later */
 		assert_int_equal(reg(0x14, 1) & 4, 0);
 	}
 }
@@ -199,7 +199,7 @@ static void registers_keep_what_is_allowed(void **state)
 	}
 	set_reg(0x1a, 2, 2);
 	assert_int_equal(reg(0x1a, 2), 2);
-	set_reg(0x1a, 2, 3); /* there are three */
+	set_reg(0x1a, 2, 3); /* there are three queues */
 	assert_int_equal(reg(0x1a, 2), 0xffff);
 	set_reg(0x10, 2, 0x1234);
 	assert_int_equal(reg(0x10, 2), 0xffff);
@@ -208,13 +208,13 @@ static void registers_keep_what_is_allowed(void **state)
 	set_up_queue(1);
 	assert_int_equal(reg(0x1c, 2), 1);
 	assert_int_equal(reg(0x1e, 2), 1);
-	set_reg(0x24, 4, 0xabc); /* what a turn reads stays */
+	set_reg(0x24, 4, 0xabc); /* values that a turn reads cannot change any more */
 	set_reg(0x18, 2, 2);
 	set_reg(0x1c, 2, 0);
 	assert_int_equal(reg(0x24, 4), 0);
 	assert_int_equal(reg(0x18, 2), QUEUE_LEN);
 	assert_int_equal(reg(0x1c, 2), 1);
-	/* Of another width, or no register at all. */
+	/* An access of another width, or without a register. */
 	assert_int_equal(reg(0x14, 2), 0xffff);
 	assert_int_equal(reg(0x16, 1), 0xff);
 	assert_true(reg(0x20, 8) == UINT64_MAX);
@@ -261,18 +261,18 @@ static void all_doors_notify(void **state)
 	pci_config(window + 16, 2, true, 0);
 	(void)work();
 	assert_int_equal(used_index(0), 2);
-	pci_config(window + 4, 1, true, 0); /* ... and the other: the status */
+	pci_config(window + 4, 1, true, 0); /* ... and the other BAR: the status */
 	pci_config(window + 8, 4, true, 0x14);
 	pci_config(window + 12, 4, true, 1);
 	assert_int_equal(pci_config(window + 16, 1, false, 0), 0xf);
-	set_reg(0x804, 2, 1); /* no such queue is set up */
-	set_reg(0x808, 2, 2); /* nor is there one */
+	set_reg(0x804, 2, 1); /* this queue is not set up */
+	set_reg(0x808, 2, 2); /* this queue does not exist */
 	set_reg(0xffe, 2, 0);
 	(void)work();
 	assert_int_equal(used_index(0), 2);
 }
 
-/* What names no register of a BAR leaves plain bytes. */
+/* An address that names no register of a BAR leaves plain bytes. */
 static void the_window_is_checked(void **state)
 {
 	static const struct {
@@ -312,7 +312,7 @@ static void a_turn_ends_by_bytes_or_by_time(void **state)
 		offer(0, 0);
 	}
 	notify(0);
-	assert_int_equal(work(), 6); /* the last one looks, and finds nothing */
+	assert_int_equal(work(), 6); /* the last turn finds nothing */
 	assert_int_equal(used_index(0), 12);
 }
 
@@ -345,7 +345,7 @@ static void a_chain_may_take_turns(void **state)
 	assert_int_equal(used_index(0), 2);
 }
 
-/* Another vCPU that kicks meanwhile does no work, and its request is not forgotten. */
+/* Another vCPU that notifies meanwhile does no work, and its request is not lost. */
 static void kicks_meanwhile(void)
 {
 	struct vcpu other = { .vm = vm, .id = 1 };
@@ -370,7 +370,7 @@ static void one_turn_at_a_time(void **state)
 static void resets_meanwhile(void)
 {
 	set_reg(0x14, 1, 0);
-	assert_int_equal(reg(0x14, 1), 0xf); /* not yet */
+	assert_int_equal(reg(0x14, 1), 0xf); /* not done yet */
 	set_reg(0x14, 1, 1);
 	assert_int_equal(dev.resets, 0);
 }
@@ -399,7 +399,7 @@ static void a_reset_waits_for_the_turn_and_nobody_for_it(void **state)
 	assert_int_equal(dev.calls, 2);
 }
 
-/* A reset after each step of a driver leaves the device as it was at first. */
+/* A reset after each step of a driver puts the device back into its initial state. */
 static void a_reset_at_every_step(void **state)
 {
 	for (unsigned steps = 0; steps < 9; steps++) {
@@ -443,7 +443,7 @@ static void a_reset_at_every_step(void **state)
 
 static void nothing_is_done_before_it_may(void **state)
 {
-	pci_config(4, 2, true, 3); /* no bus master */
+	pci_config(4, 2, true, 3); /* not a bus master */
 	accept_features(VIRTIO_F_VERSION_1);
 	set_up_queue(0);
 	offer(0, 0);
@@ -458,7 +458,7 @@ static void nothing_is_done_before_it_may(void **state)
 	assert_int_equal(dev.calls, 1);
 }
 
-/* What was notified before DRIVER_OK is served then. */
+/* A notification from before DRIVER_OK is served then. */
 static void driver_ok_starts_the_queues(void **state)
 {
 	accept_features(VIRTIO_F_VERSION_1);
@@ -480,7 +480,7 @@ static void the_pin_is_up_until_isr_is_read(void **state)
 	assert_int_equal(reg(0x1000, 1), 1);
 	assert_false(line);
 	assert_int_equal(reg(0x1000, 1), 0);
-	poke16(AVAIL(0), 1); /* no interrupts, please */
+	poke16(AVAIL(0), 1); /* asks for no interrupts */
 	offer(0, 0);
 	notify(0);
 	(void)work();
@@ -499,7 +499,8 @@ static void one_interrupt_for_what_a_turn_has_done(void **state)
 	notify(0);
 	(void)work();
 	assert_int_equal(sent_count, 1);
-	assert_int_equal(peek(USED(0) + 4 + 8 * QUEUE_LEN, 2), 5); /* an interrupt for the next */
+	/* Asks for an interrupt at the next buffer. */
+	assert_int_equal(peek(USED(0) + 4 + 8 * QUEUE_LEN, 2), 5);
 }
 
 static void a_driver_that_lies_loses_the_device_and_is_named_once(void **state)
@@ -536,7 +537,7 @@ static void a_driver_that_lies_loses_the_device_and_is_named_once(void **state)
 	assert_null(strstr(strchr(fake_log_text(), '\n') + 1, "\n"));
 }
 
-/* What was done before the lie is given back, with an interrupt. */
+/* Requests that were done before the lie are returned, with an interrupt. */
 static void what_came_before_the_lie_completes(void **state)
 {
 	drive(0, 1);

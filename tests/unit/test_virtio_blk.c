@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * guest/dev/virtio_blk.c on guest/disk.c: requests in all forms, in turns, and those that a driver
- * should not have made.
+ * guest/dev/virtio_blk.c on guest/disk.c: requests in all forms, in turns, and requests that a
+ * driver must not make.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -91,7 +91,7 @@ static void put_header(uint32_t type, uint64_t sector)
 	poke(HEADER + 8, &sector, 8);
 }
 
-/* One request whose data are at DATA. Returns its status. */
+/* Makes one request with its data at DATA. Returns its status. */
 static uint8_t request(uint32_t type, uint64_t sector, uint32_t bytes)
 {
 	const uint16_t data_flags = type == IN || type == GET_ID ? F_WRITE : 0;
@@ -181,7 +181,7 @@ static void what_is_written_is_read(void **state)
 	assert_int_equal(platform.disks[0]->virtio.counters.bytes, 8192 + 16384);
 }
 
-/* virtio 1.2, 2.7.4.2: a driver may cut a request wherever it likes. */
+/* virtio 1.2, 2.7.4.2: a driver may cut a request into buffers anywhere. */
 static void headers_and_data_may_be_cut(void **state)
 {
 	put_header(IN, 2);
@@ -211,7 +211,7 @@ static void long_requests_take_turns(void **state)
 	while (virtio_work(vm->vcpus[0])) {
 		turns++;
 		assert_int_equal(used_index(0), turns == BLOCKS * 4096 / VIRTIO_TURN_BYTES);
-		put_header(OUT, 0); /* it was read once */
+		put_header(OUT, 0); /* the header was read once */
 		for (size_t i = 0; i < 4096; i++) {
 			assert_int_equal(platform.disks[0]->page[i], 0);
 		}
@@ -272,7 +272,7 @@ static void wrong_requests_get_a_status(void **state)
 	}
 	assert_int_equal(reg(0x14, 1), 0xf);
 	assert_int_equal(platform.disks[0]->virtio.counters.errors, ARRAY_COUNT(rows));
-	assert_string_equal(strchr(fake_log_text(), '\n'), "\n"); /* nothing but the disk's line */
+	assert_string_equal(strchr(fake_log_text(), '\n'), "\n"); /* only the disk's own line */
 }
 
 static void requests_without_form_lose_the_device(void **state)
@@ -347,12 +347,12 @@ static void ranges_become_zeros(void **state)
 
 	fill(DATA, 8 * 4096, 0x63);
 	assert_int_equal(request(OUT, 0, 8 * 4096), OK);
-	put_range(0, 3, 8); /* of two blocks a part */
+	put_range(0, 3, 8); /* parts of two blocks */
 	put_range(1, 16, 16);
 	assert_int_equal(request(ZEROES, 0, 32), OK);
 	disk_usage(&platform.disks[0]->disk, &used, &bytes);
 	assert_int_equal(used, 6 * 4096);
-	put_range(0, 30, 12); /* a discard leaves parts of blocks */
+	put_range(0, 30, 12); /* a discard ignores parts of blocks */
 	assert_int_equal(request(DISCARD, 0, 16), OK);
 	disk_usage(&platform.disks[0]->disk, &used, &bytes);
 	assert_int_equal(used, 5 * 4096);

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* guest/dev/virtio_console.c: bytes both ways, none lost, and nobody waits for room or a key. */
+/*
+ * guest/dev/virtio_console.c: bytes in both directions, none is lost, and no CPU waits for room or
+ * for input.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -88,7 +91,7 @@ static int teardown(void **state)
 	return fake_teardown(state);
 }
 
-/* A buffer for input. */
+/* Makes a buffer for input available. */
 static void listen(uint32_t bytes)
 {
 	set_desc(DESC(0), 0, BUFFER, bytes, F_WRITE, 0);
@@ -123,7 +126,7 @@ static void there_is_none_unless_it_is_wanted(void **state)
 static void what_is_typed_comes_as_it_comes(void **state)
 {
 	typed = "ab";
-	poll(); /* nobody listens yet: it is the UART's */
+	poll(); /* the driver has no buffer yet: input goes to the UART */
 	assert_string_equal(typed, "ab");
 	listen(100);
 	assert_true(deaf);
@@ -131,7 +134,7 @@ static void what_is_typed_comes_as_it_comes(void **state)
 	assert_int_equal(got_bytes(0), 2);
 	assert_int_equal(peek(BUFFER, 2), 'a' | 'b' << 8);
 	listen(3);
-	assert_int_equal(used_index(0), 1); /* it is kept until there is something */
+	assert_int_equal(used_index(0), 1); /* the buffer is kept until there is input */
 	typed = "!c!defg";
 	poll();
 	assert_int_equal(used_index(0), 2);

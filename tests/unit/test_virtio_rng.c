@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* guest/dev/virtio_rng.c: buffers of any length are filled with fresh bytes, up to a bound. */
+/* guest/dev/virtio_rng.c: buffers of any length are filled with fresh bytes, up to a limit. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -87,7 +87,7 @@ static void a_buffer_is_filled_and_nothing_behind_it(void **state)
 static void four_gib_get_what_costs_a_moment(void **state)
 {
 	set_desc(DESC(0), 0, 0, 0xffffffff, F_WRITE, 0);
-	set_desc(DESC(0), 1, BUFFER, 64, 0, 0); /* nothing to write to */
+	set_desc(DESC(0), 1, BUFFER, 64, 0, 0); /* no writable buffer */
 	assert_int_equal(ask(0), 1024);
 	assert_int_equal(ask(1), 0);
 }
@@ -115,7 +115,7 @@ static void a_generator_that_fails_gives_nothing(void **state)
 	assert_int_equal(ask(0), 64);
 }
 
-/* A turn of 64 KiB is 64 of the longest requests. */
+/* A turn of 64 KiB serves 64 of the longest requests. */
 static void a_flood_takes_turns(void **state)
 {
 	unsigned turns = 0;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* guest/dev/vlapic*.c by the rules of the SDM's chapter on the APIC; software delivers. */
+/* guest/dev/vlapic*.c by the rules of the SDM's chapter on the APIC, with delivery in software. */
 #include "tests/unit/vlapic_steps.h"
 
 struct scenario {
@@ -16,7 +16,7 @@ struct scenario {
 			END, 0, 0, 0 \
 		}                    \
 	}
-/* Several steps in a line. */
+/* Several steps in each line. */
 /* clang-format off */
 static const struct scenario scenarios[] = {
 	{ "power-up", STEPS(
@@ -91,7 +91,7 @@ static const struct scenario scenarios[] = {
 		/* an error LVT whose own vector is illegal */
 		{ W, 0, 0x370, 0x0f }, { IRQ, 0, 3, 0 }, { PENDING, 0, NONE, 0 },
 		{ W, 0, 0x280, 0 }, { R, 0, 0x280, 0x40 },
-		/* a timer LVT with one */
+		/* a timer LVT with an illegal vector */
 		{ W, 0, 0x320, 0x01 }, { W, 0, 0x3e0, 0xb }, { W, 0, 0x380, 10 },
 		{ TIME, 0, 20, 0 }, { PENDING, 0, NONE, 0 }, { W, 0, 0x280, 0 },
 		{ R, 0, 0x280, 0x40 }), 1 },
@@ -106,7 +106,7 @@ static const struct scenario scenarios[] = {
 		/* stopped by a count of 0 */
 		{ W, 0, 0x380, 1000 }, { W, 0, 0x380, 0 }, { NEXT, 0, NONE, 0 },
 		{ TIME, 0, 99999, 0 }, { PENDING, 0, NONE, 0 },
-		/* masked: it runs and raises nothing */
+		/* masked: it counts but raises no interrupt */
 		{ W, 0, 0x320, 0x100ec }, { W, 0, 0x380, 100 }, { TIME, 0, 99999, 0 },
 		{ PENDING, 0, NONE, 0 }, { R, 0, 0x390, 0 }, { NEXT, 0, NONE, 0 }), 1 },
 	{ "dividers", STEPS(
@@ -118,7 +118,7 @@ static const struct scenario scenarios[] = {
 		{ W, 0, 0x3e0, 0x9 }, { W, 0, 0x380, 10 }, { NEXT, 0, 10 * 2 * 64, 0 },
 		{ W, 0, 0x3e0, 0xa }, { W, 0, 0x380, 10 }, { NEXT, 0, 10 * 2 * 128, 0 },
 		{ W, 0, 0x3e0, 0xb }, { W, 0, 0x380, 10 }, { NEXT, 0, 10 * 2 * 1, 0 },
-		/* while it runs: what is left goes on at the new rate */
+		/* while it runs: the remaining count continues at the new rate */
 		{ TIME, 0, 10, 0 }, { R, 0, 0x390, 5 }, { W, 0, 0x3e0, 0x0 }, { R, 0, 0x390, 5 },
 		{ NEXT, 0, 20, 0 }, { W, 0, 0x3e0, 0xa }, { W, 0, 0x380, 0xffffffff },
 		{ R, 0, 0x390, 0xffffffff }, { NEXT, 0, 0xfffffffful * 256, 0 }), 1 },
@@ -127,19 +127,21 @@ static const struct scenario scenarios[] = {
 		{ W, 0, 0x380, 100000 }, { NEXT, 0, 200000, 0 }, { TIME, 0, 200000, 0 },
 		{ TAKE, 0, 0xec, 0 }, { EOI, 0, 0, 0 }, { NEXT, 0, 200000, 0 },
 		{ R, 0, 0x390, 100000 },
-		/* periods that were missed are one interrupt, in phase */
+		/* missed periods become one interrupt, in phase */
 		{ TIME, 0, 750000, 0 }, { TAKE, 0, 0xec, 0 }, { EOI, 0, 0, 0 },
 		{ NEXT, 0, 50000, 0 }, { PENDING, 0, NONE, 0 }, { R, 0, 0x390, 25000 },
-		/* to one-shot: the period under way is the last */
+		/* to one-shot: the current period is the last */
 		{ W, 0, 0x320, 0xec }, { TIME, 0, 50000, 0 }, { TAKE, 0, 0xec, 0 },
 		{ EOI, 0, 0, 0 }, { NEXT, 0, NONE, 0 },
-		/* a period that would leave the guest no time: 10,000 a second at 1 GHz */
+		/*
+		 * too short a period, which would leave the guest no time: at most 10,000 a second
+		 */
 		{ W, 0, 0x320, 0x200ec }, { W, 0, 0x380, 1 }, { TIME, 0, 2, 0 },
 		{ TAKE, 0, 0xec, 0 }, { NEXT, 0, 100000, 0 }), 1 },
 	{ "TSC deadline", STEPS(
 		ENABLE(0), { TIME, 0, 1000, 0 }, { WRMSR, 0, DEADLINE_MSR, 5000 },
 		{ RDMSR, 0, DEADLINE_MSR, 0 }, { NEXT, 0, NONE, 0 },
-		/* not in that mode: ignored */
+		/* ignored in the other modes */
 		{ W, 0, 0x320, 0x400ec }, { WRMSR, 0, DEADLINE_MSR, 5000 },
 		{ RDMSR, 0, DEADLINE_MSR, 5000 }, { NEXT, 0, 4000, 0 }, { R, 0, 0x390, 0 },
 		{ W, 0, 0x380, 77 }, { R, 0, 0x380, 0 }, { NEXT, 0, 4000, 0 },
@@ -152,7 +154,7 @@ static const struct scenario scenarios[] = {
 		/* disarmed by 0 */
 		{ WRMSR, 0, DEADLINE_MSR, 9000 }, { WRMSR, 0, DEADLINE_MSR, 0 },
 		{ NEXT, 0, NONE, 0 }, { TIME, 0, 9999, 0 }, { PENDING, 0, NONE, 0 },
-		/* the end of time */
+		/* the largest value */
 		{ WRMSR, 0, DEADLINE_MSR, -1ul }, { PENDING, 0, NONE, 0 },
 		{ RDMSR, 0, DEADLINE_MSR, -1ul },
 		/* changing the mode disarms */
@@ -169,7 +171,7 @@ static const struct scenario scenarios[] = {
 		{ TAKE, 2, 0x43, 0 }, { KICKS, 0, 1, 0 },
 		/* delivery status reads 0; what was written is kept */
 		{ R, 1, 0x300, 0xc0043 }, { W, 1, 0x300, 0xc5043 }, { R, 1, 0x300, 0xc4043 },
-		/* self and all with self are for fixed interrupts alone */
+		/* self and all-including-self are for fixed interrupts only */
 		{ W, 0, 0x300, 0x40400 }, { W, 0, 0x300, 0x80400 }, { W, 0, 0x300, 0x80500 },
 		{ NMIS, 0, 0, 0 }, { NMIS, 1, 0, 0 }, { INITS, 1, 0, 0 },
 		{ W, 0, 0x300, 0xc0400 }, { NMIS, 0, 0, 0 }, { NMIS, 1, 1, 0 },
@@ -180,10 +182,10 @@ static const struct scenario scenarios[] = {
 		{ EOI, 2, 0, 0 }, { W, 2, 0x310, 0x02000000 }, { W, 2, 0x300, 0x42 },
 		{ TAKE, 2, 0x42, 0 }, { KICKS, 2, 1, 0 }, { W, 0, 0x310, 0x03000000 },
 		{ W, 0, 0x300, 0x43 },
-		/* nobody */
+		/* no such APIC */
 		{ W, 0, 0x310, 0xff000000 }, { W, 0, 0x300, 0x51 }, { TAKE, 0, 0x51, 0 },
 		{ TAKE, 1, 0x51, 0 }, { TAKE, 2, 0x51, 0 },
-		/* an IPI is an edge whatever its trigger mode says */
+		/* an IPI is an edge whatever its trigger mode */
 		{ W, 0, 0x310, 0x01000000 }, { W, 0, 0x300, 0x0c061 }, { TAKE, 1, 0x61, 0 },
 		{ R, 1, 0x1b0, 0 }), 3 },
 	{ "IPI: logical, flat", STEPS(
@@ -206,12 +208,12 @@ static const struct scenario scenarios[] = {
 	{ "IPI: lowest priority", STEPS(
 		ENABLE(0), ENABLE(1), { W, 0, 0xd0, 0x01000000 }, { W, 1, 0xd0, 0x02000000 },
 		{ W, 2, 0xd0, 0x04000000 }, { W, 0, 0x80, 0x30 }, { W, 1, 0x80, 0x20 },
-		/* the third has the lowest task priority, but is disabled */
+		/* the third CPU has the lowest task priority, but its APIC is disabled */
 		{ W, 0, 0x310, 0xff000000 }, { W, 0, 0x300, 0x941 }, { PENDING, 0, NONE, 0 },
 		{ TAKE, 1, 0x41, 0 }, { PENDING, 2, NONE, 0 }, { EOI, 1, 0, 0 },
 		{ W, 0, 0x310, 0x01000000 }, { W, 0, 0x300, 0x942 }, { TAKE, 0, 0x42, 0 },
 		{ PENDING, 1, NONE, 0 }, { EOI, 0, 0, 0 },
-		/* to all others: never the sender */
+		/* to all others: never to the sender */
 		{ W, 1, 0x300, 0xc0143 }, { TAKE, 0, 0x43, 0 }, { PENDING, 1, NONE, 0 },
 		{ W, 0, 0x310, 0x04000000 }, { W, 0, 0x300, 0x942 }, { PENDING, 2, NONE, 0 }), 3 },
 	{ "INIT and SIPI", STEPS(
@@ -219,9 +221,9 @@ static const struct scenario scenarios[] = {
 		{ W, 1, 0x380, 1000 }, { IRQ, 1, 0x71, 0 }, { W, 0, 0x310, 0x01000000 },
 		{ W, 0, 0x300, 0xc500 }, { INITS, 1, 1, 0 }, { W, 0, 0x300, 0x8500 },
 		{ INITS, 1, 1, 0 },
-		/* de-assert: nothing */
+		/* de-assert: no effect */
 		{ W, 0, 0x300, 0x699 }, { SIPIS, 1, 1, 0x99 },
-		/* what was pending is gone, and so is all else but the ID */
+		/* pending interrupts are gone, and so is all other state but the ID */
 		{ PENDING, 1, NONE, 0 }, { R, 1, 0x80, 0 }, { R, 1, 0xf0, 0xff },
 		{ R, 1, 0x320, 0x10000 }, { NEXT, 1, NONE, 0 }, { R, 1, 0x20, 0x01000000 },
 		{ R, 0, 0xf0, 0x1ff }, { W, 0, 0x300, 0xc4500 }, { INITS, 0, 0, 0 },
@@ -232,7 +234,7 @@ static const struct scenario scenarios[] = {
 		ENABLE(1), { IRQ, 1, 0x41, 0 }, { TAKE, 1, 0x41, 0 }, { EOI, 1, 0, 0 },
 		{ IRQ, 1, 0x72, 0 }, { TAKE, 1, 0x72, 0 }, { EOI, 1, 0, 0 },
 		{ PENDING, 1, NONE, 0 }, { W, 1, 0x280, 0 }, { R, 1, 0x280, 0 },
-		/* nor does an error */
+		/* nor does an error interrupt */
 		{ IRQ, 1, 6, 0 }, { PENDING, 1, NONE, 0 }, { W, 0, 0x300, 0xc500 },
 		{ PENDING, 1, NONE, 0 }, { W, 1, 0x280, 0 }, { R, 1, 0x280, 0 }), 2 },
 	{ "SMI, ExtINT and the reserved mode send nothing", STEPS(
@@ -247,13 +249,13 @@ static const struct scenario scenarios[] = {
 		{ WRMSR_GP, 0, BASE_MSR, BASE_X | BSP | 1ul << 52 },
 		{ WRMSR_GP, 0, BASE_MSR, BASE_OFF | BSP | 0x400 },
 		{ WRMSR, 0, BASE_MSR, BASE_X | BSP },
-		/* off: forgets, hears nothing, cannot go to x2APIC at once */
+		/* off: loses its state, receives nothing, cannot change to x2APIC at once */
 		ENABLE(0), { W, 0, 0x80, 0x40 }, { WRMSR, 0, BASE_MSR, BASE_OFF | BSP },
 		{ R, 0, 0xf0, 0xffffffff }, { W, 0, 0xf0, 0x1ff },
 		{ WRMSR_GP, 0, BASE_MSR, BASE_X2 | BSP }, { WRMSR_GP, 0, X2(0x80), 0 },
 		{ WRMSR, 0, BASE_MSR, BASE_X | BSP }, { R, 0, 0xf0, 0xff }, { R, 0, 0x80, 0 },
 		{ RDMSR_GP, 0, X2(0x80), 0 },
-		/* x2APIC keeps state; leads to "off" alone */
+		/* x2APIC keeps the state; the only way out is "off" */
 		ENABLE(0), { W, 0, 0x80, 0x40 }, { W, 0, 0x320, 0x400ec },
 		{ WRMSR, 0, BASE_MSR, BASE_X2 | BSP }, { RDMSR, 0, X2(0x80), 0x40 },
 		{ RDMSR, 0, X2(0xf0), 0x1ff }, { RDMSR, 0, X2(0x320), 0x400ec },
@@ -275,7 +277,7 @@ static const struct scenario scenarios[] = {
 		{ RDMSR_GP, 17, X2(0x3f0), 0 },
 		/* write-only */
 		{ RDMSR_GP, 17, X2(0x90), 0 }, { RDMSR_GP, 17, X2(0xc0), 0 },
-		/* xAPIC's */
+		/* registers of xAPIC only */
 		{ RDMSR_GP, 17, X2(0xe0), 0 }, { WRMSR_GP, 17, X2(0xe0), -1u },
 		{ RDMSR_GP, 17, X2(0x310), 0 }, { WRMSR_GP, 17, X2(0x310), 0 },
 		{ RDMSR_GP, 17, 0x800, 0 }, { RDMSR_GP, 17, X2(0x2f0), 0 },
@@ -301,7 +303,7 @@ static const struct scenario scenarios[] = {
 		{ WRMSR, 0, X2(0x300), 17ul << 32 | 0x41 }, { TAKE, 17, 0x41, 0 },
 		{ PENDING, 16, NONE, 0 }, { WRMSR, 0, X2(0x300), 0xfful << 32 | 0x41 },
 		{ PENDING, 16, NONE, 0 },
-		/* 255 is an ID here, and nobody's */
+		/* 255 is an ID here, which no vCPU has */
 		{ WRMSR, 0, X2(0x300), 0x10003ul << 32 | 0x851 }, { PENDING, 0, NONE, 0 },
 		{ PENDING, 15, NONE, 0 }, { TAKE, 16, 0x51, 0 }, { TAKE, 17, 0x51, 0 },
 		{ WRMSR, 0, X2(0x300), 0x08001ul << 32 | 0x861 }, { TAKE, 0, 0x61, 0 },

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* guest/dev/vlapic*.c: messages of devices, odd accesses, and hardware that delivers by itself. */
+/* guest/dev/vlapic*.c: messages of devices, unusual accesses, and delivery by hardware. */
 #include "tests/unit/vlapic_steps.h"
 
 static int teardown(void **state)
@@ -17,7 +17,7 @@ static int setup(void **state)
 	return 0;
 }
 
-/* Who a message of a device reaches, and what is said when nobody takes it. */
+/* Which vCPU a message of a device reaches, and the result when no vCPU takes it. */
 static void test_messages(void **state)
 {
 	static const struct {
@@ -64,7 +64,7 @@ static void test_messages(void **state)
 			}
 		}
 	}
-	/* NMI and INIT pass a disabled APIC; nothing passes one that is off. */
+	/* NMI and INIT reach an APIC that is disabled by software, but not one that is off. */
 	assert_true(vlapic_deliver(vm, &(struct vlapic_msg){ .dest = 2, .mode = VLAPIC_NMI }));
 	assert_int_equal(fake_vcpus[2].nmis, 1);
 	assert_int_equal(vlapic_msr_write(vm->vcpus[2], BASE_MSR, BASE_OFF), 0);
@@ -74,7 +74,7 @@ static void test_messages(void **state)
 	assert_int_equal(fake_vcpus[2].inits, 0);
 }
 
-/* Among equals the messages of lowest priority go round. */
+/* With equal priorities, lowest-priority messages go to each in turn. */
 static void test_lowest_goes_round(void **state)
 {
 	struct vlapic_msg msg = { .dest = 0xff, .mode = VLAPIC_LOWEST };
@@ -97,7 +97,7 @@ static void test_lowest_goes_round(void **state)
 	assert_true(counts[0] >= 0x10 && counts[1] >= 0x10);
 }
 
-/* What one VM sends does not move another's turn: each begins with vCPU 0. */
+/* Messages of one VM do not affect another's turn: each begins with vCPU 0. */
 static void test_turn_is_the_vms_own(void **state)
 {
 	static const struct step prepare[] = { ENABLE(0), ENABLE(1), { END, 0, 0, 0 } };
@@ -112,7 +112,7 @@ static void test_turn_is_the_vms_own(void **state)
 	}
 }
 
-/* Loads and stores of other sizes and places. */
+/* Loads and stores of other sizes and at other addresses. */
 static void test_access_shapes(void **state)
 {
 	static const struct {
@@ -158,7 +158,7 @@ static void test_tsc_offset(void **state)
 
 	run("prepare", prepare);
 	fake_tsc = 1000000;
-	fake_tsc_offset = -1000000ul; /* the guest's clock began when the VM did */
+	fake_tsc_offset = -1000000ul; /* the guest's clock started with the VM */
 	assert_int_equal(vlapic_msr_write(vm->vcpus[0], DEADLINE_MSR, 500), 0);
 	assert_int_equal(vlapic_next_deadline(vm->vcpus[0]), 1000500);
 	fake_tsc_offset = 1000000;
@@ -173,7 +173,7 @@ static void test_tsc_offset(void **state)
 	assert_int_equal(vlapic_next_deadline(vm->vcpus[0]), UINT64_MAX);
 }
 
-/* The host's TSC went on by a pause; the guest's has not, and neither have its timers. */
+/* The host's TSC advanced during a pause; the guest's did not, nor did its timers. */
 static void test_skip_time(void **state)
 {
 	static const struct step deadline[] = { ENABLE(0),
@@ -188,9 +188,9 @@ static void test_skip_time(void **state)
 
 	run("deadline", deadline);
 	fake_tsc = 1000000;
-	vlapic_skip_time(vcpu, 7000); /* stopped: stays so */
+	vlapic_skip_time(vcpu, 7000); /* stopped: it stays stopped */
 	assert_int_equal(vlapic_next_deadline(vcpu), UINT64_MAX);
-	fake_tsc_offset = -7000ul; /* by that pause */
+	fake_tsc_offset = -7000ul; /* for that pause */
 	assert_int_equal(vlapic_msr_write(vcpu, DEADLINE_MSR, 993500), 0);
 	assert_int_equal(vlapic_next_deadline(vcpu), 1000500);
 	fake_tsc += 1000000;
@@ -261,7 +261,7 @@ static void test_hardware_delivery(void **state)
 	run("irqs", irqs);
 	assert_int_equal(vlapic_irr_highest(vcpu), 0x62);
 	assert_int_equal(fake_vcpus[0].eoi_exits[1], 1ul << (0x51 - 64));
-	/* What HLT asks: is anything deliverable? */
+	/* For HLT: is anything deliverable? */
 	assert_int_equal(vlapic_irq_pending(vcpu), 0x62);
 	hardware_delivers(0x62);
 	assert_int_equal(vlapic_irq_pending(vcpu), -1);
@@ -272,17 +272,17 @@ static void test_hardware_delivery(void **state)
 	assert_int_equal(ioapic_eois[0x51], 0);
 	hardware_eoi(0x51);
 	assert_int_equal(ioapic_eois[0x51], 1);
-	/* As an edge it needs no exit any more. */
+	/* As an edge it causes no exit at EOI any more. */
 	run("more", more);
 	assert_int_equal(vlapic_irr_highest(vcpu), 0x51);
 	assert_int_equal(fake_vcpus[0].eoi_exits[1], 0);
-	/* Two in service, a change of mode: SVI is updated. */
+	/* Two vectors are in service, and the mode changes: SVI is updated. */
 	hardware_delivers(0x51);
 	*page_word(0x100, 0x71) |= 1u << (0x71 % 32);
 	assert_int_equal(vlapic_msr_write(vcpu, BASE_MSR, BASE_X2 | BSP), 0);
 	assert_int_equal(fake_vcpus[0].apic_mode, VCPU_APIC_X2);
 	assert_int_equal(fake_vcpus[0].svi, 0x71);
-	vlapic_eoi_highest(vcpu); /* software may be asked even so */
+	vlapic_eoi_highest(vcpu); /* the software path may be called all the same */
 	assert_int_equal(fake_vcpus[0].svi, 0x51);
 	assert_int_equal(vlapic_msr_write(vcpu, BASE_MSR, BASE_OFF | BSP), 0);
 	assert_int_equal(fake_vcpus[0].svi, 0);
@@ -290,7 +290,7 @@ static void test_hardware_delivery(void **state)
 	assert_int_equal(vlapic_irr_highest(vcpu), -1);
 }
 
-/* What a guest may store is put right after an APIC-write exit. */
+/* Values that a guest may not store are corrected after an APIC-write exit. */
 static void test_apic_written(void **state)
 {
 	static const struct {
@@ -326,7 +326,7 @@ static void test_no_memory(void **state)
 	fake_pages_fail_after(0);
 	assert_int_equal(vlapic_create(vm->vcpus[1]), ERR_NOMEM);
 	assert_null(vm->vcpus[1]->platform);
-	/* Devices may send while the VM is built. */
+	/* Devices may send while the VM is being built. */
 	assert_false(vlapic_deliver(vm, &(struct vlapic_msg){ .dest = 1, .vector = 0x41 }));
 	assert_false(vlapic_deliver(vm, &(struct vlapic_msg){ .dest = 0xff, .vector = 0x41 }));
 	assert_false(vlapic_deliver(

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * PIC pair, PIT, CMOS clock, ACPI power management and reset, through the ports as a guest sees
- * them.
+ * PIC pair, PIT, CMOS clock, ACPI power management and reset, as a guest sees them through the
+ * ports.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -69,7 +69,7 @@ void vm_end(struct vm *which, enum vm_end_reason reason, const char *detail)
 	ended = reason;
 }
 
-/* As the bus does it: all ones where nobody is, or over a range's end. */
+/* As the bus does it: all ones without a device, or beyond a range's end. */
 static uint64_t io(uint16_t port, uint32_t size, bool write, uint64_t value)
 {
 	struct io_access access = { .size = size, .write = write, .value = value };
@@ -129,7 +129,7 @@ static void machine_out(uint16_t port, unsigned size, uint32_t value)
 	if (port == 0x70) {
 		machine_index = (uint8_t)value;
 	} else {
-		assert_int_equal(port, 0x70); /* nothing else of the machine is written */
+		assert_int_equal(port, 0x70); /* no other register of the machine is written */
 	}
 }
 
@@ -295,7 +295,7 @@ static void pit_one_shot_waits_for_its_trigger(void **state)
 	assert_int_equal(inb(0x61) & 0x20, 0);
 	advance_by(499, PIT_HZ);
 	assert_int_equal(inb(0x61) & 0x20, 0);
-	outb(0x61, 0); /* the gate going low changes nothing */
+	outb(0x61, 0); /* a falling gate has no effect */
 	advance_by(1, PIT_HZ);
 	assert_int_equal(inb(0x61) & 0x20, 0x20);
 }
@@ -430,7 +430,8 @@ static void clock_without_a_machine_clock(void **state)
 	expect_time(0x20, 0x00, 0x01, 0x01, 7, 0, 0, 0);
 	assert_non_null(strstr(fake_log_text(), "no clock"));
 	machine_has_clock = true;
-	machine_uip = UINT32_MAX; /* stuck in an update: bounded, and the bytes are taken */
+	/* Stuck in an update: the wait is bounded, and the bytes are used. */
+	machine_uip = UINT32_MAX;
 	start();
 	expect_time(0x20, 0x26, 0x11, 0x22, 1, 0x14, 0x59, 0x59);
 }
@@ -454,7 +455,7 @@ static void clock_formats(void **state)
 
 static void clock_can_be_set(void **state)
 {
-	cmos_set(0x0b, 0x82); /* SET: the clock stands */
+	cmos_set(0x0b, 0x82); /* SET: the clock stands still */
 	advance(5 * HZ);
 	expect_time(0x20, 0x26, 0x11, 0x22, 1, 0x14, 0x59, 0x59);
 	cmos_set(9, 0x28);
@@ -521,7 +522,7 @@ static void clock_memory_is_kept(void **state)
 
 static void clock_interrupts_each_second(void **state)
 {
-	cmos_set(0x0b, 0x42); /* the periodic interrupt is not there */
+	cmos_set(0x0b, 0x42); /* the periodic interrupt is not supported */
 	assert_int_equal(cmos(0x0b), 0x02);
 	cmos_set(0x0b, 0x12);
 	for (unsigned i = 1; i <= 3; i++) {
@@ -553,7 +554,7 @@ static void clock_has_an_alarm(void **state)
 	}
 	assert_int_equal(seconds, 1 + 60 + 3); /* 14:59:59 to 15:01:03 */
 	assert_int_equal(cmos(0x0c) & 0xa0, 0xa0);
-	advance(40 * 24 * 3600 * HZ); /* nobody looked for long: bounded work */
+	advance(40 * 24 * 3600 * HZ); /* not read for long: bounded work */
 	vlegacy_clock(&legacy, fake_tsc);
 	assert_int_equal(rises[8], 2);
 }
@@ -611,12 +612,13 @@ static void pm_timer_carry_raises_the_sci(void **state)
 
 static void power_button_raises_the_sci(void **state)
 {
-	assert_false(vlegacy_press_power_button(&legacy)); /* nobody listens */
+	/* The guest has not enabled the button. */
+	assert_false(vlegacy_press_power_button(&legacy));
 	assert_false(wire[9]);
 	assert_int_equal(io(0x600, 2, false, 0), 0x0100);
 	io(0x602, 2, true, 0x0100); /* it was pressed before, and that counts */
 	assert_true(wire[9]);
-	io(0x600, 2, true, 0x0400); /* another's status */
+	io(0x600, 2, true, 0x0400); /* another status bit */
 	assert_true(wire[9]);
 	io(0x600, 2, true, 0x0100);
 	assert_false(wire[9]);
@@ -647,7 +649,7 @@ static void alarm_raises_the_sci(void **state)
 	io(0x600, 2, true, 0x0400);
 	assert_false(wire[9]);
 	advance(60 *
-		HZ); /* the flag is set by a read of register C here, and counts all the same */
+		HZ); /* reading register C clears the flag here; the status counts all the same */
 	(void)cmos(0x0c);
 	assert_true(wire[9]);
 	assert_int_equal(rises[9], 2);
@@ -667,7 +669,7 @@ static void update_interrupts_are_no_alarm(void **state)
 	assert_int_equal(io(0x600, 2, false, 0), 0);
 }
 
-/* A pause that the guest does not see, but on the clock. */
+/* A pause that the guest notices only on the CMOS clock. */
 static void time_is_skipped(void **state)
 {
 	uint32_t pm = (uint32_t)io(0x608, 4, false, 0);
@@ -699,14 +701,14 @@ static void power_off_needs_type_and_enable(void **state)
 	assert_int_equal(ended, VM_END_NONE);
 	io(0x604, 2, true, 5 << 10 | BIT(13));
 	assert_int_equal(ended, VM_END_POWER_OFF);
-	assert_int_equal(io(0x604, 2, false, 0), 5 << 10 | 1); /* SLP_EN reads 0, SCI_EN stays */
+	assert_int_equal(io(0x604, 2, false, 0), 5 << 10 | 1); /* SLP_EN reads as 0, SCI_EN stays */
 }
 
 static void panicked_kernel_ends_its_vm(void **state)
 {
-	assert_int_equal(inb(0x505), 3); /* what it understands */
+	assert_int_equal(inb(0x505), 3); /* the events that it supports */
 	outb(0x505, 4);
-	outb(0x505, 2); /* a crash kernel is loaded: it goes on */
+	outb(0x505, 2); /* a crash kernel is loaded: the VM goes on */
 	outb(0x505, 3);
 	assert_int_equal(ended, VM_END_NONE);
 	outb(0x505, 1);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * vmm/vm.c and attention.c: ids that come back, a pause that the guest's clock does not see, and
- * how VMs end.
+ * vmm/vm.c and attention.c: ids that are used again, a pause that the guest's clock does not show,
+ * and how VMs end.
  */
 #include <signal.h>
 #include <sys/time.h>
@@ -57,7 +57,7 @@ void sched_kick(struct vcpu *vcpu)
 
 void vcpu_skip_time(struct vcpu *vcpu, uint64_t ticks)
 {
-	assert_true(vcpu->vm->paused); /* nobody runs it */
+	assert_true(vcpu->vm->paused); /* no CPU runs it */
 	vcpu->priv->tsc_offset -= ticks;
 }
 
@@ -72,7 +72,7 @@ static unsigned clock_changes;
 
 void sched_clock_changed(struct vm *vm)
 {
-	assert_false(vm->paused); /* else its CPU leaves the VM out again */
+	assert_false(vm->paused); /* else its CPU would skip the VM again */
 	clock_changes++;
 }
 
@@ -139,19 +139,19 @@ static void a_pause_is_not_seen(void **state)
 	assert_int_equal(vm_add_vcpu(vm, &vcpu[1]), 0);
 	vm_start(vm);
 	fake_tsc += 100;
-	vm_resume(vm); /* is not paused: nothing */
+	vm_resume(vm); /* it is not paused: no effect */
 	assert_int_equal(clock_changes, 0);
 	assert_int_equal(guest_clock(vcpu[0]), 100);
 	vm_pause(vm);
 	assert_int_equal(kicks, 2);
 	fake_tsc += 7000;
-	vm_pause(vm); /* paused since the first time */
+	vm_pause(vm); /* paused since the first call */
 	assert_int_equal(kicks, 2);
 	fake_tsc += 3000;
 	vm_resume(vm);
 	assert_false(vm->paused);
 	assert_int_equal(skipped, 10000);
-	/* Those that sleep look at their timers, although they have been kicked before. */
+	/* Sleeping vCPUs check their timers, although they have been kicked before. */
 	assert_int_equal(kicks, 4);
 	assert_int_equal(clock_changes, 1);
 	assert_int_equal(guest_clock(vcpu[0]), 100);
@@ -165,7 +165,7 @@ static void a_pause_is_not_seen(void **state)
 	vm_destroy(vm);
 }
 
-/* The earliest deadline counts, and the VM's CPU hears of an earlier one alone. */
+/* The earliest deadline counts, and the VM's CPU is only notified of an earlier one. */
 static void an_earlier_deadline_is_passed_on(void **state)
 {
 	static const uint64_t deadlines[] = { 5000, 6000, 4000, 4000, UINT64_MAX, 3999 };
@@ -183,7 +183,7 @@ static void an_earlier_deadline_is_passed_on(void **state)
 	clock_changes = 0;
 	vm_forget_clock(vm);
 	assert_true(vm->clock_deadline.only == UINT64_MAX);
-	assert_int_equal(clock_changes, 0); /* its CPU is the one that serves it */
+	assert_int_equal(clock_changes, 0); /* the CPU that serves it is the same */
 	vm_set_clock(vm, 9000);
 	assert_int_equal(vm->clock_deadline.only, 9000);
 	assert_int_equal(clock_changes, 1);
@@ -256,7 +256,7 @@ static void a_pause_waits(void **state)
 	finish(vm);
 }
 
-/* Whatever is missing: nothing is left behind, and the id can be given again. */
+/* Whatever allocation fails: nothing is left behind, and the id can be used again. */
 static void nothing_is_left_of_a_failure(void **state)
 {
 	struct vm *vm = NULL;
@@ -302,7 +302,7 @@ static void vcpus_are_added_before_the_start(void **state)
 	finish(vm);
 }
 
-/* The first reason counts, and the VM is there until its last vCPU has left its CPU. */
+/* The first reason counts, and the VM exists until its last vCPU has left its CPU. */
 static void the_first_reason_counts(void **state)
 {
 	struct vcpu *vcpus[2];
@@ -313,7 +313,7 @@ static void the_first_reason_counts(void **state)
 	kicks = 0;
 	vm_end(vm, VM_END_UNHANDLED, "task-switch (reason 9)");
 	vm_end(vm, VM_END_RESET, "keyboard controller");
-	assert_int_equal(kicks, 2); /* of which one had been kicked while the VM was paused */
+	assert_int_equal(kicks, 2); /* one of which had been kicked while the VM was paused */
 	assert_int_equal(vm->end_reason, VM_END_UNHANDLED);
 	assert_string_equal(vm->end_detail, "task-switch (reason 9)");
 	assert_int_equal(vm->state, VM_ENDING);
@@ -324,7 +324,7 @@ static void the_first_reason_counts(void **state)
 	finish(vm);
 }
 
-/* Each reason has words of its own; a number from nowhere has some, too. */
+/* Each reason has a text; an unknown number has one, too. */
 static void reasons_have_names(void **state)
 {
 	for (unsigned i = 0; i <= VM_END_DESTROYED; i++) {
@@ -339,7 +339,7 @@ static void reasons_have_names(void **state)
 	assert_string_equal(vm_end_reason_name(VM_END_ENTRY_FAILED), "VM entry failed");
 }
 
-/* SDM vol. 2, "HLT": an interrupt needs IF; NMI, INIT and SIPI come all the same. */
+/* SDM vol. 2, "HLT": an interrupt needs IF; NMI, INIT and SIPI do not. */
 static void what_nothing_can_wake_ends(void **state)
 {
 	static const struct {
@@ -357,7 +357,7 @@ static void what_nothing_can_wake_ends(void **state)
 		{ VCPU_HALTED, VCPU_HALTED, false, ATTENTION_SECOND_NMI, false },
 		{ VCPU_HALTED, VCPU_WAIT_SIPI, false, ATTENTION_SIPI, false },
 		{ VCPU_HALTED, VCPU_WAIT_SIPI, false, ATTENTION_INIT, false },
-		{ VCPU_HALTED, VCPU_WAIT_SIPI, false, ATTENTION_DUMP, true }, /* wakes nobody */
+		{ VCPU_HALTED, VCPU_WAIT_SIPI, false, ATTENTION_DUMP, true }, /* wakes no vCPU */
 	};
 
 	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
@@ -376,7 +376,7 @@ static void what_nothing_can_wake_ends(void **state)
 	}
 }
 
-/* All vCPUs together, in as many lines as it takes. */
+/* Counts of all vCPUs together, in as many lines as needed. */
 static void exits_are_counted(void **state)
 {
 	struct vcpu *vcpus[2];

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* guest/vm_file.c: sealed in place and read back in any pieces; nothing in clear stays behind. */
+/*
+ * guest/vm_file.c: a file is sealed in place and read back in pieces of any size; nothing in clear
+ * is left behind.
+ */
 #define _GNU_SOURCE
 #include <setjmp.h>
 #include <stdarg.h>
@@ -25,7 +28,7 @@ static struct vm_file file;
 static bool no_entropy;
 static uint8_t seen_tweaks[2 * PAGES][AES_XTS_TWEAK_BYTES];
 static size_t seen_count;
-static const void *bounce; /* where the last page was opened */
+static const void *bounce; /* where the last page was decrypted */
 
 int rng_bytes(void *buf, size_t bytes)
 {
@@ -44,7 +47,7 @@ int page_key_set(struct page_key *out, const uint8_t *key, size_t bytes)
 	return 0;
 }
 
-/* What the end of the machine zeroes, should it cut a copy off. */
+/* What is zeroed if the machine ends during a copy. */
 static struct {
 	const void *base;
 	size_t bytes;
@@ -76,7 +79,7 @@ static void mix(const struct page_item *item)
 	}
 }
 
-/* No tweak may come twice. */
+/* No tweak may be used twice. */
 void page_encrypt(const struct page_key *key, const struct page_item *items, size_t count)
 {
 	assert_in_range(count, 1, 16);
@@ -149,12 +152,12 @@ static void test_read(void **state)
 	check_reads(false);
 	vm_file_seal(&file, 3);
 	assert_int_equal(file.seal, 3);
-	assert_int_equal(seen_count, PAGES); /* the last one to its end */
+	assert_int_equal(seen_count, PAGES); /* including all of the last page */
 	for (size_t i = 0; i < PAGES; i++) {
 		assert_memory_not_equal(data + i * PAGE_SIZE, plain + i * PAGE_SIZE, PAGE_SIZE);
 	}
 	check_reads(true);
-	/* Another file: no tweak of this one. */
+	/* Another file has other tweaks. */
 	vm_file_seal(&(struct vm_file){ .data = data, .bytes = BYTES }, 4);
 }
 
@@ -167,7 +170,7 @@ static void test_copy(void **state)
 	assert_int_equal(gmem_init(&gmem), 0);
 	assert_int_equal(gmem_add_ram_plain(&gmem, gpa(0), RAM, PAGE_SIZE), 0);
 	for (int sealed = 0; sealed < 2; sealed++) {
-		const uint64_t from = 2560; /* as a kernel behind its setup */
+		const uint64_t from = 2560; /* like a kernel behind its setup */
 
 		assert_int_equal(vm_file_copy(&file, from, BYTES - from, &gmem, gpa(0x1300)), 0);
 		assert_int_equal(gmem_read(&gmem, gpa(0x1300), buf, BYTES - from), 0);
@@ -198,7 +201,7 @@ static void test_cmdline(void **state)
 	assert_string_equal(out, "console=ttyS0 secret=12345");
 }
 
-/* The key's bytes do not stay where they were drawn. */
+/* The key's bytes do not stay on the stack. */
 static void test_stack(void **state)
 {
 	int err = vm_file_start();

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * vmm/vmcs.c: which bits stay the host's, what a vCPU begins with (SDM vol. 3, "IA-32 and Intel 64
- * Processor States Following Power-up, Reset, or INIT"), and that no field is written which a CPU
- * with these controls lacks: VMWRITE of it would fail.
+ * vmm/vmcs.c: which bits stay the host's, the initial state of a vCPU (SDM vol. 3, "IA-32 and Intel
+ * 64 Processor States Following Power-up, Reset, or INIT"), and that no field is written that a CPU
+ * with these controls does not have, because that VMWRITE would fail.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -60,7 +60,7 @@ void vmx_exit_entry(void)
 {
 }
 
-/* A CPU with all that is optional, or with nothing of it. */
+/* A CPU with every optional feature, or with none. */
 static void use_cpu(bool all)
 {
 	const uint32_t optional = CPU2_VIRTUALIZE_APIC_ACCESSES | CPU2_VIRTUALIZE_X2APIC_MODE |
@@ -115,7 +115,7 @@ static int start(void **state)
 	return begin(true);
 }
 
-/* Fields that exist with their control alone. */
+/* Fields that exist only with their control. */
 static const struct {
 	uint32_t field;
 	uint64_t value;
@@ -151,7 +151,7 @@ static void test_optional_fields(void **state)
 	assert_int_equal(vmread(VMCS_EXIT_MSR_LOAD_COUNT), 0);
 }
 
-/* What causes exits, and what a guest may change without one. */
+/* What causes exits, and what a guest may change without an exit. */
 static void test_controls(void **state)
 {
 	assert_int_equal(*(uint32_t *)vcpu->vmcs, 0x2b);
@@ -253,7 +253,7 @@ static const struct {
 	{ VMCS_GUEST_INTERRUPT_STATUS, 0 },
 };
 
-/* INIT and SIPI of a vCPU that was in 64-bit mode, whatever it had. */
+/* INIT and SIPI for a vCPU that was in 64-bit mode, whatever its state. */
 static void test_reset(void **state)
 {
 	static const struct vcpu_long_mode code = { .cr3 = 1, .rip = 2, .rsp = 3 };

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* boot/vms.c: which VMs start, what is said when they end, resets with and without an end. */
+/* boot/vms.c: which VMs start, what is logged when they end, and resets with and without an end. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <string.h>
@@ -52,7 +52,7 @@ bool engine_keyid_is_left(void)
 	return keyid_is_left;
 }
 
-/* Steps of loading that the VM needs, and how it ends. */
+/* Steps of loading that the VM needs, and its result. */
 static unsigned load_steps;
 static int load_error;
 
@@ -69,9 +69,9 @@ int platform_start_loaded(struct vm *v)
 	return load_error;
 }
 
-/* Steps of wiping that are left, and how long one of any work takes. */
+/* Steps of wiping that are left, and the duration of a step of any work. */
 static unsigned wipe_steps;
-static bool wiping; /* until retire_poll has said that it is over */
+static bool wiping; /* until retire_poll has reported the end */
 #define STEP (SECOND / 3000)
 
 bool work_waits(void)
@@ -154,7 +154,7 @@ static unsigned forgotten;
 
 void disk_forget(const struct vm_config *of)
 {
-	assert_int_equal(vm.state, VM_BUILDING); /* its devices are gone */
+	assert_int_equal(vm.state, VM_BUILDING); /* its devices are destroyed */
 	forgotten++;
 }
 
@@ -192,7 +192,7 @@ bool vm_ended(struct vm *v)
 	return v->state == VM_ENDED;
 }
 
-/* --- Moves: three steps each, and what a person sees of them --- */
+/* --- Moves: three steps each, and what a user sees of them --- */
 
 static enum platform_memory memory;
 static unsigned steps_left;
@@ -315,7 +315,7 @@ static void one_life(void **state)
 	vcpu.exit_count[ARRAY_COUNT(vcpu.exit_count) - 1] = 2;
 	end(VM_END_POWER_OFF, "");
 	console_is_slow = true;
-	assert_int_equal(vms_reap(), 1); /* it is there until its last words are out */
+	assert_int_equal(vms_reap(), 1); /* it exists until its last output is written */
 	assert_null(strstr(fake_log_text(), "ended"));
 	console_is_slow = false;
 	assert_int_equal(vms_reap(), 0);
@@ -349,14 +349,14 @@ static void resets(void **state)
 {
 	forgotten = 0;
 	assert_int_equal(vms_start(&config), 1);
-	/* A guest that runs for a while may reset as often as it likes. */
+	/* A guest that runs for some time before each reset may reset any number of times. */
 	for (unsigned i = 0; i < 20; i++) {
 		fake_tsc += 10 * SECOND;
 		end(VM_END_RESET, "");
 		assert_int_equal(vms_reap(), 1);
 		assert_int_equal(starts, 2 + i);
 	}
-	/* One that resets at once is left stopped in the end, in words. */
+	/* A guest that resets at once is stopped in the end, and that is logged. */
 	for (unsigned i = 0; i < 4; i++) {
 		end(VM_END_RESET, "");
 		assert_int_equal(vms_reap(), 1);
@@ -368,7 +368,7 @@ static void resets(void **state)
 	assert_non_null(strstr(fake_log_text(), "error: vm good: ended 5 times in a row"));
 	assert_int_equal(forgotten, 1);
 
-	/* A rebuild that fails ends it, too. */
+	/* If building it again fails, it ends. */
 	assert_int_equal(vms_start(&config), 1);
 	start_fails = true;
 	fake_tsc += 10 * SECOND;
@@ -377,7 +377,7 @@ static void resets(void **state)
 	assert_int_equal(forgotten, 2);
 }
 
-/* Every way to end with every answer to it. */
+/* Every way to end with every policy for it. */
 static void policies(void **state)
 {
 	static const enum vm_end_reason reasons[] = { VM_END_POWER_OFF, VM_END_RESET,
@@ -426,22 +426,22 @@ static void a_kept_vm_waits_for_a_person(void **state)
 	assert_true(starts == 2 && destroys == 2 && good->vm == NULL && !good->kept);
 	assert_int_equal(vms_power_on(good), 0);
 	assert_true(vms_runs(good));
-	/* What a person wants comes before what the section says. */
+	/* A user's command has priority over the section's policy. */
 	vms_destroy(good);
 	assert_int_equal(vms_reap(), 0);
 	assert_true(keeps == 2 && good->vm == NULL);
 	config.vms[1].on_reboot = VM_ON_END_DESTROY;
-	for (unsigned i = 0; i < 20; i++) { /* and no count of early ends */
+	for (unsigned i = 0; i < 20; i++) { /* and early ends are not counted */
 		assert_int_equal(good->vm != NULL ? 0 : vms_power_on(good), 0);
 		vms_reset(good);
 		assert_int_equal(vms_reap(), 1);
 	}
-	end(VM_END_RESET, ""); /* the guest's own again */
+	end(VM_END_RESET, ""); /* the guest's own reset again */
 	assert_int_equal(vms_reap(), 0);
 	assert_null(good->vm);
 }
 
-/* The last wish counts, whatever the VM does meanwhile. */
+/* The last command counts, whatever the VM does meanwhile. */
 static void wishes_are_not_lost(void **state)
 {
 	const struct vms_entry *good = vms_get(1);
@@ -457,7 +457,7 @@ static void wishes_are_not_lost(void **state)
 	vms_reset(good);
 	assert_int_equal(vms_reap(), 1);
 	assert_int_equal(starts, 3);
-	end(VM_END_RESET, ""); /* its own, before it is looked after */
+	end(VM_END_RESET, ""); /* its own reset, before the command is carried out */
 	vms_destroy(good);
 	assert_int_equal(vms_reap(), 0);
 	assert_null(good->vm);
@@ -468,7 +468,7 @@ static void wishes_are_not_lost(void **state)
 	assert_true(keeps == 0 && good->vm == NULL);
 }
 
-/* KeyIDs are among what has to be free again, where the machine has some. */
+/* Where the machine has KeyIDs, all of them must be free again, too. */
 static void keyids_are_counted(void **state)
 {
 	keyid_t keyid;
@@ -479,7 +479,7 @@ static void keyids_are_counted(void **state)
 	assert_int_equal(keyslot_take(KEYSLOT_RANDOM, NULL, 0, "Umbra", &keyid), 0);
 	(void)vms_start(&config);
 	assert_non_null(strstr(fake_log_text(), "secrets are there; 14 of 15 KeyIDs are free\n"));
-	keyslot_unuse(keyid); /* its key is there until it is killed */
+	keyslot_unuse(keyid); /* its key exists until it is killed */
 	fake_log_reset();
 	(void)vms_start(&config);
 	assert_non_null(strstr(fake_log_text(), "; 14 of 15 KeyIDs are free\n"));
@@ -489,7 +489,7 @@ static void keyids_are_counted(void **state)
 	assert_non_null(strstr(fake_log_text(), "; 15 of 15 KeyIDs are free\n"));
 }
 
-/* A crash that comes back at once is not a loop for ever. */
+/* If a VM crashes at once each time, it is not started again for ever. */
 static void crashes_are_bounded(void **state)
 {
 	config.vms[1].on_crash = VM_ON_END_RESTART;
@@ -501,11 +501,11 @@ static void crashes_are_bounded(void **state)
 	assert_int_equal(starts, 5);
 	assert_int_equal(destroys, 5);
 	assert_non_null(strstr(fake_log_text(), "ended 5 times in a row right after its start"));
-	assert_null(strstr(fake_log_text(), "1 VMs and")); /* counted when it is gone */
+	assert_null(strstr(fake_log_text(), "1 VMs and")); /* it is counted when it is gone */
 	assert_non_null(strstr(fake_log_text(), "512 of the window's 512 frames; 0 VMs"));
 }
 
-/* One step in each reap after the one that began it: other VMs have the CPU between them. */
+/* One step in each reap after the first: other VMs have the CPU in between. */
 static void finish_begun_move(void)
 {
 	for (unsigned step = 0; step < 3; step++) {
@@ -531,7 +531,7 @@ static void keyids_move(void **state)
 	finish_move();
 	assert_false(vm.paused);
 
-	vm.paused = true; /* who was paused stays so */
+	vm.paused = true; /* a VM that was paused stays paused */
 	vms_rekey(vms_get(1));
 	finish_move();
 	assert_true(vm.paused);
@@ -544,7 +544,10 @@ static void keyids_move(void **state)
 	assert_false(vm.paused);
 }
 
-/* A KeyID that retires is waited for; where none is, a parked VM stays and another goes on. */
+/*
+ * A KeyID that retires is waited for. If none is left, a parked VM stays parked, and a running VM
+ * goes on.
+ */
 static void no_keyid_is_left(void **state)
 {
 	(void)vms_start(&config);
@@ -552,7 +555,7 @@ static void no_keyid_is_left(void **state)
 	begin_error = ERR_NOSPACE;
 	vms_rekey(vms_get(1));
 	retiring = true;
-	(void)vms_reap(); /* frees it, after which there is none that retires */
+	(void)vms_reap(); /* frees it; then no KeyID is retiring */
 	assert_non_null(strstr(fake_log_text(), "rekey: no KeyID of TME-MK is left"));
 	assert_false(vm.paused);
 	vm.paused = true;
@@ -581,7 +584,7 @@ static void an_old_key_goes(void **state)
 	assert_int_equal(vms_get(1)->move, VMS_NO_MOVE);
 }
 
-/* The words are in the log, and nowhere after that. */
+/* The text is in the log exactly once. */
 static void assert_said_once(const char *words)
 {
 	const char *at = strstr(fake_log_text(), words);
@@ -590,7 +593,7 @@ static void assert_said_once(const char *words)
 	assert_null(strstr(at + 1, words));
 }
 
-/* Where no KeyID is free, and for as long as that is so, the VM runs on. */
+/* While no KeyID is free, the VM runs on. */
 static void nobody_is_paused_for_want_of_a_keyid(void **state)
 {
 	config.vms[1].rekey_after_s = 60;
@@ -601,7 +604,7 @@ static void nobody_is_paused_for_want_of_a_keyid(void **state)
 	for (unsigned turn = 0; turn < 200; turn++) {
 		(void)vms_reap();
 		assert_false(vm.paused);
-		assert_int_equal(vms_get(1)->move, VMS_NO_MOVE); /* a person may park it */
+		assert_int_equal(vms_get(1)->move, VMS_NO_MOVE); /* a user may park it */
 		fake_tsc += SECOND;
 	}
 	assert_said_once("vm good: its key is older than 60 s, as rekey-after says: it waits for a "
@@ -612,7 +615,7 @@ static void nobody_is_paused_for_want_of_a_keyid(void **state)
 	finish_begun_move();
 	assert_false(vm.paused);
 
-	/* A person's word waits for a KeyID that retires, and the VM does not. */
+	/* A user's command waits for a KeyID that retires, but the VM does not. */
 	begin_error = ERR_NOSPACE;
 	vms_rekey(vms_get(1));
 	for (unsigned turn = 0; turn < 200; turn++) {
@@ -627,7 +630,7 @@ static void nobody_is_paused_for_want_of_a_keyid(void **state)
 	assert_false(vm.paused);
 }
 
-/* Whose VM ends in the middle of a move starts again without one. */
+/* A VM that ends during a move starts again without the move. */
 static void a_move_ends_with_its_vm(void **state)
 {
 	(void)vms_start(&config);
@@ -644,8 +647,8 @@ static void a_move_ends_with_its_vm(void **state)
 #define REST (SECOND / 250)
 
 /*
- * Until all of it is done. A turn is a millisecond and a step, no neighbour is charged, and then it
- * is theirs, however short their slices are.
+ * Until everything is done. A turn takes a millisecond and a step, no neighbour is charged for it,
+ * and then the neighbours run, however short their slices are.
  */
 static void take_turns(const unsigned *steps)
 {
@@ -657,7 +660,8 @@ static void take_turns(const unsigned *steps)
 		(void)vms_reap();
 		assert_in_range(fake_tsc - before, STEP, SECOND / 1000 + STEP);
 		assert_int_equal(exempt, fake_tsc - before);
-		assert_false(vms_busy()); /* who has nothing else to do idles, and so works */
+		/* A CPU with nothing else to do idles, and so does the work. */
+		assert_false(vms_busy());
 		for (unsigned slices = 0; slices < 4; slices++) {
 			const unsigned left = *steps;
 
@@ -670,7 +674,10 @@ static void take_turns(const unsigned *steps)
 	assert_int_equal(*steps, 0);
 }
 
-/* Memory is wiped for a millisecond between two slices; the machine does not end before. */
+/*
+ * Memory is wiped for a millisecond between two slices; the machine does not end before that is
+ * done.
+ */
 static void wiping_takes_turns(void **state)
 {
 	(void)vms_start(&config);
@@ -683,7 +690,7 @@ static void wiping_takes_turns(void **state)
 	assert_int_equal(vms_reap(), 0);
 }
 
-/* So is a VM loaded; it counts as one that runs, and its time begins when it does. */
+/* A VM is loaded in the same way; it counts as running, and its time starts when it runs. */
 static void loading_takes_turns(void **state)
 {
 	const struct vms_entry *good = vms_get(1);
@@ -699,7 +706,7 @@ static void loading_takes_turns(void **state)
 	assert_non_null(strstr(fake_log_text(), "vm good: ended: off (1.004 s"));
 }
 
-/* Where a CPU idles the boot processor leaves the work to that one. */
+/* If a CPU idles, the boot processor leaves the work to it. */
 static void an_idle_cpu_works(void **state)
 {
 	uint64_t before;
@@ -707,30 +714,30 @@ static void an_idle_cpu_works(void **state)
 	(void)vms_start(&config);
 	(void)vms_reap();
 	before = fake_tsc += REST;
-	assert_int_equal(roused, 0); /* there is none */
+	assert_int_equal(roused, 0); /* there is no work */
 	one_idles = true;
 	wipe_steps = 5;
 	(void)vms_reap();
 	assert_int_equal(roused, 1);
 	assert_int_equal(wipe_steps, 5);
 	assert_int_equal(fake_tsc, before);
-	one_idles = false; /* a guest has it now */
+	one_idles = false; /* now a guest runs there */
 	(void)vms_reap();
 	assert_in_range(wipe_steps, 0, 2);
 }
 
-/* A person may end it, or start it again, at any step; a section's policy has no say. */
+/* A user may end it, or start it again, at any step; the section's policy is not used. */
 static void one_that_loads_is_ended(void **state)
 {
 	const struct vms_entry *good = vms_get(1);
 
 	config.vms[1].on_crash = config.vms[1].on_poweroff = VM_ON_END_KEEP;
 	load_steps = 100;
-	one_idles = true; /* which is slow */
+	one_idles = true; /* a slow one */
 	(void)vms_start(&config);
 	assert_int_equal(vms_reap(), 1);
 	vms_destroy(good);
-	load_steps = 0; /* the last one is done at the same time */
+	load_steps = 0; /* the last step is done at the same time */
 	assert_int_equal(vms_reap(), 0);
 	assert_true(starts == 1 && destroys == 1 && good->vm == NULL && !good->loads);
 	load_steps = 100;
@@ -747,7 +754,7 @@ static void one_that_loads_is_ended(void **state)
 	assert_null(good->vm);
 }
 
-/* Its memory cannot be written: it was logged and is gone, and it is not tried again. */
+/* Its memory cannot be written: that is logged, the VM is gone, and it is not tried again. */
 static void loading_fails(void **state)
 {
 	config.vms[1].on_crash = VM_ON_END_RESTART;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* guest/dev/vmsix.c: table and pending bits as a driver and as a hostile guest meet them. */
+/* guest/dev/vmsix.c: table and pending bits, for a driver and for a hostile guest. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -76,7 +76,7 @@ static uint64_t pending(void)
 	return access.value;
 }
 
-/* The vector's message to the local APIC 5, with a vector of its own; masked or not. */
+/* Programs the vector's message for local APIC 5, with its own interrupt vector; masked or not. */
 static void program(uint32_t vector, uint32_t masked)
 {
 	table(vector * 16, 4, true, 0xfee05000);
@@ -127,7 +127,7 @@ static void a_message_is_what_the_entry_says(void **state)
 	assert_true(sent[0].logical);
 	assert_int_equal(sent[0].mode, VLAPIC_LOWEST);
 	assert_int_equal(sent[0].vector, 0x52);
-	assert_false(sent[0].level); /* a message is an edge: nobody waits for its end */
+	assert_false(sent[0].level); /* a message is an edge: it needs no EOI */
 	assert_int_equal(sent[1].dest, 5);
 	assert_int_equal(sent[1].vector, 0x43);
 	assert_int_equal(pending(), 0);
@@ -139,9 +139,9 @@ static void nothing_is_sent_while_off(void **state)
 	assert_int_equal(pending(), 0);
 	control(ENABLE);
 	assert_int_equal(sent_count, 0);
-	vmsix_send(&msix, VECTORS); /* nor what is not there */
+	vmsix_send(&msix, VECTORS); /* nor a vector that does not exist */
 	vmsix_send(&msix, 0xffff);
-	config(4, 2, true, 0); /* nor without the right to write to memory */
+	config(4, 2, true, 0); /* nor without bus mastering */
 	vmsix_send(&msix, 0);
 	assert_int_equal(sent_count, 0);
 }
@@ -164,7 +164,7 @@ static void masked_vectors_wait_and_come_once(void **state)
 	vmsix_send(&msix, 2);
 	vmsix_send(&msix, 0);
 	assert_int_equal(pending(), 5);
-	control(MASK_ALL); /* off: what waited is gone */
+	control(MASK_ALL); /* off: pending messages are gone */
 	control(ENABLE);
 	assert_int_equal(sent_count, 2);
 	control(ENABLE | MASK_ALL);
@@ -173,7 +173,7 @@ static void masked_vectors_wait_and_come_once(void **state)
 	assert_int_equal(sent_count, 3);
 }
 
-/* A write of 8 bytes replaces data and mask at once. */
+/* A write of 8 bytes replaces data and mask at the same time. */
 static void entries_are_read_and_written_in_4_or_8_bytes(void **state)
 {
 	assert_true(table(16, 8, false, 0) == 0xfee05000);
@@ -220,7 +220,7 @@ static void addresses_of_no_local_apic_are_refused_in_words_once(void **state)
 	assert_string_equal(fake_log_text(),
 			    "warning: vm m: test: MSI-X vector 0 goes to 0, which is not a local "
 			    "APIC: it is not sent, and further ones are not logged\n");
-	table(8, 4, true, 0x0741); /* ExtINT: no 8259 gives a vector */
+	table(8, 4, true, 0x0741); /* ExtINT: there is no 8259 to supply a vector */
 	table(0, 8, true, 0xfee00000);
 	vmsix_send(&msix, 0);
 	assert_int_equal(sent_count, 0);

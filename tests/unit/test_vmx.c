@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What is made of a CPU's VMX capabilities: words for what is missing, controls that this CPU has.
- * The rows are capability MSRs as real and emulated machines report them.
+ * How a CPU's VMX capabilities are evaluated: messages for what is missing, and the controls for
+ * this CPU. The rows are capability MSRs of real and emulated machines.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -35,9 +35,9 @@ int vmcs_init(void)
 
 struct machine {
 	const char *name;
-	uint32_t pin, cpu, cpu2, exit, entry; /* what may be 1 */
+	uint32_t pin, cpu, cpu2, exit, entry; /* bits that may be 1 */
 	uint64_t basic, misc, ept;
-	const char *missing; /* NULL: runs */
+	const char *missing; /* NULL: Umbra runs */
 	bool delivery, apic_accesses, timer, xsaves;
 };
 
@@ -78,7 +78,7 @@ static const struct machine machines[] = {
 	  0x1e0, 0xf0106114141, "virtual NMIs", false, false, false, false },
 };
 
-/* The default-1 classes as every CPU has them; TRUE_* let CR3 exits be switched off. */
+/* The default-1 classes as every CPU has them; the TRUE_* registers allow CR3 exits to be off. */
 static void set_machine(const struct machine *m)
 {
 	fake_reset();
@@ -119,8 +119,9 @@ static void start_vmx(void)
 }
 
 /*
- * The words to the bit, by the SDM's numbers (vol. 3, "VM-Execution Control Fields" and following):
- * what Umbra needs and what it uses where it is offered, with what cannot be cleared; nothing else.
+ * The exact control words, with the SDM's bit numbers (vol. 3, "VM-Execution Control Fields" and
+ * following): what Umbra needs, what it uses if available, and what cannot be cleared; nothing
+ * else.
  */
 #define PIN_WANTED (BIT(0) | BIT(3) | BIT(5) | BIT(6)) /* interrupts, NMIs, virtual NMIs, timer */
 #define CPU_WANTED /* TSC offset; HLT, MWAIT, RDPMC; TPR shadow; ports; bitmaps, MONITOR, more */ \
@@ -225,7 +226,7 @@ static void test_feature_control(void **state)
 	}
 }
 
-/* Guests see that IA32_XSS is 0 and can write nothing else: firmware's value must not stay. */
+/* Guests see IA32_XSS = 0 and can write no other value, so firmware's value must not stay. */
 static void test_no_supervisor_states(void **state)
 {
 	set_machine(&machines[1]); /* has XSAVES */
@@ -236,7 +237,7 @@ static void test_no_supervisor_states(void **state)
 	vmx_stop_this_cpu();
 }
 
-/* What a CPU offers and does not do right is not used. */
+/* A feature with an erratum is not used. */
 static void test_errata(void **state)
 {
 	static const struct {
@@ -247,7 +248,7 @@ static void test_errata(void **state)
 			{ 0x306d4, true, true }, /* Broadwell */
 			{ 0x20652, false, true },    { 0x20655, false, true },
 			{ 0x206e6, false, true },    { 0x306a8, false, true },
-			{ 0x306a9, true, true }, /* Ivy Bridge as most have it */
+			{ 0x306a9, true, true }, /* Ivy Bridge in most versions */
 			{ 0x406d8, true, false },    { 0x23306a8, true, true }, /* another family */
 			{ 0x50020655, false, true }, /* reserved bits do not count */
 		};
@@ -262,7 +263,7 @@ static void test_errata(void **state)
 	}
 }
 
-/* What a CPU says of its flaws (SDM, IA32_ARCH_CAPABILITIES), and what is done about them. */
+/* A CPU's description of its flaws (SDM, IA32_ARCH_CAPABILITIES), and what is done about them. */
 #define ALL_FLAW_BITS                                                        \
 	(CPUID_7_EDX_IBRS_IBPB | CPUID_7_EDX_STIBP | CPUID_7_EDX_L1D_FLUSH | \
 	 CPUID_7_EDX_MD_CLEAR | CPUID_7_EDX_ARCH_CAPS)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * guest/dev/vpci.c on the real bus: Linux' probe of mechanism #1, the reset amid its ports,
- * configuration space as memory, and a function with BARs, capabilities and an interrupt pin as a
- * driver and as a hostile guest meet it.
+ * guest/dev/vpci.c on the real bus: Linux' probe of mechanism #1, the reset register between its
+ * ports, configuration space as memory, and a function with BARs, capabilities and an interrupt
+ * pin, for a driver and for a hostile guest.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -103,7 +103,7 @@ static void test_nobody_else(void **state)
 
 static void test_reset(void **state)
 {
-	select_register(0x80000600); /* a byte of an address, and no reset */
+	select_register(0x80000600); /* a byte of an address, not a reset */
 	out(0xcf8, 2, 0x0600);
 	out(0xcf9, 2, 0x0606);
 	out(0xcf9, 1, 0x02);
@@ -227,7 +227,7 @@ static void bars_answer_where_they_were_put_and_while_enabled(void **state)
 {
 	config_out(0x10, 4, 0xc000);
 	config_out(0x14, 4, 0xd0000000);
-	config_out(0x24, 4, 0x100); /* out of the way */
+	config_out(0x24, 4, 0x100); /* moves it out of the way */
 	assert_null(who(0xd0000000));
 	assert_int_equal(in(0xc000, 1), 0xff);
 	config_out(0x04, 2, 1); /* I/O space */
@@ -235,7 +235,7 @@ static void bars_answer_where_they_were_put_and_while_enabled(void **state)
 	assert_ptr_equal(seen_bar, &io_bar);
 	assert_int_equal(seen.offset, 0x10);
 	assert_null(who(0xd0000000));
-	config_out(0x04, 1, 2); /* memory space, and I/O no more */
+	config_out(0x04, 1, 2); /* memory space on, I/O off */
 	assert_int_equal(in(0xc010, 2), 0xffff);
 	assert_ptr_equal(who(0xd0000ffc), &low_bar);
 	assert_null(who(0xd0001000));
@@ -248,7 +248,9 @@ static void bars_answer_where_they_were_put_and_while_enabled(void **state)
 	assert_null(who(0xd1000000));
 }
 
-/* A byte or a word of a register moves the range as well, and either half of 64 bits may be first.
+/*
+ * Writing a byte or a word of a register moves the range too, and either half of 64 bits may be
+ * first.
  */
 static void parts_of_a_bar_may_be_written(void **state)
 {
@@ -267,7 +269,8 @@ static void parts_of_a_bar_may_be_written(void **state)
 	config_out(0x24, 1, 7);
 	assert_null(who(0x500000000));
 	assert_ptr_equal(who(0x700000000), &wide_bar);
-	config_out(0x24, 4, 0xffffffff); /* while it is sized: at the very end */
+	/* While it is sized: at the very end of the address space. */
+	config_out(0x24, 4, 0xffffffff);
 	assert_ptr_equal(who(UINT64_MAX - 3), &wide_bar);
 }
 
@@ -281,7 +284,7 @@ static void a_bar_takes_nothing_from_others(void **state)
 	config_out(0x14, 4, 0xfec00000);
 	assert_ptr_equal(who(0xfec00000), &fixed);
 	config_out(0x24, 4, 0);
-	config_out(0x14, 4, 0x10000000); /* in the 4 GiB of the other */
+	config_out(0x14, 4, 0x10000000); /* in the other one's 4 GiB */
 	assert_ptr_equal(who(0x10000000), &low_bar);
 	assert_ptr_equal(who(0x10001000), &wide_bar);
 	config_out(0x10, 4, 0xce0); /* over CF8H */
@@ -294,7 +297,7 @@ static void accesses_that_are_not_of_one_register_read_ones(void **state)
 	select_register(AT(0));
 	assert_int_equal(in(0xcfd, 1), 0x1a);
 	assert_int_equal(in(0xcfd, 2), 0x421a);
-	assert_int_equal(in(0xcfd, 4), 0xffffffff); /* over CFFH */
+	assert_int_equal(in(0xcfd, 4), 0xffffffff); /* crosses CFFH */
 	assert_int_equal(in(0xcff, 2), 0xffff);
 	assert_int_equal(in(0xcfb, 2), 0xffff);
 	select_register(AT(0x14));
@@ -345,7 +348,7 @@ static void both_doors_lead_to_one_register(void **state)
 	assert_int_equal(config_in(0x14, 4), 0xd0000000);
 }
 
-/* Status bit 3 shows the pin whether or not it is switched off (PCI 3.0, "Device Status"). */
+/* Status bit 3 shows the pin whether it is disabled or not (PCI 3.0, "Device Status"). */
 static void the_pin_can_be_switched_off_and_is_seen(void **state)
 {
 	vpci_set_intx(&function, true);
@@ -409,7 +412,7 @@ static uint64_t accessor(uint32_t number, uint32_t offset, uint32_t size)
 	return access.value;
 }
 
-/* As memory-mapped configuration space will use it: 4096 bytes, and buses that are not there. */
+/* As memory-mapped configuration space uses it: 4096 bytes, and buses that do not exist. */
 static void the_accessor_knows_no_more_than_is_there(void **state)
 {
 	assert_int_equal(accessor(3 << 3, 2, 2), 0x1042);
@@ -418,7 +421,7 @@ static void the_accessor_knows_no_more_than_is_there(void **state)
 	assert_int_equal(accessor(3 << 3, 0xfff, 1), 0);
 	function.config[0xfe] = 0x55;
 	assert_int_equal(accessor(3 << 3, 0xfe, 2), 0x55);
-	assert_int_equal(accessor(3 << 3, 0xfe, 4), 0); /* it would end beyond it */
+	assert_int_equal(accessor(3 << 3, 0xfe, 4), 0); /* crosses the end */
 	assert_int_equal(accessor(3 << 3 | 1, 0, 4), 0xffffffff);
 	assert_int_equal(accessor(4 << 3, 0x100, 4), 0xffffffff);
 	assert_int_equal(accessor(1 << 8 | 3 << 3, 0, 4), 0xffffffff);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* guest/dev/vpit.c: how often it interrupts. What its registers say: test_vlegacy.c. */
+/* guest/dev/vpit.c: how often it interrupts. Its registers are tested in test_vlegacy.c. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -22,7 +22,7 @@ static void load(unsigned mode, uint16_t count)
 	vpit_write(&pit, 0, (uint8_t)(count >> 8), fake_tsc);
 }
 
-/* Interrupts in a second of who looks when one is due, and so often between two of them. */
+/* Interrupts in a second for a caller that polls when one is due, and so many times between two. */
 static uint64_t count_in_a_second(unsigned looks_between)
 {
 	const uint64_t end = fake_tsc + fake_tsc_hz;
@@ -52,7 +52,7 @@ static int setup(void **state)
 	return err;
 }
 
-/* A million a second are what no guest gets, however often it makes Umbra look. */
+/* No guest gets a million interrupts a second, however often it makes Umbra poll. */
 static void interrupts_have_a_least_period(void **state)
 {
 	static const unsigned modes[] = { MODE_RATE, MODE_SQUARE };
@@ -71,7 +71,7 @@ static void other_periods_are_kept(void **state)
 {
 	load(MODE_RATE, 1193);
 	assert_in_range(count_in_a_second(0), 999, 1001);
-	load(MODE_RATE + 4, 1193); /* the third bit does not count */
+	load(MODE_RATE + 4, 1193); /* the third bit of the mode is ignored */
 	assert_in_range(count_in_a_second(0), 999, 1001);
 	load(MODE_SQUARE + 4, 1193);
 	assert_in_range(count_in_a_second(0), 999, 1001);

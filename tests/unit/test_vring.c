@@ -121,7 +121,7 @@ static void a_table_may_stand_for_a_chain_or_its_end(void **state)
 	desc(TABLE, 0, 0x8000, 16, 1, 2);
 	desc(TABLE, 2, 0x9000, 512, 3, 1);
 	desc(TABLE, 1, 0xa000, 1, 2, 0);
-	desc(DESC, 3, TABLE, 48, 4 | 2, 0); /* its write flag means nothing */
+	desc(DESC, 3, TABLE, 48, 4 | 2, 0); /* its write flag is ignored */
 	offer(3);
 	assert_int_equal(take(), 1);
 	assert_int_equal(chain.head, 3);
@@ -135,7 +135,7 @@ static void a_table_may_stand_for_a_chain_or_its_end(void **state)
 	assert_int_equal(chain.read_bytes, 24);
 }
 
-/* Indices run through 65536, the entries through the ring. */
+/* Indices wrap at 65536, entries at the size of the ring. */
 static void indices_wrap(void **state)
 {
 	ring.next_available = ring.next_used = ring.notified = 0xfffe;
@@ -150,7 +150,7 @@ static void indices_wrap(void **state)
 	}
 	assert_int_equal(take(), 0);
 	assert_int_equal(peek(USED + 2, 2), 2);
-	assert_int_equal(peek(USED + 4 + 8 * 1 + 4, 4), 3); /* the last one's entry is number 1 */
+	assert_int_equal(peek(USED + 4 + 8 * 1 + 4, 4), 3); /* its entry is number 1 */
 }
 
 struct lie {
@@ -333,7 +333,7 @@ static void a_used_ring_that_is_not_there(void **state)
 	assert_false(vring_listen(&ring, &gmem));
 }
 
-/* Buffers are looked at when they are used, and an address may wrap. */
+/* Buffers are checked when they are used, and an address may wrap. */
 static void buffers_outside_are_refused_by_the_door(void **state)
 {
 	char text[32];
@@ -357,14 +357,14 @@ static void the_event_moves_before_the_device_sleeps(void **state)
 	assert_false(vring_listen(&ring, &gmem));
 	assert_int_equal(peek(USED + 4 + 8 * SIZE, 2), 1);
 	offer(0);
-	assert_true(vring_listen(&ring, &gmem)); /* it came meanwhile */
+	assert_true(vring_listen(&ring, &gmem)); /* it came in between */
 	ring.event_index = false;
 	poke(USED + 4 + 8 * SIZE, 0x55, 2);
 	assert_true(vring_listen(&ring, &gmem));
 	assert_int_equal(peek(USED + 4 + 8 * SIZE, 2), 0x55);
 }
 
-/* virtio 1.2, 2.7.7.2: when old <= event < new, also over the wrap. */
+/* virtio 1.2, 2.7.7.2: when old <= event < new, also when the index wraps. */
 static void interrupts_come_when_the_driver_wants_them(void **state)
 {
 	static const struct {
@@ -384,7 +384,7 @@ static void interrupts_come_when_the_driver_wants_them(void **state)
 		if (vring_wants_interrupt(&ring, &gmem) != rows[i].wants) {
 			fail_msg("row %zu", i);
 		}
-		assert_false(vring_wants_interrupt(&ring, &gmem)); /* asked for once */
+		assert_false(vring_wants_interrupt(&ring, &gmem)); /* requested once */
 	}
 	ring.event_index = false;
 	ring.next_used++;

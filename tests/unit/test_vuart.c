@@ -75,7 +75,7 @@ static void out(uint64_t reg, uint64_t value, uint32_t size)
 #define IN(reg)	      ((uint8_t)in(reg, 1))
 #define OUT(reg, val) out(reg, val, 1)
 
-/* The guest's UART is looked after, and before that what was typed is taken in. */
+/* The boot processor reads the input, then polls the guest's UART. */
 static void poll(void)
 {
 	assert_int_equal(vconsole_input(), -1);
@@ -150,7 +150,7 @@ static void test_output(void **state)
 	for (const char *s = "hello\r\nwor"; *s != '\0'; s++) {
 		OUT(THR, (uint8_t)*s);
 	}
-	assert_string_equal(fake_console_text(), ""); /* the guest's exit writes to memory alone */
+	assert_string_equal(fake_console_text(), ""); /* the guest's exit only writes to memory */
 	vconsole_show();
 	assert_string_equal(fake_console_text(), "hello\r\nwor");
 	for (unsigned i = 0; i < VCONSOLE_PIECE_BYTES + 1; i++) {
@@ -160,7 +160,7 @@ static void test_output(void **state)
 	assert_int_equal(strlen(fake_console_text()), 10 + VCONSOLE_PIECE_BYTES + 1);
 }
 
-/* As the driver does: sixteen bytes each time that the transmitter is empty. */
+/* Like the driver: sixteen bytes each time that the transmitter is empty. */
 static unsigned send_while_empty(void)
 {
 	unsigned sent = 0;
@@ -173,7 +173,7 @@ static unsigned send_while_empty(void)
 	return sent;
 }
 
-/* A console that takes no more holds up the guest alone, as a slow line does. */
+/* A console that takes no more bytes only delays the guest, as a slow line does. */
 static void test_full_transmitter(void **state)
 {
 	OUT(MCR, 8);
@@ -187,11 +187,11 @@ static void test_full_transmitter(void **state)
 	assert_false(line);
 	assert_int_equal(IN(IIR), 0xc1);
 	OUT(IER, 0);
-	OUT(IER, 2); /* enabling it reports an empty transmitter, which this is not */
+	OUT(IER, 2); /* enabling it would report an empty transmitter, but this one is full */
 	assert_false(line);
-	OUT(THR, 'l'); /* and what does not wait is lost */
+	OUT(THR, 'l'); /* a byte from a driver that does not wait is lost */
 
-	/* Loop-back goes on: those bytes leave for the receiver. */
+	/* Loop-back still works: those bytes go to the receiver. */
 	OUT(MCR, 0x18);
 	assert_int_equal(IN(LSR), 0x60);
 	OUT(MCR, 8);
@@ -200,7 +200,7 @@ static void test_full_transmitter(void **state)
 
 	fake_console_room = 1;
 	vconsole_show();
-	assert_false(line); /* until it is looked at */
+	assert_false(line); /* until the next poll */
 	vuart_poll(&uart);
 	assert_true(line);
 	assert_int_equal(IN(IIR), 0xc2);
@@ -214,10 +214,13 @@ static void test_full_transmitter(void **state)
 	assert_int_equal(strlen(fake_console_text()), VCONSOLE_RING_BYTES + 64);
 	assert_null(strchr(fake_console_text(), 'l'));
 	OUT(IER, 2);
-	assert_true(line); /* the access saw it */
+	assert_true(line); /* the access noticed it */
 }
 
-/* "Transmitter empty" comes with each enabling, goes with the read of IIR, comes with each byte. */
+/*
+ * "Transmitter empty" is raised by each enabling, cleared by the read of IIR, and raised by each
+ * byte.
+ */
 static void test_thre(void **state)
 {
 	OUT(MCR, 0x08);
@@ -272,7 +275,7 @@ static void test_input(void **state)
 	assert_false(line);
 }
 
-/* More than FIFO and ring hold: order kept, nothing lost while the guest reads. */
+/* More than FIFO and ring hold: the order is kept, and nothing is lost while the guest reads. */
 static void test_long_input(void **state)
 {
 	char text[1000 + 1] = { 0 };
@@ -291,7 +294,7 @@ static void test_long_input(void **state)
 	assert_int_equal(IN(LSR), 0x60);
 }
 
-/* What is typed for another device is not taken; what was taken before is read. */
+/* Input for another device is not taken; input that was taken before is read. */
 static void test_deaf(void **state)
 {
 	OUT(FCR, 0x01);
@@ -317,7 +320,7 @@ static void test_without_fifo(void **state)
 	poll();
 	assert_int_equal(IN(IIR), 0x04);
 	assert_int_equal(IN(RBR), 'x');
-	assert_int_equal(IN(LSR), 0x61); /* the next one comes at once */
+	assert_int_equal(IN(LSR), 0x61); /* the next byte comes at once */
 	assert_int_equal(IN(RBR), 'y');
 	assert_int_equal(IN(LSR), 0x60);
 }
@@ -330,13 +333,13 @@ static void test_loopback(void **state)
 		OUT(THR, 'A' + i);
 	}
 	assert_string_equal(fake_console_text(), "");
-	assert_int_equal(IN(IIR), 0xc1); /* nobody asked for an interrupt */
+	assert_int_equal(IN(IIR), 0xc1); /* no interrupt was enabled */
 	assert_int_equal(IN(LSR), 0x63); /* overrun: 17 into 16 */
-	assert_int_equal(IN(LSR), 0x61); /* reading took it away */
+	assert_int_equal(IN(LSR), 0x61); /* cleared by the read */
 	for (unsigned i = 0; i < 16; i++) {
 		assert_int_equal(IN(RBR), 'A' + i);
 	}
-	/* Typed bytes wait outside. */
+	/* Further input waits outside. */
 	fake_console_type("k");
 	poll();
 	assert_int_equal(IN(LSR), 0x60);
@@ -366,11 +369,13 @@ static void test_modem_deltas(void **state)
 	assert_int_equal(IN(MSR), 0x00);
 	OUT(MCR, 0x14); /* RI rises: no event */
 	assert_int_equal(IN(MSR), 0x40);
-	OUT(MCR, 0x10); /* it falls: the trailing edge */
+	OUT(MCR, 0x10); /* RI falls: the trailing edge */
 	assert_int_equal(IN(MSR), 0x04);
 }
 
-/* A 16-bit write to DLL sets DLM too; reads take both registers; no byte beyond the last port. */
+/*
+ * A 16-bit write to DLL also sets DLM; reads get both registers; no byte goes beyond the last port.
+ */
 static void test_wide_access(void **state)
 {
 	OUT(LCR, 0x80);
@@ -384,7 +389,10 @@ static void test_wide_access(void **state)
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
-/* As Linux takes SysRq: the line status shows the break, the zero byte behind it is dropped. */
+/*
+ * As Linux uses it for SysRq: the line status shows the break, and the zero byte behind it is
+ * dropped.
+ */
 static void test_break(void **state)
 {
 	OUT(MCR, 8);
@@ -405,7 +413,10 @@ static void test_break(void **state)
 	assert_int_equal(IN(RBR), 'h');
 	assert_int_equal(IN(LSR), 0x60);
 	assert_false(line);
-	/* One that nobody asked LSR about is not the next byte's in its place of the FIFO. */
+	/*
+	 * A break whose LSR was never read does not stick to a later byte in the same place of the
+	 * FIFO.
+	 */
 	for (unsigned i = 0; i < 40; i++) {
 		fake_console_type(i == 0 ? "\xff" : "x");
 		poll();

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* ept/window.c: floors, pins, what a vCPU's instruction holds, forward progress. */
+/* ept/window.c: floors, pins, what a vCPU's instruction holds, and forward progress. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <string.h>
@@ -40,7 +40,7 @@ static void test_floor_holds(void **state)
 	for (uint32_t i = 0; i < VM_PAGES; i++) {
 		guest_write(&guests[0], i, i + 1);
 	}
-	assert_int_equal(count(&guests[0]).clear_pages, 2 * FLOOR + 10); /* all that is free */
+	assert_int_equal(count(&guests[0]).clear_pages, 2 * FLOOR + 10); /* all free frames */
 	for (uint32_t round = 0; round < 3; round++) {
 		for (uint32_t i = 0; i < VM_PAGES; i++) {
 			guest_write(&guests[1], i, i + 1);
@@ -54,7 +54,10 @@ static void test_floor_holds(void **state)
 	}
 }
 
-/* When all pages are in use, a search gives up after a while: others wait for the lock. */
+/*
+ * When all pages are in use, a search gives up after some time, because other CPUs wait for the
+ * lock.
+ */
 static void test_second_chances(void **state)
 {
 	struct guest *guest = &guests[0];
@@ -87,7 +90,7 @@ static bool is_aside(const struct guest *guest, uint32_t page)
 	       !is_mapped(guest, page);
 }
 
-/* Those that are next share a shoot-down; one that is wanted again costs no cipher. */
+/* The next victims share a shoot-down; a page that is used again needs no cipher. */
 static void test_shared_shootdown(void **state)
 {
 	struct guest *guest = &guests[0];
@@ -118,12 +121,14 @@ static void test_shared_shootdown(void **state)
 	assert_in_range(aside, 1, 7);
 	assert_int_equal(crypto.decryptions, decryptions);
 	assert_int_equal(count(guest).mapped_faults, now.mapped_faults + aside);
-	for (uint32_t i = 0; i < VM_PAGES; i++) { /* what was written before is not forgotten */
+	for (uint32_t i = 0; i < VM_PAGES; i++) { /* earlier writes are not forgotten */
 		assert_int_equal(guest_read(guest, i), 3000 + i);
 	}
 }
 
-/* A held page stays whatever the door and other VMs do; at another place it may go. */
+/*
+ * A held page stays whatever the door and other VMs do; after a fault at another place it may go.
+ */
 static void test_hold(void **state)
 {
 	struct guest *guest = &guests[0];
@@ -147,7 +152,7 @@ static void test_hold(void **state)
 		assert_true(is_mapped(guest, i));
 	}
 	press_out(guest, 0);
-	/* So does a pinned one. */
+	/* A pinned page stays too. */
 	const struct region_ops *ops = guest->gmem.regions[0].ops;
 	struct keyed_frame page;
 	assert_int_equal(ops->pin(&guest->gmem, guest->gmem.regions, gpa(0), false, &page), 0);
@@ -157,8 +162,8 @@ static void test_hold(void **state)
 }
 
 /*
- * One instruction of each of two vCPUs in each of two VMs needs 64 pages at once, all sealed, at
- * exactly the floor: each ends within as many faults as it needs pages.
+ * One instruction of each of two vCPUs in each of two VMs needs 64 pages at once, all sealed, with
+ * exactly the floor: each completes within as many faults as it needs pages.
  */
 static void test_forward_progress(void **state)
 {
@@ -199,7 +204,7 @@ static void test_forward_progress(void **state)
 	}
 }
 
-/* Last: nothing is encrypted after it. */
+/* The last test: nothing is encrypted after it. */
 static void test_wipe_before_all(void **state)
 {
 	pager_wipe();

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* vmm/base/work.c: turns, what is taken back, and who hears of an end. */
+/* vmm/base/work.c: the order of steps, works that are taken back, and the kick at an end. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <string.h>
@@ -14,7 +14,7 @@ static struct job {
 	unsigned left, done;
 } jobs[3];
 
-static struct job *taken_back; /* by another CPU, while a step of the job goes on */
+static struct job *taken_back; /* by another CPU, during a step of the job */
 
 static bool step(void *context)
 {
@@ -66,17 +66,17 @@ static void what_waits_is_taken_back(void **state)
 	assert_true(work_some());
 	assert_int_equal(jobs[2].done, 1);
 	assert_false(work_some());
-	assert_false(work_take_back(&jobs[1].work)); /* it is over */
+	assert_false(work_take_back(&jobs[1].work)); /* it is done */
 }
 
-/* Nor the one that a CPU is at, whose owner has to wait. */
+/* A work whose step is running is not taken back; its owner must wait. */
 static void what_is_under_way_is_not(void **state)
 {
 	give(&jobs[0], 2);
 	give(&jobs[1], 1);
 	taken_back = &jobs[0];
 	assert_true(work_some());
-	taken_back = &jobs[0]; /* it stands behind the other, whose step takes it back */
+	taken_back = &jobs[0]; /* it is queued behind the other, whose step takes it back */
 	assert_true(work_some());
 	taken_back = NULL;
 	assert_int_equal(jobs[1].done, 1);
@@ -84,7 +84,7 @@ static void what_is_under_way_is_not(void **state)
 	assert_int_equal(jobs[0].done, 1);
 }
 
-/* A CPU other than the first one kicks it when a work is over, and not before. */
+/* A CPU other than the first kicks the first when a work is done, and not before. */
 static void the_boot_processor_hears_of_an_end(void **state)
 {
 	fake_set_cpu_count(2);

@@ -15,14 +15,14 @@
 
 struct tme_machine tme_machine;
 
-static bool flushed[CPU_MAX]; /* CPUs that ran WBINVD */
+static bool flushed[CPU_MAX]; /* CPUs that have run WBINVD */
 static uint64_t random_state;
 static unsigned zero_lines; /* of the structure, written back as zeros */
 
 static const struct {
 	uint8_t phys_bits;
 	bool pconfig;
-	uint64_t capability, activate, partition; /* partition 0: no such register */
+	uint64_t capability, activate, partition; /* partition 0: the register does not exist */
 } profiles[] = {
 	[1] = { 39, false, 0, 0, 0 },
 	[2] = { 39, false, 0x0000000000000001, 0x0000000000000003, 0 },
@@ -180,7 +180,7 @@ void fake_wrmsr(uint32_t msr, uint64_t value)
 	fake_fail("MSR %x is written, and a fault would not be caught", msr);
 }
 
-/* What WRMSR refuses (336907, "IA32_TME_ACTIVATE"). */
+/* Bits that WRMSR refuses (336907, "IA32_TME_ACTIVATE"). */
 static bool reserved(const struct tme_package *p, uint64_t v)
 {
 	const unsigned k = keyid_bits(v), policy = v >> 4 & 15;
@@ -244,7 +244,7 @@ void fake_wbinvd(void)
 	flushed[this_cpu()] = true;
 }
 
-/* test_tme has MTRRs of its own. */
+/* test_tme defines its own MTRRs. */
 __attribute__((weak)) bool mtrr_free_bits(uint64_t bits)
 {
 	return true;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A driver of virtio devices, for tests: 1 MiB of guest memory, the VM's PCI bus, and what a driver
- * does to registers and rings. The includer brings vlapic_deliver and vioapic_set_line.
+ * A driver of virtio devices, for tests: 1 MiB of guest memory, the VM's PCI bus, and a driver's
+ * accesses to registers and rings. The file that includes this defines vlapic_deliver and
+ * vioapic_set_line.
  */
 #ifndef UMBRA_TESTS_VIRTIO_DRIVER_H
 #define UMBRA_TESTS_VIRTIO_DRIVER_H
@@ -20,7 +21,7 @@
 #define PORT_BAR  0x1000
 #define QUEUE_LEN 8
 
-/* Where queue q lies, and buffers. */
+/* Addresses of queue q, and of buffers. */
 #define DESC(q)	 (0x10000ul + 0x4000 * (q))
 #define AVAIL(q) (DESC(q) + 0x1000)
 #define USED(q)	 (DESC(q) + 0x2000)
@@ -82,7 +83,7 @@ static inline uint64_t pci_config(uint32_t at, uint32_t size, bool write, uint64
 	return access.value;
 }
 
-/* Notifies by the port. */
+/* Notifies through the port. */
 static inline void notify(uint32_t queue)
 {
 	struct io_access access = { .size = 2, .write = true, .value = queue };
@@ -101,7 +102,7 @@ static inline void set_desc(uint64_t table, uint32_t index, uint64_t address, ui
 	poke16(at + 14, next);
 }
 
-/* Makes the chain that begins there available. */
+/* Makes the chain that begins at head available. */
 static inline void offer(uint32_t queue, uint16_t head)
 {
 	poke16(AVAIL(queue) + 4 + 2ul * (avail_index[queue] % QUEUE_LEN), head);
@@ -113,7 +114,7 @@ static inline uint16_t used_index(uint32_t queue)
 	return (uint16_t)peek(USED(queue) + 2, 2);
 }
 
-/* Until nothing is left to do. Returns how many turns it took. */
+/* Works until nothing is left to do. Returns how many turns it took. */
 static inline unsigned work(void)
 {
 	unsigned turns = 0;
@@ -148,7 +149,7 @@ static inline void accept_features(uint64_t features)
 	set_reg(0x14, 1, 1 | 2 | 8);
 }
 
-/* As a driver does it; features beside VERSION_1. */
+/* Starts the device as a driver does; features in addition to VERSION_1. */
 static inline void drive(uint64_t features, uint32_t queues)
 {
 	pci_config(4, 2, true, 7);
@@ -160,7 +161,7 @@ static inline void drive(uint64_t features, uint32_t queues)
 	(void)work();
 }
 
-/* Programs MSI-X vector n as interrupt 0x40 + n, and switches it on. */
+/* Programs MSI-X vector n as interrupt 0x40 + n, and enables it. */
 static inline void use_messages(const struct virtio *device)
 {
 	for (uint32_t i = 0; i < device->msix.count; i++) {
@@ -170,7 +171,7 @@ static inline void use_messages(const struct virtio *device)
 	pci_config(device->msix.capability + 2u, 2, true, 0x8000);
 }
 
-/* An empty VM of one vCPU with its memory and bus. */
+/* Makes an empty VM with one vCPU, memory and a bus. */
 static inline void make_vm(void)
 {
 	memset(&platform, 0, sizeof(platform));

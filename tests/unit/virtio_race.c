@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * vCPUs that use one virtio device at once, under ThreadSanitizer: they add requests to a ring,
- * notify, do the work, read registers and configuration space, mask vectors, and reset the device
- * in the middle of others' turns. Two turns at once are a data race on what serve counts. Beside
- * that: no notification is lost, whoever does the work; a reset ends; nothing is served twice.
+ * vCPUs that use one virtio device at the same time, under ThreadSanitizer: they add requests to a
+ * ring, notify, do the work, read registers and configuration space, mask vectors, and reset the
+ * device in the middle of others' turns. Two turns at once are a data race on the counts in serve.
+ * In addition: no notification is lost, whichever vCPU does the work; a reset ends; nothing is
+ * served twice.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -35,7 +36,7 @@ static uint8_t memory[0x4000] __attribute__((aligned(4096)));
 static uint64_t clock_ticks;
 static pthread_mutex_t driver = PTHREAD_MUTEX_INITIALIZER;
 static uint16_t offered; /* since the last reset; under driver */
-static uint64_t served;	 /* in turns alone */
+static uint64_t served;	 /* written only in turns */
 static uint32_t interrupts, resets;
 static _Thread_local uint64_t random_state;
 
@@ -51,7 +52,7 @@ static uint32_t random_below(uint32_t limit)
 	return (uint32_t)(random_state >> 33) % limit;
 }
 
-/* --- What the device stands on --- */
+/* --- What the device uses --- */
 
 uint64_t fake_rdtsc(void)
 {
@@ -98,7 +99,7 @@ void vioapic_set_line(struct vioapic *to, uint32_t pin, bool high)
 	__atomic_add_fetch(&interrupts, 1, __ATOMIC_RELAXED);
 }
 
-/* Guest memory. Indices are written and read by several CPUs, with the order that x86 has. */
+/* Guest memory. Several CPUs write and read indices, with the memory order of x86. */
 int gmem_read(struct gmem *gmem, gpa_t gpa, void *buf, size_t bytes)
 {
 	if (bytes == 2) {
@@ -172,7 +173,7 @@ static void do_work(struct vcpu *vcpu)
 	}
 }
 
-/* The turn that the reset waits for may be this thread's own next one. */
+/* This thread's own next turn may be the one for which the reset waits. */
 static void reset(struct vcpu *vcpu)
 {
 	touch(vcpu, 0x14, 1, true, 0);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Tests of guest/dev/vlapic*.c as tables of steps: accesses of guests, interrupts, and what has to
- * be seen then. Each test program that includes this has one VM, `vm`.
+ * Tests of guest/dev/vlapic*.c as tables of steps: accesses of guests, interrupts, and expected
+ * results. Each test program that includes this has one VM, `vm`.
  */
 #ifndef UMBRA_VLAPIC_STEPS_H
 #define UMBRA_VLAPIC_STEPS_H
@@ -40,23 +40,23 @@ static void make_apics(uint32_t count)
 enum op {
 	END,
 	W,	  /* write register a of the APIC page: b */
-	R,	  /* read register a: b is expected */
+	R,	  /* read register a of the APIC page: b is expected */
 	WRMSR,	  /* write MSR a: b */
-	WRMSR_GP, /* the same faults */
+	WRMSR_GP, /* as WRMSR, but it must fault */
 	RDMSR,	  /* read MSR a: b is expected */
-	RDMSR_GP, /* the same faults */
+	RDMSR_GP, /* as RDMSR, but it must fault */
 	PENDING,  /* deliverable vector is a; -1: none */
 	TAKE,	  /* a is deliverable, and is delivered */
 	EOI,	  /* end of interrupt */
 	IRQ,	  /* a message from a device to APIC ID `cpu`: vector a, level-triggered if b */
-	CR8,	  /* task priority is a by CR8 */
+	CR8,	  /* sets the task priority to a, through CR8 */
 	TIME,	  /* a TSC ticks pass */
 	NEXT,	  /* the next deadline is a TSC ticks away; -1: never */
-	KICKS,	  /* so many kicks up to now */
+	KICKS,	  /* so many kicks so far */
 	NMIS,
 	INITS,
-	SIPIS,	/* and the last one with vector b */
-	IOAPIC, /* EOIs for vector a at the IOAPIC up to now: b */
+	SIPIS,	/* and the last one had vector b */
+	IOAPIC, /* EOIs for vector a at the IOAPIC so far: b */
 };
 
 struct step {

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * CPUs that do steps of work, under ThreadSanitizer: what a step changes is plain memory, so a work
- * that two CPUs are at, or that its owner has back too early, is a data race. Three kinds: one that
- * is taken back again and again; copies out of sealed files, by one buffer; and burials, of which
- * the boot processor hears when all is back. 0: all is well.
+ * CPUs that do steps of work, under ThreadSanitizer: a step changes plain memory, so it is a data
+ * race if two CPUs do steps of one work, or if its owner gets it back too early. Three kinds of
+ * work: one that is taken back again and again; copies out of sealed files, through one buffer; and
+ * burials, whose end the boot processor learns. Exits with 0 on success.
  *
  * CPU 0: the boot processor. The others idle.
  */
@@ -58,7 +58,7 @@ static void count_step(void)
 	__atomic_add_fetch(&steps_of[self], 1, __ATOMIC_RELAXED);
 }
 
-/* --- One that is taken back --- */
+/* --- A work that is taken back --- */
 
 static struct {
 	struct work work;
@@ -87,7 +87,7 @@ static void use_counter(void)
 	while (!ended() && !work_take_back(&counter.work)) {
 		race_pause();
 	}
-	counter.value += 10 - counter.value % 10; /* nobody else is at it */
+	counter.value += 10 - counter.value % 10; /* no other CPU does a step of it */
 	counter.ended = false;
 	work_add(&counter.work);
 }
@@ -99,7 +99,7 @@ static uint8_t plain[FILE_PAGES * PAGE_SIZE], sealed[FILES][FILE_PAGES * PAGE_SI
 static struct file_job {
 	struct work work;
 	struct vm_file file;
-	struct gmem gmem; /* whose address says which it is */
+	struct gmem gmem; /* its address identifies the VM */
 	uint8_t memory[FILE_PAGES * PAGE_SIZE];
 	uint64_t done;
 	bool ended; /* atomic */
@@ -195,7 +195,7 @@ static void make_files(void)
 
 /* --- Burials --- */
 
-static uint64_t frames; /* that wait; atomic, as the allocator's */
+static uint64_t frames; /* not free yet; atomic, like the allocator's count */
 
 static bool bury_page(const struct ept_root *root, struct gmem_region *region, enum gmem_bury how)
 {
@@ -285,7 +285,7 @@ int main(void)
 	return 0;
 }
 
-/* --- What none of this needs --- */
+/* --- Functions that this test does not use --- */
 
 int wipe_register(void *area, size_t bytes)
 {

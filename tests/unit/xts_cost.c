@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Counts the instructions that one 4 KiB page of AES-256-XTS takes, in the objects that go into the
- * product: a child encrypts and decrypts pages while its parent steps it one instruction at a time.
- * It guards the compiler flags: without -fbuiltin the figure trebles. 0: within the limit.
+ * Counts the instructions for one 4 KiB page of AES-256-XTS, in the objects that are linked into
+ * the product: a child encrypts and decrypts pages while its parent single-steps it. It guards the
+ * compiler flags: without -fbuiltin the count trebles. Exits with 0 when it is within the limit.
  */
 #include <signal.h>
 #include <stdio.h>
@@ -16,7 +16,7 @@
 
 #define LIMIT 45000l
 
-/* What the linked objects need of the product and the count does not touch. */
+/* Functions of the product that the linked objects need; not in what is counted. */
 _Noreturn void panic(const char *fmt, ...);
 int wipe_register(void *area, size_t bytes);
 _Noreturn void panic(const char *fmt, ...)

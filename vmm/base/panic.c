@@ -31,7 +31,7 @@ _Noreturn void panic_text(const char *fmt, ...) PRINTF_LIKE(1, 2);
 /*
  * Only one CPU ends the machine. Another CPU that calls this waits for good, and the first one's
  * NMI stops it: if it went on, its own NMI would stop the first CPU while that wipes keys. CPUs are
- * told apart by CPUID, which works in any state of the machine, unlike percpu_self.
+ * distinguished by CPUID, which works in any state of the machine, unlike percpu_self.
  */
 static void claim_end(void)
 {
