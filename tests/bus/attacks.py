@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A script for the bus: the six attacks on memory under KeyIDs, against Umbra with two VMs, and
-what TME-MK does not protect from.
+"""A script for the bus: the six attacks on memory under KeyIDs, against Umbra with two VMs, and two
+attacks from which TME-MK does not protect.
 
-The guest "scribe" writes and reads its pages as it is asked: first in the VM "a", whose secret they
-are, then in the VM "b", which gets memory that was a's.
+The guest "scribe" writes and reads its pages on request: first in the VM "a", which has a
+secret, then in the VM "b", which gets memory that was a's.
 
-Words: the scanner (tests/bus/dramscan), and what the machine is: "honest" (each attack has to
-fail); "pconfig" (DROP=pconfig: PCONFIG changes no key, so all memory is under one key) and "tweak"
-(TWEAK=constant), the controls, where attacks have to succeed.
+Words: the scanner (tests/bus/dramscan), and the kind of machine: "honest" (each attack must
+fail); "pconfig" (DROP=pconfig: PCONFIG changes no key, so all memory is under one key) and
+"tweak" (TWEAK=constant), the controls, where attacks must succeed.
 
-As a program of its own it prints a table of what the runs in a folder of cases said.
+Run as a program, it prints a table of the results of the cases in a folder.
 """
 
 import collections
@@ -23,11 +23,11 @@ from markers import PAGE_BYTES, Scanner, page as marked_page
 SHELL = '\x1e'          # Ctrl-^
 BLOCK_BYTES = 16
 PAGE_BLOCKS = PAGE_BYTES // BLOCK_BYTES
-PAGES = 16              # that a guest fills
-SECRET = 1000           # the first number of a; b's are others
-KEYIDS = 16             # of P4, with KeyID 0
+PAGES = 16              # pages that the guest fills
+SECRET = 1000           # the first number of a; b has other numbers
+KEYIDS = 16             # of P4, including KeyID 0
 GUESSES = 8
-PEEKED = 256            # bytes that are looked at by Umbra's command
+PEEKED = 256            # bytes that Umbra's command shows
 
 ATTACKS = ['kernel mapping', 'freed data', 'cross-domain replay', 'delayed compare', 'wear-out',
            'relocation']
@@ -35,17 +35,18 @@ RESIDUAL = ['same-key replay', 'bit flip']
 CASES = {'honest': 'row-45-46-attacks', 'pconfig': 'row-27-45-control-one-key',
          'tweak': 'row-45-control-constant-tweak'}
 
-Vm = collections.namedtuple('Vm', 'name keyid where')       # where: page's number to its address
+# where: the address of each page, by its number
+Vm = collections.namedtuple('Vm', 'name keyid where')
 
 
 def equal_blocks(one, other):
-    """How many 16-byte blocks at the same place are equal."""
+    """How many 16-byte blocks are equal at the same offset."""
     return sum(one[at:at + BLOCK_BYTES] == other[at:at + BLOCK_BYTES]
                for at in range(0, min(len(one), len(other)), BLOCK_BYTES))
 
 
 class Attack:
-    """What somebody does who has Umbra's shell and the memory bus."""
+    """An attacker with Umbra's shell and the memory bus."""
 
     def __init__(self, bus, program, machine):
         self.bus = bus
@@ -53,19 +54,20 @@ class Attack:
         self.machine = machine
 
     def verdict(self, name, leaks, text):
-        """Says what an attack gave, and ends the run where it should have given the other."""
+        """Reports the result of an attack, and ends the run if it is not the expected one."""
         self.bus.say(f'{name}: {"succeeds" if leaks else "fails"}: {text}')
         control = {'honest': RESIDUAL, 'pconfig': ATTACKS[:5], 'tweak': ATTACKS[5:]}
         check(leaks == (name in control[self.machine]),
               f'{name}, machine {self.machine}: leaks = {leaks}: {text}')
 
     def started(self, name):
-        """A VM has started, and its guest has filled its pages: all that is known of it."""
+        """Waits until a VM has started and its guest has filled its pages; returns the Vm."""
         text = self.bus.wait('pages are filled;')
         return self.look(name, text)
 
     def look(self, name, text):
-        """What leaves the caches of a VM that has started, as its text says."""
+        """The facts about a VM that has started: its KeyID, from the log, and the addresses of its
+        pages."""
         keyid = int(re.findall(rf'vm {name}: starts .* under KeyID (\d+)', text)[-1])
         self.bus.evict()
         found = Scanner(self.program, self.bus.dump('seen.bin', keyid)).markers()
@@ -73,7 +75,8 @@ class Attack:
         return Vm(name, keyid, where)
 
     def shell(self, order, until):
-        """Types an order into Umbra's shell, from a guest's console; what it says until then."""
+        """Types a command into Umbra's shell, from a guest's console; returns the output up to
+        `until`."""
         self.bus.type(SHELL)
         self.bus.wait('umbra> ')
         self.bus.type(order + '\r')
@@ -85,7 +88,7 @@ class Attack:
         return self.started(name)
 
     def order(self, text, evict=True):
-        """One line for the guest at the console; its answer. What is cached leaves afterwards."""
+        """Sends a line to the guest at the console, flushes the caches, and returns the answer."""
         self.bus.type(text + '\r')
         self.bus.wait('scribe: ')
         answer = self.bus.wait(';')
@@ -94,17 +97,18 @@ class Attack:
         return answer
 
     def write(self, page, number):
-        """The guest fills a page with a number's markers."""
+        """Makes the guest fill a page with a number's markers."""
         self.order(f'w {page} {number}')
 
     def blocks_of(self, page, number):
-        """How many of the page's blocks the guest reads as those of a number; the last other."""
+        """How many of the page's blocks the guest reads as blocks of a number; the last other
+        number."""
         words = re.search(r'has (\d+) blocks of number \d+, last other (\d+)',
                           self.order(f'r {page} {number}'))
         return int(words.group(1)), int(words.group(2))
 
     def power_off(self):
-        """The end."""
+        """Ends the run."""
         self.bus.type(SHELL)
         self.bus.wait('umbra> ')
         self.bus.type('poweroff now\r')
@@ -115,7 +119,7 @@ class Attack:
 
 
 def peek(attack, address):
-    """What Umbra reads there through a mapping of its own, under KeyID 0."""
+    """What Umbra reads at the address through its own mapping, under KeyID 0."""
     text = attack.shell(f'peek {address:x} {PEEKED}', f'  {address + PEEKED - BLOCK_BYTES:012x}  ')
     text += attack.bus.wait('umbra> ')
     rows = re.findall(r'  [0-9a-f]{12}  ((?:[0-9a-f]{2} ){16})', text)
@@ -123,7 +127,7 @@ def peek(attack, address):
 
 
 def kernel_mapping(attack, a):
-    """A mapping under KeyID 0 of a frame that is a VM's: Umbra's own command has one."""
+    """A mapping of a VM's frame under KeyID 0: Umbra's own command makes one."""
     address = a.where[SECRET]
     seen = peek(attack, address)
     check(len(seen) == PEEKED, f'peek showed {len(seen)} bytes')
@@ -136,7 +140,7 @@ def kernel_mapping(attack, a):
 
 
 def freed_data(attack, a, kept):
-    """Memory of a VM that has ended, before anybody else has written to it."""
+    """Memory of a VM that has ended, before another VM has written to it."""
     attack.bus.type('destroy a\r')
     attack.bus.wait('its key is dead')
     attack.bus.wait('umbra> ')
@@ -152,7 +156,7 @@ def freed_data(attack, a, kept):
 
 
 def replay(attack, page, address, number, old):
-    """The ciphertext of a's page is put back where it was, under b."""
+    """The ciphertext of a's page is written back at its address, where b now runs."""
     attack.bus.write(address, old)
     blocks, _ = attack.blocks_of(page, number)
     attack.verdict('cross-domain replay', blocks != 0,
@@ -160,7 +164,7 @@ def replay(attack, page, address, number, old):
 
 
 def compare(attack, page, address, number, old):
-    """b writes each guess where the secret was, and its ciphertext is compared with a's."""
+    """b writes guesses at the address of the secret, and their ciphertext is compared with a's."""
     guesses = range(number - GUESSES // 2, number + GUESSES // 2)
     matches = []
     for guess in guesses:
@@ -175,7 +179,7 @@ def compare(attack, page, address, number, old):
 
 
 def wear_out(attack, b, page, address):
-    """A new key: what the old one has encrypted counts no more, and nothing is encrypted alike."""
+    """A new key: the count of encrypted blocks starts again, and the ciphertext differs."""
     number = SECRET + 500
     at_first = attack.bus.blocks(b.keyid)
     attack.write(page, number)
@@ -213,7 +217,7 @@ def relocation(attack, b):
 
 
 def residual(attack, b):
-    """What TME-MK does not protect from: an older state of the same page, and a changed bit."""
+    """TME-MK does not protect from an older state of the same page, nor from a changed bit."""
     address, number = b.where[2 * SECRET + 3], SECRET + 700
     attack.write(3, number)
     old = attack.page(address)
@@ -229,7 +233,7 @@ def residual(attack, b):
 
 
 def main(bus, program, machine):
-    """Attacks."""
+    """Runs all attacks."""
     attack = Attack(bus, program, machine)
     a = attack.started('a')
     check(sorted(a.where) == list(range(SECRET, SECRET + PAGES)), f'a\'s pages: {a.where}')
@@ -257,14 +261,14 @@ def main(bus, program, machine):
 
 
 def said(folder, case):
-    """What a run said of each attack: the verdict and the figures."""
+    """The results of a run: verdict and figures of each attack."""
     with open(os.path.join(folder, case, 'out', 'bus.log'), encoding='utf-8') as file:
         lines = re.findall(r'^([a-z -]+): (fails|succeeds): (.*)$', file.read(), re.MULTILINE)
     return {name: (verdict, text) for name, verdict, text in lines}
 
 
 def print_table(folder):
-    """The attacks, and their controls. How many lines are missing."""
+    """Prints the attacks and their controls. Returns how many lines are missing."""
     honest, one_key, tweak = (said(folder, CASES[name]) for name in ('honest', 'pconfig', 'tweak'))
     missing = 0
     for name in ATTACKS + RESIDUAL:

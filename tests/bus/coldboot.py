@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A script for the bus: takes the machine's DRAM once the guest "markers" has filled its memory,
-and once more when the machine powers off.
+"""A script for the bus: dumps the machine's DRAM when the guest "markers" has filled its memory,
+and again when the machine powers off.
 
-Words: the scanner (tests/bus/dramscan), the engine (software or none), how many AES key schedules
-there have to be, and text that only umbra.conf held. Initrd and key file hold markers, too.
+Words: the scanner (tests/bus/dramscan), the engine (software or none), the expected number of
+AES key schedules, and text that only umbra.conf contains. Initrd and key file contain markers,
+too.
 """
 
 import collections
@@ -14,19 +15,19 @@ from markers import PAGE_BYTES, Scanner
 
 READY = 'pages hold their numbers'
 END = 'the machine powers off, as [host] exit says'
-NUMBERS = 16384         # what the guest writes: 0 to NUMBERS - 1
-KEY_FILE = 30000        # and the number of which the key file is made; between them, the initrd's
+NUMBERS = 16384         # the guest writes 0 to NUMBERS - 1
+KEY_FILE = 30000        # the key file's marker; the initrd has the numbers in between
 WINDOW = r'window: (\d+) pages in clear, \d+ of them at 0x([0-9a-f]+)-0x([0-9a-f]+)'
 
 
 def check(condition, text):
-    """A test that fails ends the run with this text."""
+    """If a test fails, ends the run with this text."""
     if not condition:
         raise RuntimeError(text)
 
 
 def window_of(text):
-    """Number of pages and ranges of the window, from the log."""
+    """Number of pages and address ranges of the window, from the log."""
     pieces = re.findall(WINDOW, text)
     check(pieces, 'the log does not say where the window lies')
     pages = int(pieces[0][0])
@@ -37,17 +38,17 @@ def window_of(text):
 
 
 def inside(ranges, address):
-    """Whether a block of 16 bytes lies in one of the ranges."""
+    """Does a block of 16 bytes lie in one of the ranges?"""
     return any(start <= address and address + 16 <= end for start, end in ranges)
 
 
 def list_few(addresses):
-    """A few of them for a message."""
+    """The first few of the addresses, for a message."""
     return ', '.join(f'{address:#x}' for address in addresses[:8])
 
 
 def check_keys(bus, scanner, expected):
-    """What a cold boot gives today where the keys lie in memory."""
+    """Checks what an attack with a cold boot finds while the keys are in memory."""
     keys = scanner.keys()
     kinds = collections.Counter(f'AES-{key.bits} {key.use}' for key in keys)
     bus.say(f'{len(keys)} key schedules of {len({key.key for key in keys})} keys: '
@@ -57,7 +58,7 @@ def check_keys(bus, scanner, expected):
 
 
 def copies_of(bus, scanner, text):
-    """Where a text lies."""
+    """The addresses of a text."""
     path = os.path.join(bus.out, 'text')
     with open(path, 'w', encoding='ascii') as file:
         file.write(text)
@@ -65,7 +66,7 @@ def copies_of(bus, scanner, text):
 
 
 def check_wiped(bus, program, when):
-    """DRAM holds nothing any more that was secret."""
+    """Checks that DRAM holds no secret any more."""
     scanner = Scanner(program, bus.dump('dram.bin'))
     found = [address for address, _ in scanner.markers()]
     keys = [key.address for key in scanner.keys()]
@@ -74,7 +75,7 @@ def check_wiped(bus, program, when):
 
 
 def main(bus, program, engine, schedules, text):
-    """Dumps and judges."""
+    """Dumps DRAM and judges it."""
     log = bus.wait(READY)
     bus.type('.')       # the guest goes on when the machine does
     scanner = Scanner(program, bus.dump('dram.bin'))
@@ -99,4 +100,4 @@ def main(bus, program, engine, schedules, text):
     check(not raw_key, f'the key file is left in memory: {list_few(raw_key)}')
     check(not texts, f'the command line is left in memory: {list_few(texts)}')
     bus.wait(END)
-    check_wiped(bus, program, 'at power-off')  # before the last line leaves
+    check_wiped(bus, program, 'at power-off')  # before the last line is sent

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Looks through a dump of memory as somebody would who took the memory modules out. Each line of
+ * Searches a dump of memory, as an attacker who takes the memory modules out could. Each line of
  * its output is one find:
  *
  *   dramscan DUMP markers    "ADDRESS NUMBER": the first block of a number in each page
  *   dramscan DUMP keys       "ADDRESS BITS encryption|decryption KEY": an AES key schedule. KEY
- *                            counts keys: equal keys have equal numbers; no key is printed.
- *   dramscan DUMP bytes FILE...   "ADDRESS FILE": the content of a file, all of it in a row
+ *                            numbers the keys: equal keys have equal numbers; no key is printed.
+ *   dramscan DUMP bytes FILE...   "ADDRESS FILE": the whole content of a file, in one piece
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -73,7 +73,7 @@ static void scan_markers(struct blob dump)
 	}
 }
 
-/* The numbers of keys seen so far. */
+/* The keys found so far, which have numbers. */
 struct keys {
 	uint8_t key[KEYS_MAX][KEYSCAN_KEY_BYTES_MAX];
 	unsigned count;

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """A script for the bus: what the end of the machine leaves of guests' registers in DRAM.
 
-Guests "regmark" have markers in general and vector registers, on fewer CPUs than there are guests:
-Umbra saves them where vCPUs and stacks are. A panic (an instruction of Umbra's is broken) or a
-reset ends the machine.
+Guests "regmark" have markers in general and vector registers, on fewer CPUs than there are
+guests, so Umbra saves the registers with vCPUs and on stacks. A panic (an instruction of Umbra
+is broken) or a reset ends the machine.
 
-Words: the scanner (tests/bus/dramscan), the linked image, how many guests, panic or reset.
+Words: the scanner (tests/bus/dramscan), the linked image, the number of guests, panic or reset.
 """
 
 from coldboot import check, inside, list_few, window_of
@@ -16,7 +16,7 @@ from markers import Scanner
 GENERAL = range(500000, 500004)
 VECTOR = range(500004, 500008)
 AGAIN = 'started by EDK II'
-LEFT = 'firmware keeps these lines'     # said on the way to the end, when all has been zeroed
+LEFT = 'firmware keeps these lines'     # logged near the end, when all has been zeroed
 
 
 def registers(bus, program):
@@ -27,7 +27,7 @@ def registers(bus, program):
 
 
 def main(bus, program, image, guests, how):
-    """Ends the machine and looks."""
+    """Ends the machine and searches its DRAM."""
     log = ''.join(bus.wait(READY) for _ in range(int(guests)))
     _, ranges = window_of(log)
     own = [(at, number) for at, number in registers(bus, program) if not inside(ranges, at)]

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A script for the bus: turns over one bit of a sealed page of the guest "flip".
+"""A script for the bus: flips one bit of a sealed page of the guest "flip".
 
-Where its ciphertext lies is found as an attacker would: of the dumps between which one page was
-sealed again, those frames changed as a whole that changed with this page and with no other.
+It finds the ciphertext as an attacker would: it dumps DRAM before and after each time that one
+page was sealed again, and takes the frame that changed as a whole with this page and with no
+other.
 """
 
 import re
@@ -14,12 +15,12 @@ BLOCK_BYTES = 16
 ROUNDS = 7
 SEALED = 'was changed and sealed'
 BIT = 5
-BLOCK = 77              # of the page's 256
-LAST_PAGE = '900'       # the one that the guest changes last
+BLOCK = 77              # of the page's 256 blocks
+LAST_PAGE = '900'       # the page that the guest changes last
 
 
 def changed(before, after):
-    """Frames of which no 16-byte block is what it was."""
+    """The frames in which no 16-byte block is the same as before."""
     frames = set()
     for at in range(0, len(before), PAGE_BYTES):
         if before[at:at + BLOCK_BYTES] == after[at:at + BLOCK_BYTES]:
@@ -31,12 +32,12 @@ def changed(before, after):
 
 
 def pages_of(text):
-    """Which pages the guest says it changed."""
+    """The pages that the guest reports as changed."""
     return re.findall(r'page (\d+) ' + SEALED, text)
 
 
 def find(bus):
-    """The frame of the page that was changed last."""
+    """Finds the frame of the page that was changed last."""
     text, before, with_it, with_others = '', None, [], []
     for number in range(ROUNDS):
         text += bus.wait(SEALED)
@@ -55,7 +56,7 @@ def find(bus):
 
 
 def main(bus):
-    """Finds the page, turns the bit over, and asks the guest."""
+    """Finds the page, flips the bit, and asks the guest."""
     bus.flip(find(bus) + BLOCK * BLOCK_BYTES + 3, BIT)
     differ = re.findall(r'page (\d+) block (\d+) differs', bus.wait('blocks differ'))
     bus.say(f'after one bit: (page, block) that differ: {differ}')

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A script for the bus: takes the machine's DRAM once several guests "markers" have filled their
-memory, and judges whose markers it holds.
+"""A script for the bus: dumps the machine's DRAM when several guests "markers" have filled their
+memory, and judges whose markers it contains.
 
 Words: the scanner (tests/bus/dramscan), then for each set of markers NAME:FIRST:COUNT:VERDICT,
-where VERDICT is "clear" (all of them are in DRAM as they were written) or "gone" (none is). FIRST
-below 100000 are pages of the guest NAME; the others are files of the stick.
-The guests are let go one after the other, in the order in which they are named.
+where VERDICT is "clear" (all of them are in DRAM as they were written) or "gone" (none is).
+FIRST below 100000 means pages of the guest NAME; other numbers are in files of the stick. The
+guests go on one after the other, in the order of the words.
 """
 
 import re
@@ -17,7 +17,7 @@ FILES = 100000
 
 
 def main(bus, program, *sets):
-    """Dumps and judges."""
+    """Dumps DRAM and judges it."""
     wanted = [(name, int(first), int(count), verdict)
               for name, first, count, verdict in (word.split(':') for word in sets)]
     guests = list(dict.fromkeys(name for name, first, _, _ in wanted if first < FILES))

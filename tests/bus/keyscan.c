@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Each word of a schedule is a function of two earlier ones. For most words it is their XOR, which
- * InvMixColumns leaves alone, for it is linear: one such word is looked at first, and rules nearly
- * every offset out. Words are little-endian here: byte 0 of FIPS 197 is the lowest.
+ * Each word of a schedule is a function of two earlier words. Most words are the XOR of these, also
+ * after InvMixColumns, which is linear: the scanner checks one such word first, and so rules out
+ * nearly every offset. Words are little-endian here: byte 0 of FIPS 197 is the lowest.
  */
 #include "tests/bus/keyscan.h"
 
@@ -15,7 +15,7 @@ struct form {
 	unsigned rounds;
 	bool decryption;
 	size_t bytes;
-	/* Where the words lie that are looked at first: [0] has to be [1] ^ [2]. */
+	/* Offsets of the words to check first: [0] must be [1] ^ [2]. */
 	size_t first_look[3];
 };
 
@@ -31,7 +31,7 @@ static uint32_t load(const uint8_t *at)
 	return word;
 }
 
-/* Of each of four bytes: times x in GF(2^8). */
+/* Multiplies each of four bytes by x in GF(2^8). */
 static uint32_t times_x(uint32_t word)
 {
 	return (word << 1 & 0xfefefefe) ^ (word >> 7 & 0x01010101) * 0x1b;
@@ -56,7 +56,9 @@ static uint32_t substitute(uint32_t word)
 	       (uint32_t)sbox[word >> 16 & 255] << 16 | (uint32_t)sbox[word >> 24] << 24;
 }
 
-/* 3 generates the field's multiplicative group: p runs through it, q through the inverses. */
+/*
+ * 3 generates the field's multiplicative group: p runs through the group, q through the inverses.
+ */
 static void make_sbox(void)
 {
 	uint8_t p = 1, q = 1;
@@ -78,7 +80,7 @@ static void make_sbox(void)
 	sbox[0] = 0x63;
 }
 
-/* Where word i of the expansion lies. */
+/* The offset of word i of the expansion. */
 static size_t place(const struct form *form, unsigned i)
 {
 	unsigned round = form->decryption ? form->rounds - i / 4 : i / 4;
@@ -96,7 +98,7 @@ static void make_forms(void)
 		form->rounds = form->key_words + 6;
 		form->decryption = n % 2 != 0;
 		form->bytes = (form->rounds + 1) * ROUND_KEY_BYTES;
-		/* All three within the inner round keys. */
+		/* All three words lie in the inner round keys. */
 		look = 2 * form->key_words + 1;
 		form->first_look[0] = place(form, look);
 		form->first_look[1] = place(form, look - 1);
@@ -147,7 +149,7 @@ static void report(const struct form *form, const uint8_t *data, size_t offset,
 	found(context, &hit);
 }
 
-/* Most memory is zero. The third round key never is: no key has all of it given. */
+/* Most memory is zero, but the third round key never is, because no key byte is in it directly. */
 static bool is_blank(const uint8_t *at)
 {
 	uint64_t words[2];

@@ -13,16 +13,16 @@ struct keyscan_hit {
 	size_t offset;	    /* of the first round key in memory */
 	unsigned key_bytes; /* 16, 24 or 32 */
 	bool decryption;
-	uint8_t key[KEYSCAN_KEY_BYTES_MAX]; /* the AES key, whichever form it has */
+	uint8_t key[KEYSCAN_KEY_BYTES_MAX]; /* the AES key of a schedule in either form */
 };
 
 typedef void keyscan_found(void *context, const struct keyscan_hit *hit);
 
 /*
- * A schedule is 11, 13 or 15 round keys of 16 bytes in a row, as FIPS 197 expands them
- * (encryption), or last first with all but the outer two through InvMixColumns (decryption, FIPS
- * 197 "Equivalent Inverse Cipher"): how the AES instructions and mbedTLS' tables take them. All of
- * it has to be there, to the bit. Returns how many there are.
+ * A schedule is 11, 13 or 15 consecutive round keys of 16 bytes: as FIPS 197 expands them
+ * (encryption), or in reverse order with InvMixColumns on all but the outer two (decryption, FIPS
+ * 197 "Equivalent Inverse Cipher"). The AES instructions and mbedTLS' tables use these forms. Calls
+ * found for each schedule that is complete to the bit, and returns how many there are.
  */
 size_t keyscan(const uint8_t *data, size_t bytes, keyscan_found *found, void *context);
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Numbered markers: 16-byte blocks that a guest computes at run time, so that no image holds them,
- * and that a scanner recognises wherever they lie. A marked page is full of blocks with its number.
+ * Numbered markers: 16-byte blocks that a guest computes at run time, so that no image contains
+ * them, and that a scanner recognises wherever they are. A marked page is full of blocks with its
+ * number.
  */
 #ifndef UMBRA_TEST_MARKER_H
 #define UMBRA_TEST_MARKER_H
@@ -15,10 +16,10 @@
 
 struct marker {
 	uint64_t first;	 /* the number, mixed */
-	uint64_t second; /* that and which block of the page it is */
+	uint64_t second; /* the number and the index of the block in its page */
 };
 
-/* The finisher of splitmix64: one to one. */
+/* The finisher of splitmix64, which is a bijection. */
 static inline uint64_t marker_mix(uint64_t z)
 {
 	z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9;
@@ -26,7 +27,10 @@ static inline uint64_t marker_mix(uint64_t z)
 	return z ^ z >> 31;
 }
 
-/* Its inverse: the factors' inverses modulo 2^64, the shifts undone. */
+/*
+ * The inverse of marker_mix: multiplies by the factors' inverses modulo 2^64, and undoes the
+ * shifts.
+ */
 static inline uint64_t marker_unmix(uint64_t z)
 {
 	z = (z ^ z >> 31 ^ z >> 62) * 0x319642b2d24d8ec3;
@@ -41,7 +45,7 @@ static inline struct marker marker_make(uint64_t number, uint64_t block)
 	return (struct marker){ first, marker_mix(first + 1 + block) };
 }
 
-/* True, and its number, for a marker; by chance for one in 2^100 other blocks. */
+/* True, with its number, for a marker. One in 2^100 other blocks would pass by chance. */
 static inline bool marker_read(const struct marker *marker, uint64_t *number)
 {
 	*number = marker_unmix(marker->first) - MARKER_BASE;

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The markers of marker.h, for files, and what tests/bus/dramscan finds of them."""
+"""The markers of marker.h, for files, and the finds of tests/bus/dramscan."""
 
 import collections
 import struct
@@ -26,7 +26,7 @@ def page(number):
 
 
 def pages(first, count):
-    """Several, with numbers in a row."""
+    """Several pages, with consecutive numbers."""
     return b''.join(page(number) for number in range(first, first + count))
 
 
@@ -34,14 +34,14 @@ Key = collections.namedtuple('Key', 'address bits use key')
 
 
 class Scanner:
-    """The program that looks through dumps."""
+    """The program that searches dumps."""
 
     def __init__(self, program, dump):
         self.program = program
         self.dump = dump
 
     def scan(self, *words):
-        """Its output: a list of words a line."""
+        """Runs it; returns its output as a list of words for each line."""
         done = subprocess.run([self.program, self.dump, *words], stdout=subprocess.PIPE,
                               stderr=subprocess.PIPE, check=False)
         if done.returncode != 0:
@@ -53,7 +53,7 @@ class Scanner:
         return [(int(address, 16), int(number)) for address, number in self.scan('markers')]
 
     def keys(self):
-        """AES key schedules; `key` counts keys, equal ones are equal."""
+        """AES key schedules; `key` numbers the keys, equal keys have equal numbers."""
         return [Key(int(address, 16), int(bits), use, int(key))
                 for address, bits, use, key in self.scan('keys')]
 

@@ -1,22 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A script for the bus: what a dump shows of Umbra's own memory, where KeyID 0 is in clear.
+"""A script for the bus: what a dump shows of Umbra's own memory, on a machine where KeyID 0 is in
+clear.
 
-The guest "regmark" has markers in its registers, which Umbra saves in its heap; the name of its
-kernel's file lies in the image's data; and the random generator has a key schedule.
+The guest "regmark" has markers in its registers, which Umbra saves in its heap; the image's data
+contains the name of its kernel's file; and the random generator has a key schedule.
 
-Words: the scanner (tests/bus/dramscan); "gone", or "clear" for a control, where Umbra has no KeyID
-or that has no key; the name of the file.
+Words: the scanner (tests/bus/dramscan); "gone", or "clear" for a control, in which Umbra has no
+KeyID or its KeyID has no key; the name of the file.
 """
 
 from coldboot import check, copies_of, list_few
 from markers import Scanner
 
 READY = 'four markers are in registers'
-NUMBERS = range(500000, 500004)     # regmark's
+NUMBERS = range(500000, 500004)     # the markers of regmark
 
 
 def main(bus, program, verdict, name):
-    """Dumps and judges."""
+    """Dumps DRAM and judges it."""
     bus.wait(READY)
     scanner = Scanner(program, bus.dump('dram.bin'))
     found = {number: address for address, number in scanner.markers() if number in NUMBERS}

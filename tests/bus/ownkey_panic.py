@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A script for the bus: breaks Umbra itself while two guests "regmark" run, one of them under a
-KeyID, and Umbra has a KeyID of its own. The machine's figures then say whether a dirty line of one
-of these KeyIDs is left.
+KeyID, and Umbra has its own KeyID. The machine's figures then show whether a dirty line of one
+of these KeyIDs is left in a cache.
 
 Words: the linked image; what follows the panic (stay or reboot).
 """
@@ -18,11 +18,11 @@ def main(bus, image, after):
     code, offset = code_of(bus.out, image, 'run_vms')
     places = find(bus.read(0, bus.bytes), code, offset)
     check(len(places) == 1, f'{len(places)} places look like run_vms')
-    bus.evict()     # else a CPU goes on with the line that it has
+    bus.evict()     # else a CPU still uses the old line in its cache
     bus.write(places[0], UD2)
     bus.type('\x1evms\r')
     if after == 'reboot':
         bus.wait('the machine is reset, as [host] on-panic says')
         bus.wait(READY)
         bus.wait(READY)
-        bus.type('.')   # to the guest in clear; the other one ends by itself
+        bus.type('.')   # for the guest in clear; the other one ends by itself

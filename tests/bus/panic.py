@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """A script for the bus: breaks Umbra itself while the guest "markers" has filled its memory.
 
-One instruction of a command of the shell becomes UD2, then the command is typed: an exception in
-the hypervisor, with a sealed VM, several CPUs and all keys there. What DRAM holds once the panic
-has spoken is judged: no key, no number of the guest.
+It replaces one instruction of a shell command by UD2, then types the command: an exception in
+the hypervisor, with a sealed VM, several CPUs and all keys. Then it judges DRAM after the panic:
+no key, no number of the guest.
 
-Words: the scanner (tests/bus/dramscan), the linked image, the function to break, what to type.
+Words: the scanner (tests/bus/dramscan), the linked image, the function to break, the text to
+type.
 """
 
 import os
@@ -15,13 +16,13 @@ from coldboot import READY, check, check_wiped
 from markers import Scanner
 
 UD2 = b'\x0f\x0b'
-LOOK = 48               # bytes of the function that have to be the same
+LOOK = 48               # so many bytes of the function are compared
 PAGE_BYTES = 4096
 STORED = 'firmware keeps these lines'
 
 
 def code_of(out, image, function):
-    """The first bytes of a function, and where they lie in the image."""
+    """The first bytes of a function, and their offset in the image."""
     path = os.path.join(out, 'text.bin')
     subprocess.run(['objcopy', '-O', 'binary', '-j', '.text', image, path], check=True)
     names = subprocess.run(['nm', image], check=True, stdout=subprocess.PIPE, text=True).stdout
@@ -34,7 +35,8 @@ def code_of(out, image, function):
 
 
 def find(dump, code, offset):
-    """Where the code lies in DRAM: firmware keeps its own copy of the file, aligned otherwise."""
+    """The address of the code in DRAM. Firmware keeps its own copy of the file, with another
+    alignment."""
     found, at = [], dump.find(code)
     while at >= 0:
         if (at - offset) % PAGE_BYTES == 0:
@@ -44,7 +46,7 @@ def find(dump, code, offset):
 
 
 def main(bus, program, image, function, command):
-    """Breaks it and looks."""
+    """Breaks the function and judges DRAM."""
     bus.wait(READY)
     before = Scanner(program, bus.dump('dram.bin'))
     check(before.keys() and before.markers(), 'nothing secret is there to be wiped')

@@ -3,7 +3,7 @@
 """panic_kept.py PRODUCT OUT: the record of a panic outlives power-off, and is shown once.
 
 On QEMU, where firmware keeps variables in flash: one run of a copy of Umbra whose self-test was
-made to fail, and two of Umbra as it is. Prints what each says; status 1 with a reason.
+made to fail, and two runs of Umbra itself. Prints the output of each; fails with a reason.
 """
 
 import os
@@ -28,7 +28,7 @@ SECOND = [SHOWN, r'\| Umbra \S+, which began 20\d\d-\d\d-\d\d \d\d:\d\d:\d\d and
 
 
 def run(out, name, program, stop):
-    """What a run has written to the serial line."""
+    """Runs it once; returns its output on the serial line."""
     folder = os.path.join(out, name)
     target = os.path.join(folder, 'esp', 'EFI', 'BOOT')
     os.makedirs(target)
@@ -48,7 +48,7 @@ def run(out, name, program, stop):
 
 
 def expect(text, patterns):
-    """All of them are there, in this order."""
+    """Checks that all patterns appear in this order."""
     for pattern in patterns:
         match = re.search(pattern, text)
         if match is None:

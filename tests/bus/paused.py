@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A script for the bus: the guest "markers" has filled its memory, a person pauses it with --seal,
-and then none of its numbers is in DRAM. Before that there were some, and it goes on afterwards.
+"""A script for the bus: when the guest "markers" has filled its memory, a user pauses it with
+--seal. Before that, DRAM contains some of its numbers; afterwards it contains none, and the
+guest can go on.
 
 Word: the scanner (tests/bus/dramscan).
 """
@@ -9,12 +10,12 @@ from markers import Scanner
 
 
 def count(bus, program):
-    """How many pages of DRAM hold one of the guest's numbers."""
+    """How many pages of DRAM contain one of the guest's numbers."""
     return len(Scanner(program, bus.dump('dram.bin')).markers())
 
 
 def main(bus, program):
-    """Types what the person does, and judges."""
+    """Types the commands, and judges DRAM."""
     bus.wait('pages hold their numbers')
     before = count(bus, program)
     bus.type('\x1e')

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A script for the bus: what firmware's memory held is not left anywhere once Umbra runs.
+"""A script for the bus: nothing of what firmware's memory contained is left when Umbra runs.
 
-A program of firmware's (tests/machine/odd.c) fills memory of each kind with markers and starts
-Umbra. All of them are in DRAM then, which is the control; none is when a VM starts, and none when
-the machine powers off.
+An EFI program (tests/machine/odd.c) fills memory of each kind with markers and starts Umbra. All
+of them are in DRAM then, which is the control; none is when a VM starts, and none when the
+machine powers off.
 
 Words: the scanner (tests/bus/dramscan).
 """
@@ -24,7 +24,7 @@ def look(bus, program, when):
 
 
 def main(bus, program):
-    """Dumps and judges."""
+    """Dumps DRAM and judges it."""
     bus.wait(PLANTED)
     before = look(bus, program, "before Umbra")
     check({number for _, number in before} >= set(range(PAGES)), 'the control found too few')

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A script for the bus: memory of the VM "a" comes to "b", and caches hold dirty lines of it.
+"""A script for the bus: VM "b" gets memory of VM "a" while caches hold dirty lines of it.
 
-Words: the scanner (tests/bus/dramscan), and what has to become of the memory: "intact" (b has what
-it wrote, and a's secret is gone), "lost" (b has not), "outlives" (a's secret can be read with its
-old KeyID, after the key was overwritten). In a twin, the rule that the machine breaks from a's end
-on: DROP=wbinvd and so on.
+Words: the scanner (tests/bus/dramscan), and the expected state of the memory: "intact" (b has
+what it wrote, and a's secret is gone), "lost" (b's data is lost), "outlives" (a's secret can be
+read with its old KeyID after the key was overwritten). For a control also the rule that the
+machine breaks from a's end on: DROP=wbinvd and so on.
 """
 
 from attacks import PAGE_BLOCKS, PAGES, SECRET, SHELL, Attack, equal_blocks
@@ -13,7 +13,7 @@ from markers import PAGE_BYTES, page as marked_page
 
 
 def main(bus, program, wanted, broken=None):
-    """Ends a, starts b, and looks at the memory that both had."""
+    """Ends a, starts b, and checks the memory that both had."""
     attack = Attack(bus, program, None)
     a = attack.started('a')
     for page in range(PAGES):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A script for the bus: the same page in a VM's own memory and in what it shares, as DRAM has them.
+"""A script for the bus: the same page in a VM's own memory and in its share, as DRAM has them.
 
 Words: the scanner (tests/bus/dramscan). The guest "share" writes the page twice.
 """
@@ -11,11 +11,12 @@ from markers import PAGE_BYTES, Scanner
 
 NUMBER = 3000
 BLOCK_BYTES = 16
-KEYIDS = 6              # Umbra's own, and those of the share and two VMs
+KEYIDS = 6              # Umbra's, the share's, and those of two VMs
 
 
 def main(bus, program):
-    """Each copy opens under one KeyID alone, and no block of the two is alike in DRAM."""
+    """Checks that each copy is readable under one KeyID only, and that no block of the two is equal
+    in DRAM."""
     own = int(re.search(r'vm marker: starts .* under KeyID (\d+)',
                         bus.wait('share: marked')).group(1))
     bus.evict()

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A script for the bus: Umbra's memory is used up while a guest runs.
+"""A script for the bus: Umbra's memory runs out while a guest runs.
 
-All that a VM needs is set aside before it starts, so no guest can bring this about. So a function
-of Umbra's is changed that gives memory: from some text on the serial line on it returns NULL.
+All memory that a VM needs is set aside before it starts, so no guest can bring this about. So
+the script changes a function of Umbra that allocates memory: after a text on the serial line it
+returns NULL.
 
 Words: the linked image, the function, the text.
 """
@@ -14,7 +15,7 @@ RETURN_NULL = b'\x31\xc0\xc3'   # xor eax, eax; ret
 
 
 def main(bus, image, function, text):
-    """Changes it."""
+    """Changes the function."""
     bus.wait(text)
     code, offset = code_of(bus.out, image, function)
     places = find(bus.read(0, bus.bytes), code, offset)

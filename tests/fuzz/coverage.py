@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """coverage.py PROGRAM OBJECTS CORPUS LEAST SOURCE...: runs the corpus through a fuzzer that was
-built with gcc --coverage and prints how many lines of each SOURCE it reaches. Fails when one of
-them has less than LEAST percent."""
+built with gcc --coverage, and prints how many lines of each SOURCE it reaches. Fails when a
+SOURCE is below LEAST percent."""
 
 import glob
 import json
@@ -14,7 +14,7 @@ import tempfile
 
 
 def lines_of(objects, source, counts):
-    """{line: reached} of a source, from its .gcno and the counters in a folder of their own."""
+    """{line: reached} of a source, from its .gcno and the counters in another folder."""
     base = os.path.splitext(source)[0]
     for end, folder in (('.gcno', objects), ('.gcda', counts)):
         found = os.path.join(folder, base + end)
@@ -34,7 +34,7 @@ def lines_of(objects, source, counts):
 
 
 def ranges(numbers):
-    """"3-5 9" for [3, 4, 5, 9]."""
+    """Returns "3-5 9" for [3, 4, 5, 9]."""
     out = []
     for number in numbers:
         if out and out[-1][1] == number - 1:
@@ -49,7 +49,7 @@ def main(program, objects, corpus, least, *sources):
     name = os.path.basename(program)
     low = 0
     with tempfile.TemporaryDirectory() as counts:
-        # gcc writes the counters of /a/b/x.o to PREFIX/x.gcda, STRIP leading folders less.
+        # gcc writes the counters of /a/b/x.o to PREFIX/x.gcda, without the first STRIP folders.
         strip = len(os.path.abspath(objects).strip('/').split('/'))
         environment = {**os.environ, 'GCOV_PREFIX': counts, 'GCOV_PREFIX_STRIP': str(strip)}
         files = sorted(glob.glob(os.path.join(corpus, '*')))

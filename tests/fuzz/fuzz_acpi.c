@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Firmware's tables with any content. The input is physical memory from MEMORY_BASE on, the RSDP at
- * its start; when its last byte is odd, checksums of whole tables are put right, so that the fuzzer
- * comes behind them. Each piece of memory is given as a copy of its exact size.
+ * Firmware's tables with any content. The input is physical memory from MEMORY_BASE on, with the
+ * RSDP at its start. If its last byte is odd, the checksums of whole tables are corrected, so that
+ * the fuzzer gets past the checks. Each piece of memory is passed as a copy of its exact size.
  */
 #include <stdlib.h>
 #include <string.h>

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * guest/linux_load.c with any file. Input: 8 bytes of choices (memory size, initrd size), then the
- * kernel file. What loads has to lie in RAM, above the first MiB, with the initrd above the kernel.
+ * kernel file. An image that loads must lie in RAM, above the first MiB, with the initrd above the
+ * kernel.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -40,7 +41,7 @@ static void check_loaded(struct gmem *gmem, const struct linux_source *source,
 	}
 }
 
-/* As main.c does it with what the stick gave: what is read back in pieces is what was there. */
+/* Seals the files as main.c does: the pieces that are read back must be the original bytes. */
 static void seal(struct vm_file *kernel, const uint8_t *plain, struct vm_file *initrd,
 		 const uint8_t *choices)
 {
@@ -91,7 +92,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 	}
 	fake_reset();
 	ept_configure(&(struct ept_caps){ .phys_bits = 40 });
-	/* The exact size on the heap: ASan sees a read behind the file's end. */
+	/* The file has its exact size on the heap, so that ASan detects a read beyond its end. */
 	sealed = (data[4] & 2) != 0;
 	kernel = malloc(sealed ? ALIGN_UP(bytes, PAGE_SIZE) : bytes - 8 + 1); /* whole pages */
 	memcpy(kernel, data + 8, bytes - 8);

@@ -28,7 +28,7 @@ static bool is_text(const char *s, size_t cap)
 	return n < cap;
 }
 
-/* Disjoint as well, and nothing behind the last. */
+/* Sorted and disjoint, with empty entries only at the end. */
 static bool clear_is_sorted(const struct vm_config *vm)
 {
 	for (size_t i = 0; i + 1 < VM_CLEAR_MAX; i++) {
@@ -51,7 +51,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 	PROMISE((err == 0) == (config.error_count == 0));
 	PROMISE(config.vm_count <= CONFIG_VM_MAX);
 	PROMISE(config.exit <= CONFIG_EXIT_POWEROFF && config.log_level <= LOG_DEBUG);
-	PROMISE(config.window_bytes == 0 || /* what is given is wrong */
+	PROMISE(config.window_bytes == 0 || /* a value was wrong */
 		(config.window_bytes >= 260 << 10 && config.window_bytes <= 64ul << 30));
 	PROMISE(config.on_panic <= CONFIG_ON_PANIC_REBOOT);
 	PROMISE(IS_ALIGNED(config.window_bytes, PAGE_SIZE));

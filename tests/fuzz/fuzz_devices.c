@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Random ports, I/O APIC registers, wires, EOIs, keys and time on the I/O APIC, the legacy devices,
- * the UART and PCI configuration.
- * Whatever a guest does, entries hold no bit that is not theirs, a level-triggered wire is never
- * forgotten, the clock shows a date, and deadlines lie ahead once they were looked after.
+ * Random accesses to ports, I/O APIC registers, interrupt lines, EOIs, keys and time, with the I/O
+ * APIC, the legacy devices, the UART and PCI configuration. Whatever a guest does: entries hold no
+ * bits that do not exist, a level-triggered line is never forgotten, the clock shows a date, and
+ * deadlines lie in the future after they were handled.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -18,7 +18,7 @@
 #define LEVEL	   BIT(15)
 #define MASKED	   BIT(16)
 #define RANGES_MAX 16
-#define ECAM_RANGE (RANGES_MAX - 1) /* a range of its own, so that seeds stay what they are */
+#define ECAM_RANGE (RANGES_MAX - 1) /* a separate number, so that old seeds keep their meaning */
 
 static struct vm vm;
 static struct platform platform;
@@ -55,7 +55,7 @@ int iobus_add(struct iobus *bus, enum io_space space, uint64_t base, uint64_t le
 	return 0;
 }
 
-/* Where a guest may place a BAR: at multiples of its size, and a range of ports among the ports. */
+/* A guest may place a BAR only at multiples of its size, and I/O ranges only within the ports. */
 struct iobus_movable *iobus_add_movable(struct iobus *bus, enum io_space space, uint64_t length,
 					const struct io_ops *ops, void *device)
 {
@@ -75,7 +75,10 @@ void iobus_move(struct iobus *bus, struct iobus_movable *range, uint64_t base, b
 	range->on.only = on;
 }
 
-/* What is constant of a function's header stays so, and the enable bits say who is on. */
+/*
+ * The constant parts of a function's header stay constant, and the enable bits show which BARs are
+ * active.
+ */
 static void check_function(void)
 {
 	require(function.config[0] == 0xf4 && function.config[1] == 0x1a);
@@ -116,7 +119,7 @@ static void check_ioapic(const struct vioapic *ioapic)
 
 		require((entry & ~ENTRY_BITS) == 0);
 		require((entry & REMOTE_IRR) == 0 || level);
-		/* A high wire that may interrupt has done so. */
+		/* A line that is high and may interrupt must have done so. */
 		require(!level || (entry & (MASKED | REMOTE_IRR)) != 0 ||
 			(ioapic->lines & BIT(pin)) == 0);
 	}
@@ -139,7 +142,7 @@ static void check_clock(void)
 	require(rtc.base_seconds >= 0 && year >= 1970 && month >= 1 && month <= 12);
 }
 
-/* The FIFO holds what it can, and the wire says what the registers say. */
+/* The FIFO holds no more than it can, and the interrupt line agrees with the registers. */
 static void check_uart(const struct vuart *uart)
 {
 	require(uart->rx_count <= (uart->fifo_on ? VUART_FIFO_BYTES : 1u));
@@ -163,7 +166,7 @@ static void step(const struct input *in)
 
 	switch (in->what & 7) {
 	case 0:
-		if (in->where != IRQ_COM1) { /* that one is the UART's own */
+		if (in->where != IRQ_COM1) { /* that one belongs to the UART */
 			vioapic_set_line(&platform.ioapic, in->where, (in->value & 1) != 0);
 		}
 		break;

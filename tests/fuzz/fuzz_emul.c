@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Any bytes as an instruction on device memory, in a guest whose registers, page tables and
- * segments are any, too. The decoder stays within its bytes and gives only forms that exist; what
- * is done reaches devices outside of RAM alone, faults are ones that a CPU raises, and whatever is
- * remembered of earlier instructions changes nothing.
+ * Any bytes as an instruction that accesses device memory, in a guest with any registers, page
+ * tables and segments. The decoder must read only its bytes and return only forms that exist.
+ * Execution must reach only devices outside of RAM, raise only faults that a CPU raises, and not
+ * depend on what is cached of earlier instructions.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -17,7 +17,7 @@
 #include "vmm/device_access.h"
 
 #define RAM	  0x10000ul
-#define TABLES	  0x4000ul /* five levels, a page each, from the top down */
+#define TABLES	  0x4000ul /* five levels, one page for each, from the top down */
 #define CODE	  0x2ff8ul
 #define DEVICE	  0xfec00000ul
 #define TOUCHES	  64
@@ -25,18 +25,18 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-/* Then come patches, then instructions, each behind its length. */
+/* Patches follow, then instructions, each with its length in front. */
 struct __attribute__((packed)) input {
 	uint8_t mode;	 /* bits 2:0 paging, bits 4:3 bits of code, 5 user, 6 WP, 7 NXE */
 	uint8_t told;	 /* bits 2:0 the exit's kind, 3 linear_known, 5:4 patches, 7:6 registers */
 	uint16_t device; /* offset of the exit's address */
 	uint16_t rflags;
-	uint16_t code; /* bits 2:0 where it begins, the others rights of segments */
+	uint16_t code; /* bits 2:0 the start of the code, other bits the rights of segments */
 	uint8_t cr4;
 };
 
 struct __attribute__((packed)) patch {
-	uint16_t word; /* of the tables */
+	uint16_t word; /* index of a word in the tables */
 	uint64_t value;
 };
 
@@ -44,7 +44,7 @@ static struct vm vm;
 static struct vcpu vcpu;
 static struct vcpu_private priv;
 
-/* What reached devices in one run. */
+/* The accesses to devices in one run. */
 static struct {
 	uint64_t at, value;
 	unsigned size;
@@ -66,7 +66,7 @@ void vcpu_device_access(struct vcpu *v, gpa_t gpa, struct io_access *access)
 
 	require(v == &vcpu && at < TOUCHES);
 	require(access->size == 1 || access->size == 2 || access->size == 4 || access->size == 8);
-	/* Of the APIC's page the exit gives no linear address; the kernel is believed. */
+	/* An exit of the APIC page has no linear address; such an access comes from the kernel. */
 	require(!linear_known || gpa.v % PAGE_SIZE + access->size <= PAGE_SIZE);
 	require(gpa.v >= RAM || gpa.v + access->size > RAM);
 	touches[turn][at].at = gpa.v;
@@ -83,12 +83,12 @@ void vm_end(struct vm *which, enum vm_end_reason reason, const char *detail)
 	abort(); /* there is always memory here */
 }
 
-/* --- The decoder alone --- */
+/* --- Only the decoder --- */
 
 static void decode(const uint8_t *data, size_t count, unsigned bits)
 {
 	struct emul_insn insn;
-	uint8_t *bytes = malloc(count); /* exactly as long, so that ASan sees one byte too far */
+	uint8_t *bytes = malloc(count); /* the exact size, so that ASan detects a read beyond */
 
 	require(bytes != NULL);
 	memcpy(bytes, data, count);
@@ -112,12 +112,14 @@ static void put(uint64_t at, uint64_t value, size_t bytes)
 	require(gmem_write(&vm.gmem, gpa(at), &value, bytes) == 0);
 }
 
-/* Linear addresses are physical ones modulo 2 MiB; of their second half the device is every other
- * page. */
+/*
+ * Linear addresses are physical ones modulo 2 MiB. In the second half every other page is the
+ * device.
+ */
 static void build_tables(unsigned paging)
 {
 	uint64_t page[PAGE_SIZE / 8];
-	unsigned entries = paging == 1 ? 2 : 1; /* in a word */
+	unsigned entries = paging == 1 ? 2 : 1; /* entries in a word */
 
 	for (unsigned level = 0; level < 5; level++) {
 		uint64_t at = TABLES + level * PAGE_SIZE;
@@ -175,7 +177,7 @@ static void set_mode(const struct input *in)
 	}
 }
 
-/* Registers that point to memory, to the device, across its pages, or nowhere at all. */
+/* Registers that point to memory, to the device, across its pages, or to no memory. */
 static void set_registers(const struct input *in)
 {
 	static const uint64_t places[4][2] = {
@@ -194,7 +196,7 @@ static void set_registers(const struct input *in)
 	}
 }
 
-/* Returns how many bytes of the input it took. */
+/* Returns how many bytes of the input it used. */
 static size_t apply_patches(const struct input *in, const uint8_t *data, size_t size)
 {
 	unsigned count = in->told >> 4 & 3;
@@ -234,7 +236,7 @@ static enum emul_outcome run(const struct input *in, uint8_t *length, struct gwa
 	set_registers(in);
 	fake_vmwrite(VMCS_GUEST_RFLAGS, in->rflags | RFLAGS_ONE);
 	fake_vmwrite(VMCS_GUEST_RIP, CODE + (in->code & 7));
-	/* Device pages are the second one of two in linear addresses, from 0x10000 on. */
+	/* Device pages are the second page of each two in linear addresses, from 0x10000 on. */
 	fake_vmwrite(VMCS_GUEST_LINEAR_ADDRESS, 0x10000 + in->device % (2 * PAGE_SIZE));
 	outcome = emul_mmio(&vcpu, &told, length, fault);
 	require(outcome <= EMUL_UNKNOWN);
@@ -246,7 +248,7 @@ static enum emul_outcome run(const struct input *in, uint8_t *length, struct gwa
 	return outcome;
 }
 
-/* Code and tables, without the bits that a page walk sets. */
+/* A hash of code and tables, without the bits that a page walk sets. */
 static uint64_t hash_of_memory(void)
 {
 	static uint64_t words[(TABLES + 5 * PAGE_SIZE - 0x2000) / 8];
@@ -261,7 +263,7 @@ static uint64_t hash_of_memory(void)
 	return hash;
 }
 
-/* The same once more. */
+/* Executes the same instruction again. */
 static void repeat(const struct input *in, enum emul_outcome first, uint8_t first_length,
 		   const struct gwalk_fault *first_fault)
 {
@@ -284,8 +286,9 @@ static void repeat(const struct input *in, enum emul_outcome first, uint8_t firs
 }
 
 /*
- * With what is remembered of earlier instructions at the same address, with what the first time
- * left, and with nothing: all alike, unless it changed its own code or tables.
+ * Executes with the cache as earlier instructions at the same address left it, then with the cache
+ * after the first time, then with an empty cache. All results must be equal, unless the code or the
+ * tables changed themselves.
  */
 static void execute(const struct input *in)
 {
@@ -305,7 +308,7 @@ static void execute(const struct input *in)
 	repeat(in, first, length, &fault);
 	memset(&priv.emul_cache, 0, sizeof(priv.emul_cache));
 	repeat(in, first, length, &fault);
-	if ((before & 1) != 0) { /* the next one finds an entry that was used */
+	if ((before & 1) != 0) { /* the next execution finds a used cache entry */
 		repeat(in, first, length, &fault);
 	}
 }

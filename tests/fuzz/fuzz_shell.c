@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Anything typed at the shell, with its real commands, over a model of three VMs: one that runs,
- * one that is off, one that was refused; the first byte says what else is true of them. Only
- * printable characters, line breaks, backspaces and bells go to the terminal; no command asks of a
- * VM what its state does not allow, reads other memory than RAM of VMs, turns the machine off under
- * VMs without "now", or leaves a person without an answer.
+ * Any input typed at the shell, with its real commands and a model of three VMs: one runs, one is
+ * off, one was refused; the first byte chooses more of their state. Only printable characters, line
+ * breaks, backspaces and bells may go to the terminal. No command may do something to a VM that its
+ * state does not allow, read memory other than RAM of VMs, turn the machine off while VMs run
+ * without "now", or leave a user without an answer.
  */
 #define _GNU_SOURCE /* strcasestr */
 #include <setjmp.h>
@@ -53,8 +53,8 @@ static struct vconsole consoles[VMS];
 static struct vcpu vcpu;
 static struct boot_info boot;
 static bool in_clear;
-static unsigned acts;	 /* what was done to VMs */
-static const char *line; /* the command that runs; NULL: it was typed */
+static unsigned acts;	 /* number of actions on VMs */
+static const char *line; /* the command that runs; NULL: input was typed */
 static jmp_buf machine_off;
 
 /* --- The model --- */
@@ -65,7 +65,7 @@ static size_t index_of(const struct vms_entry *entry)
 	return (size_t)(entry - entries);
 }
 
-/* The VM is there and what it shows is what it is. */
+/* The VM must exist and be the one that is shown. */
 static struct vms_entry *present(const struct vm *vm)
 {
 	struct vms_entry *entry = &entries[vm - vms];
@@ -266,7 +266,7 @@ void pager_window(uint64_t *frames, uint64_t *unclaimed)
 	*unclaimed = 0;
 }
 
-/* Of the VMs' RAM alone. */
+/* Only for RAM of VMs. */
 void gmem_peek(hpa_t at, void *out, size_t bytes)
 {
 	PROMISE(bytes != 0 && bytes <= 16 && at.v >= RAM_FIRST);
@@ -274,7 +274,7 @@ void gmem_peek(hpa_t at, void *out, size_t bytes)
 	memset(out, (int)at.v, bytes);
 }
 
-/* One share, whose member is alpha until somebody says otherwise. */
+/* One share, whose member is alpha until a command changes that. */
 static bool has_share, shared;
 
 size_t shares_count(void)
@@ -326,7 +326,7 @@ int shares_grant(size_t index, const struct vm *vm, bool read_only)
 	return change_share(vm, true);
 }
 
-/* Somebody was sure, or no VM runs. */
+/* Only after "now", or while no VM runs. */
 static _Noreturn void end_machine(void)
 {
 	for (size_t i = 0; i < VMS; i++) {
@@ -371,7 +371,7 @@ const struct tme_state *tme_state(void)
 	return &tme;
 }
 
-/* --- What is typed --- */
+/* --- Typing --- */
 
 static void begin(uint8_t what)
 {
@@ -402,7 +402,7 @@ static void begin(uint8_t what)
 	(void)keyslot_take(KEYSLOT_RANDOM, NULL, 0, "alpha", &vms[ALPHA].gmem.keyid);
 }
 
-/* The shell's and the editor's state outlive a run: leave nothing of it to the next. */
+/* The state of shell and editor outlives a run: resets all of it. */
 static void end(void)
 {
 	for (size_t i = 0; i < VMS; i++) {
@@ -420,7 +420,7 @@ static void type(const char *typed)
 	line = NULL;
 	fake_console_type(typed);
 	shell_poll();
-	fake_tsc += 2000000000; /* `top` looks once more */
+	fake_tsc += 2000000000; /* `top` refreshes */
 	shell_poll();
 }
 
@@ -431,7 +431,7 @@ static void look_at_screen(void)
 	}
 }
 
-/* Does a line need no answer? `top` and `console` show what comes later. */
+/* Does the line need no answer? `top` and `console` show something later. */
 static bool is_quiet(const char *text)
 {
 	while (str_is_space(*text)) {
@@ -441,7 +441,7 @@ static bool is_quiet(const char *text)
 	       strncasecmp(text, "console", 7) == 0;
 }
 
-/* What of a line the editor would let through. */
+/* Copies the part of a line that the editor accepts. */
 static void as_edited(char *to, size_t bytes, const char *from)
 {
 	for (; *from != '\0' && bytes > 1; from++) {
@@ -453,7 +453,7 @@ static void as_edited(char *to, size_t bytes, const char *from)
 	*to = '\0';
 }
 
-/* Each line once more, as a whole. */
+/* Runs each line again, as a whole command. */
 static void run_lines(char *typed)
 {
 	for (line = strtok(typed, "\r\n"); line != NULL; line = strtok(NULL, "\r\n")) {
@@ -486,7 +486,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 	}
 	begin(data[0]);
 	memcpy(typed, data + 1, count);
-	typed[count] = '\0'; /* a NUL ends it: no terminal sends one */
+	typed[count] = '\0'; /* a NUL ends it: terminals send none */
 	if (setjmp(machine_off) == 0) {
 		type(typed);
 		look_at_screen();

@@ -2,7 +2,7 @@
 /*
  * Random accesses to configuration space, registers, rings and buffers of virtio devices, in any
  * order. Whatever a driver does: each turn is bounded, work ends, MSI-X messages go to local APICs,
- * the constant parts stay, and a device that was lost does nothing until its reset.
+ * the constant parts stay constant, and a lost device does nothing until its reset.
  */
 #include "guest/dev/vlapic.h"
 #include "tests/unit/virtio_driver.h"
@@ -28,7 +28,7 @@ int rng_bytes(void *buf, size_t bytes)
 	return rng_fails ? ERR_IO : 0;
 }
 
-/* A console that has room, and keys, now and then. */
+/* A console that has room and input only at times. */
 static uint32_t console_state;
 
 bool vconsole_ready(const struct vconsole *console)
@@ -89,7 +89,7 @@ static struct virtio *device_of(const struct input *in)
 	return platform.virtio[(in->what >> 5) % platform.virtio_count];
 }
 
-/* A place in the BAR of one of the devices, wherever that lies now. */
+/* Accesses an offset in the BAR of one of the devices, wherever the BAR is now. */
 static void touch(const struct input *in, bool write)
 {
 	static const uint16_t parts[] = { 0, 0, 0, 0x800, 0x1000, 0x2000, 0x3000, 0x3800 };
@@ -113,7 +113,7 @@ static void config_access(const struct input *in, bool write)
 			   (in->offset & 0xfffu) & ~(access.size - 1u), &access);
 }
 
-/* All of the driver's start at once, so that what comes behind it is reached. */
+/* All steps of a driver's start at once, so that the code behind it is reached. */
 static void start(struct virtio *device, uint32_t features)
 {
 	const uint64_t accept = (device->features & features) | VIRTIO_F_VERSION_1;
@@ -156,7 +156,7 @@ static void poke_memory(const struct input *in)
 	poke(at + (in->offset & 0xff), &in->value, sizeof(in->value));
 }
 
-/* A request of a disk, whose form is right: header, data, status. */
+/* A request to a disk with a valid form: header, data, status. */
 static void request(const struct input *in)
 {
 	static const uint32_t types[] = { 0, 1, 1, 4, 8, 11, 13, 2 };
@@ -180,7 +180,7 @@ static void request(const struct input *in)
 	virtio_kick(device_of(in), vm->vcpus[0], 0);
 }
 
-/* A descriptor; its buffer is short and in RAM, or anything. */
+/* A descriptor: with a short buffer in RAM, or with any values. */
 static void describe(const struct input *in)
 {
 	const uint32_t queue = in->where & 1;
@@ -194,7 +194,7 @@ static void describe(const struct input *in)
 	}
 }
 
-/* What a vCPU does until there is no more; time goes on. */
+/* What a vCPU does until no work is left; time advances. */
 static void work_to_the_end(void)
 {
 	unsigned turns = 0;
@@ -283,7 +283,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 	disk_forget(&the_config);
 	end_vm();
 	for (size_t i = 0; i < sizeof(image); i++) {
-		require(image[i] == 0); /* nobody writes to an image */
+		require(image[i] == 0); /* the image is never written */
 	}
 	return 0;
 }

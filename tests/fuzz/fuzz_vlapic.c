@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Random register accesses, messages and time on a VM of four vCPUs. Whatever a guest does, the
- * APICs stay sound: no vector below 16 pends, what is deliverable lies above the priority,
- * read-only bits stay as they are, and mode and IA32_APIC_BASE agree.
+ * APICs stay consistent: no vector below 16 is pending, a deliverable vector is above the priority,
+ * read-only bits do not change, and mode and IA32_APIC_BASE agree.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -51,11 +51,11 @@ static void check(struct vcpu *vcpu)
 	require(((base & APIC_BASE_X2APIC) != 0) == (v->mode == VCPU_APIC_X2));
 	require(reg_get(v, APIC_ID) == (v->mode == VCPU_APIC_X2 ? vcpu->id : vcpu->id << 24));
 	require(fake_vcpus[vcpu->id].apic_mode == v->mode);
-	require(v->deadline > fake_tsc); /* an expired one has fired */
+	require(v->deadline > fake_tsc); /* an expired deadline has fired */
 	require(v->period == 0 || v->timer_mode == LVT_TIMER_PERIODIC);
 }
 
-/* One step of 12 bytes: what, which vCPU, which register, a value. */
+/* One step of 12 bytes: kind, vCPU, register, value. */
 struct __attribute__((packed)) input {
 	uint8_t what;
 	uint8_t cpu;
@@ -90,7 +90,7 @@ static void access_page(struct vcpu *vcpu, const struct input *in, bool write)
 	require(write || access.size == 8 || access.value >> 8 * access.size == 0);
 }
 
-/* As hardware that virtualises the APIC would: stored first, reported afterwards. */
+/* As APIC virtualisation does it: the value is stored first, then reported. */
 static void trap_like(struct vcpu *vcpu, const struct input *in)
 {
 	static const uint16_t virtualised[] = {
@@ -135,7 +135,7 @@ static void step(const struct input *in)
 	case 6: send(in); break;
 	case 7:
 		fake_tsc += in->value & 0xffffffffffff;
-		if ((in->where & 1) != 0) { /* the VM was paused meanwhile */
+		if ((in->where & 1) != 0) { /* the VM was paused in between */
 			vlapic_skip_time(vcpu, in->value & 0xffffffffffff);
 		}
 		break;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Runs the files named on the command line through a fuzzer's function, without a fuzzer. */
+/* Calls a fuzzer's function with each file on the command line, without a fuzzer. */
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>

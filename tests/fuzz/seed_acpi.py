@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Writes the seeds of fuzz_acpi (see there for the input's form): seed_acpi.py DIR"""
+"""Writes the seeds of fuzz_acpi (which describes the input's format): seed_acpi.py DIR"""
 
 import pathlib
 import struct
@@ -89,7 +89,7 @@ def memory(revision, tables, last):
 
 
 def with_dsdt(revision, last, **keys):
-    """FADT first, whose DSDT is the last table though no root names it by itself."""
+    """The FADT comes first. Its DSDT is the last table, which no root table lists."""
     fixed = 40 + 2 * 36 + 12 * 3
     m = madt([0, 1, 2], [0x100])
     ssdt = table(b"SSDT", b"\xa3" * 8 + S5)

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Writes the seeds of fuzz_bzimage (see there for the input's form): seed_bzimage.py DIR"""
+"""Writes the seeds of fuzz_bzimage (which describes the input's format): seed_bzimage.py DIR"""
 
 import pathlib
 import struct
@@ -43,7 +43,7 @@ SEEDS = {
     "alignment": (64, None, {0x230: struct.pack("<I", 3)}, 0),
     "nowhere": (64, None, {0x234: b"\0", 0x258: struct.pack("<Q", 1)}, 0),
 }
-# These as ciphertext, too.
+# These also as ciphertext.
 SEALED = ("good", "initrd", "fixed", "truncated")
 
 

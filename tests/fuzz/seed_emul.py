@@ -20,7 +20,7 @@ CODE = [b'\x89\x01', b'\x88\x21', b'\x8b\x01', b'\x66\x8b\x01', b'\x8a\x21', b'\
 
 
 def seed(mode, told=0, device=0x10, rflags=0, code=0, cr4=0, patches=()):
-    """One input, as struct input in fuzz_emul.c has it, with all instructions."""
+    """One input in the format of struct input in fuzz_emul.c, with all instructions."""
     told |= len(patches) << 4
     return (struct.pack('<BBHHHB', mode, told, device, rflags, code, cr4)
             + b''.join(struct.pack('<HQ', *patch) for patch in patches)

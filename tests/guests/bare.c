@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * An EFI program that starts the tiny guest \umbra\guest.bin on the machine itself, without a
- * hypervisor, with the command line in \umbra\cmdline.txt: what the guest says there about hardware
- * is what it has to say in a VM. It enters the guest as the 64-bit boot protocol asks.
+ * An EFI program that starts the tiny guest \umbra\guest.bin directly on the machine, without a
+ * hypervisor, with the command line in \umbra\cmdline.txt: what the guest reports about hardware
+ * there it must also report in a VM. It enters the guest by the 64-bit boot protocol.
  */
 #include <efi.h>
 #include <efilib.h>
@@ -29,7 +29,7 @@ static UINTN read_file(EFI_FILE_HANDLE root, CHAR16 *name, void *buffer, UINTN b
 	return bytes;
 }
 
-/* Firmware's own use of the control registers is not the guest's to inherit. */
+/* The guest must not inherit firmware's settings of the control registers. */
 static void enter(void)
 {
 	__asm__ volatile("cli\n\t"

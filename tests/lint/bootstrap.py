@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Code that runs while the image's data is away touches none of it (vmm/base/bootstrap_priv.h).
+"""Code that runs while the image's data is unmapped must not use it (vmm/base/bootstrap_priv.h).
 
-bootstrap.py OBJECT_DIR: follows all calls from the functions that run on the bootstrap tables. They
-may use code and constants; a variable, or a function that is not known to be one of them, is an
-error.
+bootstrap.py OBJECT_DIR: follows all calls from the functions that run on the bootstrap tables.
+They may use code and constants; a variable is an error, and so is any function that the lint
+does not know.
 """
 import pathlib
 import re
@@ -16,7 +16,7 @@ ROOTS = ["lead", "follow", "keyid_move_back", "stop_here", "bootstrap_complain"]
 
 
 def relocations(path):
-    """Section -> what its code refers to."""
+    """For each section, what its code refers to."""
     result = {}
     text = subprocess.run(["objdump", "-h", "-r", path], check=True, text=True,
                           capture_output=True).stdout
@@ -33,7 +33,7 @@ def relocations(path):
 
 
 def main():
-    """Follows the calls."""
+    """Follows all calls, and prints the errors."""
     folder = pathlib.Path(sys.argv[1]) / "vmm/base"
     known = {}
     for name in OBJECTS:

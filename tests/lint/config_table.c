@@ -4,7 +4,7 @@
 
 #include "boot/config.h"
 
-/* As Markdown wants it. */
+/* Escapes the characters that Markdown would interpret. */
 static const char *escaped(const char *text)
 {
 	static char out[1024];

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""config_table.py PROGRAM [--write]: is the table of keys in boot/README.md what PROGRAM prints,
-which is built from the rows of boot/config_keys.c? --write: makes it so."""
+"""config_table.py PROGRAM [--write]: compares the table of keys in boot/README.md with the output
+of PROGRAM, which is built from the rows of boot/config_keys.c. --write: replaces the table."""
 import pathlib
 import subprocess
 import sys

@@ -1,9 +1,11 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""The layers: base < crypto < ept < vmm < guest < boot. A file includes and calls only to its left.
+"""The layers: base < crypto < ept < vmm < guest < boot. A file includes and calls only layers to
+its left.
 
-layers.py [OBJECT_DIR]: checks the #include lines of the product, and with OBJECT_DIR (the product's
-objects, laid out like the sources) that no object uses a symbol of a layer to its right.
+layers.py [OBJECT_DIR]: checks the #include lines of the product. With OBJECT_DIR (the product's
+objects, laid out like the sources) also checks that no object uses a symbol of a layer to its
+right.
 """
 import pathlib
 import re
@@ -11,14 +13,14 @@ import subprocess
 import sys
 
 LAYERS = ["vmm/base", "crypto", "ept", "vmm", "guest", "boot"]
-# Who may see the headers of whom beside the layers: prefix of the including file -> headers.
+# Headers outside of the layers, and the files that may use them: prefix of the file -> headers.
 THIRD_PARTY = {
     "crypto/": ("mbedtls/",),
     "vmm/": ("Zydis/", "Zycore/", "stb/stb_sprintf.h"),
     "boot/efi_": ("efi.h", "efilib.h", "efiapi.h", "efiprot.h", "efierr.h"),
 }
 FREESTANDING = {"stdbool.h", "stddef.h", "stdint.h", "stdarg.h", "limits.h", "immintrin.h"}
-# A guest frame is mapped in one place alone.
+# Only ept/ maps guest frames.
 FRAME_DOOR = re.compile(r"\bhost_temp_(map|unmap)\s*\(")
 
 problems = []
@@ -29,7 +31,7 @@ def complain(where, what):
 
 
 def layer_of(path):
-    """Index into LAYERS, or None for what is no product file."""
+    """Index into LAYERS, or None for a file that is not part of the product."""
     text = str(path)
     if text.startswith("vmm/base/"):
         return 0
@@ -121,7 +123,7 @@ def check_objects(folder):
                           re.findall(r"^\s*(\w+) = ", script, re.M))
     for path, undefined in users:
         for symbol in sorted(undefined - offered):
-            # GNU-EFI's are boot's alone; the link itself finds what is missing there.
+            # Only boot uses GNU-EFI; the linker reports symbols that are missing there.
             if layer_of(path) != len(LAYERS) - 1 and not symbol.startswith("_"):
                 complain(path, f"uses {symbol}, which nothing below defines")
     return len(users)

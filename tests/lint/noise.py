@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Lines that say nothing: what the compiler's options or a plain type say already, and dead code.
+"""Finds lines without meaning: what compiler options or plain types already say, and dead code.
 
-noise.py [OBJECT_DIR]: reads all files that git knows. With OBJECT_DIR (the product's objects, laid
-out like the sources) also finds functions of the product that no file of it uses.
+noise.py [OBJECT_DIR]: reads all files that git knows. With OBJECT_DIR (the product's objects,
+laid out like the sources) also finds functions of the product that no file of it uses.
 """
 import pathlib
 import re
@@ -13,11 +13,11 @@ import sys
 C = {".c", ".h"}
 CODE = C | {".mk", ".asm", ".toml", ".py", ".sh"}
 PRODUCT = ("vmm/", "crypto/", "ept/", "guest/", "boot/")
-# uint64_t is unsigned long here, so %lu fits it and 1ul has its type. Other programs may differ.
+# uint64_t is unsigned long in these, so %lu fits it and 1ul has its type.
 LP64 = PRODUCT + ("tests/unit/", "tests/fuzz/")
-# Built with the emulator's own rules.
+# Built with the emulator's rules.
 FOREIGN = ("tests/machine/bochs/", "tests/machine/tme/")
-# What tests alone use of a product file, and why it is there.
+# Functions of the product that only tests use, and why they exist.
 FOR_TESTS = {
     "ept_root_free": "frees in one call what the product frees step by step",
     "pager_exit": "gives the window's frames back, which the product never does",
@@ -27,7 +27,7 @@ FOR_TESTS = {
     "lapic_is_x2apic": "the mode of the APIC",
     "panic_has_begun": "for lock_check.c, in builds with CHECKS=1",
     "strncmp": "of the C library, for tiny guests", "strstr": "the same",
-    # For devices that a guest's PCI bus and ACPI tables describe; the first one uses them.
+    # For devices that a guest's PCI bus and ACPI tables will describe.
     "vpci_add_bar": "a BAR", "aml_name_eisa_id": "_HID", "aml_begin_resources": "_CRS",
     "aml_end_resources": "_CRS", "aml_io": "_CRS", "aml_memory32_fixed": "_CRS",
     "aml_begin_prt": "_PRT", "aml_prt_entry": "_PRT",
@@ -52,7 +52,7 @@ def our_files():
 
 
 def parameters(lines):
-    """For each line the words of the head of the function that it lies in (kernel look)."""
+    """For each line, the words in the head of its function (kernel style)."""
     words = set()
     for number, line in enumerate(lines):
         if line.rstrip() == "{":
@@ -101,7 +101,7 @@ def check_own_header(path, text):
 
 
 def check_dead(folder):
-    """A public function is used by another object, or more than once in its own file."""
+    """A public function must be used by another object, or more than once in its own file."""
     owner, used = {}, set()
     for path in sorted(folder.rglob("*.o")):
         source = path.relative_to(folder).with_suffix(".c")
@@ -114,7 +114,7 @@ def check_dead(folder):
                 owner[name] = source
     if not owner:
         sys.exit(f"noise: no objects under {folder}")
-    link = pathlib.Path("boot/umbra.lds").read_text() + "efi_main"  # crt0 calls it
+    link = pathlib.Path("boot/umbra.lds").read_text() + "efi_main"  # called by crt0
     for name, path in sorted(owner.items(), key=lambda item: (str(item[1]), item[0])):
         text = COMMENT.sub("", path.read_text()) + link
         if name not in used | FOR_TESTS.keys() and len(re.findall(rf"\b{name}\b", text)) < 2:

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""The table of the rows of TME-MK in tests/machine/README.md: each row is there, each test that it
-names exists, and what Umbra's driver answers for has a test with the row's number in its name.
+"""Checks the table of the rows of TME-MK in tests/machine/README.md: each row exists, each test
+that it names exists, and each row that Umbra's driver must satisfy has a test with the row's
+number in its name.
 """
 import pathlib
 import re
@@ -11,13 +12,13 @@ import tomllib
 TITLE = "## The 47 rows of TME-MK"
 ROWS = range(1, 48)
 DRIVER = {1, 2, 5, 6, 7, *range(9, 14), 16, *range(24, 30), *range(33, 40), *range(43, 48)}
-ORDERS = {11, 13, 33, 34, 35, 36, 37, 47}       # each of them has a twin
+ORDERS = {11, 13, 33, 34, 35, 36, 37, 47}       # each of them has a control
 UNIT_TEST = re.compile(r"^static void (\w+)\(void \*\*state\)", re.M)
 NUMBERS = re.compile(r"row[_-]?(\d+(?:[_-]\d+)*)")
 
 
 def numbers_in(names):
-    """The rows that these names have in them."""
+    """The row numbers in these names."""
     return {int(number) for name in names if (found := NUMBERS.search(name))
             for number in re.split("[_-]", found.group(1))}
 
@@ -34,7 +35,7 @@ def existing():
 
 
 def main():
-    """Prints what is wrong."""
+    """Prints the errors."""
     known, seen, problems = existing(), set(), []
     text = pathlib.Path("tests/machine/README.md").read_text().partition(TITLE)[2]
     for line in re.findall(r"^\| ([0-9, ]+) \| (.*) \|$", text, re.M):

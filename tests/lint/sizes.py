@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Budgets of lines, functions and files; and what no file of ours may hold.
+"""Limits for lines, functions and files, and text that no file may contain.
 
-sizes.py: reads all files that git knows (and new ones that it would take). Prints what is over a
-budget; "warning" lines do not fail.
+sizes.py: reads all files that git knows, and new ones that are not ignored. Prints what exceeds
+a limit; "warning" lines do not fail.
 """
 import os
 import pathlib
@@ -15,7 +15,7 @@ LINE_MAX = 100  # columns, tabs of 8
 FUNCTION_WARN, FUNCTION_MAX = 60, 100
 FILE_WARN, FILE_MAX = 500, 800
 BRANCH_WARN = 15  # 1 + decisions
-ASM_WARN = 500  # all NASM of the product together
+ASM_WARN = 500  # for all NASM of the product together
 CODE = {".c", ".h", ".asm", ".py", ".sh", ".mk", ".asl"}
 PRODUCT = ("vmm/", "crypto/", "ept/", "guest/", "boot/")
 DECISION = re.compile(r"\b(if|for|while|case)\b|&&|\|\||\?")
@@ -45,7 +45,7 @@ def our_files():
 
 
 def without_comments(text):
-    """The same lines with comments and strings blanked."""
+    """The same lines with comments and strings blanked out."""
     def blank(match):
         return re.sub(r"[^\n]", " ", match[0])
     return re.sub(r'/\*.*?\*/|//[^\n]*|"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])+\'', blank, text,
@@ -53,7 +53,7 @@ def without_comments(text):
 
 
 def functions(text):
-    """Yields (name, first line, lines, decisions); kernel look: braces in the first column."""
+    """Yields (name, first line, lines, decisions). Kernel style: braces in the first column."""
     lines = without_comments(text).splitlines()
     start = None
     for number, line in enumerate(lines):

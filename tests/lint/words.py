@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Plain English: words of a private dialect, and the ordinary ones to write in their place.
+"""Plain English: words of a private dialect, and ordinary words to write in their place.
 
-words.py: reads comments and strings of all files that git knows, and whole READMEs. A name in code
-is free. A word joins WORDS when every place of it has been rewritten.
+words.py: reads comments and strings of all files that git knows, and whole READMEs. Names in
+code are free. Add a word to WORDS when no file uses it any more.
 """
 import pathlib
 import re
@@ -22,7 +22,7 @@ HASH = {".py", ".sh", ".mk", ".toml"}
 
 
 def prose(path, text):
-    """The text with all that is code blanked, line by line."""
+    """The text with all code blanked out, line by line."""
     if path.suffix == ".md":
         return text
     if path.suffix in C:

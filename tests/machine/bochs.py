@@ -12,12 +12,12 @@ import bus
 from machine import STATUS_FAILED, STATUS_TRIPLE_FAULT, MachineError, die_with_parent
 
 VGA_BIOS = '/usr/share/vgabios/vgabios.bin'
-START_OF_TIME = 946684800       # 2000-01-01: the clock starts here in every run
+START_OF_TIME = 946684800       # 2000-01-01: in every run the clock starts here
 
 DEFAULT_CPU = 'corei7_icelake_u'
 
-# The TSC rate that a model's CPUID leaves 15H and 16H state. PIT, PM timer, RTC and UART run by
-# the same number (ips), so that all clocks agree.
+# The TSC rate in CPUID leaves 15H and 16H of a model. PIT, PM timer, RTC and UART use the same
+# number (ips), so that all clocks agree.
 TSC_HZ = {
     'corei7_icelake_u': 1_497_600_000,
     'tigerlake': 2_419_200_000,
@@ -26,7 +26,7 @@ TSC_HZ = {
     'corei3_cnl': 2_208_000_000,
     'corei7_skylake_x': 3_500_000_000,
 }
-# The other models state none; Linux measures it.
+# the other models have no such leaf; Linux measures the rate
 OTHER_TSC_HZ = 1_000_000_000
 
 CONFIG = '''\
@@ -51,17 +51,17 @@ debug: action=ignore
 
 
 def hexed(data):
-    """A rule's text, as the emulator reads it."""
+    """Encodes a rule's text for the emulator."""
     return data.hex() or '-'
 
 
 def memory_line(options):
-    """Bochs keeps 2048 MiB at most; what is touched beyond goes to a file."""
+    """Bochs keeps at most 2048 MiB in memory, and the rest in a file."""
     return f'memory: guest={options.mem}, host={min(options.mem, 2048)}\n'
 
 
 def rule_lines(options):
-    """The rules that the emulator carries out when a pattern leaves the serial line."""
+    """The rules that the emulator applies when a pattern appears on the serial line."""
     rules = []
     if options.dump:
         path = options.file('dram.bin').encode()
@@ -77,7 +77,7 @@ def rule_lines(options):
 
 
 def parse_result(text):
-    """The figures of OUT/result: a list of sections, the last of which is the end."""
+    """Parses OUT/result: a list of sections, the last of which is the end."""
     sections = []
     for line in text.splitlines():
         word, _, rest = line.partition(' ')
@@ -111,7 +111,7 @@ class Machine:
         self.script = None
 
     def check(self):
-        """Refuses, in a sentence, what cannot run."""
+        """Refuses options that cannot work, with a sentence."""
         options = self.options
         for key, value in (('USB', options.usb), ('SCREEN', options.screen),
                            ('SCREEN_AT', options.screen_at), ('VARS', options.vars)):
@@ -127,7 +127,7 @@ class Machine:
             self.script = bus.Runner(self.options)
 
     def check_model(self):
-        """CPU is one of the emulator's models."""
+        """Checks that CPU is one of the emulator's models."""
         wanted = self.options.cpu or DEFAULT_CPU
         text = subprocess.run([self.program, '--help', 'cpu'], stdin=subprocess.DEVNULL,
                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
@@ -137,8 +137,8 @@ class Machine:
             raise MachineError(f'CPU={wanted} is no model of Bochs, which has: {" ".join(models)}')
 
     def serial(self, console):
-        """The serial line: a file while nobody types, so that runs repeat to the instruction;
-        otherwise a terminal."""
+        """The serial line: a file if nobody types, so that runs repeat to the instruction; else a
+        terminal."""
         if not self.options.input:
             console.follow_file()
             return 'file', console.log_path
@@ -210,17 +210,17 @@ class Machine:
         return process
 
     def before_stop(self):
-        """The emulator writes its figures when it is asked to stop; no script may hold it back."""
+        """The emulator writes its figures when asked to stop; the script must not delay that."""
         if self.script:
             self.script.hang_up()
 
     def close(self):
-        """Lets go of what start() took."""
+        """Closes what start() opened."""
         if self.terminal is not None:
             os.close(self.terminal)
 
     def status(self, code):
-        """The exit status that the emulator's own one stands for; a script that failed counts."""
+        """The exit status for the emulator's own status. A script that failed counts too."""
         if self.script:
             self.script.finish()
             if self.script.problem:
@@ -228,7 +228,7 @@ class Machine:
         return code if code >= 0 else 128 - code
 
     def how(self):
-        """The end that the emulator states, or None."""
+        """The end that the emulator reports, or None."""
         try:
             with open(self.options.file('result'), encoding='utf-8') as file:
                 sections = parse_result(file.read())
@@ -237,8 +237,8 @@ class Machine:
         return sections[-1]['text'] if sections and sections[-1]['kind'] == 'end' else None
 
     def elapsed(self, process, begin):
-        """What counts against TIMEOUT: seconds of CPU time, of which a busy host gives less; and a
-        tenth of the real time, for a script on the bus that holds the machine up."""
+        """The time that counts against TIMEOUT: seconds of CPU time, so that a busy host does not
+        matter, and a tenth of the real time, in case a script on the bus stops the machine."""
         real = time.monotonic() - begin
         if self.options.input:
             return real
@@ -250,13 +250,13 @@ class Machine:
         return max((int(user) + int(system)) / os.sysconf('SC_CLK_TCK'), real / 10)
 
     def why_timeout(self):
-        """How the time was used up."""
+        """Describes how the time was used up."""
         if self.how() == 'ticks-used-up':
             return f'the machine used up its {self.options.ticks} ticks'
         return f'the machine was still on after {self.options.timeout} s'
 
     def why_failed(self, status):
-        """What ended the machine, from the emulator's log."""
+        """Describes what ended the machine, from the emulator's log."""
         if status == STATUS_TRIPLE_FAULT:
             return 'triple fault: the CPU shut down'
         if self.script and self.script.problem:

@@ -37,7 +37,7 @@ def make_disk(options):
 
 
 def stop(process):
-    """Asks the machine to stop, so that it writes its figures; then insists."""
+    """Asks the machine to stop, so that it writes its figures; kills it if it does not."""
     until = time.monotonic() + GRACE_SECONDS
     while process.poll() is None:
         process.send_signal(signal.SIGTERM if time.monotonic() < until else signal.SIGKILL)
@@ -48,12 +48,12 @@ def stop(process):
 
 
 def watch(machine, process, console, options):
-    """Carries the serial line until the machine ends, the time is over or the user leaves."""
+    """Passes the serial line on until the machine ends, the time is over or the user leaves."""
     begin = time.monotonic()
     deadline = begin + options.timeout if options.timeout else None
     while process.poll() is None:
         console.turn()
-        if console.input_ended and deadline is None:    # nobody is there who could end it
+        if console.input_ended and deadline is None:    # no user can end it any more
             options.timeout = options.timeout_alone
             deadline = time.monotonic() + options.timeout
             console.say(f'standard input has ended; the machine has {options.timeout} s left')
@@ -95,13 +95,13 @@ def boot(options):
 
 
 def ended(status, why, before=''):
-    """Says how it ended, last of all; make has a status of its own and hides this one."""
+    """Prints how it ended, as the last line; make has its own exit status and hides this one."""
     print(f'{before}boot: status {status}: {why}', file=sys.stderr)
     return status
 
 
 def leave(number, _):
-    """A signal to leave: the finally clauses switch the machine off."""
+    """Exits on a signal; the finally clauses turn the machine off."""
     sys.exit(128 + number)
 
 

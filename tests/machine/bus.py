@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The bus probe: a script that sits between the CPUs and DRAM, and runs beside the machine.
+"""The bus probe: a script that accesses DRAM without the CPUs, and runs beside the machine.
 
-The script defines main(bus, *words). The machine stands still while the script works; it runs
-while the script waits for text on the serial line, and runs on by itself when main returns.
-README.md has an example.
+The script defines main(bus, *words). The machine stands still while the script works. It runs
+while the script waits for text on the serial line, and goes on when main returns. README.md has
+an example.
 """
 
 import importlib.util
@@ -16,31 +16,31 @@ import threading
 
 from machine import MachineError
 
-ORDER = struct.Struct('=QQQ')       # action, address, bytes: machine.cc has the same
+ORDER = struct.Struct('=QQQ')       # action, address, bytes: the same as in machine.cc
 COUNT = struct.Struct('=Q')
 PAGE_BYTES = 4096
-KEYID_SHIFT = 48                    # of the address of an order
+KEYID_SHIFT = 48                    # in the address of an order
 ZEROES = bytes(PAGE_BYTES)
 CHUNK = 1 << 20
 
 
 class BusError(Exception):
-    """The machine is gone, or the script asked for what DRAM has not."""
+    """The machine has ended, or DRAM does not have the requested address."""
 
 
 class Bus:
-    """What a script has to do with: DRAM as the memory modules hold it, by physical address."""
+    """The interface for scripts: DRAM as the memory modules hold it, by physical address."""
 
     def __init__(self, line, out):
         self.line = line
-        self.out = out              # the folder of the run's results
+        self.out = out              # the folder for the run's results
         self.bytes = None           # size of DRAM
         self.log = os.path.join(out, 'bus.log')
         with open(self.log, 'w', encoding='utf-8'):
             pass
 
     def receive(self, count):
-        """So many bytes from the machine."""
+        """Reads count bytes from the machine."""
         data = bytearray(count)
         view = memoryview(data)
         while view:
@@ -51,20 +51,20 @@ class Bus:
         return bytes(data)
 
     def order(self, action, address, count, data=b''):
-        """Sends an order, with what belongs to it."""
+        """Sends an order, and data that belongs to it."""
         try:
             self.line.sendall(ORDER.pack(ord(action), address, count) + data)
         except OSError:
             raise BusError('the machine has ended') from None
 
     def check(self, address, count):
-        """DRAM has these bytes."""
+        """Checks that DRAM has these bytes."""
         if not 0 <= address <= self.bytes - count:
             raise BusError(f'DRAM ends at {self.bytes:#x}: it has no {count} bytes at {address:#x}')
 
     def wait(self, pattern):
-        """Lets the machine run until the pattern has left the serial line. Returns what did since
-        the last wait, up to and with the pattern."""
+        """Lets the machine run until the pattern appears on the serial line. Returns the output
+        since the last wait, up to and including the pattern."""
         data = pattern.encode('utf-8')
         try:
             self.order('u', 0, len(data), data)
@@ -74,17 +74,18 @@ class Bus:
             raise BusError(f'the machine ended before "{pattern}" was seen') from None
 
     def type(self, text):
-        """Types on the serial line, once the machine runs on."""
+        """Types on the serial line, once the machine runs again."""
         data = text.encode('utf-8')
         self.order('t', 0, len(data), data)
 
     def break_rule(self, word):
-        """DROP=, SWAP= or ALIAS= of the strict machine, from now on."""
+        """Sets DROP=, SWAP= or ALIAS= of the strict machine from now on."""
         data = word.encode('utf-8')
         self.order('x', 0, len(data), data)
 
     def evict(self):
-        """All lines leave the caches, as they may at any time; without TME= there are none."""
+        """Evicts all lines from the caches, which may happen at any time; without TME= there are
+        none."""
         self.order('e', 0, 0)
 
     def read(self, address, count):
@@ -94,28 +95,28 @@ class Bus:
         return self.receive(count)
 
     def read_as(self, keyid, address, count):
-        """Bytes as a CPU would read them with a KeyID, were nothing cached."""
+        """Bytes as a CPU with empty caches would read them with a KeyID."""
         self.check(address, count)
         self.order('a', keyid << KEYID_SHIFT | address, count)
         return self.receive(count)
 
     def blocks(self, keyid):
-        """How many blocks of 16 bytes the KeyID's key has encrypted since PCONFIG gave it."""
+        """How many blocks of 16 bytes the KeyID's key has encrypted since PCONFIG set it."""
         self.order('k', keyid << KEYID_SHIFT, 0)
         return COUNT.unpack(self.receive(COUNT.size))[0]
 
     def write(self, address, data):
-        """Changes DRAM. No CPU and no cache takes notice."""
+        """Changes DRAM. CPUs and caches do not notice it."""
         self.check(address, len(data))
         self.order('w', address, len(data), bytes(data))
 
     def flip(self, address, bit):
-        """Turns one bit (0 to 7) of a byte over."""
+        """Flips one bit (0 to 7) of a byte."""
         self.write(address, [self.read(address, 1)[0] ^ 1 << bit])
 
     def dump(self, name, keyid=None):
-        """Writes DRAM to a file in the results' folder, pages of zeroes as holes; its path. With a
-        KeyID: what read_as would give."""
+        """Writes DRAM to a file in the results' folder, with pages of zeros as holes; returns its
+        path. With a KeyID: writes what read_as returns."""
         path = os.path.join(self.out, name)
         with open(path, 'wb') as file:
             for at in range(0, self.bytes, CHUNK):
@@ -131,13 +132,13 @@ class Bus:
         return path
 
     def say(self, text):
-        """A line for people, in OUT/bus.log."""
+        """Writes a line to OUT/bus.log."""
         with open(self.log, 'a', encoding='utf-8') as file:
             file.write(text + '\n')
 
 
 def load_script(path):
-    """The script's main."""
+    """Returns the script's main."""
     if not os.path.isfile(path):
         raise MachineError(f'the script {path} does not exist')
     spec = importlib.util.spec_from_file_location('bus_script', path)
@@ -163,13 +164,13 @@ class Runner:
         self.thread = threading.Thread(target=self.run, daemon=True)
 
     def start(self, process):
-        """The machine has started, and has its end of the line."""
+        """Called when the machine has started and has its end of the socket."""
         self.theirs.close()
         self.process = process
         self.thread.start()
 
     def run(self):
-        """The script's thread. A script that fails ends the machine."""
+        """The script's thread. If a script fails, the machine ends."""
         bus = Bus(self.ours, self.out)
         try:
             bus.bytes, = COUNT.unpack(bus.receive(COUNT.size))
@@ -182,13 +183,13 @@ class Runner:
             self.hang_up()
 
     def hang_up(self):
-        """The machine runs on without the script; one that still waits or asks learns of it."""
+        """The machine runs on without the script; a script that still waits gets an error."""
         try:
             self.ours.shutdown(socket.SHUT_RDWR)
         except OSError:                 # both ends are closed
             pass
 
     def finish(self):
-        """The machine has ended: the script comes to its own end."""
+        """The machine has ended: waits for the script's end."""
         self.thread.join()
         self.ours.close()

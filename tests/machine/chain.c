@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * An EFI program that starts \umbra\vmlinuz with the command line in \umbra\cmdline.txt: the same
- * kernel on the same machine without Umbra, for comparison and for trying the machine itself.
- * The command line names the initrd (initrd=\umbra\initrd.img), which the kernel's EFI stub loads.
+ * kernel on the same machine without Umbra, for comparison and for testing the machine itself. The
+ * command line names the initrd (initrd=\umbra\initrd.img), which the kernel's EFI stub loads.
  */
 
 #include <efi.h>
@@ -10,7 +10,7 @@
 
 #define COMMAND_LINE_BYTES_MAX 1023
 
-/* Reads the one-line file and widens it; stops at the end of the line. */
+/* Reads the one-line file, up to the end of the line, and converts it to UCS-2. */
 static EFI_STATUS read_command_line(EFI_HANDLE device, CHAR16 *line)
 {
 	static CHAR8 text[COMMAND_LINE_BYTES_MAX];

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The person's or the pipe's end of the machine's serial line."""
+"""The user's or the pipe's end of the machine's serial line."""
 
 import os
 import select
@@ -13,26 +13,26 @@ QUIT_KEY = b'\x1d'      # Ctrl-]
 
 
 class Console:
-    """Copies the machine's serial output to standard output and, if asked to, to a log file;
-    with INPUT=1 also standard input to the machine. A terminal is in raw mode meanwhile. What a
-    pipe or a file holds goes there when INPUT_AT has been seen: firmware would swallow it."""
+    """Copies the machine's serial output to standard output and, if asked to, to a log file; with
+    INPUT=1 also standard input to the machine. A terminal is in raw mode meanwhile. The content
+    of a pipe or a file is sent after INPUT_AT has appeared, because firmware would swallow it."""
 
     def __init__(self, options):
         self.log_path = options.file('serial.log')
         self.with_input = options.input
         self.quit = False
         self.input_ended = False
-        self.typed = b''        # what the machine has still to take
-        self.gate = None        # the pattern that has to come first
+        self.typed = b''        # bytes that the machine has not taken yet
+        self.gate = None        # the pattern that must appear first
         if options.input and options.input_at and not os.isatty(0):
             self.gate = options.input_at.encode()
-        self.seen = b''         # the end of the output while the gate is shut
+        self.seen = b''         # the end of the output so far, while the gate is closed
         self.reader = None      # descriptor to read serial output from
         self.writer = None      # descriptor that takes serial input
         self.log = None
-        self.follow = False     # reader is a growing file: its end is not the end
-        self.watchers = []      # called with every chunk of output
-        self.tick = None        # called now and then
+        self.follow = False     # reader is a growing file: end of file is not the end of output
+        self.watchers = []      # called with each piece of output
+        self.tick = None        # called from time to time
         self.saved = None
 
     def __enter__(self):
@@ -55,7 +55,7 @@ class Console:
 
     @staticmethod
     def say(text):
-        """A line of our own, on standard error."""
+        """Writes our own line to standard error."""
         try:
             sys.stderr.write(f'[{text}]\r\n')
             sys.stderr.flush()
@@ -63,7 +63,7 @@ class Console:
             pass
 
     def connect(self, reader, writer=None, keep_log=False):
-        """Names the descriptors of the machine's serial line."""
+        """Sets the descriptors of the machine's serial line."""
         self.reader, self.writer = reader, writer
         if writer is not None:
             os.set_blocking(writer, False)
@@ -71,7 +71,7 @@ class Console:
             self.log = open(self.log_path, 'wb', buffering=0)
 
     def follow_file(self):
-        """The machine itself writes the log; it is read as it grows."""
+        """The machine itself writes the log; this program reads it as it grows."""
         open(self.log_path, 'wb').close()
         self.reader = os.open(self.log_path, os.O_RDONLY)
         self.follow = True
@@ -84,7 +84,7 @@ class Console:
         try:
             out.write(data)
             out.flush()
-        except OSError:                 # nobody reads any more
+        except OSError:                 # nobody reads standard output any more
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         if self.gate:
             self.seen += data
@@ -95,7 +95,7 @@ class Console:
             watcher(data)
 
     def read_output(self):
-        """Reads what is there; says whether there was something."""
+        """Reads the available output; returns whether there was some."""
         try:
             data = os.read(self.reader, CHUNK)
         except OSError:         # the other end of a pseudo-terminal is gone
@@ -105,12 +105,12 @@ class Console:
         return bool(data)
 
     def read_input(self):
-        """Standard input to the machine."""
+        """Sends standard input to the machine."""
         try:
             data = os.read(0, CHUNK)
         except OSError:
             data = b''
-        if not data:            # the end of a pipe; or the terminal is gone, and so is the user
+        if not data:            # the end of a pipe, or the terminal has closed
             self.with_input = False
             self.input_ended = True
             self.quit = self.saved is not None
@@ -125,7 +125,7 @@ class Console:
         self.typed += data
 
     def write_input(self):
-        """Hands on what the machine takes now."""
+        """Passes on what the machine takes now."""
         try:
             self.typed = self.typed[os.write(self.writer, self.typed):]
         except BlockingIOError:
@@ -134,7 +134,7 @@ class Console:
             self.typed = b''
 
     def turn(self):
-        """Waits a little for something to do, and does it."""
+        """Waits a short time for input or output, and handles it."""
         waiting = []
         if self.with_input and self.writer is not None and len(self.typed) < CHUNK:
             waiting.append(0)
@@ -155,7 +155,7 @@ class Console:
             self.tick()
 
     def drain(self):
-        """The rest of the output of a machine that has ended."""
+        """Reads the rest of the output of a machine that has ended."""
         while self.follow or select.select([self.reader], [], [], 0)[0]:
             if not self.read_output():
                 return

@@ -2,11 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """firmware.py VARS CODE ROM: makes the emulated machine's ROM of OVMF's two files.
 
-OVMF unpacks its drivers at each start, and an emulator takes seconds for it. Drivers of devices
+OVMF unpacks its drivers at each start, which takes an emulator seconds. So drivers of devices
 that the machine does not have (networks, USB, TPM, virtio, NVMe), the shell and the set-up pages
-are left out: a pad file takes the place of each, and the volume is packed again. Nothing else
-changes.
-Formats: UEFI Platform Initialization specification 1.7, volume 3, chapters 2 and 3.
+are replaced by pad files, and the volume is packed again. Nothing else changes. Formats: UEFI
+Platform Initialization specification 1.7, volume 3, chapters 2 and 3.
 """
 import lzma
 import os
@@ -20,7 +19,7 @@ SECTION_GUIDED, SECTION_NAME, SECTION_VOLUME = 0x02, 0x15, 0x17
 LARGE_FILE, FILE_CHECKSUM, NO_CHECKSUM = 0x01, 0x40, 0xaa
 LZMA_HEADER = struct.Struct('<BIQ')  # properties, size of the dictionary, bytes unpacked
 
-# By the names in the files.
+# By their names in the volume.
 LEFT_OUT = set('''
     SecureBootConfigDxe UiApp Shell tftpDynamicCommand httpDynamicCommand
     LinuxInitrdDynamicShellCommand QemuKernelLoaderFsDxe RamDiskDxe UdfDxe EbcDxe
@@ -33,7 +32,7 @@ LEFT_OUT = set('''
 
 
 class FirmwareError(Exception):
-    """A file is not the OVMF that was expected."""
+    """The file is not the expected OVMF."""
 
 
 def sections(body):
@@ -69,7 +68,7 @@ def files(volume):
 
 
 def name_of(body):
-    """A file's name, or nothing."""
+    """A file's name, or None."""
     for at, header, size, kind in sections(body):
         if kind == SECTION_NAME:
             return body[at + header:at + size].decode('utf-16le').strip('\0')
@@ -77,7 +76,7 @@ def name_of(body):
 
 
 def seal(volume, at, header, size):
-    """The checksums of a file: of the header without its state, and of what follows."""
+    """Updates the checksums of a file: of the header without its state, and of the content."""
     volume[at + 16] = volume[at + 17] = 0
     volume[at + 16] = -(sum(volume[at:at + header]) - volume[at + 23]) & 0xff
     volume[at + 17] = NO_CHECKSUM
@@ -86,7 +85,7 @@ def seal(volume, at, header, size):
 
 
 def leave_out(volume):
-    """Makes pad files of those that are listed; returns their names."""
+    """Replaces the listed files by pad files; returns their names."""
     gone = set()
     for at, header, size, kind in list(files(volume)):
         if kind not in (TYPE_DRIVER, TYPE_APPLICATION):
@@ -102,7 +101,8 @@ def leave_out(volume):
 
 
 def pack(raw, room):
-    """LZMA as OVMF unpacks it: its size is in the header. Filled up to the room there is."""
+    """Compresses with LZMA so that OVMF can unpack it: the size is in the header. Padded to the
+    available room."""
     packed = bytearray(lzma.compress(bytes(raw), format=lzma.FORMAT_ALONE, filters=[{
         'id': lzma.FILTER_LZMA1, 'preset': 9, 'dict_size': 1 << 24}]))
     properties, dictionary, _ = LZMA_HEADER.unpack_from(packed)
@@ -113,8 +113,8 @@ def pack(raw, room):
 
 
 def packed(code):
-    """Of the file that holds the packed volumes: (offset, header bytes, size), and the range of
-    what is packed."""
+    """Finds the file with the packed volumes: returns (offset, header bytes, size), and the range
+    of the packed data."""
     for at, header, size, kind in files(code):
         if kind == TYPE_VOLUME:
             skip, _, length, section = next(sections(bytes(code[at + header:at + size])))
@@ -126,7 +126,7 @@ def packed(code):
 
 
 def unpack(code, begin, end):
-    """The sections that are packed there, and the range of each volume among them."""
+    """Unpacks the sections, and finds the range of each volume in them."""
     raw = bytearray(lzma.LZMADecompressor(format=lzma.FORMAT_ALONE).decompress(
         bytes(code[begin:end])))
     return raw, [(at + header, at + size) for at, header, size, kind in sections(bytes(raw))
@@ -134,7 +134,7 @@ def unpack(code, begin, end):
 
 
 def lighten(code):
-    """The code file with fewer drivers."""
+    """Returns the code file without these drivers."""
     file, (begin, end) = packed(code)
     raw, volumes = unpack(code, begin, end)
     gone = set()

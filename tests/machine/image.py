@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""image.py DIR FILE: a bootable disk image (GPT, one EFI system partition) from a folder.
+"""image.py DIR FILE: makes a bootable disk image (GPT, one EFI system partition) from a folder.
 
-No root is needed and nothing is mounted. The same image can be written to a USB stick. The
-same folder gives the same partition table and identifiers every time. What FAT cannot hold is
-named and refused, before anything is written.
+Needs no root and mounts nothing. The same image can be written to a USB stick. The same folder
+gives the same partition table and identifiers every time. Files that FAT cannot hold are named
+and refused before anything is written.
 """
 
 import os
@@ -23,11 +23,11 @@ NAME_MAX = 255                      # UTF-16 units
 
 
 class ImageError(Exception):
-    """Says in a sentence why there is no image."""
+    """There is no image; the text says why."""
 
 
 def run(*command):
-    """Runs a tool quietly; what it said becomes the error."""
+    """Runs a tool quietly; its output becomes the error."""
     env = dict(os.environ, MTOOLS_SKIP_CHECK='1', LC_ALL='C.UTF-8')
     try:
         done = subprocess.run(command, env=env, stdin=subprocess.DEVNULL, text=True,
@@ -66,8 +66,8 @@ def why_no_entry(entry):
 
 
 def tree_bytes(folder):
-    """Checks what is in a folder; returns the bytes that it needs on the volume, directories and
-    slack included."""
+    """Checks the content of a folder; returns how many bytes it needs on the volume, with
+    directories and slack."""
     total, seen = 4096, {}
     with os.scandir(folder) as entries:
         for entry in sorted(entries, key=lambda entry: entry.name):
@@ -82,7 +82,7 @@ def tree_bytes(folder):
 
 
 def check_target(path):
-    """Refuses, in a sentence, a place where no image can be written."""
+    """Refuses a path where no image can be written, with a sentence."""
     if not path:
         raise ImageError('say which file to write: IMG=FILE')
     if os.path.lexists(path) and not os.path.isfile(path):
@@ -92,7 +92,7 @@ def check_target(path):
 
 
 def check_folder(folder):
-    """Refuses, in a sentence, what makes no bootable disk; returns the bytes of the tree."""
+    """Refuses a folder that is not bootable, with a sentence; returns the bytes of the tree."""
     if not folder:
         raise ImageError('say which folder to make the image from: ESP=DIR')
     if not os.path.isdir(folder):
@@ -103,7 +103,7 @@ def check_folder(folder):
 
 
 def make_image(folder, path):
-    """Writes the image of a folder to path, as a whole or not at all."""
+    """Writes the image of a folder to path, completely or not at all."""
     check_target(path)
     try:
         volume = max(SMALLEST, (check_folder(folder) * 17 // 16 + 9 * MIB - 1) // MIB * MIB)

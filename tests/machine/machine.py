@@ -13,7 +13,7 @@ STATUS_TIMEOUT = 124
 
 
 class MachineError(Exception):
-    """Says in a sentence why the machine cannot be started."""
+    """The machine cannot be started; the text says why."""
 
 
 PR_SET_PDEATHSIG = 1
@@ -21,7 +21,7 @@ LIBC = ctypes.CDLL(None)
 
 
 def die_with_parent():
-    """Run in a new process: a killed boot.py leaves no machine behind."""
+    """Runs in a new process: the machine ends when boot.py is killed."""
     LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
@@ -37,7 +37,7 @@ def number(key, text, low, high):
 
 
 def split_list(text):
-    """Several patterns in one value, separated by '|'; a backslash keeps the next character."""
+    """Splits patterns in one value, separated by '|'; a backslash keeps the next character."""
     parts, at, escaped = [''], 0, False
     while at < len(text):
         char = text[at]
@@ -55,17 +55,17 @@ def split_list(text):
 
 
 def unescape(text):
-    """The bytes that a TYPE text stands for: \\n, \\t, \\xNN and so on."""
+    """The bytes of a TYPE text, with escapes like \\n, \\t, \\xNN."""
     return text.encode('utf-8').decode('unicode_escape').encode('latin-1')
 
 
 class Options:
-    """The keys of one run. Each has the name of its make variable, in small letters."""
+    """The keys of one run. Each attribute has the name of its make variable, in small letters."""
 
     KEYS = ('ESP', 'IMG', 'OUT', 'BUILD', 'MACHINE', 'CPUS', 'MEM', 'CPU', 'IPS', 'INPUT_AT',
             'SEED', 'TIMEOUT', 'TICKS', 'DUMP', 'MARK', 'TYPE', 'STOP', 'INPUT', 'USB', 'SCREEN',
             'SCREEN_AT', 'FEATURES', 'BUS', 'VARS', 'ARCH_CAP', 'UNLIKE', 'UART', 'STALL')
-    # The machine's memory encryption; TME names the profile, the others are checked by the model.
+    # The machine's memory encryption; TME selects the profile, the model checks the other keys.
     TME_KEYS = ('FIDELITY', 'LOCKED_WRITE', 'PCONFIG_LEGACY', 'RNG_FAIL_N', 'BUSY_N', 'STRICT_9FF',
                 'PKGS', 'DROP', 'SWAP', 'ALIAS', 'COHERENCE', 'TWEAK', 'WBINVD_REACH', 'CAP', 'ACT',
                 'ACT1', 'EXCLUDE', 'TARGETS')
@@ -111,7 +111,7 @@ class Options:
 
     @classmethod
     def tme_words(cls, values):
-        """The memory encryption of this machine in words of the model, or None."""
+        """The memory encryption of this machine as words for the model, or None."""
         knobs = [f'{key}={values[key]}' for key in cls.TME_KEYS if values.get(key)]
         if knobs and not values.get('TME'):
             raise MachineError(f'{knobs[0]} needs TME=P1 to P12')
@@ -122,7 +122,7 @@ class Options:
 
     @staticmethod
     def type_rule(text):
-        """PATTERN=>TEXT becomes (pattern, text)."""
+        """Splits PATTERN=>TEXT into (pattern, text)."""
         pattern, arrow, typed = text.partition('=>')
         if not arrow or not pattern:
             raise MachineError(f'TYPE takes PATTERN=>TEXT, not "{text}"')
@@ -130,7 +130,7 @@ class Options:
 
     @classmethod
     def from_words(cls, words):
-        """Options from KEY=VALUE words; --env adds the environment's values below them."""
+        """Parses KEY=VALUE words; --env adds the environment's values with lower priority."""
         values = {}
         for word in words:
             if word == '--env':
@@ -148,5 +148,5 @@ class Options:
         return os.path.join(self.out, name)
 
     def third(self, *names):
-        """A file that the set-up made."""
+        """A file made by the set-up."""
         return os.path.join(self.build, 'third', *names)

@@ -9,8 +9,8 @@ import bochs
 import image
 from machine import STATUS_FAILED, STATUS_TRIPLE_FAULT, MachineError
 
-OUTER_MIB = 768     # what the outer Linux needs beside the inner machine's memory
-# A model that states no TSC rate may run at a low one, so that firmware's waits, each step of
+OUTER_MIB = 768     # memory of the outer Linux in addition to the inner machine's
+# A model without a TSC rate in CPUID may run at a low rate. Then firmware's waits, each step of
 # which is an exit to QEMU, take fewer instructions.
 CPU = 'broadwell_ult'
 IPS = 150_000_000
@@ -41,7 +41,7 @@ class Machine(bochs.Machine):
         self.inner_mib = options.mem
         self.inner_cpus = options.cpus
         self.heard = b''
-        # The outer Linux needs one CPU only; it gives the inner machine as many as it wants.
+        # The outer Linux needs only one CPU; the inner machine has as many as the user wants.
         options.mem = options.mem + OUTER_MIB
         options.cpus = 1
         options.cpu = options.cpu or CPU
@@ -82,7 +82,7 @@ class Machine(bochs.Machine):
         return super().start(console)
 
     def hear(self, data):
-        """Keeps the end of the serial output, where the outer Linux says how it went."""
+        """Keeps the end of the serial output, where the outer Linux reports the result."""
         self.heard = (self.heard + data)[-1024:]
 
     def status(self, code):

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * An EFI program that makes firmware behave as some machines' does, and starts \umbra\umbra.efi
- * then. \umbra\firmware.txt says what:
+ * An EFI program that makes firmware behave as some machines' does, and then starts
+ * \umbra\umbra.efi. \umbra\firmware.txt says what:
  *
- *   low      no page below 1 MiB is left
- *   parked   after ExitBootServices each other CPU loops with its eyes on a page of boot-services
- *            data, as one does whose code, stack or page tables lie there. When the page changes
+ *   low      no page below 1 MiB is free
+ *   parked   after ExitBootServices each other CPU loops and watches a page of boot-services
+ *            data, like a CPU whose code, stack or page tables are there. When the page changes
  *            the CPU shuts the machine down. The serial line says how many CPUs do so.
  *   markers  memory of each kind that boot services and loaders have, and of their pools, is full
- *            of markers (tests/bus/marker.h), as it may be of a password that somebody typed. The
+ *            of markers (tests/bus/marker.h), as it may be of a password that a user typed. The
  *            serial line says how many pages.
  */
 #include <efi.h>
@@ -26,7 +26,7 @@
 #define ICR_SIPI   0x4600u
 #define WAIT_TICKS 20000000ull
 
-/* What a parked CPU runs, in real mode at the start of its page. */
+/* The code of a parked CPU, in real mode at the start of its page. */
 __asm__(".pushsection .rodata\n"
 	"park_begin:\n"
 	".code16\n"
@@ -38,7 +38,7 @@ __asm__(".pushsection .rodata\n"
 	"	cmpw $0x5aa5, 0\n"
 	"	je 1b\n"
 	"	lidtl %cs:(park_no_table - park_begin)\n"
-	"	int3\n" /* and its double fault: shutdown */
+	"	int3\n" /* the double fault is a shutdown, too */
 	"park_no_table:\n"
 	"	.word 0, 0, 0\n"
 	"park_segment:\n"
@@ -52,7 +52,7 @@ extern const UINT8 park_begin[], park_segment[], park_count[], park_end[];
 
 typedef EFI_STATUS(__attribute__((ms_abi)) * exit_fn)(EFI_HANDLE image, UINTN key);
 static exit_fn firmwares_exit;
-static UINT8 *parking; /* reserved: the code stays, whatever becomes of the rest */
+static UINT8 *parking; /* reserved: the code stays, whatever happens to other memory */
 
 static void wait_a_little(void)
 {

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * An EFI program that tries the machine itself. \probe.txt says what to do: off, hang, fault (a
+ * An EFI program that tests the machine itself. \probe.txt names the action: off, hang, fault (a
  * triple fault), reset, echo (sends back what is typed on the serial line until a full stop, then
- * switches off), watch (reports the secret, and again whenever it has changed, until it is a full
- * stop). Whatever it is, a secret is left in memory first and "probe: ready" is printed.
+ * powers off), watch (reports the secret, and again whenever it has changed, until it is a full
+ * stop). In each case it first leaves a secret in memory and prints "probe: ready".
  */
 
 #include <efi.h>
@@ -53,7 +53,7 @@ static void echo(void)
 	say("\r\nprobe: end of input\r\n");
 }
 
-/* Somebody else writes to memory: reports the secret, and again after each change. */
+/* A script changes memory: reports the secret, and again after each change. */
 static void watch(void)
 {
 	CHAR8 told[sizeof(secret)] = { 0 };

@@ -13,7 +13,7 @@ from machine import STATUS_FAILED, STATUS_TRIPLE_FAULT, MachineError, die_with_p
 PROGRAM = 'qemu-system-x86_64'
 FIRMWARE = '/usr/share/OVMF'
 PATIENCE_SECONDS = 10
-KEYS = b'key:'            # begins what is typed on the keyboard
+KEYS = b'key:'            # marks text for the keyboard
 
 
 def host_flags():
@@ -26,7 +26,7 @@ def host_flags():
 
 
 def why_no_nested():
-    """The sentence that says why this host gives its guests no VMX, or None."""
+    """Why this host gives its guests no VMX, as a sentence, or None."""
     if not os.path.exists('/dev/kvm'):
         return '/dev/kvm does not exist'
     if not os.access('/dev/kvm', os.R_OK | os.W_OK):
@@ -74,7 +74,7 @@ class Monitor:
         return json.loads(line)
 
     def command(self, name, **arguments):
-        """Runs a command; returns its answer. Events on the way are kept."""
+        """Runs a command; returns its answer. Keeps events that arrive before it."""
         order = {'execute': name, 'arguments': arguments}
         self.socket.sendall(json.dumps(order).encode() + b'\n')
         while True:
@@ -87,7 +87,7 @@ class Monitor:
                 return message['return']
 
     def poll(self):
-        """Takes in events that are there already."""
+        """Reads events that have arrived."""
         self.socket.settimeout(0.001)
         try:
             while True:
@@ -100,7 +100,7 @@ class Monitor:
             self.socket.settimeout(PATIENCE_SECONDS)
 
     def close(self):
-        """Hangs up."""
+        """Closes the connection."""
         self.socket.close()
 
 
@@ -120,7 +120,7 @@ class Machine:
         self.ended = None
 
     def check(self):
-        """Refuses, in a sentence, what cannot run."""
+        """Refuses options that cannot work, with a sentence."""
         options = self.options
         if shutil.which(PROGRAM) is None:
             raise MachineError(f'{PROGRAM} is missing (package qemu-system-x86)')
@@ -138,7 +138,7 @@ class Machine:
                 raise MachineError(f'{key} works on MACHINE=bochs only')
 
     def accelerator(self):
-        """Which CPU, and who runs it. Without VMX the translator is fast enough, and behaves the
+        """The CPU and the accelerator. Without VMX the translator is fast enough, and behaves the
         same on every host."""
         options = self.options
         if options.machine == 'kvm':
@@ -188,19 +188,19 @@ class Machine:
         return self.process
 
     def take_screen(self):
-        """Writes what the screen shows."""
+        """Writes the content of the screen to a file."""
         self.screen_wanted = False
         path = os.path.abspath(self.options.screen)
         self.monitor.command('screendump', filename=path, format='png')
 
     def take_dump(self):
-        """Writes DRAM."""
+        """Writes DRAM to a file."""
         self.dump_wanted = False
         self.monitor.command('pmemsave', val=0, size=self.options.mem << 20,
                              filename=self.options.file('dram.bin'))
 
     def end(self, how):
-        """Notes how the machine ended and switches QEMU off."""
+        """Notes how the machine ended and turns QEMU off."""
         if self.ended is None:
             self.ended = how
             if self.screen_wanted:
@@ -208,7 +208,7 @@ class Machine:
             self.monitor.command('quit')
 
     def send(self, text):
-        """Types on the serial line; after "key:" on the keyboard, keys by QEMU's names."""
+        """Types on the serial line; after "key:" on the keyboard, with QEMU's names of keys."""
         if not text.startswith(KEYS):
             self.console.send(text)
             return
@@ -232,7 +232,7 @@ class Machine:
         self.tail = self.tail[-4096:]
 
     def look_at_events(self):
-        """Ends the run when the machine powered itself off, was reset or broke down."""
+        """Ends the run when the machine has powered itself off, was reset, or has crashed."""
         if self.monitor is None or self.ended:
             return
         try:
@@ -249,12 +249,12 @@ class Machine:
             pass
 
     def before_stop(self):
-        """The last look at the screen before the time is over."""
+        """Saves the screen a last time before the time is over."""
         if self.screen_wanted and self.monitor:
             self.take_screen()
 
     def close(self):
-        """Lets go of what start() took, and writes the result."""
+        """Closes what start() opened, and writes the result."""
         if self.monitor:
             self.monitor.close()
         if self.process:
@@ -264,7 +264,7 @@ class Machine:
             file.write(f'end {self.ended or "stopped"}\n')
 
     def status(self, code):
-        """The exit status that the end stands for."""
+        """The exit status for the end."""
         if self.ended in ('power-off', 'pattern'):
             return 0
         if self.ended == 'reset-or-triple-fault':
@@ -272,15 +272,15 @@ class Machine:
         return STATUS_FAILED
 
     def elapsed(self, process, begin):
-        """What counts against TIMEOUT: real time, for this machine may sleep."""
+        """The time that counts against TIMEOUT: real time, because this machine may sleep."""
         return time.monotonic() - begin
 
     def why_timeout(self):
-        """How the time was used up."""
+        """Describes how the time was used up."""
         return f'the machine was still on after {self.options.timeout} s'
 
     def why_failed(self, status):
-        """What ended the machine."""
+        """Describes what ended the machine."""
         if status == STATUS_TRIPLE_FAULT:
             return 'the machine was reset, or its CPU shut down (triple fault)'
         with open(self.options.file('qemu.err'), encoding='utf-8', errors='replace') as file:

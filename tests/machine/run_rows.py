@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """run_rows.py [BOOT...]: runs the boots of rows.toml and checks the line of each of their rows.
 
-A boot is one machine; its rows run one after another in it. Each row is reported as a test,
-BOOT/ROW. README.md says what a boot may say; * and ? in names are wild.
+A boot is one machine, which runs its rows one after another. Each row is reported as a test,
+BOOT/ROW. README.md describes the keys of a boot; * and ? in names are wildcards.
 """
 import argparse
 import concurrent.futures
@@ -29,7 +29,7 @@ class RowsError(Exception):
 
 
 def load(path):
-    """The boots; `fidelity` may be a list, which makes a boot of each."""
+    """Reads the boots; `fidelity` may be a list, which makes a boot of each."""
     boots = []
     with open(path, 'rb') as file:
         for raw in tomllib.load(file)['boot']:
@@ -47,7 +47,7 @@ def load(path):
 
 
 def run(boot, options):
-    """Boots it; returns (exit status, serial text, the machine's reports, its end)."""
+    """Boots the machine; returns (exit status, serial text, the machine's reports, its end)."""
     folder = pathlib.Path(options.out).resolve() / boot['name']
     shutil.rmtree(folder, ignore_errors=True)
     (folder / 'esp/EFI/BOOT').mkdir(parents=True)
@@ -72,7 +72,7 @@ def run(boot, options):
 
 
 def judge(boot, status, text, reports, end):
-    """(row, problem or None) of each row, then of the boot itself."""
+    """Returns (row, problem or None) for each row, then for the boot itself."""
     verdicts = dict(re.findall(r'^row (\S+): ([A-Z]+)$', text, re.M))
     for key, wanted in (('rows', 'PASS'), ('twins', 'CORRUPT')):
         for row in boot[key].split():
@@ -94,7 +94,7 @@ def judge(boot, status, text, reports, end):
 
 
 def details(text, row):
-    """The lines of a row, those that missed first."""
+    """The lines of a row, first those with a difference."""
     match = re.search(rf'^row {re.escape(row)}:\n(.*?)(?=^row |^rows: |\Z)', text, re.M | re.S)
     lines = match[1].splitlines() if match else text.splitlines()[-10:]
     missed = [line for line in lines if '<--' in line or 'cannot' in line]

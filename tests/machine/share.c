@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A program of the initramfs "share". "share FILE OFFSET w TEXT" writes a text into shared memory
- * by mmap of a file (/dev/mem, /dev/dax0.0) at a hex offset. "share FILE OFFSET r" waits for one.
+ * by mmap of a file (/dev/mem, /dev/dax0.0) at a hex offset. "share FILE OFFSET r" waits for such a
+ * text.
  */
 #include <fcntl.h>
 #include <stdio.h>
@@ -33,7 +34,8 @@ int main(int count, char **words)
 		return 1;
 	}
 	if (writes) {
-		for (size_t i = strlen(words[4]) + 1; i-- > 0;) { /* the first byte comes last */
+		/* The first byte is written last. */
+		for (size_t i = strlen(words[4]) + 1; i-- > 0;) {
 			memory[PLACE + i] = words[4][i];
 		}
 		return 0;

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Tests of the machine. Without arguments: what needs no emulator. With BUILD=DIR OUT=DIR as
-arguments: the probe on Bochs and on QEMU as well."""
+"""Tests of the machine. Without arguments: tests that need no emulator. With BUILD=DIR OUT=DIR: the
+probe on Bochs and on QEMU as well."""
 
 import os
 import re
@@ -38,14 +38,14 @@ cpu 1 retired 7 guest 0 root 7 entries 0 exits 0
 
 
 def run(*command, **keys):
-    """Runs a command; returns its status and what it said on both channels."""
+    """Runs a command; returns its status and its output on both channels."""
     done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                           stderr=subprocess.STDOUT, check=False, **keys)
     return done.returncode, done.stdout.decode('utf-8', 'replace')
 
 
 class OptionsTest(unittest.TestCase):
-    """Keys of a run."""
+    """Tests of the keys of a run."""
 
     def test_lists_split_at_bars_unless_escaped(self):
         self.assertEqual(split_list('a|b c|'), ['a', 'b c'])
@@ -91,7 +91,7 @@ class OptionsTest(unittest.TestCase):
 
 
 class RulesTest(unittest.TestCase):
-    """What is handed to the emulator, and what comes back."""
+    """What is passed to the emulator, and what it returns."""
 
     def test_rules(self):
         options = Options({'DUMP': 'now', 'MARK': 'a|b', 'TYPE': '$ =>x', 'STOP': 'end',
@@ -127,7 +127,7 @@ class RulesTest(unittest.TestCase):
 
 
 class RowsTest(unittest.TestCase):
-    """What the runner of rows makes of a machine's words."""
+    """Tests of how run_rows.py reads a machine's output."""
 
     REPORT = 'tme: CPU 0 RIP 0x1f: late-evict at PA 0x4004000: KeyID 2, KeyID 3: words\n'
     BOOT = {'rows': '26', 'twins': '34', 'silent': '', 'reports': ['late-evict'],
@@ -344,7 +344,7 @@ def main(probe, *words):
 
 
 class ProbeTest(unittest.TestCase):
-    """The probe on the machines themselves."""
+    """Runs the probe on the machines themselves."""
 
     build = out = None
 
@@ -363,16 +363,16 @@ class ProbeTest(unittest.TestCase):
         return f'ESP={esp}'
 
     def run_boot(self, order, *words):
-        """Boots the probe with an order; returns exit status and what was said."""
+        """Boots the probe with an order; returns exit status and output."""
         return run(sys.executable, os.path.join(HERE, 'boot.py'), f'BUILD={self.build}',
                    f'OUT={self.out}', self.stick(order), 'MEM=256', 'TIMEOUT=120', *words)
 
     def boot(self, order, *words):
-        """The same; returns exit status, serial text and the result."""
+        """As run_boot; returns exit status, serial text and the result."""
         status, text = self.run_boot(order, *words)
         with open(os.path.join(self.out, 'serial.log'), encoding='utf-8') as file:
             serial = file.read()
-        for line in serial.splitlines()[-1:]:  # none when the machine ended at once
+        for line in serial.splitlines()[-1:]:  # no lines when the machine ended at once
             self.assertIn(line, text)
         with open(os.path.join(self.out, 'result'), encoding='utf-8') as file:
             return status, serial, bochs.parse_result(file.read())
@@ -393,7 +393,7 @@ class ProbeTest(unittest.TestCase):
         self.assertLess(os.stat(path).st_blocks * 512, 128 << 20)
 
     def same_image(self):
-        """The image of the run before, as a word for boot: a new one has other dates."""
+        """The image of the run before, as a word for boot: a new image would have other dates."""
         path = os.path.join(self.out, 'again.img')
         shutil.copyfile(os.path.join(self.out, 'disk.img'), path)
         return f'IMG={path}'
@@ -447,7 +447,7 @@ class ProbeTest(unittest.TestCase):
         return 'BUS=' + shlex.join([path, *words])
 
     def bus_log(self):
-        """What the script said."""
+        """The lines that the script wrote."""
         with open(os.path.join(self.out, 'bus.log'), encoding='utf-8') as file:
             return file.read().splitlines()
 

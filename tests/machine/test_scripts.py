@@ -24,10 +24,10 @@ import run_cases
 
 
 class TallyTest(unittest.TestCase):
-    """The last line of make test."""
+    """Tests of the last line of make test."""
 
     def tally(self, files, *parts):
-        """What is said of parts that left these files."""
+        """The summary of parts that left these files."""
         with tempfile.TemporaryDirectory() as out:
             for path, text in files.items():
                 path = os.path.join(out, path)
@@ -59,10 +59,10 @@ class TallyTest(unittest.TestCase):
 
 
 class FirmwareTest(unittest.TestCase):
-    """The ROM: OVMF without the drivers that are listed, and nothing else of it changes."""
+    """Tests of the ROM: OVMF without the listed drivers, and nothing else changes."""
 
     def contents(self, code):
-        """{name: text} of the drivers, and the files of all volumes that have no such name."""
+        """{name: text} of the drivers, and the files of all volumes without such a name."""
         named, others = {}, []
         file, place = firmware.packed(code)
         self.check_sum(code, *file)
@@ -79,8 +79,8 @@ class FirmwareTest(unittest.TestCase):
         return len(raw), named, others
 
     def check_sum(self, volume, at, header, size):
-        """Bytes of a header add up to 0 without its state and the checksum of what follows; those
-        of the file too, where it has one."""
+        """The bytes of a header add up to 0 without its state and the content's checksum; so do
+        those of the content if it has a checksum."""
         total = sum(volume[at:at + header]) - volume[at + 17] - volume[at + 23]
         self.assertEqual(total & 0xff, 0)
         rest = sum(volume[at + header:at + size]) if volume[at + 19] & firmware.FILE_CHECKSUM \
@@ -105,10 +105,10 @@ class FirmwareTest(unittest.TestCase):
 
 
 class CasesTest(unittest.TestCase):
-    """What run_cases.py makes of a serial line."""
+    """Tests of how run_cases.py reads a serial line."""
 
     def unexpected(self, text, **case):
-        """The errors that nobody expects."""
+        """The unexpected errors."""
         case = {'expect': [], 'bounds': [], 'same': [], **case}
         return [problem.split(': ', 1)[1] for problem in run_cases.check_errors(case, text)]
 
@@ -123,7 +123,7 @@ class CasesTest(unittest.TestCase):
         self.assertEqual(self.unexpected(text, same=[['d: triple', 'x', 1]], errors=['else$']), [])
         self.assertEqual(self.unexpected(text, bounds=[['exit ([0-9])', 1, 2]]), [ended, other])
         self.assertEqual(self.unexpected(text, expect=['PANIC: CPU']), [])
-        # An error in the gap of a pattern is not meant by it.
+        # A pattern's gap does not make an error in it expected.
         self.assertEqual(self.unexpected(text, expect=['starts(.|\\n)*some']), [ended])
         self.assertEqual(self.unexpected(text, expect=['(starts(.|\\n)*){1}']), [ended, other])
         self.assertEqual(self.unexpected(text, expect=['(triple(.|\\n)*){1}']), [other])
@@ -137,7 +137,7 @@ class CasesTest(unittest.TestCase):
 
 
 class ConsoleTest(unittest.TestCase):
-    """Standard input on its way to the machine."""
+    """Tests of standard input on its way to the machine."""
 
     def setUp(self):
         self.dir = tempfile.mkdtemp()
@@ -163,7 +163,7 @@ class ConsoleTest(unittest.TestCase):
         self.console.connect(self.output, taker)
 
     def taken(self):
-        """What came to the machine, after some turns."""
+        """The bytes that reached the machine after some turns."""
         for _ in range(3):
             self.console.turn()
         try:
@@ -241,7 +241,7 @@ class ConsoleTest(unittest.TestCase):
 
 
 class FetchTest(unittest.TestCase):
-    """What the archive has dropped from one suite, against an archive of our own."""
+    """Packages that an archive has dropped from one suite, tested with a fake archive."""
 
     APT_GET = '''#!/bin/sh
 case "$*" in
@@ -261,7 +261,7 @@ esac
 '''
 
     def fetch(self, versions):
-        """fetch.sh's status, words and the version that was unpacked."""
+        """Runs fetch.sh; returns its status, its output and the version that was unpacked."""
         here = tempfile.mkdtemp()
         self.addCleanup(shutil.rmtree, here)
         for name, text in (('apt-get', self.APT_GET), ('apt-cache', self.APT_CACHE % versions)):

@@ -337,9 +337,7 @@ int pager_teardown(void **state)
 {
 	fake_kick_hook = NULL;
 	percpu_get(1)->guest_root = NULL;
-	window_lock = (struct lock){
-		0
-	}; /* report a failure under the locks instead of hanging */
+	window_lock = (struct lock){ 0 }; /* report a failure under the locks instead of hanging */
 	for (size_t i = 0; i < VMS; i++) {
 		guests[i].gmem.lock = (struct lock){ 0 };
 		if (guests[i].vm != NULL) {

@@ -620,7 +620,7 @@ static void views_change(void **state)
 	assert_non_null(strstr(fake_console_text(), "K\n"));
 	/* The VM may have left colours set. */
 	assert_string_equal(fake_console_controls, "\x1b[!p\x1b[m");
-	fake_console_type("\x1e\x1e");				     /* twice: one is for the VM */
+	fake_console_type("\x1e\x1e"); /* twice: one is for the VM */
 	shell_poll();
 	assert_false(vconsole_in_shell());
 	assert_int_equal(vconsole_get(&console), 0x1e);

@@ -1,19 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Memory is memory: loads, stores and locked additions of all sizes at pseudo-random places, one in
- * four across a page boundary, and pages cleared or filled whole now and then, against a model that
- * holds a hash of each GRANULE bytes and one number for all of it. A byte's part in a hash is a
- * function of its address and value, and zero for zero, so that a hash follows each write without
- * looking at the rest. Command line: count=N bytes=N seed=N bare.
+ * Memory keeps what is written. Loads, stores and locked additions of all sizes at pseudo-random
+ * places, one in four across a page boundary, and pages that are cleared or filled as a whole,
+ * compared with a model. The model has a hash for each GRANULE bytes and the sum of all hashes. A
+ * byte's part in a hash is a function of its address and value, and zero for zero, so a hash can
+ * follow each write without reading the rest. Command line: count=N bytes=N seed=N bare.
  */
 #include "tests/guests/common/guest.h"
 
 #define GRANULE	  256
 #define BYTES_MAX (8u << 20)
-#define PAGE_FILL 61 /* one access of so many clears or fills a page */
+#define PAGE_FILL 61 /* one in so many accesses clears or fills a page */
 
 static uint64_t hashes[BYTES_MAX / GRANULE];
-static uint64_t total; /* the sum of all hashes as they should be */
+static uint64_t total; /* the expected sum of all hashes */
 static uint64_t count_crossing, count_pages;
 
 static uint8_t *const memory = (uint8_t *)FRESH_BASE;
@@ -73,7 +73,7 @@ static void store(void *at, unsigned bytes, uint64_t value)
 	      *(volatile uint32_t *)at = (uint32_t)value, *(volatile uint64_t *)at = value)
 }
 
-/* Returns what was there. */
+/* Returns the old value. */
 static uint64_t locked_add(void *at, unsigned bytes, uint64_t value)
 {
 	SIZES(__asm__ volatile("lock xaddb %b0, (%1)"
@@ -145,7 +145,7 @@ void guest_main(void)
 		(void)random64();
 	}
 	for (uint64_t page = 0; arg("bare") && page < bytes / PAGE_SIZE; page++) {
-		whole_page(page, true); /* firmware was there before */
+		whole_page(page, true); /* firmware has used the memory before */
 	}
 	for (uint64_t i = 1; i <= count; i++) {
 		access(bytes);

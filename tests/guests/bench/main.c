@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Not a test: what an exit costs, as a guest sees it; with "faults", what a fault in sealed memory
- * costs. Each operation stands between two RDTSC, a thousand times; tests/bench/bench.py reads the
- * lines and compares. Where the TSC counts instructions (the emulated machine), the figures are
- * instructions. "null" is the frame alone.
+ * Not a test: measures what an exit costs, as a guest sees it; with "faults", what a fault in
+ * sealed memory costs. Each operation runs between two RDTSC, a thousand times;
+ * tests/bench/bench.py reads the lines and compares. Where the TSC counts instructions (the
+ * emulated machine), the figures are instructions. "null" is the cost of the measurement itself.
  */
 #include "tests/guests/common/guest.h"
 
@@ -34,7 +34,7 @@ __asm__(".text\n"
 	"	mov $0x80b, %ecx\n	xor %eax, %eax\n	xor %edx, %edx\n	wrmsr\n"
 	"	pop %rcx\n	pop %rdx\n	pop %rax\n	iretq\n");
 
-/* `op` may use RAX, RCX, RDX; r15 is its operand and stays what op makes of it. */
+/* `op` may use RAX, RCX and RDX. r15 is its operand and keeps the value that op gives it. */
 #define TIMED(op, operand)                                                                    \
 	do {                                                                                  \
 		register uint64_t r15 __asm__("r15") = (operand);                             \
@@ -105,7 +105,7 @@ static void devices(void)
 	report("memory-write");
 }
 
-/* The 2-MiB pages of our own tables are in place; each page's EPT entry is not. */
+/* The 2-MiB pages of the guest's own tables exist; each page's EPT entry does not. */
 static void first_touch(void)
 {
 	check(FRESH_BASE + ROUNDS * PAGE_SIZE <= FRESH_END);
@@ -121,7 +121,7 @@ static void use_handler(const uint8_t *handler)
 	idt[VECTOR].offset_mid = (uint16_t)(at >> 16);
 }
 
-/* Until the handler has run and ended the interrupt. */
+/* Waits until the handler has run and ended the interrupt. */
 #define UNTIL_HANDLED "2:\tcmpq $0, handled\n\tje 2b"
 
 static void self_ipi(void)
@@ -142,7 +142,7 @@ static void self_ipi_x2apic(void)
 	report("self-ipi-x2apic");
 }
 
-/* From the deadline to the first instruction of the handler. */
+/* Measures from the deadline to the first instruction of the handler. */
 static void timer_wake(const char *name)
 {
 	apic_write(APIC_LVT_TIMER, LVT_TSC_DEADLINE | VECTOR);
@@ -160,9 +160,9 @@ static void timer_wake(const char *name)
 }
 
 /*
- * Sealed memory, with a window of 512 frames. Each pass touches every page of a range of more than
- * that once, in order, so that after 512 of them who has to go is a page of the same kind: the
- * median is one of those.
+ * Sealed memory, with a window of 512 frames. Each pass touches every page of a larger range once,
+ * in order. After the first 512 pages the victims are pages of this pass, so the median is a fault
+ * with such a victim.
  */
 #define FREE_FRAMES 200
 #define DATA	    (FRESH_BASE + (1ull << 20))
@@ -178,20 +178,21 @@ static void faults(void)
 	report("touch-free"); /* a frame is free */
 	rounds = ROUNDS;
 	TIMED("movl $1, (%%r15)\n\tadd $4096, %%r15", DATA);
-	report("touch-dirty"); /* never touched, in a dirty page's place */
+	report("touch-dirty"); /* never touched, replaces a dirty page */
 	TIMED("movl $2, (%%r15)\n\tadd $4096, %%r15", DATA);
-	report("open-dirty"); /* sealed, in a dirty page's place */
+	report("open-dirty"); /* sealed, replaces a dirty page */
 	TIMED(READ_PAGE, DATA);
 	TIMED(READ_PAGE, DATA);
-	report("open-clean"); /* sealed, in the place of a page that is only dropped */
+	report("open-clean"); /* sealed, replaces a page that is only dropped */
 	TIMED("movl $0, (%%r15)\n\tadd $4096, %%r15", ZEROES);
 	TIMED("movl $0, (%%r15)\n\tadd $4096, %%r15", ZEROES);
-	report("touch-zero"); /* all zero, in the place of one that was written and is too */
+	report("touch-zero"); /* all zero, replaces a page that was written with zeros */
 	TIMED(READ_PAGE, ZEROES);
 	TIMED(READ_PAGE, ZEROES);
-	report("touch-clean"); /* all zero, in the place of one that nobody wrote */
+	report("touch-clean"); /* all zero, replaces a page that was not written */
 	TIMED("mov $0x3ff, %%edx\n\tmov %%r15, %%rsi\n\toutsb\n\tadd $4096, %%r15", DATA);
-	report("door-sealed"); /* the hypervisor reads from a sealed page, a clean one goes */
+	/* The hypervisor reads from a sealed page, which replaces a clean one. */
+	report("door-sealed");
 	TIMED("mov $0x3ff, %%edx\n\tmov %%r15, %%rsi\n\toutsb", DATA);
 	report("door-open");
 }

@@ -1,18 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Lives that are over soon, and a neighbour of theirs. A life finds all of its memory zero, as
- * after a power-on, and leaves a mark on every page for the next one to find if the machine does
- * not keep it away; then it resets. stay=1: it halts for ever instead. neighbour=1: fills pages=N
- * and hashes them again and again, until a key is pressed or rounds=N times; no hash ever differs.
- * A test that runs two of them distinguishes them by the word "clear" or "keyed", which each
- * repeats. rests=N: the life ends in power-off, after N fiftieths of a second. most=N: a life is to
- * be short, N instructions. A tick of the TSC is the average of two emulated CPUs, so two
- * instructions at most; what the hypervisor does for the guest counts as its own, but for gaps of
+ * Short lives of a VM, and a neighbour. In each life the guest checks that all of its memory is
+ * zero, as after power-on, and marks every page: if the machine does not wipe memory, the next life
+ * finds the mark. Then it resets. stay=1: it halts for ever instead. neighbour=1: fills pages=N and
+ * hashes them again and again, until a key is pressed or rounds=N times; no hash may ever differ. A
+ * test that runs two of them distinguishes them by the word "clear" or "keyed", which each repeats.
+ * rests=N: the life ends in power-off, after N fiftieths of a second. most=N: a life may take at
+ * most N instructions. A tick of the TSC is the average of two emulated CPUs, so at most two
+ * instructions. What the hypervisor does for the guest counts as the guest's own, except in gaps of
  * more than GAP_US, in which others ran.
  */
 #include "tests/guests/common/guest.h"
 
-#define FIRST	    0x200000ull /* behind this program */
+#define FIRST	    0x200000ull /* first address behind this program */
 #define LINE_STATUS (PORT_COM1 + 5)
 #define DATA_READY  BIT(0)
 #define WORDS	    (PAGE_SIZE / 8)
@@ -50,7 +50,7 @@ static void start_timer(void)
 	apic_write(APIC_LVT_TIMER, DEADLINE | VECTOR);
 }
 
-/* A fiftieth of a second, in which nothing has to be emulated. */
+/* A fiftieth of a second in which the machine has nothing to emulate. */
 static void rest(void)
 {
 	const uint64_t before = trap_count[VECTOR];

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The PIT and the CMOS clock interrupt whichever CPU the I/O APIC names (82093AA datasheet, "I/O
- * Redirection Table Registers"), whatever becomes of the others: here CPU 1, while the CPU that the
- * machine started with waits for a SIPI after an INIT (SDM vol. 3, "Wait-For-SIPI State"), or halts
- * with interrupts off. A crash kernel on another CPU and CPU hotplug need that. Command line: init,
- * else it halts; spins: CPU 1 spins while it waits, else it halts.
+ * The PIT and the CMOS clock interrupt the CPU that the I/O APIC names (82093AA datasheet, "I/O
+ * Redirection Table Registers"), whatever the other CPUs do. Here that is CPU 1, while the boot CPU
+ * waits for a SIPI after an INIT (SDM vol. 3, "Wait-For-SIPI State"), or halts with interrupts off.
+ * A crash kernel on another CPU and CPU hotplug need that. Command line: init, else it halts;
+ * spins: CPU 1 spins while it waits, else it halts.
  */
 #include "tests/guests/common/guest.h"
 
@@ -52,7 +52,7 @@ static void route(uint32_t pin, uint8_t vector)
 	*(volatile uint32_t *)(MEMMAP_IOAPIC + 0x10) = vector; /* edge, fixed */
 }
 
-/* A timer of its own ends the wait of a CPU that halts for interrupts which do not come. */
+/* This timer ends the wait of a CPU that halts if the expected interrupts do not come. */
 static void set_guard(uint64_t ticks)
 {
 	apic_write(APIC_LVT_TIMER, VECTOR_GUARD);
@@ -98,7 +98,7 @@ static void second(unsigned cpu)
 	wait_for(VECTOR_PIT, PIT_ROUNDS, tsc_hz() / 2, "PIT");
 	out8(PORT_PIT + 3, 0x30); /* mode 0, without a count: it stops */
 	if (arg("spins")) {
-		pass(); /* seconds of that take long on an emulated machine */
+		pass(); /* more seconds would take long on an emulated machine */
 	}
 	route(IRQ_RTC, VECTOR_RTC);
 	cmos_write(RTC_REG_B, RTC_UPDATES);

@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A TSC that is read later shows no less, whichever CPU reads it (SDM, "Invariant TSC", and what
- * operating systems take for granted): the CPUs hand a turn round, and each reads its TSC when the
- * turn has come. Command line: cpus=N rounds=N.
+ * A TSC that is read later shows no smaller value, whichever CPU reads it (SDM, "Invariant TSC";
+ * operating systems rely on it). The CPUs take turns, and each reads its TSC when its turn has
+ * come. Command line: cpus=N rounds=N.
  */
 #include "tests/guests/common/guest.h"
 
 #define CPUS_MAX 8
 
 static uint64_t cpus, rounds;
-static uint64_t turn, last, back_by, backs; /* changed by whose turn it is */
+static uint64_t turn, last, back_by, backs; /* changed by the CPU that has the turn */
 
 static void play(unsigned cpu)
 {

@@ -1,6 +1,6 @@
 ; SPDX-License-Identifier: Apache-2.0
-; Where a further CPU begins after its SIPI: real mode at AP_BASE, to which cpus.c copies this blob,
-; then 64-bit mode with the paging of the first CPU. What it takes over stands at the blob's end.
+; The first code of a further CPU after its SIPI: real mode at AP_BASE, to which cpus.c copies this
+; blob, then 64-bit mode with the paging of the first CPU. Its parameters are at the blob's end.
 
 %define AP_BASE 0x7000
 %define AT(label) (AP_BASE + (label - ap_blob))

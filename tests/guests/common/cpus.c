@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Further CPUs of a tiny guest: each with a stack, GDT and TSS of its own. */
+/* Further CPUs of a tiny guest: each with its own stack, GDT and TSS. */
 #include "tests/guests/common/guest.h"
 
 #define AP_BASE	   0x7000
@@ -7,7 +7,7 @@
 #define AP_STACK   8192
 #define ICR_INIT   0x4500
 #define ICR_SIPI   0x4600
-#define START_TIME 10 /* seconds, of the TSC: they may have to wait for their host */
+#define START_TIME 10 /* seconds of the TSC: the CPUs may have to wait for their host */
 
 extern const uint8_t ap_blob[], ap_blob_end[];
 
@@ -58,7 +58,7 @@ static void ap_main(void)
 	void (*entry)(unsigned cpu) = work;
 
 	load_tables(&aps[cpu - 1]);
-	started = cpu; /* from here on the next one may be started, in something else */
+	started = cpu; /* from here on the next CPU may be started */
 	entry(cpu);
 }
 

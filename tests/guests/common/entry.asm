@@ -1,8 +1,8 @@
 ; SPDX-License-Identifier: Apache-2.0
-; A tiny guest is a bzImage: this header, so that it is started by the same loader as Linux, then
-; code linked to run at 1 MiB. The hypervisor enters it by the 64-bit protocol; the 16- and 32-bit
-; entries are there so that the same file also runs under other boot loaders (qemu -kernel).
-; Boot protocol: Linux, Documentation/arch/x86/boot.rst.
+; A tiny guest is a bzImage: this header, so that the same loader as for Linux starts it, then code
+; linked to run at 1 MiB. The hypervisor enters it by the 64-bit protocol. The 16- and 32-bit
+; entries let other boot loaders run the same file (qemu -kernel). Boot protocol: Linux,
+; Documentation/arch/x86/boot.rst.
 
 extern guest_start
 extern load_paragraphs, load_bytes, load_address, bss_start, bss_end, stack_top
@@ -11,7 +11,7 @@ extern load_paragraphs, load_bytes, load_address, bss_start, bss_end, stack_top
 section .setup progbits alloc exec write
 setup:
 	times 0x1f1 db 0
-	db 1				; setup_sects: one beside the boot sector
+	db 1				; setup_sects: one in addition to the boot sector
 	dw 0				; root_flags
 	dd load_paragraphs		; syssize
 	dw 0, 0, 0
@@ -55,7 +55,7 @@ bits 16
 	shl esi, 4
 	lea eax, [esi + gdt32 - entry16]
 	mov [gdt32_register + 2 - entry16], eax
-	sub esi, 0x200			; the header is where boot_params would have it
+	sub esi, 0x200			; boot_params has the header at this offset
 	o32 lgdt [gdt32_register - entry16]
 	mov eax, cr0
 	or al, 1
@@ -68,7 +68,7 @@ gdt32_register:
 	dd 0
 	times 1024 - ($ - setup) db 0
 
-; --- 1 MiB: 32-bit entry, then at 200h the 64-bit one ---
+; --- 1 MiB: 32-bit entry; at 200h the 64-bit entry ---
 section .entry progbits alloc exec write
 bits 32
 entry32:
@@ -144,7 +144,7 @@ entry64:
 ; --- Exceptions and interrupts: struct trap_frame on the stack, trap_entry() in C ---
 extern trap_entry
 %macro VECTOR_STUB 1
-	%if %1 != 8 && %1 != 17 && %1 != 21 && (%1 < 10 || %1 > 14) ; no error code from the CPU
+	%if %1 != 8 && %1 != 17 && %1 != 21 && (%1 < 10 || %1 > 14) ; the CPU pushes no error code
 	push 0
 	%endif
 	push %1

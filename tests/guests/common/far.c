@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Memory for guests that run sealed: pages that share nothing, and pages that press others out. */
+/*
+ * Memory for guests that run sealed: pages that share no page table, and pages that push others out
+ * of the window.
+ */
 #include "tests/guests/common/guest.h"
 
 static uint64_t *zeroed_page(void)

@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What every tiny guest has: long mode with 4 GiB one to one, an IDT, COM1, checks, a local APIC.
+ * The environment of every tiny guest: long mode with 4 GiB one to one, an IDT, COM1, checks, a
+ * local APIC.
  *
  * A guest defines guest_main(). It reports on the serial line and ends with one line:
- *   PASS          all checks held
- *   SKIP why      the (virtual) CPU lacks what would be tested
+ *   PASS          all checks succeeded
+ *   SKIP why      the (virtual) CPU lacks the feature to test
  *   ERROR what    the test itself is broken or could not run
- *   FAIL what     the machine did what hardware does not do
- * and turns the machine off. Returning from guest_main is PASS.
+ *   FAIL what     the machine did something that hardware does not do
+ *
+ * Then it turns the machine off. Returning from guest_main is PASS.
  */
 #ifndef UMBRA_TEST_GUEST_H
 #define UMBRA_TEST_GUEST_H
@@ -19,16 +21,16 @@
 
 void guest_main(void);
 
-/* --- Words --- */
+/* --- Output and command line --- */
 
-/* %s %c %d %u %x, %ld %lu %lx for 64 bits, %0nx widths. */
+/* Supports %s %c %d %u %x, %ld %lu %lx for 64 bits, %0nx widths. */
 void print(const char *fmt, ...) PRINTF_LIKE(1, 2);
 _Noreturn void pass(void);
 _Noreturn void skip(const char *why);
 _Noreturn void error(const char *fmt, ...) PRINTF_LIKE(1, 2);
 _Noreturn void fail(const char *fmt, ...) PRINTF_LIKE(1, 2);
 
-/* Fails naming the condition, or both values. */
+/* Fails with the condition, or with both values. */
 #define check(cond)                                           \
 	do {                                                  \
 		if (!(cond)) {                                \
@@ -44,7 +46,7 @@ _Noreturn void fail(const char *fmt, ...) PRINTF_LIKE(1, 2);
 		}                                                                      \
 	} while (0)
 
-/* Is the word in the kernel command line? And the number behind "name=", or otherwise. */
+/* Is the word in the kernel command line? And the number behind "name=", or `otherwise`. */
 bool arg(const char *word);
 uint64_t arg_number(const char *name, uint64_t otherwise);
 
@@ -52,7 +54,7 @@ uint64_t arg_number(const char *name, uint64_t otherwise);
 
 struct trap_frame {
 	uint64_t r15, r14, r13, r12, r11, r10, r9, r8, rdi, rsi, rbp, rbx, rdx, rcx, rax;
-	uint64_t vector, error; /* error is 0 where the CPU pushes none */
+	uint64_t vector, error; /* error is 0 if the CPU pushes none */
 	uint64_t rip, cs, rflags, rsp, ss;
 };
 
@@ -73,7 +75,7 @@ struct cpu_tss {
 	uint16_t io_map;
 } __attribute__((packed, aligned(16)));
 
-/* The lower half of its descriptor; the upper one is bits 63:32 of the address. */
+/* The lower half of its descriptor; the upper half is bits 63:32 of the address. */
 static inline uint64_t tss_descriptor(const struct cpu_tss *tss)
 {
 	uint64_t base = (uintptr_t)tss;
@@ -82,13 +84,13 @@ static inline uint64_t tss_descriptor(const struct cpu_tss *tss)
 	       (base >> 24 & 0xff) << 56;
 }
 
-/* What runs on a vector; NULL: caught by TRY, or an ERROR. */
+/* The handler of a vector; NULL: the trap is caught by TRY, or is an ERROR. */
 typedef void trap_handler(struct trap_frame *frame);
 extern trap_handler *trap_handlers[256];
 extern volatile uint64_t trap_count[256];
-/* ist 0: on the current stack; 1 to 3: a stack of its own. */
+/* ist 0: on the current stack; 1 to 3: on that IST stack. */
 void trap_use_ist(uint8_t vector, uint8_t ist);
-/* Puts that stack on a page that nobody has touched: the next delivery is cut off in the middle. */
+/* Moves that stack to an untouched page: the next delivery is interrupted by a fault. */
 void make_ist_cold(uint8_t ist);
 struct idt_entry {
 	uint16_t offset_low, selector;
@@ -105,8 +107,8 @@ void load_idt(const void *table, uint16_t limit);
 extern struct trap_frame caught;
 extern volatile uint64_t catch_rip;
 /*
- * Runs one instruction; a trap on it lands behind it, in `caught`. Use within inline asm:
- * asm volatile(TRY("rdmsr") : ...). trapped() then gives the vector and forgets it.
+ * Executes one instruction; a trap on it continues behind it, with the trap in `caught`. Use within
+ * inline asm: asm volatile(TRY("rdmsr") : ...). trapped() then returns the vector and clears it.
  */
 #define TRY(instruction) "movq $771f, catch_rip\n\t" instruction "\n771:\n\tmovq $0, catch_rip\n\t"
 unsigned trapped(void);
@@ -144,7 +146,7 @@ unsigned try_write_cr0(uint64_t value);
 unsigned try_write_cr3(uint64_t value);
 unsigned try_write_cr4(uint64_t value);
 unsigned try_xsetbv(uint32_t index, uint64_t value);
-/* Traps where none is expected end the test. */
+/* A trap in these ends the test. */
 uint64_t rdmsr(uint32_t msr);
 void wrmsr(uint32_t msr, uint64_t value);
 uint64_t read_cr0(void);
@@ -192,26 +194,26 @@ static inline void out32(uint16_t port, uint32_t value)
 
 /* --- Memory --- */
 
-#define FRESH_BASE 0x1000000ull /* nothing touched memory from 16 MiB up to FRESH_END */
+#define FRESH_BASE 0x1000000ull /* memory from 16 MiB up to FRESH_END is untouched */
 #define FRESH_END  0x3c00000ull
-/* The next page that nobody has touched; ERROR when 44 MiB are used up. */
+/* The next untouched page; ERROR after 44 MiB. */
 void *fresh_page(void);
-/* Maps the 4-KiB page at the address to a fresh one, zeroed, as is each table that it lacks. */
+/* Maps the 4-KiB page at the address to a fresh zeroed page, and adds zeroed tables if needed. */
 void map_fresh(uint64_t address);
 /*
- * The boundary between two fresh pages with no table in common below the PML4: what crosses it
- * needs eight pages that serve nothing else. There are 127.
+ * Returns the boundary between two fresh pages with no table in common below the PML4: an access
+ * that crosses it needs eight pages that nothing else uses. There are 127 such pairs.
  */
 #define FAR_DISTANCE (2ull << 39)
 #define FAR_LAST     (127 * FAR_DISTANCE)
 uint8_t *far_pair(void);
-/* A far pair that holds the code, which begins so many bytes before the boundary. */
+/* A far pair that holds the code, which begins `before` bytes before the boundary. */
 void *far_code(const void *code, const void *end, size_t before);
-/* Reads so many pages that nobody ever wrote: as many others leave a full window. */
+/* Reads so many pages that were never written: as many others leave a full window. */
 #define SWEEP_BASE 0x3000000ull
 #define SWEEP_END  FRESH_END
 void sweep(uint64_t pages);
-/* The entry that maps the 4-KiB page; the 2-MiB page is split when it has to be. */
+/* The entry that maps the 4-KiB page; splits the 2-MiB page if needed. */
 volatile uint64_t *page_entry(uint64_t address);
 void flush_page(uint64_t address);
 /* Maps 4 GiB to 5 GiB one to one, where a VM has its shares. */
@@ -222,12 +224,12 @@ uint64_t random64(void);
 /* --- Vector state --- */
 
 #define VECTOR_AREA 4096 /* bytes, aligned to 64: an XSAVE area, or an FXSAVE area in its start */
-/* Switches all on, XCR0 as far as offered. Returns the XCR0, or 3 where there is none. */
+/* Enables all components, XCR0 as far as supported. Returns XCR0, or 3 on a CPU without it. */
 uint64_t vector_start(uint64_t xcr0);
 void vector_pattern(uint8_t *area, uint64_t mask);
 void vector_load(const uint8_t *area, uint64_t mask);
 void vector_save(uint8_t *area, uint64_t mask);
-/* FAILs when a register differs; after: how many of what went by, for the message. */
+/* FAILs when a register differs. after: how many exits happened, for the message. */
 void vector_compare(const uint8_t *got, const uint8_t *want, uint64_t mask, uint64_t after);
 
 /* --- Local APIC
@@ -250,7 +252,7 @@ void vector_compare(const uint8_t *got, const uint8_t *want, uint64_t mask, uint
 #define APIC_TIMER_NOW	 0x390
 #define APIC_TIMER_DIV	 0x3e0
 
-/* Switches it on, as xAPIC or (ERROR if CPUID has none) x2APIC. */
+/* Enables it in xAPIC or x2APIC mode (ERROR if CPUID does not show that). */
 void apic_start(bool x2apic);
 uint32_t apic_read(uint32_t reg);
 void apic_write(uint32_t reg, uint32_t value);
@@ -260,23 +262,24 @@ void apic_self_ipi(uint8_t vector);
 void apic_self_nmi(void);
 
 /* --- Further CPUs ---
- * TRY and what uses it (try_*, rdmsr, wrmsr, check of those) are for one CPU at a time.
+ * TRY and the functions that use it (try_*, rdmsr, wrmsr, checks of those) are for one CPU at a
+ * time.
  */
 
 /*
  * Starts the CPU with this APIC ID, 1 to 8, in entry(cpu), with the control registers of the
- * caller, interrupts off, the common IDT, and a stack, GDT and TSS of its own. Returns when it
- * runs; ERROR when it does not. The local APIC has to be on.
+ * caller, interrupts off, the common IDT, and its own stack, GDT and TSS. Returns when it runs;
+ * ERROR when it does not. The local APIC must be enabled.
  */
 void cpu_start(unsigned cpu, void (*entry)(unsigned cpu));
-/* INIT and SIPI alone: real mode at this address, a page below 1 MiB. */
+/* Only INIT and SIPI: real mode at this address, a page below 1 MiB. */
 void cpu_start_at(unsigned cpu, uint32_t address);
-/* The end of the stack that each IST entry of its TSS names. */
+/* The end of the stack that each IST entry of its TSS points to. */
 uint8_t *cpu_ist_top(unsigned cpu);
-/* An interrupt for another CPU. */
+/* Sends an interrupt to another CPU. */
 void cpu_send(unsigned cpu, uint8_t vector);
 
-/* Ticks of the TSC per second as CPUID.15H reports; 1,000,000,000 where it does not. */
+/* Ticks of the TSC per second as CPUID.15H reports, else 1,000,000,000. */
 uint64_t tsc_hz(void);
 
 #endif

@@ -203,7 +203,7 @@ void apic_start(bool x2apic)
 	if (x2) {
 		wrmsr(MSR_IA32_APIC_BASE, base | APIC_BASE_ENABLE | APIC_BASE_X2APIC);
 	}
-	/* An 8259 pair as the PC leaves it would interrupt by vectors of exceptions. */
+	/* A PC's 8259 pair would use the vectors of exceptions after reset. */
 	out8(PORT_PIC_MASTER + 1, 0xff);
 	out8(PORT_PIC_SLAVE + 1, 0xff);
 	apic_write(APIC_LVT_TIMER, LVT_MASKED);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Start, words and traps of the tiny guests. */
+/* Start-up, output and traps of the tiny guests. */
 #include "tests/guests/common/guest.h"
 
 #define UART_LSR	5
@@ -100,7 +100,7 @@ static _Noreturn void power_off(void)
 {
 	interrupts_off();
 	out16(PORT_PM1_CONTROL, PM1_SLP_TYP_S5 << 10 | BIT(13));
-	out16(PORT_PM1_CONTROL, BIT(13)); /* the same in QEMU */
+	out16(PORT_PM1_CONTROL, BIT(13)); /* the same port in QEMU */
 	for (;;) {
 		__asm__ volatile("hlt");
 	}
@@ -142,7 +142,7 @@ void fail(const char *fmt, ...)
 	power_off();
 }
 
-/* What follows the word at the start of a command-line word, or NULL. */
+/* The rest of a command-line word that begins with `word`, or NULL. */
 static const char *arg_after(const char *word)
 {
 	for (const char *at = cmdline; *at != '\0'; at++) {
@@ -256,7 +256,7 @@ static void start_traps(void)
 	caught.vector = NO_TRAP;
 }
 
-/* The loader's page tables may be anywhere and anything; ours are one to one, all writable. */
+/* The loader's page tables may have any content; these map one to one, all writable. */
 static void start_paging(void)
 {
 	static uint64_t tables[6][512] __attribute__((aligned(4096)));

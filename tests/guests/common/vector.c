@@ -51,7 +51,7 @@ void vector_save(uint8_t *area, uint64_t mask)
 	}
 }
 
-/* Random bits, but in the words that mean something: a valid control word and MXCSR. */
+/* Random bits, except for the words that must be valid: control word and MXCSR. */
 void vector_pattern(uint8_t *area, uint64_t mask)
 {
 	for (unsigned i = 0; i < VECTOR_AREA; i++) {

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A known sequence of accesses to PAGES pages, far more than the window has frames, so that what
- * the hypervisor counts at the end is known but for this program's own few pages. In each step
- * every page is touched once, in order; what is read is checked.
+ * A known sequence of accesses to PAGES pages, far more than the window has frames. So the counters
+ * that the hypervisor logs at the end are known, except for this program's own few pages. In each
+ * step every page is touched once, in order; what is read is checked.
  *
- *   step                           faults            the page that has to go
+ *   step                           faults            the victim
  *   untouched pages are read       first touch       absent, clean: dropped as zero
  *   each is written                first touch       clean, then dirty: sealed
- *   each is read, four times       opened            clean: dropped, but for the first window full
+ *   each is read, four times       opened            clean: dropped, except the first full window
  *   each is read, then written     opened            dirty: sealed. Without dirty bits the write is
  *                                                    one more fault ("open already")
  *   each is zeroed                 opened            dirty, all zero: dropped as zero

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * CPUID shows a guest what it has and nothing else: no VMX, SMX, SGX, TME, PCONFIG, monitor or
- * performance counters; leaf 0DH agrees with XCR0, CR4.OSXSAVE shows in leaf 1, the TSC and bus
- * clocks come by 15H, a hypervisor is announced, and beyond the last leaf nothing new appears.
+ * CPUID shows a guest the features that it has and no others: no VMX, SMX, SGX, TME, PCONFIG,
+ * monitor or performance counters. Leaf 0DH agrees with XCR0, leaf 1 shows CR4.OSXSAVE, leaf 15H
+ * gives the TSC and bus clocks, a hypervisor is announced, and leaves beyond the last show nothing
+ * new.
  */
 #include "tests/guests/common/guest.h"
 
@@ -43,7 +44,7 @@ static void hidden(void)
 	}
 }
 
-/* Leaf 0DH: sizes follow XCR0, every component lies within the maximum. */
+/* Leaf 0DH: sizes follow XCR0, every component lies within the maximum size. */
 static void xsave_leaf(void)
 {
 	struct cpuid r = cpuid(0xd, 0);
@@ -94,7 +95,7 @@ static void clocks_and_names(void)
 	print("hypervisor %s\n", name);
 }
 
-/* Beyond the last leaf the CPU answers as for the last basic leaf; the same each time. */
+/* Beyond the last leaf the CPU returns the last basic leaf, the same each time. */
 static void beyond(void)
 {
 	uint32_t last = cpuid(0, 0).eax, last_extended = cpuid(0x80000000, 0).eax;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Control registers: what the guest writes it reads back; what the SDM calls reserved, and the
- * features that the guest does not have (VMX, SMX), give #GP(0) and change nothing; bits that the
- * hypervisor keeps for itself look as the guest set them (SDM vol. 3, "Control Registers").
+ * Control registers: the guest reads back what it wrote. Bits that the SDM calls reserved, and
+ * features that the guest does not have (VMX, SMX), cause #GP(0) and change nothing. Bits that the
+ * hypervisor keeps for itself read as the guest set them (SDM vol. 3, "Control Registers").
  */
 #include "tests/guests/common/guest.h"
 

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Debug exceptions stay the guest's although #DB always exits: DR0 to DR3 and DR7 keep their
- * values, single steps come behind each instruction, also one that the hypervisor carries out,
- * breakpoints on execution and data hit once with the right bit in DR6, GD guards the registers
- * (SDM vol. 3, "Debug Exceptions"). A step in the shadow of STI or MOV SS, and INT1 there, are no
- * harm; a fault pushes RF, what the hypervisor has carried out leaves none behind.
+ * Debug exceptions belong to the guest although #DB always exits. DR0 to DR3 and DR7 keep their
+ * values. A single step comes after each instruction, also after one that the hypervisor executes.
+ * Breakpoints on execution and data hit once with the right bit in DR6. GD guards the registers
+ * (SDM vol. 3, "Debug Exceptions"). A step in the shadow of STI or MOV SS, and INT1 there, do no
+ * harm. A fault pushes RF; an instruction that the hypervisor executes leaves RF clear.
  */
 #include "tests/guests/common/guest.h"
 
@@ -61,7 +61,7 @@ static void registers(void)
 	WRITE_DR(6, DR6_CLEAR);
 }
 
-/* TF is set by POPF; the first step comes behind the instruction that follows it. */
+/* POPF sets TF; the first step comes after the instruction that follows POPF. */
 static void single_step(void)
 {
 	uint64_t at;
@@ -100,7 +100,7 @@ static void single_step(void)
 	check_equal(last_dr6, DR6_CLEAR | DR6_BS);
 }
 
-/* Each step but the last ends at the same RIP: one for each round. */
+/* Each step but the last ends at the same RIP: one step for each iteration. */
 static void single_step_rounds(void)
 {
 	static const uint8_t bytes[3];
@@ -153,7 +153,7 @@ static void single_step_in_shadows(void)
 	check(hits >= 7);
 	check_equal(steps[0], at + 1);
 	check_equal(steps[1], at + 2);
-	check_equal(steps[2], at + 5); /* MOV SS shuts out its own */
+	check_equal(steps[2], at + 5); /* MOV SS suppresses its own step */
 	check_equal(steps[3], at + 8);
 }
 
@@ -221,7 +221,11 @@ static void guarded(void)
 			 :
 			 : "rax", "memory");
 	check_equal(hits,
-		    1); /* the handler runs with GD clear, so it may read; IRET runs it again */
+		    /*
+		     * The handler runs with GD clear, so it may read; IRET executes the instruction
+		     * again.
+		     */
+		    1);
 	check_equal(last_rip, at);
 	check_equal(last_dr6, DR6_CLEAR | DR6_BD);
 	check_equal(READ_DR(7), DR7_FIXED);

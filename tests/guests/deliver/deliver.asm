@@ -1,12 +1,13 @@
 ; SPDX-License-Identifier: Apache-2.0
-; One IRETQ from a frame on pages of its own.
+; One IRETQ with its frame on separate pages.
 bits 64
 default rel
 section .text
 
 ; void iret_far(const void *iretq, uint64_t *frame, void (*before)(void))
-; Returns by the frame (RIP, CS, RFLAGS, RSP, SS), whose RIP and RSP are filled in here; `before` is
-; called when all is ready.
+;
+; Returns with the frame (RIP, CS, RFLAGS, RSP, SS), and fills in its RIP and RSP; calls `before`
+; when all is ready.
 global iret_far, iret_back
 iret_far:
 	push rbx
@@ -26,7 +27,7 @@ iret_back:
 	pop rbx
 	ret
 
-; Instructions that trap, two bytes each.
+; Two-byte instructions that trap.
 global ud_code, gp_code, np_code, pf_code, int_code, iret_code, deliver_code_end
 ud_code:
 	ud2

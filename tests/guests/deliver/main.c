@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Events arrive once, in order and whole, though what the CPU reads and writes on their way is on
- * pages that are not there: the IDT, GDT and TSS entries, the stack frame and the instruction each
- * cross from one page to another behind page tables of their own. A delivery that was cut off is
- * repeated with its type, error code and return address (SDM vol. 3, "Information for VM Exits That
- * Occur During Event Delivery"); an IRET that was cut off has not yet unblocked NMIs ("NMI-blocking
- * by IRET" in the exit qualification). Command line: events=N.
+ * Events arrive once, in order and whole, although the pages that the CPU reads and writes for
+ * their delivery are not present in the EPT: the IDT, GDT and TSS entries, the stack frame and the
+ * instruction each cross from one page to another, behind separate page tables. An interrupted
+ * delivery is repeated with its type, error code and return address (SDM vol. 3, "Information for
+ * VM Exits That Occur During Event Delivery"). An interrupted IRET has not yet unblocked NMIs
+ * ("NMI-blocking by IRET" in the exit qualification). Command line: events=N.
  */
 #include "tests/guests/common/guest.h"
 
 #define PRESS	   140 /* see floor/main.c */
-#define PRESS_SOME 3   /* fewer, between most events: what is out differs each time */
-#define ALL_ROUNDS 100 /* every so many events all is pressed out */
+#define PRESS_SOME 3   /* fewer, between most events: other pages are out each time */
+#define ALL_ROUNDS 100 /* after so many events all pages are pushed out */
 #define VECTOR	   0x93
 #define SOFT	   0x77
 #define IRETQ	   0xcf48 /* its bytes */
@@ -44,7 +44,7 @@ static void on_event(struct trap_frame *frame)
 	if (frame->vector == VECTOR) {
 		apic_write(APIC_EOI, 0);
 	} else if (bad_frame != NULL) {
-		bad_frame[1] = repaired_cs; /* and the IRET runs again */
+		bad_frame[1] = repaired_cs; /* and the IRET is executed again */
 	} else if (frame->vector != SOFT) {
 		frame->rip += 2;
 	}
@@ -55,7 +55,7 @@ static void on_nmi(struct trap_frame *frame)
 {
 	taken++;
 	check_equal(nmi_depth, 0);
-	check(*(const uint16_t *)(const void *)frame->rip != IRETQ); /* which would unblock */
+	check(*(const uint16_t *)(const void *)frame->rip != IRETQ); /* which would unblock NMIs */
 	nmi_depth++;
 	if (nmi_again != 0) {
 		nmi_again--;
@@ -65,7 +65,7 @@ static void on_nmi(struct trap_frame *frame)
 	nmi_depth--;
 }
 
-/* The vector's entry, the frame and what the two name: all across boundaries. */
+/* Places the vector's entry, the frame, and what both refer to across page boundaries. */
 static void lay_out(uint8_t vector)
 {
 	struct idt_entry *table = (void *)(far_pair() - 16 * vector - 8);
@@ -122,7 +122,7 @@ static void interrupts(uint64_t count)
 	print("%lu interrupts\n", taken);
 }
 
-/* Runs the two-byte instruction; what arrives has to have the error code and the return address. */
+/* Executes the two-byte instruction; the event must have the error code and the return address. */
 static void trap(uint8_t vector, const uint8_t *at, uint64_t operand, uint64_t want_code)
 {
 	uint64_t before = taken;
@@ -140,7 +140,8 @@ static void exceptions(uint64_t count)
 {
 	uint8_t *ud = far_code(ud_code, gp_code, 1), *gp = far_code(gp_code, pf_code, 1);
 	uint8_t *pf = far_code(pf_code, int_code, 1), *soft = far_code(int_code, iret_code, 1);
-	uint64_t hole = (uintptr_t)far_pair() + 2 * PAGE_SIZE; /* the tables are there */
+	/* Page tables for this address exist. */
+	uint64_t hole = (uintptr_t)far_pair() + 2 * PAGE_SIZE;
 
 	for (uint64_t i = 0; i < count; i += 5) {
 		trap(VECTOR_UD, ud, 0, 0);
@@ -175,7 +176,7 @@ static void irets(uint64_t count)
 	print("%lu IRETs\n", count);
 }
 
-/* Each sends one more from inside: it must wait for the IRET, also when that is cut off. */
+/* Each handler sends one more NMI: it must wait for the IRET, also when that is interrupted. */
 static void nmis(uint64_t count)
 {
 	uint64_t before = taken;

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Memory whose ciphertext somebody changes while it is sealed. The guest marks 4 MiB, then changes
- * one block of one page at a time, and reads all other pages until the changed one is sealed again:
- * somebody who compares dumps sees where its ciphertext lies, and turns over one bit of it. At the
- * end the guest reports which 16-byte blocks are not as it wrote them.
+ * Memory whose ciphertext is changed by an attacker while it is sealed. The guest marks 4 MiB, then
+ * changes one block of one page at a time, and reads all other pages until the changed page is
+ * sealed again. An attacker who compares memory dumps finds its ciphertext, and flips one bit of
+ * it. At the end the guest reports which 16-byte blocks are not as it wrote them.
  *
- * The sealing has no integrity yet: a changed ciphertext is opened, and goes unnoticed but for the
- * content of the block.
+ * Sealing has no integrity protection yet: changed ciphertext is decrypted, and only the content of
+ * the block shows the change.
  */
 #include "tests/bus/marker.h"
 #include "tests/guests/common/guest.h"
@@ -16,7 +16,7 @@
 #define UART_LSR       5
 #define UART_LSR_READY BIT(0)
 
-/* Neighbours, so that whatever else is sealed in a round is the same for all of them. */
+/* Adjacent pages, so that all other pages that are sealed in a round are the same ones. */
 static const uint64_t changed_page[] = { 901, 900, 899, 900, 901, 899, 900 };
 static uint64_t writes[PAGES]; /* how often a page's first block was changed */
 
@@ -35,7 +35,7 @@ static void write(uint64_t page, uint64_t block)
 	*block_of(page, block) = wanted(page, block);
 }
 
-/* Reads all pages but one, twice: more than the window holds, so that one is sealed. */
+/* Reads all pages but one, twice: more than the window holds, so that the one is sealed. */
 static uint64_t read_others(uint64_t page)
 {
 	uint64_t sum = 0;
@@ -48,7 +48,7 @@ static uint64_t read_others(uint64_t page)
 	return sum;
 }
 
-/* Until somebody, who has read what was printed, types a byte. */
+/* Waits until the reader of the output types a byte. */
 static void stand_still(void)
 {
 	while (!(in8(PORT_COM1 + UART_LSR) & UART_LSR_READY)) {

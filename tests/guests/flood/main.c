@@ -1,21 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A console that is flooded costs nobody but its own VM. Times are milliseconds since the guest's
- * start; the guests of one machine start within a few of them.
+ * A console that is flooded costs only its own VM. Times are milliseconds since the guest's start;
+ * the guests of one machine start within a few of them.
  *
- *   flood quiet=N ms=N  makes exits until quiet, by a port that leads nowhere; from then until ms
- *                       it writes lines to its UART as fast as it takes them. With "blind" it does
- *                       not wait until the transmitter is empty (PC16550D data sheet, "Line Status
- *                       Register"), so bytes get lost, but only its own.
+ *   flood quiet=N ms=N  makes exits until quiet, through a port without a device; from then until
+ *     ms
+ *                       it writes lines to its UART as fast as the UART takes them. With "blind" it
+ *                       does not wait until the transmitter is empty (PC16550D data sheet, "Line
+ *                       Status Register"), so bytes get lost, but only its own.
  *   count a=N b=N ms=N  counts the instructions of a loop for ms from a on, and for ms from b on:
- *                       FAIL when the second figure is less than nine tenths of the first.
+ *                       FAIL when the second number is less than nine tenths of the first.
  */
 #include "tests/guests/common/guest.h"
 
 #define LSR	 5
 #define LSR_THRE BIT(5)
 #define ROUNDS	 1000
-#define INSNS	 (2 * ROUNDS + 8) /* of one turn of count() */
+#define INSNS	 (2 * ROUNDS + 8) /* instructions of one iteration of count() */
 #define COLUMNS	 64
 
 static uint64_t start;
@@ -46,7 +47,7 @@ static void flood(bool blind)
 	print("\nflood: %lu bytes were written\n", bytes);
 }
 
-/* Every instruction of a turn stands here. It never gives the CPU up, to have its share always. */
+/* All instructions of an iteration are here. It never yields, so that it always uses its share. */
 static uint64_t count(uint64_t until)
 {
 	uint64_t turns = 0;

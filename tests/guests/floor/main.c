@@ -1,17 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One instruction may need many pages at once, and the machine has to let it get through however
- * few it keeps in clear: operands and code that cross from one page to another, each behind page
- * tables of its own, all pressed out before each try. On hardware a page-crossing access takes
- * place whole (SDM vol. 1, "Alignment of Words, Doublewords, Quadwords ..."); a gather may be cut
- * off between elements and goes on with those that are left (vol. 2, VPGATHERDD).
+ * One instruction may need many pages at once, and must complete however few pages the machine
+ * keeps in clear: operands and code that cross from one page to another, each behind separate page
+ * tables, all pushed out before each try. On hardware a page-crossing access takes place whole (SDM
+ * vol. 1, "Alignment of Words, Doublewords, Quadwords ..."); a gather may be interrupted between
+ * elements and continues with the rest (vol. 2, VPGATHERDD).
  *
- * It presses PRESS pages out before each of its TRIES instructions and needs at most 64 then: at a
- * floor of 65 frames that is at most TRIES * (PRESS + 3 * 64) faults, and one test of long strings.
+ * The guest pushes PRESS pages out before each of its TRIES instructions, each of which needs at
+ * most 64 pages. With a floor of 65 frames that is at most TRIES * (PRESS + 3 * 64) faults, and one
+ * test of long strings.
  */
 #include "tests/guests/common/guest.h"
 
-#define PRESS	     140 /* the window's 65 frames twice: the first time round each is spared */
+/* Twice the window's 65 frames: the first time round each has a second chance. */
+#define PRESS	     140
 #define ROUNDS	     8
 #define STRING_PAGES 150
 #define LINES	     16
@@ -86,7 +88,7 @@ static void exchange(void)
 	print("LOCK XADD: %u\n", ROUNDS);
 }
 
-/* Strings longer than the window, up and down, the two ends differently aligned. */
+/* Strings longer than the window, up and down, with different alignment of the two operands. */
 static void strings(void)
 {
 	uint8_t *from = (uint8_t *)FRESH_BASE + SIZE_2M, *to = from + SIZE_2M;
@@ -118,7 +120,7 @@ static void strings(void)
 	print("REP MOVS: 2 of %u pages\n", STRING_PAGES);
 }
 
-/* The whole state to pages that are sealed, and back. */
+/* Saves the whole state to sealed pages, and restores it. */
 static void vector_state(uint64_t mask)
 {
 	static uint8_t set[VECTOR_AREA] __attribute__((aligned(64)));
@@ -142,7 +144,7 @@ static void vector_state(uint64_t mask)
 	print("XSAVE and XRSTOR of XCR0 %lx: %u\n", mask, ROUNDS);
 }
 
-/* Each line crosses from page to page in a page table of its own. */
+/* Each element crosses a page boundary behind a separate page table. */
 static void gather(uint64_t mask)
 {
 	static uint32_t offsets[LINES], got[LINES];

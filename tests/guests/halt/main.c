@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * HLT with interrupts off on the only vCPU: nothing can ever wake it. The VM is ended, by name,
- * instead of sleeping for ever.
+ * HLT with interrupts off on the only vCPU: nothing can ever wake it. The VM is ended with that
+ * reason instead of sleeping for ever.
  */
 #include "tests/guests/common/guest.h"
 

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * All CPUs of a guest count in the same pages, more than there are frames, and nothing is lost: a
- * locked addition is one over all of them (SDM, "Locked Atomic Operations"), and a CPU's own count
- * in a page is at any time what that CPU made of it. With one CPU and a VM beside it that does the
- * same, each takes the pages that the other has in its TLB; twenty times in between a CPU adds for
- * so long to one page without an exit that it is taken meanwhile. Command line: cpus=N pages=N
+ * All CPUs of a guest count in the same pages, more than there are frames, and no addition is lost:
+ * a locked addition is atomic for all of them (SDM, "Locked Atomic Operations"), and a CPU's own
+ * counter in a page always has the value that this CPU wrote. With one CPU and a VM beside it that
+ * does the same, each takes pages that the other has in its TLB; twenty times a CPU adds to one
+ * page without an exit for so long that the page is taken meanwhile. Command line: cpus=N pages=N
  * count=N spins=N seed=N.
  */
 #include "tests/guests/common/guest.h"
@@ -12,7 +12,7 @@
 #define CPUS_MAX  8
 #define PAGES_MAX 512
 
-/* A page that all of them write to, and what is left of it: words that nobody changes. */
+/* A page that all CPUs write to; the rest of its words do not change. */
 struct hammered {
 	uint64_t shared;
 	uint64_t own[CPUS_MAX];
@@ -23,7 +23,7 @@ struct hammered {
 #define SPINS_EACH 20
 
 static uint64_t seed, cpus, pages, count, spins;
-/* What each CPU added to each page, and how many are through. */
+/* What each CPU added to each page, and how many CPUs have finished. */
 static uint32_t added[CPUS_MAX][PAGES_MAX];
 static uint64_t through;
 
@@ -53,7 +53,7 @@ static void check_own(uint64_t page, unsigned cpu)
 	}
 }
 
-/* From its TLB: only a shoot-down shows that the page is gone. */
+/* Uses the translation in the TLB: only a shoot-down shows that the page is gone. */
 static void spin(uint64_t page, unsigned cpu)
 {
 	for (uint64_t n = 0; n < spins; n++) {

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Bad guest: loads and stores of all kinds where no memory is, beside and within device windows, at
- * odd offsets and widths. What nobody owns reads all ones and swallows writes; the guest runs on.
+ * Bad guest: loads and stores of all kinds at addresses without memory, beside and within device
+ * windows, at odd offsets and widths. Addresses without a device read all ones and ignore writes;
+ * the guest runs on.
  */
 #include "tests/guests/common/guest.h"
 
@@ -31,7 +32,7 @@ static void check_empty(uint64_t at)
 	check_equal(*(volatile uint32_t *)at, 0xffffffff);
 }
 
-/* Odd addresses and widths within the windows: any answer, but no end of the machine. */
+/* Odd addresses and widths within the windows: any value is right, but the machine must not end. */
 static void disturb(uint64_t base, uint64_t spared)
 {
 	for (unsigned i = 0; i < ROUNDS; i++) {
@@ -55,7 +56,7 @@ static void disturb(uint64_t base, uint64_t spared)
 
 static void on_anything(struct trap_frame *frame)
 {
-	/* interrupts are off; only NMIs that we raised by accident come here */
+	/* interrupts are off; only NMIs that this program raised by accident come here */
 }
 
 void guest_main(void)
@@ -74,7 +75,7 @@ void guest_main(void)
 		*(volatile uint32_t *)at = (uint32_t)i;
 		check_equal(*(volatile uint64_t *)at, ~0ull);
 	}
-	/* Straddling the edges of a window. */
+	/* Accesses that cross the edges of a window. */
 	(void)*(volatile uint32_t *)(MEMMAP_IOAPIC - 2);
 	(void)*(volatile uint32_t *)(MEMMAP_LAPIC - 2);
 	(void)*(volatile uint32_t *)(MEMMAP_LAPIC + 0xffe);
@@ -83,9 +84,13 @@ void guest_main(void)
 	disturb(MEMMAP_ECAM, 0x1000);
 	disturb(MEMMAP_ECAM + (1 << 15), 0x1000); /* the first function behind the bridge */
 	disturb(MEMMAP_IOAPIC, 0x1000);
-	disturb(MEMMAP_LAPIC, APIC_ICR); /* INIT to ourselves would be a right end, but an end */
+	/* INIT to this CPU would be correct, but would end the test. */
+	disturb(MEMMAP_LAPIC, APIC_ICR);
 	print("holes and windows disturbed\n");
-	/* Nor is there memory where the APIC's registers were: in x2APIC mode, and switched off. */
+	/*
+	 * In x2APIC mode, and when the APIC is off, there is no memory at the address of its
+	 * registers.
+	 */
 	if ((cpuid(1, 0).ecx & CPUID_1_ECX_X2APIC) != 0) {
 		wrmsr(MSR_IA32_APIC_BASE, rdmsr(MSR_IA32_APIC_BASE) | APIC_BASE_X2APIC);
 		check_empty(MEMMAP_LAPIC + 0x800);

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Instructions that a guest tries and does not have, or that the hypervisor carries out in its own
- * way: each gives the exception that the SDM names for a CPU without the feature (vol. 2), or does
- * nothing that can be seen; none ends the VM or disturbs the machine.
+ * Instructions that a guest does not have, or that the hypervisor executes in its own way: each
+ * raises the exception that the SDM names for a CPU without the feature (vol. 2), or has no visible
+ * effect; none ends the VM or disturbs the machine.
  */
 #include "tests/guests/common/guest.h"
 
-#define ANY 0x100 /* what it does is a matter of policy; that we go on is the test */
+#define ANY 0x100 /* the result is a matter of policy; the test is that the guest goes on */
 
 static uint64_t operand[512] __attribute__((aligned(4096)));
 
@@ -65,7 +65,7 @@ static void policy(void)
 	CASE("RDSEED", ANY, "rdseed %%rax");
 }
 
-/* A guest without the feature gets #UD even if the CPU beneath has it. */
+/* A guest without the feature gets #UD even if the real CPU has it. */
 static void as_cpuid_says(void)
 {
 	CASE("RDTSCP", (cpuid(0x80000001, 0).edx & BIT(27)) != 0 ? NO_TRAP : VECTOR_UD, "rdtscp");

@@ -2,8 +2,8 @@
 /*
  * A fixed interrupt that the local APIC accepted is delivered exactly once, at the latest when
  * RFLAGS.IF and the priority allow it: none is lost and none comes twice, whether it was raised
- * with interrupts on or off, whether the CPU was running or halted, and whatever the delivery
- * itself runs into. Command line: x2apic.
+ * with interrupts on or off, whether the CPU was running or halted, and even if faults interrupt
+ * the delivery. Command line: x2apic.
  */
 #include "tests/guests/common/guest.h"
 
@@ -31,7 +31,7 @@ static void expect_counts(uint64_t low, uint64_t high, const char *when)
 	}
 }
 
-/* With interrupts on it comes at once: before the next few instructions are over. */
+/* With interrupts on it comes at once, within the next few instructions. */
 static void with_interrupts_on(void)
 {
 	interrupts_on();
@@ -45,7 +45,10 @@ static void with_interrupts_on(void)
 	interrupts_off();
 }
 
-/* Two while off: both wait, the higher vector goes first; the same one twice is one. */
+/*
+ * Two while interrupts are off: both wait, and the higher vector comes first. The same vector twice
+ * is one interrupt.
+ */
 static void with_interrupts_off(void)
 {
 	for (uint64_t i = 1; i <= ROUNDS; i++) {
@@ -63,7 +66,7 @@ static void with_interrupts_off(void)
 	}
 }
 
-/* Above the task priority only. */
+/* Only vectors above the task priority are delivered. */
 static void with_priority(void)
 {
 	for (uint64_t i = 1; i <= 1000; i++) {
@@ -79,7 +82,7 @@ static void with_priority(void)
 	}
 }
 
-/* STI; HLT: an interrupt that waits already must not be slept through. */
+/* STI; HLT: an interrupt that is pending must end the HLT. */
 static void with_halt(void)
 {
 	for (uint64_t i = 1; i <= 1000; i++) {
@@ -90,9 +93,9 @@ static void with_halt(void)
 }
 
 /*
- * Delivered onto a stack that is not there yet for the hypervisor: an EPT violation cuts the
- * delivery off when the interrupt has left IRR already, so only the IDT-vectoring information shows
- * of it (SDM vol. 3, "Information for VM Exits That Occur During Event Delivery").
+ * The handler's stack is a page that is not in the EPT yet. The EPT violation interrupts the
+ * delivery after the interrupt has left IRR, so only the IDT-vectoring information shows it (SDM
+ * vol. 3, "Information for VM Exits That Occur During Event Delivery").
  */
 static void onto_cold_stacks(void)
 {

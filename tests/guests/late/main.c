@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A timer that is armed for t fires not before t, and not much later, also while its vCPU has no
- * CPU for others keep it: the TSC-deadline timer, the local APIC's one-shot timer, and the PIT
- * through the I/O APIC. Once halted, so that the timer wakes the vCPU, and once spinning, so that
- * it waits like any other for its next slice. Command line: halted=N, spinning=N: the latest, in
- * microseconds; rounds=N.
+ * A timer that is set for t does not fire before t, and not much later, also while other vCPUs use
+ * its vCPU's CPU: the TSC-deadline timer, the local APIC's one-shot timer, and the PIT through the
+ * I/O APIC. Once halted, so that the timer wakes the vCPU, and once spinning, so that the vCPU
+ * waits for its next slice like any other. Command line: halted=N, spinning=N: the greatest delay,
+ * in microseconds; rounds=N.
  */
 #include "tests/guests/common/guest.h"
 
@@ -26,7 +26,9 @@ static void on_timer(struct trap_frame *frame)
 	apic_write(APIC_EOI, 0);
 }
 
-/* --- Timers: each is armed for so many microseconds from now, and says for which TSC --- */
+/*
+ * --- Timers: each is set for so many microseconds from now; returns the TSC at which it is due ---
+ */
 
 static uint64_t us(uint64_t n)
 {
@@ -50,7 +52,7 @@ static uint64_t arm_deadline(uint64_t microseconds)
 
 static uint64_t arm_one_shot(uint64_t microseconds)
 {
-	uint64_t ratio = cpuid(0x15, 0).ebx; /* TSC ticks in one of the APIC timer */
+	uint64_t ratio = cpuid(0x15, 0).ebx; /* TSC ticks for one tick of the APIC timer */
 	uint64_t count = us(microseconds) / ratio, now;
 
 	apic_write(APIC_LVT_TIMER, MODE_ONE_SHOT | VECTOR);
@@ -60,7 +62,7 @@ static uint64_t arm_one_shot(uint64_t microseconds)
 	return now + count * ratio;
 }
 
-/* Counter 0, mode 0: its output rises when the count is used up. */
+/* Counter 0, mode 0: its output rises at the end of the count. */
 static uint64_t arm_pit(uint64_t microseconds)
 {
 	uint64_t count = microseconds * PIT_HZ / 1000000, now;
@@ -91,7 +93,7 @@ static void wait_halted(void)
 	}
 }
 
-/* Who wakes has a slice of its own before it: much more than a round takes up to HLT. */
+/* A vCPU that wakes starts a slice, which is much longer than a round takes until HLT. */
 static void nap(void)
 {
 	fired_at = 0;
@@ -99,7 +101,7 @@ static void nap(void)
 	wait_halted();
 }
 
-/* Counts how often somebody else had the CPU meanwhile. */
+/* Counts how often another vCPU had the CPU meanwhile. */
 static uint64_t wait_spinning(uint64_t limit)
 {
 	uint64_t gap = us(SLICE_GAP_US), last = rdtsc(), now, gaps = 0;
@@ -121,7 +123,7 @@ static void measure(const struct source *source, bool halted, uint64_t bound_us)
 	uint64_t rounds = arg_number("rounds", 20), worst = 0, gaps = 0;
 
 	if (halted) {
-		nap(); /* else its slice may end between arming and HLT */
+		nap(); /* else its slice may end between setting the timer and HLT */
 	}
 	for (uint64_t i = 0; i < rounds; i++) {
 		uint64_t at, late;
@@ -158,7 +160,7 @@ void guest_main(void)
 	trap_handlers[VECTOR] = on_timer;
 	ioapic_write(IOAPIC_PIN_PIT + 2 * IRQ_PIT + 1, 0);
 	ioapic_write(IOAPIC_PIN_PIT + 2 * IRQ_PIT, VECTOR); /* edge, fixed, to APIC ID 0 */
-	/* The first nap: all have had nothing yet, and each of the others is due for a slice. */
+	/* The first nap: no vCPU has run yet, and each of the others is due for a slice. */
 	for (unsigned i = 0; i < ARRAY_COUNT(sources); i++) {
 		measure(&sources[i], true, arg_number("halted", 1000));
 		measure(&sources[i], false, arg_number("spinning", 1000));

@@ -2,8 +2,8 @@
 /*
  * Bad guest: a driver of virtio devices that lies, in named ways: in PCI configuration space, in
  * registers, rings, and requests of the entropy device and of a disk (virtio 1.2; PCI 3.0). After
- * each lie the device is either lost (DEVICE_NEEDS_RESET) or in use, as the table says; it comes
- * back by a reset, and then serves an honest request. The other device never notices.
+ * each lie the device is either lost (DEVICE_NEEDS_RESET) or in use, as the table says. After a
+ * reset it works, and serves an honest request. The other device is not affected.
  */
 #include "tests/guests/common/guest.h"
 
@@ -49,7 +49,7 @@ struct ring {
 };
 static struct ring rings[3];
 
-static uint32_t device; /* of the lie */
+static uint32_t device; /* the device that the lie is about */
 static struct ring *ring;
 
 static uint32_t config_address(uint32_t which, uint32_t at)
@@ -141,7 +141,7 @@ static void offer(uint16_t head)
 	*index = (uint16_t)(*index + 1);
 }
 
-/* The chain of a request in descriptors 0 to 2. */
+/* Puts a request into descriptors 0 to 2. */
 static void make_request(uint32_t type, uint64_t sector, uint32_t bytes, uint16_t data_flags)
 {
 	ring->header.type = type;
@@ -186,8 +186,8 @@ static void be_honest(const char *lie)
 struct lie {
 	const char *name;
 	void (*act)(const struct lie *lie);
-	uint8_t status; /* of the device, after it; 0: any */
-	/* For act. */
+	uint8_t status; /* of the device afterwards; 0: any */
+	/* Arguments for act. */
 	uint64_t a, b;
 	uint32_t c, flags;
 	uint8_t request; /* status that the request gets */
@@ -199,14 +199,14 @@ struct lie {
 
 static bool offers;
 
-/* One descriptor, which is offered: where, how long, flags and next. */
+/* Offers one descriptor: address, length, flags and next. */
 static void one(const struct lie *lie)
 {
 	set_desc(&ring->desc[0], (void *)lie->a, (uint32_t)lie->b, (uint16_t)lie->flags,
 		 (uint16_t)lie->c);
 }
 
-/* The same, within the ring's own memory or the device. */
+/* As one(), with an address in the ring's own memory or the device. */
 static void one_in_ring(const struct lie *lie)
 {
 	one(&(struct lie){
@@ -223,7 +223,7 @@ static void honest(void)
 	set_desc(&ring->desc[0], ring->data, 16, DESC_WRITE, 0);
 }
 
-/* The index of the available ring, and its first entry. */
+/* Sets the index of the available ring, and its first entry. */
 static void index(const struct lie *lie)
 {
 	ring->available.entry[0] = (uint16_t)lie->b;
@@ -245,14 +245,14 @@ static void read_behind_write(const struct lie *lie)
 	set_desc(&ring->desc[1], ring->data, 16, 0, 0);
 }
 
-/* A table whose only descriptor is this. */
+/* An indirect table whose only descriptor is this. */
 static void table(const struct lie *lie)
 {
 	set_desc(&ring->table[0], ring->table, 16, (uint16_t)lie->a, 0);
 	set_desc(&ring->desc[0], ring->table, (uint32_t)lie->b, (uint16_t)lie->flags, 1);
 }
 
-/* Where the three parts of the ring are, if not where they should be. */
+/* Places one of the three parts of the ring at another address. */
 static void rings_at(const struct lie *lie)
 {
 	const uint64_t parts[] = { (uintptr_t)ring->desc, (uintptr_t)&ring->available,
@@ -401,12 +401,12 @@ static void config_of_all_ones(const struct lie *lie)
 	set_config(device, 0x10, low);
 	set_config(device, 0x14, 0);
 	set_config(device, 0x20, port);
-	set_config(device, capability(0x11, 0), 0); /* MSI-X off again */
+	set_config(device, capability(0x11, 0), 0); /* disables MSI-X again */
 	check_equal(config(device, 0) & 0xffff, 0x1af4);
 	honest();
 }
 
-/* What is there answers, not the BAR; 0: the other device's. */
+/* The device at that address must answer, not the BAR; 0: the other device's BAR. */
 static void bar_over(const struct lie *lie)
 {
 	const uint32_t low = config(device, 0x10);
@@ -460,7 +460,7 @@ static void entries_past(const struct lie *lie)
 
 /* --- The disk --- */
 
-/* Type, sector, bytes and flags of the data. */
+/* a to d: type, sector, bytes and flags of the data. */
 static void request(const struct lie *lie)
 {
 	make_request((uint32_t)lie->a, lie->b, lie->c, (uint16_t)lie->flags);
@@ -474,7 +474,7 @@ static void range(const struct lie *lie)
 	*(uint32_t *)(ring->data + 8) = (uint32_t)lie->b;
 }
 
-/* A read, one of whose descriptors is wrong: its number, address (0: as it is), bytes and flags. */
+/* A read with one wrong descriptor: its number, address (0: unchanged), bytes and flags. */
 static void cut(const struct lie *lie)
 {
 	struct desc *desc = &ring->desc[lie->a];
@@ -491,7 +491,7 @@ static void data_over_the_header(const struct lie *lie)
 	ring->desc[1].address = (uintptr_t)&ring->header;
 }
 
-/* A row leaves out what its function does not use. */
+/* A row leaves out the fields that its function does not use. */
 #pragma GCC diagnostic ignored "-Wmissing-field-initializers"
 /* clang-format off */
 static const struct lie ring_lies[] = {

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Fills memory, 64 MiB or "pages" of it, with numbered markers from "first" on, stands still until
- * somebody has dumped the machine's DRAM, then looks whether each is still there: RAM keeps what
- * was written to it (SDM volume 3, "Memory Cache Control"). The last "shared" pages lie in the
- * memory that it shares with other VMs.
+ * Fills memory, 64 MiB or "pages" of it, with numbered markers from "first" on, waits until the
+ * machine's DRAM was dumped, then checks that each marker is still there: RAM keeps what was
+ * written to it (SDM volume 3, "Memory Cache Control"). The last "shared" pages lie in the memory
+ * that it shares with other VMs.
  */
 #include "tests/bus/marker.h"
 #include "tests/guests/common/guest.h"
@@ -43,7 +43,7 @@ static void look(uint64_t page)
 	}
 }
 
-/* Until somebody, who has read what was printed, types a byte. */
+/* Waits until the reader of the output types a byte. */
 static void stand_still(void)
 {
 	while (!(in8(PORT_COM1 + UART_LSR) & UART_LSR_READY)) {

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Memory I/O: whatever instruction reaches a device register, the register sees one access and the
- * destination gets what the width asks for: MOV in all directions and sizes, MOVZX and MOVSX, moves
- * of constants, arithmetic that reads and writes, XCHG, CMP, TEST, pushes, string moves.
- * Registers used: I/O APIC (a selector and a window), local APIC (task priority, timer).
+ * Memory-mapped I/O: whatever instruction accesses a device register, the register sees one access,
+ * and the destination gets the bits that the width demands: MOV in all directions and sizes, MOVZX
+ * and MOVSX, moves of constants, arithmetic that reads and writes, XCHG, CMP, TEST, pushes, string
+ * moves. Registers used: I/O APIC (a selector and a window), local APIC (task priority, timer).
  */
 #include "tests/guests/common/guest.h"
 
@@ -42,7 +42,7 @@ static void ioapic_registers(void)
 	}
 }
 
-/* Every form against the selector of the I/O APIC, which keeps 8 bits and reads back. */
+/* Every form of load from the I/O APIC's selector, which keeps 8 bits that read back. */
 static void load_forms(void)
 {
 	uint64_t value;

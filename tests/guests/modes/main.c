@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Odd but legal states of the guest, each of which VM entry has to accept: real mode with 4-GiB
- * segments, compatibility mode, a null SS, blocking by STI and MOV SS on an instruction that exits;
- * and illegal ones, which fault in the guest: IRET to a non-canonical address, LTR of odd
+ * Unusual but legal states of the guest, each of which VM entry must accept: real mode with 4-GiB
+ * segments, compatibility mode, a null SS, blocking by STI and MOV SS on an instruction that exits.
+ * And illegal ones, which fault in the guest: IRET to a non-canonical address, LTR of odd
  * selectors.
  */
 #include "tests/guests/common/guest.h"
@@ -54,7 +54,7 @@ static void on_interrupt(struct trap_frame *frame)
 	apic_write(APIC_EOI, 0);
 }
 
-/* The interrupt that waits comes behind the instruction after STI, also when that one exits. */
+/* A pending interrupt comes after the instruction that follows STI, also when that one exits. */
 static void sti_shadow(void)
 {
 	uint64_t seen;
@@ -73,7 +73,7 @@ static void sti_shadow(void)
 		if (seen != i) {
 			fail("STI; CPUID; CLI: %lu interrupts of %lu", seen, i);
 		}
-		/* STI directly before CLI lets nothing in. */
+		/* Between STI and CLI no interrupt is taken. */
 		apic_self_ipi(0x60);
 		__asm__ volatile("sti\n\tcli" : : : "memory");
 		check_equal(trap_count[0x60], i);
@@ -101,7 +101,7 @@ static void bad_iret(void)
 		check_equal(trapped(), VECTOR_GP);
 		check_equal(caught.error, 0);
 	}
-	/* IRET with a TSS back link asked for (NT) faults in 64-bit mode. */
+	/* IRET with NT set (it asks for a TSS back link) faults in 64-bit mode. */
 	__asm__ volatile(
 		"movq %%rsp, %%rbx\n\t"
 		"pushfq\n\t"
@@ -119,7 +119,7 @@ static void bad_iret(void)
 
 static void bad_selectors(void)
 {
-	__asm__ volatile(TRY("ltr %w0") : : "r"(SELECTOR_TSS)); /* busy by now */
+	__asm__ volatile(TRY("ltr %w0") : : "r"(SELECTOR_TSS)); /* the TSS is busy by now */
 	check_equal(trapped(), VECTOR_GP);
 	check_equal(caught.error, SELECTOR_TSS);
 	__asm__ volatile(TRY("ltr %w0") : : "r"(0));

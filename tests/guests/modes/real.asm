@@ -1,5 +1,5 @@
 ; SPDX-License-Identifier: Apache-2.0
-; A trip from 64-bit mode down to real mode and back, run at REAL_BASE below 1 MiB where the caller
+; From 64-bit mode down to real mode and back. Runs at REAL_BASE below 1 MiB, to which the caller
 ; has copied it. void trip(void): keeps the callee-saved registers. In real mode it uses exits of
 ; several kinds, software interrupts, and data segments of 4 GiB that survive from protected mode.
 
@@ -70,7 +70,7 @@ real:	lidt [AT(real_idt)]
 	mov eax, [es:edi]
 	mov [AT(device)], eax
 	pushf
-	or word [esp], 0x4000		; NT means nothing here
+	or word [esp], 0x4000		; NT has no effect here
 	popf
 	mov eax, cr0
 	or al, 1
@@ -117,7 +117,7 @@ saved_rsp:
 	dq 0
 saved_cr0:
 	dd 0
-; The caller reads these: last 12 bytes.
+; The caller reads these, the last 12 bytes.
 interrupts:
 	dd 0
 big:	dd 0

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * MSRs: those that a guest may use keep what is written, also across many exits; reserved bits and
- * read-only ones refuse with #GP and change nothing; what is not the guest's faults on both RDMSR
- * and WRMSR, whatever the machine has there.
+ * MSRs: those that a guest may use keep what is written, also across many exits. Reserved bits and
+ * read-only MSRs raise #GP and change nothing. MSRs that the guest does not have fault on RDMSR and
+ * WRMSR, whatever the machine has.
  */
 #include "tests/guests/common/guest.h"
 
@@ -26,7 +26,7 @@ static const struct row kept[] = {
 	{ MSR_IA32_KERNEL_GS_BASE, { 0x7fff00003000, 0xffff800000005000 } },
 };
 
-/* Nothing of the kind in a guest: VMX, SMX, SGX, TME, key locker, SMM. */
+/* MSRs that do not exist in a guest: VMX, SMX, SGX, TME, key locker, SMM. */
 static const uint32_t absent[] = {
 	MSR_IA32_SMM_MONITOR_CTL,
 	0x9e,
@@ -52,7 +52,7 @@ static const uint32_t absent[] = {
 	0xffffffff,
 };
 
-/* A value that the MSR has to refuse; or, `flip`, bits of it that cannot change. */
+/* A value that the MSR must refuse; or, with `flip`, bits of it that cannot change. */
 static const struct refused {
 	uint32_t msr;
 	bool flip;
@@ -123,14 +123,14 @@ static void check_refused(void)
 		}
 		check_equal(rdmsr(refused[i].msr), before);
 	}
-	/* Where it exists at all, a guest sees it locked and without VMX. */
+	/* If it exists, it is locked and shows no VMX. */
 	if (try_rdmsr(MSR_IA32_FEATURE_CONTROL, &value) == NO_TRAP) {
 		check_equal(value, FEATURE_CONTROL_LOCK);
 		check_equal(try_wrmsr(MSR_IA32_FEATURE_CONTROL, 5), VECTOR_GP);
 	}
 }
 
-/* Paging is on: LME cannot change and LMA is not ours to write. */
+/* Paging is on, so LME cannot change; LMA is read-only. */
 static void check_efer(void)
 {
 	uint64_t efer = rdmsr(MSR_IA32_EFER);

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Bad guest: reads and writes every MSR of both architectural ranges, of the ranges that
- * hypervisors use and some random ones. Each access either works or is a #GP; the guest itself
- * stays whole (what it needs to go on is left alone) and so does the machine.
+ * hypervisors use and some random ones. Each access either works or raises #GP. The guest and the
+ * machine keep working; the scan leaves out MSRs that the guest itself needs.
  */
 #include "tests/guests/common/guest.h"
 
 static uint64_t readable, writable, scanned;
 
-/* These would, rightly, end the guest's own run when they are changed. */
+/* Changing these would, correctly, stop the guest itself. */
 static bool vital(uint32_t msr)
 {
 	return msr == MSR_IA32_APIC_BASE || msr == MSR_IA32_EFER || msr == MSR_IA32_TSC;

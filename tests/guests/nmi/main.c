@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * NMIs: each one sent arrives once; while one is handled, one more is kept and comes right behind
- * the IRET, further ones merge into it; any IRET ends the blocking, also that of another handler
- * inside (SDM vol. 3, "Handling Multiple NMIs"); CLI does not hold an NMI back.
+ * NMIs: each one that is sent arrives once. While one is handled, one more is kept and comes right
+ * after the IRET; further ones merge into it. Any IRET ends the blocking, also that of a nested
+ * handler (SDM vol. 3, "Handling Multiple NMIs"). CLI does not block NMIs.
  */
 #include "tests/guests/common/guest.h"
 
@@ -10,7 +10,7 @@
 #define COLD_ROUNDS 1000
 
 static volatile uint64_t nmis;
-static volatile unsigned nested_sends; /* how many the handler sends itself */
+static volatile unsigned nested_sends; /* how many NMIs the handler still sends */
 static volatile unsigned depth, depth_max;
 static void (*in_handler)(void);
 
@@ -22,7 +22,7 @@ static void on_nmi(struct trap_frame *frame)
 	while (nested_sends > 0) {
 		nested_sends--;
 		apic_self_nmi();
-		__asm__ volatile("cpuid" : : "a"(0) : "ebx", "ecx", "edx"); /* an exit in between */
+		__asm__ volatile("cpuid" : : "a"(0) : "ebx", "ecx", "edx"); /* causes an exit */
 	}
 	if (in_handler != NULL) {
 		in_handler();
@@ -44,7 +44,7 @@ static void expect(uint64_t count, const char *what)
 	}
 }
 
-/* Each alone, with interrupts off and on by turns. */
+/* One NMI at a time, with interrupts off and on in turn. */
 static void one_by_one(void)
 {
 	for (uint64_t i = 1; i <= ROUNDS; i++) {
@@ -72,7 +72,7 @@ static void while_handling(void)
 	}
 }
 
-/* A breakpoint's IRET inside of the handler ends the blocking too: so says the SDM. */
+/* A breakpoint's IRET inside of the handler ends the blocking too, as the SDM says. */
 static volatile uint64_t before_breakpoint;
 
 static void on_breakpoint(struct trap_frame *frame)
@@ -100,10 +100,10 @@ static void unblocked_by_iret(void)
 	settle();
 	check_equal(before_breakpoint, before + 1);
 	check_equal(nmis, before + 2);
-	check_equal(depth_max, 2); /* the second one came on top of the first, rightly */
+	check_equal(depth_max, 2); /* the second NMI nested in the first, correctly */
 }
 
-/* As for interrupts: the NMI has left the hypervisor's hands when its delivery is cut off. */
+/* As for interrupts: the delivery is interrupted after the hypervisor has injected the NMI. */
 static void onto_cold_stacks(void)
 {
 	uint64_t before = nmis;

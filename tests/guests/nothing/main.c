@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Addresses that nobody owns read as ones and take writes, whatever looks there: instructions of
- * all kinds, stacks, descriptor tables, page tables, a fetch, the delivery of an exception. Each
- * gives what the SDM says of an operand, an entry or an opcode that is all ones, and the guest goes
- * on. The same instructions on a device's page give #GP or any answer, and leave the device as it
- * is. With "idt" the IDT is all ones: a triple fault, for every gate is malformed.
+ * Addresses without a device read as ones and ignore writes, whatever accesses them: instructions
+ * of all kinds, stacks, descriptor tables, page tables, a fetch, the delivery of an exception. Each
+ * has the result that the SDM gives for an operand, an entry or an opcode of all ones, and the
+ * guest goes on. The same instructions on a device's page raise #GP or have any result, and do not
+ * change the device. With "idt" the IDT is all ones: a triple fault, because every gate is
+ * malformed.
  */
 #include "tests/guests/common/guest.h"
 
@@ -24,7 +25,7 @@ __asm__(".text\n"
 
 static uint64_t flags;
 
-/* rdi: the place; rsi: ones in RAM. RAX and RFLAGS come out. */
+/* rdi: the address; rsi: ones in RAM. Returns RAX and RFLAGS. */
 static uint64_t settle(const char *text, uint64_t rax, uint64_t rflags)
 {
 	flags = rflags;
@@ -72,7 +73,7 @@ static void integers(uint64_t at)
 	GIVES(~0ull, "pushq (%%rdi); pop %%rax");
 	GIVES(0x55, "push %%rax; popq (%%rdi)");
 	GIVES(0x55, "sgdt (%%rdi); sidt 16(%%rdi)");
-	GIVES(~0ull, "mov (%%rdi), %%rax"); /* nothing was kept of all that */
+	GIVES(~0ull, "mov (%%rdi), %%rax"); /* the writes had no effect */
 }
 
 static void vectors(uint64_t at)
@@ -136,7 +137,7 @@ static void page_walk(uint64_t at)
 	__asm__ volatile(TRY("mov (%%rsi), %%al") : : "S"(CANONICAL) : "rax", "memory");
 	check_equal(trapped(), VECTOR_PF);
 	check_equal(caught.error, PF_PRESENT | PF_RSVD);
-	/* The hypervisor's own walk finds the same. */
+	/* The hypervisor's own walk has the same result. */
 	__asm__ volatile(TRY("mov $0x80, %%edx; outsb") : : "S"(CANONICAL) : "rdx", "memory");
 	check_equal(trapped(), VECTOR_PF);
 	check_equal(caught.error, PF_PRESENT | PF_RSVD);
@@ -144,7 +145,10 @@ static void page_walk(uint64_t at)
 	print("page walk\n");
 }
 
-/* The table's first entries are in memory, what LLDT wants is not: no LDT, but code of ring 3. */
+/*
+ * The table's first entries are in memory. The LDT is not allowed, but the code segment of ring 3
+ * is.
+ */
 static void descriptor(uint64_t at)
 {
 	uint8_t *page = (uint8_t *)CANONICAL;
@@ -168,7 +172,7 @@ static void descriptor(uint64_t at)
 	print("descriptor table\n");
 }
 
-/* The frame is pushed where nobody is, and the handler runs. */
+/* The frame is pushed to an address without memory, and the handler runs. */
 static void delivery(uint64_t at)
 {
 	uint64_t low = gdt[SELECTOR_TSS / 8];
@@ -214,7 +218,10 @@ static void devices(void)
 	print("devices\n");
 }
 
-/* Two CPUs at once: what one was lent is taken back beneath the other, and both get on. */
+/*
+ * Two CPUs at once: the page that was lent to one is taken back while the other uses it, and both
+ * go on.
+ */
 static volatile bool done;
 
 static void look_around(uint64_t first)

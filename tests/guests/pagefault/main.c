@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A page fault of the guest's own tables is the guest's: it arrives once, with CR2 and the error
- * code (present, write, fetch, reserved bit) that the tables give, also where the page behind the
- * entry, or the page table itself, is memory that the hypervisor has not provided yet.
+ * A page fault that the guest's own tables cause belongs to the guest: it arrives once, with the
+ * CR2 and the error code (present, write, fetch, reserved bit) of those tables, also if the page
+ * behind the entry, or the page table itself, is memory that the hypervisor has not provided yet.
  */
 #include "tests/guests/common/guest.h"
 
 #define ROUNDS 10000
-#define WINDOW 0x40000000ull /* a page whose entry this test turns about */
+#define WINDOW 0x40000000ull /* a page whose entry this test changes */
 
 static volatile uint64_t *entry;
 static volatile uint64_t faults, fault_address, fault_code;
-static uint64_t heal; /* what the handler puts into the entry */
+static uint64_t heal; /* the handler writes this into the entry */
 
 static void on_page_fault(struct trap_frame *frame)
 {
@@ -36,7 +36,7 @@ static void set_entry(uint64_t value)
 	flush_page(WINDOW);
 }
 
-/* Reserved: an address bit beyond MAXPHYADDR. */
+/* A reserved bit: an address bit beyond MAXPHYADDR. */
 static uint64_t reserved_bit(void)
 {
 	uint8_t bits = (uint8_t)cpuid(0x80000008, 0).eax;
@@ -52,10 +52,11 @@ static void round_of(uint64_t page, bool fresh, uint64_t *count)
 
 	heal = whole;
 	set_entry(0);
-	*at = value; /* the store runs again behind the fault, into a page first touched now */
+	/* Executed again after the fault, for a page that is touched for the first time now. */
+	*at = value;
 	expect(++*count, (uintptr_t)at, PF_WRITE, "store to an absent page");
 	check_equal(*at, value);
-	if (fresh && !arg("bare")) { /* firmware was there before */
+	if (fresh && !arg("bare")) { /* firmware has used the memory before */
 		for (uint64_t *word = (uint64_t *)WINDOW; word < (uint64_t *)(WINDOW + 4096);
 		     word++) {
 			check(word == at || *word == 0);
@@ -91,7 +92,8 @@ void guest_main(void)
 		page = fresh ? (uintptr_t)fresh_page() : page;
 		round_of(page, fresh, &count);
 	}
-	/* A whole page table at an address that nobody touched: all absent, as its memory is zero.
+	/*
+	 * A whole page table in untouched memory: all entries are absent, because memory is zero.
 	 */
 	*page_entry(WINDOW + SIZE_2M) = 0;
 	print("%lu page faults over %lu pages\n", faults, pages);

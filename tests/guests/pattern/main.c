@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Memory keeps what was written, while another VM on another CPU takes the frames that it lies in.
- * Every page's content follows from its number, this VM's seed and the round that wrote it last,
- * so that a lost, stale or foreign page shows. Between, some hot pages are counted up for so long
- * without any exit that others take them, if there are more than the floor protects: what a CPU
- * still has in its TLB must not be written to any more then. Command line: seed=N pages=N rounds=N
- * hot=N spins=N, and sweeps=N: untouched pages read in each round, which presses others hard.
+ * Every page's content follows from its number, this VM's seed and the round that wrote it last, so
+ * that a lost, stale or foreign page is detected. In between the guest counts up in some hot pages
+ * without any exit, for so long that others take those pages if there are more than the floor
+ * protects: then it must not write any more through an old translation in the TLB. Command line:
+ * seed=N pages=N rounds=N hot=N spins=N, and sweeps=N: untouched pages read in each round, which
+ * push out many others.
  */
 #include "tests/guests/common/guest.h"
 
@@ -13,7 +14,7 @@
 
 static uint64_t seed, pages, hot;
 
-/* The round up to this one that wrote the page: each leaves out a third of them. */
+/* The last round up to this one that wrote the page: each round leaves out a third of them. */
 static uint64_t last_write(uint64_t page, uint64_t round)
 {
 	while (round > 0 && (round + page) % 3 == 0) {
@@ -22,7 +23,7 @@ static uint64_t last_write(uint64_t page, uint64_t round)
 	return round;
 }
 
-/* Zero for pages that a round clears, and before the first. */
+/* Zero before the first round, and for pages that a round clears. */
 static uint64_t base_of(uint64_t page, uint64_t round)
 {
 	return round == 0 || (round + page) % 7 == 0 ? 0 : (seed << 48 | round << 24 | page) << 9;

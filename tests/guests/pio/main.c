@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Port I/O: IN leaves the rest of RAX as the width demands, a port that nobody owns reads all ones
- * at every width, string forms move every element once with RCX, RSI and RDI as the SDM says, for
- * either direction flag, with a count of 0, and over a page that is touched for the first time.
+ * Port I/O: IN leaves the rest of RAX as the width demands, a port without a device reads all ones
+ * at every width, and string forms move every element once with RCX, RSI and RDI as the SDM says,
+ * for either direction flag, with a count of 0, and across a page that is touched for the first
+ * time.
  */
 #include "tests/guests/common/guest.h"
 #include "vmm/base/str.h"
@@ -29,13 +30,11 @@ static void widths(void)
 	rax = 0x1122334455667788;
 	__asm__ volatile("inb $0x80, %%al" : "+a"(rax));
 	check_equal(rax >> 8, 0x11223344556677);
-	__asm__ volatile("outl %%eax, %%dx"
-			 :
-			 : "a"(0), "d"(0xffff)); /* ends beyond the last port */
+	__asm__ volatile("outl %%eax, %%dx" : : "a"(0), "d"(0xffff)); /* crosses the last port */
 	(void)in32(0xfffd);
 }
 
-/* REP OUTS, REP INS with size 1, 2 or 4: everything but the data is in registers. */
+/* REP OUTS or REP INS of size 1, 2 or 4. */
 static void string(bool in, unsigned size, uint16_t port, uint64_t *address, uint64_t *count,
 		   bool down)
 {
@@ -70,7 +69,7 @@ static void check_string(bool in, unsigned size, uint64_t elements, bool down)
 	uint64_t step = down ? -(uint64_t)size : size;
 
 	if (arg("bare")) {
-		memset(page, 0, 2 * PAGE_SIZE); /* firmware was there before */
+		memset(page, 0, 2 * PAGE_SIZE); /* firmware has used the memory before */
 	}
 	string(in, size, NOBODY, &address, &count, down);
 	check_equal(count, 0);
@@ -90,7 +89,7 @@ static void check_string(bool in, unsigned size, uint64_t elements, bool down)
 	}
 }
 
-/* To the UART: what a person reads is what was sent, in order. */
+/* To the UART: the terminal shows what was sent, in order. */
 static void to_console(void)
 {
 	static const char text[] = "string output in order\r\n";
@@ -105,7 +104,10 @@ static void to_console(void)
 	}
 }
 
-/* The scratch register keeps the last element; a fault in the middle leaves the registers there. */
+/*
+ * The scratch register keeps the last element. After a fault in the middle the registers point to
+ * the element that faulted.
+ */
 static void fault_in_the_middle(void)
 {
 	uint64_t address = 0x40000000ull - 16, rcx = 64;

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The list of ports that answer is closed: whatever else is read gives all ones, so that nothing
- * of the machine below shows. Then, as a bad guest: every port in and out at every width, then
- * random ones, with random values. Spared are only the ports that end a guest rightly (ACPI
- * power-off, reset) and, for output, the UART so that the words stay readable.
+ * The list of ports that answer is closed: every other port reads all ones, so that nothing of the
+ * real machine shows. Then, as a bad guest: every port in and out at every width, then random ones,
+ * with random values. The test leaves out only the ports that correctly end a guest (ACPI
+ * power-off, reset) and output to the UART, so that its messages stay readable.
  */
 #include "tests/guests/common/guest.h"
 
@@ -21,14 +21,14 @@ static bool spared(uint16_t port, unsigned size)
 	       within(port, size, PORT_COM1, 8);
 }
 
-/* All that a VM has (guest/README.md); the keyboard controller's port is there to be written. */
+/* All ports of a VM (guest/README.md). The keyboard controller's port is only written to. */
 static const struct {
 	uint16_t first, count;
 } owned[] = { { 0x20, 2 },  { PORT_PIT, 4 }, { 0x61, 1 },  { PORT_RTC, 2 },
 	      { 0xa0, 2 },  { 0x4d0, 2 },    { 0x505, 1 }, { PORT_COM1, 8 },
 	      { 0x600, 4 }, { 0x604, 2 },    { 0x608, 4 }, { 0xcf8, 8 } };
 
-/* The index of the range that holds them all, or -1. */
+/* The index of the range that holds all these ports, or -1. */
 static int owner(uint32_t port, unsigned size)
 {
 	for (unsigned i = 0; i < ARRAY_COUNT(owned); i++) {
@@ -97,8 +97,7 @@ void guest_main(void)
 
 		touch((uint16_t)random, (uint32_t)(random >> 16));
 	}
-	/* The registers that the RTC's index leads to, and PCI configuration, by their own scheme.
-	 */
+	/* Registers behind the RTC's index port, and PCI configuration, through their own ports. */
 	for (unsigned i = 0; i < 256; i++) {
 		out8(PORT_RTC, (uint8_t)i);
 		(void)in8(PORT_RTC + 1);

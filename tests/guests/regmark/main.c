@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * With vectors=1 four more markers are in XMM0 to XMM3, and pages that it writes press others out
- * of a window, so that a hypervisor which encrypts has to save these registers.
- *
  * Keeps four markers in general registers and nowhere in its own memory while it polls COM1 for a
- * byte, for ever or polls= times: each poll is a VM exit, at which a hypervisor saves the registers
- * (SDM vol. 3, "VM Exits": the CPU does not). Who reads DRAM meanwhile finds the markers where they
- * were saved, if that is in clear.
+ * byte, for ever or polls= times. Each poll is a VM exit, at which a hypervisor saves the registers
+ * (SDM vol. 3, "VM Exits": the CPU does not). A dump of DRAM shows the markers where they were
+ * saved, if that memory is in clear.
+ *
+ * With vectors=1 four more markers are in XMM0 to XMM3, and pages that it writes push others out of
+ * a window, so that a hypervisor that encrypts must save these registers.
  */
 #include "tests/bus/marker.h"
 #include "tests/guests/common/guest.h"
 
-#define NUMBER 500000u /* of the first marker */
+#define NUMBER 500000u /* number of the first marker */
 
 /* marker_mix(z), with the factors in registers. */
 #define MIX(z)                                                                           \

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A write of 06h to port CF9h resets the machine: the VM ends and is built again from its files,
- * with memory that holds nothing of before. One that resets itself again and again is left off, in
- * words.
+ * with memory that holds nothing of the life before. A VM that resets itself again and again is
+ * stopped, with a message.
  */
 #include "tests/guests/common/guest.h"
 

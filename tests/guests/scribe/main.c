@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Writes and reads its pages as lines on the serial line say, for somebody on the memory bus:
+ * Writes and reads its pages as lines on the serial line order, for a script on the memory bus:
  *
- *	w PAGE NUMBER   fills a page with the markers of a number
- *	r PAGE NUMBER   says how many of the page's blocks are those of a number
- *	q               ends
+ * 	w PAGE NUMBER   fills a page with the markers of a number
+ * 	r PAGE NUMBER   prints how many of the page's blocks are those of a number
+ * 	q               ends
  *
- * At first "pages" pages hold the numbers from "first" on. Each order is answered by one line,
- * which ends in a semicolon. What memory holds is what was written to it, unless somebody changed
- * it on the bus: so nothing is a failure here, it is for that somebody to judge.
+ * At first "pages" pages hold the numbers from "first" on. The answer to each order is one line,
+ * which ends in a semicolon. Memory holds what was written to it, unless a script changed it on the
+ * bus. So this guest reports no failure: the script judges the answers.
  */
 #include "tests/bus/marker.h"
 #include "tests/guests/common/guest.h"
@@ -57,7 +57,7 @@ static void on_timer(struct trap_frame *frame)
 	apic_write(APIC_EOI, 0);
 }
 
-/* Halts between two looks: waiting costs no instructions. */
+/* Halts between two polls, because waiting then takes no instructions. */
 static char read_byte(void)
 {
 	while (!(in8(PORT_COM1 + UART_LSR) & UART_LSR_READY)) {
@@ -84,7 +84,7 @@ static void read_line(char *line)
 	}
 }
 
-/* The number at *at, which moves behind it and a blank. */
+/* Reads the number at *at, and moves *at behind it and a blank. */
 static uint64_t take_number(const char **at)
 {
 	uint64_t value = 0;

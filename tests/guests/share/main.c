@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Memory that two VMs share ([share NAME], boot/README.md). One VM has "writer" on its command
- * line, fills "mib" MiB with numbers and reports their sum; the other has "reader", sums them up as
- * well and answers. With "ro" the reader may only read: a store is #GP. "outsider" is not a member:
- * where the others have the share it has no memory. "marks" writes a page to its own memory and to
- * the share, for who looks at DRAM. Nobody waits longer for a word than "patience" milliseconds.
+ * Memory that two VMs share ([share NAME], boot/README.md). The VM with "writer" on its command
+ * line fills "mib" MiB with numbers and reports their sum; the VM with "reader" also sums them up
+ * and answers. With "ro" the reader may only read: a store is #GP. "outsider" is not a member:
+ * where the others have the share it has no memory. "marks" writes the same page to its own memory
+ * and to the share, for a test that reads DRAM. No VM waits longer than "patience" milliseconds for
+ * a word.
  *
- * The first page has words for both: [0] the writer's state, [1] its sum; the reader's answers are
- * in the same page at [8], or on the console where it may not write.
+ * The first page has words for both: [0] is the writer's state, [1] its sum. The reader's answers
+ * are at [8] in the same page, or on the console if it may not write.
  */
 #include "tests/bus/marker.h"
 #include "tests/guests/common/guest.h"
@@ -77,7 +78,7 @@ static void check_read_only(void)
 	check_equal(words[2], before);
 }
 
-/* The share is gone; what is there instead is this VM's own: all ones, and it can be written. */
+/* The share is gone. Memory of this VM's own is in its place: all ones, and writable. */
 static void check_revoked(void)
 {
 	wait_for(0, REVOKED);
@@ -95,7 +96,7 @@ static void mark(struct marker *page)
 	}
 }
 
-/* One and the same page in memory of its own and in the share, until a key is pressed. */
+/* Writes the same page to its own memory and to the share, until a key is pressed. */
 static void mark_both(void)
 {
 	static struct marker own[MARKER_PAGE_BLOCKS] __attribute__((aligned(PAGE_SIZE)));
@@ -118,7 +119,7 @@ void guest_main(void)
 		return;
 	}
 	if (arg("outsider")) {
-		check_equal(words[0], ~0ull); /* nobody's: all ones */
+		check_equal(words[0], ~0ull); /* no memory: all ones */
 		return;
 	}
 	if (arg("writer")) {

@@ -1,15 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * INT n, INT3, INT1 and UD2 arrive once each with the right return address: behind the instruction,
- * but at it for UD2; also when the handler's stack lies on a page that is touched for the first
- * time just then, so that the delivery is cut off by an EPT violation and has to be repeated whole
- * (SDM vol. 3, "Information for VM Exits That Occur During Event Delivery"). INT1 is unknown to
- * QEMU's TCG.
+ * but at it for UD2; also if the handler's stack is a page that is touched for the first time, so
+ * that an EPT violation interrupts the delivery, which must be repeated whole (SDM vol. 3,
+ * "Information for VM Exits That Occur During Event Delivery"). QEMU's TCG does not know INT1.
  */
 #include "tests/guests/common/guest.h"
 
 #define ROUNDS	   2500
-#define COLD_ROUND 4 /* each of these rounds uses untouched pages */
+#define COLD_ROUND 4 /* one in so many rounds uses untouched pages */
 #define VECTOR	   0x77
 #define COLD_IST   3
 
@@ -26,7 +25,7 @@ static void on_event(struct trap_frame *frame)
 	}
 }
 
-/* Runs the instruction and says where it should return to. */
+/* Executes the instruction; the result is the address to which it should return. */
 #define EVENT(instruction)                                                       \
 	({                                                                       \
 		uint64_t behind;                                                 \
@@ -51,7 +50,7 @@ void guest_main(void)
 
 	for (unsigned i = 0; i < sizeof(vectors); i++) {
 		trap_handlers[vectors[i]] = on_event;
-		idt[vectors[i]].type |= 0x60; /* DPL 3, as INT n from ring 3 would need */
+		idt[vectors[i]].type |= 0x60; /* DPL 3, which INT n from ring 3 would need */
 	}
 	for (uint64_t i = 0, n = 0; i < ROUNDS; i++) {
 		bool cold = i % COLD_ROUND == 0;

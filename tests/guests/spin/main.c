@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A guest that never exits by itself: it spins with interrupts off for ms= milliseconds of its TSC,
- * or with idle=1 halts for ever.
- * Whatever else is to run on this CPU has to get its turns by the time slices. With gap= no two
- * readings of the TSC are further apart than so many milliseconds: a person who pauses the VM for
- * longer does not make its clock jump (what KVM and QEMU do on "stop" and "cont").
+ * or with idle=1 halts for ever. Other vCPUs on this CPU must get their turns by time slices. With
+ * gap= no two readings of the TSC may differ by more than so many milliseconds: if a user pauses
+ * the VM for longer, its clock must not jump (KVM and QEMU do the same on "stop" and "cont").
  */
 #include "tests/guests/common/guest.h"
 

@@ -1,7 +1,8 @@
 ; SPDX-License-Identifier: Apache-2.0
 ; A CPU that raises #AC for ever: in ring 3 of 32-bit protected mode, with a stack that is not
-; aligned and a handler in the same ring, so that delivery itself pushes to that stack. Neither an
-; instruction nor an interrupt comes between. Begins at AC_BASE, where main.c copies it, by a SIPI.
+; aligned and a handler in the same ring, so that delivery itself pushes to that stack. No
+; instruction and no interrupt comes in between. Started by a SIPI at AC_BASE, to which main.c
+; copies it.
 
 %define AC_BASE 0x6000
 %define AT(label) (AC_BASE + (label - ac_blob))

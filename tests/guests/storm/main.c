@@ -1,28 +1,27 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A share of the CPU, whatever the neighbours do. Each vCPU does what the command line names, again
- * and again, for ms= milliseconds of its TSC, and reckons how much of a CPU it had:
+ * A fair share of the CPU, whatever the neighbours do. Each vCPU repeats the step that the command
+ * line names, for ms= milliseconds of its TSC, and computes how much of a CPU it had:
  *
- *   time     ticks of the TSC between its steps, but for gaps of more than GAP_US, in which others
+ *   time     ticks of the TSC between its steps, without gaps of more than GAP_US, in which others
  *            ran: its own instructions and what the hypervisor spent on its exits.
  *   spin     also counts its instructions, exactly. On one emulated CPU a tick is an instruction.
- *            With two, these take turns by short pieces of code, and the clock counts their
+ *            Two emulated CPUs take turns by short pieces of code, and the clock counts their
  *            average: then instructions compare only between vCPUs that run the same code.
  *
- * share=N: FAIL unless each vCPU had N thousandths of a CPU, in time, give or take a tenth;
- * insns=N: the same in instructions; least=N: FAIL when it had less than nine tenths of that. db
- * and ac never come to an end by themselves: there the first vCPU sleeps and keeps the time, which
- * it can only when the loop does not keep the CPU.
- * Command line: KIND vcpus=N ms=N lead=N share=N insns=N least=N.
+ * share=N: FAIL unless each vCPU had N thousandths of a CPU, in time, within a tenth. insns=N: the
+ * same in instructions. least=N: FAIL when it had less than nine tenths of that. db and ac never
+ * end by themselves: there the first vCPU sleeps and keeps the time, which it can only do if the
+ * loop does not keep the CPU. Command line: KIND vcpus=N ms=N lead=N share=N insns=N least=N.
  */
 #include "tests/guests/common/guest.h"
 
 #define CPU_MAX	    8
 #define VECTOR	    0x50
 #define GAP_US	    50
-#define TAIL_MS	    60 /* goes on so long, for neighbours that began later */
+#define TAIL_MS	    60 /* runs on for so long, for neighbours that began later */
 #define SPIN_ROUNDS 1000
-#define SPIN_INSNS  (2 * SPIN_ROUNDS + 14) /* of one turn of spin() */
+#define SPIN_INSNS  (2 * SPIN_ROUNDS + 14) /* instructions of one iteration of spin() */
 #define NAP_US	    20
 #define AC_BASE	    0x6000
 
@@ -30,7 +29,7 @@ extern const uint8_t ac_blob[], ac_blob_end[];
 
 struct result {
 	uint64_t time;	/* ticks */
-	uint64_t insns; /* of spin */
+	uint64_t insns; /* counted by spin() */
 	uint64_t steps, slices;
 };
 
@@ -69,7 +68,7 @@ static void step_cr3(unsigned cpu)
 	__asm__ volatile("movq %%cr3, %%rax\n\tmovq %%rax, %%cr3" : : : "rax", "memory");
 }
 
-/* CR0.NE exits, CR3 does not. */
+/* A change of CR0.NE causes an exit, one of CR3 does not. */
 static void step_cr0(unsigned cpu)
 {
 	uint64_t cr0 = read_cr0();
@@ -98,7 +97,7 @@ static void step_ipi(unsigned cpu)
 	__asm__ volatile("sti\n\tnop\n\tcli" : : : "memory");
 }
 
-/* A single step behind each of some instructions. */
+/* A single step after each of some instructions. */
 static void step_step(unsigned cpu)
 {
 	__asm__ volatile("pushfq\n\torq $0x100, (%%rsp)\n\tpopfq\n\t"
@@ -129,14 +128,20 @@ static void step_hlt(unsigned cpu)
 	halt();
 }
 
-/* Two that wake each other. Whoever stops has to wake the other a last time: see take_part(). */
+/*
+ * Two vCPUs that wake each other. A vCPU that stops must wake the other a last time: see
+ * take_part().
+ */
 static void step_kick(unsigned cpu)
 {
 	cpu_send(cpu ^ 1, VECTOR);
 	halt();
 }
 
-/* A data breakpoint where delivery of #DB itself writes: one more is due before the handler. */
+/*
+ * A data breakpoint at the address to which delivery of #DB itself writes: another #DB is due
+ * before the handler.
+ */
 static void step_db(unsigned cpu)
 {
 	static uint8_t *volatile frame;
@@ -151,7 +156,7 @@ static void step_db(unsigned cpu)
 
 static const struct kind {
 	const char *name;
-	void (*step)(unsigned cpu); /* NULL: counted instructions */
+	void (*step)(unsigned cpu); /* NULL: spin(), which counts instructions */
 	bool endless;
 } kinds[] = {
 	{ "spin", NULL, false },
@@ -174,7 +179,7 @@ static const struct kind *kind;
 
 /* --- What each vCPU does --- */
 
-/* Every instruction of a turn stands here; what is in front of the loop is not counted. */
+/* All instructions of an iteration are here; those before the loop are not counted. */
 static void spin(struct result *result, uint64_t until)
 {
 	uint64_t last = rdtsc(), turns = 0, slices = 0, time = 0;
@@ -216,7 +221,7 @@ static void storm(unsigned cpu, struct result *result, uint64_t until)
 	}
 }
 
-/* The load begins before and goes on after the time that counts. */
+/* The load starts before the time that counts, and goes on after it. */
 static void take_part(unsigned cpu)
 {
 	struct result rest = { 0 };
@@ -257,7 +262,7 @@ static void on_debug(struct trap_frame *frame)
 {
 }
 
-/* --- The story --- */
+/* --- Control --- */
 
 static void start(void)
 {

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Each vCPU's registers are its own while others take turns on the same CPU: x87, MXCSR, XMM, YMM,
+ * Each vCPU keeps its own registers while others take turns on the same CPU: x87, MXCSR, XMM, YMM,
  * ZMM and mask registers, XCR0, CR2, CR4, CR8, DR0 to DR3, DR6, DR7, EFER, and the MSRs below. Each
  * round sets all of them to new values, sleeps or spins so that others run and set theirs, and
- * looks. What a vCPU could write and nobody switches must not be there: PKRU, PKRS, supervisor
- * states (CET, UINTR), XFD, TSX_CTRL, PASID, UMWAIT_CONTROL, trace and branch records.
+ * compares. State that a vCPU could write and that is not switched must not exist: PKRU, PKRS,
+ * supervisor states (CET, UINTR), XFD, TSX_CTRL, PASID, UMWAIT_CONTROL, trace and branch records.
  * Command line: seed=N, vcpus=N, rounds=N.
  */
 #include "tests/guests/common/guest.h"
@@ -29,7 +29,7 @@ static bool has_spec_ctrl(void)
 static const struct msr {
 	const char *name;
 	uint32_t msr;
-	uint64_t random, set; /* bits that take any value; bits that are always set */
+	uint64_t random, set; /* bits that may have any value; bits that are always set */
 	bool (*offered)(void);
 } msrs[] = {
 	{ "STAR", MSR_IA32_STAR, UINT64_MAX, 0, NULL },
@@ -115,7 +115,9 @@ static void save(struct registers *r)
 {
 	uint32_t lo = (uint32_t)mask, hi = 0;
 
-	/* What this function's own instructions change comes first: none of the above. */
+	/*
+	 * Reads registers first that this function's own instructions change: none of those above.
+	 */
 	READ_REG("cr2", r->cr2);
 	READ_REG("cr4", r->cr4);
 	READ_REG("cr8", r->cr8);
@@ -173,7 +175,7 @@ static void on_timer(struct trap_frame *frame)
 	apic_write(APIC_EOI, 0);
 }
 
-/* Half of the rounds sleep; the others give the CPU up when their slice ends, now and then. */
+/* Half of the rounds sleep. In the others the slice sometimes ends while the vCPU spins. */
 static void let_others_run(unsigned cpu, uint64_t round)
 {
 	uint64_t us = tsc_hz() / 1000000, last = rdtsc(), now, until;
@@ -208,7 +210,7 @@ static void turns(unsigned cpu)
 	done[cpu] = true;
 }
 
-/* --- What is not there --- */
+/* --- Features that must not exist --- */
 
 static void hidden(void)
 {

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Bad guest: a hardware task switch, which exits whatever the hypervisor wants (SDM vol. 3,
- * "Instructions That Cause VM Exits Unconditionally": task switches), and for which Umbra has no
- * policy. Only 32-bit code can do it. That ends this VM, by name, and nothing else. The line below
- * is the last that this guest can say.
+ * Bad guest: a hardware task switch, which always exits (SDM vol. 3, "Instructions That Cause VM
+ * Exits Unconditionally": task switches), and which Umbra does not support. Only 32-bit code can do
+ * it. It ends this VM with that reason, and nothing else. The line below is the last output of this
+ * guest.
  */
 #include "tests/guests/common/guest.h"
 
-void switch_task(void); /* switch.asm */
+void switch_task(void); /* in switch.asm */
 
 void guest_main(void)
 {

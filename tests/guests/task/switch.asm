@@ -1,6 +1,6 @@
 ; SPDX-License-Identifier: Apache-2.0
-; void switch_task(void): leaves 64-bit mode for 32-bit protected mode without paging, and jumps to
-; a task there. It returns in no way that a C function could: the task halts with interrupts off.
+; void switch_task(void): leaves 64-bit mode for 32-bit protected mode without paging, and switches
+; to a task. It cannot return to C code: the task halts with interrupts off.
 
 section .text
 global switch_task

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The local APIC's timer: one-shot gives one interrupt and its count then stays 0, periodic keeps
- * giving them at the period, TSC-deadline gives one when the TSC has passed the deadline and the
- * MSR then reads 0; masked gives none. Never early, none lost, none twice. Command line: x2apic.
+ * The local APIC's timer. One-shot raises one interrupt and its count then stays 0; periodic raises
+ * an interrupt each period; TSC-deadline raises one when the TSC has passed the deadline, and the
+ * MSR then reads 0; masked raises none. No interrupt is early, lost, or doubled. Command line:
+ * x2apic.
  */
 #include "tests/guests/common/guest.h"
 
@@ -30,8 +31,8 @@ static uint64_t count(void)
 }
 
 /*
- * Halts until an interrupt came; all have a limit, so that a lost one is reported and does not hang
- * the guest.
+ * Halts until an interrupt came. There is a limit, so that a lost interrupt is reported and does
+ * not hang the guest.
  */
 static void halt_until(uint64_t wanted, const char *what)
 {
@@ -116,7 +117,7 @@ static void deadline(void)
 		wrmsr(MSR_IA32_TSC_DEADLINE, at);
 		halt_until(before + i, "deadline");
 		check(tsc_at_interrupt >= at);
-		if (!arg("bare")) { /* the emulator itself leaves the deadline there */
+		if (!arg("bare")) { /* the emulator itself keeps the deadline in the MSR */
 			check_equal(rdmsr(MSR_IA32_TSC_DEADLINE), 0);
 		}
 	}

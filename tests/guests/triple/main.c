@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A fault while #DF is delivered is a shutdown ("triple fault"): it ends this VM, by name, and
- * neither the machine nor another VM. The line below is the last that this guest can say.
+ * A fault during the delivery of #DF is a shutdown ("triple fault"): it ends this VM with that
+ * reason, and neither the machine nor another VM. The line below is the last output of this guest.
  */
 #include "tests/guests/common/guest.h"
 

@@ -1,14 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The vector and x87 registers are the guest's over any number of exits: patterns in x87, MXCSR,
- * XMM, YMM, ZMM and the mask registers, and the value of XCR0, stay what they are, also while
- * another VM with other patterns and another XCR0 takes turns on the same CPU, and while each exit
- * is a fault on a page that the hypervisor has to decrypt, with another to be encrypted first. What
- * XCR0 switches off for a while stays, too (SDM vol. 1, "Enabling the XSAVE Feature Set and
- * XSAVE-Enabled Features").
- * Command line: xcr0=N (decimal, and-ed with what is offered), during=N: XCR0 while the exits
- * happen, or "cycle": 3, 7 and all by turns; seed=N, exits=N; pages=N: each exit is a write to the
- * next of so many pages.
+ * The vector and x87 registers keep the guest's values over any number of exits: patterns in x87,
+ * MXCSR, XMM, YMM, ZMM and the mask registers, and the value of XCR0. Also while another VM with
+ * other patterns and another XCR0 takes turns on the same CPU, and while each exit is a fault for
+ * which the hypervisor decrypts a page and encrypts another. Components that XCR0 disables for a
+ * while keep their values, too (SDM vol. 1, "Enabling the XSAVE Feature Set and XSAVE-Enabled
+ * Features"). Command line: xcr0=N (decimal, and-ed with the supported bits); during=N: XCR0 during
+ * the exits, or "cycle": 3, 7 and all in turn; seed=N, exits=N; pages=N: each exit is a write to
+ * the next of so many pages.
  */
 #include "tests/guests/common/guest.h"
 
@@ -55,7 +54,7 @@ static void new_pattern(void)
 	}
 }
 
-/* An exit of each kind by turns, some of which take the hypervisor through much of its code. */
+/* An exit of each kind in turn; some of them run through much of the hypervisor's code. */
 static void exit_of_kind(uint64_t i)
 {
 	switch (i & 7) {
@@ -72,7 +71,9 @@ static void exit_of_kind(uint64_t i)
 	}
 }
 
-/* Round a ring that is larger than the window: the page was sealed since, and so is another. */
+/*
+ * Goes round a ring that is larger than the window: the page was sealed since, and another must be.
+ */
 static void fault(uint64_t i, uint64_t pages)
 {
 	volatile uint64_t *page = (void *)(uintptr_t)(FRESH_BASE + i % pages * PAGE_SIZE);

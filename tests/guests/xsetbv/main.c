@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * XSETBV takes exactly the values that the SDM allows (vol. 1, "Extended Control Registers"): x87
- * always set, AVX not without SSE, the AVX-512 parts all or none and not without AVX, nothing that
- * CPUID.0DH does not offer, no register but XCR0; all else is #GP(0) and leaves XCR0 as it was.
+ * is always set, AVX needs SSE, the AVX-512 parts are all set or none and need AVX, bits that
+ * CPUID.0DH does not show are clear, and XCR0 is the only register. Anything else raises #GP(0) and
+ * does not change XCR0.
  */
 #include "tests/guests/common/guest.h"
 
@@ -65,7 +66,7 @@ void guest_main(void)
 	__asm__ volatile(TRY("xsetbv") : : "a"(1), "d"(0), "c"(0));
 	check_equal(trapped(), VECTOR_UD); /* CR4.OSXSAVE is off */
 	check(try_write_cr4(read_cr4() | CR4_OSXSAVE) == NO_TRAP);
-	check_equal(xgetbv(), 1); /* as after reset */
+	check_equal(xgetbv(), 1); /* the value after reset */
 	for (uint64_t value = 0; value < 2048; value++) {
 		try_value(value, offered);
 		taken += allowed(value, offered);
