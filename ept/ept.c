@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * EPT paging structures: roots, tables, mapping and walks. What changes leaves that are there is in
- * ept_leaf.c; entries and levels are explained in ept_priv.h.
+ * EPT paging structures: roots, tables, mapping and walks. Changes of existing leaves are in
+ * ept_leaf.c; ept_priv.h explains entries and levels.
  */
 #include "ept/ept.h"
 
@@ -16,7 +16,6 @@
 static struct ept_caps offered;
 uint64_t ept_address_mask;
 
-/* The one place where attributes, KeyID and memory type among them, become bits. */
 static uint64_t pack_leaf(hpa_t frame, struct ept_attr attr, unsigned level)
 {
 	uint8_t access = attr.access;
@@ -57,8 +56,10 @@ int ept_root_init(struct ept_root *root)
 	if (table == NULL) {
 		return ERR_NOMEM;
 	}
-	/* No CPU has seen generation 1: the first entry on each flushes what an earlier root that
-	 * had the same page left behind. */
+	/*
+	 * No CPU has seen generation 1. So the first entry on each CPU flushes translations that an
+	 * earlier root in the same page left.
+	 */
 	*root = (struct ept_root){ .pml4 = page_hpa(table), .generation = 1 };
 	root->eptp = root->pml4.v | EPTP_WALK_4 |
 		     (offered.structures_wb ? EPT_MEMTYPE_WB : EPT_MEMTYPE_UC) |
@@ -111,7 +112,7 @@ void ept_free_table(struct ept_root *root, void *table)
 	}
 }
 
-/* False when *budget tables are gone and there are more. What is left is a smaller tree. */
+/* Returns false when *budget tables were freed and more are left; these form a smaller tree. */
 static bool free_tables(uint64_t *table, unsigned level, size_t *budget)
 {
 	for (unsigned i = 0; level > 1 && i < ENTRIES; i++) {
@@ -148,7 +149,7 @@ void ept_root_free(struct ept_root *root)
 	(void)ept_root_free_some(root, SIZE_MAX);
 }
 
-/* SDM vol. 3, "EPT Misconfigurations": what an entry must not say. */
+/* SDM vol. 3, "EPT Misconfigurations": combinations that an entry must not have. */
 static bool attr_is_valid(struct ept_attr attr)
 {
 	bool read = (attr.access & EPT_READ) != 0;
@@ -156,12 +157,15 @@ static bool attr_is_valid(struct ept_attr attr)
 		       attr.memtype == EPT_MEMTYPE_WT || attr.memtype == EPT_MEMTYPE_WP ||
 		       attr.memtype == EPT_MEMTYPE_WB;
 	bool access_ok = read || (attr.access == EPT_EXEC && offered.exec_only &&
-				  !offered.no_large_exec); /* a large one would allow nothing */
+				  !offered.no_large_exec); /* such a leaf would allow nothing */
 
 	return type_ok && access_ok && (attr.access & ~EPT_RWX) == 0;
 }
 
-/* The level of the largest leaf for an address whose alignment `bits` shows. */
+/*
+ * The level of the largest leaf for an address. `bits` is the OR of all addresses that must be
+ * aligned.
+ */
 static unsigned largest_level(uint64_t bits, uint64_t bytes, uint64_t max_leaf)
 {
 	uint64_t limit = MIN(bytes, max_leaf);
@@ -176,8 +180,8 @@ static unsigned largest_level(uint64_t bits, uint64_t bytes, uint64_t max_leaf)
 }
 
 /*
- * Finds the absent entry that maps `at` with a leaf of at most `level`, making the tables above
- * it; the leaf is smaller where a table (that may be empty) stands already. Returns its level, or
+ * Finds the absent entry that maps `at` with a leaf of at most `level`, and makes the tables above
+ * it. The leaf is smaller where a table exists already, even an empty one. Returns its level, or
  * ERR_*.
  */
 static int find_slot(struct ept_root *root, uint64_t at, unsigned level, uint64_t **slot)
@@ -269,7 +273,7 @@ int ept_map(struct ept_root *root, gpa_t gpa, hpa_t hpa, uint64_t bytes, uint64_
 	if (err != 0) {
 		return err;
 	}
-	/* First round: all that can fail. It leaves no more than empty tables. */
+	/* The first round does all that can fail. It leaves at most empty tables. */
 	for (at = 0; at < bytes; at += level_bytes((unsigned)level)) {
 		uint64_t bits = (gpa.v + at) | (hpa.v + at);
 
@@ -279,7 +283,7 @@ int ept_map(struct ept_root *root, gpa_t gpa, hpa_t hpa, uint64_t bytes, uint64_
 			return level;
 		}
 	}
-	if (level_bytes((unsigned)level) == bytes) { /* one leaf, and slot is its place */
+	if (level_bytes((unsigned)level) == bytes) { /* one leaf is enough, and slot is its entry */
 		entry_store(slot, pack_leaf(hpa, attr, (unsigned)level));
 		return 0;
 	}
@@ -327,7 +331,7 @@ int ept_walk(const struct ept_root *root, gpa_t gpa, struct ept_leaf *out)
 			 (gpa.v & offset_mask) },
 		.leaf_bytes = offset_mask + 1,
 		.attr = unpack_leaf(value),
-		/* Without the bits nobody knows: assume the worst. */
+		/* On a CPU without these bits the answer must be yes. */
 		.accessed = !offered.accessed_dirty || (value & ENTRY_ACCESSED) != 0,
 		.dirty = !offered.accessed_dirty || (value & ENTRY_DIRTY) != 0,
 	};

@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Changes of EPT leaves that are there: taken away, split, merged, given other rights or another
- * KeyID; and the entries of single pages. The caller's lock keeps other writers out.
+ * Changes of existing EPT leaves: they are removed, split, merged, or get other rights or another
+ * KeyID. Also the entries of single pages. The caller's lock keeps other writers out.
  */
 #include "ept/ept.h"
 #include "ept/ept_priv.h"
 #include "vmm/base/err.h"
 #include "vmm/base/panic.h"
 
-/* Puts a table of smaller leaves, with these rights as well, in place of a leaf. */
+/*
+ * Replaces a leaf by a table of smaller leaves with the same attributes and the additional rights.
+ */
 static int split_leaf(struct ept_root *root, uint64_t *entry, unsigned level, uint64_t rights)
 {
 	uint64_t *table = ept_new_table(root);
@@ -17,7 +19,7 @@ static int split_leaf(struct ept_root *root, uint64_t *entry, unsigned level, ui
 	if (table == NULL) {
 		return ERR_NOMEM;
 	}
-	do { /* again when the CPU has set the accessed or dirty bit meanwhile */
+	do { /* repeated if the CPU sets the accessed or dirty bit meanwhile */
 		uint64_t first = level == 2 ? old & ~ENTRY_LARGE : old;
 
 		for (unsigned i = 0; i < ENTRIES; i++) {
@@ -28,7 +30,7 @@ static int split_leaf(struct ept_root *root, uint64_t *entry, unsigned level, ui
 	return 0;
 }
 
-/* Splits until no leaf crosses the address. */
+/* Splits leaves until none crosses the address. */
 static int split_at(struct ept_root *root, uint64_t at)
 {
 	uint64_t *table = page_va(root->pml4);
@@ -76,14 +78,17 @@ int ept_allow_exec(struct ept_root *root, gpa_t gpa)
 	}
 }
 
-/* Takes the leaf at the address away, if there is one. Returns where the next may begin. */
+/* Removes the leaf at the address, if there is one. Returns the address at which to continue. */
 static uint64_t clear_leaf(const struct ept_root *root, uint64_t at)
 {
 	uint64_t *entry;
 	const uint64_t bytes = level_bytes(ept_find_entry(root, at, &entry));
 
 	if (entry_load(entry) != 0) {
-		/* Exchange, not store: its dirty bit goes with it, none is lost. */
+		/*
+		 * An exchange, not a store: a store could lose a dirty bit that the CPU sets
+		 * meanwhile.
+		 */
 		(void)__atomic_exchange_n(entry, 0, __ATOMIC_ACQ_REL);
 	}
 	return ALIGN_DOWN(at, bytes) + bytes;
@@ -96,7 +101,7 @@ int ept_unmap(struct ept_root *root, gpa_t gpa, uint64_t bytes)
 	if (!ept_range_is_valid(gpa.v, bytes, MIN(EPT_GPA_BITS, ept_caps()->phys_bits))) {
 		return IS_ALIGNED(gpa.v | bytes, PAGE_SIZE) ? ERR_RANGE : ERR_INVAL;
 	}
-	/* All that can fail comes first, and changes no translation. */
+	/* Do all that can fail first; it changes no translation. */
 	if (split_at(root, gpa.v) != 0 || split_at(root, end) != 0) {
 		return ERR_NOMEM;
 	}
@@ -106,7 +111,7 @@ int ept_unmap(struct ept_root *root, gpa_t gpa, uint64_t bytes)
 	return 0;
 }
 
-/* Whether the leaves of a page directory map consecutive memory in one and the same way. */
+/* Do the leaves of a page directory map consecutive memory with the same attributes? */
 static bool can_merge(const uint64_t *table)
 {
 	const uint64_t ignored = ENTRY_ACCESSED | ENTRY_DIRTY;
@@ -201,7 +206,7 @@ bool ept_entry_accessed(const uint64_t *entry)
 
 bool ept_entry_referenced(uint64_t *entry)
 {
-	/* Looks first: most of what CLOCK passes is idle, and a locked write is dear. */
+	/* Reads first: most pages that CLOCK passes are idle, and a locked write is expensive. */
 	return ept_entry_accessed(entry) &&
 	       (__atomic_fetch_and(entry, ~ENTRY_ACCESSED, __ATOMIC_RELAXED) & ENTRY_ACCESSED) != 0;
 }

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Entries of EPT paging structures, for ept.c and ept_leaf.c. Levels are counted from the leaves: 1
- * is the page table (4 KiB), 2 the page directory (2 MiB), 3 the page-directory-pointer table
- * (1 GiB), 4 the PML4. The caller's lock keeps other writers out; the CPU itself sets accessed and
- * dirty bits at any time, so an entry that was present is changed by atomic operations only.
+ * Entries of EPT paging structures, for ept.c and ept_leaf.c. Levels count from the leaves: 1 is
+ * the page table (4 KiB), 2 the page directory (2 MiB), 3 the page-directory-pointer table (1 GiB),
+ * 4 the PML4. The caller's lock keeps other writers out. The CPU itself sets accessed and dirty
+ * bits at any time, so only atomic operations change an entry that was present.
  *
- * Every absent entry is 0. Tables are never taken out of a live root: a CPU may have their
- * addresses in its paging-structure caches.
+ * Every absent entry is 0. No table is freed while its root lives, because a CPU may have its
+ * address in its paging-structure caches.
  */
 #ifndef UMBRA_EPT_EPT_PRIV_H
 #define UMBRA_EPT_EPT_PRIV_H
@@ -26,7 +26,7 @@
 #define LEVEL_TOP 4
 #define ENTRIES	  512
 
-/* Bits PHYS_BITS-1:12, KeyID included; those above are reserved. Set by ept_configure. */
+/* Bits PHYS_BITS-1:12, including the KeyID; the bits above are reserved. Set by ept_configure. */
 extern uint64_t ept_address_mask;
 
 static inline unsigned level_shift(unsigned level)
@@ -49,7 +49,7 @@ static inline uint64_t entry_load(const uint64_t *entry)
 	return __atomic_load_n(entry, __ATOMIC_RELAXED);
 }
 
-/* Release: a table's content, or a page's zeroes, are there before the entry. */
+/* Release: the content of a table, or the zeros in a page, become visible before the entry. */
 static inline void entry_store(uint64_t *entry, uint64_t value)
 {
 	__atomic_store_n(entry, value, __ATOMIC_RELEASE);
@@ -65,13 +65,13 @@ static inline uint64_t *table_at(uint64_t entry)
 	return page_va(hpa(entry & ept_address_mask));
 }
 
-/* A table allows everything; its leaves decide. */
+/* A table allows everything; the leaves decide. */
 static inline uint64_t pack_table(const void *table)
 {
 	return page_hpa(table).v | EPT_RWX;
 }
 
-/* Page-granular, not empty, without wrap-around, below 2^bits. */
+/* Page-aligned, not empty, no wrap-around, below 2^bits. */
 static inline bool ept_range_is_valid(uint64_t at, uint64_t bytes, unsigned bits)
 {
 	uint64_t end;
@@ -80,14 +80,13 @@ static inline bool ept_range_is_valid(uint64_t at, uint64_t bytes, unsigned bits
 	       !__builtin_add_overflow(at, bytes, &end) && end <= 1ul << bits;
 }
 
-/* A table, zeroed, from those that the root has set aside if it has some. NULL: no memory. */
+/* A zeroed table, from the pages that the root has set aside if there are any. NULL: no memory. */
 void *ept_new_table(struct ept_root *root);
-/* While the root lives: it may need the table again. */
+/* For a live root: the page is set aside again, because the root may need the table later. */
 void ept_free_table(struct ept_root *root, void *table);
 
 /*
- * Goes down to the entry that maps the address, or to the highest that is absent. Returns its
- * level.
+ * Finds the entry that maps the address, or the highest absent entry on the way. Returns its level.
  */
 unsigned ept_find_entry(const struct ept_root *root, uint64_t at, uint64_t **entry);
 
