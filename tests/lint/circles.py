@@ -1,22 +1,23 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Files that need each other: a circle of files can be understood, tested and changed only as one.
+"""Finds files that need each other: a circle of files can be understood, tested and changed only as
+a whole.
 
 circles.py OBJECT_DIR OBJECT...: the product's objects, laid out in OBJECT_DIR like the sources.
 File A needs file B if A's object uses a function or variable that B's object defines. Fails on a
-circle that is no part of a row of ALLOWED, and on a row of which nothing is a circle any more.
+circle that is not a part of a row of ALLOWED, and on a row without a circle.
 """
 import pathlib
 import subprocess
 import sys
 
-# Why a circle may be, and its files. Files may leave it; none may join it.
+# The reason for a circle, and its files. Files may leave it, but none may join it.
 ALLOWED = {
-    # The hardware's own.
+    # Caused by the hardware.
     "the parts of a local APIC raise and end interrupts for each other; the I/O APIC sends to it "
     "and hears of its EOIs":
         "guest/dev/vioapic guest/dev/vlapic guest/dev/vlapic_irq guest/dev/vlapic_timer",
-    # Named in vmm/README.md.
+    # Described in vmm/README.md.
     "whatever finds the machine broken stops it, and to stop it takes the log, the consoles, the "
     "other CPUs, and memory to stand on":
         "vmm/base/bootstrap vmm/base/cache vmm/base/console vmm/base/crash_record vmm/base/frames "
@@ -24,7 +25,7 @@ ALLOWED = {
         "vmm/base/keyid_move vmm/base/lapic vmm/base/log vmm/base/page_alloc vmm/base/panic "
         "vmm/base/percpu vmm/base/power vmm/base/serial vmm/base/smp vmm/base/tsc "
         "vmm/base/tsc_sync",
-    # Not cut yet.
+    # Not resolved yet.
     "activation reads what was detected, and is a step of it":
         "crypto/tme crypto/tme_activate",
     "help is a command, and lists the commands":
@@ -50,7 +51,7 @@ def symbols(path):
 
 
 def graph(folder, objects):
-    """File -> the files that it needs, each without its ending."""
+    """For each file, the files that it needs; names are without their endings."""
     home, wants = {}, {}
     for path in objects:
         name = str(path.relative_to(folder)).removesuffix(".o").removesuffix(".asm")
@@ -72,7 +73,7 @@ def reached(needs, start):
 
 
 def circles(needs):
-    """The largest sets of files that all need each other, by however many steps."""
+    """The largest sets of files that all need each other, directly or indirectly."""
     all_reached = {name: reached(needs, name) for name in needs}
     found = {frozenset({other for other in ahead if name in all_reached.get(other, ())})
              for name, ahead in all_reached.items() if name in ahead}

@@ -2,15 +2,19 @@
 /* KeyIDs, aliases, caches and DRAM: rows 16, 26 to 28, 31, 33 to 36, 42, 43. */
 #include "rows.h"
 
-#define ONE	      2u /* KeyIDs that the rows give keys of their own */
+#define ONE	      2u /* KeyIDs for which the rows set keys */
 #define TWO	      3u
-#define NEAR	      4u	   /* one that package 0 alone has at first */
-#define PAGE	      4u	   /* the test page that changes its owner */
-#define EXCLUDED_PAGE 32u	   /* EXCLUDE=4020000:fffffffff0000 */
-#define KNOWN	      0x1000000ull /* where the known answers are for; firmware's memory */
+#define NEAR	      4u  /* a KeyID that at first has a key only on package 0 */
+#define PAGE	      4u  /* the test page that changes its owner */
+#define EXCLUDED_PAGE 32u /* EXCLUDE=4020000:fffffffff0000 */
+/* The known answers are for this address, which is firmware's memory. */
+#define KNOWN 0x1000000ull
 
-/* What has to be in DRAM at KNOWN with the keys of seed 0: facts of the model, computed with two
- * independent libraries. Data unit = line, its number = address / 64, 128 bits little-endian. */
+/*
+ * The expected content of DRAM at KNOWN with the keys of seed 0: facts of the model, computed with
+ * two independent libraries. The data unit is a line, its number the address / 64, 128 bits
+ * little-endian.
+ */
 static const uint8_t xts_128[2][LINE_BYTES] = {
 	{ 0xf3, 0x2a, 0x82, 0x19, 0xe7, 0x93, 0x2a, 0x42, 0xdc, 0xf7, 0xe0, 0x43, 0xaa,
 	  0x9b, 0xc2, 0x5f, 0x1d, 0x08, 0x06, 0xce, 0x02, 0x52, 0x7c, 0x0c, 0x6d, 0xec,
@@ -47,7 +51,7 @@ static void evict_page(unsigned keyid, uint64_t at)
 	}
 }
 
-/* Writes a line with the KeyID, lets it go to DRAM and reads it there. */
+/* Writes a line with the KeyID, evicts it to DRAM, and reads it there. */
 static void line_to_dram(unsigned keyid, uint64_t at, const void *line)
 {
 	evict_all();
@@ -56,7 +60,7 @@ static void line_to_dram(unsigned keyid, uint64_t at, const void *line)
 	bus_read(at, saw, LINE_BYTES);
 }
 
-/* 16: the exclusion range is in the clear for KeyID 0 only. */
+/* 16: only for KeyID 0 is the exclusion range in clear. */
 static void row_16(void)
 {
 	pattern(plain, 16, LINE_BYTES);
@@ -79,7 +83,7 @@ static void known_answer(const char *what, uint64_t at, const void *line, const 
 	check_bytes(what, saw, answer, LINE_BYTES);
 }
 
-/* 26: DRAM holds the known answers. */
+/* 26: DRAM contains the known answers. */
 static void row_26(void)
 {
 	uint8_t line[LINE_BYTES], firmware[2 * LINE_BYTES];
@@ -98,7 +102,7 @@ static void row_26(void)
 		fill(line, 0, LINE_BYTES);
 		known_answer("zeroes, DRAM at 1000000H", KNOWN, line, xts_128_zeroes);
 	}
-	/* And back: what the bus put there is read through the key. */
+	/* The other direction: ciphertext that the bus wrote is read through the key. */
 	bus_write(KNOWN + LINE_BYTES, saw, LINE_BYTES);
 	bus_write(KNOWN, short_key ? xts_128[0] : xts_256, LINE_BYTES);
 	for (unsigned i = 0; i < LINE_BYTES; i++) {
@@ -110,7 +114,7 @@ static void row_26(void)
 	copy(alias(0, KNOWN), firmware, sizeof(firmware));
 }
 
-/* The KeyID does as KeyID 0: the TME key, or none under bypass. */
+/* The KeyID behaves like KeyID 0: it has the TME key, or none under bypass. */
 static void like_keyid_0(const char *what, unsigned keyid)
 {
 	uint64_t at = test_page(PAGE);
@@ -127,7 +131,7 @@ static void like_keyid_0(const char *what, unsigned keyid)
 	check_bytes("  read with KeyID 0", saw, plain, LINE_BYTES);
 }
 
-/* 27: a KeyID without a key, and one whose key was taken away. */
+/* 27: a KeyID without a key, and a KeyID whose key was cleared. */
 static void row_27(void)
 {
 	struct key_program key;
@@ -205,7 +209,9 @@ static void row_33(void)
 	check_bytes("read with KeyID 2", saw, plain, LINE_BYTES);
 }
 
-/* 33, the other way round: a clean line is used on when DRAM has changed under it (strict only). */
+/*
+ * 33, the other direction: a clean line stays in use when DRAM under it has changed (strict only).
+ */
 static void row_33_stale(void)
 {
 	uint64_t at = test_page(PAGE);
@@ -234,8 +240,10 @@ static void flush_all(const volatile void *at, size_t bytes)
 	wbinvd();
 }
 
-/* A page goes from KeyID 2 to 3: flushed, written in full, read back after every line left the
- * caches, the new owner's lines first. */
+/*
+ * A page changes from KeyID 2 to 3: it is flushed, written as a whole, and read back after every
+ * line was evicted, the new owner's lines first.
+ */
 static void reassign(void (*flush)(const volatile void *, size_t), unsigned flushed_keyid)
 {
 	uint64_t at = test_page(PAGE);
@@ -272,7 +280,7 @@ static void row_34_wbinvd(void)
 	check_intact("new owner's page, WBINVD", saw, other, PAGE_BYTES);
 }
 
-/* ... and is gone if not (strict only). */
+/* ... and is lost if not (strict only). */
 static void row_34_skip(void)
 {
 	reassign(no_flush, ONE);
@@ -286,7 +294,7 @@ static void row_35(void)
 	check_garbage("new owner's page, flushed through KeyID 0", saw, other, PAGE_BYTES);
 }
 
-/* A KeyID is given another key: what was written under the old one must be unreadable. */
+/* A KeyID gets another key: data written under the old key must be unreadable. */
 static void rekey(void (*before)(const volatile void *, size_t))
 {
 	uint64_t at = test_page(PAGE);
@@ -314,14 +322,17 @@ static void row_36_wbinvd(void)
 	check_gone("page of the old key, WBINVD", saw, plain, PAGE_BYTES);
 }
 
-/* PCONFIG first: late lines get the new key, and the secret outlives it (strict only). */
+/*
+ * PCONFIG first: lines that are evicted late get the new key, so the secret outlives its key
+ * (strict only).
+ */
 static void row_36_skip(void)
 {
 	rekey(no_flush);
 	check_bytes("page of the old key without a flush", saw, plain, PAGE_BYTES);
 }
 
-/* 42: devices see KeyID 0 only. */
+/* 42: devices use KeyID 0 only. */
 static void row_42(void)
 {
 	uint64_t at = test_page(PAGE), clear = test_page(PAGE + 1);
@@ -365,7 +376,7 @@ static struct pconfig_result pconfig_cpu1(const struct key_program *key)
 	return result;
 }
 
-/* KeyID 2 of package 1 gets the key that a random one with this output has to be. */
+/* Gives KeyID 2 of package 1 the key that a random key with this generator output must be. */
 static void by_hand(struct key_program *key, const uint8_t delivered[128])
 {
 	program(key, TWO, SET_KEY_DIRECT, algorithm(), 43);
@@ -381,7 +392,7 @@ static void far_line(unsigned keyid, uint8_t line[LINE_BYTES])
 	copy(line, saw, LINE_BYTES);
 }
 
-/* 25 with two packages: each makes its own key of the same entropy field. */
+/* 25 with two packages: each makes another key from the same entropy field. */
 static void row_25_packages(void)
 {
 	uint8_t near_key[128], far_key[128], random[LINE_BYTES], made[LINE_BYTES];
@@ -405,7 +416,7 @@ static void row_25_packages(void)
 	check_garbage("and not package 0's", random, made, LINE_BYTES);
 }
 
-/* 43: a KeyID that was programmed on package 0 only does not encrypt the memory of package 1. */
+/* 43: a KeyID that was programmed only on package 0 does not encrypt the memory of package 1. */
 static void row_43(void)
 {
 	uint8_t line[LINE_BYTES];
@@ -431,7 +442,7 @@ static void read_activate(void *argument)
 	*(uint64_t *)argument = rdmsr(MSR_TME_ACTIVATE);
 }
 
-/* 43 with ACT1=: the packages differ, and every CPU reports what its own has. */
+/* 43 with ACT1=: the packages differ, and every CPU reports the values of its package. */
 static void row_43_differ(void)
 {
 	uint64_t there = 0;

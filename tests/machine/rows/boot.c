@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The rows as an EFI program: \rows.txt names the profile and the rows to run. Boot services are
- * never left, so that firmware can turn the machine off afterwards.
+ * The rows as an EFI program: \rows.txt names the profile and the rows to run. The program never
+ * exits boot services, so that firmware can turn the machine off afterwards.
  */
 #include <efi.h>
 #include <efilib.h>

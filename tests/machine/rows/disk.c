@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One sector between disk and memory by bus-master DMA: the only device here that reads and writes
- * memory by itself. Intel 82371AB (PIIX4) datasheet, "IDE Controller"; ATA/ATAPI-6.
+ * Moves one sector between disk and memory by bus-master DMA: the disk controller is the only
+ * device here that accesses memory by itself. Intel 82371AB (PIIX4) datasheet, "IDE Controller";
+ * ATA/ATAPI-6.
  */
 #include "rows.h"
 
@@ -17,7 +18,7 @@
 #define BM_START	 1u
 #define BM_TO_MEMORY	 8u
 #define BM_ACTIVE	 1u
-#define BM_WRITE_1	 6u /* interrupt and error are cleared by ones */
+#define BM_WRITE_1	 6u /* writing ones clears interrupt and error */
 #define ATA		 0x1f0
 #define ATA_CONTROL	 0x3f6
 #define ATA_NO_INTERRUPT 2u
@@ -26,7 +27,7 @@
 #define ATA_ERROR	 0x01u
 #define READ_DMA	 0xc8u
 #define WRITE_DMA	 0xcau
-#define SECTOR		 33u /* unused behind the partition table */
+#define SECTOR		 33u /* unused, behind the partition table */
 #define SECTOR_BYTES	 512u
 #define LAST_ENTRY	 0x80000000u
 #define WAIT_TURNS	 2000000u

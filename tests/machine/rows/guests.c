@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What a guest does and reaches: rows 29, 30, 32, 37 and 40. */
+/* Guests and their memory: rows 29, 30, 32, 37 and 40. */
 #include "rows.h"
 
 #define PAGE	  10u /* the test page that guests see */
-#define ONE	  2u  /* KeyIDs that the rows give keys of their own */
+#define ONE	  2u  /* KeyIDs for which the rows set keys */
 #define TWO	  3u
 #define GUEST_GIB 0x87u /* page-table entry of 1 GiB: present, writable, user */
 
@@ -58,7 +58,7 @@ static void guest_line(unsigned level, uint64_t base)
 	evict_all();
 }
 
-/* 29: the leaf's KeyID is the key of what the guest writes. */
+/* 29: the guest's writes are encrypted with the key of the leaf's KeyID. */
 static void row_29(void)
 {
 	struct vm vm = { 0 };
@@ -90,7 +90,7 @@ static void window_exit(const char *what, uint64_t entry, uint64_t reason)
 	}
 }
 
-/* 30: TDX bits, and bits above the physical width, are misconfigurations. */
+/* 30: TDX bits, and bits above the physical width, cause EPT misconfigurations. */
 static void row_30(void)
 {
 	unsigned m = physical_bits(), p = tdx_bits();
@@ -138,7 +138,7 @@ static void row_32(void)
 	vm_stop();
 }
 
-/* The page holds a line written with that KeyID. */
+/* Puts a line that was written with that KeyID into the page. */
 static void page_holds(unsigned keyid, unsigned seed)
 {
 	uint64_t at = test_page(PAGE);
@@ -179,7 +179,10 @@ static void no_invept(void)
 {
 }
 
-/* The guest has read its page with KeyID 2; then the leaf says 3, and 3 writes the page. */
+/*
+ * The guest has read its page with KeyID 2. Then the leaf changes to KeyID 3, and a write with
+ * KeyID 3 fills the page.
+ */
 static void change_keyid(void (*reader)(void *), void (*invalidate_all)(void))
 {
 	uint64_t got, want;
@@ -220,7 +223,7 @@ static void row_37(void)
 	vm_stop();
 }
 
-/* ... without it the old one (strict only). */
+/* ... without it the old KeyID (strict only). */
 static void row_37_skip(void)
 {
 	if (!vm_start(&with_vpid)) {
@@ -269,7 +272,10 @@ static void row_37_cpu1_skip(void)
 	row_37_on_cpu1(false);
 }
 
-/* The guest's own tables lead its address from a page of pattern to physical address 0. */
+/*
+ * The guest's own tables change: its address refers to a page of pattern, then to physical address
+ * 0.
+ */
 static void remap(void (*invalidate_all)(void), bool current)
 {
 	volatile uint64_t *entry = scratch_entry();
@@ -300,20 +306,22 @@ static void remap(void (*invalidate_all)(void), bool current)
 	vm_stop();
 }
 
-/* 37 for INVVPID: combined mappings of a VPID outlive VM exits, and a VMM that changes a guest's
- * tables has to invalidate them ... */
+/*
+ * 37 for INVVPID: combined mappings of a VPID outlive VM exits, so a VMM that changes a guest's
+ * tables must invalidate them ...
+ */
 static void row_37_vpid(void)
 {
 	remap(invvpid_all, true);
 }
 
-/* ... or the guest uses the old one (strict only). */
+/* ... or the guest uses the old mapping (strict only). */
 static void row_37_vpid_skip(void)
 {
 	remap(no_invept, false);
 }
 
-/* 40, the part of it that is the machine's: PCONFIG in a guest. */
+/* 40, the part that depends on the machine: PCONFIG in a guest. */
 static void row_40(void)
 {
 	struct vm vm = { 0 };

@@ -11,7 +11,7 @@
 #define ALIAS_VA    0x8000000000ull /* KeyID n is mapped at + n * 4 GiB */
 #define ALIASES	    128u
 
-/* The ports of the probe; README.md has them. */
+/* The probe's ports; README.md describes them. */
 #define PROBE_LOW	0x5e0
 #define PROBE_HIGH	0x5e4
 #define PROBE_DATA	0x5e8

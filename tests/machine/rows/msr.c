@@ -14,12 +14,12 @@
 #define APIC_ON		BIT(11)
 #define ABSENT		UINT64_MAX
 
-/* 52 bits, XTS-128, bypass, 6 KeyID bits: how P12 is activated late. */
+/* 52 bits, XTS-128, bypass, 6 KeyID bits: the value for the late activation of P12. */
 #define LATE_ACTIVATE 0x0001000680000002ull
 
 struct profile {
 	unsigned physical_bits;
-	uint64_t capability, activate; /* ABSENT: the MSRs are not there */
+	uint64_t capability, activate; /* ABSENT: the MSRs do not exist */
 	uint64_t partitioning;
 	unsigned keyids; /* that software may use */
 };
@@ -57,7 +57,7 @@ static uint64_t msr_or_absent(uint32_t msr)
 	return try_rdmsr(msr, &value) == NO_TRAP ? value : ABSENT;
 }
 
-/* The machine is the profile of the name. */
+/* The machine has the values of its profile. */
 static void row_profile(void)
 {
 	const struct profile *p = this_profile();
@@ -87,7 +87,10 @@ static void row_profile(void)
 	}
 }
 
-/* 3: TARGETS= lists 2, 1 in sub-leaf 0, nothing in 1, target 1 again in 2, which does not count. */
+/*
+ * 3: TARGETS= lists 2, 1 in sub-leaf 0, nothing in 1, and target 1 again in 2, which does not
+ * count.
+ */
 static void row_3(void)
 {
 	struct cpuid leaf = cpuid(LEAF_PCONFIG, 0);
@@ -100,7 +103,7 @@ static void row_3(void)
 	set_key(1, 1);
 }
 
-/* 4: without target 1 the instruction is there and leaf 0 is not. */
+/* 4: without target 1 the instruction exists, but leaf 0 does not. */
 static void row_4(void)
 {
 	struct key_program key;
@@ -111,7 +114,7 @@ static void row_4(void)
 	check_equal("PCONFIG leaf 0: vector", pconfig_key(&key).trap, VECTOR_GP);
 }
 
-/* 5: the highest KeyID is the one that the profile's arithmetic gives. */
+/* 5: the highest KeyID is the one that follows from the profile. */
 static void row_5(void)
 {
 	const struct profile *p = this_profile();
@@ -151,7 +154,7 @@ static void row_7_ignore(void)
 	locked_write(NO_TRAP);
 }
 
-/* 8: what IA32_TME_ACTIVATE refuses. */
+/* 8: values that IA32_TME_ACTIVATE refuses. */
 static void row_8(void)
 {
 	static const struct {
@@ -179,7 +182,7 @@ static void row_8(void)
 	check_equal("write to MSR 981H: vector", try_wrmsr(MSR_TME_CAPABILITY, 0), VECTOR_GP);
 }
 
-/* 9: switched off for good, and no PCONFIG after it. */
+/* 9: turned off for good, and no PCONFIG afterwards. */
 static void row_9(void)
 {
 	struct key_program key;
@@ -191,7 +194,7 @@ static void row_9(void)
 	check_equal("  its error code", this_cpu()->caught.error, 0);
 }
 
-/* 10: with RNG_FAIL_N=2 no TME key can be made, twice; row 11 has the third try. */
+/* 10: with RNG_FAIL_N=2 no TME key can be made at the first two tries; row 11 makes the third. */
 static void row_10(void)
 {
 	uint64_t before;
@@ -209,7 +212,7 @@ static void core_activate(void *argument)
 	wrmsr(MSR_CORE_ACTIVATE, 0);
 }
 
-/* As section 6.3 of a driver's duties: caches empty, enable with bypass, every core notified. */
+/* In the order that a driver needs: empty the caches, enable with bypass, notify every core. */
 static void activate_late(void)
 {
 	if (rdmsr(MSR_TME_ACTIVATE) & ACTIVATE_LOCK) {
@@ -222,7 +225,7 @@ static void activate_late(void)
 	map_aliases();
 }
 
-/* 11: late activation keeps what DRAM holds, for KeyID 0 stays in the clear. */
+/* 11: late activation keeps the content of DRAM, because KeyID 0 stays in clear. */
 static void row_11(void)
 {
 	uint64_t at = test_page(2);
@@ -261,7 +264,7 @@ static void read_line(void *argument)
 	copy(argument, alias(1, at), LINE_BYTES);
 }
 
-/* 13 (STRICT_9FF=1): a core takes part once MSR 9FFH was written there. */
+/* 13 (STRICT_9FF=1): a core can use KeyIDs after MSR 9FFH was written there. */
 static void row_13(void)
 {
 	uint8_t plain[LINE_BYTES], saw[LINE_BYTES];
@@ -275,7 +278,7 @@ static void row_13(void)
 	}
 }
 
-/* The same without it: the machine stops, and nothing after this line is printed. */
+/* The same without MSR 9FFH: the machine stops, and nothing is printed after this line. */
 static void row_13_abort(void)
 {
 	uint8_t saw[LINE_BYTES];
@@ -287,7 +290,7 @@ static void row_13_abort(void)
 	check_equal("machine stopped", false, true);
 }
 
-/* 14: MSR 9FFH takes 0 only, and exists with TME-MK only. */
+/* 14: MSR 9FFH accepts only 0, and exists only with TME-MK. */
 static void row_14(void)
 {
 	bool keys = cpuid(7, 0).edx & CPUID_PCONFIG;
@@ -319,7 +322,7 @@ static void row_15(void)
 	check_equal("MSR 984H", rdmsr(MSR_TME_EXCLUDE_BASE), base);
 }
 
-/* ... and before that takes contiguous masks within the physical width. */
+/* ... and before that accepts contiguous masks within the physical width. */
 static void row_15_unlocked(void)
 {
 	uint64_t good = (width_mask() & ~0xffffffull) | EXCLUDE_ENABLE;
@@ -363,7 +366,7 @@ static void guest_x2apic(uint64_t activate)
 	vm_stop();
 }
 
-/* 41: MSR 982H is not one of the x2APIC's, neither here nor under "virtualize x2APIC mode". */
+/* 41: MSR 982H does not belong to the x2APIC, neither here nor under "virtualize x2APIC mode". */
 static void row_41(void)
 {
 	uint64_t activate = rdmsr(MSR_TME_ACTIVATE);

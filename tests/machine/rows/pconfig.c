@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* PCONFIG, its structure and what it made of a KeyID; rows 17 to 25. */
+/* PCONFIG, its structure, and the effect on a KeyID: rows 17 to 25. */
 #include "rows.h"
 
 #define LEAF_KEY_PROGRAM 0u
@@ -48,7 +48,7 @@ unsigned algorithm(void)
 	return all & -all;
 }
 
-/* Seed 0 is 00 01 02 .., of which the known answers are made: data key, then tweak key. */
+/* Seed 0 gives 00 01 02 .., the key of the known answers: data key, then tweak key. */
 static void key_bytes(struct key_program *key, unsigned alg, unsigned seed)
 {
 	unsigned bytes = alg == ALG_XTS_256 ? 32 : 16;
@@ -113,7 +113,7 @@ static void faults(const char *what, const struct key_program *key)
 	}
 }
 
-/* 17: only a plain PCONFIG at CPL 0 on a CPU that has it is one. */
+/* 17: only a plain PCONFIG at CPL 0, on a CPU that has it, is valid. */
 static void row_17(void)
 {
 	bool there = cpuid(7, 0).edx & BIT(18);
@@ -124,14 +124,14 @@ static void row_17(void)
 		check_equal("66H PCONFIG", try_call(insn_66_pconfig), VECTOR_UD);
 		check_equal("F3H PCONFIG", try_call(insn_f3_pconfig), VECTOR_UD);
 		check_equal("F2H PCONFIG", try_call(insn_f2_pconfig), VECTOR_UD);
-		/* The same at CPL 0 gets as far as its checks: KeyID 0. */
+		/* At CPL 0 the same instruction gets as far as the check of KeyID 0. */
 		check_equal("PCONFIG at CPL 0", try_call(insn_pconfig), VECTOR_GP);
 		return;
 	}
 	check_equal("PCONFIG without its CPUID bit: vector", try_call(insn_pconfig), VECTOR_UD);
 }
 
-/* 18: where the structure may be. */
+/* 18: valid addresses of the structure. */
 static void row_18(void)
 {
 	static struct {
@@ -151,7 +151,7 @@ static void row_18(void)
 	check_equal("leaf 3: vector", pconfig(3, good, 2).trap, VECTOR_GP);
 }
 
-/* Runs the calls and looks that KeyID 1 is as before. */
+/* Runs the calls and checks that KeyID 1 has not changed. */
 static void unchanged(void (*calls)(void))
 {
 	uint8_t before[LINE_BYTES], now[LINE_BYTES];
@@ -220,7 +220,7 @@ static void bad_algorithms(void)
 	}
 }
 
-/* 20: ENC_ALG is one activated bit, also where no key is given. */
+/* 20: ENC_ALG must have exactly one activated bit, even if no key is given. */
 static void row_20(void)
 {
 	unchanged(bad_algorithms);
@@ -263,7 +263,7 @@ static void stuffed(struct key_program *key, bool reserved, bool rest)
 	}
 }
 
-/* 22: bytes 6 to 63 and what a key is too short for are ignored. */
+/* 22: bytes 6 to 63, and key bytes beyond the key's length, are ignored. */
 static void row_22(void)
 {
 	uint8_t plain_key[LINE_BYTES], now[LINE_BYTES];
@@ -303,13 +303,15 @@ static void legacy_calls(void)
 	legacy("ENC_ALG 0: RAX", 1, SET_KEY_DIRECT, 0, 4);
 }
 
-/* 22 as older documents have it (PCONFIG_LEGACY=on): those bytes must be 0, and there are codes. */
+/*
+ * 22 as in older documents (PCONFIG_LEGACY=on): those bytes must be 0, and there are error codes.
+ */
 static void row_22_legacy(void)
 {
 	unchanged(legacy_calls);
 }
 
-/* 23: flags and registers of a success. */
+/* 23: flags and registers after success. */
 static void row_23(void)
 {
 	struct key_program key;
@@ -325,7 +327,7 @@ static void row_23(void)
 	check_equal("RDX", r.rdx, 0x2222);
 }
 
-/* As a driver does: again while busy, not for ever. Returns the number of calls. */
+/* As a driver does: tries again while busy, but not for ever. Returns the number of calls. */
 static unsigned persist(const struct key_program *key, unsigned code, struct pconfig_result *last)
 {
 	unsigned calls = 0;
@@ -360,7 +362,7 @@ static void retried(unsigned command, unsigned code, unsigned failures)
 	}
 }
 
-/* 24: BUSY_N=3 ends, BUSY_N=100 is given up, RNG_FAIL_N=1 ends. */
+/* 24: BUSY_N=3 ends, at BUSY_N=100 it gives up, RNG_FAIL_N=1 ends. */
 static void row_24_busy_3(void)
 {
 	retried(SET_KEY_DIRECT, DEVICE_BUSY, 3);
@@ -376,7 +378,7 @@ static void row_24_entropy(void)
 	retried(SET_KEY_RANDOM, ENTROPY_ERROR, 1);
 }
 
-/* Programs KeyID 1 with a random key; KeyID 2 with what it has to be. */
+/* Programs KeyID 1 with a random key, and KeyID 2 with the key that this must be. */
 static void random_key(uint8_t line[LINE_BYTES])
 {
 	uint8_t delivered[128], same[LINE_BYTES];

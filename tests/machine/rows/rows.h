@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the row programs share: a small runtime of their own, so that nothing which is tested later
- * takes part in testing the machine. README.md says what each row expects and why.
+ * Shared by the row programs: a small runtime. It uses no code of Umbra, because the machine must
+ * be tested without the code that is tested on it later. README.md says what each row expects and
+ * why.
  *
- * The program owns the machine between takeover() and giveback(): firmware's memory stays as it is,
- * interrupts are off, and the low 4 GiB are mapped one to one with KeyID 0. CPU 1, when there is
- * one, waits in a loop for on_cpu1().
+ * The program owns the machine between takeover() and giveback(): firmware's memory does not
+ * change, interrupts are off, and the low 4 GiB are mapped one to one with KeyID 0. CPU 1, if there
+ * is one, waits in a loop for on_cpu1().
  */
 #ifndef ROWS_H
 #define ROWS_H
@@ -20,35 +21,37 @@
 #define LINE_BYTES     64u
 #define GIB	       BIT(30)
 
-/* Test memory, allocated from firmware at these addresses. The last part is in the upper half of
- * a machine of 1024 MiB, behind package 1 where there are two. */
+/*
+ * Test memory, allocated from firmware at these addresses. The last part is in the upper half of a
+ * machine of 1024 MiB, which belongs to package 1 if there are two.
+ */
 #define ARENA		0x4000000ull
 #define ARENA_BYTES	0x400000ull
 #define ARENA_FAR	0x24000000ull
 #define ARENA_FAR_BYTES 0x10000ull
-/* The first pages of ARENA are for the rows, the rest is handed out by arena_page(). */
+/* The first pages of ARENA are for the rows; arena_page() hands out the rest. */
 #define TEST_PAGES 64u
 
-/* --- Words and verdicts --- */
+/* --- Output and verdicts --- */
 
-/* %s %u %x, %lu %lx for 64 bits, %0Nx widths. */
+/* Supports %s %u %x, %lu %lx for 64 bits, %0Nx widths. */
 void print(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
 enum verdict { PASS, CANNOT, CORRUPT, FAIL };
-/* Each says what it expected and what it saw; a miss makes the row's verdict worse. */
+/* Each prints the expected and the actual value; a difference makes the row's verdict worse. */
 bool check_equal(const char *what, uint64_t saw, uint64_t expected);
 bool check_differ(const char *what, uint64_t saw, uint64_t not_expected);
 bool check_bytes(const char *what, const void *saw, const void *expected, size_t bytes);
-/* Data that an order was to protect: a miss is CORRUPT, which twins look for. */
+/* Data that the correct order protects: a difference is CORRUPT, which twins expect. */
 bool check_intact(const char *what, const void *saw, const void *expected, size_t bytes);
-/* What an order was to make unreadable is still readable: CORRUPT as well. */
+/* Data that the correct order makes unreadable: if it is readable, that is CORRUPT as well. */
 bool check_gone(const char *what, const void *saw, const void *secret, size_t bytes);
-/* Not one 16-byte block is as it was: what another key makes of a line. */
+/* Not one 16-byte block is unchanged: the effect of another key on a line. */
 bool check_garbage(const char *what, const void *saw, const void *plain, size_t bytes);
-/* The row cannot run on this machine; counts as failure unless the list of rows says so. */
+/* The row cannot run on this machine; that is a failure unless rows.toml expects it. */
 void cannot(const char *why);
 
-/* Words of \rows.txt: the profile's number, and whether a word is there. */
+/* From \rows.txt: the profile's number, and whether it contains a word. */
 unsigned profile(void);
 bool word(const char *name);
 
@@ -77,35 +80,36 @@ struct trap {
 
 struct trap_frame {
 	uint64_t r15, r14, r13, r12, r11, r10, r9, r8, rdi, rsi, rbp, rbx, rdx, rcx, rax;
-	uint64_t vector, error; /* error is 0 where the CPU pushes none */
+	uint64_t vector, error; /* error is 0 if the CPU pushes none */
 	uint64_t rip, cs, rflags, rsp, ss;
 };
 
 struct cpu {
-	volatile uint64_t catch_rip; /* where a trap continues; 0: none is expected */
+	/* Where execution continues after a trap; 0: no trap is expected. */
+	volatile uint64_t catch_rip;
 	struct trap caught;
-	uint8_t *vmxon, *vmcs, *stack; /* pages of this CPU; the last is its guest's */
+	uint8_t *vmxon, *vmcs, *stack; /* pages of this CPU; the last is its guest's stack */
 	bool vmx;
 };
-/* The CPU that runs this. */
+/* The CPU that executes this. */
 struct cpu *this_cpu(void);
 struct cpuid {
 	uint32_t eax, ebx, ecx, edx;
 };
 struct cpuid cpuid(uint32_t leaf, uint32_t subleaf);
 
-/* The instruction's trap, NO_TRAP if there was none; this_cpu()->caught has the rest. */
+/* Returns the instruction's trap, or NO_TRAP; this_cpu()->caught has the details. */
 unsigned try_rdmsr(uint32_t msr, uint64_t *value);
 unsigned try_wrmsr(uint32_t msr, uint64_t value);
 unsigned try_write_cr3(uint64_t value);
 unsigned try_read(const volatile void *at, uint64_t *value);
-/* Runs it at CPL 3, where it ends by a trap. */
+/* Calls code at CPL 3, where it must end in a trap. */
 unsigned try_user(void (*code)(void));
-/* Calls it; a trap in it returns to here. */
+/* Calls code; a trap in it continues here. */
 unsigned try_call(void (*code)(void));
-/* Nothing works any more: the machine ends. */
+/* Ends the machine when nothing works any more. */
 _Noreturn void stop(void);
-/* A trap here does that. */
+/* A trap here also ends the machine. */
 uint64_t rdmsr(uint32_t msr);
 void wrmsr(uint32_t msr, uint64_t value);
 
@@ -148,7 +152,7 @@ static inline void out32(uint16_t port, uint32_t value)
 	__asm__ volatile("outl %0, %1" : : "a"(value), "Nd"(port));
 }
 
-/* Runs it on CPU 1 and waits; false if there is none or it does not answer. */
+/* Calls code on CPU 1 and waits; false if there is no CPU 1 or it does not answer. */
 bool on_cpu1(void (*code)(void *), void *argument);
 
 /* --- Memory and its aliases --- */
@@ -157,30 +161,30 @@ bool on_cpu1(void (*code)(void *), void *argument);
 unsigned physical_bits(void);
 unsigned keyid_bits(void);
 unsigned tdx_bits(void);
-/* The KeyID as it stands in a physical address. */
+/* The KeyID in its place in a physical address. */
 uint64_t keyid_field(unsigned keyid);
-/* Maps KeyIDs 0 to 127 by the present k; to be called again after a late activation. */
+/* Maps KeyIDs 0 to 127 for the present k; call it again after a late activation. */
 void map_aliases(void);
-/* Where the physical address is mapped with that KeyID. */
+/* The virtual address of the physical address with that KeyID. */
 void *alias(unsigned keyid, uint64_t address);
-/* A page that the rows do not use otherwise, all zeroes: tables, VMX regions. */
+/* A zeroed page that no row uses: for tables and VMX regions. */
 void *arena_page(void);
 /* Test page n, below TEST_PAGES. */
 uint64_t test_page(unsigned n);
-/* The entry at this virtual address (one of 512 GiB that nothing else uses) and its 1-GiB slot. */
+/* A page-table entry of 1 GiB, in 512 GiB that nothing else uses, and the address that it maps. */
 #define SCRATCH_VA 0x30000000000ull
 volatile uint64_t *scratch_entry(void);
-/* What a guest has at this virtual address is guest-physical WINDOW_GPA. */
+/* A guest has guest-physical WINDOW_GPA at this virtual address. */
 #define WINDOW_VA   0x20000000000ull
 #define WINDOW_GPA  0x8000000000ull
 #define UNMAPPED_VA 0x700000000000ull
 uint64_t read_cr3(void);
 void write_cr3(uint64_t value);
-/* Makes the page tables; returns what CR3 is to be. */
+/* Makes the page tables; returns the value for CR3. */
 uint64_t make_tables(void);
 void copy(void *to, const void *from, size_t bytes);
 void fill(void *to, uint8_t byte, size_t bytes);
-/* Bytes of a pattern that differs by seed; no two 16-byte blocks are equal. */
+/* A pattern that depends on the seed; no two of its 16-byte blocks are equal. */
 void pattern(void *to, unsigned seed, size_t bytes);
 
 void clflush(const volatile void *at, size_t bytes);
@@ -195,15 +199,15 @@ static inline void wbinvd(void)
 	__asm__ volatile("wbinvd" : : : "memory");
 }
 
-/* --- The machine's probe: DRAM as on the bus, and a full cache at will --- */
+/* --- The machine's probe: DRAM as the bus sees it, and evictions on request --- */
 
 void bus_read(uint64_t address, void *to, size_t bytes);
 void bus_write(uint64_t address, const void *from, size_t bytes);
-/* The line of that KeyID leaves the caches now, written back if it was dirty. */
+/* Evicts the line of that KeyID now; it is written back if it was dirty. */
 void evict(unsigned keyid, uint64_t address);
-/* All lines do: what the rows begin with. */
+/* Evicts all lines; called before each row. */
 void evict_all(void);
-/* What the key generator delivered last: 64 bytes for the data key, 64 for the tweak key. */
+/* The last output of the key generator: 64 bytes for the data key, 64 for the tweak key. */
 void last_random(uint8_t bytes[128]);
 uint32_t rule_breaks(void);
 
@@ -231,20 +235,20 @@ struct key_program {
 _Static_assert(sizeof(struct key_program) == 256, "aligned to its size");
 
 struct pconfig_result {
-	unsigned trap; /* NO_TRAP, or its vector */
+	unsigned trap; /* NO_TRAP, or the trap's vector */
 	uint64_t rax, rbx, rcx, rdx, rflags;
 };
-/* One PCONFIG with these registers; RFLAGS are what they are before. */
+/* Executes PCONFIG with these registers and these RFLAGS. */
 struct pconfig_result pconfig(uint64_t rax, uint64_t rbx, uint64_t rflags);
 /* Fills the structure: keys by key_bytes(seed). */
 void program(struct key_program *key, unsigned keyid, unsigned command, unsigned algorithm,
 	     unsigned seed);
 struct pconfig_result pconfig_key(const struct key_program *key);
-/* Must succeed (checked): a direct key of the first activated algorithm. */
+/* Sets a direct key of the first activated algorithm. Must succeed (checked). */
 bool set_key(unsigned keyid, unsigned seed);
 /* The first activated algorithm. */
 unsigned algorithm(void);
-/* The KeyID's behaviour, seen as the ciphertext that it makes of one line in DRAM. */
+/* Identifies a KeyID's key by the ciphertext of one line in DRAM. */
 void fingerprint(unsigned keyid, uint8_t line[LINE_BYTES]);
 
 /* --- VMX and EPT --- */
@@ -260,7 +264,7 @@ struct exit {
 #define EXIT_PCONFIG	   65u
 #define EXIT_FAILED	   BIT(32) /* VM entry did not take place */
 
-/* Secondary controls that a row may add. */
+/* Secondary controls that a row may request. */
 #define CPU2_X2APIC  BIT(4)
 #define CPU2_VPID    BIT(5)
 #define CPU2_PCONFIG BIT(27)
@@ -268,14 +272,17 @@ struct vm {
 	uint64_t controls2;
 	uint64_t pconfig_bitmap;
 	uint16_t vpid;
-	bool msr_bitmap; /* one of zeroes: no RDMSR exits */
+	bool msr_bitmap; /* an empty bitmap: no RDMSR exits */
 };
-/* Enters VMX operation and builds a VMCS on this CPU; false (and cannot()) if the CPU lacks it. */
+/*
+ * Enters VMX operation and builds a VMCS on this CPU; false (after cannot()) if the CPU lacks a
+ * feature.
+ */
 bool vm_start(const struct vm *vm);
 void vm_stop(void);
-/* Runs code(argument) as a guest until its first exit; rax is what it returned, at a VMCALL. */
+/* Calls code(argument) as a guest until its first exit; rax is its result if that is VMCALL. */
 struct exit vm_run(uint64_t (*code)(uint64_t), uint64_t argument);
-/* Maps WINDOW_GPA by a leaf of 4 KiB, 2 MiB or 1 GiB (level 1 to 3). No INVEPT. */
+/* Maps WINDOW_GPA with a leaf of 4 KiB, 2 MiB or 1 GiB (level 1 to 3). No INVEPT. */
 volatile uint64_t *ept_window(unsigned level, uint64_t entry);
 #define EPT_RWX	     7u
 #define EPT_WB	     (6u << 3)
@@ -287,7 +294,7 @@ void invvpid_all(void);
 
 /* --- DMA --- */
 
-/* The disk's first sector moves to or from that physical address; false if the disk refuses. */
+/* Moves the disk's first sector to or from that physical address; false if the disk refuses. */
 bool disk_to_memory(uint64_t address);
 bool memory_to_disk(uint64_t address);
 
@@ -299,13 +306,15 @@ struct row {
 };
 extern const struct row msr_rows[], pconfig_rows[], alias_rows[], guest_rows[];
 
-/* In this order: the words of \rows.txt, tables, take the machine, the rows, give it back. */
+/*
+ * Called in this order: read \rows.txt, make tables, take the machine, run the rows, give it back.
+ */
 void rows_words(const char *list);
 void prepare(void);
 void takeover(bool second);
 void rows_run(void);
 void giveback(void);
-/* CPU 1 never comes back from here. */
+/* CPU 1 never returns from here. */
 void cpu1_loop(void);
 
 #endif

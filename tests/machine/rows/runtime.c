@@ -62,7 +62,7 @@ static void (*volatile job)(void *);
 static void *volatile job_argument;
 static volatile bool job_done, cpu1_here;
 static bool cpu1_wanted;
-static uint64_t tables; /* what CR3 is to be */
+static uint64_t tables; /* the value for CR3 */
 
 struct cpu *this_cpu(void)
 {
@@ -72,7 +72,7 @@ struct cpu *this_cpu(void)
 	return &cpus[task == SELECTOR_TSS + 16];
 }
 
-/* By a triple fault. */
+/* Ends it by a triple fault. */
 void stop(void)
 {
 	static const struct table_register none;
@@ -110,7 +110,7 @@ void trap_entry(struct trap_frame *frame)
 	cpu->catch_rip = 0;
 }
 
-/* The instruction, and where a trap in it continues. */
+/* The instruction, and the address where a trap in it continues. */
 #define TRY(insn)                            \
 	"leaq 1f(%%rip), %%r11\n\t"          \
 	"movq %%r11, %[catch]\n\t" insn "\n" \
@@ -287,7 +287,7 @@ void giveback(void)
 	__asm__ volatile("lidt %0" : : "m"(firmware.idtr));
 }
 
-/* CPU 1 never goes back to firmware. */
+/* CPU 1 never returns to firmware. */
 void cpu1_loop(void)
 {
 	__asm__ volatile("cli" : : : "memory");

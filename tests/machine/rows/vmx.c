@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The least VMX that runs a function as a guest. SDM vol. 3, chapters on VMX; encodings of VMCS
- * fields: its appendix "Field Encoding in VMCS". */
+/*
+ * The minimum of VMX that runs a function as a guest. SDM vol. 3, chapters on VMX; encodings of
+ * VMCS fields: its appendix "Field Encoding in VMCS".
+ */
 #include "rows.h"
 
 #define CPUID_VMX      BIT(5) /* 1:ECX */
@@ -23,7 +25,7 @@
 #define EPTP_4_LEVELS  (3u << 3)
 #define EPTP_WB	       6u
 #define EPTP_AD	       BIT(6)
-#define WINDOW_SLOT    1u /* of the EPT's top table: 512 GiB */
+#define WINDOW_SLOT    1u /* in the EPT's top table: 512 GiB */
 #define INVEPT_GLOBAL  2u
 #define INVVPID_ALL    2u
 
@@ -72,7 +74,7 @@
 int vmx_enter(uint64_t regs[16]);
 void guest_return(void);
 
-static uint64_t *ept, *window[4]; /* window[level] holds that level's leaf */
+static uint64_t *ept, *window[4]; /* window[level] has the leaf of that level */
 
 static uint64_t vmread(uint64_t field)
 {
@@ -192,7 +194,7 @@ static bool vmx_on(void)
 	return cpu->vmx;
 }
 
-/* The control's wanted bits, as far as the CPU has them; the CPU's own musts. */
+/* The control's wanted bits that the CPU supports, and the bits that the CPU requires. */
 static uint64_t control(uint32_t msr, uint64_t wanted)
 {
 	uint64_t allowed = rdmsr(msr);
@@ -253,7 +255,7 @@ static void write_segment(unsigned n, const struct segment *segment, uint64_t ba
 	}
 }
 
-/* TR as this CPU has it; GDTR and IDTR with it. */
+/* Writes TR, GDTR and IDTR with this CPU's values. */
 static void write_tables(void)
 {
 	struct {
@@ -277,7 +279,7 @@ static void write_tables(void)
 	vmwrite(GUEST_IDTR_LIMIT, idtr.limit);
 }
 
-/* Guest and host start from this CPU's own state. */
+/* Guest and host start with this CPU's own state. */
 static void write_state(void)
 {
 	static const struct segment *const segments[] = { &data_segment, &code_segment,
@@ -288,7 +290,7 @@ static void write_state(void)
 	uint64_t cr0, cr4;
 
 	__asm__ volatile("movq %%cr0, %0; movq %%cr4, %1" : "=r"(cr0), "=r"(cr4));
-	for (unsigned side = 0; side < 2; side++) { /* CR0, CR3, CR4 stand in a row */
+	for (unsigned side = 0; side < 2; side++) { /* CR0, CR3, CR4 are consecutive */
 		vmwrite(control_registers[side], cr0);
 		vmwrite(control_registers[side] + 2, read_cr3());
 		vmwrite(control_registers[side] + 4, cr4);
@@ -354,7 +356,7 @@ struct exit vm_run(uint64_t (*code)(uint64_t), uint64_t argument)
 	regs[6] = argument; /* RDI */
 	vmwrite(GUEST_RSP, (uintptr_t)top);
 	vmwrite(GUEST_RIP, (uintptr_t)code);
-	/* One that ran would have to be resumed; a cleared one is launched. */
+	/* A VMCS that has run would need VMRESUME; after VMCLEAR VMLAUNCH works. */
 	__asm__ volatile("vmclear %0; vmptrld %0" : : "m"(region) : "cc", "memory");
 	if (vmx_enter(regs) != 0) {
 		print("  VM entry fails: instruction error %lu\n", vmread(INSTRUCTION_ERROR));

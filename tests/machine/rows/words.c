@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the rows say: text on COM1, checks with what was expected and seen, verdicts. */
+/* The rows' output: text on COM1, checks with expected and actual values, verdicts. */
 #include "rows.h"
 
 #define COM1	    0x3f8
@@ -116,7 +116,7 @@ static bool equal(const void *a, const void *b, size_t bytes)
 	return true;
 }
 
-/* How many 16-byte blocks are the same. */
+/* How many 16-byte blocks are equal. */
 static size_t same_blocks(const void *a, const void *b, size_t bytes)
 {
 	size_t same = 0;
@@ -230,7 +230,7 @@ void rows_run(void)
 						    guest_rows };
 	unsigned count = 0;
 
-	/* In the order of the tables: what changes the machine for good stands last there. */
+	/* In the order of the tables: rows that change the machine for good come last there. */
 	for (size_t group = 0; group < ARRAY_COUNT(groups); group++) {
 		for (const struct row *row = groups[group]; row->name != NULL; row++) {
 			if (word(row->name)) {
