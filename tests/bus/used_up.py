@@ -21,4 +21,4 @@ def main(bus, image, function, text):
     places = find(bus.read(0, bus.bytes), code, offset)
     check(len(places) == 1, f'{len(places)} places look like {function}')
     bus.write(places[0], RETURN_NULL)
-    bus.say(f'{function} gives nothing any more')
+    bus.say(f'{function} returns NULL from now on')

@@ -45,7 +45,7 @@ def main():
             continue
         seen.add(section)
         if section not in known:
-            problems.append(f"{section[6:]} is not where it is looked for")
+            problems.append(f"{section[6:]} was not found in its object")
             continue
         for target in known[section]:
             if target.startswith(".rodata"):

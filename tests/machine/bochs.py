@@ -134,7 +134,8 @@ class Machine:
                               check=False).stdout.decode('ascii', 'replace')
         models = re.findall(r'^\w+$', text, re.M)
         if wanted not in models:
-            raise MachineError(f'CPU={wanted} is no model of Bochs, which has: {" ".join(models)}')
+            raise MachineError(f'CPU={wanted} is not a model of Bochs, which has: '
+                               f'{" ".join(models)}')
 
     def serial(self, console):
         """The serial line: a file if nobody types, so that runs repeat to the instruction; else a

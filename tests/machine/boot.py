@@ -112,7 +112,7 @@ def main(arguments):
     try:
         options = Options.from_words(arguments)
         if options.machine not in MACHINES:
-            raise MachineError(f'MACHINE={options.machine} is none of {", ".join(MACHINES)}')
+            raise MachineError(f'MACHINE={options.machine} is not one of {", ".join(MACHINES)}')
         return boot(options)
     except (MachineError, image.ImageError) as error:
         return ended(STATUS_REFUSED, error)

@@ -43,7 +43,7 @@ def why_no_name(name):
     try:
         units = len(name.encode('utf-16-le')) // 2
     except UnicodeEncodeError:
-        return 'its name is no UTF-8'
+        return 'its name is not UTF-8'
     bad = [char for char in name if char in '"*/:<>?\\|' or ord(char) < 32 or ord(char) == 127]
     if bad:
         return f'FAT allows no {bad[0]!r} in a name'
@@ -86,7 +86,8 @@ def check_target(path):
     if not path:
         raise ImageError('say which file to write: IMG=FILE')
     if os.path.lexists(path) and not os.path.isfile(path):
-        raise ImageError(f'IMG={path} is no ordinary file; write the image to a file, then copy it')
+        raise ImageError(f'IMG={path} is not an ordinary file; '
+                         f'write the image to a file, then copy it')
     if not os.path.isdir(os.path.dirname(path) or '.'):
         raise ImageError(f'IMG={path}: there is no folder {os.path.dirname(path)}')
 
@@ -96,7 +97,7 @@ def check_folder(folder):
     if not folder:
         raise ImageError('say which folder to make the image from: ESP=DIR')
     if not os.path.isdir(folder):
-        raise ImageError(f'ESP={folder} is no folder')
+        raise ImageError(f'ESP={folder} is not a folder')
     if not os.path.isfile(os.path.join(folder, LOADER)):
         raise ImageError(f'{folder} holds no {LOADER}')
     return tree_bytes(folder)

@@ -30,7 +30,7 @@ def number(key, text, low, high):
     try:
         value = int(text, 0)
     except ValueError:
-        raise MachineError(f'{key}={text} is no number') from None
+        raise MachineError(f'{key}={text} is not a number') from None
     if not low <= value <= high:
         raise MachineError(f'{key}={text} is not between {low} and {high}')
     return value
@@ -102,7 +102,7 @@ class Options:
         self.vars = get('VARS')
         self.arch_cap = get('ARCH_CAP')
         if self.arch_cap and not re.fullmatch('[0-9a-fA-F]{1,16}', self.arch_cap):
-            raise MachineError(f'ARCH_CAP={self.arch_cap}: has to be hex')
+            raise MachineError(f'ARCH_CAP={self.arch_cap} is not a hexadecimal number')
         self.uart = get('UART') or 'fast'
         if self.uart not in ('fast', 'line', 'none'):
             raise MachineError(f'UART={self.uart} is not fast, line or none')

@@ -227,11 +227,11 @@ class FilesTest(unittest.TestCase):
     def test_image_errors_are_sentences_and_leave_nothing(self):
         os.mkdir(self.path('empty'))
         for folder, img, words in (
-                (self.path('none'), self.path('disk.img'), 'ESP=.*none is no folder'),
+                (self.path('none'), self.path('disk.img'), 'ESP=.*none is not a folder'),
                 (self.path('empty'), self.path('disk.img'), 'holds no EFI/BOOT/BOOTX64.EFI'),
                 ('', self.path('disk.img'), 'ESP=DIR'),
                 (self.path('empty'), '', 'IMG=FILE'),
-                (self.path('empty'), '/dev/null', '/dev/null is no ordinary file'),
+                (self.path('empty'), '/dev/null', '/dev/null is not an ordinary file'),
                 (self.path('empty'), self.path('none', 'disk.img'), 'there is no folder .*none')):
             with self.assertRaisesRegex(image.ImageError, words):
                 image.make_image(folder, img)
@@ -281,9 +281,9 @@ class FilesTest(unittest.TestCase):
         boot = [sys.executable, os.path.join(HERE, 'boot.py'), f'OUT={self.path("out")}',
                 f'BUILD={self.path("build")}']
         for words, sentence in (
-                (['MACHINE=vax'], 'MACHINE=vax is none of'),
+                (['MACHINE=vax'], 'MACHINE=vax is not one of'),
                 (['ESP=/nowhere'], 'bochs is missing: run "make bochs"'),
-                (['ESP=/nowhere', 'MACHINE=qemu'], 'ESP=/nowhere is no folder'),
+                (['ESP=/nowhere', 'MACHINE=qemu'], 'ESP=/nowhere is not a folder'),
                 (['MACHINE=qemu'], 'say what to boot'),
                 (['IMG=/nowhere', 'MACHINE=qemu'], 'the image /nowhere does not exist'),
                 (['MACHINE=qemu', 'TICKS=1'], 'TICKS works on MACHINE=bochs only'),
@@ -415,7 +415,8 @@ class ProbeTest(unittest.TestCase):
     def test_wrong_models_and_features_are_named(self):
         status, text = self.run_boot('off', 'CPU=pentium_99')
         self.assertEqual(status, 2)
-        self.assertRegex(text, '^boot: status 2: CPU=pentium_99 is no model of Bochs, .* broadwell')
+        self.assertRegex(text, '^boot: status 2: CPU=pentium_99 is not a model of Bochs, .* '
+                               'broadwell')
         for features, words in (('nonsense=1', "unknown parameter 'nonsense'"),
                                 ('exclude_features="rdrnd"', 'unknown feature name "rdrnd"')):
             status, text = self.run_boot('off', f'FEATURES={features}')

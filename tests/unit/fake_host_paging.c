@@ -39,7 +39,7 @@ void *host_temp_map(unsigned slot, struct keyed_frame page)
 		fake_fail("slot %u is mapped already", slot);
 	}
 	if (!IS_ALIGNED(frame.v, PAGE_SIZE)) {
-		fake_fail("host_temp_map of %#lx, which is no page", frame.v);
+		fake_fail("host_temp_map of %#lx, which is not a page", frame.v);
 	}
 	if (mmap(address, PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd,
 		 (off_t)offset) != address) {

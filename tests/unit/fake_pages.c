@@ -105,7 +105,7 @@ static size_t pool_index(const void *page, const char *caller)
 	uint64_t at = ((uintptr_t)page - POOL_BASE) / PAGE_SIZE;
 
 	if (pool == NULL || (uintptr_t)page < POOL_BASE || at >= POOL_PAGES || !pool_used[at]) {
-		fake_fail("%s: %p is no host page", caller, page);
+		fake_fail("%s: %p is not a host page", caller, page);
 	}
 	return at;
 }
@@ -287,7 +287,7 @@ static uint64_t frame_index(hpa_t frame, const char *caller)
 	uint64_t at = (frame.v - FAKE_FRAME_BASE) / PAGE_SIZE;
 
 	if (frame.v < FAKE_FRAME_BASE || at >= FAKE_FRAME_COUNT || frame_states[at] == FRAME_FREE) {
-		fake_fail("%s: %#lx is no allocated frame", caller, frame.v);
+		fake_fail("%s: %#lx is not an allocated frame", caller, frame.v);
 	}
 	return at;
 }

@@ -35,7 +35,7 @@ static void look(void)
 
 		iobus_memory_access(&bus, HOME + 8, NULL, &access);
 		if (access.value != 1 && access.value != 2) {
-			race_broken("nobody was there, and somebody was there all the time");
+			race_broken("no device was found, although one was always there");
 		}
 		if (!iobus_memory_overlaps(&bus, HOME, LENGTH)) {
 			race_broken("a page that a device has is free");

@@ -120,7 +120,7 @@ static void step_spare(bool add)
 	}
 	added = (added || add) && frames_remove(range) == 0;
 	if (added && !add) {
-		race_broken("a page that nobody has is not free");
+		race_broken("a page without an owner is not free");
 	}
 }
 

@@ -173,7 +173,7 @@ static void step(struct gmem *gmem, bool keeps)
 			    written[page], value);
 	}
 	if (!keeps && value != UINT64_MAX && value > written[page]) {
-		race_broken("page %u: %#lx is nobody's", page, value);
+		race_broken("page %u: %#lx was written by no CPU", page, value);
 	}
 	value = ++written[page];
 	if (gmem_write(gmem, at, &value, sizeof(value)) != 0) {

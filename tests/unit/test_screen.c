@@ -102,7 +102,7 @@ static void expect(const char *const rows[ROWS])
 									      : ' ';
 
 			if (!shows(row, col, c)) {
-				fail_msg("row %u, column %u is no '%c'", row, col, c);
+				fail_msg("row %u, column %u is not '%c'", row, col, c);
 			}
 		}
 	}

@@ -236,7 +236,7 @@ static void see_burials_end(void)
 		race_pause();
 	}
 	if (__atomic_load_n(&frames, __ATOMIC_RELAXED) != 0 || retire_buries()) {
-		broken("a burial was said to be over and was not");
+		broken("a burial was reported as finished too early");
 	}
 }
 

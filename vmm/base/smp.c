@@ -159,7 +159,7 @@ static int prepare_trampoline(hpa_t page)
 
 	CHECK((uint64_t)(ap_trampoline_end - ap_trampoline) <= PAGE_SIZE);
 	if (!IS_ALIGNED(page.v, PAGE_SIZE) || page.v == 0 || page.v >= BIT(20)) {
-		log_error("other CPUs cannot start: 0x%lx is no page below 1 MiB", page.v);
+		log_error("other CPUs cannot start: 0x%lx is not a page below 1 MiB", page.v);
 		return ERR_INVAL;
 	}
 	/*
@@ -218,7 +218,8 @@ static const char *take_in(struct percpu *cpu)
 	}
 	percpu_register(cpu);
 	if (cpu->mtrrs_differed) {
-		log_info("CPU with APIC ID %u had MTRRs of its own: corrected", cpu->apic_id);
+		log_info("CPU with APIC ID %u had other MTRRs than the boot CPU: corrected",
+			 cpu->apic_id);
 	}
 	if (sync == TSC_SYNC_CORRECTED) {
 		tsc_corrections++;

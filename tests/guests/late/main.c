@@ -147,7 +147,7 @@ static void measure(const struct source *source, bool halted, uint64_t bound_us)
 	print("%s, %s: %lu us late at worst, %lu changes of vCPU\n", source->name,
 	      halted ? "halted" : "spinning", worst / us(1), gaps);
 	if (!halted && gaps == 0) {
-		error("nobody else wanted the CPU");
+		error("no other vCPU used the CPU");
 	}
 	if (worst > us(bound_us)) {
 		fail("%s: %lu us late", source->name, worst / us(1));
