@@ -256,7 +256,7 @@ static void a_window_is_as_wide_as_its_end(void **state)
 	assert_int_equal(aml.used, 6 + 5 * 4);
 }
 
-static void objects_lie_in_each_other_so_deep(void **state)
+static void objects_nest_to_a_limited_depth(void **state)
 {
 	begin(sizeof(area));
 	for (unsigned i = 0; i < AML_DEPTH_MAX; i++) {
@@ -298,7 +298,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_template_may_be_large, fake_setup, fake_teardown),
 		cmocka_unit_test_setup_teardown(a_window_is_as_wide_as_its_end, fake_setup,
 						fake_teardown),
-		cmocka_unit_test_setup_teardown(objects_lie_in_each_other_so_deep, fake_setup,
+		cmocka_unit_test_setup_teardown(objects_nest_to_a_limited_depth, fake_setup,
 						fake_teardown),
 		cmocka_unit_test_setup_teardown(nothing_is_written_beyond_the_end, fake_setup,
 						fake_teardown),

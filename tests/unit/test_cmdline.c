@@ -37,7 +37,7 @@ static void words_without_interrupts_are_named(void **state)
 	assert_non_null(strstr(fake_log_text(), "acpi=off"));
 }
 
-static void others_are_not(void **state)
+static void other_words_are_not_named(void **state)
 {
 	static const char *const lines[] = {
 		"",
@@ -63,7 +63,8 @@ int main(void)
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(words_without_interrupts_are_named, fake_setup,
 						fake_teardown),
-		cmocka_unit_test_setup_teardown(others_are_not, fake_setup, fake_teardown),
+		cmocka_unit_test_setup_teardown(other_words_are_not_named, fake_setup,
+						fake_teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

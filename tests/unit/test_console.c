@@ -478,7 +478,7 @@ static void uart_stalls_early(void **state)
 }
 
 /* The scheduler runs from here on: a write is only a copy, whatever the line does. */
-static void nobody_waits(void **state)
+static void writes_do_not_wait(void **state)
 {
 	static char text[1000];
 	unsigned accesses;
@@ -626,7 +626,7 @@ int main(void)
 		cmocka_unit_test(uart_works),
 		cmocka_unit_test(other_places),
 		cmocka_unit_test(uart_stalls_early),
-		cmocka_unit_test(nobody_waits),
+		cmocka_unit_test(writes_do_not_wait),
 		cmocka_unit_test(others_help),
 		cmocka_unit_test(uart_stalls),
 		cmocka_unit_test(nothing_stays),

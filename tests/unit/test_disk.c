@@ -252,7 +252,7 @@ static void two_disks_of_one_image_are_apart(void **state)
 	assert_int_equal(page[0], 4);
 }
 
-static void what_cannot_be_had_leaves_nothing(void **state)
+static void a_failed_open_leaves_nothing(void **state)
 {
 	rng_err = ERR_UNSUPPORTED;
 	assert_int_equal(disk_open(&config.disks[0], &disk), ERR_UNSUPPORTED);
@@ -280,7 +280,7 @@ int main(void)
 		TEST(anything_in_any_order_against_a_model),
 		TEST(it_stays_until_it_is_forgotten),
 		TEST(two_disks_of_one_image_are_apart),
-		TEST(what_cannot_be_had_leaves_nothing),
+		TEST(a_failed_open_leaves_nothing),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -99,7 +99,7 @@ static void part_on(uint32_t cpu)
 }
 
 /* A CPU is in the mask of the last root that it entered with, until it parts. */
-static void test_who_is_in_the_mask(void **state)
+static void test_cpus_in_the_mask(void **state)
 {
 	struct ept_root other = { .eptp = 0x9901e, .generation = 1 };
 
@@ -173,7 +173,7 @@ static void test_all_context_fallback(void **state)
 }
 
 /* Only CPUs that are in the guest with this root are kicked. */
-static void test_who_is_kicked(void **state)
+static void test_cpus_that_are_kicked(void **state)
 {
 	struct ept_root other = { .eptp = 0x9901e, .generation = 1 };
 
@@ -409,10 +409,10 @@ static void test_threads(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_who_is_in_the_mask),
+		TEST(test_cpus_in_the_mask),
 		TEST(test_flush_when_behind),
 		TEST(test_all_context_fallback),
-		TEST(test_who_is_kicked),
+		TEST(test_cpus_that_are_kicked),
 		TEST(test_returned_cpu_is_not_waited_for),
 		TEST(test_advance_during_flush),
 		TEST(test_enter_publishes_before_it_compares),

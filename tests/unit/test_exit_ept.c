@@ -221,7 +221,7 @@ static void test_violations(void **state)
 }
 
 /* At an address without a device the CPU completes the access: no fault, no log line. */
-static void test_nobody_there(void **state)
+static void test_address_without_device(void **state)
 {
 	static const struct {
 		uint64_t why;
@@ -450,7 +450,7 @@ int main(void)
 		cmocka_unit_test_setup(test_read_only_memory, setup),
 		cmocka_unit_test_setup(test_apic_page, setup),
 		cmocka_unit_test_setup(test_violations, setup),
-		cmocka_unit_test_setup(test_nobody_there, setup),
+		cmocka_unit_test_setup(test_address_without_device, setup),
 		cmocka_unit_test_setup(test_words, setup),
 		cmocka_unit_test_setup(test_apic_access, setup),
 		cmocka_unit_test_setup(test_places, setup),

@@ -133,7 +133,7 @@ static void refused(uint64_t at)
 	assert_false(steps());
 }
 
-static void test_who_gets_none(void **state)
+static void test_addresses_that_are_refused(void **state)
 {
 	refused(DEVICE);	 /* a page of a device */
 	refused(DEVICE + 0x800); /* even where the device has no register */
@@ -193,7 +193,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_lent_for_one_instruction, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_two_vcpus, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_who_gets_none, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_addresses_that_are_refused, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_bounds, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_no_memory, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_takes_no_tables_of_ram, setup, teardown),

@@ -185,7 +185,7 @@ static void a_movable_range_answers_where_it_is(void **state)
 	assert_null(who(IO_SPACE_MEMORY, 0, 1));
 }
 
-static void who_was_first_answers_where_ranges_overlap(void **state)
+static void the_first_range_answers_where_ranges_overlap(void **state)
 {
 	int first, second, fixed;
 	struct iobus_movable *a = iobus_add_movable(&bus, IO_SPACE_PORT, 0x20, &ops, &first);
@@ -224,7 +224,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_every_port, setup, fake_teardown),
 		cmocka_unit_test_setup_teardown(a_movable_range_answers_where_it_is, setup,
 						fake_teardown),
-		cmocka_unit_test_setup_teardown(who_was_first_answers_where_ranges_overlap, setup,
+		cmocka_unit_test_setup_teardown(the_first_range_answers_where_ranges_overlap, setup,
 						fake_teardown),
 		cmocka_unit_test_setup_teardown(a_full_bus_has_no_more_movable_ranges, setup,
 						fake_teardown),

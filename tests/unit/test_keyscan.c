@@ -148,7 +148,7 @@ static void the_products_page_key_is_four_schedules(void **state)
 	}
 }
 
-static void memory_without_keys_has_none(void **state)
+static void memory_without_keys_has_no_schedule(void **state)
 {
 	size_t bytes = 1 << 20;
 	uint8_t *data = malloc(bytes);
@@ -163,7 +163,7 @@ static void memory_without_keys_has_none(void **state)
 	free(data);
 }
 
-static void markers_tell_their_number(void **state)
+static void markers_contain_their_number(void **state)
 {
 	uint64_t number;
 
@@ -187,8 +187,8 @@ int main(void)
 		cmocka_unit_test(a_schedule_is_found_wherever_it_lies),
 		cmocka_unit_test(one_wrong_bit_is_no_schedule),
 		cmocka_unit_test(the_products_page_key_is_four_schedules),
-		cmocka_unit_test(memory_without_keys_has_none),
-		cmocka_unit_test(markers_tell_their_number),
+		cmocka_unit_test(memory_without_keys_has_no_schedule),
+		cmocka_unit_test(markers_contain_their_number),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

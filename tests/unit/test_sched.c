@@ -16,7 +16,7 @@ static void shares_follow_weights(void **state)
 	assert_share(&models[2], 4000 * MS, 63);
 }
 
-static void wishes_are_followed(void **state)
+static void commands_are_followed(void **state)
 {
 	const uint64_t second[CPU_MAX / 64] = { BIT(1) };
 
@@ -43,7 +43,7 @@ static bool nobody(void)
 }
 
 /* The first CPU polls for typed text often, busy or idle, if the line could lose some. */
-static void a_line_is_listened_to(void **state)
+static void a_serial_line_is_polled(void **state)
 {
 	const unsigned idled = idle_count;
 
@@ -83,7 +83,7 @@ static void three_equals_share_two_cpus(void **state)
 	}
 }
 
-static void a_heavy_one_gets_a_cpu_and_the_light_ones_the_other(void **state)
+static void a_heavy_vcpu_gets_a_cpu_and_the_light_ones_the_other(void **state)
 {
 	use_cpus(2);
 	begin(0, 100, 0);
@@ -145,7 +145,7 @@ static void a_sleeper_is_served_soon_and_saves_up_nothing(void **state)
 }
 
 /* A slice ahead of what the others have had by then: it need not wait for their slices. */
-static void who_wakes_is_a_slice_ahead(void **state)
+static void a_vcpu_that_wakes_is_a_slice_ahead(void **state)
 {
 	const struct model *spins = begin(0, 100, 0);
 	struct model *sleeper = begin(1, 100, 0);
@@ -183,7 +183,7 @@ static void equals_take_turns(void **state)
 }
 
 /* A timer that is due soon, of a vCPU that sleeps with interrupts off. */
-static void who_cannot_wake_cuts_no_slice(void **state)
+static void a_vcpu_that_cannot_wake_ends_no_slice(void **state)
 {
 	begin(0, 100, 0);
 	begin(1, 100, 0);
@@ -195,7 +195,7 @@ static void who_cannot_wake_cuts_no_slice(void **state)
 }
 
 /* Idling uses the timer for its own deadline. */
-static void the_timer_is_armed_again_behind_idling(void **state)
+static void the_timer_is_armed_again_after_idling(void **state)
 {
 	sched_arm_timer(77 * MS);
 	assert_int_equal(fake_timer_deadline, 77 * MS);
@@ -209,7 +209,7 @@ static void the_timer_is_armed_again_behind_idling(void **state)
  * Two vCPUs that sleep and wake every few us cause many changes of vCPU, and they alone pay for
  * that.
  */
-static void who_naps_pays_for_the_changes(void **state)
+static void vcpus_that_nap_pay_for_the_changes(void **state)
 {
 	for (unsigned i = 0; i < 3; i++) {
 		begin(i, 100, 0);
@@ -238,7 +238,7 @@ static void slices_are_not_cut_to_nothing(void **state)
  * Virtual time goes ten times as fast on the other CPU: that gives a vCPU that moves there no
  * credit.
  */
-static void who_moves_brings_no_credit(void **state)
+static void a_vcpu_that_moves_brings_no_credit(void **state)
 {
 	use_cpus(2);
 	begin(0, 100, BIT(0));
@@ -270,7 +270,7 @@ static void a_kick_ends_the_slice_of_another(void **state)
 	assert_true(kicked_at < clocks[0]);
 }
 
-static void siblings_that_yield_starve_nobody(void **state)
+static void siblings_that_yield_starve_no_other(void **state)
 {
 	begin(0, 100, 0)->yields = true;
 	begin(1, 100, 0)->yields = true;
@@ -342,7 +342,7 @@ static void a_yield_helps_siblings_by_a_slice(void **state)
 	assert_ptr_equal(comes_after_a_yield(3 * MS, 1), &models[1]);
 }
 
-static void in_whatever_order_they_are_looked_at(void **state)
+static void a_yield_helps_siblings_in_any_order(void **state)
 {
 	assert_ptr_equal(comes_after_a_yield(3 * MS, 2), &models[2]);
 }
@@ -385,13 +385,13 @@ static void a_yield_lets_the_longest_waiting_sibling_run(void **state)
 	assert_ptr_equal(of_two_siblings(3 * MS), &models[2]);
 }
 
-static void but_not_at_the_cost_of_others(void **state)
+static void a_yield_to_siblings_costs_others_little(void **state)
 {
 	assert_ptr_equal(of_two_siblings(5 * MS), &models[1]);
 }
 
 /* As for a sleeper, time that it gave up gains it at most a slice later. */
-static void who_yields_saves_up_nothing(void **state)
+static void a_vcpu_that_yields_saves_nothing(void **state)
 {
 	begin(0, 100, 0)->yields = true;
 	begin(1, 100, 0);
@@ -404,7 +404,7 @@ static void who_yields_saves_up_nothing(void **state)
 }
 
 /* The scheduler keeps no pointer to a vCPU that has left: it may be freed. */
-static void who_has_ended_is_forgotten(void **state)
+static void a_vcpu_that_has_ended_is_forgotten(void **state)
 {
 	uint64_t time;
 
@@ -515,35 +515,42 @@ int main(void)
 {
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(shares_follow_weights, setup, teardown),
-		cmocka_unit_test_setup_teardown(wishes_are_followed, setup, teardown),
-		cmocka_unit_test_setup_teardown(a_line_is_listened_to, setup, teardown),
+		cmocka_unit_test_setup_teardown(commands_are_followed, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_serial_line_is_polled, setup, teardown),
 		cmocka_unit_test_setup_teardown(three_equals_share_two_cpus, setup, teardown),
-		cmocka_unit_test_setup_teardown(a_heavy_one_gets_a_cpu_and_the_light_ones_the_other,
-						setup, teardown),
+		cmocka_unit_test_setup_teardown(
+			a_heavy_vcpu_gets_a_cpu_and_the_light_ones_the_other, setup, teardown),
 		cmocka_unit_test_setup_teardown(idle_cpus_are_given_work, setup, teardown),
 		cmocka_unit_test_setup_teardown(affinity_is_kept, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_sleeper_is_served_soon_and_saves_up_nothing,
 						setup, teardown),
-		cmocka_unit_test_setup_teardown(who_naps_pays_for_the_changes, setup, teardown),
+		cmocka_unit_test_setup_teardown(vcpus_that_nap_pay_for_the_changes, setup,
+						teardown),
 		cmocka_unit_test_setup_teardown(slices_are_not_cut_to_nothing, setup, teardown),
-		cmocka_unit_test_setup_teardown(who_moves_brings_no_credit, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_vcpu_that_moves_brings_no_credit, setup,
+						teardown),
 		cmocka_unit_test_setup_teardown(a_kick_ends_the_slice_of_another, setup, teardown),
-		cmocka_unit_test_setup_teardown(siblings_that_yield_starve_nobody, setup, teardown),
+		cmocka_unit_test_setup_teardown(siblings_that_yield_starve_no_other, setup,
+						teardown),
 		cmocka_unit_test_setup_teardown(a_paused_vm_is_left_alone, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_yield_helps_siblings_by_a_slice, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_yield_helps_siblings_by_no_more, setup, teardown),
-		cmocka_unit_test_setup_teardown(in_whatever_order_they_are_looked_at, setup,
+		cmocka_unit_test_setup_teardown(a_yield_helps_siblings_in_any_order, setup,
 						teardown),
-		cmocka_unit_test_setup_teardown(who_wakes_is_a_slice_ahead, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_vcpu_that_wakes_is_a_slice_ahead, setup,
+						teardown),
 		cmocka_unit_test_setup_teardown(equals_take_turns, setup, teardown),
-		cmocka_unit_test_setup_teardown(who_cannot_wake_cuts_no_slice, setup, teardown),
-		cmocka_unit_test_setup_teardown(the_timer_is_armed_again_behind_idling, setup,
+		cmocka_unit_test_setup_teardown(a_vcpu_that_cannot_wake_ends_no_slice, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(the_timer_is_armed_again_after_idling, setup,
 						teardown),
 		cmocka_unit_test_setup_teardown(a_yield_lets_the_longest_waiting_sibling_run, setup,
 						teardown),
-		cmocka_unit_test_setup_teardown(but_not_at_the_cost_of_others, setup, teardown),
-		cmocka_unit_test_setup_teardown(who_yields_saves_up_nothing, setup, teardown),
-		cmocka_unit_test_setup_teardown(who_has_ended_is_forgotten, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_yield_to_siblings_costs_others_little, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(a_vcpu_that_yields_saves_nothing, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_vcpu_that_has_ended_is_forgotten, setup,
+						teardown),
 		cmocka_unit_test_setup_teardown(a_kick_reaches_the_cpu_of_its_vcpu, setup,
 						teardown),
 		cmocka_unit_test_setup_teardown(idling_ends_for_kicks_and_deadlines, setup,

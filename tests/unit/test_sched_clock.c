@@ -3,7 +3,7 @@
 #include "tests/unit/sched_models.h"
 
 /* A vCPU that sleeps with interrupts off cannot use its timers: no CPU may wake for them. */
-static void who_cannot_wake_keeps_no_cpu_awake(void **state)
+static void a_vcpu_that_cannot_wake_keeps_no_cpu_awake(void **state)
 {
 	const unsigned idles = idle_count;
 
@@ -39,7 +39,7 @@ static void a_clock_goes_on_without_its_vcpus(void **state)
 }
 
 /* It runs in the middle of another vCPU's slice, and the VM that has the clock pays for it. */
-static void a_clock_ends_no_slice_and_is_paid_for(void **state)
+static void a_clock_ends_no_slice_and_is_charged(void **state)
 {
 	begin(0, 100, 0);
 	begin(1, 100, 0);
@@ -54,7 +54,7 @@ static void a_clock_ends_no_slice_and_is_paid_for(void **state)
 }
 
 /* The VM whose clock it is can be paused in the middle of another VM's slice. */
-static void who_was_served_is_let_go(void **state)
+static void a_served_vm_is_released(void **state)
 {
 	uint64_t slice_end = UINT64_MAX;
 
@@ -129,12 +129,12 @@ static void a_paused_clock_stands_still(void **state)
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(who_cannot_wake_keeps_no_cpu_awake, setup,
+		cmocka_unit_test_setup_teardown(a_vcpu_that_cannot_wake_keeps_no_cpu_awake, setup,
 						teardown),
 		cmocka_unit_test_setup_teardown(a_clock_goes_on_without_its_vcpus, setup, teardown),
-		cmocka_unit_test_setup_teardown(a_clock_ends_no_slice_and_is_paid_for, setup,
+		cmocka_unit_test_setup_teardown(a_clock_ends_no_slice_and_is_charged, setup,
 						teardown),
-		cmocka_unit_test_setup_teardown(who_was_served_is_let_go, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_served_vm_is_released, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_clock_is_found_wherever_it_is, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_change_during_the_round_is_not_lost, setup,
 						teardown),

@@ -87,7 +87,7 @@ static void an_idle_cpu_is_found_by_a_mask(void **state)
 }
 
 /* A CPU that was idle continues at the virtual time of the others, without reading any queue. */
-static void idling_looks_at_nobody(void **state)
+static void idling_reads_no_queue(void **state)
 {
 	fake_set_cpu_count(MANY);
 	begin(0, 100, BIT(0));
@@ -112,7 +112,7 @@ int main(void)
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(a_crowded_cpu_looks_at_few_others, setup, teardown),
 		cmocka_unit_test_setup_teardown(an_idle_cpu_is_found_by_a_mask, setup, teardown),
-		cmocka_unit_test_setup_teardown(idling_looks_at_nobody, setup, teardown),
+		cmocka_unit_test_setup_teardown(idling_reads_no_queue, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -29,7 +29,7 @@ static void give_work(unsigned steps)
 	work_add(&work);
 }
 
-static void idle_cpus_do_it(void **state)
+static void idle_cpus_do_the_work(void **state)
 {
 	use_cpus(2);
 	begin(0, 100, BIT(0));
@@ -44,7 +44,7 @@ static void idle_cpus_do_it(void **state)
 }
 
 /* A CPU that sleeps is kicked to do the work. */
-static void one_that_sleeps_is_roused(void **state)
+static void a_sleeping_cpu_is_kicked(void **state)
 {
 	uint64_t kicks;
 
@@ -60,7 +60,7 @@ static void one_that_sleeps_is_roused(void **state)
 }
 
 /* Then the work waits for the boot processor. */
-static void busy_cpus_do_none(void **state)
+static void busy_cpus_do_no_work(void **state)
 {
 	use_cpus(2);
 	begin(0, 100, BIT(0));
@@ -73,7 +73,7 @@ static void busy_cpus_do_none(void **state)
 }
 
 /* A guest that wakes on a CPU that works waits for the end of a step, then has the CPU. */
-static void who_wakes_waits_for_a_step(void **state)
+static void a_guest_that_wakes_waits_for_a_step(void **state)
 {
 	begin(0, 100, 0);
 	models[0].sleep = 3 * MS;
@@ -112,7 +112,7 @@ static void neighbours_are_not_charged(void **state)
 }
 
 /* Time that was spent for a VM before its start is charged to it, by its weight, up to a limit. */
-static void a_start_is_paid_for(void **state)
+static void time_before_a_start_is_charged(void **state)
 {
 	static const struct {
 		uint32_t weight;
@@ -143,12 +143,13 @@ static void a_start_is_paid_for(void **state)
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(idle_cpus_do_it, setup, teardown),
-		cmocka_unit_test_setup_teardown(one_that_sleeps_is_roused, setup, teardown),
-		cmocka_unit_test_setup_teardown(busy_cpus_do_none, setup, teardown),
-		cmocka_unit_test_setup_teardown(who_wakes_waits_for_a_step, setup, teardown),
+		cmocka_unit_test_setup_teardown(idle_cpus_do_the_work, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_sleeping_cpu_is_kicked, setup, teardown),
+		cmocka_unit_test_setup_teardown(busy_cpus_do_no_work, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_guest_that_wakes_waits_for_a_step, setup,
+						teardown),
 		cmocka_unit_test_setup_teardown(neighbours_are_not_charged, setup, teardown),
-		cmocka_unit_test_setup_teardown(a_start_is_paid_for, setup, teardown),
+		cmocka_unit_test_setup_teardown(time_before_a_start_is_charged, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

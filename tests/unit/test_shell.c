@@ -275,7 +275,7 @@ static const char *run(const char *text)
 	return fake_console_text() + seen;
 }
 
-static void every_command_is_helped(void **state)
+static void every_command_has_help(void **state)
 {
 	const char *help = run("help");
 
@@ -324,7 +324,7 @@ static void commands_do_what_they_say(void **state)
 }
 
 /* A VM that is being loaded has no CPU yet; it can be paused, sealed, or ended. */
-static void one_is_being_loaded(void **state)
+static void a_vm_is_being_loaded(void **state)
 {
 	static const char *const too_early[] = {
 		"start alpha", "stop alpha",  "nmi alpha",
@@ -480,7 +480,7 @@ static void keyids_change(void **state)
 	assert_non_null(strstr(run("pause --see alpha"), "usage"));
 }
 
-static void peek_shows_ram_of_vms_alone(void **state)
+static void peek_shows_only_ram_of_vms(void **state)
 {
 	assert_string_equal(run("peek 0x40000018 24"),
 			    "  000040000018  62 62 62 62 62 62 62 62 bbbbbbbb\r\n"
@@ -497,7 +497,7 @@ static void peek_shows_ram_of_vms_alone(void **state)
 }
 
 /* Even if it lies in the middle of RAM: from its first byte to its last. */
-static void peek_hides_what_is_umbras(void **state)
+static void peek_hides_umbras_memory(void **state)
 {
 	static const struct {
 		const char *line;
@@ -685,18 +685,18 @@ static void top_goes_on_until_a_key(void **state)
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(every_command_is_helped, setup, fake_teardown),
+		cmocka_unit_test_setup_teardown(every_command_has_help, setup, fake_teardown),
 		cmocka_unit_test_setup_teardown(commands_do_what_they_say, setup, fake_teardown),
 		cmocka_unit_test_setup_teardown(mistakes_get_a_sentence, setup, fake_teardown),
-		cmocka_unit_test_setup_teardown(peek_shows_ram_of_vms_alone, setup, fake_teardown),
-		cmocka_unit_test_setup_teardown(peek_hides_what_is_umbras, setup, fake_teardown),
+		cmocka_unit_test_setup_teardown(peek_shows_only_ram_of_vms, setup, fake_teardown),
+		cmocka_unit_test_setup_teardown(peek_hides_umbras_memory, setup, fake_teardown),
 		cmocka_unit_test_setup_teardown(keyids_change, setup, fake_teardown),
 		cmocka_unit_test_setup_teardown(kept_ones_are_shown, setup, fake_teardown),
 		cmocka_unit_test_setup_teardown(views_change, setup, fake_teardown),
 		cmocka_unit_test_setup_teardown(top_goes_on_until_a_key, setup, fake_teardown),
 		cmocka_unit_test_setup_teardown(tab_knows_vms_and_options, setup, fake_teardown),
 		cmocka_unit_test_setup_teardown(a_line_outlives_the_log, setup, fake_teardown),
-		cmocka_unit_test_setup_teardown(one_is_being_loaded, setup, fake_teardown),
+		cmocka_unit_test_setup_teardown(a_vm_is_being_loaded, setup, fake_teardown),
 		cmocka_unit_test_setup_teardown(registers_and_shares, setup, fake_teardown),
 		cmocka_unit_test_setup_teardown(stop_waits, setup, fake_teardown),
 	};

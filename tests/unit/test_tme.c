@@ -346,7 +346,7 @@ static void row_16_exclusion_is_of_keyid_0(void **state)
 	assert_false(tme_excludes(hpa(0x3ffff000), PAGE_SIZE));
 }
 
-static void standby_is_told(void **state)
+static void standby_is_logged(void **state)
 {
 	tme_machine_set(3, 1, 1);
 	tme_machine_activate(0x000100060000000b);
@@ -664,7 +664,7 @@ int main(void)
 		TEST(row_07_a_locked_register_is_left_alone),
 		TEST(row_09_p9_and_p10),
 		TEST(row_16_exclusion_is_of_keyid_0),
-		TEST(standby_is_told),
+		TEST(standby_is_logged),
 		TEST(ram_at_keyid_bits_is_refused),
 		TEST(no_mtrr_depends_on_a_keyid),
 		TEST(packages_are_numbered_by_first_cpu),

@@ -339,7 +339,7 @@ void apic_page_mode_changed(struct vm *vm, enum vcpu_apic_mode from, enum vcpu_a
 }
 
 /* A vCPU with paging on gets INIT and SIPI: no earlier translation may be used any more. */
-static void init_forgets_translations(void **state)
+static void init_flushes_translations(void **state)
 {
 	struct vcpu *vcpu;
 
@@ -397,7 +397,7 @@ static void loads(struct vcpu *vcpu, const char *wanted)
 	assert_string_equal(steps, wanted);
 }
 
-static void another_vm_comes_behind_a_barrier(void **state)
+static void another_vm_enters_after_a_barrier(void **state)
 {
 	struct vcpu *a, *sibling, *b;
 
@@ -429,7 +429,7 @@ static void another_vm_comes_behind_a_barrier(void **state)
 	vcpu_destroy(b);
 }
 
-static void flaws_are_seen_to_before_each_entry(void **state)
+static void flaws_are_mitigated_before_each_entry(void **state)
 {
 	static const struct {
 		uint8_t flush;
@@ -679,7 +679,7 @@ static void controls_follow(void **state)
 }
 
 /* A vCPU is not entered if its VM ends or is paused, or while it sleeps. */
-static void who_is_not_entered(void **state)
+static void vcpus_that_are_not_entered(void **state)
 {
 	struct vcpu *vcpu;
 
@@ -766,11 +766,11 @@ int main(void)
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(each_finds_its_own, fake_setup, fake_teardown),
 		cmocka_unit_test_setup_teardown(registers_are_asked_for, fake_setup, fake_teardown),
-		cmocka_unit_test_setup_teardown(init_forgets_translations, fake_setup,
+		cmocka_unit_test_setup_teardown(init_flushes_translations, fake_setup,
 						fake_teardown),
-		cmocka_unit_test_setup_teardown(another_vm_comes_behind_a_barrier, fake_setup,
+		cmocka_unit_test_setup_teardown(another_vm_enters_after_a_barrier, fake_setup,
 						fake_teardown),
-		cmocka_unit_test_setup_teardown(flaws_are_seen_to_before_each_entry, fake_setup,
+		cmocka_unit_test_setup_teardown(flaws_are_mitigated_before_each_entry, fake_setup,
 						fake_teardown),
 		cmocka_unit_test_setup_teardown(a_refused_entry_ends_the_vm, fake_setup,
 						fake_teardown),
@@ -783,7 +783,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(controls_follow, fake_setup, fake_teardown),
 		cmocka_unit_test_setup_teardown(device_work_makes_runnable, fake_setup,
 						fake_teardown),
-		cmocka_unit_test_setup_teardown(who_is_not_entered, fake_setup, fake_teardown),
+		cmocka_unit_test_setup_teardown(vcpus_that_are_not_entered, fake_setup,
+						fake_teardown),
 		cmocka_unit_test_setup_teardown(creation, fake_setup, fake_teardown),
 	};
 

@@ -226,7 +226,7 @@ static void registers_keep_what_is_allowed(void **state)
 	assert_int_equal(reg(0x2800, 4), 0);
 }
 
-static void a_request_is_served_in_the_turn_of_who_kicked(void **state)
+static void a_request_is_served_in_the_notifiers_turn(void **state)
 {
 	drive(0, 2);
 	use_messages(&device);
@@ -375,7 +375,7 @@ static void resets_meanwhile(void)
 	assert_int_equal(dev.resets, 0);
 }
 
-static void a_reset_waits_for_the_turn_and_nobody_for_it(void **state)
+static void a_reset_waits_for_the_turn_and_delays_no_other(void **state)
 {
 	drive(0, 1);
 	offer(0, 0);
@@ -571,13 +571,13 @@ int main(void)
 		TEST(features_that_cannot_be_are_refused),
 		TEST(registers_of_a_queue_that_is_not_there),
 		TEST(registers_keep_what_is_allowed),
-		TEST(a_request_is_served_in_the_turn_of_who_kicked),
+		TEST(a_request_is_served_in_the_notifiers_turn),
 		TEST(all_doors_notify),
 		TEST(the_window_is_checked),
 		TEST(a_turn_ends_by_bytes_or_by_time),
 		TEST(a_chain_may_take_turns),
 		TEST(one_turn_at_a_time),
-		TEST(a_reset_waits_for_the_turn_and_nobody_for_it),
+		TEST(a_reset_waits_for_the_turn_and_delays_no_other),
 		TEST(a_reset_at_every_step),
 		TEST(nothing_is_done_before_it_may),
 		TEST(driver_ok_starts_the_queues),

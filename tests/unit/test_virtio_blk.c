@@ -385,7 +385,7 @@ static void print(const char *fmt, ...)
 	strcat(printed, "\n");
 }
 
-static void people_see_what_it_has_done(void **state)
+static void users_see_what_it_has_done(void **state)
 {
 	fill(DATA, 8192, 0x64);
 	assert_int_equal(request(OUT, 0, 8192), OK);
@@ -447,7 +447,7 @@ int main(void)
 		TEST_RO(a_read_only_disk_takes_no_writes),
 		TEST(a_full_overlay_is_an_error_and_logged_once),
 		TEST(ranges_become_zeros),
-		TEST(people_see_what_it_has_done),
+		TEST(users_see_what_it_has_done),
 		TEST(no_memory_leaves_nothing),
 	};
 

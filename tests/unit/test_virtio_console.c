@@ -111,7 +111,7 @@ static uint32_t got_bytes(uint32_t index)
 	return (uint32_t)peek(USED(0) + 8 + 8ul * index, 4);
 }
 
-static void there_is_none_unless_it_is_wanted(void **state)
+static void a_console_exists_only_if_configured(void **state)
 {
 	const uint32_t before = platform.virtio_count;
 
@@ -123,7 +123,7 @@ static void there_is_none_unless_it_is_wanted(void **state)
 	assert_int_equal(pci_config(0, 4, false, 0), 0x10431af4);
 }
 
-static void what_is_typed_comes_as_it_comes(void **state)
+static void input_is_passed_on_as_it_arrives(void **state)
 {
 	typed = "ab";
 	poll(); /* the driver has no buffer yet: input goes to the UART */
@@ -221,8 +221,8 @@ static void buffers_outside_of_ram_lose_the_device(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(there_is_none_unless_it_is_wanted),
-		TEST(what_is_typed_comes_as_it_comes),
+		TEST(a_console_exists_only_if_configured),
+		TEST(input_is_passed_on_as_it_arrives),
 		TEST(all_of_a_chain_is_shown),
 		TEST(a_full_console_keeps_the_rest),
 		TEST(much_text_takes_turns),

@@ -84,7 +84,7 @@ static void a_buffer_is_filled_and_nothing_behind_it(void **state)
 	assert_int_equal(platform.rng.virtio.counters.bytes, 303);
 }
 
-static void four_gib_get_what_costs_a_moment(void **state)
+static void a_request_of_four_gib_is_cut(void **state)
 {
 	set_desc(DESC(0), 0, 0, 0xffffffff, F_WRITE, 0);
 	set_desc(DESC(0), 1, BUFFER, 64, 0, 0); /* no writable buffer */
@@ -138,7 +138,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(a_buffer_is_filled_and_nothing_behind_it),
-		TEST(four_gib_get_what_costs_a_moment),
+		TEST(a_request_of_four_gib_is_cut),
 		TEST(buffers_outside_of_ram),
 		TEST(a_generator_that_fails_gives_nothing),
 		TEST(a_flood_takes_turns),

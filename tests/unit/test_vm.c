@@ -340,7 +340,7 @@ static void reasons_have_names(void **state)
 }
 
 /* SDM vol. 2, "HLT": an interrupt needs IF; NMI, INIT and SIPI do not. */
-static void what_nothing_can_wake_ends(void **state)
+static void a_vm_that_nothing_can_wake_ends(void **state)
 {
 	static const struct {
 		enum vcpu_run_state first, second;
@@ -415,7 +415,7 @@ int main(void)
 						fake_teardown),
 		cmocka_unit_test_setup_teardown(the_first_reason_counts, fake_setup, fake_teardown),
 		cmocka_unit_test_setup_teardown(reasons_have_names, fake_setup, fake_teardown),
-		cmocka_unit_test_setup_teardown(what_nothing_can_wake_ends, fake_setup,
+		cmocka_unit_test_setup_teardown(a_vm_that_nothing_can_wake_ends, fake_setup,
 						fake_teardown),
 		cmocka_unit_test_setup_teardown(exits_are_counted, fake_setup, fake_teardown),
 	};

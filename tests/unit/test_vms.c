@@ -289,7 +289,7 @@ static void end(enum vm_end_reason reason, const char *detail)
 	strcpy(vm.end_detail, detail);
 }
 
-static void one_waits_for_a_person(void **state)
+static void a_vm_without_autostart_waits_for_a_user(void **state)
 {
 	config.vms[1].autostart = false;
 	assert_int_equal(vms_start(&config), 0);
@@ -337,7 +337,7 @@ static void faults(void **state)
 	assert_int_equal(starts, 1);
 }
 
-static void none_starts(void **state)
+static void no_vm_starts(void **state)
 {
 	start_fails = true;
 	assert_int_equal(vms_start(&config), 0);
@@ -408,7 +408,7 @@ static void policies(void **state)
 	assert_non_null(strstr(fake_log_text(), "vm good: is kept as it ended"));
 }
 
-static void a_kept_vm_waits_for_a_person(void **state)
+static void a_kept_vm_waits_for_a_user(void **state)
 {
 	const struct vms_entry *good = vms_get(1);
 
@@ -442,7 +442,7 @@ static void a_kept_vm_waits_for_a_person(void **state)
 }
 
 /* The last command counts, whatever the VM does meanwhile. */
-static void wishes_are_not_lost(void **state)
+static void commands_are_not_lost(void **state)
 {
 	const struct vms_entry *good = vms_get(1);
 
@@ -594,7 +594,7 @@ static void assert_said_once(const char *words)
 }
 
 /* While no KeyID is free, the VM runs on. */
-static void nobody_is_paused_for_want_of_a_keyid(void **state)
+static void no_vm_is_paused_while_no_keyid_is_free(void **state)
 {
 	config.vms[1].rekey_after_s = 60;
 	(void)vms_start(&config);
@@ -727,7 +727,7 @@ static void an_idle_cpu_works(void **state)
 }
 
 /* A user may end it, or start it again, at any step; the section's policy is not used. */
-static void one_that_loads_is_ended(void **state)
+static void a_vm_that_loads_is_ended(void **state)
 {
 	const struct vms_entry *good = vms_get(1);
 
@@ -770,25 +770,26 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(one_life, setup, fake_teardown),
-		cmocka_unit_test_setup_teardown(one_waits_for_a_person, setup, fake_teardown),
+		cmocka_unit_test_setup_teardown(a_vm_without_autostart_waits_for_a_user, setup,
+						fake_teardown),
 		cmocka_unit_test_setup_teardown(faults, setup, fake_teardown),
-		cmocka_unit_test_setup_teardown(none_starts, setup, fake_teardown),
+		cmocka_unit_test_setup_teardown(no_vm_starts, setup, fake_teardown),
 		cmocka_unit_test_setup_teardown(resets, setup, fake_teardown),
 		cmocka_unit_test_setup_teardown(policies, setup, fake_teardown),
-		cmocka_unit_test_setup_teardown(a_kept_vm_waits_for_a_person, setup, fake_teardown),
-		cmocka_unit_test_setup_teardown(wishes_are_not_lost, setup, fake_teardown),
+		cmocka_unit_test_setup_teardown(a_kept_vm_waits_for_a_user, setup, fake_teardown),
+		cmocka_unit_test_setup_teardown(commands_are_not_lost, setup, fake_teardown),
 		cmocka_unit_test_setup_teardown(keyids_are_counted, setup, fake_teardown),
 		cmocka_unit_test_setup_teardown(crashes_are_bounded, setup, fake_teardown),
 		cmocka_unit_test_setup_teardown(keyids_move, setup, fake_teardown),
 		cmocka_unit_test_setup_teardown(no_keyid_is_left, setup, fake_teardown),
 		cmocka_unit_test_setup_teardown(an_old_key_goes, setup, fake_teardown),
-		cmocka_unit_test_setup_teardown(nobody_is_paused_for_want_of_a_keyid, setup,
+		cmocka_unit_test_setup_teardown(no_vm_is_paused_while_no_keyid_is_free, setup,
 						fake_teardown),
 		cmocka_unit_test_setup_teardown(a_move_ends_with_its_vm, setup, fake_teardown),
 		cmocka_unit_test_setup_teardown(wiping_takes_turns, setup, fake_teardown),
 		cmocka_unit_test_setup_teardown(loading_takes_turns, setup, fake_teardown),
 		cmocka_unit_test_setup_teardown(an_idle_cpu_works, setup, fake_teardown),
-		cmocka_unit_test_setup_teardown(one_that_loads_is_ended, setup, fake_teardown),
+		cmocka_unit_test_setup_teardown(a_vm_that_loads_is_ended, setup, fake_teardown),
 		cmocka_unit_test_setup_teardown(loading_fails, setup, fake_teardown),
 	};
 

@@ -91,7 +91,7 @@ static void test_bridge(void **state)
 	}
 }
 
-static void test_nobody_else(void **state)
+static void test_no_other_function(void **state)
 {
 	for (uint32_t function = 1; function < 65536; function++) {
 		select_register(0x80000000 | function << 8);
@@ -306,7 +306,7 @@ static void accesses_that_are_not_of_one_register_read_ones(void **state)
 	assert_int_equal(written_bytes, 0);
 }
 
-static void the_function_hears_what_was_written(void **state)
+static void the_function_is_notified_of_writes(void **state)
 {
 	config_out(0x42, 2, 1);
 	assert_int_equal(written_at, 0x42);
@@ -476,7 +476,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup(test_probe, setup),
 		cmocka_unit_test_setup(test_bridge, setup),
-		cmocka_unit_test_setup(test_nobody_else, setup),
+		cmocka_unit_test_setup(test_no_other_function, setup),
 		cmocka_unit_test_setup(test_reset, setup),
 		FUNCTION_TEST(the_header_is_what_it_was_made_of),
 		FUNCTION_TEST(all_ones_read_back_as_the_size),
@@ -484,7 +484,7 @@ int main(void)
 		FUNCTION_TEST(parts_of_a_bar_may_be_written),
 		FUNCTION_TEST(a_bar_takes_nothing_from_others),
 		FUNCTION_TEST(accesses_that_are_not_of_one_register_read_ones),
-		FUNCTION_TEST(the_function_hears_what_was_written),
+		FUNCTION_TEST(the_function_is_notified_of_writes),
 		FUNCTION_TEST(the_accessor_knows_no_more_than_is_there),
 		FUNCTION_TEST(what_cannot_be_added_is_refused),
 		FUNCTION_TEST(both_doors_lead_to_one_register),

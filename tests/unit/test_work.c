@@ -52,7 +52,7 @@ static void works_take_turns(void **state)
 	assert_false(work_some());
 }
 
-static void what_waits_is_taken_back(void **state)
+static void a_waiting_work_is_taken_back(void **state)
 {
 	for (unsigned i = 0; i < 3; i++) {
 		give(&jobs[i], 1);
@@ -70,7 +70,7 @@ static void what_waits_is_taken_back(void **state)
 }
 
 /* A work whose step is running is not taken back; its owner must wait. */
-static void what_is_under_way_is_not(void **state)
+static void a_running_work_is_not_taken_back(void **state)
 {
 	give(&jobs[0], 2);
 	give(&jobs[1], 1);
@@ -85,7 +85,7 @@ static void what_is_under_way_is_not(void **state)
 }
 
 /* A CPU other than the first kicks the first when a work is done, and not before. */
-static void the_boot_processor_hears_of_an_end(void **state)
+static void the_boot_processor_is_kicked_at_an_end(void **state)
 {
 	fake_set_cpu_count(2);
 	give(&jobs[0], 2);
@@ -104,11 +104,11 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(works_take_turns, fake_setup, fake_teardown),
-		cmocka_unit_test_setup_teardown(what_waits_is_taken_back, fake_setup,
+		cmocka_unit_test_setup_teardown(a_waiting_work_is_taken_back, fake_setup,
 						fake_teardown),
-		cmocka_unit_test_setup_teardown(what_is_under_way_is_not, fake_setup,
+		cmocka_unit_test_setup_teardown(a_running_work_is_not_taken_back, fake_setup,
 						fake_teardown),
-		cmocka_unit_test_setup_teardown(the_boot_processor_hears_of_an_end, fake_setup,
+		cmocka_unit_test_setup_teardown(the_boot_processor_is_kicked_at_an_end, fake_setup,
 						fake_teardown),
 	};
 
