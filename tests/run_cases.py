@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """run_cases.py [--group GROUP] [NAME...]: runs the cases of tests/cases.toml on emulated machines.
 
-Each case gets a folder with its stick and what came of it. Two run at a time. At the end stand the
-ten slowest and, alone on the last line, "N passed, N failed". What a case may say is in README.md.
+Each case has a folder with its stick and its results. Two cases run at a time. At the end are
+the ten slowest and, on the last line, "N passed, N failed". README.md describes the keys of a
+case.
 """
 import argparse
 import concurrent.futures
@@ -35,16 +36,16 @@ KEYS = {"name", "group", "matrix", "machine", "cpus", "mem", "cpu", "features", 
 DEFAULTS = {"group": "test", "machine": "bochs", "cpus": 1, "mem": 1024, "status": 0,
             "timeout": 240, "files": {}, "expect": [], "bounds": [], "same": [], "screen": [],
             "end": "power-off"}
-# What no serial line may hold, whatever the case expects.
+# Text that no serial output may contain, whatever the case expects.
 FORBID = [r"^(\[\S+\] )?(FAIL|ERROR|SKIP)\b", r"Umbra stopped", r"\bpanic\b", r"Kernel panic"]
-# Nor these, unless the same kernel says them on the same machine without Umbra.
+# Forbidden too, unless the same kernel prints it on the same machine without Umbra.
 COMPLAINTS = [r"BUG:", r"WARNING: CPU", r"unchecked MSR access", r"Call Trace",
               r"Unhandled|unhandled", r"rcu: INFO", r"blocked for more than",
               r"clocksource .* unstable", r"nobody cared"]
 TAIL_LINES = 25
 REPORT_LINES = 10
 printing = threading.Lock()
-asking = threading.Lock()  # of the oracle: one boots at a time
+asking = threading.Lock()  # for the oracle: only one machine boots at a time
 
 
 class CaseError(Exception):
@@ -52,7 +53,7 @@ class CaseError(Exception):
 
 
 def expand(case, confs):
-    """A case with a matrix stands for one case of each combination; conf may name a shared text."""
+    """Makes a case for each combination of the matrix; conf may name a shared text."""
     matrix = case.pop("matrix", {})
     if case.get("conf") in confs:
         case["conf"] = confs[case["conf"]]
@@ -81,15 +82,15 @@ def expand(case, confs):
             if isinstance(filled.get(key), str):
                 filled[key] = int(filled[key])
         for key in ("budget", "bounds"):
-            if isinstance(filled.get(key), dict):  # by a word of the matrix
+            if isinstance(filled.get(key), dict):  # selected by a word of the matrix
                 fits = [filled[key][word] for word in words.values() if word in filled[key]]
                 filled[key] = (fits or [filled[key]["other"]])[0]
         yield filled
 
 
 def check_patterns(case, path):
-    """No pattern begins with a number that may be the end of another: "0 in clear" is in "80 in
-    clear". Nor does a part of one behind anything."""
+    """A pattern that begins with a number would also match the end of another: "0 in clear" is in
+    "80 in clear". The same is true for a part of a pattern that follows a gap."""
     bounds = [rule[0] for rule in case["bounds"]]
     for pattern in case["expect"] + case.get("errors", []) + bounds:
         if re.search(r"(^|\.\*\??|\)\*\??)\(?[0-9]", pattern):
@@ -104,7 +105,7 @@ def load_cases(path):
         unknown = raw.keys() - KEYS
         if unknown:
             raise CaseError(f"{path}: case {raw.get('name')}: unknown key {sorted(unknown)}")
-        if raw.get("reports") == []:  # it would let every report pass
+        if raw.get("reports") == []:  # it would accept every report
             raise CaseError(f"{path}: case {raw.get('name')}: reports is empty")
         for case in expand(raw, document["conf"]):
             cases.append({**DEFAULTS, **case})
@@ -123,7 +124,7 @@ class Runner:
         self.third = pathlib.Path(options.build) / "third"
 
     def source(self, spec):
-        """The bytes or the file that a `files` entry names: KIND:REST."""
+        """The bytes or the file for a `files` entry, KIND:REST."""
         kind, _, rest = spec.partition(":")
         if kind == "kernel":
             return self.third / "kernel" / rest / "vmlinuz"
@@ -135,9 +136,9 @@ class Runner:
             return pathlib.Path(self.options.guests) / f"{rest}.bin"
         if kind == "text":
             return rest.encode()
-        if kind == "markers":  # markers:FIRST:COUNT, marked pages
+        if kind == "markers":  # markers:FIRST:COUNT: marked pages
             return markers.pages(*map(int, rest.split(":")))
-        if kind == "cut":  # cut:BYTES:SPEC, the first BYTES of it
+        if kind == "cut":  # cut:BYTES:SPEC: the first BYTES of SPEC
             size, _, inner = rest.partition(":")
             data = self.source(inner)
             return (data if isinstance(data, bytes) else data.read_bytes())[:int(size)]
@@ -187,7 +188,7 @@ class Runner:
         return [f"{key}={value}" for key, value in words.items()] + case.get("knobs", "").split()
 
     def run(self, case):
-        """Runs one case; returns (problems, instructions or None, lines to be shown)."""
+        """Runs one case; returns (problems, instructions or None, lines to show)."""
         folder = pathlib.Path(self.options.out).resolve() / case["name"]
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
@@ -211,7 +212,7 @@ class Runner:
         if result.exists() and end != case["end"] != "any":
             problems.append(f"the machine ended by {end}, not {case['end']}")
         problems += check_budget(case, count)
-        record = folder / "out" / "tme.log"  # what the strict machine reports
+        record = folder / "out" / "tme.log"  # the reports of the strict machine
         if record.exists():
             problems += check_reports(case, record.read_text())
         if result.exists():
@@ -226,8 +227,8 @@ class Runner:
         return problems, count, said
 
     def oracle(self, case):
-        """A function that says whether a line of the serial log is a complaint which the case's own
-        kernels make without Umbra, too. Stock kernels change; only what is added counts."""
+        """Returns a function: is a line of the serial log a complaint that the case's kernels also
+        print without Umbra? Stock kernels change; only further complaints count."""
         kernels = {spec for spec in case["files"].values()
                    if isinstance(spec, str) and spec.startswith("kernel:")}
         if case.get("bare") or case["machine"] != "bochs":
@@ -239,7 +240,7 @@ class Runner:
         return is_known
 
     def bare_lines(self, case, kernel):
-        """What this kernel says on the case's machine without Umbra: booted once, then kept."""
+        """The output of this kernel on the case's machine without Umbra: booted once, then kept."""
         image = self.source(kernel).read_bytes()
         machine = {key: case[key] for key in ("cpus", "cpu", "features") if key in case}
         words = hashlib.sha256(image + repr(machine).encode()).hexdigest()
@@ -250,7 +251,7 @@ class Runner:
         return set(path.read_text(encoding="utf-8").splitlines())
 
     def boot_bare(self, machine, image, path):
-        """The same kernel with the initramfs that prints the kernel's complaints."""
+        """Boots the same kernel with the initramfs that prints the kernel's complaints."""
         folder = path.with_suffix(".boot")
         shutil.rmtree(folder, ignore_errors=True)
         esp = folder / "esp"
@@ -278,14 +279,14 @@ class Runner:
 
 
 def normal(line):
-    """A line of a kernel without what differs between two boots: who says it, times, numbers."""
+    """A kernel's line without the parts that differ between two boots: sender, times, numbers."""
     line = re.sub(r"^(\[[a-z0-9]+\] )?(umbra-work: \w+: )?(kernel: )?(<\d+>)?", "", line)
     line = re.sub(r"^\[ *\d+\.\d+\] ", "", line)
     return re.sub(r"\b(0x)?[0-9a-f]*[0-9][0-9a-f]*\b", "N", line).strip()
 
 
 def repeat(rules):
-    """What is to be typed, with "N * RULE" N times."""
+    """The rules for typing, with "N * RULE" repeated N times."""
     for rule in rules:
         match = re.fullmatch(r"(?:([0-9]+) \* )?(.*)", rule, re.S)
         yield from [match[2]] * int(match[1] or 1)
@@ -343,8 +344,8 @@ def check_text(case, text, is_known=lambda line: False):
 
 
 def check_errors(case, text):
-    """Errors of Umbra's, an odd end of a VM among them, that no pattern of the case is about.
-    Registers come before the sentence that says why; behind a panic comes more."""
+    """Errors of Umbra, including an unexpected end of a VM, that no pattern of the case matches.
+    Registers are logged before the sentence with the reason; after a panic more lines follow."""
     patterns = case["expect"] + case.get("errors", []) + [rule[0] for rule in case["bounds"]]
     patterns += [part for rule in case["same"] for part in rule[:2]]
     if any("PANIC" in pattern for pattern in patterns):
@@ -355,8 +356,9 @@ def check_errors(case, text):
 
 
 def is_about(pattern, line, text):
-    """Whether the pattern is found in the line, or would not be found as often without it: one
-    that spans many lines says nothing of those in its gaps. Of "{N}" at its end one is enough."""
+    """Does the pattern match in the line, or match less often without the line? A pattern that
+    spans many lines does not expect the lines in its gaps. For "{N}" at its end one match is
+    enough."""
     once = re.sub(r"\{[0-9,]+\}$", "", pattern)
     if re.search(once, line[0], re.M):
         return True
@@ -367,13 +369,13 @@ def is_about(pattern, line, text):
 
 
 def lines_with(pattern, text):
-    """The lines of the text in which the pattern is found."""
+    """The lines of the text in which the pattern matches."""
     for match in re.finditer(pattern, text, re.M):
         yield text[text.rfind("\n", 0, match.start()) + 1:].split("\n", 1)[0]
 
 
 def read_result(text):
-    """Retired instructions of all CPUs at the end, halts not counted; and how the machine ended."""
+    """Retired instructions of all CPUs at the end, without halts; and how the machine ended."""
     count = end = None
     for line in text.splitlines():
         words = line.split()
@@ -385,7 +387,7 @@ def read_result(text):
 
 
 def check_reports(case, text):
-    """The strict machine reports nothing, or what a control expects."""
+    """The strict machine must report nothing, or what a control expects."""
     if "reports" not in case:
         return text.splitlines()[:REPORT_LINES]
     return [f"the machine does not report {pattern}" for pattern in case["reports"]
@@ -393,7 +395,7 @@ def check_reports(case, text):
 
 
 def check_left(case, text):
-    """Lines that are dirty under a KeyID other than 0 when the machine is off, or was reset."""
+    """Cache lines dirty under KeyIDs other than 0 when the machine is off, or was reset."""
     figures = {key: int(value) for key, value in re.findall(r"^(dirty|lost) (\d+)$", text, re.M)}
     clean = case["end"] == "power-off" and not case.get("bare")
     left = case.get("left", "none" if clean else "any")
@@ -404,13 +406,13 @@ def check_left(case, text):
 
 
 def figure(section, what):
-    """So much of it in all CPUs since power-on: "retired" and the like, or exits of one reason."""
+    """The count for all CPUs since power-on: "retired" and the like, or exits for one reason."""
     return sum(cpu[what] if what in cpu else section["exits"].get(number, {}).get(what, 0)
                for number, cpu in section["cpus"].items())
 
 
 def check_even(case, text, said):
-    """Spans of the run, each from one mark to another, in which as much of something happens."""
+    """Compares the counts in spans of the run, each from one mark to another."""
     problems = []
     marks = {section["text"]: section for section in parse_result(text)}
     for rule in case.get("even", []):
@@ -450,7 +452,7 @@ def check_screen(case, folder, font):
 
 
 def run_command(case, folder, options):
-    """A command that a person would type, and what is typed into it: (wait for, then type)."""
+    """Runs a command as a user would type it, with a dialog: (wait for, then type)."""
     command = case["command"].replace("{out}", str(folder)).replace("{o}", options.product)
     deadline = time.monotonic() + case["timeout"]
     env = {key: value for key, value in os.environ.items()
@@ -538,7 +540,7 @@ def main():
         cases = [case for case in cases if case["group"] == options.group]
     if not cases:
         sys.exit("cases: none is called so")
-    cases.sort(key=lambda case: -case["timeout"])  # long ones first: shorter in all
+    cases.sort(key=lambda case: -case["timeout"])  # long cases first: a shorter run
     runner = Runner(options)
     done = []
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Reads the text on a picture of the screen console: every cell is compared with the glyphs of the
-very font that drew it, so that what is read is what stands there.
+"""Reads the text in a picture of the screen console: compares every cell with the glyphs of the
+font that drew it, so the result is exactly the text on the screen.
 
 screen.py PICTURE.png FONT.psf prints the text.
 """
@@ -12,7 +12,7 @@ GLYPH_WIDTH = 8
 
 
 def load_font(path):
-    """Glyph rows (bytes) -> character. PSF version 1 with its Unicode table."""
+    """Reads a font: glyph rows (bytes) -> character. PSF version 1 with its Unicode table."""
     with open(path, "rb") as file:
         data = file.read()
     if data[:2] != b"\x36\x04":
@@ -61,7 +61,7 @@ def unfilter(kind, line, above, step):
 
 
 def load_picture(path):
-    """An RGB or RGBA PNG file -> (width, height, rows of 0 and 1): bright pixels are 1."""
+    """Reads an RGB or RGBA PNG file: returns (width, height, rows of bits); bright pixels are 1."""
     with open(path, "rb") as file:
         data = file.read()
     if data[:8] != b"\x89PNG\r\n\x1a\n":
@@ -101,7 +101,7 @@ def cells(picture, glyph_height, dx, dy):
 
 
 def read(picture_path, font_path):
-    """The text of the picture, for the position of the grid where most glyphs are known."""
+    """The text of the picture, with the grid at the position where most glyphs are recognised."""
     glyphs, glyph_height = load_font(font_path)
     picture = load_picture(picture_path)
     best, best_known = "", -1

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""tally.py OUT PART=STATUS...: counts what `make test` or `make soak` ran.
+"""tally.py OUT PART=STATUS...: counts the results of `make test` or `make soak`.
 
-The last line is "N passed, N failed".
-A part is a goal of make, STATUS how that ended. It counts as what it left in OUT/tally/PART
-("PASSED FAILED"); unit tests and fuzzers as their logs and stamps say; else as one test. A part
-that ended badly and names no failure, for example because something did not build, has one.
+The last line is "N passed, N failed". A part is a goal of make, STATUS its exit status. Its
+numbers come from the file OUT/tally/PART ("PASSED FAILED"), for unit tests and fuzzers from
+their logs and stamps; any other part counts as one test. A part that failed but reports no
+failure, for example because something did not build, counts as one failure.
 """
 
 import pathlib
@@ -14,7 +14,7 @@ import sys
 
 
 def count_units(out):
-    """Tests of all host programs: by cmocka's words, or one for a program that says none."""
+    """Tests of all host programs: cmocka's numbers, or one for a program without numbers."""
     passed = failed = 0
     for log in sorted((out / "unit").glob("*.passed.log")):
         text = log.read_text(errors="replace")
@@ -29,14 +29,14 @@ def count_units(out):
 
 
 def not_run(out):
-    """What unit tests leave out because this host's CPU lacks it."""
+    """The tests that unit tests left out because this host's CPU lacks a feature."""
     for log in sorted((out / "unit").glob("*.passed.log")):
         for line in re.findall(r"^not run: (.*)", log.read_text(errors="replace"), re.M):
             yield f"{log.name.split('.')[0]}: {line}"
 
 
 def count_fuzzers(out):
-    """One for each that ran."""
+    """One for each fuzzer that ran."""
     logs = list((out / "fuzz").glob("*.passed.log"))
     passed = sum(log.with_suffix("").exists() for log in logs)
     return passed, len(logs) - passed
