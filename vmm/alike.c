@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The words in which one CPU may differ from another, in one table. Written while CPUs start, one
- * after the other, and only read from then on: no lock.
+ * A table of the words that are compared between CPUs. Written while CPUs start, one after the
+ * other, and only read afterwards: no lock.
  */
 #include "vmm/alike.h"
 
@@ -16,12 +16,12 @@ enum { EAX, EBX, ECX, EDX, MSR };
 
 enum rule {
 	SAME,
-	ALL_OF,	     /* every bit that the boot processor has */
-	NONE_BEYOND, /* no bit that it has not */
-	FEATURES,    /* ALL_OF; and what guests see is what all have */
+	ALL_OF,	     /* must have every bit that the boot processor has */
+	NONE_BEYOND, /* must not have a bit that the boot processor lacks */
+	FEATURES,    /* ALL_OF; and guests see the bits that all CPUs have */
 };
 
-#define GUESTS 0	  /* the mask is what guests may see */
+#define GUESTS 0	  /* the mask is cpuid_guest_mask */
 #define MODEL  0x0fff0ff0 /* CPUID.1:EAX without the stepping */
 #define EPT_USED                                                                         \
 	(EPT_CAP_EXEC_ONLY | EPT_CAP_WALK_4 | EPT_CAP_WB | EPT_CAP_2M | EPT_CAP_1G |     \
@@ -63,7 +63,7 @@ static const struct word {
 };
 
 static uint64_t boot_cpu[ARRAY_COUNT(words)];
-static bool some_have_more; /* of FEATURES */
+static bool some_have_more; /* for words of kind FEATURES */
 static struct flaw_facts flaws;
 
 static uint64_t read_word(const struct word *word)
@@ -72,7 +72,7 @@ static uint64_t read_word(const struct word *word)
 	uint64_t value;
 
 	if (word->reg == MSR) {
-		(void)msr_read_safe(word->index, &value); /* 0 when there is none */
+		(void)msr_read_safe(word->index, &value); /* 0 if it does not exist */
 	} else {
 		struct cpuid_regs r = cpu_cpuid(word->index, word->subleaf);
 		const uint32_t regs[] = { r.eax, r.ebx, r.ecx, r.edx };

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The APIC-access page: in the EPT while all vCPUs are in xAPIC mode. Lock: gmem.lock. */
+/* The APIC-access page: it is in the EPT while all vCPUs are in xAPIC mode. Lock: gmem.lock. */
 #include "vmm/apic_page.h"
 
 #include "ept/ept.h"
@@ -37,7 +37,7 @@ void apic_page_mode_changed(struct vm *vm, enum vcpu_apic_mode from, enum vcpu_a
 		vm->apic_away++;
 	}
 	if (vm->apic_mapped) {
-		/* One 4-KiB leaf: nothing to split, so nothing can fail. */
+		/* One 4-KiB leaf: no split is needed, so this cannot fail. */
 		CHECK(ept_unmap(&vm->gmem.root, gpa(VM_APIC_BASE), PAGE_SIZE) == 0);
 		vm->apic_mapped = false;
 		ept_tlb_shootdown(&vm->gmem.root);
@@ -45,7 +45,7 @@ void apic_page_mode_changed(struct vm *vm, enum vcpu_apic_mode from, enum vcpu_a
 	lock_drop(&vm->gmem.lock);
 }
 
-/* Never written: an access exits or is virtualised. */
+/* The page's memory is never used: the CPU exits or virtualises an access. */
 static bool map(struct vm *vm)
 {
 	struct keyed_frame page = keyid_unpack(page_hpa(vm->apic_access_page).v);
@@ -69,7 +69,7 @@ bool apic_page_map(struct vm *vm, enum vcpu_apic_mode mode)
 	if (!vm->apic_mapped && vm->apic_away == 0) {
 		vm->apic_mapped = map(vm);
 	}
-	mapped = vm->apic_mapped; /* maybe by another vCPU */
+	mapped = vm->apic_mapped; /* perhaps by another vCPU */
 	lock_drop(&vm->gmem.lock);
 	return mapped;
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Compiled to assembly alone: its marked lines become vmm/asm_offsets.inc for NASM. */
+/* Only compiled to assembly: its marked lines become vmm/asm_offsets.inc for NASM. */
 #include "vmm/vcpu_priv.h"
 #include "vmm/vmcs_fields.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What one CPU asks of a vCPU that another CPU runs: to look up, to take an NMI, INIT or SIPI, to
- * log its registers, to stop because its VM ends. The protocol is in attention.h. No locks.
+ * Requests of a CPU to a vCPU that another CPU runs: check pending events, take an NMI, INIT or
+ * SIPI, log the registers, stop because the VM ends. attention.h describes the protocol. No locks.
  */
 #include "vmm/attention.h"
 
@@ -11,7 +11,7 @@
 
 static void kick(struct vcpu *vcpu, uint32_t before)
 {
-	/* One interrupt is enough until its CPU has looked. */
+	/* One interrupt is enough until the other CPU has checked. */
 	if ((before & ATTENTION_KICKED) == 0) {
 		sched_kick(vcpu);
 	}
@@ -33,7 +33,7 @@ void vcpu_ask_dump(struct vcpu *vcpu)
 	kick(vcpu, attention_set(vcpu, ATTENTION_DUMP | ATTENTION_KICKED));
 }
 
-/* On its own CPU, so no interrupt: who halts now looks again. */
+/* Needs no interrupt, because it runs on the vCPU's own CPU: before it halts it checks again. */
 void vcpu_add_work(struct vcpu *vcpu)
 {
 	(void)attention_set(vcpu, ATTENTION_WORK | ATTENTION_KICKED);
@@ -44,7 +44,7 @@ void vcpu_init_signal(struct vcpu *vcpu)
 	const uint32_t sipi = ATTENTION_SIPI | ATTENTION_SIPI_VECTOR;
 	uint32_t old = atomic_load_relaxed(&vcpu->attention);
 
-	/* A SIPI from before the INIT is lost. */
+	/* A SIPI that was sent before the INIT is lost. */
 	while (!atomic_cas(&vcpu->attention, &old,
 			   (old & ~sipi) | ATTENTION_INIT | ATTENTION_KICKED)) {
 	}
@@ -59,7 +59,7 @@ void vcpu_sipi(struct vcpu *vcpu, uint8_t vector)
 
 	do {
 		if ((old & ATTENTION_SIPI) != 0) {
-			return; /* the first one counts */
+			return; /* only the first one counts */
 		}
 	} while (!atomic_cas(&vcpu->attention, &old, old | bits));
 	kick(vcpu, old);
@@ -93,8 +93,9 @@ void vm_check_halted(struct vm *vm)
 	for (uint32_t i = 0; i < vm->vcpu_count; i++) {
 		const struct vcpu *vcpu = vm->vcpus[i];
 		/*
-		 * In this order: who takes what is on its way stores VCPU_RUNNABLE first. The other
-		 * way round neither would be seen of one that wakes between the two looks.
+		 * The order matters: a CPU that takes a request first stores VCPU_RUNNABLE, then
+		 * clears the request. If this function read the states first, it could miss both
+		 * for a vCPU that wakes in between.
 		 */
 		bool comes = attention_has(vcpu, ATTENTION_NMIS | ATTENTION_INIT | ATTENTION_SIPI);
 		enum vcpu_run_state state = __atomic_load_n(&vcpu->state, __ATOMIC_SEQ_CST);

@@ -1,28 +1,30 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What a vCPU has to look at before it is entered: one word with named bits. Any CPU sets bits, and
- * the vCPU's own CPU alone clears them. Who sets a bit for a vCPU that another CPU runs sets
- * ATTENTION_KICKED with it, after all that the bit is about was stored; the one who finds that bit
- * clear sends the CPU an interrupt. The CPU clears ATTENTION_KICKED and looks then, with interrupts
- * off from the look to VM entry or HLT. Both are full barriers, so nothing is missed.
+ * What a vCPU must check before it is entered: one word with named bits. Any CPU sets bits; only
+ * the vCPU's own CPU clears them. A CPU that sets a bit for a vCPU on another CPU first stores all
+ * data that belongs to the bit, and sets ATTENTION_KICKED with it. If ATTENTION_KICKED was clear,
+ * it sends the other CPU an interrupt. That CPU clears ATTENTION_KICKED and then checks the bits,
+ * with interrupts off from the check to VM entry or HLT. Both operations are full barriers, so no
+ * request is missed.
  *
- * Public are vcpu_kick, vcpu_nmi, vcpu_init_signal, vcpu_sipi, vcpu_ask_dump and vcpu_add_work
- * (vcpu.h), and vm_end (vm.h).
+ * The public functions are vcpu_kick, vcpu_nmi, vcpu_init_signal, vcpu_sipi, vcpu_ask_dump and
+ * vcpu_add_work (vcpu.h), and vm_end (vm.h).
  */
 #ifndef UMBRA_VMM_ATTENTION_H
 #define UMBRA_VMM_ATTENTION_H
 
 #include "vmm/vcpu.h"
 
-/* For the run loop, before each entry. */
-#define ATTENTION_KICKED   (1u << 0) /* by another CPU: take the requests, ask the hooks */
-#define ATTENTION_EVENTS   (1u << 1) /* ask the hooks for interrupts and deadlines */
-#define ATTENTION_CONTROLS (1u << 2) /* APIC mode, EOI-exit bitmap or TSC offset: to the VMCS */
-#define ATTENTION_WORK	   (1u << 3) /* it has device work left (vm_hooks.work) */
+/* Checked by the run loop before each entry. */
+#define ATTENTION_KICKED (1u << 0) /* set by another CPU: take the requests, call the hooks */
+#define ATTENTION_EVENTS (1u << 1) /* call the hooks for interrupts and deadlines */
+/* APIC mode, EOI-exit bitmap or TSC offset must go to the VMCS. */
+#define ATTENTION_CONTROLS (1u << 2)
+#define ATTENTION_WORK	   (1u << 3) /* device work is left (vm_hooks.work) */
 /* All of these. */
 #define ATTENTION_ENTRY (ATTENTION_KICKED | ATTENTION_EVENTS | ATTENTION_CONTROLS | ATTENTION_WORK)
 
-/* Requests, taken after a kick. INIT comes before a SIPI that is set too. */
+/* Requests, which are taken after a kick. If INIT and SIPI are set, INIT comes first. */
 #define ATTENTION_INIT		    (1u << 4)
 #define ATTENTION_SIPI		    (1u << 5) /* with the vector in bits 31:24 */
 #define ATTENTION_DUMP		    (1u << 6)
@@ -32,14 +34,17 @@
 	(ATTENTION_INIT | ATTENTION_SIPI | ATTENTION_DUMP | ATTENTION_SIPI_VECTOR)
 
 /*
- * One bit for each NMI that waits. A CPU takes one and latches another while it handles it;
- * whatever came before it took the first was two at most, then.
+ * One bit for each pending NMI. A CPU handles one NMI and latches one more meanwhile, so at most
+ * two are pending before the first is taken.
  */
 #define ATTENTION_NMI	     (1u << 7)
 #define ATTENTION_SECOND_NMI (1u << 8)
 #define ATTENTION_NMIS	     (ATTENTION_NMI | ATTENTION_SECOND_NMI)
 
-/* Returns the bits that were set before. Any CPU; one that does not run the vCPU kicks it too. */
+/*
+ * Returns the bits that were set before. Any CPU; a CPU that does not run the vCPU must kick it,
+ * too.
+ */
 static inline uint32_t attention_set(struct vcpu *vcpu, uint32_t bits)
 {
 	return atomic_or(&vcpu->attention, bits);
@@ -51,31 +56,30 @@ static inline uint32_t attention_clear(struct vcpu *vcpu, uint32_t bits)
 	return atomic_and(&vcpu->attention, ~bits);
 }
 
-/* The bits that are set now, of these. Any CPU. */
+/* Which of these bits are set now. Any CPU. */
 static inline uint32_t attention_has(const struct vcpu *vcpu, uint32_t bits)
 {
 	return atomic_load(&vcpu->attention) & bits;
 }
 
-/* One more NMI. Any CPU, which kicks the vCPU then. */
+/* Adds one pending NMI. Any CPU, which then kicks the vCPU. */
 static inline void attention_latch_nmi(struct vcpu *vcpu)
 {
 	if ((attention_set(vcpu, ATTENTION_NMI) & ATTENTION_NMI) != 0) {
-		(void)attention_set(vcpu,
-				    ATTENTION_SECOND_NMI); /* if there is a third, it is lost */
+		(void)attention_set(vcpu, ATTENTION_SECOND_NMI); /* a third NMI is lost */
 	}
 }
 
 /*
- * As vcpu_kick, and sends the interrupt even if a kick is on its way already. While a VM is paused
- * nobody takes the kicks of its vCPUs, so vcpu_kick, which sends one interrupt for all of them,
- * would send none. Any CPU.
+ * As vcpu_kick, but sends the interrupt even if a kick is pending. While a VM is paused no CPU
+ * takes the kicks of its vCPUs. vcpu_kick sends one interrupt for all pending kicks, so it would
+ * then send none. Any CPU.
  */
 void vcpu_rouse(struct vcpu *vcpu);
 
 /*
- * Ends the VM if no vCPU can run again: each halts with interrupts off or waits for SIPI, and no
- * NMI, INIT or SIPI is on its way. Any CPU, after it stored the state of its own vCPU.
+ * Ends the VM if no vCPU can ever run again: each halts with interrupts off or waits for SIPI, and
+ * no NMI, INIT or SIPI is pending. Any CPU, after it stored the state of its own vCPU.
  */
 void vm_check_halted(struct vm *vm);
 

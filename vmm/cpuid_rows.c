@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * CPUID policy: which bits of the processor's features a guest sees. A leaf without a row reads
- * zero, a bit that is not in its row's mask is hidden. Visible is only what works in a guest, with
- * its state kept apart for each vCPU. Tables are const.
+ * zero; a bit that is not in its row's mask is hidden. A feature is visible only if it works in a
+ * guest and its state is separate for each vCPU. The tables are const.
  */
 #include "vmm/cpuid_rows.h"
 

@@ -11,18 +11,18 @@
 enum cpuid_row_kind {
 	CPUID_ABSENT,
 	CPUID_SHOWN,
-	CPUID_SHOWN_SUBLEAF_0, /* the others read zero */
+	CPUID_SHOWN_SUBLEAF_0, /* other subleaves read zero */
 };
 
 struct cpuid_row {
 	uint8_t kind;	  /* enum cpuid_row_kind */
-	bool changes;	  /* depends on the guest's state: not to be cached */
+	bool changes;	  /* depends on the guest's state, so it must not be cached */
 	uint32_t mask[4]; /* of EAX, EBX, ECX, EDX */
 };
 
 /*
- * The row of a leaf, or NULL: it reads zero. Beyond its last basic leaf, max_basic, a CPU repeats
- * that one, which means nothing.
+ * The row of a leaf, or NULL: it reads zero. For a leaf beyond max_basic a CPU returns its last
+ * basic leaf, so such a leaf has no row.
  */
 const struct cpuid_row *cpuid_row(uint32_t leaf, uint32_t max_basic);
 

@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Device memory by address: the range that was found last, the APIC, the bus. No lock. */
+/*
+ * Device memory by address: first the range that was found last, then the APIC, then the bus. No
+ * lock.
+ */
 #include "vmm/device_access.h"
 
 #include "vmm/attention.h"
 #include "vmm/vcpu_priv.h"
 
-/* Not the device that was touched last. */
+/* For a device other than the last one. */
 static __attribute__((noinline)) void find_and_access(struct vcpu *vcpu, gpa_t gpa,
 						      struct io_access *access)
 {
@@ -21,7 +24,7 @@ static __attribute__((noinline)) void find_and_access(struct vcpu *vcpu, gpa_t g
 	if (range != NULL) {
 		vcpu->priv->device_range = range;
 	}
-	/* What nobody owns reads all ones and takes writes, as on a bus. */
+	/* An address without a device reads all ones and ignores writes, as on a bus. */
 	iobus_memory_access(&vcpu->vm->iobus, gpa.v, vcpu, access);
 }
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Fetches, decodes (or finds in the cache) and does an instruction on device memory. Nothing here
- * trusts the guest: an instruction may change between the CPU's look at it and ours. It is done for
- * what it is now, at the address that the exit reported, when the CPU would allow just that.
+ * Fetches, decodes (or finds in the cache) and executes an instruction on device memory. Nothing
+ * here trusts the guest: the instruction may have changed since the CPU read it. It is executed as
+ * it is now, at the address that the exit reported, if the CPU would allow exactly that access.
  */
 #include "vmm/emul.h"
 #include "vmm/base/err.h"
@@ -13,18 +13,21 @@
 #include "vmm/operand.h"
 #include "vmm/vcpu_priv.h"
 
-/* Beside GMEM_ACCESS_READ and GMEM_ACCESS_WRITE in emul_slot.kind: string_sides looks closer. */
+/*
+ * In addition to GMEM_ACCESS_READ and GMEM_ACCESS_WRITE in emul_slot.kind: string_sides checks
+ * more.
+ */
 #define EMUL_STRING BIT(7)
 
-/* One instruction on its way. */
+/* One instruction while it is executed. */
 struct emul {
 	struct vcpu *vcpu;
 	struct gmem *gmem;
 	struct gwalk_mode mode;
 	unsigned bits;
 	gpa_t gpa;
-	struct operand operand; /* at gpa, where the exit alone does not say all of it */
-	bool crosses;		/* the operand is in two pages: `operand` counts */
+	struct operand operand; /* at gpa, if the exit alone does not describe all of it */
+	bool crosses;		/* the operand is in two pages: `operand` is valid */
 	const struct emul_access *access;
 	struct gwalk_fault *fault;
 };
@@ -71,7 +74,7 @@ static uint64_t get_source(const struct emul *e, const struct emul_insn *insn)
 	return (insn->has_imm ? insn->imm : get_reg(e, insn)) & operand_mask(insn->size);
 }
 
-/* A 32-bit result clears the upper half, smaller ones leave the rest as it was. */
+/* A 32-bit result clears the upper half; smaller ones leave the rest unchanged. */
 static inline void set_reg(const struct emul *e, const struct emul_insn *insn, unsigned size,
 			   uint64_t value)
 {
@@ -150,7 +153,10 @@ static void step(const struct emul *e, const struct emul_insn *insn, unsigned re
 	set_address_reg(e, insn, reg, down ? at - insn->size : at + insn->size);
 }
 
-/* The memory that RSI (read) or RDI (written) points to. EMUL_RETRY: the exit was not for it. */
+/*
+ * The memory that RSI (read) or RDI (written) points to. EMUL_RETRY: the exit was not for this
+ * instruction.
+ */
 static enum emul_outcome string_side(const struct emul *e, const struct emul_insn *insn,
 				     bool source, struct operand *out)
 {
@@ -164,7 +170,9 @@ static enum emul_outcome string_side(const struct emul *e, const struct emul_ins
 	return (e->access->kind & kind) != 0 && operand_holds(out, e->gpa) ? EMUL_DONE : EMUL_RETRY;
 }
 
-/* Both sides before the first byte moves. One of them is a device, the other may be RAM. */
+/*
+ * Finds both operands before the first byte moves. One of them is a device; the other may be RAM.
+ */
 static enum emul_outcome string_sides(const struct emul *e, const struct emul_insn *insn,
 				      struct operand *from, struct operand *to)
 {
@@ -182,7 +190,10 @@ static enum emul_outcome string_sides(const struct emul *e, const struct emul_in
 	return source == EMUL_DONE || target == EMUL_DONE ? EMUL_DONE : EMUL_RETRY;
 }
 
-/* One round. The next, if there is one, faults again: interrupts come in between as on a CPU. */
+/*
+ * Does one iteration. The next one, if any, faults again, so interrupts can come in between as on a
+ * CPU.
+ */
 static enum emul_outcome do_string(const struct emul *e, const struct emul_insn *insn)
 {
 	uint64_t count = insn->rep ? get_address_reg(e, insn, GPR_RCX) : 1;
@@ -191,7 +202,7 @@ static enum emul_outcome do_string(const struct emul *e, const struct emul_insn 
 	uint64_t value;
 
 	if (count == 0) {
-		return EMUL_RETRY; /* it would not have touched memory */
+		return EMUL_RETRY; /* it would not have accessed memory */
 	}
 	sides = string_sides(e, insn, &from, &to);
 	if (sides != EMUL_DONE) {
@@ -214,10 +225,10 @@ static enum emul_outcome do_string(const struct emul *e, const struct emul_insn 
 }
 
 /*
- * The CPU checked the guest's rights to the bytes that begin at gpa, up to the page's end, for the
- * exit's kind of access. When the instruction needs more than that, which one that was changed
- * meanwhile may, the guest's tables are asked. An exit for the APIC's page gives no linear address;
- * there the kernel is believed.
+ * The CPU checked the guest's rights to the bytes from gpa to the page's end, for the kind of
+ * access that the exit reported. An instruction that was changed meanwhile may need more; then the
+ * guest's page tables are checked. An exit for the APIC's page gives no linear address; there the
+ * kernel is trusted.
  */
 static __attribute__((noinline)) enum emul_outcome ask_tables(struct emul *e,
 							      const struct emul_insn *insn,
@@ -249,7 +260,7 @@ static inline enum emul_outcome judge(struct emul *e, const struct emul_slot *sl
 	if ((reported & ~kind) != 0) {
 		return EMUL_RETRY;
 	}
-	/* Whoever may write may read. */
+	/* A right to write includes the right to read. */
 	if ((kind & EMUL_STRING) != 0 || (!crosses && (reported & GMEM_ACCESS_WRITE) != 0)) {
 		return EMUL_DONE;
 	}
@@ -277,7 +288,7 @@ static enum emul_outcome execute(struct emul *e, const struct emul_slot *slot)
 	return EMUL_DONE;
 }
 
-/* What the instruction does to its operand; of string instructions, to the one or the other. */
+/* The access of the instruction to its operand; for string instructions, to either operand. */
 static uint8_t kind_of(const struct emul_insn *insn)
 {
 	switch (insn->op) {
@@ -296,14 +307,17 @@ static uint8_t kind_of(const struct emul_insn *insn)
 	}
 }
 
-/* RFLAGS do not matter to a fetch. */
+/* RFLAGS do not affect a fetch. */
 static bool same_mode(const struct gwalk_mode *a, const struct gwalk_mode *b)
 {
 	return a->cr3 == b->cr3 && a->cr0 == b->cr0 && a->cr4 == b->cr4 && a->efer == b->efer &&
 	       a->user == b->user;
 }
 
-/* What the slot follows from, behind the page-table entries: the instruction's bytes at gpa. */
+/*
+ * Notes the instruction's bytes at gpa, in addition to the page-table entries that the slot depends
+ * on.
+ */
 static void note_code(struct emul_slot *slot, gpa_t gpa, const uint8_t *bytes)
 {
 	struct gmem_expect *words = &slot->words[slot->count];
@@ -322,9 +336,9 @@ static void note_code(struct emul_slot *slot, gpa_t gpa, const uint8_t *bytes)
 }
 
 /*
- * Fetches as far as the page goes, and beyond it when that does not suffice (such an instruction is
- * not kept). A page that cannot be read now was changed since the CPU fetched from it: the guest
- * gets its fault.
+ * Fetches up to the end of the page, and beyond it if that is not enough (such an instruction is
+ * not cached). If a page cannot be read now, it was changed since the CPU fetched from it: the
+ * guest gets the fault.
  */
 static __attribute__((noinline)) enum emul_outcome fetch(const struct emul *e, uint64_t linear,
 							 struct emul_slot *slot)
@@ -373,7 +387,7 @@ static inline uint64_t linear_rip(unsigned bits)
 	return bits == 64 ? rip : (uint32_t)(rip + vmread(VMCS_GUEST_CS_BASE));
 }
 
-/* The slot then holds the instruction at RIP, at least until the next call. */
+/* Finds the instruction at RIP. The slot is valid at least until the next call. */
 static enum emul_outcome find_insn(const struct emul *e, struct emul_slot **out)
 {
 	uint64_t linear = linear_rip(e->bits);
@@ -401,7 +415,7 @@ static unsigned code_bits(const struct gwalk_mode *mode)
 
 void emul_log(struct vcpu *vcpu, gpa_t gpa)
 {
-	uint8_t bytes[8] = { 0 }; /* so they stay where they cannot be read */
+	uint8_t bytes[8] = { 0 }; /* stay zero if they cannot be read */
 	struct gwalk_mode mode;
 	struct gwalk_fault fault;
 	uint64_t linear;
@@ -419,7 +433,7 @@ void emul_log(struct vcpu *vcpu, gpa_t gpa)
 enum emul_outcome emul_mmio(struct vcpu *vcpu, const struct emul_access *access, uint8_t *length,
 			    struct gwalk_fault *fault)
 {
-	struct emul e; /* all of it is filled in: zeroing it first would cost as much again */
+	struct emul e; /* every field is set: zeroing it first would double the cost */
 	struct emul_slot *slot;
 	enum emul_outcome outcome;
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The arithmetic of instructions on device memory, flags as a CPU computes them. Pure. */
+/* The arithmetic of instructions on device memory, with flags as a CPU computes them. Pure. */
 #include "vmm/base/x86.h"
 #include "vmm/emul.h"
 #include "vmm/operand.h"
@@ -21,7 +21,10 @@ static uint64_t result_flags(uint64_t result, unsigned size)
 	return flags;
 }
 
-/* a + b + carry, or with a negated b and carry a - b - borrow: CF is the carry out of the top. */
+/*
+ * Flags of a + b + carry; for a - b - borrow with b and the carry negated. CF is the carry out of
+ * the top bit.
+ */
 static uint64_t add_flags(uint64_t a, uint64_t b, uint64_t result, unsigned size, bool subtract)
 {
 	/* SDM vol. 1, "EFLAGS Register": the carry vector of an addition is recovered by logic. */

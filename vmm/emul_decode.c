@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * From bytes to struct emul_insn. Zydis finds prefixes, lengths and operand widths and refuses what
- * is no instruction; what the opcode means for a device is decided here, from the opcode maps of
- * SDM vol. 2.
+ * From bytes to struct emul_insn. Zydis finds prefixes, lengths and operand widths and refuses
+ * invalid instructions. This file decides what the opcode means for a device, from the opcode maps
+ * of SDM vol. 2.
  */
 #include "vmm/base/err.h"
 #include "vmm/emul.h"
@@ -13,7 +13,7 @@
 
 #define ALU_NONE 0xff
 
-/* Zydis' view, and what is being built from it. */
+/* Zydis' result, and the struct that is made of it. */
 struct decode {
 	ZydisDecodedInstruction z;
 	struct emul_insn *out;
@@ -78,7 +78,7 @@ static int decode_group3(struct decode *d)
 	}
 }
 
-/* FE, FF: groups 4 and 5; calls, jumps and pushes through device memory are not for us. */
+/* FE, FF: groups 4 and 5. Calls, jumps and pushes through device memory are not supported. */
 static int decode_group45(struct decode *d)
 {
 	if (d->z.raw.modrm.reg > 1) {
@@ -88,7 +88,9 @@ static int decode_group45(struct decode *d)
 	return 0;
 }
 
-/* The last segment prefix counts; in the order of VMCS fields: ES, CS, SS, DS, FS, GS. */
+/*
+ * The last segment prefix counts. Numbers are in the order of VMCS fields: ES, CS, SS, DS, FS, GS.
+ */
 static uint8_t source_segment(const struct decode *d)
 {
 	static const uint8_t prefixes[] = { 0x26, 0x2e, 0x36, 0x3e, 0x64, 0x65 };

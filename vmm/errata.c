@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The table of them. Of processors with unrestricted guests; vmx_preflight refuses the others. */
+/*
+ * The table of errata. Only processors with unrestricted guests, because vmx_preflight refuses
+ * others.
+ */
 #include "vmm/errata.h"
 
 #include "vmm/base/cpu.h"
@@ -8,9 +11,9 @@
 #define MODEL	 0xfff3ff0
 
 /*
- * Sources: Intel's specification updates, with the names of the errata in them. Linux/KVM carries
- * the same list for the preemption timer (vmx_preemption_cpu_tfms; its other entries are Nehalem,
- * which has no unrestricted guest), Xen the one for EPT (vmx_vmcs_init).
+ * Sources: Intel's specification updates, with the names of the errata. Linux/KVM has the same list
+ * for the preemption timer (vmx_preemption_cpu_tfms; its other entries are Nehalem, which has no
+ * unrestricted guest), Xen has the one for EPT (vmx_vmcs_init).
  */
 static const struct {
 	uint32_t mask, signature;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What CPUID answers a guest: the rows of cpuid_rows.c, trimmed to what all CPUs have, then what
- * depends on the vCPU. Topology, frequencies and hypervisor leaves are the platform's
- * (vm_hooks.cpuid, which has the last word). No locks.
+ * CPUID for a guest: the rows of cpuid_rows.c, reduced to what all CPUs have, then changed by what
+ * depends on the vCPU. The platform supplies topology, frequencies and hypervisor leaves
+ * (vm_hooks.cpuid, which is called last). No locks.
  */
 #include "vmm/base/cpu.h"
 #include "vmm/base/x86.h"
@@ -87,8 +87,10 @@ static void fix_xsave(struct vcpu *vcpu, uint32_t subleaf, uint32_t regs[4])
 
 static void fix_extended_features(uint32_t regs[4])
 {
-	/* Intel shows SYSCALL to 64-bit code alone, Umbra's included; a guest may ask from
-	 * elsewhere. */
+	/*
+	 * Intel CPUs show SYSCALL only to 64-bit code, hence to Umbra; a guest may ask in another
+	 * mode.
+	 */
 	if (!vcpu_in_64bit_mode()) {
 		regs[EDX] &= ~(uint32_t)CPUID_80000001_EDX_SYSCALL;
 	}
@@ -97,7 +99,7 @@ static void fix_extended_features(uint32_t regs[4])
 	}
 }
 
-/* What of a leaf depends on the guest, or on what Umbra offers beside features. */
+/* Sets what depends on the guest, or on what Umbra supports, apart from features. */
 static void fix(struct vcpu *vcpu, uint32_t leaf, uint32_t subleaf, uint32_t regs[4])
 {
 	switch (leaf) {
@@ -140,7 +142,7 @@ static enum exit_result give(struct vcpu *vcpu, const uint32_t regs[4])
 	return EXIT_NEXT_INSN;
 }
 
-/* Out of line, so that the short way need not save registers for it. */
+/* Not inlined, so that the fast path need not save registers for it. */
 static __attribute__((noinline)) enum exit_result answer(struct vcpu *vcpu,
 							 struct cpuid_answer *slot, uint64_t key)
 {
@@ -156,7 +158,7 @@ static __attribute__((noinline)) enum exit_result answer(struct vcpu *vcpu,
 	return give(vcpu, found.regs);
 }
 
-/* CPUID is slow, and under another hypervisor an exit of its own: answers that stay are kept. */
+/* CPUID is slow, and causes an exit under another hypervisor, so constant results are cached. */
 enum exit_result exit_cpuid(struct vcpu *vcpu)
 {
 	uint32_t leaf = (uint32_t)vcpu->regs.gpr[GPR_RAX];

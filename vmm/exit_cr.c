@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Control registers and XCR0. The guest owns most bits of CR0 and CR4 (vmcs.c, vmx.c), so only a
- * change of CR0.NE, CD or NW, CR4.MCE, or a reserved bit, comes here. CR3, CLTS and LMSW do not
+ * Control registers and XCR0. The guest owns most bits of CR0 and CR4 (vmcs.c, vmx.c), so only
+ * changes of CR0.NE, CD or NW, CR4.MCE, or a reserved bit cause an exit. CR3, CLTS and LMSW do not
  * exit.
  */
 #include "vmm/attention.h"
@@ -16,13 +16,15 @@
 	(CR0_PE | CR0_MP | CR0_EM | CR0_TS | CR0_ET | CR0_NE | CR0_WP | CR0_AM | CR0_NW | CR0_CD | \
 	 CR0_PG)
 
-/* SDM vol. 3, "PDPTE Registers": the reserved bits of a present one, and bits beyond MAXPHYADDR. */
+/*
+ * SDM vol. 3, "PDPTE Registers": the reserved bits of a present PDPTE, and bits beyond MAXPHYADDR.
+ */
 static uint64_t pdpte_reserved(void)
 {
 	return MASK(2, 1) | MASK(8, 5) | MASK(63, ept_caps()->phys_bits);
 }
 
-/* SDM vol. 2, "MOV—Move to/from Control Registers": what is #GP(0). */
+/* SDM vol. 2, "MOV—Move to/from Control Registers": false for values that cause #GP(0). */
 static bool cr0_allowed(uint64_t value, uint64_t old)
 {
 	uint64_t efer = vmread(VMCS_GUEST_EFER), cr4 = vmread(VMCS_GUEST_CR4);
@@ -41,7 +43,7 @@ static bool cr0_allowed(uint64_t value, uint64_t old)
 	return true;
 }
 
-/* The MOV loads the PDPTEs from memory when PAE paging is on after it. */
+/* Loads the PDPTEs from memory if PAE paging is on after the MOV. */
 static bool load_pdptes(struct vcpu *vcpu)
 {
 	uint64_t pdptes[4];
@@ -61,7 +63,10 @@ static bool load_pdptes(struct vcpu *vcpu)
 	return true;
 }
 
-/* Paging goes on or off: IA32_EFER.LMA and the entry control follow (SDM, "Loading IA32_EFER"). */
+/*
+ * Paging is turned on or off: IA32_EFER.LMA and the entry control follow (SDM, "Loading
+ * IA32_EFER").
+ */
 static void follow_paging(uint64_t value)
 {
 	uint64_t efer = vmread(VMCS_GUEST_EFER);
@@ -95,14 +100,13 @@ static enum exit_result write_cr0(struct vcpu *vcpu, uint64_t value)
 		follow_paging(value);
 		vcpu_flush_translations(vcpu);
 	}
-	/* Caches stay on: memory types are the host's. */
+	/* Caches stay on: the host decides about memory types. */
 	vmwrite(VMCS_CR0_READ_SHADOW, value);
 	vmwrite(VMCS_GUEST_CR0, (value & ~(CR0_CD | CR0_NW)) | CR0_NE);
 	return EXIT_NEXT_INSN;
 }
 
-/* SDM vol. 2, as above, for CR4. The guest owns the bits of guest_cr4; MCE it only believes to own.
- */
+/* SDM vol. 2, as above, for CR4. The guest owns the bits of guest_cr4; it only seems to own MCE. */
 static bool cr4_allowed(uint64_t value, uint64_t old, bool long_mode)
 {
 	if ((value & ~(vmx_caps()->guest_cr4 | CR4_MCE)) != 0 ||
@@ -175,7 +179,7 @@ enum exit_result exit_cr_access(struct vcpu *vcpu)
 	}
 }
 
-/* SDM vol. 2, "XSETBV—Set Extended Control Register": what is #GP(0). */
+/* SDM vol. 2, "XSETBV—Set Extended Control Register": false for values that cause #GP(0). */
 static bool xcr0_allowed(uint64_t value)
 {
 	const uint64_t avx512 = XCR0_OPMASK | XCR0_ZMM_HI256 | XCR0_HI16_ZMM;

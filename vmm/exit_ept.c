@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * EPT violations and APIC accesses: memory that becomes usable, a device's register, or nothing at
- * all. ept/ decides which (gmem_fault); it takes its own lock, none is held here.
+ * EPT violations and APIC accesses. The address is memory that becomes usable, a device's register,
+ * or neither. ept/ decides which (gmem_fault) and takes its own lock; none is held here.
  */
 #include "vmm/apic_page.h"
 #include "vmm/attention.h"
@@ -15,15 +15,16 @@
 #include "vmm/rip.h"
 #include "vmm/vcpu_priv.h"
 
-/* The operand of an instruction: no page walk for it, and no delivery of an event by its address.
+/*
+ * An access to an instruction's operand, not a page walk for it and not the delivery of an event.
  */
 #define DATA_ACCESS (EPTV_GLA_VALID | EPTV_FINAL)
 
 /*
- * An access that is neither to memory nor one that emul.c knows: an instruction of another kind, a
- * fetch, a page walk, the delivery of an event. Where nobody is, the CPU does it by itself, with
- * ones. A device's registers are made for loads and stores: the guest gets #GP(0) there, which ends
- * in its handlers or, for an event, by the rules of #DF. Said once for each VM.
+ * An access to an address without memory that emul.c does not know: an instruction of another kind,
+ * a fetch, a page walk, the delivery of an event. At an address without a device the CPU completes
+ * it with ones (hole.h). A device's registers are only for loads and stores: there the guest gets
+ * #GP(0), which its handlers handle, or, for an event, the rules of #DF. Logged once for each VM.
  */
 static enum exit_result odd_access(struct vcpu *vcpu, gpa_t gpa)
 {
@@ -51,9 +52,9 @@ static enum exit_result emulate(struct vcpu *vcpu, const struct emul_access *acc
 	case EMUL_AGAIN: rip_next_round(); return EXIT_RESUME;
 	case EMUL_RETRY:
 		/*
-		 * The operand was not it: a stack or a descriptor table where nobody is, or another
-		 * vCPU has changed the instruction, and the CPU is to see what the guest's memory
-		 * says now, its page tables too.
+		 * The exit was not for the operand: it was for a stack or a descriptor table at an
+		 * address without memory. Or another vCPU has changed the instruction, and the CPU
+		 * must read the guest's memory again, with its page tables.
 		 */
 		if (!hole_open(vcpu, access->gpa)) {
 			vcpu_flush_translations(vcpu);
@@ -72,9 +73,9 @@ static enum exit_result emulate(struct vcpu *vcpu, const struct emul_access *acc
 }
 
 /*
- * Where the vCPU is, for telling whether it got on since its last fault: RIP, and the registers
- * that a repeated string instruction counts in, which stays at one RIP for long. None of them
- * changes while an instruction, or an event's delivery, is tried again.
+ * The vCPU's progress since its last fault: RIP, and the registers in which a repeated string
+ * instruction counts, because such an instruction stays at one RIP for long. None of them changes
+ * while an instruction, or an event's delivery, is tried again.
  */
 static uint64_t place_of(const struct vcpu *vcpu)
 {
@@ -85,8 +86,8 @@ static uint64_t place_of(const struct vcpu *vcpu)
 }
 
 /*
- * A store, or the accessed and dirty bits of a page walk, to memory that the VM may only read. The
- * guest gets #GP(0): a process ends by it, and nothing is tried again for ever. Said once for each
+ * A store, or accessed and dirty bits of a page walk, to memory that the VM may only read. The
+ * guest gets #GP(0): that ends a process, and nothing is tried again for ever. Logged once for each
  * VM.
  */
 static enum exit_result refuse_write(struct vcpu *vcpu, gpa_t gpa)
@@ -100,7 +101,7 @@ static enum exit_result refuse_write(struct vcpu *vcpu, gpa_t gpa)
 	return EXIT_RESUME;
 }
 
-/* No RAM is known to be there yet. */
+/* For an address at which no RAM is known yet. */
 static enum exit_result memory_fault(struct vcpu *vcpu, uint64_t why, gpa_t address)
 {
 	unsigned access = (unsigned)why & (EPTV_READ | EPTV_WRITE | EPTV_FETCH);
@@ -137,7 +138,7 @@ enum exit_result exit_ept_violation(struct vcpu *vcpu)
 	if ((why & EPTV_NMI_UNBLOCKING) != 0 && (vcpu->event.info & EVENT_VALID) == 0) {
 		inject_reblock_nmi(vcpu);
 	}
-	/* The short way: the same device as the last time. */
+	/* The fast path: the same device as the last time. */
 	if ((address.v & PAGE_MASK) == vcpu->priv->device_page &&
 	    (why & (DATA_ACCESS | EPTV_FETCH)) == DATA_ACCESS) {
 		return emulate(vcpu, &(struct emul_access){ address, why & (EPTV_READ | EPTV_WRITE),
@@ -146,7 +147,7 @@ enum exit_result exit_ept_violation(struct vcpu *vcpu)
 	return memory_fault(vcpu, why, address);
 }
 
-/* Our own tables are never misconfigured on purpose: a bug, but one that ends this VM alone. */
+/* Umbra never misconfigures its tables on purpose: this is a bug, but it ends only this VM. */
 enum exit_result exit_ept_misconfig(struct vcpu *vcpu)
 {
 	char text[VM_DETAIL_MAX];
@@ -165,7 +166,7 @@ enum exit_result exit_apic_access(struct vcpu *vcpu)
 
 	switch (APICQ_TYPE(why)) {
 	case APICQ_LINEAR_WRITE:
-		/* The value of an EOI does not matter, so the instruction need not be known. */
+		/* The value of an EOI does not matter, so the instruction need not be decoded. */
 		if (APICQ_OFFSET(why) == APIC_OFFSET_EOI && (vcpu->event.info & EVENT_VALID) == 0) {
 			vcpu->vm->hooks->eoi_highest(vcpu);
 			(void)attention_set(vcpu, ATTENTION_EVENTS);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Port I/O: to the VM's bus. IN and OUT need nothing but the exit qualification. INS and OUTS move
- * one element per exit, as the CPU itself may be interrupted after each: RIP stays while RCX is not
- * 0.
+ * Port I/O, which goes to the VM's bus. IN and OUT need only the exit qualification. INS and OUTS
+ * move one element per exit, because the CPU itself can be interrupted after each: RIP stays while
+ * RCX is not 0.
  */
 #include "vmm/base/x86.h"
 #include "vmm/exits.h"
@@ -12,7 +12,7 @@
 #include "vmm/vcpu_priv.h"
 #include "vmm/vmx.h"
 
-/* 1, 2 or 4 bytes. What a device needs the vCPU to know comes as a kick: no look is due here. */
+/* Accesses 1, 2 or 4 bytes. Devices notify the vCPU by a kick, so nothing need be checked here. */
 static inline enum exit_result in_or_out(struct vcpu *vcpu, uint64_t why)
 {
 	uint64_t *rax = &vcpu->regs.gpr[GPR_RAX];
@@ -29,7 +29,7 @@ static inline enum exit_result in_or_out(struct vcpu *vcpu, uint64_t why)
 	return EXIT_NEXT_INSN;
 }
 
-/* Adds to the low bytes of a register as an instruction with that address size would. */
+/* Adds to the low bytes of a register, as an instruction with that address size would. */
 static uint64_t add_at_size(uint64_t value, uint64_t change, uint32_t bytes)
 {
 	uint64_t mask = operand_mask(bytes);
@@ -76,7 +76,9 @@ static enum exit_result guest_fault(struct vcpu *vcpu, const struct gwalk_fault 
 	return EXIT_RESUME;
 }
 
-/* Moves one element. A fault has to come before the port is read, for that may have an effect. */
+/*
+ * Moves one element. A fault must come before the port is read, because a read may have an effect.
+ */
 static enum exit_result move_element(struct vcpu *vcpu, uint64_t why, const struct string_io *io)
 {
 	struct io_access access = { .size = io->size, .write = !io->in };
@@ -98,7 +100,7 @@ static enum exit_result move_element(struct vcpu *vcpu, uint64_t why, const stru
 	return EXIT_NEXT_INSN;
 }
 
-/* Out of line, so that the short way need not save registers for it. */
+/* Not inlined, so that the fast path need not save registers for it. */
 static __attribute__((noinline)) enum exit_result ins_or_outs(struct vcpu *vcpu, uint64_t why)
 {
 	uint64_t *gpr = vcpu->regs.gpr;

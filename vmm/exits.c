@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The exit table, its dispatch, and the handlers that need no file of their own. A reason without a
- * row ends this VM with a register dump; nothing here stops the machine. No locks.
+ * The exit table, its dispatch, and short handlers. A reason without a row ends this VM with a
+ * register dump; nothing here stops the machine. No locks.
  */
 #include "vmm/exits.h"
 
@@ -18,8 +18,8 @@
 #define DR7_GD BIT(13)
 
 /*
- * A debug exception was due. The exit leaves DR6, DR7 and DEBUGCTL as they were (SDM, "Exit
- * Qualification for Debug Exceptions"), so what delivery would have done to them is done here.
+ * Injects a debug exception. The exit did not change DR6, DR7 and DEBUGCTL (SDM, "Exit
+ * Qualification for Debug Exceptions"), so this does to them what delivery would have done.
  */
 static void reflect_debug_exception(void)
 {
@@ -27,7 +27,7 @@ static void reflect_debug_exception(void)
 	uint64_t dr7 = vmread(VMCS_GUEST_DR7);
 	uint64_t debugctl = vmread(VMCS_GUEST_DEBUGCTL);
 
-	/* B3:B0 are not sticky; BD and BS are. RTM (bit 16) is kept inverted. */
+	/* B3:B0 are not sticky; BD and BS are. RTM (bit 16) is inverted. */
 	vcpu_state_change_dr6(DBQ_B0_B3 | ((why & DBQ_RTM) != 0 ? DBQ_RTM : 0),
 			      (why & (DBQ_B0_B3 | DBQ_BD | DBQ_BS)) |
 				      ((why & DBQ_RTM) != 0 ? 0 : DBQ_RTM));
@@ -44,20 +44,25 @@ static enum exit_result exit_exception(struct vcpu *vcpu)
 	uint32_t info = (uint32_t)vmread(VMCS_EXIT_INTERRUPTION_INFO);
 	uint8_t vector = (uint8_t)(info & EVENT_VECTOR);
 
-	/* SDM, "Information for VM Exits Due to Vectored Events": the IRET that faulted had
-	 * unblocked. */
+	/*
+	 * SDM, "Information for VM Exits Due to Vectored Events": the IRET that faulted had
+	 * unblocked NMIs.
+	 */
 	if ((info & EVENT_NMI_UNBLOCKING) != 0 && vector != VECTOR_DF &&
 	    (vcpu->event.info & EVENT_VALID) == 0) {
 		inject_reblock_nmi(vcpu);
 	}
 	switch (vector) {
 	case VECTOR_NMI:
-		cpu_call_nmi_handler(); /* the machine's own; its IRET unblocks NMIs again */
+		/* The machine's own NMI; the handler's IRET unblocks NMIs. */
+		cpu_call_nmi_handler();
 		return EXIT_RESUME;
 	case VECTOR_MC: cpu_call_mc_handler(); return EXIT_RESUME;
 	case VECTOR_DB:
 		if ((info & EVENT_TYPE) == EVENT_PRIV_SW_EXCEPTION) {
-			/* INT1: a trap, delivered behind the instruction, and no news for DR6. */
+			/*
+			 * INT1: a trap, delivered behind the instruction; it does not change DR6.
+			 */
 			vcpu->event = (struct vcpu_event){
 				.info = (uint32_t)EVENT_VALID | EVENT_PRIV_SW_EXCEPTION | VECTOR_DB,
 				.insn_length = (uint32_t)vmread(VMCS_EXIT_INSTRUCTION_LENGTH),
@@ -78,8 +83,8 @@ static enum exit_result exit_exception(struct vcpu *vcpu)
 static enum exit_result exit_external_interrupt(struct vcpu *vcpu)
 {
 	cpu_interrupt_window();
-	(void)attention_set(
-		vcpu, ATTENTION_EVENTS); /* it may have been the timer, armed for the guest's own */
+	/* It may have been the timer, set to the guest's deadline. */
+	(void)attention_set(vcpu, ATTENTION_EVENTS);
 	return EXIT_YIELD;
 }
 
@@ -89,7 +94,7 @@ static enum exit_result exit_preemption_timer(struct vcpu *vcpu)
 	return EXIT_YIELD;
 }
 
-/* The one instruction is done that was lent memory (hole.h). */
+/* The one instruction is done for which memory was lent (hole.h). */
 static enum exit_result exit_monitor_trap(struct vcpu *vcpu)
 {
 	hole_close(vcpu);
@@ -102,10 +107,7 @@ static enum exit_result exit_window(struct vcpu *vcpu)
 	return EXIT_RESUME;
 }
 
-/*
- * SDM, "Pause-Loop Exiting": it spins for what another vCPU does, which may be one that it keeps
- * from the CPU.
- */
+/* SDM, "Pause-Loop Exiting": the vCPU spins for another vCPU, which may be waiting for this CPU. */
 static enum exit_result exit_pause(struct vcpu *vcpu)
 {
 	rip_skip(vmread(VMCS_EXIT_INSTRUCTION_LENGTH));
@@ -114,8 +116,7 @@ static enum exit_result exit_pause(struct vcpu *vcpu)
 }
 
 /*
- * The instruction is done, and held up every CPU of the machine meanwhile: whoever does that
- * waits for its next turn.
+ * The instruction is done, and delayed every CPU of the machine: its vCPU waits for its next turn.
  */
 static enum exit_result exit_bus_lock(struct vcpu *vcpu)
 {
@@ -123,7 +124,9 @@ static enum exit_result exit_bus_lock(struct vcpu *vcpu)
 	return EXIT_YIELD;
 }
 
-/* An instruction let no event in for long. It may go on, unless the CPU gave its state up. */
+/*
+ * An instruction delayed events for long. The guest may go on, unless the CPU has lost its state.
+ */
 static enum exit_result exit_notify(struct vcpu *vcpu)
 {
 	uint64_t why = vmread(VMCS_EXIT_QUALIFICATION);
@@ -149,7 +152,7 @@ static enum exit_result exit_hlt(struct vcpu *vcpu)
 	uint64_t rflags = vmread(VMCS_GUEST_RFLAGS);
 
 	if (vcpu_single_steps(rflags)) {
-		return EXIT_NEXT_INSN; /* the #DB behind it wakes at once */
+		return EXIT_NEXT_INSN; /* the #DB after it wakes the vCPU at once */
 	}
 	atomic_store_relaxed(&vcpu->priv->halted_if, (rflags & RFLAGS_IF) != 0);
 	vcpu_set_state(vcpu, VCPU_HALTED);
@@ -160,7 +163,7 @@ static enum exit_result exit_hlt(struct vcpu *vcpu)
 	return EXIT_NEXT_INSN;
 }
 
-/* Caches are the host's; guest memory is coherent whatever the guest thinks of them. */
+/* Caches belong to the host; guest memory is coherent whatever the guest's memory types are. */
 static enum exit_result exit_cache_flush(struct vcpu *vcpu)
 {
 	return EXIT_NEXT_INSN;
@@ -195,7 +198,7 @@ static enum exit_result exit_apic_write(struct vcpu *vcpu)
 
 struct exit_entry {
 	enum exit_result (*handle)(struct vcpu *vcpu);
-	/* Comes from an instruction alone, so that no event can have been on its way in. */
+	/* Only an instruction causes it, so no event was being delivered. */
 	bool instruction;
 };
 
@@ -251,15 +254,17 @@ static const struct exit_entry exit_table[VCPU_EXIT_REASONS] = {
 	[EXIT_REASON_TDCALL] = { exit_ud, INSTRUCTION },
 };
 
-/* Failed entries (SDM, "VM-Entry Failures During or After Loading Guest State") and rows that are
- * absent. */
+/*
+ * Failed entries (SDM, "VM-Entry Failures During or After Loading Guest State") and reasons without
+ * a row.
+ */
 static enum exit_result unhandled(void)
 {
 	struct vcpu *vcpu = percpu_self()->vcpu;
 	uint32_t reason = (uint32_t)vmread(VMCS_EXIT_REASON);
 	char text[VM_DETAIL_MAX];
 
-	/* The #MC itself was not delivered; a next one would shut the machine down. */
+	/* The #MC itself was not delivered; another one would shut the machine down. */
 	if (reason == (EXIT_REASON_ENTRY_FAILURE | EXIT_REASON_ENTRY_MACHINE_CHECK)) {
 		cpu_call_mc_handler();
 	}
@@ -276,7 +281,7 @@ static enum exit_result unhandled(void)
 	return EXIT_RESUME;
 }
 
-/* An event whose delivery the exit broke off is kept: the guest must not lose it. */
+/* Keeps an event whose delivery the exit interrupted: the guest must not lose it. */
 static inline void keep_event(struct vcpu *vcpu)
 {
 	uint32_t vectoring = (uint32_t)vmread(VMCS_IDT_VECTORING_INFO);
@@ -298,8 +303,8 @@ static __attribute__((noinline)) enum exit_result handle_by_table(struct vcpu *v
 }
 
 /*
- * The most frequent reasons are called by their names: an indirect call costs more than all of
- * these comparisons, and much more on silicon, where nothing predicts it (retpolines).
+ * The most frequent reasons are called directly. An indirect call costs more than all of these
+ * comparisons, and much more on real CPUs, where retpolines prevent its prediction.
  */
 static inline __attribute__((always_inline)) enum exit_result handle(struct vcpu *vcpu,
 								     uint32_t reason)
@@ -325,7 +330,7 @@ enum exit_result exit_dispatch(struct vcpu *vcpu)
 			return unhandled();
 		}
 	}
-	reason &= VCPU_EXIT_REASONS - 1; /* also where the CPU only speculates */
+	reason &= VCPU_EXIT_REASONS - 1; /* also if the CPU speculates */
 	vcpu->exit_count[reason]++;
 	result = handle(vcpu, reason);
 	if (result == EXIT_NEXT_INSN) {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * VM exits: each reason has one handler in a const table, which says what to do next. A handler
- * reads qualification and the like from the VMCS itself, and once.
+ * VM exits: each reason has one handler in a const table, which returns what to do next. A handler
+ * reads the qualification and other fields from the VMCS itself, each once.
  */
 #ifndef UMBRA_VMM_EXITS_H
 #define UMBRA_VMM_EXITS_H
@@ -9,16 +9,16 @@
 #include "vmm/vcpu.h"
 
 enum exit_result {
-	EXIT_RESUME,	/* enter again where the guest stands */
-	EXIT_NEXT_INSN, /* the instruction is done: behind it */
-	EXIT_YIELD,	/* as EXIT_RESUME, and see whether the time slice is over */
-	EXIT_KILL_VM,	/* the handler met what no policy knows */
+	EXIT_RESUME,	/* enter again at the same RIP */
+	EXIT_NEXT_INSN, /* the instruction is done: enter behind it */
+	EXIT_YIELD,	/* as EXIT_RESUME, after checking whether the time slice is over */
+	EXIT_KILL_VM,	/* end the VM: it did something that Umbra does not support */
 };
 
-/* Handles the exit that just happened. EXIT_RESUME or EXIT_YIELD. */
+/* Handles the exit that just happened. Returns EXIT_RESUME or EXIT_YIELD. */
 enum exit_result exit_dispatch(struct vcpu *vcpu);
 
-/* Handlers; the file names the subject. */
+/* Handlers; the file name is the subject. */
 enum exit_result exit_cpuid(struct vcpu *vcpu);
 enum exit_result exit_rdmsr(struct vcpu *vcpu);
 enum exit_result exit_wrmsr(struct vcpu *vcpu);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Flaw by flaw: who has it, and what is done. Sources: Intel's "Affected Processors: Transient
- * Execution Attacks and Related Security Issues by CPU" for the models, SDM vol. 4 for the bits of
- * IA32_ARCH_CAPABILITIES and IA32_SPEC_CTRL. Pure but for flaws_gather; no lock.
+ * For each flaw: which CPUs have it, and the mitigation. Sources: Intel's "Affected Processors:
+ * Transient Execution Attacks and Related Security Issues by CPU" for the models, SDM vol. 4 for
+ * the bits of IA32_ARCH_CAPABILITIES and IA32_SPEC_CTRL. Pure except for flaws_gather; no lock.
  */
 #include "vmm/flaws.h"
 
@@ -64,7 +64,7 @@ static bool has_ibrs(const struct flaw_facts *f)
 	return (f->leaf7_edx & CPUID_7_EDX_IBRS_IBPB) != 0;
 }
 
-/* IBRS that is set once and keeps guests' predictions from root mode. */
+/* IBRS that is set once and keeps guests' predictions out of root mode. */
 static bool enhanced_ibrs(const struct flaw_facts *f)
 {
 	return has_ibrs(f) && says(f, IBRS_ALL);
@@ -80,7 +80,7 @@ static bool always(const struct flaw_facts *f)
 	return true;
 }
 
-/* --- Who has it --- */
+/* --- Which CPUs have it --- */
 
 static bool has_rsb(const struct flaw_facts *f)
 {
@@ -118,7 +118,7 @@ static bool has_mds(const struct flaw_facts *f)
 	return !says(f, MDS_NO) && !is_model(f, goldmont) && !is_model(f, tremont);
 }
 
-/* CPUID may hide TSX from guests, but that does not keep them from beginning a transaction. */
+/* Hiding TSX in CPUID does not stop a guest from starting a transaction. */
 static bool has_taa(const struct flaw_facts *f)
 {
 	return (f->leaf7_ebx & CPUID_7_EBX_RTM) != 0 && !says(f, TAA_NO);
@@ -147,7 +147,7 @@ static bool has_srbds(const struct flaw_facts *f)
 	return is_model(f, srbds_models);
 }
 
-/* --- What is done: false when this CPU does not let it be done --- */
+/* --- The mitigations: false when this CPU does not support one --- */
 
 static bool nothing_more(const struct flaw_facts *f, struct flaw_plan *plan)
 {
@@ -176,7 +176,7 @@ static bool ibrs_in_root(const struct flaw_facts *f, struct flaw_plan *plan)
 	return true;
 }
 
-/* The code's retpolines do without predictions already; this shuts off what may be left. */
+/* Retpolines avoid predictions already; this turns off what may be left. */
 static bool bhi_off(const struct flaw_facts *f, struct flaw_plan *plan)
 {
 	plan->host_spec_ctrl |= (f->leaf7_2_edx & BHI_CTRL) != 0 ? SPEC_CTRL_BHI_DIS_S : 0;
@@ -233,8 +233,8 @@ static const struct flaw {
 	const char *name;
 	bool (*has)(const struct flaw_facts *f);
 	bool (*mitigate)(const struct flaw_facts *f, struct flaw_plan *plan);
-	const char *done;    /* what is done */
-	const char *missing; /* and why it cannot be: the CPU, or its microcode, lacks this */
+	const char *done;    /* the mitigation */
+	const char *missing; /* why it is not possible: the CPU, or its microcode, lacks this */
 } flaws[] = {
 	{ "Spectre v1", always, nothing_more,
 	  "what a guest chooses is masked where it becomes an index (exit reasons)", "" },
@@ -292,7 +292,10 @@ void flaws_gather(struct flaw_facts *out)
 
 void flaws_merge(struct flaw_facts *all, const struct flaw_facts *cpu)
 {
-	/* Set, these report a flaw; the others report that there is none, or a remedy. */
+	/*
+	 * Bits in `bad` report a flaw when set; the others report that a flaw is absent, or a
+	 * mitigation.
+	 */
 	const uint64_t bad = RSBA | RRSBA | RFDS_CLEAR;
 
 	all->capabilities = (all->capabilities & cpu->capabilities) |

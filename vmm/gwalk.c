@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One walker for the guest's four paging modes; a table says how they differ. Entries are read
- * once each, and every bit of them is the guest's.
+ * One walker for the guest's four paging modes; a table contains their differences. Each entry is
+ * read once, and every bit of it is under the guest's control.
  *
  * Two things differ from a CPU. PAE's four top entries are read from memory, where a CPU keeps
  * copies from the last write of CR3; a guest that relies on the difference breaks the rules of
- * "PDPTE Registers". Protection keys are not looked at: they can only add a fault that the
+ * "PDPTE Registers". Protection keys are not checked: they could only add a fault that the
  * instruction's own earlier accesses did not have, in user-mode string I/O.
  */
 #include "vmm/gwalk.h"
@@ -38,9 +38,9 @@ struct paging {
 	uint8_t entry_bytes;
 	uint8_t entry_shift;
 	uint8_t index_bits;
-	uint8_t linear_bits;   /* of a canonical address; 32 where there is no such rule */
-	uint64_t cr3_mask;     /* where the top table lies */
-	uint64_t address_mask; /* where the next one does */
+	uint8_t linear_bits;   /* of a canonical address; 32 if the mode has no such rule */
+	uint64_t cr3_mask;     /* the address bits of the top table in CR3 */
+	uint64_t address_mask; /* the address bits of the next table in an entry */
 };
 
 static const struct paging paging_32 = { 2, 4, 2, 10, 32, MASK(31, 12), MASK(31, 12) };
@@ -48,7 +48,7 @@ static const struct paging paging_pae = { 3, 8, 3, 9, 32, MASK(31, 5), MASK(51, 
 static const struct paging paging_4level = { 4, 8, 3, 9, 48, MASK(51, 12), MASK(51, 12) };
 static const struct paging paging_5level = { 5, 8, 3, 9, 57, MASK(51, 12), MASK(51, 12) };
 
-/* Where an entry lies, and what it was. */
+/* Address and value of an entry. */
 struct step {
 	uint64_t at;
 	uint64_t entry;
@@ -60,7 +60,8 @@ struct walk {
 	const struct paging *paging;
 	uint64_t linear;
 	enum gwalk_access access;
-	uint64_t rights; /* PTE_WRITE, PTE_USER, PTE_ACCESSED of all levels and-ed; PTE_NX or-ed */
+	/* PTE_WRITE, PTE_USER, PTE_ACCESSED: AND of all levels; PTE_NX: OR of all levels. */
+	uint64_t rights;
 	uint64_t leaf_gpa;
 	unsigned leaf_level;
 	struct step steps[GWALK_LEVELS_MAX]; /* by level - 1 */
@@ -98,9 +99,7 @@ static int page_fault(const struct walk *w, uint64_t cause, struct gwalk_fault *
 	return ERR_NOTFOUND;
 }
 
-/*
- * Bits that have to be zero in every present entry: address bits that no CPU has, NX without NXE.
- */
+/* Bits that must be zero in every present entry: address bits that no CPU has, NX without NXE. */
 static uint64_t reserved_always(const struct walk *w)
 {
 	if (w->paging->entry_bytes == 4) {
@@ -109,7 +108,7 @@ static uint64_t reserved_always(const struct walk *w)
 	return MASK(51, ept_caps()->phys_bits) | ((w->mode->efer & EFER_NXE) == 0 ? PTE_NX : 0);
 }
 
-/* And those of an entry that has PTE_LARGE set, at level 2 or above. */
+/* Further such bits in an entry with PTE_LARGE set, at level 2 or above. */
 static uint64_t reserved_large(const struct walk *w, unsigned level)
 {
 	if (w->paging->entry_bytes == 4) {
@@ -127,12 +126,12 @@ static bool is_leaf(const struct walk *w, unsigned level, uint64_t entry)
 	if (level == 1) {
 		return true;
 	}
-	/* In 32-bit paging the bit counts with CR4.PSE alone. */
+	/* In 32-bit paging the bit counts only with CR4.PSE. */
 	return (entry & PTE_LARGE) != 0 &&
 	       (w->paging->entry_bytes == 8 || (w->mode->cr4 & CR4_PSE) != 0);
 }
 
-/* shift: bits of the linear address that the leaf leaves to the offset. */
+/* shift: how many bits of the linear address are the offset in the page. */
 static uint64_t leaf_address(const struct walk *w, unsigned shift, uint64_t entry)
 {
 	uint64_t offset = BIT(shift) - 1;
@@ -152,7 +151,7 @@ static bool is_malformed(const struct walk *w, unsigned level, uint64_t entry, u
 	return (entry & reserved) != 0;
 }
 
-/* An entry outside of RAM is ones, as on a bus: in most modes a reserved bit among them. */
+/* An entry outside of RAM is ones, as on a bus: in most modes that sets a reserved bit. */
 static int load_entry(struct walk *w, uint64_t at, uint64_t *entry)
 {
 	int err = gmem_load(w->gmem, gpa(at), entry, w->paging->entry_bytes);
@@ -164,7 +163,7 @@ static int load_entry(struct walk *w, uint64_t at, uint64_t *entry)
 	return err;
 }
 
-/* Down to the leaf, collecting rights. */
+/* Walks down to the leaf and collects rights. */
 static int descend(struct walk *w, struct gwalk_fault *fault)
 {
 	const struct paging *p = w->paging;
@@ -185,7 +184,7 @@ static int descend(struct walk *w, struct gwalk_fault *fault)
 		}
 		w->steps[level - 1] = (struct step){ at, entry };
 		if (p != &paging_pae || level != 3) {
-			w->rights &= entry; /* a PDPTE of PAE paging has none */
+			w->rights &= entry; /* a PDPTE of PAE paging has no rights */
 			nx |= entry;
 		}
 		if (is_leaf(w, level, entry)) {
@@ -226,9 +225,9 @@ static bool is_allowed(const struct walk *w)
 }
 
 /*
- * Accessed in every level, dirty in the leaf of a write. When an entry changed since it was read
- * the bit is not set: the guest is changing its tables in that moment, and a CPU that had walked
- * a moment earlier would have set it in an entry that is gone.
+ * Sets accessed in every level, and dirty in the leaf of a write. If an entry has changed since it
+ * was read, no bit is set: the guest changes its tables at this moment, and a CPU that walked a
+ * moment earlier would have set the bit in the old entry.
  */
 static void set_accessed_dirty(const struct walk *w)
 {
@@ -249,7 +248,7 @@ static void set_accessed_dirty(const struct walk *w)
 	}
 }
 
-/* Entries of 4 bytes are half of a word. */
+/* 4-byte entries are half of a word. */
 static struct gmem_expect note_of(const struct paging *paging, struct step step)
 {
 	unsigned shift = step.at % 8 * 8;
@@ -258,7 +257,7 @@ static struct gmem_expect note_of(const struct paging *paging, struct step step)
 	return (struct gmem_expect){ ALIGN_DOWN(step.at, 8ul), mask, step.entry << shift, 0 };
 }
 
-/* Down to the address; w shows the way that was taken. */
+/* Walks down to the address; w contains the entries on the way. */
 static int translate(struct walk *w, gpa_t *out, struct gwalk_fault *fault)
 {
 	const struct gwalk_mode *mode = w->mode;
@@ -293,7 +292,7 @@ static int translate(struct walk *w, gpa_t *out, struct gwalk_fault *fault)
 int gwalk_translate(struct gmem *gmem, const struct gwalk_mode *mode, uint64_t linear,
 		    enum gwalk_access access, gpa_t *out, struct gwalk_fault *fault)
 {
-	struct walk w; /* filled as it goes: this is a hot path */
+	struct walk w; /* not initialised: this is a hot path, and the walk sets what it uses */
 
 	w.gmem = gmem;
 	w.mode = mode;

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Frames of ones for addresses that nobody owns. One frame serves all of a VM, so what is written
- * to it can be read by that VM's other vCPUs until it is taken back, and by nobody else. Lock:
- * gmem.lock.
+ * Frames of ones for addresses without memory. One frame serves a whole VM. So the VM's other vCPUs
+ * can read what was written to it until it is taken back; other VMs cannot. Lock: gmem.lock.
  */
 #include "vmm/hole.h"
 
@@ -13,8 +12,8 @@
 #include "vmm/vcpu_priv.h"
 
 /*
- * Tables that a VM may cause by looking around: a live EPT gives none back. A table maps 2 MiB, so
- * all that a machine has below 4 GiB needs few.
+ * Limits the tables that a VM can cause by probing addresses, because a live EPT frees no table. A
+ * table maps 2 MiB, so all addresses below 4 GiB that a machine uses need few.
  */
 #define HOLE_TABLES_MAX	 128
 #define TABLES_OF_A_PAGE 3
@@ -30,7 +29,7 @@ static void step_one(struct vcpu *vcpu, bool on)
 	}
 }
 
-/* The VM's frame of ones, with its first use. */
+/* Makes the VM's frame of ones on its first use. */
 static bool have_frame(struct vm *vm)
 {
 	if (vm->hole_page == NULL) {
@@ -42,7 +41,10 @@ static bool have_frame(struct vm *vm)
 	return vm->hole_page != NULL;
 }
 
-/* They are set aside beside those for the VM's RAM, which may have to map its last page later. */
+/*
+ * Sets tables aside in addition to those for the VM's RAM, which may be needed to map its last page
+ * later.
+ */
 static bool have_tables(struct vm *vm, gpa_t page)
 {
 	if (ept_page_entry(&vm->gmem.root, page) != NULL) {
@@ -52,11 +54,11 @@ static bool have_tables(struct vm *vm, gpa_t page)
 	    ept_reserve_tables(&vm->gmem.root, TABLES_OF_A_PAGE) != 0) {
 		return false;
 	}
-	vm->hole_tables += TABLES_OF_A_PAGE; /* at most */
+	vm->hole_tables += TABLES_OF_A_PAGE; /* at most so many */
 	return true;
 }
 
-/* Under gmem.lock. */
+/* Called under gmem.lock. */
 static bool lend(struct vcpu *vcpu, gpa_t page)
 {
 	struct vm *vm = vcpu->vm;
@@ -66,7 +68,7 @@ static bool lend(struct vcpu *vcpu, gpa_t page)
 	struct ept_leaf leaf;
 
 	if (ept_walk(&vm->gmem.root, page, &leaf) == 0) {
-		return true; /* another vCPU's, until that one has done its instruction */
+		return true; /* lent for another vCPU, until that has executed its instruction */
 	}
 	if (priv->hole_count == HOLES_MAX || !have_frame(vm) || !have_tables(vm, page)) {
 		return false;
@@ -110,10 +112,12 @@ void hole_close(struct vcpu *vcpu)
 	}
 	lock_take(&vm->gmem.lock, LOCK_GMEM);
 	while (priv->hole_count > 0) {
-		/* One 4-KiB leaf: nothing to split, so nothing can fail. */
+		/* One 4-KiB leaf: no split is needed, so this cannot fail. */
 		CHECK(ept_unmap(&vm->gmem.root, priv->holes[--priv->hole_count], PAGE_SIZE) == 0);
 	}
-	/* Order: a CPU that still translated to the frame could write to it after this. */
+	/*
+	 * The order matters: a CPU that still translated to the frame could write to it after this.
+	 */
 	ept_tlb_shootdown(&vm->gmem.root);
 	memset(vm->hole_page, 0xff, PAGE_SIZE);
 	lock_drop(&vm->gmem.lock);

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Guest-physical addresses where neither memory nor a device is. On a bus they read as ones and
- * take writes, for whatever looks there: any instruction, a fetch, a page walk, the delivery of an
- * event. emul.c does the instructions that drivers use; for all else the page is lent a frame of
- * ones, the guest runs for one instruction (SDM vol. 3, "Monitor Trap Flag"), and the frame is
- * taken back. So the CPU itself does what it would do there.
+ * Guest-physical addresses with neither memory nor a device. On a real bus they read as ones and
+ * ignore writes, whatever accesses them: any instruction, a fetch, a page walk, the delivery of an
+ * event. emul.c executes the instructions that drivers use. For everything else, a frame of ones is
+ * lent to the page, the guest runs for one instruction (SDM vol. 3, "Monitor Trap Flag"), and the
+ * frame is taken back. So the CPU itself does what it would do at such an address.
  */
 #ifndef UMBRA_VMM_HOLE_H
 #define UMBRA_VMM_HOLE_H
@@ -12,20 +12,21 @@
 #include "vmm/vcpu.h"
 
 /*
- * Lends the page at gpa a frame until the vCPU has done one instruction, or the delivery of one
- * event. The caller enters the guest again where it stands. False: it stays as it is, for a device
- * or the APIC is in that page, the CPU cannot step, or what one instruction, one VM or the host
- * has for this is used up. Own CPU, the vCPU's VMCS current. Takes gmem.lock.
+ * Lends a frame to the page at gpa until the vCPU has executed one instruction, or delivered one
+ * event. The caller then enters the guest again at the same RIP. Returns false without a change if
+ * the page contains a device or the APIC, if the CPU cannot single-step, or if the limit for one
+ * instruction, one VM or the host is reached. Own CPU, the vCPU's VMCS current. Takes gmem.lock.
  */
 bool hole_open(struct vcpu *vcpu, gpa_t gpa);
 
 /*
- * After that instruction: takes back what the vCPU was lent, so that no CPU translates to it any
- * more, and makes it ones again. Own CPU, the vCPU's VMCS current. Takes gmem.lock.
+ * Called after that instruction: takes back all frames that were lent to the vCPU, so that no CPU
+ * translates to them any more, and fills the frame with ones again. Own CPU, the vCPU's VMCS
+ * current. Takes gmem.lock.
  */
 void hole_close(struct vcpu *vcpu);
 
-/* Before the VM is freed, and after its EPT. */
+/* Called before the VM is freed, and after its EPT was destroyed. */
 void hole_free(struct vm *vm);
 
 #endif

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Event injection. What the hardware could not deliver (IDT-vectoring information) comes first,
- * for the guest must not lose it; then NMI; then the virtual APIC's interrupt. What cannot go in
- * now gets a window exit. No locks: own CPU.
+ * Event injection. An event that hardware could not deliver (IDT-vectoring information) comes
+ * first, because the guest must not lose it; then NMI; then the virtual APIC's interrupt. For
+ * events that must wait, a window exit is requested. No locks: own CPU.
  */
 #include "vmm/inject.h"
 
@@ -29,7 +29,7 @@ static const uint8_t exception_classes[32] = {
 	[VECTOR_CP] = CLASS_CONTRIBUTORY,
 };
 
-/* Not of the class of faults: traps, aborts, and #DB, which may be either (SDM, table 6-1). */
+/* Exceptions that are not faults: traps, aborts, and #DB, which may be either (SDM, table 6-1). */
 #define VECTORS_NO_FAULT                                                                       \
 	(BIT(VECTOR_DB) | BIT(VECTOR_NMI) | BIT(VECTOR_BP) | BIT(VECTOR_OF) | BIT(VECTOR_DF) | \
 	 BIT(VECTOR_MC))
@@ -49,7 +49,7 @@ static void set_exception(struct vcpu *vcpu, uint8_t vector, uint32_t error_code
 	}
 	/*
 	 * SDM, "Instruction-Breakpoint Exception Condition": a fault pushes RF as 1, so that its
-	 * instruction does not meet a breakpoint twice. Injection pushes what RFLAGS holds.
+	 * instruction does not hit a breakpoint twice. Injection pushes the RF of RFLAGS.
 	 */
 	if ((VECTORS_NO_FAULT & BIT(vector)) == 0) {
 		vmwrite(VMCS_GUEST_RFLAGS, vmread(VMCS_GUEST_RFLAGS) | RFLAGS_RF);
@@ -57,13 +57,13 @@ static void set_exception(struct vcpu *vcpu, uint8_t vector, uint32_t error_code
 	vcpu->event = (struct vcpu_event){ .info = info, .error_code = error_code };
 }
 
-/* The event that waits gives way to a fault; what would be lost for good is kept. */
+/* A fault replaces the waiting event; an event that would be lost for good is kept. */
 static void displace(struct vcpu *vcpu)
 {
 	switch (vcpu->event.info & EVENT_TYPE) {
 	case EVENT_EXTERNAL: vcpu->priv->deferred_interrupt = vcpu->event.info; break;
 	case EVENT_NMI: attention_latch_nmi(vcpu); break;
-	default: break; /* its instruction runs again, and with it the event */
+	default: break; /* its instruction is executed again, and raises the event again */
 	}
 }
 
@@ -137,7 +137,9 @@ void inject_again(struct vcpu *vcpu, uint32_t info)
 	    type == EVENT_PRIV_SW_EXCEPTION) {
 		event.insn_length = (uint32_t)vmread(VMCS_EXIT_INSTRUCTION_LENGTH);
 	}
-	/* Its delivery had begun, so NMIs count as blocked, and entry would refuse to inject one.
+	/*
+	 * Its delivery had begun, so NMIs count as blocked, and VM entry would refuse to inject
+	 * one.
 	 */
 	if (type == EVENT_NMI) {
 		block_nmi(false);
@@ -152,8 +154,8 @@ static bool interrupts_open(void)
 }
 
 /*
- * Does what pends come first? A single step or breakpoint that pends would be lost by an interrupt
- * or NMI that is injected now (SDM, "Delivery of Pending Debug Exceptions after VM Entry").
+ * Does a pending debug exception come first? An injected interrupt or NMI would lose a pending
+ * single step or breakpoint (SDM, "Delivery of Pending Debug Exceptions after VM Entry").
  */
 static bool slot_taken(const struct vcpu *vcpu)
 {
@@ -163,9 +165,9 @@ static bool slot_taken(const struct vcpu *vcpu)
 }
 
 /*
- * The window that an NMI has to wait for, or 0. STI blocks NMIs on some CPUs, and on some it does
- * not block the NMI-window exit, which would then come at once and for ever (SDM, "NMI-Window
- * Exiting"); the interrupt window opens where STI's blocking ends.
+ * The window for which an NMI must wait, or 0. STI blocks NMIs on some CPUs, and on some it does
+ * not block the NMI-window exit, which would then come at once, again and again (SDM, "NMI-Window
+ * Exiting"). The interrupt window opens when STI's blocking ends.
  */
 static uint32_t choose_nmi(struct vcpu *vcpu)
 {
@@ -180,13 +182,13 @@ static uint32_t choose_nmi(struct vcpu *vcpu)
 	blocking = vmread(VMCS_GUEST_INTERRUPTIBILITY);
 	if (!slot_taken(vcpu) && (blocking & (BLOCKING_INTERRUPTS | BLOCKING_BY_NMI)) == 0) {
 		vcpu->event.info = (uint32_t)EVENT_VALID | EVENT_NMI | VECTOR_NMI;
-		/* Another one waits for the handler's IRET. */
+		/* Another NMI waits for the handler's IRET. */
 		return (attention_clear(vcpu, one) & ATTENTION_NMIS & ~one) != 0
 			       ? CPU_NMI_WINDOW_EXITING
 			       : 0;
 	}
 	if ((blocking & BLOCKING_BY_NMI) != 0 && waiting == ATTENTION_NMIS) {
-		/* One is being handled, so one is all that a CPU would keep. */
+		/* One NMI is being handled, so a CPU would keep only one more. */
 		(void)attention_clear(vcpu, ATTENTION_SECOND_NMI);
 	}
 	if (vcpu->event.info == 0 &&
@@ -197,8 +199,8 @@ static uint32_t choose_nmi(struct vcpu *vcpu)
 }
 
 /*
- * Without virtual-interrupt delivery: SDM, "Virtual-Interrupt Delivery" done by hand. The window
- * that an interrupt has to wait for, or 0.
+ * Without virtual-interrupt delivery: does SDM, "Virtual-Interrupt Delivery" in software. Returns
+ * the window for which an interrupt must wait, or 0.
  */
 static uint32_t choose_interrupt(struct vcpu *vcpu)
 {
@@ -218,7 +220,7 @@ static uint32_t choose_interrupt(struct vcpu *vcpu)
 	if (priv->deferred_interrupt != 0) {
 		vcpu->event.info = (uint32_t)priv->deferred_interrupt;
 		priv->deferred_interrupt = 0;
-		(void)attention_set(vcpu, ATTENTION_EVENTS); /* for what may wait behind it */
+		(void)attention_set(vcpu, ATTENTION_EVENTS); /* another interrupt may be pending */
 	} else {
 		vcpu->event.info = (uint32_t)EVENT_VALID | EVENT_EXTERNAL | (uint32_t)vector;
 		hooks->irq_accepted(vcpu, (uint8_t)vector);
@@ -226,7 +228,7 @@ static uint32_t choose_interrupt(struct vcpu *vcpu)
 	return 0;
 }
 
-/* SDM, "TPR Virtualization": an exit when the guest lowers its TPR below what waits. */
+/* SDM, "TPR Virtualization": requests an exit when the guest lowers its TPR below what waits. */
 static void set_tpr_threshold(struct vcpu *vcpu)
 {
 	const uint8_t *apic = vcpu->apic_page;
@@ -243,7 +245,7 @@ static void set_tpr_threshold(struct vcpu *vcpu)
 	}
 }
 
-/* With virtual-interrupt delivery: RVI is all the CPU needs. */
+/* With virtual-interrupt delivery: the CPU needs only RVI. */
 static void set_rvi(struct vcpu *vcpu)
 {
 	int highest = vcpu->vm->hooks->irr_highest(vcpu);
@@ -256,9 +258,9 @@ static void set_rvi(struct vcpu *vcpu)
 }
 
 /*
- * SDM, "Checks on Guest Non-Register State": while STI or MOV SS blocks, BS has to say whether
- * RFLAGS.TF asks for a single step, or entry fails. An exit by #DB takes BS out of the field and
- * leaves the blocking. The event that goes in drops what pends, so no step comes twice.
+ * SDM, "Checks on Guest Non-Register State": while STI or MOV SS blocks, BS must say whether
+ * RFLAGS.TF requests a single step, or VM entry fails. An exit by #DB clears BS in the field but
+ * leaves the blocking. The injected event cancels pending debug exceptions, so no step comes twice.
  */
 static void match_single_step(void)
 {

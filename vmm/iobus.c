@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The bus: two sorted arrays of fixed ranges, and two short ones of movable ranges behind them. All
- * are filled while a VM is built and read without a lock after.
+ * The bus: two sorted arrays of fixed ranges, and two short arrays of movable ranges, which are
+ * searched after those. All are filled while a VM is built, and later read without a lock.
  */
 #include "vmm/iobus.h"
 #include "vmm/base/err.h"
@@ -70,8 +70,8 @@ struct iobus_movable *iobus_add_movable(struct iobus *bus, enum io_space space, 
 }
 
 /*
- * Each store releases what came before it. So who reads a new base or a new on (acquire) finds the
- * counter odd, or further on, at its second look.
+ * Each store releases the ones before it. So a reader that sees a new base or a new `on` (acquire)
+ * finds the counter odd, or changed, at its second read.
  */
 void iobus_move(struct iobus *bus, struct iobus_movable *range, uint64_t base, bool on)
 {
@@ -88,7 +88,7 @@ void iobus_move(struct iobus *bus, struct iobus_movable *range, uint64_t base, b
 	lock_drop(&bus->move_lock);
 }
 
-/* The first movable range that has a byte of [first, last], with its base of now; or NULL. */
+/* The first movable range that has a byte of [first, last], with its current base; or NULL. */
 static const struct iobus_movable *scan_movable(const struct iobus *bus, enum io_space space,
 						uint64_t first, uint64_t last, uint64_t *base)
 {
@@ -106,9 +106,9 @@ static const struct iobus_movable *scan_movable(const struct iobus *bus, enum io
 }
 
 /*
- * The same at one instant: without the counter, a reader that passes range A before it moves to an
- * address, and range B after it has left that address, finds nobody there, though there was
- * somebody at each moment. Moves are exits of vCPUs, so the loop ends soon.
+ * The same, but consistent: without the counter, a reader that passes range A before it moves to an
+ * address, and range B after it has left that address, would find no range, although at each moment
+ * one was there. Moves are exits of vCPUs, so the loop ends soon.
  */
 static __attribute__((noinline)) const struct iobus_movable *find_movable(
 	const struct iobus *bus, enum io_space space, uint64_t first, uint64_t last, uint64_t *base)
@@ -127,7 +127,7 @@ static __attribute__((noinline)) const struct iobus_movable *find_movable(
 	return range;
 }
 
-/* The range that holds the address, or NULL. Looks from the first-th range on. */
+/* The range that contains the address, or NULL. Searches from index `first` on. */
 static inline const struct iobus_range *find(const struct iobus *bus, enum io_space space,
 					     uint32_t first, uint64_t address)
 {
@@ -142,7 +142,7 @@ static inline const struct iobus_range *find(const struct iobus *bus, enum io_sp
 	return NULL;
 }
 
-/* No fixed range holds the address: a movable one, or nobody. */
+/* No fixed range contains the address: a movable range, or none. */
 static __attribute__((noinline)) void access_movable(const struct iobus *bus, enum io_space space,
 						     uint64_t address, struct vcpu *vcpu,
 						     struct io_access *access)

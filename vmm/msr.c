@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * MSR policy. Three kinds: passed through (the CPU keeps a value per VMCS, or vcpu_state.c does),
- * handled here or by the platform's hooks (one row each), and all others: #GP(0). No locks.
+ * MSR policy. Three kinds: passed through (the VMCS or vcpu_state.c keeps a value for each vCPU),
+ * handled here or by the platform's hooks (one row each), and all others, which are #GP(0). No
+ * locks.
  */
 #include "vmm/msr.h"
 
@@ -44,7 +45,7 @@ static bool has_virtual_delivery(void)
 struct pass_row {
 	uint32_t msr;
 	uint8_t what;
-	bool x2apic; /* in x2APIC mode alone */
+	bool x2apic; /* only in x2APIC mode */
 	bool (*offered)(void);
 };
 
@@ -56,7 +57,7 @@ static const struct pass_row pass_rows[] = {
 	{ MSR_IA32_SYSENTER_CS, PASS_BOTH, false, NULL },
 	{ MSR_IA32_SYSENTER_ESP, PASS_BOTH, false, NULL },
 	{ MSR_IA32_SYSENTER_EIP, PASS_BOTH, false, NULL },
-	/* SDM, "Virtualizing MSR-Based APIC Accesses": TPR, EOI and self-IPI run without exit. */
+	/* SDM, "Virtualizing MSR-Based APIC Accesses": TPR, EOI and self-IPI cause no exit. */
 	{ MSR_X2APIC_TPR, PASS_BOTH, true, has_tpr_shadow },
 	{ MSR_X2APIC_EOI, PASS_WRITE, true, has_virtual_delivery },
 	{ MSR_X2APIC_SELF_IPI, PASS_WRITE, true, has_virtual_delivery },
@@ -72,7 +73,7 @@ static const struct pass_row pass_rows[] = {
 };
 
 #define BITMAP_READ_BYTES  0
-#define BITMAP_HIGH_BYTES  1024 /* C0000000H on, behind 0 on */
+#define BITMAP_HIGH_BYTES  1024 /* C0000000H and up, behind 0 and up */
 #define BITMAP_WRITE_BYTES 2048
 
 void msr_fill_bitmap(void *page, bool x2apic)
@@ -103,7 +104,7 @@ void msr_fill_bitmap(void *page, bool x2apic)
 #define MISC_ENABLE_INIT \
 	(MISC_ENABLE_FAST_STRINGS | MISC_ENABLE_BTS_UNAVAIL | MISC_ENABLE_PEBS_UNAVAIL)
 
-/* Facts about silicon that a guest may believe; what names a control MSR is left out. */
+/* Facts about the CPU that a guest may rely on; without bits that announce a control MSR. */
 #define ARCH_CAPABILITIES_SHOWN                                                                   \
 	(BIT(0) /* RDCL_NO */ | BIT(1) /* IBRS_ALL */ | BIT(2) /* RSBA */ | BIT(4) /* SSB_NO */ | \
 	 BIT(5) /* MDS_NO */ | BIT(6) /* IF_PSCHANGE_MC_NO */ | BIT(8) /* TAA_NO */ |             \
@@ -162,16 +163,16 @@ static int read_feature_control(struct vcpu *vcpu, uint32_t msr, uint64_t *value
 	return 0;
 }
 
-/* The host's microcode revision: stock kernels judge errata by it. */
+/* The host's microcode revision: stock kernels use it to detect errata. */
 static int read_microcode_revision(struct vcpu *vcpu, uint32_t msr, uint64_t *value)
 {
-	(void)msr_read_safe(msr, value); /* 0 where there is none */
+	(void)msr_read_safe(msr, value); /* 0 if it does not exist */
 	return 0;
 }
 
 /*
- * SDM vol. 4, MSR_PLATFORM_INFO: the TSC's frequency in units of the bus clock, which CPUID.16H of
- * guests says is 100 MHz, as the largest ratio without turbo and the least one.
+ * SDM vol. 4, MSR_PLATFORM_INFO: the TSC's frequency in units of the bus clock (100 MHz in a
+ * guest's CPUID.16H), both as the largest ratio without turbo and as the smallest.
  */
 static int read_platform_info(struct vcpu *vcpu, uint32_t msr, uint64_t *value)
 {
@@ -193,7 +194,7 @@ static int read_misc_enable(struct vcpu *vcpu, uint32_t msr, uint64_t *value)
 	return 0;
 }
 
-/* Fast strings may be switched; what describes missing features stays as it is. */
+/* Fast strings may be switched; bits that describe missing features do not change. */
 static int write_misc_enable(struct vcpu *vcpu, uint32_t msr, uint64_t value)
 {
 	vcpu->priv->msr_misc_enable = (MISC_ENABLE_INIT & ~MISC_ENABLE_FAST_STRINGS) |
@@ -227,7 +228,8 @@ static int write_xss(struct vcpu *vcpu, uint32_t msr, uint64_t value)
 	return vmx_caps()->xsaves ? write_zero(vcpu, msr, value) : ERR_NOTFOUND;
 }
 
-/* SDM vol. 3, "Initializing IA-32e Mode": LME is locked while paging is on, LMA is the CPU's own.
+/*
+ * SDM vol. 3, "Initializing IA-32e Mode": LME cannot change while paging is on; the CPU sets LMA.
  */
 static int write_efer(struct vcpu *vcpu, uint32_t msr, uint64_t value)
 {
@@ -306,7 +308,7 @@ static const struct msr_row *search_row(struct vcpu *vcpu, uint32_t msr)
 	return NULL;
 }
 
-/* Guests come back to the same MSR: timer deadline, interrupt command. */
+/* Guests use the same MSR many times in a row: timer deadline, interrupt command. */
 static inline const struct msr_row *find_row(struct vcpu *vcpu, uint32_t msr)
 {
 	const struct msr_row *last = vcpu->priv->msr_row;

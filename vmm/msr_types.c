@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The guest's PAT and MTRRs: kept for its eyes and not applied, for memory types are the host's.
- * Reserved types are #GP, as on a CPU. No lock: own CPU.
+ * The guest's PAT and MTRRs: the guest can read them back, but they have no effect, because the
+ * host decides about memory types. Reserved types are #GP, as on a CPU. No lock: own CPU.
  */
 #include "vmm/msr_types.h"
 
@@ -9,7 +9,7 @@
 #include "vmm/base/x86.h"
 #include "vmm/vcpu_priv.h"
 
-/* What a machine after firmware says: caching on, write-back where no range says otherwise. */
+/* As firmware leaves a machine: caching on, write-back where no range says otherwise. */
 #define MTRR_CAP_VALUE	   (VCPU_MTRR_VARIABLE | MTRRCAP_FIX | BIT(10))
 #define MTRR_DEF_TYPE_INIT (MTRR_DEF_TYPE_ENABLE | MEMTYPE_WB)
 #define MTRR_DEF_TYPE_BITS (MTRR_DEF_TYPE_ENABLE | MTRR_DEF_TYPE_FIX | 0xff)
@@ -66,7 +66,7 @@ int msr_read_mtrr_fixed(struct vcpu *vcpu, uint32_t msr, uint64_t *value)
 	return 0;
 }
 
-/* Each byte a memory type; 7 (UC-) is one of PAT's alone. */
+/* Is each byte a memory type? 7 (UC-) is valid only in the PAT. */
 static bool memory_types_ok(uint64_t value, bool pat)
 {
 	for (unsigned i = 0; i < 64; i += 8) {

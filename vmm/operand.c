@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Memory operands. Both pages of one that crosses are translated with the guest's rights before
- * anything moves, and each part goes to where its own page lies. No locks but gmem's own.
+ * Memory operands. If an operand crosses a page, both pages are translated with the guest's rights
+ * before anything moves, and each part goes to its own page. No locks but gmem's own.
  */
 #include "vmm/operand.h"
 
@@ -53,7 +53,7 @@ int operand_in_segment(struct vcpu *vcpu, const struct gwalk_mode *mode, unsigne
 	uint64_t base = vmread(VMCS_GUEST_BASE(seg));
 
 	if (vcpu_in_64bit_mode()) {
-		/* FS and GS alone have a base; gwalk.c judges whether the address is canonical. */
+		/* Only FS and GS have a base; gwalk.c checks whether the address is canonical. */
 		offset += seg >= SEG_FS ? base : 0;
 		return operand_at(vcpu, mode, offset, size, access, out, fault);
 	}
@@ -101,7 +101,7 @@ static void copy(struct vcpu *vcpu, const struct operand *operand, uint64_t *val
 		if (err == ERR_RANGE) {
 			device_access(vcpu, operand->part[i], bytes, step, data, write);
 		} else if (err != 0 &&
-			   err != ERR_RIGHTS) { /* a store to a read-only share is lost */
+			   err != ERR_RIGHTS) { /* a store to a read-only share is ignored */
 			vm_end(vcpu->vm, VM_END_NO_MEMORY, NULL);
 		}
 		data += bytes;

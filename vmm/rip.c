@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* RIP and what goes with it when an instruction is done. No lock: own CPU. */
+/* RIP, and the other effects of a completed instruction. No lock: own CPU. */
 #include "vmm/rip.h"
 
 void rip_end_of_step(uint64_t rflags)

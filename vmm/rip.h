@@ -1,27 +1,28 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * RIP moves here alone, with all that goes with an instruction's retirement: blocking by STI and
- * MOV SS ends, RF is cleared, a single step comes due. On the vCPU's own CPU, its VMCS current.
+ * Only these functions move RIP, with all other effects of an instruction's retirement: blocking by
+ * STI and MOV SS ends, RF is cleared, a single step becomes due. On the vCPU's own CPU, its VMCS
+ * current.
  */
 #ifndef UMBRA_VMM_RIP_H
 #define UMBRA_VMM_RIP_H
 
 #include "vmm/vcpu_priv.h"
 
-/* Over an emulated instruction of so many bytes. */
+/* Skips an emulated instruction of so many bytes. */
 void rip_skip(uint64_t length);
 
 /*
- * One round of a repeated string instruction is done, and others follow: RIP stays. RF keeps an
- * instruction breakpoint from hitting once more, a single step comes behind each round (SDM vol. 3,
+ * One iteration of a repeated string instruction is done, and more follow: RIP stays. RF prevents a
+ * second hit of an instruction breakpoint; a single step comes after each iteration (SDM vol. 3,
  * "Instruction-Breakpoint Exception Condition" and "Single-Step Exception Condition").
  */
 void rip_next_round(void);
 
-/* For rip_skip_inline: an instruction, or a round of one, is done under RFLAGS.TF. */
+/* For rip_skip_inline: an instruction, or an iteration, was completed with RFLAGS.TF set. */
 void rip_end_of_step(uint64_t rflags);
 
-/* Blocking by STI and MOV SS ends. */
+/* Ends blocking by STI and MOV SS. */
 static inline void rip_unblock(void)
 {
 	uint64_t blocking = vmread(VMCS_GUEST_INTERRUPTIBILITY);
@@ -32,7 +33,7 @@ static inline void rip_unblock(void)
 	}
 }
 
-/* rip_skip for exit_dispatch, which nearly every exit goes through. */
+/* rip_skip for exit_dispatch, which nearly every exit uses. */
 static inline __attribute__((always_inline)) void rip_skip_inline(uint64_t length)
 {
 	uint64_t rip = vmread(VMCS_GUEST_RIP);

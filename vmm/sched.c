@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Per-CPU run queues. Each queue has a lock for those who add from elsewhere; the list is changed
- * under it, and walked by its CPU, which alone removes. Which CPU a vCPU is on: sched_place.c.
+ * Per-CPU run queues. Each queue has a lock for CPUs that add a vCPU from elsewhere. The list
+ * changes under the lock. Its own CPU walks it, and only its own CPU removes vCPUs. sched_place.c
+ * decides on which CPU a vCPU is.
  *
- * Shares are kept by virtual time: TSC ticks that a vCPU has had, divided by its weight. A queue's
- * virtual_now is where its vCPUs have got to. A vCPU that wakes joins there, a little ahead of the
- * others, so that who sleeps much is served soon and saves up nothing. Queues are compared by it as
- * well: where it goes faster there is more to have.
+ * Shares are kept by virtual time: the TSC ticks that a vCPU has had, divided by its weight. A
+ * queue's virtual_now is the virtual time that its vCPUs have reached. A vCPU that wakes starts
+ * there, a little ahead of the others: so a vCPU that sleeps much runs soon, but gains nothing by
+ * sleeping. Queues are compared by virtual time as well: on a queue where it advances faster, a
+ * vCPU gets more time.
  */
 #include "vmm/attention.h"
 #include "vmm/base/console.h"
@@ -18,12 +20,12 @@
 #include "vmm/sched_priv.h"
 #include "vmm/vcpu_priv.h"
 
-/* A slice ends so that others run, and so that people's input is looked at. */
+/* A slice ends so that others can run, and so that users' input is read. */
 #define SLICE_US     4000
 #define IDLE_US	     10000
-#define IDLE_BUSY_US CONSOLE_LISTEN_US /* while a console has text to pass on, or may get some */
+#define IDLE_BUSY_US CONSOLE_LISTEN_US /* while a console has text to output, or may get some */
 
-/* Own CPU: takes out the vCPUs of VMs that end. */
+/* Removes the vCPUs of VMs that end. Own CPU. */
 static void reap(struct run_queue *queue)
 {
 	struct vcpu *vcpu, *next;
@@ -40,9 +42,9 @@ static void reap(struct run_queue *queue)
 	lock_drop(&queue->lock);
 }
 
-/* --- Whose turn --- */
+/* --- Choosing a vCPU --- */
 
-/* Whether it wants to run; one that was asleep joins the others here. */
+/* Does the vCPU want to run? A vCPU that was asleep joins the others here. */
 static bool is_ready(struct run_queue *queue, struct vcpu *vcpu)
 {
 	struct sched_entity *entity = &vcpu->priv->sched;
@@ -64,8 +66,8 @@ static bool is_ready(struct run_queue *queue, struct vcpu *vcpu)
 }
 
 /*
- * True when a is to run before b. Siblings of one that waits for them may come a slice too early,
- * and no more: a VM whose vCPUs all spin must not keep the CPU.
+ * True when a runs before b. Siblings of a vCPU that waits for them may run up to a slice too
+ * early, and no more: a VM whose vCPUs all spin must not keep the CPU.
  */
 static bool comes_first(const struct run_queue *queue, const struct vcpu *a, const struct vcpu *b)
 {
@@ -84,10 +86,10 @@ static bool comes_first(const struct run_queue *queue, const struct vcpu *a, con
 }
 
 /*
- * fair is a sibling of the one that yielded. Which of them is waited for nobody knows; the one that
- * has waited longest for the CPU is the best guess, for after a round each of them has had a go,
- * while the one with the least virtual time may be one that waits itself, again and again. Shares
- * of other VMs stay what they are: none is chosen whom comes_first would not let go before them.
+ * fair is a sibling of the vCPU that yielded. It is unknown for which sibling that vCPU waits. The
+ * best guess is the one that has waited longest for the CPU, because then each of them runs once in
+ * a round. The one with the least virtual time may itself be waiting, again and again. Shares of
+ * other VMs do not change: this chooses only vCPUs that comes_first would let run before them.
  */
 static struct vcpu *longest_ready(const struct run_queue *queue, struct vcpu *fair,
 				  uint64_t others_time)
@@ -108,7 +110,7 @@ static struct vcpu *longest_ready(const struct run_queue *queue, struct vcpu *fa
 	return best;
 }
 
-/* Whose turn it is after a yield, when shares would give it to fair. */
+/* The vCPU that runs after a yield, if by shares it would be fair. */
 static struct vcpu *pick_after_yield(struct run_queue *queue, struct vcpu *fair,
 				     uint64_t others_least, struct vcpu **spare)
 {
@@ -117,7 +119,7 @@ static struct vcpu *pick_after_yield(struct run_queue *queue, struct vcpu *fair,
 	uint64_t slice = tsc_from_us(SLICE_US);
 	struct vcpu *best = fair;
 
-	/* As one that sleeps, it saves up nothing by what it gives up. */
+	/* As for a sleeping vCPU, time that it gives up gains it nothing. */
 	entity->virtual_time = MAX(entity->virtual_time, now - MIN(now, slice));
 	if (fair != NULL && fair != queue->yielded && fair->vm == queue->yielded->vm) {
 		best = longest_ready(queue, fair,
@@ -129,15 +131,15 @@ static struct vcpu *pick_after_yield(struct run_queue *queue, struct vcpu *fair,
 }
 
 /*
- * The vCPU whose turn it is, or NULL; *spare is one that would be next. Begins behind the one that
- * ran last, so that equals take turns.
+ * The vCPU that runs next, or NULL; *spare is one that would come after it. The search begins
+ * behind the vCPU that ran last, so that equals take turns.
  */
 static struct vcpu *pick(struct run_queue *queue, struct vcpu **spare)
 {
 	struct vcpu *first = atomic_load_acquire(&queue->first);
 	struct vcpu *vcpu = queue->last_run;
 	struct vcpu *best = NULL;
-	uint64_t others_least = UINT64_MAX; /* virtual time of other VMs than the yielder's */
+	uint64_t others_least = UINT64_MAX; /* least virtual time of VMs other than the yielder's */
 
 	*spare = NULL;
 	atomic_store_relaxed(&queue->woken, false);
@@ -168,7 +170,7 @@ static struct vcpu *pick(struct run_queue *queue, struct vcpu **spare)
 	return best;
 }
 
-/* A sleeper's own timer is not made to wait for others' slices. */
+/* A sleeping vCPU's own timer need not wait for the end of others' slices. */
 static uint64_t slice_end(const struct run_queue *queue, const struct vcpu *runs)
 {
 	uint64_t now = cpu_rdtsc();
@@ -186,8 +188,9 @@ static uint64_t slice_end(const struct run_queue *queue, const struct vcpu *runs
 }
 
 /*
- * What lies between two slices is charged as well: to who gave the CPU up, else to who comes next.
- * A sleeper that keeps waking so pays for both of its changes, and takes nobody's share by them.
+ * The time between two slices is charged as well: to the vCPU that gave the CPU up, else to the one
+ * that runs next. So a vCPU that wakes again and again pays for both of its changes, and takes
+ * nothing from the others' shares.
  */
 static void run(struct run_queue *queue, struct vcpu *vcpu)
 {
@@ -216,7 +219,7 @@ static void run(struct run_queue *queue, struct vcpu *vcpu)
 
 /* --- The loop --- */
 
-/* Devices of a VM are looked after where its first vCPU runs. */
+/* A VM's devices are polled on the CPU of its first vCPU. */
 static void poll(struct run_queue *queue)
 {
 	struct vcpu *vcpu = atomic_load_acquire(&queue->first);
@@ -229,7 +232,7 @@ static void poll(struct run_queue *queue)
 	}
 }
 
-/* Interrupts are off from here to the HLT, so a kick that comes after the look is not missed. */
+/* Interrupts are off from here to the HLT, so a kick that comes after the check is not missed. */
 static void wait_for_kick(struct run_queue *queue, uint64_t deadline)
 {
 	struct vcpu *vcpu = atomic_load_acquire(&queue->first);
@@ -238,7 +241,7 @@ static void wait_for_kick(struct run_queue *queue, uint64_t deadline)
 		if (!sched_claim(vcpu)) {
 			continue;
 		}
-		/* With interrupts off it does not wake for its timers. */
+		/* A vCPU that halts with interrupts off does not wake for its timers. */
 		if (vcpu->state == VCPU_HALTED && atomic_load_relaxed(&vcpu->priv->halted_if)) {
 			deadline = MIN(deadline, vcpu->vm->hooks->next_deadline(vcpu));
 		}
@@ -247,22 +250,24 @@ static void wait_for_kick(struct run_queue *queue, uint64_t deadline)
 			return;
 		}
 	}
-	queue->timer_deadline = 0; /* cpu_idle_until uses the timer itself */
+	queue->timer_deadline = 0; /* cpu_idle_until uses the timer, too */
 	cpu_idle_until(MIN(deadline, sched_next_clock(queue)));
 }
 
 /*
- * A step of work in place of the wait, where there is any: a vCPU that wakes meanwhile, or is given
- * to this CPU, waits for no more than that.
+ * Does a step of work instead of the wait if there is any. A vCPU that wakes meanwhile, or moves to
+ * this CPU, waits at most for that step.
  */
 static void idle(struct run_queue *queue, bool console_busy)
 {
 	uint32_t wait_us = console_busy ? IDLE_BUSY_US : IDLE_US;
 	const uint32_t self = percpu_self()->index;
 
-	sched_idle_begins(self); /* before the look: who gives a vCPU away kicks after it */
+	/* Before the check: a CPU that moves a vCPU here kicks afterwards. */
+	sched_idle_begins(self);
 	if (work_some()) {
-		cpu_interrupt_window(); /* the boot processor may wait for an answer */
+		/* The boot processor may wait for this CPU to take an interrupt. */
+		cpu_interrupt_window();
 	} else {
 		wait_for_kick(queue, cpu_rdtsc() + tsc_from_us(wait_us));
 	}

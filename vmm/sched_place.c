@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Which CPU a vCPU is on: where it begins, and when it moves. A vCPU changes its CPU only by the
- * hand of the one that it leaves, between two slices.
+ * Decides on which CPU a vCPU is: where it starts, and when it moves. Only the CPU that a vCPU
+ * leaves moves it, between two slices.
  *
- * With N CPUs each of them comes here at each of its slices, so what it looks at of the others must
- * not grow with N: a mask of those that idle, and a few of the rest in turn.
+ * Each of N CPUs calls this at each of its slices, so the number of other CPUs that it looks at
+ * must not grow with N: it reads a mask of idle CPUs, and looks at a few of the others in turn.
  */
 #include "vmm/base/cpu.h"
 #include "vmm/base/lock.h"
@@ -14,25 +14,27 @@
 #include "vmm/sched_priv.h"
 #include "vmm/vcpu_priv.h"
 
-/* Virtual time by which a queue must be ahead for a vCPU to move there. How long it then stays, so
- * that its caches pay. */
+/*
+ * How far a queue's virtual time must be ahead for a vCPU to move there, and how long the vCPU then
+ * stays, so that filling the caches pays off.
+ */
 #define AHEAD_US 12000
 #define STAY_US	 10000
 
-/* Of the CPUs that do not idle, a CPU looks at so many in a turn: the next ones each time. */
+/* How many of the busy CPUs a CPU looks at in a turn: the next ones each time. */
 #define LOOKS 4
 
-/* Virtual time by which a queue runs ahead of the front before it moves it. */
+/* How far a queue's virtual time is ahead of the front before it updates the front. */
 #define FRONT_US 1000
 
-/* CPUs on which nothing wants to run, and a vCPU would be welcome. */
+/* Idle CPUs, to which a vCPU may be moved. */
 static struct {
 	ATOMIC(uint64_t) bits[CPU_MAX / 64];
 } SCHED_LINE idle_cpus;
 
 /*
- * The most that any queue's virtual_now has been, but for FRONT_US. It is one line that all
- * CPUs read and few write, so that who has idled need not read the line of each of them.
+ * The largest virtual_now of any queue, to within FRONT_US. All CPUs read this cache line and few
+ * write it, so that a CPU that was idle need not read the line of each other CPU.
  */
 static struct {
 	ATOMIC(uint64_t) virtual_now;
@@ -77,9 +79,9 @@ void sched_idle_over(struct run_queue *queue, uint32_t cpu)
 			     MAX(atomic_load_relaxed(&queue->virtual_now), most));
 }
 
-/* --- Where a vCPU begins --- */
+/* --- Where a vCPU starts --- */
 
-/* Bits of word number i of a mask of CPUs that stand for CPUs of this machine. */
+/* The bits in word number i of a CPU mask that are CPUs of this machine. */
 static uint64_t present(uint32_t i)
 {
 	const uint32_t count = percpu_count();
@@ -87,7 +89,7 @@ static uint64_t present(uint32_t i)
 	return count >= 64 * (i + 1) ? UINT64_MAX : count <= 64 * i ? 0 : BIT(count - 64 * i) - 1;
 }
 
-/* The CPUs that may run a VM's vCPUs: all, where its affinity names none of this machine's. */
+/* The CPUs that may run a VM's vCPUs: all, if its affinity names no CPU of this machine. */
 struct cpu_mask {
 	uint64_t bits[CPU_MAX / 64];
 };
@@ -133,7 +135,7 @@ static uint32_t least_loaded(const struct vm *vm)
 	return best;
 }
 
-/* One vCPU more or less, of this weight. Under the queue's lock; who reads has not got it. */
+/* Adds or removes one vCPU with this weight. Under the queue's lock; readers do not hold it. */
 static void change(struct run_queue *queue, uint32_t count, uint32_t weight)
 {
 	atomic_add_own(&queue->count, count);
@@ -148,14 +150,14 @@ void sched_add(struct vcpu *vcpu)
 	struct run_queue *queue = &queues[cpu];
 
 	atomic_store(&vcpu->cpu, cpu);
-	/* Kept, so that what is taken out of the queue's sum is what was put in. */
+	/* Stored, so that the same weight is later subtracted from the queue's sum. */
 	vcpu->priv->sched.weight = weight_of(vcpu->vm);
 	lock_take(&queue->lock, LOCK_RUN_QUEUE);
 	vcpu->priv->sched.next = atomic_load_relaxed(&queue->first);
 	atomic_store_release(&queue->first, vcpu);
 	change(queue, 1, vcpu->priv->sched.weight);
 	lock_drop(&queue->lock);
-	/* From here on it is the other CPU's, which may have moved it on, or ended it. */
+	/* From here on it belongs to the other CPU, which may have moved it on, or ended it. */
 	if (brings_clock) {
 		atomic_store(&queue->clock, 0);
 	}
@@ -177,7 +179,7 @@ bool sched_rouse_idle(void)
 	return false;
 }
 
-/* --- When it leaves --- */
+/* --- When a vCPU leaves --- */
 
 void sched_take_out(struct run_queue *queue, struct vcpu *vcpu)
 {
@@ -203,7 +205,10 @@ void sched_take_out(struct run_queue *queue, struct vcpu *vcpu)
 	}
 }
 
-/* Own CPU: gives a vCPU that is not running to another CPU, whose queue has got to `there`. */
+/*
+ * Moves a vCPU that is not running to another CPU, whose queue has reached virtual time `there`.
+ * Own CPU.
+ */
 static void move(struct run_queue *queue, struct vcpu *vcpu, uint32_t cpu, uint64_t there)
 {
 	struct sched_entity *entity = &vcpu->priv->sched;
@@ -215,14 +220,14 @@ static void move(struct run_queue *queue, struct vcpu *vcpu, uint32_t cpu, uint6
 	vcpu_park(vcpu);
 	entity->moved_at = cpu_rdtsc();
 	entity->virtual_time = MIN(MAX(entity->virtual_time, there - MIN(there, lag)), there + lag);
-	/* Who kicks it from now on kicks there; who did before has left ATTENTION_KICKED set. */
+	/* From now on kicks go to the new CPU; earlier kicks have left ATTENTION_KICKED set. */
 	atomic_store(&vcpu->cpu, cpu);
 	sched_add(vcpu);
 }
 
 /*
- * A CPU that idles and may run it, claimed: at most one vCPU each, so the next to look must not
- * choose it as well. CPU_MAX: there is none.
+ * Claims an idle CPU that may run the vCPU. Each gets at most one vCPU, so no other CPU may choose
+ * it too. CPU_MAX: there is none.
  */
 static uint32_t take_idle(const struct cpu_mask *allowed)
 {
@@ -241,9 +246,9 @@ static uint32_t take_idle(const struct cpu_mask *allowed)
 }
 
 /*
- * Of the next few CPUs the one whose vCPUs have had most, when that is worth a move. The others'
- * turn comes in the next turns: a look at all of them at each slice of each CPU would cost the more
- * the more CPUs there are.
+ * Of the next few CPUs, the one whose vCPUs have had most time, if a move is worth it. The other
+ * CPUs follow in later turns: looking at all of them at each slice of each CPU would cost more with
+ * every CPU.
  */
 static uint32_t find_ahead(struct run_queue *queue, const struct cpu_mask *allowed)
 {
@@ -273,7 +278,7 @@ void sched_give_away(struct run_queue *queue, struct vcpu *spare)
 	uint32_t target = take_idle(&allowed);
 
 	if (target != CPU_MAX) {
-		/* It goes on where others are (sched_idle_over). */
+		/* Its queue continues at the others' virtual time (sched_idle_over). */
 		move(queue, spare, target,
 		     MAX(clock_of(target), atomic_load_relaxed(&queue->virtual_now)));
 		return;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What sched.c (whose turn), sched_place.c (which CPU) and sched_slice.c (the slice) share. */
+/* Shared by sched.c (which vCPU runs), sched_place.c (on which CPU) and sched_slice.c (slices). */
 #ifndef UMBRA_VMM_SCHED_PRIV_H
 #define UMBRA_VMM_SCHED_PRIV_H
 
@@ -9,35 +9,35 @@
 #include "vmm/sched.h"
 
 /*
- * What others touch has cache lines apart from what the CPU itself writes at each slice, and the
- * queues of two CPUs have none in common.
+ * Fields that other CPUs access are on other cache lines than fields that the CPU itself writes at
+ * each slice, and two CPUs' queues share no line.
  */
 #define SCHED_LINE __attribute__((aligned(64)))
 struct run_queue {
-	/* Its own CPU's alone. */
+	/* Only its own CPU uses these. */
 	struct vcpu *last_run;
-	struct vcpu *yielded; /* comes last, once */
-	struct vcpu *gave_up; /* the last to run, when it halted or yielded */
-	uint64_t run_end;     /* TSC, of the last to run; 0 after idling */
+	struct vcpu *yielded; /* runs last, once */
+	struct vcpu *gave_up; /* the last vCPU that ran, if it halted or yielded */
+	uint64_t run_end;     /* TSC of the last vCPU's end; 0 after idling */
 	uint64_t slice_begin, slice_end;
-	uint64_t timer_deadline; /* what the LAPIC timer is armed for ... */
+	uint64_t timer_deadline; /* the LAPIC timer is set to this ... */
 	uint64_t timer_count;	 /* ... unless it has fired since */
-	uint64_t served;	 /* TSC ticks for clocks of VMs in this slice */
-	uint32_t next_look;	 /* CPU at which give_away goes on to look */
-	bool listens; /* the CPU that looks after the console, where that has to be often */
+	uint64_t served;	 /* TSC ticks spent on clocks of VMs in this slice */
+	uint32_t next_look;	 /* the next CPU that give_away looks at */
+	bool listens;		 /* this CPU polls the console, if that must be done often */
 
 	/* Changes when a vCPU comes or goes. */
 	struct lock lock SCHED_LINE;
 	ATOMIC(uint32_t) count;
-	ATOMIC(uint32_t) weight;     /* of all its vCPUs */
+	ATOMIC(uint32_t) weight;     /* sum of all its vCPUs */
 	ATOMIC(struct vcpu *) first; /* linked by priv->sched.next */
 
-	/* Written by others. */
-	ATOMIC(uint64_t) clock SCHED_LINE; /* TSC; a VM's devices have work then. 0: look */
-	ATOMIC(bool) woken;		   /* a sleeper was kicked */
+	/* Written by other CPUs. */
+	ATOMIC(uint64_t) clock SCHED_LINE; /* TSC at which a VM's devices have work; 0: check */
+	ATOMIC(bool) woken;		   /* a sleeping vCPU was kicked */
 
-	/* Read by others. */
-	ATOMIC(uint64_t) virtual_now SCHED_LINE; /* others compare */
+	/* Read by other CPUs. */
+	ATOMIC(uint64_t) virtual_now SCHED_LINE; /* others compare with this */
 } SCHED_LINE;
 _Static_assert(sizeof(struct run_queue) % 64 == 0, "no line is shared with the next CPU's");
 _Static_assert(offsetof(struct run_queue, lock) % 64 == 0 &&
@@ -50,58 +50,60 @@ _Static_assert(offsetof(struct run_queue, lock) % 64 == 0 &&
 extern struct run_queue queues[CPU_MAX];
 struct run_queue *sched_own_queue(void);
 
-/* A guest that keeps waking another must not end all slices. */
+/* So that a guest that keeps waking another cannot end all slices. */
 #define SCHED_SLICE_MIN_US 100
 
 /*
- * Own CPU: takes a vCPU for this CPU, so that nobody pauses its VM meanwhile (vm_pause), until
- * sched_release. False: its VM is paused, or does not run.
+ * Claims a vCPU for this CPU until sched_release, so that its VM is not paused meanwhile
+ * (vm_pause). False: its VM is paused, or does not run. Own CPU.
  */
 bool sched_claim(struct vcpu *vcpu);
 void sched_release(struct vcpu *vcpu);
 
-/* Own CPU: the vCPU has had so many TSC ticks. */
+/* Charges so many TSC ticks to the vCPU. Own CPU. */
 void sched_charge(struct vcpu *vcpu, uint64_t ticks);
 
-/* Own CPU: has the devices served whose VM's clock is due, for the first vCPUs on the queue. */
+/* Runs the clocks that are due, for VMs whose first vCPU is on the queue. Own CPU. */
 void sched_serve_clocks(struct run_queue *queue);
-/* When that is to be done next (TSC); 0: now. */
+/* When that must be done next (TSC); 0: now. */
 uint64_t sched_next_clock(const struct run_queue *queue);
 
 /*
- * Own CPU: until when the vCPU runs before this CPU looks again: at the clock of a VM, for typed
- * text, or at the slice's end.
+ * Until when the vCPU runs before this CPU must check something: the clock of a VM, typed input, or
+ * the slice's end. Own CPU.
  */
 uint64_t sched_next_look(const struct run_queue *queue, uint64_t now);
 
 /* --- sched_place.c --- */
 
-/* How far a vCPU that moves or begins may be from its new queue's virtual time. */
+/* How far a vCPU that moves or starts may be from its new queue's virtual time. */
 #define SCHED_LAG_US 40000
 
-/* The most that any queue has got to, roughly. */
+/* The largest virtual time of any queue, approximately. */
 uint64_t sched_front(void);
 
-/* Own CPU: the queue has got to this virtual time, or has been there. */
+/* The queue's virtual time has reached this value, or did earlier. Own CPU. */
 void sched_advance(struct run_queue *queue, uint64_t virtual_time);
 
 /*
- * Own CPU, around the wait. From the first on others may give it a vCPU, with a kick. Afterwards
- * the queue goes on where others are: what it left unused is not owed to it.
+ * Called before and after the wait. In between, others may give it a vCPU, with a kick. Afterwards
+ * the queue continues at the others' virtual time: time that it did not use is lost. Own CPU.
  */
 void sched_idle_begins(uint32_t cpu);
 void sched_idle_over(struct run_queue *queue, uint32_t cpu);
 
-/* Own CPU, the queue's lock held: takes a vCPU out of the queue that it is on. */
+/* Removes a vCPU from its queue. Own CPU, the queue's lock held. */
 void sched_take_out(struct run_queue *queue, struct vcpu *vcpu);
 
 /*
- * Own CPU: spare wants to run and has to wait. It moves to a CPU that idles, or to one whose vCPUs
- * have had more, when that is worth it. No lock held.
+ * spare wants to run but must wait. It moves to an idle CPU, or to a CPU whose vCPUs have had more
+ * time, if that is worth it. Own CPU, no lock held.
  */
 void sched_give_away(struct run_queue *queue, struct vcpu *spare);
 
-/* Own CPU: a vCPU that does not run takes over what a person wished for its VM meanwhile. */
+/*
+ * Applies the changes that a user has requested for the VM to a vCPU that is not running. Own CPU.
+ */
 void sched_follow_wishes(struct run_queue *queue, struct vcpu *vcpu);
 
 #endif

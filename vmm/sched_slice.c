@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A CPU's queue as others see it: who runs a vCPU asks whether its slice is over, who wants a vCPU
- * or a VM's devices looked at says so to the CPU that has them. Whose turn comes: sched.c.
+ * A CPU's queue as others use it: the run loop asks whether its slice is over, and other code asks
+ * the vCPU's CPU to check a vCPU or a VM's devices. sched.c chooses the vCPU.
  *
- * The clock of a VM's devices is served by the CPU that has the VM's first vCPU on its queue, in
- * whatever state that vCPU is, and in the middle of others' slices: what a device does may be for
+ * The clock of a VM's devices is served by the CPU that has the VM's first vCPU on its queue,
+ * whatever the state of that vCPU, and in the middle of others' slices: a device's work may be for
  * another vCPU.
  */
 #include "vmm/attention.h"
@@ -62,14 +62,14 @@ void sched_charge(struct vcpu *vcpu, uint64_t ticks)
 /* --- Clocks of VMs --- */
 
 /*
- * Own CPU. What the devices' work takes is charged to the VM's first vCPU, and not to who runs
- * here meanwhile. Returns when there is more; a VM that is paused or ends has none.
+ * Runs the VM's clock. The time is charged to the VM's first vCPU, and not to the vCPU that runs
+ * here. Returns the next deadline; a VM that is paused or ends has none. Own CPU.
  */
 static uint64_t serve_clock(struct run_queue *queue, struct vcpu *first)
 {
 	struct vm *vm = first->vm;
 	bool runs = atomic_load_relaxed(&first->priv->sched.on_cpu) !=
-		    0; /* else somebody of another VM, or nobody */
+		    0; /* else a vCPU of another VM, or none */
 	uint64_t begin = cpu_rdtsc(), used;
 
 	if (!runs && !sched_claim(first)) {
@@ -88,9 +88,9 @@ static uint64_t serve_clock(struct run_queue *queue, struct vcpu *first)
 }
 
 /*
- * Own CPU. Who sets a VM's clock stores the deadline and then 0 to queue->clock, each with a full
- * barrier; here it is an exchange of queue->clock and then a look at the deadline. So either the
- * look sees the new one, or the 0 comes behind the exchange and stays for the next round.
+ * Code that sets a VM's clock stores the deadline and then 0 to queue->clock, each with a full
+ * barrier. This function exchanges queue->clock and then reads the deadline. So either the read
+ * sees the new deadline, or the 0 comes after the exchange and stays for the next round. Own CPU.
  */
 void sched_serve_clocks(struct run_queue *queue)
 {
@@ -116,7 +116,7 @@ void sched_clock_changed(struct vm *vm)
 	uint32_t cpu = vm->vcpu_count == 0 ? VCPU_NO_CPU : atomic_load(&vm->vcpus[0]->cpu);
 
 	if (cpu == VCPU_NO_CPU) {
-		return; /* sched_add looks */
+		return; /* sched_add will check */
 	}
 	atomic_store(&queues[cpu].clock, 0);
 	if (cpu != percpu_self()->index) {
@@ -158,8 +158,8 @@ bool sched_slice_over(uint64_t *slice_end)
 	uint64_t now = cpu_rdtsc();
 
 	if (now >= sched_next_clock(queue)) {
-		sched_serve_clocks(
-			queue); /* who runs may have got an interrupt, or have woken another */
+		/* The running vCPU may have got an interrupt, or have woken another. */
+		sched_serve_clocks(queue);
 		*slice_end = MIN(*slice_end, now);
 	}
 	if (atomic_load_acquire(&queue->woken)) {

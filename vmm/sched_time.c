@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Time of CPUs: what VMs have had, and what is charged to whom beside slices. */
+/* CPU time: how much VMs have had, and what is charged apart from slices. */
 #include "vmm/base/tsc.h"
 #include "vmm/sched_priv.h"
 #include "vmm/vcpu_priv.h"
@@ -24,7 +24,7 @@ void sched_exempt(uint64_t ticks)
 	}
 }
 
-/* It waits until the others have caught up, but no longer than one that moves does. */
+/* It waits until the others have caught up, but no longer than a vCPU that moves. */
 void sched_bill(struct vcpu *vcpu, uint64_t ticks)
 {
 	const uint64_t had = ticks * SCHED_WEIGHT_DEFAULT / MAX(vcpu->vm->weight, 1u);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A vCPU as an object: its pages, its VMCS, which CPU holds it. It belongs to the CPU that runs it;
- * no lock. The run loop is in vcpu_run.c, what other CPUs ask of a vCPU in attention.c.
+ * A vCPU as an object: its pages, its VMCS, the CPU that holds it. It belongs to the CPU that runs
+ * it; no lock. The run loop is in vcpu_run.c, requests of other CPUs in attention.c.
  */
 #include "vmm/vcpu.h"
 
@@ -72,7 +72,7 @@ void vcpu_forget_code(struct vcpu *vcpu)
 	memset(&vcpu->priv->emul_cache, 0, sizeof(vcpu->priv->emul_cache));
 }
 
-/* --- What the virtual APIC asks --- */
+/* --- For the virtual APIC --- */
 
 void vcpu_set_eoi_exit_bitmap(struct vcpu *vcpu, const uint64_t bitmap[4])
 {
@@ -140,7 +140,7 @@ void vcpu_park(struct vcpu *vcpu)
 		vcpu_state_switch(vcpu, NULL);
 		cpu->vcpu = NULL;
 	}
-	ept_tlb_part(&vcpu->vm->gmem.root); /* a sibling that stays joins again */
+	ept_tlb_part(&vcpu->vm->gmem.root); /* if a sibling stays here, it joins again */
 	if (vcpu->priv->vmcs_ready) {
 		vmclear(page_hpa(vcpu->vmcs));
 		vcpu->launched = false;
@@ -154,7 +154,7 @@ void vcpu_unload(struct vcpu *vcpu)
 	if (cpu->vcpu == vcpu) {
 		cpu->vcpu = NULL;
 	}
-	ept_tlb_part(&vcpu->vm->gmem.root); /* which may end with the VM, now */
+	ept_tlb_part(&vcpu->vm->gmem.root); /* the VM may end now */
 	if (vcpu->priv->vmcs_ready) {
 		vmclear(page_hpa(vcpu->vmcs));
 		vcpu->priv->vmcs_ready = false;

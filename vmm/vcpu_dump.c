@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The registers of a vCPU that came to grief, for people. Its VMCS is current. */
+/* Logs the registers of a vCPU that failed. Its VMCS is current. */
 #include "vmm/base/log.h"
 #include "vmm/exit_names.h"
 #include "vmm/vcpu_priv.h"
@@ -13,7 +13,10 @@ static void dump_segment(const char *name, unsigned seg)
 		  READ(VMCS_GUEST_LIMIT(seg)), READ(VMCS_GUEST_ACCESS_RIGHTS(seg)));
 }
 
-/* What a MOV from the register gives: the shadow's bits are those that the guest does not own. */
+/*
+ * The value that a MOV from the register gives: the bits that the guest does not own come from the
+ * shadow.
+ */
 static uint64_t seen(uint32_t reg, uint32_t mask, uint32_t shadow)
 {
 	return (READ(reg) & ~READ(mask)) | (READ(shadow) & READ(mask));

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The run loop: takes what other CPUs ask of the vCPU (attention.c), does its devices' work,
- * chooses the event, enters the guest, handles the exit. On the vCPU's own CPU; no lock.
+ * The run loop: takes requests of other CPUs (attention.c), does the devices' work, chooses the
+ * event, enters the guest, handles the exit. On the vCPU's own CPU; no lock.
  */
 #include "ept/ept_tlb.h"
 #include "vmm/attention.h"
@@ -17,14 +17,14 @@
 #include "vmm/vmcs.h"
 #include "vmm/vmx.h"
 
-#define WORK_GAP_US 100 /* what a vCPU has for itself between two turns of its devices' work */
+#define WORK_GAP_US 100 /* how long a vCPU runs between two turns of its devices' work */
 
 static void take_requests(struct vcpu *vcpu)
 {
 	enum vcpu_run_state state = vcpu->state;
 	uint32_t requests;
 
-	/* vm_check_halted has to find the SIPI, or a vCPU that runs: never neither. */
+	/* vm_check_halted must find either the SIPI or a running vCPU. */
 	if (attention_has(vcpu, ATTENTION_SIPI) != 0) {
 		vcpu_set_state(vcpu, VCPU_RUNNABLE);
 	}
@@ -38,7 +38,7 @@ static void take_requests(struct vcpu *vcpu)
 	if ((requests & ATTENTION_SIPI) != 0 && state == VCPU_WAIT_SIPI) {
 		vcpu_load(vcpu);
 		vmcs_reset_guest(vcpu, (uint8_t)(requests >> ATTENTION_SIPI_VECTOR_SHIFT));
-		vcpu_flush_translations(vcpu); /* INIT does; paging may have been on */
+		vcpu_flush_translations(vcpu); /* as INIT does; paging may have been on */
 		vcpu_state_reset();
 		state = VCPU_RUNNABLE;
 	}
@@ -66,7 +66,7 @@ bool vcpu_wake(struct vcpu *vcpu)
 
 /*
  * SDM, "VMX-Preemption Timer": loaded from the VMCS at each entry. Rounded up: never early. No
- * slice is longer than what the timer can count (vcpu_run).
+ * slice is longer than the timer can count (vcpu_run).
  */
 static inline void arm_timer(const struct vmx_caps *caps, uint64_t deadline)
 {
@@ -93,7 +93,7 @@ static void flush_before_entry(const struct vmx_caps *caps)
 	}
 }
 
-/* VMfail: no guest state was loaded, and the fault is ours or the CPU's. This VM ends, no other. */
+/* VMfail: no guest state was loaded, because of a bug or the CPU. Only this VM ends. */
 static void entry_refused(struct vcpu *vcpu, uint32_t result)
 {
 	char text[VM_DETAIL_MAX];
@@ -107,15 +107,16 @@ static void entry_refused(struct vcpu *vcpu, uint32_t result)
 }
 
 /*
- * Whatever may keep a vCPU from being entered, or change what it meets there. False: it is not to
- * be entered. Order: a hook that inject_before_entry calls may change the controls.
+ * Does everything that may keep a vCPU from being entered, or change what it sees. Returns false if
+ * the vCPU must not be entered. The order matters: a hook that inject_before_entry calls may change
+ * the controls.
  *
- * The slice's end is looked at here too, for a guest may arrange that each delivery of an event
- * ends in an exit (#AC or #DB in the handler's own frame), and neither the timer nor an interrupt
- * of the host gets between those.
+ * The slice's end is checked here too. A guest may arrange that each delivery of an event ends in
+ * an exit (#AC or #DB in the handler's own frame); then neither the timer nor an interrupt of the
+ * host comes in between.
  *
- * A turn of its devices' work comes before each entry as long as there is some; in between it runs
- * for as long, so that it sees what was done. One that does not run does turn after turn.
+ * While there is device work, each entry is preceded by a turn of it; in between the vCPU runs for
+ * WORK_GAP_US, so that it sees the result. If the vCPU does not run, turn follows turn.
  */
 static bool settle(struct vcpu *vcpu, uint64_t *slice_end)
 {
@@ -144,13 +145,14 @@ static bool settle(struct vcpu *vcpu, uint64_t *slice_end)
 	return true;
 }
 
-/* The way between two exits that change nothing for the vCPU: kept as short as it can be. */
+/* The path between two exits that change nothing for the vCPU: as short as possible. */
 static inline __attribute__((always_inline)) void run(struct vcpu *vcpu, uint64_t slice_end)
 {
 	const struct vmx_caps *caps = vmx_caps();
 	struct vcpu_private *priv = vcpu->priv;
 	struct ept_root *root = &vcpu->vm->gmem.root;
-	uint64_t deadline = 0; /* the sooner of slice_end and what settle found for the guest */
+	/* The earlier of slice_end and the deadline that settle found for the guest. */
+	uint64_t deadline = 0;
 	uint32_t result;
 
 	vcpu_load(vcpu);

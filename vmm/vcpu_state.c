@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Guest registers that stay in the CPU while Umbra runs, for its own code uses none of them: x87
- * and vector registers, XCR0, debug registers, CR2, and the MSRs of SYSCALL and SWAPGS. They move
- * only when another vCPU takes the CPU, so an exit costs nothing for them. No lock: own CPU alone.
+ * Guest registers that stay in the CPU while Umbra runs, because its own code does not use them:
+ * x87 and vector registers, XCR0, debug registers, CR2, and the MSRs of SYSCALL and SWAPGS. They
+ * are switched only when another vCPU comes to the CPU, so an exit costs nothing for them. No lock:
+ * own CPU only.
  */
 #include "vmm/base/cpu.h"
 #include "vmm/base/err.h"
@@ -11,7 +12,7 @@
 #include "vmm/vcpu_priv.h"
 #include "vmm/vmx.h"
 
-/* Passed through by the MSR bitmap (msr.c), which asks here whether a CPU has them. */
+/* Passed through by the MSR bitmap; msr.c asks here whether a CPU has them. */
 static const struct {
 	uint32_t msr;
 	bool (*offered)(void);
@@ -22,11 +23,13 @@ static const struct {
 	{ MSR_IA32_FMASK, NULL },
 	{ MSR_IA32_KERNEL_GS_BASE, NULL },
 	{ MSR_IA32_TSC_AUX, vmx_has_rdtscp },
-	{ MSR_IA32_SPEC_CTRL, vmx_keeps_spec_ctrl }, /* else vmcs.c */
+	{ MSR_IA32_SPEC_CTRL, vmx_keeps_spec_ctrl }, /* else vmcs.c switches it */
 };
 _Static_assert(ARRAY_COUNT(live_msrs) <= VCPU_LIVE_MSR_MAX, "room in struct vcpu_private");
 
-/* SDM vol. 1, "Legacy Region of an XSAVE Area": where two control words lie, and their defaults. */
+/*
+ * SDM vol. 1, "Legacy Region of an XSAVE Area": offsets of two control words, and their defaults.
+ */
 #define XSAVE_FCW_OFFSET   0
 #define XSAVE_MXCSR_OFFSET 24
 #define FCW_DEFAULT	   0x37f
@@ -59,7 +62,7 @@ void vcpu_state_free(struct vcpu *vcpu)
 	page_free(vcpu->priv->fpu, fpu_pages());
 }
 
-/* All components move, also those that the guest has switched off in XCR0 for the moment. */
+/* Saves all components, also those that the guest has disabled in XCR0 for now. */
 static void fpu_save(struct vcpu_private *priv, uint64_t all)
 {
 	if (all == 0) {
@@ -119,10 +122,12 @@ void vcpu_state_switch(struct vcpu *from, struct vcpu *to)
 		save(from->priv);
 	}
 	if (to == NULL) {
-		return; /* whoever comes next learns that from is unknown, and reads it all again */
+		return; /* the next vCPU finds `from` unknown, and loads everything */
 	}
-	/* One VM must not steer another's branch predictor (SDM, "Indirect Branch Predictor
-	 * Barrier"). */
+	/*
+	 * One VM must not influence another's branch predictor (SDM, "Indirect Branch Predictor
+	 * Barrier").
+	 */
 	if (vmx_caps()->ibpb && (from == NULL || from->vm != to->vm)) {
 		cpu_wrmsr(MSR_IA32_PRED_CMD, 1);
 	}

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The guest's TSC: the host's plus an offset that the VMCS holds. No lock. */
+/* The guest's TSC: the host's plus an offset in the VMCS. No lock. */
 #include "vmm/attention.h"
 #include "vmm/base/cpu.h"
 #include "vmm/vcpu_priv.h"

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * VM objects. vm_create, vm_add_vcpu, vm_start, vm_ended and vm_destroy: the boot processor alone.
- * vm_end (attention.c) comes from anywhere. state moves forward only; its first change away from
- * VM_RUNNING decides the reason. No locks.
+ * VM objects. Only the boot processor calls vm_create, vm_add_vcpu, vm_start, vm_ended and
+ * vm_destroy. Any CPU may call vm_end (attention.c). state only moves forward; its first change
+ * away from VM_RUNNING decides the reason. No locks.
  */
 #include "vmm/vm.h"
 
@@ -30,7 +30,7 @@ static const char *const end_reasons[] = {
 	[VM_END_RESET] = "reset",
 	[VM_END_TRIPLE_FAULT] = "triple fault",
 	[VM_END_ENTRY_FAILED] = "VM entry failed",
-	[VM_END_UNHANDLED] = "did what no policy allows",
+	[VM_END_UNHANDLED] = "did something that Umbra does not support",
 	[VM_END_GUEST_PANIC] = "its kernel panicked",
 	[VM_END_HALTED] = "halted with interrupts off: nothing can wake it",
 	[VM_END_NO_MEMORY] = "the machine has no memory left for it",
@@ -62,7 +62,7 @@ int vm_create(const char *name, const struct vm_hooks *hooks, void *platform, st
 	}
 	vm->id = (uint32_t)__builtin_ctzll(~ids_in_use);
 	ids_in_use |= BIT(vm->id);
-	(void)str_copy(vm->name, sizeof(vm->name), name); /* cut where it is too long */
+	(void)str_copy(vm->name, sizeof(vm->name), name); /* cut if it is too long */
 	vm->hooks = hooks;
 	vm->weight = SCHED_WEIGHT_DEFAULT;
 	vm->platform = platform;
@@ -102,8 +102,8 @@ void vm_start(struct vm *vm)
 }
 
 /*
- * Whoever takes a vCPU to a CPU says so in on_cpu first and looks at paused then; here it is the
- * other way round, each with a full barrier between, so one of the two sees the other.
+ * A CPU that takes a vCPU first sets on_cpu, then reads paused. This function does it in the
+ * reverse order. Each side has a full barrier in between, so at least one sees the other.
  */
 void vm_pause(struct vm *vm)
 {
@@ -122,7 +122,7 @@ void vm_pause(struct vm *vm)
 	vm->paused_tsc = cpu_rdtsc();
 }
 
-/* Whoever claims a vCPU after the store to paused sees what was changed before it. */
+/* A CPU that claims a vCPU after the store to paused sees what was changed before it. */
 void vm_resume(struct vm *vm)
 {
 	const uint64_t ticks = cpu_rdtsc() - vm->paused_tsc;
@@ -139,10 +139,10 @@ void vm_resume(struct vm *vm)
 	for (uint32_t i = 0; i < vm->vcpu_count; i++) {
 		vcpu_rouse(vm->vcpus[i]);
 	}
-	sched_clock_changed(vm); /* its CPU has left it out meanwhile */
+	sched_clock_changed(vm); /* its CPU has skipped the VM while it was paused */
 }
 
-/* Its CPU sleeps, or runs a guest, until the deadline that it knows: store, then kick. */
+/* Its CPU sleeps, or runs a guest, until the deadline that it knows: so store first, then kick. */
 void vm_set_clock(struct vm *vm, uint64_t deadline)
 {
 	uint64_t earliest = atomic_load(&vm->clock_deadline);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A virtual machine: memory, bus, vCPUs, and the hooks by which the platform (guest/) gives it a
- * virtual APIC. Life cycle: vm_create, add memory and devices, vm_add_vcpu, vm_start; it ends with
- * vm_end from anywhere; when the scheduler has seen all its vCPUs off, vm_ended() says so and
+ * A virtual machine: memory, bus, vCPUs, and the hooks through which the platform (guest/) gives it
+ * a virtual APIC. Life cycle: vm_create, add memory and devices, vm_add_vcpu, vm_start. Any code
+ * may end it with vm_end. When all its vCPUs have left the scheduler, vm_ended() returns true, and
  * vm_destroy may be called.
  */
 #ifndef UMBRA_VMM_VM_H
@@ -17,10 +17,16 @@
 #define VM_MAX	    64
 #define VM_VCPU_MAX 64
 #define VM_NAME_MAX 32
-/* Bytes of vm_end's detail, with the end of the string; the longest says two numbers of 64 bits. */
+/*
+ * Bytes of vm_end's detail, with the end of the string; the longest text contains two 64-bit
+ * numbers.
+ */
 #define VM_DETAIL_MAX 128
 
-/* Where every vCPU's xAPIC page lies; it cannot be moved. Accesses go to vm_hooks.apic_access. */
+/*
+ * The address of every vCPU's xAPIC page, which cannot be moved. Accesses go to
+ * vm_hooks.apic_access.
+ */
 #define VM_APIC_BASE 0xfee00000ul
 
 struct vcpu;
@@ -40,24 +46,26 @@ enum vm_end_reason {
 	VM_END_RESET,	  /* the guest asked; boot/ builds it again */
 	VM_END_TRIPLE_FAULT,
 	VM_END_ENTRY_FAILED, /* VM entry refused the guest state or a control */
-	VM_END_UNHANDLED,    /* an exit or access that no policy knows */
-	VM_END_GUEST_PANIC,  /* its kernel said so (pvpanic) */
+	VM_END_UNHANDLED,    /* an exit or access that Umbra does not support */
+	VM_END_GUEST_PANIC,  /* its kernel reported a panic (pvpanic) */
 	VM_END_HALTED,	     /* HLT with interrupts off on every vCPU: nothing can wake it */
 	VM_END_NO_MEMORY,
-	VM_END_ERROR,	  /* hypervisor-side failure for this VM alone */
-	VM_END_DESTROYED, /* a person wanted it */
+	VM_END_ERROR,	  /* a failure of the hypervisor that affects only this VM */
+	VM_END_DESTROYED, /* a user requested it */
 };
 const char *vm_end_reason_name(enum vm_end_reason reason);
 
 /*
- * What the virtual APIC and the platform own. Filled once, const, in guest/platform.c. All are
+ * The functions of the virtual APIC and the platform. Constant, in guest/platform.c. They are
  * called on the CPU that runs the vCPU unless noted.
  */
 struct vm_hooks {
-	/* Highest vector that could be delivered now (IRR above PPR), or -1. Also runs expired
-	 * timers. */
+	/*
+	 * Highest vector that can be delivered now (IRR above PPR), or -1. Also runs expired
+	 * timers.
+	 */
 	int (*irq_pending)(struct vcpu *vcpu);
-	/* Without virtual-interrupt delivery: the vector was injected, IRR -> ISR. */
+	/* Without virtual-interrupt delivery: the vector was injected; moves it from IRR to ISR. */
 	void (*irq_accepted)(struct vcpu *vcpu, uint8_t vector);
 	/*
 	 * Highest vector in IRR of any priority, or -1: RVI with virtual-interrupt delivery, else
@@ -66,119 +74,134 @@ struct vm_hooks {
 	int (*irr_highest)(struct vcpu *vcpu);
 	/* EOI-induced exit (SDM, "EOI Virtualization") for a vector of the EOI-exit bitmap. */
 	void (*eoi)(struct vcpu *vcpu, uint8_t vector);
-	/* EOI write seen in an APIC-access exit or x2APIC WRMSR: retires the highest vector of ISR.
+	/*
+	 * An EOI write in an APIC-access exit or x2APIC WRMSR: retires the highest vector of ISR.
 	 */
 	void (*eoi_highest)(struct vcpu *vcpu);
-	/* APIC-write exit: the register at offset of the virtual-APIC page was written already. */
+	/*
+	 * APIC-write exit: the register at this offset of the virtual-APIC page was already
+	 * written.
+	 */
 	void (*apic_written)(struct vcpu *vcpu, uint32_t offset);
-	/* xAPIC register access at offset (0..0xfff) of the APIC page, decoded; and x2APIC MSRs. */
+	/*
+	 * A decoded xAPIC register access at offset (0..0xfff) of the APIC page; also for x2APIC
+	 * MSRs.
+	 */
 	void (*apic_access)(struct vcpu *vcpu, struct io_access *access);
 	/* CR8 / TPR without TPR shadow. value is 0..15. */
 	uint8_t (*cr8_read)(struct vcpu *vcpu);
 	void (*cr8_write)(struct vcpu *vcpu, uint8_t value);
-	/* MSRs of the platform (IA32_APIC_BASE, x2APIC range, IA32_TSC_DEADLINE). ERR_NOTFOUND:
-	 * #GP. */
+	/*
+	 * MSRs of the platform (IA32_APIC_BASE, x2APIC range, IA32_TSC_DEADLINE). ERR_NOTFOUND:
+	 * #GP.
+	 */
 	int (*msr_read)(struct vcpu *vcpu, uint32_t msr, uint64_t *value);
 	int (*msr_write)(struct vcpu *vcpu, uint32_t msr, uint64_t value);
-	/* Last word on a CPUID leaf: APIC ID, OSXSAVE is vmm's own, hypervisor leaves 4000_00xxH.
-	 * regs = eax..edx. */
+	/*
+	 * Makes the last changes to a CPUID leaf: APIC ID, hypervisor leaves 4000_00xxH; vmm itself
+	 * sets OSXSAVE. regs = eax..edx.
+	 */
 	void (*cpuid)(struct vcpu *vcpu, uint32_t leaf, uint32_t subleaf, uint32_t regs[4]);
 	/*
-	 * Earliest TSC (host) at which irq_pending may change by what the vCPU itself has;
-	 * UINT64_MAX when never.
+	 * Earliest host TSC at which irq_pending may change because of the vCPU's own state;
+	 * UINT64_MAX: never.
 	 */
 	uint64_t (*next_deadline)(struct vcpu *vcpu);
-	/* Looks for input and periodic device work. End of each time slice and while idle, on vCPU
-	 * 0's CPU. */
+	/*
+	 * Polls input and periodic device work. Called at the end of each time slice and while
+	 * idle, on vCPU 0's CPU.
+	 */
 	void (*poll)(struct vm *vm);
 	/*
-	 * vm_set_clock's TSC has passed: forgets it (vm_forget_clock), does what is due, and has
-	 * each device set its next. Whatever the vCPUs do meanwhile, on the CPU that has the first
-	 * of them.
+	 * Called when the TSC of vm_set_clock has passed: clears it (vm_forget_clock), does what is
+	 * due, and lets each device set its next deadline. Called whatever the vCPUs do, on the CPU
+	 * of the first vCPU.
 	 */
 	void (*clock)(struct vm *vm, uint64_t tsc);
 	/*
-	 * The VM was paused for so many ticks of the host's TSC and goes on now: clocks that are
-	 * kept in these have to go on from where they stood. No vCPU is on a CPU. Boot processor.
+	 * The VM was paused for so many ticks of the host's TSC and goes on now: clocks that count
+	 * these ticks must continue where they stopped. No vCPU is on a CPU. Boot processor.
 	 */
 	void (*skip_time)(struct vm *vm, uint64_t ticks);
 	/*
-	 * A bounded turn of device work that this vCPU has caused (vcpu_add_work). Returns whether
-	 * there is more. Called between its exits and entries; it counts as runnable as long as
-	 * there is, even halted.
+	 * Does a bounded turn of device work that this vCPU has requested (vcpu_add_work). Returns
+	 * whether there is more. Called between its exits and entries; while there is more, the
+	 * vCPU counts as runnable even if it is halted.
 	 */
 	bool (*work)(struct vcpu *vcpu);
 };
 
 struct vm {
 	char name[VM_NAME_MAX];
-	uint32_t id; /* small, unique among living VMs; also feeds the VPIDs */
+	uint32_t id; /* small, unique among existing VMs; VPIDs are computed from it */
 	enum vm_state state;
 	enum vm_end_reason end_reason;
-	char end_detail[VM_DETAIL_MAX]; /* one more clause for people, may be empty */
+	char end_detail[VM_DETAIL_MAX]; /* a further clause for users, may be empty */
 	struct gmem gmem;
 	struct iobus iobus;
 	const struct vm_hooks *hooks;
-	void *platform; /* guest/platform.c's */
+	void *platform; /* owned by guest/platform.c */
 	struct vcpu *vcpus[VM_VCPU_MAX];
 	uint32_t vcpu_count;
-	ATOMIC(uint32_t) running; /* vCPUs handed to the scheduler and not yet off */
-	uint32_t weight; /* share of a CPU beside others; SCHED_WEIGHT_DEFAULT at first; read when a
-			    vCPU is put on a queue */
-	uint64_t
-		affinity[CPU_MAX / 64]; /* host CPUs that may run it; none set: all; atomic words */
-	ATOMIC(uint32_t) wishes;	/* changes of these two since the start (sched.h) */
-	ATOMIC(bool) wrote_read_only;	/* that was logged once */
-	ATOMIC(bool) odd_access;	/* one in a device's page was logged once */
-	bool paused;			/* atomic; vm_pause */
-	uint64_t paused_tsc;		/* since when */
-	void *apic_access_page;		/* backs the xAPIC page where the CPU virtualises it (SDM,
-				   "APIC-Access Page") */
-	/* Under gmem.lock: vCPUs that are not in xAPIC mode; the page is in the EPT. */
+	ATOMIC(uint32_t) running; /* vCPUs that were given to the scheduler and have not left */
+	uint32_t weight; /* share of a CPU compared with others; SCHED_WEIGHT_DEFAULT at first;
+			  * read when a vCPU is queued */
+	/* Host CPUs that may run it; all if none is set; atomic words. */
+	uint64_t affinity[CPU_MAX / 64];
+	ATOMIC(uint32_t) wishes;      /* counts changes of these two since the start (sched.h) */
+	ATOMIC(bool) wrote_read_only; /* a write to read-only memory was logged once */
+	ATOMIC(bool) odd_access;      /* an access to a device's page was logged once */
+	bool paused;		      /* atomic; vm_pause */
+	uint64_t paused_tsc;	      /* TSC at which it was paused */
+	void *apic_access_page;	      /* for the xAPIC page where the CPU virtualises it (SDM,
+					 * "APIC-Access Page") */
+	/* Under gmem.lock: how many vCPUs are not in xAPIC mode; whether the page is in the EPT. */
 	uint32_t apic_away;
 	bool apic_mapped;
-	/* hole.c, under gmem.lock: the frame of ones, and EPT tables that were made for it. */
+	/* hole.c, under gmem.lock: the frame of ones, and how many EPT tables were made for it. */
 	void *hole_page;
 	uint32_t hole_tables;
-	uint64_t tsc_offset; /* guest TSC - host TSC that a vCPU starts with */
+	uint64_t tsc_offset; /* guest TSC - host TSC for a vCPU at its start */
 	uint64_t started_tsc;
 	ATOMIC(uint64_t) clock_deadline; /* of vm_set_clock */
 };
 
-/* ERR_NOMEM; the name is copied. hooks must outlive the VM. */
+/* Returns ERR_NOMEM. Copies the name. hooks must outlive the VM. */
 int vm_create(const char *name, const struct vm_hooks *hooks, void *platform, struct vm **out);
-/* Adds a vCPU that waits for INIT-SIPI (id > 0) or for vcpu_set_state_* (id 0). */
+/* Adds a vCPU that waits for INIT-SIPI (id > 0) or for vcpu_set_long_mode (id 0). */
 int vm_add_vcpu(struct vm *vm, struct vcpu **out);
-/* Hands the vCPUs to the scheduler. */
+/* Gives the vCPUs to the scheduler. */
 void vm_start(struct vm *vm);
-/* Ends the VM for the reason; the first call wins. detail may be NULL. Any CPU, any context. */
+/*
+ * Ends the VM for the reason; only the first call counts. detail may be NULL. Any CPU, any context.
+ */
 void vm_end(struct vm *vm, enum vm_end_reason reason, const char *detail);
 /*
- * Keeps the vCPUs and devices of a running VM from the CPUs until vm_resume; on return of vm_pause
- * none is on one. The guest's TSC and timers stand still meanwhile, so that no guest takes the
- * pause for a vCPU that hangs. Either may be called twice. Not from a hook. Boot processor.
+ * Keeps the vCPUs and devices of a running VM off the CPUs until vm_resume; when vm_pause returns
+ * none is on a CPU. The guest's TSC and timers stand still meanwhile, so that no guest takes the
+ * pause for a hung vCPU. Either may be called twice. Not from a hook. Boot processor.
  */
 void vm_pause(struct vm *vm);
 void vm_resume(struct vm *vm);
 /*
- * A device of the VM has work of its own at this TSC (host); UINT64_MAX: none. The earliest
- * deadline of all devices counts. A device whose deadline moves to a later time sets that; the
- * earlier one stays, and hooks.clock is called once in vain. Their time is the VM's, not a vCPU's:
- * hooks.clock is called then though no vCPU runs. Any CPU, any lock held.
+ * A device of the VM has work at this host TSC; UINT64_MAX: none. The earliest deadline of all
+ * devices counts. If a device replaces its deadline by a later one, the earlier one stays, and
+ * hooks.clock is called once in vain. Deadlines belong to the VM, not to a vCPU: hooks.clock is
+ * called even if no vCPU runs. Any CPU, any lock may be held.
  */
 void vm_set_clock(struct vm *vm, uint64_t deadline);
-/* For hooks.clock alone: no device has a deadline until it sets one again. */
+/* For hooks.clock only: no device has a deadline until one sets it again. */
 void vm_forget_clock(struct vm *vm);
-/* VMs between vm_create and vm_destroy: each has an id, and VPIDs by it. */
+/* Number of VMs between vm_create and vm_destroy; each has an id, and VPIDs from it. */
 uint32_t vm_count(void);
-/* True once no CPU runs any of its vCPUs. */
+/* True when no CPU runs any of its vCPUs any more. */
 bool vm_ended(struct vm *vm);
-/* Exits of all vCPUs by reason, to the log; the platform prints it when a VM ended. */
+/* Logs the exits of all vCPUs by reason; the platform calls it when a VM has ended. */
 void vm_log_exits(const struct vm *vm);
-/* Frees everything. Only after vm_ended, or before vm_start. Prints nothing. */
+/* Frees everything. Only after vm_ended, or before vm_start. Logs nothing. */
 void vm_destroy(struct vm *vm);
 
-/* Makes the vCPU look at its pending events: wakes it from HLT, or takes it out of guest mode. */
+/* Makes the vCPU check its pending events: wakes it from HLT, or takes it out of guest mode. */
 void vcpu_kick(struct vcpu *vcpu);
 
 #endif

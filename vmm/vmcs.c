@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * VMCS contents as tables of {field, value}; what depends on capabilities, the CPU or the VM stands
- * in short functions beside them. No lock: a VMCS belongs to the CPU that runs its vCPU.
+ * VMCS contents as tables of {field, value}. Short functions beside them handle what depends on
+ * capabilities, the CPU or the VM. No lock: a VMCS belongs to the CPU that runs its vCPU.
  */
 #include "vmm/vmcs.h"
 
@@ -20,12 +20,12 @@ struct field_value {
 	uint64_t value;
 };
 
-/* Bits of CR0 that a guest owns. NE must be 1 under VMX; CD and NW stay the host's. */
+/* Bits of CR0 that a guest owns. NE must be 1 under VMX; CD and NW belong to the host. */
 #define CR0_GUEST_OWNED (CR0_PE | CR0_MP | CR0_EM | CR0_TS | CR0_ET | CR0_WP | CR0_AM | CR0_PG)
 
 /*
- * SDM, "PAUSE-Loop Exiting", in TSC ticks: PAUSEs closer than the gap are one loop, and a loop that
- * is longer than the window exits. A critical section that is not preempted is over well before.
+ * SDM, "PAUSE-Loop Exiting", in TSC ticks: PAUSEs closer together than the gap are one loop, and a
+ * loop longer than the window exits. A critical section that is not preempted ends well before.
  */
 #define PLE_GAP	   128
 #define PLE_WINDOW 4096
@@ -116,7 +116,9 @@ static const struct field_value reset_table[] = {
 	{ VMCS_GUEST_SYSENTER_EIP, 0 },
 };
 
-/* On top of it: 64-bit code at selector 10H, flat data at 18H, as the Linux boot protocol asks. */
+/*
+ * Changes for 64-bit code at selector 10H and flat data at 18H, as the Linux boot protocol demands.
+ */
 #define BOOT_CODE_SELECTOR 0x10
 #define BOOT_DATA_SELECTOR 0x18
 #define AR_CODE64	   0xa09b
@@ -144,7 +146,7 @@ static const struct field_value long_mode_table[] = {
 
 /* One bitmap for vCPUs whose APIC is off or in xAPIC mode, one for x2APIC mode. */
 static void *msr_bitmap[2];
-/* What exits load: one entry. */
+/* The list of MSRs that exits load: one entry. */
 static struct msr_slot *host_msrs;
 
 static void write_table(const struct field_value *table, size_t count)
@@ -242,7 +244,7 @@ static void write_optional_controls(const struct vcpu *vcpu)
 		vmwrite(VMCS_PLE_WINDOW, PLE_WINDOW);
 	}
 	if ((caps->cpu2 & CPU2_NOTIFY_WINDOW) != 0) {
-		vmwrite(VMCS_NOTIFY_WINDOW, 0); /* the CPU adds what it needs at least */
+		vmwrite(VMCS_NOTIFY_WINDOW, 0); /* the CPU adds its own minimum */
 	}
 	if ((caps->cpu2 & CPU2_ENCLS_EXITING) != 0) {
 		vmwrite(VMCS_ENCLS_EXITING_BITMAP, UINT64_MAX);
@@ -253,8 +255,8 @@ static void write_optional_controls(const struct vcpu *vcpu)
 }
 
 /*
- * IA32_SPEC_CTRL by the CPU's own lists, so that no instruction of Umbra's runs under the guest's
- * value (SDM, "Loading MSRs": in the order exit store, exit load; entry load).
+ * Switches IA32_SPEC_CTRL through the CPU's own lists, so that no instruction of Umbra runs with
+ * the guest's value (SDM, "Loading MSRs": in the order exit store, exit load; entry load).
  */
 static void switch_spec_ctrl(struct vcpu *vcpu)
 {

@@ -5,20 +5,21 @@
 
 #include "vmm/vcpu.h"
 
-/* Builds the MSR bitmaps, which all vCPUs share. Once, after vmx_init's choice of controls.
- * ERR_NOMEM. */
+/*
+ * Builds the MSR bitmaps, which all vCPUs share. Once, after vmx_init has chosen the controls.
+ * Returns ERR_NOMEM.
+ */
 int vmcs_init(void);
 
-/* VMCLEAR, VMPTRLD, controls, and the guest in its reset state. */
+/* VMCLEAR and VMPTRLD, then writes controls and the guest's reset state. */
 void vmcs_setup(struct vcpu *vcpu);
-/* The host state of this CPU. */
+/* Writes the host state of this CPU. */
 void vmcs_write_host(void);
-/* What depends on the mode of the vCPU's APIC, and the EOI-exit bitmap. */
+/* Writes the controls that depend on the mode of the vCPU's APIC, and the EOI-exit bitmap. */
 void vmcs_write_apic_controls(struct vcpu *vcpu);
-/* Registers after INIT (SDM, "Processor State After Reset"), then SIPI's CS. General registers too.
- */
+/* Sets all registers as after INIT (SDM, "Processor State After Reset"), then SIPI's CS. */
 void vmcs_reset_guest(struct vcpu *vcpu, uint8_t sipi_vector);
-/* A guest in 64-bit mode, on top of the reset state. */
+/* Changes the reset state to 64-bit mode. */
 void vmcs_set_long_mode(const struct vcpu_long_mode *state);
 
 #endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * VMCS field encodings (SDM vol. 3, appendix "Field Encoding in VMCS"), in its order. Fields that
- * nothing here reads or writes are left out.
+ * VMCS field encodings (SDM vol. 3, appendix "Field Encoding in VMCS"), in its order; only fields
+ * that are used.
  */
 #ifndef UMBRA_VMM_VMCS_FIELDS_H
 #define UMBRA_VMM_VMCS_FIELDS_H

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * VMX capabilities. What Umbra wants of the VM-execution, exit and entry
- * controls is in one table; each control is and-ed with its capability MSR, and a required one that
- * is missing is logged in words. Read-only after vmx_init, so no lock.
+ * VMX capabilities. One table has what Umbra wants of the VM-execution, exit and entry controls.
+ * Each control word is and-ed with its capability MSR; a required control that is missing is
+ * logged. Read-only after vmx_init, so no lock.
  */
 #include "vmm/vmx.h"
 
@@ -38,12 +38,15 @@ bool vmx_keeps_spec_ctrl(void)
 	return caps.spec_ctrl && !caps.switch_spec_ctrl;
 }
 
-/* One word of controls: what is set always, what is set when offered, what must be clear. */
+/*
+ * One word of controls: bits that are always set, bits that are set if supported, bits that must be
+ * clear.
+ */
 struct control_word {
 	const char *name;
 	uint32_t msr, true_msr;
 	uint32_t required, optional, forbidden;
-	size_t offset; /* in struct vmx_caps */
+	size_t offset; /* of the word in struct vmx_caps */
 };
 
 enum { WORD_PIN, WORD_CPU, WORD_CPU2, WORD_EXIT, WORD_ENTRY };
@@ -81,7 +84,7 @@ static const struct control_word control_words[] = {
 			 offsetof(struct vmx_caps, entry) },
 };
 
-/* Requirements that deserve a better word than a bit number. */
+/* Requirements for which a bit number would be a poor message. */
 static const struct {
 	uint8_t word;
 	uint32_t control;
@@ -99,7 +102,7 @@ static const struct {
 	{ WORD_ENTRY, ENTRY_LOAD_EFER, "loading of IA32_EFER on entry" },
 };
 
-/* Of the CPU that this runs on, without what does not work. */
+/* The capability of the current CPU, without features that have errata. */
 static uint64_t control_capability(unsigned index)
 {
 	const struct control_word *word = &control_words[index];
@@ -130,7 +133,7 @@ static const char *control_name(unsigned word, uint32_t bits)
 	return NULL;
 }
 
-/* Says what of a word's requirements is missing. */
+/* Logs which requirements of a word are missing. */
 static bool control_word_ok(unsigned index)
 {
 	const struct control_word *word = &control_words[index];
@@ -211,7 +214,7 @@ bool vmx_preflight(void)
 	ok &= control_word_ok(WORD_CPU);
 	ok &= control_word_ok(WORD_EXIT);
 	ok &= control_word_ok(WORD_ENTRY);
-	/* The next MSRs exist only when these two controls do. */
+	/* The next MSRs exist only if these two controls do. */
 	if ((control_capability(WORD_CPU) >> 32 & CPU_SECONDARY_CONTROLS) == 0) {
 		return false;
 	}
@@ -234,7 +237,10 @@ static void choose_controls(void)
 	}
 }
 
-/* SDM: the parts of APIC virtualisation need one another ("VM-Execution Control Fields" checks). */
+/*
+ * SDM: the parts of APIC virtualisation depend on each other (checks in "VM-Execution Control
+ * Fields").
+ */
 static void settle_apic_controls(void)
 {
 	const uint32_t need_shadow = CPU2_VIRTUALIZE_X2APIC_MODE |
@@ -246,7 +252,7 @@ static void settle_apic_controls(void)
 		caps.cpu2 &= ~need_shadow;
 		caps.cpu |= CPU_CR8_LOAD_EXITING | CPU_CR8_STORE_EXITING;
 	}
-	/* Delivery without register virtualisation (or the other way round) is no real CPU. */
+	/* No real CPU has delivery without register virtualisation, or the other way round. */
 	if ((caps.cpu2 & full) != full) {
 		caps.cpu2 &= ~(uint32_t)(CPU2_APIC_REGISTER_VIRTUALIZATION |
 					 CPU2_VIRTUAL_INTERRUPT_DELIVERY);
@@ -256,7 +262,7 @@ static void settle_apic_controls(void)
 	caps.virtual_delivery = (caps.cpu2 & CPU2_VIRTUAL_INTERRUPT_DELIVERY) != 0;
 }
 
-/* What a guest may have of CR4 and XCR0: state that this code keeps apart for each vCPU. */
+/* What a guest may have of CR4 and XCR0: state that this code keeps separate for each vCPU. */
 static void settle_guest_state(void)
 {
 	const uint64_t avx512 = XCR0_OPMASK | XCR0_ZMM_HI256 | XCR0_HI16_ZMM;
@@ -278,7 +284,7 @@ static void settle_guest_state(void)
 	if ((caps.guest_xcr0 & avx512) != avx512) {
 		caps.guest_xcr0 &= ~avx512;
 	}
-	/* Legacy area and header; then each component where CPUID.0DH puts it. */
+	/* Legacy area and header, then each component at its offset in CPUID.0DH. */
 	caps.xsave_bytes = 512 + 64;
 	for (uint32_t i = 2; i < 32; i++) {
 		if ((caps.guest_xcr0 & BIT(i)) != 0) {
@@ -328,7 +334,7 @@ void vmx_choose_controls(void)
 		.ept_vpid = ept_capability(),
 	};
 	choose_controls();
-	/* Without INVVPID of one context a reused tag could show another vCPU's translations. */
+	/* Without single-context INVVPID a reused VPID could have another vCPU's translations. */
 	if ((caps.ept_vpid & EPT_CAP_INVVPID) == 0 ||
 	    (caps.ept_vpid & EPT_CAP_INVVPID_SINGLE) == 0) {
 		caps.cpu2 &= ~(uint32_t)CPU2_ENABLE_VPID;
@@ -350,7 +356,7 @@ bool vmx_fits(char *why, size_t bytes)
 		(void)str_copy(why, bytes, "VMX is locked off by the firmware on it");
 		return false;
 	}
-	/* In this order: the secondary controls are there when the first word allows them. */
+	/* In this order: the secondary controls exist if the first word allows them. */
 	for (unsigned i = 0; i < ARRAY_COUNT(control_words); i++) {
 		const char *member = (const char *)&caps + control_words[i].offset;
 		uint32_t value = *(const uint32_t *)(const void *)member;

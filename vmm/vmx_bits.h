@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the bits of VMX capability MSRs and VMCS fields mean: the SDM's names in the SDM's order.
- * What nothing here sets or tests is left out.
+ * Bits of VMX capability MSRs and VMCS fields: the SDM's names in the SDM's order; only those that
+ * are used.
  */
 #ifndef UMBRA_VMM_VMX_BITS_H
 #define UMBRA_VMM_VMX_BITS_H
@@ -10,7 +10,7 @@
 
 /* IA32_VMX_BASIC (SDM vol. 3, "Basic VMX Information"). */
 #define VMX_BASIC_REVISION	MASK(30, 0)
-#define VMX_BASIC_32_BIT	BIT(48) /* VMX structures lie below 4 GiB */
+#define VMX_BASIC_32_BIT	BIT(48) /* VMX structures must be below 4 GiB */
 #define VMX_BASIC_MEMTYPE(b)	(((b) >> 50) & 15)
 #define VMX_BASIC_INS_OUTS_INFO BIT(54)
 #define VMX_BASIC_TRUE_CONTROLS BIT(55)
@@ -146,10 +146,10 @@
 #define EXIT_REASON_TDCALL		77
 #define EXIT_REASON_COUNT		80
 
-#define EXIT_REASON_BUS_LOCKED	  BIT(26) /* beside any reason: a bus lock was seen as well */
+#define EXIT_REASON_BUS_LOCKED	  BIT(26) /* set beside any reason: a bus lock was detected, too */
 #define EXIT_REASON_ENTRY_FAILURE BIT(31)
 
-/* Interruption information: VM-entry, VM-exit and IDT-vectoring formats share these. */
+/* Interruption information: the VM-entry, VM-exit and IDT-vectoring formats share these. */
 #define EVENT_VECTOR		MASK(7, 0)
 #define EVENT_TYPE		MASK(10, 8)
 #define EVENT_EXTERNAL		(0u << 8)
@@ -159,7 +159,7 @@
 #define EVENT_PRIV_SW_EXCEPTION (5u << 8)
 #define EVENT_SW_EXCEPTION	(6u << 8)
 #define EVENT_ERROR_CODE	BIT(11)
-#define EVENT_NMI_UNBLOCKING	BIT(12) /* exit format alone: NMI unblocking due to IRET */
+#define EVENT_NMI_UNBLOCKING	BIT(12) /* only in the exit format: NMI unblocking due to IRET */
 #define EVENT_VALID		BIT(31)
 
 /* IA32_DEBUGCTL (SDM vol. 3, "IA32_DEBUGCTL MSR"). */
@@ -232,7 +232,7 @@
 #define SEG_AR_DB	   BIT(14)
 #define SEG_AR_UNUSABLE	   BIT(16)
 
-/* VM-instruction errors that a hostile guest or an odd CPU could bring about. */
+/* VM-instruction errors that a hostile guest or an unusual CPU could cause. */
 #define VMX_ERROR_CONTROLS   7
 #define VMX_ERROR_HOST_STATE 8
 

@@ -1,5 +1,5 @@
 ; SPDX-License-Identifier: Apache-2.0
-; Into the guest and back, as a function that returns.
+; VM entry and VM exit, as a function that returns.
 default rel
 bits 64
 
@@ -10,9 +10,10 @@ section .text
 ; uint32_t vmx_enter(struct vcpu *vcpu, struct vcpu_private *priv, bool launched)
 ; in:  rdi, rsi, dl; interrupts off, the vCPU's VMCS current, its other state loaded
 ; out: eax = enum vmx_enter_result; guest's general registers in vcpu->regs after an exit
-; Callee-saved registers are kept. All others are cleared after an exit, so that nothing the guest
-; left in them can be used speculatively. The red zone is not used anywhere, so HOST_RSP may lie
-; just below the saved registers.
+;
+; Callee-saved registers are kept. All others are cleared after an exit, so that the guest's values
+; in them cannot be used speculatively. The red zone is not used anywhere, so HOST_RSP may be just
+; below the saved registers.
 global vmx_enter
 vmx_enter:
 	push	rbx
@@ -29,7 +30,7 @@ vmx_enter:
 	jbe	.failed
 	mov	[rsi + PRIV_HOST_RSP], rsp
 .host_rsp_known:
-	test	dl, dl			; ZF lives on to the jump below: MOV changes no flags
+	test	dl, dl			; ZF is used by the jump below: MOV changes no flags
 	mov	rax, [rdi + VCPU_RAX]
 	mov	rcx, [rdi + VCPU_RCX]
 	mov	rdx, [rdi + VCPU_RDX]
@@ -57,7 +58,7 @@ vmx_enter:
 	pop	rdi
 	jmp	vmx_enter_return
 
-; HOST_RIP. The stack is as VM entry left it: [rsp] = vcpu.
+; HOST_RIP points here. The stack is as at VM entry: [rsp] = vcpu.
 global vmx_exit_entry
 vmx_exit_entry:
 	xchg	rdi, [rsp]
@@ -91,10 +92,10 @@ vmx_enter_return:
 	pop	r12
 	pop	rbp
 	pop	rbx
-	; The CALL of this function is older than what the guest left in the return stack buffer, so
-	; the RET must not be predicted by that: the CALL here lies on top of it (Intel, "Retpoline:
-	; A Branch Target Injection Mitigation"; the LFENCE: "Post-barrier Return Stack Buffer
-	; Predictions"). What is predicted ends in the trap.
+	; The CALL of this function is older than the guest's entries in the return stack buffer, so
+	; these must not predict the RET: the CALL here is on top of them (Intel, "Retpoline: A
+	; Branch Target Injection Mitigation"; the LFENCE: "Post-barrier Return Stack Buffer
+	; Predictions"). Wrongly predicted execution ends in the trap.
 	call	.own
 .trap:
 	pause
@@ -105,8 +106,8 @@ vmx_enter_return:
 	add	rsp, 8
 	ret
 
-; void vmx_fill_rsb(void): 32 entries of our own into the return stack buffer, for the RETs that
-; follow have no CALL since the guest ran. Changes RAX and flags.
+; void vmx_fill_rsb(void): fills the return stack buffer with 32 entries, because the RETs that
+; follow had their CALLs before the guest ran. Changes RAX and flags.
 global vmx_fill_rsb
 vmx_fill_rsb:
 	mov	eax, 16

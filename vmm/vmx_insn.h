@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The VMX instructions. They check CF and ZF themselves: a failure here is a bug of ours (a field
- * that this CPU lacks, no current VMCS) and panics with field and caller. VM entry is not here, for
- * its failure ends one VM alone (vmx_entry.asm). In host tests the VMCS is an array of the tests.
+ * The VMX instructions. They check CF and ZF themselves: a failure is a bug of Umbra (a field that
+ * this CPU lacks, no current VMCS) and panics with field and caller. VM entry is not here, because
+ * its failure ends only one VM (vmx_entry.asm). In host tests the VMCS is an array of the tests.
  */
 #ifndef UMBRA_VMM_VMX_INSN_H
 #define UMBRA_VMM_VMX_INSN_H
@@ -23,13 +23,13 @@ void fake_vmptrld(hpa_t vmcs);
 bool fake_vmxon(hpa_t region);
 void fake_vmxoff(void);
 void fake_invvpid_single(uint16_t vpid);
-extern unsigned fake_invvpids;		/* so many times */
-extern unsigned fake_interrupt_windows; /* times that interrupts of the host were let in */
+extern unsigned fake_invvpids;		/* how many times it was called */
+extern unsigned fake_interrupt_windows; /* how many times interrupts of the host were let in */
 void fake_interrupt_window(void);
-/* Of test_exits.c alone. */
+/* Defined by test_exits.c only. */
 void cpu_call_nmi_handler(void);
 void cpu_call_mc_handler(void);
-/* test_vcpu.c alone has these: the registers that stay in the CPU. */
+/* Defined by test_vcpu.c only: the registers that stay in the CPU. */
 extern uint64_t fake_dr[7];
 void fake_fxsave(void *area);
 void fake_fxrstor(const void *area);
@@ -106,7 +106,7 @@ static inline void vmptrld(hpa_t vmcs)
 	}
 }
 
-/* False when the CPU refuses. */
+/* False when the CPU refuses it. */
 static inline bool vmxon(hpa_t region)
 {
 	bool failed;
@@ -168,7 +168,7 @@ static inline void cpu_xrstor(const void *area, uint64_t mask)
 #define CPU_READ_DR(n, value)  __asm__ volatile("movq %%db" #n ", %0" : "=r"(value))
 #define CPU_WRITE_DR(n, value) __asm__ volatile("movq %0, %%db" #n : : "r"(value))
 
-/* Overwrites CPU buffers where microcode gave VERW that side effect (CPUID MD_CLEAR). */
+/* Overwrites CPU buffers if microcode has given VERW that side effect (CPUID MD_CLEAR). */
 static inline void cpu_verw(void)
 {
 	static const uint16_t selector = 0x10; /* any valid data segment: HOST_DS_SELECTOR */
@@ -176,13 +176,15 @@ static inline void cpu_verw(void)
 	__asm__ volatile("verw %0" : : "m"(selector) : "cc");
 }
 
-/* Runs what is pending for the host, then shuts the door again. The NOP is STI's shadow. */
+/*
+ * Lets pending interrupts of the host in, then disables interrupts again. The NOP is STI's shadow.
+ */
 static inline void cpu_interrupt_window(void)
 {
 	__asm__ volatile("sti\n\tnop\n\tcli" : : : "memory");
 }
 
-/* The host's own handlers for events that ended guest mode instead of being delivered. */
+/* Calls the host's handlers for events that ended guest mode instead of being delivered. */
 static inline void cpu_call_nmi_handler(void)
 {
 	__asm__ volatile("int $2" : : : "memory");

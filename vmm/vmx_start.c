@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * VMX is chosen and turned on, and off, for the whole machine: what depends on all CPUs is settled
- * here, and passed to those who use it. Boot processor; no lock.
+ * Chooses VMX features, and turns VMX on and off, for the whole machine: settles what depends on
+ * all CPUs, and passes it to its users. Boot processor; no lock.
  */
 #include "ept/ept.h"
 #include "vmm/alike.h"
@@ -76,7 +76,7 @@ void vmx_init(void)
 	log_caps();
 }
 
-/* On every CPU; counts those that fail in *arg. */
+/* Runs on every CPU; counts CPUs that fail in *arg. */
 static void start_this_cpu(void *arg)
 {
 	const struct vmx_caps *caps = vmx_caps();
@@ -97,7 +97,7 @@ static void start_this_cpu(void *arg)
 	cpu_write_cr0((cpu_read_cr0() | caps->cr0_fixed0) & caps->cr0_fixed1);
 	cpu_write_cr4((cpu_read_cr4() | CR4_VMXE | caps->cr4_fixed0) & caps->cr4_fixed1);
 	if (caps->xsaves) {
-		cpu_wrmsr(MSR_IA32_XSS, 0); /* what guests see, whatever firmware left */
+		cpu_wrmsr(MSR_IA32_XSS, 0); /* the value that guests see, whatever firmware left */
 	}
 	if (caps->switch_spec_ctrl) {
 		cpu_wrmsr(MSR_IA32_SPEC_CTRL, caps->host_spec_ctrl);
@@ -113,8 +113,8 @@ static void start_this_cpu(void *arg)
 		__atomic_fetch_add(failures, 1, __ATOMIC_RELAXED);
 		return;
 	}
-	cpu->vmxon_region =
-		region; /* now, for the end may come at any instruction: VMXOFF follows */
+	/* Set it now, because the end may come at any instruction; VMXOFF follows. */
+	cpu->vmxon_region = region;
 }
 
 int vmx_start_all(void)

@@ -214,7 +214,7 @@ static const char *take_in(struct percpu *cpu)
 	if (sync == TSC_SYNC_APART) {
 		/* While it writes its caches back. */
 		(void)wait_in_state(AP_ARRIVED, START_WAIT_US);
-		return "its TSC cannot be brought together with the boot CPU's";
+		return "its TSC cannot be set like the boot CPU's";
 	}
 	percpu_register(cpu);
 	if (cpu->mtrrs_differed) {
