@@ -60,7 +60,7 @@ static bool describe(const EFI_GRAPHICS_OUTPUT_PROTOCOL *gop, struct screen_mode
 	if (!set_masks(mode, screen) || line_bytes == 0) {
 		return false;
 	}
-	/* What the mode claims beyond the frame buffer's end is somebody else's memory. */
+	/* Memory beyond the frame buffer's end has another use, whatever size the mode claims. */
 	lines = MIN((uint64_t)mode->VerticalResolution, gop->Mode->FrameBufferSize / line_bytes);
 	screen->width = mode->HorizontalResolution;
 	screen->height = (uint32_t)lines;

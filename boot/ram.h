@@ -16,7 +16,7 @@ void ram_settle(struct boot_info *boot);
 /*
  * After tme_start, which alone sees what firmware set in other packages: takes RAM that one of them
  * excludes out of the frames, in words. A warning says how much of Umbra's own memory lies there.
- * Boot processor, before anybody gets a frame.
+ * Boot processor, before any frame is allocated.
  */
 void ram_settle_packages(void);
 

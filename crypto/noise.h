@@ -51,7 +51,7 @@ int noise_start(struct noise_source *source);
 int noise_read(struct noise_source *source, uint64_t *words, size_t count);
 
 /*
- * A sanity check of a seed that somebody else made: at least 32 bytes, no two equal words in a
+ * A sanity check of a seed from another source: at least 32 bytes, no two equal words in a
  * row. The reason in words, or NULL when it passes.
  */
 const char *noise_seed_refusal(const uint8_t *seed, size_t bytes);

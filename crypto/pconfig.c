@@ -152,7 +152,7 @@ int pconfig_program(keyid_t keyid, enum pconfig_command command, const struct pc
 	}
 	fill(keyid, command, keys);
 	smp_call_all(execute, NULL);
-	secure_zero(&program, sizeof(program)); /* in DRAM, too, lest the key is there */
+	secure_zero(&program, sizeof(program)); /* in DRAM, too, where the key may be */
 	*packages = collect(keyid);
 	return *packages == MASK(count - 1, 0) ? 0 : ERR_IO;
 }

@@ -80,7 +80,7 @@ static bool is_shown(const struct vconsole *console)
 	       (now == VIEW_ONE && console == __atomic_load_n(&front, __ATOMIC_RELAXED));
 }
 
-/* Ends an unfinished line of anybody's; a line of the log may have done so already. */
+/* Ends an unfinished line of any console; a line of the log may have done so already. */
 static void end_line(void)
 {
 	if (!console_at_line_start()) {

@@ -351,7 +351,7 @@ def check_errors(case, text):
     if any("PANIC" in pattern for pattern in patterns):
         return []
     lines = re.finditer(r"^.*umbra: error: (?!  |vm \S+: vCPU).*\n?", text, re.M)
-    return [f"nobody expects this error: {line[0].strip()[:160]}" for line in lines
+    return [f"unexpected error: {line[0].strip()[:160]}" for line in lines
             if not any(is_about(pattern, line, text) for pattern in patterns)]
 
 

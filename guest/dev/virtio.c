@@ -144,7 +144,7 @@ static void serve_queue(struct virtio *device, uint32_t number, struct virtio_tu
 	}
 }
 
-/* False: somebody else is at it, and will see what was kicked; or there is nothing to do. */
+/* False: another vCPU does a turn and will see the notification, or there is nothing to do. */
 static bool begin_turn(struct virtio *device)
 {
 	bool begins;

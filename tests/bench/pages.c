@@ -328,7 +328,7 @@ static void prepare(void)
 	}
 	if (page_key_set(&key, bytes, sizeof(bytes)) != 0 || openssl_debian.init(bytes) != 0 ||
 	    openssl_source.init(bytes) != 0) {
-		fprintf(stderr, "bench: somebody does not take the key\n");
+		fprintf(stderr, "bench: a cipher does not take the key\n");
 		exit(1);
 	}
 }

@@ -15,6 +15,10 @@ WORDS = {
     "tell": "log, report, show",
     "tells": "logs, reports, shows, says",
     "anew": "again",
+    "lest": "so that ... not",
+    "anybody": "any CPU, any VM, any user",
+    "somebody": "another CPU, an attacker, a user",
+    "dear": "expensive",
 }
 PATTERN = re.compile(r"\b(" + "|".join(WORDS) + r")\b", re.IGNORECASE)
 C = {".c", ".h", ".cc"}

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * In place of crypto/: a cipher that anybody can undo, and random numbers that count up. Weak, so
+ * In place of crypto/: a cipher without secrecy, and random numbers that count up. Weak, so
  * that a test may define its own.
  */
 #include <string.h>
