@@ -242,7 +242,7 @@ class FilesTest(unittest.TestCase):
         for name, words in (('umbra__A.TXT', 'umbra/a.txt: .* same name as A.TXT'),
                             ('umbra__a:b', "umbra/a:b: FAT allows no ':'"),
                             ('umbra__end.', "umbra/end.: FAT drops a '.'"),
-                            ('umbra__\udce4', 'no UTF-8'),
+                            ('umbra__\udce4', 'not UTF-8'),
                             ('n' * 200 + '__' + 'ü' * 127, None)):
             folder = self.tree(**files, **{name: b''})
             if words is None:
