@@ -4,7 +4,9 @@
  *
  * gmem.lock orders everything that changes pages or the EPT. While it is held, only the allocators'
  * locks and the locks of kinds of memory are taken (vmm/base/lock.h). The list of regions is
- * complete before the VM starts, so looking up a region takes no lock.
+ * complete before the VM starts, and looking one up takes no lock. A share that the guest places
+ * may move after that, so code that acts on a region looks again once it holds the lock
+ * (lock_region).
  */
 #include "ept/gmem.h"
 #include "crypto/keyslot.h"
@@ -17,18 +19,43 @@
 #include "vmm/base/panic.h"
 #include "vmm/base/str.h"
 
-/* The region that holds the address, or NULL. Takes no lock, because regions never move. */
+static inline bool holds(const struct gmem_region *region, uint64_t at)
+{
+	return at - __atomic_load_n(&region->base.v, __ATOMIC_RELAXED) < region->bytes &&
+	       !__atomic_load_n(&region->off, __ATOMIC_RELAXED);
+}
+
+/* The region that holds the address now; NULL when none does. Any CPU, no lock. */
 static struct gmem_region *find_region(struct gmem *gmem, uint64_t at)
 {
 	struct gmem_region *region = gmem->regions;
 	struct gmem_region *end = region + gmem->region_count;
 
 	for (; region < end; region++) {
-		if (at - region->base.v < region->bytes) {
+		if (holds(region, at)) {
 			return region;
 		}
 	}
 	return NULL;
+}
+
+/*
+ * The same, and takes gmem.lock, under which the region stays there. NULL, and the lock is not
+ * taken, when no region holds the address: one that has just moved away held it a moment ago.
+ */
+static inline struct gmem_region *lock_region(struct gmem *gmem, uint64_t at)
+{
+	struct gmem_region *region = find_region(gmem, at);
+
+	if (region == NULL) {
+		return NULL;
+	}
+	lock_take(&gmem->lock, LOCK_GMEM);
+	if (!holds(region, at)) {
+		lock_drop(&gmem->lock);
+		return NULL;
+	}
+	return region;
 }
 
 int gmem_region_check(const struct gmem *gmem, gpa_t base, uint64_t bytes)
@@ -58,6 +85,7 @@ void gmem_region_insert(struct gmem *gmem, const struct gmem_region *region)
 		gmem->regions[at] = gmem->regions[at - 1];
 	}
 	gmem->regions[at] = *region;
+	gmem->regions[at].first = gmem->regions[at].wanted = region->base;
 }
 
 void gmem_zero_frames(unsigned slot, struct keyed_frame first, uint64_t bytes)
@@ -152,13 +180,12 @@ void gmem_use_keyid(struct gmem *gmem, keyid_t keyid)
 enum gmem_fault_result gmem_fault(struct gmem *gmem, gpa_t gpa, unsigned access,
 				  const struct gmem_faulter *by)
 {
-	struct gmem_region *region = find_region(gmem, gpa.v);
+	struct gmem_region *region = lock_region(gmem, gpa.v);
 	int err;
 
 	if (region == NULL) {
 		return GMEM_FAULT_MMIO;
 	}
-	lock_take(&gmem->lock, LOCK_GMEM);
 	gmem->fault_count++;
 	err = region->ops->fault(gmem, region, gpa, access, by);
 	lock_drop(&gmem->lock);
@@ -195,11 +222,16 @@ bool gmem_is_ram(struct gmem *gmem, gpa_t gpa, uint64_t bytes)
 	}
 	while (at < end) {
 		const struct gmem_region *region = find_region(gmem, at);
+		const uint64_t from = at;
 
 		if (region == NULL) {
 			return false;
 		}
-		at = region->base.v + region->bytes; /* the next touch may be here */
+		/* The next region may touch this one, which may just have moved. */
+		at = __atomic_load_n(&region->base.v, __ATOMIC_RELAXED) + region->bytes;
+		if (at <= from) {
+			return false;
+		}
 	}
 	return true;
 }
@@ -266,7 +298,7 @@ static void do_piece(void *bytes, size_t count, struct door_job *job)
 /* Does the job for count bytes that lie in one page. */
 static int open_page(struct gmem *gmem, uint64_t at, size_t count, struct door_job *job)
 {
-	struct gmem_region *region = find_region(gmem, at);
+	struct gmem_region *region = lock_region(gmem, at);
 	gpa_t page = { at & PAGE_MASK };
 	bool write = job->kind != DOOR_READ;
 	struct keyed_frame frame;
@@ -275,7 +307,6 @@ static int open_page(struct gmem *gmem, uint64_t at, size_t count, struct door_j
 	if (region == NULL) {
 		return ERR_RANGE;
 	}
-	lock_take(&gmem->lock, LOCK_GMEM);
 	err = region->ops->pin(gmem, region, page, write, &frame);
 	if (err == 0) {
 		uint8_t *bytes = host_temp_map(GMEM_SLOT_DOOR, frame);
@@ -318,15 +349,15 @@ int gmem_read(struct gmem *gmem, gpa_t gpa, void *buf, size_t bytes)
 
 int gmem_load(struct gmem *gmem, gpa_t gpa, uint64_t *value, size_t bytes)
 {
-	struct gmem_region *region = find_region(gmem, gpa.v);
 	gpa_t page = { gpa.v & PAGE_MASK };
+	struct gmem_region *region;
 	struct keyed_frame frame;
 	int err;
 
-	if (region == NULL || gpa.v % bytes != 0) {
+	region = gpa.v % bytes == 0 ? lock_region(gmem, gpa.v) : NULL;
+	if (region == NULL) {
 		return ERR_RANGE;
 	}
-	lock_take(&gmem->lock, LOCK_GMEM);
 	err = region->ops->pin(gmem, region, page, false, &frame);
 	if (err == 0) {
 		const char *at = (const char *)host_temp_map(GMEM_SLOT_DOOR, frame) +

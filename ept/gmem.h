@@ -73,6 +73,12 @@ struct region_ops {
 	 */
 	void (*leave)(struct gmem *gmem, struct gmem_region *region);
 	/*
+	 * The region will lie at another address. Where it is mapped, it is taken out of the gmem's
+	 * EPT, and on return no CPU translates to its pages. What it holds stays. NULL: this kind
+	 * of memory does not move.
+	 */
+	void (*move)(struct gmem *gmem, struct gmem_region *region, gpa_t to, bool is_mapped);
+	/*
 	 * The region will be buried, and its gmem ends: after this call no code may use the
 	 * region's pointer to the gmem. The EPT root is destroyed or shot down already. NULL:
 	 * nothing to do.
@@ -101,10 +107,16 @@ struct region_ops {
 };
 
 struct gmem_region {
-	gpa_t base;
+	gpa_t base; /* atomic, as off: both change under gmem.lock, and lookups take none */
 	uint64_t bytes;
 	const struct region_ops *ops;
 	void *state; /* data of this kind of memory */
+	bool off;    /* nothing of it can be found or mapped now */
+	/* Of a share that the guest places (share_move). Under gmem.lock. */
+	gpa_t first;	/* where it was added: its name */
+	gpa_t wanted;	/* where the guest wants it ... */
+	bool unwanted;	/* ... or that it wants it nowhere */
+	bool held_back; /* it does not move now */
 };
 
 struct gmem {

@@ -79,17 +79,24 @@ static void move_leaf(struct gmem *gmem, uint64_t at, const struct ept_leaf *lea
  */
 static bool find_leaf(struct gmem *gmem, uint64_t from, gpa_t *at, struct ept_leaf *leaf)
 {
+	*at = gpa(UINT64_MAX);
+	*leaf = (struct ept_leaf){ 0 };
+	/* All are asked: a region whose share the guest has moved is not in the list's order. */
 	for (uint32_t i = 0; i < gmem->region_count; i++) {
 		struct gmem_region *region = &gmem->regions[i];
 		const uint64_t end = region->base.v + region->bytes;
+		struct ept_leaf other;
+		gpa_t other_at;
 
-		if (from < end && region->ops->set_keyid != NULL &&
+		if (from < end && region->base.v < at->v && region->ops->set_keyid != NULL &&
 		    region->ops->set_keyid(region, gmem->keyid) &&
-		    ept_next(&gmem->root, gpa(MAX(from, region->base.v)), end, at, leaf) == 0) {
-			return true;
+		    ept_next(&gmem->root, gpa(MAX(from, region->base.v)), end, &other_at, &other) ==
+			    0) {
+			*at = other_at;
+			*leaf = other;
 		}
 	}
-	return false;
+	return at->v != UINT64_MAX;
 }
 
 /* Merges a 1 GiB leaf that was split, after its last part has moved. */

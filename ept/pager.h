@@ -117,6 +117,8 @@ int pager_share_join(struct sealed_region *share, struct gmem *gmem, gpa_t base,
  * Also for a VM's own sealed RAM.
  */
 void pager_share_leave(struct sealed_region *share, struct gmem *gmem, bool live);
+/* It appears at another address of the same gmem instead. Shoots down. Under gmem.lock. */
+void pager_share_move(struct sealed_region *share, struct gmem *gmem, gpa_t to);
 uint32_t pager_share_members(const struct sealed_region *share);
 /* The operations of sealed RAM, and of a sealed share. For share.c. */
 extern const struct region_ops pager_sealed_ops, pager_share_ops;

@@ -100,13 +100,12 @@ uint32_t pager_share_members(const struct sealed_region *share)
 	return count;
 }
 
-void pager_share_leave(struct sealed_region *share, struct gmem *gmem, bool live)
+/* Takes the pages of one mapping out of its gmem's EPT; the caller shoots down. Under the lock. */
+static void take_mapping(struct sealed_region *share, uint32_t m)
 {
-	const uint32_t m = pager_mapping_of(share, gmem), bit = (uint32_t)BIT(m);
-	uint32_t left;
+	const uint32_t bit = (uint32_t)BIT(m);
+	uint32_t left = share->open_pages;
 
-	lock_take(&window_lock, LOCK_WINDOW);
-	left = share->open_pages;
 	for (uint32_t i = 0; left != 0; i++) {
 		struct window_frame *frame = window_frame(i);
 
@@ -118,10 +117,29 @@ void pager_share_leave(struct sealed_region *share, struct gmem *gmem, bool live
 			frame->writable &= ~bit;
 		}
 	}
+}
+
+void pager_share_leave(struct sealed_region *share, struct gmem *gmem, bool live)
+{
+	const uint32_t m = pager_mapping_of(share, gmem);
+
+	lock_take(&window_lock, LOCK_WINDOW);
+	take_mapping(share, m);
 	if (live) {
 		ept_tlb_shootdown(&gmem->root);
 	}
 	share->mappings[m].gmem = NULL;
+	lock_drop(&window_lock);
+}
+
+void pager_share_move(struct sealed_region *share, struct gmem *gmem, gpa_t to)
+{
+	const uint32_t m = pager_mapping_of(share, gmem);
+
+	lock_take(&window_lock, LOCK_WINDOW);
+	take_mapping(share, m);
+	ept_tlb_shootdown(&gmem->root);
+	share->mappings[m].base = to;
 	lock_drop(&window_lock);
 }
 
@@ -130,12 +148,18 @@ static void sealed_leave(struct gmem *gmem, struct gmem_region *region)
 	pager_share_leave(region->state, gmem, false);
 }
 
+static void sealed_move(struct gmem *gmem, struct gmem_region *region, gpa_t to, bool is_mapped)
+{
+	pager_share_move(region->state, gmem, to);
+}
+
 const struct region_ops pager_share_ops = {
 	.name = "sealed share",
 	.fault = pager_fault,
 	.pin = pager_pin,
 	.unpin = pager_unpin,
 	.leave = sealed_leave,
+	.move = sealed_move,
 	.close = pager_region_close,
 	.bury = pager_region_bury,
 };

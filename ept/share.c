@@ -18,7 +18,7 @@
 #include "vmm/base/panic.h"
 
 struct member {
-	const struct gmem *gmem; /* NULL: unused entry */
+	const struct gmem *gmem; /* NULL: none; atomic: others look through the list */
 	bool read_only;
 };
 
@@ -43,7 +43,7 @@ static struct member *member_of(struct share *share, const struct gmem *gmem)
 {
 	struct member *member = share->members;
 
-	while (member->gmem != gmem) {
+	while (__atomic_load_n(&member->gmem, __ATOMIC_RELAXED) != gmem) {
 		member++;
 		CHECK(member < share->members + PAGER_MAPPINGS_MAX);
 	}
@@ -115,13 +115,27 @@ static int resident_pin(struct gmem *gmem, struct gmem_region *region, gpa_t pag
 
 static void forget_member(struct share *share, const struct gmem *gmem)
 {
-	member_of(share, gmem)->gmem = NULL;
+	__atomic_store_n(&member_of(share, gmem)->gmem, NULL, __ATOMIC_RELAXED);
 	share->member_count--;
 }
 
 static void resident_leave(struct gmem *gmem, struct gmem_region *region)
 {
 	forget_member(region->state, gmem);
+}
+
+/* No leaf crosses the region's ends, so that nothing has to be split. */
+static void unmap_resident(struct gmem *gmem, const struct gmem_region *region)
+{
+	CHECK(ept_unmap(&gmem->root, region->base, region->bytes) == 0);
+	ept_tlb_shootdown(&gmem->root);
+}
+
+static void resident_move(struct gmem *gmem, struct gmem_region *region, gpa_t to, bool is_mapped)
+{
+	if (is_mapped) {
+		unmap_resident(gmem, region);
+	}
 }
 
 /* Finds the next leaf that was used, at offset region->base or later. False when there is none. */
@@ -182,6 +196,7 @@ static const struct region_ops resident_ops = {
 	.fault = resident_fault,
 	.pin = resident_pin,
 	.leave = resident_leave,
+	.move = resident_move,
 	.flush = resident_flush,
 	.bury = resident_bury,
 };
@@ -289,7 +304,8 @@ static int add_member(struct share *share, struct gmem *gmem, gpa_t base, bool r
 			return ERR_NOMEM;
 		}
 	}
-	*member = (struct member){ gmem, read_only };
+	member->read_only = read_only;
+	__atomic_store_n(&member->gmem, gmem, __ATOMIC_RELEASE);
 	share->member_count++;
 	region->ops = &resident_ops;
 	region->state = share;
@@ -315,11 +331,11 @@ int share_join(struct share *share, struct gmem *gmem, gpa_t base, bool read_onl
 	return err;
 }
 
-static struct gmem_region *region_at(struct gmem *gmem, gpa_t base)
+static struct gmem_region *region_of(struct gmem *gmem, gpa_t first)
 {
 	struct gmem_region *region = gmem->regions;
 
-	while (region->base.v != base.v) {
+	while (region->first.v != first.v) {
 		region++;
 		CHECK(region < gmem->regions + gmem->region_count);
 	}
@@ -327,23 +343,22 @@ static struct gmem_region *region_at(struct gmem *gmem, gpa_t base)
 }
 
 /*
- * Removes the region from the gmem's EPT. On return no CPU translates to its pages: only then may
- * another VM use them, or another region take the place.
+ * Takes the region out of the gmem's EPT. On return no CPU translates to its pages any more: only
+ * then may another VM use them, or another region take its place. A region that is off has no
+ * entries, and those at its base may be another's.
  */
 static void unmap_region(struct gmem *gmem, struct gmem_region *region)
 {
 	if (region->ops == &pager_share_ops || region->ops == &pager_sealed_ops) {
 		pager_share_leave(region->state, gmem, true);
-		return;
+	} else if (!region->off) {
+		unmap_resident(gmem, region);
 	}
-	/* No leaf crosses the region's ends, so this splits nothing and cannot fail. */
-	CHECK(ept_unmap(&gmem->root, region->base, region->bytes) == 0);
-	ept_tlb_shootdown(&gmem->root);
 }
 
 /*
- * Called under gmem.lock. Code that looks up a region takes no lock: a region's address never
- * changes, only its kind.
+ * Under gmem.lock. Who looks for the region of an address takes no lock: this changes what the
+ * region is, not where it lies.
  */
 static void put_in_place(struct gmem_region *region, const struct gmem_region *other)
 {
@@ -351,7 +366,61 @@ static void put_in_place(struct gmem_region *region, const struct gmem_region *o
 	region->state = other->state;
 }
 
-int share_revoke(struct share *share, struct gmem *gmem, gpa_t base, struct pager_vm *own)
+static bool is_free_for(const struct gmem *gmem, const struct gmem_region *mover, gpa_t to)
+{
+	for (uint32_t i = 0; i < gmem->region_count; i++) {
+		const struct gmem_region *other = &gmem->regions[i];
+
+		if (other != mover && !other->off && other->base.v < to.v + mover->bytes &&
+		    to.v < other->base.v + other->bytes) {
+			return false;
+		}
+	}
+	return true;
+}
+
+/*
+ * Under gmem.lock. Order: nobody finds the region before its entries go, or a fault would map a
+ * page at the old address again; it is found at the new one only after.
+ */
+static void follow(struct gmem *gmem, struct gmem_region *region)
+{
+	const gpa_t to = region->wanted;
+	const bool was_on = !region->off;
+
+	if (region->held_back || region->ops->move == NULL ||
+	    (to.v == region->base.v && region->unwanted == region->off)) {
+		return;
+	}
+	__atomic_store_n(&region->off, true, __ATOMIC_RELEASE);
+	region->ops->move(gmem, region, to, was_on);
+	__atomic_store_n(&region->base.v, to.v, __ATOMIC_RELEASE);
+	__atomic_store_n(&region->off, region->unwanted || !is_free_for(gmem, region, to),
+			 __ATOMIC_RELEASE);
+}
+
+void share_move(struct gmem *gmem, gpa_t first, gpa_t to, bool on)
+{
+	struct gmem_region *region;
+
+	lock_take(&gmem->lock, LOCK_GMEM);
+	region = region_of(gmem, first);
+	region->wanted = on ? to : region->wanted;
+	region->unwanted = !on;
+	follow(gmem, region);
+	lock_drop(&gmem->lock);
+}
+
+/* A region that is held back stays where it lies; after that it goes where the guest wants it. */
+static void hold_back(struct gmem *gmem, struct gmem_region *region, bool held_back)
+{
+	lock_take(&gmem->lock, LOCK_GMEM);
+	region->held_back = held_back;
+	follow(gmem, region);
+	lock_drop(&gmem->lock);
+}
+
+int share_revoke(struct share *share, struct gmem *gmem, gpa_t first, struct pager_vm *own)
 {
 	struct gmem_region *region, fresh;
 	int err;
@@ -359,20 +428,21 @@ int share_revoke(struct share *share, struct gmem *gmem, gpa_t base, struct page
 	if (move_is_on(gmem)) {
 		return ERR_AGAIN;
 	}
-	err = own != NULL ? pager_ram_create(gmem, own, base, share->bytes, 0xff, &fresh)
-			  : plain_ram_create(gmem, base, share->bytes, 0xff, &fresh);
-	if (err != 0) {
-		return err;
+	region = region_of(gmem, first);
+	hold_back(gmem, region, true);
+	err = own != NULL ? pager_ram_create(gmem, own, region->base, share->bytes, 0xff, &fresh)
+			  : plain_ram_create(gmem, region->base, share->bytes, 0xff, &fresh);
+	if (err == 0) {
+		lock_take(&gmem->lock, LOCK_GMEM);
+		unmap_region(gmem, region);
+		if (share->sealed == NULL) {
+			forget_member(share, gmem);
+		}
+		put_in_place(region, &fresh);
+		lock_drop(&gmem->lock);
 	}
-	lock_take(&gmem->lock, LOCK_GMEM);
-	region = region_at(gmem, base);
-	unmap_region(gmem, region);
-	if (share->sealed == NULL) {
-		forget_member(share, gmem);
-	}
-	put_in_place(region, &fresh);
-	lock_drop(&gmem->lock);
-	return 0;
+	hold_back(gmem, region, false);
+	return err;
 }
 
 /*
@@ -387,7 +457,7 @@ static void free_own(struct grave *grave, const struct gmem *gmem, const struct 
 	retire_region(grave, KEYID_PLATFORM, region, GMEM_BURY_ALL);
 }
 
-int share_grant(struct share *share, struct gmem *gmem, gpa_t base, bool read_only,
+int share_grant(struct share *share, struct gmem *gmem, gpa_t first, bool read_only,
 		uint32_t first_hold)
 {
 	struct gmem_region *region, own, joined;
@@ -401,16 +471,17 @@ int share_grant(struct share *share, struct gmem *gmem, gpa_t base, bool read_on
 	if (grave == NULL) {
 		return ERR_NOMEM;
 	}
-	err = add_member(share, gmem, base, read_only, first_hold, &joined);
+	region = region_of(gmem, first); /* the member's own pages, which do not move */
+	err = add_member(share, gmem, region->base, read_only, first_hold, &joined);
 	if (err != 0) {
 		page_free(grave, 1);
 		return err;
 	}
 	lock_take(&gmem->lock, LOCK_GMEM);
-	region = region_at(gmem, base);
 	unmap_region(gmem, region);
 	own = *region;
 	put_in_place(region, &joined);
+	follow(gmem, region);
 	lock_drop(&gmem->lock);
 	free_own(grave, gmem, &own);
 	return 0;

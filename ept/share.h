@@ -47,19 +47,30 @@ int share_join(struct share *share, struct gmem *gmem, gpa_t base, bool read_onl
 	       uint32_t first_hold);
 
 /*
- * Takes the share away from a member, which may be running, and puts memory of its own in that
- * place, each byte FFH: the VM goes on, and shares no page. own is the VM's account if its memory
- * is sealed, else NULL. On return no CPU accesses the share for this VM. Returns ERR_NOMEM, or
- * ERR_AGAIN (its memory moves or is parked, or the caches cannot be flushed yet): it is still a
- * member.
+ * A member's guest places the share elsewhere (on), or nowhere: a base address register. first: the
+ * base that the share was joined at, which names it. Tables for the new place must have been
+ * reserved (ept_reserve), and both places lie at the same offset from a multiple of 2 MiB. Where
+ * something else of the VM's memory lies, the share is nowhere. A member whose share was revoked
+ * keeps its own pages where they are; once the share is granted again it lies where the guest
+ * wants it. Other vCPUs may access both places meanwhile. On return none of them reaches the share
+ * at the old one. Any CPU, a lock of a rank before LOCK_GMEM may be held.
  */
-int share_revoke(struct share *share, struct gmem *gmem, gpa_t base, struct pager_vm *own);
+void share_move(struct gmem *gmem, gpa_t first, gpa_t to, bool on);
+
+/*
+ * Takes the share away from a member that may be running, and puts memory of its own there, each
+ * byte FFH, so that no page is common to two VMs and nothing is killed. first: as for share_move.
+ * own: the VM's account where its memory is sealed, else NULL. On return no CPU reaches the share
+ * for it. ERR_NOMEM; ERR_AGAIN: its memory moves or is parked, or the caches cannot be flushed yet.
+ * After an error it still is a member.
+ */
+int share_revoke(struct share *share, struct gmem *gmem, gpa_t first, struct pager_vm *own);
 
 /*
  * Gives the share back to a VM after share_revoke. Returns ERR_NOMEM or ERR_AGAIN: the VM keeps its
  * own memory there.
  */
-int share_grant(struct share *share, struct gmem *gmem, gpa_t base, bool read_only,
+int share_grant(struct share *share, struct gmem *gmem, gpa_t first, bool read_only,
 		uint32_t first_hold);
 
 #endif

@@ -36,7 +36,7 @@ int share_join(struct share *share, struct gmem *gmem, gpa_t base, bool read_onl
 	return ERR_NOMEM;
 }
 
-int share_revoke(struct share *share, struct gmem *gmem, gpa_t base, struct pager_vm *own)
+int share_revoke(struct share *share, struct gmem *gmem, gpa_t first, struct pager_vm *own)
 {
 	return ERR_NOMEM;
 }
@@ -45,4 +45,8 @@ int share_grant(struct share *share, struct gmem *gmem, gpa_t base, bool read_on
 		uint32_t first_hold)
 {
 	return share_join(share, gmem, base, read_only, first_hold);
+}
+
+void share_move(struct gmem *gmem, gpa_t first, gpa_t to, bool on)
+{
 }

@@ -8,7 +8,9 @@
 
 #include "vmm/base/percpu.h"
 
+#ifndef RACE_CPUS
 #define RACE_CPUS 4u
+#endif
 
 extern struct percpu race_cpus[RACE_CPUS];
 extern bool race_kicked[RACE_CPUS]; /* atomic: smp_kick sets it */

@@ -6,8 +6,9 @@
  * once, before either writes to it. Each word has one writer, which must find what it wrote. Exits
  * with 0 on success.
  *
- * CPU 0: the boot processor. CPU 1 and 3: vCPUs of the first member. CPU 2: the vCPU of the second
- * member, which has the share only at times.
+ * CPU 0: the boot processor. CPU 1 and 3: vCPUs of the first member. CPU 2: the vCPU of the second,
+ * which has the share now and then. CPU 4: a vCPU of a third, which moves it from one address to
+ * another and away, under the accesses of CPU 5.
  */
 #include <stdio.h>
 #include <string.h>
@@ -31,10 +32,10 @@
 #define ROUNDS	    25u
 
 static uint8_t memory[PAGES][PAGE_SIZE] __attribute__((aligned(SIZE_2M)));
-static struct gmem members[2];
+static struct gmem members[3];
 static struct share *share;
 static bool over;
-static uint64_t faults, revoked;
+static uint64_t faults, revoked, moves, found;
 static _Thread_local uint64_t written[SHARE_PAGES];
 
 /* --- What shares use besides the linked sources --- */
@@ -181,7 +182,45 @@ static void step(struct gmem *gmem, bool keeps)
 	}
 }
 
-/* The member's own memory of the time between is freed step by step. */
+#define FAR (BASE + 64 * SIZE_2M)
+
+static void move(void)
+{
+	share_move(&members[2], gpa(BASE), gpa(race_random(100) < 50 ? BASE : FAR),
+		   race_random(100) < 75);
+	race_count(&moves);
+	for (uint32_t n = race_random(40); n != 0; n--) {
+		race_pause();
+	}
+}
+
+/* The page is there or not; if it is, it is the share's: this CPU's word is what it wrote last. */
+static void find(void)
+{
+	const uint32_t page = race_random(SHARE_PAGES);
+	const uint64_t at = (race_random(100) < 50 ? BASE : FAR) + page * PAGE_SIZE +
+			    64 * race_self;
+	enum gmem_fault_result result = gmem_fault(&members[2], gpa(at), GMEM_ACCESS_READ, NULL);
+	uint64_t value;
+
+	if (result != GMEM_FAULT_FIXED && result != GMEM_FAULT_MMIO) {
+		race_broken("CPU %u: a fault ends as %d", race_self, (int)result);
+	}
+	if (gmem_read(&members[2], gpa(at), &value, sizeof(value)) != 0) {
+		return;
+	}
+	if (value != written[page]) {
+		race_broken("CPU %u, page %u: %lu was written, %lu is read", race_self, page,
+			    written[page], value);
+	}
+	value++;
+	if (gmem_write(&members[2], gpa(at), &value, sizeof(value)) == 0) {
+		written[page] = value;
+		race_count(&found);
+	}
+}
+
+/* What was of the member's own meanwhile is freed step by step. */
 static void boot_processor(void)
 {
 	for (uint32_t i = 0; i < ROUNDS; i++) {
@@ -211,10 +250,18 @@ static void run(void)
 		return;
 	}
 	while (!__atomic_load_n(&over, __ATOMIC_ACQUIRE)) {
-		ept_tlb_enter(&members[race_self == 2].root);
+		struct gmem *gmem = &members[race_self >= 4 ? 2 : race_self == 2];
+
+		ept_tlb_enter(&gmem->root);
 		(void)race_was_kicked();
 		ept_tlb_leave();
-		step(&members[race_self == 2], race_self != 2);
+		if (race_self < 4) {
+			step(gmem, race_self != 2);
+		} else if (race_self == 4) {
+			move();
+		} else {
+			find();
+		}
 	}
 }
 
@@ -236,25 +283,26 @@ int main(void)
 	if (share_create_resident(SHARE_PAGES * PAGE_SIZE, KEYID_PLATFORM, &share) != 0) {
 		race_broken("no share");
 	}
-	for (uint32_t i = 0; i < 2; i++) {
+	for (uint32_t i = 0; i < 3; i++) {
 		if (gmem_init(&members[i]) != 0 ||
 		    share_join(share, &members[i], gpa(BASE), false, i) != 0) {
 			race_broken("no member");
 		}
 	}
 	race_run(run);
-	for (uint32_t i = 0; i < 2; i++) {
+	for (uint32_t i = 0; i < 3; i++) {
 		gmem_destroy(&members[i]);
 	}
 	share_destroy(share);
 	while (!retire_poll()) {
 		(void)work_some();
 	}
-	printf("%lu faults, revoked %lu times\n", faults, revoked);
+	printf("%lu faults, revoked %lu times, moved %lu times, %lu times found\n", faults, revoked,
+	       moves, found);
 	if (frames_free_count() != free_frames) {
 		race_broken("%lu frames are lost", free_frames - frames_free_count());
 	}
-	if (faults < 2000) {
+	if (faults < 2000 || moves < 30 || found < 100) {
 		race_broken("too little happened");
 	}
 	return 0;

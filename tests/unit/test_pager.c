@@ -244,6 +244,7 @@ static void test_members(void **state)
 {
 	struct guest *one = &guests[0], *two = &guests[1];
 	uint64_t generations[2], word = 1;
+	struct ept_leaf leaf, other;
 	struct sealed_region *share;
 	struct gmem_region end;
 	struct pager_vm *vm;
@@ -278,6 +279,22 @@ static void test_members(void **state)
 	}
 	assert_true(one->gmem.root.generation > generations[0]);
 	assert_true(two->gmem.root.generation > generations[1]);
+	/* It moves in one gmem: no entry is left at the old address, and the page is at the new. */
+	generations[1] = two->gmem.root.generation;
+	pager_share_move(share, &two->gmem, gpa(SIZE_1G));
+	assert_int_equal(two->gmem.root.generation, generations[1] + 1);
+	for (uint32_t page = 0; page < 300; page++) {
+		assert_int_equal(ept_walk(&two->gmem.root, gpa(page * PAGE_SIZE), &leaf),
+				 ERR_NOTFOUND);
+	}
+	two->gmem.regions[0].base = gpa(SIZE_1G);
+	assert_int_equal(gmem_fault(&two->gmem, gpa(SIZE_1G + PAGE_SIZE), GMEM_ACCESS_READ, NULL),
+			 GMEM_FAULT_FIXED);
+	assert_int_equal(ept_walk(&two->gmem.root, gpa(SIZE_1G + PAGE_SIZE), &leaf), 0);
+	assert_int_equal(gmem_fault(&one->gmem, gpa(PAGE_SIZE), GMEM_ACCESS_READ, NULL),
+			 GMEM_FAULT_FIXED);
+	assert_int_equal(ept_walk(&one->gmem.root, gpa(PAGE_SIZE), &other), 0);
+	assert_int_equal(leaf.hpa.v, other.hpa.v);
 	generations[1] = two->gmem.root.generation;
 	pager_share_leave(share, &two->gmem, true);
 	assert_int_equal(two->gmem.root.generation, generations[1] + 1);

@@ -243,7 +243,119 @@ static void test_not_while_it_moves(void **state)
 	assert_int_equal(share_grant(share, &beta, gpa(BASE), false, 1), 0);
 }
 
-/* If a member ends, the other member still has everything. */
+#define TO (BASE + 16 * SIZE_2M)
+
+static bool is_found(struct gmem *gmem, uint64_t at)
+{
+	return gmem_is_ram(gmem, gpa(at), 8);
+}
+
+/* The guest places it: the pages, and what they hold, are at the new address and there alone. */
+static void test_move(void **state)
+{
+	const uint64_t generation = beta.root.generation;
+	struct ept_leaf before = touch(&beta, BASE, GMEM_ACCESS_READ), after;
+	uint64_t word = 9;
+
+	assert_int_equal(gmem_write(&alpha, gpa(BASE), &word, 8), 0);
+	share_move(&beta, gpa(BASE), gpa(TO), true);
+	assert_int_equal(beta.root.generation, generation + 1);
+	assert_int_equal(ept_walk(&beta.root, gpa(BASE), &after), ERR_NOTFOUND);
+	assert_int_equal(gmem_fault(&beta, gpa(BASE), GMEM_ACCESS_READ, NULL), GMEM_FAULT_MMIO);
+	assert_int_equal(gmem_read(&beta, gpa(BASE), &word, 8), ERR_RANGE);
+	assert_int_equal(touch(&beta, TO, GMEM_ACCESS_READ).hpa.v, before.hpa.v);
+	assert_int_equal(gmem_read(&beta, gpa(TO), &word, 8), 0);
+	assert_int_equal(word, 9);
+	share_move(&beta, gpa(BASE), gpa(TO), true); /* it is there already */
+	assert_int_equal(beta.root.generation, generation + 1);
+
+	share_move(&beta, gpa(BASE), gpa(0), false); /* memory space is off */
+	assert_false(is_found(&beta, TO) || is_found(&beta, BASE) || is_found(&beta, 0));
+	assert_int_equal(ept_walk(&beta.root, gpa(TO), &after), ERR_NOTFOUND);
+	share_move(&beta, gpa(BASE), gpa(BASE), true);
+	assert_int_equal(touch(&beta, BASE, GMEM_ACCESS_READ).hpa.v, before.hpa.v);
+	assert_true(is_found(&alpha, BASE)); /* another member's place is its own */
+}
+
+/* Over other memory of the VM it is nowhere, and that memory stays as it is. */
+static void test_move_over_memory(void **state)
+{
+	struct ept_leaf ram;
+	uint64_t word = 5;
+
+	assert_int_equal(gmem_add_ram_plain(&beta, gpa(TO), BYTES, SIZE_2M), 0);
+	assert_int_equal(gmem_write(&beta, gpa(TO), &word, 8), 0);
+	for (unsigned i = 0; i < 2; i++) { /* the second time it has no entries to lose */
+		share_move(&beta, gpa(BASE), gpa(TO + i * SIZE_2M), true);
+		assert_false(is_found(&beta, BASE));
+		assert_int_equal(ept_walk(&beta.root, gpa(TO), &ram), 0);
+		assert_int_equal(ram.attr.keyid, beta.keyid);
+	}
+	assert_int_equal(share_revoke(share, &beta, gpa(BASE), NULL), 0);
+	assert_int_equal(ept_walk(&beta.root, gpa(TO), &ram), 0);
+	assert_int_equal(share_grant(share, &beta, gpa(BASE), true, 1), 0);
+	assert_int_equal(ept_walk(&beta.root, gpa(TO), &ram), 0);
+	share_move(&beta, gpa(BASE), gpa(BASE), true);
+	(void)touch(&beta, BASE, GMEM_ACCESS_READ);
+	assert_int_equal(gmem_read(&beta, gpa(TO), &word, 8), 0);
+	assert_int_equal(word, 5);
+}
+
+/*
+ * What a member has of its own stays where it was; the share comes back where the guest wants it.
+ */
+static void test_move_while_revoked(void **state)
+{
+	struct ept_leaf before = touch(&beta, BASE, GMEM_ACCESS_READ);
+	uint64_t word = 4;
+
+	assert_int_equal(share_revoke(share, &beta, gpa(BASE), NULL), 0);
+	assert_int_equal(gmem_write(&beta, gpa(BASE), &word, 8), 0);
+	share_move(&beta, gpa(BASE), gpa(TO), true);
+	assert_false(is_found(&beta, TO));
+	assert_int_equal(gmem_read(&beta, gpa(BASE), &word, 8), 0);
+	assert_int_equal(word, 4);
+	assert_int_equal(share_grant(share, &beta, gpa(BASE), true, 1), 0);
+	assert_false(is_found(&beta, BASE));
+	assert_int_equal(touch(&beta, TO, GMEM_ACCESS_READ).hpa.v, before.hpa.v);
+	share_move(&beta, gpa(BASE), gpa(TO), false);
+	assert_int_equal(share_revoke(share, &beta, gpa(BASE), NULL), 0);
+	assert_false(is_found(&beta, TO)); /* its own pages are as little to be found */
+	share_move(&beta, gpa(BASE), gpa(BASE), true);
+	assert_int_equal(share_grant(share, &beta, gpa(BASE), true, 1), 0);
+	assert_int_equal(touch(&beta, BASE, GMEM_ACCESS_READ).hpa.v, before.hpa.v);
+}
+
+/* Two members' own pages of two shares, in the reverse order of their regions: a move of the VM to
+ * another KeyID finds both. */
+static void test_keyid_move_finds_pages_out_of_order(void **state)
+{
+	struct share *other;
+	struct ept_leaf leaf;
+	keyid_t fresh;
+	uint64_t word = 1;
+
+	assert_int_equal(share_create_resident(BYTES, KEYID_PLATFORM, &other), 0);
+	assert_int_equal(share_join(other, &beta, gpa(TO), false, 3), 0);
+	share_move(&beta, gpa(BASE), gpa(TO + 16 * SIZE_2M), true);
+	assert_int_equal(share_revoke(share, &beta, gpa(BASE), NULL), 0);
+	assert_int_equal(share_revoke(other, &beta, gpa(TO), NULL), 0);
+	assert_int_equal(gmem_write(&beta, gpa(TO), &word, 8), 0);
+	assert_int_equal(gmem_write(&beta, gpa(TO + 16 * SIZE_2M), &word, 8), 0);
+	assert_int_equal(keyslot_take(KEYSLOT_RANDOM, NULL, 0, "beta", &fresh), 0);
+	assert_int_equal(move_to_keyid(&beta, fresh), 0);
+	while (!move_step(&beta)) {
+	}
+	for (unsigned i = 0; i < 2; i++) {
+		assert_int_equal(ept_walk(&beta.root, gpa(TO + i * 16 * SIZE_2M), &leaf), 0);
+		assert_int_equal(leaf.attr.keyid, fresh);
+	}
+	share_destroy(other);
+	fake_tsc += SECOND;
+	assert_true(fake_retire_all());
+}
+
+/* A member's end is its own: the other one has all it had. */
 static void test_a_member_ends(void **state)
 {
 	uint64_t word = 3;
@@ -317,6 +429,10 @@ int main(void)
 		TEST(test_fetch_from_large_leaf),
 		TEST(test_revoke_and_grant),
 		TEST(test_not_while_it_moves),
+		TEST(test_move),
+		TEST(test_move_over_memory),
+		TEST(test_move_while_revoked),
+		TEST(test_keyid_move_finds_pages_out_of_order),
 		TEST(test_a_member_ends),
 		TEST(test_clear_leaves_no_lines),
 	};

@@ -60,6 +60,7 @@ $(eval $(call race_rule,pager_race,ept/pager.c ept/pager_region.c ept/pager_end.
 	vmm/base/keyid.c))
 $(eval $(call race_rule,pool_race,vmm/base/page_alloc.c vmm/base/frames.c vmm/base/keyid.c \
 	vmm/base/str.c))
+RACE_FLAGS_share_race := -DRACE_CPUS=6u
 $(eval $(call race_rule,share_race,ept/share.c ept/gmem.c ept/ram_plain.c ept/extents.c \
 	ept/retire.c ept/ept.c ept/ept_leaf.c ept/ept_tlb.c vmm/base/page_alloc.c \
 	vmm/base/frames.c vmm/base/work.c vmm/base/keyid.c vmm/base/str.c))
@@ -134,6 +135,8 @@ UNIT_virtio_blk := guest/dev/virtio_blk.c guest/disk.c guest/vm_file.c $(VIRTIO_
 UNIT_disk := guest/disk.c guest/vm_file.c $(GMEM_C)
 UNIT_virtio_console := guest/dev/virtio_console.c $(VIRTIO_C)
 UNIT_virtio_rng := guest/dev/virtio_rng.c $(VIRTIO_C)
+UNIT_ivshmem := guest/dev/ivshmem.c guest/dev/vmsix.c guest/dev/vpci.c vmm/iobus.c \
+	vmm/base/str.c
 UNIT_vmsix := guest/dev/vmsix.c guest/dev/vpci.c vmm/iobus.c vmm/base/str.c
 UNIT_vioapic := guest/dev/vioapic.c
 UNIT_vlegacy := guest/dev/vlegacy.c guest/dev/vpit.c guest/dev/vrtc.c
