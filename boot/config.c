@@ -206,6 +206,10 @@ static void end_section(struct parser *p)
 	    !IS_ALIGNED(share->bytes, SHARE_ALIGN)) {
 		complain(p, p->line_of_section, "with via = dax the size must be a multiple of 2M");
 	}
+	if (share != NULL && share->via == SHARE_VIA_PCI &&
+	    (share->bytes & (share->bytes - 1)) != 0) {
+		complain(p, p->line_of_section, "with via = pci the size must be a power of two");
+	}
 }
 
 static void begin_vm(struct parser *p, const char *name)

@@ -43,6 +43,7 @@ static const struct config_choice on_end[] = { { "restart", VM_ON_END_RESTART },
 					       { NULL, 0 } };
 static const struct config_choice vias[] = { { "reserved", SHARE_VIA_RESERVED },
 					     { "dax", SHARE_VIA_DAX },
+					     { "pci", SHARE_VIA_PCI },
 					     { NULL, 0 } };
 static const struct config_choice consoles[] = { { "serial", false },
 						 { "virtio", true },
@@ -380,7 +381,7 @@ const struct config_key config_keys[] = {
 		.section = "share",
 		.name = "size",
 		.help = "Memory that the members of the share have in common. With via = dax it "
-			"must be a multiple of 2M.",
+			"must be a multiple of 2M, with via = pci a power of two.",
 		.parse = config_parse_size,
 		.min = PAGE_SIZE,
 		.max = CONFIG_MEMORY_MAX,
@@ -413,7 +414,8 @@ const struct config_key config_keys[] = {
 		.section = "share",
 		.name = "via",
 		.help = "How a guest finds the share. reserved: a reserved range of the E820 "
-			"map, for /dev/mem. dax: Linux makes /dev/dax0.0 of it.",
+			"map, for /dev/mem. dax: Linux makes /dev/dax0.0 of it. pci: an ivshmem "
+			"device with doorbells.",
 		.parse = config_parse_choice,
 		.choices = vias,
 		.standard = "reserved",

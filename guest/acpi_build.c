@@ -351,7 +351,7 @@ static uint32_t add_mcfg(struct composer *to)
  * The root bridge. Linux uses configuration space in memory when a device of the board has reserved
  * it as well (PCI Firmware Specification 3.0, 4.1.2).
  */
-static void add_aml_pci(struct aml *aml)
+static void add_aml_pci(struct aml *aml, const struct acpi_machine *machine)
 {
 	aml_begin_device(aml, "PCI0");
 	aml_name_eisa_id(aml, "_HID", "PNP0A08");
@@ -366,6 +366,10 @@ static void add_aml_pci(struct aml *aml)
 	aml_window(aml, AML_WINDOW_IO, 0, PORT_PCI_CONFIG - 1);
 	aml_window(aml, AML_WINDOW_IO, PORT_PCI_WINDOW, UINT16_MAX);
 	aml_window(aml, AML_WINDOW_MEMORY, MEMMAP_PCI_BARS, MEMMAP_ECAM - 1);
+	if (machine->window_bytes != 0) {
+		aml_window(aml, AML_WINDOW_PREFETCHABLE, machine->window,
+			   machine->window + machine->window_bytes - 1);
+	}
 	aml_end_resources(aml);
 	aml_begin_prt(aml, VPCI_DEVICES - 1);
 	for (uint32_t device = 1; device < VPCI_DEVICES; device++) {
@@ -393,37 +397,38 @@ static void add_aml_processor(struct aml *aml, uint32_t id)
 	aml_end(aml);
 }
 
-static uint32_t add_ssdt(struct composer *to, uint32_t vcpu_count)
+static uint32_t add_ssdt(struct composer *to, const struct acpi_machine *machine)
 {
 	struct acpi_header header = make_header("SSDT", 2);
 	size_t start = begin_table(to);
 
 	append(to, &header, sizeof(header));
 	aml_begin_scope(&to->bytes, "\\_SB_");
-	add_aml_pci(&to->bytes);
-	for (uint32_t id = 0; id < vcpu_count; id++) {
+	add_aml_pci(&to->bytes, machine);
+	for (uint32_t id = 0; id < machine->vcpu_count; id++) {
 		add_aml_processor(&to->bytes, id);
 	}
 	aml_end(&to->bytes);
 	return end_table(to, start);
 }
 
-static uint32_t add_xsdt(struct composer *to, uint32_t vcpu_count)
+static uint32_t add_xsdt(struct composer *to, const struct acpi_machine *machine)
 {
 	struct acpi_xsdt xsdt = { .header = make_header("XSDT", 1) };
 	uint32_t dsdt = add_dsdt(to);
 	size_t start;
 
 	xsdt.entry[XSDT_FADT] = add_fadt(to, dsdt, add_facs(to));
-	xsdt.entry[XSDT_MADT] = add_madt(to, vcpu_count);
+	xsdt.entry[XSDT_MADT] = add_madt(to, machine->vcpu_count);
 	xsdt.entry[XSDT_MCFG] = add_mcfg(to);
-	xsdt.entry[XSDT_SSDT] = add_ssdt(to, vcpu_count);
+	xsdt.entry[XSDT_SSDT] = add_ssdt(to, machine);
 	start = begin_table(to);
 	append(to, &xsdt, sizeof(xsdt));
 	return end_table(to, start);
 }
 
-size_t acpi_compose(uint8_t *area, size_t area_bytes, uint32_t base, uint32_t vcpu_count)
+size_t acpi_compose(uint8_t *area, size_t area_bytes, uint32_t base,
+		    const struct acpi_machine *machine)
 {
 	struct composer to = { .bytes = { .area = area, .size = area_bytes }, .base = base };
 	struct acpi_rsdp rsdp = {
@@ -434,7 +439,7 @@ size_t acpi_compose(uint8_t *area, size_t area_bytes, uint32_t base, uint32_t vc
 	};
 
 	append(&to, &rsdp, sizeof(rsdp));
-	rsdp.xsdt_address = add_xsdt(&to, vcpu_count);
+	rsdp.xsdt_address = add_xsdt(&to, machine);
 	if (to.bytes.full) {
 		return 0;
 	}
@@ -444,7 +449,7 @@ size_t acpi_compose(uint8_t *area, size_t area_bytes, uint32_t base, uint32_t vc
 	return to.bytes.used;
 }
 
-int acpi_build(struct gmem *gmem, uint32_t vcpu_count)
+int acpi_build(struct gmem *gmem, const struct acpi_machine *machine)
 {
 	const size_t most = MEMMAP_SMBIOS - MEMMAP_ACPI;
 	uint8_t *area = page_alloc(most / PAGE_SIZE);
@@ -454,7 +459,7 @@ int acpi_build(struct gmem *gmem, uint32_t vcpu_count)
 	if (area == NULL) {
 		return ERR_NOMEM;
 	}
-	bytes = acpi_compose(area, most, (uint32_t)MEMMAP_ACPI, vcpu_count);
+	bytes = acpi_compose(area, most, (uint32_t)MEMMAP_ACPI, machine);
 	if (bytes != 0) {
 		err = gmem_write(gmem, gpa(MEMMAP_ACPI), area, bytes);
 	}

@@ -11,11 +11,21 @@
 #include "ept/gmem.h"
 #include "vmm/base/types.h"
 
-/* Puts the tables of a VM with vcpu_count processors (APIC IDs 0, 1, ...) into area as they shall
- * lie at guest address base, the RSDP first. Returns their size, or 0 when they do not fit. */
-size_t acpi_compose(uint8_t *area, size_t area_bytes, uint32_t base, uint32_t vcpu_count);
+/* What the tables say of a VM beside what is the same for all. */
+struct acpi_machine {
+	uint32_t vcpu_count; /* APIC IDs 0, 1, ... */
+	/* Where PCI functions may have prefetchable memory; 0 bytes: nowhere. */
+	uint64_t window, window_bytes;
+};
+
+/*
+ * Puts the tables into area as they shall lie at guest address base, the RSDP first. Returns their
+ * size, or 0 when they do not fit.
+ */
+size_t acpi_compose(uint8_t *area, size_t area_bytes, uint32_t base,
+		    const struct acpi_machine *machine);
 
 /* The same at MEMMAP_ACPI in guest memory. ERR_NOMEM, ERR_RANGE, or gmem_write's errors. */
-int acpi_build(struct gmem *gmem, uint32_t vcpu_count);
+int acpi_build(struct gmem *gmem, const struct acpi_machine *machine);
 
 #endif

@@ -5,6 +5,7 @@
  * built, resumed or destroyed. So the price of their indirect calls does not matter.
  */
 #include "guest/platform_state.h"
+#include "guest/dev/ivshmem.h"
 #include "guest/dev/vlapic.h"
 
 /*
@@ -12,8 +13,9 @@
  * reverse order.
  */
 static const struct vdev_ops *const devices[] = {
-	&vlapic_device, &vioapic_device,    &vlegacy_device,	&vpci_device,
-	&vuart_device,	&virtio_rng_device, &virtio_blk_device, &virtio_console_device,
+	&vlapic_device,	    &vioapic_device,	    &vlegacy_device,
+	&vpci_device,	    &vuart_device,	    &virtio_rng_device,
+	&virtio_blk_device, &virtio_console_device, &ivshmem_device,
 };
 
 int devices_init(struct platform *platform, const char **failed)

@@ -416,7 +416,13 @@ static int add_vcpus(struct build *build)
 
 static int add_acpi_tables(struct build *build)
 {
-	int err = acpi_build(&build->vm->gmem, build->vm->vcpu_count);
+	const struct vpci *pci = &build->platform->pci;
+	const struct acpi_machine machine = {
+		.vcpu_count = build->vm->vcpu_count,
+		.window = pci->window,
+		.window_bytes = pci->window_bytes,
+	};
+	int err = acpi_build(&build->vm->gmem, &machine);
 
 	if (err == 0) {
 		err = smbios_build(&build->vm->gmem, build->config->name,

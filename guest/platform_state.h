@@ -14,6 +14,7 @@
 #include "guest/engine_policy.h"
 #include "guest/loading.h"
 #include "guest/platform.h"
+#include "guest/share_config.h"
 #include "guest/vconsole.h"
 #include "guest/vdev.h"
 #include "guest/vm_config.h"
@@ -42,6 +43,8 @@ struct platform {
 	struct virtio_rng rng;
 	struct virtio_console hvc;		/* not always used */
 	struct virtio_blk *disks[VM_DISKS_MAX]; /* NULL: not configured */
+	struct ivshmem *ivshmem[SHARE_MAX];	/* constant once the VM runs */
+	uint32_t ivshmem_count;
 	struct vconsole console;
 	struct loading loading;
 };

@@ -9,6 +9,7 @@
 #define SHARE_MEMBERS_MAX 16 /* PAGER_MAPPINGS_MAX: what one page can be mapped by */
 /*
  * Where a share begins is a multiple; with SHARE_VIA_DAX its size as well, for Linux wants that.
+ * With SHARE_VIA_PCI it begins at a multiple of its own size.
  */
 #define SHARE_ALIGN SIZE_2M
 
@@ -16,6 +17,7 @@
 enum share_via {
 	SHARE_VIA_RESERVED, /* a reserved range of the E820 map, for /dev/mem */
 	SHARE_VIA_DAX,	    /* E820 type 12 with an information block: Linux makes /dev/dax of it */
+	SHARE_VIA_PCI,	    /* an ivshmem function with doorbells; the size is a power of two */
 };
 
 struct share_member_config {

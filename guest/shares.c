@@ -23,7 +23,7 @@ struct member {
 	struct pager_vm *pager;
 	gpa_t base; /* of the shared pages */
 	uint32_t first_hold;
-	bool joined; /* else it was revoked, and has pages of its own there */
+	bool joined; /* else it was revoked, and has pages of its own there; atomic */
 	bool read_only;
 };
 
@@ -53,6 +53,12 @@ void shares_init(const struct share_config *configs, size_t count, const struct 
 			}
 		}
 	}
+}
+
+/* Plain reads are the boot processor's, which alone writes it. */
+static void set_joined(struct member *member, bool joined)
+{
+	__atomic_store_n(&member->joined, joined, __ATOMIC_RELEASE);
 }
 
 static int find_member(const struct share_config *config, const char *name)
@@ -148,15 +154,18 @@ static int create(struct shared *shared)
 
 /* --- Members --- */
 
-/* Shares follow each other above all RAM of the VM. */
-static gpa_t place(const struct vm *vm, const struct vm_config *config)
+/*
+ * Shares follow each other above all RAM of the VM. Those on PCI come last (shares_attach), each at
+ * a multiple of its size.
+ */
+static gpa_t place(const struct vm *vm, const struct vm_config *config, uint64_t align)
 {
 	uint64_t end = MEMMAP_HIGH_RAM + memmap_high_bytes(config->memory_bytes);
 
 	for (uint32_t i = 0; i < vm->gmem.region_count; i++) {
 		end = MAX(end, vm->gmem.regions[i].base.v + vm->gmem.regions[i].bytes);
 	}
-	return gpa(ALIGN_UP(end, SHARE_ALIGN));
+	return gpa(ALIGN_UP(end, align));
 }
 
 /* Fletcher's checksum over 32-bit words, as Linux has it (drivers/nvdimm/core.c). */
@@ -229,8 +238,11 @@ static void end_if_unused(struct shared *shared)
 static int attach(struct shared *shared, struct member *member, bool read_only, struct vm *vm,
 		  const struct vm_config *config, struct pager_vm *pager)
 {
-	const bool dax = shared->config->via == SHARE_VIA_DAX;
-	gpa_t base = place(vm, config);
+	const enum share_via via = shared->config->via;
+	const bool dax = via == SHARE_VIA_DAX;
+	gpa_t base = place(vm, config,
+			   via == SHARE_VIA_PCI ? MAX(SHARE_ALIGN, shared->config->bytes)
+						: SHARE_ALIGN);
 	int err = shared->share == NULL ? create(shared) : 0;
 
 	if (err == 0 && dax) {
@@ -247,21 +259,25 @@ static int attach(struct shared *shared, struct member *member, bool read_only, 
 	member->vm = vm;
 	member->pager = pager;
 	member->base = base;
-	member->joined = true;
+	set_joined(member, true);
 	member->read_only = read_only;
 	log_info("vm %s: share %s at guest-physical %#lx, %s, via %s", vm->name,
 		 shared->config->name, base.v, read_only ? "read-only" : "for reading and writing",
-		 dax ? "dax" : "reserved");
+		 dax			? "dax"
+		 : via == SHARE_VIA_PCI ? "pci"
+					: "reserved");
 	return 0;
 }
 
-int shares_attach(struct vm *vm, const struct vm_config *config, struct pager_vm *pager)
+/* Of the ways to find a share, those on PCI or the others. ERR_AGAIN as shares_attach. */
+static int attach_all(struct vm *vm, const struct vm_config *config, struct pager_vm *pager,
+		      bool pci)
 {
 	for (size_t i = 0; i < share_count; i++) {
 		struct shared *shared = &shares[i];
 		int m = find_member(shared->config, config->name), err;
 
-		if (m < 0) {
+		if (m < 0 || (shared->config->via == SHARE_VIA_PCI) != pci) {
 			continue;
 		}
 		if (!shared->config->valid) {
@@ -280,6 +296,13 @@ int shares_attach(struct vm *vm, const struct vm_config *config, struct pager_vm
 		}
 	}
 	return 0;
+}
+
+int shares_attach(struct vm *vm, const struct vm_config *config, struct pager_vm *pager)
+{
+	int err = attach_all(vm, config, pager, false);
+
+	return err == 0 ? attach_all(vm, config, pager, true) : err;
 }
 
 bool shares_has(const struct vm_config *config)
@@ -301,7 +324,7 @@ void shares_detach(const struct vm *vm)
 		for (uint32_t m = 0; m < shared->config->member_count; m++) {
 			if (shared->members[m].vm == vm) {
 				shared->members[m].vm = NULL;
-				shared->members[m].joined = false;
+				set_joined(&shared->members[m], false);
 			}
 			some |= shared->members[m].vm != NULL;
 		}
@@ -325,7 +348,7 @@ size_t shares_ranges(const struct vm *vm, struct shares_range *out)
 		for (uint32_t m = 0; m < config->member_count; m++) {
 			const struct member *member = &shares[i].members[m];
 
-			if (member->vm == vm) {
+			if (member->vm == vm && config->via != SHARE_VIA_PCI) {
 				out[count++] = (struct shares_range){ member->base.v - head,
 								      head + config->bytes,
 								      config->via };
@@ -333,6 +356,38 @@ size_t shares_ranges(const struct vm *vm, struct shares_range *out)
 		}
 	}
 	return count;
+}
+
+size_t shares_pci(const struct vm *vm, struct shares_pci *out, uint64_t *window,
+		  uint64_t *window_bytes)
+{
+	const uint64_t limit = BIT(MIN(EPT_GPA_BITS, ept_caps()->phys_bits));
+	uint64_t low = UINT64_MAX, high = 0;
+	size_t count = 0;
+
+	for (size_t i = 0; i < share_count; i++) {
+		const struct share_config *config = shares[i].config;
+
+		for (uint32_t m = 0; m < config->member_count; m++) {
+			const struct member *member = &shares[i].members[m];
+
+			if (member->vm == vm && config->via == SHARE_VIA_PCI) {
+				out[count++] = (struct shares_pci){ i, m, config->name,
+								    member->base, config->bytes };
+				low = MIN(low, member->base.v);
+				high = MAX(high, member->base.v + config->bytes);
+			}
+		}
+	}
+	*window = count != 0 ? low : 0;
+	*window_bytes = count != 0 ? MIN(2 * (high - low), limit - low) : 0;
+	return count;
+}
+
+bool shares_is_joined(size_t index, uint32_t member)
+{
+	return member < shares[index].config->member_count &&
+	       __atomic_load_n(&shares[index].members[member].joined, __ATOMIC_ACQUIRE);
 }
 
 /* --- For the shell --- */
@@ -407,7 +462,7 @@ int shares_revoke(size_t index, const struct vm *vm)
 		return member == NULL ? ERR_NOTFOUND : ERR_EXISTS;
 	}
 	err = share_revoke(shares[index].share, &member->vm->gmem, member->base, member->pager);
-	member->joined = err != 0;
+	set_joined(member, err != 0);
 	return err;
 }
 
@@ -422,7 +477,7 @@ int shares_grant(size_t index, const struct vm *vm, bool read_only)
 	err = share_grant(shares[index].share, &member->vm->gmem, member->base, read_only,
 			  member->first_hold);
 	if (err == 0) {
-		member->joined = true;
+		set_joined(member, true);
 		member->read_only = read_only;
 	}
 	return err;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The shares of the configuration, and which VMs have them now. A share comes to life with the
- * first member that starts and ends with the last. Boot processor alone.
+ * first member that starts and ends with the last. Boot processor alone, where nothing else is
+ * said.
  */
 #ifndef UMBRA_GUEST_SHARES_H
 #define UMBRA_GUEST_SHARES_H
@@ -33,8 +34,28 @@ bool shares_has(const struct vm_config *config);
 /* The VM is gone, with its memory. Shares without members end. */
 void shares_detach(const struct vm *vm);
 
-/* Where the VM finds shares: at most SHARE_MAX. Returns how many. */
+/* Where the E820 map of the VM says that shares lie: at most SHARE_MAX. Returns how many. */
 size_t shares_ranges(const struct vm *vm, struct shares_range *out);
+
+/* A share that the VM finds as a PCI function. */
+struct shares_pci {
+	size_t index;
+	uint32_t member; /* of its list, from 0 */
+	const char *name;
+	gpa_t first; /* where the VM joined it, for share_move */
+	uint64_t bytes;
+};
+
+/*
+ * Those of a VM that is being built: at most SHARE_MAX. Returns how many. The guest may place them
+ * in [*window, *window + *window_bytes), twice what they take now: nothing else of the VM lies
+ * there. The caller reserves tables of the EPT for it.
+ */
+size_t shares_pci(const struct vm *vm, struct shares_pci *out, uint64_t *window,
+		  uint64_t *window_bytes);
+
+/* Whether that member runs and its share is not revoked. Any CPU. */
+bool shares_is_joined(size_t index, uint32_t member);
 
 size_t shares_count(void);
 /* One line of words on a share, and one on each member, by print. */

@@ -52,6 +52,7 @@
 #define BAR_IO		 BIT(0)
 #define BAR_IO_MASK	 0x0000fffcu /* x86 has no more ports: the upper half is hardwired */
 #define BAR_MEMORY_64	 BIT(2)
+#define BAR_PREFETCHABLE BIT(3)
 #define BAR_MEMORY_FLAGS 0xful
 #define BAR_IO_BYTES_MAX 256
 
@@ -84,6 +85,18 @@ static void put(uint8_t *config, uint32_t offset, uint32_t size, uint64_t value)
 	}
 }
 
+/* The host bridge passes on what lies in its window alone, so memory is never laid over RAM. */
+static void place_memory(struct vpci_function *function, const struct vpci_bar *bar, uint64_t base,
+			 bool on)
+{
+	const struct vpci *pci = function->pci;
+	const uint64_t offset = base - pci->window;
+
+	function->ops->placed(function, base,
+			      on && offset < pci->window_bytes &&
+				      pci->window_bytes - offset >= bar->memory);
+}
+
 /*
  * Puts the ranges where the registers say. A guest may place one anywhere: RAM and the platform's
  * own devices answer before it. While the two halves of a 64-bit register are written with memory
@@ -97,15 +110,15 @@ static void place_bars(struct vpci_function *function)
 		const struct vpci_bar *bar = &function->bars[i];
 		bool wide = bar->kind == VPCI_BAR_MEMORY64;
 		bool io = bar->kind == VPCI_BAR_IO;
-		uint64_t base;
+		bool on = (command & (io ? COMMAND_IO : COMMAND_MEMORY)) != 0;
+		uint64_t base = get(function->config, CONFIG_BAR(i), wide ? 8 : 4);
 
-		if (bar->range == NULL) {
-			continue;
-		}
-		base = get(function->config, CONFIG_BAR(i), wide ? 8 : 4);
 		base &= io ? BAR_IO_MASK : ~BAR_MEMORY_FLAGS;
-		iobus_move(&function->pci->vm->iobus, bar->range, base,
-			   (command & (io ? COMMAND_IO : COMMAND_MEMORY)) != 0);
+		if (bar->memory != 0) {
+			place_memory(function, bar, base, on);
+		} else if (bar->range != NULL) {
+			iobus_move(&function->pci->vm->iobus, bar->range, base, on);
+		}
 	}
 }
 
@@ -235,12 +248,16 @@ static bool bar_fits(const struct vpci_function *function, uint32_t number, enum
 	return kind == VPCI_BAR_IO ? bytes >= 4 && bytes <= BAR_IO_BYTES_MAX : bytes >= 16;
 }
 
-/* An address that no other BAR has, in a window of the host bridge; 0: there is no room. */
+/*
+ * An address that no other BAR has, in a window of the host bridge; 0: there is no room. Memory has
+ * pages of its own: a program that maps one function's registers gets no others with them.
+ */
 static uint64_t find_address(struct vpci *pci, enum vpci_bar_kind kind, uint64_t bytes)
 {
 	uint64_t *next = kind == VPCI_BAR_IO ? &pci->next_port : &pci->next_memory;
 	const uint64_t end = kind == VPCI_BAR_IO ? UINT16_MAX + 1ul : MEMMAP_ECAM;
-	const uint64_t address = ALIGN_UP(*next, bytes);
+	const uint64_t address = ALIGN_UP(*next,
+					  kind == VPCI_BAR_IO ? bytes : MAX(bytes, PAGE_SIZE));
 
 	if (bytes > end || address > end - bytes) {
 		return 0;
@@ -282,6 +299,22 @@ int vpci_add_bar(struct vpci_function *function, uint32_t number, enum vpci_bar_
 		put(function->writable, at + 4, 4, ~(bytes - 1) >> 32);
 	}
 	function->writable[CONFIG_COMMAND] |= COMMAND_MEMORY | COMMAND_BUS_MASTER;
+	return 0;
+}
+
+int vpci_add_memory(struct vpci_function *function, uint32_t number, uint64_t bytes,
+		    uint64_t address)
+{
+	const uint32_t at = CONFIG_BAR(number);
+
+	if (bytes < PAGE_SIZE || !bar_fits(function, number, VPCI_BAR_MEMORY64, bytes)) {
+		return ERR_INVAL;
+	}
+	function->bars[number] = (struct vpci_bar){ VPCI_BAR_MEMORY64, NULL, bytes };
+	function->bars[number + 1].kind = VPCI_BAR_MEMORY64;
+	put(function->config, at, 8, address | BAR_MEMORY_64 | BAR_PREFETCHABLE);
+	put(function->writable, at, 8, ~(bytes - 1));
+	function->writable[CONFIG_COMMAND] |= COMMAND_MEMORY;
 	return 0;
 }
 

@@ -44,6 +44,11 @@ struct vpci_function_ops {
 	 */
 	bool (*intercept)(struct vpci_function *function, struct vcpu *vcpu, uint32_t offset,
 			  struct io_access *access);
+	/*
+	 * The guest has placed the register of vpci_add_memory at base, or, without on, nowhere.
+	 * Also called when nothing has changed. Under the lock of struct vpci.
+	 */
+	void (*placed)(struct vpci_function *function, uint64_t base, bool on);
 };
 
 /* What is constant in the header. */
@@ -56,7 +61,8 @@ struct vpci_identity {
 
 struct vpci_bar {
 	enum vpci_bar_kind kind;
-	struct iobus_movable *range;
+	struct iobus_movable *range; /* NULL: no device answers there */
+	uint64_t memory;	     /* bytes of memory that lie there; 0: none */
 };
 
 struct vpci_function {
@@ -82,6 +88,7 @@ struct vpci {
 	struct vioapic *ioapic;
 	uint32_t address; /* CONFIG_ADDRESS; atomic, a guest's own lock keeps its CPUs apart */
 	uint64_t next_port, next_memory;  /* where BARs are placed while the VM is built */
+	uint64_t window, window_bytes;	  /* for vpci_add_memory; constant once the VM runs */
 	uint32_t asserted[GSI_PCI_COUNT]; /* for each line, a bit for each device that pulls it */
 	struct vpci_function bridge;
 	struct vpci_function *functions[VPCI_DEVICES]; /* constant once the VM runs */
@@ -111,6 +118,15 @@ int vpci_add(struct vpci *pci, uint32_t device, struct vpci_function *function,
  */
 int vpci_add_bar(struct vpci_function *function, uint32_t number, enum vpci_bar_kind kind,
 		 uint64_t bytes, const struct io_ops *ops, void *device);
+
+/*
+ * Gives a function a 64-bit prefetchable base address register, and the next one its upper half,
+ * with memory behind it: bytes (a power of two, at least 4096) of the VM's own, which ops->placed
+ * moves. Its first address is a multiple of bytes. The host bridge passes on only what lies in
+ * pci->window, so elsewhere there is nothing. While the VM is built. ERR_INVAL as vpci_add_bar.
+ */
+int vpci_add_memory(struct vpci_function *function, uint32_t number, uint64_t bytes,
+		    uint64_t address);
 
 /*
  * Adds a capability (PCI 3.0, "Capabilities List") to a function that was added: its id, the link,

@@ -68,6 +68,7 @@ INITRD_WORK := $(THIRD)/initramfs/work.img
 INITRD_SLEEP := $(THIRD)/initramfs/sleep.img
 INITRD_PANIC := $(THIRD)/initramfs/panic.img
 INITRD_SHARE := $(THIRD)/initramfs/share.img
+INITRD_DOORBELL := $(THIRD)/initramfs/doorbell.img
 INITRD_VIRTIO := $(THIRD)/initramfs/virtio.img
 
 .PHONY: kernels initramfs
@@ -76,22 +77,26 @@ $(KERNEL_FILES): $(THIRD)/kernel/%/vmlinuz: $(MACHINE_DIR)/modules | $(PACKAGES_
 	$(ONCE) sh $(MACHINE_DIR)/kernel.sh $* $(@D)
 
 INITRDS := $(INITRD) $(INITRD_TEST) $(INITRD_FILL) $(INITRD_WORK) $(INITRD_SLEEP) \
-	$(INITRD_PANIC) $(INITRD_SHARE) $(INITRD_VIRTIO)
+	$(INITRD_PANIC) $(INITRD_SHARE) $(INITRD_DOORBELL) $(INITRD_VIRTIO)
 initramfs: $(INITRDS)
 GUEST_MODULES := $(THIRD)/kernel/bookworm-cloud/modules
 $(INITRD_SLEEP): INITRD_MODULES = $(addprefix $(GUEST_MODULES)/,button.ko evdev.ko)
 $(INITRD_PANIC): INITRD_MODULES = $(addprefix $(GUEST_MODULES)/,pvpanic.ko pvpanic-mmio.ko)
 SHARE_PROGRAM := $(THIRD)/initramfs/share
-$(SHARE_PROGRAM): $(MACHINE_DIR)/share.c | $(PACKAGES_DONE)
+DOORBELL_PROGRAM := $(THIRD)/initramfs/doorbell
+$(SHARE_PROGRAM) $(DOORBELL_PROGRAM): $(THIRD)/initramfs/%: $(MACHINE_DIR)/%.c | $(PACKAGES_DONE)
 	@mkdir -p $(@D)
 	@gcc -O1 -static -Wall -Wextra -Werror -o $@ $<
 $(INITRD_SHARE): INITRD_MODULES = $(SHARE_PROGRAM) $(addprefix $(GUEST_MODULES)/,libnvdimm.ko \
 	nd_btt.ko nd_pmem.ko nd_e820.ko dax_pmem.ko device_dax.ko)
+$(INITRD_DOORBELL): INITRD_MODULES = $(DOORBELL_PROGRAM) $(addprefix $(GUEST_MODULES)/,uio.ko \
+	uio_pci_generic.ko)
 $(INITRD_SHARE): | $(SHARE_PROGRAM)
+$(INITRD_DOORBELL): | $(DOORBELL_PROGRAM)
 $(INITRD_VIRTIO): INITRD_MODULES = $(addprefix $(GUEST_MODULES)/,virtio.ko virtio_ring.ko \
 	virtio_pci_legacy_dev.ko virtio_pci_modern_dev.ko virtio_pci.ko virtio-rng.ko \
 	virtio_blk.ko virtio_console.ko) /sbin/e2fsck.static
-$(INITRD_SLEEP) $(INITRD_PANIC) $(INITRD_SHARE) $(INITRD_VIRTIO): \
+$(INITRD_SLEEP) $(INITRD_PANIC) $(INITRD_SHARE) $(INITRD_DOORBELL) $(INITRD_VIRTIO): \
 		$(THIRD)/kernel/bookworm-cloud/vmlinuz
 $(INITRDS): $(THIRD)/initramfs/%.img: $(MACHINE_DIR)/init/% \
 		$(MACHINE_DIR)/initramfs.sh | $(PACKAGES_DONE)

@@ -21,6 +21,7 @@
 
 #define BASE 0xe0000u
 
+static const struct acpi_machine one = { .vcpu_count = 1 }, many = { .vcpu_count = 100000 };
 static uint8_t area[MEMMAP_ACPI_BYTES];
 static size_t used;
 
@@ -73,8 +74,10 @@ static const uint8_t *find(const char *signature)
 
 static void compose(uint32_t vcpu_count)
 {
+	const struct acpi_machine machine = { .vcpu_count = vcpu_count };
+
 	memset(area, 0xcc, sizeof(area));
-	used = acpi_compose(area, sizeof(area), BASE, vcpu_count);
+	used = acpi_compose(area, sizeof(area), BASE, &machine);
 	assert_in_range(used, 500, sizeof(area));
 	assert_int_equal(area[used], 0xcc);
 }
@@ -178,11 +181,11 @@ static void test_does_not_fit(void **state)
 	compose(1);
 	for (size_t bytes = 0; bytes < used; bytes += 7) {
 		memset(area, 0xcc, sizeof(area));
-		assert_int_equal(acpi_compose(area, bytes, BASE, 1), 0);
+		assert_int_equal(acpi_compose(area, bytes, BASE, &one), 0);
 		assert_int_equal(area[bytes], 0xcc);
 	}
-	assert_int_equal(acpi_compose(area, used, BASE, 1), used); /* identical to the byte */
-	assert_int_equal(acpi_compose(area, sizeof(area), BASE, 100000), 0);
+	assert_int_equal(acpi_compose(area, used, BASE, &one), used); /* to the byte */
+	assert_int_equal(acpi_compose(area, sizeof(area), BASE, &many), 0);
 }
 
 static void dump(const char *directory, const char *name, const uint8_t *at)
@@ -248,13 +251,13 @@ static void test_build(void **state)
 
 	ept_configure(&(struct ept_caps){ .phys_bits = 40 });
 	assert_int_equal(gmem_init(&gmem), 0);
-	assert_int_equal(acpi_build(&gmem, 1), ERR_RANGE);
+	assert_int_equal(acpi_build(&gmem, &one), ERR_RANGE);
 	assert_int_equal(gmem_add_ram_plain(&gmem, gpa(0), 1 << 20, PAGE_SIZE), 0);
-	assert_int_equal(acpi_build(&gmem, 1), 0);
+	assert_int_equal(acpi_build(&gmem, &one), 0);
 	assert_int_equal(gmem_read(&gmem, gpa(MEMMAP_ACPI), signature, sizeof(signature)), 0);
 	assert_memory_equal(signature, "RSD PTR ", 8);
 	fake_pages_fail_after(0);
-	assert_int_equal(acpi_build(&gmem, 1), ERR_NOMEM);
+	assert_int_equal(acpi_build(&gmem, &one), ERR_NOMEM);
 	fake_pages_fail_after(-1);
 	gmem_end(&gmem);
 }

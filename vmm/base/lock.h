@@ -18,6 +18,8 @@
  */
 enum lock_rank {
 	LOCK_NONE,
+	/* A VM rings another one's doorbell: the device there moves its pin or sends a message. */
+	LOCK_DOORBELL,
 	/*
 	 * For a guest's access to a device. A virtio device raises its interrupt pin under the lock
 	 * of its bus. The operations of a PCI function run under the lock of its bus too.
