@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-# One line for each fuzzer: FUZZ_X lists what tests/fuzz/fuzz_X.c is linked with, beside the fakes
-# of tests/unit. Seeds are the files of tests/fuzz/corpus/X.
+# One line for each fuzzer: FUZZ_X lists the sources that tests/fuzz/fuzz_X.c is linked with, in
+# addition to the fakes of tests/unit. Seeds are the files of tests/fuzz/corpus/X.
 FUZZ_bzimage := guest/linux_load.c guest/vm_file.c vmm/base/str.c vmm/base/err.c $(GMEM_C)
 FUZZ_config := boot/config.c $(CONFIG_KEYS_C) vmm/base/str.c
 FUZZ_vlapic := guest/dev/vlapic.c guest/dev/vlapic_irq.c guest/dev/vlapic_timer.c
 FUZZ_emul := vmm/emul.c vmm/emul_alu.c vmm/emul_decode.c vmm/operand.c vmm/gwalk.c \
 	vmm/base/str.c $(GMEM_C) \
 	$(addprefix $(THIRD)/zydis/src/,Decoder.c DecoderData.c SharedData.c Register.c Utils.c)
-# Each of its inputs is up to 64 instructions.
+# Each of its inputs has up to 64 instructions.
 FUZZING_SMOKE_RUNS_emul := 2000
 FUZZ_acpi := vmm/base/acpi_host.c vmm/base/str.c
 FUZZ_devices := guest/dev/vioapic.c guest/dev/vlegacy.c guest/dev/vpit.c guest/dev/vrtc.c \
@@ -20,7 +20,7 @@ FUZZ_shell := vmm/flaws.c boot/host_report.c boot/shell.c boot/shell_commands.c 
 	$(CONFIG_KEYS_C) \
 	guest/vconsole.c vmm/base/str.c vmm/base/err.c
 
-# Helpers of what is under test: what the seeds reach of them is not counted.
+# Helpers of the files under test: their coverage is not counted.
 COVERAGE_BESIDE := vmm/base/str.c vmm/base/err.c $(GMEM_C)
 COVERAGE_BESIDE_devices := guest/vconsole.c
 COVERAGE_BESIDE_virtio := vmm/iobus.c guest/dev/vpci.c guest/vm_file.c

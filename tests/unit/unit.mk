@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-# One line for each unit test: UNIT_X lists what tests/unit/test_X.c is linked with. The fakes of
-# fake_*.c come by themselves, each in place of what is not listed.
+# One line for each unit test: UNIT_X lists the sources that tests/unit/test_X.c is linked with. The
+# fakes of fake_*.c are linked automatically, each in place of a source that is not listed.
 UNIT_fakes :=
 
 MBEDTLS_C := $(MBEDTLS_SRC:%=$(THIRD)/mbedtls/library/%)
@@ -32,7 +32,7 @@ $(O)/unit/xts_cost: tests/unit/xts_cost.c $(addprefix $(O)/obj/,crypto/aes_xts.o
 	@mkdir -p $(@D)
 	@$(HOST_CC) -std=gnu11 -O1 -g -Wall -Wextra -Wno-unused-parameter -Werror -I. -o $@ $^
 
-# Nor is this: it compares registers around calls of the product's own objects.
+# Not a cmocka test either: it compares registers around calls of the product's own objects.
 PAGE_CIPHER_OBJ := $(patsubst %.c,$(O)/obj/%.o,$(PAGE_CIPHER_SRC:%.asm=$(O)/obj/%.asm.o)) \
 	$(O)/obj/vmm/base/cache_lines.o \
 	$(MBEDTLS_SRC:%.c=$(O)/obj/third/mbedtls/library/%.o)
@@ -42,10 +42,11 @@ $(O)/unit/page_regs: tests/unit/page_regs.c $(PAGE_CIPHER_OBJ)
 	@$(HOST_CC) -std=gnu11 -O1 -g -mgeneral-regs-only -Wall -Wextra -Wno-unused-parameter \
 		-Werror -I. -o $@ $^
 
-# Nor are these: CPUs as threads, under ThreadSanitizer, which does not mix with the others.
+# Not cmocka tests either: CPUs as threads, under ThreadSanitizer, which cannot be mixed with the
+# other sanitizers.
 RACE_CC = $(HOST_CC) -std=gnu11 -g -O1 -no-pie -fsanitize=thread -DUMBRA_HOST_TEST \
 	-DUMBRA_CHECKS $(INCLUDE) $(MBEDTLS_DEF) $(HOST_WARN)
-# $(call race_rule,NAME,SOURCES): tests/unit/NAME.c and shipped sources.
+# $(call race_rule,NAME,SOURCES): tests/unit/NAME.c and the product's sources.
 define race_rule
 unit: $(O)/unit/$1.passed
 $(O)/unit/$1: tests/unit/$1.c tests/unit/race_cpus.c tests/unit/fake_lock.c tests/unit/race.h \
@@ -76,7 +77,8 @@ $(eval $(call race_rule,dev_race,$(addprefix guest/dev/,vioapic.c vlapic.c vlapi
 	vlapic_timer.c vlegacy.c vpci.c vpit.c vrtc.c vuart.c) guest/vconsole.c vmm/iobus.c \
 	vmm/base/str.c))
 
-# Fences that ThreadSanitizer does not see; the test's door to memory orders as they do.
+# The driver uses fences, which ThreadSanitizer does not see; the test's access to guest memory has
+# the same order.
 RACE_FLAGS_virtio_race := -Wno-tsan
 $(eval $(call race_rule,virtio_race,$(addprefix guest/dev/,virtio.c virtio_pci.c vring.c \
 	vmsix.c vpci.c) vmm/iobus.c vmm/base/str.c))
@@ -168,7 +170,7 @@ UNIT_sched := vmm/sched.c vmm/sched_slice.c vmm/sched_place.c vmm/sched_time.c v
 UNIT_vmcs := vmm/vmcs.c vmm/base/str.c
 UNIT_sched_clock := $(UNIT_sched)
 UNIT_sched_work := $(UNIT_sched)
-# It includes the source, to count what that reads.
+# The test includes sched_place.c, to count its reads.
 UNIT_sched_looks := vmm/sched.c vmm/sched_slice.c vmm/base/work.c
 UNIT_vcpu := $(addprefix vmm/,vcpu.c vcpu_run.c vcpu_tsc.c attention.c vcpu_state.c) vmm/base/str.c
 UNIT_cpuid := vmm/exit_cpuid.c vmm/cpuid_rows.c

@@ -1,5 +1,5 @@
 ; SPDX-License-Identifier: Apache-2.0
-; What C cannot do: exceptions, CPL 3, and the way into a guest and out of it.
+; Code that C cannot express: exceptions, CPL 3, and the way into a guest and out of it.
 default rel
 bits 64
 section .text
@@ -93,8 +93,8 @@ load_segments:
 	pop rbx
 %endmacro
 
-; void user_enter(void (*code)(void), void *stack_top, uint64_t *rsp0): leaves to CPL 3; a trap
-; there comes back through user_back with the stack of *rsp0.
+; void user_enter(void (*code)(void), void *stack_top, uint64_t *rsp0): calls code at CPL 3; a trap
+; there returns through user_back with the stack of *rsp0.
 global user_enter:function hidden
 global user_back:function hidden
 user_enter:
@@ -126,8 +126,8 @@ call_caught:
 	POP_CALLEE
 	ret
 
-; int vmx_enter(uint64_t regs[16]): launches the guest with RAX RCX RDX RBX - RSI RDI from there,
-; and stores them at its exit; 1 if VM entry failed, else 0.
+; int vmx_enter(uint64_t regs[16]): launches the guest with RAX RCX RDX RBX - RSI RDI from regs, and
+; stores them at its exit; returns 1 if VM entry failed, else 0.
 VMCS_HOST_RSP equ 0x6c14
 VMCS_HOST_RIP equ 0x6c16
 global vmx_enter:function hidden
@@ -162,7 +162,7 @@ vmx_enter:
 	POP_CALLEE
 	ret
 
-; Where a guest's function returns to.
+; A guest's function returns to this.
 global guest_return:function hidden
 guest_return:
 	vmcall
