@@ -1,6 +1,6 @@
 ; SPDX-License-Identifier: Apache-2.0
-; AES-XTS by AES-NI and PCLMULQDQ, eight blocks at once. Legacy encodings: bits 511:128 stay as they
-; are.
+; AES-XTS by AES-NI and PCLMULQDQ, eight blocks at once. The legacy encodings keep bits 511:128 of
+; the registers.
 %include "crypto/page_xts.inc"
 
 section .rodata align=16
@@ -8,16 +8,16 @@ reduce:	dq	0x87, 1			; x^128 = x^7 + x^2 + x + 1, and the carry between halves
 
 section .text
 
-; Register %1 times x; xmm0 is lost.
+; Multiplies register %1 by x. xmm0 is overwritten.
 %macro DOUBLE 1
-	pshufd	xmm0, %1, 0x13		; the top bit of each half to where it is carried
+	pshufd	xmm0, %1, 0x13		; the top bit of each half, moved to where it carries
 	psrad	xmm0, 31
 	pand	xmm0, [reduce]
 	paddq	%1, %1
 	pxor	%1, xmm0
 %endmacro
 
-; One instruction for each of eight blocks in xmm0-7.
+; One instruction for each of the eight blocks in xmm0-7.
 %macro BLOCKS 2
 %assign b 0
 %rep 8
@@ -87,7 +87,7 @@ global %3
 	STORE	movdqa
 .stored:
 %assign b 0
-%rep 8					; each tweak times x^8, none waiting for another
+%rep 8					; multiplies each tweak by x^8, independently
 %assign t b + 8
 	movdqa	xmm %+ b, xmm %+ t
 	psrldq	xmm %+ b, 15

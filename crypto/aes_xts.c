@@ -14,7 +14,7 @@ struct xts_contexts {
 _Static_assert(sizeof(struct xts_contexts) <= sizeof(struct aes_xts_key), "opaque is too small");
 _Static_assert(_Alignof(struct xts_contexts) <= _Alignof(struct aes_xts_key), "alignment");
 
-/* mbedTLS takes its contexts as not const, but only reads the round keys in them. */
+/* mbedTLS declares its contexts as not const, but only reads the round keys in them. */
 static struct xts_contexts *contexts_of(const struct aes_xts_key *key)
 {
 	return (struct xts_contexts *)(uintptr_t)key->opaque;
@@ -70,7 +70,10 @@ int aes_xts_decrypt(const struct aes_xts_key *key, const uint8_t tweak[AES_XTS_T
 	return crypt_unit(&contexts_of(key)->dec, MBEDTLS_AES_DECRYPT, tweak, in, out, bytes);
 }
 
-/* mbedTLS lays them out as the AES instructions take them; page_cipher_init proves it at boot. */
+/*
+ * mbedTLS stores round keys as the AES instructions take them. page_cipher_init checks this at
+ * boot.
+ */
 static const uint8_t *round_keys(const mbedtls_aes_context *aes)
 {
 	return (const uint8_t *)(aes->MBEDTLS_PRIVATE(buf) + aes->MBEDTLS_PRIVATE(rk_offset));

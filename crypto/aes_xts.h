@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* AES-XTS (IEEE Std 1619) over one data unit, by mbedTLS: AES-NI where the CPU has it. */
+/*
+ * AES-XTS (IEEE Std 1619) over one data unit. mbedTLS does the work, with AES-NI where the CPU has
+ * it.
+ */
 #ifndef UMBRA_CRYPTO_AES_XTS_H
 #define UMBRA_CRYPTO_AES_XTS_H
 
@@ -13,21 +16,26 @@ struct aes_xts_key {
 };
 
 /*
- * key is data key and tweak key, 32 bytes for AES-128-XTS, 64 for AES-256-XTS. ERR_INVAL for
- * another length or equal halves (SP 800-38E as FIPS 140 reads it). On failure out holds nothing.
+ * Expands a key. key holds the data key and then the tweak key: 32 bytes for AES-128-XTS, 64 for
+ * AES-256-XTS. Returns ERR_INVAL if the length is another one or the two halves are equal (SP
+ * 800-38E, as FIPS 140 reads it); out is zero then. Any CPU, no locks.
  */
 int aes_xts_set_key(struct aes_xts_key *out, const uint8_t *key, size_t key_bytes);
 
 /*
- * One data unit of 16 to 2^24 bytes; in and out are equal or do not overlap. The tweak is the data
- * unit's number, little-endian. ERR_INVAL for a length out of bounds. Any CPU, no locks.
+ * Encrypts or decrypts one data unit of 16 to 2^24 bytes. in and out are equal or do not overlap.
+ * The tweak is the data unit's number, little-endian. Returns ERR_INVAL if the length is out of
+ * bounds. Any CPU, no locks.
  */
 int aes_xts_encrypt(const struct aes_xts_key *key, const uint8_t tweak[AES_XTS_TWEAK_BYTES],
 		    const void *in, void *out, size_t bytes);
 int aes_xts_decrypt(const struct aes_xts_key *key, const uint8_t tweak[AES_XTS_TWEAK_BYTES],
 		    const void *in, void *out, size_t bytes);
 
-/* Round keys in the order of their use, 16 bytes each, rounds + 1 of them. They live in the key. */
+/*
+ * The round keys, in the order in which AES uses them: rounds + 1 of them, 16 bytes each. The
+ * pointers lead into the aes_xts_key.
+ */
 struct aes_xts_schedule {
 	const uint8_t *data;
 	const uint8_t *tweak;
@@ -35,7 +43,10 @@ struct aes_xts_schedule {
 };
 struct aes_xts_schedule aes_xts_schedule(const struct aes_xts_key *key, bool encrypt);
 
-/* False: the table-based code runs, whose timing depends on keys through the cache. */
+/*
+ * Whether the CPU has AES-NI. Without it table-based code runs, whose timing depends on keys
+ * through the cache.
+ */
 bool aes_has_hardware(void);
 
 #endif

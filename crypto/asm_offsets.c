@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Compiled to assembly alone: its marked lines become crypto/asm_offsets.inc for NASM. */
+/*
+ * This file is only compiled to assembly. Its marked lines become crypto/asm_offsets.inc for NASM.
+ */
 #include "crypto/page_cipher.h"
 
 #define DEFINE(name, value) __asm__ volatile("\n->" name " %c0" : : "i"(value))

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Published test vectors, as data. The plaintext of both XTS vectors is the bytes 00..ff, twice.
+ * Published test vectors. The plaintext of both XTS vectors is the bytes 00..ff, twice.
  */
 #ifndef UMBRA_CRYPTO_KAT_VECTORS_H
 #define UMBRA_CRYPTO_KAT_VECTORS_H
@@ -107,7 +107,8 @@ static const uint8_t kat_xts256_cipher[512] = {
 
 /*
  * NIST SP 800-90A example values, CTR_DRBG with AES-256 and derivation function, no prediction
- * resistance, personalisation and additional input. The first is nonce and personalisation in one.
+ * resistance, personalisation and additional input. The first array is the nonce and the
+ * personalisation string together.
  */
 static const uint8_t kat_drbg_nonce_perso[64] = {
 	0x20, 0x21, 0x22, 0x23, 0x24, 0x25, 0x26, 0x27, 0x28, 0x29, 0x2a, 0x2b, 0x2c,

@@ -17,18 +17,21 @@
 #define DIGEST_LABEL "umbra tme-mk key digest"
 #define DIGEST_BYTES 32
 
-/* More are not used: they would take more than 52 pages of the hypervisor's memory. */
+/*
+ * KeyIDs beyond these are not used: their slots would take more than 52 pages of the hypervisor's
+ * memory.
+ */
 #define SLOTS_MAX 2047u
 
 struct slot {
 	struct keyslot_info info;
-	bool has_digest; /* a key that was given directly is, or may be, in the CPU */
+	bool has_digest; /* a directly given key is, or may be, in the CPU */
 	uint8_t digest[DIGEST_BYTES];
 };
 
 static struct slot *slots; /* of KeyIDs 1 to slot_count */
 static uint32_t slot_count;
-static uint32_t last_taken; /* index; the next one is looked for behind it */
+static uint32_t last_taken; /* index; the search for the next slot starts after it */
 
 static struct slot *slot_of(keyid_t keyid)
 {
@@ -41,7 +44,7 @@ static keyid_t keyid_of(const struct slot *slot)
 	return (keyid_t)(slot - slots + 1);
 }
 
-/* The one place where a state changes. */
+/* Every change of state goes through here. */
 static void enter(struct slot *slot, enum keyslot_state state)
 {
 	slot->info.state = state;
@@ -85,8 +88,8 @@ int keyslot_init(void)
 /* --- Keys --- */
 
 /*
- * The keys of a tenant: other ones for each start, for the salt is fresh, so that two starts from
- * one secret do not write the same ciphertext.
+ * Derives a tenant's keys. The salt is fresh at each start, so two starts from one secret get
+ * different keys and write different ciphertext.
  */
 static int derive(const uint8_t *secret, size_t secret_bytes, struct pconfig_keys *keys)
 {
@@ -101,7 +104,7 @@ static int derive(const uint8_t *secret, size_t secret_bytes, struct pconfig_key
 	return err;
 }
 
-/* A digest is kept of what the CPU uses of the keys, never the keys themselves. */
+/* Hashes the part of the keys that the CPU uses. Only this digest is kept, never the keys. */
 static int digest(const struct pconfig_keys *keys, uint8_t out[DIGEST_BYTES])
 {
 	const size_t bytes = tme_state()->xts256 ? 32 : 16;
@@ -115,7 +118,7 @@ static int digest(const struct pconfig_keys *keys, uint8_t out[DIGEST_BYTES])
 	return err;
 }
 
-/* Under two KeyIDs with one key, pages at one address have the same ciphertext. */
+/* If two KeyIDs had the same key, equal pages at one address would have equal ciphertext. */
 static int check_unlike_others(const struct pconfig_keys *keys, const uint8_t sum[DIGEST_BYTES])
 {
 	const size_t bytes = tme_state()->xts256 ? 32 : 16;
@@ -133,7 +136,7 @@ static int check_unlike_others(const struct pconfig_keys *keys, const uint8_t su
 	return 0;
 }
 
-/* Fills keys and, for a key that is given directly, sum. */
+/* Fills keys. For a directly given key fills sum as well. */
 static int make_keys(enum keyslot_mode mode, const uint8_t *secret, size_t secret_bytes,
 		     struct pconfig_keys *keys, uint8_t sum[DIGEST_BYTES])
 {
@@ -156,8 +159,9 @@ static int make_keys(enum keyslot_mode mode, const uint8_t *secret, size_t secre
 }
 
 /*
- * Overwrites the key on every package by one that nobody knows. Not by CLEAR_KEY: that is plaintext
- * under bypass. The CPU's own generator is enough, so ours may fail.
+ * Overwrites the key on every package with a random one. CLEAR_KEY is not used: under bypass it
+ * means plaintext. The CPU mixes in its own random numbers, which are enough, so a failure of our
+ * generator is ignored.
  */
 static int erase(struct slot *slot)
 {
@@ -214,7 +218,7 @@ static int program(struct slot *slot, enum keyslot_mode mode, const struct pconf
 			       mode == KEYSLOT_NO_ENCRYPT ? NULL : keys, &slot->info.packages);
 }
 
-/* Programs one slot after the other until one has the key on every package. */
+/* Tries slot after slot until one has the key on every package. */
 static int take_one(enum keyslot_mode mode, const struct pconfig_keys *keys,
 		    const uint8_t sum[DIGEST_BYTES], struct slot **out)
 {
@@ -229,7 +233,7 @@ static int take_one(enum keyslot_mode mode, const struct pconfig_keys *keys,
 		}
 		slot->has_digest = slot->has_digest && slot->info.packages != 0;
 		if (slot->info.packages != 0) {
-			(void)erase(slot); /* as far as it goes */
+			(void)erase(slot); /* on the packages where it succeeds */
 		}
 		quarantine(slot);
 		slot = next_to_take();

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-# Which files of mbedTLS 3.6 crypto/mbedtls_config.h needs. Included by the top Makefile, which
-# compiles them with the product's flags for C from outside plus -fbuiltin: -ffreestanding alone
-# makes a call of every 16-byte memcpy in the XTS loop, and a page then costs three times as much.
+# The files of mbedTLS 3.6 that crypto/mbedtls_config.h needs. The top Makefile includes this file
+# and compiles them with the flags for third-party C plus -fbuiltin. With -ffreestanding alone,
+# every 16-byte memcpy in the XTS loop is a call, and a page takes three times as long.
 
 MBEDTLS_SRC := aes.c aesni.c constant_time.c ctr_drbg.c hkdf.c md.c platform_util.c sha256.c \
 	sha512.c
 
-# Its assembly names XMM registers, which -mgeneral-regs-only forbids; -msse2 after it lifts that
-# for this one file. crypto/simd.h brackets every call.
+# The assembly in aesni.c names XMM registers, which -mgeneral-regs-only forbids; -msse2 after it
+# allows them for this one file. Every call is between the save and restore of crypto/simd.h.
 $(O)/obj/third/mbedtls/library/aesni.o: \
 	FLAGS_third/mbedtls := -fbuiltin -msse2 -fno-tree-vectorize

@@ -1,19 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What Umbra takes of mbedTLS 3.6, and nothing else: AES (XTS), CTR_DRBG, SHA-256/512, HMAC and
- * HKDF. No entropy, time, file or threading layer of its own: rng.c feeds the DRBG and holds the
- * lock, mbedtls_port.c is the platform.
+ * What Umbra uses of mbedTLS 3.6: AES (XTS), CTR_DRBG, SHA-256/512, HMAC and HKDF. mbedTLS' own
+ * entropy, time, file and threading layers are left out: rng.c feeds the DRBG and holds the lock,
+ * and mbedtls_port.c is the platform.
  */
 #ifndef UMBRA_CRYPTO_MBEDTLS_CONFIG_H
 #define UMBRA_CRYPTO_MBEDTLS_CONFIG_H
 
-/* Inline assembly: AES-NI without intrinsics, so that -mgeneral-regs-only holds everywhere. */
+/*
+ * mbedTLS' inline assembly uses AES-NI without intrinsics, so that -mgeneral-regs-only holds
+ * everywhere.
+ */
 #define MBEDTLS_HAVE_ASM
 #define MBEDTLS_AESNI_C
 
 /*
- * The portable AES stays in for CPUs without AES-NI. Its tables are constants: generated at run
- * time they would be a race between CPUs.
+ * The portable AES is for CPUs without AES-NI. Its tables are constants: if they were generated at
+ * run time, CPUs would race to fill them.
  */
 #define MBEDTLS_AES_C
 #define MBEDTLS_AES_ROM_TABLES
@@ -25,7 +28,7 @@
 #define MBEDTLS_MD_C
 #define MBEDTLS_HKDF_C
 
-/* MD allocates its contexts; crypto/mbedtls_port.c has a few slots for them. */
+/* MD allocates its contexts; crypto/mbedtls_port.c has 16 slots for them. */
 #define MBEDTLS_PLATFORM_C
 #define MBEDTLS_PLATFORM_MEMORY
 #define MBEDTLS_PLATFORM_CALLOC_MACRO crypto_calloc

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The platform under mbedTLS: wiping, and the few heap slots that its MD layer asks for (one hash
- * context and one HMAC block pair each). slot_lock guards slot_used; it is a leaf.
+ * context and one HMAC block pair each). slot_lock guards slot_used. No other lock is taken under
+ * it, except wipe_lock on the first call.
  */
 #include "crypto/mbedtls_config.h"
 #include "crypto/wipe.h"
@@ -14,7 +15,7 @@
 
 static struct lock slot_lock;
 static uint32_t slot_used; /* one bit each */
-static bool registered;	   /* for wiping: a KDF may be cut off by the end of the machine */
+static bool registered;	   /* for wiping: the machine may stop in the middle of a key derivation */
 static uint8_t slots[SLOT_COUNT][SLOT_BYTES] __attribute__((aligned(16)));
 
 void mbedtls_platform_zeroize(void *buf, size_t len);
@@ -26,7 +27,7 @@ void mbedtls_platform_zeroize(void *buf, size_t len)
 	}
 }
 
-/* Zeroed memory, or NULL: mbedTLS turns that into an error of the call that asked. */
+/* Returns zeroed memory. On NULL the mbedTLS function that called fails with an error. */
 void *crypto_calloc(size_t count, size_t bytes)
 {
 	size_t total;
@@ -38,7 +39,8 @@ void *crypto_calloc(size_t count, size_t bytes)
 	lock_take(&slot_lock, LOCK_CIPHER_SLOT);
 	if (!registered) {
 		registered = true;
-		(void)wipe_register(slots, sizeof(slots)); /* among the first: there is room */
+		/* the first allocation is early in boot, when the list of wipe.c has room */
+		(void)wipe_register(slots, sizeof(slots));
 	}
 	for (i = 0; i < SLOT_COUNT && (slot_used & BIT(i)) != 0; i++) {
 	}
@@ -49,7 +51,7 @@ void *crypto_calloc(size_t count, size_t bytes)
 	return i < SLOT_COUNT ? slots[i] : NULL;
 }
 
-/* Slots are zero whenever they are free. */
+/* A free slot is always zero. */
 void crypto_free(void *p)
 {
 	size_t i;

@@ -5,8 +5,8 @@
 #include "vmm/base/str.h"
 
 /*
- * Intel's guide asks for 10 for RDRAND and at least 100 for RDSEED, which all CPUs drain
- * together.
+ * Intel's guide recommends 10 retries for RDRAND and at least 100 for RDSEED. All CPUs drain the
+ * same generator, so more are allowed here.
  */
 #define READ_RETRIES 1000
 

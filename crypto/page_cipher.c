@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* One global: which code runs, set once by page_cipher_init. */
+/* The one global is the implementation in use. page_cipher_init sets it once. */
 #include "crypto/page_cipher.h"
 #include "crypto/simd.h"
 #include "vmm/base/cpu.h"
@@ -20,7 +20,7 @@ kernel_fn page_xts_vaes512_enc_10, page_xts_vaes512_enc_14;
 kernel_fn page_xts_vaes512_dec_10, page_xts_vaes512_dec_14;
 
 #define CHECK_ITEMS 3
-/* Input, output and what mbedTLS makes of it. */
+/* Inputs, outputs, and one page of what mbedTLS makes of an input. */
 #define CHECK_PAGES (2 * CHECK_ITEMS + 1)
 
 static bool has_mbedtls(struct simd_plan *plan)
@@ -51,7 +51,7 @@ static bool has_vaes256(struct simd_plan *plan)
 	return has_vaes(plan, SIMD_YMM, CPUID_7_EBX_AVX2);
 }
 
-/* F has the wide arithmetic; byte shifts and the XOR by words are of BW and DQ. */
+/* The 512-bit arithmetic is in F, the byte shifts in BW, the XOR by words in DQ. */
 static bool has_vaes512(struct simd_plan *plan)
 {
 	return has_vaes(plan, SIMD_ZMM,
@@ -88,7 +88,7 @@ static const struct cipher {
 	    { page_xts_vaes512_enc_10, page_xts_vaes512_enc_14 } } },
 };
 
-/* The code that runs. */
+/* The implementation in use. */
 static struct engine {
 	const struct cipher *cipher;
 	struct simd_plan plan;
@@ -102,7 +102,7 @@ int page_key_set(struct page_key *out, const uint8_t *key, size_t key_bytes)
 static void run_mbedtls(const struct page_key *key, bool encrypt, const struct page_item *items,
 			size_t count)
 {
-	/* They fail for bad lengths alone. */
+	/* Both functions fail only for bad lengths. */
 	for (size_t i = 0; i < count; i++) {
 		if (encrypt) {
 			(void)aes_xts_encrypt(&key->xts, items[i].tweak, items[i].in, items[i].out,
@@ -122,7 +122,10 @@ static void run_kernel(const struct cipher *cipher, const struct page_key *key, 
 	cipher->kernel[encrypt][keys.rounds == 14](keys.data, keys.tweak, items, count, ahead);
 }
 
-/* Both runs are made in one bracket; the second may be empty. */
+/*
+ * A part of one call. Two runs share one save and restore of the vector registers; the second may
+ * be empty.
+ */
 struct run {
 	const struct page_key *key;
 	bool encrypt;
@@ -182,7 +185,7 @@ void page_exchange(const struct page_key *seal_key, const struct page_item *seal
 		  (struct run[2]){ { seal_key, true, seal, 1 }, { open_key, false, open, 1 } });
 }
 
-/* Encrypts elsewhere, compares with mbedTLS, decrypts in place, compares with the input. */
+/* Encrypts to another page, compares with mbedTLS, decrypts in place, compares with the input. */
 static bool agrees(const struct engine *e, size_t key_bytes, uint8_t *pages)
 {
 	struct page_item items[CHECK_ITEMS], back[CHECK_ITEMS];
@@ -217,7 +220,9 @@ static bool agrees(const struct engine *e, size_t key_bytes, uint8_t *pages)
 				CHECK_ITEMS * PAGE_CIPHER_BYTES);
 }
 
-/* Of all that the CPU can run takes the last that is wanted. */
+/*
+ * Checks each cipher that this CPU can run. Chooses the one that is named, or with any the fastest.
+ */
 static int choose(const char *wanted, bool any, uint8_t *pages, struct engine *chosen)
 {
 	for (size_t i = 0; i < ARRAY_COUNT(ciphers); i++) {
@@ -234,8 +239,8 @@ static int choose(const char *wanted, bool any, uint8_t *pages, struct engine *c
 			continue;
 		}
 		if (!agrees(&e, 32, pages) || !agrees(&e, 64, pages)) {
-			log_error("crypto: self-test failed: pages by %s are not what mbedTLS "
-				  "makes of them; this CPU or this image is broken",
+			log_error("crypto: self-test failed: %s encrypts pages to other bytes "
+				  "than mbedTLS; this CPU or this image is broken",
 				  ciphers[i].name);
 			return ERR_SELFTEST;
 		}

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Only the boot processor fills the structure; the CPUs that execute PCONFIG read it at once. */
+/*
+ * Only the boot processor fills the structure. The CPUs that execute PCONFIG read it at the same
+ * time.
+ */
 #include "crypto/pconfig.h"
 
 #include "crypto/tme.h"
@@ -16,19 +19,22 @@
 #define TRIES		       10u
 #define WAIT_US		       20u
 
-/* RAX. Older documents have codes for what is #GP(0) today: any that is not 0 is a failure. */
+/*
+ * What PCONFIG returns in RAX. Any value but 0 is a failure: older documents have codes for what is
+ * #GP(0) today.
+ */
 #define RESULT_ENTROPY_ERROR 2u
 #define RESULT_DEVICE_BUSY   5u
 
-/* SDM: MKTME_KEY_PROGRAM_STRUCT. Aligned, it lies in one page. */
+/* SDM: MKTME_KEY_PROGRAM_STRUCT. The alignment keeps it within one page. */
 struct key_program {
 	uint16_t keyid;
 	uint8_t command;
 	uint16_t algorithm; /* one bit */
 	uint8_t zero;
 	uint8_t ignored[58];
-	uint8_t key_field_1[64]; /* of the data */
-	uint8_t key_field_2[64]; /* of the tweak */
+	uint8_t key_field_1[64]; /* the data key */
+	uint8_t key_field_2[64]; /* the tweak key */
 	uint8_t not_read[64];
 } __attribute__((packed));
 _Static_assert(sizeof(struct key_program) == 256, "SDM: 256 bytes");
@@ -36,7 +42,7 @@ _Static_assert(offsetof(struct key_program, key_field_1) == 64, "SDM: MKTME_KEY_
 
 static struct key_program program __attribute__((aligned(256)));
 
-/* What became of it on each package, written by the CPU that leads it. */
+/* The result on each package, written by the first CPU of that package. */
 struct outcome {
 	int err;
 	bool refused;
@@ -55,8 +61,9 @@ static bool succeeded(const struct outcome *o)
 }
 
 /*
- * On the first CPU of each package. Another package may hold the table, where it is one for all, so
- * a CPU that PCONFIG answers with BUSY waits.
+ * Runs on every CPU; only the first CPU of each package executes PCONFIG. Packages may share one
+ * key table, and PCONFIG then answers BUSY while another package holds it, so the CPU waits and
+ * tries again.
  */
 static void execute(void *unused)
 {
@@ -105,7 +112,7 @@ static uint64_t collect(keyid_t keyid)
 	return packages;
 }
 
-/* All that the CPU checks, and that the SDM leaves to software. */
+/* Checks all that the CPU would check, and the equal keys that the SDM leaves to software. */
 static bool is_valid(keyid_t keyid, enum pconfig_command command, const struct pconfig_keys *keys)
 {
 	const struct tme_state *tme = tme_state();
@@ -131,7 +138,8 @@ static void fill(keyid_t keyid, enum pconfig_command command, const struct pconf
 	memset(&program, 0, sizeof(program));
 	program.keyid = keyid;
 	program.command = (uint8_t)command;
-	program.algorithm = tme->algorithm; /* one is asked for even where none is used */
+	/* the CPU requires a valid algorithm even where it uses none */
+	program.algorithm = tme->algorithm;
 	if (keys != NULL) {
 		memcpy(program.key_field_1, keys->data, bytes);
 		memcpy(program.key_field_2, keys->tweak, bytes);
@@ -152,7 +160,8 @@ int pconfig_program(keyid_t keyid, enum pconfig_command command, const struct pc
 	}
 	fill(keyid, command, keys);
 	smp_call_all(execute, NULL);
-	secure_zero(&program, sizeof(program)); /* in DRAM, too, where the key may be */
+	/* the key must not stay in DRAM either: secure_zero also flushes */
+	secure_zero(&program, sizeof(program));
 	*packages = collect(keyid);
 	return *packages == MASK(count - 1, 0) ? 0 : ERR_IO;
 }

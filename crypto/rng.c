@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The generator's state and the lock over it. The lock is a leaf but for the log's; it is held
- * while noise is drawn, at most some milliseconds.
+ * The generator's state and its lock. Under this lock only the log's is taken. The lock is held
+ * while noise is drawn, which takes some milliseconds at most.
  */
 #include "crypto/rng.h"
 
@@ -20,21 +20,24 @@
 #define SHA512_BYTES 64
 
 /*
- * RDSEED words are conditioned noise: 64 of them are far more than 256 bits. RDRAND is itself a
- * generator that takes a new 256-bit seed at least every 511 outputs of 128 bits (Intel's DRNG
- * guide, "Generating Seeds from RDRAND"): 2,048 words span at least two of its seeds.
+ * 64 words of RDSEED, which is conditioned noise, have far more than 256 bits of entropy. RDRAND is
+ * itself a generator that takes a new 256-bit seed at least every 511 outputs of 128 bits (Intel's
+ * DRNG guide, "Generating Seeds from RDRAND"), so 2,048 words span at least two of its seeds.
  */
 #define RDSEED_WORDS 64
 #define RDRAND_WORDS 2048
 #define CHUNK_WORDS  64 /* read and hashed at a time */
 
-/* Requests of at most MBEDTLS_CTR_DRBG_MAX_REQUEST bytes between two reseeds. */
+/*
+ * How many requests, each of at most MBEDTLS_CTR_DRBG_MAX_REQUEST bytes, lie between two reseeds.
+ */
 #define RESEED_INTERVAL 1024
 
 static struct {
 	struct lock lock;
 	mbedtls_ctr_drbg_context drbg;
-	uint8_t efi_digest[SHA512_BYTES]; /* stands for noise once, when there is no other */
+	/* used once as the entropy, where the CPU has no source */
+	uint8_t efi_digest[SHA512_BYTES];
 	bool efi_digest_ready;
 } rng;
 
@@ -46,7 +49,7 @@ static struct noise_source sources[] = {
 static bool rng_ready;
 static char rng_names[64] = "none";
 
-/* SHA-512 over a seed's worth of noise. */
+/* Hashes one seed's worth of noise with SHA-512. */
 static int hash_noise(struct noise_source *source, uint8_t digest[SHA512_BYTES])
 {
 	mbedtls_sha512_context sha;
@@ -71,7 +74,7 @@ static int hash_noise(struct noise_source *source, uint8_t digest[SHA512_BYTES])
 	return ret;
 }
 
-/* mbedTLS asks here for the entropy of a seed or reseed. Not 0 is its error. */
+/* mbedTLS calls this for the entropy of a seed or reseed. It takes any value but 0 as an error. */
 static int draw_entropy(void *unused, unsigned char *out, size_t bytes)
 {
 	uint8_t digest[SHA512_BYTES];
@@ -111,7 +114,10 @@ static void add_name(const char *name)
 			 used != 0 ? " and " : "", name);
 }
 
-/* The best CPU source that passes; the others are marked as not used. */
+/*
+ * Chooses the first CPU source that passes. Appends to why the name and reason of each source that
+ * is refused.
+ */
 static bool pick_cpu_source(char *why, size_t cap)
 {
 	bool offered[ARRAY_COUNT(sources)];
@@ -136,7 +142,7 @@ static bool pick_cpu_source(char *why, size_t cap)
 	return found;
 }
 
-/* Keeps a digest of firmware's seed, or says why not. */
+/* Keeps a digest of firmware's seed, or sets *refusal to the reason not to. */
 static bool take_efi_seed(uint8_t *seed, size_t bytes, const char **refusal)
 {
 	*refusal = bytes == 0 ? "not offered by firmware" : noise_seed_refusal(seed, bytes);
@@ -150,7 +156,10 @@ static bool take_efi_seed(uint8_t *seed, size_t bytes, const char **refusal)
 	return rng.efi_digest_ready;
 }
 
-/* The personalisation: firmware's seed when the CPU gives the entropy, and the time, no secret. */
+/*
+ * Seeds the DRBG. The personalisation string is the time, which is no secret, and firmware's seed
+ * where the CPU gives the entropy.
+ */
 static int seed_generator(bool have_cpu_source)
 {
 	struct {
@@ -171,7 +180,9 @@ static int seed_generator(bool have_cpu_source)
 				    sizeof(custom));
 	simd_end(&save);
 	secure_zero(&custom, sizeof(custom));
-	/* Without a source that lasts nothing can be reseeded: SP 800-90A allows 2^48 requests. */
+	/*
+	 * EFI_RNG alone gives no noise for a reseed. SP 800-90A allows 2^48 requests without one.
+	 */
 	mbedtls_ctr_drbg_set_reseed_interval(&rng.drbg,
 					     have_cpu_source ? RESEED_INTERVAL : INT32_MAX);
 	secure_zero(rng.efi_digest, sizeof(rng.efi_digest));

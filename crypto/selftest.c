@@ -74,7 +74,7 @@ static int give_kat_entropy(void *unused, unsigned char *out, size_t bytes)
 	return 0;
 }
 
-/* The vector asks for two outputs and keeps the second. */
+/* The vector has two outputs, and its expected value is the second. */
 static bool test_ctr_drbg(void)
 {
 	mbedtls_ctr_drbg_context drbg;

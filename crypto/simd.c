@@ -7,7 +7,7 @@
 #define XCR0_AVX_STATE	  (XCR0_SSE | XCR0_AVX)
 #define XCR0_AVX512_STATE (XCR0_OPMASK | XCR0_ZMM_HI256 | XCR0_HI16_ZMM)
 
-/* One line of assembly for each register; \\i in it is the number. */
+/* The assembler repeats a line once for each register; \\i in it is the number. */
 #define LOW_SIXTEEN  ".irp i,0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15\n\t"
 #define HIGH_SIXTEEN ".irp i,16,17,18,19,20,21,22,23,24,25,26,27,28,29,30,31\n\t"
 #define MOVE(registers, line, base) \
@@ -82,7 +82,7 @@ void simd_begin_wide(struct simd_wide_save *save, const struct simd_plan *plan)
 {
 	save->xcr0 = cpu_xgetbv(0);
 	if ((save->xcr0 & plan->xcr0) != plan->xcr0) {
-		/* Bit 0 is always set; no bit that is set goes. */
+		/* XSETBV requires bit 0, which is always set. Bits are only added. */
 		cpu_xsetbv(0, save->xcr0 | plan->xcr0);
 	}
 	save->inuse = plan->see_inuse ? cpu_xgetbv(1) : plan->xcr0;
@@ -103,7 +103,7 @@ void simd_end_wide(const struct simd_wide_save *save, const struct simd_plan *pl
 	if ((save->inuse & XCR0_ZMM_HI256) != 0) {
 		MOVE(LOW_SIXTEEN, "vmovdqa64 64*\\i(%0), %%zmm\\i", save->reg);
 	} else if ((save->inuse & XCR0_AVX) != 0) {
-		/* These zero what is above, as it was. */
+		/* These loads zero the bits above YMM, which were zero before. */
 		MOVE(LOW_SIXTEEN, "vmovdqa 64*\\i(%0), %%ymm\\i", save->reg);
 	} else {
 		__asm__ volatile("vzeroupper" : : : "memory");

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Firmware locks IA32_TME_ACTIVATE before we run, as a rule; what it says then holds until reset.
- * So the registers of all CPUs are read and compared, and one table below says what follows from
- * them.
+ * Firmware normally locks IA32_TME_ACTIVATE before Umbra runs; its value then holds until reset. So
+ * this file reads the registers of all CPUs and compares them. One table below decides what
+ * follows.
  */
 #include "crypto/tme.h"
 
@@ -16,7 +16,7 @@
 #include "vmm/base/x86.h"
 
 #define LEAF_PCONFIG	0x1bu
-#define PCONFIG_TARGETS 1u /* EAX: what a sub-leaf lists */
+#define PCONFIG_TARGETS 1u /* EAX: the sub-leaf lists targets */
 #define TARGET_TME_MK	1u
 #define SUBLEAF_MAX	64u
 #define PHYS_BITS_MIN	36u
@@ -45,37 +45,37 @@ const struct tme_view *tme_view(uint32_t cpu_index)
 
 /* --- The decision --- */
 
-/* Each holds when it holds on every CPU. */
+/* Facts about the machine. Each is set only if it holds on every CPU. */
 enum {
-	SAME = 1 << 0,	  /* the CPUs agree on m and k, on what is on and on what is locked */
+	SAME = 1 << 0,	  /* the CPUs agree on m and k, and on what is enabled and locked */
 	PRESENT = 1 << 1, /* CPUID shows TME, and its registers can be read */
 	LOCKED = 1 << 2,
 	ENABLED = 1 << 3,
-	ENCRYPTED = 1 << 4,  /* KeyID 0 is: locked, enabled, and no bypass */
-	CAN_KEYIDS = 1 << 5, /* the CPU has KeyIDs, and keys for them */
-	KEYID_BITS = 1 << 6, /* firmware gave them address bits */
-	SHARED = 1 << 7,     /* TDX has left some of them */
-	PCONFIG = 1 << 8,    /* the CPU has it, for TME-MK */
-	ALGORITHM = 1 << 9,  /* firmware allows one that is known */
-	PLAIN = 1 << 10,     /* and one of these is without integrity */
-	BELOW = 1 << 11,     /* no RAM and no device where KeyIDs have their bits */
+	ENCRYPTED = 1 << 4,  /* KeyID 0 is encrypted: locked, enabled, and no bypass */
+	CAN_KEYIDS = 1 << 5, /* the CPU has KeyIDs and can hold keys for them */
+	KEYID_BITS = 1 << 6, /* firmware gave address bits to KeyIDs */
+	SHARED = 1 << 7,     /* TDX has left some KeyIDs to us */
+	PCONFIG = 1 << 8,    /* the CPU has PCONFIG for TME-MK */
+	ALGORITHM = 1 << 9,  /* firmware allows an algorithm that Umbra knows */
+	PLAIN = 1 << 10,     /* firmware allows a known algorithm without integrity */
+	BELOW = 1 << 11,     /* no RAM and no device has an address with KeyID bits */
 	COMPLETE = 1 << 12,  /* each package has a started CPU */
 	CORES = 1 << 13,     /* each core knows the width of a KeyID */
-	FEW = 1 << 14,	     /* a set of packages has a bit for each */
+	FEW = 1 << 14,	     /* there are at most TME_PACKAGE_MAX packages */
 	NEAR = 1 << 15,	     /* all RAM is near a package with a started CPU */
 };
 
-/* What the registers do not say. */
+/* What the registers do not show. */
 struct around {
-	uint64_t end; /* of RAM and devices */
+	uint64_t end; /* above all RAM and devices */
 	bool complete, cores, near;
 };
 
 /*
- * The decision table (rows 1 to 8): the first row that fits, facts & mask == value. Where no KeyIDs
- * follow, memory is under one key if ENCRYPTED, else in clear. Rows 9 and 10 are not about the
- * machine: more VMs than KeyIDs is what keyslot_take refuses, and a range of RAM that firmware
- * leaves out is what boot/ram.c leaves out.
+ * The decision table, rows 1 to 8. The first row with facts & mask == value decides. If it gives no
+ * KeyIDs, memory is under one key if ENCRYPTED is set, and otherwise in clear. Rows 9 and 10 are
+ * handled elsewhere: keyslot_take refuses when more VMs than KeyIDs want one, and boot/ram.c leaves
+ * out RAM that firmware does not mark as encryptable.
  */
 static const struct row {
 	uint8_t number;
@@ -109,11 +109,11 @@ static const struct row {
 	  "TME-MK is on, but there is RAM or a device at addresses that have KeyID bits, so no "
 	  "KeyID is used" },
 	{ 4, COMPLETE, 0, false, LOG_WARN,
-	  "TME-MK is on, but a package has no started CPU: nobody sets its keys, and it may have "
+	  "TME-MK is on, but a package has no started CPU: its keys cannot be set, and it may have "
 	  "memory, so no KeyID is used" },
 	{ 4, NEAR, 0, false, LOG_WARN,
-	  "TME-MK is on, but firmware (ACPI SRAT) lists memory that is near no started CPU: nobody "
-	  "sets its keys, so no KeyID is used" },
+	  "TME-MK is on, but firmware (ACPI SRAT) lists memory that is near no started CPU: its "
+	  "keys cannot be set, so no KeyID is used" },
 	{ 4, FEW, 0, false, LOG_WARN,
 	  "TME-MK is on, but this machine has more packages than Umbra can keep account of, so no "
 	  "KeyID is used" },
@@ -123,7 +123,7 @@ static const struct row {
 	{ 3, 0, 0, true, LOG_INFO, "TME-MK is on" },
 };
 
-/* KeyIDs from 1 on that are ours: TDX may have taken the upper ones, or all. */
+/* The number of KeyIDs, from 1 on, that Umbra may use: TDX may have the upper ones, or all. */
 static uint64_t count_keyids(const struct tme_view *v)
 {
 	const uint8_t bits = ACTIVATE_KEYID_BITS(v->activate);
@@ -134,7 +134,10 @@ static uint64_t count_keyids(const struct tme_view *v)
 		return 0;
 	}
 	count = MIN(BIT(bits - tdx) - 1, CAP_MAX_KEYS(v->capability));
-	/* Without TDX's bits the register means nothing, and only CPUs with TDX have it. */
+	/*
+	 * The partitioning register is only valid if TDX has KeyID bits, and only CPUs with TDX
+	 * have it.
+	 */
 	if (tdx != 0 && v->has_partition) {
 		count = MIN(count, v->partition & UINT32_MAX);
 	}
@@ -168,7 +171,8 @@ static unsigned facts_of(const struct tme_view *v)
 }
 
 /*
- * Of two excluded ranges: the smallest that has both. The mask is ones from its highest bit down.
+ * Extends an exclusion to the smallest range that holds both. The bits of a mask are ones from its
+ * highest bit down to its lowest.
  */
 static void exclude_too(struct tme_state *s, uint64_t base, uint64_t mask)
 {
@@ -184,7 +188,8 @@ static void exclude_too(struct tme_state *s, uint64_t base, uint64_t mask)
 }
 
 /*
- * Fewest KeyIDs, common algorithms, most bits in use: what holds on every CPU. Returns the facts.
+ * Merges what all CPUs report: the fewest KeyIDs, the common algorithms, the most KeyID bits.
+ * Returns the facts.
  */
 static unsigned merge(uint32_t cpu_count, const struct around *around, struct tme_state *s)
 {
@@ -230,7 +235,7 @@ static const struct row *decide(uint32_t cpu_count, const struct around *around,
 	const struct row *row = rows;
 
 	while ((facts & row->mask) != row->value) {
-		row++; /* the last one fits always */
+		row++; /* the last row always fits */
 	}
 	s->row = row->number;
 	if (row->keyids) {
@@ -347,8 +352,8 @@ static bool has_started(uint32_t package, uint32_t cpu_count)
 }
 
 /*
- * Every package that firmware names a CPU of has one that runs. For a package without any CPU in
- * firmware's list see all_memory.
+ * Whether each package of a CPU that firmware lists has a started CPU. all_memory covers packages
+ * without any CPU in that list.
  */
 static bool all_packages(uint32_t cpu_count)
 {
@@ -360,7 +365,10 @@ static bool all_packages(uint32_t cpu_count)
 	return true;
 }
 
-/* The keys of a domain's memory are set by the package of any CPU of the domain. */
+/*
+ * Whether the keys of a proximity domain's memory can be set: a package with a CPU of that domain
+ * has a started CPU.
+ */
 static bool sets_keys(uint32_t domain, uint32_t cpu_count)
 {
 	for (uint32_t i = 0; i < expected_affinity->cpu_count; i++) {
@@ -374,7 +382,7 @@ static bool sets_keys(uint32_t domain, uint32_t cpu_count)
 	return false;
 }
 
-/* Memory of a domain without any CPU belongs to a package that nobody can name. */
+/* Memory of a domain without CPUs counts as not covered: its package is unknown. */
 static bool all_memory(uint32_t cpu_count)
 {
 	if (expected_affinity == NULL) {
@@ -417,7 +425,10 @@ static void describe_keyids(struct tme_state *s, bool activated)
 	}
 }
 
-/* no_activation: why the open register was not written; NULL: nobody asked, and it could be. */
+/*
+ * Writes the sentence. no_activation: why the open register was not written; NULL: activation would
+ * be possible, but the configuration does not ask for it.
+ */
 static void describe(struct tme_state *s, const struct row *row, const char *no_activation,
 		     bool activated)
 {
@@ -435,7 +446,7 @@ static void describe(struct tme_state *s, const struct row *row, const char *no_
 		add_words(s, s->bypass ? "; \"TME Bypass\" is on: KeyID 0 is in clear"
 				       : "; KeyID 0 has the machine's own key");
 		break;
-	case TME_ONLY: add_words(s, "; all DRAM is under one key of the machine's"); break;
+	case TME_ONLY: add_words(s, "; all DRAM is under one key of the machine"); break;
 	case TME_NONE:
 	default:
 		add_words(s, "; %sDRAM holds what CPUs write",
@@ -452,7 +463,7 @@ static void log_notes(const struct tme_state *s)
 	if (s->has_exclusion && s->kind != TME_NONE) {
 		const uint64_t bytes = s->exclude_mask & -s->exclude_mask;
 
-		log_info("memory encryption: firmware left %lu KiB at 0x%lx out of it, under "
+		log_info("memory encryption: firmware excluded %lu KiB at 0x%lx from it, under "
 			 "KeyID 0",
 			 bytes >> 10, s->exclude_base);
 	}
@@ -479,7 +490,10 @@ void tme_look(void)
 
 	views[0] = (struct tme_view){ .phys_bits = phys_bits() };
 	if (cpuid_shows_tme() && (cpu_cpuid(1, 0).ecx & CPUID_1_ECX_HYPERVISOR) == 0) {
-		/* CPUID promises these; IA32_MKTME_KEYID_PARTITIONING it does not. */
+		/*
+		 * CPUID guarantees that these registers exist. It does not for
+		 * IA32_MKTME_KEYID_PARTITIONING.
+		 */
 		views[0].present = true;
 		views[0].pconfig = pconfig_sets_keys();
 		views[0].capability = cpu_rdmsr(MSR_IA32_TME_CAPABILITY);
@@ -492,7 +506,7 @@ void tme_look(void)
 	decided = s;
 }
 
-/* Reads all CPUs and decides. Returns the row. */
+/* Reads the registers of all CPUs and decides. Returns the row. */
 static const struct row *look_everywhere(struct around *around, struct tme_state *s)
 {
 	const uint32_t cpu_count = percpu_count();
@@ -511,8 +525,9 @@ static void load_mtrrs(void *unused)
 }
 
 /*
- * The type of memory must not depend on the KeyID. Where firmware did not see to that, address bits
- * leave the masks that no address has had until now: no type changes meanwhile.
+ * The memory type must not depend on the KeyID. Where firmware left KeyID bits in the masks of the
+ * variable MTRRs, this removes them on every CPU. No address with these bits has been used until
+ * now, so no type changes on the way. Returns false if a range lies at such an address.
  */
 static bool free_mtrrs(const struct tme_state *s)
 {
@@ -542,7 +557,7 @@ void tme_start(bool activate, uint64_t ram_and_mmio_end)
 		row = look_everywhere(&around, &s);
 	}
 	if (s.keyid_bits != 0 && !free_mtrrs(&s)) {
-		around.end = UINT64_MAX; /* something lies there */
+		around.end = UINT64_MAX; /* as if RAM lay there */
 		row = decide(percpu_count(), &around, &s);
 	}
 	describe(&s, row, why, written);

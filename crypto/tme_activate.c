@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Switches TME-MK on where firmware left IA32_TME_ACTIVATE open. All that DRAM holds was written
- * in clear: with encryption of KeyID 0 it would be lost, this code with it. So it is never done
- * without bypass, which leaves KeyID 0 in clear and encrypts the other KeyIDs alone.
+ * Switches TME-MK on where firmware left IA32_TME_ACTIVATE open. All content of DRAM was written in
+ * clear, this code included, and would be lost if KeyID 0 became encrypted. So this is only done
+ * with bypass, which leaves KeyID 0 in clear and encrypts the other KeyIDs.
  */
 #include "crypto/tme_priv.h"
 
@@ -14,14 +14,17 @@
 #define MSR_CORE_MKTME_ACTIVATION 0x9ffu
 #define TRIES			  10u /* the CPU's generator may have no entropy at first */
 
-/* What the CPUs are to write, and what became of it. Set before, read after smp_call_all. */
+/*
+ * What the CPUs must write, and what happened. wanted is set before smp_call_all, the others are
+ * read after it.
+ */
 static uint64_t wanted;
-static bool open[CPU_MAX];    /* the register was not locked when this CPU wrote last */
-static bool refused[CPU_MAX]; /* it has another value than it should, or 9FFH was refused */
+static bool open[CPU_MAX];    /* the register was not locked after this CPU's last write */
+static bool refused[CPU_MAX]; /* the register has another value than wanted, or 9FFH was refused */
 
 /* What holds on every CPU. */
 struct common {
-	uint64_t capability; /* the bits that all have; KeyID bits and keys are not to be used */
+	uint64_t capability; /* the bits that all CPUs have; its KeyID fields are not valid */
 	uint8_t keyid_bits, phys_bits;
 	bool pconfig;
 };
@@ -45,7 +48,7 @@ static struct common look(void)
 	return c;
 }
 
-/* As many KeyID bits as leave RAM and devices below them. */
+/* The largest number of KeyID bits that lie above all RAM and devices. */
 static uint8_t fit(const struct common *c, uint64_t end)
 {
 	uint8_t bits = c->keyid_bits;
@@ -79,7 +82,10 @@ static const char *why_not(const struct common *c, bool all_packages, uint64_t e
 	return NULL;
 }
 
-/* The policy is an index of algorithms, and of no use with bypass; it has to be one that exists. */
+/*
+ * The policy is an index of an algorithm. It has no effect with bypass, but must name one that
+ * exists.
+ */
 static uint64_t activate_value(const struct common *c, uint64_t end)
 {
 	const uint64_t policy = (c->capability & ALG_XTS_256) != 0 ? 2 : 0;
@@ -95,8 +101,8 @@ static void flush(void *unused)
 }
 
 /*
- * Once for each package. A package that has no entropy leaves the register as it was, unlocked. The
- * first SMI locks it, so what counts is what can be read afterwards.
+ * Runs on every CPU; only the first of each package writes. A package without entropy leaves the
+ * register as it was, unlocked. The first SMI locks it, so the code reads the register back.
  */
 static void write_package(void *unused)
 {
@@ -115,8 +121,9 @@ static void write_package(void *unused)
 }
 
 /*
- * Each core takes the width of the KeyID over from its package. Threads of a core do it twice, to
- * no other effect; a CPUID that reports threads where there are cores leaves none out.
+ * Makes each core take over the KeyID width from its package. Every thread writes the register,
+ * although a core needs one write: the second has no effect, and no core is left out where CPUID
+ * reports cores as threads.
  */
 static void write_core(void *unused)
 {

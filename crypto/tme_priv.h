@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What tme.c and tme_activate.c share. */
+/* Shared by tme.c and tme_activate.c. */
 #ifndef UMBRA_CRYPTO_TME_PRIV_H
 #define UMBRA_CRYPTO_TME_PRIV_H
 
@@ -27,25 +27,26 @@
 #define ALG_XTS_128 BIT(0)
 #define ALG_XTS_256 BIT(2)
 #define ALGS_PLAIN  (ALG_XTS_128 | ALG_XTS_256)
-#define ALGS_KNOWN  MASK(3, 0) /* those with integrity as well */
+#define ALGS_KNOWN  MASK(3, 0) /* including those with integrity */
 
-/* What one CPU sees. */
+/* What one CPU reports. */
 struct tme_view {
 	struct topology place;
 	bool present; /* CPUID shows TME, and its registers can be read */
-	bool pconfig; /* which sets keys of TME-MK */
+	bool pconfig; /* PCONFIG can set keys of TME-MK */
 	bool has_partition;
 	uint8_t phys_bits;
 	uint64_t capability, activate, exclude_mask, exclude_base, partition;
 };
 
-/* By index below percpu_count(). */
+/* What a CPU reports. The index is below percpu_count(). */
 const struct tme_view *tme_view(uint32_t cpu_index);
 
 /*
- * Writes IA32_TME_ACTIVATE on every package, and lets every core learn of the KeyIDs. all_packages:
- * no package is without a started CPU. Returns NULL, or why not, as a part of a sentence; *written
- * says whether anything was changed then. With dry, nothing is changed in any case.
+ * Writes IA32_TME_ACTIVATE on every package, then makes every core take over the KeyID width.
+ * all_packages: every package has a started CPU. Returns NULL, or the reason for failure as a part
+ * of a sentence; *written says whether any register was written. With dry, writes nothing and
+ * returns the reason why it could not.
  */
 const char *tme_activate(bool dry, bool all_packages, uint64_t ram_and_mmio_end, bool *written);
 

@@ -1,7 +1,7 @@
 ; SPDX-License-Identifier: Apache-2.0
-; AES-XTS by VAES in ymm0-15, eight blocks at once. VEX encodings: they zero bits 511:256 of what
-; they write. Data in ymm0-3, tweaks in ymm4-7, round key in ymm8, scratch in ymm9 and 10, the
-; next page's tweak in xmm11.
+; AES-XTS by VAES in ymm0-15, eight blocks at once. The VEX encodings zero bits 511:256 of the
+; registers that they write. Data is in ymm0-3, tweaks are in ymm4-7, the round key in ymm8, scratch
+; in ymm9 and ymm10, the next page's tweak in xmm11.
 %include "crypto/vaes.inc"
 
 %macro STORE 1
@@ -12,7 +12,7 @@
 %endrep
 %endmacro
 
-; One round of all blocks.
+; One round for all blocks.
 %macro ROUND 2
 	vbroadcasti128 ymm8, [rdi + 16 * %2]
 %assign b 0

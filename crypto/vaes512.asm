@@ -1,6 +1,6 @@
 ; SPDX-License-Identifier: Apache-2.0
-; AES-XTS by VAES in zmm0-31, 32 blocks at once. Data in zmm0-7, the next page's tweak in xmm8,
-; tweaks in zmm9-16, round keys in zmm17-31 for the whole batch. No mask registers.
+; AES-XTS by VAES in zmm0-31, 32 blocks at once. Data is in zmm0-7, the next page's tweak in xmm8,
+; tweaks are in zmm9-16, the round keys of the whole batch in zmm17-31. Uses no mask registers.
 %include "crypto/vaes.inc"
 
 ; One instruction for each of the eight data registers.

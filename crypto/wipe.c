@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * wipe_lock (a leaf) orders the writers of areas[]. wipe_all reads without it, so an entry is
- * published by its address last and withdrawn by its address first.
+ * wipe_lock guards changes of areas[]; no other lock is taken under it. wipe_all reads without the
+ * lock. So an entry's address is written last when it is added, and cleared first when it is
+ * removed.
  */
 #include "crypto/wipe.h"
 #include "vmm/base/err.h"

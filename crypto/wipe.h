@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The list of places that hold secrets. All of them are zeroed, before anything else is done, when
- * the machine panics, resets or powers off.
+ * The list of memory areas that hold secrets. When the machine panics, resets or powers off, all of
+ * them are zeroed before anything else is done.
  */
 #ifndef UMBRA_CRYPTO_WIPE_H
 #define UMBRA_CRYPTO_WIPE_H
@@ -10,21 +10,29 @@
 
 #define WIPE_AREA_MAX 256
 
-/* Puts wipe_all into panic_set_wipe. BSP, once, before the first secret exists. */
+/*
+ * Makes wipe_all the function that panic, reset and power-off call first. Boot processor, once,
+ * before the first secret exists.
+ */
 void wipe_init(void);
 
-/* Adds memory that holds, or will hold, secrets. ERR_NOMEM when the list is full. Any CPU. */
+/*
+ * Adds memory that holds, or will hold, secrets. Returns ERR_NOMEM if the list is full. Any CPU.
+ * Takes wipe_lock.
+ */
 int wipe_register(void *area, size_t bytes);
 
-/* How many are in the list. */
+/* The number of areas in the list. */
 uint32_t wipe_count(void);
 
-/* Takes it out again; the caller has zeroed it. Unknown areas are ignored. */
+/*
+ * Removes an area, which the caller has zeroed. Ignores an unknown area. Any CPU. Takes wipe_lock.
+ */
 void wipe_unregister(const void *area);
 
 /*
- * Zeroes every area. Takes no lock: the CPU that holds it may be the one that died. Only for the
- * end of the machine; whoever uses a secret at that instant reads zeros.
+ * Zeroes every area. Takes no lock, because the CPU that holds it may be the one that panicked.
+ * Only for the end of the machine: a CPU that uses a secret at that moment reads zeros.
  */
 void wipe_all(void);
 
