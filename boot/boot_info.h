@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the firmware side hands to the hypervisor proper. In the image's data; no EFI types. */
+/*
+ * What the firmware side (boot/efi_*.c) passes to boot/main.c. It lies in the image's data and has
+ * no EFI types.
+ */
 #ifndef UMBRA_BOOT_INFO_H
 #define UMBRA_BOOT_INFO_H
 
@@ -14,27 +17,31 @@
 #define BOOT_RANGE_MAX 256
 
 struct boot_info {
-	/* RAM that nobody uses: sorted, disjoint, coalesced. Not our image or files. */
+	/* Free RAM: sorted, disjoint, neighbours joined. Without our image and files. */
 	struct mem_range ranges[BOOT_RANGE_MAX];
 	size_t range_count;
-	/* The same, but firmware and what else it loaded still live in it, page and descriptor
-	 * tables among it: ours as soon as the hypervisor's own are loaded. To be zeroed. */
+	/*
+	 * RAM that firmware and what it loaded still use, its page and descriptor tables included;
+	 * same order as ranges. Umbra zeroes it, and may use it once its own tables are loaded.
+	 */
 	struct mem_range late[BOOT_RANGE_MAX];
 	size_t late_count;
-	/* The same as late, where firmware marks memory that can be encrypted, and not this. */
+	/*
+	 * Like late, but RAM that firmware does not mark as encryptable while it marks other RAM.
+	 */
 	struct mem_range unmarked[BOOT_RANGE_MAX];
 	size_t unmarked_count;
-	bool some_marked;			       /* it marks some: EFI_MEMORY_CPU_CRYPTO */
-	struct runtime_range runtime[POWER_RANGE_MAX]; /* for services */
+	bool some_marked; /* firmware marks some RAM: EFI_MEMORY_CPU_CRYPTO */
+	struct runtime_range runtime[POWER_RANGE_MAX]; /* memory of the runtime services */
 	size_t runtime_count;
 	struct runtime_services services;
-	uint64_t memory_end; /* of all that firmware's memory map lists, devices included */
-	bool can_run;	     /* vmx_preflight's word: else no file of a VM was read */
-	char began[24];	     /* when, by firmware's clock; may be empty */
+	uint64_t memory_end; /* the end of all that firmware's memory map lists, devices included */
+	bool can_run;	     /* result of vmx_preflight; if false, no VM's file was read */
+	char began[24];	     /* start time by firmware's clock; may be empty */
 	struct screen_mode screen;
 	struct acpi_facts acpi; /* empty without ACPI */
 	uint32_t apic_ids[CPU_MAX];
-	size_t cpu_count; /* enabled CPUs, the one that runs among them */
+	size_t cpu_count; /* enabled CPUs, the boot processor included */
 	const char *cpu_source;
 	hpa_t trampoline;	/* page below 1 MiB; 0: firmware had none left */
 	struct mem_range image; /* this program */
@@ -44,8 +51,9 @@ struct boot_info {
 };
 
 /*
- * boot/main.c: the hypervisor from here on. Called once on the boot processor, interrupts off, on
- * the image's own stack, with firmware's page tables and descriptor tables still loaded.
+ * In boot/main.c: runs the hypervisor and does not return. Called once on the boot processor, with
+ * interrupts off, on the image's own stack, while firmware's page tables and descriptor tables are
+ * still loaded.
  */
 _Noreturn void host_main(struct boot_info *info);
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * umbra.conf: its lines and sections. The text is whatever is on the stick: each line is checked,
- * copied and bounded before it is read. What the keys mean is in config_keys.c.
+ * The lines and sections of umbra.conf. The text comes from the stick and is not trusted: each line
+ * is checked, copied and bounded before it is parsed. config_keys.c says what the keys mean.
  */
 #include "boot/config.h"
 
@@ -18,8 +18,8 @@ struct parser {
 	struct config *config;
 	const char *file;
 	uint32_t line;
-	uint32_t line_of_section; /* 0: before the first */
-	const char *section;	  /* "host", "vm", "share", or NULL: keys are skipped */
+	uint32_t line_of_section; /* 0: before the first section */
+	const char *section;	  /* "host", "vm" or "share"; NULL: keys are skipped */
 	struct vm_config *vm;
 	struct share_config *share;
 	uint64_t seen;			/* bit n: config_keys[n] was given in this section */
@@ -61,7 +61,7 @@ static void *owner(const struct parser *p)
 				  : (void *)p->config;
 }
 
-/* One value, or one item of a list. */
+/* Parses one value, or one item of a list. */
 static void parse_value(struct parser *p, const struct config_key *key, const char *value)
 {
 	char *field = (char *)owner(p) + key->offset;
@@ -79,7 +79,7 @@ static void parse_value(struct parser *p, const struct config_key *key, const ch
 		 why == CONFIG_NOT_ALLOWED ? config_allowed(key, allowed) : "");
 }
 
-/* Without the white space at both ends; text changes. */
+/* Removes the white space at both ends; changes the text. */
 static char *trim(char *text)
 {
 	size_t bytes;
@@ -106,7 +106,7 @@ static void parse_list(struct parser *p, const struct config_key *key, char *val
 	}
 }
 
-/* The row of a key of this section, or NULL. */
+/* Returns the row of a key of this section, or NULL. */
 static const struct config_key *find_key(const struct parser *p, const char *name)
 {
 	const struct config_key *key = config_find_key(name, NULL);
@@ -117,7 +117,7 @@ static const struct config_key *find_key(const struct parser *p, const char *nam
 	return key;
 }
 
-/* A line that is neither empty nor a section's. */
+/* Parses a line that is neither empty nor the start of a section. */
 static void take_key(struct parser *p, char *line)
 {
 	char *value = strchr(line, '=');
@@ -153,7 +153,10 @@ static void take_key(struct parser *p, char *line)
 	p->seen |= seen;
 }
 
-/* The values of keys that are not written; owner points to the struct that the section fills. */
+/*
+ * Sets the values of keys that the file may leave out. owner points to the struct that the section
+ * fills.
+ */
 static void set_standards(const char *section, void *owner)
 {
 	for (const struct config_key *key = config_keys; key < config_keys + config_key_count;
@@ -181,7 +184,7 @@ static bool name_is_good(const char *name)
 	return n > 0 && n < VM_NAME_MAX;
 }
 
-/* What only shows when the section is complete. */
+/* Checks what can only be checked when the section is complete. */
 static void end_section(struct parser *p)
 {
 	struct vm_config *vm = p->vm;
@@ -191,7 +194,7 @@ static void end_section(struct parser *p)
 		vm->key.kind = vm->engine == VM_ENGINE_NONE ? VM_KEY_NONE : VM_KEY_RANDOM;
 	}
 	if ((vm == NULL || !vm->valid) && (share == NULL || !share->valid)) {
-		return; /* [host] has no key that must be given */
+		return; /* [host] has no required key */
 	}
 	for (size_t i = 0; i < config_key_count; i++) {
 		const struct config_key *key = &config_keys[i];
@@ -280,7 +283,7 @@ static void begin_share(struct parser *p, const char *name)
 	}
 }
 
-/* Members are known when all sections are. */
+/* The names of members can only be checked after all sections were read. */
 static void check_members(struct parser *p)
 {
 	for (size_t i = 0; i < p->config->share_count; i++) {
@@ -310,7 +313,10 @@ static void leave_section(struct parser *p)
 	p->seen = 0;
 }
 
-/* What stands behind the word and spaces, whatever the word's case; NULL: another word. */
+/*
+ * Returns the name after a word and spaces, with the word in any case. Returns NULL if section does
+ * not begin with this word.
+ */
 static const char *name_behind(const char *section, const char *word)
 {
 	const size_t length = strlen(word);
@@ -325,7 +331,7 @@ static const char *name_behind(const char *section, const char *word)
 	return section;
 }
 
-/* The line begins with a bracket. */
+/* Parses a line that begins with a bracket. */
 static void take_section(struct parser *p, char *line)
 {
 	char *end = strchr(line, ']');
@@ -354,14 +360,14 @@ static void take_section(struct parser *p, char *line)
 
 /* --- Lines --- */
 
-/* Whether one begins at text[at], in a line whose text begins at first. */
+/* Whether a comment begins at text[at]. The line's text, after white space, begins at first. */
 static bool begins_comment(const char *text, size_t first, size_t at)
 {
 	return (at == first && (text[at] == ';' || text[at] == '#')) ||
 	       (text[at] == ';' && at > 0 && str_is_space(text[at - 1]));
 }
 
-/* Where the quotes that open at text[at] close; at itself when they do not. */
+/* Returns where the quotes that open at text[at] are closed, or at itself if they are not. */
 static size_t closing_quote(const char *text, size_t bytes, size_t at)
 {
 	for (size_t i = at + 1; i < bytes; i++) {
@@ -372,7 +378,10 @@ static size_t closing_quote(const char *text, size_t bytes, size_t at)
 	return at;
 }
 
-/* Where the comment of a line begins, which it does not within quotes; bytes: nowhere. */
+/*
+ * Returns where the comment of a line begins, or bytes if there is none. A comment cannot begin
+ * within quotes.
+ */
 static size_t find_comment(const char *text, size_t bytes)
 {
 	size_t first = 0;
@@ -389,7 +398,7 @@ static size_t find_comment(const char *text, size_t bytes)
 	return bytes;
 }
 
-/* Whether all is text, of which only the comment may be UTF-8; if not, that is logged. */
+/* Returns whether all bytes are text, and logs it if not. Only the comment may be UTF-8. */
 static bool bytes_are_good(struct parser *p, const char *text, size_t bytes, size_t comment)
 {
 	for (size_t i = 0; i < bytes; i++) {
@@ -417,7 +426,7 @@ static bool opens_section(const char *text, size_t bytes)
 	return i < bytes && text[i] == '[';
 }
 
-/* One line of the file, without its line feed. */
+/* Parses one line of the file, without its line feed. */
 static void take_line(struct parser *p, const char *text, size_t bytes)
 {
 	const size_t comment = find_comment(text, bytes);
@@ -427,7 +436,7 @@ static void take_line(struct parser *p, const char *text, size_t bytes)
 
 	p->line++;
 	if (opens) {
-		leave_section(p); /* what is wrong with the line is not the fault of that section */
+		leave_section(p); /* problems of this line do not count for the section before */
 		p->line_of_section = p->line;
 	}
 	good = bytes_are_good(p, text, bytes, comment);
@@ -440,7 +449,8 @@ static void take_line(struct parser *p, const char *text, size_t bytes)
 	p->text[good ? comment : 0] = '\0';
 	line = trim(p->text);
 	if (opens) {
-		take_section(p, line); /* when it is empty: keys that follow have no section */
+		/* also with an empty line: the keys after it have no section */
+		take_section(p, line);
 	} else if (line[0] != '\0') {
 		take_key(p, line);
 	}

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* umbra.conf: an INI file. Pure C, no firmware: text in, struct config and messages out. */
+/*
+ * umbra.conf, an INI file. Pure C without firmware: takes text, gives struct config and log
+ * messages.
+ */
 #ifndef UMBRA_BOOT_CONFIG_H
 #define UMBRA_BOOT_CONFIG_H
 
@@ -14,7 +17,7 @@
 #define CONFIG_ALLOWED_MAX 160	/* bytes of config_allowed's text */
 
 enum config_exit {
-	CONFIG_EXIT_STAY, /* the last VM ended: say so and wait for a person */
+	CONFIG_EXIT_STAY, /* after the last VM has ended, log it and wait for a person */
 	CONFIG_EXIT_POWEROFF,
 };
 
@@ -41,69 +44,79 @@ enum config_on_panic {
 struct config {
 	enum config_exit exit;
 	struct config_serial serial;
-	uint8_t escape_key; /* a control character: from a VM to the shell and back */
-	bool shell;	    /* false: nobody can reach it */
+	uint8_t escape_key; /* a control character; switches between VM and shell */
+	bool shell;	    /* false: no key leads to the shell */
 	enum config_on_panic on_panic;
 	enum log_level log_level;
-	uint64_t window_bytes;	   /* of the software engine: the plaintext of all VMs together */
-	const char *engine_cipher; /* page_cipher_init's word */
-	bool tme_activate;	   /* switch TME-MK on where firmware left that open */
+	uint64_t window_bytes;	   /* plaintext of all VMs of the software engine together */
+	const char *engine_cipher; /* for page_cipher_init */
+	bool tme_activate;	   /* switch TME-MK on where firmware left its register open */
 	struct vm_config vms[CONFIG_VM_MAX];
 	size_t vm_count;
 	struct share_config shares[SHARE_MAX];
 	size_t share_count;
-	size_t error_count; /* messages that were logged */
+	size_t error_count; /* how many problems were found */
 };
 
-/* A word of the file and what it means. */
+/* A word of the file and its value. */
 struct config_choice {
 	const char *word;
 	uint64_t value;
 };
 
 /*
- * All that is known of a key: the parser, its messages, the table of boot/README.md and the shell's
- * `help config` come from these rows. Exactly one of standard, absent and example is given.
+ * All facts about a key. The parser, its messages, the table of boot/README.md and the shell's
+ * `help config` use these rows. Exactly one of standard, absent and example is given.
  */
 struct config_key {
 	const char *section; /* "host", "vm" or "share" */
 	const char *name;
-	const char *help; /* one or a few sentences of plain ASCII: what the key does */
-	/* Stores a value in the field, or returns what is wrong with it (boot/config_priv.h). */
+	const char *help; /* what the key does: one or a few sentences of plain ASCII */
+	/*
+	 * Stores a value in the field. Returns NULL, or what is wrong with the value
+	 * (boot/config_priv.h).
+	 */
 	const char *(*parse)(const struct config_key *key, void *field, const char *value);
-	const struct config_choice *choices; /* the last has no word; NULL: see allowed */
-	/* What may follow "must be"; %lu stands for max. NULL: the choices, or min to max. */
+	const struct config_choice *choices; /* ended by a NULL word; NULL: see allowed */
+	/* Text that can follow "must be"; %lu stands for max. NULL: the choices, or min to max. */
 	const char *allowed;
 	uint64_t min, max;    /* in bytes for a size, in days for a time */
-	const char *standard; /* the value that holds when the key is absent, as it is written */
-	const char *absent;   /* or, in words, what is so then */
-	const char *example;  /* or the key must be given, and this is what it may look like */
+	const char *standard; /* the value if the key is absent, as the file would have it */
+	const char *absent;   /* or what holds if the key is absent, in words */
+	const char *example;  /* or the key is required, and this is an example value */
 	size_t offset;	      /* of the field in struct config, vm_config or share_config */
 	size_t bytes;	      /* of the field */
-	bool list;	      /* items behind commas, each of which is parsed; may be given again */
-	bool zero_if_wrong;   /* a wrong value zeroes the field: the standard would grant more */
+	bool list; /* items separated by commas, each parsed by itself; the key may be repeated */
+	/* a wrong value zeroes the field, because the standard value would grant more */
+	bool zero_if_wrong;
 };
 
 extern const struct config_key config_keys[];
 extern const size_t config_key_count; /* at most 64 */
 
-/* The next row of this name, whatever its case, behind `after` (NULL: from the first), or NULL. */
+/*
+ * Returns the next row with this name (in any case) after `after`, or from the first row if `after`
+ * is NULL. Returns NULL if there is none.
+ */
 const struct config_key *config_find_key(const char *name, const struct config_key *after);
 
-/* What the values of a key may be, as a clause that can follow "must be". Returns buf. */
+/* Writes the allowed values of a key, as a clause that can follow "must be". Returns buf. */
 const char *config_allowed(const struct config_key *key, char buf[CONFIG_ALLOWED_MAX]);
 
-/* "0,2-3" into a bit for each CPU; false: it is not such a list, and affinity is as before. */
+/*
+ * Parses a list of CPUs such as "0,2-3" into one bit for each CPU. Returns false, and keeps
+ * affinity, if the text is not such a list.
+ */
 bool config_parse_affinity(const char *text, uint64_t affinity[CPU_MAX / 64]);
 
-/* What holds where nothing is written: no VMs. */
+/* Fills *out with the standard values of [host], and without VMs and shares. */
 void config_defaults(struct config *out);
 
 /*
- * Parses text of bytes length (not terminated, may hold anything). Every problem is logged as
- * "file:line: what is wrong" and counted; a section of a VM or share with a problem is kept with
- * valid = false, so that the others still start. file is the name used in messages. Returns 0, or
- * ERR_FORMAT when there were errors.
+ * Parses bytes of text, which may hold anything and need not be terminated. file is its name for
+ * messages. Every problem is logged as "file:line: what is wrong" and counted. A section of a VM or
+ * share with a problem stays in the list with valid = false, so that the others still start.
+ * Returns 0, or ERR_FORMAT if there was a problem.
  */
 int config_parse(const char *file, const char *text, size_t bytes, struct config *out);
 

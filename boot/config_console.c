@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The values of umbra.conf that are about the console: the escape key and the serial line. */
+/* Parsers of the console's values in umbra.conf: the escape key and the serial line. */
 #include "boot/config_priv.h"
 
 #include "vmm/base/str.h"
 
-/* A control character that is not a key of its own: not Tab, Return, Backspace, ESC. */
+/* A control character, but not Tab, Return, Backspace or ESC, which are keys themselves. */
 const char *config_parse_escape(const struct config_key *key, void *field, const char *text)
 {
 	static const char taken[] = "HIJM[@";
@@ -22,7 +22,10 @@ const char *config_parse_escape(const struct config_key *key, void *field, const
 	return NULL;
 }
 
-/* Hex digits at *text, with or without 0x; moves *text behind them. At most max. */
+/*
+ * Reads hex digits at *text, with or without 0x, and moves *text after them. Returns false if there
+ * are none or the value is above max.
+ */
 static bool parse_hex(const char **text, uint64_t max, uint64_t *value)
 {
 	const char *at = *text;
@@ -44,7 +47,7 @@ static bool parse_hex(const char **text, uint64_t max, uint64_t *value)
 	return digits != 0 && *value <= max;
 }
 
-/* "BB:DD.F", as lspci writes it. */
+/* Parses "BB:DD.F", as lspci writes it. */
 static bool parse_function(const char **text, uint32_t *function)
 {
 	uint64_t bus, device, number;
@@ -57,7 +60,7 @@ static bool parse_function(const char **text, uint32_t *function)
 	return true;
 }
 
-/* True and moves *text on when it begins with word, whatever the case. */
+/* Returns whether *text begins with word, in any case, and then moves *text after it. */
 static bool skip_word(const char **text, const char *word)
 {
 	char start[16];
@@ -102,7 +105,7 @@ static bool parse_place(const char **text, struct config_serial *serial)
 	       place->address % place->stride == 0;
 }
 
-/* Where, and behind a comma how fast. */
+/* Parses the place of the line, and after a comma its speed. */
 const char *config_parse_serial(const struct config_key *key, void *field, const char *text)
 {
 	struct config_serial serial = { .kind = CONFIG_SERIAL_NONE, .place = { .divisor = 1 } };

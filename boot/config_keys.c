@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The keys of umbra.conf: one row each, with all that is known of it. */
+/* The keys of umbra.conf: one row for each, with all facts about it. */
 #include "boot/config_priv.h"
 
 #include "vmm/base/str.h"
 #include "vmm/sched.h"
 
 #define MEMORY_MIN (1ul << 20)
-#define WINDOW_MIN (260ul << 10) /* the floor of one VM with one vCPU (ept/pager.h) */
+#define WINDOW_MIN (260ul << 10) /* the least for one VM with one vCPU (ept/pager.h) */
 #define WINDOW_MAX (64ul << 30)
 
 /* --- Words --- */
@@ -87,7 +87,7 @@ const struct config_key config_keys[] = {
 			"and auto is used.",
 		.parse = config_parse_serial,
 		.allowed = "auto, none, com1 to com4, port:3f8, mmio:ADDRESS, mmio32:ADDRESS "
-			   "or pci:00:16.3, and may end in a speed, as ,9600",
+			   "or pci:00:16.3, and may end in a speed, such as ,9600",
 		.standard = "auto",
 		FIELD(config, serial),
 	},
@@ -106,10 +106,10 @@ const struct config_key config_keys[] = {
 		.section = "host",
 		.name = "escape-key",
 		.help = "The key between VM and shell. Pressed twice within a second, it goes "
-			"to the VM itself. Besides letters, \\, ], ^ and _ can stand behind "
+			"to the VM itself. Besides letters, \\, ], ^ and _ can follow "
 			"ctrl-.",
 		.parse = config_parse_escape,
-		.allowed = "a key as ctrl-^ or ctrl-a, but h, i, j, m and [ have other uses",
+		.allowed = "a key such as ctrl-^ or ctrl-a, but h, i, j, m and [ have other uses",
 		.standard = "ctrl-^",
 		FIELD(config, escape_key),
 	},
@@ -204,10 +204,10 @@ const struct config_key config_keys[] = {
 	{
 		.section = "vm",
 		.name = "affinity",
-		.help = "The CPUs that may run the VM. It is refused when the machine has none "
+		.help = "The CPUs that may run the VM. The VM is refused if the machine has none "
 			"of them.",
 		.parse = config_parse_cpus,
-		.allowed = "a list of CPUs below %lu, as 0,2-3",
+		.allowed = "a list of CPUs below %lu, such as 0,2-3",
 		.max = CPU_MAX,
 		.absent = "all CPUs",
 		FIELD(vm_config, affinity),
@@ -217,18 +217,18 @@ const struct config_key config_keys[] = {
 		.name = "kernel",
 		.help = "The kernel, a bzImage.",
 		.parse = config_parse_path,
-		.allowed = "a whole path, as \\umbra\\vmlinuz",
+		.allowed = "a whole path, such as \\umbra\\vmlinuz",
 		.example = "\\umbra\\vmlinuz",
 		FIELD(vm_config, kernel),
 	},
 	{
 		.section = "vm",
 		.name = "initrd",
-		.help = "One initial RAM disk, or several, as \\umbra\\ucode.img, "
-			"\\umbra\\initrd.img: the kernel finds them one behind the other. At most "
+		.help = "One initial RAM disk, or several, such as \\umbra\\ucode.img, "
+			"\\umbra\\initrd.img: the kernel finds them one after the other. At most "
 			"127 characters in all.",
 		.parse = config_parse_paths,
-		.allowed = "one whole path, or several behind commas",
+		.allowed = "one whole path, or several separated by commas",
 		.absent = "none",
 		FIELD(vm_config, initrd),
 	},
@@ -237,12 +237,13 @@ const struct config_key config_keys[] = {
 		.name = "disk",
 		.help = "An image of the stick as a virtio disk; one line for each, in the order "
 			"of "
-			"/dev/vda, /dev/vdb. ro, which holds unless cow is written: the VM cannot "
+			"/dev/vda, /dev/vdb. ro (the default without cow): the VM cannot "
 			"write; VMs may share the image. cow = SIZE: what it writes is kept in "
 			"memory, reserved at the start, until the VM is destroyed; a reset keeps "
 			"it. When it is full, writes fail. Nothing is written back to the stick.",
 		.parse = config_parse_disk,
-		.allowed = "a whole path, which ro or cow = SIZE may follow, in whole 4K pages, as "
+		.allowed = "a whole path, which ro or cow = SIZE may follow, in whole 4K pages, "
+			   "such as "
 			   "\\umbra\\root.img, cow = 64M",
 		.max = VM_DISK_COW_MAX,
 		.absent = "none",
@@ -252,7 +253,7 @@ const struct config_key config_keys[] = {
 	{
 		.section = "vm",
 		.name = "cmdline",
-		.help = "The kernel's command line. A semicolon behind a space ends it, except "
+		.help = "The kernel's command line. A semicolon after a space ends it, except "
 			"within double quotes, which stay for the kernel to read.",
 		.parse = config_parse_text,
 		.allowed = "text of at most %lu characters",
@@ -285,10 +286,10 @@ const struct config_key config_keys[] = {
 		.section = "vm",
 		.name = "clear",
 		.help = "Ranges of pages under KeyID 0, whatever the engine, for buffers that "
-			"others are to see: size@address, both in whole 4K pages. They are in "
+			"others must see: size@address, both in whole 4K pages. They are in "
 			"clear in DRAM, unless the machine has TME without bypass.",
 		.parse = config_parse_range,
-		.allowed = "at most %lu ranges of whole 4K pages that do not overlap, as "
+		.allowed = "at most %lu ranges of whole 4K pages that do not overlap, such as "
 			   "16M@1G, 64K@2M",
 		.max = VM_CLEAR_MAX,
 		.absent = "none",
@@ -313,7 +314,7 @@ const struct config_key config_keys[] = {
 		.help = "When the VM's key is this old, its memory moves to a fresh KeyID with "
 			"a fresh key.",
 		.parse = config_parse_time,
-		.allowed = "a time of at most %lu days, as 45m, 12h or 7d",
+		.allowed = "a time of at most %lu days, such as 45m, 12h or 7d",
 		.max = 365,
 		.absent = "never",
 		FIELD(vm_config, rekey_after_s),
@@ -392,9 +393,9 @@ const struct config_key config_keys[] = {
 		.section = "share",
 		.name = "members",
 		.help = "The VMs that see the share. A member reads and writes, except with :ro "
-			"behind its name.",
+			"after its name.",
 		.parse = config_parse_member,
-		.allowed = "at most %lu VMs, as alpha:rw, beta:ro",
+		.allowed = "at most %lu VMs, such as alpha:rw, beta:ro",
 		.max = SHARE_MEMBERS_MAX,
 		.example = "alpha:rw, beta:ro",
 		.offset = 0,
@@ -437,7 +438,7 @@ const struct config_key *config_find_key(const char *name, const struct config_k
 	return NULL;
 }
 
-/* A size in the largest unit that gives a whole number. */
+/* Writes a size in the largest unit that gives a whole number. */
 static size_t print_size(char *buf, size_t cap, uint64_t bytes)
 {
 	const uint32_t shift = bytes % (1ul << 30) == 0 ? 30 : bytes % (1ul << 20) == 0 ? 20 : 10;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the values of umbra.conf may look like: one parser for each type. */
+/* Parsers of the values of umbra.conf, one for each type. */
 #include "boot/config_priv.h"
 
 #include "vmm/base/str.h"
@@ -59,7 +59,7 @@ const char *config_parse_number(const struct config_key *key, void *field, const
 	return NULL;
 }
 
-/* A number of seconds, minutes, hours or days. */
+/* A number and a unit: seconds, minutes, hours or days. */
 const char *config_parse_time(const struct config_key *key, void *field, const char *text)
 {
 	static const struct {
@@ -150,7 +150,7 @@ const char *config_parse_text(const struct config_key *key, void *field, const c
 	return str_copy(field, key->bytes, text) ? NULL : CONFIG_NOT_ALLOWED;
 }
 
-/* "name = value": where the value begins, or NULL. */
+/* Parses "name = value". Returns where the value begins, or NULL if the name or "=" is missing. */
 static const char *option_value(const char *text, const char *name)
 {
 	const size_t bytes = strlen(name);
@@ -173,7 +173,7 @@ static const char *option_value(const char *text, const char *name)
 static const char *store_path(struct vm_file *file, const char *text)
 {
 	if (text[0] != '\\' && text[0] != '/') {
-		return "must be a whole path, as \\umbra\\vmlinuz";
+		return "must be a whole path, such as \\umbra\\vmlinuz";
 	}
 	if (!str_copy(file->path, VM_PATH_MAX, text)) {
 		file->path[0] = '\0';
@@ -203,7 +203,7 @@ const char *config_parse_path(const struct config_key *key, void *field, const c
 	return NULL;
 }
 
-/* The spaces around the commas go, and the commas stay. */
+/* Stores the paths with their commas, but without the spaces around them. */
 const char *config_parse_paths(const struct config_key *key, void *field, const char *text)
 {
 	struct vm_file *file = field;
@@ -234,8 +234,8 @@ const char *config_parse_paths(const struct config_key *key, void *field, const 
 }
 
 /*
- * One item of a disk's line: an image, or an option of the image before it. The items of several
- * lines are one list.
+ * Parses one item of a disk's line: an image, or an option of the last image. A VM's lines together
+ * make one list of disks.
  */
 const char *config_parse_disk(const struct config_key *key, void *field, const char *text)
 {
@@ -291,7 +291,10 @@ const char *config_parse_source(const struct config_key *key, void *field, const
 	return NULL;
 }
 
-/* Puts a range into its place in the sorted list. False: it is full, or the range overlaps. */
+/*
+ * Inserts a range into the sorted list. Returns false if the list is full or the range overlaps
+ * another.
+ */
 static bool insert_clear(struct vm_clear_range *list, struct vm_clear_range range)
 {
 	size_t at = VM_CLEAR_MAX - 1;
@@ -308,7 +311,7 @@ static bool insert_clear(struct vm_clear_range *list, struct vm_clear_range rang
 		range.base + range.bytes <= list[at + 1].base);
 }
 
-/* "16M@1G": size and guest-physical address. */
+/* Parses "16M@1G": size and guest-physical address. */
 const char *config_parse_range(const struct config_key *key, void *field, const char *text)
 {
 	struct vm_clear_range range;
@@ -326,7 +329,7 @@ const char *config_parse_range(const struct config_key *key, void *field, const 
 	return NULL;
 }
 
-/* "NAME", "NAME:rw" or "NAME:ro". The field is the whole struct share_config. */
+/* Parses "NAME", "NAME:rw" or "NAME:ro". The field is the whole struct share_config. */
 const char *config_parse_member(const struct config_key *key, void *field, const char *text)
 {
 	struct share_config *share = field;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Files of the volume that BOOTX64.EFI was started from: the ESP of the stick. */
+/* Reads files from the volume that BOOTX64.EFI was started from: the ESP of the stick. */
 #include "boot/efi_priv.h"
 
 #include "vmm/base/console.h"
@@ -8,7 +8,7 @@
 #include "vmm/base/str.h"
 
 #define INFO_BYTES 1024	       /* EFI_FILE_INFO with a name of any length that FAT knows */
-#define CHUNK	   (1ul << 20) /* some firmware's disk drivers fail on very large reads */
+#define CHUNK	   (1ul << 20) /* EFI_FILE_INFO with the longest name of FAT */
 #define SHOWN_FROM (8ul << 20) /* files from this size on show their progress */
 
 static EFI_FILE_HANDLE root;
@@ -33,7 +33,7 @@ int efi_volume_open(void)
 	return 0;
 }
 
-/* Bytes of the first path of several. */
+/* Length of the first of several paths, in bytes. */
 static size_t path_length(const char *path)
 {
 	size_t i = 0;
@@ -44,7 +44,7 @@ static size_t path_length(const char *path)
 	return i;
 }
 
-/* The first path of several. */
+/* Opens the first of several paths. */
 static EFI_STATUS open_path(const char *path, EFI_FILE_HANDLE *file)
 {
 	const size_t length = path_length(path);
@@ -58,7 +58,7 @@ static EFI_STATUS open_path(const char *path, EFI_FILE_HANDLE *file)
 	return root->Open(root, file, wide, EFI_FILE_MODE_READ, 0);
 }
 
-/* The file's size, or what is wrong with it. */
+/* Gets the file's size. Returns what is wrong with the file, or NULL. */
 static const char *check_size(EFI_FILE_HANDLE handle, uint64_t max, uint64_t *bytes)
 {
 	static EFI_GUID info_guid = EFI_FILE_INFO_ID;
@@ -83,7 +83,8 @@ static const char *check_size(EFI_FILE_HANDLE handle, uint64_t max, uint64_t *by
 }
 
 /*
- * On a line of its own, in steps of ten percent. shown: the last step logged, 0 before the first.
+ * Appends the progress, in steps of ten percent, to the line of tell_file. shown: the last step
+ * that was logged, 0 before the first.
  */
 static void log_progress(uint64_t done, uint64_t bytes, unsigned *shown)
 {
@@ -120,7 +121,7 @@ static const char *read_all(EFI_FILE_HANDLE handle, char *data, uint64_t bytes)
 	return NULL;
 }
 
-/* Says which file is being read, for a slow stick looks like a hang. */
+/* Logs which file is being read, because a slow stick looks like a hang. */
 static void tell_file(const char *path, uint64_t bytes)
 {
 	char text[VM_PATH_MAX + 40];
@@ -131,7 +132,7 @@ static void tell_file(const char *path, uint64_t bytes)
 	console_write(text, length);
 }
 
-/* Opens the file of this path, the first of several; else file->error says why not. */
+/* Opens the first file of path. On failure file->error says why. */
 static int open_one(struct vm_file *file, const char *path, EFI_FILE_HANDLE *handle)
 {
 	EFI_STATUS status = open_path(path, handle);
@@ -144,14 +145,14 @@ static int open_one(struct vm_file *file, const char *path, EFI_FILE_HANDLE *han
 	return 0;
 }
 
-/* The next path of several, or NULL. */
+/* Returns the next of several paths, or NULL. */
 static const char *next_path(const char *path)
 {
 	path += path_length(path);
 	return *path == ',' ? path + 1 : NULL;
 }
 
-/* Calls each for every file that file->path names, with where it goes in the whole. */
+/* Calls each for every file that file->path names. *at is the file's offset in the whole. */
 static int for_each_file(struct vm_file *file, char *data, uint64_t *at, uint64_t max,
 			 const char *(*each)(EFI_FILE_HANDLE handle, const char *path, char *data,
 					     uint64_t *at, uint64_t max))
@@ -192,7 +193,7 @@ static const char *read_one(EFI_FILE_HANDLE handle, const char *path, char *data
 	if (error == NULL) {
 		tell_file(path, bytes);
 		error = read_all(handle, data + *at, bytes);
-		/* Up to where the next one begins: no further than the page's end. */
+		/* Zeroes up to where the next file begins, which is within the allocated pages. */
 		memset(data + *at + bytes, 0, ALIGN_UP(*at + bytes, 4u) - *at - bytes);
 	}
 	*at += bytes;
@@ -222,10 +223,10 @@ int efi_file_read(struct vm_file *file, uint64_t max)
 		file->error = "there is not enough memory to read it";
 		return ERR_IO;
 	}
-	/* No more than was measured, should a file have grown. */
+	/* The files may have grown: read no more than was measured. */
 	err = for_each_file(file, (char *)(uintptr_t)base, &done, bytes, read_one);
 	if (err != 0) {
-		(void)bs->FreePages(base, page_count); /* lost pages would do no harm */
+		(void)bs->FreePages(base, page_count); /* a failure would only lose pages */
 		return err;
 	}
 	file->data = (const void *)(uintptr_t)base;

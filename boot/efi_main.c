@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Where firmware starts Umbra. Everything that needs firmware happens here, in order: say hello,
- * read the configuration and the files it names, ask about the machine, end boot services. Then
- * boot/main.c takes over and does not return.
+ * Firmware starts Umbra here. Everything that needs firmware is done here, in order: log a banner,
+ * read the configuration and the files that it names, ask about the machine, end boot services.
+ * Then boot/main.c takes over and does not return.
  */
 #include "boot/efi_priv.h"
 
@@ -16,7 +16,7 @@
 #define CONFIG_PATH "\\umbra\\umbra.conf"
 #define CONFIG_NAME "umbra.conf"
 #define CONFIG_MAX  (64ul << 10)
-#define FILE_MAX    (4ul << 30) /* FAT has no larger ones */
+#define FILE_MAX    (4ul << 30) /* the largest file of FAT */
 #define STACK_BYTES (64u << 10)
 
 EFI_SYSTEM_TABLE *efi_system;
@@ -29,7 +29,7 @@ EFI_STATUS efi_main(EFI_HANDLE image, EFI_SYSTEM_TABLE *system);
 
 void *efi_locate(const EFI_GUID *protocol)
 {
-	EFI_GUID guid = *protocol; /* GNU-EFI's prototypes know no const */
+	EFI_GUID guid = *protocol; /* GNU-EFI's prototypes have no const */
 	void *found = NULL;
 
 	return EFI_ERROR(efi_system->BootServices->LocateProtocol(&guid, NULL, &found)) ? NULL
@@ -48,7 +48,10 @@ void *efi_config_table(const EFI_GUID *guid)
 	return NULL;
 }
 
-/* Serial port and screen, as far as they exist. A screen that we draw stays after firmware. */
+/*
+ * Opens the serial port and the screen, where they exist. A screen that Umbra draws on itself stays
+ * usable after boot services have ended.
+ */
 static void open_consoles(void)
 {
 	const bool serial = efi_serial_open();
@@ -76,7 +79,7 @@ static void say_hello(void)
 		 efi_system->Hdr.Revision >> 16, (efi_system->Hdr.Revision & 0xffff) / 10);
 }
 
-/* The file that an earlier VM has read already, or NULL. */
+/* Returns the same file as another VM has it, if it was read already, or NULL. */
 static const struct vm_file *find_read(const struct vm_file *file)
 {
 	for (size_t i = 0; i < info.config.vm_count; i++) {
@@ -97,7 +100,7 @@ static void read_file(struct vm_config *vm, const char *key, struct vm_file *fil
 	const struct vm_file *same = find_read(file);
 
 	if (file->path[0] == '\0') {
-		return; /* none is wanted */
+		return; /* this VM has no such file */
 	}
 	if (same != NULL) {
 		*file = *same;
@@ -108,7 +111,7 @@ static void read_file(struct vm_config *vm, const char *key, struct vm_file *fil
 	}
 }
 
-/* what: "vm" or "share". False when there is no key. */
+/* what is "vm" or "share". Returns false if a key file is named but has no valid key. */
 static bool read_key(struct vm_key_source *key, const char *what, const char *name, uint32_t line)
 {
 	if (key->kind != VM_KEY_FILE || efi_key_read(key) == 0) {
@@ -142,7 +145,8 @@ static void read_config(void)
 			  file.error);
 		return;
 	}
-	(void)config_parse(CONFIG_NAME, file.data, file.bytes, &info.config); /* all was said */
+	/* it has logged all errors */
+	(void)config_parse(CONFIG_NAME, file.data, file.bytes, &info.config);
 	/* Command lines may hold secrets. */
 	secure_zero((void *)(uintptr_t)file.data, file.bytes);
 	log_set_level(info.config.log_level);
@@ -150,7 +154,8 @@ static void read_config(void)
 	for (size_t i = 0; i < info.config.vm_count; i++) {
 		struct vm_config *vm = &info.config.vms[i];
 
-		vm->valid = vm->valid && info.can_run; /* a stick may take minutes */
+		/* reading files from a stick may take minutes */
+		vm->valid = vm->valid && info.can_run;
 		if (vm->valid) {
 			read_file(vm, "kernel", &vm->kernel);
 			read_file(vm, "initrd", &vm->initrd);
@@ -174,13 +179,14 @@ EFI_STATUS efi_main(EFI_HANDLE image, EFI_SYSTEM_TABLE *system)
 
 	efi_image = image;
 	efi_system = system;
-	config_defaults(&info.config); /* also when there is no file to read */
+	config_defaults(&info.config); /* used if there is no file to read */
 	open_consoles();
 	say_hello();
 	efi_record_show();
 	efi_time_read(info.began, sizeof(info.began));
-	/* Firmware resets a machine whose boot program has not ended after five minutes. */
-	(void)system->BootServices->SetWatchdogTimer(0, 0, 0, NULL); /* some have none */
+	/* Firmware resets the machine if its boot program has not ended after five minutes. */
+	/* some firmware has no watchdog */
+	(void)system->BootServices->SetWatchdogTimer(0, 0, 0, NULL);
 	info.can_run = vmx_preflight();
 	read_config();
 	efi_request_memory_clear();

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The memory map and the end of boot services. The map is firmware's word: descriptors of any
- * size, order and number are taken, ranges that do not fit the table are left out and said.
+ * The memory map and the end of boot services. The map comes from firmware and is not trusted:
+ * descriptors may have any size, order and number; ranges that do not fit into the table are left
+ * out and logged.
  */
 #include "boot/efi_priv.h"
 
@@ -9,12 +10,13 @@
 #include "vmm/base/log.h"
 #include "vmm/base/str.h"
 
-#define EXACT_MAX	   4096 /* entries of the memory attributes table; more is nonsense */
-#define EXIT_TRIES	   8
-#define MAP_ROOM	   (16ul << 10) /* the map grows while we allocate memory for it */
-#define EFI_MEM_RO	   0x20000ul	/* UEFI, EFI_MEMORY_RO */
-#define EFI_MEM_SP	   0x40000ul	/* EFI_MEMORY_SP: specific-purpose, not for everyday use */
-#define EFI_MEM_CPU_CRYPTO 0x80000ul	/* EFI_MEMORY_CPU_CRYPTO: the CPU can encrypt it */
+#define EXACT_MAX  4096 /* entries of the memory attributes table; more are not plausible */
+#define EXIT_TRIES 8
+#define MAP_ROOM   (16ul << 10) /* the map grows when memory for it is allocated */
+#define EFI_MEM_RO 0x20000ul	/* UEFI, EFI_MEMORY_RO */
+/* EFI_MEMORY_SP: specific-purpose memory, not for general use */
+#define EFI_MEM_SP	   0x40000ul
+#define EFI_MEM_CPU_CRYPTO 0x80000ul /* EFI_MEMORY_CPU_CRYPTO: the CPU can encrypt this memory */
 #define PAGE_COUNT_MAX	   BIT(40)
 
 /* UEFI, "EFI Memory Attributes Table". */
@@ -41,7 +43,7 @@ static struct {
 	UINTN entry_bytes;
 } map;
 
-/* Calls fn for each of count descriptors that lie entry_bytes apart. */
+/* Calls fn for each of count descriptors. They are entry_bytes apart. */
 static void for_each(struct boot_info *info, const char *entries, uint64_t count,
 		     uint64_t entry_bytes,
 		     void (*fn)(struct boot_info *info, const EFI_MEMORY_DESCRIPTOR *d))
@@ -55,7 +57,7 @@ static void for_each(struct boot_info *info, const char *entries, uint64_t count
 	}
 }
 
-/* Inserts a range into a sorted list and joins neighbours. */
+/* Inserts a range into a sorted list and joins it with its neighbours. */
 static void add_range(struct mem_range *list, size_t *count, hpa_t base, uint64_t page_count)
 {
 	size_t at = 0;
@@ -87,7 +89,10 @@ static void add_range(struct mem_range *list, size_t *count, hpa_t base, uint64_
 	}
 }
 
-/* What of loaders' memory stays: number n of our own allocations, or false behind the last one. */
+/*
+ * The n-th of our own allocations, which stay in use although they lie in loader memory. Returns
+ * false after the last one.
+ */
 static bool get_kept(const struct boot_info *info, size_t n, uint64_t *base, uint64_t *end)
 {
 	if (n < VM_FILES * info->config.vm_count) {
@@ -107,7 +112,7 @@ static bool get_kept(const struct boot_info *info, size_t n, uint64_t *base, uin
 	return n < 2;
 }
 
-/* Whether firmware marks memory that can be encrypted, and not this. */
+/* Whether firmware marks some memory as encryptable, but not this memory. */
 static bool is_unmarked(const struct boot_info *info, const EFI_MEMORY_DESCRIPTOR *d)
 {
 	return info->some_marked && (d->Attribute & EFI_MEM_CPU_CRYPTO) == 0;
@@ -123,7 +128,9 @@ static void add_late(struct boot_info *info, const EFI_MEMORY_DESCRIPTOR *d, uin
 	}
 }
 
-/* Loaders' memory is firmware's but for ours: what started us is not coming back. */
+/*
+ * Adds loader memory without our own allocations: the loader that started Umbra does not run again.
+ */
 static void add_loader(struct boot_info *info, const EFI_MEMORY_DESCRIPTOR *d)
 {
 	const uint64_t end = d->PhysicalStart + d->NumberOfPages * PAGE_SIZE;
@@ -153,7 +160,7 @@ static bool is_ram(const EFI_MEMORY_DESCRIPTOR *d)
 	       d->Type == EfiLoaderData;
 }
 
-/* What the whole map says. */
+/* Collects facts that need the whole map. */
 static void look(struct boot_info *info, const EFI_MEMORY_DESCRIPTOR *d)
 {
 	const uint64_t end = d->PhysicalStart + d->NumberOfPages * PAGE_SIZE;
@@ -190,7 +197,9 @@ static void add_runtime_range(struct boot_info *info, struct runtime_range range
 	info->runtime[info->runtime_count++] = range;
 }
 
-/* From the memory attributes table: code and data lie apart and have exact rights. */
+/*
+ * Adds a range of the memory attributes table, which lists code and data apart, with exact rights.
+ */
 static void add_runtime_exact(struct boot_info *info, const EFI_MEMORY_DESCRIPTOR *d)
 {
 	const bool code = (d->Attribute & EFI_MEMORY_XP) == 0;
@@ -216,7 +225,7 @@ static void add_runtime_mapped(struct boot_info *info, const EFI_MEMORY_DESCRIPT
 	}
 }
 
-/* Runtime ranges that the attributes table does not speak of: devices such as flash. */
+/* Adds runtime ranges that the attributes table does not list: devices such as flash. */
 static void add_runtime_io(struct boot_info *info, const EFI_MEMORY_DESCRIPTOR *d)
 {
 	if (d->Type != EfiRuntimeServicesCode && d->Type != EfiRuntimeServicesData) {
@@ -243,7 +252,7 @@ static void convert(struct boot_info *info)
 	for_each(info, map.buffer, count, map.entry_bytes, add_runtime_io);
 }
 
-/* For acpi_read: firmware's page tables are still loaded and map memory one to one. */
+/* For acpi_read. Firmware's page tables are still loaded and map memory one to one. */
 static const void *memory_at(void *context, hpa_t base, uint64_t bytes)
 {
 	uint64_t at = base.v;
@@ -252,7 +261,7 @@ static const void *memory_at(void *context, hpa_t base, uint64_t bytes)
 	if (bytes == 0 || __builtin_add_overflow(at, bytes, &end)) {
 		return NULL;
 	}
-	/* Sorted or not: each round gets past one descriptor, or fails. */
+	/* The descriptors need not be sorted. Each round passes one descriptor, or fails. */
 	for (UINTN i = 0; i < map.bytes; i += map.entry_bytes) {
 		const EFI_MEMORY_DESCRIPTOR *d = (const void *)(map.buffer + i);
 		const uint64_t past = at - d->PhysicalStart;
@@ -266,7 +275,7 @@ static const void *memory_at(void *context, hpa_t base, uint64_t bytes)
 			return (const void *)(uintptr_t)base.v;
 		}
 		at = d->PhysicalStart + d->NumberOfPages * PAGE_SIZE;
-		i = 0 - map.entry_bytes; /* look for its neighbour from the start */
+		i = 0 - map.entry_bytes; /* search from the start for the next part */
 	}
 	return NULL;
 }
@@ -335,10 +344,13 @@ bool efi_find_serial(struct serial_place *out)
 	    acpi_find_serial(hpa((uintptr_t)efi_config_table(&guid)), &reader, &found) != 0) {
 		return false;
 	}
-	/* Firmware maps the first 4 GiB one to one; registers lie where no memory is. */
+	/*
+	 * Firmware maps the first 4 GiB one to one. The registers must not lie where the map lists
+	 * memory.
+	 */
 	if (found.memory &&
 	    (found.address >= BIT(32) || memory_at(NULL, hpa(found.address), 1) != NULL)) {
-		log_warn("ACPI: a serial port at 0x%lx cannot be one", found.address);
+		log_warn("ACPI: there cannot be a serial port at 0x%lx", found.address);
 		return false;
 	}
 	*out = found;
@@ -353,8 +365,10 @@ int efi_exit_boot_services(struct boot_info *info)
 	if (err != 0) {
 		return err;
 	}
-	/* A timer event may change the map between the two calls; then the key is stale, and
-	 * GetMemoryMap is the one service that may still be called. */
+	/*
+	 * A timer event may change the map between the two calls. The key is then stale, and
+	 * GetMemoryMap is the only service that may still be called.
+	 */
 	for (int i = 0; i < EXIT_TRIES; i++) {
 		status = get_map();
 		if (EFI_ERROR(status)) {

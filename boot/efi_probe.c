@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What only firmware knows about the machine: CPUs, randomness. Graphics: efi_screen.c. */
+/*
+ * Facts about the machine that only firmware knows: CPUs, randomness. For graphics see
+ * efi_screen.c.
+ */
 #include "boot/efi_priv.h"
 
 #include "vmm/base/cpu.h"
@@ -7,8 +10,10 @@
 #include "vmm/base/log.h"
 #include "vmm/base/str.h"
 
-/* A start-up vector names a page below 1 MiB; A0H to BFH are reserved (SDM vol. 3, "Interrupt
- * Command Register (ICR)"), and memory ends at 640 KiB anyway. */
+/*
+ * The vector of a start-up IPI names a page below 1 MiB. A0H to BFH are reserved (SDM vol. 3,
+ * "Interrupt Command Register (ICR)"), and low memory ends at 640 KiB anyway.
+ */
 #define TRAMPOLINE_MAX 0x9fffful
 
 /* UEFI PI Specification vol. 2, "EFI_MP_SERVICES_PROTOCOL". */
@@ -68,7 +73,7 @@ static uint32_t own_apic_id(void)
 	return topology.ebx != 0 ? topology.edx : cpu_cpuid(1, 0).ebx >> 24;
 }
 
-/* The CPU that runs now comes first. */
+/* Lists the CPUs. The running one comes first. */
 static void probe_cpus(struct boot_info *info)
 {
 	static const EFI_GUID guid = MP_SERVICES_GUID;
@@ -134,7 +139,7 @@ void efi_request_memory_clear(void)
 	static const EFI_GUID overwrite_guid = MEMORY_OVERWRITE_GUID;
 	static CHAR16 name[] = L"MemoryOverwriteRequestControl";
 	EFI_RUNTIME_SERVICES *rt = efi_system->RuntimeServices;
-	EFI_GUID guid = overwrite_guid; /* GNU-EFI's prototypes know no const */
+	EFI_GUID guid = overwrite_guid; /* GNU-EFI's prototypes have no const */
 	UINT8 value = 0;
 	UINT32 attributes = 0;
 	UINTN bytes = sizeof(value);

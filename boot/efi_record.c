@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the last run left in firmware's memory when it ended in a panic, and what time it is. */
+/* The record in firmware's variables that a panic of the last run left, and firmware's clock. */
 #include "boot/efi_priv.h"
 
 #include "vmm/base/crash_record.h"
@@ -17,7 +17,8 @@ static EFI_GUID record_guid(void)
 void efi_record_show(void)
 {
 	static char text[CRASH_RECORD_MAX];
-	CHAR16 *name = (CHAR16 *)(uintptr_t)crash_record_variable; /* prototypes know no const */
+	/* the prototypes have no const */
+	CHAR16 *name = (CHAR16 *)(uintptr_t)crash_record_variable;
 	EFI_RUNTIME_SERVICES *rt = efi_system->RuntimeServices;
 	EFI_GUID guid = record_guid();
 	UINT32 attributes = 0;
@@ -28,9 +29,9 @@ void efi_record_show(void)
 		return;
 	}
 	if (status == EFI_BUFFER_TOO_SMALL) {
-		log_warn("firmware keeps a record of a panic that is no record of ours: too long");
+		log_warn("firmware has a record of a panic that is too long to be ours");
 	} else if (EFI_ERROR(status)) {
-		return; /* firmware without variables: nothing was kept there */
+		return; /* firmware without variables keeps no record */
 	} else {
 		crash_record_show(text, MIN(bytes, sizeof(text)));
 	}
@@ -50,5 +51,6 @@ void efi_time_read(char *text, size_t bytes)
 		return;
 	}
 	(void)str_printf(text, bytes, "%04u-%02u-%02u %02u:%02u:%02u", time.Year, time.Month,
-			 time.Day, time.Hour, time.Minute, time.Second); /* cut is fine */
+			 /* a cut text is acceptable */
+			 time.Day, time.Hour, time.Minute, time.Second);
 }

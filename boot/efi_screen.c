@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Which of firmware's graphics outputs is drawn on. Several handles may have the protocol (UEFI,
- * "Graphics Output Protocol"): one for each display, and often a virtual one that repeats to all of
- * them and has no memory of its own.
+ * Chooses the graphics output to draw on. Several handles may have the protocol (UEFI, "Graphics
+ * Output Protocol"): one for each display, and often a virtual one that repeats everything to all
+ * displays and has no framebuffer.
  */
 #include "boot/efi_priv.h"
 
 #include "vmm/base/str.h"
 
-/* EDK II: on the handles of the displays that are consoles. */
+/* EDK II installs this on the handles of displays that are consoles. */
 #define CONSOLE_OUT_DEVICE_GUID                                        \
 	{                                                              \
 		0xd3b36f2c, 0xd551, 0x11d4,                            \
@@ -17,7 +17,7 @@
 		}                                                      \
 	}
 
-/* False for a format that has no linear frame buffer of 32 bits a pixel. */
+/* Returns false if the format has no linear framebuffer of 32 bits a pixel. */
 static bool set_masks(const EFI_GRAPHICS_OUTPUT_MODE_INFORMATION *mode, struct screen_mode *screen)
 {
 	const EFI_PIXEL_BITMASK *mask = &mode->PixelInformation;
@@ -36,14 +36,14 @@ static bool set_masks(const EFI_GRAPHICS_OUTPUT_MODE_INFORMATION *mode, struct s
 		screen->red_mask = mask->RedMask;
 		screen->green_mask = mask->GreenMask;
 		screen->blue_mask = mask->BlueMask;
-		/* The highest bit of all four gives the size of a pixel. */
+		/* The highest bit of all four masks gives the size of a pixel. */
 		return ((mask->RedMask | mask->GreenMask | mask->BlueMask | mask->ReservedMask) &
 			0xff000000) != 0;
-	default: return false; /* PixelBltOnly, and what is not known yet */
+	default: return false; /* PixelBltOnly and unknown formats */
 	}
 }
 
-/* Fills in screen from an output that can be drawn on; else false. */
+/* Fills in screen. Returns false if this output cannot be drawn on. */
 static bool describe(const EFI_GRAPHICS_OUTPUT_PROTOCOL *gop, struct screen_mode *screen)
 {
 	const EFI_GRAPHICS_OUTPUT_MODE_INFORMATION *mode;
@@ -60,7 +60,7 @@ static bool describe(const EFI_GRAPHICS_OUTPUT_PROTOCOL *gop, struct screen_mode
 	if (!set_masks(mode, screen) || line_bytes == 0) {
 		return false;
 	}
-	/* Memory beyond the frame buffer's end has another use, whatever size the mode claims. */
+	/* The mode may claim lines beyond the framebuffer's end, which may be other memory. */
 	lines = MIN((uint64_t)mode->VerticalResolution, gop->Mode->FrameBufferSize / line_bytes);
 	screen->width = mode->HorizontalResolution;
 	screen->height = (uint32_t)lines;
@@ -71,7 +71,7 @@ static bool describe(const EFI_GRAPHICS_OUTPUT_PROTOCOL *gop, struct screen_mode
 static bool is_console(EFI_HANDLE handle)
 {
 	static EFI_GUID guid = CONSOLE_OUT_DEVICE_GUID;
-	void *tag = NULL; /* the interface may be NULL: that it is there counts */
+	void *tag = NULL; /* may stay NULL: only the presence of the protocol counts */
 
 	return !EFI_ERROR(efi_system->BootServices->HandleProtocol(handle, &guid, &tag));
 }
@@ -102,5 +102,5 @@ void efi_probe_screen(struct screen_mode *screen)
 			found = true;
 		}
 	}
-	(void)bs->FreePool(handles); /* ours by definition */
+	(void)bs->FreePool(handles); /* firmware allocated it for us */
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Which serial line is used: until umbra.conf is read the one that ACPI names, else COM1; then what
- * [host] serial says.
+ * Chooses the serial line: until umbra.conf is read, the line that ACPI names, or else COM1; then
+ * the line that [host] serial names.
  */
 #include "boot/efi_priv.h"
 
@@ -10,7 +10,7 @@
 #include "vmm/base/serial.h"
 
 #define CLASS_SERIAL   0x0700
-#define COMMAND_DECODE 0x3 /* ports and memory */
+#define COMMAND_DECODE 0x3 /* decode ports and memory */
 #define BAR_IO	       BIT(0)
 #define BAR_64	       0x4
 #define BAR_TYPE       0x6
@@ -23,7 +23,7 @@ bool efi_serial_open(void)
 	       serial_init(&serial_com1) == 0;
 }
 
-/* The first BAR of a PCI function that is a serial port. */
+/* Finds the registers of a PCI serial port: its first BAR. */
 static bool find_pci(uint32_t function, struct serial_place *place)
 {
 	uint32_t bar;
@@ -69,7 +69,7 @@ void efi_serial_configure(const struct config_serial *wanted)
 	case CONFIG_SERIAL_PCI:
 	default:
 		if (!find_pci(wanted->pci, &place)) {
-			return; /* the line that is open stays */
+			return; /* the open line stays in use */
 		}
 		break;
 	}

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Firmware's text consoles, until the end of boot services. */
+/* Firmware's text consoles. They are used until the end of boot services. */
 #include "boot/efi_priv.h"
 
 #include "vmm/base/console.h"
@@ -27,7 +27,8 @@ static void text_write(const char *text, size_t bytes)
 		wide[used] = 0;
 		used = 0;
 		for (size_t o = 0; o < output_count; o++) {
-			(void)outputs[o]->OutputString(outputs[o], wide); /* nowhere to complain */
+			/* there is no other console to log a failure on */
+			(void)outputs[o]->OutputString(outputs[o], wide);
 		}
 	}
 }
@@ -35,12 +36,13 @@ static void text_write(const char *text, size_t bytes)
 static const struct console_sink text_sink = { .name = "firmware", .write = text_write };
 
 /*
- * A device of its own that is no serial line? Without a path it only repeats to others (ConOut).
+ * Whether this is a display: a device with a path that has no UART in it. ConOut has no path: it
+ * only repeats its output to other devices.
  */
 static bool is_display(EFI_HANDLE handle)
 {
 	static EFI_GUID guid = EFI_DEVICE_PATH_PROTOCOL_GUID;
-	const uint8_t *node = NULL; /* type, subtype, length in two bytes */
+	const uint8_t *node = NULL; /* a node has type, subtype, and a length of two bytes */
 
 	if (EFI_ERROR(efi_system->BootServices->HandleProtocol(handle, &guid, (void **)&node))) {
 		return false;
@@ -76,7 +78,7 @@ static void find_outputs(void)
 			output_count++;
 		}
 	}
-	(void)bs->FreePool(handles); /* ours by definition */
+	(void)bs->FreePool(handles); /* firmware allocated it for us */
 }
 
 void efi_text_open(bool have_serial)
@@ -87,7 +89,8 @@ void efi_text_open(bool have_serial)
 		outputs[output_count++] = efi_system->ConOut;
 	}
 	if (output_count != 0) {
-		(void)console_add_sink(&text_sink); /* there is room: it is the second */
+		/* cannot fail: this is the second of several sinks */
+		(void)console_add_sink(&text_sink);
 	}
 }
 

@@ -1,5 +1,5 @@
 ; SPDX-License-Identifier: Apache-2.0
-; The step from firmware's stack to ours.
+; Changes from firmware's stack to ours.
 
 bits 64
 default rel

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Umbra under a KeyID of its own, or the reason why not. */
+/* Gives Umbra's own memory its own KeyID, or logs why not. */
 #include "boot/host_key.h"
 
 #include "crypto/keyslot.h"

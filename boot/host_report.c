@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The machine in words: CPU, memory, VMX, memory encryption, IOMMU, consoles. */
+/* Describes the machine: CPU, memory, VMX, memory encryption, IOMMU, consoles. */
 #include "boot/host_report.h"
 
 #include "crypto/page_cipher.h"
@@ -71,7 +71,7 @@ void host_report(const struct boot_info *boot, void (*print)(const char *fmt, ..
 	      tsc_hz() / 1000000, tsc_source());
 	print("  memory: %lu MiB free for VMs, %lu KiB of Umbra's own free",
 	      frames_free_count() >> 8, page_free_count() * 4);
-	print("  window: %lu frames of 4K, %lu of them no VM's floor", window, unclaimed);
+	print("  window: %lu frames of 4K, %lu of them reserved for no VM", window, unclaimed);
 	report_vmx(print);
 	print("  memory encryption: %s", tme_state()->words);
 	print("  software engine: AES-256-XTS by %s; keys lie in Umbra's memory",

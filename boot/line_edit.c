@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Emacs keys as in every shell, cursor keys as VT100 and its heirs send them (ECMA-48, CSI). */
+/*
+ * The keys are those of Emacs, as in most shells. Cursor keys arrive as VT100 escape sequences
+ * (ECMA-48, CSI).
+ */
 #include "boot/line_edit.h"
 
 #include "vmm/base/str.h"
@@ -25,7 +28,10 @@ static void repeat(const struct line_edit *line, char c, size_t count)
 	}
 }
 
-/* Writes the text from `from` on, blanks over what was longer, and goes back to the cursor. */
+/*
+ * Writes the text from `from` on, overwrites what was longer with blanks, and moves back to the
+ * cursor.
+ */
 static void redraw(const struct line_edit *line, size_t from, size_t blanks)
 {
 	put(line, line->text + from, line->length - from);
@@ -73,13 +79,16 @@ static void insert(struct line_edit *line, const char *text, size_t bytes)
 	redraw(line, line->cursor - bytes, 0);
 }
 
-/* Takes out [from, to), which the cursor is in or beside, and leaves it at from. */
+/*
+ * Removes [from, to) and leaves the cursor at from. The cursor must be within the range or at its
+ * ends.
+ */
 static void cut(struct line_edit *line, size_t from, size_t to)
 {
 	move_to(line, from);
 	memmove(line->text + from, line->text + to, line->length - to + 1);
 	line->length -= to - from;
-	line->too_long = line->too_long && line->length != 0; /* else a new line begins */
+	line->too_long = line->too_long && line->length != 0; /* an emptied line is a new line */
 	redraw(line, from, to - from);
 }
 
@@ -154,7 +163,7 @@ static void list_words(struct line_edit *line, const char *words, size_t count)
 	line_edit_show(line);
 }
 
-/* At the line's end alone: what follows the cursor would have to be looked at as well. */
+/* Completes at the line's end only; elsewhere the text after the cursor would matter, too. */
 static void complete(struct line_edit *line)
 {
 	char words[WORDS_BYTES];
@@ -185,7 +194,7 @@ static void complete(struct line_edit *line)
 
 /* --- Keys --- */
 
-/* After ESC. Sequences that mean nothing here are swallowed whole. */
+/* Handles a byte after ESC. Unknown sequences are skipped whole. */
 static void feed_escape(struct line_edit *line, uint8_t byte)
 {
 	if (line->escape == ESCAPE_SEEN && (byte == '[' || byte == 'O')) {
@@ -194,7 +203,7 @@ static void feed_escape(struct line_edit *line, uint8_t byte)
 		return;
 	}
 	if (line->escape == ESCAPE_CSI && byte >= ' ' && byte < '@') {
-		/* Parameters; the last digit will do. */
+		/* Of the parameters only the last digit is needed. */
 		line->escape_number = byte;
 		return;
 	}

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The bring-up: host_main while firmware's page tables are still loaded, bring_up on our own, then
- * the scheduler. Whatever keeps Umbra from running VMs ends in stay(), with the reason logged.
+ * The bring-up: host_main runs on firmware's page tables, bring_up on our own, then the scheduler
+ * runs. If Umbra cannot run VMs, it logs the reason and ends in stay().
  */
 #include "boot/boot_info.h"
 #include "boot/host_key.h"
@@ -44,7 +44,7 @@
 static struct boot_info *boot;
 static void *screen_mapped;
 static bool cipher_ready;
-static bool some_ran; /* a VM ran, be it for ever so short */
+static bool some_ran; /* a VM has run, however short */
 
 static bool somebody_needs_an_engine(void)
 {
@@ -79,7 +79,10 @@ static void make_pool(void)
 	}
 }
 
-/* Kernels and initrds stay where firmware put them; a failure costs the VM, not the machine. */
+/*
+ * Kernels and initrds stay where firmware put them. If one cannot be mapped, only its VM is left
+ * out.
+ */
 static void map_file(struct vm_config *vm, struct vm_file *file)
 {
 	int err = 0;
@@ -102,7 +105,10 @@ static void map_what_stays(void)
 		}
 	}
 	if (serial_where()->memory) {
-		/* At its own address: it is written to before and after each change of tables. */
+		/*
+		 * Mapped at its own address, because it is written to before and after each change
+		 * of page tables.
+		 */
 		if (host_map_registers(hpa(serial_where()->address), SERIAL_BYTES) != 0) {
 			serial_close();
 			log_error("the serial line's registers cannot be mapped; it is not used");
@@ -127,7 +133,7 @@ static void start_crypto(void)
 	int err;
 
 	wipe_init();
-	panic_set_wipe(pager_wipe); /* all that wipe_all does, and the window */
+	panic_set_wipe(pager_wipe); /* pager_wipe calls wipe_all and wipes the window as well */
 	if (crypto_selftest() != 0) {
 		panic("the cryptographic self-test failed; this machine must not hold keys");
 	}
@@ -135,14 +141,14 @@ static void start_crypto(void)
 	if (err == ERR_SELFTEST) {
 		panic("a page cipher gives wrong bytes; this machine must not hold keys");
 	}
-	cipher_ready = err == 0; /* else the reason was logged */
+	cipher_ready = err == 0; /* on an error the reason was logged */
 	secrets_derive(&boot->config);
-	/* Without entropy nothing that needs a random key will start; rng_init has said it. */
+	/* Without entropy nothing that needs a random key starts. rng_init has logged that. */
 	(void)rng_init(boot->efi_rng_seed, boot->efi_rng_bytes);
 	secrets_seal(&boot->config);
 }
 
-/* A failure costs the VMs that need it, not the machine. */
+/* After a failure only the VMs that need the window cannot start. */
 static void start_window(void)
 {
 	uint64_t bytes = boot->config.window_bytes;
@@ -171,15 +177,16 @@ static void start_window(void)
 	}
 }
 
-/* No RAM and no device that we know of lies at or above. */
+/* All known RAM and devices lie below this address. */
 static uint64_t addresses_end(void)
 {
 	return MAX(boot->memory_end, boot->screen.base.v + screen_bytes());
 }
 
 /*
- * TME-MK, from here on under its decision: KeyIDs, and the first flush. What firmware and we have
- * used under KeyID 0 may be in any cache; nobody maps the memory of VMs any more.
+ * Decides on TME-MK, makes the slots of its KeyIDs, and moves Umbra to its own KeyID. Then flushes
+ * all caches for the first time: they may hold any line that firmware or Umbra used under KeyID 0.
+ * No page table maps memory of VMs at this point.
  */
 static void start_tme(void)
 {
@@ -203,7 +210,7 @@ static void start_cpus(void)
 	if (boot->can_run) {
 		vmx_choose();
 	}
-	if (boot->trampoline.v != 0) { /* else a warning was logged */
+	if (boot->trampoline.v != 0) { /* without it a warning was logged */
 		(void)smp_start_all(boot->apic_ids, boot->cpu_count, boot->trampoline,
 				    boot->can_run ? alike_check : NULL);
 	}
@@ -211,10 +218,10 @@ static void start_cpus(void)
 		log_info("CPU %u: APIC ID %u is up", i, percpu_get(i)->apic_id);
 	}
 	log_info("%u of %u CPUs are up (list from %s)", percpu_count(), (unsigned)boot->cpu_count,
-		 boot->cpu_source != NULL ? boot->cpu_source : "nobody: only this one is known");
+		 boot->cpu_source != NULL ? boot->cpu_source : "none: only this CPU is known");
 }
 
-/* While nothing runs and there is no shell. */
+/* Handles a key while nothing runs and there is no shell. */
 static void handle_key(int key)
 {
 	switch (key) {
@@ -224,7 +231,7 @@ static void handle_key(int key)
 	}
 }
 
-/* Says so once. Powers off, if that is configured. */
+/* Logs that nothing runs. Powers off if that is configured. */
 static void nothing_runs(const char *why, const char *hint)
 {
 	if (boot->config.exit == CONFIG_EXIT_POWEROFF) {
@@ -234,18 +241,20 @@ static void nothing_runs(const char *why, const char *hint)
 	log_info("%s; the machine stays on: %s", why, hint);
 }
 
-/* Nothing runs, and nothing will. */
+/* For when nothing runs and nothing will run. */
 static _Noreturn void stay(const char *why)
 {
 	nothing_runs(why, KEYS);
 	for (;;) {
 		handle_key(console_getc());
-		(void)console_flush(); /* comes again in IDLE_US */
+		(void)console_flush(); /* called again after IDLE_US */
 		cpu_idle_until(cpu_rdtsc() + tsc_from_us(IDLE_US));
 	}
 }
 
-/* True: there is work to go on with at once. */
+/*
+ * The scheduler calls this between time slices. Returns whether there is work to continue at once.
+ */
 static bool between(void)
 {
 	static bool reported;
@@ -255,14 +264,14 @@ static bool between(void)
 	some_ran |= some_run;
 	if (!some_run && !reported && some_ran) {
 		nothing_runs("all virtual machines have ended",
-			     boot->config.shell ? "the shell has it now" : KEYS);
+			     boot->config.shell ? "the shell has the console now" : KEYS);
 	}
 	reported = !some_run;
 	if (boot->config.shell) {
 		shell_poll();
 	} else {
 		while ((key = vconsole_input()) >= 0) {
-			handle_key(key); /* else it went to a VM */
+			handle_key(key); /* a key that goes to a VM is not returned */
 		}
 	}
 	vconsole_show();
@@ -281,7 +290,7 @@ static void start_console(void)
 		 "that runs");
 }
 
-/* VMs that a person starts, where there is a way to do so. */
+/* Whether a person can start a VM: there is one without autostart, and there is a shell. */
 static bool somebody_waits(void)
 {
 	for (size_t i = 0; i < boot->config.vm_count; i++) {
@@ -300,7 +309,8 @@ static void run_ap(void)
 static void bring_up(void)
 {
 	screen_move(screen_mapped);
-	residue_clear(boot->late, boot->late_count); /* firmware's tables in there are dead now */
+	/* firmware's tables there are no longer in use */
+	residue_clear(boot->late, boot->late_count);
 	report_machine();
 	if (keyboard_init() == 0) {
 		log_info("keyboard: PS/2 (US layout) beside the serial line");
@@ -340,7 +350,8 @@ _Noreturn void host_main(struct boot_info *info)
 		panic("the page tables do not fit into the memory of this machine");
 	}
 	map_what_stays();
-	screen_move(NULL); /* until bring_up: the address changes with the page tables */
+	/* no output on screen until bring_up: the address changes with the page tables */
+	screen_move(NULL);
 	(void)smp_enter_bsp(bring_up);
 	panic("not enough memory for the boot processor's stacks and tables");
 }

@@ -6,8 +6,8 @@
 #define PCI_ADDRESS  0xcf8
 #define PCI_DATA     0xcfc
 #define PCI_ENABLE   BIT(31)
-#define HEADER_MULTI BIT(23) /* of the dword: several functions */
-#define NOBODY	     0xffff  /* as vendor */
+#define HEADER_MULTI BIT(23) /* in the dword: the device has several functions */
+#define NOBODY	     0xffff  /* vendor ID where no function answers */
 
 static void select(uint32_t function, uint32_t offset)
 {
@@ -22,7 +22,10 @@ uint32_t pci_read(uint32_t function, uint32_t offset)
 
 void pci_write16(uint32_t function, uint32_t offset, uint16_t value)
 {
-	/* Of the command register: its status in the upper half is cleared by writing ones. */
+	/*
+	 * Callers write the command register. A dword write would also clear status bits in the
+	 * upper half.
+	 */
 	select(function, offset);
 	cpu_out16(PCI_DATA, value);
 }

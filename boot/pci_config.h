@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * PCI configuration space by mechanism #1 (PCI Local Bus Specification), which PCIe's first segment
- * has too. A function is bus << 8 | device << 3 | function; offsets are of whole dwords. Boot
- * processor alone, no locks.
+ * PCI configuration space by mechanism #1 (PCI Local Bus Specification), which also reaches the
+ * first segment of PCIe. A function is bus << 8 | device << 3 | function; offsets are multiples of
+ * 4. Boot processor only, no locks.
  */
 #ifndef UMBRA_BOOT_PCI_CONFIG_H
 #define UMBRA_BOOT_PCI_CONFIG_H
@@ -17,12 +17,12 @@
 
 bool pci_is_there(void);
 uint32_t pci_read(uint32_t function, uint32_t offset);
-/* The lower half of a dword. */
+/* Writes the lower half of a dword. */
 void pci_write16(uint32_t function, uint32_t offset, uint16_t value);
 
 /*
- * Calls each for every function of every bus number, so that nothing depends on how firmware
- * numbered the buses; class is base class << 8 | sub-class.
+ * Calls each for every function on all 256 buses, so that firmware's numbering of the buses does
+ * not matter. class is base class << 8 | sub-class.
  */
 void pci_walk(void (*each)(uint32_t function, uint32_t class));
 

@@ -17,12 +17,13 @@ uint64_t ram_count_pages(const struct mem_range *ranges, size_t count)
 }
 
 /*
- * Umbra's own memory, in parts of what VMs can have: a VM that starts sets aside all that it may
- * come to need, so a machine whose memory is given out to the last page has to have room for
- *  - EPT tables with leaves of 4 KiB: 8 bytes a page, 0.2 %;
- *  - what the software engine keeps of each page, 1 %;
- *  - 0.1 % for control structures and consoles of VMs and vCPUs;
- * and for each CPU its stacks and tables, and of the window what is known of each frame (1/64).
+ * The size of Umbra's own memory, as fractions of the memory for VMs. A VM reserves at its start
+ * all of Umbra's memory that it may need later. So if VMs get all memory, there must be room for
+ *  - EPT tables with leaves of 4 KiB: 8 bytes for each page, 0.2 %;
+ *  - the software engine's data on each page: 1 %;
+ *  - control structures and consoles of VMs and vCPUs: 0.1 %;
+ *  - stacks and tables of each CPU;
+ *  - the data on each frame of the window: 1/64 of the window.
  */
 #define POOL_TABLES	 512u
 #define POOL_REST	 1024u
@@ -49,9 +50,10 @@ struct page_pool_plan ram_plan_pool(const struct boot_info *boot, bool sealed, b
 }
 
 /*
- * Firmware may have excluded a range from encryption: what KeyID 0 writes there is in clear in
- * DRAM. Umbra's own memory, files and VMs under the machine's own key stay out of it, so nobody
- * gets it.
+ * Removes pages first to end from a list of ranges, and returns how many it removed. Firmware may
+ * have excluded a range from encryption: what KeyID 0 writes there is in clear in DRAM. So Umbra's
+ * own memory, files, and VMs under the machine's own key must not lie there, and no one else gets
+ * these pages either.
  */
 static uint64_t cut(struct mem_range *ranges, size_t *count, uint64_t first, uint64_t end)
 {
@@ -75,12 +77,12 @@ static uint64_t cut(struct mem_range *ranges, size_t *count, uint64_t first, uin
 	return pages;
 }
 
-/* By page number. False: there is none. */
+/* Returns the excluded range as page numbers. Returns false if there is none. */
 static bool get_excluded(uint64_t *first, uint64_t *end)
 {
 	const struct tme_state *tme = tme_state();
 
-	/* The mask has no gaps: what it leaves open are the low bits. */
+	/* The mask has no gaps: only its low bits are zero. */
 	*first = (tme->exclude_base & tme->exclude_mask) / PAGE_SIZE;
 	*end = *first + (BIT(tme->phys_bits) - (tme->exclude_mask & ~(PAGE_SIZE - 1))) / PAGE_SIZE;
 	return tme->has_exclusion;
@@ -101,9 +103,9 @@ static void leave_out_excluded(struct boot_info *boot)
 }
 
 /*
- * Row 10 of the decision table (crypto/README.md). Where firmware says which memory can be
- * encrypted (EFI_MEMORY_CPU_CRYPTO), the rest is nothing for VMs on a machine with TME-MK, or one
- * that shall get it now. Without TME-MK it is memory like any other.
+ * Row 10 of the decision table (crypto/README.md). Where firmware marks memory that can be
+ * encrypted (EFI_MEMORY_CPU_CRYPTO), unmarked memory is not used if the machine has TME-MK or is
+ * about to activate it. Without TME-MK it is used like any other memory.
  */
 static void take_unmarked(struct boot_info *boot)
 {
@@ -166,7 +168,7 @@ void ram_settle_packages(void)
 	if (!get_excluded(&first, &end)) {
 		return;
 	}
-	/* Nothing is left there where the boot processor's package excludes the same. */
+	/* If the boot processor's package excludes the same range, no frames are left in it. */
 	pages = frames_remove((struct mem_range){ hpa(first * PAGE_SIZE), end - first });
 	if (pages != 0) {
 		log_warn("memory: %lu KiB more are not used: firmware excluded them from "

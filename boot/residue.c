@@ -20,7 +20,7 @@
 #define CLASS_PCI_BRIDGE  0x0604
 #define CLASS_USB	  0x0c03
 
-/* Buses on which something keeps its right, so that the bridges on the way need theirs. */
+/* Buses with a device that keeps Bus Master. The bridges to it must keep theirs, too. */
 static uint8_t kept_buses[256 / 8];
 static uint32_t stopped;
 
@@ -41,7 +41,7 @@ static bool leads_to_kept(uint32_t function)
 	return false;
 }
 
-/* A keyboard that firmware emulates is worth more to a person than one controller less. */
+/* A keyboard that firmware emulates is worth more to a person than stopping one more controller. */
 static bool keep_usb(uint32_t function)
 {
 	const uint32_t bus = function >> 8;
@@ -114,10 +114,11 @@ void residue_zero(const struct mem_range *ranges, size_t count)
 }
 
 /*
- * The order is the rule. Firmware may have parked the other CPUs in its own memory: in a loop of
- * HLT or MWAIT whose code, stack or page tables lie there, which an NMI, an SMI or a store to the
- * line that it watches ends at any time. And devices may write to it. So nobody's memory is touched
- * before CPUs and devices are stopped, and nobody gets a frame before it is zeroed.
+ * The order of these steps matters. Firmware may have parked the other CPUs in its own memory: in a
+ * loop of HLT or MWAIT whose code, stack or page tables lie there. An NMI, an SMI or a store to the
+ * monitored line can end that loop at any time. Devices may write to this memory, too. So CPUs and
+ * devices are stopped before the memory is written, and it is zeroed before its frames can be
+ * allocated.
  */
 void residue_clear(const struct mem_range *ranges, size_t count)
 {

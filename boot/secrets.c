@@ -11,7 +11,10 @@
 #define SECRET_LABEL "umbra key file"
 _Static_assert(VM_SECRET_BYTES == KDF_SECRET_BYTES, "what pager_vm_create takes");
 
-/* In two steps, this and a salt at each start: a VM that is reset needs its secret again. */
+/*
+ * Derives a secret from a key file and replaces the file's bytes. A second derivation, with a fresh
+ * salt, makes the key at each start, so the secret must be kept for resets.
+ */
 static int derive(struct vm_key_source *key)
 {
 	uint8_t secret[VM_SECRET_BYTES];
@@ -58,7 +61,7 @@ void secrets_derive(struct config *config)
 /* --- Files and command lines --- */
 
 static struct {
-	uint32_t number; /* the last seal */
+	uint32_t number; /* of the last seal */
 	uint64_t bytes;
 } sealed;
 
@@ -67,7 +70,7 @@ static int map(const struct vm_file *file, enum host_access access)
 	return host_map_identity(hpa((uintptr_t)file->data), file->bytes, access, HOST_CACHE_WB);
 }
 
-/* A file is read once however many VMs name it. */
+/* Several VMs may name one file, which is read only once. Copies its seal to all of them. */
 static void share_seal(struct config *config, const struct vm_file *file)
 {
 	for (size_t i = 0; i < config->vm_count; i++) {
@@ -86,7 +89,7 @@ static void seal_file(struct config *config, struct vm_file *file)
 	if (file->data == NULL || file->seal != 0) {
 		return;
 	}
-	/* Its tables are there already, as it is mapped for reading. */
+	/* This needs no new page tables, because the file is mapped for reading already. */
 	if (map(file, HOST_READ_WRITE) != 0) {
 		log_warn("%s stays in clear: it cannot be mapped for writing", file->path);
 		return;
@@ -94,7 +97,7 @@ static void seal_file(struct config *config, struct vm_file *file)
 	vm_file_seal(file, ++sealed.number);
 	share_seal(config, file);
 	sealed.bytes += file->bytes;
-	(void)map(file, HOST_READ); /* takes rights away: cannot fail */
+	(void)map(file, HOST_READ); /* cannot fail: it only takes rights away */
 }
 
 static void seal_vm(struct config *config, struct vm_config *vm)
@@ -105,7 +108,10 @@ static void seal_vm(struct config *config, struct vm_config *vm)
 	vm_cmdline_seal(vm, ++sealed.number);
 }
 
-/* What is kept of the stick is for these: none with an engine, where nothing can be sealed. */
+/*
+ * Whether a VM may start, and so needs its files. A VM with an engine cannot start if nothing can
+ * be sealed.
+ */
 static bool may_start(const struct vm_config *vm, bool sealing)
 {
 	return vm->valid && (sealing || vm->engine == VM_ENGINE_NONE);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The loop of the shell, and how a line becomes the call of a command. The commands are in
- * shell_commands.c. Nothing that is typed here is trusted with more than to be text.
+ * The loop of the shell, and how it turns a line into the call of a command. The commands are in
+ * shell_commands.c. What is typed is not trusted: it is only text.
  */
 #include "boot/shell.h"
 
@@ -25,9 +25,12 @@ static struct line_edit editor = {
 	.complete = complete,
 };
 static bool active;
-static bool (*live)(void); /* what `top` goes on with until a key */
+static bool (*live)(void); /* what `top` and others call until a key is pressed */
 
-/* The escape key led here and nothing was typed yet; the same again within a second is the VM's. */
+/*
+ * The escape key has opened the shell and nothing was typed since. The same key within TWICE_US
+ * goes to the VM.
+ */
 #define TWICE_US 1000000u
 static bool escaped;
 static uint64_t escaped_at; /* TSC */
@@ -52,7 +55,10 @@ void shell_go_live(bool (*step)(void))
 	live = step;
 }
 
-/* Who asks gets an answer: some of these are lines of the log, which [host] log may have muted. */
+/*
+ * While the shell is active the log shows at least "info", because answers of some commands are
+ * lines of the log and [host] log may have muted them.
+ */
 static void set_active(bool now)
 {
 	active = now;
@@ -94,7 +100,7 @@ const struct shell_command *shell_find(const char *name)
 	return NULL;
 }
 
-/* The VM that a command is about, or NULL after a message that says why not. */
+/* Finds the VM that a command names. Prints a message and returns NULL if there is none. */
 static const struct vms_entry *find_vm(const char *name)
 {
 	for (size_t i = 0; i < vms_count(); i++) {
@@ -106,7 +112,10 @@ static const struct vms_entry *find_vm(const char *name)
 	return NULL;
 }
 
-/* The option at *list, of at most OPTION_MAX - 1 letters; *list goes on to the next. */
+/*
+ * Copies the option at *list, of at most OPTION_MAX - 1 letters, and moves *list to the next.
+ * Returns NULL at the end.
+ */
 static const char *next_option(const char **list, char option[OPTION_MAX])
 {
 	size_t length = 0;
@@ -165,7 +174,7 @@ void shell_run(char *line)
 	command->run(&call);
 }
 
-/* Whatever the case. */
+/* Compares in any case. */
 static bool begins_with(const char *word, const char *typed)
 {
 	char start[LINE_EDIT_MAX + 1];
@@ -186,7 +195,10 @@ static size_t add_word(char *words, size_t bytes, size_t *used, const char *word
 	return 1;
 }
 
-/* The first word is a command; behind it, where it is about a VM, its option and its name. */
+/*
+ * Completes the first word to a command. After a command about a VM, completes an option and the
+ * VM's name.
+ */
 static size_t complete(const char *text, char *words, size_t bytes)
 {
 	char copy[LINE_EDIT_MAX + 1];
@@ -207,7 +219,7 @@ static size_t complete(const char *text, char *words, size_t bytes)
 		return found;
 	}
 	command = shell_find(typed[0]);
-	count -= begun ? 1 : 0; /* words that are complete */
+	count -= begun ? 1 : 0; /* counts only complete words */
 	last = begun && count < ARRAY_COUNT(typed) ? typed[count] : "";
 	if (command != NULL && command == shell_find("help") && count == 1) {
 		for (size_t i = 0; i < shell_command_count; i++) {
@@ -286,7 +298,8 @@ void shell_poll(void)
 
 	while ((byte = vconsole_input()) >= 0) {
 		if (active && live == NULL && console_at_line_start()) {
-			line_edit_show(&editor); /* what is typed now stands behind it */
+			/* show the prompt again before what is typed now */
+			line_edit_show(&editor);
 		}
 		feed((uint8_t)byte);
 	}
@@ -294,13 +307,13 @@ void shell_poll(void)
 		return;
 	}
 	if (!active) {
-		enter(); /* the last VM is gone */
+		enter(); /* the last VM has ended */
 	} else if (live != NULL) {
 		if (console_has_room() && !live()) {
 			live = NULL;
 			line_edit_begin(&editor);
 		}
 	} else if (console_at_line_start()) {
-		line_edit_show(&editor); /* a line of the log came between */
+		line_edit_show(&editor); /* the log wrote a line meanwhile */
 	}
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the shell can do: one short function for each command, and the table of them. */
+/* The shell's commands: one short function for each, and their table. */
 #include "boot/host_report.h"
 #include "boot/shell.h"
 #include "boot/shell_priv.h"
@@ -50,7 +50,10 @@ static const char *state_name(const struct vms_entry *entry)
 								      : "running";
 }
 
-/* The VM of a command, which runs or is kept, or NULL after a message that it is off. */
+/*
+ * Returns the VM of a command, which runs or is kept. Prints a message and returns NULL if it is
+ * off.
+ */
 static struct vm *present(const struct shell_call *call)
 {
 	if (call->vm->vm == NULL) {
@@ -67,7 +70,7 @@ static void tell_kept(const struct vm *vm)
 		    vm->name, vm_end_reason_name(vm->end_reason));
 }
 
-/* The same, when it runs. */
+/* Like present(), but refuses a VM that is kept. */
 static struct vm *running(const struct shell_call *call)
 {
 	struct vm *vm = present(call);
@@ -79,7 +82,7 @@ static struct vm *running(const struct shell_call *call)
 	return vm;
 }
 
-/* The same, when it runs or is paused. */
+/* Like running(), but refuses a VM that is being loaded. */
 static struct vm *loaded(const struct shell_call *call)
 {
 	struct vm *vm = running(call);
@@ -94,7 +97,7 @@ static struct vm *loaded(const struct shell_call *call)
 
 /* --- Looking --- */
 
-/* The state; of a VM that is being loaded with how far that is. */
+/* Returns the state's name; for a VM that is being loaded with its progress. */
 static const char *state_words(const struct vms_entry *entry, char text[32])
 {
 	if (entry->vm == NULL || !entry->loads) {
@@ -203,7 +206,7 @@ static struct {
 	uint64_t bytes[CONFIG_VM_MAX];
 } top;
 
-/* All faults so far that the engine handled; clear: its pages in clear now. */
+/* Returns how many faults the engine has handled; *clear gets the number of pages in clear. */
 static uint64_t count_faults(const struct vms_entry *entry, uint64_t *clear)
 {
 	struct pager_counters now;
@@ -216,13 +219,16 @@ static uint64_t count_faults(const struct vms_entry *entry, uint64_t *clear)
 	return now.first_touches + now.clean_faults + now.dirty_faults + now.mapped_faults;
 }
 
-/* Bytes that its virtio devices have moved so far. */
+/* Returns how many bytes the VM's virtio devices have moved. */
 static uint64_t count_bytes(const struct vms_entry *entry)
 {
 	return entry->vm != NULL ? platform_device_bytes(entry->vm) : 0;
 }
 
-/* How much more it is than at the last look, in a second. It may have started again. */
+/*
+ * Returns the increase since the last call, for each second. A VM that was started again may have
+ * counted less.
+ */
 static uint64_t rate_of(uint64_t *last, uint64_t now, uint64_t elapsed)
 {
 	const uint64_t more = now - MIN(now, *last);
@@ -240,7 +246,7 @@ static void top_row(const struct vms_entry *entry, size_t i, uint64_t elapsed)
 	if (entry->vm != NULL) {
 		sched_times(entry->vm, &times);
 	}
-	/* It may have started again. */
+	/* A VM that was started again may have run for less time than at the last step. */
 	used = (times.run - MIN(times.run, top.run[i])) * 1000 / MAX(elapsed, 1u);
 	rate = rate_of(&top.faults[i], faults, elapsed);
 	bytes = rate_of(&top.bytes[i], count_bytes(entry), elapsed);
@@ -250,7 +256,7 @@ static void top_row(const struct vms_entry *entry, size_t i, uint64_t elapsed)
 		    clear * 4, rate, bytes >> 10);
 }
 
-/* Percent of one CPU since the last look, in tenths. */
+/* Prints a table each second. CPU use is in percent of one CPU since the last table. */
 static bool top_step(void)
 {
 	uint64_t now = cpu_rdtsc();
@@ -311,11 +317,11 @@ static void run_start(const struct shell_call *call)
 		shell_print("vm %s was refused at boot; its section of umbra.conf has an error",
 			    name);
 	} else {
-		(void)vms_power_on(call->vm); /* a failure has been logged */
+		(void)vms_power_on(call->vm); /* a failure was logged */
 	}
 }
 
-/* The same as running(), when nothing moves its memory. */
+/* Like running(), but refuses a VM whose memory is being moved. */
 static struct vm *still(const struct shell_call *call)
 {
 	struct vm *vm = running(call);
@@ -347,7 +353,7 @@ static void seal(struct vm *vm)
 	shell_print("vm %s is paused, and none of its pages is in clear", vm->name);
 }
 
-/* Says why not, where a VM has no KeyID with a key of its own. */
+/* Whether a VM has a KeyID with its own key. Prints why not. */
 static bool has_key(const struct vm *vm)
 {
 	const enum platform_memory memory = platform_memory(vm);
@@ -425,7 +431,7 @@ static void run_destroy(const struct shell_call *call)
 	}
 }
 
-/* The VM that `stop --wait` waits for, as it was. */
+/* The state of the VM that `stop --wait` waits for, when the wait began. */
 static struct {
 	const struct vms_entry *entry;
 	const struct vm *vm;
@@ -451,12 +457,12 @@ static void run_nmi(const struct shell_call *call)
 		return;
 	}
 	for (uint32_t i = 0; i < vm->vcpu_count; i++) {
-		vcpu_nmi(vm->vcpus[i]); /* LINT1 of each, as the MADT has it */
+		vcpu_nmi(vm->vcpus[i]); /* on LINT1 of each vCPU, as the MADT says */
 	}
 	shell_print("vm %s: an NMI was sent to each of its vCPUs", vm->name);
 }
 
-/* Decimal, from least to most. */
+/* Parses a decimal number from least to most. */
 static bool parse_decimal(const char *text, uint64_t least, uint64_t most, uint64_t *value)
 {
 	for (*value = 0; *text >= '0' && *text <= '9' && *value <= most; text++) {
@@ -495,7 +501,7 @@ static bool names_a_cpu(const uint64_t affinity[CPU_MAX / 64])
 	return false;
 }
 
-/* Until the VM ends: the configuration stays as it is. */
+/* The change holds until the VM ends; the configuration is not changed. */
 static void run_set(const struct shell_call *call)
 {
 	struct vm *vm = running(call);
@@ -518,7 +524,7 @@ static void run_set(const struct shell_call *call)
 			return;
 		}
 		if (!names_a_cpu(affinity)) {
-			shell_print("none of these CPUs is there; the machine has 0 to %u",
+			shell_print("the machine has none of these CPUs; it has 0 to %u",
 				    percpu_count() - 1);
 			return;
 		}
@@ -542,7 +548,7 @@ static void run_stop(const struct shell_call *call)
 			    !noticed	 ? "but the guest has none switched on (Linux: the module "
 					   "\"button\"); \"destroy\" ends it"
 			    : vm->paused ? "it is paused, and will see that when it goes on"
-					 : "\"destroy\" is for a guest that does not care");
+					 : "\"destroy\" ends a guest that ignores it");
 		if (call->count == 2) {
 			awaited.entry = call->vm;
 			awaited.vm = vm;
@@ -554,7 +560,7 @@ static void run_stop(const struct shell_call *call)
 
 static const struct vms_entry *replayed;
 
-/* As fast as the line takes it; then why nobody is there to be typed to. */
+/* Replays as fast as the line accepts it. Then prints why the VM takes no input. */
 static bool replay_step(void)
 {
 	if (vconsole_replays()) {
@@ -580,7 +586,7 @@ static void run_console(const struct shell_call *call)
 	}
 }
 
-/* Power is not turned off under VMs that run unless "now" says so. */
+/* While VMs run, the machine is turned off only with "now". */
 static bool is_sure(const struct shell_call *call, const char *what)
 {
 	size_t on = 0;
@@ -633,13 +639,13 @@ const struct shell_command shell_commands[] = {
 	{ "nmi", "NAME", "sends an NMI to each of its vCPUs", 1, 1, true, run_nmi, NULL, false },
 	{ "regs", "NAME [VCPU]", "registers of a vCPU, to the log", 1, 2, true, run_regs, NULL,
 	  true },
-	{ "set", "NAME weight|affinity VALUE", "its share; the CPUs for it, as 0,2-3", 3, 3, true,
-	  run_set, NULL, true },
+	{ "set", "NAME weight|affinity VALUE", "its share; the CPUs for it, such as 0,2-3", 3, 3,
+	  true, run_set, NULL, true },
 	{ "console", "[NAME]", "the VM's console; without a name, all of them", 0, 1, true,
 	  run_console, NULL, false },
 	{ "stats", "NAME", "exits by reason, faults, run and steal time", 1, 1, true, run_stats,
 	  NULL, false },
-	{ "top", "", "who uses the CPUs, each second", 0, 0, false, run_top, NULL, false },
+	{ "top", "", "CPU use, faults and I/O, each second", 0, 0, false, run_top, NULL, false },
 	{ "log", "", "the log again", 0, 0, false, run_log, NULL, false },
 	{ "host", "", "what the machine offers", 0, 0, false, run_host, NULL, false },
 	{ "keys", "[--check]", "KeyIDs and owners; --check: no frame has two", 0, 1, false,

@@ -6,7 +6,7 @@
 #include "guest/vconsole.h"
 #include "vmm/base/str.h"
 
-#define COLUMNS 72u /* of a line of text, behind its indentation */
+#define COLUMNS 72u /* characters of a line of text, after its indentation */
 
 static void help_line(const struct shell_command *command)
 {
@@ -16,7 +16,7 @@ static void help_line(const struct shell_command *command)
 	shell_print("  %-24s %s", left, command->what);
 }
 
-/* Text of any length, in lines that end between words. */
+/* Prints text of any length, in lines that end between words. */
 static void print_wrapped(const char *text)
 {
 	while (*text != '\0') {
@@ -44,16 +44,17 @@ static void help_key(const struct config_key *key)
 		    key->name);
 	str_printf(text, sizeof(text), "Must be %s.", config_allowed(key, allowed));
 	print_wrapped(text);
-	str_printf(text, sizeof(text), word != NULL ? "If absent: %s." : "Must be given, as %s.",
+	str_printf(text, sizeof(text),
+		   word != NULL ? "If absent: %s." : "Must be given, such as %s.",
 		   word != NULL ? word : key->example);
 	print_wrapped(text);
 	print_wrapped(key->help);
 	if (key->list) {
-		print_wrapped("Lists items behind commas, and may be given again for more.");
+		print_wrapped("Items are separated by commas; the key may be repeated.");
 	}
 }
 
-/* All keys in a few lines. */
+/* Prints the names of all keys in a few lines. */
 static void list_keys(void)
 {
 	char text[512];

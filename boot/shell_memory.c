@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The shell's commands on memory: who is encrypted under what, what is shared, what DRAM holds. */
+/* The shell's commands on memory: the KeyIDs and their owners, shares, and what DRAM holds. */
 #include "boot/shell.h"
 #include "boot/shell_priv.h"
 #include "crypto/keyslot.h"
@@ -22,7 +22,7 @@ static uint64_t to_seconds(uint64_t ticks)
 	return ticks / MAX(tsc_hz(), 1u);
 }
 
-/* The KeyID of TME-MK under which the VM lies, if it has one. */
+/* Prints the VM's KeyID of TME-MK, if it has one. */
 void shell_print_key(const struct vm *vm)
 {
 	struct keyslot_info slot;
@@ -49,7 +49,7 @@ void shell_print_leaves(struct vm *vm)
 		    large * 100 / MAX(all, 1u), large * 1000 / MAX(all, 1u) % 10, all >> 10);
 }
 
-/* Looks through all page tables, ours and the VMs', for a frame that is live under two KeyIDs. */
+/* Searches all page tables, ours and the VMs', for a frame that is live under two KeyIDs. */
 static void check_frames(void)
 {
 	struct audit audit;
@@ -148,7 +148,10 @@ static bool is_in(const struct mem_range *ranges, size_t count, uint64_t first, 
 	return false;
 }
 
-/* RAM that is the VMs' to use. Umbra's own holds keys, and a terminal is no place for these. */
+/*
+ * Only RAM for VMs may be shown. Umbra's own memory holds keys, which must not appear on a
+ * terminal.
+ */
 static bool may_peek(uint64_t first, uint64_t end)
 {
 	const struct boot_info *boot = shell_boot();
@@ -189,7 +192,7 @@ void shell_run_peek(const struct shell_call *call)
 	uint64_t at, bytes = PEEK_BYTES;
 
 	if (!parse_hex(call->words[0], &at)) {
-		shell_print("\"%.32s\" is no address; write it in hex, as 40001000",
+		shell_print("\"%.32s\" is no address; write it in hex, such as 40001000",
 			    call->words[0]);
 		return;
 	}
@@ -201,7 +204,8 @@ void shell_run_peek(const struct shell_call *call)
 		return;
 	}
 	if (tme_state()->kind == TME_MK) {
-		cache_flush_all(); /* DRAM then holds what the frame's own KeyID wrote */
+		/* so that DRAM holds what was written under the frame's own KeyID */
+		cache_flush_all();
 	}
 	for (uint64_t end = at + bytes; at < end;) {
 		uint64_t row = MIN(end, ALIGN_DOWN(at, PEEK_ROW) + PEEK_ROW) - at;
@@ -221,7 +225,7 @@ static struct vm *find_running(const char *name)
 	return NULL;
 }
 
-/* "revoke VM", "grant VM" or "grant-ro VM" of a share. */
+/* Runs "revoke VM", "grant VM" or "grant-ro VM" on a share. */
 static void change_share(size_t index, const char *what, const char *name)
 {
 	const bool revoke = str_equal_nocase(what, "revoke");

@@ -14,13 +14,13 @@ enum {
 
 #define COMMAND_MEMORY	  BIT(1)
 #define BAR_IO		  BIT(0)
-#define BAR_64		  0x4 /* of the type in bits 2:1 */
+#define BAR_64		  0x4 /* in the type field, bits 2:1 */
 #define BAR_TYPE	  0x6
 #define BAR_ADDRESS	  0xfffffff0u
-#define REGISTERS	  0x10000u /* bytes that are looked at */
-#define CAPABILITIES_MAX  64	   /* in a list, which may go round in circles */
+#define REGISTERS	  0x10000u /* bytes of registers that are mapped */
+#define CAPABILITIES_MAX  64	   /* the most entries of a list, which may be circular */
 #define CAPABILITY_LEGACY 1
-#define FIRMWARE_OWNS	  BIT(16) /* EHCI, USBLEGSUP and xHCI, USBLEGSUP: the same bit */
+#define FIRMWARE_OWNS	  BIT(16) /* the same bit in EHCI's and xHCI's USBLEGSUP */
 
 #define UHCI_LEGSUP	 0xc0	/* UHCI: "Legacy Support Register" */
 #define UHCI_SMI_ENABLES 0x001f /* traps of ports 60H and 64H, SMI by an interrupt */
@@ -29,7 +29,7 @@ enum {
 #define EHCI_HCCPARAMS	 0x08
 #define XHCI_HCCPARAMS1	 0x10
 
-/* The registers in memory, or NULL. */
+/* Maps the registers. Returns NULL if they are not in memory or not decoded. */
 static const volatile uint32_t *map_registers(uint32_t function)
 {
 	const uint32_t bar = pci_read(function, PCI_BAR0);
@@ -49,7 +49,7 @@ static uint32_t reg_read(const volatile uint32_t *registers, uint32_t offset)
 	return registers[offset / sizeof(*registers)];
 }
 
-/* EHCI, "EHCI Extended Capability": a list in configuration space. */
+/* EHCI, "EHCI Extended Capability": the list is in configuration space. */
 static bool ehci_is_firmwares(uint32_t function, const volatile uint32_t *registers)
 {
 	uint32_t at = reg_read(registers, EHCI_HCCPARAMS) >> 8 & 0xff;
@@ -65,7 +65,7 @@ static bool ehci_is_firmwares(uint32_t function, const volatile uint32_t *regist
 	return false;
 }
 
-/* xHCI, "xHCI Extended Capabilities": a list in memory; steps count dwords. */
+/* xHCI, "xHCI Extended Capabilities": the list is in memory; its steps count dwords. */
 static bool xhci_is_firmwares(const volatile uint32_t *registers)
 {
 	uint32_t step = reg_read(registers, XHCI_HCCPARAMS1) >> 16;

@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Who drives a USB host controller once boot services have ended: nobody, or firmware. */
+/* Finds out whether firmware still drives a USB host controller after the end of boot services. */
 #ifndef UMBRA_BOOT_USB_OWNER_H
 #define UMBRA_BOOT_USB_OWNER_H
 
 #include "vmm/base/types.h"
 
 /*
- * function: of class 0C03H, as in pci_config.h. True when firmware holds the controller's legacy
- * semaphore, or what older kinds have in its place: then it emulates a PS/2 keyboard by it. False
- * where that cannot be seen. Maps registers for good (host_map_io). Boot processor, on our page
- * tables.
+ * Returns whether firmware holds the controller's legacy semaphore, or its equivalent on older
+ * kinds: it then emulates a PS/2 keyboard. Returns false if that cannot be seen. function has class
+ * 0C03H; its form is that of pci_config.h. The mapping of the registers stays (host_map_io). Boot
+ * processor, on our page tables.
  */
 bool usb_is_firmwares(uint32_t function);
 

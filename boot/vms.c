@@ -24,14 +24,15 @@
 #include "vmm/vcpu.h"
 
 /*
- * A guest that ends sooner than this after its start, this often in a row, is not started again.
+ * A VM that ends sooner than EARLY_END_US after its start, EARLY_END_MAX times in a row, is not
+ * started again.
  */
 #define EARLY_END_US  5000000u
 #define EARLY_END_MAX 5u
 
-/* What takes long goes on for so long between two slices, and one step beyond it. */
+/* Long work runs for this long between two time slices; a step that has begun is finished. */
 #define WORK_TURN_US 1000u
-#define WORK_REST_US 4000u /* as vmm/sched.c's slice */
+#define WORK_REST_US 4000u /* the time slice of vmm/sched.c */
 
 static struct vms_entry slots[CONFIG_VM_MAX];
 static size_t slot_count;
@@ -55,13 +56,13 @@ static int start(struct vms_entry *slot)
 	slot->waits = err == ERR_AGAIN;
 	slot->loads = err == 0;
 	if (err != 0) {
-		slot->vm = NULL; /* it has logged why, or waits */
+		slot->vm = NULL; /* platform_start_vm has logged why, or the VM waits */
 		if (!slot->waits) {
 			disk_forget(slot->config);
 		}
 	} else if (slot->config->rekey_after_s != 0 &&
 		   platform_memory(slot->vm) != PLATFORM_MEMORY_KEYED) {
-		log_warn("vm %s: rekey-after is not used, for its memory has no KeyID with a key "
+		log_warn("vm %s: rekey-after is not used: its memory has no KeyID with a key "
 			 "of its own",
 			 slot->config->name);
 	}
@@ -69,8 +70,8 @@ static int start(struct vms_entry *slot)
 }
 
 /*
- * What other VMs left is wiped first: then there is most to choose from, and the log says what is
- * free. vms_reap starts it.
+ * Starts a VM, but first lets the memory of VMs that ended be wiped: then the most memory is free,
+ * and the log's figures are right. vms_reap then starts it.
  */
 static int start_when_wiped(struct vms_entry *slot)
 {
@@ -98,7 +99,7 @@ int vms_power_on(const struct vms_entry *entry)
 	return start_when_wiped(slot);
 }
 
-/* Equal before a VM's start and after its end, or something was left behind. */
+/* Logs what is free. After a VM's end the figures must be those from before its start. */
 static void log_free(void)
 {
 	const uint32_t count = keyslot_count();
@@ -169,7 +170,10 @@ static void tell_end(struct vms_entry *slot)
 	platform_log_memory(vm);
 }
 
-/* Its pages go back, its keys are wiped. What it has written to disks stays when it comes again. */
+/*
+ * Frees the VM's pages and wipes its keys. comes_again: it starts again, so what it wrote to its
+ * disks is kept.
+ */
 static void bury(struct vms_entry *slot, bool comes_again)
 {
 	platform_destroy_vm(slot->vm);
@@ -179,7 +183,7 @@ static void bury(struct vms_entry *slot, bool comes_again)
 	slot->move = VMS_NO_MOVE;
 	slot->loads = false;
 	if (!retire_buries()) {
-		log_free(); /* else when it is wiped */
+		log_free(); /* otherwise logged when its memory is wiped */
 	}
 	slot->vm = NULL;
 	slot->kept = false;
@@ -224,7 +228,7 @@ void vms_reset(const struct vms_entry *entry)
 	struct vms_entry *slot = &slots[entry - slots];
 
 	CHECK(slot->vm != NULL);
-	slot->early_ends = 0; /* a person who asks five times gets it five times */
+	slot->early_ends = 0; /* a person may reset a VM as often as they like */
 	if (slot->kept) {
 		bury(slot, true);
 		(void)start_when_wiped(slot);
@@ -248,7 +252,8 @@ void vms_destroy(const struct vms_entry *entry)
 		bury(slot, false);
 		return;
 	}
-	slot->wish = VMS_DESTROY; /* also when it ends by itself just now, or was to be reset */
+	/* also if the VM ends by itself meanwhile, or a reset was asked for before */
+	slot->wish = VMS_DESTROY;
 	vm_end(slot->vm, VM_END_DESTROYED, NULL);
 }
 
@@ -316,7 +321,10 @@ static int try_to_begin(const struct vms_entry *slot)
 
 static const char *const move_words[] = { "", "rekey", "park", "resume" };
 
-/* A VM that is parked stays so; one that was to get a fresh key goes on with the old one. */
+/*
+ * A parked VM that cannot resume stays parked. A VM that cannot get a fresh key runs on with its
+ * old one.
+ */
 static void refuse_move(struct vms_entry *slot, int err)
 {
 	log_error("vm %s: %s: %s", slot->config->name, move_words[slot->move],
@@ -327,7 +335,10 @@ static void refuse_move(struct vms_entry *slot, int err)
 	end_move(slot);
 }
 
-/* A VM that runs does so until it has its KeyID, however long that takes. */
+/*
+ * Begins a move. While no KeyID is free but one is retiring, the VM keeps its state and this is
+ * tried again.
+ */
 static void begin_when_possible(struct vms_entry *slot)
 {
 	const int err = try_to_begin(slot);
@@ -347,7 +358,10 @@ static void begin_when_possible(struct vms_entry *slot)
 	}
 }
 
-/* Not for long: other VMs wait for this CPU. A step at least, and no other after the TSC. */
+/*
+ * Does at least one step of a move, and no further step after TSC `end`: other VMs wait for this
+ * CPU.
+ */
 static void go_on_moving(struct vms_entry *slot, uint64_t end)
 {
 	if (!slot->move_begun) {
@@ -369,7 +383,9 @@ static bool key_is_old(const struct vms_entry *slot)
 	       cpu_rdtsc() - slot->rekey_since > slot->config->rekey_after_s * tsc_hz();
 }
 
-/* The KeyID that is left is taken at once: a VM that starts may take it before the next turn. */
+/*
+ * Begins the move at once, because a VM that starts could take the free KeyID before the next turn.
+ */
 static void change_old_key(struct vms_entry *slot, uint64_t end)
 {
 	const bool left = engine_keyid_is_left();
@@ -406,8 +422,8 @@ bool vms_busy(void)
 }
 
 /*
- * Where a CPU idles the work is that one's. Slices may be short, so the next turn comes only when
- * the neighbours have had as much as a long one; who idles before that works all the same.
+ * Work is left to an idle CPU if there is one. Otherwise this CPU does a turn of it, but not before
+ * the VMs on it had the time of a long slice since the last turn, because slices may be short.
  */
 static void take_turn(uint64_t now)
 {
@@ -419,7 +435,10 @@ static void take_turn(uint64_t now)
 	turn_due = cpu_rdtsc() + tsc_from_us(WORK_REST_US);
 }
 
-/* One that a person ended meanwhile is reaped as others are. */
+/*
+ * Starts a VM when it is loaded. If a person ended it meanwhile, vms_reap handles it like any other
+ * VM that ended.
+ */
 static void start_loaded(struct vms_entry *slot)
 {
 	int err;
@@ -434,7 +453,7 @@ static void start_loaded(struct vms_entry *slot)
 	slot->loads = false;
 	slot->started = slot->rekey_since = cpu_rdtsc();
 	if (err != 0) {
-		slot->vm = NULL; /* it has logged why */
+		slot->vm = NULL; /* platform_start_loaded has logged why */
 	}
 }
 
@@ -452,13 +471,15 @@ size_t vms_reap(void)
 	for (size_t i = 0; i < CONFIG_VM_MAX; i++) {
 		struct vms_entry *slot = &slots[i];
 
-		/* At once when something became free, before others end and take their turn. */
+		/*
+		 * Tried at once after something became free, before other VMs end and start again.
+		 */
 		if (slot->waits && (freed || (!retire_pending() && cache_may_flush()))) {
 			(void)start(slot);
 		}
 		start_loaded(slot);
 
-		/* Its last words come first. */
+		/* Its last console output is shown first. */
 		if (vms_runs(slot) && vm_ended(slot->vm) && platform_finish_console(slot->vm)) {
 			reap(slot);
 		}
@@ -466,6 +487,6 @@ size_t vms_reap(void)
 		running += vms_runs(slot) || slot->waits ? 1 : 0;
 	}
 	sched_exempt(cpu_rdtsc() - begin);
-	/* The machine does not end before memory is wiped. */
+	/* The machine must not power off before all memory is wiped. */
 	return running + (retire_buries() ? 1 : 0);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Composes ACPI tables in a buffer, one behind the other, each aligned to TABLE_ALIGN. Structures
- * carry the specification's names; fields that are not named in an initialiser are zero.
+ * Composes ACPI tables in a buffer, one after the other, each aligned to TABLE_ALIGN. Structures
+ * and fields have the specification's names. Fields that an initialiser does not name are zero.
  */
 #include "guest/acpi_build.h"
 
@@ -12,7 +12,7 @@
 #include "vmm/base/page_alloc.h"
 #include "vmm/base/str.h"
 
-#define TABLE_ALIGN 64u /* the FACS needs it */
+#define TABLE_ALIGN 64u /* the alignment of the FACS */
 
 struct acpi_header {
 	char signature[4];
@@ -54,7 +54,7 @@ struct acpi_xsdt {
 	uint64_t entry[XSDT_ENTRY_COUNT];
 } __attribute__((packed));
 
-/* Generic Address Structure; all of ours are ports. */
+/* Generic Address Structure; all of ours are I/O ports. */
 struct acpi_gas {
 	uint8_t space;
 	uint8_t bit_width;
@@ -98,14 +98,14 @@ struct acpi_fadt {
 _Static_assert(sizeof(struct acpi_fadt) == 276, "ACPI 5.2.9");
 _Static_assert(offsetof(struct acpi_fadt, flags) == 112, "ACPI 5.2.9");
 
-/* FADT, iapc_boot_arch. Absent bits say: no 8042. */
+/* FADT, iapc_boot_arch. The clear bit 1 says that there is no 8042. */
 #define BOOT_ARCH_LEGACY_DEVICES BIT(0)
 #define BOOT_ARCH_NO_VGA	 BIT(2)
 #define BOOT_ARCH_NO_ASPM	 BIT(4)
 
 /*
- * FADT, flags. Clear bits say that the power button (bit 4) and the clock's alarm (bit 6) are fixed
- * hardware, with a status and an enable bit in PM1: guest/dev/vlegacy.c has both.
+ * FADT, flags. The power button (bit 4) and the clock's alarm (bit 6) are clear, so both are fixed
+ * hardware with a status and an enable bit in PM1. guest/dev/vlegacy.c implements both.
  */
 #define FADT_WBINVD	   BIT(0)
 #define FADT_PROC_C1	   BIT(2)
@@ -172,7 +172,7 @@ struct madt_x2apic_nmi {
 	uint8_t lint, reserved[3];
 } __attribute__((packed));
 
-/* PCI Firmware Specification 3.0, 4.1.2: where configuration space lies in memory. */
+/* PCI Firmware Specification 3.0, 4.1.2: the address of PCI configuration space in memory. */
 struct acpi_mcfg {
 	struct acpi_header header;
 	uint8_t reserved[8];
@@ -185,13 +185,13 @@ _Static_assert(sizeof(struct acpi_mcfg) == 60, "PCI Firmware Specification 3.0, 
 
 #define MADT_ENABLED	 1u
 #define MADT_HIGH_LEVEL	 0x000du /* MPS INTI flags: active high, level-triggered */
-#define MADT_LAPIC_MAX	 254u	 /* APIC ID 255 and beyond need the x2APIC form */
+#define MADT_LAPIC_MAX	 254u	 /* APIC ID 255 and above need the x2APIC form */
 #define MADT_ALL_UIDS	 0xffu
 #define MADT_ALL_X2_UIDS 0xffffffffu
 
 extern const uint8_t dsdt_aml[], dsdt_aml_end[];
 
-/* Where the next table goes. Once something did not fit, full stays set and nothing is written. */
+/* Where the next table goes. After an overflow bytes.full stays set and nothing more is written. */
 struct composer {
 	struct aml bytes;
 	uint32_t base;
@@ -202,7 +202,10 @@ static void append(struct composer *to, const void *bytes, size_t count)
 	aml_append(&to->bytes, bytes, count);
 }
 
-/* Where a table will start; its guest address is this plus base. */
+/*
+ * Aligns and returns the offset at which a table starts. Its guest address is this offset plus
+ * base.
+ */
 static size_t begin_table(struct composer *to)
 {
 	static const uint8_t zeros[TABLE_ALIGN];
@@ -348,8 +351,8 @@ static uint32_t add_mcfg(struct composer *to)
 }
 
 /*
- * The root bridge. Linux uses configuration space in memory when a device of the board has reserved
- * it as well (PCI Firmware Specification 3.0, 4.1.2).
+ * Describes the root bridge. Linux uses configuration space in memory only if a motherboard
+ * resource also reserves it (PCI Firmware Specification 3.0, 4.1.2), hence the device ECAM.
  */
 static void add_aml_pci(struct aml *aml, const struct acpi_machine *machine)
 {

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A VM's ACPI tables (ACPI Specification 6.4): RSDP, XSDT, FADT, FACS, MADT, DSDT, and an SSDT
- * with its processors. Fixed hardware, not the hardware-reduced kind: every kernel knows how to
- * power that off and reset it. What the tables promise, guest/dev/ does at guest/memmap.h's
- * addresses.
+ * A VM's ACPI tables (ACPI Specification 6.4): RSDP, XSDT, FADT, FACS, MADT, MCFG, DSDT, and an
+ * SSDT with its processors and PCI. They describe fixed hardware and not hardware-reduced ACPI,
+ * because every kernel can power off and reset fixed hardware. guest/dev/ implements the hardware
+ * that the tables describe, at the addresses of guest/memmap.h.
  */
 #ifndef UMBRA_GUEST_ACPI_BUILD_H
 #define UMBRA_GUEST_ACPI_BUILD_H
@@ -11,7 +11,7 @@
 #include "ept/gmem.h"
 #include "vmm/base/types.h"
 
-/* What the tables say of a VM beside what is the same for all. */
+/* What differs between the tables of VMs. */
 struct acpi_machine {
 	uint32_t vcpu_count; /* APIC IDs 0, 1, ... */
 	/* Where PCI functions may have prefetchable memory; 0 bytes: nowhere. */
@@ -19,13 +19,16 @@ struct acpi_machine {
 };
 
 /*
- * Puts the tables into area as they shall lie at guest address base, the RSDP first. Returns their
- * size, or 0 when they do not fit.
+ * Composes the tables in area. The RSDP comes first; the tables will lie at guest address base.
+ * Returns their size in bytes, or 0 if they do not fit.
  */
 size_t acpi_compose(uint8_t *area, size_t area_bytes, uint32_t base,
 		    const struct acpi_machine *machine);
 
-/* The same at MEMMAP_ACPI in guest memory. ERR_NOMEM, ERR_RANGE, or gmem_write's errors. */
+/*
+ * Composes the tables and writes them to MEMMAP_ACPI in guest memory. Returns ERR_NOMEM if the
+ * buffer cannot be allocated, ERR_RANGE if the tables do not fit, or an error of gmem_write.
+ */
 int acpi_build(struct gmem *gmem, const struct acpi_machine *machine);
 
 #endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Encodes AML. Every length (PkgLength) takes three bytes, whatever it is, so that it can be filled
- * in at the end of its object.
+ * Encodes AML. Every PkgLength takes three bytes, whatever its value, so that it can be filled in
+ * at the end of its object.
  */
 #include "guest/aml.h"
 
@@ -24,7 +24,7 @@
 #define DEVICE_OP     0x82 /* after EXT_PREFIX */
 
 #define PKG_LENGTH_BYTES 3
-#define PKG_LENGTH_LEAD	 0x80 /* two bytes follow the first, which has the low four bits */
+#define PKG_LENGTH_LEAD	 0x80 /* two more bytes follow; this byte has the low four bits */
 
 #define NAME_CHARS 4
 
@@ -39,7 +39,7 @@
 #define WORD_TAG	    0x88
 
 /* "Address Space Descriptors": general flags. */
-#define WINDOW_FIXED 0x0c /* _MIF and _MAF; it produces, and decodes positively */
+#define WINDOW_FIXED 0x0c /* _MIF and _MAF; resource producer, positive decoding */
 
 static void append_le(struct aml *aml, uint64_t value, size_t bytes)
 {
@@ -68,7 +68,7 @@ static void begin(struct aml *aml)
 	append_le(aml, 0, PKG_LENGTH_BYTES);
 }
 
-/* A length counts itself. */
+/* The length includes its own bytes. */
 void aml_end(struct aml *aml)
 {
 	const size_t at = aml->begins[--aml->depth];
@@ -156,7 +156,7 @@ void aml_name_eisa_id(struct aml *aml, const char *name, const char *id)
 	append_le(aml, __builtin_bswap32(value), 4);
 }
 
-/* A buffer's length stands before its bytes, as a word here: it is filled in at the end. */
+/* A buffer's length stands before its bytes. It is encoded as a word and filled in at the end. */
 void aml_begin_resources(struct aml *aml)
 {
 	append_name(aml, "_CRS");
@@ -171,7 +171,7 @@ void aml_end_resources(struct aml *aml)
 	const size_t at = aml->begins[aml->depth - 1] + PKG_LENGTH_BYTES + 1;
 	size_t bytes;
 
-	append_le(aml, END_TAG, 2); /* a checksum of 0 counts as right */
+	append_le(aml, END_TAG, 2); /* a checksum of 0 is accepted */
 	if (!aml->full) {
 		bytes = aml->used - at - 2;
 		aml->area[at] = (uint8_t)bytes;
@@ -198,12 +198,12 @@ void aml_memory32_fixed(struct aml *aml, uint32_t base, uint32_t bytes)
 	append_le(aml, bytes, 4);
 }
 
-/* By enum aml_window: the resource type, and its flags. */
+/* By enum aml_window: the resource type and its flags. */
 static const struct {
 	uint8_t type, flags;
 } windows[] = {
 	[AML_WINDOW_MEMORY] = { 0, 1 }, /* read-write */
-	[AML_WINDOW_IO] = { 1, 3 },	/* ISA and other ports: the entire range */
+	[AML_WINDOW_IO] = { 1, 3 },	/* the entire range: ISA and other ports */
 	[AML_WINDOW_BUS_NUMBERS] = { 2, 0 },
 	[AML_WINDOW_PREFETCHABLE] = { 0, 7 }, /* read-write, prefetchable */
 };
@@ -238,7 +238,7 @@ void aml_begin_prt(struct aml *aml, uint8_t count)
 	begin_package(aml, count);
 }
 
-/* The address is that of all functions of the device; no source: the number is a GSI. */
+/* The address covers all functions of the device. The source is zero: the number is a GSI. */
 void aml_prt_entry(struct aml *aml, uint32_t device, uint8_t pin, uint32_t gsi)
 {
 	begin_package(aml, 4);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Writes AML (ACPI 6.5, "ACPI Machine Language (AML) Specification") into a buffer: scopes,
- * devices, names, resource templates and interrupt routing, as far as a PC's tables vary from VM to
- * VM. Each function appends; once something did not fit, full stays set and nothing is written.
+ * devices, names, resource templates and interrupt routing, as far as a VM's tables need them. Each
+ * function appends. After an overflow full stays set and nothing more is written.
  */
 #ifndef UMBRA_GUEST_AML_H
 #define UMBRA_GUEST_AML_H
@@ -11,33 +11,35 @@
 
 #define AML_DEPTH_MAX 8
 
-/* area, size and used are the caller's to set and read; the rest starts as zero. */
+/* The caller sets area and size and may read used and full. All other fields start as zero. */
 struct aml {
 	uint8_t *area;
 	size_t size;
 	size_t used;
 	bool full;
 	uint32_t depth;
-	size_t begins[AML_DEPTH_MAX]; /* where the lengths of the objects that are open lie */
+	size_t begins[AML_DEPTH_MAX]; /* offsets of the lengths of open objects */
 };
 
-/* Any bytes. */
+/* Appends any bytes. */
 void aml_append(struct aml *aml, const void *bytes, size_t count);
 
 /*
- * Scope (path) and Device (name), until the aml_end that belongs to them. A name has four
+ * Begin a Scope (path) or a Device (name), which ends at the matching aml_end. A name has four
  * characters; the path is one name, with or without a backslash before it.
  */
 void aml_begin_scope(struct aml *aml, const char *path);
 void aml_begin_device(struct aml *aml, const char *name);
 void aml_end(struct aml *aml);
 
-/* Name (name, ...) of an integer, in as few bytes as it takes; a string; EisaId ("PNP0A08"). */
+/* Name (name, ...) with an integer in its shortest form, a string, or EisaId ("PNP0A08"). */
 void aml_name_integer(struct aml *aml, const char *name, uint64_t value);
 void aml_name_string(struct aml *aml, const char *name, const char *text);
 void aml_name_eisa_id(struct aml *aml, const char *name, const char *id);
 
-/* Name (_CRS, ResourceTemplate () { ... }), with descriptors until aml_end_resources. */
+/*
+ * Begins Name (_CRS, ResourceTemplate () { ... }). Its descriptors follow until aml_end_resources.
+ */
 void aml_begin_resources(struct aml *aml);
 void aml_end_resources(struct aml *aml);
 
@@ -45,7 +47,7 @@ void aml_end_resources(struct aml *aml);
 void aml_io(struct aml *aml, uint16_t base, uint8_t bytes);
 void aml_memory32_fixed(struct aml *aml, uint32_t base, uint32_t bytes);
 
-/* The address spaces of a bridge. */
+/* The kinds of address ranges of a bridge. */
 enum aml_window {
 	AML_WINDOW_MEMORY,
 	AML_WINDOW_IO,
@@ -54,15 +56,18 @@ enum aml_window {
 };
 
 /*
- * "WORD/DWORD/QWORD Address Space Descriptor": what a bridge passes on, both ends included, in the
- * smallest descriptor that its space allows (memory: DWORD or QWORD; else WORD).
+ * "WORD/DWORD/QWORD Address Space Descriptor": a range that a bridge forwards, from first to last
+ * inclusive, in the smallest descriptor that is possible (memory: DWORD or QWORD; else WORD).
  */
 void aml_window(struct aml *aml, enum aml_window kind, uint64_t first, uint64_t last);
 
-/* Name (_PRT, Package (count) { ... }), with count entries until aml_end. count is at most 255. */
+/*
+ * Begins Name (_PRT, Package (count) { ... }). count entries follow until aml_end. count is at most
+ * 255.
+ */
 void aml_begin_prt(struct aml *aml, uint8_t count);
 
-/* "_PRT (PCI Routing Table)": pin 0 to 3 (INTA# to INTD#) of a device is this interrupt. */
+/* "_PRT (PCI Routing Table)": connects pin 0 to 3 (INTA# to INTD#) of a device to a GSI. */
 void aml_prt_entry(struct aml *aml, uint32_t device, uint8_t pin, uint32_t gsi);
 
 #endif

@@ -5,8 +5,9 @@
 #include "vmm/base/str.h"
 
 /*
- * With each of these the kernel takes its interrupts from the 8259, which here delivers none: it
- * boots, but drivers that wait for an interrupt wait for ever, the serial console's first of all.
+ * With each of these words the kernel takes its interrupts from the 8259, which delivers none in
+ * our VMs. The kernel boots, but drivers that need an interrupt wait for ever; the serial console
+ * is the first to notice.
  */
 static const char *const without_apic[] = {
 	"acpi=off", "acpi=noirq", "pci=noacpi", "noapic", "nolapic", "disableapic",

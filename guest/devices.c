@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The devices of a VM, and the loops over them. None of these loops is on the way of an exit: they
- * run at the end of a time slice, when the VM's clock (vm_set_clock) is due, and when a VM is
- * built, resumed or destroyed. So the price of their indirect calls does not matter.
+ * The devices of a VM, and the loops over them. No VM exit runs one of these loops: they run at the
+ * end of a time slice, when the VM's clock (vm_set_clock) is due, and when a VM is built, resumed
+ * or destroyed. So the cost of their indirect calls does not matter.
  */
 #include "guest/platform_state.h"
 #include "guest/dev/ivshmem.h"
 #include "guest/dev/vlapic.h"
 
 /*
- * The order of initialisation: a device comes after those that it uses. They are destroyed in the
- * reverse order.
+ * Devices are initialised in this order: each comes after the devices that it uses. They are
+ * destroyed in the reverse order.
  */
 static const struct vdev_ops *const devices[] = {
 	&vlapic_device,	    &vioapic_device,	    &vlegacy_device,
@@ -65,7 +65,7 @@ void devices_poll(struct vm *vm)
 	}
 }
 
-/* A device that changes its deadline behind vm_forget_clock sets the VM's clock by itself. */
+/* A device that changes its deadline after vm_forget_clock sets the VM's clock itself. */
 void devices_clock(struct vm *vm, uint64_t tsc)
 {
 	vm_forget_clock(vm);

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The overlay is a guest-physical address space of its own, which nobody runs: ept/ reserves its
- * frames, gives them out when they are touched and gets them back. In it lie, page-aligned:
+ * The overlay is a separate guest-physical address space that no vCPU uses. ept/ reserves its
+ * frames, allocates them at the first access and frees them. It holds, page-aligned:
  *
- *   map       a word for each block of the disk: the image's, zeros, or the slot that has it
- *   versions  eight bytes for each slot: under which version it was encrypted; the next free slot
- *             while it is free
- *   slots     blocks, as ciphertext
+ *  map       a word for each block of the disk: MAP_IMAGE, MAP_ZEROS, or its slot + MAP_SLOT
+ *  versions  eight bytes for each slot: the version under which it was encrypted; for a free
+ *            slot, the number of the next free slot
+ *  slots     blocks, as ciphertext
  */
 #include "guest/disk.h"
 
@@ -20,7 +20,7 @@
 #include "vmm/base/page_alloc.h"
 #include "vmm/base/str.h"
 
-/* Words of the map; a slot's number has this added. */
+/* Words of the map. A slot's number is stored with MAP_SLOT added. */
 #define MAP_IMAGE 0u
 #define MAP_ZEROS 1u
 #define MAP_SLOT  2u
@@ -31,13 +31,13 @@ struct disk_overlay {
 	const struct vm_disk *of;
 	struct gmem gmem;
 	struct page_key key; /* secret */
-	uint64_t version;    /* the last that was used */
+	uint64_t version;    /* the last version that was used */
 	uint64_t blocks;
-	uint64_t versions, slots; /* where they lie */
+	uint64_t versions, slots; /* the offsets of the areas */
 	uint32_t slot_count;
-	uint32_t used;	     /* slots; atomic for readers */
-	uint32_t fresh;	     /* slots from here on were never used */
-	uint32_t first_free; /* NO_SLOT: none */
+	uint32_t used;	     /* slots in use; atomic for readers */
+	uint32_t fresh;	     /* slots from this number on were never used */
+	uint32_t first_free; /* list of free slots; NO_SLOT: empty */
 };
 #define OVERLAY_PAGES (ALIGN_UP(sizeof(struct disk_overlay), PAGE_SIZE) / PAGE_SIZE)
 
@@ -179,7 +179,7 @@ static struct page_item item_of(void *page, uint64_t version)
 	return item;
 }
 
-/* The page's bytes behind the end of the image are not its own. */
+/* The file's last page may hold other bytes after the end of the image. These read as zeros. */
 static void read_image(const struct disk *disk, uint64_t block, void *page)
 {
 	const uint64_t left = disk->config->file.bytes - block * DISK_BLOCK;
@@ -278,7 +278,10 @@ static bool is_zeros(const void *page)
 	return any == 0;
 }
 
-/* Encrypted under a version that was never used, even where the block has a slot already. */
+/*
+ * Encrypts a block under a version that was never used before, also if the block has a slot
+ * already.
+ */
 static int write_slot(struct disk_overlay *overlay, uint32_t slot, void *page)
 {
 	const uint64_t version = ++overlay->version;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What every guest has, whatever its configuration; guest/memmap.h has the same numbers. The
-// processors differ from VM to VM: guest/acpi_build.c puts them into an SSDT.
+// The devices that every guest has; guest/memmap.h has the same addresses. The processors and PCI
+// differ between VMs: guest/acpi_build.c puts them into an SSDT.
 DefinitionBlock ("", "DSDT", 2, "UMBRA ", "UMBRADSD", 1)
 {
     // Soft off: the first value goes into PM1 control as SLP_TYP (PM1_SLP_TYP_S5).
@@ -31,7 +31,7 @@ DefinitionBlock ("", "DSDT", 2, "UMBRA ", "UMBRADSD", 1)
             })
         }
 
-        // Where a kernel that panics says so: pvpanic, as QEMU has it (docs/specs/pvpanic.rst).
+        // pvpanic, to which a kernel reports its panic (QEMU: docs/specs/pvpanic.rst).
         Device (PEVT)
         {
             Name (_HID, "QEMU0001")

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Which column of the policy's table this machine is in at the moment. */
+/* Finds the column of the policy's table that fits this machine at the moment. */
 #include "crypto/keyslot.h"
 #include "crypto/tme.h"
 #include "guest/engine_policy.h"

@@ -9,14 +9,14 @@ static const struct engine_policy keyed_vm = { ENGINE_RUNS_TME_MK, NULL };
 static const struct engine_policy platform = { ENGINE_RUNS_PLATFORM, NULL };
 static const struct engine_policy bypassed = { ENGINE_RUNS_NO_ENCRYPT, NULL };
 
-/* engine = none where KeyID 0 is encrypted, and no KeyID can bypass encryption. */
+/* engine = none on a machine where KeyID 0 is encrypted and no KeyID can be free of encryption. */
 static const struct engine_policy clear_under_tme = {
 	ENGINE_RUNS_PLATFORM,
 	"all memory here is under the machine's own TME key, and no KeyID can be "
 	"excepted: this VM's memory is under that key, too"
 };
 
-/* auto: never less than asked for, and never in silence. */
+/* auto: the VM's memory is always encrypted, and the choice is always logged. */
 static const struct engine_policy soft_no_tme = {
 	ENGINE_RUNS_SOFTWARE, "no TME-MK on this machine: the software engine encrypts"
 };
@@ -71,7 +71,8 @@ static const struct engine_policy useless_key = {
 		&p, &p, &p, &p, &p, &p \
 	}
 /*
- * No TME, TME with one key, KeyIDs, all of them in use; with bypass: KeyIDs, all of them in use.
+ * The columns: no TME; TME with one key; free KeyIDs; all KeyIDs in use; then with bypass: free
+ * KeyIDs; all KeyIDs in use.
  */
 #define OWN_KEY                                                                            \
 	{                                                                                  \

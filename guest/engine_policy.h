@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Which engine runs for what a section asks and what the machine has, or the sentence that refuses
- * it. Here and not in boot/, because the answer may change with each start: KeyIDs run out. Pure.
+ * Decides which engine runs, from what a VM's section asks for and what the machine has, or refuses
+ * with a reason. This is in guest/ and not in boot/, because the answer may change with each start:
+ * KeyIDs run out. Pure functions, except for those of engine_now.c.
  */
 #ifndef UMBRA_GUEST_ENGINE_POLICY_H
 #define UMBRA_GUEST_ENGINE_POLICY_H
@@ -13,7 +14,7 @@ enum engine_machine {
 	ENGINE_MACHINE_TME, /* one key for all memory */
 	ENGINE_MACHINE_TME_MK,
 	ENGINE_MACHINE_TME_MK_FULL, /* every KeyID is in use */
-	/* The same two, but memory under KeyID 0 is in clear (TME bypass). */
+	/* The same two with TME bypass: memory under KeyID 0 is in clear. */
 	ENGINE_MACHINE_BYPASS,
 	ENGINE_MACHINE_BYPASS_FULL,
 };
@@ -23,24 +24,27 @@ struct engine_policy {
 	enum {
 		ENGINE_REFUSED,
 		ENGINE_RUNS_SOFTWARE,
-		ENGINE_RUNS_NONE,	/* KeyID 0, where that is in clear */
-		ENGINE_RUNS_TME_MK,	/* a KeyID of its own, with the key that is asked for */
-		ENGINE_RUNS_NO_ENCRYPT, /* a KeyID of its own that is not encrypted */
+		ENGINE_RUNS_NONE,   /* KeyID 0, which is in clear */
+		ENGINE_RUNS_TME_MK, /* the VM's own KeyID, with the key that the section asks for */
+		ENGINE_RUNS_NO_ENCRYPT, /* the VM's own KeyID, without encryption */
 		ENGINE_RUNS_PLATFORM,	/* KeyID 0, under the machine's own key */
 	} verdict;
-	/* Why it is refused, or why auto fell back: to be logged on every console. Or NULL. */
+	/* Why it is refused, or why auto fell back; logged on every console. May be NULL. */
 	const char *words;
 };
 
-/* key is not VM_KEY_DEFAULT. */
+/* The policy for an engine, a key other than VM_KEY_DEFAULT, and a machine. */
 const struct engine_policy *engine_policy(enum vm_engine engine, enum vm_key key,
 					  enum engine_machine machine);
 
-/* The same for this machine at this moment: tme_state, and whether a KeyID is left. BSP. */
+/*
+ * The policy for this machine at this moment: depends on tme_state and on whether a KeyID is left.
+ * Boot processor.
+ */
 const struct engine_policy *engine_policy_now(enum vm_engine engine, enum vm_key key);
-/* The same, once no KeyID could be had. */
+/* The policy for this machine if no KeyID is left. Boot processor. */
 const struct engine_policy *engine_policy_without_keyid(enum vm_engine engine, enum vm_key key);
-/* Whether a KeyID can be taken. BSP. */
+/* Whether a KeyID can be taken. Boot processor. */
 bool engine_keyid_is_left(void);
 
 #endif

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The bzImage loader. The setup header is copied out of the file once, each field is checked
- * before its first use, and only then is guest memory written: kernel and initrd piece by piece,
- * then command line, boot_params, page tables, GDT. Field names and offsets are those of the boot
+ * The bzImage loader. It copies the setup header out of the file once and checks each field before
+ * its first use. Only then does it write guest memory: kernel and initrd piece by piece, then
+ * command line, boot_params, page tables and GDT. Fields have the names and offsets of the boot
  * protocol.
  */
 #include "guest/linux_load.h"
@@ -20,7 +20,7 @@
 #define SETUP_SECTS_DEFAULT 4u
 #define BOOT_FLAG	    0xaa55u
 #define HEADER_MAGIC	    0x53726448u /* "HdrS" */
-#define VERSION_MIN	    0x020cu	/* xloadflags came with 2.12 */
+#define VERSION_MIN	    0x020cu	/* 2.12 introduced xloadflags */
 #define LOADED_HIGH	    BIT(0)
 #define XLF_KERNEL_64	    BIT(0)
 #define ENTRY_64_OFFSET	    0x200u
@@ -31,13 +31,13 @@
 struct setup_header {
 	uint8_t setup_sects;
 	uint16_t root_flags;
-	uint32_t syssize; /* of what follows the setup, in 16 bytes, rounded up */
+	uint32_t syssize; /* size of the part after the setup, in 16 bytes, rounded up */
 	uint16_t ram_size;
 	uint16_t vid_mode;
 	uint16_t root_dev;
 	uint16_t boot_flag;
 	uint8_t jump_opcode;
-	uint8_t jump_distance; /* the header ends so far behind this byte */
+	uint8_t jump_distance; /* the header ends this many bytes after this field */
 	uint32_t header;
 	uint16_t version;
 	uint32_t realmode_swtch;
@@ -54,19 +54,19 @@ struct setup_header {
 	uint8_t ext_loader_ver;
 	uint8_t ext_loader_type;
 	uint32_t cmd_line_ptr;
-	uint32_t initrd_addr_max; /* the last byte that an initrd may have */
+	uint32_t initrd_addr_max; /* the highest address of an initrd's last byte */
 	uint32_t kernel_alignment;
 	uint8_t relocatable_kernel;
 	uint8_t min_alignment;
 	uint16_t xloadflags;
-	uint32_t cmdline_size; /* without the final zero */
+	uint32_t cmdline_size; /* its maximum, without the final zero */
 	uint32_t hardware_subarch;
 	uint64_t hardware_subarch_data;
 	uint32_t payload_offset;
 	uint32_t payload_length;
 	uint64_t setup_data;
 	uint64_t pref_address;
-	uint32_t init_size; /* memory that the kernel needs before it can look at the E820 map */
+	uint32_t init_size; /* memory that the kernel needs before it reads the E820 map */
 	uint8_t newer[SETUP_HEADER_END - 0x264];
 } __attribute__((packed));
 _Static_assert(sizeof(struct setup_header) == SETUP_HEADER_END - SETUP_HEADER_OFFSET, "boot.rst");
@@ -105,7 +105,7 @@ _Static_assert(sizeof(struct boot_params) == PAGE_SIZE, "zero-page.rst");
 _Static_assert(offsetof(struct boot_params, e820_entries) == 0x1e8, "zero-page.rst");
 _Static_assert(offsetof(struct boot_params, e820_table) == 0x2d0, "zero-page.rst");
 
-/* Linux: struct setup_data, with the type since 6.0; older kernels pass over it. */
+/* Linux: struct setup_data. Linux knows this type since 6.0; older kernels skip it. */
 struct setup_seed {
 	uint64_t next;
 	uint32_t type, bytes;
@@ -113,23 +113,23 @@ struct setup_seed {
 } __attribute__((packed));
 #define SETUP_RNG_SEED 9
 
-/* Where everything goes; all of it has been checked to lie in RAM below 4 GiB. */
+/* Where everything goes. All of it was checked to lie in RAM below 4 GiB. */
 struct layout {
 	uint64_t setup_bytes;
 	uint64_t payload_bytes;
 	uint64_t kernel;
-	uint64_t kernel_end; /* with what it needs at run time */
+	uint64_t kernel_end; /* with the memory that it needs at run time */
 	uint64_t initrd;
 };
 
-/* One host page. No byte of a file is in here but the header. */
+/* Takes one page of the host. Of the files it contains only the setup header. */
 struct linux_load {
 	struct gmem *gmem;
 	struct linux_source source;
-	struct linux_refusal *refusal; /* while it begins */
+	struct linux_refusal *refusal; /* only valid during linux_load_begin */
 	struct setup_header hdr;       /* our copy */
 	struct layout at;
-	uint64_t done, all; /* bytes of kernel and initrd; done: atomic */
+	uint64_t done, all; /* bytes of kernel and initrd; done is atomic */
 };
 _Static_assert(sizeof(struct linux_load) <= PAGE_SIZE, "one page");
 
@@ -149,7 +149,7 @@ static uint64_t to_mib(uint64_t bytes)
 	return (bytes + (1u << 20) - 1) >> 20;
 }
 
-/* What else the file may be, for the two mistakes that people make. */
+/* Recognises two common mistakes about the kernel file. */
 static const char *other_kind(const struct vm_file *file)
 {
 	uint8_t magic[4];
@@ -164,7 +164,7 @@ static const char *other_kind(const struct vm_file *file)
 	return "";
 }
 
-/* Copies the header and checks that the file is a kernel with the 64-bit entry. */
+/* Copies the header and checks that the file is a kernel with the 64-bit entry point. */
 static int read_header(struct linux_load *load)
 {
 	const struct vm_file *file = load->source.kernel;
@@ -184,7 +184,10 @@ static int read_header(struct linux_load *load)
 		return refuse(load, ERR_FORMAT, "boot protocol %u.%02u is older than 2.12",
 			      hdr->version >> 8, hdr->version & 0xffu);
 	}
-	/* Behind the header's own end lies code of the kernel's setup: not ours to hand on. */
+	/*
+	 * After the header's end there is code of the kernel's setup, which must not be passed to
+	 * the kernel.
+	 */
 	end = 0x202u + hdr->jump_distance;
 	if (end < 0x264u) {
 		return refuse(load, ERR_FORMAT,
@@ -203,8 +206,8 @@ static int read_header(struct linux_load *load)
 }
 
 /*
- * Does the file hold what its header says? That counts units of 16 bytes, so that up to 15 of the
- * last one may be missing: builds of Linux fill them, memtest86+ does not.
+ * Checks that the file is as long as its header says. The header counts units of 16 bytes, so up to
+ * 15 bytes of the last unit may be missing: Linux builds fill it up, memtest86+ does not.
  */
 static int check_sizes(struct linux_load *load)
 {
@@ -239,7 +242,8 @@ static int place_kernel(struct linux_load *load)
 				      "no bzImage: its alignment %#lx is nonsense", align);
 		}
 		start = MAX(start, MEMMAP_KERNEL_MIN);
-		if (start < MEMMAP_HIGH_RAM) { /* else refused below, and no overflow here */
+		/* a larger address is refused below; the test avoids an overflow */
+		if (start < MEMMAP_HIGH_RAM) {
 			start = ALIGN_UP(start, align);
 		}
 	}
@@ -257,7 +261,7 @@ static int place_kernel(struct linux_load *load)
 	return 0;
 }
 
-/* The initrd goes as high as the kernel allows, so that it is not in the way of anything. */
+/* The initrd goes as high as the kernel allows, where it does not collide with other data. */
 static int place_initrd(struct linux_load *load)
 {
 	uint64_t top = memmap_low_bytes(load->source.memory_bytes);
@@ -330,7 +334,10 @@ static void fill_boot_params(const struct linux_load *load, bool seeded, struct 
 	}
 }
 
-/* Four tables of 2 MiB pages, one of four entries, one of one: the first 4 GiB one to one. */
+/*
+ * Four page directories with 2 MiB pages, a page-directory-pointer table with four entries, and a
+ * PML4 with one: they map the first 4 GiB one to one.
+ */
 static int write_page_tables(struct gmem *gmem)
 {
 	const uint64_t flags = PTE_PRESENT | PTE_WRITE;
@@ -368,7 +375,7 @@ static const uint64_t gdt[] = {
 	0x00cf93000000ffff,	  /* data */
 };
 
-/* The kernel zeroes it once it has taken it; ours goes here. */
+/* The kernel zeroes the seed after use. Our copies are wiped here. */
 static int write_seed(struct linux_load *load, const uint8_t *seed)
 {
 	struct setup_seed data = { .type = SETUP_RNG_SEED, .bytes = LINUX_SEED_BYTES };
@@ -407,7 +414,7 @@ static int write_loader_area(struct linux_load *load, const char *cmdline, const
 	return err;
 }
 
-/* Order: what the later ones use, the earlier ones have checked. */
+/* In this order, because later checks use what earlier ones have checked. */
 static int (*const checks[])(struct linux_load *load) = {
 	read_header, check_sizes, place_kernel, place_initrd, check_cmdline,
 };

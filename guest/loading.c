@@ -18,7 +18,7 @@ static struct loading *loading_of(const struct vm *vm)
 	return &platform_of(vm)->loading;
 }
 
-/* Any CPU. */
+/* One step of the work. Any CPU. */
 static bool load_some(void *context)
 {
 	struct loading *loading = context;
@@ -29,7 +29,7 @@ static bool load_some(void *context)
 	if (err == ERR_AGAIN) {
 		return true;
 	}
-	/* From here on it is the boot processor's again, which may free it. */
+	/* From here on the boot processor may free the load. */
 	__atomic_store_n(&loading->result, err, __ATOMIC_RELEASE);
 	return false;
 }
@@ -47,7 +47,10 @@ static int refuse(const struct vm_config *config, int err, bool initrd, const ch
 	return err;
 }
 
-/* Read once to be looked at, and again to be written: it lies in clear for no longer than that. */
+/*
+ * Checks the command line and returns its length. The command line is decrypted here and again when
+ * it is written to the guest, so that it is in clear only for these moments.
+ */
 static size_t look_at_cmdline(const struct vm_config *config)
 {
 	char cmdline[VM_CMDLINE_MAX];
@@ -95,7 +98,7 @@ static int finish(struct vm *vm)
 	uint8_t seed[LINUX_SEED_BYTES];
 	char cmdline[VM_CMDLINE_MAX];
 	struct vcpu_long_mode entry;
-	/* Without random numbers the guest finds its own, and that was logged. */
+	/* Without random numbers, which was logged, the guest must find its own. */
 	const bool seeded = rng_bytes(seed, sizeof(seed)) == 0;
 	int err;
 
@@ -136,7 +139,7 @@ void loading_hold(struct vm *vm)
 		return;
 	}
 	while (result_of(loading) == ERR_AGAIN && !work_take_back(&loading->work)) {
-		cpu_pause(); /* for the length of a step */
+		cpu_pause(); /* until another CPU has finished a step */
 	}
 	loading->held = true;
 }

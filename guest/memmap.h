@@ -71,13 +71,14 @@
 #define PORT_PCI_BARS	      0x1000 /* ... and here they lie at first */
 
 /*
- * What the guest writes: PM1 control with this SLP_TYP and SLP_EN for S5, this byte for a reset.
+ * Values that the guest writes: SLP_TYP in PM1 control for S5, together with SLP_EN, and the byte
+ * for a reset.
  */
 #define PM1_SLP_TYP_S5 5
 #define RESET_VALUE    0x06
 
 /*
- * Interrupt lines. ISA line n is I/O APIC pin n, the PIT's line 0 too; the one override in the
+ * Interrupt lines. ISA line n is I/O APIC pin n, also for the PIT's line 0. The one override in the
  * MADT says that the SCI is level-triggered.
  */
 #define IRQ_PIT	      0
@@ -88,7 +89,7 @@
 #define GSI_PCI_COUNT 8
 #define GSI_COUNT     24
 
-/* How memory_bytes of a VM are spread. */
+/* How the memory of a VM is divided: the part below the PCI hole, and the part above 4 GiB. */
 static inline uint64_t memmap_low_bytes(uint64_t memory_bytes)
 {
 	return MIN(memory_bytes, MEMMAP_HOLE);

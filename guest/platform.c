@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * From a section of the configuration to a running VM, and back. Boot processor only; what runs on
- * other CPUs at the same time are the hooks.
+ * Builds a VM from a section of the configuration, and destroys it. Boot processor only, except for
+ * the hooks.
  */
 #include "guest/platform.h"
 
@@ -28,7 +28,7 @@
 
 #define PLATFORM_PAGES (ALIGN_UP(sizeof(struct platform), PAGE_SIZE) / PAGE_SIZE)
 
-/* --- Hooks: on the CPU that runs the vCPU --- */
+/* --- Hooks: run on the vCPU's CPU --- */
 
 static void platform_cpuid(struct vcpu *vcpu, uint32_t leaf, uint32_t subleaf, uint32_t regs[4])
 {
@@ -57,7 +57,7 @@ static const struct vm_hooks platform_hooks = {
 
 /* --- Building --- */
 
-/* What the steps work on. */
+/* The data that the steps share. */
 struct build {
 	const struct vm_config *config;
 	struct platform *platform;
@@ -94,7 +94,7 @@ static int check_file(struct build *build, const char *what, const struct vm_fil
 
 static const char *const engine_words[VM_ENGINES] = { "auto", "tme-mk", "software", "none" };
 
-/* Applies the policy for a machine with KeyIDs left, or without, and says what it says. */
+/* Applies the policy for a machine with or without a free KeyID, and logs its words. */
 static int apply_policy(struct build *build, bool keyid_left)
 {
 	const struct vm_config *config = build->config;
@@ -113,7 +113,7 @@ static int apply_policy(struct build *build, bool keyid_left)
 	return 0;
 }
 
-/* For the VM itself, or for a share that may come to life with it. */
+/* Whether the VM takes a KeyID, for itself or for a share that is created when it starts. */
 static bool takes_keyid(const struct build *build)
 {
 	return build->policy->verdict == ENGINE_RUNS_TME_MK ||
@@ -125,20 +125,26 @@ static int choose_engine(struct build *build)
 {
 	int err;
 
-	/* A KeyID that retires will be free soon: nobody is refused, or falls back, for that. */
+	/*
+	 * A retiring KeyID will be free soon, so the VM waits for it instead of being refused or
+	 * falling back.
+	 */
 	if (tme_state()->kind == TME_MK && !engine_keyid_is_left() && retire_pending()) {
 		return ERR_AGAIN;
 	}
 	err = apply_policy(build, engine_keyid_is_left());
 	/*
-	 * Asked before anything is taken. A KeyID that was taken and given up again has used up a
-	 * key, on every package, and what was built has to be freed: that it is free again would
-	 * be a reason to try again at once.
+	 * Checked before anything is allocated. If this failed later, a KeyID would be taken and
+	 * given up again, which uses up a key on every package, and everything that was built would
+	 * have to be freed. Such frees would also look like a reason to try again at once.
 	 */
 	return err == 0 && takes_keyid(build) && extents_wait() ? ERR_AGAIN : err;
 }
 
-/* Nobody runs elsewhere than was asked for. Some that are there will do. */
+/*
+ * A VM with an affinity runs only on the CPUs that it names. It is enough if the machine has one of
+ * them.
+ */
 static int check_affinity(struct build *build)
 {
 	const uint64_t *affinity = build->config->affinity;
@@ -154,12 +160,12 @@ static int check_affinity(struct build *build)
 		named |= bit;
 	}
 	return named ? refuse(build, ERR_RANGE,
-			      "affinity: none of these CPUs is there; the machine has 0 to %u",
+			      "affinity: the machine has none of these CPUs; it has 0 to %u",
 			      count - 1)
 		     : 0;
 }
 
-/* Every range lies in one piece of the VM's RAM. */
+/* Checks that every range lies in one piece of the VM's RAM. */
 static int check_clear(struct build *build)
 {
 	const uint64_t low = memmap_low_bytes(build->config->memory_bytes);
@@ -226,7 +232,7 @@ static int create_vm(struct build *build)
 	return 0;
 }
 
-/* A KeyID with the key that the policy says. */
+/* Takes a KeyID with the kind of key that the policy says. */
 static int claim_keyid(struct build *build)
 {
 	const struct vm_config *config = build->config;
@@ -242,8 +248,9 @@ static int claim_keyid(struct build *build)
 }
 
 /*
- * The policy again, without KeyIDs, where none can be had: engine = auto falls back to the
- * software engine, and the others are refused or run under KeyID 0, as the table says.
+ * If no KeyID can be taken, applies the policy again, as for a machine without free KeyIDs: engine
+ * = auto falls back to the software engine; other engines are refused or run under KeyID 0, as the
+ * table says.
  */
 static int claim_keyid_or_fall_back(struct build *build)
 {
@@ -260,7 +267,7 @@ static int claim_keyid_or_fall_back(struct build *build)
 	return apply_policy(build, false);
 }
 
-/* The software engine's share of the window, and a key. */
+/* Reserves the VM's share of the software engine's window and makes its key. */
 static int claim_window(struct build *build)
 {
 	const struct vm_config *config = build->config;
@@ -273,7 +280,7 @@ static int claim_window(struct build *build)
 		return refuse(build, err, "it gets no share of the window, for the reason above");
 	case ERR_NOMEM: return refuse(build, err, "the hypervisor's own memory is used up");
 	default:
-		/* A key file needs them as well, for the salt. */
+		/* A key file needs random numbers as well, for the salt. */
 		return refuse(build, err,
 			      "key = %s: this machine has no source of random numbers that passes "
 			      "its tests; look for RDSEED or RDRAND in firmware's set-up",
@@ -291,7 +298,7 @@ static int add_region(struct build *build, uint64_t base, uint64_t bytes)
 	return gmem_add_ram_plain(gmem, gpa(base), bytes, build->config->max_leaf);
 }
 
-/* What becomes of memory in a range that is to be in clear. */
+/* Logs how the memory of a `clear` range is stored. */
 static void log_clear(const char *name, const struct vm_clear_range *range)
 {
 	const struct tme_state *tme = tme_state();
@@ -304,10 +311,7 @@ static void log_clear(const char *name, const struct vm_clear_range *range)
 		 what);
 }
 
-/*
- * RAM of [base, end): the ranges that are to be in clear under KeyID 0, the rest as the engine has
- * it.
- */
+/* Adds the RAM of [base, end): `clear` ranges under KeyID 0, the rest as the engine stores it. */
 static int add_ram(struct build *build, uint64_t base, uint64_t end)
 {
 	const struct vm_clear_range *range = build->config->clear;
@@ -330,7 +334,7 @@ static int add_ram(struct build *build, uint64_t base, uint64_t end)
 	return err == 0 && base < end ? add_region(build, base, end - base) : err;
 }
 
-/* Who encrypts, and what that needs. */
+/* Takes what the engine needs to encrypt the VM's memory. */
 static int claim_engine(struct build *build)
 {
 	int err = 0;
@@ -452,7 +456,7 @@ static int announce(struct build *build)
 	return 0;
 }
 
-/* Each step logs why it failed; platform_destroy_vm undoes any prefix of the list. */
+/* Each step logs why it failed. platform_destroy_vm undoes the steps that were done. */
 static int (*const build_steps[])(struct build *build) = {
 	check_config, choose_engine, create_vm,	      add_memory, add_shares,
 	add_devices,  add_vcpus,     add_acpi_tables, load_files, announce,
@@ -521,7 +525,7 @@ void platform_print_devices(const struct vm *vm, void (*print)(const char *fmt, 
 void platform_keep_vm(struct vm *vm)
 {
 	vconsole_end(&platform_of(vm)->console);
-	(void)platform_seal_vm(vm); /* there is no other way to keep memory in clear */
+	(void)platform_seal_vm(vm); /* a VM without an engine cannot be sealed and stays in clear */
 }
 
 bool platform_press_power_button(struct vm *vm)
@@ -542,6 +546,6 @@ void platform_destroy_vm(struct vm *vm)
 	devices_destroy(platform);
 	vm_destroy(vm);
 	shares_detach(vm);
-	pager_vm_destroy(platform->pager); /* it outlives the memory that it sealed */
+	pager_vm_destroy(platform->pager); /* after the memory that it sealed */
 	page_free(platform, PLATFORM_PAGES);
 }

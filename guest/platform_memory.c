@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* How a VM's memory lies in DRAM: in a word, in a clause for people, in figures. */
+/* Describes how a VM's memory is stored in DRAM: in a word, in a clause for people, in numbers. */
 #include "crypto/page_cipher.h"
 #include "crypto/tme.h"
 #include "ept/move.h"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What a VM's platform is made of; vm->platform points to it. For guest/ alone. */
+/* The state of a VM's platform, to which vm->platform points. Only for guest/. */
 #ifndef UMBRA_GUEST_PLATFORM_PRIV_H
 #define UMBRA_GUEST_PLATFORM_PRIV_H
 
@@ -20,18 +20,18 @@
 #include "guest/vm_config.h"
 #include "vmm/vm.h"
 
-#define CONFIG_FILE "umbra.conf" /* for messages that name a line of it */
+#define CONFIG_FILE "umbra.conf" /* for messages that name one of its lines */
 
 struct platform {
 	struct vm *vm;
 	const struct vm_config *config;
 	enum platform_memory memory;
-	struct pager_vm *pager; /* of PLATFORM_MEMORY_SEALED alone */
-	keyid_t keyid;		/* under which the memory lies */
+	struct pager_vm *pager; /* only with PLATFORM_MEMORY_SEALED */
+	keyid_t keyid;		/* the KeyID of the VM's memory */
 	enum vm_signature signature;
 	enum vm_key key;
-	char engine[100];      /* who encrypts the memory, by what, under which key: for people */
-	char memory_name[12];  /* the same in a word */
+	char engine[100];      /* the clause of platform_engine_words */
+	char memory_name[12];  /* the word of platform_memory_name */
 	uint32_t device_count; /* rows of guest/devices.c that were initialised */
 	struct vioapic ioapic;
 	struct vlegacy legacy;
@@ -41,7 +41,7 @@ struct platform {
 	uint32_t virtio_count;
 	struct virtio_work virtio_work[VM_VCPU_MAX];
 	struct virtio_rng rng;
-	struct virtio_console hvc;		/* not always used */
+	struct virtio_console hvc;		/* only used with console = virtio */
 	struct virtio_blk *disks[VM_DISKS_MAX]; /* NULL: not configured */
 	struct ivshmem *ivshmem[SHARE_MAX];	/* constant once the VM runs */
 	uint32_t ivshmem_count;
@@ -49,7 +49,10 @@ struct platform {
 	struct loading loading;
 };
 
-/* Words and state of a VM's memory: as the policy has it; under a KeyID of its own, or parked. */
+/*
+ * Set the words and state of a VM's memory: platform_describe_engine as the policy decided,
+ * platform_describe_keyid for a VM that has its own KeyID or is parked.
+ */
 void platform_describe_engine(struct vm *vm, const struct engine_policy *policy);
 void platform_describe_keyid(struct vm *vm);
 

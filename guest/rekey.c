@@ -17,7 +17,7 @@ int rekey_take(const struct vm_config *config, keyid_t *keyid)
 			    direct ? config->key.secret_bytes : 0, config->name, keyid);
 }
 
-/* What the vCPUs remember of where code lies names the old KeyID. */
+/* What the vCPUs remember about the place of code contains the old KeyID. */
 static void forget_code(struct vm *vm)
 {
 	for (uint32_t i = 0; i < vm->vcpu_count; i++) {
@@ -44,7 +44,7 @@ int rekey_begin(struct vm *vm, const struct vm_config *config)
 	if (err != 0) {
 		return err;
 	}
-	vm_pause(vm); /* not before: nobody knows when a KeyID is free */
+	vm_pause(vm); /* paused only now, because waiting for a KeyID may take long */
 	err = move_to_keyid(&vm->gmem, fresh);
 	if (err != 0) {
 		keyslot_unuse(fresh);

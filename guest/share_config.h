@@ -1,19 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* One section [share NAME] as the configuration has it: memory that several VMs see. */
+/* A section [share NAME] of the configuration: memory that several VMs see. */
 #ifndef UMBRA_GUEST_SHARE_CONFIG_H
 #define UMBRA_GUEST_SHARE_CONFIG_H
 
 #include "guest/vm_config.h"
 
 #define SHARE_MAX	  8
-#define SHARE_MEMBERS_MAX 16 /* PAGER_MAPPINGS_MAX: what one page can be mapped by */
+#define SHARE_MEMBERS_MAX 16 /* PAGER_MAPPINGS_MAX: the most mappings of one page */
 /*
- * Where a share begins is a multiple; with SHARE_VIA_DAX its size as well, for Linux wants that.
- * With SHARE_VIA_PCI it begins at a multiple of its own size.
+ * The start of a share is a multiple of this. With SHARE_VIA_DAX its size is as well, because Linux
+ * requires that. With SHARE_VIA_PCI the start is a multiple of the share's size.
  */
 #define SHARE_ALIGN SIZE_2M
 
-/* How a guest finds it. */
+/* How a guest finds the share. */
 enum share_via {
 	SHARE_VIA_RESERVED, /* a reserved range of the E820 map, for /dev/mem */
 	SHARE_VIA_DAX,	    /* E820 type 12 with an information block: Linux makes /dev/dax of it */
@@ -27,13 +27,13 @@ struct share_member_config {
 
 struct share_config {
 	char name[VM_NAME_MAX];
-	uint32_t line; /* of its section in the file, for messages */
+	uint32_t line; /* line of its section in the file, for messages */
 	uint64_t bytes;
 	struct share_member_config members[SHARE_MEMBERS_MAX];
 	uint32_t member_count;
 	struct vm_key_source key;
 	enum share_via via;
-	bool valid; /* false: something was wrong and was said; no VM gets it */
+	bool valid; /* false: the section has an error, which was logged; no VM gets the share */
 };
 
 #endif

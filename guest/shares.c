@@ -12,18 +12,18 @@
 #include "vmm/base/str.h"
 
 /*
- * A page with the block that makes a DAX device of a range, and what lies before the share's
- * pages.
+ * The size of the head before a share's pages. It contains the information block from which Linux
+ * makes a DAX device.
  */
 #define DAX_HEAD SIZE_2M
 #define DAX_INFO PAGE_SIZE
 
 struct member {
-	struct vm *vm; /* NULL: it does not run */
+	struct vm *vm; /* NULL: this member does not run */
 	struct pager_vm *pager;
-	gpa_t base; /* of the shared pages */
+	gpa_t base; /* guest-physical address of the shared pages */
 	uint32_t first_hold;
-	bool joined; /* else it was revoked, and has pages of its own there; atomic */
+	bool joined; /* false: it was revoked, and the member has its own pages there; atomic */
 	bool read_only;
 };
 
@@ -107,16 +107,16 @@ static int create_sealed(struct shared *shared)
 	return err;
 }
 
-/* The policy of engine = auto, as for a VM. */
+/* Creates a share's memory by the policy of engine = auto for a VM. */
 static int create(struct shared *shared)
 {
 	const struct share_config *config = shared->config;
-	/* Asked first: a share that fails gives up a KeyID, which then waits as well. */
+	/* Read first: if the share fails, its KeyID is given up and then retires as well. */
 	const bool pending = retire_pending();
 	const struct engine_policy *policy;
 	int err;
 
-	/* A KeyID that retires will be free soon: no share falls back for that. */
+	/* A retiring KeyID will be free soon, so the share waits for it instead of falling back. */
 	if (tme_state()->kind == TME_MK && !engine_keyid_is_left() && pending) {
 		return ERR_AGAIN;
 	}
@@ -155,8 +155,8 @@ static int create(struct shared *shared)
 /* --- Members --- */
 
 /*
- * Shares follow each other above all RAM of the VM. Those on PCI come last (shares_attach), each at
- * a multiple of its size.
+ * A VM's shares lie one after the other above all its RAM. Those on PCI come last (shares_attach),
+ * each at a multiple of its size.
  */
 static gpa_t place(const struct vm *vm, const struct vm_config *config, uint64_t align)
 {
@@ -168,7 +168,7 @@ static gpa_t place(const struct vm *vm, const struct vm_config *config, uint64_t
 	return gpa(ALIGN_UP(end, align));
 }
 
-/* Fletcher's checksum over 32-bit words, as Linux has it (drivers/nvdimm/core.c). */
+/* Fletcher's checksum over 32-bit words, like Linux computes it (drivers/nvdimm/core.c). */
 static uint64_t fletcher64(const void *page)
 {
 	uint32_t low = 0, word;
@@ -182,7 +182,7 @@ static uint64_t fletcher64(const void *page)
 	return high << 32 | low;
 }
 
-/* The block of a namespace in devdax mode (Linux: drivers/nvdimm/pfn.h). */
+/* The information block of a namespace in devdax mode (Linux: drivers/nvdimm/pfn.h). */
 struct dax_info {
 	char signature[16];
 	uint8_t uuid[16], parent_uuid[16];
@@ -196,7 +196,7 @@ struct dax_info {
 } __attribute__((packed));
 _Static_assert(sizeof(struct dax_info) == PAGE_SIZE, "one page");
 
-/* Each member has a block of its own, in memory of its own: none can spoil the others'. */
+/* Each member has its own block in its own memory, so a member can only damage its own. */
 static int write_dax_info(struct gmem *gmem, gpa_t base, uint64_t bytes)
 {
 	static struct dax_info info;

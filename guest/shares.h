@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The shares of the configuration, and which VMs have them now. A share comes to life with the
- * first member that starts and ends with the last. Boot processor alone, where nothing else is
- * said.
+ * The shares of the configuration, and the VMs that have them at the moment. A share is created
+ * when its first member starts, and destroyed when its last member ends. Boot processor only,
+ * unless a function's comment says otherwise.
  */
 #ifndef UMBRA_GUEST_SHARES_H
 #define UMBRA_GUEST_SHARES_H
@@ -11,30 +11,33 @@
 #include "guest/share_config.h"
 #include "vmm/vm.h"
 
-/* What shares_attach may put into a VM's E820 map. */
+/* A range that shares_ranges returns for a VM's E820 map. */
 struct shares_range {
 	uint64_t base, bytes;
 	enum share_via via;
 };
 
-/* configs must stay. Once, before the first VM starts. */
+/* Call once, before the first VM starts. configs must stay valid. */
 void shares_init(const struct share_config *configs, size_t count, const struct vm_config *vms,
 		 size_t vm_count);
 
 /*
- * Gives a VM that is being built all shares in whose list it stands. pager: the VM's account where
- * its memory is sealed, else NULL. A share that cannot come to life is said in words and left out;
- * ERR_AGAIN: what it needs is being freed, nothing was logged.
+ * Gives a VM that is being built all shares that list it as a member. pager: the VM's account if
+ * its memory is sealed, else NULL. A share that cannot be created is logged and left out. Returns
+ * 0, or ERR_AGAIN, without a log line, if what a share needs is being freed.
  */
 int shares_attach(struct vm *vm, const struct vm_config *config, struct pager_vm *pager);
 
-/* Whether a VM stands in the list of a share. */
+/* Whether the VM is a member of any valid share. */
 bool shares_has(const struct vm_config *config);
 
-/* The VM is gone, with its memory. Shares without members end. */
+/*
+ * Removes a VM that is destroyed, with its memory, from its shares. A share without members is
+ * destroyed.
+ */
 void shares_detach(const struct vm *vm);
 
-/* Where the E820 map of the VM says that shares lie: at most SHARE_MAX. Returns how many. */
+/* Fills out[SHARE_MAX] with the E820 ranges of the VM's shares. Returns how many there are. */
 size_t shares_ranges(const struct vm *vm, struct shares_range *out);
 
 /* A share that the VM finds as a PCI function. */
@@ -58,16 +61,16 @@ size_t shares_pci(const struct vm *vm, struct shares_pci *out, uint64_t *window,
 bool shares_is_joined(size_t index, uint32_t member);
 
 size_t shares_count(void);
-/* One line of words on a share, and one on each member, by print. */
+/* Prints a share, and a line on each member. */
 void shares_print(size_t index, void (*print)(const char *fmt, ...));
-/* The shares of one VM. */
+/* Prints the shares of one VM. */
 void shares_print_vm(const struct vm *vm, void (*print)(const char *fmt, ...));
-/* Index of a share by name; ERR_NOTFOUND. */
+/* The index of a share by name (in any case), or ERR_NOTFOUND. */
 int shares_find(const char *name);
 
 /*
- * Takes a share away from a member that runs, or gives it back, at run time. ERR_NOTFOUND: it is
- * no member that runs; ERR_EXISTS: it is so already; ERR_NOMEM, ERR_AGAIN.
+ * Revoke takes a share from a running member, grant gives it back. Return ERR_NOTFOUND if vm is not
+ * a running member, ERR_EXISTS if it is revoked or has the share already, ERR_NOMEM or ERR_AGAIN.
  */
 int shares_revoke(size_t index, const struct vm *vm);
 int shares_grant(size_t index, const struct vm *vm, bool read_only);

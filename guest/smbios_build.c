@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Structures carry the specification's names; fields that are not named in an initialiser are zero.
- * A field that holds a string has its number among the strings behind its structure, from 1 on.
+ * Structures and fields have the specification's names. Fields that an initialiser does not name
+ * are zero. A string field holds the number of its string, from 1, in the list after its structure.
  */
 #include "guest/smbios_build.h"
 
@@ -43,8 +43,8 @@ struct smbios_firmware {
 	uint8_t more[2], major, minor, ec_major, ec_minor;
 } __attribute__((packed));
 _Static_assert(sizeof(struct smbios_firmware) == 0x18, "DSP0134, type 0");
-#define FIRMWARE_NOT_SUPPORTED BIT(3) /* what the characteristics would describe */
-#define FIRMWARE_VIRTUAL       BIT(4) /* of more[1]: the tables describe a virtual machine */
+#define FIRMWARE_NOT_SUPPORTED BIT(3) /* the characteristics are not given */
+#define FIRMWARE_VIRTUAL       BIT(4) /* in more[1]: the tables describe a virtual machine */
 #define FIRMWARE_NO_EC	       0xff
 
 struct smbios_system {
@@ -67,7 +67,7 @@ struct smbios_chassis {
 _Static_assert(sizeof(struct smbios_chassis) == 0x16, "DSP0134, type 3");
 #define CHASSIS_OTHER 1
 #define CHASSIS_SAFE  3
-#define CHASSIS_NONE  3 /* security */
+#define CHASSIS_NONE  3 /* no security */
 
 struct smbios_memory_array {
 	struct smbios_header header;
@@ -85,7 +85,7 @@ _Static_assert(sizeof(struct smbios_memory_array) == 0x17, "DSP0134, type 16");
 
 struct smbios_memory_device {
 	struct smbios_header header;
-	uint16_t array, error_handle, total_width, data_width, size; /* size: MiB */
+	uint16_t array, error_handle, total_width, data_width, size; /* size in MiB */
 	uint8_t form, set, locator, bank, type;
 	uint16_t detail, speed;
 	uint8_t manufacturer, serial, asset, part, attributes;
@@ -95,16 +95,16 @@ struct smbios_memory_device {
 _Static_assert(sizeof(struct smbios_memory_device) == 0x28, "DSP0134, type 17");
 #define DEVICE_EXTENDED	     0x7fff
 #define DEVICE_UNKNOWN_WIDTH 0xffff
-#define DEVICE_OTHER	     1 /* form and, as a bit of the detail, what that is */
+#define DEVICE_OTHER	     1 /* value of form, and a bit of detail */
 #define DEVICE_RAM	     7
 #define DEVICE_DETAIL_OTHER  BIT(1)
 
 struct smbios_memory_mapped {
 	struct smbios_header header;
-	uint32_t start, end; /* KiB; the last one */
+	uint32_t start, end; /* in KiB; end is inclusive */
 	uint16_t array;
 	uint8_t width;
-	uint64_t extended_start, extended_end; /* bytes, when start is ARRAY's FFFFFFFFH */
+	uint64_t extended_start, extended_end; /* in bytes, used if start is FFFFFFFFH */
 } __attribute__((packed));
 _Static_assert(sizeof(struct smbios_memory_mapped) == 0x1f, "DSP0134, type 19");
 
@@ -116,7 +116,7 @@ _Static_assert(sizeof(struct smbios_boot_status) == 0x0b, "DSP0134, type 32");
 
 #define HANDLE_ARRAY 0x1000
 
-/* Where the next structure goes. Once something did not fit, full stays set. */
+/* Where the next structure goes. After an overflow full stays set and nothing more is written. */
 struct composer {
 	uint8_t *area;
 	size_t size, used;
@@ -134,7 +134,7 @@ static void append(struct composer *to, const void *bytes, size_t count)
 	to->used += count;
 }
 
-/* The structure, its strings up to a NULL, and the zero that ends them. */
+/* Adds the structure, its strings up to a NULL, and the final zero. */
 static void add(struct composer *to, void *structure, uint8_t type, size_t bytes,
 		const char *const strings[])
 {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A VM's SMBIOS tables (DMTF DSP0134 3.0), which users' tools ask for: who made the machine, that
- * it is virtual, how much memory it has. No serial number, and no UUID: nothing here lasts longer
- * than the VM. Kernels look for the entry point between F0000H and 100000H.
+ * A VM's SMBIOS tables (DMTF DSP0134 3.0). User tools read them: the maker of the machine, that it
+ * is virtual, its memory size. They contain no serial number and no UUID, because no identity of a
+ * VM lasts longer than the VM. Kernels look for the entry point between F0000H and 100000H.
  */
 #ifndef UMBRA_GUEST_SMBIOS_BUILD_H
 #define UMBRA_GUEST_SMBIOS_BUILD_H
@@ -11,13 +11,16 @@
 #include "vmm/base/types.h"
 
 /*
- * Puts entry point and structures of a VM called name with memory_bytes into area as they shall lie
- * at guest address base. Returns their size, or 0 when they do not fit.
+ * Composes entry point and structures of a VM with this name and memory_bytes in area. They will
+ * lie at guest address base. Returns their size in bytes, or 0 if they do not fit.
  */
 size_t smbios_compose(uint8_t *area, size_t area_bytes, uint64_t base, const char *name,
 		      uint64_t memory_bytes);
 
-/* The same at MEMMAP_SMBIOS in guest memory. ERR_NOMEM, ERR_RANGE, or gmem_write's errors. */
+/*
+ * Composes the tables and writes them to MEMMAP_SMBIOS in guest memory. Returns ERR_NOMEM if the
+ * buffer cannot be allocated, ERR_RANGE if the tables do not fit, or an error of gmem_write.
+ */
 int smbios_build(struct gmem *gmem, const char *name, uint64_t memory_bytes);
 
 #endif

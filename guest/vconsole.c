@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Several guests on one console. The list, the view, who is in front and whose unfinished line the
- * cursor stands in are the boot processor's; others read the view and who is in front. A console's
- * lock guards its ring; it is a leaf below the UART's, held while a few bytes are copied.
+ * Several guests on one console. Only the boot processor changes the list, the view, the VM in
+ * front and line_owner; other CPUs read the view and the VM in front. A console's lock guards its
+ * ring. It is taken under the UART's lock, no other lock is taken under it, and it is held while a
+ * few bytes are copied.
  */
 #include "guest/vconsole.h"
 
@@ -16,29 +17,32 @@
 
 #define FULL_US	   1000000u
 #define PAUSE_US   5000u    /* a guest that writes nothing for this long has paused */
-#define FINISH_US  3000000u /* a VM's last words may wait so long for others' */
-#define PIECES_MAX 4u	    /* of one turn, for a line that takes nothing has room for ever */
+#define FINISH_US  3000000u /* how long a VM's last output may wait for other output */
+#define PIECES_MAX 4u	    /* of one turn: a line that accepts nothing always has room in memory */
 #define KEY_ESCAPE 0x1b
 #define KEY_DELETE 0x7f
-#define UTF8_FIRST 0xc0 /* from here on the first byte of a character */
+#define UTF8_FIRST 0xc0 /* from this value on: the first byte of a character */
 
 static struct vconsole *list;	    /* in the order of attaching */
-static struct vconsole *front;	    /* atomic for other CPUs, as is the view */
-static char front_was[VM_NAME_MAX]; /* name of the VM that went away from there, or empty */
-static struct vconsole *shown_last; /* whose turn it was; NULL: the list begins */
+static struct vconsole *front;	    /* atomic, like the view, because other CPUs read it */
+static char front_was[VM_NAME_MAX]; /* name of the last VM in front, if it has ended; or empty */
+static struct vconsole *shown_last; /* whose piece was shown last; NULL: start at the list's head */
 static struct vconsole *line_owner; /* NULL: the cursor is at the start of a line */
 static enum { VIEW_ALL, VIEW_ONE, VIEW_SHELL } view;
 
-/* A byte for which the ring of the VM in front has no room, and since when (TSC; 0: it had). */
+/*
+ * A byte for which the ring of the VM in front has no room, and since when it is full (TSC; 0: it
+ * is not).
+ */
 static int held = -1;
 static uint64_t full_since;
 
 static uint32_t attached; /* consoles in the list */
-static uint32_t living;	  /* of VMs that have not ended */
+static uint32_t living;	  /* those whose VM has not ended */
 static bool no_shell;
 static uint8_t escape_key = VCONSOLE_ESCAPE_KEY;
 static char escape_name[] = "Ctrl-^";
-static bool raw_shown; /* a guest's bytes went to the terminal as they are, since its last reset */
+static bool raw_shown; /* a guest's unfiltered bytes went to the terminal since its last reset */
 
 static void reset_terminal(void)
 {
@@ -71,7 +75,7 @@ static bool is_shared(void)
 	return living > 1;
 }
 
-/* In view? Any CPU. */
+/* Whether this console is in view. Any CPU. */
 static bool is_shown(const struct vconsole *console)
 {
 	const uint32_t now = __atomic_load_n(&view, __ATOMIC_RELAXED);
@@ -80,7 +84,7 @@ static bool is_shown(const struct vconsole *console)
 	       (now == VIEW_ONE && console == __atomic_load_n(&front, __ATOMIC_RELAXED));
 }
 
-/* Ends an unfinished line of any console; a line of the log may have done so already. */
+/* Ends an unfinished line of any console, unless a line of the log has done so. */
 static void end_line(void)
 {
 	if (!console_at_line_start()) {
@@ -89,7 +93,10 @@ static void end_line(void)
 	line_owner = NULL;
 }
 
-/* Its bytes as they are, where the screen is its own; else in lines with a name in front. */
+/*
+ * Whether a guest's bytes are shown unfiltered: its console is alone in view. Otherwise they are
+ * shown in lines that begin with the VM's name.
+ */
 static bool is_raw(const struct vconsole *console)
 {
 	return view == VIEW_ONE ? console == front : view == VIEW_ALL && !is_shared();
@@ -102,15 +109,15 @@ static void take_line(struct vconsole *console)
 		return;
 	}
 	if (view != VIEW_ONE || console != front) {
-		end_line(); /* else the screen is its own: no line breaks of ours */
+		end_line(); /* not needed where the console is alone in view */
 	}
 	console->named = console->returned = false;
 	line_owner = console;
 }
 
 /*
- * Does this byte belong to an escape sequence (ECMA-48)? Leaving these out keeps the rest
- * readable; that nothing but show_line's bytes reaches the terminal does not depend on it.
+ * Whether this byte belongs to an escape sequence (ECMA-48). Leaving out whole sequences keeps the
+ * rest readable. Security does not depend on it: show_line filters all bytes.
  */
 static bool is_escape(struct vconsole *console, uint8_t byte)
 {
@@ -122,7 +129,7 @@ static bool is_escape(struct vconsole *console, uint8_t byte)
 		return true;
 	}
 	if (byte < ' ' || was == NONE) {
-		console->escape = NONE; /* a string ends with BEL or ESC \ */
+		console->escape = NONE; /* BEL or ESC \ ends a string */
 		return false;
 	}
 	if (was == BEGUN && byte == '[') {
@@ -136,7 +143,11 @@ static bool is_escape(struct vconsole *console, uint8_t byte)
 	return true;
 }
 
-/* line[0, name) is the name; what follows is shown. In one write: other CPUs log meanwhile. */
+/*
+ * Writes a line: line[0, name) is the name, the rest is the text. Writes it in one call, because
+ * other CPUs may log meanwhile. Continues the console's unfinished line, without the name, if
+ * possible.
+ */
 static void write_line(struct vconsole *console, const char *line, size_t name, size_t bytes)
 {
 	if (bytes == name || (console->named && console_write_on(line + name, bytes - name))) {
@@ -147,10 +158,10 @@ static void write_line(struct vconsole *console, const char *line, size_t name, 
 }
 
 /*
- * A guest's bytes behind its name. Nothing of them may move the cursor back over the name or to
- * another line: a carriage return writes the name again; a character beyond ASCII, whose bytes
- * could be controls or turn the direction of writing, is a question mark; other controls are left
- * out. A line break is the last byte, if there is one.
+ * Shows a guest's bytes after its name. They must not move the cursor back over the name or to
+ * another line. After a carriage return the name is written again. A character beyond ASCII appears
+ * as a question mark, because its bytes could be controls or change the direction of writing. Other
+ * controls are left out. A line break can only be the last byte.
  */
 static void show_line(struct vconsole *console, const char *text, size_t bytes)
 {
@@ -167,7 +178,7 @@ static void show_line(struct vconsole *console, const char *text, size_t bytes)
 		}
 		console->returned = console->returned || byte == '\r';
 		if (!ascii && byte < UTF8_FIRST) {
-			continue; /* a control, or the rest of a character */
+			continue; /* a control, or a continuation byte of a character */
 		}
 		if (console->returned) {
 			write_line(console, line, name, used);
@@ -200,7 +211,7 @@ static void show(struct vconsole *console, const char *text, size_t bytes)
 
 /* --- The ring --- */
 
-/* Another CPU may be counting. */
+/* Another CPU may change the counter at the same time. */
 static uint64_t now(const uint64_t *count)
 {
 	return __atomic_load_n(count, __ATOMIC_RELAXED);
@@ -237,8 +248,8 @@ void vconsole_put(struct vconsole *console, uint8_t byte)
 }
 
 /*
- * The next bytes that were not shown: to the end of a line, or as many as are shown in one go. 0
- * when there are none, or fewer and they may grow.
+ * Takes the next bytes that were not shown: up to the end of a line, or VCONSOLE_PIECE_BYTES.
+ * Returns 0 if there are none, or if there are fewer and may_grow says to wait for more.
  */
 static size_t next_piece(struct vconsole *console, char text[VCONSOLE_PIECE_BYTES], bool may_grow)
 {
@@ -260,7 +271,7 @@ static size_t next_piece(struct vconsole *console, char text[VCONSOLE_PIECE_BYTE
 	return bytes;
 }
 
-/* Where lines carry names: does its guest go on with a line, as far as we know? */
+/* Whether the guest probably continues its unfinished line: it has written within PAUSE_US. */
 static bool goes_on(struct vconsole *console)
 {
 	const uint64_t tsc = cpu_rdtsc(), written = now(&console->written);
@@ -272,7 +283,7 @@ static bool goes_on(struct vconsole *console)
 	return tsc - console->seen_at < tsc_from_us(PAUSE_US);
 }
 
-/* True when something was shown. */
+/* Returns true if something was shown. */
 static bool show_piece(struct vconsole *console)
 {
 	const bool due = now(&console->shown) < console->due;
@@ -293,7 +304,10 @@ static bool show_piece(struct vconsole *console)
 	return true;
 }
 
-/* The next one that has something goes next, or who comes first in the list has the line alone. */
+/*
+ * Shows a piece of the next console with unshown bytes. Taking turns keeps the first of the list
+ * from using the line alone.
+ */
 static bool show_next(void)
 {
 	struct vconsole *console = shown_last;
@@ -358,12 +372,12 @@ int vconsole_input(void)
 		int byte;
 
 		if (vconsole_in_shell() && !console_has_room()) {
-			return -1; /* what was asked for last has not got out yet */
+			return -1; /* the last answer is not written out yet */
 		}
 		byte = held >= 0 ? held : console_getc();
 		held = -1;
 		if (byte == CONSOLE_BREAK && vconsole_in_shell()) {
-			continue; /* it is for guests */
+			continue; /* a break is for guests only */
 		}
 		if (byte < 0 || vconsole_in_shell()) {
 			return byte;
@@ -383,7 +397,8 @@ int vconsole_input(void)
 			held = byte;
 			return -1;
 		}
-		console_write("\a", 1); /* it reads nothing; the escape key must get through */
+		/* the guest does not read; the escape key must get through */
+		console_write("\a", 1);
 	}
 }
 
@@ -430,7 +445,7 @@ bool vconsole_show_one(const char *name)
 		reset_terminal();
 		__atomic_store_n(&front, console, __ATOMIC_RELAXED);
 		__atomic_store_n(&view, VIEW_ONE, __ATOMIC_RELAXED);
-		front_was[0] = '\0'; /* a person chose */
+		front_was[0] = '\0'; /* a person has chosen a VM */
 	}
 	return console != NULL;
 }
@@ -479,13 +494,13 @@ void vconsole_attach(struct vconsole *console, const char *name)
 	attached++;
 	living++;
 	if (front == NULL || strcmp(name, front_was) == 0) {
-		/* A VM that starts again finds the keyboard where it left it. */
+		/* A VM that starts again gets the keyboard back if it had it. */
 		__atomic_store_n(&front, console, __ATOMIC_RELAXED);
 		front_was[0] = '\0';
 	}
 }
 
-/* Another VM is in front from now on, if any lives. */
+/* Puts another living VM in front, if there is one. */
 static void leave_front(struct vconsole *console)
 {
 	struct vconsole *next = list;
@@ -496,7 +511,7 @@ static void leave_front(struct vconsole *console)
 	(void)str_copy(front_was, sizeof(front_was), console->name);
 	__atomic_store_n(&front, next, __ATOMIC_RELAXED);
 	if (view == VIEW_ONE) {
-		/* Nobody chose the next one; what it and the others say is shown. */
+		/* The next VM was not chosen by a person, so all VMs' output is shown. */
 		__atomic_store_n(&view, VIEW_ALL, __ATOMIC_RELAXED);
 	}
 	if (next != NULL) {
@@ -509,7 +524,7 @@ void vconsole_end(struct vconsole *console)
 	if (console->ended) {
 		return;
 	}
-	console->due = now(&console->written); /* its last words, whatever is on the screen */
+	console->due = now(&console->written); /* show its last output, whatever is in view */
 	while (console_has_room() && show_piece(console)) {
 	}
 	__atomic_store_n(&console->shown, console->due, __ATOMIC_RELAXED);
@@ -543,7 +558,7 @@ void vconsole_detach(struct vconsole *console)
 		before = *at;
 		at = &before->next;
 	}
-	if (*at == console) { /* else it never was in there */
+	if (*at == console) { /* false if it was never attached */
 		vconsole_end(console);
 		*at = console->next;
 		attached--;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One row for each leaf that the VM itself determines. The topology is one package in which every
- * vCPU is a core of one thread, so that a guest schedules without regard to siblings.
+ * One row for each leaf that the VM determines and not the CPU. The topology is one package in
+ * which every vCPU is a core with one thread, so that a guest's scheduler need not consider
+ * siblings.
  */
 #include "guest/vcpuid.h"
 
@@ -18,11 +19,11 @@ enum {
 	EDX,
 };
 
-#define LEAF_FREQUENCY	0x16u /* the last basic leaf that we give meaning to */
+#define LEAF_FREQUENCY	0x16u /* the highest basic leaf with values from us */
 #define LEAF_HYPERVISOR 0x40000000u
 #define LEAF_TIMING	0x40000010u
 
-/* CPUID.0BH: level types, and where ECX carries them. */
+/* CPUID.0BH: the level types, and their position in ECX. */
 #define LEVEL_TYPE_SHIFT 8
 #define LEVEL_SMT	 1u
 #define LEVEL_CORE	 2u
@@ -40,7 +41,7 @@ static void set_regs(uint32_t regs[4], uint32_t eax, uint32_t ebx, uint32_t ecx,
 	regs[EDX] = edx;
 }
 
-/* Bits of an APIC ID that number the cores of the package. */
+/* How many bits of an APIC ID number the cores of the package. */
 static uint32_t core_bits(const struct vcpu *vcpu)
 {
 	uint32_t bits = 0;
@@ -62,7 +63,7 @@ static void adjust_version(const struct vcpu *vcpu, uint32_t subleaf, uint32_t r
 
 	regs[EBX] = (regs[EBX] & 0xffff) | cores << 16 | vcpu->id << 24;
 	regs[ECX] |= CPUID_1_ECX_X2APIC | CPUID_1_ECX_TSC_DEADLINE | CPUID_1_ECX_HYPERVISOR;
-	/* SDM, "Local APIC Status and Location": the flag follows IA32_APIC_BASE. */
+	/* SDM, "Local APIC Status and Location": the flag depends on IA32_APIC_BASE. */
 	if (vlapic_is_on(vcpu)) {
 		regs[EDX] |= CPUID_1_EDX_APIC;
 	} else {
@@ -75,7 +76,7 @@ static void adjust_version(const struct vcpu *vcpu, uint32_t subleaf, uint32_t r
 	}
 }
 
-/* EAX: caches are the core's own but for the third level, which is the package's. */
+/* EAX: the third-level cache belongs to the package, the others to a core. */
 static void adjust_caches(const struct vcpu *vcpu, uint32_t subleaf, uint32_t regs[4])
 {
 	uint32_t cores = (1u << core_bits(vcpu)) - 1;
@@ -87,7 +88,7 @@ static void adjust_caches(const struct vcpu *vcpu, uint32_t subleaf, uint32_t re
 	regs[EAX] = (regs[EAX] & 0x3fff) | MIN(cores, 63u) << 26 | (level == 3 ? cores : 0) << 14;
 }
 
-/* The virtual APIC's timer never stops. */
+/* ARAT: the virtual APIC's timer never stops. */
 static void adjust_power(const struct vcpu *vcpu, uint32_t subleaf, uint32_t regs[4])
 {
 	set_regs(regs, CPUID_6_EAX_ARAT, 0, 0, 0);
@@ -108,7 +109,10 @@ static void adjust_topology(const struct vcpu *vcpu, uint32_t subleaf, uint32_t 
 	}
 }
 
-/* TSC Hz = ECX * EBX / EAX; ECX is also the clock of the local APIC timer. */
+/*
+ * TSC frequency in Hz = ECX * EBX
+ * EAX. ECX is also the frequency of the local APIC timer.
+ */
 static void adjust_tsc(const struct vcpu *vcpu, uint32_t subleaf, uint32_t regs[4])
 {
 	set_regs(regs, 1, VLAPIC_TSC_RATIO, (uint32_t)(tsc_hz() / VLAPIC_TSC_RATIO), 0);
@@ -132,7 +136,10 @@ static const char *const signatures[] = {
 	[VM_SIGNATURE_KVM] = "KVMKVMKVM\0\0\0",
 };
 
-/* LEAF_TIMING as other hypervisors have it: kHz of the TSC and of the APIC timer. */
+/*
+ * LEAF_TIMING has the form that other hypervisors use: frequencies of the TSC and of the APIC timer
+ * in kHz.
+ */
 static void hypervisor_leaf(enum vm_signature signature, uint32_t leaf, uint32_t regs[4])
 {
 	uint64_t khz = tsc_hz() / 1000;
@@ -145,7 +152,7 @@ static void hypervisor_leaf(enum vm_signature signature, uint32_t leaf, uint32_t
 		regs[EAX] = (uint32_t)khz;
 		regs[EBX] = (uint32_t)(khz / VLAPIC_TSC_RATIO);
 	}
-	/* 40000001H, KVM's leaf: no paravirtual feature, no hint. */
+	/* Leaf 40000001H, KVM's features, is zero: no paravirtual feature, no hint. */
 }
 
 void vcpuid_adjust(const struct vcpu *vcpu, enum vm_signature signature, uint32_t leaf,

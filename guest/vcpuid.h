@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The part of CPUID that says what the VM is, and not what the CPU can do: hypervisor leaves,
- * topology, APIC, clock. README.md says why there are two signatures.
+ * The part of CPUID that describes the VM and not the CPU: hypervisor leaves, topology, APIC,
+ * clocks. README.md explains why there are two signatures.
  */
 #ifndef UMBRA_GUEST_VCPUID_H
 #define UMBRA_GUEST_VCPUID_H

@@ -12,8 +12,8 @@
 
 static struct page_key key;
 /*
- * In clear. Under the lock, which is taken for one page, outside of a gmem's; whoever is done with
- * a part of a file zeroes it, and the next page of another's part comes over those zeros.
+ * A decrypted page. page_lock is held while it is used, outside of any gmem's lock. A user zeroes
+ * the page when it is done with its part of a file; meanwhile other users may overwrite it.
  */
 static uint8_t page[PAGE_SIZE] __attribute__((aligned(64)));
 static struct lock page_lock;
@@ -36,7 +36,7 @@ int vm_file_start(void)
 	return err;
 }
 
-/* The key is of this run, and each place is sealed once: no tweak comes twice. */
+/* The key is for this run and each place is sealed only once, so no tweak is used twice. */
 static void pack_tweak(uint64_t number, uint64_t index, uint8_t tweak[AES_XTS_TWEAK_BYTES])
 {
 	memcpy(tweak, &index, sizeof(index));
@@ -133,7 +133,7 @@ void vm_cmdline_seal(struct vm_config *config, uint32_t number)
 	uint8_t tweak[AES_XTS_TWEAK_BYTES];
 
 	pack_tweak(number, 0, tweak);
-	/* Cannot fail: the length is one that XTS takes. */
+	/* Cannot fail: the length is valid for XTS. */
 	(void)aes_xts_encrypt(&key.xts, tweak, config->cmdline, config->cmdline,
 			      sizeof(config->cmdline));
 	config->cmdline_seal = number;

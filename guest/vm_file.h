@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the stick gave to a VM: kernel, initrd, disks, command line. They are needed again when the
- * VM is reset, and what is encrypted in its memory must not lie beside it in clear: so they are
- * kept as AES-256-XTS ciphertext in place, under a random key of this run. Sealing is the boot
- * processor's alone; any CPU reads and copies, one page at a time.
+ * What a VM gets from the stick: kernel, initrd, disks, command line. They are needed again when
+ * the VM is reset. If they stayed in clear, they would show data that is encrypted in the VM's
+ * memory. So they are kept in place as AES-256-XTS ciphertext, under a random key for this run.
+ * Only the boot processor seals; any CPU reads and copies, one page at a time.
  */
 #ifndef UMBRA_GUEST_VM_FILE_H
 #define UMBRA_GUEST_VM_FILE_H
@@ -11,26 +11,36 @@
 #include "ept/gmem.h"
 #include "guest/vm_config.h"
 
-/* Draws the key. What rng_bytes says, or ERR_NOMEM; then nothing can be sealed. Once. */
+/*
+ * Makes the random key. Call once. Returns an error of rng_bytes, or ERR_NOMEM if no more memory
+ * with secrets can be registered for wiping; then nothing can be sealed.
+ */
 int vm_file_start(void);
 
 /*
- * Encrypts the file's pages in place, the last one to its end; they must be writable now. Another
- * struct vm_file with the same data needs the same seal then. number: one for each, from 1 on.
+ * Encrypts the file's pages in place, including the rest of the last page. They must be mapped
+ * writable now. Any other struct vm_file with the same data must get the same seal. number: from 1,
+ * another for each call.
  */
 void vm_file_seal(struct vm_file *file, uint32_t number);
-/* The same for the command line. */
+/* Encrypts the command line. number: as for vm_file_seal. */
 void vm_cmdline_seal(struct vm_config *config, uint32_t number);
 
-/* Sealed or not, the plaintext of the file's page number index, as far as it goes; any CPU. */
+/*
+ * Copies the plaintext of the file's page number index to out, whether sealed or not. The last page
+ * of an unsealed file is copied only to the file's end. Any CPU.
+ */
 void vm_file_page(const struct vm_file *file, uint64_t index, void *out);
 
-/* The same of a part that lies in the file: */
+/* Copies the plaintext of a part of the file to buf. Any CPU. */
 void vm_file_read(const struct vm_file *file, uint64_t offset, void *buf, size_t bytes);
-/* to guest memory, page by page; what gmem_write says; */
+/*
+ * Copies the plaintext of a part of the file to guest memory, page by page. Returns an error of
+ * gmem_write. Any CPU.
+ */
 int vm_file_copy(const struct vm_file *file, uint64_t offset, uint64_t bytes, struct gmem *gmem,
 		 gpa_t to);
-/* of the command line, terminated. The caller wipes it. */
+/* Copies the plaintext of the command line, terminated. The caller wipes it. Any CPU. */
 void vm_cmdline_read(const struct vm_config *config, char out[VM_CMDLINE_MAX]);
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* From TSC ticks to those of a device's crystal and back, without 128-bit arithmetic. */
+/* Converts TSC ticks to the ticks of a device's crystal and back, without 128-bit arithmetic. */
 #ifndef UMBRA_GUEST_DEV_VCLOCK_H
 #define UMBRA_GUEST_DEV_VCLOCK_H
 
@@ -7,14 +7,16 @@
 #include "vmm/base/types.h"
 
 /*
- * A guest may ask for interrupts more often than the path through the host takes, and would then
- * see nothing else. From a device that repeats them by itself it gets so many a second at the most.
+ * The most interrupts in a second that a device sends when it repeats them by itself. A guest may
+ * ask for more than the path through the host can handle; it would then do nothing but handle
+ * interrupts.
  */
 #define VCLOCK_IRQS_PER_SECOND_MAX 10000u
 
 /*
- * value * to / from, rounded down. Exact while the result fits 64 bits and (from - 1) * to does:
- * a TSC below 2^34 Hz against a crystal below 2^30 Hz.
+ * value * to
+ * from, rounded down. Exact as long as the result and (from - 1) * to fit into 64 bits, for example
+ * for a TSC below 2^34 Hz and a crystal below 2^30 Hz.
  */
 static inline uint64_t vclock_scale(uint64_t value, uint64_t from, uint64_t to)
 {
@@ -22,15 +24,18 @@ static inline uint64_t vclock_scale(uint64_t value, uint64_t from, uint64_t to)
 }
 
 /*
- * Whole crystal ticks from one TSC value to another; 0 when time seems to run backwards between
- * CPUs.
+ * Whole crystal ticks from one TSC value to another; 0 if tsc is before start_tsc, as TSCs of CPUs
+ * may differ.
  */
 static inline uint64_t vclock_ticks(uint64_t start_tsc, uint64_t tsc, uint64_t hz)
 {
 	return tsc <= start_tsc ? 0 : vclock_scale(tsc - start_tsc, tsc_hz(), hz);
 }
 
-/* The first TSC value at which vclock_ticks(start_tsc, it, hz) >= ticks; saturates. */
+/*
+ * The first TSC value t at which vclock_ticks(start_tsc, t, hz) >= ticks; UINT64_MAX if it does not
+ * fit.
+ */
 static inline uint64_t vclock_tsc_at(uint64_t start_tsc, uint64_t ticks, uint64_t hz)
 {
 	uint64_t tsc = ticks / hz < BIT(30) ? vclock_scale(ticks, hz, tsc_hz()) + 1 : UINT64_MAX;

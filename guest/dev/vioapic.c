@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One lock per I/O APIC, taken by guest accesses, by devices that move a wire and by EOIs. It is
- * taken after a device's own lock; under it only vlapic_deliver is called, which takes none.
+ * Each I/O APIC has one lock. Accesses of the guest, devices that change a wire, and EOIs take it.
+ * It is taken after a device's own lock; under it only vlapic_deliver is called, which takes no
+ * lock.
  */
 #include "guest/dev/vioapic.h"
 #include "guest/dev/vlapic.h"
@@ -43,7 +44,10 @@
 	(ENTRY_VECTOR | ENTRY_MODE | ENTRY_LOGICAL | ENTRY_ACTIVE_LOW | ENTRY_LEVEL | \
 	 ENTRY_MASKED | ENTRY_DEST)
 
-/* Only these two modes end with an EOI; NMI and INIT are edges whatever the entry says. */
+/*
+ * Only fixed and lowest-priority interrupts end with an EOI. NMI and INIT are edges even if the
+ * entry says "level".
+ */
 static bool entry_is_level(uint64_t entry)
 {
 	unsigned mode = (unsigned)((entry & ENTRY_MODE) >> ENTRY_MODE_SHIFT);
@@ -51,7 +55,10 @@ static bool entry_is_level(uint64_t entry)
 	return (entry & ENTRY_LEVEL) != 0 && (mode == VLAPIC_FIXED || mode == VLAPIC_LOWEST);
 }
 
-/* Sends the pin's message. ExtINT is not sent: the virtual PIC never has a vector to give. */
+/*
+ * Sends the pin's message, and returns whether a local APIC accepted it. ExtINT is not sent,
+ * because the virtual PIC never has a vector.
+ */
 static bool send(struct vioapic *ioapic, uint64_t entry)
 {
 	struct vlapic_msg msg = {
@@ -66,8 +73,8 @@ static bool send(struct vioapic *ioapic, uint64_t entry)
 }
 
 /*
- * A level-triggered pin whose wire is high and that waits for no EOI sends. When nobody accepts the
- * message it stays due, and is tried again with the next event on the pin.
+ * Sends for a level-triggered pin if its wire is high and it does not wait for an EOI. If no local
+ * APIC accepts the message, it is tried again with the next event on the pin.
  */
 static void send_level(struct vioapic *ioapic, unsigned pin)
 {
@@ -128,7 +135,10 @@ static void register_write(struct vioapic *ioapic, uint32_t value)
 	} else {
 		entry = (entry & MASK(63, 32)) | value;
 	}
-	/* The rest is read-only. An entry that is no longer level-triggered waits for no EOI. */
+	/*
+	 * The other bits are read-only. An entry that is no longer level-triggered waits for no
+	 * EOI.
+	 */
 	entry &= ENTRY_GUEST_WRITES;
 	if (entry_is_level(entry)) {
 		entry |= ioapic->entry[pin] & ENTRY_REMOTE_IRR;
@@ -137,7 +147,7 @@ static void register_write(struct vioapic *ioapic, uint32_t value)
 	send_level(ioapic, pin);
 }
 
-/* Registers are 32 bits wide; parts of them can be read, and only the whole be written. */
+/* Registers have 32 bits. A guest can read parts of them, but must write all of a register. */
 static uint64_t window_read(const struct vioapic *ioapic, const struct io_access *access)
 {
 	uint64_t value = 0;
@@ -196,7 +206,7 @@ void vioapic_set_line(struct vioapic *ioapic, uint32_t pin, bool high)
 	if (entry_is_level(entry)) {
 		send_level(ioapic, pin);
 	} else if (rises && (entry & ENTRY_MASKED) == 0) {
-		/* Datasheet, "Interrupt Mask": an edge on a masked pin is lost, not held. */
+		/* Datasheet, "Interrupt Mask": an edge on a masked pin is lost. */
 		(void)send(ioapic, entry);
 	}
 	lock_drop(&ioapic->lock);

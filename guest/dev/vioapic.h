@@ -12,24 +12,31 @@
 #include "vmm/vm.h"
 
 struct vioapic {
-	struct lock lock; /* over all below; vlapic_deliver is called under it */
+	struct lock lock; /* guards all fields below; vlapic_deliver is called under it */
 	struct vm *vm;
-	uint64_t entry[GSI_COUNT]; /* redirection entries as the guest sees them */
-	uint32_t lines;		   /* levels of the wires, one bit a pin */
+	uint64_t entry[GSI_COUNT]; /* redirection entries, as the guest sees them */
+	uint32_t lines;		   /* levels of the wires, one bit for each pin */
 	uint8_t select;
 	uint8_t id;
 };
 
-/* Power-up state; registers MEMMAP_IOAPIC on the VM's bus (its errors). */
+/*
+ * Sets the power-up state and registers MEMMAP_IOAPIC on the VM's bus. Returns an error of
+ * iobus_add.
+ */
 int vioapic_init(struct vioapic *ioapic, struct vm *vm);
 
 /*
- * The level of the wire at a pin; devices call it when theirs changes. A rising wire is an edge, a
- * high one holds a level-triggered interrupt. A pin beyond GSI_COUNT is ignored. Any CPU.
+ * Sets the level of the wire at a pin; a device calls this when its level changes. A rising wire is
+ * an edge; a high wire keeps a level-triggered interrupt asserted. Ignores a pin of GSI_COUNT or
+ * above. Any CPU; takes the lock.
  */
 void vioapic_set_line(struct vioapic *ioapic, uint32_t pin, bool high);
 
-/* A local APIC ended a level-triggered interrupt with this vector. Any CPU, no locks held. */
+/*
+ * A local APIC calls this at the EOI of a level-triggered interrupt with this vector. Any CPU, with
+ * no lock held.
+ */
 void vioapic_eoi(struct vm *vm, uint8_t vector);
 
 extern const struct vdev_ops vioapic_device;

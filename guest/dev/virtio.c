@@ -37,7 +37,10 @@ static void count(uint64_t *counter, uint64_t more)
 	__atomic_store_n(counter, *counter + more, __ATOMIC_RELAXED);
 }
 
-/* By a message, or else by the pin, which stays up until the driver reads ISR. */
+/*
+ * Interrupts by an MSI-X message if they are on. Otherwise uses the pin, which stays asserted until
+ * the driver reads ISR.
+ */
 static void interrupt(struct virtio *device, uint16_t vector, uint8_t isr)
 {
 	count(&device->counters.interrupts, 1);
@@ -51,7 +54,7 @@ static void interrupt(struct virtio *device, uint16_t vector, uint8_t isr)
 	lock_drop(&device->lock);
 }
 
-/* The driver has broken a rule. In a turn. */
+/* Stops a device whose driver has broken a rule. Called in a turn. */
 static void lose(struct virtio *device, uint32_t queue)
 {
 	lock_take(&device->lock, LOCK_VIRTIO);
@@ -80,7 +83,9 @@ static void kick_again(struct virtio *device, uint32_t queue)
 	__atomic_fetch_or(&device->kicked, (uint32_t)BIT(queue), __ATOMIC_SEQ_CST);
 }
 
-/* Takes the next chain, if the queue has none. False: there is nothing to serve now. */
+/*
+ * Takes the next chain, unless the queue has one. Returns false if there is nothing to serve now.
+ */
 static bool take_chain(struct virtio *device, struct virtio_queue *queue, uint32_t number)
 {
 	int got;
@@ -99,7 +104,7 @@ static bool take_chain(struct virtio *device, struct virtio_queue *queue, uint32
 	return queue->has_chain;
 }
 
-/* True: there may be another one. */
+/* Serves one chain. Returns true if there may be another one. */
 static bool serve_chain(struct virtio *device, uint32_t number, struct virtio_turn *turn)
 {
 	struct virtio_queue *queue = &device->queues[number];
@@ -144,7 +149,10 @@ static void serve_queue(struct virtio *device, uint32_t number, struct virtio_tu
 	}
 }
 
-/* False: another vCPU does a turn and will see the notification, or there is nothing to do. */
+/*
+ * Begins a turn. Returns false if a turn is in progress, which will see all new notifications, or
+ * if the device has nothing to do.
+ */
 static bool begin_turn(struct virtio *device)
 {
 	bool begins;
@@ -156,7 +164,7 @@ static bool begin_turn(struct virtio *device)
 	return begins;
 }
 
-/* Returns whether there is more. */
+/* Ends a turn. Returns whether there is more to do. */
 static bool end_turn(struct virtio *device)
 {
 	bool more;
@@ -264,7 +272,7 @@ void virtio_write_status(struct virtio *device, struct vcpu *vcpu, uint8_t statu
 
 	lock_take(&device->lock, LOCK_VIRTIO);
 	before = device->status;
-	now = before | (status & STATUS_DRIVER); /* the driver clears no bit but by a reset */
+	now = before | (status & STATUS_DRIVER); /* only a reset clears bits */
 	if ((now & ~before & STATUS_FEATURES_OK) != 0 && !features_are_acceptable(device)) {
 		now &= (uint8_t)~STATUS_FEATURES_OK;
 	}
@@ -279,7 +287,7 @@ void virtio_write_status(struct virtio *device, struct vcpu *vcpu, uint8_t statu
 		virtio_reset(device);
 	}
 	lock_drop(&device->lock);
-	/* What was put into the queues, or notified, before has waited for this. */
+	/* Buffers and notifications from before DRIVER_OK are served now. */
 	for (uint32_t i = 0;
 	     i < device->ops->queues && status != 0 && (now & ~before & STATUS_DRIVER_OK) != 0;
 	     i++) {
@@ -287,7 +295,7 @@ void virtio_write_status(struct virtio *device, struct vcpu *vcpu, uint8_t statu
 	}
 }
 
-/* From here on the turns read what the driver has set up; it cannot change it. */
+/* From here on turns read what the driver has set up, and the driver cannot change it. */
 void virtio_enable_queue(struct virtio *device, struct virtio_queue *queue)
 {
 	if (queue->enabled || (device->status & STATUS_FEATURES_OK) == 0) {

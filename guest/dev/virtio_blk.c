@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Requests (virtio 1.2, 5.2.6 "Device Operation"): a header of 16 bytes, data, a byte of status, in
- * whatever buffers. The header is read once, when the request begins; each piece of data once. One
- * block at a time is in clear, in a page of Umbra's own, which is zeroed when serve returns.
+ * A request (virtio 1.2, 5.2.6 "Device Operation") has a header of 16 bytes, data, and a status
+ * byte, in any split into buffers. The header is read once, when the request begins; each piece of
+ * data is read once. Only one block at a time is in clear, in a page of Umbra's own memory, which
+ * is zeroed when serve returns.
  */
 #include "guest/dev/virtio_blk.h"
 
@@ -44,7 +45,7 @@ struct header {
 	uint64_t sector;
 };
 
-/* Of a discard or write zeroes. */
+/* One range of a discard or write-zeroes request. */
 struct range {
 	uint64_t sector;
 	uint32_t sectors;
@@ -52,7 +53,7 @@ struct range {
 };
 #define RANGES_MAX	  16u
 #define RANGE_SECTORS_MAX (32u << 10) /* 16 MiB */
-#define RANGE_BLOCK_COST  64u	      /* of a turn's bytes, for a block that is not copied */
+#define RANGE_BLOCK_COST  64u	      /* a turn's budget for a block that is not copied, in bytes */
 
 #define ID_BYTES 20
 
@@ -74,7 +75,7 @@ struct config {
 _Static_assert(sizeof(struct config) == 60, "virtio 1.2, 5.2.4");
 _Static_assert(sizeof(struct config) <= VIRTIO_CONFIG_BYTES, "struct virtio has room for it");
 
-/* What the driver gets for an error of ours; the rest of the request is not done. */
+/* Ends the request with an I/O error. */
 static void fail(struct virtio_blk *blk, int err)
 {
 	struct virtio *device = &blk->virtio;
@@ -99,7 +100,7 @@ static bool writes(uint32_t type)
 	return type == TYPE_OUT || type == TYPE_DISCARD || type == TYPE_WRITE_ZEROES;
 }
 
-/* Status of a request that is not to be begun, or STATUS_OK. */
+/* Returns the error status of a request that must not begin, or STATUS_OK. */
 static uint8_t check(const struct virtio_blk *blk, const struct header *header)
 {
 	switch (header->type) {
@@ -124,7 +125,10 @@ static uint8_t check(const struct virtio_blk *blk, const struct header *header)
 	return writes(header->type) && blk->disk.overlay == NULL ? STATUS_IOERR : STATUS_OK;
 }
 
-/* Reads the header. False: there is none, or no room for the status. */
+/*
+ * Reads the header and begins the request. Returns false if the chain has no header or no room for
+ * the status.
+ */
 static bool begin(struct virtio_blk *blk, const struct virtio_queue *queue)
 {
 	const struct vring_chain *chain = &queue->chain;
@@ -159,7 +163,10 @@ static void spend(struct virtio_turn *turn, uint64_t bytes)
 	turn->bytes -= MIN(turn->bytes, bytes);
 }
 
-/* A part of one block, between disk and chain. Returns an error of the chain. */
+/*
+ * Copies a part of one block between disk and chain. Returns an error of the chain; disk errors set
+ * the status.
+ */
 static int move_piece(struct virtio_blk *blk, struct virtio_queue *queue, size_t bytes)
 {
 	const uint64_t at = blk->at + queue->chain_at, block = at / DISK_BLOCK;
@@ -209,7 +216,7 @@ static enum virtio_step move_data(struct virtio_blk *blk, struct virtio_queue *q
 	return VIRTIO_DONE;
 }
 
-/* Zeros in a part of one block. A discard frees whole blocks alone. */
+/* Zeroes a part of one block. A discard only frees whole blocks. */
 static int zero_piece(struct virtio_blk *blk, uint64_t at, size_t bytes)
 {
 	const uint64_t block = at / DISK_BLOCK;
@@ -249,7 +256,7 @@ static int begin_range(struct virtio_blk *blk, struct virtio_queue *queue)
 	return 0;
 }
 
-/* The range at blk->at, as far as the turn goes. False: the turn is over. */
+/* Zeroes the range at blk->at. Returns false if the turn is over before the range's end. */
 static bool zero_range(struct virtio_blk *blk, struct virtio_turn *turn)
 {
 	while (blk->range_left != 0 && blk->status == STATUS_OK) {
@@ -288,7 +295,7 @@ static enum virtio_step zero_ranges(struct virtio_blk *blk, struct virtio_queue 
 	}
 }
 
-/* The file's name, without its folders: what Linux has under /dev/disk/by-id. */
+/* Writes the file's name without its folders, which Linux shows under /dev/disk/by-id. */
 static enum virtio_step write_id(struct virtio_blk *blk, struct virtio_queue *queue)
 {
 	const char *name = blk->disk.config->file.path;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Nobody waits here: where the console has no room, or nothing was typed, the chain is kept, and
- * the VM's poll goes on with it.
+ * No code here waits. If the console has no room, or nothing was typed, the device keeps the chain,
+ * and the VM's poll continues it.
  */
 #include "guest/dev/virtio_console.h"
 
@@ -12,7 +12,7 @@
 #define QUEUE_INPUT  0
 #define QUEUE_OUTPUT 1
 
-/* A buffer is given back with what is there, and not when it is full. */
+/* Returns a buffer as soon as any bytes are in it, not only when it is full. */
 static enum virtio_step serve_input(struct virtio_console *con, struct virtio_turn *turn,
 				    uint32_t *written)
 {
@@ -116,7 +116,7 @@ static int init(struct platform *platform)
 	return virtio_add(&con->virtio, platform, &console_ops);
 }
 
-/* On the CPU of the first vCPU, which gets the work. */
+/* Runs on the CPU of the first vCPU, which does the work. */
 static void poll(struct platform *platform)
 {
 	struct virtio_console *con = &platform->hvc;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A console (virtio 1.2, 5.3 "Console Device") with one port, Linux' /dev/hvc0, where the VM's
- * section says console = virtio. It and the UART write to the same place. What is typed comes to
- * it from when its driver has given it buffers, until it is reset; else to the UART.
+ * A console (virtio 1.2, 5.3 "Console Device") with one port, Linux' /dev/hvc0. A VM has it if its
+ * section says console = virtio. It and the UART write to the same console. Input goes to it once
+ * its driver has supplied buffers, until the driver resets it; otherwise input goes to the UART.
  */
 #ifndef UMBRA_GUEST_DEV_VIRTIO_CONSOLE_H
 #define UMBRA_GUEST_DEV_VIRTIO_CONSOLE_H
@@ -16,8 +16,8 @@ struct virtio_console {
 	struct virtio virtio;
 	struct vconsole *console;
 	struct vuart *uart;
-	bool listens; /* what is typed is ours; atomic for poll */
-	bool waits;   /* for room on the console; atomic */
+	bool listens; /* input goes to this device; atomic for poll */
+	bool waits;   /* output waits for room on the console; atomic */
 };
 
 extern const struct vdev_ops virtio_console_device;

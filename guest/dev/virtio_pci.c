@@ -1,18 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Virtio over PCI (virtio 1.2, 4.1): capabilities, BARs and registers. The notification registers
- * lie in an I/O BAR, whose capability comes first, for an access to a port needs no decoding, and
- * in memory as well. A third door to the BARs is in configuration space (4.1.4.9).
+ * are in an I/O BAR, because an access to a port needs no instruction decoding, and in the memory
+ * BAR as well. The capability of the I/O BAR comes first. Configuration space has a third way to
+ * reach the BARs (4.1.4.9).
  *
- * Only accesses of a register's own width have an effect, for a 64-bit one of either half; others
- * read all ones. Which queue a notification is for is said by its address.
+ * Only accesses with a register's full width have an effect; a 64-bit register is accessed in two
+ * halves. Other accesses read all ones. The address of a notification says which queue it is for.
  */
 #include "guest/dev/virtio.h"
 #include "guest/platform_state.h"
 #include "vmm/base/err.h"
 
 #define VENDOR	      0x1af4
-#define DEVICE_FIRST  0x1040 /* plus the type */
+#define DEVICE_FIRST  0x1040 /* plus the device type */
 #define REVISION      1
 #define CAPABILITY_ID 0x09
 #define NO_VECTOR     0xffff
@@ -22,14 +23,14 @@
 #define IO_BAR	     4
 #define IO_BYTES     32
 
-/* Where things lie in the memory BAR. */
+/* Offsets in the memory BAR. */
 #define AT_COMMON     0x0000
 #define AT_NOTIFY     0x0800
 #define AT_ISR	      0x1000
 #define AT_DEVICE     0x2000
 #define AT_TABLE      0x3000
 #define AT_PENDING    0x3800
-#define PART	      0x0800u /* each of them has so much room, or twice */
+#define PART	      0x0800u /* each part has this size, or twice as much */
 #define COMMON_BYTES  0x3a
 #define NOTIFY_STRIDE 4
 _Static_assert(VIRTIO_QUEUES_MAX *NOTIFY_STRIDE <= IO_BYTES, "a port for each queue");
@@ -90,7 +91,7 @@ static uint32_t width_of(uint32_t offset)
 	}
 }
 
-/* The 64-bit register that this offset is a half of, or NULL. */
+/* Returns the 64-bit register to which this offset belongs, or NULL. */
 static uint64_t *address_register(struct virtio_queue *queue, uint32_t offset)
 {
 	switch (offset & ~7u) {
@@ -113,7 +114,7 @@ static void set_half(uint64_t *value, uint32_t high, uint32_t half)
 	*value = kept | (uint64_t)half << (high != 0 ? 32 : 0);
 }
 
-/* The queue that is selected, or NULL where the device does not have it. */
+/* Returns the selected queue, or NULL if the device does not have it. */
 static struct virtio_queue *selected(struct virtio *device)
 {
 	return device->selected < device->ops->queues ? &device->queues[device->selected] : NULL;
@@ -125,7 +126,7 @@ static uint32_t read_queue(struct virtio *device, uint32_t offset)
 	const uint64_t *address;
 
 	if (queue == NULL) {
-		return 0; /* the size too: it does not exist */
+		return 0; /* also the size: 0 says that the queue does not exist */
 	}
 	switch (offset) {
 	case QUEUE_SIZE: return queue->size;
@@ -150,7 +151,7 @@ static uint32_t read_common(struct virtio *device, uint32_t offset)
 	case CONFIG_VECTOR: return device->config_vector;
 	case NUM_QUEUES: return device->ops->queues;
 	case DEVICE_STATUS: return device->status;
-	case CONFIG_GENERATION: return 0; /* nothing changes */
+	case CONFIG_GENERATION: return 0; /* the device's configuration never changes */
 	case QUEUE_SELECT: return device->selected;
 	default: return read_queue(device, offset);
 	}
@@ -161,7 +162,10 @@ static uint16_t vector_or_none(const struct virtio *device, uint32_t vector)
 	return vector < device->msix.count ? (uint16_t)vector : NO_VECTOR;
 }
 
-/* Once it is enabled, what a turn may read cannot be changed; the vector can. */
+/*
+ * After the queue is enabled, the driver can change only the vector: a turn may read the other
+ * fields.
+ */
 static void write_queue(struct virtio *device, uint32_t offset, uint32_t value)
 {
 	struct virtio_queue *queue = selected(device);
@@ -220,7 +224,7 @@ static void access_common(struct virtio *device, struct vcpu *vcpu, uint32_t off
 	}
 }
 
-/* A read takes the interrupt back. */
+/* Reading ISR clears it and deasserts the pin. */
 static void access_isr(struct virtio *device, struct io_access *access)
 {
 	if (access->write) {
@@ -281,15 +285,15 @@ static const struct io_ops port_ops = { .name = "virtio notification", .access =
 
 /* --- Configuration space --- */
 
-/* 4.1.4 "Virtio Structure PCI Capabilities", behind id and link. */
+/* 4.1.4 "Virtio Structure PCI Capabilities": the part after id and link. */
 struct capability {
 	uint8_t bytes, type, bar, id, padding[2];
 	uint32_t offset, length;
-	uint32_t last; /* notify: the stride; window: the data */
+	uint32_t last; /* for notify the stride, for the window the data */
 } __attribute__((packed));
 _Static_assert(sizeof(struct capability) == 18, "virtio 1.2, 4.1.4");
 
-/* In the window's capability. */
+/* Offsets in the window's capability. */
 #define WINDOW_BAR    4
 #define WINDOW_OFFSET 8
 #define WINDOW_LENGTH 12
@@ -314,8 +318,8 @@ static uint32_t config32(const struct vpci_function *function, uint32_t at)
 }
 
 /*
- * 4.1.4.9 "PCI configuration access capability": an access to the data is one to the BAR, where the
- * capability says, if its registers hold what can be one.
+ * 4.1.4.9 "PCI configuration access capability": an access to its data field is an access to the
+ * BAR and offset that the capability's registers name, if they are valid.
  */
 static bool access_window(struct vpci_function *function, struct vcpu *vcpu, uint32_t at,
 			  struct io_access *access)
@@ -361,7 +365,7 @@ static uint8_t add_capability(struct virtio *device, enum capability_type type, 
 	return vpci_add_capability(&device->function, CAPABILITY_ID, &body, bytes);
 }
 
-/* A driver takes the first of each type that it can use. */
+/* A driver uses the first capability of each type that it supports. */
 static void add_capabilities(struct virtio *device)
 {
 	const uint32_t notify_bytes = device->ops->queues * NOTIFY_STRIDE;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A buffer of any length is served with VIRTIO_RNG_MOST bytes at most, which the driver has to
- * expect (virtio 1.2, 5.4.6.1): a driver that asks for 4 GiB gets what costs a moment.
+ * However long a buffer is, it gets at most MOST bytes, which the driver must expect (virtio 1.2,
+ * 5.4.6.1). So even a request for 4 GiB takes little time.
  */
 #include "guest/dev/virtio_rng.h"
 
@@ -13,7 +13,7 @@
 #define MOST  1024u
 #define PIECE 256u
 
-/* Bytes that nobody else gets; they do not stay on the stack. */
+/* Draws random bytes for this buffer only; they do not stay on the stack. */
 static bool draw(struct virtio_rng *rng, struct virtio_queue *queue, uint32_t bytes)
 {
 	struct virtio *device = &rng->virtio;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * An entropy device (virtio 1.2, 5.4): random bytes of crypto/rng.h for the guest's /dev/hwrng.
+ * An entropy device (virtio 1.2, 5.4): random bytes from crypto/rng.h for the guest's /dev/hwrng.
  */
 #ifndef UMBRA_GUEST_DEV_VIRTIO_RNG_H
 #define UMBRA_GUEST_DEV_VIRTIO_RNG_H
@@ -9,7 +9,7 @@
 
 struct virtio_rng {
 	struct virtio virtio;
-	bool failed; /* the generator did, and that was logged */
+	bool failed; /* the generator has failed, which was logged */
 };
 
 extern const struct vdev_ops virtio_rng_device;

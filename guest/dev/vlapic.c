@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The virtual local APIC's registers and modes: MMIO page, x2APIC MSRs, IA32_APIC_BASE. What a
- * write causes is in one function, whichever way the value came.
+ * The virtual local APIC's registers and modes: MMIO page, x2APIC MSRs, IA32_APIC_BASE. One
+ * function does what a write causes, for every way in which a value can arrive.
  */
 #include "guest/dev/vlapic.h"
 #include "guest/dev/vlapic_priv.h"
@@ -10,18 +10,20 @@
 #include "vmm/base/page_alloc.h"
 #include "vmm/base/x86.h"
 
-/* Integrated APIC, LVT entries 0 to 5 (no CMCI), EOI broadcasts cannot be suppressed. */
+/* Integrated APIC, LVT entries 0 to 5 (no CMCI), no suppression of EOI broadcasts. */
 #define VERSION_VALUE 0x00050014u
 
-/* SDM, "ICR" in x2APIC mode: all that is not reserved. */
+/* SDM, "ICR" in x2APIC mode: all bits that are not reserved. */
 #define ICR_X2_VALID (MASK(63, 32) | 0x000ccffful)
 
-/* How a register answers. SDM, "Local APIC Register Address Map", "x2APIC Register Space". */
+/*
+ * How a register may be accessed. SDM, "Local APIC Register Address Map", "x2APIC Register Space".
+ */
 enum {
 	REG_READ = 1,
 	REG_WRITE = 2,
-	REG_X = 4,  /* there in xAPIC mode */
-	REG_X2 = 8, /* there in x2APIC mode */
+	REG_X = 4,  /* exists in xAPIC mode */
+	REG_X2 = 8, /* exists in x2APIC mode */
 	REG_X2_READ_ONLY = 16,
 	REG_RW = REG_READ | REG_WRITE,
 	REG_BOTH = REG_X | REG_X2,
@@ -29,7 +31,7 @@ enum {
 
 struct apic_register {
 	uint32_t kind;
-	uint32_t writable; /* bits; the others are reserved, or read-only and 0 */
+	uint32_t writable; /* writable bits; the others are reserved, or read-only and 0 */
 };
 
 #define LVT_LINT_BITS 0x1a7ffu /* mask, trigger, polarity, delivery mode, vector */
@@ -68,7 +70,7 @@ static const uint16_t lvt_offsets[] = {
 	APIC_LVT_LINT0, APIC_LVT_LINT1,	  APIC_LVT_ERROR,
 };
 
-/* ID and LDR follow from the mode (SDM, "Logical Destination Mode in x2APIC Mode"). */
+/* ID and LDR depend on the mode (SDM, "Logical Destination Mode in x2APIC Mode"). */
 static void set_identity(struct vlapic *v)
 {
 	uint32_t id = v->vcpu->id;
@@ -120,7 +122,7 @@ int vlapic_create(struct vcpu *vcpu)
 	v->base = VLAPIC_BASE | APIC_BASE_ENABLE | (vcpu->id == 0 ? APIC_BASE_BSP : 0);
 	__atomic_store_n(&v->mode, VCPU_APIC_X, __ATOMIC_RELAXED);
 	vlapic_reset(v);
-	change_mode(v, VCPU_APIC_X); /* last: before it, hardware must not learn of a reset */
+	change_mode(v, VCPU_APIC_X); /* last, so that the reset does not reach hardware */
 	vcpu->platform = v;
 	return 0;
 }
@@ -153,7 +155,7 @@ static void write_svr(struct vlapic *v, uint32_t value)
 
 static void write_icr(struct vlapic *v, uint64_t icr)
 {
-	if (v->mode == VCPU_APIC_X2) { /* 64 bits in one piece, also for hardware */
+	if (v->mode == VCPU_APIC_X2) { /* one register of 64 bits, also for hardware */
 		reg_set(v, APIC_ICR_LOW, (uint32_t)icr);
 		reg_set(v, APIC_ICR_LOW + 4, (uint32_t)(icr >> 32));
 		vlapic_icr_send(v, icr);
@@ -163,7 +165,9 @@ static void write_icr(struct vlapic *v, uint64_t icr)
 	}
 }
 
-/* A register that a guest may write gets the value, and what follows from it happens. */
+/*
+ * Writes a register and does what follows from it. The guest must be allowed to write the register.
+ */
 static void reg_write(struct vlapic *v, uint32_t offset, uint32_t value)
 {
 	value &= registers[offset / 16].writable;
@@ -171,7 +175,7 @@ static void reg_write(struct vlapic *v, uint32_t offset, uint32_t value)
 	case APIC_EOI: vlapic_eoi_highest(v->vcpu); return;
 	case APIC_ICR_LOW: write_icr(v, value); return;
 	case APIC_SELF_IPI: vlapic_icr_send(v, value | 1ul << 18); return;
-	case APIC_ESR: /* SDM, "Error Handling": a write latches what came up since the last */
+	case APIC_ESR: /* SDM, "Error Handling": a write latches the errors since the last write */
 		reg_set(v, APIC_ESR, v->errors);
 		v->errors = 0;
 		return;
@@ -206,13 +210,15 @@ void vlapic_apic_access(struct vcpu *vcpu, struct io_access *access)
 	uint64_t nothing = 0;
 
 	if (v->mode != VCPU_APIC_X) {
-		kind = 0; /* the page is no APIC then, and nothing else is there */
+		kind = 0; /* the page is not an APIC then, and no other device is there */
 		nothing = mask;
 	} else if ((kind & REG_X) == 0) {
 		vlapic_error(v, ESR_ILLEGAL_REGISTER);
 		kind = 0;
 	}
-	/* SDM: only aligned 32-bit accesses are defined. Loads get the bytes that are there. */
+	/*
+	 * SDM: only aligned 32-bit accesses are defined. Other loads get the bytes of the register.
+	 */
 	if (access->write) {
 		if ((kind & REG_WRITE) != 0 && within == 0 && access->size == 4) {
 			reg_write(v, offset, (uint32_t)access->value);
@@ -233,7 +239,7 @@ void vlapic_apic_written(struct vcpu *vcpu, uint32_t offset)
 		write_icr(v, reg_get(v, APIC_ICR_LOW) | (uint64_t)reg_get(v, APIC_ICR_LOW + 4)
 								<< 32);
 	} else if (offset == APIC_ID) {
-		reg_set(v, APIC_ID, v->vcpu->id << 24); /* read-only here */
+		reg_set(v, APIC_ID, v->vcpu->id << 24); /* read-only in this APIC */
 	} else if (offset < 0x400 && (registers[offset / 16].kind & REG_WRITE) != 0) {
 		reg_write(v, offset, reg_get(v, offset));
 	}
@@ -249,20 +255,23 @@ void vlapic_cr8_write(struct vcpu *vcpu, uint8_t value)
 	reg_set(vlapic_of(vcpu), APIC_TPR, (uint32_t)(value & 0xf) << 4);
 }
 
-/* SDM, "Local x2APIC State Transitions". ERR_NOTFOUND: #GP. */
+/* SDM, "Local x2APIC State Transitions". Returns ERR_NOTFOUND for #GP. */
 static int write_base(struct vlapic *v, uint64_t value)
 {
 	const uint64_t mode_bits = APIC_BASE_ENABLE | APIC_BASE_X2APIC;
 	uint64_t from = v->base & mode_bits, to = value & mode_bits;
 
-	/* The page stays where it is, the BSP flag belongs to vCPU 0; the rest is reserved. */
+	/*
+	 * The page's address cannot change, the BSP flag belongs to vCPU 0, and the other bits are
+	 * reserved.
+	 */
 	if (((value ^ v->base) & ~mode_bits) != 0 || to == APIC_BASE_X2APIC) {
 		return ERR_NOTFOUND;
 	}
 	if (from == to) {
 		return 0;
 	}
-	/* x2APIC mode is entered from xAPIC mode alone, and left to "disabled" alone. */
+	/* x2APIC mode can only be entered from xAPIC mode, and can only be left to "disabled". */
 	if ((to == mode_bits && from != APIC_BASE_ENABLE) ||
 	    (from == mode_bits && to == APIC_BASE_ENABLE)) {
 		return ERR_NOTFOUND;
@@ -294,7 +303,10 @@ static int x2apic_read(struct vlapic *v, uint32_t offset, uint64_t *value)
 	return 0;
 }
 
-/* Taken from a guest and dropped: Linux writes back what it read at power-off. Not reserved. */
+/*
+ * Read-only bits that a guest may write, without effect: at power-off Linux writes back what it has
+ * read. They are not reserved.
+ */
 static uint32_t read_only_bits(uint32_t offset)
 {
 	switch (offset) {
@@ -337,7 +349,7 @@ int vlapic_msr_read(struct vcpu *vcpu, uint32_t msr, uint64_t *value)
 	switch (msr) {
 	case MSR_IA32_APIC_BASE: *value = v->base; return 0;
 	case MSR_IA32_TSC_DEADLINE:
-		vlapic_update(v); /* 0 once it has fired */
+		vlapic_update(v); /* the value is 0 after the timer has fired */
 		*value = v->tsc_deadline;
 		return 0;
 	default: return ERR_NOTFOUND;

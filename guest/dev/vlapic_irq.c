@@ -3,9 +3,9 @@
  * The virtual local APIC's interrupts: acceptance, priority, end of interrupt, and messages between
  * the APICs of a VM (SDM vol. 3, "Handling Interrupts" and "Issuing Interprocessor Interrupts").
  *
- * IRR, ISR and TMR belong to the CPU that runs the vCPU. Another CPU sets a bit in posted[], then
- * ATTENTION_POSTED, then kicks; the own CPU takes both in the opposite order, so that a bit is
- * never left behind without attention.
+ * IRR, ISR and TMR belong to the vCPU's own CPU. Another CPU sets a bit in posted[], then
+ * ATTENTION_POSTED, then kicks the vCPU. The own CPU reads ATTENTION_POSTED first and posted[]
+ * second, so that no bit stays without attention.
  */
 #include "guest/dev/vioapic.h"
 #include "guest/dev/vlapic_priv.h"
@@ -34,7 +34,7 @@ static inline void vector_clear(struct vlapic *v, uint32_t set, uint32_t vector)
 	reg_set(v, offset, reg_get(v, offset) & ~(1u << vector % 32));
 }
 
-/* The highest vector of a set, or -1. Drops words that turn out to be 0 from *words. */
+/* Returns the highest vector of a set, or -1. Clears the bits of *words whose words are 0. */
 static int highest(const struct vlapic *v, uint32_t set, uint8_t *words)
 {
 	while (*words != 0) {
@@ -49,7 +49,10 @@ static int highest(const struct vlapic *v, uint32_t set, uint8_t *words)
 	return -1;
 }
 
-/* With hardware in charge a word can change whenever the guest runs: all are looked at. */
+/*
+ * If hardware delivers interrupts, a word can change whenever the guest runs, so all words are
+ * read.
+ */
 static int highest_of_all(const struct vlapic *v, uint32_t set)
 {
 	for (uint32_t offset = 16 * APIC_VECTOR_WORDS; offset != 0; offset -= 16) {
@@ -116,8 +119,7 @@ static void set_eoi_exits(struct vlapic *v)
 
 void vlapic_irq_sync(struct vlapic *v)
 {
-	v->irr_words = v->isr_words =
-		0xff; /* until now the page was written without our knowledge */
+	v->irr_words = v->isr_words = 0xff; /* hardware may have changed any word */
 	if (v->hardware) {
 		int in_service = highest_isr(v);
 
@@ -126,7 +128,7 @@ void vlapic_irq_sync(struct vlapic *v)
 	}
 }
 
-/* Bits of one word, edge or level each. */
+/* Accepts the interrupts of one word; bits in level are level-triggered. */
 static void accept_word(struct vlapic *v, uint32_t word, uint32_t bits, uint32_t level)
 {
 	uint32_t offset = 16 * word;
@@ -138,7 +140,8 @@ static void accept_word(struct vlapic *v, uint32_t word, uint32_t bits, uint32_t
 	if (new_tmr != tmr) {
 		reg_set(v, APIC_TMR + offset, new_tmr);
 		if (v->hardware) {
-			set_eoi_exits(v); /* level-triggered vectors, whose EOI the IOAPIC needs */
+			/* EOIs of level-triggered vectors must exit, for the IOAPIC */
+			set_eoi_exits(v);
 		}
 	}
 }
@@ -158,7 +161,10 @@ void vlapic_error(struct vlapic *v, uint32_t error)
 	uint32_t vector = lvt & LVT_VECTOR;
 
 	v->errors |= error;
-	/* An error LVT with an illegal vector is an error without end: it stays in ESR. */
+	/*
+	 * If the error LVT has an illegal vector, raising it would be another error, without end.
+	 * Such an error only stays in ESR.
+	 */
 	if ((lvt & LVT_MASKED) == 0 && vector >= APIC_FIRST_VECTOR) {
 		vlapic_raise(v, vector);
 	}
@@ -166,7 +172,7 @@ void vlapic_error(struct vlapic *v, uint32_t error)
 
 void vlapic_merge(struct vlapic *v)
 {
-	/* Attention first: what is posted from here on raises it again. */
+	/* Attention is cleared first: what is posted after this sets it again. */
 	uint32_t attention = __atomic_exchange_n(&v->attention, 0, __ATOMIC_ACQ_REL);
 	uint32_t errors;
 
@@ -202,7 +208,7 @@ static void raise_attention(struct vlapic *v, uint32_t attention)
 	vcpu_kick(v->vcpu);
 }
 
-/* From any CPU. */
+/* Posts an interrupt for another vCPU. Any CPU. */
 static void post(struct vlapic *v, uint32_t vector, bool level)
 {
 	uint64_t bit = BIT(vector % 64);
@@ -218,7 +224,7 @@ static void post(struct vlapic *v, uint32_t vector, bool level)
 	raise_attention(v, ATTENTION_POSTED);
 }
 
-/* One target of a message. own: it is the sender, and we run on its CPU. */
+/* Delivers a message to one target. own: the target is the sender, and this is its CPU. */
 static bool accept(struct vlapic *v, const struct vlapic_msg *msg, bool own)
 {
 	switch (msg->mode) {
@@ -244,11 +250,11 @@ static bool accept(struct vlapic *v, const struct vlapic_msg *msg, bool own)
 		vcpu_init_signal(v->vcpu);
 		return true;
 	case VLAPIC_SIPI: vcpu_sipi(v->vcpu, msg->vector); return true;
-	default: return false; /* SMI, ExtINT, reserved: nothing behind them here */
+	default: return false; /* SMI, ExtINT and reserved modes do nothing here */
 	}
 }
 
-/* While a VM is built some of its vCPUs may not have their APIC yet. */
+/* While a VM is built, some of its vCPUs may not have an APIC yet. */
 static uint8_t mode_of(const struct vlapic *v)
 {
 	return v == NULL ? VCPU_APIC_OFF : __atomic_load_n(&v->mode, __ATOMIC_RELAXED);
@@ -283,13 +289,15 @@ static bool is_addressed(const struct vlapic *v, const struct vlapic_msg *msg)
 }
 
 /*
- * Lowest priority: the lowest task priority of those addressed, and in turn among equals (SDM,
- * "Lowest Priority Delivery Mode", leaves that to the platform).
+ * Lowest priority: chooses the addressed vCPU with the lowest task priority, and takes turns among
+ * equals (SDM, "Lowest Priority Delivery Mode", leaves this to the platform).
  */
 static struct vlapic *arbitrate(const struct vm *vm, const struct vlapic_msg *msg,
 				const struct vlapic *skip)
 {
-	/* The VM's own: another's would show a guest how busy its neighbours are. */
+	/*
+	 * Each VM counts its own turns: a shared counter would show a guest how busy other VMs are.
+	 */
 	struct vlapic *keeper = vlapic_of(vm->vcpus[0]);
 	uint32_t start = keeper == NULL ? 0
 					: __atomic_fetch_add(&keeper->turn, 1, __ATOMIC_RELAXED);
@@ -310,7 +318,7 @@ static struct vlapic *arbitrate(const struct vm *vm, const struct vlapic_msg *ms
 	return best;
 }
 
-/* sender: on whose CPU we run, or NULL; skip: not to this one, or NULL. */
+/* sender is the vCPU of this CPU, or NULL. The message does not go to skip, which may be NULL. */
 static bool deliver(const struct vm *vm, const struct vlapic_msg *msg, const struct vlapic *sender,
 		    const struct vlapic *skip)
 {
@@ -321,7 +329,7 @@ static bool deliver(const struct vm *vm, const struct vlapic_msg *msg, const str
 
 		return v != NULL && accept(v, msg, v == sender);
 	}
-	/* The common case needs no search: a physical APIC ID is the vCPU's index. */
+	/* The common case needs no search, because a physical APIC ID is the vCPU's index. */
 	if (!msg->logical && msg->dest < vm->vcpu_count) {
 		struct vlapic *v = vlapic_of(vm->vcpus[msg->dest]);
 
@@ -368,13 +376,16 @@ void vlapic_icr_send(struct vlapic *v, uint64_t icr)
 		return;
 	}
 	if (msg.mode == VLAPIC_INIT && (icr & (ICR_LEVEL | ICR_ASSERT)) == ICR_LEVEL) {
-		return; /* INIT level de-assert: not supported since Pentium 4 */
+		return; /* INIT level de-assert, which does nothing since the Pentium 4 */
 	}
 	if (shorthand == 0) {
 		(void)deliver(v->vcpu->vm, &msg, v, NULL);
 		return;
 	}
-	/* SDM, "Valid Combinations for the ... Local xAPIC ICR": what may go to oneself. */
+	/*
+	 * SDM, "Valid Combinations for the ... Local xAPIC ICR": only fixed interrupts may go to
+	 * the sender itself.
+	 */
 	if (shorthand != ICR_ALL_OTHERS && msg.mode != VLAPIC_FIXED) {
 		return;
 	}

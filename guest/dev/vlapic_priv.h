@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the three files of the virtual local APIC share. */
+/* Shared by the three files of the virtual local APIC. */
 #ifndef UMBRA_GUEST_DEV_VLAPIC_PRIV_H
 #define UMBRA_GUEST_DEV_VLAPIC_PRIV_H
 
@@ -17,7 +17,7 @@
 #define APIC_LDR	   0x0d0u
 #define APIC_DFR	   0x0e0u
 #define APIC_SVR	   0x0f0u
-#define APIC_ISR	   0x100u /* 8 registers, 16 bytes apart; so are these two */
+#define APIC_ISR	   0x100u /* this, TMR and IRR have 8 registers each, 16 bytes apart */
 #define APIC_TMR	   0x180u
 #define APIC_IRR	   0x200u
 #define APIC_ESR	   0x280u
@@ -56,46 +56,52 @@
 #define LVT_TIMER_PERIODIC     (1u << 17)
 #define LVT_TIMER_TSC_DEADLINE (2u << 17)
 
-/* Why the vCPU's own CPU has to look before the next VM entry. */
-#define ATTENTION_POSTED BIT(0) /* bits in posted[] */
-#define ATTENTION_ERRORS BIT(1) /* bits in posted_errors */
-#define ATTENTION_INIT	 BIT(2) /* INIT came: back to power-up state */
+/* Why the vCPU's own CPU must check before the next VM entry. */
+#define ATTENTION_POSTED BIT(0) /* there are bits in posted[] */
+#define ATTENTION_ERRORS BIT(1) /* there are bits in posted_errors */
+#define ATTENTION_INIT	 BIT(2) /* an INIT came: go back to power-up state */
 
 struct vlapic {
 	struct vcpu *vcpu;
 	uint8_t *page; /* vcpu->apic_page */
 	uint64_t base; /* IA32_APIC_BASE */
 	uint8_t mode;  /* enum vcpu_apic_mode; atomic: other CPUs read it */
-	bool enabled;  /* by software (SVR); atomic: other CPUs read it */
+	bool enabled;  /* software-enabled (SVR); atomic: other CPUs read it */
 
 	/*
-	 * Hardware owns PPR, EOI and the moves from IRR to ISR; it changes the page while the guest
-	 * runs, and then nobody else may (SDM, "Software Access to Related Structures").
+	 * Hardware owns PPR, EOI and the moves from IRR to ISR. It changes the page while the guest
+	 * runs, and no software may change the page then (SDM, "Software Access to Related
+	 * Structures").
 	 */
 	bool hardware;
 
-	/* Words of IRR and ISR that may be other than 0; with hardware all. */
+	/* The words of IRR and ISR that may be nonzero, as bits; with hardware always all. */
 	uint8_t irr_words;
 	uint8_t isr_words;
 
 	uint32_t errors; /* since the last write to ESR */
 
-	/* Timer: host TSC at which it fires (UINT64_MAX: stopped), TSC ticks of a period (or 0). */
+	/*
+	 * The timer: the host TSC at which it fires (UINT64_MAX: stopped), and its period in TSC
+	 * ticks (or 0).
+	 */
 	uint64_t deadline;
 	uint64_t period;
 	uint64_t tsc_deadline; /* IA32_TSC_DEADLINE */
-	uint64_t tsc_offset;   /* guest TSC - host TSC, by which deadline was computed from it */
-	uint32_t timer_mode;   /* LVT_TIMER_* in force */
+	uint64_t tsc_offset;   /* guest TSC - host TSC when deadline was computed */
+	uint32_t timer_mode;   /* the LVT_TIMER_* that is in force */
 	uint32_t divide_shift;
 
-	/* Of vCPU 0's: whose turn it is among the VM's equals for a message of lowest priority. */
+	/*
+	 * Used in vCPU 0's APIC only: whose turn it is among equals, for lowest-priority messages.
+	 */
 	uint32_t turn;
 
-	/* Posted by any CPU, by atomic operations; what was posted comes first, attention last. */
+	/* Any CPU posts here with atomic operations: first the bits, then attention. */
 	uint32_t attention __attribute__((aligned(64)));
 	uint32_t posted_errors;
 	uint64_t posted[4];
-	uint64_t posted_level[4]; /* of a posted vector: it is level-triggered */
+	uint64_t posted_level[4]; /* for posted vectors: whether they are level-triggered */
 };
 
 static inline struct vlapic *vlapic_of(const struct vcpu *vcpu)
@@ -113,41 +119,47 @@ static inline void reg_set(struct vlapic *v, uint32_t offset, uint32_t value)
 	__atomic_store_n((uint32_t *)(void *)(v->page + offset), value, __ATOMIC_RELAXED);
 }
 
-/* vlapic.c: registers to power-up state; INIT keeps ID, IA32_APIC_BASE and the mode. */
+/*
+ * In vlapic.c: sets registers to their power-up state. INIT keeps ID, IA32_APIC_BASE and the mode.
+ */
 void vlapic_reset(struct vlapic *v);
 
-/* vlapic_irq.c, on the own CPU: */
+/* In vlapic_irq.c, on the own CPU: */
 
-/* Puts the vector into IRR as an edge; below APIC_FIRST_VECTOR it is an error instead. */
+/* Puts the vector into IRR as an edge. A vector below APIC_FIRST_VECTOR is an error instead. */
 void vlapic_raise(struct vlapic *v, uint32_t vector);
-/* Notes an error for ESR, and raises the error LVT when it is not masked. */
+/* Records an error for ESR, and raises the error LVT if it is not masked. */
 void vlapic_error(struct vlapic *v, uint32_t error);
-/* Takes over what other CPUs posted. */
+/* Merges what other CPUs have posted. */
 void vlapic_merge(struct vlapic *v);
-/* Nothing is pending or in service; forgets what was posted. */
+/* Clears all pending, in-service and posted interrupts. */
 void vlapic_irq_reset(struct vlapic *v);
 /* SDM, "Task and Processor Priorities". */
 uint32_t vlapic_ppr(struct vlapic *v);
 /*
- * Passes what the page says now on to hardware, when hardware is in charge. After a change of mode.
+ * Passes the content of the page on to hardware, if hardware delivers interrupts. Call after a
+ * change of mode.
  */
 void vlapic_irq_sync(struct vlapic *v);
-/* Sends what an ICR value says. */
+/* Sends the message of an ICR value. */
 void vlapic_icr_send(struct vlapic *v, uint64_t icr);
 
-/* vlapic_timer.c, on the own CPU: */
+/* In vlapic_timer.c, on the own CPU: */
 
 void vlapic_timer_reset(struct vlapic *v);
-/* The deadline has passed: raises the vector, and sets the next deadline. */
+/* Call when the deadline has passed: raises the vector and sets the next deadline. */
 void vlapic_timer_fire(struct vlapic *v, uint64_t now);
-/* A write to the timer's LVT, initial count or divider; the value is in the page already. */
+/*
+ * Call after a write to the timer's LVT, initial count or divider; the value is in the page
+ * already.
+ */
 void vlapic_timer_lvt_written(struct vlapic *v);
 void vlapic_timer_count_written(struct vlapic *v);
 void vlapic_timer_divide_written(struct vlapic *v);
 uint32_t vlapic_timer_count(const struct vlapic *v);
 void vlapic_timer_set_tsc_deadline(struct vlapic *v, uint64_t guest_tsc);
 
-/* Makes the registers current: posted interrupts and an expired timer. */
+/* Updates the registers: merges posted interrupts, and fires an expired timer. */
 static inline void vlapic_update(struct vlapic *v)
 {
 	uint64_t now = cpu_rdtsc();

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The virtual local APIC's timer (SDM vol. 3, "APIC Timer"). Nothing ticks: a running timer is a
- * deadline in host TSC, compared before every VM entry; counts are computed when they are read.
+ * The virtual local APIC's timer (SDM vol. 3, "APIC Timer"). Nothing runs periodically: a running
+ * timer is a deadline in host TSC, which is compared before every VM entry. Counts are computed
+ * when they are read.
  */
 #include "guest/dev/vclock.h"
 #include "guest/dev/vlapic_priv.h"
@@ -31,7 +32,7 @@ void vlapic_timer_fire(struct vlapic *v, uint64_t now)
 	if (v->period != 0) {
 		uint64_t soonest = now + tsc_hz() / VCLOCK_IRQS_PER_SECOND_MAX;
 
-		/* Periods that nobody could see are one interrupt; the phase stays. */
+		/* Periods that passed unseen give one interrupt; the phase is kept. */
 		v->deadline += v->period * ((now - v->deadline) / v->period + 1);
 		v->deadline = MAX(v->deadline, v->period < soonest - now ? soonest : 0);
 	} else {
@@ -53,7 +54,7 @@ uint32_t vlapic_timer_count(const struct vlapic *v)
 	return (uint32_t)MIN((v->deadline - now) / count_ticks(v), UINT32_MAX);
 }
 
-/* Starts from a count; 0 stops. */
+/* Starts the timer from a count; 0 stops it. */
 static void start(struct vlapic *v, uint32_t count)
 {
 	bool periodic = v->timer_mode == LVT_TIMER_PERIODIC;
@@ -80,7 +81,7 @@ void vlapic_timer_divide_written(struct vlapic *v)
 	/* SDM, "Divide Configuration Register": bits 3, 1, 0; 111B divides by 1. */
 	v->divide_shift = (((value & 3) | (value >> 1 & 4)) + 1) & 7;
 	if (v->timer_mode != LVT_TIMER_TSC_DEADLINE && v->deadline != NEVER) {
-		start(v, MAX(count, 1)); /* what is left is counted at the new rate */
+		start(v, MAX(count, 1)); /* the remaining count goes on at the new rate */
 	}
 }
 
@@ -93,7 +94,7 @@ void vlapic_timer_lvt_written(struct vlapic *v)
 		return;
 	}
 	v->timer_mode = mode;
-	/* SDM, "TSC-Deadline Mode": changing to it or from it disarms. */
+	/* SDM, "TSC-Deadline Mode": a change to or from this mode disarms the timer. */
 	if (was_deadline || mode == LVT_TIMER_TSC_DEADLINE) {
 		v->deadline = NEVER;
 		v->period = 0;
@@ -118,7 +119,10 @@ void vlapic_timer_set_tsc_deadline(struct vlapic *v, uint64_t guest_tsc)
 		v->deadline = NEVER;
 		return;
 	}
-	/* By difference: a guest's far future may lie beyond the end of the host's counter. */
+	/*
+	 * Computed by a difference, because a deadline far in the guest's future may not fit into
+	 * the host's counter.
+	 */
 	now = cpu_rdtsc();
 	guest_now = vcpu_guest_tsc(v->vcpu, now);
 	v->tsc_offset = guest_now - now;
@@ -133,7 +137,7 @@ uint64_t vlapic_next_deadline(struct vcpu *vcpu)
 {
 	struct vlapic *v = vlapic_of(vcpu);
 
-	/* The guest moved its TSC, and with it the moment that it meant. */
+	/* If the guest has changed its TSC, its deadline is at another host time. */
 	if (__builtin_expect(v->tsc_deadline != 0 && vcpu_guest_tsc(vcpu, 0) != v->tsc_offset, 0)) {
 		vlapic_timer_set_tsc_deadline(v, v->tsc_deadline);
 	}
@@ -144,7 +148,8 @@ void vlapic_skip_time(struct vcpu *vcpu, uint64_t ticks)
 {
 	struct vlapic *v = vlapic_of(vcpu);
 
-	v->tsc_offset -= ticks; /* as the vCPU's own: the deadline in guest TSC is what it was */
+	/* like the vCPU's own offset: the deadline in guest TSC stays the same */
+	v->tsc_offset -= ticks;
 	if (v->deadline != NEVER && __builtin_add_overflow(v->deadline, ticks, &v->deadline)) {
 		v->deadline = NEVER;
 	}

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One lock for all devices of this file: none is on a hot path. It is held while a wire of the I/O
- * APIC moves (vlegacy's lock, then vioapic's). All time comes from the host's TSC.
+ * One lock guards all devices of this file, because none is on a hot path. It is held while a wire
+ * of the I/O APIC changes (vlegacy's lock, then vioapic's). All time comes from the host's TSC.
  *
- * What is not in port_rows is not there and reads all ones, as an empty bus does: the keyboard
- * controller but for its reset line, the POST port.
+ * Ports that port_rows does not list have no device and read all ones, like an empty bus: the
+ * keyboard controller except for its reset line, and the POST port.
  */
 #include "guest/dev/vlegacy.h"
 
@@ -33,15 +33,16 @@
 #define PM_TIMER_HZ    3579545ul
 #define PM_CARRY_SHIFT 31 /* TMR_STS is set whenever bit 31 of a 32-bit timer changes */
 #define PM1_TMR	       BIT(0)
-#define PM1_PWRBTN     BIT(0) /* these two: of the second byte of status and enable */
-#define PM1_RTC	       BIT(2)
+/* this bit and the next are in the second byte of status and enable */
+#define PM1_PWRBTN BIT(0)
+#define PM1_RTC	   BIT(2)
 
-/* Of the second byte of PM1 control, and SCI_EN of the first. */
+/* In the second byte of PM1 control, except SCI_EN, which is in the first. */
 #define PM1_SCI_EN     BIT(0)
 #define PM1_SLP_TYP(v) (((v) >> 2) & 7)
 #define PM1_SLP_EN     BIT(5)
 
-/* QEMU: docs/specs/pvpanic.rst. Read: the events that are understood; written: what happened. */
+/* QEMU: docs/specs/pvpanic.rst. A read returns the supported events; a write reports an event. */
 #define PANIC_EVENT_PANIC	 BIT(0)
 #define PANIC_EVENT_CRASH_KERNEL BIT(1)
 #define PANIC_EVENTS		 (PANIC_EVENT_PANIC | PANIC_EVENT_CRASH_KERNEL)
@@ -50,14 +51,14 @@
 
 /* --- 8259 pair --- */
 
-/* Offset 0 is the command port. IRR and ISR, which it reads, are empty for good. */
+/* Offset 0 is the command port. It reads IRR and ISR, which are always empty. */
 static uint8_t pic_read(const struct vpic *pic, unsigned offset)
 {
 	return offset == 0 ? 0 : pic->mask;
 }
 
 /*
- * The words after ICW1 are counted off; the vector base and the cascade in them matter to nobody.
+ * Counts the words that follow ICW1. The vector base and the cascade in them have no effect here.
  */
 static void pic_write(struct vpic *pic, unsigned offset, uint8_t value)
 {
@@ -183,7 +184,7 @@ static uint8_t pm1_control_read(struct vlegacy *legacy, unsigned offset, uint64_
 static void pm1_control_write(struct vlegacy *legacy, unsigned offset, uint8_t value, uint64_t tsc)
 {
 	if (offset == 0) {
-		legacy->pm1_control[0] = value | PM1_SCI_EN; /* there is no other mode than ACPI */
+		legacy->pm1_control[0] = value | PM1_SCI_EN; /* ACPI mode cannot be left */
 		return;
 	}
 	legacy->pm1_control[1] = value & (uint8_t)~PM1_SLP_EN; /* SLP_EN reads as zero */
@@ -213,7 +214,7 @@ static uint8_t panic_read(struct vlegacy *legacy, unsigned offset, uint64_t tsc)
 	return PANIC_EVENTS;
 }
 
-/* A guest that has a crash kernel loaded saves what it can by itself, and resets then. */
+/* A guest with a crash kernel saves its own data and then resets, so it runs on. */
 static void panic_write(struct vlegacy *legacy, unsigned offset, uint8_t value, uint64_t tsc)
 {
 	if ((value & PANIC_EVENT_CRASH_KERNEL) != 0) {
@@ -226,7 +227,9 @@ static void panic_write(struct vlegacy *legacy, unsigned offset, uint8_t value, 
 
 /* --- The ports --- */
 
-/* A device without a read answers all ones; one without a write ignores it. Offsets count bytes. */
+/*
+ * A device without read returns all ones; one without write ignores writes. Offsets are in bytes.
+ */
 struct vlegacy_row {
 	uint16_t base;
 	uint16_t length;
@@ -249,7 +252,10 @@ static const struct vlegacy_row port_rows[] = {
 };
 _Static_assert(ARRAY_COUNT(port_rows) <= VLEGACY_PORT_MAX, "a slot for each row");
 
-/* Raises wires for what fell due, and sets the VM's clock to the next thing. Under the lock. */
+/*
+ * Sets the wires for all events that are due, and sets the VM's clock to the next event. Under the
+ * lock.
+ */
 static void update(struct vlegacy *legacy, uint64_t tsc)
 {
 	bool timer_on = (legacy->pm1_enable[0] & PM1_TMR) != 0;
@@ -287,7 +293,7 @@ bool vlegacy_press_power_button(struct vlegacy *legacy)
 	return noticed;
 }
 
-/* These are byte-wide devices: a wider access is so many single ones, at one instant. */
+/* These are byte-wide devices: a wider access is several byte accesses at the same time. */
 static void access_port(void *device, struct vcpu *vcpu, struct io_access *access)
 {
 	const struct vlegacy_port *port = device;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The lock of struct vmsix comes after that of struct vpci and a device's own. A message is sent
- * under it, so that one is not sent after its vector was masked.
+ * The lock of struct vmsix is taken after that of struct vpci and a device's own lock. Messages are
+ * sent under it, so that no message is sent after its vector was masked.
  */
 #include "guest/dev/vmsix.h"
 
@@ -38,7 +38,7 @@ static void refuse(struct vmsix *msix, uint32_t vector, const struct vmsix_entry
 	}
 }
 
-/* Under the lock. There is no 8259 that could give a vector for ExtINT. */
+/* Sends a message. Under the lock. ExtINT is not sent, because there is no 8259 with a vector. */
 static void deliver(struct vmsix *msix, uint32_t vector)
 {
 	const struct vmsix_entry *entry = &msix->entries[vector];
@@ -56,7 +56,7 @@ static void deliver(struct vmsix *msix, uint32_t vector)
 	}
 }
 
-/* Under the lock: what waits and may go now. */
+/* Sends the pending messages that are not masked. Under the lock. */
 static void deliver_pending(struct vmsix *msix)
 {
 	if (!msix->on || msix->masked) {
@@ -115,7 +115,7 @@ static uint64_t all_ones(uint32_t size)
 	return size < 8 ? MASK(8 * size - 1, 0) : UINT64_MAX;
 }
 
-/* One half, or all, of a register pair: which holds two dwords. */
+/* Reads a half, or all, of two registers of 32 bits. */
 static uint64_t read_part(uint64_t pair, uint32_t offset, uint32_t size)
 {
 	return size == 8 ? pair : (uint32_t)(pair >> 8 * (offset & 4));

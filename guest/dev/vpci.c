@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * PCI Local Bus Specification 3.0, "Configuration Mechanism #1": a dword at CF8H selects, CFCH to
- * CFFH are the selected dword's bytes. The chipset's reset register lies amid it, at CF9H, and is
- * distinguished by its width: CONFIG_ADDRESS takes dwords alone. PCI Express 3.0, 7.2.2 "Enhanced
- * Configuration Access Mechanism": the same registers as memory.
+ * PCI Local Bus Specification 3.0, "Configuration Mechanism #1": a dword at CF8H selects a dword,
+ * and CFCH to CFFH are its bytes. The chipset's reset register lies between them, at CF9H; the
+ * width of an access distinguishes it, because CONFIG_ADDRESS accepts only dwords. PCI Express 3.0,
+ * 7.2.2 "Enhanced Configuration Access Mechanism": the same registers in memory.
  *
- * The lock of struct vpci is taken by each access to configuration space, and after a device's own
- * lock; iobus' move_lock and the I/O APIC's lock come after it.
+ * Each access to configuration space takes the lock of struct vpci, which comes after a device's
+ * own lock. iobus' move_lock and the I/O APIC's lock come after it.
  */
 #include "guest/dev/vpci.h"
 
@@ -19,20 +19,23 @@
 #define CONFIG_ADDRESS 0 /* offsets from PORT_PCI_CONFIG */
 #define CONFIG_DATA    4
 
-/* CONFIG_ADDRESS: bus, device and function in one; the rest is zero by the specification. */
+/*
+ * CONFIG_ADDRESS has bus, device and function in one field; its other bits are zero by the
+ * specification.
+ */
 #define ADDRESS_ENABLE	 BIT(31)
 #define ADDRESS_FUNCTION MASK(23, 8)
 #define ADDRESS_REGISTER MASK(7, 2)
 #define ADDRESS_BITS	 (ADDRESS_ENABLE | ADDRESS_FUNCTION | ADDRESS_REGISTER)
 
-#define RESET_CPU BIT(2) /* of CF9H */
+#define RESET_CPU BIT(2) /* in CF9H */
 
 /* PCI 3.0, "Configuration Space Organization": the type 00H header. */
 #define CONFIG_VENDOR		0x00
 #define CONFIG_DEVICE		0x02
 #define CONFIG_COMMAND		0x04
 #define CONFIG_STATUS		0x06
-#define CONFIG_REVISION		0x08 /* and the class code, in one dword */
+#define CONFIG_REVISION		0x08 /* together with the class code in one dword */
 #define CONFIG_BAR(n)		(0x10 + 4 * (n))
 #define CONFIG_SUBSYSTEM_VENDOR 0x2c
 #define CONFIG_SUBSYSTEM	0x2e
@@ -50,15 +53,15 @@
 #define STATUS_CAPABILITIES BIT(4)
 
 #define BAR_IO		 BIT(0)
-#define BAR_IO_MASK	 0x0000fffcu /* x86 has no more ports: the upper half is hardwired */
+#define BAR_IO_MASK	 0x0000fffcu /* x86 has no more ports, so the upper half is hardwired */
 #define BAR_MEMORY_64	 BIT(2)
 #define BAR_PREFETCHABLE BIT(3)
 #define BAR_MEMORY_FLAGS 0xful
 #define BAR_IO_BYTES_MAX 256
 
 /*
- * The identity is of an Intel host bridge that no driver of Linux binds to and no quirk knows. It
- * has no status, command, BARs or capabilities.
+ * The identity is that of an Intel host bridge to which no Linux driver binds and no quirk applies.
+ * The bridge has no status, command, BARs or capabilities.
  */
 static const struct vpci_identity bridge_identity = {
 	.vendor = 0x8086,
@@ -98,9 +101,10 @@ static void place_memory(struct vpci_function *function, const struct vpci_bar *
 }
 
 /*
- * Puts the ranges where the registers say. A guest may place one anywhere: RAM and the platform's
- * own devices answer before it. While the two halves of a 64-bit register are written with memory
- * space on, it passes through an address that is half old and half new, as on a machine.
+ * Moves the ranges to where the registers say. A guest may place a BAR anywhere; RAM and the
+ * platform's own devices have priority over it. While the guest writes the halves of a 64-bit
+ * register with memory space enabled, the BAR is for a moment at an address with one old and one
+ * new half, as on real hardware.
  */
 static void place_bars(struct vpci_function *function)
 {
@@ -122,7 +126,7 @@ static void place_bars(struct vpci_function *function)
 	}
 }
 
-/* Under the lock: the function's share in its line, and in its status register. */
+/* Updates the function's part of its interrupt line, and its status register. Under the lock. */
 static void update_line(struct vpci_function *function)
 {
 	struct vpci *pci = function->pci;
@@ -224,7 +228,8 @@ int vpci_add(struct vpci *pci, uint32_t device, struct vpci_function *function,
 	put(function->config, CONFIG_SUBSYSTEM, 2, identity->subsystem);
 	put(function->config, CONFIG_INTERRUPT_PIN, 1, identity->interrupt_pin);
 	if (identity->interrupt_pin != 0) {
-		put(function->writable, CONFIG_INTERRUPT_LINE, 1, 0xff); /* for its software */
+		/* scratch for the guest's software */
+		put(function->writable, CONFIG_INTERRUPT_LINE, 1, 0xff);
 		function->writable[CONFIG_COMMAND + 1] |= COMMAND_INTERRUPT_DISABLE >> 8;
 	}
 	pci->functions[device] = function;
@@ -249,8 +254,9 @@ static bool bar_fits(const struct vpci_function *function, uint32_t number, enum
 }
 
 /*
- * An address that no other BAR has, in a window of the host bridge; 0: there is no room. Memory has
- * pages of its own: a program that maps one function's registers gets no others with them.
+ * Allocates an address in a window of the host bridge that no other BAR has. Returns 0 if there is
+ * no room. Memory gets its own pages, so that a program that maps one function's registers does not
+ * get those of another.
  */
 static uint64_t find_address(struct vpci *pci, enum vpci_bar_kind kind, uint64_t bytes)
 {
@@ -284,7 +290,7 @@ int vpci_add_bar(struct vpci_function *function, uint32_t number, enum vpci_bar_
 	}
 	bar->kind = kind;
 	address = find_address(function->pci, kind, bytes);
-	/* What lies below the size reads zero whatever is written: so a guest finds the size. */
+	/* Bits below the size always read as zero; this is how a guest finds the size. */
 	if (kind == VPCI_BAR_IO) {
 		put(function->config, at, 4, address | BAR_IO);
 		put(function->writable, at, 4, ~(bytes - 1) & BAR_IO_MASK);
@@ -294,7 +300,8 @@ int vpci_add_bar(struct vpci_function *function, uint32_t number, enum vpci_bar_
 	put(function->config, at, 4, address);
 	put(function->writable, at, 4, ~(bytes - 1) & ~BAR_MEMORY_FLAGS);
 	if (kind == VPCI_BAR_MEMORY64) {
-		function->bars[number + 1].kind = kind; /* its upper half, without a range */
+		/* the upper half, which has no range of its own */
+		function->bars[number + 1].kind = kind;
 		put(function->config, at, 4, address | BAR_MEMORY_64);
 		put(function->writable, at + 4, 4, ~(bytes - 1) >> 32);
 	}
@@ -333,14 +340,14 @@ uint8_t vpci_add_capability(struct vpci_function *function, uint8_t id, const vo
 	return at;
 }
 
-/* CONFIG_ADDRESS says which function and dword, offset which of its bytes. */
+/* CONFIG_ADDRESS selects function and dword, offset the byte within it. */
 static void access_data(struct vpci *pci, struct vcpu *vcpu, uint32_t offset,
 			struct io_access *access)
 {
 	uint32_t address = __atomic_load_n(&pci->address, __ATOMIC_RELAXED);
 
 	if ((address & ADDRESS_ENABLE) == 0) {
-		access->value = MASK(8 * access->size - 1, 0); /* nobody answers */
+		access->value = MASK(8 * access->size - 1, 0); /* no function is selected */
 		return;
 	}
 	vpci_config_access(pci, vcpu, (address & ADDRESS_FUNCTION) >> 8,
@@ -374,7 +381,7 @@ static void vpci_access(void *device, struct vcpu *vcpu, struct io_access *acces
 
 static const struct io_ops vpci_ops = { .name = "PCI configuration", .access = vpci_access };
 
-/* An access is of one register of 4 bytes, or a part of one; registers of 8 bytes are not there. */
+/* An access is to one 4-byte register or a part of it; 8-byte registers do not exist. */
 static void ecam_access(void *device, struct vcpu *vcpu, struct io_access *access)
 {
 	const uint32_t offset = (uint32_t)access->offset & (VPCI_EXTENDED_BYTES - 1);
@@ -399,7 +406,8 @@ int vpci_init(struct vpci *pci, struct vm *vm, struct vioapic *ioapic)
 		.next_port = PORT_PCI_BARS,
 		.next_memory = MEMMAP_PCI_BARS,
 	};
-	(void)vpci_add(pci, 0, &pci->bridge, &bridge_ops, &bridge_identity); /* the bus is empty */
+	/* cannot fail: the bus is empty */
+	(void)vpci_add(pci, 0, &pci->bridge, &bridge_ops, &bridge_identity);
 	err = iobus_add(&vm->iobus, IO_SPACE_PORT, PORT_PCI_CONFIG, PORT_PCI_CONFIG_COUNT,
 			&vpci_ops, pci);
 	return err != 0 ? err

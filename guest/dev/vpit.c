@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A counter is never stepped: its count and output are computed from the ticks that passed since
- * it was loaded. BCD counting is kept in the status byte and otherwise treated as binary: no
- * kernel uses it.
+ * No code steps a counter: its count and output are computed from the ticks since it was loaded.
+ * The BCD bit is kept in the status byte, but counting is binary: no kernel uses BCD.
  */
 #include "guest/dev/vpit.h"
 
@@ -44,13 +43,13 @@ static bool is_periodic(const struct vpit_channel *c)
 	return c->mode == MODE_RATE || c->mode == MODE_SQUARE;
 }
 
-/* Modes in which a rising gate restarts the count; in the others it only goes on. */
+/* Whether a rising gate restarts the count in this mode; in other modes counting only continues. */
 static bool gate_restarts(const struct vpit_channel *c)
 {
 	return c->mode != MODE_TERMINAL_COUNT && c->mode != MODE_STROBE;
 }
 
-/* Modes 1 and 5 count on without the gate once they were triggered. */
+/* Whether a low gate stops the count. Modes 1 and 5 go on after they were triggered. */
 static bool gate_holds(const struct vpit_channel *c)
 {
 	return c->mode != MODE_ONE_SHOT && c->mode != MODE_GATE_STROBE;
@@ -78,7 +77,7 @@ static uint16_t count_of(const struct vpit_channel *c, uint64_t tsc)
 	if (c->mode == MODE_RATE) {
 		return (uint16_t)(c->reload - ticks % c->reload);
 	}
-	return (uint16_t)(c->reload - ticks); /* runs on through 0 */
+	return (uint16_t)(c->reload - ticks); /* wraps around at 0 */
 }
 
 static bool out_of(const struct vpit_channel *c, uint64_t tsc)
@@ -120,8 +119,8 @@ static void load_count(struct vpit *pit, struct vpit_channel *c, uint32_t count,
 {
 	c->reload = count != 0 ? count : RELOAD_MAX;
 	/*
-	 * Modes 1 and 5 wait for the gate. A periodic count starts at once; hardware ends the old
-	 * one.
+	 * Modes 1 and 5 wait for the gate. A new periodic count starts at once, although hardware
+	 * would finish the old one first.
 	 */
 	if (gate_holds(c)) {
 		start_count(c, tsc);
@@ -186,7 +185,7 @@ static void control(struct vpit *pit, uint8_t command, uint64_t tsc)
 	c->access = access;
 	c->mode = (command >> CONTROL_MODE_SHIFT) & 7;
 	if (c->mode > MODE_GATE_STROBE) {
-		c->mode -= 4; /* datasheet: the third bit does not count for modes 2 and 3 */
+		c->mode -= 4; /* datasheet: for modes 2 and 3 the third bit is ignored */
 	}
 	c->bcd = (command & CONTROL_BCD) != 0;
 	c->loaded = false;
@@ -208,7 +207,7 @@ void vpit_init(struct vpit *pit, uint64_t tsc)
 			.start_tsc = tsc,
 			.reload = RELOAD_MAX,
 			.access = ACCESS_BOTH,
-			.gate = i != 2, /* counter 2's is bit 0 of port 61H, off at reset */
+			.gate = i != 2, /* counter 2's gate is bit 0 of port 61H, off at reset */
 		};
 	}
 }
@@ -284,7 +283,7 @@ bool vpit_out(const struct vpit *pit, unsigned index, uint64_t tsc)
 	return out_of(&pit->channel[index], tsc);
 }
 
-/* The earliest that a periodic counter's next edge is reported. */
+/* The earliest TSC at which a periodic counter's next edge may be reported. */
 static uint64_t soonest(const struct vpit *pit)
 {
 	return is_periodic(&pit->channel[0]) && pit->irq_tsc != 0

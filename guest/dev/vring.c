@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Names of fields and flags are those of virtio 1.2, 2.7.
+ * Fields and flags have the names of virtio 1.2, 2.7.
  *
- * Orders against the driver on another CPU. Taking: the index is read before the entry behind it.
- * Giving: the entry is written before the index. Sleeping: the event is written before the index
- * is read again, with a full barrier between, as the driver writes the index, then reads the event.
- * Interrupting: the same with roles exchanged. Each of the door's calls takes and drops a lock, on
- * x86 an exchange and thus a full barrier; what is stated here does not rely on that.
+ * The order of accesses, against a driver on another CPU. vring_take reads the index before the
+ * entry that it covers. vring_give writes the entry before the index. vring_listen writes the
+ * event, then a full barrier, then reads the index again; the driver writes the index and then
+ * reads the event. vring_wants_interrupt does the same with the roles exchanged. Each call of
+ * gmem_read or gmem_write takes and drops a lock, which on x86 is an exchange and so a full
+ * barrier; the fences here do not rely on that.
  */
 #include "guest/dev/vring.h"
 
@@ -31,7 +32,7 @@ struct used_entry {
 	uint32_t bytes;
 };
 
-/* Offsets: flags, idx, ring of size entries, then the event of the other side. */
+/* Offsets in a ring: flags, idx, `size` entries, then the other side's event. */
 #define RING_INDEX   2
 #define RING_ENTRIES 4
 #define AVAIL_ENTRY  2
@@ -66,8 +67,9 @@ static int add_segment(struct vring_chain *chain, const struct descriptor *desc,
 }
 
 /*
- * Follows the descriptors of a table from first on; count bounds both indices and steps, so a loop
- * ends. *indirect is the one that names a table, when there is one: it ends its chain.
+ * Follows the descriptors of a table, from index first on. count limits both indices and steps, so
+ * a loop ends. If a descriptor names an indirect table, it is stored in *indirect and must be the
+ * last of its chain.
  */
 static int walk(struct gmem *gmem, uint64_t table, uint32_t count, uint32_t first,
 		struct vring_chain *chain, struct descriptor *indirect, const char **why)
@@ -114,7 +116,7 @@ static int read_chain(const struct vring *ring, struct gmem *gmem, struct vring_
 	if (err != 0 || (table.flags & DESC_INDIRECT) == 0) {
 		return err;
 	}
-	/* Its address needs no alignment; the write flag means nothing here. */
+	/* The table's address needs no alignment. The write flag is ignored here. */
 	if (table.bytes == 0 || table.bytes % sizeof(table) != 0 ||
 	    table.bytes / sizeof(table) > ring->size) {
 		return broken(why, ERR_FORMAT, "a table's length is wrong");
@@ -209,11 +211,14 @@ bool vring_wants_interrupt(struct vring *ring, struct gmem *gmem)
 	if (!ring->event_index) {
 		return (word & AVAIL_NO_INTERRUPT) == 0;
 	}
-	/* virtio 1.2, 2.7.7.2: the event lies among the entries that were given back. */
+	/*
+	 * virtio 1.2, 2.7.7.2: the driver wants an interrupt if its event index is among the
+	 * entries that were given back.
+	 */
 	return (uint16_t)(now - word - 1) < (uint16_t)(now - before);
 }
 
-/* Which of the segments, and where in it, an offset lies; each of them is seen once. */
+/* Finds the segments in which the bytes from offset on lie, and copies them. */
 static int copy(const struct vring_segment *segments, size_t count, struct gmem *gmem,
 		uint64_t offset, uint8_t *buf, size_t bytes, bool write)
 {

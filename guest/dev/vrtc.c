@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The clock is one number of seconds and the TSC at which it was right; the ten time bytes are made
- * from it when they are read. Update and alarm interrupts work; the periodic one is not there
- * (register B's PIE reads back 0), kernels use their timers for it.
+ * The clock is a number of seconds and the TSC at which it was valid. The ten time bytes are
+ * computed when they are read. Update and alarm interrupts work. There is no periodic interrupt
+ * (register B's PIE reads 0): kernels use their timers instead.
  */
 #include "guest/dev/vrtc.h"
 
@@ -10,7 +10,7 @@
 #include "vmm/base/cpu.h"
 #include "vmm/base/err.h"
 
-#define INDEX_MASK 0x7f /* bit 7 of port 70H masks NMIs on a PC; here it does nothing */
+#define INDEX_MASK 0x7f /* on a PC bit 7 of port 70H masks NMIs; here it has no effect */
 
 /* Datasheet, "Address Map". */
 enum {
@@ -38,18 +38,19 @@ enum {
 #define B_UIE	   BIT(4)
 #define B_BINARY   BIT(2)
 #define B_24_HOURS BIT(1)
-#define B_WRITABLE 0xbf /* all but PIE */
+#define B_WRITABLE 0xbf /* all bits but PIE */
 #define C_IRQF	   BIT(7)
 #define C_AF	   BIT(5)
 #define C_UF	   BIT(4)
 #define D_VALID	   BIT(7)
 #define HOUR_PM	   BIT(7)
-#define ALARM_ANY  0xc0 /* both top bits: matches every value */
+#define ALARM_ANY  0xc0 /* if both top bits are set, the alarm matches every value */
 
 #define SECONDS_PER_DAY 86400
-#define UIP_HZ		4096 /* the update is announced 244 us ahead: the last of 4,096 parts */
+/* updates are announced 244 us ahead: the last of 4,096 parts of a second */
+#define UIP_HZ 4096
 
-/* Counts of days with March as first month, so that the leap day ends the year. */
+/* Days are counted with March as the first month, so that the leap day is the last of a year. */
 int64_t vrtc_days_from_date(int64_t year, unsigned month, unsigned day)
 {
 	int64_t y = year - (month <= 2 ? 1 : 0);
@@ -60,7 +61,7 @@ int64_t vrtc_days_from_date(int64_t year, unsigned month, unsigned day)
 
 void vrtc_date_from_days(int64_t days, int64_t *year, unsigned *month, unsigned *day)
 {
-	int64_t z = days + 719468; /* since 0000-03-01; never negative here */
+	int64_t z = days + 719468; /* days since 0000-03-01; never negative here */
 	int64_t era = z / 146097;
 	int64_t of_era = z % 146097;
 	int64_t y = (of_era - of_era / 1460 + of_era / 36524 - of_era / 146096) / 365;
@@ -124,7 +125,9 @@ static void fill_time(struct vrtc *rtc, int64_t seconds)
 	rtc->cmos[VRTC_CENTURY] = encode((unsigned)(year / 100), b);
 }
 
-/* The seconds that the time bytes say. Whatever they hold, the result is a time from 1970 on. */
+/*
+ * Returns the seconds that the time bytes stand for. With any bytes, the result is not before 1970.
+ */
 static int64_t time_of_bytes(const uint8_t *cmos)
 {
 	uint8_t b = cmos[REG_B];
@@ -188,7 +191,7 @@ uint8_t vrtc_read(struct vrtc *rtc, unsigned offset, uint64_t tsc)
 		fill_time(rtc, seconds_at(rtc, tsc));
 	}
 	if (index == REG_C) {
-		(void)vrtc_update(rtc, tsc); /* the flags count, not the wire */
+		(void)vrtc_update(rtc, tsc); /* sets the flags; the wire is not needed */
 	}
 	value = rtc->cmos[index];
 	if (index == REG_A && update_near(rtc, tsc)) {
@@ -243,7 +246,10 @@ static bool alarm_field_matches(uint8_t alarm, uint8_t time)
 	return (alarm & ALARM_ANY) == ALARM_ANY || alarm == time;
 }
 
-/* Does the alarm fall into (from, to]? Seconds more than a day back need no look. */
+/*
+ * Whether the alarm matches a second in (from, to]. Only the last day is checked, because the alarm
+ * repeats each day.
+ */
 static bool alarm_between(struct vrtc *rtc, int64_t from, int64_t to)
 {
 	int64_t second = to - from > SECONDS_PER_DAY ? to - SECONDS_PER_DAY : from;
@@ -276,7 +282,7 @@ bool vrtc_update(struct vrtc *rtc, uint64_t tsc)
 		}
 		rtc->seen_second = now;
 	}
-	/* Datasheet, "Register C": the flags lie where register B has their enables. */
+	/* Datasheet, "Register C": a flag has the same bit as its enable in register B. */
 	if ((rtc->cmos[REG_C] & enabled) != 0) {
 		rtc->cmos[REG_C] |= C_IRQF;
 	}
@@ -327,7 +333,7 @@ int vrtc_read_machine(int64_t *seconds)
 	if ((machine_reg(REG_D) & D_VALID) == 0 || machine_reg(REG_A) == 0xff) {
 		return ERR_NOTFOUND;
 	}
-	/* An update makes the bytes disagree with each other: take them when two readings agree. */
+	/* During an update the bytes may be inconsistent, so two readings must agree. */
 	for (i = 0; i < 10; i++) {
 		for (j = 0; j < 3000 && (machine_reg(REG_A) & A_UIP) != 0; j++) {
 			cpu_pause();

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The virtual 16550A. Register and bit names are the data sheet's. Its lock is taken by every
- * access and by vuart_poll, and is above the console's ring and the I/O APIC's. Nothing is waited
- * for under it: a guest whose console takes no more finds its transmitter full.
+ * The virtual 16550A. Registers and bits have the names of the data sheet. Every access and
+ * vuart_poll take its lock; the locks of the console's ring and of the I/O APIC are taken under it.
+ * No code waits under it: if the console accepts no more bytes, the guest finds its transmitter
+ * full.
  */
 #include "guest/dev/vuart.h"
 
@@ -11,8 +12,8 @@
 #include "vmm/base/console.h"
 
 enum vuart_register {
-	REG_RBR_THR, /* divisor low while LCR.DLAB */
-	REG_IER,     /* divisor high while LCR.DLAB */
+	REG_RBR_THR, /* divisor low while LCR.DLAB is set */
+	REG_IER,     /* divisor high while LCR.DLAB is set */
 	REG_IIR_FCR,
 	REG_LCR,
 	REG_MCR,
@@ -53,29 +54,29 @@ enum vuart_register {
 #define LSR_THRE BIT(5)
 #define LSR_TEMT BIT(6)
 
-#define MSR_TERI BIT(2) /* its delta shows the trailing edge only */
+#define MSR_TERI BIT(2) /* its delta shows only the trailing edge */
 #define MSR_CTS	 BIT(4)
 #define MSR_DSR	 BIT(5)
 #define MSR_RI	 BIT(6)
 #define MSR_DCD	 BIT(7)
 
-/* FCR bits 7:6: what the receiver waits for before it says "data available". */
+/* FCR bits 7:6: how many bytes the receiver collects before it reports "data available". */
 static const uint8_t trigger_levels[] = { 1, 4, 8, 14 };
 
-/* A break shows in LSR while the byte that stands for it is the next to be read. */
+/* LSR shows a break while the byte that stands for it is the next to be read. */
 static bool break_is_next(const struct vuart *uart)
 {
 	return uart->rx_count > 0 && (uart->rx_breaks & BIT(uart->rx_first)) != 0;
 }
 
-/* In the order of priority, highest first. */
+/* Returns the interrupt with the highest priority. */
 static uint8_t interrupt_id(const struct vuart *uart)
 {
 	if ((uart->ier & IER_ELSI) && (uart->overrun || break_is_next(uart))) {
 		return IIR_LINE;
 	}
 	if ((uart->ier & IER_ERBFI) && uart->rx_count > 0) {
-		/* No byte more is on its way: what is less than the trigger has timed out. */
+		/* No more bytes are on their way, so fewer than the trigger count as timed out. */
 		return uart->rx_count >= uart->rx_trigger ? IIR_DATA : IIR_TIMEOUT;
 	}
 	if ((uart->ier & IER_ETBEI) && uart->thr_empty_pending) {
@@ -98,7 +99,7 @@ static void update_line(struct vuart *uart)
 	}
 }
 
-/* A byte, or CONSOLE_BREAK, for which the chip has a zero byte. */
+/* Stores a byte in the FIFO. A CONSOLE_BREAK is stored as a zero byte, as in the chip. */
 static void receive(struct vuart *uart, int byte)
 {
 	uint32_t room = uart->fifo_on ? VUART_FIFO_BYTES : 1;
@@ -114,7 +115,7 @@ static void receive(struct vuart *uart, int byte)
 	uart->rx_breaks |= byte == CONSOLE_BREAK ? (uint32_t)BIT(at) : 0;
 }
 
-/* What was typed waits in the console's ring, so that no byte is lost to a slow guest. */
+/* Takes input from the console's ring, where it waits so that a slow guest loses no byte. */
 static void refill(struct vuart *uart)
 {
 	uint32_t room = uart->fifo_on ? VUART_FIFO_BYTES : 1;
@@ -129,13 +130,16 @@ static void refill(struct vuart *uart)
 	}
 }
 
-/* In loop-back mode a byte is in the receiver at once. */
+/* Whether the transmitter is empty. In loop-back mode a byte is in the receiver at once. */
 static bool is_empty(const struct vuart *uart)
 {
 	return (uart->mcr & MCR_LOOP) != 0 || vconsole_ready(uart->console);
 }
 
-/* The transmitter runs empty by itself, as the machine's console takes what was written. */
+/*
+ * Checks whether the transmitter has become empty, which happens as the machine's console takes
+ * bytes.
+ */
 static void look_at_transmitter(struct vuart *uart)
 {
 	const bool full = !is_empty(uart);
@@ -188,7 +192,9 @@ static uint8_t read_lsr(struct vuart *uart)
 	return lsr;
 }
 
-/* The inputs: of a terminal that is always there, or in loop-back our own outputs. */
+/*
+ * The modem inputs: those of a terminal that is always ready, or in loop-back mode our own outputs.
+ */
 static uint8_t modem_inputs(uint8_t mcr)
 {
 	uint8_t msr = 0;
@@ -293,13 +299,13 @@ static void write_register(struct vuart *uart, uint64_t reg, uint8_t value)
 	}
 }
 
-/* A wider access is one access to each register in turn, as on the ISA bus. */
+/* A wider access is an access to each register in turn, as on the ISA bus. */
 static void vuart_access(void *device, struct vcpu *vcpu, struct io_access *access)
 {
 	struct vuart *uart = device;
 	uint64_t value = 0;
 
-	/* the UART is everybody's */
+	/* all vCPUs may use the UART */
 	lock_take(&uart->lock, LOCK_DEVICE);
 	look_at_transmitter(uart);
 	for (uint32_t i = 0; i < access->size; i++) {

@@ -397,7 +397,7 @@ static void serial_lines(void **state)
 	free(map_pages);
 	acpi_serial.address = 0x1fe034000;
 	assert_false(efi_find_serial(&found));
-	assert_non_null(strstr(fake_log_text(), "a serial port at 0x1fe034000 cannot be one"));
+	assert_non_null(strstr(fake_log_text(), "there cannot be a serial port at 0x1fe034000"));
 }
 
 int main(void)

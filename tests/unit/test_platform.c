@@ -387,7 +387,7 @@ static void test_bad_values(void **state)
 	config.vcpus = 1;
 	config.affinity[0] = BIT(62);
 	config.affinity[3] = BIT(63);
-	check_refused(ERR_RANGE, "affinity: none of these CPUs is there; the machine has 0 to ");
+	check_refused(ERR_RANGE, "affinity: the machine has none of these CPUs; it has 0 to ");
 	config.affinity[0] = BIT(0); /* one of these CPUs is enough, so the next check is reached */
 	config.memory_bytes = 16 * MIB;
 	check_refused(ERR_RANGE, "it needs 48 MiB of memory to start, the VM has 16 MiB");

@@ -305,7 +305,7 @@ static void commands_do_what_they_say(void **state)
 	run("destroy alpha");
 	assert_non_null(strstr(run("stop alpha"), "the guest has none switched on"));
 	button_is_on = true;
-	assert_non_null(strstr(run("stop alpha"), "a guest that does not care"));
+	assert_non_null(strstr(run("stop alpha"), "ends a guest that ignores it"));
 	text = run("stats alpha");
 	assert_non_null(strstr(text, "it ran for 500 ms"));
 	assert_non_null(strstr(text, "  00:01.0: a device of alpha\r\n"));
@@ -364,7 +364,7 @@ static void registers_and_shares(void **state)
 	assert_non_null(strstr(run("set alpha weight 0"), "a number from 1 to 10000"));
 	assert_non_null(strstr(run("set alpha weight 10001"), "a number from 1 to 10000"));
 	assert_non_null(strstr(run("set alpha affinity 1-"), "affinity must be a list of CPUs"));
-	assert_non_null(strstr(run("set alpha affinity 9"), "none of these CPUs is there"));
+	assert_non_null(strstr(run("set alpha affinity 9"), "the machine has none of these CPUs"));
 	assert_non_null(strstr(run("set alpha memory 1G"), "cannot be set"));
 	assert_string_equal(run("set alpha weight"), "usage: set NAME weight|affinity VALUE\r\n");
 	assert_non_null(strstr(run("set gamma weight 1"), "there is no VM \"gamma\""));
@@ -424,8 +424,8 @@ static void mistakes_get_a_sentence(void **state)
 	assert_non_null(strstr(help, "[vm NAME] key\r\n"));
 	assert_non_null(strstr(help, "[share NAME] key\r\n"));
 	help = run("help config members");
-	assert_non_null(strstr(help, "Must be given, as alpha:rw, beta:ro."));
-	assert_non_null(strstr(help, "may be given again"));
+	assert_non_null(strstr(help, "Must be given, such as alpha:rw, beta:ro."));
+	assert_non_null(strstr(help, "the key may be repeated"));
 	help = run("help config");
 	assert_non_null(strstr(help, "[host]: exit, serial"));
 	assert_non_null(strstr(help, "[share]: size, members, key, via\r\n"));
