@@ -9,6 +9,8 @@
 
 static uint8_t *slots; /* slot n is page 2n + 1 */
 static bool mapped[HOST_TEMP_SLOTS];
+static uint8_t *addresses[HOST_TEMP_SLOTS]; /* while it is mapped */
+bool fake_temp_unguarded;
 static hpa_t frames[HOST_TEMP_SLOTS];
 static uint64_t map_count;
 static keyid_t last_keyid;
@@ -41,12 +43,17 @@ void *host_temp_map(unsigned slot, struct keyed_frame page)
 	if (!IS_ALIGNED(frame.v, PAGE_SIZE)) {
 		fake_fail("host_temp_map of %#lx, which is not a page", frame.v);
 	}
-	if (mmap(address, PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd,
-		 (off_t)offset) != address) {
+	if (fake_temp_unguarded) {
+		address = fake_frame(frame);
+	} else if (mmap(address, PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd,
+			(off_t)offset) != address) {
 		fake_fail("slot %u could not be mapped", slot);
 	}
-	fake_cache_fill(address, page);
+	if (!fake_temp_unguarded) {
+		fake_cache_fill(address, page);
+	}
 	mapped[slot] = true;
+	addresses[slot] = address;
 	frames[slot] = frame;
 	last_keyid = page.keyid;
 	map_count++;
@@ -60,8 +67,9 @@ void host_temp_unmap(unsigned slot)
 	if (!mapped[slot]) {
 		fake_fail("slot %u is not mapped", slot);
 	}
-	if (mmap(address, PAGE_SIZE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) !=
-	    address) {
+	if (addresses[slot] == address &&
+	    mmap(address, PAGE_SIZE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) !=
+		    address) {
 		fake_fail("slot %u could not be unmapped", slot);
 	}
 	mapped[slot] = false;
@@ -70,7 +78,7 @@ void host_temp_unmap(unsigned slot)
 hpa_t fake_temp_frame(const void *address)
 {
 	for (unsigned i = 0; i < HOST_TEMP_SLOTS; i++) {
-		const uint64_t offset = (uintptr_t)address - (uintptr_t)slot_address(i);
+		const uint64_t offset = (uintptr_t)address - (uintptr_t)addresses[i];
 
 		if (mapped[i] && offset < PAGE_SIZE) {
 			return hpa(frames[i].v + offset);
@@ -122,5 +130,6 @@ void fake_host_paging_reset(void)
 			host_temp_unmap(i);
 		}
 	}
+	fake_temp_unguarded = false;
 	map_count = 0;
 }
