@@ -25,30 +25,6 @@
 #define PAIRS	     32u
 #define IDLE_TICKS   4000 /* between pairs */
 
-void *page_alloc(size_t count);
-void page_free(void *p, size_t count);
-_Noreturn void panic(const char *fmt, ...);
-void log_printf(int level, const char *fmt, ...);
-
-void *page_alloc(size_t count)
-{
-	return aligned_alloc(4096, count * 4096);
-}
-
-void page_free(void *p, size_t count)
-{
-	free(p);
-}
-
-_Noreturn void panic(const char *fmt, ...)
-{
-	abort();
-}
-
-void log_printf(int level, const char *fmt, ...)
-{
-}
-
 static struct page_key key;
 static uint8_t *pool, *window;
 static uint32_t order[POOL_PAGES], walk; /* a random walk over the pool */

@@ -12,30 +12,6 @@
 #include "crypto/page_cipher.h"
 #include "tests/unit/steps.h"
 
-void *page_alloc(size_t count);
-void page_free(void *p, size_t count);
-_Noreturn void panic(const char *fmt, ...);
-void log_printf(int level, const char *fmt, ...);
-
-void *page_alloc(size_t count)
-{
-	return aligned_alloc(4096, count * 4096);
-}
-
-void page_free(void *p, size_t count)
-{
-	free(p);
-}
-
-_Noreturn void panic(const char *fmt, ...)
-{
-	abort();
-}
-
-void log_printf(int level, const char *fmt, ...)
-{
-}
-
 static struct page_key key;
 static uint8_t frame[4096] __attribute__((aligned(4096)));
 static uint8_t store[2][4096] __attribute__((aligned(4096)));

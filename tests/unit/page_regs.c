@@ -27,37 +27,6 @@ static uint8_t pages[4][4096] __attribute__((aligned(4096)));
 static struct page_key key;
 static uint64_t mask, state = 1;
 
-/* Functions of the product that the linked objects need. */
-void *page_alloc(size_t count);
-void page_free(void *p, size_t count);
-_Noreturn void panic(const char *fmt, ...);
-int wipe_register(void *area, size_t bytes);
-void log_printf(int level, const char *fmt, ...);
-
-void *page_alloc(size_t count)
-{
-	return aligned_alloc(4096, count * 4096);
-}
-
-void page_free(void *p, size_t count)
-{
-	free(p);
-}
-
-_Noreturn void panic(const char *fmt, ...)
-{
-	abort();
-}
-
-int wipe_register(void *area, size_t bytes)
-{
-	return 0;
-}
-
-void log_printf(int level, const char *fmt, ...)
-{
-}
-
 /* Loads every register from its first argument, calls the third, and saves all into the second. */
 void registers_around(const uint8_t *from, uint8_t *to, void (*call)(void), uint64_t components);
 __asm__(".globl registers_around\n"

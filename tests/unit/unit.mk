@@ -28,14 +28,14 @@ UNIT_selftest := crypto/aes_xts.c crypto/mbedtls_port.c crypto/simd.c vmm/base/s
 unit: $(O)/unit/xts_cost.passed
 $(O)/unit/xts_cost: tests/unit/xts_cost.c $(addprefix $(O)/obj/,crypto/aes_xts.o crypto/simd.o \
 		crypto/mbedtls_port.o vmm/base/str.o vmm/base/cache_lines.o \
-		$(MBEDTLS_SRC:%.c=third/mbedtls/library/%.o))
+		$(MBEDTLS_SRC:%.c=third/mbedtls/library/%.o)) tests/unit/cipher_host.c
 	@mkdir -p $(@D)
 	@$(HOST_CC) -std=gnu11 -O1 -g -Wall -Wextra -Wno-unused-parameter -Werror -I. -o $@ $^
 
 # Not a cmocka test either: it compares registers around calls of the product's own objects.
 PAGE_CIPHER_OBJ := $(patsubst %.c,$(O)/obj/%.o,$(PAGE_CIPHER_SRC:%.asm=$(O)/obj/%.asm.o)) \
 	$(O)/obj/vmm/base/cache_lines.o \
-	$(MBEDTLS_SRC:%.c=$(O)/obj/third/mbedtls/library/%.o)
+	$(MBEDTLS_SRC:%.c=$(O)/obj/third/mbedtls/library/%.o) tests/unit/cipher_host.c
 unit: $(O)/unit/page_regs.passed
 $(O)/unit/page_regs: tests/unit/page_regs.c $(PAGE_CIPHER_OBJ)
 	@mkdir -p $(@D)

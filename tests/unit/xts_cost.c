@@ -16,19 +16,6 @@
 
 #define LIMIT 45000l
 
-/* Functions of the product that the linked objects need; not in what is counted. */
-_Noreturn void panic(const char *fmt, ...);
-int wipe_register(void *area, size_t bytes);
-_Noreturn void panic(const char *fmt, ...)
-{
-	abort();
-}
-
-int wipe_register(void *area, size_t bytes)
-{
-	return 0;
-}
-
 static uint8_t page[4096];
 static struct aes_xts_key key;
 
