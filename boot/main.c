@@ -145,7 +145,8 @@ static void start_crypto(void)
 	secrets_derive(&boot->config);
 	/* Without entropy nothing that needs a random key starts. rng_init has logged that. */
 	(void)rng_init(boot->efi_rng_seed, boot->efi_rng_bytes);
-	secrets_seal(&boot->config);
+	/* Firmware's list may lack this CPU. */
+	secrets_seal(&boot->config, (uint32_t)MIN(boot->cpu_count + 1, CPU_MAX));
 }
 
 /* After a failure only the VMs that need the window cannot start. */

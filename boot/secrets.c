@@ -6,6 +6,7 @@
 #include "guest/vm_file.h"
 #include "vmm/base/err.h"
 #include "vmm/base/host_paging.h"
+#include "vmm/base/page_alloc.h"
 #include "vmm/base/str.h"
 
 #define SECRET_LABEL "umbra key file"
@@ -144,7 +145,23 @@ static void wipe_file(struct config *config, const struct vm_file *file, bool se
 	(void)map(file, HOST_READ);
 }
 
-void secrets_seal(struct config *config)
+/* False: nothing can be sealed. What lacks random numbers was logged before. */
+static bool start_sealing(uint32_t cpus)
+{
+	uint8_t(*buffers)[PAGE_SIZE] = page_alloc(cpus);
+	int err = buffers != NULL ? vm_file_start(buffers, cpus) : ERR_NOMEM;
+
+	if (err != 0) {
+		page_free(buffers, cpus);
+	}
+	if (err == ERR_NOMEM) {
+		log_error("files: there is no memory to open ciphertext in: VMs with an engine "
+			  "lose their files, and do not start");
+	}
+	return err == 0;
+}
+
+void secrets_seal(struct config *config, uint32_t cpus)
 {
 	bool wanted = false, sealing;
 
@@ -152,7 +169,7 @@ void secrets_seal(struct config *config)
 		wanted |= may_start(&config->vms[i], true) &&
 			  config->vms[i].engine != VM_ENGINE_NONE;
 	}
-	sealing = wanted && vm_file_start() == 0;
+	sealing = wanted && start_sealing(cpus);
 	for (size_t i = 0; i < config->vm_count; i++) {
 		struct vm_config *vm = &config->vms[i];
 

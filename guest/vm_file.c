@@ -4,7 +4,7 @@
 #include "crypto/page_cipher.h"
 #include "crypto/rng.h"
 #include "crypto/wipe.h"
-#include "vmm/base/lock.h"
+#include "vmm/base/percpu.h"
 #include "vmm/base/str.h"
 
 #define KEY_BYTES 64 /* AES-256-XTS */
@@ -12,20 +12,16 @@
 
 static struct page_key key;
 /*
- * A decrypted page. page_lock is held while it is used, outside of any gmem's lock. A user zeroes
- * the page when it is done with its part of a file; meanwhile other users may overwrite it.
+ * Decrypted pages, one for each CPU. So a CPU that copies for one VM does not wait for a CPU that
+ * copies for another VM and may have to open a page of it first.
  */
-static uint8_t page[PAGE_SIZE] __attribute__((aligned(64)));
-static struct lock page_lock;
+static uint8_t (*pages)[PAGE_SIZE];
 
-int vm_file_start(void)
+int vm_file_start(uint8_t (*buffers)[PAGE_SIZE], uint32_t cpus)
 {
 	uint8_t bytes[KEY_BYTES];
 	int err = wipe_register(&key, sizeof(key));
 
-	if (err == 0) {
-		err = wipe_register(page, sizeof(page));
-	}
 	if (err == 0) {
 		err = rng_bytes(bytes, sizeof(bytes));
 	}
@@ -33,6 +29,10 @@ int vm_file_start(void)
 		err = page_key_set(&key, bytes, sizeof(bytes));
 	}
 	secure_zero(bytes, sizeof(bytes));
+	if (err == 0) {
+		err = wipe_register(buffers, cpus * sizeof(*buffers));
+	}
+	pages = err == 0 ? buffers : NULL;
 	return err;
 }
 
@@ -74,57 +74,49 @@ void vm_file_page(const struct vm_file *file, uint64_t index, void *out)
 	page_decrypt(&key, &item, 1);
 }
 
-static void forget_page(void)
-{
-	lock_take(&page_lock, LOCK_FILE);
-	secure_zero(page, sizeof(page));
-	lock_drop(&page_lock);
-}
-
 void vm_file_read(const struct vm_file *file, uint64_t offset, void *buf, size_t bytes)
 {
-	uint8_t *to = buf;
+	uint8_t *to = buf, *page;
 
 	if (file->seal == 0) {
 		memcpy(buf, (const uint8_t *)file->data + offset, bytes);
 		return;
 	}
+	page = pages[percpu_self()->index];
 	while (bytes != 0) {
 		uint64_t within = offset % PAGE_SIZE;
 		size_t now = MIN(PAGE_SIZE - within, bytes);
 
-		lock_take(&page_lock, LOCK_FILE);
 		vm_file_page(file, offset / PAGE_SIZE, page);
 		memcpy(to, page + within, now);
-		lock_drop(&page_lock);
 		to += now;
 		offset += now;
 		bytes -= now;
 	}
-	forget_page();
+	secure_zero(page, PAGE_SIZE);
 }
 
 int vm_file_copy(const struct vm_file *file, uint64_t offset, uint64_t bytes, struct gmem *gmem,
 		 gpa_t to)
 {
+	uint8_t *page;
 	int err = 0;
 
 	if (file->seal == 0) {
 		return gmem_write(gmem, to, (const uint8_t *)file->data + offset, bytes);
 	}
+	page = pages[percpu_self()->index];
 	while (err == 0 && bytes != 0) {
 		uint64_t within = offset % PAGE_SIZE;
 		uint64_t now = MIN(PAGE_SIZE - within, bytes);
 
-		lock_take(&page_lock, LOCK_FILE);
 		vm_file_page(file, offset / PAGE_SIZE, page);
 		err = gmem_write(gmem, to, page + within, now);
-		lock_drop(&page_lock);
 		to.v += now;
 		offset += now;
 		bytes -= now;
 	}
-	forget_page();
+	secure_zero(page, PAGE_SIZE);
 	return err;
 }
 

@@ -3,7 +3,8 @@
  * What a VM gets from the stick: kernel, initrd, disks, command line. They are needed again when
  * the VM is reset. If they stayed in clear, they would show data that is encrypted in the VM's
  * memory. So they are kept in place as AES-256-XTS ciphertext, under a random key for this run.
- * Only the boot processor seals; any CPU reads and copies, one page at a time.
+ * Only the boot processor seals; any CPU reads and copies, one page at a time, and waits for no
+ * other CPU.
  */
 #ifndef UMBRA_GUEST_VM_FILE_H
 #define UMBRA_GUEST_VM_FILE_H
@@ -12,10 +13,13 @@
 #include "guest/vm_config.h"
 
 /*
- * Makes the random key. Call once. Returns an error of rng_bytes, or ERR_NOMEM if no more memory
- * with secrets can be registered for wiping; then nothing can be sealed.
+ * Makes the random key. Boot processor, once. buffers: zeroed pages that stay for good, one for
+ * each CPU by its index. A CPU decrypts what it reads in its page and zeroes the page after that;
+ * all are zeroed with the other secrets at the end of the machine. Returns an error of rng_bytes,
+ * or ERR_NOMEM if no more memory with secrets can be registered for wiping; then nothing can be
+ * sealed and the caller has the buffers back.
  */
-int vm_file_start(void);
+int vm_file_start(uint8_t (*buffers)[PAGE_SIZE], uint32_t cpus);
 
 /*
  * Encrypts the file's pages in place, including the rest of the last page. They must be mapped

@@ -46,12 +46,13 @@ static void seal(struct vm_file *kernel, const uint8_t *plain, struct vm_file *i
 		 const uint8_t *choices)
 {
 	static struct vm_config config;
+	static uint8_t buffer[PAGE_SIZE];
 	static bool started;
 	char cmdline[VM_CMDLINE_MAX], before[VM_CMDLINE_MAX];
 	uint8_t piece[3 * PAGE_SIZE];
 
 	if (!started) {
-		check(vm_file_start() == 0, "vm_file_start");
+		check(vm_file_start(&buffer, 1) == 0, "vm_file_start");
 		started = true;
 	}
 	vm_file_seal(kernel, 1);

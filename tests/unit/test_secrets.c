@@ -17,6 +17,7 @@
 #include "tests/unit/fake_base.h"
 #include "vmm/base/err.h"
 #include "vmm/base/host_paging.h"
+#include "vmm/base/page_alloc.h"
 
 static struct config config;
 static const void *registered[CONFIG_VM_MAX];
@@ -51,8 +52,11 @@ int kdf_derive(const uint8_t *secret, size_t secret_bytes, const uint8_t *salt, 
 
 /* --- Sealing --- */
 
+#define CPUS 3u
+
 static int fail_start, fail_map;
 static unsigned starts, cmdlines;
+static void *last_buffers;   /* as vm_file_start got them */
 static const void *writable; /* the file that is mapped writable */
 static const void *done[2 * CONFIG_VM_MAX];
 static uint32_t numbers[64];
@@ -67,8 +71,11 @@ static void take_number(uint32_t number)
 	numbers[number_count++] = number;
 }
 
-int vm_file_start(void)
+int vm_file_start(uint8_t (*buffers)[PAGE_SIZE], uint32_t cpus)
 {
+	assert_int_equal(cpus, CPUS);
+	memset(buffers, 0, CPUS * PAGE_SIZE); /* all of them are there */
+	last_buffers = buffers;
 	starts++;
 	return fail_start;
 }
@@ -212,7 +219,7 @@ static void test_seals(void **state)
 	const struct vm_config *vm = config.vms;
 
 	some_files();
-	secrets_seal(&config);
+	secrets_seal(&config, CPUS);
 	assert_int_equal(starts, 1);
 	assert_int_equal(done_count, 2);
 	assert_int_equal(cmdlines, 2);
@@ -225,6 +232,7 @@ static void test_seals(void **state)
 	assert_true(is_wiped(4));
 	assert_false(is_wiped(1) || is_wiped(2) || is_wiped(3));
 	assert_non_null(strstr(fake_log_text(), "files: 4 KiB of kernels, initrds and disks"));
+	page_free(last_buffers, CPUS);
 }
 
 static void test_cannot_seal(void **state)
@@ -232,7 +240,7 @@ static void test_cannot_seal(void **state)
 	some_files();
 	strcpy(config.vms[1].cmdline, "secret");
 	fail_start = ERR_UNSUPPORTED;
-	secrets_seal(&config);
+	secrets_seal(&config, CPUS);
 	assert_int_equal(number_count, 0);
 	assert_string_equal(fake_log_text(), "");
 	assert_true(is_wiped(3) && is_wiped(4)); /* no VM that may start needs them */
@@ -243,11 +251,23 @@ static void test_cannot_seal(void **state)
 	some_files();
 	fail_start = 0;
 	fail_map = ERR_NOMEM;
-	secrets_seal(&config);
+	secrets_seal(&config, CPUS);
 	assert_int_equal(done_count, 0);
 	assert_int_equal(config.vms[1].kernel.seal, 0);
 	assert_false(is_wiped(4));
 	assert_non_null(strstr(fake_log_text(), "stays in clear: it cannot be mapped"));
+	page_free(last_buffers, CPUS);
+}
+
+static void test_no_memory(void **state)
+{
+	some_files();
+	fake_pages_fail_after(0);
+	secrets_seal(&config, CPUS);
+	assert_int_equal(starts, 0);
+	assert_int_equal(number_count, 0);
+	assert_true(is_wiped(3) && is_wiped(4));
+	assert_non_null(strstr(fake_log_text(), "no memory to open ciphertext in"));
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, fake_teardown)
@@ -255,7 +275,8 @@ static void test_cannot_seal(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = { TEST(test_derives), TEST(test_failures),
-					    TEST(test_seals), TEST(test_cannot_seal) };
+					    TEST(test_seals), TEST(test_cannot_seal),
+					    TEST(test_no_memory) };
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

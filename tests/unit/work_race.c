@@ -2,8 +2,8 @@
 /*
  * CPUs that do steps of work, under ThreadSanitizer: a step changes plain memory, so it is a data
  * race if two CPUs do steps of one work, or if its owner gets it back too early. Three kinds of
- * work: one that is taken back again and again; copies out of sealed files, through one buffer; and
- * burials, whose end the boot processor learns. Exits with 0 on success.
+ * work: one that is taken back again and again; copies out of sealed files, each CPU through a
+ * buffer of its own; and burials, whose end the boot processor learns. Exits with 0 on success.
  *
  * CPU 0: the boot processor. The others idle.
  */
@@ -180,7 +180,9 @@ static void look_at_files(void)
 
 static void make_files(void)
 {
-	if (vm_file_start() != 0) {
+	static uint8_t buffers[CPUS][PAGE_SIZE];
+
+	if (vm_file_start(buffers, CPUS) != 0) {
 		broken("no key");
 	}
 	for (size_t i = 0; i < sizeof(plain); i++) {

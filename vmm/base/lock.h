@@ -35,7 +35,6 @@ enum lock_rank {
 	LOCK_VCONSOLE,
 	LOCK_IOAPIC,
 	LOCK_IOBUS,
-	LOCK_FILE, /* held while a file is copied into guest memory */
 	/* Guest memory, which devices use. A page fault of a member VM maps a page of a share. */
 	LOCK_GMEM,
 	LOCK_SHARE,
