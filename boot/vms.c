@@ -468,7 +468,7 @@ size_t vms_reap(void)
 	if (freed) {
 		log_free();
 	}
-	for (size_t i = 0; i < CONFIG_VM_MAX; i++) {
+	for (size_t i = 0; i < slot_count; i++) {
 		struct vms_entry *slot = &slots[i];
 
 		/*

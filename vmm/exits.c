@@ -6,6 +6,7 @@
 #include "vmm/exits.h"
 
 #include "vmm/attention.h"
+#include "vmm/base/cpu.h"
 #include "vmm/base/str.h"
 #include "vmm/base/x86.h"
 #include "vmm/exit_names.h"
@@ -88,9 +89,12 @@ static enum exit_result exit_external_interrupt(struct vcpu *vcpu)
 	return EXIT_YIELD;
 }
 
+/* Mostly it is time for the console or for another vCPU alone, and nothing changes for this one. */
 static enum exit_result exit_preemption_timer(struct vcpu *vcpu)
 {
-	(void)attention_set(vcpu, ATTENTION_EVENTS);
+	if (cpu_rdtsc() >= vcpu->priv->timer_deadline) {
+		(void)attention_set(vcpu, ATTENTION_EVENTS);
+	}
 	return EXIT_YIELD;
 }
 

@@ -285,7 +285,8 @@ void sched_turn(bool (*between)(void))
 		sched_serve_clocks(queue);
 	}
 	vcpu = pick(queue, &spare);
-	queue->listens = between != NULL && console_listens();
+	queue->listen_ticks = between != NULL && console_listens() ? tsc_from_us(CONSOLE_LISTEN_US)
+								   : 0;
 	if (spare != NULL) {
 		sched_give_away(queue, spare);
 	}
@@ -299,7 +300,7 @@ void sched_turn(bool (*between)(void))
 		more = between();
 	}
 	poll(queue);
-	console_busy = console_flush() || queue->listens;
+	console_busy = console_flush() || queue->listen_ticks != 0;
 	if (vcpu == NULL && !more) {
 		idle(queue, console_busy);
 	}

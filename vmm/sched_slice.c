@@ -149,7 +149,7 @@ uint64_t sched_next_look(const struct run_queue *queue, uint64_t now)
 {
 	uint64_t look = MIN(queue->slice_end, sched_next_clock(queue));
 
-	return queue->listens ? MIN(look, now + tsc_from_us(CONSOLE_LISTEN_US)) : look;
+	return queue->listen_ticks != 0 ? MIN(look, now + queue->listen_ticks) : look;
 }
 
 bool sched_slice_over(uint64_t *slice_end)
@@ -171,7 +171,7 @@ bool sched_slice_over(uint64_t *slice_end)
 		return true;
 	}
 	if (now >= *slice_end) {
-		if (queue->listens) {
+		if (queue->listen_ticks != 0) {
 			console_listen();
 		}
 		*slice_end = sched_next_look(queue, now);

@@ -137,8 +137,9 @@ static bool is_empty(const struct vuart *uart)
 }
 
 /*
- * Checks whether the transmitter has become empty, which happens as the machine's console takes
- * bytes.
+ * Checks whether the transmitter is full. A full one becomes empty by itself, as the machine's
+ * console takes bytes. An empty one becomes full when the guest writes THR, or when the VM writes
+ * to its other console; a read of LSR checks for that.
  */
 static void look_at_transmitter(struct vuart *uart)
 {
@@ -176,8 +177,10 @@ static uint8_t read_iir(struct vuart *uart)
 
 static uint8_t read_lsr(struct vuart *uart)
 {
-	uint8_t lsr = uart->thr_full ? 0 : LSR_THRE | LSR_TEMT;
+	uint8_t lsr;
 
+	look_at_transmitter(uart);
+	lsr = uart->thr_full ? 0 : LSR_THRE | LSR_TEMT;
 	if (uart->rx_count > 0) {
 		lsr |= LSR_DR;
 	}
@@ -300,26 +303,39 @@ static void write_register(struct vuart *uart, uint64_t reg, uint8_t value)
 }
 
 /* A wider access is an access to each register in turn, as on the ISA bus. */
+static void write_registers(struct vuart *uart, const struct io_access *access)
+{
+	for (uint32_t i = 0; i < access->size; i++) {
+		write_register(uart, access->offset + i, (uint8_t)(access->value >> i * 8));
+	}
+}
+
+static uint64_t read_registers(struct vuart *uart, const struct io_access *access)
+{
+	uint64_t value = 0;
+
+	for (uint32_t i = 0; i < access->size; i++) {
+		value |= (uint64_t)read_register(uart, access->offset + i) << i * 8;
+	}
+	return value;
+}
+
 static void vuart_access(void *device, struct vcpu *vcpu, struct io_access *access)
 {
 	struct vuart *uart = device;
-	uint64_t value = 0;
 
 	/* all vCPUs may use the UART */
 	lock_take(&uart->lock, LOCK_DEVICE);
-	look_at_transmitter(uart);
-	for (uint32_t i = 0; i < access->size; i++) {
-		if (access->write) {
-			write_register(uart, access->offset + i, (uint8_t)(access->value >> i * 8));
-		} else {
-			value |= (uint64_t)read_register(uart, access->offset + i) << i * 8;
-		}
+	if (uart->thr_full) {
+		look_at_transmitter(uart);
+	}
+	if (access->write) {
+		write_registers(uart, access);
+	} else {
+		access->value = read_registers(uart, access);
 	}
 	update_line(uart);
 	lock_drop(&uart->lock);
-	if (!access->write) {
-		access->value = value;
-	}
 }
 
 static const struct io_ops vuart_ops = { .name = "16550A", .access = vuart_access };

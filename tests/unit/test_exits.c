@@ -455,12 +455,25 @@ static void test_looks_and_turns(void **state)
 	}
 }
 
+/* The guest's own deadline alone is a reason to look for what it gets. */
+static void test_timer_of_whom(void **state)
+{
+	fake_tsc = 5000;
+	priv.timer_deadline = 5001;
+	assert_int_equal(dispatch(EXIT_REASON_PREEMPTION_TIMER), EXIT_YIELD);
+	assert_int_equal(attention_has(&vcpu, UINT32_MAX), 0);
+	fake_tsc = 5001;
+	assert_int_equal(dispatch(EXIT_REASON_PREEMPTION_TIMER), EXIT_YIELD);
+	assert_int_equal(attention_has(&vcpu, UINT32_MAX), ATTENTION_EVENTS);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup(test_handlers_elsewhere, setup),
 		cmocka_unit_test_setup(test_instructions_that_fault, setup),
 		cmocka_unit_test_setup(test_looks_and_turns, setup),
+		cmocka_unit_test_setup(test_timer_of_whom, setup),
 		cmocka_unit_test_setup(test_debug_exception, setup),
 		cmocka_unit_test_setup(test_nmi_unblocking, setup),
 		cmocka_unit_test_setup(test_int1, setup),
