@@ -85,12 +85,13 @@ FLAGS_boot/efi := -isystem $(EFI_INC) -isystem $(EFI_INC)/x86_64 -DGNU_EFI_USE_M
 
 # --- Targets ---
 
-.PHONY: all run esp help clean distclean
+.PHONY: all run debian esp help clean distclean
 all: $(O)/BOOTX64.EFI
 
 help:
 	@echo 'make run              install, fetch and build what it needs; ends in a guest shell'
 	@echo 'make run MACHINE=kvm  the same in QEMU on a host whose KVM offers nested VMX'
+	@echo 'make debian           a Debian system with systemd on a disk; log in as root'
 	@echo 'make all              build $(O)/BOOTX64.EFI'
 	@echo 'make image ESP=DIR IMG=FILE         a bootable disk or USB stick image'
 	@echo 'make boot ESP=DIR [CPUS=n] [MEM=MiB] [CPU=model] [TIMEOUT=s] [OUT=DIR]'
@@ -172,6 +173,22 @@ $(ESP_FILES):
 esp: $(ESP_FILES)
 run: $(ESP_FILES) $(MACHINE_NEEDS_$(MACHINE))
 	@ESP=$(ESP_DIR) OUT=$(O)/run INPUT=1 INPUT_AT='guest# ' \
+		python3 $(MACHINE_DIR)/boot.py --env
+
+# The same for a whole system: kernel and initrd of its own, and its disk.
+DEBIAN_DIR := $(O)/debian-esp
+DEBIAN_DISK := $(addprefix $(DEBIAN_DIR)/umbra/,vmlinuz initrd.img root.img)
+DEBIAN_FILES := $(DEBIAN_DIR)/EFI/BOOT/BOOTX64.EFI $(DEBIAN_DIR)/umbra/umbra.conf
+$(DEBIAN_DIR)/EFI/BOOT/BOOTX64.EFI: $(O)/BOOTX64.EFI
+$(DEBIAN_DIR)/umbra/umbra.conf: boot/debian.conf
+$(DEBIAN_FILES):
+	@mkdir -p $(@D)
+	$(Q)cp $< $@
+$(DEBIAN_DISK): $(DEBIAN)
+	@mkdir -p $(@D)
+	$(Q)cp $(<D)/$(@F) $@
+debian: $(DEBIAN_FILES) $(DEBIAN_DISK) $(MACHINE_NEEDS_$(MACHINE))
+	@ESP=$(DEBIAN_DIR) OUT=$(O)/debian MEM=$(or $(MEM),2048) INPUT=1 INPUT_AT='login: ' \
 		python3 $(MACHINE_DIR)/boot.py --env
 
 -include $(LAYER_OBJ:.o=.d) $(THIRD_OBJ:.o=.d) $(LAYER_OFFSETS:%.c=$(GEN)/%.d)

@@ -132,6 +132,8 @@ class Runner:
             return self.third / "initramfs" / {"shell": "initrd.img"}.get(rest, f"{rest}.img")
         if kind == "disk":
             return self.third / "disk" / f"{rest}.img"
+        if kind == "debian":
+            return self.third / "debian" / rest
         if kind == "guest":
             return pathlib.Path(self.options.guests) / f"{rest}.bin"
         if kind == "text":
@@ -230,7 +232,7 @@ class Runner:
         """Returns a function: is a line of the serial log a complaint that the case's kernels also
         print without Umbra? Stock kernels change; only further complaints count."""
         kernels = {spec for spec in case["files"].values()
-                   if isinstance(spec, str) and spec.startswith("kernel:")}
+                   if isinstance(spec, str) and spec.startswith(("kernel:", "debian:vmlinuz"))}
         if case.get("bare") or case["machine"] != "bochs":
             kernels = set()
 

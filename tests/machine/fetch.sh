@@ -11,6 +11,8 @@
 #                                       all) into DIR. SUITE is "own" (what this system uses) or
 #                                       "trixie". A package that only depends on the wanted one
 #                                       (linux-image-amd64) stands for it.
+#   fetch.sh sources FILE               write a sources.list of the Debian release that this system
+#                                       uses, with its updates and security; the release is first
 #   fetch.sh versions FILE              print names and versions of all that was fetched or, being
 #                                       named in FILE, installed
 #
@@ -256,6 +258,16 @@ cmd_deb() {
 	mv "$dir.part" "$dir"
 }
 
+cmd_sources() {
+	need_lists own
+	[ -r "$KEYRING" ] || die "$KEYRING is missing (package debian-archive-keyring)"
+	apt-get indextargets --format '$(SITE) $(RELEASE) $(COMPONENT)' \
+		'Created-By: Packages' 'Origin: Debian' 'Component: main' |
+		sed "s|.*|deb [signed-by=$KEYRING] &|" |
+		awk '{ print ($4 ~ /-/) + 0, $0 }' | sort -u | cut -d ' ' -f 2- > "$1"
+	[ -s "$1" ] || die "this system's apt configuration names no Debian archive"
+}
+
 cmd_versions() {
 	echo 'fetched:'
 	for file in "$DL"/*/*.deb "$DL"/*/*.orig.tar.*; do
@@ -269,7 +281,7 @@ cmd_versions() {
 	dpkg-query -W -f='  ${Package} ${Version}\n' $(grep -v '^#' "$1") 2> /dev/null || :
 }
 
-[ $# -ge 2 ] || die "usage: fetch.sh packages|source|deb|versions ..."
+[ $# -ge 2 ] || die "usage: fetch.sh packages|source|deb|sources|versions ..."
 : "${DL:=build/dl}"
 mkdir -p "$DL"
 DL=$(cd "$DL" && pwd)
@@ -279,6 +291,7 @@ case $command in
 packages) cmd_packages "$@" ;;
 source) cmd_source "$@" ;;
 deb) cmd_deb "$@" ;;
+sources) cmd_sources "$@" ;;
 versions) cmd_versions "$@" ;;
 *) die "unknown command $command" ;;
 esac

@@ -107,6 +107,15 @@ DISK_ROOT := $(THIRD)/disk/root.img
 $(DISK_ROOT): $(MACHINE_DIR)/disk.sh | $(PACKAGES_DONE)
 	$(ONCE) sh $(MACHINE_DIR)/disk.sh $@
 
+# A whole system of Debian's, as a disk and as an initramfs. What it needs beside the rest is
+# installed, and it is made, when a goal needs it.
+DEBIAN := $(THIRD)/debian/.done
+DEBIAN_PACKAGES := $(THIRD)/.packages-debian
+$(DEBIAN_PACKAGES): $(MACHINE_DIR)/packages.debian | $(PACKAGES_DONE)
+	$(ONCE) $(FETCH_SH) packages $<
+$(DEBIAN): $(MACHINE_DIR)/rootfs.sh | $(DEBIAN_PACKAGES)
+	$(ONCE) sh $(MACHINE_DIR)/rootfs.sh $(@D)
+
 # EFI programs: one starts a kernel without Umbra, for comparison; one tries the machine itself; one
 # makes firmware odd, and then starts Umbra.
 CHAIN := $(THIRD)/efi/chain.efi
@@ -172,4 +181,4 @@ machine-test: $(BOCHS) $(PROBE) | $(PACKAGES_DONE)
 
 # What was made stays when a make is interrupted: another make may have made it.
 .PRECIOUS: $(THIRD_PARTY) $(BOCHS) $(KERNEL_FILES) $(INITRDS) $(CHAIN) $(PROBE) $(NESTED) \
-	$(FIRMWARE)
+	$(FIRMWARE) $(DEBIAN) $(DEBIAN_PACKAGES)
