@@ -169,21 +169,6 @@ static void set_standards(const char *section, void *owner)
 
 /* --- Sections --- */
 
-static bool name_is_good(const char *name)
-{
-	size_t n = 0;
-
-	for (; name[n] != '\0'; n++) {
-		char c = (char)(name[n] | 0x20);
-
-		if (!(c >= 'a' && c <= 'z') && !(name[n] >= '0' && name[n] <= '9') &&
-		    strchr("-_.", name[n]) == NULL) {
-			return false;
-		}
-	}
-	return n > 0 && n < VM_NAME_MAX;
-}
-
 /* Checks what can only be checked when the section is complete. */
 static void end_section(struct parser *p)
 {
@@ -220,7 +205,7 @@ static void begin_vm(struct parser *p, const char *name)
 	struct config *config = p->config;
 	struct vm_config *vm;
 
-	if (!name_is_good(name)) {
+	if (!config_name_is_good(name)) {
 		complain(p, p->line,
 			 "a VM's name is 1 to %u letters, digits, '-', '_' or '.': "
 			 "[vm " QUOTE "]",
@@ -255,7 +240,7 @@ static void begin_share(struct parser *p, const char *name)
 	struct config *config = p->config;
 	struct share_config *share;
 
-	if (!name_is_good(name)) {
+	if (!config_name_is_good(name)) {
 		complain(p, p->line,
 			 "a share's name is 1 to %u letters, digits, '-', '_' or '.': "
 			 "[share " QUOTE "]",
@@ -302,6 +287,30 @@ static void check_members(struct parser *p)
 		}
 	}
 	p->share = NULL;
+}
+
+/* Two ports of a net cannot have one address: the later one is refused. */
+static void check_nets(struct parser *p)
+{
+	struct vm_config *vms = p->config->vms;
+
+	for (size_t i = 0; i < p->config->vm_count * VM_NETS_MAX; i++) {
+		const struct vm_net *net = &vms[i / VM_NETS_MAX].nets[i % VM_NETS_MAX];
+
+		p->vm = &vms[i / VM_NETS_MAX];
+		for (size_t k = 0; k < i; k++) {
+			const struct vm_config *other = &vms[k / VM_NETS_MAX];
+			const struct vm_net *earlier = &other->nets[k % VM_NETS_MAX];
+
+			if (net->has_address && earlier->has_address &&
+			    str_equal_nocase(net->name, earlier->name) &&
+			    memcmp(net->address, earlier->address, sizeof(net->address)) == 0) {
+				complain(p, p->vm->line, "net = %s: VM %s has this mac already",
+					 net->name, other->name);
+			}
+		}
+	}
+	p->vm = NULL;
 }
 
 static void leave_section(struct parser *p)
@@ -490,6 +499,7 @@ int config_parse(const char *file, const char *text, size_t bytes, struct config
 	}
 	leave_section(&p);
 	check_members(&p);
+	check_nets(&p);
 	if (out->vm_count == 0) {
 		complain(&p, p.line, "no VM is described; write a section [vm NAME]");
 	}

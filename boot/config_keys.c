@@ -252,6 +252,20 @@ const struct config_key config_keys[] = {
 	},
 	{
 		.section = "vm",
+		.name = "net",
+		.help = "A port of a switch between the VMs that name the same net, as a virtio "
+			"network device; one line for each. mac: its address, which else is "
+			"derived from the VM's name. offload = off: its driver computes its "
+			"checksums and TCP segments itself.",
+		.parse = config_parse_net,
+		.allowed = "a name of letters, digits, '-', '_' and '.', which mac = ADDRESS and "
+			   "offload = on or off may follow, as lan0, mac = 52:54:00:12:34:56",
+		.absent = "none",
+		FIELD(vm_config, nets),
+		.list = true,
+	},
+	{
+		.section = "vm",
 		.name = "cmdline",
 		.help = "The kernel's command line. A semicolon after a space ends it, except "
 			"within double quotes, which stay for the kernel to read.",

@@ -29,11 +29,15 @@ config_parse_fn config_parse_path; /* struct vm_file */
 /* struct vm_file with one or several paths, separated by commas */
 config_parse_fn config_parse_paths;
 config_parse_fn config_parse_disk;   /* adds a disk to a VM, or an option to its last disk */
+config_parse_fn config_parse_net;    /* adds a port to a VM, or an option to its last port */
 config_parse_fn config_parse_source; /* struct vm_key_source; the words are key->choices */
 config_parse_fn config_parse_range;  /* adds a range to a VM's clear ranges */
 config_parse_fn config_parse_member; /* adds a member to a struct share_config */
 config_parse_fn config_parse_escape; /* a control character */
 config_parse_fn config_parse_serial; /* struct config_serial */
+
+/* Whether it can be the name of a VM, a share or a net. */
+bool config_name_is_good(const char *name);
 
 /*
  * Reads a decimal number at text. *end is where it ends. Returns false if there is none, or if it

@@ -271,6 +271,91 @@ const char *config_parse_disk(const struct config_key *key, void *field, const c
 }
 _Static_assert(VM_DISKS_MAX == 4, "the message above says so");
 
+bool config_name_is_good(const char *name)
+{
+	size_t n = 0;
+
+	for (; name[n] != '\0'; n++) {
+		char c = (char)(name[n] | 0x20);
+
+		if (!(c >= 'a' && c <= 'z') && !(name[n] >= '0' && name[n] <= '9') &&
+		    strchr("-_.", name[n]) == NULL) {
+			return false;
+		}
+	}
+	return n > 0 && n < VM_NAME_MAX;
+}
+
+/* Its value, or -1. */
+static int hex_digit(char c)
+{
+	const char lower = (char)(c | 0x20);
+
+	return c >= '0' && c <= '9'	      ? c - '0'
+	       : lower >= 'a' && lower <= 'f' ? lower - 'a' + 10
+					      : -1;
+}
+
+/* "52:54:00:12:34:56": of one interface, so no group's, and not all zeros. */
+static bool read_address(const char *text, uint8_t address[6])
+{
+	uint8_t any = 0;
+
+	for (size_t i = 0; i < 6; i++, text += 3) {
+		const int high = hex_digit(text[0]), low = high < 0 ? -1 : hex_digit(text[1]);
+
+		if (low < 0 || text[2] != (i < 5 ? ':' : '\0')) {
+			return false;
+		}
+		address[i] = (uint8_t)(high << 4 | low);
+		any |= address[i];
+	}
+	return any != 0 && (address[0] & 1) == 0;
+}
+
+static const char *parse_net_option(struct vm_net *net, const char *text)
+{
+	const char *value = option_value(text, "mac");
+
+	if (value != NULL) {
+		if (net->has_address) {
+			return "is a second address of one port";
+		}
+		net->has_address = true;
+		return read_address(value, net->address) ? NULL
+							 : "is not the address of one interface, "
+							   "as mac = 52:54:00:12:34:56";
+	}
+	value = option_value(text, "offload");
+	if (value == NULL || net->has_offload) {
+		return CONFIG_NOT_ALLOWED;
+	}
+	net->has_offload = true;
+	net->offload_off = str_equal_nocase(value, "off");
+	return net->offload_off || str_equal_nocase(value, "on") ? NULL : CONFIG_NOT_ALLOWED;
+}
+
+/* As a disk's line: a net's name, or an option of the port before it. */
+const char *config_parse_net(const struct config_key *key, void *field, const char *text)
+{
+	struct vm_net *nets = field;
+	size_t count = 0;
+
+	while (count < VM_NETS_MAX && nets[count].name[0] != '\0') {
+		count++;
+	}
+	if (strchr(text, '=') != NULL) {
+		return count == 0 ? CONFIG_NOT_ALLOWED : parse_net_option(&nets[count - 1], text);
+	}
+	if (count == VM_NETS_MAX) {
+		return "is one net too many; a VM has 4 at most";
+	}
+	return config_name_is_good(text) && str_copy(nets[count].name, VM_NAME_MAX, text)
+		       ? NULL
+		       : CONFIG_NOT_ALLOWED;
+}
+_Static_assert(VM_NETS_MAX == 4, "the message above says so");
+
 const char *config_parse_source(const struct config_key *key, void *field, const char *text)
 {
 	static const char file[] = "file:";

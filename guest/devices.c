@@ -13,9 +13,9 @@
  * destroyed in the reverse order.
  */
 static const struct vdev_ops *const devices[] = {
-	&vlapic_device,	    &vioapic_device,	    &vlegacy_device,
-	&vpci_device,	    &vuart_device,	    &virtio_rng_device,
-	&virtio_blk_device, &virtio_console_device, &ivshmem_device,
+	&vlapic_device,	    &vioapic_device,	&vlegacy_device,    &vpci_device,
+	&vuart_device,	    &virtio_rng_device, &virtio_blk_device, &virtio_console_device,
+	&virtio_net_device, &ivshmem_device,
 };
 
 int devices_init(struct platform *platform, const char **failed)

@@ -52,6 +52,7 @@ static const struct vm_hooks platform_hooks = {
 	.poll = devices_poll,
 	.clock = devices_clock,
 	.skip_time = devices_skip_time,
+	.pause = virtio_pause,
 	.work = virtio_work,
 };
 
@@ -525,6 +526,7 @@ void platform_print_devices(const struct vm *vm, void (*print)(const char *fmt, 
 void platform_keep_vm(struct vm *vm)
 {
 	vconsole_end(&platform_of(vm)->console);
+	virtio_pause(vm, true);
 	(void)platform_seal_vm(vm); /* a VM without an engine cannot be sealed and stays in clear */
 }
 

@@ -7,6 +7,7 @@
 #include "guest/dev/vioapic.h"
 #include "guest/dev/virtio_blk.h"
 #include "guest/dev/virtio_console.h"
+#include "guest/dev/virtio_net.h"
 #include "guest/dev/virtio_rng.h"
 #include "guest/dev/vlegacy.h"
 #include "guest/dev/vpci.h"
@@ -43,6 +44,7 @@ struct platform {
 	struct virtio_rng rng;
 	struct virtio_console hvc;		/* only used with console = virtio */
 	struct virtio_blk *disks[VM_DISKS_MAX]; /* NULL: not configured */
+	struct virtio_net *nets[VM_NETS_MAX];	/* likewise */
 	struct ivshmem *ivshmem[SHARE_MAX];	/* constant once the VM runs */
 	uint32_t ivshmem_count;
 	struct vconsole console;

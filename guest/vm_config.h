@@ -88,6 +88,16 @@ struct vm_disk {
 	uint64_t cow_bytes; /* size of the overlay; 0: read-only */
 };
 
+/* A port of a switch between the VMs that name the same net. */
+#define VM_NETS_MAX 4
+struct vm_net {
+	char name[VM_NAME_MAX]; /* of the net; empty: none */
+	bool has_address;	/* else it is derived from the VM's name */
+	uint8_t address[6];	/* Ethernet */
+	bool has_offload;	/* `offload` was written */
+	bool offload_off;	/* the device computes no checksums and makes no segments */
+};
+
 struct vm_config {
 	char name[VM_NAME_MAX];
 	uint32_t line; /* line of its section in the file, for messages */
@@ -98,6 +108,7 @@ struct vm_config {
 	struct vm_file kernel;
 	struct vm_file initrd;
 	struct vm_disk disks[VM_DISKS_MAX]; /* entries after the last have no path */
+	struct vm_net nets[VM_NETS_MAX];    /* entries after the last have no name */
 	char cmdline[VM_CMDLINE_MAX];
 	uint32_t cmdline_seal; /* 0: in clear, with zeros after its end */
 	enum vm_engine engine;

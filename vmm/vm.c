@@ -119,6 +119,7 @@ void vm_pause(struct vm *vm)
 			__builtin_ia32_pause();
 		}
 	}
+	vm->hooks->pause(vm, true);
 	vm->paused_tsc = cpu_rdtsc();
 }
 
@@ -135,6 +136,7 @@ void vm_resume(struct vm *vm)
 		vcpu_skip_time(vm->vcpus[i], ticks);
 	}
 	vm->hooks->skip_time(vm, ticks);
+	vm->hooks->pause(vm, false);
 	__atomic_store_n(&vm->paused, false, __ATOMIC_SEQ_CST);
 	for (uint32_t i = 0; i < vm->vcpu_count; i++) {
 		vcpu_rouse(vm->vcpus[i]);

@@ -124,6 +124,11 @@ struct vm_hooks {
 	 */
 	void (*skip_time)(struct vm *vm, uint64_t ticks);
 	/*
+	 * The VM stands still, or goes on: while it stands still nothing that other VMs do reaches
+	 * its devices and memory, from the return on. May wait for what is on. Boot processor.
+	 */
+	void (*pause)(struct vm *vm, bool on);
+	/*
 	 * Does a bounded turn of device work that this vCPU has requested (vcpu_add_work). Returns
 	 * whether there is more. Called between its exits and entries; while there is more, the
 	 * vCPU counts as runnable even if it is halted.
@@ -178,8 +183,9 @@ void vm_start(struct vm *vm);
 void vm_end(struct vm *vm, enum vm_end_reason reason, const char *detail);
 /*
  * Keeps the vCPUs and devices of a running VM off the CPUs until vm_resume; when vm_pause returns
- * none is on a CPU. The guest's TSC and timers stand still meanwhile, so that no guest takes the
- * pause for a hung vCPU. Either may be called twice. Not from a hook. Boot processor.
+ * none is on a CPU, and nothing comes from other VMs. The guest's TSC and timers stand still
+ * meanwhile, so that no guest takes the pause for a hung vCPU. Either may be called twice. Not from
+ * a hook. Boot processor.
  */
 void vm_pause(struct vm *vm);
 void vm_resume(struct vm *vm);

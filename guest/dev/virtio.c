@@ -6,7 +6,6 @@
 #include "guest/dev/virtio.h"
 
 #include "guest/platform_state.h"
-#include "vmm/base/cpu.h"
 #include "vmm/base/err.h"
 #include "vmm/base/log.h"
 #include "vmm/base/str.h"
@@ -32,18 +31,13 @@ static bool runs(const struct virtio *device)
 	       vpci_is_master(&device->function);
 }
 
-static void count(uint64_t *counter, uint64_t more)
-{
-	__atomic_store_n(counter, *counter + more, __ATOMIC_RELAXED);
-}
-
 /*
  * Interrupts by an MSI-X message if they are on. Otherwise uses the pin, which stays asserted until
  * the driver reads ISR.
  */
 static void interrupt(struct virtio *device, uint16_t vector, uint8_t isr)
 {
-	count(&device->counters.interrupts, 1);
+	virtio_count(&device->counters.interrupts, 1);
 	if (vmsix_is_on(&device->msix)) {
 		vmsix_send(&device->msix, vector);
 		return;
@@ -54,28 +48,31 @@ static void interrupt(struct virtio *device, uint16_t vector, uint8_t isr)
 	lock_drop(&device->lock);
 }
 
-/* Stops a device whose driver has broken a rule. Called in a turn. */
-static void lose(struct virtio *device, uint32_t queue)
+void virtio_lose(struct virtio *device, uint32_t queue, const char *why)
 {
+	uint16_t vector;
+	bool first;
+
 	lock_take(&device->lock, LOCK_VIRTIO);
+	vector = device->config_vector;
 	__atomic_store_n(&device->status, device->status | STATUS_NEEDS_RESET, __ATOMIC_RELEASE);
+	first = !device->broke;
+	device->broke = true;
 	lock_drop(&device->lock);
-	count(&device->counters.errors, 1);
-	if (!device->broke) {
-		device->broke = true;
+	virtio_count(&device->counters.errors, 1);
+	if (first) {
 		log_warn("vm %s: %s: queue %u: %s: it does nothing more until its driver resets "
 			 "it; further ones are not logged",
-			 device->vm->name, device->ops->name, queue, device->why);
+			 device->vm->name, device->ops->name, queue, why);
 	}
-	interrupt(device, device->config_vector, ISR_CONFIG);
+	interrupt(device, vector, ISR_CONFIG);
 }
 
-/* --- Turns --- */
+/* --- What a turn does --- */
 
 static bool is_over(const struct virtio *device, const struct virtio_turn *turn)
 {
-	return turn->bytes == 0 || cpu_rdtsc() >= turn->deadline ||
-	       __atomic_load_n(&device->reset_waits, __ATOMIC_RELAXED);
+	return virtio_is_over(turn) || __atomic_load_n(&device->reset_waits, __ATOMIC_RELAXED);
 }
 
 static void kick_again(struct virtio *device, uint32_t queue)
@@ -97,7 +94,7 @@ static bool take_chain(struct virtio *device, struct virtio_queue *queue, uint32
 		got = vring_take(&queue->ring, &device->vm->gmem, &queue->chain, &device->why);
 	} while (got == 0 && vring_listen(&queue->ring, &device->vm->gmem));
 	if (got < 0) {
-		lose(device, number);
+		virtio_lose(device, number, device->why);
 	}
 	queue->has_chain = got > 0;
 	queue->chain_at = 0;
@@ -120,18 +117,27 @@ static bool serve_chain(struct virtio *device, uint32_t number, struct virtio_tu
 	switch (device->ops->serve(device, number, turn, &written)) {
 	case VIRTIO_MORE: kick_again(device, number); return false;
 	case VIRTIO_LATER: return false;
-	case VIRTIO_BROKEN: lose(device, number); return false;
+	case VIRTIO_BROKEN: virtio_lose(device, number, device->why); return false;
 	case VIRTIO_DONE:
 	default: break;
 	}
 	queue->has_chain = false;
-	count(&device->counters.requests, 1);
+	virtio_count(&device->counters.requests, 1);
 	if (vring_give(&queue->ring, &device->vm->gmem, &queue->chain, written, &device->why) !=
 	    0) {
-		lose(device, number);
+		virtio_lose(device, number, device->why);
 		return false;
 	}
 	return true;
+}
+
+void virtio_notify(struct virtio *device, uint32_t number)
+{
+	struct virtio_queue *queue = &device->queues[number];
+
+	if (vring_wants_interrupt(&queue->ring, &device->vm->gmem)) {
+		interrupt(device, __atomic_load_n(&queue->vector, __ATOMIC_RELAXED), ISR_QUEUE);
+	}
 }
 
 static void serve_queue(struct virtio *device, uint32_t number, struct virtio_turn *turn)
@@ -144,10 +150,95 @@ static void serve_queue(struct virtio *device, uint32_t number, struct virtio_tu
 	}
 	while (serve_chain(device, number, turn)) {
 	}
-	if (vring_wants_interrupt(&queue->ring, &device->vm->gmem)) {
-		interrupt(device, __atomic_load_n(&queue->vector, __ATOMIC_RELAXED), ISR_QUEUE);
+	virtio_notify(device, number);
+}
+
+/* --- Who is at which queues --- */
+
+/* The queues that a turn of the device serves. */
+static uint32_t active(const struct virtio *device)
+{
+	return (uint32_t)(BIT(device->ops->queues) - 1) & ~device->ops->passive;
+}
+
+/* Under the lock. False: another CPU is at one of them, or the driver is not ready. */
+static bool enter(struct virtio *device, uint32_t queues)
+{
+	const bool enters = (device->busy & queues) == 0 && !device->reset_waits && runs(device);
+
+	if (enters) {
+		device->busy |= queues;
+	}
+	return enters;
+}
+
+/* Under the lock. A reset takes place when nobody is left. */
+static void leave(struct virtio *device, uint32_t queues)
+{
+	device->busy &= ~queues;
+	if (device->reset_waits && device->busy == 0) {
+		virtio_reset(device);
 	}
 }
+
+enum virtio_claim virtio_claim(struct virtio *device, uint32_t queue)
+{
+	enum virtio_claim claim = VIRTIO_CLOSED;
+
+	lock_take(&device->lock, LOCK_VIRTIO);
+	if (!device->closed && device->queues[queue].enabled) {
+		claim = enter(device, (uint32_t)BIT(queue))	     ? VIRTIO_CLAIMED
+			: (device->busy & (uint32_t)BIT(queue)) != 0 ? VIRTIO_BUSY
+								     : VIRTIO_CLOSED;
+	}
+	lock_drop(&device->lock);
+	return claim;
+}
+
+void virtio_release(struct virtio *device, uint32_t queue)
+{
+	lock_take(&device->lock, LOCK_VIRTIO);
+	leave(device, (uint32_t)BIT(queue));
+	lock_drop(&device->lock);
+}
+
+/* Asked under the lock, which who gives a queue back holds until it is done with the device. */
+void virtio_close(struct virtio *device)
+{
+	bool waits;
+
+	do {
+		lock_take(&device->lock, LOCK_VIRTIO);
+		device->closed = true;
+		waits = (device->busy & device->ops->passive) != 0;
+		lock_drop(&device->lock);
+		if (waits) {
+			__builtin_ia32_pause();
+		}
+	} while (waits);
+}
+
+void virtio_open(struct virtio *device)
+{
+	lock_take(&device->lock, LOCK_VIRTIO);
+	device->closed = false;
+	lock_drop(&device->lock);
+}
+
+void virtio_pause(struct vm *vm, bool on)
+{
+	struct platform *platform = platform_of(vm);
+
+	for (uint32_t i = 0; i < platform->virtio_count; i++) {
+		if (on) {
+			virtio_close(platform->virtio[i]);
+		} else {
+			virtio_open(platform->virtio[i]);
+		}
+	}
+}
+
+/* --- Turns of a vCPU --- */
 
 /*
  * Begins a turn. Returns false if a turn is in progress, which will see all new notifications, or
@@ -158,8 +249,7 @@ static bool begin_turn(struct virtio *device)
 	bool begins;
 
 	lock_take(&device->lock, LOCK_VIRTIO);
-	begins = !device->busy && runs(device);
-	device->busy |= begins;
+	begins = enter(device, active(device));
 	lock_drop(&device->lock);
 	return begins;
 }
@@ -170,11 +260,9 @@ static bool end_turn(struct virtio *device)
 	bool more;
 
 	lock_take(&device->lock, LOCK_VIRTIO);
-	device->busy = false;
-	if (device->reset_waits) {
-		virtio_reset(device);
-	}
-	more = runs(device) && __atomic_load_n(&device->kicked, __ATOMIC_SEQ_CST) != 0;
+	leave(device, active(device));
+	more = !device->reset_waits && runs(device) &&
+	       __atomic_load_n(&device->kicked, __ATOMIC_SEQ_CST) != 0;
 	lock_drop(&device->lock);
 	return more;
 }
@@ -189,7 +277,7 @@ static bool take_turn(struct virtio *device)
 	if (!begin_turn(device)) {
 		return false;
 	}
-	count(&device->counters.turns, 1);
+	virtio_count(&device->counters.turns, 1);
 	for (uint32_t i = 0; i < device->ops->queues && runs(device); i++) {
 		if ((__atomic_load_n(&device->kicked, __ATOMIC_SEQ_CST) & BIT(i)) != 0) {
 			serve_queue(device, i, &turn);
@@ -218,7 +306,9 @@ bool virtio_work(struct vcpu *vcpu)
 void virtio_kick(struct virtio *device, struct vcpu *vcpu, uint32_t queue)
 {
 	if (queue < device->ops->queues) {
-		__atomic_add_fetch(&device->counters.kicks, 1, __ATOMIC_RELAXED);
+		virtio_count(&device->counters.kicks, 1);
+	}
+	if (queue < device->ops->queues && (device->ops->passive & BIT(queue)) == 0) {
 		kick_again(device, queue);
 		platform_of(device->vm)->virtio_work[vcpu->id].devices |= (uint32_t)BIT(
 			device->index);
@@ -281,7 +371,7 @@ void virtio_write_status(struct virtio *device, struct vcpu *vcpu, uint8_t statu
 	}
 	if (status != 0) {
 		__atomic_store_n(&device->status, now, __ATOMIC_RELEASE);
-	} else if (device->busy) {
+	} else if (device->busy != 0) {
 		__atomic_store_n(&device->reset_waits, true, __ATOMIC_RELAXED);
 	} else {
 		virtio_reset(device);
@@ -350,5 +440,8 @@ void virtio_print(const struct vm *vm, void (*print)(const char *fmt, ...))
 		      "turns, %lu interrupts",
 		      now.requests, now.bytes >> 10, now.errors, now.kicks, now.turns,
 		      now.interrupts);
+		if (device->ops->print != NULL) {
+			device->ops->print(device, print);
+		}
 	}
 }

@@ -7,6 +7,10 @@
  * next entry (virtio_work). Only one turn at a time works on a device, and it runs without the
  * device's lock. So the driver's accesses to registers never wait for a turn.
  *
+ * A passive queue is filled by the turns of other devices, which may belong to other VMs and run on
+ * any CPU. Such a turn claims the queue while it writes to it. So a device can send and receive at
+ * the same time.
+ *
  * If a driver breaks a rule of its rings, the device stops: it sets DEVICE_NEEDS_RESET, logs the
  * reason, and reads nothing more until the driver resets it.
  */
@@ -16,6 +20,7 @@
 #include "guest/dev/vmsix.h"
 #include "guest/dev/vpci.h"
 #include "guest/dev/vring.h"
+#include "vmm/base/cpu.h"
 #include "vmm/base/lock.h"
 
 #define VIRTIO_QUEUES_MAX   2
@@ -28,7 +33,7 @@
 #define VIRTIO_F_EVENT_INDEX BIT(29)
 #define VIRTIO_F_VERSION_1   BIT(32)
 
-#define VIRTIO_MAX 8 /* the most devices of a VM */
+#define VIRTIO_MAX 10 /* the most devices of a VM */
 
 struct platform;
 struct virtio;
@@ -61,6 +66,7 @@ struct virtio_ops {
 	uint32_t class_code; /* the PCI class code */
 	uint64_t features;   /* in addition to those of all devices */
 	uint32_t queues;
+	uint32_t passive; /* a bit for each queue that no turn of this device serves */
 	uint32_t config_bytes;
 	/*
 	 * Works on the chain of a queue, from chain_at on, and takes what it does off the turn. The
@@ -77,6 +83,8 @@ struct virtio_ops {
 	void (*reset)(struct virtio *device);
 	/* Writes more about the device, for people. NULL: there is nothing to add. Any CPU. */
 	void (*describe)(const struct virtio *device, char *buf, size_t bytes);
+	/* More lines on what it has done; NULL: none. Any CPU. */
+	void (*print)(const struct virtio *device, void (*print)(const char *fmt, ...));
 };
 
 struct virtio_queue {
@@ -84,14 +92,14 @@ struct virtio_queue {
 	uint16_t vector; /* atomic */
 	bool enabled;	 /* atomic; once set, the driver cannot change the queue's set-up */
 	uint64_t descriptors, available, used;
-	/* Only turns use the following. */
+	/* Only turns, and whoever has claimed the queue, use the following. */
 	struct vring ring;
 	bool has_chain;
 	uint64_t chain_at; /* how much of the chain serve has done */
 	struct vring_chain chain;
 };
 
-/* Counted since the VM's start. Turns write them; any CPU reads them. */
+/* Counted since the VM's start, by atomic additions: a passive queue is filled during a turn. */
 struct virtio_counters {
 	uint64_t kicks, turns, requests, bytes, errors, interrupts;
 };
@@ -118,8 +126,9 @@ struct virtio {
 	uint16_t config_vector, selected;
 	uint32_t feature_select[2]; /* the device's and the driver's */
 	uint64_t accepted;	    /* features that the driver has accepted */
-	bool busy;		    /* a turn is in progress */
-	bool reset_waits;	    /* a reset waits for the end of that turn; atomic */
+	uint32_t busy;		    /* a bit for each queue that a turn or a claim uses */
+	bool reset_waits;	    /* a reset waits for the end of these; atomic */
+	bool closed;		    /* passive queues cannot be claimed */
 
 	uint32_t kicked; /* a bit for each queue that may have work; atomic */
 	bool broke;	 /* the driver broke a rule once, which was logged */
@@ -147,6 +156,36 @@ void virtio_kick(struct virtio *device, struct vcpu *vcpu, uint32_t queue);
  */
 bool virtio_work(struct vcpu *vcpu);
 
+enum virtio_claim {
+	VIRTIO_CLAIMED, /* until virtio_release, which comes in the same turn */
+	VIRTIO_BUSY,	/* another CPU has it, for a moment */
+	VIRTIO_CLOSED,	/* the VM stands still, or its driver does not run */
+};
+
+/*
+ * A passive queue of a device, for the turn of another one: who has claimed it may use its ring and
+ * the memory of its VM. A reset and virtio_close wait for the end of that. Any CPU.
+ */
+enum virtio_claim virtio_claim(struct virtio *device, uint32_t queue);
+void virtio_release(struct virtio *device, uint32_t queue);
+
+/*
+ * No passive queue of the device is claimed from the return on, until virtio_open. May wait for
+ * claims of other CPUs to end. Boot processor, no lock held.
+ */
+void virtio_close(struct virtio *device);
+void virtio_open(struct virtio *device);
+/* As vm_hooks.pause: all of the VM's devices. */
+void virtio_pause(struct vm *vm, bool on);
+
+/* An interrupt for what was given back, if the driver wants one. In a turn or a claim. */
+void virtio_notify(struct virtio *device, uint32_t queue);
+/*
+ * The driver has broken a rule of this queue, which `why` says: the device is lost. In a turn or a
+ * claim.
+ */
+void virtio_lose(struct virtio *device, uint32_t queue, const char *why);
+
 /* For virtio_pci.c, which has the registers: */
 
 /* The driver writes its status. 0 resets the device, at the end of a turn that is in progress. */
@@ -160,13 +199,31 @@ void virtio_enable_queue(struct virtio *device, struct virtio_queue *queue);
  */
 void virtio_reset(struct virtio *device);
 
-/* Whether the driver has accepted this feature. In a turn. */
+/* Is there nothing left of what the turn may do? Asked between two pieces of work. */
+static inline bool virtio_is_over(const struct virtio_turn *turn)
+{
+	return turn->bytes == 0 || cpu_rdtsc() >= turn->deadline;
+}
+
+/* So many bytes were moved, or what costs as much was done. */
+static inline void virtio_spend(struct virtio_turn *turn, uint64_t bytes)
+{
+	turn->bytes -= MIN(turn->bytes, bytes);
+}
+
+/* Adds to one of struct virtio_counters, or to a device's own. Any CPU. */
+static inline void virtio_count(uint64_t *counter, uint64_t more)
+{
+	__atomic_add_fetch(counter, more, __ATOMIC_RELAXED);
+}
+
+/* Whether the driver has accepted this feature. In a turn or a claim. */
 static inline bool virtio_has(const struct virtio *device, uint64_t feature)
 {
 	return (device->accepted & feature) != 0;
 }
 
-/* The bytes that all of the VM's devices have moved; and two lines on each device. Any CPU. */
+/* The bytes that all of the VM's devices have moved; and some lines on each device. Any CPU. */
 uint64_t virtio_bytes(const struct vm *vm);
 void virtio_print(const struct vm *vm, void (*print)(const char *fmt, ...));
 

@@ -9,7 +9,6 @@
 
 #include "crypto/wipe.h"
 #include "guest/platform_state.h"
-#include "vmm/base/cpu.h"
 #include "vmm/base/err.h"
 #include "vmm/base/log.h"
 #include "vmm/base/page_alloc.h"
@@ -153,16 +152,6 @@ static bool begin(struct virtio_blk *blk, const struct virtio_queue *queue)
 
 /* --- Data --- */
 
-static bool is_over(const struct virtio_turn *turn)
-{
-	return turn->bytes == 0 || cpu_rdtsc() >= turn->deadline;
-}
-
-static void spend(struct virtio_turn *turn, uint64_t bytes)
-{
-	turn->bytes -= MIN(turn->bytes, bytes);
-}
-
 /*
  * Copies a part of one block between disk and chain. Returns an error of the chain; disk errors set
  * the status.
@@ -202,16 +191,16 @@ static enum virtio_step move_data(struct virtio_blk *blk, struct virtio_queue *q
 		const uint64_t within = (blk->at + queue->chain_at) % DISK_BLOCK;
 		const size_t bytes = MIN(DISK_BLOCK - within, blk->bytes - queue->chain_at);
 
-		if (is_over(turn)) {
+		if (virtio_is_over(turn)) {
 			return VIRTIO_MORE;
 		}
 		if (move_piece(blk, queue, bytes) != 0) {
 			blk->virtio.why = "a buffer is not in RAM";
 			return VIRTIO_BROKEN;
 		}
-		spend(turn, bytes);
+		virtio_spend(turn, bytes);
 		queue->chain_at += bytes;
-		blk->virtio.counters.bytes += bytes;
+		virtio_count(&blk->virtio.counters.bytes, bytes);
 	}
 	return VIRTIO_DONE;
 }
@@ -263,14 +252,14 @@ static bool zero_range(struct virtio_blk *blk, struct virtio_turn *turn)
 		const size_t bytes = MIN(DISK_BLOCK - blk->at % DISK_BLOCK, blk->range_left);
 		int err;
 
-		if (is_over(turn)) {
+		if (virtio_is_over(turn)) {
 			return false;
 		}
 		err = zero_piece(blk, blk->at, bytes);
 		if (err != 0) {
 			fail(blk, err);
 		}
-		spend(turn, bytes == DISK_BLOCK ? RANGE_BLOCK_COST : DISK_BLOCK);
+		virtio_spend(turn, bytes == DISK_BLOCK ? RANGE_BLOCK_COST : DISK_BLOCK);
 		blk->at += bytes;
 		blk->range_left -= bytes;
 	}
@@ -349,7 +338,7 @@ static enum virtio_step serve(struct virtio *device, uint32_t number, struct vir
 	}
 	blk->begun = false;
 	gives = blk->type == TYPE_IN || blk->type == TYPE_GET_ID;
-	device->counters.errors += blk->status != STATUS_OK;
+	virtio_count(&device->counters.errors, blk->status != STATUS_OK);
 	if (vring_write(chain, &device->vm->gmem, chain->write_bytes - 1, &blk->status, 1) != 0) {
 		device->why = "a request's status is not in RAM";
 		return VIRTIO_BROKEN;

@@ -7,7 +7,6 @@
 
 #include "guest/platform_state.h"
 #include "vmm/base/console.h"
-#include "vmm/base/cpu.h"
 
 #define QUEUE_INPUT  0
 #define QUEUE_OUTPUT 1
@@ -41,8 +40,8 @@ static enum virtio_step serve_input(struct virtio_console *con, struct virtio_tu
 		device->why = "a buffer is not in RAM";
 		return VIRTIO_BROKEN;
 	}
-	turn->bytes -= MIN(turn->bytes, sizeof(bytes));
-	device->counters.bytes += count;
+	virtio_spend(turn, sizeof(bytes));
+	virtio_count(&device->counters.bytes, count);
 	*written = (uint32_t)count;
 	return VIRTIO_DONE;
 }
@@ -56,7 +55,7 @@ static enum virtio_step serve_output(struct virtio_console *con, struct virtio_t
 	while (queue->chain_at < queue->chain.read_bytes) {
 		const size_t count = MIN(sizeof(bytes), queue->chain.read_bytes - queue->chain_at);
 
-		if (turn->bytes == 0 || cpu_rdtsc() >= turn->deadline) {
+		if (virtio_is_over(turn)) {
 			return VIRTIO_MORE;
 		}
 		if (!vconsole_ready(con->console)) {
@@ -72,8 +71,8 @@ static enum virtio_step serve_output(struct virtio_console *con, struct virtio_t
 			vconsole_put(con->console, bytes[i]);
 		}
 		queue->chain_at += count;
-		device->counters.bytes += count;
-		turn->bytes -= MIN(turn->bytes, count);
+		virtio_count(&device->counters.bytes, count);
+		virtio_spend(turn, count);
 	}
 	return VIRTIO_DONE;
 }

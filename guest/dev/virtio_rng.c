@@ -56,7 +56,7 @@ static enum virtio_step serve(struct virtio *device, uint32_t number, struct vir
 		}
 		turn->bytes -= bytes;
 		queue->chain_at += bytes;
-		device->counters.bytes += bytes;
+		virtio_count(&device->counters.bytes, bytes);
 	}
 	*written = (uint32_t)queue->chain_at;
 	return VIRTIO_DONE;

@@ -173,25 +173,43 @@ bool vring_listen(struct vring *ring, struct gmem *gmem)
 	       index != ring->next_available;
 }
 
-int vring_give(struct vring *ring, struct gmem *gmem, const struct vring_chain *chain,
-	       uint32_t written, const char **why)
+int vring_put(struct vring *ring, struct gmem *gmem, uint16_t nth, uint16_t head, uint32_t written,
+	      const char **why)
 {
-	const struct used_entry entry = { chain->head, written };
-	const uint16_t mask = (uint16_t)(ring->size - 1), next = (uint16_t)(ring->next_used + 1);
-	int err = gmem_write(
-		gmem,
-		gpa(ring->used + RING_ENTRIES + (uint64_t)USED_ENTRY * (ring->next_used & mask)),
-		&entry, sizeof(entry));
+	const struct used_entry entry = { head, written };
+	const uint16_t mask = (uint16_t)(ring->size - 1);
+	const uint16_t at = (uint16_t)(ring->next_used + nth) & mask;
+	int err = gmem_write(gmem, gpa(ring->used + RING_ENTRIES + (uint64_t)USED_ENTRY * at),
+			     &entry, sizeof(entry));
+
+	return err != 0 ? broken(why, err, "its used ring is not in RAM") : 0;
+}
+
+int vring_show(struct vring *ring, struct gmem *gmem, uint16_t count, const char **why)
+{
+	const uint16_t next = (uint16_t)(ring->next_used + count);
+	int err;
 
 	__atomic_thread_fence(__ATOMIC_RELEASE);
-	if (err == 0) {
-		err = gmem_write(gmem, gpa(ring->used + RING_INDEX), &next, sizeof(next));
-	}
+	err = gmem_write(gmem, gpa(ring->used + RING_INDEX), &next, sizeof(next));
 	if (err != 0) {
 		return broken(why, err, "its used ring is not in RAM");
 	}
 	ring->next_used = next;
 	return 0;
+}
+
+int vring_give(struct vring *ring, struct gmem *gmem, const struct vring_chain *chain,
+	       uint32_t written, const char **why)
+{
+	int err = vring_put(ring, gmem, 0, chain->head, written, why);
+
+	return err != 0 ? err : vring_show(ring, gmem, 1, why);
+}
+
+void vring_untake(struct vring *ring, uint16_t count)
+{
+	ring->next_available = (uint16_t)(ring->next_available - count);
 }
 
 bool vring_wants_interrupt(struct vring *ring, struct gmem *gmem)

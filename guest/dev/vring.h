@@ -61,6 +61,17 @@ bool vring_listen(struct vring *ring, struct gmem *gmem);
 int vring_give(struct vring *ring, struct gmem *gmem, const struct vring_chain *chain,
 	       uint32_t written, const char **why);
 
+/*
+ * The same for several chains, which the driver is to see all at once: vring_put notes one of them,
+ * the nth since the last vring_show (from 0 on), vring_show gives back as many as were noted.
+ * vring_untake makes the chains that were taken last the next ones again; what was noted of them
+ * counts for nothing.
+ */
+int vring_put(struct vring *ring, struct gmem *gmem, uint16_t nth, uint16_t head, uint32_t written,
+	      const char **why);
+int vring_show(struct vring *ring, struct gmem *gmem, uint16_t count, const char **why);
+void vring_untake(struct vring *ring, uint16_t count);
+
 /* Whether the driver wants an interrupt for the chains that were given back since the last call. */
 bool vring_wants_interrupt(struct vring *ring, struct gmem *gmem);
 

@@ -13,7 +13,7 @@ FUZZ_acpi := vmm/base/acpi_host.c vmm/base/str.c
 FUZZ_devices := guest/dev/vioapic.c guest/dev/vlegacy.c guest/dev/vpit.c guest/dev/vrtc.c \
 	guest/dev/vuart.c guest/dev/vpci.c guest/vconsole.c vmm/base/str.c
 FUZZ_virtio := guest/dev/virtio_rng.c guest/dev/virtio_blk.c guest/dev/virtio_console.c \
-	guest/disk.c guest/vm_file.c $(VIRTIO_C)
+	guest/disk.c guest/vm_file.c $(NET_C) $(VIRTIO_C)
 FUZZING_SMOKE_RUNS_virtio := 2000
 FUZZ_shell := vmm/flaws.c boot/host_report.c boot/shell.c boot/shell_commands.c \
 	boot/shell_help.c boot/shell_memory.c boot/line_edit.c \

@@ -180,6 +180,55 @@ static void request(const struct input *in)
 	virtio_kick(device_of(in), vm->vcpus[0], 0);
 }
 
+#define IP	14
+#define FRAME	(BUFFER + 12)
+#define RECEIVE (BUFFER + 0x8000)
+
+/* A frame of one port, whose headers are those of TCP or nearly so, and what it asks for. */
+static void send_frame(const struct input *in)
+{
+	struct virtio_net *net = platform.nets[in->where & 1];
+	const bool v6 = (in->where & 2) != 0;
+	const struct net_header header = {
+		.flags = in->where >> 4 & 1,
+		.gso_type = (in->where >> 5 & 1) == 0 ? NET_GSO_NONE
+			    : v6		      ? NET_GSO_TCPV6
+						      : NET_GSO_TCPV4,
+		.gso_size = (uint16_t)(in->value & 0x7ff),
+		.csum_start = (uint16_t)((in->where & 0x40) != 0 ? in->value >> 16
+					 : v6			 ? IP + 40
+								 : IP + 20),
+		.csum_offset = 16,
+	};
+	uint8_t frame[IP + 60] = { 0 };
+
+	memcpy(frame, platform.nets[in->where >> 3 & 1]->address, 6);
+	if ((in->where & 4) != 0) {
+		memset(frame, 0xff, 6);
+	}
+	memcpy(frame + 6, net->address, 6);
+	frame[11] ^= in->where >> 7;
+	frame[12] = v6 ? 0x86 : 8;
+	frame[13] = v6 ? 0xdd : 0;
+	frame[IP] = v6 ? 0x60 : 0x45;
+	frame[IP + 9] = 6;
+	frame[IP + (v6 ? 40 : 20) + 12] = (uint8_t)(in->value >> 24);
+	poke(BUFFER, &header, sizeof(header));
+	poke(FRAME, frame, sizeof(frame));
+	set_desc(DESC(1), 0, BUFFER, 12u + in->offset % 0x5000, 0, 0);
+	offer(1, 0);
+	virtio_kick(&net->virtio, vm->vcpus[0], 1);
+}
+
+/* A buffer to receive into, for whichever port looks. */
+static void listen(const struct input *in)
+{
+	const uint32_t slot = in->where & 7;
+
+	set_desc(DESC(0), slot, RECEIVE + 0x1000 * slot, in->value & 0x3fff, F_WRITE, 0);
+	offer(0, (uint16_t)slot);
+}
+
 /* A descriptor: with a short buffer in RAM, or with any values. */
 static void describe(const struct input *in)
 {
@@ -210,12 +259,21 @@ static void check(const struct virtio *device)
 	const uint8_t *config = device->function.config;
 
 	require(config[0] == 0xf4 && config[1] == 0x1a && config[0x3d] == 1);
-	require(!device->busy && !device->reset_waits);
+	require(device->busy == 0 && !device->reset_waits);
 	require((device->status & 0x4) == 0 || (device->status & 0x8) != 0);
 	require((device->accepted & ~device->features) == 0 || (device->status & 0x8) == 0);
 	for (uint32_t i = 0; i < device->ops->queues; i++) {
 		require(device->queues[i].size <= VRING_SIZE_MAX && device->queues[i].size != 0);
 		require(device->queues[i].chain.count <= VRING_SIZE_MAX);
+	}
+}
+
+static void net_step(const struct input *in)
+{
+	switch (in->what & 3) {
+	case 0: virtio_pause(vm, (in->value & 1) != 0); break;
+	case 1: listen(in); break;
+	default: send_frame(in); break;
 	}
 }
 
@@ -225,6 +283,10 @@ static void step(const struct input *in)
 	const uint64_t requests = device->counters.requests;
 	const bool lost = (device->status & 0x40) != 0;
 
+	if ((in->what & 0x10) != 0) {
+		net_step(in);
+		return;
+	}
 	switch (in->what & 0xf) {
 	case 0: config_access(in, true); break;
 	case 1: config_access(in, false); break;
@@ -273,12 +335,21 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 	the_config.virtio_console = true;
 	console_state = 0;
 	require(virtio_console_device.init(&platform) == 0);
+	for (uint8_t i = 0; i < 2; i++) {
+		the_config.nets[i] = (struct vm_net){ .name = "lan", .has_address = i == 0 };
+	}
+	the_config.nets[0].address[0] = 2;
+	require(virtio_net_device.init(&platform) == 0);
 	for (; bytes >= sizeof(in); data += sizeof(in), bytes -= sizeof(in)) {
 		memcpy(&in, data, sizeof(in));
 		step(&in);
 	}
 	work_to_the_end();
 	virtio_print(vm, print);
+	for (size_t i = 0; i < PAGE_SIZE; i++) {
+		require(net_page()[i] == 0); /* nothing of a frame stays */
+	}
+	virtio_net_device.destroy(&platform);
 	virtio_blk_device.destroy(&platform);
 	disk_forget(&the_config);
 	end_vm();

@@ -285,11 +285,16 @@ static void skip_time(struct vm *vm, uint64_t ticks)
 {
 }
 
+static void on_pause(struct vm *vm, bool on)
+{
+}
+
 static const struct vm_hooks hooks = { .irq_pending = irq_pending,
 				       .next_deadline = next_deadline,
 				       .poll = poll_devices,
 				       .clock = clock_ticks,
-				       .skip_time = skip_time };
+				       .skip_time = skip_time,
+				       .pause = on_pause };
 
 void inject_before_entry(struct vcpu *vcpu)
 {

@@ -328,6 +328,26 @@ static const struct bad bad_cases[] = {
 	  "umbra.conf:6: vm a: disk = cow = 4K is a second option; a disk has ro or cow", 0 },
 	{ A "disk = \\a,\\b,\\c,\\d\ndisk = \\e\n",
 	  "umbra.conf:6: vm a: disk = \\e is one disk too many; a VM has 4 at most", 0 },
+	{ A "net = mac=52:54:00:00:00:01\n", "net = mac=52:54:00:00:00:01 must be a name", 0 },
+	{ A "net = a b\n", "net = a b must be a name of letters, digits", 0 },
+	{ A "net = lan0, colour=1\n", "net = colour=1 must be a name", 0 },
+	{ A "net = lan0, offload=maybe\n", "net = offload=maybe must be a name", 0 },
+	{ A "net = lan0, offload=on, offload=off\n", "net = offload=off must be a name", 0 },
+	{ A "net = lan0, mac=2:0:0:0:0:1\n",
+	  "net = mac=2:0:0:0:0:1 is not the address of one interface, as mac =", 0 },
+	{ A "net = lan0, mac=52:54:00:12:34:5\n", "is not the address of one interface", 0 },
+	{ A "net = lan0, mac=52:54:00:12:34:5g\n", "is not the address of one interface", 0 },
+	{ A "net = lan0, mac=52:54:00:12:34:56:78\n", "is not the address of one interface", 0 },
+	{ A "net = lan0, mac=53:54:00:12:34:56\n", "is not the address of one interface", 0 },
+	{ A "net = lan0, mac=00:00:00:00:00:00\n", "is not the address of one interface", 0 },
+	{ A "net = lan0, mac=52:54:00:00:00:01, mac=52:54:00:00:00:02\n",
+	  "mac=52:54:00:00:00:02 is a second address of one port", 0 },
+	{ A "net = a, b\nnet = c,d, e\n",
+	  "umbra.conf:6: vm a: net = e is one net too many; a VM has 4 at most", 0 },
+	{ A "net = l, mac=52:54:00:00:00:01\n" B "net = L, mac = 52:54:00:00:00:01\n",
+	  "umbra.conf:6: vm b: net = L: VM a has this mac already", 1 },
+	{ A "net = l, mac=52:54:00:00:00:01, l, mac = 52:54:00:00:00:01\n",
+	  "umbra.conf:1: vm a: net = l: VM a has this mac already", 0 },
 	{ A "clear = 4K\n",
 	  "clear = 4K must be at most 4 ranges of whole 4K pages that do not overlap, such as"
 	  " 16M@1G",
@@ -410,6 +430,26 @@ static void disks_given(void **state)
 	assert_string_equal(disks[2].file.path, "\\c");
 	assert_int_equal(disks[2].cow_bytes, 0);
 	assert_string_equal(disks[3].file.path, "");
+}
+
+static void nets_given(void **state)
+{
+	static const char text[] = A "net = lan0, MAC = 52:54:00:aB:Cd:eF, offload = Off\n"
+				     "net = dmz\nnet = lan0, offload=on\n" B
+				     "net = lan1, mac = 52:54:00:ab:cd:ef\n";
+	static const uint8_t address[] = { 0x52, 0x54, 0, 0xab, 0xcd, 0xef };
+	const struct vm_net *nets = config.vms[0].nets;
+
+	assert_int_equal(parse(text, sizeof(text) - 1), 0);
+	assert_string_equal(nets[0].name, "lan0");
+	assert_true(nets[0].has_address && nets[0].offload_off);
+	assert_memory_equal(nets[0].address, address, 6);
+	assert_string_equal(nets[1].name, "dmz");
+	assert_false(nets[1].has_address || nets[1].offload_off);
+	assert_string_equal(nets[2].name, "lan0");
+	assert_false(nets[2].has_address || nets[2].offload_off);
+	assert_string_equal(nets[3].name, "");
+	assert_memory_equal(config.vms[1].nets[0].address, address, 6);
 }
 
 /* A list key may be repeated: its items add up, and are checked together. */
@@ -684,6 +724,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(defaults, fake_setup, fake_teardown),
 		cmocka_unit_test_setup_teardown(lists_given, fake_setup, fake_teardown),
 		cmocka_unit_test_setup_teardown(disks_given, fake_setup, fake_teardown),
+		cmocka_unit_test_setup_teardown(nets_given, fake_setup, fake_teardown),
 		cmocka_unit_test_setup_teardown(lists_repeated, fake_setup, fake_teardown),
 		cmocka_unit_test_setup_teardown(rows_are_complete, fake_setup, fake_teardown),
 		cmocka_unit_test_setup_teardown(megabytes, fake_setup, fake_teardown),

@@ -99,6 +99,7 @@ const struct vdev_ops vpci_device = { .name = "pci", .init = pci_init };
 const struct vdev_ops virtio_rng_device = { .name = "rng" };
 const struct vdev_ops virtio_blk_device = { .name = "blk" };
 const struct vdev_ops virtio_console_device = { .name = "console" };
+const struct vdev_ops virtio_net_device = { .name = "net" };
 const struct vdev_ops ivshmem_device = { .name = "ivshmem" };
 
 static int start(void **state)

@@ -119,7 +119,19 @@ static void skip_time(struct vm *vm, uint64_t ticks)
 	skipped += ticks;
 }
 
-static const struct vm_hooks hooks = { .skip_time = skip_time };
+/* Whether others' work may reach it: not from when its vCPUs are off until they may come back. */
+static bool reachable = true;
+static unsigned reaches;
+
+static void on_pause(struct vm *vm, bool on)
+{
+	assert_true(vm->paused);
+	assert_int_equal(reachable, on);
+	reachable = !on;
+	reaches++;
+}
+
+static const struct vm_hooks hooks = { .skip_time = skip_time, .pause = on_pause };
 
 static uint64_t guest_clock(const struct vcpu *vcpu)
 {
@@ -144,12 +156,15 @@ static void a_pause_is_not_seen(void **state)
 	assert_int_equal(guest_clock(vcpu[0]), 100);
 	vm_pause(vm);
 	assert_int_equal(kicks, 2);
+	assert_false(reachable);
 	fake_tsc += 7000;
 	vm_pause(vm); /* paused since the first call */
 	assert_int_equal(kicks, 2);
 	fake_tsc += 3000;
 	vm_resume(vm);
 	assert_false(vm->paused);
+	assert_true(reachable);
+	assert_int_equal(reaches, 2);
 	assert_int_equal(skipped, 10000);
 	/* Sleeping vCPUs check their timers, although they have been kicked before. */
 	assert_int_equal(kicks, 4);

@@ -82,6 +82,10 @@ $(eval $(call race_rule,dev_race,$(addprefix guest/dev/,vioapic.c vlapic.c vlapi
 RACE_FLAGS_virtio_race := -Wno-tsan
 $(eval $(call race_rule,virtio_race,$(addprefix guest/dev/,virtio.c virtio_pci.c vring.c \
 	vmsix.c vpci.c) vmm/iobus.c vmm/base/str.c))
+NET_C := $(addprefix guest/dev/,virtio_net.c virtio_net_receive.c net_switch.c net_frame.c)
+RACE_FLAGS_net_race := -Wno-tsan
+$(eval $(call race_rule,net_race,$(NET_C) $(addprefix guest/dev/,virtio.c virtio_pci.c vring.c \
+	vmsix.c vpci.c) vmm/iobus.c vmm/base/str.c))
 
 GMEM_C := $(addprefix ept/,gmem.c ram_plain.c extents.c retire.c move.c ept.c ept_leaf.c \
 	ept_tlb.c) \
@@ -136,6 +140,8 @@ UNIT_virtio := $(VIRTIO_C)
 UNIT_virtio_blk := guest/dev/virtio_blk.c guest/disk.c guest/vm_file.c $(VIRTIO_C)
 UNIT_disk := guest/disk.c guest/vm_file.c $(GMEM_C)
 UNIT_virtio_console := guest/dev/virtio_console.c $(VIRTIO_C)
+UNIT_virtio_net := $(NET_C) $(VIRTIO_C)
+UNIT_virtio_net_frames := $(UNIT_virtio_net)
 UNIT_virtio_rng := guest/dev/virtio_rng.c $(VIRTIO_C)
 UNIT_ivshmem := guest/dev/ivshmem.c guest/dev/vmsix.c guest/dev/vpci.c vmm/iobus.c \
 	vmm/base/str.c

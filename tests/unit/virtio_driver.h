@@ -79,7 +79,7 @@ static inline uint64_t pci_config(uint32_t at, uint32_t size, bool write, uint64
 {
 	struct io_access access = { .size = size, .write = write, .value = value };
 
-	vpci_config_access(&platform.pci, vm->vcpus[0], 1 << 3, at, &access);
+	vpci_config_access(&platform_of(vm)->pci, vm->vcpus[0], 1 << 3, at, &access);
 	return access.value;
 }
 
@@ -171,21 +171,27 @@ static inline void use_messages(const struct virtio *device)
 	pci_config(device->msix.capability + 2u, 2, true, 0x8000);
 }
 
-/* Makes an empty VM with one vCPU, memory and a bus. */
-static inline void make_vm(void)
+/* Gives a VM of one vCPU its memory and bus, and makes it the one that is driven. */
+static inline void furnish_vm(struct vm *which, struct platform *with, const char *name)
 {
-	memset(&platform, 0, sizeof(platform));
-	vm = fake_vm_make(1);
+	vm = which;
+	memset(with, 0, sizeof(*with));
 	memset(&vm->iobus, 0, sizeof(vm->iobus));
-	strcpy(vm->name, "m");
-	vm->platform = &platform;
-	platform.vm = vm;
+	strcpy(vm->name, name);
+	vm->platform = with;
+	with->vm = vm;
 	ept_configure(&(struct ept_caps){ .phys_bits = 40 });
 	if (gmem_init(&vm->gmem) != 0 ||
 	    gmem_add_ram_plain(&vm->gmem, gpa(0), RAM_BYTES, PAGE_SIZE) != 0 ||
-	    vpci_init(&platform.pci, vm, &platform.ioapic) != 0) {
+	    vpci_init(&with->pci, vm, &with->ioapic) != 0) {
 		abort();
 	}
+}
+
+/* An empty VM of one vCPU. */
+static inline void make_vm(void)
+{
+	furnish_vm(fake_vm_make(1), &platform, "m");
 }
 
 static inline void end_vm(void)

@@ -18,6 +18,7 @@
  */
 enum lock_rank {
 	LOCK_NONE,
+	LOCK_NET, /* a port of a switch is looked for, and claimed */
 	/* A VM rings another one's doorbell: the device there moves its pin or sends a message. */
 	LOCK_DOORBELL,
 	/*

@@ -1,0 +1,290 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A frame on its way into the buffers of a port, which others than its VM write. The buffers are
+ * taken one by one; where they do not suffice, they become the next ones again.
+ */
+#include "guest/dev/virtio_net.h"
+
+#include "vmm/base/err.h"
+#include "vmm/base/str.h"
+
+/* What is written of one frame. The driver sees it when all is. */
+struct filling {
+	struct virtio_net *port;
+	struct virtio_queue *queue; /* its chain is the one that is written to */
+	uint16_t chains;	    /* that were taken */
+	uint64_t at;		    /* in that chain */
+	uint32_t bytes;		    /* of the frame, so far */
+};
+
+/* Why a frame does not get into the buffers. */
+enum trouble {
+	FINE,
+	NO_BUFFER,
+	SHORT_BUFFER,
+	BROKEN_RING, /* virtio_lose was called */
+};
+
+static enum trouble broken(struct filling *fill, const char *why)
+{
+	virtio_lose(&fill->port->virtio, NET_QUEUE_RECEIVE, why);
+	return BROKEN_RING;
+}
+
+static enum trouble take(struct filling *fill)
+{
+	struct virtio *device = &fill->port->virtio;
+	struct vring *ring = &fill->queue->ring;
+	const char *why;
+	int got;
+
+	if (fill->chains == 1) {
+		fill->port->first = fill->queue->chain;
+	}
+	if (fill->chains != 0 &&
+	    vring_put(ring, &device->vm->gmem, (uint16_t)(fill->chains - 1),
+		      fill->queue->chain.head, (uint32_t)fill->at, &why) != 0) {
+		return broken(fill, why);
+	}
+	got = vring_take(ring, &device->vm->gmem, &fill->queue->chain, &why);
+	if (got < 0) {
+		return broken(fill, why);
+	}
+	if (got == 0) {
+		return NO_BUFFER;
+	}
+	fill->at = fill->chains == 0 ? sizeof(struct net_header) : 0;
+	fill->chains++;
+	if (fill->queue->chain.write_bytes >= MAX(fill->at, 1u)) {
+		return FINE;
+	}
+	return fill->chains == 1 ? SHORT_BUFFER : broken(fill, "a buffer has no room");
+}
+
+static enum trouble put(struct filling *fill, const uint8_t *data, size_t bytes)
+{
+	struct virtio *device = &fill->port->virtio;
+
+	while (bytes != 0) {
+		const uint64_t room = fill->queue->chain.write_bytes - fill->at;
+		const size_t now = MIN(bytes, room);
+		enum trouble trouble = FINE;
+
+		if (room == 0) {
+			trouble = virtio_has(device, NET_F_MRG_RXBUF) ? take(fill) : SHORT_BUFFER;
+		} else if (vring_write(&fill->queue->chain, &device->vm->gmem, fill->at, data,
+				       now) != 0) {
+			return broken(fill, "a buffer is not in RAM");
+		}
+		if (trouble != FINE) {
+			return trouble;
+		}
+		fill->at += now;
+		fill->bytes += (uint32_t)now;
+		data += now;
+		bytes -= now;
+	}
+	return FINE;
+}
+
+/* What the driver sees of it, all at once. */
+static enum trouble show(struct filling *fill, struct net_header header)
+{
+	struct virtio *device = &fill->port->virtio;
+	const struct vring_chain *chain = &fill->queue->chain;
+	const struct vring_chain *first = fill->chains > 1 ? &fill->port->first : chain;
+	struct gmem *gmem = &device->vm->gmem;
+	const char *why = "a buffer is not in RAM";
+
+	header.num_buffers = fill->chains;
+	if (vring_write(first, gmem, 0, &header, sizeof(header)) != 0 ||
+	    vring_put(&fill->queue->ring, gmem, (uint16_t)(fill->chains - 1), chain->head,
+		      (uint32_t)fill->at, &why) != 0 ||
+	    vring_show(&fill->queue->ring, gmem, fill->chains, &why) != 0) {
+		return broken(fill, why);
+	}
+	virtio_notify(device, NET_QUEUE_RECEIVE);
+	virtio_count(&device->counters.requests, 1);
+	virtio_count(&device->counters.bytes, fill->bytes);
+	virtio_count(&fill->port->counters.received, 1);
+	virtio_count(&fill->port->counters.received_bytes, fill->bytes);
+	return FINE;
+}
+
+/*
+ * A single buffer that is too short for a frame goes back empty, for as the next one it would be in
+ * the way of all others. Too few of them stay where they are.
+ */
+static enum trouble give_up(struct filling *fill, enum trouble trouble)
+{
+	struct virtio *device = &fill->port->virtio;
+	struct vring *ring = &fill->queue->ring;
+	const char *why;
+
+	if (trouble == NO_BUFFER) {
+		vring_untake(ring, fill->chains);
+		virtio_count(&fill->port->counters.no_buffer, 1);
+	} else if (trouble == SHORT_BUFFER) {
+		virtio_count(&fill->port->counters.short_buffer, 1);
+		if (vring_give(ring, &device->vm->gmem, &fill->queue->chain, 0, &why) != 0) {
+			return broken(fill, why);
+		}
+		virtio_notify(device, NET_QUEUE_RECEIVE);
+	}
+	return trouble;
+}
+
+static struct filling begin(struct virtio_net *to)
+{
+	return (struct filling){
+		.port = to,
+		.queue = &to->virtio.queues[NET_QUEUE_RECEIVE],
+	};
+}
+
+/* --- What is read of the sender's --- */
+
+/* Bytes of the frame to the CPU's page. Its addresses are those that were checked. */
+static bool read_frame(struct virtio_net *from, uint8_t *page, uint32_t at, size_t bytes)
+{
+	const struct net_sending *sending = &from->sending;
+	struct virtio *device = &from->virtio;
+
+	if (vring_read(&device->queues[NET_QUEUE_TRANSMIT].chain, &device->vm->gmem,
+		       sizeof(struct net_header) + at, page, bytes) != 0) {
+		return false;
+	}
+	from->sending.moved += (uint32_t)bytes;
+	if (at == 0) {
+		memcpy(page, sending->ethernet, MIN(bytes, sizeof(sending->ethernet)));
+	}
+	return true;
+}
+
+/* The header that the receiver gets: what it has to do with the frame, for it has said it can. */
+static struct net_header header_for(const struct virtio_net *from, const struct virtio_net *to)
+{
+	const struct net_header *sent = &from->sending.header;
+
+	if ((sent->flags & NET_NEEDS_CSUM) == 0 || !virtio_has(&to->virtio, NET_F_GUEST_CSUM)) {
+		return (struct net_header){ .gso_type = NET_GSO_NONE };
+	}
+	return (struct net_header){
+		.flags = NET_NEEDS_CSUM,
+		.gso_type = sent->gso_type,
+		.gso_size = sent->gso_size,
+		.csum_start = sent->csum_start,
+		.csum_offset = sent->csum_offset,
+	};
+}
+
+static enum net_gave ended(struct filling *fill, enum trouble trouble)
+{
+	(void)give_up(fill, trouble);
+	return NET_GAVE_ALL;
+}
+
+/* The sender's fault: nothing of what was written shows. */
+static enum net_gave failed(struct filling *fill, enum net_gave why)
+{
+	vring_untake(&fill->queue->ring, fill->chains);
+	return why;
+}
+
+/* All of it, page by page. */
+static enum net_gave give_whole(struct virtio_net *from, struct virtio_net *to)
+{
+	const struct net_sending *sending = &from->sending;
+	struct net_header header = header_for(from, to);
+	struct filling fill = begin(to);
+	uint8_t *page = net_page();
+	enum trouble trouble = take(&fill);
+	struct net_tcp tcp;
+
+	for (uint32_t at = 0, now; at < sending->bytes && trouble == FINE; at += now) {
+		now = MIN(sending->bytes - at, PAGE_SIZE);
+		if (!read_frame(from, page, at, now)) {
+			return failed(&fill, NET_UNREADABLE);
+		}
+		if (at == 0 && header.gso_type != NET_GSO_NONE) {
+			if (!net_find_tcp(page, now, &header, &tcp)) {
+				return failed(&fill, NET_MALFORMED);
+			}
+			header.hdr_len = tcp.payload;
+		}
+		/* Only a receiver that completes it gets more than a page: see is_in_order. */
+		if ((sending->header.flags & NET_NEEDS_CSUM) != 0 && header.flags == 0) {
+			net_checksum(page, now, &sending->header);
+		}
+		trouble = put(&fill, page, now);
+	}
+	if (trouble == FINE) {
+		trouble = show(&fill, header);
+	}
+	return ended(&fill, trouble);
+}
+
+/* --- Segments --- */
+
+/* Does the receiver take it whole? What was begun in segments goes on so. */
+static bool takes_whole(const struct net_sending *sending, const struct virtio_net *to)
+{
+	const uint64_t wanted = sending->header.gso_type == NET_GSO_TCPV6 ? NET_F_GUEST_TSO6
+									  : NET_F_GUEST_TSO4;
+
+	return sending->header.gso_type == NET_GSO_NONE ||
+	       (sending->segments == 0 && virtio_has(&to->virtio, NET_F_GUEST_CSUM) &&
+		virtio_has(&to->virtio, wanted));
+}
+
+/*
+ * The next one. The headers are read again for each, and checked again: what comes out is a frame
+ * that its sender could have sent.
+ */
+static enum net_gave give_segment(struct virtio_net *from, struct virtio_net *to)
+{
+	struct net_sending *sending = &from->sending;
+	const uint32_t head = MIN(sending->bytes, NET_FRAME_MAX);
+	struct net_segment segment = { .index = sending->segments, .at = sending->at };
+	struct filling fill = begin(to);
+	uint8_t *page = net_page();
+	enum trouble trouble;
+	struct net_tcp tcp;
+
+	if (!read_frame(from, page, 0, head)) {
+		return NET_UNREADABLE;
+	}
+	if (!net_find_tcp(page, head, &sending->header, &tcp) ||
+	    tcp.payload + (uint32_t)sending->header.gso_size > NET_FRAME_MAX ||
+	    tcp.payload + sending->at >= sending->bytes) {
+		return NET_MALFORMED;
+	}
+	segment.of = sending->bytes - tcp.payload;
+	segment.bytes = MIN(segment.of - segment.at, (uint32_t)sending->header.gso_size);
+	if (!read_frame(from, page + tcp.payload, tcp.payload + segment.at, segment.bytes)) {
+		return NET_UNREADABLE;
+	}
+	net_make_segment(page, &tcp, &segment);
+	trouble = take(&fill);
+	if (trouble == FINE) {
+		trouble = put(&fill, page, tcp.payload + segment.bytes);
+	}
+	if (trouble == FINE) {
+		trouble = show(&fill, (struct net_header){ .gso_type = NET_GSO_NONE });
+	}
+	if (trouble != FINE) {
+		return ended(&fill, trouble); /* the others would be of no use to it */
+	}
+	sending->at += segment.bytes;
+	sending->segments++;
+	return segment.at + segment.bytes < segment.of ? NET_GAVE_PART : NET_GAVE_ALL;
+}
+
+enum net_gave net_give(struct virtio_net *from, struct virtio_net *to)
+{
+	const bool whole = takes_whole(&from->sending, to);
+	enum net_gave gave = whole ? give_whole(from, to) : give_segment(from, to);
+
+	secure_zero(net_page(), PAGE_SIZE);
+	return gave;
+}

@@ -1,0 +1,377 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Network devices of several VMs: who gets which frame, what is dropped and counted, and turns. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#include "tests/unit/net_driver.h"
+
+/* --- Who gets what --- */
+
+static void a_frame_arrives(void **state)
+{
+	static const uint8_t plain[12] = { [10] = 1 };
+
+	for (unsigned i = 0; i < FRAME; i++) {
+		frame[i] = (uint8_t)i;
+	}
+	address(0, 1);
+	listen(1, 2, 1530);
+	send_plain(0, FRAME);
+	assert_int_equal(arrived(1), 1);
+	assert_int_equal(take(1, 0, 0), 12 + FRAME);
+	assert_memory_equal(got, plain, 12);
+	assert_memory_equal(got + 12, frame, FRAME);
+	assert_int_equal(messages[1], 1);
+	use(0);
+	assert_int_equal(used_index(TX), 1);
+	assert_int_equal(port(0)->counters.sent, 1);
+	assert_int_equal(port(0)->counters.sent_bytes, FRAME);
+	assert_int_equal(port(1)->counters.received, 1);
+	assert_int_equal(port(1)->counters.received_bytes, FRAME);
+	assert_int_equal(arrived(2), 0);
+	for (unsigned i = 0; i < PAGE_SIZE; i++) {
+		assert_int_equal(net_page()[i], 0); /* nothing of it stays */
+	}
+	/* And back, in a chain whose header is cut in two. */
+	listen(0, 1, 1530);
+	address(1, 0);
+	use(1);
+	poke(BUFFER, (uint8_t[12]){ 0 }, 12);
+	poke(BUFFER + 0x1000, frame, FRAME);
+	set_desc(DESC(TX), 0, BUFFER, 5, F_NEXT, 1);
+	set_desc(DESC(TX), 1, BUFFER + 5, 7, F_NEXT, 2);
+	set_desc(DESC(TX), 2, BUFFER + 0x1000, FRAME, 0, 0);
+	offer(TX, 0);
+	notify(TX);
+	(void)work();
+	assert_int_equal(arrived(0), 1);
+	assert_int_equal(take(0, 0, 0), 12 + FRAME);
+	assert_memory_equal(got + 12, frame, FRAME);
+}
+
+static void what_the_driver_is_told(void **state)
+{
+	use(1);
+	assert_int_equal(reg(0x2000, 4), 0x5452);
+	assert_int_equal(reg(0x2004, 2), 0x0100);
+	assert_int_equal(reg(0x2006, 2), 1);	/* the link is up */
+	assert_int_equal(reg(0x200a, 2), 1500); /* MTU */
+	assert_int_equal(pci_config(0, 4, false, 0), 0x10411af4);
+	assert_int_equal(pci_config(8, 4, false, 0) >> 8, 0x020000);
+	assert_int_equal(port(1)->virtio.features & (ALL | NET_F_MAC | NET_F_MTU | NET_F_STATUS),
+			 ALL | NET_F_MAC | NET_F_MTU | NET_F_STATUS);
+	virtio_net_device.destroy(&platforms[1]);
+	use(1);
+	end_vm();
+	furnish_vm(&vms[1], &platforms[1], "b");
+	configs[1].nets[0].offload_off = true;
+	platforms[1].config = &configs[1];
+	assert_int_equal(virtio_net_device.init(&platforms[1]), 0);
+	assert_int_equal(port(1)->virtio.features & ALL, NET_F_MRG_RXBUF);
+	assert_non_null(strstr(fake_log_text(), "vm b: net lan 52:54:00:00:00:01, without"));
+}
+
+static void who_is_not_of_the_net_gets_nothing(void **state)
+{
+	listen(1, 2, 1530);
+	listen(2, 2, 1530);
+	address(0, 2);
+	send_plain(0, FRAME); /* it is there, on another net */
+	assert_int_equal(port(0)->counters.nowhere, 1);
+	address(0, 7);
+	send_plain(0, FRAME);
+	assert_int_equal(port(0)->counters.nowhere, 2);
+	address(0, 0);
+	send_plain(0, FRAME); /* to itself */
+	assert_int_equal(port(0)->counters.nowhere, 3);
+	address(2, 1);
+	send_plain(0, FRAME);
+	assert_int_equal(port(0)->counters.forged, 1);
+	address(1, 1);
+	send_plain(0, FRAME);
+	assert_int_equal(port(0)->counters.forged, 2);
+	address(2, 0);
+	memset(frame, 0xff, 6);
+	send_plain(2, FRAME); /* nobody else is there, which is no error */
+	assert_int_equal(port(2)->counters.nowhere, 0);
+	assert_int_equal(arrived(1) + arrived(2), 0);
+	assert_int_equal(port(0)->counters.sent, 5);
+	use(0);
+	assert_int_equal(used_index(TX), 5);
+}
+
+static void two_nets_of_one_name(void **state)
+{
+	virtio_net_device.destroy(&platforms[2]);
+	use(2);
+	end_vm();
+	furnish_vm(&vms[2], &platforms[2], "c");
+	assert_int_equal(plug(2, "LAN"), 0);
+	drive_with(2, 0);
+	listen(1, 4, 1530);
+	listen(2, 4, 1530);
+	address(0, 1);
+	memset(frame, 0xff, 6);
+	send_plain(0, FRAME); /* a broadcast */
+	assert_int_equal(arrived(1), 1);
+	assert_int_equal(arrived(2), 1);
+	memcpy(frame, (uint8_t[]){ 0x33, 0x33, 0, 0, 0, 1 }, 6);
+	send_plain(0, FRAME);
+	assert_int_equal(arrived(1), 2);
+	assert_int_equal(arrived(2), 2);
+	address(0, 2);
+	send_plain(0, FRAME);
+	assert_int_equal(arrived(1), 2);
+	assert_int_equal(arrived(2), 3);
+	/* One of them has no buffer: the other one has its frame. */
+	listen(2, 1, 1530);
+	address(1, 0);
+	memset(frame, 0xff, 6);
+	send_plain(1, FRAME);
+	assert_int_equal(arrived(2), 4);
+	assert_int_equal(port(0)->counters.no_buffer, 1);
+}
+
+static void groups_have_a_limit(void **state)
+{
+	unsigned sent = 0;
+
+	address(0, 1);
+	memset(frame, 0xff, 6);
+	for (; port(0)->counters.limited == 0; sent++) {
+		listen(1, 1, 1530);
+		send_plain(0, FRAME);
+		assert_in_range(sent, 0, 1000);
+	}
+	assert_int_equal(sent, 257);
+	assert_int_equal(port(1)->counters.received, 256);
+	drive_with(0, 0); /* its reset gives it no more */
+	send_plain(0, FRAME);
+	assert_int_equal(port(0)->counters.limited, 2);
+	fake_tsc += tsc_from_us(2500);
+	for (unsigned i = 0; i < 5; i++) {
+		listen(1, 1, 1530);
+		send_plain(0, FRAME);
+	}
+	assert_int_equal(port(0)->counters.limited, 5);
+	assert_int_equal(port(1)->counters.received, 258);
+	address(0, 1);
+	listen(1, 1, 1530);
+	send_plain(0, FRAME); /* others have none */
+	assert_int_equal(port(1)->counters.received, 259);
+	/* However long it was silent, no more than a burst. */
+	fake_tsc += tsc_from_us(100000000);
+	memset(frame, 0xff, 6);
+	for (unsigned i = 0; i < 300; i++) {
+		send_plain(0, FRAME);
+	}
+	assert_int_equal(port(0)->counters.limited, 5 + 300 - 256);
+}
+
+static void a_receiver_without_buffers_loses(void **state)
+{
+	address(0, 1);
+	send_plain(0, FRAME);
+	assert_int_equal(port(1)->counters.no_buffer, 1);
+	assert_int_equal(arrived(1), 0);
+	use(0);
+	assert_int_equal(used_index(TX), 1); /* the sender does not wait */
+	listen(1, 1, 1530);
+	assert_int_equal(arrived(1), 0); /* and nothing was kept */
+	send_plain(0, FRAME);
+	assert_int_equal(arrived(1), 1);
+	/* One that is too short comes back empty, so that it is not in the way. */
+	listen(1, 1, 12 + FRAME - 1);
+	listen(1, 1, 11);
+	listen(1, 1, 12 + FRAME);
+	send_plain(0, FRAME);
+	send_plain(0, FRAME);
+	assert_int_equal(port(1)->counters.short_buffer, 2);
+	assert_int_equal(take(1, 1, 0), 0);
+	assert_int_equal(take(1, 2, 0), 0);
+	send_plain(0, FRAME);
+	assert_int_equal(take(1, 3, 0), 12 + FRAME);
+	assert_int_equal(status(1), 0xf);
+}
+
+static void who_stands_still_receives_nothing(void **state)
+{
+	listen(1, 4, 1530);
+	address(0, 1);
+	virtio_pause(&vms[1], true);
+	send_plain(0, FRAME);
+	assert_int_equal(port(1)->counters.closed, 1);
+	virtio_pause(&vms[1], false);
+	send_plain(0, FRAME);
+	assert_int_equal(arrived(1), 1);
+	use(1);
+	pci_config(4, 2, true, 3); /* no bus master */
+	send_plain(0, FRAME);
+	use(1);
+	pci_config(4, 2, true, 7);
+	set_reg(0x14, 1, 0);
+	send_plain(0, FRAME); /* no driver */
+	assert_int_equal(port(1)->counters.closed, 3);
+	use(1);
+	drive(0, 0); /* a driver without queues */
+	send_plain(0, FRAME);
+	assert_int_equal(port(1)->counters.closed, 4);
+	assert_int_equal(port(0)->counters.nowhere, 0);
+}
+
+/* --- Turns, claims, ends --- */
+
+static void who_is_busy_is_tried_again(void **state)
+{
+	listen(1, 2, 1530);
+	address(0, 1);
+	assert_int_equal(virtio_claim(&port(1)->virtio, RX), VIRTIO_CLAIMED);
+	assert_int_equal(virtio_claim(&port(1)->virtio, RX), VIRTIO_BUSY);
+	use(0);
+	poke(BUFFER, (uint8_t[12]){ 0 }, 12);
+	poke(BUFFER + 12, frame, FRAME);
+	set_desc(DESC(TX), 0, BUFFER, 12 + FRAME, 0, 0);
+	offer(TX, 0);
+	notify(TX);
+	for (unsigned i = 0; i < 5; i++) {
+		assert_true(virtio_work(&vcpus[0]));
+	}
+	assert_int_equal(arrived(1), 0);
+	assert_int_equal(port(1)->counters.closed, 0);
+	virtio_release(&port(1)->virtio, RX);
+	use(0);
+	(void)work();
+	assert_int_equal(arrived(1), 1);
+	assert_int_equal(port(0)->counters.sent, 1);
+}
+
+static void a_reset_waits_for_who_has_claimed(void **state)
+{
+	listen(1, 2, 1530);
+	assert_int_equal(virtio_claim(&port(1)->virtio, RX), VIRTIO_CLAIMED);
+	use(1);
+	set_reg(0x14, 1, 0);
+	assert_int_equal(reg(0x14, 1), 0xf);
+	/* Nothing new begins meanwhile, its own turns neither. */
+	address(1, 0);
+	listen(0, 1, 1530);
+	send_plain(1, FRAME);
+	assert_int_equal(arrived(0), 0);
+	virtio_release(&port(1)->virtio, RX);
+	assert_int_equal(status(1), 0);
+	assert_int_equal(virtio_claim(&port(1)->virtio, RX), VIRTIO_CLOSED);
+	/* Nor does a claim begin while the reset waits for a turn: it could wait for ever. */
+	drive_with(1, 0);
+	port(1)->virtio.busy = BIT(TX);
+	set_reg(0x14, 1, 0);
+	assert_int_equal(reg(0x14, 1), 0xf);
+	assert_int_equal(virtio_claim(&port(1)->virtio, RX), VIRTIO_CLOSED);
+	port(1)->virtio.busy = 0;
+	port(1)->virtio.reset_waits = false;
+}
+
+static void addresses_of_ports(void **state)
+{
+	uint8_t first[6], second[6], other[6];
+
+	net_derive_address("alpha", 0, first);
+	net_derive_address("alpha", 1, second);
+	net_derive_address("beta", 0, other);
+	assert_int_equal(first[0], 0x02);
+	assert_memory_not_equal(first, second, 6);
+	assert_memory_not_equal(first, other, 6);
+	assert_memory_not_equal(second, other, 6);
+	virtio_net_device.destroy(&platforms[2]);
+	use(2);
+	end_vm();
+	furnish_vm(&vms[2], &platforms[2], "c");
+	memcpy(configs[2].nets[0].address, configs[0].nets[0].address, 6);
+	platforms[2].config = &configs[2];
+	assert_int_equal(virtio_net_device.init(&platforms[2]), 0); /* on another net */
+	virtio_net_device.destroy(&platforms[2]);
+	end_vm();
+	furnish_vm(&vms[2], &platforms[2], "c");
+	strcpy(configs[2].nets[0].name, "lan");
+	platforms[2].config = &configs[2];
+	assert_int_equal(virtio_net_device.init(&platforms[2]), ERR_EXISTS);
+	assert_non_null(strstr(fake_log_text(), "vm c: net lan 52:54:00:00:00:00: another port"));
+	end_vm();
+	furnish_vm(&vms[2], &platforms[2], "c");
+	configs[2].nets[0].has_address = false;
+	configs[2].nets[1] = configs[2].nets[0];
+	platforms[2].config = &configs[2];
+	assert_int_equal(virtio_net_device.init(&platforms[2]), 0);
+	net_derive_address("c", 1, second);
+	assert_memory_equal(platforms[2].nets[1]->address, second, 6);
+}
+
+static void no_memory_for_pages(void **state)
+{
+	for (unsigned n = 0; n < VMS; n++) {
+		virtio_net_device.destroy(&platforms[n]);
+	}
+	for (int after = 0; after < 2; after++) {
+		use(0);
+		end_vm();
+		furnish_vm(&vms[0], &platforms[0], "a");
+		fake_pages_fail_after(after);
+		assert_int_equal(plug(0, "lan"), ERR_NOMEM);
+		fake_pages_fail_after(-1);
+	}
+	assert_int_equal(platforms[0].nets[0], NULL);
+}
+
+/* What people read. */
+static char printed[2000];
+
+static void note(const char *fmt, ...)
+{
+	va_list args;
+	const size_t used = strlen(printed);
+
+	va_start(args, fmt);
+	vsnprintf(printed + used, sizeof(printed) - used, fmt, args);
+	va_end(args);
+}
+
+static void counters_are_shown(void **state)
+{
+	listen(1, 1, 1530);
+	address(0, 1);
+	send_plain(0, 1500);
+	send_plain(0, 1500);
+	printed[0] = '\0';
+	virtio_print(&vms[0], note);
+	assert_non_null(strstr(printed, "virtio-net lan 52:54:00:00:00:00: in use"));
+	assert_non_null(strstr(printed, "sent 2 frames, 2 KiB; dropped: 0 with a forged source"));
+	virtio_print(&vms[1], note);
+	assert_non_null(strstr(printed, "received 1 frames, 1 KiB; lost: 1 without a buffer"));
+	assert_int_equal(virtio_bytes(&vms[0]), 3000);
+	assert_int_equal(virtio_bytes(&vms[1]), 1500);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(a_frame_arrives),
+		TEST(what_the_driver_is_told),
+		TEST(who_is_not_of_the_net_gets_nothing),
+		TEST(two_nets_of_one_name),
+		TEST(groups_have_a_limit),
+		TEST(a_receiver_without_buffers_loses),
+		TEST(who_stands_still_receives_nothing),
+		TEST(who_is_busy_is_tried_again),
+		TEST(a_reset_waits_for_who_has_claimed),
+		TEST(addresses_of_ports),
+		TEST(no_memory_for_pages),
+		TEST(counters_are_shown),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
