@@ -70,6 +70,7 @@ INITRD_PANIC := $(THIRD)/initramfs/panic.img
 INITRD_SHARE := $(THIRD)/initramfs/share.img
 INITRD_DOORBELL := $(THIRD)/initramfs/doorbell.img
 INITRD_VIRTIO := $(THIRD)/initramfs/virtio.img
+INITRD_NET := $(THIRD)/initramfs/net.img
 
 .PHONY: kernels initramfs
 kernels: $(KERNEL_FILES)
@@ -77,7 +78,7 @@ $(KERNEL_FILES): $(THIRD)/kernel/%/vmlinuz: $(MACHINE_DIR)/modules | $(PACKAGES_
 	$(ONCE) sh $(MACHINE_DIR)/kernel.sh $* $(@D)
 
 INITRDS := $(INITRD) $(INITRD_TEST) $(INITRD_FILL) $(INITRD_WORK) $(INITRD_SLEEP) \
-	$(INITRD_PANIC) $(INITRD_SHARE) $(INITRD_DOORBELL) $(INITRD_VIRTIO)
+	$(INITRD_PANIC) $(INITRD_SHARE) $(INITRD_DOORBELL) $(INITRD_VIRTIO) $(INITRD_NET)
 initramfs: $(INITRDS)
 GUEST_MODULES := $(THIRD)/kernel/bookworm-cloud/modules
 $(INITRD_SLEEP): INITRD_MODULES = $(addprefix $(GUEST_MODULES)/,button.ko evdev.ko)
@@ -96,7 +97,11 @@ $(INITRD_DOORBELL): | $(DOORBELL_PROGRAM)
 $(INITRD_VIRTIO): INITRD_MODULES = $(addprefix $(GUEST_MODULES)/,virtio.ko virtio_ring.ko \
 	virtio_pci_legacy_dev.ko virtio_pci_modern_dev.ko virtio_pci.ko virtio-rng.ko \
 	virtio_blk.ko virtio_console.ko) /sbin/e2fsck.static
-$(INITRD_SLEEP) $(INITRD_PANIC) $(INITRD_SHARE) $(INITRD_DOORBELL) $(INITRD_VIRTIO): \
+$(INITRD_NET): INITRD_MODULES = $(addprefix $(GUEST_MODULES)/,virtio.ko virtio_ring.ko \
+	virtio_pci_legacy_dev.ko virtio_pci_modern_dev.ko virtio_pci.ko failover.ko \
+	net_failover.ko virtio_net.ko)
+$(INITRD_SLEEP) $(INITRD_PANIC) $(INITRD_SHARE) $(INITRD_DOORBELL) $(INITRD_VIRTIO) \
+		$(INITRD_NET): \
 		$(THIRD)/kernel/bookworm-cloud/vmlinuz
 $(INITRDS): $(THIRD)/initramfs/%.img: $(MACHINE_DIR)/init/% \
 		$(MACHINE_DIR)/initramfs.sh | $(PACKAGES_DONE)

@@ -1,14 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Bad guest: a driver of virtio devices that lies, in named ways: in PCI configuration space, in
- * registers, rings, and requests of the entropy device and of a disk (virtio 1.2; PCI 3.0). After
- * each lie the device is either lost (DEVICE_NEEDS_RESET) or in use, as the table says. After a
- * reset it works, and serves an honest request. The other device is not affected.
+ * registers, rings, requests of the entropy device and of a disk, and frames of a network device to
+ * another one of the same net, whose receive queue lies as well (virtio 1.2; PCI 3.0). After each
+ * lie the device is either lost (DEVICE_NEEDS_RESET) or in use, as the table says. After a reset it
+ * works, and serves an honest request. The other device is not affected.
  */
 #include "tests/guests/common/guest.h"
 
 #define RNG  1 /* numbers of the PCI devices */
 #define DISK 2
+#define NET  3 /* its transmit queue */
+#define PEER 4 /* its receive queue */
 
 #define QUEUE	8
 #define SECTORS 49152ull
@@ -47,7 +50,7 @@ struct ring {
 	} header;
 	uint8_t status;
 };
-static struct ring rings[3];
+static struct ring rings[5];
 
 static uint32_t device; /* the device that the lie is about */
 static struct ring *ring;
@@ -78,15 +81,27 @@ static volatile uint8_t *bar_of(uint32_t which)
 #define REG16(offset) (*(volatile uint16_t *)(bar_of(device) + (offset)))
 #define REG32(offset) (*(volatile uint32_t *)(bar_of(device) + (offset)))
 
-static void notify(void)
-{
-	out16((uint16_t)(config(device, 0x20) & ~3u), 0);
-}
-
 static void choose(uint32_t which)
 {
 	device = which;
 	ring = &rings[which];
+}
+
+static uint16_t queue(void)
+{
+	return device == NET ? 1 : 0;
+}
+
+static void send_to_peer(void);
+
+/* What makes the device look at its queue. */
+static void notify(void)
+{
+	if (device == PEER) {
+		send_to_peer();
+	} else {
+		out16((uint16_t)((config(device, 0x20) & ~3u) + 4u * queue()), 0);
+	}
 }
 
 static void reset(void)
@@ -110,7 +125,7 @@ static void accept(uint64_t features)
 
 static void set_up_queue(void)
 {
-	REG16(0x16) = 0;
+	REG16(0x16) = queue();
 	REG16(0x18) = QUEUE;
 	REG32(0x20) = (uint32_t)(uintptr_t)ring->desc;
 	REG32(0x28) = (uint32_t)(uintptr_t)&ring->available;
@@ -162,11 +177,40 @@ static bool is_done(uint16_t count)
 	return false;
 }
 
+/* Header, addresses and 60 bytes, in NET's data. */
+#define FRAME 86u
+
+static void make_frame(void)
+{
+	uint8_t *frame = rings[NET].data + 12;
+
+	for (uint32_t i = 0; i < 6; i++) {
+		frame[i] = bar_of(PEER)[0x2000 + i];
+		frame[6 + i] = bar_of(NET)[0x2000 + i];
+	}
+}
+
+static void send_to_peer(void)
+{
+	choose(NET);
+	drive();
+	make_frame();
+	set_desc(&ring->desc[0], ring->data, FRAME, 0, 0);
+	offer(0);
+	notify();
+	if (!is_done(1) || REG8(0x14) != USED_BY_DRIVER) {
+		fail("a frame was not sent: status %x", REG8(0x14));
+	}
+	choose(PEER);
+}
+
 static void be_honest(const char *lie)
 {
 	drive();
 	if (device == RNG) {
 		set_desc(&ring->desc[0], ring->data, 16, DESC_WRITE, 0);
+	} else if (device == NET || device == PEER) {
+		set_desc(&ring->desc[0], ring->data, 2048, device == PEER ? DESC_WRITE : 0, 0);
 	} else {
 		make_request(0, 2, 512, DESC_WRITE);
 	}
@@ -196,6 +240,8 @@ struct lie {
 #define ALIVE	  USED_BY_DRIVER
 #define UNTOUCHED 0xee
 #define NOWHERE	  0x7000000000
+/* CSUM, HOST_TSO4 and HOST_TSO6: virtio 1.2, 5.1.3. */
+#define NET_OFFLOADS (1ull << 0 | 1ull << 11 | 1ull << 12)
 
 static bool offers;
 
@@ -262,6 +308,7 @@ static void rings_at(const struct lie *lie)
 	accept(1ull << 32 | 1ull << 28);
 	honest();
 	ring->available.index = 1;
+	REG16(0x16) = queue();
 	for (uint32_t i = 0; i < 3; i++) {
 		const uint64_t at = i == lie->a || lie->a == 3 ? lie->b : parts[i] + lie->c;
 
@@ -292,7 +339,7 @@ static void select_past(const struct lie *lie)
 
 static void change_while_enabled(const struct lie *lie)
 {
-	REG16(0x16) = 0;
+	REG16(0x16) = queue();
 	REG32(0x20) = 0xdead0000;
 	REG32(0x34) = 0xffffffff;
 	REG16(0x18) = 1;
@@ -491,6 +538,36 @@ static void data_over_the_header(const struct lie *lie)
 	ring->desc[1].address = (uintptr_t)&ring->header;
 }
 
+/* --- The network --- */
+
+/* A frame to the other port of so many bytes, which asks for what is in a and c. */
+static void framed(const struct lie *lie)
+{
+	choose(PEER);
+	drive();
+	for (uint16_t i = 0; i < QUEUE; i++) {
+		set_desc(&ring->desc[i], ring->data, 4096, DESC_WRITE, 0);
+		offer(i);
+	}
+	choose(NET);
+	reset();
+	accept(1ull << 32 | NET_OFFLOADS);
+	set_up_queue();
+	REG8(0x14) = 0xf;
+	make_frame();
+	memcpy(ring->data, &lie->a, 8);
+	memcpy(ring->data + 8, &lie->c, 2);
+	memcpy(ring->data + 12 + 12, (uint8_t[]){ 8, 0, 0x45 }, 3);
+	ring->data[12 + 14 + 9] = 6;
+	ring->data[12 + 34 + 12] = 0x50;
+	set_desc(&ring->desc[0], ring->data, (uint32_t)lie->b, (uint16_t)lie->flags, 1);
+	set_desc(&ring->desc[1], (void *)NOWHERE, 500, 0, 0);
+}
+
+/* As struct net_header of guest/dev/net_frame.h has it. */
+#define ASKS(flags, gso, size, start) \
+	((flags) | (uint64_t)(gso) << 8 | (uint64_t)(size) << 32 | (uint64_t)(start) << 48)
+
 /* A row leaves out the fields that its function does not use. */
 #pragma GCC diagnostic ignored "-Wmissing-field-initializers"
 /* clang-format off */
@@ -602,6 +679,43 @@ static const struct lie disk_lies[] = {
 	{ "a header of 15 bytes", cut, LOST, 0, 0, 15, DESC_NEXT, UNTOUCHED },
 	{ "a header to write", cut, LOST, 0, 0, 16, DESC_NEXT | DESC_WRITE, UNTOUCHED },
 };
+
+/* Each goes to a port that has buffers. */
+static const struct lie net_lies[] = {
+	{ "a frame of nothing", framed, ALIVE, 0, 0 },
+	{ "half a header", framed, ALIVE, 0, 11 },
+	{ "half an address", framed, ALIVE, 0, 25 },
+	{ "a frame longer than the MTU", framed, ALIVE, 0, 12 + 1519 },
+	{ "a frame of 4 GiB", framed, ALIVE, 0, 0xffffffff },
+	{ "a frame to write", framed, ALIVE, 0, FRAME, 0, DESC_WRITE },
+	{ "a checksum behind the frame", framed, ALIVE, ASKS(1, 0, 0, 72), FRAME, 16 },
+	{ "a checksum far away", framed, ALIVE, ASKS(1, 0, 0, 0xffff), FRAME, 0xffff },
+	{ "a checksum of an address", framed, ALIVE, ASKS(1, 0, 0, 4), FRAME, 0 },
+	{ "segments of nothing", framed, ALIVE, ASKS(1, 1, 0, 34), 3000, 16 },
+	{ "segments without a checksum", framed, ALIVE, ASKS(0, 1, 1000, 34), 3000, 16 },
+	{ "segments of 64 KiB", framed, ALIVE, ASKS(1, 1, 0xffff, 34), 8000, 16 },
+	{ "segments of UDP", framed, ALIVE, ASKS(1, 3, 1000, 34), 3000, 6 },
+	{ "segments of IPv6 that is IPv4", framed, ALIVE, ASKS(1, 4, 1000, 54), 3000, 16 },
+	{ "segments that lie about TCP", framed, ALIVE, ASKS(1, 1, 1000, 33), 3000, 16 },
+	{ "segments of an unknown kind", framed, ALIVE, ASKS(1, 0x7f, 1000, 34), 3000, 16 },
+	{ "segments with ECN", framed, ALIVE, ASKS(1, 0x81, 1000, 34), 3000, 16 },
+	{ "a frame that goes on nowhere", framed, LOST, 0, 80, 0, DESC_NEXT },
+	{ "segments that go on nowhere", framed, LOST, ASKS(1, 1, 1400, 34), 80, 16, DESC_NEXT },
+	{ "a header nowhere", one, LOST, NOWHERE, FRAME },
+	{ "a frame in a BAR", one_in_device, LOST, 0, FRAME },
+	{ "a frame that wraps", one, LOST, ~15ull, FRAME },
+};
+
+static const struct lie peer_lies[] = {
+	{ "a buffer nowhere", one, LOST, NOWHERE, 2048, 0, DESC_WRITE },
+	{ "a buffer in a BAR", one_in_device, LOST, 0, 2048, 0, DESC_WRITE },
+	{ "a buffer over the end of RAM", one, LOST, (64ull << 20) - 50, 2048, 0, DESC_WRITE },
+	{ "a buffer of nothing", one_in_ring, ALIVE, 0x5000, 0, 0, DESC_WRITE },
+	{ "a buffer without room for a header", one_in_ring, ALIVE, 0x5000, 11, 0, DESC_WRITE },
+	{ "a buffer to read", one_in_ring, ALIVE, 0x5000, 2048, 0, 0 },
+	{ "a buffer in its ring", one_in_ring, 0, 0, 2048, 0, DESC_WRITE },
+	{ "a buffer of 4 GiB", one, ALIVE, 0x3000000, 0xffffffff, 0, DESC_WRITE },
+};
 /* clang-format on */
 
 static unsigned tried;
@@ -626,6 +740,10 @@ static void act(uint32_t which, const struct lie *lie)
 		fail("%s: the request's status is %x, not %x", lie->name, ring->status,
 		     lie->request);
 	}
+	if (lie >= net_lies && lie < net_lies + ARRAY_COUNT(net_lies) &&
+	    *(volatile uint16_t *)&rings[PEER].used.index != 0) {
+		fail("%s: something of it arrived", lie->name);
+	}
 	be_honest(lie->name);
 	choose(which == RNG ? DISK : RNG);
 	be_honest(lie->name);
@@ -636,7 +754,9 @@ void guest_main(void)
 {
 	check_equal(config(RNG, 0), 0x10441af4);
 	check_equal(config(DISK, 0), 0x10421af4);
-	for (uint32_t which = RNG; which <= DISK; which++) {
+	check_equal(config(NET, 0), 0x10411af4);
+	check_equal(config(PEER, 0), 0x10411af4);
+	for (uint32_t which = RNG; which <= PEER; which++) {
 		choose(which);
 		be_honest("nothing");
 		for (unsigned i = 0; i < ARRAY_COUNT(ring_lies); i++) {
@@ -648,6 +768,12 @@ void guest_main(void)
 	}
 	for (unsigned i = 0; i < ARRAY_COUNT(disk_lies); i++) {
 		act(DISK, &disk_lies[i]);
+	}
+	for (unsigned i = 0; i < ARRAY_COUNT(net_lies); i++) {
+		act(NET, &net_lies[i]);
+	}
+	for (unsigned i = 0; i < ARRAY_COUNT(peer_lies); i++) {
+		act(PEER, &peer_lies[i]);
 	}
 	print("%u lies\n", tried);
 }
