@@ -97,7 +97,8 @@ hpa_t fake_temp_frame(const void *address);
 uint64_t fake_temp_maps(void);
 /*
  * For a test that maps whole GiB: slots give the frame's own address, caches are not modelled, and
- * an access to a slot that is not mapped goes unnoticed. Each page costs two system calls otherwise.
+ * an access to a slot that is not mapped goes unnoticed. Otherwise each page costs two system
+ * calls.
  */
 extern bool fake_temp_unguarded;
 /* The one mapping that host_paging_visit reports; none while its frame is 0. */
