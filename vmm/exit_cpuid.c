@@ -4,6 +4,7 @@
  * depends on the vCPU. The platform supplies topology, frequencies and hypervisor leaves
  * (vm_hooks.cpuid, which is called last). No locks.
  */
+#include "ept/ept.h"
 #include "vmm/base/cpu.h"
 #include "vmm/base/x86.h"
 #include "vmm/alike.h"
@@ -110,6 +111,8 @@ static void fix(struct vcpu *vcpu, uint32_t leaf, uint32_t subleaf, uint32_t reg
 	case 0x80000000: regs[EAX] = MIN(regs[EAX], CPUID_LEAF_EXTENDED_MAX); break;
 	case 0x80000001: fix_extended_features(regs); break;
 	case 0x80000007: regs[EDX] |= CPUID_80000007_EDX_INVARIANT_TSC; break;
+	/* A guest's page tables are checked against this, whatever the machine's CPUID says. */
+	case 0x80000008: regs[EAX] = (regs[EAX] & ~0xffu) | ept_caps()->phys_bits; break;
 	default: break;
 	}
 }

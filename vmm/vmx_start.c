@@ -3,6 +3,7 @@
  * Chooses VMX features, and turns VMX on and off, for the whole machine: settles what depends on
  * all CPUs, and passes it to its users. Boot processor; no lock.
  */
+#include "crypto/tme.h"
 #include "ept/ept.h"
 #include "vmm/alike.h"
 #include "vmm/base/bootstrap.h"
@@ -47,6 +48,8 @@ static void tell_ept(void)
 							: 36,
 	};
 
+	/* CPUID counts the KeyID bits of TDX, which no page table may have (SDM, "MOV to CR"). */
+	ept.phys_bits -= tme_state()->tdx_bits;
 	ept_configure(&ept);
 }
 

@@ -156,6 +156,10 @@ void fake_x86_reset(void);
  */
 size_t fake_left_on_stack(const volatile uint8_t *at, size_t count, uint8_t byte);
 
+/* fake_tme.c; crypto/tme.h says what it holds. */
+struct tme_state;
+extern struct tme_state fake_tme;
+
 /* fake_cache.c, fake_keyslot.c */
 void fake_cache_reset(void);
 void fake_keyslot_reset(void);

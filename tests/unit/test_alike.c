@@ -29,6 +29,11 @@
 
 static struct ept_caps told;
 
+const struct ept_caps *ept_caps(void)
+{
+	return &told;
+}
+
 void ept_configure(const struct ept_caps *caps)
 {
 	told = *caps;

@@ -31,6 +31,14 @@ const struct vmx_caps *vmx_caps(void)
 	return &caps;
 }
 
+/* Three bits less than CPUID says. */
+const struct ept_caps *ept_caps(void)
+{
+	static const struct ept_caps ept = { .phys_bits = 0xfc };
+
+	return &ept;
+}
+
 bool vmx_has_rdtscp(void)
 {
 	return (caps.cpu2 & CPU2_ENABLE_RDTSCP) != 0;
@@ -147,7 +155,7 @@ static const struct {
 	{ 0x80000001, 0, ECX, BIT(2), CPUID_80000001_ECX_LAHF }, /* SVM */
 	{ 0x80000007, 0, EDX, ALL & ~CPUID_80000007_EDX_INVARIANT_TSC,
 	  CPUID_80000007_EDX_INVARIANT_TSC },
-	{ 0x80000008, 0, EAX, 0xffff0000, 0xffff },
+	{ 0x80000008, 0, EAX, 0xffff0003, 0xfffc },
 	{ 0x80000008, 0, EBX, ALL, 0 },
 	{ 0x8000001f, 0, EAX, ALL, 0 },
 	{ 0xd, 0, EAX, XCR0_BNDREGS | XCR0_BNDCSR | XCR0_PKRU | XCR0_TILECFG | XCR0_TILEDATA,
