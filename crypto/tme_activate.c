@@ -7,6 +7,7 @@
 #include "crypto/tme_priv.h"
 
 #include "vmm/base/cpu.h"
+#include "vmm/base/log.h"
 #include "vmm/base/percpu.h"
 #include "vmm/base/smp.h"
 #include "vmm/base/x86.h"
@@ -151,6 +152,8 @@ const char *tme_activate(bool dry, bool all_packages, uint64_t ram_and_mmio_end,
 	}
 	wanted = activate_value(&c, ram_and_mmio_end);
 	*written = true;
+	log_info("memory encryption: Umbra switches TME-MK on now, with bypass: under KeyID 0 DRAM "
+		 "stays as it is");
 	smp_call_all(flush, NULL);
 	smp_call_all(write_package, NULL);
 	if (any(open)) {
