@@ -114,6 +114,14 @@ static int apply_policy(struct build *build, bool keyid_left)
 	return 0;
 }
 
+/* Waits for memory that is being freed, before anything is taken: choose_engine says why. */
+static int wait_for_memory(struct build *build)
+{
+	const uint64_t bytes = build->config->memory_bytes + shares_bytes_to_create(build->config);
+
+	return bytes > frames_free_count() * PAGE_SIZE && retire_pending() ? ERR_AGAIN : 0;
+}
+
 /* Whether the VM takes a KeyID, for itself or for a share that is created when it starts. */
 static bool takes_keyid(const struct build *build)
 {
@@ -357,9 +365,6 @@ static int add_memory(struct build *build)
 	uint64_t left = frames_free_count() * PAGE_SIZE, own = page_left_count() * PAGE_SIZE;
 	int err = 0;
 
-	if (bytes > left && retire_pending()) {
-		return ERR_AGAIN;
-	}
 	if (bytes > left) {
 		return refuse(build, ERR_NOMEM,
 			      "memory = %luM is more than the machine has: %luM are left for VMs",
@@ -459,8 +464,8 @@ static int announce(struct build *build)
 
 /* Each step logs why it failed. platform_destroy_vm undoes the steps that were done. */
 static int (*const build_steps[])(struct build *build) = {
-	check_config, choose_engine, create_vm,	      add_memory, add_shares,
-	add_devices,  add_vcpus,     add_acpi_tables, load_files, announce,
+	check_config, wait_for_memory, choose_engine,	create_vm,  add_memory, add_shares,
+	add_devices,  add_vcpus,       add_acpi_tables, load_files, announce,
 };
 
 int platform_start_vm(const struct vm_config *config, struct vm **out)

@@ -315,6 +315,19 @@ bool shares_has(const struct vm_config *config)
 	return false;
 }
 
+uint64_t shares_bytes_to_create(const struct vm_config *config)
+{
+	uint64_t bytes = 0;
+
+	for (size_t i = 0; i < share_count; i++) {
+		if (shares[i].config->valid && shares[i].share == NULL &&
+		    find_member(shares[i].config, config->name) >= 0) {
+			bytes += shares[i].config->bytes;
+		}
+	}
+	return bytes;
+}
+
 void shares_detach(const struct vm *vm)
 {
 	for (size_t i = 0; i < share_count; i++) {

@@ -32,6 +32,12 @@ int shares_attach(struct vm *vm, const struct vm_config *config, struct pager_vm
 bool shares_has(const struct vm_config *config);
 
 /*
+ * How many bytes of memory the shares of a VM need that are created when it starts, because they
+ * have no member yet.
+ */
+uint64_t shares_bytes_to_create(const struct vm_config *config);
+
+/*
  * Removes a VM that is destroyed, with its memory, from its shares. A share without members is
  * destroyed.
  */

@@ -338,6 +338,45 @@ static void test_keyid_after_the_flush(void **state)
 	shares_init(NULL, 0, NULL, 0);
 }
 
+/* The same for memory that is being freed: a start that has to wait takes nothing. */
+static void test_memory_after_the_flush(void **state)
+{
+	struct share_config share = {
+		.name = "pool", .members = { { .vm = "alpha" } }, .member_count = 1, .valid = true
+	};
+	uint64_t pages, more;
+	struct vm *vm;
+
+	fake_keyslots = 4;
+	tme.kind = TME_MK;
+	keyid_configure(46, 4);
+	config.engine = VM_ENGINE_TME_MK;
+	config.key.kind = VM_KEY_RANDOM;
+	for (unsigned shared = 0; shared < 2; shared++) {
+		cache_flush_all();
+		fake_tsc += 2000000000;
+		assert_int_equal(start_vm(&vm), 0);
+		cache_flush_all();
+		platform_destroy_vm(vm);
+		assert_int_not_equal(fake_frames_live(), 0);
+		more = ALIGN_UP((frames_free_count() + 1) * PAGE_SIZE, SIZE_2M);
+		share.bytes = more;
+		shares_init(&share, shared, &config, shared);
+		config.memory_bytes = shared != 0 ? 64 * MIB : more;
+		pages = fake_pages_live();
+		for (unsigned turn = 0; turn < 3; turn++) {
+			assert_false(retire_poll());
+			assert_int_equal(platform_start_vm(&config, &vm), ERR_AGAIN);
+			assert_int_equal(fake_pages_live(), pages);
+			assert_false(retire_buries());
+		}
+		config.memory_bytes = 64 * MIB;
+		shares_init(NULL, 0, NULL, 0);
+		fake_tsc += 2000000000;
+		assert_true(fake_retire_all());
+	}
+}
+
 /* A range with clear is in clear if KeyID 0 is; under TME it is not, and the log says so. */
 static void test_clear_range(void **state)
 {
@@ -460,6 +499,7 @@ int main(void)
 		TEST(test_bad_files),
 		TEST(test_keyid),
 		TEST(test_keyid_after_the_flush),
+		TEST(test_memory_after_the_flush),
 		TEST(test_clear_range),
 		TEST(test_share_without_memory),
 		TEST(test_bad_values),
