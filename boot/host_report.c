@@ -5,6 +5,7 @@
 #include "crypto/page_cipher.h"
 #include "crypto/tme.h"
 #include "ept/pager.h"
+#include "vmm/base/cache.h"
 #include "vmm/base/cpu.h"
 #include "vmm/base/page_alloc.h"
 #include "vmm/base/percpu.h"
@@ -62,6 +63,15 @@ static void report_vmx(void (*print)(const char *fmt, ...))
 	flaws_tell(alike_flaws(), print_flaw, &print);
 }
 
+/* Each flush stops all CPUs, so other VMs notice its time. */
+static void report_flushes(void (*print)(const char *fmt, ...))
+{
+	print("  caches: flushed by WBINVD on all CPUs %lu times; the last took %lu TSC ticks, %lu "
+	      "us",
+	      cache_epoch(), cache_flush_ticks(),
+	      cpu_mul_div(cache_flush_ticks(), 1000000, tsc_hz()));
+}
+
 void host_report(const struct boot_info *boot, void (*print)(const char *fmt, ...))
 {
 	uint64_t window, unclaimed;
@@ -74,6 +84,7 @@ void host_report(const struct boot_info *boot, void (*print)(const char *fmt, ..
 	print("  window: %lu frames of 4K, %lu of them reserved for no VM", window, unclaimed);
 	report_vmx(print);
 	print("  memory encryption: %s", tme_state()->words);
+	report_flushes(print);
 	print("  software engine: AES-256-XTS by %s; keys lie in Umbra's memory",
 	      page_cipher_name());
 	print("  IOMMU: %s; DMA of devices is not covered",

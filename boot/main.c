@@ -226,8 +226,8 @@ static void start_cpus(void)
 static void handle_key(int key)
 {
 	switch (key) {
-	case 'o': power_off();
-	case 'r': power_reset();
+	case 'o': vms_finish(); power_off();
+	case 'r': vms_finish(); power_reset();
 	default: break;
 	}
 }
@@ -237,6 +237,7 @@ static void nothing_runs(const char *why, const char *hint)
 {
 	if (boot->config.exit == CONFIG_EXIT_POWEROFF) {
 		log_info("%s; the machine powers off, as [host] exit says", why);
+		vms_finish();
 		power_off();
 	}
 	log_info("%s; the machine stays on: %s", why, hint);

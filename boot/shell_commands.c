@@ -609,6 +609,7 @@ static bool is_sure(const struct shell_call *call, const char *what)
 static void run_poweroff(const struct shell_call *call)
 {
 	if (is_sure(call, "poweroff")) {
+		vms_finish();
 		power_off();
 	}
 }
@@ -616,6 +617,7 @@ static void run_poweroff(const struct shell_call *call)
 static void run_reboot(const struct shell_call *call)
 {
 	if (is_sure(call, "reboot")) {
+		vms_finish();
 		power_reset();
 	}
 }

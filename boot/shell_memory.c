@@ -97,12 +97,12 @@ void shell_run_keys(const struct shell_call *call)
 	if (keyslot_count() == 0) {
 		return;
 	}
-	shell_print("  KEYID STATE        MODE        GEN USERS  SECONDS OWNER");
+	shell_print("  KEYID STATE        MODE           GEN USERS  SECONDS OWNER");
 	for (keyid_t i = 1; keyslot_get(i, &slot) == 0; i++) {
 		if (slot.state == KEYSLOT_FREE) {
 			continue;
 		}
-		shell_print("  %5u %-12s %-10s %4u %5u %8lu %s", i, keyslot_state_name(slot.state),
+		shell_print("  %5u %-12s %-13s %4u %5u %8lu %s", i, keyslot_state_name(slot.state),
 			    keyslot_mode_name(slot.mode), slot.generation, slot.users,
 			    to_seconds(cpu_rdtsc() - slot.since), slot.owner);
 	}

@@ -487,6 +487,17 @@ size_t vms_reap(void)
 		running += vms_runs(slot) || slot->waits ? 1 : 0;
 	}
 	sched_exempt(cpu_rdtsc() - begin);
-	/* The machine must not power off before all memory is wiped. */
-	return running + (retire_buries() ? 1 : 0);
+	/* The machine must not power off before all keys are dead and all memory is wiped. */
+	return running + (retire_pending() ? 1 : 0);
+}
+
+void vms_finish(void)
+{
+	const uint32_t in_use = keyslot_count_in(KEYSLOT_IN_USE);
+
+	retire_finish();
+	if (in_use != 0) {
+		log_info("KeyIDs that are still in use: %u; their keys end with the machine",
+			 in_use);
+	}
 }

@@ -75,9 +75,16 @@ bool vms_busy(void);
 /*
  * Does a turn of work (vmm/base/work.h) if no CPU idles. Starts VMs that are loaded. Logs which VMs
  * ended, and frees them, builds them again or keeps them, as their sections say. Called only from
- * between() in boot/main.c. Returns how many VMs run or wait. A kept VM does not count; memory that
- * is being wiped counts as one VM.
+ * between() in boot/main.c. Returns how many VMs run or wait. A kept VM does not count; keys that
+ * are to be overwritten, and memory that is being wiped, count as one VM.
  */
 size_t vms_reap(void);
+
+/*
+ * Before the machine is switched off or reset: the keys of VMs that have ended are dead, each with
+ * its line in the log, when this returns. The log also counts the KeyIDs that are in use, whose
+ * keys the CPU forgets with the machine (SDM, "PCONFIG"). Boot processor, with no lock held.
+ */
+void vms_finish(void);
 
 #endif

@@ -6,12 +6,14 @@
 #include "crypto/rng.h"
 #include "crypto/tme.h"
 #include "crypto/wipe.h"
+#include "vmm/base/cache.h"
 #include "vmm/base/cpu.h"
 #include "vmm/base/err.h"
 #include "vmm/base/log.h"
 #include "vmm/base/page_alloc.h"
 #include "vmm/base/panic.h"
 #include "vmm/base/str.h"
+#include "vmm/base/tsc.h"
 
 #define KEY_LABEL    "umbra tme-mk key"
 #define DIGEST_LABEL "umbra tme-mk key digest"
@@ -298,21 +300,36 @@ static uint32_t count_bits(uint64_t set)
 	return count;
 }
 
+/* How the caches were flushed. Keys that end by the same flush have the same number in the log. */
+static void describe_flush(bool lines, char *text, size_t bytes)
+{
+	if (lines) {
+		(void)str_copy(text, bytes,
+			       "its lines flushed from the caches (not in constant time)");
+		return;
+	}
+	(void)str_printf(text, bytes,
+			 "all caches flushed by WBINVD (flush %lu, %lu TSC ticks, "
+			 "%lu us)",
+			 cache_epoch(), cache_flush_ticks(),
+			 cpu_mul_div(cache_flush_ticks(), 1000000, tsc_hz()));
+}
+
 static void kill_one(struct slot *slot, bool lines)
 {
 	const struct keyslot_info *info = &slot->info;
+	char flushed[128];
 
 	if (erase(slot) != 0) {
 		quarantine(slot);
 		return;
 	}
 	enter(slot, KEYSLOT_DEAD);
+	describe_flush(lines, flushed, sizeof(flushed));
 	log_info("KeyID %u, generation %u (%s, %s): its key is dead: %s, then overwritten "
 		 "on %u package%s",
 		 keyid_of(slot), info->generation, info->owner, keyslot_mode_name(info->mode),
-		 lines ? "its lines flushed from the caches (not in constant time)"
-		       : "caches flushed",
-		 count_bits(info->packages), count_bits(info->packages) == 1 ? "" : "s");
+		 flushed, count_bits(info->packages), count_bits(info->packages) == 1 ? "" : "s");
 }
 
 void keyslot_kill_retired(bool lines, void (*done)(keyid_t keyid, bool quarantined))

@@ -4,11 +4,8 @@
 #include "crypto/keyslot.h"
 #include "ept/move.h"
 #include "vmm/base/cache.h"
-#include "vmm/base/cpu.h"
-#include "vmm/base/log.h"
 #include "vmm/base/page_alloc.h"
 #include "vmm/base/panic.h"
-#include "vmm/base/tsc.h"
 #include "vmm/base/work.h"
 
 /*
@@ -187,20 +184,42 @@ static bool flush_lines(void)
 	return true;
 }
 
-/* Step 2 of retire_poll. Returns false when all caches must be flushed, but not yet. */
-static bool flush(bool *lines)
+/*
+ * Step 2 of retire_poll. Returns false when all caches must be flushed, but not yet. With now they
+ * may be flushed whenever that was last.
+ */
+static bool flush(bool now, bool *lines)
 {
 	*lines = flush_lines();
 	if (*lines) {
 		return true;
 	}
-	if (!cache_may_flush()) {
+	if (!now && !cache_may_flush()) {
 		return false;
 	}
 	cache_flush_all();
-	log_debug("caches: flushed on all CPUs in %lu us",
-		  cpu_mul_div(cache_flush_ticks(), 1000000, tsc_hz()));
 	return true;
+}
+
+/* Does steps 2 and 3 of retire_poll, and begins step 4. */
+static void kill_keys(bool now)
+{
+	bool lines;
+
+	if (!keys_wait() || !flush(now, &lines)) {
+		return;
+	}
+	keyslot_kill_retired(lines, NULL);
+	unreported = true;
+	while (graves != NULL) {
+		struct grave *grave = graves;
+
+		graves = grave->next;
+		if (lives_on(grave->keyid) || lives_on(grave->from)) {
+			grave->how = GMEM_BURY_ALL;
+		}
+		bury(grave);
+	}
 }
 
 /*
@@ -221,24 +240,15 @@ static bool flush(bool *lines)
  */
 bool retire_poll(void)
 {
-	bool lines;
-
-	if (keys_wait() && flush(&lines)) {
-		keyslot_kill_retired(lines, NULL);
-		unreported = true;
-		while (graves != NULL) {
-			struct grave *grave = graves;
-
-			graves = grave->next;
-			if (lives_on(grave->keyid) || lives_on(grave->from)) {
-				grave->how = GMEM_BURY_ALL;
-			}
-			bury(grave);
-		}
-	}
+	kill_keys(false);
 	if (!unreported || __atomic_load_n(&burials, __ATOMIC_ACQUIRE) != 0) {
 		return false;
 	}
 	unreported = false;
 	return true;
+}
+
+void retire_finish(void)
+{
+	kill_keys(true);
 }

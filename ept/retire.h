@@ -37,4 +37,10 @@ bool retire_buries(void);
  */
 bool retire_poll(void);
 
+/*
+ * Before the machine is switched off or reset: makes all keys dead that wait, whenever the caches
+ * were flushed last. Memory that is still to be zeroed is left as it is.
+ */
+void retire_finish(void);
+
 #endif

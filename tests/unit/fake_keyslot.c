@@ -104,7 +104,9 @@ const char *keyslot_state_name(enum keyslot_state state)
 
 const char *keyslot_mode_name(enum keyslot_mode mode)
 {
-	return mode == KEYSLOT_RANDOM ? "random" : "another mode";
+	return mode == KEYSLOT_RANDOM	? "random key"
+	       : mode == KEYSLOT_DIRECT ? "tenant's key"
+					: "no encryption";
 }
 
 void fake_keyslot_reset(void)

@@ -68,11 +68,6 @@ void cache_flush_all(void)
 {
 }
 
-uint64_t cache_flush_ticks(void)
-{
-	return 0;
-}
-
 bool cache_can_flush_lines(void)
 {
 	return false;

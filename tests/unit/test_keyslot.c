@@ -33,6 +33,7 @@ static int derive_halves(const uint8_t *secret, size_t secret_bytes, const uint8
 #include "crypto/keyslot.c"
 #include "tests/unit/fake_base.h"
 #include "tests/unit/tme_machine.h"
+#include "vmm/base/cache.h"
 
 #define SECRET_BYTES 64
 
@@ -161,6 +162,8 @@ static void a_life(void **state)
 	before = *entry(1, keyid);
 	assert_int_equal(before.programmed, 1);
 	killed = killed_badly = 0;
+	cache_flush_all();
+	cache_flush_all();
 	keyslot_kill_retired(false, note_killed);
 	assert_int_equal(killed, 1);
 	assert_int_equal(killed_badly, 0);
@@ -171,9 +174,25 @@ static void a_life(void **state)
 	}
 	assert_memory_not_equal(before.data, entry(1, keyid)->data, 32);
 	assert_non_null(strstr(fake_log_text(),
-			       "generation 1 (alpha, random key): its key is dead: "
-			       "caches flushed, then overwritten on 2 packages"));
+			       "generation 1 (alpha, random key): its key is dead: all caches "
+			       "flushed by WBINVD (flush 2, 14000 TSC ticks, 14 us), then "
+			       "overwritten on 2 packages\n"));
 	tme_machine_check_wiped();
+}
+
+/* Little memory is flushed by lines, which the log says in place of a flush. */
+static void a_life_that_is_flushed_by_lines(void **state)
+{
+	keyid_t keyid;
+
+	machine(4, 1);
+	keyid = take(KEYSLOT_RANDOM);
+	keyslot_unuse(keyid);
+	keyslot_kill_retired(true, NULL);
+	assert_non_null(
+		strstr(fake_log_text(),
+		       "its key is dead: its lines flushed from the caches (not in constant "
+		       "time), then overwritten on 1 package\n"));
 }
 
 static void one_that_was_never_used_retires_as_well(void **state)
@@ -495,6 +514,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(a_life),
+		TEST(a_life_that_is_flushed_by_lines),
 		TEST(one_that_was_never_used_retires_as_well),
 		TEST(row_38_exhausted_and_refused),
 		TEST(row_38_a_thousand_lives_over_31_keyids),

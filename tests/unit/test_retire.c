@@ -175,6 +175,26 @@ static void test_one_flush_a_second(void **state)
 	assert_true(fake_retire_all());
 }
 
+/* The machine's end does not wait for that second. */
+static void test_the_end_does_not_wait(void **state)
+{
+	const unsigned flushes = fake_wbinvd_count;
+
+	retire_finish(); /* nothing is there */
+	assert_int_equal(fake_wbinvd_count, flushes);
+	assert_int_equal(make(PAGE_SIZE), 0);
+	gmem_destroy(&gmem);
+	assert_true(fake_retire_all());
+	assert_int_equal(make(PAGE_SIZE), 0);
+	gmem_destroy(&gmem);
+	assert_false(retire_poll());
+	assert_int_equal(state_of(keyid), KEYSLOT_RETIRING);
+	retire_finish();
+	assert_int_equal(state_of(keyid), KEYSLOT_DEAD);
+	assert_int_equal(fake_wbinvd_count, flushes + 4); /* two, on each CPU */
+	assert_true(fake_retire_all());
+}
+
 /*
  * A key that cannot be killed can still decrypt the memory: that is zeroed, and the KeyID is never
  * used again.
@@ -521,6 +541,7 @@ int main(void)
 		TEST(test_retire_order),
 		TEST(test_tables_go_in_steps),
 		TEST(test_one_flush_a_second),
+		TEST(test_the_end_does_not_wait),
 		TEST(test_quarantine_wipes),
 		TEST(test_no_encrypt_wipes),
 		TEST(test_assign_flushes_stale_frames),

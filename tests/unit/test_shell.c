@@ -9,12 +9,14 @@
 #include "boot/line_edit.h"
 #include "boot/shell.h"
 #include "boot/shell_priv.h"
+#include "crypto/keyslot.h"
 #include "crypto/page_cipher.h"
 #include "crypto/tme.h"
 #include "ept/ept.h"
 #include "guest/platform.h"
 #include "guest/vconsole.h"
 #include "tests/unit/fake_base.h"
+#include "tests/unit/fake_keyslot.h"
 #include "vmm/base/console.h"
 #include "vmm/base/err.h"
 #include "vmm/sched.h"
@@ -89,6 +91,25 @@ void vms_park(const struct vms_entry *entry)
 void vms_unpark(const struct vms_entry *entry)
 {
 	note("unpark", entry->config->name);
+}
+
+void vms_finish(void)
+{
+	note("finish", "keys");
+}
+
+static jmp_buf powered_off;
+
+_Noreturn void power_off(void)
+{
+	note("power", "off");
+	longjmp(powered_off, 1);
+}
+
+_Noreturn void power_reset(void)
+{
+	note("power", "reset");
+	longjmp(powered_off, 1);
 }
 
 const char *vm_end_reason_name(enum vm_end_reason reason)
@@ -320,6 +341,7 @@ static void commands_do_what_they_say(void **state)
 	assert_non_null(strstr(run("host"), "AES-256-XTS by a kernel"));
 	assert_non_null(strstr(run("host"), "memory encryption: TME is on"));
 	assert_non_null(strstr(run("host"), "IOMMU: none"));
+	assert_non_null(strstr(run("host"), "caches: flushed by WBINVD on all CPUs 0 times"));
 	assert_string_equal(run(""), "");
 }
 
@@ -478,6 +500,63 @@ static void keyids_change(void **state)
 	assert_string_equal(did, "rekey alpha;park alpha;unpark alpha;");
 	assert_non_null(strstr(run("pause --parks alpha"), "usage"));
 	assert_non_null(strstr(run("pause --see alpha"), "usage"));
+}
+
+/* All columns stand below their words, whatever a KeyID is used for. */
+static void keyids_are_shown(void **state)
+{
+	static const struct {
+		const char *owner;
+		enum keyslot_mode mode;
+	} slots[] = {
+		{ "Umbra", KEYSLOT_RANDOM },
+		{ "alpha", KEYSLOT_DIRECT },
+		{ "open", KEYSLOT_NO_ENCRYPT },
+	};
+	const char *text, *line;
+	keyid_t keyid;
+
+	assert_null(strstr(run("keys"), "KEYID"));
+	fake_keyslots = 15;
+	for (unsigned i = 0; i < ARRAY_COUNT(slots); i++) {
+		assert_int_equal(keyslot_take(slots[i].mode, NULL, 0, slots[i].owner, &keyid), 0);
+		keyslot_use(keyid);
+	}
+	text = run("keys");
+	assert_non_null(strstr(text, "  TME is on; all DRAM is under one key\r\n  KEYID STATE "));
+	line = strchr(text, '\n') + 1;
+	for (unsigned i = 0; i < ARRAY_COUNT(slots); i++) {
+		const char *row = strstr(line, slots[i].owner);
+
+		assert_non_null(row);
+		while (row[-1] != '\n') {
+			row--;
+		}
+		assert_int_equal(strstr(row, slots[i].owner) - row, strstr(line, "OWNER") - line);
+		assert_int_equal(strstr(row, "in use") - row, strstr(line, "STATE") - line);
+		assert_int_equal(strstr(row, keyslot_mode_name(slots[i].mode)) - row,
+				 strstr(line, "MODE") - line);
+	}
+	assert_non_null(strstr(text, "  12 of 15 KeyIDs were never used\r\n"));
+	assert_null(strstr(run("vm alpha"), "key: KeyID"));
+	vm.gmem.keyid = 2;
+	fake_tsc += 3 * fake_tsc_hz;
+	assert_non_null(strstr(run("vm alpha"), "  key: KeyID 2, generation 1, mode tenant's key, "
+						"in use for 3 s\r\n"));
+}
+
+/* The keys that wait are overwritten before the machine is turned off or reset. */
+static void power_goes_when_keys_are_dead(void **state)
+{
+	entries[0].vm = NULL;
+	if (setjmp(powered_off) == 0) {
+		run("poweroff");
+	}
+	entries[0].vm = &vm;
+	if (setjmp(powered_off) == 0) {
+		run("reboot now");
+	}
+	assert_string_equal(did, "finish keys;power off;finish keys;power reset;");
 }
 
 static void peek_shows_only_ram_of_vms(void **state)
@@ -691,6 +770,9 @@ int main(void)
 		cmocka_unit_test_setup_teardown(peek_shows_only_ram_of_vms, setup, fake_teardown),
 		cmocka_unit_test_setup_teardown(peek_hides_umbras_memory, setup, fake_teardown),
 		cmocka_unit_test_setup_teardown(keyids_change, setup, fake_teardown),
+		cmocka_unit_test_setup_teardown(keyids_are_shown, setup, fake_teardown),
+		cmocka_unit_test_setup_teardown(power_goes_when_keys_are_dead, setup,
+						fake_teardown),
 		cmocka_unit_test_setup_teardown(kept_ones_are_shown, setup, fake_teardown),
 		cmocka_unit_test_setup_teardown(views_change, setup, fake_teardown),
 		cmocka_unit_test_setup_teardown(top_goes_on_until_a_key, setup, fake_teardown),

@@ -115,7 +115,12 @@ bool retire_poll(void)
 
 bool retire_pending(void)
 {
-	return retiring || retiring_for_long;
+	return retiring || retiring_for_long || wiping;
+}
+
+void retire_finish(void)
+{
+	retiring_for_long = false;
 }
 
 bool retire_buries(void)
@@ -269,13 +274,9 @@ static int setup(void **state)
 	config.vms[1].valid = config.vms[1].autostart = true;
 	config.vms[1].on_reboot = VM_ON_END_RESTART;
 	starts = destroys = keeps = 0;
-	start_fails = false;
-	begin_error = 0;
-	wipe_steps = load_steps = roused = 0;
-	load_error = 0;
-	wiping = one_idles = false;
-	exempt = 0;
-	retiring_for_long = false;
+	begin_error = load_error = 0;
+	exempt = wipe_steps = load_steps = roused = 0;
+	start_fails = wiping = one_idles = retiring_for_long = false;
 	keyid_is_left = true;
 	memory = PLATFORM_MEMORY_KEYED;
 	fake_tsc = 5 * SECOND;
@@ -479,6 +480,9 @@ static void keyids_are_counted(void **state)
 	assert_int_equal(keyslot_take(KEYSLOT_RANDOM, NULL, 0, "Umbra", &keyid), 0);
 	(void)vms_start(&config);
 	assert_non_null(strstr(fake_log_text(), "secrets are there; 14 of 15 KeyIDs are free\n"));
+	keyslot_use(keyid);
+	vms_finish();
+	assert_non_null(strstr(fake_log_text(), "in use: 1; their keys end with the machine"));
 	keyslot_unuse(keyid); /* its key exists until it is killed */
 	fake_log_reset();
 	(void)vms_start(&config);
@@ -530,12 +534,10 @@ static void keyids_move(void **state)
 	vms_rekey(vms_get(1));
 	finish_move();
 	assert_false(vm.paused);
-
 	vm.paused = true; /* a VM that was paused stays paused */
 	vms_rekey(vms_get(1));
 	finish_move();
 	assert_true(vm.paused);
-
 	vms_park(vms_get(1));
 	finish_move();
 	assert_true(vm.paused);
@@ -674,10 +676,7 @@ static void take_turns(const unsigned *steps)
 	assert_int_equal(*steps, 0);
 }
 
-/*
- * Memory is wiped for a millisecond between two slices; the machine does not end before that is
- * done.
- */
+/* Wiping runs for a millisecond between two slices. The machine waits for it, and for keys. */
 static void wiping_takes_turns(void **state)
 {
 	(void)vms_start(&config);
@@ -687,6 +686,10 @@ static void wiping_takes_turns(void **state)
 	wiping = true;
 	take_turns(&wipe_steps);
 	assert_non_null(strstr(fake_log_text(), "free: "));
+	assert_int_equal(vms_reap(), 0);
+	retiring_for_long = true;
+	assert_int_equal(vms_reap(), 1);
+	vms_finish();
 	assert_int_equal(vms_reap(), 0);
 }
 

@@ -242,6 +242,7 @@ int msr_write_safe(uint32_t msr, uint64_t value)
 void fake_wbinvd(void)
 {
 	flushed[this_cpu()] = true;
+	fake_tsc += TME_MACHINE_WBINVD_TICKS;
 }
 
 /* test_tme defines its own MTRRs. */

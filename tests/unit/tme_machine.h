@@ -12,6 +12,8 @@
 
 #define TME_PACKAGES 2u
 #define TME_KEYIDS   256u
+/* What a WBINVD takes. */
+#define TME_MACHINE_WBINVD_TICKS 3500u
 
 struct tme_entry {
 	enum { ENTRY_TME, ENTRY_KEY, ENTRY_CLEAR } mode;

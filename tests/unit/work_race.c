@@ -359,16 +359,6 @@ void cache_flush_all(void)
 {
 }
 
-uint64_t cache_flush_ticks(void)
-{
-	return 0;
-}
-
-uint64_t tsc_hz(void)
-{
-	return 1000000000;
-}
-
 void log_printf(enum log_level level, const char *fmt, ...)
 {
 }
