@@ -3,7 +3,8 @@
 KeyID, and Umbra has its own KeyID. The machine's figures then show whether a dirty line of one
 of these KeyIDs is left in a cache.
 
-Words: the linked image; what follows the panic (stay or reboot).
+Words: the linked image; what follows the panic (stay or reboot); in a twin, the rule that the
+machine breaks from then on, as DROP=wbinvd.
 """
 
 from coldboot import check
@@ -11,7 +12,7 @@ from ownkey import READY
 from panic import UD2, code_of, find
 
 
-def main(bus, image, after):
+def main(bus, image, after, broken=None):
     """Breaks the command "vms"; after a reset it works again."""
     bus.wait(READY)
     bus.wait(READY)
@@ -20,6 +21,8 @@ def main(bus, image, after):
     check(len(places) == 1, f'{len(places)} places look like run_vms')
     bus.evict()     # else a CPU still uses the old line in its cache
     bus.write(places[0], UD2)
+    if broken:
+        bus.break_rule(broken)
     bus.type('\x1evms\r')
     if after == 'reboot':
         bus.wait('the machine is reset, as [host] on-panic says')

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Bad guest: loads and stores of all kinds at addresses without memory, beside and within device
- * windows, at odd offsets and widths. Addresses without a device read all ones and ignore writes;
- * the guest runs on.
+ * windows, at odd offsets and widths, and at addresses with each high bit. Addresses without a
+ * device read all ones and ignore writes; the guest runs on.
  */
 #include "tests/guests/common/guest.h"
 
 #define ROUNDS 4000
+#define LINEAR 0x600000000ull /* nothing is mapped there */
 
 static const uint64_t places[] = {
 	MEMMAP_HOLE, 0xd0000000, 0xe0100000, 0xf8000000, 0xfd000000, 0xfe000000, 0xfea00000,
@@ -30,6 +31,26 @@ static void check_empty(uint64_t at)
 	check_equal(value, ~0ull);
 	__asm__ volatile("lock; addl $1, (%0)" : : "r"(at) : "memory", "cc");
 	check_equal(*(volatile uint32_t *)at, 0xffffffff);
+}
+
+/*
+ * The address of one of its pages with one more bit, up to the width that CPUID shows. In the
+ * address that the CPU uses some of these bits select a key; a guest's bits never do.
+ */
+static void check_high_bits(void)
+{
+	static uint64_t own[512] __attribute__((aligned(PAGE_SIZE)));
+	const unsigned width = cpuid(0x80000008, 0).eax & 0xff;
+
+	check(width >= 36 && width <= 52);
+	own[0] = 0x6b6579;
+	for (unsigned bit = 36; bit < width; bit++) {
+		*page_entry(LINEAR) = ((uintptr_t)own ^ BIT(bit)) | PTE_PRESENT | PTE_WRITE;
+		flush_page(LINEAR);
+		check_empty(LINEAR);
+		check_equal(own[0], 0x6b6579);
+	}
+	print("%u bits of an address above 36 lead to no memory\n", width - 36);
 }
 
 /* Odd addresses and widths within the windows: any value is right, but the machine must not end. */
@@ -87,6 +108,7 @@ void guest_main(void)
 	/* INIT to this CPU would be correct, but would end the test. */
 	disturb(MEMMAP_LAPIC, APIC_ICR);
 	print("holes and windows disturbed\n");
+	check_high_bits();
 	/*
 	 * In x2APIC mode, and when the APIC is off, there is no memory at the address of its
 	 * registers.
