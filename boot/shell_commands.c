@@ -46,7 +46,7 @@ static const char *state_name(const struct vms_entry *entry)
 	       : entry->loads					      ? "loading"
 	       : entry->move != VMS_NO_MOVE && entry->move_begun      ? "moves"
 	       : platform_memory(entry->vm) == PLATFORM_MEMORY_PARKED ? "parked"
-	       : entry->vm->paused				      ? "paused"
+	       : vm_is_paused(entry->vm)			      ? "paused"
 								      : "running";
 }
 
@@ -67,7 +67,7 @@ static void tell_kept(const struct vm *vm)
 {
 	shell_print("vm %s has ended (%s) and is kept to be looked at; \"reset\" starts it again, "
 		    "\"destroy\" frees it",
-		    vm->name, vm_end_reason_name(vm->end_reason));
+		    vm->name, vm_end_reason_name(atomic_load_relaxed(&vm->end_reason)));
 }
 
 /* Like present(), but refuses a VM that is kept. */
@@ -91,7 +91,8 @@ static struct vm *loaded(const struct shell_call *call)
 		return vm;
 	}
 	shell_print("vm %s is being loaded (%u %%)%s", vm->name, platform_percent_loaded(vm),
-		    vm->paused ? ", and paused: \"resume\" lets it go on" : "; wait until it runs");
+		    vm_is_paused(vm) ? ", and paused: \"resume\" lets it go on"
+				     : "; wait until it runs");
 	return NULL;
 }
 
@@ -159,26 +160,28 @@ static void run_vm(const struct shell_call *call)
 	char text[32];
 
 	shell_print("%s: %s%s, %u vCPU%s, %luM of memory", config->name,
-		    state_words(call->vm, text), call->vm->loads && vm->paused ? " and paused" : "",
-		    config->vcpus, config->vcpus == 1 ? "" : "s", config->memory_bytes >> 20);
+		    state_words(call->vm, text),
+		    call->vm->loads && vm_is_paused(vm) ? " and paused" : "", config->vcpus,
+		    config->vcpus == 1 ? "" : "s", config->memory_bytes >> 20);
 	shell_print("  kernel %s%s%s", config->kernel.path,
 		    config->initrd.path[0] != '\0' ? ", initrd " : "", config->initrd.path);
 	if (vm == NULL) {
 		return;
 	}
 	if (call->vm->kept) {
-		shell_print("  ended: %s%s%s", vm_end_reason_name(vm->end_reason),
+		shell_print("  ended: %s%s%s",
+			    vm_end_reason_name(atomic_load_relaxed(&vm->end_reason)),
 			    vm->end_detail[0] != '\0' ? ": " : "", vm->end_detail);
 	}
 	print_memory(vm);
 	for (uint32_t i = 0; i < vm->vcpu_count && !call->vm->loads; i++) {
 		static const char *const states[] = { "waits for SIPI", "runs", "halted", "off" };
 		const struct vcpu *vcpu = vm->vcpus[i];
-		uint32_t state = __atomic_load_n(&vcpu->state, __ATOMIC_RELAXED);
+		uint32_t state = atomic_load_relaxed(&vcpu->state);
 
 		shell_print("  vCPU %u: %s, %s CPU %u", i,
 			    state < ARRAY_COUNT(states) ? states[state] : "?",
-			    vm->paused || call->vm->kept ? "off the CPUs; last on" : "on",
+			    vm_is_paused(vm) || call->vm->kept ? "off the CPUs; last on" : "on",
 			    atomic_load_relaxed(&vcpu->cpu));
 	}
 }
@@ -311,8 +314,8 @@ static void run_start(const struct shell_call *call)
 		(void)loaded(call);
 	} else if (call->vm->vm != NULL) {
 		shell_print("vm %s %s", name,
-			    call->vm->vm->paused ? "is paused; \"resume\" lets it go on"
-						 : "runs already");
+			    vm_is_paused(call->vm->vm) ? "is paused; \"resume\" lets it go on"
+						       : "runs already");
 	} else if (!call->vm->config->valid) {
 		shell_print("vm %s was refused at boot; its section of umbra.conf has an error",
 			    name);
@@ -398,7 +401,7 @@ static void run_resume(const struct shell_call *call)
 {
 	struct vm *vm = still(call);
 
-	if (vm != NULL && !vm->paused) {
+	if (vm != NULL && !vm_is_paused(vm)) {
 		shell_print("vm %s is not paused", vm->name);
 	} else if (vm != NULL && platform_memory(vm) == PLATFORM_MEMORY_PARKED) {
 		vms_unpark(call->vm);
@@ -479,7 +482,7 @@ static void run_regs(const struct shell_call *call)
 	if (vm == NULL) {
 		return;
 	}
-	if (vm->paused) {
+	if (vm_is_paused(vm)) {
 		shell_print("vm %s is paused; its registers are shown when it goes on", vm->name);
 	} else if (call->count == 2 &&
 		   (call->words[1][0] == '\0' ||
@@ -547,7 +550,7 @@ static void run_stop(const struct shell_call *call)
 		shell_print("vm %s: its power button was pressed; %s", vm->name,
 			    !noticed	 ? "but the guest has none switched on (Linux: the module "
 					   "\"button\"); \"destroy\" ends it"
-			    : vm->paused ? "it is paused, and will see that when it goes on"
+			    : vm_is_paused(vm) ? "it is paused, and will see that when it goes on"
 					 : "\"destroy\" ends a guest that ignores it");
 		if (call->count == 2) {
 			awaited.entry = call->vm;

@@ -159,7 +159,7 @@ static uint64_t count_exits(const struct vm *vm)
 static void tell_end(struct vms_entry *slot)
 {
 	struct vm *vm = slot->vm;
-	const enum vm_end_reason reason = vm->end_reason;
+	const enum vm_end_reason reason = atomic_load_relaxed(&vm->end_reason);
 	const bool wanted = reason == VM_END_POWER_OFF || reason == VM_END_RESET ||
 			    reason == VM_END_DESTROYED;
 	const uint64_t ms = (cpu_rdtsc() - slot->started) / MAX(tsc_hz() / 1000, 1u);
@@ -216,7 +216,7 @@ static enum vm_on_end what_then(const struct vms_entry *slot)
 	if (slot->wish != VMS_NO_WISH) {
 		return slot->wish == VMS_RESET ? VM_ON_END_RESTART : VM_ON_END_DESTROY;
 	}
-	switch (slot->vm->end_reason) {
+	switch (atomic_load_relaxed(&slot->vm->end_reason)) {
 	case VM_END_POWER_OFF: return slot->config->on_poweroff;
 	case VM_END_RESET: return slot->config->on_reboot;
 	default: return slot->config->on_crash;
@@ -286,7 +286,7 @@ static void begin_move(struct vms_entry *slot, enum vms_move move, bool goes_on)
 
 void vms_rekey(const struct vms_entry *entry)
 {
-	begin_move(&slots[entry - slots], VMS_REKEYS, !entry->vm->paused);
+	begin_move(&slots[entry - slots], VMS_REKEYS, !vm_is_paused(entry->vm));
 }
 
 void vms_park(const struct vms_entry *entry)
@@ -379,7 +379,7 @@ static void go_on_moving(struct vms_entry *slot, uint64_t end)
 static bool key_is_old(const struct vms_entry *slot)
 {
 	return vms_runs(slot) && !slot->loads && slot->config->rekey_after_s != 0 &&
-	       !slot->vm->paused && platform_memory(slot->vm) == PLATFORM_MEMORY_KEYED &&
+	       !vm_is_paused(slot->vm) && platform_memory(slot->vm) == PLATFORM_MEMORY_KEYED &&
 	       cpu_rdtsc() - slot->rekey_since > slot->config->rekey_after_s * tsc_hz();
 }
 
@@ -443,7 +443,7 @@ static void start_loaded(struct vms_entry *slot)
 {
 	int err;
 
-	if (!slot->loads || slot->vm->state != VM_BUILDING) {
+	if (!slot->loads || atomic_load_relaxed(&slot->vm->state) != VM_BUILDING) {
 		return;
 	}
 	err = platform_start_loaded(slot->vm);

@@ -232,8 +232,10 @@ static int create_vm(struct build *build)
 		page_free(build->platform, PLATFORM_PAGES);
 		return refuse(build, err, "it could not be created: %s", err_name(err));
 	}
-	build->vm->weight = build->config->weight;
-	memcpy(build->vm->affinity, build->config->affinity, sizeof(build->vm->affinity));
+	atomic_store_relaxed(&build->vm->weight, build->config->weight);
+	for (size_t i = 0; i < ARRAY_COUNT(build->vm->affinity); i++) {
+		atomic_store_relaxed(&build->vm->affinity[i], build->config->affinity[i]);
+	}
 	build->platform->vm = build->vm;
 	build->platform->config = build->config;
 	build->platform->signature = build->config->signature;

@@ -75,14 +75,13 @@ void vm_end(struct vm *vm, enum vm_end_reason reason, const char *detail)
 {
 	enum vm_end_reason none = VM_END_NONE;
 
-	if (!__atomic_compare_exchange_n(&vm->end_reason, &none, reason, false, __ATOMIC_ACQ_REL,
-					 __ATOMIC_RELAXED)) {
+	if (!atomic_cas(&vm->end_reason, &none, reason)) {
 		return;
 	}
 	if (detail != NULL) {
 		(void)str_copy(vm->end_detail, sizeof(vm->end_detail), detail);
 	}
-	__atomic_store_n(&vm->state, VM_ENDING, __ATOMIC_SEQ_CST);
+	atomic_store(&vm->state, VM_ENDING);
 	for (uint32_t i = 0; i < vm->vcpu_count; i++) {
 		vcpu_rouse(vm->vcpus[i]);
 	}
@@ -98,7 +97,7 @@ void vm_check_halted(struct vm *vm)
 		 * for a vCPU that wakes in between.
 		 */
 		bool comes = attention_has(vcpu, ATTENTION_NMIS | ATTENTION_INIT | ATTENTION_SIPI);
-		enum vcpu_run_state state = __atomic_load_n(&vcpu->state, __ATOMIC_SEQ_CST);
+		enum vcpu_run_state state = atomic_load(&vcpu->state);
 
 		if (comes || state == VCPU_RUNNABLE ||
 		    (state == VCPU_HALTED && atomic_load_relaxed(&vcpu->priv->halted_if))) {

@@ -33,7 +33,7 @@ static void reap(struct run_queue *queue)
 	lock_take(&queue->lock, LOCK_RUN_QUEUE);
 	for (vcpu = atomic_load_acquire(&queue->first); vcpu != NULL; vcpu = next) {
 		next = vcpu->priv->sched.next;
-		if (__atomic_load_n(&vcpu->vm->state, __ATOMIC_ACQUIRE) == VM_ENDING) {
+		if (atomic_load_acquire(&vcpu->vm->state) == VM_ENDING) {
 			sched_take_out(queue, vcpu);
 			vcpu_unload(vcpu);
 			atomic_sub(&vcpu->vm->running, 1);
@@ -178,7 +178,7 @@ static uint64_t slice_end(const struct run_queue *queue, const struct vcpu *runs
 	struct vcpu *vcpu = atomic_load_acquire(&queue->first);
 
 	for (; vcpu != NULL; vcpu = vcpu->priv->sched.next) {
-		if (vcpu != runs && vcpu->state == VCPU_HALTED &&
+		if (vcpu != runs && atomic_load_relaxed(&vcpu->state) == VCPU_HALTED &&
 		    atomic_load_relaxed(&vcpu->priv->halted_if) && sched_claim(vcpu)) {
 			end = MIN(end, vcpu->vm->hooks->next_deadline(vcpu));
 			sched_release(vcpu);
@@ -209,7 +209,10 @@ static void run(struct run_queue *queue, struct vcpu *vcpu)
 	atomic_add_own(&entity->steal_ticks, begin - entity->ready_since);
 	queue->slice_end = slice_end(queue, vcpu);
 	vcpu_run(vcpu, sched_next_look(queue, begin));
-	queue->gave_up = vcpu->state != VCPU_RUNNABLE || queue->yielded == vcpu ? vcpu : NULL;
+	queue->gave_up = atomic_load_relaxed(&vcpu->state) != VCPU_RUNNABLE ||
+					 queue->yielded == vcpu
+				 ? vcpu
+				 : NULL;
 	sched_release(vcpu);
 	queue->run_end = entity->ready_since = cpu_rdtsc();
 	used = entity->ready_since - begin - queue->served;
@@ -242,11 +245,13 @@ static void wait_for_kick(struct run_queue *queue, uint64_t deadline)
 			continue;
 		}
 		/* A vCPU that halts with interrupts off does not wake for its timers. */
-		if (vcpu->state == VCPU_HALTED && atomic_load_relaxed(&vcpu->priv->halted_if)) {
+		if (atomic_load_relaxed(&vcpu->state) == VCPU_HALTED &&
+		    atomic_load_relaxed(&vcpu->priv->halted_if)) {
 			deadline = MIN(deadline, vcpu->vm->hooks->next_deadline(vcpu));
 		}
 		sched_release(vcpu);
-		if (vcpu->state == VCPU_RUNNABLE || attention_has(vcpu, ATTENTION_KICKED) != 0) {
+		if (atomic_load_relaxed(&vcpu->state) == VCPU_RUNNABLE ||
+		    attention_has(vcpu, ATTENTION_KICKED) != 0) {
 			return;
 		}
 	}

@@ -100,7 +100,7 @@ static struct cpu_mask allowed_cpus(const struct vm *vm)
 	uint64_t some = 0;
 
 	for (uint32_t i = 0; i < CPU_MAX / 64; i++) {
-		mask.bits[i] = __atomic_load_n(&vm->affinity[i], __ATOMIC_RELAXED) & present(i);
+		mask.bits[i] = atomic_load_relaxed(&vm->affinity[i]) & present(i);
 		some |= mask.bits[i];
 	}
 	for (uint32_t i = 0; some == 0 && i < CPU_MAX / 64; i++) {
@@ -116,7 +116,7 @@ static bool has_cpu(const struct cpu_mask *mask, uint32_t cpu)
 
 static uint32_t weight_of(const struct vm *vm)
 {
-	return MIN(MAX(__atomic_load_n(&vm->weight, __ATOMIC_RELAXED), 1u), SCHED_WEIGHT_MAX);
+	return MIN(MAX(atomic_load_relaxed(&vm->weight), 1u), SCHED_WEIGHT_MAX);
 }
 
 static uint32_t least_loaded(const struct vm *vm)
@@ -314,14 +314,14 @@ void sched_follow_wishes(struct run_queue *queue, struct vcpu *vcpu)
 
 void sched_set_weight(struct vm *vm, uint32_t weight)
 {
-	__atomic_store_n(&vm->weight, weight, __ATOMIC_RELAXED);
+	atomic_store_relaxed(&vm->weight, weight);
 	atomic_add(&vm->wishes, 1);
 }
 
 void sched_set_affinity(struct vm *vm, const uint64_t affinity[CPU_MAX / 64])
 {
 	for (size_t i = 0; i < ARRAY_COUNT(vm->affinity); i++) {
-		__atomic_store_n(&vm->affinity[i], affinity[i], __ATOMIC_RELAXED);
+		atomic_store_relaxed(&vm->affinity[i], affinity[i]);
 	}
 	atomic_add(&vm->wishes, 1);
 }

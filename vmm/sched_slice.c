@@ -39,8 +39,7 @@ void sched_arm_timer(uint64_t deadline)
 bool sched_claim(struct vcpu *vcpu)
 {
 	atomic_store(&vcpu->priv->sched.on_cpu, 1);
-	if (__atomic_load_n(&vcpu->vm->paused, __ATOMIC_SEQ_CST) ||
-	    __atomic_load_n(&vcpu->vm->state, __ATOMIC_RELAXED) != VM_RUNNING) {
+	if (atomic_load(&vcpu->vm->paused) || atomic_load_relaxed(&vcpu->vm->state) != VM_RUNNING) {
 		atomic_store_release(&vcpu->priv->sched.on_cpu, 0);
 		return false;
 	}
@@ -135,7 +134,7 @@ void sched_kick(struct vcpu *vcpu)
 	if (cpu == VCPU_NO_CPU) {
 		return;
 	}
-	if (__atomic_load_n(&vcpu->state, __ATOMIC_RELAXED) != VCPU_RUNNABLE) {
+	if (atomic_load_relaxed(&vcpu->state) != VCPU_RUNNABLE) {
 		atomic_store_release(&queues[cpu].woken, true);
 	}
 	if (cpu != percpu_self()->index) {

@@ -27,7 +27,8 @@ void sched_exempt(uint64_t ticks)
 /* It waits until the others have caught up, but no longer than a vCPU that moves. */
 void sched_bill(struct vcpu *vcpu, uint64_t ticks)
 {
-	const uint64_t had = ticks * SCHED_WEIGHT_DEFAULT / MAX(vcpu->vm->weight, 1u);
+	const uint64_t had = ticks * SCHED_WEIGHT_DEFAULT /
+			     MAX(atomic_load_relaxed(&vcpu->vm->weight), 1u);
 	struct sched_entity *entity = &vcpu->priv->sched;
 
 	atomic_add_own(&entity->run_ticks, ticks);

@@ -30,7 +30,7 @@ int vcpu_create(struct vm *vm, uint32_t id, struct vcpu **out)
 	vcpu->id = id;
 	atomic_store_relaxed(&vcpu->cpu, VCPU_NO_CPU);
 	vcpu->vpid = (uint16_t)(vm->id * VM_VCPU_MAX + id + 1);
-	vcpu->state = VCPU_WAIT_SIPI;
+	atomic_store_relaxed(&vcpu->state, VCPU_WAIT_SIPI);
 	vcpu->priv = page_alloc(PRIV_PAGES);
 	vcpu->vmcs = page_alloc(1);
 	vcpu->apic_page = page_alloc(1);
@@ -64,7 +64,7 @@ void vcpu_set_long_mode(struct vcpu *vcpu, const struct vcpu_long_mode *state)
 {
 	vcpu->priv->start = *state;
 	vcpu->priv->has_start = true;
-	vcpu->state = VCPU_RUNNABLE;
+	atomic_store_relaxed(&vcpu->state, VCPU_RUNNABLE);
 }
 
 void vcpu_forget_code(struct vcpu *vcpu)

@@ -47,8 +47,8 @@ struct vcpu {
 	ATOMIC(uint32_t) cpu; /* index of the host CPU that runs it, or VCPU_NO_CPU */
 	uint16_t vpid;
 	bool launched;
-	enum vcpu_run_state state; /* only its own CPU writes it */
-	void *vmcs;		   /* host page */
+	ATOMIC(enum vcpu_run_state) state; /* only its own CPU writes it */
+	void *vmcs;			   /* host page */
 	void *apic_page; /* virtual-APIC page, a host page: the registers of the virtual LAPIC */
 	void *platform;	 /* the vlapic of guest/ */
 	struct vcpu_event event;		/* to inject at the next entry */

@@ -148,7 +148,7 @@ static inline void vcpu_set_gpr(struct vcpu *vcpu, unsigned number, uint64_t val
  */
 static inline void vcpu_set_state(struct vcpu *vcpu, enum vcpu_run_state state)
 {
-	__atomic_store_n(&vcpu->state, state, __ATOMIC_SEQ_CST);
+	atomic_store(&vcpu->state, state);
 }
 
 /* Sets which window exits are on: CPU_INTERRUPT_WINDOW_EXITING, CPU_NMI_WINDOW_EXITING. */

@@ -21,7 +21,7 @@
 
 static void take_requests(struct vcpu *vcpu)
 {
-	enum vcpu_run_state state = vcpu->state;
+	enum vcpu_run_state state = atomic_load_relaxed(&vcpu->state);
 	uint32_t requests;
 
 	/* vm_check_halted must find either the SIPI or a running vCPU. */
@@ -56,12 +56,14 @@ bool vcpu_wake(struct vcpu *vcpu)
 	if ((attention_clear(vcpu, ATTENTION_KICKED) & ATTENTION_REQUESTS) != 0) {
 		take_requests(vcpu);
 	}
-	if (vcpu->state == VCPU_HALTED && (attention_has(vcpu, ATTENTION_NMIS) != 0 ||
-					   (atomic_load_relaxed(&vcpu->priv->halted_if) &&
-					    vcpu->vm->hooks->irq_pending(vcpu) >= 0))) {
+	if (atomic_load_relaxed(&vcpu->state) == VCPU_HALTED &&
+	    (attention_has(vcpu, ATTENTION_NMIS) != 0 ||
+	     (atomic_load_relaxed(&vcpu->priv->halted_if) &&
+	      vcpu->vm->hooks->irq_pending(vcpu) >= 0))) {
 		vcpu_set_state(vcpu, VCPU_RUNNABLE);
 	}
-	return vcpu->state == VCPU_RUNNABLE || attention_has(vcpu, ATTENTION_WORK) != 0;
+	return atomic_load_relaxed(&vcpu->state) == VCPU_RUNNABLE ||
+	       attention_has(vcpu, ATTENTION_WORK) != 0;
 }
 
 /*
@@ -121,21 +123,21 @@ static void entry_refused(struct vcpu *vcpu, uint32_t result)
 static bool settle(struct vcpu *vcpu, uint64_t *slice_end)
 {
 	do {
-		if (attention_has(vcpu, ATTENTION_KICKED) != 0 || vcpu->state != VCPU_RUNNABLE) {
+		if (attention_has(vcpu, ATTENTION_KICKED) != 0 ||
+		    atomic_load_relaxed(&vcpu->state) != VCPU_RUNNABLE) {
 			if (!vcpu_wake(vcpu)) {
 				return false;
 			}
 			vcpu_load(vcpu);
 		}
-		if (__atomic_load_n(&vcpu->vm->state, __ATOMIC_RELAXED) != VM_RUNNING ||
-		    __atomic_load_n(&vcpu->vm->paused, __ATOMIC_RELAXED) ||
-		    sched_slice_over(slice_end)) {
+		if (atomic_load_relaxed(&vcpu->vm->state) != VM_RUNNING ||
+		    atomic_load_relaxed(&vcpu->vm->paused) || sched_slice_over(slice_end)) {
 			return false;
 		}
 		if (attention_has(vcpu, ATTENTION_WORK) != 0 && !vcpu->vm->hooks->work(vcpu)) {
 			(void)attention_clear(vcpu, ATTENTION_WORK);
 		}
-	} while (vcpu->state != VCPU_RUNNABLE);
+	} while (atomic_load_relaxed(&vcpu->state) != VCPU_RUNNABLE);
 	inject_before_entry(vcpu);
 	if (attention_has(vcpu, ATTENTION_CONTROLS) != 0) {
 		(void)attention_clear(vcpu, ATTENTION_CONTROLS);

@@ -64,7 +64,7 @@ int vm_create(const char *name, const struct vm_hooks *hooks, void *platform, st
 	ids_in_use |= BIT(vm->id);
 	(void)str_copy(vm->name, sizeof(vm->name), name); /* cut if it is too long */
 	vm->hooks = hooks;
-	vm->weight = SCHED_WEIGHT_DEFAULT;
+	atomic_store_relaxed(&vm->weight, SCHED_WEIGHT_DEFAULT);
 	vm->platform = platform;
 	vm->started_tsc = cpu_rdtsc();
 	vm->tsc_offset = 0 - vm->started_tsc;
@@ -82,7 +82,7 @@ int vm_add_vcpu(struct vm *vm, struct vcpu **out)
 {
 	int err;
 
-	if (vm->state != VM_BUILDING || vm->vcpu_count == VM_VCPU_MAX) {
+	if (atomic_load_relaxed(&vm->state) != VM_BUILDING || vm->vcpu_count == VM_VCPU_MAX) {
 		return ERR_NOMEM;
 	}
 	err = vcpu_create(vm, vm->vcpu_count, out);
@@ -95,7 +95,7 @@ int vm_add_vcpu(struct vm *vm, struct vcpu **out)
 void vm_start(struct vm *vm)
 {
 	atomic_store_relaxed(&vm->running, vm->vcpu_count);
-	__atomic_store_n(&vm->state, VM_RUNNING, __ATOMIC_RELEASE);
+	atomic_store_release(&vm->state, VM_RUNNING);
 	for (uint32_t i = 0; i < vm->vcpu_count; i++) {
 		sched_add(vm->vcpus[i]);
 	}
@@ -107,10 +107,10 @@ void vm_start(struct vm *vm)
  */
 void vm_pause(struct vm *vm)
 {
-	if (vm->paused) {
+	if (vm_is_paused(vm)) {
 		return;
 	}
-	__atomic_store_n(&vm->paused, true, __ATOMIC_SEQ_CST);
+	atomic_store(&vm->paused, true);
 	for (uint32_t i = 0; i < vm->vcpu_count; i++) {
 		vcpu_kick(vm->vcpus[i]);
 	}
@@ -128,7 +128,7 @@ void vm_resume(struct vm *vm)
 {
 	const uint64_t ticks = cpu_rdtsc() - vm->paused_tsc;
 
-	if (!vm->paused) {
+	if (!vm_is_paused(vm)) {
 		return;
 	}
 	vm->tsc_offset -= ticks;
@@ -137,7 +137,7 @@ void vm_resume(struct vm *vm)
 	}
 	vm->hooks->skip_time(vm, ticks);
 	vm->hooks->pause(vm, false);
-	__atomic_store_n(&vm->paused, false, __ATOMIC_SEQ_CST);
+	atomic_store(&vm->paused, false);
 	for (uint32_t i = 0; i < vm->vcpu_count; i++) {
 		vcpu_rouse(vm->vcpus[i]);
 	}
@@ -174,16 +174,18 @@ uint32_t vm_count(void)
 
 bool vm_ended(struct vm *vm)
 {
-	if (__atomic_load_n(&vm->state, __ATOMIC_ACQUIRE) == VM_ENDING &&
+	if (atomic_load_acquire(&vm->state) == VM_ENDING &&
 	    atomic_load_acquire(&vm->running) == 0) {
-		__atomic_store_n(&vm->state, VM_ENDED, __ATOMIC_RELAXED);
+		atomic_store_relaxed(&vm->state, VM_ENDED);
 	}
-	return __atomic_load_n(&vm->state, __ATOMIC_RELAXED) == VM_ENDED;
+	return atomic_load_relaxed(&vm->state) == VM_ENDED;
 }
 
 void vm_destroy(struct vm *vm)
 {
-	CHECK(vm->state == VM_BUILDING || vm->state == VM_ENDED);
+	const enum vm_state state = atomic_load_relaxed(&vm->state);
+
+	CHECK(state == VM_BUILDING || state == VM_ENDED);
 	gmem_destroy(&vm->gmem);
 	for (uint32_t i = 0; i < vm->vcpu_count; i++) {
 		vcpu_destroy(vm->vcpus[i]);

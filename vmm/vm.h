@@ -139,8 +139,8 @@ struct vm_hooks {
 struct vm {
 	char name[VM_NAME_MAX];
 	uint32_t id; /* small, unique among existing VMs; VPIDs are computed from it */
-	enum vm_state state;
-	enum vm_end_reason end_reason;
+	ATOMIC(enum vm_state) state;
+	ATOMIC(enum vm_end_reason) end_reason;
 	char end_detail[VM_DETAIL_MAX]; /* a further clause for users, may be empty */
 	struct gmem gmem;
 	struct iobus iobus;
@@ -149,14 +149,16 @@ struct vm {
 	struct vcpu *vcpus[VM_VCPU_MAX];
 	uint32_t vcpu_count;
 	ATOMIC(uint32_t) running; /* vCPUs that were given to the scheduler and have not left */
-	uint32_t weight; /* share of a CPU compared with others; SCHED_WEIGHT_DEFAULT at first;
-			  * read when a vCPU is queued */
-	/* Host CPUs that may run it; all if none is set; atomic words. */
-	uint64_t affinity[CPU_MAX / 64];
+	/*
+	 * Share of a CPU compared with others; SCHED_WEIGHT_DEFAULT at first; read when a vCPU is
+	 * queued.
+	 */
+	ATOMIC(uint32_t) weight;
+	ATOMIC(uint64_t) affinity[CPU_MAX / 64]; /* host CPUs that may run it; all if none is set */
 	ATOMIC(uint32_t) wishes;      /* counts changes of these two since the start (sched.h) */
 	ATOMIC(bool) wrote_read_only; /* a write to read-only memory was logged once */
 	ATOMIC(bool) odd_access;      /* an access to a device's page was logged once */
-	bool paused;		      /* atomic; vm_pause */
+	ATOMIC(bool) paused;	      /* vm_pause */
 	uint64_t paused_tsc;	      /* TSC at which it was paused */
 	void *apic_access_page;	      /* for the xAPIC page where the CPU virtualises it (SDM,
 					 * "APIC-Access Page") */
@@ -189,6 +191,10 @@ void vm_end(struct vm *vm, enum vm_end_reason reason, const char *detail);
  */
 void vm_pause(struct vm *vm);
 void vm_resume(struct vm *vm);
+static inline bool vm_is_paused(const struct vm *vm)
+{
+	return atomic_load_relaxed(&vm->paused);
+}
 /*
  * A device of the VM has work at this host TSC; UINT64_MAX: none. The earliest deadline of all
  * devices counts. If a device replaces its deadline by a later one, the earlier one stays, and

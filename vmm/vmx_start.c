@@ -6,6 +6,7 @@
 #include "crypto/tme.h"
 #include "ept/ept.h"
 #include "vmm/alike.h"
+#include "vmm/base/atomic.h"
 #include "vmm/base/bootstrap.h"
 #include "vmm/base/cpu.h"
 #include "vmm/base/err.h"
@@ -83,13 +84,13 @@ void vmx_init(void)
 static void start_this_cpu(void *arg)
 {
 	const struct vmx_caps *caps = vmx_caps();
-	uint32_t *failures = arg;
+	ATOMIC(uint32_t) *failures = arg;
 	struct percpu *cpu = percpu_self();
 	uint32_t *region;
 	uint64_t control;
 
 	if (!vmx_feature_control_ok()) {
-		__atomic_fetch_add(failures, 1, __ATOMIC_RELAXED);
+		(void)atomic_add(failures, 1);
 		return;
 	}
 	if (msr_read_safe(MSR_IA32_FEATURE_CONTROL, &control) == 0 &&
@@ -113,7 +114,7 @@ static void start_this_cpu(void *arg)
 	if (!vmxon(page_hpa(region))) {
 		log_error("VMXON failed on the CPU with APIC ID %u.", cpu->apic_id);
 		page_free(region, 1);
-		__atomic_fetch_add(failures, 1, __ATOMIC_RELAXED);
+		(void)atomic_add(failures, 1);
 		return;
 	}
 	/* Set it now, because the end may come at any instruction; VMXOFF follows. */
@@ -122,11 +123,11 @@ static void start_this_cpu(void *arg)
 
 int vmx_start_all(void)
 {
-	uint32_t failures = 0;
+	ATOMIC(uint32_t) failures = { 0 };
 
 	bootstrap_at_end(vmx_stop_this_cpu);
 	smp_call_all(start_this_cpu, &failures);
-	return failures == 0 ? 0 : ERR_UNSUPPORTED;
+	return atomic_load(&failures) == 0 ? 0 : ERR_UNSUPPORTED;
 }
 
 void vmx_stop_this_cpu(void)

@@ -159,20 +159,20 @@ void vms_unpark(const struct vms_entry *entry)
 void platform_pause(struct vm *vm)
 {
 	act_on(vm);
-	vm->paused = true;
+	vm->paused.only = true;
 }
 
 void platform_resume(struct vm *vm)
 {
 	act_on(vm);
-	PROMISE(vm->paused);
-	vm->paused = false;
+	PROMISE(vm->paused.only);
+	vm->paused.only = false;
 }
 
 int platform_seal_vm(struct vm *vm)
 {
 	act_on(vm);
-	PROMISE(vm->paused && !in_clear);
+	PROMISE(vm->paused.only && !in_clear);
 	return 0;
 }
 
@@ -387,10 +387,10 @@ static void begin(uint8_t what)
 	shell_init(&boot);
 	switch_on(ALPHA);
 	in_clear = (what & 1) != 0;
-	vms[ALPHA].paused = (what & 2) != 0;
+	vms[ALPHA].paused.only = (what & 2) != 0;
 	if ((what & 4) != 0) {
 		entries[ALPHA].kept = true;
-		vms[ALPHA].end_reason = VM_END_TRIPLE_FAULT;
+		vms[ALPHA].end_reason.only = VM_END_TRIPLE_FAULT;
 		vconsole_end(&consoles[ALPHA]);
 	}
 	if ((what & 8) != 0) {

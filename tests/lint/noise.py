@@ -32,6 +32,8 @@ FOR_TESTS = {
     "aml_end_resources": "_CRS", "aml_io": "_CRS", "aml_memory32_fixed": "_CRS",
     "aml_begin_prt": "_PRT", "aml_prt_entry": "_PRT",
 }
+# Folders whose shared fields are all ATOMIC (vmm/base/atomic.h).
+NAMED_ATOMICS = {"vmm"}
 STRING = re.compile(r'"(?:\\.|[^"\\\n])*"')
 COMMENT = re.compile(r"/\*.*?\*/", re.S)
 
@@ -93,6 +95,14 @@ def check_section_rules(path, text):
                                          f"--- {match[2]} ---")
 
 
+def check_atomics(path, text):
+    for number, line in enumerate(COMMENT.sub("", text).split("\n"), 1):
+        if re.search(r"(->|\.)only\b", line):
+            complain(f"{path}:{number}", "a field of ATOMIC is reached by the helpers of atomic.h")
+        if str(path.parent) in NAMED_ATOMICS and "__atomic_" in line:
+            complain(f"{path}:{number}", "a shared field is ATOMIC here (vmm/base/atomic.h)")
+
+
 def check_own_header(path, text):
     header = path.with_suffix(".h")
     match = re.search(r'^#\s*include\s+[<"]([^>"]+)[>"]', text, re.M)
@@ -136,6 +146,8 @@ def main():
             check_own_header(path, text)
         if path.suffix in C and name.startswith(LP64):
             check_long_long(path, text)
+        if path.suffix in C and name.startswith(PRODUCT) and path.name != "atomic.h":
+            check_atomics(path, text)
         count += 1
     if len(sys.argv) > 1:
         check_dead(pathlib.Path(sys.argv[1]))

@@ -65,7 +65,7 @@ int vm_add_vcpu(struct vm *vm, struct vcpu **out)
 
 void vm_start(struct vm *vm)
 {
-	vm->state = VM_RUNNING;
+	vm->state.only = VM_RUNNING;
 	started++;
 }
 
@@ -89,12 +89,12 @@ void vm_log_exits(const struct vm *vm)
 
 void vm_pause(struct vm *vm)
 {
-	vm->paused = true;
+	vm->paused.only = true;
 }
 
 void vm_resume(struct vm *vm)
 {
-	vm->paused = false;
+	vm->paused.only = false;
 }
 
 static uint64_t billed, tsc_step;
@@ -107,7 +107,7 @@ uint64_t fake_rdtsc(void)
 void sched_bill(struct vcpu *vcpu, uint64_t ticks)
 {
 	assert_int_equal(vcpu->id, 0);
-	assert_int_equal(vcpu->vm->state, VM_BUILDING);
+	assert_int_equal(vcpu->vm->state.only, VM_BUILDING);
 	billed = ticks;
 }
 

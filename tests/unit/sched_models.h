@@ -59,12 +59,12 @@ bool vcpu_wake(struct vcpu *vcpu)
 	struct model *model = model_of(vcpu);
 
 	(void)attention_clear(vcpu, ATTENTION_KICKED);
-	if (vcpu->state == VCPU_HALTED && model->priv.halted_if.only &&
+	if (vcpu->state.only == VCPU_HALTED && model->priv.halted_if.only &&
 	    fake_tsc >= model->wakes_at) {
-		vcpu->state = VCPU_RUNNABLE;
+		vcpu->state.only = VCPU_RUNNABLE;
 		model->woke = true;
 	}
-	return vcpu->state == VCPU_RUNNABLE;
+	return vcpu->state.only == VCPU_RUNNABLE;
 }
 
 /* Does it leave the guest, because of the timer or a kick? */
@@ -94,8 +94,8 @@ void vcpu_run(struct vcpu *vcpu, uint64_t slice_end)
 		model->latest = MAX(model->latest, fake_tsc - model->wakes_at);
 	}
 	if (model->ends) {
-		model->vm.state = VM_ENDING;
-		vcpu->state = VCPU_HALTED;
+		model->vm.state.only = VM_ENDING;
+		vcpu->state.only = VCPU_HALTED;
 		return;
 	}
 	(void)attention_set(vcpu, ATTENTION_EVENTS);
@@ -111,7 +111,7 @@ void vcpu_run(struct vcpu *vcpu, uint64_t slice_end)
 			sched_yield();
 		}
 		if (model->sleep != 0 && fake_tsc >= work_end) {
-			vcpu->state = VCPU_HALTED;
+			vcpu->state.only = VCPU_HALTED;
 			model->wakes_at = fake_tsc + model->sleep;
 			return;
 		}
@@ -165,7 +165,7 @@ static void tick(struct vm *vm, uint64_t tsc)
 	struct model *model = (struct model *)vm;
 
 	assert_int_equal(model->vcpu.cpu.only, percpu_self()->index);
-	assert_false(vm->paused);
+	assert_false(vm->paused.only);
 	model->ticks++;
 	model->ticked_late = MAX(model->ticked_late, tsc - vm->clock_deadline.only);
 	vm->clock_deadline.only = model->period != 0 ? tsc + model->period : UINT64_MAX;
@@ -186,16 +186,16 @@ static struct model *begin(unsigned index, uint32_t weight, uint64_t affinity)
 	struct model *model = &models[index];
 
 	memset(model, 0, sizeof(*model));
-	model->vm.weight = weight;
-	model->vm.affinity[0] = affinity;
-	model->vm.state = VM_RUNNING;
+	model->vm.weight.only = weight;
+	model->vm.affinity[0].only = affinity;
+	model->vm.state.only = VM_RUNNING;
 	model->vm.vcpus[0] = &model->vcpu;
 	model->vm.vcpu_count = model->vm.running.only = 1;
 	model->vm.hooks = &hooks;
 	model->vm.clock_deadline.only = UINT64_MAX;
 	model->vcpu.vm = &model->vm;
 	model->vcpu.cpu.only = VCPU_NO_CPU;
-	model->vcpu.state = VCPU_RUNNABLE;
+	model->vcpu.state.only = VCPU_RUNNABLE;
 	model->vcpu.priv = &model->priv;
 	model->priv.halted_if.only = true;
 	sched_add(&model->vcpu);
@@ -295,7 +295,7 @@ static int setup(void **state)
 static int teardown(void **state)
 {
 	for (unsigned i = 0; i < MODELS; i++) {
-		models[i].vm.state = VM_ENDING;
+		models[i].vm.state.only = VM_ENDING;
 	}
 	for (uint32_t i = 0; i < percpu_count(); i++) {
 		fake_set_cpu(i);

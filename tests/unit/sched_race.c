@@ -431,7 +431,7 @@ static void start(uint32_t slot)
 		if (vm_add_vcpu(vm, &vcpu) != 0) {
 			race_broken("no vCPU");
 		}
-		vcpu->state = VCPU_RUNNABLE;
+		atomic_store_relaxed(&vcpu->state, VCPU_RUNNABLE);
 	}
 	vms[slot] = vm;
 	lives++;
@@ -486,7 +486,7 @@ static bool between(void)
 		return false;
 	}
 	if (vm_ended(vm)) {
-		if (vm->end_reason == VM_END_HALTED) {
+		if (atomic_load_relaxed(&vm->end_reason) == VM_END_HALTED) {
 			race_broken("a VM ended as halted for ever, and was not");
 		}
 		vm_destroy(vm);

@@ -271,7 +271,7 @@ static void test_rip_wraps(void **state)
 static void test_hlt(void **state)
 {
 	assert_int_equal(dispatch(EXIT_REASON_HLT), EXIT_RESUME);
-	assert_int_equal(vcpu.state, VCPU_HALTED);
+	assert_int_equal(vcpu.state.only, VCPU_HALTED);
 	assert_true(priv.halted_if.only);
 	assert_int_equal(halt_checks, 0);
 	vmwrite(VMCS_GUEST_RFLAGS, RFLAGS_ONE);
@@ -279,10 +279,10 @@ static void test_hlt(void **state)
 	assert_false(priv.halted_if.only);
 	assert_int_equal(halt_checks, 1);
 	/* A #DB that is due after the HLT ends it at once. */
-	vcpu.state = VCPU_RUNNABLE;
+	vcpu.state.only = VCPU_RUNNABLE;
 	vmwrite(VMCS_GUEST_RFLAGS, RFLAGS_ONE | RFLAGS_TF);
 	(void)dispatch(EXIT_REASON_HLT);
-	assert_int_equal(vcpu.state, VCPU_RUNNABLE);
+	assert_int_equal(vcpu.state.only, VCPU_RUNNABLE);
 	assert_int_equal(vmread(VMCS_GUEST_PENDING_DEBUG), PENDING_DEBUG_BS);
 }
 

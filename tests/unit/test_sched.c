@@ -57,7 +57,7 @@ static void a_serial_line_is_polled(void **state)
 	assert_int_equal(fake_console_listened, 5); /* also between the slices */
 	sched_turn(NULL);			    /* a CPU that cannot use the console */
 	assert_int_equal(fake_console_listened, 5);
-	models[0].vcpu.state = VCPU_HALTED;
+	models[0].vcpu.state.only = VCPU_HALTED;
 	models[0].wakes_at = fake_tsc + 1000 * MS;
 	models[0].priv.halted_if.only = true;
 	wants_more = true; /* so it does not wait */
@@ -102,7 +102,7 @@ static void idle_cpus_are_given_work(void **state)
 	use_cpus(4);
 	for (unsigned i = 0; i < 4; i++) {
 		begin(i, 100, BIT(0));
-		models[i].vm.affinity[0] = 0; /* placed on one CPU, free to move from now on */
+		models[i].vm.affinity[0].only = 0; /* placed on one CPU, free to move from now on */
 	}
 	go_on(400 * MS);
 	for (unsigned i = 0; i < 4; i++) {
@@ -150,7 +150,7 @@ static void a_vcpu_that_wakes_is_a_slice_ahead(void **state)
 	const struct model *spins = begin(0, 100, 0);
 	struct model *sleeper = begin(1, 100, 0);
 
-	sleeper->vcpu.state = VCPU_HALTED;
+	sleeper->vcpu.state.only = VCPU_HALTED;
 	sleeper->wakes_at = clocks[0] + 100 * MS;
 	sleeper->sleep = sleeper->work = MS / 10;
 	while (sleeper->turns == 0) {
@@ -187,7 +187,7 @@ static void a_vcpu_that_cannot_wake_ends_no_slice(void **state)
 {
 	begin(0, 100, 0);
 	begin(1, 100, 0);
-	models[1].vcpu.state = VCPU_HALTED;
+	models[1].vcpu.state.only = VCPU_HALTED;
 	models[1].priv.halted_if.only = false;
 	models[1].wakes_at = clocks[0] + MS;
 	turn(0);
@@ -245,7 +245,7 @@ static void a_vcpu_that_moves_brings_no_credit(void **state)
 	begin(1, 10, BIT(1));
 	go_on(400 * MS);
 	begin(2, 100, BIT(0));
-	models[2].vm.affinity[0] = 0;
+	models[2].vm.affinity[0].only = 0;
 	models[1].priv.sched.run_ticks.only = 0;
 	go_on(400 * MS);
 	assert_int_equal(models[2].vcpu.cpu.only, 1);
@@ -259,7 +259,7 @@ static void a_kick_ends_the_slice_of_another(void **state)
 	begin(0, 100, 0);
 	begin(1, 100, 0);
 	models[1].sleep = models[1].work = 1000 * MS;
-	models[1].vcpu.state = VCPU_HALTED;
+	models[1].vcpu.state.only = VCPU_HALTED;
 	models[1].wakes_at = UINT64_MAX;
 	go_on(40 * MS);
 	assert_int_equal(models[1].turns, 0);
@@ -293,14 +293,14 @@ static void a_paused_vm_is_left_alone(void **state)
 	begin(0, 100, 0);
 	begin(1, 100, 0);
 	go_on(40 * MS);
-	models[0].vm.paused = true;
+	models[0].vm.paused.only = true;
 	ran = run_ticks(&models[0]);
 	polls = models[0].polls;
 	go_on(40 * MS);
 	assert_int_equal(run_ticks(&models[0]), ran);
 	assert_int_equal(models[0].polls, polls);
 	assert_true(run_ticks(&models[1]) >= 56 * MS);
-	models[0].vm.paused = false;
+	models[0].vm.paused.only = false;
 	go_on(40 * MS);
 	assert_true(run_ticks(&models[0]) > ran + 16 * MS);
 	assert_true(models[0].polls > polls);
@@ -446,12 +446,12 @@ static void idling_ends_for_kicks_and_deadlines(void **state)
 	unsigned idles;
 
 	begin(0, 100, 0);
-	models[0].vcpu.state = VCPU_HALTED;
+	models[0].vcpu.state.only = VCPU_HALTED;
 	models[0].wakes_at = clocks[0] + 3 * MS;
 	models[0].sleep = models[0].work = MS;
 	turn(0);
 	assert_int_equal(idle_until, 3 * MS);
-	models[0].vcpu.state = VCPU_HALTED;
+	models[0].vcpu.state.only = VCPU_HALTED;
 	models[0].wakes_at = UINT64_MAX;
 	kicked_by_poll = &models[0]; /* between the check of the queue and the wait */
 	idles = idle_count;
@@ -481,12 +481,12 @@ static void a_weight_may_change_while_queued(void **state)
 	use_cpus(2);
 	begin(0, 100, BIT(0));
 	begin(1, 300, BIT(1));
-	models[1].vm.weight = 1;
-	models[0].vm.weight = 10000;
+	models[1].vm.weight.only = 1;
+	models[0].vm.weight.only = 10000;
 	go_on(40 * MS);
-	models[1].vm.state = VM_ENDING;
+	models[1].vm.state.only = VM_ENDING;
 	go_on(40 * MS);
-	models[0].vm.state = VM_ENDING;
+	models[0].vm.state.only = VM_ENDING;
 	go_on(40 * MS);
 	/* Both CPUs are empty: each gets one of the two vCPUs. */
 	begin(2, 100, 0);

@@ -8,7 +8,7 @@ static void a_vcpu_that_cannot_wake_keeps_no_cpu_awake(void **state)
 	const unsigned idles = idle_count;
 
 	begin(0, 100, 0);
-	models[0].vcpu.state = VCPU_HALTED;
+	models[0].vcpu.state.only = VCPU_HALTED;
 	models[0].priv.halted_if.only = false;
 	models[0].wakes_at = 1;
 	clocks[0] = MS;
@@ -24,7 +24,7 @@ static void a_clock_goes_on_without_its_vcpus(void **state)
 
 	for (unsigned i = 0; i < ARRAY_COUNT(states); i++) {
 		begin(i, 100, 0);
-		models[i].vcpu.state = states[i];
+		models[i].vcpu.state.only = states[i];
 		models[i].priv.halted_if.only = false;
 		models[i].wakes_at = UINT64_MAX;
 		models[i].period = MS;
@@ -60,7 +60,7 @@ static void a_served_vm_is_released(void **state)
 
 	fake_set_cpu(0);
 	begin(0, 100, 0);
-	models[0].vcpu.state = VCPU_HALTED;
+	models[0].vcpu.state.only = VCPU_HALTED;
 	set_clock(&models[0], fake_tsc);
 	(void)sched_slice_over(&slice_end);
 	assert_int_equal(models[0].ticks, 1);
@@ -74,7 +74,7 @@ static void a_clock_is_found_wherever_it_is(void **state)
 	use_cpus(2);
 	begin(0, 100, BIT(0));
 	begin(1, 100, BIT(1));
-	models[1].vcpu.state = VCPU_WAIT_SIPI;
+	models[1].vcpu.state.only = VCPU_WAIT_SIPI;
 	fake_set_cpu(0);
 	before = fake_kicks(1);
 	set_clock(&models[1], clocks[1] + 2 * MS);
@@ -82,7 +82,7 @@ static void a_clock_is_found_wherever_it_is(void **state)
 	go_on(10 * MS);
 	assert_int_equal(models[1].ticks, 1);
 	/* A VM that moves takes its clock along. */
-	models[0].vm.affinity[0] = BIT(1);
+	models[0].vm.affinity[0].only = BIT(1);
 	models[0].vm.wishes.only++;
 	models[0].vm.clock_deadline.only = until + 2 * MS;
 	go_on(20 * MS);
@@ -109,17 +109,17 @@ static void a_paused_clock_stands_still(void **state)
 	const unsigned idles = idle_count;
 
 	begin(0, 100, 0);
-	models[0].vcpu.state = VCPU_WAIT_SIPI;
+	models[0].vcpu.state.only = VCPU_WAIT_SIPI;
 	models[0].period = MS;
 	set_clock(&models[0], clocks[0] + MS);
 	go_on(10 * MS);
 	ticks = models[0].ticks;
 	assert_true(ticks >= 8);
-	models[0].vm.paused = true;
+	models[0].vm.paused.only = true;
 	go_on(100 * MS);
 	assert_int_equal(models[0].ticks, ticks);
 	assert_true(idle_count - idles < 40); /* its CPU sleeps in between */
-	models[0].vm.paused = false;
+	models[0].vm.paused.only = false;
 	fake_set_cpu(0);
 	sched_clock_changed(&models[0].vm);
 	go_on(10 * MS);

@@ -37,7 +37,7 @@ static void a_crowded_cpu_looks_at_few_others(void **state)
 	fake_set_cpu_count(MANY);
 	for (unsigned i = 0; i < 2; i++) {
 		begin(i, 100, BIT(0));
-		models[i].vm.affinity[0] = 0; /* from now on it may run on every CPU */
+		models[i].vm.affinity[0].only = 0; /* from now on it may run on every CPU */
 	}
 	looks = 0;
 	turn(0);
@@ -65,7 +65,7 @@ static void an_idle_cpu_is_found_by_a_mask(void **state)
 	fake_set_cpu_count(MANY);
 	begin(0, 100, BIT(0));
 	begin(1, 100, BIT(0));
-	models[0].vm.affinity[0] = models[1].vm.affinity[0] = 0;
+	models[0].vm.affinity[0].only = models[1].vm.affinity[0].only = 0;
 	sched_idle_begins(100);
 	sched_idle_begins(101);
 	looks = 0;
@@ -74,14 +74,14 @@ static void an_idle_cpu_is_found_by_a_mask(void **state)
 	assert_int_equal(models[0].vcpu.cpu.only + models[1].vcpu.cpu.only, 100);
 	begin(2, 100, BIT(0));
 	/* Only on CPUs other than the next idle one. */
-	models[2].vm.affinity[1] = BIT(100 - 64) | BIT(102 - 64);
-	models[2].vm.affinity[0] = BIT(0);
+	models[2].vm.affinity[1].only = BIT(100 - 64) | BIT(102 - 64);
+	models[2].vm.affinity[0].only = BIT(0);
 	begin(3, 100, BIT(0));
 	turn(0);
 	turn(0);
 	assert_int_equal(models[2].vcpu.cpu.only, 0);
 	sched_idle_over(&queues[101], 101);
-	models[3].vm.affinity[0] = 0;
+	models[3].vm.affinity[0].only = 0;
 	turn(0);
 	assert_int_not_equal(models[3].vcpu.cpu.only, 101); /* that CPU is not idle any more */
 }
@@ -97,7 +97,7 @@ static void idling_reads_no_queue(void **state)
 		turn(0);
 	}
 	looks = 0;
-	models[1].vcpu.state = VCPU_HALTED;
+	models[1].vcpu.state.only = VCPU_HALTED;
 	models[1].wakes_at = UINT64_MAX;
 	until = 0; /* no other CPU runs meanwhile */
 	turn(1);

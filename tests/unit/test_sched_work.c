@@ -78,7 +78,7 @@ static void a_guest_that_wakes_waits_for_a_step(void **state)
 	begin(0, 100, 0);
 	models[0].sleep = 3 * MS;
 	models[0].work = MS;
-	models[0].vcpu.state = VCPU_HALTED;
+	models[0].vcpu.state.only = VCPU_HALTED;
 	models[0].wakes_at = clocks[0];
 	give_work(200);
 	go_on(100 * MS);
@@ -125,9 +125,9 @@ static void time_before_a_start_is_charged(void **state)
 
 		go_on(400 * MS);
 		late = begin(1, rows[i].weight, 0);
-		late->vm.state = VM_BUILDING; /* not started yet */
+		late->vm.state.only = VM_BUILDING; /* not started yet */
 		sched_bill(&late->vcpu, rows[i].billed);
-		late->vm.state = VM_RUNNING;
+		late->vm.state.only = VM_RUNNING;
 		assert_int_equal(run_ticks(late), rows[i].billed);
 		before = run_ticks(old);
 		while (late->turns == 0) {
@@ -135,7 +135,7 @@ static void time_before_a_start_is_charged(void **state)
 		}
 		assert_in_range(run_ticks(old) - before, (rows[i].waits - 4) * MS,
 				(rows[i].waits + 8) * MS);
-		old->vm.state = late->vm.state = VM_ENDING;
+		old->vm.state.only = late->vm.state.only = VM_ENDING;
 		go_on(10 * MS);
 	}
 }

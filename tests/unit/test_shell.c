@@ -58,13 +58,13 @@ int vms_power_on(const struct vms_entry *entry)
 
 void platform_pause(struct vm *v)
 {
-	v->paused = true;
+	v->paused.only = true;
 	note("pause", v->name);
 }
 
 void platform_resume(struct vm *v)
 {
-	v->paused = false;
+	v->paused.only = false;
 	note("resume", v->name);
 }
 
@@ -154,7 +154,7 @@ enum platform_memory platform_memory(const struct vm *v)
 
 int platform_seal_vm(struct vm *v)
 {
-	assert_true(v->paused && !in_clear);
+	assert_true(v->paused.only && !in_clear);
 	note("seal", v->name);
 	return 0;
 }
@@ -390,7 +390,7 @@ static void registers_and_shares(void **state)
 	assert_non_null(strstr(run("set alpha memory 1G"), "cannot be set"));
 	assert_string_equal(run("set alpha weight"), "usage: set NAME weight|affinity VALUE\r\n");
 	assert_non_null(strstr(run("set gamma weight 1"), "there is no VM \"gamma\""));
-	vm.paused = true;
+	vm.paused.only = true;
 	assert_non_null(strstr(run("regs alpha"), "shown when it goes on"));
 }
 
@@ -492,7 +492,7 @@ static void keyids_change(void **state)
 	assert_non_null(strstr(run("pause --seal alpha"), "is being moved"));
 	entries[0].move = VMS_NO_MOVE;
 	kept_how = PLATFORM_MEMORY_PARKED;
-	vm.paused = true;
+	vm.paused.only = true;
 	assert_non_null(strstr(run("vms"), "parked"));
 	assert_non_null(strstr(run("rekey alpha"), "is parked; \"resume\""));
 	(void)run("resume alpha");
@@ -606,7 +606,7 @@ static void kept_ones_are_shown(void **state)
 	struct vconsole console = { .name = NULL };
 	size_t before;
 
-	vm.end_reason = VM_END_TRIPLE_FAULT;
+	vm.end_reason.only = VM_END_TRIPLE_FAULT;
 	entries[0].kept = true;
 	vconsole_attach(&console, "alpha");
 	vconsole_put(&console, 'L');

@@ -185,7 +185,7 @@ void vmcs_reset_guest(struct vcpu *vcpu, uint8_t sipi_vector)
 {
 	sipi = sipi_vector;
 	/* Otherwise no CPU could wake a sibling that halts now. */
-	assert_true(vcpu->state == VCPU_RUNNABLE || attention_has(vcpu, ATTENTION_SIPI));
+	assert_true(vcpu->state.only == VCPU_RUNNABLE || attention_has(vcpu, ATTENTION_SIPI));
 }
 
 static unsigned apic_controls_written;
@@ -272,7 +272,7 @@ static struct vcpu *create(struct vm *vm, uint32_t id)
 	struct vcpu *vcpu;
 
 	assert_int_equal(vcpu_create(vm, id, &vcpu), 0);
-	vcpu->state = VCPU_RUNNABLE;
+	vcpu->state.only = VCPU_RUNNABLE;
 	return vcpu;
 }
 
@@ -291,7 +291,7 @@ static void use_cpu(bool all)
 		}
 	}
 	memset(vms, 0, sizeof(vms));
-	vms[0].state = vms[1].state = VM_RUNNING;
+	vms[0].state.only = vms[1].state.only = VM_RUNNING;
 	steps[0] = '\0';
 	exits_left = 0;
 }
@@ -372,7 +372,7 @@ static void registers_are_asked_for(void **state)
 
 	use_cpu(false);
 	vcpu = create(&vms[0], 1);
-	vcpu->state = VCPU_WAIT_SIPI;
+	vcpu->state.only = VCPU_WAIT_SIPI;
 	dumped = NULL;
 	vcpu_ask_dump(vcpu);
 	assert_false(vcpu_wake(vcpu));
@@ -452,7 +452,7 @@ static void flaws_are_mitigated_before_each_entry(void **state)
 		exits_left = 2;		    /* settle asks too */
 		caps.fill_rsb = i % 2 != 0; /* once, after the last exit */
 		vcpu_run(vcpu, UINT64_MAX);
-		assert_int_equal(vms[0].end_reason, VM_END_NONE);
+		assert_int_equal(vms[0].end_reason.only, VM_END_NONE);
 		strcpy(wanted, rows[i].wanted);
 		assert_string_equal(steps, strcat(wanted, caps.fill_rsb ? "RSB " : ""));
 		vcpu_unload(vcpu);
@@ -476,7 +476,7 @@ static void a_refused_entry_ends_the_vm(void **state)
 		dumped = NULL;
 		vcpu_run(vcpu, UINT64_MAX);
 		assert_string_equal(steps, "load launch ");
-		assert_int_equal(vms[0].end_reason, VM_END_ENTRY_FAILED);
+		assert_int_equal(vms[0].end_reason.only, VM_END_ENTRY_FAILED);
 		assert_string_equal(vms[0].end_detail, i == VMX_ENTER_FAIL_VALID
 							       ? "VM-instruction error 7"
 							       : "VM-instruction error 0");
@@ -533,14 +533,14 @@ static void what_ends_a_halt(void **state)
 		use_cpu(false);
 		vms[0].hooks = &hooks;
 		vcpu = create(&vms[0], 0);
-		vcpu->state = VCPU_HALTED;
+		vcpu->state.only = VCPU_HALTED;
 		vcpu->priv->halted_if.only = rows[i].with_if;
 		pending = rows[i].irq;
 		if (rows[i].nmi) {
 			vcpu_nmi(vcpu);
 		}
 		assert_int_equal(vcpu_wake(vcpu), rows[i].wakes);
-		assert_int_equal(vcpu->state, rows[i].wakes ? VCPU_RUNNABLE : VCPU_HALTED);
+		assert_int_equal(vcpu->state.only, rows[i].wakes ? VCPU_RUNNABLE : VCPU_HALTED);
 		vcpu_destroy(vcpu);
 	}
 }
@@ -565,16 +565,16 @@ static void init_and_sipi(void **state)
 	vcpu_sipi(vcpu, 4); /* sent before the INIT */
 	vcpu_init_signal(vcpu);
 	assert_false(vcpu_wake(vcpu));
-	assert_int_equal(vcpu->state, VCPU_WAIT_SIPI);
+	assert_int_equal(vcpu->state.only, VCPU_WAIT_SIPI);
 	assert_int_equal(vcpu->event.info | vcpu->priv->deferred_interrupt, 0);
 	assert_false(attention_has(vcpu, ATTENTION_NMIS));
 	vcpu_sipi(vcpu, 5);
 	vcpu_sipi(vcpu, 6);
 	assert_true(vcpu_wake(vcpu));
 	assert_int_equal(sipi, 5);
-	assert_int_equal(vcpu->state, VCPU_RUNNABLE);
+	assert_int_equal(vcpu->state.only, VCPU_RUNNABLE);
 	vcpu_unload(vcpu);
-	assert_int_equal(vcpu->state, VCPU_OFF);
+	assert_int_equal(vcpu->state.only, VCPU_OFF);
 	vcpu_destroy(vcpu);
 }
 
@@ -686,9 +686,9 @@ static void vcpus_that_are_not_entered(void **state)
 	for (unsigned i = 0; i < 3; i++) {
 		use_cpu(false);
 		vcpu = create(&vms[0], 0);
-		vms[0].state = i == 0 ? VM_ENDING : VM_RUNNING;
-		vms[0].paused = i == 1;
-		vcpu->state = i == 2 ? VCPU_WAIT_SIPI : VCPU_RUNNABLE;
+		vms[0].state.only = i == 0 ? VM_ENDING : VM_RUNNING;
+		vms[0].paused.only = i == 1;
+		vcpu->state.only = i == 2 ? VCPU_WAIT_SIPI : VCPU_RUNNABLE;
 		exits_left = 9;
 		vcpu_run(vcpu, UINT64_MAX);
 		assert_string_equal(steps, "load ");
@@ -723,7 +723,7 @@ static void device_work_makes_runnable(void **state)
 	vcpu_run(vcpu, 5000000);
 	assert_string_equal(steps, "load work launch work enter ");
 	assert_int_equal(armed, 1000 + tsc_from_us(100));
-	vcpu->state = VCPU_HALTED;
+	vcpu->state.only = VCPU_HALTED;
 	works_left = 3;
 	assert_true(vcpu_wake(vcpu));
 	exits_left = 9;
@@ -751,9 +751,9 @@ static void creation(void **state)
 	vms[0].id = 3;
 	assert_int_equal(vcpu_create(&vms[0], 5, &vcpu), 0);
 	assert_int_equal(vcpu->vpid, 3 * VM_VCPU_MAX + 6); /* 0 is the host's */
-	assert_int_equal(vcpu->state, VCPU_WAIT_SIPI);
+	assert_int_equal(vcpu->state.only, VCPU_WAIT_SIPI);
 	vcpu_set_long_mode(vcpu, &code);
-	assert_int_equal(vcpu->state, VCPU_RUNNABLE);
+	assert_int_equal(vcpu->state.only, VCPU_RUNNABLE);
 	vcpu_load(vcpu);
 	assert_string_equal(steps, "load long-mode ");
 	assert_int_equal(vcpu->regs.gpr[GPR_RSI], 0x1234);

@@ -57,13 +57,13 @@ void sched_kick(struct vcpu *vcpu)
 
 void vcpu_skip_time(struct vcpu *vcpu, uint64_t ticks)
 {
-	assert_true(vcpu->vm->paused); /* no CPU runs it */
+	assert_true(vcpu->vm->paused.only); /* no CPU runs it */
 	vcpu->priv->tsc_offset -= ticks;
 }
 
 void sched_add(struct vcpu *vcpu)
 {
-	assert_int_equal(vcpu->vm->state, VM_RUNNING); /* another CPU may run it at once */
+	assert_int_equal(vcpu->vm->state.only, VM_RUNNING); /* another CPU may run it at once */
 	assert_int_equal(vcpu->vm->running.only, vcpu->vm->vcpu_count);
 	added++;
 }
@@ -72,7 +72,7 @@ static unsigned clock_changes;
 
 void sched_clock_changed(struct vm *vm)
 {
-	assert_false(vm->paused); /* else its CPU would skip the VM again */
+	assert_false(vm->paused.only); /* else its CPU would skip the VM again */
 	clock_changes++;
 }
 
@@ -115,7 +115,7 @@ void apic_page_free(struct vm *vm)
 
 static void skip_time(struct vm *vm, uint64_t ticks)
 {
-	assert_true(vm->paused);
+	assert_true(vm->paused.only);
 	skipped += ticks;
 }
 
@@ -125,7 +125,7 @@ static unsigned reaches;
 
 static void on_pause(struct vm *vm, bool on)
 {
-	assert_true(vm->paused);
+	assert_true(vm->paused.only);
 	assert_int_equal(reachable, on);
 	reachable = !on;
 	reaches++;
@@ -162,7 +162,7 @@ static void a_pause_is_not_seen(void **state)
 	assert_int_equal(kicks, 2);
 	fake_tsc += 3000;
 	vm_resume(vm);
-	assert_false(vm->paused);
+	assert_false(vm->paused.only);
 	assert_true(reachable);
 	assert_int_equal(reaches, 2);
 	assert_int_equal(skipped, 10000);
@@ -329,9 +329,9 @@ static void the_first_reason_counts(void **state)
 	vm_end(vm, VM_END_UNHANDLED, "task-switch (reason 9)");
 	vm_end(vm, VM_END_RESET, "keyboard controller");
 	assert_int_equal(kicks, 2); /* one of which had been kicked while the VM was paused */
-	assert_int_equal(vm->end_reason, VM_END_UNHANDLED);
+	assert_int_equal(vm->end_reason.only, VM_END_UNHANDLED);
 	assert_string_equal(vm->end_detail, "task-switch (reason 9)");
-	assert_int_equal(vm->state, VM_ENDING);
+	assert_int_equal(vm->state.only, VM_ENDING);
 	assert_false(vm_ended(vm));
 	vm->running.only = 1;
 	assert_false(vm_ended(vm));
@@ -380,12 +380,12 @@ static void a_vm_that_nothing_can_wake_ends(void **state)
 		struct vm *vm = make(2, vcpus);
 
 		vm_start(vm);
-		vcpus[0]->state = rows[i].first;
+		vcpus[0]->state.only = rows[i].first;
 		vcpus[0]->priv->halted_if.only = rows[i].first_if;
-		vcpus[1]->state = rows[i].second;
+		vcpus[1]->state.only = rows[i].second;
 		(void)attention_set(vcpus[1], rows[i].comes);
 		vm_check_halted(vm);
-		assert_int_equal(vm->end_reason, rows[i].ends ? VM_END_HALTED : VM_END_NONE);
+		assert_int_equal(vm->end_reason.only, rows[i].ends ? VM_END_HALTED : VM_END_NONE);
 		vm_end(vm, VM_END_DESTROYED, NULL);
 		finish(vm);
 	}

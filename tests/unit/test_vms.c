@@ -39,7 +39,7 @@ int platform_start_vm(const struct vm_config *c, struct vm **out)
 	strcpy(vm.name, c->name);
 	vm.vcpus[0] = &vcpu;
 	vm.vcpu_count = 1;
-	vm.state = VM_BUILDING;
+	vm.state.only = VM_BUILDING;
 	*out = &vm;
 	return 0;
 }
@@ -59,12 +59,12 @@ static int load_error;
 int platform_start_loaded(struct vm *v)
 {
 	assert_ptr_equal(v, &vm);
-	assert_int_equal(v->state, VM_BUILDING);
+	assert_int_equal(v->state.only, VM_BUILDING);
 	if (load_steps != 0) {
 		return ERR_AGAIN;
 	}
 	if (load_error == 0) {
-		v->state = VM_RUNNING;
+		v->state.only = VM_RUNNING;
 	}
 	return load_error;
 }
@@ -133,7 +133,7 @@ static bool console_is_slow;
 bool platform_finish_console(struct vm *v)
 {
 	assert_ptr_equal(v, &vm);
-	assert_int_equal(v->state, VM_ENDED);
+	assert_int_equal(v->state.only, VM_ENDED);
 	if (!console_is_slow) {
 		log_info("last words");
 	}
@@ -143,15 +143,15 @@ bool platform_finish_console(struct vm *v)
 void platform_log_memory(const struct vm *v)
 {
 	assert_ptr_equal(v, &vm);
-	assert_int_equal(v->state, VM_ENDED);
+	assert_int_equal(v->state.only, VM_ENDED);
 	log_info("memory figures");
 }
 
 void platform_destroy_vm(struct vm *v)
 {
 	assert_ptr_equal(v, &vm);
-	assert_int_equal(v->state, VM_ENDED);
-	v->state = VM_BUILDING;
+	assert_int_equal(v->state.only, VM_ENDED);
+	v->state.only = VM_BUILDING;
 	destroys++;
 }
 
@@ -159,25 +159,25 @@ static unsigned forgotten;
 
 void disk_forget(const struct vm_config *of)
 {
-	assert_int_equal(vm.state, VM_BUILDING); /* its devices are destroyed */
+	assert_int_equal(vm.state.only, VM_BUILDING); /* its devices are destroyed */
 	forgotten++;
 }
 
 void platform_keep_vm(struct vm *v)
 {
 	assert_ptr_equal(v, &vm);
-	assert_int_equal(v->state, VM_ENDED);
+	assert_int_equal(v->state.only, VM_ENDED);
 	keeps++;
 }
 
 void vm_end(struct vm *v, enum vm_end_reason reason, const char *detail)
 {
 	assert_ptr_equal(v, &vm);
-	if (v->state == VM_ENDED) {
+	if (v->state.only == VM_ENDED) {
 		return; /* the first reason stays */
 	}
-	v->end_reason = reason;
-	v->state = VM_ENDED;
+	v->end_reason.only = reason;
+	v->state.only = VM_ENDED;
 	strcpy(v->end_detail, detail != NULL ? detail : "");
 }
 
@@ -194,7 +194,7 @@ void pager_window(uint64_t *frames, uint64_t *unclaimed)
 
 bool vm_ended(struct vm *v)
 {
-	return v->state == VM_ENDED;
+	return v->state.only == VM_ENDED;
 }
 
 /* --- Moves: three steps each, and what a user sees of them --- */
@@ -225,19 +225,19 @@ int rekey_begin(struct vm *v, const struct vm_config *c)
 int rekey_park(struct vm *v)
 {
 	assert_ptr_equal(v, &vm);
-	assert_true(v->paused);
+	assert_true(v->paused.only);
 	return begin(PLATFORM_MEMORY_PARKED);
 }
 
 int rekey_unpark(struct vm *v, const struct vm_config *c)
 {
-	assert_true(v->paused);
+	assert_true(v->paused.only);
 	return rekey_begin(v, c);
 }
 
 bool rekey_step(struct vm *v)
 {
-	assert_true(v->paused);
+	assert_true(v->paused.only);
 	assert_int_not_equal(steps_left, 0);
 	fake_tsc += SECOND / 500; /* longer than a turn */
 	return --steps_left == 0;
@@ -251,12 +251,12 @@ enum platform_memory platform_memory(const struct vm *v)
 
 void vm_pause(struct vm *v)
 {
-	v->paused = true;
+	v->paused.only = true;
 }
 
 void vm_resume(struct vm *v)
 {
-	v->paused = false;
+	v->paused.only = false;
 }
 
 const char *vm_end_reason_name(enum vm_end_reason reason)
@@ -285,8 +285,8 @@ static int setup(void **state)
 
 static void end(enum vm_end_reason reason, const char *detail)
 {
-	vm.state = VM_ENDED;
-	vm.end_reason = reason;
+	vm.state.only = VM_ENDED;
+	vm.end_reason.only = reason;
 	strcpy(vm.end_detail, detail);
 }
 
@@ -514,7 +514,7 @@ static void finish_begun_move(void)
 {
 	for (unsigned step = 0; step < 3; step++) {
 		assert_true(vms_busy());
-		assert_true(vm.paused);
+		assert_true(vm.paused.only);
 		(void)vms_reap();
 	}
 	assert_false(vms_busy());
@@ -533,17 +533,17 @@ static void keyids_move(void **state)
 	(void)vms_reap();
 	vms_rekey(vms_get(1));
 	finish_move();
-	assert_false(vm.paused);
-	vm.paused = true; /* a VM that was paused stays paused */
+	assert_false(vm.paused.only);
+	vm.paused.only = true; /* a VM that was paused stays paused */
 	vms_rekey(vms_get(1));
 	finish_move();
-	assert_true(vm.paused);
+	assert_true(vm.paused.only);
 	vms_park(vms_get(1));
 	finish_move();
-	assert_true(vm.paused);
+	assert_true(vm.paused.only);
 	vms_unpark(vms_get(1));
 	finish_move();
-	assert_false(vm.paused);
+	assert_false(vm.paused.only);
 }
 
 /*
@@ -559,12 +559,12 @@ static void no_keyid_is_left(void **state)
 	retiring = true;
 	(void)vms_reap(); /* frees it; then no KeyID is retiring */
 	assert_non_null(strstr(fake_log_text(), "rekey: no KeyID of TME-MK is left"));
-	assert_false(vm.paused);
-	vm.paused = true;
+	assert_false(vm.paused.only);
+	vm.paused.only = true;
 	vms_unpark(vms_get(1));
 	(void)vms_reap();
 	assert_non_null(strstr(fake_log_text(), "resume: no KeyID of TME-MK is left"));
-	assert_true(vm.paused);
+	assert_true(vm.paused.only);
 	assert_false(vms_busy());
 }
 
@@ -580,7 +580,7 @@ static void an_old_key_goes(void **state)
 	(void)vms_reap();
 	assert_int_equal(vms_get(1)->move, VMS_REKEYS);
 	finish_begun_move();
-	assert_false(vm.paused);
+	assert_false(vm.paused.only);
 	fake_tsc += 59 * SECOND;
 	(void)vms_reap();
 	assert_int_equal(vms_get(1)->move, VMS_NO_MOVE);
@@ -605,7 +605,7 @@ static void no_vm_is_paused_while_no_keyid_is_free(void **state)
 	fake_tsc += 61 * SECOND;
 	for (unsigned turn = 0; turn < 200; turn++) {
 		(void)vms_reap();
-		assert_false(vm.paused);
+		assert_false(vm.paused.only);
 		assert_int_equal(vms_get(1)->move, VMS_NO_MOVE); /* a user may park it */
 		fake_tsc += SECOND;
 	}
@@ -615,7 +615,7 @@ static void no_vm_is_paused_while_no_keyid_is_free(void **state)
 	begin_error = 0;
 	(void)vms_reap();
 	finish_begun_move();
-	assert_false(vm.paused);
+	assert_false(vm.paused.only);
 
 	/* A user's command waits for a KeyID that retires, but the VM does not. */
 	begin_error = ERR_NOSPACE;
@@ -623,13 +623,13 @@ static void no_vm_is_paused_while_no_keyid_is_free(void **state)
 	for (unsigned turn = 0; turn < 200; turn++) {
 		retiring_for_long = true;
 		(void)vms_reap();
-		assert_false(vm.paused);
+		assert_false(vm.paused.only);
 		assert_int_equal(vms_get(1)->move, VMS_REKEYS);
 	}
 	assert_said_once("vm good: rekey: waits for a KeyID that retires");
 	begin_error = 0;
 	finish_move();
-	assert_false(vm.paused);
+	assert_false(vm.paused.only);
 }
 
 /* A VM that ends during a move starts again without the move. */
@@ -702,7 +702,7 @@ static void loading_takes_turns(void **state)
 	assert_int_equal(vms_start(&config), 1);
 	assert_true(good->loads);
 	take_turns(&load_steps);
-	assert_true(!good->loads && vm.state == VM_RUNNING);
+	assert_true(!good->loads && vm.state.only == VM_RUNNING);
 	fake_tsc += SECOND;
 	end(VM_END_POWER_OFF, "");
 	assert_int_equal(vms_reap(), 0);
