@@ -5,13 +5,14 @@
  * removed.
  */
 #include "crypto/wipe.h"
+#include "vmm/base/atomic.h"
 #include "vmm/base/err.h"
 #include "vmm/base/lock.h"
 #include "vmm/base/panic.h"
 #include "vmm/base/str.h"
 
 struct wipe_area {
-	void *base; /* NULL: free */
+	ATOMIC(void *) base; /* NULL: free */
 	size_t bytes;
 };
 
@@ -23,7 +24,7 @@ static struct wipe_area *find_area(const void *base)
 	size_t i;
 
 	for (i = 0; i < WIPE_AREA_MAX; i++) {
-		if (areas[i].base == base) {
+		if (atomic_load_relaxed(&areas[i].base) == base) {
 			return &areas[i];
 		}
 	}
@@ -43,7 +44,7 @@ int wipe_register(void *area, size_t bytes)
 	free_area = find_area(NULL);
 	if (free_area != NULL) {
 		free_area->bytes = bytes;
-		__atomic_store_n(&free_area->base, area, __ATOMIC_RELEASE);
+		atomic_store_release(&free_area->base, area);
 	}
 	lock_drop(&wipe_lock);
 	return free_area != NULL ? 0 : ERR_NOMEM;
@@ -59,7 +60,7 @@ void wipe_unregister(const void *area)
 	lock_take(&wipe_lock, LOCK_WIPE);
 	found = find_area(area);
 	if (found != NULL) {
-		__atomic_store_n(&found->base, NULL, __ATOMIC_RELEASE);
+		atomic_store_release(&found->base, NULL);
 	}
 	lock_drop(&wipe_lock);
 }
@@ -69,7 +70,7 @@ uint32_t wipe_count(void)
 	uint32_t count = 0;
 
 	for (size_t i = 0; i < WIPE_AREA_MAX; i++) {
-		count += __atomic_load_n(&areas[i].base, __ATOMIC_RELAXED) != NULL;
+		count += atomic_load_relaxed(&areas[i].base) != NULL;
 	}
 	return count;
 }
@@ -79,7 +80,7 @@ void wipe_all(void)
 	size_t i;
 
 	for (i = 0; i < WIPE_AREA_MAX; i++) {
-		void *base = __atomic_load_n(&areas[i].base, __ATOMIC_ACQUIRE);
+		void *base = atomic_load_acquire(&areas[i].base);
 
 		if (base != NULL) {
 			secure_zero(base, areas[i].bytes);

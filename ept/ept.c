@@ -60,7 +60,7 @@ int ept_root_init(struct ept_root *root)
 	 * No CPU has seen generation 1. So the first entry on each CPU flushes translations that an
 	 * earlier root in the same page left.
 	 */
-	*root = (struct ept_root){ .pml4 = page_hpa(table), .generation = 1 };
+	*root = (struct ept_root){ .pml4 = page_hpa(table), .generation = { 1 } };
 	root->eptp = root->pml4.v | EPTP_WALK_4 |
 		     (offered.structures_wb ? EPT_MEMTYPE_WB : EPT_MEMTYPE_UC) |
 		     (offered.accessed_dirty ? EPTP_ACCESSED_DIRTY : 0);

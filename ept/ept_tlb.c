@@ -41,18 +41,17 @@ static void flush(const struct ept_root *root)
 void ept_tlb_catch_up(struct ept_root *root, uint64_t generation)
 {
 	flush(root);
-	__atomic_store_n(&root->seen[percpu_self()->index], generation, __ATOMIC_RELEASE);
+	atomic_store_release(&root->seen[percpu_self()->index], generation);
 }
 
 void ept_tlb_part(struct ept_root *root)
 {
 	struct percpu *cpu = percpu_self();
 
-	CHECK(cpu->guest_root == NULL);
+	CHECK(atomic_load_relaxed(&cpu->guest_root) == NULL);
 	if (cpu->joined_root == root) {
 		cpu->joined_root = NULL;
-		__atomic_and_fetch(&root->cpus[cpu->index / 64], ~BIT(cpu->index % 64),
-				   __ATOMIC_SEQ_CST);
+		(void)atomic_and(&root->cpus[cpu->index / 64], ~BIT(cpu->index % 64));
 	}
 }
 
@@ -65,14 +64,14 @@ void ept_tlb_join(struct ept_root *root)
 	}
 	cpu->joined_root = root;
 	/* LOCK OR is the full barrier between J and C. */
-	__atomic_or_fetch(&root->cpus[cpu->index / 64], BIT(cpu->index % 64), __ATOMIC_SEQ_CST);
+	(void)atomic_or(&root->cpus[cpu->index / 64], BIT(cpu->index % 64));
 }
 
 /* May that CPU use translations older than the generation? */
 static bool is_behind(const struct ept_root *root, const struct percpu *cpu, uint64_t generation)
 {
-	return __atomic_load_n(&cpu->guest_root, __ATOMIC_ACQUIRE) == root &&
-	       __atomic_load_n(&root->seen[cpu->index], __ATOMIC_ACQUIRE) < generation;
+	return atomic_load_acquire(&cpu->guest_root) == root &&
+	       atomic_load_acquire(&root->seen[cpu->index]) < generation;
 }
 
 void ept_tlb_shootdown(struct ept_root *root)
@@ -80,14 +79,14 @@ void ept_tlb_shootdown(struct ept_root *root)
 	/*
 	 * LOCK XADD is the full barrier between A, and the changed entries before it, and M and L.
 	 */
-	uint64_t generation = __atomic_add_fetch(&root->generation, 1, __ATOMIC_SEQ_CST);
+	uint64_t generation = atomic_add(&root->generation, 1) + 1;
 	uint64_t behind[CPU_MAX / 64] = { 0 };
 
 	/*
 	 * Kicks all of them before it waits for any. This CPU is in host mode, hence never behind.
 	 */
 	for (uint32_t word = 0; word < ARRAY_COUNT(behind); word++) {
-		uint64_t cpus = __atomic_load_n(&root->cpus[word], __ATOMIC_ACQUIRE);
+		uint64_t cpus = atomic_load_acquire(&root->cpus[word]);
 
 		for (; cpus != 0; cpus &= cpus - 1) {
 			uint32_t cpu = word * 64 + (uint32_t)__builtin_ctzll(cpus);

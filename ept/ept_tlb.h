@@ -12,6 +12,7 @@
 #ifndef UMBRA_EPT_TLB_H
 #define UMBRA_EPT_TLB_H
 
+#include "vmm/base/atomic.h"
 #include "vmm/base/percpu.h"
 #include "vmm/base/types.h"
 
@@ -20,11 +21,11 @@ struct ept_root {
 	uint64_t eptp;	   /* SDM, "Extended-Page-Table Pointer (EPTP)": for INVEPT and the VMCS */
 	uint64_t reserved; /* pages that are set aside for tables (ept_reserve) */
 	bool reserves;	   /* pages were set aside, and tables came from there */
-	uint64_t generation; /* advanced by ept_tlb_shootdown; atomic */
+	ATOMIC(uint64_t) generation; /* advanced by ept_tlb_shootdown */
 	/* For each CPU: the generation of its last INVEPT for this root. */
-	uint64_t seen[CPU_MAX];
-	/* One bit for each CPU that may enter with this root; atomic. */
-	uint64_t cpus[CPU_MAX / 64];
+	ATOMIC(uint64_t) seen[CPU_MAX];
+	/* One bit for each CPU that may enter with this root. */
+	ATOMIC(uint64_t) cpus[CPU_MAX / 64];
 };
 
 /* For ept_tlb_enter only: runs INVEPT on this CPU and notes that it has seen the generation. */
@@ -56,9 +57,9 @@ static inline void ept_tlb_enter(struct ept_root *root)
 		ept_tlb_join(root);
 	}
 	/* XCHG is the full barrier between P and C (ept_tlb.c). */
-	__atomic_store_n(&cpu->guest_root, root, __ATOMIC_SEQ_CST);
-	now = __atomic_load_n(&root->generation, __ATOMIC_ACQUIRE);
-	if (__builtin_expect(root->seen[cpu->index] != now, 0)) {
+	atomic_store(&cpu->guest_root, root);
+	now = atomic_load_acquire(&root->generation);
+	if (__builtin_expect(atomic_load_relaxed(&root->seen[cpu->index]) != now, 0)) {
 		ept_tlb_catch_up(root, now);
 	}
 }
@@ -69,7 +70,7 @@ static inline void ept_tlb_leave(void)
 	 * Release: the guest's accesses come before; x86 does not move a load or store behind a
 	 * later store.
 	 */
-	__atomic_store_n(&percpu_self()->guest_root, NULL, __ATOMIC_RELEASE);
+	atomic_store_release(&percpu_self()->guest_root, NULL);
 }
 
 /* Called after entries were changed. On return no CPU uses a translation from before the call. */

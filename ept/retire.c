@@ -3,6 +3,7 @@
 
 #include "crypto/keyslot.h"
 #include "ept/move.h"
+#include "vmm/base/atomic.h"
 #include "vmm/base/cache.h"
 #include "vmm/base/page_alloc.h"
 #include "vmm/base/panic.h"
@@ -32,7 +33,7 @@ _Static_assert(sizeof(struct grave) <= PAGE_SIZE, "gmem_init takes one page");
 #define LINES_MAX_BYTES (16ul << 20)
 
 static struct grave *graves; /* graves whose keys are alive */
-static uint32_t burials;     /* graves that are work now; atomic */
+static ATOMIC(uint32_t) burials; /* graves that are work now */
 /* A key was killed or a burial began, and retire_poll has not returned true since. */
 static bool unreported;
 
@@ -68,14 +69,14 @@ static bool bury_some(void *context)
 		return true;
 	}
 	page_free(grave, 1);
-	__atomic_sub_fetch(&burials, 1, __ATOMIC_RELEASE); /* everything is freed by now */
+	(void)atomic_sub(&burials, 1); /* everything is freed by now */
 	return false;
 }
 
 static void bury(struct grave *grave)
 {
 	unreported = true;
-	__atomic_add_fetch(&burials, 1, __ATOMIC_RELAXED);
+	(void)atomic_add(&burials, 1);
 	grave->work = (struct work){ .step = bury_some, .context = grave };
 	work_add(&grave->work);
 }
@@ -241,7 +242,7 @@ static void kill_keys(bool now)
 bool retire_poll(void)
 {
 	kill_keys(false);
-	if (!unreported || __atomic_load_n(&burials, __ATOMIC_ACQUIRE) != 0) {
+	if (!unreported || atomic_load_acquire(&burials) != 0) {
 		return false;
 	}
 	unreported = false;

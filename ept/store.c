@@ -5,6 +5,7 @@
  */
 #include "ept/gmem_priv.h"
 #include "ept/pager_priv.h"
+#include "vmm/base/atomic.h"
 #include "vmm/base/cache.h"
 #include "vmm/base/cpu.h"
 #include "vmm/base/err.h"
@@ -22,8 +23,8 @@
  * `closed` before and after encrypting: a page that is not in `unfinished` any more was encrypted
  * before the store closed, and so before keys were zeroed.
  */
-static bool closed;
-static hpa_t unfinished; /* 0: no page */
+static ATOMIC(bool) closed;
+static ATOMIC(uint64_t) unfinished; /* host-physical; 0: no page */
 
 static uint64_t chunk_count(uint64_t page_count)
 {
@@ -119,7 +120,7 @@ static bool is_filled(const void *page, uint64_t fill)
 
 static void stop_if_closed(void)
 {
-	if (__atomic_load_n(&closed, __ATOMIC_SEQ_CST)) {
+	if (atomic_load(&closed)) {
 		cpu_stop();
 	}
 }
@@ -141,7 +142,7 @@ static bool begin_seal(const struct sealed_page *out, const void *clear, struct 
 	/* Cannot overflow: a fault takes more than a nanosecond, and 2^64 ns are 500 years. */
 	*version = ++out->region->vm->version;
 	frame = store_frame(out->region, out->page);
-	__atomic_store_n(&unfinished.v, frame.v, __ATOMIC_SEQ_CST);
+	atomic_store(&unfinished, frame.v);
 	stop_if_closed();
 	pack_tweak(out->region, out->page, *version, item->tweak);
 	item->in = clear;
@@ -153,7 +154,7 @@ static void end_seal(void)
 {
 	host_temp_unmap(GMEM_SLOT_OUT);
 	stop_if_closed();
-	__atomic_store_n(&unfinished.v, 0, __ATOMIC_RELEASE);
+	atomic_store_release(&unfinished, 0);
 }
 
 /* Returns false when the page is absent. */
@@ -203,12 +204,12 @@ bool store_exchange(const struct sealed_page *out, const struct sealed_page *in,
 
 void store_close(void)
 {
-	__atomic_store_n(&closed, true, __ATOMIC_SEQ_CST);
+	atomic_store(&closed, true);
 }
 
 void store_wipe_unfinished(void)
 {
-	hpa_t frame = { __atomic_load_n(&unfinished.v, __ATOMIC_ACQUIRE) };
+	hpa_t frame = { atomic_load_acquire(&unfinished) };
 
 	if (frame.v != 0) {
 		gmem_zero_frames(GMEM_SLOT_WIPE, keyed(frame, KEYID_PLATFORM), PAGE_SIZE);

@@ -33,7 +33,7 @@ FOR_TESTS = {
     "aml_begin_prt": "_PRT", "aml_prt_entry": "_PRT",
 }
 # Folders whose shared fields are all ATOMIC (vmm/base/atomic.h).
-NAMED_ATOMICS = {"vmm"}
+NAMED_ATOMICS = {"vmm", "crypto"}
 STRING = re.compile(r'"(?:\\.|[^"\\\n])*"')
 COMMENT = re.compile(r"/\*.*?\*/", re.S)
 

@@ -156,7 +156,7 @@ static void watch(const struct page_key *key, const struct page_item *item)
 	if (entry != NULL && *entry != 0) {
 		fail_msg("page %u is encrypted while it is mapped", page);
 	}
-	if (guest->reached[page] == guest->gmem.root.generation) {
+	if (guest->reached[page] == guest->gmem.root.generation.only) {
 		fail_msg("page %u is encrypted before the shoot-down", page);
 	}
 	guest->reached[page] = 0;
@@ -252,7 +252,7 @@ unsigned guest_access(struct guest *guest, uint32_t vcpu, uint64_t at, bool writ
 			if (pager_caps.accessed_dirty) {
 				*entry |= write ? 0x300 : 0x100;
 			}
-			guest->reached[page] = guest->gmem.root.generation;
+			guest->reached[page] = guest->gmem.root.generation.only;
 			memcpy(write ? byte : buf, write ? buf : byte, bytes);
 			return faults;
 		}
@@ -336,7 +336,7 @@ int pager_setup(void **state)
 int pager_teardown(void **state)
 {
 	fake_kick_hook = NULL;
-	percpu_get(1)->guest_root = NULL;
+	percpu_get(1)->guest_root.only = NULL;
 	window_lock = (struct lock){ 0 }; /* report a failure under the locks instead of hanging */
 	for (size_t i = 0; i < VMS; i++) {
 		guests[i].gmem.lock = (struct lock){ 0 };

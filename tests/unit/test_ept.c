@@ -70,7 +70,7 @@ static void test_eptp(void **state)
 		ept_configure(&caps);
 		assert_int_equal(ept_root_init(&root), 0);
 		assert_int_equal(root.eptp, root.pml4.v | cases[i].bits);
-		assert_int_not_equal(root.generation, root.seen[0]);
+		assert_int_not_equal(root.generation.only, root.seen[0].only);
 		ept_root_free(&root);
 	}
 	fake_pages_fail_after(0);

@@ -44,7 +44,7 @@ bool fake_invept(uint64_t type, uint64_t eptp)
 	flushes.count++;
 	flushes.type = type;
 	flushes.eptp = eptp;
-	flushes.published = percpu_self()->guest_root;
+	flushes.published = percpu_self()->guest_root.only;
 	if (flushes.hook != NULL) {
 		flushes.hook();
 	}
@@ -65,7 +65,7 @@ static int setup(void **state)
 		     0);
 	assert_true(pages != MAP_FAILED);
 	root = (void *)(pages + PAGE_SIZE - MASK_OFFSET);
-	*root = (struct ept_root){ .eptp = 0x1234501e, .generation = 1 };
+	*root = (struct ept_root){ .eptp = 0x1234501e, .generation = { 1 } };
 	ept_configure(&caps_single);
 	fake_set_cpu_count(4);
 	return 0;
@@ -101,7 +101,7 @@ static void part_on(uint32_t cpu)
 /* A CPU is in the mask of the last root that it entered with, until it parts. */
 static void test_cpus_in_the_mask(void **state)
 {
-	struct ept_root other = { .eptp = 0x9901e, .generation = 1 };
+	struct ept_root other = { .eptp = 0x9901e, .generation = { 1 } };
 
 	fake_set_cpu_count(CPU_MAX);
 	enter_on(1);
@@ -110,27 +110,27 @@ static void test_cpus_in_the_mask(void **state)
 	leave_on(CPU_MAX - 1);
 	enter_on(1); /* is in the mask already */
 	leave_on(1);
-	assert_int_equal(root->cpus[0], BIT(1));
-	assert_int_equal(root->cpus[CPU_MAX / 64 - 1], BIT(63));
+	assert_int_equal(root->cpus[0].only, BIT(1));
+	assert_int_equal(root->cpus[CPU_MAX / 64 - 1].only, BIT(63));
 	fake_set_cpu(1);
 	ept_tlb_enter(&other);
 	ept_tlb_leave();
-	assert_int_equal(root->cpus[0], 0);
-	assert_int_equal(other.cpus[0], BIT(1));
+	assert_int_equal(root->cpus[0].only, 0);
+	assert_int_equal(other.cpus[0].only, BIT(1));
 	ept_tlb_part(root); /* is not in that mask */
-	assert_int_equal(other.cpus[0], BIT(1));
+	assert_int_equal(other.cpus[0].only, BIT(1));
 	ept_tlb_part(&other);
-	assert_int_equal(other.cpus[0], 0);
-	assert_int_equal(root->cpus[CPU_MAX / 64 - 1], BIT(63));
+	assert_int_equal(other.cpus[0].only, 0);
+	assert_int_equal(root->cpus[CPU_MAX / 64 - 1].only, BIT(63));
 	fake_kick_hook = leave_on;
 	enter_on(CPU_MAX - 1);
 	ept_tlb_shootdown(root);
 	assert_int_equal(fake_kicks(CPU_MAX - 1), 1);
 	/* A CPU outside of the mask is not even looked at, whatever it has published. */
-	percpu_get(2)->guest_root = root;
+	percpu_get(2)->guest_root.only = root;
 	ept_tlb_shootdown(root);
 	assert_int_equal(fake_kicks(2), 0);
-	percpu_get(2)->guest_root = NULL;
+	percpu_get(2)->guest_root.only = NULL;
 	enter_on(1);
 	FAKE_EXPECT_PANIC(part_on(1), "guest_root");
 	fake_set_cpu(0);
@@ -144,9 +144,9 @@ static void test_flush_when_behind(void **state)
 	assert_int_equal(flushes.type, INVEPT_SINGLE);
 	assert_int_equal(flushes.eptp, 0x1234501e);
 	assert_ptr_equal(flushes.published, root);
-	assert_ptr_equal(percpu_get(1)->guest_root, root);
+	assert_ptr_equal(percpu_get(1)->guest_root.only, root);
 	leave_on(1);
-	assert_null(percpu_get(1)->guest_root);
+	assert_null(percpu_get(1)->guest_root.only);
 	enter_on(1); /* up to date */
 	leave_on(1);
 	assert_int_equal(flushes.count, 1);
@@ -175,7 +175,7 @@ static void test_all_context_fallback(void **state)
 /* Only CPUs that are in the guest with this root are kicked. */
 static void test_cpus_that_are_kicked(void **state)
 {
-	struct ept_root other = { .eptp = 0x9901e, .generation = 1 };
+	struct ept_root other = { .eptp = 0x9901e, .generation = { 1 } };
 
 	enter_on(1);
 	fake_set_cpu(2);
@@ -204,7 +204,7 @@ static void test_returned_cpu_is_not_waited_for(void **state)
 	fake_kick_hook = kick_leaves_and_returns;
 	ept_tlb_shootdown(root); /* must return */
 	assert_int_equal(flushes.count, 2);
-	assert_ptr_equal(percpu_get(1)->guest_root, root);
+	assert_ptr_equal(percpu_get(1)->guest_root.only, root);
 	leave_on(1);
 }
 
@@ -223,11 +223,11 @@ static void test_advance_during_flush(void **state)
 	flushes.hook = shoot_during_flush;
 	enter_on(1);
 	assert_int_equal(fake_kicks(1), 1);
-	assert_true(root->seen[1] < root->generation);
+	assert_true(root->seen[1].only < root->generation.only);
 	leave_on(1);
 	enter_on(1);
 	assert_int_equal(flushes.count, 2);
-	assert_int_equal(root->seen[1], root->generation);
+	assert_int_equal(root->seen[1].only, root->generation.only);
 	leave_on(1);
 }
 
@@ -264,8 +264,8 @@ static bool was_published, had_joined;
 
 static void look_at_cpu1(void)
 {
-	was_published = percpu_get(1)->guest_root == root;
-	had_joined = root->cpus[0] == BIT(1);
+	was_published = percpu_get(1)->guest_root.only == root;
+	had_joined = root->cpus[0].only == BIT(1);
 }
 
 static void enter_cpu1(void)
@@ -303,8 +303,8 @@ static void test_shootdown_advances_before_it_looks(void **state)
 	with_trap(shoot, enter_cpu1);
 	assert_int_equal(flushes.count, 1);
 	assert_int_equal(fake_kicks(1), 1);
-	assert_null(percpu_get(1)->guest_root);
-	assert_int_equal(root->generation, 2);
+	assert_null(percpu_get(1)->guest_root.only);
+	assert_int_equal(root->generation.only, 2);
 }
 
 static bool waited;

@@ -92,7 +92,7 @@ static void assert_ones(void)
 
 static void test_lent_for_one_instruction(void **state)
 {
-	uint64_t generation = vm.gmem.root.generation;
+	uint64_t generation = vm.gmem.root.generation.only;
 
 	assert_true(hole_open(&vcpus[0], gpa(NOTHING + 0x123)));
 	assert_true(hole_open(&vcpus[0], gpa(NOTHING + PAGE_SIZE)));
@@ -105,7 +105,7 @@ static void test_lent_for_one_instruction(void **state)
 	assert_false(steps());
 	assert_ones();
 	/* No CPU holds a translation to it. */
-	assert_int_equal(vm.gmem.root.generation, generation + 1);
+	assert_int_equal(vm.gmem.root.generation.only, generation + 1);
 }
 
 /*

@@ -199,10 +199,10 @@ static void check_all(keyid_t keyid)
 static void test_rekey(void **state)
 {
 	const keyid_t second = take();
-	const uint64_t generation = gmem.root.generation;
+	const uint64_t generation = gmem.root.generation.only;
 
 	assert_int_equal(move_to_keyid(&gmem, second), 0);
-	assert_int_equal(gmem.root.generation, generation + 1); /* before the first page */
+	assert_int_equal(gmem.root.generation.only, generation + 1); /* before the first page */
 	assert_int_equal(state_of(first), KEYSLOT_IN_USE);
 	assert_int_equal(run(first, false), 4);
 	assert_int_equal(flushes.count, 514 * LINES);

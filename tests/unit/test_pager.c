@@ -266,7 +266,7 @@ static void test_members(void **state)
 		gmem_region_insert(gmem, &region);
 		assert_int_equal(gmem_fault(gmem, gpa(0), GMEM_ACCESS_READ, NULL),
 				 GMEM_FAULT_FIXED);
-		generations[i] = gmem->root.generation;
+		generations[i] = gmem->root.generation.only;
 	}
 	assert_int_equal(gmem_write(&two->gmem, gpa(0), &word, 8), ERR_RIGHTS);
 	assert_int_equal(gmem_read(&two->gmem, gpa(0), &word, 8), 0);
@@ -277,12 +277,12 @@ static void test_members(void **state)
 			gmem_fault(&one->gmem, gpa(page * PAGE_SIZE), GMEM_ACCESS_READ, NULL),
 			GMEM_FAULT_FIXED);
 	}
-	assert_true(one->gmem.root.generation > generations[0]);
-	assert_true(two->gmem.root.generation > generations[1]);
+	assert_true(one->gmem.root.generation.only > generations[0]);
+	assert_true(two->gmem.root.generation.only > generations[1]);
 	/* It moves in one gmem: no entry is left at the old address, and the page is at the new. */
-	generations[1] = two->gmem.root.generation;
+	generations[1] = two->gmem.root.generation.only;
 	pager_share_move(share, &two->gmem, gpa(SIZE_1G));
-	assert_int_equal(two->gmem.root.generation, generations[1] + 1);
+	assert_int_equal(two->gmem.root.generation.only, generations[1] + 1);
 	for (uint32_t page = 0; page < 300; page++) {
 		assert_int_equal(ept_walk(&two->gmem.root, gpa(page * PAGE_SIZE), &leaf),
 				 ERR_NOTFOUND);
@@ -295,9 +295,9 @@ static void test_members(void **state)
 			 GMEM_FAULT_FIXED);
 	assert_int_equal(ept_walk(&one->gmem.root, gpa(PAGE_SIZE), &other), 0);
 	assert_int_equal(leaf.hpa.v, other.hpa.v);
-	generations[1] = two->gmem.root.generation;
+	generations[1] = two->gmem.root.generation.only;
 	pager_share_leave(share, &two->gmem, true);
-	assert_int_equal(two->gmem.root.generation, generations[1] + 1);
+	assert_int_equal(two->gmem.root.generation.only, generations[1] + 1);
 	two->gmem.region_count = 0; /* it has left */
 	gmem_end(&two->gmem);
 	gmem_end(&one->gmem);
@@ -411,8 +411,8 @@ static struct {
 /* Makes that CPU run the guest, with what its TLB holds. */
 static void be_inside(uint32_t cpu, struct ept_root *root)
 {
-	percpu_get(cpu)->guest_root = root;
-	root->cpus[cpu / 64] |= BIT(cpu % 64);
+	percpu_get(cpu)->guest_root.only = root;
+	root->cpus[cpu / 64].only |= BIT(cpu % 64);
 }
 
 /* The last moment before CPU 1 leaves the guest: it still writes through its TLB entry. */
@@ -430,7 +430,7 @@ static void late_write(uint32_t cpu)
 		running.kicks++;
 	}
 	be_inside(1, root); /* enters again at once, with the entries that its TLB then holds */
-	root->seen[1] = root->generation;
+	root->seen[1].only = root->generation.only;
 }
 
 static void test_late_write(void **state)
@@ -445,7 +445,7 @@ static void test_late_write(void **state)
 	running.page = 5;
 	running.kicks = 0;
 	running.frame = hpa(*raw_entry(&guest->gmem.root, address_of(5)) & 0x3ffffffff000);
-	guest->gmem.root.seen[1] = guest->gmem.root.generation;
+	guest->gmem.root.seen[1].only = guest->gmem.root.generation.only;
 	be_inside(1, &guest->gmem.root);
 	fake_kick_hook = late_write;
 	(void)guest_read(guest, 299);
@@ -453,7 +453,7 @@ static void test_late_write(void **state)
 		assert_int_equal(gmem_read(&guest->gmem, gpa(address_of(i)), &byte, 1), 0);
 	}
 	assert_int_equal(running.kicks, 1);
-	percpu_get(1)->guest_root = NULL;
+	percpu_get(1)->guest_root.only = NULL;
 	assert_int_equal(crypto.encryptions, 1);
 	assert_int_equal(guest_read(guest, 5), 0xdeadbeef);
 }
@@ -468,11 +468,11 @@ static void use_all(uint32_t cpu)
 
 	for (uint32_t i = 0; i < VM_PAGES; i++) {
 		if (is_mapped(running.guest, i)) {
-			running.guest->reached[i] = root->generation;
+			running.guest->reached[i] = root->generation.only;
 		}
 	}
 	be_inside(cpu, root);
-	root->seen[cpu] = root->generation;
+	root->seen[cpu].only = root->generation.only;
 	running.kicks++;
 }
 
@@ -491,7 +491,7 @@ static void test_late_translation(void **state)
 	}
 	assert_int_equal(running.kicks, count(guest).shoot_downs);
 	assert_true(crypto.encryptions > running.kicks);
-	percpu_get(1)->guest_root = NULL;
+	percpu_get(1)->guest_root.only = NULL;
 }
 
 /* --- What is left in DRAM, and failures --- */

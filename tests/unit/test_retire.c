@@ -385,12 +385,12 @@ static void test_1g_leaf_when_all_is_zeroed(void **state)
 	}
 	assert_int_equal(ept_walk(&gmem.root, gpa(0), &leaf), 0);
 	assert_int_equal(leaf.leaf_bytes, SIZE_2M);
-	generation = gmem.root.generation;
+	generation = gmem.root.generation.only;
 	assert_int_equal(gmem_fault(&gmem, gpa(last), GMEM_ACCESS_READ, NULL), GMEM_FAULT_FIXED);
 	assert_int_equal(ept_walk(&gmem.root, gpa(last), &leaf), 0);
 	assert_int_equal(leaf.leaf_bytes, SIZE_1G);
 	assert_int_equal(leaf.attr.keyid, keyid);
-	assert_int_equal(gmem.root.generation, generation + 1);
+	assert_int_equal(gmem.root.generation.only, generation + 1);
 	assert_int_equal(gmem.resident_bytes, SIZE_1G);
 	gmem_destroy(&gmem);
 	assert_true(fake_retire_all());

@@ -182,14 +182,14 @@ static void test_read_only(void **state)
  */
 static void test_revoke_and_grant(void **state)
 {
-	const uint64_t generation = beta.root.generation;
+	const uint64_t generation = beta.root.generation.only;
 	struct ept_leaf before = touch(&beta, BASE, GMEM_ACCESS_READ), own;
 	unsigned flushes;
 	uint64_t word = 9;
 
 	assert_int_equal(gmem_write(&alpha, gpa(BASE), &word, 8), 0);
 	assert_int_equal(share_revoke(share, &beta, gpa(BASE), NULL), 0);
-	assert_int_equal(beta.root.generation, generation + 1);
+	assert_int_equal(beta.root.generation.only, generation + 1);
 	assert_int_equal(ept_walk(&beta.root, gpa(BASE), &own), ERR_NOTFOUND);
 	assert_int_equal(share_member_count(share), 1);
 	own = touch(&beta, BASE, GMEM_ACCESS_WRITE);
@@ -253,13 +253,13 @@ static bool is_found(struct gmem *gmem, uint64_t at)
 /* The guest places it: the pages, and what they hold, are at the new address and there alone. */
 static void test_move(void **state)
 {
-	const uint64_t generation = beta.root.generation;
+	const uint64_t generation = beta.root.generation.only;
 	struct ept_leaf before = touch(&beta, BASE, GMEM_ACCESS_READ), after;
 	uint64_t word = 9;
 
 	assert_int_equal(gmem_write(&alpha, gpa(BASE), &word, 8), 0);
 	share_move(&beta, gpa(BASE), gpa(TO), true);
-	assert_int_equal(beta.root.generation, generation + 1);
+	assert_int_equal(beta.root.generation.only, generation + 1);
 	assert_int_equal(ept_walk(&beta.root, gpa(BASE), &after), ERR_NOTFOUND);
 	assert_int_equal(gmem_fault(&beta, gpa(BASE), GMEM_ACCESS_READ, NULL), GMEM_FAULT_MMIO);
 	assert_int_equal(gmem_read(&beta, gpa(BASE), &word, 8), ERR_RANGE);
@@ -267,7 +267,7 @@ static void test_move(void **state)
 	assert_int_equal(gmem_read(&beta, gpa(TO), &word, 8), 0);
 	assert_int_equal(word, 9);
 	share_move(&beta, gpa(BASE), gpa(TO), true); /* it is there already */
-	assert_int_equal(beta.root.generation, generation + 1);
+	assert_int_equal(beta.root.generation.only, generation + 1);
 
 	share_move(&beta, gpa(BASE), gpa(0), false); /* memory space is off */
 	assert_false(is_found(&beta, TO) || is_found(&beta, BASE) || is_found(&beta, 0));

@@ -3,6 +3,7 @@
 #ifndef UMBRA_BASE_PERCPU_H
 #define UMBRA_BASE_PERCPU_H
 
+#include "vmm/base/atomic.h"
 #include "vmm/base/types.h"
 
 #define CPU_MAX 256
@@ -42,7 +43,7 @@ struct percpu {
 	 * not). The second field is the root in whose set of CPUs this CPU is. Other CPUs read the
 	 * first while this CPU writes it at each entry and exit.
 	 */
-	struct ept_root *guest_root __attribute__((aligned(64)));
+	ATOMIC(struct ept_root *) guest_root __attribute__((aligned(64)));
 	struct ept_root *joined_root;
 } __attribute__((aligned(64)));
 _Static_assert(offsetof(struct percpu, vcpu) % 64 == 0 &&
