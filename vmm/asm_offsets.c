@@ -2,6 +2,8 @@
 /* Only compiled to assembly: its marked lines become vmm/asm_offsets.inc for NASM. */
 #include "vmm/vcpu_priv.h"
 #include "vmm/vmcs_fields.h"
+#include "vmm/vmx_entry.h"
+#include "vmm/vmx_insn.h"
 
 #define DEFINE(name, value) __asm__ volatile("\n->" name " %c0" : : "i"(value))
 

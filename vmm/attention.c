@@ -6,7 +6,7 @@
 #include "vmm/attention.h"
 
 #include "vmm/base/str.h"
-#include "vmm/sched.h"
+#include "vmm/sched_slice.h"
 #include "vmm/vcpu_priv.h"
 
 static void kick(struct vcpu *vcpu, uint32_t before)

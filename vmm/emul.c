@@ -12,6 +12,9 @@
 #include "vmm/device_access.h"
 #include "vmm/operand.h"
 #include "vmm/vcpu_priv.h"
+#include "vmm/vcpu_regs.h"
+#include "vmm/vmx_bits.h"
+#include "vmm/vmx_insn.h"
 
 /*
  * In addition to GMEM_ACCESS_READ and GMEM_ACCESS_WRITE in emul_slot.kind: string_sides checks

@@ -11,7 +11,10 @@
 #include "vmm/cpuid_rows.h"
 #include "vmm/exits.h"
 #include "vmm/vcpu_priv.h"
+#include "vmm/vcpu_regs.h"
 #include "vmm/vmx.h"
+#include "vmm/vmx_bits.h"
+#include "vmm/vmx_insn.h"
 
 enum { EAX, EBX, ECX, EDX };
 

@@ -10,7 +10,11 @@
 #include "vmm/exits.h"
 #include "vmm/inject.h"
 #include "vmm/vcpu_priv.h"
+#include "vmm/vcpu_regs.h"
+#include "vmm/vcpu_state.h"
 #include "vmm/vmx.h"
+#include "vmm/vmx_bits.h"
+#include "vmm/vmx_insn.h"
 
 #define CR0_DEFINED                                                                                \
 	(CR0_PE | CR0_MP | CR0_EM | CR0_TS | CR0_ET | CR0_NE | CR0_WP | CR0_AM | CR0_NW | CR0_CD | \

@@ -13,7 +13,11 @@
 #include "vmm/hole.h"
 #include "vmm/inject.h"
 #include "vmm/rip.h"
+#include "vmm/vcpu_dump.h"
 #include "vmm/vcpu_priv.h"
+#include "vmm/vcpu_regs.h"
+#include "vmm/vmx_bits.h"
+#include "vmm/vmx_insn.h"
 
 /*
  * An access to an instruction's operand, not a page walk for it and not the delivery of an event.

@@ -10,7 +10,10 @@
 #include "vmm/operand.h"
 #include "vmm/rip.h"
 #include "vmm/vcpu_priv.h"
+#include "vmm/vcpu_regs.h"
 #include "vmm/vmx.h"
+#include "vmm/vmx_bits.h"
+#include "vmm/vmx_insn.h"
 
 /* Accesses 1, 2 or 4 bytes. Devices notify the vCPU by a kick, so nothing need be checked here. */
 static inline enum exit_result in_or_out(struct vcpu *vcpu, uint64_t why)

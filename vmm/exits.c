@@ -13,8 +13,13 @@
 #include "vmm/hole.h"
 #include "vmm/inject.h"
 #include "vmm/rip.h"
-#include "vmm/sched.h"
+#include "vmm/sched_slice.h"
+#include "vmm/vcpu_dump.h"
 #include "vmm/vcpu_priv.h"
+#include "vmm/vcpu_regs.h"
+#include "vmm/vcpu_state.h"
+#include "vmm/vmx_bits.h"
+#include "vmm/vmx_insn.h"
 
 #define DR7_GD BIT(13)
 

@@ -10,6 +10,9 @@
 #include "vmm/base/panic.h"
 #include "vmm/base/str.h"
 #include "vmm/vcpu_priv.h"
+#include "vmm/vmx.h"
+#include "vmm/vmx_bits.h"
+#include "vmm/vmx_insn.h"
 
 /*
  * Limits the tables that a VM can cause by probing addresses, because a live EPT frees no table. A

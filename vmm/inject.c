@@ -9,7 +9,11 @@
 #include "vmm/attention.h"
 #include "vmm/base/x86.h"
 #include "vmm/vcpu_priv.h"
+#include "vmm/vcpu_regs.h"
+#include "vmm/vcpu_state.h"
 #include "vmm/vmx.h"
+#include "vmm/vmx_bits.h"
+#include "vmm/vmx_insn.h"
 
 #define BLOCKING_INTERRUPTS (BLOCKING_BY_STI | BLOCKING_BY_MOV_SS)
 
@@ -294,6 +298,18 @@ static void write_event(struct vcpu *vcpu)
 	}
 }
 
+/* The window exits that are on from now; CPU_INTERRUPT_WINDOW_EXITING, CPU_NMI_WINDOW_EXITING. */
+static void set_windows(struct vcpu *vcpu, uint32_t windows)
+{
+	const uint32_t both = CPU_INTERRUPT_WINDOW_EXITING | CPU_NMI_WINDOW_EXITING;
+	uint32_t value = (vcpu->priv->cpu_controls & ~both) | windows;
+
+	if (value != vcpu->priv->cpu_controls) {
+		vcpu->priv->cpu_controls = value;
+		vmwrite(VMCS_CPU_CONTROLS, value);
+	}
+}
+
 void inject_before_entry(struct vcpu *vcpu)
 {
 	struct vcpu_private *priv = vcpu->priv;
@@ -302,7 +318,7 @@ void inject_before_entry(struct vcpu *vcpu)
 	(void)attention_clear(vcpu, ATTENTION_EVENTS);
 	windows = choose_nmi(vcpu);
 	windows |= choose_interrupt(vcpu);
-	vcpu_set_windows(vcpu, windows);
+	set_windows(vcpu, windows);
 	if (vcpu_has_virtual_delivery(vcpu)) {
 		set_rvi(vcpu);
 	} else if (vmx_caps()->tpr_shadow) {

@@ -14,7 +14,10 @@
 #include "vmm/base/x86.h"
 #include "vmm/msr_types.h"
 #include "vmm/vcpu_priv.h"
+#include "vmm/vcpu_tsc.h"
 #include "vmm/vmx.h"
+#include "vmm/vmx_bits.h"
+#include "vmm/vmx_insn.h"
 
 /* --- Passed through --- */
 

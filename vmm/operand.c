@@ -9,6 +9,9 @@
 #include "vmm/base/x86.h"
 #include "vmm/device_access.h"
 #include "vmm/vcpu_priv.h"
+#include "vmm/vcpu_regs.h"
+#include "vmm/vmx_bits.h"
+#include "vmm/vmx_insn.h"
 
 static bool segment_ok(unsigned seg, uint64_t offset, unsigned size, bool write)
 {

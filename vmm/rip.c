@@ -2,6 +2,11 @@
 /* RIP, and the other effects of a completed instruction. No lock: own CPU. */
 #include "vmm/rip.h"
 
+#include "vmm/base/x86.h"
+#include "vmm/vcpu_regs.h"
+#include "vmm/vmx_bits.h"
+#include "vmm/vmx_insn.h"
+
 void rip_end_of_step(uint64_t rflags)
 {
 	if (vcpu_single_steps(rflags)) {

@@ -7,7 +7,11 @@
 #ifndef UMBRA_VMM_RIP_H
 #define UMBRA_VMM_RIP_H
 
+#include "vmm/base/x86.h"
 #include "vmm/vcpu_priv.h"
+#include "vmm/vcpu_regs.h"
+#include "vmm/vmx_bits.h"
+#include "vmm/vmx_insn.h"
 
 /* Skips an emulated instruction of so many bytes. */
 void rip_skip(uint64_t length);

@@ -19,6 +19,8 @@
 #include "vmm/base/work.h"
 #include "vmm/sched_priv.h"
 #include "vmm/vcpu_priv.h"
+#include "vmm/vcpu_run.h"
+#include "vmm/vmx_insn.h"
 
 /* A slice ends so that others can run, and so that users' input is read. */
 #define SLICE_US     4000

@@ -57,25 +57,6 @@ void sched_bill(struct vcpu *vcpu, uint64_t ticks);
 void sched_set_weight(struct vm *vm, uint32_t weight);
 void sched_set_affinity(struct vm *vm, const uint64_t affinity[CPU_MAX / 64]);
 
-/* For vm.c: makes the CPU of the first vCPU check the VM's clock (vm_set_clock). Any CPU. */
-void sched_clock_changed(struct vm *vm);
-
-/* For vcpu_kick: makes the CPU of the vCPU check it. Any CPU. */
-void sched_kick(struct vcpu *vcpu);
-
-/*
- * For the run loop, called at *slice_end at the latest: true when the slice is over. A slice
- * becomes shorter when a sleeping vCPU of this CPU was woken, and ends at once after sched_yield.
- * Otherwise *slice_end is the next time to call this. The CPU that has the console also reads typed
- * input here. Own CPU.
- */
-bool sched_slice_over(uint64_t *slice_end);
-/*
- * The running vCPU waits for others. These come first once, those of its own VM before all, and of
- * those the one that has been ready longest. Own CPU.
- */
-void sched_yield(void);
-
 /*
  * TSC ticks of all vCPUs of a VM so far: run_ticks on a CPU, steal_ticks runnable while others ran.
  * The values may be old when they arrive.
@@ -84,11 +65,5 @@ struct sched_times {
 	uint64_t run, steal;
 };
 void sched_times(const struct vm *vm, struct sched_times *out);
-
-/*
- * Without a preemption timer: sets the LAPIC timer to the host TSC deadline. Cheap if it is set
- * already. Own CPU.
- */
-void sched_arm_timer(uint64_t deadline);
 
 #endif

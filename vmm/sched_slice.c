@@ -7,6 +7,8 @@
  * whatever the state of that vCPU, and in the middle of others' slices: a device's work may be for
  * another vCPU.
  */
+#include "vmm/sched_slice.h"
+
 #include "vmm/attention.h"
 #include "vmm/base/console.h"
 #include "vmm/base/cpu.h"

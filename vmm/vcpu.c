@@ -13,8 +13,11 @@
 #include "vmm/base/str.h"
 #include "vmm/msr.h"
 #include "vmm/vcpu_priv.h"
+#include "vmm/vcpu_regs.h"
+#include "vmm/vcpu_state.h"
 #include "vmm/vmcs.h"
 #include "vmm/vmx.h"
+#include "vmm/vmx_insn.h"
 
 #define VCPU_PAGES ((sizeof(struct vcpu) + PAGE_SIZE - 1) / PAGE_SIZE)
 #define PRIV_PAGES ((sizeof(struct vcpu_private) + PAGE_SIZE - 1) / PAGE_SIZE)

@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Logs the registers of a vCPU that failed. Its VMCS is current. */
+#include "vmm/vcpu_dump.h"
+
 #include "vmm/base/log.h"
 #include "vmm/exit_names.h"
 #include "vmm/vcpu_priv.h"
+#include "vmm/vmx_insn.h"
 
 #define READ(field) vmread(field)
 

@@ -4,12 +4,8 @@
 #define UMBRA_VMM_VCPU_PRIV_H
 
 #include "vmm/base/atomic.h"
-#include "vmm/base/x86.h"
 #include "vmm/emul.h"
 #include "vmm/vcpu.h"
-#include "vmm/vmx.h"
-#include "vmm/vmx_bits.h"
-#include "vmm/vmx_insn.h"
 
 /*
  * MSRs that keep the guest's values during exits, because the host does not use them (listed in
@@ -113,34 +109,6 @@ struct vcpu_private {
 	struct emul_cache emul_cache;
 };
 
-/* Outside of 64-bit mode only the low half counts; the SDM leaves the upper half undefined then. */
-static inline bool vcpu_in_64bit_mode(void)
-{
-	return (vmread(VMCS_GUEST_EFER) & 0x400) != 0 &&
-	       (vmread(VMCS_GUEST_CS_ACCESS_RIGHTS) & SEG_AR_L) != 0;
-}
-
-/* Does the guest's RFLAGS request a #DB after each instruction? */
-static inline bool vcpu_single_steps(uint64_t rflags)
-{
-	return (rflags & RFLAGS_TF) != 0 && (vmread(VMCS_GUEST_DEBUGCTL) & DEBUGCTL_BTF) == 0;
-}
-
-/* Registers by the hardware's number, including RSP. */
-static inline uint64_t vcpu_get_gpr(const struct vcpu *vcpu, unsigned number)
-{
-	return number == GPR_RSP ? vmread(VMCS_GUEST_RSP) : vcpu->regs.gpr[number & 15];
-}
-
-static inline void vcpu_set_gpr(struct vcpu *vcpu, unsigned number, uint64_t value)
-{
-	if (number == GPR_RSP) {
-		vmwrite(VMCS_GUEST_RSP, value);
-	} else {
-		vcpu->regs.gpr[number & 15] = value;
-	}
-}
-
 /*
  * Siblings read the state to find out whether all vCPUs sleep (vm_check_halted). A vCPU that goes
  * to sleep first stores its state, then reads the others', with a full barrier in between: if two
@@ -149,29 +117,6 @@ static inline void vcpu_set_gpr(struct vcpu *vcpu, unsigned number, uint64_t val
 static inline void vcpu_set_state(struct vcpu *vcpu, enum vcpu_run_state state)
 {
 	atomic_store(&vcpu->state, state);
-}
-
-/* Sets which window exits are on: CPU_INTERRUPT_WINDOW_EXITING, CPU_NMI_WINDOW_EXITING. */
-static inline void vcpu_set_windows(struct vcpu *vcpu, uint32_t windows)
-{
-	const uint32_t both = CPU_INTERRUPT_WINDOW_EXITING | CPU_NMI_WINDOW_EXITING;
-	uint32_t value = (vcpu->priv->cpu_controls & ~both) | windows;
-
-	if (value != vcpu->priv->cpu_controls) {
-		vcpu->priv->cpu_controls = value;
-		vmwrite(VMCS_CPU_CONTROLS, value);
-	}
-}
-
-/*
- * Flushes the translations that this CPU has for the vCPU, after an operation that flushes the TLB
- * on a real CPU. Without VPID each entry and exit does this.
- */
-static inline void vcpu_flush_translations(const struct vcpu *vcpu)
-{
-	if (vmx_caps()->vpid) {
-		invvpid_single(vcpu->vpid);
-	}
 }
 
 /* vcpu.c: makes the vCPU's VMCS current here, and loads its live registers. */
@@ -183,45 +128,6 @@ void vcpu_park(struct vcpu *vcpu);
  * it.
  */
 void vcpu_unload(struct vcpu *vcpu);
-/* vcpu_run.c: runs until slice_end (host TSC), HLT, or the end of the VM. Interrupts off. */
-void vcpu_run(struct vcpu *vcpu, uint64_t slice_end);
-/* Takes requests of other CPUs; true when the vCPU has something to run for. Own CPU. */
-bool vcpu_wake(struct vcpu *vcpu);
 int vcpu_create(struct vm *vm, uint32_t id, struct vcpu **out);
 void vcpu_destroy(struct vcpu *vcpu);
-/* Logs the registers of a vCPU that failed. Its VMCS is current. */
-void vcpu_dump(const struct vcpu *vcpu);
-
-/* vcpu_tsc.c: sets the guest's TSC back by so many ticks. The VM is paused. */
-void vcpu_skip_time(struct vcpu *vcpu, uint64_t ticks);
-/* The guest writes its TSC, or IA32_TSC_ADJUST. Own CPU, VMCS current. */
-void vcpu_write_tsc(struct vcpu *vcpu, uint64_t value);
-void vcpu_write_tsc_adjust(struct vcpu *vcpu, uint64_t value);
-
-/* vcpu_state.c: guest registers that stay in the CPU. Own CPU, except the first two. */
-int vcpu_state_alloc(struct vcpu *vcpu);
-void vcpu_state_free(struct vcpu *vcpu);
-/* Saves the CPU's live registers to `from` and loads those of `to`. One of them may be NULL. */
-void vcpu_state_switch(struct vcpu *from, struct vcpu *to);
-/*
- * INIT of the vCPU that is loaded here: resets debug registers and CR2 (SDM, table of states after
- * INIT).
- */
-void vcpu_state_reset(void);
-/* For the guest's XSETBV; the value is valid. */
-void vcpu_state_set_xcr0(struct vcpu *vcpu, uint64_t xcr0);
-void vcpu_state_set_cr2(uint64_t cr2);
-void vcpu_state_change_dr6(uint64_t clear, uint64_t set);
-
-/* vmx_entry.asm: into the guest and back. */
-enum vmx_enter_result {
-	VMX_ENTER_EXITED,     /* the reason is in the VMCS; also for entries that failed because of
-			   * guest state */
-	VMX_ENTER_FAIL_VALID, /* the error is in VMCS_INSTRUCTION_ERROR */
-	VMX_ENTER_FAIL_INVALID, /* no current VMCS */
-};
-uint32_t vmx_enter(struct vcpu *vcpu, struct vcpu_private *priv, bool launched);
-void vmx_fill_rsb(void);
-void vmx_exit_entry(void); /* HOST_RIP points to it; do not call it */
-
 #endif

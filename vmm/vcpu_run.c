@@ -3,6 +3,8 @@
  * The run loop: takes requests of other CPUs (attention.c), does the devices' work, chooses the
  * event, enters the guest, handles the exit. On the vCPU's own CPU; no lock.
  */
+#include "vmm/vcpu_run.h"
+
 #include "ept/ept_tlb.h"
 #include "vmm/attention.h"
 #include "vmm/base/cpu.h"
@@ -12,10 +14,15 @@
 #include "vmm/base/x86.h"
 #include "vmm/exits.h"
 #include "vmm/inject.h"
-#include "vmm/sched.h"
+#include "vmm/sched_slice.h"
+#include "vmm/vcpu_dump.h"
 #include "vmm/vcpu_priv.h"
+#include "vmm/vcpu_regs.h"
+#include "vmm/vcpu_state.h"
 #include "vmm/vmcs.h"
 #include "vmm/vmx.h"
+#include "vmm/vmx_entry.h"
+#include "vmm/vmx_insn.h"
 
 #define WORK_GAP_US 100 /* how long a vCPU runs between two turns of its devices' work */
 

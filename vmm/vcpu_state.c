@@ -5,12 +5,15 @@
  * are switched only when another vCPU comes to the CPU, so an exit costs nothing for them. No lock:
  * own CPU only.
  */
+#include "vmm/vcpu_state.h"
+
 #include "vmm/base/cpu.h"
 #include "vmm/base/err.h"
 #include "vmm/base/page_alloc.h"
 #include "vmm/base/x86.h"
 #include "vmm/vcpu_priv.h"
 #include "vmm/vmx.h"
+#include "vmm/vmx_insn.h"
 
 /* Passed through by the MSR bitmap; msr.c asks here whether a CPU has them. */
 static const struct {

@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The guest's TSC: the host's plus an offset in the VMCS. No lock. */
+#include "vmm/vcpu_tsc.h"
+
 #include "vmm/attention.h"
 #include "vmm/base/cpu.h"
 #include "vmm/vcpu_priv.h"
+#include "vmm/vmx_insn.h"
 
 uint64_t vcpu_guest_tsc(const struct vcpu *vcpu, uint64_t host_tsc)
 {

@@ -12,11 +12,14 @@
 #include "vmm/base/err.h"
 #include "vmm/base/log.h"
 #include "vmm/base/page_alloc.h"
+#include "vmm/base/panic.h"
 #include "vmm/base/str.h"
 #include "vmm/exit_names.h"
 #include "vmm/hole.h"
 #include "vmm/sched.h"
+#include "vmm/sched_slice.h"
 #include "vmm/vcpu_priv.h"
+#include "vmm/vcpu_tsc.h"
 #include "vmm/vmx.h"
 
 #define VM_PAGES ((sizeof(struct vm) + PAGE_SIZE - 1) / PAGE_SIZE)

@@ -14,6 +14,9 @@
 #include "vmm/msr.h"
 #include "vmm/vcpu_priv.h"
 #include "vmm/vmx.h"
+#include "vmm/vmx_bits.h"
+#include "vmm/vmx_entry.h"
+#include "vmm/vmx_insn.h"
 
 struct field_value {
 	uint32_t field;

@@ -9,6 +9,7 @@
 #include "vmm/base/cpu.h"
 #include "vmm/base/err.h"
 #include "vmm/base/log.h"
+#include "vmm/base/panic.h"
 #include "vmm/base/str.h"
 #include "vmm/base/x86.h"
 #include "vmm/errata.h"

@@ -12,6 +12,7 @@
 #include "vmm/base/err.h"
 #include "vmm/base/log.h"
 #include "vmm/base/page_alloc.h"
+#include "vmm/base/panic.h"
 #include "vmm/base/smp.h"
 #include "vmm/base/x86.h"
 #include "vmm/vmcs.h"

@@ -15,6 +15,8 @@
 #include "vmm/exits.h"
 #include "vmm/vcpu_priv.h"
 #include "vmm/device_access.h"
+#include "vmm/vmx_bits.h"
+#include "vmm/vmx_insn.h"
 
 #define RAM	  0x10000ul
 #define TABLES	  0x4000ul /* five levels, one page for each, from the top down */

@@ -17,7 +17,9 @@
 #include "vmm/base/percpu.h"
 #include "vmm/base/tsc.h"
 #include "vmm/sched.h"
+#include "vmm/sched_slice.h"
 #include "vmm/vcpu_priv.h"
+#include "vmm/vcpu_run.h"
 
 #define MODELS 8
 #ifndef CPUS

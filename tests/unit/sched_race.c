@@ -26,8 +26,13 @@
 #include "vmm/hole.h"
 #include "vmm/inject.h"
 #include "vmm/sched.h"
+#include "vmm/sched_slice.h"
+#include "vmm/vcpu_dump.h"
 #include "vmm/vcpu_priv.h"
+#include "vmm/vcpu_state.h"
 #include "vmm/vmcs.h"
+#include "vmm/vmx.h"
+#include "vmm/vmx_entry.h"
 
 #define VMS	3u
 #define VCPUS	3u

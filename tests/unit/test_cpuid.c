@@ -12,6 +12,8 @@
 #include "vmm/exits.h"
 #include "vmm/vcpu_priv.h"
 #include "vmm/vmx.h"
+#include "vmm/vmx_bits.h"
+#include "vmm/vmx_insn.h"
 
 #define ALL    0xffffffffu
 #define AVX512 (XCR0_OPMASK | XCR0_ZMM_HI256 | XCR0_HI16_ZMM)

@@ -13,7 +13,10 @@
 #include "vmm/exits.h"
 #include "vmm/inject.h"
 #include "vmm/vcpu_priv.h"
+#include "vmm/vcpu_state.h"
 #include "vmm/vmx.h"
+#include "vmm/vmx_bits.h"
+#include "vmm/vmx_insn.h"
 
 #define LONG   (EFER_LME | EFER_LMA)
 #define PAGED  (CR0_PE | CR0_PG | CR0_ET | CR0_NE)

@@ -17,6 +17,8 @@
 #include "vmm/exits.h"
 #include "vmm/vcpu_priv.h"
 #include "vmm/device_access.h"
+#include "vmm/vmx_bits.h"
+#include "vmm/vmx_insn.h"
 
 #define CODE	0x5000ul
 #define DEVICE	0xfec00000ul

@@ -18,7 +18,11 @@
 #include "vmm/exits.h"
 #include "vmm/inject.h"
 #include "vmm/rip.h"
+#include "vmm/vcpu_dump.h"
 #include "vmm/vcpu_priv.h"
+#include "vmm/vmx.h"
+#include "vmm/vmx_bits.h"
+#include "vmm/vmx_insn.h"
 
 static struct vmx_caps caps;
 static struct vm vm;

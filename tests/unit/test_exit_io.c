@@ -18,6 +18,9 @@
 #include "vmm/operand.h"
 #include "vmm/rip.h"
 #include "vmm/vcpu_priv.h"
+#include "vmm/vmx.h"
+#include "vmm/vmx_bits.h"
+#include "vmm/vmx_insn.h"
 
 #define OUTS_PORT 0x3f8u
 

@@ -13,8 +13,12 @@
 #include "vmm/exits.h"
 #include "vmm/inject.h"
 #include "vmm/rip.h"
-#include "vmm/sched.h"
+#include "vmm/sched_slice.h"
+#include "vmm/vcpu_dump.h"
 #include "vmm/vcpu_priv.h"
+#include "vmm/vcpu_state.h"
+#include "vmm/vmx_bits.h"
+#include "vmm/vmx_insn.h"
 
 static struct vm vm;
 static struct vcpu vcpu;

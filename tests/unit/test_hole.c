@@ -14,6 +14,9 @@
 #include "vmm/base/page_alloc.h"
 #include "vmm/hole.h"
 #include "vmm/vcpu_priv.h"
+#include "vmm/vmx.h"
+#include "vmm/vmx_bits.h"
+#include "vmm/vmx_insn.h"
 
 #define NOTHING	 0xd0000000ul
 #define DEVICE	 0xfec00000ul

@@ -12,7 +12,10 @@
 #include "vmm/base/x86.h"
 #include "vmm/inject.h"
 #include "vmm/vcpu_priv.h"
+#include "vmm/vcpu_state.h"
 #include "vmm/vmx.h"
+#include "vmm/vmx_bits.h"
+#include "vmm/vmx_insn.h"
 
 #define VALID	  ((uint32_t)EVENT_VALID)
 #define HW(v)	  (VALID | EVENT_HW_EXCEPTION | (v))

@@ -16,6 +16,8 @@
 #include "vmm/inject.h"
 #include "vmm/vcpu_priv.h"
 #include "vmm/vmx.h"
+#include "vmm/vmx_bits.h"
+#include "vmm/vmx_insn.h"
 
 #define HOOK_VALUE 0x1122334455667788ul
 

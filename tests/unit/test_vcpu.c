@@ -21,10 +21,16 @@
 #include "vmm/msr.h"
 #include "vmm/exits.h"
 #include "vmm/inject.h"
-#include "vmm/sched.h"
+#include "vmm/sched_slice.h"
+#include "vmm/vcpu_dump.h"
 #include "vmm/vcpu_priv.h"
+#include "vmm/vcpu_run.h"
+#include "vmm/vcpu_state.h"
+#include "vmm/vcpu_tsc.h"
 #include "vmm/vmcs.h"
 #include "vmm/vmx.h"
+#include "vmm/vmx_entry.h"
+#include "vmm/vmx_insn.h"
 
 #define XCR0_ALL 0xe7ul
 #define FPU_AT	 (512 + 64) /* where the fake stores XSAVE's data */

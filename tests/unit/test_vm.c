@@ -19,7 +19,9 @@
 #include "vmm/base/page_alloc.h"
 #include "vmm/exits.h"
 #include "vmm/sched.h"
+#include "vmm/sched_slice.h"
 #include "vmm/vcpu_priv.h"
+#include "vmm/vcpu_tsc.h"
 #include "vmm/vm.h"
 #include "vmm/vmx.h"
 

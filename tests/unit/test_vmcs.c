@@ -20,6 +20,10 @@
 #include "vmm/msr.h"
 #include "vmm/vcpu_priv.h"
 #include "vmm/vmcs.h"
+#include "vmm/vmx.h"
+#include "vmm/vmx_bits.h"
+#include "vmm/vmx_entry.h"
+#include "vmm/vmx_insn.h"
 
 #define UNTOUCHED 0x5a5a5a5a5a5a5a5aul
 #define FIELDS	  0x8000
