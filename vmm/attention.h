@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What a vCPU must check before it is entered: one word with named bits. Any CPU sets bits; only
- * the vCPU's own CPU clears them. A CPU that sets a bit for a vCPU on another CPU first stores all
- * data that belongs to the bit, and sets ATTENTION_KICKED with it. If ATTENTION_KICKED was clear,
- * it sends the other CPU an interrupt. That CPU clears ATTENTION_KICKED and then checks the bits,
- * with interrupts off from the check to VM entry or HLT. Both operations are full barriers, so no
- * request is missed.
+ * What a vCPU has to look at before it is entered: one word with named bits. Any CPU sets bits.
+ * The vCPU's own CPU clears them; an INIT signal of any CPU takes an earlier SIPI out as well. Who
+ * sets a bit for a vCPU that another CPU runs sets ATTENTION_KICKED with it, after all that the
+ * bit is about was stored; the one who finds that bit clear sends the CPU an interrupt. The CPU
+ * clears ATTENTION_KICKED and looks then, with interrupts off from the look to VM entry or HLT.
+ * Both are full barriers, so nothing is missed.
  *
  * The public functions are vcpu_kick, vcpu_nmi, vcpu_init_signal, vcpu_sipi, vcpu_ask_dump and
  * vcpu_add_work (vcpu.h), and vm_end (vm.h).
