@@ -548,10 +548,10 @@ static void run_stop(const struct shell_call *call)
 		const bool noticed = platform_press_power_button(vm);
 
 		shell_print("vm %s: its power button was pressed; %s", vm->name,
-			    !noticed	 ? "but the guest has none switched on (Linux: the module "
-					   "\"button\"); \"destroy\" ends it"
+			    !noticed ? "but the guest has none switched on (Linux: the module "
+				       "\"button\"); \"destroy\" ends it"
 			    : vm_is_paused(vm) ? "it is paused, and will see that when it goes on"
-					 : "\"destroy\" ends a guest that ignores it");
+					       : "\"destroy\" ends a guest that ignores it");
 		if (call->count == 2) {
 			awaited.entry = call->vm;
 			awaited.vm = vm;

@@ -32,7 +32,7 @@ _Static_assert(sizeof(struct grave) <= PAGE_SIZE, "gmem_init takes one page");
 /* At most so many bytes are flushed line by line; for more, all caches are flushed. */
 #define LINES_MAX_BYTES (16ul << 20)
 
-static struct grave *graves; /* graves whose keys are alive */
+static struct grave *graves;	 /* graves whose keys are alive */
 static ATOMIC(uint32_t) burials; /* graves that are work now */
 /* A key was killed or a burial began, and retire_poll has not returned true since. */
 static bool unreported;
