@@ -11,6 +11,7 @@
 #include "tests/unit/fake_base.h"
 #include "vmm/base/host_paging.h"
 #include "vmm/base/idt_dump.h"
+#include "vmm/base/keyid.h"
 #include "vmm/base/image.h"
 #include "vmm/base/symbols.h"
 #include "vmm/base/x86.h"
@@ -85,6 +86,7 @@ static struct idt_frame frame;
 static int setup(void **state)
 {
 	fake_x86_reset();
+	fake_cpuid_set(1, 0, 0, 0, 0, 0);
 	fake_log_reset();
 	fake_set_cpu_count(3);
 	fake_set_cpu(2);
@@ -135,6 +137,26 @@ static void test_words(void **state)
 		fake_cr2 = words_cases[i].cr2;
 		expect(words_cases[i].text);
 	}
+}
+
+/* Only banks that hold an error; an address without the bits of the KeyID, which is named apart. */
+static void test_machine_check(void **state)
+{
+	keyid_configure(46, 6);
+	frame.vector = VECTOR_MC;
+	fake_cpuid_set(1, 0, 0, 0, 0, CPUID_1_EDX_MCA);
+	fake_msr_set(MSR_IA32_MCG_CAP, 0x100 | 3);
+	for (uint32_t i = 0; i < 3; i++) {
+		fake_msr_set(MSR_IA32_MC0_STATUS + 4 * i, i == 0 ? BIT(58) : BIT(63) | i);
+	}
+	idt_dump(&frame);
+	assert_null(strstr(fake_log_text(), "bank 0"));
+	assert_non_null(strstr(fake_log_text(), "bank 1: status 8000000000000001\n"));
+	fake_msr_set(MSR_IA32_MC0_STATUS + 4, BIT(63) | BIT(58));
+	fake_msr_set(MSR_IA32_MC0_ADDR + 4, 5ul << 40 | 0x123456000);
+	expect("bank 1: status 8400000000000000, address 0x123456000, KeyID 5\n");
+	keyid_configure(46, 0);
+	expect("address 0x50123456000, KeyID 0\n");
 }
 
 static void test_place(void **state)
@@ -313,6 +335,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup(test_words, setup),
+		cmocka_unit_test_setup(test_machine_check, setup),
 		cmocka_unit_test_setup(test_place, setup),
 		cmocka_unit_test_setup(test_registers, setup),
 		cmocka_unit_test_setup(test_secrets, setup),

@@ -5,6 +5,7 @@
 #include "vmm/base/cpu.h"
 #include "vmm/base/host_paging.h"
 #include "vmm/base/image.h"
+#include "vmm/base/keyid.h"
 #include "vmm/base/log.h"
 #include "vmm/base/percpu.h"
 #include "vmm/base/str.h"
@@ -14,6 +15,12 @@
 #define STACK_WORDS_MAX 512 /* of the stack, searched for return addresses */
 #define CALLERS_MAX	16
 #define CALL_MAX	7 /* bytes of the longest call without prefixes */
+
+/* SDM vol. 3, "IA32_MCG_CAP MSR" and "IA32_MCi_STATUS MSRS". */
+#define MCG_CAP_COUNT	MASK(7, 0)
+#define MC_BANKS_MAX	32u /* more have no architectural registers */
+#define MC_STATUS_VAL	BIT(63)
+#define MC_STATUS_ADDRV BIT(58)
 
 static const char *const exception_names[32] = {
 	[VECTOR_DE] = "divide error (#DE)",
@@ -71,6 +78,33 @@ static void dump_page_fault(const struct idt_frame *f, uint64_t cr2)
 		  : (f->error_code & PF_RSVD) != 0  ? "the page tables are corrupt"
 						    : "the page does not allow it",
 		  cr2 < PAGE_SIZE ? " (a null pointer)" : "");
+}
+
+/*
+ * The banks of this CPU that hold an error. With TME-MK an address may have the bits of its KeyID
+ * (Linux masks them as well: asm/mce.h, MCI_ADDR_PHYSADDR). They are shown apart, because no memory
+ * module has such an address.
+ */
+static void dump_machine_check(void)
+{
+	const bool has_banks = (cpu_cpuid(1, 0).edx & CPUID_1_EDX_MCA) != 0;
+	const uint64_t count = has_banks ? cpu_rdmsr(MSR_IA32_MCG_CAP) & MCG_CAP_COUNT : 0;
+
+	for (uint32_t i = 0; i < MIN(count, MC_BANKS_MAX); i++) {
+		const uint64_t status = cpu_rdmsr(MSR_IA32_MC0_STATUS + 4 * i);
+		struct keyed_frame at;
+
+		if ((status & MC_STATUS_VAL) == 0) {
+			continue;
+		}
+		if ((status & MC_STATUS_ADDRV) == 0) {
+			log_error("  bank %u: status %016lx", i, status);
+			continue;
+		}
+		at = keyid_unpack(cpu_rdmsr(MSR_IA32_MC0_ADDR + 4 * i));
+		log_error("  bank %u: status %016lx, address 0x%lx, KeyID %u", i, status,
+			  at.frame.v, at.keyid);
+	}
 }
 
 /* Before the hypervisor has page tables, its stacks are in the image. */
@@ -257,6 +291,8 @@ void idt_dump(const struct idt_frame *frame)
 		  name != NULL ? name : "an exception without a name");
 	if (frame->vector == VECTOR_PF || frame->vector == VECTOR_DF) {
 		dump_page_fault(frame, cr2);
+	} else if (frame->vector == VECTOR_MC) {
+		dump_machine_check();
 	}
 	idt_dump_state(frame);
 }

@@ -162,6 +162,8 @@
 #define MSR_IA32_PERF_CAPABILITIES	 0x345
 #define MSR_IA32_PERF_GLOBAL_CTRL	 0x38f
 #define MSR_IA32_MC0_CTL		 0x400
+#define MSR_IA32_MC0_STATUS		 0x401 /* of bank n: + 4 * n, as the next one */
+#define MSR_IA32_MC0_ADDR		 0x402
 #define MSR_IA32_VMX_BASIC		 0x480
 #define MSR_IA32_VMX_PINBASED_CTLS	 0x481
 #define MSR_IA32_VMX_PROCBASED_CTLS	 0x482
