@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A doorbell reaches into another VM. So all members' devices of a share have one lock, under which
- * a device comes, goes, and is rung: it cannot be freed meanwhile. An interrupt that was sent
- * already, and is not yet taken, is not sent again, so a storm costs the VM that rings.
+ * A doorbell reaches into another VM. So the devices of all members of a share have one lock. A
+ * device is added, removed and rung under it, so it cannot be freed while it is rung. A VM that
+ * rings without pause pays for it itself: each ring is one of its exits, and an interrupt that the
+ * other VM has not taken yet is not sent a second time.
  */
 #include "guest/dev/ivshmem.h"
 
@@ -18,7 +19,7 @@
 #define DEVICE	  0x1110
 #define REVISION  1
 #define CLASS_RAM 0x050000
-#define LAST_SLOT (VPCI_DEVICES - 1) /* virtio devices are numbered from 1 on */
+#define LAST_SLOT (VPCI_DEVICES - 1) /* slots from 1 upwards are for virtio devices */
 
 #define REGISTERS_BAR	0
 #define REGISTERS_BYTES 256
@@ -43,10 +44,10 @@ struct ivshmem {
 };
 _Static_assert(sizeof(struct ivshmem) <= PAGE_SIZE, "one page");
 
-/* The devices of a share's members, by their number. */
+/* For each share: the devices of its members, by the number of the member. */
 static struct doorbells {
 	struct lock lock;
-	struct ivshmem *devices[SHARE_MEMBERS_MAX]; /* NULL: it does not run */
+	struct ivshmem *devices[SHARE_MEMBERS_MAX]; /* NULL: this member does not run */
 } doorbells[SHARE_MAX];
 
 static struct ivshmem *device_of(struct vpci_function *function)
@@ -71,7 +72,7 @@ static void take_doorbell(struct ivshmem *device, uint32_t vector)
 	}
 }
 
-/* A peer that does not run is not there; a member whose share was revoked neither rings nor is. */
+/* Rings a member that runs. A member whose share was revoked neither rings nor is rung. */
 static void ring(const struct ivshmem *from, uint32_t peer, uint32_t vector)
 {
 	const size_t index = from->share.index;
@@ -191,7 +192,7 @@ static int add_function(struct ivshmem *device, struct vpci *pci, uint32_t slot)
 	if (err == 0) {
 		vmsix_init(&device->msix, &device->function, VMSIX_VECTORS_MAX, MSIX_BAR,
 			   MSIX_TABLE, MSIX_PENDING);
-		/* Until the guest switches the BAR on. */
+		/* The memory is nowhere until the guest enables the BAR. */
 		share_move(&pci->vm->gmem, device->share.first, device->share.first, false);
 	}
 	return err;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The nets, and which ports each of them has. A net's lock is held while its list is read or
- * changed, and while a queue of one of its ports is claimed, so that a port which has left it is
- * claimed by nobody any more. Under it comes that of a virtio device.
+ * The nets, and the ports of each. A net's lock is held while its list is read or changed, and
+ * while a queue of one of its ports is claimed. So no CPU claims a queue of a port that has left
+ * the net. The lock of a virtio device is taken after that of a net.
  */
 #include "guest/dev/virtio_net.h"
 
@@ -15,14 +15,14 @@
 struct net {
 	char name[VM_NAME_MAX];
 	struct lock lock;
-	struct virtio_net *ports; /* by rising order; NULL: nobody uses this struct */
-	uint64_t orders;	  /* that were given */
+	struct virtio_net *ports; /* by rising order; NULL: this entry is unused */
+	uint64_t orders;	  /* the last order that a port was given */
 };
 
-/* As many as there can be ports, if each were alone. */
+/* Enough for every possible port to be alone in its net. */
 static struct net nets[VM_MAX * VM_NETS_MAX];
 
-/* The boot processor's: the pages of all CPUs are there as long as there are ports. */
+/* Boot processor only. The pages of all CPUs exist while there is a port. */
 static uint32_t port_count;
 static uint8_t *pages;
 
@@ -31,7 +31,10 @@ uint8_t *net_page(void)
 	return pages + percpu_self()->index * PAGE_SIZE;
 }
 
-/* FNV-1a. Of the first byte bit 1 says that no maker gave this address, and bit 0 "a group". */
+/*
+ * The hash is FNV-1a. In the first byte of an Ethernet address, bit 1 says that it was assigned
+ * locally, and bit 0 that it is a group's.
+ */
 void net_derive_address(const char *vm, uint32_t n, uint8_t address[NET_ADDRESS])
 {
 	uint64_t hash = 0xcbf29ce484222325;
@@ -71,7 +74,7 @@ static void drop_pages(void)
 	}
 }
 
-/* The one of this name, else one that nobody uses. The boot processor alone changes either. */
+/* The net of this name, else an unused entry, which gets the name. Boot processor. */
 static struct net *find_net(const char *name)
 {
 	struct net *unused = NULL;

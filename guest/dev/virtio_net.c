@@ -26,14 +26,14 @@ struct config {
 _Static_assert(sizeof(struct config) == 12, "virtio 1.2, 5.1.4");
 #define STATUS_LINK_UP BIT(0)
 
-/* Frames to groups: so many in a second, and so many at once after a pause. */
+/* Limits of frames to groups: in a second, and at once after a pause. */
 #define GROUP_PER_S 1000u
 #define GROUP_BURST 256u
 
-/* Of a turn's bytes, for each frame and each port that it is for, however short. */
+/* Bytes of a turn that each frame costs for each port that it is for, however short it is. */
 #define FRAME_COST 256u
 
-/* May it be sent to a group now? The limit is one of the port. */
+/* May the port send a frame to a group now? */
 static bool is_within_limit(struct virtio_net *net)
 {
 	const uint64_t step = MAX(tsc_from_us(1000000 / GROUP_PER_S), 1u);
@@ -51,9 +51,9 @@ static bool is_within_limit(struct virtio_net *net)
 }
 
 /*
- * Does its header ask for what the driver has said it may ask for, and do its fields lie in the
- * frame? What is longer than a page is left to the receiver to be completed or segmented, or is
- * segmented here; so a checksum that is completed here lies in a page.
+ * Does the header ask only for features that the driver has accepted, and do its fields lie within
+ * the frame? A frame that is not to be segmented is at most NET_FRAME_MAX bytes long, so if Umbra
+ * completes its checksum, all of it lies in one page.
  */
 static bool is_in_order(const struct virtio_net *net)
 {
@@ -75,7 +75,7 @@ static bool is_in_order(const struct virtio_net *net)
 	       sending->bytes <= NET_GSO_MAX;
 }
 
-/* Why the frame is for nobody, as a counter; NULL: there may be a port that it is for. */
+/* The counter of the reason why no port may get the frame; NULL if a port may. */
 static uint64_t *refuse(struct virtio_net *net)
 {
 	const uint8_t *ethernet = net->sending.ethernet;
@@ -90,7 +90,7 @@ static uint64_t *refuse(struct virtio_net *net)
 									   : NULL;
 }
 
-/* Reads what is kept of a frame. False: it cannot be read. */
+/* Reads and checks the headers of a new frame. Returns false if they cannot be read. */
 static bool begin(struct virtio_net *net, const struct vring_chain *chain)
 {
 	struct net_sending *sending = &net->sending;
@@ -123,7 +123,7 @@ static bool is_for_group(const struct virtio_net *net)
 	return (net->sending.ethernet[0] & NET_GROUP_BIT) != 0;
 }
 
-/* This port has had it, or lost it: the next one is looked for behind it. */
+/* The port of this order has received or lost the frame: continue with the port after it. */
 static void pass(struct virtio_net *net, uint64_t order)
 {
 	struct net_sending *sending = &net->sending;
@@ -134,7 +134,7 @@ static void pass(struct virtio_net *net, uint64_t order)
 	sending->ended = !is_for_group(net);
 }
 
-/* To a port that is claimed. False: the sender's buffers are not in RAM. */
+/* Gives the frame to a claimed port. Returns false if the sender's buffers are not in RAM. */
 static bool give(struct virtio_net *net, struct virtio_net *to, uint64_t order)
 {
 	enum net_gave gave = net_give(net, to);

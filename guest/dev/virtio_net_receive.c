@@ -1,23 +1,24 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A frame on its way into the buffers of a port, which others than its VM write. The buffers are
- * taken one by one; where they do not suffice, they become the next ones again.
+ * Writes a frame into the receive buffers of a port, on behalf of another VM, the sender. The
+ * buffers are taken from the ring one by one. If there are too few, they are put back, so that they
+ * are the next ones again.
  */
 #include "guest/dev/virtio_net.h"
 
 #include "vmm/base/err.h"
 #include "vmm/base/str.h"
 
-/* What is written of one frame. The driver sees it when all is. */
+/* A frame that is being written. The driver sees it once it is complete. */
 struct filling {
 	struct virtio_net *port;
-	struct virtio_queue *queue; /* its chain is the one that is written to */
-	uint16_t chains;	    /* that were taken */
-	uint64_t at;		    /* in that chain */
-	uint32_t bytes;		    /* of the frame, so far */
+	struct virtio_queue *queue; /* queue->chain is the chain that is written to */
+	uint16_t chains;	    /* number of chains that were taken */
+	uint64_t at;		    /* next byte to write in that chain */
+	uint32_t bytes;		    /* bytes of the frame that were written */
 };
 
-/* Why a frame does not get into the buffers. */
+/* Why a frame does not fit into the buffers. */
 enum trouble {
 	FINE,
 	NO_BUFFER,
@@ -87,7 +88,7 @@ static enum trouble put(struct filling *fill, const uint8_t *data, size_t bytes)
 	return FINE;
 }
 
-/* What the driver sees of it, all at once. */
+/* Writes the header and makes all chains of the frame visible to the driver at once. */
 static enum trouble show(struct filling *fill, struct net_header header)
 {
 	struct virtio *device = &fill->port->virtio;
@@ -112,8 +113,8 @@ static enum trouble show(struct filling *fill, struct net_header header)
 }
 
 /*
- * A single buffer that is too short for a frame goes back empty, for as the next one it would be in
- * the way of all others. Too few of them stay where they are.
+ * A single buffer that is too short for a frame is given back empty: if it stayed, it would be the
+ * next one for every later frame. If there are too few buffers, they stay in the ring.
  */
 static enum trouble give_up(struct filling *fill, enum trouble trouble)
 {
@@ -144,7 +145,10 @@ static struct filling begin(struct virtio_net *to)
 
 /* --- What is read of the sender's --- */
 
-/* Bytes of the frame to the CPU's page. Its addresses are those that were checked. */
+/*
+ * Reads bytes of the frame into the CPU's page. The sender may have changed the addresses since
+ * they were checked, so the checked copy replaces them.
+ */
 static bool read_frame(struct virtio_net *from, uint8_t *page, uint32_t at, size_t bytes)
 {
 	const struct net_sending *sending = &from->sending;
@@ -161,7 +165,7 @@ static bool read_frame(struct virtio_net *from, uint8_t *page, uint32_t at, size
 	return true;
 }
 
-/* The header that the receiver gets: what it has to do with the frame, for it has said it can. */
+/* The header that the receiver gets. It asks only for what the receiver's driver has accepted. */
 static struct net_header header_for(const struct virtio_net *from, const struct virtio_net *to)
 {
 	const struct net_header *sent = &from->sending.header;
@@ -184,14 +188,14 @@ static enum net_gave ended(struct filling *fill, enum trouble trouble)
 	return NET_GAVE_ALL;
 }
 
-/* The sender's fault: nothing of what was written shows. */
+/* The sender is at fault: the receiver's driver sees nothing of what was written. */
 static enum net_gave failed(struct filling *fill, enum net_gave why)
 {
 	vring_untake(&fill->queue->ring, fill->chains);
 	return why;
 }
 
-/* All of it, page by page. */
+/* Gives the whole frame, page by page. */
 static enum net_gave give_whole(struct virtio_net *from, struct virtio_net *to)
 {
 	const struct net_sending *sending = &from->sending;
@@ -212,7 +216,7 @@ static enum net_gave give_whole(struct virtio_net *from, struct virtio_net *to)
 			}
 			header.hdr_len = tcp.payload;
 		}
-		/* Only a receiver that completes it gets more than a page: see is_in_order. */
+		/* A frame whose checksum Umbra completes fits in one page: see is_in_order. */
 		if ((sending->header.flags & NET_NEEDS_CSUM) != 0 && header.flags == 0) {
 			net_checksum(page, now, &sending->header);
 		}
@@ -226,7 +230,9 @@ static enum net_gave give_whole(struct virtio_net *from, struct virtio_net *to)
 
 /* --- Segments --- */
 
-/* Does the receiver take it whole? What was begun in segments goes on so. */
+/*
+ * Does the receiver take the frame whole? A frame that was begun in segments goes on in segments.
+ */
 static bool takes_whole(const struct net_sending *sending, const struct virtio_net *to)
 {
 	const uint64_t wanted = sending->header.gso_type == NET_GSO_TCPV6 ? NET_F_GUEST_TSO6
@@ -238,8 +244,8 @@ static bool takes_whole(const struct net_sending *sending, const struct virtio_n
 }
 
 /*
- * The next one. The headers are read again for each, and checked again: what comes out is a frame
- * that its sender could have sent.
+ * Gives the next segment. The headers are read and checked again for each segment. If the sender
+ * changes them meanwhile, the receiver gets a frame that the sender could have sent anyway.
  */
 static enum net_gave give_segment(struct virtio_net *from, struct virtio_net *to)
 {
@@ -273,7 +279,7 @@ static enum net_gave give_segment(struct virtio_net *from, struct virtio_net *to
 		trouble = show(&fill, (struct net_header){ .gso_type = NET_GSO_NONE });
 	}
 	if (trouble != FINE) {
-		return ended(&fill, trouble); /* the others would be of no use to it */
+		return ended(&fill, trouble); /* without this segment the others are of no use */
 	}
 	sending->at += segment.bytes;
 	sending->segments++;
