@@ -30,7 +30,6 @@ static struct {
 } ranges[RANGES_MAX];
 static unsigned range_count;
 static struct vpci_function function;
-static const struct vpci_function_ops function_ops = { .name = "fuzzed" };
 static const struct vpci_identity identity = { .vendor = 0x1af4, .interrupt_pin = 1 };
 
 static void require(bool cond)
@@ -39,6 +38,14 @@ static void require(bool cond)
 		abort();
 	}
 }
+
+/* Memory is placed only in the window. */
+static void placed(struct vpci_function *which, uint64_t base, bool on)
+{
+	require(!on || base - which->pci->window < which->pci->window_bytes);
+}
+
+static const struct vpci_function_ops function_ops = { .name = "fuzzed", .placed = placed };
 
 int iobus_add(struct iobus *bus, enum io_space space, uint64_t base, uint64_t length,
 	      const struct io_ops *ops, void *device)
@@ -224,6 +231,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 	require(vpci_add(&platform.pci, 1, &function, &function_ops, &identity) == 0);
 	require(vpci_add_bar(&function, 0, VPCI_BAR_IO, 32, NULL, NULL) == 0);
 	require(vpci_add_bar(&function, 1, VPCI_BAR_MEMORY64, 0x4000, NULL, NULL) == 0);
+	platform.pci.window = 4 * SIZE_1G;
+	platform.pci.window_bytes = SIZE_1G;
+	require(vpci_add_memory(&function, 3, SIZE_2M, platform.pci.window) == 0);
 	(void)vpci_add_capability(&function, 9, "fuzz", 4);
 	vconsole_attach(&platform.console, "fuzz");
 	require(vuart_init(&platform.com1, &vm, &platform.ioapic, &platform.console) == 0);

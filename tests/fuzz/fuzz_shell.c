@@ -123,6 +123,10 @@ int vms_power_on(const struct vms_entry *entry)
 	return 0;
 }
 
+void vms_finish(void)
+{
+}
+
 void vms_reset(const struct vms_entry *entry)
 {
 	size_t i = index_of(entry);
