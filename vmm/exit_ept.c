@@ -124,12 +124,9 @@ static enum exit_result memory_fault(struct vcpu *vcpu, uint64_t why, gpa_t addr
 	if ((access & EPTV_FETCH) != 0 || (why & DATA_ACCESS) != DATA_ACCESS) {
 		return odd_access(vcpu, address);
 	}
-	if ((address.v & PAGE_MASK) == VM_APIC_BASE) {
-		if (apic_page_map(vcpu->vm, vcpu->priv->apic_mode)) {
-			return EXIT_RESUME;
-		}
-	} else {
-		vcpu->priv->device_page = address.v & PAGE_MASK;
+	if ((address.v & PAGE_MASK) == VM_APIC_BASE &&
+	    apic_page_map(vcpu->vm, vcpu->priv->apic_mode)) {
+		return EXIT_RESUME;
 	}
 	return emulate(vcpu, &(struct emul_access){ address, access, true });
 }
@@ -138,12 +135,17 @@ enum exit_result exit_ept_violation(struct vcpu *vcpu)
 {
 	uint64_t why = vmread(VMCS_EXIT_QUALIFICATION);
 	gpa_t address = gpa(vmread(VMCS_GUEST_PHYSICAL_ADDRESS));
+	const struct iobus_range *device = vcpu->priv->device_range;
 
 	if ((why & EPTV_NMI_UNBLOCKING) != 0 && (vcpu->event.info & EVENT_VALID) == 0) {
 		inject_reblock_nmi(vcpu);
 	}
-	/* The fast path: the same device as the last time. */
-	if ((address.v & PAGE_MASK) == vcpu->priv->device_page &&
+	/*
+	 * The fast path: the same device as the last time. Its range is fixed, so RAM never lies
+	 * there. At every other address gmem_fault is asked each time, for a guest may have placed
+	 * a share there since.
+	 */
+	if (device != NULL && iobus_range_holds(device, address.v, 1) &&
 	    (why & (DATA_ACCESS | EPTV_FETCH)) == DATA_ACCESS) {
 		return emulate(vcpu, &(struct emul_access){ address, why & (EPTV_READ | EPTV_WRITE),
 							    true });

@@ -46,7 +46,6 @@ int vcpu_create(struct vm *vm, uint32_t id, struct vcpu **out)
 	vcpu->priv->loaded_cpu = VCPU_NO_CPU;
 	vcpu->priv->tsc_offset = vm->tsc_offset;
 	vcpu->priv->timer_deadline = UINT64_MAX;
-	vcpu->priv->device_page = VCPU_NO_PAGE;
 	msr_reset(vcpu);
 	*out = vcpu;
 	return 0;

@@ -29,8 +29,6 @@ struct cpuid_answer {
 
 struct msr_row;
 
-#define VCPU_NO_PAGE UINT64_MAX
-
 /* More pages than one instruction can touch: a gather of 16 elements across pages, and its code. */
 #define HOLES_MAX 36
 
@@ -96,11 +94,7 @@ struct vcpu_private {
 	struct sched_entity sched;
 
 	const struct msr_row *msr_row; /* msr.c: the row that was found last */
-	/*
-	 * exit_ept.c: the last page in which no RAM was found, or VCPU_NO_PAGE, and the last
-	 * device, or NULL. A VM's regions and devices do not move.
-	 */
-	uint64_t device_page;
+	/* device_access.c: the fixed range of the last device, or NULL. It never moves. */
 	const struct iobus_range *device_range;
 	/* hole.c: pages to which a frame of ones is lent for this vCPU. */
 	gpa_t holes[HOLES_MAX];

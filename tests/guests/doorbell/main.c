@@ -158,6 +158,9 @@ static void read_while_it_moves(void)
 	for (uint64_t i = 0; i < BYTES / 8; i += 512) {
 		words[i] = i + 1;
 	}
+	for (uint64_t i = 0; i < BYTES / 8; i += 512) {
+		check_equal(words[i], i + 1); /* also word 0, read before it was memory */
+	}
 	apic_start(false);
 	cpu_start(1, mover);
 	for (uint64_t i = 0; !over; i = (i + 512) % (BYTES / 8)) {
