@@ -273,6 +273,7 @@ static void idle(struct run_queue *queue, bool console_busy)
 	/* Before the check: a CPU that moves a vCPU here kicks afterwards. */
 	sched_idle_begins(self);
 	if (work_some()) {
+		sched_idle_worked();
 		/* The boot processor may wait for this CPU to take an interrupt. */
 		cpu_interrupt_window();
 	} else {

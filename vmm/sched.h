@@ -35,8 +35,8 @@ void sched_turn(bool (*between)(void));
 
 /*
  * Finds a CPU to do work (vmm/base/work.h), which only CPUs do on which nothing wants to run.
- * Returns true if there is such a CPU, after kicking it; false if only the caller can do the work.
- * Boot processor, from between.
+ * Returns true if there is such a CPU, after kicking it, or if one did a step within the last 4 ms;
+ * false if only the caller can do the work. Boot processor, from between.
  */
 bool sched_rouse_idle(void);
 /*

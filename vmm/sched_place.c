@@ -24,6 +24,12 @@
 /* How many of the busy CPUs a CPU looks at in a turn: the next ones each time. */
 #define LOOKS 4
 
+/*
+ * An idle CPU that did a step of work within this time does the next one. Between two steps it is
+ * not idle for a moment.
+ */
+#define WORKED_LATELY_US 4000
+
 /* How far a queue's virtual time is ahead of the front before it updates the front. */
 #define FRONT_US 1000
 
@@ -31,6 +37,11 @@
 static struct {
 	ATOMIC(uint64_t) bits[CPU_MAX / 64];
 } SCHED_LINE idle_cpus;
+
+/* When an idle CPU last did a step of work (TSC). */
+static struct {
+	ATOMIC(uint64_t) tsc;
+} SCHED_LINE worked;
 
 /*
  * The largest virtual_now of any queue, to within FRONT_US. All CPUs read this cache line and few
@@ -166,8 +177,15 @@ void sched_add(struct vcpu *vcpu)
 	}
 }
 
+void sched_idle_worked(void)
+{
+	atomic_store_relaxed(&worked.tsc, cpu_rdtsc());
+}
+
 bool sched_rouse_idle(void)
 {
+	const uint64_t lately = atomic_load_relaxed(&worked.tsc) + tsc_from_us(WORKED_LATELY_US);
+
 	for (uint32_t i = 0; i < CPU_MAX / 64; i++) {
 		const uint64_t idle = atomic_load(&idle_cpus.bits[i]);
 
@@ -176,7 +194,7 @@ bool sched_rouse_idle(void)
 			return true;
 		}
 	}
-	return false;
+	return cpu_rdtsc() < lately;
 }
 
 /* --- When a vCPU leaves --- */

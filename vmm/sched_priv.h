@@ -91,6 +91,8 @@ void sched_advance(struct run_queue *queue, uint64_t virtual_time);
  */
 void sched_idle_begins(uint32_t cpu);
 void sched_idle_over(struct run_queue *queue, uint32_t cpu);
+/* Notes for sched_rouse_idle that this CPU, which is idle, did a step of work now. */
+void sched_idle_worked(void);
 
 /* Removes a vCPU from its queue. Own CPU, the queue's lock held. */
 void sched_take_out(struct run_queue *queue, struct vcpu *vcpu);

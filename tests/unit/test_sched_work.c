@@ -50,6 +50,7 @@ static void a_sleeping_cpu_is_kicked(void **state)
 
 	use_cpus(3);
 	fake_set_cpu(0);
+	fake_tsc += 1000 * MS; /* no CPU has worked lately */
 	assert_false(sched_rouse_idle());
 	sched_idle_begins(2);
 	kicks = fake_kicks(2);
@@ -57,6 +58,21 @@ static void a_sleeping_cpu_is_kicked(void **state)
 	assert_int_equal(fake_kicks(2), kicks + 1);
 	sched_idle_over(&queues[2], 2);
 	assert_false(sched_rouse_idle());
+}
+
+/* While work waits for its next step, the CPU that did the last one is not idle for a moment. */
+static void a_cpu_that_worked_lately_goes_on(void **state)
+{
+	use_cpus(2);
+	fake_set_cpu(1);
+	give_work(2);
+	sched_turn(NULL);
+	assert_int_equal(left, 1);
+	fake_set_cpu(0);
+	assert_true(sched_rouse_idle());
+	fake_tsc += 5 * MS;
+	assert_false(sched_rouse_idle());
+	assert_true(work_take_back(&work));
 }
 
 /* Then the work waits for the boot processor. */
@@ -145,6 +161,7 @@ int main(void)
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(idle_cpus_do_the_work, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_sleeping_cpu_is_kicked, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_cpu_that_worked_lately_goes_on, setup, teardown),
 		cmocka_unit_test_setup_teardown(busy_cpus_do_no_work, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_guest_that_wakes_waits_for_a_step, setup,
 						teardown),
