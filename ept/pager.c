@@ -14,6 +14,9 @@
 /* At most so many other pages share the shoot-down of a page that is evicted. */
 #define UNMAP_AHEAD 7
 
+/* At most so many pages are opened ahead of a vCPU that reads in sequence. */
+#define OPEN_AHEAD 7u
+
 /* What opening a page has cost. */
 enum cost {
 	COST_NONE, /* it was open */
@@ -131,34 +134,43 @@ static bool exchange(struct window_frame *frame, struct sealed_region *region, u
 	return sealed;
 }
 
-/* Gives the page a frame of the window, with its content in clear. */
-static enum cost open_page(struct sealed_region *region, uint64_t page, uint32_t *index)
+/*
+ * Puts a page that is not open, with its content in clear, into a frame of the window that is free
+ * or a victim.
+ */
+static enum cost fill_frame(uint32_t index, struct sealed_region *region, uint64_t page)
 {
 	struct pager_counters *counters = &region->vm->counters;
-	bool absent = *store_version(region, page) == 0, sealed;
-	uint32_t *opened = store_opened(region, page);
-	struct window_frame *frame;
+	struct window_frame *frame = window_frame(index);
+	const bool absent = *store_version(region, page) == 0;
+	const bool sealed = exchange(frame, region, page);
 
-	if (*opened != 0) {
-		*index = *opened - 1;
-		window_frame(*index)->referenced = true;
-		return COST_NONE;
-	}
-	*index = window_take_free();
-	if (*index == WINDOW_NONE) {
-		*index = window_victim(region->vm);
-	}
-	frame = window_frame(*index);
-	sealed = exchange(frame, region, page);
-	*frame = (struct window_frame){
-		.frame = frame->frame, .region = region, .page = page, .referenced = true
-	};
-	*opened = *index + 1;
+	*frame = (struct window_frame){ .frame = frame->frame, .region = region, .page = page };
+	*store_opened(region, page) = index + 1;
 	counters->opens += !absent;
 	region->open_pages++;
 	counters->clear_pages++;
 	counters->clear_peak = MAX(counters->clear_peak, counters->clear_pages);
 	return sealed ? COST_DIRTY : absent ? COST_FIRST_TOUCH : COST_CLEAN;
+}
+
+/* Gives the page a frame of the window, with its content in clear. */
+static enum cost open_page(struct sealed_region *region, uint64_t page, uint32_t *index)
+{
+	const uint32_t opened = *store_opened(region, page);
+	enum cost cost = COST_NONE;
+
+	if (opened != 0) {
+		*index = opened - 1;
+	} else {
+		*index = window_take_free();
+		if (*index == WINDOW_NONE) {
+			*index = window_victim(region->vm);
+		}
+		cost = fill_frame(*index, region, page);
+	}
+	window_frame(*index)->referenced = true;
+	return cost;
 }
 
 /*
@@ -218,6 +230,60 @@ static void count_fault(struct pager_counters *counters, enum cost cost)
 	}
 }
 
+/* Does the vCPU fault where it would if it read on? Notes where it would fault next. */
+static struct stream *find_stream(struct vcpu_hold *hold, const struct sealed_region *region,
+				  uint64_t page, bool *reads_on)
+{
+	struct stream *stream;
+
+	for (stream = hold->streams; stream < hold->streams + STREAMS; stream++) {
+		if (stream->region == region && stream->next == page) {
+			*reads_on = true;
+			return stream;
+		}
+	}
+	*reads_on = false;
+	stream = &hold->streams[hold->stream];
+	hold->stream = (hold->stream + 1) % STREAMS;
+	stream->region = region;
+	return stream;
+}
+
+/*
+ * A vCPU that reads in sequence would fault at each page. So the next pages that are sealed are
+ * opened and mapped with this one, in frames that are free or not in use. A guess may be wrong:
+ * these pages are neither held nor marked as used, so they are the next victims if the guest does
+ * not touch them. Pages that were never written are not opened ahead, for a guest may never want
+ * them.
+ */
+static void open_ahead(struct sealed_region *region, uint32_t m, const struct gmem_faulter *by,
+		       uint64_t page)
+{
+	bool reads_on;
+	struct stream *stream = find_stream(&region->vm->holds[by->vcpu], region, page, &reads_on);
+	uint64_t next = page + 1;
+
+	for (; reads_on && next <= page + OPEN_AHEAD && next < region->page_count; next++) {
+		uint32_t index;
+
+		if (*store_opened(region, next) != 0) {
+			continue;
+		}
+		if (*store_version(region, next) == 0) {
+			break;
+		}
+		index = window_take_free();
+		index = index != WINDOW_NONE ? index : window_spare(region->vm);
+		if (index == WINDOW_NONE) {
+			break;
+		}
+		(void)fill_frame(index, region, next);
+		(void)map_page(window_frame(index), m, GMEM_ACCESS_READ); /* else it will fault */
+		region->vm->counters.opened_ahead++;
+	}
+	stream->next = next;
+}
+
 int pager_fault(struct gmem *gmem, struct gmem_region *region, gpa_t gpa, unsigned access,
 		const struct gmem_faulter *by)
 {
@@ -225,6 +291,7 @@ int pager_fault(struct gmem *gmem, struct gmem_region *region, gpa_t gpa, unsign
 	const uint32_t m = pager_mapping_of(sealed, gmem);
 	uint64_t page = (gpa.v - region->base.v) / PAGE_SIZE;
 	struct gmem_faulter holder;
+	enum cost cost;
 	uint32_t index;
 	int err;
 
@@ -240,10 +307,14 @@ int pager_fault(struct gmem *gmem, struct gmem_region *region, gpa_t gpa, unsign
 	if (by != NULL) {
 		window_let_go(sealed->vm, by, *store_opened(sealed, page) == 0);
 	}
-	count_fault(&sealed->vm->counters, open_page(sealed, page, &index));
+	cost = open_page(sealed, page, &index);
+	count_fault(&sealed->vm->counters, cost);
 	err = map_page(window_frame(index), m, access);
 	if (err == 0 && by != NULL) {
 		window_hold(sealed->vm, by, index);
+		if (cost != COST_NONE) {
+			open_ahead(sealed, m, by, page);
+		}
 	}
 	lock_drop(&window_lock);
 	return err;

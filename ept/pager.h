@@ -40,8 +40,9 @@ struct pager_counters {
 	/* As all of these, for accesses by the hypervisor and its devices. */
 	uint64_t door_opens;
 
-	uint64_t opens;	   /* pages decrypted */
-	uint64_t sealings; /* pages encrypted */
+	uint64_t opens;	       /* pages decrypted */
+	uint64_t opened_ahead; /* of them, before a guest that read in sequence asked */
+	uint64_t sealings;     /* pages encrypted */
 	/* Clean pages evicted without encryption: the old ciphertext was still right. */
 	uint64_t drops;
 	uint64_t zero_drops; /* evicted pages that were all zero and so became or stayed absent */

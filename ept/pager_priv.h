@@ -18,12 +18,22 @@
 #define WINDOW_NONE UINT32_MAX
 
 #define HOLD_FRAMES PAGER_VCPU_FRAMES
+#define STREAMS	    4u
+
+/* The page behind those that were opened in a row, at which a sequential reader faults next. */
+struct stream {
+	const struct sealed_region *region; /* only compared: the region may be gone */
+	uint64_t next;
+};
 
 /*
- * A ring of the latest frames that were opened for a vCPU since it last completed an instruction.
+ * A ring of the latest frames that were opened for a vCPU since it last completed an instruction,
+ * and what it reads in sequence. A copy from one place to another is two streams.
  */
 struct vcpu_hold {
-	uint64_t place; /* of its last fault */
+	struct stream streams[STREAMS];
+	uint32_t stream; /* index of the oldest */
+	uint64_t place;	 /* of its last fault */
 	uint32_t count;
 	uint32_t next; /* index for the next frame */
 	uint32_t frames[HOLD_FRAMES];
@@ -161,6 +171,11 @@ void window_put_free(uint32_t index);
 void window_wipe(void);
 /* Chooses a frame to evict for vm. Always finds one, because floors are kept. */
 uint32_t window_victim(const struct pager_vm *vm);
+/*
+ * As window_victim, but gives a frame only if it is easily spared: it was not used since the hand
+ * last passed, and a short search finds it. Else WINDOW_NONE.
+ */
+uint32_t window_spare(const struct pager_vm *vm);
 /*
  * Finds up to max frames of the victim's VM that will be the next victims unless they are used:
  * mapped, behind the victim in the order of the hand, not touched since the hand passed, neither

@@ -149,9 +149,9 @@ void pager_log(const struct pager_vm *vm)
 
 	pager_count(vm, &now);
 	log_info("vm %s: faults: %lu first touch, %lu clean, %lu dirty victim, %lu open "
-		 "already; %lu opens by the hypervisor",
+		 "already; %lu opens by the hypervisor, %lu ahead of a sequential reader",
 		 vm->name, now.first_touches, now.clean_faults, now.dirty_faults, now.mapped_faults,
-		 now.door_opens);
+		 now.door_opens, now.opened_ahead);
 	log_info("vm %s: pages: %lu opened, %lu sealed, %lu dropped clean, %lu dropped zero, "
 		 "%lu shoot-downs; %lu in clear, at most %lu",
 		 vm->name, now.opens, now.sealings, now.drops, now.zero_drops, now.shoot_downs,

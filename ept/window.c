@@ -23,6 +23,9 @@
  */
 #define CHANCES 32
 
+/* window_spare looks at so many frames. */
+#define SPARE_LOOKS 32u
+
 /* window_next_idle looks at so many frames, which the hand reaches soon. */
 #define LOOK_AHEAD 32u
 
@@ -193,19 +196,20 @@ static bool is_used(const struct window_frame *frame)
 	return used;
 }
 
-uint32_t window_victim(const struct pager_vm *vm)
+/*
+ * Moves the hand to the frame behind the one that it finds. must: in the second round no frame has
+ * another chance, because guests may touch pages faster than this looks.
+ */
+static uint32_t find_victim(const struct pager_vm *vm, bool must)
 {
 	struct window_frame *frame = &window.frames[window.hand];
 	const struct window_frame *end = &window.frames[window.count];
 	const struct sealed_region *region = NULL; /* of the previous frame: mostly the same */
+	const uint64_t most = must ? 2ul * window.count : MIN(SPARE_LOOKS, window.count);
 	uint32_t chances = 0;
 	bool may = false;
 
-	/*
-	 * In the second round no frame has another chance: guests may touch pages faster than this
-	 * looks.
-	 */
-	for (uint64_t looked = 0; looked < 2ul * window.count; looked++) {
+	for (uint64_t looked = 0; looked < most; looked++) {
 		struct window_frame *here = frame;
 
 		frame = frame + 1 == end ? window.frames : frame + 1;
@@ -214,12 +218,29 @@ uint32_t window_victim(const struct pager_vm *vm)
 			may = region != NULL && may_lose(region->vm, vm);
 		}
 		if (may && (here->pins | here->holds) == 0 &&
-		    (!was_used(here) || ++chances > CHANCES || looked >= window.count)) {
+		    (!was_used(here) ||
+		     (must && (++chances > CHANCES || looked >= window.count)))) {
 			window.hand = (uint32_t)(frame - window.frames);
 			return (uint32_t)(here - window.frames);
 		}
 	}
-	panic("the window has no frame for %s, although its floor says so", vm->name);
+	window.hand = (uint32_t)(frame - window.frames);
+	return WINDOW_NONE;
+}
+
+uint32_t window_victim(const struct pager_vm *vm)
+{
+	const uint32_t index = find_victim(vm, true);
+
+	if (index == WINDOW_NONE) {
+		panic("the window has no frame for %s, although its floor says so", vm->name);
+	}
+	return index;
+}
+
+uint32_t window_spare(const struct pager_vm *vm)
+{
+	return find_victim(vm, false);
 }
 
 uint32_t window_next_idle(const struct window_frame *victim, struct window_frame **idle,

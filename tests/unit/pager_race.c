@@ -314,10 +314,18 @@ static uint64_t *translate(const struct gmem *gmem, uint32_t number, bool write)
 	return t->page;
 }
 
-/* One instruction: reads or writes this CPU's word of a page. */
-static void step(uint32_t vm, uint32_t vcpu, uint32_t at)
+/* The next page in sequence, or any. */
+static uint32_t next_page(uint32_t last)
 {
-	uint32_t number = race_random(race_random(4) == 0 ? VM_PAGES : 100);
+	if (race_random(2) == 0 && last + 1 < VM_PAGES) {
+		return last + 1;
+	}
+	return race_random(race_random(4) == 0 ? VM_PAGES : 100);
+}
+
+/* One instruction: reads or writes this CPU's word of a page. */
+static void step(uint32_t vm, uint32_t vcpu, uint32_t at, uint32_t number)
+{
 	bool write = race_random(3) == 0;
 	struct gmem_faulter by = { .vcpu = vcpu, .place = at };
 	struct gmem *gmem = &gmems[vm];
@@ -346,10 +354,13 @@ static void step(uint32_t vm, uint32_t vcpu, uint32_t at)
 
 static void run_vcpu(uint32_t vm, uint32_t vcpu)
 {
+	uint32_t page = 0;
+
 	for (uint32_t i = 0; i < STEPS;) {
 		ept_tlb_enter(&gmems[vm].root);
 		for (; i < STEPS && !race_was_kicked(); i++) {
-			step(vm, vcpu, i);
+			page = next_page(page);
+			step(vm, vcpu, i, page);
 		}
 		ept_tlb_leave();
 	}
@@ -410,9 +421,11 @@ static void run_all(bool accessed_dirty)
 		struct pager_counters now;
 
 		pager_count(vms[v], &now);
-		printf("A/D bits %d, VM %u: %lu opens, %lu sealings, %lu drops, %lu shoot-downs\n",
-		       accessed_dirty, v, now.opens, now.sealings, now.drops, now.shoot_downs);
-		if (now.sealings < 1000 || now.opens < 1000) {
+		printf("A/D bits %d, VM %u: %lu opens, %lu of them ahead, %lu sealings, %lu drops, "
+		       "%lu shoot-downs\n",
+		       accessed_dirty, v, now.opens, now.opened_ahead, now.sealings, now.drops,
+		       now.shoot_downs);
+		if (now.sealings < 1000 || now.opens < 1000 || now.opened_ahead < 100) {
 			race_broken("too little happened");
 		}
 		gmem_destroy(&gmems[v]);

@@ -52,7 +52,7 @@ static void random_op(struct guest *guest)
 	uint32_t region_end = page < SPLIT ? SPLIT : VM_PAGES;
 
 	guest->rip += random_below(2);
-	switch (random_below(8)) {
+	switch (random_below(9)) {
 	case 0: {
 		size_t room = (region_end - page) * PAGE_SIZE - offset;
 		size_t bytes = 1 + random_below(2 * PAGE_SIZE);
@@ -72,6 +72,14 @@ static void random_op(struct guest *guest)
 	case 4:
 		(void)guest_access(guest, 0, at, true, &value, 8);
 		memcpy(model, &value, 8);
+		break;
+	case 5: /* in sequence */
+		for (; page < region_end && random_below(12) != 0; page++) {
+			at = address_of(page);
+			(void)guest_access(guest, 0, at, false, &value, 8);
+			assert_memory_equal(&value, guest->model[page], 8);
+			guest->rip++;
+		}
 		break;
 	default:
 		(void)guest_access(guest, 0, at, false, &value, 8);
@@ -108,6 +116,7 @@ static void test_model(void **state)
 			assert_memory_equal(page, guests[v].model[i], PAGE_SIZE);
 		}
 		assert_true(count(&guests[v]).sealings > 500 && count(&guests[v]).drops > 100);
+		assert_true(count(&guests[v]).opened_ahead > 100);
 	}
 	assert_int_equal(count(&guests[0]).opens + count(&guests[1]).opens, crypto.decryptions);
 }

@@ -12,6 +12,8 @@
  *                                                    one more fault ("open already")
  *   each is zeroed                 opened            dirty, all zero: dropped as zero
  *   each is read                   first touch       absent, clean: dropped as zero
+ *
+ * Of eight pages that are opened in order, one faults and seven are opened ahead.
  */
 #include "tests/guests/common/guest.h"
 
