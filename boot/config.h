@@ -41,6 +41,8 @@ enum config_on_panic {
 	CONFIG_ON_PANIC_REBOOT,
 };
 
+#define CONFIG_WINDOW_AUTO 1ul /* until ram_choose_window has replaced it */
+
 struct config {
 	enum config_exit exit;
 	struct config_serial serial;
@@ -48,7 +50,8 @@ struct config {
 	bool shell;	    /* false: no key leads to the shell */
 	enum config_on_panic on_panic;
 	enum log_level log_level;
-	uint64_t window_bytes;	   /* plaintext of all VMs of the software engine together */
+	/* Plaintext of all VMs of the software engine together; CONFIG_WINDOW_AUTO; 0: none. */
+	uint64_t window_bytes;
 	const char *engine_cipher; /* for page_cipher_init */
 	bool tme_activate;	   /* switch TME-MK on where firmware left its register open */
 	struct vm_config vms[CONFIG_VM_MAX];

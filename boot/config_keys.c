@@ -127,12 +127,15 @@ const struct config_key config_keys[] = {
 		.section = "host",
 		.name = "window",
 		.help = "Memory in clear that all VMs of the software engine share. It needs at "
-			"least 256K for each vCPU and 4K for each VM. With a wrong value there "
-			"is no window, and VMs that need it do not start.",
-		.parse = config_parse_size,
+			"least 256K for each vCPU and 4K for each VM. auto: the size of the "
+			"last-level cache, but at least 16M and at most an eighth of the "
+			"memory. With a wrong value there is no window, and VMs that need it "
+			"do not start.",
+		.parse = config_parse_window,
+		.allowed = "auto, or 260K to 64G in whole 4K pages",
 		.min = WINDOW_MIN,
 		.max = WINDOW_MAX,
-		.standard = "16M",
+		.standard = "auto",
 		FIELD(config, window_bytes),
 		.zero_if_wrong = true,
 	},

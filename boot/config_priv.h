@@ -21,6 +21,7 @@ extern const char CONFIG_NOT_ALLOWED[];
 config_parse_fn config_parse_choice; /* the value of a word, in key->bytes bytes */
 config_parse_fn config_parse_word;   /* a pointer to the word itself */
 config_parse_fn config_parse_number; /* key->min to key->max, in a uint32_t */
+config_parse_fn config_parse_window; /* as config_parse_size, or auto: CONFIG_WINDOW_AUTO */
 config_parse_fn config_parse_size; /* key->min to key->max in whole pages, in a uint64_t of bytes */
 config_parse_fn config_parse_time; /* up to key->max days, in a uint32_t of seconds */
 config_parse_fn config_parse_cpus; /* a bit for each CPU */

@@ -46,6 +46,17 @@ const char *config_parse_size(const struct config_key *key, void *field, const c
 	return NULL;
 }
 
+const char *config_parse_window(const struct config_key *key, void *field, const char *text)
+{
+	static const uint64_t value = CONFIG_WINDOW_AUTO;
+
+	if (strcmp(text, "auto") != 0) {
+		return config_parse_size(key, field, text);
+	}
+	memcpy(field, &value, key->bytes);
+	return NULL;
+}
+
 const char *config_parse_number(const struct config_key *key, void *field, const char *text)
 {
 	const char *end;

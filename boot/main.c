@@ -344,6 +344,9 @@ _Noreturn void host_main(struct boot_info *info)
 	tme_look();
 	keyid_configure(tme_state()->phys_bits, tme_state()->keyid_bits);
 	ram_settle(boot);
+	if (somebody_needs_an_engine()) {
+		ram_choose_window(boot);
+	}
 	make_pool();
 	tsc_init(info->acpi.pm_timer_port);
 	crash_record_init(info->began);

@@ -5,6 +5,7 @@
 #include "ept/pager.h"
 #include "vmm/base/host_paging.h"
 #include "vmm/base/log.h"
+#include "vmm/base/topology.h"
 
 uint64_t ram_count_pages(const struct mem_range *ranges, size_t count)
 {
@@ -30,6 +31,24 @@ uint64_t ram_count_pages(const struct mem_range *ranges, size_t count)
 #define POOL_WINDOW	 64u
 #define POOL_LEAST_PAGES 4096u /* 16 MiB */
 #define POOL_PER_CPU	 64u
+
+#define WINDOW_LEAST	(16ul << 20)
+#define WINDOW_FRACTION 8u /* of the memory */
+
+void ram_choose_window(struct boot_info *boot)
+{
+	const uint64_t cache = topology_last_cache();
+	const uint64_t most = ram_count_pages(boot->ranges, boot->range_count) / WINDOW_FRACTION *
+			      PAGE_SIZE;
+
+	if (boot->config.window_bytes != CONFIG_WINDOW_AUTO) {
+		return;
+	}
+	boot->config.window_bytes = MIN(MAX(ALIGN_DOWN(cache, (uint64_t)PAGE_SIZE), WINDOW_LEAST),
+					most);
+	log_info("window: %luK are in clear at most, chosen for a last-level cache of %luK",
+		 boot->config.window_bytes >> 10, cache >> 10);
+}
 
 struct page_pool_plan ram_plan_pool(const struct boot_info *boot, bool sealed, bool low)
 {

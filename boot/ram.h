@@ -27,6 +27,13 @@ void ram_settle_packages(void);
 void ram_keep_near(struct boot_info *boot);
 
 /*
+ * Replaces window = auto by a size: that of the last-level cache, so that most of what is in clear
+ * is in the cache, but at least 16 MiB and at most an eighth of the memory. Logs it. Boot
+ * processor, before ram_plan_pool.
+ */
+void ram_choose_window(struct boot_info *boot);
+
+/*
  * Plans the size of Umbra's own memory. sealed: a VM wants an engine, which may be the software
  * engine. low: the memory must lie below 4 GiB.
  */

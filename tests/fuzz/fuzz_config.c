@@ -52,9 +52,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 	PROMISE(config.vm_count <= CONFIG_VM_MAX);
 	PROMISE(config.exit <= CONFIG_EXIT_POWEROFF && config.log_level <= LOG_DEBUG);
 	PROMISE(config.window_bytes == 0 || /* a value was wrong */
-		(config.window_bytes >= 260 << 10 && config.window_bytes <= 64ul << 30));
+		config.window_bytes == CONFIG_WINDOW_AUTO ||
+		(config.window_bytes >= 260 << 10 && config.window_bytes <= 64ul << 30 &&
+		 IS_ALIGNED(config.window_bytes, PAGE_SIZE)));
 	PROMISE(config.on_panic <= CONFIG_ON_PANIC_REBOOT);
-	PROMISE(IS_ALIGNED(config.window_bytes, PAGE_SIZE));
 	PROMISE(is_text(config.engine_cipher, 8) && config.engine_cipher[0] != '\0');
 	PROMISE(config.share_count <= SHARE_MAX);
 	for (size_t i = 0; i < config.share_count; i++) {

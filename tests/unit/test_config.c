@@ -206,7 +206,7 @@ static void defaults(void **state)
 	assert_int_equal(config.escape_key, 0x1e);
 	assert_int_equal(config.on_panic, CONFIG_ON_PANIC_STAY);
 	assert_int_equal(config.log_level, LOG_INFO);
-	assert_int_equal(config.window_bytes, 16 << 20);
+	assert_int_equal(config.window_bytes, CONFIG_WINDOW_AUTO);
 	assert_string_equal(config.engine_cipher, "auto");
 	assert_false(config.tme_activate);
 	assert_int_equal(config.vms[0].vcpus, 1);
@@ -306,12 +306,16 @@ static const struct bad bad_cases[] = {
 	{ A "on-crash = reboot\n", "on-crash = reboot must be one of restart, destroy, keep", 0 },
 	{ A "on-panic = keep\n", "unknown key \"on-panic\" in section [vm]", 0 },
 	{ A "leaf = 8K\n", "leaf = 8K must be one of auto, 4K, 2M, 1G", 0 },
-	{ "[host]\nwindow=16\n" A, "umbra.conf:2: window = 16 must be 260K to 64G in whole", 1 },
-	{ "[host]\nwindow=259K\n" A, "window = 259K must be 260K to 64G in whole 4K pages", 1 },
-	{ "[host]\nwindow=262K\n" A, "window = 262K must be 260K to 64G in whole 4K pages", 1 },
-	{ "[host]\nwindow=65537M\n" A, "window = 65537M must be 260K to 64G", 1 },
-	{ "[host]\nwindow=20000000000G\n" A, "window = 20000000000G must be 260K to 64G", 1 },
-	{ "[host]\nwindow=all\n" A, "umbra.conf:2: window = all must be 260K to 64G", 1 },
+	{ "[host]\nwindow=16\n" A,
+	  "umbra.conf:2: window = 16 must be auto, or 260K to 64G in whole", 1 },
+	{ "[host]\nwindow=259K\n" A, "window = 259K must be auto, or 260K to 64G in whole 4K pages",
+	  1 },
+	{ "[host]\nwindow=262K\n" A, "window = 262K must be auto, or 260K to 64G in whole 4K pages",
+	  1 },
+	{ "[host]\nwindow=65537M\n" A, "window = 65537M must be auto, or 260K to 64G", 1 },
+	{ "[host]\nwindow=20000000000G\n" A, "window = 20000000000G must be auto, or 260K to 64G",
+	  1 },
+	{ "[host]\nwindow=all\n" A, "umbra.conf:2: window = all must be auto, or 260K to 64G", 1 },
 	{ "[host]\nengine-cipher=des\n" A,
 	  "umbra.conf:2: engine-cipher = des must be one of auto, mbedtls, aesni, vaes256, vaes512",
 	  1 },

@@ -126,6 +126,38 @@ static void own_memory_grows_with_the_machine(void **state)
 	}
 }
 
+static uint64_t cache;
+
+uint64_t topology_last_cache(void)
+{
+	return cache;
+}
+
+static void the_window_fits_cache_and_memory(void **state)
+{
+	static const struct {
+		uint64_t memory_mib, cache, before, window;
+	} cells[] = {
+		{ 1024, 0, CONFIG_WINDOW_AUTO, 16 * MIB },
+		{ 1024, 15 * MIB, CONFIG_WINDOW_AUTO, 16 * MIB },
+		{ 1024, 60 * MIB + 2048, CONFIG_WINDOW_AUTO, 60 * MIB },
+		{ 256, 60 * MIB, CONFIG_WINDOW_AUTO, 32 * MIB },
+		{ 64, 0, CONFIG_WINDOW_AUTO, 8 * MIB },
+		{ 1024, 60 * MIB, 2 * MIB, 2 * MIB },
+		{ 1024, 60 * MIB, 0, 0 }, /* a wrong value gives none */
+	};
+
+	for (size_t i = 0; i < ARRAY_COUNT(cells); i++) {
+		boot.ranges[0] = range(GIB, cells[i].memory_mib * MIB);
+		boot.range_count = 1;
+		boot.config.window_bytes = cells[i].before;
+		cache = cells[i].cache;
+		ram_choose_window(&boot);
+		assert_int_equal(boot.config.window_bytes, cells[i].window);
+	}
+	assert_non_null(strstr(fake_log_text(), "61440K are in clear at most"));
+}
+
 static struct mem_range removed;
 static uint64_t pages_there;
 
@@ -189,6 +221,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(decision_10_ranges_that_firmware_marks),
 		TEST(own_memory_grows_with_the_machine),
+		TEST(the_window_fits_cache_and_memory),
 		TEST(near_memory_is_kept_where_ram_is),
 		TEST(memory_that_firmware_excludes_is_left_out),
 		TEST(memory_that_another_package_excludes_is_removed),

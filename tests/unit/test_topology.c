@@ -50,6 +50,23 @@ static void leaf_1_where_there_is_neither(void **state)
 	check(5, 0); /* the count is not valid: one CPU per package */
 }
 
+/* The sizes of the SDM's table "Encoding of Cache and TLB Descriptors", as CPUID 04H gives them. */
+static void the_largest_cache_is_the_last(void **state)
+{
+	fake_cpuid_set(0, 0, 0x20, 0, 0, 0);
+	fake_cpuid_set(4, 0, 0x21, 11u << 22 | 63, 63, 0);    /* data, 12 ways, 48 KiB */
+	fake_cpuid_set(4, 1, 0x22, 7u << 22 | 63, 63, 0);     /* code, 8 ways, 32 KiB */
+	fake_cpuid_set(4, 2, 0x43, 19u << 22 | 63, 1023, 0);  /* 20 ways, 1,280 KiB */
+	fake_cpuid_set(4, 3, 0x63, 14u << 22 | 63, 65535, 0); /* 15 ways, 60 MiB */
+	fake_cpuid_set(4, 4, 0, 0, 0, 0);
+	fake_cpuid_set(4, 5, 0x63, 14u << 22 | 63, 0xffffff, 0); /* behind the end */
+	assert_int_equal(topology_last_cache(), 60ul << 20);
+	fake_cpuid_set(4, 3, 0x63, 1u << 22 | 1u << 12 | 63, 0xffffffff, 0); /* no overflow */
+	assert_int_equal(topology_last_cache(), 1ul << 40);
+	fake_cpuid_set(0, 0, 2, 0, 0, 0);
+	assert_int_equal(topology_last_cache(), 0);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, fake_setup, fake_teardown)
 
 int main(void)
@@ -58,6 +75,7 @@ int main(void)
 		TEST(leaf_1f_has_many_levels),
 		TEST(leaf_b_where_1f_is_empty),
 		TEST(leaf_1_where_there_is_neither),
+		TEST(the_largest_cache_is_the_last),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

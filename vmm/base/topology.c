@@ -4,6 +4,8 @@
 #include "vmm/base/cpu.h"
 #include "vmm/base/x86.h"
 
+#define LEAF_CACHES	 4u
+#define CACHES_MAX	 16u
 #define LEAF_TOPOLOGY	 0xbu
 #define LEAF_TOPOLOGY_V2 0x1fu
 #define LEVELS_MAX	 8u
@@ -52,4 +54,29 @@ struct topology topology_this_cpu(void)
 		return out;
 	}
 	return read_leaf_1();
+}
+
+/* Bytes of the cache that one sub-leaf of CPUID 04H describes. */
+static uint64_t cache_bytes(const struct cpuid_regs *cache)
+{
+	const uint64_t ways = (cache->ebx >> 22) + 1, partitions = (cache->ebx >> 12 & 0x3ff) + 1;
+	const uint64_t line = (cache->ebx & 0xfff) + 1, sets = (uint64_t)cache->ecx + 1;
+
+	return ways * partitions * line * sets;
+}
+
+uint64_t topology_last_cache(void)
+{
+	const uint32_t caches = cpu_cpuid(0, 0).eax >= LEAF_CACHES ? CACHES_MAX : 0;
+	uint64_t most = 0;
+
+	for (uint32_t i = 0; i < caches; i++) {
+		const struct cpuid_regs cache = cpu_cpuid(LEAF_CACHES, i);
+
+		if ((cache.eax & 31) == 0) {
+			break; /* the type: no more caches */
+		}
+		most = MAX(most, cache_bytes(&cache));
+	}
+	return most;
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Which CPUs share a package (SDM vol. 3, "Identifying Topological Relationships"). */
+/* Which CPUs share a package, and caches (SDM vol. 3, "Identifying Topological Relationships"). */
 #ifndef UMBRA_BASE_TOPOLOGY_H
 #define UMBRA_BASE_TOPOLOGY_H
 
@@ -14,5 +14,11 @@ struct topology {
  * Reads the topology of the CPU that calls, from CPUID 1FH, else 0BH, else 01H. Any CPU, no locks.
  */
 struct topology topology_this_cpu(void);
+
+/*
+ * The size in bytes of the largest cache that the CPU which calls can use, from CPUID 04H. 0 where
+ * the CPU has no such leaf. Any CPU, no locks.
+ */
+uint64_t topology_last_cache(void);
 
 #endif
