@@ -95,12 +95,6 @@ bool fake_temp_is_mapped(unsigned slot);
 /* The physical address that is mapped at this address; 0: not in a slot. */
 hpa_t fake_temp_frame(const void *address);
 uint64_t fake_temp_maps(void);
-/*
- * For a test that maps whole GiB: slots give the frame's own address, caches are not modelled, and
- * an access to a slot that is not mapped goes unnoticed. Otherwise each page costs two system
- * calls.
- */
-extern bool fake_temp_unguarded;
 /* The one mapping that host_paging_visit reports; none while its frame is 0. */
 extern struct keyed_frame fake_host_leaf;
 /* The KeyID of the last mapping. */

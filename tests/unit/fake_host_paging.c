@@ -1,60 +1,85 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Slots for one frame each; the pages around them and unmapped slots are inaccessible. */
+/*
+ * Slots for one frame each; the pages around them and unmapped slots are inaccessible.
+ *
+ * Each slot has a view of all frames, which AddressSanitizer poisons except for the page that the
+ * slot maps. Views are made in parts, when a frame of the part is mapped for the first time: two
+ * system calls for each page would take most of the tests' time.
+ */
 #define _GNU_SOURCE
+#include <sanitizer/asan_interface.h>
 #include <sys/mman.h>
 
 #include "tests/unit/fake_base.h"
 #include "tests/unit/fake_frames.h"
 #include "vmm/base/host_paging.h"
 
-static uint8_t *slots; /* slot n is page 2n + 1 */
-static bool mapped[HOST_TEMP_SLOTS];
-static uint8_t *addresses[HOST_TEMP_SLOTS]; /* while it is mapped */
-bool fake_temp_unguarded;
-static hpa_t frames[HOST_TEMP_SLOTS];
+#define VIEW_BYTES (FAKE_FRAME_COUNT * PAGE_SIZE)
+#define VIEW_PARTS (VIEW_BYTES / FAKE_FRAME_PART)
+
+static struct {
+	uint8_t *view;		/* NULL: not made yet */
+	bool parts[VIEW_PARTS]; /* that exist */
+	uint8_t *address;	/* of the mapping, also after its end */
+	hpa_t frame;
+	bool mapped;
+} slots[HOST_TEMP_SLOTS];
 static uint64_t map_count;
 static keyid_t last_keyid;
 
-static uint8_t *slot_address(unsigned slot)
+static void check_slot(unsigned slot)
 {
 	if (slot >= HOST_TEMP_SLOTS) {
 		fake_fail("slot %u does not exist", slot);
 	}
-	if (slots == NULL) {
-		slots = mmap(NULL, (2 * HOST_TEMP_SLOTS + 1) * PAGE_SIZE, PROT_NONE,
-			     MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-		if (slots == MAP_FAILED) {
-			fake_fail("no room for the slots");
+}
+
+/* The inaccessible page of the slot's view for this offset in the file. */
+static uint8_t *view_page(unsigned slot, int fd, uint64_t offset)
+{
+	const uint64_t part = offset / FAKE_FRAME_PART;
+	uint8_t *address;
+
+	if (slots[slot].view == NULL) {
+		address = mmap(NULL, VIEW_BYTES + 2 * PAGE_SIZE, PROT_NONE,
+			       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+		if (address == MAP_FAILED) {
+			fake_fail("no room for the view of a slot");
 		}
+		slots[slot].view = address + PAGE_SIZE;
 	}
-	return slots + (2 * slot + 1) * PAGE_SIZE;
+	if (!slots[slot].parts[part]) {
+		address = slots[slot].view + part * FAKE_FRAME_PART;
+		if (mmap(address, FAKE_FRAME_PART, PROT_READ | PROT_WRITE,
+			 MAP_SHARED | MAP_FIXED | MAP_POPULATE, fd,
+			 (off_t)(part * FAKE_FRAME_PART)) != address) {
+			fake_fail("slot %u could not be mapped", slot);
+		}
+		ASAN_POISON_MEMORY_REGION(address, FAKE_FRAME_PART);
+		slots[slot].parts[part] = true;
+	}
+	return slots[slot].view + offset;
 }
 
 void *host_temp_map(unsigned slot, struct keyed_frame page)
 {
-	const hpa_t frame = page.frame;
-	uint8_t *address = slot_address(slot);
+	uint8_t *address;
 	uint64_t offset;
-	int fd = fake_frames_fd(frame, &offset);
+	int fd = fake_frames_fd(page.frame, &offset);
 
-	if (mapped[slot]) {
+	check_slot(slot);
+	if (slots[slot].mapped) {
 		fake_fail("slot %u is mapped already", slot);
 	}
-	if (!IS_ALIGNED(frame.v, PAGE_SIZE)) {
-		fake_fail("host_temp_map of %#lx, which is not a page", frame.v);
+	if (!IS_ALIGNED(page.frame.v, PAGE_SIZE)) {
+		fake_fail("host_temp_map of %#lx, which is not a page", page.frame.v);
 	}
-	if (fake_temp_unguarded) {
-		address = fake_frame(frame);
-	} else if (mmap(address, PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd,
-			(off_t)offset) != address) {
-		fake_fail("slot %u could not be mapped", slot);
-	}
-	if (!fake_temp_unguarded) {
-		fake_cache_fill(address, page);
-	}
-	mapped[slot] = true;
-	addresses[slot] = address;
-	frames[slot] = frame;
+	address = view_page(slot, fd, offset);
+	ASAN_UNPOISON_MEMORY_REGION(address, PAGE_SIZE);
+	fake_cache_fill(slot, address, page);
+	slots[slot].mapped = true;
+	slots[slot].address = address;
+	slots[slot].frame = page.frame;
 	last_keyid = page.keyid;
 	map_count++;
 	return address;
@@ -62,26 +87,21 @@ void *host_temp_map(unsigned slot, struct keyed_frame page)
 
 void host_temp_unmap(unsigned slot)
 {
-	uint8_t *address = slot_address(slot);
-
-	if (!mapped[slot]) {
+	check_slot(slot);
+	if (!slots[slot].mapped) {
 		fake_fail("slot %u is not mapped", slot);
 	}
-	if (addresses[slot] == address &&
-	    mmap(address, PAGE_SIZE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) !=
-		    address) {
-		fake_fail("slot %u could not be unmapped", slot);
-	}
-	mapped[slot] = false;
+	ASAN_POISON_MEMORY_REGION(slots[slot].address, PAGE_SIZE);
+	slots[slot].mapped = false;
 }
 
 hpa_t fake_temp_frame(const void *address)
 {
 	for (unsigned i = 0; i < HOST_TEMP_SLOTS; i++) {
-		const uint64_t offset = (uintptr_t)address - (uintptr_t)addresses[i];
+		const uint64_t offset = (uintptr_t)address - (uintptr_t)slots[i].address;
 
-		if (mapped[i] && offset < PAGE_SIZE) {
-			return hpa(frames[i].v + offset);
+		if (slots[i].mapped && offset < PAGE_SIZE) {
+			return hpa(slots[i].frame.v + offset);
 		}
 	}
 	return hpa(0);
@@ -89,7 +109,7 @@ hpa_t fake_temp_frame(const void *address)
 
 bool fake_temp_is_mapped(unsigned slot)
 {
-	return mapped[slot];
+	return slots[slot].mapped;
 }
 
 unsigned fake_temp_mapped(void)
@@ -97,7 +117,7 @@ unsigned fake_temp_mapped(void)
 	unsigned count = 0;
 
 	for (unsigned i = 0; i < HOST_TEMP_SLOTS; i++) {
-		count += mapped[i];
+		count += slots[i].mapped;
 	}
 	return count;
 }
@@ -126,10 +146,9 @@ uint64_t fake_temp_maps(void)
 void fake_host_paging_reset(void)
 {
 	for (unsigned i = 0; i < HOST_TEMP_SLOTS; i++) {
-		if (mapped[i]) {
+		if (slots[i].mapped) {
 			host_temp_unmap(i);
 		}
 	}
-	fake_temp_unguarded = false;
 	map_count = 0;
 }

@@ -2,8 +2,7 @@
 /* A record of the cache lines of guest frames. */
 #include "tests/unit/fake_base.h"
 #include "tests/unit/fake_frames.h"
-
-#define PLACES 64u
+#include "vmm/base/host_paging.h"
 
 /*
  * The KeyID, plus one, under which caches may hold lines, if that was after the last flush of all.
@@ -17,12 +16,11 @@ static uint32_t flushes = 1;
 static struct {
 	const void *address;
 	uint64_t frame;
-} places[PLACES];
+} places[HOST_TEMP_SLOTS];
 
-void fake_cache_fill(const void *address, struct keyed_frame page)
+void fake_cache_fill(unsigned slot, const void *address, struct keyed_frame page)
 {
 	const uint64_t at = (page.frame.v - FAKE_FRAME_BASE) / PAGE_SIZE;
-	unsigned i = 0;
 
 	if (cached[at].flushes == flushes && cached[at].keyid != page.keyid + 1u) {
 		fake_fail("frame %#lx is used under KeyID %u: caches have lines of KeyID %u",
@@ -30,18 +28,13 @@ void fake_cache_fill(const void *address, struct keyed_frame page)
 	}
 	cached[at].flushes = flushes;
 	cached[at].keyid = page.keyid + 1u;
-	while (places[i].address != address && places[i].address != NULL) {
-		if (++i == PLACES) {
-			fake_fail("too many slots");
-		}
-	}
-	places[i].address = address;
-	places[i].frame = at;
+	places[slot].address = address;
+	places[slot].frame = at;
 }
 
 void fake_cache_flush_page(const void *address)
 {
-	for (unsigned i = 0; i < PLACES; i++) {
+	for (unsigned i = 0; i < HOST_TEMP_SLOTS; i++) {
 		if (places[i].address == address) {
 			cached[places[i].frame].flushes = 0;
 		}

@@ -335,12 +335,25 @@ int fake_frames_fd(hpa_t frame, uint64_t *offset)
 	return frames_fd;
 }
 
+/* One page fault instead of many; a kernel that cannot do it has the many. */
+static void populate(uint64_t part)
+{
+	static bool done[FAKE_FRAME_COUNT * PAGE_SIZE / FAKE_FRAME_PART];
+
+	if (!done[part]) {
+		(void)madvise(frames_view + part * FAKE_FRAME_PART, FAKE_FRAME_PART,
+			      MADV_POPULATE_WRITE);
+		done[part] = true;
+	}
+}
+
 void *fake_frame(hpa_t frame)
 {
 	uint64_t at = frame_index(frame, "frame");
 
 	if (frame_states[at] == FRAME_FRESH) {
 		frame_states[at] = FRAME_USED;
+		populate(at * PAGE_SIZE / FAKE_FRAME_PART);
 		memset(frames_view + at * PAGE_SIZE, 0xa5, PAGE_SIZE);
 	}
 	return frames_view + (frame.v - FAKE_FRAME_BASE);

@@ -349,7 +349,6 @@ static void test_1g(void **state)
 {
 	const keyid_t second = take();
 
-	fake_temp_unguarded = true;
 	assert_int_equal(gmem_add_ram_plain(&gmem, gpa(SIZE_1G), SIZE_1G, SIZE_1G), 0);
 	for (uint64_t at = SIZE_1G; at < 2 * SIZE_1G; at += SIZE_2M) {
 		assert_int_equal(gmem_fault(&gmem, gpa(at), GMEM_ACCESS_READ, NULL),
@@ -372,7 +371,6 @@ static void test_1g_without_a_table(void **state)
 {
 	const keyid_t second = take();
 
-	fake_temp_unguarded = true;
 	assert_int_equal(gmem_add_ram_plain(&gmem, gpa(SIZE_1G), 2 * SIZE_1G, SIZE_1G), 0);
 	for (uint64_t at = SIZE_1G; at < 3 * SIZE_1G; at += SIZE_2M) {
 		assert_int_equal(gmem_fault(&gmem, gpa(at), GMEM_ACCESS_READ, NULL),
