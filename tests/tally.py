@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""tally.py OUT PART=STATUS...: counts the results of `make test` or `make soak`.
+"""tally.py OUT ALL PART=STATUS=SECONDS...: counts the results of `make test` or `make soak`.
 
-The last line is "N passed, N failed". A part is a goal of make, STATUS its exit status. Its
-numbers come from the file OUT/tally/PART ("PASSED FAILED"), for unit tests and fuzzers from
-their logs and stamps; any other part counts as one test. A part that failed but reports no
-failure, for example because something did not build, counts as one failure.
+The last line is "N passed, N failed". A part is a goal of make, STATUS its exit status, SECONDS
+how long it took; ALL is how long all of them took. A part's numbers come from the file
+OUT/tally/PART ("PASSED FAILED"), for unit tests and fuzzers from their logs and stamps; any other
+part counts as one test. A part that failed but reports no failure, for example because something
+did not build, counts as one failure.
 """
 
 import pathlib
@@ -62,11 +63,11 @@ def main(arguments):
     """The command line."""
     out = pathlib.Path(arguments[0])
     totals = [0, 0]
-    print("in all:")
-    for word in arguments[1:]:
-        part, _, status = word.partition("=")
+    print(f"in all, after {arguments[1]} s:")
+    for word in arguments[2:]:
+        part, status, seconds = word.split("=")
         passed, failed = count(out, part, int(status))
-        print(f"  {part:14} {passed:5} passed, {failed} failed")
+        print(f"  {part:14} {passed:5} passed, {failed} failed {seconds:>7} s")
         totals = [totals[0] + passed, totals[1] + failed]
     for line in not_run(out):
         print(f"  not run: {line}")

@@ -27,15 +27,17 @@ class TallyTest(unittest.TestCase):
     """Tests of the last line of make test."""
 
     def tally(self, files, *parts):
-        """The summary of parts that left these files."""
+        """The summary of parts that left these files; each took 75 seconds."""
         with tempfile.TemporaryDirectory() as out:
             for path, text in files.items():
                 path = os.path.join(out, path)
                 os.makedirs(os.path.dirname(path), exist_ok=True)
                 with open(path, 'w', encoding='ascii') as file:
                     file.write(text)
-            done = subprocess.run([sys.executable, TALLY, out, *parts], stdout=subprocess.PIPE,
+            words = [out, '99', *(f'{part}=75' for part in parts)]
+            done = subprocess.run([sys.executable, TALLY, *words], stdout=subprocess.PIPE,
                                   text=True, check=False)
+            self.assertEqual(done.stdout.count(' 75 s\n'), len(parts))
             return done.returncode, done.stdout.splitlines()[-1]
 
     def test_all_parts_are_counted(self):
@@ -105,7 +107,7 @@ class FirmwareTest(unittest.TestCase):
 
 
 class CasesTest(unittest.TestCase):
-    """Tests of how run_cases.py reads a serial line."""
+    """Tests of how run_cases.py reads its cases and a serial line."""
 
     def unexpected(self, text, **case):
         """The unexpected errors."""
@@ -134,6 +136,11 @@ class CasesTest(unittest.TestCase):
                 run_cases.check_patterns({'name': 'x', 'expect': [pattern], 'bounds': []}, '')
         run_cases.check_patterns({'name': 'x', 'expect': ['\\b0 in clear', 'pages: 0 in'],
                                   'bounds': [['([0-9]+) slices', 1, 2]]}, '')
+
+    def test_a_word_of_the_matrix_selects_the_group(self):
+        case = {'name': '{cpu}', 'matrix': {'cpu': [0, 1]}, 'group': {'0': 'test', 'other': 'soak'}}
+        self.assertEqual([(one['name'], one['group']) for one in run_cases.expand(case, {})],
+                         [('0', 'test'), ('1', 'soak')])
 
 
 class ConsoleTest(unittest.TestCase):

@@ -29,7 +29,6 @@ $(ROWS): $(ROWS_OBJ)
 
 # make rows [ROW="P3-fast P12-*"]: those boots of rows.toml, or all; part of make test.
 .PHONY: rows
-TEST_PARTS += rows
 rows: $(ROWS) $(BOCHS) | $(PACKAGES_DONE)
 	@python3 -B $(MACHINE_DIR)/run_rows.py --build $(BUILD) --program $(ROWS) \
 		--out $(O)/rows/out --tally $(O)/tally/rows $(ROW)
