@@ -4,8 +4,8 @@
 
 OVMF unpacks its drivers at each start, which takes an emulator seconds. So drivers of devices
 that the machine does not have (networks, USB, TPM, virtio, NVMe), the shell and the set-up pages
-are replaced by pad files, and the volume is packed again. Nothing else changes. Formats: UEFI
-Platform Initialization specification 1.7, volume 3, chapters 2 and 3.
+are left out, the volume of drivers ends behind its last one, and all is packed again. Nothing else
+changes. Formats: UEFI Platform Initialization specification 1.7, volume 3, chapters 2 and 3.
 """
 import lzma
 import os
@@ -16,7 +16,7 @@ import sys
 LZMA_GUID = bytes.fromhex('98584eee143959429d6edc7bd79403cf')
 TYPE_VOLUME, TYPE_DRIVER, TYPE_APPLICATION, TYPE_PAD = 0x0b, 0x07, 0x09, 0xf0
 SECTION_GUIDED, SECTION_NAME, SECTION_VOLUME = 0x02, 0x15, 0x17
-LARGE_FILE, FILE_CHECKSUM, NO_CHECKSUM = 0x01, 0x40, 0xaa
+LARGE_FILE, FILE_CHECKSUM, NO_CHECKSUM, PLACE = 0x01, 0x40, 0xaa, 0x3e
 LZMA_HEADER = struct.Struct('<BIQ')  # properties, size of the dictionary, bytes unpacked
 
 # By their names in the volume.
@@ -84,20 +84,30 @@ def seal(volume, at, header, size):
         volume[at + 17] = -sum(volume[at + header:at + size]) & 0xff
 
 
+def is_left_out(volume, at, header, size, kind):
+    """Is the file one of the listed, or a pad file?"""
+    return kind == TYPE_PAD or (kind in (TYPE_DRIVER, TYPE_APPLICATION) and
+                                name_of(bytes(volume[at + header:at + size])) in LEFT_OUT)
+
+
 def leave_out(volume):
-    """Replaces the listed files by pad files; returns their names."""
-    gone = set()
-    for at, header, size, kind in list(files(volume)):
-        if kind not in (TYPE_DRIVER, TYPE_APPLICATION):
-            continue
-        name = name_of(bytes(volume[at + header:at + size]))
-        if name in LEFT_OUT:
-            volume[at + 18] = TYPE_PAD
-            volume[at + 19] &= ~FILE_CHECKSUM & 0xff
-            volume[at + header:at + size] = b'\xff' * (size - header)
-            seal(volume, at, header, size)
-            gone.add(name)
-    return gone
+    """Returns a volume that has no other files than those to be kept, one behind the other, and
+    ends at the next block. Drivers may lie anywhere."""
+    if any(volume[at + 19] & PLACE for at, _, _, _ in files(volume)):
+        raise FirmwareError('a driver that needs an alignment or its place')
+    kept = bytearray(volume[:next(files(volume))[0]])
+    for at, header, size, kind in files(volume):
+        if not is_left_out(volume, at, header, size, kind):
+            kept += b'\xff' * (-len(kept) % 8) + volume[at:at + size]
+    block, = struct.unpack_from('<I', volume, 60)
+    kept += b'\xff' * (-len(kept) % block)
+    struct.pack_into('<Q', kept, 32, len(kept))
+    struct.pack_into('<I', kept, 56, len(kept) // block)
+    end, = struct.unpack_from('<H', kept, 48)
+    struct.pack_into('<H', kept, 50, 0)
+    words = struct.unpack_from(f'<{end // 2}H', kept)
+    struct.pack_into('<H', kept, 50, -sum(words) & 0xffff)
+    return kept
 
 
 def pack(raw, room):
@@ -134,16 +144,19 @@ def unpack(code, begin, end):
 
 
 def lighten(code):
-    """Returns the code file without these drivers."""
+    """Returns the code file without these drivers. The last volume has the drivers; the one before
+    it runs at a fixed place."""
     file, (begin, end) = packed(code)
     raw, volumes = unpack(code, begin, end)
-    gone = set()
-    for first, last in volumes:
-        volume = raw[first:last]
-        gone |= leave_out(volume)
-        raw[first:last] = volume
-    if missing := LEFT_OUT - gone:
+    first, last = volumes[-1]
+    if last != len(raw):
+        raise FirmwareError('something is behind the volume of drivers')
+    names = {name_of(bytes(raw[first + at + header:first + at + size]))
+             for at, header, size, _ in files(raw[first:last])}
+    if missing := LEFT_OUT - names:
         print(f'firmware: this OVMF has no {" ".join(sorted(missing))}')
+    raw[first:last] = leave_out(raw[first:last])
+    raw[first - 4:first - 1] = (len(raw) - first + 4).to_bytes(3, 'little')
     code[begin:end] = pack(raw, end - begin)
     seal(code, *file)
     return code

@@ -3,6 +3,7 @@
 
 import os
 import shutil
+import struct
 import subprocess
 import sys
 import tempfile
@@ -71,14 +72,22 @@ class FirmwareTest(unittest.TestCase):
         raw, volumes = firmware.unpack(code, *place)
         for first, last in volumes:
             volume = bytes(raw[first:last])
+            self.check_volume(volume)
             for at, header, size, kind in firmware.files(volume):
                 self.check_sum(volume, at, header, size)
                 if kind in (firmware.TYPE_DRIVER, firmware.TYPE_APPLICATION):
                     name = firmware.name_of(volume[at + header:at + size])
-                    named[name] = at, volume[at:at + size]
+                    named[name] = volume[at:at + size]
                 elif kind != firmware.TYPE_PAD:
-                    others.append((at, volume[at:at + size]))
-        return len(raw), named, others
+                    others.append(volume[at:at + size])
+        return bytes(raw[:volumes[-1][0] - 4]), named, others
+
+    def check_volume(self, volume):
+        """The header says the length twice, and its words add up to 0."""
+        length, = struct.unpack_from('<Q', volume, 32)
+        size, _, _, blocks, block = struct.unpack_from('<HHHxxII', volume, 48)
+        self.assertEqual((length, blocks * block), (len(volume), len(volume)))
+        self.assertEqual(sum(struct.unpack_from(f'<{size // 2}H', volume)) & 0xffff, 0)
 
     def check_sum(self, volume, at, header, size):
         """The bytes of a header add up to 0 without its state and the content's checksum; so do
@@ -94,11 +103,11 @@ class FirmwareTest(unittest.TestCase):
             code = file.read()
         light = firmware.lighten(bytearray(code))
         self.assertEqual(len(light), len(code))
-        size, named, others = self.contents(code)
+        before, named, others = self.contents(code)
         for name in firmware.LEFT_OUT:
             named.pop(name, None)
         self.assertIn('BdsDxe', named)
-        self.assertEqual(self.contents(light), (size, named, others))
+        self.assertEqual(self.contents(light), (before, named, others))
         _, (begin, end) = firmware.packed(code)
         at, header, _ = firmware.packed(code)[0]
         self.assertEqual(light[:at], code[:at])
