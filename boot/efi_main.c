@@ -19,34 +19,10 @@
 #define FILE_MAX    (4ul << 30) /* the largest file of FAT */
 #define STACK_BYTES (64u << 10)
 
-EFI_SYSTEM_TABLE *efi_system;
-EFI_HANDLE efi_image;
-
 static struct boot_info info;
 static uint8_t stack[STACK_BYTES] __attribute__((aligned(4096)));
 
 EFI_STATUS efi_main(EFI_HANDLE image, EFI_SYSTEM_TABLE *system);
-
-void *efi_locate(const EFI_GUID *protocol)
-{
-	EFI_GUID guid = *protocol; /* GNU-EFI's prototypes have no const */
-	void *found = NULL;
-
-	return EFI_ERROR(efi_system->BootServices->LocateProtocol(&guid, NULL, &found)) ? NULL
-											: found;
-}
-
-void *efi_config_table(const EFI_GUID *guid)
-{
-	for (UINTN i = 0; i < efi_system->NumberOfTableEntries; i++) {
-		const EFI_CONFIGURATION_TABLE *table = &efi_system->ConfigurationTable[i];
-
-		if (memcmp(&table->VendorGuid, guid, sizeof(*guid)) == 0) {
-			return table->VendorTable;
-		}
-	}
-	return NULL;
-}
 
 /*
  * Opens the serial port and the screen, where they exist. A screen that Umbra draws on itself stays
@@ -182,6 +158,7 @@ EFI_STATUS efi_main(EFI_HANDLE image, EFI_SYSTEM_TABLE *system)
 	config_defaults(&info.config); /* used if there is no file to read */
 	open_consoles();
 	say_hello();
+	efi_launch_report();
 	efi_record_show();
 	efi_time_read(info.began, sizeof(info.began));
 	/* Firmware resets the machine if its boot program has not ended after five minutes. */

@@ -10,6 +10,8 @@
 
 #include "boot/boot_info.h"
 
+/* --- efi_system.c --- */
+
 /* efi_main sets both before anything else. */
 extern EFI_SYSTEM_TABLE *efi_system;
 extern EFI_HANDLE efi_image;
@@ -58,6 +60,13 @@ void efi_probe(struct boot_info *info);
  * next boot, however the machine was reset. Logs the result.
  */
 void efi_request_memory_clear(void);
+
+/* --- efi_launch.c --- */
+
+/* Whether firmware starts only programs that a key of its variable db has signed (UEFI, 32.3). */
+bool efi_secure_boot(void);
+/* Logs whether Secure Boot is on. */
+void efi_launch_report(void);
 
 /* --- efi_serial.c --- */
 

@@ -30,9 +30,6 @@ ALLOWED = {
         "crypto/tme crypto/tme_activate",
     "help is a command, and lists the commands":
         "boot/shell boot/shell_commands boot/shell_help boot/shell_memory",
-    "efi_main has firmware's tables, which its parts use":
-        "boot/efi_file boot/efi_main boot/efi_mem boot/efi_probe boot/efi_record boot/efi_screen "
-        "boot/efi_serial boot/efi_text",
 }
 ALLOWED = {why: set(files.split()) for why, files in ALLOWED.items()}
 

@@ -114,7 +114,8 @@ class Machine:
         """Refuses options that cannot work, with a sentence."""
         options = self.options
         for key, value in (('USB', options.usb), ('SCREEN', options.screen),
-                           ('SCREEN_AT', options.screen_at), ('VARS', options.vars)):
+                           ('SCREEN_AT', options.screen_at), ('VARS', options.vars),
+                           ('SECURE', options.secure), ('TPM', options.tpm)):
             if value:
                 raise MachineError(f'{key} works on MACHINE=qemu and MACHINE=kvm only')
         for path, what in ((self.program, 'run "make bochs"'),

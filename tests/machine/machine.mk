@@ -152,14 +152,17 @@ ifneq ($(filter image,$(MAKECMDGOALS)),)
 $(if $(ESP),,$(error image: say which folder to make the image from: ESP=DIR))
 $(if $(IMG),,$(error image: say which file to write: IMG=FILE))
 endif
+# With SIGN=KEY,CERT the image is made from a signed copy of the folder: boot/README.md.
+SIGNED := $(O)/signed
 image: | $(PACKAGES_DONE)
-	@python3 $(MACHINE_DIR)/image.py "$$ESP" "$$IMG"
+	@$(if $(SIGN),$(PYTHON) boot/sign.py "$$ESP" $(SIGNED) "$$SIGN")
+	@python3 $(MACHINE_DIR)/image.py $(if $(SIGN),$(SIGNED),"$$ESP") "$$IMG"
 
 MACHINE ?= bochs
 MACHINE_NEEDS_bochs := $(BOCHS)
 MACHINE_NEEDS_nested := $(BOCHS) $(NESTED) $(CHAIN)
 export BUILD ESP IMG OUT MACHINE CPUS MEM CPU IPS SEED TIMEOUT TICKS DUMP MARK TYPE STOP INPUT
-export USB SCREEN SCREEN_AT FEATURES BUS VARS UNLIKE UART STALL
+export USB SCREEN SCREEN_AT FEATURES BUS VARS UNLIKE UART STALL SECURE TPM SIGN
 export TME FIDELITY LOCKED_WRITE PCONFIG_LEGACY RNG_FAIL_N
 export BUSY_N STRICT_9FF PKGS DROP SWAP ALIAS CAP ACT ACT1 EXCLUDE TARGETS
 export COHERENCE TWEAK WBINVD_REACH ARCH_CAP

@@ -113,6 +113,7 @@ class Machine:
         self.console = None
         self.monitor = None
         self.process = None
+        self.tpm = None
         self.tail = b''
         self.typed = list(options.types)
         self.screen_wanted = bool(options.screen)
@@ -151,20 +152,56 @@ class Machine:
             return ['-device', 'qemu-xhci', '-device', 'usb-storage,drive=disk,removable=on']
         return ['-device', 'ide-hd,drive=disk']
 
+    def firmware(self):
+        """The firmware, and its variables as they are before the first start. With SECURE it
+        starts what the key of Debian's tests has signed, and SMM guards its variables."""
+        if self.options.secure:
+            return f'{FIRMWARE}/OVMF_CODE_4M.secboot.fd', f'{FIRMWARE}/OVMF_VARS_4M.snakeoil.fd'
+        return f'{FIRMWARE}/OVMF_CODE_4M.fd', f'{FIRMWARE}/OVMF_VARS_4M.fd'
+
+    def secure_words(self):
+        """What keeps everyone but firmware from writing its variables."""
+        if not self.options.secure:
+            return ['-M', 'q35,vmport=off']
+        return ['-M', 'q35,vmport=off,smm=on',
+                '-global', 'driver=cfi.pflash01,property=secure,value=on']
+
+    def tpm_words(self):
+        """Starts a TPM 2.0 with its state in the folder TPM; it ends with QEMU."""
+        if not self.options.tpm:
+            return []
+        state, control = os.path.abspath(self.options.tpm), self.options.file('tpm.sock')
+        os.makedirs(state, exist_ok=True)
+        if os.path.exists(control):
+            os.unlink(control)
+        with open(self.options.file('tpm.err'), 'wb') as errors:
+            self.tpm = subprocess.Popen(
+                ['swtpm', 'socket', '--tpm2', '--terminate', '--tpmstate', f'dir={state}',
+                 '--ctrl', f'type=unixio,path={control}'], stdin=subprocess.DEVNULL,
+                stdout=errors, stderr=errors, preexec_fn=die_with_parent)
+        until = time.monotonic() + PATIENCE_SECONDS
+        while not os.path.exists(control):
+            if time.monotonic() > until:
+                raise MachineError(f'swtpm does not start: {self.options.file("tpm.err")}')
+            time.sleep(0.05)
+        return ['-chardev', f'socket,id=tpm,path={control}',
+                '-tpmdev', 'emulator,id=tpm0,chardev=tpm', '-device', 'tpm-crb,tpmdev=tpm0']
+
     def start(self, console):
         """Starts QEMU and connects its serial line to the console."""
         options = self.options
+        code, fresh = self.firmware()
         variables = os.path.abspath(options.vars or options.file('vars.fd'))
         if not options.vars or not os.path.exists(variables):
-            shutil.copyfile(f'{FIRMWARE}/OVMF_VARS_4M.fd', variables)
+            shutil.copyfile(fresh, variables)
         control = options.file('qmp.sock')
         if os.path.exists(control):
             os.unlink(control)
         command = [
-            PROGRAM, '-M', 'q35,vmport=off', *self.accelerator(), '-m', str(options.mem),
+            PROGRAM, *self.secure_words(), *self.accelerator(), '-m', str(options.mem),
             '-smp', str(options.cpus), '-nodefaults', '-no-user-config', '-display', 'none',
             '-vga', 'std', '-no-reboot', '-no-shutdown',
-            '-drive', f'if=pflash,format=raw,readonly=on,file={FIRMWARE}/OVMF_CODE_4M.fd',
+            '-drive', f'if=pflash,format=raw,readonly=on,file={code}', *self.tpm_words(),
             '-drive', f'if=pflash,format=raw,file={variables}',
             '-drive', f'if=none,id=disk,format=raw,snapshot=on,file={self.disk}',
             *self.disk_device(), '-chardev', 'stdio,id=line,signal=off', '-serial', 'chardev:line',
@@ -260,6 +297,9 @@ class Machine:
         if self.process:
             self.process.stdin.close()
             self.process.stdout.close()
+        if self.tpm:
+            self.tpm.terminate()
+            self.tpm.wait()
         with open(self.options.file('result'), 'w', encoding='utf-8') as file:
             file.write(f'end {self.ended or "stopped"}\n')
 
