@@ -15,20 +15,33 @@
 #include "vmm/vmx_bits.h"
 #include "vmm/vmx_insn.h"
 
+/* The low `bytes` bytes: 1, 2 or 4. Without a mask: this is the path of each IN and OUT. */
+static inline uint64_t low_bytes(uint64_t value, uint32_t bytes)
+{
+	return bytes == 1 ? (uint8_t)value : bytes == 4 ? (uint32_t)value : (uint16_t)value;
+}
+
 /* Accesses 1, 2 or 4 bytes. Devices notify the vCPU by a kick, so nothing need be checked here. */
 static inline enum exit_result in_or_out(struct vcpu *vcpu, uint64_t why)
 {
 	uint64_t *rax = &vcpu->regs.gpr[GPR_RAX];
-	struct io_access access = { .size = IOQ_SIZE(why), .write = (why & IOQ_IN) == 0 };
-	uint64_t mask = BIT(8 * access.size) - 1;
+	struct io_access access = { .size = IOQ_SIZE(why) };
 
-	access.value = access.write ? *rax & mask : 0;
-	iobus_port_access(&vcpu->vm->iobus, IOQ_PORT(why), vcpu, &access);
 	if ((why & IOQ_IN) == 0) {
+		access.write = true;
+		access.value = low_bytes(*rax, access.size);
+		iobus_port_access(&vcpu->vm->iobus, IOQ_PORT(why), vcpu, &access);
 		return EXIT_NEXT_INSN;
 	}
+	iobus_port_access(&vcpu->vm->iobus, IOQ_PORT(why), vcpu, &access);
 	/* SDM vol. 1, "General-Purpose Registers": 32 bits clear the upper half. */
-	*rax = (access.value & mask) | (access.size == 4 ? 0 : *rax & ~mask);
+	if (access.size == 1) {
+		*rax = (*rax & ~0xfful) | (uint8_t)access.value;
+	} else if (access.size == 4) {
+		*rax = (uint32_t)access.value;
+	} else {
+		*rax = (*rax & ~0xfffful) | (uint16_t)access.value;
+	}
 	return EXIT_NEXT_INSN;
 }
 
