@@ -293,8 +293,7 @@ void sched_turn(bool (*between)(void))
 		sched_serve_clocks(queue);
 	}
 	vcpu = pick(queue, &spare);
-	queue->listen_ticks = between != NULL && console_listens() ? tsc_from_us(CONSOLE_LISTEN_US)
-								   : 0;
+	queue->listen_ticks = between != NULL ? tsc_from_us(console_listen_us()) : 0;
 	if (spare != NULL) {
 		sched_give_away(queue, spare);
 	}

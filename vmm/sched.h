@@ -25,7 +25,7 @@ void sched_add(struct vcpu *vcpu);
 
 /*
  * The loop of a CPU. On the BSP it calls `between` whenever a slice ended or the CPU was idle, at
- * least every 10 ms, and every CONSOLE_LISTEN_US if a serial line is polled. `between` cleans up
+ * least every 10 ms, and every console_listen_us if a serial line is polled. `between` cleans up
  * ended VMs and builds reset VMs again. It returns true when it has more to do; then the CPU does
  * not wait. NULL on APs.
  */

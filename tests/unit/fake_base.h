@@ -35,7 +35,10 @@ const char *fake_log_text(void);
 void fake_log_reset(void);
 /* The last argument of log_show; LOG_ERROR after a reset. */
 extern enum log_level fake_log_shown;
-/* What console_listens returns, and how often console_listen was called since the last reset. */
+/*
+ * Whether console_listen_us returns CONSOLE_LISTEN_US or 0, and how often console_listen was called
+ * since the last reset.
+ */
 extern bool fake_console_is_line;
 extern unsigned fake_console_listened;
 /* After so many writes console_has_room returns false; UINT_MAX, the value after a reset: never. */

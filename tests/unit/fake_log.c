@@ -140,9 +140,9 @@ void console_listen(void)
 	fake_console_listened++;
 }
 
-bool console_listens(void)
+uint32_t console_listen_us(void)
 {
-	return fake_console_is_line;
+	return fake_console_is_line ? CONSOLE_LISTEN_US : 0;
 }
 
 void fake_console_type(const char *text)

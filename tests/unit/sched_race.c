@@ -88,9 +88,9 @@ bool console_flush(void)
 	return false;
 }
 
-bool console_listens(void)
+uint32_t console_listen_us(void)
 {
-	return false;
+	return 0;
 }
 
 void console_listen(void)

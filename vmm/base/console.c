@@ -49,6 +49,7 @@ static char ring[RING_BYTES];
 #define TYPED_AT_ONCE 64u
 static uint16_t typed[TYPED_MAX];
 static uint32_t typed_in, typed_out; /* bytes added and removed since the start */
+static bool typing;		     /* the last look found bytes; atomic */
 
 /* Bytes written since the start; the ring holds the last RING_BYTES of them. */
 static size_t ring_total;
@@ -86,6 +87,7 @@ static void collect(void)
 	const uint32_t end = MIN(__atomic_load_n(&typed_out, __ATOMIC_ACQUIRE) + TYPED_MAX - at,
 				 TYPED_AT_ONCE) +
 			     at;
+	bool any = false;
 
 	while (at != end) {
 		int c = serial_getc();
@@ -97,7 +99,9 @@ static void collect(void)
 			break;
 		}
 		typed[at++ % TYPED_MAX] = (uint16_t)c;
+		any = true;
 	}
+	__atomic_store_n(&typing, any, __ATOMIC_RELAXED);
 	__atomic_store_n(&typed_in, at, __ATOMIC_RELEASE);
 }
 
@@ -328,20 +332,25 @@ void console_listen(void)
 	}
 }
 
-bool console_listens(void)
+uint32_t console_listen_us(void)
 {
-	return serial_listens();
+	if (!serial_listens()) {
+		return 0;
+	}
+	return serial_sends() || __atomic_load_n(&typing, __ATOMIC_RELAXED) ? CONSOLE_LISTEN_US
+									    : CONSOLE_QUIET_US;
+}
+
+static bool is_typed(void)
+{
+	return __atomic_load_n(&typed_in, __ATOMIC_ACQUIRE) != typed_out;
 }
 
 int console_getc(void)
 {
 	int c;
 
-	if (__atomic_load_n(&typed_in, __ATOMIC_ACQUIRE) == typed_out && take_devices()) {
-		collect();
-		drop_devices();
-	}
-	if (__atomic_load_n(&typed_in, __ATOMIC_ACQUIRE) == typed_out) {
+	if (!is_typed()) {
 		return -1;
 	}
 	c = typed[typed_out % TYPED_MAX];
@@ -361,10 +370,10 @@ static bool was_done_lately(void)
 
 bool console_flush(void)
 {
-	if (!writers_wait && percpu_self()->index != 0 && was_done_lately()) {
-		return false;
+	if (percpu_self()->index == 0) {
+		return pass_on(writers_wait) || is_typed();
 	}
-	return pass_on(writers_wait);
+	return (writers_wait || !was_done_lately()) && pass_on(writers_wait);
 }
 
 void console_drain(void)

@@ -84,25 +84,31 @@ void console_write_line(const char *text, size_t bytes);
 
 /*
  * The next byte that a user typed on the serial line or the keyboard, CONSOLE_BREAK, or -1 for
- * none. Boot processor.
+ * none. It reads memory only: console_listen and console_flush read the devices. Boot processor.
  */
 int console_getc(void);
 #define CONSOLE_BREAK 0x100 /* a break on the serial line: not a byte, but Linux' SysRq needs it */
 
 /*
  * Reads input into memory for console_getc, and keeps the serial line sending. A UART holds 16
- * bytes, which take 1.39 ms at 115200 baud: while console_listens returns true, call this at least
- * every CONSOLE_LISTEN_US. That is half of the time, so the line never runs out of bytes to send.
- * Never waits. Boot processor, in any state.
+ * bytes, which take 1.39 ms at 115200 baud: call this again within console_listen_us microseconds,
+ * unless they are 0. Never waits. Boot processor, in any state.
  */
 void console_listen(void);
-bool console_listens(void);
+/*
+ * CONSOLE_LISTEN_US while bytes are sent or come in: half of the FIFO's time, so the line never
+ * runs out of bytes to send. CONSOLE_QUIET_US on a quiet line: nothing is lost when bytes begin to
+ * come. 0: there is no serial line. Boot processor.
+ */
+uint32_t console_listen_us(void);
 #define CONSOLE_LISTEN_US 700u
+#define CONSOLE_QUIET_US  1000u
 
 /*
  * Passes on what sinks have not output yet (draws the screen, feeds the UART from its queue)
- * without waiting. Called when a CPU idles and at the end of a time slice. Returns true when this
- * CPU has more to pass on within CONSOLE_LISTEN_US.
+ * without waiting, and reads input, as console_listen does. Called when a CPU idles and at the end
+ * of a time slice. Returns true when this CPU has more to pass on within CONSOLE_LISTEN_US, or when
+ * input waits for console_getc.
  */
 bool console_flush(void);
 

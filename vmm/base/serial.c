@@ -187,6 +187,11 @@ static size_t serial_backlog(void)
 	return __atomic_load_n(&stalled, __ATOMIC_RELAXED) ? 0 : queued();
 }
 
+bool serial_sends(void)
+{
+	return queued() != 0;
+}
+
 bool serial_listens(void)
 {
 	return present;

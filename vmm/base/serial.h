@@ -42,6 +42,8 @@ int serial_getc(void);
  * soon as the UART takes bytes again. For console.c.
  */
 bool serial_send(void);
+/* Is there text that has not reached the FIFO? For console.c. */
+bool serial_sends(void);
 /* True when a UART is in use that loses input if nothing reads it for more than 1.3 ms. */
 bool serial_listens(void);
 
