@@ -192,7 +192,7 @@ void shell_run_peek(const struct shell_call *call)
 	uint64_t at, bytes = PEEK_BYTES;
 
 	if (!parse_hex(call->words[0], &at)) {
-		shell_print("\"%.32s\" is no address; write it in hex, such as 40001000",
+		shell_print("\"%.32s\" is not an address; write it in hex, such as 40001000",
 			    call->words[0]);
 		return;
 	}

@@ -158,7 +158,7 @@ enum net_found net_find(const struct virtio_net *from, struct virtio_net **to, u
 {
 	const uint8_t *address = from->sending.ethernet;
 	const bool group = (address[0] & NET_GROUP_BIT) != 0;
-	enum net_found found = NET_NOBODY;
+	enum net_found found = NET_NO_PORT;
 	struct net *net = from->net;
 
 	lock_take(&net->lock, LOCK_NET);

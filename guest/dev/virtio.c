@@ -153,7 +153,7 @@ static void serve_queue(struct virtio *device, uint32_t number, struct virtio_tu
 	virtio_notify(device, number);
 }
 
-/* --- Who is at which queues --- */
+/* --- Queues in use --- */
 
 /* The queues that a turn of the device serves. */
 static uint32_t active(const struct virtio *device)
@@ -172,7 +172,7 @@ static bool enter(struct virtio *device, uint32_t queues)
 	return enters;
 }
 
-/* Under the lock. A reset takes place when nobody is left. */
+/* Under the lock. A reset that waits takes place once no queue is in use. */
 static void leave(struct virtio *device, uint32_t queues)
 {
 	device->busy &= ~queues;
@@ -202,7 +202,10 @@ void virtio_release(struct virtio *device, uint32_t queue)
 	lock_drop(&device->lock);
 }
 
-/* Asked under the lock, which who gives a queue back holds until it is done with the device. */
+/*
+ * virtio_release holds the lock until it is done with the device. So once `busy` is seen to be
+ * clear under the lock, no other CPU uses the device.
+ */
 void virtio_close(struct virtio *device)
 {
 	bool waits;

@@ -92,7 +92,7 @@ struct virtio_queue {
 	uint16_t vector; /* atomic */
 	bool enabled;	 /* atomic; once set, the driver cannot change the queue's set-up */
 	uint64_t descriptors, available, used;
-	/* Only turns, and whoever has claimed the queue, use the following. */
+	/* Only turns, and the CPU that has claimed the queue, use the following. */
 	struct vring ring;
 	bool has_chain;
 	uint64_t chain_at; /* how much of the chain serve has done */
@@ -163,8 +163,8 @@ enum virtio_claim {
 };
 
 /*
- * A passive queue of a device, for the turn of another one: who has claimed it may use its ring and
- * the memory of its VM. A reset and virtio_close wait for the end of that. Any CPU.
+ * A passive queue of a device, for the turn of another one: the CPU that has claimed it may use its
+ * ring and the memory of its VM. A reset and virtio_close wait for the end of that. Any CPU.
  */
 enum virtio_claim virtio_claim(struct virtio *device, uint32_t queue);
 void virtio_release(struct virtio *device, uint32_t queue);

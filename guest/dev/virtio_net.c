@@ -178,7 +178,7 @@ static enum virtio_step serve(struct virtio *device, uint32_t number, struct vir
 			break;
 		case NET_CLOSED: pass(net, order); break;
 		case NET_BUSY: return VIRTIO_MORE;
-		case NET_NOBODY:
+		case NET_NO_PORT:
 		default:
 			virtio_count(&net->counters.nowhere, !is_for_group(net));
 			sending->ended = true;

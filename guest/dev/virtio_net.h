@@ -94,7 +94,7 @@ int net_join(struct virtio_net *port);
 void net_leave(struct virtio_net *port);
 
 enum net_found {
-	NET_NOBODY,  /* there is no further port that the frame is for */
+	NET_NO_PORT, /* there is no further port that the frame is for */
 	NET_CLAIMED, /* the caller has claimed its receive queue (virtio_release) */
 	NET_BUSY,    /* there is one, but another CPU has claimed its queue for a moment */
 	NET_CLOSED,  /* there is one, but it loses the frame, which was counted */

@@ -567,9 +567,9 @@ static void peek_shows_only_ram_of_vms(void **state)
 			    "cccccccccccccccc\r\n");
 	assert_non_null(strstr(run("peek 40001fc1"), "is not all RAM"));
 	assert_non_null(strstr(run("peek ffffffffffffffff"), "is not all RAM"));
-	assert_non_null(strstr(run("peek 12345678901234567"), "is no address"));
-	assert_non_null(strstr(run("peek 0x"), "is no address"));
-	assert_non_null(strstr(run("peek zebra"), "is no address"));
+	assert_non_null(strstr(run("peek 12345678901234567"), "is not an address"));
+	assert_non_null(strstr(run("peek 0x"), "is not an address"));
+	assert_non_null(strstr(run("peek zebra"), "is not an address"));
 	assert_non_null(strstr(run("peek 40000000 0"), "is no count"));
 	assert_non_null(strstr(run("peek 40000000 4097"), "is no count"));
 	assert_non_null(strstr(run("peek 40000000 -1"), "is no count"));
