@@ -194,17 +194,28 @@ static void complete(struct line_edit *line)
 
 /* --- Keys --- */
 
+static void feed_number(struct line_edit *line, uint8_t byte)
+{
+	if (byte >= '0' && byte <= '9') {
+		line->numbers[1] = (line->numbers[1] * 10 + byte - '0') % 10000;
+	} else if (byte == ';') {
+		line->numbers[0] = line->numbers[1];
+		line->numbers[1] = 0;
+	}
+}
+
 /* Handles a byte after ESC. Unknown sequences are skipped whole. */
 static void feed_escape(struct line_edit *line, uint8_t byte)
 {
 	if (line->escape == ESCAPE_SEEN && (byte == '[' || byte == 'O')) {
 		line->escape = byte == '[' ? ESCAPE_CSI : ESCAPE_SS3;
 		line->escape_number = 0;
+		line->numbers[0] = line->numbers[1] = 0;
 		return;
 	}
 	if (line->escape == ESCAPE_CSI && byte >= ' ' && byte < '@') {
-		/* Of the parameters only the last digit is needed. */
 		line->escape_number = byte;
+		feed_number(line, byte);
 		return;
 	}
 	if (line->escape != ESCAPE_SEEN) {
@@ -215,6 +226,11 @@ static void feed_escape(struct line_edit *line, uint8_t byte)
 		case 'D': move_to(line, line->cursor - (line->cursor != 0)); break;
 		case 'H': move_to(line, 0); break;
 		case 'F': move_to(line, line->length); break;
+		case 'R':
+			if (line->at != NULL) {
+				line->at(line->numbers[0], line->numbers[1]);
+			}
+			break;
 		case '~':
 			if (line->escape_number == '3' && line->cursor < line->length) {
 				cut(line, line->cursor, line->cursor + 1);

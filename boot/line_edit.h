@@ -26,13 +26,16 @@ struct line_edit {
 	const char *prompt;
 	void (*write)(const char *text, size_t bytes);
 	size_t (*complete)(const char *text, char *words, size_t bytes);
+	/* The terminal says where its cursor is (ECMA-48, CPR), both from 1 on. May be NULL. */
+	void (*at)(uint32_t row, uint32_t column);
 
 	char text[LINE_EDIT_MAX + 1]; /* terminated */
 	size_t length, cursor;
 	bool too_long;
 	uint8_t escape; /* the state within an escape sequence */
 	uint8_t escape_number;
-	bool after_return; /* the last byte was CR: a LF after it belongs to it */
+	uint32_t numbers[2]; /* of an escape sequence: its last two parameters, below 10,000 */
+	bool after_return;   /* the last byte was CR: a LF after it belongs to it */
 
 	char before[LINE_EDIT_BEFORE][LINE_EDIT_MAX + 1]; /* ring of the last lines */
 	size_t before_count;				  /* lines remembered in all */

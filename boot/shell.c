@@ -23,6 +23,7 @@ static struct line_edit editor = {
 	.prompt = "umbra> ",
 	.write = console_write,
 	.complete = complete,
+	.at = shell_take_corner,
 };
 static bool active;
 static bool (*live)(void); /* what `top` and others call until a key is pressed */

@@ -648,6 +648,8 @@ const struct shell_command shell_commands[] = {
 	  true, run_set, NULL, true },
 	{ "console", "[NAME]", "the VM's console; without a name, all of them", 0, 1, true,
 	  run_console, NULL, false },
+	{ "size", "[COLUMNS ROWS]", "the screen's, for guests; asks the terminal", 0, 2, false,
+	  shell_run_size, NULL, false },
 	{ "stats", "NAME", "exits by reason, faults, run and steal time", 1, 1, true, run_stats,
 	  NULL, false },
 	{ "top", "", "CPU use, faults and I/O, each second", 0, 0, false, run_top, NULL, false },

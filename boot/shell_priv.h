@@ -32,6 +32,13 @@ const struct boot_info *shell_boot(void);
 /* In shell_help.c: prints the list of commands, or the keys of umbra.conf. */
 void shell_run_help(const struct shell_call *call);
 
+/*
+ * In shell_size.c: the command "size"; and where the terminal's cursor is, which the command asks
+ * after it has sent the cursor to the last corner. Other reports are ignored.
+ */
+void shell_run_size(const struct shell_call *call);
+void shell_take_corner(uint32_t row, uint32_t column);
+
 /* In shell_memory.c: the commands on memory, and a line on the VM's KeyID, if it has one. */
 void shell_run_keys(const struct shell_call *call);
 void shell_run_share(const struct shell_call *call);

@@ -42,6 +42,7 @@ static uint32_t living;	  /* those whose VM has not ended */
 static bool no_shell;
 static uint8_t escape_key = VCONSOLE_ESCAPE_KEY;
 static char escape_name[] = "Ctrl-^";
+static struct vconsole_size screen; /* atomic */
 static bool raw_shown; /* a guest's unfiltered bytes went to the terminal since its last reset */
 
 static void reset_terminal(void)
@@ -68,6 +69,19 @@ uint8_t vconsole_escape(void)
 const char *vconsole_escape_name(void)
 {
 	return escape_name;
+}
+
+void vconsole_set_size(struct vconsole_size size)
+{
+	__atomic_store(&screen, &size, __ATOMIC_RELAXED);
+}
+
+struct vconsole_size vconsole_size(void)
+{
+	struct vconsole_size size;
+
+	__atomic_load(&screen, &size, __ATOMIC_RELAXED);
+	return size;
 }
 
 static bool is_shared(void)

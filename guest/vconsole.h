@@ -135,6 +135,15 @@ void vconsole_type(uint8_t byte);
 void vconsole_set_escape(uint8_t key);
 uint8_t vconsole_escape(void);
 const char *vconsole_escape_name(void);
+/*
+ * The size of the user's screen, in characters; 0 while it is not known. Set on the boot processor,
+ * read on any CPU.
+ */
+struct __attribute__((aligned(4))) vconsole_size {
+	uint16_t columns, rows;
+};
+void vconsole_set_size(struct vconsole_size size);
+struct vconsole_size vconsole_size(void);
 /* Makes the escape key a normal key: there is no shell. Call before the first VM starts. */
 void vconsole_no_shell(void);
 

@@ -68,6 +68,26 @@ void virtio_lose(struct virtio *device, uint32_t queue, const char *why)
 	interrupt(device, vector, ISR_CONFIG);
 }
 
+void virtio_set_config(struct virtio *device, const void *bytes, size_t count)
+{
+	uint16_t vector;
+	bool tells;
+
+	lock_take(&device->lock, LOCK_VIRTIO);
+	if (memcmp(device->config, bytes, count) != 0) {
+		memcpy(device->config, bytes, count);
+		device->generation++;
+		device->config_told = false;
+	}
+	tells = !device->config_told && runs(device);
+	device->config_told = device->config_told || tells;
+	vector = device->config_vector;
+	lock_drop(&device->lock);
+	if (tells) {
+		interrupt(device, vector, ISR_CONFIG);
+	}
+}
+
 /* --- What a turn does --- */
 
 static bool is_over(const struct virtio *device, const struct virtio_turn *turn)
@@ -328,6 +348,7 @@ void virtio_reset(struct virtio *device)
 	device->isr = 0;
 	vpci_set_intx(&device->function, false);
 	device->config_vector = NO_VECTOR;
+	device->config_told = false;
 	device->selected = 0;
 	device->feature_select[0] = device->feature_select[1] = 0;
 	device->accepted = 0;

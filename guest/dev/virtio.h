@@ -107,10 +107,9 @@ struct virtio_counters {
 struct virtio {
 	const struct virtio_ops *ops;
 	struct vm *vm;
-	uint32_t index;			     /* in the platform's list */
-	uint32_t number;		     /* the PCI device number */
-	uint64_t features;		     /* the features that the device offers */
-	uint8_t config[VIRTIO_CONFIG_BYTES]; /* what the driver can read; constant */
+	uint32_t index;	   /* in the platform's list */
+	uint32_t number;   /* the PCI device number */
+	uint64_t features; /* the features that the device offers */
 	struct vpci_function function;
 	struct vpci_function_ops function_ops;
 	struct vmsix msix;
@@ -123,6 +122,9 @@ struct virtio {
 	struct lock lock;
 	uint8_t status; /* atomic, for readers without the lock */
 	uint8_t isr;
+	uint8_t generation;		     /* counts the changes of config */
+	bool config_told;		     /* the driver knows of the last change */
+	uint8_t config[VIRTIO_CONFIG_BYTES]; /* what the driver can read */
 	uint16_t config_vector, selected;
 	uint32_t feature_select[2]; /* the device's and the driver's */
 	uint64_t accepted;	    /* features that the driver has accepted */
@@ -178,6 +180,12 @@ void virtio_open(struct virtio *device);
 /* As vm_hooks.pause: all of the VM's devices. */
 void virtio_pause(struct vm *vm, bool on);
 
+/*
+ * Sets the first bytes of what the driver can read of the device's configuration, and interrupts
+ * the driver if it runs and does not know of them yet (virtio 1.2, 2.5.1 and 4.1.5.4). Call it
+ * again until the driver runs. Any CPU, no lock held.
+ */
+void virtio_set_config(struct virtio *device, const void *bytes, size_t count);
 /* An interrupt for what was given back, if the driver wants one. In a turn or a claim. */
 void virtio_notify(struct virtio *device, uint32_t queue);
 /*

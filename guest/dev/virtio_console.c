@@ -11,6 +11,12 @@
 #define QUEUE_INPUT  0
 #define QUEUE_OUTPUT 1
 
+/* virtio 1.2, 5.3.3 and 5.3.4. */
+#define F_SIZE BIT(0)
+struct console_config {
+	uint16_t columns, rows;
+};
+
 /* Returns a buffer as soon as any bytes are in it, not only when it is full. */
 static enum virtio_step serve_input(struct virtio_console *con, struct virtio_turn *turn,
 				    uint32_t *written)
@@ -98,7 +104,9 @@ static const struct virtio_ops console_ops = {
 	.name = "virtio-console",
 	.type = 3,
 	.class_code = 0x078000,
+	.features = F_SIZE,
 	.queues = 2,
+	.config_bytes = sizeof(struct console_config),
 	.serve = serve,
 	.reset = reset,
 };
@@ -115,6 +123,20 @@ static int init(struct platform *platform)
 	return virtio_add(&con->virtio, platform, &console_ops);
 }
 
+/*
+ * Linux takes no notice of a size that is there at the start, only of an interrupt for a change. So
+ * a driver that begins is interrupted once, unless the size is not known.
+ */
+static void pass_size_on(struct virtio_console *con)
+{
+	const struct vconsole_size size = vconsole_size();
+	const struct console_config now = { .columns = size.columns, .rows = size.rows };
+
+	if (size.columns != 0) {
+		virtio_set_config(&con->virtio, &now, sizeof(now));
+	}
+}
+
 /* Runs on the CPU of the first vCPU, which does the work. */
 static void poll(struct platform *platform)
 {
@@ -124,6 +146,7 @@ static void poll(struct platform *platform)
 	if (!platform->config->virtio_console) {
 		return;
 	}
+	pass_size_on(con);
 	if (__atomic_load_n(&con->listens, __ATOMIC_RELAXED) && vconsole_has_input(con->console)) {
 		virtio_kick(&con->virtio, first, QUEUE_INPUT);
 	}

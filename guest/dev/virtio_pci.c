@@ -151,7 +151,7 @@ static uint32_t read_common(struct virtio *device, uint32_t offset)
 	case CONFIG_VECTOR: return device->config_vector;
 	case NUM_QUEUES: return device->ops->queues;
 	case DEVICE_STATUS: return device->status;
-	case CONFIG_GENERATION: return 0; /* the device's configuration never changes */
+	case CONFIG_GENERATION: return device->generation;
 	case QUEUE_SELECT: return device->selected;
 	default: return read_queue(device, offset);
 	}
@@ -237,15 +237,17 @@ static void access_isr(struct virtio *device, struct io_access *access)
 	lock_drop(&device->lock);
 }
 
-static void access_config(const struct virtio *device, uint32_t offset, struct io_access *access)
+static void access_config(struct virtio *device, uint32_t offset, struct io_access *access)
 {
 	uint64_t value = 0;
 
+	lock_take(&device->lock, LOCK_VIRTIO);
 	for (uint32_t i = 0; i < access->size && !access->write; i++) {
 		if (offset + i < device->ops->config_bytes) {
 			value |= (uint64_t)device->config[offset + i] << 8 * i;
 		}
 	}
+	lock_drop(&device->lock);
 	access->value = value;
 }
 

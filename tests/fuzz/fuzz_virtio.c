@@ -54,6 +54,11 @@ int vconsole_get(struct vconsole *console)
 	return (console_state & 3) == 0 ? -1 : (console_state++ & 7) == 1 ? CONSOLE_BREAK : 'k';
 }
 
+struct vconsole_size vconsole_size(void)
+{
+	return (struct vconsole_size){ console_state & 7, 24 };
+}
+
 void vuart_set_deaf(struct vuart *uart, bool deaf)
 {
 	require(uart == &platform.com1);

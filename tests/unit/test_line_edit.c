@@ -123,6 +123,35 @@ static void unknown_sequences_leave_no_trace(void **state)
 	assert_int_equal(type("x\n"), LINE_COMPLETE);
 }
 
+static uint32_t cursor_row, cursor_column;
+
+static void take_cursor(uint32_t at_row, uint32_t at_column)
+{
+	cursor_row = at_row;
+	cursor_column = at_column;
+}
+
+/* CPR; also one of no numbers, of too many, and of digits without end. */
+static void the_terminal_reports_its_cursor(void **state)
+{
+	begin();
+	type("ab\x1b[24;80R"); /* without a taker it leaves no trace */
+	line.at = take_cursor;
+	type("\x1b[50;132R");
+	assert_int_equal(cursor_row, 50);
+	assert_int_equal(cursor_column, 132);
+	type("\x1b[R");
+	assert_int_equal(cursor_row, 0);
+	assert_int_equal(cursor_column, 0);
+	type("\x1b[1;2;3R");
+	assert_int_equal(cursor_row, 2);
+	assert_int_equal(cursor_column, 3);
+	type("\x1b[99999999999999999999;123456R");
+	assert_int_equal(cursor_row, 9999);
+	assert_int_equal(cursor_column, 3456);
+	assert_line("ab", 2);
+}
+
 static void history_is_recalled(void **state)
 {
 	begin();
@@ -184,6 +213,7 @@ int main(void)
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(keys_edit),
 		cmocka_unit_test(unknown_sequences_leave_no_trace),
+		cmocka_unit_test(the_terminal_reports_its_cursor),
 		cmocka_unit_test(history_is_recalled),
 		cmocka_unit_test(long_lines_are_refused),
 		cmocka_unit_test(tab_completes),

@@ -738,6 +738,14 @@ static void views_change(void **state)
 	vconsole_detach(&console);
 }
 
+static void the_terminal_says_its_size(void **state)
+{
+	assert_non_null(strstr(run("size"), "size is not known"));
+	fake_console_type("\x1b[24;80R");
+	shell_poll();
+	assert_int_equal(vconsole_size().columns, 80);
+}
+
 static void top_goes_on_until_a_key(void **state)
 {
 	size_t before;
@@ -776,6 +784,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(kept_ones_are_shown, setup, fake_teardown),
 		cmocka_unit_test_setup_teardown(views_change, setup, fake_teardown),
 		cmocka_unit_test_setup_teardown(top_goes_on_until_a_key, setup, fake_teardown),
+		cmocka_unit_test_setup_teardown(the_terminal_says_its_size, setup, fake_teardown),
 		cmocka_unit_test_setup_teardown(tab_knows_vms_and_options, setup, fake_teardown),
 		cmocka_unit_test_setup_teardown(a_line_outlives_the_log, setup, fake_teardown),
 		cmocka_unit_test_setup_teardown(a_vm_is_being_loaded, setup, fake_teardown),

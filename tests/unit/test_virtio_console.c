@@ -21,6 +21,7 @@ static char shown[70000];
 static size_t shown_count, room;
 static const char *typed;
 static bool deaf;
+static struct vconsole_size screen;
 
 bool vconsole_ready(const struct vconsole *console)
 {
@@ -54,6 +55,11 @@ void vuart_set_deaf(struct vuart *uart, bool now)
 	deaf = now;
 }
 
+struct vconsole_size vconsole_size(void)
+{
+	return screen;
+}
+
 bool vlapic_deliver(struct vm *to, const struct vlapic_msg *msg)
 {
 	return true;
@@ -81,6 +87,7 @@ static int setup(void **state)
 	shown_count = 0;
 	room = sizeof(shown);
 	typed = "";
+	screen = (struct vconsole_size){ 0, 0 };
 	drive(0, 2);
 	return err;
 }
@@ -216,6 +223,37 @@ static void buffers_outside_of_ram_lose_the_device(void **state)
 	assert_int_equal(reg(0x14, 1), 0x4f);
 }
 
+#define ISR    0x1000
+#define CONFIG 0x2000
+
+/* The driver is interrupted for each change, and once after its start if the size was known. */
+static void the_screens_size_is_told(void **state)
+{
+	poll();
+	assert_int_equal(reg(CONFIG, 4), 0);
+	assert_int_equal(reg(ISR, 1), 0);
+	screen = (struct vconsole_size){ 132, 50 };
+	poll();
+	assert_int_equal(reg(CONFIG, 2), 132);
+	assert_int_equal(reg(CONFIG + 2, 2), 50);
+	assert_int_equal(reg(0x15, 1), 1); /* the generation */
+	assert_int_equal(reg(ISR, 1), 2);
+	poll();
+	assert_int_equal(reg(ISR, 1), 0);
+	screen.rows = 25;
+	poll();
+	assert_int_equal(reg(CONFIG + 2, 2), 25);
+	assert_int_equal(reg(0x15, 1), 2);
+	assert_int_equal(reg(ISR, 1), 2);
+	set_reg(0x14, 1, 0);
+	poll();
+	assert_int_equal(reg(ISR, 1), 0); /* no driver */
+	drive(0, 2);
+	poll();
+	assert_int_equal(reg(CONFIG, 2), 132);
+	assert_int_equal(reg(ISR, 1), 2);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -226,6 +264,7 @@ int main(void)
 		TEST(all_of_a_chain_is_shown),
 		TEST(a_full_console_keeps_the_rest),
 		TEST(much_text_takes_turns),
+		TEST(the_screens_size_is_told),
 		TEST(buffers_outside_of_ram_lose_the_device),
 	};
 
