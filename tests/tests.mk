@@ -259,8 +259,9 @@ RUN_CASES = $(PYTHON) tests/run_cases.py --build $(BUILD) --efi $(O)/BOOTX64.EFI
 	--guests $(GUEST_DIR) --out $(O)/cases --product $(O) --tally $(O)/tally/case
 
 .PHONY: case test check soak soak-cases soak-fuzz
-# The cases debian-* are for soak: their system is made for them alone.
-case: $$(CASE_NEEDS) $$(if $$(findstring debian,$$(CASE)),$$(DEBIAN))
+# For soak alone: the cases debian-*, whose system is made for them, and further kernels.
+case: $$(CASE_NEEDS) $$(if $$(findstring debian,$$(CASE)),$$(DEBIAN)) \
+		$$(if $$(findstring virtio-disk,$$(CASE)),$$(SOAK_NEEDS))
 	@$(RUN_CASES) $(CASE)
 
 # What six attacks on memory under KeyIDs give, each beside its negative control: one table.
@@ -305,7 +306,7 @@ soak: | $$(THIRD_PARTY)
 	@rm -rf $(O)/tally
 	@mkdir -p $(O)/tally
 	$(call run_parts,soak-cases soak-fuzz)
-soak-cases: $$(CASE_NEEDS) $$(DEBIAN)
+soak-cases: $$(CASE_NEEDS) $$(DEBIAN) $$(SOAK_NEEDS)
 	@$(RUN_CASES:/case=/soak-cases) --group soak
 soak-fuzz:
 	@$(MAKE) --no-print-directory -k -j $$(nproc) -O fuzz FUZZING_SECONDS=$(SOAK_FUZZ_SECONDS)

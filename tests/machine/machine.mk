@@ -61,6 +61,11 @@ $(BOCHS): $(BOCHS_PARTS) | $(PACKAGES_DONE) $(FIRMWARE)
 # Stock kernels and the initramfs of the guests.
 KERNELS := bookworm-cloud bookworm-generic trixie-cloud memtest
 KERNEL_FILES := $(KERNELS:%=$(THIRD)/kernel/%/vmlinuz)
+# For soak alone: one more kernel, and the initramfs of guests with disks for each.
+KERNEL_SOAK := $(THIRD)/kernel/trixie-generic/vmlinuz
+INITRDS_SOAK := $(patsubst %,$(THIRD)/initramfs/virtio-%.img,bookworm-generic trixie-cloud \
+	trixie-generic)
+SOAK_NEEDS := $(KERNEL_SOAK) $(INITRDS_SOAK)
 INITRD := $(THIRD)/initramfs/initrd.img
 INITRD_TEST := $(THIRD)/initramfs/test.img
 INITRD_FILL := $(THIRD)/initramfs/fill.img
@@ -74,7 +79,8 @@ INITRD_NET := $(THIRD)/initramfs/net.img
 
 .PHONY: kernels initramfs
 kernels: $(KERNEL_FILES)
-$(KERNEL_FILES): $(THIRD)/kernel/%/vmlinuz: $(MACHINE_DIR)/modules | $(PACKAGES_DONE)
+$(KERNEL_FILES) $(KERNEL_SOAK): $(THIRD)/kernel/%/vmlinuz: $(MACHINE_DIR)/modules | \
+		$(PACKAGES_DONE)
 	$(ONCE) sh $(MACHINE_DIR)/kernel.sh $* $(@D)
 
 INITRDS := $(INITRD) $(INITRD_TEST) $(INITRD_FILL) $(INITRD_WORK) $(INITRD_SLEEP) \
@@ -94,9 +100,15 @@ $(INITRD_DOORBELL): INITRD_MODULES = $(DOORBELL_PROGRAM) $(addprefix $(GUEST_MOD
 	uio_pci_generic.ko)
 $(INITRD_SHARE): | $(SHARE_PROGRAM)
 $(INITRD_DOORBELL): | $(DOORBELL_PROGRAM)
+# The test of random bytes that Debian has (FIPS 140-2); of this system's libraries it needs libc.
+RNGTEST := $(THIRD)/rngtest/usr/bin/rngtest
+RNGTEST_NEEDS := /lib/x86_64-linux-gnu/libc.so.6 /lib64/ld-linux-x86-64.so.2
+$(RNGTEST): | $(PACKAGES_DONE)
+	$(ONCE) $(FETCH_SH) deb own rng-tools5 $(THIRD)/rngtest ./usr/bin/rngtest
 $(INITRD_VIRTIO): INITRD_MODULES = $(addprefix $(GUEST_MODULES)/,virtio.ko virtio_ring.ko \
 	virtio_pci_legacy_dev.ko virtio_pci_modern_dev.ko virtio_pci.ko virtio-rng.ko \
-	virtio_blk.ko virtio_console.ko) /sbin/e2fsck.static
+	virtio_blk.ko virtio_console.ko) /sbin/e2fsck.static $(RNGTEST) $(RNGTEST_NEEDS)
+$(INITRD_VIRTIO): | $(RNGTEST)
 $(INITRD_NET): INITRD_MODULES = $(addprefix $(GUEST_MODULES)/,virtio.ko virtio_ring.ko \
 	virtio_pci_legacy_dev.ko virtio_pci_modern_dev.ko virtio_pci.ko failover.ko \
 	net_failover.ko virtio_net.ko)
@@ -106,6 +118,11 @@ $(INITRD_SLEEP) $(INITRD_PANIC) $(INITRD_SHARE) $(INITRD_DOORBELL) $(INITRD_VIRT
 $(INITRDS): $(THIRD)/initramfs/%.img: $(MACHINE_DIR)/init/% \
 		$(MACHINE_DIR)/initramfs.sh | $(PACKAGES_DONE)
 	$(ONCE) sh $(MACHINE_DIR)/initramfs.sh $< $@ $(INITRD_MODULES)
+
+$(INITRDS_SOAK): $(THIRD)/initramfs/virtio-%.img: $(MACHINE_DIR)/init/virtio \
+		$(MACHINE_DIR)/initramfs.sh $(THIRD)/kernel/%/vmlinuz | $(PACKAGES_DONE) $(RNGTEST)
+	$(ONCE) sh $(MACHINE_DIR)/initramfs.sh $< $@ $(THIRD)/kernel/$*/modules/*.ko \
+		/sbin/e2fsck.static $(RNGTEST) $(RNGTEST_NEEDS)
 
 # A file system for guests' disks: files and their checksums. The same each time.
 DISK_ROOT := $(THIRD)/disk/root.img
@@ -188,5 +205,6 @@ machine-test: $(BOCHS) $(PROBE) | $(PACKAGES_DONE)
 		TALLY=$(O)/tally/machine-test ProbeTest
 
 # What was made stays when a make is interrupted: another make may have made it.
-.PRECIOUS: $(THIRD_PARTY) $(BOCHS) $(KERNEL_FILES) $(INITRDS) $(CHAIN) $(PROBE) $(NESTED) \
+.PRECIOUS: $(THIRD_PARTY) $(BOCHS) $(RNGTEST) $(KERNEL_FILES) $(KERNEL_SOAK) \
+	$(INITRDS) $(INITRDS_SOAK) $(CHAIN) $(PROBE) $(NESTED) \
 	$(FIRMWARE) $(DEBIAN) $(DEBIAN_PACKAGES)
