@@ -46,8 +46,14 @@ static void *screen_mapped;
 static bool cipher_ready;
 static bool some_ran; /* a VM has run, however short */
 
-static bool somebody_needs_an_engine(void)
+/* Is there a VM or a share that may be encrypted? A share always is, as by engine = auto. */
+static bool an_engine_is_needed(void)
 {
+	for (size_t i = 0; i < boot->config.share_count; i++) {
+		if (boot->config.shares[i].valid) {
+			return true;
+		}
+	}
 	for (size_t i = 0; i < boot->config.vm_count; i++) {
 		const struct vm_config *vm = &boot->config.vms[i];
 
@@ -61,7 +67,7 @@ static bool somebody_needs_an_engine(void)
 static void make_pool(void)
 {
 	const bool low = host_key_vmx_is_32_bit();
-	const struct page_pool_plan plan = ram_plan_pool(boot, somebody_needs_an_engine(), low);
+	const struct page_pool_plan plan = ram_plan_pool(boot, an_engine_is_needed(), low);
 	int err = page_alloc_init(boot->ranges, boot->range_count, &plan);
 	uint64_t pages;
 
@@ -155,7 +161,7 @@ static void start_window(void)
 	uint64_t bytes = boot->config.window_bytes;
 	int err;
 
-	if (!somebody_needs_an_engine()) {
+	if (!an_engine_is_needed()) {
 		return;
 	}
 	if (!cipher_ready) {
@@ -344,7 +350,7 @@ _Noreturn void host_main(struct boot_info *info)
 	tme_look();
 	keyid_configure(tme_state()->phys_bits, tme_state()->keyid_bits);
 	ram_settle(boot);
-	if (somebody_needs_an_engine()) {
+	if (an_engine_is_needed()) {
 		ram_choose_window(boot);
 	}
 	make_pool();

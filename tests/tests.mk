@@ -197,6 +197,7 @@ GUEST_CFLAGS := -std=gnu11 -m64 -O2 -g -ffreestanding -fno-pic -no-pie -mcmodel=
 GUEST_COMMON := $(GUEST_DIR)/common/entry.asm.o $(GUEST_DIR)/common/runtime.o \
 	$(GUEST_DIR)/common/ap.asm.o $(GUEST_DIR)/common/cpus.o \
 	$(GUEST_DIR)/common/machine.o $(GUEST_DIR)/common/far.o $(GUEST_DIR)/common/vector.o \
+	$(GUEST_DIR)/common/virtio.o \
 	$(GUEST_DIR)/str_std.o
 
 .PHONY: guests
