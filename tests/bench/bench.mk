@@ -10,11 +10,12 @@ $(OPENSSL): tests/bench/openssl.sh | $(PACKAGES_DONE)
 	$(ONCE) sh $< $(@D)
 .PRECIOUS: $(OPENSSL)
 
-.PHONY: bench bench-pages bench-exits
+.PHONY: bench bench-pages bench-exits bench-devices
 # One after the other: the first one measures time.
 bench:
 	@$(MAKE) --no-print-directory bench-pages
 	@$(MAKE) --no-print-directory bench-exits
+	@$(MAKE) --no-print-directory bench-devices
 
 # Needs no emulator: the product's objects in a process of this host.
 bench-pages: $(O)/bench/pages
@@ -52,3 +53,22 @@ $(O)/bench/steps: tests/bench/steps.c tests/unit/steps.h $(PAGE_CIPHER_OBJ)
 bench-exits: $(O)/BOOTX64.EFI $(CHAIN) $(O)/guests/bench.bin \
 		$(BENCH_KERNEL) $(INITRD_TEST) $(O)/bench/steps | $(BOCHS)
 	@BUILD=$(BUILD) $(PYTHON) -B tests/bench/bench.py $(O)/bench $^
+
+# Two guests with a disk and a net, by Umbra and by KVM, on the same emulated machine.
+BENCH_GUEST := $(O)/bench/guest.img
+BENCH_KVM := $(O)/bench/kvm.img
+BENCH_CMDLINE := console=ttyS0 quiet mitigations=off nokaslr
+$(O)/bench/devices: tests/bench/devices.c | $$(PACKAGES_DONE)
+	@mkdir -p $(@D)
+	@gcc -O2 -static -D_GNU_SOURCE -Wall -Wextra -Werror -o $@ $<
+$(BENCH_GUEST): tests/bench/init_guest tests/machine/initramfs.sh $(O)/bench/devices $(BENCH_KERNEL)
+	@sh tests/machine/initramfs.sh $< $@ $(O)/bench/devices $(addprefix \
+		$(dir $(BENCH_KERNEL))modules/,virtio.ko virtio_ring.ko virtio_pci_legacy_dev.ko \
+		virtio_pci_modern_dev.ko virtio_pci.ko virtio_blk.ko failover.ko net_failover.ko \
+		virtio_net.ko)
+$(BENCH_KVM): tests/bench/kvm.sh tests/bench/init_kvm $(BENCH_GUEST) $(DISK_ROOT)
+	@sh $< $(dir $(BENCH_KERNEL)) $(BENCH_GUEST) $(DISK_ROOT) '$(BENCH_CMDLINE)' $@
+bench-devices: $(O)/BOOTX64.EFI $(CHAIN) $(BENCH_KERNEL) $(BENCH_GUEST) $(BENCH_KVM) $(DISK_ROOT) \
+		| $(BOCHS)
+	@BUILD=$(BUILD) $(PYTHON) -B tests/bench/devices.py $(O)/bench/devices-runs \
+		'$(BENCH_CMDLINE)' $^
