@@ -338,6 +338,18 @@ const struct config_key config_keys[] = {
 	},
 	{
 		.section = "vm",
+		.name = "drain",
+		.help = "With the software engine: what the VM has not used for this time is "
+			"sealed, though the window has room for it. The time is exact to a second "
+			"or two. Memory that VMs share is not drained.",
+		.parse = config_parse_time,
+		.allowed = "a time of at most %lu day, such as 10s, 5m or 1h",
+		.max = 1,
+		.absent = "never",
+		FIELD(vm_config, drain_s),
+	},
+	{
+		.section = "vm",
 		.name = "signature",
 		.help = "The hypervisor's name in CPUID leaf 4000_0000H (guest/README.md).",
 		.parse = config_parse_choice,

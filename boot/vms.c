@@ -464,6 +464,7 @@ size_t vms_reap(void)
 	bool freed;
 
 	take_turn(begin);
+	pager_drain();
 	freed = retire_poll();
 	if (freed) {
 		log_free();

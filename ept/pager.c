@@ -154,6 +154,12 @@ static enum cost fill_frame(uint32_t index, struct sealed_region *region, uint64
 	return sealed ? COST_DIRTY : absent ? COST_FIRST_TOUCH : COST_CLEAN;
 }
 
+void pager_evict(uint32_t index)
+{
+	(void)exchange(window_frame(index), NULL, 0);
+	window_put_free(index);
+}
+
 /* Gives the page a frame of the window, with its content in clear. */
 static enum cost open_page(struct sealed_region *region, uint64_t page, uint32_t *index)
 {
@@ -170,6 +176,7 @@ static enum cost open_page(struct sealed_region *region, uint64_t page, uint32_t
 		cost = fill_frame(*index, region, page);
 	}
 	window_frame(*index)->referenced = true;
+	window_frame(*index)->seen = false;
 	return cost;
 }
 
@@ -379,8 +386,7 @@ void pager_vm_seal(struct pager_vm *vm)
 		lock_take(&window_lock, LOCK_WINDOW);
 		if (frame->region != NULL && frame->region->vm == vm) {
 			CHECK(frame->pins == 0);
-			(void)exchange(frame, NULL, 0);
-			window_put_free(i);
+			pager_evict(i);
 		}
 		sealed = vm->counters.clear_pages == 0;
 		lock_drop(&window_lock);

@@ -46,6 +46,7 @@ struct pager_counters {
 	/* Clean pages evicted without encryption: the old ciphertext was still right. */
 	uint64_t drops;
 	uint64_t zero_drops; /* evicted pages that were all zero and so became or stayed absent */
+	uint64_t drained;    /* pages evicted because they were not used for long */
 	uint64_t shoot_downs;
 	uint64_t clear_pages; /* pages in clear now */
 	uint64_t clear_peak;
@@ -91,6 +92,17 @@ void pager_vm_destroy(struct pager_vm *vm);
  * paused or has ended. Takes a while; other VMs' faults are handled meanwhile.
  */
 void pager_vm_seal(struct pager_vm *vm);
+
+/*
+ * Sets after how many seconds without use a page of the VM is sealed; 0: never, as at first. Boot
+ * processor, before the VM starts.
+ */
+void pager_set_drain(struct pager_vm *vm, uint32_t seconds);
+/*
+ * A turn of sealing what is not used, at most about 60 us long. Takes window_lock for few frames at
+ * a time. Boot processor, between time slices, as often as it can.
+ */
+void pager_drain(void);
 
 /*
  * Adds sealed RAM. Reserves the store now, so that a running VM never runs out. Returns ERR_NOMEM,

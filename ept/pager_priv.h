@@ -48,7 +48,8 @@ struct pager_vm {
 	uint32_t regions_left; /* regions that are not buried yet */
 	bool over;	       /* pager_vm_destroy was called: this is freed with the last region */
 	uint32_t vcpu_count;
-	uint64_t floor; /* in frames */
+	uint64_t floor;	  /* in frames */
+	uint32_t drain_s; /* pages that were not used for so long are sealed; 0: never */
 	struct pager_counters counters;
 	size_t host_pages; /* size of this structure */
 	struct vcpu_hold holds[];
@@ -107,6 +108,8 @@ struct window_frame {
 	uint64_t *entry;   /* the entry of mappings[0] while it is mapped there */
 	bool dirty;	   /* written through the door, or by a guest whose entry was removed */
 	bool referenced;   /* used since the CLOCK hand passed, as far as software knows */
+	bool seen;	   /* ... and window_seen has reported that use */
+	uint32_t idle_s;   /* for so many seconds pager_drain saw no use */
 	uint32_t next_free;
 };
 
@@ -131,6 +134,14 @@ int pager_pin(struct gmem *gmem, struct gmem_region *region, gpa_t page, bool wr
 void pager_unpin(struct gmem *gmem, struct gmem_region *region, gpa_t page, bool written);
 /* The index of a gmem's mapping, which must exist. */
 uint32_t pager_mapping_of(const struct sealed_region *region, const struct gmem *gmem);
+
+/* --- pager.c --- */
+
+/*
+ * Seals the page in a frame, if it was written, and frees the frame, which must not be pinned.
+ * Under window_lock.
+ */
+void pager_evict(uint32_t index);
 
 /* --- pager_end.c: operations of a region that ends (struct region_ops) --- */
 
@@ -183,6 +194,8 @@ uint32_t window_spare(const struct pager_vm *vm);
  */
 uint32_t window_next_idle(const struct window_frame *victim, struct window_frame **idle,
 			  uint32_t max);
+/* Was the frame used since the last call, as far as is known? CLOCK does not lose a use by it. */
+bool window_seen(struct window_frame *frame);
 /*
  * Called when a vCPU faults. If it has completed an instruction since its last fault, its frames
  * are no longer held. opens: a frame must be found for it, so it may hold one frame less than its

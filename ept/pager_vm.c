@@ -152,6 +152,10 @@ void pager_log(const struct pager_vm *vm)
 		 "already; %lu opens by the hypervisor, %lu ahead of a sequential reader",
 		 vm->name, now.first_touches, now.clean_faults, now.dirty_faults, now.mapped_faults,
 		 now.door_opens, now.opened_ahead);
+	if (vm->drain_s != 0) {
+		log_info("vm %s: pages that were not used for %u s: %lu sealed or dropped",
+			 vm->name, vm->drain_s, now.drained);
+	}
 	log_info("vm %s: pages: %lu opened, %lu sealed, %lu dropped clean, %lu dropped zero, "
 		 "%lu shoot-downs; %lu in clear, at most %lu",
 		 vm->name, now.opens, now.sealings, now.drops, now.zero_drops, now.shoot_downs,

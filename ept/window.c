@@ -178,10 +178,21 @@ static inline bool was_used(struct window_frame *frame)
 {
 	bool used = frame->referenced;
 
-	frame->referenced = false;
+	frame->referenced = frame->seen = false;
 	for (uint32_t bits = frame->mapped; bits != 0; bits &= bits - 1) {
 		used |= ept_entry_referenced(window_entry(frame, (uint32_t)__builtin_ctz(bits)));
 	}
+	return used;
+}
+
+bool window_seen(struct window_frame *frame)
+{
+	const bool reported = frame->referenced && frame->seen;
+	bool used;
+
+	frame->referenced &= !reported;
+	used = was_used(frame);
+	frame->referenced = frame->seen = reported || used;
 	return used;
 }
 

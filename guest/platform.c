@@ -286,7 +286,7 @@ static int claim_window(struct build *build)
 	int err = pager_vm_create(config->name, config->vcpus, secret, &build->platform->pager);
 
 	switch (err) {
-	case 0: return 0;
+	case 0: pager_set_drain(build->platform->pager, config->drain_s); return 0;
 	case ERR_RANGE:
 		return refuse(build, err, "it gets no share of the window, for the reason above");
 	case ERR_NOMEM: return refuse(build, err, "the hypervisor's own memory is used up");

@@ -115,6 +115,7 @@ struct vm_config {
 	struct vm_clear_range
 		clear[VM_CLEAR_MAX]; /* sorted, disjoint; entries after the last have 0 bytes */
 	struct vm_key_source key;
+	uint32_t drain_s;	/* software engine: pages unused for so long are sealed; 0: never */
 	uint32_t rekey_after_s; /* the VM gets a fresh key when its key is this old; 0: never */
 	enum vm_signature signature;
 	bool virtio_console; /* the VM has a virtio console besides the UART */

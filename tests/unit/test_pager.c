@@ -99,99 +99,6 @@ static void test_dirty_victims(void **state)
 	assert_true(crypto.encryptions <= before + 2);
 }
 
-/* Reads pages first to first + count - 1, each in several places. Returns how many faults. */
-static unsigned read_in_sequence(struct guest *guest, uint32_t first, uint32_t pages)
-{
-	unsigned faults = 0;
-	uint64_t value;
-
-	for (uint32_t i = first; i < first + pages; i++) {
-		guest->rip++;
-		faults += guest_access(guest, 0, address_of(i) + 8, false, &value, 8);
-		assert_int_equal(value, i + 1);
-	}
-	return faults;
-}
-
-/* A guest that reads sealed pages in sequence faults once for eight of them. */
-static void reading_in_sequence_opens_ahead(void **state)
-{
-	struct guest *guest = &guests[0], *other = &guests[1];
-	struct pager_counters now;
-
-	pager_caps.accessed_dirty = *(const bool *)*state;
-	ept_configure(&pager_caps);
-	make_window(2 * FLOOR);
-	make_guest(guest, 1);
-	make_guest(other, 1);
-	for (uint32_t i = 0; i < FLOOR; i++) {
-		guest_write(other, i, i + 1);
-	}
-	for (uint32_t i = 0; i < SPLIT; i++) {
-		guest_write(guest, i, i + 1);
-	}
-	press_out(guest, 0);
-	now = count(guest);
-	assert_int_equal(now.opened_ahead, 0); /* nor by the door, nor for absent pages */
-	assert_in_range(read_in_sequence(guest, 0, 40), 6, 7);
-	assert_in_range(count(guest).opened_ahead, 33, 39);
-	assert_int_equal(count(guest).opens, crypto.decryptions - count(other).opens);
-	/* One that was opened for nothing is dropped; one that was written is sealed. */
-	guest_write(guest, 40, 1234);
-	press_out(guest, 40);
-	assert_int_equal(guest_read(guest, 40), 1234);
-	/* Another VM keeps its floor. */
-	assert_int_equal(count(other).clear_pages, FLOOR);
-	assert_int_equal(count(other).opens, 0);
-}
-
-/* A copy reads in one place and writes in another. Pages in no order are not opened ahead. */
-static void each_stream_is_opened_ahead(void **state)
-{
-	struct guest *guest = &guests[0];
-	unsigned faults = 0;
-
-	make_window(FLOOR);
-	make_guest(guest, 1);
-	for (uint32_t i = 0; i < SPLIT; i++) {
-		guest_write(guest, i, i + 1);
-	}
-	press_out(guest, 0);
-	for (uint32_t i = 0; i < 16; i++) {
-		faults += read_in_sequence(guest, i, 1);
-		faults += read_in_sequence(guest, 60 + i, 1);
-	}
-	assert_in_range(faults, 6, 8);
-	faults = (unsigned)count(guest).opened_ahead;
-	press_out(guest, 0);
-	for (uint32_t i = 0; i < 40; i++) {
-		(void)read_in_sequence(guest, i * 37 % SPLIT, 1);
-	}
-	assert_int_equal(count(guest).opened_ahead, faults);
-}
-
-/* The last page of a region ends it; an absent page ends it too. */
-static void opening_ahead_ends_where_nothing_is_sealed(void **state)
-{
-	struct guest *guest = &guests[0];
-
-	make_window(FLOOR);
-	make_guest(guest, 1);
-	for (uint32_t i = 100; i < SPLIT + 20; i++) {
-		if (i != 112) {
-			guest_write(guest, i, i + 1);
-		}
-	}
-	press_out(guest, 100);
-	(void)read_in_sequence(guest, 110, 2);
-	assert_int_equal(count(guest).opened_ahead, 0);
-	assert_false(is_mapped(guest, 113));
-	(void)read_in_sequence(guest, SPLIT - 3, 2);
-	assert_int_equal(count(guest).opened_ahead, 1);
-	assert_true(is_mapped(guest, SPLIT - 1));
-	assert_false(is_mapped(guest, SPLIT));
-}
-
 /* A page that is evicted and one that is opened share one call of the cipher. */
 static void test_exchange(void **state)
 {
@@ -732,10 +639,6 @@ int main(void)
 		TEST(test_states),
 		TEST_WITH(test_dirty_victims, with_ad),
 		TEST_WITH(test_dirty_victims, without_ad),
-		TEST_WITH(reading_in_sequence_opens_ahead, with_ad),
-		TEST_WITH(reading_in_sequence_opens_ahead, without_ad),
-		TEST(each_stream_is_opened_ahead),
-		TEST(opening_ahead_ends_where_nothing_is_sealed),
 		TEST(test_exchange),
 		TEST(test_door_dirties),
 		TEST(test_late_translation),

@@ -191,6 +191,8 @@ static void test_bad_files(void **state)
 	check_refused(ERR_FORMAT, "initrd \\umbra\\initrd.img: is empty");
 }
 
+extern uint32_t fake_drain_s;
+
 /* Both pieces of RAM use the engine, its name is logged, and its counters at the end. */
 static void test_sealed(void **state)
 {
@@ -199,8 +201,10 @@ static void test_sealed(void **state)
 	config.engine = VM_ENGINE_SOFTWARE;
 	config.key.kind = VM_KEY_RANDOM;
 	config.memory_bytes = 3 * SIZE_1G + 16 * MIB;
+	config.drain_s = 10;
 	assert_int_equal(start_vm(&vm), 0);
 	assert_true(sealed);
+	assert_int_equal(fake_drain_s, 10);
 	assert_true(gmem_is_ram(&vm->gmem, gpa(4 * SIZE_1G), 16 * MIB));
 	assert_non_null(strstr(fake_log_text(), "sealed by AES-256-XTS (engine = software, rot13"));
 	assert_null(strstr(fake_log_text(), "in clear"));

@@ -81,6 +81,28 @@ static void test_second_chances(void **state)
 	assert_true(is_mapped(guest, VM_PAGES - 1));
 }
 
+/* A look at uses between two passes of CLOCK reports each use once, and CLOCK still knows of it. */
+static void a_use_is_seen_once_and_left_to_clock(void **state)
+{
+	struct guest *guest = &guests[0];
+	struct window_frame *frame;
+
+	make_window(FLOOR);
+	make_guest(guest, 1);
+	guest_write(guest, 3, 1);
+	frame = window_frame(*store_opened(guest->gmem.regions[0].state, 3) - 1);
+	for (unsigned use = 0; use < 3; use++) {
+		assert_true(window_seen(frame));
+		assert_false(window_seen(frame));
+		assert_true(frame->referenced);
+		if (use == 0) {
+			(void)guest_read(guest, 3); /* sets the entry's accessed bit */
+		} else {
+			assert_int_equal(gmem_fill(&guest->gmem, gpa(address_of(3)), 1, 8), 0);
+		}
+	}
+}
+
 /* In clear, and in no EPT. */
 static bool is_aside(const struct guest *guest, uint32_t page)
 {
@@ -219,6 +241,7 @@ int main(void)
 		TEST(test_floor_in_words),
 		TEST(test_floor_holds),
 		TEST(test_second_chances),
+		TEST(a_use_is_seen_once_and_left_to_clock),
 		TEST_WITH(test_shared_shootdown, with_ad),
 		TEST_WITH(test_shared_shootdown, without_ad),
 		TEST(test_hold),

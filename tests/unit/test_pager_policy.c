@@ -1,0 +1,185 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Pages that the pager opens before a guest asks, and pages that it seals before it must. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "tests/unit/fake_base.h"
+#include "tests/unit/pager_guests.h"
+#include "vmm/base/tsc.h"
+
+/* Reads pages from `first` on, each by one instruction. Returns how many faults. */
+static unsigned read_in_sequence(struct guest *guest, uint32_t first, uint32_t pages)
+{
+	unsigned faults = 0;
+	uint64_t value;
+
+	for (uint32_t i = first; i < first + pages; i++) {
+		guest->rip++;
+		faults += guest_access(guest, 0, address_of(i) + 8, false, &value, 8);
+		assert_int_equal(value, i + 1);
+	}
+	return faults;
+}
+
+/* A guest that reads sealed pages in sequence faults once for eight of them. */
+static void reading_in_sequence_opens_ahead(void **state)
+{
+	struct guest *guest = &guests[0], *other = &guests[1];
+	struct pager_counters now;
+
+	pager_caps.accessed_dirty = *(const bool *)*state;
+	ept_configure(&pager_caps);
+	make_window(2 * FLOOR);
+	make_guest(guest, 1);
+	make_guest(other, 1);
+	for (uint32_t i = 0; i < FLOOR; i++) {
+		guest_write(other, i, i + 1);
+	}
+	for (uint32_t i = 0; i < SPLIT; i++) {
+		guest_write(guest, i, i + 1);
+	}
+	press_out(guest, 0);
+	now = count(guest);
+	assert_int_equal(now.opened_ahead, 0); /* nor by the door, nor for absent pages */
+	assert_in_range(read_in_sequence(guest, 0, 40), 6, 7);
+	assert_in_range(count(guest).opened_ahead, 33, 39);
+	assert_int_equal(count(guest).opens, crypto.decryptions - count(other).opens);
+	/* One that was opened for nothing is dropped; one that was written is sealed. */
+	guest_write(guest, 40, 1234);
+	press_out(guest, 40);
+	assert_int_equal(guest_read(guest, 40), 1234);
+	/* Another VM keeps its floor. */
+	assert_int_equal(count(other).clear_pages, FLOOR);
+	assert_int_equal(count(other).opens, 0);
+}
+
+/* A copy reads in one place and writes in another. Pages in no order are not opened ahead. */
+static void each_stream_is_opened_ahead(void **state)
+{
+	struct guest *guest = &guests[0];
+	unsigned faults = 0;
+
+	make_window(FLOOR);
+	make_guest(guest, 1);
+	for (uint32_t i = 0; i < SPLIT; i++) {
+		guest_write(guest, i, i + 1);
+	}
+	press_out(guest, 0);
+	for (uint32_t i = 0; i < 16; i++) {
+		faults += read_in_sequence(guest, i, 1);
+		faults += read_in_sequence(guest, 60 + i, 1);
+	}
+	assert_in_range(faults, 6, 8);
+	faults = (unsigned)count(guest).opened_ahead;
+	press_out(guest, 0);
+	for (uint32_t i = 0; i < 40; i++) {
+		(void)read_in_sequence(guest, i * 37 % SPLIT, 1);
+	}
+	assert_int_equal(count(guest).opened_ahead, faults);
+}
+
+/* The last page of a region ends it; an absent page ends it too. */
+static void opening_ahead_ends_where_nothing_is_sealed(void **state)
+{
+	struct guest *guest = &guests[0];
+
+	make_window(FLOOR);
+	make_guest(guest, 1);
+	for (uint32_t i = 100; i < SPLIT + 20; i++) {
+		if (i != 112) {
+			guest_write(guest, i, i + 1);
+		}
+	}
+	press_out(guest, 100);
+	(void)read_in_sequence(guest, 110, 2);
+	assert_int_equal(count(guest).opened_ahead, 0);
+	assert_false(is_mapped(guest, 113));
+	(void)read_in_sequence(guest, SPLIT - 3, 2);
+	assert_int_equal(count(guest).opened_ahead, 1);
+	assert_true(is_mapped(guest, SPLIT - 1));
+	assert_false(is_mapped(guest, SPLIT));
+}
+
+/* So many seconds pass, and between them are turns enough for the whole window. */
+static void seconds_pass(unsigned seconds)
+{
+	for (unsigned s = 0; s < seconds; s++) {
+		fake_tsc += tsc_hz();
+		for (unsigned turn = 0; turn < 20; turn++) {
+			pager_drain();
+		}
+	}
+}
+
+/* What a VM has not used for its drain is sealed; what it uses, and other VMs' pages, stay. */
+static void unused_pages_are_drained(void **state)
+{
+	struct guest *idle = &guests[0], *other = &guests[1];
+
+	pager_caps.accessed_dirty = *(const bool *)*state;
+	ept_configure(&pager_caps);
+	make_window(400);
+	make_guest(idle, 1);
+	make_guest(other, 1);
+	pager_set_drain(idle->vm, 10);
+	for (uint32_t i = 0; i < 100; i++) {
+		guest_write(idle, i, i + 1);
+		guest_write(other, i, i + 1);
+	}
+	seconds_pass(9);
+	assert_int_equal(count(idle).clear_pages, 100);
+	assert_int_equal(guest_read(idle, 7), 8);
+	(void)gmem_fill(&idle->gmem, gpa(address_of(9)), 0, 8); /* a use by a device */
+	seconds_pass(3);
+	/* Without accessed bits a guest's use of a mapped page is not seen. */
+	assert_int_equal(count(idle).clear_pages, pager_caps.accessed_dirty ? 2 : 1);
+	assert_int_equal(count(other).clear_pages, 100);
+	seconds_pass(9);
+	assert_int_equal(count(idle).clear_pages, 0);
+	assert_int_equal(count(idle).drained, 100);
+	assert_int_equal(count(other).drained, 0);
+	assert_int_equal(frames_with(50), 1); /* the other's */
+	for (uint32_t i = 0; i < 100; i++) {
+		assert_int_equal(guest_read(idle, i), i + 1);
+	}
+}
+
+/* After a pause of minutes between two turns, as of a machine that slept, time is not lost. */
+static void a_late_sweep_counts_all_seconds(void **state)
+{
+	struct guest *guest = &guests[0];
+
+	make_window(FLOOR);
+	make_guest(guest, 1);
+	pager_set_drain(guest->vm, 60);
+	guest_write(guest, 3, 4);
+	seconds_pass(1);
+	assert_int_equal(count(guest).clear_pages, 1);
+	fake_tsc += 58 * tsc_hz();
+	seconds_pass(1);
+	assert_int_equal(count(guest).clear_pages, 1);
+	seconds_pass(1);
+	assert_int_equal(count(guest).clear_pages, 0);
+	pager_log(guest->vm);
+	assert_non_null(strstr(fake_log_text(), "not used for 60 s: 1 sealed or dropped"));
+}
+
+static const bool with_ad = true, without_ad = false;
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST_WITH(reading_in_sequence_opens_ahead, with_ad),
+		TEST_WITH(reading_in_sequence_opens_ahead, without_ad),
+		TEST(each_stream_is_opened_ahead),
+		TEST(opening_ahead_ends_where_nothing_is_sealed),
+		TEST_WITH(unused_pages_are_drained, with_ad),
+		TEST_WITH(unused_pages_are_drained, without_ad),
+		TEST(a_late_sweep_counts_all_seconds),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
