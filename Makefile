@@ -94,7 +94,7 @@ help:
 	@echo 'make debian           a Debian system with systemd on a disk; log in as root'
 	@echo 'make all              build $(O)/BOOTX64.EFI'
 	@echo 'make image ESP=DIR IMG=FILE         a bootable disk or USB stick image'
-	@echo '    SIGN=KEY,CERT                   the same, signed for Secure Boot'
+	@echo '    SIGN=KEY,CERT                   the same, signed, with a manifest of its files'
 	@echo 'make boot ESP=DIR [CPUS=n] [MEM=MiB] [CPU=model] [TIMEOUT=s] [OUT=DIR]'
 	@echo 'make check            quick tests; make test: all of them; make soak: longer ones'
 	@echo 'make bench, make fuzz figures; fuzzers'
@@ -103,7 +103,7 @@ help:
 $(O)/BOOTX64.EFI: $(O)/umbra.so
 	$(call say,PE   $@)
 	$(Q)objcopy --strip-all -j .text -j .rodata -j .dynamic -j .rela -j .reloc -j .sbat \
-		-j .data --target efi-app-x86_64 --subsystem=10 $< $@
+		-j .launch -j .data --target efi-app-x86_64 --subsystem=10 $< $@
 
 LDFLAGS := -nostdlib -shared -Bsymbolic -z text -z defs -z noexecstack -z nocombreloc \
 	-z noseparate-code --no-warn-rwx-segments --gc-sections --build-id=none -T boot/umbra.lds

@@ -12,6 +12,8 @@
 #define SHOWN_FROM (8ul << 20) /* files from this size on show their progress */
 
 static EFI_FILE_HANDLE root;
+static const char *(*check_file)(const char *path, size_t path_bytes, const void *data,
+				 size_t bytes); /* NULL: every file may be used */
 
 int efi_volume_open(void)
 {
@@ -195,6 +197,9 @@ static const char *read_one(EFI_FILE_HANDLE handle, const char *path, char *data
 		error = read_all(handle, data + *at, bytes);
 		/* Zeroes up to where the next file begins, which is within the allocated pages. */
 		memset(data + *at + bytes, 0, ALIGN_UP(*at + bytes, 4u) - *at - bytes);
+		if (error == NULL && check_file != NULL) {
+			error = check_file(path, path_length(path), data + *at, bytes);
+		}
 	}
 	*at += bytes;
 	return error;
@@ -232,6 +237,12 @@ int efi_file_read(struct vm_file *file, uint64_t max)
 	file->data = (const void *)(uintptr_t)base;
 	file->bytes = bytes;
 	return 0;
+}
+
+void efi_file_set_check(const char *(*check)(const char *path, size_t path_bytes, const void *data,
+					     size_t bytes))
+{
+	check_file = check;
 }
 
 static bool is_one_byte_repeated(const uint8_t *data, size_t bytes)

@@ -1,9 +1,27 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What firmware says of the launch: whether it checks what it starts. */
+/*
+ * Which files of the stick may be used. Firmware's signature covers the program alone; by the key
+ * in the program it covers the manifest, and by the manifest every file that Umbra reads.
+ */
 #include "boot/efi_priv.h"
 
+#include "boot/launch.h"
+#include "boot/manifest.h"
 #include "vmm/base/log.h"
 #include "vmm/base/str.h"
+
+/*
+ * The section .launch, which sign.py fills in before it signs the program. The mark shows it that
+ * the section is the one that it knows.
+ */
+static const struct {
+	char mark[15];
+	uint8_t given; /* 1: the image demands a manifest, whatever else holds */
+	uint8_t point[VERIFY_POINT_BYTES];
+} image_key __attribute__((section(".launch"), used)) = { .mark = "umbra-manifest" };
+
+static struct manifest manifest;
+static bool checks_files; /* the manifest is open: files that it does not name are not used */
 
 /* A variable of one byte that firmware itself keeps; false if there is none. UEFI, table 3-1. */
 static bool firmware_says(const CHAR16 *name)
@@ -30,4 +48,56 @@ void efi_launch_report(void)
 	log_info("Secure Boot is %s", efi_secure_boot()
 					      ? "on: firmware has checked who signed this program"
 					      : "off: firmware starts any program");
+}
+
+/* The key of this image, or NULL. The compiler must not take the unsigned image's zeros for it. */
+static const uint8_t *manifest_key(void)
+{
+	const uint8_t *given = &image_key.given;
+
+	__asm__ volatile("" : "+r"(given));
+	return *given != 0 ? given + 1 : NULL;
+}
+
+/* For efi_file.c, of each file that was read: NULL, or why it may not be used. */
+static const char *check_file(const char *path, size_t path_bytes, const void *data, size_t bytes)
+{
+	return manifest_check(&manifest, path, path_bytes, data, bytes);
+}
+
+bool efi_launch_open(void)
+{
+	struct vm_file text = { .path = LAUNCH_MANIFEST }, signature = { .path = LAUNCH_SIGNATURE };
+	const uint8_t *key = manifest_key();
+	const struct vm_file *file = &text;
+	const char *error = NULL;
+
+	if (key == NULL) {
+		return true;
+	}
+	if (efi_file_read(&text, MANIFEST_MAX) != 0) {
+		error = text.error;
+	} else if (efi_file_read(&signature, PAGE_SIZE) != 0) {
+		file = &signature;
+		error = signature.error;
+	} else {
+		error = manifest_open(key, text.data, text.bytes, signature.data, signature.bytes,
+				      &manifest);
+	}
+	if (error != NULL) {
+		log_error("this image uses only files that a signed manifest names; %s: %s; no "
+			  "file of the stick is used",
+			  file->path, error);
+		return false;
+	}
+	checks_files = true;
+	efi_file_set_check(check_file); /* the manifest itself was read without it */
+	log_info("the manifest is signed with the key of this image; its version is %u",
+		 manifest.version);
+	return true;
+}
+
+bool efi_launch_wants_files(void)
+{
+	return checks_files;
 }

@@ -6,6 +6,7 @@
  */
 #include "boot/efi_priv.h"
 
+#include "boot/launch.h"
 #include "vmm/base/console.h"
 #include "vmm/base/err.h"
 #include "vmm/base/log.h"
@@ -13,10 +14,6 @@
 #include "vmm/base/str.h"
 #include "vmm/vmx.h"
 
-#define CONFIG_PATH "\\umbra\\umbra.conf"
-#define CONFIG_NAME "umbra.conf"
-#define CONFIG_MAX  (64ul << 10)
-#define FILE_MAX    (4ul << 30) /* the largest file of FAT */
 #define STACK_BYTES (64u << 10)
 
 static struct boot_info info;
@@ -55,46 +52,15 @@ static void say_hello(void)
 		 efi_system->Hdr.Revision >> 16, (efi_system->Hdr.Revision & 0xffff) / 10);
 }
 
-/* Returns the same file as another VM has it, if it was read already, or NULL. */
-static const struct vm_file *find_read(const struct vm_file *file)
-{
-	for (size_t i = 0; i < info.config.vm_count; i++) {
-		for (size_t f = 0; f < VM_FILES; f++) {
-			const struct vm_file *other = vm_config_file(&info.config.vms[i], f);
-
-			if (other->data != NULL && other != file &&
-			    str_equal_nocase(other->path, file->path)) {
-				return other;
-			}
-		}
-	}
-	return NULL;
-}
-
-static void read_file(struct vm_config *vm, const char *key, struct vm_file *file)
-{
-	const struct vm_file *same = find_read(file);
-
-	if (file->path[0] == '\0') {
-		return; /* this VM has no such file */
-	}
-	if (same != NULL) {
-		*file = *same;
-	} else if (efi_file_read(file, FILE_MAX) != 0) {
-		log_error("%s:%u: vm %s: %s = %s: %s; the VM is left out", CONFIG_NAME, vm->line,
-			  vm->name, key, file->path, file->error);
-		vm->valid = false;
-	}
-}
-
 /* what is "vm" or "share". Returns false if a key file is named but has no valid key. */
 static bool read_key(struct vm_key_source *key, const char *what, const char *name, uint32_t line)
 {
 	if (key->kind != VM_KEY_FILE || efi_key_read(key) == 0) {
 		return true;
 	}
-	log_error("%s:%u: %s %s: key = file:%s: %s; the %s is left out", CONFIG_NAME, line, what,
-		  name, key->file.path, key->file.error, strcmp(what, "vm") == 0 ? "VM" : "share");
+	log_error("%s:%u: %s %s: key = file:%s: %s; the %s is left out", LAUNCH_CONFIG_NAME, line,
+		  what, name, key->file.path, key->file.error,
+		  strcmp(what, "vm") == 0 ? "VM" : "share");
 	return false;
 }
 
@@ -109,36 +75,13 @@ static void forget_keys(void)
 	}
 }
 
-static void read_config(void)
+static void read_keys(void)
 {
-	struct vm_file file = { .path = CONFIG_PATH };
-
-	if (efi_volume_open() != 0) {
-		return;
-	}
-	if (efi_file_read(&file, CONFIG_MAX) != 0) {
-		log_error("%s on the volume that Umbra was started from: %s", file.path,
-			  file.error);
-		return;
-	}
-	/* it has logged all errors */
-	(void)config_parse(CONFIG_NAME, file.data, file.bytes, &info.config);
-	/* Command lines may hold secrets. */
-	secure_zero((void *)(uintptr_t)file.data, file.bytes);
-	log_set_level(info.config.log_level);
-	efi_serial_configure(&info.config.serial);
 	for (size_t i = 0; i < info.config.vm_count; i++) {
 		struct vm_config *vm = &info.config.vms[i];
 
-		/* reading files from a stick may take minutes */
-		vm->valid = vm->valid && info.can_run;
 		if (vm->valid) {
-			read_file(vm, "kernel", &vm->kernel);
-			read_file(vm, "initrd", &vm->initrd);
-			for (size_t d = 0; d < VM_DISKS_MAX; d++) {
-				read_file(vm, "disk", &vm->disks[d].file);
-			}
-			vm->valid = read_key(&vm->key, "vm", vm->name, vm->line) && vm->valid;
+			vm->valid = read_key(&vm->key, "vm", vm->name, vm->line);
 		}
 	}
 	for (size_t i = 0; i < info.config.share_count; i++) {
@@ -147,6 +90,44 @@ static void read_config(void)
 		share->valid = share->valid &&
 			       read_key(&share->key, "share", share->name, share->line);
 	}
+}
+
+static void leave_all_out(void)
+{
+	for (size_t i = 0; i < info.config.vm_count; i++) {
+		info.config.vms[i].valid = false;
+	}
+}
+
+static void read_config(void)
+{
+	struct vm_file file = { .path = LAUNCH_CONFIG };
+
+	if (efi_volume_open() != 0 || !efi_launch_open()) {
+		return;
+	}
+	if (efi_file_read(&file, LAUNCH_CONFIG_MAX) != 0) {
+		log_error("%s on the volume that Umbra was started from: %s", file.path,
+			  file.error);
+		return;
+	}
+	/* it has logged all errors */
+	(void)config_parse(LAUNCH_CONFIG_NAME, file.data, file.bytes, &info.config);
+	/* Command lines may hold secrets. */
+	secure_zero((void *)(uintptr_t)file.data, file.bytes);
+	log_set_level(info.config.log_level);
+	efi_serial_configure(&info.config.serial);
+	/*
+	 * Reading files from a stick may take minutes. But whether a signed stick is whole is
+	 * logged on any CPU.
+	 */
+	if (info.can_run || efi_launch_wants_files()) {
+		launch_read_files(&info.config, efi_file_read);
+	}
+	if (!info.can_run) {
+		leave_all_out();
+	}
+	read_keys();
 }
 
 EFI_STATUS efi_main(EFI_HANDLE image, EFI_SYSTEM_TABLE *system)

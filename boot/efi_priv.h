@@ -42,6 +42,12 @@ int efi_volume_open(void);
  */
 int efi_file_read(struct vm_file *file, uint64_t max);
 /*
+ * From now on efi_file_read passes each file to check, each of several in one path by itself. If it
+ * returns words, the file is not used, and they say why.
+ */
+void efi_file_set_check(const char *(*check)(const char *path, size_t path_bytes, const void *data,
+					     size_t bytes));
+/*
  * Reads key->file into key->secret and nowhere else. Returns ERR_NOTFOUND or ERR_IO if it cannot be
  * opened, ERR_FORMAT if it cannot be read, has not one of the two lengths of a key, or is one byte
  * repeated. key->secret is zero after an error, and key->file.error says why.
@@ -67,6 +73,14 @@ void efi_request_memory_clear(void);
 bool efi_secure_boot(void);
 /* Logs whether Secure Boot is on. */
 void efi_launch_report(void);
+/*
+ * If this image demands a manifest, reads it; the volume is open. From then on each file that
+ * efi_file_read reads is compared with it. Returns false if no file of the stick may be used, which
+ * is logged.
+ */
+bool efi_launch_open(void);
+/* Whether files are compared, so that they are read even if no VM can run. */
+bool efi_launch_wants_files(void);
 
 /* --- efi_serial.c --- */
 

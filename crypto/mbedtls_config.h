@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What Umbra uses of mbedTLS 3.6: AES (XTS), CTR_DRBG, SHA-256/512, HMAC and HKDF. mbedTLS' own
+ * What Umbra uses of mbedTLS 3.6: AES (XTS), CTR_DRBG, SHA-256/512, HMAC, HKDF and the check of
+ * signatures of ECDSA on the curve P-256. mbedTLS' own
  * entropy, time, file and threading layers are left out: rng.c feeds the DRBG and holds the lock,
  * and mbedtls_port.c is the platform.
  */
@@ -28,7 +29,22 @@
 #define MBEDTLS_MD_C
 #define MBEDTLS_HKDF_C
 
-/* MD allocates its contexts; crypto/mbedtls_port.c has 16 slots for them. */
+/*
+ * Signatures are only checked, never made, so nothing here is secret. A small window keeps each
+ * table of points within a slot of mbedtls_port.c; a check takes some milliseconds.
+ */
+#define MBEDTLS_BIGNUM_C
+#define MBEDTLS_NO_UDBL_DIVISION /* that is a function of libgcc */
+#define MBEDTLS_ECP_C
+#define MBEDTLS_ECP_DP_SECP256R1_ENABLED
+#define MBEDTLS_ECP_NIST_OPTIM
+#define MBEDTLS_ECP_WINDOW_SIZE	      2
+#define MBEDTLS_ECP_FIXED_POINT_OPTIM 0
+#define MBEDTLS_ECDSA_C
+#define MBEDTLS_ASN1_PARSE_C
+#define MBEDTLS_ASN1_WRITE_C
+
+/* MD and the big numbers allocate memory; crypto/mbedtls_port.c has slots for it. */
 #define MBEDTLS_PLATFORM_C
 #define MBEDTLS_PLATFORM_MEMORY
 #define MBEDTLS_PLATFORM_CALLOC_MACRO crypto_calloc

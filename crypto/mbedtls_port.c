@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The platform under mbedTLS: wiping, and the few heap slots that its MD layer asks for (one hash
- * context and one HMAC block pair each). slot_lock guards slot_used. No other lock is taken under
- * it, except wipe_lock on the first call.
+ * The platform under mbedTLS: wiping, and heap slots for its MD layer (one hash context and one
+ * HMAC block pair each) and for the numbers of a signature that is checked. slot_lock
+ * guards slot_used. No other lock is taken under it, except wipe_lock on the first call.
  */
 #include "crypto/mbedtls_config.h"
 #include "crypto/wipe.h"
@@ -10,11 +10,11 @@
 #include "vmm/base/panic.h"
 #include "vmm/base/str.h"
 
-#define SLOT_COUNT 16
+#define SLOT_COUNT 64
 #define SLOT_BYTES 256 /* SHA-512's context takes 216, its HMAC pads 256 */
 
 static struct lock slot_lock;
-static uint32_t slot_used; /* one bit each */
+static uint64_t slot_used; /* one bit each */
 static bool registered;	   /* for wiping: the machine may stop in the middle of a key derivation */
 static uint8_t slots[SLOT_COUNT][SLOT_BYTES] __attribute__((aligned(16)));
 
@@ -45,7 +45,7 @@ void *crypto_calloc(size_t count, size_t bytes)
 	for (i = 0; i < SLOT_COUNT && (slot_used & BIT(i)) != 0; i++) {
 	}
 	if (i < SLOT_COUNT) {
-		slot_used |= (uint32_t)BIT(i);
+		slot_used |= BIT(i);
 	}
 	lock_drop(&slot_lock);
 	return i < SLOT_COUNT ? slots[i] : NULL;
@@ -63,6 +63,6 @@ void crypto_free(void *p)
 	CHECK(i < SLOT_COUNT && p == slots[i] && (slot_used & BIT(i)) != 0);
 	secure_zero(p, SLOT_BYTES);
 	lock_take(&slot_lock, LOCK_CIPHER_SLOT);
-	slot_used &= (uint32_t)~BIT(i);
+	slot_used &= ~BIT(i);
 	lock_drop(&slot_lock);
 }

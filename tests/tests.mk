@@ -255,7 +255,7 @@ $(DRAMSCAN): tests/bus/dramscan.c tests/bus/keyscan.c tests/bus/keyscan.h tests/
 
 # make case [CASE="guest-* linux-*"]: some cases by name; all of group "test" are part of make test.
 CASE_NEEDS = $(O)/BOOTX64.EFI $(BARE) $(GUESTS:%=$(GUEST_DIR)/%.bin) $(BOCHS) $(KERNEL_FILES) \
-	$(INITRDS) $(DISK_ROOT) $(NESTED) $(CHAIN) $(ODD) $(DRAMSCAN)
+	$(INITRDS) $(DISK_ROOT) $(NESTED) $(CHAIN) $(ODD) $(DRAMSCAN) $(STICK)
 RUN_CASES = $(PYTHON) tests/run_cases.py --build $(BUILD) --efi $(O)/BOOTX64.EFI --bare $(BARE) \
 	--guests $(GUEST_DIR) --out $(O)/cases --product $(O) --tally $(O)/tally/case
 
@@ -328,6 +328,12 @@ CONFIG_TABLE := $(O)/config_table
 CONFIG_TABLE_C := tests/lint/config_table.c $(CONFIG_KEYS_C) vmm/base/str.c
 $(CONFIG_TABLE): $(call host_objects,$(HOST_OBJ),$(CONFIG_TABLE_C)) $(FAKE_LIB)
 	@$(HOST_CC) $(HOST_SANITIZE) -o $@ $^
+
+# What Umbra would read of a folder, by the product's own code: for make image.
+STICK_C := tests/machine/stick.c boot/launch.c boot/config.c $(CONFIG_KEYS_C) vmm/base/str.c
+$(STICK): $(call host_objects,$(HOST_OBJ),$(STICK_C)) $(FAKE_LIB)
+	@$(HOST_CC) $(HOST_SANITIZE) -o $@ $^
+
 config-table-check: $(CONFIG_TABLE)
 	@$(PYTHON) tests/lint/config_table.py $<
 config-table: $(CONFIG_TABLE)

@@ -58,8 +58,9 @@ class Stick:
         """A signed copy, made as `make image` makes it."""
         folder = self.test.file(name)
         keys = ','.join([self.test.key(), f'{OVMF}.pem', *more])
-        subprocess.run([sys.executable, '-B', f'{TOP}/boot/sign.py', self.folder, folder, keys,
-                        *self.test.sign_words], check=True)
+        tool = os.path.join(self.test.product, 'stick')
+        subprocess.run([sys.executable, '-B', f'{TOP}/boot/sign.py', tool, self.folder, folder,
+                        keys], check=True)
         return Stick(self.test, folder)
 
 
@@ -70,7 +71,6 @@ class Test:
         self.name = name
         self.product = os.path.abspath(product)
         self.out = os.path.join(os.path.abspath(out), 'runs')
-        self.sign_words = []
         shutil.rmtree(self.out, ignore_errors=True)
         os.makedirs(self.out)
 

@@ -169,10 +169,13 @@ ifneq ($(filter image,$(MAKECMDGOALS)),)
 $(if $(ESP),,$(error image: say which folder to make the image from: ESP=DIR))
 $(if $(IMG),,$(error image: say which file to write: IMG=FILE))
 endif
-# With SIGN=KEY,CERT the image is made from a signed copy of the folder: boot/README.md.
+# With SIGN=KEY,CERT[,MANIFEST_KEY] the image is made from a signed copy of the folder:
+# boot/README.md.
 SIGNED := $(O)/signed
-image: | $(PACKAGES_DONE)
-	@$(if $(SIGN),$(PYTHON) boot/sign.py "$$ESP" $(SIGNED) "$$SIGN")
+SIGN_VERSION ?= 1
+STICK := $(O)/stick
+image: $(if $(SIGN),$(STICK)) | $(PACKAGES_DONE)
+	@$(if $(SIGN),$(PYTHON) boot/sign.py $(STICK) "$$ESP" $(SIGNED) "$$SIGN" $(SIGN_VERSION))
 	@python3 $(MACHINE_DIR)/image.py $(if $(SIGN),$(SIGNED),"$$ESP") "$$IMG"
 
 MACHINE ?= bochs

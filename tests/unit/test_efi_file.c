@@ -167,6 +167,28 @@ static void several_become_one(void **state)
 	assert_null(file.data);
 }
 
+static const char *refuse_k2(const char *path, size_t path_bytes, const void *data, size_t bytes)
+{
+	assert_int_equal(bytes, 4097);
+	assert_int_equal(path_bytes, 3);
+	assert_int_equal(((const uint8_t *)data)[bytes - 1], 0x5a);
+	return memcmp(path, "\\k2", 3) == 0 ? "it is not what was signed" : NULL;
+}
+
+/* Each of several files is checked by itself, and one that may not be used spoils all. */
+static void what_the_check_refuses_is_not_used(void **state)
+{
+	struct vm_file file = { .path = "\\k1,\\k2" };
+
+	disk.bytes = disk.there = 4097;
+	efi_file_set_check(refuse_k2);
+	assert_int_equal(read_one("\\k1", 4097), 0);
+	assert_int_equal(efi_file_read(&file, 10000), ERR_IO);
+	assert_null(file.data);
+	assert_string_equal(file.error, "it is not what was signed");
+	efi_file_set_check(NULL);
+}
+
 /* The log puts an error message on its own line. */
 static void failures(void **state)
 {
@@ -188,6 +210,7 @@ int main(void)
 		TEST(a_small_file_is_named),
 		TEST(a_large_one_shows_its_progress),
 		TEST(several_become_one),
+		TEST(what_the_check_refuses_is_not_used),
 		TEST(failures),
 	};
 

@@ -8,6 +8,8 @@ UNIT_crypto := crypto/aes_xts.c crypto/kdf.c crypto/mbedtls_port.c crypto/noise.
 	crypto/wipe.c vmm/base/str.c $(MBEDTLS_C)
 PAGE_CIPHER_SRC := $(addprefix crypto/,page_cipher.c aes_xts.c simd.c mbedtls_port.c aes_ni.asm \
 	vaes256.asm vaes512.asm) vmm/base/str.c
+UNIT_manifest := boot/manifest.c crypto/verify.c crypto/mbedtls_port.c crypto/wipe.c \
+	vmm/base/str.c $(MBEDTLS_C)
 UNIT_page_cipher := $(PAGE_CIPHER_SRC) $(MBEDTLS_C)
 UNIT_keyscan := tests/bus/keyscan.c crypto/aes_xts.c crypto/mbedtls_port.c crypto/simd.c \
 	vmm/base/str.c $(MBEDTLS_C)
@@ -191,6 +193,7 @@ UNIT_efi_mem := boot/efi_mem.c
 UNIT_efi_serial := boot/efi_serial.c
 UNIT_efi_screen := boot/efi_screen.c
 UNIT_efi_file := boot/efi_file.c vmm/base/str.c
+UNIT_launch := boot/launch.c vmm/base/str.c
 EFI_UNITS := file mem screen serial
 $(addprefix $(O)/unit/obj/,$(EFI_UNITS:%=boot/efi_%.o) $(EFI_UNITS:%=tests/unit/test_efi_%.o)): \
 	HOST_DEF += -isystem /usr/include/efi -DGNU_EFI_USE_MS_ABI -fshort-wchar
