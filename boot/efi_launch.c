@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Which files of the stick may be used. Firmware's signature covers the program alone; by the key
- * in the program it covers the manifest, and by the manifest every file that Umbra reads.
+ * Which files of the stick may be used, and what is measured of them. Firmware's signature covers
+ * the program alone; by the key in the program it covers the manifest, and by the manifest every
+ * file that Umbra reads.
  */
 #include "boot/efi_priv.h"
 
 #include "boot/launch.h"
 #include "boot/manifest.h"
+#include "crypto/tme.h"
 #include "vmm/base/log.h"
 #include "vmm/base/str.h"
 
@@ -22,6 +24,7 @@ static const struct {
 
 static struct manifest manifest;
 static bool checks_files; /* the manifest is open: files that it does not name are not used */
+static bool has_tpm;
 
 /* A variable of one byte that firmware itself keeps; false if there is none. UEFI, table 3-1. */
 static bool firmware_says(const CHAR16 *name)
@@ -59,13 +62,23 @@ static const uint8_t *manifest_key(void)
 	return *given != 0 ? given + 1 : NULL;
 }
 
-/* For efi_file.c, of each file that was read: NULL, or why it may not be used. */
-static const char *check_file(const char *path, size_t path_bytes, const void *data, size_t bytes)
+/*
+ * For efi_file.c, of each file that was read: NULL, or why it may not be used. What may be used is
+ * measured.
+ */
+static const char *take_file(const char *path, size_t path_bytes, const void *data, size_t bytes)
 {
-	return manifest_check(&manifest, path, path_bytes, data, bytes);
+	const char *error = checks_files ? manifest_check(&manifest, path, path_bytes, data, bytes)
+					 : NULL;
+
+	if (error == NULL) {
+		launch_measure_file(path, path_bytes, data, bytes, efi_tpm_extend);
+	}
+	return error;
 }
 
-bool efi_launch_open(void)
+/* Returns false if this image demands a manifest, and none is right. */
+static bool open_manifest(void)
 {
 	struct vm_file text = { .path = LAUNCH_MANIFEST }, signature = { .path = LAUNCH_SIGNATURE };
 	const uint8_t *key = manifest_key();
@@ -91,13 +104,46 @@ bool efi_launch_open(void)
 		return false;
 	}
 	checks_files = true;
-	efi_file_set_check(check_file); /* the manifest itself was read without it */
+	launch_measure_manifest(manifest.version, efi_tpm_extend);
 	log_info("the manifest is signed with the key of this image; its version is %u",
 		 manifest.version);
 	return true;
 }
 
+bool efi_launch_open(void)
+{
+	has_tpm = efi_tpm_open();
+	if (!open_manifest()) {
+		return false;
+	}
+	efi_file_set_check(take_file); /* the manifest itself was read without it */
+	return true;
+}
+
 bool efi_launch_wants_files(void)
 {
-	return checks_files;
+	return checks_files || has_tpm;
+}
+
+void efi_launch_close(const struct config *config)
+{
+	static const char *const kinds[] = {
+		[TME_NONE] = "none",
+		[TME_ONLY] = "tme",
+		[TME_MK] = "tme-mk",
+	};
+	const struct tme_state *tme = tme_state();
+	struct launch_state state = { .secure_boot = efi_secure_boot() };
+	char words[LAUNCH_WORDS_MAX];
+
+	if (!has_tpm) {
+		return;
+	}
+	tme_look();
+	state.tme = kinds[tme->kind];
+	state.keyid_bits = tme->keyid_bits;
+	state.bypass = tme->bypass;
+	(void)launch_state_words(&state, words); /* it returns words */
+	launch_measure_rest(config, words, efi_tpm_extend);
+	efi_tpm_report(words);
 }

@@ -6,7 +6,6 @@
  */
 #include "boot/efi_priv.h"
 
-#include "boot/launch.h"
 #include "vmm/base/console.h"
 #include "vmm/base/err.h"
 #include "vmm/base/log.h"
@@ -118,8 +117,8 @@ static void read_config(void)
 	log_set_level(info.config.log_level);
 	efi_serial_configure(&info.config.serial);
 	/*
-	 * Reading files from a stick may take minutes. But whether a signed stick is whole is
-	 * logged on any CPU.
+	 * Reading files from a stick may take minutes. But what is measured is the same whether
+	 * this CPU can run VMs or not.
 	 */
 	if (info.can_run || efi_launch_wants_files()) {
 		launch_read_files(&info.config, efi_file_read);
@@ -147,6 +146,7 @@ EFI_STATUS efi_main(EFI_HANDLE image, EFI_SYSTEM_TABLE *system)
 	(void)system->BootServices->SetWatchdogTimer(0, 0, 0, NULL);
 	info.can_run = vmx_preflight();
 	read_config();
+	efi_launch_close(&info.config);
 	efi_request_memory_clear();
 	efi_probe(&info);
 	efi_text_close();

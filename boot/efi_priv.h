@@ -9,6 +9,7 @@
 #include <efi.h>
 
 #include "boot/boot_info.h"
+#include "boot/launch.h"
 
 /* --- efi_system.c --- */
 
@@ -74,13 +75,27 @@ bool efi_secure_boot(void);
 /* Logs whether Secure Boot is on. */
 void efi_launch_report(void);
 /*
- * If this image demands a manifest, reads it; the volume is open. From then on each file that
- * efi_file_read reads is compared with it. Returns false if no file of the stick may be used, which
- * is logged.
+ * Looks for a TPM and, if this image demands one, reads the manifest; the volume is open. From then
+ * on each file that efi_file_read reads is compared with the manifest, and measured. Returns false
+ * if no file of the stick may be used, which is logged.
  */
 bool efi_launch_open(void);
-/* Whether files are compared, so that they are read even if no VM can run. */
+/* Whether files are compared or measured, so that they are read even if no VM can run. */
 bool efi_launch_wants_files(void);
+/* When all files were read: measures what is left, and logs the values of the PCRs. */
+void efi_launch_close(const struct config *config);
+
+/* --- efi_tpm.c --- */
+
+/* Finds the TPM. Returns false if firmware shows none, which is logged. */
+bool efi_tpm_open(void);
+/*
+ * Measures one event. After a failure, which is logged, it measures nothing further. Without a TPM
+ * it does nothing.
+ */
+void efi_tpm_extend(const struct launch_event *event);
+/* Logs the state of the machine as it was measured, and the PCRs. */
+void efi_tpm_report(const char *state);
 
 /* --- efi_serial.c --- */
 

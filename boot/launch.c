@@ -54,3 +54,89 @@ void launch_read_files(struct config *config, int (*read)(struct vm_file *file, 
 		}
 	}
 }
+
+static bool is_config(const char *path, size_t path_bytes)
+{
+	return path_bytes == strlen(LAUNCH_CONFIG) && memcmp(path, LAUNCH_CONFIG, path_bytes) == 0;
+}
+
+/* An event whose data is its own words. */
+static void measure_words(const char *words, launch_extend *extend)
+{
+	const struct launch_event event = {
+		.pcr = LAUNCH_PCR_CONFIG,
+		.words = words,
+		.data = words,
+		.bytes = strlen(words),
+	};
+
+	extend(&event);
+}
+
+void launch_measure_manifest(uint32_t version, launch_extend *extend)
+{
+	char words[LAUNCH_WORDS_MAX];
+
+	(void)str_printf(words, sizeof(words), "manifest version %u", version); /* it fits */
+	measure_words(words, extend);
+}
+
+void launch_measure_file(const char *path, size_t path_bytes, const void *data, size_t bytes,
+			 launch_extend *extend)
+{
+	char words[LAUNCH_WORDS_MAX];
+	const struct launch_event event = {
+		.pcr = is_config(path, path_bytes) ? LAUNCH_PCR_CONFIG : LAUNCH_PCR_FILES,
+		.words = words,
+		.data = data,
+		.bytes = bytes,
+	};
+
+	(void)str_printf(words, sizeof(words), "%.*s", (int)path_bytes, path); /* it fits */
+	extend(&event);
+}
+
+static void measure_key(const char *what, const char *name, const struct vm_key_source *key,
+			launch_extend *extend)
+{
+	char words[LAUNCH_WORDS_MAX];
+
+	if (key->kind == VM_KEY_FILE) {
+		(void)str_printf(words, sizeof(words), "%s %s key %s", what, name, key->file.path);
+		measure_words(words, extend);
+	}
+}
+_Static_assert(LAUNCH_WORDS_MAX >= VM_PATH_MAX + VM_NAME_MAX + sizeof("share  key "), "it fits");
+
+void launch_measure_rest(const struct config *config, const char *state, launch_extend *extend)
+{
+	static const uint8_t separator[4] = { 0xff, 0xff, 0xff, 0xff };
+	struct launch_event event = { .pcr = LAUNCH_PCR_FILES,
+				      .separator = true,
+				      .words = "separator",
+				      .data = separator,
+				      .bytes = sizeof(separator) };
+
+	for (size_t i = 0; i < config->vm_count; i++) {
+		measure_key("vm", config->vms[i].name, &config->vms[i].key, extend);
+	}
+	for (size_t i = 0; i < config->share_count; i++) {
+		measure_key("share", config->shares[i].name, &config->shares[i].key, extend);
+	}
+	measure_words(state, extend);
+	extend(&event);
+	event.pcr = LAUNCH_PCR_CONFIG;
+	extend(&event);
+}
+
+const char *launch_state_words(const struct launch_state *state, char text[LAUNCH_WORDS_MAX])
+{
+	size_t used = str_printf(text, LAUNCH_WORDS_MAX, "umbra=%s secure-boot=%s tme=%s",
+				 UMBRA_VERSION, state->secure_boot ? "on" : "off", state->tme);
+
+	if (state->keyid_bits != 0) {
+		(void)str_printf(text + used, LAUNCH_WORDS_MAX - used, " keyid-bits=%u bypass=%s",
+				 state->keyid_bits, state->bypass ? "on" : "off"); /* it fits */
+	}
+	return text;
+}

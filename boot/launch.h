@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What a launch reads from the stick, and in which order. Pure C without firmware: on the build
- * host, `make image` asks the same code.
+ * What a launch reads from the stick, and in which order; and what it measures into the PCRs of a
+ * TPM. Pure C without firmware: `make predict` computes with the same code on the build host.
  */
 #ifndef UMBRA_BOOT_LAUNCH_H
 #define UMBRA_BOOT_LAUNCH_H
@@ -21,5 +21,48 @@
  * is logged with file->error, and the VM is no longer valid.
  */
 void launch_read_files(struct config *config, int (*read)(struct vm_file *file, uint64_t max));
+
+/* --- What is measured, in this order --- */
+
+#define LAUNCH_PCR_FILES  11u /* kernels, initrds, images of disks */
+#define LAUNCH_PCR_CONFIG 12u /* umbra.conf, names of key files, the state of the machine */
+#define LAUNCH_WORDS_MAX  (VM_PATH_MAX + 64)
+
+/* One step for a PCR: it becomes the hash of its old value and of the hash of the data. */
+struct launch_event {
+	uint32_t pcr;
+	bool separator; /* nothing of the launch follows in this PCR */
+	/* For readers of the event log. No command line and no key is in it. */
+	const char *words;
+	const void *data;
+	size_t bytes;
+};
+
+/* Carries an event out. It logs its own errors. */
+typedef void launch_extend(const struct launch_event *event);
+
+/* The manifest of a signed image. First, and only for such an image. */
+void launch_measure_manifest(uint32_t version, launch_extend *extend);
+/*
+ * A file of the stick as it is used: umbra.conf, then what launch_read_files reads, each file of
+ * several in one path by itself. The path has path_bytes bytes.
+ */
+void launch_measure_file(const char *path, size_t path_bytes, const void *data, size_t bytes,
+			 launch_extend *extend);
+/*
+ * At last the names of key files, the state of the machine (a line of launch_state) and the
+ * separators.
+ */
+void launch_measure_rest(const struct config *config, const char *state, launch_extend *extend);
+
+/* What the machine was found to be. */
+struct launch_state {
+	bool secure_boot;
+	const char *tme; /* "none", "tme" or "tme-mk" */
+	unsigned keyid_bits;
+	bool bypass;
+};
+/* Writes it as a line without newline, "secure-boot=on tme=none". Returns text. */
+const char *launch_state_words(const struct launch_state *state, char text[LAUNCH_WORDS_MAX]);
 
 #endif

@@ -10,6 +10,7 @@ FUZZ_emul := vmm/emul.c vmm/emul_alu.c vmm/emul_decode.c vmm/operand.c vmm/gwalk
 # Each of its inputs has up to 64 instructions.
 FUZZING_SMOKE_RUNS_emul := 2000
 FUZZ_manifest := boot/manifest.c vmm/base/str.c
+FUZZ_tpm := boot/tpm.c vmm/base/str.c
 FUZZ_acpi := vmm/base/acpi_host.c vmm/base/str.c
 FUZZ_devices := guest/dev/vioapic.c guest/dev/vlegacy.c guest/dev/vpit.c guest/dev/vrtc.c \
 	guest/dev/vuart.c guest/dev/vpci.c guest/vconsole.c vmm/base/str.c

@@ -169,14 +169,19 @@ ifneq ($(filter image,$(MAKECMDGOALS)),)
 $(if $(ESP),,$(error image: say which folder to make the image from: ESP=DIR))
 $(if $(IMG),,$(error image: say which file to write: IMG=FILE))
 endif
-# With SIGN=KEY,CERT[,MANIFEST_KEY] the image is made from a signed copy of the folder:
-# boot/README.md.
+# With SIGN=KEY,CERT[,MANIFEST_KEY] the image is made from a signed copy of the folder, and make
+# predict computes the PCRs that a folder gives: boot/README.md.
 SIGNED := $(O)/signed
 SIGN_VERSION ?= 1
 STICK := $(O)/stick
 image: $(if $(SIGN),$(STICK)) | $(PACKAGES_DONE)
 	@$(if $(SIGN),$(PYTHON) boot/sign.py $(STICK) "$$ESP" $(SIGNED) "$$SIGN" $(SIGN_VERSION))
 	@python3 $(MACHINE_DIR)/image.py $(if $(SIGN),$(SIGNED),"$$ESP") "$$IMG"
+
+.PHONY: predict
+STATE ?= umbra=$(VERSION) secure-boot=on tme=none
+predict: $(STICK)
+	@$(STICK) predict "$$ESP" '$(STATE)'
 
 MACHINE ?= bochs
 MACHINE_NEEDS_bochs := $(BOCHS)

@@ -231,10 +231,14 @@ class Machine:
         self.monitor.command('screendump', filename=path, format='png')
 
     def take_dump(self):
-        """Writes DRAM to a file."""
+        """Writes DRAM to a file, all of it at one moment."""
         self.dump_wanted = False
+        self.monitor.command('stop')
         self.monitor.command('pmemsave', val=0, size=self.options.mem << 20,
                              filename=self.options.file('dram.bin'))
+        self.monitor.command('cont')
+        self.monitor.events = [event for event in self.monitor.events
+                               if event['event'] not in ('STOP', 'RESUME')]
 
     def end(self, how):
         """Notes how the machine ended and turns QEMU off."""

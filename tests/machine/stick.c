@@ -4,6 +4,7 @@
  * build host:
  *
  *	stick files DIR		the paths of all files that it reads, one a line, umbra.conf first
+ *	stick predict DIR STATE	the values of PCR 11 and 12, for a machine in this state
  */
 #include <dirent.h>
 #include <stdio.h>
@@ -12,12 +13,14 @@
 #include <strings.h>
 
 #include "boot/launch.h"
+#include "crypto/verify.h"
 #include "tests/unit/fake_base.h"
 
 #define HOST_PATH_MAX 4096
 
 static const char *stick; /* the folder */
 static void (*take)(const char *path, size_t path_bytes, const void *data, size_t bytes);
+static uint8_t pcrs[24][VERIFY_HASH_BYTES];
 
 /* Appends the name that the folder has for a name of FAT, where case does not matter. */
 static bool append_name(char *path, const char *name, size_t bytes)
@@ -114,8 +117,34 @@ static void print_path(const char *path, size_t path_bytes, const void *data, si
 	printf("%.*s\n", (int)path_bytes, path);
 }
 
+/* TPM 2.0 Library, part 1, 11.2.3: the new value is the hash of the old one and of the digest. */
+static void extend(const struct launch_event *event)
+{
+	uint8_t both[2 * VERIFY_HASH_BYTES];
+
+	memcpy(both, pcrs[event->pcr], VERIFY_HASH_BYTES);
+	if (verify_sha256(event->data, event->bytes, both + VERIFY_HASH_BYTES) != 0 ||
+	    verify_sha256(both, sizeof(both), pcrs[event->pcr]) != 0) {
+		abort();
+	}
+}
+
+static void measure(const char *path, size_t path_bytes, const void *data, size_t bytes)
+{
+	launch_measure_file(path, path_bytes, data, bytes, extend);
+}
+
+static void print_pcr(uint32_t pcr)
+{
+	printf("PCR %u is ", pcr);
+	for (size_t i = 0; i < VERIFY_HASH_BYTES; i++) {
+		printf("%02x", pcrs[pcr][i]);
+	}
+	printf("\n");
+}
+
 /* Reads all, as Umbra does. */
-static void walk(void)
+static const struct config *walk(void)
 {
 	static struct config config;
 	const size_t path_bytes = strlen(LAUNCH_CONFIG);
@@ -129,16 +158,44 @@ static void walk(void)
 	fputs(fake_log_text(), stderr);
 	free(text);
 	launch_read_files(&config, read_file);
+	return &config;
+}
+
+/* A folder with a manifest is that of an image which demands it. */
+static void measure_version(void)
+{
+	size_t bytes;
+	char *text = read_whole(LAUNCH_MANIFEST, strlen(LAUNCH_MANIFEST), &bytes);
+	char start[64];
+	unsigned version;
+
+	if (text == NULL) {
+		return;
+	}
+	snprintf(start, sizeof(start), "%.*s", (int)bytes, text);
+	need(sscanf(start, "umbra-manifest 1\nversion %u\n", &version) == 1, LAUNCH_MANIFEST,
+	     strlen(LAUNCH_MANIFEST), "this is no manifest");
+	launch_measure_manifest(version, extend);
+	free(text);
 }
 
 int main(int count, char **words)
 {
-	if (count != 3 || strcmp(words[1], "files") != 0) {
-		fprintf(stderr, "usage: stick files DIR\n");
+	if (count == 3 && strcmp(words[1], "files") == 0) {
+		stick = words[2];
+		take = print_path;
+		(void)walk();
+		return 0;
+	}
+	if (count != 4 || strcmp(words[1], "predict") != 0) {
+		fprintf(stderr, "usage: stick files DIR | stick predict DIR STATE\n");
 		return 2;
 	}
 	stick = words[2];
-	take = print_path;
-	walk();
+	take = measure;
+	measure_version();
+	launch_measure_rest(walk(), words[3], extend);
+	print_pcr(LAUNCH_PCR_FILES);
+	print_pcr(LAUNCH_PCR_CONFIG);
 	return 0;
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* boot/launch.c: which files are read, and in which order. */
+/* boot/launch.c: which files are read, in which order, and what is measured of a launch. */
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -24,6 +25,15 @@ static int read_file(struct vm_file *file, uint64_t max)
 	}
 	file->data = "content";
 	return 0;
+}
+
+static void extend(const struct launch_event *event)
+{
+	char line[256];
+
+	snprintf(line, sizeof(line), "%u%s %s=%.*s\n", event->pcr, event->separator ? "!" : "",
+		 event->words, (int)event->bytes, (const char *)event->data);
+	strcat(seen, line);
 }
 
 static int setup(void **state)
@@ -68,6 +78,51 @@ static void a_vm_with_a_missing_file_is_left_out(void **state)
 			    "the VM is left out\n");
 }
 
+/* The configuration goes to one PCR and all other files to the other, whatever their names. */
+static void files_are_measured_by_what_they_are(void **state)
+{
+	launch_measure_manifest(12, extend);
+	launch_measure_file(LAUNCH_CONFIG, strlen(LAUNCH_CONFIG), "text", 4, extend);
+	launch_measure_file("\\umbra\\umbra.conf2", 18, "k", 1, extend);
+	launch_measure_file("\\a,\\b", 2, "initrd", 6, extend);
+	assert_string_equal(seen, "12 manifest version 12=manifest version 12\n"
+				  "12 \\umbra\\umbra.conf=text\n"
+				  "11 \\umbra\\umbra.conf2=k\n"
+				  "11 \\a=initrd\n");
+}
+
+static void the_rest_ends_with_separators(void **state)
+{
+	struct vm_config *vm = add_vm("a", "\\k", "");
+
+	vm->key.kind = VM_KEY_FILE;
+	strcpy(vm->key.file.path, "\\a.key");
+	memset(vm->key.secret, 'S', sizeof(vm->key.secret));
+	add_vm("b", "\\k", "")->key.kind = VM_KEY_RANDOM;
+	config.share_count = 1;
+	strcpy(config.shares[0].name, "box");
+	config.shares[0].key.kind = VM_KEY_FILE;
+	strcpy(config.shares[0].key.file.path, "\\box.key");
+	launch_measure_rest(&config, "the state", extend);
+	assert_string_equal(seen, "12 vm a key \\a.key=vm a key \\a.key\n"
+				  "12 share box key \\box.key=share box key \\box.key\n"
+				  "12 the state=the state\n"
+				  "11! separator=\xff\xff\xff\xff\n"
+				  "12! separator=\xff\xff\xff\xff\n");
+}
+
+static void the_state_is_a_line(void **state)
+{
+	struct launch_state launch = { .secure_boot = true, .tme = "none" };
+	char text[LAUNCH_WORDS_MAX];
+
+	assert_string_equal(launch_state_words(&launch, text),
+			    "umbra=test secure-boot=on tme=none");
+	launch = (struct launch_state){ .tme = "tme-mk", .keyid_bits = 6, .bypass = true };
+	assert_string_equal(launch_state_words(&launch, text),
+			    "umbra=test secure-boot=off tme=tme-mk keyid-bits=6 bypass=on");
+}
+
 #define TEST(t) cmocka_unit_test_setup_teardown(t, setup, fake_teardown)
 
 int main(void)
@@ -75,6 +130,9 @@ int main(void)
 	static const struct CMUnitTest tests[] = {
 		TEST(each_file_is_read_once),
 		TEST(a_vm_with_a_missing_file_is_left_out),
+		TEST(files_are_measured_by_what_they_are),
+		TEST(the_rest_ends_with_separators),
+		TEST(the_state_is_a_line),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
