@@ -319,7 +319,7 @@ int pager_fault(struct gmem *gmem, struct gmem_region *region, gpa_t gpa, unsign
 	err = map_page(window_frame(index), m, access);
 	if (err == 0 && by != NULL) {
 		window_hold(sealed->vm, by, index);
-		if (cost != COST_NONE) {
+		if (cost == COST_CLEAN || cost == COST_DIRTY) {
 			open_ahead(sealed, m, by, page);
 		}
 	}
