@@ -161,36 +161,37 @@ static void timer_wake(const char *name)
 
 /*
  * Sealed memory, with a window of 512 frames. Each pass touches every page of a larger range once,
- * in order. After the first 512 pages the victims are pages of this pass, so the median is a fault
- * with such a victim.
+ * from the last to the first, so that none is opened ahead. After the first 512 pages the victims
+ * are pages of this pass, so the median is a fault with such a victim.
  */
 #define FREE_FRAMES 200
-#define DATA	    (FRESH_BASE + (1ull << 20))
-#define ZEROES	    (FRESH_BASE + (8ull << 20))
-#define READ_PAGE   "mov (%%r15), %%eax\n\tadd $4096, %%r15"
+#define LAST	    ((ROUNDS - 1) * PAGE_SIZE)
+#define DATA	    (FRESH_BASE + (1ull << 20) + LAST)
+#define ZEROES	    (FRESH_BASE + (8ull << 20) + LAST)
+#define READ_PAGE   "mov (%%r15), %%eax\n\tsub $4096, %%r15"
 
 static void faults(void)
 {
 	TIMED("", 0);
 	report("null");
 	rounds = FREE_FRAMES;
-	TIMED("movl $1, (%%r15)\n\tadd $4096, %%r15", FRESH_BASE);
+	TIMED("movl $1, (%%r15)\n\tsub $4096, %%r15", FRESH_BASE + LAST);
 	report("touch-free"); /* a frame is free */
 	rounds = ROUNDS;
-	TIMED("movl $1, (%%r15)\n\tadd $4096, %%r15", DATA);
+	TIMED("movl $1, (%%r15)\n\tsub $4096, %%r15", DATA);
 	report("touch-dirty"); /* never touched, replaces a dirty page */
-	TIMED("movl $2, (%%r15)\n\tadd $4096, %%r15", DATA);
+	TIMED("movl $2, (%%r15)\n\tsub $4096, %%r15", DATA);
 	report("open-dirty"); /* sealed, replaces a dirty page */
 	TIMED(READ_PAGE, DATA);
 	TIMED(READ_PAGE, DATA);
 	report("open-clean"); /* sealed, replaces a page that is only dropped */
-	TIMED("movl $0, (%%r15)\n\tadd $4096, %%r15", ZEROES);
-	TIMED("movl $0, (%%r15)\n\tadd $4096, %%r15", ZEROES);
+	TIMED("movl $0, (%%r15)\n\tsub $4096, %%r15", ZEROES);
+	TIMED("movl $0, (%%r15)\n\tsub $4096, %%r15", ZEROES);
 	report("touch-zero"); /* all zero, replaces a page that was written with zeros */
 	TIMED(READ_PAGE, ZEROES);
 	TIMED(READ_PAGE, ZEROES);
 	report("touch-clean"); /* all zero, replaces a page that was not written */
-	TIMED("mov $0x3ff, %%edx\n\tmov %%r15, %%rsi\n\toutsb\n\tadd $4096, %%r15", DATA);
+	TIMED("mov $0x3ff, %%edx\n\tmov %%r15, %%rsi\n\toutsb\n\tsub $4096, %%r15", DATA);
 	/* The hypervisor reads from a sealed page, which replaces a clean one. */
 	report("door-sealed");
 	TIMED("mov $0x3ff, %%edx\n\tmov %%r15, %%rsi\n\toutsb", DATA);
