@@ -238,18 +238,29 @@ static void check_untouched(uint8_t byte)
 	}
 }
 
-/* Once the device has been reset, nothing of what the peer goes on to send comes. */
-static void check_reset(void)
+/*
+ * Once the device has been reset, nothing of what the peer goes on to send comes, nor the rest of a
+ * frame that it is sending: the reset begins at another point of one in each life.
+ */
+static void check_reset(uint64_t life)
 {
-	uint64_t sent;
+	uint64_t sent = share[SHARE_SENT];
+	uint16_t index;
 
+	while (share[SHARE_SENT] == sent) {
+	}
+	for (uint64_t i = 0; i < life % 64 * 16; i++) {
+		__asm__ volatile("");
+	}
 	virtio_reset(&network);
+	index = rings[RECEIVE].used.index;
 	memset((void *)LOOKED, PATTERN, LOOKED_END - LOOKED);
 	sent = share[SHARE_SENT];
 	while (share[SHARE_SENT] < sent + 6) {
 		__asm__ volatile("pause");
 	}
 	check_untouched(PATTERN);
+	check_equal(rings[RECEIVE].used.index, index);
 }
 
 static void wait_for_frames(uint64_t least)
@@ -274,7 +285,7 @@ static void be_victim(void)
 	least = share[SHARE_SENT];
 	start_network();
 	wait_for_frames(least);
-	check_reset();
+	check_reset(life);
 	least = share[SHARE_SENT];
 	start_network();
 	wait_for_frames(least);
