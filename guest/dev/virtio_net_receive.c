@@ -32,6 +32,13 @@ static enum trouble broken(struct filling *fill, const char *why)
 	return BROKEN_RING;
 }
 
+/* Without the segments that the chain does not have. */
+static void copy_chain(struct vring_chain *to, const struct vring_chain *from)
+{
+	memcpy(to, from,
+	       offsetof(struct vring_chain, segments) + from->count * sizeof(from->segments[0]));
+}
+
 static enum trouble take(struct filling *fill)
 {
 	struct virtio *device = &fill->port->virtio;
@@ -40,7 +47,7 @@ static enum trouble take(struct filling *fill)
 	int got;
 
 	if (fill->chains == 1) {
-		fill->port->first = fill->queue->chain;
+		copy_chain(&fill->port->first, &fill->queue->chain);
 	}
 	if (fill->chains != 0 &&
 	    vring_put(ring, &device->vm->gmem, (uint16_t)(fill->chains - 1),

@@ -26,11 +26,7 @@ struct descriptor {
 	uint16_t next;
 };
 _Static_assert(sizeof(struct descriptor) == 16, "virtio 1.2, 2.7.5");
-
-struct used_entry {
-	uint32_t id;
-	uint32_t bytes;
-};
+_Static_assert(sizeof(struct vring_used) == 8, "virtio 1.2, 2.7.8");
 
 /* Offsets in a ring: flags, idx, `size` entries, then the other side's event. */
 #define RING_INDEX   2
@@ -66,13 +62,43 @@ static int add_segment(struct vring_chain *chain, const struct descriptor *desc,
 	return 0;
 }
 
+/* Descriptors of an indirect table that were read at once: those from first on. */
+#define AHEAD_MAX 8u
+struct ahead {
+	uint32_t first, count;
+	struct descriptor descriptors[AHEAD_MAX];
+};
+
+/*
+ * Reads a descriptor, and up to AHEAD_MAX in all unless they were read before: drivers use those of
+ * an indirect table, which are all part of one chain, one after the other.
+ */
+static int read_ahead(struct gmem *gmem, uint64_t table, uint32_t count, uint32_t index,
+		      struct ahead *ahead, struct descriptor *desc)
+{
+	if (index - ahead->first >= ahead->count) {
+		const uint32_t here = MIN(count - index, AHEAD_MAX);
+		const int err = gmem_read(gmem, gpa(table + index * sizeof(*desc)),
+					  ahead->descriptors, here * sizeof(*desc));
+
+		if (err != 0) {
+			return err;
+		}
+		ahead->first = index;
+		ahead->count = here;
+	}
+	*desc = ahead->descriptors[index - ahead->first];
+	return 0;
+}
+
 /*
  * Follows the descriptors of a table, from index first on. count limits both indices and steps, so
  * a loop ends. If a descriptor names an indirect table, it is stored in *indirect and must be the
  * last of its chain.
  */
 static int walk(struct gmem *gmem, uint64_t table, uint32_t count, uint32_t first,
-		struct vring_chain *chain, struct descriptor *indirect, const char **why)
+		struct vring_chain *chain, struct descriptor *indirect, struct ahead *ahead,
+		const char **why)
 {
 	struct descriptor desc = { .flags = DESC_NEXT, .next = (uint16_t)first };
 	int err = 0;
@@ -84,7 +110,9 @@ static int walk(struct gmem *gmem, uint64_t table, uint32_t count, uint32_t firs
 		if (steps == count) {
 			return broken(why, ERR_FORMAT, "a chain has a loop");
 		}
-		err = gmem_read(gmem, gpa(table + desc.next * sizeof(desc)), &desc, sizeof(desc));
+		err = ahead != NULL ? read_ahead(gmem, table, count, desc.next, ahead, &desc)
+				    : gmem_read(gmem, gpa(table + desc.next * sizeof(desc)), &desc,
+						sizeof(desc));
 		if (err != 0) {
 			return broken(why, err, "its descriptors are not in RAM");
 		}
@@ -110,8 +138,9 @@ static int read_chain(const struct vring *ring, struct gmem *gmem, struct vring_
 		      const char **why)
 {
 	struct descriptor table = { .flags = 0 };
+	struct ahead ahead;
 	int err = walk(gmem, ring->descriptors, ring->size, chain->head, chain,
-		       ring->indirect ? &table : NULL, why);
+		       ring->indirect ? &table : NULL, NULL, why);
 
 	if (err != 0 || (table.flags & DESC_INDIRECT) == 0) {
 		return err;
@@ -121,29 +150,61 @@ static int read_chain(const struct vring *ring, struct gmem *gmem, struct vring_
 	    table.bytes / sizeof(table) > ring->size) {
 		return broken(why, ERR_FORMAT, "a table's length is wrong");
 	}
-	return walk(gmem, table.address, table.bytes / sizeof(table), 0, chain, NULL, why);
+	ahead.first = ahead.count = 0;
+	return walk(gmem, table.address, table.bytes / sizeof(table), 0, chain, NULL, &ahead, why);
+}
+
+/* Finds the head of the next chain, which is available. */
+static int next_head(struct vring *ring, struct gmem *gmem, uint16_t *head)
+{
+	const uint16_t at = ring->next_available & (ring->size - 1);
+	uint16_t offset = (uint16_t)(ring->next_available - ring->heads_first);
+
+	if (offset >= ring->heads_count) {
+		const uint32_t waiting = (uint16_t)(ring->seen - ring->next_available);
+		const uint32_t count = MIN(MIN(waiting, VRING_AHEAD), (uint32_t)ring->size - at);
+		const int err = gmem_read(gmem,
+					  gpa(ring->available + RING_ENTRIES + AVAIL_ENTRY * at),
+					  ring->heads, count * AVAIL_ENTRY);
+
+		ring->heads_first = ring->next_available;
+		ring->heads_count = err == 0 ? (uint16_t)count : 0;
+		offset = 0;
+		if (err != 0) {
+			return err;
+		}
+	}
+	*head = ring->heads[offset];
+	return 0;
+}
+
+/* Reads the driver's index once all chains up to the last one that was read are taken. */
+static int look(struct vring *ring, struct gmem *gmem)
+{
+	int err;
+
+	if (ring->seen != ring->next_available) {
+		return 0;
+	}
+	err = load16(gmem, ring->available + RING_INDEX, &ring->seen);
+	__atomic_thread_fence(__ATOMIC_ACQUIRE);
+	return err;
 }
 
 int vring_take(struct vring *ring, struct gmem *gmem, struct vring_chain *chain, const char **why)
 {
-	const uint16_t mask = (uint16_t)(ring->size - 1);
-	uint16_t index, waiting;
-	int err = load16(gmem, ring->available + RING_INDEX, &index);
+	int err = look(ring, gmem);
 
-	waiting = (uint16_t)(index - ring->next_available);
-	if (err == 0 && waiting == 0) {
+	if (err == 0 && ring->seen == ring->next_available) {
 		return 0;
 	}
-	if (err == 0 && waiting > ring->size) {
+	if (err == 0 && (uint16_t)(ring->seen - ring->next_available) > ring->size) {
 		return broken(why, ERR_FORMAT, "its index has jumped");
 	}
-	__atomic_thread_fence(__ATOMIC_ACQUIRE);
-	*chain = (struct vring_chain){ .count = 0 };
+	chain->count = chain->readable = 0;
+	chain->read_bytes = chain->write_bytes = 0;
 	if (err == 0) {
-		err = load16(gmem,
-			     ring->available + RING_ENTRIES +
-				     AVAIL_ENTRY * (ring->next_available & mask),
-			     &chain->head);
+		err = next_head(ring, gmem, &chain->head);
 	}
 	if (err != 0) {
 		return broken(why, err, "its available ring is not in RAM");
@@ -173,23 +234,40 @@ bool vring_listen(struct vring *ring, struct gmem *gmem)
 	       index != ring->next_available;
 }
 
+static int write_used(struct vring *ring, struct gmem *gmem, const char **why)
+{
+	const uint64_t at = ring->used + RING_ENTRIES + (uint64_t)USED_ENTRY * ring->put_at;
+	const size_t bytes = ring->put_count * sizeof(ring->put[0]);
+	const int err = bytes != 0 ? gmem_write(gmem, gpa(at), ring->put, bytes) : 0;
+
+	ring->put_count = 0;
+	return err != 0 ? broken(why, err, "its used ring is not in RAM") : 0;
+}
+
 int vring_put(struct vring *ring, struct gmem *gmem, uint16_t nth, uint16_t head, uint32_t written,
 	      const char **why)
 {
-	const struct used_entry entry = { head, written };
-	const uint16_t mask = (uint16_t)(ring->size - 1);
-	const uint16_t at = (uint16_t)(ring->next_used + nth) & mask;
-	int err = gmem_write(gmem, gpa(ring->used + RING_ENTRIES + (uint64_t)USED_ENTRY * at),
-			     &entry, sizeof(entry));
+	const uint16_t at = (uint16_t)(ring->next_used + nth) & (ring->size - 1);
+	int err = 0;
 
-	return err != 0 ? broken(why, err, "its used ring is not in RAM") : 0;
+	if (ring->put_count == VRING_AHEAD || at == 0) {
+		err = write_used(ring, gmem, why);
+	}
+	if (ring->put_count == 0) {
+		ring->put_at = at;
+	}
+	ring->put[ring->put_count++] = (struct vring_used){ head, written };
+	return err;
 }
 
 int vring_show(struct vring *ring, struct gmem *gmem, uint16_t count, const char **why)
 {
 	const uint16_t next = (uint16_t)(ring->next_used + count);
-	int err;
+	int err = write_used(ring, gmem, why);
 
+	if (err != 0) {
+		return err;
+	}
 	__atomic_thread_fence(__ATOMIC_RELEASE);
 	err = gmem_write(gmem, gpa(ring->used + RING_INDEX), &next, sizeof(next));
 	if (err != 0) {
@@ -210,6 +288,7 @@ int vring_give(struct vring *ring, struct gmem *gmem, const struct vring_chain *
 void vring_untake(struct vring *ring, uint16_t count)
 {
 	ring->next_available = (uint16_t)(ring->next_available - count);
+	ring->put_count = 0;
 }
 
 bool vring_wants_interrupt(struct vring *ring, struct gmem *gmem)

@@ -14,7 +14,7 @@
  * The largest queue, a power of two. A chain and an indirect table have at most as many descriptors
  * as their queue.
  */
-#define VRING_SIZE_MAX 128
+#define VRING_SIZE_MAX 256
 
 struct vring_segment {
 	uint64_t address; /* guest-physical; gmem_read and gmem_write check it */
@@ -29,6 +29,13 @@ struct vring_chain {
 	struct vring_segment segments[VRING_SIZE_MAX];
 };
 
+struct vring_used {
+	uint32_t id;
+	uint32_t bytes;
+};
+
+#define VRING_AHEAD 16u /* entries that are read or written at once */
+
 struct vring {
 	/* What the driver has set up. */
 	uint16_t size;
@@ -36,8 +43,15 @@ struct vring {
 	uint64_t descriptors, available, used;
 
 	uint16_t next_available; /* index of the next chain from the driver */
+	uint16_t seen;		 /* the driver's index when it was read last */
 	uint16_t next_used;	 /* index of the next used entry */
 	uint16_t notified;	 /* next_used at the last vring_wants_interrupt */
+
+	/* Each access to guest memory has a cost: several entries are read or written at once. */
+	uint16_t heads[VRING_AHEAD]; /* of the chains from heads_first on */
+	uint16_t heads_first, heads_count;
+	struct vring_used put[VRING_AHEAD]; /* what vring_put has not written yet */
+	uint16_t put_at, put_count;	    /* its place in the ring */
 };
 
 /*

@@ -135,10 +135,71 @@ static void a_table_may_stand_for_a_chain_or_its_end(void **state)
 	assert_int_equal(chain.read_bytes, 24);
 }
 
+/* Entries that were read ahead, and those that wait to be written, also across the ring's end. */
+static void several_chains_are_shown_at_once(void **state)
+{
+	ring.next_available = ring.next_used = ring.seen = SIZE - 3;
+	poke(AVAIL + 2, SIZE - 3, 2);
+	for (unsigned i = 0; i < SIZE; i++) {
+		desc(DESC, i, 0x8000 + 0x100ul * i, 16 + i, 2, 0);
+		offer(SIZE - 1 - i);
+	}
+	for (unsigned i = 0; i < SIZE; i++) {
+		assert_int_equal(take(), 1);
+		assert_int_equal(chain.head, SIZE - 1 - i);
+		assert_int_equal(chain.write_bytes, 16 + SIZE - 1 - i);
+		assert_int_equal(vring_put(&ring, &gmem, (uint16_t)i, chain.head, 100 + i, &why),
+				 0);
+	}
+	assert_int_equal(take(), 0);
+	assert_int_equal(peek(USED + 2, 2), 0);
+	assert_int_equal(vring_show(&ring, &gmem, SIZE, &why), 0);
+	assert_int_equal(peek(USED + 2, 2), 2 * SIZE - 3);
+	for (unsigned i = 0; i < SIZE; i++) {
+		const uint64_t at = USED + 4 + 8ul * ((SIZE - 3 + i) % SIZE);
+
+		assert_int_equal(peek(at, 4), SIZE - 1 - i);
+		assert_int_equal(peek(at + 4, 4), 100 + i);
+	}
+}
+
+/* A descriptor that the driver uses again is read again. */
+static void descriptors_are_read_again(void **state)
+{
+	for (unsigned i = 0; i < 3 * SIZE; i++) {
+		desc(DESC, i % 2, 0x8000, 100 + i, 2, 0);
+		offer(i % 2);
+		assert_int_equal(take(), 1);
+		assert_int_equal(chain.head, i % 2);
+		assert_int_equal(chain.write_bytes, 100 + i);
+		assert_int_equal(vring_give(&ring, &gmem, &chain, i, &why), 0);
+	}
+}
+
+static void untaken_chains_come_again(void **state)
+{
+	for (unsigned i = 0; i < 4; i++) {
+		desc(DESC, i, 0x8000, 100 + i, 2, 0);
+		offer(i);
+	}
+	for (unsigned i = 0; i < 3; i++) {
+		assert_int_equal(take(), 1);
+		assert_int_equal(vring_put(&ring, &gmem, (uint16_t)i, chain.head, 7, &why), 0);
+	}
+	vring_untake(&ring, 3);
+	assert_int_equal(vring_show(&ring, &gmem, 0, &why), 0);
+	assert_int_equal(peek(USED + 4 + 4, 4), 0); /* what was put counts for nothing */
+	for (unsigned i = 0; i < 4; i++) {
+		assert_int_equal(take(), 1);
+		assert_int_equal(chain.head, i);
+	}
+	assert_int_equal(take(), 0);
+}
+
 /* Indices wrap at 65536, entries at the size of the ring. */
 static void indices_wrap(void **state)
 {
-	ring.next_available = ring.next_used = ring.notified = 0xfffe;
+	ring.seen = ring.next_available = ring.next_used = ring.notified = 0xfffe;
 	poke(AVAIL + 2, 0xfffe, 2);
 	desc(DESC, 0, 0x8000, 4, 2, 0);
 	for (unsigned i = 0; i < 4; i++) {
@@ -401,6 +462,9 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(a_chain_is_taken_as_it_was_made),
 		TEST(a_table_may_stand_for_a_chain_or_its_end),
+		TEST(several_chains_are_shown_at_once),
+		TEST(descriptors_are_read_again),
+		TEST(untaken_chains_come_again),
 		TEST(indices_wrap),
 		TEST(a_lie_is_named_and_nothing_is_taken),
 		TEST(a_used_ring_that_is_not_there),
