@@ -34,6 +34,10 @@ static const struct config_choice engines[] = { { "auto", VM_ENGINE_AUTO },
 						{ "software", VM_ENGINE_SOFTWARE },
 						{ "none", VM_ENGINE_NONE },
 						{ NULL, 0 } };
+static const struct config_choice integrities[] = { { "auto", VM_INTEGRITY_AUTO },
+						    { "on", VM_INTEGRITY_ON },
+						    { "off", VM_INTEGRITY_OFF },
+						    { NULL, 0 } };
 static const struct config_choice signatures[] = { { "umbra", VM_SIGNATURE_UMBRA },
 						   { "kvm", VM_SIGNATURE_KVM },
 						   { NULL, 0 } };
@@ -298,6 +302,19 @@ const struct config_key config_keys[] = {
 		.choices = engines,
 		.standard = "auto",
 		FIELD(vm_config, engine),
+	},
+	{
+		.section = "vm",
+		.name = "integrity",
+		.help = "Whether the software engine notices changes that an attacker makes to "
+			"sealed pages in memory, or older ones that are put back: then the VM "
+			"ends. It also covers kernels, initrds and disk images. auto: on where the "
+			"CPU has "
+			"VPCLMULQDQ and engine-cipher uses it.",
+		.parse = config_parse_choice,
+		.choices = integrities,
+		.standard = "auto",
+		FIELD(vm_config, integrity),
 	},
 	{
 		.section = "vm",

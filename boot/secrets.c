@@ -3,6 +3,7 @@
 
 #include "crypto/kdf.h"
 #include "crypto/wipe.h"
+#include "guest/engine_policy.h"
 #include "guest/vm_file.h"
 #include "vmm/base/err.h"
 #include "vmm/base/host_paging.h"
@@ -80,6 +81,7 @@ static void share_seal(struct config *config, const struct vm_file *file)
 
 			if (other->data == file->data) {
 				other->seal = file->seal;
+				other->tags = file->tags;
 			}
 		}
 	}
@@ -95,7 +97,11 @@ static void seal_file(struct config *config, struct vm_file *file)
 		log_warn("%s stays in clear: it cannot be mapped for writing", file->path);
 		return;
 	}
-	vm_file_seal(file, ++sealed.number);
+	if (vm_file_seal(file, ++sealed.number) != 0) {
+		log_warn("%s is kept without tags, for which there is no memory: a change of its "
+			 "ciphertext will not be noticed",
+			 file->path);
+	}
 	share_seal(config, file);
 	sealed.bytes += file->bytes;
 	(void)map(file, HOST_READ); /* cannot fail: it only takes rights away */
@@ -146,10 +152,10 @@ static void wipe_file(struct config *config, const struct vm_file *file, bool se
 }
 
 /* False: nothing can be sealed. What lacks random numbers was logged before. */
-static bool start_sealing(uint32_t cpus)
+static bool start_sealing(uint32_t cpus, bool with_tags)
 {
 	uint8_t(*buffers)[PAGE_SIZE] = page_alloc(cpus);
-	int err = buffers != NULL ? vm_file_start(buffers, cpus) : ERR_NOMEM;
+	int err = buffers != NULL ? vm_file_start(buffers, cpus, with_tags) : ERR_NOMEM;
 
 	if (err != 0) {
 		page_free(buffers, cpus);
@@ -163,13 +169,16 @@ static bool start_sealing(uint32_t cpus)
 
 void secrets_seal(struct config *config, uint32_t cpus)
 {
-	bool wanted = false, sealing;
+	bool wanted = false, with_tags = false, sealing;
 
 	for (size_t i = 0; i < config->vm_count; i++) {
-		wanted |= may_start(&config->vms[i], true) &&
-			  config->vms[i].engine != VM_ENGINE_NONE;
+		const struct vm_config *vm = &config->vms[i];
+		const bool its_files = may_start(vm, true) && vm->engine != VM_ENGINE_NONE;
+
+		wanted |= its_files;
+		with_tags |= its_files && engine_has_tags(vm->integrity);
 	}
-	sealing = wanted && start_sealing(cpus);
+	sealing = wanted && start_sealing(cpus, with_tags);
 	for (size_t i = 0; i < config->vm_count; i++) {
 		struct vm_config *vm = &config->vms[i];
 
@@ -184,8 +193,7 @@ void secrets_seal(struct config *config, uint32_t cpus)
 	}
 	if (sealing) {
 		log_info("files: %lu KiB of kernels, initrds and disks, and command lines, are "
-			 "kept as "
-			 "ciphertext",
-			 sealed.bytes >> 10);
+			 "kept as ciphertext%s",
+			 sealed.bytes >> 10, with_tags ? ", files with tags" : "");
 	}
 }

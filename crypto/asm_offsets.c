@@ -3,6 +3,7 @@
  * This file is only compiled to assembly. Its marked lines become crypto/asm_offsets.inc for NASM.
  */
 #include "crypto/page_cipher.h"
+#include "crypto/page_mac.h"
 
 #define DEFINE(name, value) __asm__ volatile("\n->" name " %c0" : : "i"(value))
 
@@ -14,4 +15,10 @@ void asm_offsets(void)
 	DEFINE("ITEM_OUT", offsetof(struct page_item, out));
 	DEFINE("ITEM_TWEAK", offsetof(struct page_item, tweak));
 	DEFINE("ITEM_BYTES", sizeof(struct page_item));
+	DEFINE("MAC_HALVES", offsetof(struct page_mac_key, halves));
+	DEFINE("MAC_IN", offsetof(struct page_mac_item, in));
+	DEFINE("MAC_OUT", offsetof(struct page_mac_item, out));
+	DEFINE("MAC_BYTES", offsetof(struct page_mac_item, bytes));
+	DEFINE("MAC_NAME", offsetof(struct page_mac_item, name));
+	DEFINE("MAC_TAG", offsetof(struct page_mac_item, tag));
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The one global is the implementation in use. page_cipher_init sets it once. */
 #include "crypto/page_cipher.h"
+#include "crypto/kat_vectors.h"
 #include "crypto/simd.h"
 #include "vmm/base/cpu.h"
 #include "vmm/base/err.h"
@@ -66,26 +67,30 @@ static const struct cipher {
 	bool (*usable)(struct simd_plan *plan);
 	bool wide;
 	kernel_fn *kernel[2][2]; /* [encrypt][AES-256]; NULL: mbedTLS */
+	page_mac_fn *mac[2];	 /* [past the cache]; NULL: the portable code */
 } ciphers[] = {
-	{ "mbedtls", "nothing", has_mbedtls, false, { { NULL } } },
+	{ "mbedtls", "nothing", has_mbedtls, false, { { NULL } }, { NULL } },
 	{ "aesni",
 	  "AES-NI and PCLMULQDQ",
 	  has_aesni,
 	  false,
 	  { { page_xts_aesni_dec_10, page_xts_aesni_dec_14 },
-	    { page_xts_aesni_enc_10, page_xts_aesni_enc_14 } } },
+	    { page_xts_aesni_enc_10, page_xts_aesni_enc_14 } },
+	  { page_mac_xmm, page_mac_xmm_past } },
 	{ "vaes256",
 	  "AVX2, VAES and VPCLMULQDQ, and their state in XCR0",
 	  has_vaes256,
 	  true,
 	  { { page_xts_vaes256_dec_10, page_xts_vaes256_dec_14 },
-	    { page_xts_vaes256_enc_10, page_xts_vaes256_enc_14 } } },
+	    { page_xts_vaes256_enc_10, page_xts_vaes256_enc_14 } },
+	  { page_mac_ymm, page_mac_ymm_past } },
 	{ "vaes512",
 	  "AVX-512 (F, BW, DQ), VAES and VPCLMULQDQ, and their state in XCR0",
 	  has_vaes512,
 	  true,
 	  { { page_xts_vaes512_dec_10, page_xts_vaes512_dec_14 },
-	    { page_xts_vaes512_enc_10, page_xts_vaes512_enc_14 } } },
+	    { page_xts_vaes512_enc_10, page_xts_vaes512_enc_14 } },
+	  { page_mac_zmm, page_mac_zmm_past } },
 };
 
 /* The implementation in use. */
@@ -114,75 +119,164 @@ static void run_mbedtls(const struct page_key *key, bool encrypt, const struct p
 	}
 }
 
-static void run_kernel(const struct cipher *cipher, const struct page_key *key, bool encrypt,
-		       const struct page_item *items, size_t count, const struct page_item *ahead)
+static bool has_kernels(const struct engine *e)
+{
+	return e->cipher->mac[0] != NULL;
+}
+
+/* A part of one call: pages under one key. ahead: the item whose page is fetched at the end. */
+static void run(const struct engine *e, const struct page_key *key, bool encrypt,
+		const struct page_item *items, size_t count, const struct page_item *ahead)
 {
 	struct aes_xts_schedule keys = aes_xts_schedule(&key->xts, encrypt);
 
-	cipher->kernel[encrypt][keys.rounds == 14](keys.data, keys.tweak, items, count, ahead);
+	if (has_kernels(e)) {
+		e->cipher->kernel[encrypt][keys.rounds == 14](keys.data, keys.tweak, items, count,
+							      ahead);
+	} else {
+		run_mbedtls(key, encrypt, items, count);
+	}
 }
 
-/*
- * A part of one call. Two runs share one save and restore of the vector registers; the second may
- * be empty.
- */
-struct run {
-	const struct page_key *key;
-	bool encrypt;
-	const struct page_item *items;
-	size_t count;
+static void make_tag(const struct engine *e, const struct page_mac_key *key,
+		     struct page_mac_item *item, bool past_cache)
+{
+	if (has_kernels(e)) {
+		e->cipher->mac[past_cache](key, page_mac_round_keys(key), item);
+	} else {
+		page_mac_portable(key, item);
+	}
+}
+
+/* The guest's vector registers, while kernels use them. mbedTLS has brackets of its own. */
+union bracket {
+	struct simd_wide_save wide;
+	struct simd_save narrow;
 };
 
-static void run_both(const struct engine *e, const struct run *run, const struct page_item *ahead)
+static void begin(const struct engine *e, union bracket *save)
 {
-	run_kernel(e->cipher, run[0].key, run[0].encrypt, run[0].items, run[0].count, ahead);
-	if (run[1].count != 0) {
-		run_kernel(e->cipher, run[1].key, run[1].encrypt, run[1].items, run[1].count,
-			   run[1].items + run[1].count - 1);
+	if (e->cipher->wide) {
+		simd_begin_wide(&save->wide, &e->plan);
+	} else if (has_kernels(e)) {
+		simd_begin(&save->narrow);
 	}
 }
 
-static void run_pages(const struct engine *e, const struct run run[2])
+static void end(const struct engine *e, const union bracket *save)
 {
-	const struct page_item *ahead;
-
-	if (run[0].count == 0) {
-		return;
+	if (e->cipher->wide) {
+		simd_end_wide(&save->wide, &e->plan);
+	} else if (has_kernels(e)) {
+		simd_end(&save->narrow);
 	}
-	ahead = run[1].count != 0 ? run[1].items : run[0].items + run[0].count - 1;
-	if (e->cipher->kernel[0][0] == NULL) {
-		run_mbedtls(run[0].key, run[0].encrypt, run[0].items, run[0].count);
-		run_mbedtls(run[1].key, run[1].encrypt, run[1].items, run[1].count);
-	} else if (e->cipher->wide) {
-		struct simd_wide_save save;
+}
 
-		simd_begin_wide(&save, &e->plan);
-		run_both(e, run, ahead);
-		simd_end_wide(&save, &e->plan);
-	} else {
-		struct simd_save save;
+static void run_pages(const struct engine *e, const struct page_key *key, bool encrypt,
+		      const struct page_item *items, size_t count)
+{
+	union bracket save;
 
-		simd_begin(&save);
-		run_both(e, run, ahead);
-		simd_end(&save);
+	if (count != 0) {
+		begin(e, &save);
+		run(e, key, encrypt, items, count, items + count - 1);
+		end(e, &save);
 	}
 }
 
 void page_encrypt(const struct page_key *key, const struct page_item *items, size_t count)
 {
-	run_pages(&engine, (struct run[2]){ { key, true, items, count } });
+	run_pages(&engine, key, true, items, count);
 }
 
 void page_decrypt(const struct page_key *key, const struct page_item *items, size_t count)
 {
-	run_pages(&engine, (struct run[2]){ { key, false, items, count } });
+	run_pages(&engine, key, false, items, count);
 }
 
-void page_exchange(const struct page_key *seal_key, const struct page_item *seal,
-		   const struct page_key *open_key, const struct page_item *open)
+static struct page_item item_of(const struct page_job *job, const void *in, void *out)
 {
-	run_pages(&engine,
-		  (struct run[2]){ { seal_key, true, seal, 1 }, { open_key, false, open, 1 } });
+	struct page_item item = { .in = in, .out = out };
+
+	memcpy(item.tweak, job->tweak, sizeof(item.tweak));
+	return item;
+}
+
+static struct page_mac_item mac_item_of(const struct page_job *job, const void *in)
+{
+	struct page_mac_item item = { .in = in, .out = job->out, .bytes = PAGE_CIPHER_BYTES };
+
+	memcpy(item.name, job->name, sizeof(item.name));
+	return item;
+}
+
+static void seal_page(const struct engine *e, struct page_job *job, const struct page_item *ahead)
+{
+	void *out = job->mac != NULL ? job->scratch : job->out;
+	const struct page_item item = item_of(job, job->in, out);
+
+	run(e, job->key, true, &item, 1, ahead != NULL ? ahead : &item);
+	if (job->mac != NULL) {
+		struct page_mac_item mac = mac_item_of(job, job->scratch);
+
+		make_tag(e, job->mac, &mac, true);
+		memcpy(job->tag, mac.tag, sizeof(job->tag));
+	}
+}
+
+static bool unseal_page(const struct engine *e, const struct page_job *job)
+{
+	struct page_item item = item_of(job, job->in, job->out);
+
+	if (job->mac != NULL) {
+		struct page_mac_item mac = mac_item_of(job, job->in);
+
+		make_tag(e, job->mac, &mac, false);
+		if (!ct_equal(mac.tag, job->tag, sizeof(mac.tag))) {
+			memset(job->out, 0, PAGE_CIPHER_BYTES);
+			return false;
+		}
+		item.in = job->out;
+	}
+	run(e, job->key, false, &item, 1, &item);
+	return true;
+}
+
+bool page_exchange(struct page_job *seal, struct page_job *open)
+{
+	const struct page_item next = open != NULL ? item_of(open, open->in, open->out)
+						   : (struct page_item){ .in = NULL };
+	bool good = true;
+	union bracket save;
+
+	begin(&engine, &save);
+	if (seal != NULL) {
+		seal_page(&engine, seal, open != NULL ? &next : NULL);
+	}
+	if (open != NULL) {
+		good = unseal_page(&engine, open);
+	}
+	end(&engine, &save);
+	return good;
+}
+
+/* Two blocks need no wide registers, whose saving would take longer. */
+void page_tag_name(const struct page_mac_key *mac, const uint8_t name[PAGE_NAME_BYTES],
+		   uint8_t tag[PAGE_TAG_BYTES])
+{
+	struct page_mac_item item = { .bytes = 0 };
+
+	memcpy(item.name, name, sizeof(item.name));
+	if (has_kernels(&engine)) {
+		struct simd_save save;
+
+		simd_begin(&save);
+		page_mac_xmm(mac, page_mac_round_keys(mac), &item);
+		simd_end(&save);
+	} else {
+		page_mac_portable(mac, &item);
+	}
+	memcpy(tag, item.tag, sizeof(item.tag));
 }
 
 /* Encrypts to another page, compares with mbedTLS, decrypts in place, compares with the input. */
@@ -208,16 +302,59 @@ static bool agrees(const struct engine *e, size_t key_bytes, uint8_t *pages)
 		back[i] = items[i];
 		back[i].in = back[i].out;
 	}
-	run_pages(e, (struct run[2]){ { &key, true, items, CHECK_ITEMS } });
+	run_pages(e, &key, true, items, CHECK_ITEMS);
 	for (size_t i = 0; i < CHECK_ITEMS; i++) {
 		good = aes_xts_encrypt(&key.xts, items[i].tweak, items[i].in, expected,
 				       PAGE_CIPHER_BYTES) == 0 &&
 		       ct_equal(items[i].out, expected, PAGE_CIPHER_BYTES) && good;
 	}
-	run_pages(e, (struct run[2]){ { &key, false, back, CHECK_ITEMS } });
+	run_pages(e, &key, false, back, CHECK_ITEMS);
 	secure_zero(&key, sizeof(key));
 	return good && ct_equal(pages, pages + CHECK_ITEMS * PAGE_CIPHER_BYTES,
 				CHECK_ITEMS * PAGE_CIPHER_BYTES);
+}
+
+/* Makes the tag, and compares it and the copy of the page. */
+static bool tag_is(const struct engine *e, const struct page_mac_key *key,
+		   const struct page_mac_item *wanted, bool past_cache)
+{
+	struct page_mac_item item = *wanted;
+	union bracket save;
+
+	memset(item.tag, 0, sizeof(item.tag));
+	memset(item.out, 0, PAGE_CIPHER_BYTES);
+	begin(e, &save);
+	make_tag(e, key, &item, past_cache);
+	end(e, &save);
+	return ct_equal(item.tag, wanted->tag, sizeof(item.tag)) &&
+	       ct_equal(item.out, item.in, item.bytes);
+}
+
+/* Known answers: of a name, of a page under a name of zeros, of both. */
+static bool tags_agree(const struct engine *e, uint8_t *pages)
+{
+	struct page_mac_item item = { .in = pages, .out = pages + PAGE_CIPHER_BYTES };
+	struct page_mac_key key;
+	bool good = page_mac_key_set(&key, kat_tag_key) == 0;
+
+	for (size_t i = 0; i < PAGE_CIPHER_BYTES; i++) {
+		pages[i] = (uint8_t)(7 * i + i / 256);
+	}
+	for (unsigned past = 0; past < 2; past++) {
+		memcpy(item.name, kat_tag_name, sizeof(item.name));
+		memcpy(item.tag, kat_tag_of_name, sizeof(item.tag));
+		item.bytes = 0;
+		good = tag_is(e, &key, &item, past != 0) && good;
+		memset(item.name, 0, sizeof(item.name));
+		memcpy(item.tag, kat_tag_of_page, sizeof(item.tag));
+		item.bytes = PAGE_CIPHER_BYTES;
+		good = tag_is(e, &key, &item, past != 0) && good;
+		memcpy(item.name, kat_tag_name, sizeof(item.name));
+		memcpy(item.tag, kat_tag_of_both, sizeof(item.tag));
+		good = tag_is(e, &key, &item, past != 0) && good;
+	}
+	secure_zero(&key, sizeof(key));
+	return good;
 }
 
 /*
@@ -241,6 +378,12 @@ static int choose(const char *wanted, bool any, uint8_t *pages, struct engine *c
 		if (!agrees(&e, 32, pages) || !agrees(&e, 64, pages)) {
 			log_error("crypto: self-test failed: %s encrypts pages to other bytes "
 				  "than mbedTLS; this CPU or this image is broken",
+				  ciphers[i].name);
+			return ERR_SELFTEST;
+		}
+		if (!tags_agree(&e, pages)) {
+			log_error("crypto: self-test failed: %s makes other tags of pages than the "
+				  "known ones; this CPU or this image is broken",
 				  ciphers[i].name);
 			return ERR_SELFTEST;
 		}
@@ -275,6 +418,11 @@ int page_cipher_init(const char *wanted)
 	engine = chosen;
 	log_info("crypto: pages are encrypted by %s", engine.cipher->name);
 	return 0;
+}
+
+bool page_tags_are_fast(void)
+{
+	return engine.cipher->wide;
 }
 
 const char *page_cipher_name(void)

@@ -7,6 +7,7 @@
 #define UMBRA_CRYPTO_PAGE_CIPHER_H
 
 #include "crypto/aes_xts.h"
+#include "crypto/page_mac.h"
 #include "vmm/base/types.h"
 
 #define PAGE_CIPHER_BYTES 4096
@@ -47,19 +48,47 @@ void page_encrypt(const struct page_key *key, const struct page_item *items, siz
 void page_decrypt(const struct page_key *key, const struct page_item *items, size_t count);
 
 /*
- * Encrypts the first page, then decrypts the second, which is fetched meanwhile. A page fault that
- * evicts a dirty page needs exactly this. The second item may write the page that the first one
- * read.
+ * A page that is sealed or opened, perhaps with a tag. Pages are aligned to 16 bytes; out of a page
+ * that is sealed with a tag, to 64.
  */
-void page_exchange(const struct page_key *seal_key, const struct page_item *seal,
-		   const struct page_key *open_key, const struct page_item *open);
+struct page_job {
+	const struct page_key *key;
+	const struct page_mac_key *mac; /* NULL: it has no tag; then only in, out and tweak count */
+	const void *in;
+	void *out;
+	/*
+	 * To seal with a tag: the ciphertext is made in this page, which only the hypervisor knows,
+	 * and copied to out while it is hashed: so the tag is that of what was encrypted, even if
+	 * an attacker changes out meanwhile. It may be `in`.
+	 */
+	void *scratch;
+	uint8_t tweak[AES_XTS_TWEAK_BYTES];
+	uint8_t name[PAGE_NAME_BYTES];
+	uint8_t tag[PAGE_TAG_BYTES]; /* page_exchange makes it for seal, and expects it of open */
+};
 
 /*
- * Checks every implementation that this CPU can run against mbedTLS, then selects the one that is
- * wanted: "auto" (the fastest), "mbedtls", "aesni", "vaes256" or "vaes512". Returns ERR_UNSUPPORTED
- * if the CPU lacks it, ERR_INVAL for another name, ERR_NOMEM, or ERR_SELFTEST if an implementation
- * gives other bytes than mbedTLS. Each error but ERR_NOMEM is logged. Until this succeeds, mbedTLS
- * is used. Bootstrap processor, before the first key.
+ * Encrypts the page of seal, then decrypts that of open, which is fetched meanwhile. A page fault
+ * that evicts a dirty page needs exactly this. One of them may be NULL. open may write the page
+ * that seal read. A page with a tag is read from open->in once: that copy, in open->out, is
+ * compared with the tag and then decrypted. Returns false, with zeros in open->out, if the tag is
+ * not that of the name and the ciphertext. Locks, stack and registers as for page_encrypt.
+ */
+bool page_exchange(struct page_job *seal, struct page_job *open);
+
+/* Makes the tag of a name without a page. */
+void page_tag_name(const struct page_mac_key *mac, const uint8_t name[PAGE_NAME_BYTES],
+		   uint8_t tag[PAGE_TAG_BYTES]);
+
+/* Are tags made by VPCLMULQDQ here? Then they cost little beside the cipher. */
+bool page_tags_are_fast(void);
+
+/*
+ * Checks every implementation that this CPU can run against mbedTLS, and its tags against known
+ * answers, then selects the one that is wanted: "auto" (the fastest), "mbedtls", "aesni", "vaes256"
+ * or "vaes512". Returns ERR_UNSUPPORTED if the CPU lacks it, ERR_INVAL for another name, ERR_NOMEM,
+ * or ERR_SELFTEST if an implementation gives other bytes. Each error but ERR_NOMEM is logged. Until
+ * this succeeds, mbedTLS is used. Bootstrap processor, before the first key.
  */
 int page_cipher_init(const char *wanted);
 

@@ -177,6 +177,22 @@ void gmem_use_keyid(struct gmem *gmem, keyid_t keyid)
 	keyslot_use(keyid);
 }
 
+/* Drops the lock. If a page was found tampered with, calls who ends the VM. Returns err. */
+static int drop(struct gmem *gmem, int err)
+{
+	if (err == ERR_TAMPERED) {
+		const struct gmem_tampered what = gmem->tampered;
+
+		lock_drop(&gmem->lock);
+		if (gmem->on_tampered != NULL) {
+			gmem->on_tampered(gmem, &what);
+		}
+	} else {
+		lock_drop(&gmem->lock);
+	}
+	return err;
+}
+
 enum gmem_fault_result gmem_fault(struct gmem *gmem, gpa_t gpa, unsigned access,
 				  const struct gmem_faulter *by)
 {
@@ -187,11 +203,11 @@ enum gmem_fault_result gmem_fault(struct gmem *gmem, gpa_t gpa, unsigned access,
 		return GMEM_FAULT_MMIO;
 	}
 	gmem->fault_count++;
-	err = region->ops->fault(gmem, region, gpa, access, by);
-	lock_drop(&gmem->lock);
+	err = drop(gmem, region->ops->fault(gmem, region, gpa, access, by));
 	switch (err) {
 	case 0: return GMEM_FAULT_FIXED;
 	case ERR_RIGHTS: return GMEM_FAULT_RIGHTS;
+	case ERR_TAMPERED: return GMEM_FAULT_TAMPERED;
 	default: return GMEM_FAULT_NO_MEMORY;
 	}
 }
@@ -315,8 +331,7 @@ static int open_page(struct gmem *gmem, uint64_t at, size_t count, struct door_j
 		host_temp_unmap(GMEM_SLOT_DOOR);
 		unpin(gmem, region, page, write);
 	}
-	lock_drop(&gmem->lock);
-	return err;
+	return drop(gmem, err);
 }
 
 static int through_door(struct gmem *gmem, gpa_t gpa, size_t bytes, struct door_job *job)
@@ -370,8 +385,7 @@ int gmem_load(struct gmem *gmem, gpa_t gpa, uint64_t *value, size_t bytes)
 		host_temp_unmap(GMEM_SLOT_DOOR);
 		unpin(gmem, region, page, false);
 	}
-	lock_drop(&gmem->lock);
-	return err;
+	return drop(gmem, err);
 }
 
 void gmem_peek(hpa_t at, void *out, size_t bytes)
@@ -404,7 +418,7 @@ static bool word_holds(struct gmem *gmem, struct gmem_expect *word)
 	bool holds;
 
 	if (region == NULL || region->ops->pin(gmem, region, page, false, &frame) != 0) {
-		return false;
+		return false; /* who asked now reads the words one by one, and learns why */
 	}
 	holds = frame_holds(word, frame);
 	unpin(gmem, region, page, false);

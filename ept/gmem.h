@@ -57,12 +57,15 @@ struct region_ops {
 	const char *name;
 	/*
 	 * Makes the page at gpa accessible to the guest (allocate, zero, open, map). by is NULL
-	 * when no vCPU faulted. Returns ERR_NOMEM, or ERR_RIGHTS for a write to memory that may
-	 * only be read.
+	 * when no vCPU faulted. Returns ERR_NOMEM; ERR_RIGHTS for a write to memory that may only
+	 * be read; ERR_TAMPERED, with gmem->tampered set, for a page that an attacker changed.
 	 */
 	int (*fault)(struct gmem *gmem, struct gmem_region *region, gpa_t gpa, unsigned access,
 		     const struct gmem_faulter *by);
-	/* Makes the page's plaintext available to the host and keeps it available until unpin. */
+	/*
+	 * Makes the page's plaintext available to the host and keeps it available until unpin.
+	 * Errors as for fault.
+	 */
 	int (*pin)(struct gmem *gmem, struct gmem_region *region, gpa_t page, bool write,
 		   struct keyed_frame *out);
 	/* NULL: there is nothing to undo. */
@@ -119,6 +122,13 @@ struct gmem_region {
 	bool held_back; /* it does not move now */
 };
 
+/* A sealed page whose ciphertext is not the one that was stored. */
+struct gmem_tampered {
+	uint32_t region; /* number of the sealed region, in the order in which they were added */
+	uint64_t page;	 /* within the region */
+	uint64_t version;
+};
+
 struct gmem {
 	struct lock lock;
 	struct ept_root root;
@@ -130,6 +140,12 @@ struct gmem {
 	/* Not NULL while its memory moves to another KeyID or is parked (move.h). */
 	struct move *move;
 	uint64_t moved_pages;
+	struct gmem_tampered tampered; /* the latest one */
+	/*
+	 * Called, without gmem.lock, when a page was found tampered with: the VM must end. NULL:
+	 * nothing is called. Set it after gmem_init.
+	 */
+	void (*on_tampered)(struct gmem *gmem, const struct gmem_tampered *what);
 	/* Counters, for users and tests. */
 	uint64_t fault_count;
 	uint64_t resident_bytes;
@@ -175,6 +191,7 @@ enum gmem_fault_result {
 	GMEM_FAULT_MMIO,      /* no memory there: a device's address, or unused */
 	GMEM_FAULT_RIGHTS,    /* a write to memory that this VM may only read */
 	GMEM_FAULT_NO_MEMORY, /* the host has no page for it: the VM must end */
+	GMEM_FAULT_TAMPERED,  /* on_tampered was called: the VM ends */
 };
 /* by: as in struct region_ops. */
 enum gmem_fault_result gmem_fault(struct gmem *gmem, gpa_t gpa, unsigned access,
@@ -183,9 +200,10 @@ enum gmem_fault_result gmem_fault(struct gmem *gmem, gpa_t gpa, unsigned access,
 /*
  * Copy between guest memory and buf; gmem_fill writes one byte value. They check the whole range
  * first: ERR_RANGE when any byte lies outside of RAM (no wrap-around), and nothing was copied.
- * ERR_NOMEM when the host could not provide a page; earlier pages were copied. ERR_AGAIN while the
- * memory moves. They take the gmem lock for each page. Two bytes at an even address are read or
- * written in one access, so no vCPU sees one of them new and the other old.
+ * ERR_NOMEM when the host could not provide a page, ERR_TAMPERED when an attacker has changed one
+ * (on_tampered was called); earlier pages were copied. ERR_AGAIN while the memory moves. They take
+ * the gmem lock for each page. Two bytes at an even address are read or written in one access, so
+ * no vCPU sees one of them new and the other old.
  */
 int gmem_read(struct gmem *gmem, gpa_t gpa, void *buf, size_t bytes);
 int gmem_write(struct gmem *gmem, gpa_t gpa, const void *buf, size_t bytes);

@@ -23,6 +23,7 @@ enum cost {
 	COST_FIRST_TOUCH,
 	COST_CLEAN,
 	COST_DIRTY,
+	COST_TAMPERED, /* it cannot be opened: an attacker has changed what was stored */
 };
 
 /*
@@ -92,8 +93,9 @@ static void forget(struct window_frame *frame)
 }
 
 /*
- * Evicts the page in the frame, if there is one, and puts another page in its place. Returns true
- * when the old page was encrypted.
+ * Evicts the page in the frame, if there is one, and puts another page in its place. *sealed says
+ * whether the old page was encrypted. Returns ERR_TAMPERED, with zeros in the frame, if the other
+ * page is not what was stored; the old one is evicted nevertheless.
  *
  * 1. It is unmapped. From here on no CPU can write to it.
  * 2. It is encrypted under a version that was never used before. If it was not written, it is
@@ -101,12 +103,14 @@ static void forget(struct window_frame *frame)
  * 3. The next page is decrypted over it, or zeros are written if there is none (region NULL). The
  *     frame never holds more than one page.
  */
-static bool exchange(struct window_frame *frame, struct sealed_region *region, uint64_t page)
+static int exchange(struct window_frame *frame, struct sealed_region *region, uint64_t page,
+		    bool *sealed)
 {
 	struct sealed_page out = { .region = NULL }, in = { region, page };
 	struct sealed_region *old = frame->region;
 	struct pager_counters *counters = old != NULL ? &old->vm->counters : NULL;
-	bool written, sealed;
+	bool written;
+	int err;
 
 	if (old != NULL && old->dead) {
 		forget(frame);
@@ -118,11 +122,11 @@ static bool exchange(struct window_frame *frame, struct sealed_region *region, u
 	if (written) {
 		out = (struct sealed_page){ old, frame->page };
 	}
-	sealed = store_exchange(&out, &in, window_page(frame));
+	err = store_exchange(&out, &in, window_page(frame), sealed);
 	if (old != NULL) {
-		if (sealed) {
+		if (*sealed) {
 			counters->sealings++;
-		} else if (written || *store_version(old, frame->page) == 0) {
+		} else if (written || *store_kind(old, frame->page) != STORE_SEALED) {
 			counters->zero_drops++;
 		} else {
 			counters->drops++;
@@ -131,20 +135,24 @@ static bool exchange(struct window_frame *frame, struct sealed_region *region, u
 		old->open_pages--;
 		counters->clear_pages--;
 	}
-	return sealed;
+	return err;
 }
 
 /*
  * Puts a page that is not open, with its content in clear, into a frame of the window that is free
- * or a victim.
+ * or a victim. With COST_TAMPERED the frame is free after this.
  */
 static enum cost fill_frame(uint32_t index, struct sealed_region *region, uint64_t page)
 {
 	struct pager_counters *counters = &region->vm->counters;
 	struct window_frame *frame = window_frame(index);
-	const bool absent = *store_version(region, page) == 0;
-	const bool sealed = exchange(frame, region, page);
+	const bool absent = *store_kind(region, page) != STORE_SEALED;
+	bool sealed;
 
+	if (exchange(frame, region, page, &sealed) != 0) {
+		window_put_free(index);
+		return COST_TAMPERED;
+	}
 	*frame = (struct window_frame){ .frame = frame->frame, .region = region, .page = page };
 	*store_opened(region, page) = index + 1;
 	counters->opens += !absent;
@@ -156,11 +164,16 @@ static enum cost fill_frame(uint32_t index, struct sealed_region *region, uint64
 
 void pager_evict(uint32_t index)
 {
-	(void)exchange(window_frame(index), NULL, 0);
+	bool was_dirty;
+
+	(void)exchange(window_frame(index), NULL, 0, &was_dirty); /* opens nothing */
 	window_put_free(index);
 }
 
-/* Gives the page a frame of the window, with its content in clear. */
+/*
+ * Gives the page a frame of the window, with its content in clear. *index means nothing with
+ * COST_TAMPERED.
+ */
 static enum cost open_page(struct sealed_region *region, uint64_t page, uint32_t *index)
 {
 	const uint32_t opened = *store_opened(region, page);
@@ -175,9 +188,20 @@ static enum cost open_page(struct sealed_region *region, uint64_t page, uint32_t
 		}
 		cost = fill_frame(*index, region, page);
 	}
-	window_frame(*index)->referenced = true;
-	window_frame(*index)->seen = false;
+	if (cost != COST_TAMPERED) {
+		window_frame(*index)->referenced = true;
+		window_frame(*index)->seen = false;
+	}
 	return cost;
+}
+
+/* Notes which page it is, for gmem.c, which ends the VM. Under both locks. Returns the error. */
+static int tampered(struct gmem *gmem, struct sealed_region *region, uint64_t page)
+{
+	gmem->tampered = (struct gmem_tampered){ .region = region->id,
+						 .page = page,
+						 .version = *store_version(region, page) };
+	return ERR_TAMPERED;
 }
 
 /*
@@ -232,6 +256,7 @@ static void count_fault(struct pager_counters *counters, enum cost cost)
 	case COST_FIRST_TOUCH: counters->first_touches++; break;
 	case COST_CLEAN: counters->clean_faults++; break;
 	case COST_DIRTY: counters->dirty_faults++; break;
+	case COST_TAMPERED: break;
 	case COST_NONE:
 	default: counters->mapped_faults++;
 	}
@@ -276,7 +301,7 @@ static void open_ahead(struct sealed_region *region, uint32_t m, const struct gm
 		if (*store_opened(region, next) != 0) {
 			continue;
 		}
-		if (*store_version(region, next) == 0) {
+		if (*store_kind(region, next) != STORE_SEALED) {
 			break;
 		}
 		index = window_take_free();
@@ -284,7 +309,9 @@ static void open_ahead(struct sealed_region *region, uint32_t m, const struct gm
 		if (index == WINDOW_NONE) {
 			break;
 		}
-		(void)fill_frame(index, region, next);
+		if (fill_frame(index, region, next) == COST_TAMPERED) {
+			break; /* the VM ends if it touches this page, not for a guess */
+		}
 		(void)map_page(window_frame(index), m, GMEM_ACCESS_READ); /* else it will fault */
 		region->vm->counters.opened_ahead++;
 	}
@@ -316,7 +343,8 @@ int pager_fault(struct gmem *gmem, struct gmem_region *region, gpa_t gpa, unsign
 	}
 	cost = open_page(sealed, page, &index);
 	count_fault(&sealed->vm->counters, cost);
-	err = map_page(window_frame(index), m, access);
+	err = cost == COST_TAMPERED ? tampered(gmem, sealed, page)
+				    : map_page(window_frame(index), m, access);
 	if (err == 0 && by != NULL) {
 		window_hold(sealed->vm, by, index);
 		if (cost == COST_CLEAN || cost == COST_DIRTY) {
@@ -331,19 +359,25 @@ int pager_pin(struct gmem *gmem, struct gmem_region *region, gpa_t page, bool wr
 	      struct keyed_frame *out)
 {
 	struct sealed_region *sealed = region->state;
+	const uint64_t number = (page.v - region->base.v) / PAGE_SIZE;
+	enum cost cost;
 	uint32_t index;
+	int err = 0;
 
 	if (write && sealed->mappings[pager_mapping_of(sealed, gmem)].read_only) {
 		return ERR_RIGHTS;
 	} /* else unpin reports whether it was written */
 	lock_take(&window_lock, LOCK_WINDOW);
-	if (open_page(sealed, (page.v - region->base.v) / PAGE_SIZE, &index) != COST_NONE) {
-		sealed->vm->counters.door_opens++;
+	cost = open_page(sealed, number, &index);
+	if (cost == COST_TAMPERED) {
+		err = tampered(gmem, sealed, number);
+	} else {
+		sealed->vm->counters.door_opens += cost != COST_NONE;
+		window_frame(index)->pins++;
+		*out = window_page(window_frame(index));
 	}
-	window_frame(index)->pins++;
-	*out = window_page(window_frame(index));
 	lock_drop(&window_lock);
-	return 0;
+	return err;
 }
 
 void pager_unpin(struct gmem *gmem, struct gmem_region *region, gpa_t page, bool written)

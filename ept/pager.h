@@ -74,11 +74,12 @@ void pager_wipe(void);
 
 /*
  * A VM's account: its floor and its key. The key is derived from secret[KDF_SECRET_BYTES] (NULL: a
- * random secret) and fresh random bytes, so no two accounts ever have the same key. Returns
+ * random secret) and fresh random bytes, so no two accounts ever have the same key. has_tags: each
+ * page gets a tag when it is sealed, and is opened only if it has that tag. Returns
  * ERR_RANGE and logs why when the other VMs' floors leave less of the window than this floor;
  * ERR_NOMEM; errors of rng_bytes. name must stay valid until pager_vm_destroy.
  */
-int pager_vm_create(const char *name, uint32_t vcpu_count, const uint8_t *secret,
+int pager_vm_create(const char *name, uint32_t vcpu_count, const uint8_t *secret, bool has_tags,
 		    struct pager_vm **out);
 /*
  * Call this after gmem_destroy of every gmem that uses the account. Wipes the key, in DRAM too, and

@@ -41,6 +41,8 @@ struct vcpu_hold {
 
 struct pager_vm {
 	struct page_key key;
+	struct page_mac_key mac_key; /* wiped together with key */
+	bool has_tags;		     /* its pages get tags */
 	const char *name;
 	struct gmem *gmem;
 	uint64_t version;      /* the last version that was used; never used again under this key */
@@ -60,8 +62,17 @@ struct pager_vm {
 
 struct store_chunk {
 	hpa_t frames;
-	uint64_t versions[CHUNK_PAGES]; /* of the ciphertext; 0: no ciphertext */
-	uint32_t opened[CHUNK_PAGES];	/* index of the window's frame + 1; 0: not open */
+	uint64_t versions[CHUNK_PAGES]; /* of what was stored last; 0: nothing was */
+	uint8_t tags[CHUNK_PAGES][PAGE_TAG_BYTES];
+	uint32_t opened[CHUNK_PAGES]; /* index of the window's frame + 1; 0: not open */
+	uint8_t kinds[CHUNK_PAGES];   /* enum store_kind */
+};
+
+/* What is stored of a page. In a tag's name the kind is never 0, so its first block counts. */
+enum store_kind {
+	STORE_ABSENT, /* nothing */
+	STORE_SEALED, /* ciphertext */
+	STORE_FILLED, /* nothing: it holds its region's pattern again; it has a version and a tag */
 };
 
 _Static_assert(sizeof(struct store_chunk) <= CHUNK_PAGES * PAGER_PAGE_BYTES, "what was planned");
@@ -77,7 +88,7 @@ struct sealed_mapping {
 };
 
 /*
- * A page that is not open and has no version is absent: it holds the pattern `fill`. vm is the
+ * A page that is not open and has no ciphertext holds the pattern `fill`. vm is the
  * account for frames, counters and the key; like the region it may belong to a group.
  */
 struct sealed_region {
@@ -227,6 +238,16 @@ static inline uint32_t *store_opened(struct sealed_region *region, uint64_t page
 	return &region->chunks[page / CHUNK_PAGES].opened[page % CHUNK_PAGES];
 }
 
+static inline uint8_t *store_tag(struct sealed_region *region, uint64_t page)
+{
+	return region->chunks[page / CHUNK_PAGES].tags[page % CHUNK_PAGES];
+}
+
+static inline uint8_t *store_kind(struct sealed_region *region, uint64_t page)
+{
+	return &region->chunks[page / CHUNK_PAGES].kinds[page % CHUNK_PAGES];
+}
+
 /* A page of a sealed region. */
 struct sealed_page {
 	struct sealed_region *region;
@@ -236,12 +257,13 @@ struct sealed_page {
 /*
  * Replaces the content of a frame. First encrypts out, the page in the frame, into its store under
  * a new version; if it holds only its region's pattern `fill`, it gets no ciphertext. out's region
- * may be NULL: nothing to keep. Then decrypts in into the frame; without a version fills the frame
- * with in's pattern, without a region with zeros. Returns true when out was encrypted. No other CPU
+ * may be NULL: nothing to keep. Then decrypts in into the frame; without ciphertext fills the frame
+ * with in's pattern, without a region with zeros. *sealed says whether out was encrypted. Returns
+ * ERR_TAMPERED, with zeros in the frame, if in's tag is not that of what is stored. No other CPU
  * uses the frame meanwhile.
  */
-bool store_exchange(const struct sealed_page *out, const struct sealed_page *in,
-		    struct keyed_frame frame);
+int store_exchange(const struct sealed_page *out, const struct sealed_page *in,
+		   struct keyed_frame frame, bool *sealed);
 
 /*
  * For the end of the machine: from now on a CPU that wants to encrypt stops, because keys will be

@@ -16,15 +16,23 @@
 
 #define PAGE_KEY_BYTES 64 /* AES-256-XTS */
 #define PAGE_KEY_LABEL "umbra page key"
+#define MAC_KEY_LABEL  "umbra page tag key"
+
+/* Both keys are the first members. */
+#define KEYS_BYTES (offsetof(struct pager_vm, mac_key) + sizeof(struct page_mac_key))
+_Static_assert(offsetof(struct pager_vm, key) == 0 &&
+		       offsetof(struct pager_vm, mac_key) == sizeof(struct page_key),
+	       "one area to wipe");
 
 /*
  * Versions start at 1 in each account. With the same key again (after a reset, or for a second VM
  * with the same key file) two contents of a page would have the same key and tweak, and the
  * ciphertext would show where they are equal. The salt makes the key a different one each time.
  */
-static int make_key(struct page_key *key, const uint8_t *given)
+static int make_keys(struct pager_vm *vm, const uint8_t *given)
 {
 	uint8_t secret[KDF_SECRET_BYTES], salt[KDF_SALT_BYTES], bytes[PAGE_KEY_BYTES];
+	uint8_t mac_bytes[PAGE_MAC_KEY_BYTES];
 	int err = rng_bytes(salt, sizeof(salt));
 
 	if (given != NULL) {
@@ -37,11 +45,19 @@ static int make_key(struct page_key *key, const uint8_t *given)
 				 sizeof(bytes));
 	}
 	if (err == 0) {
-		err = page_key_set(key, bytes, sizeof(bytes));
+		err = page_key_set(&vm->key, bytes, sizeof(bytes));
+	}
+	if (err == 0 && vm->has_tags) {
+		err = kdf_derive(secret, sizeof(secret), salt, MAC_KEY_LABEL, mac_bytes,
+				 sizeof(mac_bytes));
+	}
+	if (err == 0 && vm->has_tags) {
+		err = page_mac_key_set(&vm->mac_key, mac_bytes);
 	}
 	secure_zero(secret, sizeof(secret));
 	secure_zero(salt, sizeof(salt));
 	secure_zero(bytes, sizeof(bytes));
+	secure_zero(mac_bytes, sizeof(mac_bytes));
 	return err;
 }
 
@@ -64,7 +80,7 @@ static bool claim(const struct pager_vm *vm)
 	return done;
 }
 
-int pager_vm_create(const char *name, uint32_t vcpu_count, const uint8_t *secret,
+int pager_vm_create(const char *name, uint32_t vcpu_count, const uint8_t *secret, bool has_tags,
 		    struct pager_vm **out)
 {
 	uint64_t bytes = sizeof(struct pager_vm) + vcpu_count * sizeof(struct vcpu_hold);
@@ -76,6 +92,7 @@ int pager_vm_create(const char *name, uint32_t vcpu_count, const uint8_t *secret
 		return ERR_NOMEM;
 	}
 	vm->name = name;
+	vm->has_tags = has_tags;
 	vm->vcpu_count = vcpu_count;
 	vm->host_pages = host_pages;
 	vm->floor = (uint64_t)vcpu_count * PAGER_VCPU_FRAMES + PAGER_PIN_FRAMES;
@@ -83,10 +100,10 @@ int pager_vm_create(const char *name, uint32_t vcpu_count, const uint8_t *secret
 		page_free(vm, host_pages);
 		return ERR_RANGE;
 	}
-	/* Register the key before it is secret. */
-	err = wipe_register(&vm->key, sizeof(vm->key));
+	/* Register the keys before they are secret. */
+	err = wipe_register(vm, KEYS_BYTES);
 	if (err == 0) {
-		err = make_key(&vm->key, secret);
+		err = make_keys(vm, secret);
 	}
 	if (err != 0) {
 		pager_vm_destroy(vm);
@@ -111,8 +128,8 @@ void pager_vm_destroy(struct pager_vm *vm)
 		return;
 	}
 	/* Nothing uses the key any more: its regions are dead. */
-	secure_zero(&vm->key, sizeof(vm->key));
-	wipe_unregister(&vm->key);
+	secure_zero(vm, KEYS_BYTES);
+	wipe_unregister(vm);
 	lock_take(&window_lock, LOCK_WINDOW);
 	window_unclaim(vm->floor);
 	vm->floor = 0; /* other VMs may take its frames */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The ciphertext of a sealed region: frames for all of its pages, allocated in advance, and for
- * each page the version under which it was encrypted. window_lock guards it.
+ * each page the version under which it was encrypted and a tag, by which a change of the ciphertext
+ * is noticed. window_lock guards it.
  */
 #include "ept/gmem_priv.h"
 #include "ept/pager_priv.h"
@@ -10,10 +11,11 @@
 #include "vmm/base/cpu.h"
 #include "vmm/base/err.h"
 #include "vmm/base/host_paging.h"
+#include "vmm/base/log.h"
 #include "vmm/base/page_alloc.h"
 #include "vmm/base/str.h"
 
-/* A chunk has 32 MiB of frames, and 100 KiB of data about them. */
+/* So many chunks have 32 MiB of frames, and 236 KiB of data about them. */
 #define CHUNKS_A_STEP 512u
 
 /*
@@ -105,6 +107,19 @@ static void pack_tweak(const struct sealed_region *region, uint64_t page, uint64
 	memcpy(tweak + sizeof(version), &place, sizeof(place));
 }
 
+/*
+ * What a tag says beside the ciphertext: which page this is, and which of its contents. The kind is
+ * there so that the tag of a name alone is never that of a page.
+ */
+static void pack_name(struct sealed_region *region, uint64_t page, uint8_t name[PAGE_NAME_BYTES])
+{
+	const uint64_t words[] = { (uint64_t)*store_kind(region, page) << 32 | region->id, page,
+				   *store_version(region, page), 0 };
+
+	_Static_assert(sizeof(words) == PAGE_NAME_BYTES, "two blocks");
+	memcpy(name, words, sizeof(words));
+}
+
 static bool is_filled(const void *page, uint64_t fill)
 {
 	const uint64_t *words = page, *end = words + PAGE_SIZE / sizeof(*words);
@@ -125,81 +140,140 @@ static void stop_if_closed(void)
 	}
 }
 
-/* Returns false when there is nothing to encrypt. */
-static bool begin_seal(const struct sealed_page *out, const void *clear, struct page_item *item)
+/* Cannot overflow: a fault takes more than a nanosecond, and 2^64 ns are 500 years. */
+static uint64_t next_version(struct pager_vm *vm)
 {
-	uint64_t *version;
+	if (++vm->version == PAGE_MAC_TAGS_MAX && vm->has_tags) {
+		log_warn("vm %s: 2^40 tags were made under its key: reset it, so that it gets a "
+			 "new one",
+			 vm->name);
+	}
+	return vm->version;
+}
+
+/*
+ * The page holds its region's pattern, and gets no ciphertext. Without tags it is absent again.
+ * With tags it gets a version, so that nobody can make an older content of it the latest one.
+ */
+static void store_filled(const struct sealed_page *out)
+{
+	struct pager_vm *vm = out->region->vm;
+	uint8_t name[PAGE_NAME_BYTES];
+
+	if (!vm->has_tags) {
+		*store_version(out->region, out->page) = 0; /* the account's stays */
+		*store_kind(out->region, out->page) = STORE_ABSENT;
+		return;
+	}
+	*store_version(out->region, out->page) = next_version(vm);
+	*store_kind(out->region, out->page) = STORE_FILLED;
+	pack_name(out->region, out->page, name);
+	page_tag_name(&vm->mac_key, name, store_tag(out->region, out->page));
+}
+
+/* Returns false when there is nothing to encrypt. */
+static bool begin_seal(const struct sealed_page *out, void *clear, struct page_job *job)
+{
+	struct pager_vm *vm;
+	uint64_t version;
 	hpa_t frame;
 
 	if (out->region == NULL) {
 		return false;
 	}
-	version = store_version(out->region, out->page);
 	if (is_filled(clear, out->region->fill)) {
-		*version = 0; /* of this page only; the account's last version is not reset */
+		store_filled(out);
 		return false;
 	}
-	/* Cannot overflow: a fault takes more than a nanosecond, and 2^64 ns are 500 years. */
-	*version = ++out->region->vm->version;
+	vm = out->region->vm;
+	version = next_version(vm);
+	*store_version(out->region, out->page) = version;
+	*store_kind(out->region, out->page) = STORE_SEALED;
 	frame = store_frame(out->region, out->page);
 	atomic_store(&unfinished, frame.v);
 	stop_if_closed();
-	pack_tweak(out->region, out->page, *version, item->tweak);
-	item->in = clear;
-	item->out = host_temp_map(GMEM_SLOT_OUT, keyed(frame, KEYID_PLATFORM));
+	pack_tweak(out->region, out->page, version, job->tweak);
+	pack_name(out->region, out->page, job->name);
+	job->key = &vm->key;
+	job->mac = vm->has_tags ? &vm->mac_key : NULL;
+	job->in = job->scratch = clear;
+	job->out = host_temp_map(GMEM_SLOT_OUT, keyed(frame, KEYID_PLATFORM));
 	return true;
 }
 
-static void end_seal(void)
+static void end_seal(const struct sealed_page *out, const struct page_job *job)
 {
+	if (job->mac != NULL) {
+		memcpy(store_tag(out->region, out->page), job->tag, PAGE_TAG_BYTES);
+	}
 	host_temp_unmap(GMEM_SLOT_OUT);
 	stop_if_closed();
 	atomic_store_release(&unfinished, 0);
 }
 
-/* Returns false when the page is absent. */
-static bool begin_open(const struct sealed_page *in, void *clear, struct page_item *item)
+/* Returns false when the page has no ciphertext. */
+static bool begin_open(const struct sealed_page *in, void *clear, struct page_job *job)
 {
-	uint64_t version = in->region != NULL ? *store_version(in->region, in->page) : 0;
+	struct pager_vm *vm;
 
-	if (version == 0) {
+	if (in->region == NULL || *store_kind(in->region, in->page) != STORE_SEALED) {
 		return false;
 	}
-	pack_tweak(in->region, in->page, version, item->tweak);
-	item->in = host_temp_map(GMEM_SLOT_IN,
-				 keyed(store_frame(in->region, in->page), KEYID_PLATFORM));
-	item->out = clear;
+	vm = in->region->vm;
+	pack_tweak(in->region, in->page, *store_version(in->region, in->page), job->tweak);
+	pack_name(in->region, in->page, job->name);
+	memcpy(job->tag, store_tag(in->region, in->page), PAGE_TAG_BYTES);
+	job->key = &vm->key;
+	job->mac = vm->has_tags ? &vm->mac_key : NULL;
+	job->in = host_temp_map(GMEM_SLOT_IN,
+				keyed(store_frame(in->region, in->page), KEYID_PLATFORM));
+	job->out = clear;
 	return true;
 }
 
-bool store_exchange(const struct sealed_page *out, const struct sealed_page *in,
-		    struct keyed_frame frame)
+/*
+ * Fills the frame with what a page without ciphertext holds. A page that was never touched has no
+ * tag: that it was not is taken from Umbra's own memory.
+ */
+static bool open_without_text(const struct sealed_page *in, void *clear)
+{
+	uint8_t name[PAGE_NAME_BYTES], tag[PAGE_TAG_BYTES];
+	bool good = true;
+
+	if (in->region != NULL && *store_kind(in->region, in->page) == STORE_FILLED) {
+		pack_name(in->region, in->page, name);
+		page_tag_name(&in->region->vm->mac_key, name, tag);
+		good = ct_equal(tag, store_tag(in->region, in->page), sizeof(tag));
+	}
+	gmem_fill_page(clear, good && in->region != NULL ? in->region->fill : 0);
+	return good;
+}
+
+int store_exchange(const struct sealed_page *out, const struct sealed_page *in,
+		   struct keyed_frame frame, bool *sealed)
 {
 	void *clear = host_temp_map(GMEM_SLOT_CLEAR, frame);
-	struct page_item seal, open;
+	struct page_job seal, open;
 	bool seals = begin_seal(out, clear, &seal);
-	bool opens = begin_open(in, clear, &open);
+	bool opens = begin_open(in, clear, &open), good = true;
 
-	if (seals && opens) {
-		page_exchange(&out->region->vm->key, &seal, &in->region->vm->key, &open);
-	} else if (seals) {
-		page_encrypt(&out->region->vm->key, &seal, 1);
-	} else if (opens) {
-		page_decrypt(&in->region->vm->key, &open, 1);
+	if (seals || opens) {
+		good = page_exchange(seals ? &seal : NULL, opens ? &open : NULL);
 	}
 	if (seals) {
-		end_seal();
+		end_seal(out, &seal);
 	}
 	if (opens) {
 		host_temp_unmap(GMEM_SLOT_IN);
 	} else {
-		gmem_fill_page(clear, in->region != NULL ? in->region->fill : 0);
+		good = open_without_text(in, clear);
 	}
-	if (in->region == NULL) {
+	if (in->region == NULL || !good) {
 		cache_write_back(clear, PAGE_SIZE); /* else the old bytes would stay in DRAM */
 	}
 	host_temp_unmap(GMEM_SLOT_CLEAR);
-	return seals;
+	*sealed = seals;
+	return good ? 0 : ERR_TAMPERED;
 }
 
 void store_close(void)

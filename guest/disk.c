@@ -180,14 +180,15 @@ static struct page_item item_of(void *page, uint64_t version)
 }
 
 /* The file's last page may hold other bytes after the end of the image. These read as zeros. */
-static void read_image(const struct disk *disk, uint64_t block, void *page)
+static int read_image(const struct disk *disk, uint64_t block, void *page)
 {
 	const uint64_t left = disk->config->file.bytes - block * DISK_BLOCK;
+	const int err = vm_file_page(&disk->config->file, block, page);
 
-	vm_file_page(&disk->config->file, block, page);
 	if (left < DISK_BLOCK) {
 		memset((uint8_t *)page + left, 0, DISK_BLOCK - left);
 	}
+	return err;
 }
 
 int disk_read(const struct disk *disk, uint64_t block, void *page)
@@ -202,8 +203,7 @@ int disk_read(const struct disk *disk, uint64_t block, void *page)
 		return err;
 	}
 	if (word == MAP_IMAGE) {
-		read_image(disk, block, page);
-		return 0;
+		return read_image(disk, block, page);
 	}
 	if (word == MAP_ZEROS) {
 		memset(page, 0, DISK_BLOCK);

@@ -1,8 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Finds the column of the policy's table that fits this machine at the moment. */
 #include "crypto/keyslot.h"
+#include "crypto/page_cipher.h"
 #include "crypto/tme.h"
 #include "guest/engine_policy.h"
+
+bool engine_has_tags(enum vm_integrity integrity)
+{
+	return integrity == VM_INTEGRITY_ON ||
+	       (integrity == VM_INTEGRITY_AUTO && page_tags_are_fast());
+}
 
 bool engine_keyid_is_left(void)
 {

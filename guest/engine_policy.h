@@ -44,6 +44,8 @@ const struct engine_policy *engine_policy(enum vm_engine engine, enum vm_key key
 const struct engine_policy *engine_policy_now(enum vm_engine engine, enum vm_key key);
 /* The policy for this machine if no KeyID is left. Boot processor. */
 const struct engine_policy *engine_policy_without_keyid(enum vm_engine engine, enum vm_key key);
+/* Whether pages that are sealed have tags on this machine. After page_cipher_init. Any CPU. */
+bool engine_has_tags(enum vm_integrity integrity);
 /* Whether a KeyID can be taken. Boot processor. */
 bool engine_keyid_is_left(void);
 

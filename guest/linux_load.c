@@ -154,7 +154,9 @@ static const char *other_kind(const struct vm_file *file)
 {
 	uint8_t magic[4];
 
-	vm_file_read(file, 0, magic, sizeof(magic));
+	if (vm_file_read(file, 0, magic, sizeof(magic)) != 0) {
+		return ""; /* read_header has read this page before */
+	}
 	if (memcmp(magic, "\177ELF", 4) == 0) {
 		return " (it is an ELF file: vmlinux instead of vmlinuz?)";
 	}
@@ -170,12 +172,17 @@ static int read_header(struct linux_load *load)
 	const struct vm_file *file = load->source.kernel;
 	struct setup_header *hdr = &load->hdr;
 	size_t end;
+	int err;
 
 	if (load->source.kernel->bytes < 2 * SECTOR_BYTES) {
 		return refuse(load, ERR_FORMAT, "no bzImage: only %lu bytes long",
 			      load->source.kernel->bytes);
 	}
-	vm_file_read(file, SETUP_HEADER_OFFSET, hdr, sizeof(*hdr));
+	err = vm_file_read(file, SETUP_HEADER_OFFSET, hdr, sizeof(*hdr));
+	if (err != 0) {
+		return refuse(load, err,
+			      "its first page was changed while it lay sealed in memory");
+	}
 	if (hdr->boot_flag != BOOT_FLAG || hdr->header != HEADER_MAGIC) {
 		return refuse(load, ERR_FORMAT, "no bzImage: the mark 'HdrS' is missing%s",
 			      other_kind(file));

@@ -125,7 +125,10 @@ int loading_poll(struct vm *vm)
 		return err;
 	}
 	if (err != 0) {
-		log_error("vm %s: its memory could not be written: %s", vm->name, err_name(err));
+		log_error("vm %s: its memory could not be written: %s", vm->name,
+			  err == ERR_TAMPERED ? "its kernel, its initrd or what was written of it "
+						"was changed while it lay sealed"
+					      : err_name(err));
 	}
 	loading_end(vm);
 	return err;

@@ -283,7 +283,8 @@ static int claim_window(struct build *build)
 {
 	const struct vm_config *config = build->config;
 	const uint8_t *secret = config->key.kind == VM_KEY_FILE ? config->key.secret : NULL;
-	int err = pager_vm_create(config->name, config->vcpus, secret, &build->platform->pager);
+	int err = pager_vm_create(config->name, config->vcpus, secret,
+				  engine_has_tags(config->integrity), &build->platform->pager);
 
 	switch (err) {
 	case 0: pager_set_drain(build->platform->pager, config->drain_s); return 0;

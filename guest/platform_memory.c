@@ -54,8 +54,10 @@ void platform_describe_engine(struct vm *vm, const struct engine_policy *policy)
 		platform->memory = PLATFORM_MEMORY_SEALED;
 		(void)str_copy(name, name_cap, "sealed");
 		(void)str_printf(text, cap,
-				 "sealed by AES-256-XTS (engine = software, %s; key = %s)",
-				 page_cipher_name(), key);
+				 "sealed by AES-256-XTS (engine = software, %s; key = %s; "
+				 "integrity %s)",
+				 page_cipher_name(), key,
+				 engine_has_tags(platform->config->integrity) ? "on" : "off");
 		break;
 	case ENGINE_REFUSED:
 	case ENGINE_RUNS_NONE:

@@ -33,6 +33,7 @@ static struct shared {
 	const struct share_config *config;
 	struct share *share; /* NULL: no member runs */
 	uint32_t vcpus;	     /* of all members together */
+	bool has_tags;	     /* for one of its members has them */
 	struct member members[SHARE_MEMBERS_MAX];
 } shares[SHARE_MAX];
 static size_t share_count;
@@ -49,6 +50,7 @@ void shares_init(const struct share_config *configs, size_t count, const struct 
 			for (size_t v = 0; v < vm_count; v++) {
 				if (str_equal_nocase(vms[v].name, configs[i].members[m].vm)) {
 					shares[i].vcpus += vms[v].vcpus;
+					shares[i].has_tags |= engine_has_tags(vms[v].integrity);
 				}
 			}
 		}
@@ -96,7 +98,8 @@ static int create_sealed(struct shared *shared)
 	const struct vm_key_source *key = &shared->config->key;
 	struct pager_vm *pager;
 	int err = pager_vm_create(shared->config->name, shared->vcpus + 1,
-				  key->kind == VM_KEY_FILE ? key->secret : NULL, &pager);
+				  key->kind == VM_KEY_FILE ? key->secret : NULL, shared->has_tags,
+				  &pager);
 
 	if (err == 0) {
 		err = share_create_sealed(shared->config->bytes, pager, &shared->share);

@@ -17,6 +17,13 @@ enum vm_engine {
 };
 #define VM_ENGINES 4
 
+/* Do sealed pages have tags, by which a change of the ciphertext is noticed? */
+enum vm_integrity {
+	VM_INTEGRITY_AUTO, /* where VPCLMULQDQ makes them */
+	VM_INTEGRITY_ON,
+	VM_INTEGRITY_OFF,
+};
+
 /* The source of the key of the VM's memory. */
 enum vm_key {
 	VM_KEY_RANDOM,	 /* drawn when the VM starts */
@@ -53,7 +60,8 @@ struct vm_file {
 	char path[VM_PATH_MAX]; /* empty: no file */
 	const void *data;	/* NULL: missing, for the reason in `error`. Page-aligned */
 	uint64_t bytes;
-	uint32_t seal; /* 0: in clear */
+	uint32_t seal;	     /* 0: in clear */
+	uint8_t (*tags)[16]; /* of its pages; NULL: they have none */
 	const char *error;
 };
 
@@ -112,6 +120,7 @@ struct vm_config {
 	char cmdline[VM_CMDLINE_MAX];
 	uint32_t cmdline_seal; /* 0: in clear, with zeros after its end */
 	enum vm_engine engine;
+	enum vm_integrity integrity; /* only for the software engine, and the VM's files */
 	struct vm_clear_range
 		clear[VM_CLEAR_MAX]; /* sorted, disjoint; entries after the last have 0 bytes */
 	struct vm_key_source key;

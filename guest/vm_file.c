@@ -4,24 +4,46 @@
 #include "crypto/page_cipher.h"
 #include "crypto/rng.h"
 #include "crypto/wipe.h"
+#include "vmm/base/err.h"
+#include "vmm/base/page_alloc.h"
 #include "vmm/base/percpu.h"
 #include "vmm/base/str.h"
 
 #define KEY_BYTES 64 /* AES-256-XTS */
 #define BATCH	  16u
+#define KIND_FILE 3 /* in a tag's name; never 0, so that its first block counts */
 
 static struct page_key key;
+static struct page_mac_key mac_key; /* only with has_tags */
+static bool has_tags;
 /*
  * Decrypted pages, one for each CPU. So a CPU that copies for one VM does not wait for a CPU that
  * copies for another VM and may have to open a page of it first.
  */
 static uint8_t (*pages)[PAGE_SIZE];
 
-int vm_file_start(uint8_t (*buffers)[PAGE_SIZE], uint32_t cpus)
+static int start_tags(void)
+{
+	uint8_t bytes[PAGE_MAC_KEY_BYTES];
+	int err = wipe_register(&mac_key, sizeof(mac_key));
+
+	if (err == 0) {
+		err = rng_bytes(bytes, sizeof(bytes));
+	}
+	if (err == 0) {
+		err = page_mac_key_set(&mac_key, bytes);
+	}
+	secure_zero(bytes, sizeof(bytes));
+	has_tags = err == 0;
+	return err;
+}
+
+int vm_file_start(uint8_t (*buffers)[PAGE_SIZE], uint32_t cpus, bool with_tags)
 {
 	uint8_t bytes[KEY_BYTES];
 	int err = wipe_register(&key, sizeof(key));
 
+	has_tags = false;
 	if (err == 0) {
 		err = rng_bytes(bytes, sizeof(bytes));
 	}
@@ -29,6 +51,9 @@ int vm_file_start(uint8_t (*buffers)[PAGE_SIZE], uint32_t cpus)
 		err = page_key_set(&key, bytes, sizeof(bytes));
 	}
 	secure_zero(bytes, sizeof(bytes));
+	if (err == 0 && with_tags) {
+		err = start_tags();
+	}
 	if (err == 0) {
 		err = wipe_register(buffers, cpus * sizeof(*buffers));
 	}
@@ -43,11 +68,46 @@ static void pack_tweak(uint64_t number, uint64_t index, uint8_t tweak[AES_XTS_TW
 	memcpy(tweak + sizeof(index), &number, sizeof(number));
 }
 
-void vm_file_seal(struct vm_file *file, uint32_t number)
+/* Everything but the page's place and its tag. */
+static struct page_job job_of(uint64_t number, uint64_t index, const void *in, void *out)
+{
+	const uint64_t words[] = { (uint64_t)KIND_FILE << 32 | number, index, 0, 0 };
+	struct page_job job = { .key = &key, .mac = &mac_key, .in = in, .out = out };
+
+	pack_tweak(number, index, job.tweak);
+	_Static_assert(sizeof(words) == PAGE_NAME_BYTES, "two blocks");
+	memcpy(job.name, words, sizeof(words));
+	return job;
+}
+
+/* The ciphertext is made in this CPU's buffer. */
+static void seal_with_tags(struct vm_file *file, uint64_t count, uint32_t number)
+{
+	for (uint64_t i = 0; i < count; i++) {
+		uint8_t *at = (uint8_t *)(uintptr_t)file->data + i * PAGE_SIZE;
+		struct page_job job = job_of(number, i, at, at);
+
+		job.scratch = pages[percpu_self()->index];
+		(void)page_exchange(&job, NULL);
+		memcpy(file->tags[i], job.tag, sizeof(file->tags[i]));
+	}
+	file->seal = number;
+}
+
+int vm_file_seal(struct vm_file *file, uint32_t number)
 {
 	uint8_t *at = (uint8_t *)(uintptr_t)file->data;
 	uint64_t count = ALIGN_UP(file->bytes, PAGE_SIZE) / PAGE_SIZE;
+	const uint64_t tag_bytes = count * sizeof(file->tags[0]);
 	struct page_item items[BATCH];
+
+	if (has_tags) {
+		file->tags = page_alloc(ALIGN_UP(tag_bytes, PAGE_SIZE) / PAGE_SIZE);
+	}
+	if (file->tags != NULL) {
+		seal_with_tags(file, count, number);
+		return 0;
+	}
 
 	for (uint64_t first = 0; first < count; first += BATCH) {
 		uint64_t now = MIN(count - first, BATCH);
@@ -59,41 +119,58 @@ void vm_file_seal(struct vm_file *file, uint32_t number)
 		page_encrypt(&key, items, now);
 	}
 	file->seal = number;
+	return has_tags ? ERR_NOMEM : 0;
 }
 
-void vm_file_page(const struct vm_file *file, uint64_t index, void *out)
+static bool open_with_tag(const struct vm_file *file, uint64_t index, const void *at, void *out)
+{
+	struct page_job job = job_of(file->seal, index, at, out);
+
+	memcpy(job.tag, file->tags[index], sizeof(job.tag));
+	return page_exchange(NULL, &job);
+}
+
+int vm_file_page(const struct vm_file *file, uint64_t index, void *out)
 {
 	const uint8_t *at = (const uint8_t *)file->data + index * PAGE_SIZE;
 	struct page_item item = { .in = at, .out = out };
 
 	if (file->seal == 0) {
 		memcpy(out, at, MIN(PAGE_SIZE, file->bytes - index * PAGE_SIZE));
-		return;
+		return 0;
+	}
+	if (file->tags != NULL) {
+		return open_with_tag(file, index, at, out) ? 0 : ERR_TAMPERED;
 	}
 	pack_tweak(file->seal, index, item.tweak);
 	page_decrypt(&key, &item, 1);
+	return 0;
 }
 
-void vm_file_read(const struct vm_file *file, uint64_t offset, void *buf, size_t bytes)
+int vm_file_read(const struct vm_file *file, uint64_t offset, void *buf, size_t bytes)
 {
 	uint8_t *to = buf, *page;
+	int err = 0;
 
 	if (file->seal == 0) {
 		memcpy(buf, (const uint8_t *)file->data + offset, bytes);
-		return;
+		return 0;
 	}
 	page = pages[percpu_self()->index];
 	while (bytes != 0) {
 		uint64_t within = offset % PAGE_SIZE;
 		size_t now = MIN(PAGE_SIZE - within, bytes);
 
-		vm_file_page(file, offset / PAGE_SIZE, page);
+		if (vm_file_page(file, offset / PAGE_SIZE, page) != 0) {
+			err = ERR_TAMPERED; /* and the page holds zeros */
+		}
 		memcpy(to, page + within, now);
 		to += now;
 		offset += now;
 		bytes -= now;
 	}
 	secure_zero(page, PAGE_SIZE);
+	return err;
 }
 
 int vm_file_copy(const struct vm_file *file, uint64_t offset, uint64_t bytes, struct gmem *gmem,
@@ -110,8 +187,10 @@ int vm_file_copy(const struct vm_file *file, uint64_t offset, uint64_t bytes, st
 		uint64_t within = offset % PAGE_SIZE;
 		uint64_t now = MIN(PAGE_SIZE - within, bytes);
 
-		vm_file_page(file, offset / PAGE_SIZE, page);
-		err = gmem_write(gmem, to, page + within, now);
+		err = vm_file_page(file, offset / PAGE_SIZE, page);
+		if (err == 0) {
+			err = gmem_write(gmem, to, page + within, now);
+		}
 		to.v += now;
 		offset += now;
 		bytes -= now;

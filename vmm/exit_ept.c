@@ -117,6 +117,7 @@ static enum exit_result memory_fault(struct vcpu *vcpu, uint64_t why, gpa_t addr
 	switch (gmem_fault(&vcpu->vm->gmem, address, access, &by)) {
 	case GMEM_FAULT_FIXED: return EXIT_RESUME;
 	case GMEM_FAULT_RIGHTS: return refuse_write(vcpu, address);
+	case GMEM_FAULT_TAMPERED: return EXIT_RESUME;
 	case GMEM_FAULT_NO_MEMORY: vm_end(vcpu->vm, VM_END_NO_MEMORY, NULL); return EXIT_RESUME;
 	case GMEM_FAULT_MMIO:
 	default: break;

@@ -103,7 +103,7 @@ static void copy(struct vcpu *vcpu, const struct operand *operand, uint64_t *val
 
 		if (err == ERR_RANGE) {
 			device_access(vcpu, operand->part[i], bytes, step, data, write);
-		} else if (err != 0 &&
+		} else if (err != 0 && err != ERR_TAMPERED && /* the VM ends already */
 			   err != ERR_RIGHTS) { /* a store to a read-only share is ignored */
 			vm_end(vcpu->vm, VM_END_NO_MEMORY, NULL);
 		}

@@ -37,6 +37,7 @@ static const char *const end_reasons[] = {
 	[VM_END_GUEST_PANIC] = "its kernel panicked",
 	[VM_END_HALTED] = "halted with interrupts off: nothing can wake it",
 	[VM_END_NO_MEMORY] = "the machine has no memory left for it",
+	[VM_END_TAMPERED] = "tampered",
 	[VM_END_ERROR] = "failure on the hypervisor's side",
 	[VM_END_DESTROYED] = "destroyed",
 };
@@ -44,6 +45,18 @@ static const char *const end_reasons[] = {
 const char *vm_end_reason_name(enum vm_end_reason reason)
 {
 	return reason < ARRAY_COUNT(end_reasons) ? end_reasons[reason] : "unknown";
+}
+
+static void end_tampered(struct gmem *gmem, const struct gmem_tampered *what)
+{
+	struct vm *vm = (struct vm *)(void *)((uint8_t *)gmem - offsetof(struct vm, gmem));
+	char text[VM_DETAIL_MAX];
+
+	str_printf(text, sizeof(text),
+		   "region %u, page %lu, version %lu: its ciphertext is not "
+		   "what Umbra stored",
+		   what->region, what->page, what->version);
+	vm_end(vm, VM_END_TAMPERED, text);
 }
 
 int vm_create(const char *name, const struct vm_hooks *hooks, void *platform, struct vm **out)
@@ -63,6 +76,7 @@ int vm_create(const char *name, const struct vm_hooks *hooks, void *platform, st
 		page_free(vm, VM_PAGES);
 		return err;
 	}
+	vm->gmem.on_tampered = end_tampered;
 	vm->id = (uint32_t)__builtin_ctzll(~ids_in_use);
 	ids_in_use |= BIT(vm->id);
 	(void)str_copy(vm->name, sizeof(vm->name), name); /* cut if it is too long */

@@ -50,6 +50,7 @@ enum vm_end_reason {
 	VM_END_GUEST_PANIC,  /* its kernel reported a panic (pvpanic) */
 	VM_END_HALTED,	     /* HLT with interrupts off on every vCPU: nothing can wake it */
 	VM_END_NO_MEMORY,
+	VM_END_TAMPERED,  /* an attacker changed its sealed memory */
 	VM_END_ERROR,	  /* a failure of the hypervisor that affects only this VM */
 	VM_END_DESTROYED, /* a user requested it */
 };

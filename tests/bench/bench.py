@@ -142,7 +142,7 @@ def bench_exits(out, umbra, guest):
 
 
 def cipher_steps(program):
-    """Instructions by cipher: to encrypt a page, to decrypt one, to do both."""
+    """Instructions by cipher: to encrypt a page, to decrypt one, to do both; the same with tags."""
     text = subprocess.run([program], capture_output=True, text=True, check=True).stdout
     return {line.split()[0]: [int(n) for n in line.split()[1:]] for line in text.splitlines()}
 
@@ -153,7 +153,7 @@ def fault_figures(out, umbra, guest, cipher):
     make_esp(os.path.join(out, f'{name}-esp'), umbra, {
         'bench.bin': guest,
         'umbra.conf': config('bench', 128, ['kernel = \\umbra\\bench.bin', 'cmdline = faults',
-                                            'engine = software'],
+                                            'engine = software', 'integrity = off'],
                              ['window = 2M', f'engine-cipher = {cipher}']),
     })
     serial, _ = run(out, name, MEM=MACHINE_MIB, CPU=FAULT_MODEL, FEATURES=FAULT_FEATURES)
@@ -177,11 +177,14 @@ def bench_faults(out, umbra, guest, program):
     medians = {cipher: fault_figures(out, umbra, guest, cipher) for cipher in steps}
     for name, (what, part) in FAULTS.items():
         print(f'{what:28}', end='')
-        for cipher, (encrypt, decrypt, both) in steps.items():
+        for cipher, counts in steps.items():
             total = medians[cipher][name]
-            inside = 0 if part is None else (encrypt, decrypt, both)[part]
+            inside = 0 if part is None else counts[part]
             print(f' {total:7,} {inside:6,} {total - inside:5,}', end='')
         print()
+    for what, part in (('encrypt', 0), ('decrypt', 1), ('both', 2)):
+        print(f'{f"tags add, {what}":28}' + ''.join(
+            f' {counts[3 + part] - counts[part]:20,}' for counts in steps.values()))
 
 
 def since(figures, start, key):

@@ -188,6 +188,21 @@ static double batches(work_fn *work, unsigned batch, int adjacent, int moved)
 	return (now() - start) / COLD_PAGES;
 }
 
+static struct page_job job_of(const struct page_item *item)
+{
+	struct page_job job = { .key = &key, .in = item->in, .out = item->out };
+
+	memcpy(job.tweak, item->tweak, sizeof(job.tweak));
+	return job;
+}
+
+static void exchange(const struct page_item *seal, const struct page_item *open)
+{
+	struct page_job jobs[] = { job_of(seal), job_of(open) };
+
+	(void)page_exchange(&jobs[0], &jobs[1]);
+}
+
 /*
  * A fault with a dirty victim: one page is encrypted, another decrypted. In place: two cold pages,
  * each where it is. Moved: out of the window and into the same frame, the other sides cold, as the
@@ -212,7 +227,7 @@ static double pairs(work_fn *work, unsigned batch, int adjacent, int moved)
 		_mm_lfence();
 		start = __rdtsc();
 		if (work == by_product) {
-			page_exchange(&key, &seal, &key, &open);
+			exchange(&seal, &open);
 		} else {
 			work(&seal, 1, 1);
 			work(&open, 1, 0);

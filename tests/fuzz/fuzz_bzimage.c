@@ -52,7 +52,7 @@ static void seal(struct vm_file *kernel, const uint8_t *plain, struct vm_file *i
 	uint8_t piece[3 * PAGE_SIZE];
 
 	if (!started) {
-		check(vm_file_start(&buffer, 1) == 0, "vm_file_start");
+		check(vm_file_start(&buffer, 1, true) == 0, "vm_file_start");
 		started = true;
 	}
 	vm_file_seal(kernel, 1);

@@ -25,6 +25,8 @@ typedef uint8_t area_t[AREA] __attribute__((aligned(64)));
 static area_t set, got;
 static uint8_t pages[4][4096] __attribute__((aligned(4096)));
 static struct page_key key;
+static struct page_mac_key mac;
+static bool broken; /* a tag was not what it should be */
 static uint64_t mask, state = 1;
 
 /* Loads every register from its first argument, calls the third, and saves all into the second. */
@@ -124,7 +126,25 @@ static void decrypt(void)
 
 static void exchange(void)
 {
-	page_exchange(&key, items, &key, items + 1);
+	struct page_job seal = { .key = &key, .in = pages[0], .out = pages[0] };
+	struct page_job open = { .key = &key, .in = pages[1], .out = pages[2] };
+
+	(void)page_exchange(&seal, &open);
+}
+
+static void tags(void)
+{
+	struct page_job seal = {
+		.key = &key, .mac = &mac, .in = pages[0], .out = pages[1], .scratch = pages[0]
+	};
+	struct page_job open = { .key = &key, .mac = &mac, .in = pages[1], .out = pages[2] };
+	uint8_t tag[PAGE_TAG_BYTES];
+
+	(void)page_exchange(&seal, NULL);
+	memcpy(open.tag, seal.tag, sizeof(open.tag));
+	seal.out = pages[3];
+	broken |= !page_exchange(&seal, &open);
+	page_tag_name(&mac, open.name, tag);
 }
 
 static void nothing(void)
@@ -156,6 +176,7 @@ int main(void)
 	}
 	for (unsigned size = 32; size <= 64; size += 32) {
 		bad += page_key_set(&key, bytes, size) != 0;
+		bad += page_mac_key_set(&mac, bytes) != 0;
 		for (unsigned n = 0; n < 4; n++) {
 			if (page_cipher_init(names[n]) != 0) {
 				if (size == 32) {
@@ -169,12 +190,13 @@ int main(void)
 				bad += check("page_encrypt", encrypt, in_use[i] & mask);
 				bad += check("page_decrypt", decrypt, in_use[i] & mask);
 				bad += check("page_exchange", exchange, in_use[i] & mask);
-				checks += 3;
+				bad += check("tags", tags, in_use[i] & mask);
+				checks += 4;
 			}
 		}
 	}
 	printf("registers compared around %u calls\n", checks);
-	if (bad != 0 || checks == 0) {
+	if (bad != 0 || broken || checks == 0) {
 		printf("[  FAILED  ] page_regs\n");
 		return 1;
 	}

@@ -27,6 +27,7 @@ struct guest guests[VMS];
 struct ept_caps pager_caps;
 struct crypto_watch crypto;
 void (*crypto_hook)(struct guest *guest, uint32_t page);
+bool pager_tags;
 
 static struct {
 	uint8_t next_key;
@@ -66,8 +67,13 @@ int kdf_derive(const uint8_t *secret, size_t secret_bytes, const uint8_t *salt, 
 	       uint8_t *out, size_t out_bytes)
 {
 	assert_int_equal(secret_bytes, KDF_SECRET_BYTES);
-	assert_string_equal(label, "umbra page key");
 	crypto.secret = secret[0];
+	if (strcmp(label, "umbra page tag key") == 0) {
+		crypto.stack[3] = (struct stack_bytes){ out, out_bytes };
+		memset(out, salt[0], out_bytes);
+		return 0;
+	}
+	assert_string_equal(label, "umbra page key");
 	crypto.stack[0] = (struct stack_bytes){ secret, KDF_SECRET_BYTES };
 	crypto.stack[1] = (struct stack_bytes){ salt, KDF_SALT_BYTES };
 	crypto.stack[2] = (struct stack_bytes){ out, out_bytes };
@@ -82,9 +88,17 @@ int page_key_set(struct page_key *out, const uint8_t *key, size_t key_bytes)
 	return 0;
 }
 
+int page_mac_key_set(struct page_mac_key *out, const uint8_t key[PAGE_MAC_KEY_BYTES])
+{
+	memset(out, key[0], sizeof(*out));
+	return 0;
+}
+
+#define KEYS_BYTES (sizeof(struct page_key) + sizeof(struct page_mac_key))
+
 int wipe_register(void *area, size_t bytes)
 {
-	assert_int_equal(bytes, sizeof(struct page_key));
+	assert_int_equal(bytes, KEYS_BYTES);
 	for (size_t i = 0; i < ARRAY_COUNT(fake.wiped); i++) {
 		if (fake.wiped[i] == NULL) {
 			fake.wiped[i] = area;
@@ -96,9 +110,9 @@ int wipe_register(void *area, size_t bytes)
 
 void wipe_unregister(const void *area)
 {
-	static const struct page_key zero;
+	static const uint8_t zero[KEYS_BYTES];
 
-	assert_memory_equal(area, &zero, sizeof(zero));
+	assert_memory_equal(area, zero, sizeof(zero));
 	for (size_t i = 0; i < ARRAY_COUNT(fake.wiped); i++) {
 		if (fake.wiped[i] == area) {
 			fake.wiped[i] = NULL;
@@ -140,6 +154,14 @@ static struct guest *guest_of(const struct page_key *key)
 	return NULL;
 }
 
+static struct page_item item_of(const struct page_job *job)
+{
+	struct page_item item = { .in = job->in, .out = job->out };
+
+	memcpy(item.tweak, job->tweak, sizeof(item.tweak));
+	return item;
+}
+
 static void watch(const struct page_key *key, const struct page_item *item)
 {
 	struct guest *guest = guest_of(key);
@@ -171,35 +193,85 @@ static void watch(const struct page_key *key, const struct page_item *item)
 	}
 }
 
-void page_encrypt(const struct page_key *key, const struct page_item *items, size_t count)
+/* Not secret, but each bit of the key, the name and the page counts. */
+static void make_tag(const struct page_mac_key *key, const uint8_t *name, const void *page,
+		     uint64_t tag[2])
 {
-	assert_int_equal(count, 1);
-	watch(key, items);
-	crypt(key, items);
+	const uint64_t *words = page;
+
+	tag[0] = *(const uint8_t *)key;
+	tag[1] = 1;
+	for (size_t i = 0; i < PAGE_NAME_BYTES / 8 + (page != NULL ? PAGE_SIZE / 8 : 0); i++) {
+		uint64_t word;
+
+		memcpy(&word, i < 4 ? name + 8 * i : (const void *)&words[i - 4], 8);
+		tag[0] = (tag[0] ^ word) * 0x9e3779b97f4a7c15;
+		tag[1] = (tag[1] + (word ^ tag[0] >> 29)) * 0xbf58476d1ce4e5b9;
+	}
 }
 
-void page_decrypt(const struct page_key *key, const struct page_item *items, size_t count)
+void page_tag_name(const struct page_mac_key *mac, const uint8_t name[PAGE_NAME_BYTES],
+		   uint8_t tag[PAGE_TAG_BYTES])
 {
-	assert_int_equal(count, 1);
-	(void)guest_of(key);
-	crypto.decryptions++;
-	crypt(key, items);
+	uint64_t words[2];
+
+	make_tag(mac, name, NULL, words);
+	memcpy(tag, words, sizeof(words));
 }
 
-void page_exchange(const struct page_key *seal_key, const struct page_item *seal,
-		   const struct page_key *open_key, const struct page_item *open)
+static void seal_with_tag(struct page_job *seal)
 {
-	assert_ptr_equal(seal->in, open->out);
-	page_encrypt(seal_key, seal, 1);
-	page_decrypt(open_key, open, 1);
-	crypto.exchanges++;
+	struct page_item item = item_of(seal);
+	uint64_t tag[2];
+
+	item.out = seal->scratch;
+	crypt(seal->key, &item);
+	make_tag(seal->mac, seal->name, seal->scratch, tag);
+	memcpy(seal->tag, tag, sizeof(tag));
+	memcpy(seal->out, seal->scratch, PAGE_SIZE);
+}
+
+static bool has_tag(const struct page_job *open)
+{
+	uint64_t tag[2];
+
+	make_tag(open->mac, open->name, open->in, tag);
+	return memcmp(tag, open->tag, sizeof(tag)) == 0;
+}
+
+bool page_exchange(struct page_job *seal, struct page_job *open)
+{
+	if (seal != NULL) {
+		const struct page_item item = item_of(seal);
+
+		watch(seal->key, &item);
+		if (seal->mac != NULL) {
+			seal_with_tag(seal);
+		} else {
+			crypt(seal->key, &item);
+		}
+	}
+	if (open != NULL && open->mac != NULL && !has_tag(open)) {
+		memset(open->out, 0, PAGE_SIZE);
+		return false;
+	}
+	if (open != NULL) {
+		const struct page_item item = item_of(open);
+
+		assert_true(seal == NULL || seal->in == open->out);
+		(void)guest_of(open->key);
+		crypto.decryptions++;
+		crypt(open->key, &item);
+		crypto.exchanges += seal != NULL;
+	}
+	return true;
 }
 
 void wipe_all(void)
 {
 	for (size_t i = 0; i < ARRAY_COUNT(fake.wiped); i++) {
 		if (fake.wiped[i] != NULL) {
-			memset((void *)(uintptr_t)fake.wiped[i], 0, sizeof(struct page_key));
+			memset((void *)(uintptr_t)fake.wiped[i], 0, KEYS_BYTES);
 		}
 	}
 	crypto.wipes++;
@@ -215,7 +287,7 @@ void make_window(uint64_t frames)
 void make_guest(struct guest *guest, uint32_t vcpus)
 {
 	assert_int_equal(gmem_init(&guest->gmem), 0);
-	assert_int_equal(pager_vm_create("test", vcpus, NULL, &guest->vm), 0);
+	assert_int_equal(pager_vm_create("test", vcpus, NULL, pager_tags, &guest->vm), 0);
 	assert_int_equal(gmem_add_ram_sealed(&guest->gmem, guest->vm, gpa(0), SPLIT * PAGE_SIZE),
 			 0);
 	assert_int_equal(gmem_add_ram_sealed(&guest->gmem, guest->vm, gpa(HIGH_BASE),
@@ -320,6 +392,7 @@ int pager_setup(void **state)
 	memset(&crypto, 0, sizeof(crypto));
 	memset(&fake, 0, sizeof(fake));
 	crypto_hook = NULL;
+	pager_tags = false;
 	memset(guests, 0, sizeof(guests));
 	pager_caps = (struct ept_caps){
 		.page_2m = true,

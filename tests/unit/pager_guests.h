@@ -25,6 +25,7 @@ struct guest {
 };
 
 extern struct guest guests[VMS];
+extern bool pager_tags; /* guests that are made have tags; false at the start of a test */
 extern struct ept_caps pager_caps; /* change it, then call ept_configure */
 
 struct stack_bytes {
@@ -37,8 +38,8 @@ struct crypto_watch {
 	uint64_t exchanges; /* of these, in one call */
 	unsigned wipes;	    /* wipe_all was called */
 	uint8_t secret;	    /* from which the last key was made */
-	/* Addresses of secret, salt and key in the last call of the KDF. */
-	struct stack_bytes stack[3];
+	/* Addresses of secret, salt, key and tag key in the last calls of the KDF. */
+	struct stack_bytes stack[4];
 };
 extern struct crypto_watch crypto;
 /* Called in each encryption, after the checks. */

@@ -206,6 +206,11 @@ int page_key_set(struct page_key *out, const uint8_t *key, size_t key_bytes)
 	return 0;
 }
 
+int page_mac_key_set(struct page_mac_key *out, const uint8_t key[PAGE_MAC_KEY_BYTES])
+{
+	return 0;
+}
+
 int wipe_register(void *area, size_t bytes)
 {
 	return 0;
@@ -219,37 +224,62 @@ void wipe_all(void)
 {
 }
 
+bool ct_equal(const void *a, const void *b, size_t bytes)
+{
+	return memcmp(a, b, bytes) == 0;
+}
+
 void secure_zero(void *p, size_t bytes)
 {
 	memset(p, 0, bytes);
 }
 
-static void scramble(const struct page_item *item)
+static void scramble(const struct page_job *job)
 {
-	uint64_t *out = item->out, words[2];
-	const uint64_t *in = item->in;
+	uint64_t *out = job->out, words[2];
+	const uint64_t *in = job->in;
 
-	memcpy(words, item->tweak, sizeof(words));
+	memcpy(words, job->tweak, sizeof(words));
 	for (uint64_t i = 0; i < PAGE_SIZE / 8; i++) {
 		out[i] = in[i] ^ (words[0] * 0x9e3779b97f4a7c15 + words[1] * 31 + i);
 	}
 }
 
-void page_encrypt(const struct page_key *key, const struct page_item *items, size_t count)
+/* The tag is the sum of the ciphertext's words and the name's. */
+static uint64_t sum_of(const struct page_job *job, const uint64_t *page)
 {
-	scramble(items);
+	uint64_t words[PAGE_NAME_BYTES / 8], sum = 0;
+
+	memcpy(words, job->name, sizeof(words));
+	for (uint64_t i = 0; i < PAGE_SIZE / 8; i++) {
+		sum += page[i] ^ words[i % ARRAY_COUNT(words)];
+	}
+	return sum;
 }
 
-void page_decrypt(const struct page_key *key, const struct page_item *items, size_t count)
+bool page_exchange(struct page_job *seal, struct page_job *open)
 {
-	scramble(items);
+	uint64_t sum;
+
+	if (seal != NULL) {
+		scramble(seal);
+		sum = sum_of(seal, seal->out);
+		memcpy(seal->tag, &sum, sizeof(sum));
+	}
+	if (open != NULL) {
+		sum = sum_of(open, open->in);
+		if (open->mac != NULL && memcmp(open->tag, &sum, sizeof(sum)) != 0) {
+			return false; /* the fault that asked for it fails this test */
+		}
+		scramble(open);
+	}
+	return true;
 }
 
-void page_exchange(const struct page_key *seal_key, const struct page_item *seal,
-		   const struct page_key *open_key, const struct page_item *open)
+void page_tag_name(const struct page_mac_key *mac, const uint8_t name[PAGE_NAME_BYTES],
+		   uint8_t tag[PAGE_TAG_BYTES])
 {
-	scramble(seal);
-	scramble(open);
+	memcpy(tag, name, PAGE_TAG_BYTES);
 }
 
 /* --- A CPU --- */
@@ -418,7 +448,7 @@ static void run_all(bool accessed_dirty)
 	}
 	for (uint32_t v = 0; v < VMS; v++) {
 		if (gmem_init(&gmems[v]) != 0 ||
-		    pager_vm_create("race", VMS - v, NULL, &vms[v]) != 0 ||
+		    pager_vm_create("race", VMS - v, NULL, v == 0, &vms[v]) != 0 ||
 		    gmem_add_ram_sealed(&gmems[v], vms[v], gpa(0), VM_PAGES * PAGE_SIZE) != 0) {
 			race_broken("no VM");
 		}

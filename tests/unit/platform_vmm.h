@@ -230,9 +230,17 @@ struct pager_vm {
 	const struct gmem *gmem;
 };
 
-int pager_vm_create(const char *name, uint32_t vcpu_count, const uint8_t *given,
+static bool tags_are_fast, has_tags; /* the account was made so */
+
+bool page_tags_are_fast(void)
+{
+	return tags_are_fast;
+}
+
+int pager_vm_create(const char *name, uint32_t vcpu_count, const uint8_t *given, bool with_tags,
 		    struct pager_vm **out)
 {
+	has_tags = with_tags;
 	assert_ptr_equal(name, config.name); /* the name outlives the account */
 	assert_int_equal(vcpu_count, config.vcpus);
 	assert_ptr_equal(given, secret);

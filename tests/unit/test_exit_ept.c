@@ -160,6 +160,7 @@ static const struct {
 } violations[] = {
 	{ DATA | EPTV_READ, 0x1000, GMEM_FAULT_FIXED, 0, 0, false, "" },
 	{ DATA | EPTV_READ, 0x1000, GMEM_FAULT_NO_MEMORY, 0, 0, false, "no memory " },
+	{ DATA | EPTV_READ, 0x1000, GMEM_FAULT_TAMPERED, 0, 0, false, "" },
 	{ DATA | EPTV_READ, 0xfec00000, GMEM_FAULT_MMIO, EMUL_DONE, 0, false, "emul skip " },
 	{ DATA | EPTV_WRITE, 0xfec00000, GMEM_FAULT_MMIO, EMUL_AGAIN, 0, false, "emul round " },
 	{ DATA | EPTV_READ, 0xfec00000, GMEM_FAULT_MMIO, EMUL_RETRY, 0, false, "emul hole " },

@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include <cmocka.h>
+#include <mbedtls/aes.h>
 #include <mbedtls/sha256.h>
 
 #include "crypto/aes_xts.h"
@@ -129,10 +130,12 @@ static void compare_batch(const uint8_t *key_bytes, size_t size, uint8_t tweaks[
 static bool take(const char *name)
 {
 	static const char *said;
+	const int err = page_cipher_init(name);
 
-	if (page_cipher_init(name) == 0) {
+	if (err == 0) {
 		return true;
 	}
+	assert_int_equal(err, ERR_UNSUPPORTED);
 	if (said != name) {
 		said = name;
 		printf("not run: page cipher %s: this host's CPU lacks it\n", name);
@@ -263,8 +266,9 @@ static void exchange_through_one_frame(void **state)
 {
 	static uint8_t frame[4096] __attribute__((aligned(64)));
 	static uint8_t store[2][4096] __attribute__((aligned(64)));
-	struct page_item seal = { frame, store[0], { 1 } }, open = { store[1], frame, { 2 } };
 	struct page_key one, two;
+	struct page_job seal = { .key = &one, .in = frame, .out = store[0], .tweak = { 1 } };
+	struct page_job open = { .key = &two, .in = store[1], .out = frame, .tweak = { 2 } };
 	uint8_t key[64];
 
 	for (size_t n = 0; n < ARRAY_COUNT(names); n++) {
@@ -277,12 +281,186 @@ static void exchange_through_one_frame(void **state)
 		assert_int_equal(page_key_set(&two, key, 32), 0);
 		memcpy(frame, plain[0], 4096);
 		aes_xts_encrypt(&two.xts, open.tweak, plain[1], store[1], 4096);
-		page_exchange(&one, &seal, &two, &open);
+		assert_true(page_exchange(&seal, &open));
 		assert_memory_equal(frame, plain[1], 4096);
 		aes_xts_encrypt(&one.xts, seal.tweak, plain[0], expected, 4096);
 		assert_memory_equal(store[0], expected, 4096);
 		page_encrypt(&one, NULL, 0);
 		page_decrypt(&one, NULL, 0);
+	}
+}
+
+/* --- Tags --- */
+
+/* RFC 8452, section 3, bit by bit: the field's elements are integers of 128 bits. */
+static unsigned __int128 slow_dot(unsigned __int128 a, unsigned __int128 b)
+{
+	const unsigned __int128 low = (unsigned __int128)0xc2000000u << 96 | 1;
+	unsigned __int128 sum = 0;
+
+	for (unsigned bit = 0; bit < 128; bit++) {
+		sum ^= (b >> bit & 1) != 0 ? a : 0;
+		/* Divides by x: the polynomial is added if the lowest bit is set. */
+		sum = (sum & 1) != 0 ? (sum ^ low) >> 1 | (unsigned __int128)1 << 127 : sum >> 1;
+	}
+	return sum;
+}
+
+static void slow_tag(const uint8_t key[PAGE_MAC_KEY_BYTES], const uint8_t *name, const void *page,
+		     size_t bytes, uint8_t tag[PAGE_TAG_BYTES])
+{
+	unsigned __int128 h, block, sum = 0;
+	mbedtls_aes_context aes;
+
+	memcpy(&h, key, 16);
+	for (size_t at = 0; at < PAGE_NAME_BYTES + bytes; at += 16) {
+		memcpy(&block,
+		       at < PAGE_NAME_BYTES ? name + at
+					    : (const uint8_t *)page + at - PAGE_NAME_BYTES,
+		       16);
+		sum = slow_dot(sum ^ block, h);
+	}
+	mbedtls_aes_init(&aes);
+	assert_int_equal(mbedtls_aes_setkey_enc(&aes, key + 16, 256), 0);
+	assert_int_equal(
+		mbedtls_aes_crypt_ecb(&aes, MBEDTLS_AES_ENCRYPT, (const uint8_t *)&sum, tag), 0);
+	mbedtls_aes_free(&aes);
+}
+
+static struct page_key page_key;
+static struct page_mac_key mac_key;
+static uint8_t mac_bytes[PAGE_MAC_KEY_BYTES];
+static uint8_t frame_page[4096] __attribute__((aligned(64)));
+static uint8_t stored[4096] __attribute__((aligned(64)));
+
+static void new_keys(void)
+{
+	uint8_t bytes[64];
+
+	fill_random(bytes, sizeof(bytes));
+	fill_random(mac_bytes, sizeof(mac_bytes));
+	fill_random(plain, sizeof(plain));
+	assert_int_equal(page_key_set(&page_key, bytes, sizeof(bytes)), 0);
+	assert_int_equal(page_mac_key_set(&mac_key, mac_bytes), 0);
+}
+
+/* Seals plain[0] into stored. */
+static struct page_job sealed_job(void)
+{
+	struct page_job seal = { .key = &page_key,
+				 .mac = &mac_key,
+				 .in = frame_page,
+				 .out = stored,
+				 .scratch = frame_page };
+
+	fill_random(seal.tweak, sizeof(seal.tweak));
+	fill_random(seal.name, sizeof(seal.name));
+	memcpy(frame_page, plain[0], sizeof(frame_page));
+	assert_true(page_exchange(&seal, NULL));
+	return seal;
+}
+
+static struct page_job opening_of(const struct page_job *seal)
+{
+	struct page_job open = *seal;
+
+	open.in = stored;
+	open.out = frame_page;
+	return open;
+}
+
+static void tags_are_as_the_slow_code_makes_them(void **state)
+{
+	uint8_t tag[PAGE_TAG_BYTES];
+
+	for (size_t n = 0; n < ARRAY_COUNT(names); n++) {
+		if (!take(names[n])) {
+			continue;
+		}
+		for (unsigned round = 0; round < 12; round++) {
+			struct page_job seal, open;
+
+			new_keys();
+			seal = sealed_job();
+			open = opening_of(&seal);
+			aes_xts_encrypt(&page_key.xts, seal.tweak, plain[0], expected, 4096);
+			assert_memory_equal(stored, expected, 4096);
+			slow_tag(mac_bytes, seal.name, stored, sizeof(stored), tag);
+			assert_memory_equal(seal.tag, tag, sizeof(tag));
+			memset(frame_page, 0xee, sizeof(frame_page));
+			assert_true(page_exchange(NULL, &open));
+			assert_memory_equal(frame_page, plain[0], 4096);
+			slow_tag(mac_bytes, seal.name, NULL, 0, tag);
+			page_tag_name(&mac_key, seal.name, open.tag);
+			assert_memory_equal(open.tag, tag, sizeof(tag));
+		}
+	}
+}
+
+/* Each bit of the page, the name and the tag counts. Nothing of such a page is in the frame. */
+static void a_changed_bit_is_detected(void **state)
+{
+	static const uint8_t zeros[4096];
+
+	for (size_t n = 0; n < ARRAY_COUNT(names); n++) {
+		struct page_job seal, open;
+
+		if (!take(names[n])) {
+			continue;
+		}
+		new_keys();
+		seal = sealed_job();
+		for (size_t bit = 0; bit < 8 * sizeof(stored); bit += n == 0 ? 1021 : 1) {
+			open = opening_of(&seal);
+			stored[bit / 8] ^= (uint8_t)(1u << bit % 8);
+			memset(frame_page, 0xee, sizeof(frame_page));
+			assert_false(page_exchange(NULL, &open));
+			assert_memory_equal(frame_page, zeros, sizeof(zeros));
+			stored[bit / 8] ^= (uint8_t)(1u << bit % 8);
+		}
+		for (size_t bit = 0; bit < 8 * PAGE_NAME_BYTES; bit++) {
+			open = opening_of(&seal);
+			open.name[bit / 8] ^= (uint8_t)(1u << bit % 8);
+			assert_false(page_exchange(NULL, &open));
+		}
+		for (size_t bit = 0; bit < 8 * PAGE_TAG_BYTES; bit++) {
+			open = opening_of(&seal);
+			open.tag[bit / 8] ^= (uint8_t)(1u << bit % 8);
+			assert_false(page_exchange(NULL, &open));
+		}
+		open = opening_of(&seal);
+		assert_true(page_exchange(NULL, &open));
+	}
+}
+
+/* In one call through one frame, one page with a tag and one without, or both with. */
+static void exchange_with_tags(void **state)
+{
+	for (size_t n = 0; n < 4 * ARRAY_COUNT(names); n++) {
+		static uint8_t other[4096] __attribute__((aligned(64)));
+		struct page_job first, open, seal;
+		uint8_t tag[PAGE_TAG_BYTES];
+
+		if (!take(names[n / 4])) {
+			continue;
+		}
+		new_keys();
+		first = sealed_job();
+		open = opening_of(&first);
+		seal = (struct page_job){ .key = &page_key,
+					  .mac = &mac_key,
+					  .in = frame_page,
+					  .out = other,
+					  .scratch = frame_page };
+		seal.mac = (n & 1) != 0 ? &mac_key : NULL;
+		open.mac = (n & 2) != 0 ? &mac_key : NULL;
+		memcpy(frame_page, plain[1], sizeof(frame_page));
+		assert_true(page_exchange(&seal, &open));
+		assert_memory_equal(frame_page, plain[0], 4096);
+		aes_xts_encrypt(&page_key.xts, seal.tweak, plain[1], expected, 4096);
+		assert_memory_equal(other, expected, 4096);
+		slow_tag(mac_bytes, seal.name, other, sizeof(other), tag);
+		assert_int_equal(memcmp(seal.tag, tag, sizeof(tag)) == 0, (n & 1) != 0);
 	}
 }
 
@@ -311,10 +489,12 @@ static void refuses_what_the_cpu_lacks(void **state)
 	assert_int_equal(page_cipher_init("vaes256"), ERR_UNSUPPORTED);
 	assert_int_equal(page_cipher_init("auto"), 0);
 	assert_string_equal(page_cipher_name(), "aesni");
+	assert_false(page_tags_are_fast());
 	hide_7_ecx = 0;
 	hide_7_ebx = CPUID_7_EBX_AVX512BW;
 	assert_int_equal(page_cipher_init("auto"), 0);
 	assert_string_equal(page_cipher_name(), "vaes256");
+	assert_true(page_tags_are_fast());
 	hide_1_ecx = CPUID_1_ECX_XSAVE;
 	assert_int_equal(page_cipher_init("vaes256"), ERR_UNSUPPORTED);
 	/* After a refusal the earlier cipher stays in use. */
@@ -369,6 +549,10 @@ int main(void)
 		cmocka_unit_test_setup_teardown(row_44_as_the_engine_of_tme_mk, setup,
 						fake_teardown),
 		cmocka_unit_test_setup_teardown(exchange_through_one_frame, setup, fake_teardown),
+		cmocka_unit_test_setup_teardown(tags_are_as_the_slow_code_makes_them, setup,
+						fake_teardown),
+		cmocka_unit_test_setup_teardown(a_changed_bit_is_detected, setup, fake_teardown),
+		cmocka_unit_test_setup_teardown(exchange_with_tags, setup, fake_teardown),
 		cmocka_unit_test_setup_teardown(refuses_what_the_cpu_lacks, setup, fake_teardown),
 		cmocka_unit_test_setup_teardown(guest_xcr0_is_widened_and_put_back, setup,
 						fake_teardown),

@@ -152,11 +152,11 @@ static void test_keys_differ(void **state)
 
 	memset(secret, 0xee, sizeof(secret));
 	make_window(3 * FLOOR);
-	assert_int_equal(pager_vm_create("a", 1, secret, &vms[0]), 0);
+	assert_int_equal(pager_vm_create("a", 1, secret, false, &vms[0]), 0);
 	assert_int_equal(crypto.secret, 0xee);
-	assert_int_equal(pager_vm_create("b", 1, secret, &vms[1]), 0);
+	assert_int_equal(pager_vm_create("b", 1, secret, false, &vms[1]), 0);
 	assert_int_equal(crypto.secret, 0xee);
-	assert_int_equal(pager_vm_create("c", 1, NULL, &vms[2]), 0);
+	assert_int_equal(pager_vm_create("c", 1, NULL, false, &vms[2]), 0);
 	assert_int_not_equal(crypto.secret, 0xee);
 	assert_memory_not_equal(&vms[0]->key, &vms[1]->key, sizeof(vms[0]->key));
 	assert_memory_not_equal(&vms[1]->key, &vms[2]->key, sizeof(vms[0]->key));
@@ -178,7 +178,7 @@ static __attribute__((no_sanitize_address, noinline)) unsigned left_on_stack(voi
 	return left;
 }
 
-/* Neither the secret, nor the salt, nor the page key. */
+/* Neither the secret, nor the salt, nor a key. */
 static void test_stack(void **state)
 {
 	uint8_t secret[KDF_SECRET_BYTES];
@@ -188,10 +188,11 @@ static void test_stack(void **state)
 
 	memset(secret, 0xee, sizeof(secret));
 	make_window(FLOOR);
-	err = pager_vm_create("a", 1, secret, &vm);
+	err = pager_vm_create("a", 1, secret, true, &vm);
 	left = left_on_stack();
 	assert_int_equal(err, 0);
 	assert_int_equal(crypto.stack[2].count, 64);
+	assert_int_equal(crypto.stack[3].count, PAGE_MAC_KEY_BYTES);
 	assert_int_equal(left, 0);
 	pager_vm_destroy(vm);
 }
@@ -250,7 +251,7 @@ static void test_members(void **state)
 	struct pager_vm *vm;
 
 	make_window(FLOOR);
-	assert_int_equal(pager_vm_create("share", 1, NULL, &vm), 0);
+	assert_int_equal(pager_vm_create("share", 1, NULL, false, &vm), 0);
 	one->vm = vm; /* the owner of the key */
 	assert_int_equal(pager_share_create(vm, 300 * PAGE_SIZE, &share), 0);
 	end = (struct gmem_region){ .ops = &pager_share_ops, .state = share };
@@ -603,7 +604,7 @@ static void test_no_memory(void **state)
 	make_window(2 * FLOOR);
 	make_guest(guest, 1);
 	fake_pages_fail_after(0);
-	assert_int_equal(pager_vm_create("x", 1, NULL, &vm), ERR_NOMEM);
+	assert_int_equal(pager_vm_create("x", 1, NULL, false, &vm), ERR_NOMEM);
 	assert_int_equal(gmem_add_ram_sealed(&guest->gmem, guest->vm, gpa(SIZE_1G * 4), SIZE_2M),
 			 ERR_NOMEM);
 	assert_int_equal(gmem_fault(&guest->gmem, gpa(0), GMEM_ACCESS_READ, &by),
@@ -627,7 +628,7 @@ static void test_seal_without_regions(void **state)
 	struct pager_vm *vm;
 
 	make_window(2 * FLOOR);
-	assert_int_equal(pager_vm_create("clear", 1, NULL, &vm), 0);
+	assert_int_equal(pager_vm_create("clear", 1, NULL, false, &vm), 0);
 	pager_vm_seal(vm);
 	pager_vm_destroy(vm);
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The pager as a whole: two VMs that share a window, compared with plain memory. */
+/* The pager as a whole: two VMs in one window, one with tags, compared with plain memory. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <string.h>
@@ -96,6 +96,7 @@ static void test_model(void **state)
 	ept_configure(&pager_caps);
 	make_window(window);
 	make_guest(&guests[0], 1);
+	pager_tags = true;
 	make_guest(&guests[1], 1);
 	for (unsigned op = 0; op < 30000; op++) {
 		uint32_t who = random_below(VMS);

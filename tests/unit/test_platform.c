@@ -208,6 +208,8 @@ static void test_sealed(void **state)
 	assert_true(gmem_is_ram(&vm->gmem, gpa(4 * SIZE_1G), 16 * MIB));
 	assert_non_null(strstr(fake_log_text(), "sealed by AES-256-XTS (engine = software, rot13"));
 	assert_null(strstr(fake_log_text(), "in clear"));
+	assert_non_null(strstr(fake_log_text(), "integrity off)"));
+	assert_false(has_tags);
 	fake_log_reset();
 	platform_log_memory(vm);
 	assert_string_equal(fake_log_text(), "info: figures\n");
@@ -218,8 +220,10 @@ static void test_sealed(void **state)
 	secret = config.key.secret;
 	config.memory_bytes = 64 * MIB;
 	sealed = false;
+	tags_are_fast = true;
 	assert_int_equal(start_vm(&vm), 0);
-	assert_true(sealed);
+	assert_true(sealed && has_tags);
+	assert_non_null(strstr(fake_log_text(), "integrity on)"));
 	assert_non_null(
 		strstr(fake_log_text(), "warning: vm alpha: engine = auto: no TME-MK on this"));
 	platform_destroy_vm(vm);

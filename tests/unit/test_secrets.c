@@ -71,8 +71,16 @@ static void take_number(uint32_t number)
 	numbers[number_count++] = number;
 }
 
-int vm_file_start(uint8_t (*buffers)[PAGE_SIZE], uint32_t cpus)
+static bool tags_wanted, no_tags;
+
+bool engine_has_tags(enum vm_integrity integrity)
 {
+	return integrity == VM_INTEGRITY_ON;
+}
+
+int vm_file_start(uint8_t (*buffers)[PAGE_SIZE], uint32_t cpus, bool with_tags)
+{
+	tags_wanted = with_tags;
 	assert_int_equal(cpus, CPUS);
 	memset(buffers, 0, CPUS * PAGE_SIZE); /* all of them are there */
 	last_buffers = buffers;
@@ -80,8 +88,10 @@ int vm_file_start(uint8_t (*buffers)[PAGE_SIZE], uint32_t cpus)
 	return fail_start;
 }
 
-void vm_file_seal(struct vm_file *file, uint32_t number)
+int vm_file_seal(struct vm_file *file, uint32_t number)
 {
+	static uint8_t tags[16];
+
 	assert_ptr_equal(writable, file->data);
 	assert_int_equal(file->seal, 0);
 	for (size_t i = 0; i < done_count; i++) {
@@ -90,6 +100,8 @@ void vm_file_seal(struct vm_file *file, uint32_t number)
 	done[done_count++] = file->data;
 	take_number(number);
 	file->seal = number;
+	file->tags = no_tags ? NULL : &tags;
+	return no_tags ? ERR_NOMEM : 0;
 }
 
 void vm_cmdline_seal(struct vm_config *vm, uint32_t number)
@@ -235,6 +247,28 @@ static void test_seals(void **state)
 	page_free(last_buffers, CPUS);
 }
 
+/* Tags are wanted if one VM wants them; its files' other names get them, too. */
+static void test_tags(void **state)
+{
+	const struct vm_config *vm = config.vms;
+
+	for (unsigned missing = 0; missing < 2; missing++) {
+		setup(state);
+		some_files();
+		no_tags = missing != 0;
+		config.vms[0].integrity = VM_INTEGRITY_ON; /* it has no engine */
+		config.vms[2].integrity = missing != 0 ? VM_INTEGRITY_ON : VM_INTEGRITY_OFF;
+		secrets_seal(&config, CPUS);
+		assert_int_equal(tags_wanted, missing);
+		assert_ptr_equal(vm[1].kernel.tags, vm[2].kernel.tags);
+		assert_ptr_equal(vm[2].initrd.tags, vm[0].kernel.tags);
+		assert_true((vm[1].kernel.tags == NULL) == no_tags);
+		assert_true((strstr(fake_log_text(), "is kept without tags") != NULL) == no_tags);
+		page_free(last_buffers, CPUS);
+	}
+	no_tags = false;
+}
+
 static void test_cannot_seal(void **state)
 {
 	some_files();
@@ -274,9 +308,9 @@ static void test_no_memory(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = { TEST(test_derives), TEST(test_failures),
-					    TEST(test_seals), TEST(test_cannot_seal),
-					    TEST(test_no_memory) };
+	const struct CMUnitTest tests[] = { TEST(test_derives),	  TEST(test_failures),
+					    TEST(test_seals),	  TEST(test_cannot_seal),
+					    TEST(test_no_memory), TEST(test_tags) };
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -341,6 +341,23 @@ static void the_first_reason_counts(void **state)
 	finish(vm);
 }
 
+/* A page that an attacker changed ends the VM, and the log says which page it was. */
+static void a_page_that_was_changed_ends_it(void **state)
+{
+	const struct gmem_tampered what = { .region = 1, .page = 900, .version = 17 };
+	struct vcpu *vcpus[1];
+	struct vm *vm = make(1, vcpus);
+
+	vm_start(vm);
+	assert_non_null(vm->gmem.on_tampered);
+	vm->gmem.on_tampered(&vm->gmem, &what);
+	assert_int_equal(vm->end_reason.only, VM_END_TAMPERED);
+	assert_string_equal(vm_end_reason_name(VM_END_TAMPERED), "tampered");
+	assert_string_equal(vm->end_detail, "region 1, page 900, version 17: its ciphertext is not "
+					    "what Umbra stored");
+	finish(vm);
+}
+
 /* Each reason has a text; an unknown number has one, too. */
 static void reasons_have_names(void **state)
 {
@@ -431,6 +448,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(vcpus_are_added_before_the_start, fake_setup,
 						fake_teardown),
 		cmocka_unit_test_setup_teardown(the_first_reason_counts, fake_setup, fake_teardown),
+		cmocka_unit_test_setup_teardown(a_page_that_was_changed_ends_it, fake_setup,
+						fake_teardown),
 		cmocka_unit_test_setup_teardown(reasons_have_names, fake_setup, fake_teardown),
 		cmocka_unit_test_setup_teardown(a_vm_that_nothing_can_wake_ends, fake_setup,
 						fake_teardown),

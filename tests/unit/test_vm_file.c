@@ -17,6 +17,7 @@
 #include "tests/unit/fake_base.h"
 #include "tests/unit/gmem_end.h"
 #include "vmm/base/err.h"
+#include "vmm/base/page_alloc.h"
 
 #define PAGES 37u
 #define BYTES (PAGES * PAGE_SIZE - 100)
@@ -127,7 +128,7 @@ static int setup(void **state)
 	}
 	memcpy(data, plain, sizeof(plain));
 	file = (struct vm_file){ .data = data, .bytes = BYTES };
-	return vm_file_start(buffers, CPUS);
+	return vm_file_start(buffers, CPUS, false);
 }
 
 static int teardown(void **state)
@@ -248,10 +249,62 @@ static void test_cmdline(void **state)
 	assert_string_equal(out, "console=ttyS0 secret=12345");
 }
 
+/* Every page of a file with tags is found out that is changed, moved, or another file's. */
+static void test_tags(void **state)
+{
+	static uint8_t kept[PAGE_SIZE], all[BYTES];
+	static const uint8_t zero[PAGE_SIZE];
+	uint8_t out[PAGE_SIZE], *other = aligned_alloc(PAGE_SIZE, PAGES * PAGE_SIZE);
+	struct vm_file second = { .data = other, .bytes = BYTES };
+	struct gmem gmem;
+
+	memcpy(other, plain, sizeof(plain));
+	assert_int_equal(vm_file_start(buffers, CPUS, true), 0);
+	assert_int_equal(vm_file_seal(&file, 1), 0);
+	assert_int_equal(vm_file_seal(&second, 2), 0);
+	assert_memory_not_equal(data, plain, PAGE_SIZE);
+	assert_int_equal(vm_file_read(&file, 0, all, BYTES), 0);
+	assert_memory_equal(all, plain, BYTES);
+	for (size_t i = 0; i < PAGES; i++) {
+		memcpy(kept, data + i * PAGE_SIZE, PAGE_SIZE);
+		data[i * PAGE_SIZE + 100 * i % PAGE_SIZE] ^= 4;
+		assert_int_equal(vm_file_page(&file, i, out), ERR_TAMPERED);
+		assert_memory_equal(out, zero, sizeof(out));
+		memcpy(data + i * PAGE_SIZE, data + (i + 1) % PAGES * PAGE_SIZE, PAGE_SIZE);
+		assert_int_equal(vm_file_page(&file, i, out), ERR_TAMPERED);
+		memcpy(data + i * PAGE_SIZE, other + i * PAGE_SIZE, PAGE_SIZE);
+		assert_int_equal(vm_file_page(&file, i, out), ERR_TAMPERED);
+		memcpy(data + i * PAGE_SIZE, kept, PAGE_SIZE);
+		assert_int_equal(vm_file_page(&file, i, out), 0);
+		assert_memory_equal(out, plain + i * PAGE_SIZE, PAGE_SIZE);
+	}
+	data[5 * PAGE_SIZE] ^= 1;
+	assert_int_equal(vm_file_read(&file, 4 * PAGE_SIZE, out, PAGE_SIZE), 0);
+	assert_int_equal(vm_file_read(&file, 4 * PAGE_SIZE + 1, out, PAGE_SIZE), ERR_TAMPERED);
+	assert_int_equal(gmem_init(&gmem), 0);
+	assert_int_equal(gmem_add_ram_plain(&gmem, gpa(0), RAM, PAGE_SIZE), 0);
+	assert_int_equal(vm_file_copy(&file, 4 * PAGE_SIZE, PAGE_SIZE, &gmem, gpa(0)), 0);
+	assert_int_equal(vm_file_copy(&file, 0, BYTES, &gmem, gpa(0)), ERR_TAMPERED);
+	gmem_end(&gmem);
+	page_free(file.tags, 1);
+	page_free(second.tags, 1);
+	free(other);
+}
+
+/* Without memory for tags it is sealed all the same, and the caller learns it. */
+static void test_no_room_for_tags(void **state)
+{
+	assert_int_equal(vm_file_start(buffers, CPUS, true), 0);
+	fake_pages_fail_after(0);
+	assert_int_equal(vm_file_seal(&file, 1), ERR_NOMEM);
+	assert_null(file.tags);
+	check_reads(true);
+}
+
 /* The key's bytes do not stay on the stack. */
 static void test_stack(void **state)
 {
-	int err = vm_file_start(buffers, CPUS);
+	int err = vm_file_start(buffers, CPUS, true);
 	size_t left = fake_left_on_stack(key_bytes, 64, 0x77);
 
 	assert_int_equal(err, 0);
@@ -261,7 +314,7 @@ static void test_stack(void **state)
 static void test_no_entropy(void **state)
 {
 	no_entropy = true;
-	assert_int_equal(vm_file_start(buffers, CPUS), ERR_UNSUPPORTED);
+	assert_int_equal(vm_file_start(buffers, CPUS, true), ERR_UNSUPPORTED);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -270,6 +323,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = { TEST(test_read),	 TEST(test_copy),
 					    TEST(test_two_cpus), TEST(test_cmdline),
+					    TEST(test_tags),	 TEST(test_no_room_for_tags),
 					    TEST(test_stack),	 TEST(test_no_entropy) };
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

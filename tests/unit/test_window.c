@@ -20,15 +20,15 @@ static void test_floor_in_words(void **state)
 
 	make_window(FLOOR + 2 * PAGER_VCPU_FRAMES);
 	make_guest(guest, 1);
-	assert_int_equal(pager_vm_create("greedy", 2, NULL, &none), ERR_RANGE);
+	assert_int_equal(pager_vm_create("greedy", 2, NULL, false, &none), ERR_RANGE);
 	assert_null(none);
 	assert_non_null(strstr(fake_log_text(), "window: 193 pages in clear, 193 of them at 0x"));
 	assert_non_null(strstr(fake_log_text(), "vm greedy: 2 vCPUs need 516K of the window, and "
 						"other VMs leave 512K of 772K"));
-	assert_int_equal(pager_vm_create("modest", 1, NULL, &none), 0);
+	assert_int_equal(pager_vm_create("modest", 1, NULL, false, &none), 0);
 	pager_vm_destroy(none);
 	end_guest(guest); /* gives its floor back */
-	assert_int_equal(pager_vm_create("greedy", 2, NULL, &none), 0);
+	assert_int_equal(pager_vm_create("greedy", 2, NULL, false, &none), 0);
 	pager_vm_destroy(none);
 }
 

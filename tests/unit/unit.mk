@@ -6,8 +6,8 @@ UNIT_fakes :=
 MBEDTLS_C := $(MBEDTLS_SRC:%=$(THIRD)/mbedtls/library/%)
 UNIT_crypto := crypto/aes_xts.c crypto/kdf.c crypto/mbedtls_port.c crypto/noise.c crypto/simd.c \
 	crypto/wipe.c vmm/base/str.c $(MBEDTLS_C)
-PAGE_CIPHER_SRC := $(addprefix crypto/,page_cipher.c aes_xts.c simd.c mbedtls_port.c aes_ni.asm \
-	vaes256.asm vaes512.asm) vmm/base/str.c
+PAGE_CIPHER_SRC := $(addprefix crypto/,page_cipher.c page_mac.c aes_xts.c simd.c mbedtls_port.c \
+	aes_ni.asm vaes256.asm vaes512.asm polyval.asm) vmm/base/str.c
 UNIT_manifest := boot/manifest.c crypto/verify.c crypto/mbedtls_port.c crypto/wipe.c \
 	vmm/base/str.c $(MBEDTLS_C)
 UNIT_page_cipher := $(PAGE_CIPHER_SRC) $(MBEDTLS_C)
@@ -118,6 +118,7 @@ UNIT_ept_tlb := ept/ept_tlb.c ept/ept.c ept/ept_leaf.c
 UNIT_pager := tests/unit/pager_guests.c vmm/base/str.c $(PAGER_C)
 UNIT_pager_end := $(UNIT_pager)
 UNIT_pager_policy := $(UNIT_pager)
+UNIT_pager_tags := $(UNIT_pager)
 UNIT_window := $(UNIT_pager)
 UNIT_pager_model := $(UNIT_pager)
 UNIT_gmem := $(GMEM_C)

@@ -20,6 +20,7 @@ const char *err_name(int err)
 		[-ERR_NOSPACE] = "none left",
 		[-ERR_AGAIN] = "not yet",
 		[-ERR_RIGHTS] = "not allowed",
+		[-ERR_TAMPERED] = "tampered with",
 	};
 
 	if (err > 0 || err <= -(int)ARRAY_COUNT(names)) {

@@ -17,6 +17,7 @@ enum {
 	ERR_NOSPACE = -11,    /* all of a scarce resource of the machine (KeyIDs) is in use */
 	ERR_AGAIN = -12,      /* try again: what is missing will be there soon */
 	ERR_RIGHTS = -13,     /* the caller lacks the right to do that */
+	ERR_TAMPERED = -14,   /* memory was changed by an attacker */
 };
 
 /* The code's name in lower case ("no memory"), or "unknown error". Never NULL. */

@@ -5,8 +5,8 @@
  * sealed again. An attacker who compares memory dumps finds its ciphertext, and flips one bit of
  * it. At the end the guest reports which 16-byte blocks are not as it wrote them.
  *
- * Sealing has no integrity protection yet: changed ciphertext is decrypted, and only the content of
- * the block shows the change.
+ * Without tags (integrity = off) changed ciphertext is decrypted, and only the content of the block
+ * shows the change.
  */
 #include "tests/bus/marker.h"
 #include "tests/guests/common/guest.h"

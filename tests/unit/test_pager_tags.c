@@ -1,0 +1,269 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * ept/pager.c, store.c: what happens when an attacker changes what lies sealed in memory. Each
+ * attack has its control: the same in a guest whose pages have no tags.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "ept/gmem_priv.h"
+#include "tests/unit/fake_base.h"
+#include "tests/unit/pager_guests.h"
+#include "vmm/base/err.h"
+
+#define PAGE 7u
+
+static struct gmem_tampered told;
+static unsigned tellings;
+
+static void tell(struct gmem *gmem, const struct gmem_tampered *what)
+{
+	assert_ptr_equal(gmem, &guests[0].gmem);
+	told = *what;
+	tellings++;
+}
+
+static struct sealed_region *region(void)
+{
+	return guests[0].gmem.regions[0].state;
+}
+
+static uint8_t *ciphertext(uint32_t page)
+{
+	const struct store_chunk *chunk = &region()->chunks[page / CHUNK_PAGES];
+
+	return fake_frame(hpa(chunk->frames.v + page % CHUNK_PAGES * PAGE_SIZE));
+}
+
+/* A guest whose page was written once, and is sealed. */
+static void sealed_page(bool tags)
+{
+	pager_tags = tags;
+	make_window(FLOOR);
+	make_guest(&guests[0], 1);
+	guests[0].gmem.on_tampered = tell;
+	tellings = 0;
+	guest_write(&guests[0], PAGE, 0x1111);
+	press_out(&guests[0], PAGE);
+}
+
+static enum gmem_fault_result fault(uint32_t page)
+{
+	const struct gmem_faulter by = { .vcpu = 0, .place = ++guests[0].rip };
+
+	return gmem_fault(&guests[0].gmem, gpa(address_of(page)), GMEM_ACCESS_READ, &by);
+}
+
+/*
+ * The page is not opened, for the guest and for the door; who is asked says which. Nothing of it is
+ * in the window, and other pages still work.
+ */
+static void assert_refused(uint32_t page)
+{
+	const uint64_t clear = count(&guests[0]).clear_pages;
+	uint64_t word;
+
+	assert_int_equal(fault(page), GMEM_FAULT_TAMPERED);
+	assert_int_equal(tellings, 1);
+	assert_int_equal(told.region, 0);
+	assert_int_equal(told.page, page);
+	assert_int_equal(told.version, *store_version(region(), page));
+	assert_false(is_mapped(&guests[0], page));
+	assert_int_equal(*store_opened(region(), page), 0);
+	assert_in_range(count(&guests[0]).clear_pages, clear - 1, clear);
+	assert_int_equal(gmem_read(&guests[0].gmem, gpa(address_of(page)), &word, 8), ERR_TAMPERED);
+	assert_int_equal(gmem_load(&guests[0].gmem, gpa(address_of(page)), &word, 8), ERR_TAMPERED);
+	assert_int_equal(gmem_write(&guests[0].gmem, gpa(address_of(page)), &word, 8),
+			 ERR_TAMPERED);
+	assert_int_equal(tellings, 4);
+	guest_write(&guests[0], page + 1, 0x2222);
+	assert_int_equal(guest_read(&guests[0], page + 1), 0x2222);
+}
+
+static void changed_bit(void **state)
+{
+	sealed_page(true);
+	ciphertext(PAGE)[4095] ^= 0x80;
+	assert_refused(PAGE);
+	ciphertext(PAGE)[4095] ^= 0x80;
+	assert_int_equal(guest_read(&guests[0], PAGE), 0x1111);
+}
+
+static void changed_bit_control(void **state)
+{
+	uint8_t byte = 0;
+
+	sealed_page(false);
+	ciphertext(PAGE)[4095] ^= 0x80;
+	assert_int_equal(gmem_read(&guests[0].gmem, gpa(address_of(PAGE) + 4095), &byte, 1), 0);
+	assert_int_equal(byte, 0x80);
+	assert_int_equal(tellings, 0);
+}
+
+/* Keeps the page's ciphertext, then has it written and sealed again. */
+static void older_version(uint8_t kept[PAGE_SIZE])
+{
+	memcpy(kept, ciphertext(PAGE), PAGE_SIZE);
+	guest_write(&guests[0], PAGE, 0x3333);
+	press_out(&guests[0], PAGE);
+	assert_memory_not_equal(kept, ciphertext(PAGE), PAGE_SIZE);
+}
+
+static void older_version_put_back(void **state)
+{
+	static uint8_t kept[PAGE_SIZE];
+
+	sealed_page(true);
+	older_version(kept);
+	memcpy(ciphertext(PAGE), kept, PAGE_SIZE);
+	assert_refused(PAGE);
+}
+
+/*
+ * Who writes Umbra's own memory as well puts all of an older version back: this is not covered.
+ */
+static void older_version_with_its_metadata(void **state)
+{
+	static uint8_t kept[PAGE_SIZE];
+	uint8_t tag[PAGE_TAG_BYTES];
+	uint64_t version;
+
+	sealed_page(true);
+	version = *store_version(region(), PAGE);
+	memcpy(tag, store_tag(region(), PAGE), sizeof(tag));
+	older_version(kept);
+	memcpy(ciphertext(PAGE), kept, PAGE_SIZE);
+	memcpy(store_tag(region(), PAGE), tag, sizeof(tag));
+	*store_version(region(), PAGE) = version;
+	assert_int_equal(guest_read(&guests[0], PAGE), 0x1111);
+	assert_int_equal(tellings, 0);
+}
+
+static void moved_page(void **state)
+{
+	sealed_page(true);
+	guest_write(&guests[0], PAGE + 3, 0x1111);
+	press_out(&guests[0], PAGE + 3);
+	press_out(&guests[0], PAGE);
+	memcpy(ciphertext(PAGE), ciphertext(PAGE + 3), PAGE_SIZE);
+	/* Not even with the other page's metadata. */
+	memcpy(store_tag(region(), PAGE), store_tag(region(), PAGE + 3), PAGE_TAG_BYTES);
+	*store_version(region(), PAGE) = *store_version(region(), PAGE + 3);
+	assert_refused(PAGE);
+}
+
+static void spliced_halves(void **state)
+{
+	static uint8_t kept[PAGE_SIZE];
+
+	sealed_page(true);
+	older_version(kept);
+	memcpy(ciphertext(PAGE) + PAGE_SIZE / 2, kept + PAGE_SIZE / 2, PAGE_SIZE / 2);
+	assert_refused(PAGE);
+}
+
+/* A page that is all zero again has a version and a tag. */
+static void zeroed_page(void **state)
+{
+	uint64_t version;
+
+	sealed_page(true);
+	version = *store_version(region(), PAGE);
+	guest_write(&guests[0], PAGE, 0);
+	press_out(&guests[0], PAGE);
+	assert_int_equal(*store_kind(region(), PAGE), STORE_FILLED);
+	assert_true(*store_version(region(), PAGE) > version);
+	assert_int_equal(guest_read(&guests[0], PAGE), 0);
+	press_out(&guests[0], PAGE); /* it was not written, so nothing changes */
+	assert_int_equal(*store_kind(region(), PAGE), STORE_FILLED);
+	/* The ciphertext that is left is not its content. */
+	*store_kind(region(), PAGE) = STORE_SEALED;
+	assert_int_equal(fault(PAGE), GMEM_FAULT_TAMPERED);
+	*store_kind(region(), PAGE) = STORE_FILLED;
+	*store_version(region(), PAGE) = version;
+	assert_int_equal(fault(PAGE), GMEM_FAULT_TAMPERED);
+}
+
+static void zeroed_page_control(void **state)
+{
+	sealed_page(false);
+	guest_write(&guests[0], PAGE, 0);
+	press_out(&guests[0], PAGE);
+	assert_int_equal(*store_kind(region(), PAGE), STORE_ABSENT);
+	assert_int_equal(*store_version(region(), PAGE), 0);
+}
+
+/* A victim is sealed although the page that should replace it is not opened. */
+static void victim_is_kept(void **state)
+{
+	sealed_page(true);
+	for (uint32_t i = 20; i < 20 + 2 * FLOOR; i++) {
+		guest_write(&guests[0], i, i);
+	}
+	ciphertext(PAGE)[0] ^= 1;
+	for (unsigned i = 0; i < 2 * FLOOR; i++) {
+		assert_int_equal(fault(PAGE), GMEM_FAULT_TAMPERED);
+	}
+	for (uint32_t i = 20; i < 20 + 2 * FLOOR; i++) {
+		assert_int_equal(guest_read(&guests[0], i), i);
+	}
+}
+
+/* A page that is opened ahead, as a guess, ends no VM; the VM's own access does. */
+static void guessed_page(void **state)
+{
+	sealed_page(true);
+	for (uint32_t i = 20; i < 30; i++) {
+		guest_write(&guests[0], i, i);
+	}
+	for (uint32_t i = 20; i < 30; i++) {
+		press_out(&guests[0], i);
+	}
+	pager_vm_seal(guests[0].vm);
+	ciphertext(24)[77] ^= 2;
+	for (uint32_t i = 20; i < 24; i++) {
+		assert_int_equal(guest_read(&guests[0], i), i);
+	}
+	assert_true(count(&guests[0]).opened_ahead != 0);
+	assert_int_equal(tellings, 0);
+	assert_refused(24);
+}
+
+/* The number of tags under one key is bounded: the log says it, once. */
+static void many_tags(void **state)
+{
+	sealed_page(true);
+	guests[0].vm->version = PAGE_MAC_TAGS_MAX - 2;
+	assert_null(strstr(fake_log_text(), "tags were made"));
+	*store_version(region(), PAGE) = 0; /* the fake cipher knows only small versions */
+	*store_kind(region(), PAGE) = STORE_ABSENT;
+	for (uint32_t i = 0; i < 3; i++) {
+		guest_write(&guests[0], 40 + i, 1);
+		guest_write(&guests[0], 40 + i, 0);
+		press_out(&guests[0], 40 + i);
+	}
+	assert_non_null(strstr(fake_log_text(), "vm test: 2^40 tags were made under its key"));
+	assert_null(strstr(strstr(fake_log_text(), "tags were made") + 1, "tags were made"));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(changed_bit),
+		TEST(changed_bit_control),
+		TEST(older_version_put_back),
+		TEST(older_version_with_its_metadata),
+		TEST(moved_page),
+		TEST(spliced_halves),
+		TEST(zeroed_page),
+		TEST(zeroed_page_control),
+		TEST(victim_is_kept),
+		TEST(guessed_page),
+		TEST(many_tags),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
