@@ -265,12 +265,15 @@ case: $$(CASE_NEEDS) $$(if $$(findstring debian,$$(CASE)),$$(DEBIAN)) \
 		$$(if $$(findstring virtio-disk,$$(CASE)),$$(SOAK_NEEDS))
 	@$(RUN_CASES) $(CASE)
 
-# What six attacks on memory under KeyIDs give, each beside its negative control: one table.
+# What attacks on memory under KeyIDs and on sealed pages give, each beside its negative control:
+# two tables.
 .PHONY: attacks
-ATTACK_CASES := row-45-46-attacks row-27-45-control-one-key row-45-control-constant-tweak
+ATTACK_CASES := row-45-46-attacks row-27-45-control-one-key row-45-control-constant-tweak \
+	sealed-attacks-on sealed-attacks-off
 attacks: $$(CASE_NEEDS)
 	@$(RUN_CASES) $(ATTACK_CASES) > $(O)/attacks.log || { cat $(O)/attacks.log; exit 1; }
 	@python3 -B tests/bus/attacks.py $(O)/cases
+	@python3 -B tests/bus/tampered.py $(O)/cases
 
 # Quick, under 2 minutes once built.
 check: lint unit fuzz-smoke fuzz-coverage
