@@ -18,8 +18,12 @@ bench:
 	@$(MAKE) --no-print-directory bench-devices
 
 # Needs no emulator: the product's objects in a process of this host.
-bench-pages: $(O)/bench/pages
+bench-pages: $(O)/bench/pages $(O)/bench/tags
 	@$<
+	@$(O)/bench/tags
+$(O)/bench/tags: tests/bench/tags.c $(PAGE_CIPHER_OBJ)
+	@mkdir -p $(@D)
+	@$(HOST_CC) $(BENCH_CFLAGS) -o $@ $^
 $(O)/bench/pages: tests/bench/pages.c tests/bench/figures.c $(PAGE_CIPHER_OBJ) \
 		$(O)/bench/openssl_debian.so $(O)/bench/openssl_source.so
 	@$(HOST_CC) $(BENCH_CFLAGS) -o $@ $^ -Wl,-rpath,'$$ORIGIN'
