@@ -99,16 +99,16 @@ int vm_file_seal(struct vm_file *file, uint32_t number)
 	uint8_t *at = (uint8_t *)(uintptr_t)file->data;
 	uint64_t count = ALIGN_UP(file->bytes, PAGE_SIZE) / PAGE_SIZE;
 	const uint64_t tag_bytes = count * sizeof(file->tags[0]);
+	const bool wants_tags = has_tags && count != 0; /* a file may be empty */
 	struct page_item items[BATCH];
 
-	if (has_tags) {
+	if (wants_tags) {
 		file->tags = page_alloc(ALIGN_UP(tag_bytes, PAGE_SIZE) / PAGE_SIZE);
 	}
 	if (file->tags != NULL) {
 		seal_with_tags(file, count, number);
 		return 0;
 	}
-
 	for (uint64_t first = 0; first < count; first += BATCH) {
 		uint64_t now = MIN(count - first, BATCH);
 
@@ -119,7 +119,7 @@ int vm_file_seal(struct vm_file *file, uint32_t number)
 		page_encrypt(&key, items, now);
 	}
 	file->seal = number;
-	return has_tags ? ERR_NOMEM : 0;
+	return wants_tags ? ERR_NOMEM : 0;
 }
 
 static bool open_with_tag(const struct vm_file *file, uint64_t index, const void *at, void *out)

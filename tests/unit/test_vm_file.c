@@ -301,6 +301,16 @@ static void test_no_room_for_tags(void **state)
 	check_reads(true);
 }
 
+/* An initrd may be an empty file. It has no pages, and so no tags. */
+static void test_empty_file(void **state)
+{
+	struct vm_file empty = { .path = "\\initrd", .data = data, .bytes = 0 };
+
+	assert_int_equal(vm_file_start(buffers, CPUS, true), 0);
+	assert_int_equal(vm_file_seal(&empty, 1), 0);
+	assert_null(empty.tags);
+}
+
 /* The key's bytes do not stay on the stack. */
 static void test_stack(void **state)
 {
@@ -321,10 +331,11 @@ static void test_no_entropy(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = { TEST(test_read),	 TEST(test_copy),
-					    TEST(test_two_cpus), TEST(test_cmdline),
-					    TEST(test_tags),	 TEST(test_no_room_for_tags),
-					    TEST(test_stack),	 TEST(test_no_entropy) };
+	const struct CMUnitTest tests[] = { TEST(test_read),	   TEST(test_copy),
+					    TEST(test_two_cpus),   TEST(test_cmdline),
+					    TEST(test_tags),	   TEST(test_no_room_for_tags),
+					    TEST(test_empty_file), TEST(test_stack),
+					    TEST(test_no_entropy) };
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
