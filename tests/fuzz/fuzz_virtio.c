@@ -330,7 +330,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 	fake_reset();
 	fake_tsc = 1000000;
 	make_vm();
-	the_config.disks[0].file = (struct vm_file){ "\\i", image, sizeof(image) - 700, 0, NULL };
+	the_config.disks[0].file = (struct vm_file){ .path = "\\i",
+						     .data = image,
+						     .bytes = sizeof(image) - 700 };
 	the_config.disks[0].cow_bytes = 6 * 4096;
 	the_config.disks[1].file = the_config.disks[0].file;
 	platform.config = &the_config;
