@@ -482,8 +482,9 @@ class ProbeTest(unittest.TestCase):
     def test_qemu(self):
         screen = os.path.join(self.out, 'screen.png')
         status, serial, result = self.boot('echo', 'MACHINE=qemu', 'USB=1', 'CPUS=2',
-                                           'TYPE=probe: ready=>typed.', f'SCREEN={screen}')
-        self.assertEqual((status, result[-1]['text']), (0, 'power-off'))
+                                           'TYPE=probe: ready=>typed.', f'SCREEN={screen}',
+                                           'TIMEOUT=600')
+        self.assertEqual((status, result[-1]['text']), (0, 'power-off'), serial[-1000:])
         self.assertIn('USB', serial)
         self.assertIn('typed.', serial)
         with open(screen, 'rb') as file:
