@@ -19,9 +19,9 @@ static mbedtls_aes_context *aes_of(const struct page_mac_key *key)
 }
 
 /*
- * The low half of a product of polynomials, by multiplication of integers. In each factor three of
- * four bits are zero, so that carries do not reach the next bit that counts. No step depends on
- * data.
+ * Returns the low half of the product of two polynomials, by multiplications of integers. In each
+ * factor three of every four bits are zero. So carries reach only bits of the product that are
+ * masked off. The time does not depend on data.
  */
 static uint64_t multiply_low(uint64_t a, uint64_t b)
 {
@@ -55,7 +55,10 @@ static struct block multiply(uint64_t a, uint64_t b)
 	};
 }
 
-/* Multiplies by x^63 + x^62 + x^57, the part of the field's polynomial that is not at its ends. */
+/*
+ * Multiplies by x^63 + x^62 + x^57. Times x^64, these are the middle terms of the field's
+ * polynomial (see dot).
+ */
 static struct block fold(uint64_t a)
 {
 	return (struct block){ a << 63 ^ a << 62 ^ a << 57, a >> 1 ^ a >> 2 ^ a >> 7 };
@@ -138,7 +141,10 @@ void page_mac_portable(const struct page_mac_key *key, struct page_mac_item *ite
 		memcpy(out + at, &block, sizeof(block));
 	}
 	simd_begin(&save);
-	/* In place, so that the hash is not left anywhere. Cannot fail: the mode is known. */
+	/*
+	 * In place, so that no copy of the hash stays in memory. The call cannot fail, because its
+	 * mode is valid.
+	 */
 	(void)mbedtls_aes_crypt_ecb(aes_of(key), MBEDTLS_AES_ENCRYPT, (const uint8_t *)&sum,
 				    (uint8_t *)&sum);
 	simd_end(&save);

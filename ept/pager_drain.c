@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Drain: what a VM has not used for a while is sealed, so that an idle VM has little in clear. Once
- * a second each frame of the window is looked at. The boot processor does that in short turns.
+ * Drain: seals pages that a VM has not used for a while, so that an idle VM has little in clear.
+ * About once a second a sweep begins, in which the boot processor checks every frame of the window.
+ * It does this in short turns.
  */
 #include "ept/pager.h"
 
@@ -10,8 +11,9 @@
 #include "vmm/base/tsc.h"
 
 /*
- * In one turn, and while it holds window_lock once. One page takes about 2 us to encrypt, and other
- * CPUs wait for the lock.
+ * One turn checks at most TURN_LOOKS frames and seals at most TURN_PAGES pages. It checks at most
+ * LOCK_LOOKS frames, and seals at most one page, before it releases window_lock: other CPUs wait
+ * for the lock, and the encryption of one page takes about 2 us.
  */
 #define TURN_LOOKS 4096u
 #define TURN_PAGES 16u
@@ -20,7 +22,7 @@
 /* The sweep through the window. Boot processor only. */
 static struct {
 	uint64_t began;	  /* TSC */
-	uint32_t seconds; /* since the sweep before, rounded down */
+	uint32_t seconds; /* from the previous sweep's start to this one's, rounded down */
 	uint64_t next;	  /* the next frame to look at */
 	bool wanted;	  /* a VM with a drain was created */
 } sweep = { .next = UINT64_MAX };
@@ -31,7 +33,10 @@ void pager_set_drain(struct pager_vm *vm, uint32_t seconds)
 	sweep.wanted |= seconds != 0;
 }
 
-/* Seals the frame's page if it was not used for long. Under window_lock. Returns true if so. */
+/*
+ * Seals the frame's page and frees the frame, if the VM has not used the page for drain_s seconds.
+ * Returns whether it did. Under window_lock.
+ */
 static bool drain_frame(uint32_t index)
 {
 	struct window_frame *frame = window_frame(index);
@@ -49,7 +54,10 @@ static bool drain_frame(uint32_t index)
 		return false;
 	}
 	if (frame->holds != 0) {
-		/* Its vCPU sleeps: it has not used what it holds either, and will fault again. */
+		/*
+		 * The vCPU that holds the frame sleeps: it has not used the frame either. When it
+		 * wakes up, it faults again for the pages that it held.
+		 */
 		window_let_vm_go(vm);
 	}
 	vm->counters.drained++;
@@ -57,7 +65,7 @@ static bool drain_frame(uint32_t index)
 	return true;
 }
 
-/* Looks at a few frames, and ends after one that was sealed. Returns whether one was. */
+/* Checks up to LOCK_LOOKS frames, but stops after it has sealed one. Returns whether it has. */
 static bool drain_few(void)
 {
 	bool sealed = false;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The ciphertext of a sealed region: frames for all of its pages, allocated in advance, and for
- * each page the version under which it was encrypted and a tag, by which a change of the ciphertext
- * is noticed. window_lock guards it.
+ * The store of a sealed region: frames for the ciphertext of all its pages, allocated in advance.
+ * For each page it also has the version under which the page was encrypted, and a tag that shows
+ * whether the ciphertext was changed. window_lock guards the store.
  */
 #include "ept/gmem_priv.h"
 #include "ept/pager_priv.h"
@@ -15,15 +15,16 @@
 #include "vmm/base/page_alloc.h"
 #include "vmm/base/str.h"
 
-/* So many chunks have 32 MiB of frames, and 236 KiB of data about them. */
+/* One call of store_free_some frees so many: 32 MiB of frames, and 236 KiB of data about them. */
 #define CHUNKS_A_STEP 512u
 
 /*
- * For the end of the machine: keys are zeroed, perhaps while a CPU that did not stop is encrypting.
- * What it encrypts then has a zero key, which is no secret. At most one page is unfinished, because
- * window_lock lets only one CPU encrypt. That CPU stores the page in `unfinished` first, and reads
- * `closed` before and after encrypting: a page that is not in `unfinished` any more was encrypted
- * before the store closed, and so before keys were zeroed.
+ * At the end of the machine keys are zeroed, perhaps while a CPU that did not stop is encrypting a
+ * page. Part of this page may then be encrypted under a key of zeros, which everyone knows: it must
+ * be wiped. There is at most one such page, because window_lock lets only one CPU encrypt. That CPU
+ * stores the page's frame in `unfinished` first, and reads `closed` before and after encrypting. So
+ * a page that is not in `unfinished` any more was encrypted before the store was closed, and
+ * therefore before keys were zeroed.
  */
 static ATOMIC(bool) closed;
 static ATOMIC(uint64_t) unfinished; /* host-physical; 0: no page */
@@ -64,9 +65,9 @@ int store_create(uint64_t page_count, struct sealed_region **out)
 }
 
 /*
- * Frees from the end on, so that host pages without chunks can be freed too: a large region has too
- * many to zero at once. Ciphertext need not be wiped, because its key is. Frame 0 is never a
- * guest's, so it marks a chunk without frames.
+ * Frees the last chunks first, so that the host pages that described them can be freed too. Those
+ * of a large region are too many to zero in one call. Ciphertext need not be wiped, because its key
+ * is wiped. A guest never gets frame 0, so address 0 marks a chunk without frames.
  */
 bool store_free_some(struct sealed_region *region)
 {
@@ -95,8 +96,8 @@ static hpa_t store_frame(const struct sealed_region *region, uint64_t page)
 }
 
 /*
- * Version (64 bits), page (48), region (16): under one key no two pages, and no two contents of a
- * page, have the same tweak.
+ * The tweak is version (64 bits), page (48 bits) and region (16 bits). Under one key each version
+ * is used once, so no two encryptions have the same tweak.
  */
 static void pack_tweak(const struct sealed_region *region, uint64_t page, uint64_t version,
 		       uint8_t tweak[16])
@@ -108,8 +109,9 @@ static void pack_tweak(const struct sealed_region *region, uint64_t page, uint64
 }
 
 /*
- * What a tag says beside the ciphertext: which page this is, and which of its contents. The kind is
- * there so that the tag of a name alone is never that of a page.
+ * A tag covers this name and the ciphertext. The name says which page this is, and which version of
+ * it. It has the kind, so that a page without ciphertext never has the tag of a page with
+ * ciphertext.
  */
 static void pack_name(struct sealed_region *region, uint64_t page, uint8_t name[PAGE_NAME_BYTES])
 {
@@ -140,7 +142,7 @@ static void stop_if_closed(void)
 	}
 }
 
-/* Cannot overflow: a fault takes more than a nanosecond, and 2^64 ns are 500 years. */
+/* A version cannot overflow: a fault takes more than 1 ns, and 2^64 ns are more than 500 years. */
 static uint64_t next_version(struct pager_vm *vm)
 {
 	if (++vm->version == PAGE_MAC_TAGS_MAX && vm->has_tags) {
@@ -152,8 +154,9 @@ static uint64_t next_version(struct pager_vm *vm)
 }
 
 /*
- * The page holds its region's pattern, and gets no ciphertext. Without tags it is absent again.
- * With tags it gets a version, so that nobody can make an older content of it the latest one.
+ * Stores a page that holds its region's pattern, and so needs no ciphertext. Without tags the page
+ * becomes absent. With tags it gets a new version and a tag, to which its older ciphertext does not
+ * belong.
  */
 static void store_filled(const struct sealed_page *out)
 {
@@ -161,7 +164,8 @@ static void store_filled(const struct sealed_page *out)
 	uint8_t name[PAGE_NAME_BYTES];
 
 	if (!vm->has_tags) {
-		*store_version(out->region, out->page) = 0; /* the account's stays */
+		/* vm->version is not changed, so that no version is used twice. */
+		*store_version(out->region, out->page) = 0;
 		*store_kind(out->region, out->page) = STORE_ABSENT;
 		return;
 	}
@@ -232,8 +236,9 @@ static bool begin_open(const struct sealed_page *in, void *clear, struct page_jo
 }
 
 /*
- * Fills the frame with what a page without ciphertext holds. A page that was never touched has no
- * tag: that it was not is taken from Umbra's own memory.
+ * Fills the frame with what a page without ciphertext holds. Returns false if the page has a tag
+ * that is wrong. A page that was never written has no tag: for such a page only its kind, which is
+ * in Umbra's own memory, says that it has no content.
  */
 static bool open_without_text(const struct sealed_page *in, void *clear)
 {
@@ -269,7 +274,7 @@ int store_exchange(const struct sealed_page *out, const struct sealed_page *in,
 		good = open_without_text(in, clear);
 	}
 	if (in->region == NULL || !good) {
-		cache_write_back(clear, PAGE_SIZE); /* else the old bytes would stay in DRAM */
+		cache_write_back(clear, PAGE_SIZE); /* else the old plaintext would stay in DRAM */
 	}
 	host_temp_unmap(GMEM_SLOT_CLEAR);
 	*sealed = seals;
