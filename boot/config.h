@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * umbra.conf, an INI file. Pure C without firmware: takes text, gives struct config and log
- * messages.
+ * umbra.conf, an INI file. The parser turns its text into a struct config, and logs what is wrong
+ * with it. It is pure C, which does not call firmware.
  */
 #ifndef UMBRA_BOOT_CONFIG_H
 #define UMBRA_BOOT_CONFIG_H
@@ -31,7 +31,7 @@ enum config_serial_kind {
 
 struct config_serial {
 	enum config_serial_kind kind;
-	struct serial_place place; /* CONFIG_SERIAL_PLACE; its divisor for the others as well */
+	struct serial_place place; /* CONFIG_SERIAL_PLACE; other kinds use only its divisor */
 	uint32_t pci;		   /* CONFIG_SERIAL_PCI: bus << 8 | device << 3 | function */
 	bool speed_given;
 };
@@ -41,7 +41,7 @@ enum config_on_panic {
 	CONFIG_ON_PANIC_REBOOT,
 };
 
-#define CONFIG_WINDOW_AUTO 1ul /* until ram_choose_window has replaced it */
+#define CONFIG_WINDOW_AUTO 1ul /* ram_choose_window replaces it by a size */
 
 struct config {
 	enum config_exit exit;
@@ -50,7 +50,10 @@ struct config {
 	bool shell;	    /* false: no key leads to the shell */
 	enum config_on_panic on_panic;
 	enum log_level log_level;
-	/* Plaintext of all VMs of the software engine together; CONFIG_WINDOW_AUTO; 0: none. */
+	/*
+	 * Size of the window, which is memory in clear for all VMs of the software engine. It may
+	 * be CONFIG_WINDOW_AUTO. 0: there is no window.
+	 */
 	uint64_t window_bytes;
 	const char *engine_cipher; /* for page_cipher_init */
 	bool tme_activate;	   /* switch TME-MK on where firmware left its register open */
@@ -80,13 +83,13 @@ struct config_key {
 	 * (boot/config_priv.h).
 	 */
 	const char *(*parse)(const struct config_key *key, void *field, const char *value);
-	const struct config_choice *choices; /* ended by a NULL word; NULL: see allowed */
+	const struct config_choice *choices; /* ends with a NULL word; NULL: see allowed */
 	/* Text that can follow "must be"; %lu stands for max. NULL: the choices, or min to max. */
 	const char *allowed;
 	uint64_t min, max;    /* in bytes for a size, in days for a time */
-	const char *standard; /* the value if the key is absent, as the file would have it */
-	const char *absent;   /* or what holds if the key is absent, in words */
-	const char *example;  /* or the key is required, and this is an example value */
+	const char *standard; /* the default value, written as in the file */
+	const char *absent;   /* or, without one, what holds if the key is absent */
+	const char *example;  /* or, for a required key, an example of a value */
 	size_t offset;	      /* of the field in struct config, vm_config or share_config */
 	size_t bytes;	      /* of the field */
 	bool list; /* items separated by commas, each parsed by itself; the key may be repeated */
@@ -112,14 +115,14 @@ const char *config_allowed(const struct config_key *key, char buf[CONFIG_ALLOWED
  */
 bool config_parse_affinity(const char *text, uint64_t affinity[CPU_MAX / 64]);
 
-/* Fills *out with the standard values of [host], and without VMs and shares. */
+/* Fills *out with the standard values of [host]. Then it has no VMs and no shares. */
 void config_defaults(struct config *out);
 
 /*
- * Parses bytes of text, which may hold anything and need not be terminated. file is its name for
- * messages. Every problem is logged as "file:line: what is wrong" and counted. A section of a VM or
- * share with a problem stays in the list with valid = false, so that the others still start.
- * Returns 0, or ERR_FORMAT if there was a problem.
+ * Parses a text, whose length in bytes is given. It may hold any bytes and needs no terminating
+ * NUL. file is its name in messages. Every problem is logged as "file:line: what is wrong" and
+ * counted. A section of a VM or share with a problem stays in the list with valid = false, so that
+ * the others still start. Returns 0, or ERR_FORMAT if there was a problem.
  */
 int config_parse(const char *file, const char *text, size_t bytes, struct config *out);
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The TPM behind firmware's EFI_TCG2_PROTOCOL (TCG EFI Protocol Specification, family 2.0). It is
- * there until boot services end. Firmware hashes, extends each bank, and keeps the event log.
+ * Uses the TPM through firmware's EFI_TCG2_PROTOCOL (TCG EFI Protocol Specification, family 2.0),
+ * which exists until boot services end. Firmware hashes the data of an event, extends the PCR in
+ * each bank, and keeps the event log.
  */
 #include "boot/efi_priv.h"
 
@@ -19,7 +20,7 @@
 	}
 #define EV_SEPARATOR 4u
 #define EV_EVENT_TAG 6u
-#define EVENT_TAG    0x756d6272u /* "umbr": what TCG_PCClientTaggedEvent has before its bytes */
+#define EVENT_TAG    0x756d6272u /* "umbr": our taggedEventID (TCG_PCClientTaggedEvent) */
 
 struct tcg2_capability {
 	UINT8 bytes;
@@ -36,7 +37,7 @@ struct tcg2_capability {
 _Static_assert(sizeof(struct tcg2_capability) == 36, "EFI_TCG2_BOOT_SERVICE_CAPABILITY");
 
 struct tcg2_event {
-	UINT32 bytes; /* all of it */
+	UINT32 bytes; /* of the whole event */
 	UINT32 header_bytes;
 	UINT16 header_version;
 	UINT32 pcr;
@@ -57,8 +58,8 @@ struct tcg2 {
 	(struct tcg2 *self, UINT32 command_bytes, UINT8 *command, UINT32 reply_bytes, UINT8 *reply);
 };
 
-static struct tcg2 *tpm; /* NULL: there is none */
-static bool failed;	 /* an event was not measured, which is logged */
+static struct tcg2 *tpm; /* NULL: there is no TPM */
+static bool failed;	 /* a measurement failed, which was logged */
 
 bool efi_tpm_open(void)
 {
@@ -96,7 +97,7 @@ void efi_tpm_extend(const struct launch_event *event)
 	};
 	memcpy(record.words, event->words, words);
 	record.bytes = (UINT32)(offsetof(struct tcg2_event, words) + words);
-	if (event->separator) { /* its data is its event */
+	if (event->separator) { /* instead of a tag, it has the four bytes that are measured */
 		record.tag = 0xffffffff;
 		record.bytes = offsetof(struct tcg2_event, words_bytes);
 	}
@@ -120,7 +121,7 @@ static void log_pcr(uint32_t pcr)
 		log_warn("the TPM does not say what PCR %u holds", pcr);
 		return;
 	}
-	/* The reply says how long it is; the buffer is as long as it may be. */
+	/* Firmware does not return the length of the reply: its header has it, in bytes 2 to 5. */
 	reply_bytes = (size_t)reply[4] << 8 | reply[5];
 	if (tpm_get_pcr_read(reply, MIN(reply_bytes, sizeof(reply)), pcr, value) != 0) {
 		log_warn("the TPM has no SHA-256 value of PCR %u", pcr);

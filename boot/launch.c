@@ -4,7 +4,7 @@
 #include "vmm/base/log.h"
 #include "vmm/base/str.h"
 
-/* Returns the same file as another VM has it, if it was read already, or NULL. */
+/* Returns a file with the same path that was read already, or NULL. */
 static const struct vm_file *find_read(struct config *config, const struct vm_file *file)
 {
 	for (size_t i = 0; i < config->vm_count; i++) {
@@ -60,7 +60,7 @@ static bool is_config(const char *path, size_t path_bytes)
 	return path_bytes == strlen(LAUNCH_CONFIG) && memcmp(path, LAUNCH_CONFIG, path_bytes) == 0;
 }
 
-/* An event whose data is its own words. */
+/* Measures the words themselves: they are the event's data, and its text in the event log. */
 static void measure_words(const char *words, launch_extend *extend)
 {
 	const struct launch_event event = {

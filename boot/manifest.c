@@ -10,7 +10,7 @@
 #define VERSION_MAX 999999999u
 #define HEX_DIGITS  (2u * VERIFY_HASH_BYTES)
 
-/* What is left of the text. A line is taken off its start. */
+/* The part of the text that was not read yet. next_line takes a line off its start. */
 struct rest {
 	const char *at;
 	size_t bytes;
@@ -22,7 +22,7 @@ struct line {
 	size_t bytes;
 };
 
-/* Returns false at the end, or if the last line has no newline. */
+/* Takes the next line. Returns false at the end of the text, or if no newline ends the line. */
 static bool next_line(struct rest *rest, struct line *line)
 {
 	for (size_t i = 0; i < rest->bytes; i++) {
@@ -49,7 +49,10 @@ static bool take(struct line *line, const char *word)
 	return true;
 }
 
-/* Lower case only: there is one way to write a hash. Returns -1 for another character. */
+/*
+ * Returns the value of a hexadecimal digit, or -1 for another character. Upper case is refused, so
+ * that there is only one way to write a hash.
+ */
 static int digit(char c)
 {
 	if (c >= '0' && c <= '9') {
@@ -58,7 +61,7 @@ static int digit(char c)
 	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
-/* Takes a hash and the blank after it. Returns false if there is none. */
+/* Takes "sha256 ", a hash and a space off a line. Returns false if it does not begin with them. */
 static bool take_hash(struct line *line, uint8_t hash[VERIFY_HASH_BYTES])
 {
 	if (!take(line, HASH) || line->bytes < HEX_DIGITS + 1 || line->at[HEX_DIGITS] != ' ') {
@@ -102,7 +105,10 @@ static bool same_path(const struct line *line, const char *path, size_t bytes)
 	return line->bytes == bytes;
 }
 
-/* A number from 1 to VERSION_MAX without leading zeros, and nothing else. 0: it is none. */
+/*
+ * Returns the number that the line consists of, from 1 to VERSION_MAX without leading zeros.
+ * Returns 0 for any other line.
+ */
 static uint32_t parse_version(const struct line *line)
 {
 	uint32_t value = 0;
@@ -120,7 +126,7 @@ static uint32_t parse_version(const struct line *line)
 }
 _Static_assert(VERSION_MAX == 999999999u, "nine digits");
 
-/* The lines after the first two. */
+/* Returns the text after its first two lines: the lines with hashes. */
 static struct rest hashes_of(const struct manifest *manifest)
 {
 	struct rest rest = { manifest->text, manifest->bytes };

@@ -1,41 +1,45 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Chooses which of firmware's RAM Umbra and its VMs use, in view of memory encryption. */
+/*
+ * Chooses the RAM that Umbra and its VMs use. Some of the RAM that firmware reports may be excluded
+ * from memory encryption.
+ */
 #ifndef UMBRA_BOOT_RAM_H
 #define UMBRA_BOOT_RAM_H
 
 #include "boot/boot_info.h"
 
 /*
- * Removes RAM that must not be used from ranges and late, and logs how much: RAM that firmware
- * excluded from encryption under KeyID 0 (336907, "TME exclusion range"), and on a machine with
- * TME-MK also RAM that firmware does not mark as encryptable (UEFI, EFI_MEMORY_CPU_CRYPTO). Boot
- * processor, once, after tme_look and before page_alloc_init.
+ * Removes from boot->ranges and boot->late the RAM that firmware excluded from encryption under
+ * KeyID 0 (336907, "TME exclusion range"). Leaves boot->unmarked unused on a machine that has
+ * TME-MK or will activate it, because firmware does not mark this RAM as encryptable (UEFI,
+ * EFI_MEMORY_CPU_CRYPTO). On other machines adds it to boot->late. Logs how much RAM is not used.
+ * Boot processor, once, after tme_look and before page_alloc_init.
  */
 void ram_settle(struct boot_info *boot);
 
 /*
- * Removes RAM that another package excludes from the free frames, and logs how much. Only tme_start
- * sees the registers of other packages, so this comes after it. Warns if Umbra's own memory lies
- * there. Boot processor, before any frame is allocated.
+ * Firmware may have excluded other RAM from encryption in another package. Removes this RAM from
+ * the free frames, and logs how much it is. Warns if Umbra's own memory lies there. Boot processor,
+ * after tme_start, which reads the registers of all packages, and before any frame is allocated.
  */
 void ram_settle_packages(void);
 
 /*
- * Sets the ranges of the SRAT (boot->acpi.affinity) that hold no RAM to 0 bytes: they are only
- * places for memory that may be added later. After ram_settle.
+ * Sets the size of each range of the SRAT (boot->acpi.affinity) that holds no RAM to 0. Such a
+ * range is only a place for memory that may be added later. Call after ram_settle.
  */
 void ram_keep_near(struct boot_info *boot);
 
 /*
- * Replaces window = auto by a size: that of the last-level cache, so that most of what is in clear
- * is in the cache, but at least 16 MiB and at most an eighth of the memory. Logs it. Boot
- * processor, before ram_plan_pool.
+ * Replaces window = auto by the size of the last-level cache, so that most of what is in clear is
+ * in the cache. The window gets at least 16 MiB, and at most an eighth of the memory. Logs the
+ * size. Boot processor, before ram_plan_pool.
  */
 void ram_choose_window(struct boot_info *boot);
 
 /*
- * Plans the size of Umbra's own memory. sealed: a VM wants an engine, which may be the software
- * engine. low: the memory must lie below 4 GiB.
+ * Plans the size of Umbra's own memory. sealed: a VM or a share may need the software engine. low:
+ * the memory must lie below 4 GiB.
  */
 struct page_pool_plan ram_plan_pool(const struct boot_info *boot, bool sealed, bool low);
 

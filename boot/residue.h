@@ -8,10 +8,10 @@
 #include "vmm/base/page_alloc.h"
 
 /*
- * Clears Bus Master on every PCI function, so that it cannot access memory. Exceptions: displays,
- * whose picture may lie in RAM; host and ISA bridges, which are the chipset itself; and USB
- * controllers that firmware keeps driving for a PS/2 keyboard, with the bridges to them. Logs how
- * many functions it changed, and warns of each such controller. Does nothing without PCI. Boot
+ * Clears Bus Master Enable of every PCI function, so that it cannot access memory. Exceptions:
+ * displays, whose picture may lie in RAM; host and ISA bridges, which are the chipset itself; and
+ * USB controllers that firmware keeps driving for a PS/2 keyboard, with the bridges to them. Logs
+ * how many functions it changed, and warns of each such controller. Does nothing without PCI. Boot
  * processor, on our page tables, once, after the end of boot services.
  */
 void residue_stop_devices(void);

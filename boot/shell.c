@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The loop of the shell, and how it turns a line into the call of a command. The commands are in
- * shell_commands.c. What is typed is not trusted: it is only text.
+ * shell_commands.c. The shell checks all that is typed, and does not trust it.
  */
 #include "boot/shell.h"
 
@@ -26,11 +26,11 @@ static struct line_edit editor = {
 	.at = shell_take_corner,
 };
 static bool active;
-static bool (*live)(void); /* what `top` and others call until a key is pressed */
+static bool (*live)(void); /* of a command such as `top`: called until a key is pressed */
 
 /*
- * The escape key has opened the shell and nothing was typed since. The same key within TWICE_US
- * goes to the VM.
+ * escaped: the escape key has opened the shell, and nothing was typed since. If it is pressed again
+ * within TWICE_US, it goes to the VM.
  */
 #define TWICE_US 1000000u
 static bool escaped;
@@ -175,7 +175,7 @@ void shell_run(char *line)
 	command->run(&call);
 }
 
-/* Compares in any case. */
+/* Returns whether a word begins with what was typed. Case does not matter. */
 static bool begins_with(const char *word, const char *typed)
 {
 	char start[LINE_EDIT_MAX + 1];
@@ -197,8 +197,8 @@ static size_t add_word(char *words, size_t bytes, size_t *used, const char *word
 }
 
 /*
- * Completes the first word to a command. After a command about a VM, completes an option and the
- * VM's name.
+ * Completes the first word, and the word after `help`, to the name of a command. After a command
+ * about a VM, completes an option and the VM's name.
  */
 static size_t complete(const char *text, char *words, size_t bytes)
 {

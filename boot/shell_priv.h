@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Shared by the shell's loop and its commands. */
+/* Declarations that the shell's loop and its commands share. */
 #ifndef UMBRA_BOOT_SHELL_PRIV_H
 #define UMBRA_BOOT_SHELL_PRIV_H
 
@@ -16,30 +16,34 @@ struct shell_command {
 	const char *arguments; /* as help shows the arguments */
 	const char *what;
 	uint8_t min, max; /* how many words follow the command */
-	bool about_vm;	  /* its last word names a VM */
+	bool about_vm;	  /* a word names a VM: the last one, unless name_first is set */
 	void (*run)(const struct shell_call *call);
 	const char *options; /* "--one|--other": options that may come before the name, or NULL */
-	bool name_first;     /* its first word names the VM */
+	bool name_first;     /* for about_vm: the first word names the VM */
 };
 extern const struct shell_command shell_commands[];
 extern const size_t shell_command_count;
-/* Finds a command by its name, in any case. Returns NULL if there is none. */
+/* Finds a command by its name. Case does not matter. Returns NULL if there is no such command. */
 const struct shell_command *shell_find(const char *name);
 
-/* What firmware reported, for commands. */
+/* For commands: returns what firmware reported at boot. */
 const struct boot_info *shell_boot(void);
 
 /* In shell_help.c: prints the list of commands, or the keys of umbra.conf. */
 void shell_run_help(const struct shell_call *call);
 
 /*
- * In shell_size.c: the command "size"; and where the terminal's cursor is, which the command asks
- * after it has sent the cursor to the last corner. Other reports are ignored.
+ * In shell_size.c. shell_run_size is the command "size": it asks the terminal for the place of the
+ * last corner of the screen. shell_take_corner takes the answer, a report of the cursor's place. It
+ * ignores reports that the command did not ask for.
  */
 void shell_run_size(const struct shell_call *call);
 void shell_take_corner(uint32_t row, uint32_t column);
 
-/* In shell_memory.c: the commands on memory, and a line on the VM's KeyID, if it has one. */
+/*
+ * In shell_memory.c: the commands about memory. shell_print_key prints a line about the VM's KeyID,
+ * if the VM has one.
+ */
 void shell_run_keys(const struct shell_call *call);
 void shell_run_share(const struct shell_call *call);
 void shell_run_peek(const struct shell_call *call);

@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""sign.py TOOL ESP OUT KEY,CERT[,MANIFEST_KEY] [VERSION]: a signed copy of the folder of a stick.
+"""sign.py TOOL ESP OUT KEY,CERT[,MANIFEST_KEY] [VERSION]: makes OUT, a signed copy of ESP.
 
-KEY and CERT are a key for Secure Boot and its certificate, which firmware has in db. MANIFEST_KEY
-is a private key of ECDSA on P-256 for the manifest; without it one is made for this image alone
-and not kept. All are PEM. TOOL is tests/machine/stick.c, which lists the files of umbra.conf.
-README.md describes it, "A signed stick".
+ESP is the folder with the files of a stick. KEY is a private key for Secure Boot, and CERT its
+certificate, which firmware must have in db. MANIFEST_KEY is a private key of ECDSA on P-256, which
+signs the manifest. Without it a key is made for this image alone, and is not kept. All three are
+PEM files. TOOL is the program built from tests/machine/stick.c, which lists the files that
+umbra.conf names. boot/README.md describes the result, in "A signed stick".
 """
 
 import hashlib
@@ -23,12 +24,13 @@ P256 = bytes.fromhex('3059301306072a8648ce3d020106082a8648ce3d03010703420004')
 
 
 class SignError(Exception):
-    """There is no signed folder; the text says why."""
+    """The folder could not be signed. The text says why."""
 
 
 def run(*command):
-    """Runs a tool and returns its output. Its complaint becomes the error. A warning of sbsign and
-    sbverify is one too, for a firmware may read the file in another way than they do."""
+    """Runs a tool and returns its output. If the tool fails, the error has what it wrote to stderr.
+    A warning of sbsign or sbverify counts as a failure: it may mean that firmware reads the program
+    in another way than these tools do."""
     done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                           stderr=subprocess.PIPE, check=False)
     said = done.stderr.decode('utf-8', 'replace').strip()
@@ -38,7 +40,7 @@ def run(*command):
 
 
 def key_place(program):
-    """The offset of the section for the manifest's key in the PE file."""
+    """Returns where in the PE file the section for the manifest's key begins."""
     pe, = struct.unpack_from('<I', program, 0x3c)
     count, = struct.unpack_from('<H', program, pe + 6)
     header, = struct.unpack_from('<H', program, pe + 20)
@@ -63,14 +65,14 @@ def embed_key(path, point):
 
 
 def sign_program(path, key, certificate):
-    """Replaces a program by the signed one."""
+    """Replaces a program by its signed form, and verifies the signature."""
     run('sbsign', '--key', key, '--cert', certificate, '--output', f'{path}.signed', path)
     run('sbverify', '--cert', certificate, f'{path}.signed')
     os.replace(f'{path}.signed', path)
 
 
 def public_point(key):
-    """The public key of a private one: x and y."""
+    """Returns the public key that belongs to a private key: x and y."""
     der = run('openssl', 'pkey', '-in', key, '-pubout', '-outform', 'DER')
     if der[:len(P256)] != P256 or len(der) != len(P256) + 64:
         raise SignError(f'{key} is not a key of ECDSA on the curve P-256')
@@ -78,7 +80,7 @@ def public_point(key):
 
 
 def raw_signature(der):
-    """r and s of a signature, 32 bytes each, from SEQUENCE { INTEGER, INTEGER }."""
+    """Returns r and s, 32 bytes each, of a signature in DER: SEQUENCE { INTEGER, INTEGER }."""
     numbers, at = b'', 2
     for _ in range(2):
         length = der[at + 1]
@@ -88,7 +90,7 @@ def raw_signature(der):
 
 
 def on_disk(folder, path):
-    """The file for a path of FAT, where case does not matter."""
+    """Returns the file in the folder for a path on FAT, where case does not matter."""
     for name in path.strip('\\').split('\\'):
         names = [entry for entry in os.listdir(folder) if entry.lower() == name.lower()]
         folder = os.path.join(folder, names[0])

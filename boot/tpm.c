@@ -11,7 +11,7 @@
 #define SELECT_BYTES   (TPM_PCR_COUNT / 8)
 #define HEADER_BYTES   10u
 
-/* Numbers are big-endian. */
+/* A command that is being written. Its numbers are big-endian. */
 struct out {
 	uint8_t *to;
 	size_t used;
@@ -25,7 +25,7 @@ static void put(struct out *out, uint32_t value, unsigned bytes)
 	}
 }
 
-/* What is left of a reply. Once it was too short, every further number is 0. */
+/* The part of a reply that was not read yet. After a read beyond its end, all reads return 0. */
 struct in {
 	const uint8_t *at;
 	size_t left;
@@ -51,7 +51,7 @@ static uint32_t get(struct in *in, unsigned bytes)
 
 static uint32_t select_bits(uint32_t pcr)
 {
-	/* bit n of byte m stands for PCR 8 m + n; the three bytes as one big-endian number */
+	/* Bit n of byte m selects PCR 8 m + n. The bytes are returned as one big-endian number. */
 	return (uint32_t)BIT(pcr % 8) << 8 * (SELECT_BYTES - 1 - pcr / 8);
 }
 
@@ -80,9 +80,9 @@ int tpm_get_pcr_read(const uint8_t *reply, size_t bytes, uint32_t pcr,
 	if (get(&in, 4) != 0) {
 		return in.short_of ? ERR_FORMAT : ERR_IO;
 	}
-	(void)get(&in, 4); /* how often PCRs were changed */
+	(void)get(&in, 4); /* pcrUpdateCounter: not needed */
 	good &= get(&in, 4) == 1 && get(&in, 2) == ALG_SHA256;
-	/* no bit is set if the TPM has no bank of SHA-256 */
+	/* The TPM selects no PCR in its reply if it has no SHA-256 bank. */
 	good &= get(&in, 1) == SELECT_BYTES && get(&in, SELECT_BYTES) == select_bits(pcr);
 	good &= get(&in, 4) == 1 && get(&in, 2) == TPM_SHA256_BYTES;
 	if (!good || in.short_of || in.left != TPM_SHA256_BYTES) {

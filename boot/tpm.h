@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Commands of a TPM 2.0 and its replies, as bytes (TPM 2.0 Library, part 3). Pure C. A reply is not
- * trusted: a TPM on a bus, or who sits on the bus, may send anything.
+ * Commands to a TPM 2.0 and its replies, as bytes (TPM 2.0 Library, part 3). Pure C. A reply is not
+ * trusted: the TPM, or an attacker on its bus, may send anything.
  */
 #ifndef UMBRA_BOOT_TPM_H
 #define UMBRA_BOOT_TPM_H
@@ -13,11 +13,14 @@
 #define TPM_SHA256_BYTES 32u
 #define TPM_REPLY_MAX	 256u
 
-/* Writes TPM2_PCR_Read of one PCR's SHA-256 value. pcr < TPM_PCR_COUNT. Returns its bytes. */
+/*
+ * Writes the command TPM2_PCR_Read for the SHA-256 value of one PCR. pcr < TPM_PCR_COUNT. Returns
+ * the length of the command.
+ */
 size_t tpm_put_pcr_read(uint8_t command[TPM_COMMAND_MAX], uint32_t pcr);
 /*
- * Takes the value from the reply to it. Returns 0, ERR_IO if the TPM reports an error, ERR_FORMAT
- * if the reply is not one to this command.
+ * Takes the value of the PCR from the TPM's reply to this command. Returns 0, ERR_IO if the TPM
+ * reports an error, or ERR_FORMAT if the bytes are not a reply to this command.
  */
 int tpm_get_pcr_read(const uint8_t *reply, size_t bytes, uint32_t pcr,
 		     uint8_t value[TPM_SHA256_BYTES]);

@@ -6,10 +6,10 @@
 #include "vmm/base/types.h"
 
 /*
- * Returns whether firmware holds the controller's legacy semaphore, or its equivalent on older
- * kinds: it then emulates a PS/2 keyboard. Returns false if that cannot be seen. function has class
- * 0C03H; its form is that of pci_config.h. The mapping of the registers stays (host_map_io). Boot
- * processor, on our page tables.
+ * Returns whether firmware uses the controller to emulate a PS/2 keyboard: then it holds the
+ * controller's legacy semaphore, or has set other bits on kinds without one. Returns false if the
+ * registers cannot be read. function is as in pci_config.h, and has class 0C03H. The registers stay
+ * mapped (host_map_io). Boot processor, on our page tables.
  */
 bool usb_is_firmwares(uint32_t function);
 
