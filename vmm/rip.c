@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* RIP, and the other effects of a completed instruction. No lock: own CPU. */
+/* Moves RIP, with the other effects of a completed instruction. For the vCPU's own CPU: no lock. */
 #include "vmm/rip.h"
 
 #include "vmm/base/x86.h"

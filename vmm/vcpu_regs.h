@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Registers of the guest whose VMCS is current, and what follows from them. Own CPU. */
+/* Registers of the vCPU whose VMCS is current, and facts that follow from them. No locks. */
 #ifndef UMBRA_VMM_VCPU_REGS_H
 #define UMBRA_VMM_VCPU_REGS_H
 
@@ -9,20 +9,23 @@
 #include "vmm/vmx_bits.h"
 #include "vmm/vmx_insn.h"
 
-/* Only the low half counts outside of 64-bit mode; the SDM leaves the upper half undefined then. */
+/*
+ * Outside of 64-bit mode only the low halves of general-purpose registers count: the SDM leaves the
+ * upper halves undefined.
+ */
 static inline bool vcpu_in_64bit_mode(void)
 {
 	return (vmread(VMCS_GUEST_EFER) & 0x400) != 0 &&
 	       (vmread(VMCS_GUEST_CS_ACCESS_RIGHTS) & SEG_AR_L) != 0;
 }
 
-/* Does RFLAGS of the guest ask for a #DB behind each instruction? */
+/* Returns whether the guest, with this RFLAGS, gets a #DB after each instruction (TF, not BTF). */
 static inline bool vcpu_single_steps(uint64_t rflags)
 {
 	return (rflags & RFLAGS_TF) != 0 && (vmread(VMCS_GUEST_DEBUGCTL) & DEBUGCTL_BTF) == 0;
 }
 
-/* Registers by the hardware's number, RSP included. */
+/* General-purpose registers by their number in an instruction. RSP is in the VMCS. */
 static inline uint64_t vcpu_get_gpr(const struct vcpu *vcpu, unsigned number)
 {
 	return number == GPR_RSP ? vmread(VMCS_GUEST_RSP) : vcpu->regs.gpr[number & 15];
@@ -38,8 +41,9 @@ static inline void vcpu_set_gpr(struct vcpu *vcpu, unsigned number, uint64_t val
 }
 
 /*
- * Forgets the translations that this CPU holds for the vCPU, as what it did, or what came to it,
- * does on a CPU of its own. Without VPID each entry and exit does.
+ * Flushes the translations that this CPU has cached for the vCPU: when the vCPU has moved to this
+ * CPU, for example, or when an instruction or an event such as INIT would flush them on a physical
+ * CPU. Does nothing without VPID, because then each VM entry and VM exit flushes them.
  */
 static inline void vcpu_flush_translations(const struct vcpu *vcpu)
 {

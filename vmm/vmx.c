@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * VMX capabilities. One table has what Umbra wants of the VM-execution, exit and entry controls.
- * Each control word is and-ed with its capability MSR; a required control that is missing is
- * logged. Read-only after vmx_init, so no lock.
+ * VMX capabilities. One table has the VM-execution, VM-exit and VM-entry controls that Umbra
+ * requires, uses if the CPU has them, or must clear. Each control word is and-ed with its
+ * capability MSR. A required control that is missing is logged. Read-only after vmx_init, so no
+ * lock.
  */
 #include "vmm/vmx.h"
 
@@ -40,8 +41,8 @@ bool vmx_keeps_spec_ctrl(void)
 }
 
 /*
- * One word of controls: bits that are always set, bits that are set if supported, bits that must be
- * clear.
+ * One word of controls, with the bits that are always set, those that are set if the CPU supports
+ * them, and those that must be clear.
  */
 struct control_word {
 	const char *name;
@@ -85,7 +86,7 @@ static const struct control_word control_words[] = {
 			 offsetof(struct vmx_caps, entry) },
 };
 
-/* Requirements for which a bit number would be a poor message. */
+/* Names of requirements. A message has the name instead of the control's bit. */
 static const struct {
 	uint8_t word;
 	uint32_t control;
@@ -103,7 +104,7 @@ static const struct {
 	{ WORD_ENTRY, ENTRY_LOAD_EFER, "loading of IA32_EFER on entry" },
 };
 
-/* The capability of the current CPU, without features that have errata. */
+/* Returns the capability MSR of a word, on this CPU, without features that have errata. */
 static uint64_t control_capability(unsigned index)
 {
 	const struct control_word *word = &control_words[index];
@@ -134,7 +135,7 @@ static const char *control_name(unsigned word, uint32_t bits)
 	return NULL;
 }
 
-/* Logs which requirements of a word are missing. */
+/* Returns whether the CPU meets the requirements of a word. Logs those that it does not meet. */
 static bool control_word_ok(unsigned index)
 {
 	const struct control_word *word = &control_words[index];
@@ -215,7 +216,10 @@ bool vmx_preflight(void)
 	ok &= control_word_ok(WORD_CPU);
 	ok &= control_word_ok(WORD_EXIT);
 	ok &= control_word_ok(WORD_ENTRY);
-	/* The next MSRs exist only if these two controls do. */
+	/*
+	 * IA32_VMX_PROCBASED_CTLS2 exists only with secondary controls, and IA32_VMX_EPT_VPID_CAP
+	 * only with EPT or VPID.
+	 */
 	if ((control_capability(WORD_CPU) >> 32 & CPU_SECONDARY_CONTROLS) == 0) {
 		return false;
 	}
@@ -253,7 +257,10 @@ static void settle_apic_controls(void)
 		caps.cpu2 &= ~need_shadow;
 		caps.cpu |= CPU_CR8_LOAD_EXITING | CPU_CR8_STORE_EXITING;
 	}
-	/* No real CPU has delivery without register virtualisation, or the other way round. */
+	/*
+	 * A real CPU has both APIC-register virtualisation and virtual-interrupt delivery, or
+	 * neither. Umbra uses both if all controls of `full` are there, and otherwise neither.
+	 */
 	if ((caps.cpu2 & full) != full) {
 		caps.cpu2 &= ~(uint32_t)(CPU2_APIC_REGISTER_VIRTUALIZATION |
 					 CPU2_VIRTUAL_INTERRUPT_DELIVERY);
@@ -263,7 +270,7 @@ static void settle_apic_controls(void)
 	caps.virtual_delivery = (caps.cpu2 & CPU2_VIRTUAL_INTERRUPT_DELIVERY) != 0;
 }
 
-/* What a guest may have of CR4 and XCR0: state that this code keeps separate for each vCPU. */
+/* Chooses the bits of CR4 and XCR0 that guests may set: their state is separate for each vCPU. */
 static void settle_guest_state(void)
 {
 	const uint64_t avx512 = XCR0_OPMASK | XCR0_ZMM_HI256 | XCR0_HI16_ZMM;
@@ -357,7 +364,10 @@ bool vmx_fits(char *why, size_t bytes)
 		(void)str_copy(why, bytes, "VMX is locked off by the firmware on it");
 		return false;
 	}
-	/* In this order: the secondary controls exist if the first word allows them. */
+	/*
+	 * The order of the table matters: the MSR of the secondary controls exists only if the
+	 * processor-based controls, which come before, include CPU_SECONDARY_CONTROLS.
+	 */
 	for (unsigned i = 0; i < ARRAY_COUNT(control_words); i++) {
 		const char *member = (const char *)&caps + control_words[i].offset;
 		uint32_t value = *(const uint32_t *)(const void *)member;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The state of a device, and the turns of work on its queues. Constants are those of virtio 1.2,
- * 2.1 "Device Status Field" and 4.1.4.5 "ISR status capability".
+ * The state of a virtio device, and the turns of work on its queues. Constants are from virtio 1.2,
+ * sections 2.1 "Device Status Field" and 4.1.4.5 "ISR status capability".
  */
 #include "guest/dev/virtio.h"
 
@@ -32,8 +32,8 @@ static bool runs(const struct virtio *device)
 }
 
 /*
- * Interrupts by an MSI-X message if they are on. Otherwise uses the pin, which stays asserted until
- * the driver reads ISR.
+ * Sends an MSI-X message if MSI-X is enabled. Otherwise asserts the INTx pin, which stays asserted
+ * until the driver reads ISR.
  */
 static void interrupt(struct virtio *device, uint16_t vector, uint8_t isr)
 {
@@ -101,7 +101,8 @@ static void kick_again(struct virtio *device, uint32_t queue)
 }
 
 /*
- * Takes the next chain, unless the queue has one. Returns false if there is nothing to serve now.
+ * Takes the next chain from the ring, unless an earlier one is not finished. Returns false if there
+ * is no chain to serve now.
  */
 static bool take_chain(struct virtio *device, struct virtio_queue *queue, uint32_t number)
 {
@@ -181,7 +182,10 @@ static uint32_t active(const struct virtio *device)
 	return (uint32_t)(BIT(device->ops->queues) - 1) & ~device->ops->passive;
 }
 
-/* Under the lock. False: another CPU is at one of them, or the driver is not ready. */
+/*
+ * Marks queues as in use. Returns false if one of them is in use, a reset waits, or the driver is
+ * not ready. Under the lock.
+ */
 static bool enter(struct virtio *device, uint32_t queues)
 {
 	const bool enters = (device->busy & queues) == 0 && !device->reset_waits && runs(device);
@@ -192,7 +196,9 @@ static bool enter(struct virtio *device, uint32_t queues)
 	return enters;
 }
 
-/* Under the lock. A reset that waits takes place once no queue is in use. */
+/*
+ * Ends the use of queues. If a reset waits, carries it out once no queue is used. Under the lock.
+ */
 static void leave(struct virtio *device, uint32_t queues)
 {
 	device->busy &= ~queues;
@@ -223,8 +229,8 @@ void virtio_release(struct virtio *device, uint32_t queue)
 }
 
 /*
- * virtio_release holds the lock until it is done with the device. So once `busy` is seen to be
- * clear under the lock, no other CPU uses the device.
+ * virtio_release makes its last access to the device under the lock. So once `busy`, read under the
+ * lock, has no passive queue, no turn of another device uses this device.
  */
 void virtio_close(struct virtio *device)
 {
@@ -264,8 +270,8 @@ void virtio_pause(struct vm *vm, bool on)
 /* --- Turns of a vCPU --- */
 
 /*
- * Begins a turn. Returns false if a turn is in progress, which will see all new notifications, or
- * if the device has nothing to do.
+ * Begins a turn. Returns false if another turn is in progress, which will see all new
+ * notifications. Also returns false if a reset waits or the driver is not ready.
  */
 static bool begin_turn(struct virtio *device)
 {
@@ -409,7 +415,7 @@ void virtio_write_status(struct virtio *device, struct vcpu *vcpu, uint8_t statu
 	}
 }
 
-/* From here on turns read what the driver has set up, and the driver cannot change it. */
+/* From now on turns use the size and addresses that the driver has set; it cannot change them. */
 void virtio_enable_queue(struct virtio *device, struct virtio_queue *queue)
 {
 	if (queue->enabled || (device->status & STATUS_FEATURES_OK) == 0) {

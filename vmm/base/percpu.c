@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The table of per-CPU blocks. smp.c adds entries (on the BSP, before the CPU is counted). They
- * never move, so readers take no lock.
+ * The table of per-CPU blocks. smp.c adds entries, on the BSP only. percpu_register stores an entry
+ * before it increases the count, and entries never change. So readers need no lock.
  */
 #include "vmm/base/percpu.h"
 
