@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * vmm/base/host_paging.c, bootstrap.c and keyid_move.c: the content of their tables, read by a
- * walker of this test. CPUs do not run on them here; the emulator's cases test that.
+ * page walk of this test. No CPU runs on these tables here: cases in the emulator test that.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -51,7 +51,7 @@ _Noreturn void host_paging_switch(uint64_t cr3, void *stack_top, void (*next)(vo
 	fake_fail("next returned");
 }
 
-/* Functions of assembly code and of idt.c that bootstrap.c and keyid_move.c use. */
+/* Fakes of the assembly code and the functions of idt.c that bootstrap.c and keyid_move.c use. */
 const char bootstrap_nmi[1], bootstrap_exception[1];
 static struct keyid_move moved;
 static bool ends, has_quit;
@@ -178,8 +178,8 @@ static bool is_mapped(uint64_t address)
 #define WC PTE_PWT
 
 /*
- * The address must be mapped to physical with exactly these of W, NX, PCD, PWT; in 4K pages unless
- * large.
+ * Asserts that the address is mapped to `physical`. Of W, NX, PCD and PWT exactly `bits` must be
+ * set. The page must have 2 MiB if large, otherwise 4 KiB.
  */
 static void expect(uint64_t address, uint64_t physical, uint64_t bits, bool large)
 {
@@ -385,7 +385,7 @@ static void test_io(void **state)
 	expect(b + 5 * SIZE_2M - 1, 0x801ff000 + 5 * SIZE_2M - 1, W | NX | WC, false);
 	assert_false(is_mapped(b + 5 * SIZE_2M));
 	assert_true(b > a);
-	/* It ends at the end of a large page: there is still a hole before the next mapping. */
+	/* After a mapping that ends with a large page there is still a hole before the next one. */
 	a = (uintptr_t)host_map_io(hpa(SIZE_1G), SIZE_2M, HOST_CACHE_UC);
 	b = (uintptr_t)host_map_io(hpa(SIZE_1G), SIZE_2M, HOST_CACHE_UC);
 	expect(a, SIZE_1G, W | NX | UC, true);
@@ -467,7 +467,10 @@ static void test_slots(void **state)
 		"broken");
 }
 
-/* The allocation of a page fails, at each step in turn: reported, and NULL is never written to. */
+/*
+ * The allocation of a page fails at each step in turn. That is reported, and nothing is written
+ * through a NULL pointer.
+ */
 static void test_out_of_pages(void **state)
 {
 	unsigned left;
@@ -519,7 +522,7 @@ static void test_enter(void **state)
  * --- Bootstrap tables and KeyIDs ---------------------------------------------------------------
  */
 
-/* As expect, for the bootstrap tables, where pages are not global. */
+/* Like expect, for the bootstrap tables. There pages are not global. */
 static void expect_bootstrap(uint64_t address, uint64_t physical, uint64_t bits, bool large)
 {
 	unsigned level = 0;
@@ -564,7 +567,10 @@ static void check_bootstrap(void)
 	expect_bootstrap((io & PAGE_MASK) + 4096, 0x80200000, W | NX | WC, true);
 }
 
-/* How many pages that need a table each can still be mapped there. */
+/*
+ * Fills the bootstrap tables with pages that need a page table each. Returns how many pages had
+ * room.
+ */
 static unsigned bootstrap_room(void)
 {
 	for (unsigned count = 0;; count++) {
@@ -607,7 +613,8 @@ static void test_bootstrap_tables(void **state)
 }
 
 /*
- * 13 GiB are mapped in both sets of tables, and the bootstrap tables have as much room as before.
+ * A pool of 13 GiB is mapped in both sets of tables, and takes at most three tables more from the
+ * bootstrap tables.
  */
 static void test_large_pool(void **state)
 {
@@ -629,7 +636,8 @@ static void test_large_pool(void **state)
 	assert_false(is_mapped(last + PAGE_SIZE) || is_in_bootstrap(last + PAGE_SIZE));
 	assert_int_equal(host_map_identity(hpa(last), 1, HOST_READ, HOST_CACHE_WB), ERR_EXISTS);
 	/*
-	 * The pool is under another entry of the top table, and ends in small pages: three tables.
+	 * The pool is under another entry of the top table, and ends in small pages. That takes at
+	 * most three tables.
 	 */
 	assert_in_range(bootstrap_room(), room - 3, room);
 	munmap(p, all * PAGE_SIZE);
@@ -654,7 +662,8 @@ static void never(void)
 }
 
 /*
- * Before a CPU leaves the hypervisor's tables for good it calls the function of bootstrap_at_end.
+ * Before a CPU leaves the hypervisor's tables for good, it calls the function that was passed to
+ * bootstrap_at_end.
  */
 static void test_at_end(void **state)
 {
@@ -682,7 +691,7 @@ static void test_at_end(void **state)
 
 static unsigned with_keyid, without_keyid;
 
-/* Every table is under the KeyID. An entry for a page is under it exactly if the page has moved. */
+/* Asserts that entries for tables and for pages that have moved have the KeyID, and no others. */
 static void check_keyids(const uint64_t *table, unsigned level)
 {
 	const uint64_t keyid = moved.to, mask = moved.keyid_mask, pool = page_pool().base.v;
@@ -709,8 +718,8 @@ static void check_keyids(const uint64_t *table, unsigned level)
 static void test_rewrite(unsigned levels)
 {
 	const uint64_t root = host_paging_root().v;
-	unsigned tables = 2 + 1 + (POOL_PAGES - 1024); /* pool and data */
-	unsigned others = 2 + 3 + PAGE_BOOTSTRAP;      /* all others */
+	unsigned tables = 2 + 1 + (POOL_PAGES - 1024); /* entries for the pool and for data */
+	unsigned others = 2 + 3 + PAGE_BOOTSTRAP;      /* for code, constants, bootstrap memory */
 	uint8_t *stack;
 	void *io;
 
@@ -730,7 +739,7 @@ static void test_rewrite(unsigned levels)
 	keyid_move_rewrite(&moved, (uint64_t *)root, levels);
 	with_keyid = without_keyid = 0;
 	check_keyids((const uint64_t *)root, levels);
-	/* LA57: both entries of the top table are followed. */
+	/* With LA57 two entries of the top table are equal, so each entry is counted twice. */
 	assert_int_equal(with_keyid, (tables + 3) * (levels - 3));
 	assert_int_equal(without_keyid, (others + 1 + 2) * (levels - 3));
 	/* Later mappings are under the KeyID too, and a second rewrite changes nothing. */

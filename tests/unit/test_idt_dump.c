@@ -17,8 +17,9 @@
 #include "vmm/base/x86.h"
 
 /*
- * A fake image: code with calls of each form, followed by return addresses, and a table of symbols
- * as symbols.py writes it. "one" calls "two" directly; "two" calls through registers and memory.
+ * A fake image: code with calls of each form, a label at the return address of each call, and a
+ * table of symbols as symbols.py writes it. "one" calls "two" directly. "two" calls through
+ * registers and memory.
  */
 __asm__(".pushsection .fake_image,\"aw\"\n"
 	".balign 4096\n"
@@ -29,7 +30,7 @@ __asm__(".pushsection .fake_image,\"aw\"\n"
 	"image_text_start: .skip 256, 0xcc\n"
 	"fake_one: call fake_two\n"
 	"behind_direct: .skip 64, 0xcc\n"
-	"call image_start\n" /* not code */
+	"call image_start\n" /* calls what is not code */
 	"behind_bad: .skip 64, 0xcc\n"
 	"call *%rcx\n"
 	"behind_pointer: call fake_two\n" /* does not return: "two" begins behind the call */
@@ -67,7 +68,7 @@ extern const uint64_t behind_forms[];
 extern uint32_t fake_table[]; /* image_symbols as a writable array */
 extern char fake_table_end[];
 
-/* 4 pages that the dump takes for the area of stacks. */
+/* 4 pages that stand for the area of stacks. */
 #define STACK_WORDS 2048
 static uint64_t stack[STACK_WORDS] __attribute__((aligned(4096)));
 
@@ -139,7 +140,10 @@ static void test_words(void **state)
 	}
 }
 
-/* Only banks that hold an error; an address without the bits of the KeyID, which is named apart. */
+/*
+ * Only banks with an error are logged. The address is logged without the bits of the KeyID, and the
+ * KeyID after it.
+ */
 static void test_machine_check(void **state)
 {
 	keyid_configure(46, 6);
@@ -182,7 +186,10 @@ static void test_registers(void **state)
 	expect("cr3 0000000000005000");
 }
 
-/* In crypto/, or in a function that it called: no word of a key is logged. */
+/*
+ * After an exception in code of crypto/, or in a function that it called, no general register is
+ * logged, because it may hold a part of a key.
+ */
 static void test_secrets(void **state)
 {
 	for (unsigned i = 0; i < 2; i++) {
@@ -207,7 +214,7 @@ static void test_callers(void **state)
 {
 	frame.vector = VECTOR_UD;
 	frame.rip = (uintptr_t)in_two;
-	/* Below the stack pointer: not in use. */
+	/* A return address below the stack pointer is not in use. */
 	stack[STACK_WORDS - 101] = (uintptr_t)behind_direct;
 	expect("called from (\"?\": perhaps)\n");
 	idt_dump(&frame);
@@ -218,24 +225,24 @@ static void test_callers(void **state)
 	stack[STACK_WORDS - 92] = (uintptr_t)behind_bad;
 	stack[STACK_WORDS - 90] = (uintptr_t)behind_direct;
 	expect("perhaps)\nerror:     1105 one+0x5\n");
-	/* The next found function does not call "one", but the call through a pointer may. */
+	/* "two" does not call "one" directly, but its call through a pointer may: "?". */
 	stack[STACK_WORDS - 89] = behind_forms[0];
 	stack[STACK_WORDS - 88] = (uintptr_t)behind_direct;
 	expect("1105 one+0x5\nerror:     1194 ? two+0x3\nerror:     1105 one+0x5\n");
-	/* A leftover in between does not hide the caller. */
+	/* An unused return address that was left in between does not hide the caller. */
 	stack[STACK_WORDS - 91] = (uintptr_t)behind_pointer;
 	expect("118c ? one+0x8c\nerror:     1105 one+0x5\n");
 	stack[STACK_WORDS - 91] = 0;
-	/* The last call of a function. */
+	/* A call at the end of a function returns to the start of the next function. */
 	stack[STACK_WORDS - 90] = (uintptr_t)fake_two;
 	expect("1191 one+0x91\n");
 	stack[STACK_WORDS - 90] = (uintptr_t)behind_direct;
-	/* A leftover: the function that stopped does not call "two". */
+	/* The exception was not in "two": the first return address after a call of it gets "?". */
 	frame.rip = (uintptr_t)image_text_start;
 	expect("1105 ? one+0x5\nerror:     1194 ? two+0x3\nerror:     1105 one+0x5\n");
 }
 
-/* Calls of every form are recognised by their end. */
+/* Calls of every form are recognised by the bytes before the return address. */
 static void test_calls(void **state)
 {
 	frame.vector = VECTOR_UD;
@@ -256,7 +263,7 @@ static void test_calls(void **state)
 	}
 }
 
-/* However many callers there are, the dump ends. */
+/* The dump shows at most 16 callers, however many there are. */
 static void test_many(void **state)
 {
 	unsigned lines = 0;
@@ -323,7 +330,7 @@ static void test_bad_stack(void **state)
 		frame.rsp = pointers[i];
 		expect("double fault (#DF)");
 	}
-	/* In the guard page, as after an overflow: callers above it are found. */
+	/* The pointer is in the guard page, as after an overflow: callers above it are found. */
 	frame.rsp = (uintptr_t)stack - 0x20;
 	fake_cr2 = frame.rsp;
 	stack[5] = (uintptr_t)behind_direct;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * ept/pager.c, store.c: what happens when an attacker changes what lies sealed in memory. Each
- * attack has its control: the same in a guest whose pages have no tags.
+ * ept/pager.c, store.c: what happens when an attacker changes sealed pages in memory. Tests whose
+ * names end in "control" do the same in a guest whose pages have no tags.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -38,7 +38,7 @@ static uint8_t *ciphertext(uint32_t page)
 	return fake_frame(hpa(chunk->frames.v + page % CHUNK_PAGES * PAGE_SIZE));
 }
 
-/* A guest whose page was written once, and is sealed. */
+/* Makes a guest that has written PAGE once, and has the page sealed. */
 static void sealed_page(bool tags)
 {
 	pager_tags = tags;
@@ -58,8 +58,9 @@ static enum gmem_fault_result fault(uint32_t page)
 }
 
 /*
- * The page is not opened, for the guest and for the door; who is asked says which. Nothing of it is
- * in the window, and other pages still work.
+ * Asserts that neither a fault of the guest nor an access through the door opens the page, and that
+ * each attempt is reported with the page's place and version. The window has nothing of the page.
+ * Other pages still work.
  */
 static void assert_refused(uint32_t page)
 {
@@ -103,7 +104,7 @@ static void changed_bit_control(void **state)
 	assert_int_equal(tellings, 0);
 }
 
-/* Keeps the page's ciphertext, then has it written and sealed again. */
+/* Keeps a copy of the page's ciphertext, then has the page written and sealed again. */
 static void older_version(uint8_t kept[PAGE_SIZE])
 {
 	memcpy(kept, ciphertext(PAGE), PAGE_SIZE);
@@ -123,7 +124,8 @@ static void older_version_put_back(void **state)
 }
 
 /*
- * Who writes Umbra's own memory as well puts all of an older version back: this is not covered.
+ * An attacker who can also write Umbra's own memory can put an older version back, with its tag and
+ * its version number. Tags do not protect from this.
  */
 static void older_version_with_its_metadata(void **state)
 {
@@ -149,7 +151,7 @@ static void moved_page(void **state)
 	press_out(&guests[0], PAGE + 3);
 	press_out(&guests[0], PAGE);
 	memcpy(ciphertext(PAGE), ciphertext(PAGE + 3), PAGE_SIZE);
-	/* Not even with the other page's metadata. */
+	/* The page is not even opened with the other page's tag and version. */
 	memcpy(store_tag(region(), PAGE), store_tag(region(), PAGE + 3), PAGE_TAG_BYTES);
 	*store_version(region(), PAGE) = *store_version(region(), PAGE + 3);
 	assert_refused(PAGE);
@@ -179,7 +181,7 @@ static void zeroed_page(void **state)
 	assert_int_equal(guest_read(&guests[0], PAGE), 0);
 	press_out(&guests[0], PAGE); /* it was not written, so nothing changes */
 	assert_int_equal(*store_kind(region(), PAGE), STORE_FILLED);
-	/* The ciphertext that is left is not its content. */
+	/* The ciphertext that is left from before is not accepted as the page's content. */
 	*store_kind(region(), PAGE) = STORE_SEALED;
 	assert_int_equal(fault(PAGE), GMEM_FAULT_TAMPERED);
 	*store_kind(region(), PAGE) = STORE_FILLED;
@@ -196,7 +198,7 @@ static void zeroed_page_control(void **state)
 	assert_int_equal(*store_version(region(), PAGE), 0);
 }
 
-/* A victim is sealed although the page that should replace it is not opened. */
+/* A victim is sealed, and not lost, although the page that should replace it is not opened. */
 static void victim_is_kept(void **state)
 {
 	sealed_page(true);
@@ -212,7 +214,7 @@ static void victim_is_kept(void **state)
 	}
 }
 
-/* A page that is opened ahead, as a guess, ends no VM; the VM's own access does. */
+/* Opening a changed page ahead, as a guess, does not end the VM. The VM's own access does. */
 static void guessed_page(void **state)
 {
 	sealed_page(true);
@@ -232,13 +234,13 @@ static void guessed_page(void **state)
 	assert_refused(24);
 }
 
-/* The number of tags under one key is bounded: the log says it, once. */
+/* After 2^40 tags under one key, the log asks for a new key, once. */
 static void many_tags(void **state)
 {
 	sealed_page(true);
 	guests[0].vm->version = PAGE_MAC_TAGS_MAX - 2;
 	assert_null(strstr(fake_log_text(), "tags were made"));
-	*store_version(region(), PAGE) = 0; /* the fake cipher knows only small versions */
+	*store_version(region(), PAGE) = 0; /* the fake cipher allows only small versions */
 	*store_kind(region(), PAGE) = STORE_ABSENT;
 	for (uint32_t i = 0; i < 3; i++) {
 		guest_write(&guests[0], 40 + i, 1);

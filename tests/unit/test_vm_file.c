@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * guest/vm_file.c: a file is sealed in place and read back in pieces of any size; nothing in clear
- * is left behind.
+ * guest/vm_file.c: a file is sealed in place, and can be read back in pieces of any size. No
+ * plaintext is left behind.
  */
 #define _GNU_SOURCE
 #include <setjmp.h>
@@ -32,7 +32,7 @@ static uint8_t seen_tweaks[2 * PAGES][AES_XTS_TWEAK_BYTES];
 static size_t seen_count;
 static uint8_t buffers[CPUS][PAGE_SIZE];
 static const void *bounce;	/* where the last page was decrypted */
-static void (*meanwhile)(void); /* what another CPU does while a page lies open */
+static void (*meanwhile)(void); /* what another CPU does while a page is in clear */
 
 int rng_bytes(void *buf, size_t bytes)
 {
@@ -51,7 +51,7 @@ int page_key_set(struct page_key *out, const uint8_t *key, size_t bytes)
 	return 0;
 }
 
-/* What is zeroed if the machine ends during a copy. */
+/* The areas that are zeroed if the machine ends during a copy. */
 static struct {
 	const void *base;
 	size_t bytes;
@@ -185,7 +185,7 @@ static void test_copy(void **state)
 	assert_int_equal(gmem_init(&gmem), 0);
 	assert_int_equal(gmem_add_ram_plain(&gmem, gpa(0), RAM, PAGE_SIZE), 0);
 	for (int sealed = 0; sealed < 2; sealed++) {
-		const uint64_t from = 2560; /* like a kernel behind its setup */
+		const uint64_t from = 2560; /* like the kernel after a bzImage's setup code */
 
 		assert_int_equal(vm_file_copy(&file, from, BYTES - from, &gmem, gpa(0x1300)), 0);
 		assert_int_equal(gmem_read(&gmem, gpa(0x1300), buf, BYTES - from), 0);
@@ -200,7 +200,7 @@ static void test_copy(void **state)
 	free(buf);
 }
 
-/* CPU 2 reads from end to end while CPU 1 is amid a page, and neither waits for the other. */
+/* CPU 2 reads the whole file while CPU 1 is in the middle of a page. Neither CPU waits. */
 static void read_on_another(void)
 {
 	uint8_t *buf = malloc(BYTES);
@@ -226,7 +226,7 @@ static void test_two_cpus(void **state)
 	assert_int_equal(gmem_add_ram_plain(&gmem, gpa(0), RAM, PAGE_SIZE), 0);
 	meanwhile = read_on_another;
 	assert_int_equal(vm_file_copy(&file, 4000, sizeof(buf), &gmem, gpa(0x1300)), 0);
-	assert_null(meanwhile); /* it was done */
+	assert_null(meanwhile); /* read_on_another was called */
 	assert_int_equal(gmem_read(&gmem, gpa(0x1300), buf, sizeof(buf)), 0);
 	assert_memory_equal(buf, plain + 4000, sizeof(buf));
 	assert_memory_equal(buffers, zero, sizeof(zero));
@@ -249,7 +249,7 @@ static void test_cmdline(void **state)
 	assert_string_equal(out, "console=ttyS0 secret=12345");
 }
 
-/* Every page of a file with tags is found out that is changed, moved, or another file's. */
+/* In a file with tags, each page that was changed, moved, or taken from another file is noticed. */
 static void test_tags(void **state)
 {
 	static uint8_t kept[PAGE_SIZE], all[BYTES];
@@ -291,7 +291,7 @@ static void test_tags(void **state)
 	free(other);
 }
 
-/* Without memory for tags it is sealed all the same, and the caller learns it. */
+/* Without memory for tags the file is sealed without tags, and the caller gets an error. */
 static void test_no_room_for_tags(void **state)
 {
 	assert_int_equal(vm_file_start(buffers, CPUS, true), 0);
