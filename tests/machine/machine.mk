@@ -199,7 +199,8 @@ include $(MACHINE_DIR)/tme/tme.mk
 
 # Tests of the machine itself: what needs no emulator is part of make check, the rest of make test.
 .PHONY: machine-unit machine-test
-TEST_PARTS += rows+tme-linux+machine-test
+# QEMU runs in real time and has stopped beside the others: machine-test goes alone.
+TEST_PARTS += rows+tme-linux machine-test
 check: machine-unit
 machine-unit: | $(PACKAGES_DONE)
 	@mkdir -p $(O)/tally
