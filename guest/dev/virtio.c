@@ -71,7 +71,7 @@ void virtio_lose(struct virtio *device, uint32_t queue, const char *why)
 void virtio_set_config(struct virtio *device, const void *bytes, size_t count)
 {
 	uint16_t vector;
-	bool tells;
+	bool reports;
 
 	lock_take(&device->lock, LOCK_VIRTIO);
 	if (memcmp(device->config, bytes, count) != 0) {
@@ -79,11 +79,11 @@ void virtio_set_config(struct virtio *device, const void *bytes, size_t count)
 		device->generation++;
 		device->config_told = false;
 	}
-	tells = !device->config_told && runs(device);
-	device->config_told = device->config_told || tells;
+	reports = !device->config_told && runs(device);
+	device->config_told = device->config_told || reports;
 	vector = device->config_vector;
 	lock_drop(&device->lock);
-	if (tells) {
+	if (reports) {
 		interrupt(device, vector, ISR_CONFIG);
 	}
 }

@@ -103,11 +103,15 @@ static void opening_ahead_ends_where_nothing_is_sealed(void **state)
 	assert_false(is_mapped(guest, SPLIT));
 }
 
+/* The sweep's time goes on from test to test, as a TSC does. */
+static uint64_t now_tsc;
+
 /* So many seconds pass, and between them are turns enough for the whole window. */
 static void seconds_pass(unsigned seconds)
 {
 	for (unsigned s = 0; s < seconds; s++) {
-		fake_tsc += tsc_hz();
+		now_tsc += tsc_hz();
+		fake_tsc = now_tsc;
 		for (unsigned turn = 0; turn < 20; turn++) {
 			pager_drain();
 		}
@@ -158,13 +162,58 @@ static void a_late_sweep_counts_all_seconds(void **state)
 	guest_write(guest, 3, 4);
 	seconds_pass(1);
 	assert_int_equal(count(guest).clear_pages, 1);
-	fake_tsc += 58 * tsc_hz();
+	now_tsc += 58 * tsc_hz();
 	seconds_pass(1);
 	assert_int_equal(count(guest).clear_pages, 1);
 	seconds_pass(1);
 	assert_int_equal(count(guest).clear_pages, 0);
 	pager_log(guest->vm);
 	assert_non_null(strstr(fake_log_text(), "not used for 60 s: 1 sealed or dropped"));
+}
+
+/* What a sleeping vCPU holds is drained, and no longer held. What the door has pinned stays. */
+static void a_drain_takes_what_is_held_but_not_what_is_pinned(void **state)
+{
+	struct guest *guest = &guests[0];
+	struct gmem_region *region;
+	struct keyed_frame frame;
+
+	make_window(FLOOR);
+	make_guest(guest, 1);
+	pager_set_drain(guest->vm, 2);
+	guest_write(guest, 3, 4);
+	guest_write(guest, 5, 6);
+	assert_int_equal(guest->vm->holds[0].count, 1);
+	region = &guest->gmem.regions[0];
+	assert_int_equal(region->ops->pin(&guest->gmem, region, gpa(address_of(3)), true, &frame),
+			 0);
+	seconds_pass(5);
+	assert_int_equal(count(guest).clear_pages, 1);
+	assert_int_equal(guest->vm->holds[0].count, 0);
+	region->ops->unpin(&guest->gmem, region, gpa(address_of(3)), false);
+	seconds_pass(5);
+	assert_int_equal(count(guest).clear_pages, 0);
+	assert_int_equal(guest_read(guest, 3), 4);
+	assert_int_equal(guest_read(guest, 5), 6);
+}
+
+/* A page that is open already does not end what is opened ahead. */
+static void opening_ahead_passes_open_pages(void **state)
+{
+	struct guest *guest = &guests[0];
+
+	make_window(FLOOR);
+	make_guest(guest, 1);
+	for (uint32_t i = 0; i < SPLIT; i++) {
+		guest_write(guest, i, i + 1);
+	}
+	press_out(guest, 0);
+	(void)read_in_sequence(guest, 4, 1);
+	(void)read_in_sequence(guest, 0, 2);
+	assert_true(is_mapped(guest, 3));
+	assert_true(is_mapped(guest, 5));
+	assert_true(is_mapped(guest, 8));
+	assert_false(is_mapped(guest, 9));
 }
 
 static const bool with_ad = true, without_ad = false;
@@ -176,6 +225,8 @@ int main(void)
 		TEST_WITH(reading_in_sequence_opens_ahead, without_ad),
 		TEST(each_stream_is_opened_ahead),
 		TEST(opening_ahead_ends_where_nothing_is_sealed),
+		TEST(opening_ahead_passes_open_pages),
+		TEST(a_drain_takes_what_is_held_but_not_what_is_pinned),
 		TEST_WITH(unused_pages_are_drained, with_ad),
 		TEST_WITH(unused_pages_are_drained, without_ad),
 		TEST(a_late_sweep_counts_all_seconds),

@@ -256,6 +256,7 @@ static void test_tags(void **state)
 	static const uint8_t zero[PAGE_SIZE];
 	uint8_t out[PAGE_SIZE], *other = aligned_alloc(PAGE_SIZE, PAGES * PAGE_SIZE);
 	struct vm_file second = { .data = other, .bytes = BYTES };
+	uint8_t tag[PAGE_TAG_BYTES];
 	struct gmem gmem;
 
 	memcpy(other, plain, sizeof(plain));
@@ -272,6 +273,10 @@ static void test_tags(void **state)
 		assert_memory_equal(out, zero, sizeof(out));
 		memcpy(data + i * PAGE_SIZE, data + (i + 1) % PAGES * PAGE_SIZE, PAGE_SIZE);
 		assert_int_equal(vm_file_page(&file, i, out), ERR_TAMPERED);
+		memcpy(tag, file.tags[i], sizeof(tag)); /* its own tag does not help it either */
+		memcpy(file.tags[i], file.tags[(i + 1) % PAGES], sizeof(tag));
+		assert_int_equal(vm_file_page(&file, i, out), ERR_TAMPERED);
+		memcpy(file.tags[i], tag, sizeof(tag));
 		memcpy(data + i * PAGE_SIZE, other + i * PAGE_SIZE, PAGE_SIZE);
 		assert_int_equal(vm_file_page(&file, i, out), ERR_TAMPERED);
 		memcpy(data + i * PAGE_SIZE, kept, PAGE_SIZE);
