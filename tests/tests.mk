@@ -50,7 +50,8 @@ $(O)/unit/%.passed: $(O)/unit/%
 	@touch $@
 
 define unit_rule
-$(O)/unit/$1: $(call host_objects,$(HOST_OBJ),tests/unit/test_$1.c $(UNIT_$1)) $(FAKE_LIB)
+$(O)/unit/$1: $(call host_objects,$(HOST_OBJ),tests/unit/test_$1.c tests/unit/main.c \
+		$(UNIT_$1)) $(FAKE_LIB)
 	@$$(HOST_CC) $$(HOST_SANITIZE) -o $$@ $$^ -lcmocka
 endef
 $(foreach u,$(UNITS),$(eval $(call unit_rule,$u)))
@@ -73,7 +74,7 @@ $(HOST_OBJ)/%.o: %.asm | $$(THIRD_PARTY) $$(GENERATED)
 	@mkdir -p $(@D)
 	$(NASM) -f elf64 $(HOST_NASM) -MD $(@:.o=.d) -MP -o $@ $<
 
--include $(patsubst %.o,%.d,$(FAKE_OBJ) $(foreach u,$(UNITS),\
+-include $(patsubst %.o,%.d,$(FAKE_OBJ) $(HOST_OBJ)/tests/unit/main.o $(foreach u,$(UNITS),\
 	$(call host_objects,$(HOST_OBJ),tests/unit/test_$u.c $(UNIT_$u))))
 
 # --- Fuzzers: libFuzzer, with the same fakes ---

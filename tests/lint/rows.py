@@ -13,7 +13,7 @@ TITLE = "## The 47 rows of TME-MK"
 ROWS = range(1, 48)
 DRIVER = {1, 2, 5, 6, 7, *range(9, 14), 16, *range(24, 30), *range(33, 40), *range(43, 48)}
 ORDERS = {11, 13, 33, 34, 35, 36, 37, 47}       # each of them has a control
-UNIT_TEST = re.compile(r"^static void (\w+)\(void \*\*state\)", re.M)
+UNIT_TEST = re.compile(r"^TEST\((\w+)[,)]", re.M)
 NUMBERS = re.compile(r"row[_-]?(\d+(?:[_-]\d+)*)")
 
 

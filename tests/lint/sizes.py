@@ -63,7 +63,7 @@ def functions(text):
             head = start - 1
             while head > 0 and not re.match(r"\w.*\(", lines[head]):
                 head -= 1
-            match = re.search(r"(\w+)\s*\(", lines[head])
+            match = re.search(r"(?:^TEST\()?(\w+)\s*[(,)]", lines[head])
             body = "\n".join(lines[start:number])
             yield (match[1] if match else "?", head + 1, number - head + 1,
                    1 + len(DECISION.findall(body)))

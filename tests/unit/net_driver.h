@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * VMs with a network device each, for tests: two on one net, one on another; what their drivers do.
- * The includer has cmocka.h.
  */
 #ifndef UMBRA_TESTS_NET_DRIVER_H
 #define UMBRA_TESTS_NET_DRIVER_H
 
+#include "tests/unit/test.h"
 #include "guest/dev/vlapic.h"
 #include "tests/unit/virtio_driver.h"
 #include "vmm/base/err.h"

@@ -2,23 +2,20 @@
 /* Guests for the tests of the pager, and a cipher that records what it is called for. */
 #include "tests/unit/pager_guests.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdlib.h>
-#include <string.h>
 
-#include <cmocka.h>
-
+#include "tests/unit/test.h"
 #include "crypto/kdf.h"
 #include "crypto/page_cipher.h"
 #include "crypto/rng.h"
 #include "crypto/wipe.h"
 #include "ept/retire.h"
 #include "vmm/base/work.h"
-#include "tests/unit/fake_base.h"
 #include "vmm/base/err.h"
 #include "vmm/base/percpu.h"
 #include "vmm/base/str.h"
+
+const bool with_ad = true, without_ad = false;
 
 #define HIGH_BASE   0x40000000ul
 #define VERSION_MAX (1u << 20)

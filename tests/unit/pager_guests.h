@@ -77,10 +77,7 @@ struct pager_counters count(const struct guest *guest);
 /* How many frames of the machine have this value at offset 8. */
 unsigned frames_with(uint64_t value);
 
-#define TEST(f) cmocka_unit_test_setup_teardown(f, pager_setup, pager_teardown)
-#define TEST_WITH(f, s)                                                 \
-	{                                                               \
-#f " " #s, f, pager_setup, pager_teardown, (void *)&(s) \
-	}
+/* States for TEST: the guest's EPT has accessed and dirty bits, or not. */
+extern const bool with_ad, without_ad;
 
 #endif

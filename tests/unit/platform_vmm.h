@@ -3,20 +3,15 @@
 #ifndef UMBRA_TEST_PLATFORM_VMM_H
 #define UMBRA_TEST_PLATFORM_VMM_H
 
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdlib.h>
-#include <string.h>
 
-#include <cmocka.h>
-
+#include "tests/unit/test.h"
 #include "crypto/tme.h"
 #include "ept/retire.h"
 #include "guest/dev/vlapic.h"
 #include "guest/platform.h"
 #include "guest/platform_state.h"
 #include "tests/unit/bzimage.h"
-#include "tests/unit/fake_base.h"
 #include "tests/unit/gmem_end.h"
 #include "vmm/base/err.h"
 #include "vmm/base/log.h"

@@ -6,13 +6,7 @@
 #ifndef UMBRA_TEST_SCHED_MODELS_H
 #define UMBRA_TEST_SCHED_MODELS_H
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <string.h>
-
-#include <cmocka.h>
-
-#include "tests/unit/fake_base.h"
+#include "tests/unit/test.h"
 #include "vmm/attention.h"
 #include "vmm/base/percpu.h"
 #include "vmm/base/tsc.h"

@@ -4,18 +4,13 @@
  * lengths, checksums), and has iasl disassemble each.
  */
 #define _GNU_SOURCE /* memmem */
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
+#include "tests/unit/test.h"
 #include "guest/acpi_build.h"
 #include "guest/memmap.h"
-#include "tests/unit/fake_base.h"
 #include "tests/unit/gmem_end.h"
 #include "vmm/base/err.h"
 
@@ -82,7 +77,7 @@ static void compose(uint32_t vcpu_count)
 	assert_int_equal(area[used], 0xcc);
 }
 
-static void test_rsdp(void **state)
+TEST(test_rsdp, fake_setup, fake_teardown)
 {
 	compose(1);
 	assert_memory_equal(area, "RSD PTR ", 8);
@@ -91,7 +86,7 @@ static void test_rsdp(void **state)
 	assert_int_equal(area[15], 2);
 }
 
-static void test_fadt(void **state)
+TEST(test_fadt, fake_setup, fake_teardown)
 {
 	const uint8_t *fadt, *dsdt, *facs;
 
@@ -136,7 +131,7 @@ static unsigned count_madt(uint8_t type, const uint8_t **last)
 	return count;
 }
 
-static void test_madt(void **state)
+TEST(test_madt, fake_setup, fake_teardown)
 {
 	const uint8_t *entry = NULL;
 
@@ -157,7 +152,7 @@ static void test_madt(void **state)
 }
 
 /* APIC ID 255 is the broadcast of xAPIC, so from there on entries use the x2APIC form. */
-static void test_madt_many(void **state)
+TEST(test_madt_many, fake_setup, fake_teardown)
 {
 	const uint8_t *entry = NULL;
 
@@ -176,7 +171,7 @@ static void test_madt_many(void **state)
 	assert_int_equal(count_madt(10, &entry), 1);
 }
 
-static void test_does_not_fit(void **state)
+TEST(test_does_not_fit, fake_setup, fake_teardown)
 {
 	compose(1);
 	for (size_t bytes = 0; bytes < used; bytes += 7) {
@@ -213,7 +208,7 @@ static void run_iasl(const char *directory, const char *name, const char *expect
 	}
 }
 
-static void test_iasl(void **state)
+TEST(test_iasl, fake_setup, fake_teardown)
 {
 	static const struct {
 		const char *name, *signature, *expect;
@@ -244,7 +239,7 @@ static void test_iasl(void **state)
 	assert_int_equal(system(command), 0);
 }
 
-static void test_build(void **state)
+TEST(test_build, fake_setup, fake_teardown)
 {
 	struct gmem gmem = { 0 };
 	char signature[8];
@@ -260,16 +255,4 @@ static void test_build(void **state)
 	assert_int_equal(acpi_build(&gmem, &one), ERR_NOMEM);
 	fake_pages_fail_after(-1);
 	gmem_end(&gmem);
-}
-
-#define TEST(name) cmocka_unit_test_setup_teardown(name, fake_setup, fake_teardown)
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		TEST(test_rsdp),	 TEST(test_fadt), TEST(test_madt),  TEST(test_madt_many),
-		TEST(test_does_not_fit), TEST(test_iasl), TEST(test_build),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,13 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* vmm/base/acpi_host.c: tables as QEMU's firmware makes them, and every way to break them. */
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdlib.h>
-#include <string.h>
 
-#include <cmocka.h>
-
-#include "tests/unit/fake_base.h"
+#include "tests/unit/test.h"
 #include "vmm/base/acpi_host.h"
 #include "vmm/base/err.h"
 
@@ -234,7 +229,7 @@ static void put_dbg2(uint16_t kind, uint64_t address)
 	finish(DBG2, "DBG2", 44 + 22 + 40);
 }
 
-static void test_serial(void **state)
+TEST(test_serial, make_tables)
 {
 	struct serial_place found;
 
@@ -258,7 +253,7 @@ static void test_serial(void **state)
 	assert_int_equal(found.divisor, 1);
 }
 
-static void test_serial_broken(void **state)
+TEST(test_serial_broken, make_tables)
 {
 	struct serial_place found;
 
@@ -327,7 +322,7 @@ static void put_srat(void)
 	finish(SRAT, "SRAT", at - SRAT);
 }
 
-static void test_srat(void **state)
+TEST(test_srat, make_tables)
 {
 	const struct acpi_affinity *near = &facts.affinity;
 
@@ -346,7 +341,7 @@ static void test_srat(void **state)
 	assert_int_equal(facts.cpu_count, 4); /* the facts from the MADT are unchanged */
 }
 
-static void test_srat_broken(void **state)
+TEST(test_srat_broken, make_tables)
 {
 	add_root(4, SRAT);
 	put_srat();
@@ -399,12 +394,12 @@ static void check_all(void)
 	assert_string_equal(fake_log_text(), "");
 }
 
-static void test_xsdt(void **state)
+TEST(test_xsdt, make_tables)
 {
 	check_all();
 }
 
-static void test_rsdt(void **state)
+TEST(test_rsdt, make_tables)
 {
 	put_rsdp(0);
 	check_all();
@@ -427,7 +422,7 @@ static void test_rsdt(void **state)
 	check_all();
 }
 
-static void test_rsdp_broken(void **state)
+TEST(test_rsdp_broken, make_tables)
 {
 	static const uint32_t bytes[] = { 0, 7, 8, 9, 16 };
 	static const struct acpi_facts empty;
@@ -452,7 +447,7 @@ static void test_rsdp_broken(void **state)
 }
 
 /* A broken table is ignored and logged, and the other tables still count. */
-static void test_table_broken(void **state)
+TEST(test_table_broken, make_tables)
 {
 	memory[MADT + 50] ^= 1;
 	assert_int_equal(read_all(), 0);
@@ -498,7 +493,7 @@ static void test_table_broken(void **state)
 }
 
 /* No length in a table, and no end of memory, makes the code read beyond the table. */
-static void test_truncated(void **state)
+TEST(test_truncated, make_tables)
 {
 	static const struct {
 		uint32_t table;
@@ -523,7 +518,7 @@ static void test_truncated(void **state)
 	}
 }
 
-static void test_madt_entries(void **state)
+TEST(test_madt_entries, make_tables)
 {
 	unsigned i;
 
@@ -556,7 +551,7 @@ static void test_madt_entries(void **state)
 	assert_int_equal(facts.apic_ids[CPU_MAX - 1], 1000 + CPU_MAX - 1);
 }
 
-static void test_fadt_fields(void **state)
+TEST(test_fadt_fields, make_tables)
 {
 	/* An old, short FADT with only the fields of ACPI 1. */
 	put(FADT + 64, 0xb004, 4);
@@ -636,7 +631,7 @@ static const struct s5_case s5_cases[] = {
 	  0 },
 };
 
-static void test_s5(void **state)
+TEST(test_s5, make_tables)
 {
 	size_t i;
 
@@ -657,24 +652,4 @@ static void test_s5(void **state)
 	assert_int_equal(read_all(), 0);
 	assert_true(facts.has_s5);
 	assert_int_equal(facts.s5_type_a, 7);
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup(test_srat, make_tables),
-		cmocka_unit_test_setup(test_srat_broken, make_tables),
-		cmocka_unit_test_setup(test_xsdt, make_tables),
-		cmocka_unit_test_setup(test_rsdt, make_tables),
-		cmocka_unit_test_setup(test_rsdp_broken, make_tables),
-		cmocka_unit_test_setup(test_table_broken, make_tables),
-		cmocka_unit_test_setup(test_truncated, make_tables),
-		cmocka_unit_test_setup(test_madt_entries, make_tables),
-		cmocka_unit_test_setup(test_fadt_fields, make_tables),
-		cmocka_unit_test_setup(test_s5, make_tables),
-		cmocka_unit_test_setup(test_serial, make_tables),
-		cmocka_unit_test_setup(test_serial_broken, make_tables),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -4,15 +4,8 @@
  * processor. The fake machine has one CPU at a time: first it has the boot processor's registers,
  * then another CPU's.
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
-#include <string.h>
-
+#include "tests/unit/test.h"
 #include "ept/ept.h"
-#include "tests/unit/fake_base.h"
 #include "vmm/alike.h"
 #include "vmm/base/cpu.h"
 #include "vmm/base/x86.h"
@@ -81,7 +74,7 @@ static int start(void **state)
 	return 0;
 }
 
-static void test_equal(void **state)
+TEST(test_equal, start)
 {
 	char why[160] = "";
 
@@ -166,7 +159,7 @@ static void change(size_t i)
 	}
 }
 
-static void test_differences(void **state)
+TEST(test_differences, start)
 {
 	for (size_t i = 0; i < ARRAY_COUNT(changes); i++) {
 		char why[160] = "";
@@ -181,7 +174,7 @@ static void test_differences(void **state)
 }
 
 /* An erratum of another stepping makes a difference in the feature that it takes away. */
-static void test_erratum(void **state)
+TEST(test_erratum, start)
 {
 	char why[160] = "";
 
@@ -213,7 +206,7 @@ static uint32_t guest_reads(void)
 }
 
 /* Features that only the boot processor lacks are hidden from guests on every path. */
-static void test_trim(void **state)
+TEST(test_trim, start)
 {
 	char why[160] = "";
 	uint32_t regs[4] = { 1, 0xffffffff, 0xffffffff, 0xffffffff };
@@ -236,7 +229,7 @@ static void test_trim(void **state)
 }
 
 /* Two kinds of cores: one has RFDS, which VERW mitigates, the other MDS. */
-static void test_flaws(void **state)
+TEST(test_flaws, start)
 {
 	char why[160];
 
@@ -253,17 +246,4 @@ static void test_flaws(void **state)
 	assert_int_equal(vmx_caps()->arch_capabilities,
 			 (CAPS_GOOD & ~(BIT(6) | BIT(27))) | BIT(28));
 	assert_int_equal(alike_flaws()->model, 0x7e);
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup(test_equal, start),
-		cmocka_unit_test_setup(test_differences, start),
-		cmocka_unit_test_setup(test_erratum, start),
-		cmocka_unit_test_setup(test_trim, start),
-		cmocka_unit_test_setup(test_flaws, start),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -3,17 +3,12 @@
  * guest/aml.c: builds a PCI root bridge with windows and interrupt routing. iasl disassembles it,
  * and compiles the result again to an equivalent table.
  */
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
+#include "tests/unit/test.h"
 #include "guest/aml.h"
-#include "tests/unit/fake_base.h"
 
 #define HEADER_BYTES 36
 
@@ -85,7 +80,7 @@ static void run(const char *directory, const char *command)
 	}
 }
 
-static void iasl_reads_what_was_meant(void **state)
+TEST(iasl_reads_what_was_meant, fake_setup, fake_teardown)
 {
 	static const char *const lines[] = {
 		"Scope (\\\\_SB)",
@@ -158,7 +153,7 @@ static void expect_bytes(const void *bytes, size_t count)
 }
 
 /* "Package Length Encoding": if more bytes follow, bits 5:4 of the first byte are zero. */
-static void lengths_have_twenty_bits(void **state)
+TEST(lengths_have_twenty_bits, fake_setup, fake_teardown)
 {
 	static const size_t lengths[] = { 7, 0x3f, 0x40, 0xff, 0xabc, 0x1000, 0x3ffff, 0xfffff };
 	static uint8_t large[BIT(20) + 64], content[BIT(20)];
@@ -185,7 +180,7 @@ static void lengths_have_twenty_bits(void **state)
 }
 
 /* Integers take as few bytes as possible. */
-static void integers_are_short(void **state)
+TEST(integers_are_short, fake_setup, fake_teardown)
 {
 	static const struct {
 		uint64_t value;
@@ -209,7 +204,7 @@ static void integers_are_short(void **state)
 	}
 }
 
-static void a_scope_may_be_relative(void **state)
+TEST(a_scope_may_be_relative, fake_setup, fake_teardown)
 {
 	begin(sizeof(area));
 	aml_begin_scope(&aml, "PC00");
@@ -217,7 +212,7 @@ static void a_scope_may_be_relative(void **state)
 	expect_bytes("\x10\x87\0\0PC00", 8);
 }
 
-static void small_parts_to_the_byte(void **state)
+TEST(small_parts_to_the_byte, fake_setup, fake_teardown)
 {
 	begin(sizeof(area));
 	aml_io(&aml, 0xcf8, 8);
@@ -228,7 +223,7 @@ static void small_parts_to_the_byte(void **state)
 }
 
 /* Its size is stored before it, as a word. */
-static void a_template_may_be_large(void **state)
+TEST(a_template_may_be_large, fake_setup, fake_teardown)
 {
 	const size_t bytes = 40 * 8 + 2;
 
@@ -244,7 +239,7 @@ static void a_template_may_be_large(void **state)
 	assert_memory_equal(area + 12 + bytes - 2, "\x79\0", 2);
 }
 
-static void a_window_is_as_wide_as_its_end(void **state)
+TEST(a_window_is_as_wide_as_its_end, fake_setup, fake_teardown)
 {
 	begin(sizeof(area));
 	aml_window(&aml, AML_WINDOW_MEMORY, 0xf0000000, 0x10fffffff);
@@ -256,7 +251,7 @@ static void a_window_is_as_wide_as_its_end(void **state)
 	assert_int_equal(aml.used, 6 + 5 * 4);
 }
 
-static void objects_nest_to_a_limited_depth(void **state)
+TEST(objects_nest_to_a_limited_depth, fake_setup, fake_teardown)
 {
 	begin(sizeof(area));
 	for (unsigned i = 0; i < AML_DEPTH_MAX; i++) {
@@ -265,7 +260,7 @@ static void objects_nest_to_a_limited_depth(void **state)
 	FAKE_EXPECT_PANIC(aml_begin_device(&aml, "DEEP"), "AML_DEPTH_MAX");
 }
 
-static void nothing_is_written_beyond_the_end(void **state)
+TEST(nothing_is_written_beyond_the_end, fake_setup, fake_teardown)
 {
 	size_t whole;
 
@@ -283,26 +278,4 @@ static void nothing_is_written_beyond_the_end(void **state)
 	begin(whole);
 	write_bridge();
 	assert_false(aml.full);
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(iasl_reads_what_was_meant, fake_setup,
-						fake_teardown),
-		cmocka_unit_test_setup_teardown(lengths_have_twenty_bits, fake_setup,
-						fake_teardown),
-		cmocka_unit_test_setup_teardown(integers_are_short, fake_setup, fake_teardown),
-		cmocka_unit_test_setup_teardown(a_scope_may_be_relative, fake_setup, fake_teardown),
-		cmocka_unit_test_setup_teardown(small_parts_to_the_byte, fake_setup, fake_teardown),
-		cmocka_unit_test_setup_teardown(a_template_may_be_large, fake_setup, fake_teardown),
-		cmocka_unit_test_setup_teardown(a_window_is_as_wide_as_its_end, fake_setup,
-						fake_teardown),
-		cmocka_unit_test_setup_teardown(objects_nest_to_a_limited_depth, fake_setup,
-						fake_teardown),
-		cmocka_unit_test_setup_teardown(nothing_is_written_beyond_the_end, fake_setup,
-						fake_teardown),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -3,14 +3,8 @@
  * vmm/apic_page.c: VM_APIC_BASE is memory while every vCPU has its xAPIC there, and never
  * otherwise.
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <string.h>
-
-#include <cmocka.h>
-
+#include "tests/unit/test.h"
 #include "ept/gmem.h"
-#include "tests/unit/fake_base.h"
 #include "tests/unit/gmem_end.h"
 #include "vmm/apic_page.h"
 #include "vmm/base/page_alloc.h"
@@ -52,7 +46,7 @@ static bool is_mapped(void)
 	return ept_walk(&vm.gmem.root, gpa(VM_APIC_BASE), &leaf) == 0;
 }
 
-static void test_on_demand(void **state)
+TEST(test_on_demand, setup, teardown)
 {
 	struct ept_leaf leaf;
 
@@ -69,7 +63,7 @@ static void test_on_demand(void **state)
  * When the first vCPU leaves this mode, the page is unmapped for all; when the last returns, it is
  * mapped.
  */
-static void test_follows_the_modes(void **state)
+TEST(test_follows_the_modes, setup, teardown)
 {
 	static const struct {
 		enum vcpu_apic_mode from, to;
@@ -96,7 +90,7 @@ static void test_follows_the_modes(void **state)
 	}
 }
 
-static void test_without(void **state)
+TEST(test_without, setup, teardown)
 {
 	fake_pages_fail_after(0);
 	assert_true(apic_page_map(&vm, VCPU_APIC_X)); /* tables were set aside for it */
@@ -108,15 +102,4 @@ static void test_without(void **state)
 	assert_int_equal(apic_page_alloc(&vm), 0);
 	assert_null(vm.apic_access_page);
 	assert_false(apic_page_map(&vm, VCPU_APIC_X));
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(test_on_demand, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_follows_the_modes, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_without, setup, teardown),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

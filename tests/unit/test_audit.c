@@ -1,13 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* ept/audit.c finds a frame that is in use under two KeyIDs, wherever in a leaf it is. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <string.h>
-
-#include <cmocka.h>
-
+#include "tests/unit/test.h"
 #include "ept/audit.h"
-#include "tests/unit/fake_base.h"
 #include "tests/unit/gmem_end.h"
 
 #define VMS 3
@@ -62,7 +56,7 @@ static bool is_good(hpa_t *at, keyid_t *a, keyid_t *b)
 	return audit_end(&audit, at, a, b);
 }
 
-static void test_audit(void **state)
+TEST(test_audit, setup, teardown)
 {
 	keyid_t a, b;
 	hpa_t at;
@@ -89,7 +83,7 @@ static void test_audit(void **state)
 }
 
 /* More runs than fit into a page, in random order. */
-static void test_many(void **state)
+TEST(test_many, setup, teardown)
 {
 	keyid_t a, b;
 	hpa_t at;
@@ -101,13 +95,4 @@ static void test_many(void **state)
 	assert_true(is_good(&at, &a, &b));
 	map(2, 0, 0x100000 + 999 * 2 * PAGE_SIZE, PAGE_SIZE, 5);
 	assert_false(is_good(&at, &a, &b));
-}
-
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = { TEST(test_audit), TEST(test_many) };
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,13 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* vmm/base/cache.c: which CPUs execute WBINVD, depending on what CPUID reports of their caches. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <string.h>
-
-#include <cmocka.h>
-
-#include "tests/unit/fake_base.h"
+#include "tests/unit/test.h"
 #include "vmm/base/cache.h"
 #include "vmm/base/cpu.h"
 #include "vmm/base/percpu.h"
@@ -72,7 +65,7 @@ static void check(struct machine is, uint32_t expected, const char *words)
 	assert_int_equal(flushed, expected);
 }
 
-static void one_for_each_package(void **state)
+TEST(one_for_each_package, fake_setup, fake_teardown)
 {
 	/*
 	 * One package; two packages; two with more APIC IDs reserved for an L3 than they have CPUs.
@@ -84,12 +77,12 @@ static void one_for_each_package(void **state)
 	check((struct machine){ 2, CACHE(UNIFIED, 3u, 3u), 0, 0, 0xb }, 0x11, "on 2 of 8 CPUs");
 }
 
-static void one_for_each_l3_of_a_package(void **state)
+TEST(one_for_each_l3_of_a_package, fake_setup, fake_teardown)
 {
 	check((struct machine){ 3, CACHE(UNIFIED, 3u, 2u), 4, 0, 0xb }, 0x55, "on 4 of 8 CPUs");
 }
 
-static void each_cpu_where_nothing_is_promised(void **state)
+TEST(each_cpu_where_nothing_is_promised, fake_setup, fake_teardown)
 {
 	/* EDX[0]; no L3; no leaf; an L3 for data only; a fourth level. */
 	check((struct machine){ 3, CACHE(UNIFIED, 3u, 8u), 5, 0, 0xb }, 0xff, "on each CPU");
@@ -100,31 +93,16 @@ static void each_cpu_where_nothing_is_promised(void **state)
 }
 
 /* Small cores without the L3 flush their own caches. */
-static void cores_without_l3_do_it_too(void **state)
+TEST(cores_without_l3_do_it_too, fake_setup, fake_teardown)
 {
 	check((struct machine){ 3, CACHE(UNIFIED, 3u, 8u), 4, 0xc0, 0xb }, 0xc1, "on 3 of 8 CPUs");
 	check((struct machine){ 3, CACHE(UNIFIED, 3u, 8u), 4, 0x01, 0xb }, 0x03, "on 2 of 8 CPUs");
 }
 
-static void each_cpu_until_it_is_known(void **state)
+TEST(each_cpu_until_it_is_known, fake_setup, fake_teardown)
 {
 	memset(flushes, 0, sizeof(flushes));
 	fake_set_cpu_count(2);
 	cache_flush_all();
 	assert_int_equal(flushes[0] + flushes[1], 2);
-}
-
-#define TEST(name) cmocka_unit_test_setup_teardown(name, fake_setup, fake_teardown)
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		TEST(one_for_each_package),
-		TEST(one_for_each_l3_of_a_package),
-		TEST(each_cpu_where_nothing_is_promised),
-		TEST(cores_without_l3_do_it_too),
-		TEST(each_cpu_until_it_is_known),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,15 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* guest/cmdline.c: which words cause a warning, and that nothing else is logged. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <string.h>
-
-#include <cmocka.h>
-
+#include "tests/unit/test.h"
 #include "guest/cmdline.h"
-#include "tests/unit/fake_base.h"
 
 static const char *warned(const char *cmdline)
 {
@@ -18,7 +10,7 @@ static const char *warned(const char *cmdline)
 	return fake_log_text();
 }
 
-static void words_without_interrupts_are_named(void **state)
+TEST(words_without_interrupts_are_named, fake_setup, fake_teardown)
 {
 	static const char *const words[] = { "acpi=off", "acpi=noirq", "pci=noacpi",
 					     "noapic",	 "nolapic",    "disableapic" };
@@ -37,7 +29,7 @@ static void words_without_interrupts_are_named(void **state)
 	assert_non_null(strstr(fake_log_text(), "acpi=off"));
 }
 
-static void other_words_are_not_named(void **state)
+TEST(other_words_are_not_named, fake_setup, fake_teardown)
 {
 	static const char *const lines[] = {
 		"",
@@ -56,16 +48,4 @@ static void other_words_are_not_named(void **state)
 	for (size_t i = 0; i < ARRAY_COUNT(lines); i++) {
 		assert_string_equal(warned(lines[i]), "");
 	}
-}
-
-int main(void)
-{
-	static const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(words_without_interrupts_are_named, fake_setup,
-						fake_teardown),
-		cmocka_unit_test_setup_teardown(other_words_are_not_named, fake_setup,
-						fake_teardown),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,15 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* boot/config.c: each key, each error with its line, and damage of every kind. */
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
-#include <cmocka.h>
-
+#include "tests/unit/test.h"
 #include "boot/config.h"
-#include "tests/unit/fake_base.h"
 #include "vmm/base/err.h"
 
 static struct config config;
@@ -28,7 +23,7 @@ static int parse(const char *text, size_t bytes)
 
 #define GOOD_VM "memory=256M\nkernel=\\umbra\\vmlinuz\nengine=none\n"
 
-static void everything_given(void **state)
+TEST(everything_given, fake_setup, fake_teardown)
 {
 	static const char text[] = "\xef\xbb\xbf; a comment with \xc3\xa4\r\n"
 				   "[host]\r\n"
@@ -94,7 +89,7 @@ static void everything_given(void **state)
 	assert_int_equal(vm->on_poweroff, VM_ON_END_KEEP);
 }
 
-static void serial_lines(void **state)
+TEST(serial_lines, fake_setup, fake_teardown)
 {
 	static const struct {
 		const char *value;
@@ -151,7 +146,7 @@ static void serial_lines(void **state)
 /*
  * Quotes keep a semicolon from starting a comment, and stay in the value: the kernel parses them.
  */
-static void quotes(void **state)
+TEST(quotes, fake_setup, fake_teardown)
 {
 	static const struct {
 		const char *line, *cmdline;
@@ -178,7 +173,7 @@ static void quotes(void **state)
 	assert_non_null(strstr(fake_log_text(), "umbra.conf:5: vm a: byte c3 is not ASCII"));
 }
 
-static void several_initrds(void **state)
+TEST(several_initrds, fake_setup, fake_teardown)
 {
 	static const char text[] = "[VM a]\n" GOOD_VM "initrd = \\one.img ,  /two,x.img,\\three\n"
 				   "autostart = No\n[HOST]\nexit=stay\n"
@@ -194,7 +189,7 @@ static void several_initrds(void **state)
 	assert_non_null(strstr(fake_log_text(), "kernel = \\a,\\b is more than one path"));
 }
 
-static void defaults(void **state)
+TEST(defaults, fake_setup, fake_teardown)
 {
 	static const char text[] = "[vm a]\n" GOOD_VM;
 	static const char unsaid[] = "[vm a]\nmemory=1M\nkernel=\\k\n";
@@ -393,7 +388,7 @@ static const struct bad bad_cases[] = {
 
 #define CLEAR A "clear = 16M@1G , 64K@2M\n"
 
-static void lists_given(void **state)
+TEST(lists_given, fake_setup, fake_teardown)
 {
 	static const char text[] = A "[share box]\nsize = 64M\nmembers = a:ro , A-2:RW\n"
 				     "[vm A-2]\nmemory=1M\nkernel=\\k\n"
@@ -420,7 +415,7 @@ static void lists_given(void **state)
 	assert_int_equal(config.shares[1].bytes, PAGE_SIZE);
 }
 
-static void disks_given(void **state)
+TEST(disks_given, fake_setup, fake_teardown)
 {
 	static const char text[] = A "disk = /umbra/root.img , cow = 64M\n"
 				     "disk = \\b,RO,\\c\n";
@@ -436,7 +431,7 @@ static void disks_given(void **state)
 	assert_string_equal(disks[3].file.path, "");
 }
 
-static void nets_given(void **state)
+TEST(nets_given, fake_setup, fake_teardown)
 {
 	static const char text[] = A "net = lan0, MAC = 52:54:00:aB:Cd:eF, offload = Off\n"
 				     "net = dmz\nnet = lan0, offload=on\n" B
@@ -457,7 +452,7 @@ static void nets_given(void **state)
 }
 
 /* A list key may be repeated: its items add up, and are checked together. */
-static void lists_repeated(void **state)
+TEST(lists_repeated, fake_setup, fake_teardown)
 {
 	static const char text[] = A "clear = 16M@1G\nclear = 64K@2M\n" B
 				     "[share s]\nsize = 2M\nmembers = b:ro\nmembers = a\n";
@@ -478,7 +473,7 @@ static void lists_repeated(void **state)
 }
 
 /* Each row is complete, and its texts are right. */
-static void rows_are_complete(void **state)
+TEST(rows_are_complete, fake_setup, fake_teardown)
 {
 	static union {
 		struct config host;
@@ -515,7 +510,7 @@ static void rows_are_complete(void **state)
 	}
 }
 
-static void complaints(void **state)
+TEST(complaints, fake_setup, fake_teardown)
 {
 	for (size_t i = 0; i < ARRAY_COUNT(bad_cases); i++) {
 		const struct bad *c = &bad_cases[i];
@@ -564,7 +559,7 @@ static const struct size_case size_cases[] = {
 	{ "99999999999999999999999999M", 0 },
 };
 
-static void sizes(void **state)
+TEST(sizes, fake_setup, fake_teardown)
 {
 	for (size_t i = 0; i < ARRAY_COUNT(size_cases); i++) {
 		char text[128];
@@ -584,7 +579,7 @@ static void sizes(void **state)
  * After a wrong value there is no window, not the default window: never more in clear than was
  * asked for.
  */
-static void wrong_window(void **state)
+TEST(wrong_window, fake_setup, fake_teardown)
 {
 	static const char *const words[] = { "256K", "65G", "0", "-1", "2MB" };
 
@@ -599,7 +594,7 @@ static void wrong_window(void **state)
 }
 
 /* NUL bytes do not end the file early and do not reach a string function. */
-static void nul_bytes(void **state)
+TEST(nul_bytes, fake_setup, fake_teardown)
 {
 	static const char text[] = "\0\0\0\n" A "cmdline=a\0b\n" B;
 
@@ -611,7 +606,7 @@ static void nul_bytes(void **state)
 	assert_true(config.vms[1].valid);
 }
 
-static void long_lines(void **state)
+TEST(long_lines, fake_setup, fake_teardown)
 {
 	static char text[3 * CONFIG_LINE_MAX];
 
@@ -633,7 +628,7 @@ static void long_lines(void **state)
 	}
 }
 
-static void long_path(void **state)
+TEST(long_path, fake_setup, fake_teardown)
 {
 	char text[512];
 
@@ -646,7 +641,7 @@ static void long_path(void **state)
 	}
 }
 
-static void too_many_vms(void **state)
+TEST(too_many_vms, fake_setup, fake_teardown)
 {
 	char text[4096];
 	size_t at = 0;
@@ -662,7 +657,7 @@ static void too_many_vms(void **state)
 }
 
 /* A file full of errors causes a bounded number of log lines, and each error is counted. */
-static void flood(void **state)
+TEST(flood, fake_setup, fake_teardown)
 {
 	static char text[16384];
 	size_t lines = 0;
@@ -683,7 +678,7 @@ static void flood(void **state)
  * A megabyte of each kind: the file is read to its end, few lines are logged, and only its own VM
  * is lost.
  */
-static void megabytes(void **state)
+TEST(megabytes, fake_setup, fake_teardown)
 {
 	static const struct {
 		const char *start, *again;
@@ -716,31 +711,4 @@ static void megabytes(void **state)
 		assert_true(files[i].errors == 0 || config.error_count == files[i].errors);
 	}
 	free(text);
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(everything_given, fake_setup, fake_teardown),
-		cmocka_unit_test_setup_teardown(serial_lines, fake_setup, fake_teardown),
-		cmocka_unit_test_setup_teardown(quotes, fake_setup, fake_teardown),
-		cmocka_unit_test_setup_teardown(several_initrds, fake_setup, fake_teardown),
-		cmocka_unit_test_setup_teardown(defaults, fake_setup, fake_teardown),
-		cmocka_unit_test_setup_teardown(lists_given, fake_setup, fake_teardown),
-		cmocka_unit_test_setup_teardown(disks_given, fake_setup, fake_teardown),
-		cmocka_unit_test_setup_teardown(nets_given, fake_setup, fake_teardown),
-		cmocka_unit_test_setup_teardown(lists_repeated, fake_setup, fake_teardown),
-		cmocka_unit_test_setup_teardown(rows_are_complete, fake_setup, fake_teardown),
-		cmocka_unit_test_setup_teardown(megabytes, fake_setup, fake_teardown),
-		cmocka_unit_test_setup_teardown(complaints, fake_setup, fake_teardown),
-		cmocka_unit_test_setup_teardown(sizes, fake_setup, fake_teardown),
-		cmocka_unit_test_setup_teardown(nul_bytes, fake_setup, fake_teardown),
-		cmocka_unit_test_setup_teardown(wrong_window, fake_setup, fake_teardown),
-		cmocka_unit_test_setup_teardown(long_lines, fake_setup, fake_teardown),
-		cmocka_unit_test_setup_teardown(long_path, fake_setup, fake_teardown),
-		cmocka_unit_test_setup_teardown(too_many_vms, fake_setup, fake_teardown),
-		cmocka_unit_test_setup_teardown(flood, fake_setup, fake_teardown),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -3,14 +3,9 @@
  * vmm/base/{log,console,serial}.c together: lines, sinks that are added late, and a UART that is
  * absent, slow, or fails. One program, in order: each module exists once and keeps its state.
  */
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdio.h>
-#include <string.h>
 
-#include <cmocka.h>
-
-#include "tests/unit/fake_base.h"
+#include "tests/unit/test.h"
 #include "vmm/base/console.h"
 #include "vmm/base/err.h"
 #include "vmm/base/log.h"
@@ -58,7 +53,7 @@ static void forget(void)
 	owes = false;
 }
 
-static void lines(void **state)
+TEST(lines)
 {
 	char text[301];
 
@@ -123,7 +118,7 @@ static void lines(void **state)
 	assert_int_equal(strlen(seen), 240 + 2);
 }
 
-static void sinks(void **state)
+TEST(sinks)
 {
 	static const struct console_sink more[CONSOLE_SINK_MAX] = {
 		{ "1", seen_write, NULL, NULL },
@@ -154,7 +149,7 @@ static void sinks(void **state)
 }
 
 /* The ring keeps the newest 32 KiB of the log, and no output of guests. */
-static void replay(void **state)
+TEST(replay)
 {
 	char last[64];
 
@@ -280,7 +275,7 @@ static bool line_has(const char *text)
 	return strstr(uart.line, text) != NULL;
 }
 
-static void no_uart(void **state)
+TEST(no_uart)
 {
 	fake_tsc_hz = 1000000000;
 	fake_in_hook = uart_in;
@@ -292,7 +287,7 @@ static void no_uart(void **state)
 	assert_int_equal(uart.line_bytes, 0);
 }
 
-static void uart_works(void **state)
+TEST(uart_works)
 {
 	static char text[40000];
 
@@ -360,53 +355,10 @@ static void uart_works(void **state)
 	assert_int_equal(console_getc(), -1);
 }
 
-/* Do the bytes appear in a variable of the program? */
-static __attribute__((no_sanitize_address)) bool is_kept(const void *bytes, size_t count)
-{
-	extern volatile uint8_t __data_start[], _end[];
-	const uint8_t *wanted = bytes;
-
-	for (volatile uint8_t *at = __data_start; at + count <= _end; at++) {
-		size_t same = 0;
-
-		while (same < count && at[same] == wanted[same]) {
-			same++;
-		}
-		if (same == count) {
-			return true;
-		}
-	}
-	return false;
-}
-
-/* Typed passwords and guests' output do not stay in Umbra's variables. */
-static void nothing_stays(void **state)
-{
-	const char text[] = "0123456789abcdef-secret";
-	const uint16_t typed[] = { 's', 'e', 'c', 'r' };
-
-	uart.there = true;
-	assert_int_equal(serial_init(&serial_com1), 0);
-	uart.input = "secr";
-	console_listen();
-	assert_true(is_kept(typed, sizeof(typed)));
-	for (size_t i = 0; i < ARRAY_COUNT(typed); i++) {
-		assert_int_equal(console_getc(), typed[i]);
-	}
-	assert_false(is_kept(typed, sizeof(typed)));
-	listen_for(7000000); /* the queue empties in at most this time */
-	console_write(text, strlen(text));
-	assert_true(is_kept("-secret", 7));
-	listen_for(200000);
-	memset(uart.line, 0, sizeof(uart.line));
-	memset(seen, 0, sizeof(seen));
-	assert_false(is_kept("-secret", 7));
-}
-
 /*
  * Other places: first the loop-back test, then an answer. A closed line neither sends nor receives.
  */
-static void other_places(void **state)
+TEST(other_places)
 {
 	static uint32_t registers[8];
 	const struct serial_place bad[] = {
@@ -459,7 +411,7 @@ static void other_places(void **state)
  * While all writers wait: a line that takes nothing costs two seconds once, a very slow line half a
  * minute in all. Output continues when the line does.
  */
-static void uart_stalls_early(void **state)
+TEST(uart_stalls_early)
 {
 	uint64_t before = fake_tsc;
 
@@ -490,7 +442,7 @@ static void uart_stalls_early(void **state)
 }
 
 /* The scheduler runs from here on: a write is only a copy, whatever the line does. */
-static void writes_do_not_wait(void **state)
+TEST(writes_do_not_wait)
 {
 	static char text[1000];
 	unsigned accesses;
@@ -534,7 +486,7 @@ static void writes_do_not_wait(void **state)
 }
 
 /* Another CPU leaves the line to the first CPU, unless that has not flushed it for long. */
-static void others_help(void **state)
+TEST(others_help)
 {
 	unsigned accesses;
 
@@ -562,7 +514,7 @@ static void others_help(void **state)
 }
 
 /* A line that stops taking bytes delays nobody, and typed input still arrives. */
-static void uart_stalls(void **state)
+TEST(uart_stalls)
 {
 	static char text[1000];
 
@@ -605,8 +557,51 @@ static void uart_stalls(void **state)
 	listen_for(200000);
 }
 
+/* Do the bytes appear in a variable of the program? */
+static __attribute__((no_sanitize_address)) bool is_kept(const void *bytes, size_t count)
+{
+	extern volatile uint8_t __data_start[], _end[];
+	const uint8_t *wanted = bytes;
+
+	for (volatile uint8_t *at = __data_start; at + count <= _end; at++) {
+		size_t same = 0;
+
+		while (same < count && at[same] == wanted[same]) {
+			same++;
+		}
+		if (same == count) {
+			return true;
+		}
+	}
+	return false;
+}
+
+/* Typed passwords and guests' output do not stay in Umbra's variables. */
+TEST(nothing_stays)
+{
+	const char text[] = "0123456789abcdef-secret";
+	const uint16_t typed[] = { 's', 'e', 'c', 'r' };
+
+	uart.there = true;
+	assert_int_equal(serial_init(&serial_com1), 0);
+	uart.input = "secr";
+	console_listen();
+	assert_true(is_kept(typed, sizeof(typed)));
+	for (size_t i = 0; i < ARRAY_COUNT(typed); i++) {
+		assert_int_equal(console_getc(), typed[i]);
+	}
+	assert_false(is_kept(typed, sizeof(typed)));
+	listen_for(7000000); /* the queue empties in at most this time */
+	console_write(text, strlen(text));
+	assert_true(is_kept("-secret", 7));
+	listen_for(200000);
+	memset(uart.line, 0, sizeof(uart.line));
+	memset(seen, 0, sizeof(seen));
+	assert_false(is_kept("-secret", 7));
+}
+
 /* At the end of the machine every write waits again, for ten seconds in all. */
-static void broken_lock(void **state)
+TEST(broken_lock)
 {
 	uint64_t before;
 
@@ -626,24 +621,4 @@ static void broken_lock(void **state)
 		console_break_lock(); /* a second call does not extend the time */
 	}
 	assert_in_range(fake_tsc - before, 5000000000ul, 10100000000ul);
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(lines),
-		cmocka_unit_test(sinks),
-		cmocka_unit_test(replay),
-		cmocka_unit_test(no_uart),
-		cmocka_unit_test(uart_works),
-		cmocka_unit_test(other_places),
-		cmocka_unit_test(uart_stalls_early),
-		cmocka_unit_test(writes_do_not_wait),
-		cmocka_unit_test(others_help),
-		cmocka_unit_test(uart_stalls),
-		cmocka_unit_test(nothing_stays),
-		cmocka_unit_test(broken_lock),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,13 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What CPUID shows a guest on a processor that claims to have every feature. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
-#include <string.h>
-
-#include "tests/unit/fake_base.h"
+#include "tests/unit/test.h"
 #include "vmm/base/x86.h"
 #include "vmm/exits.h"
 #include "vmm/vcpu_priv.h"
@@ -170,7 +163,7 @@ static const struct {
 	{ 0xd, 64, EAX, ALL, 0 },
 };
 
-static void test_bits(void **state)
+TEST(test_bits, start, fake_teardown)
 {
 	uint32_t regs[4];
 
@@ -184,7 +177,7 @@ static void test_bits(void **state)
 	}
 }
 
-static void test_max_leaves(void **state)
+TEST(test_max_leaves, start, fake_teardown)
 {
 	uint32_t regs[4];
 
@@ -198,7 +191,7 @@ static void test_max_leaves(void **state)
 	assert_int_equal(regs[EBX], 0);
 }
 
-static void test_osxsave_follows_cr4(void **state)
+TEST(test_osxsave_follows_cr4, start, fake_teardown)
 {
 	uint32_t regs[4];
 
@@ -208,7 +201,7 @@ static void test_osxsave_follows_cr4(void **state)
 }
 
 /* Features that need a VM-execution control are hidden without it. */
-static void test_controls_missing(void **state)
+TEST(test_controls_missing, start, fake_teardown)
 {
 	uint32_t regs[4];
 
@@ -225,7 +218,7 @@ static void test_controls_missing(void **state)
 			 CPUID_D_1_EAX_XSAVEOPT | CPUID_D_1_EAX_XSAVEC | CPUID_D_1_EAX_XGETBV1);
 }
 
-static void test_no_xsave(void **state)
+TEST(test_no_xsave, start, fake_teardown)
 {
 	uint32_t regs[4];
 
@@ -247,7 +240,7 @@ static const struct {
 	{ XCR0_X87 | XCR0_SSE | XCR0_AVX | AVX512, 2688, 576 + 256 + 64 + 512 + 1024 },
 };
 
-static void test_xsave_sizes(void **state)
+TEST(test_xsave_sizes, start, fake_teardown)
 {
 	uint32_t regs[4];
 
@@ -261,27 +254,11 @@ static void test_xsave_sizes(void **state)
 	}
 }
 
-static void test_syscall_in_compatibility_mode(void **state)
+TEST(test_syscall_in_compatibility_mode, start, fake_teardown)
 {
 	uint32_t regs[4];
 
 	vmwrite(VMCS_GUEST_CS_ACCESS_RIGHTS, 0);
 	ask(0x80000001, 0, regs);
 	assert_int_equal(regs[EDX] & CPUID_80000001_EDX_SYSCALL, 0);
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(test_bits, start, fake_teardown),
-		cmocka_unit_test_setup_teardown(test_max_leaves, start, fake_teardown),
-		cmocka_unit_test_setup_teardown(test_osxsave_follows_cr4, start, fake_teardown),
-		cmocka_unit_test_setup_teardown(test_controls_missing, start, fake_teardown),
-		cmocka_unit_test_setup_teardown(test_no_xsave, start, fake_teardown),
-		cmocka_unit_test_setup_teardown(test_xsave_sizes, start, fake_teardown),
-		cmocka_unit_test_setup_teardown(test_syscall_in_compatibility_mode, start,
-						fake_teardown),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,13 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Writes of a guest to control registers and XCR0 that cause an exit. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
-#include <string.h>
-
-#include "tests/unit/fake_base.h"
+#include "tests/unit/test.h"
 #include "vmm/base/err.h"
 #include "vmm/base/x86.h"
 #include "vmm/exits.h"
@@ -129,7 +122,7 @@ static void write_cr(unsigned number, uint64_t value)
 	vmwrite(VMCS_EXIT_QUALIFICATION, number | GPR_RBX << 8);
 }
 
-static void test_cr0(void **state)
+TEST(test_cr0, start, NULL)
 {
 	for (size_t i = 0; i < ARRAY_COUNT(cr0s); i++) {
 		bool fault = cr0s[i].real == GP;
@@ -164,7 +157,7 @@ static void test_cr0(void **state)
 }
 
 /* A guest turns on PAE paging outside of long mode: the four PDPTEs are read from memory. */
-static void test_pdptes(void **state)
+TEST(test_pdptes, start, NULL)
 {
 	static const struct {
 		uint64_t cr3, pdpte;
@@ -220,7 +213,7 @@ static const struct {
 	{ "PAE paging from nowhere", CR4_PAE, 0, 0x9000, CR4_PAE | CR4_MCE | CR4_PGE, true },
 };
 
-static void test_cr4(void **state)
+TEST(test_cr4, start, NULL)
 {
 	caps.guest_cr4 = CR4_PAE | CR4_PGE | CR4_PCIDE | CR4_OSXSAVE;
 	caps.guest_cr4_on = CR4_ON;
@@ -244,7 +237,7 @@ static void test_cr4(void **state)
 	}
 }
 
-static void test_cr8(void **state)
+TEST(test_cr8, start, NULL)
 {
 	vmwrite(VMCS_GUEST_EFER, LONG);
 	vmwrite(VMCS_GUEST_CS_ACCESS_RIGHTS, SEG_AR_L);
@@ -273,7 +266,7 @@ static const struct {
 	{ 0xe7, 0, BIT(63) | 7, true },
 };
 
-static void test_xsetbv(void **state)
+TEST(test_xsetbv, start, NULL)
 {
 	for (size_t i = 0; i < ARRAY_COUNT(xcr0s); i++) {
 		gps = 0;
@@ -286,17 +279,4 @@ static void test_xsetbv(void **state)
 		assert_int_equal(gps, xcr0s[i].fault);
 		assert_int_equal(priv.xcr0, xcr0s[i].fault ? XCR0_X87 : xcr0s[i].write);
 	}
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(test_cr0, start, NULL),
-		cmocka_unit_test_setup_teardown(test_pdptes, start, NULL),
-		cmocka_unit_test_setup_teardown(test_cr4, start, NULL),
-		cmocka_unit_test_setup_teardown(test_cr8, start, NULL),
-		cmocka_unit_test_setup_teardown(test_xsetbv, start, NULL),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,13 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* vmm/base/crash_record.c: what is stored of a panic, and what a record of unknown origin shows. */
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdlib.h>
-#include <string.h>
 
-#include <cmocka.h>
-
-#include "tests/unit/fake_base.h"
+#include "tests/unit/test.h"
 #include "vmm/base/console.h"
 #include "vmm/base/crash_record.h"
 #include "vmm/base/err.h"
@@ -70,7 +65,7 @@ static void expect(const char *text)
 	}
 }
 
-static void test_store(void **state)
+TEST(test_store, setup, teardown)
 {
 	crash_record_init("");
 	log_info("of before");
@@ -90,7 +85,7 @@ static void test_store(void **state)
 	assert_non_null(strstr(stored, "which began 2026-01-31 23:59:59 and ran 6 s\nPANIC"));
 }
 
-static void test_results(void **state)
+TEST(test_results, setup, teardown)
 {
 	store_result = ERR_NOTFOUND;
 	crash_record_store();
@@ -104,7 +99,7 @@ static void test_results(void **state)
 }
 
 /* However long the text: the first lines are stored, even if the ring had wrapped before. */
-static void test_long(void **state)
+TEST(test_long, setup, teardown)
 {
 	for (unsigned i = 0; i < 1000; i++) {
 		log_debug("nothing");
@@ -127,7 +122,7 @@ static void test_long(void **state)
 	assert_int_equal(stored_bytes, CRASH_RECORD_MAX);
 }
 
-static void test_show(void **state)
+TEST(test_show, setup, teardown)
 {
 	static const char text[] = "Umbra\nPANIC\n\n\x1b[2J\x80\n\ttab\r\nno end";
 
@@ -140,7 +135,7 @@ static void test_show(void **state)
 }
 
 /* Bytes beyond the size of a record are not shown. */
-static void test_show_long(void **state)
+TEST(test_show_long, setup, teardown)
 {
 	static char text[3 * CRASH_RECORD_MAX];
 	size_t count = 0;
@@ -154,7 +149,7 @@ static void test_show_long(void **state)
 }
 
 /* Any bytes, any length: only printable bytes are shown, and no more than a record may hold. */
-static void test_anything(void **state)
+TEST(test_anything, setup, teardown)
 {
 	static char bytes[3 * CRASH_RECORD_MAX];
 
@@ -179,18 +174,4 @@ static void test_anything(void **state)
 		}
 		assert_true(shown_bytes < 40 * CRASH_RECORD_MAX);
 	}
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(test_store, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_results, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_long, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_show, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_show_long, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_anything, setup, teardown),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

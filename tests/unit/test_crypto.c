@@ -3,14 +3,7 @@
  * AES-XTS, HKDF, the health tests of noise sources, the wipe list, mbedTLS' slots and the SIMD
  * bracket.
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <string.h>
-
-#include <cmocka.h>
-
+#include "tests/unit/test.h"
 #include "crypto/aes_xts.h"
 #include "crypto/kat_vectors.h"
 #include "crypto/kdf.h"
@@ -18,7 +11,6 @@
 #include "crypto/noise.h"
 #include "crypto/simd.h"
 #include "crypto/wipe.h"
-#include "tests/unit/fake_base.h"
 #include "vmm/base/err.h"
 #include "vmm/base/panic.h"
 #include "vmm/base/str.h"
@@ -32,7 +24,7 @@ static void fill_pattern(uint8_t *buf, size_t bytes)
 
 /* --- AES-XTS --- */
 
-static void xts_gives_the_published_ciphertext(void **state)
+TEST(xts_gives_the_published_ciphertext, fake_setup, fake_teardown)
 {
 	struct aes_xts_key key;
 	uint8_t plain[512], out[512];
@@ -48,7 +40,7 @@ static void xts_gives_the_published_ciphertext(void **state)
 	assert_memory_equal(out, plain, sizeof(out));
 }
 
-static void xts_page_depends_on_every_tweak_byte(void **state)
+TEST(xts_page_depends_on_every_tweak_byte, fake_setup, fake_teardown)
 {
 	static uint8_t page[4096], other[4096], first[4096];
 	struct aes_xts_key key;
@@ -68,7 +60,7 @@ static void xts_page_depends_on_every_tweak_byte(void **state)
 	}
 }
 
-static void xts_refuses_bad_keys_and_sizes(void **state)
+TEST(xts_refuses_bad_keys_and_sizes, fake_setup, fake_teardown)
 {
 	static const struct aes_xts_key zero;
 	struct aes_xts_key key;
@@ -88,7 +80,7 @@ static void xts_refuses_bad_keys_and_sizes(void **state)
 
 /* --- HKDF --- */
 
-static void kdf_gives_the_published_keys(void **state)
+TEST(kdf_gives_the_published_keys, fake_setup, fake_teardown)
 {
 	/* RFC 5869, test case 3: no salt, no info. */
 	static const uint8_t rfc[42] = {
@@ -176,7 +168,7 @@ static struct noise_source fresh_source(void)
 	return (struct noise_source){ .name = "fake", .read = read_noise, .words_per_seed = 64 };
 }
 
-static void good_noise_passes_for_long(void **state)
+TEST(good_noise_passes_for_long, fake_setup, fake_teardown)
 {
 	struct noise_source source = fresh_source();
 	uint64_t words[64];
@@ -189,7 +181,7 @@ static void good_noise_passes_for_long(void **state)
 	assert_null(source.refusal);
 }
 
-static void stuck_source_is_refused_for_good(void **state)
+TEST(stuck_source_is_refused_for_good, fake_setup, fake_teardown)
 {
 	struct noise_source source = fresh_source();
 	uint64_t words[4];
@@ -210,7 +202,7 @@ static void stuck_source_is_refused_for_good(void **state)
 	assert_int_equal(words[0], 0);
 }
 
-static void stuck_at_start_is_refused(void **state)
+TEST(stuck_at_start_is_refused, fake_setup, fake_teardown)
 {
 	static const uint64_t stuck_words[] = { 0, UINT64_MAX, 0x0123456789abcdeful };
 
@@ -223,7 +215,7 @@ static void stuck_at_start_is_refused(void **state)
 	}
 }
 
-static void biased_source_is_refused(void **state)
+TEST(biased_source_is_refused, fake_setup, fake_teardown)
 {
 	struct noise_source source = fresh_source();
 	uint64_t word;
@@ -238,7 +230,7 @@ static void biased_source_is_refused(void **state)
 	assert_non_null(strstr(source.refusal, "biased"));
 }
 
-static void alternating_source_is_refused(void **state)
+TEST(alternating_source_is_refused, fake_setup, fake_teardown)
 {
 	struct noise_source source = fresh_source();
 
@@ -247,7 +239,7 @@ static void alternating_source_is_refused(void **state)
 	assert_non_null(strstr(source.refusal, "biased"));
 }
 
-static void silent_source_ends_in_bounded_time(void **state)
+TEST(silent_source_ends_in_bounded_time, fake_setup, fake_teardown)
 {
 	struct noise_source source = fresh_source();
 	uint64_t word = 7;
@@ -266,7 +258,7 @@ static void silent_source_ends_in_bounded_time(void **state)
 	assert_non_null(strstr(source.refusal, "silent"));
 }
 
-static void firmware_seeds_are_checked(void **state)
+TEST(firmware_seeds_are_checked, fake_setup, fake_teardown)
 {
 	uint8_t seed[64];
 
@@ -282,7 +274,7 @@ static void firmware_seeds_are_checked(void **state)
 
 /* --- Wiping, slots, bracket --- */
 
-static void wipe_zeroes_what_is_registered(void **state)
+TEST(wipe_zeroes_what_is_registered, fake_setup, fake_teardown)
 {
 	static uint8_t areas[WIPE_AREA_MAX + 1][24];
 	static const uint8_t zero[24];
@@ -315,7 +307,7 @@ static void wipe_zeroes_what_is_registered(void **state)
 }
 
 /* State of a hash or a KDF that is in its slot when the machine ends. */
-static void slots_are_wiped(void **state)
+TEST(slots_are_wiped, fake_setup, fake_teardown)
 {
 	uint8_t *slot = crypto_calloc(1, 8);
 
@@ -325,7 +317,7 @@ static void slots_are_wiped(void **state)
 	crypto_free(slot);
 }
 
-static void slots_are_bounded_and_come_back_zero(void **state)
+TEST(slots_are_bounded_and_come_back_zero, fake_setup, fake_teardown)
 {
 	uint8_t *slots[65];
 	unsigned count = 0;
@@ -350,7 +342,7 @@ static void slots_are_bounded_and_come_back_zero(void **state)
 	FAKE_EXPECT_PANIC(crypto_free(slots[0]), "broken");
 }
 
-static void bracket_gives_all_sixteen_registers_back(void **state)
+TEST(bracket_gives_all_sixteen_registers_back, fake_setup, fake_teardown)
 {
 	static uint8_t before[16][16] __attribute__((aligned(16)));
 	static uint8_t after[16][16] __attribute__((aligned(16)));
@@ -367,27 +359,4 @@ static void bracket_gives_all_sixteen_registers_back(void **state)
 	simd_end(&save);
 	simd_begin((struct simd_save *)after);
 	assert_memory_equal(before, after, sizeof(before));
-}
-
-int main(void)
-{
-	static const struct CMUnitTest tests[] = {
-		cmocka_unit_test(xts_gives_the_published_ciphertext),
-		cmocka_unit_test(xts_page_depends_on_every_tweak_byte),
-		cmocka_unit_test(xts_refuses_bad_keys_and_sizes),
-		cmocka_unit_test(kdf_gives_the_published_keys),
-		cmocka_unit_test(good_noise_passes_for_long),
-		cmocka_unit_test(stuck_source_is_refused_for_good),
-		cmocka_unit_test(stuck_at_start_is_refused),
-		cmocka_unit_test(biased_source_is_refused),
-		cmocka_unit_test(alternating_source_is_refused),
-		cmocka_unit_test(silent_source_ends_in_bounded_time),
-		cmocka_unit_test(firmware_seeds_are_checked),
-		cmocka_unit_test(wipe_zeroes_what_is_registered),
-		cmocka_unit_test(slots_are_wiped),
-		cmocka_unit_test(slots_are_bounded_and_come_back_zero),
-		cmocka_unit_test(bracket_gives_all_sixteen_registers_back),
-	};
-
-	return cmocka_run_group_tests(tests, fake_setup, fake_teardown);
 }

@@ -3,16 +3,11 @@
  * guest/devices.c with fake devices, which record the calls: the order, what happens when a device
  * fails, and what each loop passes on.
  */
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdio.h>
-#include <string.h>
 
-#include <cmocka.h>
-
+#include "tests/unit/test.h"
 #include "guest/dev/vlapic.h"
 #include "guest/platform_state.h"
-#include "tests/unit/fake_base.h"
 #include "vmm/base/err.h"
 
 static struct platform platform;
@@ -123,7 +118,7 @@ static void expect_calls(const char *text)
 }
 
 /* Each device is initialised after the devices that it uses, and destroyed before them. */
-static void test_order(void **state)
+TEST(test_order, start, fake_teardown)
 {
 	const char *failed = NULL;
 
@@ -139,7 +134,7 @@ static void test_order(void **state)
 }
 
 /* The log names the device, and the devices before it are destroyed in reverse order. */
-static void test_unwinding(void **state)
+TEST(test_unwinding, start, fake_teardown)
 {
 	static const struct {
 		const char *fails, *name, *inits, *destroys;
@@ -168,7 +163,7 @@ static void test_unwinding(void **state)
 }
 
 /* All devices were initialised by then: all are destroyed. */
-static void test_a_vcpu_that_fails(void **state)
+TEST(test_a_vcpu_that_fails, start, fake_teardown)
 {
 	const char *failed = NULL;
 
@@ -183,7 +178,7 @@ static void test_a_vcpu_that_fails(void **state)
 }
 
 /* The old deadline is cleared first; a deadline that devices set during the poll stays. */
-static void test_clock(void **state)
+TEST(test_clock, start, fake_teardown)
 {
 	vm.clock_deadline.only = 5;
 	devices_clock(&vm, 77);
@@ -195,23 +190,10 @@ static void test_clock(void **state)
 	assert_int_equal(vm.clock_deadline.only, 'i');
 }
 
-static void test_poll_and_skip_time(void **state)
+TEST(test_poll_and_skip_time, start, fake_teardown)
 {
 	devices_poll(&vm);
 	expect_calls("poll-lapic poll-ioapic poll-legacy poll-uart");
 	devices_skip_time(&vm, 99);
 	expect_calls("skip-lapic skip-ioapic skip-legacy skip-uart");
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(test_order, start, fake_teardown),
-		cmocka_unit_test_setup_teardown(test_unwinding, start, fake_teardown),
-		cmocka_unit_test_setup_teardown(test_a_vcpu_that_fails, start, fake_teardown),
-		cmocka_unit_test_setup_teardown(test_clock, start, fake_teardown),
-		cmocka_unit_test_setup_teardown(test_poll_and_skip_time, start, fake_teardown),
-	};
-
-	return cmocka_run_group_tests_name("devices", tests, NULL, NULL);
 }

@@ -4,19 +4,12 @@
  * against a model, while the overlay fills, is reused and resets: no tweak is used twice, and
  * nothing is left behind.
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
-
+#include "tests/unit/test.h"
 #include "crypto/page_cipher.h"
 #include "crypto/rng.h"
 #include "ept/ept.h"
 #include "ept/retire.h"
 #include "guest/disk.h"
-#include "tests/unit/fake_base.h"
 #include "vmm/base/err.h"
 #include "vmm/base/work.h"
 
@@ -137,7 +130,7 @@ static uint64_t used(void)
 	return in_use / DISK_BLOCK;
 }
 
-static void an_image_is_read_as_it_is(void **state)
+TEST(an_image_is_read_as_it_is, setup, teardown)
 {
 	config.disks[0].cow_bytes = 0;
 	assert_int_equal(disk_open(&config.disks[0], &disk), 0);
@@ -149,7 +142,7 @@ static void an_image_is_read_as_it_is(void **state)
 	assert_int_equal(used(), 0);
 }
 
-static void what_is_written_is_read_and_the_image_stays(void **state)
+TEST(what_is_written_is_read_and_the_image_stays, setup, teardown)
 {
 	assert_int_equal(disk_open(&config.disks[0], &disk), 0);
 	assert_int_equal(put(3, 0x77), 0);
@@ -167,7 +160,7 @@ static void what_is_written_is_read_and_the_image_stays(void **state)
 	}
 }
 
-static void a_full_overlay_says_so_and_zeros_make_room(void **state)
+TEST(a_full_overlay_says_so_and_zeros_make_room, setup, teardown)
 {
 	assert_int_equal(disk_open(&config.disks[0], &disk), 0);
 	for (uint64_t i = 0; i < SLOTS; i++) {
@@ -194,7 +187,7 @@ static void a_full_overlay_says_so_and_zeros_make_room(void **state)
 	check_block(0, 0x40);
 }
 
-static void anything_in_any_order_against_a_model(void **state)
+TEST(anything_in_any_order_against_a_model, setup, teardown)
 {
 	uint8_t model[BLOCKS];
 	bool has[BLOCKS] = { false };
@@ -227,7 +220,7 @@ static void anything_in_any_order_against_a_model(void **state)
 }
 
 /* A VM that starts again finds what it wrote; a VM that was destroyed does not. */
-static void it_stays_until_it_is_forgotten(void **state)
+TEST(it_stays_until_it_is_forgotten, setup, teardown)
 {
 	assert_int_equal(disk_open(&config.disks[0], &disk), 0);
 	assert_int_equal(put(3, 0x77), 0);
@@ -240,7 +233,7 @@ static void it_stays_until_it_is_forgotten(void **state)
 	assert_int_equal(used(), 0);
 }
 
-static void two_disks_of_one_image_are_apart(void **state)
+TEST(two_disks_of_one_image_are_apart, setup, teardown)
 {
 	struct disk other;
 
@@ -252,7 +245,7 @@ static void two_disks_of_one_image_are_apart(void **state)
 	assert_int_equal(page[0], 4);
 }
 
-static void a_failed_open_leaves_nothing(void **state)
+TEST(a_failed_open_leaves_nothing, setup, teardown)
 {
 	rng_err = ERR_UNSUPPORTED;
 	assert_int_equal(disk_open(&config.disks[0], &disk), ERR_UNSUPPORTED);
@@ -267,21 +260,4 @@ static void a_failed_open_leaves_nothing(void **state)
 	assert_int_equal(disk_open(&config.disks[0], &disk), ERR_NOMEM);
 	fake_frames_fail_after(-1);
 	assert_null(disk.overlay);
-}
-
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		TEST(an_image_is_read_as_it_is),
-		TEST(what_is_written_is_read_and_the_image_stays),
-		TEST(a_full_overlay_says_so_and_zeros_make_room),
-		TEST(anything_in_any_order_against_a_model),
-		TEST(it_stays_until_it_is_forgotten),
-		TEST(two_disks_of_one_image_are_apart),
-		TEST(a_failed_open_leaves_nothing),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

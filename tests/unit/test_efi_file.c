@@ -1,14 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* boot/efi_file.c with a fake file system: what is read, and what a user sees of it. */
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdlib.h>
-#include <string.h>
 
-#include <cmocka.h>
-
+#include "tests/unit/test.h"
 #include "boot/efi_priv.h"
-#include "tests/unit/fake_base.h"
 #include "vmm/base/err.h"
 
 #define MIB (1u << 20)
@@ -128,13 +123,13 @@ static int read_one(const char *path, uint64_t bytes)
 	return err;
 }
 
-static void a_small_file_is_named(void **state)
+TEST(a_small_file_is_named, setup, fake_teardown)
 {
 	assert_int_equal(read_one("\\kernel", 5000), 0);
 	assert_string_equal(fake_console_text(), "umbra: reading \\kernel, 5 KiB\r\n");
 }
 
-static void a_large_one_shows_its_progress(void **state)
+TEST(a_large_one_shows_its_progress, setup, fake_teardown)
 {
 	assert_int_equal(read_one("\\k", 40 * MIB + 1), 0);
 	assert_string_equal(fake_console_text(), "umbra: reading \\k, 40961 KiB: 10% 20% 30% 40% "
@@ -143,7 +138,7 @@ static void a_large_one_shows_its_progress(void **state)
 }
 
 /* The second file begins at a multiple of four bytes, with zeros before it. */
-static void several_become_one(void **state)
+TEST(several_become_one, setup, fake_teardown)
 {
 	struct vm_file file = { .path = "\\k1,\\k2" };
 	const uint8_t *data;
@@ -176,7 +171,7 @@ static const char *refuse_k2(const char *path, size_t path_bytes, const void *da
 }
 
 /* Each of several files is checked by itself, and one that may not be used spoils all. */
-static void what_the_check_refuses_is_not_used(void **state)
+TEST(what_the_check_refuses_is_not_used, setup, fake_teardown)
 {
 	struct vm_file file = { .path = "\\k1,\\k2" };
 
@@ -190,7 +185,7 @@ static void what_the_check_refuses_is_not_used(void **state)
 }
 
 /* The log puts an error message on its own line. */
-static void failures(void **state)
+TEST(failures, setup, fake_teardown)
 {
 	assert_int_equal(read_one("\\nothing", 5000), ERR_NOTFOUND);
 	assert_string_equal(fake_console_text(), "");
@@ -200,19 +195,4 @@ static void failures(void **state)
 	disk.status = EFI_DEVICE_ERROR;
 	assert_int_equal(read_one("\\k", 5000), ERR_IO);
 	assert_null(disk.pages);
-}
-
-#define TEST(t) cmocka_unit_test_setup_teardown(t, setup, fake_teardown)
-
-int main(void)
-{
-	static const struct CMUnitTest tests[] = {
-		TEST(a_small_file_is_named),
-		TEST(a_large_one_shows_its_progress),
-		TEST(several_become_one),
-		TEST(what_the_check_refuses_is_not_used),
-		TEST(failures),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

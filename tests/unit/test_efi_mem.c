@@ -1,14 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* boot/efi_mem.c with a fake firmware that returns memory maps of every kind. */
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdlib.h>
-#include <string.h>
 
-#include <cmocka.h>
-
+#include "tests/unit/test.h"
 #include "boot/efi_priv.h"
-#include "tests/unit/fake_base.h"
 #include "vmm/base/err.h"
 #include "vmm/base/str.h"
 
@@ -171,7 +166,7 @@ static void expect_range(const struct mem_range *r, uint64_t page, uint64_t page
 	assert_int_equal(r->page_count, pages);
 }
 
-static void kinds(void **state)
+TEST(kinds, setup, teardown)
 {
 	/* Unsorted; adjacent ranges are joined within their list only. */
 	add(EfiConventionalMemory, 0x300, 0x100, WB);
@@ -201,7 +196,7 @@ static void kinds(void **state)
 }
 
 /* Memory of loaders becomes Umbra's, except the image, the files and the trampoline. */
-static void loaders(void **state)
+TEST(loaders, setup, teardown)
 {
 	struct vm_config *vm = info.config.vms;
 
@@ -229,7 +224,7 @@ static void loaders(void **state)
 }
 
 /* Row 10 of TME-MK: once any RAM has the mark, RAM of any kind without the mark is kept apart. */
-static void marks(void **state)
+TEST(marks, setup, teardown)
 {
 	info.image = (struct mem_range){ hpa(0x508 * PAGE_SIZE), 1 };
 	add(EfiConventionalMemory, 0x100, 0x100, WB | CC);
@@ -261,7 +256,7 @@ static void marks(void **state)
 	assert_int_equal(info.unmarked_count, 0);
 }
 
-static void runtime_plain(void **state)
+TEST(runtime_plain, setup, teardown)
 {
 	add(EfiRuntimeServicesCode, 0x100, 0x10, WB | RT);
 	add(EfiRuntimeServicesData, 0x110, 0x20, WB | RT);
@@ -297,7 +292,7 @@ static struct {
 	    .Attribute = RT | XP } },
 };
 
-static void runtime_exact(void **state)
+TEST(runtime_exact, setup, teardown)
 {
 	fw.attributes = &attributes;
 	add(EfiRuntimeServicesCode, 0x100, 0x10, WB | RT);
@@ -321,7 +316,7 @@ static void runtime_exact(void **state)
 	attributes.bytes = sizeof(EFI_MEMORY_DESCRIPTOR);
 }
 
-static void too_many(void **state)
+TEST(too_many, setup, teardown)
 {
 	for (uint64_t i = 0; i < 300; i++) {
 		add(EfiConventionalMemory, 0x1000 + 2 * (299 - i), 1, WB);
@@ -341,7 +336,7 @@ static void too_many(void **state)
 }
 
 /* A timer changed the map between the two calls. The map may grow; nothing may be allocated. */
-static void stale_key(void **state)
+TEST(stale_key, setup, teardown)
 {
 	add(EfiConventionalMemory, 0x1000, 1, WB);
 	fw.stale = 5;
@@ -352,7 +347,7 @@ static void stale_key(void **state)
 	assert_int_equal(info.range_count, 101);
 }
 
-static void refusals(void **state)
+TEST(refusals, setup, teardown)
 {
 	add(EfiConventionalMemory, 0x1000, 1, WB);
 	fw.stale = 1000;
@@ -376,7 +371,7 @@ static void refusals(void **state)
 }
 
 /* A serial line at an address of RAM, or of a range that firmware does not map, is refused. */
-static void serial_lines(void **state)
+TEST(serial_lines, setup, teardown)
 {
 	struct serial_place found = { 0 };
 
@@ -398,21 +393,4 @@ static void serial_lines(void **state)
 	acpi_serial.address = 0x1fe034000;
 	assert_false(efi_find_serial(&found));
 	assert_non_null(strstr(fake_log_text(), "there cannot be a serial port at 0x1fe034000"));
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(kinds, setup, teardown),
-		cmocka_unit_test_setup_teardown(loaders, setup, teardown),
-		cmocka_unit_test_setup_teardown(marks, setup, teardown),
-		cmocka_unit_test_setup_teardown(runtime_plain, setup, teardown),
-		cmocka_unit_test_setup_teardown(runtime_exact, setup, teardown),
-		cmocka_unit_test_setup_teardown(too_many, setup, teardown),
-		cmocka_unit_test_setup_teardown(stale_key, setup, teardown),
-		cmocka_unit_test_setup_teardown(refusals, setup, teardown),
-		cmocka_unit_test_setup_teardown(serial_lines, setup, teardown),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

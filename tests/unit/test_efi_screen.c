@@ -1,13 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* boot/efi_screen.c with a fake firmware that has several graphics outputs of all kinds. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <string.h>
-
-#include <cmocka.h>
-
+#include "tests/unit/test.h"
 #include "boot/efi_priv.h"
-#include "tests/unit/fake_base.h"
 
 #define OUTPUTS 4
 
@@ -103,7 +97,7 @@ static int setup(void **state)
 	return fake_setup(state);
 }
 
-static void none(void **state)
+TEST(none, setup, fake_teardown)
 {
 	assert_int_equal(probe().base.v, 0);
 	add(0, PixelBltOnly, true);
@@ -112,7 +106,7 @@ static void none(void **state)
 	assert_int_equal(probe().base.v, 0);
 }
 
-static void one(void **state)
+TEST(one, setup, fake_teardown)
 {
 	struct screen_mode screen;
 
@@ -129,7 +123,7 @@ static void one(void **state)
 	assert_int_equal(probe().red_mask, 0xff);
 }
 
-static void those_without_a_buffer_are_skipped(void **state)
+TEST(those_without_a_buffer_are_skipped, setup, fake_teardown)
 {
 	add(0, PixelBltOnly, true);
 	add(0x70000000, PixelBltOnly, true);
@@ -138,7 +132,7 @@ static void those_without_a_buffer_are_skipped(void **state)
 	assert_int_equal(probe().base.v, 0x90000000);
 }
 
-static void a_console_is_preferred(void **state)
+TEST(a_console_is_preferred, setup, fake_teardown)
 {
 	add(0x70000000, PixelBlueGreenRedReserved8BitPerColor, false);
 	add(0x80000000, PixelBlueGreenRedReserved8BitPerColor, true);
@@ -150,7 +144,7 @@ static void a_console_is_preferred(void **state)
 }
 
 /* Nothing is drawn beyond the end of the frame buffer. */
-static void sizes_are_checked(void **state)
+TEST(sizes_are_checked, setup, fake_teardown)
 {
 	add(0x80000000, PixelBlueGreenRedReserved8BitPerColor, true);
 	outputs[0].mode.FrameBufferSize = 1040 * 4 * 100 + 17;
@@ -165,7 +159,7 @@ static void sizes_are_checked(void **state)
 	assert_int_equal(probe().width, 0);
 }
 
-static void masks(void **state)
+TEST(masks, setup, fake_teardown)
 {
 	add(0x80000000, PixelBitMask, true);
 	outputs[0].info.PixelInformation = (EFI_PIXEL_BITMASK){ 0xf800, 0x7e0, 0x1f, 0 };
@@ -177,20 +171,4 @@ static void masks(void **state)
 	outputs[0].info.PixelInformation = (EFI_PIXEL_BITMASK){ 0xff, 0xff00, 0xff0000,
 								0xff000000 };
 	assert_int_equal(probe().blue_mask, 0xff0000);
-}
-
-#define TEST(t) cmocka_unit_test_setup_teardown(t, setup, fake_teardown)
-
-int main(void)
-{
-	static const struct CMUnitTest tests[] = {
-		TEST(none),
-		TEST(one),
-		TEST(those_without_a_buffer_are_skipped),
-		TEST(a_console_is_preferred),
-		TEST(sizes_are_checked),
-		TEST(masks),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

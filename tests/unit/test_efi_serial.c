@@ -3,15 +3,9 @@
  * boot/efi_serial.c: which line is opened for each setting, and what is logged when it does not
  * exist.
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <string.h>
-
-#include <cmocka.h>
-
+#include "tests/unit/test.h"
 #include "boot/efi_priv.h"
 #include "boot/pci_config.h"
-#include "tests/unit/fake_base.h"
 #include "vmm/base/err.h"
 
 #define open_at fake_serial_place /* address 0: closed */
@@ -79,7 +73,7 @@ static int setup(void **state)
 	return err;
 }
 
-static void acpi_comes_first(void **state)
+TEST(acpi_comes_first, setup, fake_teardown)
 {
 	acpi = (struct serial_place){ .address = 0x2f8, .divisor = 12 };
 	answers[1] = 0x2f8;
@@ -93,7 +87,7 @@ static void acpi_comes_first(void **state)
 	assert_false(efi_serial_open());
 }
 
-static void wishes(void **state)
+TEST(wishes, setup, fake_teardown)
 {
 	struct config_serial wanted = { .kind = CONFIG_SERIAL_AUTO, .place = { .divisor = 1 } };
 
@@ -123,7 +117,7 @@ static void wishes(void **state)
 	assert_int_equal(open_at.address, 0);
 }
 
-static void pci(void **state)
+TEST(pci, setup, fake_teardown)
 {
 	const struct config_serial wanted = { .kind = CONFIG_SERIAL_PCI,
 					      .place = { .divisor = 1 },
@@ -153,17 +147,4 @@ static void pci(void **state)
 	fake_log_reset();
 	efi_serial_configure(&wanted);
 	assert_non_null(strstr(fake_log_text(), "there is no serial port at PCI 00:16.3"));
-}
-
-#define TEST(t) cmocka_unit_test_setup_teardown(t, setup, fake_teardown)
-
-int main(void)
-{
-	static const struct CMUnitTest tests[] = {
-		TEST(acpi_comes_first),
-		TEST(wishes),
-		TEST(pci),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -3,14 +3,9 @@
  * vmm/emul.c and vmm/operand.c: whole instructions with a device of one register, operands in
  * several pages, and instructions that changed since the exit.
  */
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdlib.h>
-#include <string.h>
 
-#include <cmocka.h>
-
-#include "tests/unit/fake_base.h"
+#include "tests/unit/test.h"
 #include "tests/unit/gmem_end.h"
 #include "vmm/base/err.h"
 #include "vmm/base/x86.h"
@@ -133,7 +128,7 @@ static enum emul_outcome run(const char *code, size_t count, uint64_t at)
 }
 #define RUN(code) run(code, sizeof(code) - 1, CODE)
 
-static void test_loads_and_stores(void **state)
+TEST(test_loads_and_stores, setup, teardown)
 {
 	vcpu.regs.gpr[GPR_RAX] = 0x1122334455667788;
 	assert_int_equal(RUN("\x89\x01"), EMUL_DONE); /* mov [ecx],eax */
@@ -155,7 +150,7 @@ static void test_loads_and_stores(void **state)
 	assert_int_equal(device_writes, 2);
 }
 
-static void test_read_modify_write(void **state)
+TEST(test_read_modify_write, setup, teardown)
 {
 	device_value = 0xf0;
 	assert_int_equal(RUN("\x83\x09\x0f"), EMUL_DONE); /* or dword [ecx],15 */
@@ -175,7 +170,7 @@ static void test_read_modify_write(void **state)
 	assert_int_equal(device_writes, 3);
 }
 
-static void test_strings(void **state)
+TEST(test_strings, setup, teardown)
 {
 	uint32_t word = 0x01020304;
 
@@ -208,7 +203,7 @@ static void test_strings(void **state)
 }
 
 /* The same address with other bytes must never give the old instruction. */
-static void test_cache_follows_the_bytes(void **state)
+TEST(test_cache_follows_the_bytes, setup, teardown)
 {
 	vcpu.regs.gpr[GPR_RAX] = 5;
 	for (unsigned i = 0; i < 3; i++) {
@@ -242,7 +237,7 @@ static void run_at_linear(uint64_t linear, uint8_t expected_length)
 }
 
 /* The same RIP and unchanged bytes: the result follows the page tables. */
-static void test_cache_follows_the_page_tables(void **state)
+TEST(test_cache_follows_the_page_tables, setup, teardown)
 {
 	const uint64_t tables = 0x20000, linear = 0x00007f0000003ff0;
 	const uint64_t rights = 0x23; /* present, writable, accessed */
@@ -286,7 +281,7 @@ static void test_cache_follows_the_page_tables(void **state)
 }
 
 /* If the rights are gone there is a fault, even if the bytes were read before. */
-static void test_cache_follows_the_rights(void **state)
+TEST(test_cache_follows_the_rights, setup, teardown)
 {
 	const uint64_t tables = 0x20000, linear = 0x3000;
 	struct gwalk_fault fault;
@@ -308,7 +303,7 @@ static void test_cache_follows_the_rights(void **state)
 	run_at_linear(linear, 2);
 }
 
-static void test_page_crossing_and_refusal(void **state)
+TEST(test_page_crossing_and_refusal, setup, teardown)
 {
 	vcpu.regs.gpr[GPR_RAX] = 9;
 	assert_int_equal(run("\xc7\x05\x10\x00\xc0\xfe\x2a\x00\x00\x00", 10, 0x6ffc), EMUL_DONE);
@@ -366,7 +361,7 @@ static uint32_t frame_word(uint64_t at)
 }
 
 /* An element in two pages goes to both, or nowhere when one page forbids it. */
-static void test_element_in_two_pages(void **state)
+TEST(test_element_in_two_pages, setup, teardown)
 {
 	const uint64_t other = 0x50000;
 
@@ -399,7 +394,7 @@ static void test_element_in_two_pages(void **state)
 }
 
 /* Byte by byte when it crosses from RAM into a device, and back. */
-static void test_element_into_a_device(void **state)
+TEST(test_element_into_a_device, setup, teardown)
 {
 	start_paging((DEVICE + PAGE_SIZE) | USER);
 	device_value = 0x44332211;
@@ -419,7 +414,7 @@ static void test_element_into_a_device(void **state)
 }
 
 /* The segments of both operands are checked: limit, type, and which fault is raised. */
-static void test_string_segments(void **state)
+TEST(test_string_segments, setup, teardown)
 {
 	static const struct {
 		unsigned seg;
@@ -460,7 +455,7 @@ static void test_string_segments(void **state)
 /*
  * Another vCPU has replaced the instruction: the new one is executed if the exit could be its own.
  */
-static void test_instruction_that_does_not_fit(void **state)
+TEST(test_instruction_that_does_not_fit, setup, teardown)
 {
 	static const struct {
 		unsigned kind;
@@ -503,7 +498,7 @@ static void test_instruction_that_does_not_fit(void **state)
  * A page that is read-only for the guest. A load that has become an OR, or an access that has
  * become longer and reaches into a supervisor page, is checked against the guest's page tables.
  */
-static void test_rights_beyond_the_exit(void **state)
+TEST(test_rights_beyond_the_exit, setup, teardown)
 {
 	struct gwalk_fault fault = { 0 };
 
@@ -535,26 +530,4 @@ static void test_rights_beyond_the_exit(void **state)
 	assert_int_equal(RUN("\x8b\x01"), EMUL_DONE);
 	assert_int_equal(device_reads, 2);
 	assert_int_equal(vcpu.regs.gpr[GPR_RAX], 0x1111); /* the second half comes from RAM */
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(test_loads_and_stores, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_read_modify_write, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_strings, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_cache_follows_the_bytes, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_cache_follows_the_page_tables, setup,
-						teardown),
-		cmocka_unit_test_setup_teardown(test_cache_follows_the_rights, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_page_crossing_and_refusal, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_element_in_two_pages, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_element_into_a_device, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_string_segments, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_instruction_that_does_not_fit, setup,
-						teardown),
-		cmocka_unit_test_setup_teardown(test_rights_beyond_the_exit, setup, teardown),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -3,13 +3,9 @@
  * vmm/emul_decode.c and vmm/emul_alu.c: what instructions do, and flags compared with those of the
  * build host's CPU.
  */
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdlib.h>
-#include <string.h>
 
-#include <cmocka.h>
-
+#include "tests/unit/test.h"
 #include "vmm/base/err.h"
 #include "vmm/base/x86.h"
 #include "vmm/emul.h"
@@ -195,7 +191,7 @@ static const struct decode_case {
 	{ "nothing but prefixes", 64, 3, { 0x66, 0x66, 0x66 }, { 0 }, ERR_RANGE },
 };
 
-static void test_decode(void **state)
+TEST(test_decode)
 {
 	for (size_t i = 0; i < ARRAY_COUNT(decode_cases); i++) {
 		const struct decode_case *c = &decode_cases[i];
@@ -286,7 +282,7 @@ static uint64_t defined_flags(unsigned alu)
 	return logical ? FLAGS & ~RFLAGS_AF : FLAGS;
 }
 
-static void test_compute(void **state)
+TEST(test_compute)
 {
 	static const unsigned sizes[] = { 1, 2, 4, 8 };
 
@@ -307,14 +303,4 @@ static void test_compute(void **state)
 				 got, got_flags, want, want_flags);
 		}
 	}
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_decode),
-		cmocka_unit_test(test_compute),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

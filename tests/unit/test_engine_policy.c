@@ -3,14 +3,9 @@
  * guest/engine_policy.c: each combination of engine, key and machine, with its verdict and its
  * message.
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
 #include <stdio.h>
-#include <string.h>
 
-#include <cmocka.h>
-
+#include "tests/unit/test.h"
 #include "guest/engine_policy.h"
 
 #define SOFT   ENGINE_RUNS_SOFTWARE
@@ -125,7 +120,7 @@ static void test_cell(void **state)
  * What must hold for every cell: clear memory only when both keys ask for it, and no refusal
  * without a message.
  */
-static void test_never_in_silence(void **state)
+TEST(test_never_in_silence)
 {
 	for (int engine = 0; engine < VM_ENGINES; engine++) {
 		for (int key = 0; key < VM_KEYS; key++) {
@@ -142,19 +137,17 @@ static void test_never_in_silence(void **state)
 	}
 }
 
-int main(void)
+_Static_assert(ARRAY_COUNT(rows) == VM_ENGINES * VM_KEYS, "a row for each pair");
+
+static __attribute__((constructor)) void add_cells(void)
 {
 	static char names[ARRAY_COUNT(rows) * ENGINE_MACHINES][40];
-	static struct CMUnitTest tests[ARRAY_COUNT(names) + 1];
 
-	assert_int_equal(ARRAY_COUNT(rows), VM_ENGINES * VM_KEYS);
 	for (size_t i = 0; i < ARRAY_COUNT(names); i++) {
 		const struct row *row = &rows[i / ENGINE_MACHINES];
 
 		snprintf(names[i], sizeof(names[i]), "engine %d, key %d, machine %zu", row->engine,
 			 row->key, i % ENGINE_MACHINES);
-		tests[i] = (struct CMUnitTest){ names[i], test_cell, NULL, NULL, (void *)i };
+		test_add((struct CMUnitTest){ names[i], test_cell, NULL, NULL, (void *)i });
 	}
-	tests[ARRAY_COUNT(names)] = (struct CMUnitTest)cmocka_unit_test(test_never_in_silence);
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -3,14 +3,8 @@
  * ept/ept.c: entries as the SDM requires them, leaf sizes, splitting, and failures that change
  * nothing.
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <string.h>
-
-#include <cmocka.h>
-
+#include "tests/unit/test.h"
 #include "ept/ept.h"
-#include "tests/unit/fake_base.h"
 #include "vmm/base/err.h"
 #include "vmm/base/page_alloc.h"
 
@@ -49,7 +43,7 @@ static uint64_t *raw_entry(const struct ept_root *root, uint64_t at, int level)
 	}
 }
 
-static void test_eptp(void **state)
+TEST(test_eptp, fake_setup, fake_teardown)
 {
 	static const struct {
 		bool wb, ad;
@@ -77,7 +71,7 @@ static void test_eptp(void **state)
 	assert_int_equal(ept_root_init(&(struct ept_root){ 0 }), ERR_NOMEM);
 }
 
-static void test_raw_bits(void **state)
+TEST(test_raw_bits, fake_setup, fake_teardown)
 {
 	static const struct {
 		uint64_t gpa, hpa, bytes;
@@ -115,7 +109,7 @@ static void test_raw_bits(void **state)
 	}
 }
 
-static void test_accessed_dirty(void **state)
+TEST(test_accessed_dirty, fake_setup, fake_teardown)
 {
 	struct ept_caps caps = all_caps;
 	struct ept_root root;
@@ -145,7 +139,7 @@ static void test_accessed_dirty(void **state)
 }
 
 /* Unmapping single pages, as the pager does: a write is reported, with A/D bits and without. */
-static void test_single_pages(void **state)
+TEST(test_single_pages, fake_setup, fake_teardown)
 {
 	static const struct {
 		bool ad;
@@ -187,7 +181,7 @@ static void test_single_pages(void **state)
 	ept_configure(&all_caps);
 }
 
-static void test_single_page_errors(void **state)
+TEST(test_single_page_errors, fake_setup, fake_teardown)
 {
 	const struct ept_attr read_only = { EPT_READ, EPT_MEMTYPE_WB, true, 0 };
 	const struct ept_attr write_only = { EPT_WRITE, EPT_MEMTYPE_WB, true, 0 };
@@ -208,8 +202,9 @@ static void test_single_page_errors(void **state)
 	assert_int_equal(*entry, 0x5073);
 	ept_root_free(&root);
 }
+TEST_AGAIN(test_single_page_errors, fake_setup, fake_teardown);
 
-static void test_leaf_sizes(void **state)
+TEST(test_leaf_sizes, fake_setup, fake_teardown)
 {
 	static const struct {
 		uint64_t gpa, hpa, bytes, max_leaf;
@@ -257,7 +252,7 @@ static void test_leaf_sizes(void **state)
 	}
 }
 
-static void test_refused(void **state)
+TEST(test_refused, fake_setup, fake_teardown)
 {
 	static const struct {
 		const char *why;
@@ -316,8 +311,9 @@ static void test_refused(void **state)
 	assert_int_equal(ept_unmap(&root, gpa(0x800), 0x1000), ERR_INVAL);
 	ept_root_free(&root);
 }
+TEST_AGAIN(test_refused, fake_setup, fake_teardown);
 
-static void test_only_over_absent(void **state)
+TEST(test_only_over_absent, fake_setup, fake_teardown)
 {
 	struct ept_root root;
 	struct ept_leaf leaf;
@@ -345,9 +341,10 @@ static void test_only_over_absent(void **state)
 	}
 	ept_root_free(&root);
 }
+TEST_AGAIN(test_only_over_absent, fake_setup, fake_teardown);
 
 /* Each allocation fails in turn: nothing may be mapped, and the same call succeeds later. */
-static void test_map_no_memory(void **state)
+TEST(test_map_no_memory, fake_setup, fake_teardown)
 {
 	const uint64_t start = SIZE_1G - SIZE_2M - 0x1000, bytes = 2 * SIZE_2M + 0x2000;
 	struct ept_root root;
@@ -376,7 +373,7 @@ static void test_map_no_memory(void **state)
 	assert_int_equal(after - 1, 5);
 }
 
-static void test_split(void **state)
+TEST(test_split, fake_setup, fake_teardown)
 {
 	static const struct {
 		uint64_t at, bytes;
@@ -425,7 +422,7 @@ static void test_split(void **state)
  * On a CPU where large leaves must not allow execution: the 2 MiB asked for become 4-KiB leaves
  * that do.
  */
-static void test_no_large_exec(void **state)
+TEST(test_no_large_exec, fake_setup, fake_teardown)
 {
 	const uint64_t base = SIZE_1G, asked = base + 5 * SIZE_2M + 0x3000;
 	struct ept_caps caps = all_caps;
@@ -468,7 +465,7 @@ static void test_no_large_exec(void **state)
 	ept_root_free(&root);
 }
 
-static void test_unmap_absent(void **state)
+TEST(test_unmap_absent, fake_setup, fake_teardown)
 {
 	struct ept_root root;
 
@@ -491,7 +488,7 @@ static uint32_t rnd(uint32_t below)
 }
 
 /* Random maps and unmaps, compared with an array of pages. */
-static void test_model(void **state)
+TEST(test_model, fake_setup, fake_teardown)
 {
 	static uint64_t model[MODEL_PAGES]; /* 0: absent, else hpa + 1 */
 	static const uint64_t sizes[] = { PAGE_SIZE, SIZE_2M, SIZE_1G };
@@ -533,13 +530,11 @@ static void test_model(void **state)
 	ept_root_free(&root);
 }
 
-#define TEST(f) cmocka_unit_test_setup_teardown(f, fake_setup, fake_teardown)
-
 /*
  * Row 29: a leaf of each size has its KeyID, and so have all parts when it is split. m = 46, k = 4
  * as on P4: the KeyID is in bits 45:42.
  */
-static void test_row_29_keyid_in_leaves(void **state)
+TEST(test_row_29_keyid_in_leaves, fake_setup, fake_teardown)
 {
 	static const uint64_t sizes[] = { PAGE_SIZE, SIZE_2M, SIZE_1G };
 	const struct ept_attr attr = { EPT_RWX, EPT_MEMTYPE_WB, true, 9 };
@@ -569,7 +564,7 @@ static void test_row_29_keyid_in_leaves(void **state)
 }
 
 /* No address has KeyID bits set, and no KeyID has bits outside of them. */
-static void test_keyid_limits(void **state)
+TEST(test_keyid_limits, fake_setup, fake_teardown)
 {
 	struct ept_attr attr = wb_rwx;
 	struct ept_root root;
@@ -593,7 +588,7 @@ static void test_keyid_limits(void **state)
 }
 
 /* Tables use the KeyID of host pages, in the EPTP and in every entry on the way. */
-static void test_tables_carry_host_keyid(void **state)
+TEST(test_tables_carry_host_keyid, fake_setup, fake_teardown)
 {
 	struct ept_root root;
 	struct ept_leaf leaf;
@@ -609,31 +604,4 @@ static void test_tables_carry_host_keyid(void **state)
 	assert_int_equal(leaf.hpa.v, 0x5000);
 	assert_int_equal(leaf.attr.keyid, 0);
 	ept_root_free(&root);
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		TEST(test_row_29_keyid_in_leaves),
-		TEST(test_keyid_limits),
-		TEST(test_tables_carry_host_keyid),
-		TEST(test_eptp),
-		TEST(test_raw_bits),
-		TEST(test_accessed_dirty),
-		TEST(test_single_pages),
-		TEST(test_single_page_errors),
-		TEST(test_single_page_errors),
-		TEST(test_refused),
-		TEST(test_only_over_absent),
-		TEST(test_leaf_sizes),
-		TEST(test_refused),
-		TEST(test_only_over_absent),
-		TEST(test_map_no_memory),
-		TEST(test_split),
-		TEST(test_no_large_exec),
-		TEST(test_unmap_absent),
-		TEST(test_model),
-	};
-
-	return cmocka_run_group_tests_name("ept", tests, NULL, NULL);
 }

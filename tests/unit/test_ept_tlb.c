@@ -8,19 +8,14 @@
 #define _GNU_SOURCE
 #include <pthread.h>
 #include <sched.h>
-#include <setjmp.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/mman.h>
 
-#include <cmocka.h>
-
+#include "tests/unit/test.h"
 #include "ept/ept.h"
 #include "ept/ept_tlb.h"
 #include "ept/invept_priv.h"
-#include "tests/unit/fake_base.h"
 
 static const struct ept_caps caps_single = { .invept_single = true, .phys_bits = 46 };
 static const struct ept_caps caps_all = { .invept_single = false, .phys_bits = 46 };
@@ -99,7 +94,7 @@ static void part_on(uint32_t cpu)
 }
 
 /* A CPU is in the mask of the last root that it entered with, until it parts. */
-static void test_cpus_in_the_mask(void **state)
+TEST(test_cpus_in_the_mask, setup, teardown)
 {
 	struct ept_root other = { .eptp = 0x9901e, .generation = { 1 } };
 
@@ -137,7 +132,7 @@ static void test_cpus_in_the_mask(void **state)
 	leave_on(1);
 }
 
-static void test_flush_when_behind(void **state)
+TEST(test_flush_when_behind, setup, teardown)
 {
 	enter_on(1); /* the first entry flushes what an earlier root may have left */
 	assert_int_equal(flushes.count, 1);
@@ -160,7 +155,7 @@ static void test_flush_when_behind(void **state)
 	leave_on(1);
 }
 
-static void test_all_context_fallback(void **state)
+TEST(test_all_context_fallback, setup, teardown)
 {
 	ept_configure(&caps_all);
 	enter_on(1);
@@ -173,7 +168,7 @@ static void test_all_context_fallback(void **state)
 }
 
 /* Only CPUs that are in the guest with this root are kicked. */
-static void test_cpus_that_are_kicked(void **state)
+TEST(test_cpus_that_are_kicked, setup, teardown)
 {
 	struct ept_root other = { .eptp = 0x9901e, .generation = { 1 } };
 
@@ -198,7 +193,7 @@ static void kick_leaves_and_returns(uint32_t cpu)
 	enter_on(cpu);
 }
 
-static void test_returned_cpu_is_not_waited_for(void **state)
+TEST(test_returned_cpu_is_not_waited_for, setup, teardown)
 {
 	enter_on(1);
 	fake_kick_hook = kick_leaves_and_returns;
@@ -218,7 +213,7 @@ static void shoot_during_flush(void)
 	fake_set_cpu(1);
 }
 
-static void test_advance_during_flush(void **state)
+TEST(test_advance_during_flush, setup, teardown)
 {
 	flushes.hook = shoot_during_flush;
 	enter_on(1);
@@ -277,7 +272,7 @@ static void enter_cpu1(void)
  * Join, publish, then compare: else a shoot-down in between would see no CPU, and no CPU would
  * flush.
  */
-static void test_enter_publishes_before_it_compares(void **state)
+TEST(test_enter_publishes_before_it_compares, setup, teardown)
 {
 	with_trap(enter_cpu1, look_at_cpu1);
 	assert_true(was_published);
@@ -294,7 +289,7 @@ static void shoot(void)
  * Advance, then read the mask and who has published: a CPU that joins and enters just before the
  * advance must be found inside.
  */
-static void test_shootdown_advances_before_it_looks(void **state)
+TEST(test_shootdown_advances_before_it_looks, setup, teardown)
 {
 	enter_on(1);
 	leave_on(1); /* up to date: entering again does not flush */
@@ -324,7 +319,7 @@ static void *leave_later(void *arg)
 	return arg;
 }
 
-static void test_waits_for_a_cpu_in_the_guest(void **state)
+TEST(test_waits_for_a_cpu_in_the_guest, setup, teardown)
 {
 	pthread_t thread;
 
@@ -382,7 +377,7 @@ static void *guest_thread(void *arg)
 	return arg;
 }
 
-static void test_threads(void **state)
+TEST(test_threads, setup, teardown)
 {
 	pthread_t thread;
 
@@ -402,24 +397,4 @@ static void test_threads(void **state)
 	pthread_join(thread, NULL);
 	assert_int_equal(violations, 0);
 	assert_true(uses > 0);
-}
-
-#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		TEST(test_cpus_in_the_mask),
-		TEST(test_flush_when_behind),
-		TEST(test_all_context_fallback),
-		TEST(test_cpus_that_are_kicked),
-		TEST(test_returned_cpu_is_not_waited_for),
-		TEST(test_advance_during_flush),
-		TEST(test_enter_publishes_before_it_compares),
-		TEST(test_shootdown_advances_before_it_looks),
-		TEST(test_waits_for_a_cpu_in_the_guest),
-		TEST(test_threads),
-	};
-
-	return cmocka_run_group_tests_name("ept_tlb", tests, NULL, NULL);
 }

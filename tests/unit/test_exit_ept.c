@@ -3,13 +3,7 @@
  * vmm/exit_ept.c: which exits are repaired, emulated, tried again, injected into the guest, or end
  * the VM.
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <string.h>
-
-#include <cmocka.h>
-
-#include "tests/unit/fake_base.h"
+#include "tests/unit/test.h"
 #include "vmm/apic_page.h"
 #include "vmm/attention.h"
 #include "vmm/device_access.h"
@@ -200,7 +194,7 @@ static int setup(void **state)
 	return 0;
 }
 
-static void test_violations(void **state)
+TEST(test_violations, setup)
 {
 	for (size_t i = 0; i < ARRAY_COUNT(violations); i++) {
 		setup(state);
@@ -225,7 +219,7 @@ static void test_violations(void **state)
 }
 
 /* At an address without a device the CPU completes the access: no fault, no log line. */
-static void test_address_without_device(void **state)
+TEST(test_address_without_device, setup)
 {
 	static const struct {
 		uint64_t why;
@@ -261,7 +255,7 @@ static void test_address_without_device(void **state)
  * A guest that repeats this cannot fill the log. The reason for an end is not cut, even with the
  * longest address.
  */
-static void test_words(void **state)
+TEST(test_words, setup)
 {
 	memory = GMEM_FAULT_MMIO;
 	outcome = EMUL_UNKNOWN;
@@ -274,7 +268,7 @@ static void test_words(void **state)
 	assert_string_equal(detail, "malformed EPT entry at guest-physical 0xfedcba9876543210");
 }
 
-static void test_apic_access(void **state)
+TEST(test_apic_access, setup)
 {
 	outcome = EMUL_DONE;
 	vmwrite(VMCS_EXIT_QUALIFICATION, 0x80 | APICQ_LINEAR_READ << 12);
@@ -299,7 +293,7 @@ static void test_apic_access(void **state)
 }
 
 /* A vCPU made progress if RIP or the registers of a string instruction changed; else it did not. */
-static void test_places(void **state)
+TEST(test_places, setup)
 {
 	static const unsigned counted[] = { GPR_RCX, GPR_RSI, GPR_RDI };
 	uint64_t before;
@@ -327,7 +321,7 @@ static void test_places(void **state)
  * Memory is not asked for the last device's range, in which RAM never lies. It is asked again at an
  * address that had neither RAM nor a device: a guest may have placed a share there since.
  */
-static void test_memory_is_asked_except_at_the_last_device(void **state)
+TEST(test_memory_is_asked_except_at_the_last_device, setup)
 {
 	static const struct {
 		uint64_t why, at;
@@ -373,7 +367,7 @@ static void answer(void *unused, struct vcpu *v, struct io_access *access)
  * The last device that answered is not looked up again; an access that does not lie wholly in it
  * goes to the bus.
  */
-static void test_device_is_kept(void **state)
+TEST(test_device_is_kept, setup)
 {
 	static const struct io_ops ops = { .access = answer };
 	static const struct {
@@ -401,7 +395,7 @@ static void test_device_is_kept(void **state)
 }
 
 /* Faults of the instruction itself are injected unchanged. */
-static void test_other_faults(void **state)
+TEST(test_other_faults, setup)
 {
 	memory = GMEM_FAULT_MMIO;
 	outcome = EMUL_FAULTED;
@@ -414,7 +408,7 @@ static void test_other_faults(void **state)
 }
 
 /* #GP(0), and one log line for each VM, whatever its page walk or its stores do. */
-static void test_read_only_memory(void **state)
+TEST(test_read_only_memory, setup)
 {
 	vm.wrote_read_only.only = false;
 	memory = GMEM_FAULT_RIGHTS;
@@ -436,7 +430,7 @@ static void on_apic(struct vcpu *v, struct io_access *access)
 }
 
 /* The page of the local APIC belongs to the vCPU, and is never cached as a device. */
-static void test_apic_page(void **state)
+TEST(test_apic_page, setup)
 {
 	struct io_access access = { .size = 4 };
 
@@ -446,22 +440,4 @@ static void test_apic_page(void **state)
 	assert_true(attention_has(&vcpu, ATTENTION_EVENTS));
 	assert_null(priv.device_range);
 	assert_int_equal(lookups, 0);
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup(test_other_faults, setup),
-		cmocka_unit_test_setup(test_read_only_memory, setup),
-		cmocka_unit_test_setup(test_apic_page, setup),
-		cmocka_unit_test_setup(test_violations, setup),
-		cmocka_unit_test_setup(test_address_without_device, setup),
-		cmocka_unit_test_setup(test_words, setup),
-		cmocka_unit_test_setup(test_apic_access, setup),
-		cmocka_unit_test_setup(test_places, setup),
-		cmocka_unit_test_setup(test_memory_is_asked_except_at_the_last_device, setup),
-		cmocka_unit_test_setup(test_device_is_kept, setup),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

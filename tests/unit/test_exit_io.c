@@ -3,14 +3,7 @@
  * vmm/exit_io.c: which port is accessed with which size, how registers change, and one element of
  * INS and OUTS for each exit.
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
-#include <string.h>
-
-#include "tests/unit/fake_base.h"
+#include "tests/unit/test.h"
 #include "vmm/base/err.h"
 #include "vmm/base/x86.h"
 #include "vmm/exits.h"
@@ -130,7 +123,7 @@ static enum exit_result io(uint64_t qualification)
 	return exit_io(&vcpu);
 }
 
-static void test_in_and_out(void **state)
+TEST(test_in_and_out, start)
 {
 	static const struct {
 		unsigned size;
@@ -163,7 +156,7 @@ static void test_in_and_out(void **state)
 #define INFO(bytes, s) \
 	((uint64_t)((bytes) == 2 ? 0 : (bytes) == 4 ? 1 : 2) << 7 | (uint64_t)(s) << 15)
 
-static void test_strings(void **state)
+TEST(test_strings, start)
 {
 	static const struct {
 		uint64_t flags;
@@ -214,7 +207,7 @@ static void test_strings(void **state)
 }
 
 /* A count of 0 moves nothing, and no device is accessed. */
-static void test_nothing_to_do(void **state)
+TEST(test_nothing_to_do, start)
 {
 	vmwrite(VMCS_EXIT_INSTRUCTION_INFO, INFO(2, SEG_DS));
 	vcpu.regs.gpr[GPR_RCX] = 0x10000; /* CX is 0 */
@@ -224,7 +217,7 @@ static void test_nothing_to_do(void **state)
 }
 
 /* Without INSTRUCTION_INFO the mode gives the size, and the segment is DS (SDM, IA32_VMX_BASIC). */
-static void test_without_info(void **state)
+TEST(test_without_info, start)
 {
 	static const struct {
 		uint64_t efer, rights, offset;
@@ -248,7 +241,7 @@ static void test_without_info(void **state)
 }
 
 /* A fault in place of the access: nothing has moved, and the port was not read. */
-static void test_faults(void **state)
+TEST(test_faults, start)
 {
 	static const uint8_t vectors[] = { VECTOR_PF, VECTOR_GP, VECTOR_SS };
 
@@ -266,17 +259,4 @@ static void test_faults(void **state)
 		assert_int_equal(vcpu.regs.gpr[GPR_RDI], 0x1000);
 		assert_int_equal(vcpu.regs.gpr[GPR_RCX], 2);
 	}
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup(test_in_and_out, start),
-		cmocka_unit_test_setup(test_strings, start),
-		cmocka_unit_test_setup(test_nothing_to_do, start),
-		cmocka_unit_test_setup(test_without_info, start),
-		cmocka_unit_test_setup(test_faults, start),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

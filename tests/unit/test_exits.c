@@ -1,13 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* vmm/exits.c: debug exceptions, the end of an instruction, HLT, and exits without a row. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
-#include <string.h>
-
-#include "tests/unit/fake_base.h"
+#include "tests/unit/test.h"
 #include "vmm/attention.h"
 #include "vmm/base/x86.h"
 #include "vmm/exits.h"
@@ -168,7 +161,7 @@ static void exception(uint32_t type, uint8_t vector)
 }
 
 /* How delivery changes the debug registers (SDM, "Debug Exceptions"). */
-static void test_debug_exception(void **state)
+TEST(test_debug_exception, setup)
 {
 	dr6 = 0xffff0ff1;
 	vmwrite(VMCS_EXIT_QUALIFICATION, DBQ_BS | 2);
@@ -182,7 +175,7 @@ static void test_debug_exception(void **state)
 }
 
 /* The IRET that faulted had unblocked NMIs; not if an event was being delivered, nor at #DF. */
-static void test_nmi_unblocking(void **state)
+TEST(test_nmi_unblocking, setup)
 {
 	static const struct {
 		uint32_t unblocking;
@@ -204,7 +197,7 @@ static void test_nmi_unblocking(void **state)
 	}
 }
 
-static void test_int1(void **state)
+TEST(test_int1, setup)
 {
 	vmwrite(VMCS_EXIT_INSTRUCTION_LENGTH, 1);
 	exception(EVENT_PRIV_SW_EXCEPTION, VECTOR_DB);
@@ -213,7 +206,7 @@ static void test_int1(void **state)
 	assert_int_equal(dr6, 0xffff0ff0);
 }
 
-static void test_host_events(void **state)
+TEST(test_host_events, setup)
 {
 	exception(EVENT_NMI, VECTOR_NMI);
 	exception(EVENT_HW_EXCEPTION, VECTOR_MC);
@@ -223,7 +216,7 @@ static void test_host_events(void **state)
 }
 
 /* Blocking ends, RF is cleared, and a single step is due, unless only branches are stepped. */
-static void test_end_of_instruction(void **state)
+TEST(test_end_of_instruction, setup)
 {
 	static const struct {
 		uint64_t rflags, debugctl, blocking, pending;
@@ -261,7 +254,7 @@ static void test_end_of_instruction(void **state)
 }
 
 /* RIP wraps at 4 GiB only outside of 64-bit mode. */
-static void test_rip_wraps(void **state)
+TEST(test_rip_wraps, setup)
 {
 	vmwrite(VMCS_GUEST_RIP, 0xffffffff);
 	(void)dispatch(EXIT_REASON_CPUID);
@@ -272,7 +265,7 @@ static void test_rip_wraps(void **state)
 	assert_int_equal(vmread(VMCS_GUEST_RIP), 1);
 }
 
-static void test_hlt(void **state)
+TEST(test_hlt, setup)
 {
 	assert_int_equal(dispatch(EXIT_REASON_HLT), EXIT_RESUME);
 	assert_int_equal(vcpu.state.only, VCPU_HALTED);
@@ -290,7 +283,7 @@ static void test_hlt(void **state)
 	assert_int_equal(vmread(VMCS_GUEST_PENDING_DEBUG), PENDING_DEBUG_BS);
 }
 
-static void test_bus_lock_and_notify(void **state)
+TEST(test_bus_lock_and_notify, setup)
 {
 	assert_int_equal(dispatch(EXIT_REASON_BUS_LOCK), EXIT_YIELD);
 	assert_int_equal(yields, 1);
@@ -309,7 +302,7 @@ static void test_bus_lock_and_notify(void **state)
 	assert_int_equal(ended, VM_END_UNHANDLED);
 }
 
-static void test_unhandled(void **state)
+TEST(test_unhandled, setup)
 {
 	static const struct {
 		uint32_t reason;
@@ -338,7 +331,7 @@ static void test_unhandled(void **state)
 }
 
 /* The dump of a VM that failed shows the values that a MOV would have given the guest. */
-static void test_dump(void **state)
+TEST(test_dump, setup)
 {
 	vmwrite(VMCS_GUEST_CR0, 0x80000031);
 	vmwrite(VMCS_CR0_MASK, ~0x8005001ful);
@@ -352,7 +345,7 @@ static void test_dump(void **state)
 }
 
 /* An event whose delivery was broken off comes back; none can have been on its way at CPUID. */
-static void test_vectoring(void **state)
+TEST(test_vectoring, setup)
 {
 	answer = EXIT_RESUME;
 	vmwrite(VMCS_IDT_VECTORING_INFO, EVENT_VALID | 0x50);
@@ -363,14 +356,14 @@ static void test_vectoring(void **state)
 }
 
 /* The instruction that was lent memory is done; it is no instruction's exit. */
-static void test_monitor_trap(void **state)
+TEST(test_monitor_trap, setup)
 {
 	assert_int_equal(dispatch(EXIT_REASON_MONITOR_TRAP_FLAG), EXIT_RESUME);
 	assert_int_equal(holes_closed, 1);
 }
 
 /* Reasons that another file handles reach that one, and no other. */
-static void test_handlers_elsewhere(void **state)
+TEST(test_handlers_elsewhere, setup)
 {
 	static const struct {
 		uint32_t reason;
@@ -397,7 +390,7 @@ static void test_handlers_elsewhere(void **state)
 }
 
 /* Instructions of features that are not shown fault, and stay where they are. */
-static void test_instructions_that_fault(void **state)
+TEST(test_instructions_that_fault, setup)
 {
 	static const uint32_t reasons[] = {
 		EXIT_REASON_GETSEC,  EXIT_REASON_VMCALL,  EXIT_REASON_VMCLEAR, EXIT_REASON_VMLAUNCH,
@@ -420,7 +413,7 @@ static void test_instructions_that_fault(void **state)
 }
 
 /* What asks for another look before the next entry, for the CPU, or for neither. */
-static void test_looks_and_turns(void **state)
+TEST(test_looks_and_turns, setup)
 {
 	static const struct {
 		uint32_t reason;
@@ -460,7 +453,7 @@ static void test_looks_and_turns(void **state)
 }
 
 /* The guest's own deadline alone is a reason to look for what it gets. */
-static void test_timer_of_whom(void **state)
+TEST(test_timer_of_whom, setup)
 {
 	fake_tsc = 5000;
 	priv.timer_deadline = 5001;
@@ -469,28 +462,4 @@ static void test_timer_of_whom(void **state)
 	fake_tsc = 5001;
 	assert_int_equal(dispatch(EXIT_REASON_PREEMPTION_TIMER), EXIT_YIELD);
 	assert_int_equal(attention_has(&vcpu, UINT32_MAX), ATTENTION_EVENTS);
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup(test_handlers_elsewhere, setup),
-		cmocka_unit_test_setup(test_instructions_that_fault, setup),
-		cmocka_unit_test_setup(test_looks_and_turns, setup),
-		cmocka_unit_test_setup(test_timer_of_whom, setup),
-		cmocka_unit_test_setup(test_debug_exception, setup),
-		cmocka_unit_test_setup(test_nmi_unblocking, setup),
-		cmocka_unit_test_setup(test_int1, setup),
-		cmocka_unit_test_setup(test_host_events, setup),
-		cmocka_unit_test_setup(test_end_of_instruction, setup),
-		cmocka_unit_test_setup(test_rip_wraps, setup),
-		cmocka_unit_test_setup(test_hlt, setup),
-		cmocka_unit_test_setup(test_bus_lock_and_notify, setup),
-		cmocka_unit_test_setup(test_unhandled, setup),
-		cmocka_unit_test_setup(test_dump, setup),
-		cmocka_unit_test_setup(test_vectoring, setup),
-		cmocka_unit_test_setup(test_monitor_trap, setup),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

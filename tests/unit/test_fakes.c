@@ -2,17 +2,10 @@
 /*
  * The fakes themselves: what they return, and that they detect the errors that they should detect.
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
-#include "tests/unit/fake_base.h"
+#include "tests/unit/test.h"
 #include "vmm/base/cpu.h"
 #include "vmm/base/err.h"
 #include "vmm/base/host_paging.h"
@@ -92,7 +85,7 @@ static void nothing_wrong(void)
 	page_free(page_alloc(2), 2);
 }
 
-static void wrong_use_dies(void **state)
+TEST(wrong_use_dies, fake_setup, fake_teardown)
 {
 	assert_false(dies(nothing_wrong));
 	assert_true(dies(read_past_page));
@@ -103,7 +96,7 @@ static void wrong_use_dies(void **state)
 	assert_true(dies(free_too_few));
 }
 
-static void pages_are_zero_and_counted(void **state)
+TEST(pages_are_zero_and_counted, fake_setup, fake_teardown)
 {
 	static const uint8_t zeros[PAGE_SIZE];
 	uint8_t *page = page_alloc(3);
@@ -120,7 +113,7 @@ static void pages_are_zero_and_counted(void **state)
 	page_free(page, 1);
 }
 
-static void frames_keep_their_bytes(void **state)
+TEST(frames_keep_their_bytes, fake_setup, fake_teardown)
 {
 	hpa_t first, other;
 	uint8_t *at;
@@ -140,7 +133,7 @@ static void frames_keep_their_bytes(void **state)
 	frames_free(first, 1);
 }
 
-static void panics_and_log_lines_are_seen(void **state)
+TEST(panics_and_log_lines_are_seen, fake_setup, fake_teardown)
 {
 	FAKE_EXPECT_PANIC(panic("key %d is gone", 7), "key 7");
 	FAKE_EXPECT_PANIC(CHECK(fake_tsc == 1), "broken");
@@ -155,7 +148,7 @@ static void note_kick(uint32_t cpu)
 	kicked = cpu;
 }
 
-static void cpus_take_turns(void **state)
+TEST(cpus_take_turns, fake_setup, fake_teardown)
 {
 	fake_set_cpu_count(3);
 	fake_set_cpu(2);
@@ -170,19 +163,4 @@ static void cpus_take_turns(void **state)
 	fake_msr_set(0x1b, 5);
 	cpu_wrmsr(0x1b, 6);
 	assert_int_equal(cpu_rdmsr(0x1b), 6);
-}
-
-int main(void)
-{
-	static const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(wrong_use_dies, fake_setup, fake_teardown),
-		cmocka_unit_test_setup_teardown(pages_are_zero_and_counted, fake_setup,
-						fake_teardown),
-		cmocka_unit_test_setup_teardown(frames_keep_their_bytes, fake_setup, fake_teardown),
-		cmocka_unit_test_setup_teardown(panics_and_log_lines_are_seen, fake_setup,
-						fake_teardown),
-		cmocka_unit_test_setup_teardown(cpus_take_turns, fake_setup, fake_teardown),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -3,14 +3,7 @@
  * vmm/flaws.c: for CPUs as they describe themselves: what is done about each flaw, which flaws they
  * have, and which of these have no mitigation.
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <string.h>
-
-#include <cmocka.h>
-
-#include "tests/unit/fake_base.h"
+#include "tests/unit/test.h"
 #include "vmm/base/x86.h"
 #include "vmm/flaws.h"
 #include "vmm/vmx.h"
@@ -101,7 +94,7 @@ static void note(void *context, const char *name, bool open, const char *what)
 	said[strlen(said)] = (char)(open ? (letters[i] & ~0x20) : letters[i]);
 }
 
-static void test_cpus(void **state)
+TEST(test_cpus)
 {
 	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
 		const struct row *r = &rows[i];
@@ -134,7 +127,7 @@ static void test_cpus(void **state)
 }
 
 /* A CPU without leaf 7, or without its subleaf 2, is not asked for it. */
-static void test_short_cpuid(void **state)
+TEST(test_short_cpuid)
 {
 	struct flaw_facts facts;
 
@@ -153,14 +146,4 @@ static void test_short_cpuid(void **state)
 	flaws_gather(&facts);
 	assert_int_equal(facts.leaf7_edx, UPDATED);
 	assert_int_equal(facts.leaf7_2_edx, 0);
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_cpus),
-		cmocka_unit_test(test_short_cpuid),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -3,14 +3,8 @@
  * ept/gmem.c and ept/ram_plain.c: regions, the door's bounds, first touch, and that nothing is left
  * behind.
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <string.h>
-
-#include <cmocka.h>
-
+#include "tests/unit/test.h"
 #include "ept/gmem.h"
-#include "tests/unit/fake_base.h"
 #include "tests/unit/gmem_end.h"
 #include "vmm/base/err.h"
 #include "vmm/base/page_alloc.h"
@@ -39,7 +33,7 @@ static int teardown(void **state)
 	return fake_teardown(state);
 }
 
-static void test_regions(void **state)
+TEST(test_regions, setup, teardown)
 {
 	static const struct {
 		const char *why;
@@ -79,7 +73,7 @@ static void test_regions(void **state)
 	assert_int_equal(fake_frames_live(), 0x10 + 1 + 1 + 0x3f0);
 }
 
-static void test_region_count(void **state)
+TEST(test_region_count, setup, teardown)
 {
 	for (unsigned i = 0; i < GMEM_REGION_MAX; i++) {
 		assert_int_equal(gmem_add_ram_plain(&gmem, gpa(i * 0x2000), 0x1000, SIZE_2M), 0);
@@ -87,7 +81,7 @@ static void test_region_count(void **state)
 	assert_int_equal(gmem_add_ram_plain(&gmem, gpa(0x100000), 0x1000, SIZE_2M), ERR_NOMEM);
 }
 
-static void test_bounds(void **state)
+TEST(test_bounds, setup, teardown)
 {
 	static const struct {
 		uint64_t at, bytes;
@@ -141,7 +135,7 @@ static void test_bounds(void **state)
 	}
 }
 
-static void test_copies(void **state)
+TEST(test_copies, setup, teardown)
 {
 	static uint8_t model[0x8000], buf[0x8000];
 	uint32_t seed = 1;
@@ -175,7 +169,7 @@ static void test_copies(void **state)
 	}
 }
 
-static void test_cmpxchg(void **state)
+TEST(test_cmpxchg, setup, teardown)
 {
 	uint64_t expected = 0, got;
 
@@ -196,7 +190,7 @@ static void test_cmpxchg(void **state)
 }
 
 /* A 2 MiB leaf is used where it fits; exactly that leaf is zeroed, and as a whole. */
-static void test_first_touch(void **state)
+TEST(test_first_touch, setup, teardown)
 {
 	static const struct {
 		uint64_t touch, leaf_base, leaf_bytes;
@@ -249,7 +243,7 @@ static void test_first_touch(void **state)
  * Where large leaves must not be executable: a leaf is split when code is fetched from it, also on
  * first touch.
  */
-static void test_fetch_from_large_leaf(void **state)
+TEST(test_fetch_from_large_leaf, setup, teardown)
 {
 	struct ept_caps caps = *ept_caps();
 	struct ept_leaf leaf;
@@ -279,7 +273,7 @@ static void test_fetch_from_large_leaf(void **state)
 	assert_int_equal(gmem.resident_bytes, 2 * SIZE_2M);
 }
 
-static void test_max_leaf(void **state)
+TEST(test_max_leaf, setup, teardown)
 {
 	static const struct {
 		uint64_t max_leaf;
@@ -307,7 +301,7 @@ static void test_max_leaf(void **state)
 }
 
 /* One leaf of 1 GiB where it fits; the parts beside it are in smaller leaves. */
-static void test_leaf_1g(void **state)
+TEST(test_leaf_1g, setup, teardown)
 {
 	struct ept_leaf leaf;
 
@@ -326,7 +320,7 @@ static void test_leaf_1g(void **state)
 }
 
 /* Free memory consists of single pages: the region uses them, and no two addresses share a byte. */
-static void test_fragmented(void **state)
+TEST(test_fragmented, setup, teardown)
 {
 	const uint64_t pages = 1500;
 	hpa_t holes[3000];
@@ -361,7 +355,7 @@ static void test_fragmented(void **state)
 }
 
 /* Some 2 MiB pieces are free: these parts get 2 MiB leaves, the others small ones. */
-static void test_partly_fragmented(void **state)
+TEST(test_partly_fragmented, setup, teardown)
 {
 	hpa_t small;
 	struct ept_leaf leaf;
@@ -381,7 +375,7 @@ static void test_partly_fragmented(void **state)
 	frames_free(small, 1);
 }
 
-static void test_add_no_memory(void **state)
+TEST(test_add_no_memory, setup, teardown)
 {
 	fake_pages_fail_after(0);
 	assert_int_equal(gmem_add_ram_plain(&gmem, gpa(0), SIZE_2M, SIZE_2M), ERR_NOMEM);
@@ -398,7 +392,7 @@ static void test_add_no_memory(void **state)
  * Frames are wiped before they are freed. The fake keeps the content of a frame that is allocated
  * again at once.
  */
-static void test_destroy_wipes(void **state)
+TEST(test_destroy_wipes, setup, teardown)
 {
 	static const uint64_t touched[] = { 0x3000, 0x2345678, 0x7ff000 };
 	struct ept_leaf leaves[ARRAY_COUNT(touched)];
@@ -430,7 +424,7 @@ static void test_destroy_wipes(void **state)
 }
 
 /* The fast path of page walks: the same bytes and bounds as gmem_read, with alignment. */
-static void test_load(void **state)
+TEST(test_load, setup, teardown)
 {
 	static const struct {
 		uint64_t at;
@@ -476,7 +470,7 @@ static void test_load(void **state)
  * A running VM does not run out of host pages: first touches, and code in large leaves that must be
  * split, use tables that were set aside; a new leaf of 1 GiB returns one.
  */
-static void test_no_host_page_at_run_time(void **state)
+TEST(test_no_host_page_at_run_time, setup, teardown)
 {
 	struct ept_caps caps = *ept_caps();
 
@@ -508,7 +502,7 @@ static void test_no_host_page_at_run_time(void **state)
  * What the EPT maps, by leaf size: nothing before the first touch, then the largest leaves that
  * fit.
  */
-static void test_count_leaves(void **state)
+TEST(test_count_leaves, setup, teardown)
 {
 	struct gmem_leaves leaves;
 
@@ -531,22 +525,4 @@ static void test_count_leaves(void **state)
 	assert_int_equal(leaves.in_2m, SIZE_2M);
 	assert_int_equal(leaves.in_1g, SIZE_1G);
 	assert_int_equal(gmem.lock.next, gmem.lock.owner);
-}
-
-#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		TEST(test_regions),	  TEST(test_region_count),
-		TEST(test_bounds),	  TEST(test_load),
-		TEST(test_count_leaves),  TEST(test_no_host_page_at_run_time),
-		TEST(test_copies),	  TEST(test_cmpxchg),
-		TEST(test_first_touch),	  TEST(test_fetch_from_large_leaf),
-		TEST(test_max_leaf),	  TEST(test_leaf_1g),
-		TEST(test_fragmented),	  TEST(test_partly_fragmented),
-		TEST(test_add_no_memory), TEST(test_destroy_wipes),
-	};
-
-	return cmocka_run_group_tests_name("gmem", tests, NULL, NULL);
 }

@@ -3,13 +3,7 @@
  * vmm/gwalk.c: the four paging modes, rights, reserved bits, accessed and dirty bits, page
  * crossings.
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <string.h>
-
-#include <cmocka.h>
-
-#include "tests/unit/fake_base.h"
+#include "tests/unit/test.h"
 #include "tests/unit/gmem_end.h"
 #include "vmm/base/err.h"
 #include "vmm/base/x86.h"
@@ -106,7 +100,7 @@ static const struct right_case {
 	  GWALK_READ, 13 },
 };
 
-static void test_rights(void **state)
+TEST(test_rights, setup, teardown)
 {
 	for (size_t i = 0; i < ARRAY_COUNT(right_cases); i++) {
 		const struct right_case *c = &right_cases[i];
@@ -128,7 +122,7 @@ static void test_rights(void **state)
 	}
 }
 
-static void test_accessed_and_dirty(void **state)
+TEST(test_accessed_and_dirty, setup, teardown)
 {
 	struct gwalk_mode mode = { CR0_ON, table_of(4) | 0x18, CR4_PAE, LONG, 0, false };
 	struct gwalk_fault fault;
@@ -147,7 +141,7 @@ static void test_accessed_and_dirty(void **state)
 	assert_int_equal(get(table_of(1), 1, 8), 0x3000 | P);
 }
 
-static void test_large_pages(void **state)
+TEST(test_large_pages, setup, teardown)
 {
 	struct gwalk_mode mode = { CR0_ON, table_of(4), CR4_PAE, LONG, 0, false };
 	struct gwalk_fault fault;
@@ -177,7 +171,7 @@ static void test_large_pages(void **state)
 	assert_int_equal(fault.error_code, 9);
 }
 
-static void test_other_modes(void **state)
+TEST(test_other_modes, setup, teardown)
 {
 	struct gwalk_mode off = { .cr0 = CR0_PE };
 	struct gwalk_mode legacy = { CR0_ON, table_of(2), CR4_PSE, 0, 0, false };
@@ -203,7 +197,7 @@ static void test_other_modes(void **state)
 	assert_int_equal(get(table_of(3) + 0x20, 3, 8), table_of(2) | P); /* a PDPTE has no A bit */
 }
 
-static void test_hostile_tables(void **state)
+TEST(test_hostile_tables, setup, teardown)
 {
 	struct gwalk_mode mode = { CR0_ON, table_of(4), CR4_PAE, LONG, 0, false };
 	struct gwalk_fault fault;
@@ -238,7 +232,7 @@ static void test_hostile_tables(void **state)
 	assert_int_equal(fault.error_code, 11);
 }
 
-static void test_copy_crosses_a_page(void **state)
+TEST(test_copy_crosses_a_page, setup, teardown)
 {
 	struct gwalk_mode mode = { CR0_ON, table_of(4), CR4_PAE, LONG, 0, false };
 	struct gwalk_fault fault;
@@ -269,7 +263,7 @@ static void test_copy_crosses_a_page(void **state)
 }
 
 /* Notes hold as long as no entry on the way has changed, and no longer. */
-static void test_notes(void **state)
+TEST(test_notes, setup, teardown)
 {
 	struct gwalk_mode mode = { CR0_ON, table_of(4), CR4_PAE, LONG, 0, false };
 	static const unsigned indices[] = { 1, 1, 1, 255 };
@@ -314,7 +308,7 @@ static void test_notes(void **state)
 }
 
 /* 4-byte entries: the other half of the 8-byte word does not matter. */
-static void test_notes_of_32bit_paging(void **state)
+TEST(test_notes_of_32bit_paging, setup, teardown)
 {
 	struct gwalk_mode mode = { CR0_ON, table_of(2), 0, 0, 0, false };
 	struct gmem_expect notes[GWALK_LEVELS_MAX];
@@ -336,7 +330,7 @@ static void test_notes_of_32bit_paging(void **state)
 	assert_false(gmem_holds(&gmem, notes, count));
 }
 
-static void test_holds_is_bounded(void **state)
+TEST(test_holds_is_bounded, setup, teardown)
 {
 	struct gmem_expect word = { .at = RAM - 8 };
 
@@ -346,21 +340,4 @@ static void test_holds_is_bounded(void **state)
 	assert_false(gmem_holds(&gmem, &word, 1));
 	word = (struct gmem_expect){ .at = UINT64_MAX - 7 };
 	assert_false(gmem_holds(&gmem, &word, 1));
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(test_rights, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_accessed_and_dirty, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_notes, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_notes_of_32bit_paging, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_holds_is_bounded, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_large_pages, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_other_modes, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_hostile_tables, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_copy_crosses_a_page, setup, teardown),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

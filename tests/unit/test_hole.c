@@ -3,13 +3,7 @@
  * vmm/hole.c: a frame of ones for addresses without memory, for one instruction, and who does not
  * get it.
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <string.h>
-
-#include <cmocka.h>
-
-#include "tests/unit/fake_base.h"
+#include "tests/unit/test.h"
 #include "tests/unit/gmem_end.h"
 #include "vmm/base/page_alloc.h"
 #include "vmm/hole.h"
@@ -93,7 +87,7 @@ static void assert_ones(void)
 	}
 }
 
-static void test_lent_for_one_instruction(void **state)
+TEST(test_lent_for_one_instruction, setup, teardown)
 {
 	uint64_t generation = vm.gmem.root.generation.only;
 
@@ -115,7 +109,7 @@ static void test_lent_for_one_instruction(void **state)
  * A page lent to one vCPU serves the other too. If it is taken back first, the other vCPU faults
  * again.
  */
-static void test_two_vcpus(void **state)
+TEST(test_two_vcpus, setup, teardown)
 {
 	assert_true(hole_open(&vcpus[0], gpa(NOTHING)));
 	assert_true(hole_open(&vcpus[1], gpa(NOTHING)));
@@ -136,7 +130,7 @@ static void refused(uint64_t at)
 	assert_false(steps());
 }
 
-static void test_addresses_that_are_refused(void **state)
+TEST(test_addresses_that_are_refused, setup, teardown)
 {
 	refused(DEVICE);	 /* a page of a device */
 	refused(DEVICE + 0x800); /* even where the device has no register */
@@ -149,7 +143,7 @@ static void test_addresses_that_are_refused(void **state)
 }
 
 /* No instruction needs so many pages, and no VM may make tables without limit. */
-static void test_bounds(void **state)
+TEST(test_bounds, setup, teardown)
 {
 	uint64_t lent = 0;
 
@@ -167,7 +161,7 @@ static void test_bounds(void **state)
 	hole_close(&vcpus[0]);
 }
 
-static void test_no_memory(void **state)
+TEST(test_no_memory, setup, teardown)
 {
 	fake_pages_fail_after(0);
 	refused(NOTHING);
@@ -178,7 +172,7 @@ static void test_no_memory(void **state)
 }
 
 /* The tables that are set aside for RAM stay set aside. */
-static void test_takes_no_tables_of_ram(void **state)
+TEST(test_takes_no_tables_of_ram, setup, teardown)
 {
 	uint64_t reserved;
 
@@ -189,18 +183,4 @@ static void test_takes_no_tables_of_ram(void **state)
 	hole_close(&vcpus[0]);
 	assert_true(hole_open(&vcpus[0], gpa(1ul << 40)));
 	assert_int_equal(fake_pages_reserved(), reserved);
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(test_lent_for_one_instruction, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_two_vcpus, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_addresses_that_are_refused, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_bounds, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_no_memory, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_takes_no_tables_of_ram, setup, teardown),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,16 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* boot/host_key.c: when Umbra moves under a KeyID, and what it logs when it does not. */
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdlib.h>
-#include <string.h>
 
-#include <cmocka.h>
-
+#include "tests/unit/test.h"
 #include "boot/host_key.h"
 #include "crypto/keyslot.h"
 #include "crypto/tme.h"
-#include "tests/unit/fake_base.h"
 #include "vmm/base/err.h"
 #include "vmm/base/keyid_move.h"
 #include "vmm/base/x86.h"
@@ -70,12 +65,12 @@ static void expect(unsigned keyid, const char *words)
 	}
 }
 
-static void test_moves(void **state)
+TEST(test_moves, setup, fake_teardown)
 {
 	expect(5, "Umbra's own memory is under KeyID 5, with a random key of its own");
 }
 
-static void test_stays_at_0(void **state)
+TEST(test_stays_at_0, setup, fake_teardown)
 {
 	take_error = ERR_IO;
 	expect(0, "warning: Umbra's own memory stays under KeyID 0, the key of the whole machine");
@@ -88,7 +83,7 @@ static void test_stays_at_0(void **state)
  * The processor takes VMXON, VMCS and what they refer to at addresses without KeyID bits: no key is
  * made in vain.
  */
-static void test_32_bit_vmx(void **state)
+TEST(test_32_bit_vmx, setup, fake_teardown)
 {
 	fake_msr_set(MSR_IA32_VMX_BASIC, 1 | VMX_BASIC_32_BIT);
 	expect(0, "IA32_VMX_BASIC bit 48");
@@ -96,15 +91,4 @@ static void test_32_bit_vmx(void **state)
 	/* Without VMX the register does not exist, and its value does not matter. */
 	fake_cpuid_set(1, 0, 0, 0, 0, 0);
 	expect(5, "under KeyID 5");
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(test_moves, setup, fake_teardown),
-		cmocka_unit_test_setup_teardown(test_stays_at_0, setup, fake_teardown),
-		cmocka_unit_test_setup_teardown(test_32_bit_vmx, setup, fake_teardown),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -3,15 +3,10 @@
  * vmm/base/host_paging.c, bootstrap.c and keyid_move.c: the content of their tables, read by a
  * page walk of this test. No CPU runs on these tables here: cases in the emulator test that.
  */
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/mman.h>
 
-#include <cmocka.h>
-
-#include "tests/unit/fake_base.h"
+#include "tests/unit/test.h"
 #include "vmm/base/bootstrap.h"
 #include "vmm/base/bootstrap_priv.h"
 #include "vmm/base/cpu.h"
@@ -246,7 +241,7 @@ static void check_image(void)
 	assert_false(is_mapped(0xfffffffffffff000ul));
 }
 
-static void test_image_and_pool(void **state)
+TEST(test_image_and_pool, setup)
 {
 	check_image();
 	leaf_count = writable_code_count = 0;
@@ -256,7 +251,7 @@ static void test_image_and_pool(void **state)
 	assert_false(host_paging_maps(0x0000900000000000ul));
 }
 
-static void test_five_levels(void **state)
+TEST(test_five_levels, setup)
 {
 	const uint64_t *root;
 	void *io;
@@ -275,7 +270,7 @@ static void test_five_levels(void **state)
 	la57 = false;
 }
 
-static void test_no_nx(void **state)
+TEST(test_no_nx, setup)
 {
 	init_with(CR4_PAE, 0);
 	assert_non_null(strstr(fake_log_text(), "no execute-disable"));
@@ -287,7 +282,7 @@ static void test_no_nx(void **state)
 	assert_int_equal(fake_msr_get(MSR_IA32_EFER), EFER_LME | EFER_LMA);
 }
 
-static void test_xd_disabled(void **state)
+TEST(test_xd_disabled, setup)
 {
 	fake_cpuid_set(0x80000001, 0, 0, 0, 0, 0);
 	fake_msr_set(MSR_IA32_MISC_ENABLE, MISC_ENABLE_XD_DISABLE | 1);
@@ -303,7 +298,7 @@ struct identity_case {
 	int err;
 };
 
-static void test_identity_bounds(void **state)
+TEST(test_identity_bounds, setup)
 {
 	uint64_t pool = page_pool().base.v;
 	uint64_t image = (uintptr_t)image_start;
@@ -341,7 +336,7 @@ static void test_identity_bounds(void **state)
 	check_image(); /* neither map nor unmap has changed it */
 }
 
-static void test_identity_rights(void **state)
+TEST(test_identity_rights, setup)
 {
 	/* A part of a page is mapped as a whole page; the next pages are not. */
 	assert_int_equal(host_map_identity(hpa(0x8000fff), 2, HOST_READ, HOST_CACHE_WB), 0);
@@ -369,7 +364,7 @@ static void test_identity_rights(void **state)
 	assert_true(is_mapped(SIZE_1G + 0x5000));
 }
 
-static void test_io(void **state)
+TEST(test_io, setup)
 {
 	uint64_t a, b;
 
@@ -400,7 +395,7 @@ static void test_io(void **state)
 	assert_null(host_map_io(hpa(0), BIT(52), HOST_CACHE_UC));
 }
 
-static void test_stacks(void **state)
+TEST(test_stacks, setup)
 {
 	uint64_t a, b, i;
 
@@ -425,7 +420,7 @@ static void test_stacks(void **state)
 	assert_null(host_map_stack(0));
 }
 
-static void test_slots(void **state)
+TEST(test_slots, setup)
 {
 	uint64_t seen[4 * HOST_TEMP_SLOTS];
 	size_t count = 0, i;
@@ -471,7 +466,7 @@ static void test_slots(void **state)
  * The allocation of a page fails at each step in turn. That is reported, and nothing is written
  * through a NULL pointer.
  */
-static void test_out_of_pages(void **state)
+TEST(test_out_of_pages, setup)
 {
 	unsigned left;
 
@@ -501,7 +496,7 @@ static void entered(void)
 	longjmp(switched, 1);
 }
 
-static void test_enter(void **state)
+TEST(test_enter, setup)
 {
 	fake_cpuid_set(1, 0, 0, 0, CPUID_1_ECX_XSAVE, CPUID_1_EDX_MCE);
 	fake_cpuid_set(7, 0, 0, CPUID_7_EBX_SMEP | CPUID_7_EBX_SMAP, CPUID_7_ECX_UMIP, 0);
@@ -584,7 +579,7 @@ static unsigned bootstrap_room(void)
 	}
 }
 
-static void test_bootstrap_tables(void **state)
+TEST(test_bootstrap_tables, setup)
 {
 	check_bootstrap();
 	/* Firmware's memory: rights can change page by page, and Umbra's own memory is refused. */
@@ -616,7 +611,7 @@ static void test_bootstrap_tables(void **state)
  * A pool of 13 GiB is mapped in both sets of tables, and takes at most three tables more from the
  * bootstrap tables.
  */
-static void test_large_pool(void **state)
+TEST(test_large_pool, setup)
 {
 	const uint64_t pages = (13ul << 18) + 3, all = pages + 1024;
 	void *p = mmap(NULL, all * PAGE_SIZE, PROT_READ | PROT_WRITE,
@@ -643,7 +638,7 @@ static void test_large_pool(void **state)
 	munmap(p, all * PAGE_SIZE);
 }
 
-static void test_bootstrap_five_levels(void **state)
+TEST(test_bootstrap_five_levels, setup)
 {
 	init_with(CR4_PAE | CR4_LA57, CPUID_80000001_EDX_NX);
 	la57 = true;
@@ -665,7 +660,7 @@ static void never(void)
  * Before a CPU leaves the hypervisor's tables for good, it calls the function that was passed to
  * bootstrap_at_end.
  */
-static void test_at_end(void **state)
+TEST(test_at_end, setup)
 {
 	uint8_t *last = page_alloc(2);
 
@@ -754,12 +749,12 @@ static void test_rewrite(unsigned levels)
 	keyid_configure(52, 0);
 }
 
-static void test_rewrite_4_levels(void **state)
+TEST(test_rewrite_4_levels, setup)
 {
 	test_rewrite(4);
 }
 
-static void test_rewrite_5_levels(void **state)
+TEST(test_rewrite_5_levels, setup)
 {
 	init_with(CR4_PAE | CR4_LA57, CPUID_80000001_EDX_NX);
 	la57 = true;
@@ -767,27 +762,4 @@ static void test_rewrite_5_levels(void **state)
 	la57 = false;
 }
 
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup(test_image_and_pool, setup),
-		cmocka_unit_test_setup(test_five_levels, setup),
-		cmocka_unit_test_setup(test_no_nx, setup),
-		cmocka_unit_test_setup(test_xd_disabled, setup),
-		cmocka_unit_test_setup(test_identity_bounds, setup),
-		cmocka_unit_test_setup(test_identity_rights, setup),
-		cmocka_unit_test_setup(test_io, setup),
-		cmocka_unit_test_setup(test_stacks, setup),
-		cmocka_unit_test_setup(test_slots, setup),
-		cmocka_unit_test_setup(test_out_of_pages, setup),
-		cmocka_unit_test_setup(test_enter, setup),
-		cmocka_unit_test_setup(test_bootstrap_tables, setup),
-		cmocka_unit_test_setup(test_large_pool, setup),
-		cmocka_unit_test_setup(test_bootstrap_five_levels, setup),
-		cmocka_unit_test_setup(test_at_end, setup),
-		cmocka_unit_test_setup(test_rewrite_4_levels, setup),
-		cmocka_unit_test_setup(test_rewrite_5_levels, setup),
-	};
-
-	return cmocka_run_group_tests(tests, make_arena, NULL);
-}
+TEST_RUN(.setup = make_arena);

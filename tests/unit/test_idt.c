@@ -3,13 +3,7 @@
  * vmm/base/idt.c: which #GP is expected, and where execution continues. The labels are those of
  * idt_stubs.asm.
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-
-#include <cmocka.h>
-
-#include "tests/unit/fake_base.h"
+#include "tests/unit/test.h"
 #include "vmm/base/cpu.h"
 #include "vmm/base/host_paging.h"
 #include "vmm/base/idt.h"
@@ -53,28 +47,16 @@ static uint64_t rip_after(unsigned vector, const char *at)
 	return frame.rip;
 }
 
-static void expected_faults_go_on(void **state)
+TEST(expected_faults_go_on, fake_setup, fake_teardown)
 {
 	assert_int_equal(rip_after(VECTOR_GP, msr_read_insn), (uintptr_t)msr_read_fault);
 	assert_int_equal(rip_after(VECTOR_GP, msr_write_insn), (uintptr_t)msr_write_fault);
 	assert_int_equal(rip_after(VECTOR_GP, pconfig_insn), (uintptr_t)pconfig_fault);
 }
 
-static void others_end_the_machine(void **state)
+TEST(others_end_the_machine, fake_setup, fake_teardown)
 {
 	FAKE_EXPECT_PANIC(rip_after(VECTOR_GP, firmware_fault), "panic_end");
 	FAKE_EXPECT_PANIC(rip_after(VECTOR_UD, pconfig_insn), "panic_end");
 	FAKE_EXPECT_PANIC(rip_after(VECTOR_PF, msr_read_insn), "panic_end");
-}
-
-#define TEST(name) cmocka_unit_test_setup_teardown(name, fake_setup, fake_teardown)
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		TEST(expected_faults_go_on),
-		TEST(others_end_the_machine),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

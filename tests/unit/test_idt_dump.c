@@ -1,14 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* vmm/base/idt_dump.c: what the log shows when the hypervisor itself took an exception. */
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
-#include <cmocka.h>
-
-#include "tests/unit/fake_base.h"
+#include "tests/unit/test.h"
 #include "vmm/base/host_paging.h"
 #include "vmm/base/idt_dump.h"
 #include "vmm/base/keyid.h"
@@ -128,7 +122,7 @@ static const struct words_case words_cases[] = {
 	{ VECTOR_PF, PF_RSVD | PF_PRESENT, 0x8000, "the page tables are corrupt" },
 };
 
-static void test_words(void **state)
+TEST(test_words, setup)
 {
 	size_t i;
 
@@ -144,7 +138,7 @@ static void test_words(void **state)
  * Only banks with an error are logged. The address is logged without the bits of the KeyID, and the
  * KeyID after it.
  */
-static void test_machine_check(void **state)
+TEST(test_machine_check, setup)
 {
 	keyid_configure(46, 6);
 	frame.vector = VECTOR_MC;
@@ -163,7 +157,7 @@ static void test_machine_check(void **state)
 	expect("address 0x50123456000, KeyID 0\n");
 }
 
-static void test_place(void **state)
+TEST(test_place, setup)
 {
 	frame.vector = VECTOR_UD;
 	expect("at 0x1123 of the image");
@@ -175,7 +169,7 @@ static void test_place(void **state)
 	expect("which is outside");
 }
 
-static void test_registers(void **state)
+TEST(test_registers, setup)
 {
 	frame.vector = VECTOR_GP;
 	frame.rax = 0x1111222233334444;
@@ -190,7 +184,7 @@ static void test_registers(void **state)
  * After an exception in code of crypto/, or in a function that it called, no general register is
  * logged, because it may hold a part of a key.
  */
-static void test_secrets(void **state)
+TEST(test_secrets, setup)
 {
 	for (unsigned i = 0; i < 2; i++) {
 		frame.vector = VECTOR_GP;
@@ -210,7 +204,7 @@ static void test_secrets(void **state)
 	}
 }
 
-static void test_callers(void **state)
+TEST(test_callers, setup)
 {
 	frame.vector = VECTOR_UD;
 	frame.rip = (uintptr_t)in_two;
@@ -243,7 +237,7 @@ static void test_callers(void **state)
 }
 
 /* Calls of every form are recognised by the bytes before the return address. */
-static void test_calls(void **state)
+TEST(test_calls, setup)
 {
 	frame.vector = VECTOR_UD;
 	for (size_t i = 0; behind_forms[i] != 0; i++) {
@@ -264,7 +258,7 @@ static void test_calls(void **state)
 }
 
 /* The dump shows at most 16 callers, however many there are. */
-static void test_many(void **state)
+TEST(test_many, setup)
 {
 	unsigned lines = 0;
 
@@ -280,7 +274,7 @@ static void test_many(void **state)
 	assert_int_equal(lines, 16);
 }
 
-static void test_symbols(void **state)
+TEST(test_symbols, setup)
 {
 	struct symbol found;
 
@@ -298,7 +292,7 @@ static void test_symbols(void **state)
 }
 
 /* If the table was overwritten, nothing outside of it is read. */
-static void test_bad_symbols(void **state)
+TEST(test_bad_symbols, setup)
 {
 	uint32_t *const table = fake_table;
 	char *const last = fake_table_end - 1;
@@ -320,7 +314,7 @@ static void test_bad_symbols(void **state)
 }
 
 /* The stack pointer may have any value: unmapped memory is not read. */
-static void test_bad_stack(void **state)
+TEST(test_bad_stack, setup)
 {
 	static const uint64_t pointers[] = { 0, 1, 0x1000, 0x8000000000000000, UINT64_MAX };
 	size_t i;
@@ -336,23 +330,4 @@ static void test_bad_stack(void **state)
 	stack[5] = (uintptr_t)behind_direct;
 	expect("is a guard page: a stack overflowed");
 	expect("error:     1105 ? one+0x5\n");
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup(test_words, setup),
-		cmocka_unit_test_setup(test_machine_check, setup),
-		cmocka_unit_test_setup(test_place, setup),
-		cmocka_unit_test_setup(test_registers, setup),
-		cmocka_unit_test_setup(test_secrets, setup),
-		cmocka_unit_test_setup(test_callers, setup),
-		cmocka_unit_test_setup(test_calls, setup),
-		cmocka_unit_test_setup(test_many, setup),
-		cmocka_unit_test_setup(test_symbols, setup),
-		cmocka_unit_test_setup(test_bad_symbols, setup),
-		cmocka_unit_test_setup(test_bad_stack, setup),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,13 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Which event is injected at the next entry, and which window exit is requested instead. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
-#include <string.h>
-
-#include "tests/unit/fake_base.h"
+#include "tests/unit/test.h"
 #include "vmm/attention.h"
 #include "vmm/base/x86.h"
 #include "vmm/inject.h"
@@ -137,7 +130,7 @@ static const struct {
 	{ VALID | EVENT_SW_EXCEPTION | 3, VECTOR_PF, HW_ERR(VECTOR_PF), false, false },
 };
 
-static void test_double_faults(void **state)
+TEST(test_double_faults)
 {
 	for (size_t i = 0; i < ARRAY_COUNT(pairs); i++) {
 		start();
@@ -154,7 +147,7 @@ static void test_double_faults(void **state)
 	}
 }
 
-static void test_page_fault_sets_cr2(void **state)
+TEST(test_page_fault_sets_cr2)
 {
 	start();
 	inject_page_fault(&vcpu, 6, 0x1234);
@@ -164,7 +157,7 @@ static void test_page_fault_sets_cr2(void **state)
 	assert_int_equal(vmread(VMCS_ENTRY_EXCEPTION_ERROR_CODE), 6);
 }
 
-static void test_no_error_code_in_real_mode(void **state)
+TEST(test_no_error_code_in_real_mode)
 {
 	start();
 	vmwrite(VMCS_GUEST_CR0, 0);
@@ -189,7 +182,7 @@ static const struct {
 	{ NMI, 0, 5, 0 },
 };
 
-static void test_reinjection(void **state)
+TEST(test_reinjection)
 {
 	for (size_t i = 0; i < ARRAY_COUNT(vectored); i++) {
 		start();
@@ -231,7 +224,7 @@ static const struct {
 	{ 0, PENDING_DEBUG_ENABLED_BREAKPOINT | 1, 0, CPU_NMI_WINDOW_EXITING },
 };
 
-static void test_nmi(void **state)
+TEST(test_nmi)
 {
 	for (size_t i = 0; i < ARRAY_COUNT(nmis); i++) {
 		bool injected = nmis[i].window == 0;
@@ -259,7 +252,7 @@ static void test_nmi(void **state)
 /*
  * Two NMIs before the first is delivered are both delivered; while one is handled only one is kept.
  */
-static void test_two_nmis(void **state)
+TEST(test_two_nmis)
 {
 	start();
 	for (unsigned i = 0; i < 3; i++) {
@@ -300,7 +293,7 @@ static const struct {
 	{ RFLAGS_IF, 0, 0, true, false }, /* the NMI comes first */
 };
 
-static void test_interrupt(void **state)
+TEST(test_interrupt)
 {
 	for (size_t i = 0; i < ARRAY_COUNT(interrupts); i++) {
 		start();
@@ -326,7 +319,7 @@ static void test_interrupt(void **state)
  * An interrupt that was displaced by an exception is injected later, before the APIC is asked for
  * another.
  */
-static void test_deferred_interrupt(void **state)
+TEST(test_deferred_interrupt)
 {
 	start();
 	inject_again(&vcpu, EXT(0x50));
@@ -341,7 +334,7 @@ static void test_deferred_interrupt(void **state)
 	assert_true(attention_has(&vcpu, ATTENTION_EVENTS));
 }
 
-static void test_virtual_delivery(void **state)
+TEST(test_virtual_delivery)
 {
 	start();
 	caps.virtual_delivery = true;
@@ -367,7 +360,7 @@ static const struct {
 	{ 0xf0, 0x61, VCPU_APIC_X2, 6 }, { 0xf0, 0x61, VCPU_APIC_OFF, 0 },
 };
 
-static void test_tpr_threshold(void **state)
+TEST(test_tpr_threshold)
 {
 	for (size_t i = 0; i < ARRAY_COUNT(thresholds); i++) {
 		start();
@@ -381,7 +374,7 @@ static void test_tpr_threshold(void **state)
 }
 
 /* Faults push RF, so that an instruction breakpoint does not hit the instruction again. */
-static void test_faults_push_rf(void **state)
+TEST(test_faults_push_rf)
 {
 	static const struct {
 		uint8_t vector;
@@ -404,7 +397,7 @@ static void test_faults_push_rf(void **state)
  * SDM, "Checks on Guest Non-Register State": the four fields must agree, whatever event is
  * injected. After an exit by #DB they did not (XSA-308).
  */
-static void test_single_step_agrees_with_blocking(void **state)
+TEST(test_single_step_agrees_with_blocking)
 {
 	static const uint64_t blockings[] = { 0, BLOCKING_BY_STI, BLOCKING_BY_MOV_SS };
 
@@ -428,7 +421,7 @@ static void test_single_step_agrees_with_blocking(void **state)
 }
 
 /* An injected interrupt would lose a pending single step. */
-static void test_interrupt_waits_for_debug_exception(void **state)
+TEST(test_interrupt_waits_for_debug_exception)
 {
 	start();
 	pending = irr = 0x61;
@@ -438,31 +431,9 @@ static void test_interrupt_waits_for_debug_exception(void **state)
 	assert_int_equal(priv.cpu_controls, CPU_INTERRUPT_WINDOW_EXITING);
 }
 
-static void test_reblock_nmi(void **state)
+TEST(test_reblock_nmi)
 {
 	start();
 	inject_reblock_nmi(&vcpu);
 	assert_int_equal(vmread(VMCS_GUEST_INTERRUPTIBILITY), BLOCKING_BY_NMI);
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_double_faults),
-		cmocka_unit_test(test_page_fault_sets_cr2),
-		cmocka_unit_test(test_no_error_code_in_real_mode),
-		cmocka_unit_test(test_reinjection),
-		cmocka_unit_test(test_nmi),
-		cmocka_unit_test(test_two_nmis),
-		cmocka_unit_test(test_interrupt),
-		cmocka_unit_test(test_deferred_interrupt),
-		cmocka_unit_test(test_virtual_delivery),
-		cmocka_unit_test(test_tpr_threshold),
-		cmocka_unit_test(test_faults_push_rf),
-		cmocka_unit_test(test_single_step_agrees_with_blocking),
-		cmocka_unit_test(test_interrupt_waits_for_debug_exception),
-		cmocka_unit_test(test_reblock_nmi),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -3,13 +3,7 @@
  * vmm/iobus.c: overlaps are refused, lookups are exact, and addresses without a device read all
  * ones.
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <string.h>
-
-#include <cmocka.h>
-
-#include "tests/unit/fake_base.h"
+#include "tests/unit/test.h"
 #include "vmm/base/err.h"
 #include "vmm/iobus.h"
 
@@ -32,7 +26,7 @@ static int setup(void **state)
 	return fake_setup(state);
 }
 
-static void test_adding(void **state)
+TEST(test_adding, setup, fake_teardown)
 {
 	static const struct {
 		enum io_space space;
@@ -64,7 +58,7 @@ static void test_adding(void **state)
 	}
 }
 
-static void test_full(void **state)
+TEST(test_full, setup, fake_teardown)
 {
 	for (uint64_t i = 0; i < IOBUS_RANGE_MAX; i++) {
 		/* Downwards, so that the bus must sort. */
@@ -82,7 +76,7 @@ static void test_full(void **state)
 	}
 }
 
-static void test_access(void **state)
+TEST(test_access, setup, fake_teardown)
 {
 	struct io_access access = { .size = 2, .write = true, .value = 0xabcd };
 
@@ -106,7 +100,7 @@ static void test_access(void **state)
 }
 
 /* Every port and width, compared with a linear search. */
-static void test_every_port(void **state)
+TEST(test_every_port, setup, fake_teardown)
 {
 	static const struct {
 		uint16_t base, length;
@@ -153,7 +147,7 @@ static void *who(enum io_space space, uint64_t address, uint32_t size)
 	return seen_device;
 }
 
-static void a_movable_range_answers_where_it_is(void **state)
+TEST(a_movable_range_answers_where_it_is, setup, fake_teardown)
 {
 	int device;
 	struct iobus_movable *bar = iobus_add_movable(&bus, IO_SPACE_MEMORY, 0x1000, &ops, &device);
@@ -185,7 +179,7 @@ static void a_movable_range_answers_where_it_is(void **state)
 	assert_null(who(IO_SPACE_MEMORY, 0, 1));
 }
 
-static void the_first_range_answers_where_ranges_overlap(void **state)
+TEST(the_first_range_answers_where_ranges_overlap, setup, fake_teardown)
 {
 	int first, second, fixed;
 	struct iobus_movable *a = iobus_add_movable(&bus, IO_SPACE_PORT, 0x20, &ops, &first);
@@ -205,7 +199,7 @@ static void the_first_range_answers_where_ranges_overlap(void **state)
 	assert_null(who(IO_SPACE_PORT, 0, 1));
 }
 
-static void a_full_bus_has_no_more_movable_ranges(void **state)
+TEST(a_full_bus_has_no_more_movable_ranges, setup, fake_teardown)
 {
 	assert_null(iobus_add_movable(&bus, IO_SPACE_PORT, 0, &ops, NULL));
 	for (unsigned i = 0; i < IOBUS_MOVABLE_MAX; i++) {
@@ -213,22 +207,4 @@ static void a_full_bus_has_no_more_movable_ranges(void **state)
 	}
 	assert_null(iobus_add_movable(&bus, IO_SPACE_PORT, 8, &ops, NULL));
 	assert_non_null(iobus_add_movable(&bus, IO_SPACE_MEMORY, 8, &ops, NULL));
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(test_adding, setup, fake_teardown),
-		cmocka_unit_test_setup_teardown(test_full, setup, fake_teardown),
-		cmocka_unit_test_setup_teardown(test_access, setup, fake_teardown),
-		cmocka_unit_test_setup_teardown(test_every_port, setup, fake_teardown),
-		cmocka_unit_test_setup_teardown(a_movable_range_answers_where_it_is, setup,
-						fake_teardown),
-		cmocka_unit_test_setup_teardown(the_first_range_answers_where_ranges_overlap, setup,
-						fake_teardown),
-		cmocka_unit_test_setup_teardown(a_full_bus_has_no_more_movable_ranges, setup,
-						fake_teardown),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

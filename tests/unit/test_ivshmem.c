@@ -4,18 +4,12 @@
  * registers as a driver and as a hostile guest meet them, doorbells by message and by pin, and
  * where the memory goes when the guest writes the base address register.
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <string.h>
-
-#include <cmocka.h>
-
+#include "tests/unit/test.h"
 #include "ept/share.h"
 #include "guest/dev/ivshmem.h"
 #include "guest/dev/vlapic.h"
 #include "guest/platform_state.h"
 #include "guest/shares.h"
-#include "tests/unit/fake_base.h"
 #include "vmm/base/err.h"
 
 #define BYTES  (2 * SIZE_2M)
@@ -151,7 +145,7 @@ static int teardown(void **state)
 	return fake_teardown(state);
 }
 
-static void it_is_what_drivers_look_for(void **state)
+TEST(it_is_what_drivers_look_for, setup, teardown)
 {
 	assert_int_equal(config(ALPHA, 0x00, 4, false, 0), 0x11101af4);
 	assert_int_equal(config(ALPHA, 0x08, 4, false, 0), 0x05000001);
@@ -166,7 +160,7 @@ static void it_is_what_drivers_look_for(void **state)
 	assert_int_equal(get(BETA, 0x08), 1);
 }
 
-static void a_vm_without_such_shares_has_no_device(void **state)
+TEST(a_vm_without_such_shares_has_no_device, setup, teardown)
 {
 	ivshmem_device.destroy(&platforms[ALPHA]);
 	memset(&vms[ALPHA].iobus, 0, sizeof(vms[ALPHA].iobus));
@@ -182,7 +176,7 @@ static void a_vm_without_such_shares_has_no_device(void **state)
 }
 
 /* Within the bridge's window alone, and while memory space is on. */
-static void the_memory_goes_where_the_register_says(void **state)
+TEST(the_memory_goes_where_the_register_says, setup, teardown)
 {
 	static const struct {
 		uint64_t base;
@@ -225,7 +219,7 @@ static void use_messages(uint32_t vector)
 	(void)config(BETA, at + 2, 2, true, 0x8000);
 }
 
-static void a_doorbell_is_a_message(void **state)
+TEST(a_doorbell_is_a_message, setup, teardown)
 {
 	use_messages(5);
 	ring(ALPHA, BETA, 5);
@@ -240,7 +234,7 @@ static void a_doorbell_is_a_message(void **state)
 	assert_int_equal(lines[BETA] | lines[ALPHA], 0);
 }
 
-static void or_a_level_on_the_pin(void **state)
+TEST(or_a_level_on_the_pin, setup, teardown)
 {
 	const uint32_t pin = 1u << (GSI_PCI + SLOT % GSI_PCI_COUNT);
 
@@ -260,7 +254,7 @@ static void or_a_level_on_the_pin(void **state)
 	assert_int_equal(lines[BETA], 0);
 }
 
-static void who_is_not_there_hears_nothing(void **state)
+TEST(who_is_not_there_hears_nothing, setup, teardown)
 {
 	set(ALPHA, 0x00, 1);
 	set(BETA, 0x00, 1);
@@ -278,7 +272,7 @@ static void who_is_not_there_hears_nothing(void **state)
 }
 
 /* Reads of other widths are all ones, writes have no effect; what is reserved reads zero. */
-static void registers_are_dwords(void **state)
+TEST(registers_are_dwords, setup, teardown)
 {
 	const uint64_t at = registers(ALPHA);
 
@@ -297,21 +291,4 @@ static void registers_are_dwords(void **state)
 	set(ALPHA, 0x08, 7);
 	assert_int_equal(get(ALPHA, 0x08), 0);
 	assert_int_equal(lines[ALPHA], 0);
-}
-
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		TEST(it_is_what_drivers_look_for),
-		TEST(a_vm_without_such_shares_has_no_device),
-		TEST(the_memory_goes_where_the_register_says),
-		TEST(a_doorbell_is_a_message),
-		TEST(or_a_level_on_the_pin),
-		TEST(who_is_not_there_hears_nothing),
-		TEST(registers_are_dwords),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,12 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* vmm/base/keyboard.c with a fake controller 8042. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <string.h>
-
-#include <cmocka.h>
-
-#include "tests/unit/fake_base.h"
+#include "tests/unit/test.h"
 #include "vmm/base/err.h"
 #include "vmm/base/keyboard.h"
 
@@ -69,7 +63,7 @@ static int setup(void **state)
 	return err;
 }
 
-static void presence(void **state)
+TEST(presence, setup, fake_teardown)
 {
 	chip.there = false;
 	assert_int_equal(keyboard_init(), ERR_NOTFOUND);
@@ -105,7 +99,7 @@ static void assert_keys(const char *codes, size_t count, const char *bytes)
 
 #define KEYS(codes, bytes) assert_keys(codes, sizeof(codes) - 1, bytes)
 
-static void keys(void **state)
+TEST(keys, setup, fake_teardown)
 {
 	assert_int_equal(keyboard_init(), 0);
 	KEYS("\x1e\x9e\x30\xb0\x02\x82\x39\xb9\x1c\x9c\x0e\x8e\x0f\x8f", "ab1 \r\x7f\t");
@@ -127,7 +121,7 @@ static void keys(void **state)
 }
 
 /* Any bytes: the result is plain text only, and the code never hangs. */
-static void noise(void **state)
+TEST(noise, setup, fake_teardown)
 {
 	uint32_t random = 1;
 
@@ -140,15 +134,4 @@ static void noise(void **state)
 			assert_in_range(keyboard_getc() + 1, 0, 0x80);
 		}
 	}
-}
-
-int main(void)
-{
-	static const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(presence, setup, fake_teardown),
-		cmocka_unit_test_setup_teardown(keys, setup, fake_teardown),
-		cmocka_unit_test_setup_teardown(noise, setup, fake_teardown),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -4,15 +4,9 @@
  * product make, at every alignment and at the very end of the data, and finds nothing else. Also
  * the markers of tests/bus/marker.h.
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdlib.h>
-#include <string.h>
 
-#include <cmocka.h>
-
+#include "tests/unit/test.h"
 #include "crypto/aes_xts.h"
 #include "mbedtls/aes.h"
 #include "tests/bus/keyscan.h"
@@ -71,7 +65,7 @@ static size_t expand(const uint8_t *key, unsigned bits, bool decryption, uint8_t
 	return bytes;
 }
 
-static void a_schedule_is_found_wherever_it_lies(void **state)
+TEST(a_schedule_is_found_wherever_it_lies)
 {
 	for (unsigned bits = 128; bits <= 256; bits += 64) {
 		for (unsigned way = 0; way < 2; way++) {
@@ -99,7 +93,7 @@ static void a_schedule_is_found_wherever_it_lies(void **state)
 	}
 }
 
-static void one_wrong_bit_is_no_schedule(void **state)
+TEST(one_wrong_bit_is_no_schedule)
 {
 	for (unsigned bits = 128; bits <= 256; bits += 64) {
 		for (unsigned way = 0; way < 2; way++) {
@@ -121,7 +115,7 @@ static void one_wrong_bit_is_no_schedule(void **state)
 /*
  * The page key: data and tweak key for each direction; only data keys have a decryption schedule.
  */
-static void the_products_page_key_is_four_schedules(void **state)
+TEST(the_products_page_key_is_four_schedules)
 {
 	struct aes_xts_key key;
 	uint8_t bytes[64];
@@ -148,7 +142,7 @@ static void the_products_page_key_is_four_schedules(void **state)
 	}
 }
 
-static void memory_without_keys_has_no_schedule(void **state)
+TEST(memory_without_keys_has_no_schedule)
 {
 	size_t bytes = 1 << 20;
 	uint8_t *data = malloc(bytes);
@@ -163,7 +157,7 @@ static void memory_without_keys_has_no_schedule(void **state)
 	free(data);
 }
 
-static void markers_contain_their_number(void **state)
+TEST(markers_contain_their_number)
 {
 	uint64_t number;
 
@@ -179,17 +173,4 @@ static void markers_contain_their_number(void **state)
 		assert_false(marker_read(&other, &number));
 	}
 	assert_false(marker_read(&(struct marker){ 0, 0 }, &number));
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(a_schedule_is_found_wherever_it_lies),
-		cmocka_unit_test(one_wrong_bit_is_no_schedule),
-		cmocka_unit_test(the_products_page_key_is_four_schedules),
-		cmocka_unit_test(memory_without_keys_has_no_schedule),
-		cmocka_unit_test(markers_contain_their_number),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -5,14 +5,7 @@
  * TME-MK.
  */
 #define _GNU_SOURCE /* memmem */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdio.h>
-#include <string.h>
-
-#include <cmocka.h>
-
+#include "tests/unit/test.h"
 #include "crypto/kdf.h"
 #include "vmm/base/types.h"
 
@@ -31,7 +24,6 @@ static int derive_halves(const uint8_t *secret, size_t secret_bytes, const uint8
 
 #define kdf_derive derive_halves
 #include "crypto/keyslot.c"
-#include "tests/unit/fake_base.h"
 #include "tests/unit/tme_machine.h"
 #include "vmm/base/cache.h"
 
@@ -134,7 +126,7 @@ static void note_killed(keyid_t keyid, bool quarantined)
 	killed_badly += quarantined;
 }
 
-static void a_life(void **state)
+TEST(a_life, setup, teardown)
 {
 	struct keyslot_info info;
 	struct tme_entry before;
@@ -181,7 +173,7 @@ static void a_life(void **state)
 }
 
 /* Little memory is flushed by lines, which the log says in place of a flush. */
-static void a_life_that_is_flushed_by_lines(void **state)
+TEST(a_life_that_is_flushed_by_lines, setup, teardown)
 {
 	keyid_t keyid;
 
@@ -195,7 +187,7 @@ static void a_life_that_is_flushed_by_lines(void **state)
 		       "time), then overwritten on 1 package\n"));
 }
 
-static void one_that_was_never_used_retires_as_well(void **state)
+TEST(one_that_was_never_used_retires_as_well, setup, teardown)
 {
 	keyid_t keyid;
 
@@ -206,7 +198,7 @@ static void one_that_was_never_used_retires_as_well(void **state)
 }
 
 /* Row 9 of the decision table: no KeyID is ever given to two users. */
-static void row_38_exhausted_and_refused(void **state)
+TEST(row_38_exhausted_and_refused, setup, teardown)
 {
 	keyid_t last = 0;
 
@@ -226,7 +218,7 @@ static void row_38_exhausted_and_refused(void **state)
 }
 
 /* 30 short-lived users beside one long-lived: no KeyID is lost, and every use has a fresh key. */
-static void row_38_a_thousand_lives_over_31_keyids(void **state)
+TEST(row_38_a_thousand_lives_over_31_keyids, setup, teardown)
 {
 	struct keyslot_info info;
 	uint8_t last_key[32] = { 0 };
@@ -257,7 +249,7 @@ static void row_38_a_thousand_lives_over_31_keyids(void **state)
 	}
 }
 
-static void no_encrypt_programs_plaintext(void **state)
+TEST(no_encrypt_programs_plaintext, setup, teardown)
 {
 	keyid_t keyid;
 
@@ -270,7 +262,7 @@ static void no_encrypt_programs_plaintext(void **state)
 			 ENTRY_KEY); /* the next key does not happen to be plaintext mode */
 }
 
-static void row_26_a_tenants_key(void **state)
+TEST(row_26_a_tenants_key, setup, teardown)
 {
 	struct tme_entry first;
 	keyid_t a, b;
@@ -291,7 +283,7 @@ static void row_26_a_tenants_key(void **state)
  * The label and the order of the key's bytes: computed by Python's hmac, with the salt that
  * rng_bytes returns.
  */
-static void row_26_known_answer(void **state)
+TEST(row_26_known_answer, setup, teardown)
 {
 	static const uint8_t data[32] = {
 		0x7d, 0x03, 0x1b, 0x3a, 0xa3, 0x7a, 0x54, 0x63, 0x1d, 0x02, 0x6e,
@@ -312,7 +304,7 @@ static void row_26_known_answer(void **state)
 	assert_memory_equal(entry(0, keyid)->tweak, tweak, 32);
 }
 
-static void equal_keys_are_refused(void **state)
+TEST(equal_keys_are_refused, setup, teardown)
 {
 	keyid_t keyid;
 
@@ -334,7 +326,7 @@ static void equal_keys_are_refused(void **state)
 }
 
 /* The key of the last KeyID is compared as well. */
-static void the_last_key_is_refused_too(void **state)
+TEST(the_last_key_is_refused_too, setup, teardown)
 {
 	machine(3, 1);
 	for (uint32_t i = 1; i < keyslot_count(); i++) {
@@ -355,7 +347,7 @@ static __attribute__((no_sanitize_address, noinline)) unsigned left_on_stack(voi
 	return left;
 }
 
-static void no_key_stays_on_the_stack(void **state)
+TEST(no_key_stays_on_the_stack, setup, teardown)
 {
 	keyid_t keyid;
 	unsigned left;
@@ -369,7 +361,7 @@ static void no_key_stays_on_the_stack(void **state)
 }
 
 /* Software must make sure that K1 != K2 (SDM vol. 2B, "PCONFIG"). The KeyID stays usable. */
-static void a_key_of_equal_halves_is_refused(void **state)
+TEST(a_key_of_equal_halves_is_refused, setup, teardown)
 {
 	machine(3, 1);
 	halves_equal = true;
@@ -378,7 +370,7 @@ static void a_key_of_equal_halves_is_refused(void **state)
 	assert_int_equal(keyslot_count_in(KEYSLOT_FREE), 63);
 }
 
-static void what_is_missing_or_too_much_is_refused(void **state)
+TEST(what_is_missing_or_too_much_is_refused, setup, teardown)
 {
 	keyid_t keyid;
 
@@ -398,7 +390,7 @@ static void what_is_missing_or_too_much_is_refused(void **state)
 }
 
 /* The CPU's own random generator is enough to kill a key. */
-static void a_key_dies_without_our_generator(void **state)
+TEST(a_key_dies_without_our_generator, setup, teardown)
 {
 	keyid_t keyid;
 
@@ -411,7 +403,7 @@ static void a_key_dies_without_our_generator(void **state)
 	assert_int_equal(entry(0, keyid)->programmed, 2);
 }
 
-static void row_24_a_key_that_cannot_die_is_quarantined(void **state)
+TEST(row_24_a_key_that_cannot_die_is_quarantined, setup, teardown)
 {
 	keyid_t keyid;
 
@@ -432,7 +424,7 @@ static void row_24_a_key_that_cannot_die_is_quarantined(void **state)
 }
 
 /* Two KeyIDs fail, the third is taken. */
-static void row_24_the_next_keyid_is_tried(void **state)
+TEST(row_24_the_next_keyid_is_tried, setup, teardown)
 {
 	machine(4, 1);
 	tme_machine.package[0].busy = 20;
@@ -442,7 +434,7 @@ static void row_24_the_next_keyid_is_tried(void **state)
 }
 
 /* A KeyID that never received the key does not make the key count as in use. */
-static void row_24_a_key_that_did_not_arrive_is_not_live(void **state)
+TEST(row_24_a_key_that_did_not_arrive_is_not_live, setup, teardown)
 {
 	keyid_t keyid;
 
@@ -456,7 +448,7 @@ static void row_24_a_key_that_did_not_arrive_is_not_live(void **state)
 	assert_int_equal(take(KEYSLOT_DIRECT), 3);
 }
 
-static void row_27_43_no_keyid_without_every_package(void **state)
+TEST(row_27_43_no_keyid_without_every_package, setup, teardown)
 {
 	machine(4, 2);
 	tme_machine.package[1].broken = true;
@@ -470,7 +462,7 @@ static void row_27_43_no_keyid_without_every_package(void **state)
 	assert_refused(KEYSLOT_RANDOM, ERR_NOSPACE);
 }
 
-static void no_keyids_no_slots(void **state)
+TEST(no_keyids_no_slots, setup, teardown)
 {
 	machine(2, 1);
 	assert_int_equal(keyslot_count(), 0);
@@ -485,7 +477,7 @@ static void no_keyids_no_slots(void **state)
 }
 
 /* No part of a key or of the secret is in the log or in the module's data. */
-static void row_47_nothing_of_a_key_is_kept(void **state)
+TEST(row_47_nothing_of_a_key_is_kept, setup, teardown)
 {
 	keyid_t keyid;
 	uint8_t key[32];
@@ -506,34 +498,4 @@ static void row_47_nothing_of_a_key_is_kept(void **state)
 	keyslot_kill_retired(false, NULL);
 	assert_memory_equal(slots[keyid - 1].digest, (uint8_t[DIGEST_BYTES]){ 0 }, DIGEST_BYTES);
 	assert_null(memmem(fake_log_text(), strlen(fake_log_text()), key, 4));
-}
-
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		TEST(a_life),
-		TEST(a_life_that_is_flushed_by_lines),
-		TEST(one_that_was_never_used_retires_as_well),
-		TEST(row_38_exhausted_and_refused),
-		TEST(row_38_a_thousand_lives_over_31_keyids),
-		TEST(no_encrypt_programs_plaintext),
-		TEST(row_26_a_tenants_key),
-		TEST(row_26_known_answer),
-		TEST(equal_keys_are_refused),
-		TEST(the_last_key_is_refused_too),
-		TEST(no_key_stays_on_the_stack),
-		TEST(a_key_of_equal_halves_is_refused),
-		TEST(what_is_missing_or_too_much_is_refused),
-		TEST(a_key_dies_without_our_generator),
-		TEST(row_24_a_key_that_cannot_die_is_quarantined),
-		TEST(row_24_the_next_keyid_is_tried),
-		TEST(row_24_a_key_that_did_not_arrive_is_not_live),
-		TEST(row_27_43_no_keyid_without_every_package),
-		TEST(no_keyids_no_slots),
-		TEST(row_47_nothing_of_a_key_is_kept),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,13 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* vmm/base/lapic.c: x2APIC mode is turned on if an APIC ID needs it, and only then. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
-
-#include "tests/unit/fake_base.h"
+#include "tests/unit/test.h"
 #include "vmm/base/host_paging.h"
 #include "vmm/base/lapic.h"
 #include "vmm/base/x86.h"
@@ -19,7 +12,7 @@ void *host_map_io(hpa_t base, uint64_t bytes, enum host_cache cache)
 
 #define XAPIC_BASE (0xfee00000ul | APIC_BASE_ENABLE | APIC_BASE_BSP)
 
-static void test_high_ids(void **state)
+TEST(test_high_ids, fake_setup, fake_teardown)
 {
 	fake_reset();
 	fake_cpuid_set(1, 0, 0, 0, 0, 0);
@@ -41,13 +34,4 @@ static void test_high_ids(void **state)
 	fake_msr_set(MSR_IA32_X2APIC_FIRST + 0x30, 0);
 	lapic_send_init_others(); /* shorthand "all excluding self", assert, INIT */
 	assert_int_equal(fake_msr_get(MSR_IA32_X2APIC_FIRST + 0x30), 0xc4500);
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(test_high_ids, fake_setup, fake_teardown),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,14 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* boot/launch.c: which files are read, in which order, and what is measured of a launch. */
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdio.h>
-#include <string.h>
 
-#include <cmocka.h>
-
+#include "tests/unit/test.h"
 #include "boot/launch.h"
-#include "tests/unit/fake_base.h"
 #include "vmm/base/err.h"
 
 static struct config config;
@@ -54,7 +49,7 @@ static struct vm_config *add_vm(const char *name, const char *kernel, const char
 	return vm;
 }
 
-static void each_file_is_read_once(void **state)
+TEST(each_file_is_read_once, setup, fake_teardown)
 {
 	struct vm_config *second;
 
@@ -66,7 +61,7 @@ static void each_file_is_read_once(void **state)
 	assert_string_equal(second->kernel.data, "content");
 }
 
-static void a_vm_with_a_missing_file_is_left_out(void **state)
+TEST(a_vm_with_a_missing_file_is_left_out, setup, fake_teardown)
 {
 	add_vm("a", "\\k", "\\missing")->line = 7;
 	add_vm("b", "\\k2", "");
@@ -79,7 +74,7 @@ static void a_vm_with_a_missing_file_is_left_out(void **state)
 }
 
 /* The configuration goes to one PCR and all other files to the other, whatever their names. */
-static void files_are_measured_by_what_they_are(void **state)
+TEST(files_are_measured_by_what_they_are, setup, fake_teardown)
 {
 	launch_measure_manifest(12, extend);
 	launch_measure_file(LAUNCH_CONFIG, strlen(LAUNCH_CONFIG), "text", 4, extend);
@@ -91,7 +86,7 @@ static void files_are_measured_by_what_they_are(void **state)
 				  "11 \\a=initrd\n");
 }
 
-static void the_rest_ends_with_separators(void **state)
+TEST(the_rest_ends_with_separators, setup, fake_teardown)
 {
 	struct vm_config *vm = add_vm("a", "\\k", "");
 
@@ -111,7 +106,7 @@ static void the_rest_ends_with_separators(void **state)
 				  "12! separator=\xff\xff\xff\xff\n");
 }
 
-static void the_state_is_a_line(void **state)
+TEST(the_state_is_a_line, setup, fake_teardown)
 {
 	struct launch_state launch = { .secure_boot = true, .tme = "none" };
 	char text[LAUNCH_WORDS_MAX];
@@ -121,19 +116,4 @@ static void the_state_is_a_line(void **state)
 	launch = (struct launch_state){ .tme = "tme-mk", .keyid_bits = 6, .bypass = true };
 	assert_string_equal(launch_state_words(&launch, text),
 			    "umbra=test secure-boot=off tme=tme-mk keyid-bits=6 bypass=on");
-}
-
-#define TEST(t) cmocka_unit_test_setup_teardown(t, setup, fake_teardown)
-
-int main(void)
-{
-	static const struct CMUnitTest tests[] = {
-		TEST(each_file_is_read_once),
-		TEST(a_vm_with_a_missing_file_is_left_out),
-		TEST(files_are_measured_by_what_they_are),
-		TEST(the_rest_ends_with_separators),
-		TEST(the_state_is_a_line),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,11 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* boot/line_edit.c: keys as a terminal sends them, and what the terminal then shows. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <string.h>
-
-#include <cmocka.h>
-
+#include "tests/unit/test.h"
 #include "boot/line_edit.h"
 
 static char screen[64][LINE_EDIT_MAX + 32]; /* content of the terminal */
@@ -88,7 +83,7 @@ static void assert_line(const char *text, size_t cursor)
 	assert_string_equal(shown + 2, text);
 }
 
-static void keys_edit(void **state)
+TEST(keys_edit)
 {
 	begin();
 	type("hello world");
@@ -112,7 +107,7 @@ static void keys_edit(void **state)
 	assert_int_equal(type("a\r"), LINE_COMPLETE);
 }
 
-static void unknown_sequences_leave_no_trace(void **state)
+TEST(unknown_sequences_leave_no_trace)
 {
 	begin();
 	type("ab\x1b[1;5Z\x1b[200~\x1bx\x1bOP\x1b[15~\x00\x0e\x80\xff");
@@ -132,7 +127,7 @@ static void take_cursor(uint32_t at_row, uint32_t at_column)
 }
 
 /* CPR; also one of no numbers, of too many, and of digits without end. */
-static void the_terminal_reports_its_cursor(void **state)
+TEST(the_terminal_reports_its_cursor)
 {
 	begin();
 	type("ab\x1b[24;80R"); /* without a taker it leaves no trace */
@@ -152,7 +147,7 @@ static void the_terminal_reports_its_cursor(void **state)
 	assert_line("ab", 2);
 }
 
-static void history_is_recalled(void **state)
+TEST(history_is_recalled)
 {
 	begin();
 	for (unsigned i = 0; i < LINE_EDIT_BEFORE + 3; i++) {
@@ -176,7 +171,7 @@ static void history_is_recalled(void **state)
 	assert_true(bells > 0);
 }
 
-static void long_lines_are_refused(void **state)
+TEST(long_lines_are_refused)
 {
 	begin();
 	for (unsigned i = 0; i < LINE_EDIT_MAX; i++) {
@@ -196,7 +191,7 @@ static void long_lines_are_refused(void **state)
 	assert_int_equal(type("x\r"), LINE_COMPLETE);
 }
 
-static void tab_completes(void **state)
+TEST(tab_completes)
 {
 	begin();
 	type("p\t"); /* three candidates with no further common prefix: a list */
@@ -206,18 +201,4 @@ static void tab_completes(void **state)
 	assert_line("pause ", 6);
 	type("q\t");
 	assert_int_equal(bells, 1);
-}
-
-int main(void)
-{
-	static const struct CMUnitTest tests[] = {
-		cmocka_unit_test(keys_edit),
-		cmocka_unit_test(unknown_sequences_leave_no_trace),
-		cmocka_unit_test(the_terminal_reports_its_cursor),
-		cmocka_unit_test(history_is_recalled),
-		cmocka_unit_test(long_lines_are_refused),
-		cmocka_unit_test(tab_completes),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

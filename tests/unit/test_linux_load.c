@@ -1,15 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* guest/linux_load.c with real guest memory (ept/) on fake frames. */
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdlib.h>
 
-#include <cmocka.h>
-
+#include "tests/unit/test.h"
 #include "guest/linux_load.h"
 #include "guest/memmap.h"
 #include "tests/unit/bzimage.h"
-#include "tests/unit/fake_base.h"
 #include "tests/unit/gmem_end.h"
 #include "tests/unit/load_all.h"
 #include "vmm/base/err.h"
@@ -284,7 +280,7 @@ static void check_initrd(struct loaded *l, const struct load_case *c)
 	}
 }
 
-static void test_cases(void **state)
+TEST(test_cases, fake_setup, fake_teardown)
 {
 	struct loaded l;
 
@@ -308,7 +304,7 @@ static void test_cases(void **state)
 	}
 }
 
-static void test_seed(void **state)
+TEST(test_seed, fake_setup, fake_teardown)
 {
 	static const struct load_case good = { .name = "good" };
 	static uint8_t seed[LINUX_SEED_BYTES] = { 1, 2, [31] = 0xee };
@@ -327,7 +323,7 @@ static void test_seed(void **state)
 	unload(&l);
 }
 
-static void test_boot_params(void **state)
+TEST(test_boot_params, fake_setup, fake_teardown)
 {
 	static const struct load_case good = { .name = "good" };
 	struct loaded l;
@@ -347,7 +343,7 @@ static void test_boot_params(void **state)
 }
 
 /* Bytes behind the header's own end are not passed on, nor is a setup_data in the file. */
-static void test_header_end(void **state)
+TEST(test_header_end, fake_setup, fake_teardown)
 {
 	static const struct load_case c = {
 		.name = "tail",
@@ -375,7 +371,7 @@ static void check_e820(struct loaded *l, const struct e820_row *rows, size_t cou
 	}
 }
 
-static void test_e820(void **state)
+TEST(test_e820, fake_setup, fake_teardown)
 {
 	static const struct e820_row small[] = {
 		{ 0, 0x9f000, 1 },	   { 0x9f000, 0x41000, 2 },    { 0xe0000, 0x20000, 3 },
@@ -400,7 +396,7 @@ static void test_e820(void **state)
 }
 
 /* Walks the tables as a CPU does. */
-static void test_page_tables(void **state)
+TEST(test_page_tables, fake_setup, fake_teardown)
 {
 	static const uint64_t probes[] = { 0, 0x11000, 0x1000200, 0xffffffff };
 	static const struct load_case good = { .name = "good" };
@@ -425,7 +421,7 @@ static void test_page_tables(void **state)
 }
 
 /* Memory that does not exist is reported. */
-static void test_write_fails(void **state)
+TEST(test_write_fails, fake_setup, fake_teardown)
 {
 	const struct vm_file kernel = { .data = image, .bytes = sizeof(image) };
 	struct linux_source source = { .kernel = &kernel, .memory_bytes = 128 * MIB };
@@ -442,7 +438,7 @@ static void test_write_fails(void **state)
  * A step writes a bounded piece, and the percentage follows. If loading ends after any step,
  * nothing is left behind.
  */
-static void test_steps(void **state)
+TEST(test_steps, fake_setup, fake_teardown)
 {
 	const size_t initrd_bytes = 3 * LINUX_LOAD_STEP + 1000;
 	const uint64_t initrd_at = 64 * MIB - ALIGN_UP(initrd_bytes, PAGE_SIZE);
@@ -488,20 +484,4 @@ static void test_steps(void **state)
 		ept_configure(&(struct ept_caps){ .phys_bits = 40 });
 	}
 	free(initrd);
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(test_cases, fake_setup, fake_teardown),
-		cmocka_unit_test_setup_teardown(test_seed, fake_setup, fake_teardown),
-		cmocka_unit_test_setup_teardown(test_boot_params, fake_setup, fake_teardown),
-		cmocka_unit_test_setup_teardown(test_header_end, fake_setup, fake_teardown),
-		cmocka_unit_test_setup_teardown(test_e820, fake_setup, fake_teardown),
-		cmocka_unit_test_setup_teardown(test_page_tables, fake_setup, fake_teardown),
-		cmocka_unit_test_setup_teardown(test_steps, fake_setup, fake_teardown),
-		cmocka_unit_test_setup_teardown(test_write_fails, fake_setup, fake_teardown),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* guest/loading.c: what happens to a VM while its kernel and initrd are being loaded. */
+#include "tests/unit/test.h"
 #include "tests/unit/platform_vmm.h"
 
 #define PIECES 5u /* of an initrd, plus one for the kernel */
@@ -18,7 +19,7 @@ static struct vm *begin(void)
 }
 
 /* After any number of steps, destroying the VM frees all: memory, work, host pages. */
-static void test_ends_while_it_loads(void **state)
+TEST(test_ends_while_it_loads, setup, fake_teardown)
 {
 	for (unsigned engine = 0; engine < 2; engine++) {
 		config.engine = engine == 0 ? VM_ENGINE_NONE : VM_ENGINE_SOFTWARE;
@@ -42,7 +43,7 @@ static void test_ends_while_it_loads(void **state)
 }
 
 /* A paused VM has no work. After it goes on it is loaded, and runs as usual. */
-static void test_pauses_while_it_loads(void **state)
+TEST(test_pauses_while_it_loads, setup, fake_teardown)
 {
 	struct vm *vm = begin();
 	uint8_t last;
@@ -74,7 +75,7 @@ static void test_pauses_while_it_loads(void **state)
 }
 
 /* The time of a step is charged to the VM, whatever CPU does it. */
-static void test_loading_is_billed(void **state)
+TEST(test_loading_is_billed, setup, fake_teardown)
 {
 	struct vm *vm = begin();
 
@@ -90,17 +91,4 @@ static void test_loading_is_billed(void **state)
 	assert_int_equal(platform_start_loaded(vm), 0);
 	assert_int_equal(billed, (PIECES + 1) * 100);
 	platform_destroy_vm(vm);
-}
-
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, fake_teardown)
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		TEST(test_ends_while_it_loads),
-		TEST(test_pauses_while_it_loads),
-		TEST(test_loading_is_billed),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

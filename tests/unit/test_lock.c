@@ -1,12 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* vmm/base/lock.h and lock_check.c: the order of locks is checked separately for each CPU. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-
-#include <cmocka.h>
-
-#include "tests/unit/fake_base.h"
+#include "tests/unit/test.h"
 #include "vmm/base/lock.h"
 #include "vmm/base/percpu.h"
 
@@ -26,7 +20,7 @@ static int setup(void **state)
 	return 0;
 }
 
-static void later_ranks_are_taken_inside(void **state)
+TEST(later_ranks_are_taken_inside, setup, fake_teardown)
 {
 	struct lock gmem = { 0 }, window = { 0 }, console = { 0 };
 
@@ -41,7 +35,7 @@ static void later_ranks_are_taken_inside(void **state)
 	}
 }
 
-static void an_earlier_or_equal_rank_panics(void **state)
+TEST(an_earlier_or_equal_rank_panics, setup, fake_teardown)
 {
 	struct lock gmem = { 0 }, other = { 0 }, window = { 0 };
 
@@ -54,7 +48,7 @@ static void an_earlier_or_equal_rank_panics(void **state)
 }
 
 /* A CPU that does not wait cannot be part of a circle, but the lock that it gets counts. */
-static void a_try_is_free(void **state)
+TEST(a_try_is_free, setup, fake_teardown)
 {
 	struct lock device = { 0 }, console = { 0 }, pool = { 0 };
 
@@ -67,7 +61,7 @@ static void a_try_is_free(void **state)
 	assert_int_equal(percpu_self()->locks_held, 0);
 }
 
-static void cpus_are_apart_and_the_end_is_free(void **state)
+TEST(cpus_are_apart_and_the_end_is_free, setup, fake_teardown)
 {
 	struct lock gmem = { 0 }, window = { 0 };
 
@@ -80,18 +74,4 @@ static void cpus_are_apart_and_the_end_is_free(void **state)
 	lock_take(&gmem, LOCK_GMEM);
 	lock_drop(&gmem);
 	lock_drop(&window);
-}
-
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, fake_teardown)
-
-int main(void)
-{
-	static const struct CMUnitTest tests[] = {
-		TEST(later_ranks_are_taken_inside),
-		TEST(an_earlier_or_equal_rank_panics),
-		TEST(a_try_is_free),
-		TEST(cpus_are_apart_and_the_end_is_free),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,17 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* boot/manifest.c and crypto/verify.c: what is accepted, and each way in which it is not. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
 
 #include <mbedtls/ecdsa.h>
 
+#include "tests/unit/test.h"
 #include "boot/manifest.h"
-#include "tests/unit/fake_base.h"
 #include "vmm/base/err.h"
 
 static uint8_t point[VERIFY_POINT_BYTES];
@@ -66,7 +60,7 @@ static int teardown(void **state)
 }
 
 /* RFC 6979, A.2.5: P-256, SHA-256, "sample". */
-static void the_published_signature_is_accepted(void **state)
+TEST(the_published_signature_is_accepted, setup, teardown)
 {
 	static const uint8_t key[] = {
 		0x60, 0xfe, 0xd4, 0xba, 0x25, 0x5a, 0x9d, 0x31, 0xc9, 0x61, 0xeb, 0x74, 0xc6,
@@ -99,7 +93,7 @@ static void the_published_signature_is_accepted(void **state)
 }
 
 /* Numbers for which every hash would fit if the range of r and s were not checked. */
-static void zero_and_the_order_are_no_signature(void **state)
+TEST(zero_and_the_order_are_no_signature, setup, teardown)
 {
 	static const uint8_t order[32] = {
 		0xff, 0xff, 0xff, 0xff, 0,    0,    0,	  0,	0xff, 0xff, 0xff,
@@ -133,7 +127,7 @@ static const char *open_signed(const char *text, struct manifest *out, char **co
 	"umbra-manifest 1\nversion 7\n" \
 	"sha256 " HASH_OF_ABC " \\umbra\\kernel\n"
 
-static void a_file_is_compared_with_its_line(void **state)
+TEST(a_file_is_compared_with_its_line, setup, teardown)
 {
 	struct manifest manifest;
 	char *copy;
@@ -151,7 +145,7 @@ static void a_file_is_compared_with_its_line(void **state)
 	free(copy);
 }
 
-static void another_key_and_other_text_are_refused(void **state)
+TEST(another_key_and_other_text_are_refused, setup, teardown)
 {
 	const size_t bytes = strlen(GOOD);
 	uint8_t hash[VERIFY_HASH_BYTES], signature[VERIFY_SIGNATURE_BYTES];
@@ -173,7 +167,7 @@ static void another_key_and_other_text_are_refused(void **state)
 	assert_non_null(manifest_open(point, text, bytes, signature, 64, &manifest));
 }
 
-static void lines_that_are_not_the_format(void **state)
+TEST(lines_that_are_not_the_format, setup, teardown)
 {
 	static const char *const wrong[] = {
 		"umbra-manifest 2\nversion 7\n",
@@ -206,19 +200,4 @@ static void lines_that_are_not_the_format(void **state)
 	assert_string_equal(manifest_open(point, copy, MANIFEST_MAX + 1, point, 64, &manifest),
 			    "it is longer than 256 KiB");
 	free(copy);
-}
-
-#define TEST(t) cmocka_unit_test_setup_teardown(t, setup, teardown)
-
-int main(void)
-{
-	static const struct CMUnitTest tests[] = {
-		TEST(the_published_signature_is_accepted),
-		TEST(zero_and_the_order_are_no_signature),
-		TEST(a_file_is_compared_with_its_line),
-		TEST(another_key_and_other_text_are_refused),
-		TEST(lines_that_are_not_the_format),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

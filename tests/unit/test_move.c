@@ -4,18 +4,12 @@
  * content, whatever the KeyID. So the tests check which code maps, flushes and writes a page, and
  * when.
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <string.h>
-
-#include <cmocka.h>
-
+#include "tests/unit/test.h"
 #include "crypto/keyslot.h"
 #include "crypto/page_cipher.h"
 #include "crypto/rng.h"
 #include "ept/gmem_priv.h"
 #include "ept/move.h"
-#include "tests/unit/fake_base.h"
 #include "tests/unit/fake_frames.h"
 #include "tests/unit/fake_keyslot.h"
 #include "vmm/base/cache.h"
@@ -196,7 +190,7 @@ static void check_all(keyid_t keyid)
 /*
  * All touched pages move, each flushed under the old KeyID; pages touched later use the new KeyID.
  */
-static void test_rekey(void **state)
+TEST(test_rekey, setup, teardown)
 {
 	const keyid_t second = take();
 	const uint64_t generation = gmem.root.generation.only;
@@ -219,7 +213,7 @@ static void test_rekey(void **state)
 }
 
 /* Parked: ciphertext under KeyID 0, no KeyID in use, and no access to the memory. */
-static void test_park(void **state)
+TEST(test_park, setup, teardown)
 {
 	uint64_t word = 1;
 	const uint8_t *frame;
@@ -247,7 +241,7 @@ static void test_park(void **state)
 }
 
 /* The key's bytes do not stay on the stack. */
-static void test_park_stack(void **state)
+TEST(test_park_stack, setup, teardown)
 {
 	int err = move_to_park(&gmem);
 	size_t left = fake_left_on_stack(drawn.at, 64, drawn.byte);
@@ -259,7 +253,7 @@ static void test_park_stack(void **state)
 }
 
 /* Equal pages differ when they are parked, and so do two parkings of the same page. */
-static void test_park_twice(void **state)
+TEST(test_park_twice, setup, teardown)
 {
 	uint8_t once[2][16], twice[16];
 	keyid_t second;
@@ -282,7 +276,7 @@ static void test_park_twice(void **state)
  * The VM ends during a move: both keys are killed, or the one key that there is. Teardown ends the
  * rest.
  */
-static void test_end_in_the_middle(void **state)
+TEST(test_end_in_the_middle, setup, teardown)
 {
 	const keyid_t second = take();
 
@@ -299,7 +293,7 @@ static void test_end_in_the_middle(void **state)
  * and it is not known any more which part of the memory has moved. The fakes fail a test that kills
  * a key after such a flush.
  */
-static void test_end_in_the_middle_flushes_all(void **state)
+TEST(test_end_in_the_middle_flushes_all, setup, teardown)
 {
 	unsigned wbinvds;
 
@@ -317,7 +311,7 @@ static void test_end_in_the_middle_flushes_all(void **state)
 	assert_int_equal(state_of(first), KEYSLOT_DEAD);
 }
 
-static void test_end_while_parked(void **state)
+TEST(test_end_while_parked, setup, teardown)
 {
 	assert_int_equal(move_to_park(&gmem), 0);
 	(void)run(first, false);
@@ -327,7 +321,7 @@ static void test_end_while_parked(void **state)
 }
 
 /* One of two keys cannot be killed: the memory that it might still decrypt is zeroed. */
-static void test_end_with_a_key_that_lives_on(void **state)
+TEST(test_end_with_a_key_that_lives_on, setup, teardown)
 {
 	uint64_t word;
 	hpa_t frame;
@@ -345,7 +339,7 @@ static void test_end_with_a_key_that_lives_on(void **state)
 }
 
 /* A leaf of 1 GiB moves in parts of 2 MiB, and exists again at the end. */
-static void test_1g(void **state)
+TEST(test_1g, setup, teardown)
 {
 	const keyid_t second = take();
 
@@ -367,7 +361,7 @@ static void test_1g(void **state)
  * A leaf of 1 GiB is split while it moves, and merged before the next one is split. Without a page
  * for the table no move begins; with it the move completes, even if host memory runs out.
  */
-static void test_1g_without_a_table(void **state)
+TEST(test_1g_without_a_table, setup, teardown)
 {
 	const keyid_t second = take();
 
@@ -394,7 +388,7 @@ static void test_1g_without_a_table(void **state)
 	}
 }
 
-static void test_no_memory(void **state)
+TEST(test_no_memory, setup, teardown)
 {
 	const uint64_t live = fake_pages_live();
 	const keyid_t second = take();
@@ -409,25 +403,4 @@ static void test_no_memory(void **state)
 	assert_int_equal(fake_pages_live(), live);
 	assert_int_equal(gmem.keyid, first);
 	assert_int_equal(read_page(0x5000), 0x5001);
-}
-
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		TEST(test_rekey),
-		TEST(test_park),
-		TEST(test_park_twice),
-		TEST(test_park_stack),
-		TEST(test_end_in_the_middle),
-		TEST(test_end_in_the_middle_flushes_all),
-		TEST(test_end_while_parked),
-		TEST(test_end_with_a_key_that_lives_on),
-		TEST(test_1g),
-		TEST(test_1g_without_a_table),
-		TEST(test_no_memory),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

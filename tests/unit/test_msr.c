@@ -1,13 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What RDMSR and WRMSR of a guest do, and which of them cause exits. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
-#include <string.h>
-
-#include "tests/unit/fake_base.h"
+#include "tests/unit/test.h"
 #include "vmm/attention.h"
 #include "vmm/base/err.h"
 #include "vmm/base/x86.h"
@@ -131,7 +124,7 @@ static const struct {
 	{ 0xffffffff, 0, ERR_NOTFOUND, 0, ERR_NOTFOUND },
 };
 
-static void test_rows(void **state)
+TEST(test_rows, start, fake_teardown)
 {
 	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
 		uint64_t value = 0;
@@ -165,7 +158,7 @@ static bool is_answered(uint32_t msr)
 }
 
 /* No other MSR is answered, in both architectural ranges and in the range that hypervisors use. */
-static void test_no_other_is_answered(void **state)
+TEST(test_no_other_is_answered, start, fake_teardown)
 {
 	static const uint32_t ranges[][2] = { { 0, 0x1fff },
 					      { 0x40000000, 0x400001ff },
@@ -190,7 +183,7 @@ static void test_no_other_is_answered(void **state)
 }
 
 /* Each has its own value. */
-static void test_fixed_mtrrs(void **state)
+TEST(test_fixed_mtrrs, start, fake_teardown)
 {
 	static const uint32_t msrs[] = { 0x250, 0x258, 0x259, 0x268, 0x269, 0x26a,
 					 0x26b, 0x26c, 0x26d, 0x26e, 0x26f };
@@ -223,7 +216,7 @@ static const struct {
 	{ 0, BIT(63), false, ERR_NOTFOUND, 0 },
 };
 
-static void test_efer(void **state)
+TEST(test_efer, start, fake_teardown)
 {
 	for (size_t i = 0; i < ARRAY_COUNT(efers); i++) {
 		vmwrite(VMCS_GUEST_EFER, efers[i].old);
@@ -235,7 +228,7 @@ static void test_efer(void **state)
 }
 
 /* SDM, "IA32_TSC_ADJUST MSR". */
-static void test_tsc(void **state)
+TEST(test_tsc, start, fake_teardown)
 {
 	uint64_t value;
 
@@ -250,7 +243,7 @@ static void test_tsc(void **state)
 	assert_true(attention_has(&vcpu, ATTENTION_EVENTS));
 }
 
-static void test_arch_capabilities(void **state)
+TEST(test_arch_capabilities, start, fake_teardown)
 {
 	uint64_t value;
 
@@ -267,7 +260,7 @@ static void test_arch_capabilities(void **state)
 	assert_int_equal(msr_guest_read(&vcpu, MSR_IA32_ARCH_CAPABILITIES, &value), ERR_NOTFOUND);
 }
 
-static void test_exits(void **state)
+TEST(test_exits, start, fake_teardown)
 {
 	vcpu.regs.gpr[GPR_RCX] = 0xffff00000000 | MSR_IA32_APIC_BASE;
 	assert_int_equal(exit_rdmsr(&vcpu), EXIT_NEXT_INSN);
@@ -317,7 +310,7 @@ static const struct {
 	{ MSR_IA32_VMX_BASIC, false, false, false, false },
 };
 
-static void test_bitmap(void **state)
+TEST(test_bitmap, start, fake_teardown)
 {
 	static uint8_t x[4096], x2[4096];
 	unsigned open = 0;
@@ -337,7 +330,7 @@ static void test_bitmap(void **state)
 	assert_int_equal(open, 32);
 }
 
-static void test_bitmap_without_features(void **state)
+TEST(test_bitmap_without_features, start, fake_teardown)
 {
 	static uint8_t x2[4096];
 
@@ -349,21 +342,4 @@ static void test_bitmap_without_features(void **state)
 	assert_false(passes(x2, MSR_IA32_TSC_AUX, true));
 	assert_false(passes(x2, MSR_X2APIC_TPR, true));
 	assert_false(passes(x2, MSR_X2APIC_EOI, true));
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(test_rows, start, fake_teardown),
-		cmocka_unit_test_setup_teardown(test_no_other_is_answered, start, fake_teardown),
-		cmocka_unit_test_setup_teardown(test_fixed_mtrrs, start, fake_teardown),
-		cmocka_unit_test_setup_teardown(test_efer, start, fake_teardown),
-		cmocka_unit_test_setup_teardown(test_tsc, start, fake_teardown),
-		cmocka_unit_test_setup_teardown(test_arch_capabilities, start, fake_teardown),
-		cmocka_unit_test_setup_teardown(test_exits, start, fake_teardown),
-		cmocka_unit_test_setup_teardown(test_bitmap, start, fake_teardown),
-		cmocka_unit_test_setup_teardown(test_bitmap_without_features, start, fake_teardown),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,13 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* vmm/base/mtrr.c: an AP with different MTRRs gets the BSP's, by the SDM's procedure. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
-
-#include "tests/unit/fake_base.h"
+#include "tests/unit/test.h"
 #include "vmm/base/cpu.h"
 #include "vmm/base/mtrr.h"
 #include "vmm/base/x86.h"
@@ -55,7 +48,7 @@ static void machine(bool fixed)
 	}
 }
 
-static void test_equal(void **state)
+TEST(test_equal)
 {
 	machine(true);
 	mtrr_capture();
@@ -64,7 +57,7 @@ static void test_equal(void **state)
 	assert_int_equal(fake_wbinvd_count, 0);
 }
 
-static void test_each_differs(void **state)
+TEST(test_each_differs)
 {
 	static const uint32_t msrs[] = {
 		MSR_IA32_MTRR_DEF_TYPE,	       MSR_IA32_MTRR_PHYSBASE0,
@@ -93,7 +86,7 @@ static void test_each_differs(void **state)
 	}
 }
 
-static void test_few(void **state)
+TEST(test_few)
 {
 	machine(false); /* no fixed ranges: those MSRs would fault */
 	mtrr_capture();
@@ -110,7 +103,7 @@ static void test_few(void **state)
 }
 
 /* KeyID bits are removed from the masks, of ranges in use and of others; nothing else changes. */
-static void test_free_bits(void **state)
+TEST(test_free_bits)
 {
 	const uint64_t keyid = 0xfc00000000000, valid = BIT(11);
 	uint64_t base;
@@ -142,16 +135,4 @@ static void test_free_bits(void **state)
 	mtrr_capture();
 	assert_true(mtrr_free_bits(keyid));
 	assert_false(mtrr_match_this_cpu());
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_equal),
-		cmocka_unit_test(test_each_differs),
-		cmocka_unit_test(test_few),
-		cmocka_unit_test(test_free_bits),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

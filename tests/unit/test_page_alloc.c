@@ -3,15 +3,10 @@
  * vmm/base/page_alloc.c: hostile memory maps, the host pool, and guest frames compared with a
  * model.
  */
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/mman.h>
 
-#include <cmocka.h>
-
-#include "tests/unit/fake_base.h"
+#include "tests/unit/test.h"
 #include "vmm/base/cache.h"
 #include "vmm/base/err.h"
 #include "vmm/base/frames_priv.h"
@@ -94,7 +89,7 @@ static const struct map_case map_cases[] = {
 	{ "above the architecture", { R(1ul << 40, 1), R((1ul << 40) - 1, 1) }, 2, 1 },
 };
 
-static void test_maps(void **state)
+TEST(test_maps)
 {
 	size_t i;
 
@@ -128,7 +123,7 @@ static void test_maps(void **state)
 	}
 }
 
-static void test_no_room_for_pool(void **state)
+TEST(test_no_room_for_pool)
 {
 	struct mem_range high = R(HIGH, 1ul << 20);
 	/* Four pages below 4 GiB, beside the bootstrap pages. */
@@ -183,7 +178,7 @@ static void expect_pool(uint64_t first, uint64_t count)
 }
 
 /* 13 GiB of a terabyte, and tables for them. */
-static void test_place_on_1_tib(void **state)
+TEST(test_place_on_1_tib, make_sky, drop_sky)
 {
 	const uint64_t wanted = (13ul << 18) + 5, end = sky + SKY_PAGES - 512;
 	const struct page_pool_plan plan = { wanted, 5000, BIT(47) };
@@ -209,7 +204,7 @@ static void test_place_on_1_tib(void **state)
 	assert_int_equal(page_pool_written().page_count, 1000 + 13 * 8 + 1);
 }
 
-static void test_place(void **state)
+TEST(test_place, make_sky, drop_sky)
 {
 	const uint64_t base = arena.base.v / PAGE_SIZE, all = BIT(47);
 	const uint64_t in_arena = ALIGN_DOWN(base + POOL_ROOM - 600, 512);
@@ -250,7 +245,7 @@ static void test_place(void **state)
 }
 
 /* For a range that crosses 4 GiB, each part counts for its side. */
-static void test_place_across_4_gib(void **state)
+TEST(test_place_across_4_gib)
 {
 	const struct mem_range ranges[2] = { arena, R(HIGH - 100, 300) };
 
@@ -262,7 +257,7 @@ static void test_place_across_4_gib(void **state)
 }
 
 /* 250 pieces with holes between them: the longest is used. */
-static void test_place_fragmented(void **state)
+TEST(test_place_fragmented, make_sky, drop_sky)
 {
 	static struct mem_range ranges[251];
 	const struct page_pool_plan plan = { 1 << 18, 4096, BIT(47) };
@@ -277,7 +272,7 @@ static void test_place_fragmented(void **state)
 	assert_int_equal(page_alloc_init(ranges, 251, &more), ERR_NOMEM);
 }
 
-static void test_too_many_ranges(void **state)
+TEST(test_too_many_ranges)
 {
 	static struct mem_range many[2000];
 	size_t i;
@@ -292,7 +287,7 @@ static void test_too_many_ranges(void **state)
 	assert_non_null(strstr(fake_log_text(), "too many ranges"));
 }
 
-static void test_pool(void **state)
+TEST(test_pool)
 {
 	struct mem_range pool;
 	uint64_t total, n;
@@ -334,7 +329,7 @@ static void test_pool(void **state)
 }
 
 /* Reserved pages are available when needed, whatever else was allocated. */
-static void test_pool_reserve(void **state)
+TEST(test_pool_reserve)
 {
 	uint64_t total;
 	void *page;
@@ -364,7 +359,7 @@ static void test_pool_reserve(void **state)
 }
 
 /* The bitmap's last word has bits behind the pool's last page, which are never allocated. */
-static void test_pool_tail(void **state)
+TEST(test_pool_tail)
 {
 	uint8_t *a;
 
@@ -377,7 +372,7 @@ static void test_pool_tail(void **state)
 	assert_ptr_equal(page_alloc(40), a + 959 * PAGE_SIZE);
 }
 
-static void test_pool_misuse(void **state)
+TEST(test_pool_misuse)
 {
 	char *a;
 
@@ -393,7 +388,7 @@ static void test_pool_misuse(void **state)
 	FAKE_EXPECT_PANIC(page_free(a, 1), "broken");
 }
 
-static void test_pool_random(void **state)
+TEST(test_pool_random)
 {
 	struct {
 		uint8_t *p;
@@ -436,7 +431,7 @@ static void test_pool_random(void **state)
  * With a KeyID the number for the hardware contains it; allocating and freeing use addresses
  * without it.
  */
-static void test_keyid(void **state)
+TEST(test_keyid)
 {
 	uint64_t free_pages, number;
 	uint8_t *page;
@@ -460,7 +455,7 @@ static void test_keyid(void **state)
 	keyid_configure(52, 0);
 }
 
-static void test_frames_fit(void **state)
+TEST(test_frames_fit)
 {
 	struct mem_range ranges[3];
 	hpa_t a, b;
@@ -498,7 +493,7 @@ static void test_frames_fit(void **state)
 }
 
 /* Memory is stale from its use to the next flush, wherever it is in the free list. */
-static void test_frames_stale(void **state)
+TEST(test_frames_stale)
 {
 	struct mem_range ranges[3] = { arena, R(HIGH, 100), R(HIGH + 200, 100) };
 	hpa_t frame;
@@ -556,7 +551,7 @@ static uint64_t model_count(const bool *is_free)
 
 /* Single pages freed in any order scatter the extents until the table must grow. */
 /* Parts of several extents, one of which is in use; the rest of each stays free. */
-static void test_frames_remove(void **state)
+TEST(test_frames_remove)
 {
 	struct mem_range ranges[4] = { arena, R(HIGH, 100), R(HIGH + 200, 100),
 				       R(HIGH + 400, 100) };
@@ -579,7 +574,7 @@ static void test_frames_remove(void **state)
 	assert_int_equal(frames_free_count(), before - 170 - 50);
 }
 
-static void test_frames_random(void **state)
+TEST(test_frames_random)
 {
 	static bool is_free[MODEL_PAGES], is_ram[MODEL_PAGES];
 	struct mem_range ranges[3];
@@ -637,7 +632,7 @@ static void test_frames_random(void **state)
 }
 
 /* 3,000 holes: the table of extents grows into host pages, and no frame is lost. */
-static void test_frames_scattered(void **state)
+TEST(test_frames_scattered)
 {
 	struct mem_range ranges[2] = { arena, R(HIGH, 6000) };
 	uint64_t i;
@@ -658,7 +653,7 @@ static void test_frames_scattered(void **state)
 }
 
 /* The pool is empty, so the table cannot grow. Frames are lost, and that is logged. */
-static void test_frames_table_full(void **state)
+TEST(test_frames_table_full)
 {
 	struct mem_range ranges[2] = { arena, R(HIGH, 6000) };
 	uint64_t i;
@@ -677,29 +672,4 @@ static void test_frames_table_full(void **state)
 	assert_non_null(strstr(fake_log_text(), "too scattered"));
 }
 
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_maps),
-		cmocka_unit_test(test_no_room_for_pool),
-		cmocka_unit_test_setup_teardown(test_place, make_sky, drop_sky),
-		cmocka_unit_test(test_place_across_4_gib),
-		cmocka_unit_test_setup_teardown(test_place_on_1_tib, make_sky, drop_sky),
-		cmocka_unit_test_setup_teardown(test_place_fragmented, make_sky, drop_sky),
-		cmocka_unit_test(test_too_many_ranges),
-		cmocka_unit_test(test_pool),
-		cmocka_unit_test(test_pool_reserve),
-		cmocka_unit_test(test_pool_tail),
-		cmocka_unit_test(test_pool_misuse),
-		cmocka_unit_test(test_pool_random),
-		cmocka_unit_test(test_keyid),
-		cmocka_unit_test(test_frames_fit),
-		cmocka_unit_test(test_frames_remove),
-		cmocka_unit_test(test_frames_stale),
-		cmocka_unit_test(test_frames_random),
-		cmocka_unit_test(test_frames_scattered),
-		cmocka_unit_test(test_frames_table_full),
-	};
-
-	return cmocka_run_group_tests(tests, make_arena, drop_arena);
-}
+TEST_RUN(.setup = make_arena, .teardown = drop_arena);

@@ -4,22 +4,16 @@
  * XCR0.
  */
 #include <cpuid.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdlib.h>
 #include <stdio.h>
-#include <string.h>
 
-#include <cmocka.h>
 #include <mbedtls/aes.h>
 #include <mbedtls/sha256.h>
 
+#include "tests/unit/test.h"
 #include "crypto/aes_xts.h"
 #include "crypto/kat_vectors.h"
 #include "crypto/page_cipher.h"
-#include "tests/unit/fake_base.h"
 #include "vmm/base/cpu.h"
 #include "vmm/base/err.h"
 #include "vmm/base/x86.h"
@@ -143,7 +137,7 @@ static bool take(const char *name)
 	return false;
 }
 
-static void all_give_what_mbedtls_gives(void **state)
+TEST(all_give_what_mbedtls_gives, setup, fake_teardown)
 {
 	uint8_t tweaks[MAX_ITEMS][16], key[64];
 
@@ -163,7 +157,7 @@ static void all_give_what_mbedtls_gives(void **state)
 }
 
 /* Every single bit of the encrypted tweak that can carry, and the ends of the range. */
-static void carries_of_the_tweak(void **state)
+TEST(carries_of_the_tweak, setup, fake_teardown)
 {
 	static const uint8_t ends[] = { 0x00, 0xff, 0x80, 0x01 };
 	uint8_t tweaks[MAX_ITEMS][16], key[64];
@@ -187,7 +181,7 @@ static void carries_of_the_tweak(void **state)
 }
 
 /* The published vectors have 512 bytes: the first of a page. */
-static void published_ciphertext(void **state)
+TEST(published_ciphertext, setup, fake_teardown)
 {
 	static uint8_t page[4096] __attribute__((aligned(16)));
 	struct page_item item = { page, page, { 0 } };
@@ -217,7 +211,7 @@ static void published_ciphertext(void **state)
  * from every implementation here and from the emulated TME-MK engine, where the data unit is a
  * line, numbered by its address. The engine's tests have the same digests (tests/machine/tme).
  */
-static void row_44_as_the_engine_of_tme_mk(void **state)
+TEST(row_44_as_the_engine_of_tme_mk, setup, fake_teardown)
 {
 	static const struct {
 		size_t key_bytes;
@@ -262,7 +256,7 @@ static void row_44_as_the_engine_of_tme_mk(void **state)
 }
 
 /* A page is encrypted out of a frame and another is decrypted into it; the key sizes differ. */
-static void exchange_through_one_frame(void **state)
+TEST(exchange_through_one_frame, setup, fake_teardown)
 {
 	static uint8_t frame[4096] __attribute__((aligned(64)));
 	static uint8_t store[2][4096] __attribute__((aligned(64)));
@@ -369,7 +363,7 @@ static struct page_job opening_of(const struct page_job *seal)
 	return open;
 }
 
-static void tags_are_as_the_slow_code_makes_them(void **state)
+TEST(tags_are_as_the_slow_code_makes_them, setup, fake_teardown)
 {
 	uint8_t tag[PAGE_TAG_BYTES];
 
@@ -398,7 +392,7 @@ static void tags_are_as_the_slow_code_makes_them(void **state)
 }
 
 /* Each bit of the page, the name and the tag counts. Nothing of such a page is in the frame. */
-static void a_changed_bit_is_detected(void **state)
+TEST(a_changed_bit_is_detected, setup, fake_teardown)
 {
 	static const uint8_t zeros[4096];
 
@@ -434,7 +428,7 @@ static void a_changed_bit_is_detected(void **state)
 }
 
 /* In one call through one frame, one page with a tag and one without, or both with. */
-static void exchange_with_tags(void **state)
+TEST(exchange_with_tags, setup, fake_teardown)
 {
 	for (size_t n = 0; n < 4 * ARRAY_COUNT(names); n++) {
 		static uint8_t other[4096] __attribute__((aligned(64)));
@@ -464,7 +458,7 @@ static void exchange_with_tags(void **state)
 	}
 }
 
-static void refuses_what_the_cpu_lacks(void **state)
+TEST(refuses_what_the_cpu_lacks, setup, fake_teardown)
 {
 	assert_int_equal(page_cipher_init("mbedtls"), 0);
 	assert_int_equal(page_cipher_init("rot13"), ERR_INVAL);
@@ -501,7 +495,7 @@ static void refuses_what_the_cpu_lacks(void **state)
 	assert_string_equal(page_cipher_name(), "vaes256");
 }
 
-static void guest_xcr0_is_widened_and_put_back(void **state)
+TEST(guest_xcr0_is_widened_and_put_back, setup, fake_teardown)
 {
 	static uint8_t page[4096] __attribute__((aligned(16)));
 	struct page_item item = { page, page, { 0 } };
@@ -529,7 +523,7 @@ static void guest_xcr0_is_widened_and_put_back(void **state)
 	}
 }
 
-static void bad_keys_and_no_memory(void **state)
+TEST(bad_keys_and_no_memory, setup, fake_teardown)
 {
 	uint8_t same[64] = { 0 };
 	struct page_key key;
@@ -538,26 +532,4 @@ static void bad_keys_and_no_memory(void **state)
 	assert_int_equal(page_key_set(&key, kat_xts256_key, 48), ERR_INVAL);
 	fake_pages_fail_after(0);
 	assert_int_equal(page_cipher_init("auto"), ERR_NOMEM);
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(all_give_what_mbedtls_gives, setup, fake_teardown),
-		cmocka_unit_test_setup_teardown(carries_of_the_tweak, setup, fake_teardown),
-		cmocka_unit_test_setup_teardown(published_ciphertext, setup, fake_teardown),
-		cmocka_unit_test_setup_teardown(row_44_as_the_engine_of_tme_mk, setup,
-						fake_teardown),
-		cmocka_unit_test_setup_teardown(exchange_through_one_frame, setup, fake_teardown),
-		cmocka_unit_test_setup_teardown(tags_are_as_the_slow_code_makes_them, setup,
-						fake_teardown),
-		cmocka_unit_test_setup_teardown(a_changed_bit_is_detected, setup, fake_teardown),
-		cmocka_unit_test_setup_teardown(exchange_with_tags, setup, fake_teardown),
-		cmocka_unit_test_setup_teardown(refuses_what_the_cpu_lacks, setup, fake_teardown),
-		cmocka_unit_test_setup_teardown(guest_xcr0_is_widened_and_put_back, setup,
-						fake_teardown),
-		cmocka_unit_test_setup_teardown(bad_keys_and_no_memory, setup, fake_teardown),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

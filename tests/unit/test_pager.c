@@ -3,15 +3,9 @@
  * ept/pager.c, store.c: the life of a page, the order of an eviction, what is left in DRAM,
  * failures. The end of the machine is in test_pager_end.c.
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <string.h>
-
-#include <cmocka.h>
-
+#include "tests/unit/test.h"
 #include "crypto/kdf.h"
 #include "ept/gmem_priv.h"
-#include "tests/unit/fake_base.h"
 #include "tests/unit/gmem_end.h"
 #include "tests/unit/pager_guests.h"
 #include "vmm/base/cpu.h"
@@ -22,7 +16,7 @@
 
 /* --- The life of a page --- */
 
-static void test_states(void **state)
+TEST(test_states, pager_setup, pager_teardown)
 {
 	struct guest *guest = &guests[0];
 	struct pager_counters now;
@@ -66,7 +60,7 @@ static void test_states(void **state)
 }
 
 /* A fault whose victim must be sealed is counted as such, with A/D bits and without. */
-static void test_dirty_victims(void **state)
+TEST(test_dirty_victims, pager_setup, pager_teardown, (void *)&with_ad)
 {
 	struct guest *guest = &guests[0];
 	struct pager_counters now;
@@ -98,9 +92,10 @@ static void test_dirty_victims(void **state)
 	press_out(guest, 0);
 	assert_true(crypto.encryptions <= before + 2);
 }
+TEST_AGAIN(test_dirty_victims, pager_setup, pager_teardown, (void *)&without_ad);
 
 /* A page that is evicted and one that is opened share one call of the cipher. */
-static void test_exchange(void **state)
+TEST(test_exchange, pager_setup, pager_teardown)
 {
 	struct guest *guest = &guests[0];
 	uint64_t before;
@@ -124,7 +119,7 @@ static void test_exchange(void **state)
 /*
  * Writes through the door set no D bit: a page that the guest has only read must still be sealed.
  */
-static void test_door_dirties(void **state)
+TEST(test_door_dirties, pager_setup, pager_teardown)
 {
 	struct guest *guest = &guests[0];
 	uint64_t value = 0xabcdef, expected = 0xabcdef;
@@ -145,7 +140,7 @@ static void test_door_dirties(void **state)
 }
 
 /* One key file for two VMs, or for a VM that was reset: never the same key again. */
-static void test_keys_differ(void **state)
+TEST(test_keys_differ, pager_setup, pager_teardown)
 {
 	uint8_t secret[KDF_SECRET_BYTES];
 	struct pager_vm *vms[3] = { NULL };
@@ -179,7 +174,7 @@ static __attribute__((no_sanitize_address, noinline)) unsigned left_on_stack(voi
 }
 
 /* Neither the secret, nor the salt, nor a key. */
-static void test_stack(void **state)
+TEST(test_stack, pager_setup, pager_teardown)
 {
 	uint8_t secret[KDF_SECRET_BYTES];
 	struct pager_vm *vm;
@@ -200,7 +195,7 @@ static void test_stack(void **state)
 /*
  * A VM that is built again with the same file: another key, other ciphertext, counters from zero.
  */
-static void test_restart(void **state)
+TEST(test_restart, pager_setup, pager_teardown)
 {
 	struct guest *guest = &guests[0];
 	static uint8_t before[PAGE_SIZE];
@@ -241,7 +236,7 @@ static void test_restart(void **state)
  * A page that two members map: both are shot down before it is evicted, or when one leaves. A
  * member with read-only rights cannot write through the door.
  */
-static void test_members(void **state)
+TEST(test_members, pager_setup, pager_teardown)
 {
 	struct guest *one = &guests[0], *two = &guests[1];
 	uint64_t generations[2], word = 1;
@@ -313,7 +308,7 @@ static void test_members(void **state)
  * A region that ends checks as much of the window as it takes to find its frames. It holds the
  * lock, for which faults wait, for one page or a few checks at a time.
  */
-static void test_burial_is_bounded(void **state)
+TEST(test_burial_is_bounded, pager_setup, pager_teardown)
 {
 	const uint32_t frames = 6000, used = 100;
 	struct guest *one = &guests[0], *two = &guests[1];
@@ -359,7 +354,7 @@ static void test_burial_is_bounded(void **state)
  * All pages of one VM are sealed, also held frames and frames that the door has written; not the
  * other VM's.
  */
-static void test_seal_vm(void **state)
+TEST(test_seal_vm, pager_setup, pager_teardown, (void *)&with_ad)
 {
 	struct guest *one = &guests[0], *two = &guests[1];
 	struct gmem_faulter by = { .vcpu = 0, .place = 77 };
@@ -399,6 +394,7 @@ static void test_seal_vm(void **state)
 	assert_int_equal(guest_read(one, 99), value);
 	assert_int_equal(guest_read(two, 5), 0x6f74686572);
 }
+TEST_AGAIN(test_seal_vm, pager_setup, pager_teardown, (void *)&without_ad);
 
 /* --- The order: CPU 1 runs the guest while CPU 0 evicts --- */
 
@@ -434,7 +430,7 @@ static void late_write(uint32_t cpu)
 	root->seen[1].only = root->generation.only;
 }
 
-static void test_late_write(void **state)
+TEST(test_late_write, pager_setup, pager_teardown)
 {
 	struct guest *guest = &guests[0];
 	uint8_t byte;
@@ -477,7 +473,7 @@ static void use_all(uint32_t cpu)
 	running.kicks++;
 }
 
-static void test_late_translation(void **state)
+TEST(test_late_translation, pager_setup, pager_teardown)
 {
 	struct guest *guest = &guests[0];
 
@@ -497,7 +493,7 @@ static void test_late_translation(void **state)
 
 /* --- What is left in DRAM, and failures --- */
 
-static void test_residue(void **state)
+TEST(test_residue, pager_setup, pager_teardown)
 {
 	make_window(FLOOR);
 	make_guest(&guests[0], 1);
@@ -561,7 +557,7 @@ static unsigned dram_with(uint64_t value)
 }
 
 /* After a VM was sealed, and after it has ended, DRAM holds none of its pages, nor its key. */
-static void test_residue_in_dram(void **state)
+TEST(test_residue_in_dram, pager_setup, pager_teardown)
 {
 	static const uint8_t zero[sizeof(struct page_key)];
 	struct guest *guest = &guests[0];
@@ -588,7 +584,7 @@ static void test_residue_in_dram(void **state)
 	}
 }
 
-static void test_no_memory(void **state)
+TEST(test_no_memory, pager_setup, pager_teardown)
 {
 	struct gmem_faulter by = { 0, 1 };
 	struct guest *guest = &guests[0];
@@ -620,10 +616,8 @@ static void test_no_memory(void **state)
 	assert_int_equal(guest_read(guest, 0), 9);
 }
 
-static const bool with_ad = true, without_ad = false;
-
 /* A VM whose RAM is all in clear by its configuration has an account, and nothing to seal. */
-static void test_seal_without_regions(void **state)
+TEST(test_seal_without_regions, pager_setup, pager_teardown)
 {
 	struct pager_vm *vm;
 
@@ -631,30 +625,4 @@ static void test_seal_without_regions(void **state)
 	assert_int_equal(pager_vm_create("clear", 1, NULL, false, &vm), 0);
 	pager_vm_seal(vm);
 	pager_vm_destroy(vm);
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		TEST(test_seal_without_regions),
-		TEST(test_states),
-		TEST_WITH(test_dirty_victims, with_ad),
-		TEST_WITH(test_dirty_victims, without_ad),
-		TEST(test_exchange),
-		TEST(test_door_dirties),
-		TEST(test_late_translation),
-		TEST(test_late_write),
-		TEST(test_residue),
-		TEST(test_residue_in_dram),
-		TEST(test_no_memory),
-		TEST(test_stack),
-		TEST(test_members),
-		TEST(test_restart),
-		TEST(test_burial_is_bounded),
-		TEST_WITH(test_seal_vm, with_ad),
-		TEST_WITH(test_seal_vm, without_ad),
-		TEST(test_keys_differ),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -3,16 +3,8 @@
  * ept/pager.c, store.c: the end of the machine. Nothing can be encrypted after it, so each test
  * runs in its own process.
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <string.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
-#include <cmocka.h>
-
+#include "tests/unit/test.h"
 #include "ept/gmem_priv.h"
-#include "tests/unit/fake_base.h"
 #include "tests/unit/pager_guests.h"
 #include "vmm/base/cpu.h"
 #include "vmm/base/host_paging.h"
@@ -103,7 +95,7 @@ static void end_while_sealing(struct guest *guest, uint32_t page)
 	longjmp(stopped, 1);
 }
 
-static void test_wipe(void **state)
+TEST(test_wipe, pager_setup, pager_teardown)
 {
 	struct guest *guest = full_guest();
 
@@ -138,7 +130,7 @@ static void close_while_sealing(struct guest *guest, uint32_t page)
 }
 
 /* The machine begins to end while a CPU encrypts, and the page is complete before the CPU stops. */
-static void test_close_while_sealing(void **state)
+TEST(test_close_while_sealing, pager_setup, pager_teardown)
 {
 	struct guest *guest = full_guest();
 
@@ -155,7 +147,7 @@ static void test_close_while_sealing(void **state)
 }
 
 /* An exception in a step: the panic that follows continues behind it, and everything is wiped. */
-static void test_broken_step(void **state)
+TEST(test_broken_step, pager_setup, pager_teardown)
 {
 	struct guest *guest = full_guest();
 
@@ -174,23 +166,4 @@ static void test_broken_step(void **state)
 	assert_int_equal(fake_wbinvd_count, 1);
 }
 
-int main(void)
-{
-	static const struct CMUnitTest tests[] = {
-		TEST(test_wipe),
-		TEST(test_close_while_sealing),
-		TEST(test_broken_step),
-	};
-	int failed = 0, status;
-
-	for (size_t i = 0; i < ARRAY_COUNT(tests); i++) {
-		const struct CMUnitTest one[] = { tests[i] };
-		const pid_t child = fork();
-
-		if (child == 0) {
-			return cmocka_run_group_tests(one, NULL, NULL);
-		}
-		failed |= child < 0 || waitpid(child, &status, 0) != child || status != 0;
-	}
-	return failed;
-}
+TEST_RUN(.apart = true);

@@ -1,12 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The pager as a whole: two VMs in one window, one with tags, compared with plain memory. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <string.h>
-
-#include <cmocka.h>
-
-#include "tests/unit/fake_base.h"
+#include "tests/unit/test.h"
 #include "tests/unit/pager_guests.h"
 #include "vmm/base/err.h"
 #include "vmm/base/percpu.h"
@@ -87,7 +81,7 @@ static void random_op(struct guest *guest)
 	}
 }
 
-static void test_model(void **state)
+TEST(test_model, pager_setup, pager_teardown, (void *)&with_ad)
 {
 	uint64_t window = 2 * FLOOR + 20;
 
@@ -121,15 +115,4 @@ static void test_model(void **state)
 	}
 	assert_int_equal(count(&guests[0]).opens + count(&guests[1]).opens, crypto.decryptions);
 }
-
-static const bool with_ad = true, without_ad = false;
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		TEST_WITH(test_model, with_ad),
-		TEST_WITH(test_model, without_ad),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
-}
+TEST_AGAIN(test_model, pager_setup, pager_teardown, (void *)&without_ad);

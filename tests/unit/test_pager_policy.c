@@ -1,12 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Pages that the pager opens before a guest asks, and pages that it seals before it must. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <string.h>
-
-#include <cmocka.h>
-
-#include "tests/unit/fake_base.h"
+#include "tests/unit/test.h"
 #include "tests/unit/pager_guests.h"
 #include "vmm/base/tsc.h"
 
@@ -25,7 +19,7 @@ static unsigned read_in_sequence(struct guest *guest, uint32_t first, uint32_t p
 }
 
 /* A guest that reads sealed pages in sequence faults once for eight of them. */
-static void reading_in_sequence_opens_ahead(void **state)
+TEST(reading_in_sequence_opens_ahead, pager_setup, pager_teardown, (void *)&with_ad)
 {
 	struct guest *guest = &guests[0], *other = &guests[1];
 	struct pager_counters now;
@@ -55,9 +49,10 @@ static void reading_in_sequence_opens_ahead(void **state)
 	assert_int_equal(count(other).clear_pages, FLOOR);
 	assert_int_equal(count(other).opens, 0);
 }
+TEST_AGAIN(reading_in_sequence_opens_ahead, pager_setup, pager_teardown, (void *)&without_ad);
 
 /* A copy reads in one place and writes in another. Pages in no order are not opened ahead. */
-static void each_stream_is_opened_ahead(void **state)
+TEST(each_stream_is_opened_ahead, pager_setup, pager_teardown)
 {
 	struct guest *guest = &guests[0];
 	unsigned faults = 0;
@@ -82,7 +77,7 @@ static void each_stream_is_opened_ahead(void **state)
 }
 
 /* The last page of a region ends it; an absent page ends it too. */
-static void opening_ahead_ends_where_nothing_is_sealed(void **state)
+TEST(opening_ahead_ends_where_nothing_is_sealed, pager_setup, pager_teardown)
 {
 	struct guest *guest = &guests[0];
 
@@ -119,7 +114,7 @@ static void seconds_pass(unsigned seconds)
 }
 
 /* What a VM has not used for its drain is sealed; what it uses, and other VMs' pages, stay. */
-static void unused_pages_are_drained(void **state)
+TEST(unused_pages_are_drained, pager_setup, pager_teardown, (void *)&with_ad)
 {
 	struct guest *idle = &guests[0], *other = &guests[1];
 
@@ -150,9 +145,10 @@ static void unused_pages_are_drained(void **state)
 		assert_int_equal(guest_read(idle, i), i + 1);
 	}
 }
+TEST_AGAIN(unused_pages_are_drained, pager_setup, pager_teardown, (void *)&without_ad);
 
 /* After a pause of minutes between two turns, as of a machine that slept, time is not lost. */
-static void a_late_sweep_counts_all_seconds(void **state)
+TEST(a_late_sweep_counts_all_seconds, pager_setup, pager_teardown)
 {
 	struct guest *guest = &guests[0];
 
@@ -172,7 +168,7 @@ static void a_late_sweep_counts_all_seconds(void **state)
 }
 
 /* What a sleeping vCPU holds is drained, and no longer held. What the door has pinned stays. */
-static void a_drain_takes_what_is_held_but_not_what_is_pinned(void **state)
+TEST(a_drain_takes_what_is_held_but_not_what_is_pinned, pager_setup, pager_teardown)
 {
 	struct guest *guest = &guests[0];
 	struct gmem_region *region;
@@ -198,7 +194,7 @@ static void a_drain_takes_what_is_held_but_not_what_is_pinned(void **state)
 }
 
 /* A page that is open already does not end what is opened ahead. */
-static void opening_ahead_passes_open_pages(void **state)
+TEST(opening_ahead_passes_open_pages, pager_setup, pager_teardown)
 {
 	struct guest *guest = &guests[0];
 
@@ -214,23 +210,4 @@ static void opening_ahead_passes_open_pages(void **state)
 	assert_true(is_mapped(guest, 5));
 	assert_true(is_mapped(guest, 8));
 	assert_false(is_mapped(guest, 9));
-}
-
-static const bool with_ad = true, without_ad = false;
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		TEST_WITH(reading_in_sequence_opens_ahead, with_ad),
-		TEST_WITH(reading_in_sequence_opens_ahead, without_ad),
-		TEST(each_stream_is_opened_ahead),
-		TEST(opening_ahead_ends_where_nothing_is_sealed),
-		TEST(opening_ahead_passes_open_pages),
-		TEST(a_drain_takes_what_is_held_but_not_what_is_pinned),
-		TEST_WITH(unused_pages_are_drained, with_ad),
-		TEST_WITH(unused_pages_are_drained, without_ad),
-		TEST(a_late_sweep_counts_all_seconds),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

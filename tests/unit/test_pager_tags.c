@@ -3,14 +3,8 @@
  * ept/pager.c, store.c: what happens when an attacker changes sealed pages in memory. Tests whose
  * names end in "control" do the same in a guest whose pages have no tags.
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <string.h>
-
-#include <cmocka.h>
-
+#include "tests/unit/test.h"
 #include "ept/gmem_priv.h"
-#include "tests/unit/fake_base.h"
 #include "tests/unit/pager_guests.h"
 #include "vmm/base/err.h"
 
@@ -84,7 +78,7 @@ static void assert_refused(uint32_t page)
 	assert_int_equal(guest_read(&guests[0], page + 1), 0x2222);
 }
 
-static void changed_bit(void **state)
+TEST(changed_bit, pager_setup, pager_teardown)
 {
 	sealed_page(true);
 	ciphertext(PAGE)[4095] ^= 0x80;
@@ -93,7 +87,7 @@ static void changed_bit(void **state)
 	assert_int_equal(guest_read(&guests[0], PAGE), 0x1111);
 }
 
-static void changed_bit_control(void **state)
+TEST(changed_bit_control, pager_setup, pager_teardown)
 {
 	uint8_t byte = 0;
 
@@ -113,7 +107,7 @@ static void older_version(uint8_t kept[PAGE_SIZE])
 	assert_memory_not_equal(kept, ciphertext(PAGE), PAGE_SIZE);
 }
 
-static void older_version_put_back(void **state)
+TEST(older_version_put_back, pager_setup, pager_teardown)
 {
 	static uint8_t kept[PAGE_SIZE];
 
@@ -127,7 +121,7 @@ static void older_version_put_back(void **state)
  * An attacker who can also write Umbra's own memory can put an older version back, with its tag and
  * its version number. Tags do not protect from this.
  */
-static void older_version_with_its_metadata(void **state)
+TEST(older_version_with_its_metadata, pager_setup, pager_teardown)
 {
 	static uint8_t kept[PAGE_SIZE];
 	uint8_t tag[PAGE_TAG_BYTES];
@@ -144,7 +138,7 @@ static void older_version_with_its_metadata(void **state)
 	assert_int_equal(tellings, 0);
 }
 
-static void moved_page(void **state)
+TEST(moved_page, pager_setup, pager_teardown)
 {
 	sealed_page(true);
 	guest_write(&guests[0], PAGE + 3, 0x1111);
@@ -157,7 +151,7 @@ static void moved_page(void **state)
 	assert_refused(PAGE);
 }
 
-static void spliced_halves(void **state)
+TEST(spliced_halves, pager_setup, pager_teardown)
 {
 	static uint8_t kept[PAGE_SIZE];
 
@@ -168,7 +162,7 @@ static void spliced_halves(void **state)
 }
 
 /* A page that is all zero again has a version and a tag. */
-static void zeroed_page(void **state)
+TEST(zeroed_page, pager_setup, pager_teardown)
 {
 	uint64_t version;
 
@@ -189,7 +183,7 @@ static void zeroed_page(void **state)
 	assert_int_equal(fault(PAGE), GMEM_FAULT_TAMPERED);
 }
 
-static void zeroed_page_control(void **state)
+TEST(zeroed_page_control, pager_setup, pager_teardown)
 {
 	sealed_page(false);
 	guest_write(&guests[0], PAGE, 0);
@@ -199,7 +193,7 @@ static void zeroed_page_control(void **state)
 }
 
 /* A victim is sealed, and not lost, although the page that should replace it is not opened. */
-static void victim_is_kept(void **state)
+TEST(victim_is_kept, pager_setup, pager_teardown)
 {
 	sealed_page(true);
 	for (uint32_t i = 20; i < 20 + 2 * FLOOR; i++) {
@@ -215,7 +209,7 @@ static void victim_is_kept(void **state)
 }
 
 /* Opening a changed page ahead, as a guess, does not end the VM. The VM's own access does. */
-static void guessed_page(void **state)
+TEST(guessed_page, pager_setup, pager_teardown)
 {
 	sealed_page(true);
 	for (uint32_t i = 20; i < 30; i++) {
@@ -235,7 +229,7 @@ static void guessed_page(void **state)
 }
 
 /* After 2^40 tags under one key, the log asks for a new key, once. */
-static void many_tags(void **state)
+TEST(many_tags, pager_setup, pager_teardown)
 {
 	sealed_page(true);
 	guests[0].vm->version = PAGE_MAC_TAGS_MAX - 2;
@@ -249,23 +243,4 @@ static void many_tags(void **state)
 	}
 	assert_non_null(strstr(fake_log_text(), "vm test: 2^40 tags were made under its key"));
 	assert_null(strstr(strstr(fake_log_text(), "tags were made") + 1, "tags were made"));
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		TEST(changed_bit),
-		TEST(changed_bit_control),
-		TEST(older_version_put_back),
-		TEST(older_version_with_its_metadata),
-		TEST(moved_page),
-		TEST(spliced_halves),
-		TEST(zeroed_page),
-		TEST(zeroed_page_control),
-		TEST(victim_is_kept),
-		TEST(guessed_page),
-		TEST(many_tags),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -3,15 +3,7 @@
  * vmm/base/panic.c: one CPU ends the machine, and another that wants to end it waits. An exception
  * inside the wipe does not prevent the rest of the wipe.
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <string.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
-#include <cmocka.h>
-
-#include "tests/unit/fake_base.h"
+#include "tests/unit/test.h"
 #include "vmm/base/cpu.h"
 #include "vmm/base/crash_record.h"
 #include "vmm/base/idt_dump.h"
@@ -91,7 +83,7 @@ static void wipe_among_others(void)
 	assert_string_equal(fake_console_text(), "");
 }
 
-static void test_second_caller_waits(void **state)
+TEST(test_second_caller_waits)
 {
 	panic_set_wipe(wipe_among_others);
 	assert_int_equal(run(3, panic_wipe), 0);
@@ -119,7 +111,7 @@ static void wipe_in_steps(void)
 }
 
 /* In power-off: the panic is the first, and logs its text. */
-static void test_fault_in_wipe(void **state)
+TEST(test_fault_in_wipe)
 {
 	panic_set_wipe(wipe_in_steps);
 	assert_int_equal(run(0, panic_wipe), 0);
@@ -129,7 +121,7 @@ static void test_fault_in_wipe(void **state)
 }
 
 /* In a panic: everything is wiped, then the CPU stops with one line. */
-static void test_fault_in_panic(void **state)
+TEST(test_fault_in_panic)
 {
 	panic_set_wipe(wipe_in_steps);
 	assert_int_equal(run(0, panic_begin), 1);
@@ -138,7 +130,7 @@ static void test_fault_in_panic(void **state)
 	assert_non_null(strstr(fake_console_text(), "trouble inside the panic itself"));
 }
 
-static void test_fault_in_panic_reboot(void **state)
+TEST(test_fault_in_panic_reboot)
 {
 	panic_set_reboot(true);
 	panic_set_wipe(wipe_in_steps);
@@ -147,24 +139,5 @@ static void test_fault_in_panic_reboot(void **state)
 }
 
 /* Each in its own process: a machine ends once. */
-int main(void)
-{
-	static const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_second_caller_waits),
-		cmocka_unit_test(test_fault_in_wipe),
-		cmocka_unit_test(test_fault_in_panic),
-		cmocka_unit_test(test_fault_in_panic_reboot),
-	};
-	int failed = 0, status;
 
-	for (size_t i = 0; i < ARRAY_COUNT(tests); i++) {
-		const struct CMUnitTest one[] = { tests[i] };
-		const pid_t child = fork();
-
-		if (child == 0) {
-			return cmocka_run_group_tests(one, NULL, NULL);
-		}
-		failed |= child < 0 || waitpid(child, &status, 0) != child || status != 0;
-	}
-	return failed;
-}
+TEST_RUN(.apart = true);

@@ -3,16 +3,9 @@
  * crypto/pconfig.c: what PCONFIG is given on each package, when it is tried again, and what is left
  * of the structure. row_NN_: the project's test matrix for TME-MK.
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <string.h>
-
-#include <cmocka.h>
-
+#include "tests/unit/test.h"
 #include "crypto/pconfig.h"
 #include "crypto/tme.h"
-#include "tests/unit/fake_base.h"
 #include "tests/unit/tme_machine.h"
 #include "vmm/base/err.h"
 
@@ -34,7 +27,7 @@ static const struct tme_entry *entry(unsigned package, keyid_t keyid)
 	return &tme_machine.package[package].table[keyid];
 }
 
-static void a_key_goes_to_every_package_once(void **state)
+TEST(a_key_goes_to_every_package_once, fake_setup, fake_teardown)
 {
 	machine(4, 4, 2);
 	assert_int_equal(pconfig_program(15, PCONFIG_SET_KEY_DIRECT, &keys, &packages), 0);
@@ -50,7 +43,7 @@ static void a_key_goes_to_every_package_once(void **state)
 	assert_string_equal(fake_log_text(), "");
 }
 
-static void xts_128_is_given_16_bytes(void **state)
+TEST(xts_128_is_given_16_bytes, fake_setup, fake_teardown)
 {
 	static const uint8_t zeros[16];
 
@@ -63,7 +56,7 @@ static void xts_128_is_given_16_bytes(void **state)
 }
 
 /* Each package has its own key, and no key is the entropy that the caller supplied. */
-static void row_25_random_keys(void **state)
+TEST(row_25_random_keys, fake_setup, fake_teardown)
 {
 	struct tme_entry first;
 
@@ -78,7 +71,7 @@ static void row_25_random_keys(void **state)
 }
 
 /* ENC_ALG must name an allowed algorithm even if nothing is encrypted. */
-static void row_20_28_no_encrypt_names_an_algorithm(void **state)
+TEST(row_20_28_no_encrypt_names_an_algorithm, fake_setup, fake_teardown)
 {
 	machine(4, 1, 1);
 	assert_int_equal(pconfig_program(2, PCONFIG_NO_ENCRYPT, NULL, &packages), 0);
@@ -86,7 +79,7 @@ static void row_20_28_no_encrypt_names_an_algorithm(void **state)
 	assert_int_equal(entry(0, 2)->algorithm, 4);
 }
 
-static void row_19_21_nothing_invalid_is_executed(void **state)
+TEST(row_19_21_nothing_invalid_is_executed, fake_setup, fake_teardown)
 {
 	static const struct {
 		unsigned profile;
@@ -113,7 +106,7 @@ static void row_19_21_nothing_invalid_is_executed(void **state)
 	assert_int_equal(tme_machine.pconfigs, 0);
 }
 
-static void row_24_busy_and_entropy_are_tried_again(void **state)
+TEST(row_24_busy_and_entropy_are_tried_again, fake_setup, fake_teardown)
 {
 	machine(3, 2, 2);
 	tme_machine.package[0].busy = 3;
@@ -125,7 +118,7 @@ static void row_24_busy_and_entropy_are_tried_again(void **state)
 	tme_machine_check_wiped();
 }
 
-static void row_24_but_not_for_ever(void **state)
+TEST(row_24_but_not_for_ever, fake_setup, fake_teardown)
 {
 	machine(3, 2, 2);
 	tme_machine.package[1].busy = 100;
@@ -142,7 +135,7 @@ static void row_24_but_not_for_ever(void **state)
  * A fault and the error codes of older documents are final; such a code is a failure even if ZF is
  * clear.
  */
-static void what_the_cpu_refuses_is_not_tried_again(void **state)
+TEST(what_the_cpu_refuses_is_not_tried_again, fake_setup, fake_teardown)
 {
 	machine(3, 2, 2);
 	tme_machine.package[0].broken = true;
@@ -155,29 +148,10 @@ static void what_the_cpu_refuses_is_not_tried_again(void **state)
 	tme_machine_check_wiped();
 }
 
-static void zf_alone_is_a_failure_too(void **state)
+TEST(zf_alone_is_a_failure_too, fake_setup, fake_teardown)
 {
 	machine(3, 1, 1);
 	tme_machine.package[0].zf_alone = true;
 	assert_int_equal(pconfig_program(1, PCONFIG_SET_KEY_DIRECT, &keys, &packages), ERR_IO);
 	assert_int_equal(packages, 0);
-}
-
-#define TEST(name) cmocka_unit_test_setup_teardown(name, fake_setup, fake_teardown)
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		TEST(a_key_goes_to_every_package_once),
-		TEST(xts_128_is_given_16_bytes),
-		TEST(row_25_random_keys),
-		TEST(row_20_28_no_encrypt_names_an_algorithm),
-		TEST(row_19_21_nothing_invalid_is_executed),
-		TEST(row_24_busy_and_entropy_are_tried_again),
-		TEST(row_24_but_not_for_ever),
-		TEST(what_the_cpu_refuses_is_not_tried_again),
-		TEST(zf_alone_is_a_failure_too),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

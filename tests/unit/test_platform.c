@@ -3,6 +3,7 @@
  * guest/platform.c with the real memory, bus, devices, tables and loader, and a fake vmm: a VM is
  * built; each reason to refuse is logged as a sentence; nothing is left behind.
  */
+#include "tests/unit/test.h"
 #include "tests/unit/platform_vmm.h"
 
 #include "crypto/keyslot.h"
@@ -16,7 +17,7 @@ static uint8_t initrd[10000];
 /*
  * The VM runs without a share for which there is no memory; it does not wait for the share's KeyID.
  */
-static void test_share_without_memory(void **state)
+TEST(test_share_without_memory, setup, fake_teardown)
 {
 	const struct share_config share = {
 		.name = "pool",
@@ -62,7 +63,7 @@ static void check_refused(int err, const char *words)
 	}
 }
 
-static void test_starts(void **state)
+TEST(test_starts, setup, fake_teardown)
 {
 	struct vm *vm = NULL;
 	uint32_t regs[4] = { 0 };
@@ -89,7 +90,7 @@ static void test_starts(void **state)
 }
 
 /* From the shell's command to the register that the guest reads. */
-static void test_power_button(void **state)
+TEST(test_power_button, setup, fake_teardown)
 {
 	struct io_access enable = { .size = 1, .write = true, .value = 1 };
 	struct io_access status = { .size = 1 };
@@ -106,7 +107,7 @@ static void test_power_button(void **state)
 	platform_destroy_vm(vm);
 }
 
-static void test_memory_beyond_the_hole(void **state)
+TEST(test_memory_beyond_the_hole, setup, fake_teardown)
 {
 	struct vm *vm = NULL;
 
@@ -118,7 +119,7 @@ static void test_memory_beyond_the_hole(void **state)
 	platform_destroy_vm(vm);
 }
 
-static void test_console(void **state)
+TEST(test_console, setup, fake_teardown)
 {
 	struct vm *vm = NULL;
 	struct io_access out = { .size = 1, .write = true, .value = 'u' };
@@ -149,7 +150,7 @@ static void write_port(struct vm *vm, uint16_t port, uint8_t value)
 }
 
 /* A device's deadline is the VM's, not a vCPU's. */
-static void test_clock(void **state)
+TEST(test_clock, setup, fake_teardown)
 {
 	struct vm *vm = NULL;
 
@@ -170,7 +171,7 @@ static void test_clock(void **state)
 	platform_destroy_vm(vm);
 }
 
-static void test_bad_files(void **state)
+TEST(test_bad_files, setup, fake_teardown)
 {
 	config.kernel.data = NULL;
 	config.kernel.error = "no such file";
@@ -194,7 +195,7 @@ static void test_bad_files(void **state)
 extern uint32_t fake_drain_s;
 
 /* Both pieces of RAM use the engine, its name is logged, and its counters at the end. */
-static void test_sealed(void **state)
+TEST(test_sealed, setup, fake_teardown)
 {
 	struct vm *vm = NULL;
 
@@ -257,7 +258,7 @@ static void check_memory(const char *words, enum platform_memory memory, keyid_t
 	(void)fake_retire_all();
 }
 
-static void test_keyid(void **state)
+TEST(test_keyid, setup, fake_teardown)
 {
 	struct vm *first, *second;
 
@@ -305,7 +306,7 @@ static void test_keyid(void **state)
  * Free memory waits for a flush that is not allowed yet: no KeyID is taken only to be given up
  * again, and nothing is left behind that would have to be freed before the next try.
  */
-static void test_keyid_after_the_flush(void **state)
+TEST(test_keyid_after_the_flush, setup, fake_teardown)
 {
 	static const struct share_config share = { .name = "pool",
 						   .bytes = SIZE_2M,
@@ -347,7 +348,7 @@ static void test_keyid_after_the_flush(void **state)
 }
 
 /* The same for memory that is being freed: a start that has to wait takes nothing. */
-static void test_memory_after_the_flush(void **state)
+TEST(test_memory_after_the_flush, setup, fake_teardown)
 {
 	struct share_config share = {
 		.name = "pool", .members = { { .vm = "alpha" } }, .member_count = 1, .valid = true
@@ -386,7 +387,7 @@ static void test_memory_after_the_flush(void **state)
 }
 
 /* A range with clear is in clear if KeyID 0 is; under TME it is not, and the log says so. */
-static void test_clear_range(void **state)
+TEST(test_clear_range, setup, fake_teardown)
 {
 	static const struct {
 		enum tme_kind kind;
@@ -415,7 +416,7 @@ static void test_clear_range(void **state)
 	}
 }
 
-static void test_bad_values(void **state)
+TEST(test_bad_values, setup, fake_teardown)
 {
 	config.engine = VM_ENGINE_TME_MK;
 	check_refused(ERR_UNSUPPORTED, "engine = tme-mk, key = none: without a key");
@@ -445,7 +446,7 @@ static void test_bad_values(void **state)
 	check_refused(ERR_RANGE, "the command line has 2047 bytes, it takes 255");
 }
 
-static void test_too_much_memory(void **state)
+TEST(test_too_much_memory, setup, fake_teardown)
 {
 	fake_frames_set_count(256 * 256);
 	config.memory_bytes = 257 * MIB;
@@ -453,7 +454,7 @@ static void test_too_much_memory(void **state)
 }
 
 /* Which kind of memory was too small. */
-static void test_too_little_own_memory(void **state)
+TEST(test_too_little_own_memory, setup, fake_teardown)
 {
 	fake_frames_set_count(256 * 300);
 	fake_pages_fail_after(4);
@@ -463,7 +464,7 @@ static void test_too_little_own_memory(void **state)
 }
 
 /* Each allocation fails in turn, at any step: that is logged, and nothing is left behind. */
-static void test_every_failure(void **state)
+TEST(test_every_failure, setup, fake_teardown)
 {
 	struct vm *vm = NULL;
 	int after = 0;
@@ -493,30 +494,4 @@ static void test_every_failure(void **state)
 	assert_in_range(after, 4, 100);
 	fake_pages_fail_after(-1);
 	platform_destroy_vm(vm);
-}
-
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, fake_teardown)
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		TEST(test_starts),
-		TEST(test_memory_beyond_the_hole),
-		TEST(test_console),
-		TEST(test_clock),
-		TEST(test_bad_files),
-		TEST(test_keyid),
-		TEST(test_keyid_after_the_flush),
-		TEST(test_memory_after_the_flush),
-		TEST(test_clear_range),
-		TEST(test_share_without_memory),
-		TEST(test_bad_values),
-		TEST(test_too_much_memory),
-		TEST(test_too_little_own_memory),
-		TEST(test_every_failure),
-		TEST(test_sealed),
-		TEST(test_power_button),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

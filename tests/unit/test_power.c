@@ -3,15 +3,9 @@
  * vmm/base/power.c: what is tried to end the machine, in which order, and that keys are wiped
  * first.
  */
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
-#include <cmocka.h>
-
-#include "tests/unit/fake_base.h"
+#include "tests/unit/test.h"
 #include "vmm/base/bootstrap.h"
 #include "vmm/base/console.h"
 #include "vmm/base/cpu.h"
@@ -174,7 +168,7 @@ static struct acpi_facts q35(void)
 
 /* --- Tests --- */
 
-static void test_firmware(void **state)
+TEST(test_firmware, setup)
 {
 	struct acpi_facts acpi = q35();
 
@@ -189,7 +183,7 @@ static void test_firmware(void **state)
 	assert_string_equal(story, "wipe stop leave map(7000,3000,rwx,uc) firmware(0) ");
 }
 
-static void test_firmware_fails(void **state)
+TEST(test_firmware_fails, setup)
 {
 	struct acpi_facts acpi = q35();
 
@@ -208,7 +202,7 @@ static void test_firmware_fails(void **state)
 				   "triple-fault ");
 }
 
-static void test_no_firmware(void **state)
+TEST(test_no_firmware, setup)
 {
 	struct acpi_facts acpi = q35();
 	struct acpi_facts nothing = { 0 };
@@ -224,7 +218,7 @@ static void test_no_firmware(void **state)
 	assert_string_equal(story, "stop leave out8(cf9,2) out8(cf9,6) triple-fault ");
 }
 
-static void test_reset_in_memory(void **state)
+TEST(test_reset_in_memory, setup)
 {
 	struct acpi_facts acpi = q35();
 
@@ -237,7 +231,7 @@ static void test_reset_in_memory(void **state)
 }
 
 /* A variable: firmware's code is made writable first, and its result is returned unchanged. */
-static void test_variable(void **state)
+TEST(test_variable, setup)
 {
 	struct acpi_facts acpi = q35();
 	const uint16_t *name = (const void *)0x100;
@@ -262,7 +256,7 @@ static void test_variable(void **state)
 }
 
 /* A range that cannot be mapped: firmware would fault, so it is never called. */
-static void test_map_fails(void **state)
+TEST(test_map_fails, setup)
 {
 	struct acpi_facts acpi = q35();
 	struct runtime_range huge = { { 0x1000 }, 1ul << 53, true, false, false };
@@ -274,18 +268,4 @@ static void test_map_fails(void **state)
 	power_init(&services, ranges, ARRAY_COUNT(ranges), &acpi);
 	run(power_off);
 	assert_string_equal(story, "wipe stop leave in(604) out16(604,1400) out16(604,3400) halt");
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup(test_firmware, setup),
-		cmocka_unit_test_setup(test_firmware_fails, setup),
-		cmocka_unit_test_setup(test_no_firmware, setup),
-		cmocka_unit_test_setup(test_reset_in_memory, setup),
-		cmocka_unit_test_setup(test_variable, setup),
-		cmocka_unit_test_setup(test_map_fails, setup),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,15 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* boot/ram.c: which RAM is used on a machine with memory encryption. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <string.h>
-
-#include <cmocka.h>
-
+#include "tests/unit/test.h"
 #include "boot/ram.h"
 #include "crypto/tme.h"
-#include "tests/unit/fake_base.h"
 
 #define MIB 0x100000ul
 
@@ -36,7 +29,7 @@ static int setup(void **state)
 }
 
 /* Memory that may be added later, as servers list it, needs no keys now. */
-static void near_memory_is_kept_where_ram_is(void **state)
+TEST(near_memory_is_kept_where_ram_is, setup, fake_teardown)
 {
 	struct acpi_affinity *affinity = &boot.acpi.affinity;
 
@@ -55,7 +48,7 @@ static void near_memory_is_kept_where_ram_is(void **state)
  * Row 10: on a machine with TME-MK, or one where it will be activated, memory without the mark is
  * not used.
  */
-static void decision_10_ranges_that_firmware_marks(void **state)
+TEST(decision_10_ranges_that_firmware_marks, setup, fake_teardown)
 {
 	static const struct {
 		enum tme_kind kind;
@@ -95,7 +88,7 @@ static void decision_10_ranges_that_firmware_marks(void **state)
  * Umbra's own memory as a share of the machine's, in KiB: 1/512 and 1/1024, with an engine 1/102
  * more.
  */
-static void own_memory_grows_with_the_machine(void **state)
+TEST(own_memory_grows_with_the_machine, setup, fake_teardown)
 {
 	static const struct {
 		uint64_t gib, window_mib, cpus;
@@ -133,7 +126,7 @@ uint64_t topology_last_cache(void)
 	return cache;
 }
 
-static void the_window_fits_cache_and_memory(void **state)
+TEST(the_window_fits_cache_and_memory, setup, fake_teardown)
 {
 	static const struct {
 		uint64_t memory_mib, cache, before, window;
@@ -175,7 +168,7 @@ struct mem_range page_pool(void)
 }
 
 /* A range that the boot processor's package excludes is found before RAM is handed out ... */
-static void memory_that_firmware_excludes_is_left_out(void **state)
+TEST(memory_that_firmware_excludes_is_left_out, setup, fake_teardown)
 {
 	tme.has_exclusion = true;
 	tme.exclude_base = 20 * MIB;
@@ -194,7 +187,7 @@ static void memory_that_firmware_excludes_is_left_out(void **state)
 }
 
 /* ... a range that another package excludes, when RAM is in the allocator already. */
-static void memory_that_another_package_excludes_is_removed(void **state)
+TEST(memory_that_another_package_excludes_is_removed, setup, fake_teardown)
 {
 	ram_settle(&boot);
 	fake_log_reset();
@@ -212,20 +205,4 @@ static void memory_that_another_package_excludes_is_removed(void **state)
 						"firmware excluded them from encryption in another "
 						"package"));
 	assert_non_null(strstr(fake_log_text(), "warning: memory: 1024 KiB of Umbra's own memory"));
-}
-
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, fake_teardown)
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		TEST(decision_10_ranges_that_firmware_marks),
-		TEST(own_memory_grows_with_the_machine),
-		TEST(the_window_fits_cache_and_memory),
-		TEST(near_memory_is_kept_where_ram_is),
-		TEST(memory_that_firmware_excludes_is_left_out),
-		TEST(memory_that_another_package_excludes_is_removed),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

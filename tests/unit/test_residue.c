@@ -1,14 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* boot/residue.c with a fake PCI, and frames full of junk. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <string.h>
-
-#include <cmocka.h>
-
+#include "tests/unit/test.h"
 #include "boot/residue.h"
-#include "tests/unit/fake_base.h"
 #include "vmm/base/page_alloc.h"
 
 #define MASTER 4u
@@ -107,7 +100,7 @@ static int setup(void **state)
 	return 0;
 }
 
-static void test_devices(void **state)
+TEST(test_devices, setup, fake_teardown)
 {
 	/*
 	 * Each device once. 29H has no function 0, and 31H is a function that function 0 excludes.
@@ -128,7 +121,7 @@ static void test_devices(void **state)
 	assert_int_equal(writes, 6);
 }
 
-static void test_no_pci(void **state)
+TEST(test_no_pci, setup, fake_teardown)
 {
 	present = false;
 	residue_stop_devices();
@@ -179,7 +172,7 @@ static uint32_t in_before(uint16_t port, unsigned size)
 	return in(port, size);
 }
 
-static void test_order(void **state)
+TEST(test_order, setup, fake_teardown)
 {
 	fake_in_hook = in_before;
 	functions[2].command = 7;
@@ -192,7 +185,7 @@ static void test_order(void **state)
 	frames_free(residue.base, 1);
 }
 
-static void test_zero(void **state)
+TEST(test_zero, setup, fake_teardown)
 {
 	static const uint8_t zero[PAGE_SIZE];
 	struct mem_range ranges[3];
@@ -213,14 +206,4 @@ static void test_zero(void **state)
 	assert_int_equal(fake_temp_mapped(), 0);
 	assert_non_null(strstr(fake_log_text(), "memory: 24 KiB that firmware"));
 	frames_free(frames, 7);
-}
-
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, fake_teardown)
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = { TEST(test_devices), TEST(test_no_pci), TEST(test_order),
-					    TEST(test_zero) };
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -3,16 +3,10 @@
  * Memory under a KeyID: ept/ram_plain.c uses it, ept/retire.c ends it. The fakes check the order:
  * fake_keyslot.c fails a test that kills a key before the caches were flushed.
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <string.h>
-
-#include <cmocka.h>
-
+#include "tests/unit/test.h"
 #include "crypto/keyslot.h"
 #include "ept/gmem_priv.h"
 #include "ept/retire.h"
-#include "tests/unit/fake_base.h"
 #include "tests/unit/fake_keyslot.h"
 #include "vmm/base/cache.h"
 #include "vmm/base/err.h"
@@ -72,7 +66,7 @@ static enum keyslot_state state_of(keyid_t slot)
 }
 
 /* Row 29: what the guest sees and what the hypervisor zeroes and copies uses one KeyID. */
-static void test_one_keyid_for_guest_and_door(void **state)
+TEST(test_one_keyid_for_guest_and_door, setup, fake_teardown)
 {
 	struct ept_leaf leaf;
 	uint64_t word = 5;
@@ -90,7 +84,7 @@ static void test_one_keyid_for_guest_and_door(void **state)
 }
 
 /* Shoot-down, flush, key, frames: each step in its turn, and no page is accessed. */
-static void test_retire_order(void **state)
+TEST(test_retire_order, setup, fake_teardown)
 {
 	const unsigned flushes = fake_wbinvd_count;
 	uint64_t maps;
@@ -121,7 +115,7 @@ static void test_retire_order(void **state)
 }
 
 /* Tables are freed a few at a time, so that no VM waits for those of a large VM. */
-static void test_tables_go_in_steps(void **state)
+TEST(test_tables_go_in_steps, setup, fake_teardown)
 {
 	const uint64_t live = fake_pages_live(), parts = 64;
 	unsigned steps = 0;
@@ -149,7 +143,7 @@ static void test_tables_go_in_steps(void **state)
 }
 
 /* Two VMs that end share a flush; the next ones wait until a second has passed. */
-static void test_one_flush_a_second(void **state)
+TEST(test_one_flush_a_second, setup, fake_teardown)
 {
 	struct gmem first;
 	keyid_t first_keyid;
@@ -176,7 +170,7 @@ static void test_one_flush_a_second(void **state)
 }
 
 /* The machine's end does not wait for that second. */
-static void test_the_end_does_not_wait(void **state)
+TEST(test_the_end_does_not_wait, setup, fake_teardown)
 {
 	const unsigned flushes = fake_wbinvd_count;
 
@@ -199,7 +193,7 @@ static void test_the_end_does_not_wait(void **state)
  * A key that cannot be killed can still decrypt the memory: that is zeroed, and the KeyID is never
  * used again.
  */
-static void test_quarantine_wipes(void **state)
+TEST(test_quarantine_wipes, setup, fake_teardown)
 {
 	static const uint64_t secret = 0x7365637265747321;
 	struct ept_leaf leaf;
@@ -224,7 +218,7 @@ static void test_quarantine_wipes(void **state)
  * If the KeyID does not encrypt, the memory stays readable without its key: what was touched is
  * zeroed.
  */
-static void test_no_encrypt_wipes(void **state)
+TEST(test_no_encrypt_wipes, setup, fake_teardown)
 {
 	static const uint64_t words = 0x636c656172746578;
 	struct ept_leaf leaf;
@@ -256,7 +250,7 @@ static void test_no_encrypt_wipes(void **state)
 }
 
 /* Row 34: frames that KeyID 0 used are flushed before another KeyID's first access. */
-static void test_assign_flushes_stale_frames(void **state)
+TEST(test_assign_flushes_stale_frames, setup, fake_teardown)
 {
 	unsigned flushes = fake_wbinvd_count;
 	hpa_t frame;
@@ -299,7 +293,7 @@ static int clear_then_keyed(bool touches)
  * The memory of a VM in clear was zeroed, and no line of it is cached: the fakes fail the test when
  * frames are used under another KeyID than their cached lines. The next owner needs no flush.
  */
-static void test_clear_leaves_no_lines(void **state)
+TEST(test_clear_leaves_no_lines, setup, fake_teardown)
 {
 	const unsigned flushes = fake_wbinvd_count;
 	const uint64_t word = 2;
@@ -312,7 +306,7 @@ static void test_clear_leaves_no_lines(void **state)
 }
 
 /* If the memory was not touched, lines of the use before are still cached. */
-static void test_untouched_stays_stale(void **state)
+TEST(test_untouched_stays_stale, setup, fake_teardown)
 {
 	const uint64_t word = 2;
 	hpa_t frame;
@@ -340,7 +334,7 @@ static void test_untouched_stays_stale(void **state)
 }
 
 /* A KeyID that was given up before any memory used it does not wait for other VMs' ends. */
-static void test_a_keyid_without_memory(void **state)
+TEST(test_a_keyid_without_memory, setup, fake_teardown)
 {
 	keyid_t unused;
 
@@ -353,7 +347,7 @@ static void test_a_keyid_without_memory(void **state)
 }
 
 /* Memory under KeyID 0 beside it is zeroed where it was touched. */
-static void test_clear_range_is_zeroed(void **state)
+TEST(test_clear_range_is_zeroed, setup, fake_teardown)
 {
 	const uint64_t word = 7;
 	struct ept_leaf leaf;
@@ -372,7 +366,7 @@ static void test_clear_range_is_zeroed(void **state)
 }
 
 /* A leaf of 1 GiB is made when its last part was zeroed, through "not present" and a shoot-down. */
-static void test_1g_leaf_when_all_is_zeroed(void **state)
+TEST(test_1g_leaf_when_all_is_zeroed, setup, fake_teardown)
 {
 	const uint64_t last = SIZE_1G - SIZE_2M;
 	struct ept_leaf leaf;
@@ -417,7 +411,7 @@ static unsigned bury_in_steps(void)
 }
 
 /* Even if a leaf is large. */
-static void test_touched_memory_ends_in_steps(void **state)
+TEST(test_touched_memory_ends_in_steps, setup, fake_teardown)
 {
 	assert_int_equal(gmem_init(&gmem), 0);
 	assert_int_equal(gmem_add_ram_plain(&gmem, gpa(0), SIZE_1G, SIZE_1G), 0);
@@ -430,7 +424,7 @@ static void test_touched_memory_ends_in_steps(void **state)
 }
 
 /* Even if an extent is large: all of it, touched or not. */
-static void test_all_memory_ends_in_steps(void **state)
+TEST(test_all_memory_ends_in_steps, setup, fake_teardown)
 {
 	assert_int_equal(make(8 * SIZE_2M), 0);
 	gmem_destroy(&gmem);
@@ -473,7 +467,7 @@ static void with_line_flush(void)
  * Touched pages are flushed through the VM's own KeyID before the key dies; no other VM loses a
  * line.
  */
-static void test_little_memory_by_lines(void **state)
+TEST(test_little_memory_by_lines, setup, fake_teardown)
 {
 	const unsigned flushes = fake_wbinvd_count;
 	struct gmem first;
@@ -511,7 +505,7 @@ static void test_little_memory_by_lines(void **state)
 }
 
 /* More than the limit, or a KeyID whose memory is not known here: all caches are flushed. */
-static void test_not_by_lines(void **state)
+TEST(test_not_by_lines, setup, fake_teardown)
 {
 	const unsigned flushes = fake_wbinvd_count;
 	keyid_t unused;
@@ -530,31 +524,4 @@ static void test_not_by_lines(void **state)
 	assert_true(fake_retire_all());
 	assert_int_equal(fake_wbinvd_count, flushes + 4);
 	assert_int_equal(lines_of[keyid] + lines_of[unused], 0);
-}
-
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, fake_teardown)
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		TEST(test_one_keyid_for_guest_and_door),
-		TEST(test_retire_order),
-		TEST(test_tables_go_in_steps),
-		TEST(test_one_flush_a_second),
-		TEST(test_the_end_does_not_wait),
-		TEST(test_quarantine_wipes),
-		TEST(test_no_encrypt_wipes),
-		TEST(test_assign_flushes_stale_frames),
-		TEST(test_1g_leaf_when_all_is_zeroed),
-		TEST(test_a_keyid_without_memory),
-		TEST(test_clear_range_is_zeroed),
-		TEST(test_clear_leaves_no_lines),
-		TEST(test_untouched_stays_stale),
-		TEST(test_touched_memory_ends_in_steps),
-		TEST(test_all_memory_ends_in_steps),
-		TEST(test_little_memory_by_lines),
-		TEST(test_not_by_lines),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

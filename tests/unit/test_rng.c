@@ -3,16 +3,8 @@
  * The random generator: which sources it uses, what it logs about the others, reseeding, and what
  * follows a failure. rng.c is included, so that each case starts with a fresh generator.
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <string.h>
-
-#include <cmocka.h>
-
+#include "tests/unit/test.h"
 #include "crypto/rng.c"
-#include "tests/unit/fake_base.h"
 
 enum { OFF, GOOD, STUCK, SILENT };
 
@@ -73,7 +65,7 @@ static void make_seed(uint8_t seed[64], uint8_t salt)
 	}
 }
 
-static void nothing_works_without_a_source(void **state)
+TEST(nothing_works_without_a_source, fake_setup, fake_teardown)
 {
 	uint8_t buf[8] = { 1 };
 
@@ -96,7 +88,7 @@ struct choice_case {
 	const char *names; /* NULL: start-up fails */
 };
 
-static void takes_the_best_source_that_passes(void **state)
+TEST(takes_the_best_source_that_passes, fake_setup, fake_teardown)
 {
 	static const struct choice_case cases[] = {
 		{ GOOD, GOOD, true, "RDSEED and EFI_RNG" },
@@ -132,7 +124,7 @@ static void takes_the_best_source_that_passes(void **state)
 	}
 }
 
-static void says_why_a_source_is_refused(void **state)
+TEST(says_why_a_source_is_refused, fake_setup, fake_teardown)
 {
 	uint8_t seed[64] = { 0 };
 
@@ -153,7 +145,7 @@ static void first_bytes(int rdseed, bool efi, uint8_t salt, uint8_t out[32])
 	assert_int_equal(rng_bytes(out, 32), 0);
 }
 
-static void output_depends_on_noise_and_on_firmware(void **state)
+TEST(output_depends_on_noise_and_on_firmware, fake_setup, fake_teardown)
 {
 	uint8_t a[32], b[32];
 
@@ -168,7 +160,7 @@ static void output_depends_on_noise_and_on_firmware(void **state)
 	assert_memory_not_equal(a, b, 32);
 }
 
-static void long_requests_are_filled_to_the_end(void **state)
+TEST(long_requests_are_filled_to_the_end, fake_setup, fake_teardown)
 {
 	static uint8_t buf[5000], zero[16];
 
@@ -183,7 +175,7 @@ static void long_requests_are_filled_to_the_end(void **state)
 	assert_int_equal(rng_bytes(buf, 0), 0);
 }
 
-static void reseeds_by_itself_and_on_demand(void **state)
+TEST(reseeds_by_itself_and_on_demand, fake_setup, fake_teardown)
 {
 	uint64_t before;
 	uint8_t byte;
@@ -202,7 +194,7 @@ static void reseeds_by_itself_and_on_demand(void **state)
 	assert_int_equal(rdseed_calls, before + 2 * RDSEED_WORDS);
 }
 
-static void falls_over_to_rdrand_while_running(void **state)
+TEST(falls_over_to_rdrand_while_running, fake_setup, fake_teardown)
 {
 	uint64_t before;
 
@@ -219,7 +211,7 @@ static void falls_over_to_rdrand_while_running(void **state)
 	assert_int_equal(rdseed_calls, before); /* a refused source is never used again */
 }
 
-static void no_bytes_without_a_due_reseed(void **state)
+TEST(no_bytes_without_a_due_reseed, fake_setup, fake_teardown)
 {
 	uint8_t buf[16], zero[16] = { 0 };
 	int ret = 0;
@@ -237,7 +229,7 @@ static void no_bytes_without_a_due_reseed(void **state)
 	assert_int_equal(rng_bytes(buf, sizeof(buf)), 0);
 }
 
-static void firmware_seed_is_used_once(void **state)
+TEST(firmware_seed_is_used_once, fake_setup, fake_teardown)
 {
 	uint8_t seed[64], byte;
 
@@ -250,7 +242,7 @@ static void firmware_seed_is_used_once(void **state)
 	}
 }
 
-static void wiping_takes_the_state(void **state)
+TEST(wiping_takes_the_state, fake_setup, fake_teardown)
 {
 	static const mbedtls_ctr_drbg_context zero;
 
@@ -262,22 +254,4 @@ static void wiping_takes_the_state(void **state)
 	for (size_t i = 0; i < sizeof(rng.efi_digest); i++) {
 		assert_int_equal(rng.efi_digest[i], 0);
 	}
-}
-
-int main(void)
-{
-	static const struct CMUnitTest tests[] = {
-		cmocka_unit_test(nothing_works_without_a_source),
-		cmocka_unit_test(takes_the_best_source_that_passes),
-		cmocka_unit_test(says_why_a_source_is_refused),
-		cmocka_unit_test(output_depends_on_noise_and_on_firmware),
-		cmocka_unit_test(long_requests_are_filled_to_the_end),
-		cmocka_unit_test(reseeds_by_itself_and_on_demand),
-		cmocka_unit_test(falls_over_to_rdrand_while_running),
-		cmocka_unit_test(no_bytes_without_a_due_reseed),
-		cmocka_unit_test(firmware_seed_is_used_once),
-		cmocka_unit_test(wiping_takes_the_state),
-	};
-
-	return cmocka_run_group_tests(tests, fake_setup, fake_teardown);
 }

@@ -3,9 +3,10 @@
  * vmm/sched.c: shares by weight on one CPU and on several, sleeping vCPUs, pauses, yields, moves,
  * ends.
  */
+#include "tests/unit/test.h"
 #include "tests/unit/sched_models.h"
 
-static void shares_follow_weights(void **state)
+TEST(shares_follow_weights, setup, teardown)
 {
 	begin(0, 100, 0);
 	begin(1, 200, 0);
@@ -16,7 +17,7 @@ static void shares_follow_weights(void **state)
 	assert_share(&models[2], 4000 * MS, 63);
 }
 
-static void commands_are_followed(void **state)
+TEST(commands_are_followed, setup, teardown)
 {
 	const uint64_t second[CPU_MAX / 64] = { BIT(1) };
 
@@ -43,7 +44,7 @@ static bool nobody(void)
 }
 
 /* The first CPU polls for typed text often, busy or idle, if the line could lose some. */
-static void a_serial_line_is_polled(void **state)
+TEST(a_serial_line_is_polled, setup, teardown)
 {
 	const unsigned idled = idle_count;
 
@@ -69,7 +70,7 @@ static void a_serial_line_is_polled(void **state)
 	assert_in_range(idle_until, fake_tsc, fake_tsc + MS);
 }
 
-static void three_equals_share_two_cpus(void **state)
+TEST(three_equals_share_two_cpus, setup, teardown)
 {
 	use_cpus(2);
 	for (unsigned i = 0; i < 3; i++) {
@@ -83,7 +84,7 @@ static void three_equals_share_two_cpus(void **state)
 	}
 }
 
-static void a_heavy_vcpu_gets_a_cpu_and_the_light_ones_the_other(void **state)
+TEST(a_heavy_vcpu_gets_a_cpu_and_the_light_ones_the_other, setup, teardown)
 {
 	use_cpus(2);
 	begin(0, 100, 0);
@@ -95,7 +96,7 @@ static void a_heavy_vcpu_gets_a_cpu_and_the_light_ones_the_other(void **state)
 	assert_share(&models[2], 4000 * MS, 100);
 }
 
-static void idle_cpus_are_given_work(void **state)
+TEST(idle_cpus_are_given_work, setup, teardown)
 {
 	unsigned parked = 0;
 
@@ -112,7 +113,7 @@ static void idle_cpus_are_given_work(void **state)
 	assert_true(parked >= 3); /* else their registers would have stayed behind */
 }
 
-static void affinity_is_kept(void **state)
+TEST(affinity_is_kept, setup, teardown)
 {
 	use_cpus(4);
 	begin(0, 100, BIT(2));
@@ -125,7 +126,7 @@ static void affinity_is_kept(void **state)
 	assert_share(&models[2], 400 * MS, 100);
 }
 
-static void a_sleeper_is_served_soon_and_saves_up_nothing(void **state)
+TEST(a_sleeper_is_served_soon_and_saves_up_nothing, setup, teardown)
 {
 	struct model *sleeper;
 
@@ -145,7 +146,7 @@ static void a_sleeper_is_served_soon_and_saves_up_nothing(void **state)
 }
 
 /* A slice ahead of what the others have had by then: it need not wait for their slices. */
-static void a_vcpu_that_wakes_is_a_slice_ahead(void **state)
+TEST(a_vcpu_that_wakes_is_a_slice_ahead, setup, teardown)
 {
 	const struct model *spins = begin(0, 100, 0);
 	struct model *sleeper = begin(1, 100, 0);
@@ -161,7 +162,7 @@ static void a_vcpu_that_wakes_is_a_slice_ahead(void **state)
 }
 
 /* With equal virtual time: behind the vCPU that ran last. */
-static void equals_take_turns(void **state)
+TEST(equals_take_turns, setup, teardown)
 {
 	uint64_t base;
 
@@ -183,7 +184,7 @@ static void equals_take_turns(void **state)
 }
 
 /* A timer that is due soon, of a vCPU that sleeps with interrupts off. */
-static void a_vcpu_that_cannot_wake_ends_no_slice(void **state)
+TEST(a_vcpu_that_cannot_wake_ends_no_slice, setup, teardown)
 {
 	begin(0, 100, 0);
 	begin(1, 100, 0);
@@ -195,7 +196,7 @@ static void a_vcpu_that_cannot_wake_ends_no_slice(void **state)
 }
 
 /* Idling uses the timer for its own deadline. */
-static void the_timer_is_armed_again_after_idling(void **state)
+TEST(the_timer_is_armed_again_after_idling, setup, teardown)
 {
 	sched_arm_timer(77 * MS);
 	assert_int_equal(fake_timer_deadline, 77 * MS);
@@ -209,7 +210,7 @@ static void the_timer_is_armed_again_after_idling(void **state)
  * Two vCPUs that sleep and wake every few us cause many changes of vCPU, and they alone pay for
  * that.
  */
-static void vcpus_that_nap_pay_for_the_changes(void **state)
+TEST(vcpus_that_nap_pay_for_the_changes, setup, teardown)
 {
 	for (unsigned i = 0; i < 3; i++) {
 		begin(i, 100, 0);
@@ -223,7 +224,7 @@ static void vcpus_that_nap_pay_for_the_changes(void **state)
 }
 
 /* A heavy sleeper that wakes does not end another's slice before that has run for a while. */
-static void slices_are_not_cut_to_nothing(void **state)
+TEST(slices_are_not_cut_to_nothing, setup, teardown)
 {
 	begin(0, 100, 0);
 	begin(1, 10000, 0);
@@ -238,7 +239,7 @@ static void slices_are_not_cut_to_nothing(void **state)
  * Virtual time goes ten times as fast on the other CPU: that gives a vCPU that moves there no
  * credit.
  */
-static void a_vcpu_that_moves_brings_no_credit(void **state)
+TEST(a_vcpu_that_moves_brings_no_credit, setup, teardown)
 {
 	use_cpus(2);
 	begin(0, 100, BIT(0));
@@ -252,7 +253,7 @@ static void a_vcpu_that_moves_brings_no_credit(void **state)
 	assert_true(run_ticks(&models[1]) > 15 * MS);
 }
 
-static void a_kick_ends_the_slice_of_another(void **state)
+TEST(a_kick_ends_the_slice_of_another, setup, teardown)
 {
 	uint64_t kicked_at;
 
@@ -270,7 +271,7 @@ static void a_kick_ends_the_slice_of_another(void **state)
 	assert_true(kicked_at < clocks[0]);
 }
 
-static void siblings_that_yield_starve_no_other(void **state)
+TEST(siblings_that_yield_starve_no_other, setup, teardown)
 {
 	begin(0, 100, 0)->yields = true;
 	begin(1, 100, 0)->yields = true;
@@ -285,7 +286,7 @@ static void siblings_that_yield_starve_no_other(void **state)
 		    models[1].turns <= models[0].turns + 1);
 }
 
-static void a_paused_vm_is_left_alone(void **state)
+TEST(a_paused_vm_is_left_alone, setup, teardown)
 {
 	uint64_t ran;
 	unsigned polls;
@@ -337,17 +338,17 @@ static struct model *comes_after_a_yield(uint64_t lead, unsigned sibling)
 	return turns_of[1];
 }
 
-static void a_yield_helps_siblings_by_a_slice(void **state)
+TEST(a_yield_helps_siblings_by_a_slice, setup, teardown)
 {
 	assert_ptr_equal(comes_after_a_yield(3 * MS, 1), &models[1]);
 }
 
-static void a_yield_helps_siblings_in_any_order(void **state)
+TEST(a_yield_helps_siblings_in_any_order, setup, teardown)
 {
 	assert_ptr_equal(comes_after_a_yield(3 * MS, 2), &models[2]);
 }
 
-static void a_yield_helps_siblings_by_no_more(void **state)
+TEST(a_yield_helps_siblings_by_no_more, setup, teardown)
 {
 	assert_ptr_equal(comes_after_a_yield(5 * MS, 1), &models[2]);
 }
@@ -380,18 +381,18 @@ static struct model *of_two_siblings(uint64_t lead_of_the_longest)
 	return turns_of[1];
 }
 
-static void a_yield_lets_the_longest_waiting_sibling_run(void **state)
+TEST(a_yield_lets_the_longest_waiting_sibling_run, setup, teardown)
 {
 	assert_ptr_equal(of_two_siblings(3 * MS), &models[2]);
 }
 
-static void a_yield_to_siblings_costs_others_little(void **state)
+TEST(a_yield_to_siblings_costs_others_little, setup, teardown)
 {
 	assert_ptr_equal(of_two_siblings(5 * MS), &models[1]);
 }
 
 /* As for a sleeper, time that it gave up gains it at most a slice later. */
-static void a_vcpu_that_yields_saves_nothing(void **state)
+TEST(a_vcpu_that_yields_saves_nothing, setup, teardown)
 {
 	begin(0, 100, 0)->yields = true;
 	begin(1, 100, 0);
@@ -404,7 +405,7 @@ static void a_vcpu_that_yields_saves_nothing(void **state)
 }
 
 /* The scheduler keeps no pointer to a vCPU that has left: it may be freed. */
-static void a_vcpu_that_has_ended_is_forgotten(void **state)
+TEST(a_vcpu_that_has_ended_is_forgotten, setup, teardown)
 {
 	uint64_t time;
 
@@ -427,7 +428,7 @@ static void a_vcpu_that_has_ended_is_forgotten(void **state)
 	assert_true(run_ticks(&models[0]) > 10 * MS && run_ticks(&models[2]) > 10 * MS);
 }
 
-static void a_kick_reaches_the_cpu_of_its_vcpu(void **state)
+TEST(a_kick_reaches_the_cpu_of_its_vcpu, setup, teardown)
 {
 	uint64_t before;
 
@@ -441,7 +442,7 @@ static void a_kick_reaches_the_cpu_of_its_vcpu(void **state)
 	assert_int_equal(fake_kicks(1), before + 1);
 }
 
-static void idling_ends_for_kicks_and_deadlines(void **state)
+TEST(idling_ends_for_kicks_and_deadlines, setup, teardown)
 {
 	unsigned idles;
 
@@ -461,7 +462,7 @@ static void idling_ends_for_kicks_and_deadlines(void **state)
 	assert_int_equal(models[0].turns, 1);
 }
 
-static void the_timer_is_armed_when_it_has_to_be(void **state)
+TEST(the_timer_is_armed_when_it_has_to_be, setup, teardown)
 {
 	sched_arm_timer(1000);
 	assert_int_equal(fake_timer_deadline, 1000);
@@ -476,7 +477,7 @@ static void the_timer_is_armed_when_it_has_to_be(void **state)
 }
 
 /* A new weight counts from the next time the vCPU is queued; the sums of the queue stay right. */
-static void a_weight_may_change_while_queued(void **state)
+TEST(a_weight_may_change_while_queued, setup, teardown)
 {
 	use_cpus(2);
 	begin(0, 100, BIT(0));
@@ -498,7 +499,7 @@ static void a_weight_may_change_while_queued(void **state)
 	assert_true(models[4].turns > 0);
 }
 
-static void waiting_is_counted(void **state)
+TEST(waiting_is_counted, setup, teardown)
 {
 	struct sched_times times;
 
@@ -509,57 +510,4 @@ static void waiting_is_counted(void **state)
 	assert_in_range(times.steal, 280 * MS, 320 * MS);
 	sched_times(&models[1].vm, &times);
 	assert_in_range(times.steal, 80 * MS, 120 * MS);
-}
-
-int main(void)
-{
-	static const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(shares_follow_weights, setup, teardown),
-		cmocka_unit_test_setup_teardown(commands_are_followed, setup, teardown),
-		cmocka_unit_test_setup_teardown(a_serial_line_is_polled, setup, teardown),
-		cmocka_unit_test_setup_teardown(three_equals_share_two_cpus, setup, teardown),
-		cmocka_unit_test_setup_teardown(
-			a_heavy_vcpu_gets_a_cpu_and_the_light_ones_the_other, setup, teardown),
-		cmocka_unit_test_setup_teardown(idle_cpus_are_given_work, setup, teardown),
-		cmocka_unit_test_setup_teardown(affinity_is_kept, setup, teardown),
-		cmocka_unit_test_setup_teardown(a_sleeper_is_served_soon_and_saves_up_nothing,
-						setup, teardown),
-		cmocka_unit_test_setup_teardown(vcpus_that_nap_pay_for_the_changes, setup,
-						teardown),
-		cmocka_unit_test_setup_teardown(slices_are_not_cut_to_nothing, setup, teardown),
-		cmocka_unit_test_setup_teardown(a_vcpu_that_moves_brings_no_credit, setup,
-						teardown),
-		cmocka_unit_test_setup_teardown(a_kick_ends_the_slice_of_another, setup, teardown),
-		cmocka_unit_test_setup_teardown(siblings_that_yield_starve_no_other, setup,
-						teardown),
-		cmocka_unit_test_setup_teardown(a_paused_vm_is_left_alone, setup, teardown),
-		cmocka_unit_test_setup_teardown(a_yield_helps_siblings_by_a_slice, setup, teardown),
-		cmocka_unit_test_setup_teardown(a_yield_helps_siblings_by_no_more, setup, teardown),
-		cmocka_unit_test_setup_teardown(a_yield_helps_siblings_in_any_order, setup,
-						teardown),
-		cmocka_unit_test_setup_teardown(a_vcpu_that_wakes_is_a_slice_ahead, setup,
-						teardown),
-		cmocka_unit_test_setup_teardown(equals_take_turns, setup, teardown),
-		cmocka_unit_test_setup_teardown(a_vcpu_that_cannot_wake_ends_no_slice, setup,
-						teardown),
-		cmocka_unit_test_setup_teardown(the_timer_is_armed_again_after_idling, setup,
-						teardown),
-		cmocka_unit_test_setup_teardown(a_yield_lets_the_longest_waiting_sibling_run, setup,
-						teardown),
-		cmocka_unit_test_setup_teardown(a_yield_to_siblings_costs_others_little, setup,
-						teardown),
-		cmocka_unit_test_setup_teardown(a_vcpu_that_yields_saves_nothing, setup, teardown),
-		cmocka_unit_test_setup_teardown(a_vcpu_that_has_ended_is_forgotten, setup,
-						teardown),
-		cmocka_unit_test_setup_teardown(a_kick_reaches_the_cpu_of_its_vcpu, setup,
-						teardown),
-		cmocka_unit_test_setup_teardown(idling_ends_for_kicks_and_deadlines, setup,
-						teardown),
-		cmocka_unit_test_setup_teardown(the_timer_is_armed_when_it_has_to_be, setup,
-						teardown),
-		cmocka_unit_test_setup_teardown(a_weight_may_change_while_queued, setup, teardown),
-		cmocka_unit_test_setup_teardown(waiting_is_counted, setup, teardown),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

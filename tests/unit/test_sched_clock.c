@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* vmm/sched.c: what wakes an idle CPU, and the clocks of VMs. */
+#include "tests/unit/test.h"
 #include "tests/unit/sched_models.h"
 
 /* A vCPU that sleeps with interrupts off cannot use its timers: no CPU may wake for them. */
-static void a_vcpu_that_cannot_wake_keeps_no_cpu_awake(void **state)
+TEST(a_vcpu_that_cannot_wake_keeps_no_cpu_awake, setup, teardown)
 {
 	const unsigned idles = idle_count;
 
@@ -18,7 +19,7 @@ static void a_vcpu_that_cannot_wake_keeps_no_cpu_awake(void **state)
 }
 
 /* Devices go on whatever the first vCPU does or waits for. */
-static void a_clock_goes_on_without_its_vcpus(void **state)
+TEST(a_clock_goes_on_without_its_vcpus, setup, teardown)
 {
 	static const enum vcpu_run_state states[] = { VCPU_WAIT_SIPI, VCPU_HALTED };
 
@@ -39,7 +40,7 @@ static void a_clock_goes_on_without_its_vcpus(void **state)
 }
 
 /* It runs in the middle of another vCPU's slice, and the VM that has the clock pays for it. */
-static void a_clock_ends_no_slice_and_is_charged(void **state)
+TEST(a_clock_ends_no_slice_and_is_charged, setup, teardown)
 {
 	begin(0, 100, 0);
 	begin(1, 100, 0);
@@ -54,7 +55,7 @@ static void a_clock_ends_no_slice_and_is_charged(void **state)
 }
 
 /* The VM whose clock it is can be paused in the middle of another VM's slice. */
-static void a_served_vm_is_released(void **state)
+TEST(a_served_vm_is_released, setup, teardown)
 {
 	uint64_t slice_end = UINT64_MAX;
 
@@ -67,7 +68,7 @@ static void a_served_vm_is_released(void **state)
 	assert_int_equal(models[0].priv.sched.on_cpu.only, 0);
 }
 
-static void a_clock_is_found_wherever_it_is(void **state)
+TEST(a_clock_is_found_wherever_it_is, setup, teardown)
 {
 	uint64_t before;
 
@@ -91,7 +92,7 @@ static void a_clock_is_found_wherever_it_is(void **state)
 }
 
 /* As another CPU may do it, between this CPU's check of the VM and the end of the round. */
-static void a_change_during_the_round_is_not_lost(void **state)
+TEST(a_change_during_the_round_is_not_lost, setup, teardown)
 {
 	begin(0, 100, 0);
 	begin(1, 100, 0);
@@ -103,7 +104,7 @@ static void a_change_during_the_round_is_not_lost(void **state)
 	assert_true(models[1].ticked_late <= MS / 10);
 }
 
-static void a_paused_clock_stands_still(void **state)
+TEST(a_paused_clock_stands_still, setup, teardown)
 {
 	unsigned ticks;
 	const unsigned idles = idle_count;
@@ -124,22 +125,4 @@ static void a_paused_clock_stands_still(void **state)
 	sched_clock_changed(&models[0].vm);
 	go_on(10 * MS);
 	assert_true(models[0].ticks > ticks);
-}
-
-int main(void)
-{
-	static const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(a_vcpu_that_cannot_wake_keeps_no_cpu_awake, setup,
-						teardown),
-		cmocka_unit_test_setup_teardown(a_clock_goes_on_without_its_vcpus, setup, teardown),
-		cmocka_unit_test_setup_teardown(a_clock_ends_no_slice_and_is_charged, setup,
-						teardown),
-		cmocka_unit_test_setup_teardown(a_served_vm_is_released, setup, teardown),
-		cmocka_unit_test_setup_teardown(a_clock_is_found_wherever_it_is, setup, teardown),
-		cmocka_unit_test_setup_teardown(a_change_during_the_round_is_not_lost, setup,
-						teardown),
-		cmocka_unit_test_setup_teardown(a_paused_clock_stands_still, setup, teardown),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

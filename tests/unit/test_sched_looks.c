@@ -4,6 +4,7 @@
  * Each read is a miss on a cache line that another CPU writes. The test counts the atomic reads in
  * the source; it has no other reads of another CPU's data.
  */
+#include "tests/unit/test.h"
 #include "vmm/base/types.h"
 
 static void count_look(const void *at);
@@ -30,7 +31,7 @@ static void count_look(const void *at)
 }
 
 /* One of 128 busy CPUs has one vCPU too many. */
-static void a_crowded_cpu_looks_at_few_others(void **state)
+TEST(a_crowded_cpu_looks_at_few_others, setup, teardown)
 {
 	struct vcpu *spare;
 
@@ -60,7 +61,7 @@ static void a_crowded_cpu_looks_at_few_others(void **state)
 }
 
 /* An idle CPU is found in a mask, and then its virtual time is read. */
-static void an_idle_cpu_is_found_by_a_mask(void **state)
+TEST(an_idle_cpu_is_found_by_a_mask, setup, teardown)
 {
 	fake_set_cpu_count(MANY);
 	begin(0, 100, BIT(0));
@@ -87,7 +88,7 @@ static void an_idle_cpu_is_found_by_a_mask(void **state)
 }
 
 /* A CPU that was idle continues at the virtual time of the others, without reading any queue. */
-static void idling_reads_no_queue(void **state)
+TEST(idling_reads_no_queue, setup, teardown)
 {
 	fake_set_cpu_count(MANY);
 	begin(0, 100, BIT(0));
@@ -105,15 +106,4 @@ static void idling_reads_no_queue(void **state)
 	assert_true(queues[0].virtual_now.only > 300 * MS);
 	assert_in_range(queues[1].virtual_now.only, queues[0].virtual_now.only - 2 * MS,
 			queues[0].virtual_now.only);
-}
-
-int main(void)
-{
-	static const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(a_crowded_cpu_looks_at_few_others, setup, teardown),
-		cmocka_unit_test_setup_teardown(an_idle_cpu_is_found_by_a_mask, setup, teardown),
-		cmocka_unit_test_setup_teardown(idling_reads_no_queue, setup, teardown),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

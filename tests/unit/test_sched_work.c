@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* vmm/sched.c: which CPU does work that is not urgent, and who is charged for it. */
+#include "tests/unit/test.h"
 #include "tests/unit/sched_models.h"
 #include "vmm/base/work.h"
 #include "vmm/sched_priv.h"
@@ -29,7 +30,7 @@ static void give_work(unsigned steps)
 	work_add(&work);
 }
 
-static void idle_cpus_do_the_work(void **state)
+TEST(idle_cpus_do_the_work, setup, teardown)
 {
 	use_cpus(2);
 	begin(0, 100, BIT(0));
@@ -44,7 +45,7 @@ static void idle_cpus_do_the_work(void **state)
 }
 
 /* A CPU that sleeps is kicked to do the work. */
-static void a_sleeping_cpu_is_kicked(void **state)
+TEST(a_sleeping_cpu_is_kicked, setup, teardown)
 {
 	uint64_t kicks;
 
@@ -61,7 +62,7 @@ static void a_sleeping_cpu_is_kicked(void **state)
 }
 
 /* While work waits for its next step, the CPU that did the last one is not idle for a moment. */
-static void a_cpu_that_worked_lately_goes_on(void **state)
+TEST(a_cpu_that_worked_lately_goes_on, setup, teardown)
 {
 	use_cpus(2);
 	fake_set_cpu(1);
@@ -76,7 +77,7 @@ static void a_cpu_that_worked_lately_goes_on(void **state)
 }
 
 /* Then the work waits for the boot processor. */
-static void busy_cpus_do_no_work(void **state)
+TEST(busy_cpus_do_no_work, setup, teardown)
 {
 	use_cpus(2);
 	begin(0, 100, BIT(0));
@@ -89,7 +90,7 @@ static void busy_cpus_do_no_work(void **state)
 }
 
 /* A guest that wakes on a CPU that works waits for the end of a step, then has the CPU. */
-static void a_guest_that_wakes_waits_for_a_step(void **state)
+TEST(a_guest_that_wakes_waits_for_a_step, setup, teardown)
 {
 	begin(0, 100, 0);
 	models[0].sleep = 3 * MS;
@@ -113,7 +114,7 @@ static bool spend(void)
 }
 
 /* What the boot processor does for others between two slices is not charged to its own vCPUs. */
-static void neighbours_are_not_charged(void **state)
+TEST(neighbours_are_not_charged, setup, teardown)
 {
 	const uint64_t *had = &models[0].priv.sched.virtual_time;
 	uint64_t before;
@@ -128,7 +129,7 @@ static void neighbours_are_not_charged(void **state)
 }
 
 /* Time that was spent for a VM before its start is charged to it, by its weight, up to a limit. */
-static void time_before_a_start_is_charged(void **state)
+TEST(time_before_a_start_is_charged, setup, teardown)
 {
 	static const struct {
 		uint32_t weight;
@@ -154,20 +155,4 @@ static void time_before_a_start_is_charged(void **state)
 		old->vm.state.only = late->vm.state.only = VM_ENDING;
 		go_on(10 * MS);
 	}
-}
-
-int main(void)
-{
-	static const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(idle_cpus_do_the_work, setup, teardown),
-		cmocka_unit_test_setup_teardown(a_sleeping_cpu_is_kicked, setup, teardown),
-		cmocka_unit_test_setup_teardown(a_cpu_that_worked_lately_goes_on, setup, teardown),
-		cmocka_unit_test_setup_teardown(busy_cpus_do_no_work, setup, teardown),
-		cmocka_unit_test_setup_teardown(a_guest_that_wakes_waits_for_a_step, setup,
-						teardown),
-		cmocka_unit_test_setup_teardown(neighbours_are_not_charged, setup, teardown),
-		cmocka_unit_test_setup_teardown(time_before_a_start_is_charged, setup, teardown),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,13 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* vmm/base/screen.c: the content of a framebuffer after text, control sequences and junk. */
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdlib.h>
-#include <string.h>
 
-#include <cmocka.h>
-
-#include "tests/unit/fake_base.h"
+#include "tests/unit/test.h"
 #include "vmm/base/console.h"
 #include "vmm/base/err.h"
 #include "vmm/base/screen.h"
@@ -144,7 +139,7 @@ static const struct text_case text_cases[] = {
 	  { "a?b?c" } },
 };
 
-static void texts(void **state)
+TEST(texts, NULL, teardown)
 {
 	for (size_t i = 0; i < ARRAY_COUNT(text_cases); i++) {
 		setup(state);
@@ -154,7 +149,7 @@ static void texts(void **state)
 }
 
 /* Pixels outside of the grid (here: the end of each line) are black from the start and stay so. */
-static void nothing_outside(void **state)
+TEST(nothing_outside, setup, teardown)
 {
 	for (uint32_t i = 0; i < 1000; i++) {
 		type("WWWWWWWWWWWWWWWWWWW\r\n");
@@ -168,7 +163,7 @@ static void nothing_outside(void **state)
 }
 
 /* Only changed cells are drawn, and then a pause follows that is proportional to the work. */
-static void pace(void **state)
+TEST(pace, setup, teardown)
 {
 	static const char *const rows[ROWS] = { "ab" };
 
@@ -214,7 +209,7 @@ static const struct mode_case mode_cases[] = {
 	{ 7680, 4320, 7680, 0, 7680ul * 4320 * 4 },
 };
 
-static void modes(void **state)
+TEST(modes, NULL, teardown)
 {
 	static char junk[100000];
 	uint32_t random = 1;
@@ -236,16 +231,4 @@ static void modes(void **state)
 		sink->write(junk, sizeof(junk));
 		sink->flush(false);
 	}
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_teardown(texts, teardown),
-		cmocka_unit_test_setup_teardown(nothing_outside, setup, teardown),
-		cmocka_unit_test_setup_teardown(pace, setup, teardown),
-		cmocka_unit_test_teardown(modes, teardown),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

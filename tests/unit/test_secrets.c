@@ -3,18 +3,11 @@
  * boot/secrets.c: nothing of a key file is left after the key was made, and a VM whose key fails is
  * not started.
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <string.h>
-
-#include <cmocka.h>
-
+#include "tests/unit/test.h"
 #include "boot/secrets.h"
 #include "crypto/kdf.h"
 #include "crypto/wipe.h"
 #include "guest/vm_file.h"
-#include "tests/unit/fake_base.h"
 #include "vmm/base/err.h"
 #include "vmm/base/host_paging.h"
 #include "vmm/base/page_alloc.h"
@@ -153,7 +146,7 @@ static void is_gone(const struct vm_config *vm)
 	}
 }
 
-static void test_derives(void **state)
+TEST(test_derives, setup, fake_teardown)
 {
 	const struct vm_config *vm = &config.vms[1];
 
@@ -167,7 +160,7 @@ static void test_derives(void **state)
 	assert_string_equal(fake_log_text(), "");
 }
 
-static void test_failures(void **state)
+TEST(test_failures, setup, fake_teardown)
 {
 	fail_kdf = ERR_NOMEM;
 	secrets_derive(&config);
@@ -225,7 +218,7 @@ static void some_files(void)
 	strcpy(vm[3].cmdline, "secret");
 }
 
-static void test_seals(void **state)
+TEST(test_seals, setup, fake_teardown)
 {
 	static const char zero[VM_CMDLINE_MAX];
 	const struct vm_config *vm = config.vms;
@@ -248,7 +241,7 @@ static void test_seals(void **state)
 }
 
 /* Tags are wanted if one VM wants them; its files' other names get them, too. */
-static void test_tags(void **state)
+TEST(test_tags, setup, fake_teardown)
 {
 	const struct vm_config *vm = config.vms;
 
@@ -269,7 +262,7 @@ static void test_tags(void **state)
 	no_tags = false;
 }
 
-static void test_cannot_seal(void **state)
+TEST(test_cannot_seal, setup, fake_teardown)
 {
 	some_files();
 	strcpy(config.vms[1].cmdline, "secret");
@@ -293,7 +286,7 @@ static void test_cannot_seal(void **state)
 	page_free(last_buffers, CPUS);
 }
 
-static void test_no_memory(void **state)
+TEST(test_no_memory, setup, fake_teardown)
 {
 	some_files();
 	fake_pages_fail_after(0);
@@ -302,15 +295,4 @@ static void test_no_memory(void **state)
 	assert_int_equal(number_count, 0);
 	assert_true(is_wiped(3) && is_wiped(4));
 	assert_non_null(strstr(fake_log_text(), "no memory to open ciphertext in"));
-}
-
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, fake_teardown)
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = { TEST(test_derives),	  TEST(test_failures),
-					    TEST(test_seals),	  TEST(test_cannot_seal),
-					    TEST(test_no_memory), TEST(test_tags) };
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -3,15 +3,7 @@
  * The self-test at boot: it passes, and each comparison in it can make it fail. selftest.c is
  * included with a replaced comparison, which can be made to report a difference.
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <string.h>
-
-#include <cmocka.h>
-
-#include "tests/unit/fake_base.h"
+#include "tests/unit/test.h"
 #include "vmm/base/str.h"
 
 static unsigned compare_count;
@@ -34,7 +26,7 @@ static int run(unsigned fails_at)
 	return crypto_selftest();
 }
 
-static void passes_and_names_what_it_tested(void **state)
+TEST(passes_and_names_what_it_tested, fake_setup, fake_teardown)
 {
 	assert_int_equal(run(0), 0);
 	assert_int_equal(compare_count, 8);
@@ -42,7 +34,7 @@ static void passes_and_names_what_it_tested(void **state)
 						"CTR_DRBG, SHA-256, SHA-512, HKDF-SHA-256)"));
 }
 
-static void each_difference_is_fatal_and_named(void **state)
+TEST(each_difference_is_fatal_and_named, fake_setup, fake_teardown)
 {
 	static const char *const names[] = {
 		"AES-128-XTS", "AES-128-XTS", "AES-256-XTS", "AES-256-XTS",
@@ -55,14 +47,4 @@ static void each_difference_is_fatal_and_named(void **state)
 		assert_non_null(strstr(fake_log_text(), "error: crypto: self-test failed: "));
 		assert_non_null(strstr(fake_log_text(), names[i]));
 	}
-}
-
-int main(void)
-{
-	static const struct CMUnitTest tests[] = {
-		cmocka_unit_test(passes_and_names_what_it_tested),
-		cmocka_unit_test(each_difference_is_fatal_and_named),
-	};
-
-	return cmocka_run_group_tests(tests, fake_setup, fake_teardown);
 }

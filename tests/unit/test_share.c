@@ -3,17 +3,11 @@
  * Shares that stay in their frames (ept/share.c): one KeyID for all members, rights, revoke and
  * grant, the end. Row 39: the group's KeyID is not free while a member exists.
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <string.h>
-
-#include <cmocka.h>
-
+#include "tests/unit/test.h"
 #include "crypto/keyslot.h"
 #include "ept/move.h"
 #include "ept/retire.h"
 #include "ept/share.h"
-#include "tests/unit/fake_base.h"
 #include "tests/unit/fake_keyslot.h"
 #include "vmm/base/cache.h"
 #include "vmm/base/err.h"
@@ -142,7 +136,7 @@ static int teardown(void **state)
 }
 
 /* One frame and one KeyID for both members and for the door; zeros at first. */
-static void test_row_39_one_keyid_for_the_group(void **state)
+TEST(test_row_39_one_keyid_for_the_group, setup, teardown)
 {
 	struct ept_leaf a, b;
 	uint64_t word = 1;
@@ -164,7 +158,7 @@ static void test_row_39_one_keyid_for_the_group(void **state)
 	assert_int_equal(word, 77);
 }
 
-static void test_read_only(void **state)
+TEST(test_read_only, setup, teardown)
 {
 	uint64_t word = 5;
 
@@ -180,7 +174,7 @@ static void test_read_only(void **state)
 /*
  * The member gets its own pages, all ones, writable, under its own KeyID; the other member goes on.
  */
-static void test_revoke_and_grant(void **state)
+TEST(test_revoke_and_grant, setup, teardown)
 {
 	const uint64_t generation = beta.root.generation.only;
 	struct ept_leaf before = touch(&beta, BASE, GMEM_ACCESS_READ), own;
@@ -214,7 +208,7 @@ static void test_revoke_and_grant(void **state)
  * A share is neither revoked nor granted while a member's memory moves, because memory in its place
  * moves too.
  */
-static void test_not_while_it_moves(void **state)
+TEST(test_not_while_it_moves, setup, teardown)
 {
 	struct ept_leaf own;
 	keyid_t fresh;
@@ -251,7 +245,7 @@ static bool is_found(struct gmem *gmem, uint64_t at)
 }
 
 /* The guest places it: the pages, and what they hold, are at the new address and there alone. */
-static void test_move(void **state)
+TEST(test_move, setup, teardown)
 {
 	const uint64_t generation = beta.root.generation.only;
 	struct ept_leaf before = touch(&beta, BASE, GMEM_ACCESS_READ), after;
@@ -278,7 +272,7 @@ static void test_move(void **state)
 }
 
 /* Over other memory of the VM it is nowhere, and that memory stays as it is. */
-static void test_move_over_memory(void **state)
+TEST(test_move_over_memory, setup, teardown)
 {
 	struct ept_leaf ram;
 	uint64_t word = 5;
@@ -304,7 +298,7 @@ static void test_move_over_memory(void **state)
 /*
  * What a member has of its own stays where it was; the share comes back where the guest wants it.
  */
-static void test_move_while_revoked(void **state)
+TEST(test_move_while_revoked, setup, teardown)
 {
 	struct ept_leaf before = touch(&beta, BASE, GMEM_ACCESS_READ);
 	uint64_t word = 4;
@@ -328,7 +322,7 @@ static void test_move_while_revoked(void **state)
 
 /* Two members' own pages of two shares, in the reverse order of their regions: a move of the VM to
  * another KeyID finds both. */
-static void test_keyid_move_finds_pages_out_of_order(void **state)
+TEST(test_keyid_move_finds_pages_out_of_order, setup, teardown)
 {
 	struct share *other;
 	struct ept_leaf leaf;
@@ -356,7 +350,7 @@ static void test_keyid_move_finds_pages_out_of_order(void **state)
 }
 
 /* A member's end is its own: the other one has all it had. */
-static void test_a_member_ends(void **state)
+TEST(test_a_member_ends, setup, teardown)
 {
 	uint64_t word = 3;
 
@@ -377,7 +371,7 @@ static void test_a_member_ends(void **state)
 /*
  * A share under KeyID 0 is zeroed at its end, and no line of it stays cached: no flush is needed.
  */
-static void test_clear_leaves_no_lines(void **state)
+TEST(test_clear_leaves_no_lines, setup, teardown)
 {
 	const unsigned flushes = fake_wbinvd_count;
 	struct gmem clear, next;
@@ -400,7 +394,7 @@ static void test_clear_leaves_no_lines(void **state)
 }
 
 /* Where large leaves must not be executable, a fetch splits the leaf of the member that fetches. */
-static void test_fetch_from_large_leaf(void **state)
+TEST(test_fetch_from_large_leaf, setup, teardown)
 {
 	struct ept_caps caps = all_caps;
 	struct ept_leaf leaf;
@@ -417,25 +411,4 @@ static void test_fetch_from_large_leaf(void **state)
 	assert_int_equal(leaf.attr.access, EPT_READ | EPT_EXEC);
 	assert_int_equal(ept_walk(&alpha.root, gpa(BASE + 0x3000), &leaf), 0);
 	assert_int_equal(leaf.leaf_bytes, SIZE_2M);
-}
-
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		TEST(test_row_39_one_keyid_for_the_group),
-		TEST(test_read_only),
-		TEST(test_fetch_from_large_leaf),
-		TEST(test_revoke_and_grant),
-		TEST(test_not_while_it_moves),
-		TEST(test_move),
-		TEST(test_move_over_memory),
-		TEST(test_move_while_revoked),
-		TEST(test_keyid_move_finds_pages_out_of_order),
-		TEST(test_a_member_ends),
-		TEST(test_clear_leaves_no_lines),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,11 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* boot/shell*.c: command lines as users type them. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <string.h>
-
-#include <cmocka.h>
-
+#include "tests/unit/test.h"
 #include "boot/line_edit.h"
 #include "boot/shell.h"
 #include "boot/shell_priv.h"
@@ -15,7 +10,6 @@
 #include "ept/ept.h"
 #include "guest/platform.h"
 #include "guest/vconsole.h"
-#include "tests/unit/fake_base.h"
 #include "tests/unit/fake_keyslot.h"
 #include "vmm/base/console.h"
 #include "vmm/base/err.h"
@@ -296,7 +290,7 @@ static const char *run(const char *text)
 	return fake_console_text() + seen;
 }
 
-static void every_command_has_help(void **state)
+TEST(every_command_has_help, setup, fake_teardown)
 {
 	const char *help = run("help");
 
@@ -310,7 +304,7 @@ static void every_command_has_help(void **state)
 	}
 }
 
-static void commands_do_what_they_say(void **state)
+TEST(commands_do_what_they_say, setup, fake_teardown)
 {
 	const char *text;
 
@@ -345,89 +339,7 @@ static void commands_do_what_they_say(void **state)
 	assert_string_equal(run(""), "");
 }
 
-/* A VM that is being loaded has no CPU yet; it can be paused, sealed, or ended. */
-static void a_vm_is_being_loaded(void **state)
-{
-	static const char *const too_early[] = {
-		"start alpha", "stop alpha",  "nmi alpha",
-		"regs alpha",  "rekey alpha", "pause --park alpha"
-	};
-
-	entries[0].loads = true;
-	kept_how = PLATFORM_MEMORY_KEYED;
-	assert_non_null(strstr(run("vms"), "alpha            loading 42%"));
-	assert_non_null(strstr(run("vm alpha"), "alpha: loading 42%, "));
-	assert_null(strstr(run("vm alpha"), "on CPU"));
-	for (size_t i = 0; i < ARRAY_COUNT(too_early); i++) {
-		assert_string_equal(run(too_early[i]),
-				    "vm alpha is being loaded (42 %); wait until it runs\r\n");
-	}
-	assert_string_equal(did, "");
-	kept_how = PLATFORM_MEMORY_SEALED;
-	run("pause --seal alpha");
-	assert_non_null(strstr(run("vm alpha"), "alpha: loading 42% and paused, "));
-	assert_non_null(strstr(run("start alpha"), "42 %), and paused: \"resume\" lets it go on"));
-	run("resume alpha");
-	run("destroy alpha");
-	run("reset alpha");
-	assert_string_equal(did, "pause alpha;seal alpha;resume alpha;destroy alpha;reset alpha;");
-}
-
-static void registers_and_shares(void **state)
-{
-	run("regs alpha");
-	run("regs alpha 0");
-	assert_non_null(strstr(run("regs alpha 1"), "has no vCPU \"1\"; it has 0 to 0"));
-	assert_non_null(strstr(run("regs alpha x"), "has no vCPU \"x\""));
-	assert_non_null(strstr(run("regs beta"), "is off"));
-	assert_non_null(strstr(run("set alpha weight 250"), "weight is 250 from now on"));
-	assert_non_null(strstr(run("set alpha affinity 0"), "affinity is 0 from now on"));
-	assert_string_equal(did, "regs vCPU;regs vCPU;weight alpha;affinity alpha;");
-	assert_non_null(strstr(run("set alpha weight 0"), "a number from 1 to 10000"));
-	assert_non_null(strstr(run("set alpha weight 10001"), "a number from 1 to 10000"));
-	assert_non_null(strstr(run("set alpha affinity 1-"), "affinity must be a list of CPUs"));
-	assert_non_null(strstr(run("set alpha affinity 9"), "the machine has none of these CPUs"));
-	assert_non_null(strstr(run("set alpha memory 1G"), "cannot be set"));
-	assert_string_equal(run("set alpha weight"), "usage: set NAME weight|affinity VALUE\r\n");
-	assert_non_null(strstr(run("set gamma weight 1"), "there is no VM \"gamma\""));
-	vm.paused.only = true;
-	assert_non_null(strstr(run("regs alpha"), "shown when it goes on"));
-}
-
-static void stop_waits(void **state)
-{
-	button_is_on = true;
-	fake_console_type("\rstop --wait alpha\r");
-	shell_poll();
-	assert_string_equal(did, "button alpha;");
-	shell_poll();
-	assert_null(strstr(fake_console_text(), "has ended"));
-	entries[0].vm = NULL;
-	shell_poll();
-	assert_non_null(strstr(fake_console_text(), "vm alpha has ended\r\numbra> "));
-	entries[0].vm = &vm;
-	fake_console_type("stop --wait alpha\r");
-	shell_poll();
-	entries[0].started++; /* it was reset: a new start */
-	shell_poll();
-	assert_non_null(strstr(strstr(fake_console_text(), "has ended") + 1, "vm alpha has ended"));
-	fake_console_type("stop --wait alpha\r");
-	shell_poll();
-	fake_console_type("x"); /* the user does not wait any more */
-	shell_poll();
-	entries[0].vm = NULL;
-	fake_console_type("\x15");
-	shell_poll();
-	assert_string_equal(run("nmi alpha"), "vm alpha is off; \"start alpha\" starts it\r\n");
-	entries[0].vm = &vm;
-	assert_string_equal(run("help NMI"),
-			    "  nmi NAME                 sends an NMI to each of its "
-			    "vCPUs\r\n");
-	run("nmi alpha");
-	assert_non_null(strstr(did, "nmi vCPU;"));
-}
-
-static void mistakes_get_a_sentence(void **state)
+TEST(mistakes_get_a_sentence, setup, fake_teardown)
 {
 	const char *help;
 
@@ -470,11 +382,49 @@ static void mistakes_get_a_sentence(void **state)
 	assert_string_equal(did, "");
 }
 
+TEST(peek_shows_only_ram_of_vms, setup, fake_teardown)
+{
+	assert_string_equal(run("peek 0x40000018 24"),
+			    "  000040000018  62 62 62 62 62 62 62 62 bbbbbbbb\r\n"
+			    "  000040000020  63 63 63 63 63 63 63 63 63 63 63 63 63 63 63 63 "
+			    "cccccccccccccccc\r\n");
+	assert_non_null(strstr(run("peek 40001fc1"), "is not all RAM"));
+	assert_non_null(strstr(run("peek ffffffffffffffff"), "is not all RAM"));
+	assert_non_null(strstr(run("peek 12345678901234567"), "is not an address"));
+	assert_non_null(strstr(run("peek 0x"), "is not an address"));
+	assert_non_null(strstr(run("peek zebra"), "is not an address"));
+	assert_non_null(strstr(run("peek 40000000 0"), "is no count"));
+	assert_non_null(strstr(run("peek 40000000 4097"), "is no count"));
+	assert_non_null(strstr(run("peek 40000000 -1"), "is no count"));
+}
+
+/* Even if it lies in the middle of RAM: from its first byte to its last. */
+TEST(peek_hides_umbras_memory, setup, fake_teardown)
+{
+	static const struct {
+		const char *line;
+		bool hidden;
+	} rows[] = {
+		{ "peek 40001fc0 64", false },	{ "peek 40001fc1 64", true },
+		{ "peek 40002000 1", true },	{ "peek 40002800", true },
+		{ "peek 40002fff 64", true },	{ "peek 40003000 64", false },
+		{ "peek 40001fff 4096", true }, { "peek 40002000 4096", true },
+	};
+
+	boot.ranges[0].page_count = 4;
+	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
+		const char *said = run(rows[i].line);
+
+		assert_int_equal(strstr(said, "is Umbra's own memory") != NULL, rows[i].hidden);
+		assert_int_equal(strstr(said, "  00004000") == NULL, rows[i].hidden);
+	}
+}
+
 /*
  * A VM with a KeyID gets a fresh one, or is parked; not a VM without a KeyID, and not during a
  * move.
  */
-static void keyids_change(void **state)
+TEST(keyids_change, setup, fake_teardown)
 {
 	assert_non_null(strstr(run("rekey alpha"), "has no KeyID with a key of its own"));
 	assert_non_null(strstr(run("pause --park alpha"), "has no KeyID with a key of its own"));
@@ -503,7 +453,7 @@ static void keyids_change(void **state)
 }
 
 /* All columns stand below their words, whatever a KeyID is used for. */
-static void keyids_are_shown(void **state)
+TEST(keyids_are_shown, setup, fake_teardown)
 {
 	static const struct {
 		const char *owner;
@@ -546,7 +496,7 @@ static void keyids_are_shown(void **state)
 }
 
 /* The keys that wait are overwritten before the machine is turned off or reset. */
-static void power_goes_when_keys_are_dead(void **state)
+TEST(power_goes_when_keys_are_dead, setup, fake_teardown)
 {
 	entries[0].vm = NULL;
 	if (setjmp(powered_off) == 0) {
@@ -559,46 +509,8 @@ static void power_goes_when_keys_are_dead(void **state)
 	assert_string_equal(did, "finish keys;power off;finish keys;power reset;");
 }
 
-static void peek_shows_only_ram_of_vms(void **state)
-{
-	assert_string_equal(run("peek 0x40000018 24"),
-			    "  000040000018  62 62 62 62 62 62 62 62 bbbbbbbb\r\n"
-			    "  000040000020  63 63 63 63 63 63 63 63 63 63 63 63 63 63 63 63 "
-			    "cccccccccccccccc\r\n");
-	assert_non_null(strstr(run("peek 40001fc1"), "is not all RAM"));
-	assert_non_null(strstr(run("peek ffffffffffffffff"), "is not all RAM"));
-	assert_non_null(strstr(run("peek 12345678901234567"), "is not an address"));
-	assert_non_null(strstr(run("peek 0x"), "is not an address"));
-	assert_non_null(strstr(run("peek zebra"), "is not an address"));
-	assert_non_null(strstr(run("peek 40000000 0"), "is no count"));
-	assert_non_null(strstr(run("peek 40000000 4097"), "is no count"));
-	assert_non_null(strstr(run("peek 40000000 -1"), "is no count"));
-}
-
-/* Even if it lies in the middle of RAM: from its first byte to its last. */
-static void peek_hides_umbras_memory(void **state)
-{
-	static const struct {
-		const char *line;
-		bool hidden;
-	} rows[] = {
-		{ "peek 40001fc0 64", false },	{ "peek 40001fc1 64", true },
-		{ "peek 40002000 1", true },	{ "peek 40002800", true },
-		{ "peek 40002fff 64", true },	{ "peek 40003000 64", false },
-		{ "peek 40001fff 4096", true }, { "peek 40002000 4096", true },
-	};
-
-	boot.ranges[0].page_count = 4;
-	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
-		const char *said = run(rows[i].line);
-
-		assert_int_equal(strstr(said, "is Umbra's own memory") != NULL, rows[i].hidden);
-		assert_int_equal(strstr(said, "  00004000") == NULL, rows[i].hidden);
-	}
-}
-
 /* A VM that has ended and is kept can be inspected, and nothing else. */
-static void kept_ones_are_shown(void **state)
+TEST(kept_ones_are_shown, setup, fake_teardown)
 {
 	static const char *const refused[] = {
 		"pause alpha", "pause --seal alpha", "resume alpha", "stop alpha", "start alpha",
@@ -634,40 +546,8 @@ static void kept_ones_are_shown(void **state)
 	run("console");
 }
 
-static void tab_knows_vms_and_options(void **state)
-{
-	fake_console_type("\rpause --s\tal\t\r"); /* the first key wakes the shell */
-	shell_poll();
-	fake_console_type("vm \t");
-	shell_poll();
-	assert_non_null(strstr(fake_console_text(), "alpha  beta"));
-	assert_string_equal(did, "pause alpha;seal alpha;");
-	fake_console_type("\x15VM AL\t\r");
-	shell_poll();
-	assert_non_null(strstr(fake_console_text(), "VM ALpha \r\nalpha: paused"));
-	fake_console_type("help NM\t\r");
-	shell_poll();
-	assert_non_null(strstr(fake_console_text(), "  nmi NAME "));
-	fake_console_type("\x15reset alpha \t\x15");
-	shell_poll();
-	assert_string_equal(did, "pause alpha;seal alpha;");
-}
-
-/* Typed fast, while a log line comes in between. */
-static void a_line_outlives_the_log(void **state)
-{
-	fake_console_type("\rvm");
-	shell_poll();
-	console_write("umbra: news\r\n", 13);
-	fake_console_type("s");
-	shell_poll();
-	assert_non_null(strstr(fake_console_text(), "news\r\numbra> vms"));
-	fake_console_type("\x15");
-	shell_poll();
-}
-
 /* Ctrl-^ from the VM in view to the shell and back, and what is kept in between. */
-static void views_change(void **state)
+TEST(views_change, setup, fake_teardown)
 {
 	struct vconsole console = { .name = NULL };
 
@@ -738,15 +618,7 @@ static void views_change(void **state)
 	vconsole_detach(&console);
 }
 
-static void the_terminal_says_its_size(void **state)
-{
-	assert_non_null(strstr(run("size"), "size is not known"));
-	fake_console_type("\x1b[24;80R");
-	shell_poll();
-	assert_int_equal(vconsole_size().columns, 80);
-}
-
-static void top_goes_on_until_a_key(void **state)
+TEST(top_goes_on_until_a_key, setup, fake_teardown)
 {
 	size_t before;
 
@@ -769,28 +641,124 @@ static void top_goes_on_until_a_key(void **state)
 	assert_int_equal(strlen(fake_console_text()), before);
 }
 
-int main(void)
+TEST(the_terminal_says_its_size, setup, fake_teardown)
 {
-	static const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(every_command_has_help, setup, fake_teardown),
-		cmocka_unit_test_setup_teardown(commands_do_what_they_say, setup, fake_teardown),
-		cmocka_unit_test_setup_teardown(mistakes_get_a_sentence, setup, fake_teardown),
-		cmocka_unit_test_setup_teardown(peek_shows_only_ram_of_vms, setup, fake_teardown),
-		cmocka_unit_test_setup_teardown(peek_hides_umbras_memory, setup, fake_teardown),
-		cmocka_unit_test_setup_teardown(keyids_change, setup, fake_teardown),
-		cmocka_unit_test_setup_teardown(keyids_are_shown, setup, fake_teardown),
-		cmocka_unit_test_setup_teardown(power_goes_when_keys_are_dead, setup,
-						fake_teardown),
-		cmocka_unit_test_setup_teardown(kept_ones_are_shown, setup, fake_teardown),
-		cmocka_unit_test_setup_teardown(views_change, setup, fake_teardown),
-		cmocka_unit_test_setup_teardown(top_goes_on_until_a_key, setup, fake_teardown),
-		cmocka_unit_test_setup_teardown(the_terminal_says_its_size, setup, fake_teardown),
-		cmocka_unit_test_setup_teardown(tab_knows_vms_and_options, setup, fake_teardown),
-		cmocka_unit_test_setup_teardown(a_line_outlives_the_log, setup, fake_teardown),
-		cmocka_unit_test_setup_teardown(a_vm_is_being_loaded, setup, fake_teardown),
-		cmocka_unit_test_setup_teardown(registers_and_shares, setup, fake_teardown),
-		cmocka_unit_test_setup_teardown(stop_waits, setup, fake_teardown),
+	assert_non_null(strstr(run("size"), "size is not known"));
+	fake_console_type("\x1b[24;80R");
+	shell_poll();
+	assert_int_equal(vconsole_size().columns, 80);
+}
+
+TEST(tab_knows_vms_and_options, setup, fake_teardown)
+{
+	fake_console_type("\rpause --s\tal\t\r"); /* the first key wakes the shell */
+	shell_poll();
+	fake_console_type("vm \t");
+	shell_poll();
+	assert_non_null(strstr(fake_console_text(), "alpha  beta"));
+	assert_string_equal(did, "pause alpha;seal alpha;");
+	fake_console_type("\x15VM AL\t\r");
+	shell_poll();
+	assert_non_null(strstr(fake_console_text(), "VM ALpha \r\nalpha: paused"));
+	fake_console_type("help NM\t\r");
+	shell_poll();
+	assert_non_null(strstr(fake_console_text(), "  nmi NAME "));
+	fake_console_type("\x15reset alpha \t\x15");
+	shell_poll();
+	assert_string_equal(did, "pause alpha;seal alpha;");
+}
+
+/* Typed fast, while a log line comes in between. */
+TEST(a_line_outlives_the_log, setup, fake_teardown)
+{
+	fake_console_type("\rvm");
+	shell_poll();
+	console_write("umbra: news\r\n", 13);
+	fake_console_type("s");
+	shell_poll();
+	assert_non_null(strstr(fake_console_text(), "news\r\numbra> vms"));
+	fake_console_type("\x15");
+	shell_poll();
+}
+
+/* A VM that is being loaded has no CPU yet; it can be paused, sealed, or ended. */
+TEST(a_vm_is_being_loaded, setup, fake_teardown)
+{
+	static const char *const too_early[] = {
+		"start alpha", "stop alpha",  "nmi alpha",
+		"regs alpha",  "rekey alpha", "pause --park alpha"
 	};
 
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	entries[0].loads = true;
+	kept_how = PLATFORM_MEMORY_KEYED;
+	assert_non_null(strstr(run("vms"), "alpha            loading 42%"));
+	assert_non_null(strstr(run("vm alpha"), "alpha: loading 42%, "));
+	assert_null(strstr(run("vm alpha"), "on CPU"));
+	for (size_t i = 0; i < ARRAY_COUNT(too_early); i++) {
+		assert_string_equal(run(too_early[i]),
+				    "vm alpha is being loaded (42 %); wait until it runs\r\n");
+	}
+	assert_string_equal(did, "");
+	kept_how = PLATFORM_MEMORY_SEALED;
+	run("pause --seal alpha");
+	assert_non_null(strstr(run("vm alpha"), "alpha: loading 42% and paused, "));
+	assert_non_null(strstr(run("start alpha"), "42 %), and paused: \"resume\" lets it go on"));
+	run("resume alpha");
+	run("destroy alpha");
+	run("reset alpha");
+	assert_string_equal(did, "pause alpha;seal alpha;resume alpha;destroy alpha;reset alpha;");
+}
+
+TEST(registers_and_shares, setup, fake_teardown)
+{
+	run("regs alpha");
+	run("regs alpha 0");
+	assert_non_null(strstr(run("regs alpha 1"), "has no vCPU \"1\"; it has 0 to 0"));
+	assert_non_null(strstr(run("regs alpha x"), "has no vCPU \"x\""));
+	assert_non_null(strstr(run("regs beta"), "is off"));
+	assert_non_null(strstr(run("set alpha weight 250"), "weight is 250 from now on"));
+	assert_non_null(strstr(run("set alpha affinity 0"), "affinity is 0 from now on"));
+	assert_string_equal(did, "regs vCPU;regs vCPU;weight alpha;affinity alpha;");
+	assert_non_null(strstr(run("set alpha weight 0"), "a number from 1 to 10000"));
+	assert_non_null(strstr(run("set alpha weight 10001"), "a number from 1 to 10000"));
+	assert_non_null(strstr(run("set alpha affinity 1-"), "affinity must be a list of CPUs"));
+	assert_non_null(strstr(run("set alpha affinity 9"), "the machine has none of these CPUs"));
+	assert_non_null(strstr(run("set alpha memory 1G"), "cannot be set"));
+	assert_string_equal(run("set alpha weight"), "usage: set NAME weight|affinity VALUE\r\n");
+	assert_non_null(strstr(run("set gamma weight 1"), "there is no VM \"gamma\""));
+	vm.paused.only = true;
+	assert_non_null(strstr(run("regs alpha"), "shown when it goes on"));
+}
+
+TEST(stop_waits, setup, fake_teardown)
+{
+	button_is_on = true;
+	fake_console_type("\rstop --wait alpha\r");
+	shell_poll();
+	assert_string_equal(did, "button alpha;");
+	shell_poll();
+	assert_null(strstr(fake_console_text(), "has ended"));
+	entries[0].vm = NULL;
+	shell_poll();
+	assert_non_null(strstr(fake_console_text(), "vm alpha has ended\r\numbra> "));
+	entries[0].vm = &vm;
+	fake_console_type("stop --wait alpha\r");
+	shell_poll();
+	entries[0].started++; /* it was reset: a new start */
+	shell_poll();
+	assert_non_null(strstr(strstr(fake_console_text(), "has ended") + 1, "vm alpha has ended"));
+	fake_console_type("stop --wait alpha\r");
+	shell_poll();
+	fake_console_type("x"); /* the user does not wait any more */
+	shell_poll();
+	entries[0].vm = NULL;
+	fake_console_type("\x15");
+	shell_poll();
+	assert_string_equal(run("nmi alpha"), "vm alpha is off; \"start alpha\" starts it\r\n");
+	entries[0].vm = &vm;
+	assert_string_equal(run("help NMI"),
+			    "  nmi NAME                 sends an NMI to each of its "
+			    "vCPUs\r\n");
+	run("nmi alpha");
+	assert_non_null(strstr(did, "nmi vCPU;"));
 }

@@ -1,14 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* boot/shell_size.c: sizes that a person types, and those that a terminal reports. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <string.h>
-
-#include <cmocka.h>
-
+#include "tests/unit/test.h"
 #include "boot/shell_priv.h"
 #include "guest/vconsole.h"
-#include "tests/unit/fake_base.h"
 #include "vmm/base/str.h"
 
 static char said[200];
@@ -51,7 +45,7 @@ static const char *run(char *columns, char *rows)
 	return said;
 }
 
-static void a_person_types_it(void **state)
+TEST(a_person_types_it, setup, fake_teardown)
 {
 	assert_string_equal(run("132", "50"), "the screen has 132 columns and 50 rows");
 	assert_string_equal(run("999", "1"), "the screen has 999 columns and 1 rows");
@@ -59,7 +53,7 @@ static void a_person_types_it(void **state)
 	assert_int_equal(size.rows, 1);
 }
 
-static void mistakes_change_nothing(void **state)
+TEST(mistakes_change_nothing, setup, fake_teardown)
 {
 	static char *const wrong[][2] = {
 		{ "80", NULL },		{ "0", "24" },
@@ -77,7 +71,7 @@ static void mistakes_change_nothing(void **state)
 }
 
 /* What a terminal reports is used once, and only if it was asked. */
-static void the_terminal_is_asked(void **state)
+TEST(the_terminal_is_asked, setup, fake_teardown)
 {
 	shell_take_corner(7, 7);
 	assert_int_equal(size.columns, 0);
@@ -93,17 +87,4 @@ static void the_terminal_is_asked(void **state)
 	(void)run(NULL, NULL);
 	shell_take_corner(0, 0);
 	assert_int_equal(size.columns, 80);
-}
-
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, fake_teardown)
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		TEST(a_person_types_it),
-		TEST(mistakes_change_nothing),
-		TEST(the_terminal_is_asked),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

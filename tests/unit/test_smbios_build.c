@@ -1,14 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* guest/smbios_build.c: walks the structures as a kernel does. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <string.h>
-
-#include <cmocka.h>
-
+#include "tests/unit/test.h"
 #include "guest/memmap.h"
 #include "guest/smbios_build.h"
-#include "tests/unit/fake_base.h"
 
 static uint8_t area[4096];
 static size_t used;
@@ -78,7 +72,7 @@ static const char *string(const uint8_t *at, uint8_t number)
 	return p;
 }
 
-static void machine(void **state)
+TEST(machine)
 {
 	static const uint8_t no_uuid[16] = { 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
 					     0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff };
@@ -99,7 +93,7 @@ static void machine(void **state)
 	assert_null(find(4, 0));
 }
 
-static void memory(void **state)
+TEST(memory)
 {
 	const uint8_t *array, *device;
 
@@ -122,7 +116,7 @@ static void memory(void **state)
 	assert_true(field(find(19, 1), 23, 8) == (4096ul << 30) + SIZE_1G - 1);
 }
 
-static void does_not_fit(void **state)
+TEST(does_not_fit)
 {
 	compose(1 << 20);
 	for (size_t bytes = 0; bytes < used; bytes++) {
@@ -130,15 +124,4 @@ static void does_not_fit(void **state)
 		assert_int_equal(smbios_compose(area, bytes, MEMMAP_SMBIOS, "alpha", 1 << 20), 0);
 		assert_int_equal(area[bytes], 0xcc);
 	}
-}
-
-int main(void)
-{
-	static const struct CMUnitTest tests[] = {
-		cmocka_unit_test(machine),
-		cmocka_unit_test(memory),
-		cmocka_unit_test(does_not_fit),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

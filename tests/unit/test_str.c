@@ -1,12 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* vmm/base/str.c, and str_std.c under other names compared with the host's C library. */
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdlib.h>
-#include <string.h>
 
-#include <cmocka.h>
-
+#include "tests/unit/test.h"
 #include "vmm/base/str.h"
 
 /* The product's functions beside the host's. */
@@ -42,7 +38,7 @@ static void fill(void)
 	}
 }
 
-static void copies(void **state)
+TEST(copies)
 {
 	for (size_t bytes = 0; bytes < 300; bytes++) {
 		for (size_t skew = 0; skew < 9; skew++) {
@@ -57,7 +53,7 @@ static void copies(void **state)
 	}
 }
 
-static void moves(void **state)
+TEST(moves)
 {
 	for (size_t bytes = 0; bytes < 300; bytes += 7) {
 		for (size_t to = 0; to < 300; to += 13) {
@@ -74,7 +70,7 @@ static int sign(int v)
 	return (v > 0) - (v < 0);
 }
 
-static void compares(void **state)
+TEST(compares)
 {
 	static const char *const words[] = { "", "a", "ab", "abc", "b", "a\xff", "aab", "ABC" };
 
@@ -100,7 +96,7 @@ static void compares(void **state)
 	}
 }
 
-static void texts(void **state)
+TEST(texts)
 {
 	char small[4];
 	char text[64];
@@ -135,16 +131,4 @@ static void texts(void **state)
 	memset(text, 'x', sizeof(text));
 	secure_zero(text + 1, 5);
 	assert_memory_equal(text, "x\0\0\0\0\0x", 7);
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(copies),
-		cmocka_unit_test(moves),
-		cmocka_unit_test(compares),
-		cmocka_unit_test(texts),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -5,15 +5,8 @@
  * which row of the project's test matrix for TME-MK the test covers; P1 to P12 are the profiles of
  * the matrix (machine/tme/README.md).
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <string.h>
-
-#include <cmocka.h>
-
+#include "tests/unit/test.h"
 #include "crypto/tme.h"
-#include "tests/unit/fake_base.h"
 #include "tests/unit/tme_machine.h"
 
 #define GIB (1ul << 30)
@@ -198,7 +191,7 @@ static void check_change(const struct change *c, bool bypass)
 	assert_int_equal(tme_machine.pconfigs, 0);
 }
 
-static void decision_1_to_7_each_cell(void **state)
+TEST(decision_1_to_7_each_cell, fake_setup, fake_teardown)
 {
 	for (size_t i = 0; i < ARRAY_COUNT(changes); i++) {
 		check_change(&changes[i], false);
@@ -210,7 +203,7 @@ static void decision_1_to_7_each_cell(void **state)
 
 /* --- Profiles --- */
 
-static void row_01_p1_touches_no_register(void **state)
+TEST(row_01_p1_touches_no_register, fake_setup, fake_teardown)
 {
 	tme_machine_set(1, 2, 1);
 	tme_look();
@@ -219,7 +212,7 @@ static void row_01_p1_touches_no_register(void **state)
 	assert_int_equal(tme_machine.tme_reads, 0); /* the machine model also fails the test */
 }
 
-static void row_02_p2_has_one_key_and_no_pconfig(void **state)
+TEST(row_02_p2_has_one_key_and_no_pconfig, fake_setup, fake_teardown)
 {
 	const struct tme_state *s;
 
@@ -230,7 +223,7 @@ static void row_02_p2_has_one_key_and_no_pconfig(void **state)
 	assert_int_equal(tme_machine.pconfigs, 0);
 }
 
-static void row_03_the_list_of_targets_ends_at_a_gap(void **state)
+TEST(row_03_the_list_of_targets_ends_at_a_gap, fake_setup, fake_teardown)
 {
 	static const uint32_t good[4][4] = { { 1, 2, 1, 0 }, { 0 }, { 1, 1, 0, 0 } };
 	static const uint32_t bad[4][4] = { { 1, 2, 0, 0 }, { 0 }, { 1, 1, 0, 0 } };
@@ -242,7 +235,7 @@ static void row_03_the_list_of_targets_ends_at_a_gap(void **state)
 	assert_int_equal(start(false)->kind, TME_ONLY);
 }
 
-static void row_04_target_2_alone_is_no_tme_mk(void **state)
+TEST(row_04_target_2_alone_is_no_tme_mk, fake_setup, fake_teardown)
 {
 	tme_machine_set(3, 1, 1);
 	tme_machine.targets[0][2] = 0;
@@ -250,7 +243,7 @@ static void row_04_target_2_alone_is_no_tme_mk(void **state)
 	assert_says("no PCONFIG");
 }
 
-static void row_05_usable_keyids(void **state)
+TEST(row_05_usable_keyids, fake_setup, fake_teardown)
 {
 	static const struct {
 		unsigned profile, keyids;
@@ -274,7 +267,7 @@ static void row_05_usable_keyids(void **state)
 	}
 }
 
-static void row_06_bits_of_the_keyid(void **state)
+TEST(row_06_bits_of_the_keyid, fake_setup, fake_teardown)
 {
 	const struct tme_state *s;
 
@@ -293,7 +286,7 @@ static void row_06_bits_of_the_keyid(void **state)
 	assert_int_equal(s->tdx_bits, 6);
 }
 
-static void row_07_a_locked_register_is_left_alone(void **state)
+TEST(row_07_a_locked_register_is_left_alone, fake_setup, fake_teardown)
 {
 	for (unsigned ignore = 0; ignore < 2; ignore++) {
 		tme_machine_set(3, 2, 1);
@@ -304,7 +297,7 @@ static void row_07_a_locked_register_is_left_alone(void **state)
 	}
 }
 
-static void row_09_p9_and_p10(void **state)
+TEST(row_09_p9_and_p10, fake_setup, fake_teardown)
 {
 	tme_machine_set(9, 2, 1);
 	assert_int_equal(start(true)->row, 5);
@@ -313,7 +306,7 @@ static void row_09_p9_and_p10(void **state)
 	assert_int_equal(tme_state()->kind, TME_ONLY);
 }
 
-static void row_16_exclusion_is_of_keyid_0(void **state)
+TEST(row_16_exclusion_is_of_keyid_0, fake_setup, fake_teardown)
 {
 	tme_machine_set(3, 2, 1);
 	tme_machine.package[0].exclude_base = 0x40000000;
@@ -346,7 +339,7 @@ static void row_16_exclusion_is_of_keyid_0(void **state)
 	assert_false(tme_excludes(hpa(0x3ffff000), PAGE_SIZE));
 }
 
-static void standby_is_logged(void **state)
+TEST(standby_is_logged, fake_setup, fake_teardown)
 {
 	tme_machine_set(3, 1, 1);
 	tme_machine_activate(0x000100060000000b);
@@ -354,7 +347,7 @@ static void standby_is_logged(void **state)
 	assert_non_null(strstr(fake_log_text(), "over standby"));
 }
 
-static void ram_at_keyid_bits_is_refused(void **state)
+TEST(ram_at_keyid_bits_is_refused, fake_setup, fake_teardown)
 {
 	tme_machine_set(4, 1, 1);
 	tme_start(false, BIT(42));
@@ -365,7 +358,7 @@ static void ram_at_keyid_bits_is_refused(void **state)
 	assert_says("RAM or a device at addresses that have KeyID bits");
 }
 
-static void no_mtrr_depends_on_a_keyid(void **state)
+TEST(no_mtrr_depends_on_a_keyid, fake_setup, fake_teardown)
 {
 	tme_machine_set(4, 2, 1);
 	mtrr_bits = 0;
@@ -389,7 +382,7 @@ static void no_mtrr_depends_on_a_keyid(void **state)
 
 /* --- Packages and CPUs --- */
 
-static void packages_are_numbered_by_first_cpu(void **state)
+TEST(packages_are_numbered_by_first_cpu, fake_setup, fake_teardown)
 {
 	tme_machine_set(3, 4, 2);
 	assert_int_equal(start(false)->package_count, 2);
@@ -400,7 +393,7 @@ static void packages_are_numbered_by_first_cpu(void **state)
 	assert_says("on 2 packages");
 }
 
-static void row_43_packages_differ(void **state)
+TEST(row_43_packages_differ, fake_setup, fake_teardown)
 {
 	/*
 	 * One package has fewer KeyIDs and algorithms: the smaller numbers count, without TDX's
@@ -425,7 +418,7 @@ static void row_43_packages_differ(void **state)
 	assert_int_equal(tme_state()->row, 7);
 }
 
-static void row_43_packages_that_cannot_go_together(void **state)
+TEST(row_43_packages_that_cannot_go_together, fake_setup, fake_teardown)
 {
 	static const uint64_t other[] = { 0x0001000500000003, 0x0000000000000003,
 					  0x0000000000000001, 0x0001000600000002, 0 };
@@ -443,7 +436,7 @@ static void row_43_packages_that_cannot_go_together(void **state)
 	assert_int_equal(start(false)->row, 8);
 }
 
-static void more_packages_than_a_set_has_bits(void **state)
+TEST(more_packages_than_a_set_has_bits, fake_setup, fake_teardown)
 {
 	tme_machine_set(3, TME_PACKAGE_MAX, 1);
 	tme_machine.package_shift = 0;
@@ -455,7 +448,7 @@ static void more_packages_than_a_set_has_bits(void **state)
 	assert_says("more packages than");
 }
 
-static void a_package_without_started_cpu_is_refused(void **state)
+TEST(a_package_without_started_cpu_is_refused, fake_setup, fake_teardown)
 {
 	static const uint32_t ids[] = { 0, 1, 0x100, 0x101 };
 
@@ -474,7 +467,7 @@ static void a_package_without_started_cpu_is_refused(void **state)
 }
 
 /* Memory by proximity domain. Two packages have APIC IDs 0 to FFH and 100H to 1FFH. */
-static void memory_near_no_started_cpu_is_refused(void **state)
+TEST(memory_near_no_started_cpu_is_refused, fake_setup, fake_teardown)
 {
 	static struct acpi_affinity near;
 
@@ -514,7 +507,7 @@ static void memory_near_no_started_cpu_is_refused(void **state)
 	tme_expect(NULL, 0, NULL);
 }
 
-static void the_first_look_changes_nothing(void **state)
+TEST(the_first_look_changes_nothing, fake_setup, fake_teardown)
 {
 	tme_machine_set(4, 2, 1);
 	tme_look();
@@ -530,7 +523,7 @@ static void the_first_look_changes_nothing(void **state)
 
 /* --- Late activation --- */
 
-static void row_10_no_entropy_at_first(void **state)
+TEST(row_10_no_entropy_at_first, fake_setup, fake_teardown)
 {
 	tme_machine_set(12, 2, 1);
 	tme_machine.package[0].activate_fails = 3;
@@ -544,7 +537,7 @@ static void row_10_no_entropy_at_first(void **state)
 	assert_int_equal(tme_machine.package[0].activate_fails, 90);
 }
 
-static void row_11_late_activation_with_bypass(void **state)
+TEST(row_11_late_activation_with_bypass, fake_setup, fake_teardown)
 {
 	const struct tme_state *s;
 
@@ -566,7 +559,7 @@ static void row_11_late_activation_with_bypass(void **state)
 	}
 }
 
-static void row_11_no_algorithm_with_integrity(void **state)
+TEST(row_11_no_algorithm_with_integrity, fake_setup, fake_teardown)
 {
 	tme_machine_set(12, 2, 1);
 	tme_machine.package[0].capability = 0x3f68000000f;
@@ -574,7 +567,7 @@ static void row_11_no_algorithm_with_integrity(void **state)
 	assert_int_equal(tme_machine.package[0].activate, 0x0005000680000023);
 }
 
-static void row_12_never_without_bypass(void **state)
+TEST(row_12_never_without_bypass, fake_setup, fake_teardown)
 {
 	tme_machine_set(12, 2, 1);
 	tme_machine.package[0].capability &= ~BYPASS;
@@ -586,7 +579,7 @@ static void row_12_never_without_bypass(void **state)
 	assert_says("no bypass"); /* logged even if no user asked for it */
 }
 
-static void row_13_every_core_learns_the_width(void **state)
+TEST(row_13_every_core_learns_the_width, fake_setup, fake_teardown)
 {
 	tme_machine_set(12, 4, 2);
 	(void)start(true);
@@ -601,7 +594,7 @@ static void row_13_every_core_learns_the_width(void **state)
 	assert_says("a core did not take over");
 }
 
-static void activation_leaves_ram_below_the_keyid(void **state)
+TEST(activation_leaves_ram_below_the_keyid, fake_setup, fake_teardown)
 {
 	tme_machine_set(12, 1, 1);
 	tme_machine.phys_bits = 46;
@@ -615,7 +608,7 @@ static void activation_leaves_ram_below_the_keyid(void **state)
 	assert_says("RAM or a device lies where KeyIDs would have their bits");
 }
 
-static void activation_needs_all_that_keys_need(void **state)
+TEST(activation_needs_all_that_keys_need, fake_setup, fake_teardown)
 {
 	static const struct {
 		uint64_t capability;
@@ -639,7 +632,7 @@ static void activation_needs_all_that_keys_need(void **state)
 }
 
 /* Package 1 never gets a key: package 0 has taken its address bits, and nothing more is done. */
-static void activation_of_one_package_alone_is_refused(void **state)
+TEST(activation_of_one_package_alone_is_refused, fake_setup, fake_teardown)
 {
 	tme_machine_set(12, 2, 2);
 	tme_machine.package[1].activate_fails = 100;
@@ -647,42 +640,4 @@ static void activation_of_one_package_alone_is_refused(void **state)
 	assert_int_equal(tme_state()->row, 8);
 	assert_int_equal(tme_state()->keyid_bits, 6);
 	assert_false(tme_machine.core_active[0]);
-}
-
-#define TEST(name) cmocka_unit_test_setup_teardown(name, fake_setup, fake_teardown)
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		TEST(decision_1_to_7_each_cell),
-		TEST(row_01_p1_touches_no_register),
-		TEST(row_02_p2_has_one_key_and_no_pconfig),
-		TEST(row_03_the_list_of_targets_ends_at_a_gap),
-		TEST(row_04_target_2_alone_is_no_tme_mk),
-		TEST(row_05_usable_keyids),
-		TEST(row_06_bits_of_the_keyid),
-		TEST(row_07_a_locked_register_is_left_alone),
-		TEST(row_09_p9_and_p10),
-		TEST(row_16_exclusion_is_of_keyid_0),
-		TEST(standby_is_logged),
-		TEST(ram_at_keyid_bits_is_refused),
-		TEST(no_mtrr_depends_on_a_keyid),
-		TEST(packages_are_numbered_by_first_cpu),
-		TEST(row_43_packages_differ),
-		TEST(row_43_packages_that_cannot_go_together),
-		TEST(more_packages_than_a_set_has_bits),
-		TEST(a_package_without_started_cpu_is_refused),
-		TEST(memory_near_no_started_cpu_is_refused),
-		TEST(the_first_look_changes_nothing),
-		TEST(row_10_no_entropy_at_first),
-		TEST(row_11_late_activation_with_bypass),
-		TEST(row_11_no_algorithm_with_integrity),
-		TEST(row_12_never_without_bypass),
-		TEST(row_13_every_core_learns_the_width),
-		TEST(activation_leaves_ram_below_the_keyid),
-		TEST(activation_needs_all_that_keys_need),
-		TEST(activation_of_one_package_alone_is_refused),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,12 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* vmm/base/topology.c: packages, from each of the CPUID leaves that may describe them. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-
-#include <cmocka.h>
-
-#include "tests/unit/fake_base.h"
+#include "tests/unit/test.h"
 #include "vmm/base/topology.h"
 
 static void check(uint32_t apic_id, unsigned package_shift)
@@ -18,7 +12,7 @@ static void check(uint32_t apic_id, unsigned package_shift)
 }
 
 /* Threads, cores, modules, tiles, dies: the shift of the last level removes all but the package. */
-static void leaf_1f_has_many_levels(void **state)
+TEST(leaf_1f_has_many_levels, fake_setup, fake_teardown)
 {
 	fake_cpuid_set(0, 0, 0x20, 0, 0, 0);
 	fake_cpuid_set(0x1f, 0, 1, 2, 0x100, 0x1a5);
@@ -30,7 +24,7 @@ static void leaf_1f_has_many_levels(void **state)
 	check(0x1a5, 7);
 }
 
-static void leaf_b_where_1f_is_empty(void **state)
+TEST(leaf_b_where_1f_is_empty, fake_setup, fake_teardown)
 {
 	fake_cpuid_set(0, 0, 0x20, 0, 0, 0);
 	fake_cpuid_set(0xb, 0, 1, 2, 0x100, 0x23);
@@ -41,7 +35,7 @@ static void leaf_b_where_1f_is_empty(void **state)
 	check(0x23, 0);
 }
 
-static void leaf_1_where_there_is_neither(void **state)
+TEST(leaf_1_where_there_is_neither, fake_setup, fake_teardown)
 {
 	fake_cpuid_set(0, 0, 7, 0, 0, 0);
 	fake_cpuid_set(1, 0, 0, 5u << 24 | 6u << 16, 0, 1u << 28);
@@ -51,7 +45,7 @@ static void leaf_1_where_there_is_neither(void **state)
 }
 
 /* The sizes of the SDM's table "Encoding of Cache and TLB Descriptors", as CPUID 04H gives them. */
-static void the_largest_cache_is_the_last(void **state)
+TEST(the_largest_cache_is_the_last, fake_setup, fake_teardown)
 {
 	fake_cpuid_set(0, 0, 0x20, 0, 0, 0);
 	fake_cpuid_set(4, 0, 0x21, 11u << 22 | 63, 63, 0);    /* data, 12 ways, 48 KiB */
@@ -65,18 +59,4 @@ static void the_largest_cache_is_the_last(void **state)
 	assert_int_equal(topology_last_cache(), 1ul << 40);
 	fake_cpuid_set(0, 0, 2, 0, 0, 0);
 	assert_int_equal(topology_last_cache(), 0);
-}
-
-#define TEST(name) cmocka_unit_test_setup_teardown(name, fake_setup, fake_teardown)
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		TEST(leaf_1f_has_many_levels),
-		TEST(leaf_b_where_1f_is_empty),
-		TEST(leaf_1_where_there_is_neither),
-		TEST(the_largest_cache_is_the_last),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

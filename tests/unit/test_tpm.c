@@ -1,14 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* boot/tpm.c: the bytes of a command, and replies that are right, cut or wrong. */
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdlib.h>
-#include <string.h>
 
-#include <cmocka.h>
-
+#include "tests/unit/test.h"
 #include "boot/tpm.h"
-#include "tests/unit/fake_base.h"
 #include "vmm/base/err.h"
 
 /* What a TPM (swtpm) answers to the command below; its value is 0, 1, 2, ... */
@@ -18,7 +13,7 @@ static const uint8_t good[62] = {
 	12,   13,   14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31,
 };
 
-static void a_command_is_as_published(void **state)
+TEST(a_command_is_as_published, fake_setup, fake_teardown)
 {
 	static const uint8_t pcr_11[20] = {
 		0x80, 0x01, 0, 0, 0, 20, 0, 0, 0x01, 0x7e, 0, 0, 0, 1, 0, 0x0b, 3, 0, 0x08, 0,
@@ -46,7 +41,7 @@ static int get(const uint8_t *reply, size_t bytes, uint8_t value[TPM_SHA256_BYTE
 	return err;
 }
 
-static void a_reply_gives_the_value(void **state)
+TEST(a_reply_gives_the_value, fake_setup, fake_teardown)
 {
 	uint8_t value[TPM_SHA256_BYTES];
 
@@ -57,7 +52,7 @@ static void a_reply_gives_the_value(void **state)
 }
 
 /* Each byte before the value matters, but for the counter of changes. */
-static void wrong_replies_are_refused(void **state)
+TEST(wrong_replies_are_refused, fake_setup, fake_teardown)
 {
 	uint8_t value[TPM_SHA256_BYTES], reply[sizeof(good)];
 
@@ -77,24 +72,10 @@ static void wrong_replies_are_refused(void **state)
 	}
 }
 
-static void an_error_of_the_tpm_is_told_apart(void **state)
+TEST(an_error_of_the_tpm_is_told_apart, fake_setup, fake_teardown)
 {
 	static const uint8_t failure[10] = { 0x80, 0x01, 0, 0, 0, 10, 0, 0, 0x01, 0x01 };
 	uint8_t value[TPM_SHA256_BYTES];
 
 	assert_int_equal(get(failure, sizeof(failure), value), ERR_IO);
-}
-
-#define TEST(t) cmocka_unit_test_setup_teardown(t, fake_setup, fake_teardown)
-
-int main(void)
-{
-	static const struct CMUnitTest tests[] = {
-		TEST(a_command_is_as_published),
-		TEST(a_reply_gives_the_value),
-		TEST(wrong_replies_are_refused),
-		TEST(an_error_of_the_tpm_is_told_apart),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

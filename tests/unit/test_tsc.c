@@ -1,13 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* vmm/base/tsc.c: which source gives the frequency; with clocks that are missing, dead, or wrap. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
-
-#include "tests/unit/fake_base.h"
+#include "tests/unit/test.h"
 #include "vmm/base/cpu.h"
 #include "vmm/base/tsc.h"
 #include "vmm/base/x86.h"
@@ -105,7 +98,7 @@ static const struct cpuid_case cpuid_cases[] = {
 	{ "much too slow", 0x15, 1000, 1, 24000000, 0, 0, "ACPI PM timer" },
 };
 
-static void test_cpuid(void **state)
+TEST(test_cpuid, setup)
 {
 	size_t i;
 
@@ -122,7 +115,7 @@ static void test_cpuid(void **state)
 	}
 }
 
-static void test_pm_timer(void **state)
+TEST(test_pm_timer, setup)
 {
 	static const uint64_t frequencies[] = { 50000000, 1497600000, 2400000000, 5700000000 };
 	uint64_t offset;
@@ -145,7 +138,7 @@ static void test_pm_timer(void **state)
 }
 
 /* One long interruption spoils one measurement of three. */
-static void test_smi(void **state)
+TEST(test_smi, setup)
 {
 	smi_after = 10000;
 	tsc_init(PM_PORT);
@@ -155,7 +148,7 @@ static void test_smi(void **state)
 	expect(real_hz, "PIT");
 }
 
-static void test_pit(void **state)
+TEST(test_pit, setup)
 {
 	tsc_init(0);
 	expect(real_hz, "PIT");
@@ -165,7 +158,7 @@ static void test_pit(void **state)
 	assert_string_equal(fake_log_text(), "");
 }
 
-static void test_no_clock(void **state)
+TEST(test_no_clock, setup)
 {
 	pm_dead = pit_missing = true;
 	step = 1;
@@ -180,7 +173,7 @@ static void test_no_clock(void **state)
 	assert_non_null(strstr(fake_log_text(), "cannot be found"));
 }
 
-static void test_times(void **state)
+TEST(test_times, setup)
 {
 	uint64_t begin;
 
@@ -197,7 +190,7 @@ static void test_times(void **state)
 	assert_in_range(now - begin, 149760, 149760 + 4 * step);
 }
 
-static void test_idle(void **state)
+TEST(test_idle, setup)
 {
 	fake_timer_deadline = 77;
 	fake_hlt_count = 0;
@@ -212,19 +205,4 @@ static void test_idle(void **state)
 	cpu_idle_until(UINT64_MAX); /* waits for any interrupt */
 	assert_int_equal(fake_hlt_count, 2);
 	assert_int_equal(fake_timer_deadline, 77);
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup(test_cpuid, setup),
-		cmocka_unit_test_setup(test_pm_timer, setup),
-		cmocka_unit_test_setup(test_smi, setup),
-		cmocka_unit_test_setup(test_pit, setup),
-		cmocka_unit_test_setup(test_no_clock, setup),
-		cmocka_unit_test_setup(test_times, setup),
-		cmocka_unit_test_setup(test_idle, setup),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -4,13 +4,8 @@
  * later read has a larger value; each CPU adds the error of its TSC.
  */
 #include <pthread.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
 
-#include "tests/unit/fake_base.h"
+#include "tests/unit/test.h"
 #include "vmm/base/cpu.h"
 #include "vmm/base/tsc_sync.h"
 #include "vmm/base/x86.h"
@@ -100,7 +95,7 @@ static int start(void **state)
 	return 0;
 }
 
-static void test_same(void **state)
+TEST(test_same, start, fake_teardown)
 {
 	int64_t ahead = 1;
 
@@ -114,7 +109,7 @@ static void test_same(void **state)
 }
 
 /* Firmware wrote the TSC: the register shows by how much, to the tick. */
-static void test_adjusted(void **state)
+TEST(test_adjusted, start, fake_teardown)
 {
 	static const int64_t by[] = { 100000, -6999, 123456789 };
 	int64_t ahead;
@@ -129,7 +124,7 @@ static void test_adjusted(void **state)
 }
 
 /* The register does not show it. The second CPU of the same package gets the first CPU's value. */
-static void test_skewed(void **state)
+TEST(test_skewed, start, fake_teardown)
 {
 	int64_t ahead;
 	uint64_t value;
@@ -146,7 +141,7 @@ static void test_skewed(void **state)
 	assert_in_range(cpus[1].adjust, 3000000 + BSP_ADJUST - 5000, 3000000 + BSP_ADJUST + 5000);
 }
 
-static void test_no_register(void **state)
+TEST(test_no_register, start, fake_teardown)
 {
 	int64_t ahead;
 
@@ -155,7 +150,7 @@ static void test_no_register(void **state)
 	assert_in_range(cpus[1].adjust + 80000 + 5000, BSP_ADJUST, BSP_ADJUST + 10000);
 }
 
-static void test_apart(void **state)
+TEST(test_apart, start, fake_teardown)
 {
 	int64_t ahead;
 
@@ -169,25 +164,11 @@ static void test_apart(void **state)
 }
 
 /* The AP does not answer: given up in time, and the next AP is not confused by the old order. */
-static void test_no_answer(void **state)
+TEST(test_no_answer, start, fake_teardown)
 {
 	int64_t ahead;
 
 	fake_tsc_hz = 1000000;
 	assert_int_equal(tsc_sync_ask(&ahead), TSC_SYNC_APART);
 	assert_int_equal(start_ap(0, BSP_ADJUST, &ahead), TSC_SYNC_GOOD);
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(test_same, start, fake_teardown),
-		cmocka_unit_test_setup_teardown(test_adjusted, start, fake_teardown),
-		cmocka_unit_test_setup_teardown(test_skewed, start, fake_teardown),
-		cmocka_unit_test_setup_teardown(test_no_register, start, fake_teardown),
-		cmocka_unit_test_setup_teardown(test_apart, start, fake_teardown),
-		cmocka_unit_test_setup_teardown(test_no_answer, start, fake_teardown),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

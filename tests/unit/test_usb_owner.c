@@ -1,14 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* boot/usb_owner.c with controllers of each kind, and with registers that hold nonsense. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <string.h>
-
-#include <cmocka.h>
-
+#include "tests/unit/test.h"
 #include "boot/pci_config.h"
 #include "boot/usb_owner.h"
-#include "tests/unit/fake_base.h"
 #include "vmm/base/host_paging.h"
 
 #define FUNCTION 0x1234u
@@ -44,7 +38,7 @@ static void begin(uint32_t kind)
 	config[4] = 0xfe000000;
 }
 
-static void uhci(void **state)
+TEST(uhci)
 {
 	begin(0x00);
 	config[4] = 0xe001;
@@ -55,7 +49,7 @@ static void uhci(void **state)
 	assert_int_equal(mapped_at, 0);
 }
 
-static void ohci(void **state)
+TEST(ohci)
 {
 	begin(0x10);
 	assert_false(usb_is_firmwares(FUNCTION));
@@ -64,7 +58,7 @@ static void ohci(void **state)
 	assert_int_equal(mapped_at, 0xfe000000);
 }
 
-static void ehci(void **state)
+TEST(ehci)
 {
 	begin(0x20);
 	assert_false(usb_is_firmwares(FUNCTION)); /* no list */
@@ -78,7 +72,7 @@ static void ehci(void **state)
 	assert_false(usb_is_firmwares(FUNCTION));
 }
 
-static void xhci(void **state)
+TEST(xhci)
 {
 	begin(0x30);
 	config[4] = 0xfe000004; /* 64 bits */
@@ -98,7 +92,7 @@ static void xhci(void **state)
 }
 
 /* Registers that cannot be read, or where no controller answers. */
-static void absent(void **state)
+TEST(absent)
 {
 	begin(0x30);
 	registers[4] = 0x10u << 16;
@@ -117,14 +111,4 @@ static void absent(void **state)
 	config[2] = 0x0c033000;
 	memset(registers, 0xff, sizeof(registers));
 	assert_false(usb_is_firmwares(FUNCTION));
-}
-
-int main(void)
-{
-	static const struct CMUnitTest tests[] = {
-		cmocka_unit_test(uhci), cmocka_unit_test(ohci),	  cmocka_unit_test(ehci),
-		cmocka_unit_test(xhci), cmocka_unit_test(absent),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,15 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* guest/vconsole.c: several guests, and which of them gets the input. */
-#include <setjmp.h>
-#include <stdarg.h>
 #include <limits.h>
 #include <stdio.h>
-#include <string.h>
 
-#include <cmocka.h>
-
+#include "tests/unit/test.h"
 #include "guest/vconsole.h"
-#include "tests/unit/fake_base.h"
 #include "vmm/base/console.h"
 
 static struct vconsole console, beta;
@@ -51,7 +46,7 @@ static void let_time_pass(void)
 	vconsole_show();
 }
 
-static void test_two_consoles(void **state)
+TEST(test_two_consoles, setup, teardown)
 {
 	put(&console, "one\r\n");
 	vconsole_attach(&beta, "beta");
@@ -103,7 +98,7 @@ static void assert_rows(const char *text)
  * Whatever a guest writes: where lines have names, each row on a terminal begins with the guest's
  * name, also when the cursor returns to its start. In the guest's own view all bytes pass.
  */
-static void test_no_guest_plays_another(void **state)
+TEST(test_no_guest_plays_another, setup, teardown)
 {
 	static const char hostile[] =
 		"a\rumbra: error: b\r\r\nc\b\b\b\b\b\b\b\b\bumbra: d\033[1G[beta] "
@@ -152,7 +147,7 @@ static void test_no_guest_plays_another(void **state)
 }
 
 /* Input goes to the first guest; when that ends, to the next. */
-static void test_front(void **state)
+TEST(test_front, setup, teardown)
 {
 	vconsole_attach(&beta, "beta");
 	fake_console_type("a");
@@ -178,7 +173,7 @@ static void test_front(void **state)
 }
 
 /* The output of a VM that has ended can be shown again; it gets no input. */
-static void test_ended(void **state)
+TEST(test_ended, setup, teardown)
 {
 	vconsole_attach(&beta, "beta");
 	put(&console, "one\r\ntwo\r\nlast ");
@@ -214,7 +209,7 @@ static void test_ended(void **state)
  * In view no output is lost, and the guest waits. Out of view the newest output is kept, and it
  * does not wait.
  */
-static void test_full_ring(void **state)
+TEST(test_full_ring, setup, teardown)
 {
 	char number[16];
 	unsigned lines = 0;
@@ -277,7 +272,7 @@ static unsigned count(const char *word)
 }
 
 /* Room for one line at a time: each guest gets it in turn, whatever the others write. */
-static void test_turns(void **state)
+TEST(test_turns, setup, teardown)
 {
 	static struct vconsole gamma;
 
@@ -314,7 +309,7 @@ static void test_turns(void **state)
 }
 
 /* Waits for a VM's last output, but not for ever. */
-static void test_finish(void **state)
+TEST(test_finish, setup, teardown)
 {
 	vconsole_show_shell();
 	write(&console, "last words\nlogin: ");
@@ -340,7 +335,7 @@ static void test_finish(void **state)
  * A command's answer is output before the next command runs. The escape key works even during a
  * flood.
  */
-static void test_shell_waits_for_room(void **state)
+TEST(test_shell_waits_for_room, setup, teardown)
 {
 	fake_console_room = 0;
 	fake_console_type("a\x1e"
@@ -355,26 +350,11 @@ static void test_shell_waits_for_room(void **state)
 }
 
 /* The last test: its effect cannot be undone. */
-static void test_no_shell(void **state)
+TEST(test_no_shell, setup, teardown)
 {
 	vconsole_no_shell();
 	fake_console_type("\x1e");
 	assert_int_equal(vconsole_input(), -1);
 	assert_int_equal(vconsole_get(&console), VCONSOLE_ESCAPE_KEY);
 	assert_false(vconsole_in_shell());
-}
-
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		TEST(test_two_consoles), TEST(test_no_guest_plays_another),
-		TEST(test_front),	 TEST(test_ended),
-		TEST(test_full_ring),	 TEST(test_turns),
-		TEST(test_finish),	 TEST(test_shell_waits_for_room),
-		TEST(test_no_shell),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

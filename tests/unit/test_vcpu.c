@@ -5,13 +5,7 @@
  * prediction. The mitigations for this CPU's flaws run before each entry, VERW last. Also requests
  * of other CPUs, timers, and entries that the CPU refuses.
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <string.h>
-
-#include <cmocka.h>
-
-#include "tests/unit/fake_base.h"
+#include "tests/unit/test.h"
 #include "vmm/apic_page.h"
 #include "vmm/attention.h"
 #include "vmm/base/err.h"
@@ -302,7 +296,7 @@ static void use_cpu(bool all)
 	exits_left = 0;
 }
 
-static void each_finds_its_own(void **state)
+TEST(each_finds_its_own, fake_setup, fake_teardown)
 {
 	for (unsigned all = 0; all < 2; all++) {
 		struct vcpu *vcpus[3];
@@ -345,7 +339,7 @@ void apic_page_mode_changed(struct vm *vm, enum vcpu_apic_mode from, enum vcpu_a
 }
 
 /* A vCPU with paging on gets INIT and SIPI: no earlier translation may be used any more. */
-static void init_flushes_translations(void **state)
+TEST(init_flushes_translations, fake_setup, fake_teardown)
 {
 	struct vcpu *vcpu;
 
@@ -372,7 +366,7 @@ static void init_flushes_translations(void **state)
  * The CPU on which the vCPU runs logs them at its next check; registers that do not exist yet are
  * not shown.
  */
-static void registers_are_asked_for(void **state)
+TEST(registers_are_asked_for, fake_setup, fake_teardown)
 {
 	struct vcpu *vcpu;
 
@@ -403,7 +397,7 @@ static void loads(struct vcpu *vcpu, const char *wanted)
 	assert_string_equal(steps, wanted);
 }
 
-static void another_vm_enters_after_a_barrier(void **state)
+TEST(another_vm_enters_after_a_barrier, fake_setup, fake_teardown)
 {
 	struct vcpu *a, *sibling, *b;
 
@@ -435,7 +429,7 @@ static void another_vm_enters_after_a_barrier(void **state)
 	vcpu_destroy(b);
 }
 
-static void flaws_are_mitigated_before_each_entry(void **state)
+TEST(flaws_are_mitigated_before_each_entry, fake_setup, fake_teardown)
 {
 	static const struct {
 		uint8_t flush;
@@ -469,7 +463,7 @@ static void flaws_are_mitigated_before_each_entry(void **state)
 /*
  * If the CPU refuses an entry, this VM ends with a message; registers are logged if there are any.
  */
-static void a_refused_entry_ends_the_vm(void **state)
+TEST(a_refused_entry_ends_the_vm, fake_setup, fake_teardown)
 {
 	struct vcpu *vcpu;
 
@@ -495,7 +489,7 @@ static void a_refused_entry_ends_the_vm(void **state)
 }
 
 /* One interrupt to the vCPU's CPU is enough until that CPU has checked for requests. */
-static void kicks_are_sent_once(void **state)
+TEST(kicks_are_sent_once, fake_setup, fake_teardown)
 {
 	struct vcpu *vcpu;
 
@@ -520,7 +514,7 @@ static int irq_pending(struct vcpu *vcpu)
 }
 
 /* SDM vol. 2, "HLT": an NMI always ends it, an interrupt only with IF. */
-static void what_ends_a_halt(void **state)
+TEST(what_ends_a_halt, fake_setup, fake_teardown)
 {
 	static const struct vm_hooks hooks = { .irq_pending = irq_pending };
 	static const struct {
@@ -555,7 +549,7 @@ static void what_ends_a_halt(void **state)
  * SDM vol. 3, "MP Initialization Protocol": INIT cancels pending events. The first SIPI counts, and
  * none counts for a vCPU that runs.
  */
-static void init_and_sipi(void **state)
+TEST(init_and_sipi, fake_setup, fake_teardown)
 {
 	struct vcpu *vcpu;
 
@@ -588,7 +582,7 @@ static void init_and_sipi(void **state)
  * The host state belongs to the CPU: it is written when the vCPU changes its CPU, and the VMCS is
  * launched again.
  */
-static void a_cpu_writes_its_own_host_state(void **state)
+TEST(a_cpu_writes_its_own_host_state, fake_setup, fake_teardown)
 {
 	struct vcpu *vcpu;
 
@@ -615,7 +609,7 @@ static void a_cpu_writes_its_own_host_state(void **state)
 }
 
 /* In ticks of the timer, rounded up: a guest's own timer must not come early. */
-static void slices_end_by_a_timer(void **state)
+TEST(slices_end_by_a_timer, fake_setup, fake_teardown)
 {
 	struct vcpu *vcpu;
 
@@ -650,7 +644,7 @@ static void slices_end_by_a_timer(void **state)
 }
 
 /* Changes of controls are in the VMCS before the next entry. */
-static void controls_follow(void **state)
+TEST(controls_follow, fake_setup, fake_teardown)
 {
 	static const uint64_t bitmap[4] = { 1, 2, 3, 4 };
 	struct vcpu *vcpu;
@@ -685,7 +679,7 @@ static void controls_follow(void **state)
 }
 
 /* A vCPU is not entered if its VM ends or is paused, or while it sleeps. */
-static void vcpus_that_are_not_entered(void **state)
+TEST(vcpus_that_are_not_entered, fake_setup, fake_teardown)
 {
 	struct vcpu *vcpu;
 
@@ -715,7 +709,7 @@ static bool work(struct vcpu *vcpu)
  * A turn of device work before each entry; the slice is short while there is more work; a halted
  * vCPU does nothing else.
  */
-static void device_work_makes_runnable(void **state)
+TEST(device_work_makes_runnable, fake_setup, fake_teardown)
 {
 	static const struct vm_hooks hooks = { .irq_pending = irq_pending, .work = work };
 	struct vcpu *vcpu = create(&vms[0], 0);
@@ -743,7 +737,7 @@ static void device_work_makes_runnable(void **state)
 /*
  * The first vCPU starts in 64-bit mode, once. A failure for lack of memory leaves nothing behind.
  */
-static void creation(void **state)
+TEST(creation, fake_setup, fake_teardown)
 {
 	static const struct vcpu_long_mode code = { .rsi = 0x1234 };
 	struct vcpu *vcpu;
@@ -765,34 +759,4 @@ static void creation(void **state)
 	assert_int_equal(vcpu->regs.gpr[GPR_RSI], 0x1234);
 	vcpu_unload(vcpu);
 	vcpu_destroy(vcpu);
-}
-
-int main(void)
-{
-	static const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(each_finds_its_own, fake_setup, fake_teardown),
-		cmocka_unit_test_setup_teardown(registers_are_asked_for, fake_setup, fake_teardown),
-		cmocka_unit_test_setup_teardown(init_flushes_translations, fake_setup,
-						fake_teardown),
-		cmocka_unit_test_setup_teardown(another_vm_enters_after_a_barrier, fake_setup,
-						fake_teardown),
-		cmocka_unit_test_setup_teardown(flaws_are_mitigated_before_each_entry, fake_setup,
-						fake_teardown),
-		cmocka_unit_test_setup_teardown(a_refused_entry_ends_the_vm, fake_setup,
-						fake_teardown),
-		cmocka_unit_test_setup_teardown(kicks_are_sent_once, fake_setup, fake_teardown),
-		cmocka_unit_test_setup_teardown(what_ends_a_halt, fake_setup, fake_teardown),
-		cmocka_unit_test_setup_teardown(init_and_sipi, fake_setup, fake_teardown),
-		cmocka_unit_test_setup_teardown(a_cpu_writes_its_own_host_state, fake_setup,
-						fake_teardown),
-		cmocka_unit_test_setup_teardown(slices_end_by_a_timer, fake_setup, fake_teardown),
-		cmocka_unit_test_setup_teardown(controls_follow, fake_setup, fake_teardown),
-		cmocka_unit_test_setup_teardown(device_work_makes_runnable, fake_setup,
-						fake_teardown),
-		cmocka_unit_test_setup_teardown(vcpus_that_are_not_entered, fake_setup,
-						fake_teardown),
-		cmocka_unit_test_setup_teardown(creation, fake_setup, fake_teardown),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

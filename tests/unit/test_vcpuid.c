@@ -1,14 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* guest/vcpuid.c: the leaves are read as Linux and the SDM read them. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
-
+#include "tests/unit/test.h"
 #include "guest/vcpuid.h"
-#include "tests/unit/fake_base.h"
 #include "vmm/base/x86.h"
 #include "vmm/vcpu.h"
 
@@ -44,7 +37,7 @@ static void set_vcpu(uint32_t id, uint32_t count)
 	vm.vcpu_count = count;
 }
 
-static void test_signature(void **state)
+TEST(test_signature, fake_setup, fake_teardown)
 {
 	const uint32_t *regs = leaf(0x40000000, 0);
 
@@ -56,7 +49,7 @@ static void test_signature(void **state)
 }
 
 /* No KVM feature is ever announced, under either signature, and no leaf shows the host's values. */
-static void test_no_features(void **state)
+TEST(test_no_features, fake_setup, fake_teardown)
 {
 	for (uint32_t signature = VM_SIGNATURE_UMBRA; signature <= VM_SIGNATURE_KVM; signature++) {
 		for (uint32_t n = 0x40000001; n < 0x40000100; n++) {
@@ -71,7 +64,7 @@ static void test_no_features(void **state)
 }
 
 /* Whatever the host's own APIC and its CPUID flag are. */
-static void test_apic_flag(void **state)
+TEST(test_apic_flag, fake_setup, fake_teardown)
 {
 	for (unsigned i = 0; i < 4; i++) {
 		apic_on = (i & 1) != 0;
@@ -81,7 +74,7 @@ static void test_apic_flag(void **state)
 	}
 }
 
-static void test_timing(void **state)
+TEST(test_timing, fake_setup, fake_teardown)
 {
 	static const uint64_t rates[] = { 1497600000, 50000000, 3700000000, 5200000000 };
 
@@ -103,7 +96,7 @@ static void test_timing(void **state)
 	assert_int_equal(leaf_of(VM_SIGNATURE_UMBRA, 0, 0, 0x1f, 7)[1], 7);
 }
 
-static void test_version(void **state)
+TEST(test_version, fake_setup, fake_teardown)
 {
 	const uint32_t *regs;
 
@@ -122,7 +115,7 @@ static void test_version(void **state)
 	assert_true(regs[3] >> 28 & 1);
 }
 
-static void test_topology(void **state)
+TEST(test_topology, fake_setup, fake_teardown)
 {
 	const uint32_t *regs;
 
@@ -144,7 +137,7 @@ static void test_topology(void **state)
 	}
 }
 
-static void test_caches(void **state)
+TEST(test_caches, fake_setup, fake_teardown)
 {
 	set_vcpu(0, 4);
 	assert_int_equal(leaf_of(VM_SIGNATURE_UMBRA, 4, 0, 0xfc004121, 1)[0], 0x0c000121);
@@ -155,7 +148,7 @@ static void test_caches(void **state)
 }
 
 /* A leaf that is not Umbra's is unchanged. */
-static void test_others(void **state)
+TEST(test_others, fake_setup, fake_teardown)
 {
 	static const uint32_t leaves[] = { 2, 7, 0xd, 0x80000000, 0x80000001, 0x40000100 };
 
@@ -165,17 +158,4 @@ static void test_others(void **state)
 		assert_int_equal(regs[0], 77);
 		assert_int_equal(regs[3], 88);
 	}
-}
-
-#define TEST(name) cmocka_unit_test_setup_teardown(name, fake_setup, fake_teardown)
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		TEST(test_signature), TEST(test_no_features), TEST(test_apic_flag),
-		TEST(test_timing),    TEST(test_version),     TEST(test_topology),
-		TEST(test_caches),    TEST(test_others),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

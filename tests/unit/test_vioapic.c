@@ -1,16 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The virtual I/O APIC: registers, edges, levels with their EOI, masks, and what it sends. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <string.h>
-
-#include <cmocka.h>
-
+#include "tests/unit/test.h"
 #include "guest/dev/vlapic.h"
 #include "guest/platform_state.h"
-#include "tests/unit/fake_base.h"
 
 static struct vm vm;
 static struct platform platform;
@@ -97,7 +89,7 @@ static int setup(void **state)
 	return fake_setup(state);
 }
 
-static void registers_read_as_the_datasheet_says(void **state)
+TEST(registers_read_as_the_datasheet_says, setup)
 {
 	assert_int_equal(reg_read(1), 0x00170020);
 	reg_write(1, 0xffffffff);
@@ -122,7 +114,7 @@ static void registers_read_as_the_datasheet_says(void **state)
 	assert_int_equal(sent_count, 0);
 }
 
-static void odd_accesses_do_no_harm(void **state)
+TEST(odd_accesses_do_no_harm, setup)
 {
 	entry_write(2, DEST(1) | 0x42);
 	mmio(0, 1, true, 0x14);
@@ -142,7 +134,7 @@ static void odd_accesses_do_no_harm(void **state)
 	assert_int_equal(sent_count, 0);
 }
 
-static void edge_sends_once_for_each_rise(void **state)
+TEST(edge_sends_once_for_each_rise, setup)
 {
 	entry_write(4, DEST(3) | 0x34);
 	vioapic_set_line(ioapic, 4, true);
@@ -163,7 +155,7 @@ static void edge_sends_once_for_each_rise(void **state)
 	assert_int_equal(entry_read(4), DEST(3) | 0x34);
 }
 
-static void edge_on_a_masked_pin_is_lost(void **state)
+TEST(edge_on_a_masked_pin_is_lost, setup)
 {
 	entry_write(4, MASKED | 0x34);
 	vioapic_set_line(ioapic, 4, true);
@@ -174,7 +166,7 @@ static void edge_on_a_masked_pin_is_lost(void **state)
 	assert_int_equal(sent_count, 1);
 }
 
-static void level_waits_for_its_eoi(void **state)
+TEST(level_waits_for_its_eoi, setup)
 {
 	entry_write(9, LEVEL | LOGICAL | DEST(2) | 0x39);
 	vioapic_set_line(ioapic, 9, true);
@@ -195,7 +187,7 @@ static void level_waits_for_its_eoi(void **state)
 	assert_int_equal(entry_read(9) & REMOTE_IRR, 0);
 }
 
-static void eoi_register_ends_an_interrupt_too(void **state)
+TEST(eoi_register_ends_an_interrupt_too, setup)
 {
 	entry_write(9, LEVEL | 0x39);
 	vioapic_set_line(ioapic, 9, true);
@@ -206,7 +198,7 @@ static void eoi_register_ends_an_interrupt_too(void **state)
 	assert_int_equal(entry_read(9) & REMOTE_IRR, 0);
 }
 
-static void one_eoi_ends_all_pins_of_its_vector(void **state)
+TEST(one_eoi_ends_all_pins_of_its_vector, setup)
 {
 	entry_write(10, LEVEL | 0x50);
 	entry_write(11, LEVEL | 0x50);
@@ -217,7 +209,7 @@ static void one_eoi_ends_all_pins_of_its_vector(void **state)
 	assert_int_equal(sent_count, 4);
 }
 
-static void masked_level_is_held_by_the_wire(void **state)
+TEST(masked_level_is_held_by_the_wire, setup)
 {
 	entry_write(9, MASKED | LEVEL | 0x39);
 	vioapic_set_line(ioapic, 9, true);
@@ -235,7 +227,7 @@ static void masked_level_is_held_by_the_wire(void **state)
 	assert_int_equal(sent_count, 2);
 }
 
-static void change_to_edge_drops_remote_irr(void **state)
+TEST(change_to_edge_drops_remote_irr, setup)
 {
 	entry_write(9, LEVEL | 0x39);
 	vioapic_set_line(ioapic, 9, true);
@@ -245,7 +237,7 @@ static void change_to_edge_drops_remote_irr(void **state)
 	assert_int_equal(sent_count, 2);
 }
 
-static void unaccepted_level_is_tried_again(void **state)
+TEST(unaccepted_level_is_tried_again, setup)
 {
 	nobody_accepts = true;
 	entry_write(9, LEVEL | 0x39);
@@ -257,7 +249,7 @@ static void unaccepted_level_is_tried_again(void **state)
 	assert_int_equal(sent[0].dest, 1);
 }
 
-static void other_delivery_modes(void **state)
+TEST(other_delivery_modes, setup)
 {
 	entry_write(0, VLAPIC_EXTINT << 8 | 0x20); /* there is no PIC behind it */
 	entry_write(1, VLAPIC_NMI << 8 | LEVEL);
@@ -274,31 +266,11 @@ static void other_delivery_modes(void **state)
 	assert_int_equal(entry_read(2) & REMOTE_IRR, REMOTE_IRR);
 }
 
-static void pins_beyond_the_last_are_ignored(void **state)
+TEST(pins_beyond_the_last_are_ignored, setup)
 {
 	for (uint32_t pin = 24; pin < 80; pin++) {
 		vioapic_set_line(ioapic, pin, true);
 	}
 	vioapic_set_line(ioapic, UINT32_MAX, true);
 	assert_int_equal(ioapic->lines, 0);
-}
-
-int main(void)
-{
-	static const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup(registers_read_as_the_datasheet_says, setup),
-		cmocka_unit_test_setup(odd_accesses_do_no_harm, setup),
-		cmocka_unit_test_setup(edge_sends_once_for_each_rise, setup),
-		cmocka_unit_test_setup(edge_on_a_masked_pin_is_lost, setup),
-		cmocka_unit_test_setup(level_waits_for_its_eoi, setup),
-		cmocka_unit_test_setup(eoi_register_ends_an_interrupt_too, setup),
-		cmocka_unit_test_setup(one_eoi_ends_all_pins_of_its_vector, setup),
-		cmocka_unit_test_setup(masked_level_is_held_by_the_wire, setup),
-		cmocka_unit_test_setup(change_to_edge_drops_remote_irr, setup),
-		cmocka_unit_test_setup(unaccepted_level_is_tried_again, setup),
-		cmocka_unit_test_setup(other_delivery_modes, setup),
-		cmocka_unit_test_setup(pins_beyond_the_last_are_ignored, setup),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -4,13 +4,9 @@
  * turns that are bounded and shared, resets at every step, interrupts by messages and by pins, and
  * a driver that breaks rules and thereby loses the device, but nothing else.
  */
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
 
-#include <cmocka.h>
-
+#include "tests/unit/test.h"
 #include "guest/dev/vlapic.h"
 #include "tests/unit/virtio_driver.h"
 #include "vmm/base/err.h"
@@ -105,7 +101,7 @@ static int teardown(void **state)
 	return fake_teardown(state);
 }
 
-static void configuration_space_names_the_device(void **state)
+TEST(configuration_space_names_the_device, setup, teardown)
 {
 	assert_int_equal(pci_config(0, 4, false, 0), 0x10491af4);
 	assert_int_equal(pci_config(8, 4, false, 0), 0x02800001);
@@ -114,7 +110,7 @@ static void configuration_space_names_the_device(void **state)
 }
 
 /* The types in their order, and where each lies: the port comes before the memory. */
-static void capabilities_lead_to_the_registers(void **state)
+TEST(capabilities_lead_to_the_registers, setup, teardown)
 {
 	static const struct {
 		uint8_t type, bar, bytes;
@@ -141,7 +137,7 @@ static void capabilities_lead_to_the_registers(void **state)
 	assert_int_equal(pci_config(at + 1, 1, false, 0), 0);
 }
 
-static void features_are_agreed_on(void **state)
+TEST(features_are_agreed_on, setup, teardown)
 {
 	assert_int_equal(reg(0x04, 4), BIT(5) | BIT(28) | BIT(29));
 	set_reg(0x00, 4, 1);
@@ -157,7 +153,7 @@ static void features_are_agreed_on(void **state)
 	assert_int_equal(reg(0x0c, 4), BIT(5));
 }
 
-static void features_that_cannot_be_are_refused(void **state)
+TEST(features_that_cannot_be_are_refused, setup, teardown)
 {
 	static const uint64_t wrong[] = { 0, BIT(5), VIRTIO_F_VERSION_1 | BIT(6),
 					  VIRTIO_F_VERSION_1 | BIT(63) };
@@ -171,7 +167,7 @@ static void features_that_cannot_be_are_refused(void **state)
 	}
 }
 
-static void registers_of_a_queue_that_is_not_there(void **state)
+TEST(registers_of_a_queue_that_is_not_there, setup, teardown)
 {
 	accept_features(VIRTIO_F_VERSION_1);
 	for (uint32_t select = 2; select < 0x10000; select += 0x1555) {
@@ -186,7 +182,7 @@ static void registers_of_a_queue_that_is_not_there(void **state)
 	}
 }
 
-static void registers_keep_what_is_allowed(void **state)
+TEST(registers_keep_what_is_allowed, setup, teardown)
 {
 	static const uint16_t wrong_sizes[] = { 0, 3, 256, 0x8000, 0xffff };
 
@@ -226,7 +222,7 @@ static void registers_keep_what_is_allowed(void **state)
 	assert_int_equal(reg(0x2800, 4), 0);
 }
 
-static void a_request_is_served_in_the_notifiers_turn(void **state)
+TEST(a_request_is_served_in_the_notifiers_turn, setup, teardown)
 {
 	drive(0, 2);
 	use_messages(&device);
@@ -245,7 +241,7 @@ static void a_request_is_served_in_the_notifiers_turn(void **state)
 	assert_false(line);
 }
 
-static void all_doors_notify(void **state)
+TEST(all_doors_notify, setup, teardown)
 {
 	const uint32_t window = device.window;
 
@@ -273,7 +269,7 @@ static void all_doors_notify(void **state)
 }
 
 /* An address that names no register of a BAR leaves plain bytes. */
-static void the_window_is_checked(void **state)
+TEST(the_window_is_checked, setup, teardown)
 {
 	static const struct {
 		uint32_t bar, offset, length, size;
@@ -296,7 +292,7 @@ static void the_window_is_checked(void **state)
 	}
 }
 
-static void a_turn_ends_by_bytes_or_by_time(void **state)
+TEST(a_turn_ends_by_bytes_or_by_time, setup, teardown)
 {
 	drive(0, 1);
 	dev.bytes = VIRTIO_TURN_BYTES / 2;
@@ -321,7 +317,7 @@ static void ends_later(void)
 	dev.step = VIRTIO_DONE;
 }
 
-static void a_chain_may_take_turns(void **state)
+TEST(a_chain_may_take_turns, setup, teardown)
 {
 	drive(0, 1);
 	dev.step = VIRTIO_MORE;
@@ -356,7 +352,7 @@ static void kicks_meanwhile(void)
 	assert_int_equal(used_index(1), 0);
 }
 
-static void one_turn_at_a_time(void **state)
+TEST(one_turn_at_a_time, setup, teardown)
 {
 	drive(0, 2);
 	dev.during = kicks_meanwhile;
@@ -375,7 +371,7 @@ static void resets_meanwhile(void)
 	assert_int_equal(dev.resets, 0);
 }
 
-static void a_reset_waits_for_the_turn_and_delays_no_other(void **state)
+TEST(a_reset_waits_for_the_turn_and_delays_no_other, setup, teardown)
 {
 	drive(0, 1);
 	offer(0, 0);
@@ -400,7 +396,7 @@ static void a_reset_waits_for_the_turn_and_delays_no_other(void **state)
 }
 
 /* A reset after each step of a driver puts the device back into its initial state. */
-static void a_reset_at_every_step(void **state)
+TEST(a_reset_at_every_step, setup, teardown)
 {
 	for (unsigned steps = 0; steps < 9; steps++) {
 		unsigned i = 0;
@@ -441,7 +437,7 @@ static void a_reset_at_every_step(void **state)
 	assert_int_equal(dev.calls, 1);
 }
 
-static void nothing_is_done_before_it_may(void **state)
+TEST(nothing_is_done_before_it_may, setup, teardown)
 {
 	pci_config(4, 2, true, 3); /* not a bus master */
 	accept_features(VIRTIO_F_VERSION_1);
@@ -459,7 +455,7 @@ static void nothing_is_done_before_it_may(void **state)
 }
 
 /* A notification from before DRIVER_OK is served then. */
-static void driver_ok_starts_the_queues(void **state)
+TEST(driver_ok_starts_the_queues, setup, teardown)
 {
 	accept_features(VIRTIO_F_VERSION_1);
 	set_up_queue(0);
@@ -469,7 +465,7 @@ static void driver_ok_starts_the_queues(void **state)
 	assert_int_equal(dev.calls, 1);
 }
 
-static void the_pin_is_up_until_isr_is_read(void **state)
+TEST(the_pin_is_up_until_isr_is_read, setup, teardown)
 {
 	drive(0, 1);
 	offer(0, 0);
@@ -488,7 +484,7 @@ static void the_pin_is_up_until_isr_is_read(void **state)
 	assert_false(line);
 }
 
-static void one_interrupt_for_what_a_turn_has_done(void **state)
+TEST(one_interrupt_for_what_a_turn_has_done, setup, teardown)
 {
 	drive(VIRTIO_F_EVENT_INDEX, 1);
 	use_messages(&device);
@@ -503,7 +499,7 @@ static void one_interrupt_for_what_a_turn_has_done(void **state)
 	assert_int_equal(peek(USED(0) + 4 + 8 * QUEUE_LEN, 2), 5);
 }
 
-static void a_driver_that_lies_loses_the_device_and_is_named_once(void **state)
+TEST(a_driver_that_lies_loses_the_device_and_is_named_once, setup, teardown)
 {
 	drive(0, 2);
 	use_messages(&device);
@@ -538,7 +534,7 @@ static void a_driver_that_lies_loses_the_device_and_is_named_once(void **state)
 }
 
 /* Requests that were done before the lie are returned, with an interrupt. */
-static void what_came_before_the_lie_completes(void **state)
+TEST(what_came_before_the_lie_completes, setup, teardown)
 {
 	drive(0, 1);
 	offer(0, 0);
@@ -550,7 +546,7 @@ static void what_came_before_the_lie_completes(void **state)
 	assert_int_equal(reg(0x14, 1), 0x4f);
 }
 
-static void a_full_list_is_refused(void **state)
+TEST(a_full_list_is_refused, setup, teardown)
 {
 	static struct virtio more[VIRTIO_MAX];
 
@@ -558,35 +554,4 @@ static void a_full_list_is_refused(void **state)
 		assert_int_equal(virtio_add(&more[i], &platform, &ops), 0);
 	}
 	assert_int_equal(virtio_add(&more[0], &platform, &ops), ERR_NOMEM);
-}
-
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		TEST(configuration_space_names_the_device),
-		TEST(capabilities_lead_to_the_registers),
-		TEST(features_are_agreed_on),
-		TEST(features_that_cannot_be_are_refused),
-		TEST(registers_of_a_queue_that_is_not_there),
-		TEST(registers_keep_what_is_allowed),
-		TEST(a_request_is_served_in_the_notifiers_turn),
-		TEST(all_doors_notify),
-		TEST(the_window_is_checked),
-		TEST(a_turn_ends_by_bytes_or_by_time),
-		TEST(a_chain_may_take_turns),
-		TEST(one_turn_at_a_time),
-		TEST(a_reset_waits_for_the_turn_and_delays_no_other),
-		TEST(a_reset_at_every_step),
-		TEST(nothing_is_done_before_it_may),
-		TEST(driver_ok_starts_the_queues),
-		TEST(the_pin_is_up_until_isr_is_read),
-		TEST(one_interrupt_for_what_a_turn_has_done),
-		TEST(a_driver_that_lies_loses_the_device_and_is_named_once),
-		TEST(what_came_before_the_lie_completes),
-		TEST(a_full_list_is_refused),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

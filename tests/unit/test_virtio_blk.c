@@ -3,13 +3,9 @@
  * guest/dev/virtio_blk.c on guest/disk.c: requests in all forms, in turns, and requests that a
  * driver must not make.
  */
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
 
-#include <cmocka.h>
-
+#include "tests/unit/test.h"
 #include "guest/dev/vlapic.h"
 #include "tests/unit/virtio_driver.h"
 #include "vmm/base/err.h"
@@ -127,7 +123,7 @@ static void is_image(uint64_t at, uint64_t sector, uint32_t bytes)
 	assert_memory_equal(got, image + sector * 512, bytes);
 }
 
-static void the_configuration_says_what_it_is(void **state)
+TEST(the_configuration_says_what_it_is, setup, teardown)
 {
 	char id[21] = { 0 };
 
@@ -148,7 +144,7 @@ static void the_configuration_says_what_it_is(void **state)
 	assert_int_equal(used_bytes(), 1);
 }
 
-static void any_sectors_are_read(void **state)
+TEST(any_sectors_are_read, setup, teardown)
 {
 	static const struct {
 		uint32_t sector, bytes;
@@ -166,8 +162,9 @@ static void any_sectors_are_read(void **state)
 		assert_int_equal(peek(DATA + rows[i].bytes, 1), 0xdd);
 	}
 }
+TEST_AGAIN(any_sectors_are_read, setup_read_only, teardown);
 
-static void what_is_written_is_read(void **state)
+TEST(what_is_written_is_read, setup, teardown)
 {
 	fill(DATA, 8192, 0x61);
 	assert_int_equal(request(OUT, 11, 8192), OK); /* from the middle of a block */
@@ -182,7 +179,7 @@ static void what_is_written_is_read(void **state)
 }
 
 /* virtio 1.2, 2.7.4.2: a driver may cut a request into buffers anywhere. */
-static void headers_and_data_may_be_cut(void **state)
+TEST(headers_and_data_may_be_cut, setup, teardown)
 {
 	put_header(IN, 2);
 	set_desc(DESC(0), 0, HEADER, 5, F_NEXT, 1);
@@ -198,7 +195,7 @@ static void headers_and_data_may_be_cut(void **state)
 	assert_int_equal(peek(DATA + 1024, 1), OK);
 }
 
-static void long_requests_take_turns(void **state)
+TEST(long_requests_take_turns, setup, teardown)
 {
 	unsigned turns = 0;
 
@@ -221,7 +218,7 @@ static void long_requests_take_turns(void **state)
 	is_image(DATA, 0, BLOCKS * 4096);
 }
 
-static void a_reset_in_the_middle_forgets_the_request(void **state)
+TEST(a_reset_in_the_middle_forgets_the_request, setup, teardown)
 {
 	put_header(OUT, 0);
 	set_desc(DESC(0), 0, HEADER, 16, F_NEXT, 1);
@@ -244,7 +241,7 @@ struct bad {
 	uint8_t status;
 };
 
-static void wrong_requests_get_a_status(void **state)
+TEST(wrong_requests_get_a_status, setup, teardown)
 {
 	static const struct bad rows[] = {
 		{ IN, SECTORS, 512, IOERR },
@@ -275,7 +272,7 @@ static void wrong_requests_get_a_status(void **state)
 	assert_string_equal(strchr(fake_log_text(), '\n'), "\n"); /* only the disk's own line */
 }
 
-static void requests_without_form_lose_the_device(void **state)
+TEST(requests_without_form_lose_the_device, setup, teardown)
 {
 	static const struct {
 		uint32_t read, write;
@@ -309,7 +306,7 @@ static void requests_without_form_lose_the_device(void **state)
 	}
 }
 
-static void a_read_only_disk_takes_no_writes(void **state)
+TEST(a_read_only_disk_takes_no_writes, setup_read_only, teardown)
 {
 	set_reg(0x00, 4, 0);
 	assert_int_equal(reg(0x04, 4) & (BIT(5) | BIT(13) | BIT(14)), BIT(5));
@@ -320,7 +317,7 @@ static void a_read_only_disk_takes_no_writes(void **state)
 	assert_int_equal(request(FLUSH, 0, 0), OK);
 }
 
-static void a_full_overlay_is_an_error_and_logged_once(void **state)
+TEST(a_full_overlay_is_an_error_and_logged_once, setup, teardown)
 {
 	fill(DATA, (SLOTS + 2) * 4096, 0x62);
 	assert_int_equal(request(OUT, 0, (SLOTS + 1) * 4096), IOERR);
@@ -341,7 +338,7 @@ static void put_range(unsigned index, uint64_t sector, uint32_t sectors)
 	poke(DATA + 16ul * index + 8, &sectors, 4);
 }
 
-static void ranges_become_zeros(void **state)
+TEST(ranges_become_zeros, setup, teardown)
 {
 	uint64_t used, bytes;
 
@@ -385,7 +382,7 @@ static void print(const char *fmt, ...)
 	strcat(printed, "\n");
 }
 
-static void users_see_what_it_has_done(void **state)
+TEST(users_see_what_it_has_done, setup, teardown)
 {
 	fill(DATA, 8192, 0x64);
 	assert_int_equal(request(OUT, 0, 8192), OK);
@@ -411,7 +408,7 @@ static void users_see_what_it_has_done(void **state)
 	assert_non_null(strstr(printed, "read-only: without a driver\n"));
 }
 
-static void no_memory_leaves_nothing(void **state)
+TEST(no_memory_leaves_nothing, setup, teardown)
 {
 	virtio_blk_device.destroy(&platform);
 	disk_forget(&config);
@@ -427,29 +424,4 @@ static void no_memory_leaves_nothing(void **state)
 		end_vm();
 	}
 	assert_int_equal(start(SLOTS), 0);
-}
-
-#define TEST(name)    cmocka_unit_test_setup_teardown(name, setup, teardown)
-#define TEST_RO(name) cmocka_unit_test_setup_teardown(name, setup_read_only, teardown)
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		TEST(the_configuration_says_what_it_is),
-		TEST(any_sectors_are_read),
-		TEST_RO(any_sectors_are_read),
-		TEST(what_is_written_is_read),
-		TEST(headers_and_data_may_be_cut),
-		TEST(long_requests_take_turns),
-		TEST(a_reset_in_the_middle_forgets_the_request),
-		TEST(wrong_requests_get_a_status),
-		TEST(requests_without_form_lose_the_device),
-		TEST_RO(a_read_only_disk_takes_no_writes),
-		TEST(a_full_overlay_is_an_error_and_logged_once),
-		TEST(ranges_become_zeros),
-		TEST(users_see_what_it_has_done),
-		TEST(no_memory_leaves_nothing),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -3,13 +3,7 @@
  * guest/dev/virtio_console.c: bytes in both directions, none is lost, and no CPU waits for room or
  * for input.
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
-
-#include <cmocka.h>
-
+#include "tests/unit/test.h"
 #include "guest/dev/vlapic.h"
 #include "tests/unit/virtio_driver.h"
 #include "vmm/base/console.h"
@@ -118,7 +112,7 @@ static uint32_t got_bytes(uint32_t index)
 	return (uint32_t)peek(USED(0) + 8 + 8ul * index, 4);
 }
 
-static void a_console_exists_only_if_configured(void **state)
+TEST(a_console_exists_only_if_configured, setup, teardown)
 {
 	const uint32_t before = platform.virtio_count;
 
@@ -130,7 +124,7 @@ static void a_console_exists_only_if_configured(void **state)
 	assert_int_equal(pci_config(0, 4, false, 0), 0x10431af4);
 }
 
-static void input_is_passed_on_as_it_arrives(void **state)
+TEST(input_is_passed_on_as_it_arrives, setup, teardown)
 {
 	typed = "ab";
 	poll(); /* the driver has no buffer yet: input goes to the UART */
@@ -156,7 +150,7 @@ static void input_is_passed_on_as_it_arrives(void **state)
 	assert_false(deaf);
 }
 
-static void all_of_a_chain_is_shown(void **state)
+TEST(all_of_a_chain_is_shown, setup, teardown)
 {
 	assert_int_equal(gmem_write(&vm->gmem, gpa(BUFFER), "Hello, world of a chain", 23), 0);
 	set_desc(DESC(1), 0, BUFFER, 5, F_NEXT, 1);
@@ -169,7 +163,7 @@ static void all_of_a_chain_is_shown(void **state)
 	assert_int_equal(shown_count, 23);
 }
 
-static void a_full_console_keeps_the_rest(void **state)
+TEST(a_full_console_keeps_the_rest, setup, teardown)
 {
 	assert_int_equal(gmem_fill(&vm->gmem, gpa(BUFFER), 'x', 100), 0);
 	set_desc(DESC(1), 0, BUFFER, 100, 0, 0);
@@ -192,7 +186,7 @@ static void a_full_console_keeps_the_rest(void **state)
 	assert_int_equal(used_index(1), 1);
 }
 
-static void much_text_takes_turns(void **state)
+TEST(much_text_takes_turns, setup, teardown)
 {
 	unsigned turns = 0;
 
@@ -205,7 +199,7 @@ static void much_text_takes_turns(void **state)
 	assert_int_equal(shown_count, 68000);
 }
 
-static void buffers_outside_of_ram_lose_the_device(void **state)
+TEST(buffers_outside_of_ram_lose_the_device, setup, teardown)
 {
 	set_desc(DESC(1), 0, RAM_BYTES - 8, 100, 0, 0);
 	offer(1, 0);
@@ -227,7 +221,7 @@ static void buffers_outside_of_ram_lose_the_device(void **state)
 #define CONFIG 0x2000
 
 /* The driver is interrupted for each change, and once after its start if the size was known. */
-static void the_screens_size_is_told(void **state)
+TEST(the_screens_size_is_told, setup, teardown)
 {
 	poll();
 	assert_int_equal(reg(CONFIG, 4), 0);
@@ -252,21 +246,4 @@ static void the_screens_size_is_told(void **state)
 	poll();
 	assert_int_equal(reg(CONFIG, 2), 132);
 	assert_int_equal(reg(ISR, 1), 2);
-}
-
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		TEST(a_console_exists_only_if_configured),
-		TEST(input_is_passed_on_as_it_arrives),
-		TEST(all_of_a_chain_is_shown),
-		TEST(a_full_console_keeps_the_rest),
-		TEST(much_text_takes_turns),
-		TEST(the_screens_size_is_told),
-		TEST(buffers_outside_of_ram_lose_the_device),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

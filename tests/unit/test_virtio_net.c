@@ -1,17 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Network devices of several VMs: who gets which frame, what is dropped and counted, and turns. */
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
 
-#include <cmocka.h>
-
+#include "tests/unit/test.h"
 #include "tests/unit/net_driver.h"
 
 /* --- Who gets what --- */
 
-static void a_frame_arrives(void **state)
+TEST(a_frame_arrives, setup, teardown)
 {
 	static const uint8_t plain[12] = { [10] = 1 };
 
@@ -53,7 +49,7 @@ static void a_frame_arrives(void **state)
 	assert_memory_equal(got + 12, frame, FRAME);
 }
 
-static void what_the_driver_is_told(void **state)
+TEST(what_the_driver_is_told, setup, teardown)
 {
 	use(1);
 	assert_int_equal(reg(0x2000, 4), 0x5452);
@@ -75,7 +71,7 @@ static void what_the_driver_is_told(void **state)
 	assert_non_null(strstr(fake_log_text(), "vm b: net lan 52:54:00:00:00:01, without"));
 }
 
-static void who_is_not_of_the_net_gets_nothing(void **state)
+TEST(who_is_not_of_the_net_gets_nothing, setup, teardown)
 {
 	listen(1, 2, 1530);
 	listen(2, 2, 1530);
@@ -104,7 +100,7 @@ static void who_is_not_of_the_net_gets_nothing(void **state)
 	assert_int_equal(used_index(TX), 5);
 }
 
-static void two_nets_of_one_name(void **state)
+TEST(two_nets_of_one_name, setup, teardown)
 {
 	virtio_net_device.destroy(&platforms[2]);
 	use(2);
@@ -136,7 +132,7 @@ static void two_nets_of_one_name(void **state)
 	assert_int_equal(port(0)->counters.no_buffer, 1);
 }
 
-static void groups_have_a_limit(void **state)
+TEST(groups_have_a_limit, setup, teardown)
 {
 	unsigned sent = 0;
 
@@ -172,7 +168,7 @@ static void groups_have_a_limit(void **state)
 	assert_int_equal(port(0)->counters.limited, 5 + 300 - 256);
 }
 
-static void a_receiver_without_buffers_loses(void **state)
+TEST(a_receiver_without_buffers_loses, setup, teardown)
 {
 	address(0, 1);
 	send_plain(0, FRAME);
@@ -198,7 +194,7 @@ static void a_receiver_without_buffers_loses(void **state)
 	assert_int_equal(status(1), 0xf);
 }
 
-static void who_stands_still_receives_nothing(void **state)
+TEST(who_stands_still_receives_nothing, setup, teardown)
 {
 	listen(1, 4, 1530);
 	address(0, 1);
@@ -225,7 +221,7 @@ static void who_stands_still_receives_nothing(void **state)
 
 /* --- Turns, claims, ends --- */
 
-static void who_is_busy_is_tried_again(void **state)
+TEST(who_is_busy_is_tried_again, setup, teardown)
 {
 	listen(1, 2, 1530);
 	address(0, 1);
@@ -249,7 +245,7 @@ static void who_is_busy_is_tried_again(void **state)
 	assert_int_equal(port(0)->counters.sent, 1);
 }
 
-static void a_reset_waits_for_who_has_claimed(void **state)
+TEST(a_reset_waits_for_who_has_claimed, setup, teardown)
 {
 	listen(1, 2, 1530);
 	assert_int_equal(virtio_claim(&port(1)->virtio, RX), VIRTIO_CLAIMED);
@@ -274,7 +270,7 @@ static void a_reset_waits_for_who_has_claimed(void **state)
 	port(1)->virtio.reset_waits = false;
 }
 
-static void addresses_of_ports(void **state)
+TEST(addresses_of_ports, setup, teardown)
 {
 	uint8_t first[6], second[6], other[6];
 
@@ -309,7 +305,7 @@ static void addresses_of_ports(void **state)
 	assert_memory_equal(platforms[2].nets[1]->address, second, 6);
 }
 
-static void no_memory_for_pages(void **state)
+TEST(no_memory_for_pages, setup, teardown)
 {
 	for (unsigned n = 0; n < VMS; n++) {
 		virtio_net_device.destroy(&platforms[n]);
@@ -338,7 +334,7 @@ static void note(const char *fmt, ...)
 	va_end(args);
 }
 
-static void counters_are_shown(void **state)
+TEST(counters_are_shown, setup, teardown)
 {
 	listen(1, 1, 1530);
 	address(0, 1);
@@ -352,26 +348,4 @@ static void counters_are_shown(void **state)
 	assert_non_null(strstr(printed, "received 1 frames, 1 KiB; lost: 1 without a buffer"));
 	assert_int_equal(virtio_bytes(&vms[0]), 3000);
 	assert_int_equal(virtio_bytes(&vms[1]), 1500);
-}
-
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		TEST(a_frame_arrives),
-		TEST(what_the_driver_is_told),
-		TEST(who_is_not_of_the_net_gets_nothing),
-		TEST(two_nets_of_one_name),
-		TEST(groups_have_a_limit),
-		TEST(a_receiver_without_buffers_loses),
-		TEST(who_stands_still_receives_nothing),
-		TEST(who_is_busy_is_tried_again),
-		TEST(a_reset_waits_for_who_has_claimed),
-		TEST(addresses_of_ports),
-		TEST(no_memory_for_pages),
-		TEST(counters_are_shown),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -3,13 +3,7 @@
  * Frames that ask their network device for something: checksums and segments for a receiver that
  * does not do them, and all kinds of lies, also of the receiver.
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
-
-#include <cmocka.h>
-
+#include "tests/unit/test.h"
 #include "tests/unit/net_driver.h"
 
 /* --- Frames that ask for something --- */
@@ -106,7 +100,7 @@ static void check_sums(const uint8_t *bytes, bool v6, uint32_t count)
 	assert_int_equal(add(pseudo(bytes, v6, tcp_bytes), bytes + tcp, tcp_bytes), 0xffff);
 }
 
-static void checksums_are_completed_where_the_receiver_does_not(void **state)
+TEST(checksums_are_completed_where_the_receiver_does_not, setup, teardown)
 {
 	const uint32_t bytes = HEADERS + 101;
 	struct net_header header;
@@ -140,7 +134,7 @@ static void checksums_are_completed_where_the_receiver_does_not(void **state)
 	assert_int_equal(get16(got, 12 + 34 + 6), 0xffff);
 }
 
-static void a_large_one_passes_whole(void **state)
+TEST(a_large_one_passes_whole, setup, teardown)
 {
 	const uint32_t payload = 14000, bytes = HEADERS + payload;
 	struct net_header header;
@@ -208,7 +202,7 @@ static void check_segments(bool v6, uint32_t payload, uint32_t mss)
 	}
 }
 
-static void a_large_one_is_segmented(void **state)
+TEST(a_large_one_is_segmented, setup, teardown)
 {
 	drive_with(0, ALL);
 	drive_with(1, NET_F_GUEST_CSUM); /* checksums alone do not suffice */
@@ -242,7 +236,7 @@ static void a_large_one_is_segmented(void **state)
 }
 
 /* A receiver that has lost a segment does not get those behind it. */
-static void too_few_buffers_for_segments(void **state)
+TEST(too_few_buffers_for_segments, setup, teardown)
 {
 	drive_with(0, ALL);
 	listen(1, 2, 1530);
@@ -300,7 +294,7 @@ static const struct lie lies[] = {
 	{ ALL, { .flags = 1, .gso_type = 4, .gso_size = 9, .csum_start = 34 }, 900, -1, 0 },
 };
 
-static void headers_that_lie_are_dropped(void **state)
+TEST(headers_that_lie_are_dropped, setup, teardown)
 {
 	for (size_t i = 0; i < ARRAY_COUNT(lies); i++) {
 		const struct lie *lie = &lies[i];
@@ -344,7 +338,7 @@ static void change_addresses(void)
 }
 
 /* What a frame's addresses are when they were checked is what arrives. */
-static void addresses_are_read_once(void **state)
+TEST(addresses_are_read_once, setup, teardown)
 {
 	uint8_t before[12];
 
@@ -370,7 +364,7 @@ static void change_tcp(void)
 	}
 }
 
-static void headers_of_segments_are_checked_again(void **state)
+TEST(headers_of_segments_are_checked_again, setup, teardown)
 {
 	drive_with(0, ALL);
 	for (uint32_t payload = 1401; payload < 1500; payload += 7) {
@@ -386,7 +380,7 @@ static void headers_of_segments_are_checked_again(void **state)
 	assert_true(port(0)->counters.malformed > 0);
 }
 
-static void a_receiver_that_lies_is_lost_alone(void **state)
+TEST(a_receiver_that_lies_is_lost_alone, setup, teardown)
 {
 	address(0, 1);
 	use(1);
@@ -429,7 +423,7 @@ static void a_receiver_that_lies_is_lost_alone(void **state)
 	assert_int_equal(status(0), 0xf);
 }
 
-static void a_sender_that_lies_is_lost_alone(void **state)
+TEST(a_sender_that_lies_is_lost_alone, setup, teardown)
 {
 	listen(1, 4, 0x4000);
 	address(0, 1);
@@ -471,7 +465,7 @@ static void a_sender_that_lies_is_lost_alone(void **state)
 
 /* --- Turns --- */
 
-static void much_takes_turns(void **state)
+TEST(much_takes_turns, setup, teardown)
 {
 	drive_with(0, ALL);
 	drive_with(1, NET_F_GUEST_CSUM | NET_F_GUEST_TSO4 | NET_F_MRG_RXBUF);
@@ -502,24 +496,4 @@ static void much_takes_turns(void **state)
 	}
 	(void)work();
 	assert_int_equal(arrived(1), 8);
-}
-
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		TEST(checksums_are_completed_where_the_receiver_does_not),
-		TEST(a_large_one_passes_whole),
-		TEST(a_large_one_is_segmented),
-		TEST(too_few_buffers_for_segments),
-		TEST(headers_that_lie_are_dropped),
-		TEST(addresses_are_read_once),
-		TEST(headers_of_segments_are_checked_again),
-		TEST(a_receiver_that_lies_is_lost_alone),
-		TEST(a_sender_that_lies_is_lost_alone),
-		TEST(much_takes_turns),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

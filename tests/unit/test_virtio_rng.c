@@ -1,12 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* guest/dev/virtio_rng.c: buffers of any length are filled with fresh bytes, up to a limit. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 
-#include <cmocka.h>
-
+#include "tests/unit/test.h"
 #include "guest/dev/vlapic.h"
 #include "tests/unit/virtio_driver.h"
 #include "vmm/base/err.h"
@@ -70,7 +66,7 @@ static uint32_t ask(uint16_t head)
 	return (uint32_t)peek(USED(0) + 8 + 8ul * (before % QUEUE_LEN), 4);
 }
 
-static void a_buffer_is_filled_and_nothing_behind_it(void **state)
+TEST(a_buffer_is_filled_and_nothing_behind_it, setup, teardown)
 {
 	assert_int_equal(pci_config(0, 4, false, 0), 0x10441af4);
 	set_desc(DESC(0), 0, BUFFER, 3, F_WRITE | F_NEXT, 1);
@@ -84,7 +80,7 @@ static void a_buffer_is_filled_and_nothing_behind_it(void **state)
 	assert_int_equal(platform.rng.virtio.counters.bytes, 303);
 }
 
-static void a_request_of_four_gib_is_cut(void **state)
+TEST(a_request_of_four_gib_is_cut, setup, teardown)
 {
 	set_desc(DESC(0), 0, 0, 0xffffffff, F_WRITE, 0);
 	set_desc(DESC(0), 1, BUFFER, 64, 0, 0); /* no writable buffer */
@@ -92,7 +88,7 @@ static void a_request_of_four_gib_is_cut(void **state)
 	assert_int_equal(ask(1), 0);
 }
 
-static void buffers_outside_of_ram(void **state)
+TEST(buffers_outside_of_ram, setup, teardown)
 {
 	set_desc(DESC(0), 0, RAM_BYTES, 16, F_WRITE, 0);
 	offer(0, 0);
@@ -102,7 +98,7 @@ static void buffers_outside_of_ram(void **state)
 	assert_non_null(strstr(fake_log_text(), "virtio-rng: queue 0: a buffer is not in RAM"));
 }
 
-static void a_generator_that_fails_gives_nothing(void **state)
+TEST(a_generator_that_fails_gives_nothing, setup, teardown)
 {
 	rng_err = ERR_IO;
 	set_desc(DESC(0), 0, BUFFER, 64, F_WRITE, 0);
@@ -116,7 +112,7 @@ static void a_generator_that_fails_gives_nothing(void **state)
 }
 
 /* A turn of 64 KiB serves 64 of the longest requests. */
-static void a_flood_takes_turns(void **state)
+TEST(a_flood_takes_turns, setup, teardown)
 {
 	unsigned turns = 0;
 
@@ -130,19 +126,4 @@ static void a_flood_takes_turns(void **state)
 	}
 	assert_int_equal(turns, 16); /* 8 KiB each */
 	assert_int_equal(platform.rng.virtio.counters.bytes, 16 * QUEUE_LEN * 1024);
-}
-
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		TEST(a_buffer_is_filled_and_nothing_behind_it),
-		TEST(a_request_of_four_gib_is_cut),
-		TEST(buffers_outside_of_ram),
-		TEST(a_generator_that_fails_gives_nothing),
-		TEST(a_flood_takes_turns),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

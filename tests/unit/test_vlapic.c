@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* guest/dev/vlapic*.c by the rules of the SDM's chapter on the APIC, with delivery in software. */
+#include "tests/unit/test.h"
 #include "tests/unit/vlapic_steps.h"
 
 struct scenario {
@@ -330,14 +331,11 @@ static void test_scenario(void **state)
 	fake_teardown(NULL);
 }
 
-int main(void)
+static __attribute__((constructor)) void add_scenarios(void)
 {
-	struct CMUnitTest tests[ARRAY_COUNT(scenarios)];
-
 	for (size_t i = 0; i < ARRAY_COUNT(scenarios); i++) {
-		tests[i] = (struct CMUnitTest){ .name = scenarios[i].name,
-						.test_func = test_scenario,
-						.initial_state = (void *)&scenarios[i] };
+		test_add((struct CMUnitTest){ .name = scenarios[i].name,
+					      .test_func = test_scenario,
+					      .initial_state = (void *)&scenarios[i] });
 	}
-	return cmocka_run_group_tests_name("vlapic", tests, NULL, NULL);
 }

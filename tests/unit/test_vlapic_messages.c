@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* guest/dev/vlapic*.c: messages of devices, unusual accesses, and delivery by hardware. */
+#include "tests/unit/test.h"
 #include "tests/unit/vlapic_steps.h"
 
 static int teardown(void **state)
@@ -18,7 +19,7 @@ static int setup(void **state)
 }
 
 /* Which vCPU a message of a device reaches, and the result when no vCPU takes it. */
-static void test_messages(void **state)
+TEST(test_messages, setup, teardown)
 {
 	static const struct {
 		struct vlapic_msg msg;
@@ -75,7 +76,7 @@ static void test_messages(void **state)
 }
 
 /* With equal priorities, lowest-priority messages go to each in turn. */
-static void test_lowest_goes_round(void **state)
+TEST(test_lowest_goes_round, setup, teardown)
 {
 	struct vlapic_msg msg = { .dest = 0xff, .mode = VLAPIC_LOWEST };
 	unsigned counts[2] = { 0 };
@@ -98,7 +99,7 @@ static void test_lowest_goes_round(void **state)
 }
 
 /* Messages of one VM do not affect another's turn: each begins with vCPU 0. */
-static void test_turn_is_the_vms_own(void **state)
+TEST(test_turn_is_the_vms_own, setup, teardown)
 {
 	static const struct step prepare[] = { ENABLE(0), ENABLE(1), { END, 0, 0, 0 } };
 	struct vlapic_msg msg = { .dest = 0xff, .mode = VLAPIC_LOWEST, .vector = 0x41 };
@@ -113,7 +114,7 @@ static void test_turn_is_the_vms_own(void **state)
 }
 
 /* Loads and stores of other sizes and at other addresses. */
-static void test_access_shapes(void **state)
+TEST(test_access_shapes, setup, teardown)
 {
 	static const struct {
 		uint64_t offset;
@@ -150,7 +151,7 @@ static void test_access_shapes(void **state)
 	assert_int_equal(access.value, 0xff);
 }
 
-static void test_tsc_offset(void **state)
+TEST(test_tsc_offset, setup, teardown)
 {
 	static const struct step prepare[] = { ENABLE(0),
 					       { W, 0, 0x320, 0x400ec },
@@ -174,7 +175,7 @@ static void test_tsc_offset(void **state)
 }
 
 /* The host's TSC advanced during a pause; the guest's did not, nor did its timers. */
-static void test_skip_time(void **state)
+TEST(test_skip_time, setup, teardown)
 {
 	static const struct step deadline[] = { ENABLE(0),
 						{ W, 0, 0x320, 0x400ec },
@@ -243,7 +244,7 @@ static void *apic_word(uint32_t offset)
 	return (uint8_t *)vm->vcpus[0]->apic_page + offset;
 }
 
-static void test_hardware_delivery(void **state)
+TEST(test_hardware_delivery, setup, teardown)
 {
 	static const struct step irqs[] = { { IRQ, 0, 0x51, 1 },
 					    { IRQ, 0, 0x62, 0 },
@@ -291,7 +292,7 @@ static void test_hardware_delivery(void **state)
 }
 
 /* Values that a guest may not store are corrected after an APIC-write exit. */
-static void test_apic_written(void **state)
+TEST(test_apic_written, setup, teardown)
 {
 	static const struct {
 		uint32_t offset, stored, value;
@@ -320,7 +321,7 @@ static void test_apic_written(void **state)
 	assert_int_equal(vlapic_irq_pending(vcpu), 0x42);
 }
 
-static void test_no_memory(void **state)
+TEST(test_no_memory, setup, teardown)
 {
 	vlapic_destroy(vm->vcpus[1]);
 	fake_pages_fail_after(0);
@@ -331,19 +332,4 @@ static void test_no_memory(void **state)
 	assert_false(vlapic_deliver(vm, &(struct vlapic_msg){ .dest = 0xff, .vector = 0x41 }));
 	assert_false(vlapic_deliver(
 		vm, &(struct vlapic_msg){ .dest = 0xff, .mode = VLAPIC_LOWEST, .vector = 0x41 }));
-}
-
-#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		TEST(test_messages),	      TEST(test_lowest_goes_round),
-		TEST(test_access_shapes),     TEST(test_turn_is_the_vms_own),
-		TEST(test_tsc_offset),	      TEST(test_skip_time),
-		TEST(test_hardware_delivery), TEST(test_apic_written),
-		TEST(test_no_memory),
-	};
-
-	return cmocka_run_group_tests_name("vlapic_messages", tests, NULL, NULL);
 }

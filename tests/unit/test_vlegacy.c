@@ -3,17 +3,10 @@
  * PIC pair, PIT, CMOS clock, ACPI power management and reset, as a guest sees them through the
  * ports.
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <string.h>
 #include <time.h>
 
-#include <cmocka.h>
-
+#include "tests/unit/test.h"
 #include "guest/dev/vlegacy.h"
-#include "tests/unit/fake_base.h"
 
 #define HZ	2000000000ul /* of the TSC */
 #define PIT_HZ	1193182ul
@@ -165,7 +158,7 @@ static int setup(void **state)
 
 /* --- PIC --- */
 
-static void pic_is_found_and_masked(void **state)
+TEST(pic_is_found_and_masked, setup)
 {
 	/* What Linux does: probe through the mask, initialise both, mask all. */
 	outb(0xa1, 0xff);
@@ -192,7 +185,7 @@ static void pic_is_found_and_masked(void **state)
 	assert_int_equal(inb(0x21), 0xa5);
 }
 
-static void pic_short_initialisations(void **state)
+TEST(pic_short_initialisations, setup)
 {
 	outb(0x20, 0x12); /* single, no ICW4: only ICW2 follows */
 	outb(0x21, 0x40);
@@ -205,7 +198,7 @@ static void pic_short_initialisations(void **state)
 	assert_int_equal(inb(0x21), 0x66);
 }
 
-static void edge_level_registers_are_kept(void **state)
+TEST(edge_level_registers_are_kept, setup)
 {
 	assert_int_equal(io(0x4d0, 2, false, 0), 0x0200);
 	io(0x4d0, 2, true, 0x0c20);
@@ -231,7 +224,7 @@ static void pit_load(unsigned channel, unsigned mode, uint16_t count)
 	outb((uint16_t)(0x40 + channel), (uint8_t)(count >> 8));
 }
 
-static void pit_calibrates_a_tsc_through_port_61(void **state)
+TEST(pit_calibrates_a_tsc_through_port_61, setup)
 {
 	uint64_t began;
 	unsigned polls = 0;
@@ -247,7 +240,7 @@ static void pit_calibrates_a_tsc_through_port_61(void **state)
 	assert_int_equal(inb(0x61) & 0x0f, 0x01);
 }
 
-static void pit_counts_down_for_a_quick_calibration(void **state)
+TEST(pit_counts_down_for_a_quick_calibration, setup)
 {
 	uint8_t last = 0xff;
 
@@ -267,7 +260,7 @@ static void pit_counts_down_for_a_quick_calibration(void **state)
 	assert_in_range(last, 255 - 200 * 200 / 256 - 2, 255 - 200 * 200 / 256 + 1);
 }
 
-static void pit_gate_holds_the_count(void **state)
+TEST(pit_gate_holds_the_count, setup)
 {
 	outb(0x61, 1);
 	pit_load(2, 0, 1000);
@@ -285,7 +278,7 @@ static void pit_gate_holds_the_count(void **state)
 	assert_int_equal(pit_count(2), 0xffff); /* counts on */
 }
 
-static void pit_one_shot_waits_for_its_trigger(void **state)
+TEST(pit_one_shot_waits_for_its_trigger, setup)
 {
 	outb(0x61, 0);
 	pit_load(2, 1, 500);
@@ -300,7 +293,7 @@ static void pit_one_shot_waits_for_its_trigger(void **state)
 	assert_int_equal(inb(0x61) & 0x20, 0x20);
 }
 
-static void pit_square_wave_and_rate(void **state)
+TEST(pit_square_wave_and_rate, setup)
 {
 	outb(0x61, 1);
 	pit_load(2, 3, 1000);
@@ -320,7 +313,7 @@ static void pit_square_wave_and_rate(void **state)
 	assert_int_equal(inb(0x61) & 0x20, 0x20);
 }
 
-static void pit_latches_and_reads_back(void **state)
+TEST(pit_latches_and_reads_back, setup)
 {
 	outb(0x61, 1);
 	pit_load(2, 0, 0x1234);
@@ -340,7 +333,7 @@ static void pit_latches_and_reads_back(void **state)
 	assert_int_equal(inb(0x43), 0xff);
 }
 
-static void pit_bytes_alone(void **state)
+TEST(pit_bytes_alone, setup)
 {
 	outb(0x61, 1);
 	outb(0x43, 0x90); /* counter 2, low byte only */
@@ -358,7 +351,7 @@ static void pit_bytes_alone(void **state)
 	assert_int_equal(inb(0x61) & 0x20, 0x20);
 }
 
-static void pit_ticks_on_line_0(void **state)
+TEST(pit_ticks_on_line_0, setup)
 {
 	uint64_t deadline;
 
@@ -413,7 +406,7 @@ static void expect_time(uint8_t century, uint8_t year, uint8_t month, uint8_t da
 	assert_int_equal(cmos(0), second);
 }
 
-static void clock_starts_with_the_machines_and_runs(void **state)
+TEST(clock_starts_with_the_machines_and_runs, setup)
 {
 	expect_time(0x20, 0x26, 0x11, 0x22, 1, 0x14, 0x59, 0x59);
 	advance(HZ);
@@ -423,7 +416,7 @@ static void clock_starts_with_the_machines_and_runs(void **state)
 	assert_int_equal(cmos(0x8d), 0x80); /* bit 7 of the index is the NMI mask */
 }
 
-static void clock_without_a_machine_clock(void **state)
+TEST(clock_without_a_machine_clock, setup)
 {
 	machine_has_clock = false;
 	start();
@@ -436,7 +429,7 @@ static void clock_without_a_machine_clock(void **state)
 	expect_time(0x20, 0x26, 0x11, 0x22, 1, 0x14, 0x59, 0x59);
 }
 
-static void clock_formats(void **state)
+TEST(clock_formats, setup)
 {
 	cmos_set(0x0b, 0x06); /* binary, 24 hours */
 	expect_time(20, 26, 11, 22, 1, 14, 59, 59);
@@ -453,7 +446,7 @@ static void clock_formats(void **state)
 	assert_int_equal(cmos(4), 0x12);
 }
 
-static void clock_can_be_set(void **state)
+TEST(clock_can_be_set, setup)
 {
 	cmos_set(0x0b, 0x82); /* SET: the clock stands still */
 	advance(5 * HZ);
@@ -473,7 +466,7 @@ static void clock_can_be_set(void **state)
 	expect_time(0x20, 0x28, 0x03, 0x01, 4, 0, 0x30, 0);
 }
 
-static void clock_takes_any_bytes(void **state)
+TEST(clock_takes_any_bytes, setup)
 {
 	cmos_set(0x0b, 0x82);
 	for (unsigned i = 0; i < 128; i++) {
@@ -494,7 +487,7 @@ static void clock_takes_any_bytes(void **state)
 	assert_in_range(cmos(8), 1, 0x12);
 }
 
-static void clock_announces_its_update(void **state)
+TEST(clock_announces_its_update, setup)
 {
 	assert_int_equal(cmos(0x0a), 0x26);
 	advance(HZ - HZ / 8192);
@@ -503,7 +496,7 @@ static void clock_announces_its_update(void **state)
 	assert_int_equal(cmos(0x0a), 0x26);
 }
 
-static void clock_memory_is_kept(void **state)
+TEST(clock_memory_is_kept, setup)
 {
 	for (unsigned i = 0x0e; i < 0x80; i++) {
 		if (i != 0x32) {
@@ -520,7 +513,7 @@ static void clock_memory_is_kept(void **state)
 	assert_int_equal(inb(0x70), 0xff);
 }
 
-static void clock_interrupts_each_second(void **state)
+TEST(clock_interrupts_each_second, setup)
 {
 	cmos_set(0x0b, 0x42); /* the periodic interrupt is not supported */
 	assert_int_equal(cmos(0x0b), 0x02);
@@ -540,7 +533,7 @@ static void clock_interrupts_each_second(void **state)
 	assert_true(vm.clock_deadline.only == UINT64_MAX);
 }
 
-static void clock_has_an_alarm(void **state)
+TEST(clock_has_an_alarm, setup)
 {
 	unsigned seconds = 0;
 
@@ -559,7 +552,7 @@ static void clock_has_an_alarm(void **state)
 	assert_int_equal(rises[8], 2);
 }
 
-static void dates_agree_with_the_c_library(void **state)
+TEST(dates_agree_with_the_c_library, setup)
 {
 	for (int64_t days = 0; days < 80000; days += 7) {
 		time_t t = (time_t)(days * 86400);
@@ -577,7 +570,7 @@ static void dates_agree_with_the_c_library(void **state)
 
 /* --- ACPI, reset, absent devices --- */
 
-static void pm_timer_runs_at_its_frequency(void **state)
+TEST(pm_timer_runs_at_its_frequency, setup)
 {
 	uint64_t first = io(0x608, 4, false, 0);
 
@@ -590,7 +583,7 @@ static void pm_timer_runs_at_its_frequency(void **state)
 			1201 * PM_HZ - BIT(32) + 2);
 }
 
-static void pm_timer_carry_raises_the_sci(void **state)
+TEST(pm_timer_carry_raises_the_sci, setup)
 {
 	uint64_t deadline;
 
@@ -610,7 +603,7 @@ static void pm_timer_carry_raises_the_sci(void **state)
 	assert_in_range(vm.clock_deadline.only - fake_tsc, 599 * HZ, 601 * HZ);
 }
 
-static void power_button_raises_the_sci(void **state)
+TEST(power_button_raises_the_sci, setup)
 {
 	/* The guest has not enabled the button. */
 	assert_false(vlegacy_press_power_button(&legacy));
@@ -628,7 +621,7 @@ static void power_button_raises_the_sci(void **state)
 	assert_int_equal(rises[9], 2);
 }
 
-static void alarm_raises_the_sci(void **state)
+TEST(alarm_raises_the_sci, setup)
 {
 	cmos_set(1, 0x03);
 	cmos_set(3, 0xc0);
@@ -655,7 +648,7 @@ static void alarm_raises_the_sci(void **state)
 	assert_int_equal(rises[9], 2);
 }
 
-static void update_interrupts_are_no_alarm(void **state)
+TEST(update_interrupts_are_no_alarm, setup)
 {
 	cmos_set(1, 0xc0);
 	cmos_set(3, 0xc0);
@@ -670,7 +663,7 @@ static void update_interrupts_are_no_alarm(void **state)
 }
 
 /* A pause that the guest notices only on the CMOS clock. */
-static void time_is_skipped(void **state)
+TEST(time_is_skipped, setup)
 {
 	uint32_t pm = (uint32_t)io(0x608, 4, false, 0);
 	uint64_t left;
@@ -692,7 +685,7 @@ static void time_is_skipped(void **state)
 	assert_int_equal(rises[0], 1);
 }
 
-static void power_off_needs_type_and_enable(void **state)
+TEST(power_off_needs_type_and_enable, setup)
 {
 	assert_int_equal(io(0x604, 2, false, 0), 1); /* SCI_EN */
 	io(0x604, 2, true, 5 << 10 | 1);
@@ -704,7 +697,7 @@ static void power_off_needs_type_and_enable(void **state)
 	assert_int_equal(io(0x604, 2, false, 0), 5 << 10 | 1); /* SLP_EN reads as 0, SCI_EN stays */
 }
 
-static void panicked_kernel_ends_its_vm(void **state)
+TEST(panicked_kernel_ends_its_vm, setup)
 {
 	assert_int_equal(inb(0x505), 3); /* the events that it supports */
 	outb(0x505, 4);
@@ -715,7 +708,7 @@ static void panicked_kernel_ends_its_vm(void **state)
 	assert_int_equal(ended, VM_END_GUEST_PANIC);
 }
 
-static void keyboard_reset_line(void **state)
+TEST(keyboard_reset_line, setup)
 {
 	outb(0x64, 0xaa);
 	assert_int_equal(ended, VM_END_NONE);
@@ -723,7 +716,7 @@ static void keyboard_reset_line(void **state)
 	assert_int_equal(ended, VM_END_RESET);
 }
 
-static void what_is_absent_reads_all_ones(void **state)
+TEST(what_is_absent_reads_all_ones, setup)
 {
 	assert_int_equal(inb(0x64), 0xff);
 	assert_int_equal(inb(0x60), 0xff);
@@ -731,7 +724,7 @@ static void what_is_absent_reads_all_ones(void **state)
 	assert_int_equal(ended, VM_END_NONE);
 }
 
-static void every_port_and_width_survives(void **state)
+TEST(every_port_and_width_survives, setup)
 {
 	for (unsigned round = 0; round < 3; round++) {
 		for (unsigned i = 0; i < range_count; i++) {
@@ -749,44 +742,4 @@ static void every_port_and_width_survives(void **state)
 			}
 		}
 	}
-}
-
-int main(void)
-{
-	static const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup(pic_is_found_and_masked, setup),
-		cmocka_unit_test_setup(pic_short_initialisations, setup),
-		cmocka_unit_test_setup(edge_level_registers_are_kept, setup),
-		cmocka_unit_test_setup(pit_calibrates_a_tsc_through_port_61, setup),
-		cmocka_unit_test_setup(pit_counts_down_for_a_quick_calibration, setup),
-		cmocka_unit_test_setup(pit_gate_holds_the_count, setup),
-		cmocka_unit_test_setup(pit_one_shot_waits_for_its_trigger, setup),
-		cmocka_unit_test_setup(pit_square_wave_and_rate, setup),
-		cmocka_unit_test_setup(pit_latches_and_reads_back, setup),
-		cmocka_unit_test_setup(pit_bytes_alone, setup),
-		cmocka_unit_test_setup(pit_ticks_on_line_0, setup),
-		cmocka_unit_test_setup(clock_starts_with_the_machines_and_runs, setup),
-		cmocka_unit_test_setup(clock_without_a_machine_clock, setup),
-		cmocka_unit_test_setup(clock_formats, setup),
-		cmocka_unit_test_setup(clock_can_be_set, setup),
-		cmocka_unit_test_setup(clock_takes_any_bytes, setup),
-		cmocka_unit_test_setup(clock_announces_its_update, setup),
-		cmocka_unit_test_setup(clock_memory_is_kept, setup),
-		cmocka_unit_test_setup(clock_interrupts_each_second, setup),
-		cmocka_unit_test_setup(clock_has_an_alarm, setup),
-		cmocka_unit_test_setup(dates_agree_with_the_c_library, setup),
-		cmocka_unit_test_setup(pm_timer_runs_at_its_frequency, setup),
-		cmocka_unit_test_setup(pm_timer_carry_raises_the_sci, setup),
-		cmocka_unit_test_setup(power_button_raises_the_sci, setup),
-		cmocka_unit_test_setup(alarm_raises_the_sci, setup),
-		cmocka_unit_test_setup(update_interrupts_are_no_alarm, setup),
-		cmocka_unit_test_setup(time_is_skipped, setup),
-		cmocka_unit_test_setup(power_off_needs_type_and_enable, setup),
-		cmocka_unit_test_setup(panicked_kernel_ends_its_vm, setup),
-		cmocka_unit_test_setup(keyboard_reset_line, setup),
-		cmocka_unit_test_setup(what_is_absent_reads_all_ones, setup),
-		cmocka_unit_test_setup(every_port_and_width_survives, setup),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -5,13 +5,8 @@
  */
 #include <signal.h>
 #include <sys/time.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <string.h>
 
-#include <cmocka.h>
-
-#include "tests/unit/fake_base.h"
+#include "tests/unit/test.h"
 #include "vmm/apic_page.h"
 #include "vmm/attention.h"
 #include "vmm/exit_names.h"
@@ -140,7 +135,7 @@ static uint64_t guest_clock(const struct vcpu *vcpu)
 	return fake_tsc + vcpu->priv->tsc_offset;
 }
 
-static void a_pause_is_not_seen(void **state)
+TEST(a_pause_is_not_seen, fake_setup, fake_teardown)
 {
 	struct vcpu *vcpu[2];
 	struct vm *vm;
@@ -183,7 +178,7 @@ static void a_pause_is_not_seen(void **state)
 }
 
 /* The earliest deadline counts, and the VM's CPU is only notified of an earlier one. */
-static void an_earlier_deadline_is_passed_on(void **state)
+TEST(an_earlier_deadline_is_passed_on, fake_setup, fake_teardown)
 {
 	static const uint64_t deadlines[] = { 5000, 6000, 4000, 4000, UINT64_MAX, 3999 };
 	static const uint64_t earliest[] = { 5000, 5000, 4000, 4000, 4000, 3999 };
@@ -207,7 +202,7 @@ static void an_earlier_deadline_is_passed_on(void **state)
 	vm_destroy(vm);
 }
 
-static void ids_come_back(void **state)
+TEST(ids_come_back, fake_setup, fake_teardown)
 {
 	struct vm *vms[VM_MAX], *more;
 
@@ -256,7 +251,7 @@ static void leave_guest(int signal)
 }
 
 /* Until each vCPU has left its guest, however long that takes. */
-static void a_pause_waits(void **state)
+TEST(a_pause_waits, fake_setup, fake_teardown)
 {
 	const struct itimerval soon = { .it_value.tv_usec = 20000 };
 	struct vcpu *vcpu[2];
@@ -274,7 +269,7 @@ static void a_pause_waits(void **state)
 }
 
 /* Whatever allocation fails: nothing is left behind, and the id can be used again. */
-static void nothing_is_left_of_a_failure(void **state)
+TEST(nothing_is_left_of_a_failure, fake_setup, fake_teardown)
 {
 	struct vm *vm = NULL;
 	struct vcpu *vcpu;
@@ -302,7 +297,7 @@ static void nothing_is_left_of_a_failure(void **state)
 	vm_destroy(vm);
 }
 
-static void vcpus_are_added_before_the_start(void **state)
+TEST(vcpus_are_added_before_the_start, fake_setup, fake_teardown)
 {
 	struct vcpu *vcpus[VM_VCPU_MAX], *more;
 	struct vm *vm = make(VM_VCPU_MAX, vcpus);
@@ -320,7 +315,7 @@ static void vcpus_are_added_before_the_start(void **state)
 }
 
 /* The first reason counts, and the VM exists until its last vCPU has left its CPU. */
-static void the_first_reason_counts(void **state)
+TEST(the_first_reason_counts, fake_setup, fake_teardown)
 {
 	struct vcpu *vcpus[2];
 	struct vm *vm = make(2, vcpus);
@@ -342,7 +337,7 @@ static void the_first_reason_counts(void **state)
 }
 
 /* A page that an attacker changed ends the VM, and the log says which page it was. */
-static void a_page_that_was_changed_ends_it(void **state)
+TEST(a_page_that_was_changed_ends_it, fake_setup, fake_teardown)
 {
 	const struct gmem_tampered what = { .region = 1, .page = 900, .version = 17 };
 	struct vcpu *vcpus[1];
@@ -359,7 +354,7 @@ static void a_page_that_was_changed_ends_it(void **state)
 }
 
 /* Each reason has a text; an unknown number has one, too. */
-static void reasons_have_names(void **state)
+TEST(reasons_have_names, fake_setup, fake_teardown)
 {
 	for (unsigned i = 0; i <= VM_END_DESTROYED; i++) {
 		assert_non_null(vm_end_reason_name(i));
@@ -374,7 +369,7 @@ static void reasons_have_names(void **state)
 }
 
 /* SDM vol. 2, "HLT": an interrupt needs IF; NMI, INIT and SIPI do not. */
-static void a_vm_that_nothing_can_wake_ends(void **state)
+TEST(a_vm_that_nothing_can_wake_ends, fake_setup, fake_teardown)
 {
 	static const struct {
 		enum vcpu_run_state first, second;
@@ -411,7 +406,7 @@ static void a_vm_that_nothing_can_wake_ends(void **state)
 }
 
 /* Counts of all vCPUs together, in as many lines as needed. */
-static void exits_are_counted(void **state)
+TEST(exits_are_counted, fake_setup, fake_teardown)
 {
 	struct vcpu *vcpus[2];
 	struct vm *vm = make(2, vcpus);
@@ -433,28 +428,4 @@ static void exits_are_counted(void **state)
 	assert_non_null(strstr(fake_log_text(), "vm a: exits: cpuid 12 hlt 1 a-reason"));
 	assert_non_null(strstr(fake_log_text(), "total 5764607523034234873"));
 	vm_destroy(vm);
-}
-
-int main(void)
-{
-	static const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(a_pause_is_not_seen, fake_setup, fake_teardown),
-		cmocka_unit_test_setup_teardown(a_pause_waits, fake_setup, fake_teardown),
-		cmocka_unit_test_setup_teardown(an_earlier_deadline_is_passed_on, fake_setup,
-						fake_teardown),
-		cmocka_unit_test_setup_teardown(ids_come_back, fake_setup, fake_teardown),
-		cmocka_unit_test_setup_teardown(nothing_is_left_of_a_failure, fake_setup,
-						fake_teardown),
-		cmocka_unit_test_setup_teardown(vcpus_are_added_before_the_start, fake_setup,
-						fake_teardown),
-		cmocka_unit_test_setup_teardown(the_first_reason_counts, fake_setup, fake_teardown),
-		cmocka_unit_test_setup_teardown(a_page_that_was_changed_ends_it, fake_setup,
-						fake_teardown),
-		cmocka_unit_test_setup_teardown(reasons_have_names, fake_setup, fake_teardown),
-		cmocka_unit_test_setup_teardown(a_vm_that_nothing_can_wake_ends, fake_setup,
-						fake_teardown),
-		cmocka_unit_test_setup_teardown(exits_are_counted, fake_setup, fake_teardown),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -4,17 +4,12 @@
  * plaintext is left behind.
  */
 #define _GNU_SOURCE
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdlib.h>
-#include <string.h>
 
-#include <cmocka.h>
-
+#include "tests/unit/test.h"
 #include "crypto/page_cipher.h"
 #include "crypto/rng.h"
 #include "guest/vm_file.h"
-#include "tests/unit/fake_base.h"
 #include "tests/unit/gmem_end.h"
 #include "vmm/base/err.h"
 #include "vmm/base/page_alloc.h"
@@ -162,7 +157,7 @@ static void check_reads(bool sealed)
 	free(buf);
 }
 
-static void test_read(void **state)
+TEST(test_read, setup, teardown)
 {
 	check_reads(false);
 	vm_file_seal(&file, 3);
@@ -176,7 +171,7 @@ static void test_read(void **state)
 	vm_file_seal(&(struct vm_file){ .data = data, .bytes = BYTES }, 4);
 }
 
-static void test_copy(void **state)
+TEST(test_copy, setup, teardown)
 {
 	static const uint8_t zero[PAGE_SIZE];
 	uint8_t *buf = malloc(BYTES);
@@ -212,7 +207,7 @@ static void read_on_another(void)
 	free(buf);
 }
 
-static void test_two_cpus(void **state)
+TEST(test_two_cpus, setup, teardown)
 {
 	static const uint8_t zero[CPUS][PAGE_SIZE];
 	uint8_t buf[300];
@@ -233,7 +228,7 @@ static void test_two_cpus(void **state)
 	gmem_end(&gmem);
 }
 
-static void test_cmdline(void **state)
+TEST(test_cmdline, setup, teardown)
 {
 	static struct vm_config config;
 	char out[VM_CMDLINE_MAX];
@@ -250,7 +245,7 @@ static void test_cmdline(void **state)
 }
 
 /* In a file with tags, each page that was changed, moved, or taken from another file is noticed. */
-static void test_tags(void **state)
+TEST(test_tags, setup, teardown)
 {
 	static uint8_t kept[PAGE_SIZE], all[BYTES];
 	static const uint8_t zero[PAGE_SIZE];
@@ -297,7 +292,7 @@ static void test_tags(void **state)
 }
 
 /* Without memory for tags the file is sealed without tags, and the caller gets an error. */
-static void test_no_room_for_tags(void **state)
+TEST(test_no_room_for_tags, setup, teardown)
 {
 	assert_int_equal(vm_file_start(buffers, CPUS, true), 0);
 	fake_pages_fail_after(0);
@@ -307,7 +302,7 @@ static void test_no_room_for_tags(void **state)
 }
 
 /* An initrd may be an empty file. It has no pages, and so no tags. */
-static void test_empty_file(void **state)
+TEST(test_empty_file, setup, teardown)
 {
 	struct vm_file empty = { .path = "\\initrd", .data = data, .bytes = 0 };
 
@@ -317,7 +312,7 @@ static void test_empty_file(void **state)
 }
 
 /* The key's bytes do not stay on the stack. */
-static void test_stack(void **state)
+TEST(test_stack, setup, teardown)
 {
 	int err = vm_file_start(buffers, CPUS, true);
 	size_t left = fake_left_on_stack(key_bytes, 64, 0x77);
@@ -326,21 +321,8 @@ static void test_stack(void **state)
 	assert_int_equal(left, 0);
 }
 
-static void test_no_entropy(void **state)
+TEST(test_no_entropy, setup, teardown)
 {
 	no_entropy = true;
 	assert_int_equal(vm_file_start(buffers, CPUS, true), ERR_UNSUPPORTED);
-}
-
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = { TEST(test_read),	   TEST(test_copy),
-					    TEST(test_two_cpus),   TEST(test_cmdline),
-					    TEST(test_tags),	   TEST(test_no_room_for_tags),
-					    TEST(test_empty_file), TEST(test_stack),
-					    TEST(test_no_entropy) };
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -4,14 +4,7 @@
  * 64 Processor States Following Power-up, Reset, or INIT"), and that no field is written that a CPU
  * with these controls does not have, because that VMWRITE would fail.
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
-#include <string.h>
-
-#include "tests/unit/fake_base.h"
+#include "tests/unit/test.h"
 #include "vmm/base/cpu.h"
 #include "vmm/base/err.h"
 #include "vmm/base/idt.h"
@@ -137,7 +130,7 @@ static const struct {
 	{ VMCS_EOI_EXIT_BITMAP0 + 6, 0 },
 };
 
-static void test_optional_fields(void **state)
+TEST(test_optional_fields, start)
 {
 	for (size_t i = 0; i < ARRAY_COUNT(optional_fields); i++) {
 		assert_int_equal(vmread(optional_fields[i].field), optional_fields[i].value);
@@ -156,7 +149,7 @@ static void test_optional_fields(void **state)
 }
 
 /* What causes exits, and what a guest may change without an exit. */
-static void test_controls(void **state)
+TEST(test_controls, start)
 {
 	assert_int_equal(*(uint32_t *)vcpu->vmcs, 0x2b);
 	assert_int_equal(vmread(VMCS_PIN_CONTROLS), 0x11);
@@ -176,7 +169,7 @@ static void test_controls(void **state)
 }
 
 /* IA32_SPEC_CTRL: the exit stores the guest's and loads the host's, the entry loads the guest's. */
-static void test_spec_ctrl(void **state)
+TEST(test_spec_ctrl, start)
 {
 	uint64_t guest = page_hpa(priv).v + offsetof(struct vcpu_private, spec_ctrl);
 	const struct msr_slot *host;
@@ -193,7 +186,7 @@ static void test_spec_ctrl(void **state)
 	assert_int_equal(host->value, 1);
 }
 
-static void test_apic_modes(void **state)
+TEST(test_apic_modes, start)
 {
 	static const struct {
 		enum vcpu_apic_mode mode;
@@ -258,7 +251,7 @@ static const struct {
 };
 
 /* INIT and SIPI for a vCPU that was in 64-bit mode, whatever its state. */
-static void test_reset(void **state)
+TEST(test_reset, start)
 {
 	static const struct vcpu_long_mode code = { .cr3 = 1, .rip = 2, .rsp = 3 };
 
@@ -280,7 +273,7 @@ static void test_reset(void **state)
 }
 
 /* Linux/x86 boot protocol, "64-bit Boot Protocol". */
-static void test_long_mode(void **state)
+TEST(test_long_mode, start)
 {
 	const struct vcpu_long_mode code = {
 		.cr3 = 0x1000, .rip = 0x2000, .rsp = 0x3000, .gdt = gpa(0x4000), .gdt_bytes = 32
@@ -303,7 +296,7 @@ static void test_long_mode(void **state)
 	assert_int_equal(vmread(VMCS_GUEST_GDTR_LIMIT), 31);
 }
 
-static void test_host(void **state)
+TEST(test_host, start)
 {
 	fake_cr0 = 0x80050033;
 	fake_cr3 = 0xc3000;
@@ -326,7 +319,7 @@ static void test_host(void **state)
 	assert_int_equal(vmread(VMCS_HOST_SYSENTER_EIP), 0);
 }
 
-static void test_no_memory(void **state)
+TEST(test_no_memory, start)
 {
 	for (int pages = 0; pages < 3; pages++) {
 		fake_reset();
@@ -334,20 +327,4 @@ static void test_no_memory(void **state)
 		fake_pages_fail_after(pages);
 		assert_int_equal(vmcs_init(), ERR_NOMEM);
 	}
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup(test_optional_fields, start),
-		cmocka_unit_test_setup(test_controls, start),
-		cmocka_unit_test_setup(test_spec_ctrl, start),
-		cmocka_unit_test_setup(test_apic_modes, start),
-		cmocka_unit_test_setup(test_reset, start),
-		cmocka_unit_test_setup(test_long_mode, start),
-		cmocka_unit_test_setup(test_host, start),
-		cmocka_unit_test_setup(test_no_memory, start),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

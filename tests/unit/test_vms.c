@@ -1,16 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* boot/vms.c: which VMs start, what is logged when they end, and resets with and without an end. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <string.h>
-
-#include <cmocka.h>
-
+#include "tests/unit/test.h"
 #include "boot/vms.h"
 #include "crypto/keyslot.h"
 #include "ept/pager.h"
 #include "guest/platform.h"
-#include "tests/unit/fake_base.h"
 #include "tests/unit/fake_keyslot.h"
 #include "vmm/base/cache.h"
 #include "vmm/base/err.h"
@@ -290,7 +284,7 @@ static void end(enum vm_end_reason reason, const char *detail)
 	strcpy(vm.end_detail, detail);
 }
 
-static void a_vm_without_autostart_waits_for_a_user(void **state)
+TEST(a_vm_without_autostart_waits_for_a_user, setup, fake_teardown)
 {
 	config.vms[1].autostart = false;
 	assert_int_equal(vms_start(&config), 0);
@@ -304,7 +298,7 @@ static void a_vm_without_autostart_waits_for_a_user(void **state)
 	assert_int_equal(vms_reap(), 0);
 }
 
-static void one_life(void **state)
+TEST(one_life, setup, fake_teardown)
 {
 	assert_int_equal(vms_start(&config), 1);
 	assert_int_equal(starts, 1);
@@ -329,7 +323,7 @@ static void one_life(void **state)
 	assert_int_equal(destroys, 1);
 }
 
-static void faults(void **state)
+TEST(faults, setup, fake_teardown)
 {
 	assert_int_equal(vms_start(&config), 1);
 	end(VM_END_TRIPLE_FAULT, "at 0x10");
@@ -338,7 +332,7 @@ static void faults(void **state)
 	assert_int_equal(starts, 1);
 }
 
-static void no_vm_starts(void **state)
+TEST(no_vm_starts, setup, fake_teardown)
 {
 	start_fails = true;
 	assert_int_equal(vms_start(&config), 0);
@@ -346,7 +340,7 @@ static void no_vm_starts(void **state)
 	assert_int_equal(destroys, 0);
 }
 
-static void resets(void **state)
+TEST(resets, setup, fake_teardown)
 {
 	forgotten = 0;
 	assert_int_equal(vms_start(&config), 1);
@@ -379,7 +373,7 @@ static void resets(void **state)
 }
 
 /* Every way to end with every policy for it. */
-static void policies(void **state)
+TEST(policies, setup, fake_teardown)
 {
 	static const enum vm_end_reason reasons[] = { VM_END_POWER_OFF, VM_END_RESET,
 						      VM_END_TRIPLE_FAULT, VM_END_NO_MEMORY };
@@ -409,7 +403,7 @@ static void policies(void **state)
 	assert_non_null(strstr(fake_log_text(), "vm good: is kept as it ended"));
 }
 
-static void a_kept_vm_waits_for_a_user(void **state)
+TEST(a_kept_vm_waits_for_a_user, setup, fake_teardown)
 {
 	const struct vms_entry *good = vms_get(1);
 
@@ -443,7 +437,7 @@ static void a_kept_vm_waits_for_a_user(void **state)
 }
 
 /* The last command counts, whatever the VM does meanwhile. */
-static void commands_are_not_lost(void **state)
+TEST(commands_are_not_lost, setup, fake_teardown)
 {
 	const struct vms_entry *good = vms_get(1);
 
@@ -470,7 +464,7 @@ static void commands_are_not_lost(void **state)
 }
 
 /* Where the machine has KeyIDs, all of them must be free again, too. */
-static void keyids_are_counted(void **state)
+TEST(keyids_are_counted, setup, fake_teardown)
 {
 	keyid_t keyid;
 
@@ -494,7 +488,7 @@ static void keyids_are_counted(void **state)
 }
 
 /* If a VM crashes at once each time, it is not started again for ever. */
-static void crashes_are_bounded(void **state)
+TEST(crashes_are_bounded, setup, fake_teardown)
 {
 	config.vms[1].on_crash = VM_ON_END_RESTART;
 	assert_int_equal(vms_start(&config), 1);
@@ -527,7 +521,7 @@ static void finish_move(void)
 	finish_begun_move();
 }
 
-static void keyids_move(void **state)
+TEST(keyids_move, setup, fake_teardown)
 {
 	(void)vms_start(&config);
 	(void)vms_reap();
@@ -550,7 +544,7 @@ static void keyids_move(void **state)
  * A KeyID that retires is waited for. If none is left, a parked VM stays parked, and a running VM
  * goes on.
  */
-static void no_keyid_is_left(void **state)
+TEST(no_keyid_is_left, setup, fake_teardown)
 {
 	(void)vms_start(&config);
 	(void)vms_reap();
@@ -568,7 +562,7 @@ static void no_keyid_is_left(void **state)
 	assert_false(vms_busy());
 }
 
-static void an_old_key_goes(void **state)
+TEST(an_old_key_goes, setup, fake_teardown)
 {
 	config.vms[1].rekey_after_s = 60;
 	(void)vms_start(&config);
@@ -596,7 +590,7 @@ static void assert_said_once(const char *words)
 }
 
 /* While no KeyID is free, the VM runs on. */
-static void no_vm_is_paused_while_no_keyid_is_free(void **state)
+TEST(no_vm_is_paused_while_no_keyid_is_free, setup, fake_teardown)
 {
 	config.vms[1].rekey_after_s = 60;
 	(void)vms_start(&config);
@@ -633,7 +627,7 @@ static void no_vm_is_paused_while_no_keyid_is_free(void **state)
 }
 
 /* A VM that ends during a move starts again without the move. */
-static void a_move_ends_with_its_vm(void **state)
+TEST(a_move_ends_with_its_vm, setup, fake_teardown)
 {
 	(void)vms_start(&config);
 	(void)vms_reap();
@@ -677,7 +671,7 @@ static void take_turns(const unsigned *steps)
 }
 
 /* Wiping runs for a millisecond between two slices. The machine waits for it, and for keys. */
-static void wiping_takes_turns(void **state)
+TEST(wiping_takes_turns, setup, fake_teardown)
 {
 	(void)vms_start(&config);
 	(void)vms_reap();
@@ -694,7 +688,7 @@ static void wiping_takes_turns(void **state)
 }
 
 /* A VM is loaded in the same way; it counts as running, and its time starts when it runs. */
-static void loading_takes_turns(void **state)
+TEST(loading_takes_turns, setup, fake_teardown)
 {
 	const struct vms_entry *good = vms_get(1);
 
@@ -710,7 +704,7 @@ static void loading_takes_turns(void **state)
 }
 
 /* If a CPU idles, the boot processor leaves the work to it. */
-static void an_idle_cpu_works(void **state)
+TEST(an_idle_cpu_works, setup, fake_teardown)
 {
 	uint64_t before;
 
@@ -730,7 +724,7 @@ static void an_idle_cpu_works(void **state)
 }
 
 /* A user may end it, or start it again, at any step; the section's policy is not used. */
-static void a_vm_that_loads_is_ended(void **state)
+TEST(a_vm_that_loads_is_ended, setup, fake_teardown)
 {
 	const struct vms_entry *good = vms_get(1);
 
@@ -758,7 +752,7 @@ static void a_vm_that_loads_is_ended(void **state)
 }
 
 /* Its memory cannot be written: that is logged, the VM is gone, and it is not tried again. */
-static void loading_fails(void **state)
+TEST(loading_fails, setup, fake_teardown)
 {
 	config.vms[1].on_crash = VM_ON_END_RESTART;
 	load_error = ERR_NOMEM;
@@ -767,34 +761,4 @@ static void loading_fails(void **state)
 	assert_true(starts == 1 && destroys == 0);
 	assert_null(vms_get(1)->vm);
 	assert_false(vms_get(1)->loads);
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(one_life, setup, fake_teardown),
-		cmocka_unit_test_setup_teardown(a_vm_without_autostart_waits_for_a_user, setup,
-						fake_teardown),
-		cmocka_unit_test_setup_teardown(faults, setup, fake_teardown),
-		cmocka_unit_test_setup_teardown(no_vm_starts, setup, fake_teardown),
-		cmocka_unit_test_setup_teardown(resets, setup, fake_teardown),
-		cmocka_unit_test_setup_teardown(policies, setup, fake_teardown),
-		cmocka_unit_test_setup_teardown(a_kept_vm_waits_for_a_user, setup, fake_teardown),
-		cmocka_unit_test_setup_teardown(commands_are_not_lost, setup, fake_teardown),
-		cmocka_unit_test_setup_teardown(keyids_are_counted, setup, fake_teardown),
-		cmocka_unit_test_setup_teardown(crashes_are_bounded, setup, fake_teardown),
-		cmocka_unit_test_setup_teardown(keyids_move, setup, fake_teardown),
-		cmocka_unit_test_setup_teardown(no_keyid_is_left, setup, fake_teardown),
-		cmocka_unit_test_setup_teardown(an_old_key_goes, setup, fake_teardown),
-		cmocka_unit_test_setup_teardown(no_vm_is_paused_while_no_keyid_is_free, setup,
-						fake_teardown),
-		cmocka_unit_test_setup_teardown(a_move_ends_with_its_vm, setup, fake_teardown),
-		cmocka_unit_test_setup_teardown(wiping_takes_turns, setup, fake_teardown),
-		cmocka_unit_test_setup_teardown(loading_takes_turns, setup, fake_teardown),
-		cmocka_unit_test_setup_teardown(an_idle_cpu_works, setup, fake_teardown),
-		cmocka_unit_test_setup_teardown(a_vm_that_loads_is_ended, setup, fake_teardown),
-		cmocka_unit_test_setup_teardown(loading_fails, setup, fake_teardown),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

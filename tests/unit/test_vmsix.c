@@ -1,14 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* guest/dev/vmsix.c: table and pending bits, for a driver and for a hostile guest. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdlib.h>
-
-#include <cmocka.h>
-
+#include "tests/unit/test.h"
 #include "guest/dev/vlapic.h"
 #include "guest/dev/vmsix.h"
-#include "tests/unit/fake_base.h"
 
 #define VECTORS	 3
 #define MASK_ALL 0x4000
@@ -102,7 +96,7 @@ static int setup(void **state)
 	return err;
 }
 
-static void the_capability_says_where_and_how_many(void **state)
+TEST(the_capability_says_where_and_how_many, setup, fake_teardown)
 {
 	const uint32_t at = msix.capability;
 
@@ -115,7 +109,7 @@ static void the_capability_says_where_and_how_many(void **state)
 	assert_int_equal(config(at + 4, 4, false, 0), 0x3000);
 }
 
-static void a_message_is_what_the_entry_says(void **state)
+TEST(a_message_is_what_the_entry_says, setup, fake_teardown)
 {
 	control(ENABLE);
 	table(16, 4, true, 0xfee0a00c); /* redirection hint, logical */
@@ -133,7 +127,7 @@ static void a_message_is_what_the_entry_says(void **state)
 	assert_int_equal(pending(), 0);
 }
 
-static void nothing_is_sent_while_off(void **state)
+TEST(nothing_is_sent_while_off, setup, fake_teardown)
 {
 	vmsix_send(&msix, 0);
 	assert_int_equal(pending(), 0);
@@ -146,7 +140,7 @@ static void nothing_is_sent_while_off(void **state)
 	assert_int_equal(sent_count, 0);
 }
 
-static void masked_vectors_wait_and_come_once(void **state)
+TEST(masked_vectors_wait_and_come_once, setup, fake_teardown)
 {
 	control(ENABLE);
 	table(12, 4, true, 1);
@@ -174,7 +168,7 @@ static void masked_vectors_wait_and_come_once(void **state)
 }
 
 /* A write of 8 bytes replaces data and mask at the same time. */
-static void entries_are_read_and_written_in_4_or_8_bytes(void **state)
+TEST(entries_are_read_and_written_in_4_or_8_bytes, setup, fake_teardown)
 {
 	assert_true(table(16, 8, false, 0) == 0xfee05000);
 	table(16, 8, true, 0x11fee07003);
@@ -185,7 +179,7 @@ static void entries_are_read_and_written_in_4_or_8_bytes(void **state)
 	assert_int_equal(table(28, 4, false, 0), 1);
 }
 
-static void other_accesses_do_nothing(void **state)
+TEST(other_accesses_do_nothing, setup, fake_teardown)
 {
 	static const struct {
 		uint32_t offset, size;
@@ -207,7 +201,7 @@ static void other_accesses_do_nothing(void **state)
 	}
 }
 
-static void addresses_of_no_local_apic_are_refused_in_words_once(void **state)
+TEST(addresses_of_no_local_apic_are_refused_in_words_once, setup, fake_teardown)
 {
 	static const uint64_t others[] = { 0, 0xfed00000, 0xfef00000, 0x1fee00000, 0x100000 };
 
@@ -226,28 +220,10 @@ static void addresses_of_no_local_apic_are_refused_in_words_once(void **state)
 	assert_int_equal(sent_count, 0);
 }
 
-static void the_pin_is_quiet_while_messages_are_on(void **state)
+TEST(the_pin_is_quiet_while_messages_are_on, setup, fake_teardown)
 {
 	control(ENABLE);
 	vpci_set_intx(&function, true); /* vioapic_set_line fails */
 	assert_int_equal(config(6, 2, false, 0) & 8, 8);
 	vpci_set_intx(&function, false);
-}
-
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, fake_teardown)
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		TEST(the_capability_says_where_and_how_many),
-		TEST(a_message_is_what_the_entry_says),
-		TEST(nothing_is_sent_while_off),
-		TEST(masked_vectors_wait_and_come_once),
-		TEST(entries_are_read_and_written_in_4_or_8_bytes),
-		TEST(other_accesses_do_nothing),
-		TEST(addresses_of_no_local_apic_are_refused_in_words_once),
-		TEST(the_pin_is_quiet_while_messages_are_on),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

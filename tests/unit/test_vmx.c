@@ -3,16 +3,9 @@
  * How a CPU's VMX capabilities are evaluated: messages for what is missing, and the controls for
  * this CPU. The rows are capability MSRs of real and emulated machines.
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
-#include <string.h>
-
+#include "tests/unit/test.h"
 #include "crypto/tme.h"
 #include "ept/ept.h"
-#include "tests/unit/fake_base.h"
 #include "vmm/base/err.h"
 #include "vmm/base/percpu.h"
 #include "vmm/base/x86.h"
@@ -152,7 +145,7 @@ static void check_words(const struct machine *m)
 	assert_int_equal(caps->entry, ENTRY_WANTED | 0x11fb);
 }
 
-static void test_machines(void **state)
+TEST(test_machines)
 {
 	for (size_t i = 0; i < ARRAY_COUNT(machines); i++) {
 		const struct machine *m = &machines[i];
@@ -181,7 +174,7 @@ static void test_machines(void **state)
 	}
 }
 
-static void test_no_vmx(void **state)
+TEST(test_no_vmx)
 {
 	set_machine(&machines[0]);
 	fake_cpuid_set(1, 0, 0x306d4, 0, 0, 0);
@@ -203,7 +196,7 @@ static const struct {
 	  FEATURE_CONTROL_LOCK | FEATURE_CONTROL_VMX_SMX },
 };
 
-static void test_feature_control(void **state)
+TEST(test_feature_control)
 {
 	for (size_t i = 0; i < ARRAY_COUNT(locks); i++) {
 		set_machine(&machines[0]);
@@ -229,7 +222,7 @@ static void test_feature_control(void **state)
 }
 
 /* Guests see IA32_XSS = 0 and can write no other value, so firmware's value must not stay. */
-static void test_no_supervisor_states(void **state)
+TEST(test_no_supervisor_states)
 {
 	set_machine(&machines[1]); /* has XSAVES */
 	fake_msr_set(MSR_IA32_XSS, BIT(8));
@@ -240,7 +233,7 @@ static void test_no_supervisor_states(void **state)
 }
 
 /* A feature with an erratum is not used. */
-static void test_errata(void **state)
+TEST(test_errata)
 {
 	static const struct {
 		uint32_t signature;
@@ -295,7 +288,7 @@ static const struct {
 	{ "SSBD alone", CPUID_7_EDX_SSBD, 0, 0, 0, false, true },
 };
 
-static void test_flaws(void **state)
+TEST(test_flaws)
 {
 	for (size_t i = 0; i < ARRAY_COUNT(flaws); i++) {
 		const struct vmx_caps *caps = vmx_caps();
@@ -313,15 +306,4 @@ static void test_flaws(void **state)
 				 caps->entry_flush, caps->ibpb, caps->spec_ctrl);
 		}
 	}
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_machines),	cmocka_unit_test(test_no_vmx),
-		cmocka_unit_test(test_feature_control), cmocka_unit_test(test_errata),
-		cmocka_unit_test(test_flaws),		cmocka_unit_test(test_no_supervisor_states),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

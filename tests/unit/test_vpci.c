@@ -4,15 +4,9 @@
  * ports, configuration space as memory, and a function with BARs, capabilities and an interrupt
  * pin, for a driver and for a hostile guest.
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdlib.h>
-
-#include <cmocka.h>
-
+#include "tests/unit/test.h"
 #include "guest/dev/vioapic.h"
 #include "guest/dev/vpci.h"
-#include "tests/unit/fake_base.h"
 #include "vmm/base/err.h"
 
 static struct vm vm;
@@ -62,7 +56,7 @@ static void select_register(uint32_t address)
 	out(0xcf8, 4, address);
 }
 
-static void test_probe(void **state)
+TEST(test_probe, setup)
 {
 	out(0xcfb, 1, 1);
 	assert_int_equal(in(0xcf8, 4), 0);
@@ -75,7 +69,7 @@ static void test_probe(void **state)
 	assert_int_equal(ended, VM_END_NONE);
 }
 
-static void test_bridge(void **state)
+TEST(test_bridge, setup)
 {
 	select_register(0x80000000);
 	assert_int_equal(in(0xcfc, 4), 0x0d578086);
@@ -91,7 +85,7 @@ static void test_bridge(void **state)
 	}
 }
 
-static void test_no_other_function(void **state)
+TEST(test_no_other_function, setup)
 {
 	for (uint32_t function = 1; function < 65536; function++) {
 		select_register(0x80000000 | function << 8);
@@ -101,7 +95,7 @@ static void test_no_other_function(void **state)
 	assert_int_equal(in(0xcfc, 2), 0xffff);
 }
 
-static void test_reset(void **state)
+TEST(test_reset, setup)
 {
 	select_register(0x80000600); /* a byte of an address, not a reset */
 	out(0xcf8, 2, 0x0600);
@@ -184,7 +178,7 @@ static void *who(uint64_t address)
 	return seen_bar;
 }
 
-static void the_header_is_what_it_was_made_of(void **state)
+TEST(the_header_is_what_it_was_made_of, setup_function)
 {
 	assert_int_equal(config_in(0x00, 4), 0x10421af4);
 	assert_int_equal(config_in(0x08, 4), 0x01800001);
@@ -203,7 +197,7 @@ static void the_header_is_what_it_was_made_of(void **state)
 	assert_int_equal(config_in(0x40, 4), 0);
 }
 
-static void all_ones_read_back_as_the_size(void **state)
+TEST(all_ones_read_back_as_the_size, setup_function)
 {
 	static const struct {
 		uint32_t reg, before, after;
@@ -223,7 +217,7 @@ static void all_ones_read_back_as_the_size(void **state)
 	}
 }
 
-static void bars_answer_where_they_were_put_and_while_enabled(void **state)
+TEST(bars_answer_where_they_were_put_and_while_enabled, setup_function)
 {
 	config_out(0x10, 4, 0xc000);
 	config_out(0x14, 4, 0xd0000000);
@@ -252,7 +246,7 @@ static void bars_answer_where_they_were_put_and_while_enabled(void **state)
  * Writing a byte or a word of a register moves the range too, and either half of 64 bits may be
  * first.
  */
-static void parts_of_a_bar_may_be_written(void **state)
+TEST(parts_of_a_bar_may_be_written, setup_function)
 {
 	config_out(0x24, 4, 0x100);
 	config_out(0x04, 2, 2);
@@ -274,7 +268,7 @@ static void parts_of_a_bar_may_be_written(void **state)
 	assert_ptr_equal(who(UINT64_MAX - 3), &wide_bar);
 }
 
-static void a_bar_takes_nothing_from_others(void **state)
+TEST(a_bar_takes_nothing_from_others, setup_function)
 {
 	char fixed;
 
@@ -292,7 +286,7 @@ static void a_bar_takes_nothing_from_others(void **state)
 	assert_int_equal(in(0xce0, 1), 0x55);
 }
 
-static void accesses_that_are_not_of_one_register_read_ones(void **state)
+TEST(accesses_that_are_not_of_one_register_read_ones, setup_function)
 {
 	select_register(AT(0));
 	assert_int_equal(in(0xcfd, 1), 0x1a);
@@ -306,7 +300,7 @@ static void accesses_that_are_not_of_one_register_read_ones(void **state)
 	assert_int_equal(written_bytes, 0);
 }
 
-static void the_function_is_notified_of_writes(void **state)
+TEST(the_function_is_notified_of_writes, setup_function)
 {
 	config_out(0x42, 2, 1);
 	assert_int_equal(written_at, 0x42);
@@ -330,7 +324,7 @@ static void ecam_out(uint32_t offset, uint32_t size, uint64_t value)
 	iobus_memory_access(&vm.iobus, 0xe0000000 + offset, NULL, &access);
 }
 
-static void both_doors_lead_to_one_register(void **state)
+TEST(both_doors_lead_to_one_register, setup_function)
 {
 	assert_int_equal(ecam_in(0x18000, 4), 0x10421af4);
 	assert_int_equal(ecam_in(0x18002, 2), 0x1042);
@@ -349,7 +343,7 @@ static void both_doors_lead_to_one_register(void **state)
 }
 
 /* Status bit 3 shows the pin whether it is disabled or not (PCI 3.0, "Device Status"). */
-static void the_pin_can_be_switched_off_and_is_seen(void **state)
+TEST(the_pin_can_be_switched_off_and_is_seen, setup_function)
 {
 	vpci_set_intx(&function, true);
 	assert_int_equal(lines, 1u << 19);
@@ -364,7 +358,7 @@ static void the_pin_can_be_switched_off_and_is_seen(void **state)
 	assert_int_equal(config_in(0x06, 2), 0);
 }
 
-static void a_shared_line_is_the_or_of_its_pins(void **state)
+TEST(a_shared_line_is_the_or_of_its_pins, setup_function)
 {
 	static struct vpci_function other;
 
@@ -379,7 +373,7 @@ static void a_shared_line_is_the_or_of_its_pins(void **state)
 	assert_int_equal(line_changes, 2);
 }
 
-static void capabilities_are_a_list(void **state)
+TEST(capabilities_are_a_list, setup_function)
 {
 	static const uint8_t body[5] = { 1, 2, 3, 4, 5 };
 
@@ -395,7 +389,7 @@ static void capabilities_are_a_list(void **state)
 	assert_int_equal(config_in(0x40, 4), 0x02014809);
 }
 
-static void bus_master_is_what_the_command_says(void **state)
+TEST(bus_master_is_what_the_command_says, setup_function)
 {
 	assert_false(vpci_is_master(&function));
 	config_out(0x04, 2, 4);
@@ -413,7 +407,7 @@ static uint64_t accessor(uint32_t number, uint32_t offset, uint32_t size)
 }
 
 /* As memory-mapped configuration space uses it: 4096 bytes, and buses that do not exist. */
-static void the_accessor_knows_no_more_than_is_there(void **state)
+TEST(the_accessor_knows_no_more_than_is_there, setup_function)
 {
 	assert_int_equal(accessor(3 << 3, 2, 2), 0x1042);
 	assert_int_equal(accessor(3 << 3, 0xfc, 4), 0);
@@ -428,7 +422,7 @@ static void the_accessor_knows_no_more_than_is_there(void **state)
 	assert_int_equal(accessor(0xffff, 0, 2), 0xffff);
 }
 
-static void what_cannot_be_added_is_refused(void **state)
+TEST(what_cannot_be_added_is_refused, setup_function)
 {
 	static struct vpci_function other;
 	static const struct {
@@ -467,32 +461,4 @@ static void what_cannot_be_added_is_refused(void **state)
 	}
 	assert_int_equal(vpci_add(&pci, 4, &other, &function_ops, &identity), 0);
 	assert_int_equal(vpci_add_bar(&other, 0, VPCI_BAR_IO, 4, &bar_ops, NULL), ERR_NOMEM);
-}
-
-#define FUNCTION_TEST(name) cmocka_unit_test_setup(name, setup_function)
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup(test_probe, setup),
-		cmocka_unit_test_setup(test_bridge, setup),
-		cmocka_unit_test_setup(test_no_other_function, setup),
-		cmocka_unit_test_setup(test_reset, setup),
-		FUNCTION_TEST(the_header_is_what_it_was_made_of),
-		FUNCTION_TEST(all_ones_read_back_as_the_size),
-		FUNCTION_TEST(bars_answer_where_they_were_put_and_while_enabled),
-		FUNCTION_TEST(parts_of_a_bar_may_be_written),
-		FUNCTION_TEST(a_bar_takes_nothing_from_others),
-		FUNCTION_TEST(accesses_that_are_not_of_one_register_read_ones),
-		FUNCTION_TEST(the_function_is_notified_of_writes),
-		FUNCTION_TEST(the_accessor_knows_no_more_than_is_there),
-		FUNCTION_TEST(what_cannot_be_added_is_refused),
-		FUNCTION_TEST(both_doors_lead_to_one_register),
-		FUNCTION_TEST(the_pin_can_be_switched_off_and_is_seen),
-		FUNCTION_TEST(a_shared_line_is_the_or_of_its_pins),
-		FUNCTION_TEST(capabilities_are_a_list),
-		FUNCTION_TEST(bus_master_is_what_the_command_says),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,14 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* guest/dev/vpit.c: how often it interrupts. Its registers are tested in test_vlegacy.c. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-
-#include <cmocka.h>
-
+#include "tests/unit/test.h"
 #include "guest/dev/vclock.h"
 #include "guest/dev/vpit.h"
-#include "tests/unit/fake_base.h"
 
 #define MODE_RATE   2
 #define MODE_SQUARE 3
@@ -53,7 +47,7 @@ static int setup(void **state)
 }
 
 /* No guest gets a million interrupts a second, however often it makes Umbra poll. */
-static void interrupts_have_a_least_period(void **state)
+TEST(interrupts_have_a_least_period, setup, fake_teardown)
 {
 	static const unsigned modes[] = { MODE_RATE, MODE_SQUARE };
 
@@ -67,7 +61,7 @@ static void interrupts_have_a_least_period(void **state)
 	}
 }
 
-static void other_periods_are_kept(void **state)
+TEST(other_periods_are_kept, setup, fake_teardown)
 {
 	load(MODE_RATE, 1193);
 	assert_in_range(count_in_a_second(0), 999, 1001);
@@ -77,15 +71,4 @@ static void other_periods_are_kept(void **state)
 	assert_in_range(count_in_a_second(0), 999, 1001);
 	load(MODE_SQUARE, 130);
 	assert_in_range(count_in_a_second(3), 9170, 9180);
-}
-
-int main(void)
-{
-	static const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(interrupts_have_a_least_period, setup,
-						fake_teardown),
-		cmocka_unit_test_setup_teardown(other_periods_are_kept, setup, fake_teardown),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,15 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* guest/dev/vring.c: chains of all forms, event indices, and what a lying driver does to a ring. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
-
+#include "tests/unit/test.h"
 #include "guest/dev/vring.h"
-#include "tests/unit/fake_base.h"
 #include "tests/unit/gmem_end.h"
 #include "vmm/base/err.h"
 
@@ -86,7 +78,7 @@ static int teardown(void **state)
 	return fake_teardown(state);
 }
 
-static void a_chain_is_taken_as_it_was_made(void **state)
+TEST(a_chain_is_taken_as_it_was_made, setup, teardown)
 {
 	char text[16] = { 0 };
 
@@ -116,7 +108,7 @@ static void a_chain_is_taken_as_it_was_made(void **state)
 	assert_int_equal(peek(USED + 8, 4), 77);
 }
 
-static void a_table_may_stand_for_a_chain_or_its_end(void **state)
+TEST(a_table_may_stand_for_a_chain_or_its_end, setup, teardown)
 {
 	desc(TABLE, 0, 0x8000, 16, 1, 2);
 	desc(TABLE, 2, 0x9000, 512, 3, 1);
@@ -136,7 +128,7 @@ static void a_table_may_stand_for_a_chain_or_its_end(void **state)
 }
 
 /* Entries that were read ahead, and those that wait to be written, also across the ring's end. */
-static void several_chains_are_shown_at_once(void **state)
+TEST(several_chains_are_shown_at_once, setup, teardown)
 {
 	ring.next_available = ring.next_used = ring.seen = SIZE - 3;
 	poke(AVAIL + 2, SIZE - 3, 2);
@@ -164,7 +156,7 @@ static void several_chains_are_shown_at_once(void **state)
 }
 
 /* A descriptor that the driver uses again is read again. */
-static void descriptors_are_read_again(void **state)
+TEST(descriptors_are_read_again, setup, teardown)
 {
 	for (unsigned i = 0; i < 3 * SIZE; i++) {
 		desc(DESC, i % 2, 0x8000, 100 + i, 2, 0);
@@ -176,7 +168,7 @@ static void descriptors_are_read_again(void **state)
 	}
 }
 
-static void untaken_chains_come_again(void **state)
+TEST(untaken_chains_come_again, setup, teardown)
 {
 	for (unsigned i = 0; i < 4; i++) {
 		desc(DESC, i, 0x8000, 100 + i, 2, 0);
@@ -197,7 +189,7 @@ static void untaken_chains_come_again(void **state)
 }
 
 /* Indices wrap at 65536, entries at the size of the ring. */
-static void indices_wrap(void **state)
+TEST(indices_wrap, setup, teardown)
 {
 	ring.seen = ring.next_available = ring.next_used = ring.notified = 0xfffe;
 	poke(AVAIL + 2, 0xfffe, 2);
@@ -345,7 +337,7 @@ static void entry_nowhere(void)
 	poke(RAM - 2, 1, 2);
 }
 
-static void a_lie_is_named_and_nothing_is_taken(void **state)
+TEST(a_lie_is_named_and_nothing_is_taken, setup, teardown)
 {
 	static const struct lie lies[] = {
 		{ "its index has jumped", ERR_FORMAT, jumps },
@@ -382,7 +374,7 @@ static void a_lie_is_named_and_nothing_is_taken(void **state)
 	}
 }
 
-static void a_used_ring_that_is_not_there(void **state)
+TEST(a_used_ring_that_is_not_there, setup, teardown)
 {
 	desc(DESC, 0, 0x8000, 4, 2, 0);
 	offer(0);
@@ -395,7 +387,7 @@ static void a_used_ring_that_is_not_there(void **state)
 }
 
 /* Buffers are checked when they are used, and an address may wrap. */
-static void buffers_outside_are_refused_by_the_door(void **state)
+TEST(buffers_outside_are_refused_by_the_door, setup, teardown)
 {
 	char text[32];
 
@@ -409,7 +401,7 @@ static void buffers_outside_are_refused_by_the_door(void **state)
 	assert_int_equal(vring_write(&chain, &gmem, 8, text, 4), ERR_RANGE);
 }
 
-static void the_event_moves_before_the_device_sleeps(void **state)
+TEST(the_event_moves_before_the_device_sleeps, setup, teardown)
 {
 	desc(DESC, 0, 0x8000, 4, 2, 0);
 	offer(0);
@@ -426,7 +418,7 @@ static void the_event_moves_before_the_device_sleeps(void **state)
 }
 
 /* virtio 1.2, 2.7.7.2: when old <= event < new, also when the index wraps. */
-static void interrupts_come_when_the_driver_wants_them(void **state)
+TEST(interrupts_come_when_the_driver_wants_them, setup, teardown)
 {
 	static const struct {
 		uint16_t before, now, event;
@@ -453,25 +445,4 @@ static void interrupts_come_when_the_driver_wants_them(void **state)
 	ring.next_used++;
 	poke(AVAIL, 1, 2);
 	assert_false(vring_wants_interrupt(&ring, &gmem));
-}
-
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		TEST(a_chain_is_taken_as_it_was_made),
-		TEST(a_table_may_stand_for_a_chain_or_its_end),
-		TEST(several_chains_are_shown_at_once),
-		TEST(descriptors_are_read_again),
-		TEST(untaken_chains_come_again),
-		TEST(indices_wrap),
-		TEST(a_lie_is_named_and_nothing_is_taken),
-		TEST(a_used_ring_that_is_not_there),
-		TEST(buffers_outside_are_refused_by_the_door),
-		TEST(the_event_moves_before_the_device_sleeps),
-		TEST(interrupts_come_when_the_driver_wants_them),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,16 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* guest/dev/vuart.c, driven as Linux' 8250 driver drives a 16550A. */
-#include <setjmp.h>
 #include <limits.h>
-#include <stdarg.h>
-#include <stdlib.h>
-#include <string.h>
 
-#include <cmocka.h>
-
+#include "tests/unit/test.h"
 #include "guest/dev/vuart.h"
 #include "guest/memmap.h"
-#include "tests/unit/fake_base.h"
 #include "vmm/base/console.h"
 
 enum {
@@ -98,7 +92,7 @@ static int teardown(void **state)
 	return fake_teardown(state);
 }
 
-static void test_reset_values(void **state)
+TEST(test_reset_values, setup, teardown)
 {
 	assert_int_equal(IN(IER), 0);
 	assert_int_equal(IN(IIR), 1);
@@ -110,7 +104,7 @@ static void test_reset_values(void **state)
 }
 
 /* The probes of Linux' autoconfig(): IER bits, loop-back of the modem lines, FIFO, scratch. */
-static void test_probe(void **state)
+TEST(test_probe, setup, teardown)
 {
 	OUT(IER, 0xff);
 	assert_int_equal(IN(IER), 0x0f);
@@ -132,7 +126,7 @@ static void test_probe(void **state)
 	assert_int_equal(IN(SCR), 0xa5);
 }
 
-static void test_divisor(void **state)
+TEST(test_divisor, setup, teardown)
 {
 	OUT(LCR, 0x83);
 	OUT(DLL, 0x12);
@@ -145,7 +139,7 @@ static void test_divisor(void **state)
 	assert_int_equal(IN(RBR), 0);
 }
 
-static void test_output(void **state)
+TEST(test_output, setup, teardown)
 {
 	for (const char *s = "hello\r\nwor"; *s != '\0'; s++) {
 		OUT(THR, (uint8_t)*s);
@@ -174,7 +168,7 @@ static unsigned send_while_empty(void)
 }
 
 /* A console that takes no more bytes only delays the guest, as a slow line does. */
-static void test_full_transmitter(void **state)
+TEST(test_full_transmitter, setup, teardown)
 {
 	OUT(MCR, 8);
 	OUT(FCR, 1);
@@ -221,7 +215,7 @@ static void test_full_transmitter(void **state)
  * "Transmitter empty" is raised by each enabling, cleared by the read of IIR, and raised by each
  * byte.
  */
-static void test_thre(void **state)
+TEST(test_thre, setup, teardown)
 {
 	OUT(MCR, 0x08);
 	OUT(IER, 0x02);
@@ -241,7 +235,7 @@ static void test_thre(void **state)
 	assert_false(line);
 }
 
-static void test_out2_gates(void **state)
+TEST(test_out2_gates, setup, teardown)
 {
 	OUT(IER, 0x02);
 	assert_false(line);
@@ -251,7 +245,7 @@ static void test_out2_gates(void **state)
 	assert_false(line);
 }
 
-static void test_input(void **state)
+TEST(test_input, setup, teardown)
 {
 	OUT(MCR, 0x08);
 	OUT(FCR, 0x81); /* FIFO, trigger 8 */
@@ -276,7 +270,7 @@ static void test_input(void **state)
 }
 
 /* More than FIFO and ring hold: the order is kept, and nothing is lost while the guest reads. */
-static void test_long_input(void **state)
+TEST(test_long_input, setup, teardown)
 {
 	char text[1000 + 1] = { 0 };
 
@@ -295,7 +289,7 @@ static void test_long_input(void **state)
 }
 
 /* Input for another device is not taken; input that was taken before is read. */
-static void test_deaf(void **state)
+TEST(test_deaf, setup, teardown)
 {
 	OUT(FCR, 0x01);
 	fake_console_type("ab");
@@ -312,7 +306,7 @@ static void test_deaf(void **state)
 	assert_int_equal(IN(RBR), 'd');
 }
 
-static void test_without_fifo(void **state)
+TEST(test_without_fifo, setup, teardown)
 {
 	OUT(MCR, 0x08);
 	OUT(IER, 0x01);
@@ -325,7 +319,7 @@ static void test_without_fifo(void **state)
 	assert_int_equal(IN(LSR), 0x60);
 }
 
-static void test_loopback(void **state)
+TEST(test_loopback, setup, teardown)
 {
 	OUT(FCR, 0x01);
 	OUT(MCR, 0x10);
@@ -348,7 +342,7 @@ static void test_loopback(void **state)
 	assert_int_equal(IN(RBR), 'k');
 }
 
-static void test_overrun_interrupt(void **state)
+TEST(test_overrun_interrupt, setup, teardown)
 {
 	OUT(IER, 0x04);
 	OUT(MCR, 0x10);
@@ -360,7 +354,7 @@ static void test_overrun_interrupt(void **state)
 	assert_int_equal(IN(IIR), 0x01);
 }
 
-static void test_modem_deltas(void **state)
+TEST(test_modem_deltas, setup, teardown)
 {
 	OUT(IER, 0x08);
 	OUT(MCR, 0x10); /* CTS, DSR, DCD fall */
@@ -376,7 +370,7 @@ static void test_modem_deltas(void **state)
 /*
  * A 16-bit write to DLL also sets DLM; reads get both registers; no byte goes beyond the last port.
  */
-static void test_wide_access(void **state)
+TEST(test_wide_access, setup, teardown)
 {
 	OUT(LCR, 0x80);
 	out(DLL, 0xbeef, 2);
@@ -387,13 +381,11 @@ static void test_wide_access(void **state)
 	assert_int_equal(IN(MCR), 0x04);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
-
 /*
  * As Linux uses it for SysRq: the line status shows the break, and the zero byte behind it is
  * dropped.
  */
-static void test_break(void **state)
+TEST(test_break, setup, teardown)
 {
 	OUT(MCR, 8);
 	OUT(FCR, 1);
@@ -425,20 +417,4 @@ static void test_break(void **state)
 		}
 		assert_int_equal(IN(RBR), i == 0 ? 0 : 'x');
 	}
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		TEST(test_reset_values),      TEST(test_probe),
-		TEST(test_divisor),	      TEST(test_output),
-		TEST(test_full_transmitter),  TEST(test_thre),
-		TEST(test_out2_gates),	      TEST(test_input),
-		TEST(test_long_input),	      TEST(test_deaf),
-		TEST(test_without_fifo),      TEST(test_loopback),
-		TEST(test_overrun_interrupt), TEST(test_break),
-		TEST(test_modem_deltas),      TEST(test_wide_access),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

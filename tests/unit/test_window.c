@@ -1,19 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* ept/window.c: floors, pins, what a vCPU's instruction holds, and forward progress. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <string.h>
-
-#include <cmocka.h>
-
-#include "tests/unit/fake_base.h"
+#include "tests/unit/test.h"
 #include "tests/unit/pager_guests.h"
 #include "vmm/base/err.h"
 #include "vmm/base/percpu.h"
 
 /* --- Floors and forward progress --- */
 
-static void test_floor_in_words(void **state)
+TEST(test_floor_in_words, pager_setup, pager_teardown)
 {
 	struct guest *guest = &guests[0];
 	struct pager_vm *none = NULL;
@@ -32,7 +26,7 @@ static void test_floor_in_words(void **state)
 	pager_vm_destroy(none);
 }
 
-static void test_floor_holds(void **state)
+TEST(test_floor_holds, pager_setup, pager_teardown)
 {
 	make_window(2 * FLOOR + 10);
 	make_guest(&guests[0], 1);
@@ -58,7 +52,7 @@ static void test_floor_holds(void **state)
  * When all pages are in use, a search gives up after some time, because other CPUs wait for the
  * lock.
  */
-static void test_second_chances(void **state)
+TEST(test_second_chances, pager_setup, pager_teardown)
 {
 	struct guest *guest = &guests[0];
 	uint32_t taken = 0, used = 0;
@@ -82,7 +76,7 @@ static void test_second_chances(void **state)
 }
 
 /* A look at uses between two passes of CLOCK reports each use once, and CLOCK still knows of it. */
-static void a_use_is_seen_once_and_left_to_clock(void **state)
+TEST(a_use_is_seen_once_and_left_to_clock, pager_setup, pager_teardown)
 {
 	struct guest *guest = &guests[0];
 	struct window_frame *frame;
@@ -113,7 +107,7 @@ static bool is_aside(const struct guest *guest, uint32_t page)
 }
 
 /* The next victims share a shoot-down; a page that is used again needs no cipher. */
-static void test_shared_shootdown(void **state)
+TEST(test_shared_shootdown, pager_setup, pager_teardown, (void *)&with_ad)
 {
 	struct guest *guest = &guests[0];
 	struct pager_counters now;
@@ -147,11 +141,12 @@ static void test_shared_shootdown(void **state)
 		assert_int_equal(guest_read(guest, i), 3000 + i);
 	}
 }
+TEST_AGAIN(test_shared_shootdown, pager_setup, pager_teardown, (void *)&without_ad);
 
 /*
  * A held page stays whatever the door and other VMs do; after a fault at another place it may go.
  */
-static void test_hold(void **state)
+TEST(test_hold, pager_setup, pager_teardown)
 {
 	struct guest *guest = &guests[0];
 	uint64_t value = 1;
@@ -187,7 +182,7 @@ static void test_hold(void **state)
  * One instruction of each of two vCPUs in each of two VMs needs 64 pages at once, all sealed, with
  * exactly the floor: each completes within as many faults as it needs pages.
  */
-static void test_forward_progress(void **state)
+TEST(test_forward_progress, pager_setup, pager_teardown)
 {
 	unsigned faults[VMS][2] = { 0 };
 	bool done[VMS][2] = { 0 };
@@ -227,27 +222,8 @@ static void test_forward_progress(void **state)
 }
 
 /* The last test: nothing is encrypted after it. */
-static void test_wipe_before_all(void **state)
+TEST(test_wipe_before_all, pager_setup, pager_teardown)
 {
 	pager_wipe();
 	assert_int_equal(crypto.wipes, 1);
-}
-
-static const bool with_ad = true, without_ad = false;
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		TEST(test_floor_in_words),
-		TEST(test_floor_holds),
-		TEST(test_second_chances),
-		TEST(a_use_is_seen_once_and_left_to_clock),
-		TEST_WITH(test_shared_shootdown, with_ad),
-		TEST_WITH(test_shared_shootdown, without_ad),
-		TEST(test_hold),
-		TEST(test_forward_progress),
-		TEST(test_wipe_before_all),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

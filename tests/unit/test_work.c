@@ -1,12 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* vmm/base/work.c: the order of steps, works that are taken back, and the kick at an end. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <string.h>
-
-#include <cmocka.h>
-
-#include "tests/unit/fake_base.h"
+#include "tests/unit/test.h"
 #include "vmm/base/work.h"
 
 static struct job {
@@ -33,7 +27,7 @@ static void give(struct job *job, unsigned steps)
 	work_add(&job->work);
 }
 
-static void works_take_turns(void **state)
+TEST(works_take_turns, fake_setup, fake_teardown)
 {
 	assert_false(work_waits());
 	assert_false(work_some());
@@ -52,7 +46,7 @@ static void works_take_turns(void **state)
 	assert_false(work_some());
 }
 
-static void a_waiting_work_is_taken_back(void **state)
+TEST(a_waiting_work_is_taken_back, fake_setup, fake_teardown)
 {
 	for (unsigned i = 0; i < 3; i++) {
 		give(&jobs[i], 1);
@@ -70,7 +64,7 @@ static void a_waiting_work_is_taken_back(void **state)
 }
 
 /* A work whose step is running is not taken back; its owner must wait. */
-static void a_running_work_is_not_taken_back(void **state)
+TEST(a_running_work_is_not_taken_back, fake_setup, fake_teardown)
 {
 	give(&jobs[0], 2);
 	give(&jobs[1], 1);
@@ -85,7 +79,7 @@ static void a_running_work_is_not_taken_back(void **state)
 }
 
 /* A CPU other than the first kicks the first when a work is done, and not before. */
-static void the_boot_processor_is_kicked_at_an_end(void **state)
+TEST(the_boot_processor_is_kicked_at_an_end, fake_setup, fake_teardown)
 {
 	fake_set_cpu_count(2);
 	give(&jobs[0], 2);
@@ -98,19 +92,4 @@ static void the_boot_processor_is_kicked_at_an_end(void **state)
 	fake_set_cpu(0);
 	assert_true(work_some());
 	assert_int_equal(fake_kicks(0), 1);
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(works_take_turns, fake_setup, fake_teardown),
-		cmocka_unit_test_setup_teardown(a_waiting_work_is_taken_back, fake_setup,
-						fake_teardown),
-		cmocka_unit_test_setup_teardown(a_running_work_is_not_taken_back, fake_setup,
-						fake_teardown),
-		cmocka_unit_test_setup_teardown(the_boot_processor_is_kicked_at_an_end, fake_setup,
-						fake_teardown),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

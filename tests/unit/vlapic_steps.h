@@ -6,16 +6,11 @@
 #ifndef UMBRA_VLAPIC_STEPS_H
 #define UMBRA_VLAPIC_STEPS_H
 
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdlib.h>
-#include <string.h>
 
-#include <cmocka.h>
-
+#include "tests/unit/test.h"
 #include "guest/dev/vioapic.h"
 #include "guest/dev/vlapic.h"
-#include "tests/unit/fake_base.h"
 #include "tests/unit/fake_vcpu.h"
 #include "vmm/base/err.h"
 
