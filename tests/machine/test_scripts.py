@@ -21,7 +21,8 @@ from machine import Options
 TESTS = os.path.join(os.path.dirname(os.path.abspath(__file__)), '..')
 TALLY = os.path.join(TESTS, 'tally.py')
 sys.path.insert(0, TESTS)
-import run_cases
+import case_checks
+import case_list
 
 
 class TallyTest(unittest.TestCase):
@@ -121,7 +122,7 @@ class CasesTest(unittest.TestCase):
     def unexpected(self, text, **case):
         """The unexpected errors."""
         case = {'expect': [], 'bounds': [], 'same': [], **case}
-        return [problem.split(': ', 1)[1] for problem in run_cases.check_errors(case, text)]
+        return [problem.split(': ', 1)[1] for problem in case_checks.check_errors(case, text)]
 
     def test_errors_have_to_be_expected(self):
         text = ('umbra: vm a: starts\numbra: error: vm a: vCPU 0, last exit 2\n'
@@ -141,14 +142,14 @@ class CasesTest(unittest.TestCase):
 
     def test_numbers_have_a_beginning(self):
         for pattern in ('0 in clear', 'a(.|\\n)*0 in clear', 'pages: .*0 in clear', '(1|2) of 2'):
-            with self.assertRaises(run_cases.CaseError):
-                run_cases.check_patterns({'name': 'x', 'expect': [pattern], 'bounds': []}, '')
-        run_cases.check_patterns({'name': 'x', 'expect': ['\\b0 in clear', 'pages: 0 in'],
+            with self.assertRaises(case_list.CaseError):
+                case_list.check_patterns({'name': 'x', 'expect': [pattern], 'bounds': []}, '')
+        case_list.check_patterns({'name': 'x', 'expect': ['\\b0 in clear', 'pages: 0 in'],
                                   'bounds': [['([0-9]+) slices', 1, 2]]}, '')
 
     def test_a_word_of_the_matrix_selects_the_group(self):
         case = {'name': '{cpu}', 'matrix': {'cpu': [0, 1]}, 'group': {'0': 'test', 'other': 'soak'}}
-        self.assertEqual([(one['name'], one['group']) for one in run_cases.expand(case, {})],
+        self.assertEqual([(one['name'], one['group']) for one in case_list.expand(case, {})],
                          [('0', 'test'), ('1', 'soak')])
 
 
