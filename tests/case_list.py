@@ -8,27 +8,55 @@ import re
 import tomllib
 
 KEYS = {"name", "group", "matrix", "machine", "cpus", "mem", "cpu", "features", "tme", "fidelity",
-        "knobs", "usb", "files", "conf", "firmware", "bare", "bus", "type", "stop", "screen",
-        "screen_at", "ticks", "timeout", "command", "dialog", "expect", "bounds", "same", "forbid",
-        "forbid_more", "complaints", "end", "status", "budget", "reports", "left", "more_conf",
-        "more_type", "even", "errors"}
+        "knobs", "usb", "files", "conf", "host", "vm", "share", "firmware", "bare", "bus", "type",
+        "stop", "screen", "screen_at", "ticks", "timeout", "command", "dialog", "expect", "bounds",
+        "same", "forbid", "forbid_more", "complaints", "end", "status", "budget", "reports",
+        "left", "more_type", "even", "errors"}
 DEFAULTS = {"group": "test", "machine": "bochs", "cpus": 1, "mem": 1024, "status": 0,
             "timeout": 240, "files": {}, "expect": [], "bounds": [], "same": [], "screen": [],
             "end": "power-off"}
+FOLDER = "\\umbra\\"  # of the files that umbra.conf names
 
 
 class CaseError(Exception):
     """The case itself is wrong, or something that it needs is missing."""
 
 
+def section(head, rows):
+    """A section of umbra.conf. A list stands for several rows with the same key."""
+    lines = [f"[{head}]"]
+    for key, values in rows.items():
+        for value in values if isinstance(values, list) else [values]:
+            is_file = key in ("kernel", "initrd", "disk") and not value.startswith("\\")
+            lines.append(f"{key} = {FOLDER if is_file else ''}{value}")
+    return "".join(f"{line}\n" for line in lines)
+
+
+def conf_text(tables, start=""):
+    """The text of umbra.conf for the tables `host`, `vm` and `share` of a case, after `start`."""
+    text = start
+    host = {"exit": "poweroff"} | tables.get("host", {})
+    if not start and host["exit"]:
+        text += section("host", host)
+    for name, rows in tables.get("vm", {}).items():
+        rows = {"memory": "", "kernel": "guest.bin"} | rows
+        times = rows.pop("times", 1)
+        text += "".join(section(f"vm {name}", rows).replace("{n}", str(n + 1))
+                        for n in range(times))
+    for name, rows in tables.get("share", {}).items():
+        text += section(f"share {name}", rows)
+    return text
+
+
 def expand(case, confs):
-    """Makes a case for each combination of the matrix; conf may name a shared text."""
+    """Makes a case for each combination of the matrix."""
     matrix = case.pop("matrix", {})
-    if case.get("conf") in confs:
-        case["conf"] = confs[case["conf"]]
-    if "more_conf" in case:
-        count, text = case.pop("more_conf")
-        case["conf"] += "".join(text.replace("{n}", str(n + 1)) for n in range(count))
+    start = case.get("conf", "")
+    if start in confs:
+        start = conf_text(confs[start])
+    tables = {key: case.pop(key) for key in ("host", "vm", "share") if key in case}
+    if start or tables:
+        case["conf"] = conf_text(tables, start)
     for count, *rules in case.pop("more_type", []):
         case["type"] += [rule.replace("{n}", str(n)).replace("{next}", str(n + 1))
                          for n in range(1, count + 1) for rule in rules]
@@ -75,6 +103,9 @@ def load_cases(path):
         unknown = raw.keys() - KEYS
         if unknown:
             raise CaseError(f"{path}: case {raw.get('name')}: unknown key {sorted(unknown)}")
+        conf = raw.get("conf", "\n")
+        if conf not in document["conf"] and "\n" not in conf:
+            raise CaseError(f"{path}: case {raw.get('name')}: there is no conf {conf}")
         if raw.get("reports") == []:  # it would accept every report
             raise CaseError(f"{path}: case {raw.get('name')}: reports is empty")
         for case in expand(raw, document["conf"]):

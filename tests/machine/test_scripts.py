@@ -152,6 +152,33 @@ class CasesTest(unittest.TestCase):
         self.assertEqual([(one['name'], one['group']) for one in case_list.expand(case, {})],
                          [('0', 'test'), ('1', 'soak')])
 
+    def test_tables_are_sections(self):
+        confs = {'base': {'vm': {'a': {'memory': '4M', 'disk': ['one', '\\two']}}}}
+        case = {'name': 'x', 'conf': 'base', 'share': {'s': {'size': '{k}'}},
+                'matrix': {'k': ['8K']},
+                'vm': {'v{n}': {'times': 2, 'memory': '1M', 'kernel': 'k', 'cmdline': 'n={n}'}}}
+        self.assertEqual(next(case_list.expand(case, confs))['conf'], """[host]
+exit = poweroff
+[vm a]
+memory = 4M
+kernel = \\umbra\\guest.bin
+disk = \\umbra\\one
+disk = \\two
+[vm v1]
+memory = 1M
+kernel = \\umbra\\k
+cmdline = n=1
+[vm v2]
+memory = 1M
+kernel = \\umbra\\k
+cmdline = n=2
+[share s]
+size = 8K
+""")
+        none = {'name': 'x', 'host': {'exit': ''}, 'vm': {'a': {'memory': '4M'}}}
+        self.assertEqual(next(case_list.expand(none, {}))['conf'],
+                         '[vm a]\nmemory = 4M\nkernel = \\umbra\\guest.bin\n')
+
 
 class ConsoleTest(unittest.TestCase):
     """Tests of standard input on its way to the machine."""
