@@ -7,21 +7,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "tests/unit/fake_base.h"
+#include "tests/fuzz/fuzz.h"
 #include "vmm/base/acpi_host.h"
 #include "vmm/base/err.h"
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes);
-
 #define MEMORY_BASE  0x1000
 #define HEADER_BYTES 36
-
-#define PROMISE(cond)                            \
-	do {                                     \
-		if (!(cond)) {                   \
-			fake_fail("not " #cond); \
-		}                                \
-	} while (0)
 
 struct memory {
 	const uint8_t *data;

@@ -7,16 +7,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tests/fuzz/fuzz.h"
 #include "guest/linux_load.h"
 #include "guest/vm_file.h"
 #include "guest/memmap.h"
-#include "tests/unit/fake_base.h"
 #include "tests/unit/gmem_end.h"
 #include "tests/unit/load_all.h"
 
 #define MIB (1ul << 20)
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes);
 
 static void check(bool ok, const char *what)
 {

@@ -2,19 +2,10 @@
 /* umbra.conf with any content: whatever is accepted must be within what boot/config.h promises. */
 #include <string.h>
 
+#include "tests/fuzz/fuzz.h"
 #include "boot/config.h"
-#include "tests/unit/fake_base.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes);
 
 static struct config config;
-
-#define PROMISE(cond)                            \
-	do {                                     \
-		if (!(cond)) {                   \
-			fake_fail("not " #cond); \
-		}                                \
-	} while (0)
 
 static bool is_text(const char *s, size_t cap)
 {

@@ -8,10 +8,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tests/fuzz/fuzz.h"
 #include "guest/dev/vlapic.h"
 #include "guest/dev/vlegacy.h"
 #include "guest/platform_state.h"
-#include "tests/unit/fake_base.h"
 
 #define ENTRY_BITS 0xff0000000001effful
 #define REMOTE_IRR BIT(14)
@@ -211,8 +211,6 @@ static void step(const struct input *in)
 	check_clock();
 	check_uart(&platform.com1);
 }
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 {

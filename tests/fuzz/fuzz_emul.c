@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "tests/unit/fake_base.h"
+#include "tests/fuzz/fuzz.h"
 #include "tests/unit/gmem_end.h"
 #include "vmm/base/x86.h"
 #include "vmm/emul.h"
@@ -24,8 +24,6 @@
 #define DEVICE	  0xfec00000ul
 #define TOUCHES	  64
 #define INSNS_MAX 64
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 /* Patches follow, then instructions, each with its length in front. */
 struct __attribute__((packed)) input {

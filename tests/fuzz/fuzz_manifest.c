@@ -6,18 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tests/fuzz/fuzz.h"
 #include "boot/manifest.h"
-#include "tests/unit/fake_base.h"
 #include "vmm/base/err.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes);
-
-#define PROMISE(cond)                            \
-	do {                                     \
-		if (!(cond)) {                   \
-			fake_fail("not " #cond); \
-		}                                \
-	} while (0)
 
 /* In place of crypto/verify.c: every file has this hash, and a byte says who signed. */
 int verify_sha256(const void *data, size_t bytes, uint8_t hash[VERIFY_HASH_BYTES])

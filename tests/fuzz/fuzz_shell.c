@@ -12,6 +12,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "tests/fuzz/fuzz.h"
 #include "boot/line_edit.h"
 #include "boot/shell.h"
 #include "boot/shell_priv.h"
@@ -22,7 +23,6 @@
 #include "guest/platform.h"
 #include "guest/vconsole.h"
 #include "guest/shares.h"
-#include "tests/unit/fake_base.h"
 #include "tests/unit/fake_keyslot.h"
 #include "vmm/base/err.h"
 #include "vmm/base/log.h"
@@ -31,15 +31,6 @@
 #include "vmm/sched.h"
 #include "vmm/vcpu.h"
 #include "vmm/vmx.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes);
-
-#define PROMISE(cond)                            \
-	do {                                     \
-		if (!(cond)) {                   \
-			fake_fail("not " #cond); \
-		}                                \
-	} while (0)
 
 enum { ALPHA, BETA, REFUSED, VMS };
 

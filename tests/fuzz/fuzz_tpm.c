@@ -3,18 +3,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tests/fuzz/fuzz.h"
 #include "boot/tpm.h"
-#include "tests/unit/fake_base.h"
 #include "vmm/base/err.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes);
-
-#define PROMISE(cond)                            \
-	do {                                     \
-		if (!(cond)) {                   \
-			fake_fail("not " #cond); \
-		}                                \
-	} while (0)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 {

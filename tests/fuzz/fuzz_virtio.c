@@ -4,6 +4,7 @@
  * order. Whatever a driver does: each turn is bounded, work ends, MSI-X messages go to local APICs,
  * the constant parts stay constant, and a lost device does nothing until its reset.
  */
+#include "tests/fuzz/fuzz.h"
 #include "guest/dev/vlapic.h"
 #include "tests/unit/virtio_driver.h"
 #include "vmm/base/console.h"
@@ -320,8 +321,6 @@ static void print(const char *fmt, ...)
 {
 	require(strlen(fmt) != 0);
 }
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 {

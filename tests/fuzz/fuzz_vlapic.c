@@ -7,9 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tests/fuzz/fuzz.h"
 #include "guest/dev/vioapic.h"
 #include "guest/dev/vlapic_priv.h"
-#include "tests/unit/fake_base.h"
 #include "tests/unit/fake_vcpu.h"
 #include "vmm/base/x86.h"
 
@@ -157,7 +157,6 @@ static void step(const struct input *in)
 	}
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 {
 	struct input in;
