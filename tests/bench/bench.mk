@@ -70,7 +70,8 @@ $(BENCH_GUEST): tests/bench/init_guest tests/machine/initramfs.sh $(O)/bench/dev
 		$(dir $(BENCH_KERNEL))modules/,virtio.ko virtio_ring.ko virtio_pci_legacy_dev.ko \
 		virtio_pci_modern_dev.ko virtio_pci.ko virtio_blk.ko failover.ko net_failover.ko \
 		virtio_net.ko)
-$(BENCH_KVM): tests/bench/kvm.sh tests/bench/init_kvm $(BENCH_GUEST) $(DISK_ROOT)
+$(BENCH_KVM): tests/bench/kvm.sh tests/machine/nested/root.sh tests/bench/init_kvm $(BENCH_GUEST) \
+		$(DISK_ROOT)
 	@sh $< $(dir $(BENCH_KERNEL)) $(BENCH_GUEST) $(DISK_ROOT) '$(BENCH_CMDLINE)' $@
 bench-devices: $(O)/BOOTX64.EFI $(CHAIN) $(BENCH_KERNEL) $(BENCH_GUEST) $(BENCH_KVM) $(DISK_ROOT) \
 		| $(BOCHS)

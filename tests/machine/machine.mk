@@ -156,7 +156,8 @@ $(CHAIN) $(PROBE) $(ODD): $(THIRD)/efi/%.efi: $(MACHINE_DIR)/%.c | $(PACKAGES_DO
 
 # The outer Linux of MACHINE=nested.
 NESTED := $(THIRD)/nested/.done
-NESTED_PARTS := $(addprefix $(MACHINE_DIR)/,nested/build.sh nested/off.c init/nested)
+NESTED_PARTS := $(addprefix $(MACHINE_DIR)/,nested/build.sh nested/root.sh nested/off.c \
+	init/nested)
 .PHONY: nested
 nested: $(NESTED) $(CHAIN) $(BOCHS)
 $(NESTED): $(NESTED_PARTS) $(THIRD)/kernel/bookworm-cloud/vmlinuz | $(PACKAGES_DONE)
