@@ -58,8 +58,9 @@ def expand(case, confs):
     if start or tables:
         case["conf"] = conf_text(tables, start)
     for count, *rules in case.pop("more_type", []):
-        case["type"] += [rule.replace("{n}", str(n)).replace("{next}", str(n + 1))
-                         for n in range(1, count + 1) for rule in rules]
+        more = [rule.replace("{n}", str(n)).replace("{next}", str(n + 1))
+                for n in range(1, count + 1) for rule in rules]
+        case["type"] = case["type"] + more
     for values in itertools.product(*matrix.values()):
         words = dict(zip(matrix, values))
 
@@ -98,8 +99,13 @@ def check_patterns(case, path):
 def load_cases(path):
     with open(path, "rb") as file:
         document = tomllib.load(file)
-    cases = []
+    cases, named = [], {}
     for raw in document["case"]:
+        like = raw.pop("like", None)
+        if like and like not in named:
+            raise CaseError(f"{path}: case {raw.get('name')}: no case above is {like}")
+        raw = named.get(like, {}) | raw
+        named[raw.get("name")] = dict(raw)
         unknown = raw.keys() - KEYS
         if unknown:
             raise CaseError(f"{path}: case {raw.get('name')}: unknown key {sorted(unknown)}")

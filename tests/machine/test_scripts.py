@@ -152,6 +152,20 @@ class CasesTest(unittest.TestCase):
         self.assertEqual([(one['name'], one['group']) for one in case_list.expand(case, {})],
                          [('0', 'test'), ('1', 'soak')])
 
+    def test_a_case_is_like_another(self):
+        with tempfile.NamedTemporaryFile('w', suffix='.toml') as file:
+            def load(like):
+                file.seek(0)
+                file.write('[conf]\n[[case]]\nname = "a"\nbudget = 1\ntype = ["x"]\n'
+                           'more_type = [[2, "{n}"]]\n'
+                           f'[[case]]\nname = "b"\nlike = "{like}"\nbudget = 2\n')
+                file.flush()
+                return case_list.load_cases(file.name)
+            self.assertEqual([(case['budget'], case['type']) for case in load('a')],
+                             [(1, ['x', '1', '2']), (2, ['x', '1', '2'])])
+            with self.assertRaises(case_list.CaseError):
+                load('c')
+
     def test_tables_are_sections(self):
         confs = {'base': {'vm': {'a': {'memory': '4M', 'disk': ['one', '\\two']}}}}
         case = {'name': 'x', 'conf': 'base', 'share': {'s': {'size': '{k}'}},
