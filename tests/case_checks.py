@@ -4,6 +4,7 @@ import re
 
 import screen
 from bochs import parse_result
+from case_list import repeat
 
 # Text that no serial output may contain, whatever the case expects.
 FORBID = [r"^(\[\S+\] )?(FAIL|ERROR|SKIP)\b", r"Umbra stopped", r"\bpanic\b", r"Kernel panic"]
@@ -26,6 +27,14 @@ def check_text(case, text, is_known=lambda line: False):
     for pattern in case["expect"]:
         if not re.search(pattern, text, re.M):
             problems.append(f"the serial line lacks: {pattern}")
+    for patterns in case["order"]:
+        at = 0
+        for pattern in repeat(patterns):
+            match = re.compile(pattern, re.M).search(text, at)
+            if not match:
+                problems.append(f"the serial line lacks, after the {at} bytes before: {pattern}")
+                break
+            at = match.end()
     for pattern, low, high in case["bounds"]:
         found = list(re.finditer(pattern, text, re.M))
         if not found:
@@ -61,6 +70,7 @@ def check_errors(case, text):
     Registers are logged before the sentence with the reason; after a panic more lines follow."""
     patterns = case["expect"] + case.get("errors", []) + [rule[0] for rule in case["bounds"]]
     patterns += [part for rule in case["same"] for part in rule[:2]]
+    patterns += [part for parts in case["order"] for part in repeat(parts)]
     if any("PANIC" in pattern for pattern in patterns):
         return []
     lines = re.finditer(r"^.*umbra: error: (?!  |vm \S+: vCPU).*\n?", text, re.M)

@@ -9,12 +9,12 @@ import tomllib
 
 KEYS = {"name", "group", "matrix", "machine", "cpus", "mem", "cpu", "features", "tme", "fidelity",
         "knobs", "usb", "files", "conf", "host", "vm", "share", "firmware", "bare", "bus", "type",
-        "stop", "screen", "screen_at", "ticks", "timeout", "command", "dialog", "expect", "bounds",
-        "same", "forbid", "forbid_more", "complaints", "end", "status", "budget", "reports",
-        "left", "more_type", "even", "errors"}
+        "stop", "screen", "screen_at", "ticks", "timeout", "command", "dialog", "expect", "order",
+        "bounds", "same", "forbid", "forbid_more", "complaints", "end", "status", "budget",
+        "reports", "left", "more_type", "even", "errors"}
 DEFAULTS = {"group": "test", "machine": "bochs", "cpus": 1, "mem": 1024, "status": 0,
-            "timeout": 240, "files": {}, "expect": [], "bounds": [], "same": [], "screen": [],
-            "end": "power-off"}
+            "timeout": 240, "files": {}, "expect": [], "order": [], "bounds": [], "same": [],
+            "screen": [], "end": "power-off"}
 FOLDER = "\\umbra\\"  # of the files that umbra.conf names
 
 
@@ -87,11 +87,19 @@ def expand(case, confs):
         yield filled
 
 
+def repeat(rules):
+    """The rules for typing, or patterns in order, with "N * RULE" repeated N times."""
+    for rule in rules:
+        match = re.fullmatch(r"(?:([0-9]+) \* )?(.*)", rule, re.S)
+        yield from [match[2]] * int(match[1] or 1)
+
+
 def check_patterns(case, path):
     """A pattern that begins with a number would also match the end of another: "0 in clear" is in
     "80 in clear". The same is true for a part of a pattern that follows a gap."""
     bounds = [rule[0] for rule in case["bounds"]]
-    for pattern in case["expect"] + case.get("errors", []) + bounds:
+    ordered = [part for parts in case["order"] for part in repeat(parts)]
+    for pattern in case["expect"] + ordered + case.get("errors", []) + bounds:
         if re.search(r"(^|\.\*\??|\)\*\??)\(?[0-9]", pattern):
             raise CaseError(f"{path}: case {case['name']}: a number without \\b: {pattern}")
 

@@ -25,7 +25,7 @@ sys.path += [str(HERE / "bus"), str(HERE / "machine")]
 import markers
 from case_checks import (check_budget, check_even, check_left, check_reports, check_screen,
                          check_text, read_result, serial_text)
-from case_list import CaseError, load_cases
+from case_list import CaseError, load_cases, repeat
 
 TAIL_LINES = 25
 printing = threading.Lock()
@@ -199,13 +199,6 @@ def normal(line):
     line = re.sub(r"^(\[[a-z0-9]+\] )?(umbra-work: \w+: )?(kernel: )?(<\d+>)?", "", line)
     line = re.sub(r"^\[ *\d+\.\d+\] ", "", line)
     return re.sub(r"\b(0x)?[0-9a-f]*[0-9][0-9a-f]*\b", "N", line).strip()
-
-
-def repeat(rules):
-    """The rules for typing, with "N * RULE" repeated N times."""
-    for rule in rules:
-        match = re.fullmatch(r"(?:([0-9]+) \* )?(.*)", rule, re.S)
-        yield from [match[2]] * int(match[1] or 1)
 
 
 def same_device(path, other):

@@ -121,7 +121,7 @@ class CasesTest(unittest.TestCase):
 
     def unexpected(self, text, **case):
         """The unexpected errors."""
-        case = {'expect': [], 'bounds': [], 'same': [], **case}
+        case = {'expect': [], 'order': [], 'bounds': [], 'same': [], **case}
         return [problem.split(': ', 1)[1] for problem in case_checks.check_errors(case, text)]
 
     def test_errors_have_to_be_expected(self):
@@ -142,15 +142,31 @@ class CasesTest(unittest.TestCase):
 
     def test_numbers_have_a_beginning(self):
         for pattern in ('0 in clear', 'a(.|\\n)*0 in clear', 'pages: .*0 in clear', '(1|2) of 2'):
-            with self.assertRaises(case_list.CaseError):
-                case_list.check_patterns({'name': 'x', 'expect': [pattern], 'bounds': []}, '')
-        case_list.check_patterns({'name': 'x', 'expect': ['\\b0 in clear', 'pages: 0 in'],
+            for case in ({'expect': [pattern], 'order': []},
+                         {'expect': [], 'order': [['a', pattern]]}):
+                with self.assertRaises(case_list.CaseError):
+                    case_list.check_patterns({'name': 'x', 'bounds': [], **case}, '')
+        good = ['\\b0 in clear', 'pages: 0 in']
+        case_list.check_patterns({'name': 'x', 'expect': good, 'order': [good],
                                   'bounds': [['([0-9]+) slices', 1, 2]]}, '')
 
     def test_a_word_of_the_matrix_selects_the_group(self):
         case = {'name': '{cpu}', 'matrix': {'cpu': [0, 1]}, 'group': {'0': 'test', 'other': 'soak'}}
         self.assertEqual([(one['name'], one['group']) for one in case_list.expand(case, {})],
                          [('0', 'test'), ('1', 'soak')])
+
+    def test_patterns_in_order(self):
+        def lacks(*order):
+            case = {**case_list.DEFAULTS, 'name': 'x', 'order': [list(order)]}
+            return [problem.rsplit(': ', 1)[1] for problem in
+                    case_checks.check_text(case, 'one\ntwo\none\n')]
+        self.assertEqual(lacks('one', 'two', '^one'), [])
+        self.assertEqual(lacks('2 * one'), [])
+        self.assertEqual(lacks('3 * one'), ['one'])
+        self.assertEqual(lacks('2 * one', 'two'), ['two'])
+        self.assertEqual(lacks('two', 'ne$', 'two'), ['two'])
+        self.assertEqual(self.unexpected('umbra: error: a\numbra: error: b\n',
+                                         order=[['x', 'error: b']]), ['umbra: error: a'])
 
     def test_a_case_is_like_another(self):
         with tempfile.NamedTemporaryFile('w', suffix='.toml') as file:
