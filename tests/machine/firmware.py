@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""firmware.py VARS CODE ROM: makes the emulated machine's ROM of OVMF's two files.
+"""firmware.py VARS CODE DRIVER AT ROM: makes the emulated machine's ROM of OVMF's two files.
 
 OVMF unpacks its drivers at each start, which takes an emulator seconds. So drivers of devices
 that the machine does not have (networks, USB, TPM, virtio, NVMe), the shell and the set-up pages
-are left out, the volume of drivers ends behind its last one, and all is packed again. Nothing else
-changes. Formats: UEFI Platform Initialization specification 1.7, volume 3, chapters 2 and 3.
+are left out, and most others lie in the ROM as they are, in a volume of their own at the address
+AT. Packed are the DXE core, the drivers that it has to start first, and DRIVER (volume.c), which
+gives it the other volume. Nothing else changes. Formats: UEFI Platform Initialization
+specification 1.7, volume 3, chapters 2 and 3.
 """
 import lzma
 import os
@@ -14,9 +16,16 @@ import struct
 import sys
 
 LZMA_GUID = bytes.fromhex('98584eee143959429d6edc7bd79403cf')
-TYPE_VOLUME, TYPE_DRIVER, TYPE_APPLICATION, TYPE_PAD = 0x0b, 0x07, 0x09, 0xf0
-SECTION_GUIDED, SECTION_NAME, SECTION_VOLUME = 0x02, 0x15, 0x17
+TYPE_RAW, TYPE_FREE, TYPE_CORE, TYPE_DRIVER = 0x01, 0x02, 0x05, 0x07
+TYPE_APPLICATION, TYPE_VOLUME, TYPE_PAD = 0x09, 0x0b, 0xf0
+SECTION_GUIDED, SECTION_IMAGE, SECTION_NEEDS, SECTION_NAME = 0x02, 0x10, 0x13, 0x15
+SECTION_VOLUME, SECTION_BYTES = 0x17, 0x19
+APRIORI = bytes.fromhex('e70e51fcdcffd411bd410080c73c8881')  # lists what is started first
+ALWAYS = b'\x06\x08'  # the expression of a driver that needs nothing: TRUE END
+STATE = 0xf8  # of a file that is complete, in a volume whose free bytes are FFH
 LARGE_FILE, FILE_CHECKSUM, NO_CHECKSUM, PLACE = 0x01, 0x40, 0xaa, 0x3e
+DRIVER_NAME, DRIVER_GUID = 'UmbraVolume', bytes.fromhex('5d1c3b7e2f904a41b6d80c5e71a3f29d')
+HEADER_BYTES = 72  # of a volume with blocks of one size
 LZMA_HEADER = struct.Struct('<BIQ')  # properties, size of the dictionary, bytes unpacked
 
 # By their names in the volume.
@@ -90,24 +99,61 @@ def is_left_out(volume, at, header, size, kind):
                                 name_of(bytes(volume[at + header:at + size])) in LEFT_OUT)
 
 
-def leave_out(volume):
-    """Returns a volume that has no other files than those to be kept, one behind the other, and
-    ends at the next block. Drivers may lie anywhere."""
+def started_first(volume):
+    """The names (GUIDs) of the drivers that the DXE core starts before it looks at any other's
+    needs: those of the list, which holds for its own volume only."""
+    for at, header, size, _ in files(volume):
+        if volume[at:at + 16] == APRIORI:
+            for section, skip, end, kind in sections(bytes(volume[at + header:at + size])):
+                if kind == SECTION_BYTES:
+                    text = bytes(volume[at + header + section + skip:at + header + section + end])
+                    return {text[i:i + 16] for i in range(0, len(text), 16)} | {APRIORI}
+    raise FirmwareError('no list of drivers that are started first')
+
+
+def divide(volume):
+    """Returns the files to be packed and those to be left as they are. Drivers may lie anywhere."""
     if any(volume[at + 19] & PLACE for at, _, _, _ in files(volume)):
         raise FirmwareError('a driver that needs an alignment or its place')
-    kept = bytearray(volume[:next(files(volume))[0]])
+    first, packed_files, plain_files = started_first(volume), [], []
     for at, header, size, kind in files(volume):
         if not is_left_out(volume, at, header, size, kind):
-            kept += b'\xff' * (-len(kept) % 8) + volume[at:at + size]
+            early = kind == TYPE_CORE or bytes(volume[at:at + 16]) in first
+            (packed_files if early else plain_files).append(bytes(volume[at:at + size]))
+    return packed_files, plain_files
+
+
+def with_files(header, content):
+    """A volume with these files, one behind the other, that ends at the next block."""
+    volume = bytearray(header)
+    for file in content:
+        volume += b'\xff' * (-len(volume) % 8) + file
     block, = struct.unpack_from('<I', volume, 60)
-    kept += b'\xff' * (-len(kept) % block)
-    struct.pack_into('<Q', kept, 32, len(kept))
-    struct.pack_into('<I', kept, 56, len(kept) // block)
-    end, = struct.unpack_from('<H', kept, 48)
-    struct.pack_into('<H', kept, 50, 0)
-    words = struct.unpack_from(f'<{end // 2}H', kept)
-    struct.pack_into('<H', kept, 50, -sum(words) & 0xffff)
-    return kept
+    volume += b'\xff' * (-len(volume) % block)
+    struct.pack_into('<Q', volume, 32, len(volume))
+    struct.pack_into('<I', volume, 56, len(volume) // block)
+    end, = struct.unpack_from('<H', volume, 48)
+    struct.pack_into('<H', volume, 50, 0)
+    words = struct.unpack_from(f'<{end // 2}H', volume)
+    struct.pack_into('<H', volume, 50, -sum(words) & 0xffff)
+    return volume
+
+
+def new_file(guid, kind, body):
+    """A file with a header of its own."""
+    file = bytearray(guid + bytes([0, 0, kind, 0]) + (24 + len(body)).to_bytes(3, 'little') +
+                     bytes([STATE]) + body)
+    seal(file, 0, 24, len(file))
+    return bytes(file)
+
+
+def driver_file(image):
+    """A driver that is started whenever it is found."""
+    body = bytearray()
+    for kind, text in ((SECTION_NEEDS, ALWAYS), (SECTION_IMAGE, image),
+                       (SECTION_NAME, (DRIVER_NAME + '\0').encode('utf-16le'))):
+        body += bytes(-len(body) % 4) + (4 + len(text)).to_bytes(3, 'little') + bytes([kind]) + text
+    return new_file(DRIVER_GUID, TYPE_DRIVER, bytes(body))
 
 
 def pack(raw, room):
@@ -143,10 +189,10 @@ def unpack(code, begin, end):
                  if kind == SECTION_VOLUME]
 
 
-def lighten(code):
-    """Returns the code file without these drivers. The last volume has the drivers; the one before
-    it runs at a fixed place."""
-    file, (begin, end) = packed(code)
+def lighten(code, driver, address):
+    """Returns the code file with this driver and without the others. The last volume has the
+    drivers; the one before it runs at a fixed place. The code file ends at 4 GiB."""
+    (at, header, size), (begin, end) = packed(code)
     raw, volumes = unpack(code, begin, end)
     first, last = volumes[-1]
     if last != len(raw):
@@ -155,19 +201,39 @@ def lighten(code):
              for at, header, size, _ in files(raw[first:last])}
     if missing := LEFT_OUT - names:
         print(f'firmware: this OVMF has no {" ".join(sorted(missing))}')
-    raw[first:last] = leave_out(raw[first:last])
+    early, others = divide(raw[first:last])
+    start = next(files(raw[first:last]))[0]
+    plain = bytearray(raw[first:first + HEADER_BYTES])
+    struct.pack_into('<H', plain, 52, 0)  # no second header: its name is the other volume's
+    plain = with_files(plain, others)
+    raw[first:last] = with_files(raw[first:first + start], early + [driver_file(driver)])
     raw[first - 4:first - 1] = (len(raw) - first + 4).to_bytes(3, 'little')
-    code[begin:end] = pack(raw, end - begin)
-    seal(code, *file)
+    place = len(code) - (1 << 32) + address  # of the volume
+    if address % 4096 == 0 or address % 16 != 0:
+        raise FirmwareError(f'SEC takes a volume at {address:#x} for its own, or the DXE core '
+                            'copies it')
+    free, = struct.unpack_from('<Q', code, 32)
+    shift = place - 24 - end  # the packed file ends before the other one's header
+    if any(code[end:free].strip(b'\xff')) or place + len(plain) > free:
+        raise FirmwareError(f'no room for a volume of {len(plain)} bytes at {address:#x}')
+    code[end:free] = b'\xff' * (free - end)
+    code[begin:place - 24] = pack(raw, place - 24 - begin)
+    code[place - 24:place + len(plain)] = new_file(DRIVER_GUID, TYPE_RAW, plain)
+    section = at + header
+    for field, length in ((at + 20, size + shift), (section, size - header + shift)):
+        code[field:field + 3] = length.to_bytes(3, 'little')
+    code[place + len(plain):free] = b'\xff' * (free - place - len(plain))
+    seal(code, at, header, size + shift)
     return code
 
 
 def main():
     """The command line."""
-    variables, code, rom = map(pathlib.Path, sys.argv[1:])
+    variables, code, driver, rom = map(pathlib.Path, sys.argv[1:4] + sys.argv[5:])
     rom.parent.mkdir(parents=True, exist_ok=True)
     try:
-        text = variables.read_bytes() + lighten(bytearray(code.read_bytes()))
+        text = variables.read_bytes() + lighten(bytearray(code.read_bytes()),
+                                                driver.read_bytes(), int(sys.argv[4], 0))
     except (FirmwareError, OSError, lzma.LZMAError, struct.error) as problem:
         sys.exit(f'set-up: {code}: {problem}')
     part = rom.with_suffix('.part')

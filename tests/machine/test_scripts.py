@@ -62,17 +62,26 @@ class TallyTest(unittest.TestCase):
                              (1, words))
 
 
+FREE = 0x348000  # the end of the code file's first volume
+
+
 class FirmwareTest(unittest.TestCase):
     """Tests of the ROM: OVMF without the listed drivers, and nothing else changes."""
 
-    def contents(self, code):
+    AT = 0xffd40010  # of the volume that is not packed
+    IMAGE = b'the driver that gives it to the DXE core'
+
+    def contents(self, code, address=None):
         """{name: text} of the drivers, and the files of all volumes without such a name."""
         named, others = {}, []
         file, place = firmware.packed(code)
         self.check_sum(code, *file)
         raw, volumes = firmware.unpack(code, *place)
-        for first, last in volumes:
-            volume = bytes(raw[first:last])
+        volumes = [bytes(raw[first:last]) for first, last in volumes]
+        if address is not None:
+            at = address - (1 << 32) + len(code)
+            volumes.append(code[at:at + struct.unpack_from('<Q', code, at + 32)[0]])
+        for volume in volumes:
             self.check_volume(volume)
             for at, header, size, kind in firmware.files(volume):
                 self.check_sum(volume, at, header, size)
@@ -81,7 +90,7 @@ class FirmwareTest(unittest.TestCase):
                     named[name] = volume[at:at + size]
                 elif kind != firmware.TYPE_PAD:
                     others.append(volume[at:at + size])
-        return bytes(raw[:volumes[-1][0] - 4]), named, others
+        return bytes(raw[:firmware.unpack(code, *place)[1][-1][0] - 4]), named, others
 
     def check_volume(self, volume):
         """The header says the length twice, and its words add up to 0."""
@@ -102,18 +111,39 @@ class FirmwareTest(unittest.TestCase):
     def test_only_what_is_listed_is_gone(self):
         with open('/usr/share/OVMF/OVMF_CODE_4M.fd', 'rb') as file:
             code = file.read()
-        light = firmware.lighten(bytearray(code))
+        light = bytes(firmware.lighten(bytearray(code), self.IMAGE, self.AT))
         self.assertEqual(len(light), len(code))
         before, named, others = self.contents(code)
         for name in firmware.LEFT_OUT:
             named.pop(name, None)
         self.assertIn('BdsDxe', named)
-        self.assertEqual(self.contents(light), (before, named, others))
-        _, (begin, end) = firmware.packed(code)
-        at, header, _ = firmware.packed(code)[0]
+        after, now, rest = self.contents(light, self.AT)
+        self.assertIn(self.IMAGE, now.pop(firmware.DRIVER_NAME))
+        self.assertEqual((after, now, rest), (before, named, others))
+        (at, _, _), (begin, _) = firmware.packed(code)
         self.assertEqual(light[:at], code[:at])
-        self.assertEqual(light[at + header:begin], code[at + header:begin])
-        self.assertEqual(light[end:], code[end:])
+        self.assertEqual(light[at + 28:begin], code[at + 28:begin])  # but for two lengths
+        self.assertEqual(light[FREE:], code[FREE:])
+
+    def test_files_of_the_rom_follow_each_other(self):
+        """And what is free behind the last one is FFH."""
+        with open('/usr/share/OVMF/OVMF_CODE_4M.fd', 'rb') as file:
+            code = bytes(firmware.lighten(bytearray(file.read()), self.IMAGE, self.AT))
+        kinds = [kind for _, _, _, kind in firmware.files(code)]
+        self.assertEqual(kinds, [firmware.TYPE_VOLUME, firmware.TYPE_RAW])
+        (at, header, size, _), = list(firmware.files(code))[1:]
+        self.assertEqual(at + header, self.AT - (1 << 32) + len(code))
+        self.assertEqual(code[at + size:FREE].strip(b'\xff'), b'')
+        for file in firmware.files(code):
+            self.check_sum(code, *file[:3])
+
+    def test_a_volume_that_does_not_fit(self):
+        with open('/usr/share/OVMF/OVMF_CODE_4M.fd', 'rb') as file:
+            code = file.read()
+        for address in (0xffc90010, 0xffef0010,  # too little before it, or behind it
+                        0xffd40000, 0xffd40008):
+            with self.assertRaises(firmware.FirmwareError):
+                firmware.lighten(bytearray(code), self.IMAGE, address)
 
 
 class CasesTest(unittest.TestCase):
