@@ -314,6 +314,22 @@ unsigned ept_find_entry(const struct ept_root *root, uint64_t at, uint64_t **ent
 	}
 }
 
+bool ept_find_gap(const struct ept_root *root, gpa_t gpa, struct ept_gap *gap)
+{
+	gap->bytes = level_bytes(ept_find_entry(root, gpa.v, &gap->entry));
+	return (entry_load(gap->entry) & ENTRY_RIGHTS) == 0;
+}
+
+int ept_fill_gap(struct ept_gap gap, gpa_t gpa, hpa_t hpa, struct ept_attr attr)
+{
+	int err = check_map(gpa, hpa, gap.bytes, attr);
+
+	if (err == 0) {
+		entry_store(gap.entry, pack_leaf(hpa, attr, gap.bytes == PAGE_SIZE ? 1 : 2));
+	}
+	return err;
+}
+
 int ept_walk(const struct ept_root *root, gpa_t gpa, struct ept_leaf *out)
 {
 	uint64_t *entry, value, offset_mask;

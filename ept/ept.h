@@ -159,6 +159,20 @@ void ept_visit(const struct ept_root *root,
  */
 int ept_map_page(struct ept_root *root, gpa_t gpa, hpa_t hpa, struct ept_attr attr,
 		 uint64_t **entry);
+/*
+ * For code that does something between the question whether a leaf is mapped and its mapping. The
+ * gap is the entry that maps nothing at the address, and the bytes of the leaf that fits there; it
+ * is valid until the lock is dropped or something else is mapped. ept_find_gap: false when a leaf
+ * is mapped there. ept_fill_gap maps one leaf of gap.bytes, 4 KiB or 2 MiB, with the errors of
+ * ept_map; the CPU supports leaves of that size, and both addresses are aligned to it.
+ */
+struct ept_gap {
+	uint64_t *entry;
+	uint64_t bytes;
+};
+bool ept_find_gap(const struct ept_root *root, gpa_t gpa, struct ept_gap *gap);
+int ept_fill_gap(struct ept_gap gap, gpa_t gpa, hpa_t hpa, struct ept_attr attr);
+
 /* The entry of a page that ept_map_page has mapped or would map; NULL where there is no table. */
 uint64_t *ept_page_entry(const struct ept_root *root, gpa_t gpa);
 /*

@@ -73,6 +73,7 @@ static int plain_fault(struct gmem *gmem, struct gmem_region *region, gpa_t gpa,
 	uint64_t largest = extents_leaf(ram->extents, extent, gpa.v), size = unit_bytes(largest);
 	gpa_t start = { ALIGN_DOWN(gpa.v, size) };
 	hpa_t frame = { extent->first + (start.v - extent->base) };
+	struct ept_gap gap;
 	struct ept_leaf leaf;
 	int err;
 
@@ -80,11 +81,14 @@ static int plain_fault(struct gmem *gmem, struct gmem_region *region, gpa_t gpa,
 	if (gmem->move != NULL) {
 		return ERR_AGAIN;
 	}
-	if (ept_walk(&gmem->root, gpa, &leaf) == 0) {
-		return gmem_allow_exec(gmem, gpa, access, &leaf);
+	if (!ept_find_gap(&gmem->root, gpa, &gap)) {
+		err = ept_walk(&gmem->root, gpa, &leaf);
+		return err == 0 ? gmem_allow_exec(gmem, gpa, access, &leaf) : err;
 	}
 	gmem_fill_frames(GMEM_SLOT_CLEAR, keyed(frame, ram->keyid), size, ram->fill);
-	err = ept_map(&gmem->root, start, frame, size, size, attr_of(ram));
+	/* Else tables are missing, or the leaf is smaller because one exists already. */
+	err = gap.bytes == size ? ept_fill_gap(gap, start, frame, attr_of(ram))
+				: ept_map(&gmem->root, start, frame, size, size, attr_of(ram));
 	if (err == 0) {
 		gmem->resident_bytes += size;
 		if (size > PAGE_SIZE && ept_walk(&gmem->root, gpa, &leaf) == 0) {

@@ -204,6 +204,37 @@ TEST(test_single_page_errors, fake_setup, fake_teardown)
 }
 TEST_AGAIN(test_single_page_errors, fake_setup, fake_teardown);
 
+TEST(test_gaps, fake_setup, fake_teardown)
+{
+	const struct ept_attr attr = { EPT_RWX, EPT_MEMTYPE_WB, true, 0 };
+	const struct ept_attr write_only = { EPT_WRITE, EPT_MEMTYPE_WB, true, 0 };
+	struct ept_root root;
+	struct ept_gap gap;
+	uint64_t *entry;
+
+	assert_int_equal(ept_root_init(&root), 0);
+	assert_true(ept_find_gap(&root, gpa(0x3000), &gap));
+	assert_int_equal(gap.bytes, 512 * SIZE_1G);
+	assert_int_equal(ept_map_page(&root, gpa(0x2000), hpa(0x9000), attr, &entry), 0);
+	assert_false(ept_find_gap(&root, gpa(0x2fff), &gap));
+
+	/* a page beside one that is mapped, and 2 MiB in a table that exists */
+	assert_true(ept_find_gap(&root, gpa(0x3000), &gap));
+	assert_int_equal(gap.bytes, PAGE_SIZE);
+	assert_int_equal(ept_fill_gap(gap, gpa(0x3000), hpa(0x7000), write_only), ERR_INVAL);
+	assert_int_equal(ept_fill_gap(gap, gpa(0x3000), hpa(1ul << 52), attr), ERR_RANGE);
+	assert_int_equal(*raw_entry(&root, 0x3000, 1), 0);
+	assert_int_equal(ept_fill_gap(gap, gpa(0x3000), hpa(0x7000), attr), 0);
+	assert_int_equal(*raw_entry(&root, 0x3000, 1), 0x7077);
+	assert_false(ept_find_gap(&root, gpa(0x3000), &gap));
+	assert_true(ept_find_gap(&root, gpa(SIZE_2M + 0x5000), &gap));
+	assert_int_equal(gap.bytes, SIZE_2M);
+	assert_int_equal(ept_fill_gap(gap, gpa(SIZE_2M), hpa(SIZE_1G), attr), 0);
+	assert_int_equal(*raw_entry(&root, SIZE_2M, 2), SIZE_1G | 0xf7);
+	assert_false(ept_find_gap(&root, gpa(SIZE_2M), &gap));
+	ept_root_free(&root);
+}
+
 TEST(test_leaf_sizes, fake_setup, fake_teardown)
 {
 	static const struct {
