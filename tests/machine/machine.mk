@@ -206,8 +206,9 @@ include $(MACHINE_DIR)/tme/tme.mk
 
 # Tests of the machine itself: what needs no emulator is part of make check, the rest of make test.
 .PHONY: machine-unit machine-test
-# QEMU runs in real time and has stopped beside the others: machine-test goes alone.
-TEST_PARTS += rows+tme-linux machine-test
+# machine-test uses one CPU. It runs QEMU in real time, which has stopped beside busy parts.
+TEST_PARTS += rows+tme-linux machine-test+fuzz-coverage+machine-unit
+MODEST_PARTS += fuzz-coverage machine-unit
 check: machine-unit
 machine-unit: | $(PACKAGES_DONE)
 	@mkdir -p $(O)/tally
