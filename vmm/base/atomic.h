@@ -11,9 +11,9 @@
 #ifndef UMBRA_BASE_ATOMIC_H
 #define UMBRA_BASE_ATOMIC_H
 
-#define ATOMIC(type)       \
-	struct {           \
-		type only; \
+#define ATOMIC(type)                   \
+	struct {                       \
+		__typeof__(type) only; \
 	}
 
 /*

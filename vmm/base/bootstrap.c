@@ -2,6 +2,7 @@
 /* Bootstrap memory: its content, its page tables, and the end of the machine. */
 #include "vmm/base/bootstrap.h"
 
+#include "vmm/base/atomic.h"
 #include "vmm/base/bootstrap_priv.h"
 #include "vmm/base/cpu.h"
 #include "vmm/base/err.h"
@@ -19,8 +20,8 @@
 #define LSR_THRE   BIT(5)
 #define SEND_TURNS 1000000u
 
-static struct bootstrap *state; /* NULL: not made yet */
-static void (*at_end)(void);	/* NULL: not set; atomic */
+static struct bootstrap *state;	      /* NULL: not made yet */
+static ATOMIC(void (*)(void)) at_end; /* NULL: not set */
 
 /* in bootstrap.asm */
 extern const char bootstrap_nmi[], bootstrap_exception[];
@@ -284,18 +285,18 @@ void bootstrap_ready(void)
 static uint64_t stop_here(struct bootstrap *b, uint64_t cpu_index)
 {
 	cpu_wbinvd();
-	__atomic_store_n(&b->stopped[cpu_index], true, __ATOMIC_SEQ_CST);
+	atomic_store(&b->stopped[cpu_index], true);
 	cpu_stop();
 }
 
 void bootstrap_at_end(void (*quit)(void))
 {
-	__atomic_store_n(&at_end, quit, __ATOMIC_RELEASE);
+	atomic_store_release(&at_end, quit);
 }
 
 static void quit_this_cpu(void)
 {
-	void (*quit)(void) = __atomic_load_n(&at_end, __ATOMIC_ACQUIRE);
+	void (*quit)(void) = atomic_load_acquire(&at_end);
 
 	if (quit != NULL) {
 		quit();
@@ -313,7 +314,7 @@ _Noreturn void bootstrap_stop_this_cpu(void)
 
 bool bootstrap_stopped(uint32_t cpu_index)
 {
-	return __atomic_load_n(&state->stopped[cpu_index], __ATOMIC_SEQ_CST);
+	return atomic_load(&state->stopped[cpu_index]);
 }
 
 /*

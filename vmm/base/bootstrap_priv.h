@@ -7,6 +7,7 @@
 #ifndef UMBRA_BASE_BOOTSTRAP_PRIV_H
 #define UMBRA_BASE_BOOTSTRAP_PRIV_H
 
+#include "vmm/base/atomic.h"
 #include "vmm/base/cpu.h"
 #include "vmm/base/idt.h"
 #include "vmm/base/page_alloc.h"
@@ -39,8 +40,8 @@ struct keyid_move {
 	uint64_t pool_written;	       /* no page from here on was ever handed out */
 	uint64_t data_first, data_end; /* the image's writable data */
 	uint32_t others;	       /* how many CPUs wait during the move */
-	uint32_t arrived;	       /* how many of them have done `step`; atomic */
-	uint32_t step;		       /* atomic */
+	ATOMIC(uint32_t) arrived;      /* how many of them have done `step` */
+	ATOMIC(uint32_t) step;
 };
 
 struct bootstrap {
@@ -61,7 +62,7 @@ struct bootstrap {
 	struct serial_place serial; /* where an exception is reported; address 0: nowhere */
 	struct percpu cpu;	    /* a copy of the last CPU's block; it uses cpu_tables */
 	void (*next)(void);
-	bool stopped[CPU_MAX]; /* atomic */
+	ATOMIC(bool) stopped[CPU_MAX];
 };
 _Static_assert(sizeof(struct bootstrap) <= PAGE_SIZE, "one page");
 _Static_assert(offsetof(struct bootstrap, root) == 24, "no hole before root");

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "vmm/base/cache.h"
 
+#include "vmm/base/atomic.h"
 #include "vmm/base/cpu.h"
 #include "vmm/base/log.h"
 #include "vmm/base/percpu.h"
@@ -32,7 +33,7 @@ struct reach {
 static struct reach reaches[CPU_MAX];
 static bool excused[CPU_MAX]; /* need not execute WBINVD: another CPU does */
 static bool has_line_flush;
-static uint64_t epoch;
+static ATOMIC(uint64_t) epoch;
 static uint64_t last_ticks;
 static uint64_t last_end; /* in TSC ticks */
 
@@ -117,7 +118,7 @@ void cache_flush_all(void)
 	smp_call_all(flush_this_cpu, NULL);
 	last_end = cpu_rdtsc();
 	last_ticks = last_end - begin;
-	__atomic_add_fetch(&epoch, 1, __ATOMIC_RELEASE);
+	atomic_add(&epoch, 1);
 }
 
 bool cache_can_flush_lines(void)
@@ -127,12 +128,13 @@ bool cache_can_flush_lines(void)
 
 bool cache_may_flush(void)
 {
-	return epoch == 0 || cpu_rdtsc() - last_end >= tsc_from_us(CACHE_FLUSH_US);
+	return atomic_load_relaxed(&epoch) == 0 ||
+	       cpu_rdtsc() - last_end >= tsc_from_us(CACHE_FLUSH_US);
 }
 
 uint64_t cache_epoch(void)
 {
-	return __atomic_load_n(&epoch, __ATOMIC_ACQUIRE);
+	return atomic_load_acquire(&epoch);
 }
 
 uint64_t cache_flush_ticks(void)

@@ -9,6 +9,7 @@
  */
 #include "vmm/base/console.h"
 
+#include "vmm/base/atomic.h"
 #include "vmm/base/cpu.h"
 #include "vmm/base/err.h"
 #include "vmm/base/lock.h"
@@ -34,11 +35,11 @@
 static struct lock console_lock, device_lock;
 static bool lock_broken;
 static const struct console_sink *sinks[CONSOLE_SINK_MAX];
-static bool at_line_start = true; /* atomic: read without the lock */
+static ATOMIC(bool) at_line_start = { true }; /* read without the lock */
 
 static bool writers_wait = true;
 static uint64_t waited_ticks, waited_turns, wait_us = BOOT_WAIT_US;
-static uint64_t passed_on; /* TSC of the last pass_on; atomic */
+static ATOMIC(uint64_t) passed_on; /* TSC of the last pass_on */
 
 static char ring[RING_BYTES];
 /*
@@ -48,8 +49,8 @@ static char ring[RING_BYTES];
 #define TYPED_MAX     1024u
 #define TYPED_AT_ONCE 64u
 static uint16_t typed[TYPED_MAX];
-static uint32_t typed_in, typed_out; /* bytes added and removed since the start */
-static bool typing;		     /* the last look found bytes; atomic */
+static ATOMIC(uint32_t) typed_in, typed_out; /* bytes added and removed since the start */
+static ATOMIC(bool) typing;		     /* the last look found bytes */
 
 /* Bytes written since the start; the ring holds the last RING_BYTES of them. */
 static size_t ring_total;
@@ -83,9 +84,8 @@ static void drop_devices(void)
 /* Bounded, because a broken UART may always report another byte. */
 static void collect(void)
 {
-	uint32_t at = typed_in;
-	const uint32_t end = MIN(__atomic_load_n(&typed_out, __ATOMIC_ACQUIRE) + TYPED_MAX - at,
-				 TYPED_AT_ONCE) +
+	uint32_t at = atomic_load_relaxed(&typed_in);
+	const uint32_t end = MIN(atomic_load_acquire(&typed_out) + TYPED_MAX - at, TYPED_AT_ONCE) +
 			     at;
 	bool any = false;
 
@@ -101,8 +101,8 @@ static void collect(void)
 		typed[at++ % TYPED_MAX] = (uint16_t)c;
 		any = true;
 	}
-	__atomic_store_n(&typing, any, __ATOMIC_RELAXED);
-	__atomic_store_n(&typed_in, at, __ATOMIC_RELEASE);
+	atomic_store_relaxed(&typing, any);
+	atomic_store_release(&typed_in, at);
 }
 
 /* Also collects input, so that no byte is lost while a CPU waits for output. */
@@ -119,7 +119,7 @@ static bool pass_on(bool somebody_waits)
 			more |= sinks[i]->flush(somebody_waits);
 		}
 	}
-	__atomic_store_n(&passed_on, cpu_rdtsc(), __ATOMIC_RELAXED);
+	atomic_store_relaxed(&passed_on, cpu_rdtsc());
 	drop_devices();
 	return more;
 }
@@ -190,7 +190,7 @@ static void write_locked(const char *text, size_t bytes)
 			sinks[i]->write(text, bytes);
 		}
 	}
-	__atomic_store_n(&at_line_start, text[bytes - 1] == '\n', __ATOMIC_RELAXED);
+	atomic_store_relaxed(&at_line_start, text[bytes - 1] == '\n');
 }
 
 static void ring_append(const char *text, size_t bytes)
@@ -256,7 +256,7 @@ void console_replay(void)
 			ring_replay(sinks[i]);
 		}
 	}
-	__atomic_store_n(&at_line_start, true, __ATOMIC_RELAXED); /* the ring holds whole lines */
+	atomic_store_relaxed(&at_line_start, true); /* the ring holds whole lines */
 	drop_written();
 }
 
@@ -283,9 +283,9 @@ void console_control(const char *text, size_t bytes)
 	bool was;
 
 	take();
-	was = at_line_start;
+	was = atomic_load_relaxed(&at_line_start);
 	write_locked(text, bytes);
-	__atomic_store_n(&at_line_start, was, __ATOMIC_RELAXED);
+	atomic_store_relaxed(&at_line_start, was);
 	drop_written();
 }
 
@@ -294,7 +294,7 @@ bool console_write_on(const char *text, size_t bytes)
 	bool on;
 
 	take();
-	on = !at_line_start;
+	on = !atomic_load_relaxed(&at_line_start);
 	if (on) {
 		write_locked(text, bytes);
 	}
@@ -304,7 +304,7 @@ bool console_write_on(const char *text, size_t bytes)
 
 bool console_at_line_start(void)
 {
-	return __atomic_load_n(&at_line_start, __ATOMIC_RELAXED);
+	return atomic_load_relaxed(&at_line_start);
 }
 
 void console_write_line(const char *text, size_t bytes)
@@ -312,7 +312,7 @@ void console_write_line(const char *text, size_t bytes)
 	static const char line_break[] = { '\r', '\n' };
 
 	take();
-	if (!at_line_start) {
+	if (!atomic_load_relaxed(&at_line_start)) {
 		write_locked(line_break, sizeof(line_break));
 	}
 	ring_append(text, bytes);
@@ -327,7 +327,7 @@ void console_listen(void)
 	if (take_devices()) {
 		collect();
 		(void)serial_send();
-		__atomic_store_n(&passed_on, cpu_rdtsc(), __ATOMIC_RELAXED);
+		atomic_store_relaxed(&passed_on, cpu_rdtsc());
 		drop_devices();
 	}
 }
@@ -337,32 +337,33 @@ uint32_t console_listen_us(void)
 	if (!serial_listens()) {
 		return 0;
 	}
-	return serial_sends() || __atomic_load_n(&typing, __ATOMIC_RELAXED) ? CONSOLE_LISTEN_US
-									    : CONSOLE_QUIET_US;
+	return serial_sends() || atomic_load_relaxed(&typing) ? CONSOLE_LISTEN_US
+							      : CONSOLE_QUIET_US;
 }
 
 static bool is_typed(void)
 {
-	return __atomic_load_n(&typed_in, __ATOMIC_ACQUIRE) != typed_out;
+	return atomic_load_acquire(&typed_in) != atomic_load_relaxed(&typed_out);
 }
 
 int console_getc(void)
 {
+	const uint32_t at = atomic_load_relaxed(&typed_out);
 	int c;
 
 	if (!is_typed()) {
 		return -1;
 	}
-	c = typed[typed_out % TYPED_MAX];
-	typed[typed_out % TYPED_MAX] = 0; /* passwords do not stay in memory */
-	__atomic_store_n(&typed_out, typed_out + 1, __ATOMIC_RELEASE);
+	c = typed[at % TYPED_MAX];
+	typed[at % TYPED_MAX] = 0; /* passwords do not stay in memory */
+	atomic_store_release(&typed_out, at + 1);
 	return c;
 }
 
 /* The boot processor does the work. If every CPU did, each would read the UART at each turn. */
 static bool was_done_lately(void)
 {
-	const uint64_t since = cpu_rdtsc() - __atomic_load_n(&passed_on, __ATOMIC_RELAXED);
+	const uint64_t since = cpu_rdtsc() - atomic_load_relaxed(&passed_on);
 
 	/* signed, because the CPUs' clocks may differ a little */
 	return (int64_t)since < (int64_t)tsc_from_us(HELP_US);

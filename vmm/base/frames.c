@@ -3,6 +3,7 @@
  * Guest frames: a sorted table of free extents, with used frames between any two. The table starts
  * in the image and moves to host pages when it must grow. Locks: frames.lock, then the pool's.
  */
+#include "vmm/base/atomic.h"
 #include "vmm/base/frames_priv.h"
 
 #include "vmm/base/cache.h"
@@ -33,8 +34,8 @@ static struct {
 	struct extent *extents; /* sorted, disjoint, not adjacent */
 	size_t count;
 	size_t cap;
-	size_t table_pages; /* 0 while the table is first_table */
-	uint64_t free_count;
+	size_t table_pages;	     /* 0 while the table is first_table */
+	ATOMIC(uint64_t) free_count; /* changed under the lock, read without it */
 } frames;
 
 /* Index of the first extent that ends at or after page. */
@@ -107,7 +108,8 @@ static bool extent_add(struct extent e)
 		e.first = MIN(e.first, frames.extents[last].first);
 		e.end = MAX(e.end, frames.extents[last].end);
 		e.used_at = MAX(e.used_at, frames.extents[last].used_at);
-		add_free(&frames.free_count, frames.extents[last].first - frames.extents[last].end);
+		atomic_add_own(&frames.free_count,
+			       frames.extents[last].first - frames.extents[last].end);
 		last++;
 	}
 	if (last > at) {
@@ -116,7 +118,7 @@ static bool extent_add(struct extent e)
 	} else if (!extent_insert(at, e)) {
 		return false;
 	}
-	add_free(&frames.free_count, e.end - e.first);
+	atomic_add_own(&frames.free_count, e.end - e.first);
 	return true;
 }
 
@@ -137,7 +139,7 @@ static bool extent_take(size_t at, uint64_t first, uint64_t end)
 	} else {
 		extent_delete(at, 1);
 	}
-	add_free(&frames.free_count, first - end);
+	atomic_add_own(&frames.free_count, first - end);
 	return true;
 }
 
@@ -325,7 +327,7 @@ void frames_free_flushed(hpa_t first, uint64_t page_count)
 
 uint64_t frames_free_count(void)
 {
-	return __atomic_load_n(&frames.free_count, __ATOMIC_RELAXED);
+	return atomic_load_relaxed(&frames.free_count);
 }
 
 uint64_t frames_remove(struct mem_range range)
@@ -335,7 +337,7 @@ uint64_t frames_remove(struct mem_range range)
 	uint64_t removed;
 
 	lock_take(&frames.lock, LOCK_FRAMES);
-	before = frames.free_count;
+	before = atomic_load_relaxed(&frames.free_count);
 	for (size_t i = extent_find(first + 1);
 	     i < frames.count && frames.extents[i].first < end;) {
 		const struct extent e = frames.extents[i];
@@ -345,7 +347,7 @@ uint64_t frames_remove(struct mem_range range)
 			i++;
 		}
 	}
-	removed = before - frames.free_count;
+	removed = before - atomic_load_relaxed(&frames.free_count);
 	lock_drop(&frames.lock);
 	return removed;
 }

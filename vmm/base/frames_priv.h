@@ -8,15 +8,6 @@
 
 #include "vmm/base/page_alloc.h"
 
-/*
- * Adds to a count of free pages, under the lock of its allocator; other CPUs read the count without
- * the lock. pages may be a negative number in two's complement.
- */
-static inline void add_free(uint64_t *count, uint64_t pages)
-{
-	__atomic_store_n(count, *count + pages, __ATOMIC_RELAXED);
-}
-
 /* Adds the given ranges, for page_alloc_init. */
 void frames_init(const struct mem_range *ranges, size_t range_count);
 

@@ -5,6 +5,7 @@
  */
 #include "vmm/base/idt.h"
 
+#include "vmm/base/atomic.h"
 #include "vmm/base/bootstrap.h"
 #include "vmm/base/cpu.h"
 #include "vmm/base/err.h"
@@ -55,7 +56,7 @@ _Static_assert(sizeof(struct gate) == 16, "SDM: 64-bit gate");
 #define GATE_INTERRUPT 0x8e
 
 static struct gate idt[256];
-static bool stop_on_nmi;
+static ATOMIC(bool) stop_on_nmi;
 
 /* in idt_stubs.asm */
 extern const char idt_stubs[];
@@ -173,7 +174,7 @@ uint64_t idt_tss_base(const struct percpu *cpu)
 
 void idt_stop_on_nmi(void)
 {
-	__atomic_store_n(&stop_on_nmi, true, __ATOMIC_SEQ_CST);
+	atomic_store(&stop_on_nmi, true);
 }
 
 static void handle_nmi(void)
@@ -181,7 +182,7 @@ static void handle_nmi(void)
 	struct percpu *cpu = percpu_self();
 
 	/* This is the last CPU: it has stopped all others, so no NMI can be a request to stop. */
-	if (__atomic_load_n(&stop_on_nmi, __ATOMIC_SEQ_CST) && !bootstrap_has_left()) {
+	if (atomic_load(&stop_on_nmi) && !bootstrap_has_left()) {
 		bootstrap_stop_this_cpu();
 	}
 	cpu->nmi_count++;

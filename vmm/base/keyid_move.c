@@ -26,6 +26,7 @@
  */
 #include "vmm/base/keyid_move.h"
 
+#include "vmm/base/atomic.h"
 #include "vmm/base/bootstrap.h"
 #include "vmm/base/bootstrap_priv.h"
 #include "vmm/base/cpu.h"
@@ -164,21 +165,21 @@ static void move_data(struct bootstrap *b)
 /* Waits until all other CPUs are in the current step. */
 static void wait_for_others(struct keyid_move *m)
 {
-	while (__atomic_load_n(&m->arrived, __ATOMIC_ACQUIRE) != m->others) {
+	while (atomic_load_acquire(&m->arrived) != m->others) {
 		cpu_pause();
 	}
-	__atomic_store_n(&m->arrived, 0, __ATOMIC_RELAXED);
+	atomic_store_relaxed(&m->arrived, 0);
 }
 
 static void go_on(struct keyid_move *m, uint32_t step)
 {
-	__atomic_store_n(&m->step, step, __ATOMIC_RELEASE);
+	atomic_store_release(&m->step, step);
 }
 
 static void arrive_and_wait(struct keyid_move *m, uint32_t step)
 {
-	__atomic_fetch_add(&m->arrived, 1, __ATOMIC_RELEASE);
-	while (__atomic_load_n(&m->step, __ATOMIC_ACQUIRE) != step) {
+	atomic_add(&m->arrived, 1);
+	while (atomic_load_acquire(&m->step) != step) {
 		cpu_pause();
 	}
 }

@@ -7,6 +7,7 @@
 #ifndef UMBRA_BASE_LOCK_H
 #define UMBRA_BASE_LOCK_H
 
+#include "vmm/base/atomic.h"
 #include "vmm/base/types.h"
 
 /*
@@ -67,8 +68,7 @@ enum lock_rank {
 };
 
 struct lock {
-	uint32_t next;
-	uint32_t owner;
+	ATOMIC(uint32_t) next, owner;
 #ifdef UMBRA_CHECKS
 	uint32_t rank; /* the rank of the last lock_take */
 #endif
@@ -101,8 +101,8 @@ static inline void lock_take(struct lock *l, enum lock_rank rank)
 	uint32_t ticket;
 
 	lock_check_wait(l, rank);
-	ticket = __atomic_fetch_add(&l->next, 1, __ATOMIC_RELAXED);
-	while (__atomic_load_n(&l->owner, __ATOMIC_ACQUIRE) != ticket) {
+	ticket = atomic_add(&l->next, 1);
+	while (atomic_load_acquire(&l->owner) != ticket) {
 		__builtin_ia32_pause();
 	}
 	lock_check_taken(l, rank);
@@ -115,9 +115,8 @@ static inline bool lock_try(struct lock *l, enum lock_rank rank)
 	 * The acquire load pairs with the release in lock_drop, by which the last holder stored
 	 * this number.
 	 */
-	uint32_t ticket = __atomic_load_n(&l->owner, __ATOMIC_ACQUIRE);
-	bool taken = __atomic_compare_exchange_n(&l->next, &ticket, ticket + 1, false,
-						 __ATOMIC_RELAXED, __ATOMIC_RELAXED);
+	uint32_t ticket = atomic_load_acquire(&l->owner);
+	bool taken = atomic_cas(&l->next, &ticket, ticket + 1);
 
 	if (taken) {
 		lock_check_taken(l, rank);
@@ -128,7 +127,7 @@ static inline bool lock_try(struct lock *l, enum lock_rank rank)
 static inline void lock_drop(struct lock *l)
 {
 	lock_check_dropped(l);
-	__atomic_store_n(&l->owner, l->owner + 1, __ATOMIC_RELEASE);
+	atomic_store_release(&l->owner, atomic_load_relaxed(&l->owner) + 1);
 }
 
 #endif

@@ -4,6 +4,7 @@
 
 #include <stdarg.h>
 
+#include "vmm/base/atomic.h"
 #include "vmm/base/console.h"
 #include "vmm/base/str.h"
 
@@ -13,7 +14,7 @@
 static enum log_level max_level = LOG_INFO;
 
 /* Atomic, because other CPUs log at the same time. */
-static enum log_level shown_level = LOG_ERROR;
+static ATOMIC(enum log_level) shown_level = { LOG_ERROR };
 
 static const char *const prefixes[] = {
 	[LOG_ERROR] = "umbra: error: ",
@@ -29,7 +30,7 @@ void log_set_level(enum log_level level)
 
 void log_show(enum log_level level)
 {
-	__atomic_store_n(&shown_level, level, __ATOMIC_RELAXED);
+	atomic_store_relaxed(&shown_level, level);
 }
 
 void log_printf(enum log_level level, const char *fmt, ...)
@@ -38,7 +39,7 @@ void log_printf(enum log_level level, const char *fmt, ...)
 	size_t bytes;
 	va_list args;
 
-	if (level > max_level && level > __atomic_load_n(&shown_level, __ATOMIC_RELAXED)) {
+	if (level > max_level && level > atomic_load_relaxed(&shown_level)) {
 		return;
 	}
 	bytes = str_printf(line, sizeof(line), "%s", prefixes[level]);

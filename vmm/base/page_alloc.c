@@ -2,6 +2,7 @@
 /* The host pool, with a bitmap in its own first pages. */
 #include "vmm/base/page_alloc.h"
 
+#include "vmm/base/atomic.h"
 #include "vmm/base/err.h"
 #include "vmm/base/frames_priv.h"
 #include "vmm/base/lock.h"
@@ -15,11 +16,11 @@ static struct {
 	struct lock lock;
 	uint64_t first; /* page number */
 	uint64_t page_count;
-	uint64_t free_count;
-	uint64_t reserved; /* how many of the free pages page_reserve has set aside */
-	uint64_t hint;	   /* no page below this one is free */
-	uint64_t written;  /* no page from this one on was ever allocated */
-	uint64_t *used;	   /* one bit for each page */
+	ATOMIC(uint64_t) free_count; /* changed under the lock, read without it */
+	uint64_t reserved;	     /* how many of the free pages page_reserve has set aside */
+	uint64_t hint;		     /* no page below this one is free */
+	ATOMIC(uint64_t) written;    /* no page from this one on was ever allocated */
+	uint64_t *used;		     /* one bit for each page */
 	keyid_t keyid;
 } pool;
 
@@ -81,9 +82,9 @@ static void pool_init(void)
 	pool.used = page_va(hpa(pool.first * PAGE_SIZE));
 	memset(pool.used, 0, bitmap_pages * PAGE_SIZE);
 	pool_set_used(0, bitmap_pages, true);
-	pool.free_count = pool.page_count - bitmap_pages;
+	atomic_store_relaxed(&pool.free_count, pool.page_count - bitmap_pages);
 	pool.hint = bitmap_pages;
-	pool.written = bitmap_pages;
+	atomic_store_relaxed(&pool.written, bitmap_pages);
 }
 
 int page_alloc_init(const struct mem_range *ranges, size_t range_count,
@@ -108,7 +109,8 @@ struct mem_range page_pool(void)
 
 struct mem_range page_pool_written(void)
 {
-	return (struct mem_range){ hpa(pool.first * PAGE_SIZE), pool.written };
+	return (struct mem_range){ hpa(pool.first * PAGE_SIZE),
+				   atomic_load_relaxed(&pool.written) };
 }
 
 struct mem_range page_bootstrap(void)
@@ -161,7 +163,7 @@ static void *take(size_t count, bool reserved)
 
 	lock_take(&pool.lock, LOCK_POOL);
 	pool.reserved -= reserved ? count : 0;
-	if (count <= pool.free_count - pool.reserved) {
+	if (count <= atomic_load_relaxed(&pool.free_count) - pool.reserved) {
 		page = pool_find(count);
 	}
 	if (page == pool.page_count) {
@@ -172,9 +174,9 @@ static void *take(size_t count, bool reserved)
 	 * Before the pages can be written: when the machine ends, a CPU may be stopped at any
 	 * instruction.
 	 */
-	__atomic_store_n(&pool.written, MAX(pool.written, page + count), __ATOMIC_RELEASE);
+	atomic_store_release(&pool.written, MAX(atomic_load_relaxed(&pool.written), page + count));
 	pool_set_used(page, count, true);
-	add_free(&pool.free_count, 0 - (uint64_t)count);
+	atomic_add_own(&pool.free_count, 0 - (uint64_t)count);
 	if (page == pool.hint) {
 		pool.hint = page + count;
 	}
@@ -202,7 +204,7 @@ bool page_reserve(uint64_t count)
 	bool done;
 
 	lock_take(&pool.lock, LOCK_POOL);
-	done = count <= pool.free_count - pool.reserved;
+	done = count <= atomic_load_relaxed(&pool.free_count) - pool.reserved;
 	pool.reserved += done ? count : 0;
 	lock_drop(&pool.lock);
 	return done;
@@ -228,7 +230,7 @@ static void give(void *pages, size_t count, bool reserved)
 	secure_zero(pages, count * PAGE_SIZE);
 	lock_take(&pool.lock, LOCK_POOL);
 	pool_set_used(page, count, false);
-	add_free(&pool.free_count, count);
+	atomic_add_own(&pool.free_count, count);
 	pool.reserved += reserved ? count : 0;
 	pool.hint = MIN(pool.hint, page);
 	lock_drop(&pool.lock);
@@ -246,7 +248,7 @@ void page_free_reserved(void *page)
 
 uint64_t page_free_count(void)
 {
-	return __atomic_load_n(&pool.free_count, __ATOMIC_RELAXED);
+	return atomic_load_relaxed(&pool.free_count);
 }
 
 uint64_t page_left_count(void)
@@ -254,7 +256,7 @@ uint64_t page_left_count(void)
 	uint64_t left;
 
 	lock_take(&pool.lock, LOCK_POOL);
-	left = pool.free_count - pool.reserved;
+	left = atomic_load_relaxed(&pool.free_count) - pool.reserved;
 	lock_drop(&pool.lock);
 	return left;
 }

@@ -7,6 +7,7 @@
  */
 #include "vmm/base/panic.h"
 
+#include "vmm/base/atomic.h"
 #include "vmm/base/bootstrap.h"
 #include "vmm/base/console.h"
 #include "vmm/base/cpu.h"
@@ -19,9 +20,9 @@
 #include "vmm/base/str.h"
 #include "vmm/base/topology.h"
 
-static void (*wipe_keys)(void); /* NULL: nothing to wipe, or wiped already */
-static uint64_t ender;		/* APIC ID + 1 of the CPU that ends the machine; 0: none; atomic */
-static uint32_t panic_depth;	/* only the ender uses it */
+static ATOMIC(void (*)(void)) wipe_keys; /* NULL: nothing to wipe, or wiped already */
+static ATOMIC(uint64_t) ender;		 /* APIC ID + 1 of the CPU that ends the machine; 0: none */
+static uint32_t panic_depth;		 /* only the ender uses it */
 static bool reboot_after;
 
 /* panic itself is in idt_stubs.asm: it fills the frame and jumps to panic_text. */
@@ -38,21 +39,19 @@ static void claim_end(void)
 	const uint64_t self = topology_this_cpu().apic_id + 1ul;
 	uint64_t found = 0;
 
-	if (!__atomic_compare_exchange_n(&ender, &found, self, false, __ATOMIC_ACQ_REL,
-					 __ATOMIC_ACQUIRE) &&
-	    found != self) {
+	if (!atomic_cas(&ender, &found, self) && found != self) {
 		cpu_stop();
 	}
 }
 
 bool panic_has_begun(void)
 {
-	return __atomic_load_n(&ender, __ATOMIC_RELAXED) != 0;
+	return atomic_load_relaxed(&ender) != 0;
 }
 
 void panic_set_wipe(void (*wipe)(void))
 {
-	__atomic_store_n(&wipe_keys, wipe, __ATOMIC_RELEASE);
+	atomic_store_release(&wipe_keys, wipe);
 }
 
 void panic_set_reboot(bool reboot)
@@ -65,10 +64,10 @@ void panic_wipe(void)
 	void (*wipe)(void);
 
 	claim_end();
-	wipe = __atomic_load_n(&wipe_keys, __ATOMIC_ACQUIRE);
+	wipe = atomic_load_acquire(&wipe_keys);
 	if (wipe != NULL) {
 		wipe();
-		__atomic_store_n(&wipe_keys, NULL, __ATOMIC_RELEASE);
+		atomic_store_release(&wipe_keys, NULL);
 	}
 }
 

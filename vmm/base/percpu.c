@@ -5,16 +5,17 @@
  */
 #include "vmm/base/percpu.h"
 
+#include "vmm/base/atomic.h"
 #include "vmm/base/cpu.h"
 #include "vmm/base/panic.h"
 #include "vmm/base/x86.h"
 
 static struct percpu *cpus[CPU_MAX];
-static uint32_t cpu_count;
+static ATOMIC(uint32_t) cpu_count;
 
 uint32_t percpu_count(void)
 {
-	return __atomic_load_n(&cpu_count, __ATOMIC_ACQUIRE);
+	return atomic_load_acquire(&cpu_count);
 }
 
 struct percpu *percpu_get(uint32_t index)
@@ -25,9 +26,9 @@ struct percpu *percpu_get(uint32_t index)
 
 void percpu_register(struct percpu *cpu)
 {
-	CHECK(cpu_count < CPU_MAX && cpu->index == cpu_count);
-	cpus[cpu_count] = cpu;
-	__atomic_store_n(&cpu_count, cpu_count + 1, __ATOMIC_RELEASE);
+	CHECK(cpu->index < CPU_MAX && cpu->index == atomic_load_relaxed(&cpu_count));
+	cpus[cpu->index] = cpu;
+	atomic_store_release(&cpu_count, cpu->index + 1);
 }
 
 void percpu_load(struct percpu *cpu)

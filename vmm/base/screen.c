@@ -7,6 +7,7 @@
  */
 #include "vmm/base/screen.h"
 
+#include "vmm/base/atomic.h"
 #include "vmm/base/console.h"
 #include "vmm/base/cpu.h"
 #include "vmm/base/err.h"
@@ -37,16 +38,20 @@ static struct {
 	uint32_t height;
 } font;
 
+/* A character on the screen: drawn by one CPU while another may write it. */
+typedef ATOMIC(uint8_t) cell;
+
 static struct {
 	uint8_t *pixels;
 	uint32_t bytes_per_line, lines;
 	uint32_t scale, cols, rows;
 	uint32_t ink[4][2]; /* two pixels for each two bits of a glyph, the left one first */
 	/* A ring: row r of the screen is text[(top + r) % rows]. */
-	uint8_t text[ROWS_MAX][COLS_MAX];
+	cell text[ROWS_MAX][COLS_MAX];
 	uint8_t drawn[ROWS_MAX][COLS_MAX]; /* the characters that the framebuffer shows */
-	uint32_t top, row, col;
-	bool dirty; /* atomic */
+	ATOMIC(uint32_t) top;
+	uint32_t row, col;
+	ATOMIC(bool) dirty;
 	enum escape escape;
 	uint32_t param;
 	uint64_t rest_until; /* TSC; nothing is drawn until then */
@@ -120,13 +125,13 @@ static void draw_cell(uint32_t row, uint32_t col, uint8_t c)
 /* Another CPU may write meanwhile. A cell is one byte, and is read once. */
 static void draw_changes(void)
 {
-	const uint32_t top = __atomic_load_n(&screen.top, __ATOMIC_RELAXED);
+	const uint32_t top = atomic_load_relaxed(&screen.top);
 
 	for (uint32_t row = 0; row < screen.rows; row++) {
-		const uint8_t *text = screen.text[(top + row) % screen.rows];
+		const cell *text = screen.text[(top + row) % screen.rows];
 
 		for (uint32_t col = 0; col < screen.cols; col++) {
-			const uint8_t c = __atomic_load_n(&text[col], __ATOMIC_RELAXED);
+			const uint8_t c = atomic_load_relaxed(&text[col]);
 
 			if (c != screen.drawn[row][col]) {
 				screen.drawn[row][col] = c;
@@ -140,13 +145,13 @@ static bool screen_flush(bool somebody_waits)
 {
 	const uint64_t began = cpu_rdtsc();
 
-	if (screen.pixels == NULL || !__atomic_load_n(&screen.dirty, __ATOMIC_RELAXED)) {
+	if (screen.pixels == NULL || !atomic_load_relaxed(&screen.dirty)) {
 		return false;
 	}
 	if (began < screen.rest_until && !somebody_waits) {
 		return true;
 	}
-	__atomic_store_n(&screen.dirty, false, __ATOMIC_SEQ_CST);
+	atomic_store(&screen.dirty, false);
 	draw_changes();
 	screen.rest_until = began + (cpu_rdtsc() - began) * (PACE + 1);
 	return false;
@@ -154,9 +159,9 @@ static bool screen_flush(bool somebody_waits)
 
 /* --- Text --- */
 
-static uint8_t *line_at(uint32_t row)
+static cell *line_at(uint32_t row)
 {
-	return screen.text[(screen.top + row) % screen.rows];
+	return screen.text[(atomic_load_relaxed(&screen.top) + row) % screen.rows];
 }
 
 static void clear(uint32_t row, uint32_t col, uint32_t cols)
@@ -170,7 +175,7 @@ static void new_line(void)
 		screen.row++;
 		return;
 	}
-	screen.top = (screen.top + 1) % screen.rows;
+	atomic_store_relaxed(&screen.top, (atomic_load_relaxed(&screen.top) + 1) % screen.rows);
 	clear(screen.row, 0, screen.cols);
 }
 
@@ -180,7 +185,7 @@ static void put(uint8_t c)
 		screen.col = 0;
 		new_line();
 	}
-	line_at(screen.row)[screen.col++] = c;
+	atomic_store_relaxed(&line_at(screen.row)[screen.col++], c);
 }
 
 /* ESC [ param final: does the erasing that shells and kernels use, and "home"; ignores the rest. */
@@ -264,7 +269,7 @@ static void screen_write(const char *text, size_t bytes)
 	for (size_t i = 0; i < bytes; i++) {
 		screen_byte(text[i]);
 	}
-	__atomic_store_n(&screen.dirty, true, __ATOMIC_RELEASE); /* after the last change */
+	atomic_store_release(&screen.dirty, true); /* after the last change */
 }
 
 static const struct console_sink screen_sink = {

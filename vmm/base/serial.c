@@ -6,6 +6,7 @@
  */
 #include "vmm/base/serial.h"
 
+#include "vmm/base/atomic.h"
 #include "vmm/base/console.h"
 #include "vmm/base/cpu.h"
 #include "vmm/base/err.h"
@@ -49,13 +50,13 @@ enum {
 static bool present; /* there is a UART */
 static bool break_came;
 static uint8_t queue[QUEUE_BYTES];
-static size_t queue_in, queue_out; /* bytes put and taken since the start; atomic */
+static ATOMIC(size_t) queue_in, queue_out; /* bytes put and taken since the start */
 /* Bytes dropped since the queue last had room; under the console lock. */
 static size_t lost;
 static uint32_t fifo_bytes;
 static bool sending; /* the chip may still hold unsent bytes */
 
-static bool stalled;	       /* atomic */
+static ATOMIC(bool) stalled;
 static uint64_t refusals;      /* looks since the chip last took a byte */
 static uint64_t refused_since; /* TSC at the first of these looks */
 
@@ -102,18 +103,17 @@ static uint8_t line_status(void)
 
 static size_t queued(void)
 {
-	return __atomic_load_n(&queue_in, __ATOMIC_ACQUIRE) -
-	       __atomic_load_n(&queue_out, __ATOMIC_ACQUIRE);
+	return atomic_load_acquire(&queue_in) - atomic_load_acquire(&queue_out);
 }
 
 static void enqueue(const char *text, size_t bytes)
 {
-	size_t at = queue_in;
+	size_t at = atomic_load_relaxed(&queue_in);
 
 	for (size_t i = 0; i < bytes; i++) {
 		queue[at++ % QUEUE_BYTES] = (uint8_t)text[i];
 	}
-	__atomic_store_n(&queue_in, at, __ATOMIC_RELEASE);
+	atomic_store_release(&queue_in, at);
 }
 
 /* Queues all of the text or none: a reader could not see that a part is missing. */
@@ -146,33 +146,32 @@ static void note_refusal(void)
 	}
 	refusals++;
 	if (tsc_hz() != 0 ? now - refused_since > tsc_from_us(STALL_US) : refusals > STALL_LOOKS) {
-		__atomic_store_n(&stalled, true, __ATOMIC_RELAXED);
+		atomic_store_relaxed(&stalled, true);
 	}
 }
 
 bool serial_send(void)
 {
 	const bool more = queued() != 0;
-	size_t at = queue_out;
+	size_t at = atomic_load_relaxed(&queue_out);
 
 	if (!present || (!more && !sending)) {
 		return false;
 	}
 	if ((line_status() & (more ? LSR_THRE : LSR_TEMT)) == 0) {
 		note_refusal();
-		return !stalled;
+		return !atomic_load_relaxed(&stalled);
 	}
 	refusals = 0;
-	__atomic_store_n(&stalled, false, __ATOMIC_RELAXED);
+	atomic_store_relaxed(&stalled, false);
 	sending = more;
-	for (uint32_t i = 0; i < fifo_bytes && at != __atomic_load_n(&queue_in, __ATOMIC_ACQUIRE);
-	     i++) {
+	for (uint32_t i = 0; i < fifo_bytes && at != atomic_load_acquire(&queue_in); i++) {
 		uint8_t *byte = &queue[at++ % QUEUE_BYTES];
 
 		reg_write(REG_DATA, *byte);
 		*byte = 0; /* guests' output must not stay in memory */
 	}
-	__atomic_store_n(&queue_out, at, __ATOMIC_RELEASE);
+	atomic_store_release(&queue_out, at);
 	return more;
 }
 
@@ -184,7 +183,7 @@ static bool serial_flush(bool somebody_waits)
 
 static size_t serial_backlog(void)
 {
-	return __atomic_load_n(&stalled, __ATOMIC_RELAXED) ? 0 : queued();
+	return atomic_load_relaxed(&stalled) ? 0 : queued();
 }
 
 bool serial_sends(void)
@@ -252,8 +251,11 @@ void serial_close(void)
 		console_drain();
 		console_remove_sink(&serial_sink);
 	}
-	present = sending = stalled = break_came = false;
-	queue_in = queue_out = lost = 0;
+	present = sending = break_came = false;
+	lost = 0;
+	atomic_store_relaxed(&stalled, false);
+	atomic_store_relaxed(&queue_in, 0);
+	atomic_store_relaxed(&queue_out, 0);
 	refusals = 0;
 	place = (struct serial_place){ 0 };
 }

@@ -7,6 +7,7 @@
  */
 #include "vmm/base/smp.h"
 
+#include "vmm/base/atomic.h"
 #include "vmm/base/bootstrap.h"
 #include "vmm/base/cpu.h"
 #include "vmm/base/err.h"
@@ -31,8 +32,8 @@
 #define STOP_WAIT_US	1000000 /* each CPU writes its caches back, which takes milliseconds */
 
 static struct {
-	uint32_t sequence; /* advanced after fn and arg are set; atomic */
-	uint32_t done;	   /* CPUs that have finished; atomic */
+	ATOMIC(uint32_t) sequence; /* advanced after fn and arg are set */
+	ATOMIC(uint32_t) done;	   /* CPUs that have finished */
 	void (*fn)(void *arg);
 	void *arg;
 } work;
@@ -40,7 +41,7 @@ static struct {
 /* The state of the AP that starts. Only one starts at a time. */
 enum ap_state { AP_STARTS, AP_ARRIVED, AP_LEAVES };
 static struct {
-	enum ap_state state; /* atomic */
+	ATOMIC(enum ap_state) state;
 	bool (*fits)(char *why, size_t bytes);
 	char why[WHY_MAX]; /* the reason when it leaves */
 } starting;
@@ -48,7 +49,7 @@ static struct {
 static uint32_t tsc_corrections;
 
 static void (*bsp_next)(void);
-static void (*release_fn)(void); /* what APs call; NULL: not set yet; atomic */
+static ATOMIC(void (*)(void)) release_fn; /* what APs call; NULL: not set yet */
 
 static struct percpu *prepare(uint32_t index, uint32_t apic_id, size_t stack_pages)
 {
@@ -95,12 +96,12 @@ int smp_enter_bsp(void (*next)(void))
 void smp_do_work(void)
 {
 	struct percpu *cpu = percpu_self();
-	uint32_t sequence = __atomic_load_n(&work.sequence, __ATOMIC_ACQUIRE);
+	uint32_t sequence = atomic_load_acquire(&work.sequence);
 
 	if (sequence != cpu->work_seen) {
 		cpu->work_seen = sequence;
 		work.fn(work.arg);
-		__atomic_fetch_add(&work.done, 1, __ATOMIC_RELEASE);
+		atomic_add(&work.done, 1);
 	}
 }
 
@@ -109,7 +110,7 @@ static _Noreturn void ap_wait(void)
 {
 	void (*fn)(void);
 
-	while ((fn = __atomic_load_n(&release_fn, __ATOMIC_ACQUIRE)) == NULL) {
+	while ((fn = atomic_load_acquire(&release_fn)) == NULL) {
 		cpu_sti_hlt();
 		cpu_cli();
 	}
@@ -121,7 +122,7 @@ static _Noreturn void ap_wait(void)
 static _Noreturn void leave(void)
 {
 	cpu_wbinvd();
-	__atomic_store_n(&starting.state, AP_LEAVES, __ATOMIC_RELEASE);
+	atomic_store_release(&starting.state, AP_LEAVES);
 	cpu_stop();
 }
 
@@ -136,8 +137,8 @@ static void ap_main(struct percpu *cpu)
 	}
 	lapic_init_this_cpu();
 	/* Work that was posted before was not for this CPU. */
-	cpu->work_seen = __atomic_load_n(&work.sequence, __ATOMIC_ACQUIRE);
-	__atomic_store_n(&starting.state, AP_ARRIVED, __ATOMIC_RELEASE);
+	cpu->work_seen = atomic_load_acquire(&work.sequence);
+	atomic_store_release(&starting.state, AP_ARRIVED);
 	if (!tsc_sync_answer()) {
 		leave();
 	}
@@ -198,8 +199,7 @@ static enum ap_state wait_in_state(enum ap_state old, uint64_t us)
 	uint64_t end = cpu_rdtsc() + tsc_from_us(us);
 	enum ap_state state;
 
-	while ((state = __atomic_load_n(&starting.state, __ATOMIC_ACQUIRE)) == old &&
-	       cpu_rdtsc() < end) {
+	while ((state = atomic_load_acquire(&starting.state)) == old && cpu_rdtsc() < end) {
 		cpu_pause();
 	}
 	return state;
@@ -247,7 +247,7 @@ static bool start_one(uint32_t apic_id, hpa_t trampoline)
 		log_error("CPU with APIC ID %u is left out: no memory for its stacks", apic_id);
 		return false;
 	}
-	starting.state = AP_STARTS;
+	atomic_store_relaxed(&starting.state, AP_STARTS);
 	params->stage = AP_STAGE_NONE;
 	params->stack = cpu->stack_top;
 	params->cpu = cpu;
@@ -341,11 +341,11 @@ void smp_call_all(void (*fn)(void *arg), void *arg)
 	CHECK(percpu_self()->index == 0);
 	work.fn = fn;
 	work.arg = arg;
-	__atomic_store_n(&work.done, 0, __ATOMIC_RELAXED);
-	percpu_self()->work_seen = __atomic_add_fetch(&work.sequence, 1, __ATOMIC_RELEASE);
+	atomic_store_relaxed(&work.done, 0);
+	percpu_self()->work_seen = atomic_add(&work.sequence, 1) + 1;
 	kick_others();
 	fn(arg);
-	while (__atomic_load_n(&work.done, __ATOMIC_ACQUIRE) != percpu_count() - 1) {
+	while (atomic_load_acquire(&work.done) != percpu_count() - 1) {
 		cpu_pause();
 	}
 }
@@ -353,7 +353,7 @@ void smp_call_all(void (*fn)(void *arg), void *arg)
 void smp_release(void (*fn)(void))
 {
 	CHECK(percpu_self()->index == 0);
-	__atomic_store_n(&release_fn, fn, __ATOMIC_RELEASE);
+	atomic_store_release(&release_fn, fn);
 	kick_others();
 }
 

@@ -7,6 +7,7 @@
  */
 #include "vmm/base/tsc_sync.h"
 
+#include "vmm/base/atomic.h"
 #include "vmm/base/cpu.h"
 #include "vmm/base/tsc.h"
 #include "vmm/base/x86.h"
@@ -28,7 +29,7 @@ enum order {
 };
 
 static struct {
-	uint32_t turn; /* odd: the AP's turn to carry out an order; atomic */
+	ATOMIC(uint32_t) turn; /* odd: the AP's turn to carry out an order */
 	uint32_t order;
 	int64_t by;	/* for ORDER_MOVE */
 	uint64_t stamp; /* result of ORDER_STAMP */
@@ -71,7 +72,7 @@ bool tsc_sync_answer(void)
 	uint32_t order;
 
 	do {
-		while ((__atomic_load_n(&shared.turn, __ATOMIC_ACQUIRE) & 1) == 0) {
+		while ((atomic_load_acquire(&shared.turn) & 1) == 0) {
 			cpu_pause();
 		}
 		order = shared.order;
@@ -84,7 +85,7 @@ bool tsc_sync_answer(void)
 			break;
 		default: break;
 		}
-		__atomic_add_fetch(&shared.turn, 1, __ATOMIC_RELEASE);
+		atomic_add(&shared.turn, 1);
 	} while (order != ORDER_STAY && order != ORDER_LEAVE);
 	return order == ORDER_STAY;
 }
@@ -98,8 +99,8 @@ static bool ask(enum order order)
 	uint64_t patience = tsc_from_us(ANSWER_US);
 
 	shared.order = order;
-	__atomic_add_fetch(&shared.turn, 1, __ATOMIC_RELEASE);
-	while ((__atomic_load_n(&shared.turn, __ATOMIC_ACQUIRE) & 1) != 0) {
+	atomic_add(&shared.turn, 1);
+	while ((atomic_load_acquire(&shared.turn) & 1) != 0) {
 		if (cpu_rdtsc() - begin > patience) {
 			return false;
 		}
@@ -176,7 +177,7 @@ enum tsc_sync tsc_sync_ask(int64_t *ahead)
 {
 	enum tsc_sync found = TSC_SYNC_GOOD;
 
-	__atomic_store_n(&shared.turn, 0, __ATOMIC_RELAXED); /* may be odd since the last AP */
+	atomic_store_relaxed(&shared.turn, 0); /* may be odd since the last AP */
 	*ahead = 0;
 	if (!measure(ahead)) {
 		return TSC_SYNC_APART;

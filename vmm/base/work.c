@@ -5,20 +5,21 @@
  */
 #include "vmm/base/work.h"
 
+#include "vmm/base/atomic.h"
 #include "vmm/base/lock.h"
 #include "vmm/base/percpu.h"
 #include "vmm/base/smp.h"
 
 static struct lock lock;
-static struct work *first; /* atomic: work_waits takes no lock */
+static ATOMIC(struct work *) first; /* work_waits takes no lock */
 static struct work *last;
 
 void work_add(struct work *work)
 {
 	work->next = NULL;
 	lock_take(&lock, LOCK_WORK);
-	if (first == NULL) {
-		__atomic_store_n(&first, work, __ATOMIC_RELAXED);
+	if (!work_waits()) {
+		atomic_store_relaxed(&first, work);
 	} else {
 		last->next = work;
 	}
@@ -30,7 +31,7 @@ void work_add(struct work *work)
 static void take_out(struct work *before, const struct work *work)
 {
 	if (before == NULL) {
-		__atomic_store_n(&first, work->next, __ATOMIC_RELAXED);
+		atomic_store_relaxed(&first, work->next);
 	} else {
 		before->next = work->next;
 	}
@@ -44,7 +45,7 @@ bool work_take_back(struct work *work)
 	struct work *before = NULL, *at;
 
 	lock_take(&lock, LOCK_WORK);
-	for (at = first; at != NULL && at != work; at = at->next) {
+	for (at = atomic_load_relaxed(&first); at != NULL && at != work; at = at->next) {
 		before = at;
 	}
 	if (at != NULL) {
@@ -56,7 +57,7 @@ bool work_take_back(struct work *work)
 
 bool work_waits(void)
 {
-	return __atomic_load_n(&first, __ATOMIC_RELAXED) != NULL;
+	return atomic_load_relaxed(&first) != NULL;
 }
 
 bool work_some(void)
@@ -67,7 +68,7 @@ bool work_some(void)
 		return false;
 	}
 	lock_take(&lock, LOCK_WORK);
-	work = first;
+	work = atomic_load_relaxed(&first);
 	if (work != NULL) {
 		take_out(NULL, work);
 	}
