@@ -16,6 +16,7 @@
 #include "ept/gmem.h"
 #include "ept/retire.h"
 #include "guest/vm_file.h"
+#include "vmm/base/atomic.h"
 #include "vmm/base/err.h"
 #include "vmm/base/page_alloc.h"
 #include "vmm/base/str.h"
@@ -35,9 +36,9 @@ struct disk_overlay {
 	uint64_t blocks;
 	uint64_t versions, slots; /* the offsets of the areas */
 	uint32_t slot_count;
-	uint32_t used;	     /* slots in use; atomic for readers */
-	uint32_t fresh;	     /* slots from this number on were never used */
-	uint32_t first_free; /* list of free slots; NO_SLOT: empty */
+	ATOMIC(uint32_t) used; /* slots in use; disk_usage reads it without the lock */
+	uint32_t fresh;	       /* slots from this number on were never used */
+	uint32_t first_free;   /* list of free slots; NO_SLOT: empty */
 };
 #define OVERLAY_PAGES (ALIGN_UP(sizeof(struct disk_overlay), PAGE_SIZE) / PAGE_SIZE)
 
@@ -238,7 +239,7 @@ static int take_slot(struct disk_overlay *overlay, uint32_t *slot)
 		overlay->first_free = err == 0 ? (uint32_t)next : *slot;
 	}
 	if (err == 0) {
-		__atomic_store_n(&overlay->used, overlay->used + 1, __ATOMIC_RELAXED);
+		atomic_add_own(&overlay->used, 1);
 	}
 	return err;
 }
@@ -250,7 +251,7 @@ static int free_slot(struct disk_overlay *overlay, uint32_t slot)
 
 	if (err == 0) {
 		overlay->first_free = slot;
-		__atomic_store_n(&overlay->used, overlay->used - 1, __ATOMIC_RELAXED);
+		atomic_add_own(&overlay->used, -1);
 	}
 	return err;
 }
@@ -319,8 +320,7 @@ void disk_usage(const struct disk *disk, uint64_t *used, uint64_t *bytes)
 {
 	*used = *bytes = 0;
 	if (disk->overlay != NULL) {
-		*used = (uint64_t)__atomic_load_n(&disk->overlay->used, __ATOMIC_RELAXED) *
-			DISK_BLOCK;
+		*used = (uint64_t)atomic_load_relaxed(&disk->overlay->used) * DISK_BLOCK;
 		*bytes = (uint64_t)disk->overlay->slot_count * DISK_BLOCK;
 	}
 }

@@ -9,6 +9,7 @@
 
 #include "guest/memmap.h"
 #include "guest/vm_file.h"
+#include "vmm/base/atomic.h"
 #include "vmm/base/err.h"
 #include "vmm/base/page_alloc.h"
 #include "vmm/base/str.h"
@@ -129,7 +130,8 @@ struct linux_load {
 	struct linux_refusal *refusal; /* only valid during linux_load_begin */
 	struct setup_header hdr;       /* our copy */
 	struct layout at;
-	uint64_t done, all; /* bytes of kernel and initrd; done is atomic */
+	ATOMIC(uint64_t) done; /* bytes of kernel and initrd */
+	uint64_t all;
 };
 _Static_assert(sizeof(struct linux_load) <= PAGE_SIZE, "one page");
 
@@ -456,7 +458,7 @@ int linux_load_some(struct linux_load *load)
 	const uint64_t kernel_bytes = load->at.payload_bytes;
 	const struct vm_file *file = load->source.kernel;
 	uint64_t from = load->at.setup_bytes, to = load->at.kernel;
-	uint64_t at = load->done, bytes = kernel_bytes;
+	uint64_t at = atomic_load_relaxed(&load->done), bytes = kernel_bytes;
 	int err;
 
 	if (at >= kernel_bytes) {
@@ -471,13 +473,13 @@ int linux_load_some(struct linux_load *load)
 	if (err != 0) {
 		return err;
 	}
-	__atomic_store_n(&load->done, load->done + bytes, __ATOMIC_RELAXED);
-	return load->done < load->all ? ERR_AGAIN : 0;
+	atomic_add_own(&load->done, bytes);
+	return atomic_load_relaxed(&load->done) < load->all ? ERR_AGAIN : 0;
 }
 
 unsigned linux_load_percent(const struct linux_load *load)
 {
-	return (unsigned)(__atomic_load_n(&load->done, __ATOMIC_RELAXED) * 100 / load->all);
+	return (unsigned)(atomic_load_relaxed(&load->done) * 100 / load->all);
 }
 
 int linux_load_finish(struct linux_load *load, const char *cmdline, const uint8_t *seed,

@@ -7,6 +7,7 @@
 #include "guest/platform_state.h"
 #include "guest/shares.h"
 #include "guest/vm_file.h"
+#include "vmm/base/atomic.h"
 #include "vmm/base/cpu.h"
 #include "vmm/base/err.h"
 #include "vmm/base/log.h"
@@ -30,13 +31,13 @@ static bool load_some(void *context)
 		return true;
 	}
 	/* From here on the boot processor may free the load. */
-	__atomic_store_n(&loading->result, err, __ATOMIC_RELEASE);
+	atomic_store_release(&loading->result, err);
 	return false;
 }
 
 static int result_of(const struct loading *loading)
 {
-	return __atomic_load_n(&loading->result, __ATOMIC_ACQUIRE);
+	return atomic_load_acquire(&loading->result);
 }
 
 static int refuse(const struct vm_config *config, int err, bool initrd, const char *why)
@@ -85,7 +86,7 @@ int loading_begin(struct vm *vm, const struct vm_config *config)
 	}
 	loading->config = config;
 	loading->ticks = 0;
-	loading->result = ERR_AGAIN;
+	atomic_store_relaxed(&loading->result, ERR_AGAIN);
 	loading->held = false;
 	loading->work = (struct work){ .step = load_some, .context = loading };
 	work_add(&loading->work);

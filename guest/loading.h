@@ -8,6 +8,7 @@
 
 #include "guest/linux_load.h"
 #include "guest/vm_config.h"
+#include "vmm/base/atomic.h"
 #include "vmm/base/work.h"
 #include "vmm/vm.h"
 
@@ -16,9 +17,9 @@ struct loading {
 	struct work work;
 	struct linux_load *load; /* NULL: nothing is being loaded */
 	const struct vm_config *config;
-	uint64_t ticks; /* TSC ticks that the steps took; written by the CPU that runs a step */
-	int result; /* atomic; ERR_AGAIN: steps are left; otherwise the result of the last step */
-	bool held;  /* the work is taken out of the queue at the moment */
+	uint64_t ticks;	    /* TSC ticks that the steps took; written by the CPU that runs a step */
+	ATOMIC(int) result; /* ERR_AGAIN: steps are left; otherwise the result of the last step */
+	bool held;	    /* the work is taken out of the queue at the moment */
 };
 
 /*

@@ -19,6 +19,7 @@
 #include "guest/shares.h"
 #include "guest/smbios_build.h"
 #include "guest/vcpuid.h"
+#include "vmm/base/atomic.h"
 #include "vmm/base/err.h"
 #include "vmm/base/log.h"
 #include "vmm/base/page_alloc.h"

@@ -7,6 +7,7 @@
 #include "ept/share.h"
 #include "guest/engine_policy.h"
 #include "guest/memmap.h"
+#include "vmm/base/atomic.h"
 #include "vmm/base/err.h"
 #include "vmm/base/log.h"
 #include "vmm/base/str.h"
@@ -23,7 +24,7 @@ struct member {
 	struct pager_vm *pager;
 	gpa_t base; /* guest-physical address of the shared pages */
 	uint32_t first_hold;
-	bool joined; /* false: it was revoked, and the member has its own pages there; atomic */
+	ATOMIC(bool) joined; /* false: it was revoked, and the member has its own pages there */
 	bool read_only;
 };
 
@@ -60,7 +61,7 @@ void shares_init(const struct share_config *configs, size_t count, const struct 
 /* Plain reads are the boot processor's, which alone writes it. */
 static void set_joined(struct member *member, bool joined)
 {
-	__atomic_store_n(&member->joined, joined, __ATOMIC_RELEASE);
+	atomic_store_release(&member->joined, joined);
 }
 
 static int find_member(const struct share_config *config, const char *name)
@@ -403,7 +404,7 @@ size_t shares_pci(const struct vm *vm, struct shares_pci *out, uint64_t *window,
 bool shares_is_joined(size_t index, uint32_t member)
 {
 	return member < shares[index].config->member_count &&
-	       __atomic_load_n(&shares[index].members[member].joined, __ATOMIC_ACQUIRE);
+	       atomic_load_acquire(&shares[index].members[member].joined);
 }
 
 /* --- For the shell --- */
@@ -425,10 +426,10 @@ int shares_find(const char *name)
 
 static const char *state_of(const struct member *member)
 {
-	return member->vm == NULL  ? "does not run"
-	       : !member->joined   ? "revoked"
-	       : member->read_only ? "read-only"
-				   : "reads and writes";
+	return member->vm == NULL		       ? "does not run"
+	       : !atomic_load_relaxed(&member->joined) ? "revoked"
+	       : member->read_only		       ? "read-only"
+						       : "reads and writes";
 }
 
 void shares_print(size_t index, void (*print)(const char *fmt, ...))
@@ -474,7 +475,7 @@ int shares_revoke(size_t index, const struct vm *vm)
 	struct member *member = running_member(index, vm);
 	int err;
 
-	if (member == NULL || !member->joined) {
+	if (member == NULL || !atomic_load_relaxed(&member->joined)) {
 		return member == NULL ? ERR_NOTFOUND : ERR_EXISTS;
 	}
 	err = share_revoke(shares[index].share, &member->vm->gmem, member->base, member->pager);
@@ -487,7 +488,7 @@ int shares_grant(size_t index, const struct vm *vm, bool read_only)
 	struct member *member = running_member(index, vm);
 	int err;
 
-	if (member == NULL || member->joined) {
+	if (member == NULL || atomic_load_relaxed(&member->joined)) {
 		return member == NULL ? ERR_NOTFOUND : ERR_EXISTS;
 	}
 	err = share_grant(shares[index].share, &member->vm->gmem, member->base, read_only,

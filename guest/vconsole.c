@@ -7,6 +7,7 @@
  */
 #include "guest/vconsole.h"
 
+#include "vmm/base/atomic.h"
 #include "vmm/base/console.h"
 #include "vmm/base/lock.h"
 #include "vmm/base/log.h"
@@ -23,12 +24,13 @@
 #define KEY_DELETE 0x7f
 #define UTF8_FIRST 0xc0 /* from this value on: the first byte of a character */
 
-static struct vconsole *list;	    /* in the order of attaching */
-static struct vconsole *front;	    /* atomic, like the view, because other CPUs read it */
+static struct vconsole *list;		/* in the order of attaching */
+static ATOMIC(struct vconsole *) front; /* other CPUs read it, and the view */
 static char front_was[VM_NAME_MAX]; /* name of the last VM in front, if it has ended; or empty */
 static struct vconsole *shown_last; /* whose piece was shown last; NULL: start at the list's head */
 static struct vconsole *line_owner; /* NULL: the cursor is at the start of a line */
-static enum { VIEW_ALL, VIEW_ONE, VIEW_SHELL } view;
+enum view { VIEW_ALL, VIEW_ONE, VIEW_SHELL };
+static ATOMIC(enum view) view;
 
 /*
  * A byte for which the ring of the VM in front has no room, and since when it is full (TSC; 0: it
@@ -42,7 +44,7 @@ static uint32_t living;	  /* those whose VM has not ended */
 static bool no_shell;
 static uint8_t escape_key = VCONSOLE_ESCAPE_KEY;
 static char escape_name[] = "Ctrl-^";
-static struct vconsole_size screen; /* atomic */
+static ATOMIC(uint32_t) screen; /* rows << 16 | columns */
 static bool raw_shown; /* a guest's unfiltered bytes went to the terminal since its last reset */
 
 static void reset_terminal(void)
@@ -73,15 +75,14 @@ const char *vconsole_escape_name(void)
 
 void vconsole_set_size(struct vconsole_size size)
 {
-	__atomic_store(&screen, &size, __ATOMIC_RELAXED);
+	atomic_store_relaxed(&screen, (uint32_t)size.rows << 16 | size.columns);
 }
 
 struct vconsole_size vconsole_size(void)
 {
-	struct vconsole_size size;
+	const uint32_t now = atomic_load_relaxed(&screen);
 
-	__atomic_load(&screen, &size, __ATOMIC_RELAXED);
-	return size;
+	return (struct vconsole_size){ (uint16_t)now, (uint16_t)(now >> 16) };
 }
 
 static bool is_shared(void)
@@ -92,10 +93,9 @@ static bool is_shared(void)
 /* Whether this console is in view. Any CPU. */
 static bool is_shown(const struct vconsole *console)
 {
-	const uint32_t now = __atomic_load_n(&view, __ATOMIC_RELAXED);
+	const uint32_t now = atomic_load_relaxed(&view);
 
-	return now == VIEW_ALL ||
-	       (now == VIEW_ONE && console == __atomic_load_n(&front, __ATOMIC_RELAXED));
+	return now == VIEW_ALL || (now == VIEW_ONE && console == atomic_load_relaxed(&front));
 }
 
 /* Ends an unfinished line of any console, unless a line of the log has done so. */
@@ -113,7 +113,9 @@ static void end_line(void)
  */
 static bool is_raw(const struct vconsole *console)
 {
-	return view == VIEW_ONE ? console == front : view == VIEW_ALL && !is_shared();
+	return atomic_load_relaxed(&view) == VIEW_ONE
+		       ? console == atomic_load_relaxed(&front)
+		       : atomic_load_relaxed(&view) == VIEW_ALL && !is_shared();
 }
 
 /* Moves the cursor into a line of this console. */
@@ -122,7 +124,7 @@ static void take_line(struct vconsole *console)
 	if (line_owner == console) {
 		return;
 	}
-	if (view != VIEW_ONE || console != front) {
+	if (atomic_load_relaxed(&view) != VIEW_ONE || console != atomic_load_relaxed(&front)) {
 		end_line(); /* not needed where the console is alone in view */
 	}
 	console->named = console->returned = false;
@@ -225,17 +227,11 @@ static void show(struct vconsole *console, const char *text, size_t bytes)
 
 /* --- The ring --- */
 
-/* Another CPU may change the counter at the same time. */
-static uint64_t now(const uint64_t *count)
-{
-	return __atomic_load_n(count, __ATOMIC_RELAXED);
-}
-
 static uint64_t unshown(const struct vconsole *console)
 {
-	const uint64_t shown = now(&console->shown);
+	const uint64_t shown = atomic_load_relaxed(&console->shown);
 
-	return now(&console->written) - shown;
+	return atomic_load_relaxed(&console->written) - shown;
 }
 
 bool vconsole_ready(const struct vconsole *console)
@@ -250,13 +246,13 @@ void vconsole_put(struct vconsole *console, uint8_t byte)
 	uint64_t written;
 
 	lock_take(&console->lock, LOCK_VCONSOLE);
-	written = console->written;
-	if (!in_view && written - console->shown >= most) {
-		__atomic_store_n(&console->shown, written + 1 - most, __ATOMIC_RELAXED);
+	written = atomic_load_relaxed(&console->written);
+	if (!in_view && written - atomic_load_relaxed(&console->shown) >= most) {
+		atomic_store_relaxed(&console->shown, written + 1 - most);
 	}
-	if (written - console->shown < most) {
+	if (written - atomic_load_relaxed(&console->shown) < most) {
 		console->ring[written % VCONSOLE_RING_BYTES] = (char)byte;
-		__atomic_store_n(&console->written, written + 1, __ATOMIC_RELAXED);
+		atomic_store_relaxed(&console->written, written + 1);
 	}
 	lock_drop(&console->lock);
 }
@@ -270,8 +266,10 @@ static size_t next_piece(struct vconsole *console, char text[VCONSOLE_PIECE_BYTE
 	size_t bytes = 0;
 
 	lock_take(&console->lock, LOCK_VCONSOLE);
-	while (bytes < VCONSOLE_PIECE_BYTES && console->shown + bytes != console->written) {
-		text[bytes] = console->ring[(console->shown + bytes) % VCONSOLE_RING_BYTES];
+	while (bytes < VCONSOLE_PIECE_BYTES && atomic_load_relaxed(&console->shown) + bytes !=
+						       atomic_load_relaxed(&console->written)) {
+		text[bytes] = console->ring[(atomic_load_relaxed(&console->shown) + bytes) %
+					    VCONSOLE_RING_BYTES];
 		if (text[bytes++] == '\n') {
 			may_grow = false;
 			break;
@@ -280,7 +278,7 @@ static size_t next_piece(struct vconsole *console, char text[VCONSOLE_PIECE_BYTE
 	if (bytes < VCONSOLE_PIECE_BYTES && may_grow) {
 		bytes = 0;
 	}
-	__atomic_store_n(&console->shown, console->shown + bytes, __ATOMIC_RELAXED);
+	atomic_add_own(&console->shown, bytes);
 	lock_drop(&console->lock);
 	return bytes;
 }
@@ -288,7 +286,7 @@ static size_t next_piece(struct vconsole *console, char text[VCONSOLE_PIECE_BYTE
 /* Whether the guest probably continues its unfinished line: it has written within PAUSE_US. */
 static bool goes_on(struct vconsole *console)
 {
-	const uint64_t tsc = cpu_rdtsc(), written = now(&console->written);
+	const uint64_t tsc = cpu_rdtsc(), written = atomic_load_relaxed(&console->written);
 
 	if (console->seen != written) {
 		console->seen = written;
@@ -300,7 +298,7 @@ static bool goes_on(struct vconsole *console)
 /* Returns true if something was shown. */
 static bool show_piece(struct vconsole *console)
 {
-	const bool due = now(&console->shown) < console->due;
+	const bool due = atomic_load_relaxed(&console->shown) < console->due;
 	char text[VCONSOLE_PIECE_BYTES];
 	size_t bytes;
 
@@ -312,7 +310,7 @@ static bool show_piece(struct vconsole *console)
 		return false;
 	}
 	show(console, text, bytes);
-	if (due && now(&console->shown) >= console->due) {
+	if (due && atomic_load_relaxed(&console->shown) >= console->due) {
 		end_line();
 	}
 	return true;
@@ -346,38 +344,37 @@ void vconsole_show(void)
 
 bool vconsole_has_input(const struct vconsole *console)
 {
-	return __atomic_load_n(&console->in_read, __ATOMIC_RELAXED) !=
-	       __atomic_load_n(&console->in_written, __ATOMIC_RELAXED);
+	return atomic_load_relaxed(&console->in_read) != atomic_load_relaxed(&console->in_written);
 }
 
 int vconsole_get(struct vconsole *console)
 {
-	uint32_t at = console->in_read;
+	uint32_t at = atomic_load_relaxed(&console->in_read);
 	int byte;
 
-	if (at == __atomic_load_n(&console->in_written, __ATOMIC_ACQUIRE)) {
+	if (at == atomic_load_acquire(&console->in_written)) {
 		return -1;
 	}
 	byte = console->in[at % VCONSOLE_INPUT_BYTES];
-	__atomic_store_n(&console->in_read, at + 1, __ATOMIC_RELEASE);
+	atomic_store_release(&console->in_read, at + 1);
 	return byte;
 }
 
 static bool give(struct vconsole *console, uint16_t byte)
 {
-	uint32_t at = console->in_written;
+	uint32_t at = atomic_load_relaxed(&console->in_written);
 
-	if (at - __atomic_load_n(&console->in_read, __ATOMIC_ACQUIRE) == VCONSOLE_INPUT_BYTES) {
+	if (at - atomic_load_acquire(&console->in_read) == VCONSOLE_INPUT_BYTES) {
 		return false;
 	}
 	console->in[at % VCONSOLE_INPUT_BYTES] = byte;
-	__atomic_store_n(&console->in_written, at + 1, __ATOMIC_RELEASE);
+	atomic_store_release(&console->in_written, at + 1);
 	return true;
 }
 
 bool vconsole_in_shell(void)
 {
-	return view == VIEW_SHELL || front == NULL;
+	return atomic_load_relaxed(&view) == VIEW_SHELL || atomic_load_relaxed(&front) == NULL;
 }
 
 int vconsole_input(void)
@@ -399,10 +396,10 @@ int vconsole_input(void)
 		if (byte == escape_key && !no_shell) {
 			reset_terminal();
 			end_line();
-			__atomic_store_n(&view, VIEW_SHELL, __ATOMIC_RELAXED);
+			atomic_store_relaxed(&view, VIEW_SHELL);
 			return byte;
 		}
-		if (give(front, (uint16_t)byte)) {
+		if (give(atomic_load_relaxed(&front), (uint16_t)byte)) {
 			full_since = 0;
 			continue;
 		}
@@ -420,8 +417,8 @@ int vconsole_input(void)
 
 void vconsole_type(uint8_t byte)
 {
-	if (front != NULL) {
-		(void)give(front, byte);
+	if (atomic_load_relaxed(&front) != NULL) {
+		(void)give(atomic_load_relaxed(&front), byte);
 	}
 }
 
@@ -429,13 +426,13 @@ void vconsole_show_shell(void)
 {
 	reset_terminal();
 	end_line();
-	__atomic_store_n(&view, VIEW_SHELL, __ATOMIC_RELAXED);
+	atomic_store_relaxed(&view, VIEW_SHELL);
 }
 
 void vconsole_show_all(void)
 {
 	reset_terminal();
-	__atomic_store_n(&view, VIEW_ALL, __ATOMIC_RELAXED);
+	atomic_store_relaxed(&view, VIEW_ALL);
 }
 
 static struct vconsole *find(const char *name)
@@ -450,15 +447,15 @@ static struct vconsole *find(const char *name)
 
 bool vconsole_show_one(const char *name)
 {
-	struct vconsole *console = name != NULL ? find(name) : front;
+	struct vconsole *console = name != NULL ? find(name) : atomic_load_relaxed(&front);
 
 	if (console != NULL && console->ended) {
 		console = NULL;
 	}
 	if (console != NULL) {
 		reset_terminal();
-		__atomic_store_n(&front, console, __ATOMIC_RELAXED);
-		__atomic_store_n(&view, VIEW_ONE, __ATOMIC_RELAXED);
+		atomic_store_relaxed(&front, console);
+		atomic_store_relaxed(&view, VIEW_ONE);
 		front_was[0] = '\0'; /* a person has chosen a VM */
 	}
 	return console != NULL;
@@ -470,10 +467,10 @@ bool vconsole_replay(const char *name)
 
 	if (console != NULL) {
 		lock_take(&console->lock, LOCK_VCONSOLE);
-		console->due = console->written;
-		__atomic_store_n(&console->shown,
-				 console->due - MIN(console->due, (uint64_t)VCONSOLE_KEPT_BYTES),
-				 __ATOMIC_RELAXED);
+		console->due = atomic_load_relaxed(&console->written);
+		atomic_store_relaxed(&console->shown,
+				     console->due -
+					     MIN(console->due, (uint64_t)VCONSOLE_KEPT_BYTES));
 		lock_drop(&console->lock);
 	}
 	return console != NULL;
@@ -484,7 +481,7 @@ bool vconsole_replays(void)
 	bool some = false;
 
 	for (struct vconsole *console = list; console != NULL; console = console->next) {
-		some = some || now(&console->shown) < console->due;
+		some = some || atomic_load_relaxed(&console->shown) < console->due;
 	}
 	return some;
 }
@@ -507,9 +504,9 @@ void vconsole_attach(struct vconsole *console, const char *name)
 	*end = console;
 	attached++;
 	living++;
-	if (front == NULL || strcmp(name, front_was) == 0) {
+	if (atomic_load_relaxed(&front) == NULL || strcmp(name, front_was) == 0) {
 		/* A VM that starts again gets the keyboard back if it had it. */
-		__atomic_store_n(&front, console, __ATOMIC_RELAXED);
+		atomic_store_relaxed(&front, console);
 		front_was[0] = '\0';
 	}
 }
@@ -523,10 +520,10 @@ static void leave_front(struct vconsole *console)
 		next = next->next;
 	}
 	(void)str_copy(front_was, sizeof(front_was), console->name);
-	__atomic_store_n(&front, next, __ATOMIC_RELAXED);
-	if (view == VIEW_ONE) {
+	atomic_store_relaxed(&front, next);
+	if (atomic_load_relaxed(&view) == VIEW_ONE) {
 		/* The next VM was not chosen by a person, so all VMs' output is shown. */
-		__atomic_store_n(&view, VIEW_ALL, __ATOMIC_RELAXED);
+		atomic_store_relaxed(&view, VIEW_ALL);
 	}
 	if (next != NULL) {
 		log_info("console: the keyboard is with VM %s now", next->name);
@@ -538,17 +535,18 @@ void vconsole_end(struct vconsole *console)
 	if (console->ended) {
 		return;
 	}
-	console->due = now(&console->written); /* show its last output, whatever is in view */
+	console->due = atomic_load_relaxed(
+		&console->written); /* show its last output, whatever is in view */
 	while (console_has_room() && show_piece(console)) {
 	}
-	__atomic_store_n(&console->shown, console->due, __ATOMIC_RELAXED);
+	atomic_store_relaxed(&console->shown, console->due);
 	reset_terminal();
 	console->ended = true;
 	living--;
 	if (line_owner == console) {
 		end_line();
 	}
-	if (front == console) {
+	if (atomic_load_relaxed(&front) == console) {
 		leave_front(console);
 	}
 }
@@ -557,7 +555,7 @@ bool vconsole_finish(struct vconsole *console)
 {
 	const uint64_t tsc = cpu_rdtsc();
 
-	console->due = now(&console->written);
+	console->due = atomic_load_relaxed(&console->written);
 	if (console->finish_by == 0) {
 		console->finish_by = tsc + tsc_from_us(FINISH_US);
 	}

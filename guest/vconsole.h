@@ -27,6 +27,7 @@
 #ifndef UMBRA_GUEST_VCONSOLE_H
 #define UMBRA_GUEST_VCONSOLE_H
 
+#include "vmm/base/atomic.h"
 #include "vmm/base/lock.h"
 #include "vmm/base/types.h"
 
@@ -46,11 +47,10 @@ struct vconsole {
 	const char *name;
 	struct vconsole *next;
 	/*
-	 * Count all bytes that were written and all that were shown. Changed under the lock;
-	 * atomic.
+	 * Count all bytes that were written and all that were shown. Changed under the lock.
 	 */
 	struct lock lock;
-	uint64_t written, shown;
+	ATOMIC(uint64_t) written, shown;
 	char ring[VCONSOLE_RING_BYTES];
 	/*
 	 * due: up to this count bytes are shown in any view. seen, seen_at: the length of an
@@ -58,8 +58,8 @@ struct vconsole {
 	 * on showing the last output (TSC; 0: it is not waited for).
 	 */
 	uint64_t due, seen, seen_at, finish_by;
-	/* Free-running; their difference is the fill level. One writer, one reader: atomic. */
-	uint32_t in_read, in_written;
+	/* Free-running; their difference is the fill level. One writer, one reader. */
+	ATOMIC(uint32_t) in_read, in_written;
 	uint16_t in[VCONSOLE_INPUT_BYTES]; /* bytes, and CONSOLE_BREAK */
 	bool ended;
 	/*
@@ -139,7 +139,7 @@ const char *vconsole_escape_name(void);
  * The size of the user's screen, in characters; 0 while it is not known. Set on the boot processor,
  * read on any CPU.
  */
-struct __attribute__((aligned(4))) vconsole_size {
+struct vconsole_size {
 	uint16_t columns, rows;
 };
 void vconsole_set_size(struct vconsole_size size);

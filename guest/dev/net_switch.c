@@ -7,6 +7,7 @@
 #include "guest/dev/virtio_net.h"
 
 #include "crypto/wipe.h"
+#include "vmm/base/atomic.h"
 #include "vmm/base/err.h"
 #include "vmm/base/page_alloc.h"
 #include "vmm/base/percpu.h"
@@ -150,7 +151,7 @@ static enum net_found claim(struct virtio_net *port)
 	case VIRTIO_CLAIMED: return NET_CLAIMED;
 	case VIRTIO_BUSY: return NET_BUSY;
 	case VIRTIO_CLOSED:
-	default: virtio_count(&port->counters.closed, 1); return NET_CLOSED;
+	default: atomic_add(&port->counters.closed, 1); return NET_CLOSED;
 	}
 }
 

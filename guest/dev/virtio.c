@@ -6,6 +6,7 @@
 #include "guest/dev/virtio.h"
 
 #include "guest/platform_state.h"
+#include "vmm/base/atomic.h"
 #include "vmm/base/err.h"
 #include "vmm/base/log.h"
 #include "vmm/base/str.h"
@@ -24,7 +25,7 @@
 
 static bool runs(const struct virtio *device)
 {
-	const uint8_t status = __atomic_load_n(&device->status, __ATOMIC_ACQUIRE);
+	const uint8_t status = atomic_load_acquire(&device->status);
 
 	return (status & (STATUS_FEATURES_OK | STATUS_DRIVER_OK | STATUS_NEEDS_RESET)) ==
 		       (STATUS_FEATURES_OK | STATUS_DRIVER_OK) &&
@@ -37,7 +38,7 @@ static bool runs(const struct virtio *device)
  */
 static void interrupt(struct virtio *device, uint16_t vector, uint8_t isr)
 {
-	virtio_count(&device->counters.interrupts, 1);
+	atomic_add(&device->counters.interrupts, 1);
 	if (vmsix_is_on(&device->msix)) {
 		vmsix_send(&device->msix, vector);
 		return;
@@ -55,11 +56,12 @@ void virtio_lose(struct virtio *device, uint32_t queue, const char *why)
 
 	lock_take(&device->lock, LOCK_VIRTIO);
 	vector = device->config_vector;
-	__atomic_store_n(&device->status, device->status | STATUS_NEEDS_RESET, __ATOMIC_RELEASE);
+	atomic_store_release(&device->status,
+			     atomic_load_relaxed(&device->status) | STATUS_NEEDS_RESET);
 	first = !device->broke;
 	device->broke = true;
 	lock_drop(&device->lock);
-	virtio_count(&device->counters.errors, 1);
+	atomic_add(&device->counters.errors, 1);
 	if (first) {
 		log_warn("vm %s: %s: queue %u: %s: it does nothing more until its driver resets "
 			 "it; further ones are not logged",
@@ -92,12 +94,12 @@ void virtio_set_config(struct virtio *device, const void *bytes, size_t count)
 
 static bool is_over(const struct virtio *device, const struct virtio_turn *turn)
 {
-	return virtio_is_over(turn) || __atomic_load_n(&device->reset_waits, __ATOMIC_RELAXED);
+	return virtio_is_over(turn) || atomic_load_relaxed(&device->reset_waits);
 }
 
 static void kick_again(struct virtio *device, uint32_t queue)
 {
-	__atomic_fetch_or(&device->kicked, (uint32_t)BIT(queue), __ATOMIC_SEQ_CST);
+	atomic_or(&device->kicked, (uint32_t)BIT(queue));
 }
 
 /*
@@ -143,7 +145,7 @@ static bool serve_chain(struct virtio *device, uint32_t number, struct virtio_tu
 	default: break;
 	}
 	queue->has_chain = false;
-	virtio_count(&device->counters.requests, 1);
+	atomic_add(&device->counters.requests, 1);
 	if (vring_give(&queue->ring, &device->vm->gmem, &queue->chain, written, &device->why) !=
 	    0) {
 		virtio_lose(device, number, device->why);
@@ -157,7 +159,7 @@ void virtio_notify(struct virtio *device, uint32_t number)
 	struct virtio_queue *queue = &device->queues[number];
 
 	if (vring_wants_interrupt(&queue->ring, &device->vm->gmem)) {
-		interrupt(device, __atomic_load_n(&queue->vector, __ATOMIC_RELAXED), ISR_QUEUE);
+		interrupt(device, atomic_load_relaxed(&queue->vector), ISR_QUEUE);
 	}
 }
 
@@ -165,8 +167,8 @@ static void serve_queue(struct virtio *device, uint32_t number, struct virtio_tu
 {
 	struct virtio_queue *queue = &device->queues[number];
 
-	__atomic_fetch_and(&device->kicked, ~(uint32_t)BIT(number), __ATOMIC_SEQ_CST);
-	if (!__atomic_load_n(&queue->enabled, __ATOMIC_ACQUIRE)) {
+	atomic_and(&device->kicked, ~(uint32_t)BIT(number));
+	if (!atomic_load_acquire(&queue->enabled)) {
 		return;
 	}
 	while (serve_chain(device, number, turn)) {
@@ -188,7 +190,8 @@ static uint32_t active(const struct virtio *device)
  */
 static bool enter(struct virtio *device, uint32_t queues)
 {
-	const bool enters = (device->busy & queues) == 0 && !device->reset_waits && runs(device);
+	const bool enters = (device->busy & queues) == 0 &&
+			    !atomic_load_relaxed(&device->reset_waits) && runs(device);
 
 	if (enters) {
 		device->busy |= queues;
@@ -202,7 +205,7 @@ static bool enter(struct virtio *device, uint32_t queues)
 static void leave(struct virtio *device, uint32_t queues)
 {
 	device->busy &= ~queues;
-	if (device->reset_waits && device->busy == 0) {
+	if (atomic_load_relaxed(&device->reset_waits) && device->busy == 0) {
 		virtio_reset(device);
 	}
 }
@@ -212,7 +215,7 @@ enum virtio_claim virtio_claim(struct virtio *device, uint32_t queue)
 	enum virtio_claim claim = VIRTIO_CLOSED;
 
 	lock_take(&device->lock, LOCK_VIRTIO);
-	if (!device->closed && device->queues[queue].enabled) {
+	if (!device->closed && atomic_load_relaxed(&device->queues[queue].enabled)) {
 		claim = enter(device, (uint32_t)BIT(queue))	     ? VIRTIO_CLAIMED
 			: (device->busy & (uint32_t)BIT(queue)) != 0 ? VIRTIO_BUSY
 								     : VIRTIO_CLOSED;
@@ -290,8 +293,8 @@ static bool end_turn(struct virtio *device)
 
 	lock_take(&device->lock, LOCK_VIRTIO);
 	leave(device, active(device));
-	more = !device->reset_waits && runs(device) &&
-	       __atomic_load_n(&device->kicked, __ATOMIC_SEQ_CST) != 0;
+	more = !atomic_load_relaxed(&device->reset_waits) && runs(device) &&
+	       atomic_load(&device->kicked) != 0;
 	lock_drop(&device->lock);
 	return more;
 }
@@ -306,9 +309,9 @@ static bool take_turn(struct virtio *device)
 	if (!begin_turn(device)) {
 		return false;
 	}
-	virtio_count(&device->counters.turns, 1);
+	atomic_add(&device->counters.turns, 1);
 	for (uint32_t i = 0; i < device->ops->queues && runs(device); i++) {
-		if ((__atomic_load_n(&device->kicked, __ATOMIC_SEQ_CST) & BIT(i)) != 0) {
+		if ((atomic_load(&device->kicked) & BIT(i)) != 0) {
 			serve_queue(device, i, &turn);
 		}
 	}
@@ -335,7 +338,7 @@ bool virtio_work(struct vcpu *vcpu)
 void virtio_kick(struct virtio *device, struct vcpu *vcpu, uint32_t queue)
 {
 	if (queue < device->ops->queues) {
-		virtio_count(&device->counters.kicks, 1);
+		atomic_add(&device->counters.kicks, 1);
 	}
 	if (queue < device->ops->queues && (device->ops->passive & BIT(queue)) == 0) {
 		kick_again(device, queue);
@@ -349,8 +352,8 @@ void virtio_kick(struct virtio *device, struct vcpu *vcpu, uint32_t queue)
 
 void virtio_reset(struct virtio *device)
 {
-	__atomic_store_n(&device->reset_waits, false, __ATOMIC_RELAXED);
-	__atomic_store_n(&device->kicked, 0, __ATOMIC_RELAXED);
+	atomic_store_relaxed(&device->reset_waits, false);
+	atomic_store_relaxed(&device->kicked, 0);
 	device->isr = 0;
 	vpci_set_intx(&device->function, false);
 	device->config_vector = NO_VECTOR;
@@ -361,20 +364,20 @@ void virtio_reset(struct virtio *device)
 	for (uint32_t i = 0; i < device->ops->queues; i++) {
 		device->queues[i] = (struct virtio_queue){
 			.size = VRING_SIZE_MAX,
-			.vector = NO_VECTOR,
+			.vector = { NO_VECTOR },
 		};
 	}
 	if (device->ops->reset != NULL) {
 		device->ops->reset(device);
 	}
-	__atomic_store_n(&device->status, 0, __ATOMIC_RELEASE);
+	atomic_store_release(&device->status, 0);
 }
 
 void virtio_accept(struct virtio *device, uint32_t half, uint32_t features)
 {
 	const uint32_t shift = 32 * half;
 
-	if (half < 2 && (device->status & STATUS_FEATURES_OK) == 0) {
+	if (half < 2 && (atomic_load_relaxed(&device->status) & STATUS_FEATURES_OK) == 0) {
 		device->accepted = (device->accepted & ~(MASK(31, 0) << shift)) | (uint64_t)features
 											  << shift;
 	}
@@ -391,7 +394,7 @@ void virtio_write_status(struct virtio *device, struct vcpu *vcpu, uint8_t statu
 	uint8_t before, now;
 
 	lock_take(&device->lock, LOCK_VIRTIO);
-	before = device->status;
+	before = atomic_load_relaxed(&device->status);
 	now = before | (status & STATUS_DRIVER); /* only a reset clears bits */
 	if ((now & ~before & STATUS_FEATURES_OK) != 0 && !features_are_acceptable(device)) {
 		now &= (uint8_t)~STATUS_FEATURES_OK;
@@ -400,9 +403,9 @@ void virtio_write_status(struct virtio *device, struct vcpu *vcpu, uint8_t statu
 		now &= (uint8_t)~STATUS_DRIVER_OK;
 	}
 	if (status != 0) {
-		__atomic_store_n(&device->status, now, __ATOMIC_RELEASE);
+		atomic_store_release(&device->status, now);
 	} else if (device->busy != 0) {
-		__atomic_store_n(&device->reset_waits, true, __ATOMIC_RELAXED);
+		atomic_store_relaxed(&device->reset_waits, true);
 	} else {
 		virtio_reset(device);
 	}
@@ -418,7 +421,8 @@ void virtio_write_status(struct virtio *device, struct vcpu *vcpu, uint8_t statu
 /* From now on turns use the size and addresses that the driver has set; it cannot change them. */
 void virtio_enable_queue(struct virtio *device, struct virtio_queue *queue)
 {
-	if (queue->enabled || (device->status & STATUS_FEATURES_OK) == 0) {
+	if (atomic_load_relaxed(&queue->enabled) ||
+	    (atomic_load_relaxed(&device->status) & STATUS_FEATURES_OK) == 0) {
 		return;
 	}
 	queue->ring = (struct vring){
@@ -429,12 +433,12 @@ void virtio_enable_queue(struct virtio *device, struct virtio_queue *queue)
 		.available = queue->available,
 		.used = queue->used,
 	};
-	__atomic_store_n(&queue->enabled, true, __ATOMIC_RELEASE);
+	atomic_store_release(&queue->enabled, true);
 }
 
 static const char *state_name(const struct virtio *device)
 {
-	const uint8_t status = __atomic_load_n(&device->status, __ATOMIC_RELAXED);
+	const uint8_t status = atomic_load_relaxed(&device->status);
 
 	return (status & STATUS_NEEDS_RESET) != 0 ? "lost: its driver has to reset it"
 	       : (status & STATUS_DRIVER_OK) != 0 ? "in use"
@@ -447,7 +451,7 @@ uint64_t virtio_bytes(const struct vm *vm)
 	uint64_t bytes = 0;
 
 	for (uint32_t i = 0; i < platform->virtio_count; i++) {
-		bytes += __atomic_load_n(&platform->virtio[i]->counters.bytes, __ATOMIC_RELAXED);
+		bytes += atomic_load_relaxed(&platform->virtio[i]->counters.bytes);
 	}
 	return bytes;
 }
@@ -458,7 +462,7 @@ void virtio_print(const struct vm *vm, void (*print)(const char *fmt, ...))
 
 	for (uint32_t i = 0; i < platform->virtio_count; i++) {
 		const struct virtio *device = platform->virtio[i];
-		const struct virtio_counters now = device->counters;
+		const struct virtio_counters *now = &device->counters;
 		char more[VM_PATH_MAX + 60] = "";
 
 		if (device->ops->describe != NULL) {
@@ -468,8 +472,9 @@ void virtio_print(const struct vm *vm, void (*print)(const char *fmt, ...))
 		      state_name(device));
 		print("           %lu requests, %lu KiB, %lu errors; %lu notifications, %lu "
 		      "turns, %lu interrupts",
-		      now.requests, now.bytes >> 10, now.errors, now.kicks, now.turns,
-		      now.interrupts);
+		      atomic_load_relaxed(&now->requests), atomic_load_relaxed(&now->bytes) >> 10,
+		      atomic_load_relaxed(&now->errors), atomic_load_relaxed(&now->kicks),
+		      atomic_load_relaxed(&now->turns), atomic_load_relaxed(&now->interrupts));
 		if (device->ops->print != NULL) {
 			device->ops->print(device, print);
 		}

@@ -20,6 +20,7 @@
 #include "guest/dev/vmsix.h"
 #include "guest/dev/vpci.h"
 #include "guest/dev/vring.h"
+#include "vmm/base/atomic.h"
 #include "vmm/base/cpu.h"
 #include "vmm/base/lock.h"
 
@@ -89,8 +90,8 @@ struct virtio_ops {
 
 struct virtio_queue {
 	uint16_t size;
-	uint16_t vector; /* atomic */
-	bool enabled;	 /* atomic; once set, the driver cannot change the queue's set-up */
+	ATOMIC(uint16_t) vector;
+	ATOMIC(bool) enabled; /* once set, the driver cannot change the queue's set-up */
 	uint64_t descriptors, available, used;
 	/* Only turns, and the CPU that has claimed the queue, use the following. */
 	struct vring ring;
@@ -99,9 +100,10 @@ struct virtio_queue {
 	struct vring_chain chain;
 };
 
-/* Counted since the VM's start, by atomic additions: a passive queue is filled during a turn. */
+/* Counted since the VM's start. atomic_add: a passive queue is filled during others' turns. */
+typedef ATOMIC(uint64_t) virtio_counter;
 struct virtio_counters {
-	uint64_t kicks, turns, requests, bytes, errors, interrupts;
+	virtio_counter kicks, turns, requests, bytes, errors, interrupts;
 };
 
 struct virtio {
@@ -120,7 +122,7 @@ struct virtio {
 	 * after it.
 	 */
 	struct lock lock;
-	uint8_t status; /* atomic, for readers without the lock */
+	ATOMIC(uint8_t) status; /* some read it without the lock */
 	uint8_t isr;
 	uint8_t generation;		     /* counts the changes of config */
 	bool config_told;		     /* the driver knows of the last change */
@@ -129,12 +131,12 @@ struct virtio {
 	uint32_t feature_select[2]; /* the device's and the driver's */
 	uint64_t accepted;	    /* features that the driver has accepted */
 	uint32_t busy;		    /* a bit for each queue that a turn or a claim uses */
-	bool reset_waits;	    /* a reset waits for the end of these; atomic */
+	ATOMIC(bool) reset_waits;   /* a reset waits for the end of these */
 	bool closed;		    /* passive queues cannot be claimed */
 
-	uint32_t kicked; /* a bit for each queue that may have work; atomic */
-	bool broke;	 /* the driver broke a rule once, which was logged */
-	const char *why; /* set in a turn: the rule that was broken */
+	ATOMIC(uint32_t) kicked; /* a bit for each queue that may have work */
+	bool broke;		 /* the driver broke a rule once, which was logged */
+	const char *why;	 /* set in a turn: the rule that was broken */
 	struct virtio_counters counters;
 	struct virtio_queue queues[VIRTIO_QUEUES_MAX];
 };
@@ -217,12 +219,6 @@ static inline bool virtio_is_over(const struct virtio_turn *turn)
 static inline void virtio_spend(struct virtio_turn *turn, uint64_t bytes)
 {
 	turn->bytes -= MIN(turn->bytes, bytes);
-}
-
-/* Adds to one of struct virtio_counters, or to a device's own. Any CPU. */
-static inline void virtio_count(uint64_t *counter, uint64_t more)
-{
-	__atomic_add_fetch(counter, more, __ATOMIC_RELAXED);
 }
 
 /* Whether the driver has accepted this feature. In a turn or a claim. */

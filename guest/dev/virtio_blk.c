@@ -9,6 +9,7 @@
 
 #include "crypto/wipe.h"
 #include "guest/platform_state.h"
+#include "vmm/base/atomic.h"
 #include "vmm/base/err.h"
 #include "vmm/base/log.h"
 #include "vmm/base/page_alloc.h"
@@ -200,7 +201,7 @@ static enum virtio_step move_data(struct virtio_blk *blk, struct virtio_queue *q
 		}
 		virtio_spend(turn, bytes);
 		queue->chain_at += bytes;
-		virtio_count(&blk->virtio.counters.bytes, bytes);
+		atomic_add(&blk->virtio.counters.bytes, bytes);
 	}
 	return VIRTIO_DONE;
 }
@@ -338,7 +339,7 @@ static enum virtio_step serve(struct virtio *device, uint32_t number, struct vir
 	}
 	blk->begun = false;
 	gives = blk->type == TYPE_IN || blk->type == TYPE_GET_ID;
-	virtio_count(&device->counters.errors, blk->status != STATUS_OK);
+	atomic_add(&device->counters.errors, blk->status != STATUS_OK);
 	if (vring_write(chain, &device->vm->gmem, chain->write_bytes - 1, &blk->status, 1) != 0) {
 		device->why = "a request's status is not in RAM";
 		return VIRTIO_BROKEN;

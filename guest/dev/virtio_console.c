@@ -6,6 +6,7 @@
 #include "guest/dev/virtio_console.h"
 
 #include "guest/platform_state.h"
+#include "vmm/base/atomic.h"
 #include "vmm/base/console.h"
 
 #define QUEUE_INPUT  0
@@ -26,8 +27,8 @@ static enum virtio_step serve_input(struct virtio_console *con, struct virtio_tu
 	uint8_t bytes[VCONSOLE_FIFO_BYTES];
 	size_t count = 0;
 
-	if (!con->listens) {
-		__atomic_store_n(&con->listens, true, __ATOMIC_RELAXED);
+	if (!atomic_load_relaxed(&con->listens)) {
+		atomic_store_relaxed(&con->listens, true);
 		vuart_set_deaf(con->uart, true);
 	}
 	while (count < MIN(sizeof(bytes), queue->chain.write_bytes)) {
@@ -47,7 +48,7 @@ static enum virtio_step serve_input(struct virtio_console *con, struct virtio_tu
 		return VIRTIO_BROKEN;
 	}
 	virtio_spend(turn, sizeof(bytes));
-	virtio_count(&device->counters.bytes, count);
+	atomic_add(&device->counters.bytes, count);
 	*written = (uint32_t)count;
 	return VIRTIO_DONE;
 }
@@ -65,7 +66,7 @@ static enum virtio_step serve_output(struct virtio_console *con, struct virtio_t
 			return VIRTIO_MORE;
 		}
 		if (!vconsole_ready(con->console)) {
-			__atomic_store_n(&con->waits, true, __ATOMIC_RELAXED);
+			atomic_store_relaxed(&con->waits, true);
 			return VIRTIO_LATER;
 		}
 		if (vring_read(&queue->chain, &device->vm->gmem, queue->chain_at, bytes, count) !=
@@ -77,7 +78,7 @@ static enum virtio_step serve_output(struct virtio_console *con, struct virtio_t
 			vconsole_put(con->console, bytes[i]);
 		}
 		queue->chain_at += count;
-		virtio_count(&device->counters.bytes, count);
+		atomic_add(&device->counters.bytes, count);
 		virtio_spend(turn, count);
 	}
 	return VIRTIO_DONE;
@@ -95,8 +96,8 @@ static void reset(struct virtio *device)
 {
 	struct virtio_console *con = (struct virtio_console *)device;
 
-	__atomic_store_n(&con->listens, false, __ATOMIC_RELAXED);
-	__atomic_store_n(&con->waits, false, __ATOMIC_RELAXED);
+	atomic_store_relaxed(&con->listens, false);
+	atomic_store_relaxed(&con->waits, false);
 	vuart_set_deaf(con->uart, false);
 }
 
@@ -147,11 +148,11 @@ static void poll(struct platform *platform)
 		return;
 	}
 	pass_size_on(con);
-	if (__atomic_load_n(&con->listens, __ATOMIC_RELAXED) && vconsole_has_input(con->console)) {
+	if (atomic_load_relaxed(&con->listens) && vconsole_has_input(con->console)) {
 		virtio_kick(&con->virtio, first, QUEUE_INPUT);
 	}
-	if (__atomic_load_n(&con->waits, __ATOMIC_RELAXED) && vconsole_ready(con->console)) {
-		__atomic_store_n(&con->waits, false, __ATOMIC_RELAXED);
+	if (atomic_load_relaxed(&con->waits) && vconsole_ready(con->console)) {
+		atomic_store_relaxed(&con->waits, false);
 		virtio_kick(&con->virtio, first, QUEUE_OUTPUT);
 	}
 }

@@ -8,6 +8,7 @@
 #define UMBRA_GUEST_DEV_VIRTIO_CONSOLE_H
 
 #include "guest/dev/virtio.h"
+#include "vmm/base/atomic.h"
 
 struct vconsole;
 struct vuart;
@@ -16,8 +17,8 @@ struct virtio_console {
 	struct virtio virtio;
 	struct vconsole *console;
 	struct vuart *uart;
-	bool listens; /* input goes to this device; atomic for poll */
-	bool waits;   /* output waits for room on the console; atomic */
+	ATOMIC(bool) listens; /* input goes to this device; poll reads it */
+	ATOMIC(bool) waits;   /* output waits for room on the console; poll reads it */
 };
 
 extern const struct vdev_ops virtio_console_device;

@@ -6,6 +6,7 @@
 #include "guest/dev/virtio_net.h"
 
 #include "guest/platform_state.h"
+#include "vmm/base/atomic.h"
 #include "vmm/base/err.h"
 #include "vmm/base/log.h"
 #include "vmm/base/page_alloc.h"
@@ -76,7 +77,7 @@ static bool is_in_order(const struct virtio_net *net)
 }
 
 /* The counter of the reason why no port may get the frame; NULL if a port may. */
-static uint64_t *refuse(struct virtio_net *net)
+static virtio_counter *refuse(struct virtio_net *net)
 {
 	const uint8_t *ethernet = net->sending.ethernet;
 
@@ -96,10 +97,10 @@ static bool begin(struct virtio_net *net, const struct vring_chain *chain)
 	struct net_sending *sending = &net->sending;
 	const uint64_t bytes = chain->read_bytes - sizeof(sending->header);
 	struct gmem *gmem = &net->virtio.vm->gmem;
-	uint64_t *refused = &net->counters.malformed;
+	virtio_counter *refused = &net->counters.malformed;
 
 	*sending = (struct net_sending){ .begun = true };
-	virtio_count(&net->counters.sent, 1);
+	atomic_add(&net->counters.sent, 1);
 	if (chain->read_bytes >= sizeof(sending->header) + NET_ETHERNET && bytes <= NET_GSO_MAX) {
 		sending->bytes = (uint32_t)bytes;
 		if (vring_read(chain, gmem, 0, &sending->header, sizeof(sending->header)) != 0 ||
@@ -107,12 +108,12 @@ static bool begin(struct virtio_net *net, const struct vring_chain *chain)
 			       NET_ETHERNET) != 0) {
 			return false;
 		}
-		virtio_count(&net->counters.sent_bytes, bytes);
-		virtio_count(&net->virtio.counters.bytes, bytes);
+		atomic_add(&net->counters.sent_bytes, bytes);
+		atomic_add(&net->virtio.counters.bytes, bytes);
 		refused = refuse(net);
 	}
 	if (refused != NULL) {
-		virtio_count(refused, 1);
+		atomic_add(refused, 1);
 		sending->ended = true;
 	}
 	return true;
@@ -144,7 +145,7 @@ static bool give(struct virtio_net *net, struct virtio_net *to, uint64_t order)
 	case NET_GAVE_PART: break;
 	case NET_GAVE_ALL: pass(net, order); break;
 	case NET_MALFORMED:
-		virtio_count(&net->counters.malformed, 1);
+		atomic_add(&net->counters.malformed, 1);
 		net->sending.ended = true;
 		break;
 	case NET_UNREADABLE:
@@ -180,7 +181,7 @@ static enum virtio_step serve(struct virtio *device, uint32_t number, struct vir
 		case NET_BUSY: return VIRTIO_MORE;
 		case NET_NO_PORT:
 		default:
-			virtio_count(&net->counters.nowhere, !is_for_group(net));
+			atomic_add(&net->counters.nowhere, !is_for_group(net));
 			sending->ended = true;
 			break;
 		}
@@ -212,14 +213,18 @@ static void describe(const struct virtio *device, char *buf, size_t bytes)
 static void print_counters(const struct virtio *device, void (*print)(const char *fmt, ...))
 {
 	const struct virtio_net *net = (const struct virtio_net *)device;
-	const struct net_counters now = net->counters;
+	const struct net_counters *now = &net->counters;
 
 	print("           sent %lu frames, %lu KiB; dropped: %lu with a forged source, %lu to no "
 	      "port, %lu malformed, %lu over the limit",
-	      now.sent, now.sent_bytes >> 10, now.forged, now.nowhere, now.malformed, now.limited);
+	      atomic_load_relaxed(&now->sent), atomic_load_relaxed(&now->sent_bytes) >> 10,
+	      atomic_load_relaxed(&now->forged), atomic_load_relaxed(&now->nowhere),
+	      atomic_load_relaxed(&now->malformed), atomic_load_relaxed(&now->limited));
 	print("           received %lu frames, %lu KiB; lost: %lu without a buffer, %lu longer "
 	      "than theirs, %lu while it did not listen",
-	      now.received, now.received_bytes >> 10, now.no_buffer, now.short_buffer, now.closed);
+	      atomic_load_relaxed(&now->received), atomic_load_relaxed(&now->received_bytes) >> 10,
+	      atomic_load_relaxed(&now->no_buffer), atomic_load_relaxed(&now->short_buffer),
+	      atomic_load_relaxed(&now->closed));
 }
 
 /* --- The device --- */

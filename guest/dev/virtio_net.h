@@ -21,16 +21,16 @@ struct net;
 /* Counts of frames by what became of them. Any CPU that has a turn writes them; atomic. */
 struct net_counters {
 	/* Frames that the VM sent, and how many of them reached no port, by cause. */
-	uint64_t sent, sent_bytes;
-	uint64_t forged;    /* the source address is not the port's */
-	uint64_t nowhere;   /* a destination that no port of the net has */
-	uint64_t malformed; /* its header asks for something that cannot be done */
-	uint64_t limited;   /* to a group, above the limit of the port */
+	virtio_counter sent, sent_bytes;
+	virtio_counter forged;	  /* the source address is not the port's */
+	virtio_counter nowhere;	  /* a destination that no port of the net has */
+	virtio_counter malformed; /* its header asks for something that cannot be done */
+	virtio_counter limited;	  /* to a group, above the limit of the port */
 	/* Frames that came to the port, and how many of them the VM lost, by cause. */
-	uint64_t received, received_bytes;
-	uint64_t no_buffer;
-	uint64_t short_buffer;
-	uint64_t closed; /* the VM was paused or had no driver */
+	virtio_counter received, received_bytes;
+	virtio_counter no_buffer;
+	virtio_counter short_buffer;
+	virtio_counter closed; /* the VM was paused or had no driver */
 };
 
 /* The frame that the port sends now. What was checked of it is not read again. */

@@ -6,6 +6,7 @@
  */
 #include "guest/dev/virtio_net.h"
 
+#include "vmm/base/atomic.h"
 #include "vmm/base/err.h"
 #include "vmm/base/str.h"
 
@@ -112,10 +113,10 @@ static enum trouble show(struct filling *fill, struct net_header header)
 		return broken(fill, why);
 	}
 	virtio_notify(device, NET_QUEUE_RECEIVE);
-	virtio_count(&device->counters.requests, 1);
-	virtio_count(&device->counters.bytes, fill->bytes);
-	virtio_count(&fill->port->counters.received, 1);
-	virtio_count(&fill->port->counters.received_bytes, fill->bytes);
+	atomic_add(&device->counters.requests, 1);
+	atomic_add(&device->counters.bytes, fill->bytes);
+	atomic_add(&fill->port->counters.received, 1);
+	atomic_add(&fill->port->counters.received_bytes, fill->bytes);
 	return FINE;
 }
 
@@ -131,9 +132,9 @@ static enum trouble give_up(struct filling *fill, enum trouble trouble)
 
 	if (trouble == NO_BUFFER) {
 		vring_untake(ring, fill->chains);
-		virtio_count(&fill->port->counters.no_buffer, 1);
+		atomic_add(&fill->port->counters.no_buffer, 1);
 	} else if (trouble == SHORT_BUFFER) {
-		virtio_count(&fill->port->counters.short_buffer, 1);
+		atomic_add(&fill->port->counters.short_buffer, 1);
 		if (vring_give(ring, &device->vm->gmem, &fill->queue->chain, 0, &why) != 0) {
 			return broken(fill, why);
 		}

@@ -10,6 +10,7 @@
  */
 #include "guest/dev/virtio.h"
 #include "guest/platform_state.h"
+#include "vmm/base/atomic.h"
 #include "vmm/base/err.h"
 
 #define VENDOR	      0x1af4
@@ -130,8 +131,8 @@ static uint32_t read_queue(struct virtio *device, uint32_t offset)
 	}
 	switch (offset) {
 	case QUEUE_SIZE: return queue->size;
-	case QUEUE_VECTOR: return queue->vector;
-	case QUEUE_ENABLE: return queue->enabled;
+	case QUEUE_VECTOR: return atomic_load_relaxed(&queue->vector);
+	case QUEUE_ENABLE: return atomic_load_relaxed(&queue->enabled);
 	case QUEUE_NOTIFY_OFF: return device->selected;
 	default: break;
 	}
@@ -150,7 +151,7 @@ static uint32_t read_common(struct virtio *device, uint32_t offset)
 	case DRIVER_FEATURE: return select[1] < 2 ? half_of(device->accepted, select[1]) : 0;
 	case CONFIG_VECTOR: return device->config_vector;
 	case NUM_QUEUES: return device->ops->queues;
-	case DEVICE_STATUS: return device->status;
+	case DEVICE_STATUS: return atomic_load_relaxed(&device->status);
 	case CONFIG_GENERATION: return device->generation;
 	case QUEUE_SELECT: return device->selected;
 	default: return read_queue(device, offset);
@@ -171,7 +172,7 @@ static void write_queue(struct virtio *device, uint32_t offset, uint32_t value)
 	struct virtio_queue *queue = selected(device);
 	uint64_t *address;
 
-	if (queue == NULL || (queue->enabled && offset != QUEUE_VECTOR)) {
+	if (queue == NULL || (atomic_load_relaxed(&queue->enabled) && offset != QUEUE_VECTOR)) {
 		return;
 	}
 	address = address_register(queue, offset);
@@ -181,7 +182,7 @@ static void write_queue(struct virtio *device, uint32_t offset, uint32_t value)
 		   (value & (value - 1)) == 0) {
 		queue->size = (uint16_t)value;
 	} else if (offset == QUEUE_VECTOR) {
-		__atomic_store_n(&queue->vector, vector_or_none(device, value), __ATOMIC_RELAXED);
+		atomic_store_relaxed(&queue->vector, vector_or_none(device, value));
 	} else if (offset == QUEUE_ENABLE && value == 1) {
 		virtio_enable_queue(device, queue);
 	}

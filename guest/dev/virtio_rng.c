@@ -7,6 +7,7 @@
 
 #include "crypto/rng.h"
 #include "guest/platform_state.h"
+#include "vmm/base/atomic.h"
 #include "vmm/base/log.h"
 #include "vmm/base/str.h"
 
@@ -56,7 +57,7 @@ static enum virtio_step serve(struct virtio *device, uint32_t number, struct vir
 		}
 		turn->bytes -= bytes;
 		queue->chain_at += bytes;
-		virtio_count(&device->counters.bytes, bytes);
+		atomic_add(&device->counters.bytes, bytes);
 	}
 	*written = (uint32_t)queue->chain_at;
 	return VIRTIO_DONE;

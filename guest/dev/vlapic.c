@@ -6,6 +6,7 @@
 #include "guest/dev/vlapic.h"
 #include "guest/dev/vlapic_priv.h"
 #include "guest/platform_state.h"
+#include "vmm/base/atomic.h"
 #include "vmm/base/err.h"
 #include "vmm/base/page_alloc.h"
 #include "vmm/base/x86.h"
@@ -75,7 +76,7 @@ static void set_identity(struct vlapic *v)
 {
 	uint32_t id = v->vcpu->id;
 
-	if (v->mode == VCPU_APIC_X2) {
+	if (is_x2apic(v)) {
 		reg_set(v, APIC_ID, id);
 		reg_set(v, APIC_LDR, id >> 4 << 16 | 1u << (id & 15));
 	} else {
@@ -97,14 +98,14 @@ void vlapic_reset(struct vlapic *v)
 	for (size_t i = 0; i < ARRAY_COUNT(lvt_offsets); i++) {
 		reg_set(v, lvt_offsets[i], LVT_MASKED);
 	}
-	__atomic_store_n(&v->enabled, false, __ATOMIC_RELAXED);
+	atomic_store_relaxed(&v->enabled, false);
 	vlapic_timer_reset(v);
 	vlapic_irq_reset(v);
 }
 
 static void change_mode(struct vlapic *v, enum vcpu_apic_mode mode)
 {
-	__atomic_store_n(&v->mode, (uint8_t)mode, __ATOMIC_RELAXED);
+	atomic_store_relaxed(&v->mode, (uint8_t)mode);
 	vcpu_set_apic_mode(v->vcpu, mode);
 	v->hardware = vcpu_has_virtual_delivery(v->vcpu);
 }
@@ -120,7 +121,7 @@ int vlapic_create(struct vcpu *vcpu)
 	v->vcpu = vcpu;
 	v->page = vcpu->apic_page;
 	v->base = VLAPIC_BASE | APIC_BASE_ENABLE | (vcpu->id == 0 ? APIC_BASE_BSP : 0);
-	__atomic_store_n(&v->mode, VCPU_APIC_X, __ATOMIC_RELAXED);
+	atomic_store_relaxed(&v->mode, VCPU_APIC_X);
 	vlapic_reset(v);
 	change_mode(v, VCPU_APIC_X); /* last, so that the reset does not reach hardware */
 	vcpu->platform = v;
@@ -146,16 +147,16 @@ static uint32_t reg_read(struct vlapic *v, uint32_t offset)
 
 static void write_svr(struct vlapic *v, uint32_t value)
 {
-	__atomic_store_n(&v->enabled, (value & SVR_ENABLE) != 0, __ATOMIC_RELAXED);
+	atomic_store_relaxed(&v->enabled, (value & SVR_ENABLE) != 0);
 	/* SDM, "Local APIC State After It Has Been Software Disabled". */
-	for (size_t i = 0; !v->enabled && i < ARRAY_COUNT(lvt_offsets); i++) {
+	for (size_t i = 0; !atomic_load_relaxed(&v->enabled) && i < ARRAY_COUNT(lvt_offsets); i++) {
 		reg_set(v, lvt_offsets[i], reg_get(v, lvt_offsets[i]) | LVT_MASKED);
 	}
 }
 
 static void write_icr(struct vlapic *v, uint64_t icr)
 {
-	if (v->mode == VCPU_APIC_X2) { /* one register of 64 bits, also for hardware */
+	if (is_x2apic(v)) { /* one register of 64 bits, also for hardware */
 		reg_set(v, APIC_ICR_LOW, (uint32_t)icr);
 		reg_set(v, APIC_ICR_LOW + 4, (uint32_t)(icr >> 32));
 		vlapic_icr_send(v, icr);
@@ -180,7 +181,9 @@ static void reg_write(struct vlapic *v, uint32_t offset, uint32_t value)
 		v->errors = 0;
 		return;
 	case APIC_DFR: value |= 0x0fffffff; break;
-	case APIC_LVT_TIMER ... APIC_LVT_ERROR: value |= v->enabled ? 0 : LVT_MASKED; break;
+	case APIC_LVT_TIMER ... APIC_LVT_ERROR:
+		value |= atomic_load_relaxed(&v->enabled) ? 0 : LVT_MASKED;
+		break;
 	default: break;
 	}
 	reg_set(v, offset, value);
@@ -195,7 +198,7 @@ static void reg_write(struct vlapic *v, uint32_t offset, uint32_t value)
 
 bool vlapic_is_on(const struct vcpu *vcpu)
 {
-	return vlapic_of(vcpu)->mode != VCPU_APIC_OFF;
+	return atomic_load_relaxed(&vlapic_of(vcpu)->mode) != VCPU_APIC_OFF;
 }
 
 /* --- Rows of struct vm_hooks --- */
@@ -209,7 +212,7 @@ void vlapic_apic_access(struct vcpu *vcpu, struct io_access *access)
 	uint64_t mask = MASK(8 * access->size - 1, 0);
 	uint64_t nothing = 0;
 
-	if (v->mode != VCPU_APIC_X) {
+	if (atomic_load_relaxed(&v->mode) != VCPU_APIC_X) {
 		kind = 0; /* the page is not an APIC then, and no other device is there */
 		nothing = mask;
 	} else if ((kind & REG_X) == 0) {
@@ -235,7 +238,7 @@ void vlapic_apic_written(struct vcpu *vcpu, uint32_t offset)
 	struct vlapic *v = vlapic_of(vcpu);
 
 	offset &= 0xff0;
-	if (v->mode == VCPU_APIC_X2 && offset == APIC_ICR_LOW) {
+	if (is_x2apic(v) && offset == APIC_ICR_LOW) {
 		write_icr(v, reg_get(v, APIC_ICR_LOW) | (uint64_t)reg_get(v, APIC_ICR_LOW + 4)
 								<< 32);
 	} else if (offset == APIC_ID) {
@@ -293,7 +296,7 @@ static int x2apic_read(struct vlapic *v, uint32_t offset, uint64_t *value)
 {
 	uint32_t kind = offset < 0x400 ? registers[offset / 16].kind : 0;
 
-	if (v->mode != VCPU_APIC_X2 || (kind & REG_X2) == 0 || (kind & REG_READ) == 0) {
+	if (!is_x2apic(v) || (kind & REG_X2) == 0 || (kind & REG_READ) == 0) {
 		return ERR_NOTFOUND;
 	}
 	*value = reg_read(v, offset);
@@ -327,7 +330,7 @@ static int x2apic_write(struct vlapic *v, uint32_t offset, uint64_t value)
 	uint64_t valid = offset == APIC_ICR_LOW ? ICR_X2_VALID
 						: reg->writable | read_only_bits(offset);
 
-	if (v->mode != VCPU_APIC_X2 || offset >= 0x400 ||
+	if (!is_x2apic(v) || offset >= 0x400 ||
 	    (reg->kind & (needed | REG_X2_READ_ONLY)) != needed || (value & ~valid) != 0) {
 		return ERR_NOTFOUND;
 	}

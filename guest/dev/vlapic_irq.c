@@ -9,6 +9,7 @@
  */
 #include "guest/dev/vioapic.h"
 #include "guest/dev/vlapic_priv.h"
+#include "vmm/base/atomic.h"
 
 static inline uint32_t word_offset(uint32_t set, uint32_t vector)
 {
@@ -99,9 +100,9 @@ void vlapic_irq_reset(struct vlapic *v)
 		reg_set(v, APIC_IRR + 16 * i, 0);
 	}
 	for (uint32_t i = 0; i < ARRAY_COUNT(v->posted); i++) {
-		(void)__atomic_exchange_n(&v->posted[i], 0, __ATOMIC_ACQ_REL);
+		(void)atomic_xchg(&v->posted[i], 0);
 	}
-	(void)__atomic_exchange_n(&v->posted_errors, 0, __ATOMIC_ACQ_REL);
+	(void)atomic_xchg(&v->posted_errors, 0);
 	v->errors = 0;
 	vlapic_irq_sync(v);
 }
@@ -173,7 +174,7 @@ void vlapic_error(struct vlapic *v, uint32_t error)
 void vlapic_merge(struct vlapic *v)
 {
 	/* Attention is cleared first: what is posted after this sets it again. */
-	uint32_t attention = __atomic_exchange_n(&v->attention, 0, __ATOMIC_ACQ_REL);
+	uint32_t attention = atomic_xchg(&v->attention, 0);
 	uint32_t errors;
 
 	if ((attention & ATTENTION_INIT) != 0) {
@@ -181,14 +182,14 @@ void vlapic_merge(struct vlapic *v)
 		return;
 	}
 	for (uint32_t i = 0; (attention & ATTENTION_POSTED) != 0 && i < 4; i++) {
-		uint64_t bits = __atomic_load_n(&v->posted[i], __ATOMIC_RELAXED);
+		uint64_t bits = atomic_load_relaxed(&v->posted[i]);
 		uint64_t level;
 
 		if (bits == 0) {
 			continue;
 		}
-		bits = __atomic_exchange_n(&v->posted[i], 0, __ATOMIC_ACQ_REL);
-		level = __atomic_load_n(&v->posted_level[i], __ATOMIC_RELAXED);
+		bits = atomic_xchg(&v->posted[i], 0);
+		level = atomic_load_relaxed(&v->posted_level[i]);
 		if ((uint32_t)bits != 0) {
 			accept_word(v, 2 * i, (uint32_t)bits, (uint32_t)level);
 		}
@@ -197,14 +198,14 @@ void vlapic_merge(struct vlapic *v)
 		}
 	}
 	if ((attention & ATTENTION_ERRORS) != 0) {
-		errors = __atomic_exchange_n(&v->posted_errors, 0, __ATOMIC_ACQ_REL);
+		errors = atomic_xchg(&v->posted_errors, 0);
 		vlapic_error(v, errors);
 	}
 }
 
 static void raise_attention(struct vlapic *v, uint32_t attention)
 {
-	(void)__atomic_fetch_or(&v->attention, attention, __ATOMIC_ACQ_REL);
+	(void)atomic_or(&v->attention, attention);
 	vcpu_kick(v->vcpu);
 }
 
@@ -213,14 +214,14 @@ static void post(struct vlapic *v, uint32_t vector, bool level)
 {
 	uint64_t bit = BIT(vector % 64);
 	uint32_t word = vector / 64;
-	bool was_level = (__atomic_load_n(&v->posted_level[word], __ATOMIC_RELAXED) & bit) != 0;
+	bool was_level = (atomic_load_relaxed(&v->posted_level[word]) & bit) != 0;
 
 	if (level && !was_level) {
-		(void)__atomic_fetch_or(&v->posted_level[word], bit, __ATOMIC_RELAXED);
+		(void)atomic_or(&v->posted_level[word], bit);
 	} else if (!level && was_level) {
-		(void)__atomic_fetch_and(&v->posted_level[word], ~bit, __ATOMIC_RELAXED);
+		(void)atomic_and(&v->posted_level[word], ~bit);
 	}
-	(void)__atomic_fetch_or(&v->posted[word], bit, __ATOMIC_ACQ_REL);
+	(void)atomic_or(&v->posted[word], bit);
 	raise_attention(v, ATTENTION_POSTED);
 }
 
@@ -231,7 +232,7 @@ static bool accept(struct vlapic *v, const struct vlapic_msg *msg, bool own)
 	case VLAPIC_FIXED:
 	case VLAPIC_LOWEST:
 		/* SDM, "Local APIC State After It Has Been Software Disabled". */
-		if (!__atomic_load_n(&v->enabled, __ATOMIC_RELAXED)) {
+		if (!atomic_load_relaxed(&v->enabled)) {
 			return false;
 		}
 		if (own && !msg->level) {
@@ -239,14 +240,13 @@ static bool accept(struct vlapic *v, const struct vlapic_msg *msg, bool own)
 		} else if (msg->vector >= APIC_FIRST_VECTOR) {
 			post(v, msg->vector, msg->level);
 		} else {
-			(void)__atomic_fetch_or(&v->posted_errors, ESR_RECEIVE_ILLEGAL_VECTOR,
-						__ATOMIC_ACQ_REL);
+			(void)atomic_or(&v->posted_errors, ESR_RECEIVE_ILLEGAL_VECTOR);
 			raise_attention(v, ATTENTION_ERRORS);
 		}
 		return true;
 	case VLAPIC_NMI: vcpu_nmi(v->vcpu); return true;
 	case VLAPIC_INIT:
-		(void)__atomic_fetch_or(&v->attention, ATTENTION_INIT, __ATOMIC_ACQ_REL);
+		(void)atomic_or(&v->attention, ATTENTION_INIT);
 		vcpu_init_signal(v->vcpu);
 		return true;
 	case VLAPIC_SIPI: vcpu_sipi(v->vcpu, msg->vector); return true;
@@ -257,7 +257,7 @@ static bool accept(struct vlapic *v, const struct vlapic_msg *msg, bool own)
 /* While a VM is built, some of its vCPUs may not have an APIC yet. */
 static uint8_t mode_of(const struct vlapic *v)
 {
-	return v == NULL ? VCPU_APIC_OFF : __atomic_load_n(&v->mode, __ATOMIC_RELAXED);
+	return v == NULL ? VCPU_APIC_OFF : atomic_load_relaxed(&v->mode);
 }
 
 /* SDM, "Determining IPI Destination" and "Logical Destination Mode in x2APIC Mode". */
@@ -299,16 +299,14 @@ static struct vlapic *arbitrate(const struct vm *vm, const struct vlapic_msg *ms
 	 * Each VM counts its own turns: a shared counter would show a guest how busy other VMs are.
 	 */
 	struct vlapic *keeper = vlapic_of(vm->vcpus[0]);
-	uint32_t start = keeper == NULL ? 0
-					: __atomic_fetch_add(&keeper->turn, 1, __ATOMIC_RELAXED);
+	uint32_t start = keeper == NULL ? 0 : atomic_add(&keeper->turn, 1);
 	uint32_t best_priority = UINT32_MAX;
 	struct vlapic *best = NULL;
 
 	for (uint32_t i = 0; i < vm->vcpu_count; i++) {
 		struct vlapic *v = vlapic_of(vm->vcpus[(start + i) % vm->vcpu_count]);
 
-		if (v != skip && is_addressed(v, msg) &&
-		    __atomic_load_n(&v->enabled, __ATOMIC_RELAXED)) {
+		if (v != skip && is_addressed(v, msg) && atomic_load_relaxed(&v->enabled)) {
 			uint32_t priority = reg_get(v, APIC_TPR) >> 4 & 0xf;
 
 			best = priority < best_priority ? v : best;
@@ -362,12 +360,13 @@ bool vlapic_deliver(struct vm *vm, const struct vlapic_msg *msg)
 void vlapic_icr_send(struct vlapic *v, uint64_t icr)
 {
 	uint64_t shorthand = icr & ICR_SHORTHAND;
+	const bool wide = is_x2apic(v);
 	struct vlapic_msg msg = {
 		.mode = (uint8_t)(icr >> 8 & 7),
 		.vector = (uint8_t)icr,
 		.logical = (icr & ICR_LOGICAL) != 0,
-		.wide = v->mode == VCPU_APIC_X2,
-		.dest = (uint32_t)(v->mode == VCPU_APIC_X2 ? icr >> 32 : icr >> 56),
+		.wide = wide,
+		.dest = (uint32_t)(wide ? icr >> 32 : icr >> 56),
 	};
 	bool vectored = msg.mode == VLAPIC_FIXED || msg.mode == VLAPIC_LOWEST;
 

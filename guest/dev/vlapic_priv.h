@@ -4,6 +4,7 @@
 #define UMBRA_GUEST_DEV_VLAPIC_PRIV_H
 
 #include "guest/dev/vlapic.h"
+#include "vmm/base/atomic.h"
 #include "vmm/base/cpu.h"
 
 /* SDM vol. 3, "Local APIC Register Address Map"; in x2APIC mode the MSR is 800H + offset / 16. */
@@ -63,10 +64,10 @@
 
 struct vlapic {
 	struct vcpu *vcpu;
-	uint8_t *page; /* vcpu->apic_page */
-	uint64_t base; /* IA32_APIC_BASE */
-	uint8_t mode;  /* enum vcpu_apic_mode; atomic: other CPUs read it */
-	bool enabled;  /* software-enabled (SVR); atomic: other CPUs read it */
+	uint8_t *page;	      /* vcpu->apic_page */
+	uint64_t base;	      /* IA32_APIC_BASE */
+	ATOMIC(uint8_t) mode; /* enum vcpu_apic_mode; other CPUs read it */
+	ATOMIC(bool) enabled; /* software-enabled (SVR); other CPUs read it */
 
 	/*
 	 * Hardware owns PPR, EOI and the moves from IRR to ISR. It changes the page while the guest
@@ -95,18 +96,23 @@ struct vlapic {
 	/*
 	 * Used in vCPU 0's APIC only: whose turn it is among equals, for lowest-priority messages.
 	 */
-	uint32_t turn;
+	ATOMIC(uint32_t) turn;
 
-	/* Any CPU posts here with atomic operations: first the bits, then attention. */
-	uint32_t attention __attribute__((aligned(64)));
-	uint32_t posted_errors;
-	uint64_t posted[4];
-	uint64_t posted_level[4]; /* for posted vectors: whether they are level-triggered */
+	/* Any CPU posts here: first the bits, then attention. */
+	ATOMIC(uint32_t) attention __attribute__((aligned(64)));
+	ATOMIC(uint32_t) posted_errors;
+	ATOMIC(uint64_t) posted[4];
+	ATOMIC(uint64_t) posted_level[4]; /* for posted vectors: whether they are level-triggered */
 };
 
 static inline struct vlapic *vlapic_of(const struct vcpu *vcpu)
 {
 	return vcpu->platform;
+}
+
+static inline bool is_x2apic(const struct vlapic *v)
+{
+	return atomic_load_relaxed(&v->mode) == VCPU_APIC_X2;
 }
 
 static inline uint32_t reg_get(const struct vlapic *v, uint32_t offset)
@@ -164,7 +170,7 @@ static inline void vlapic_update(struct vlapic *v)
 {
 	uint64_t now = cpu_rdtsc();
 
-	if (__builtin_expect(__atomic_load_n(&v->attention, __ATOMIC_RELAXED) != 0, 0)) {
+	if (__builtin_expect(atomic_load_relaxed(&v->attention) != 0, 0)) {
 		vlapic_merge(v);
 	}
 	if (__builtin_expect(now >= v->deadline, 0)) {

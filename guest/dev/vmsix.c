@@ -6,6 +6,7 @@
 #include "guest/dev/vmsix.h"
 
 #include "guest/dev/vlapic.h"
+#include "vmm/base/atomic.h"
 #include "vmm/base/log.h"
 
 /* PCI 3.0, 6.8.2: the capability, and its message control word. */
@@ -59,7 +60,7 @@ static void deliver(struct vmsix *msix, uint32_t vector)
 /* Sends the pending messages that are not masked. Under the lock. */
 static void deliver_pending(struct vmsix *msix)
 {
-	if (!msix->on || msix->masked) {
+	if (!atomic_load_relaxed(&msix->on) || msix->masked) {
 		return;
 	}
 	for (uint32_t vector = 0; vector < msix->count; vector++) {
@@ -77,7 +78,7 @@ void vmsix_send(struct vmsix *msix, uint32_t vector)
 		return;
 	}
 	lock_take(&msix->lock, LOCK_MSIX);
-	if (msix->on) {
+	if (atomic_load_relaxed(&msix->on)) {
 		msix->pending |= (uint32_t)BIT(vector);
 		deliver_pending(msix);
 	}
@@ -95,8 +96,8 @@ void vmsix_written(struct vmsix *msix, uint32_t offset, uint32_t size)
 	control = msix->function->config[at] | (uint32_t)msix->function->config[at + 1] << 8;
 	lock_take(&msix->lock, LOCK_MSIX);
 	msix->masked = (control & CONTROL_MASK_ALL) != 0;
-	__atomic_store_n(&msix->on, (control & CONTROL_ENABLE) != 0, __ATOMIC_RELEASE);
-	if (!msix->on) {
+	atomic_store_release(&msix->on, (control & CONTROL_ENABLE) != 0);
+	if (!atomic_load_relaxed(&msix->on)) {
 		msix->pending = 0;
 	}
 	deliver_pending(msix);

@@ -8,6 +8,7 @@
 #define UMBRA_GUEST_DEV_VMSIX_H
 
 #include "guest/dev/vpci.h"
+#include "vmm/base/atomic.h"
 #include "vmm/base/lock.h"
 
 #define VMSIX_VECTORS_MAX 8
@@ -24,10 +25,10 @@ struct vmsix {
 	struct vpci_function *function;
 	uint32_t count;
 	uint8_t capability; /* its offset in configuration space */
-	bool on;	    /* atomic */
-	bool masked;	    /* all vectors are masked */
-	bool refused;	    /* a message was refused, which was logged */
-	uint32_t pending;   /* one bit for each vector */
+	ATOMIC(bool) on;
+	bool masked;	  /* all vectors are masked */
+	bool refused;	  /* a message was refused, which was logged */
+	uint32_t pending; /* one bit for each vector */
 	struct vmsix_entry entries[VMSIX_VECTORS_MAX];
 };
 
@@ -61,7 +62,7 @@ void vmsix_send(struct vmsix *msix, uint32_t vector);
 /* Whether messages are used instead of the pin. Any CPU. */
 static inline bool vmsix_is_on(const struct vmsix *msix)
 {
-	return __atomic_load_n(&msix->on, __ATOMIC_ACQUIRE);
+	return atomic_load_acquire(&msix->on);
 }
 
 #endif

@@ -12,6 +12,7 @@
 
 #include "guest/memmap.h"
 #include "guest/platform_state.h"
+#include "vmm/base/atomic.h"
 #include "vmm/base/err.h"
 #include "vmm/base/panic.h"
 #include "vmm/base/str.h"
@@ -164,10 +165,9 @@ static void write_config(struct vpci_function *function, uint32_t offset, uint32
 	}
 	if (offset < CONFIG_BAR(VPCI_BARS)) {
 		place_bars(function);
-		__atomic_store_n(&function->bus_master,
-				 (get(function->config, CONFIG_COMMAND, 2) & COMMAND_BUS_MASTER) !=
-					 0,
-				 __ATOMIC_RELEASE);
+		atomic_store_release(
+			&function->bus_master,
+			(get(function->config, CONFIG_COMMAND, 2) & COMMAND_BUS_MASTER) != 0);
 	}
 	if (function->ops->written != NULL) {
 		function->ops->written(function, offset, size);
@@ -344,7 +344,7 @@ uint8_t vpci_add_capability(struct vpci_function *function, uint8_t id, const vo
 static void access_data(struct vpci *pci, struct vcpu *vcpu, uint32_t offset,
 			struct io_access *access)
 {
-	uint32_t address = __atomic_load_n(&pci->address, __ATOMIC_RELAXED);
+	uint32_t address = atomic_load_relaxed(&pci->address);
 
 	if ((address & ADDRESS_ENABLE) == 0) {
 		access->value = MASK(8 * access->size - 1, 0); /* no function is selected */
@@ -357,7 +357,7 @@ static void access_data(struct vpci *pci, struct vcpu *vcpu, uint32_t offset,
 static void write_port(struct vpci *pci, uint64_t offset, uint32_t size, uint64_t value)
 {
 	if (offset == CONFIG_ADDRESS && size == 4) {
-		__atomic_store_n(&pci->address, (uint32_t)(value & ADDRESS_BITS), __ATOMIC_RELAXED);
+		atomic_store_relaxed(&pci->address, (uint32_t)(value & ADDRESS_BITS));
 	} else if (offset == PORT_RESET - PORT_PCI_CONFIG && size == 1 &&
 		   (value & RESET_CPU) != 0) {
 		vm_end(pci->vm, VM_END_RESET, "reset register");
@@ -373,7 +373,7 @@ static void vpci_access(void *device, struct vcpu *vcpu, struct io_access *acces
 	} else if (access->write) {
 		write_port(pci, access->offset, access->size, access->value);
 	} else if (access->offset == CONFIG_ADDRESS && access->size == 4) {
-		access->value = __atomic_load_n(&pci->address, __ATOMIC_RELAXED);
+		access->value = atomic_load_relaxed(&pci->address);
 	} else {
 		access->value = MASK(8 * access->size - 1, 0);
 	}

@@ -10,6 +10,7 @@
 
 #include "guest/memmap.h"
 #include "guest/vdev.h"
+#include "vmm/base/atomic.h"
 #include "vmm/base/lock.h"
 #include "vmm/base/types.h"
 #include "vmm/vm.h"
@@ -71,7 +72,7 @@ struct vpci_function {
 	uint32_t device;	 /* its device number */
 	uint8_t capability_end;	 /* offset of the next capability; constant once the VM runs */
 	uint8_t capability_link; /* offset of the byte that will point to it */
-	bool bus_master;	 /* the function may access memory and send messages; atomic */
+	ATOMIC(bool) bus_master; /* the function may access memory and send messages */
 	bool intx;		 /* the device asserts the pin; under the lock */
 	bool intx_off;		 /* it uses messages, so the pin stays quiet; under the lock */
 	/*
@@ -87,7 +88,7 @@ struct vpci {
 	struct lock lock; /* guards the functions; iobus_move is called under it */
 	struct vm *vm;
 	struct vioapic *ioapic;
-	uint32_t address; /* CONFIG_ADDRESS; atomic. A guest serialises its CPUs by its own lock */
+	ATOMIC(uint32_t) address; /* CONFIG_ADDRESS. A guest serialises its CPUs by its own lock */
 	uint64_t next_port, next_memory; /* where the next BARs are placed while the VM is built */
 	uint64_t window, window_bytes;	 /* for vpci_add_memory; constant once the VM runs */
 	/* for each line, one bit for each device that asserts it */
@@ -148,7 +149,7 @@ void vpci_set_intx(struct vpci_function *function, bool level);
 /* Whether the function may access memory and send messages (Bus Master Enable). Any CPU. */
 static inline bool vpci_is_master(const struct vpci_function *function)
 {
-	return __atomic_load_n(&function->bus_master, __ATOMIC_ACQUIRE);
+	return atomic_load_acquire(&function->bus_master);
 }
 
 /*

@@ -152,9 +152,11 @@ static void check_clock(void)
 /* The FIFO holds no more than it can, and the interrupt line agrees with the registers. */
 static void check_uart(const struct vuart *uart)
 {
+	const struct vconsole *console = &platform.console;
+
 	require(uart->rx_count <= (uart->fifo_on ? VUART_FIFO_BYTES : 1u));
-	require(platform.console.written - platform.console.shown <= VCONSOLE_RING_BYTES);
-	require(platform.console.in_written - platform.console.in_read <= VCONSOLE_INPUT_BYTES);
+	require(console->written.only - console->shown.only <= VCONSOLE_RING_BYTES);
+	require(console->in_written.only - console->in_read.only <= VCONSOLE_INPUT_BYTES);
 	require(uart->line == ((platform.ioapic.lines & BIT(IRQ_COM1)) != 0));
 }
 

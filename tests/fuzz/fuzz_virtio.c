@@ -133,7 +133,7 @@ static void start(struct virtio *device, uint32_t features)
 		struct virtio_queue *queue = &device->queues[i];
 
 		queue->size = QUEUE_LEN;
-		queue->vector = (uint16_t)(i + 1);
+		queue->vector.only = (uint16_t)(i + 1);
 		queue->descriptors = DESC(i);
 		queue->available = AVAIL(i);
 		queue->used = USED(i);
@@ -265,9 +265,9 @@ static void check(const struct virtio *device)
 	const uint8_t *config = device->function.config;
 
 	require(config[0] == 0xf4 && config[1] == 0x1a && config[0x3d] == 1);
-	require(device->busy == 0 && !device->reset_waits);
-	require((device->status & 0x4) == 0 || (device->status & 0x8) != 0);
-	require((device->accepted & ~device->features) == 0 || (device->status & 0x8) == 0);
+	require(device->busy == 0 && !device->reset_waits.only);
+	require((device->status.only & 0x4) == 0 || (device->status.only & 0x8) != 0);
+	require((device->accepted & ~device->features) == 0 || (device->status.only & 0x8) == 0);
 	for (uint32_t i = 0; i < device->ops->queues; i++) {
 		require(device->queues[i].size <= VRING_SIZE_MAX && device->queues[i].size != 0);
 		require(device->queues[i].chain.count <= VRING_SIZE_MAX);
@@ -286,8 +286,8 @@ static void net_step(const struct input *in)
 static void step(const struct input *in)
 {
 	struct virtio *device = device_of(in);
-	const uint64_t requests = device->counters.requests;
-	const bool lost = (device->status & 0x40) != 0;
+	const uint64_t requests = device->counters.requests.only;
+	const bool lost = (device->status.only & 0x40) != 0;
 
 	if ((in->what & 0x10) != 0) {
 		net_step(in);
@@ -306,7 +306,7 @@ static void step(const struct input *in)
 		rng_fails = (in->value & 1) != 0;
 		virtio_console_device.poll(&platform);
 		work_to_the_end();
-		require(!lost || requests == device->counters.requests);
+		require(!lost || requests == device->counters.requests.only);
 		break;
 	case 9:
 	case 10: request(in); break;

@@ -42,15 +42,15 @@ static void check(struct vcpu *vcpu)
 	require(reg_get(v, APIC_VERSION) == 0x50014);
 	require((reg_get(v, APIC_LVT_TIMER) & ~0x700ffu) == 0);
 	require((reg_get(v, APIC_LVT_LINT0) & ~0x1a7ffu) == 0);
-	require((reg_get(v, APIC_DFR) & 0x0fffffff) == 0x0fffffff || v->mode == VCPU_APIC_X2);
-	require(v->enabled == ((reg_get(v, APIC_SVR) & SVR_ENABLE) != 0));
-	require(v->enabled || (reg_get(v, APIC_LVT_TIMER) & LVT_MASKED) != 0);
+	require((reg_get(v, APIC_DFR) & 0x0fffffff) == 0x0fffffff || v->mode.only == VCPU_APIC_X2);
+	require(v->enabled.only == ((reg_get(v, APIC_SVR) & SVR_ENABLE) != 0));
+	require(v->enabled.only || (reg_get(v, APIC_LVT_TIMER) & LVT_MASKED) != 0);
 	require(vlapic_msr_read(vcpu, MSR_IA32_APIC_BASE, &base) == 0);
 	require((base & ~(APIC_BASE_BSP | APIC_BASE_ENABLE | APIC_BASE_X2APIC)) == VLAPIC_BASE);
-	require(((base & APIC_BASE_ENABLE) != 0) == (v->mode != VCPU_APIC_OFF));
-	require(((base & APIC_BASE_X2APIC) != 0) == (v->mode == VCPU_APIC_X2));
-	require(reg_get(v, APIC_ID) == (v->mode == VCPU_APIC_X2 ? vcpu->id : vcpu->id << 24));
-	require(fake_vcpus[vcpu->id].apic_mode == v->mode);
+	require(((base & APIC_BASE_ENABLE) != 0) == (v->mode.only != VCPU_APIC_OFF));
+	require(((base & APIC_BASE_X2APIC) != 0) == (v->mode.only == VCPU_APIC_X2));
+	require(reg_get(v, APIC_ID) == (v->mode.only == VCPU_APIC_X2 ? vcpu->id : vcpu->id << 24));
+	require(fake_vcpus[vcpu->id].apic_mode == v->mode.only);
 	require(v->deadline > fake_tsc); /* an expired deadline has fired */
 	require(v->period == 0 || v->timer_mode == LVT_TIMER_PERIODIC);
 }
@@ -113,7 +113,7 @@ static void trap_like(struct vcpu *vcpu, const struct input *in)
 	uint16_t offset = virtualised[in->where % ARRAY_COUNT(virtualised)];
 	struct vlapic *v = vcpu->platform;
 
-	if (v->mode == VCPU_APIC_X) {
+	if (v->mode.only == VCPU_APIC_X) {
 		reg_set(v, offset, (uint32_t)in->value);
 		vlapic_apic_written(vcpu, offset);
 	}

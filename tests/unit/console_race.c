@@ -114,6 +114,11 @@ static void be_late(void)
 	}
 }
 
+static bool all_is_shown(const struct vconsole *console)
+{
+	return atomic_load_relaxed(&console->shown) == atomic_load_relaxed(&console->written);
+}
+
 static void boot_processor(void)
 {
 	unsigned got = 0;
@@ -132,8 +137,8 @@ static void boot_processor(void)
 		if (turn % 64 == 0) {
 			be_late();
 		}
-		if (!console_flush() && over && consoles[0].shown == consoles[0].written &&
-		    consoles[1].shown == consoles[1].written) {
+		if (!console_flush() && over && all_is_shown(&consoles[0]) &&
+		    all_is_shown(&consoles[1])) {
 			break;
 		}
 	}

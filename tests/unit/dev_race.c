@@ -277,9 +277,9 @@ static void boot_processor(void)
 		vlegacy_clock(&platform.legacy, fake_rdtsc());
 		vuart_poll(&platform.com1);
 		vconsole_show();
-		if (typed < TYPED &&
-		    console->in_written - __atomic_load_n(&console->in_read, __ATOMIC_ACQUIRE) <
-			    VCONSOLE_INPUT_BYTES) {
+		if (typed < TYPED && atomic_load_relaxed(&console->in_written) -
+						     atomic_load_acquire(&console->in_read) <
+					     VCONSOLE_INPUT_BYTES) {
 			vconsole_type((uint8_t)('a' + typed++ % 26));
 		}
 		(void)vlegacy_press_power_button(&platform.legacy);

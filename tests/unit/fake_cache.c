@@ -17,5 +17,5 @@ void fake_cache_reset(void)
 {
 	memset(excused, 0, sizeof(excused));
 	has_line_flush = false;
-	epoch = last_ticks = last_end = 0;
+	epoch.only = last_ticks = last_end = 0;
 }

@@ -456,7 +456,7 @@ TEST(test_load, setup, teardown)
 				 cases[i].err);
 		assert_int_equal(value, cases[i].err == 0 ? cases[i].value : 0x5a5a);
 		assert_int_equal(fake_temp_mapped(), 0);
-		assert_int_equal(gmem.lock.next, gmem.lock.owner);
+		assert_int_equal(gmem.lock.next.only, gmem.lock.owner.only);
 	}
 	/* The load sees what the guest writes. */
 	assert_int_equal(ept_walk(&gmem.root, gpa(0x2000), &leaf), 0);
@@ -524,5 +524,5 @@ TEST(test_count_leaves, setup, teardown)
 	gmem_count_leaves(&gmem, &leaves);
 	assert_int_equal(leaves.in_2m, SIZE_2M);
 	assert_int_equal(leaves.in_1g, SIZE_1G);
-	assert_int_equal(gmem.lock.next, gmem.lock.owner);
+	assert_int_equal(gmem.lock.next.only, gmem.lock.owner.only);
 }

@@ -326,9 +326,9 @@ TEST(test_burial_is_bounded, pager_setup, pager_teardown)
 	pager_vm_destroy(one->vm);
 	one->vm = NULL;
 	while (retire_buries()) {
-		before = window_lock.next;
+		before = window_lock.next.only;
 		assert_true(work_some());
-		assert_in_range(window_lock.next - before, 0, 3);
+		assert_in_range(window_lock.next.only - before, 0, 3);
 		/* One check in vain for each region would be two more. */
 		assert_in_range(steps++, 0, 20);
 		(void)retire_poll();
@@ -338,7 +338,7 @@ TEST(test_burial_is_bounded, pager_setup, pager_teardown)
 	gmem_destroy(&two->gmem);
 	pager_vm_destroy(two->vm);
 	two->vm = NULL;
-	before = window_lock.next;
+	before = window_lock.next.only;
 	while (retire_buries()) {
 		(void)work_some();
 		(void)retire_poll();
@@ -347,7 +347,7 @@ TEST(test_burial_is_bounded, pager_setup, pager_teardown)
 	 * One hold of the lock for each of its pages, and for each 64 frames: its frames are the
 	 * last of the window.
 	 */
-	assert_in_range(window_lock.next - before, used, used + frames / 64 + 10);
+	assert_in_range(window_lock.next.only - before, used, used + frames / 64 + 10);
 }
 
 /*

@@ -237,7 +237,7 @@ TEST(a_request_is_served_in_the_notifiers_turn, setup, teardown)
 	assert_int_equal(peek(USED(1) + 8, 4), 2);
 	assert_int_equal(sent_count, 1);
 	assert_int_equal(sent[0], 0x42);
-	assert_int_equal(device.counters.requests, 1);
+	assert_int_equal(device.counters.requests.only, 1);
 	assert_false(line);
 }
 
@@ -431,8 +431,8 @@ TEST(a_reset_at_every_step, setup, teardown)
 		(void)work();
 		assert_int_equal(reg(0x14, 1), 0);
 		assert_int_equal(reg(0x0c, 4), 0);
-		assert_int_equal(device.kicked, 0);
-		assert_false(device.queues[0].enabled || line);
+		assert_int_equal(device.kicked.only, 0);
+		assert_false(device.queues[0].enabled.only || line);
 	}
 	assert_int_equal(dev.calls, 1);
 }

@@ -175,7 +175,7 @@ TEST(what_is_written_is_read, setup, teardown)
 	assert_int_equal(peek(DATA + 3 * 512, 8), 0x6161616161616161);
 	assert_int_equal(peek(DATA + 3 * 512 + 8184, 8), 0x6161616161616161);
 	is_image(DATA + 3 * 512 + 8192, 27, 4096 - 512);
-	assert_int_equal(platform.disks[0]->virtio.counters.bytes, 8192 + 16384);
+	assert_int_equal(platform.disks[0]->virtio.counters.bytes.only, 8192 + 16384);
 }
 
 /* virtio 1.2, 2.7.4.2: a driver may cut a request into buffers anywhere. */
@@ -268,7 +268,7 @@ TEST(wrong_requests_get_a_status, setup, teardown)
 		assert_int_equal(used_bytes(), 1);
 	}
 	assert_int_equal(reg(0x14, 1), 0xf);
-	assert_int_equal(platform.disks[0]->virtio.counters.errors, ARRAY_COUNT(rows));
+	assert_int_equal(platform.disks[0]->virtio.counters.errors.only, ARRAY_COUNT(rows));
 	assert_string_equal(strchr(fake_log_text(), '\n'), "\n"); /* only the disk's own line */
 }
 

@@ -24,10 +24,10 @@ TEST(a_frame_arrives, setup, teardown)
 	assert_int_equal(messages[1], 1);
 	use(0);
 	assert_int_equal(used_index(TX), 1);
-	assert_int_equal(port(0)->counters.sent, 1);
-	assert_int_equal(port(0)->counters.sent_bytes, FRAME);
-	assert_int_equal(port(1)->counters.received, 1);
-	assert_int_equal(port(1)->counters.received_bytes, FRAME);
+	assert_int_equal(port(0)->counters.sent.only, 1);
+	assert_int_equal(port(0)->counters.sent_bytes.only, FRAME);
+	assert_int_equal(port(1)->counters.received.only, 1);
+	assert_int_equal(port(1)->counters.received_bytes.only, FRAME);
 	assert_int_equal(arrived(2), 0);
 	for (unsigned i = 0; i < PAGE_SIZE; i++) {
 		assert_int_equal(net_page()[i], 0); /* nothing of it stays */
@@ -77,25 +77,25 @@ TEST(who_is_not_of_the_net_gets_nothing, setup, teardown)
 	listen(2, 2, 1530);
 	address(0, 2);
 	send_plain(0, FRAME); /* it is there, on another net */
-	assert_int_equal(port(0)->counters.nowhere, 1);
+	assert_int_equal(port(0)->counters.nowhere.only, 1);
 	address(0, 7);
 	send_plain(0, FRAME);
-	assert_int_equal(port(0)->counters.nowhere, 2);
+	assert_int_equal(port(0)->counters.nowhere.only, 2);
 	address(0, 0);
 	send_plain(0, FRAME); /* to itself */
-	assert_int_equal(port(0)->counters.nowhere, 3);
+	assert_int_equal(port(0)->counters.nowhere.only, 3);
 	address(2, 1);
 	send_plain(0, FRAME);
-	assert_int_equal(port(0)->counters.forged, 1);
+	assert_int_equal(port(0)->counters.forged.only, 1);
 	address(1, 1);
 	send_plain(0, FRAME);
-	assert_int_equal(port(0)->counters.forged, 2);
+	assert_int_equal(port(0)->counters.forged.only, 2);
 	address(2, 0);
 	memset(frame, 0xff, 6);
 	send_plain(2, FRAME); /* nobody else is there, which is no error */
-	assert_int_equal(port(2)->counters.nowhere, 0);
+	assert_int_equal(port(2)->counters.nowhere.only, 0);
 	assert_int_equal(arrived(1) + arrived(2), 0);
-	assert_int_equal(port(0)->counters.sent, 5);
+	assert_int_equal(port(0)->counters.sent.only, 5);
 	use(0);
 	assert_int_equal(used_index(TX), 5);
 }
@@ -129,7 +129,7 @@ TEST(two_nets_of_one_name, setup, teardown)
 	memset(frame, 0xff, 6);
 	send_plain(1, FRAME);
 	assert_int_equal(arrived(2), 4);
-	assert_int_equal(port(0)->counters.no_buffer, 1);
+	assert_int_equal(port(0)->counters.no_buffer.only, 1);
 }
 
 TEST(groups_have_a_limit, setup, teardown)
@@ -138,41 +138,41 @@ TEST(groups_have_a_limit, setup, teardown)
 
 	address(0, 1);
 	memset(frame, 0xff, 6);
-	for (; port(0)->counters.limited == 0; sent++) {
+	for (; port(0)->counters.limited.only == 0; sent++) {
 		listen(1, 1, 1530);
 		send_plain(0, FRAME);
 		assert_in_range(sent, 0, 1000);
 	}
 	assert_int_equal(sent, 257);
-	assert_int_equal(port(1)->counters.received, 256);
+	assert_int_equal(port(1)->counters.received.only, 256);
 	drive_with(0, 0); /* its reset gives it no more */
 	send_plain(0, FRAME);
-	assert_int_equal(port(0)->counters.limited, 2);
+	assert_int_equal(port(0)->counters.limited.only, 2);
 	fake_tsc += tsc_from_us(2500);
 	for (unsigned i = 0; i < 5; i++) {
 		listen(1, 1, 1530);
 		send_plain(0, FRAME);
 	}
-	assert_int_equal(port(0)->counters.limited, 5);
-	assert_int_equal(port(1)->counters.received, 258);
+	assert_int_equal(port(0)->counters.limited.only, 5);
+	assert_int_equal(port(1)->counters.received.only, 258);
 	address(0, 1);
 	listen(1, 1, 1530);
 	send_plain(0, FRAME); /* others have none */
-	assert_int_equal(port(1)->counters.received, 259);
+	assert_int_equal(port(1)->counters.received.only, 259);
 	/* However long it was silent, no more than a burst. */
 	fake_tsc += tsc_from_us(100000000);
 	memset(frame, 0xff, 6);
 	for (unsigned i = 0; i < 300; i++) {
 		send_plain(0, FRAME);
 	}
-	assert_int_equal(port(0)->counters.limited, 5 + 300 - 256);
+	assert_int_equal(port(0)->counters.limited.only, 5 + 300 - 256);
 }
 
 TEST(a_receiver_without_buffers_loses, setup, teardown)
 {
 	address(0, 1);
 	send_plain(0, FRAME);
-	assert_int_equal(port(1)->counters.no_buffer, 1);
+	assert_int_equal(port(1)->counters.no_buffer.only, 1);
 	assert_int_equal(arrived(1), 0);
 	use(0);
 	assert_int_equal(used_index(TX), 1); /* the sender does not wait */
@@ -186,7 +186,7 @@ TEST(a_receiver_without_buffers_loses, setup, teardown)
 	listen(1, 1, 12 + FRAME);
 	send_plain(0, FRAME);
 	send_plain(0, FRAME);
-	assert_int_equal(port(1)->counters.short_buffer, 2);
+	assert_int_equal(port(1)->counters.short_buffer.only, 2);
 	assert_int_equal(take(1, 1, 0), 0);
 	assert_int_equal(take(1, 2, 0), 0);
 	send_plain(0, FRAME);
@@ -200,7 +200,7 @@ TEST(who_stands_still_receives_nothing, setup, teardown)
 	address(0, 1);
 	virtio_pause(&vms[1], true);
 	send_plain(0, FRAME);
-	assert_int_equal(port(1)->counters.closed, 1);
+	assert_int_equal(port(1)->counters.closed.only, 1);
 	virtio_pause(&vms[1], false);
 	send_plain(0, FRAME);
 	assert_int_equal(arrived(1), 1);
@@ -211,12 +211,12 @@ TEST(who_stands_still_receives_nothing, setup, teardown)
 	pci_config(4, 2, true, 7);
 	set_reg(0x14, 1, 0);
 	send_plain(0, FRAME); /* no driver */
-	assert_int_equal(port(1)->counters.closed, 3);
+	assert_int_equal(port(1)->counters.closed.only, 3);
 	use(1);
 	drive(0, 0); /* a driver without queues */
 	send_plain(0, FRAME);
-	assert_int_equal(port(1)->counters.closed, 4);
-	assert_int_equal(port(0)->counters.nowhere, 0);
+	assert_int_equal(port(1)->counters.closed.only, 4);
+	assert_int_equal(port(0)->counters.nowhere.only, 0);
 }
 
 /* --- Turns, claims, ends --- */
@@ -237,12 +237,12 @@ TEST(who_is_busy_is_tried_again, setup, teardown)
 		assert_true(virtio_work(&vcpus[0]));
 	}
 	assert_int_equal(arrived(1), 0);
-	assert_int_equal(port(1)->counters.closed, 0);
+	assert_int_equal(port(1)->counters.closed.only, 0);
 	virtio_release(&port(1)->virtio, RX);
 	use(0);
 	(void)work();
 	assert_int_equal(arrived(1), 1);
-	assert_int_equal(port(0)->counters.sent, 1);
+	assert_int_equal(port(0)->counters.sent.only, 1);
 }
 
 TEST(a_reset_waits_for_who_has_claimed, setup, teardown)
@@ -267,7 +267,7 @@ TEST(a_reset_waits_for_who_has_claimed, setup, teardown)
 	assert_int_equal(reg(0x14, 1), 0xf);
 	assert_int_equal(virtio_claim(&port(1)->virtio, RX), VIRTIO_CLOSED);
 	port(1)->virtio.busy = 0;
-	port(1)->virtio.reset_waits = false;
+	port(1)->virtio.reset_waits.only = false;
 }
 
 TEST(addresses_of_ports, setup, teardown)

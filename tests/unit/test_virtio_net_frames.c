@@ -166,7 +166,7 @@ TEST(a_large_one_passes_whole, setup, teardown)
 	listen(1, 4, 3000);
 	send(0, make_tcp(false, payload, 1400), bytes);
 	assert_int_equal(arrived(1), 6);
-	assert_int_equal(port(1)->counters.no_buffer, 1);
+	assert_int_equal(port(1)->counters.no_buffer.only, 1);
 	address(0, 1);
 	send_plain(0, FRAME);
 	assert_int_equal(arrived(1), 7);
@@ -214,7 +214,7 @@ TEST(a_large_one_is_segmented, setup, teardown)
 	check_segments(false, 4000, 1400);
 	drive_with(1, NET_F_GUEST_CSUM | NET_F_GUEST_TSO4);
 	check_segments(true, 3000, 1400);
-	assert_int_equal(port(0)->counters.malformed, 0);
+	assert_int_equal(port(0)->counters.malformed.only, 0);
 	/* With a tag of a VLAN, which moves all else by four bytes. */
 	listen(1, 2, 1530);
 	drive_with(1, 0);
@@ -242,7 +242,7 @@ TEST(too_few_buffers_for_segments, setup, teardown)
 	listen(1, 2, 1530);
 	send(0, make_tcp(false, 7000, 1400), HEADERS + 7000);
 	assert_int_equal(arrived(1), 2);
-	assert_int_equal(port(1)->counters.no_buffer, 1);
+	assert_int_equal(port(1)->counters.no_buffer.only, 1);
 	use(0);
 	assert_int_equal(used_index(TX), 1);
 }
@@ -313,9 +313,9 @@ TEST(headers_that_lie_are_dropped, setup, teardown)
 			if (whole && is_long) {
 				continue; /* the receiver's own affair */
 			}
-			port(0)->counters.malformed = 0;
+			port(0)->counters.malformed.only = 0;
 			send(0, lie->header, lie->bytes);
-			if (port(0)->counters.malformed != 1 || arrived(1) != 0) {
+			if (port(0)->counters.malformed.only != 1 || arrived(1) != 0) {
 				fail_msg("lie %zu, %u", i, whole);
 			}
 			assert_int_equal(status(0), 0xf);
@@ -377,7 +377,7 @@ TEST(headers_of_segments_are_checked_again, setup, teardown)
 		assert_int_equal(status(0), 0xf);
 		assert_in_range(arrived(1), 1, 2);
 	}
-	assert_true(port(0)->counters.malformed > 0);
+	assert_true(port(0)->counters.malformed.only > 0);
 }
 
 TEST(a_receiver_that_lies_is_lost_alone, setup, teardown)
@@ -394,7 +394,7 @@ TEST(a_receiver_that_lies_is_lost_alone, setup, teardown)
 	assert_non_null(strstr(fake_log_text(), "vm b: virtio-net: queue 0: a buffer is not in "
 						"RAM"));
 	send_plain(0, FRAME);
-	assert_int_equal(port(1)->counters.closed, 1);
+	assert_int_equal(port(1)->counters.closed.only, 1);
 	drive_with(1, 0);
 	use(1);
 	poke16(AVAIL(RX) + 2, 100);
