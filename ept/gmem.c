@@ -22,7 +22,7 @@
 static inline bool holds(const struct gmem_region *region, uint64_t at)
 {
 	return at - __atomic_load_n(&region->base.v, __ATOMIC_RELAXED) < region->bytes &&
-	       !__atomic_load_n(&region->off, __ATOMIC_RELAXED);
+	       !atomic_load_relaxed(&region->off);
 }
 
 /* The region that holds the address now; NULL when none does. Any CPU, no lock. */

@@ -11,6 +11,7 @@
 #define UMBRA_EPT_GMEM_H
 
 #include "ept/ept.h"
+#include "vmm/base/atomic.h"
 #include "vmm/base/lock.h"
 #include "vmm/base/types.h"
 
@@ -113,8 +114,8 @@ struct gmem_region {
 	gpa_t base; /* atomic, as off: both change under gmem.lock, and lookups take none */
 	uint64_t bytes;
 	const struct region_ops *ops;
-	void *state; /* data of this kind of memory */
-	bool off;    /* nothing of it can be found or mapped now */
+	void *state;	  /* data of this kind of memory */
+	ATOMIC(bool) off; /* nothing of it can be found or mapped now */
 	/* Of a share that the guest places (share_move). Under gmem.lock. */
 	gpa_t first;	/* where it was added: its name */
 	gpa_t wanted;	/* where the guest wants it ... */

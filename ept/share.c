@@ -12,13 +12,14 @@
 #include "ept/gmem_priv.h"
 #include "ept/move.h"
 #include "ept/retire.h"
+#include "vmm/base/atomic.h"
 #include "vmm/base/cache.h"
 #include "vmm/base/err.h"
 #include "vmm/base/page_alloc.h"
 #include "vmm/base/panic.h"
 
 struct member {
-	const struct gmem *gmem; /* NULL: none; atomic: others look through the list */
+	ATOMIC(const struct gmem *) gmem; /* NULL: none. Others look through the list meanwhile */
 	bool read_only;
 };
 
@@ -43,7 +44,7 @@ static struct member *member_of(struct share *share, const struct gmem *gmem)
 {
 	struct member *member = share->members;
 
-	while (__atomic_load_n(&member->gmem, __ATOMIC_RELAXED) != gmem) {
+	while (atomic_load_relaxed(&member->gmem) != gmem) {
 		member++;
 		CHECK(member < share->members + PAGER_MAPPINGS_MAX);
 	}
@@ -115,7 +116,7 @@ static int resident_pin(struct gmem *gmem, struct gmem_region *region, gpa_t pag
 
 static void forget_member(struct share *share, const struct gmem *gmem)
 {
-	__atomic_store_n(&member_of(share, gmem)->gmem, NULL, __ATOMIC_RELAXED);
+	atomic_store_relaxed(&member_of(share, gmem)->gmem, NULL);
 	share->member_count--;
 }
 
@@ -299,13 +300,13 @@ static int add_member(struct share *share, struct gmem *gmem, gpa_t base, bool r
 		region->state = share->sealed;
 		return pager_share_join(share->sealed, gmem, base, read_only, first_hold);
 	}
-	while (member->gmem != NULL) {
+	while (atomic_load_relaxed(&member->gmem) != NULL) {
 		if (++member == share->members + PAGER_MAPPINGS_MAX) {
 			return ERR_NOMEM;
 		}
 	}
 	member->read_only = read_only;
-	__atomic_store_n(&member->gmem, gmem, __ATOMIC_RELEASE);
+	atomic_store_release(&member->gmem, gmem);
 	share->member_count++;
 	region->ops = &resident_ops;
 	region->state = share;
@@ -351,7 +352,7 @@ static void unmap_region(struct gmem *gmem, struct gmem_region *region)
 {
 	if (region->ops == &pager_share_ops || region->ops == &pager_sealed_ops) {
 		pager_share_leave(region->state, gmem, true);
-	} else if (!region->off) {
+	} else if (!atomic_load_relaxed(&region->off)) {
 		unmap_resident(gmem, region);
 	}
 }
@@ -371,8 +372,8 @@ static bool is_free_for(const struct gmem *gmem, const struct gmem_region *mover
 	for (uint32_t i = 0; i < gmem->region_count; i++) {
 		const struct gmem_region *other = &gmem->regions[i];
 
-		if (other != mover && !other->off && other->base.v < to.v + mover->bytes &&
-		    to.v < other->base.v + other->bytes) {
+		if (other != mover && !atomic_load_relaxed(&other->off) &&
+		    other->base.v < to.v + mover->bytes && to.v < other->base.v + other->bytes) {
 			return false;
 		}
 	}
@@ -386,17 +387,16 @@ static bool is_free_for(const struct gmem *gmem, const struct gmem_region *mover
 static void follow(struct gmem *gmem, struct gmem_region *region)
 {
 	const gpa_t to = region->wanted;
-	const bool was_on = !region->off;
+	const bool was_on = !atomic_load_relaxed(&region->off);
 
 	if (region->held_back || region->ops->move == NULL ||
-	    (to.v == region->base.v && region->unwanted == region->off)) {
+	    (to.v == region->base.v && region->unwanted == atomic_load_relaxed(&region->off))) {
 		return;
 	}
-	__atomic_store_n(&region->off, true, __ATOMIC_RELEASE);
+	atomic_store_release(&region->off, true);
 	region->ops->move(gmem, region, to, was_on);
 	__atomic_store_n(&region->base.v, to.v, __ATOMIC_RELEASE);
-	__atomic_store_n(&region->off, region->unwanted || !is_free_for(gmem, region, to),
-			 __ATOMIC_RELEASE);
+	atomic_store_release(&region->off, region->unwanted || !is_free_for(gmem, region, to));
 }
 
 void share_move(struct gmem *gmem, gpa_t first, gpa_t to, bool on)

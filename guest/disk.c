@@ -251,7 +251,7 @@ static int free_slot(struct disk_overlay *overlay, uint32_t slot)
 
 	if (err == 0) {
 		overlay->first_free = slot;
-		atomic_add_own(&overlay->used, -1);
+		atomic_store_relaxed(&overlay->used, atomic_load_relaxed(&overlay->used) - 1);
 	}
 	return err;
 }
