@@ -13,17 +13,17 @@ FUZZ_manifest := boot/manifest.c vmm/base/str.c
 FUZZ_tpm := boot/tpm.c vmm/base/str.c
 FUZZ_acpi := vmm/base/acpi_host.c vmm/base/str.c
 FUZZ_devices := guest/dev/vioapic.c guest/dev/vlegacy.c guest/dev/vpit.c guest/dev/vrtc.c \
-	guest/dev/vuart.c guest/dev/vpci.c guest/vconsole.c vmm/base/str.c
+	guest/dev/vuart.c guest/dev/vpci.c $(VCONSOLE_C) vmm/base/str.c
 FUZZ_virtio := guest/dev/virtio_rng.c guest/dev/virtio_blk.c guest/dev/virtio_console.c \
 	guest/disk.c guest/vm_file.c $(NET_C) $(VIRTIO_C)
 FUZZING_SMOKE_RUNS_virtio := 2000
 FUZZ_shell := vmm/flaws.c boot/host_report.c boot/shell.c boot/shell_commands.c \
 	boot/shell_help.c boot/shell_memory.c boot/shell_size.c boot/line_edit.c \
 	$(CONFIG_KEYS_C) \
-	guest/vconsole.c vmm/base/str.c vmm/base/err.c
+	$(VCONSOLE_C) vmm/base/str.c vmm/base/err.c
 
 # Helpers of the files under test: their coverage is not counted.
 COVERAGE_BESIDE := vmm/base/str.c vmm/base/err.c $(GMEM_C)
-COVERAGE_BESIDE_devices := guest/vconsole.c
+COVERAGE_BESIDE_devices := $(VCONSOLE_C)
 COVERAGE_BESIDE_virtio := vmm/iobus.c guest/dev/vpci.c guest/vm_file.c
-COVERAGE_BESIDE_shell := guest/vconsole.c vmm/flaws.c $(CONFIG_KEYS_C)
+COVERAGE_BESIDE_shell := $(VCONSOLE_C) vmm/flaws.c $(CONFIG_KEYS_C)

@@ -70,14 +70,15 @@ $(eval $(call race_rule,share_race,ept/share.c ept/gmem.c ept/ram_plain.c ept/ex
 	vmm/base/frames.c vmm/base/work.c vmm/base/keyid.c vmm/base/str.c))
 $(eval $(call race_rule,rng_race,crypto/rng.c crypto/wipe.c vmm/base/str.c))
 $(eval $(call race_rule,iobus_race,vmm/iobus.c))
-$(eval $(call race_rule,console_race,guest/vconsole.c $(addprefix vmm/base/,console.c serial.c \
+VCONSOLE_C := guest/vconsole.c guest/vconsole_line.c
+$(eval $(call race_rule,console_race,$(VCONSOLE_C) $(addprefix vmm/base/,console.c serial.c \
 	keyboard.c log.c str.c err.c)))
 $(eval $(call race_rule,sched_race,$(addprefix vmm/,sched.c sched_slice.c sched_place.c \
 	sched_time.c vcpu.c vcpu_run.c vcpu_tsc.c attention.c vm.c base/work.c base/str.c) \
 	ept/ept_tlb.c))
 $(eval $(call race_rule,work_race,vmm/base/work.c ept/retire.c guest/vm_file.c vmm/base/str.c))
 $(eval $(call race_rule,dev_race,$(addprefix guest/dev/,vioapic.c vlapic.c vlapic_irq.c \
-	vlapic_timer.c vlegacy.c vpci.c vpit.c vrtc.c vuart.c) guest/vconsole.c vmm/iobus.c \
+	vlapic_timer.c vlegacy.c vpci.c vpit.c vrtc.c vuart.c) $(VCONSOLE_C) vmm/iobus.c \
 	vmm/base/str.c))
 
 # The driver uses fences, which ThreadSanitizer does not see; the test's access to guest memory has
@@ -126,8 +127,8 @@ UNIT_retire := $(GMEM_C)
 UNIT_move := $(GMEM_C)
 UNIT_audit := ept/audit.c $(GMEM_C)
 UNIT_share := ept/share.c $(GMEM_C)
-UNIT_vuart := guest/dev/vuart.c guest/vconsole.c vmm/base/str.c
-UNIT_vconsole := guest/vconsole.c vmm/base/str.c
+UNIT_vuart := guest/dev/vuart.c $(VCONSOLE_C) vmm/base/str.c
+UNIT_vconsole := $(VCONSOLE_C) vmm/base/str.c
 UNIT_smbios_build := guest/smbios_build.c $(GMEM_C)
 UNIT_cmdline := guest/cmdline.c vmm/base/str.c
 UNIT_devices := guest/devices.c
@@ -211,4 +212,4 @@ UNIT_shell_size := boot/shell_size.c vmm/base/str.c
 UNIT_shell := vmm/flaws.c boot/host_report.c boot/shell.c boot/shell_commands.c \
 	boot/shell_help.c boot/shell_memory.c boot/shell_size.c boot/line_edit.c \
 	$(CONFIG_KEYS_C) \
-	guest/vconsole.c vmm/base/str.c vmm/base/err.c
+	$(VCONSOLE_C) vmm/base/str.c vmm/base/err.c
