@@ -195,7 +195,8 @@ GUEST_CFLAGS := -std=gnu11 -m64 -O2 -g -ffreestanding -fno-pic -no-pie -mcmodel=
 	-fcf-protection=none \
 	-fno-asynchronous-unwind-tables -Wall -Wextra -Wno-unused-parameter -Wshadow \
 	-Wno-array-bounds -Werror -I.
-GUEST_COMMON := $(GUEST_DIR)/common/entry.asm.o $(GUEST_DIR)/common/runtime.o \
+GUEST_COMMON := $(GUEST_DIR)/common/entry.asm.o $(GUEST_DIR)/common/traps.asm.o \
+	$(GUEST_DIR)/common/runtime.o $(GUEST_DIR)/common/print.o \
 	$(GUEST_DIR)/common/ap.asm.o $(GUEST_DIR)/common/cpus.o \
 	$(GUEST_DIR)/common/machine.o $(GUEST_DIR)/common/far.o $(GUEST_DIR)/common/vector.o \
 	$(GUEST_DIR)/common/virtio.o \

@@ -15,6 +15,7 @@
 #define UMBRA_TEST_GUEST_H
 
 #include "guest/memmap.h"
+#include "tests/guests/common/cpu.h"
 #include "vmm/base/str.h"
 #include "vmm/base/types.h"
 #include "vmm/base/x86.h"
@@ -23,8 +24,6 @@ void guest_main(void);
 
 /* --- Output and command line --- */
 
-/* Supports %s %c %d %u %x, %ld %lu %lx for 64 bits, %0nx widths. */
-void print(const char *fmt, ...) PRINTF_LIKE(1, 2);
 _Noreturn void pass(void);
 _Noreturn void skip(const char *why);
 _Noreturn void error(const char *fmt, ...) PRINTF_LIKE(1, 2);
@@ -52,37 +51,12 @@ uint64_t arg_number(const char *name, uint64_t otherwise);
 
 /* --- Exceptions and interrupts --- */
 
-struct trap_frame {
-	uint64_t r15, r14, r13, r12, r11, r10, r9, r8, rdi, rsi, rbp, rbx, rdx, rcx, rax;
-	uint64_t vector, error; /* error is 0 if the CPU pushes none */
-	uint64_t rip, cs, rflags, rsp, ss;
-};
-
 #define SELECTOR_CODE	0x08
 #define SELECTOR_DATA	0x10
 #define SELECTOR_TSS	0x28
 #define SELECTOR_CODE16 0x38
 #define SELECTOR_DATA16 0x40
 extern uint64_t gdt[9];
-
-struct cpu_tss {
-	uint32_t reserved0;
-	uint64_t rsp[3];
-	uint64_t reserved1;
-	uint64_t ist[7];
-	uint64_t reserved2;
-	uint16_t reserved3;
-	uint16_t io_map;
-} __attribute__((packed, aligned(16)));
-
-/* The lower half of its descriptor; the upper half is bits 63:32 of the address. */
-static inline uint64_t tss_descriptor(const struct cpu_tss *tss)
-{
-	uint64_t base = (uintptr_t)tss;
-
-	return 0x0000890000000000 | (sizeof(*tss) - 1) | (base & 0xffffff) << 16 |
-	       (base >> 24 & 0xff) << 56;
-}
 
 /* The handler of a vector; NULL: the trap is caught by TRY, or is an ERROR. */
 typedef void trap_handler(struct trap_frame *frame);
@@ -92,12 +66,6 @@ extern volatile uint64_t trap_count[256];
 void trap_use_ist(uint8_t vector, uint8_t ist);
 /* Moves that stack to an untouched page: the next delivery is interrupted by a fault. */
 void make_ist_cold(uint8_t ist);
-struct idt_entry {
-	uint16_t offset_low, selector;
-	uint8_t ist, type;
-	uint16_t offset_mid;
-	uint32_t offset_high, reserved;
-};
 extern struct idt_entry idt[256];
 /* Points IDTR to the table at this address (a copy of idt). */
 void load_idt(const void *table, uint16_t limit);
@@ -125,20 +93,6 @@ static inline void interrupts_off(void)
 
 /* --- Instructions --- */
 
-struct cpuid {
-	uint32_t eax, ebx, ecx, edx;
-};
-
-static inline struct cpuid cpuid(uint32_t leaf, uint32_t subleaf)
-{
-	struct cpuid r;
-
-	__asm__ volatile("cpuid"
-			 : "=a"(r.eax), "=b"(r.ebx), "=c"(r.ecx), "=d"(r.edx)
-			 : "a"(leaf), "c"(subleaf));
-	return r;
-}
-
 /* Both return the vector of the trap, or NO_TRAP. */
 unsigned try_rdmsr(uint32_t msr, uint64_t *value);
 unsigned try_wrmsr(uint32_t msr, uint64_t value);
@@ -152,45 +106,6 @@ void wrmsr(uint32_t msr, uint64_t value);
 uint64_t read_cr0(void);
 uint64_t read_cr4(void);
 uint64_t rdtsc(void);
-
-static inline uint8_t in8(uint16_t port)
-{
-	uint8_t value;
-
-	__asm__ volatile("inb %1, %0" : "=a"(value) : "Nd"(port));
-	return value;
-}
-
-static inline uint16_t in16(uint16_t port)
-{
-	uint16_t value;
-
-	__asm__ volatile("inw %1, %0" : "=a"(value) : "Nd"(port));
-	return value;
-}
-
-static inline uint32_t in32(uint16_t port)
-{
-	uint32_t value;
-
-	__asm__ volatile("inl %1, %0" : "=a"(value) : "Nd"(port));
-	return value;
-}
-
-static inline void out8(uint16_t port, uint8_t value)
-{
-	__asm__ volatile("outb %0, %1" : : "a"(value), "Nd"(port));
-}
-
-static inline void out16(uint16_t port, uint16_t value)
-{
-	__asm__ volatile("outw %0, %1" : : "a"(value), "Nd"(port));
-}
-
-static inline void out32(uint16_t port, uint32_t value)
-{
-	__asm__ volatile("outl %0, %1" : : "a"(value), "Nd"(port));
-}
 
 /* --- Memory --- */
 

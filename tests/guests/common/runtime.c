@@ -2,12 +2,9 @@
 /* Start-up, output and traps of the tiny guests. */
 #include "tests/guests/common/guest.h"
 
-#define UART_LSR	5
-#define UART_LSR_THRE	BIT(5)
-#define CMD_LINE_PTR	0x228 /* in boot_params */
-#define TRAP_STUB_BYTES 16
-#define IST_COUNT	3
-#define IST_BYTES	4096
+#define CMD_LINE_PTR 0x228 /* in boot_params */
+#define IST_COUNT    3
+#define IST_BYTES    4096
 
 trap_handler *trap_handlers[256];
 volatile uint64_t trap_count[256];
@@ -20,81 +17,7 @@ static uint8_t ist_stacks[IST_COUNT][IST_BYTES] __attribute__((aligned(16)));
 
 static struct cpu_tss tss;
 
-extern const uint8_t trap_stubs[];
-void trap_entry(struct trap_frame *frame);
 void guest_start(const uint8_t *boot_params);
-
-static void put(char c)
-{
-	if (c == '\n') {
-		put('\r');
-	}
-	while (!(in8(PORT_COM1 + UART_LSR) & UART_LSR_THRE)) {
-	}
-	out8(PORT_COM1, (uint8_t)c);
-}
-
-static void put_number(uint64_t value, unsigned base, unsigned width)
-{
-	char digits[24];
-	unsigned n = 0;
-
-	do {
-		digits[n++] = "0123456789abcdef"[value % base];
-		value /= base;
-	} while (value != 0);
-	while (n < width && n < sizeof(digits)) {
-		digits[n++] = '0';
-	}
-	while (n > 0) {
-		put(digits[--n]);
-	}
-}
-
-static void vprint(const char *fmt, __builtin_va_list args)
-{
-	for (; *fmt != '\0'; fmt++) {
-		unsigned width = 0;
-		bool wide = false;
-		uint64_t value;
-
-		if (*fmt != '%') {
-			put(*fmt);
-			continue;
-		}
-		for (fmt++; *fmt >= '0' && *fmt <= '9'; fmt++) {
-			width = width * 10 + (unsigned)(*fmt - '0');
-		}
-		for (; *fmt == 'l'; fmt++) {
-			wide = true;
-		}
-		if (*fmt == 's') {
-			for (const char *s = __builtin_va_arg(args, const char *); *s; s++) {
-				put(*s);
-			}
-			continue;
-		}
-		value = wide ? __builtin_va_arg(args, uint64_t) : __builtin_va_arg(args, uint32_t);
-		if (*fmt == 'c') {
-			put((char)value);
-			continue;
-		}
-		if (*fmt == 'd' && (wide ? (int64_t)value : (int32_t)value) < 0) {
-			put('-');
-			value = wide ? -value : (uint32_t) - (uint32_t)value;
-		}
-		put_number(value, *fmt == 'x' ? 16 : 10, width);
-	}
-}
-
-void print(const char *fmt, ...)
-{
-	__builtin_va_list args;
-
-	__builtin_va_start(args, fmt);
-	vprint(fmt, args);
-	__builtin_va_end(args);
-}
 
 static _Noreturn void power_off(void)
 {
@@ -235,14 +158,7 @@ static void start_traps(void)
 	uint64_t base = (uintptr_t)&tss;
 
 	for (unsigned v = 0; v < 256; v++) {
-		uintptr_t stub = (uintptr_t)trap_stubs + v * TRAP_STUB_BYTES;
-
-		idt[v] = (struct idt_entry){
-			.offset_low = (uint16_t)stub,
-			.selector = SELECTOR_CODE,
-			.type = 0x8e, /* interrupt gate */
-			.offset_mid = (uint16_t)(stub >> 16),
-		};
+		idt[v] = idt_gate(v, SELECTOR_CODE);
 	}
 	load_idt(idt, sizeof(idt) - 1);
 	for (unsigned i = 0; i < IST_COUNT; i++) {

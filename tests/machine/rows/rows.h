@@ -15,6 +15,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "tests/guests/common/cpu.h"
+
 #define BIT(n)	       (1ull << (n))
 #define ARRAY_COUNT(a) (sizeof(a) / sizeof((a)[0]))
 #define PAGE_BYTES     4096u
@@ -33,9 +35,6 @@
 #define TEST_PAGES 64u
 
 /* --- Output and verdicts --- */
-
-/* Supports %s %u %x, %lu %lx for 64 bits, %0Nx widths. */
-void print(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
 enum verdict { PASS, CANNOT, CORRUPT, FAIL };
 /* Each prints the expected and the actual value; a difference makes the row's verdict worse. */
@@ -78,12 +77,6 @@ struct trap {
 	uint64_t vector, error, rip, cr2;
 };
 
-struct trap_frame {
-	uint64_t r15, r14, r13, r12, r11, r10, r9, r8, rdi, rsi, rbp, rbx, rdx, rcx, rax;
-	uint64_t vector, error; /* error is 0 if the CPU pushes none */
-	uint64_t rip, cs, rflags, rsp, ss;
-};
-
 struct cpu {
 	/* Where execution continues after a trap; 0: no trap is expected. */
 	volatile uint64_t catch_rip;
@@ -93,10 +86,6 @@ struct cpu {
 };
 /* The CPU that executes this. */
 struct cpu *this_cpu(void);
-struct cpuid {
-	uint32_t eax, ebx, ecx, edx;
-};
-struct cpuid cpuid(uint32_t leaf, uint32_t subleaf);
 
 /* Returns the instruction's trap, or NO_TRAP; this_cpu()->caught has the details. */
 unsigned try_rdmsr(uint32_t msr, uint64_t *value);
@@ -112,45 +101,6 @@ _Noreturn void stop(void);
 /* A trap here also ends the machine. */
 uint64_t rdmsr(uint32_t msr);
 void wrmsr(uint32_t msr, uint64_t value);
-
-static inline uint8_t in8(uint16_t port)
-{
-	uint8_t value;
-
-	__asm__ volatile("inb %1, %0" : "=a"(value) : "Nd"(port));
-	return value;
-}
-
-static inline uint16_t in16(uint16_t port)
-{
-	uint16_t value;
-
-	__asm__ volatile("inw %1, %0" : "=a"(value) : "Nd"(port));
-	return value;
-}
-
-static inline uint32_t in32(uint16_t port)
-{
-	uint32_t value;
-
-	__asm__ volatile("inl %1, %0" : "=a"(value) : "Nd"(port));
-	return value;
-}
-
-static inline void out8(uint16_t port, uint8_t value)
-{
-	__asm__ volatile("outb %0, %1" : : "a"(value), "Nd"(port));
-}
-
-static inline void out16(uint16_t port, uint16_t value)
-{
-	__asm__ volatile("outw %0, %1" : : "a"(value), "Nd"(port));
-}
-
-static inline void out32(uint16_t port, uint32_t value)
-{
-	__asm__ volatile("outl %0, %1" : : "a"(value), "Nd"(port));
-}
 
 /* Calls code on CPU 1 and waits; false if there is no CPU 1 or it does not answer. */
 bool on_cpu1(void (*code)(void *), void *argument);

@@ -3,21 +3,26 @@
 
 ROWS_DIR := $(MACHINE_DIR)/rows
 ROWS := $(O)/rows/rows.efi
-ROWS_OBJ := $(patsubst %,$(O)/rows/%.o,$(notdir $(wildcard $(ROWS_DIR)/*.c $(ROWS_DIR)/*.asm)))
-ROWS_CFLAGS := -std=gnu11 -O2 -g -Wall -Wextra -Wno-unused-parameter -Wshadow -Werror \
+# Of the tiny guests' library, what does not use Umbra either.
+ROWS_BARE := tests/guests/common
+ROWS_OBJ := $(patsubst %,$(O)/rows/%.o,$(notdir $(wildcard $(ROWS_DIR)/*.c $(ROWS_DIR)/*.asm)) \
+	print.c traps.asm)
+ROWS_CFLAGS := -std=gnu11 -O2 -g -Wall -Wextra -Wno-unused-parameter -Wshadow -Werror -I. \
 	-isystem /usr/include/efi \
 	-isystem /usr/include/efi/x86_64 -fpic -fvisibility=hidden -ffreestanding \
 	-fno-stack-protector -fno-strict-aliasing -fshort-wchar -mno-red-zone -mgeneral-regs-only \
 	-fcf-protection=none -maccumulate-outgoing-args -fno-tree-loop-distribute-patterns \
 	-DGNU_EFI_USE_MS_ABI
 
-$(O)/rows/%.c.o: $(ROWS_DIR)/%.c | $(PACKAGES_DONE)
-	@mkdir -p $(@D)
-	@gcc $(ROWS_CFLAGS) -MMD -MP -c -o $@ $<
-
-$(O)/rows/%.asm.o: $(ROWS_DIR)/%.asm | $(PACKAGES_DONE)
-	@mkdir -p $(@D)
-	@nasm -f elf64 -Werror -o $@ $<
+define rows_rules
+$(O)/rows/%.c.o: $1/%.c | $(PACKAGES_DONE)
+	@mkdir -p $$(@D)
+	@gcc $$(ROWS_CFLAGS) -MMD -MP -c -o $$@ $$<
+$(O)/rows/%.asm.o: $1/%.asm | $(PACKAGES_DONE)
+	@mkdir -p $$(@D)
+	@nasm -f elf64 -Werror -o $$@ $$<
+endef
+$(foreach d,$(ROWS_DIR) $(ROWS_BARE),$(eval $(call rows_rules,$d)))
 
 $(ROWS): $(ROWS_OBJ)
 	@ld -nostdlib -znocombreloc -T /usr/lib/elf_x86_64_efi.lds -shared -Bsymbolic \

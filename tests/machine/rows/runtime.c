@@ -2,50 +2,30 @@
 /* The rows' runtime: descriptor tables, traps, CPU 1, taking the machine and giving it back. */
 #include "rows.h"
 
-#define CPU_COUNT	2u
-#define SELECTOR_CODE	0x08
-#define SELECTOR_DATA	0x10
-#define SELECTOR_TSS	0x28 /* of CPU 0; each takes two entries */
-#define TRAP_STUB_BYTES 16
-#define STACK_BYTES	8192u
+#define CPU_COUNT     2u
+#define SELECTOR_CODE 0x08
+#define SELECTOR_DATA 0x10
+#define SELECTOR_TSS  0x28 /* of CPU 0; each takes two entries */
+#define STACK_BYTES   8192u
 
 /* CR4: PAE, OSFXSR, OSXMMEXCPT. */
 #define CR4_ROWS 0x620ull
 
 #define WAIT_TURNS 20000000u
 
-struct tss {
-	uint32_t reserved0;
-	uint64_t rsp[3];
-	uint64_t reserved1;
-	uint64_t ist[7];
-	uint64_t reserved2;
-	uint16_t reserved3;
-	uint16_t io_map;
-} __attribute__((packed, aligned(16)));
-
 struct table_register {
 	uint16_t limit;
 	uint64_t base;
 } __attribute__((packed));
 
-struct idt_entry {
-	uint16_t offset_low, selector;
-	uint8_t ist, type;
-	uint16_t offset_mid;
-	uint32_t offset_high, reserved;
-};
-
-extern const uint8_t trap_stubs[];
 void load_segments(const struct table_register *gdtr, uint16_t code, uint16_t data);
 void user_enter(void (*code)(void), void *stack_top, uint64_t *rsp0);
 void user_back(void);
 void call_caught(void (*code)(void), volatile uint64_t *catch_rip, uint64_t *rsp0);
-void trap_entry(struct trap_frame *frame);
 
 static struct cpu cpus[CPU_COUNT];
 static uint64_t rsp0[CPU_COUNT];
-static struct tss tss[CPU_COUNT];
+static struct cpu_tss tss[CPU_COUNT];
 static struct idt_entry idt[256] __attribute__((aligned(16)));
 static uint64_t gdt[5 + 2 * CPU_COUNT] __attribute__((aligned(16))) = {
 	0, 0x00af9b000000ffff, 0x00cf93000000ffff, 0x00affb000000ffff, 0x00cff3000000ffff,
@@ -208,16 +188,6 @@ void wrmsr(uint32_t msr, uint64_t value)
 	}
 }
 
-struct cpuid cpuid(uint32_t leaf, uint32_t subleaf)
-{
-	struct cpuid r;
-
-	__asm__ volatile("cpuid"
-			 : "=a"(r.eax), "=b"(r.ebx), "=c"(r.ecx), "=d"(r.edx)
-			 : "a"(leaf), "c"(subleaf));
-	return r;
-}
-
 /* --- Taking the machine and giving it back --- */
 
 static void load_tables(size_t n)
@@ -228,8 +198,7 @@ static void load_tables(size_t n)
 
 	tss[n].rsp[0] = (uintptr_t)stacks[n][0] + STACK_BYTES;
 	tss[n].io_map = sizeof(tss[n]);
-	gdt[5 + 2 * n] = 0x0000890000000000 | (sizeof(tss[n]) - 1) | (base & 0xffffff) << 16 |
-			 (base >> 24 & 0xff) << 56;
+	gdt[5 + 2 * n] = tss_descriptor(&tss[n]);
 	gdt[6 + 2 * n] = base >> 32;
 	load_segments(&gdtr, SELECTOR_CODE, SELECTOR_DATA);
 	__asm__ volatile("lidt %0" : : "m"(idtr));
@@ -253,15 +222,7 @@ static void save_firmware(void)
 void prepare(void)
 {
 	for (unsigned v = 0; v < 256; v++) {
-		uintptr_t stub = (uintptr_t)trap_stubs + v * TRAP_STUB_BYTES;
-
-		idt[v] = (struct idt_entry){
-			.offset_low = (uint16_t)stub,
-			.selector = SELECTOR_CODE,
-			.type = 0x8e, /* interrupt gate */
-			.offset_mid = (uint16_t)(stub >> 16),
-			.offset_high = (uint32_t)(stub >> 32),
-		};
+		idt[v] = idt_gate(v, SELECTOR_CODE);
 	}
 	tables = make_tables();
 }

@@ -2,76 +2,16 @@
 /* The rows' output: text on COM1, checks with expected and actual values, verdicts. */
 #include "rows.h"
 
-#define COM1	    0x3f8
-#define COM1_STATUS (COM1 + 5)
-#define TX_EMPTY    0x20
 #define BYTES_SHOWN 64u
 
 static enum verdict verdict;
 static const char *list;
-
-static void put(char c)
-{
-	if (c == '\n') {
-		put('\r');
-	}
-	while (!(in8(COM1_STATUS) & TX_EMPTY)) {
-	}
-	out8(COM1, (uint8_t)c);
-}
-
-static void put_number(uint64_t value, unsigned base, unsigned width)
-{
-	char digits[24];
-	unsigned n = 0;
-
-	do {
-		digits[n++] = "0123456789abcdef"[value % base];
-		value /= base;
-	} while (value != 0);
-	while (n < width && n < sizeof(digits)) {
-		digits[n++] = '0';
-	}
-	while (n > 0) {
-		put(digits[--n]);
-	}
-}
 
 static void put_text(const char *text)
 {
 	while (*text != 0) {
 		put(*text++);
 	}
-}
-
-void print(const char *fmt, ...)
-{
-	__builtin_va_list args;
-
-	__builtin_va_start(args, fmt);
-	for (; *fmt != 0; fmt++) {
-		unsigned width = 0;
-		bool wide = false;
-		uint64_t value;
-
-		if (*fmt != '%') {
-			put(*fmt);
-			continue;
-		}
-		for (fmt++; *fmt >= '0' && *fmt <= '9'; fmt++) {
-			width = width * 10 + (unsigned)(*fmt - '0');
-		}
-		for (; *fmt == 'l'; fmt++) {
-			wide = true;
-		}
-		if (*fmt == 's') {
-			put_text(__builtin_va_arg(args, const char *));
-			continue;
-		}
-		value = wide ? __builtin_va_arg(args, uint64_t) : __builtin_va_arg(args, uint32_t);
-		put_number(value, *fmt == 'x' ? 16 : 10, width);
-	}
-	__builtin_va_end(args);
 }
 
 static bool miss(bool good, enum verdict otherwise)
