@@ -29,6 +29,20 @@ const struct shell_command *shell_find(const char *name);
 /* For commands: returns what firmware reported at boot. */
 const struct boot_info *shell_boot(void);
 
+/*
+ * In shell_commands.c. Returns the VM of a command, which runs or is kept. Prints a message and
+ * returns NULL if it is off.
+ */
+struct vm *shell_present(const struct shell_call *call);
+
+/* In shell_show.c: the commands that show what the VMs and the machine do. */
+void shell_run_vms(const struct shell_call *call);
+void shell_run_vm(const struct shell_call *call);
+void shell_run_stats(const struct shell_call *call);
+void shell_run_top(const struct shell_call *call);
+void shell_run_host(const struct shell_call *call);
+void shell_run_log(const struct shell_call *call);
+
 /* In shell_help.c: prints the list of commands, or the keys of umbra.conf. */
 void shell_run_help(const struct shell_call *call);
 

@@ -210,6 +210,7 @@ UNIT_vm := vmm/vm.c vmm/attention.c vmm/base/str.c
 UNIT_line_edit := boot/line_edit.c vmm/base/str.c
 UNIT_shell_size := boot/shell_size.c vmm/base/str.c
 UNIT_shell := vmm/flaws.c boot/host_report.c boot/shell.c boot/shell_commands.c \
-	boot/shell_help.c boot/shell_memory.c boot/shell_size.c boot/line_edit.c \
+	boot/shell_help.c boot/shell_memory.c boot/shell_show.c boot/shell_size.c \
+	boot/line_edit.c \
 	$(CONFIG_KEYS_C) \
 	$(VCONSOLE_C) vmm/base/str.c vmm/base/err.c
