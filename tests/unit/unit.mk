@@ -203,7 +203,7 @@ $(addprefix $(O)/unit/obj/,$(EFI_UNITS:%=boot/efi_%.o) $(EFI_UNITS:%=tests/unit/
 UNIT_usb_owner := boot/usb_owner.c
 UNIT_residue := boot/residue.c boot/pci_config.c vmm/base/str.c $(GMEM_C)
 UNIT_secrets := boot/secrets.c vmm/base/err.c vmm/base/str.c
-UNIT_vms := boot/vms.c crypto/wipe.c vmm/base/str.c vmm/base/err.c
+UNIT_vms := boot/vms.c boot/vms_keyid.c crypto/wipe.c vmm/base/str.c vmm/base/err.c
 UNIT_apic_page := vmm/apic_page.c $(GMEM_C)
 UNIT_hole := vmm/hole.c vmm/iobus.c $(GMEM_C)
 UNIT_vm := vmm/vm.c vmm/attention.c vmm/base/str.c
