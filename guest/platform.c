@@ -7,13 +7,13 @@
 
 #include "crypto/keyslot.h"
 #include "crypto/tme.h"
-#include "ept/extents.h"
 #include "ept/retire.h"
 #include "guest/acpi_build.h"
 #include "guest/dev/vlapic.h"
 #include "guest/engine_policy.h"
 #include "guest/loading.h"
 #include "guest/memmap.h"
+#include "guest/platform_build.h"
 #include "guest/platform_state.h"
 #include "guest/rekey.h"
 #include "guest/shares.h"
@@ -23,8 +23,6 @@
 #include "vmm/base/err.h"
 #include "vmm/base/log.h"
 #include "vmm/base/page_alloc.h"
-#include "vmm/base/percpu.h"
-#include "vmm/base/str.h"
 #include "vmm/base/cpu.h"
 
 #define PLATFORM_PAGES (ALIGN_UP(sizeof(struct platform), PAGE_SIZE) / PAGE_SIZE)
@@ -59,165 +57,9 @@ static const struct vm_hooks platform_hooks = {
 
 /* --- Building --- */
 
-/* The data that the steps share. */
-struct build {
-	const struct vm_config *config;
-	struct platform *platform;
-	struct vm *vm;
-	const struct engine_policy *policy;
-};
-
-static int refuse(const struct build *build, int err, const char *fmt, ...) PRINTF_LIKE(3, 4);
-static int refuse(const struct build *build, int err, const char *fmt, ...)
-{
-	char text[VM_PATH_MAX + 200];
-	__builtin_va_list args;
-
-	__builtin_va_start(args, fmt);
-	str_vprintf(text, sizeof(text), fmt, args);
-	__builtin_va_end(args);
-	log_error("%s:%u: vm %s: %s", CONFIG_FILE, build->config->line, build->config->name, text);
-	return err;
-}
-
 static uint64_t to_mib(uint64_t bytes)
 {
 	return bytes >> 20;
-}
-
-static int check_file(struct build *build, const char *what, const struct vm_file *file)
-{
-	if (file->data == NULL) {
-		return refuse(build, ERR_NOTFOUND, "%s %s: %s", what, file->path,
-			      file->error != NULL ? file->error : "not read");
-	}
-	return 0;
-}
-
-static const char *const engine_words[VM_ENGINES] = { "auto", "tme-mk", "software", "none" };
-
-/* Applies the policy for a machine with or without a free KeyID, and logs its words. */
-static int apply_policy(struct build *build, bool keyid_left)
-{
-	const struct vm_config *config = build->config;
-
-	build->policy = keyid_left ? engine_policy_now(config->engine, config->key.kind)
-				   : engine_policy_without_keyid(config->engine, config->key.kind);
-	if (build->policy->verdict == ENGINE_REFUSED) {
-		return refuse(build, ERR_UNSUPPORTED, "engine = %s, key = %s: %s",
-			      engine_words[config->engine], platform_key_words[config->key.kind],
-			      build->policy->words);
-	}
-	if (build->policy->words != NULL) {
-		log_warn("vm %s: engine = %s: %s", config->name, engine_words[config->engine],
-			 build->policy->words);
-	}
-	return 0;
-}
-
-/* Waits for memory that is being freed, before anything is taken: choose_engine says why. */
-static int wait_for_memory(struct build *build)
-{
-	const uint64_t bytes = build->config->memory_bytes + shares_bytes_to_create(build->config);
-
-	return bytes > frames_free_count() * PAGE_SIZE && retire_pending() ? ERR_AGAIN : 0;
-}
-
-/* Whether the VM takes a KeyID, for itself or for a share that is created when it starts. */
-static bool takes_keyid(const struct build *build)
-{
-	return build->policy->verdict == ENGINE_RUNS_TME_MK ||
-	       build->policy->verdict == ENGINE_RUNS_NO_ENCRYPT ||
-	       (tme_state()->kind == TME_MK && shares_has(build->config));
-}
-
-static int choose_engine(struct build *build)
-{
-	int err;
-
-	/*
-	 * A retiring KeyID will be free soon, so the VM waits for it instead of being refused or
-	 * falling back.
-	 */
-	if (tme_state()->kind == TME_MK && !engine_keyid_is_left() && retire_pending()) {
-		return ERR_AGAIN;
-	}
-	err = apply_policy(build, engine_keyid_is_left());
-	/*
-	 * Checked before anything is allocated. If this failed later, a KeyID would be taken and
-	 * given up again, which uses up a key on every package, and everything that was built would
-	 * have to be freed. Such frees would also look like a reason to try again at once.
-	 */
-	return err == 0 && takes_keyid(build) && extents_wait() ? ERR_AGAIN : err;
-}
-
-/*
- * A VM with an affinity runs only on the CPUs that it names. It is enough if the machine has one of
- * them.
- */
-static int check_affinity(struct build *build)
-{
-	const uint64_t *affinity = build->config->affinity;
-	const uint32_t count = percpu_count();
-	bool named = false;
-
-	for (uint32_t i = 0; i < CPU_MAX; i++) {
-		bool bit = (affinity[i / 64] & BIT(i % 64)) != 0;
-
-		if (bit && i < count) {
-			return 0;
-		}
-		named |= bit;
-	}
-	return named ? refuse(build, ERR_RANGE,
-			      "affinity: the machine has none of these CPUs; it has 0 to %u",
-			      count - 1)
-		     : 0;
-}
-
-/* Checks that every range lies in one piece of the VM's RAM. */
-static int check_clear(struct build *build)
-{
-	const uint64_t low = memmap_low_bytes(build->config->memory_bytes);
-	const uint64_t high = memmap_high_bytes(build->config->memory_bytes);
-
-	for (size_t i = 0; i < VM_CLEAR_MAX; i++) {
-		const struct vm_clear_range *range = &build->config->clear[i];
-		const uint64_t end = range->base + range->bytes;
-
-		if (end > low && (range->base < MEMMAP_HIGH_RAM || end > MEMMAP_HIGH_RAM + high)) {
-			return refuse(build, ERR_RANGE, "clear: %luK at %#lx is not all RAM",
-				      range->bytes >> 10, range->base);
-		}
-	}
-	return 0;
-}
-
-static int check_config(struct build *build)
-{
-	const struct vm_config *config = build->config;
-	int err;
-
-	if (config->vcpus == 0 || config->vcpus > VM_VCPU_MAX) {
-		return refuse(build, ERR_RANGE, "%u vCPUs; a VM has 1 to %u", config->vcpus,
-			      VM_VCPU_MAX);
-	}
-	err = check_affinity(build);
-	if (err == 0) {
-		err = check_clear(build);
-	}
-	if (err == 0) {
-		err = check_file(build, "kernel", &config->kernel);
-	}
-	if (err == 0 && config->initrd.path[0] != '\0') {
-		err = check_file(build, "initrd", &config->initrd);
-	}
-	for (size_t i = 0; i < VM_DISKS_MAX && err == 0; i++) {
-		if (config->disks[i].file.path[0] != '\0') {
-			err = check_file(build, "disk", &config->disks[i].file);
-		}
-	}
-	return err;
 }
 
 static int create_vm(struct build *build)
@@ -226,12 +68,12 @@ static int create_vm(struct build *build)
 
 	build->platform = page_alloc(PLATFORM_PAGES);
 	if (build->platform == NULL) {
-		return refuse(build, ERR_NOMEM, "the hypervisor's own memory is used up");
+		return platform_refuse(build, ERR_NOMEM, "the hypervisor's own memory is used up");
 	}
 	err = vm_create(build->config->name, &platform_hooks, build->platform, &build->vm);
 	if (err != 0) {
 		page_free(build->platform, PLATFORM_PAGES);
-		return refuse(build, err, "it could not be created: %s", err_name(err));
+		return platform_refuse(build, err, "it could not be created: %s", err_name(err));
 	}
 	atomic_store_relaxed(&build->vm->weight, build->config->weight);
 	for (size_t i = 0; i < ARRAY_COUNT(build->vm->affinity); i++) {
@@ -273,10 +115,10 @@ static int claim_keyid_or_fall_back(struct build *build)
 	}
 	build->platform->keyid = KEYID_PLATFORM;
 	if (err == ERR_NOMEM) {
-		return refuse(build, err, "the hypervisor's own memory is used up");
+		return platform_refuse(build, err, "the hypervisor's own memory is used up");
 	}
 	log_error("vm %s: no KeyID could be given a key: %s", build->config->name, err_name(err));
-	return apply_policy(build, false);
+	return platform_apply_policy(build, false);
 }
 
 /* Reserves the VM's share of the software engine's window and makes its key. */
@@ -290,14 +132,17 @@ static int claim_window(struct build *build)
 	switch (err) {
 	case 0: pager_set_drain(build->platform->pager, config->drain_s); return 0;
 	case ERR_RANGE:
-		return refuse(build, err, "it gets no share of the window, for the reason above");
-	case ERR_NOMEM: return refuse(build, err, "the hypervisor's own memory is used up");
+		return platform_refuse(build, err,
+				       "it gets no share of the window, for the reason above");
+	case ERR_NOMEM:
+		return platform_refuse(build, err, "the hypervisor's own memory is used up");
 	default:
 		/* A key file needs random numbers as well, for the salt. */
-		return refuse(build, err,
-			      "key = %s: this machine has no source of random numbers that passes "
-			      "its tests; look for RDSEED or RDRAND in firmware's set-up",
-			      platform_key_words[config->key.kind]);
+		return platform_refuse(
+			build, err,
+			"key = %s: this machine has no source of random numbers that passes "
+			"its tests; look for RDSEED or RDRAND in firmware's set-up",
+			platform_key_words[config->key.kind]);
 	}
 }
 
@@ -370,9 +215,10 @@ static int add_memory(struct build *build)
 	int err = 0;
 
 	if (bytes > left) {
-		return refuse(build, ERR_NOMEM,
-			      "memory = %luM is more than the machine has: %luM are left for VMs",
-			      to_mib(bytes), to_mib(left));
+		return platform_refuse(
+			build, ERR_NOMEM,
+			"memory = %luM is more than the machine has: %luM are left for VMs",
+			to_mib(bytes), to_mib(left));
 	}
 	err = claim_engine(build);
 	if (err != 0) {
@@ -386,10 +232,11 @@ static int add_memory(struct build *build)
 		return ERR_AGAIN;
 	}
 	if (err != 0) {
-		return refuse(build, err,
-			      "its memory of %luM could not be set up (%s): %luM are left for "
-			      "VMs, and %luM of Umbra's own, where page tables lie",
-			      to_mib(bytes), err_name(err), to_mib(left), to_mib(own));
+		return platform_refuse(
+			build, err,
+			"its memory of %luM could not be set up (%s): %luM are left for "
+			"VMs, and %luM of Umbra's own, where page tables lie",
+			to_mib(bytes), err_name(err), to_mib(left), to_mib(own));
 	}
 	return 0;
 }
@@ -405,7 +252,8 @@ static int add_devices(struct build *build)
 	int err = devices_init(build->platform, &failed);
 
 	if (err != 0 && err != ERR_AGAIN) {
-		return refuse(build, err, "its %s could not be set up: %s", failed, err_name(err));
+		return platform_refuse(build, err, "its %s could not be set up: %s", failed,
+				       err_name(err));
 	}
 	return err;
 }
@@ -421,8 +269,8 @@ static int add_vcpus(struct build *build)
 			err = devices_add_vcpu(vcpu, &failed);
 		}
 		if (err != 0) {
-			return refuse(build, err, "vCPU %u could not be set up: %s: %s", i, failed,
-				      err_name(err));
+			return platform_refuse(build, err, "vCPU %u could not be set up: %s: %s", i,
+					       failed, err_name(err));
 		}
 	}
 	return 0;
@@ -443,8 +291,9 @@ static int add_acpi_tables(struct build *build)
 				   build->config->memory_bytes);
 	}
 	if (err != 0) {
-		return refuse(build, err, "its ACPI and SMBIOS tables could not be written: %s",
-			      err_name(err));
+		return platform_refuse(build, err,
+				       "its ACPI and SMBIOS tables could not be written: %s",
+				       err_name(err));
 	}
 	return 0;
 }
@@ -468,8 +317,17 @@ static int announce(struct build *build)
 
 /* Each step logs why it failed. platform_destroy_vm undoes the steps that were done. */
 static int (*const build_steps[])(struct build *build) = {
-	check_config, wait_for_memory, choose_engine,	create_vm,  add_memory, add_shares,
-	add_devices,  add_vcpus,       add_acpi_tables, load_files, announce,
+	platform_check_config,
+	platform_wait_for_memory,
+	platform_choose_engine,
+	create_vm,
+	add_memory,
+	add_shares,
+	add_devices,
+	add_vcpus,
+	add_acpi_tables,
+	load_files,
+	announce,
 };
 
 int platform_start_vm(const struct vm_config *config, struct vm **out)
