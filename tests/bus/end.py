@@ -36,9 +36,9 @@ def main(bus, program, image, guests, how):
     bus.say(f"before: {len(general)} general and {len(vector)} vector registers in Umbra's memory")
     check(len(general) == len(GENERAL) and len(vector) == len(VECTOR), 'nothing is there to zero')
     if how == 'panic':
-        code, offset = code_of(bus.out, image, 'run_vms')
+        code, offset = code_of(bus.out, image, 'shell_run_vms')
         places = find(bus.read(0, bus.bytes), code, offset)
-        check(len(places) == 1, f'{len(places)} places look like run_vms')
+        check(len(places) == 1, f'{len(places)} places look like shell_run_vms')
         bus.write(places[0], UD2)
         bus.type('\x1evms\r')
         bus.wait(LEFT)

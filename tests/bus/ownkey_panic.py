@@ -16,9 +16,9 @@ def main(bus, image, after, broken=None):
     """Breaks the command "vms"; after a reset it works again."""
     bus.wait(READY)
     bus.wait(READY)
-    code, offset = code_of(bus.out, image, 'run_vms')
+    code, offset = code_of(bus.out, image, 'shell_run_vms')
     places = find(bus.read(0, bus.bytes), code, offset)
-    check(len(places) == 1, f'{len(places)} places look like run_vms')
+    check(len(places) == 1, f'{len(places)} places look like shell_run_vms')
     bus.evict()     # else a CPU still uses the old line in its cache
     bus.write(places[0], UD2)
     if broken:
