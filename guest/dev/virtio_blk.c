@@ -129,9 +129,9 @@ static uint8_t check(const struct virtio_blk *blk, const struct header *header)
  * Reads the header and begins the request. Returns false if the chain has no header or no room for
  * the status.
  */
-static bool begin(struct virtio_blk *blk, const struct virtio_queue *queue)
+static bool begin(struct virtio_blk *blk, struct virtio_queue *queue)
 {
-	const struct vring_chain *chain = &queue->chain;
+	struct vring_chain *chain = &queue->chain;
 	struct header header;
 
 	if (chain->read_bytes < sizeof(header) || chain->write_bytes == 0) {
@@ -325,7 +325,7 @@ static enum virtio_step serve(struct virtio *device, uint32_t number, struct vir
 {
 	struct virtio_blk *blk = (struct virtio_blk *)device;
 	struct virtio_queue *queue = &device->queues[number];
-	const struct vring_chain *chain = &queue->chain;
+	struct vring_chain *chain = &queue->chain;
 	enum virtio_step step;
 	bool gives;
 

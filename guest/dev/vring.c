@@ -19,13 +19,7 @@
 
 #define AVAIL_NO_INTERRUPT BIT(0)
 
-struct descriptor {
-	uint64_t address;
-	uint32_t bytes;
-	uint16_t flags;
-	uint16_t next;
-};
-_Static_assert(sizeof(struct descriptor) == 16, "virtio 1.2, 2.7.5");
+_Static_assert(sizeof(struct vring_descriptor) == 16, "virtio 1.2, 2.7.5");
 _Static_assert(sizeof(struct vring_used) == 8, "virtio 1.2, 2.7.8");
 
 /* Offsets in a ring: flags, idx, `size` entries, then the other side's event. */
@@ -45,7 +39,8 @@ static int load16(struct gmem *gmem, uint64_t at, uint16_t *value)
 	return gmem_read(gmem, gpa(at), value, sizeof(*value));
 }
 
-static int add_segment(struct vring_chain *chain, const struct descriptor *desc, const char **why)
+static int add_segment(struct vring_chain *chain, const struct vring_descriptor *desc,
+		       const char **why)
 {
 	if (chain->count == VRING_SIZE_MAX) {
 		return broken(why, ERR_FORMAT, "a chain is longer than its queue");
@@ -62,57 +57,92 @@ static int add_segment(struct vring_chain *chain, const struct descriptor *desc,
 	return 0;
 }
 
-/* Descriptors of an indirect table that were read at once: those from first on. */
-#define AHEAD_MAX 8u
-struct ahead {
-	uint32_t first, count;
-	struct descriptor descriptors[AHEAD_MAX];
-};
+/* How many descriptors of an indirect table are read at once. */
+#define TABLE_AHEAD 8u
 
-/*
- * Reads a descriptor, and up to AHEAD_MAX in all unless they were read before: drivers use those of
- * an indirect table, which are all part of one chain, one after the other.
- */
-static int read_ahead(struct gmem *gmem, uint64_t table, uint32_t count, uint32_t index,
-		      struct ahead *ahead, struct descriptor *desc)
+static bool find_near(const struct vring_near *near, uint32_t index, struct vring_descriptor *desc)
 {
-	if (index - ahead->first >= ahead->count) {
-		const uint32_t here = MIN(count - index, AHEAD_MAX);
-		const int err = gmem_read(gmem, gpa(table + index * sizeof(*desc)),
-					  ahead->descriptors, here * sizeof(*desc));
-
-		if (err != 0) {
-			return err;
-		}
-		ahead->first = index;
-		ahead->count = here;
+	if (index - near->first >= near->count) {
+		return false;
 	}
-	*desc = ahead->descriptors[index - ahead->first];
-	return 0;
+	*desc = near->descriptors[index - near->first];
+	return true;
+}
+
+static int read_near(struct gmem *gmem, uint64_t table, uint32_t first, uint32_t count,
+		     struct vring_near *near)
+{
+	const int err = gmem_read(gmem, gpa(table + first * sizeof(near->descriptors[0])),
+				  near->descriptors, count * sizeof(near->descriptors[0]));
+
+	near->first = first;
+	near->count = err == 0 ? count : 0;
+	return err;
 }
 
 /*
- * Follows the descriptors of a table, from index first on. count limits both indices and steps, so
- * a loop ends. If a descriptor names an indirect table, it is stored in *indirect and must be the
- * last of its chain.
+ * Reads the descriptors of the chains that begin with this one, if drivers use neighbours for them,
+ * up or down. All of these chains are available, so that no driver writes to them now.
  */
-static int walk(struct gmem *gmem, uint64_t table, uint32_t count, uint32_t first,
-		struct vring_chain *chain, struct descriptor *indirect, struct ahead *ahead,
-		const char **why)
+static void read_heads(struct vring *ring, struct gmem *gmem, uint16_t head)
 {
-	struct descriptor desc = { .flags = DESC_NEXT, .next = (uint16_t)first };
+	const uint32_t at = (uint16_t)(ring->next_available - ring->heads_first);
+	const uint16_t *heads = ring->heads + at;
+	uint32_t count = 1;
+
+	if (at + 1 >= ring->heads_count || (heads[1] != head + 1 && heads[1] + 1 != head)) {
+		return;
+	}
+	while (at + count < ring->heads_count && heads[count] < ring->size &&
+	       heads[count] - heads[count - 1] == heads[1] - head) {
+		count++;
+	}
+	(void)read_near(gmem, ring->descriptors, MIN(head, heads[count - 1]), count, &ring->near);
+}
+
+struct table {
+	uint64_t at;
+	uint32_t count;
+	uint32_t most; /* how many of its descriptors are read at once */
+	struct vring_near *near;
+};
+
+static int read_descriptor(struct gmem *gmem, const struct table *table, uint32_t index,
+			   struct vring_descriptor *desc)
+{
+	int err = 0;
+
+	if (find_near(table->near, index, desc)) {
+		return 0;
+	}
+	if (table->most == 1) {
+		return gmem_read(gmem, gpa(table->at + index * sizeof(*desc)), desc, sizeof(*desc));
+	}
+	err = read_near(gmem, table->at, index, MIN(table->count - index, table->most),
+			table->near);
+	*desc = table->near->descriptors[0];
+	return err;
+}
+
+/*
+ * Follows the descriptors of a table, from index first on. Its count limits both indices and
+ * steps, so a loop ends. If a descriptor names an indirect table, it is stored in *indirect and
+ * must be the last of its chain.
+ */
+static int walk(struct gmem *gmem, const struct table *table, uint32_t first,
+		struct vring_chain *chain, struct vring_descriptor *indirect, const char **why)
+{
+	struct vring_descriptor desc = { .flags = DESC_NEXT, .next = (uint16_t)first };
 	int err = 0;
 
 	for (uint32_t steps = 0; (desc.flags & DESC_NEXT) != 0; steps++) {
-		if (desc.next >= count) {
+		if (desc.next >= table->count) {
 			return broken(why, ERR_FORMAT, "a descriptor's index is past its table");
 		}
-		if (steps == count) {
+		if (steps == table->count) {
 			return broken(why, ERR_FORMAT, "a chain has a loop");
 		}
-		err = ahead != NULL ? read_ahead(gmem, table, count, desc.next, ahead, &desc)
-				    : gmem_read(gmem, gpa(table + desc.next * sizeof(desc)), &desc,
-						sizeof(desc));
+		err = read_descriptor(gmem, table, desc.next, &desc);
 		if (err != 0) {
 			return broken(why, err, "its descriptors are not in RAM");
 		}
@@ -134,14 +164,18 @@ static int walk(struct gmem *gmem, uint64_t table, uint32_t count, uint32_t firs
 	return 0;
 }
 
-static int read_chain(const struct vring *ring, struct gmem *gmem, struct vring_chain *chain,
+static int read_chain(struct vring *ring, struct gmem *gmem, struct vring_chain *chain,
 		      const char **why)
 {
-	struct descriptor table = { .flags = 0 };
-	struct ahead ahead;
-	int err = walk(gmem, ring->descriptors, ring->size, chain->head, chain,
-		       ring->indirect ? &table : NULL, NULL, why);
+	const struct table own = { ring->descriptors, ring->size, 1, &ring->near };
+	struct vring_descriptor table = { .flags = 0 };
+	struct vring_near near;
+	int err;
 
+	if (chain->head - ring->near.first >= ring->near.count) {
+		read_heads(ring, gmem, chain->head);
+	}
+	err = walk(gmem, &own, chain->head, chain, ring->indirect ? &table : NULL, why);
 	if (err != 0 || (table.flags & DESC_INDIRECT) == 0) {
 		return err;
 	}
@@ -150,8 +184,11 @@ static int read_chain(const struct vring *ring, struct gmem *gmem, struct vring_
 	    table.bytes / sizeof(table) > ring->size) {
 		return broken(why, ERR_FORMAT, "a table's length is wrong");
 	}
-	ahead.first = ahead.count = 0;
-	return walk(gmem, table.address, table.bytes / sizeof(table), 0, chain, NULL, &ahead, why);
+	near.first = near.count = 0;
+	return walk(
+		gmem,
+		&(struct table){ table.address, table.bytes / sizeof(table), TABLE_AHEAD, &near },
+		0, chain, NULL, why);
 }
 
 /* Finds the head of the next chain, which is available. */
@@ -167,6 +204,7 @@ static int next_head(struct vring *ring, struct gmem *gmem, uint16_t *head)
 					  gpa(ring->available + RING_ENTRIES + AVAIL_ENTRY * at),
 					  ring->heads, count * AVAIL_ENTRY);
 
+		ring->near.count = 0;
 		ring->heads_first = ring->next_available;
 		ring->heads_count = err == 0 ? (uint16_t)count : 0;
 		offset = 0;
@@ -203,6 +241,8 @@ int vring_take(struct vring *ring, struct gmem *gmem, struct vring_chain *chain,
 	}
 	chain->count = chain->readable = 0;
 	chain->read_bytes = chain->write_bytes = 0;
+	chain->near = 0;
+	chain->near_offset = 0;
 	if (err == 0) {
 		err = next_head(ring, gmem, &chain->head);
 	}
@@ -315,22 +355,31 @@ bool vring_wants_interrupt(struct vring *ring, struct gmem *gmem)
 	return (uint16_t)(now - word - 1) < (uint16_t)(now - before);
 }
 
-/* Finds the segments in which the bytes from offset on lie, and copies them. */
-static int copy(const struct vring_segment *segments, size_t count, struct gmem *gmem,
+/*
+ * Finds the segments, of those from first on, in which the bytes from offset on lie, and copies
+ * them. Copies go up a chain, so the search begins where the last one ended.
+ */
+static int copy(struct vring_chain *chain, size_t first, size_t end, struct gmem *gmem,
 		uint64_t offset, uint8_t *buf, size_t bytes, bool write)
 {
-	for (size_t i = 0; i < count && bytes != 0; i++) {
-		const struct vring_segment *segment = &segments[i];
+	const bool goes_on = chain->near >= first && chain->near < end &&
+			     chain->near_offset <= offset;
+	uint64_t begin = goes_on ? chain->near_offset : 0;
+
+	for (size_t i = goes_on ? chain->near : first; i < end && bytes != 0; i++) {
+		const struct vring_segment *segment = &chain->segments[i];
 		uint64_t at;
 		size_t now;
 		int err;
 
-		if (offset >= segment->bytes) {
-			offset -= segment->bytes;
+		if (offset - begin >= segment->bytes) {
+			begin += segment->bytes;
 			continue;
 		}
-		now = MIN(bytes, (size_t)(segment->bytes - offset));
-		if (__builtin_add_overflow(segment->address, offset, &at)) {
+		chain->near = (uint16_t)i;
+		chain->near_offset = begin;
+		now = MIN(bytes, (size_t)(segment->bytes - (offset - begin)));
+		if (__builtin_add_overflow(segment->address, offset - begin, &at)) {
 			return ERR_RANGE;
 		}
 		err = write ? gmem_write(gmem, gpa(at), buf, now)
@@ -340,20 +389,21 @@ static int copy(const struct vring_segment *segments, size_t count, struct gmem 
 		}
 		buf += now;
 		bytes -= now;
-		offset = 0;
+		offset += now;
+		begin += segment->bytes;
 	}
 	return bytes == 0 ? 0 : ERR_RANGE;
 }
 
-int vring_read(const struct vring_chain *chain, struct gmem *gmem, uint64_t offset, void *buf,
+int vring_read(struct vring_chain *chain, struct gmem *gmem, uint64_t offset, void *buf,
 	       size_t bytes)
 {
-	return copy(chain->segments, chain->readable, gmem, offset, buf, bytes, false);
+	return copy(chain, 0, chain->readable, gmem, offset, buf, bytes, false);
 }
 
-int vring_write(const struct vring_chain *chain, struct gmem *gmem, uint64_t offset,
-		const void *buf, size_t bytes)
+int vring_write(struct vring_chain *chain, struct gmem *gmem, uint64_t offset, const void *buf,
+		size_t bytes)
 {
-	return copy(chain->segments + chain->readable, (size_t)chain->count - chain->readable, gmem,
-		    offset, (uint8_t *)(uintptr_t)buf, bytes, true);
+	return copy(chain, chain->readable, chain->count, gmem, offset, (uint8_t *)(uintptr_t)buf,
+		    bytes, true);
 }

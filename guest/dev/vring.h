@@ -26,7 +26,18 @@ struct vring_chain {
 	uint16_t head;
 	uint16_t count, readable; /* numbers of segments; the readable ones come first */
 	uint64_t read_bytes, write_bytes;
+	/* The segment that was copied last, and the offset in its part where it begins. */
+	uint16_t near;
+	uint64_t near_offset;
 	struct vring_segment segments[VRING_SIZE_MAX];
+};
+
+/* 2.7.5 "The Virtqueue Descriptor Table". */
+struct vring_descriptor {
+	uint64_t address;
+	uint32_t bytes;
+	uint16_t flags;
+	uint16_t next;
 };
 
 struct vring_used {
@@ -35,6 +46,12 @@ struct vring_used {
 };
 
 #define VRING_AHEAD 16u /* entries that are read or written at once */
+
+/* Neighbours in a table of descriptors, which were read at once. */
+struct vring_near {
+	uint32_t first, count;
+	struct vring_descriptor descriptors[VRING_AHEAD];
+};
 
 struct vring {
 	/* What the driver has set up. */
@@ -50,6 +67,7 @@ struct vring {
 	/* Each access to guest memory has a cost: several entries are read or written at once. */
 	uint16_t heads[VRING_AHEAD]; /* of the chains from heads_first on */
 	uint16_t heads_first, heads_count;
+	struct vring_near near;		    /* descriptors of these chains */
 	struct vring_used put[VRING_AHEAD]; /* what vring_put has not written yet */
 	uint16_t put_at, put_count;	    /* its place in the ring */
 };
@@ -94,9 +112,9 @@ bool vring_wants_interrupt(struct vring *ring, struct gmem *gmem);
  * Return ERR_RANGE if the bytes are not all in the chain or not all in RAM, or ERR_NOMEM. Parts
  * before an error may have been copied.
  */
-int vring_read(const struct vring_chain *chain, struct gmem *gmem, uint64_t offset, void *buf,
+int vring_read(struct vring_chain *chain, struct gmem *gmem, uint64_t offset, void *buf,
 	       size_t bytes);
-int vring_write(const struct vring_chain *chain, struct gmem *gmem, uint64_t offset,
-		const void *buf, size_t bytes);
+int vring_write(struct vring_chain *chain, struct gmem *gmem, uint64_t offset, const void *buf,
+		size_t bytes);
 
 #endif

@@ -168,6 +168,45 @@ TEST(descriptors_are_read_again, setup, teardown)
 	}
 }
 
+/*
+ * Descriptors of chains that are available together are read at once where they are neighbours,
+ * up or down: what changes afterwards is not seen. What was not available then is read again.
+ */
+TEST(neighbours_are_read_at_once, setup, teardown)
+{
+	static const uint8_t heads[SIZE] = { 2, 3, 4, 0, 7, 6, 5, 1 };
+	static const bool is_read_before[SIZE] = { false, true, true, false,
+						   false, true, true, false };
+
+	for (unsigned round = 0; round < 2; round++) {
+		for (unsigned i = 0; i < SIZE; i++) {
+			desc(DESC, heads[i], 0x8000, 100 * round + i, 2, 0);
+			offer(heads[i]);
+		}
+		for (unsigned i = 0; i < SIZE; i++) {
+			desc(DESC, heads[i], 0x8000, 1000 + i, 2, 0);
+			assert_int_equal(take(), 1);
+			assert_int_equal(chain.head, heads[i]);
+			assert_int_equal(chain.count, 1);
+			assert_int_equal(chain.write_bytes,
+					 is_read_before[i] ? 100 * round + i : 1000 + i);
+		}
+		assert_int_equal(take(), 0);
+	}
+}
+
+/* A neighbour that is past the table is a lie of its own chain only. */
+TEST(a_neighbour_may_be_past_the_table, setup, teardown)
+{
+	desc(DESC, SIZE - 1, 0x8000, 5, 2, 0);
+	offer(SIZE - 1);
+	offer(SIZE);
+	assert_int_equal(take(), 1);
+	assert_int_equal(chain.write_bytes, 5);
+	assert_int_equal(take(), ERR_FORMAT);
+	assert_string_equal(why, "a chain's head is past its queue");
+}
+
 TEST(untaken_chains_come_again, setup, teardown)
 {
 	for (unsigned i = 0; i < 4; i++) {
