@@ -32,7 +32,8 @@ struct ram_plain {
 	 */
 	uint16_t *parts;
 	size_t parts_pages;
-	/* Leaves that the door has used recently, by page; saves the walk. */
+	/* Leaves that the door has used recently; saves the walk. */
+	uint32_t known_shift; /* log2 of the bytes that most leaves have */
 	struct known_leaf known[KNOWN_LEAVES];
 };
 _Static_assert(sizeof(struct ram_plain) <= PAGE_SIZE, "one page");
@@ -112,7 +113,7 @@ static __attribute__((noinline)) int pin_unknown(struct gmem *gmem, struct gmem_
 	int err = plain_fault(gmem, region, page, GMEM_ACCESS_READ, NULL);
 
 	if (err == 0) {
-		ram->known[(page.v / PAGE_SIZE) % KNOWN_LEAVES] = (struct known_leaf){
+		ram->known[(page.v >> ram->known_shift) % KNOWN_LEAVES] = (struct known_leaf){
 			start, size, extent->first + (start - extent->base)
 		};
 		*out = keyed(hpa(extent->first + (page.v - extent->base)), ram->keyid);
@@ -125,7 +126,7 @@ static int plain_pin(struct gmem *gmem, struct gmem_region *region, gpa_t page, 
 		     struct keyed_frame *out)
 {
 	const struct ram_plain *ram = region->state;
-	const struct known_leaf *known = &ram->known[(page.v / PAGE_SIZE) % KNOWN_LEAVES];
+	const struct known_leaf *known = &ram->known[(page.v >> ram->known_shift) % KNOWN_LEAVES];
 
 	/* `write` is not used: every leaf has all rights */
 	if (__builtin_expect(page.v - known->base >= known->bytes, 0)) {
@@ -258,6 +259,7 @@ static int create(keyid_t keyid, const struct gmem_region *region, uint64_t max_
 		return ERR_NOMEM;
 	}
 	ram->keyid = keyid;
+	ram->known_shift = max_leaf >= SIZE_2M ? 21 : 12; /* larger ones are mapped in parts */
 	err = extents_create(region->base.v, region->bytes, max_leaf, keyid, now, &ram->extents);
 	if (err == 0) {
 		err = add_parts(ram, region->base.v, region->bytes);
