@@ -25,6 +25,7 @@
 /* A slice ends so that others can run, and so that users' input is read. */
 #define SLICE_US     4000
 #define IDLE_US	     10000
+#define LOOK_US	     1000	       /* between two looks at what users and VMs that end want */
 #define IDLE_BUSY_US CONSOLE_LISTEN_US /* while a console has text to output, or may get some */
 
 /* Removes the vCPUs of VMs that end. Own CPU. */
@@ -283,6 +284,21 @@ static void idle(struct run_queue *queue, bool console_busy)
 	queue->run_end = 0;
 }
 
+/*
+ * vCPUs that wake each other have slices of some microseconds. What is done between two slices need
+ * not be done after each of them, because a single slice may take longer than LOOK_US.
+ */
+static bool is_time_to_look(struct run_queue *queue)
+{
+	const uint64_t now = cpu_rdtsc();
+	const bool is_time = now - queue->looked >= tsc_from_us(LOOK_US);
+
+	if (is_time) {
+		queue->looked = now;
+	}
+	return is_time;
+}
+
 void sched_turn(bool (*between)(void))
 {
 	struct run_queue *queue = sched_own_queue();
@@ -303,6 +319,9 @@ void sched_turn(bool (*between)(void))
 		sched_follow_wishes(queue, vcpu);
 	}
 	reap(queue);
+	if (vcpu != NULL && !is_time_to_look(queue)) {
+		return;
+	}
 	if (between != NULL) {
 		more = between();
 	}
