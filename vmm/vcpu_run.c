@@ -24,8 +24,6 @@
 #include "vmm/vmx_entry.h"
 #include "vmm/vmx_insn.h"
 
-#define WORK_GAP_US 100 /* how long a vCPU runs between two turns of its devices' work */
-
 static void take_requests(struct vcpu *vcpu)
 {
 	enum vcpu_run_state state = atomic_load_relaxed(&vcpu->state);
@@ -124,10 +122,10 @@ static void entry_refused(struct vcpu *vcpu, uint32_t result)
  * an exit (#AC or #DB in the handler's own frame); then neither the timer nor an interrupt of the
  * host comes in between.
  *
- * While there is device work, each entry is preceded by a turn of it; in between the vCPU runs for
- * WORK_GAP_US, so that it sees the result. If the vCPU does not run, turn follows turn.
+ * While there is device work, each entry is preceded by a turn of it; in between the vCPU runs,
+ * until *work_due at most, so that it sees the result. If the vCPU does not run, turn follows turn.
  */
-static bool settle(struct vcpu *vcpu, uint64_t *slice_end)
+static bool settle(struct vcpu *vcpu, uint64_t *slice_end, uint64_t *work_due)
 {
 	do {
 		if (attention_has(vcpu, ATTENTION_KICKED) != 0 ||
@@ -141,8 +139,11 @@ static bool settle(struct vcpu *vcpu, uint64_t *slice_end)
 		    atomic_load_relaxed(&vcpu->vm->paused) || sched_slice_over(slice_end)) {
 			return false;
 		}
-		if (attention_has(vcpu, ATTENTION_WORK) != 0 && !vcpu->vm->hooks->work(vcpu)) {
-			(void)attention_clear(vcpu, ATTENTION_WORK);
+		if (attention_has(vcpu, ATTENTION_WORK) != 0) {
+			*work_due = vcpu->vm->hooks->work(vcpu);
+			if (*work_due == 0) {
+				(void)attention_clear(vcpu, ATTENTION_WORK);
+			}
 		}
 	} while (atomic_load_relaxed(&vcpu->state) != VCPU_RUNNABLE);
 	inject_before_entry(vcpu);
@@ -161,7 +162,7 @@ static inline __attribute__((always_inline)) void run(struct vcpu *vcpu, uint64_
 	struct vcpu_private *priv = vcpu->priv;
 	struct ept_root *root = &vcpu->vm->gmem.root;
 	/* The earlier of slice_end and the deadline that settle found for the guest. */
-	uint64_t deadline = 0;
+	uint64_t deadline = 0, work_due = 0;
 	uint32_t result;
 
 	vcpu_load(vcpu);
@@ -170,12 +171,12 @@ static inline __attribute__((always_inline)) void run(struct vcpu *vcpu, uint64_
 	for (;;) {
 		if (__builtin_expect((attention_has(vcpu, ATTENTION_ENTRY) | vcpu->event.info) != 0,
 				     0)) {
-			if (!settle(vcpu, &slice_end)) {
+			if (!settle(vcpu, &slice_end, &work_due)) {
 				return;
 			}
 			deadline = MIN(slice_end, priv->timer_deadline);
 			if (attention_has(vcpu, ATTENTION_WORK) != 0) {
-				deadline = MIN(deadline, cpu_rdtsc() + tsc_from_us(WORK_GAP_US));
+				deadline = MIN(deadline, work_due);
 			}
 		}
 		arm_timer(caps, deadline);

@@ -131,10 +131,11 @@ struct vm_hooks {
 	void (*pause)(struct vm *vm, bool on);
 	/*
 	 * Does a bounded turn of device work that this vCPU has requested (vcpu_add_work). Returns
-	 * whether there is more. Called between its exits and entries; while there is more, the
-	 * vCPU counts as runnable even if it is halted.
+	 * until when (host TSC) the vCPU may run before this is called again; 0: nothing is left.
+	 * Called between its exits and entries; while there is more, the vCPU counts as runnable
+	 * even if it is halted.
 	 */
-	bool (*work)(struct vcpu *vcpu);
+	uint64_t (*work)(struct vcpu *vcpu);
 };
 
 struct vm {

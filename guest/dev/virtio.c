@@ -318,21 +318,50 @@ static bool take_turn(struct virtio *device)
 	return end_turn(device);
 }
 
-bool virtio_work(struct vcpu *vcpu)
+/* The devices whose turn may come now. */
+static uint32_t due(const struct vcpu *vcpu, struct virtio_work *work)
+{
+	if (work->gathers != 0 && (atomic_load_relaxed(&vcpu->state) != VCPU_RUNNABLE ||
+				   cpu_rdtsc() >= work->gather_end)) {
+		work->gathers = 0;
+	}
+	return work->devices & ~work->gathers;
+}
+
+uint64_t virtio_work(struct vcpu *vcpu)
 {
 	struct platform *platform = platform_of(vcpu->vm);
 	struct virtio_work *work = &platform->virtio_work[vcpu->id];
-	uint32_t behind = work->devices & ~(uint32_t)(BIT(work->next) - 1);
+	const uint32_t now = due(vcpu, work), behind = now & ~(uint32_t)(BIT(work->next) - 1);
+	uint64_t gap_end;
 
-	if (work->devices == 0) {
-		return false;
+	if (now == 0) {
+		return work->devices != 0 ? work->gather_end : 0;
 	}
-	work->next = (uint32_t)__builtin_ctz(behind != 0 ? behind : work->devices);
+	work->next = (uint32_t)__builtin_ctz(behind != 0 ? behind : now);
 	if (!take_turn(platform->virtio[work->next])) {
 		work->devices &= ~(uint32_t)BIT(work->next);
 	}
 	work->next++;
-	return work->devices != 0;
+	gap_end = cpu_rdtsc() + tsc_from_us(VIRTIO_GAP_US);
+	return work->devices == 0   ? 0
+	       : work->gathers != 0 ? MIN(gap_end, work->gather_end)
+				    : gap_end;
+}
+
+static void add_work(struct virtio_work *work, const struct virtio *device)
+{
+	const uint32_t us = atomic_load_relaxed(&device->gather_us);
+	const uint32_t bit = (uint32_t)BIT(device->index);
+	const uint64_t end = us != 0 ? cpu_rdtsc() + tsc_from_us(us) : 0;
+
+	if (us == 0) {
+		work->gathers &= ~bit;
+	} else if ((work->devices & bit) == 0) {
+		work->gather_end = work->gathers == 0 ? end : MIN(end, work->gather_end);
+		work->gathers |= bit;
+	}
+	work->devices |= bit;
 }
 
 void virtio_kick(struct virtio *device, struct vcpu *vcpu, uint32_t queue)
@@ -342,8 +371,7 @@ void virtio_kick(struct virtio *device, struct vcpu *vcpu, uint32_t queue)
 	}
 	if (queue < device->ops->queues && (device->ops->passive & BIT(queue)) == 0) {
 		kick_again(device, queue);
-		platform_of(device->vm)->virtio_work[vcpu->id].devices |= (uint32_t)BIT(
-			device->index);
+		add_work(&platform_of(device->vm)->virtio_work[vcpu->id], device);
 		vcpu_add_work(vcpu);
 	}
 }

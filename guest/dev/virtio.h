@@ -28,6 +28,7 @@
 #define VIRTIO_CONFIG_BYTES 64
 #define VIRTIO_TURN_BYTES   (64ul << 10)
 #define VIRTIO_TURN_US	    100
+#define VIRTIO_GAP_US	    100 /* how long a vCPU runs between two turns */
 
 /* virtio 1.2, 6 "Reserved Feature Bits". */
 #define VIRTIO_F_INDIRECT    BIT(28)
@@ -46,6 +47,8 @@ struct virtio;
 struct virtio_work {
 	uint32_t devices;
 	uint32_t next;
+	uint32_t gathers;    /* those of them whose first turn may wait ... */
+	uint64_t gather_end; /* ... until then (TSC), while the vCPU runs */
 };
 
 /* The rest of a turn's budget. */
@@ -135,8 +138,13 @@ struct virtio {
 	bool closed;		    /* passive queues cannot be claimed */
 
 	ATOMIC(uint32_t) kicked; /* a bit for each queue that may have work */
-	bool broke;		 /* the driver broke a rule once, which was logged */
-	const char *why;	 /* set in a turn: the rule that was broken */
+	/*
+	 * For a device whose driver often adds more just after it has notified it: so long the turn
+	 * waits for that, at most until the vCPU halts. 0: it does not wait.
+	 */
+	ATOMIC(uint32_t) gather_us;
+	bool broke;	 /* the driver broke a rule once, which was logged */
+	const char *why; /* set in a turn: the rule that was broken */
 	struct virtio_counters counters;
 	struct virtio_queue queues[VIRTIO_QUEUES_MAX];
 };
@@ -155,10 +163,10 @@ int virtio_add(struct virtio *device, struct platform *platform, const struct vi
 void virtio_kick(struct virtio *device, struct vcpu *vcpu, uint32_t queue);
 
 /*
- * Like vm_hooks.work: runs a turn of one device that this vCPU has notified. Returns true if there
- * is more to do.
+ * Like vm_hooks.work: runs a turn of one device that this vCPU has notified. Returns until when the
+ * vCPU may run before the next one, or 0.
  */
-bool virtio_work(struct vcpu *vcpu);
+uint64_t virtio_work(struct vcpu *vcpu);
 
 enum virtio_claim {
 	VIRTIO_CLAIMED, /* until virtio_release, which comes in the same turn */

@@ -55,12 +55,17 @@ struct virtio_net {
 	uint64_t order; /* in the net; later ports have greater ones */
 	/* Only the transmit turn uses these. */
 	struct net_sending sending;
+	uint32_t bulk;	       /* so many more frames count as part of a stream */
 	uint32_t group_tokens; /* frames to groups that may be sent at once */
 	uint64_t group_since;  /* TSC of the last one that was added */
 	/* Only the CPU that has claimed the receive queue uses this. */
 	struct vring_chain first; /* the first chain of a frame that takes several */
 	struct net_counters counters;
 };
+
+/* How long a turn waits for more frames while the sender's vCPU runs: in a stream, else. */
+#define NET_GATHER_BULK_US 1000
+#define NET_GATHER_US	   100
 
 #define NET_QUEUE_RECEIVE  0
 #define NET_QUEUE_TRANSMIT 1

@@ -100,8 +100,8 @@ static enum trouble put(struct filling *fill, const uint8_t *data, size_t bytes)
 static enum trouble show(struct filling *fill, struct net_header header)
 {
 	struct virtio *device = &fill->port->virtio;
-	const struct vring_chain *chain = &fill->queue->chain;
-	const struct vring_chain *first = fill->chains > 1 ? &fill->port->first : chain;
+	struct vring_chain *chain = &fill->queue->chain;
+	struct vring_chain *first = fill->chains > 1 ? &fill->port->first : chain;
 	struct gmem *gmem = &device->vm->gmem;
 	const char *why = "a buffer is not in RAM";
 
@@ -203,7 +203,19 @@ static enum net_gave failed(struct filling *fill, enum net_gave why)
 	return why;
 }
 
-/* Gives the whole frame, page by page. */
+/*
+ * How many bytes to copy next. A piece that ends with a buffer needs one write; the first one has
+ * all of the frame's headers.
+ */
+static uint32_t piece(const struct filling *fill, uint32_t at, uint32_t bytes)
+{
+	const uint64_t room = fill->queue->chain.write_bytes - fill->at;
+	const uint64_t most = at != 0 && room >= PAGE_SIZE / 2 ? MIN(room, PAGE_SIZE) : PAGE_SIZE;
+
+	return (uint32_t)MIN(bytes - at, most);
+}
+
+/* Gives the whole frame, piece by piece. */
 static enum net_gave give_whole(struct virtio_net *from, struct virtio_net *to)
 {
 	const struct net_sending *sending = &from->sending;
@@ -214,7 +226,7 @@ static enum net_gave give_whole(struct virtio_net *from, struct virtio_net *to)
 	struct net_tcp tcp;
 
 	for (uint32_t at = 0, now; at < sending->bytes && trouble == FINE; at += now) {
-		now = MIN(sending->bytes - at, PAGE_SIZE);
+		now = piece(&fill, at, sending->bytes);
 		if (!read_frame(from, page, at, now)) {
 			return failed(&fill, NET_UNREADABLE);
 		}
@@ -232,6 +244,10 @@ static enum net_gave give_whole(struct virtio_net *from, struct virtio_net *to)
 	}
 	if (trouble == FINE) {
 		trouble = show(&fill, header);
+	}
+	if (sending->bytes > NET_FRAME_MAX) {
+		/* What it sends next acknowledges this stream, and may wait with it. */
+		atomic_store_relaxed(&to->virtio.gather_us, NET_GATHER_BULK_US);
 	}
 	return ended(&fill, trouble);
 }
@@ -299,6 +315,6 @@ enum net_gave net_give(struct virtio_net *from, struct virtio_net *to)
 	const bool whole = takes_whole(&from->sending, to);
 	enum net_gave gave = whole ? give_whole(from, to) : give_segment(from, to);
 
-	secure_zero(net_page(), PAGE_SIZE);
+	secure_zero(net_page(), whole ? MIN(from->sending.bytes, PAGE_SIZE) : PAGE_SIZE);
 	return gave;
 }

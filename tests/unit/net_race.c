@@ -155,7 +155,8 @@ static void start(struct side *side)
 
 static void do_work(struct side *side)
 {
-	side->works = side->works && virtio_work(&side->vcpu);
+	atomic_store_relaxed(&side->vcpu.state, race_random(4) == 0 ? VCPU_RUNNABLE : VCPU_HALTED);
+	side->works = side->works && virtio_work(&side->vcpu) != 0;
 }
 
 /* A sender may be at its receive queue, which the reset waits for; the next one may be its own. */

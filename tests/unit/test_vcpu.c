@@ -699,14 +699,14 @@ TEST(vcpus_that_are_not_entered, fake_setup, fake_teardown)
 
 static unsigned works_left;
 
-static bool work(struct vcpu *vcpu)
+static uint64_t work(struct vcpu *vcpu)
 {
 	step("work");
-	return --works_left != 0;
+	return --works_left != 0 ? fake_tsc + 500 : 0;
 }
 
 /*
- * A turn of device work before each entry; the slice is short while there is more work; a halted
+ * A turn of device work before each entry; the vCPU runs until the next turn is due; a halted
  * vCPU does nothing else.
  */
 TEST(device_work_makes_runnable, fake_setup, fake_teardown)
@@ -722,7 +722,7 @@ TEST(device_work_makes_runnable, fake_setup, fake_teardown)
 	exits_left = 3;
 	vcpu_run(vcpu, 5000000);
 	assert_string_equal(steps, "load work launch work enter ");
-	assert_int_equal(armed, 1000 + tsc_from_us(100));
+	assert_int_equal(armed, 1000 + 500);
 	vcpu->state.only = VCPU_HALTED;
 	works_left = 3;
 	assert_true(vcpu_wake(vcpu));

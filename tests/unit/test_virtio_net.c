@@ -245,6 +245,85 @@ TEST(who_is_busy_is_tried_again, setup, teardown)
 	assert_int_equal(port(0)->counters.sent.only, 1);
 }
 
+/* Offers a plain frame from VM 0, and does not notify. */
+static void offer_plain(uint16_t slot)
+{
+	const uint64_t at = BUFFER + 0x1000ul * slot;
+
+	use(0);
+	poke(at, (uint8_t[12]){ 0 }, 12);
+	poke(at + 12, frame, FRAME);
+	set_desc(DESC(TX), slot, at, 12 + FRAME, 0, 0);
+	offer(TX, slot);
+}
+
+TEST(what_a_running_vcpu_sends_is_gathered, setup, teardown)
+{
+	struct virtio *sender = &port(0)->virtio;
+	uint64_t turns, end;
+
+	listen(1, 4, 1530);
+	address(0, 1);
+	messages[1] = 0;
+	turns = atomic_load_relaxed(&sender->counters.turns);
+	atomic_store_relaxed(&vcpus[0].state, VCPU_RUNNABLE);
+	end = fake_tsc + tsc_from_us(NET_GATHER_US);
+	offer_plain(0);
+	notify(TX);
+	assert_int_equal(virtio_work(&vcpus[0]), end);
+	fake_tsc = end - 1;
+	offer_plain(1);
+	notify(TX); /* does not begin the wait again */
+	assert_int_equal(virtio_work(&vcpus[0]), end);
+	assert_int_equal(atomic_load_relaxed(&sender->counters.turns), turns);
+	assert_int_equal(arrived(1), 0);
+	fake_tsc = end;
+	assert_int_equal(virtio_work(&vcpus[0]), 0);
+	assert_int_equal(atomic_load_relaxed(&sender->counters.turns), turns + 1);
+	assert_int_equal(arrived(1), 2);
+	/* It halts: nothing more will come. */
+	offer_plain(2);
+	notify(TX);
+	assert_int_not_equal(virtio_work(&vcpus[0]), 0);
+	assert_int_equal(arrived(1), 2);
+	atomic_store_relaxed(&vcpus[0].state, VCPU_HALTED);
+	assert_int_equal(virtio_work(&vcpus[0]), 0);
+	assert_int_equal(arrived(1), 3);
+}
+
+/* A stream of frames that are larger than a segment waits longer, until so many small ones came. */
+TEST(streams_are_gathered_longer, setup, teardown)
+{
+	struct virtio *sender = &port(0)->virtio;
+
+	drive_with(0, ALL);
+	drive_with(1, ALL);
+	memcpy(frame + 12, (uint8_t[]){ 8, 0, 0x45 }, 3); /* IPv4, TCP, headers of 20 bytes each */
+	frame[14 + 9] = 6;
+	frame[34 + 12] = 0x50;
+	assert_int_equal(atomic_load_relaxed(&sender->gather_us), NET_GATHER_US);
+	listen(1, 8, 0x4000);
+	address(0, 1);
+	send(0, (struct net_header){ 1, NET_GSO_TCPV4, 0, 1400, 34, 16, 0 }, 3000);
+	assert_int_equal(atomic_load_relaxed(&sender->gather_us), NET_GATHER_BULK_US);
+	/* As long as that waits what acknowledges it, and only that. */
+	assert_int_equal(atomic_load_relaxed(&port(1)->virtio.gather_us), NET_GATHER_BULK_US);
+	address(1, 0);
+	send_plain(1, FRAME);
+	assert_int_equal(atomic_load_relaxed(&port(1)->virtio.gather_us), NET_GATHER_US);
+	address(0, 1);
+	for (unsigned i = 0; i < 7; i++) {
+		send_plain(0, FRAME);
+		assert_int_equal(atomic_load_relaxed(&sender->gather_us), NET_GATHER_BULK_US);
+	}
+	send_plain(0, FRAME);
+	assert_int_equal(atomic_load_relaxed(&sender->gather_us), NET_GATHER_US);
+	/* Its driver's next life begins as the first one did. */
+	send(0, (struct net_header){ 1, NET_GSO_TCPV4, 0, 1400, 34, 16, 0 }, 3000);
+	drive_with(0, ALL);
+	assert_int_equal(atomic_load_relaxed(&sender->gather_us), NET_GATHER_US);
+}
+
 TEST(a_reset_waits_for_who_has_claimed, setup, teardown)
 {
 	listen(1, 2, 1530);

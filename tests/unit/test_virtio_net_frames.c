@@ -325,8 +325,8 @@ TEST(headers_that_lie_are_dropped, setup, teardown)
 	}
 }
 
-/* Of the clock: at the turn's begin, before the frame is read, and before it is given. */
-#define LOOKS 3
+/* Of the clock: at the notification and the turn's begin, before the frame is read and given. */
+#define LOOKS 4
 static unsigned looks;
 
 static void change_addresses(void)

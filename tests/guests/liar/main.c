@@ -104,6 +104,20 @@ static void notify(void)
 	}
 }
 
+/*
+ * Umbra waits for more of what is sent, 1 ms at most, while this vCPU runs: so long this waits for
+ * the request to be done or the device to be lost. Other devices work at once.
+ */
+static void wait_for_turn(void)
+{
+	const uint64_t end = rdtsc() + tsc_hz() / 1000000 * 1200;
+
+	while (device == NET && rdtsc() < end && *(volatile uint16_t *)&ring->used.index == 0 &&
+	       REG8(0x14) == USED_BY_DRIVER) {
+		__asm__ volatile("pause" : : : "memory");
+	}
+}
+
 static void reset(void)
 {
 	set_config(device, 4, 7);
@@ -198,6 +212,7 @@ static void send_to_peer(void)
 	set_desc(&ring->desc[0], ring->data, FRAME, 0, 0);
 	offer(0);
 	notify();
+	wait_for_turn();
 	if (!is_done(1) || REG8(0x14) != USED_BY_DRIVER) {
 		fail("a frame was not sent: status %x", REG8(0x14));
 	}
@@ -216,6 +231,7 @@ static void be_honest(const char *lie)
 	}
 	offer(0);
 	notify();
+	wait_for_turn();
 	if (!is_done(1) || REG8(0x14) != USED_BY_DRIVER) {
 		fail("%s: device %u serves no more: status %x, %u used", lie, device, REG8(0x14),
 		     ring->used.index);
@@ -481,6 +497,7 @@ static void no_bus_master(const struct lie *lie)
 	honest();
 	offer(0);
 	notify();
+	wait_for_turn();
 	check_equal(*(volatile uint16_t *)&ring->used.index, 0);
 	offers = false;
 }
@@ -731,6 +748,7 @@ static void act(uint32_t which, const struct lie *lie)
 		offer(0);
 	}
 	notify();
+	wait_for_turn();
 	if (lie->status != 0 && REG8(0x14) != lie->status) {
 		fail("%s (device %u): its status is %x, not %x", lie->name, which, REG8(0x14),
 		     lie->status);

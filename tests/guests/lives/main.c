@@ -145,6 +145,20 @@ static void start_network(void)
 	virtio_run(&network);
 }
 
+/*
+ * Halts meanwhile. Umbra gathers what a vCPU sends while it runs, and gives it to the receiver once
+ * the vCPU halts.
+ */
+static void rest(uint64_t us)
+{
+	const uint64_t before = trap_count[TIMER];
+
+	wrmsr(MSR_IA32_TSC_DEADLINE, rdtsc() + tsc_hz() / 1000000 * us);
+	while (trap_count[TIMER] == before) {
+		__asm__ volatile("sti\n\thlt\n\tcli" : : : "memory");
+	}
+}
+
 static void send(const uint8_t *from, const uint8_t *to, uint64_t number)
 {
 	struct ring *ring = &rings[TRANSMIT];
@@ -159,7 +173,7 @@ static void send(const uint8_t *from, const uint8_t *to, uint64_t number)
 	ring_offer_buffer(ring, 0, &out_frame, sizeof(out_frame), 0);
 	virtio_notify(&network, TRANSMIT);
 	while (ring->used.index != ring->available.index) {
-		__asm__ volatile("pause");
+		rest(20);
 	}
 }
 
@@ -194,23 +208,11 @@ static void on_interrupt(struct trap_frame *frame)
 
 /* --- The peer --- */
 
-static void rest(uint64_t us)
-{
-	const uint64_t before = trap_count[TIMER];
-
-	wrmsr(MSR_IA32_TSC_DEADLINE, rdtsc() + tsc_hz() / 1000000 * us);
-	while (trap_count[TIMER] == before) {
-		__asm__ volatile("sti\n\thlt\n\tcli" : : : "memory");
-	}
-}
-
 static void be_peer(void)
 {
 	const uint64_t pause_us = arg_number("pause", 100);
 	uint64_t number = 0;
 
-	trap_handlers[TIMER] = on_interrupt;
-	apic_write(APIC_LVT_TIMER, DEADLINE | TIMER);
 	start_network();
 	print("peer: ready\n");
 	while ((in8(PORT_COM1 + 5) & 1) == 0) {
@@ -304,7 +306,8 @@ void guest_main(void)
 {
 	apic_start(false);
 	map_high();
-	trap_handlers[VECTOR] = on_interrupt;
+	trap_handlers[VECTOR] = trap_handlers[TIMER] = on_interrupt;
+	apic_write(APIC_LVT_TIMER, DEADLINE | TIMER);
 	start_disk();
 	virtio_find(&network, NETWORK, TYPE_NETWORK);
 	virtio_set_message(&network, MESSAGE, VECTOR);
