@@ -242,8 +242,8 @@ static void check_untouched(uint8_t byte)
 }
 
 /*
- * A few bytes of each buffer, where a frame's header and its end would be. That takes much less time
- * than a frame, so the rest of one that comes after the reset is not overwritten by the marks.
+ * A few bytes of each buffer, where a frame's header and its end would be. That takes much less
+ * time than a frame, so the rest of one that comes after the reset is not overwritten by the marks.
  */
 #define MARK 0x5a5a5a5a5a5a5a5aull
 static volatile uint64_t *mark_of(unsigned slot, bool end)
