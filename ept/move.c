@@ -110,11 +110,19 @@ static void merge_again(struct gmem *gmem, uint64_t next)
 	}
 }
 
+/* Another VM's device may look through the door at this moment. */
+static void set_move(struct gmem *gmem, struct move *move)
+{
+	lock_take(&gmem->lock, LOCK_GMEM);
+	gmem->move = move;
+	lock_drop(&gmem->lock);
+}
+
 static void free_move(struct gmem *gmem)
 {
 	struct move *move = gmem->move;
 
-	gmem->move = NULL;
+	set_move(gmem, NULL);
 	secure_zero(&move->key, sizeof(move->key));
 	wipe_unregister(&move->key);
 	page_free(move->bounce, 1); /* page_free zeroes it */
@@ -221,7 +229,7 @@ static int make_move(struct gmem *gmem)
 		return err;
 	}
 	move->bounce = bounce;
-	gmem->move = move;
+	set_move(gmem, move);
 	return 0;
 }
 
