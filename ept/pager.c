@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What happens to a page of sealed RAM: it is opened on a fault or for the door, and evicted when
- * its frame is needed. The fault path runs under the VM's gmem.lock, and all code here runs under
- * window_lock too. So evicting another VM's page does not need that VM's gmem.lock.
+ * Faults of sealed RAM, and the door to it. All code here runs under the VM's gmem.lock and under
+ * window_lock, which opening a page releases meanwhile.
  */
 #include "ept/pager.h"
 
@@ -11,182 +10,53 @@
 #include "vmm/base/err.h"
 #include "vmm/base/panic.h"
 
-/* At most so many other pages share the shoot-down of a page that is evicted. */
-#define UNMAP_AHEAD 7
-
 /* At most so many pages are opened ahead of a vCPU that reads in sequence. */
 #define OPEN_AHEAD 7u
 
-/* What opening a page has cost. */
-enum cost {
-	COST_NONE, /* it was open */
-	COST_FIRST_TOUCH,
-	COST_CLEAN,
-	COST_DIRTY,
-	COST_TAMPERED, /* it cannot be opened: an attacker has changed what was stored */
-};
-
 /*
- * The lowest set bit of a mask of mappings, for loops over a mask: for (m = ...; bits != 0; ...).
+ * Waits while a CPU opens or seals the page. Returns the index of its frame + 1, or 0 if the page
+ * is not open.
  */
-static uint32_t lowest(uint32_t bits)
+static uint32_t settled(struct sealed_region *region, uint64_t page)
 {
-	return (uint32_t)__builtin_ctz(bits);
-}
+	uint32_t opened;
 
-/*
- * Removes the page from all EPTs that map it. The frame keeps the content, and notes whether an
- * entry was dirty. Returns the mask of mappings, for which the caller does a shoot-down.
- */
-static uint32_t take_entries(struct window_frame *frame)
-{
-	const uint32_t taken = frame->mapped;
-
-	for (uint32_t bits = taken; bits != 0; bits &= bits - 1) {
-		frame->dirty |= ept_entry_take(window_entry(frame, lowest(bits)));
-	}
-	frame->entry = NULL;
-	frame->mapped = frame->writable = 0;
-	return taken;
-}
-
-/*
- * Removes a page that will be evicted from the EPTs of all guests that map it. When this returns,
- * no CPU reads or writes the frame any more, and frame->dirty says whether one wrote. The order
- * matters:
- *
- * 1. Each EPT entry becomes 0 in one exchange. From here on no CPU makes a new translation. A CPU
- *     that has the page as clean in its TLB cannot set the dirty bit any more: to set it, the CPU
- *     reads the entry again, so its write faults and waits for window_lock. So the old entry is
- *     final: the page was written if its D bit was set, or if software's bit is, because the door
- *     sets no D bit. (D is never cleared while the page is mapped, so no write is forgotten.)
- * 2. The shoot-down. Until it returns, a CPU that has the page as dirty in its TLB may still write
- *     to the frame: encrypting earlier would lose those bytes.
- *
- * A shoot-down costs the same for one page as for many: it flushes all translations of this VM and
- * interrupts the CPUs that run it; under another hypervisor one INVEPT costs more than the rest of
- * a fault. So the pages of this VM that are next in turn are unmapped with it. They stay in their
- * frames: if the guest uses one, it is mapped again, and CLOCK knows that it is in use.
- */
-static void unmap(struct window_frame *frame)
-{
-	struct window_frame *next[UNMAP_AHEAD];
-	uint32_t count = window_next_idle(frame, next, UNMAP_AHEAD);
-	const struct sealed_region *region = frame->region;
-	uint32_t taken = take_entries(frame);
-
-	for (uint32_t i = 0; i < count; i++) {
-		taken |= take_entries(next[i]);
-	}
-	for (; taken != 0; taken &= taken - 1) {
-		ept_tlb_shootdown(&region->mappings[lowest(taken)].gmem->root);
-		region->vm->counters.shoot_downs++;
-	}
-}
-
-/* For a frame of a dead region: no CPU uses its EPT any more, and its content is not kept. */
-static void forget(struct window_frame *frame)
-{
-	frame->mapped = frame->writable = 0;
-	frame->entry = NULL;
-	frame->dirty = false;
-}
-
-/*
- * Evicts the page in the frame, if there is one, and puts another page in its place. *sealed says
- * whether the old page was encrypted. Returns ERR_TAMPERED, with zeros in the frame, if the other
- * page is not what was stored; the old one is evicted nevertheless.
- *
- * 1. It is unmapped. From here on no CPU can write to it.
- * 2. It is encrypted under a version that was never used before. If it was not written, it is
- *     dropped instead: the ciphertext from which it was opened is still right.
- * 3. The next page is decrypted over it, or zeros are written if there is none (region NULL). The
- *     frame never holds more than one page.
- */
-static int exchange(struct window_frame *frame, struct sealed_region *region, uint64_t page,
-		    bool *sealed)
-{
-	struct sealed_page out = { .region = NULL }, in = { region, page };
-	struct sealed_region *old = frame->region;
-	struct pager_counters *counters = old != NULL ? &old->vm->counters : NULL;
-	bool written;
-	int err;
-
-	if (old != NULL && old->dead) {
-		forget(frame);
-	}
-	if (frame->mapped != 0) {
-		unmap(frame);
-	}
-	written = frame->dirty;
-	if (written) {
-		out = (struct sealed_page){ old, frame->page };
-	}
-	err = store_exchange(&out, &in, window_page(frame), sealed);
-	if (old != NULL) {
-		if (*sealed) {
-			counters->sealings++;
-		} else if (written || *store_kind(old, frame->page) != STORE_SEALED) {
-			counters->zero_drops++;
-		} else {
-			counters->drops++;
+	for (;;) {
+		opened = *store_opened(region, page);
+		if (opened == 0 || !window_is_busy(window_frame(opened - 1))) {
+			return opened;
 		}
-		*store_opened(old, frame->page) = 0;
-		old->open_pages--;
-		counters->clear_pages--;
+		pager_wait(window_frame(opened - 1));
 	}
-	return err;
 }
 
-/*
- * Puts a page that is not open, with its content in clear, into a frame of the window that is free
- * or a victim. With COST_TAMPERED the frame is free after this.
- */
-static enum cost fill_frame(uint32_t index, struct sealed_region *region, uint64_t page)
+/* A frame that is free, or whose page can be evicted for vm. WINDOW_NONE: try again. */
+static uint32_t find_frame(const struct pager_vm *vm)
 {
-	struct pager_counters *counters = &region->vm->counters;
-	struct window_frame *frame = window_frame(index);
-	const bool absent = *store_kind(region, page) != STORE_SEALED;
-	bool sealed;
+	const uint32_t index = window_take_free();
 
-	if (exchange(frame, region, page, &sealed) != 0) {
-		window_put_free(index);
-		return COST_TAMPERED;
-	}
-	*frame = (struct window_frame){ .frame = frame->frame, .region = region, .page = page };
-	*store_opened(region, page) = index + 1;
-	counters->opens += !absent;
-	region->open_pages++;
-	counters->clear_pages++;
-	counters->clear_peak = MAX(counters->clear_peak, counters->clear_pages);
-	return sealed ? COST_DIRTY : absent ? COST_FIRST_TOUCH : COST_CLEAN;
-}
-
-void pager_evict(uint32_t index)
-{
-	bool was_dirty;
-
-	(void)exchange(window_frame(index), NULL, 0, &was_dirty); /* opens nothing */
-	window_put_free(index);
+	return index != WINDOW_NONE ? index : window_victim(vm);
 }
 
 /*
  * Gives the page a frame of the window, with its content in clear. *index means nothing with
- * COST_TAMPERED.
+ * COST_TAMPERED. Releases window_lock if the page was not open.
  */
-static enum cost open_page(struct sealed_region *region, uint64_t page, uint32_t *index)
+static enum pager_cost open_page(struct sealed_region *region, uint64_t page, uint32_t *index)
 {
-	const uint32_t opened = *store_opened(region, page);
-	enum cost cost = COST_NONE;
+	enum pager_cost cost = COST_NONE;
+	uint32_t opened;
 
+	while ((opened = settled(region, page)) == 0) {
+		*index = find_frame(region->vm);
+		if (*index != WINDOW_NONE) {
+			cost = pager_open(*index, region, page);
+			break;
+		}
+		pager_let_others_end();
+	}
 	if (opened != 0) {
 		*index = opened - 1;
-	} else {
-		*index = window_take_free();
-		if (*index == WINDOW_NONE) {
-			*index = window_victim(region->vm);
-		}
-		cost = fill_frame(*index, region, page);
 	}
 	if (cost != COST_TAMPERED) {
 		window_frame(*index)->referenced = true;
@@ -250,7 +120,7 @@ uint32_t pager_mapping_of(const struct sealed_region *region, const struct gmem 
 	return m;
 }
 
-static void count_fault(struct pager_counters *counters, enum cost cost)
+static void count_fault(struct pager_counters *counters, enum pager_cost cost)
 {
 	switch (cost) {
 	case COST_FIRST_TOUCH: counters->first_touches++; break;
@@ -309,7 +179,7 @@ static void open_ahead(struct sealed_region *region, uint32_t m, const struct gm
 		if (index == WINDOW_NONE) {
 			break;
 		}
-		if (fill_frame(index, region, next) == COST_TAMPERED) {
+		if (pager_open(index, region, next) == COST_TAMPERED) {
 			break; /* the VM ends if it touches this page, not for a guess */
 		}
 		(void)map_page(window_frame(index), m, GMEM_ACCESS_READ); /* else it will fault */
@@ -325,7 +195,7 @@ int pager_fault(struct gmem *gmem, struct gmem_region *region, gpa_t gpa, unsign
 	const uint32_t m = pager_mapping_of(sealed, gmem);
 	uint64_t page = (gpa.v - region->base.v) / PAGE_SIZE;
 	struct gmem_faulter holder;
-	enum cost cost;
+	enum pager_cost cost;
 	uint32_t index;
 	int err;
 
@@ -339,7 +209,7 @@ int pager_fault(struct gmem *gmem, struct gmem_region *region, gpa_t gpa, unsign
 	}
 	lock_take(&window_lock, LOCK_WINDOW);
 	if (by != NULL) {
-		window_let_go(sealed->vm, by, *store_opened(sealed, page) == 0);
+		window_let_go(sealed->vm, by, settled(sealed, page) == 0);
 	}
 	cost = open_page(sealed, page, &index);
 	count_fault(&sealed->vm->counters, cost);
@@ -360,7 +230,7 @@ int pager_pin(struct gmem *gmem, struct gmem_region *region, gpa_t page, bool wr
 {
 	struct sealed_region *sealed = region->state;
 	const uint64_t number = (page.v - region->base.v) / PAGE_SIZE;
-	enum cost cost;
+	enum pager_cost cost;
 	uint32_t index;
 	int err = 0;
 
@@ -402,7 +272,7 @@ void pager_exit(void)
 	window_exit();
 }
 
-/* Seals a page at a time, because other CPUs wait for window_lock. */
+/* Also waits for CPUs that evict pages of the VM for another VM. */
 void pager_vm_seal(struct pager_vm *vm)
 {
 	bool sealed = false;
@@ -418,6 +288,9 @@ void pager_vm_seal(struct pager_vm *vm)
 		struct window_frame *frame = window_frame(i);
 
 		lock_take(&window_lock, LOCK_WINDOW);
+		while (window_is_busy(frame)) {
+			pager_wait(frame);
+		}
 		if (frame->region != NULL && frame->region->vm == vm) {
 			CHECK(frame->pins == 0);
 			pager_evict(i);

@@ -12,8 +12,7 @@
 
 /*
  * One turn checks at most TURN_LOOKS frames and seals at most TURN_PAGES pages. It checks at most
- * LOCK_LOOKS frames, and seals at most one page, before it releases window_lock: other CPUs wait
- * for the lock, and the encryption of one page takes about 2 us.
+ * LOCK_LOOKS frames before it releases window_lock, because other CPUs wait for the lock.
  */
 #define TURN_LOOKS 4096u
 #define TURN_PAGES 16u
@@ -35,14 +34,15 @@ void pager_set_drain(struct pager_vm *vm, uint32_t seconds)
 
 /*
  * Seals the frame's page and frees the frame, if the VM has not used the page for drain_s seconds.
- * Returns whether it did. Under window_lock.
+ * Returns whether it did. Under window_lock, which it releases while it seals.
  */
 static bool drain_frame(uint32_t index)
 {
 	struct window_frame *frame = window_frame(index);
 	struct pager_vm *vm = frame->region != NULL ? frame->region->vm : NULL;
 
-	if (vm == NULL || vm->drain_s == 0 || frame->region->dead || frame->pins != 0) {
+	if (vm == NULL || vm->drain_s == 0 || frame->region->dead || frame->pins != 0 ||
+	    window_is_busy(frame)) {
 		return false;
 	}
 	if (window_seen(frame)) {

@@ -20,7 +20,8 @@
 
 /*
  * No CPU translates to the region any more. Until it is buried, any VM may get its frames of the
- * window.
+ * window. A CPU that evicts a page of it for another VM may still use the region and the key of its
+ * VM: this waits for such CPUs. None begins after `dead` is set.
  */
 void pager_region_close(struct gmem_region *region)
 {
@@ -29,6 +30,9 @@ void pager_region_close(struct gmem_region *region)
 	lock_take(&window_lock, LOCK_WINDOW);
 	window_let_vm_go(sealed->vm);
 	sealed->dead = true;
+	while (sealed->exchanges != 0) {
+		pager_let_others_end();
+	}
 	lock_drop(&window_lock);
 }
 
@@ -50,6 +54,7 @@ static uint32_t wipe_few(struct sealed_region *sealed, bool *zeroed)
 			gmem_zero_frames(GMEM_SLOT_CLEAR, window_page(window_frame(i)), PAGE_SIZE);
 			window_put_free(i);
 			sealed->open_pages--;
+			sealed->vm->frames--;
 			sealed->vm->counters.clear_pages--;
 			*zeroed = true;
 		}
@@ -106,8 +111,8 @@ static void write_back(void)
  *     schedule becomes zero while it runs reads 0 as its number of rounds, and runs off the end
  *     of the schedule.
  * 3. Keys are zeroed.
- * 4. The page is zeroed that a CPU was encrypting if it did not stop in time: the rest of it may be
- *     encrypted under a zero key, which is no secret.
+ * 4. The pages are zeroed that CPUs were encrypting if they did not stop in time: the rest of such
+ *     a page may be encrypted under a zero key, which is no secret.
  * 5. The window is zeroed.
  * 6. The caches are written back: after a reset DRAM holds what was written back.
  */

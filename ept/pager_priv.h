@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Declarations that the files of the pager share: pager.c (what happens to a page), pager_region.c
- * (where regions appear), pager_end.c (how they end), pager_vm.c (a VM's key and counters),
- * window.c (frames), store.c (ciphertext).
+ * Declarations that the files of the pager share: pager.c (faults and the door), pager_exchange.c
+ * (a page is evicted, another one opened), pager_region.c (where regions appear), pager_end.c (how
+ * they end), pager_vm.c (a VM's key and counters), window.c (frames), store.c (ciphertext).
  *
- * window_lock guards all this state. A CPU may take it while it holds a gmem.lock, never the other
- * way round: so evicting another VM's page needs window_lock alone.
+ * window_lock guards all this state, except for what belongs to the CPU that made a frame busy: the
+ * frame's content, and what is stored of its old and of its new page. A CPU may take the lock while
+ * it holds a gmem.lock, never the other way round: so evicting another VM's page needs window_lock
+ * alone.
  */
 #ifndef UMBRA_EPT_PAGER_PRIV_H
 #define UMBRA_EPT_PAGER_PRIV_H
@@ -14,6 +16,7 @@
 #include "ept/pager.h"
 #include "vmm/base/lock.h"
 #include "vmm/base/page_alloc.h"
+#include "vmm/base/panic.h"
 
 #define WINDOW_NONE UINT32_MAX
 
@@ -45,12 +48,13 @@ struct pager_vm {
 	bool has_tags;		     /* its pages get tags */
 	const char *name;
 	struct gmem *gmem;
-	uint64_t version;      /* the last version that was used; never used again under this key */
-	uint32_t region_count; /* regions ever made; the next one's id */
-	uint32_t regions_left; /* regions that are not buried yet */
-	bool over;	       /* pager_vm_destroy was called: this is freed with the last region */
+	ATOMIC(uint64_t) version; /* the last one that was used; never again under this key */
+	uint32_t region_count;	  /* regions ever made; the next one's id */
+	uint32_t regions_left;	  /* regions that are not buried yet */
+	bool over; /* pager_vm_destroy was called: this is freed with the last region */
 	uint32_t vcpu_count;
 	uint64_t floor;	  /* in frames */
+	uint64_t frames;  /* of the window, that are its: for its pages, open or being opened */
 	uint32_t drain_s; /* pages that were not used for so long are sealed; 0: never */
 	struct pager_counters counters;
 	size_t host_pages; /* size of this structure */
@@ -84,7 +88,8 @@ struct sealed_mapping {
 	struct gmem *gmem; /* NULL: unused */
 	gpa_t base;
 	bool read_only;
-	uint32_t first_hold; /* index in vm->holds of the gmem's first vCPU */
+	uint32_t first_hold;  /* index in vm->holds of the gmem's first vCPU */
+	uint32_t shoot_downs; /* how many exchanges are about to shoot the gmem's EPT down */
 };
 
 /*
@@ -99,7 +104,8 @@ struct sealed_region {
 	uint32_t mapping_count;
 	struct sealed_mapping mappings[PAGER_MAPPINGS_MAX];
 	size_t host_pages;
-	uint32_t open_pages; /* frames of the window that hold pages of this region */
+	uint32_t open_pages; /* frames of the window that are this region's */
+	uint32_t exchanges;  /* how many use a page of it now, or its key */
 	/* Will be buried: its content is not kept, and it has no gmem any more. */
 	bool dead;
 	uint32_t swept; /* while it is buried: how many of the window's frames were checked */
@@ -112,7 +118,7 @@ struct window_frame {
 	hpa_t frame;
 	struct sealed_region *region; /* NULL: free */
 	uint64_t page;
-	uint32_t pins;
+	uint32_t pins;	   /* by the door */
 	uint32_t holds;	   /* how many vCPUs have it in their struct vcpu_hold */
 	uint32_t mapped;   /* bit m: mapped in the EPT of the region's mappings[m] */
 	uint32_t writable; /* bit m: also writable there */
@@ -120,6 +126,7 @@ struct window_frame {
 	bool dirty;	   /* written through the door, or by a guest whose entry was removed */
 	bool referenced;   /* used since the CLOCK hand passed, as far as software knows */
 	bool seen;	   /* ... and window_seen has reported that use */
+	ATOMIC(bool) busy; /* a CPU is exchanging its page (pager_exchange.c) */
 	uint32_t idle_s;   /* for so many seconds pager_drain saw no use */
 	uint32_t next_free;
 };
@@ -146,13 +153,32 @@ void pager_unpin(struct gmem *gmem, struct gmem_region *region, gpa_t page, bool
 /* The index of a gmem's mapping, which must exist. */
 uint32_t pager_mapping_of(const struct sealed_region *region, const struct gmem *gmem);
 
-/* --- pager.c --- */
+/* --- pager_exchange.c: all under window_lock, which they release and take again --- */
+
+/* What opening a page has cost. */
+enum pager_cost {
+	COST_NONE, /* it was open */
+	COST_FIRST_TOUCH,
+	COST_CLEAN,
+	COST_DIRTY,
+	COST_TAMPERED, /* it cannot be opened: an attacker has changed what was stored */
+};
 
 /*
- * Seals the page in a frame, if it was written, and frees the frame, which must not be pinned.
- * Under window_lock.
+ * Puts a page that is not open, with its content in clear, into a frame of the window that is free
+ * or a victim. With COST_TAMPERED the frame is free after this. No CPU can evict the page before
+ * the caller releases window_lock.
+ */
+enum pager_cost pager_open(uint32_t index, struct sealed_region *region, uint64_t page);
+/*
+ * Seals the page in a frame, if it was written, and frees the frame, which must be neither pinned,
+ * held nor busy. The page's region may end meanwhile.
  */
 void pager_evict(uint32_t index);
+/* Waits until the frame is not busy. */
+void pager_wait(const struct window_frame *frame);
+/* Gives other CPUs time to end their exchanges, for a loop that waits for them. */
+void pager_let_others_end(void);
 
 /* --- pager_end.c: operations of a region that ends (struct region_ops) --- */
 
@@ -189,9 +215,25 @@ static inline struct keyed_frame window_page(const struct window_frame *frame)
 uint32_t window_take_free(void);
 /* Puts a frame that holds no clear text any more on the free list. */
 void window_put_free(uint32_t index);
+/* Notes that the frame holds no page. */
+void window_reset(struct window_frame *frame);
+/* Is the frame's page being exchanged? Needs no lock. */
+static inline bool window_is_busy(const struct window_frame *frame)
+{
+	return atomic_load_acquire(&frame->busy);
+}
+/* Called when an exchange of the frame's page begins and ends. */
+static inline void window_set_busy(struct window_frame *frame, bool busy)
+{
+	CHECK(window_is_busy(frame) != busy);
+	atomic_store_release(&frame->busy, busy);
+}
 /* Zeroes all frames. For the end of the machine; takes no locks. */
 void window_wipe(void);
-/* Chooses a frame to evict for vm. Always finds one, because floors are kept. */
+/*
+ * Chooses a frame to evict for vm. Finds one, because floors are kept, unless a frame is busy: then
+ * it may return WINDOW_NONE, and the caller tries again.
+ */
 uint32_t window_victim(const struct pager_vm *vm);
 /*
  * As window_victim, but gives a frame only if it is easily spared: it was not used since the hand
@@ -201,7 +243,7 @@ uint32_t window_spare(const struct pager_vm *vm);
 /*
  * Finds up to max frames of the victim's VM that will be the next victims unless they are used:
  * mapped, behind the victim in the order of the hand, not touched since the hand passed, neither
- * held nor pinned.
+ * held, pinned nor busy.
  */
 uint32_t window_next_idle(const struct window_frame *victim, struct window_frame **idle,
 			  uint32_t max);
@@ -259,8 +301,8 @@ struct sealed_page {
  * a new version; if it holds only its region's pattern `fill`, it gets no ciphertext. out's region
  * may be NULL: nothing to keep. Then decrypts in into the frame; without ciphertext fills the frame
  * with in's pattern, without a region with zeros. *sealed says whether out was encrypted. Returns
- * ERR_TAMPERED, with zeros in the frame, if in's tag is not that of what is stored. No other CPU
- * uses the frame meanwhile.
+ * ERR_TAMPERED, with zeros in the frame, if in's tag is not that of what is stored. The frame is
+ * busy. window_lock is not held.
  */
 int store_exchange(const struct sealed_page *out, const struct sealed_page *in,
 		   struct keyed_frame frame, bool *sealed);
@@ -270,7 +312,7 @@ int store_exchange(const struct sealed_page *out, const struct sealed_page *in,
  * zeroed. Takes no locks.
  */
 void store_close(void);
-/* Zeroes the page that a stopped CPU was encrypting. Called after all other CPUs have stopped. */
+/* Zeroes the pages that stopped CPUs were encrypting. Called after all other CPUs have stopped. */
 void store_wipe_unfinished(void);
 
 #endif

@@ -83,7 +83,8 @@ int pager_share_join(struct sealed_region *share, struct gmem *gmem, gpa_t base,
 		m++;
 	}
 	if (m < PAGER_MAPPINGS_MAX) {
-		share->mappings[m] = (struct sealed_mapping){ gmem, base, read_only, first_hold };
+		share->mappings[m] = (struct sealed_mapping){ gmem, base, read_only, first_hold,
+							      0 };
 		share->mapping_count = MAX(share->mapping_count, m + 1);
 	}
 	lock_drop(&window_lock);
@@ -100,7 +101,10 @@ uint32_t pager_share_members(const struct sealed_region *share)
 	return count;
 }
 
-/* Takes the pages of one mapping out of its gmem's EPT; the caller shoots down. Under the lock. */
+/*
+ * Takes the pages of one mapping out of its gmem's EPT. The caller shoots down before it releases
+ * window_lock, else another CPU would evict such a page while a guest still writes to it.
+ */
 static void take_mapping(struct sealed_region *share, uint32_t m)
 {
 	const uint32_t bit = (uint32_t)BIT(m);
@@ -119,6 +123,18 @@ static void take_mapping(struct sealed_region *share, uint32_t m)
 	}
 }
 
+/*
+ * A CPU that evicts a page of the share may be about to shoot the gmem's EPT down. No other CPU
+ * begins that, because the mapping has no entry any more, and gmem.lock is held. Under window_lock,
+ * which it releases meanwhile.
+ */
+static void wait_for_shootdowns(const struct sealed_mapping *mapping)
+{
+	while (mapping->shoot_downs != 0) {
+		pager_let_others_end();
+	}
+}
+
 void pager_share_leave(struct sealed_region *share, struct gmem *gmem, bool live)
 {
 	const uint32_t m = pager_mapping_of(share, gmem);
@@ -128,6 +144,7 @@ void pager_share_leave(struct sealed_region *share, struct gmem *gmem, bool live
 	if (live) {
 		ept_tlb_shootdown(&gmem->root);
 	}
+	wait_for_shootdowns(&share->mappings[m]);
 	share->mappings[m].gmem = NULL;
 	lock_drop(&window_lock);
 }
@@ -139,6 +156,7 @@ void pager_share_move(struct sealed_region *share, struct gmem *gmem, gpa_t to)
 	lock_take(&window_lock, LOCK_WINDOW);
 	take_mapping(share, m);
 	ept_tlb_shootdown(&gmem->root);
+	wait_for_shootdowns(&share->mappings[m]);
 	share->mappings[m].base = to;
 	lock_drop(&window_lock);
 }

@@ -2,7 +2,8 @@
 /*
  * The store of a sealed region: frames for the ciphertext of all its pages, allocated in advance.
  * For each page it also has the version under which the page was encrypted, and a tag that shows
- * whether the ciphertext was changed. window_lock guards the store.
+ * whether the ciphertext was changed. What is stored of a page belongs to the CPU that exchanges
+ * it, and else to the holder of window_lock.
  */
 #include "ept/gmem_priv.h"
 #include "ept/pager_priv.h"
@@ -13,6 +14,7 @@
 #include "vmm/base/host_paging.h"
 #include "vmm/base/log.h"
 #include "vmm/base/page_alloc.h"
+#include "vmm/base/percpu.h"
 #include "vmm/base/str.h"
 
 /* One call of store_free_some frees so many: 32 MiB of frames, and 236 KiB of data about them. */
@@ -21,13 +23,14 @@
 /*
  * At the end of the machine keys are zeroed, perhaps while a CPU that did not stop is encrypting a
  * page. Part of this page may then be encrypted under a key of zeros, which everyone knows: it must
- * be wiped. There is at most one such page, because window_lock lets only one CPU encrypt. That CPU
- * stores the page's frame in `unfinished` first, and reads `closed` before and after encrypting. So
- * a page that is not in `unfinished` any more was encrypted before the store was closed, and
- * therefore before keys were zeroed.
+ * be wiped. A CPU encrypts one page at a time. It stores the page's frame in its `unfinished`
+ * first, and reads `closed` before and after encrypting. So a page that is not in an `unfinished`
+ * any more was encrypted before the store was closed, and therefore before keys were zeroed.
  */
 static ATOMIC(bool) closed;
-static ATOMIC(uint64_t) unfinished; /* host-physical; 0: no page */
+static struct {
+	ATOMIC(uint64_t) frame; /* host-physical; 0: no page */
+} __attribute__((aligned(64))) unfinished[CPU_MAX];
 
 static uint64_t chunk_count(uint64_t page_count)
 {
@@ -145,12 +148,14 @@ static void stop_if_closed(void)
 /* A version cannot overflow: a fault takes more than 1 ns, and 2^64 ns are more than 500 years. */
 static uint64_t next_version(struct pager_vm *vm)
 {
-	if (++vm->version == PAGE_MAC_TAGS_MAX && vm->has_tags) {
+	const uint64_t version = atomic_add(&vm->version, 1) + 1;
+
+	if (version == PAGE_MAC_TAGS_MAX && vm->has_tags) {
 		log_warn("vm %s: 2^40 tags were made under its key: reset it, so that it gets a "
 			 "new one",
 			 vm->name);
 	}
-	return vm->version;
+	return version;
 }
 
 /*
@@ -194,7 +199,7 @@ static bool begin_seal(const struct sealed_page *out, void *clear, struct page_j
 	*store_version(out->region, out->page) = version;
 	*store_kind(out->region, out->page) = STORE_SEALED;
 	frame = store_frame(out->region, out->page);
-	atomic_store(&unfinished, frame.v);
+	atomic_store(&unfinished[percpu_self()->index].frame, frame.v);
 	stop_if_closed();
 	pack_tweak(out->region, out->page, version, job->tweak);
 	pack_name(out->region, out->page, job->name);
@@ -212,7 +217,7 @@ static void end_seal(const struct sealed_page *out, const struct page_job *job)
 	}
 	host_temp_unmap(GMEM_SLOT_OUT);
 	stop_if_closed();
-	atomic_store_release(&unfinished, 0);
+	atomic_store_release(&unfinished[percpu_self()->index].frame, 0);
 }
 
 /* Returns false when the page has no ciphertext. */
@@ -288,9 +293,11 @@ void store_close(void)
 
 void store_wipe_unfinished(void)
 {
-	hpa_t frame = { atomic_load_acquire(&unfinished) };
+	for (uint32_t cpu = 0; cpu < CPU_MAX; cpu++) {
+		const hpa_t frame = { atomic_load_acquire(&unfinished[cpu].frame) };
 
-	if (frame.v != 0) {
-		gmem_zero_frames(GMEM_SLOT_WIPE, keyed(frame, KEYID_PLATFORM), PAGE_SIZE);
+		if (frame.v != 0) {
+			gmem_zero_frames(GMEM_SLOT_WIPE, keyed(frame, KEYID_PLATFORM), PAGE_SIZE);
+		}
 	}
 }

@@ -6,7 +6,7 @@
  * below its floor finds no free frame, another VM is above its own. A VM at its floor has 64 frames
  * per vCPU and one more. Each vCPU holds at most 64 frames; a vCPU that faults, 63. The door pins
  * one page, but never while a vCPU of this VM faults, because both take the same lock. So some
- * frame is neither held nor pinned.
+ * frame is neither held nor pinned. It may be busy, but not for long: then the CPU tries again.
  */
 #include "ept/gmem_priv.h"
 #include "ept/pager_priv.h"
@@ -152,11 +152,24 @@ uint32_t window_take_free(void)
 
 void window_put_free(uint32_t index)
 {
-	hpa_t frame = window.frames[index].frame;
-
-	window.frames[index] = (struct window_frame){ .frame = frame,
-						      .next_free = window.first_free };
+	window_reset(&window.frames[index]);
+	window.frames[index].next_free = window.first_free;
 	window.first_free = index;
+}
+
+/*
+ * One field after the other, but not the address: at the end of the machine window_wipe reads it,
+ * and a CPU may have been stopped right here.
+ */
+void window_reset(struct window_frame *frame)
+{
+	frame->region = NULL;
+	frame->page = 0;
+	frame->pins = frame->holds = 0;
+	frame->mapped = frame->writable = 0;
+	frame->entry = NULL;
+	frame->dirty = frame->referenced = frame->seen = false;
+	frame->idle_s = 0;
 }
 
 void window_wipe(void)
@@ -169,8 +182,7 @@ void window_wipe(void)
 /* May a frame be taken from its owner for vm? The owner may be vm itself. */
 static bool may_lose(const struct pager_vm *owner, const struct pager_vm *vm)
 {
-	return owner == vm ? owner->counters.clear_pages >= owner->floor
-			   : owner->counters.clear_pages > owner->floor;
+	return owner == vm ? owner->frames >= owner->floor : owner->frames > owner->floor;
 }
 
 /* Was the frame used since the hand last passed? Clears the notes of that. */
@@ -228,7 +240,7 @@ static uint32_t find_victim(const struct pager_vm *vm, bool must)
 			region = here->region;
 			may = region != NULL && may_lose(region->vm, vm);
 		}
-		if (may && (here->pins | here->holds) == 0 &&
+		if (may && (here->pins | here->holds) == 0 && !window_is_busy(here) &&
 		    (!was_used(here) ||
 		     (must && (++chances > CHANCES || looked >= window.count)))) {
 			window.hand = (uint32_t)(frame - window.frames);
@@ -239,11 +251,21 @@ static uint32_t find_victim(const struct pager_vm *vm, bool must)
 	return WINDOW_NONE;
 }
 
+static bool any_is_busy(void)
+{
+	for (uint32_t i = 0; i < window.count; i++) {
+		if (window_is_busy(&window.frames[i])) {
+			return true;
+		}
+	}
+	return false;
+}
+
 uint32_t window_victim(const struct pager_vm *vm)
 {
 	const uint32_t index = find_victim(vm, true);
 
-	if (index == WINDOW_NONE) {
+	if (index == WINDOW_NONE && !any_is_busy()) {
 		panic("the window has no frame for %s, although its floor says so", vm->name);
 	}
 	return index;
@@ -266,7 +288,8 @@ uint32_t window_next_idle(const struct window_frame *victim, struct window_frame
 		at = at + 1 == window.count ? 0 : at + 1;
 		frame = &window.frames[at];
 		if (frame->mapped == 0 || frame->region->vm != victim->region->vm ||
-		    (frame->pins | frame->holds) != 0 || is_used(frame)) {
+		    frame->region->dead || (frame->pins | frame->holds) != 0 ||
+		    window_is_busy(frame) || is_used(frame)) {
 			continue;
 		}
 		idle[count++] = frame;

@@ -7,7 +7,9 @@
  * is a data race, which ThreadSanitizer reports. Each word has one writer, which expects to read
  * what it wrote, so a lost write is detected too. Exits with 0 on success.
  *
- * CPU 0 and 1: the vCPUs of VM 0. CPU 2: the vCPU of VM 1. CPU 3: a device of both VMs.
+ * CPU 0 and 1: the vCPUs of VM 0. CPU 2: the vCPU of VM 1. Both VMs are members of a share. CPU 3:
+ * a device of both VMs, and the boot processor: it makes, seals and ends a third VM, whose pages
+ * the other CPUs evict, and takes the share from VM 1 and gives it back.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,9 +20,10 @@
 #include "crypto/rng.h"
 #include "crypto/wipe.h"
 #include "ept/gmem.h"
+#include "ept/gmem_priv.h"
 #include "ept/invept_priv.h"
 #include "crypto/keyslot.h"
-#include "ept/pager.h"
+#include "ept/pager_priv.h"
 #include "ept/retire.h"
 #include "tests/unit/race_cpus.h"
 #include "vmm/base/cache.h"
@@ -31,19 +34,26 @@
 #include "vmm/base/smp.h"
 
 #define VMS	   2
-#define DEVICE	   3u /* number of this CPU */
-#define VM_PAGES   260u
-#define WINDOW	   (3u * PAGER_VCPU_FRAMES + VMS * PAGER_PIN_FRAMES + 3u)
+#define SHORT	   VMS /* number of the third VM */
+#define DEVICE	   3u  /* number of this CPU */
+#define VM_PAGES   500u
+#define SHARED	   400u /* pages of the share, which lies behind a VM's own */
+#define PAGES	   (VM_PAGES + SHARED)
+#define WINDOW	   (8u * PAGER_VCPU_FRAMES + (VMS + 2) * PAGER_PIN_FRAMES)
 #define TLB_SIZE   32u
 #define STEPS	   60000u
-#define POOL_PAGES 512u
-#define FRAMES	   (WINDOW + VMS * VM_PAGES)
+#define LIVES	   12u
+#define VERSIONS   (1u << 19)
+#define POOL_PAGES 1000u
+#define FRAMES	   (WINDOW + (VMS + LIVES) * VM_PAGES + SHARED)
 #define ADDRESS	   0x3ffffffff000ul
 
 enum { READ = GMEM_ACCESS_READ, WRITE = GMEM_ACCESS_WRITE, ACCESSED = 0x100, DIRTY = 0x200 };
 
-static struct gmem gmems[VMS];
-static struct pager_vm *vms[VMS];
+static struct gmem gmems[VMS + 1];
+static struct pager_vm *vms[VMS + 1], *group;
+static struct sealed_region *share;
+static uint8_t seen[VMS][VERSIONS]; /* the versions that were used under the VM's key */
 
 static struct translation {
 	uint64_t *entry;
@@ -54,7 +64,7 @@ static struct translation {
 } tlbs[RACE_CPUS][TLB_SIZE];
 
 /* The last words that this thread wrote, by VM and page. */
-static _Thread_local uint64_t written[VMS][VM_PAGES];
+static _Thread_local uint64_t written[VMS + 1][PAGES];
 static uint64_t late_dirties;
 
 /* --- What the pager uses. Addresses are physical addresses; the program lies low. --- */
@@ -70,8 +80,10 @@ void *page_alloc(size_t count)
 	return at + count <= POOL_PAGES ? pool[at] : NULL;
 }
 
+/* A CPU that uses it after this races with the write. */
 void page_free(void *pages, size_t count)
 {
+	memset(pages, 0, count * PAGE_SIZE);
 }
 
 bool page_reserve(uint64_t count)
@@ -234,12 +246,30 @@ void secure_zero(void *p, size_t bytes)
 	memset(p, 0, bytes);
 }
 
+/* No version is used twice. */
+static void see_version(const struct page_job *seal)
+{
+	uint64_t version;
+
+	memcpy(&version, seal->tweak, sizeof(version));
+	for (uint32_t v = 0; v < VMS; v++) {
+		if ((const void *)seal->key == (const void *)vms[v] &&
+		    (version >= VERSIONS ||
+		     __atomic_exchange_n(&seen[v][version], 1, __ATOMIC_RELAXED) != 0)) {
+			race_broken("VM %u, version %lu comes twice", v, version);
+		}
+	}
+}
+
+/* Reads the key, as a cipher does. */
 static void scramble(const struct page_job *job)
 {
-	uint64_t *out = job->out, words[2];
+	uint64_t *out = job->out, words[2], key;
 	const uint64_t *in = job->in;
 
 	memcpy(words, job->tweak, sizeof(words));
+	memcpy(&key, job->key, sizeof(key));
+	words[0] ^= key;
 	for (uint64_t i = 0; i < PAGE_SIZE / 8; i++) {
 		out[i] = in[i] ^ (words[0] * 0x9e3779b97f4a7c15 + words[1] * 31 + i);
 	}
@@ -257,14 +287,26 @@ static uint64_t sum_of(const struct page_job *job, const uint64_t *page)
 	return sum;
 }
 
+/* Other CPUs run in the middle of what this one does. */
+static void be_slow(void)
+{
+	for (uint32_t i = race_random(4); i != 0; i--) {
+		race_pause();
+	}
+}
+
 bool page_exchange(struct page_job *seal, struct page_job *open)
 {
 	uint64_t sum;
 
+	be_slow();
+
 	if (seal != NULL) {
+		see_version(seal);
 		scramble(seal);
 		sum = sum_of(seal, seal->out);
 		memcpy(seal->tag, &sum, sizeof(sum));
+		be_slow();
 	}
 	if (open != NULL) {
 		sum = sum_of(open, open->in);
@@ -356,7 +398,10 @@ static uint32_t next_page(uint32_t last)
 	if (race_random(2) == 0 && last + 1 < VM_PAGES) {
 		return last + 1;
 	}
-	return race_random(race_random(4) == 0 ? VM_PAGES : 100);
+	if (race_random(4) == 0) {
+		return VM_PAGES + race_random(SHARED);
+	}
+	return race_random(race_random(4) == 0 ? VM_PAGES : 400);
 }
 
 /* One instruction: reads or writes this CPU's word of a page. */
@@ -402,20 +447,84 @@ static void run_vcpu(uint32_t vm, uint32_t vcpu)
 	}
 }
 
+/* The device's word of a page holds what it wrote last; it writes another value. */
+static void use_door(uint32_t vm, uint32_t number)
+{
+	gpa_t at = gpa(number * PAGE_SIZE + 64 * race_self);
+	uint64_t value = ~0ul;
+
+	if (gmem_read(&gmems[vm], at, &value, 8) != 0 || value != written[vm][number]) {
+		race_broken("the door, VM %u, page %u: %lu was written, %lu is read", vm, number,
+			    written[vm][number], value);
+	}
+	value = ++written[vm][number];
+	(void)gmem_write(&gmems[vm], at, &value, 8);
+}
+
+static void make_vm(uint32_t v, uint32_t vcpus, bool has_tags)
+{
+	if (gmem_init(&gmems[v]) != 0 ||
+	    pager_vm_create("race", vcpus, NULL, has_tags, &vms[v]) != 0 ||
+	    gmem_add_ram_sealed(&gmems[v], vms[v], gpa(0), VM_PAGES * PAGE_SIZE) != 0) {
+		race_broken("no VM");
+	}
+}
+
+/* VM 1 has no share for a moment; its vCPU waits. */
+static void move_share(void)
+{
+	struct gmem *gmem = &gmems[1];
+
+	lock_take(&gmem->lock, LOCK_GMEM);
+	pager_share_leave(share, gmem, true);
+	lock_take(&window_lock, LOCK_WINDOW);
+	if (share->mappings[1].gmem != NULL || share->mappings[1].shoot_downs != 0) {
+		race_broken("a CPU still uses the mapping that has gone");
+	}
+	lock_drop(&window_lock);
+	if (pager_share_join(share, gmem, gpa(VM_PAGES * PAGE_SIZE), false, 2) != 0) {
+		race_broken("the share is full");
+	}
+	lock_drop(&gmem->lock);
+}
+
+/* The third VM: its pages are written, all sealed, read again, and it ends. */
+static void live_shortly(void)
+{
+	struct pager_counters now;
+
+	make_vm(SHORT, 1, true);
+	memset(written[SHORT], 0, sizeof(written[SHORT]));
+	for (uint32_t round = 0; round < 2; round++) {
+		for (uint32_t i = 0; i < VM_PAGES; i++) {
+			use_door(SHORT, i);
+		}
+		if (round == 0) {
+			pager_vm_seal(vms[SHORT]);
+			pager_count(vms[SHORT], &now);
+			if (now.clear_pages != 0) {
+				race_broken("%lu pages are not sealed", now.clear_pages);
+			}
+		}
+	}
+	gmem_destroy(&gmems[SHORT]);
+	pager_vm_destroy(vms[SHORT]);
+}
+
 static void run_device(void)
 {
-	for (uint32_t i = 0; i < STEPS / 4; i++) {
-		uint32_t vm = race_random(VMS), number = race_random(VM_PAGES);
-		gpa_t at = gpa(number * PAGE_SIZE + 64 * race_self);
-		uint64_t value = ~0ul;
+	const uint32_t steps = STEPS / 4;
 
-		if (gmem_read(&gmems[vm], at, &value, 8) != 0 || value != written[vm][number]) {
-			race_broken("the door, VM %u, page %u: %lu was written, %lu is read", vm,
-				    number, written[vm][number], value);
+	for (uint32_t i = 0; i < steps; i++) {
+		use_door(race_random(VMS), race_random(VM_PAGES));
+		if (i % 64 == 0) {
+			use_door(0, VM_PAGES + race_random(SHARED));
+			move_share();
 		}
-		value = ++written[vm][number];
-		(void)gmem_write(&gmems[vm], at, &value, 8);
 		pager_drain(); /* as the boot processor does */
+		if (i % (steps / LIVES) == 0) {
+			live_shortly();
+		}
 	}
 }
 
@@ -427,6 +536,38 @@ static void run(void)
 	} else {
 		run_vcpu(race_self / 2, race_self % 2);
 	}
+}
+
+static void make_share(void)
+{
+	if (pager_vm_create("share", VMS + 2, NULL, true, &group) != 0 ||
+	    pager_share_create(group, SHARED * PAGE_SIZE, &share) != 0) {
+		race_broken("no share");
+	}
+	for (uint32_t v = 0; v < VMS; v++) {
+		const struct gmem_region region = {
+			.base = gpa(VM_PAGES * PAGE_SIZE),
+			.bytes = SHARED * PAGE_SIZE,
+			.ops = &pager_share_ops,
+			.state = share,
+		};
+
+		if (ept_reserve(&gmems[v].root, region.base, region.bytes, PAGE_SIZE) != 0 ||
+		    pager_share_join(share, &gmems[v], region.base, false, 2 * v) != 0) {
+			race_broken("the share has no room");
+		}
+		gmem_region_insert(&gmems[v], &region);
+	}
+}
+
+static void end_share(void)
+{
+	struct gmem_region region = { .bytes = SHARED * PAGE_SIZE, .state = share };
+
+	pager_share_ops.close(&region);
+	while (!pager_share_ops.bury(NULL, &region, GMEM_BURY_TOUCHED)) {
+	}
+	pager_vm_destroy(group);
 }
 
 static void run_all(bool accessed_dirty)
@@ -441,19 +582,17 @@ static void run_all(bool accessed_dirty)
 	memset(frames, 0, sizeof(frames));
 	memset(pool, 0, sizeof(pool));
 	memset(tlbs, 0, sizeof(tlbs));
+	memset(seen, 0, sizeof(seen));
 	pool_used = frames_used = 0;
 	ept_configure(&caps);
 	if (pager_init(WINDOW) != 0) {
 		race_broken("no window");
 	}
 	for (uint32_t v = 0; v < VMS; v++) {
-		if (gmem_init(&gmems[v]) != 0 ||
-		    pager_vm_create("race", VMS - v, NULL, v == 0, &vms[v]) != 0 ||
-		    gmem_add_ram_sealed(&gmems[v], vms[v], gpa(0), VM_PAGES * PAGE_SIZE) != 0) {
-			race_broken("no VM");
-		}
+		make_vm(v, VMS - v, v == 0);
 		pager_set_drain(vms[v], 1);
 	}
+	make_share();
 	race_run(run);
 	for (uint32_t v = 0; v < VMS; v++) {
 		struct pager_counters now;
@@ -470,6 +609,7 @@ static void run_all(bool accessed_dirty)
 		gmem_destroy(&gmems[v]);
 		pager_vm_destroy(vms[v]);
 	}
+	end_share();
 	pager_exit();
 }
 

@@ -211,7 +211,7 @@ TEST(test_restart, pager_setup, pager_teardown)
 
 		make_guest(guest, 1);
 		region = guest->gmem.regions[0].state;
-		assert_int_equal(guest->vm->version, 0);
+		assert_int_equal(atomic_load_relaxed(&guest->vm->version), 0);
 		assert_int_equal(count(guest).sealings, 0);
 		guest_write(guest, 3, 0x1234);
 		pager_vm_seal(guest->vm);
@@ -625,4 +625,41 @@ TEST(test_seal_without_regions, pager_setup, pager_teardown)
 	assert_int_equal(pager_vm_create("clear", 1, NULL, false, &vm), 0);
 	pager_vm_seal(vm);
 	pager_vm_destroy(vm);
+}
+
+/* What other CPUs see in the middle of an exchange: the lock is free, and whom they wait for. */
+static void look_at_exchange(struct guest *guest, uint32_t page)
+{
+	struct sealed_region *region = guest->gmem.regions[page < SPLIT ? 0 : 1].state;
+	struct window_frame *frame = window_frame(
+		*store_opened(region, page < SPLIT ? page : page - SPLIT) - 1);
+
+	assert_true(lock_try(&window_lock, LOCK_WINDOW));
+	lock_drop(&window_lock);
+	assert_true(window_is_busy(frame));
+	assert_true(region->exchanges != 0);
+	assert_int_equal(region->mappings[0].shoot_downs, 1);
+	crypto_hook = NULL;
+}
+
+TEST(an_exchange_releases_the_lock_and_can_be_waited_for, pager_setup, pager_teardown)
+{
+	struct guest *guest = &guests[0];
+
+	make_window(FLOOR);
+	make_guest(guest, 1);
+	crypto_hook = look_at_exchange;
+	for (uint32_t i = 0; i <= FLOOR; i++) {
+		guest_write(guest, i, i + 1);
+	}
+	assert_null(crypto_hook);
+	for (uint32_t i = 0; i < window_frame_count(); i++) {
+		assert_false(window_is_busy(window_frame(i)));
+	}
+	for (uint32_t i = 0; i < 2; i++) {
+		const struct sealed_region *region = guest->gmem.regions[i].state;
+
+		assert_int_equal(region->exchanges, 0);
+		assert_int_equal(region->mappings[0].shoot_downs, 0);
+	}
 }

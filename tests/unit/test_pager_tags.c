@@ -232,7 +232,7 @@ TEST(guessed_page, pager_setup, pager_teardown)
 TEST(many_tags, pager_setup, pager_teardown)
 {
 	sealed_page(true);
-	guests[0].vm->version = PAGE_MAC_TAGS_MAX - 2;
+	atomic_store_relaxed(&guests[0].vm->version, PAGE_MAC_TAGS_MAX - 2);
 	assert_null(strstr(fake_log_text(), "tags were made"));
 	*store_version(region(), PAGE) = 0; /* the fake cipher allows only small versions */
 	*store_kind(region(), PAGE) = STORE_ABSENT;

@@ -58,8 +58,8 @@ $(O)/unit/$1: tests/unit/$1.c tests/unit/race_cpus.c tests/unit/fake_lock.c test
 	@$$(RACE_CC) $$(RACE_FLAGS_$1) -include tests/unit/race.h -o $$@ $$(filter %.c,$$^) \
 		-lpthread
 endef
-$(eval $(call race_rule,pager_race,ept/pager.c ept/pager_region.c ept/pager_end.c \
-	ept/pager_drain.c ept/pager_vm.c \
+$(eval $(call race_rule,pager_race,ept/pager.c ept/pager_exchange.c ept/pager_region.c \
+	ept/pager_end.c ept/pager_drain.c ept/pager_vm.c \
 	ept/window.c ept/store.c ept/gmem.c ept/ept.c ept/ept_leaf.c ept/ept_tlb.c \
 	vmm/base/keyid.c))
 $(eval $(call race_rule,pool_race,vmm/base/page_alloc.c vmm/base/frames.c vmm/base/keyid.c \
@@ -99,8 +99,8 @@ $(eval $(call race_rule,net_race,$(NET_C) $(addprefix guest/dev/,virtio.c virtio
 GMEM_C := $(addprefix ept/,gmem.c ram_plain.c extents.c retire.c move.c ept.c ept_leaf.c \
 	ept_tlb.c) \
 	vmm/base/work.c vmm/base/str.c
-PAGER_C := ept/pager.c ept/pager_region.c ept/pager_end.c ept/pager_drain.c ept/pager_vm.c \
-	ept/window.c ept/store.c $(GMEM_C)
+PAGER_C := ept/pager.c ept/pager_exchange.c ept/pager_region.c ept/pager_end.c \
+	ept/pager_drain.c ept/pager_vm.c ept/window.c ept/store.c $(GMEM_C)
 UNIT_vm_file := guest/vm_file.c vmm/base/str.c $(GMEM_C)
 UNIT_linux_load := guest/linux_load.c guest/vm_file.c vmm/base/str.c vmm/base/err.c $(GMEM_C)
 UNIT_lock := vmm/base/lock_check.c
