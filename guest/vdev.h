@@ -21,7 +21,7 @@ struct vdev_ops {
 	int (*init)(struct platform *platform);
 	/* Called after init, for each vCPU that is added to the VM; errors as init. */
 	int (*add_vcpu)(struct vcpu *vcpu);
-	/* Like vm_hooks.poll: called at the end of each time slice, and while the CPU is idle. */
+	/* Like vm_hooks.poll: called between time slices, and while the CPU is idle. */
 	void (*poll)(struct platform *platform);
 	/* Like vm_hooks.clock: does what is due, and calls vm_set_clock with its next deadline. */
 	void (*clock)(struct platform *platform, uint64_t tsc);

@@ -211,7 +211,7 @@ static void run(struct run_queue *queue, struct vcpu *vcpu)
 	queue->served = 0;
 	atomic_add_own(&entity->steal_ticks, begin - entity->ready_since);
 	queue->slice_end = slice_end(queue, vcpu);
-	vcpu_run(vcpu, sched_next_look(queue, begin));
+	vcpu_run(vcpu, sched_next_look(queue, queue->looked));
 	queue->gave_up = atomic_load_relaxed(&vcpu->state) != VCPU_RUNNABLE ||
 					 queue->yielded == vcpu
 				 ? vcpu
@@ -286,17 +286,14 @@ static void idle(struct run_queue *queue, bool console_busy)
 
 /*
  * vCPUs that wake each other have slices of some microseconds. What is done between two slices need
- * not be done after each of them, because a single slice may take longer than LOOK_US.
+ * not be done after each of them, because a single slice may take longer than LOOK_US. But the
+ * serial line must be served as often as console_listen asks for.
  */
-static bool is_time_to_look(struct run_queue *queue)
+static bool is_time_to_look(const struct run_queue *queue)
 {
-	const uint64_t now = cpu_rdtsc();
-	const bool is_time = now - queue->looked >= tsc_from_us(LOOK_US);
+	const uint64_t look = tsc_from_us(LOOK_US), listen = queue->listen_ticks;
 
-	if (is_time) {
-		queue->looked = now;
-	}
-	return is_time;
+	return cpu_rdtsc() - queue->looked >= (listen != 0 ? MIN(look, listen) : look);
 }
 
 void sched_turn(bool (*between)(void))
@@ -322,6 +319,7 @@ void sched_turn(bool (*between)(void))
 	if (vcpu != NULL && !is_time_to_look(queue)) {
 		return;
 	}
+	queue->looked = cpu_rdtsc();
 	if (between != NULL) {
 		more = between();
 	}

@@ -24,7 +24,7 @@ struct run_queue {
 	uint64_t timer_count;	 /* ... unless it has fired since */
 	uint64_t served;	 /* TSC ticks spent on clocks of VMs in this slice */
 	uint32_t next_look;	 /* the next CPU that give_away looks at */
-	uint64_t looked;	 /* TSC of the last work between two slices */
+	uint64_t looked;	 /* TSC of the last look between two slices */
 	uint64_t listen_ticks;	 /* this CPU polls the console after so many; 0: it need not */
 
 	/* Changes when a vCPU comes or goes. */

@@ -109,8 +109,8 @@ struct vm_hooks {
 	 */
 	uint64_t (*next_deadline)(struct vcpu *vcpu);
 	/*
-	 * Polls input and periodic device work. Called at the end of each time slice and while
-	 * idle, on vCPU 0's CPU.
+	 * Polls input and periodic device work. Called between time slices, about each millisecond,
+	 * and while idle, on vCPU 0's CPU.
 	 */
 	void (*poll)(struct vm *vm);
 	/*

@@ -41,6 +41,7 @@ extern enum log_level fake_log_shown;
  */
 extern bool fake_console_is_line;
 extern unsigned fake_console_listened;
+extern void (*fake_console_hook)(void); /* called by console_listen */
 /* After so many writes console_has_room returns false; UINT_MAX, the value after a reset: never. */
 extern unsigned fake_console_room;
 /* What serial_where returns: COM1, unless a test sets another. */

@@ -61,6 +61,7 @@ void fake_log_reset(void)
 	fake_console_is_line = false;
 	fake_console_room = UINT_MAX;
 	fake_console_listened = 0;
+	fake_console_hook = NULL;
 	fake_console_controls[0] = '\0';
 	log_text[0] = console_text[0] = '\0';
 	typed = "";
@@ -135,9 +136,14 @@ const struct serial_place *serial_where(void)
 	return &fake_serial_place;
 }
 
+void (*fake_console_hook)(void);
+
 void console_listen(void)
 {
 	fake_console_listened++;
+	if (fake_console_hook != NULL) {
+		fake_console_hook();
+	}
 }
 
 uint32_t console_listen_us(void)

@@ -5,6 +5,7 @@
  */
 #include "tests/unit/test.h"
 #include "tests/unit/sched_models.h"
+#include "vmm/base/console.h"
 
 TEST(shares_follow_weights, setup, teardown)
 {
@@ -68,6 +69,40 @@ TEST(a_serial_line_is_polled, setup, teardown)
 	sched_turn(nobody);
 	assert_int_equal(idle_count, idled + 1);
 	assert_in_range(idle_until, fake_tsc, fake_tsc + MS);
+}
+
+static uint64_t served_at, longest;
+
+static void note_service(void)
+{
+	longest = MAX(longest, fake_tsc - served_at);
+	served_at = fake_tsc;
+}
+
+static bool serves(void)
+{
+	note_service();
+	return false;
+}
+
+/* Slices of all lengths follow each other, but the line does not wait longer for that. */
+TEST(a_serial_line_is_polled_in_time, setup, teardown)
+{
+	begin(0, 100, 0);
+	for (unsigned i = 1; i < 3; i++) {
+		begin(i, 100, 0);
+		models[i].work = i * MS / 4;
+		models[i].sleep = MS / 3;
+	}
+	fake_console_is_line = true;
+	fake_console_hook = note_service;
+	served_at = fake_tsc;
+	longest = 0;
+	for (unsigned i = 0; i < 400; i++) {
+		sched_turn(serves);
+	}
+	assert_true(models[0].turns > 50 && models[1].turns > 50 && models[2].turns > 50);
+	assert_in_range(longest, CONSOLE_LISTEN_US * 1000, (CONSOLE_LISTEN_US + 50) * 1000);
 }
 
 TEST(three_equals_share_two_cpus, setup, teardown)

@@ -106,8 +106,8 @@ uint32_t console_listen_us(void);
 
 /*
  * Passes on what sinks have not output yet (draws the screen, feeds the UART from its queue)
- * without waiting, and reads input, as console_listen does. Called when a CPU idles and at the end
- * of a time slice. Returns true when this CPU has more to pass on within CONSOLE_LISTEN_US, or when
+ * without waiting, and reads input, as console_listen does. Called when a CPU idles, and between
+ * time slices. Returns true when this CPU has more to pass on within CONSOLE_LISTEN_US, or when
  * input waits for console_getc.
  */
 bool console_flush(void);
