@@ -311,6 +311,12 @@ TEST(streams_are_gathered_longer, setup, teardown)
 	address(1, 0);
 	send_plain(1, FRAME);
 	assert_int_equal(atomic_load_relaxed(&port(1)->virtio.gather_us), NET_GATHER_US);
+	/* A frame to a group is nothing that it acknowledges. */
+	address(0, 1);
+	memset(frame, 0xff, 6);
+	send(0, (struct net_header){ 1, NET_GSO_TCPV4, 0, 1400, 34, 16, 0 }, 3000);
+	assert_int_equal(arrived(1), 2);
+	assert_int_equal(atomic_load_relaxed(&port(1)->virtio.gather_us), NET_GATHER_US);
 	address(0, 1);
 	for (unsigned i = 0; i < 7; i++) {
 		send_plain(0, FRAME);
