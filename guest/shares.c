@@ -231,12 +231,26 @@ static int add_dax_head(struct vm *vm, struct pager_vm *pager, gpa_t base, uint6
 	return err == 0 ? write_dax_info(&vm->gmem, base, bytes) : err;
 }
 
-static void end_if_unused(struct shared *shared)
+/* A member from which the share was taken away is one: it may get the share back. */
+static bool has_member(const struct shared *shared)
 {
-	if (shared->share != NULL && share_member_count(shared->share) == 0) {
-		share_destroy(shared->share);
-		shared->share = NULL;
+	for (uint32_t m = 0; m < shared->config->member_count; m++) {
+		if (shared->members[m].vm != NULL) {
+			return true;
+		}
 	}
+	return false;
+}
+
+/* Returns whether it has ended the share. */
+static bool end_if_unused(struct shared *shared)
+{
+	if (shared->share == NULL || has_member(shared)) {
+		return false;
+	}
+	share_destroy(shared->share);
+	shared->share = NULL;
+	return true;
 }
 
 static int attach(struct shared *shared, struct member *member, bool read_only, struct vm *vm,
@@ -257,7 +271,7 @@ static int attach(struct shared *shared, struct member *member, bool read_only, 
 		err = share_join(shared->share, &vm->gmem, base, read_only, member->first_hold);
 	}
 	if (err != 0) {
-		end_if_unused(shared);
+		(void)end_if_unused(shared);
 		return err;
 	}
 	member->vm = vm;
@@ -336,18 +350,14 @@ void shares_detach(const struct vm *vm)
 {
 	for (size_t i = 0; i < share_count; i++) {
 		struct shared *shared = &shares[i];
-		bool some = false;
 
 		for (uint32_t m = 0; m < shared->config->member_count; m++) {
 			if (shared->members[m].vm == vm) {
 				shared->members[m].vm = NULL;
 				set_joined(&shared->members[m], false);
 			}
-			some |= shared->members[m].vm != NULL;
 		}
-		if (shared->share != NULL && !some) {
-			share_destroy(shared->share);
-			shared->share = NULL;
+		if (end_if_unused(shared)) {
 			log_info("share %s: its last member is gone, and so is what it held",
 				 shared->config->name);
 		}
