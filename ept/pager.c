@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Faults of sealed RAM, and the door to it. All code here runs under the VM's gmem.lock and under
+ * Faults of sealed RAM, and the door to it. They run under the VM's gmem.lock and under
  * window_lock, which opening a page releases meanwhile.
  */
 #include "ept/pager.h"

@@ -127,7 +127,7 @@ int pager_share_join(struct sealed_region *share, struct gmem *gmem, gpa_t base,
 		     uint32_t first_hold);
 /*
  * Removes the share from a gmem: on return no EPT entry is left, and no CPU uses one. live: the
- * gmem's EPT is in use, so the function does a shoot-down; else the caller has destroyed the root.
+ * gmem's EPT is in use, so the function does a shoot-down; else the caller has done one.
  * Also for a VM's own sealed RAM.
  */
 void pager_share_leave(struct sealed_region *share, struct gmem *gmem, bool live);

@@ -12,11 +12,10 @@
 
 /*
  * One turn checks at most TURN_LOOKS frames and seals at most TURN_PAGES pages. It checks at most
- * LOCK_LOOKS frames before it releases window_lock, because other CPUs wait for the lock.
+ * WINDOW_LOOKS frames before it releases window_lock, because other CPUs wait for the lock.
  */
 #define TURN_LOOKS 4096u
 #define TURN_PAGES 16u
-#define LOCK_LOOKS 64u
 
 /* The sweep through the window. Boot processor only. */
 static struct {
@@ -65,13 +64,14 @@ static bool drain_frame(uint32_t index)
 	return true;
 }
 
-/* Checks up to LOCK_LOOKS frames, but stops after it has sealed one. Returns whether it has. */
+/* Checks up to WINDOW_LOOKS frames, but stops after it has sealed one. Returns whether it has. */
 static bool drain_few(void)
 {
 	bool sealed = false;
 
 	lock_take(&window_lock, LOCK_WINDOW);
-	for (uint32_t i = 0; i < LOCK_LOOKS && !sealed && sweep.next < window_frame_count(); i++) {
+	for (uint32_t i = 0; i < WINDOW_LOOKS && !sealed && sweep.next < window_frame_count();
+	     i++) {
 		sealed = drain_frame((uint32_t)sweep.next++);
 	}
 	lock_drop(&window_lock);
@@ -95,7 +95,7 @@ void pager_drain(void)
 		sweep.began = now;
 		sweep.next = 0;
 	}
-	for (uint32_t looks = 0; looks < TURN_LOOKS && pages < TURN_PAGES; looks += LOCK_LOOKS) {
+	for (uint32_t looks = 0; looks < TURN_LOOKS && pages < TURN_PAGES; looks += WINDOW_LOOKS) {
 		pages += drain_few();
 	}
 }

@@ -11,12 +11,8 @@
 #include "vmm/base/cpu.h"
 #include "vmm/base/smp.h"
 
-/*
- * Burying checks at most so many of the window's frames in one step, and so many while it holds
- * window_lock, because other CPUs wait for that.
- */
+/* Burying checks at most so many of the window's frames in one step. */
 #define SWEEP_A_STEP 4096u
-#define SWEEP_LOOKS  64u
 
 /*
  * No CPU translates to the region any more. Until it is buried, any VM may get its frames of the
@@ -46,7 +42,7 @@ static uint32_t wipe_few(struct sealed_region *sealed, bool *zeroed)
 
 	*zeroed = false;
 	lock_take(&window_lock, LOCK_WINDOW);
-	while (looks < SWEEP_LOOKS && sealed->open_pages != 0 && !*zeroed) {
+	while (looks < WINDOW_LOOKS && sealed->open_pages != 0 && !*zeroed) {
 		const uint32_t i = sealed->swept++;
 
 		looks++;

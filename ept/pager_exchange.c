@@ -119,7 +119,11 @@ static void take_out(struct exchange *x)
 	region->open_pages--;
 	region->vm->frames--;
 	if (region->dead) {
-		/* No CPU uses its EPT any more, and its content is not kept. */
+		/*
+		 * No CPU uses its EPT any more, and its content is not kept. The region may be
+		 * freed from here on, although the old content stays in the frame until it is
+		 * overwritten.
+		 */
 		count_closed(region, frame->page, false, false);
 		return;
 	}

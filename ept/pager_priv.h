@@ -20,6 +20,9 @@
 
 #define WINDOW_NONE UINT32_MAX
 
+/* Code that checks all frames releases window_lock after so many: other CPUs wait for it. */
+#define WINDOW_LOOKS 64u
+
 #define HOLD_FRAMES PAGER_VCPU_FRAMES
 #define STREAMS	    4u
 
@@ -172,7 +175,7 @@ enum pager_cost {
 enum pager_cost pager_open(uint32_t index, struct sealed_region *region, uint64_t page);
 /*
  * Seals the page in a frame, if it was written, and frees the frame, which must be neither pinned,
- * held nor busy. The page's region may end meanwhile.
+ * held nor busy. If its region is dead, the region may be freed meanwhile.
  */
 void pager_evict(uint32_t index);
 /* Waits until the frame is not busy. */

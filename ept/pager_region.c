@@ -19,6 +19,16 @@ const struct region_ops pager_sealed_ops = {
 	.bury = pager_region_bury,
 };
 
+/* Under the lock, because another CPU may bury a region of the same VM. */
+static void add_region(struct pager_vm *vm, struct sealed_region *region)
+{
+	lock_take(&window_lock, LOCK_WINDOW);
+	region->vm = vm;
+	region->id = vm->region_count++;
+	vm->regions_left++;
+	lock_drop(&window_lock);
+}
+
 int pager_ram_create(struct gmem *gmem, struct pager_vm *vm, gpa_t base, uint64_t bytes,
 		     uint8_t fill, struct gmem_region *out)
 {
@@ -30,10 +40,8 @@ int pager_ram_create(struct gmem *gmem, struct pager_vm *vm, gpa_t base, uint64_
 		return err;
 	}
 	vm->gmem = gmem;
-	sealed->vm = vm;
 	sealed->fill = fill * 0x0101010101010101ul;
-	sealed->id = vm->region_count++;
-	vm->regions_left++;
+	add_region(vm, sealed);
 	sealed->mapping_count = 1;
 	sealed->mappings[0] = (struct sealed_mapping){ .gmem = gmem, .base = base };
 	*out = (struct gmem_region){
@@ -66,9 +74,7 @@ int pager_share_create(struct pager_vm *vm, uint64_t bytes, struct sealed_region
 	int err = store_create(bytes / PAGE_SIZE, out);
 
 	if (err == 0) {
-		(*out)->vm = vm;
-		(*out)->id = vm->region_count++;
-		vm->regions_left++;
+		add_region(vm, *out);
 	}
 	return err;
 }
@@ -101,32 +107,48 @@ uint32_t pager_share_members(const struct sealed_region *share)
 	return count;
 }
 
-/*
- * Takes the pages of one mapping out of its gmem's EPT. The caller shoots down before it releases
- * window_lock, else another CPU would evict such a page while a guest still writes to it.
- */
-static void take_mapping(struct sealed_region *share, uint32_t m)
+/* Takes an entry out of the EPT of a mapping. Returns false if the frame's page is not there. */
+static bool take_entry(struct window_frame *frame, const struct sealed_region *share, uint32_t m)
 {
 	const uint32_t bit = (uint32_t)BIT(m);
-	uint32_t left = share->open_pages;
 
-	for (uint32_t i = 0; left != 0; i++) {
-		struct window_frame *frame = window_frame(i);
+	if (frame->region != share || (frame->mapped & bit) == 0) {
+		return false;
+	}
+	frame->dirty |= ept_entry_take(window_entry(frame, m));
+	frame->entry = m == 0 ? NULL : frame->entry;
+	frame->mapped &= ~bit;
+	frame->writable &= ~bit;
+	return true;
+}
 
-		left -= frame->region == share;
-		if (frame->region == share && (frame->mapped & bit) != 0) {
-			frame->dirty |= ept_entry_take(window_entry(frame, m));
-			frame->entry = m == 0 ? NULL : frame->entry;
-			frame->mapped &= ~bit;
-			frame->writable &= ~bit;
+/*
+ * Takes the pages of one mapping out of its gmem's EPT. Other CPUs wait for window_lock, so this
+ * releases it after some frames. If a vCPU may run (live), a shoot-down comes before that, else
+ * another CPU would evict such a page while a guest still writes to it. One pass is enough: the
+ * mapping gets no new entry, because gmem.lock is held or no vCPU runs.
+ */
+static void take_mapping(struct sealed_region *share, uint32_t m, bool live)
+{
+	for (uint64_t i = 0; i < window_frame_count();) {
+		const uint64_t end = MIN(i + WINDOW_LOOKS, window_frame_count());
+		bool taken = false;
+
+		lock_take(&window_lock, LOCK_WINDOW);
+		for (; i < end; i++) {
+			taken |= take_entry(window_frame((uint32_t)i), share, m);
 		}
+		if (taken && live) {
+			ept_tlb_shootdown(&share->mappings[m].gmem->root);
+		}
+		lock_drop(&window_lock);
 	}
 }
 
 /*
  * A CPU that evicts a page of the share may be about to shoot the gmem's EPT down. No other CPU
- * begins that, because the mapping has no entry any more, and gmem.lock is held. Under window_lock,
- * which it releases meanwhile.
+ * begins that: the mapping has no entry any more and gets none, because gmem.lock is held or no
+ * vCPU runs. Under window_lock, which it releases meanwhile.
  */
 static void wait_for_shootdowns(const struct sealed_mapping *mapping)
 {
@@ -139,11 +161,8 @@ void pager_share_leave(struct sealed_region *share, struct gmem *gmem, bool live
 {
 	const uint32_t m = pager_mapping_of(share, gmem);
 
+	take_mapping(share, m, live);
 	lock_take(&window_lock, LOCK_WINDOW);
-	take_mapping(share, m);
-	if (live) {
-		ept_tlb_shootdown(&gmem->root);
-	}
 	wait_for_shootdowns(&share->mappings[m]);
 	share->mappings[m].gmem = NULL;
 	lock_drop(&window_lock);
@@ -153,9 +172,8 @@ void pager_share_move(struct sealed_region *share, struct gmem *gmem, gpa_t to)
 {
 	const uint32_t m = pager_mapping_of(share, gmem);
 
+	take_mapping(share, m, true);
 	lock_take(&window_lock, LOCK_WINDOW);
-	take_mapping(share, m);
-	ept_tlb_shootdown(&gmem->root);
 	wait_for_shootdowns(&share->mappings[m]);
 	share->mappings[m].base = to;
 	lock_drop(&window_lock);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A VM's account in the software engine: its key, its floor of the window, and its counters.
- * window_lock guards all but the key.
+ * window_lock guards it, but for the key, for what is constant after pager_vm_create or
+ * pager_set_drain, and for the version, which is counted atomically.
  */
 #include "ept/pager.h"
 

@@ -81,14 +81,18 @@ static void bury(struct grave *grave)
 	work_add(&grave->work);
 }
 
+static void close_regions(struct gmem_region *regions, uint32_t count)
+{
+	for (uint32_t i = 0; i < count; i++) {
+		if (regions[i].ops->close != NULL) {
+			regions[i].ops->close(&regions[i]);
+		}
+	}
+}
+
 /* Another CPU may free the grave before this returns. */
 static void add(struct grave *grave, bool keyed)
 {
-	for (uint32_t i = 0; i < grave->region_count; i++) {
-		if (grave->regions[i].ops->close != NULL) {
-			grave->regions[i].ops->close(&grave->regions[i]);
-		}
-	}
 	if (!keyed) {
 		bury(grave);
 		return;
@@ -101,6 +105,8 @@ void retire(struct gmem *gmem)
 {
 	struct grave *grave = gmem->grave;
 
+	/* A CPU that evicts a page of the VM may be using the root: this waits for it. */
+	close_regions(gmem->regions, gmem->region_count);
 	grave->keyid = gmem->keyid;
 	grave->how = gmem->keyed && !is_in_clear(gmem->keyid) ? GMEM_BURY_CLEAR : GMEM_BURY_TOUCHED;
 	grave->root = gmem->root;
@@ -125,6 +131,7 @@ void retire_region(struct grave *grave, keyid_t keyid, const struct gmem_region 
 
 	*grave = (struct grave){ .keyid = keyid, .how = how, .region_count = 1 };
 	grave->regions[0] = *region;
+	close_regions(grave->regions, 1);
 	if (keyed) {
 		grave->how = GMEM_BURY_CLEAR;
 	}

@@ -241,6 +241,7 @@ TEST(test_members, pager_setup, pager_teardown)
 	struct guest *one = &guests[0], *two = &guests[1];
 	uint64_t generations[2], word = 1;
 	struct ept_leaf leaf, other;
+	uint32_t locked;
 	struct sealed_region *share;
 	struct gmem_region end;
 	struct pager_vm *vm;
@@ -276,9 +277,13 @@ TEST(test_members, pager_setup, pager_teardown)
 	assert_true(one->gmem.root.generation.only > generations[0]);
 	assert_true(two->gmem.root.generation.only > generations[1]);
 	/* It moves in one gmem: no entry is left at the old address, and the page is at the new. */
+	assert_int_equal(gmem_fault(&two->gmem, gpa(0), GMEM_ACCESS_READ, NULL), GMEM_FAULT_FIXED);
 	generations[1] = two->gmem.root.generation.only;
+	locked = window_lock.next.only;
 	pager_share_move(share, &two->gmem, gpa(SIZE_1G));
 	assert_int_equal(two->gmem.root.generation.only, generations[1] + 1);
+	/* Others get the lock while it looks through the window. */
+	assert_int_equal(window_lock.next.only - locked, (FLOOR + 63) / 64 + 1);
 	for (uint32_t page = 0; page < 300; page++) {
 		assert_int_equal(ept_walk(&two->gmem.root, gpa(page * PAGE_SIZE), &leaf),
 				 ERR_NOTFOUND);
