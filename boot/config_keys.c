@@ -83,12 +83,12 @@ const struct config_key config_keys[] = {
 	{
 		.section = "host",
 		.name = "serial",
-		.help = "The serial line for the log, the shell and the consoles. auto is what "
-			"ACPI's SPCR names, else its DBG2, else COM1. Numbers are hexadecimal; "
-			"mmio: registers are bytes, mmio32: they are four bytes apart, both "
-			"below 4 GiB; pci: the first BAR of a serial port. The speed divides "
-			"115200, which is the default. A line that does not answer is logged, "
-			"and auto is used.",
+		.help = "The serial port for the log, the shell and the consoles. auto: the port "
+			"in ACPI's table SPCR, else the one in DBG2, else COM1. Numbers are "
+			"hexadecimal. mmio: registers of one byte side by side; mmio32: "
+			"registers four bytes apart; both lie below 4 GiB. pci: the first BAR of "
+			"a serial port. The speed must divide 115200, which is the default. If "
+			"the port does not answer, this is logged, and auto is used.",
 		.parse = config_parse_serial,
 		.allowed = "auto, none, com1 to com4, port:3f8, mmio:ADDRESS, mmio32:ADDRESS "
 			   "or pci:00:16.3, and may end in a speed, such as ,9600",
@@ -242,12 +242,12 @@ const struct config_key config_keys[] = {
 	{
 		.section = "vm",
 		.name = "disk",
-		.help = "An image of the stick as a virtio disk; one line for each, in the order "
-			"of "
-			"/dev/vda, /dev/vdb. ro (the default without cow): the VM cannot "
-			"write; VMs may share the image. cow = SIZE: what it writes is kept in "
-			"memory, reserved at the start, until the VM is destroyed; a reset keeps "
-			"it. When it is full, writes fail. Nothing is written back to the stick.",
+		.help = "A virtio disk that shows an image file of the stick. Each line adds one: "
+			"/dev/vda, /dev/vdb and so on. ro: the VM cannot write to it, and several "
+			"VMs can use the same image; this is the default without cow. cow = SIZE: "
+			"what the VM writes is kept in memory of that size, which is reserved when "
+			"the VM starts. It outlives a reset, and is lost when the VM is "
+			"destroyed. When it is full, writes fail. The stick is never written.",
 		.parse = config_parse_disk,
 		.allowed = "a whole path, which ro or cow = SIZE may follow, in whole 4K pages, "
 			   "such as "
@@ -260,10 +260,10 @@ const struct config_key config_keys[] = {
 	{
 		.section = "vm",
 		.name = "net",
-		.help = "A port of a switch between the VMs that name the same net, as a virtio "
-			"network device; one line for each. mac: its address, which else is "
-			"derived from the VM's name. offload = off: its driver computes its "
-			"checksums and TCP segments itself.",
+		.help = "A virtio network device. Each line adds one. Devices with the same net "
+			"name are connected by a switch. mac: the device's address; without it "
+			"the address is derived from the VM's name. offload = off: the guest's "
+			"driver has to compute checksums and to split TCP segments itself.",
 		.parse = config_parse_net,
 		.allowed = "a name of letters, digits, '-', '_' and '.', which mac = ADDRESS and "
 			   "offload = on or off may follow, as lan0, mac = 52:54:00:12:34:56",
@@ -306,11 +306,10 @@ const struct config_key config_keys[] = {
 	{
 		.section = "vm",
 		.name = "integrity",
-		.help = "Whether the software engine notices changes that an attacker makes to "
-			"sealed pages in memory, or older ones that are put back: then the VM "
-			"ends. It also covers kernels, initrds and disk images. auto: on where the "
-			"CPU has "
-			"VPCLMULQDQ and engine-cipher uses it.",
+		.help = "on: the software engine notices if an attacker changes a sealed page in "
+			"memory, or puts an older one back, and ends the VM. This also covers "
+			"kernels, initrds and disk images. auto: on where the CPU has VPCLMULQDQ "
+			"and engine-cipher uses it.",
 		.parse = config_parse_choice,
 		.choices = integrities,
 		.standard = "auto",
@@ -319,9 +318,10 @@ const struct config_key config_keys[] = {
 	{
 		.section = "vm",
 		.name = "clear",
-		.help = "Ranges of pages under KeyID 0, whatever the engine, for buffers that "
-			"others must see: size@address, both in whole 4K pages. They are in "
-			"clear in DRAM, unless the machine has TME without bypass.",
+		.help = "Ranges of the VM's memory that no key of its own encrypts, for buffers "
+			"that devices or other programs must read: size@address, both in whole "
+			"4K pages. They lie under KeyID 0, whatever the engine: in clear in "
+			"DRAM, unless the machine has TME without bypass.",
 		.parse = config_parse_range,
 		.allowed = "at most %lu ranges of whole 4K pages that do not overlap, such as "
 			   "16M@1G, 64K@2M",
@@ -356,9 +356,9 @@ const struct config_key config_keys[] = {
 	{
 		.section = "vm",
 		.name = "drain",
-		.help = "With the software engine: what the VM has not used for this time is "
-			"sealed, though the window has room for it. The time is exact to a second "
-			"or two. Memory that VMs share is not drained.",
+		.help = "For the software engine: a page that the VM has not used for this time "
+			"is sealed, even if the window has room for it. The time is exact to a "
+			"second or two. Pages that VMs share are not sealed by this.",
 		.parse = config_parse_time,
 		.allowed = "a time of at most %lu day, such as 10s, 5m or 1h",
 		.max = 1,
@@ -377,11 +377,9 @@ const struct config_key config_keys[] = {
 	{
 		.section = "vm",
 		.name = "console",
-		.help = "serial: the VM's console is its serial port, ttyS0. virtio: there is a "
-			"virtio "
-			"console as well, hvc0, with the same output; what is typed comes to it "
-			"once "
-			"its driver runs.",
+		.help = "serial: the VM's console is its serial port, ttyS0. virtio: the VM has a "
+			"virtio console, hvc0, as well. The output of both is shown. Input goes "
+			"to hvc0 once its driver runs.",
 		.parse = config_parse_choice,
 		.choices = consoles,
 		.standard = "serial",
@@ -409,7 +407,7 @@ const struct config_key config_keys[] = {
 	{
 		.section = "vm",
 		.name = "on-reboot",
-		.help = "The same, when the guest has asked for a reset.",
+		.help = "What becomes of the VM when the guest has asked for a reset.",
 		.parse = config_parse_choice,
 		.choices = on_end,
 		.standard = "restart",
@@ -418,7 +416,7 @@ const struct config_key config_keys[] = {
 	{
 		.section = "vm",
 		.name = "on-poweroff",
-		.help = "The same, when the guest has powered off.",
+		.help = "What becomes of the VM when the guest has powered off.",
 		.parse = config_parse_choice,
 		.choices = on_end,
 		.standard = "destroy",

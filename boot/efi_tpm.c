@@ -71,7 +71,7 @@ bool efi_tpm_open(void)
 	capability.bytes = sizeof(capability);
 	if (found == NULL || EFI_ERROR(found->get_capability(found, &capability)) ||
 	    !capability.present) {
-		log_info("firmware shows no TPM 2.0: what starts here is not measured");
+		log_info("firmware does not offer a TPM 2.0, so what starts is not measured");
 		return false;
 	}
 	tpm = found;
@@ -104,8 +104,8 @@ void efi_tpm_extend(const struct launch_event *event)
 	status = tpm->extend(tpm, 0, (uintptr_t)event->data, event->bytes, &record);
 	if (EFI_ERROR(status)) {
 		failed = true;
-		log_error("the TPM does not take the measurement of %s (EFI error %lu): nothing "
-			  "further is measured",
+		log_error("the TPM refused to measure %s (EFI error %lu): nothing further is "
+			  "measured",
 			  event->words, (unsigned long)(status & ~BIT(63)));
 	}
 }
@@ -118,7 +118,7 @@ static void log_pcr(uint32_t pcr)
 	size_t reply_bytes;
 
 	if (EFI_ERROR(tpm->submit(tpm, (UINT32)bytes, command, sizeof(reply), reply))) {
-		log_warn("the TPM does not say what PCR %u holds", pcr);
+		log_warn("PCR %u of the TPM could not be read", pcr);
 		return;
 	}
 	/* Firmware does not return the length of the reply: its header has it, in bytes 2 to 5. */

@@ -146,7 +146,7 @@ static const char *parse(struct manifest *out)
 	}
 	if (!next_line(&rest, &line) || !take(&line, VERSION) ||
 	    (out->version = parse_version(&line)) == 0) {
-		return "its second line names no version from 1 to 999999999";
+		return "its second line is not \"version N\" with N from 1 to 999999999";
 	}
 	while (next_line(&rest, &line)) {
 		if (!take_hash(&line, hash) || !is_path(&line)) {
@@ -166,7 +166,7 @@ const char *manifest_open(const uint8_t key[VERIFY_POINT_BYTES], const char *tex
 	if (bytes > MANIFEST_MAX) {
 		error = "it is longer than 256 KiB";
 	} else if (signature_bytes != VERIFY_SIGNATURE_BYTES) {
-		error = "its signature has not 64 bytes";
+		error = "its signature is not 64 bytes long";
 	} else if (verify_sha256(text, bytes, hash) != 0 ||
 		   verify_p256(key, hash, signature) != 0) {
 		error = "its signature was not made with the key of this image";

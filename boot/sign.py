@@ -51,7 +51,7 @@ def key_place(program):
         offset, = struct.unpack_from('<I', program, at + 20)
         if program[at:at + 8] == SECTION and program[offset:offset + len(MARK)] == MARK:
             return offset
-    raise SignError(f'{LOADER} has no place for a key; it is not Umbra, or an old one')
+    raise SignError(f'{LOADER} has no section for a key: it is not Umbra, or an older version')
 
 
 def embed_key(path, point):

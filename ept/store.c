@@ -151,8 +151,8 @@ static uint64_t next_version(struct pager_vm *vm)
 	const uint64_t version = atomic_add(&vm->version, 1) + 1;
 
 	if (version == PAGE_MAC_TAGS_MAX && vm->has_tags) {
-		log_warn("vm %s: 2^40 tags were made under its key: reset it, so that it gets a "
-			 "new one",
+		log_warn("vm %s: its key has made 2^40 tags, which is the limit: reset the VM, "
+			 "which gives it a new key",
 			 vm->name);
 	}
 	return version;

@@ -29,8 +29,9 @@ void vmx_choose(void)
 static void warn_of_flaw(void *context, const char *name, bool open, const char *what)
 {
 	if (open) {
-		log_warn("CPU: %s: nothing mitigates it: the CPU or its microcode lacks %s.", name,
-			 what);
+		log_warn("CPU: %s: this flaw is not mitigated, because the CPU or its microcode "
+			 "lacks %s.",
+			 name, what);
 	}
 }
 

@@ -63,8 +63,8 @@ void virtio_lose(struct virtio *device, uint32_t queue, const char *why)
 	lock_drop(&device->lock);
 	atomic_add(&device->counters.errors, 1);
 	if (first) {
-		log_warn("vm %s: %s: queue %u: %s: it does nothing more until its driver resets "
-			 "it; further ones are not logged",
+		log_warn("vm %s: %s: queue %u: %s: the device stops until its driver resets "
+			 "it; further errors are not logged",
 			 device->vm->name, device->ops->name, queue, why);
 	}
 	interrupt(device, vector, ISR_CONFIG);

@@ -515,9 +515,9 @@ TEST(a_driver_that_lies_loses_the_device_and_is_named_once, setup, teardown)
 	assert_int_equal(sent_count, 1);
 	assert_int_equal(sent[0], 0x40); /* the configuration has changed */
 	assert_string_equal(fake_log_text(),
-			    "warning: vm m: virtio-test: queue 0: its index has jumped: it does "
-			    "nothing more until its driver resets it; further ones are not "
-			    "logged\n");
+			    "warning: vm m: virtio-test: queue 0: its index has jumped: the "
+			    "device stops until its driver resets it; further errors are "
+			    "not logged\n");
 	for (unsigned i = 0; i < 3; i++) {
 		set_reg(0x14, 1, 0);
 		assert_int_equal(reg(0x14, 1), 0);
