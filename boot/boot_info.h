@@ -7,6 +7,7 @@
 #define UMBRA_BOOT_INFO_H
 
 #include "boot/config.h"
+#include "boot/dmar.h"
 #include "vmm/base/acpi_host.h"
 #include "vmm/base/page_alloc.h"
 #include "vmm/base/percpu.h"
@@ -40,6 +41,7 @@ struct boot_info {
 	char began[24];	     /* start time by firmware's clock; may be empty */
 	struct screen_mode screen;
 	struct acpi_facts acpi; /* empty without ACPI */
+	struct dmar dmar;	/* no unit: there is no IOMMU */
 	uint32_t apic_ids[CPU_MAX];
 	size_t cpu_count; /* enabled CPUs, the boot processor included */
 	const char *cpu_source;

@@ -285,10 +285,14 @@ static void read_acpi(struct boot_info *info)
 	static const EFI_GUID guid = ACPI_20_TABLE_GUID;
 	const struct acpi_reader reader = { .at = memory_at };
 	const hpa_t rsdp = hpa((uintptr_t)efi_config_table(&guid));
+	struct acpi_table table;
 
 	if (acpi_read(rsdp, &reader, &info->acpi) != 0) {
 		log_info("firmware has no ACPI tables");
 		return;
+	}
+	if (acpi_find_table(rsdp, &reader, "DMAR", &table) == 0) {
+		(void)dmar_parse(table.bytes, table.length, &info->dmar); /* it logs errors */
 	}
 	if (info->cpu_source == NULL && info->acpi.cpu_count != 0) {
 		info->cpu_source = "ACPI";

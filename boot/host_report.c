@@ -87,9 +87,9 @@ void host_report(const struct boot_info *boot, void (*print)(const char *fmt, ..
 	report_flushes(print);
 	print("  software engine: AES-256-XTS by %s; keys lie in Umbra's memory",
 	      page_cipher_name());
-	print("  IOMMU: %s; DMA of devices is not covered",
-	      boot->acpi.has_dmar ? "there is one (DMAR), and this version does not use it"
-				  : "none (no DMAR table)");
+	print("  IOMMU: %u units in ACPI's table DMAR, which this version does not use; DMA of "
+	      "devices is not covered",
+	      boot->dmar.unit_count);
 	if (serial_where()->address != 0) {
 		print("  serial line: 16550 at %s %#lx", serial_where()->memory ? "memory" : "port",
 		      serial_where()->address);

@@ -11,6 +11,7 @@ FUZZ_emul := vmm/emul.c vmm/emul_alu.c vmm/emul_decode.c vmm/operand.c vmm/gwalk
 FUZZING_SMOKE_RUNS_emul := 2000
 FUZZ_manifest := boot/manifest.c vmm/base/str.c
 FUZZ_tpm := boot/tpm.c vmm/base/str.c
+FUZZ_dmar := boot/dmar.c vmm/base/str.c
 FUZZ_acpi := vmm/base/acpi_host.c vmm/base/str.c
 FUZZ_devices := guest/dev/vioapic.c guest/dev/vlegacy.c guest/dev/vpit.c guest/dev/vrtc.c \
 	guest/dev/vuart.c guest/dev/vpci.c $(VCONSOLE_C) vmm/base/str.c

@@ -653,3 +653,22 @@ TEST(test_s5, make_tables)
 	assert_true(facts.has_s5);
 	assert_int_equal(facts.s5_type_a, 7);
 }
+
+/* Another table is found by its signature, if it is whole. */
+TEST(test_find_table, make_tables)
+{
+	struct acpi_table found = { NULL, 7 };
+	const hpa_t rsdp = hpa(MEMORY_BASE + RSDP);
+
+	assert_int_equal(acpi_find_table(rsdp, &reader, "DMAR", &found), ERR_NOTFOUND);
+	assert_int_equal(acpi_find_table(hpa(0), &reader, "HPET", &found), ERR_NOTFOUND);
+	assert_int_equal(found.length, 7);
+	assert_int_equal(acpi_find_table(rsdp, &reader, "HPET", &found), 0);
+	assert_int_equal(found.length, 56);
+	assert_memory_equal(found.bytes, "HPET", 4);
+	memory[0x7000 + 50] ^= 1;
+	assert_int_equal(acpi_find_table(rsdp, &reader, "HPET", &found), ERR_NOTFOUND);
+	while (given_count > 0) {
+		free(given[--given_count]);
+	}
+}

@@ -103,6 +103,18 @@ int acpi_find_serial(hpa_t rsdp, const struct acpi_reader *r, struct serial_plac
 	return acpi_serial.address != 0 ? 0 : ERR_NOTFOUND;
 }
 
+/* A machine with ACPI, and with a table DMAR if bytes are given. */
+static bool has_acpi;
+static struct acpi_table dmar_table;
+
+int acpi_find_table(hpa_t rsdp, const struct acpi_reader *r, const char *signature,
+		    struct acpi_table *out)
+{
+	assert_string_equal(signature, "DMAR");
+	*out = dmar_table;
+	return dmar_table.bytes != NULL ? 0 : ERR_NOTFOUND;
+}
+
 int acpi_read(hpa_t rsdp, const struct acpi_reader *r, struct acpi_facts *out)
 {
 	assert_int_equal(rsdp.v, 0);
@@ -123,7 +135,7 @@ int acpi_read(hpa_t rsdp, const struct acpi_reader *r, struct acpi_facts *out)
 			assert_null(r->at(r->context, hpa(UINT64_MAX - 4), 8));
 		}
 	}
-	return ERR_NOTFOUND;
+	return has_acpi ? 0 : ERR_NOTFOUND;
 }
 
 static void add(UINT32 type, uint64_t page, uint64_t pages, uint64_t attribute)
@@ -393,4 +405,17 @@ TEST(serial_lines, setup, teardown)
 	acpi_serial.address = 0x1fe034000;
 	assert_false(efi_find_serial(&found));
 	assert_non_null(strstr(fake_log_text(), "there cannot be a serial port at 0x1fe034000"));
+}
+
+TEST(iommu, setup, teardown)
+{
+	static uint8_t table[48 + 16] = { [37] = 1, [50] = 16, [57] = 0x10, [58] = 0xd9 };
+
+	has_acpi = true;
+	add(EfiConventionalMemory, 0x100, 1, EFI_MEMORY_WB);
+	dmar_table = (struct acpi_table){ table, sizeof(table) };
+	assert_int_equal(efi_exit_boot_services(&info), 0);
+	has_acpi = false;
+	assert_int_equal(info.dmar.unit_count, 1);
+	assert_int_equal(info.dmar.units[0].base, 0xd91000);
 }

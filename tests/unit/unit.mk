@@ -173,6 +173,7 @@ VLAPIC_C := guest/dev/vlapic.c guest/dev/vlapic_irq.c guest/dev/vlapic_timer.c
 UNIT_vlapic := $(VLAPIC_C)
 UNIT_vlapic_messages := $(VLAPIC_C)
 UNIT_iobus := vmm/iobus.c
+UNIT_dmar := boot/dmar.c vmm/base/str.c
 UNIT_acpi_host := vmm/base/acpi_host.c vmm/base/str.c
 UNIT_console := vmm/base/console.c vmm/base/keyboard.c \
 	vmm/base/log.c vmm/base/serial.c vmm/base/str.c
@@ -196,7 +197,7 @@ UNIT_cr := vmm/exit_cr.c
 UNIT_vmx := $(addprefix vmm/,vmx.c vmx_start.c flaws.c errata.c alike.c cpuid_rows.c) vmm/base/str.c
 UNIT_alike := $(UNIT_vmx) vmm/exit_cpuid.c
 UNIT_flaws := vmm/flaws.c
-UNIT_efi_mem := boot/efi_mem.c
+UNIT_efi_mem := boot/efi_mem.c boot/dmar.c
 UNIT_efi_serial := boot/efi_serial.c
 UNIT_efi_screen := boot/efi_screen.c
 UNIT_efi_file := boot/efi_file.c vmm/base/str.c

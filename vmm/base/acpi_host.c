@@ -69,12 +69,6 @@
 #define AML_BYTE_PREFIX 0x0a
 #define AML_PACKAGE_OP	0x12
 
-/* A table that is wholly in memory and has a correct checksum. */
-struct table {
-	const uint8_t *bytes;
-	uint32_t length;
-};
-
 static uint64_t read_le(const uint8_t *p, unsigned bytes)
 {
 	uint64_t value = 0;
@@ -109,7 +103,7 @@ static const uint8_t *at(const struct acpi_reader *reader, uint64_t address, uin
  * Finds the table at address. False when it is broken or has another signature (NULL: any is good).
  */
 static bool open_table(const struct acpi_reader *reader, uint64_t address, const char *signature,
-		       struct table *out)
+		       struct acpi_table *out)
 {
 	const uint8_t *p = at(reader, address, HEADER_BYTES);
 
@@ -191,7 +185,7 @@ static void read_srat_entry(const uint8_t *entry, uint32_t length, struct acpi_f
 }
 
 /* Walks the entries of a MADT or SRAT. Each begins with a byte of type and a byte of length. */
-static void read_entries(const struct table *t, const char *name, uint32_t offset,
+static void read_entries(const struct acpi_table *t, const char *name, uint32_t offset,
 			 void (*each)(const uint8_t *entry, uint32_t length,
 				      struct acpi_facts *out),
 			 struct acpi_facts *out)
@@ -214,7 +208,7 @@ static void read_entries(const struct table *t, const char *name, uint32_t offse
  * A port in the FADT: from the extended field if the table has it and it names a port, else from
  * the old field.
  */
-static uint16_t fadt_port(const struct table *t, uint32_t old, uint32_t extended)
+static uint16_t fadt_port(const struct acpi_table *t, uint32_t old, uint32_t extended)
 {
 	uint64_t address = 0;
 
@@ -227,7 +221,7 @@ static uint16_t fadt_port(const struct table *t, uint32_t old, uint32_t extended
 	return address <= UINT16_MAX - 4 ? (uint16_t)address : 0;
 }
 
-static void read_reset_register(const struct table *t, struct acpi_facts *out)
+static void read_reset_register(const struct acpi_table *t, struct acpi_facts *out)
 {
 	uint8_t space;
 
@@ -289,7 +283,7 @@ static bool s5_package(const uint8_t *p, const uint8_t *end, struct acpi_facts *
 	return true;
 }
 
-static void find_s5(const struct table *t, struct acpi_facts *out)
+static void find_s5(const struct acpi_table *t, struct acpi_facts *out)
 {
 	const uint8_t *end = t->bytes + t->length;
 	const uint8_t *p;
@@ -303,10 +297,10 @@ static void find_s5(const struct table *t, struct acpi_facts *out)
 	}
 }
 
-static void read_fadt(const struct acpi_reader *reader, const struct table *t,
+static void read_fadt(const struct acpi_reader *reader, const struct acpi_table *t,
 		      struct acpi_facts *out)
 {
-	struct table dsdt;
+	struct acpi_table dsdt;
 	uint64_t flags, address = 0;
 
 	if (t->length < FADT_V1_BYTES) {
@@ -342,14 +336,13 @@ static void read_table(const struct acpi_reader *reader, uint64_t address, void 
 	struct acpi_facts *out = context;
 	const uint8_t *p = at(reader, address, HEADER_BYTES);
 	char signature[5] = { 0 };
-	struct table t;
+	struct acpi_table t;
 
 	if (p == NULL) {
 		log_warn("ACPI: a table at 0x%lx is not in memory", address);
 		return;
 	}
 	memcpy(signature, p, 4);
-	out->has_dmar |= strcmp(signature, "DMAR") == 0;
 	if (strcmp(signature, "APIC") != 0 && strcmp(signature, "FACP") != 0 &&
 	    strcmp(signature, "SRAT") != 0 && strcmp(signature, "SSDT") != 0) {
 		return;
@@ -401,7 +394,7 @@ static int for_each_table(const struct acpi_reader *reader, hpa_t rsdp,
 			  void *context)
 {
 	uint64_t xsdt, rsdt;
-	struct table root;
+	struct acpi_table root;
 	unsigned entry_bytes = 8;
 	uint32_t i, count;
 
@@ -452,7 +445,7 @@ static bool is_16550(uint32_t kind)
 	return kind == SERIAL_16550 || kind == SERIAL_16550_SUBSET || kind == SERIAL_16550_GAS;
 }
 
-static bool read_spcr(const struct table *t, struct serial_place *out)
+static bool read_spcr(const struct acpi_table *t, struct serial_place *out)
 {
 	if (t->length <= SPCR_BAUD || !is_16550(t->bytes[SPCR_KIND]) ||
 	    !read_serial_gas(t->bytes + SPCR_GAS, out)) {
@@ -469,7 +462,7 @@ static bool read_spcr(const struct table *t, struct serial_place *out)
 }
 
 /* Finds the first device of the DBG2 that is a 16550. */
-static bool read_dbg2(const struct table *t, struct serial_place *out)
+static bool read_dbg2(const struct acpi_table *t, struct serial_place *out)
 {
 	uint64_t offset, count;
 
@@ -504,7 +497,7 @@ static void search_serial(const struct acpi_reader *reader, uint64_t address, vo
 {
 	struct serial_search *search = context;
 	struct serial_place found;
-	struct table t;
+	struct acpi_table t;
 
 	if (open_table(reader, address, "SPCR", &t) && read_spcr(&t, &found)) {
 		search->spcr = found;
@@ -524,5 +517,35 @@ int acpi_find_serial(hpa_t rsdp, const struct acpi_reader *reader, struct serial
 		return ERR_NOTFOUND;
 	}
 	*out = search.spcr.address != 0 ? search.spcr : search.dbg2;
+	return 0;
+}
+
+/* --- Other tables --- */
+
+struct table_search {
+	const char *signature;
+	struct acpi_table found; /* bytes NULL: not found */
+};
+
+static void search_table(const struct acpi_reader *reader, uint64_t address, void *context)
+{
+	struct table_search *search = context;
+
+	if (search->found.bytes == NULL &&
+	    !open_table(reader, address, search->signature, &search->found)) {
+		search->found.bytes = NULL;
+	}
+}
+
+int acpi_find_table(hpa_t rsdp, const struct acpi_reader *reader, const char *signature,
+		    struct acpi_table *out)
+{
+	struct table_search search = { .signature = signature };
+
+	if (for_each_table(reader, rsdp, search_table, &search) != 0 ||
+	    search.found.bytes == NULL) {
+		return ERR_NOTFOUND;
+	}
+	*out = search.found;
 	return 0;
 }

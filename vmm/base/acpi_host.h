@@ -47,7 +47,6 @@ struct acpi_facts {
 	uint32_t cpu_count;
 	uint32_t cpus_left_out; /* enabled CPUs beyond CPU_MAX */
 	struct acpi_affinity affinity;
-	bool has_dmar; /* a table that describes IOMMUs exists; Umbra does not read it */
 	/* From the FADT. A port is 0 when the table names none. */
 	uint16_t pm_timer_port;
 	uint16_t pm1a_control;
@@ -84,5 +83,18 @@ int acpi_read(hpa_t rsdp, const struct acpi_reader *reader, struct acpi_facts *o
  * firmware has set. Returns ERR_NOTFOUND when neither table names a 16550; out is then unchanged.
  */
 int acpi_find_serial(hpa_t rsdp, const struct acpi_reader *reader, struct serial_place *out);
+
+/* A table that is wholly in memory and has a correct checksum. It lies where firmware put it. */
+struct acpi_table {
+	const uint8_t *bytes; /* with the header of 36 bytes */
+	uint32_t length;      /* at least 36 */
+};
+
+/*
+ * Finds the first usable table with this signature of four characters. Returns ERR_NOTFOUND, with
+ * out unchanged, if there is none.
+ */
+int acpi_find_table(hpa_t rsdp, const struct acpi_reader *reader, const char *signature,
+		    struct acpi_table *out);
 
 #endif
