@@ -33,6 +33,7 @@
 #include "vmm/base/smp.h"
 #include "vmm/base/str.h"
 #include "vmm/base/tsc.h"
+#include "vmm/base/waits.h"
 #include "vmm/alike.h"
 #include "vmm/sched.h"
 #include "vmm/vmx.h"
@@ -241,6 +242,10 @@ static void handle_key(int key)
 /* Logs that nothing runs. Powers off if that is configured. */
 static void nothing_runs(const char *why, const char *hint)
 {
+	char waits[WAITS_WORDS_MAX];
+
+	waits_words(waits, sizeof(waits));
+	log_info("%s", waits);
 	if (boot->config.exit == CONFIG_EXIT_POWEROFF) {
 		log_info("%s; the machine powers off, as [host] exit says", why);
 		vms_finish();

@@ -9,6 +9,7 @@
 #include "vmm/base/cpu.h"
 #include "vmm/base/str.h"
 #include "vmm/base/tsc.h"
+#include "vmm/base/waits.h"
 #include "vmm/sched.h"
 #include "vmm/vcpu.h"
 #define TOP_US 1000000u
@@ -123,16 +124,19 @@ void shell_run_stats(const struct shell_call *call)
 {
 	struct vm *vm = shell_present(call);
 	struct sched_times times;
+	char waits[WAITS_WORDS_MAX];
 
 	if (vm == NULL) {
 		return;
 	}
+	waits_words(waits, sizeof(waits));
 	vm_log_exits(vm);
 	platform_log_memory(vm);
 	platform_print_devices(vm, shell_print);
 	sched_times(vm, &times);
 	shell_print("  CPUs: it ran for %lu ms, and was ready for %lu ms more while others ran",
 		    to_ms(times.run), to_ms(times.steal));
+	shell_print("  of all VMs: %s", waits);
 }
 
 static struct {

@@ -25,6 +25,7 @@
 #include "ept/invept_priv.h"
 #include "vmm/base/panic.h"
 #include "vmm/base/smp.h"
+#include "vmm/base/waits.h"
 
 static void flush(const struct ept_root *root)
 {
@@ -74,6 +75,17 @@ static bool is_behind(const struct ept_root *root, const struct percpu *cpu, uin
 	       atomic_load_acquire(&root->seen[cpu->index]) < generation;
 }
 
+static __attribute__((noinline)) void wait_for(const struct ept_root *root,
+					       const struct percpu *cpu, uint64_t generation)
+{
+	const uint64_t began = waits_begin();
+
+	do {
+		__builtin_ia32_pause();
+	} while (is_behind(root, cpu, generation));
+	waits_end(began);
+}
+
 void ept_tlb_shootdown(struct ept_root *root)
 {
 	/*
@@ -107,8 +119,8 @@ void ept_tlb_shootdown(struct ept_root *root)
 			const struct percpu *cpu = percpu_get(word * 64 +
 							      (uint32_t)__builtin_ctzll(cpus));
 
-			while (is_behind(root, cpu, generation)) {
-				__builtin_ia32_pause();
+			if (is_behind(root, cpu, generation)) {
+				wait_for(root, cpu, generation);
 			}
 		}
 	}

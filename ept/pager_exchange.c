@@ -9,6 +9,7 @@
 
 #include "ept/gmem_priv.h"
 #include "ept/pager_priv.h"
+#include "vmm/base/waits.h"
 
 /* At most so many other pages share the shoot-down of a page that is evicted. */
 #define UNMAP_AHEAD 7u
@@ -252,18 +253,26 @@ void pager_evict(uint32_t index)
 
 void pager_wait(const struct window_frame *frame)
 {
+	uint64_t began;
+
 	lock_drop(&window_lock);
+	began = waits_begin();
 	while (window_is_busy(frame)) {
 		__builtin_ia32_pause();
 	}
+	waits_end(began);
 	lock_take(&window_lock, LOCK_WINDOW);
 }
 
 void pager_let_others_end(void)
 {
+	uint64_t began;
+
 	lock_drop(&window_lock);
+	began = waits_begin();
 	for (unsigned i = 0; i < 16; i++) {
 		__builtin_ia32_pause();
 	}
+	waits_end(began);
 	lock_take(&window_lock, LOCK_WINDOW);
 }

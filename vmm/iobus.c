@@ -5,6 +5,7 @@
  */
 #include "vmm/iobus.h"
 #include "vmm/base/err.h"
+#include "vmm/base/waits.h"
 
 static void index_ports(struct iobus *bus)
 {
@@ -105,6 +106,20 @@ static const struct iobus_movable *scan_movable(const struct iobus *bus, enum io
 	return NULL;
 }
 
+/* Waits until no CPU moves a range, and returns the even number that the counter has then. */
+static uint32_t wait_for_move(const struct iobus *bus)
+{
+	const uint64_t began = waits_begin();
+	uint32_t sequence;
+
+	do {
+		__builtin_ia32_pause();
+		sequence = atomic_load_acquire(&bus->move_sequence);
+	} while ((sequence & 1) != 0);
+	waits_end(began);
+	return sequence;
+}
+
 /*
  * The same, but consistent: without the counter, a reader that passes range A before it moves to an
  * address, and range B after it has left that address, would find no range, although at each moment
@@ -118,9 +133,8 @@ static __attribute__((noinline)) const struct iobus_movable *find_movable(
 
 	do {
 		sequence = atomic_load_acquire(&bus->move_sequence);
-		while ((sequence & 1) != 0) {
-			__builtin_ia32_pause();
-			sequence = atomic_load_acquire(&bus->move_sequence);
+		if ((sequence & 1) != 0) {
+			sequence = wait_for_move(bus);
 		}
 		range = scan_movable(bus, space, first, last, base);
 	} while (atomic_load_relaxed(&bus->move_sequence) != sequence);

@@ -14,6 +14,7 @@
 #include "vmm/base/page_alloc.h"
 #include "vmm/base/panic.h"
 #include "vmm/base/str.h"
+#include "vmm/base/waits.h"
 #include "vmm/exit_names.h"
 #include "vmm/hole.h"
 #include "vmm/sched.h"
@@ -124,6 +125,8 @@ void vm_start(struct vm *vm)
  */
 void vm_pause(struct vm *vm)
 {
+	uint64_t began;
+
 	if (vm_is_paused(vm)) {
 		return;
 	}
@@ -131,11 +134,13 @@ void vm_pause(struct vm *vm)
 	for (uint32_t i = 0; i < vm->vcpu_count; i++) {
 		vcpu_kick(vm->vcpus[i]);
 	}
+	began = waits_begin();
 	for (uint32_t i = 0; i < vm->vcpu_count; i++) {
 		while (atomic_load(&vm->vcpus[i]->priv->sched.on_cpu) != 0) {
 			__builtin_ia32_pause();
 		}
 	}
+	waits_end(began);
 	vm->hooks->pause(vm, true);
 	vm->paused_tsc = cpu_rdtsc();
 }

@@ -20,7 +20,7 @@ FUZZ_virtio := guest/dev/virtio_rng.c guest/dev/virtio_blk.c guest/dev/virtio_co
 FUZZING_SMOKE_RUNS_virtio := 2000
 FUZZ_shell := vmm/flaws.c boot/host_report.c boot/shell.c boot/shell_commands.c \
 	boot/shell_help.c boot/shell_memory.c boot/shell_show.c boot/shell_size.c \
-	boot/line_edit.c \
+	boot/line_edit.c vmm/base/waits.c \
 	$(CONFIG_KEYS_C) \
 	$(VCONSOLE_C) vmm/base/str.c vmm/base/err.c
 
@@ -28,4 +28,4 @@ FUZZ_shell := vmm/flaws.c boot/host_report.c boot/shell.c boot/shell_commands.c 
 COVERAGE_BESIDE := vmm/base/str.c vmm/base/err.c $(GMEM_C)
 COVERAGE_BESIDE_devices := $(VCONSOLE_C)
 COVERAGE_BESIDE_virtio := vmm/iobus.c guest/dev/vpci.c guest/vm_file.c
-COVERAGE_BESIDE_shell := $(VCONSOLE_C) vmm/flaws.c $(CONFIG_KEYS_C)
+COVERAGE_BESIDE_shell := $(VCONSOLE_C) vmm/flaws.c $(CONFIG_KEYS_C) vmm/base/waits.c

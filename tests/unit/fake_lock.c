@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * In place of vmm/base/lock_check.c: fails a test that takes a lock out of order. Needs no other
- * fake, because races link it too; there each thread is a CPU, else fake_cpus.c says which CPU
- * runs.
+ * In place of vmm/base/lock_check.c and lock.c: fails a test that takes a lock out of order. Needs
+ * no other fake, because races link it too; there each thread is a CPU, else fake_cpus.c says which
+ * CPU runs.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,6 +15,14 @@
 #pragma weak fake_cpu
 
 static _Thread_local uint64_t held_by[CPU_MAX];
+
+/* As vmm/base/lock.c, without counting. */
+void lock_wait(const struct lock *l, uint32_t ticket)
+{
+	do {
+		__builtin_ia32_pause();
+	} while (atomic_load_acquire(&l->owner) != ticket);
+}
 
 void fake_lock_reset(void)
 {

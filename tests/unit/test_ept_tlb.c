@@ -183,6 +183,7 @@ TEST(test_cpus_that_are_kicked, setup, teardown)
 	assert_int_equal(fake_kicks(1), 1);
 	assert_int_equal(fake_kicks(2), 0);
 	assert_int_equal(fake_kicks(3), 0);
+	assert_int_equal(percpu_get(0)->wait_ticks.only, 0); /* CPU 1 left at once */
 	leave_on(2);
 }
 
@@ -303,12 +304,22 @@ TEST(test_shootdown_advances_before_it_looks, setup, teardown)
 }
 
 static bool waited;
+static uint32_t clock_reads;
+
+uint64_t fake_rdtsc(void)
+{
+	return 100 * __atomic_add_fetch(&clock_reads, 1, __ATOMIC_SEQ_CST);
+}
 
 static void *leave_later(void *arg)
 {
 	fake_set_cpu(1);
 	/* On a busy host the other side may start late; without a kick it would wait for ever. */
 	for (int i = 0; i < 10000000 && fake_kicks(1) == 0; i++) {
+		sched_yield();
+	}
+	/* CPU 0 begins to wait. */
+	for (int i = 0; i < 10000000 && __atomic_load_n(&clock_reads, __ATOMIC_SEQ_CST) == 0; i++) {
 		sched_yield();
 	}
 	for (int i = 0; i < 1000; i++) {
@@ -325,11 +336,13 @@ TEST(test_waits_for_a_cpu_in_the_guest, setup, teardown)
 
 	enter_on(1);
 	waited = false;
+	clock_reads = 0;
 	pthread_create(&thread, NULL, leave_later, NULL);
 	ept_tlb_shootdown(root);
 	assert_true(__atomic_load_n(&waited, __ATOMIC_SEQ_CST));
 	pthread_join(thread, NULL);
 	assert_int_equal(fake_kicks(1), 1);
+	assert_int_equal(percpu_get(0)->wait_ticks.only, 100); /* waits.h */
 }
 
 /*

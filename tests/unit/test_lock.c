@@ -1,8 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* vmm/base/lock.h and lock_check.c: the order of locks is checked separately for each CPU. */
+/*
+ * vmm/base/lock.h, lock.c and waits.c: a CPU that waits counts it. lock_check.c: the order of locks
+ * is checked separately for each CPU.
+ */
+#include <pthread.h>
+#include <sched.h>
+
 #include "tests/unit/test.h"
 #include "vmm/base/lock.h"
 #include "vmm/base/percpu.h"
+#include "vmm/base/waits.h"
 
 static bool ends;
 
@@ -11,12 +18,22 @@ bool panic_has_begun(void)
 	return ends;
 }
 
+/* Each CPU, which is a thread here, has its own clock: a read is TICK behind the one before. */
+#define TICK 1000
+static ATOMIC(uint32_t) clock_reads[2];
+
+uint64_t fake_rdtsc(void)
+{
+	return TICK * (1 + (uint64_t)atomic_add(&clock_reads[fake_cpu()], 1));
+}
+
 static int setup(void **state)
 {
 	ends = false;
 	fake_setup(state);
 	fake_set_cpu_count(2);
 	percpu_get(0)->locks_held = percpu_get(1)->locks_held = 0;
+	clock_reads[0].only = clock_reads[1].only = 0;
 	return 0;
 }
 
@@ -74,4 +91,39 @@ TEST(cpus_are_apart_and_the_end_is_free, setup, fake_teardown)
 	lock_take(&gmem, LOCK_GMEM);
 	lock_drop(&gmem);
 	lock_drop(&window);
+}
+
+static struct lock contended;
+
+static void *take_as_cpu_1(void *arg)
+{
+	fake_set_cpu(1);
+	lock_take(&contended, LOCK_WINDOW);
+	lock_drop(&contended);
+	return arg;
+}
+
+/* CPU 1 waits for a lock that CPU 0 has: from its first look at the clock to its second. */
+TEST(a_cpu_that_waits_counts_it, setup, fake_teardown)
+{
+	char text[WAITS_WORDS_MAX];
+	pthread_t thread;
+
+	lock_take(&contended, LOCK_WINDOW);
+	pthread_create(&thread, NULL, take_as_cpu_1, NULL);
+	for (int i = 0; i < 10000000 && atomic_load(&clock_reads[1]) == 0; i++) {
+		sched_yield();
+	}
+	lock_drop(&contended);
+	pthread_join(thread, NULL);
+	assert_int_equal(atomic_load(&percpu_get(1)->wait_ticks), TICK);
+	/* The lock was free for CPU 0, which did not even look at the clock. */
+	assert_int_equal(atomic_load(&percpu_get(0)->wait_ticks), 0);
+	assert_int_equal(clock_reads[0].only, 0);
+
+	atomic_add(&percpu_get(0)->wait_ticks, 2000000);
+	fake_tsc_hz = 500000000;
+	waits_words(text, sizeof(text));
+	assert_string_equal(text, "CPUs have waited 4002 us for each other (locks, pages, "
+				  "shoot-downs), CPU 0 4000 us of it");
 }

@@ -3,6 +3,9 @@
  * ept/pager.c, store.c: the life of a page, the order of an eviction, what is left in DRAM,
  * failures. The end of the machine is in test_pager_end.c.
  */
+#include <pthread.h>
+#include <sched.h>
+
 #include "tests/unit/test.h"
 #include "crypto/kdf.h"
 #include "ept/gmem_priv.h"
@@ -645,6 +648,57 @@ static void look_at_exchange(struct guest *guest, uint32_t page)
 	assert_true(region->exchanges != 0);
 	assert_int_equal(region->mappings[0].shoot_downs, 1);
 	crypto_hook = NULL;
+}
+
+/* Each CPU, which is a thread here, has its own clock. */
+static ATOMIC(uint32_t) clock_reads[2];
+
+uint64_t fake_rdtsc(void)
+{
+	return 100ul * atomic_add(&clock_reads[fake_cpu()], 1);
+}
+
+static pthread_t waiter;
+
+static void *wait_as_cpu_1(void *frame)
+{
+	fake_set_cpu(1);
+	lock_take(&window_lock, LOCK_WINDOW);
+	pager_wait(frame);
+	pager_let_others_end();
+	lock_drop(&window_lock);
+	return NULL;
+}
+
+/* CPU 1 wants the page that is being sealed, and begins to wait before the exchange goes on. */
+static void let_another_wait(struct guest *guest, uint32_t page)
+{
+	struct sealed_region *region = guest->gmem.regions[0].state;
+
+	assert_true(page < SPLIT);
+	crypto_hook = NULL;
+	pthread_create(&waiter, NULL, wait_as_cpu_1, window_frame(*store_opened(region, page) - 1));
+	for (int i = 0; i < 10000000 && atomic_load(&clock_reads[1]) == 0; i++) {
+		sched_yield();
+	}
+}
+
+TEST(a_cpu_that_waits_for_a_page_counts_it, pager_setup, pager_teardown)
+{
+	fake_set_cpu_count(2);
+	clock_reads[0].only = clock_reads[1].only = 0;
+	make_window(FLOOR);
+	make_guest(&guests[0], 1);
+	for (uint32_t i = 0; i < FLOOR; i++) {
+		guest_write(&guests[0], i, i + 1);
+	}
+	crypto_hook = let_another_wait;
+	guest_write(&guests[0], FLOOR, 1);
+	assert_null(crypto_hook);
+	pthread_join(waiter, NULL);
+	/* Once for the page, and once to let others end. */
+	assert_int_equal(percpu_get(1)->wait_ticks.only, 200);
+	assert_int_equal(percpu_get(0)->wait_ticks.only, 0);
 }
 
 TEST(an_exchange_releases_the_lock_and_can_be_waited_for, pager_setup, pager_teardown)

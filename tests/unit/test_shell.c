@@ -13,6 +13,7 @@
 #include "tests/unit/fake_keyslot.h"
 #include "vmm/base/console.h"
 #include "vmm/base/err.h"
+#include "vmm/base/percpu.h"
 #include "vmm/sched.h"
 #include "vmm/vcpu.h"
 #include "vmm/vmx.h"
@@ -321,8 +322,10 @@ TEST(commands_do_what_they_say, setup, fake_teardown)
 	assert_non_null(strstr(run("stop alpha"), "the guest has none switched on"));
 	button_is_on = true;
 	assert_non_null(strstr(run("stop alpha"), "ends a guest that ignores it"));
+	percpu_get(0)->wait_ticks.only = 7000;
 	text = run("stats alpha");
 	assert_non_null(strstr(text, "it ran for 500 ms"));
+	assert_non_null(strstr(text, "of all VMs: CPUs have waited 7 us for each other"));
 	assert_non_null(strstr(text, "  00:01.0: a device of alpha\r\n"));
 	assert_non_null(strstr(run("vm alpha"), "  00:01.0: a device of alpha\r\n"));
 	run("start beta");

@@ -103,7 +103,7 @@ PAGER_C := ept/pager.c ept/pager_exchange.c ept/pager_region.c ept/pager_end.c \
 	ept/pager_drain.c ept/pager_vm.c ept/window.c ept/store.c $(GMEM_C)
 UNIT_vm_file := guest/vm_file.c vmm/base/str.c $(GMEM_C)
 UNIT_linux_load := guest/linux_load.c guest/vm_file.c vmm/base/str.c vmm/base/err.c $(GMEM_C)
-UNIT_lock := vmm/base/lock_check.c
+UNIT_lock := vmm/base/lock_check.c vmm/base/lock.c vmm/base/waits.c vmm/base/str.c
 UNIT_page_alloc := vmm/base/page_alloc.c vmm/base/frames.c vmm/base/str.c
 UNIT_host_key := boot/host_key.c vmm/base/err.c
 UNIT_ram := boot/ram.c
@@ -218,5 +218,5 @@ UNIT_shell_size := boot/shell_size.c vmm/base/str.c
 UNIT_shell := vmm/flaws.c boot/host_report.c boot/shell.c boot/shell_commands.c \
 	boot/shell_help.c boot/shell_memory.c boot/shell_show.c boot/shell_size.c \
 	boot/line_edit.c \
-	$(CONFIG_KEYS_C) \
+	$(CONFIG_KEYS_C) vmm/base/waits.c \
 	$(VCONSOLE_C) vmm/base/str.c vmm/base/err.c

@@ -37,6 +37,8 @@ struct percpu {
 	uint64_t unexpected_count; /* on vectors without a handler */
 	uint64_t nmi_count;
 	uint64_t locks_held; /* lock_check.c: one bit for each rank */
+	/* waits.h: TSC ticks that this CPU has waited for others. Others read it. */
+	ATOMIC(uint64_t) wait_ticks;
 
 	/*
 	 * ept_tlb: guest_root is the EPT root with which this CPU is in guest mode (NULL: it is

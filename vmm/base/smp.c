@@ -22,6 +22,7 @@
 #include "vmm/base/str.h"
 #include "vmm/base/tsc.h"
 #include "vmm/base/tsc_sync.h"
+#include "vmm/base/waits.h"
 #include "vmm/base/x86.h"
 
 #define BSP_STACK_PAGES 16
@@ -338,6 +339,8 @@ static void kick_others(void)
 
 void smp_call_all(void (*fn)(void *arg), void *arg)
 {
+	uint64_t began;
+
 	CHECK(percpu_self()->index == 0);
 	work.fn = fn;
 	work.arg = arg;
@@ -345,9 +348,11 @@ void smp_call_all(void (*fn)(void *arg), void *arg)
 	percpu_self()->work_seen = atomic_add(&work.sequence, 1) + 1;
 	kick_others();
 	fn(arg);
+	began = waits_begin();
 	while (atomic_load_acquire(&work.done) != percpu_count() - 1) {
 		cpu_pause();
 	}
+	waits_end(began);
 }
 
 void smp_release(void (*fn)(void))

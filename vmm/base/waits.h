@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * How long CPUs wait for each other in root mode: for a lock, for a page that another CPU opens or
+ * seals, for a shoot-down, for a function that all CPUs run, for a vCPU that another CPU runs. Each
+ * CPU has one counter. Only a CPU that finds that it must wait calls these functions, so what is
+ * free costs nothing more. Waiting for hardware is not counted, nor is HLT.
+ */
+#ifndef UMBRA_BASE_WAITS_H
+#define UMBRA_BASE_WAITS_H
+
+#include "vmm/base/cpu.h"
+#include "vmm/base/percpu.h"
+#include "vmm/base/types.h"
+
+/* Called before a loop that waits for another CPU; waits_end gets what it returns. */
+static inline uint64_t waits_begin(void)
+{
+	return cpu_rdtsc();
+}
+
+/* Called after the loop. Only once this CPU has its block; a CPU that is alone never waits. */
+static inline void waits_end(uint64_t began)
+{
+	atomic_add_own(&percpu_self()->wait_ticks, cpu_rdtsc() - began);
+}
+
+/* A text of waits_words fits into so many bytes. */
+#define WAITS_WORDS_MAX 160u
+
+/*
+ * Says how long the CPUs have waited so far, in all, and which one waited longest. Any CPU; the
+ * figures of other CPUs may be a moment old.
+ */
+void waits_words(char *text, size_t bytes);
+
+#endif
