@@ -192,23 +192,22 @@ int pager_fault(struct gmem *gmem, struct gmem_region *region, gpa_t gpa, unsign
 		const struct gmem_faulter *by)
 {
 	struct sealed_region *sealed = region->state;
-	const uint32_t m = pager_mapping_of(sealed, gmem);
 	uint64_t page = (gpa.v - region->base.v) / PAGE_SIZE;
 	struct gmem_faulter holder;
 	enum pager_cost cost;
-	uint32_t index;
+	uint32_t index, m;
 	int err;
 
+	lock_take(&window_lock, LOCK_WINDOW);
+	m = pager_mapping_of(sealed, gmem);
 	if (sealed->mappings[m].read_only && (access & GMEM_ACCESS_WRITE) != 0) {
+		lock_drop(&window_lock);
 		return ERR_RIGHTS;
 	}
 	if (by != NULL) {
 		holder = *by;
 		holder.vcpu += sealed->mappings[m].first_hold;
 		by = &holder;
-	}
-	lock_take(&window_lock, LOCK_WINDOW);
-	if (by != NULL) {
 		window_let_go(sealed->vm, by, settled(sealed, page) == 0);
 	}
 	cost = open_page(sealed, page, &index);
@@ -234,10 +233,11 @@ int pager_pin(struct gmem *gmem, struct gmem_region *region, gpa_t page, bool wr
 	uint32_t index;
 	int err = 0;
 
+	lock_take(&window_lock, LOCK_WINDOW);
 	if (write && sealed->mappings[pager_mapping_of(sealed, gmem)].read_only) {
+		lock_drop(&window_lock);
 		return ERR_RIGHTS;
 	} /* else unpin reports whether it was written */
-	lock_take(&window_lock, LOCK_WINDOW);
 	cost = open_page(sealed, number, &index);
 	if (cost == COST_TAMPERED) {
 		err = tampered(gmem, sealed, number);

@@ -153,7 +153,10 @@ int pager_fault(struct gmem *gmem, struct gmem_region *region, gpa_t gpa, unsign
 int pager_pin(struct gmem *gmem, struct gmem_region *region, gpa_t page, bool write,
 	      struct keyed_frame *out);
 void pager_unpin(struct gmem *gmem, struct gmem_region *region, gpa_t page, bool written);
-/* The index of a gmem's mapping, which must exist. */
+/*
+ * The index of a gmem's mapping, which must exist. Under window_lock: other members may come and
+ * go. The mapping stays where it is while gmem.lock is held.
+ */
 uint32_t pager_mapping_of(const struct sealed_region *region, const struct gmem *gmem);
 
 /* --- pager_exchange.c: all under window_lock, which they release and take again --- */

@@ -157,9 +157,19 @@ static void wait_for_shootdowns(const struct sealed_mapping *mapping)
 	}
 }
 
+static uint32_t find_mapping(const struct sealed_region *share, const struct gmem *gmem)
+{
+	uint32_t m;
+
+	lock_take(&window_lock, LOCK_WINDOW);
+	m = pager_mapping_of(share, gmem);
+	lock_drop(&window_lock);
+	return m;
+}
+
 void pager_share_leave(struct sealed_region *share, struct gmem *gmem, bool live)
 {
-	const uint32_t m = pager_mapping_of(share, gmem);
+	const uint32_t m = find_mapping(share, gmem);
 
 	take_mapping(share, m, live);
 	lock_take(&window_lock, LOCK_WINDOW);
@@ -170,7 +180,7 @@ void pager_share_leave(struct sealed_region *share, struct gmem *gmem, bool live
 
 void pager_share_move(struct sealed_region *share, struct gmem *gmem, gpa_t to)
 {
-	const uint32_t m = pager_mapping_of(share, gmem);
+	const uint32_t m = find_mapping(share, gmem);
 
 	take_mapping(share, m, true);
 	lock_take(&window_lock, LOCK_WINDOW);

@@ -9,7 +9,7 @@
  *
  * CPU 0 and 1: the vCPUs of VM 0. CPU 2: the vCPU of VM 1. Both VMs are members of a share. CPU 3:
  * a device of both VMs, and the boot processor: it makes, seals and ends a third VM, whose pages
- * the other CPUs evict, and takes the share from VM 1 and gives it back.
+ * the other CPUs evict, and takes the share from VM 0 or 1 and gives it back.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -442,6 +442,9 @@ static void run_vcpu(uint32_t vm, uint32_t vcpu)
 		for (; i < STEPS && !race_was_kicked(); i++) {
 			page = next_page(page);
 			step(vm, vcpu, i, page);
+			if (race_random(64) == 0) {
+				race_pause(); /* in guest mode, so that others have to kick it */
+			}
 		}
 		ept_tlb_leave();
 	}
@@ -470,19 +473,19 @@ static void make_vm(uint32_t v, uint32_t vcpus, bool has_tags)
 	}
 }
 
-/* VM 1 has no share for a moment; its vCPU waits. */
-static void move_share(void)
+/* VM v has no share for a moment; its vCPUs wait. The others still find their own mappings. */
+static void move_share(uint32_t v)
 {
-	struct gmem *gmem = &gmems[1];
+	struct gmem *gmem = &gmems[v];
 
 	lock_take(&gmem->lock, LOCK_GMEM);
 	pager_share_leave(share, gmem, true);
 	lock_take(&window_lock, LOCK_WINDOW);
-	if (share->mappings[1].gmem != NULL || share->mappings[1].shoot_downs != 0) {
+	if (share->mappings[v].gmem != NULL || share->mappings[v].shoot_downs != 0) {
 		race_broken("a CPU still uses the mapping that has gone");
 	}
 	lock_drop(&window_lock);
-	if (pager_share_join(share, gmem, gpa(VM_PAGES * PAGE_SIZE), false, 2) != 0) {
+	if (pager_share_join(share, gmem, gpa(VM_PAGES * PAGE_SIZE), false, 2 * v) != 0) {
 		race_broken("the share is full");
 	}
 	lock_drop(&gmem->lock);
@@ -519,7 +522,7 @@ static void run_device(void)
 		use_door(race_random(VMS), race_random(VM_PAGES));
 		if (i % 64 == 0) {
 			use_door(0, VM_PAGES + race_random(SHARED));
-			move_share();
+			move_share(race_random(VMS));
 		}
 		pager_drain(); /* as the boot processor does */
 		if (i % (steps / LIVES) == 0) {
