@@ -58,6 +58,8 @@ static const struct config_choice leaves[] = {
 
 static const struct config_choice vm_keys[] = { { "random", VM_KEY_RANDOM },
 						{ "file:PATH", VM_KEY_FILE },
+						{ "passphrase:PATH",
+						  CONFIG_KEY_FORM(VM_KEY_FORM_PASSPHRASE) },
 						{ "platform", VM_KEY_PLATFORM },
 						{ "none", VM_KEY_NONE },
 						{ NULL, 0 } };
@@ -334,7 +336,9 @@ const struct config_key config_keys[] = {
 		.section = "vm",
 		.name = "key",
 		.help = "Where the memory's key comes from. random: drawn at each start. "
-			"file:PATH: derived from that file and drawn bytes. platform: the "
+			"file:PATH: derived from that file and drawn bytes. passphrase:PATH: "
+			"derived from a passphrase that is typed in the shell, which that file "
+			"recognises, and from drawn bytes. platform: the "
 			"machine's own key (TME, KeyID 0), refused where TME is off or "
 			"bypassed. none: only with engine = none.",
 		.parse = config_parse_source,

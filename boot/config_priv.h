@@ -37,6 +37,13 @@ config_parse_fn config_parse_member; /* adds a member to a struct share_config *
 config_parse_fn config_parse_escape; /* a control character */
 config_parse_fn config_parse_serial; /* struct config_serial */
 
+/*
+ * The value of a choice for config_parse_source: a kind of key, or VM_KEY_FILE with the form of its
+ * file. A word that ends with PATH stands for itself and a path.
+ */
+#define CONFIG_KEY_FORM_SHIFT 8
+#define CONFIG_KEY_FORM(form) (VM_KEY_FILE | (uint64_t)(form) << CONFIG_KEY_FORM_SHIFT)
+
 /* Whether it can be the name of a VM, a share or a net. */
 bool config_name_is_good(const char *name);
 

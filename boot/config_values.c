@@ -367,24 +367,36 @@ const char *config_parse_net(const struct config_key *key, void *field, const ch
 }
 _Static_assert(VM_NETS_MAX == 4, "the message above says so");
 
+/* For a choice such as "file:PATH": the path in a text such as "file:\\umbra\\a.key", or NULL. */
+static const char *path_after(const char *word, const char *text)
+{
+	const char *colon = strchr(word, ':');
+	const size_t bytes = colon != NULL ? (size_t)(colon - word) + 1 : 0;
+	char start[24], prefix[24];
+
+	if (bytes == 0) {
+		return NULL;
+	}
+	(void)str_copy(start, MIN(sizeof(start), bytes + 1), text);
+	(void)str_copy(prefix, MIN(sizeof(prefix), bytes + 1), word);
+	return str_equal_nocase(start, prefix) ? text + bytes : NULL;
+}
+
 const char *config_parse_source(const struct config_key *key, void *field, const char *text)
 {
-	static const char file[] = "file:";
 	struct vm_key_source *source = field;
-	const struct config_choice *choice;
-	char start[sizeof(file)];
 
-	(void)str_copy(start, sizeof(start), text);
-	if (str_equal_nocase(start, file)) {
-		source->kind = VM_KEY_FILE;
-		return config_parse_path(key, &source->file, text + sizeof(file) - 1);
+	for (const struct config_choice *c = key->choices; c->word != NULL; c++) {
+		const char *path = path_after(c->word, text);
+
+		if (path == NULL && !str_equal_nocase(c->word, text)) {
+			continue;
+		}
+		source->kind = (enum vm_key)(c->value & (BIT(CONFIG_KEY_FORM_SHIFT) - 1));
+		source->form = (enum vm_key_form)(c->value >> CONFIG_KEY_FORM_SHIFT);
+		return path != NULL ? config_parse_path(key, &source->file, path) : NULL;
 	}
-	choice = find_choice(key, text);
-	if (choice == NULL) {
-		return CONFIG_NOT_ALLOWED;
-	}
-	source->kind = (enum vm_key)choice->value;
-	return NULL;
+	return CONFIG_NOT_ALLOWED;
 }
 
 /*

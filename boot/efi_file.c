@@ -245,20 +245,14 @@ void efi_file_set_check(const char *(*check)(const char *path, size_t path_bytes
 	check_file = check;
 }
 
-static bool is_one_byte_repeated(const uint8_t *data, size_t bytes)
+int efi_file_read_small(struct vm_file *file, void *to, uint64_t max, uint64_t *bytes)
 {
-	return memcmp(data, data + 1, bytes - 1) == 0;
-}
-
-int efi_key_read(struct vm_key_source *key)
-{
-	struct vm_file *file = &key->file;
 	EFI_FILE_HANDLE handle;
-	uint64_t bytes = 0;
 	int err = ERR_IO;
 
 	file->data = NULL;
 	file->bytes = 0;
+	*bytes = 0;
 	file->error = "the volume is not readable";
 	if (root != NULL) {
 		err = open_one(file, file->path, &handle);
@@ -266,21 +260,15 @@ int efi_key_read(struct vm_key_source *key)
 	if (err != 0) {
 		return err;
 	}
-	file->error = check_size(handle, UINT64_MAX, &bytes);
-	if (file->error == NULL && bytes != VM_KEY_FILE_MIN && bytes != VM_KEY_FILE_MAX) {
-		file->error = "a key file has exactly 32 or 64 bytes";
-	}
+	file->error = check_size(handle, max, bytes);
 	if (file->error == NULL) {
-		file->error = read_all(handle, (char *)key->secret, bytes);
+		file->error = read_all(handle, to, *bytes);
 	}
 	(void)handle->Close(handle); /* cannot fail */
-	if (file->error == NULL && is_one_byte_repeated(key->secret, bytes)) {
-		file->error = "this is no key: it is one byte repeated";
-	}
 	if (file->error != NULL) {
-		secure_zero(key->secret, sizeof(key->secret));
-		return ERR_FORMAT;
+		secure_zero(to, max);
+		*bytes = 0;
+		return ERR_IO;
 	}
-	key->secret_bytes = bytes;
 	return 0;
 }

@@ -51,46 +51,6 @@ static void say_hello(void)
 		 efi_system->Hdr.Revision >> 16, (efi_system->Hdr.Revision & 0xffff) / 10);
 }
 
-/* what is "vm" or "share". Returns false if a key file is named but has no valid key. */
-static bool read_key(struct vm_key_source *key, const char *what, const char *name, uint32_t line)
-{
-	if (key->kind != VM_KEY_FILE || efi_key_read(key) == 0) {
-		return true;
-	}
-	log_error("%s:%u: %s %s: key = file:%s: %s; the %s is left out", LAUNCH_CONFIG_NAME, line,
-		  what, name, key->file.path, key->file.error,
-		  strcmp(what, "vm") == 0 ? "VM" : "share");
-	return false;
-}
-
-static void forget_keys(void)
-{
-	for (size_t i = 0; i < info.config.vm_count; i++) {
-		secure_zero(info.config.vms[i].key.secret, sizeof(info.config.vms[i].key.secret));
-	}
-	for (size_t i = 0; i < info.config.share_count; i++) {
-		secure_zero(info.config.shares[i].key.secret,
-			    sizeof(info.config.shares[i].key.secret));
-	}
-}
-
-static void read_keys(void)
-{
-	for (size_t i = 0; i < info.config.vm_count; i++) {
-		struct vm_config *vm = &info.config.vms[i];
-
-		if (vm->valid) {
-			vm->valid = read_key(&vm->key, "vm", vm->name, vm->line);
-		}
-	}
-	for (size_t i = 0; i < info.config.share_count; i++) {
-		struct share_config *share = &info.config.shares[i];
-
-		share->valid = share->valid &&
-			       read_key(&share->key, "share", share->name, share->line);
-	}
-}
-
 static void leave_all_out(void)
 {
 	for (size_t i = 0; i < info.config.vm_count; i++) {
@@ -126,7 +86,7 @@ static void read_config(void)
 	if (!info.can_run) {
 		leave_all_out();
 	}
-	read_keys();
+	efi_keys_read(&info.config);
 }
 
 EFI_STATUS efi_main(EFI_HANDLE image, EFI_SYSTEM_TABLE *system)
@@ -152,7 +112,7 @@ EFI_STATUS efi_main(EFI_HANDLE image, EFI_SYSTEM_TABLE *system)
 	efi_text_close();
 	err = efi_exit_boot_services(&info);
 	if (err != 0) {
-		forget_keys();
+		efi_keys_forget(&info.config);
 		log_error("Umbra cannot go on; switch the machine off, or reset it");
 		console_drain();
 		for (;;) {

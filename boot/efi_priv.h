@@ -49,11 +49,20 @@ int efi_file_read(struct vm_file *file, uint64_t max);
 void efi_file_set_check(const char *(*check)(const char *path, size_t path_bytes, const void *data,
 					     size_t bytes));
 /*
- * Reads key->file into key->secret and nowhere else. Returns ERR_NOTFOUND or ERR_IO if it cannot be
- * opened, ERR_FORMAT if it cannot be read, has not one of the two lengths of a key, or is one byte
- * repeated. key->secret is zero after an error, and key->file.error says why.
+ * Reads the file that file->path names into to[max] and nowhere else; *bytes is its length. Nothing
+ * checks or measures it. Returns ERR_NOTFOUND, or ERR_IO if it is empty, too large or not readable;
+ * then file->error says why, and to is zero.
  */
-int efi_key_read(struct vm_key_source *key);
+int efi_file_read_small(struct vm_file *file, void *to, uint64_t max, uint64_t *bytes);
+
+/* --- efi_keys.c --- */
+
+/*
+ * Reads the key files of all VMs and shares. What has no good one is left out, which is logged.
+ */
+void efi_keys_read(struct config *config);
+/* Wipes what efi_keys_read has read. */
+void efi_keys_forget(struct config *config);
 
 /* --- efi_probe.c: what only firmware knows --- */
 

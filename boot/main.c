@@ -10,6 +10,7 @@
 #include "boot/residue.h"
 #include "boot/secrets.h"
 #include "boot/shell.h"
+#include "boot/unlock.h"
 #include "boot/vms.h"
 
 #include "crypto/keyslot.h"
@@ -271,9 +272,11 @@ static _Noreturn void stay(const char *why)
 static bool between(void)
 {
 	static bool reported;
-	bool some_run = vms_reap() != 0;
+	bool some_run;
 	int key;
 
+	unlock_poll();
+	some_run = vms_reap() != 0;
 	some_ran |= some_run;
 	if (!some_run && !reported && some_ran) {
 		nothing_runs("all virtual machines have ended",
@@ -339,6 +342,7 @@ static void bring_up(void)
 		stay("VMX does not start on every CPU");
 	}
 	start_window();
+	unlock_start(&boot->config);
 	some_ran = vms_start(&boot->config) != 0;
 	if (!some_ran && !somebody_waits()) {
 		stay("no virtual machine could be started");

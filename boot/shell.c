@@ -28,6 +28,10 @@ static struct line_edit editor = {
 static bool active;
 static bool (*live)(void); /* of a command such as `top`: called until a key is pressed */
 
+/* Of a command that asks for something: gets each byte until it returns false. */
+static bool (*asking)(uint8_t byte);
+static const char *asking_prompt;
+
 /*
  * escaped: the escape key has opened the shell, and nothing was typed since. If it is pressed again
  * within TWICE_US, it goes to the VM.
@@ -54,6 +58,35 @@ void shell_print(const char *fmt, ...)
 void shell_go_live(bool (*step)(void))
 {
 	live = step;
+}
+
+void shell_ask(const char *prompt, bool (*feed)(uint8_t byte))
+{
+	asking = feed;
+	asking_prompt = prompt;
+}
+
+/* Shows the line that is being typed: after a line of the log, or at its start. */
+static void show_line(void)
+{
+	if (asking != NULL) {
+		console_write(asking_prompt, strlen(asking_prompt));
+	} else {
+		line_edit_show(&editor);
+	}
+}
+
+/* After a command. */
+static void next_line(void)
+{
+	if (live != NULL) {
+		return;
+	}
+	if (asking != NULL) {
+		show_line();
+	} else {
+		line_edit_begin(&editor);
+	}
 }
 
 /*
@@ -269,6 +302,13 @@ static void feed(uint8_t byte)
 		line_edit_begin(&editor);
 		return;
 	}
+	if (asking != NULL) {
+		if (!asking(byte)) {
+			asking = NULL;
+			next_line();
+		}
+		return;
+	}
 	if (byte == vconsole_escape()) {
 		console_write("\r\n", 2);
 		set_active(!vconsole_show_one(NULL));
@@ -288,8 +328,8 @@ static void feed(uint8_t byte)
 		break;
 	case LINE_COMPLETE: shell_run(editor.text); break;
 	}
-	if (active && live == NULL) {
-		line_edit_begin(&editor);
+	if (active) {
+		next_line();
 	}
 }
 
@@ -300,7 +340,7 @@ void shell_poll(void)
 	while ((byte = vconsole_input()) >= 0) {
 		if (active && live == NULL && console_at_line_start()) {
 			/* show the prompt again before what is typed now */
-			line_edit_show(&editor);
+			show_line();
 		}
 		feed((uint8_t)byte);
 	}
@@ -315,6 +355,6 @@ void shell_poll(void)
 			line_edit_begin(&editor);
 		}
 	} else if (console_at_line_start()) {
-		line_edit_show(&editor); /* the log wrote a line meanwhile */
+		show_line(); /* the log wrote a line meanwhile */
 	}
 }

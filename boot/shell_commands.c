@@ -2,6 +2,7 @@
 /* The shell's commands: one short function for each, and their table. */
 #include "boot/shell.h"
 #include "boot/shell_priv.h"
+#include "boot/unlock.h"
 #include "guest/platform.h"
 #include "guest/vconsole.h"
 #include "vmm/base/percpu.h"
@@ -79,6 +80,13 @@ static void run_start(const struct shell_call *call)
 			    name);
 	} else {
 		(void)vms_power_on(call->vm); /* a failure was logged */
+	}
+}
+
+static void run_unlock(const struct shell_call *call)
+{
+	if (unlock_ask(call->vm->config, shell_print)) {
+		shell_ask(unlock_prompt(), unlock_feed);
 	}
 }
 
@@ -389,6 +397,8 @@ const struct shell_command shell_commands[] = {
 	{ "vms", "", "the VMs and what they do", 0, 0, false, shell_run_vms, NULL, false },
 	{ "vm", "NAME", "more about one", 1, 1, true, shell_run_vm, NULL, false },
 	{ "start", "NAME", "starts one that is off", 1, 1, true, run_start, NULL, false },
+	{ "unlock", "NAME", "asks for its passphrase, if its key needs one", 1, 1, true, run_unlock,
+	  NULL, false },
 	{ "stop", "[--wait] NAME", "presses its power button; --wait: until it has ended", 1, 2,
 	  true, run_stop, "--wait", false },
 	{ "pause", "[--seal|--park] NAME", "off the CPUs; and seals it, or frees its KeyID", 1, 2,

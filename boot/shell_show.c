@@ -22,7 +22,10 @@ static uint64_t to_ms(uint64_t ticks)
 static const char *state_name(const struct vms_entry *entry)
 {
 	if (entry->vm == NULL) {
-		return entry->waits ? "waits" : entry->config->valid ? "off" : "refused";
+		return entry->waits && entry->config->key.locked ? "locked"
+		       : entry->waits				 ? "waits"
+		       : entry->config->valid			 ? "off"
+								 : "refused";
 	}
 	return entry->kept					      ? "kept"
 	       : entry->loads					      ? "loading"

@@ -37,10 +37,24 @@ static struct vms_entry slots[CONFIG_VM_MAX];
 static size_t slot_count;
 static uint64_t turn_due; /* TSC */
 
+/* A VM whose key needs a passphrase waits for a person. vms_reap looks again at each turn. */
+static int wait_for_passphrase(struct vms_entry *slot)
+{
+	if (!slot->waits) {
+		log_info("vm %s: waits for its passphrase: \"unlock %s\" in the shell asks for it",
+			 slot->config->name, slot->config->name);
+	}
+	slot->waits = true;
+	return ERR_AGAIN;
+}
+
 static int start(struct vms_entry *slot)
 {
 	int err;
 
+	if (slot->config->key.locked) {
+		return wait_for_passphrase(slot);
+	}
 	slot->started = cpu_rdtsc();
 	slot->kept = false;
 	slot->wish = VMS_NO_WISH;

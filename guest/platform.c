@@ -82,7 +82,6 @@ static int create_vm(struct build *build)
 	build->platform->vm = build->vm;
 	build->platform->config = build->config;
 	build->platform->signature = build->config->signature;
-	build->platform->key = build->config->key.kind;
 	return 0;
 }
 
@@ -142,7 +141,7 @@ static int claim_window(struct build *build)
 			build, err,
 			"key = %s: this machine has no source of random numbers that passes "
 			"its tests; look for RDSEED or RDRAND in firmware's set-up",
-			platform_key_words[config->key.kind]);
+			platform_key_word(&config->key));
 	}
 }
 

@@ -48,7 +48,7 @@ int platform_apply_policy(struct build *build, bool keyid_left)
 	if (build->policy->verdict == ENGINE_REFUSED) {
 		return platform_refuse(build, ERR_UNSUPPORTED, "engine = %s, key = %s: %s",
 				       engine_words[config->engine],
-				       platform_key_words[config->key.kind], build->policy->words);
+				       platform_key_word(&config->key), build->policy->words);
 	}
 	if (build->policy->words != NULL) {
 		log_warn("vm %s: engine = %s: %s", config->name, engine_words[config->engine],

@@ -7,7 +7,16 @@
 #include "vmm/base/err.h"
 #include "vmm/base/str.h"
 
-const char *const platform_key_words[VM_KEYS] = { "random", "file", "platform", "none" };
+const char *platform_key_word(const struct vm_key_source *key)
+{
+	static const char *const words[VM_KEYS] = {
+		[VM_KEY_RANDOM] = "random",
+		[VM_KEY_PLATFORM] = "platform",
+		[VM_KEY_NONE] = "none",
+	};
+
+	return key->kind == VM_KEY_FILE ? vm_key_form_word(key->form) : words[key->kind];
+}
 
 void platform_describe_keyid(struct vm *vm)
 {
@@ -27,7 +36,7 @@ void platform_describe_keyid(struct vm *vm)
 	(void)str_printf(text, cap,
 			 "under KeyID %u, encrypted by AES-XTS-%s (engine = tme-mk; key = %s)",
 			 platform->keyid, tme_state()->xts256 ? "256" : "128",
-			 platform_key_words[platform->key]);
+			 platform_key_word(&platform->config->key));
 }
 
 void platform_describe_engine(struct vm *vm, const struct engine_policy *policy)
@@ -35,7 +44,7 @@ void platform_describe_engine(struct vm *vm, const struct engine_policy *policy)
 	struct platform *platform = platform_of(vm);
 	char *text = platform->engine, *name = platform->memory_name;
 	const size_t cap = sizeof(platform->engine), name_cap = sizeof(platform->memory_name);
-	const char *key = platform_key_words[platform->key];
+	const char *key = platform_key_word(&platform->config->key);
 
 	switch (policy->verdict) {
 	case ENGINE_RUNS_TME_MK: platform_describe_keyid(vm); break;

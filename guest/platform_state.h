@@ -30,7 +30,6 @@ struct platform {
 	struct pager_vm *pager; /* only with PLATFORM_MEMORY_SEALED */
 	keyid_t keyid;		/* the KeyID of the VM's memory */
 	enum vm_signature signature;
-	enum vm_key key;
 	char engine[100];      /* the clause of platform_engine_words */
 	char memory_name[12];  /* the word of platform_memory_name */
 	uint32_t device_count; /* rows of guest/devices.c that were initialised */
@@ -58,7 +57,7 @@ struct platform {
 void platform_describe_engine(struct vm *vm, const struct engine_policy *policy);
 void platform_describe_keyid(struct vm *vm);
 
-extern const char *const platform_key_words[VM_KEYS];
+const char *platform_key_word(const struct vm_key_source *key);
 
 static inline struct platform *platform_of(const struct vm *vm)
 {

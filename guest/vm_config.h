@@ -3,6 +3,7 @@
 #ifndef UMBRA_GUEST_VM_CONFIG_H
 #define UMBRA_GUEST_VM_CONFIG_H
 
+#include "crypto/passphrase.h"
 #include "vmm/base/types.h"
 #include "vmm/vm.h"
 
@@ -38,6 +39,17 @@ enum vm_key {
 #define VM_KEY_FILE_MIN 32
 #define VM_KEY_FILE_MAX 64
 
+/* What the file of VM_KEY_FILE holds. */
+enum vm_key_form {
+	VM_KEY_FORM_RAW,	/* the secret itself, as it is */
+	VM_KEY_FORM_PASSPHRASE, /* how a passphrase is recognised; the secret is made of it */
+};
+
+static inline const char *vm_key_form_word(enum vm_key_form form)
+{
+	return form == VM_KEY_FORM_PASSPHRASE ? "passphrase" : "file";
+}
+
 /* The signature in CPUID leaf 4000_0000H. guest/README.md explains why there are two. */
 enum vm_signature {
 	VM_SIGNATURE_UMBRA, /* "UmbraUmbraUm": Linux then uses the xAPIC */
@@ -68,10 +80,13 @@ struct vm_file {
 /* The source of a key, and what was read from it. */
 struct vm_key_source {
 	enum vm_key kind;
+	enum vm_key_form form; /* of VM_KEY_FILE */
+	bool locked;	       /* there is no secret until a person types the passphrase */
+	struct passphrase passphrase;
 	struct vm_file file; /* only path and error are used: the content is read into secret */
 	/*
 	 * The content of the key file, until boot/secrets.c replaces it by a derived secret of
-	 * VM_SECRET_BYTES. Secret.
+	 * VM_SECRET_BYTES; or the secret that boot/unlock.c made of a passphrase. Secret.
 	 */
 	uint8_t secret[VM_KEY_FILE_MAX];
 	size_t secret_bytes;

@@ -10,6 +10,7 @@ FUZZ_emul := vmm/emul.c vmm/emul_alu.c vmm/emul_decode.c vmm/operand.c vmm/gwalk
 # Each of its inputs has up to 64 instructions.
 FUZZING_SMOKE_RUNS_emul := 2000
 FUZZ_manifest := boot/manifest.c vmm/base/str.c
+FUZZ_key_file := boot/key_file.c vmm/base/str.c
 FUZZ_tpm := boot/tpm.c vmm/base/str.c
 FUZZ_dmar := boot/dmar.c vmm/base/str.c
 FUZZ_acpi := vmm/base/acpi_host.c vmm/base/str.c

@@ -151,6 +151,30 @@ void vms_unpark(const struct vms_entry *entry)
 	vms_rekey(entry);
 }
 
+static bool asked;
+
+bool unlock_ask(const struct vm_config *config, void (*say)(const char *fmt, ...))
+{
+	asked = config == &configs[BETA];
+	if (!asked) {
+		say("vm %s has no passphrase", config->name);
+	}
+	return asked;
+}
+
+const char *unlock_prompt(void)
+{
+	PROMISE(asked);
+	return "passphrase: ";
+}
+
+bool unlock_feed(uint8_t byte)
+{
+	PROMISE(asked);
+	asked = byte >= ' ';
+	return asked;
+}
+
 void platform_pause(struct vm *vm)
 {
 	act_on(vm);
@@ -426,14 +450,14 @@ static void look_at_screen(void)
 	}
 }
 
-/* Does the line need no answer? `top` and `console` show something later. */
+/* Does the line need no answer? `top`, `console` and `unlock` show something later. */
 static bool is_quiet(const char *text)
 {
 	while (str_is_space(*text)) {
 		text++;
 	}
 	return *text == '\0' || strncasecmp(text, "top", 3) == 0 ||
-	       strncasecmp(text, "console", 7) == 0;
+	       strncasecmp(text, "console", 7) == 0 || strncasecmp(text, "unlock", 6) == 0;
 }
 
 /* Copies the part of a line that the editor accepts. */

@@ -185,10 +185,15 @@ image: $(if $(SIGN),$(STICK)) | $(PACKAGES_DONE)
 	@$(if $(SIGN),$(PYTHON) boot/sign.py $(STICK) "$$ESP" $(SIGNED) "$$SIGN" $(SIGN_VERSION))
 	@python3 $(MACHINE_DIR)/image.py $(if $(SIGN),$(SIGNED),"$$ESP") "$$IMG"
 
-.PHONY: predict
+.PHONY: predict passphrase
 STATE ?= umbra=$(VERSION) secure-boot=on tme=none
 predict: $(STICK)
 	@$(STICK) predict "$$ESP" '$(STATE)'
+
+# The file for `key = passphrase:PATH`.
+passphrase:
+	@$(if $(FILE),,echo 'passphrase: say which file to write: FILE=PATH'; exit 1;) \
+		$(PYTHON) boot/passphrase.py "$(FILE)" $(ITERATIONS)
 
 MACHINE ?= bochs
 MACHINE_NEEDS_bochs := $(BOCHS)

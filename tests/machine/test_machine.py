@@ -17,7 +17,8 @@ import image
 import nested
 import run_rows
 from machine import MachineError, Options, split_list
-from test_scripts import CasesTest, ConsoleTest, FetchTest, FirmwareTest, TallyTest  # run, too
+from test_scripts import (CasesTest, ConsoleTest, FetchTest, FirmwareTest, PassphraseTest,
+                          TallyTest)  # run, too
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 SECRET = bytes(char ^ 0x20 for char in b'umbra probe: secret in memory')

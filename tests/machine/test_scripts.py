@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Tests of console.py, firmware.py, tally.py and run_cases.py; test_machine.py runs them."""
 
+import hashlib
+import hmac
 import os
+import re
 import shutil
 import struct
 import subprocess
@@ -20,6 +23,7 @@ from machine import Options
 
 TESTS = os.path.join(os.path.dirname(os.path.abspath(__file__)), '..')
 TALLY = os.path.join(TESTS, 'tally.py')
+PASSPHRASE = os.path.join(TESTS, '..', 'boot', 'passphrase.py')
 sys.path.insert(0, TESTS)
 import case_checks
 import case_list
@@ -394,3 +398,52 @@ esac
         self.assertEqual((status, version), (1, None))
         self.assertIn('testing has no mbedtls from 3.6 to below 3.7~', words)
         self.assertIn('set-up: the source of mbedtls could not be downloaded', words)
+
+
+class PassphraseTest(unittest.TestCase):
+    """Tests of boot/passphrase.py; test_passphrase.c knows the same answer."""
+
+    def make(self, text, *more, old=None):
+        """Runs it with a passphrase as input; returns the status, its words and the file."""
+        with tempfile.TemporaryDirectory() as folder:
+            path = os.path.join(folder, 'a.pass')
+            if old is not None:
+                with open(path, 'w', encoding='ascii') as file:
+                    file.write(old)
+            done = subprocess.run([sys.executable, '-B', PASSPHRASE, path, *more], input=text,
+                                  stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                                  check=False)
+            content = None
+            if os.path.exists(path):
+                with open(path, encoding='ascii') as file:
+                    content = file.read()
+            return done.returncode, done.stdout, content
+
+    def test_the_file(self):
+        seen = set()
+        for _ in range(2):
+            status, words, content = self.make('correct horse\n', '10000')
+            self.assertEqual(status, 0, words)
+            found = re.fullmatch('umbra-passphrase 1\niterations 10000\nsalt ([0-9a-f]{64})\n'
+                                 'check ([0-9a-f]{64})\n', content)
+            self.assertIsNotNone(found, content)
+            self.assertNotIn('horse', words + content)
+            secret = hashlib.pbkdf2_hmac('sha512', b'correct horse', bytes.fromhex(found[1]),
+                                         10000)
+            key = hmac.digest(bytes(32), secret, 'sha256')
+            check = hmac.digest(key, b'umbra passphrase check\1', 'sha256')
+            self.assertEqual(found[2], check.hex())
+            seen.add(found[1])
+        self.assertEqual(len(seen), 2)      # another salt each time
+
+    def test_refusals(self):
+        for text, more, why in (('seven77\n', (), '8 to 127 characters'),
+                                ('a' * 128 + '\n', (), '8 to 127 characters'),
+                                ('gr\u00fc\u00dfe an alle\n', (), 'characters of ASCII'),
+                                ('correct horse\n', ('9999',), 'from 10000 to 20000000'),
+                                ('correct horse\n', ('many',), 'from 10000 to 20000000')):
+            status, words, content = self.make(text, *more)
+            self.assertEqual((status, content), (1, None))
+            self.assertIn(why, words)
+        status, words, content = self.make('correct horse\n', '10000', old='old')
+        self.assertEqual((status, content), (1, 'old'))

@@ -21,6 +21,32 @@ static int parse(const char *text, size_t bytes)
 	return err;
 }
 
+/* A key that a file or a passphrase gives, and words that look like one. */
+TEST(keys_of_files, fake_setup, fake_teardown)
+{
+	static const char text[] = "[vm a]\nmemory=1M\nkernel=\\k\nkey = PassPhrase:/u/a.pass\n"
+				   "[vm b]\nmemory=1M\nkernel=\\k\nkey = passphrase:PATH\n"
+				   "[vm c]\nmemory=1M\nkernel=\\k\nkey = passphrase\n"
+				   "[vm d]\nmemory=1M\nkernel=\\k\nkey = file\n"
+				   "[vm e]\nmemory=1M\nkernel=\\k\nkey = file:PATH\n"
+				   "[vm f]\nmemory=1M\nkernel=\\k\nkey = random:\\u\n"
+				   "[share s]\nsize=4K\nmembers=a\nkey=passphrase:\\u\\a.pass\n";
+
+	assert_int_equal(parse(text, sizeof(text) - 1), ERR_FORMAT);
+	assert_true(config.vms[0].valid);
+	assert_int_equal(config.vms[0].key.kind, VM_KEY_FILE);
+	assert_int_equal(config.vms[0].key.form, VM_KEY_FORM_PASSPHRASE);
+	assert_string_equal(config.vms[0].key.file.path, "\\u\\a.pass");
+	for (size_t i = 1; i < config.vm_count; i++) {
+		assert_false(config.vms[i].valid);
+	}
+	assert_int_equal(config.error_count, 6);
+	assert_false(config.shares[0].valid); /* a share starts with its first member */
+	assert_non_null(strstr(fake_log_text(),
+			       "key = passphrase must be one of random, file:PATH, "
+			       "passphrase:PATH, platform, none"));
+}
+
 #define GOOD_VM "memory=256M\nkernel=\\umbra\\vmlinuz\nengine=none\n"
 
 TEST(everything_given, fake_setup, fake_teardown)

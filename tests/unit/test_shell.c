@@ -93,6 +93,24 @@ void vms_finish(void)
 	note("finish", "keys");
 }
 
+bool unlock_ask(const struct vm_config *config, void (*say)(const char *fmt, ...))
+{
+	say("vm %s has no passphrase", config->name);
+	return false;
+}
+
+const char *unlock_prompt(void) /* test_shell_ask tests how it is used */
+{
+	fail();
+	return NULL;
+}
+
+bool unlock_feed(uint8_t byte)
+{
+	fail();
+	return false;
+}
+
 static jmp_buf powered_off;
 
 _Noreturn void power_off(void)
@@ -333,12 +351,17 @@ TEST(commands_do_what_they_say, setup, fake_teardown)
 				 "alpha;destroy alpha;button alpha;button alpha;"
 				 "exits alpha;memory alpha;start beta;");
 	assert_non_null(strstr(run("vms"), "beta             off"));
+	entries[1].waits = configs[1].key.locked = true;
+	assert_non_null(strstr(run("vms"), "beta             locked"));
+	configs[1].key.locked = false;
+	assert_non_null(strstr(run("vms"), "beta             waits"));
 	assert_non_null(strstr(run("vm alpha"), "64M of memory"));
 	assert_non_null(strstr(run("vm alpha"), "17 pages in clear now, 23 at most"));
 	assert_non_null(strstr(run("host"), "AES-256-XTS by a kernel"));
 	assert_non_null(strstr(run("host"), "memory encryption: TME is on"));
 	assert_non_null(strstr(run("host"), "IOMMU: 0 units"));
 	assert_non_null(strstr(run("host"), "caches: flushed by WBINVD on all CPUs 0 times"));
+	assert_string_equal(run("unlock beta"), "vm beta has no passphrase\r\n");
 	assert_string_equal(run(""), "");
 }
 

@@ -298,6 +298,35 @@ TEST(a_vm_without_autostart_waits_for_a_user, setup, fake_teardown)
 	assert_int_equal(vms_reap(), 0);
 }
 
+TEST(a_locked_vm_waits_for_its_passphrase, setup, fake_teardown)
+{
+	config.vms[1].key.locked = true;
+	assert_int_equal(vms_start(&config), 1); /* the machine must not power off meanwhile */
+	for (unsigned i = 0; i < 3; i++) {
+		assert_int_equal(vms_reap(), 1);
+	}
+	assert_int_equal(starts, 0);
+	assert_ptr_equal(strstr(fake_log_text(), "waits for its passphrase: \"unlock good\""),
+			 strrchr(fake_log_text(), 'w')); /* once */
+	config.vms[1].key.locked = false;
+	assert_int_equal(vms_reap(), 1);
+	assert_int_equal(starts, 1);
+	end(VM_END_RESET, "");
+	assert_int_equal(vms_reap(), 1);
+	assert_int_equal(starts, 2); /* its key stays open */
+}
+
+TEST(a_locked_vm_can_be_given_up, setup, fake_teardown)
+{
+	config.vms[1].key.locked = true;
+	assert_int_equal(vms_start(&config), 1);
+	vms_destroy(vms_get(1));
+	assert_int_equal(vms_reap(), 0);
+	config.vms[1].key.locked = false;
+	assert_int_equal(vms_reap(), 0);
+	assert_int_equal(starts, 0);
+}
+
 TEST(one_life, setup, fake_teardown)
 {
 	assert_int_equal(vms_start(&config), 1);

@@ -208,12 +208,16 @@ $(addprefix $(O)/unit/obj/,$(EFI_UNITS:%=boot/efi_%.o) $(EFI_UNITS:%=tests/unit/
 	HOST_DEF += -isystem /usr/include/efi -DGNU_EFI_USE_MS_ABI -fshort-wchar
 UNIT_usb_owner := boot/usb_owner.c
 UNIT_residue := boot/residue.c boot/pci_config.c vmm/base/str.c $(GMEM_C)
+UNIT_passphrase := crypto/passphrase.c crypto/kdf.c crypto/mbedtls_port.c crypto/wipe.c \
+	boot/key_file.c vmm/base/str.c $(MBEDTLS_C)
+UNIT_unlock := boot/unlock.c vmm/base/str.c vmm/base/err.c
 UNIT_secrets := boot/secrets.c vmm/base/err.c vmm/base/str.c
 UNIT_vms := boot/vms.c boot/vms_keyid.c crypto/wipe.c vmm/base/str.c vmm/base/err.c
 UNIT_apic_page := vmm/apic_page.c $(GMEM_C)
 UNIT_hole := vmm/hole.c vmm/iobus.c $(GMEM_C)
 UNIT_vm := vmm/vm.c vmm/attention.c vmm/base/str.c
 UNIT_line_edit := boot/line_edit.c vmm/base/str.c
+UNIT_shell_ask := boot/shell.c boot/line_edit.c $(VCONSOLE_C) vmm/base/str.c
 UNIT_shell_size := boot/shell_size.c vmm/base/str.c
 UNIT_shell := vmm/flaws.c boot/host_report.c boot/shell.c boot/shell_commands.c \
 	boot/shell_help.c boot/shell_memory.c boot/shell_show.c boot/shell_size.c \

@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Key files of the stick: a secret as it is, or what recognises a passphrase. */
+#include "boot/efi_priv.h"
+
+#include "boot/key_file.h"
+#include "vmm/base/log.h"
+#include "vmm/base/str.h"
+
+/* Zeros after the file's bytes, so that a file that is one byte too long is seen as such. */
+static uint8_t content[KEY_FILE_PASSPHRASE_MAX];
+
+static const char *take(struct vm_key_source *key)
+{
+	uint64_t bytes;
+	const char *error;
+
+	if (efi_file_read_small(&key->file, content, sizeof(content), &bytes) != 0) {
+		return key->file.error;
+	}
+	error = key->form == VM_KEY_FORM_PASSPHRASE
+			? key_file_take_passphrase((const char *)content, bytes, key)
+			: key_file_take_raw(content, bytes, key);
+	secure_zero(content, sizeof(content));
+	return error;
+}
+
+/* what is "vm" or "share". Returns false if a key file is named but is no good one. */
+static bool read_key(struct vm_key_source *key, const char *what, const char *name, uint32_t line)
+{
+	const char *error;
+
+	if (key->kind != VM_KEY_FILE) {
+		return true;
+	}
+	error = take(key);
+	if (error != NULL) {
+		log_error("%s:%u: %s %s: key = %s:%s: %s; the %s is left out", LAUNCH_CONFIG_NAME,
+			  line, what, name, vm_key_form_word(key->form), key->file.path, error,
+			  strcmp(what, "vm") == 0 ? "VM" : "share");
+	}
+	return error == NULL;
+}
+
+void efi_keys_read(struct config *config)
+{
+	for (size_t i = 0; i < config->vm_count; i++) {
+		struct vm_config *vm = &config->vms[i];
+
+		vm->valid = vm->valid && read_key(&vm->key, "vm", vm->name, vm->line);
+	}
+	for (size_t i = 0; i < config->share_count; i++) {
+		struct share_config *share = &config->shares[i];
+
+		share->valid = share->valid &&
+			       read_key(&share->key, "share", share->name, share->line);
+	}
+}
+
+void efi_keys_forget(struct config *config)
+{
+	for (size_t i = 0; i < config->vm_count; i++) {
+		secure_zero(config->vms[i].key.secret, sizeof(config->vms[i].key.secret));
+	}
+	for (size_t i = 0; i < config->share_count; i++) {
+		secure_zero(config->shares[i].key.secret, sizeof(config->shares[i].key.secret));
+	}
+}
