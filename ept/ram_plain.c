@@ -19,7 +19,7 @@ struct known_leaf {
 	uint64_t first;
 };
 
-#define KNOWN_LEAVES 64
+#define KNOWN_LEAVES 64 /* of each size */
 
 struct ram_plain {
 	keyid_t keyid;
@@ -32,9 +32,13 @@ struct ram_plain {
 	 */
 	uint16_t *parts;
 	size_t parts_pages;
-	/* Leaves that the door has used recently; saves the walk. */
-	uint32_t known_shift; /* log2 of the bytes that most leaves have */
-	struct known_leaf known[KNOWN_LEAVES];
+	/*
+	 * Leaves that the door has used recently; saves the walk. A leaf's place is computed from
+	 * its number among those of its size. In fragmented memory, and at the ends of a region,
+	 * leaves of 4 KiB lie where others have 2 MiB, so neither size alone would do.
+	 */
+	struct known_leaf known_2m[KNOWN_LEAVES];
+	struct known_leaf known_4k[KNOWN_LEAVES];
 };
 _Static_assert(sizeof(struct ram_plain) <= PAGE_SIZE, "one page");
 
@@ -102,6 +106,16 @@ static int plain_fault(struct gmem *gmem, struct gmem_region *region, gpa_t gpa,
 	return err;
 }
 
+static inline struct known_leaf *known_place(struct known_leaf *leaves, gpa_t page, uint64_t size)
+{
+	return &leaves[page.v / size % KNOWN_LEAVES];
+}
+
+static inline bool is_known(const struct known_leaf *leaf, gpa_t page)
+{
+	return page.v - leaf->base < leaf->bytes;
+}
+
 /* Not inlined, so that the fast path need not save registers for it. */
 static __attribute__((noinline)) int pin_unknown(struct gmem *gmem, struct gmem_region *region,
 						 gpa_t page, struct keyed_frame *out)
@@ -110,12 +124,14 @@ static __attribute__((noinline)) int pin_unknown(struct gmem *gmem, struct gmem_
 	const struct extent *extent = extents_find(ram->extents, page.v);
 	uint64_t size = unit_bytes(extents_leaf(ram->extents, extent, page.v));
 	uint64_t start = ALIGN_DOWN(page.v, size);
+	struct known_leaf *known;
 	int err = plain_fault(gmem, region, page, GMEM_ACCESS_READ, NULL);
 
 	if (err == 0) {
-		ram->known[(page.v >> ram->known_shift) % KNOWN_LEAVES] = (struct known_leaf){
-			start, size, extent->first + (start - extent->base)
-		};
+		known = size == SIZE_2M ? known_place(ram->known_2m, page, SIZE_2M)
+					: known_place(ram->known_4k, page, PAGE_SIZE);
+		*known = (struct known_leaf){ start, size,
+					      extent->first + (start - extent->base) };
 		*out = keyed(hpa(extent->first + (page.v - extent->base)), ram->keyid);
 	}
 	return err;
@@ -125,12 +141,15 @@ static __attribute__((noinline)) int pin_unknown(struct gmem *gmem, struct gmem_
 static int plain_pin(struct gmem *gmem, struct gmem_region *region, gpa_t page, bool write,
 		     struct keyed_frame *out)
 {
-	const struct ram_plain *ram = region->state;
-	const struct known_leaf *known = &ram->known[(page.v >> ram->known_shift) % KNOWN_LEAVES];
+	struct ram_plain *ram = region->state;
+	const struct known_leaf *known = known_place(ram->known_2m, page, SIZE_2M);
 
 	/* `write` is not used: every leaf has all rights */
-	if (__builtin_expect(page.v - known->base >= known->bytes, 0)) {
-		return pin_unknown(gmem, region, page, out);
+	if (__builtin_expect(!is_known(known, page), 0)) {
+		known = known_place(ram->known_4k, page, PAGE_SIZE);
+		if (!is_known(known, page)) {
+			return pin_unknown(gmem, region, page, out);
+		}
 	}
 	*out = keyed(hpa(known->first + (page.v - known->base)), ram->keyid);
 	return 0;
@@ -222,7 +241,8 @@ static bool plain_set_keyid(struct gmem_region *region, keyid_t keyid)
 		return false;
 	}
 	ram->keyid = keyid;
-	memset(ram->known, 0, sizeof(ram->known));
+	memset(ram->known_2m, 0, sizeof(ram->known_2m));
+	memset(ram->known_4k, 0, sizeof(ram->known_4k));
 	return true;
 }
 
@@ -259,7 +279,6 @@ static int create(keyid_t keyid, const struct gmem_region *region, uint64_t max_
 		return ERR_NOMEM;
 	}
 	ram->keyid = keyid;
-	ram->known_shift = max_leaf >= SIZE_2M ? 21 : 12; /* larger ones are mapped in parts */
 	err = extents_create(region->base.v, region->bytes, max_leaf, keyid, now, &ram->extents);
 	if (err == 0) {
 		err = add_parts(ram, region->base.v, region->bytes);

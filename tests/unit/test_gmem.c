@@ -467,6 +467,30 @@ TEST(test_load, setup, teardown)
 }
 
 /*
+ * The door finds pages that it has used without the EPT's tables, whatever the size of their
+ * leaves. Here that is one of 2 MiB, and behind it some of 4 KiB, as in fragmented memory.
+ */
+TEST(known_leaves_need_no_walk, setup, teardown)
+{
+	static uint8_t table[PAGE_SIZE];
+	const uint64_t bytes = SIZE_2M + 20 * PAGE_SIZE;
+	uint8_t *top;
+
+	assert_int_equal(gmem_add_ram_plain(&gmem, gpa(0), bytes, SIZE_1G), 0);
+	for (uint64_t at = SIZE_2M - 5 * PAGE_SIZE; at < bytes; at += PAGE_SIZE) {
+		assert_int_equal(gmem_write(&gmem, gpa(at + 8), &at, 8), 0);
+	}
+	top = (uint8_t *)(uintptr_t)gmem.root.pml4.v;
+	memcpy(table, top, PAGE_SIZE);
+	memset(top, 0, PAGE_SIZE);
+	for (uint64_t at = SIZE_2M - 5 * PAGE_SIZE, value; at < bytes; at += PAGE_SIZE) {
+		assert_int_equal(gmem_read(&gmem, gpa(at + 8), &value, 8), 0);
+		assert_int_equal(value, at);
+	}
+	memcpy(top, table, PAGE_SIZE);
+}
+
+/*
  * A running VM does not run out of host pages: first touches, and code in large leaves that must be
  * split, use tables that were set aside; a new leaf of 1 GiB returns one.
  */
