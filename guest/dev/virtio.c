@@ -376,6 +376,14 @@ void virtio_kick(struct virtio *device, struct vcpu *vcpu, uint32_t queue)
 	}
 }
 
+/* Each queue may have buffers that were not served when they were notified. */
+static void kick_all(struct virtio *device, struct vcpu *vcpu)
+{
+	for (uint32_t i = 0; i < device->ops->queues; i++) {
+		virtio_kick(device, vcpu, i);
+	}
+}
+
 /* --- What the driver does --- */
 
 void virtio_reset(struct virtio *device)
@@ -439,10 +447,16 @@ void virtio_write_status(struct virtio *device, struct vcpu *vcpu, uint8_t statu
 	}
 	lock_drop(&device->lock);
 	/* Buffers and notifications from before DRIVER_OK are served now. */
-	for (uint32_t i = 0;
-	     i < device->ops->queues && status != 0 && (now & ~before & STATUS_DRIVER_OK) != 0;
-	     i++) {
-		virtio_kick(device, vcpu, i);
+	if (status != 0 && (now & ~before & STATUS_DRIVER_OK) != 0) {
+		kick_all(device, vcpu);
+	}
+}
+
+/* While the function was no bus master, the vCPUs whose turns came have given their work up. */
+void virtio_mastered(struct virtio *device, struct vcpu *vcpu)
+{
+	if (runs(device)) {
+		kick_all(device, vcpu);
 	}
 }
 

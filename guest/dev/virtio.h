@@ -208,6 +208,11 @@ void virtio_lose(struct virtio *device, uint32_t queue, const char *why);
 
 /* The driver writes its status. 0 resets the device, at the end of a turn that is in progress. */
 void virtio_write_status(struct virtio *device, struct vcpu *vcpu, uint8_t status);
+/*
+ * The function may access memory again: serves what was notified and not served meanwhile. On the
+ * CPU of this vCPU, no lock held.
+ */
+void virtio_mastered(struct virtio *device, struct vcpu *vcpu);
 /* Accepts 32 features: half 0 or 1. Ignored after FEATURES_OK. Under the lock. */
 void virtio_accept(struct virtio *device, uint32_t half, uint32_t features);
 /* The driver has set up and enabled a queue. Under the lock. */

@@ -312,6 +312,11 @@ static void written(struct vpci_function *function, uint32_t offset, uint32_t si
 	vmsix_written(&device_of(function)->msix, offset, size);
 }
 
+static void mastered(struct vpci_function *function, struct vcpu *vcpu)
+{
+	virtio_mastered(device_of(function), vcpu);
+}
+
 static uint32_t config32(const struct vpci_function *function, uint32_t at)
 {
 	const uint8_t *bytes = &function->config[at];
@@ -432,6 +437,7 @@ int virtio_add(struct virtio *device, struct platform *platform, const struct vi
 		.name = ops->name,
 		.written = written,
 		.intercept = access_window,
+		.mastered = mastered,
 	};
 	err = add_function(device, &platform->pci);
 	if (err == 0) {

@@ -16,6 +16,8 @@
 #define CONTROL_MASK_ALL BIT(14)
 #define CONTROL_ENABLE	 BIT(15)
 
+#define COMMAND 0x04 /* the function's register that makes it a bus master */
+
 #define ENTRY_MASKED BIT(0)
 
 /* SDM vol. 3, "Message Address Register Format" and "Message Data Register Format". */
@@ -57,10 +59,13 @@ static void deliver(struct vmsix *msix, uint32_t vector)
 	}
 }
 
-/* Sends the pending messages that are not masked. Under the lock. */
+/*
+ * Sends the pending messages that are not masked. A message is a write to memory, so it waits until
+ * the function is a bus master. Under the lock.
+ */
 static void deliver_pending(struct vmsix *msix)
 {
-	if (!atomic_load_relaxed(&msix->on) || msix->masked) {
+	if (!atomic_load_relaxed(&msix->on) || msix->masked || !vpci_is_master(msix->function)) {
 		return;
 	}
 	for (uint32_t vector = 0; vector < msix->count; vector++) {
@@ -74,7 +79,7 @@ static void deliver_pending(struct vmsix *msix)
 
 void vmsix_send(struct vmsix *msix, uint32_t vector)
 {
-	if (vector >= msix->count || !vpci_is_master(msix->function)) {
+	if (vector >= msix->count) {
 		return;
 	}
 	lock_take(&msix->lock, LOCK_MSIX);
@@ -85,12 +90,22 @@ void vmsix_send(struct vmsix *msix, uint32_t vector)
 	lock_drop(&msix->lock);
 }
 
+static bool is_in(uint32_t offset, uint32_t size, uint32_t word)
+{
+	return offset < word + 2 && offset + size > word;
+}
+
 void vmsix_written(struct vmsix *msix, uint32_t offset, uint32_t size)
 {
 	const uint32_t at = msix->capability + CONTROL;
 	uint32_t control;
 
-	if (offset >= at + 2 || offset + size <= at) {
+	if (!is_in(offset, size, at)) {
+		if (is_in(offset, size, COMMAND)) {
+			lock_take(&msix->lock, LOCK_MSIX);
+			deliver_pending(msix);
+			lock_drop(&msix->lock);
+		}
 		return;
 	}
 	control = msix->function->config[at] | (uint32_t)msix->function->config[at + 1] << 8;

@@ -182,6 +182,7 @@ void vpci_config_access(struct vpci *pci, struct vcpu *vcpu, uint32_t number, ui
 	struct vpci_function *function = device < VPCI_DEVICES && (number & 7) == 0
 						 ? pci->functions[device]
 						 : NULL;
+	bool mastered = false;
 
 	if (function == NULL) {
 		access->value = MASK(8 * access->size - 1, 0);
@@ -197,11 +198,16 @@ void vpci_config_access(struct vpci *pci, struct vcpu *vcpu, uint32_t number, ui
 	}
 	lock_take(&pci->lock, LOCK_PCI);
 	if (access->write) {
+		mastered = !vpci_is_master(function);
 		write_config(function, offset, access->size, access->value);
+		mastered = mastered && vpci_is_master(function);
 	} else {
 		access->value = get(function->config, offset, access->size);
 	}
 	lock_drop(&pci->lock);
+	if (mastered && function->ops->mastered != NULL) {
+		function->ops->mastered(function, vcpu);
+	}
 }
 
 int vpci_add(struct vpci *pci, uint32_t device, struct vpci_function *function,

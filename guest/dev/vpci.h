@@ -50,6 +50,11 @@ struct vpci_function_ops {
 	 * Also called when nothing has changed. Under the lock of struct vpci.
 	 */
 	void (*placed)(struct vpci_function *function, uint64_t base, bool on);
+	/*
+	 * The guest has made the function a bus master, which it was not. NULL: the device did not
+	 * wait for that. Without the lock.
+	 */
+	void (*mastered)(struct vpci_function *function, struct vcpu *vcpu);
 };
 
 /* The constant part of the header. */

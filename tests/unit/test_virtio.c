@@ -449,9 +449,61 @@ TEST(nothing_is_done_before_it_may, setup, teardown)
 	(void)work();
 	assert_int_equal(dev.calls, 0);
 	pci_config(4, 2, true, 7);
+	(void)work();
+	assert_int_equal(dev.calls, 1);
+}
+
+/*
+ * The driver's notification came, then the function was no bus master for a moment, in which the
+ * turn came or the next notification: the driver does not notify again.
+ */
+TEST(a_master_again_serves_what_waits, setup, teardown)
+{
+	drive(0, 1);
+	use_messages(&device);
+	offer(0, 0);
+	notify(0);
+	pci_config(4, 2, true, 3);
+	assert_int_equal(work(), 1);
+	assert_int_equal(dev.calls, 0);
+	pci_config(4, 2, true, 7);
+	(void)work();
+	assert_int_equal(used_index(0), 1);
+	assert_int_equal(sent_count, 1);
+	pci_config(4, 2, true, 3);
+	offer(0, 0);
 	notify(0);
 	(void)work();
 	assert_int_equal(dev.calls, 1);
+	pci_config(4, 2, true, 7);
+	(void)work();
+	assert_int_equal(used_index(0), 2);
+	pci_config(4, 2, true, 7); /* it is one: there is nothing to look for */
+	assert_false(virtio_work(vm->vcpus[0]));
+	set_reg(0x14, 1, 0);
+	pci_config(4, 2, true, 3);
+	pci_config(4, 2, true, 7); /* without a driver there is not, either */
+	assert_int_equal(device.kicked.only, 0);
+}
+
+static void loses_the_bus(void)
+{
+	pci_config(4, 2, true, 3);
+}
+
+/* It is no bus master any more at the end of a turn: its interrupt comes later. */
+TEST(a_turn_may_lose_the_bus, setup, teardown)
+{
+	drive(0, 1);
+	use_messages(&device);
+	dev.during = loses_the_bus;
+	offer(0, 0);
+	notify(0);
+	(void)work();
+	assert_int_equal(used_index(0), 1);
+	assert_int_equal(sent_count, 0);
+	pci_config(4, 2, true, 7);
+	assert_int_equal(sent_count, 1);
 }
 
 /* A notification from before DRIVER_OK is served then. */

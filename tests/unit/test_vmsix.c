@@ -135,9 +135,29 @@ TEST(nothing_is_sent_while_off, setup, fake_teardown)
 	assert_int_equal(sent_count, 0);
 	vmsix_send(&msix, VECTORS); /* nor a vector that does not exist */
 	vmsix_send(&msix, 0xffff);
-	config(4, 2, true, 0); /* nor without bus mastering */
-	vmsix_send(&msix, 0);
 	assert_int_equal(sent_count, 0);
+}
+
+/* A message is a write to memory: it waits until the function may write. */
+TEST(messages_wait_for_the_bus, setup, fake_teardown)
+{
+	control(ENABLE);
+	config(4, 2, true, 0);
+	vmsix_send(&msix, 0);
+	table(12, 4, true, 0);
+	assert_int_equal(sent_count, 0);
+	assert_int_equal(pending(), 1);
+	config(6, 2, true, 0); /* another register */
+	assert_int_equal(sent_count, 0);
+	config(4, 2, true, 4);
+	assert_int_equal(sent_count, 1);
+	assert_int_equal(pending(), 0);
+	config(4, 2, true, 0);
+	vmsix_send(&msix, 0);
+	control(0); /* what waits for the driver before is nothing to the next one */
+	config(4, 2, true, 4);
+	control(ENABLE);
+	assert_int_equal(sent_count, 1);
 }
 
 TEST(masked_vectors_wait_and_come_once, setup, fake_teardown)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * vCPUs that use one virtio device at the same time, under ThreadSanitizer: they add requests to a
- * ring, notify, do the work, read registers and configuration space, mask vectors, and reset the
- * device in the middle of others' turns. Two turns at once are a data race on the counts in serve.
+ * ring, notify, do the work, read registers and configuration space, mask vectors, take the bus
+ * away from the device for a moment, and reset it in the middle of others' turns. Two turns at once are a data race on the counts in serve.
  * In addition: no notification is lost, whichever vCPU does the work; a reset ends; nothing is
  * served twice.
  */
@@ -207,11 +207,18 @@ static void offer(struct vcpu *vcpu)
 	touch(vcpu, 0x800, 2, true, 0);
 }
 
+static void set_master(struct vcpu *vcpu, bool on)
+{
+	struct io_access access = { .size = 2, .write = true, .value = on ? 7 : 3 };
+
+	vpci_config_access(&platform.pci, vcpu, 1 << 3, 4, &access);
+}
+
 static void step(struct vcpu *vcpu)
 {
 	struct io_access access = { .size = 4 };
 
-	switch (random_below(12)) {
+	switch (random_below(13)) {
 	case 0: touch(vcpu, 0x1000, 1, false, 0); break;
 	case 1: touch(vcpu, 0x300c + 16 * random_below(2), 4, true, random_below(2)); break;
 	case 2:
@@ -231,6 +238,11 @@ static void step(struct vcpu *vcpu)
 			reset(vcpu);
 			pthread_mutex_unlock(&driver);
 		}
+		break;
+	case 6:
+		set_master(vcpu, false);
+		do_work(vcpu);
+		set_master(vcpu, true);
 		break;
 	default:
 		pthread_mutex_lock(&driver);
@@ -270,8 +282,7 @@ int main(void)
 	for (uint32_t i = 0; i < VCPUS; i++) {
 		vcpus[i] = (struct vcpu){ .vm = &vm, .id = i };
 	}
-	vpci_config_access(&platform.pci, NULL, 1 << 3, 4,
-			   &(struct io_access){ .size = 2, .write = true, .value = 7 });
+	set_master(&vcpus[0], true);
 	for (uint32_t i = 0; i < 2; i++) {
 		touch(&vcpus[0], 0x3000 + 16 * i, 8, true, 0xfee00000);
 	}
