@@ -130,8 +130,7 @@ static __attribute__((noinline)) int pin_unknown(struct gmem *gmem, struct gmem_
 	if (err == 0) {
 		known = size == SIZE_2M ? known_place(ram->known_2m, page, SIZE_2M)
 					: known_place(ram->known_4k, page, PAGE_SIZE);
-		*known = (struct known_leaf){ start, size,
-					      extent->first + (start - extent->base) };
+		*known = (struct known_leaf){ start, size, extent->first + (start - extent->base) };
 		*out = keyed(hpa(extent->first + (page.v - extent->base)), ram->keyid);
 	}
 	return err;

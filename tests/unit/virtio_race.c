@@ -2,9 +2,9 @@
 /*
  * vCPUs that use one virtio device at the same time, under ThreadSanitizer: they add requests to a
  * ring, notify, do the work, read registers and configuration space, mask vectors, take the bus
- * away from the device for a moment, and reset it in the middle of others' turns. Two turns at once are a data race on the counts in serve.
- * In addition: no notification is lost, whichever vCPU does the work; a reset ends; nothing is
- * served twice.
+ * away from the device for a moment, and reset it in the middle of others' turns. Two turns at once
+ * are a data race on the counts in serve. In addition: no notification is lost, whichever vCPU does
+ * the work; a reset ends; nothing is served twice.
  */
 #include <stdio.h>
 #include <stdlib.h>
