@@ -14,7 +14,7 @@ const char *key_file_take_raw(const uint8_t *data, size_t bytes, struct vm_key_s
 		return "a key file has exactly 32 or 64 bytes";
 	}
 	if (memcmp(data, data + 1, bytes - 1) == 0) {
-		return "this is no key: it is one byte repeated";
+		return "this is not a key: it is one byte repeated";
 	}
 	memcpy(key->secret, data, bytes);
 	key->secret_bytes = bytes;

@@ -197,7 +197,8 @@ void shell_run_peek(const struct shell_call *call)
 		return;
 	}
 	if (call->count > 1 && !parse_count(call->words[1], &bytes)) {
-		shell_print("\"%.32s\" is no count; write 1 to %u", call->words[1], PEEK_BYTES_MAX);
+		shell_print("\"%.32s\" is not a count; write 1 to %u", call->words[1],
+			    PEEK_BYTES_MAX);
 		return;
 	}
 	if (!may_peek(at, at + bytes)) {

@@ -108,7 +108,7 @@ static void write_back(void)
  *     of the schedule.
  * 3. Keys are zeroed.
  * 4. The pages are zeroed that CPUs were encrypting if they did not stop in time: the rest of such
- *     a page may be encrypted under a zero key, which is no secret.
+ *     a page may be encrypted under a key of zeros, which is not secret.
  * 5. The window is zeroed.
  * 6. The caches are written back: after a reset DRAM holds what was written back.
  */

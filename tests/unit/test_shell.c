@@ -419,9 +419,9 @@ TEST(peek_shows_only_ram_of_vms, setup, fake_teardown)
 	assert_non_null(strstr(run("peek 12345678901234567"), "is not an address"));
 	assert_non_null(strstr(run("peek 0x"), "is not an address"));
 	assert_non_null(strstr(run("peek zebra"), "is not an address"));
-	assert_non_null(strstr(run("peek 40000000 0"), "is no count"));
-	assert_non_null(strstr(run("peek 40000000 4097"), "is no count"));
-	assert_non_null(strstr(run("peek 40000000 -1"), "is no count"));
+	assert_non_null(strstr(run("peek 40000000 0"), "is not a count"));
+	assert_non_null(strstr(run("peek 40000000 4097"), "is not a count"));
+	assert_non_null(strstr(run("peek 40000000 -1"), "is not a count"));
 }
 
 /* Even if it lies in the middle of RAM: from its first byte to its last. */
