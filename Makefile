@@ -155,7 +155,7 @@ $(GEN)/%.inc: %.c Makefile | $(THIRD_PARTY)
 		-o $(@:.inc=.s) $<
 	$(Q)sed -n 's/^->\([A-Za-z0-9_]*\) [$$]*\([-0-9a-fx]*\).*/%define \1 \2/p' $(@:.inc=.s) > $@
 
-$(GEN)/%.aml: %.asl
+$(GEN)/%.aml: %.asl | $(THIRD_PARTY)
 	@mkdir -p $(@D)
 	$(call say,IASL $@)
 	$(Q)$(IASL) -vs -vr -p $(basename $@) $< > $(basename $@).log || \
