@@ -69,63 +69,14 @@ bool fake_invept(uint64_t type, uint64_t eptp)
 }
 
 /* A frame has one content, whatever the KeyID. */
-void *host_temp_map(unsigned slot, struct keyed_frame page)
-{
-	return (void *)page.frame.v;
-}
-
-void host_temp_unmap(unsigned slot)
-{
-}
-
 void host_paging_visit(void (*fn)(void *context, struct keyed_frame page, uint64_t bytes),
 		       void *context)
-{
-}
-
-uint64_t cache_epoch(void)
-{
-	return 1;
-}
-
-bool cache_may_flush(void)
-{
-	return true;
-}
-
-void cache_flush_all(void)
 {
 }
 
 bool cache_can_flush_lines(void)
 {
 	return true;
-}
-
-void cache_flush(const void *area, size_t bytes)
-{
-}
-
-void keyslot_use(keyid_t keyid)
-{
-}
-
-void keyslot_unuse(keyid_t keyid)
-{
-}
-
-int keyslot_get(keyid_t keyid, struct keyslot_info *out)
-{
-	return ERR_NOTFOUND;
-}
-
-uint32_t keyslot_count_in(enum keyslot_state state)
-{
-	return 0;
-}
-
-void keyslot_kill_retired(bool lines, void (*done)(keyid_t keyid, bool quarantined))
-{
 }
 
 void pager_vm_destroy(struct pager_vm *vm)

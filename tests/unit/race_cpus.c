@@ -7,7 +7,11 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "crypto/keyslot.h"
+#include "vmm/base/cache.h"
 #include "vmm/base/cpu.h"
+#include "vmm/base/err.h"
+#include "vmm/base/host_paging.h"
 #include "vmm/base/log.h"
 #include "vmm/base/page_alloc.h"
 #include "vmm/base/panic.h"
@@ -145,10 +149,67 @@ WEAK void *page_va(hpa_t page)
 	return (void *)page.v;
 }
 
-/* No memory module is examined here. */
+WEAK void *host_temp_map(unsigned slot, struct keyed_frame page)
+{
+	return (void *)page.frame.v;
+}
+
+WEAK void host_temp_unmap(unsigned slot)
+{
+}
+
+/* --- A machine without KeyIDs, whose memory modules and caches nobody examines --- */
+
 WEAK void cache_write_back(const void *area, size_t bytes)
 {
 }
+
+WEAK void cache_flush(const void *area, size_t bytes)
+{
+}
+
+WEAK void cache_flush_all(void)
+{
+}
+
+WEAK bool cache_may_flush(void)
+{
+	return true;
+}
+
+WEAK bool cache_can_flush_lines(void)
+{
+	return false;
+}
+
+WEAK uint64_t cache_epoch(void)
+{
+	return 1;
+}
+
+WEAK void keyslot_use(keyid_t keyid)
+{
+}
+
+WEAK void keyslot_unuse(keyid_t keyid)
+{
+}
+
+WEAK int keyslot_get(keyid_t keyid, struct keyslot_info *out)
+{
+	return ERR_NOTFOUND;
+}
+
+WEAK uint32_t keyslot_count_in(enum keyslot_state state)
+{
+	return 0;
+}
+
+WEAK void keyslot_kill_retired(bool lines, void (*done)(keyid_t keyid, bool quarantined))
+{
+}
+
+/* --- What nobody reads --- */
 
 WEAK void log_printf(enum log_level level, const char *fmt, ...)
 {

@@ -45,61 +45,6 @@ bool fake_invept(uint64_t type, uint64_t eptp)
 	return true;
 }
 
-void *host_temp_map(unsigned slot, struct keyed_frame page)
-{
-	return (void *)page.frame.v;
-}
-
-void host_temp_unmap(unsigned slot)
-{
-}
-
-uint64_t cache_epoch(void)
-{
-	return 1;
-}
-
-bool cache_may_flush(void)
-{
-	return true;
-}
-
-void cache_flush_all(void)
-{
-}
-
-bool cache_can_flush_lines(void)
-{
-	return false;
-}
-
-void cache_flush(const void *area, size_t bytes)
-{
-}
-
-/* All memory here is under KeyID 0. */
-void keyslot_use(keyid_t keyid)
-{
-}
-
-void keyslot_unuse(keyid_t keyid)
-{
-}
-
-int keyslot_get(keyid_t keyid, struct keyslot_info *out)
-{
-	return ERR_NOTFOUND;
-}
-
-uint32_t keyslot_count_in(enum keyslot_state state)
-{
-	return 0;
-}
-
-void keyslot_kill_retired(bool lines, void (*done)(keyid_t keyid, bool quarantined))
-{
-}
-
 bool move_is_on(const struct gmem *gmem)
 {
 	return false;

@@ -339,40 +339,9 @@ keyid_t move_abandon(struct gmem *gmem)
 	return KEYID_PLATFORM;
 }
 
-void keyslot_unuse(keyid_t keyid)
-{
-}
-
-int keyslot_get(keyid_t keyid, struct keyslot_info *out)
-{
-	return -1;
-}
-
-uint32_t keyslot_count_in(enum keyslot_state state)
-{
-	return 0;
-}
-
-void keyslot_kill_retired(bool lines, void (*done)(keyid_t keyid, bool quarantined))
-{
-}
-
-void cache_write_back(const void *area, size_t bytes)
-{
-}
-
-bool cache_can_flush_lines(void)
-{
-	return false;
-}
-
 bool cache_may_flush(void)
 {
 	return false;
-}
-
-void cache_flush_all(void)
-{
 }
 
 void log_printf(enum log_level level, const char *fmt, ...)
