@@ -58,7 +58,9 @@ struct region_ops {
 	const char *name;
 	/*
 	 * Makes the page at gpa accessible to the guest (allocate, zero, open, map). by is NULL
-	 * when no vCPU faulted. Returns ERR_NOMEM; ERR_RIGHTS for a write to memory that may only
+	 * when no vCPU faulted. May release gmem.lock and take it again: meanwhile the region may
+	 * move, or become another kind of memory. Returns 0 also when the guest has to try again
+	 * for that reason. Returns ERR_NOMEM; ERR_RIGHTS for a write to memory that may only
 	 * be read; ERR_TAMPERED, with gmem->tampered set, for a page that an attacker changed.
 	 */
 	int (*fault)(struct gmem *gmem, struct gmem_region *region, gpa_t gpa, unsigned access,

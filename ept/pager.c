@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Faults of sealed RAM, and the door to it. They run under the VM's gmem.lock and under
- * window_lock, which opening a page releases meanwhile.
+ * Faults of sealed RAM, and the door to it. Both begin under the VM's gmem.lock. A fault that has
+ * to open its page releases this lock meanwhile, so the VM's other vCPUs go on.
  */
 #include "ept/pager.h"
 
@@ -39,15 +39,17 @@ static uint32_t find_frame(const struct pager_vm *vm)
 }
 
 /*
- * Gives the page a frame of the window, with its content in clear. *index means nothing with
- * COST_TAMPERED. Releases window_lock if the page was not open.
+ * Gives the page a frame of the window, with its content in clear. *index is WINDOW_NONE if it
+ * could not: with COST_TAMPERED, or because the region ends. Releases window_lock if the page was
+ * not open.
  */
 static enum pager_cost open_page(struct sealed_region *region, uint64_t page, uint32_t *index)
 {
 	enum pager_cost cost = COST_NONE;
 	uint32_t opened;
 
-	while ((opened = settled(region, page)) == 0) {
+	*index = WINDOW_NONE;
+	while ((opened = settled(region, page)) == 0 && !region->dead) {
 		*index = find_frame(region->vm);
 		if (*index != WINDOW_NONE) {
 			cost = pager_open(*index, region, page);
@@ -58,20 +60,22 @@ static enum pager_cost open_page(struct sealed_region *region, uint64_t page, ui
 	if (opened != 0) {
 		*index = opened - 1;
 	}
-	if (cost != COST_TAMPERED) {
+	if (cost == COST_TAMPERED) {
+		*index = WINDOW_NONE;
+	}
+	if (*index != WINDOW_NONE) {
 		window_frame(*index)->referenced = true;
 		window_frame(*index)->seen = false;
 	}
 	return cost;
 }
 
-/* Notes which page it is, for gmem.c, which ends the VM. Under both locks. Returns the error. */
-static int tampered(struct gmem *gmem, struct sealed_region *region, uint64_t page)
+/* Which page it is, for gmem.c, which ends the VM. Under window_lock. */
+static struct gmem_tampered name_of(struct sealed_region *region, uint64_t page)
 {
-	gmem->tampered = (struct gmem_tampered){ .region = region->id,
-						 .page = page,
-						 .version = *store_version(region, page) };
-	return ERR_TAMPERED;
+	return (struct gmem_tampered){ .region = region->id,
+				       .page = page,
+				       .version = *store_version(region, page) };
 }
 
 /*
@@ -153,17 +157,18 @@ static struct stream *find_stream(struct vcpu_hold *hold, const struct sealed_re
 
 /*
  * A vCPU that reads in sequence would fault at each page. So the next pages that are sealed are
- * opened and mapped with this one, in frames that are free or not in use. A guess may be wrong:
- * these pages are neither held nor marked as used, so they are the next victims if the guest does
- * not touch them. Pages that were never written are not opened ahead, for a guest may never want
- * them.
+ * opened with this one, in frames that are free or not in use. A guess may be wrong: these pages
+ * are neither held nor marked as used, so they are the next victims if the guest does not touch
+ * them. Pages that were never written are not opened ahead, for a guest may never want them.
+ * Returns the pages that it opened: bit i is page + 1 + i.
  */
-static void open_ahead(struct sealed_region *region, uint32_t m, const struct gmem_faulter *by,
-		       uint64_t page)
+static uint32_t open_ahead(struct sealed_region *region, const struct gmem_faulter *by,
+			   uint64_t page)
 {
 	bool reads_on;
 	struct stream *stream = find_stream(&region->vm->holds[by->vcpu], region, page, &reads_on);
 	uint64_t next = page + 1;
+	uint32_t opened = 0;
 
 	for (; reads_on && next <= page + OPEN_AHEAD && next < region->page_count; next++) {
 		uint32_t index;
@@ -171,7 +176,7 @@ static void open_ahead(struct sealed_region *region, uint32_t m, const struct gm
 		if (*store_opened(region, next) != 0) {
 			continue;
 		}
-		if (*store_kind(region, next) != STORE_SEALED) {
+		if (*store_kind(region, next) != STORE_SEALED || region->dead) {
 			break;
 		}
 		index = window_take_free();
@@ -182,44 +187,138 @@ static void open_ahead(struct sealed_region *region, uint32_t m, const struct gm
 		if (pager_open(index, region, next) == COST_TAMPERED) {
 			break; /* the VM ends if it touches this page, not for a guess */
 		}
-		(void)map_page(window_frame(index), m, GMEM_ACCESS_READ); /* else it will fault */
+		opened |= (uint32_t)BIT(next - page - 1);
 		region->vm->counters.opened_ahead++;
 	}
 	stream->next = next;
+	return opened;
+}
+
+/* A fault of a vCPU, or of nobody if by is NULL. */
+struct fault {
+	struct gmem *gmem;
+	struct sealed_region *region;
+	uint64_t page;
+	unsigned access;
+	const struct gmem_faulter *by; /* with the number that the vCPU has in region->vm */
+	uint32_t ahead;		       /* what open_ahead returned */
+};
+
+/*
+ * Opens the page of a fault. Holding gmem.lock all the while would make the VM's other vCPUs wait
+ * for a shoot-down and for ciphers. So this releases both locks, and takes them again. Meanwhile
+ * the region may move or leave the gmem. It is not freed, because `exchanges` counts this as well.
+ * The page stays open until it is mapped, because the vCPU holds it. Returns ERR_TAMPERED.
+ */
+static int open_for(struct fault *f)
+{
+	struct sealed_region *region = f->region;
+	struct gmem_tampered tampered = { 0 };
+	enum pager_cost cost;
+	uint32_t index;
+
+	region->exchanges++;
+	lock_drop(&f->gmem->lock);
+	cost = open_page(region, f->page, &index);
+	count_fault(&region->vm->counters, cost);
+	if (cost == COST_TAMPERED) {
+		tampered = name_of(region, f->page);
+	} else if (index != WINDOW_NONE && !region->dead && f->by != NULL) {
+		window_hold(region->vm, f->by, index);
+		f->ahead = cost == COST_CLEAN || cost == COST_DIRTY
+				   ? open_ahead(region, f->by, f->page)
+				   : 0;
+	}
+	region->exchanges--;
+	lock_drop(&window_lock);
+	lock_take(&f->gmem->lock, LOCK_GMEM);
+	lock_take(&window_lock, LOCK_WINDOW);
+	if (cost == COST_TAMPERED) {
+		f->gmem->tampered = tampered;
+		return ERR_TAMPERED;
+	}
+	return 0;
+}
+
+/* Does the gmem's region still show this page at gpa? Under gmem.lock. */
+static bool shows(const struct gmem_region *region, const struct fault *f, gpa_t gpa)
+{
+	return region->state == f->region && region->ops->fault == pager_fault &&
+	       !atomic_load_relaxed(&region->off) &&
+	       (gpa.v - region->base.v) / PAGE_SIZE == f->page;
+}
+
+/* The frame of a page that is open, and that no CPU exchanges now; else NULL. */
+static struct window_frame *open_frame(struct sealed_region *region, uint64_t page)
+{
+	const uint32_t opened = *store_opened(region, page);
+	struct window_frame *frame = opened != 0 ? window_frame(opened - 1) : NULL;
+
+	return frame != NULL && !window_is_busy(frame) ? frame : NULL;
+}
+
+/* Maps what open_for has opened. What was sealed again since then will fault again. */
+static int map_opened(const struct fault *f, uint32_t m)
+{
+	struct window_frame *frame = open_frame(f->region, f->page);
+	int err = frame != NULL ? map_page(frame, m, f->access) : 0;
+
+	for (uint32_t bits = err == 0 ? f->ahead : 0; bits != 0; bits &= bits - 1) {
+		frame = open_frame(f->region, f->page + 1 + (uint32_t)__builtin_ctz(bits));
+		if (frame != NULL) {
+			(void)map_page(frame, m, GMEM_ACCESS_READ); /* else it will fault */
+		}
+	}
+	return err;
+}
+
+/* Under both locks, which it may release and take again. */
+static int fix(struct fault *f, const struct gmem_region *region, gpa_t gpa)
+{
+	const struct sealed_mapping
+		*mapping = &f->region->mappings[pager_mapping_of(f->region, f->gmem)];
+	struct window_frame *frame = open_frame(f->region, f->page);
+	struct gmem_faulter holder;
+	int err;
+
+	if (mapping->read_only && (f->access & GMEM_ACCESS_WRITE) != 0) {
+		return ERR_RIGHTS;
+	}
+	if (f->by != NULL) {
+		holder = *f->by;
+		holder.vcpu += mapping->first_hold;
+		f->by = &holder;
+		window_let_go(f->region->vm, &holder, frame == NULL);
+	}
+	if (frame == NULL) {
+		err = open_for(f);
+		if (err != 0 || !shows(region, f, gpa)) {
+			return err; /* with 0 the guest tries again, and finds what is there now */
+		}
+		return map_opened(f, pager_mapping_of(f->region, f->gmem));
+	}
+	count_fault(&f->region->vm->counters, COST_NONE);
+	frame->referenced = true;
+	frame->seen = false;
+	err = map_page(frame, (uint32_t)(mapping - f->region->mappings), f->access);
+	if (err == 0 && f->by != NULL) {
+		window_hold(f->region->vm, f->by, *store_opened(f->region, f->page) - 1);
+	}
+	return err;
 }
 
 int pager_fault(struct gmem *gmem, struct gmem_region *region, gpa_t gpa, unsigned access,
 		const struct gmem_faulter *by)
 {
-	struct sealed_region *sealed = region->state;
-	uint64_t page = (gpa.v - region->base.v) / PAGE_SIZE;
-	struct gmem_faulter holder;
-	enum pager_cost cost;
-	uint32_t index, m;
+	struct fault f = { .gmem = gmem,
+			   .region = region->state,
+			   .page = (gpa.v - region->base.v) / PAGE_SIZE,
+			   .access = access,
+			   .by = by };
 	int err;
 
 	lock_take(&window_lock, LOCK_WINDOW);
-	m = pager_mapping_of(sealed, gmem);
-	if (sealed->mappings[m].read_only && (access & GMEM_ACCESS_WRITE) != 0) {
-		lock_drop(&window_lock);
-		return ERR_RIGHTS;
-	}
-	if (by != NULL) {
-		holder = *by;
-		holder.vcpu += sealed->mappings[m].first_hold;
-		by = &holder;
-		window_let_go(sealed->vm, by, settled(sealed, page) == 0);
-	}
-	cost = open_page(sealed, page, &index);
-	count_fault(&sealed->vm->counters, cost);
-	err = cost == COST_TAMPERED ? tampered(gmem, sealed, page)
-				    : map_page(window_frame(index), m, access);
-	if (err == 0 && by != NULL) {
-		window_hold(sealed->vm, by, index);
-		if (cost == COST_CLEAN || cost == COST_DIRTY) {
-			open_ahead(sealed, m, by, page);
-		}
-	}
+	err = fix(&f, region, gpa);
 	lock_drop(&window_lock);
 	return err;
 }
@@ -240,7 +339,8 @@ int pager_pin(struct gmem *gmem, struct gmem_region *region, gpa_t page, bool wr
 	} /* else unpin reports whether it was written */
 	cost = open_page(sealed, number, &index);
 	if (cost == COST_TAMPERED) {
-		err = tampered(gmem, sealed, number);
+		gmem->tampered = name_of(sealed, number);
+		err = ERR_TAMPERED;
 	} else {
 		sealed->vm->counters.door_opens += cost != COST_NONE;
 		window_frame(index)->pins++;
@@ -293,6 +393,9 @@ void pager_vm_seal(struct pager_vm *vm)
 		}
 		if (frame->region != NULL && frame->region->vm == vm) {
 			CHECK(frame->pins == 0);
+			if (frame->holds != 0) {
+				window_let_vm_go(vm); /* a fault ended after the first call */
+			}
 			pager_evict(i);
 		}
 		sealed = vm->counters.clear_pages == 0;

@@ -108,7 +108,7 @@ struct sealed_region {
 	struct sealed_mapping mappings[PAGER_MAPPINGS_MAX];
 	size_t host_pages;
 	uint32_t open_pages; /* frames of the window that are this region's */
-	uint32_t exchanges;  /* how many use a page of it now, or its key */
+	uint32_t exchanges;  /* how many exchanges and faults use a page of it now, or its key */
 	/* Will be buried: its content is not kept, and it has no gmem any more. */
 	bool dead;
 	uint32_t swept; /* while it is buried: how many of the window's frames were checked */

@@ -5,9 +5,10 @@
  * Why there is always a victim. The sum of all floors is at most the number of frames. So if a VM
  * below its floor finds no free frame, another VM is above its own, or a CPU is making a frame
  * free, which is busy until then. A VM at its floor has 64 frames
- * per vCPU and one more. Each vCPU holds at most 64 frames; a vCPU that faults, 63. The door pins
- * one page, but never while a vCPU of this VM faults, because both take the same lock. So some
- * frame is neither held nor pinned. It may be busy, but not for long: then the CPU tries again.
+ * per vCPU and one more. Each vCPU holds at most 64 frames, of which one may just be getting its
+ * page; so a vCPU that looks for a frame holds 63. The door pins one page at a time, under
+ * gmem.lock. So some frame is neither held nor pinned. It may be busy, but not for long: then the
+ * CPU tries again.
  */
 #include "ept/gmem_priv.h"
 #include "ept/pager_priv.h"

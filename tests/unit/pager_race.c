@@ -9,11 +9,13 @@
  *
  * CPU 0 and 1: the vCPUs of VM 0. CPU 2: the vCPU of VM 1. Both VMs are members of a share. CPU 3:
  * a device of both VMs, and the boot processor: it makes, seals and ends a third VM, whose pages
- * the other CPUs evict, and takes the share from VM 0 or 1 and gives it back.
+ * the other CPUs evict, takes the share from VM 0 or 1 and gives it back, and puts one sealed
+ * region of VM 1 in place of another one, which it buries.
  */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "crypto/kdf.h"
 #include "crypto/page_cipher.h"
@@ -44,8 +46,10 @@
 #define STEPS	   60000u
 #define LIVES	   12u
 #define VERSIONS   (1u << 19)
-#define POOL_PAGES 1000u
-#define FRAMES	   (WINDOW + (VMS + LIVES) * VM_PAGES + SHARED)
+#define PLACED	   16u /* pages of the region of VM 1 that is replaced; it lies behind the share */
+#define PLACINGS   750u
+#define POOL_PAGES (1000u + 2 * PLACINGS)
+#define FRAMES	   (WINDOW + (VMS + LIVES) * VM_PAGES + SHARED + (PLACINGS + 1) * PLACED)
 #define ADDRESS	   0x3ffffffff000ul
 
 enum { READ = GMEM_ACCESS_READ, WRITE = GMEM_ACCESS_WRITE, ACCESSED = 0x100, DIRTY = 0x200 };
@@ -66,6 +70,16 @@ static struct translation {
 /* The last words that this thread wrote, by VM and page. */
 static _Thread_local uint64_t written[VMS + 1][PAGES];
 static uint64_t late_dirties;
+
+/*
+ * A meeting: CPU 0 stops while it seals a page of `owner` (for the share: one for which it has shot
+ * VM 1 down). What the boot processor does meanwhile has to wait for it.
+ */
+static struct {
+	const struct pager_vm *owner; /* NULL: no meeting is wanted */
+	bool is_on;
+} meeting;
+static uint32_t meetings;
 
 /* --- What the pager uses. Addresses are physical addresses; the program lies low. --- */
 
@@ -135,11 +149,6 @@ void frames_free_flushed(hpa_t first, uint64_t page_count)
 {
 }
 
-/* No memory here has a KeyID. */
-void keyslot_use(keyid_t keyid)
-{
-}
-
 /* As ept/retire.c, but all at once. */
 void retire(struct gmem *gmem)
 {
@@ -151,24 +160,6 @@ void retire(struct gmem *gmem)
 	}
 	ept_root_free(&gmem->root);
 	page_free(gmem->grave, 1);
-}
-
-void cache_flush_all(void)
-{
-}
-
-bool cache_may_flush(void)
-{
-	return true;
-}
-
-void *host_temp_map(unsigned slot, struct keyed_frame page)
-{
-	return (void *)page.frame.v;
-}
-
-void host_temp_unmap(unsigned slot)
-{
 }
 
 void smp_stop_others(void)
@@ -295,11 +286,37 @@ static void be_slow(void)
 	}
 }
 
+static bool is_met(const struct page_job *seal)
+{
+	const struct pager_vm *owner = __atomic_load_n(&meeting.owner, __ATOMIC_ACQUIRE);
+	bool met = false;
+
+	if (race_self == 0 && seal != NULL && owner != NULL &&
+	    (const void *)seal->key == (const void *)owner) {
+		lock_take(&window_lock, LOCK_WINDOW);
+		met = owner != group || share->mappings[1].shoot_downs != 0;
+		lock_drop(&window_lock);
+	}
+	return met;
+}
+
+/* The boot processor has time enough to do what it must not do now. */
+static void meet(void)
+{
+	__atomic_store_n(&meeting.owner, NULL, __ATOMIC_RELEASE);
+	__atomic_store_n(&meeting.is_on, true, __ATOMIC_RELEASE);
+	(void)usleep(100000);
+	__atomic_store_n(&meeting.is_on, false, __ATOMIC_RELEASE);
+}
+
 bool page_exchange(struct page_job *seal, struct page_job *open)
 {
 	uint64_t sum;
 
 	be_slow();
+	if (is_met(seal)) {
+		meet();
+	}
 
 	if (seal != NULL) {
 		see_version(seal);
@@ -433,6 +450,23 @@ static void step(uint32_t vm, uint32_t vcpu, uint32_t at, uint32_t number)
 	}
 }
 
+/* Writes to a page of the region that is replaced: what was written before may be gone. */
+static void use_placed(uint32_t at, uint32_t number)
+{
+	struct gmem_faulter by = { .vcpu = 0, .place = at };
+	uint64_t *page;
+
+	while ((page = translate(&gmems[1], number, true)) == NULL) {
+		ept_tlb_leave();
+		if (gmem_fault(&gmems[1], gpa(number * PAGE_SIZE), WRITE, &by) !=
+		    GMEM_FAULT_FIXED) {
+			race_broken("no memory");
+		}
+		ept_tlb_enter(&gmems[1].root);
+	}
+	page[8 * race_self] = at;
+}
+
 static void run_vcpu(uint32_t vm, uint32_t vcpu)
 {
 	uint32_t page = 0;
@@ -440,6 +474,10 @@ static void run_vcpu(uint32_t vm, uint32_t vcpu)
 	for (uint32_t i = 0; i < STEPS;) {
 		ept_tlb_enter(&gmems[vm].root);
 		for (; i < STEPS && !race_was_kicked(); i++) {
+			if (vm == 1 && race_random(8) == 0) {
+				use_placed(i, PAGES + race_random(PLACED));
+				continue;
+			}
 			page = next_page(page);
 			step(vm, vcpu, i, page);
 			if (race_random(64) == 0) {
@@ -491,6 +529,67 @@ static void move_share(uint32_t v)
 	lock_drop(&gmem->lock);
 }
 
+static void make_placed(struct gmem_region *out)
+{
+	if (pager_ram_create(&gmems[1], vms[1], gpa(PAGES * PAGE_SIZE), PLACED * PAGE_SIZE, 0,
+			     out) != 0) {
+		race_broken("no region");
+	}
+}
+
+static void end_region(struct gmem_region *region)
+{
+	region->ops->close(region);
+	while (!region->ops->bury(NULL, region, GMEM_BURY_TOUCHED)) {
+	}
+}
+
+/* As share_grant and share_revoke do it. A vCPU of VM 1 may be opening a page of it. */
+static void replace_region(void)
+{
+	struct gmem *gmem = &gmems[1];
+	struct gmem_region *region = &gmem->regions[2], old, fresh;
+
+	make_placed(&fresh);
+	lock_take(&gmem->lock, LOCK_GMEM);
+	pager_share_leave(region->state, gmem, true);
+	old = *region;
+	region->state = fresh.state;
+	lock_drop(&gmem->lock);
+	end_region(&old);
+}
+
+/*
+ * Does something that has to wait for the exchange of a page of this VM. (move_share itself checks
+ * whether it waited, because it waits for some exchanges of the share alone.)
+ */
+static void meet_and(const struct pager_vm *owner, void (*what)(void))
+{
+	__atomic_store_n(&meeting.owner, owner, __ATOMIC_RELEASE);
+	for (uint32_t i = 0; i < 1000; i++) {
+		if (__atomic_load_n(&meeting.is_on, __ATOMIC_ACQUIRE)) {
+			what();
+			if (owner != group && __atomic_load_n(&meeting.is_on, __ATOMIC_ACQUIRE)) {
+				race_broken("%s: did not wait for an exchange", owner->name);
+			}
+			meetings++;
+			break;
+		}
+		(void)usleep(1000);
+	}
+	__atomic_store_n(&meeting.owner, NULL, __ATOMIC_RELEASE);
+}
+
+static void move_share_1(void)
+{
+	move_share(1);
+}
+
+static void seal_vm_1(void)
+{
+	pager_vm_seal(vms[1]);
+}
+
 /* The third VM: its pages are written, all sealed, read again, and it ends. */
 static void live_shortly(void)
 {
@@ -525,8 +624,15 @@ static void run_device(void)
 			move_share(race_random(VMS));
 		}
 		pager_drain(); /* as the boot processor does */
+		if (i % (steps / PLACINGS) == 0) {
+			replace_region();
+		}
 		if (i % (steps / LIVES) == 0) {
 			live_shortly();
+		}
+		if (i == 500 || i == 1000) {
+			meet_and(group, move_share_1);
+			meet_and(vms[1], seal_vm_1);
 		}
 	}
 }
@@ -565,11 +671,11 @@ static void make_share(void)
 
 static void end_share(void)
 {
-	struct gmem_region region = { .bytes = SHARED * PAGE_SIZE, .state = share };
+	struct gmem_region region = { .bytes = SHARED * PAGE_SIZE,
+				      .ops = &pager_share_ops,
+				      .state = share };
 
-	pager_share_ops.close(&region);
-	while (!pager_share_ops.bury(NULL, &region, GMEM_BURY_TOUCHED)) {
-	}
+	end_region(&region);
 	pager_vm_destroy(group);
 }
 
@@ -581,6 +687,7 @@ static void run_all(bool accessed_dirty)
 		.structures_wb = true,
 		.phys_bits = 46,
 	};
+	struct gmem_region placed;
 
 	memset(frames, 0, sizeof(frames));
 	memset(pool, 0, sizeof(pool));
@@ -596,7 +703,16 @@ static void run_all(bool accessed_dirty)
 		pager_set_drain(vms[v], 1);
 	}
 	make_share();
+	make_placed(&placed);
+	if (ept_reserve(&gmems[1].root, placed.base, placed.bytes, PAGE_SIZE) != 0) {
+		race_broken("the region has no room");
+	}
+	gmem_region_insert(&gmems[1], &placed);
+	meetings = 0;
 	race_run(run);
+	if (meetings == 0) {
+		race_broken("CPU 0 was not met");
+	}
 	for (uint32_t v = 0; v < VMS; v++) {
 		struct pager_counters now;
 

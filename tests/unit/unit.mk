@@ -124,6 +124,7 @@ UNIT_ept_tlb := ept/ept_tlb.c ept/ept.c ept/ept_leaf.c
 UNIT_pager := tests/unit/pager_guests.c vmm/base/str.c $(PAGER_C)
 UNIT_pager_end := $(UNIT_pager)
 UNIT_pager_policy := $(UNIT_pager)
+UNIT_pager_locks := $(UNIT_pager)
 UNIT_pager_tags := $(UNIT_pager)
 UNIT_window := $(UNIT_pager)
 UNIT_pager_model := $(UNIT_pager)
