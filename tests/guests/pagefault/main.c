@@ -3,6 +3,8 @@
  * A page fault that the guest's own tables cause belongs to the guest: it arrives once, with the
  * CR2 and the error code (present, write, fetch, reserved bit) of those tables, also if the page
  * behind the entry, or the page table itself, is memory that the hypervisor has not provided yet.
+ * With SMAP, RFLAGS.AC decides at each access whether the supervisor may use a user's page, also
+ * right after an access that AC allowed (SDM vol. 3, "Determination of Access Rights").
  */
 #include "tests/guests/common/guest.h"
 
@@ -78,6 +80,51 @@ static void round_of(uint64_t page, bool fresh, uint64_t *count)
 	expect(++*count, (uintptr_t)at, PF_PRESENT | PF_FETCH, "fetch from a no-execute page");
 }
 
+/* Users may come as far as the entry itself. */
+static void open_tables(uint64_t address)
+{
+	uint64_t cr3, *table;
+
+	__asm__ volatile("movq %%cr3, %0" : "=r"(cr3));
+	table = (uint64_t *)(cr3 & PTE_ADDRESS);
+	for (unsigned shift = 39; shift > PAGE_SHIFT; shift -= 9) {
+		table[address >> shift & 511] |= PTE_USER;
+		table = (uint64_t *)(table[address >> shift & 511] & PTE_ADDRESS);
+	}
+}
+
+/* The first access is allowed, the second is not; the handler gives the page to the supervisor. */
+static void round_with_smap(uint64_t page, uint64_t round, uint64_t *count)
+{
+	volatile uint64_t *at = (volatile uint64_t *)(WINDOW + (random64() & 0xff8));
+	bool writes = (round & 1) != 0;
+
+	set_entry(page | PTE_PRESENT | PTE_WRITE | PTE_USER);
+	__asm__ volatile("stac" : : : "memory", "cc");
+	*at = round;
+	check_equal(*at, round);
+	__asm__ volatile("clac" : : : "memory", "cc");
+	if (writes) {
+		*at = round + 1;
+	} else {
+		check_equal(*at, round);
+	}
+	expect(++*count, (uintptr_t)at, PF_PRESENT | (writes ? PF_WRITE : 0),
+	       "access to a user's page with SMAP");
+	check_equal(*at, round + writes);
+}
+
+static void with_smap(uint64_t page, uint64_t *count)
+{
+	open_tables(WINDOW);
+	heal = page | PTE_PRESENT | PTE_WRITE;
+	check(try_write_cr4(read_cr4() | CR4_SMAP) == NO_TRAP);
+	for (uint64_t round = 0; round < 100; round++) {
+		round_with_smap(page, round, count);
+	}
+	check(try_write_cr4(read_cr4() & ~(uint64_t)CR4_SMAP) == NO_TRAP);
+}
+
 void guest_main(void)
 {
 	uint64_t count = 0, pages = 0;
@@ -91,6 +138,9 @@ void guest_main(void)
 
 		page = fresh ? (uintptr_t)fresh_page() : page;
 		round_of(page, fresh, &count);
+	}
+	if ((cpuid(7, 0).ebx & CPUID_7_EBX_SMAP) != 0) {
+		with_smap((uintptr_t)fresh_page(), &count);
 	}
 	/*
 	 * A whole page table in untouched memory: all entries are absent, because memory is zero.
