@@ -5,8 +5,10 @@
  *
  * The peer writes the number of each frame to the share before it sends the frame. So the victim
  * knows, before it starts its network device, the least number that may still come: a frame with
- * a smaller one is stale. Memory of a VM begins as zeros, and memory that belonged to a device is
- * the driver's alone once the device says that it has been reset.
+ * a smaller one is stale: a switch that keeps a frame for a port that is closed, and gives it once
+ * the port is open, fails here in the victim's first life. Memory of a VM begins as zeros, and
+ * memory that belonged to a device is the driver's alone once the device says that it has been
+ * reset.
  *
  * The image's pages hold markers. The victim writes to one of them. What it wrote is there after a
  * reset, and gone after any other end: the lives in a row are started, reset, and started again. A
