@@ -282,18 +282,23 @@ check: lint unit fuzz-smoke fuzz-coverage
 	@echo 'check: all passed'
 # Every part runs, whatever became of the ones before; tally.py counts. Parts are goals; those with
 # a + between them build nothing that another one of them needs, and run beside each other: so no
-# CPU idles at the end of one, or while it downloads. They run in the background, where Ctrl-C does
-# not reach them: the trap ends them. MODEST_PARTS take what CPU the part beside them leaves.
+# CPU idles at the end of one, or while it downloads. What ends with a + goes on beside the parts
+# that follow, until the word "wait". They run in the background, where Ctrl-C does not reach them:
+# the trap ends them. MODEST_PARTS take what CPU the part beside them leaves.
 PARALLEL = -j$(shell nproc)
 run_parts = @trap 'kill 0' INT; start=$$(date +%s); for parts in $1; do \
+		[ $$parts = wait ] && { wait; continue; }; \
+		pids=; \
 		for part in $$(echo $$parts | tr + ' '); do \
 			case ' $(MODEST_PARTS) ' in \
 				*" $$part "*) nice='nice -n 19';; *) nice=;; esac; \
 			{ began=$$(date +%s); \
 			$$nice $(MAKE) --no-print-directory -k $(PARALLEL) $$part CASE=; \
 			echo "$$part=$$?=$$(($$(date +%s) - began))" >> $(O)/tally/ended; } & \
-		done; wait; \
-	done; DL=$(BUILD)/dl $(FETCH_SH) versions $(MACHINE_DIR)/packages; \
+			pids="$$pids $$!"; \
+		done; \
+		case $$parts in *+) ;; *) wait $$pids;; esac; \
+	done; wait; DL=$(BUILD)/dl $(FETCH_SH) versions $(MACHINE_DIR)/packages; \
 	$(PYTHON) tests/tally.py $(O) $$(($$(date +%s) - start)) $$(cat $(O)/tally/ended)
 
 # What the emulator cases need beside the product.
@@ -302,7 +307,7 @@ prepare: $$(BOCHS) $$(KERNEL_FILES) $$(INITRDS) $$(DISK_ROOT) $$(NESTED) $$(CHAI
 	@echo 'prepare: the emulated machine and its guests are there'
 
 # Everything that fits into 35 minutes on two CPUs.
-TEST_PARTS := lint+prepare unit+fuzz-smoke $(TEST_PARTS) case
+TEST_PARTS := prepare+ lint unit+fuzz-smoke wait $(TEST_PARTS) case
 test: | $$(THIRD_PARTY)
 	@rm -rf $(O)/tally $(O)/unit/*.passed* $(O)/fuzz/*.passed*
 	@mkdir -p $(O)/tally
