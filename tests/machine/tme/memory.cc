@@ -12,13 +12,14 @@ namespace tme {
 
 unsigned Model::package_of_cpu(int cpu) const
 {
-  return cpu < 0 ? 0 : (unsigned) cpu * config.packages / cpus;
+  return cpu < 0 || config.packages == 1 ? 0 : (unsigned) cpu * config.packages / cpus;
 }
 
 /* The DRAM is split evenly; the last package has the highest addresses. */
 unsigned Model::package_of_mem(uint64_t mem) const
 {
-  return mem < ram_bytes ? (unsigned) (mem * config.packages / ram_bytes) : 0;
+  return mem < ram_bytes && config.packages != 1 ?
+    (unsigned) (mem * config.packages / ram_bytes) : 0;
 }
 
 void Model::split(int cpu, uint64_t pa, uint32_t *keyid, uint64_t *mem) const

@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include <algorithm>
+#include <iterator>
 
 #include "tme.h"
 
@@ -60,7 +61,10 @@ uint8_t *Model::strict_page(int cpu, uint64_t page, uint32_t keyid, bool write)
     std::unordered_map<uint64_t, PageState>::iterator state = states.find(n);
     if (state != states.end() && !state->second.lines.empty()) return NULL;
     /* Nothing of it is cached any more. */
-    if (state != states.end()) states.erase(state);
+    if (state != states.end()) {
+      states.erase(state);
+      recent[n % 64].state = NULL;
+    }
     host.forget(page);
     if (key_of(page, 0) != NULL) key_of(page, 0)->decrypt(page, host.page(page), LINES);
     mode[n] = STORED;
@@ -75,13 +79,14 @@ uint8_t *Model::strict_page(int cpu, uint64_t page, uint32_t keyid, bool write)
 void Model::track(uint64_t page)
 {
   uint64_t n = page / PAGE;
-  uint8_t *text = host.page(page);
 
   if (mode[n] == TRACKED) return;
+  uint8_t *text = host.page(page);
   host.forget(page);
   PageState &state = states[n];
   for (unsigned at = 0; mode[n] != STORED && at < LINES; at++) {
     LineState &line = state.lines[{ at, 0 }];
+    state.only[at] = NULL;
     memcpy(line.data, text + at * LINE, LINE);
     line.dirty = mode[n] == DIRECT_WRITTEN;
     line.cpu = (uint8_t) highest_of(direct_cpus[n]);
@@ -93,10 +98,21 @@ void Model::track(uint64_t page)
 
 /* --- Lines -------------------------------------------------------------------------------------*/
 
+PageState &Model::state_of(uint64_t n)
+{
+  auto &found = recent[n % 64];
+
+  if (found.state == NULL || found.n != n) {
+    found.n = n;
+    found.state = &states[n]; /* stays there until it is erased */
+  }
+  return *found.state;
+}
+
 /* Dirty lines of other KeyIDs: what is read now is not what they hold. */
 void Model::check_others(uint64_t line, uint32_t keyid)
 {
-  PageState &page = states[line / PAGE];
+  PageState &page = state_of(line / PAGE);
   unsigned at = line_of(line);
 
   for (auto it = page.lines.lower_bound({ at, 0 });
@@ -130,7 +146,7 @@ void Model::evict_others(uint64_t line, uint32_t keyid)
 /* A clean line that memory has gone past. */
 void Model::check_own(uint64_t line, uint32_t keyid, LineState &own)
 {
-  const PageState &page = states[line / PAGE];
+  const PageState &page = state_of(line / PAGE);
 
   if (own.told || own.dirty) return;
   if (own.generation != generation_of(line, keyid))
@@ -143,12 +159,32 @@ void Model::check_own(uint64_t line, uint32_t keyid, LineState &own)
   own.told = true;
 }
 
+typedef std::map<std::pair<unsigned, uint32_t>, LineState>::iterator LineIterator;
+
+/* Is no other KeyID's line cached of the same? */
+static bool is_alone(PageState &page, LineIterator it)
+{
+  unsigned at = it->first.first;
+  LineIterator next = std::next(it);
+
+  return (it == page.lines.begin() || std::prev(it)->first.first != at) &&
+         (next == page.lines.end() || next->first.first != at);
+}
+
 LineState &Model::fill(int cpu, uint64_t line, uint32_t keyid)
 {
-  PageState &page = states[line / PAGE];
-  std::pair<unsigned, uint32_t> name(line_of(line), keyid);
-  std::map<std::pair<unsigned, uint32_t>, LineState>::iterator it = page.lines.find(name);
+  PageState &page = state_of(line / PAGE);
+  unsigned at = line_of(line);
+  std::pair<unsigned, uint32_t> name(at, keyid);
+  LineIterator it;
 
+  if (page.only[at] != NULL && page.only_keyid[at] == keyid) {
+    check_own(line, keyid, *page.only[at]);
+    page.only[at]->cpu = (uint8_t) (cpu < 0 ? 0 : cpu);
+    return *page.only[at];
+  }
+  page.only[at] = NULL;
+  it = page.lines.find(name);
   check_others(line, keyid);
   if (config.evict_aliases) evict_others(line, keyid);
   if (it != page.lines.end()) {
@@ -163,6 +199,10 @@ LineState &Model::fill(int cpu, uint64_t line, uint32_t keyid)
       tell("keyid-range", cpu, line, keyid, max_keys(), "above the highest that 981H allows");
   }
   it->second.cpu = (uint8_t) (cpu < 0 ? 0 : cpu);
+  if (is_alone(page, it)) {
+    page.only[at] = &it->second;
+    page.only_keyid[at] = keyid;
+  }
   return it->second;
 }
 
@@ -238,6 +278,7 @@ void Model::drop_line(uint64_t line, uint32_t keyid, bool keep)
   if (it == page.lines.end()) return;
   if (it->second.dirty) write_back(line, keyid, it->second);
   if (keep) return;
+  page.only[it->first.first] = NULL;
   page.lines.erase(it);
   forget_code(page_of(line));
 }
@@ -263,8 +304,12 @@ void Model::drop_caches(uint64_t of_cpus, bool write_back_first)
   }
   for (auto &page : states)
     for (auto it = page.second.lines.begin(); it != page.second.lines.end();)
-      if (of_cpus >> it->second.cpu & 1) it = page.second.lines.erase(it);
-      else ++it;
+      if (of_cpus >> it->second.cpu & 1) {
+        page.second.only[it->first.first] = NULL;
+        it = page.second.lines.erase(it);
+      } else {
+        ++it;
+      }
   for (size_t n = 0; n < mode.size(); n++) {
     if (mode[n] != DIRECT && mode[n] != DIRECT_WRITTEN) continue;
     direct_cpus[n] &= ~of_cpus;

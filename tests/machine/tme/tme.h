@@ -172,6 +172,10 @@ struct PageState {
   uint32_t version[LINES] = { 0 };     /* counts what was written to DRAM */
   uint32_t writer[LINES] = { 0 };      /* KeyID of the last write to DRAM, or BUS_WRITER */
   std::map<std::pair<unsigned, uint32_t>, LineState> lines; /* by line of the page and KeyID */
+  /* For most accesses: of a line that is cached under one KeyID alone, that one and its state. Null
+   * where that is not known, as after any change of "lines". */
+  LineState *only[LINES] = { NULL };
+  uint32_t only_keyid[LINES];
 };
 
 class Model {
@@ -272,6 +276,7 @@ private:
   /* strict.cc: "line" is the DRAM address of a line. */
   uint8_t *strict_page(int cpu, uint64_t page, uint32_t keyid, bool write);
   void track(uint64_t page);
+  PageState &state_of(uint64_t n);
   LineState &fill(int cpu, uint64_t line, uint32_t keyid);
   void check_others(uint64_t line, uint32_t keyid);
   void evict_others(uint64_t line, uint32_t keyid);
@@ -304,6 +309,7 @@ private:
   std::vector<uint8_t> mode;
   std::vector<uint64_t> direct_cpus; /* which CPUs have had pointers to it, a bit each */
   std::unordered_map<uint64_t, PageState> states; /* of TRACKED pages */
+  struct { uint64_t n; PageState *state; } recent[64] = {}; /* by the last bits of n */
   /* What is fetched from TRACKED pages. Never freed: a CPU may hold the pointer. */
   std::map<std::pair<uint64_t, uint32_t>, std::unique_ptr<uint8_t[]>> code;
   struct Delayed { uint64_t pa; int cpu; bool all, keep, write_back; };
