@@ -115,7 +115,8 @@ class Machine:
         options = self.options
         for key, value in (('USB', options.usb), ('SCREEN', options.screen),
                            ('SCREEN_AT', options.screen_at), ('VARS', options.vars),
-                           ('SECURE', options.secure), ('TPM', options.tpm)):
+                           ('SECURE', options.secure), ('TPM', options.tpm),
+                           ('KEEP', options.keep)):
             if value:
                 raise MachineError(f'{key} works on MACHINE=qemu and MACHINE=kvm only')
         for path, what in ((self.program, 'run "make bochs"'),

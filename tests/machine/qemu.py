@@ -203,7 +203,8 @@ class Machine:
             '-vga', 'std', '-no-reboot', '-no-shutdown',
             '-drive', f'if=pflash,format=raw,readonly=on,file={code}', *self.tpm_words(),
             '-drive', f'if=pflash,format=raw,file={variables}',
-            '-drive', f'if=none,id=disk,format=raw,snapshot=on,file={self.disk}',
+            '-drive', f'if=none,id=disk,format=raw,file={self.disk}'
+            f'{"" if options.keep else ",snapshot=on"}',
             *self.disk_device(), '-chardev', 'stdio,id=line,signal=off', '-serial', 'chardev:line',
             '-qmp', f'unix:{control},server=on,wait=off',
         ]
