@@ -95,7 +95,7 @@ help:
 	@echo 'make all              build $(O)/BOOTX64.EFI'
 	@echo 'make image ESP=DIR IMG=FILE         a bootable disk or USB stick image'
 	@echo '    SIGN=KEY,CERT                   the same, signed, with a manifest of its files'
-	@echo 'make predict ESP=DIR [STATE=TEXT]   the PCRs 11 and 12 that this stick gives'
+	@echo 'make predict ESP=DIR [STATE=TEXT] [FRESH=1]   the PCRs 11 and 12 of this stick'
 	@echo 'make passphrase FILE=FILE [ITERATIONS=n]   a file that recognises a passphrase'
 	@echo 'make boot ESP=DIR [CPUS=n] [MEM=MiB] [CPU=model] [TIMEOUT=s] [OUT=DIR]'
 	@echo 'make check            quick tests; make test: all of them; make soak: longer ones'

@@ -56,6 +56,7 @@ struct config {
 	 */
 	uint64_t window_bytes;
 	const char *engine_cipher; /* for page_cipher_init */
+	bool tpm_seal;		   /* seal key files whose sealed form is missing */
 	bool tme_activate;	   /* switch TME-MK on where firmware left its register open */
 	struct vm_config vms[CONFIG_VM_MAX];
 	size_t vm_count;

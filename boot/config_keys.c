@@ -22,6 +22,9 @@ static const struct config_choice on_panics[] = { { "stay", CONFIG_ON_PANIC_STAY
 static const struct config_choice tme_words[] = { { "adopt", false },
 						  { "activate", true },
 						  { NULL, 0 } };
+static const struct config_choice tpm_words[] = { { "open", false },
+						  { "seal", true },
+						  { NULL, 0 } };
 static const struct config_choice levels[] = { { "error", LOG_ERROR },
 					       { "warn", LOG_WARN },
 					       { "info", LOG_INFO },
@@ -60,11 +63,13 @@ static const struct config_choice vm_keys[] = { { "random", VM_KEY_RANDOM },
 						{ "file:PATH", VM_KEY_FILE },
 						{ "passphrase:PATH",
 						  CONFIG_KEY_FORM(VM_KEY_FORM_PASSPHRASE) },
+						{ "tpm:PATH", CONFIG_KEY_FORM(VM_KEY_FORM_TPM) },
 						{ "platform", VM_KEY_PLATFORM },
 						{ "none", VM_KEY_NONE },
 						{ NULL, 0 } };
 static const struct config_choice share_keys[] = { { "random", VM_KEY_RANDOM },
 						   { "file:PATH", VM_KEY_FILE },
+						   { "tpm:PATH", CONFIG_KEY_FORM(VM_KEY_FORM_TPM) },
 						   { "platform", VM_KEY_PLATFORM },
 						   { NULL, 0 } };
 
@@ -177,6 +182,17 @@ const struct config_key config_keys[] = {
 		.choices = tme_words,
 		.standard = "adopt",
 		FIELD(config, tme_activate),
+	},
+	{
+		.section = "host",
+		.name = "tpm",
+		.help = "open: keys of tpm:PATH are opened. seal: where PATH is missing, the key "
+			"file of the same name with .key in place of .tpm is sealed to what this "
+			"machine is and has measured, then overwritten and removed.",
+		.parse = config_parse_choice,
+		.choices = tpm_words,
+		.standard = "open",
+		FIELD(config, tpm_seal),
 	},
 	{
 		.section = "vm",
@@ -338,7 +354,8 @@ const struct config_key config_keys[] = {
 		.help = "Where the memory's key comes from. random: drawn at each start. "
 			"file:PATH: derived from that file and drawn bytes. passphrase:PATH: "
 			"derived from a passphrase that is typed in the shell, which that file "
-			"recognises, and from drawn bytes. platform: the "
+			"recognises, and from drawn bytes. tpm:PATH: as file:PATH, but the "
+			"machine's TPM has sealed the file; PATH ends in .tpm. platform: the "
 			"machine's own key (TME, KeyID 0), refused where TME is off or "
 			"bypassed. none: only with engine = none.",
 		.parse = config_parse_source,

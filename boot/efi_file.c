@@ -46,8 +46,8 @@ static size_t path_length(const char *path)
 	return i;
 }
 
-/* Opens the first of several paths. */
-static EFI_STATUS open_path(const char *path, EFI_FILE_HANDLE *file)
+/* Opens the first of several paths. mode: EFI_FILE_MODE_... */
+static EFI_STATUS open_path(const char *path, UINT64 mode, EFI_FILE_HANDLE *file)
 {
 	const size_t length = path_length(path);
 	CHAR16 wide[VM_PATH_MAX];
@@ -57,7 +57,7 @@ static EFI_STATUS open_path(const char *path, EFI_FILE_HANDLE *file)
 		wide[i] = (CHAR16)path[i];
 	}
 	wide[i] = 0;
-	return root->Open(root, file, wide, EFI_FILE_MODE_READ, 0);
+	return root->Open(root, file, wide, mode, 0);
 }
 
 /* Gets the file's size. Returns what is wrong with the file, or NULL. */
@@ -137,7 +137,7 @@ static void tell_file(const char *path, uint64_t bytes)
 /* Opens the first file of path. On failure file->error says why. */
 static int open_one(struct vm_file *file, const char *path, EFI_FILE_HANDLE *handle)
 {
-	EFI_STATUS status = open_path(path, handle);
+	EFI_STATUS status = open_path(path, EFI_FILE_MODE_READ, handle);
 
 	if (EFI_ERROR(status)) {
 		file->error = status == EFI_NOT_FOUND ? "there is no such file"
@@ -271,4 +271,46 @@ int efi_file_read_small(struct vm_file *file, void *to, uint64_t max, uint64_t *
 		return ERR_IO;
 	}
 	return 0;
+}
+
+/* Writes all bytes from the file's beginning on, and to the medium. */
+static bool write_all(EFI_FILE_HANDLE handle, const void *data, uint64_t bytes)
+{
+	UINTN now = bytes;
+
+	/* the prototype has no const */
+	return !EFI_ERROR(handle->SetPosition(handle, 0)) &&
+	       !EFI_ERROR(handle->Write(handle, &now, (void *)(uintptr_t)data)) && now == bytes &&
+	       !EFI_ERROR(handle->Flush(handle));
+}
+
+int efi_file_write_new(const char *path, const void *data, uint64_t bytes)
+{
+	const UINT64 mode = EFI_FILE_MODE_READ | EFI_FILE_MODE_WRITE | EFI_FILE_MODE_CREATE;
+	EFI_FILE_HANDLE handle;
+	bool good;
+
+	if (root == NULL || EFI_ERROR(open_path(path, mode, &handle))) {
+		return ERR_IO;
+	}
+	good = write_all(handle, data, bytes);
+	if (EFI_ERROR(handle->Close(handle))) {
+		good = false;
+	}
+	return good ? 0 : ERR_IO;
+}
+
+int efi_file_destroy(const char *path, uint64_t bytes)
+{
+	static const uint8_t zeros[VM_KEY_FILE_MAX];
+	EFI_FILE_HANDLE handle;
+	bool good;
+
+	if (root == NULL || bytes > sizeof(zeros) ||
+	    EFI_ERROR(open_path(path, EFI_FILE_MODE_READ | EFI_FILE_MODE_WRITE, &handle))) {
+		return ERR_IO;
+	}
+	good = write_all(handle, zeros, bytes);
+	/* Delete closes the file, whatever its result; a failure is a warning above zero. */
+	return handle->Delete(handle) == EFI_SUCCESS && good ? 0 : ERR_IO;
 }

@@ -29,8 +29,8 @@ static bool read_key(struct vm_key_source *key, const char *what, const char *na
 {
 	const char *error;
 
-	if (key->kind != VM_KEY_FILE) {
-		return true;
+	if (key->kind != VM_KEY_FILE || key->form == VM_KEY_FORM_TPM) {
+		return true; /* efi_seal_keys opens the latter */
 	}
 	error = take(key);
 	if (error != NULL) {
@@ -56,12 +56,18 @@ void efi_keys_read(struct config *config)
 	}
 }
 
+static void forget(struct vm_key_source *key)
+{
+	secure_zero(key->secret, sizeof(key->secret));
+	key->secret_bytes = 0;
+}
+
 void efi_keys_forget(struct config *config)
 {
 	for (size_t i = 0; i < config->vm_count; i++) {
-		secure_zero(config->vms[i].key.secret, sizeof(config->vms[i].key.secret));
+		forget(&config->vms[i].key);
 	}
 	for (size_t i = 0; i < config->share_count; i++) {
-		secure_zero(config->shares[i].key.secret, sizeof(config->shares[i].key.secret));
+		forget(&config->shares[i].key);
 	}
 }

@@ -125,7 +125,7 @@ bool efi_launch_wants_files(void)
 	return checks_files || has_tpm;
 }
 
-void efi_launch_close(const struct config *config)
+void efi_launch_close(struct config *config)
 {
 	static const char *const kinds[] = {
 		[TME_NONE] = "none",
@@ -137,6 +137,7 @@ void efi_launch_close(const struct config *config)
 	char words[LAUNCH_WORDS_MAX];
 
 	if (!has_tpm) {
+		efi_seal_keys(config); /* says that there is no TPM, if a key needs it */
 		return;
 	}
 	tme_look();
@@ -144,6 +145,8 @@ void efi_launch_close(const struct config *config)
 	state.keyid_bits = tme->keyid_bits;
 	state.bypass = tme->bypass;
 	(void)launch_state_words(&state, words); /* it returns words */
-	launch_measure_rest(config, words, efi_tpm_extend);
+	launch_measure_state(config, words, efi_tpm_extend);
+	efi_seal_keys(config);
+	launch_measure_end(config, efi_tpm_extend);
 	efi_tpm_report(words);
 }

@@ -83,9 +83,6 @@ static void read_config(void)
 	if (info.can_run || efi_launch_wants_files()) {
 		launch_read_files(&info.config, efi_file_read);
 	}
-	if (!info.can_run) {
-		leave_all_out();
-	}
 	efi_keys_read(&info.config);
 }
 
@@ -107,6 +104,10 @@ EFI_STATUS efi_main(EFI_HANDLE image, EFI_SYSTEM_TABLE *system)
 	info.can_run = vmx_preflight();
 	read_config();
 	efi_launch_close(&info.config);
+	if (!info.can_run) {
+		leave_all_out();
+		efi_keys_forget(&info.config);
+	}
 	efi_request_memory_clear();
 	efi_probe(&info);
 	efi_text_close();

@@ -10,6 +10,7 @@
 
 #include "boot/boot_info.h"
 #include "boot/launch.h"
+#include "boot/seal.h"
 
 /* --- efi_system.c --- */
 
@@ -55,6 +56,14 @@ void efi_file_set_check(const char *(*check)(const char *path, size_t path_bytes
  */
 int efi_file_read_small(struct vm_file *file, void *to, uint64_t max, uint64_t *bytes);
 
+/* Writes a file that does not exist yet. Returns 0 if all of it is on the medium, or ERR_IO. */
+int efi_file_write_new(const char *path, const void *data, uint64_t bytes);
+/*
+ * Overwrites a key file of so many bytes with zeros, and removes it. Returns 0, or ERR_IO if one of
+ * both fails.
+ */
+int efi_file_destroy(const char *path, uint64_t bytes);
+
 /* --- efi_keys.c --- */
 
 /*
@@ -91,8 +100,19 @@ void efi_launch_report(void);
 bool efi_launch_open(void);
 /* Whether files are compared or measured, so that they are read even if no VM can run. */
 bool efi_launch_wants_files(void);
-/* When all files were read: measures what is left, and logs the values of the PCRs. */
-void efi_launch_close(const struct config *config);
+/*
+ * When all files were read: measures what is left, opens the keys that the TPM has sealed, and logs
+ * the values of the PCRs.
+ */
+void efi_launch_close(struct config *config);
+
+/* --- efi_seal.c --- */
+
+/*
+ * After the state of the machine was measured: opens the keys of tpm:PATH, or seals key files if
+ * [host] tpm says so. What has no key then is left out, which is logged.
+ */
+void efi_seal_keys(struct config *config);
 
 /* --- efi_tpm.c --- */
 
@@ -103,6 +123,12 @@ bool efi_tpm_open(void);
  * it does nothing.
  */
 void efi_tpm_extend(const struct launch_event *event);
+/* Whether there is a TPM that has taken all events so far. */
+bool efi_tpm_works(void);
+/* As seal_submit (boot/seal.h), for a TPM that works. */
+int efi_tpm_submit(const uint8_t *command, size_t bytes, uint8_t *reply, size_t *reply_bytes);
+/* The steps that were measured so far, without the values of the PCRs; and their words. */
+const struct seal_state *efi_tpm_steps(const char (**words)[SEAL_WORDS_MAX]);
 /* Logs the state of the machine as it was measured, and the PCRs. */
 void efi_tpm_report(const char *state);
 

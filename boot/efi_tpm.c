@@ -59,7 +59,12 @@ struct tcg2 {
 };
 
 static struct tcg2 *tpm; /* NULL: there is no TPM */
+static size_t reply_max; /* of the TPM: firmware takes no larger buffer for a reply */
 static bool failed;	 /* a measurement failed, which was logged */
+
+/* What was measured into our PCRs, to name what has changed since a key was sealed. */
+static struct seal_state steps;
+static char step_words[SEAL_STEPS_MAX][SEAL_WORDS_MAX];
 
 bool efi_tpm_open(void)
 {
@@ -75,7 +80,61 @@ bool efi_tpm_open(void)
 		return false;
 	}
 	tpm = found;
+	reply_max = capability.reply_max;
 	return true;
+}
+
+bool efi_tpm_works(void)
+{
+	return tpm != NULL && !failed;
+}
+
+int efi_tpm_submit(const uint8_t *command, size_t bytes, uint8_t *reply, size_t *reply_bytes)
+{
+	const size_t max = MIN(TPM_REPLY_MAX, reply_max);
+	EFI_STATUS status;
+
+	memset(reply, 0, max);
+	/* the prototype has no const */
+	status = tpm->submit(tpm, (UINT32)bytes, (UINT8 *)(uintptr_t)command, (UINT32)max, reply);
+	if (EFI_ERROR(status) || max < TPM_HEADER_BYTES) {
+		return ERR_IO;
+	}
+	/* Firmware does not return the length of the reply: its header has it, in bytes 2 to 5. */
+	*reply_bytes = (size_t)reply[2] << 24 | (size_t)reply[3] << 16 | (size_t)reply[4] << 8 |
+		       reply[5];
+	return *reply_bytes <= max ? 0 : ERR_IO;
+}
+
+/* Reads a PCR. Returns whether the TPM has such a value. */
+static bool read_pcr(uint32_t pcr, uint8_t value[TPM_SHA256_BYTES])
+{
+	static uint8_t command[TPM_COMMAND_MAX], reply[TPM_REPLY_MAX];
+	size_t bytes;
+
+	return efi_tpm_submit(command, tpm_put_pcr_read(command, pcr), reply, &bytes) == 0 &&
+	       tpm_get_pcr_read(reply, bytes, pcr, value) == 0;
+}
+
+static void note_step(const struct launch_event *event)
+{
+	struct seal_step *step = &steps.steps[steps.step_count];
+	uint8_t value[TPM_SHA256_BYTES];
+
+	if (event->separator || steps.step_count == SEAL_STEPS_MAX ||
+	    !read_pcr(event->pcr, value)) {
+		return; /* then less can be named, and nothing else depends on it */
+	}
+	step->pcr = (uint8_t)event->pcr;
+	memcpy(step->value, value, sizeof(step->value));
+	(void)str_copy(step_words[steps.step_count], SEAL_WORDS_MAX, event->words);
+	steps.step_count++;
+}
+
+const struct seal_state *efi_tpm_steps(const char (**words)[SEAL_WORDS_MAX])
+{
+	*words = (const char(*)[SEAL_WORDS_MAX])step_words;
+	return &steps;
 }
 
 void efi_tpm_extend(const struct launch_event *event)
@@ -107,24 +166,18 @@ void efi_tpm_extend(const struct launch_event *event)
 		log_error("the TPM refused to measure %s (EFI error %lu): nothing further is "
 			  "measured",
 			  event->words, (unsigned long)(status & ~BIT(63)));
+		return;
 	}
+	note_step(event);
 }
 
 static void log_pcr(uint32_t pcr)
 {
-	uint8_t command[TPM_COMMAND_MAX], reply[TPM_REPLY_MAX] = { 0 }, value[TPM_SHA256_BYTES];
-	const size_t bytes = tpm_put_pcr_read(command, pcr);
+	uint8_t value[TPM_SHA256_BYTES];
 	char text[2 * TPM_SHA256_BYTES + 1];
-	size_t reply_bytes;
 
-	if (EFI_ERROR(tpm->submit(tpm, (UINT32)bytes, command, sizeof(reply), reply))) {
-		log_warn("PCR %u of the TPM could not be read", pcr);
-		return;
-	}
-	/* Firmware does not return the length of the reply: its header has it, in bytes 2 to 5. */
-	reply_bytes = (size_t)reply[4] << 8 | reply[5];
-	if (tpm_get_pcr_read(reply, MIN(reply_bytes, sizeof(reply)), pcr, value) != 0) {
-		log_warn("the TPM has no SHA-256 value of PCR %u", pcr);
+	if (!read_pcr(pcr, value)) {
+		log_warn("the TPM gives no SHA-256 value of PCR %u", pcr);
 		return;
 	}
 	for (size_t i = 0; i < sizeof(value); i++) {

@@ -108,7 +108,37 @@ static void measure_key(const char *what, const char *name, const struct vm_key_
 }
 _Static_assert(LAUNCH_WORDS_MAX >= VM_PATH_MAX + VM_NAME_MAX + sizeof("share  key "), "it fits");
 
-void launch_measure_rest(const struct config *config, const char *state, launch_extend *extend)
+void launch_measure_state(const struct config *config, const char *state, launch_extend *extend)
+{
+	for (size_t i = 0; i < config->vm_count; i++) {
+		measure_key("vm", config->vms[i].name, &config->vms[i].key, extend);
+	}
+	for (size_t i = 0; i < config->share_count; i++) {
+		measure_key("share", config->shares[i].name, &config->shares[i].key, extend);
+	}
+	measure_words(state, extend);
+}
+
+/* The sealed file that gave a key; nothing if it was not opened. */
+static void measure_opened(const char *what, const char *name, const struct vm_key_source *key,
+			   launch_extend *extend)
+{
+	char words[LAUNCH_WORDS_MAX];
+	const struct launch_event event = { .pcr = LAUNCH_PCR_CONFIG,
+					    .words = words,
+					    .data = key->tpm_hash,
+					    .bytes = sizeof(key->tpm_hash) };
+
+	if (key->tpm != VM_KEY_TPM_SHUT) {
+		(void)str_printf(words, sizeof(words), "%s %s key %s %s", what, name,
+				 key->tpm == VM_KEY_TPM_FRESH ? "fresh" : "opened", key->file.path);
+		extend(&event);
+	}
+}
+_Static_assert(LAUNCH_WORDS_MAX >= VM_PATH_MAX + VM_NAME_MAX + sizeof("share  key opened "),
+	       "it fits");
+
+void launch_measure_end(const struct config *config, launch_extend *extend)
 {
 	static const uint8_t separator[4] = { 0xff, 0xff, 0xff, 0xff };
 	struct launch_event event = { .pcr = LAUNCH_PCR_FILES,
@@ -118,12 +148,11 @@ void launch_measure_rest(const struct config *config, const char *state, launch_
 				      .bytes = sizeof(separator) };
 
 	for (size_t i = 0; i < config->vm_count; i++) {
-		measure_key("vm", config->vms[i].name, &config->vms[i].key, extend);
+		measure_opened("vm", config->vms[i].name, &config->vms[i].key, extend);
 	}
 	for (size_t i = 0; i < config->share_count; i++) {
-		measure_key("share", config->shares[i].name, &config->shares[i].key, extend);
+		measure_opened("share", config->shares[i].name, &config->shares[i].key, extend);
 	}
-	measure_words(state, extend);
 	extend(&event);
 	event.pcr = LAUNCH_PCR_CONFIG;
 	extend(&event);

@@ -9,9 +9,13 @@
 #include "vmm/base/types.h"
 
 #define TPM_PCR_COUNT	 24u
-#define TPM_COMMAND_MAX	 64u
+#define TPM_COMMAND_MAX	 1024u
 #define TPM_SHA256_BYTES 32u
-#define TPM_REPLY_MAX	 256u
+#define TPM_REPLY_MAX	 2048u
+#define TPM_HEADER_BYTES 10u /* of a reply: tag, length of all of it, code */
+
+/* The code of a reply (part 2, 6.6): 0 for success, and also if there are too few bytes. */
+uint32_t tpm_reply_code(const uint8_t *reply, size_t bytes);
 
 /*
  * Writes the command TPM2_PCR_Read for the SHA-256 value of one PCR. pcr < TPM_PCR_COUNT. Returns

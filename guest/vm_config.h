@@ -43,11 +43,20 @@ enum vm_key {
 enum vm_key_form {
 	VM_KEY_FORM_RAW,	/* the secret itself, as it is */
 	VM_KEY_FORM_PASSPHRASE, /* how a passphrase is recognised; the secret is made of it */
+	VM_KEY_FORM_TPM,	/* the secret, sealed by the machine's TPM */
+};
+/* What became of a secret that the TPM has sealed. */
+enum vm_key_tpm {
+	VM_KEY_TPM_SHUT,   /* it was not opened */
+	VM_KEY_TPM_OPENED, /* of a file that was there */
+	VM_KEY_TPM_FRESH,  /* this boot has sealed it */
 };
 
 static inline const char *vm_key_form_word(enum vm_key_form form)
 {
-	return form == VM_KEY_FORM_PASSPHRASE ? "passphrase" : "file";
+	return form == VM_KEY_FORM_PASSPHRASE ? "passphrase"
+	       : form == VM_KEY_FORM_TPM      ? "tpm"
+					      : "file";
 }
 
 /* The signature in CPUID leaf 4000_0000H. guest/README.md explains why there are two. */
@@ -83,7 +92,9 @@ struct vm_key_source {
 	enum vm_key_form form; /* of VM_KEY_FILE */
 	bool locked;	       /* there is no secret until a person types the passphrase */
 	struct passphrase passphrase;
-	struct vm_file file; /* only path and error are used: the content is read into secret */
+	enum vm_key_tpm tpm;
+	uint8_t tpm_hash[32]; /* SHA-256 of the sealed file; only if tpm is not SHUT */
+	struct vm_file file;  /* only path and error are used: the content is read into secret */
 	/*
 	 * The content of the key file, until boot/secrets.c replaces it by a derived secret of
 	 * VM_SECRET_BYTES; or the secret that boot/unlock.c made of a passphrase. Secret.

@@ -11,7 +11,8 @@ FUZZ_emul := vmm/emul.c vmm/emul_alu.c vmm/emul_decode.c vmm/operand.c vmm/gwalk
 FUZZING_SMOKE_RUNS_emul := 2000
 FUZZ_manifest := boot/manifest.c vmm/base/str.c
 FUZZ_key_file := boot/key_file.c vmm/base/str.c
-FUZZ_tpm := boot/tpm.c vmm/base/str.c
+FUZZ_tpm := boot/tpm.c boot/tpm_seal.c vmm/base/str.c
+FUZZ_seal := boot/seal.c boot/tpm_seal.c boot/tpm.c vmm/base/str.c
 FUZZ_dmar := boot/dmar.c vmm/base/str.c
 FUZZ_acpi := vmm/base/acpi_host.c vmm/base/str.c
 FUZZ_devices := guest/dev/vioapic.c guest/dev/vlegacy.c guest/dev/vpit.c guest/dev/vrtc.c \
@@ -27,6 +28,7 @@ FUZZ_shell := vmm/flaws.c boot/host_report.c boot/shell.c boot/shell_commands.c 
 
 # Helpers of the files under test: their coverage is not counted.
 COVERAGE_BESIDE := vmm/base/str.c vmm/base/err.c $(GMEM_C)
+COVERAGE_BESIDE_tpm := boot/tpm_seal.c
 COVERAGE_BESIDE_devices := $(VCONSOLE_C)
 COVERAGE_BESIDE_virtio := vmm/iobus.c guest/dev/vpci.c guest/vm_file.c
 COVERAGE_BESIDE_shell := $(VCONSOLE_C) vmm/flaws.c $(CONFIG_KEYS_C) vmm/base/waits.c

@@ -4,8 +4,28 @@
 #include <string.h>
 
 #include "tests/fuzz/fuzz.h"
-#include "boot/tpm.h"
+#include "boot/tpm_seal.h"
 #include "vmm/base/err.h"
+
+/* As the replies to the commands that seal and open. */
+static void take_sealed(const uint8_t *reply, size_t bytes)
+{
+	struct tpm_sealed sealed;
+	uint8_t command[TPM_COMMAND_MAX], secret[TPM_SECRET_MAX], digest[TPM_SHA256_BYTES];
+	size_t count;
+	uint32_t handle;
+
+	if (tpm_get_created(reply, bytes, &sealed) == 0) {
+		PROMISE(tpm_put_load(command, 1, &sealed) ==
+			31 + sealed.private_bytes + sealed.public_bytes);
+	}
+	PROMISE(tpm_get_unsealed(reply, bytes, secret, &count) != 0 ||
+		(count >= 1 && count <= TPM_SECRET_MAX));
+	PROMISE(tpm_get_policy_digest(reply, bytes, digest) != 0 || bytes == 44);
+	PROMISE(tpm_get_nothing(reply, bytes) != 0 || bytes == TPM_HEADER_BYTES);
+	PROMISE(tpm_get_session(reply, bytes, &handle) != 0 || bytes >= 14);
+	PROMISE(tpm_get_loaded(reply, bytes, &handle) != 0 || bytes >= 14);
+}
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 {
@@ -19,6 +39,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 	err = tpm_get_pcr_read(reply, bytes, 11, value);
 	PROMISE(err == 0 || err == ERR_IO || err == ERR_FORMAT);
 	PROMISE(err != 0 || (bytes == 62 && memcmp(value, data + 30, sizeof(value)) == 0));
+	PROMISE(tpm_reply_code(reply, bytes) == 0 || bytes >= TPM_HEADER_BYTES);
+	take_sealed(reply, bytes);
 	free(reply);
 	return 0;
 }

@@ -50,7 +50,7 @@ class Measured(Test):
         state = STATE.format(self.version_seen, secure_boot)
         done = subprocess.run([os.path.join(self.product, 'stick'), 'predict', stick.folder, state],
                               check=True, stdout=subprocess.PIPE, text=True)
-        return re.findall(r'PCR 1[12] is ([0-9a-f]{64})', done.stdout)
+        return re.findall(r'at the end: PCR 1[12] is ([0-9a-f]{64})', done.stdout)
 
     def values(self, text):
         """PCR 11 and 12 as the machine's log has them."""

@@ -4,7 +4,9 @@
  * build host:
  *
  *	stick files DIR		the paths of all files that it reads, one a line, umbra.conf first
- *	stick predict DIR STATE	the values of PCR 11 and 12, for a machine in this state
+ *	stick predict DIR STATE	the values of PCR 11 and 12, for a machine in this state: those
+ *				that keys are sealed to, and those when keys were opened
+ *	stick predict DIR STATE fresh	the same for the boot that has sealed the keys
  */
 #include <dirent.h>
 #include <stdio.h>
@@ -134,9 +136,9 @@ static void measure(const char *path, size_t path_bytes, const void *data, size_
 	launch_measure_file(path, path_bytes, data, bytes, extend);
 }
 
-static void print_pcr(uint32_t pcr)
+static void print_pcr(const char *words, uint32_t pcr)
 {
-	printf("PCR %u is ", pcr);
+	printf("%s PCR %u is ", words, pcr);
 	for (size_t i = 0; i < VERIFY_HASH_BYTES; i++) {
 		printf("%02x", pcrs[pcr][i]);
 	}
@@ -144,7 +146,7 @@ static void print_pcr(uint32_t pcr)
 }
 
 /* Reads all, as Umbra does. */
-static const struct config *walk(void)
+static struct config *walk(void)
 {
 	static struct config config;
 	const size_t path_bytes = strlen(LAUNCH_CONFIG);
@@ -179,6 +181,54 @@ static void measure_version(void)
 	free(text);
 }
 
+/* Supposes that the TPM opens a key, if its sealed form is there. */
+static void suppose_opened(struct vm_key_source *key, enum vm_key_tpm how)
+{
+	const size_t path_bytes = strlen(key->file.path);
+	size_t bytes;
+	char *data;
+
+	if (key->form != VM_KEY_FORM_TPM) {
+		return;
+	}
+	data = read_whole(key->file.path, path_bytes, &bytes);
+	if (data == NULL) {
+		fprintf(stderr, "stick: %s: it is not there, so that its key is not opened\n",
+			key->file.path);
+		return;
+	}
+	if (verify_sha256(data, bytes, key->tpm_hash) != 0) {
+		abort();
+	}
+	key->tpm = how;
+	free(data);
+}
+
+static void predict(const char *state, enum vm_key_tpm how)
+{
+	struct config *config;
+
+	take = measure;
+	measure_version();
+	config = walk();
+	launch_measure_state(config, state, extend);
+	print_pcr("keys are sealed to:", LAUNCH_PCR_FILES);
+	print_pcr("keys are sealed to:", LAUNCH_PCR_CONFIG);
+	for (size_t i = 0; i < config->vm_count; i++) {
+		if (config->vms[i].valid) {
+			suppose_opened(&config->vms[i].key, how);
+		}
+	}
+	for (size_t i = 0; i < config->share_count; i++) {
+		if (config->shares[i].valid) {
+			suppose_opened(&config->shares[i].key, how);
+		}
+	}
+	launch_measure_end(config, extend);
+	print_pcr("at the end:", LAUNCH_PCR_FILES);
+	print_pcr("at the end:", LAUNCH_PCR_CONFIG);
+}
+
 int main(int count, char **words)
 {
 	if (count == 3 && strcmp(words[1], "files") == 0) {
@@ -187,15 +237,17 @@ int main(int count, char **words)
 		(void)walk();
 		return 0;
 	}
-	if (count != 4 || strcmp(words[1], "predict") != 0) {
-		fprintf(stderr, "usage: stick files DIR | stick predict DIR STATE\n");
-		return 2;
+	if (count >= 4 && strcmp(words[1], "predict") == 0) {
+		stick = words[2];
+		if (count == 4) {
+			predict(words[3], VM_KEY_TPM_OPENED);
+			return 0;
+		}
+		if (count == 5 && strcmp(words[4], "fresh") == 0) {
+			predict(words[3], VM_KEY_TPM_FRESH);
+			return 0;
+		}
 	}
-	stick = words[2];
-	take = measure;
-	measure_version();
-	launch_measure_rest(walk(), words[3], extend);
-	print_pcr(LAUNCH_PCR_FILES);
-	print_pcr(LAUNCH_PCR_CONFIG);
-	return 0;
+	fprintf(stderr, "usage: stick files DIR | stick predict DIR STATE [fresh]\n");
+	return 2;
 }

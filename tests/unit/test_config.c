@@ -44,7 +44,7 @@ TEST(keys_of_files, fake_setup, fake_teardown)
 	assert_false(config.shares[0].valid); /* a share starts with its first member */
 	assert_non_null(strstr(fake_log_text(),
 			       "key = passphrase must be one of random, file:PATH, "
-			       "passphrase:PATH, platform, none"));
+			       "passphrase:PATH, tpm:PATH, platform, none"));
 }
 
 #define GOOD_VM "memory=256M\nkernel=\\umbra\\vmlinuz\nengine=none\n"
@@ -396,7 +396,7 @@ static const struct bad bad_cases[] = {
 	{ A "[share s]\nsize=12K\nvia=pci\nmembers=a\n", "must be a power of two", 1 },
 	{ A "[share s]\nsize=2M\nvia=usb\nmembers=a\n", "via = usb must be one of reserved,", 1 },
 	{ A "[share s]\nsize=2M\nkey=none\nmembers=a\n",
-	  "conf:7: share s: key = none must be one of random, file:PATH, platform", 1 },
+	  "conf:7: share s: key = none must be one of random, file:PATH, tpm:PATH, platform", 1 },
 	{ A "[share s]\nsize=2M\nmembers=a\n[share S]\n", "a share of this name in line 5", 1 },
 	{ A "[share a b]\n", "umbra.conf:5: a share's name is", 1 },
 	{ A "size = 2M\n", "umbra.conf:5: vm a: unknown key \"size\" in section [vm]", 0 },

@@ -123,6 +123,102 @@ static int read_one(const char *path, uint64_t bytes)
 	return err;
 }
 
+/* --- A file that is written: what the medium has of it, and whether each call fails --- */
+
+static struct {
+	uint8_t data[64];
+	bool flushed, deleted, closed;
+	UINT64 mode;
+	size_t room;
+	EFI_STATUS open, flush, remove;
+} written;
+
+static EFI_STATUS EFIAPI open_to_write(EFI_FILE_HANDLE self, EFI_FILE_HANDLE *out, CHAR16 *name,
+				       UINT64 mode, UINT64 attributes)
+{
+	*out = &file_handle;
+	disk.at = 17; /* wherever it is */
+	written.mode = mode;
+	return written.open;
+}
+
+static EFI_STATUS EFIAPI set_position(EFI_FILE_HANDLE self, UINT64 at)
+{
+	disk.at = at;
+	return EFI_SUCCESS;
+}
+
+static EFI_STATUS EFIAPI write_file(EFI_FILE_HANDLE self, UINTN *size, void *buffer)
+{
+	assert_false(written.deleted);
+	*size = MIN((uint64_t)*size, written.room);
+	memcpy(written.data + disk.at, buffer, *size);
+	return EFI_SUCCESS;
+}
+
+static EFI_STATUS EFIAPI flush_file(EFI_FILE_HANDLE self)
+{
+	written.flushed = true;
+	return written.flush;
+}
+
+static EFI_STATUS EFIAPI delete_file(EFI_FILE_HANDLE self)
+{
+	written.deleted = true;
+	return written.remove;
+}
+
+static int setup_writing(void **state)
+{
+	int err = setup(state);
+
+	root_handle.Open = open_to_write;
+	file_handle.SetPosition = set_position;
+	file_handle.Write = write_file;
+	file_handle.Flush = flush_file;
+	file_handle.Delete = delete_file;
+	memset(&written, 0, sizeof(written));
+	memset(written.data, 'k', sizeof(written.data));
+	written.room = sizeof(written.data);
+	return err;
+}
+
+TEST(a_new_file_is_written_or_not, setup_writing, fake_teardown)
+{
+	assert_int_equal(efi_file_write_new("\\new", "content", 7), 0);
+	assert_memory_equal(written.data, "contentk", 8);
+	assert_true(written.flushed);
+	assert_true((written.mode & EFI_FILE_MODE_CREATE) != 0);
+	written.room = 6; /* the medium is full */
+	assert_int_equal(efi_file_write_new("\\new", "content", 7), ERR_IO);
+	written.room = 64;
+	written.flush = EFI_DEVICE_ERROR;
+	assert_int_equal(efi_file_write_new("\\new", "content", 7), ERR_IO);
+	written.open = EFI_WRITE_PROTECTED;
+	assert_int_equal(efi_file_write_new("\\new", "content", 7), ERR_IO);
+}
+
+TEST(a_key_file_is_overwritten_before_it_is_removed, setup_writing, fake_teardown)
+{
+	static const uint8_t zeros[32];
+
+	assert_int_equal(efi_file_destroy("\\key", 32), 0);
+	assert_memory_equal(written.data, zeros, 32);
+	assert_int_equal(written.data[32], 'k');
+	assert_true(written.flushed && written.deleted);
+	assert_true((written.mode & EFI_FILE_MODE_CREATE) == 0);
+	written.deleted = false;
+	written.remove = EFI_WARN_DELETE_FAILURE; /* which is no EFI_ERROR */
+	assert_int_equal(efi_file_destroy("\\key", 32), ERR_IO);
+	written.deleted = false;
+	written.remove = EFI_SUCCESS;
+	written.room = 31;
+	assert_int_equal(efi_file_destroy("\\key", 32), ERR_IO);
+	assert_int_equal(efi_file_destroy("\\key", 65), ERR_IO);
+	written.open = EFI_WRITE_PROTECTED;
+	assert_int_equal(efi_file_destroy("\\key", 32), ERR_IO);
+}
+
 TEST(a_small_file_is_named, setup, fake_teardown)
 {
 	assert_int_equal(read_one("\\kernel", 5000), 0);

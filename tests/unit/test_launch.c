@@ -98,10 +98,35 @@ TEST(the_rest_ends_with_separators, setup, fake_teardown)
 	strcpy(config.shares[0].name, "box");
 	config.shares[0].key.kind = VM_KEY_FILE;
 	strcpy(config.shares[0].key.file.path, "\\box.key");
-	launch_measure_rest(&config, "the state", extend);
+	launch_measure_state(&config, "the state", extend);
 	assert_string_equal(seen, "12 vm a key \\a.key=vm a key \\a.key\n"
 				  "12 share box key \\box.key=share box key \\box.key\n"
-				  "12 the state=the state\n"
+				  "12 the state=the state\n");
+	seen[0] = '\0';
+	launch_measure_end(&config, extend);
+	assert_string_equal(seen, "11! separator=\xff\xff\xff\xff\n"
+				  "12! separator=\xff\xff\xff\xff\n");
+}
+
+/* Only what was opened, with the hash of its file, and before the separators. */
+TEST(opened_keys_are_measured, setup, fake_teardown)
+{
+	static const enum vm_key_tpm results[] = { VM_KEY_TPM_OPENED, VM_KEY_TPM_SHUT,
+						   VM_KEY_TPM_FRESH };
+
+	for (size_t i = 0; i < ARRAY_COUNT(results); i++) {
+		struct vm_key_source *key = &add_vm((const char *[]){ "a", "b", "c" }[i], "\\k", "")
+						     ->key;
+
+		*key = (struct vm_key_source){ .kind = VM_KEY_FILE,
+					       .form = VM_KEY_FORM_TPM,
+					       .tpm = results[i] };
+		strcpy(key->file.path, "\\x.tpm");
+		memset(key->tpm_hash, 'A' + (int)i, sizeof(key->tpm_hash));
+	}
+	launch_measure_end(&config, extend);
+	assert_string_equal(seen, "12 vm a key opened \\x.tpm=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\n"
+				  "12 vm c key fresh \\x.tpm=CCCCCCCCCCCCCCCCCCCCCCCCCCCCCCCC\n"
 				  "11! separator=\xff\xff\xff\xff\n"
 				  "12! separator=\xff\xff\xff\xff\n");
 }

@@ -1,0 +1,263 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Keys that the TPM has sealed: files of the stick that only this TPM opens, and only in a launch
+ * that has measured the same. A secret and what it is compared with are in static memory, and
+ * wiped.
+ */
+#include "boot/efi_priv.h"
+
+#include "boot/key_file.h"
+#include "crypto/verify.h"
+#include "vmm/base/err.h"
+#include "vmm/base/log.h"
+#include "vmm/base/str.h"
+
+#define SUFFIX	     ".tpm"
+#define KEY_SUFFIX   ".key"
+#define SUFFIX_BYTES 4u
+
+/* The key that is being opened or sealed, for messages. */
+struct subject {
+	struct vm_key_source *key;
+	const char *what; /* "vm" or "share" */
+	const char *name;
+};
+
+static struct seal seal = { .submit = efi_tpm_submit };
+static struct seal_blob blob;
+static uint8_t data[SEAL_BLOB_MAX]; /* of the file */
+static uint64_t data_bytes;
+static struct vm_key_source plain; /* the key file, where a key is sealed */
+static char why[240];
+
+/* Says with the TPM's last answer why a key could not be sealed or opened. */
+static const char *explain(int err)
+{
+	static struct seal_state now;
+	const char(*words)[SEAL_WORDS_MAX];
+	const struct seal_state *then = &blob.state;
+
+	now = *efi_tpm_steps(&words);
+	if (err == ERR_RIGHTS) {
+		err = seal_read_pcrs(&seal, &now);
+		err = err == 0 ? ERR_RIGHTS : err;
+	}
+	seal_explain(&seal, err, then, &now, words, why, sizeof(why));
+	return why;
+}
+
+/* Opens the file that was read into data. Returns NULL, or why that is not possible. */
+static const char *open_data(struct vm_key_source *key)
+{
+	size_t bytes;
+	int err;
+
+	if (!seal_blob_read(data, data_bytes, &blob)) {
+		return "this is not a key that Umbra has sealed, or it was sealed to other PCRs "
+		       "than 4, 7, 11 and 12";
+	}
+	err = seal_open(&seal, &blob.sealed, key->secret, &bytes);
+	if (err == 0 && bytes != VM_KEY_FILE_MIN && bytes != VM_KEY_FILE_MAX) {
+		err = ERR_FORMAT;
+	}
+	if (err != 0) {
+		secure_zero(key->secret, sizeof(key->secret));
+		return explain(err);
+	}
+	key->secret_bytes = bytes;
+	return verify_sha256(data, data_bytes, key->tpm_hash) == 0 ? NULL : "SHA-256 failed";
+}
+_Static_assert(VM_KEY_FILE_MAX == TPM_SECRET_MAX, "seal_open fills a key's secret");
+_Static_assert(sizeof(((struct vm_key_source *)0)->tpm_hash) == VERIFY_HASH_BYTES, "its hash");
+
+/* Makes the path of the key file from that of its sealed form. Returns false if it has none. */
+static bool key_path(const struct vm_key_source *key)
+{
+	char *end;
+
+	memset(&plain, 0, sizeof(plain));
+	(void)str_copy(plain.file.path, sizeof(plain.file.path), key->file.path); /* it fits */
+	end = plain.file.path + strlen(plain.file.path);
+	if (end < plain.file.path + SUFFIX_BYTES + 2 ||
+	    !str_equal_nocase(end - SUFFIX_BYTES, SUFFIX)) {
+		return false;
+	}
+	memcpy(end - SUFFIX_BYTES, KEY_SUFFIX, SUFFIX_BYTES);
+	return true;
+}
+
+/* Reads the key file. Returns NULL, or what is wrong with it. */
+static const char *read_plain(int *err)
+{
+	static uint8_t content[VM_KEY_FILE_MAX];
+	uint64_t bytes;
+	const char *error;
+
+	*err = efi_file_read_small(&plain.file, content, sizeof(content), &bytes);
+	error = *err != 0 ? plain.file.error : key_file_take_raw(content, bytes, &plain);
+	secure_zero(content, sizeof(content));
+	return error;
+}
+
+static bool same_key(const struct vm_key_source *key)
+{
+	return key->secret_bytes == plain.secret_bytes &&
+	       ct_equal(key->secret, plain.secret, sizeof(plain.secret));
+}
+
+/* The key file is not needed any more. A failure leaves the key as it is, but not the VM. */
+static void destroy_plain(const struct subject *of)
+{
+	if (efi_file_destroy(plain.file.path, plain.secret_bytes) == 0) {
+		log_info("%s %s: %s is overwritten and removed; a stick may keep old copies of "
+			 "its blocks",
+			 of->what, of->name, plain.file.path);
+	} else {
+		log_error("%s %s: firmware could not overwrite and remove %s: the key lies there "
+			  "in clear",
+			  of->what, of->name, plain.file.path);
+	}
+}
+
+/* Seals plain, writes the file, and opens what the stick has then. */
+static const char *seal_plain(const struct subject *of)
+{
+	struct vm_key_source *key = of->key;
+	const char(*words)[SEAL_WORDS_MAX];
+	const char *error;
+	int err;
+
+	memset(&blob, 0, sizeof(blob));
+	blob.state = *efi_tpm_steps(&words);
+	err = seal_read_pcrs(&seal, &blob.state);
+	if (err == 0) {
+		err = seal_make(&seal, plain.secret, plain.secret_bytes, &blob.sealed);
+	}
+	if (err != 0) {
+		return explain(err);
+	}
+	data_bytes = seal_blob_write(&blob, data);
+	log_info("%s %s: %s is sealed by the TPM to PCR 4, 7, 11 and 12", of->what, of->name,
+		 plain.file.path);
+	if (efi_file_write_new(key->file.path, data, data_bytes) != 0) {
+		return "firmware could not write it: remove what is left of it";
+	}
+	if (efi_file_read_small(&key->file, data, sizeof(data), &data_bytes) != 0) {
+		return key->file.error;
+	}
+	error = open_data(key);
+	if (error == NULL && !same_key(key)) {
+		error = "the TPM opens another key than it has sealed";
+	}
+	if (error == NULL) {
+		log_info("%s %s: %s is written, %lu bytes, and opens", of->what, of->name,
+			 key->file.path, data_bytes);
+		key->tpm = VM_KEY_TPM_FRESH;
+		destroy_plain(of);
+	}
+	return error;
+}
+
+static const char *make(const struct subject *of)
+{
+	const char *error;
+	int err;
+
+	if (!key_path(of->key)) {
+		return "there is no such file, and its name does not end in .tpm, so that [host] "
+		       "tpm = seal knows no key file for it";
+	}
+	error = read_plain(&err);
+	if (error != NULL) {
+		(void)str_printf(why, sizeof(why), "there is no such file to open, and %s: %s",
+				 plain.file.path, error);
+		return why;
+	}
+	return seal_plain(of);
+}
+
+/* A key file beside its sealed form: an earlier boot was cut off before it could remove it. */
+static void look_for_plain(const struct subject *of)
+{
+	int err;
+
+	if (!key_path(of->key) || (read_plain(&err) != NULL && err == ERR_NOTFOUND)) {
+		return;
+	}
+	if (same_key(of->key)) {
+		destroy_plain(of);
+		return;
+	}
+	log_warn("%s %s: %s lies in clear on the stick and is not the key of %s: remove one of "
+		 "them",
+		 of->what, of->name, plain.file.path, of->key->file.path);
+}
+
+static const char *get(const struct subject *of, bool may_seal)
+{
+	struct vm_key_source *key = of->key;
+	const char *error;
+	int err;
+
+	if (!efi_tpm_works()) {
+		return "firmware offers no TPM 2.0, or it did not take a measurement";
+	}
+	err = efi_file_read_small(&key->file, data, sizeof(data), &data_bytes);
+	if (err == ERR_NOTFOUND && may_seal) {
+		return make(of);
+	}
+	if (err != 0) {
+		return key->file.error;
+	}
+	error = open_data(key);
+	if (error != NULL) {
+		return error;
+	}
+	key->tpm = VM_KEY_TPM_OPENED;
+	log_info("%s %s: %s: the TPM has opened the key", of->what, of->name, key->file.path);
+	if (may_seal) {
+		look_for_plain(of);
+	}
+	return NULL;
+}
+
+/* Returns false if it is a key of the TPM that could not be had. */
+static bool get_key(struct vm_key_source *key, const char *what, const char *name, uint32_t line,
+		    bool may_seal)
+{
+	const struct subject of = { key, what, name };
+	const char *error;
+
+	if (key->kind != VM_KEY_FILE || key->form != VM_KEY_FORM_TPM) {
+		return true;
+	}
+	error = get(&of, may_seal);
+	secure_zero(&plain, sizeof(plain));
+	if (error == NULL) {
+		return true;
+	}
+	secure_zero(key->secret, sizeof(key->secret));
+	key->secret_bytes = 0;
+	log_error("%s:%u: %s %s: key = tpm:%s: %s; the %s is left out", LAUNCH_CONFIG_NAME, line,
+		  what, name, key->file.path, error, strcmp(what, "vm") == 0 ? "VM" : "share");
+	return false;
+}
+
+void efi_seal_keys(struct config *config)
+{
+	for (size_t i = 0; i < config->vm_count; i++) {
+		struct vm_config *vm = &config->vms[i];
+
+		vm->valid = vm->valid &&
+			    get_key(&vm->key, "vm", vm->name, vm->line, config->tpm_seal);
+	}
+	for (size_t i = 0; i < config->share_count; i++) {
+		struct share_config *share = &config->shares[i];
+
+		share->valid = share->valid && get_key(&share->key, "share", share->name,
+						       share->line, config->tpm_seal);
+	}
+	if (efi_tpm_works()) {
+		seal_end(&seal);
+	}
+}

@@ -1,0 +1,377 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "boot/seal.h"
+
+#include "vmm/base/err.h"
+#include "vmm/base/str.h"
+
+const uint8_t seal_pcrs[SEAL_PCRS] = { 4, 7, 11, 12 };
+_Static_assert(SEAL_MASK == (1u << 4 | 1u << 7 | 1u << 11 | 1u << 12), "the same PCRs");
+
+/* --- The file: big-endian numbers, as in the TPM's own structures --- */
+
+static const char mark[] = "umbra-tpm 1\n"; /* without its zero */
+#define MARK_BYTES (sizeof(mark) - 1)
+
+_Static_assert(MARK_BYTES + 4 + SEAL_PCRS * TPM_SHA256_BYTES + 2 +
+			       SEAL_STEPS_MAX * sizeof(struct seal_step) + 2 + TPM_PRIVATE_MAX + 2 +
+			       TPM_PUBLIC_MAX <=
+		       SEAL_BLOB_MAX,
+	       "the longest file");
+
+static uint8_t *put(uint8_t *to, uint32_t value, unsigned bytes)
+{
+	while (bytes-- != 0) {
+		*to++ = (uint8_t)(value >> 8 * bytes);
+	}
+	return to;
+}
+
+static uint8_t *put_bytes(uint8_t *to, const void *data, size_t bytes)
+{
+	memcpy(to, data, bytes);
+	return to + bytes;
+}
+
+size_t seal_blob_write(const struct seal_blob *blob, uint8_t data[SEAL_BLOB_MAX])
+{
+	const struct seal_state *state = &blob->state;
+	uint8_t *to = put_bytes(data, mark, MARK_BYTES);
+
+	to = put(to, SEAL_MASK, 4);
+	to = put_bytes(to, state->values, sizeof(state->values));
+	to = put(to, (uint32_t)state->step_count, 2);
+	to = put_bytes(to, state->steps, state->step_count * sizeof(state->steps[0]));
+	to = put(to, (uint32_t)blob->sealed.private_bytes, 2);
+	to = put_bytes(to, blob->sealed.private_part, blob->sealed.private_bytes);
+	to = put(to, (uint32_t)blob->sealed.public_bytes, 2);
+	to = put_bytes(to, blob->sealed.public_part, blob->sealed.public_bytes);
+	return (size_t)(to - data);
+}
+
+/* The bytes that were not read yet. */
+struct rest {
+	const uint8_t *at;
+	size_t bytes;
+};
+
+static bool take(struct rest *rest, void *to, size_t bytes)
+{
+	if (rest->bytes < bytes) {
+		return false;
+	}
+	memcpy(to, rest->at, bytes);
+	rest->at += bytes;
+	rest->bytes -= bytes;
+	return true;
+}
+
+/* A number of two bytes that is at most max. */
+static bool take_count(struct rest *rest, size_t max, size_t *count)
+{
+	uint8_t bytes[2];
+
+	if (!take(rest, bytes, sizeof(bytes))) {
+		return false;
+	}
+	*count = (size_t)bytes[0] << 8 | bytes[1];
+	return *count <= max;
+}
+
+bool seal_blob_read(const uint8_t *data, size_t bytes, struct seal_blob *out)
+{
+	static const uint8_t mask[4] = { SEAL_MASK >> 24, SEAL_MASK >> 16, SEAL_MASK >> 8 & 0xff,
+					 SEAL_MASK & 0xff };
+	struct seal_state *state = &out->state;
+	struct tpm_sealed *sealed = &out->sealed;
+	struct rest rest = { data, bytes };
+	uint8_t start[MARK_BYTES + sizeof(mask)];
+
+	return take(&rest, start, sizeof(start)) && memcmp(start, mark, MARK_BYTES) == 0 &&
+	       memcmp(start + MARK_BYTES, mask, sizeof(mask)) == 0 &&
+	       take(&rest, state->values, sizeof(state->values)) &&
+	       take_count(&rest, SEAL_STEPS_MAX, &state->step_count) &&
+	       take(&rest, state->steps, state->step_count * sizeof(state->steps[0])) &&
+	       take_count(&rest, TPM_PRIVATE_MAX, &sealed->private_bytes) &&
+	       take(&rest, sealed->private_part, sealed->private_bytes) &&
+	       take_count(&rest, TPM_PUBLIC_MAX, &sealed->public_bytes) &&
+	       take(&rest, sealed->public_part, sealed->public_bytes) && rest.bytes == 0;
+}
+
+/* --- The TPM --- */
+
+#define TRIES 5u
+
+/* Part 2, 6.6.3: the errors of format 1 have their number in the low six bits. */
+#define CODE_FORMAT_1	 0x080u
+#define CODE_NUMBER	 0x03fu
+#define CODE_POLICY_FAIL 0x01du
+#define CODE_INTEGRITY	 0x01fu
+#define CODE_BAD_AUTH	 0x022u
+#define CODE_LOCKOUT	 0x921u
+/* The TPM asks to send the command again. */
+#define CODE_YIELDED 0x908u
+#define CODE_TESTING 0x90au
+#define CODE_RETRY   0x922u
+
+static bool is_format_1(uint32_t code, uint32_t number)
+{
+	return (code & CODE_FORMAT_1) != 0 && (code & CODE_NUMBER) == number;
+}
+
+/* Sends seal->command. What is wrong with the reply shows when it is read. */
+static int send(struct seal *seal, const char *name, size_t bytes, size_t *reply_bytes)
+{
+	int err = 0;
+
+	seal->command_name = name;
+	for (unsigned i = 0; i < TRIES; i++) {
+		seal->code = 0;
+		*reply_bytes = 0;
+		err = seal->submit(seal->command, bytes, seal->reply, reply_bytes);
+		if (err == 0 && *reply_bytes <= TPM_REPLY_MAX) {
+			seal->code = tpm_reply_code(seal->reply, *reply_bytes);
+		}
+		if (seal->code != CODE_YIELDED && seal->code != CODE_TESTING &&
+		    seal->code != CODE_RETRY) {
+			break;
+		}
+	}
+	return err != 0 ? ERR_IO : *reply_bytes > TPM_REPLY_MAX ? ERR_FORMAT : 0;
+}
+
+/* What an error of the TPM means for the caller. */
+static int meaning(const struct seal *seal, int err)
+{
+	if (err == ERR_IO && is_format_1(seal->code, CODE_POLICY_FAIL)) {
+		return ERR_RIGHTS;
+	}
+	return err == ERR_IO && is_format_1(seal->code, CODE_INTEGRITY) ? ERR_TAMPERED : err;
+}
+
+/* A command whose reply is read as get(reply, bytes, to). */
+#define CALL(seal, name, size, get, ...)                                        \
+	({                                                                      \
+		size_t reply_bytes_;                                            \
+		int err_ = send((seal), (name), (size), &reply_bytes_);         \
+                                                                                \
+		if (err_ == 0) {                                                \
+			err_ = get((seal)->reply, reply_bytes_, ##__VA_ARGS__); \
+		}                                                               \
+		meaning((seal), err_);                                          \
+	})
+
+static void flush(struct seal *seal, uint32_t handle)
+{
+	const char *name = seal->command_name;
+	const uint32_t code = seal->code;
+
+	/* If that fails, the TPM forgets the object at its next reset. */
+	(void)CALL(seal, "TPM2_FlushContext", tpm_put_flush(seal->command, handle),
+		   tpm_get_nothing);
+	seal->command_name = name;
+	seal->code = code;
+}
+
+static int need_primary(struct seal *seal)
+{
+	int err;
+
+	if (seal->has_primary) {
+		return 0;
+	}
+	err = CALL(seal, "TPM2_CreatePrimary", tpm_put_primary(seal->command), tpm_get_primary,
+		   &seal->primary);
+	seal->has_primary = err == 0;
+	return err;
+}
+
+/* Begins a session that holds the policy of the PCRs' present values. */
+static int begin_policy(struct seal *seal, bool trial, uint32_t *session)
+{
+	int err = CALL(seal, "TPM2_StartAuthSession", tpm_put_session(seal->command, trial),
+		       tpm_get_session, session);
+
+	if (err != 0) {
+		return err;
+	}
+	err = CALL(seal, "TPM2_PolicyPCR", tpm_put_policy_pcr(seal->command, *session, SEAL_MASK),
+		   tpm_get_nothing);
+	if (err != 0) {
+		flush(seal, *session);
+	}
+	return err;
+}
+
+int seal_read_pcrs(struct seal *seal, struct seal_state *state)
+{
+	int err = 0;
+
+	for (size_t i = 0; i < SEAL_PCRS && err == 0; i++) {
+		err = CALL(seal, "TPM2_PCR_Read", tpm_put_pcr_read(seal->command, seal_pcrs[i]),
+			   tpm_get_pcr_read, seal_pcrs[i], state->values[i]);
+	}
+	return err;
+}
+
+int seal_make(struct seal *seal, const uint8_t *secret, size_t bytes, struct tpm_sealed *out)
+{
+	uint8_t policy[TPM_SHA256_BYTES];
+	uint32_t session;
+	int err = need_primary(seal);
+
+	if (err == 0) {
+		err = begin_policy(seal, true, &session);
+	}
+	if (err != 0) {
+		return err;
+	}
+	err = CALL(seal, "TPM2_PolicyGetDigest", tpm_put_policy_digest(seal->command, session),
+		   tpm_get_policy_digest, policy);
+	flush(seal, session);
+	if (err == 0) {
+		err = CALL(seal, "TPM2_Create",
+			   tpm_put_create(seal->command, seal->primary, secret, bytes, policy),
+			   tpm_get_created, out);
+		secure_zero(seal->command, sizeof(seal->command));
+	}
+	return err;
+}
+
+int seal_open(struct seal *seal, const struct tpm_sealed *sealed, uint8_t secret[TPM_SECRET_MAX],
+	      size_t *bytes)
+{
+	uint32_t object, session;
+	int err = need_primary(seal);
+
+	*bytes = 0;
+	if (err != 0) {
+		return err;
+	}
+	err = CALL(seal, "TPM2_Load", tpm_put_load(seal->command, seal->primary, sealed),
+		   tpm_get_loaded, &object);
+	if (err != 0) {
+		return err;
+	}
+	err = begin_policy(seal, false, &session);
+	if (err == 0) {
+		err = CALL(seal, "TPM2_Unseal", tpm_put_unseal(seal->command, object, session),
+			   tpm_get_unsealed, secret, bytes);
+		secure_zero(seal->reply, sizeof(seal->reply));
+		flush(seal, session);
+	}
+	flush(seal, object);
+	return err;
+}
+
+/*
+ * The TPM's buffer for commands and replies keeps what was in it last beyond the end of a shorter
+ * one: a secret. A long command overwrites it.
+ */
+static void scrub(struct seal *seal)
+{
+	size_t bytes;
+
+	(void)send(seal, "TPM2_Hash", tpm_put_scrub(seal->command), &bytes);
+}
+
+void seal_end(struct seal *seal)
+{
+	if (seal->has_primary) {
+		flush(seal, seal->primary);
+		seal->has_primary = false;
+		scrub(seal);
+	}
+	secure_zero(seal->command, sizeof(seal->command));
+	secure_zero(seal->reply, sizeof(seal->reply));
+}
+
+/* --- Words --- */
+
+/* What a PCR that differs means, without the event. */
+static const char *const meanings[SEAL_PCRS] = {
+	"this program, or how firmware has started it",
+	"Secure Boot is switched on or off, or its keys have changed",
+	"a kernel, an initrd or the image of a disk",
+	"umbra.conf, the manifest or the state of the machine",
+};
+
+/*
+ * Returns the first step of a PCR whose value differs from the one at the same place then; or the
+ * number of steps now, if there were more of them then; or -1 if the steps do not show it.
+ */
+static long first_difference(const struct seal_state *then, const struct seal_state *now,
+			     uint8_t pcr)
+{
+	size_t at = 0;
+
+	for (size_t i = 0; i < now->step_count; i++) {
+		if (now->steps[i].pcr != pcr) {
+			continue;
+		}
+		while (at < then->step_count && then->steps[at].pcr != pcr) {
+			at++;
+		}
+		if (at == then->step_count) {
+			return then->step_count < SEAL_STEPS_MAX ? (long)i : -1;
+		}
+		if (memcmp(&then->steps[at], &now->steps[i], sizeof(then->steps[at])) != 0) {
+			return (long)i;
+		}
+		at++;
+	}
+	return now->step_count < SEAL_STEPS_MAX ? (long)now->step_count : -1;
+}
+
+static void explain_pcrs(const struct seal_state *then, const struct seal_state *now,
+			 const char (*words)[SEAL_WORDS_MAX], char *text, size_t max)
+{
+	size_t used = 0;
+
+	text[0] = '\0';
+	for (size_t i = 0; i < SEAL_PCRS && used + 1 < max; i++) {
+		const bool ours = seal_pcrs[i] > 8;
+		long step;
+
+		if (memcmp(then->values[i], now->values[i], sizeof(then->values[i])) == 0) {
+			continue;
+		}
+		step = ours ? first_difference(then, now, seal_pcrs[i]) : -1;
+		used += str_printf(text + used, max - used, "%sPCR %u differs (%s%s)",
+				   used != 0 ? ", " : "", seal_pcrs[i],
+				   step < 0			    ? ""
+				   : (size_t)step < now->step_count ? "first in: "
+								    : "less was measured: ",
+				   step >= 0 && (size_t)step < now->step_count ? words[step]
+									       : meanings[i]);
+	}
+	if (used == 0) {
+		(void)str_copy(text, max, "it was sealed to other values of PCRs than it says");
+	}
+}
+
+void seal_explain(const struct seal *seal, int err, const struct seal_state *then,
+		  const struct seal_state *now, const char (*words)[SEAL_WORDS_MAX], char *text,
+		  size_t max)
+{
+	if (err == ERR_RIGHTS) {
+		explain_pcrs(then, now, words, text, max);
+	} else if (err == ERR_TAMPERED) {
+		(void)str_copy(text, max, "it was sealed by another TPM, or it was changed");
+	} else if (err == ERR_FORMAT) {
+		(void)str_printf(text, max, "the TPM's reply to %s makes no sense",
+				 seal->command_name);
+	} else if (is_format_1(seal->code, CODE_BAD_AUTH)) {
+		(void)str_copy(text, max,
+			       "the TPM's owner has a password, which Umbra does not "
+			       "know: clear it in firmware's set-up");
+	} else if (seal->code == CODE_LOCKOUT) {
+		(void)str_copy(text, max,
+			       "the TPM is in lock-out after wrong passwords: wait, or "
+			       "clear it");
+	} else if (seal->code != 0) {
+		(void)str_printf(text, max, "the TPM refuses %s with code %x", seal->command_name,
+				 seal->code);
+	} else {
+		(void)str_printf(text, max, "the TPM does not answer to %s", seal->command_name);
+	}
+}

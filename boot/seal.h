@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A secret sealed to this TPM and to the values of PCRs, and the file that holds it. Pure C, which
+ * reaches the TPM through a function of its caller. Neither the TPM nor the file is trusted.
+ */
+#ifndef UMBRA_BOOT_SEAL_H
+#define UMBRA_BOOT_SEAL_H
+
+#include "boot/tpm_seal.h"
+
+/*
+ * The PCRs: 4 the program, 7 Secure Boot, 11 files, 12 the configuration and the state of the
+ * machine.
+ */
+#define SEAL_MASK      0x00001890u
+#define SEAL_PCRS      4u
+#define SEAL_STEPS_MAX 96u
+#define SEAL_WORDS_MAX 64u
+
+extern const uint8_t seal_pcrs[SEAL_PCRS]; /* their numbers, ascending */
+
+/* A PCR after one event of Umbra's: the beginning of its value. */
+struct seal_step {
+	uint8_t pcr;
+	uint8_t value[7];
+};
+
+/* What a launch has measured, up to the moment when keys are sealed or opened. */
+struct seal_state {
+	uint8_t values[SEAL_PCRS][TPM_SHA256_BYTES];
+	struct seal_step steps[SEAL_STEPS_MAX]; /* the first of them, if there are more */
+	size_t step_count;
+};
+
+/* --- The file --- */
+
+#define SEAL_BLOB_MAX 2048u /* bytes */
+
+struct seal_blob {
+	struct seal_state state;
+	struct tpm_sealed sealed;
+};
+
+/* Writes the file's bytes. Returns their number. */
+size_t seal_blob_write(const struct seal_blob *blob, uint8_t data[SEAL_BLOB_MAX]);
+/* Returns false if the bytes are not such a file. */
+bool seal_blob_read(const uint8_t *data, size_t bytes, struct seal_blob *out);
+
+/* --- The TPM --- */
+
+/*
+ * Sends a command and receives the reply, of at most TPM_REPLY_MAX bytes. Returns 0, or ERR_IO if
+ * the TPM could not be reached.
+ */
+typedef int seal_submit(const uint8_t *command, size_t bytes, uint8_t *reply, size_t *reply_bytes);
+
+/* Work with the TPM; the caller sets submit and zeroes the rest. */
+struct seal {
+	seal_submit *submit;
+	bool has_primary;
+	uint32_t primary;
+	const char *command_name; /* the last command, and what the TPM said to it */
+	uint32_t code;
+	uint8_t command[TPM_COMMAND_MAX];
+	uint8_t reply[TPM_REPLY_MAX];
+};
+
+/*
+ * Reads the values of the PCRs. They, and the two functions below, return 0 or: ERR_RIGHTS, PCRs
+ * have other values than those that the secret was sealed to; ERR_TAMPERED, this TPM has not sealed
+ * it, or it was changed; ERR_IO, the TPM could not be reached, or reports another error
+ * (seal->code); ERR_FORMAT, the reply makes no sense.
+ */
+int seal_read_pcrs(struct seal *seal, struct seal_state *state);
+/* Seals a secret of at most TPM_SECRET_MAX bytes to the PCRs' present values. */
+int seal_make(struct seal *seal, const uint8_t *secret, size_t bytes, struct tpm_sealed *out);
+int seal_open(struct seal *seal, const struct tpm_sealed *sealed, uint8_t secret[TPM_SECRET_MAX],
+	      size_t *bytes);
+/* Frees what is left in the TPM, and wipes the buffers. */
+void seal_end(struct seal *seal);
+
+/* --- Words --- */
+
+/*
+ * Says why a secret was not opened, as a clause of at most max - 1 characters: err is what
+ * seal_open returned, now what this launch has measured, words the event of each of its steps.
+ */
+void seal_explain(const struct seal *seal, int err, const struct seal_state *then,
+		  const struct seal_state *now, const char (*words)[SEAL_WORDS_MAX], char *text,
+		  size_t max);
+
+#endif

@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Sealed files with any content, and a TPM that sends anything. The input is a file, after its
+ * length in two bytes, and then the replies, each after its length in two bytes.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "tests/fuzz/fuzz.h"
+#include "boot/seal.h"
+#include "vmm/base/err.h"
+
+static const uint8_t *at, *end;
+
+/* The next part of the input. */
+static const uint8_t *next(size_t *bytes)
+{
+	const uint8_t *part;
+
+	*bytes = 0;
+	if (end - at < 2) {
+		return at;
+	}
+	*bytes = MIN((size_t)at[0] << 8 | at[1], (size_t)(end - at - 2));
+	part = at + 2;
+	at = part + *bytes;
+	return part;
+}
+
+static int submit(const uint8_t *command, size_t bytes, uint8_t *reply, size_t *reply_bytes)
+{
+	const uint8_t *part = next(reply_bytes);
+
+	PROMISE(bytes >= 10 && bytes <= TPM_COMMAND_MAX);
+	PROMISE((size_t)command[4] << 8 == (bytes & 0xff00) && command[5] == (bytes & 0xff));
+	memcpy(reply, part, MIN(*reply_bytes, TPM_REPLY_MAX));
+	return at == end ? ERR_IO : 0;
+}
+
+static void look(int err)
+{
+	PROMISE(err == 0 || err == ERR_IO || err == ERR_FORMAT || err == ERR_RIGHTS ||
+		err == ERR_TAMPERED);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
+{
+	static const char words[SEAL_STEPS_MAX][SEAL_WORDS_MAX];
+	static struct seal_blob blob, made;
+	struct seal seal = { .submit = submit };
+	uint8_t secret[TPM_SECRET_MAX] = { 1 }, again[SEAL_BLOB_MAX];
+	uint8_t *copy;
+	const uint8_t *file;
+	char text[64];
+	size_t count;
+	int err;
+
+	fake_reset();
+	at = data;
+	end = data + bytes;
+	file = next(&count);
+	copy = malloc(count);
+	memcpy(copy, file, count);
+	memset(&blob, 0, sizeof(blob));
+	memset(&made, 0, sizeof(made));
+	if (seal_blob_read(copy, count, &blob)) {
+		PROMISE(seal_blob_write(&blob, again) == count);
+		PROMISE(memcmp(again, copy, count) == 0);
+		err = seal_open(&seal, &blob.sealed, secret, &count);
+		look(err);
+		PROMISE(count <= sizeof(secret));
+		if (err != 0) {
+			look(seal_read_pcrs(&seal, &made.state));
+			seal_explain(&seal, err, &blob.state, &made.state, words, text,
+				     sizeof(text));
+			PROMISE(strlen(text) < sizeof(text) && text[0] != '\0');
+		}
+	}
+	free(copy);
+	err = seal_read_pcrs(&seal, &made.state);
+	look(err);
+	err = seal_make(&seal, secret, sizeof(secret), &made.sealed);
+	look(err);
+	PROMISE(err != 0 || seal_blob_write(&made, again) <= sizeof(again));
+	seal_end(&seal);
+	return 0;
+}

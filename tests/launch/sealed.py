@@ -1,0 +1,187 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""sealed.py PRODUCT OUT: keys that a TPM seals, opens, and keeps shut.
+
+A stick with two key files is started with `[host] tpm = seal`: the TPM seals both, and no byte of
+them is on the stick afterwards. The same stick opens them at the next start. A stick with one
+change, another TPM and a machine without one do not, and the log says why.
+"""
+
+import hashlib
+import os
+import re
+import subprocess
+import sys
+
+from measured import Measured
+from stick import LOADER, TOP
+
+sys.path.insert(0, os.path.join(TOP, 'tests', 'machine'))
+import image        # pylint: disable=wrong-import-position
+
+CONF = """[host]
+exit = poweroff
+tpm = seal
+
+[vm alpha]
+memory = 64M
+kernel = \\umbra\\k1
+initrd = \\umbra\\i1
+key = tpm:\\umbra\\alpha.tpm
+
+[vm beta]
+memory = 64M
+kernel = \\umbra\\k2
+key = tpm:\\umbra\\beta.tpm
+"""
+FILES = {name: name.encode() * 3000 for name in ('k1', 'k2', 'i1')}
+KEYS = {'alpha': hashlib.sha512(b'alpha').digest(), 'beta': hashlib.sha256(b'beta').digest()}
+PIECE = 8                   # bytes of a key that must not be found
+OPENED = 'vm {0}: .umbra.{0}.tpm: the TPM has opened the key'
+SHUT = r'umbra.conf:\d+: vm {0}: key = tpm:.umbra.{0}.tpm: {1}; the VM is left out'
+PARTITION = '@@1M'
+
+
+def mtools(*command):
+    """Works on the volume of an image."""
+    subprocess.run(command, check=True, stdin=subprocess.DEVNULL,
+                   env=dict(os.environ, MTOOLS_SKIP_CHECK='1'))
+
+
+class Sealed(Measured):
+    """One test."""
+
+    def image_of(self, stick):
+        """A disk image with the files of a stick, which keeps what is written."""
+        path = f'{stick.folder}.img'
+        image.make_image(stick.folder, path)
+        return path
+
+    def run(self, stick, disk, *words, tpm='tpm1'):
+        """Starts an image, and keeps what the machine writes."""
+        return self.boot(stick, f'IMG={disk}', 'KEEP=1', f'TPM={self.file(tpm)}', *words)
+
+    def take(self, disk, stick, name):
+        """Copies a file from the image to the stick's folder."""
+        mtools('mcopy', '-n', '-o', '-i', disk + PARTITION, f'::umbra/{name}',
+               stick.path(f'umbra/{name}'))
+
+    def pieces(self, path):
+        """How many pieces of the keys are in a file."""
+        with open(path, 'rb') as file:
+            data = file.read()
+        return sum(key[at:at + PIECE] in data for key in KEYS.values()
+                   for at in range(len(key) - PIECE + 1))
+
+    def shut(self, stick, why, name='alpha', **how):
+        """Starts a stick whose key must stay shut, for this reason."""
+        text = self.boot(stick, *([f'TPM={self.file(how.get("tpm", "tpm1"))}']
+                                  if how.get('tpm', 'tpm1') else []), *how.get('words', ()))
+        self.expect(text, SHUT.format(name, why))
+        self.forbid(text, OPENED.format(name), f'vm {name}: starts')
+        return text
+
+    def check_values(self, stick, text, *fresh):
+        """The PCRs are those that the build host computes."""
+        state = re.search('umbra: TPM: state: (.*)', text)[1].strip()
+        done = subprocess.run([os.path.join(self.product, 'stick'), 'predict', stick.folder, state,
+                               *fresh], check=True, stdout=subprocess.PIPE, text=True)
+        wanted = re.findall(r'at the end: PCR 1[12] is ([0-9a-f]{64})', done.stdout)
+        if self.values(text) != wanted:
+            self.fail(f'the TPM has {self.values(text)}, predicted was {wanted}')
+
+
+def seal(test):
+    """Seals the keys and opens them again; returns a stick with them, and its image."""
+    stick = test.stick('stick', CONF, {**FILES, **{f'{n}.key': k for n, k in KEYS.items()}})
+    disk = test.image_of(stick)
+    every = sum(len(key) - PIECE + 1 for key in KEYS.values())
+    if test.pieces(disk) != every:
+        test.fail('control: the keys are not found on the stick before they are sealed')
+    text = test.run(stick, disk, 'DUMP=is sealed by the TPM')
+    for name in KEYS:
+        test.expect(text, f'vm {name}: .umbra.{name}.key is sealed by the TPM to PCR 4, 7, 11',
+                    rf'vm {name}: .umbra.{name}.tpm is written, \d+ bytes, and opens',
+                    f'vm {name}: .umbra.{name}.key is overwritten and removed')
+        test.take(disk, stick, f'{name}.tpm')
+        os.unlink(stick.path(f'umbra/{name}.key'))
+    test.forbid(text, 'left out')
+    test.check_values(stick, text, 'fresh')
+    if test.pieces(disk) != 0 or test.pieces(f'{stick.folder}.out/dram.bin') == 0:
+        test.fail('a piece of a key is on the stick, or (control) none was in memory')
+
+    text = test.run(stick, disk, 'DUMP=crypto: self-test passed')
+    test.expect(text, *(OPENED.format(name) for name in KEYS))
+    test.forbid(text, 'left out', 'is written')
+    test.check_values(stick, text)
+    if test.pieces(f'{stick.folder}.out/dram.bin') != 0:
+        test.fail('a piece of a key is in memory although no VM can use it')
+    return stick, disk
+
+
+def key_beside_it(test, stick, disk):
+    """Key files beside the sealed ones: the same key is removed, another is not."""
+    for name, key in (('alpha', KEYS['alpha']), ('beta', KEYS['alpha'][:32])):
+        stick.write(f'umbra/{name}.key', key)
+        mtools('mcopy', '-o', '-i', disk + PARTITION, stick.path(f'umbra/{name}.key'), '::umbra/')
+        os.unlink(stick.path(f'umbra/{name}.key'))
+    text = test.run(stick, disk)
+    test.expect(text, 'vm alpha: .umbra.alpha.key is overwritten and removed',
+                'vm beta: .umbra.beta.key lies in clear on the stick and is not the key of')
+    test.forbid(text, 'beta.key is overwritten')
+
+
+def changes(test, stick):
+    """One change each."""
+    def edited(name, path, change):
+        other = stick.copy(name)
+        other.write(path, change(other.read(path)))
+        return other
+
+    def flip(at):
+        return lambda data: data[:at] + bytes([data[at] ^ 1]) + data[at + 1:]
+
+    text = test.shut(edited('kernel', 'umbra/k2', flip(5000)),
+                     r'PCR 11 differs \(first in: .umbra.k2\)')
+    test.expect(text, SHUT.format('beta', r'PCR 11 differs \(first in: .umbra.k2\)'))
+    test.shut(edited('line', 'umbra/umbra.conf', lambda data: data.replace(b'64M', b'65M', 1)),
+              r'PCR 12 differs \(first in: .umbra.umbra.conf\)')
+    test.shut(edited('program', LOADER,
+                     lambda data: data.replace(b'lists the commands', b'lists all commands')),
+              r'PCR 4 differs \(this program, or how firmware has started it\)')
+    damaged = edited('damaged', 'umbra/alpha.tpm', flip(-100))
+    text = test.shut(damaged, 'it was sealed by another TPM, or it was changed')
+    test.expect(text, OPENED.format('beta'))
+    text = test.shut(edited('mark', 'umbra/alpha.tpm', flip(0)),
+                     'this is not a key that Umbra has sealed, or .*')
+    test.expect(text, OPENED.format('beta'))
+    test.shut(stick, 'it was sealed by another TPM, or it was changed', tpm='tpm2')
+    test.shut(stick, 'firmware offers no TPM 2.0, or it did not take a measurement', tpm=None)
+
+
+def secure_boot(test):
+    """Sealed with Secure Boot on, shut when it is off."""
+    keys = {f'{n}.key': k for n, k in KEYS.items()}
+    signed = test.stick('plain', CONF, {**FILES, **keys}).signed('signed')
+    disk = test.image_of(signed)
+    text = test.run(signed, disk, 'SECURE=1', tpm='tpm3')
+    test.expect(text, 'vm alpha: .umbra.alpha.tpm is written', 'Secure Boot is on')
+    for name in KEYS:
+        test.take(disk, signed, f'{name}.tpm')
+        os.unlink(signed.path(f'umbra/{name}.key'))
+    test.check_values(signed, text, 'fresh')
+    test.shut(signed, r'.*PCR 7 differs \(Secure Boot is switched on or off.*'
+              r'PCR 12 differs \(first in: umbra=.*secure-boot=off.*', tpm='tpm3')
+
+
+def main(test):
+    """The keys are sealed once."""
+    stick, disk = seal(test)
+    key_beside_it(test, stick, disk)
+    changes(test, stick)
+    secure_boot(test)
+    test.passed()
+
+
+if __name__ == '__main__':
+    main(Sealed('sealed', *sys.argv[1:]))

@@ -1,0 +1,384 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * boot/seal.c and boot/tpm_seal.c: the commands are those that a TPM has understood, its replies
+ * are used, whatever else comes is refused, and nothing stays behind in the TPM.
+ */
+#include <stdlib.h>
+
+#include "tests/unit/test.h"
+#include "boot/seal.h"
+#include "tests/unit/tpm_recorded.h"
+#include "vmm/base/err.h"
+
+/* --- A TPM that plays back --- */
+
+static const struct exchange *script; /* the exchange that comes next, and how many are left */
+static size_t script_left;
+static long damaged; /* the bit of all replies that is flipped; -1: none */
+static size_t cut;   /* the number of bytes of replies in all that may come */
+static size_t replied;
+static unsigned busy; /* so many replies ask to send the command again */
+static bool gone;     /* firmware reports an error */
+
+static size_t bytes_of(const char *hex, uint8_t *to)
+{
+	size_t bytes = strlen(hex) / 2;
+
+	for (size_t i = 0; i < bytes; i++) {
+		const char digits[] = { hex[2 * i], hex[2 * i + 1], '\0' };
+
+		to[i] = (uint8_t)strtoul(digits, NULL, 16);
+	}
+	return bytes;
+}
+
+static size_t refuse(uint8_t *reply, uint32_t code)
+{
+	static const uint8_t head[8] = { 0x80, 0x01, 0, 0, 0, 10, 0, 0 };
+
+	memcpy(reply, head, sizeof(head));
+	reply[8] = (uint8_t)(code >> 8);
+	reply[9] = (uint8_t)code;
+	return 10;
+}
+
+#define FLUSH 0x65 /* the low byte of the code of TPM2_FlushContext, which no other has */
+
+static bool is_flush(const struct exchange *exchange)
+{
+	return strncmp(exchange->command + 18, "65", 2) == 0;
+}
+
+static uint8_t last[TPM_COMMAND_MAX]; /* the last command */
+static size_t last_bytes;
+
+static int submit(const uint8_t *command, size_t bytes, uint8_t *reply, size_t *reply_bytes)
+{
+	uint8_t wanted[TPM_COMMAND_MAX];
+
+	memcpy(last, command, bytes);
+	last_bytes = bytes;
+	if (gone) {
+		return ERR_IO;
+	}
+	if (busy != 0) {
+		busy--;
+		*reply_bytes = refuse(reply, 0x922);
+		return 0;
+	}
+	if (command[9] == FLUSH && (script_left == 0 || damaged >= 0)) {
+		*reply_bytes = refuse(reply, 0);
+		return 0;
+	}
+	/* After a damaged reply other commands may come, with other handles. */
+	while (damaged >= 0 && script_left != 0 && is_flush(script)) {
+		script++;
+		script_left--;
+	}
+	if (script_left == 0) {
+		return ERR_IO;
+	}
+	if (damaged < 0) {
+		assert_int_equal(bytes_of(script->command, wanted), bytes);
+		assert_memory_equal(command, wanted, bytes);
+	}
+	*reply_bytes = bytes_of(script->reply, reply);
+	if (damaged >= 0 && (size_t)damaged / 8 >= replied &&
+	    (size_t)damaged / 8 < replied + *reply_bytes) {
+		reply[(size_t)damaged / 8 - replied] ^= (uint8_t)(1 << damaged % 8);
+	}
+	replied += *reply_bytes;
+	if (replied > cut) {
+		*reply_bytes -= MIN(*reply_bytes, replied - cut);
+	}
+	script++;
+	script_left--;
+	return 0;
+}
+
+#define PLAY(name) play(recorded_##name, ARRAY_COUNT(recorded_##name))
+
+static void play(const struct exchange *exchanges, size_t count)
+{
+	script = exchanges;
+	script_left = count;
+	replied = 0;
+}
+
+static struct seal seal;
+static struct seal_blob blob;
+static uint8_t secret[TPM_SECRET_MAX], opened[TPM_SECRET_MAX];
+static size_t opened_bytes;
+
+static int setup(void **state)
+{
+	memset(&seal, 0, sizeof(seal));
+	memset(&blob, 0, sizeof(blob));
+	seal.submit = submit;
+	damaged = -1;
+	cut = SIZE_MAX;
+	busy = 0;
+	gone = false;
+	script_left = 0;
+	for (size_t i = 0; i < sizeof(secret); i++) {
+		secret[i] = (uint8_t)(0x40 + i); /* what was recorded */
+	}
+	memset(opened, 0, sizeof(opened));
+	return fake_setup(state);
+}
+
+static int make(void)
+{
+	int err;
+
+	PLAY(make);
+	err = seal_read_pcrs(&seal, &blob.state);
+	return err != 0 ? err : seal_make(&seal, secret, sizeof(secret), &blob.sealed);
+}
+
+static int open(void)
+{
+	return seal_open(&seal, &blob.sealed, opened, &opened_bytes);
+}
+
+static bool holds_secret(const void *buffer, size_t bytes)
+{
+	for (size_t at = 0; at + 16 <= bytes; at++) {
+		if (memcmp((const uint8_t *)buffer + at, secret, 16) == 0) {
+			return true;
+		}
+	}
+	return false;
+}
+
+TEST(a_secret_is_sealed_and_opened, setup, fake_teardown)
+{
+	busy = 4; /* the TPM is in its self-test, say */
+	assert_int_equal(make(), 0);
+	assert_int_equal(script_left, 0);
+	assert_false(holds_secret(&seal, sizeof(seal)));
+	assert_int_equal(blob.sealed.private_bytes, 190);
+	assert_int_equal(blob.sealed.public_bytes, 78);
+	assert_false(holds_secret(&blob, sizeof(blob)));
+	PLAY(open);
+	assert_int_equal(open(), 0);
+	assert_int_equal(script_left, 0);
+	assert_int_equal(opened_bytes, sizeof(secret));
+	assert_memory_equal(opened, secret, sizeof(secret));
+	assert_false(holds_secret(&seal, sizeof(seal)));
+	seal_end(&seal);
+	assert_false(seal.has_primary);
+	/* TPM2_Hash of 256 zeros, which overwrites the TPM's own buffer. */
+	assert_int_equal(last_bytes, 10 + 2 + 256 + 2 + 4);
+	assert_int_equal(last[8] << 8 | last[9], 0x17d);
+	assert_false(holds_secret(last, last_bytes));
+}
+
+/* With "make" the primary key exists already, as with a second key. */
+TEST(other_values_and_other_tpms_open_nothing, setup, fake_teardown)
+{
+	static const uint8_t nothing[TPM_SECRET_MAX];
+
+	assert_int_equal(make(), 0);
+	PLAY(shut);
+	assert_int_equal(open(), ERR_RIGHTS);
+	assert_int_equal(script_left, 0); /* session and object are flushed, too */
+	assert_int_equal(seal.code, 0x99d);
+	assert_string_equal(seal.command_name, "TPM2_Unseal");
+	assert_memory_equal(opened, nothing, sizeof(nothing));
+	blob.sealed.private_part[50] ^= 1;
+	PLAY(other);
+	assert_int_equal(open(), ERR_TAMPERED);
+	assert_int_equal(opened_bytes, 0);
+}
+
+/* Whatever bit of a reply is wrong: no read beyond it, which ASan would see, and a known end. */
+TEST(damaged_replies, setup, fake_teardown)
+{
+	for (damaged = 0; damaged < 1100 * 8; damaged += 1 + damaged % 7) {
+		int err;
+
+		seal.has_primary = false;
+		err = make();
+		assert_true(err == 0 || err == ERR_IO || err == ERR_FORMAT || err == ERR_RIGHTS ||
+			    err == ERR_TAMPERED);
+		assert_in_range(blob.sealed.private_bytes, 0, TPM_PRIVATE_MAX);
+		assert_in_range(blob.sealed.public_bytes, 0, TPM_PUBLIC_MAX);
+	}
+	damaged = -1;
+	seal.has_primary = false;
+	assert_int_equal(make(), 0);
+	for (damaged = 0; damaged < 212 * 8; damaged++) {
+		int err;
+
+		PLAY(open);
+		err = open();
+		assert_true(err == 0 || err == ERR_IO || err == ERR_FORMAT || err == ERR_RIGHTS ||
+			    err == ERR_TAMPERED);
+		assert_in_range(opened_bytes, 0, TPM_SECRET_MAX);
+	}
+}
+
+TEST(cut_replies, setup, fake_teardown)
+{
+	damaged = 1 << 30; /* commands are not compared */
+	for (cut = 0; cut < 1000; cut += 1 + cut % 5) {
+		seal.has_primary = false;
+		assert_int_not_equal(make(), 0);
+	}
+	cut = SIZE_MAX;
+	seal.has_primary = false;
+	assert_int_equal(make(), 0);
+	for (cut = 0; cut < 200; cut++) {
+		PLAY(open);
+		assert_int_not_equal(open(), 0);
+	}
+}
+
+TEST(a_tpm_that_always_asks_again_is_given_up, setup, fake_teardown)
+{
+	char text[240];
+
+	busy = 1000;
+	assert_int_equal(make(), ERR_IO);
+	assert_in_range(busy, 900, 999);
+	seal_explain(&seal, ERR_IO, &blob.state, &blob.state, NULL, text, sizeof(text));
+	assert_string_equal(text, "the TPM refuses TPM2_PCR_Read with code 922");
+	gone = true;
+	assert_int_equal(make(), ERR_IO);
+	seal_explain(&seal, ERR_IO, &blob.state, &blob.state, NULL, text, sizeof(text));
+	assert_string_equal(text, "the TPM does not answer to TPM2_PCR_Read");
+}
+
+/* --- The file --- */
+
+TEST(the_file_holds_all, setup, fake_teardown)
+{
+	static uint8_t data[SEAL_BLOB_MAX];
+	static struct seal_blob read;
+	uint8_t *steps_end;
+	size_t bytes;
+
+	assert_int_equal(make(), 0);
+	blob.state.step_count = SEAL_STEPS_MAX;
+	memset(blob.state.steps, 0x5a, sizeof(blob.state.steps));
+	bytes = seal_blob_write(&blob, data);
+	for (size_t less = 0; less < bytes; less++) {
+		uint8_t *copy = malloc(less);
+
+		memcpy(copy, data, less);
+		assert_false(seal_blob_read(copy, less, &read));
+		free(copy);
+	}
+	assert_true(seal_blob_read(data, bytes, &read));
+	assert_memory_equal(&read, &blob, sizeof(blob));
+	assert_false(seal_blob_read(data, bytes + 1, &read));
+	for (size_t i = 0; i < 16; i++) { /* the mark and the PCRs */
+		data[i] ^= 1;
+		assert_false(seal_blob_read(data, bytes, &read));
+		data[i] ^= 1;
+	}
+	/* One step more than there may be. */
+	steps_end = data + 18 + SEAL_PCRS * TPM_SHA256_BYTES + sizeof(blob.state.steps);
+	memmove(steps_end + sizeof(struct seal_step), steps_end,
+		(size_t)(data + bytes - steps_end));
+	data[17 + SEAL_PCRS * TPM_SHA256_BYTES]++;
+	assert_false(seal_blob_read(data, bytes + sizeof(struct seal_step), &read));
+}
+
+/* --- Why a key was not opened --- */
+
+static const char words[SEAL_STEPS_MAX][SEAL_WORDS_MAX] = { "\\umbra.conf", "\\k1", "\\k2",
+							    "state" };
+
+static void add_step(struct seal_state *state, uint8_t pcr, uint8_t value)
+{
+	struct seal_step *step = &state->steps[state->step_count++];
+
+	step->pcr = pcr;
+	memset(step->value, value, sizeof(step->value));
+	memset(state->values[pcr == 11 ? 2 : 3], value, TPM_SHA256_BYTES);
+}
+
+static struct seal_state launch(uint8_t conf, uint8_t k1, uint8_t k2, uint8_t state)
+{
+	struct seal_state made = { .step_count = 0 };
+
+	add_step(&made, 12, conf);
+	add_step(&made, 11, k1);
+	if (k2 != 0) {
+		add_step(&made, 11, k2);
+	}
+	add_step(&made, 12, state);
+	return made;
+}
+
+static const char *reason(const struct seal_state *then, const struct seal_state *now)
+{
+	static char text[240];
+
+	seal_explain(&seal, ERR_RIGHTS, then, now, words, text, sizeof(text));
+	return text;
+}
+
+TEST(the_first_event_that_differs_is_named, setup, fake_teardown)
+{
+	const struct seal_state then = launch(1, 2, 3, 4);
+	struct seal_state now = launch(1, 2, 9, 4);
+	char little[20];
+
+	assert_string_equal(reason(&then, &now), "PCR 11 differs (first in: \\k2)");
+	now = launch(1, 9, 8, 4);
+	assert_string_equal(reason(&then, &now), "PCR 11 differs (first in: \\k1)");
+	now = launch(1, 2, 3, 9);
+	assert_string_equal(reason(&then, &now), "PCR 12 differs (first in: state)");
+	now = launch(9, 2, 7, 8);
+	assert_string_equal(reason(&then, &now), "PCR 11 differs (first in: \\k2), PCR 12 differs "
+						 "(first in: \\umbra.conf)");
+	seal_explain(&seal, ERR_RIGHTS, &then, &now, words, little, sizeof(little));
+	assert_string_equal(little, "PCR 11 differs (fir");
+	now = launch(1, 2, 0, 4); /* \k2 is not read any more */
+	assert_string_equal(reason(&then, &now), "PCR 11 differs (less was measured: a kernel, an "
+						 "initrd or the image of a disk)");
+	assert_string_equal(reason(&now, &then), "PCR 11 differs (first in: \\k2)");
+	now = then;
+	now.values[0][0] ^= 1;
+	now.values[1][31] ^= 1;
+	assert_string_equal(
+		reason(&then, &now),
+		"PCR 4 differs (this program, or how firmware has started it), PCR 7 "
+		"differs (Secure Boot is switched on or off, or its keys have changed)");
+	assert_string_equal(reason(&then, &then),
+			    "it was sealed to other values of PCRs than it says");
+	/* More events than are kept: the PCR is named, but no event that may be wrong. */
+	now = launch(1, 2, 3, 4);
+	now.step_count = SEAL_STEPS_MAX;
+	now.values[2][0] ^= 1;
+	assert_string_equal(reason(&now, &then), "PCR 11 differs (less was measured: a kernel, an "
+						 "initrd or the image of a disk)");
+	assert_non_null(strstr(reason(&then, &now), "PCR 11 differs"));
+}
+
+TEST(errors_in_words, setup, fake_teardown)
+{
+	static const struct {
+		int err;
+		uint32_t code;
+		const char *text;
+	} rows[] = {
+		{ ERR_TAMPERED, 0x1df, "sealed by another TPM" },
+		{ ERR_FORMAT, 0, "the TPM's reply to TPM2_Load makes no sense" },
+		{ ERR_IO, 0x9a2, "the TPM's owner has a password" },
+		{ ERR_IO, 0x921, "in lock-out" },
+		{ ERR_IO, 0x101, "refuses TPM2_Load with code 101" },
+	};
+	char text[240];
+
+	seal.command_name = "TPM2_Load";
+	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
+		seal.code = rows[i].code;
+		seal_explain(&seal, rows[i].err, &blob.state, &blob.state, words, text,
+			     sizeof(text));
+		assert_non_null(strstr(text, rows[i].text));
+	}
+}
