@@ -311,19 +311,40 @@ static void do_piece(void *bytes, size_t count, struct door_job *job)
 	}
 }
 
+/*
+ * Pins the page, and takes gmem.lock if it can. *out is NULL, and the lock is not taken, with
+ * ERR_RANGE.
+ */
+static inline int pin(struct gmem *gmem, gpa_t page, bool write, struct gmem_region **out,
+		      struct keyed_frame *frame)
+{
+	int err;
+
+	for (;;) {
+		*out = lock_region(gmem, page.v);
+		if (*out == NULL) {
+			return ERR_RANGE;
+		}
+		err = (*out)->ops->pin(gmem, *out, page, write, frame);
+		if (err != ERR_NOTFOUND) {
+			return err;
+		}
+		lock_drop(&gmem->lock); /* the region moved meanwhile */
+	}
+}
+
 /* Does the job for count bytes that lie in one page. */
 static int open_page(struct gmem *gmem, uint64_t at, size_t count, struct door_job *job)
 {
-	struct gmem_region *region = lock_region(gmem, at);
 	gpa_t page = { at & PAGE_MASK };
 	bool write = job->kind != DOOR_READ;
+	struct gmem_region *region;
 	struct keyed_frame frame;
-	int err;
+	int err = pin(gmem, page, write, &region, &frame);
 
 	if (region == NULL) {
-		return ERR_RANGE;
+		return err;
 	}
-	err = region->ops->pin(gmem, region, page, write, &frame);
 	if (err == 0) {
 		uint8_t *bytes = host_temp_map(GMEM_SLOT_DOOR, frame);
 
@@ -369,11 +390,13 @@ int gmem_load(struct gmem *gmem, gpa_t gpa, uint64_t *value, size_t bytes)
 	struct keyed_frame frame;
 	int err;
 
-	region = gpa.v % bytes == 0 ? lock_region(gmem, gpa.v) : NULL;
-	if (region == NULL) {
+	if (gpa.v % bytes != 0) {
 		return ERR_RANGE;
 	}
-	err = region->ops->pin(gmem, region, page, false, &frame);
+	err = pin(gmem, page, false, &region, &frame);
+	if (region == NULL) {
+		return err;
+	}
 	if (err == 0) {
 		const char *at = (const char *)host_temp_map(GMEM_SLOT_DOOR, frame) +
 				 (gpa.v - page.v);
@@ -409,7 +432,7 @@ static inline bool frame_holds(const struct gmem_expect *word, struct keyed_fram
 	return ((found ^ word->value) & word->mask) == 0;
 }
 
-/* Also finds the frame. Called under the lock. */
+/* Also finds the frame. Under the lock, which it may release and take again. */
 static bool word_holds(struct gmem *gmem, struct gmem_expect *word)
 {
 	struct gmem_region *region = find_region(gmem, word->at);

@@ -66,8 +66,9 @@ struct region_ops {
 	int (*fault)(struct gmem *gmem, struct gmem_region *region, gpa_t gpa, unsigned access,
 		     const struct gmem_faulter *by);
 	/*
-	 * Makes the page's plaintext available to the host and keeps it available until unpin.
-	 * Errors as for fault.
+	 * Makes the page's plaintext available to the host and keeps it available until unpin. May
+	 * release gmem.lock and take it again, as fault does. Errors as for fault, and
+	 * ERR_NOTFOUND: the region does not show the page any more, so look the address up again.
 	 */
 	int (*pin)(struct gmem *gmem, struct gmem_region *region, gpa_t page, bool write,
 		   struct keyed_frame *out);
@@ -230,7 +231,8 @@ struct gmem_expect {
 };
 /*
  * True when all words lie in RAM and have these values. The words may only be used with this gmem,
- * and only until it is destroyed. Takes the gmem lock at most once.
+ * and only until it is destroyed. Takes the gmem lock at most once, and once more for each sealed
+ * page that it has to open.
  */
 bool gmem_holds(struct gmem *gmem, struct gmem_expect *words, size_t count);
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Faults of sealed RAM, and the door to it. Both begin under the VM's gmem.lock. A fault that has
- * to open its page releases this lock meanwhile, so the VM's other vCPUs go on.
+ * Faults of sealed RAM, and the door to it. Both begin under the VM's gmem.lock. Where the page has
+ * to be opened first, they release this lock meanwhile, so the VM's other CPUs go on.
  */
 #include "ept/pager.h"
 
@@ -38,6 +38,12 @@ static uint32_t find_frame(const struct pager_vm *vm)
 	return index != WINDOW_NONE ? index : window_victim(vm);
 }
 
+static void mark_used(struct window_frame *frame)
+{
+	frame->referenced = true;
+	frame->seen = false;
+}
+
 /*
  * Gives the page a frame of the window, with its content in clear. *index is WINDOW_NONE if it
  * could not: with COST_TAMPERED, or because the region ends. Releases window_lock if the page was
@@ -64,8 +70,7 @@ static enum pager_cost open_page(struct sealed_region *region, uint64_t page, ui
 		*index = WINDOW_NONE;
 	}
 	if (*index != WINDOW_NONE) {
-		window_frame(*index)->referenced = true;
-		window_frame(*index)->seen = false;
+		mark_used(window_frame(*index));
 	}
 	return cost;
 }
@@ -194,58 +199,76 @@ static uint32_t open_ahead(struct sealed_region *region, const struct gmem_fault
 	return opened;
 }
 
-/* A fault of a vCPU, or of nobody if by is NULL. */
-struct fault {
+/* Why a page is needed: a vCPU's fault, a fault of nobody (by is NULL), or the door. */
+struct need {
 	struct gmem *gmem;
 	struct sealed_region *region;
 	uint64_t page;
 	unsigned access;
+	bool pins;		       /* it is the door */
 	const struct gmem_faulter *by; /* with the number that the vCPU has in region->vm */
 	uint32_t ahead;		       /* what open_ahead returned */
 };
 
-/*
- * Opens the page of a fault. Holding gmem.lock all the while would make the VM's other vCPUs wait
- * for a shoot-down and for ciphers. So this releases both locks, and takes them again. Meanwhile
- * the region may move or leave the gmem. It is not freed, because `exchanges` counts this as well.
- * The page stays open until it is mapped, because the vCPU holds it. Returns ERR_TAMPERED.
- */
-static int open_for(struct fault *f)
+/* The page is open in a frame, and will stay there until whoever needs it has both locks. */
+static void keep(struct need *need, uint32_t index, enum pager_cost cost)
 {
-	struct sealed_region *region = f->region;
+	struct sealed_region *region = need->region;
+
+	if (need->pins) {
+		window_frame(index)->pins++;
+	} else if (need->by != NULL && !region->dead) {
+		window_hold(region->vm, need->by, index);
+		if (cost == COST_CLEAN || cost == COST_DIRTY) {
+			need->ahead = open_ahead(region, need->by, need->page);
+		}
+	}
+}
+
+/*
+ * Opens the page. Holding gmem.lock all the while would make the VM's other CPUs wait for a
+ * shoot-down and for ciphers. So this releases both locks, and takes them again. Meanwhile the
+ * region may move or leave the gmem. It is not freed, because `exchanges` counts this as well. *out
+ * is NULL if the region ends. Returns ERR_TAMPERED.
+ */
+static int open_for(struct need *need, struct window_frame **out)
+{
+	struct sealed_region *region = need->region;
 	struct gmem_tampered tampered = { 0 };
 	enum pager_cost cost;
 	uint32_t index;
 
 	region->exchanges++;
-	lock_drop(&f->gmem->lock);
-	cost = open_page(region, f->page, &index);
-	count_fault(&region->vm->counters, cost);
-	if (cost == COST_TAMPERED) {
-		tampered = name_of(region, f->page);
-	} else if (index != WINDOW_NONE && !region->dead && f->by != NULL) {
-		window_hold(region->vm, f->by, index);
-		f->ahead = cost == COST_CLEAN || cost == COST_DIRTY
-				   ? open_ahead(region, f->by, f->page)
-				   : 0;
+	lock_drop(&need->gmem->lock);
+	cost = open_page(region, need->page, &index);
+	if (need->pins) {
+		region->vm->counters.door_opens += cost != COST_NONE && cost != COST_TAMPERED;
+	} else {
+		count_fault(&region->vm->counters, cost);
 	}
-	region->exchanges--;
+	if (index != WINDOW_NONE) {
+		keep(need, index, cost);
+	} else if (cost == COST_TAMPERED) {
+		tampered = name_of(region, need->page);
+	}
 	lock_drop(&window_lock);
-	lock_take(&f->gmem->lock, LOCK_GMEM);
+	lock_take(&need->gmem->lock, LOCK_GMEM);
 	lock_take(&window_lock, LOCK_WINDOW);
+	region->exchanges--;
+	*out = index != WINDOW_NONE ? window_frame(index) : NULL;
 	if (cost == COST_TAMPERED) {
-		f->gmem->tampered = tampered;
+		need->gmem->tampered = tampered;
 		return ERR_TAMPERED;
 	}
 	return 0;
 }
 
 /* Does the gmem's region still show this page at gpa? Under gmem.lock. */
-static bool shows(const struct gmem_region *region, const struct fault *f, gpa_t gpa)
+static bool shows(const struct gmem_region *region, const struct need *need, gpa_t gpa)
 {
-	return region->state == f->region && region->ops->fault == pager_fault &&
+	return region->state == need->region && region->ops->fault == pager_fault &&
 	       !atomic_load_relaxed(&region->off) &&
-	       (gpa.v - region->base.v) / PAGE_SIZE == f->page;
+	       (gpa.v - region->base.v) / PAGE_SIZE == need->page;
 }
 
 /* The frame of a page that is open, and that no CPU exchanges now; else NULL. */
@@ -258,13 +281,13 @@ static struct window_frame *open_frame(struct sealed_region *region, uint64_t pa
 }
 
 /* Maps what open_for has opened. What was sealed again since then will fault again. */
-static int map_opened(const struct fault *f, uint32_t m)
+static int map_opened(const struct need *need, uint32_t m)
 {
-	struct window_frame *frame = open_frame(f->region, f->page);
-	int err = frame != NULL ? map_page(frame, m, f->access) : 0;
+	struct window_frame *frame = open_frame(need->region, need->page);
+	int err = frame != NULL ? map_page(frame, m, need->access) : 0;
 
-	for (uint32_t bits = err == 0 ? f->ahead : 0; bits != 0; bits &= bits - 1) {
-		frame = open_frame(f->region, f->page + 1 + (uint32_t)__builtin_ctz(bits));
+	for (uint32_t bits = err == 0 ? need->ahead : 0; bits != 0; bits &= bits - 1) {
+		frame = open_frame(need->region, need->page + 1 + (uint32_t)__builtin_ctz(bits));
 		if (frame != NULL) {
 			(void)map_page(frame, m, GMEM_ACCESS_READ); /* else it will fault */
 		}
@@ -273,36 +296,36 @@ static int map_opened(const struct fault *f, uint32_t m)
 }
 
 /* Under both locks, which it may release and take again. */
-static int fix(struct fault *f, const struct gmem_region *region, gpa_t gpa)
+static int fix(struct need *need, const struct gmem_region *region, gpa_t gpa)
 {
-	const struct sealed_mapping
-		*mapping = &f->region->mappings[pager_mapping_of(f->region, f->gmem)];
-	struct window_frame *frame = open_frame(f->region, f->page);
+	const uint32_t m = pager_mapping_of(need->region, need->gmem);
+	const struct sealed_mapping *mapping = &need->region->mappings[m];
+	struct window_frame *frame = open_frame(need->region, need->page);
 	struct gmem_faulter holder;
 	int err;
 
-	if (mapping->read_only && (f->access & GMEM_ACCESS_WRITE) != 0) {
+	if (mapping->read_only && (need->access & GMEM_ACCESS_WRITE) != 0) {
 		return ERR_RIGHTS;
 	}
-	if (f->by != NULL) {
-		holder = *f->by;
+	if (need->by != NULL) {
+		holder = *need->by;
 		holder.vcpu += mapping->first_hold;
-		f->by = &holder;
-		window_let_go(f->region->vm, &holder, frame == NULL);
+		need->by = &holder;
+		window_let_go(need->region->vm, &holder, frame == NULL);
 	}
 	if (frame == NULL) {
-		err = open_for(f);
-		if (err != 0 || !shows(region, f, gpa)) {
+		err = open_for(need, &frame);
+		if (err != 0 || frame == NULL || !shows(region, need, gpa)) {
 			return err; /* with 0 the guest tries again, and finds what is there now */
 		}
-		return map_opened(f, pager_mapping_of(f->region, f->gmem));
+		return map_opened(need, pager_mapping_of(need->region, need->gmem));
 	}
-	count_fault(&f->region->vm->counters, COST_NONE);
-	frame->referenced = true;
-	frame->seen = false;
-	err = map_page(frame, (uint32_t)(mapping - f->region->mappings), f->access);
-	if (err == 0 && f->by != NULL) {
-		window_hold(f->region->vm, f->by, *store_opened(f->region, f->page) - 1);
+	count_fault(&need->region->vm->counters, COST_NONE);
+	mark_used(frame);
+	err = map_page(frame, m, need->access);
+	if (err == 0 && need->by != NULL) {
+		window_hold(need->region->vm, need->by,
+			    *store_opened(need->region, need->page) - 1);
 	}
 	return err;
 }
@@ -310,41 +333,58 @@ static int fix(struct fault *f, const struct gmem_region *region, gpa_t gpa)
 int pager_fault(struct gmem *gmem, struct gmem_region *region, gpa_t gpa, unsigned access,
 		const struct gmem_faulter *by)
 {
-	struct fault f = { .gmem = gmem,
-			   .region = region->state,
-			   .page = (gpa.v - region->base.v) / PAGE_SIZE,
-			   .access = access,
-			   .by = by };
+	struct need need = { .gmem = gmem,
+			     .region = region->state,
+			     .page = (gpa.v - region->base.v) / PAGE_SIZE,
+			     .access = access,
+			     .by = by };
 	int err;
 
 	lock_take(&window_lock, LOCK_WINDOW);
-	err = fix(&f, region, gpa);
+	err = fix(&need, region, gpa);
 	lock_drop(&window_lock);
 	return err;
+}
+
+/* Under both locks, which it may release and take again. Also pins the frame. */
+static int find_for_door(struct need *need, const struct gmem_region *region, gpa_t page,
+			 struct window_frame **out)
+{
+	int err;
+
+	*out = open_frame(need->region, need->page);
+	if (*out != NULL) {
+		mark_used(*out);
+		(*out)->pins++;
+		return 0;
+	}
+	err = open_for(need, out);
+	if (err != 0) {
+		return err;
+	}
+	if (*out != NULL && !shows(region, need, page)) {
+		(*out)->pins--;
+		*out = NULL;
+	}
+	return *out != NULL ? 0 : ERR_NOTFOUND;
 }
 
 int pager_pin(struct gmem *gmem, struct gmem_region *region, gpa_t page, bool write,
 	      struct keyed_frame *out)
 {
-	struct sealed_region *sealed = region->state;
-	const uint64_t number = (page.v - region->base.v) / PAGE_SIZE;
-	enum pager_cost cost;
-	uint32_t index;
-	int err = 0;
+	struct need need = { .gmem = gmem,
+			     .region = region->state,
+			     .page = (page.v - region->base.v) / PAGE_SIZE,
+			     .pins = true };
+	struct window_frame *frame;
+	int err = ERR_RIGHTS;
 
 	lock_take(&window_lock, LOCK_WINDOW);
-	if (write && sealed->mappings[pager_mapping_of(sealed, gmem)].read_only) {
-		lock_drop(&window_lock);
-		return ERR_RIGHTS;
-	} /* else unpin reports whether it was written */
-	cost = open_page(sealed, number, &index);
-	if (cost == COST_TAMPERED) {
-		gmem->tampered = name_of(sealed, number);
-		err = ERR_TAMPERED;
-	} else {
-		sealed->vm->counters.door_opens += cost != COST_NONE;
-		window_frame(index)->pins++;
-		*out = window_page(window_frame(index));
+	if (!write || !need.region->mappings[pager_mapping_of(need.region, gmem)].read_only) {
+		err = find_for_door(&need, region, page, &frame);
+	}
+	if (err == 0) {
+		*out = window_page(frame); /* unpin reports whether it was written */
 	}
 	lock_drop(&window_lock);
 	return err;
@@ -372,6 +412,12 @@ void pager_exit(void)
 	window_exit();
 }
 
+/* Does the VM have the frame, and is an access through the door about to take its lock? */
+static bool is_pinned(const struct window_frame *frame, const struct pager_vm *vm)
+{
+	return frame->region != NULL && frame->region->vm == vm && frame->pins != 0;
+}
+
 /* Also waits for CPUs that evict pages of the VM for another VM. */
 void pager_vm_seal(struct pager_vm *vm)
 {
@@ -380,7 +426,7 @@ void pager_vm_seal(struct pager_vm *vm)
 	if (vm->gmem == NULL) {
 		return; /* the configuration keeps all of the VM's RAM in clear */
 	}
-	lock_take(&vm->gmem->lock, LOCK_GMEM); /* keeps the door shut: nothing is pinned */
+	lock_take(&vm->gmem->lock, LOCK_GMEM); /* keeps the door shut */
 	lock_take(&window_lock, LOCK_WINDOW);
 	window_let_vm_go(vm); /* current instructions will fault again */
 	lock_drop(&window_lock);
@@ -388,11 +434,14 @@ void pager_vm_seal(struct pager_vm *vm)
 		struct window_frame *frame = window_frame(i);
 
 		lock_take(&window_lock, LOCK_WINDOW);
-		while (window_is_busy(frame)) {
-			pager_wait(frame);
+		while (window_is_busy(frame) || is_pinned(frame, vm)) {
+			lock_drop(&vm->gmem->lock);
+			pager_let_others_end();
+			lock_drop(&window_lock);
+			lock_take(&vm->gmem->lock, LOCK_GMEM);
+			lock_take(&window_lock, LOCK_WINDOW);
 		}
 		if (frame->region != NULL && frame->region->vm == vm) {
-			CHECK(frame->pins == 0);
 			if (frame->holds != 0) {
 				window_let_vm_go(vm); /* a fault ended after the first call */
 			}

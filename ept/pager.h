@@ -14,8 +14,8 @@
 
 /*
  * The floor. One instruction can need many pages at once: code, operands, descriptor tables and
- * stack, and all levels of page tables for each. The door to guest memory pins one page of a VM at
- * a time.
+ * stack, and all levels of page tables for each. One more frame is for the door to guest memory,
+ * which pins a page for a moment.
  */
 #define PAGER_VCPU_FRAMES 64u
 #define PAGER_PIN_FRAMES  1u

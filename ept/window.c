@@ -6,9 +6,9 @@
  * below its floor finds no free frame, another VM is above its own, or a CPU is making a frame
  * free, which is busy until then. A VM at its floor has 64 frames
  * per vCPU and one more. Each vCPU holds at most 64 frames, of which one may just be getting its
- * page; so a vCPU that looks for a frame holds 63. The door pins one page at a time, under
- * gmem.lock. So some frame is neither held nor pinned. It may be busy, but not for long: then the
- * CPU tries again.
+ * page; so a vCPU that looks for a frame holds 63. So some frames are not held. If each of them is
+ * busy, or pinned by the door, then not for long, and the CPU tries again. Whoever makes a frame
+ * busy or pins it needs no other frame for that, and no CPU that looks for a frame holds gmem.lock.
  */
 #include "ept/gmem_priv.h"
 #include "ept/pager_priv.h"
@@ -253,10 +253,11 @@ static uint32_t find_victim(const struct pager_vm *vm, bool must)
 	return WINDOW_NONE;
 }
 
-static bool any_is_busy(void)
+/* Will a frame soon be neither busy nor pinned? */
+static bool any_is_in_use(void)
 {
 	for (uint32_t i = 0; i < window.count; i++) {
-		if (window_is_busy(&window.frames[i])) {
+		if (window.frames[i].pins != 0 || window_is_busy(&window.frames[i])) {
 			return true;
 		}
 	}
@@ -267,7 +268,7 @@ uint32_t window_victim(const struct pager_vm *vm)
 {
 	const uint32_t index = find_victim(vm, true);
 
-	if (index == WINDOW_NONE && !any_is_busy()) {
+	if (index == WINDOW_NONE && !any_is_in_use()) {
 		panic("the window has no frame for %s, although its floor says so", vm->name);
 	}
 	return index;

@@ -69,7 +69,7 @@ void race_run(void (*run)(void))
 {
 	pthread_t threads[RACE_CPUS];
 
-	alarm(200);
+	alarm(600);
 	work = run;
 	for (uint32_t i = 0; i < RACE_CPUS; i++) {
 		race_cpus[i] = (struct percpu){ .self = &race_cpus[i], .index = i };

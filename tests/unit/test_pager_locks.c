@@ -1,7 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* ept/pager.c: what other CPUs can do while a fault opens its page. */
+#include <pthread.h>
+#include <unistd.h>
+
 #include "tests/unit/test.h"
 #include "tests/unit/pager_guests.h"
+#include "vmm/base/err.h"
 
 /* Writes all pages, so that the window has only dirty ones, and seals page 0. */
 static void fill(struct guest *guest)
@@ -43,6 +47,19 @@ TEST(a_fault_releases_the_lock_of_the_memory, pager_setup, pager_teardown)
 	assert_null(crypto_hook);
 	assert_true(is_mapped(guest, 0));
 	assert_int_equal(guest_read(guest, 0), 1);
+}
+
+/* Other CPUs use the door to this VM's memory meanwhile. */
+TEST(the_door_releases_the_lock_of_the_memory, pager_setup, pager_teardown)
+{
+	struct guest *guest = &guests[0];
+	uint64_t value = 0;
+
+	fill(guest);
+	crypto_hook = look_at_lock;
+	assert_int_equal(gmem_read(&guest->gmem, gpa(address_of(0) + 8), &value, 8), 0);
+	assert_null(crypto_hook);
+	assert_int_equal(value, 1);
 }
 
 /* What share_move, share_revoke and the end of a region do meanwhile. */
@@ -111,4 +128,61 @@ TEST(what_has_moved_meanwhile_is_not_mapped, pager_setup, pager_teardown)
 		guest->gmem.regions[0] = was;
 		assert_int_equal(guest_read(guest, 0), 1);
 	}
+}
+
+/* The door finds what lies at the address now. It leaves no page pinned. */
+TEST(the_door_looks_again_for_what_has_moved, pager_setup, pager_teardown)
+{
+	struct guest *guest = &guests[0];
+	struct gmem_region was;
+	uint64_t value = 0;
+
+	fill(guest);
+	was = guest->gmem.regions[0];
+	crypto_hook = move_away;
+	assert_int_equal(gmem_read(&guest->gmem, gpa(address_of(0) + 8), &value, 8), ERR_RANGE);
+	assert_null(crypto_hook);
+	guest->gmem.regions[0] = was;
+	guest_write(guest, SPLIT, 1234); /* page 0 of the other region */
+	press_out(guest, 0);
+	for (uint32_t page = 1; page <= FLOOR; page++) {
+		guest_write(guest, page, page + 1);
+	}
+	crypto_hook = put_another_in_place;
+	assert_int_equal(gmem_read(&guest->gmem, gpa(address_of(0) + 8), &value, 8), 0);
+	assert_int_equal(value, 1234);
+	guest->gmem.regions[0] = was;
+	for (uint32_t i = 0; i < window_frame_count(); i++) {
+		assert_int_equal(window_frame(i)->pins, 0);
+	}
+	assert_int_equal(guest_read(guest, 0), 1);
+}
+
+static bool released;
+
+/* An access through the door ends, late. */
+static void *release(void *frame)
+{
+	(void)usleep(50000);
+	__atomic_store_n(&released, true, __ATOMIC_RELEASE);
+	__atomic_store_n(&((struct window_frame *)frame)->pins, 0, __ATOMIC_RELEASE);
+	return NULL;
+}
+
+/* The access was about to take the lock of the memory when the VM was sealed. */
+TEST(sealing_waits_for_the_door, pager_setup, pager_teardown)
+{
+	struct guest *guest = &guests[0];
+	struct window_frame *frame;
+	pthread_t door;
+
+	fill(guest);
+	frame = window_frame(*store_opened(guest->gmem.regions[0].state, FLOOR) - 1);
+	frame->pins = 1;
+	released = false;
+	assert_int_equal(pthread_create(&door, NULL, release, frame), 0);
+	pager_vm_seal(guest->vm);
+	assert_true(__atomic_load_n(&released, __ATOMIC_ACQUIRE));
+	pthread_join(door, NULL);
+	assert_int_equal(count(guest).clear_pages, 0);
 }

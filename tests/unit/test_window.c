@@ -172,7 +172,9 @@ TEST(test_hold, pager_setup, pager_teardown)
 	/* A pinned page stays too. */
 	const struct region_ops *ops = guest->gmem.regions[0].ops;
 	struct keyed_frame page;
+	lock_take(&guest->gmem.lock, LOCK_GMEM);
 	assert_int_equal(ops->pin(&guest->gmem, guest->gmem.regions, gpa(0), false, &page), 0);
+	lock_drop(&guest->gmem.lock);
 	press_out(guest, 1);
 	assert_int_equal(*(uint8_t *)fake_frame(page.frame), 1);
 	ops->unpin(&guest->gmem, guest->gmem.regions, gpa(0), false);
