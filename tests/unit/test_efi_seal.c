@@ -1,0 +1,363 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * boot/efi_seal.c with a fake stick and a fake TPM: a key file goes only when its sealed form is on
+ * the stick and opens to the same key, and a key that was not opened leaves nothing behind.
+ */
+#include <stdio.h>
+
+#include "tests/unit/test.h"
+#include "boot/efi_priv.h"
+#include "crypto/verify.h"
+#include "vmm/base/err.h"
+
+/* --- The stick --- */
+
+static struct {
+	char path[VM_PATH_MAX]; /* empty: no file */
+	uint8_t data[SEAL_BLOB_MAX];
+	uint64_t bytes;
+} files[4];
+static bool write_fails, loses_bits, destroy_fails;
+static uint64_t destroyed; /* bytes of key files */
+
+static size_t find(const char *path)
+{
+	size_t i = 0;
+
+	while (i < ARRAY_COUNT(files) && strcmp(files[i].path, path) != 0) {
+		i++;
+	}
+	return i;
+}
+
+static void put(const char *path, const void *data, uint64_t bytes)
+{
+	const size_t at = find("");
+
+	assert_true(at < ARRAY_COUNT(files) && find(path) == ARRAY_COUNT(files));
+	strcpy(files[at].path, path);
+	memcpy(files[at].data, data, bytes);
+	files[at].bytes = bytes;
+}
+
+static bool is_there(const char *path)
+{
+	return find(path) < ARRAY_COUNT(files);
+}
+
+int efi_file_read_small(struct vm_file *file, void *to, uint64_t max, uint64_t *bytes)
+{
+	const size_t at = find(file->path);
+
+	*bytes = 0;
+	file->error = NULL;
+	if (at == ARRAY_COUNT(files)) {
+		file->error = "there is no such file";
+		return ERR_NOTFOUND;
+	}
+	if (files[at].bytes > max) {
+		file->error = "the file is too large";
+		return ERR_IO;
+	}
+	memcpy(to, files[at].data, files[at].bytes);
+	*bytes = files[at].bytes;
+	return 0;
+}
+
+int efi_file_write_new(const char *path, const void *data, uint64_t bytes)
+{
+	if (write_fails) {
+		return ERR_IO;
+	}
+	put(path, data, bytes);
+	files[find(path)].data[0] ^= loses_bits ? 1 : 0;
+	return 0;
+}
+
+int efi_file_destroy(const char *path, uint64_t bytes)
+{
+	if (destroy_fails) {
+		return ERR_IO;
+	}
+	destroyed += bytes;
+	files[find(path)].path[0] = '\0';
+	return 0;
+}
+
+/* --- The TPM: what it seals is inverted --- */
+
+static bool has_tpm, opens_another;
+static int make_error, open_error;
+static unsigned ended;
+
+bool efi_tpm_works(void)
+{
+	return has_tpm;
+}
+
+int efi_tpm_submit(const uint8_t *command, size_t bytes, uint8_t *reply, size_t *reply_bytes)
+{
+	fail();
+	return ERR_IO;
+}
+
+const struct seal_state *efi_tpm_steps(const char (**words)[SEAL_WORDS_MAX])
+{
+	static const char none[SEAL_STEPS_MAX][SEAL_WORDS_MAX];
+	static const struct seal_state state;
+
+	*words = none;
+	return &state;
+}
+
+int seal_read_pcrs(struct seal *seal, struct seal_state *state)
+{
+	memset(state->values, 'v', sizeof(state->values));
+	return 0;
+}
+
+int seal_make(struct seal *seal, const uint8_t *secret, size_t bytes, struct tpm_sealed *out)
+{
+	out->private_bytes = bytes;
+	for (size_t i = 0; i < bytes; i++) {
+		out->private_part[i] = (uint8_t)~secret[i];
+	}
+	return make_error;
+}
+
+int seal_open(struct seal *seal, const struct tpm_sealed *sealed, uint8_t secret[TPM_SECRET_MAX],
+	      size_t *bytes)
+{
+	*bytes = sealed->private_bytes;
+	for (size_t i = 0; i < *bytes; i++) {
+		secret[i] = (uint8_t)~sealed->private_part[i];
+	}
+	secret[0] ^= opens_another ? 1 : 0;
+	return open_error;
+}
+
+void seal_end(struct seal *seal)
+{
+	ended++;
+}
+
+void seal_explain(const struct seal *seal, int err, const struct seal_state *then,
+		  const struct seal_state *now, const char (*words)[SEAL_WORDS_MAX], char *text,
+		  size_t max)
+{
+	snprintf(text, max, "explained %d by %c", err, now->values[0][0]);
+}
+
+size_t seal_blob_write(const struct seal_blob *blob, uint8_t data[SEAL_BLOB_MAX])
+{
+	data[0] = 'B';
+	memcpy(data + 1, blob, sizeof(*blob));
+	return sizeof(*blob) + 1;
+}
+
+bool seal_blob_read(const uint8_t *data, size_t bytes, struct seal_blob *out)
+{
+	memcpy(out, data + 1, sizeof(*out));
+	return bytes == sizeof(*out) + 1 && data[0] == 'B';
+}
+
+int verify_sha256(const void *data, size_t bytes, uint8_t hash[VERIFY_HASH_BYTES])
+{
+	memset(hash, *(const char *)data, VERIFY_HASH_BYTES);
+	return 0;
+}
+
+/* --- Tests --- */
+
+static struct config config;
+static uint8_t key[VM_KEY_FILE_MAX];
+
+static int setup(void **state)
+{
+	memset(&config, 0, sizeof(config));
+	memset(files, 0, sizeof(files));
+	for (size_t i = 0; i < sizeof(key); i++) {
+		key[i] = (uint8_t)(i + 1);
+	}
+	config.tpm_seal = true;
+	config.vm_count = 1;
+	config.vms[0].valid = true;
+	config.vms[0].line = 7;
+	strcpy(config.vms[0].name, "a");
+	config.vms[0].key.kind = VM_KEY_FILE;
+	config.vms[0].key.form = VM_KEY_FORM_TPM;
+	strcpy(config.vms[0].key.file.path, "\\a.TPM");
+	has_tpm = true;
+	opens_another = write_fails = loses_bits = destroy_fails = false;
+	make_error = open_error = 0;
+	destroyed = ended = 0;
+	return fake_setup(state);
+}
+
+/* The VM is left out for this reason, no secret is left, and the key file is as it was. */
+static void refused(const char *why)
+{
+	static const uint8_t nothing[VM_KEY_FILE_MAX];
+	const struct vm_config *vm = &config.vms[0];
+
+	efi_seal_keys(&config);
+	assert_false(vm->valid);
+	assert_int_equal(vm->key.secret_bytes, 0);
+	assert_memory_equal(vm->key.secret, nothing, sizeof(nothing));
+	assert_int_equal(vm->key.tpm, VM_KEY_TPM_SHUT);
+	assert_non_null(strstr(fake_log_text(), "error: umbra.conf:7: vm a: key = tpm:\\a.TPM: "));
+	assert_non_null(strstr(fake_log_text(), why));
+	assert_int_equal(destroyed, 0);
+}
+
+TEST(a_key_file_is_sealed_then_opened, setup, fake_teardown)
+{
+	put("\\a.key", key, 64);
+	efi_seal_keys(&config);
+	assert_true(config.vms[0].valid);
+	assert_int_equal(config.vms[0].key.tpm, VM_KEY_TPM_FRESH);
+	assert_memory_equal(config.vms[0].key.secret, key, 64);
+	assert_int_equal(config.vms[0].key.tpm_hash[0], 'B');
+	assert_false(is_there("\\a.key"));
+	assert_int_equal(destroyed, 64);
+	assert_int_equal(ended, 1);
+	/* The next boot. */
+	memset(config.vms[0].key.secret, 0, sizeof(key));
+	efi_seal_keys(&config);
+	assert_int_equal(config.vms[0].key.tpm, VM_KEY_TPM_OPENED);
+	assert_int_equal(config.vms[0].key.secret_bytes, 64);
+	assert_memory_equal(config.vms[0].key.secret, key, 64);
+	config.tpm_seal = false;
+	efi_seal_keys(&config);
+	assert_true(config.vms[0].valid);
+}
+
+TEST(nothing_is_sealed_unasked, setup, fake_teardown)
+{
+	config.tpm_seal = false;
+	put("\\a.key", key, 64);
+	refused("there is no such file; the VM is left out");
+	assert_false(is_there("\\a.TPM"));
+}
+
+TEST(a_key_file_stays_if_its_sealed_form_was_not_written, setup, fake_teardown)
+{
+	put("\\a.key", key, 32);
+	write_fails = true;
+	refused("firmware could not write it");
+	assert_true(is_there("\\a.key"));
+}
+
+TEST(a_key_file_stays_if_the_stick_has_other_bytes, setup, fake_teardown)
+{
+	put("\\a.key", key, 32);
+	loses_bits = true;
+	refused("this is not a key that Umbra has sealed");
+	assert_true(is_there("\\a.key"));
+}
+
+TEST(a_key_file_stays_if_the_tpm_opens_another_key, setup, fake_teardown)
+{
+	put("\\a.key", key, 32);
+	opens_another = true;
+	refused("the TPM opens another key than it has sealed");
+	assert_true(is_there("\\a.key"));
+}
+
+TEST(a_tpm_that_cannot_seal, setup, fake_teardown)
+{
+	put("\\a.key", key, 32);
+	make_error = ERR_IO;
+	refused("explained -8");
+	assert_true(is_there("\\a.key") && !is_there("\\a.TPM"));
+}
+
+TEST(no_good_key_file, setup, fake_teardown)
+{
+	put("\\a.key", key, 33);
+	refused("and \\a.key: a key file has exactly 32 or 64 bytes");
+}
+
+TEST(no_name_for_the_key_file, setup, fake_teardown)
+{
+	put("\\a.key", key, 32);
+	strcpy(config.vms[0].key.file.path, "\\a.blob");
+	efi_seal_keys(&config);
+	assert_false(config.vms[0].valid);
+	assert_non_null(strstr(fake_log_text(), "its name does not end in .tpm"));
+	config.vms[0].valid = true;
+	strcpy(config.vms[0].key.file.path, "\\.tpm");
+	efi_seal_keys(&config);
+	assert_false(config.vms[0].valid);
+	assert_non_null(strstr(fake_log_text(), "key = tpm:\\.tpm: there is no such file, and its "
+						"name does not end in .tpm"));
+	assert_true(is_there("\\a.key"));
+}
+
+/* With the PCRs that it has now, if they are why. */
+TEST(a_key_that_stays_shut, setup, fake_teardown)
+{
+	put("\\a.key", key, 32);
+	efi_seal_keys(&config);
+	destroyed = 0;
+	config.vms[0].key.tpm = VM_KEY_TPM_SHUT;
+	open_error = ERR_RIGHTS;
+	refused("explained -13 by v");
+}
+
+TEST(a_secret_of_no_length_of_a_key, setup, fake_teardown)
+{
+	struct seal_blob blob = { .sealed.private_bytes = 40 };
+	uint8_t data[SEAL_BLOB_MAX];
+
+	put("\\a.TPM", data, seal_blob_write(&blob, data));
+	refused("explained -7");
+}
+
+TEST(both_files, setup, fake_teardown)
+{
+	put("\\a.key", key, 64);
+	destroy_fails = true;
+	efi_seal_keys(&config);
+	assert_true(config.vms[0].valid); /* it has its key */
+	assert_non_null(strstr(fake_log_text(), "error: vm a: firmware could not overwrite and "
+						"remove \\a.key: the key lies there in clear"));
+	destroy_fails = false;
+	efi_seal_keys(&config);
+	assert_false(is_there("\\a.key"));
+	key[63] ^= 1;
+	put("\\a.key", key, 64);
+	destroyed = 0;
+	efi_seal_keys(&config);
+	assert_true(config.vms[0].valid && is_there("\\a.key"));
+	assert_int_equal(destroyed, 0);
+	assert_non_null(strstr(fake_log_text(), "warning: vm a: \\a.key lies in clear on the stick "
+						"and is not the key of \\a.TPM"));
+}
+
+TEST(without_a_tpm, setup, fake_teardown)
+{
+	has_tpm = false;
+	put("\\a.key", key, 32);
+	refused("firmware offers no TPM 2.0, or it did not take a measurement");
+	assert_int_equal(ended, 0);
+}
+
+TEST(others_are_left_alone, setup, fake_teardown)
+{
+	config.vm_count = 2;
+	config.vms[1] = config.vms[0];
+	config.vms[1].key.form = VM_KEY_FORM_RAW;
+	config.vms[0].valid = false; /* for another reason */
+	config.share_count = 1;
+	config.shares[0].valid = true;
+	strcpy(config.shares[0].name, "box");
+	config.shares[0].key = config.vms[0].key;
+	put("\\a.key", key, 32);
+	efi_seal_keys(&config);
+	assert_false(config.vms[0].valid);
+	assert_true(config.vms[1].valid && config.shares[0].valid);
+	assert_int_equal(config.vms[1].key.secret_bytes, 0);
+	assert_int_equal(config.shares[0].key.tpm, VM_KEY_TPM_FRESH);
+	assert_non_null(strstr(fake_log_text(), "share box: \\a.TPM is written"));
+}
