@@ -85,9 +85,9 @@ static void print_memory(struct vm *vm)
 	shell_print(
 		"  key: lives in Umbra's memory until the VM ends; no other VM or start has the "
 		"same");
-	shell_print("  window: %lu pages in clear now, %lu at most so far; of %lu frames of all "
-		    "VMs",
-		    now.clear_pages, now.clear_peak, window);
+	shell_print("  window: %lu pages in clear now, %lu on average, %lu at most so far; of %lu "
+		    "frames of all VMs",
+		    now.clear_pages, now.clear_mean, now.clear_peak, window);
 }
 
 void shell_run_vm(const struct shell_call *call)

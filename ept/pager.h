@@ -50,6 +50,7 @@ struct pager_counters {
 	uint64_t shoot_downs;
 	uint64_t clear_pages; /* pages in clear now */
 	uint64_t clear_peak;
+	uint64_t clear_mean; /* over the time since the VM was created, rounded down */
 };
 
 struct pager_vm;
@@ -152,8 +153,8 @@ int pager_ram_create(struct gmem *gmem, struct pager_vm *vm, gpa_t base, uint64_
 void pager_window(uint64_t *frames, uint64_t *unclaimed);
 
 /* Copies the counters, all from the same moment. */
-void pager_count(const struct pager_vm *vm, struct pager_counters *out);
+void pager_count(struct pager_vm *vm, struct pager_counters *out);
 /* Logs the counters in two lines. */
-void pager_log(const struct pager_vm *vm);
+void pager_log(struct pager_vm *vm);
 
 #endif

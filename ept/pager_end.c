@@ -51,7 +51,7 @@ static uint32_t wipe_few(struct sealed_region *sealed, bool *zeroed)
 			window_put_free(i);
 			sealed->open_pages--;
 			sealed->vm->frames--;
-			sealed->vm->counters.clear_pages--;
+			pager_vm_count_clear(sealed->vm, -1);
 			*zeroed = true;
 		}
 	}

@@ -105,7 +105,7 @@ static void count_closed(struct sealed_region *region, uint64_t page, bool writt
 		counters->drops++;
 	}
 	*store_opened(region, page) = 0;
-	counters->clear_pages--;
+	pager_vm_count_clear(region->vm, -1);
 }
 
 /* Takes the frame's page out, if there is one. */
@@ -238,8 +238,7 @@ enum pager_cost pager_open(uint32_t index, struct sealed_region *region, uint64_
 		return COST_TAMPERED;
 	}
 	counters->opens += !absent;
-	counters->clear_pages++;
-	counters->clear_peak = MAX(counters->clear_peak, counters->clear_pages);
+	pager_vm_count_clear(region->vm, 1);
 	return sealed ? COST_DIRTY : absent ? COST_FIRST_TOUCH : COST_CLEAN;
 }
 

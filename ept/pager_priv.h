@@ -60,7 +60,10 @@ struct pager_vm {
 	uint64_t frames;  /* of the window, that are its: for its pages, open or being opened */
 	uint32_t drain_s; /* pages that were not used for so long are sealed; 0: never */
 	struct pager_counters counters;
-	size_t host_pages; /* size of this structure */
+	/* For counters.clear_mean; in units of 2^CLEAR_SHIFT ticks of the TSC. */
+	uint64_t created, clear_until;
+	uint64_t clear_sum; /* pages in clear, times how long they were, until clear_until */
+	size_t host_pages;  /* size of this structure */
 	struct vcpu_hold holds[];
 };
 
@@ -193,6 +196,8 @@ bool pager_region_bury(const struct ept_root *root, struct gmem_region *region, 
 
 /* --- pager_vm.c --- */
 
+/* Counts pages that are in clear from now on, or no more. Under window_lock. */
+void pager_vm_count_clear(struct pager_vm *vm, int64_t pages);
 /*
  * Called when a region is buried. After the last region of a destroyed VM, frees the VM. No lock
  * held.

@@ -113,6 +113,28 @@ static void seconds_pass(unsigned seconds)
 	}
 }
 
+/* Ten seconds without a page in clear, ten with 100, twenty with one. */
+TEST(pages_in_clear_are_averaged_over_time, pager_setup, pager_teardown)
+{
+	struct guest *guest = &guests[0];
+
+	make_window(2 * FLOOR);
+	make_guest(guest, 1);
+	assert_int_equal(count(guest).clear_mean, 0);
+	seconds_pass(10);
+	assert_int_equal(count(guest).clear_mean, 0);
+	for (uint32_t i = 0; i < 100; i++) {
+		guest_write(guest, i, i + 1);
+	}
+	seconds_pass(10);
+	assert_int_equal(count(guest).clear_mean, 50);
+	pager_vm_seal(guest->vm);
+	assert_int_equal(guest_read(guest, 3), 4);
+	assert_int_equal(count(guest).clear_mean, 50);
+	seconds_pass(20);
+	assert_int_equal(count(guest).clear_mean, (10 * 100 + 20) / 40);
+}
+
 /* What a VM has not used for its drain is sealed; what it uses, and other VMs' pages, stay. */
 TEST(unused_pages_are_drained, pager_setup, pager_teardown, (void *)&with_ad)
 {
