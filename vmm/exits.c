@@ -166,6 +166,9 @@ static enum exit_result exit_hlt(struct vcpu *vcpu)
 	atomic_store_relaxed(&vcpu->priv->halted_if, (rflags & RFLAGS_IF) != 0);
 	vcpu_set_state(vcpu, VCPU_HALTED);
 	(void)attention_set(vcpu, ATTENTION_EVENTS);
+	if (atomic_load_relaxed(&vcpu->vm->gathering) != 0) {
+		vcpu_add_work(vcpu);
+	}
 	if ((rflags & RFLAGS_IF) == 0) {
 		vm_check_halted(vcpu->vm);
 	}

@@ -24,6 +24,10 @@
 #include "vmm/vmx_entry.h"
 #include "vmm/vmx_insn.h"
 
+/* For how long turns of device work may begin when a vCPU leaves its CPU, and when its VM ends. */
+#define LEAVE_US 100
+#define END_US	 1000
+
 static void take_requests(struct vcpu *vcpu)
 {
 	enum vcpu_run_state state = atomic_load_relaxed(&vcpu->state);
@@ -140,7 +144,7 @@ static bool settle(struct vcpu *vcpu, uint64_t *slice_end, uint64_t *work_due)
 			return false;
 		}
 		if (attention_has(vcpu, ATTENTION_WORK) != 0) {
-			*work_due = vcpu->vm->hooks->work(vcpu);
+			*work_due = vcpu->vm->hooks->work(vcpu, false);
 			if (*work_due == 0) {
 				(void)attention_clear(vcpu, ATTENTION_WORK);
 			}
@@ -200,10 +204,41 @@ static inline __attribute__((always_inline)) void run(struct vcpu *vcpu, uint64_
 	}
 }
 
+/* A VM's last device work is not done if memory cannot be trusted, or if the user wants no more. */
+static bool may_finish(const struct vm *vm)
+{
+	const enum vm_end_reason why = atomic_load_relaxed(&vm->end_reason);
+
+	return why != VM_END_TAMPERED && why != VM_END_DESTROYED;
+}
+
+/*
+ * The vCPU leaves the CPU with device work to do. Of that, work that was put off to gather more
+ * must not wait for others' slices as well. If the VM has ended, this is the last chance: what a
+ * guest sent last may say why it ended. Turns end when the time is over or nothing is left.
+ */
+static void finish_work(struct vcpu *vcpu)
+{
+	const struct vm *vm = vcpu->vm;
+	const enum vm_state state = atomic_load_acquire(&vm->state);
+	const uint32_t us = state == VM_RUNNING ? LEAVE_US : may_finish(vm) ? END_US : 0;
+	const uint64_t end = cpu_rdtsc() + tsc_from_us(us);
+
+	while (!atomic_load_relaxed(&vm->paused) && cpu_rdtsc() < end) {
+		if (vm->hooks->work(vcpu, true) == 0) {
+			(void)attention_clear(vcpu, ATTENTION_WORK);
+			return;
+		}
+	}
+}
+
 void vcpu_run(struct vcpu *vcpu, uint64_t slice_end)
 {
 	run(vcpu, slice_end);
 	if (vmx_caps()->fill_rsb) {
 		vmx_fill_rsb(); /* the RETs from here on are the first since the guest ran */
+	}
+	if (attention_has(vcpu, ATTENTION_WORK) != 0) {
+		finish_work(vcpu);
 	}
 }

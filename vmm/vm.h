@@ -133,9 +133,10 @@ struct vm_hooks {
 	 * Does a bounded turn of device work that this vCPU has requested (vcpu_add_work). Returns
 	 * until when (host TSC) the vCPU may run before this is called again; 0: nothing is left.
 	 * Called between its exits and entries; while there is more, the vCPU counts as runnable
-	 * even if it is halted.
+	 * even if it is halted. `leaves`: the vCPU gives its CPU up or its VM has ended, so work
+	 * that was put off to gather more comes first and waits no longer.
 	 */
-	uint64_t (*work)(struct vcpu *vcpu);
+	uint64_t (*work)(struct vcpu *vcpu, bool leaves);
 };
 
 struct vm {
@@ -173,6 +174,11 @@ struct vm {
 	uint64_t tsc_offset; /* guest TSC - host TSC for a vCPU at its start */
 	uint64_t started_tsc;
 	ATOMIC(uint64_t) clock_deadline; /* of vm_set_clock */
+	/*
+	 * Devices, as bits that guest/ gives them, for which a vCPU puts work off to gather more. A
+	 * vCPU that halts may have added some and waits for it: it asks hooks.work, too.
+	 */
+	ATOMIC(uint32_t) gathering;
 };
 
 /* Returns ERR_NOMEM. Copies the name. hooks must outlive the VM. */

@@ -299,6 +299,11 @@ static bool end_turn(struct virtio *device)
 	return more;
 }
 
+static uint32_t bit_of(const struct virtio *device)
+{
+	return (uint32_t)BIT(device->index);
+}
+
 static bool take_turn(struct virtio *device)
 {
 	struct virtio_turn turn = {
@@ -306,6 +311,10 @@ static bool take_turn(struct virtio *device)
 		.deadline = cpu_rdtsc() + tsc_from_us(VIRTIO_TURN_US),
 	};
 
+	/* Before the rings are read: what is added from now on has a notification of its own. */
+	if ((atomic_load_relaxed(&device->vm->gathering) & bit_of(device)) != 0) {
+		atomic_and(&device->vm->gathering, ~bit_of(device));
+	}
 	if (!begin_turn(device)) {
 		return false;
 	}
@@ -318,27 +327,36 @@ static bool take_turn(struct virtio *device)
 	return end_turn(device);
 }
 
-/* The devices whose turn may come now. */
-static uint32_t due(const struct vcpu *vcpu, struct virtio_work *work)
+/*
+ * The devices whose turn may come now. A driver on another vCPU may have added something without a
+ * notification, for there was one already. It may add more until that vCPU halts.
+ */
+static uint32_t due(const struct vcpu *vcpu, struct virtio_work *work, bool leaves)
 {
-	if (work->gathers != 0 && (atomic_load_relaxed(&vcpu->state) != VCPU_RUNNABLE ||
-				   cpu_rdtsc() >= work->gather_end)) {
+	if (atomic_load_relaxed(&vcpu->state) != VCPU_RUNNABLE) {
+		work->devices |= atomic_load(&vcpu->vm->gathering);
+		work->gathers = 0;
+	} else if (leaves && work->gathers != 0) {
+		return work->gathers;
+	} else if (work->gathers != 0 && cpu_rdtsc() >= work->gather_end) {
 		work->gathers = 0;
 	}
 	return work->devices & ~work->gathers;
 }
 
-uint64_t virtio_work(struct vcpu *vcpu)
+uint64_t virtio_work(struct vcpu *vcpu, bool leaves)
 {
 	struct platform *platform = platform_of(vcpu->vm);
 	struct virtio_work *work = &platform->virtio_work[vcpu->id];
-	const uint32_t now = due(vcpu, work), behind = now & ~(uint32_t)(BIT(work->next) - 1);
+	const uint32_t now = due(vcpu, work, leaves);
+	const uint32_t behind = now & ~(uint32_t)(BIT(work->next) - 1);
 	uint64_t gap_end;
 
 	if (now == 0) {
 		return work->devices != 0 ? work->gather_end : 0;
 	}
 	work->next = (uint32_t)__builtin_ctz(behind != 0 ? behind : now);
+	work->gathers &= ~(uint32_t)BIT(work->next);
 	if (!take_turn(platform->virtio[work->next])) {
 		work->devices &= ~(uint32_t)BIT(work->next);
 	}
@@ -349,17 +367,28 @@ uint64_t virtio_work(struct vcpu *vcpu)
 				    : gap_end;
 }
 
-static void add_work(struct virtio_work *work, const struct virtio *device)
+/* The first turn may wait. From then on a vCPU of the VM that halts takes the turn at once. */
+static void gather(struct virtio_work *work, const struct virtio *device, uint32_t bit)
 {
-	const uint32_t us = atomic_load_relaxed(&device->gather_us);
-	const uint32_t bit = (uint32_t)BIT(device->index);
-	const uint64_t end = us != 0 ? cpu_rdtsc() + tsc_from_us(us) : 0;
+	const uint64_t now = cpu_rdtsc();
+	const bool streams = now < atomic_load_relaxed(&device->stream_end);
+	const uint64_t end = now + tsc_from_us(streams ? device->stream_us : device->gather_us);
 
-	if (us == 0) {
-		work->gathers &= ~bit;
-	} else if ((work->devices & bit) == 0) {
+	if ((work->devices & bit) == 0) {
 		work->gather_end = work->gathers == 0 ? end : MIN(end, work->gather_end);
 		work->gathers |= bit;
+	}
+	if ((atomic_load_relaxed(&device->vm->gathering) & bit) == 0) {
+		atomic_or(&device->vm->gathering, bit);
+	}
+}
+
+static void add_work(struct virtio_work *work, const struct virtio *device)
+{
+	const uint32_t bit = bit_of(device);
+
+	if (device->gather_us != 0) {
+		gather(work, device, bit);
 	}
 	work->devices |= bit;
 }

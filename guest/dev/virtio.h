@@ -140,9 +140,11 @@ struct virtio {
 	ATOMIC(uint32_t) kicked; /* a bit for each queue that may have work */
 	/*
 	 * For a device whose driver often adds more just after it has notified it: so long the turn
-	 * waits for that, at most until the vCPU halts. 0: it does not wait.
+	 * waits for that, at most until a vCPU of the VM halts or the notifier leaves its CPU.
+	 * 0: it does not wait. Until stream_end (TSC) it waits for stream_us instead.
 	 */
-	ATOMIC(uint32_t) gather_us;
+	uint32_t gather_us, stream_us;
+	ATOMIC(uint64_t) stream_end;
 	bool broke;	 /* the driver broke a rule once, which was logged */
 	const char *why; /* set in a turn: the rule that was broken */
 	struct virtio_counters counters;
@@ -163,10 +165,11 @@ int virtio_add(struct virtio *device, struct platform *platform, const struct vi
 void virtio_kick(struct virtio *device, struct vcpu *vcpu, uint32_t queue);
 
 /*
- * Like vm_hooks.work: runs a turn of one device that this vCPU has notified. Returns until when the
- * vCPU may run before the next one, or 0.
+ * Like vm_hooks.work: runs a turn of one device that this vCPU has notified. If the vCPU halts, a
+ * device will do as well that others have notified and for which they gather more. Returns until
+ * when the vCPU may run before the next one, or 0.
  */
-uint64_t virtio_work(struct vcpu *vcpu);
+uint64_t virtio_work(struct vcpu *vcpu, bool leaves);
 
 enum virtio_claim {
 	VIRTIO_CLAIMED, /* until virtio_release, which comes in the same turn */

@@ -101,19 +101,18 @@ struct head {
 } __attribute__((packed));
 
 /*
- * How long the next turn may wait for more frames. Who has sent frames that TCP made larger than a
- * segment goes on to do so, and gains by fewer turns, interrupts and acknowledgements; with others
- * every microsecond may count.
+ * A stream goes on or ends: how long the next turn may wait for more frames. Who has sent frames
+ * that TCP made larger than a segment goes on to do so, and gains by fewer turns, interrupts and
+ * acknowledgements; with others, and after a pause, every microsecond may count.
  */
 static void set_gathering(struct virtio_net *net)
 {
 	if (net->sending.bytes > NET_FRAME_MAX) {
 		net->bulk = BULK_FRAMES;
-	} else if (net->bulk != 0) {
-		net->bulk--;
+		net_streams(net);
+	} else if (net->bulk == 0 || --net->bulk == 0) {
+		atomic_store_relaxed(&net->virtio.stream_end, 0);
 	}
-	atomic_store_relaxed(&net->virtio.gather_us,
-			     net->bulk != 0 ? NET_GATHER_BULK_US : NET_GATHER_US);
 }
 
 /* Reads and checks the headers of a new frame. Returns false if they cannot be read. */
@@ -225,7 +224,7 @@ static void reset(struct virtio *device)
 
 	net->sending = (struct net_sending){ .begun = false };
 	net->bulk = 0;
-	atomic_store_relaxed(&device->gather_us, NET_GATHER_US);
+	atomic_store_relaxed(&device->stream_end, 0);
 }
 
 /* --- For people --- */
@@ -284,7 +283,8 @@ static void configure(struct virtio_net *net, uint32_t n)
 	memcpy(config.mac, net->address, NET_ADDRESS);
 	memcpy(net->virtio.config, &config, sizeof(config));
 	net->virtio.features = net->config->offload_off ? 0 : OFFLOADS;
-	atomic_store_relaxed(&net->virtio.gather_us, NET_GATHER_US);
+	net->virtio.gather_us = NET_GATHER_US;
+	net->virtio.stream_us = NET_STREAM_US;
 	net->group_since = cpu_rdtsc();
 	net->group_tokens = GROUP_BURST;
 }

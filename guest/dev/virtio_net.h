@@ -15,6 +15,7 @@
 #include "guest/dev/net_frame.h"
 #include "guest/dev/virtio.h"
 #include "guest/vm_config.h"
+#include "vmm/base/tsc.h"
 
 struct net;
 
@@ -64,8 +65,10 @@ struct virtio_net {
 };
 
 /* How long a turn waits for more frames while the sender's vCPU runs: in a stream, else. */
-#define NET_GATHER_BULK_US 1000
-#define NET_GATHER_US	   100
+#define NET_STREAM_US 1000
+#define NET_GATHER_US 100
+/* A stream without a large frame for so long has paused: longer than others' slices in between. */
+#define NET_PAUSE_US 10000
 
 #define NET_QUEUE_RECEIVE  0
 #define NET_QUEUE_TRANSMIT 1
@@ -81,6 +84,12 @@ struct virtio_net {
 #define NET_F_HOST_TSO6	 BIT(12)
 #define NET_F_MRG_RXBUF	 BIT(15)
 #define NET_F_STATUS	 BIT(16)
+
+/* A large frame was sent by the port, or came to it. In a turn, or a claim of its queue. */
+static inline void net_streams(struct virtio_net *port)
+{
+	atomic_store_relaxed(&port->virtio.stream_end, cpu_rdtsc() + tsc_from_us(NET_PAUSE_US));
+}
 
 /* --- net_switch.c --- */
 

@@ -248,7 +248,7 @@ static enum net_gave give_whole(struct virtio_net *from, struct virtio_net *to)
 	if (trouble == FINE && sending->bytes > NET_FRAME_MAX &&
 	    (sending->ethernet[0] & NET_GROUP_BIT) == 0) {
 		/* What it sends next acknowledges this stream, and may wait with it. */
-		atomic_store_relaxed(&to->virtio.gather_us, NET_GATHER_BULK_US);
+		net_streams(to);
 	}
 	return ended(&fill, trouble);
 }

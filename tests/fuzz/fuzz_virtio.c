@@ -124,7 +124,7 @@ static void start(struct virtio *device, uint32_t features)
 {
 	const uint64_t accept = (device->features & features) | VIRTIO_F_VERSION_1;
 
-	vpci_config_access(&platform.pci, NULL, device->number << 3, 4,
+	vpci_config_access(&platform.pci, vm->vcpus[0], device->number << 3, 4,
 			   &(struct io_access){ .size = 2, .write = true, .value = 7 });
 	virtio_write_status(device, vm->vcpus[0], 0);
 	device->accepted = accept;
@@ -145,10 +145,10 @@ static void start(struct virtio *device, uint32_t features)
 	for (uint32_t i = 0; i < device->msix.count && (features & 1) != 0; i++) {
 		device->msix.entries[i] = (struct vmsix_entry){ 0xfee00000, 0x40 + i, 0 };
 	}
-	vpci_config_access(&platform.pci, NULL, device->number << 3, device->msix.capability + 2u,
-			   &(struct io_access){ .size = 2,
-						.write = true,
-						.value = (features & 1) != 0 ? 0x8000 : 0 });
+	vpci_config_access(
+		&platform.pci, vm->vcpus[0], device->number << 3, device->msix.capability + 2u,
+		&(struct io_access){
+			.size = 2, .write = true, .value = (features & 1) != 0 ? 0x8000 : 0 });
 }
 
 static void poke_memory(const struct input *in)
@@ -254,7 +254,7 @@ static void work_to_the_end(void)
 {
 	unsigned turns = 0;
 
-	while (virtio_work(vm->vcpus[0])) {
+	while (virtio_work(vm->vcpus[0], false)) {
 		fake_tsc += 1000;
 		require(++turns < 100000);
 	}

@@ -156,7 +156,7 @@ static void start(struct side *side)
 static void do_work(struct side *side)
 {
 	atomic_store_relaxed(&side->vcpu.state, race_random(4) == 0 ? VCPU_RUNNABLE : VCPU_HALTED);
-	side->works = side->works && virtio_work(&side->vcpu) != 0;
+	side->works = side->works && virtio_work(&side->vcpu, false) != 0;
 }
 
 /* A sender may be at its receive queue, which the reset waits for; the next one may be its own. */

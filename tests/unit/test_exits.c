@@ -16,7 +16,7 @@
 static struct vm vm;
 static struct vcpu vcpu;
 static struct vcpu_private priv;
-static unsigned nmi_calls, mc_calls, yields, halt_checks;
+static unsigned nmi_calls, mc_calls, yields, halt_checks, works;
 static uint64_t dr6;
 static enum vm_end_reason ended;
 static char end_detail[sizeof(vm.end_detail)];
@@ -54,6 +54,12 @@ void cpu_call_mc_handler(void)
 void sched_yield(void)
 {
 	yields++;
+}
+
+void vcpu_add_work(struct vcpu *which)
+{
+	assert_int_equal(halt_checks, 0); /* else the VM may have ended without it */
+	works++;
 }
 
 void vm_check_halted(struct vm *v)
@@ -124,13 +130,14 @@ static int setup(void **state)
 	memset(&vcpu, 0, sizeof(vcpu));
 	memset(&priv, 0, sizeof(priv));
 	vcpu.vm = &vm;
+	vm.gathering.only = 0;
 	vm.hooks = &hooks;
 	called = NULL;
 	eoi_vector = written_offset = 0;
 	fake_interrupt_windows = 0;
 	vcpu.priv = &priv;
 	percpu_self()->vcpu = &vcpu;
-	nmi_calls = mc_calls = yields = halt_checks = 0;
+	nmi_calls = mc_calls = yields = halt_checks = works = 0;
 	dr6 = 0xffff0ff0;
 	ended = VM_END_NONE;
 	answer = EXIT_NEXT_INSN;
@@ -271,8 +278,12 @@ TEST(test_hlt, setup)
 	assert_int_equal(vcpu.state.only, VCPU_HALTED);
 	assert_true(priv.halted_if.only);
 	assert_int_equal(halt_checks, 0);
+	assert_int_equal(works, 0);
+	/* A sibling may have put off what this vCPU waits for. */
+	vm.gathering.only = 4;
 	vmwrite(VMCS_GUEST_RFLAGS, RFLAGS_ONE);
 	(void)dispatch(EXIT_REASON_HLT);
+	assert_int_equal(works, 1);
 	assert_false(priv.halted_if.only);
 	assert_int_equal(halt_checks, 1);
 	/* A #DB that is due after the HLT ends it at once. */

@@ -699,39 +699,76 @@ TEST(vcpus_that_are_not_entered, fake_setup, fake_teardown)
 
 static unsigned works_left;
 
-static uint64_t work(struct vcpu *vcpu)
+/* A turn takes 60 us if the vCPU leaves, else no time. */
+static uint64_t work(struct vcpu *vcpu, bool leaves)
 {
-	step("work");
+	step(leaves ? "last" : "work");
+	fake_tsc += leaves ? tsc_from_us(60) : 0;
 	return --works_left != 0 ? fake_tsc + 500 : 0;
 }
 
-/*
- * A turn of device work before each entry; the vCPU runs until the next turn is due; a halted
- * vCPU does nothing else.
- */
+static const struct vm_hooks work_hooks = { .irq_pending = irq_pending, .work = work };
+
+/* A turn before each entry; the vCPU runs until the next one; a halted vCPU does only that. */
 TEST(device_work_makes_runnable, fake_setup, fake_teardown)
 {
-	static const struct vm_hooks hooks = { .irq_pending = irq_pending, .work = work };
 	struct vcpu *vcpu = create(&vms[0], 0);
 
 	use_cpu(false);
-	vms[0].hooks = &hooks;
+	vms[0].hooks = &work_hooks;
 	fake_tsc = 1000;
 	vcpu_add_work(vcpu);
 	works_left = 9;
 	exits_left = 3;
 	vcpu_run(vcpu, 5000000);
-	assert_string_equal(steps, "load work launch work enter ");
 	assert_int_equal(armed, 1000 + 500);
+	/* At the end of the slice turns begin for 100 us. */
+	assert_string_equal(steps, "load work launch work enter last last ");
+	assert_true(attention_has(vcpu, ATTENTION_WORK));
 	vcpu->state.only = VCPU_HALTED;
 	works_left = 3;
 	assert_true(vcpu_wake(vcpu));
 	exits_left = 9;
+	steps[0] = '\0';
 	vcpu_run(vcpu, 5000000);
-	assert_string_equal(steps, "load work launch work enter work work work ");
+	assert_string_equal(steps, "work work work ");
 	assert_false(vcpu_wake(vcpu));
 	vcpu_unload(vcpu);
 	vcpu_destroy(vcpu);
+}
+
+/* A VM that ends through its guest may finish device work, for 1 ms. One that is paused may not. */
+TEST(device_work_of_a_vm_that_ends, fake_setup, fake_teardown)
+{
+	static const struct {
+		enum vm_end_reason why;
+		bool paused;
+		unsigned works, left;
+	} rows[] = {
+		{ VM_END_POWER_OFF, false, 3, 0 }, { VM_END_HALTED, false, 100, 100 - 17 },
+		{ VM_END_TAMPERED, false, 3, 3 },  { VM_END_DESTROYED, false, 3, 3 },
+		{ VM_END_NONE, true, 3, 3 },	   { VM_END_RESET, true, 3, 3 },
+	};
+
+	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
+		struct vcpu *vcpu;
+
+		use_cpu(false);
+		vcpu = create(&vms[0], 0);
+		vms[0].hooks = &work_hooks;
+		vms[0].state.only = rows[i].why == VM_END_NONE ? VM_RUNNING : VM_ENDING;
+		vms[0].end_reason.only = rows[i].why;
+		vms[0].paused.only = rows[i].paused;
+		works_left = rows[i].works;
+		exits_left = 9;
+		vcpu_add_work(vcpu);
+		vcpu_run(vcpu, UINT64_MAX);
+		assert_int_equal(works_left, rows[i].left);
+		assert_int_equal(attention_has(vcpu, ATTENTION_WORK) != 0, rows[i].left != 0);
+		assert_null(strstr(steps, "work"));
+		vcpu_unload(vcpu);
+		vcpu_destroy(vcpu);
+	}
 }
 
 /*

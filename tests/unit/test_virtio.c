@@ -323,8 +323,8 @@ TEST(a_chain_may_take_turns, setup, teardown)
 	dev.step = VIRTIO_MORE;
 	offer(0, 0);
 	notify(0);
-	assert_true(virtio_work(vm->vcpus[0]));
-	assert_true(virtio_work(vm->vcpus[0]));
+	assert_true(virtio_work(vm->vcpus[0], false));
+	assert_true(virtio_work(vm->vcpus[0], false));
 	assert_int_equal(used_index(0), 0);
 	dev.during = ends_later;
 	(void)work();
@@ -333,7 +333,7 @@ TEST(a_chain_may_take_turns, setup, teardown)
 	dev.step = VIRTIO_LATER;
 	offer(0, 0);
 	notify(0);
-	assert_false(virtio_work(vm->vcpus[0]));
+	assert_false(virtio_work(vm->vcpus[0], false));
 	assert_int_equal(used_index(0), 1);
 	dev.step = VIRTIO_DONE;
 	virtio_kick(&device, vm->vcpus[0], 0);
@@ -348,7 +348,7 @@ static void kicks_meanwhile(void)
 
 	offer(1, 0);
 	virtio_kick(&device, &other, 1);
-	assert_false(virtio_work(&other));
+	assert_false(virtio_work(&other, false));
 	assert_int_equal(used_index(1), 0);
 }
 
@@ -479,7 +479,7 @@ TEST(a_master_again_serves_what_waits, setup, teardown)
 	(void)work();
 	assert_int_equal(used_index(0), 2);
 	pci_config(4, 2, true, 7); /* it is one: there is nothing to look for */
-	assert_false(virtio_work(vm->vcpus[0]));
+	assert_false(virtio_work(vm->vcpus[0], false));
 	set_reg(0x14, 1, 0);
 	pci_config(4, 2, true, 3);
 	pci_config(4, 2, true, 7); /* without a driver there is not, either */
@@ -596,6 +596,24 @@ TEST(what_came_before_the_lie_completes, setup, teardown)
 	assert_int_equal(used_index(0), 1);
 	assert_int_equal(reg(0x1000, 1), 3);
 	assert_int_equal(reg(0x14, 1), 0x4f);
+}
+
+/* The vCPU leaves its CPU: what was only put off goes before what had a turn already. */
+TEST(what_was_put_off_comes_first, setup, teardown)
+{
+	static struct virtio other;
+	struct virtio_work *work = &platform.virtio_work[0];
+
+	memset(&other, 0, sizeof(other));
+	other.gather_us = 100;
+	assert_int_equal(virtio_add(&other, &platform, &ops), 0);
+	vm->vcpus[0]->state.only = VCPU_RUNNABLE;
+	virtio_kick(&device, vm->vcpus[0], 0);
+	virtio_kick(&other, vm->vcpus[0], 0);
+	assert_int_equal(work->next, 0);
+	assert_int_not_equal(virtio_work(vm->vcpus[0], true), 0);
+	assert_int_equal(work->devices, BIT(device.index));
+	assert_int_equal(virtio_work(vm->vcpus[0], true), 0);
 }
 
 TEST(a_full_list_is_refused, setup, teardown)

@@ -205,7 +205,7 @@ TEST(long_requests_take_turns, setup, teardown)
 	set_desc(DESC(0), 2, STATUS, 1, F_WRITE, 0);
 	offer(0, 0);
 	notify(0);
-	while (virtio_work(vm->vcpus[0])) {
+	while (virtio_work(vm->vcpus[0], false)) {
 		turns++;
 		assert_int_equal(used_index(0), turns == BLOCKS * 4096 / VIRTIO_TURN_BYTES);
 		put_header(OUT, 0); /* the header was read once */
@@ -226,9 +226,9 @@ TEST(a_reset_in_the_middle_forgets_the_request, setup, teardown)
 	set_desc(DESC(0), 2, STATUS, 1, F_WRITE, 0);
 	offer(0, 0);
 	notify(0);
-	assert_true(virtio_work(vm->vcpus[0]));
+	assert_true(virtio_work(vm->vcpus[0], false));
 	set_reg(0x14, 1, 0);
-	assert_false(virtio_work(vm->vcpus[0]));
+	assert_false(virtio_work(vm->vcpus[0], false));
 	drive(0, 1);
 	assert_int_equal(request(IN, SECTORS - 8, 4096), OK);
 	is_image(DATA, SECTORS - 8, 4096);

@@ -234,7 +234,7 @@ TEST(who_is_busy_is_tried_again, setup, teardown)
 	offer(TX, 0);
 	notify(TX);
 	for (unsigned i = 0; i < 5; i++) {
-		assert_true(virtio_work(&vcpus[0]));
+		assert_true(virtio_work(&vcpus[0], false));
 	}
 	assert_int_equal(arrived(1), 0);
 	assert_int_equal(port(1)->counters.closed.only, 0);
@@ -270,64 +270,154 @@ TEST(what_a_running_vcpu_sends_is_gathered, setup, teardown)
 	end = fake_tsc + tsc_from_us(NET_GATHER_US);
 	offer_plain(0);
 	notify(TX);
-	assert_int_equal(virtio_work(&vcpus[0]), end);
+	assert_int_equal(virtio_work(&vcpus[0], false), end);
 	fake_tsc = end - 1;
 	offer_plain(1);
 	notify(TX); /* does not begin the wait again */
-	assert_int_equal(virtio_work(&vcpus[0]), end);
+	assert_int_equal(virtio_work(&vcpus[0], false), end);
 	assert_int_equal(atomic_load_relaxed(&sender->counters.turns), turns);
 	assert_int_equal(arrived(1), 0);
 	fake_tsc = end;
-	assert_int_equal(virtio_work(&vcpus[0]), 0);
+	assert_int_equal(virtio_work(&vcpus[0], false), 0);
 	assert_int_equal(atomic_load_relaxed(&sender->counters.turns), turns + 1);
 	assert_int_equal(arrived(1), 2);
 	/* It halts: nothing more will come. */
 	offer_plain(2);
 	notify(TX);
-	assert_int_not_equal(virtio_work(&vcpus[0]), 0);
+	assert_int_not_equal(virtio_work(&vcpus[0], false), 0);
 	assert_int_equal(arrived(1), 2);
 	atomic_store_relaxed(&vcpus[0].state, VCPU_HALTED);
-	assert_int_equal(virtio_work(&vcpus[0]), 0);
+	assert_int_equal(virtio_work(&vcpus[0], false), 0);
 	assert_int_equal(arrived(1), 3);
+}
+
+/* Whoever is due first sends: the notifier, or a sibling that added a frame without notifying. */
+TEST(siblings_do_not_wait_for_a_gathering, setup, teardown)
+{
+	struct vcpu sibling = { .vm = &vms[0], .id = 1, .state = { VCPU_RUNNABLE } };
+	uint64_t end;
+
+	listen(1, 4, 1530);
+	address(0, 1);
+	atomic_store_relaxed(&vcpus[0].state, VCPU_RUNNABLE);
+	for (unsigned i = 1; i <= 2; i++) {
+		offer_plain(0);
+		notify(TX);
+		assert_int_not_equal(virtio_work(&vcpus[0], false), 0);
+		offer_plain(1);
+		assert_int_not_equal(vms[0].gathering.only, 0);
+		/* While it runs it may add more. */
+		atomic_store_relaxed(&sibling.state, VCPU_RUNNABLE);
+		assert_int_equal(virtio_work(&sibling, false), 0);
+		assert_int_equal(arrived(1), 2 * (i - 1));
+		atomic_store_relaxed(&sibling.state, VCPU_HALTED);
+		assert_int_equal(virtio_work(&sibling, false), 0);
+		assert_int_equal(arrived(1), 2 * i);
+		assert_int_equal(vms[0].gathering.only, 0);
+	}
+	/* The notifier finds nothing, at the time that was set first. */
+	end = virtio_work(&vcpus[0], false);
+	assert_int_equal(end, fake_tsc + tsc_from_us(NET_GATHER_US));
+	fake_tsc = end;
+	assert_int_equal(virtio_work(&vcpus[0], false), 0);
+}
+
+/* Others' slices may be long: it waits no longer when the notifier leaves its CPU. */
+TEST(a_vcpu_that_leaves_sends, setup, teardown)
+{
+	listen(1, 4, 1530);
+	address(0, 1);
+	atomic_store_relaxed(&vcpus[0].state, VCPU_RUNNABLE);
+	offer_plain(0);
+	notify(TX);
+	assert_int_not_equal(virtio_work(&vcpus[0], false), 0);
+	assert_int_equal(arrived(1), 0);
+	assert_int_equal(virtio_work(&vcpus[0], true), 0);
+	assert_int_equal(arrived(1), 1);
+	/* The next frame has the whole time again. */
+	offer_plain(1);
+	notify(TX);
+	assert_int_equal(virtio_work(&vcpus[0], false), fake_tsc + tsc_from_us(NET_GATHER_US));
+}
+
+/* For how long a turn waits after a notification while the vCPU runs. */
+static uint64_t wait_us(unsigned n)
+{
+	uint64_t us = 0, end;
+
+	use(n);
+	atomic_store_relaxed(&vcpus[n].state, VCPU_RUNNABLE);
+	notify(TX);
+	end = virtio_work(&vcpus[n], false);
+	while (fake_tsc + tsc_from_us(us) < end) {
+		us++;
+	}
+	atomic_store_relaxed(&vcpus[n].state, VCPU_HALTED);
+	(void)work();
+	return us;
+}
+
+static void send_large(void)
+{
+	send(0, (struct net_header){ 1, NET_GSO_TCPV4, 0, 1400, 34, 16, 0 }, 3000);
 }
 
 /* A stream of frames that are larger than a segment waits longer, until so many small ones came. */
 TEST(streams_are_gathered_longer, setup, teardown)
 {
-	struct virtio *sender = &port(0)->virtio;
-
 	drive_with(0, ALL);
 	drive_with(1, ALL);
 	memcpy(frame + 12, (uint8_t[]){ 8, 0, 0x45 }, 3); /* IPv4, TCP, headers of 20 bytes each */
 	frame[14 + 9] = 6;
 	frame[34 + 12] = 0x50;
-	assert_int_equal(atomic_load_relaxed(&sender->gather_us), NET_GATHER_US);
+	assert_int_equal(wait_us(0), NET_GATHER_US);
 	listen(1, 8, 0x4000);
 	address(0, 1);
-	send(0, (struct net_header){ 1, NET_GSO_TCPV4, 0, 1400, 34, 16, 0 }, 3000);
-	assert_int_equal(atomic_load_relaxed(&sender->gather_us), NET_GATHER_BULK_US);
+	send_large();
+	assert_int_equal(wait_us(0), NET_STREAM_US);
 	/* As long as that waits what acknowledges it, and only that. */
-	assert_int_equal(atomic_load_relaxed(&port(1)->virtio.gather_us), NET_GATHER_BULK_US);
+	assert_int_equal(wait_us(1), NET_STREAM_US);
 	address(1, 0);
 	send_plain(1, FRAME);
-	assert_int_equal(atomic_load_relaxed(&port(1)->virtio.gather_us), NET_GATHER_US);
+	assert_int_equal(wait_us(1), NET_GATHER_US);
 	/* A frame to a group is nothing that it acknowledges. */
 	address(0, 1);
 	memset(frame, 0xff, 6);
-	send(0, (struct net_header){ 1, NET_GSO_TCPV4, 0, 1400, 34, 16, 0 }, 3000);
+	send_large();
 	assert_int_equal(arrived(1), 2);
-	assert_int_equal(atomic_load_relaxed(&port(1)->virtio.gather_us), NET_GATHER_US);
+	assert_int_equal(wait_us(1), NET_GATHER_US);
 	address(0, 1);
 	for (unsigned i = 0; i < 7; i++) {
 		send_plain(0, FRAME);
-		assert_int_equal(atomic_load_relaxed(&sender->gather_us), NET_GATHER_BULK_US);
+		assert_int_equal(wait_us(0), NET_STREAM_US);
 	}
 	send_plain(0, FRAME);
-	assert_int_equal(atomic_load_relaxed(&sender->gather_us), NET_GATHER_US);
+	assert_int_equal(wait_us(0), NET_GATHER_US);
 	/* Its driver's next life begins as the first one did. */
-	send(0, (struct net_header){ 1, NET_GSO_TCPV4, 0, 1400, 34, 16, 0 }, 3000);
+	send_large();
 	drive_with(0, ALL);
-	assert_int_equal(atomic_load_relaxed(&sender->gather_us), NET_GATHER_US);
+	assert_int_equal(wait_us(0), NET_GATHER_US);
+}
+
+/* What comes after a pause is not part of the stream before it: a user may have typed it. */
+TEST(a_stream_ends_with_a_pause, setup, teardown)
+{
+	drive_with(0, ALL);
+	drive_with(1, ALL);
+	memcpy(frame + 12, (uint8_t[]){ 8, 0, 0x45 }, 3);
+	frame[14 + 9] = 6;
+	frame[34 + 12] = 0x50;
+	listen(1, 8, 0x4000);
+	address(0, 1);
+	send_large();
+	fake_tsc += tsc_from_us(NET_PAUSE_US) - 1;
+	assert_int_equal(wait_us(0), NET_STREAM_US);
+	assert_int_equal(wait_us(1), NET_STREAM_US);
+	fake_tsc++;
+	assert_int_equal(wait_us(0), NET_GATHER_US);
+	assert_int_equal(wait_us(1), NET_GATHER_US);
+	send_large();
+	assert_int_equal(wait_us(0), NET_STREAM_US);
 }
 
 TEST(a_reset_waits_for_who_has_claimed, setup, teardown)

@@ -492,7 +492,7 @@ TEST(much_takes_turns, setup, teardown)
 	notify(TX);
 	for (unsigned i = 0; i < 3; i++) {
 		fake_tsc += tsc_from_us(1000);
-		(void)virtio_work(&vcpus[0]);
+		(void)virtio_work(&vcpus[0], false);
 	}
 	(void)work();
 	assert_int_equal(arrived(1), 8);

@@ -119,7 +119,7 @@ static inline unsigned work(void)
 {
 	unsigned turns = 0;
 
-	while (virtio_work(vm->vcpus[0])) {
+	while (virtio_work(vm->vcpus[0], false)) {
 		turns++;
 	}
 	return turns + 1;

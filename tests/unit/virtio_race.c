@@ -168,7 +168,7 @@ static void start(struct vcpu *vcpu)
 
 static void do_work(struct vcpu *vcpu)
 {
-	if (attention_has(vcpu, ATTENTION_WORK) != 0 && !virtio_work(vcpu)) {
+	if (attention_has(vcpu, ATTENTION_WORK) != 0 && !virtio_work(vcpu, false)) {
 		(void)attention_clear(vcpu, ATTENTION_WORK);
 	}
 }
