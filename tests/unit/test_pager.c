@@ -463,6 +463,33 @@ TEST(test_late_write, pager_setup, pager_teardown)
 	assert_int_equal(guest_read(guest, 5), 0xdeadbeef);
 }
 
+/* While CPU 1 is not shot down yet, no other CPU may evict the pages that lost their entries. */
+static void look_at_lock(uint32_t cpu)
+{
+	assert_false(lock_try(&window_lock, LOCK_WINDOW));
+	be_inside(1, &running.guest->gmem.root);
+	running.guest->gmem.root.seen[1].only = running.guest->gmem.root.generation.only;
+	running.kicks++;
+}
+
+TEST(a_mapping_is_shot_down_before_the_lock_is_free, pager_setup, pager_teardown)
+{
+	struct guest *guest = &guests[0];
+
+	make_window(FLOOR);
+	make_guest(guest, 1);
+	guest_write(guest, 5, 0x11);
+	running.guest = guest;
+	running.kicks = 0;
+	guest->gmem.root.seen[1].only = guest->gmem.root.generation.only;
+	be_inside(1, &guest->gmem.root);
+	fake_kick_hook = look_at_lock;
+	pager_share_move(guest->gmem.regions[0].state, &guest->gmem, gpa(SIZE_1G));
+	assert_int_equal(running.kicks, 1);
+	percpu_get(1)->guest_root.only = NULL;
+	assert_false(is_mapped(guest, 5));
+}
+
 /*
  * CPU 1 enters again after each kick and uses every page that it can: none may be about to be
  * evicted.

@@ -114,6 +114,38 @@ TEST(test_retire_order, setup, fake_teardown)
 	assert_false(retire_poll());
 }
 
+static unsigned closes;
+
+/* A CPU that evicts a page of the region may be about to shoot the root down. */
+static void close_with_root(struct gmem_region *region)
+{
+	assert_int_not_equal(gmem.root.pml4.v, 0);
+	closes++;
+}
+
+static bool bury_at_once(const struct ept_root *root, struct gmem_region *region,
+			 enum gmem_bury how)
+{
+	return true;
+}
+
+TEST(a_region_is_closed_before_the_root_changes, setup, fake_teardown)
+{
+	static const struct region_ops ops = { .close = close_with_root, .bury = bury_at_once };
+	const struct gmem_region region = { .bytes = PAGE_SIZE, .ops = &ops };
+
+	closes = 0;
+	assert_int_equal(gmem_init(&gmem), 0);
+	gmem_region_insert(&gmem, &region);
+	gmem_destroy(&gmem);
+	assert_int_equal(closes, 1);
+	assert_int_equal(gmem.root.pml4.v, 0);
+	while (retire_pending()) {
+		(void)retire_poll();
+		(void)work_some();
+	}
+}
+
 /* Tables are freed a few at a time, so that no VM waits for those of a large VM. */
 TEST(test_tables_go_in_steps, setup, fake_teardown)
 {
