@@ -15,7 +15,7 @@ OUTER_MIB = 768     # memory of the outer Linux in addition to the inner machine
 CPU = 'broadwell_ult'
 IPS = 150_000_000
 COMMAND_LINE = ('initrd=\\umbra\\initrd.img initrd=\\umbra\\disk.cpio console=ttyS0 quiet '
-                'loglevel=1 mitigations=off nokaslr')
+                'loglevel=1 mitigations=off nokaslr cryptomgr.notests')
 NEWC_MAGIC = b'070701'
 FILE_MODE = 0o100644
 
