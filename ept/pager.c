@@ -31,7 +31,7 @@ static uint32_t settled(struct sealed_region *region, uint64_t page)
 }
 
 /* A frame that is free, or whose page can be evicted for vm. WINDOW_NONE: try again. */
-static uint32_t find_frame(const struct pager_vm *vm)
+static uint32_t find_frame(struct pager_vm *vm)
 {
 	const uint32_t index = window_take_free();
 

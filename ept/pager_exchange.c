@@ -118,13 +118,13 @@ static void take_out(struct exchange *x)
 		return;
 	}
 	region->open_pages--;
-	region->vm->frames--;
 	if (region->dead) {
 		/*
 		 * No CPU uses its EPT any more, and its content is not kept. The region may be
 		 * freed from here on, although the old content stays in the frame until it is
 		 * overwritten.
 		 */
+		window_part(frame);
 		count_closed(region, frame->page, false, false);
 		return;
 	}
@@ -133,6 +133,7 @@ static void take_out(struct exchange *x)
 	if (frame->mapped != 0) {
 		unmap(x);
 	}
+	window_part(frame);
 	x->written = frame->dirty;
 }
 
@@ -151,7 +152,7 @@ static void put_in(struct exchange *x, uint32_t index)
 		*store_opened(region, x->in.page) = index + 1;
 		region->open_pages++;
 		region->exchanges++;
-		region->vm->frames++;
+		window_join(x->frame);
 	}
 }
 
@@ -223,7 +224,7 @@ static void forget(uint32_t index, struct sealed_region *region, uint64_t page)
 {
 	*store_opened(region, page) = 0;
 	region->open_pages--;
-	region->vm->frames--;
+	window_part(window_frame(index));
 	window_put_free(index);
 }
 

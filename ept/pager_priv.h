@@ -56,8 +56,16 @@ struct pager_vm {
 	uint32_t regions_left;	  /* regions that are not buried yet */
 	bool over; /* pager_vm_destroy was called: this is freed with the last region */
 	uint32_t vcpu_count;
-	uint64_t floor;	  /* in frames */
-	uint64_t frames;  /* of the window, that are its: for its pages, open or being opened */
+	uint64_t floor;	 /* in frames */
+	uint64_t frames; /* of the window, that are its: for its pages, open or being opened */
+	/*
+	 * CLOCK: a ring of those frames that no vCPU holds, and the one that it looks at next
+	 * (WINDOW_NONE: the ring is empty).
+	 */
+	uint32_t hand;
+	uint32_t ring_frames;
+	/* The ring of accounts that have more frames than their floor; NULL: it is not in it. */
+	struct pager_vm *above_next, *above_prev;
 	uint32_t drain_s; /* pages that were not used for so long are sealed; 0: never */
 	struct pager_counters counters;
 	/* For counters.clear_mean; in units of 2^CLEAR_SHIFT ticks of the TSC. */
@@ -124,18 +132,20 @@ struct window_frame {
 	hpa_t frame;
 	struct sealed_region *region; /* NULL: free */
 	uint64_t page;
-	uint32_t pins;	   /* by the door */
+	uint64_t *entry;   /* the entry of mappings[0] while it is mapped there */
 	uint32_t holds;	   /* how many vCPUs have it in their struct vcpu_hold */
 	uint32_t mapped;   /* bit m: mapped in the EPT of the region's mappings[m] */
 	uint32_t writable; /* bit m: also writable there */
-	uint64_t *entry;   /* the entry of mappings[0] while it is mapped there */
+	/* Next and previous in its account's ring; or next on the free list. WINDOW_NONE: none. */
+	uint32_t next, prev;
+	uint32_t idle_s;   /* for so many seconds pager_drain saw no use */
+	uint16_t pins;	   /* by the door: at most one for each CPU */
 	bool dirty;	   /* written through the door, or by a guest whose entry was removed */
 	bool referenced;   /* used since the CLOCK hand passed, as far as software knows */
 	bool seen;	   /* ... and window_seen has reported that use */
 	ATOMIC(bool) busy; /* a CPU is exchanging its page (pager_exchange.c) */
-	uint32_t idle_s;   /* for so many seconds pager_drain saw no use */
-	uint32_t next_free;
 };
+_Static_assert(sizeof(struct window_frame) == 64, "a look at one reads one line");
 
 extern struct lock window_lock;
 
@@ -217,6 +227,11 @@ uint64_t window_frame_count(void);
 bool window_claim(uint64_t frames);
 void window_unclaim(uint64_t frames);
 uint64_t window_unclaimed(void);
+/* Ends the promise to an account that ends: from now on others may take all its frames. */
+void window_drop_floor(struct pager_vm *vm);
+/* Called when a frame begins to be its region's, and before it is not any more: for the account. */
+void window_join(struct window_frame *frame);
+void window_part(struct window_frame *frame);
 /* The window's frames are used under the KeyID of host pages, by the hypervisor and by guests. */
 static inline struct keyed_frame window_page(const struct window_frame *frame)
 {
@@ -234,27 +249,24 @@ static inline bool window_is_busy(const struct window_frame *frame)
 	return atomic_load_acquire(&frame->busy);
 }
 /* Called when an exchange of the frame's page begins and ends. */
-static inline void window_set_busy(struct window_frame *frame, bool busy)
-{
-	CHECK(window_is_busy(frame) != busy);
-	atomic_store_release(&frame->busy, busy);
-}
+void window_set_busy(struct window_frame *frame, bool busy);
 /* Zeroes all frames. For the end of the machine; takes no locks. */
 void window_wipe(void);
 /*
  * Chooses a frame to evict for vm. Finds one, because floors are kept, unless a frame is busy: then
- * it may return WINDOW_NONE, and the caller tries again.
+ * it may return WINDOW_NONE, and the caller tries again. What it takes depends neither on the size
+ * of the window nor on how many frames VMs hold.
  */
-uint32_t window_victim(const struct pager_vm *vm);
+uint32_t window_victim(struct pager_vm *vm);
 /*
  * As window_victim, but gives a frame only if it is easily spared: it was not used since the hand
  * last passed, and a short search finds it. Else WINDOW_NONE.
  */
-uint32_t window_spare(const struct pager_vm *vm);
+uint32_t window_spare(struct pager_vm *vm);
 /*
  * Finds up to max frames of the victim's VM that will be the next victims unless they are used:
- * mapped, behind the victim in the order of the hand, not touched since the hand passed, neither
- * held, pinned nor busy.
+ * mapped, behind the victim in the VM's ring, not touched since the hand passed, neither held,
+ * pinned nor busy. The victim is in the ring.
  */
 uint32_t window_next_idle(const struct window_frame *victim, struct window_frame **idle,
 			  uint32_t max);

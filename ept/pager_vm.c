@@ -104,6 +104,7 @@ int pager_vm_create(const char *name, uint32_t vcpu_count, const uint8_t *secret
 	vm->vcpu_count = vcpu_count;
 	vm->host_pages = host_pages;
 	vm->created = vm->clear_until = cpu_rdtsc() >> CLEAR_SHIFT;
+	vm->hand = WINDOW_NONE;
 	vm->floor = (uint64_t)vcpu_count * PAGER_VCPU_FRAMES + PAGER_PIN_FRAMES;
 	if (!claim(vm)) {
 		page_free(vm, host_pages);
@@ -125,7 +126,7 @@ int pager_vm_create(const char *name, uint32_t vcpu_count, const uint8_t *secret
 /* No page is in clear, no region is left, and the key is wiped. */
 static void free_vm(struct pager_vm *vm)
 {
-	CHECK(vm->counters.clear_pages == 0);
+	CHECK(vm->counters.clear_pages == 0 && vm->frames == 0);
 	page_free(vm, vm->host_pages);
 }
 
@@ -140,8 +141,7 @@ void pager_vm_destroy(struct pager_vm *vm)
 	secure_zero(vm, KEYS_BYTES);
 	wipe_unregister(vm);
 	lock_take(&window_lock, LOCK_WINDOW);
-	window_unclaim(vm->floor);
-	vm->floor = 0; /* other VMs may take its frames */
+	window_drop_floor(vm);
 	vm->over = true;
 	buried = vm->regions_left == 0;
 	lock_drop(&window_lock);

@@ -2,6 +2,10 @@
 /*
  * The window: its frames, their owners, and the choice of a frame to evict. It owns window_lock.
  *
+ * Each account (struct pager_vm) has its own CLOCK: a ring of its frames, but for those that a vCPU
+ * holds. A second ring has the accounts above their floor, whose frames any VM may take. So a
+ * search does not pass frames that it must not take.
+ *
  * Why there is always a victim. The sum of all floors is at most the number of frames. So if a VM
  * below its floor finds no free frame, another VM is above its own, or a CPU is making a frame
  * free, which is busy until then. A VM at its floor has 64 frames
@@ -25,6 +29,12 @@
  */
 #define CHANCES 32
 
+/*
+ * While frames are taken from several accounts, the turn of one ends when so small a part of its
+ * frames was looked at.
+ */
+#define TURNS_A_ROUND 32u
+
 /* window_spare looks at so many frames. */
 #define SPARE_LOOKS 32u
 
@@ -37,8 +47,13 @@ static struct {
 	struct window_frame *frames;
 	uint32_t count;
 	uint32_t first_free;
-	uint32_t hand; /* the CLOCK hand: the next frame to look at */
+	uint32_t busy; /* frames that are */
 	uint64_t claimed;
+	/* The accounts above their floor: whose turn it is, and for how many looks more. */
+	struct pager_vm *turn;
+	uint64_t turn_looks;
+	uint32_t above; /* how many there are, and the frames in all of their rings */
+	uint64_t above_frames;
 } window;
 
 static size_t table_pages(uint64_t frame_count)
@@ -147,7 +162,7 @@ uint32_t window_take_free(void)
 	uint32_t index = window.first_free;
 
 	if (index != WINDOW_NONE) {
-		window.first_free = window.frames[index].next_free;
+		window.first_free = window.frames[index].next;
 	}
 	return index;
 }
@@ -155,7 +170,7 @@ uint32_t window_take_free(void)
 void window_put_free(uint32_t index)
 {
 	window_reset(&window.frames[index]);
-	window.frames[index].next_free = window.first_free;
+	window.frames[index].next = window.first_free;
 	window.first_free = index;
 }
 
@@ -167,7 +182,9 @@ void window_reset(struct window_frame *frame)
 {
 	frame->region = NULL;
 	frame->page = 0;
-	frame->pins = frame->holds = 0;
+	frame->holds = 0;
+	frame->pins = 0;
+	frame->next = frame->prev = WINDOW_NONE;
 	frame->mapped = frame->writable = 0;
 	frame->entry = NULL;
 	frame->dirty = frame->referenced = frame->seen = false;
@@ -181,11 +198,113 @@ void window_wipe(void)
 	}
 }
 
-/* May a frame be taken from its owner for vm? The owner may be vm itself. */
-static bool may_lose(const struct pager_vm *owner, const struct pager_vm *vm)
+void window_set_busy(struct window_frame *frame, bool busy)
 {
-	return owner == vm ? owner->frames >= owner->floor : owner->frames > owner->floor;
+	CHECK(window_is_busy(frame) != busy);
+	window.busy += busy ? 1 : UINT32_MAX;
+	atomic_store_release(&frame->busy, busy);
 }
+
+/* --- Accounts: the ring of an account's frames, and the ring of accounts above their floor --- */
+
+static void take_turn(struct pager_vm *vm)
+{
+	window.turn = vm;
+	window.turn_looks = vm != NULL ? vm->ring_frames / TURNS_A_ROUND + 1 : 0;
+}
+
+/* Called after the account's floor, or the number of its frames, has changed. */
+static void note_level(struct pager_vm *vm)
+{
+	const bool above = vm->frames > vm->floor;
+
+	if (above == (vm->above_next != NULL)) {
+		return;
+	}
+	if (above) { /* its turn comes last */
+		struct pager_vm *next = window.turn != NULL ? window.turn : vm;
+
+		vm->above_next = next;
+		vm->above_prev = next == vm ? vm : next->above_prev;
+		next->above_prev->above_next = vm;
+		next->above_prev = vm;
+		window.above++;
+		window.above_frames += vm->ring_frames;
+		if (next == vm) {
+			take_turn(vm);
+		}
+		return;
+	}
+	if (window.turn == vm) {
+		take_turn(vm->above_next != vm ? vm->above_next : NULL);
+	}
+	vm->above_prev->above_next = vm->above_next;
+	vm->above_next->above_prev = vm->above_prev;
+	vm->above_next = vm->above_prev = NULL;
+	window.above--;
+	window.above_frames -= vm->ring_frames;
+}
+
+/* Into the ring, just behind the hand: the hand looks at all others before. */
+static void link_frame(struct pager_vm *vm, uint32_t index)
+{
+	struct window_frame *frame = &window.frames[index], *next;
+
+	if (vm->hand == WINDOW_NONE) {
+		vm->hand = frame->next = frame->prev = index;
+	} else {
+		next = &window.frames[vm->hand];
+		frame->next = vm->hand;
+		frame->prev = next->prev;
+		window.frames[next->prev].next = index;
+		next->prev = index;
+	}
+	vm->ring_frames++;
+	window.above_frames += vm->above_next != NULL;
+}
+
+static void unlink_frame(struct pager_vm *vm, uint32_t index)
+{
+	struct window_frame *frame = &window.frames[index];
+
+	if (vm->hand == index) {
+		vm->hand = frame->next != index ? frame->next : WINDOW_NONE;
+	}
+	window.frames[frame->prev].next = frame->next;
+	window.frames[frame->next].prev = frame->prev;
+	frame->next = frame->prev = WINDOW_NONE;
+	vm->ring_frames--;
+	window.above_frames -= vm->above_next != NULL;
+}
+
+void window_join(struct window_frame *frame)
+{
+	struct pager_vm *vm = frame->region->vm;
+
+	vm->frames++;
+	link_frame(vm, (uint32_t)(frame - window.frames));
+	note_level(vm);
+}
+
+void window_part(struct window_frame *frame)
+{
+	struct pager_vm *vm = frame->region->vm;
+
+	vm->frames--;
+	if (frame->holds == 0) {
+		unlink_frame(vm, (uint32_t)(frame - window.frames));
+	}
+	note_level(vm);
+}
+
+void window_drop_floor(struct pager_vm *vm)
+{
+	window_unclaim(vm->floor);
+	vm->floor = 0;
+	note_level(vm);
+}
+
+/* --- CLOCK --- */
 
 /* Was the frame used since the hand last passed? Clears the notes of that. */
 static inline bool was_used(struct window_frame *frame)
@@ -221,60 +340,107 @@ static bool is_used(const struct window_frame *frame)
 	return used;
 }
 
-/*
- * Moves the hand to the frame behind the one that it finds. must: in the second round no frame has
- * another chance, because guests may touch pages faster than this looks.
- */
-static uint32_t find_victim(const struct pager_vm *vm, bool must)
+/* How a search is done, and how far it has come. */
+struct search {
+	bool must;	  /* it gives a frame that is used, if it finds no other */
+	uint32_t chances; /* used frames that got another chance */
+	uint64_t looked;
+	uint64_t round; /* after so many looks no frame has another chance, ... */
+	uint64_t most;	/* ... and after so many the search ends */
+};
+
+static void begin_search(struct search *search, bool must, uint64_t round)
 {
-	struct window_frame *frame = &window.frames[window.hand];
-	const struct window_frame *end = &window.frames[window.count];
-	const struct sealed_region *region = NULL; /* of the previous frame: mostly the same */
-	const uint64_t most = must ? 2ul * window.count : MIN(SPARE_LOOKS, window.count);
-	uint32_t chances = 0;
-	bool may = false;
+	search->must = must;
+	search->looked = 0;
+	search->round = round;
+	search->most = must ? 2 * round : MIN(SPARE_LOOKS, round);
+}
 
-	for (uint64_t looked = 0; looked < most; looked++) {
-		struct window_frame *here = frame;
+/*
+ * Looks at the account's next frame, and moves its hand behind it. Returns the frame if it can be
+ * evicted now, else WINDOW_NONE. must: in the second round no frame has another chance, because
+ * guests may touch pages faster than this looks.
+ */
+static uint32_t look(struct pager_vm *vm, struct search *search)
+{
+	const uint32_t index = vm->hand;
+	struct window_frame *frame = &window.frames[index];
 
-		frame = frame + 1 == end ? window.frames : frame + 1;
-		if (here->region != region) {
-			region = here->region;
-			may = region != NULL && may_lose(region->vm, vm);
-		}
-		if (may && (here->pins | here->holds) == 0 && !window_is_busy(here) &&
-		    (!was_used(here) ||
-		     (must && (++chances > CHANCES || looked >= window.count)))) {
-			window.hand = (uint32_t)(frame - window.frames);
-			return (uint32_t)(here - window.frames);
-		}
+	search->looked++;
+	vm->hand = frame->next;
+	if (frame->pins == 0 && !window_is_busy(frame) &&
+	    (!was_used(frame) ||
+	     (search->must && (++search->chances > CHANCES || search->looked > search->round)))) {
+		return index;
 	}
-	window.hand = (uint32_t)(frame - window.frames);
 	return WINDOW_NONE;
 }
 
-/* Will a frame soon be neither busy nor pinned? */
-static bool any_is_in_use(void)
+/*
+ * Takes from the accounts above their floor in turn. The looks of a turn are in proportion to the
+ * account's frames, so a large one loses more of them.
+ */
+static uint32_t find_above(struct search *search)
+{
+	uint32_t index = WINDOW_NONE;
+
+	while (index == WINDOW_NONE && search->looked < search->most) {
+		if (window.turn_looks == 0 || window.turn->ring_frames == 0) {
+			take_turn(window.turn->above_next);
+			search->looked += window.turn->ring_frames == 0;
+			continue;
+		}
+		window.turn_looks--;
+		index = look(window.turn, search);
+	}
+	return index;
+}
+
+/*
+ * Who is above its floor loses frames first. A VM at its floor takes one of its own, if the others
+ * have none.
+ */
+static uint32_t find_victim(struct pager_vm *vm, bool must)
+{
+	struct search search = { .chances = 0 };
+	uint32_t index = WINDOW_NONE;
+
+	if (window.turn != NULL) {
+		begin_search(&search, must, window.above_frames + TURNS_A_ROUND * window.above);
+		index = find_above(&search);
+	}
+	if (index == WINDOW_NONE && vm->frames == vm->floor) {
+		begin_search(&search, must, vm->ring_frames);
+		while (index == WINDOW_NONE && search.looked < search.most) {
+			index = look(vm, &search);
+		}
+	}
+	return index;
+}
+
+/* Will a frame soon not be pinned? Looks at the whole window, but hardly ever comes to it. */
+static bool any_is_pinned(void)
 {
 	for (uint32_t i = 0; i < window.count; i++) {
-		if (window.frames[i].pins != 0 || window_is_busy(&window.frames[i])) {
+		if (window.frames[i].pins != 0) {
 			return true;
 		}
 	}
 	return false;
 }
 
-uint32_t window_victim(const struct pager_vm *vm)
+uint32_t window_victim(struct pager_vm *vm)
 {
 	const uint32_t index = find_victim(vm, true);
 
-	if (index == WINDOW_NONE && !any_is_in_use()) {
+	if (index == WINDOW_NONE && window.busy == 0 && !any_is_pinned()) {
 		panic("the window has no frame for %s, although its floor says so", vm->name);
 	}
 	return index;
 }
 
-uint32_t window_spare(const struct pager_vm *vm)
+uint32_t window_spare(struct pager_vm *vm)
 {
 	return find_victim(vm, false);
 }
@@ -282,20 +448,15 @@ uint32_t window_spare(const struct pager_vm *vm)
 uint32_t window_next_idle(const struct window_frame *victim, struct window_frame **idle,
 			  uint32_t max)
 {
-	uint32_t looks = MIN(LOOK_AHEAD, window.count - 1), count = 0;
-	uint32_t at = (uint32_t)(victim - window.frames);
+	struct window_frame *frame = &window.frames[victim->next];
+	uint32_t looks = LOOK_AHEAD, count = 0;
 
-	while (looks-- != 0 && count < max) {
-		struct window_frame *frame;
-
-		at = at + 1 == window.count ? 0 : at + 1;
-		frame = &window.frames[at];
-		if (frame->mapped == 0 || frame->region->vm != victim->region->vm ||
-		    frame->region->dead || (frame->pins | frame->holds) != 0 ||
-		    window_is_busy(frame) || is_used(frame)) {
-			continue;
+	for (; looks-- != 0 && count < max && frame != victim;
+	     frame = &window.frames[frame->next]) {
+		if (frame->mapped != 0 && !frame->region->dead && frame->pins == 0 &&
+		    !window_is_busy(frame) && !is_used(frame)) {
+			idle[count++] = frame;
 		}
-		idle[count++] = frame;
 	}
 	return count;
 }
@@ -306,23 +467,27 @@ static uint32_t held(const struct vcpu_hold *hold, uint32_t i)
 	return hold->frames[(hold->next + HOLD_FRAMES - 1 - i) % HOLD_FRAMES];
 }
 
-static void let_oldest_go(struct vcpu_hold *hold)
+static void let_oldest_go(struct pager_vm *vm, struct vcpu_hold *hold)
 {
-	window.frames[held(hold, hold->count - 1)].holds--;
+	const uint32_t index = held(hold, hold->count - 1);
+
 	hold->count--;
+	if (--window.frames[index].holds == 0) {
+		link_frame(vm, index);
+	}
 }
 
-static void let_all_go(struct vcpu_hold *hold)
+static void let_all_go(struct pager_vm *vm, struct vcpu_hold *hold)
 {
 	while (hold->count != 0) {
-		let_oldest_go(hold);
+		let_oldest_go(vm, hold);
 	}
 }
 
 void window_let_vm_go(struct pager_vm *vm)
 {
 	for (uint32_t i = 0; i < vm->vcpu_count; i++) {
-		let_all_go(&vm->holds[i]);
+		let_all_go(vm, &vm->holds[i]);
 	}
 }
 
@@ -333,12 +498,12 @@ void window_let_go(struct pager_vm *vm, const struct gmem_faulter *by, bool open
 	CHECK(by->vcpu < vm->vcpu_count);
 	hold = &vm->holds[by->vcpu];
 	if (hold->place != by->place) {
-		let_all_go(hold);
+		let_all_go(vm, hold);
 		hold->place = by->place;
 	}
 	/* A string instruction faults many times at one place: it needs only its latest pages. */
 	if (opens && hold->count == HOLD_FRAMES) {
-		let_oldest_go(hold);
+		let_oldest_go(vm, hold);
 	}
 }
 
@@ -352,10 +517,12 @@ void window_hold(struct pager_vm *vm, const struct gmem_faulter *by, uint32_t in
 		}
 	}
 	if (hold->count == HOLD_FRAMES) {
-		let_oldest_go(hold);
+		let_oldest_go(vm, hold);
 	}
 	hold->frames[hold->next] = index;
 	hold->next = (hold->next + 1) % HOLD_FRAMES;
 	hold->count++;
-	window.frames[index].holds++;
+	if (window.frames[index].holds++ == 0) {
+		unlink_frame(vm, index);
+	}
 }
