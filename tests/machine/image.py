@@ -8,13 +8,20 @@ and refused before anything is written.
 """
 
 import os
+import struct
 import subprocess
 import sys
+import uuid
+import zlib
 
 MIB = 1 << 20
 START = 1 * MIB           # where the partition begins
 TAIL = 1 * MIB            # room for the backup partition table
 SMALLEST = 64 * MIB       # FAT32 needs at least 34 MiB
+SECTOR = 512
+TABLE_ENTRIES, ENTRY_BYTES = 128, 128
+TABLE_SECTORS = TABLE_ENTRIES * ENTRY_BYTES // SECTOR
+ESP_GUID = 'c12a7328-f81f-11d2-ba4b-00a0c93ec93b'   # an EFI system partition
 DISK_GUID = '4d0d7a2c-3f0e-4b7d-9a43-756d62726101'
 PART_GUID = '4d0d7a2c-3f0e-4b7d-9a43-756d62726102'
 VOLUME_ID = '756d6272'
@@ -33,7 +40,7 @@ def run(*command):
         done = subprocess.run(command, env=env, stdin=subprocess.DEVNULL, text=True,
                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
     except FileNotFoundError:
-        raise ImageError(f'{command[0]} is missing (packages gdisk, dosfstools, mtools)') from None
+        raise ImageError(f'{command[0]} is missing (packages dosfstools, mtools)') from None
     if done.returncode != 0:
         raise ImageError(f'{command[0]} failed: {done.stdout.strip()}')
 
@@ -103,6 +110,40 @@ def check_folder(folder):
     return tree_bytes(folder)
 
 
+def chs(lba):
+    """A sector's number as the old cylinder, head and sector; all ones where that has no room."""
+    cylinder, rest = divmod(lba, 255 * 63)
+    head, sector = divmod(rest, 63)
+    if cylinder > 1023:
+        return b'\xff\xff\xff'
+    return bytes([head, sector + 1 | cylinder >> 2 & 0xc0, cylinder & 0xff])
+
+
+def table_header(at, other, table_at, sectors, table):
+    """The header of a partition table (UEFI specification 2.10, section 5.3.2)."""
+    fields = [b'EFI PART', 0x10000, 92, 0, at, other, TABLE_SECTORS + 2,
+              sectors - TABLE_SECTORS - 2, uuid.UUID(DISK_GUID).bytes_le, table_at, TABLE_ENTRIES,
+              ENTRY_BYTES, zlib.crc32(table)]
+    packed = struct.Struct('<8sIII4xQQQQ16sQIII')
+    fields[3] = zlib.crc32(packed.pack(*fields))
+    return packed.pack(*fields).ljust(SECTOR, b'\0')
+
+
+def write_table(file, sectors, first, last):
+    """Writes a GPT with one partition to an empty file. sgdisk would sleep for a second."""
+    entry = struct.pack('<16s16sQQQ72s', uuid.UUID(ESP_GUID).bytes_le,
+                        uuid.UUID(PART_GUID).bytes_le, first, last, 0,
+                        'UMBRA'.encode('utf-16-le'))
+    table = entry.ljust(TABLE_ENTRIES * ENTRY_BYTES, b'\0')
+    backup = sectors - 1 - TABLE_SECTORS
+    # a protective MBR (section 5.2.3)
+    file.write(b'\0' * 446 + struct.pack('<B3sB3sII', 0, chs(1), 0xee, chs(sectors - 1), 1,
+                                         min(sectors - 1, 0xffffffff)) + b'\0' * 48 + b'\x55\xaa')
+    file.write(table_header(1, sectors - 1, 2, sectors, table) + table)
+    file.seek(backup * SECTOR)
+    file.write(table + table_header(sectors - 1, 1, backup, sectors, table))
+
+
 def make_image(folder, path):
     """Writes the image of a folder to path, completely or not at all."""
     check_target(path)
@@ -115,10 +156,10 @@ def make_image(folder, path):
     try:
         with open(part, 'wb') as file:
             file.truncate(START + volume + TAIL)
-        run('sgdisk', '-a', '2048', '-n', f'1:{START // 512}:{(START + volume) // 512 - 1}',
-            '-t', '1:ef00', '-c', '1:UMBRA', '-U', DISK_GUID, '-u', f'1:{PART_GUID}', part)
+            write_table(file, (START + volume + TAIL) // SECTOR, START // SECTOR,
+                        (START + volume) // SECTOR - 1)
         run('mkfs.fat', '-F', '32', '-n', 'UMBRA', '-i', VOLUME_ID, '--invariant',
-            '--offset', str(START // 512), part, str(volume // 1024))
+            '--offset', str(START // SECTOR), part, str(volume // 1024))
         run('mcopy', '-i', f'{part}@@{START}', '-s', '-Q', *entries, '::/')
         os.replace(part, path)
     except OSError as error:
