@@ -10,10 +10,11 @@ $(OPENSSL): tests/bench/openssl.sh | $(PACKAGES_DONE)
 	$(ONCE) sh $< $(@D)
 .PRECIOUS: $(OPENSSL)
 
-.PHONY: bench bench-pages bench-exits bench-devices
+.PHONY: bench bench-pages bench-faults bench-exits bench-devices
 # One after the other: the first one measures time.
 bench:
 	@$(MAKE) --no-print-directory bench-pages
+	@$(MAKE) --no-print-directory bench-faults
 	@$(MAKE) --no-print-directory bench-exits
 	@$(MAKE) --no-print-directory bench-devices
 
@@ -28,6 +29,21 @@ $(O)/bench/pages: tests/bench/pages.c tests/bench/figures.c $(PAGE_CIPHER_OBJ) \
 		$(O)/bench/openssl_debian.so $(O)/bench/openssl_source.so
 	@$(HOST_CC) $(BENCH_CFLAGS) -o $@ $^ -Wl,-rpath,'$$ORIGIN'
 $(O)/bench/pages: tests/bench/figures.h tests/bench/openssl.h
+
+# The pager with the product's ciphers, and threads in place of CPUs. make check links it.
+BENCH_PAGER := $(addprefix ept/,pager.c pager_exchange.c pager_region.c pager_end.c pager_drain.c \
+	pager_vm.c window.c store.c gmem.c ept.c ept_leaf.c ept_tlb.c) vmm/base/keyid.c \
+	vmm/base/lock.c
+bench-faults: $(O)/bench/faults
+	@$<
+check: $(O)/bench/faults
+$(O)/bench/faults: tests/bench/faults.c tests/unit/race_cpus.c $(BENCH_PAGER) \
+		$(filter-out tests/unit/cipher_host.c,$(PAGE_CIPHER_OBJ)) \
+		$(wildcard tests/unit/race*.h ept/*.h vmm/base/*.h crypto/*.h)
+	@mkdir -p $(@D)
+	@$(HOST_CC) $(BENCH_CFLAGS) -no-pie -pthread -DUMBRA_HOST_TEST -DRACE_SPINS=200 \
+		-include tests/unit/race.h $(INCLUDE) $(MBEDTLS_DEF) \
+		-Wl,--wrap=store_exchange,--wrap=window_victim -o $@ $(filter-out %.h,$^)
 
 # Two OpenSSLs in one process: each behind one name, in an object of its own.
 BENCH_OPENSSL = $(HOST_CC) $(BENCH_CFLAGS) -shared -fPIC -fvisibility=hidden -Wl,-Bsymbolic \

@@ -28,6 +28,7 @@
 #include "ept/pager_priv.h"
 #include "ept/retire.h"
 #include "tests/unit/race_cpus.h"
+#include "tests/unit/race_ept.h"
 #include "vmm/base/cache.h"
 #include "vmm/base/cpu.h"
 #include "vmm/base/err.h"
@@ -50,9 +51,6 @@
 #define PLACINGS   600u
 #define POOL_PAGES (1000u + 2 * PLACINGS)
 #define FRAMES	   (WINDOW + (VMS + LIVES) * VM_PAGES + SHARED + (PLACINGS + 1) * PLACED)
-#define ADDRESS	   0x3ffffffff000ul
-
-enum { READ = GMEM_ACCESS_READ, WRITE = GMEM_ACCESS_WRITE, ACCESSED = 0x100, DIRTY = 0x200 };
 
 static struct gmem gmems[VMS + 1];
 static struct pager_vm *vms[VMS + 1], *group;
@@ -343,37 +341,6 @@ void page_tag_name(const struct page_mac_key *mac, const uint8_t name[PAGE_NAME_
 
 /* --- A CPU --- */
 
-/* The 4 KiB entry, or NULL when a table is missing. */
-static uint64_t *walk(const struct ept_root *root, uint64_t at)
-{
-	uint64_t *table = (uint64_t *)root->pml4.v;
-
-	for (int shift = 39; shift > 12; shift -= 9) {
-		uint64_t entry = __atomic_load_n(&table[(at >> shift) & 511], __ATOMIC_ACQUIRE);
-
-		if ((entry & 7) == 0) {
-			return NULL;
-		}
-		table = (uint64_t *)(entry & ADDRESS);
-	}
-	return &table[(at >> 12) & 511];
-}
-
-/*
- * Sets bits in an entry if it allows the access, in one atomic step as the CPU does. Returns the
- * new entry, or 0 if it does not allow it.
- */
-static uint64_t mark(uint64_t *entry, uint64_t access, uint64_t bits)
-{
-	uint64_t value = __atomic_load_n(entry, __ATOMIC_ACQUIRE);
-
-	while ((value & access) != 0 &&
-	       !__atomic_compare_exchange_n(entry, &value, value | bits, false, __ATOMIC_ACQ_REL,
-					    __ATOMIC_ACQUIRE)) {
-	}
-	return (value & access) != 0 ? value : 0;
-}
-
 /* The page's bytes, translated through the TLB; NULL on an EPT violation. */
 static uint64_t *translate(const struct gmem *gmem, uint32_t number, bool write)
 {
@@ -382,24 +349,24 @@ static uint64_t *translate(const struct gmem *gmem, uint32_t number, bool write)
 	uint64_t value;
 
 	if (t->page == NULL || t->gmem != gmem || t->number != number) {
-		uint64_t *entry = walk(&gmem->root, number * PAGE_SIZE);
+		uint64_t *entry = race_walk(&gmem->root, number * PAGE_SIZE);
 
-		value = entry != NULL ? mark(entry, READ, ad ? ACCESSED : 0) : 0;
+		value = entry != NULL ? race_mark(entry, RACE_READ, ad ? RACE_ACCESSED : 0) : 0;
 		if (value == 0) {
 			return NULL;
 		}
 		*t = (struct translation){
 			.entry = entry,
-			.page = (uint64_t *)(value & ADDRESS),
+			.page = (uint64_t *)(value & RACE_ADDRESS),
 			.gmem = gmem,
 			.number = number,
-			.writable = (value & WRITE) != 0,
-			.dirty = !ad || (value & DIRTY) != 0,
+			.writable = (value & RACE_WRITE) != 0,
+			.dirty = !ad || (value & RACE_DIRTY) != 0,
 		};
 	}
 	if (write && !(t->dirty && t->writable)) {
-		value = t->writable ? mark(t->entry, WRITE, DIRTY) : 0;
-		if (value == 0 || (uint64_t *)(value & ADDRESS) != t->page) {
+		value = t->writable ? race_mark(t->entry, RACE_WRITE, RACE_DIRTY) : 0;
+		if (value == 0 || (uint64_t *)(value & RACE_ADDRESS) != t->page) {
 			t->page = NULL; /* an EPT violation drops the translation */
 			race_count(&late_dirties);
 			return NULL;
@@ -435,8 +402,8 @@ static void step(uint32_t vm, uint32_t vcpu, uint32_t at, uint32_t number)
 			break;
 		}
 		ept_tlb_leave();
-		if (gmem_fault(gmem, gpa(number * PAGE_SIZE), write ? WRITE : READ, &by) !=
-		    GMEM_FAULT_FIXED) {
+		if (gmem_fault(gmem, gpa(number * PAGE_SIZE), write ? RACE_WRITE : RACE_READ,
+			       &by) != GMEM_FAULT_FIXED) {
 			race_broken("no memory");
 		}
 		ept_tlb_enter(&gmem->root);
@@ -458,7 +425,7 @@ static void use_placed(uint32_t at, uint32_t number)
 
 	while ((page = translate(&gmems[1], number, true)) == NULL) {
 		ept_tlb_leave();
-		if (gmem_fault(&gmems[1], gpa(number * PAGE_SIZE), WRITE, &by) !=
+		if (gmem_fault(&gmems[1], gpa(number * PAGE_SIZE), RACE_WRITE, &by) !=
 		    GMEM_FAULT_FIXED) {
 			race_broken("no memory");
 		}
