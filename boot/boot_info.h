@@ -7,7 +7,6 @@
 #define UMBRA_BOOT_INFO_H
 
 #include "boot/config.h"
-#include "boot/dmar.h"
 #include "vmm/base/acpi_host.h"
 #include "vmm/base/page_alloc.h"
 #include "vmm/base/percpu.h"
@@ -41,12 +40,12 @@ struct boot_info {
 	char began[24];	     /* start time by firmware's clock; may be empty */
 	struct screen_mode screen;
 	struct acpi_facts acpi; /* empty without ACPI */
-	struct dmar dmar;	/* no unit: there is no IOMMU */
 	uint32_t apic_ids[CPU_MAX];
 	size_t cpu_count; /* enabled CPUs, the boot processor included */
 	const char *cpu_source;
-	hpa_t trampoline;	/* page below 1 MiB; 0: firmware had none left */
-	struct mem_range image; /* this program */
+	hpa_t trampoline;	     /* page below 1 MiB; 0: firmware had none left */
+	struct mem_range image;	     /* this program */
+	struct mem_range dma_tables; /* of the IOMMU, at KeyID 0 for ever; 0 pages: none */
 	uint8_t efi_rng_seed[64];
 	size_t efi_rng_bytes; /* 0 when firmware has no EFI_RNG_PROTOCOL */
 	struct config config;

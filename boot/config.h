@@ -41,6 +41,13 @@ enum config_on_panic {
 	CONFIG_ON_PANIC_REBOOT,
 };
 
+/* [host] iommu. */
+enum config_iommu {
+	CONFIG_IOMMU_REQUIRE, /* run no VM if a device can reach memory; also for a wrong word */
+	CONFIG_IOMMU_AUTO,    /* shut out what can be shut out */
+	CONFIG_IOMMU_OFF,     /* leave the IOMMU as firmware has set it up */
+};
+
 #define CONFIG_WINDOW_AUTO 1ul /* ram_choose_window replaces it by a size */
 
 struct config {
@@ -58,6 +65,7 @@ struct config {
 	const char *engine_cipher; /* for page_cipher_init */
 	bool tpm_seal;		   /* seal key files whose sealed form is missing */
 	bool tme_activate;	   /* switch TME-MK on where firmware left its register open */
+	enum config_iommu iommu;
 	struct vm_config vms[CONFIG_VM_MAX];
 	size_t vm_count;
 	struct share_config shares[SHARE_MAX];

@@ -25,6 +25,10 @@ static const struct config_choice tme_words[] = { { "adopt", false },
 static const struct config_choice tpm_words[] = { { "open", false },
 						  { "seal", true },
 						  { NULL, 0 } };
+static const struct config_choice iommu_words[] = { { "auto", CONFIG_IOMMU_AUTO },
+						    { "require", CONFIG_IOMMU_REQUIRE },
+						    { "off", CONFIG_IOMMU_OFF },
+						    { NULL, 0 } };
 static const struct config_choice levels[] = { { "error", LOG_ERROR },
 					       { "warn", LOG_WARN },
 					       { "info", LOG_INFO },
@@ -193,6 +197,19 @@ const struct config_key config_keys[] = {
 		.choices = tpm_words,
 		.standard = "open",
 		FIELD(config, tpm_seal),
+	},
+	{
+		.section = "host",
+		.name = "iommu",
+		.help = "auto: devices reach no memory and raise no interrupts if the machine "
+			"has an IOMMU (VT-d); what is left open is logged. require: no VM "
+			"starts if a device can still do one of the two; a wrong word has the same "
+			"effect. off: the IOMMU stays as firmware has set it up.",
+		.parse = config_parse_choice,
+		.choices = iommu_words,
+		.standard = "auto",
+		FIELD(config, iommu),
+		.zero_if_wrong = true,
 	},
 	{
 		.section = "vm",

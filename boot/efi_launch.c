@@ -6,6 +6,7 @@
  */
 #include "boot/efi_priv.h"
 
+#include "boot/dma.h"
 #include "boot/launch.h"
 #include "boot/manifest.h"
 #include "crypto/tme.h"
@@ -144,6 +145,7 @@ void efi_launch_close(struct config *config)
 	state.tme = kinds[tme->kind];
 	state.keyid_bits = tme->keyid_bits;
 	state.bypass = tme->bypass;
+	state.iommu = dma_words();
 	(void)launch_state_words(&state, words); /* it returns words */
 	launch_measure_state(config, words, efi_tpm_extend);
 	efi_seal_keys(config);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Firmware starts Umbra here. Everything that needs firmware is done here, in order: log a banner,
- * read the configuration and the files that it names, ask about the machine, end boot services.
+ * read the configuration and the files that it names, ask about the machine, shut DMA out, end boot
+ * services.
  * Then boot/main.c takes over and does not return.
  */
 #include "boot/efi_priv.h"
@@ -51,13 +52,6 @@ static void say_hello(void)
 		 efi_system->Hdr.Revision >> 16, (efi_system->Hdr.Revision & 0xffff) / 10);
 }
 
-static void leave_all_out(void)
-{
-	for (size_t i = 0; i < info.config.vm_count; i++) {
-		info.config.vms[i].valid = false;
-	}
-}
-
 static void read_config(void)
 {
 	struct vm_file file = { .path = LAUNCH_CONFIG };
@@ -103,13 +97,15 @@ EFI_STATUS efi_main(EFI_HANDLE image, EFI_SYSTEM_TABLE *system)
 	(void)system->BootServices->SetWatchdogTimer(0, 0, 0, NULL);
 	info.can_run = vmx_preflight();
 	read_config();
+	efi_probe(&info);
+	efi_dma_decide(&info);
 	efi_launch_close(&info.config);
+	efi_dma_block(&info);
 	if (!info.can_run) {
-		leave_all_out();
+		efi_leave_all_out(&info.config);
 		efi_keys_forget(&info.config);
 	}
 	efi_request_memory_clear();
-	efi_probe(&info);
 	efi_text_close();
 	err = efi_exit_boot_services(&info);
 	if (err != 0) {
@@ -120,5 +116,6 @@ EFI_STATUS efi_main(EFI_HANDLE image, EFI_SYSTEM_TABLE *system)
 			__asm__ volatile("cli; hlt");
 		}
 	}
+	efi_dma_block_again(&info);
 	boot_enter(&info, stack + sizeof(stack), host_main);
 }

@@ -104,12 +104,17 @@ static bool get_kept(const struct boot_info *info, size_t n, uint64_t *base, uin
 		return true;
 	}
 	n -= VM_FILES * info->config.vm_count;
-	*base = n == 0 ? info->image.base.v : info->trampoline.v;
-	*end = *base + (n == 0 ? info->image.page_count : 1) * PAGE_SIZE;
-	if (*base == 0) {
-		*end = 0; /* there is no trampoline */
+	if (n == 0) {
+		*base = info->image.base.v;
+		*end = *base + info->image.page_count * PAGE_SIZE;
+	} else if (n == 1) {
+		*base = info->trampoline.v;
+		*end = *base != 0 ? *base + PAGE_SIZE : 0; /* there may be none */
+	} else {
+		*base = info->dma_tables.base.v;
+		*end = *base + info->dma_tables.page_count * PAGE_SIZE;
 	}
-	return n < 2;
+	return n < 3;
 }
 
 /* Whether firmware marks some memory as encryptable, but not this memory. */
@@ -285,14 +290,10 @@ static void read_acpi(struct boot_info *info)
 	static const EFI_GUID guid = ACPI_20_TABLE_GUID;
 	const struct acpi_reader reader = { .at = memory_at };
 	const hpa_t rsdp = hpa((uintptr_t)efi_config_table(&guid));
-	struct acpi_table table;
 
 	if (acpi_read(rsdp, &reader, &info->acpi) != 0) {
 		log_info("firmware has no ACPI tables");
 		return;
-	}
-	if (acpi_find_table(rsdp, &reader, "DMAR", &table) == 0) {
-		(void)dmar_parse(table.bytes, table.length, &info->dmar); /* it logs errors */
 	}
 	if (info->cpu_source == NULL && info->acpi.cpu_count != 0) {
 		info->cpu_source = "ACPI";
@@ -359,6 +360,61 @@ bool efi_find_serial(struct serial_place *out)
 	}
 	*out = found;
 	return true;
+}
+
+/* --- For efi_dma.c --- */
+
+bool efi_memory_look(void)
+{
+	return allocate_map() == 0 && !EFI_ERROR(get_map());
+}
+
+bool efi_find_dmar(struct acpi_table *out)
+{
+	static const EFI_GUID guid = ACPI_20_TABLE_GUID;
+	const struct acpi_reader reader = { .at = memory_at };
+
+	return acpi_find_table(hpa((uintptr_t)efi_config_table(&guid)), &reader, "DMAR", out) == 0;
+}
+
+/* The part of [base, end) that a descriptor covers, in bytes. */
+static uint64_t covered(const EFI_MEMORY_DESCRIPTOR *d, uint64_t base, uint64_t end)
+{
+	const uint64_t first = MAX(base, d->PhysicalStart);
+	const uint64_t past = MIN(end, d->PhysicalStart + d->NumberOfPages * PAGE_SIZE);
+
+	return d->NumberOfPages < PAGE_COUNT_MAX && first < past ? past - first : 0;
+}
+
+bool efi_is_reserved(uint64_t base, uint64_t end)
+{
+	uint64_t bytes = 0;
+
+	for (UINTN i = 0; i < map.bytes; i += map.entry_bytes) {
+		const EFI_MEMORY_DESCRIPTOR *d = (const void *)(map.buffer + i);
+
+		if (d->Type == EfiReservedMemoryType && (d->Attribute & EFI_MEMORY_RUNTIME) == 0) {
+			bytes += covered(d, base, end);
+		} else if (covered(d, base, end) != 0) {
+			return false; /* descriptors of firmware may overlap */
+		}
+	}
+	return bytes == end - base;
+}
+
+bool efi_is_memory(uint64_t base, uint64_t end)
+{
+	for (UINTN i = 0; i < map.bytes; i += map.entry_bytes) {
+		const EFI_MEMORY_DESCRIPTOR *d = (const void *)(map.buffer + i);
+		const bool used = is_ram(d) || d->Type == EfiRuntimeServicesCode ||
+				  d->Type == EfiRuntimeServicesData ||
+				  d->Type == EfiACPIReclaimMemory || d->Type == EfiACPIMemoryNVS;
+
+		if (used && covered(d, base, end) != 0) {
+			return true;
+		}
+	}
+	return false;
 }
 
 int efi_exit_boot_services(struct boot_info *info)

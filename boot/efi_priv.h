@@ -164,6 +164,33 @@ void efi_time_read(char *text, size_t bytes);
 bool efi_find_serial(struct serial_place *out);
 
 /*
+ * The memory map as it is now, for the three functions below. Before the end of boot services.
+ * Returns false, after it has logged why, if firmware gives none.
+ */
+bool efi_memory_look(void);
+/* Finds the table that describes the IOMMU, or returns false. */
+bool efi_find_dmar(struct acpi_table *out);
+/* Is all of [base, end) reserved by firmware for good, and not used by its runtime services? */
+bool efi_is_reserved(uint64_t base, uint64_t end);
+/* Is a part of [base, end) memory that programs, firmware or its tables use? */
+bool efi_is_memory(uint64_t base, uint64_t end);
+
+/* --- efi_dma.c --- */
+
+/*
+ * Shuts DMA out, as [host] iommu says. efi_dma_decide: before the state of the machine is
+ * measured. efi_dma_block: firmware reads and writes no file after this. efi_dma_block_again: right
+ * after the end of boot services. VMs that must not run then are left out: all of them, if a device
+ * can reach memory and [host] iommu = require; those with a key of the TPM, if a unit does not
+ * do what was decided.
+ */
+void efi_dma_decide(struct boot_info *info);
+void efi_dma_block(struct boot_info *info);
+void efi_dma_block_again(struct boot_info *info);
+/* No VM of the configuration will start. */
+void efi_leave_all_out(struct config *config);
+
+/*
  * Ends boot services, and fills in the memory map and the facts of ACPI. On failure logs the reason
  * and returns ERR_IO or ERR_NOMEM. Firmware may be half shut down then; of its services only
  * ResetSystem may be called.

@@ -2,6 +2,7 @@
 /* Describes the machine: CPU, memory, VMX, memory encryption, IOMMU, consoles. */
 #include "boot/host_report.h"
 
+#include "boot/dma.h"
 #include "crypto/page_cipher.h"
 #include "crypto/tme.h"
 #include "ept/pager.h"
@@ -87,9 +88,7 @@ void host_report(const struct boot_info *boot, void (*print)(const char *fmt, ..
 	report_flushes(print);
 	print("  software engine: AES-256-XTS by %s; keys lie in Umbra's memory",
 	      page_cipher_name());
-	print("  IOMMU: %u units in ACPI's table DMAR, which this version does not use; DMA of "
-	      "devices is not covered",
-	      boot->dmar.unit_count);
+	dma_report(print);
 	if (serial_where()->address != 0) {
 		print("  serial line: 16550 at %s %#lx", serial_where()->memory ? "memory" : "port",
 		      serial_where()->address);

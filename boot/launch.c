@@ -164,8 +164,9 @@ const char *launch_state_words(const struct launch_state *state, char text[LAUNC
 				 UMBRA_VERSION, state->secure_boot ? "on" : "off", state->tme);
 
 	if (state->keyid_bits != 0) {
-		(void)str_printf(text + used, LAUNCH_WORDS_MAX - used, " keyid-bits=%u bypass=%s",
-				 state->keyid_bits, state->bypass ? "on" : "off"); /* it fits */
+		used += str_printf(text + used, LAUNCH_WORDS_MAX - used, " keyid-bits=%u bypass=%s",
+				   state->keyid_bits, state->bypass ? "on" : "off");
 	}
-	return text;
+	(void)str_printf(text + used, LAUNCH_WORDS_MAX - used, " iommu=%s", state->iommu);
+	return text; /* it fits */
 }

@@ -63,6 +63,7 @@ struct launch_state {
 	const char *tme; /* "none", "tme" or "tme-mk" */
 	unsigned keyid_bits;
 	bool bypass;
+	const char *iommu; /* what DMA can reach, as dma_words says */
 };
 /* Writes it as a line without newline, "secure-boot=on tme=none". Returns text. */
 const char *launch_state_words(const struct launch_state *state, char text[LAUNCH_WORDS_MAX]);

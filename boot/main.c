@@ -4,6 +4,7 @@
  * runs. If Umbra cannot run VMs, it logs the reason and ends in stay().
  */
 #include "boot/boot_info.h"
+#include "boot/dma.h"
 #include "boot/host_key.h"
 #include "boot/host_report.h"
 #include "boot/ram.h"
@@ -261,6 +262,7 @@ static _Noreturn void stay(const char *why)
 	nothing_runs(why, KEYS);
 	for (;;) {
 		handle_key(console_getc());
+		dma_poll();
 		(void)console_flush(); /* called again after IDLE_US */
 		cpu_idle_until(cpu_rdtsc() + tsc_from_us(IDLE_US));
 	}
@@ -278,6 +280,7 @@ static bool between(void)
 	unlock_poll();
 	some_run = vms_reap() != 0;
 	some_ran |= some_run;
+	dma_poll();
 	if (!some_run && !reported && some_ran) {
 		nothing_runs("all virtual machines have ended",
 			     boot->config.shell ? "the shell has the console now" : KEYS);
@@ -327,6 +330,7 @@ static void bring_up(void)
 	screen_move(screen_mapped);
 	/* firmware's tables there are no longer in use */
 	residue_clear(boot->late, boot->late_count);
+	dma_watch();
 	report_machine();
 	if (keyboard_init() == 0) {
 		log_info("keyboard: PS/2 (US layout) beside the serial line");

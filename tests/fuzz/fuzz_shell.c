@@ -13,6 +13,7 @@
 #include <strings.h>
 
 #include "tests/fuzz/fuzz.h"
+#include "boot/dma.h"
 #include "boot/line_edit.h"
 #include "boot/shell.h"
 #include "boot/shell_priv.h"
@@ -277,6 +278,11 @@ bool platform_count_memory(const struct vm *vm, struct pager_counters *out)
 	(void)present(vm);
 	*out = (struct pager_counters){ .clear_pages = 1, .clear_peak = 2 };
 	return !in_clear;
+}
+
+void dma_report(void (*print)(const char *fmt, ...))
+{
+	print("  IOMMU: none");
 }
 
 void pager_window(uint64_t *frames, uint64_t *unclaimed)

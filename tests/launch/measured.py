@@ -32,7 +32,7 @@ engine = none
 """
 FILES = {name: name.encode() * 1000 for name in ('vmlinuz', 'ucode.img', 'initrd.img', 'root.img')}
 FILES['alpha.key'] = bytes(range(32))
-STATE = 'umbra={} secure-boot={} tme=none'
+STATE = 'umbra={} secure-boot={} tme=none iommu=none'
 LOG_BEGIN = b'\0\0\0\0\3\0\0\0' + bytes(20)      # PCR 0, EV_NO_ACTION, SHA-1 of zeros
 LOG_MAX = 1 << 17
 

@@ -186,7 +186,7 @@ image: $(if $(SIGN),$(STICK)) | $(PACKAGES_DONE)
 	@python3 $(MACHINE_DIR)/image.py $(if $(SIGN),$(SIGNED),"$$ESP") "$$IMG"
 
 .PHONY: predict passphrase
-STATE ?= umbra=$(VERSION) secure-boot=on tme=none
+STATE ?= umbra=$(VERSION) secure-boot=on tme=none iommu=none
 predict: $(STICK)
 	@$(STICK) predict "$$ESP" '$(STATE)' $(if $(FRESH),fresh)
 

@@ -65,7 +65,7 @@ class Options:
     KEYS = ('ESP', 'IMG', 'OUT', 'BUILD', 'MACHINE', 'CPUS', 'MEM', 'CPU', 'IPS', 'INPUT_AT',
             'SEED', 'TIMEOUT', 'TICKS', 'DUMP', 'MARK', 'TYPE', 'STOP', 'INPUT', 'USB', 'SCREEN',
             'SCREEN_AT', 'FEATURES', 'BUS', 'VARS', 'ARCH_CAP', 'UNLIKE', 'UART', 'STALL',
-            'SECURE', 'TPM', 'KEEP')
+            'SECURE', 'TPM', 'KEEP', 'IOMMU')
     # The machine's memory encryption; TME selects the profile, the model checks the other keys.
     TME_KEYS = ('FIDELITY', 'LOCKED_WRITE', 'PCONFIG_LEGACY', 'RNG_FAIL_N', 'BUSY_N', 'STRICT_9FF',
                 'PKGS', 'DROP', 'SWAP', 'ALIAS', 'COHERENCE', 'TWEAK', 'WBINVD_REACH', 'CAP', 'ACT',
@@ -104,6 +104,7 @@ class Options:
         self.secure = (get('SECURE') or '0') != '0'
         self.tpm = get('TPM')
         self.keep = (get('KEEP') or '0') != '0'
+        self.iommu = (get('IOMMU') or '0') != '0'
         self.arch_cap = get('ARCH_CAP')
         if self.arch_cap and not re.fullmatch('[0-9a-fA-F]{1,16}', self.arch_cap):
             raise MachineError(f'ARCH_CAP={self.arch_cap} is not a hexadecimal number')

@@ -7,6 +7,12 @@
  *   parked   after ExitBootServices each other CPU loops and watches a page of boot-services
  *            data, like a CPU whose code, stack or page tables are there. When the page changes
  *            the CPU shuts the machine down. The serial line says how many CPUs do so.
+ *   disk     it waits until a test has armed its device (tests/launch/dma.py). When boot services
+ *            are to end, it reads a block of the disk first. The serial line says whether the
+ *            disk wrote to memory.
+ *   iommu    the same; before that it leaves the IOMMU of MACHINE=qemu on, with tables that let
+ *            everything through and a queue, and switches it off right after ExitBootServices, as
+ *            the driver of EDK II does.
  *   markers  memory of each kind that boot services and loaders have, and of their pools, is full
  *            of markers (tests/bus/marker.h), as it may be of a password that a user typed. The
  *            serial line says how many pages.
@@ -164,6 +170,148 @@ static EFI_STATUS leave_markers(void)
 	return EFI_SUCCESS;
 }
 
+/* --- DMA --- */
+
+#define UNIT		  0xfed90000u /* the registers of QEMU's VT-d */
+#define GCMD		  0x18u
+#define GSTS		  0x1cu
+#define RTADDR		  0x20u
+#define IQA		  0x90u
+#define KEPT		  0x96ffffffu
+#define TRANSLATION	  0x80000000u
+#define SET_ROOT	  0x40000000u
+#define QUEUE		  0x04000000u
+#define PASS_THROUGH	  (1u | 2u << 2)
+#define WIDTH_39_DOMAIN_1 0x101u
+#define CANARY		  0xa5u
+#define ATTACKER_READY	  0x50ffcu
+#define ATTACKER_VALUE	  0x600d600du
+#define ATTACKER_TRIES	  2000u
+#define READ_TRIES	  100u
+#define READ_TRY_US	  10000u
+
+static EFI_BLOCK_IO2_PROTOCOL *disk;
+static BOOLEAN has_iommu;
+static UINT8 block[PAGE] __attribute__((aligned(4096)));
+
+static volatile UINT32 *unit32(UINT32 offset)
+{
+	return (volatile UINT32 *)(UINTN)(UNIT + offset);
+}
+
+static void command(UINT32 bit, BOOLEAN on)
+{
+	const UINT32 kept = *unit32(GSTS) & KEPT;
+
+	*unit32(GCMD) = on ? kept | bit : kept & ~bit;
+	while (((*unit32(GSTS) & bit) != 0) != on) {
+	}
+}
+
+static EFI_STATUS translate(void)
+{
+	EFI_PHYSICAL_ADDRESS pages;
+	UINT64 *root, *contexts;
+
+	if (EFI_ERROR(uefi_call_wrapper(BS->AllocatePages, 4, AllocateAnyPages, EfiBootServicesData,
+					3, &pages))) {
+		return EFI_OUT_OF_RESOURCES;
+	}
+	root = (UINT64 *)(UINTN)pages;
+	contexts = root + PAGE / 8;
+	ZeroMem(root, 3 * PAGE);
+	for (UINTN i = 0; i < 256; i++) {
+		root[2 * i] = (UINTN)contexts | 1;
+		contexts[2 * i] = PASS_THROUGH;
+		contexts[2 * i + 1] = WIDTH_39_DOMAIN_1;
+	}
+	*(volatile UINT64 *)(UINTN)(UNIT + RTADDR) = pages;
+	command(SET_ROOT, TRUE);
+	*(volatile UINT64 *)(UINTN)(UNIT + IQA) = pages + 2 * PAGE;
+	command(QUEUE, TRUE);
+	command(TRANSLATION, TRUE);
+	say("\r\nfirmware: the IOMMU is on, and lets everything through\r\n");
+	return EFI_SUCCESS;
+}
+
+static BOOLEAN is_full_of(UINT8 value)
+{
+	for (UINTN i = 0; i < disk->Media->BlockSize; i++) {
+		if (block[i] != value) {
+			return FALSE;
+		}
+	}
+	return TRUE;
+}
+
+/*
+ * Reads a block as firmware's drivers do, without waiting for them: if the disk is stopped, they
+ * take a minute to give up.
+ */
+static void read_block(void)
+{
+	static EFI_BLOCK_IO2_TOKEN token;
+	EFI_STATUS status;
+
+	SetMem(block, sizeof(block), CANARY);
+	status = uefi_call_wrapper(BS->CreateEvent, 5, 0, 0, NULL, NULL, &token.Event);
+	if (!EFI_ERROR(status)) {
+		status = uefi_call_wrapper(disk->ReadBlocksEx, 6, disk, disk->Media->MediaId, 0,
+					   &token, disk->Media->BlockSize, block);
+	}
+	for (UINTN i = 0; !EFI_ERROR(status) && i < READ_TRIES && is_full_of(CANARY); i++) {
+		uefi_call_wrapper(BS->Stall, 1, READ_TRY_US);
+	}
+	if (EFI_ERROR(status)) {
+		say("\r\nfirmware: the disk cannot be read\r\n");
+	} else if (is_full_of(CANARY)) {
+		say("\r\nfirmware: the disk has not written to memory\r\n");
+	} else {
+		say("\r\nfirmware: the disk has written to memory\r\n");
+	}
+}
+
+static EFI_STATUS __attribute__((ms_abi)) read_and_exit(EFI_HANDLE image, UINTN key)
+{
+	static BOOLEAN has_read;
+	EFI_STATUS status;
+
+	if (!has_read) {
+		has_read = TRUE;
+		read_block();
+	}
+	status = firmwares_exit(image, key);
+	if (!EFI_ERROR(status) && has_iommu) {
+		command(TRANSLATION, FALSE);
+		say("\r\nfirmware: the IOMMU is off\r\n");
+	}
+	return status;
+}
+
+/* The test says when it is ready, in memory that nothing else uses. */
+static void await_attacker(void)
+{
+	volatile UINT32 *const go = (volatile UINT32 *)ATTACKER_READY;
+
+	say("\r\nfirmware: it waits for the attacker\r\n");
+	for (UINTN i = 0; i < ATTACKER_TRIES && *go != ATTACKER_VALUE; i++) {
+		uefi_call_wrapper(BS->Stall, 1, READ_TRY_US);
+	}
+}
+
+static EFI_STATUS watch_disk(EFI_HANDLE device, BOOLEAN with_iommu)
+{
+	has_iommu = with_iommu;
+	await_attacker();
+	if (EFI_ERROR(uefi_call_wrapper(BS->HandleProtocol, 3, device, &BlockIo2Protocol,
+					(void **)&disk))) {
+		return EFI_NOT_FOUND;
+	}
+	firmwares_exit = (exit_fn)(void *)BS->ExitBootServices;
+	*(void **)&BS->ExitBootServices = (void *)read_and_exit;
+	return with_iommu ? translate() : EFI_SUCCESS;
+}
+
 static EFI_STATUS do_what_is_said(EFI_HANDLE device)
 {
 	static CHAR8 text[64];
@@ -179,6 +327,9 @@ static EFI_STATUS do_what_is_said(EFI_HANDLE device)
 	}
 	if (strncmpa(text, (CHAR8 *)"low", 3) == 0) {
 		return take_low();
+	}
+	if (strncmpa(text, (CHAR8 *)"disk", 4) == 0 || strncmpa(text, (CHAR8 *)"iommu", 5) == 0) {
+		return watch_disk(device, text[0] == 'i');
 	}
 	if (strncmpa(text, (CHAR8 *)"markers", 7) == 0) {
 		return leave_markers();
@@ -196,10 +347,9 @@ EFI_STATUS efi_main(EFI_HANDLE handle, EFI_SYSTEM_TABLE *table)
 	uefi_call_wrapper(BS->HandleProtocol, 3, handle, &LoadedImageProtocol, (void **)&self);
 	status = do_what_is_said(self->DeviceHandle);
 	if (!EFI_ERROR(status)) {
-		status = uefi_call_wrapper(BS->LoadImage, 6, FALSE, handle,
-					   FileDevicePath(self->DeviceHandle,
-							  L"\\umbra\\umbra.efi"),
-					   NULL, 0, &umbra);
+		status = uefi_call_wrapper(
+			BS->LoadImage, 6, FALSE, handle,
+			FileDevicePath(self->DeviceHandle, L"\\umbra\\umbra.efi"), NULL, 0, &umbra);
 	}
 	if (EFI_ERROR(status)) {
 		Print(L"odd firmware: %r\n", status);

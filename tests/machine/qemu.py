@@ -161,9 +161,10 @@ class Machine:
 
     def secure_words(self):
         """What keeps everyone but firmware from writing its variables."""
+        kind = 'q35,vmport=off' + (',kernel-irqchip=split' if self.options.iommu else '')
         if not self.options.secure:
-            return ['-M', 'q35,vmport=off']
-        return ['-M', 'q35,vmport=off,smm=on',
+            return ['-M', kind]
+        return ['-M', f'{kind},smm=on',
                 '-global', 'driver=cfi.pflash01,property=secure,value=on']
 
     def tpm_words(self):
@@ -187,6 +188,21 @@ class Machine:
         return ['-chardev', f'socket,id=tpm,path={control}',
                 '-tpmdev', 'emulator,id=tpm0,chardev=tpm', '-device', 'tpm-crb,tpmdev=tpm0']
 
+    def iommu_words(self):
+        """An IOMMU, and behind it a device that a test drives through attack.qtest.
+        What becomes of translation is in iommu.log."""
+        if not self.options.iommu:
+            return []
+        words = ['-device', 'intel-iommu,intremap=on',
+                 '-device', 'edu,dma_mask=0xffffffffffffffff,addr=05.0',
+                 '-trace', f'vtd_dmar_enable,file={self.options.file("iommu.log")}']
+        for kind in ('qtest', 'qmp'):
+            path = self.options.file(f'attack.{kind}')
+            if os.path.exists(path):
+                os.unlink(path)
+            words += [f'-{kind}', f'unix:{path},server=on,wait=off']
+        return [*words, '-qtest-log', 'none']
+
     def start(self, console):
         """Starts QEMU and connects its serial line to the console."""
         options = self.options
@@ -205,7 +221,8 @@ class Machine:
             '-drive', f'if=pflash,format=raw,file={variables}',
             '-drive', f'if=none,id=disk,format=raw,file={self.disk}'
             f'{"" if options.keep else ",snapshot=on"}',
-            *self.disk_device(), '-chardev', 'stdio,id=line,signal=off', '-serial', 'chardev:line',
+            *self.disk_device(), *self.iommu_words(),
+            '-chardev', 'stdio,id=line,signal=off', '-serial', 'chardev:line',
             '-qmp', f'unix:{control},server=on,wait=off',
         ]
         with open(options.file('qemu.err'), 'wb') as errors:

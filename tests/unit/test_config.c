@@ -230,6 +230,7 @@ TEST(defaults, fake_setup, fake_teardown)
 	assert_int_equal(config.window_bytes, CONFIG_WINDOW_AUTO);
 	assert_string_equal(config.engine_cipher, "auto");
 	assert_false(config.tme_activate);
+	assert_int_equal(config.iommu, CONFIG_IOMMU_AUTO);
 	assert_int_equal(config.vms[0].vcpus, 1);
 	assert_int_equal(config.vms[0].weight, 100);
 	assert_int_equal(config.vms[0].affinity[0], 0);
@@ -400,6 +401,8 @@ static const struct bad bad_cases[] = {
 	{ A "[share s]\nsize=2M\nmembers=a\n[share S]\n", "a share of this name in line 5", 1 },
 	{ A "[share a b]\n", "umbra.conf:5: a share's name is", 1 },
 	{ A "size = 2M\n", "umbra.conf:5: vm a: unknown key \"size\" in section [vm]", 0 },
+	{ A "[host]\niommu = on\n", "umbra.conf:6: iommu = on must be one of auto, require, off",
+	  1 },
 	{ A "[host]\ntme = on\n", "umbra.conf:6: tme = on must be one of adopt, activate", 1 },
 	/* Bytes. */
 	{ A "cmdline = \x1b[2J\n", "umbra.conf:5: vm a: byte 1b is not ASCII text", 0 },
@@ -617,6 +620,15 @@ TEST(wrong_window, fake_setup, fake_teardown)
 		assert_int_equal(config.window_bytes, 0);
 		assert_true(config.vms[0].valid); /* the VM may not need a window */
 	}
+}
+
+/* A wrong word must not leave open what a right one would have shut. */
+TEST(wrong_iommu, fake_setup, fake_teardown)
+{
+	static const char text[] = "[host]\niommu = on\n";
+
+	assert_int_equal(parse(text, sizeof(text) - 1), ERR_FORMAT);
+	assert_int_equal(config.iommu, CONFIG_IOMMU_REQUIRE);
 }
 
 /* NUL bytes do not end the file early and do not reach a string function. */

@@ -103,8 +103,7 @@ int acpi_find_serial(hpa_t rsdp, const struct acpi_reader *r, struct serial_plac
 	return acpi_serial.address != 0 ? 0 : ERR_NOTFOUND;
 }
 
-/* A machine with ACPI, and with a table DMAR if bytes are given. */
-static bool has_acpi;
+/* The machine has this table if bytes are given. */
 static struct acpi_table dmar_table;
 
 int acpi_find_table(hpa_t rsdp, const struct acpi_reader *r, const char *signature,
@@ -135,7 +134,7 @@ int acpi_read(hpa_t rsdp, const struct acpi_reader *r, struct acpi_facts *out)
 			assert_null(r->at(r->context, hpa(UINT64_MAX - 4), 8));
 		}
 	}
-	return has_acpi ? 0 : ERR_NOTFOUND;
+	return ERR_NOTFOUND;
 }
 
 static void add(UINT32 type, uint64_t page, uint64_t pages, uint64_t attribute)
@@ -207,7 +206,7 @@ TEST(kinds, setup, teardown)
 	assert_non_null(reader);
 }
 
-/* Memory of loaders becomes Umbra's, except the image, the files and the trampoline. */
+/* Memory of loaders becomes Umbra's, except what it uses itself: image, files, tables. */
 TEST(loaders, setup, teardown)
 {
 	struct vm_config *vm = info.config.vms;
@@ -215,6 +214,7 @@ TEST(loaders, setup, teardown)
 	info.config.vm_count = 3;
 	info.image = (struct mem_range){ hpa(0x1008 * PAGE_SIZE), 0x10 };
 	info.trampoline = hpa(0x9f * PAGE_SIZE);
+	info.dma_tables = (struct mem_range){ hpa(0x3001 * PAGE_SIZE), 2 };
 	vm[0].kernel = (struct vm_file){ .data = (void *)(0x1020 * PAGE_SIZE), .bytes = 0x2001 };
 	vm[0].initrd = (struct vm_file){ .data = (void *)(0x1030 * PAGE_SIZE), .bytes = 0x10000 };
 	vm[1].kernel = vm[0].kernel; /* read once for both */
@@ -225,9 +225,11 @@ TEST(loaders, setup, teardown)
 	add(EfiLoaderData, 0x1030, 0x10, WB); /* used only here */
 	add(EfiBootServicesData, 0x1040, 1, WB);
 	add(EfiLoaderData, 0x2000, 1, UC);
+	add(EfiLoaderData, 0x3000, 3, WB);
 	assert_int_equal(efi_exit_boot_services(&info), 0);
 	assert_int_equal(info.range_count, 0);
-	assert_int_equal(info.late_count, 5);
+	assert_int_equal(info.late_count, 6);
+	expect_range(&info.late[5], 0x3000, 1);
 	expect_range(&info.late[0], 0x9e, 1);
 	expect_range(&info.late[1], 0x1000, 8);
 	expect_range(&info.late[2], 0x101f, 1);
@@ -407,15 +409,38 @@ TEST(serial_lines, setup, teardown)
 	assert_non_null(strstr(fake_log_text(), "there cannot be a serial port at 0x1fe034000"));
 }
 
+/* What efi_dma.c asks: the table, and what the map says of a range. */
 TEST(iommu, setup, teardown)
 {
-	static uint8_t table[48 + 16] = { [37] = 1, [50] = 16, [57] = 0x10, [58] = 0xd9 };
+	static uint8_t bytes[48];
+	struct acpi_table table;
 
-	has_acpi = true;
-	add(EfiConventionalMemory, 0x100, 1, EFI_MEMORY_WB);
-	dmar_table = (struct acpi_table){ table, sizeof(table) };
-	assert_int_equal(efi_exit_boot_services(&info), 0);
-	has_acpi = false;
-	assert_int_equal(info.dmar.unit_count, 1);
-	assert_int_equal(info.dmar.units[0].base, 0xd91000);
+	add(EfiConventionalMemory, 0x100, 0x10, EFI_MEMORY_WB);
+	add(EfiReservedMemoryType, 0x130, 0x10, EFI_MEMORY_WB);
+	add(EfiReservedMemoryType, 0x120, 0x10, EFI_MEMORY_WB);
+	add(EfiReservedMemoryType, 0x140, 0x10, EFI_MEMORY_WB | EFI_MEMORY_RUNTIME);
+	add(EfiRuntimeServicesData, 0x160, 0x10, EFI_MEMORY_WB | EFI_MEMORY_RUNTIME);
+	add(EfiMemoryMappedIO, 0x180, 0x10, EFI_MEMORY_UC);
+	assert_true(efi_memory_look());
+	assert_false(efi_find_dmar(&table));
+	dmar_table = (struct acpi_table){ bytes, sizeof(bytes) };
+	assert_true(efi_find_dmar(&table));
+	assert_ptr_equal(table.bytes, bytes);
+	assert_true(efi_is_reserved(0x120000, 0x140000));
+	assert_true(efi_is_reserved(0x12f000, 0x131000));
+	assert_false(efi_is_reserved(0x11f000, 0x121000)); /* a page that nobody describes */
+	assert_false(efi_is_reserved(0x13f000, 0x141000)); /* runtime services */
+	assert_false(efi_is_reserved(0x160000, 0x161000));
+	assert_false(efi_is_reserved(0x180000, 0x181000)); /* registers */
+	assert_false(efi_is_reserved(0x10f000, 0x110000));
+	add(EfiBootServicesData, 0x121, 1, EFI_MEMORY_WB); /* and one that overlaps */
+	free(map_pages);
+	assert_true(efi_memory_look());
+	assert_false(efi_is_reserved(0x120000, 0x140000));
+	assert_true(efi_is_reserved(0x122000, 0x140000));
+	assert_true(efi_is_memory(0x10f000, 0x111000));
+	assert_true(efi_is_memory(0x160000, 0x161000));
+	assert_false(efi_is_memory(0x110000, 0x111000));
+	assert_false(efi_is_memory(0x180000, 0x181000));
+	assert_false(efi_is_memory(0x130000, 0x131000)); /* firmware may list registers so */
 }

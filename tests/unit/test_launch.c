@@ -133,12 +133,15 @@ TEST(opened_keys_are_measured, setup, fake_teardown)
 
 TEST(the_state_is_a_line, setup, fake_teardown)
 {
-	struct launch_state launch = { .secure_boot = true, .tme = "none" };
+	struct launch_state launch = { .secure_boot = true, .tme = "none", .iommu = "none" };
 	char text[LAUNCH_WORDS_MAX];
 
 	assert_string_equal(launch_state_words(&launch, text),
-			    "umbra=test secure-boot=on tme=none");
-	launch = (struct launch_state){ .tme = "tme-mk", .keyid_bits = 6, .bypass = true };
+			    "umbra=test secure-boot=on tme=none iommu=none");
+	launch = (struct launch_state){
+		.tme = "tme-mk", .keyid_bits = 6, .bypass = true, .iommu = "on ir=on"
+	};
 	assert_string_equal(launch_state_words(&launch, text),
-			    "umbra=test secure-boot=off tme=tme-mk keyid-bits=6 bypass=on");
+			    "umbra=test secure-boot=off tme=tme-mk keyid-bits=6 bypass=on "
+			    "iommu=on ir=on");
 }

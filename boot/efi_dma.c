@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Shuts DMA out while boot services run: what dma.c needs of firmware. */
+#include "boot/efi_priv.h"
+
+#include "boot/dma.h"
+#include "boot/pci_config.h"
+#include "vmm/base/cpu.h"
+#include "vmm/base/log.h"
+#include "vmm/base/str.h"
+
+static struct boot_info *boot;
+
+/* Firmware's timers must not come between the two halves of an access. */
+static uint32_t read_config_space(uint32_t function, uint32_t offset)
+{
+	uint32_t value;
+
+	cpu_cli();
+	value = pci_read(function, offset);
+	cpu_sti();
+	return value;
+}
+
+/* Loader memory, which Umbra gives to no VM because boot->dma_tables names it. */
+static void *take_pages(size_t count)
+{
+	EFI_PHYSICAL_ADDRESS base = UINT32_MAX;
+
+	if (EFI_ERROR(efi_system->BootServices->AllocatePages(AllocateMaxAddress, EfiLoaderData,
+							      count, &base))) {
+		return NULL;
+	}
+	boot->dma_tables = (struct mem_range){ hpa(base), count };
+	memset((void *)(uintptr_t)base, 0, count * PAGE_SIZE);
+	return (void *)(uintptr_t)base;
+}
+
+void efi_leave_all_out(struct config *config)
+{
+	for (size_t i = 0; i < config->vm_count; i++) {
+		config->vms[i].valid = false;
+	}
+}
+
+void efi_dma_decide(struct boot_info *info)
+{
+	static const struct dma_firmware firmware = { efi_is_reserved, efi_is_memory,
+						      read_config_space, take_pages };
+	static struct dmar dmar;
+	struct acpi_table table;
+
+	boot = info;
+	if (info->config.iommu != CONFIG_IOMMU_OFF && efi_memory_look() && efi_find_dmar(&table)) {
+		(void)dmar_parse(table.bytes, table.length, &dmar); /* it logs errors */
+	}
+	dma_decide(&dmar, info->config.iommu, &info->screen, &firmware);
+}
+
+/* What was measured is not so: VMs whose key the TPM has opened for it must not run. */
+static void leave_sealed_out(struct config *config)
+{
+	for (size_t i = 0; i < config->vm_count; i++) {
+		struct vm_config *vm = &config->vms[i];
+
+		if (vm->valid && vm->key.kind == VM_KEY_FILE && vm->key.form == VM_KEY_FORM_TPM) {
+			vm->valid = false;
+			log_error("vm %s: the IOMMU does not do what was measured, so a key of the "
+				  "TPM is not used; the VM is left out",
+				  vm->name);
+		}
+	}
+}
+
+static void judge(struct boot_info *info, bool enough)
+{
+	if (!enough) {
+		efi_leave_all_out(&info->config);
+	} else if (!dma_is_as_decided()) {
+		leave_sealed_out(&info->config);
+	}
+}
+
+void efi_dma_block(struct boot_info *info)
+{
+	judge(info, dma_block());
+}
+
+void efi_dma_block_again(struct boot_info *info)
+{
+	judge(info, dma_block_again());
+}

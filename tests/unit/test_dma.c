@@ -1,0 +1,322 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* boot/dma.c with units that work, that fail, and that firmware switches off. */
+#include <stdio.h>
+
+#include "boot/dma.h"
+#include "boot/dma_ranges.h"
+#include "boot/vtd.h"
+#include "tests/unit/test.h"
+#include "vmm/base/host_paging.h"
+#include "vmm/base/x86.h"
+
+#define UNITS 2u
+
+/* How each unit behaves; NULL: it works. */
+static struct {
+	const char *look, *block, *interrupts;
+	bool no_interrupts, off;
+	unsigned blocked, shut, faults;
+	struct vtd_fault fault;
+} units[UNITS];
+static struct dmar dmar;
+static struct dma_ranges chosen;
+static uint8_t pages[64 * PAGE_SIZE] __attribute__((aligned(PAGE_SIZE)));
+static size_t pages_left;
+static bool memory_there;
+static const char *map_error;
+static char printed[4096];
+
+static size_t number(const struct vtd_unit *unit)
+{
+	return (unit->base - 0xfed90000) >> 12;
+}
+
+const char *vtd_look(struct vtd_unit *unit)
+{
+	assert_ptr_equal(unit->registers, (void *)unit->base);
+	return units[number(unit)].look;
+}
+
+bool vtd_prepare(struct vtd_unit *unit, struct vtd_memory *memory, void *done)
+{
+	assert_true(memory->left >= VTD_UNIT_PAGES);
+	memory->left -= VTD_UNIT_PAGES;
+	memory->next += VTD_UNIT_PAGES * PAGE_SIZE;
+	assert_ptr_equal(done, pages + PAGE_SIZE + 64 * number(unit));
+	return true;
+}
+
+const char *vtd_map(struct vtd_unit *unit, struct vtd_memory *memory, uint16_t source,
+		    uint64_t base, uint64_t end)
+{
+	assert_int_equal(memory->left, 5);
+	return map_error;
+}
+
+size_t vtd_map_pages(const struct vtd_unit *unit, uint64_t base, uint64_t end)
+{
+	return 5;
+}
+
+const char *vtd_block(struct vtd_unit *unit)
+{
+	units[number(unit)].blocked++;
+	units[number(unit)].off = false;
+	return units[number(unit)].block;
+}
+
+bool vtd_blocks(const struct vtd_unit *unit)
+{
+	return !units[number(unit)].off;
+}
+
+bool vtd_has_interrupts(const struct vtd_unit *unit)
+{
+	return !units[number(unit)].no_interrupts;
+}
+
+const char *vtd_block_interrupts(struct vtd_unit *unit, const void *table, bool x2apic)
+{
+	assert_ptr_equal(table, pages);
+	units[number(unit)].shut++;
+	return units[number(unit)].interrupts;
+}
+
+bool vtd_take_fault(struct vtd_unit *unit, struct vtd_fault *fault)
+{
+	*fault = units[number(unit)].fault;
+	return units[number(unit)].faults != 0 && units[number(unit)].faults-- != 0;
+}
+
+const char *vtd_reason(const struct vtd_fault *fault)
+{
+	return "so it is";
+}
+
+void dma_choose_ranges(const struct dmar *d, const struct screen_mode *screen,
+		       const struct dma_firmware *firmware, struct dma_ranges *out)
+{
+	*out = chosen;
+}
+
+void *host_map_io(hpa_t base, uint64_t bytes, enum host_cache cache)
+{
+	assert_int_equal(cache, HOST_CACHE_UC);
+	return base.v == 0xfed90000 ? pages : NULL;
+}
+
+static bool is_memory(uint64_t base, uint64_t end)
+{
+	return memory_there;
+}
+
+static void *take_pages(size_t count)
+{
+	assert_in_range(count, 2 + UNITS * VTD_UNIT_PAGES, 64);
+	return count <= pages_left ? pages : NULL;
+}
+
+static const struct dma_firmware firmware = { .is_memory = is_memory, .take_pages = take_pages };
+
+static int setup(void **state)
+{
+	fake_setup(state);
+	fake_msr_set(MSR_IA32_APIC_BASE, 0);
+	memset(units, 0, sizeof(units));
+	memset(&dmar, 0, sizeof(dmar));
+	dmar.remaps_interrupts = true;
+	dmar.unit_count = UNITS;
+	for (unsigned i = 0; i < UNITS; i++) {
+		dmar.units[i].base = 0xfed90000 + i * PAGE_SIZE;
+		dmar.units[i].bytes = PAGE_SIZE;
+	}
+	chosen = (struct dma_ranges){ .picture = DMAR_UNITS_MAX };
+	pages_left = 64;
+	memory_there = false;
+	map_error = NULL;
+	printed[0] = '\0';
+	return 0;
+}
+
+static bool block(enum config_iommu wanted)
+{
+	static const struct screen_mode screen;
+
+	dma_decide(&dmar, wanted, &screen, &firmware);
+	assert_true(dma_is_as_decided());
+	return dma_block();
+}
+
+PRINTF_LIKE(1, 2) static void print(const char *fmt, ...)
+{
+	va_list args;
+
+	va_start(args, fmt);
+	vsnprintf(printed + strlen(printed), sizeof(printed) - strlen(printed), fmt, args);
+	va_end(args);
+}
+
+TEST(all_units, setup, fake_teardown)
+{
+	assert_true(block(CONFIG_IOMMU_REQUIRE));
+	assert_string_equal(dma_words(), "on ir=on");
+	assert_non_null(strstr(fake_log_text(), "from now on no device reaches memory"));
+	assert_null(strstr(fake_log_text(), "no device can raise an interrupt"));
+	assert_int_equal(units[0].shut, 0); /* firmware's own timer may be such an interrupt */
+	assert_true(dma_block_again());
+	assert_int_equal(units[0].blocked + units[1].blocked, 2);
+	assert_int_equal(units[0].shut + units[1].shut, 2);
+	assert_non_null(strstr(fake_log_text(), "no device can raise an interrupt"));
+	dma_report(print);
+	assert_non_null(strstr(printed, "2 of 2 units shut DMA out"));
+}
+
+TEST(no_unit, setup, fake_teardown)
+{
+	dmar.unit_count = 0;
+	assert_true(block(CONFIG_IOMMU_AUTO));
+	assert_string_equal(dma_words(), "none");
+	assert_true(dma_block_again());
+	assert_false(block(CONFIG_IOMMU_REQUIRE));
+	assert_non_null(strstr(fake_log_text(), "no VM starts"));
+	dma_report(print);
+	assert_non_null(strstr(printed, "IOMMU: none"));
+}
+
+TEST(off, setup, fake_teardown)
+{
+	assert_true(block(CONFIG_IOMMU_OFF));
+	assert_string_equal(dma_words(), "off");
+	assert_true(dma_block_again());
+	assert_int_equal(units[0].blocked, 0);
+	dma_report(print);
+	assert_non_null(strstr(printed, "IOMMU: off"));
+}
+
+/* One of two units does not work, for each possible reason; the other one still shuts DMA out. */
+TEST(one_unit, setup, fake_teardown)
+{
+	for (unsigned way = 0; way < 5; way++) {
+		setup(NULL);
+		switch (way) {
+		case 0: units[1].look = "it is odd"; break;
+		case 1: units[1].block = "it is odd"; break;
+		case 2: chosen.picture = 1; break;
+		case 3: dmar.units[1].base = 1ul << 32; break;
+		default: dmar.units_left_out = true;
+		}
+		if (way == 3) {
+			dmar.unit_count = 2;
+		}
+		assert_true(block(CONFIG_IOMMU_AUTO));
+		/* What is measured is decided before a unit is switched on. */
+		assert_string_equal(dma_words(), way == 1 ? "on ir=on" : "partial ir=off");
+		assert_int_equal(dma_is_as_decided(), way != 1);
+		assert_int_equal(units[0].blocked, 1);
+		assert_non_null(strstr(fake_log_text(), "devices can reach memory"));
+		assert_false(block(CONFIG_IOMMU_REQUIRE));
+		assert_false(dma_block_again());
+		assert_int_equal(units[0].shut, 0);
+	}
+}
+
+TEST(nothing_works, setup, fake_teardown)
+{
+	memory_there = true;
+	assert_true(block(CONFIG_IOMMU_AUTO));
+	assert_string_equal(dma_words(), "failed");
+	assert_int_equal(units[0].blocked, 0);
+	setup(NULL);
+	pages_left = 3;
+	assert_true(block(CONFIG_IOMMU_AUTO));
+	assert_string_equal(dma_words(), "failed");
+	assert_false(block(CONFIG_IOMMU_REQUIRE));
+}
+
+TEST(no_interrupts, setup, fake_teardown)
+{
+	units[1].no_interrupts = true;
+	assert_true(block(CONFIG_IOMMU_AUTO));
+	assert_string_equal(dma_words(), "on ir=off");
+	assert_non_null(strstr(fake_log_text(), "devices can raise interrupts"));
+	assert_false(block(CONFIG_IOMMU_REQUIRE));
+	units[1].no_interrupts = false;
+	dmar.remaps_interrupts = false;
+	assert_true(block(CONFIG_IOMMU_AUTO));
+	assert_string_equal(dma_words(), "on ir=off");
+	dmar.remaps_interrupts = true;
+	units[0].interrupts = "it is odd";
+	assert_true(block(CONFIG_IOMMU_REQUIRE));
+	assert_false(dma_block_again());
+}
+
+/* Firmware's own driver switches the units off when boot services end. */
+TEST(switched_off, setup, fake_teardown)
+{
+	assert_true(block(CONFIG_IOMMU_REQUIRE));
+	units[0].off = true;
+	assert_true(dma_block_again());
+	assert_int_equal(units[0].blocked, 2);
+	assert_int_equal(units[1].blocked, 1);
+	assert_non_null(strstr(fake_log_text(), "firmware switched unit 0 of the IOMMU off"));
+	assert_true(block(CONFIG_IOMMU_REQUIRE));
+	units[0].off = true;
+	units[0].block = "it is odd";
+	assert_false(dma_block_again());
+	assert_string_equal(dma_words(), "on ir=on");
+	assert_false(dma_is_as_decided());
+}
+
+TEST(ranges, setup, fake_teardown)
+{
+	chosen.count = 1;
+	chosen.list[0] = (struct dma_range){ 0x1000, 0x3000, 0x00a0, 1 };
+	assert_true(block(CONFIG_IOMMU_REQUIRE));
+	assert_non_null(strstr(fake_log_text(), "00:14.0 still reaches 0x1000 to 0x2fff"));
+	dma_report(print);
+	assert_non_null(strstr(printed, "1 ranges of 8 KiB"));
+	map_error = "it is odd";
+	assert_true(block(CONFIG_IOMMU_REQUIRE));
+	assert_non_null(strstr(fake_log_text(), "00:14.0 does not reach 0x1000 to 0x2fff: it is"));
+	units[1].look = "it is odd"; /* the range's unit: nothing is mapped in it */
+	map_error = "not called";
+	assert_true(block(CONFIG_IOMMU_AUTO));
+	assert_null(strstr(fake_log_text(), "not called"));
+}
+
+/* What is stopped is said once for each device and deed, and counted. */
+TEST(faults, setup, fake_teardown)
+{
+	assert_true(block(CONFIG_IOMMU_AUTO));
+	dma_watch();
+	assert_non_null(strstr(fake_log_text(), "the registers of unit 1"));
+	units[0].fault = (struct vtd_fault){ .source = 0x0028, .reason = 1, .address = 0x7000 };
+	units[0].faults = 3;
+	units[1].faults = 1; /* not mapped */
+	fake_tsc += 1ul << 40;
+	dma_poll();
+	assert_int_equal(units[0].faults, 0);
+	assert_int_equal(units[1].faults, 1);
+	assert_non_null(strstr(fake_log_text(), "the device 00:05.0 was stopped: a write at 0x7000 "
+						"(so it is)"));
+	units[0].fault.interrupt = true;
+	units[0].faults = 1;
+	dma_poll(); /* too early */
+	assert_int_equal(units[0].faults, 1);
+	fake_tsc += 1ul << 40;
+	dma_poll();
+	assert_non_null(strstr(fake_log_text(), "an interrupt, entry 0x7000"));
+	for (uint16_t i = 0; i < 20; i++) {
+		units[0].fault.source = (uint16_t)(0x100 + i);
+		units[0].faults = 1;
+		fake_tsc += 1ul << 40;
+		dma_poll();
+	}
+	dma_report(print);
+	assert_non_null(strstr(printed, "00:05.0 was stopped 3 times, first a write at 0x7000"));
+	assert_non_null(strstr(printed, "other devices were stopped 6 times"));
+	units[0].faults = 1000000; /* one that never ends does not hold the CPU */
+	fake_tsc += 1ul << 40;
+	dma_poll();
+	assert_int_equal(units[0].faults, 1000000 - 16);
+}
