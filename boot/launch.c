@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "boot/launch.h"
 
+#include "guest/engine_policy.h"
 #include "vmm/base/log.h"
 #include "vmm/base/str.h"
 
@@ -108,6 +109,47 @@ static void measure_key(const char *what, const char *name, const struct vm_key_
 }
 _Static_assert(LAUNCH_WORDS_MAX >= VM_PATH_MAX + VM_NAME_MAX + sizeof("share  key "), "it fits");
 
+/* Does the line of launch_state_words say this? word begins with a blank. */
+static bool says(const char *state, const char *word)
+{
+	const size_t bytes = strlen(word);
+
+	for (; *state != '\0'; state++) {
+		if (strncmp(state, word, bytes) == 0 &&
+		    (state[bytes] == ' ' || state[bytes] == '\0')) {
+			return true;
+		}
+	}
+	return false;
+}
+
+/* The machine that the line describes, while KeyIDs are left. */
+static enum engine_machine machine_of(const char *state)
+{
+	if (says(state, " tme=tme-mk")) {
+		return says(state, " bypass=on") ? ENGINE_MACHINE_BYPASS : ENGINE_MACHINE_TME_MK;
+	}
+	return says(state, " tme=tme") ? ENGINE_MACHINE_TME : ENGINE_MACHINE_NO_TME;
+}
+
+static void measure_engine(const struct vm_config *vm, enum engine_machine machine,
+			   launch_extend *extend)
+{
+	static const char *const names[] = {
+		[ENGINE_REFUSED] = "refused",	   [ENGINE_RUNS_SOFTWARE] = "software",
+		[ENGINE_RUNS_NONE] = "none",	   [ENGINE_RUNS_TME_MK] = "tme-mk",
+		[ENGINE_RUNS_NO_ENCRYPT] = "none", [ENGINE_RUNS_PLATFORM] = "platform",
+	};
+	char words[LAUNCH_WORDS_MAX];
+
+	if (vm->key.kind == VM_KEY_DEFAULT) {
+		return; /* the section has an error, and the VM does not start */
+	}
+	(void)str_printf(words, sizeof(words), "vm %s engine %s", vm->name,
+			 names[engine_policy(vm->engine, vm->key.kind, machine)->verdict]);
+	measure_words(words, extend); /* it fits */
+}
+
 void launch_measure_state(const struct config *config, const char *state, launch_extend *extend)
 {
 	for (size_t i = 0; i < config->vm_count; i++) {
@@ -117,6 +159,9 @@ void launch_measure_state(const struct config *config, const char *state, launch
 		measure_key("share", config->shares[i].name, &config->shares[i].key, extend);
 	}
 	measure_words(state, extend);
+	for (size_t i = 0; i < config->vm_count; i++) {
+		measure_engine(&config->vms[i], machine_of(state), extend);
+	}
 }
 
 /* The sealed file that gave a key; nothing if it was not opened. */

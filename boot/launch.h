@@ -50,8 +50,9 @@ void launch_measure_manifest(uint32_t version, launch_extend *extend);
 void launch_measure_file(const char *path, size_t path_bytes, const void *data, size_t bytes,
 			 launch_extend *extend);
 /*
- * The names of key files, and the state of the machine (a line of launch_state). Keys are sealed to
- * what was measured up to here.
+ * The names of key files, the state of the machine (a line of launch_state), and the engine of each
+ * VM: the one that it gets while KeyIDs are left; if they run out, engine = auto falls back to
+ * software. Keys are sealed to what was measured up to here.
  */
 void launch_measure_state(const struct config *config, const char *state, launch_extend *extend);
 /* At last the sealed files of the keys that were opened, and the separators. */

@@ -342,8 +342,9 @@ $(CONFIG_TABLE): $(call host_objects,$(HOST_OBJ),$(CONFIG_TABLE_C)) $(FAKE_LIB)
 	@$(HOST_CC) $(HOST_SANITIZE) -o $@ $^
 
 # What Umbra would read of a folder, and measure, by the product's own code: make image, predict.
-STICK_C := tests/machine/stick.c boot/launch.c boot/config.c $(CONFIG_KEYS_C) crypto/verify.c \
-	crypto/mbedtls_port.c crypto/wipe.c vmm/base/str.c $(MBEDTLS_C)
+STICK_C := tests/machine/stick.c boot/launch.c guest/engine_policy.c boot/config.c \
+	$(CONFIG_KEYS_C) crypto/verify.c crypto/mbedtls_port.c crypto/wipe.c vmm/base/str.c \
+	$(MBEDTLS_C)
 $(STICK): $(call host_objects,$(HOST_OBJ),$(STICK_C)) $(FAKE_LIB)
 	@$(HOST_CC) $(HOST_SANITIZE) -o $@ $^
 

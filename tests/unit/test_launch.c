@@ -101,7 +101,9 @@ TEST(the_rest_ends_with_separators, setup, fake_teardown)
 	launch_measure_state(&config, "the state", extend);
 	assert_string_equal(seen, "12 vm a key \\a.key=vm a key \\a.key\n"
 				  "12 share box key \\box.key=share box key \\box.key\n"
-				  "12 the state=the state\n");
+				  "12 the state=the state\n"
+				  "12 vm a engine software=vm a engine software\n"
+				  "12 vm b engine software=vm b engine software\n");
 	seen[0] = '\0';
 	launch_measure_end(&config, extend);
 	assert_string_equal(seen, "11! separator=\xff\xff\xff\xff\n"
@@ -144,4 +146,45 @@ TEST(the_state_is_a_line, setup, fake_teardown)
 	assert_string_equal(launch_state_words(&launch, text),
 			    "umbra=test secure-boot=off tme=tme-mk keyid-bits=6 bypass=on "
 			    "iommu=on ir=on");
+}
+
+/* The engine that each VM gets follows from its section and from the state of the machine. */
+TEST(engines_are_measured, setup, fake_teardown)
+{
+	static const struct {
+		const char *state, *engine;
+	} rows[] = {
+		{ "umbra=x tme=none iommu=none", "software" },
+		{ "umbra=x tme=tme", "software" },
+		{ "umbra=x tme=tme-mk keyid-bits=6 bypass=off", "tme-mk" },
+		{ "umbra=x tme=tme-mk keyid-bits=6 bypass=on iommu=none", "tme-mk" },
+	};
+	struct vm_config *vm = add_vm("a", "\\k", "");
+
+	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
+		char line[64];
+
+		seen[0] = '\0';
+		vm->engine = VM_ENGINE_AUTO;
+		vm->key.kind = VM_KEY_RANDOM;
+		launch_measure_state(&config, rows[i].state, extend);
+		snprintf(line, sizeof(line), "=vm a engine %s\n", rows[i].engine);
+		assert_non_null(strstr(seen, line));
+	}
+	seen[0] = '\0';
+	vm->engine = VM_ENGINE_NONE;
+	vm->key.kind = VM_KEY_NONE;
+	launch_measure_state(&config, "tme=tme-mk", extend); /* the first word is not looked at */
+	assert_non_null(strstr(seen, "=vm a engine none\n"));
+	seen[0] = '\0';
+	launch_measure_state(&config, "x tme=tme", extend);
+	assert_non_null(strstr(seen, "=vm a engine platform\n"));
+	seen[0] = '\0';
+	vm->key.kind = VM_KEY_PLATFORM;
+	launch_measure_state(&config, "x tme=none", extend);
+	assert_non_null(strstr(seen, "=vm a engine refused\n"));
+	seen[0] = '\0';
+	vm->key.kind = VM_KEY_DEFAULT;
+	launch_measure_state(&config, "x tme=none", extend);
+	assert_null(strstr(seen, "engine"));
 }
