@@ -96,6 +96,7 @@ EFI_STATUS efi_main(EFI_HANDLE image, EFI_SYSTEM_TABLE *system)
 	/* some firmware has no watchdog */
 	(void)system->BootServices->SetWatchdogTimer(0, 0, 0, NULL);
 	info.can_run = vmx_preflight();
+	efi_request_memory_clear(); /* before keys are read and opened */
 	read_config();
 	efi_probe(&info);
 	efi_dma_decide(&info);
@@ -105,7 +106,6 @@ EFI_STATUS efi_main(EFI_HANDLE image, EFI_SYSTEM_TABLE *system)
 		efi_leave_all_out(&info.config);
 		efi_keys_forget(&info.config);
 	}
-	efi_request_memory_clear();
 	efi_text_close();
 	err = efi_exit_boot_services(&info);
 	if (err != 0) {

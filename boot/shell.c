@@ -303,7 +303,7 @@ static void feed(uint8_t byte)
 		return;
 	}
 	if (asking != NULL) {
-		if (!asking(byte)) {
+		if (!asking(byte == vconsole_escape() ? SHELL_GIVE_UP : byte)) {
 			asking = NULL;
 			next_line();
 		}

@@ -69,9 +69,10 @@ void shell_print_leaves(struct vm *vm);
 void shell_print(const char *fmt, ...) PRINTF_LIKE(1, 2);
 /* Calls step repeatedly until it returns false or a key is pressed. */
 void shell_go_live(bool (*step)(void));
+#define SHELL_GIVE_UP 0x03 /* Ctrl-C */
 /*
  * Shows the prompt, which must stay valid, and gives each byte that is typed to feed, unseen, until
- * it returns false.
+ * it returns false. The escape key is given as SHELL_GIVE_UP, at which feed must return false.
  */
 void shell_ask(const char *prompt, bool (*feed)(uint8_t byte));
 /* Call when the command has given the console to a VM. */

@@ -16,6 +16,7 @@
 #define TYPED_MAX     127u
 #define CTRL(letter)  ((letter)&0x1f)
 #define KEY_BACKSPACE 0x7f
+#define ESCAPE	      0x1b
 
 static struct config *keys; /* the configuration whose keys are opened */
 static void (*answer)(const char *fmt, ...);
@@ -25,6 +26,9 @@ static struct vm_config *asked;
 static char prompt[VM_NAME_MAX + 32];
 static char typed[TYPED_MAX + 1]; /* without a zero at its end */
 static size_t typed_bytes;
+
+/* A terminal sends an escape sequence for Delete or an arrow: it is not part of a passphrase. */
+static enum { NO_SEQUENCE, AFTER_ESCAPE, IN_SEQUENCE } sequence;
 
 static bool checks;
 static ATOMIC(bool) done; /* the work has done its last step */
@@ -42,6 +46,7 @@ static struct work work = { .step = step };
 
 static void forget_typed(void)
 {
+	sequence = NO_SEQUENCE;
 	secure_zero(typed, sizeof(typed));
 	typed_bytes = 0;
 }
@@ -51,6 +56,8 @@ void unlock_start(struct config *config)
 	bool any = false;
 
 	keys = config;
+	(void)wipe_register(typed,
+			    sizeof(typed)); /* if the list is full, no key finds room either */
 	for (size_t i = 0; i < config->vm_count; i++) {
 		struct vm_config *vm = &config->vms[i];
 
@@ -133,6 +140,9 @@ static bool feed_control(uint8_t byte)
 		typed[typed_bytes] = '\0';
 		return true;
 	case CTRL('U'): forget_typed(); return true;
+	case ESCAPE: sequence = AFTER_ESCAPE; return true;
+	case CTRL('C'):
+	case CTRL('D'): answer("given up"); break;
 	case '\r':
 	case '\n':
 		answer("%s", ""); /* ends the line of the prompt */
@@ -144,14 +154,36 @@ static bool feed_control(uint8_t byte)
 			return false;
 		}
 		break;
-	default: answer("%s", ""); break;
+	/*
+	 * If Tab or another key of the shell ended this, the rest of the passphrase would become a
+	 * command, and be shown.
+	 */
+	default: return true;
 	}
 	forget_typed();
 	return false;
 }
 
+/* Returns whether the byte belongs to an escape sequence. A control character ends it. */
+static bool skip_sequence(uint8_t byte)
+{
+	if (sequence == NO_SEQUENCE || byte < ' ' || byte == KEY_BACKSPACE) {
+		sequence = NO_SEQUENCE;
+		return false;
+	}
+	if (sequence == AFTER_ESCAPE) {
+		sequence = byte == '[' || byte == 'O' ? IN_SEQUENCE : NO_SEQUENCE;
+	} else if (byte >= '@') {
+		sequence = NO_SEQUENCE; /* the final byte (ECMA-48, 5.4) */
+	}
+	return true;
+}
+
 bool unlock_feed(uint8_t byte)
 {
+	if (skip_sequence(byte)) {
+		return true;
+	}
 	if (byte < ' ' || byte == KEY_BACKSPACE) {
 		return feed_control(byte);
 	}

@@ -23,7 +23,8 @@ bool unlock_ask(const struct vm_config *vm, void (*say)(const char *fmt, ...));
 const char *unlock_prompt(void);
 /*
  * Takes one byte from the terminal. Returns true while it wants more. At Return it begins the
- * check. Ctrl-C, or any other control character that is not for editing, gives up.
+ * check. Ctrl-C and Ctrl-D give up. Other control characters, and keys that a terminal sends as an
+ * escape sequence, do nothing.
  */
 bool unlock_feed(uint8_t byte);
 

@@ -101,7 +101,8 @@ $(FUZZERS:%=fuzz-%): fuzz-%: $(O)/fuzz/%
 
 # The corpus itself and changed inputs, 10,000 of most; the same ones each time.
 $(O)/fuzz/%.passed: $(O)/fuzz/% $$(wildcard tests/fuzz/corpus/$$*/*)
-	@$(LIMITED) $< -runs=0 tests/fuzz/corpus/$* > $@.log 2>&1 && \
+	@$(LIMITED) $< -runs=0 -artifact_prefix=$(O)/fuzz/$*- tests/fuzz/corpus/$* \
+		> $@.log 2>&1 && \
 		timeout 3000 $< -runs=$(call smoke_runs,$*) -seed=1 -timeout=10 \
 		-artifact_prefix=$(O)/fuzz/$*- $$(mktemp -d -p $(O)/fuzz) \
 		tests/fuzz/corpus/$* >> $@.log 2>&1 || \

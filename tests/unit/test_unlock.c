@@ -176,8 +176,15 @@ TEST(editing_and_giving_up, setup, fake_teardown)
 	ask();
 	assert_false(type("\r"));
 	ask();
-	assert_false(type("open sesame\x1e")); /* the escape key */
+	assert_false(type("open sesame\x04")); /* Ctrl-D */
 	assert_int_equal(begun, 2);
+	/* Keys that edit a line of the shell neither end this nor count as typed. */
+	ask();
+	assert_true(type("\topen\x1b[3~ ses\x1b[A\x1bOHame\x01\x17"));
+	assert_false(unlock_feed('\r'));
+	assert_true(right);
+	finish();
+	config.vms[0].key.locked = true;
 	/* What was typed before it was given up is not part of the next. */
 	ask();
 	assert_false(type("open sesame\r"));
