@@ -3,7 +3,7 @@
 import re
 
 import screen
-from bochs import parse_result
+from bochs import DEFAULT_CPU, TSC_HZ, parse_result
 from case_list import repeat
 
 # Text that no serial output may contain, whatever the case expects.
@@ -154,6 +154,25 @@ def check_even(case, text, said):
         if "percent" in rule and apart * 100 > rule["percent"] * min(found):
             problems.append(f"{said[-1]}; they differ by more than {rule['percent']} %")
     return problems
+
+
+def check_waiting(case, result, text, said):
+    """For how much of Umbra's own work its CPUs waited for each other. What they waited stands in
+    the log, in microseconds of the TSC, which on this machine counts instructions."""
+    if "waiting" not in case:
+        return []
+    rule = case["waiting"]
+    sections = parse_result(result)
+    start = next((section for section in sections if section["text"] == rule["from"]), None)
+    waited = re.findall(r"CPUs have waited (\d+) us for each other", text)
+    if start is None or not waited:
+        return [f"the serial line lacks {rule['from']!r}, or what the CPUs have waited"]
+    root = figure(sections[-1], "root") - figure(start, "root")
+    mega = int(waited[-1]) * TSC_HZ[case.get("cpu", DEFAULT_CPU)] / 1e12
+    percent = mega * 1e8 / root
+    said.append(f"waiting: {mega:,.1f} M of {root / 1e6:,.0f} M instructions in root mode, "
+                f"{percent:.2f} %; at most {rule['most']} % are allowed")
+    return [said[-1]] if percent > rule["most"] else []
 
 
 def check_budget(case, count):

@@ -11,7 +11,7 @@ KEYS = {"name", "group", "matrix", "machine", "cpus", "mem", "cpu", "features", 
         "knobs", "usb", "files", "conf", "host", "vm", "share", "firmware", "bare", "bus", "type",
         "stop", "screen", "screen_at", "ticks", "timeout", "command", "dialog", "expect", "order",
         "bounds", "same", "forbid", "forbid_more", "complaints", "end", "status", "budget",
-        "reports", "left", "more_type", "even", "errors"}
+        "reports", "left", "more_type", "even", "waiting", "errors"}
 DEFAULTS = {"group": "test", "machine": "bochs", "cpus": 1, "mem": 1024, "status": 0,
             "timeout": 240, "files": {}, "expect": [], "order": [], "bounds": [], "same": [],
             "screen": [], "end": "power-off"}

@@ -24,7 +24,7 @@ HERE = pathlib.Path(__file__).parent
 sys.path += [str(HERE / "bus"), str(HERE / "machine")]
 import markers
 from case_checks import (check_budget, check_even, check_left, check_reports, check_screen,
-                         check_text, read_result, serial_text)
+                         check_text, check_waiting, read_result, serial_text)
 from case_list import CaseError, load_cases, repeat
 
 TAIL_LINES = 25
@@ -96,8 +96,10 @@ class Runner:
             words["BUS"] = case["bus"].replace("{o}", self.options.product)
         if case.get("usb", "disk") != "disk":
             words["USB"] = 1
-        if "even" in case:
-            marks = {mark: None for rule in case["even"] for span in rule["spans"] for mark in span}
+        marks = {mark: None for rule in case.get("even", []) for span in rule["spans"]
+                 for mark in span}
+        marks |= {case["waiting"]["from"]: None} if "waiting" in case else {}
+        if marks:
             words["MARK"] = "|".join(mark.replace("|", "\\|") for mark in marks)
         if case["screen"]:
             words["SCREEN"] = folder / "out" / "screen.png"
@@ -134,6 +136,7 @@ class Runner:
         if result.exists():
             problems += check_left(case, result.read_text())
             problems += check_even(case, result.read_text(), said)
+            problems += check_waiting(case, result.read_text(), text, said)
         if case["screen"]:
             problems += check_screen(case, folder, self.third / "font" / "font.psf")
         if not problems and not self.options.keep:
