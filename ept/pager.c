@@ -13,6 +13,9 @@
 /* At most so many pages are opened ahead of a vCPU that reads in sequence. */
 #define OPEN_AHEAD 7u
 
+/* How often pager_vm_seal looks through the window. */
+#define SEAL_ROUNDS 4u
+
 /*
  * Waits while a CPU opens or seals the page. Returns the index of its frame + 1, or 0 if the page
  * is not open.
@@ -206,6 +209,7 @@ struct need {
 	uint64_t page;
 	unsigned access;
 	bool pins;		       /* it is the door */
+	bool writes;		       /* ... which will write */
 	const struct gmem_faulter *by; /* with the number that the vCPU has in region->vm */
 	uint32_t ahead;		       /* what open_ahead returned */
 };
@@ -346,6 +350,13 @@ int pager_fault(struct gmem *gmem, struct gmem_region *region, gpa_t gpa, unsign
 	return err;
 }
 
+/* The member's right may have changed while the locks were released. */
+static bool may_access(const struct need *need)
+{
+	return !need->writes ||
+	       !need->region->mappings[pager_mapping_of(need->region, need->gmem)].read_only;
+}
+
 /* Under both locks, which it may release and take again. Also pins the frame. */
 static int find_for_door(struct need *need, const struct gmem_region *region, gpa_t page,
 			 struct window_frame **out)
@@ -362,7 +373,7 @@ static int find_for_door(struct need *need, const struct gmem_region *region, gp
 	if (err != 0) {
 		return err;
 	}
-	if (*out != NULL && !shows(region, need, page)) {
+	if (*out != NULL && (!shows(region, need, page) || !may_access(need))) {
 		(*out)->pins--;
 		*out = NULL;
 	}
@@ -375,12 +386,13 @@ int pager_pin(struct gmem *gmem, struct gmem_region *region, gpa_t page, bool wr
 	struct need need = { .gmem = gmem,
 			     .region = region->state,
 			     .page = (page.v - region->base.v) / PAGE_SIZE,
-			     .pins = true };
+			     .pins = true,
+			     .writes = write };
 	struct window_frame *frame;
 	int err = ERR_RIGHTS;
 
 	lock_take(&window_lock, LOCK_WINDOW);
-	if (!write || !need.region->mappings[pager_mapping_of(need.region, gmem)].read_only) {
+	if (may_access(&need)) {
 		err = find_for_door(&need, region, page, &frame);
 	}
 	if (err == 0) {
@@ -418,18 +430,15 @@ static bool is_pinned(const struct window_frame *frame, const struct pager_vm *v
 	return frame->region != NULL && frame->region->vm == vm && frame->pins != 0;
 }
 
-/* Also waits for CPUs that evict pages of the VM for another VM. */
-void pager_vm_seal(struct pager_vm *vm)
+/*
+ * Seals the pages of the VM that it finds. Returns whether it has none left: an access through the
+ * door that had begun to open a page when this began may have put it into a frame that was looked
+ * at already. Under gmem.lock, which it may release and take again.
+ */
+static bool seal_frames(struct pager_vm *vm)
 {
 	bool sealed = false;
 
-	if (vm->gmem == NULL) {
-		return; /* the configuration keeps all of the VM's RAM in clear */
-	}
-	lock_take(&vm->gmem->lock, LOCK_GMEM); /* keeps the door shut */
-	lock_take(&window_lock, LOCK_WINDOW);
-	window_let_vm_go(vm); /* current instructions will fault again */
-	lock_drop(&window_lock);
 	for (uint32_t i = 0; !sealed && i < window_frame_count(); i++) {
 		struct window_frame *frame = window_frame(i);
 
@@ -447,8 +456,26 @@ void pager_vm_seal(struct pager_vm *vm)
 			}
 			pager_evict(i);
 		}
-		sealed = vm->counters.clear_pages == 0;
+		sealed = vm->frames == 0; /* also none that is getting its page */
 		lock_drop(&window_lock);
+	}
+	return sealed;
+}
+
+/*
+ * Also waits for CPUs that evict pages of the VM for another VM. No access to a paused VM begins,
+ * so a few rounds are enough; if the VM runs, this ends as well.
+ */
+void pager_vm_seal(struct pager_vm *vm)
+{
+	if (vm->gmem == NULL) {
+		return; /* the configuration keeps all of the VM's RAM in clear */
+	}
+	lock_take(&vm->gmem->lock, LOCK_GMEM); /* no access through the door begins */
+	lock_take(&window_lock, LOCK_WINDOW);
+	window_let_vm_go(vm); /* current instructions will fault again */
+	lock_drop(&window_lock);
+	for (unsigned round = 0; round < SEAL_ROUNDS && !seal_frames(vm); round++) {
 	}
 	lock_drop(&vm->gmem->lock);
 }

@@ -119,7 +119,7 @@ struct sealed_region {
 	struct sealed_mapping mappings[PAGER_MAPPINGS_MAX];
 	size_t host_pages;
 	uint32_t open_pages; /* frames of the window that are this region's */
-	uint32_t exchanges;  /* how many exchanges and faults use a page of it now, or its key */
+	uint32_t exchanges;  /* by how many CPUs a page of it, or its key, is used now */
 	/* Will be buried: its content is not kept, and it has no gmem any more. */
 	bool dead;
 	uint32_t swept; /* while it is buried: how many of the window's frames were checked */
@@ -253,9 +253,9 @@ void window_set_busy(struct window_frame *frame, bool busy);
 /* Zeroes all frames. For the end of the machine; takes no locks. */
 void window_wipe(void);
 /*
- * Chooses a frame to evict for vm. Finds one, because floors are kept, unless a frame is busy: then
- * it may return WINDOW_NONE, and the caller tries again. What it takes depends neither on the size
- * of the window nor on how many frames VMs hold.
+ * Chooses a frame to evict for vm. Finds one, because floors are kept, unless a frame is busy or
+ * pinned: then it may return WINDOW_NONE, and the caller tries again. What it takes depends neither
+ * on the size of the window nor on how many frames VMs hold.
  */
 uint32_t window_victim(struct pager_vm *vm);
 /*
@@ -264,7 +264,7 @@ uint32_t window_victim(struct pager_vm *vm);
  */
 uint32_t window_spare(struct pager_vm *vm);
 /*
- * Finds up to max frames of the victim's VM that will be the next victims unless they are used:
+ * Finds up to max frames of the victim's region that will be the next victims unless they are used:
  * mapped, behind the victim in the VM's ring, not touched since the hand passed, neither held,
  * pinned nor busy. The victim is in the ring.
  */

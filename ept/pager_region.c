@@ -175,6 +175,7 @@ void pager_share_leave(struct sealed_region *share, struct gmem *gmem, bool live
 	lock_take(&window_lock, LOCK_WINDOW);
 	wait_for_shootdowns(&share->mappings[m]);
 	share->mappings[m].gmem = NULL;
+	window_let_vm_go(share->vm); /* what the member's vCPUs hold; others will fault again */
 	lock_drop(&window_lock);
 }
 

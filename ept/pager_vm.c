@@ -17,10 +17,10 @@
 #include "vmm/base/str.h"
 
 /*
- * 2^16 ticks are some 20 microseconds, so that the sum of 2^24 pages (64 GiB in clear) fits into 64
- * bits for more than 10 years at 3 GHz.
+ * 2^20 ticks are about 350 microseconds at 3 GHz, so that the sum of 2^24 pages (64 GiB in clear)
+ * fits into 64 bits for 12 years.
  */
-#define CLEAR_SHIFT 16
+#define CLEAR_SHIFT 20
 
 #define PAGE_KEY_BYTES 64 /* AES-256-XTS */
 #define PAGE_KEY_LABEL "umbra page key"

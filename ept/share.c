@@ -2,8 +2,8 @@
 /*
  * Shares. In a share that stays in its frames, share->lock guards which of them were zeroed; it is
  * taken while a member's gmem.lock is held. A sealed share is a region of the pager with several
- * mappings. Members come and go on the boot processor. A member's entry in the list changes under
- * its gmem.lock, which its faults hold.
+ * mappings. Members come and go on the boot processor. A gmem's region changes under its gmem.lock;
+ * a fault that released this lock meanwhile looks at the region again.
  */
 #include "ept/share.h"
 

@@ -453,7 +453,7 @@ uint32_t window_next_idle(const struct window_frame *victim, struct window_frame
 
 	for (; looks-- != 0 && count < max && frame != victim;
 	     frame = &window.frames[frame->next]) {
-		if (frame->mapped != 0 && !frame->region->dead && frame->pins == 0 &&
+		if (frame->mapped != 0 && frame->region == victim->region && frame->pins == 0 &&
 		    !window_is_busy(frame) && !is_used(frame)) {
 			idle[count++] = frame;
 		}
