@@ -156,11 +156,13 @@ static bool asked;
 
 bool unlock_ask(const struct vm_config *config, void (*say)(const char *fmt, ...))
 {
-	asked = config == &configs[BETA];
-	if (!asked) {
+	const bool asks = config == &configs[BETA];
+
+	if (!asks) {
 		say("vm %s has no passphrase", config->name);
 	}
-	return asked;
+	asked |= asks; /* run_lines does not wait for the answer */
+	return asks;
 }
 
 const char *unlock_prompt(void)
