@@ -192,7 +192,8 @@ const struct config_key config_keys[] = {
 		.name = "tpm",
 		.help = "open: keys of tpm:PATH are opened. seal: where PATH is missing, the key "
 			"file of the same name with .key in place of .tpm is sealed to what this "
-			"machine is and has measured, then overwritten and removed.",
+			"machine is and has measured. The next start that opens PATH overwrites "
+			"and removes the key file.",
 		.parse = config_parse_choice,
 		.choices = tpm_words,
 		.standard = "open",

@@ -304,7 +304,7 @@ int efi_file_destroy(const char *path, uint64_t bytes)
 {
 	static const uint8_t zeros[VM_KEY_FILE_MAX];
 	EFI_FILE_HANDLE handle;
-	bool good;
+	bool good, gone;
 
 	if (root == NULL || bytes > sizeof(zeros) ||
 	    EFI_ERROR(open_path(path, EFI_FILE_MODE_READ | EFI_FILE_MODE_WRITE, &handle))) {
@@ -312,5 +312,6 @@ int efi_file_destroy(const char *path, uint64_t bytes)
 	}
 	good = write_all(handle, zeros, bytes);
 	/* Delete closes the file, whatever its result; a failure is a warning above zero. */
-	return handle->Delete(handle) == EFI_SUCCESS && good ? 0 : ERR_IO;
+	gone = handle->Delete(handle) == EFI_SUCCESS;
+	return !good ? ERR_IO : gone ? 0 : ERR_EXISTS;
 }

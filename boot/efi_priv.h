@@ -59,8 +59,8 @@ int efi_file_read_small(struct vm_file *file, void *to, uint64_t max, uint64_t *
 /* Writes a file that does not exist yet. Returns 0 if all of it is on the medium, or ERR_IO. */
 int efi_file_write_new(const char *path, const void *data, uint64_t bytes);
 /*
- * Overwrites a key file of so many bytes with zeros, and removes it. Returns 0, or ERR_IO if one of
- * both fails.
+ * Overwrites a key file of so many bytes with zeros, and removes it. Returns 0; ERR_IO if
+ * it was not overwritten; or ERR_EXISTS if it was, and is still there.
  */
 int efi_file_destroy(const char *path, uint64_t bytes);
 
@@ -127,6 +127,8 @@ void efi_tpm_extend(const struct launch_event *event);
 bool efi_tpm_works(void);
 /* As seal_submit (boot/seal.h), for a TPM that works. */
 int efi_tpm_submit(const uint8_t *command, size_t bytes, uint8_t *reply, size_t *reply_bytes);
+/* As seal_wait. */
+void efi_tpm_wait(unsigned milliseconds);
 /* The steps that were measured so far, without the values of the PCRs; and their words. */
 const struct seal_state *efi_tpm_steps(const char (**words)[SEAL_WORDS_MAX]);
 /* Logs the state of the machine as it was measured, and the PCRs. */

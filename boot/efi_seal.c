@@ -23,11 +23,12 @@ struct subject {
 	const char *name;
 };
 
-static struct seal seal = { .submit = efi_tpm_submit };
+static struct seal seal = { .submit = efi_tpm_submit, .wait = efi_tpm_wait };
 static struct seal_blob blob;
 static uint8_t data[SEAL_BLOB_MAX]; /* of the file */
 static uint64_t data_bytes;
 static struct vm_key_source plain; /* the key file, where a key is sealed */
+static uint64_t plain_bytes;	   /* of it */
 static char why[240];
 
 /* Says with the TPM's last answer why a key could not be sealed or opened. */
@@ -46,15 +47,47 @@ static const char *explain(int err)
 	return why;
 }
 
+/*
+ * Reads the PCRs. Returns NULL, or why no key may depend on them: firmware has extended other banks
+ * than that of SHA-256 (CVE-2021-42299, "TPM Carte Blanche"), so that any program can extend it as
+ * it likes. Nothing may have been measured into PCR 11: a VM need not have files.
+ */
+static const char *check_pcrs(struct seal_state *state)
+{
+	static const uint8_t zeros[TPM_SHA256_BYTES];
+	const int err = seal_read_pcrs(&seal, state);
+
+	if (err != 0) {
+		return explain(err);
+	}
+	for (size_t i = 0; i < SEAL_PCRS; i++) {
+		if (seal_pcrs[i] != LAUNCH_PCR_FILES &&
+		    memcmp(state->values[i], zeros, sizeof(zeros)) == 0) {
+			(void)str_printf(why, sizeof(why),
+					 "firmware has not measured into the SHA-256 value of PCR "
+					 "%u, so it would open for any program: update firmware",
+					 seal_pcrs[i]);
+			return why;
+		}
+	}
+	return NULL;
+}
+
 /* Opens the file that was read into data. Returns NULL, or why that is not possible. */
 static const char *open_data(struct vm_key_source *key)
 {
+	static struct seal_state now;
+	const char *error;
 	size_t bytes;
 	int err;
 
 	if (!seal_blob_read(data, data_bytes, &blob)) {
 		return "this is not a key that Umbra has sealed, or it was sealed to other PCRs "
 		       "than 4, 7, 11 and 12";
+	}
+	error = check_pcrs(&now);
+	if (error != NULL) {
+		return error;
 	}
 	err = seal_open(&seal, &blob.sealed, key->secret, &bytes);
 	if (err == 0 && bytes != VM_KEY_FILE_MIN && bytes != VM_KEY_FILE_MAX) {
@@ -86,15 +119,24 @@ static bool key_path(const struct vm_key_source *key)
 	return true;
 }
 
-/* Reads the key file. Returns NULL, or what is wrong with it. */
+/*
+ * Reads the key file. Returns NULL, or what is wrong with it; *err is then ERR_NOTFOUND, ERR_IO,
+ * ERR_EXISTS if an earlier start has overwritten it, or ERR_FORMAT.
+ */
 static const char *read_plain(int *err)
 {
+	static const uint8_t zeros[VM_KEY_FILE_MAX];
 	static uint8_t content[VM_KEY_FILE_MAX];
-	uint64_t bytes;
 	const char *error;
 
-	*err = efi_file_read_small(&plain.file, content, sizeof(content), &bytes);
-	error = *err != 0 ? plain.file.error : key_file_take_raw(content, bytes, &plain);
+	*err = efi_file_read_small(&plain.file, content, sizeof(content), &plain_bytes);
+	if (*err != 0) {
+		return plain.file.error;
+	}
+	error = key_file_take_raw(content, plain_bytes, &plain);
+	if (error != NULL) {
+		*err = memcmp(content, zeros, plain_bytes) == 0 ? ERR_EXISTS : ERR_FORMAT;
+	}
 	secure_zero(content, sizeof(content));
 	return error;
 }
@@ -108,18 +150,27 @@ static bool same_key(const struct vm_key_source *key)
 /* The key file is not needed any more. A failure leaves the key as it is, but not the VM. */
 static void destroy_plain(const struct subject *of)
 {
-	if (efi_file_destroy(plain.file.path, plain.secret_bytes) == 0) {
+	const int err = efi_file_destroy(plain.file.path, plain_bytes);
+
+	if (err == 0) {
 		log_info("%s %s: %s is overwritten and removed; a stick may keep old copies of "
 			 "its blocks",
 			 of->what, of->name, plain.file.path);
+	} else if (err == ERR_EXISTS) {
+		log_warn("%s %s: %s is overwritten, but firmware could not remove it", of->what,
+			 of->name, plain.file.path);
 	} else {
-		log_error("%s %s: firmware could not overwrite and remove %s: the key lies there "
-			  "in clear",
+		log_error("%s %s: firmware could not overwrite %s: the key lies on the stick in "
+			  "clear",
 			  of->what, of->name, plain.file.path);
 	}
 }
 
-/* Seals plain, writes the file, and opens what the stick has then. */
+/*
+ * Seals plain, writes the file, and opens what the stick has then. The key file stays: that the
+ * stick holds the sealed file, and that PCRs are the same from start to start, shows only when a
+ * later start has opened it.
+ */
 static const char *seal_plain(const struct subject *of)
 {
 	struct vm_key_source *key = of->key;
@@ -129,10 +180,11 @@ static const char *seal_plain(const struct subject *of)
 
 	memset(&blob, 0, sizeof(blob));
 	blob.state = *efi_tpm_steps(&words);
-	err = seal_read_pcrs(&seal, &blob.state);
-	if (err == 0) {
-		err = seal_make(&seal, plain.secret, plain.secret_bytes, &blob.sealed);
+	error = check_pcrs(&blob.state);
+	if (error != NULL) {
+		return error;
 	}
+	err = seal_make(&seal, plain.secret, plain.secret_bytes, &blob.sealed);
 	if (err != 0) {
 		return explain(err);
 	}
@@ -152,8 +204,10 @@ static const char *seal_plain(const struct subject *of)
 	if (error == NULL) {
 		log_info("%s %s: %s is written, %lu bytes, and opens", of->what, of->name,
 			 key->file.path, data_bytes);
+		log_info("%s %s: start again: when the TPM has opened it then, %s is overwritten "
+			 "and removed",
+			 of->what, of->name, plain.file.path);
 		key->tpm = VM_KEY_TPM_FRESH;
-		destroy_plain(of);
 	}
 	return error;
 }
@@ -176,21 +230,32 @@ static const char *make(const struct subject *of)
 	return seal_plain(of);
 }
 
-/* A key file beside its sealed form: an earlier boot was cut off before it could remove it. */
+/* After the sealed file was opened, the key file is not needed: an earlier start has sealed it. */
 static void look_for_plain(const struct subject *of)
 {
+	const char *error;
 	int err;
 
-	if (!key_path(of->key) || (read_plain(&err) != NULL && err == ERR_NOTFOUND)) {
+	if (!key_path(of->key)) {
 		return;
 	}
-	if (same_key(of->key)) {
+	error = read_plain(&err);
+	if (error != NULL && err == ERR_NOTFOUND) {
+		return;
+	}
+	if (error != NULL && err == ERR_EXISTS) {
+		log_warn("%s %s: an earlier start has overwritten %s and not removed it", of->what,
+			 of->name, plain.file.path);
 		destroy_plain(of);
-		return;
+	} else if (error != NULL) {
+		log_warn("%s %s: %s lies beside %s: %s: remove %s", of->what, of->name,
+			 plain.file.path, of->key->file.path, error, plain.file.path);
+	} else if (same_key(of->key)) {
+		destroy_plain(of);
+	} else {
+		log_warn("%s %s: %s lies in clear on the stick and is not the key of %s: remove %s",
+			 of->what, of->name, plain.file.path, of->key->file.path, plain.file.path);
 	}
-	log_warn("%s %s: %s lies in clear on the stick and is not the key of %s: remove one of "
-		 "them",
-		 of->what, of->name, plain.file.path, of->key->file.path);
 }
 
 static const char *get(const struct subject *of, bool may_seal)

@@ -106,6 +106,11 @@ int efi_tpm_submit(const uint8_t *command, size_t bytes, uint8_t *reply, size_t 
 	return *reply_bytes <= max ? 0 : ERR_IO;
 }
 
+void efi_tpm_wait(unsigned milliseconds)
+{
+	(void)efi_system->BootServices->Stall(milliseconds * 1000ul); /* it has no errors */
+}
+
 /* Reads a PCR. Returns whether the TPM has such a value. */
 static bool read_pcr(uint32_t pcr, uint8_t value[TPM_SHA256_BYTES])
 {

@@ -99,7 +99,9 @@ bool seal_blob_read(const uint8_t *data, size_t bytes, struct seal_blob *out)
 
 /* --- The TPM --- */
 
-#define TRIES 5u
+/* With pauses that double between them: 2.5 s in all, for a TPM in its self-test. */
+#define TRIES	      8u
+#define FIRST_WAIT_MS 20u
 
 /* Part 2, 6.6.3: the errors of format 1 have their number in the low six bits. */
 #define CODE_FORMAT_1	 0x080u
@@ -125,6 +127,9 @@ static int send(struct seal *seal, const char *name, size_t bytes, size_t *reply
 
 	seal->command_name = name;
 	for (unsigned i = 0; i < TRIES; i++) {
+		if (i != 0) {
+			seal->wait(FIRST_WAIT_MS << (i - 1));
+		}
 		seal->code = 0;
 		*reply_bytes = 0;
 		err = seal->submit(seal->command, bytes, seal->reply, reply_bytes);
@@ -357,6 +362,11 @@ void seal_explain(const struct seal *seal, int err, const struct seal_state *the
 		explain_pcrs(then, now, words, text, max);
 	} else if (err == ERR_TAMPERED) {
 		(void)str_copy(text, max, "it was sealed by another TPM, or it was changed");
+	} else if (err == ERR_FORMAT && strcmp(seal->command_name, "TPM2_PCR_Read") == 0) {
+		/* Without the bank, the reply is one without values. */
+		(void)str_copy(text, max,
+			       "the TPM gives no SHA-256 values of PCRs: switch on its SHA-256 "
+			       "bank in firmware's set-up");
 	} else if (err == ERR_FORMAT) {
 		(void)str_printf(text, max, "the TPM's reply to %s makes no sense",
 				 seal->command_name);

@@ -54,9 +54,13 @@ bool seal_blob_read(const uint8_t *data, size_t bytes, struct seal_blob *out);
  */
 typedef int seal_submit(const uint8_t *command, size_t bytes, uint8_t *reply, size_t *reply_bytes);
 
-/* Work with the TPM; the caller sets submit and zeroes the rest. */
+/* Waits before a command is sent again, because the TPM has asked for that. */
+typedef void seal_wait(unsigned milliseconds);
+
+/* Work with the TPM; the caller sets the two functions and zeroes the rest. */
 struct seal {
 	seal_submit *submit;
+	seal_wait *wait;
 	bool has_primary;
 	uint32_t primary;
 	const char *command_name; /* the last command, and what the TPM said to it */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * boot/efi_seal.c with a fake stick and a fake TPM: a key file goes only when its sealed form is on
- * the stick and opens to the same key, and a key that was not opened leaves nothing behind.
+ * boot/efi_seal.c with a fake stick and a fake TPM: a key file goes only when a later start has
+ * opened its sealed form to the same key, and a key that was not opened leaves nothing behind.
  */
 #include <stdio.h>
 
@@ -17,7 +17,7 @@ static struct {
 	uint8_t data[SEAL_BLOB_MAX];
 	uint64_t bytes;
 } files[4];
-static bool write_fails, loses_bits, destroy_fails;
+static bool write_fails, loses_bits, destroy_fails, delete_fails;
 static uint64_t destroyed; /* bytes of key files */
 
 static size_t find(const char *path)
@@ -80,6 +80,10 @@ int efi_file_destroy(const char *path, uint64_t bytes)
 		return ERR_IO;
 	}
 	destroyed += bytes;
+	memset(files[find(path)].data, 0, bytes);
+	if (delete_fails) {
+		return ERR_EXISTS;
+	}
 	files[find(path)].path[0] = '\0';
 	return 0;
 }
@@ -87,8 +91,11 @@ int efi_file_destroy(const char *path, uint64_t bytes)
 /* --- The TPM: what it seals is inverted --- */
 
 static bool has_tpm, opens_another;
-static int make_error, open_error;
+static int read_error, make_error, open_error;
 static unsigned ended;
+static size_t unused_pcr; /* its place; SEAL_PCRS: none */
+
+const uint8_t seal_pcrs[SEAL_PCRS] = { 4, 7, 11, 12 };
 
 bool efi_tpm_works(void)
 {
@@ -99,6 +106,11 @@ int efi_tpm_submit(const uint8_t *command, size_t bytes, uint8_t *reply, size_t 
 {
 	fail();
 	return ERR_IO;
+}
+
+void efi_tpm_wait(unsigned milliseconds)
+{
+	fail();
 }
 
 const struct seal_state *efi_tpm_steps(const char (**words)[SEAL_WORDS_MAX])
@@ -113,7 +125,10 @@ const struct seal_state *efi_tpm_steps(const char (**words)[SEAL_WORDS_MAX])
 int seal_read_pcrs(struct seal *seal, struct seal_state *state)
 {
 	memset(state->values, 'v', sizeof(state->values));
-	return 0;
+	if (unused_pcr < SEAL_PCRS) {
+		memset(state->values[unused_pcr], 0, sizeof(state->values[0]));
+	}
+	return read_error;
 }
 
 int seal_make(struct seal *seal, const uint8_t *secret, size_t bytes, struct tpm_sealed *out)
@@ -188,8 +203,9 @@ static int setup(void **state)
 	config.vms[0].key.form = VM_KEY_FORM_TPM;
 	strcpy(config.vms[0].key.file.path, "\\a.TPM");
 	has_tpm = true;
-	opens_another = write_fails = loses_bits = destroy_fails = false;
-	make_error = open_error = 0;
+	opens_another = write_fails = loses_bits = destroy_fails = delete_fails = false;
+	unused_pcr = SEAL_PCRS;
+	read_error = make_error = open_error = 0;
 	destroyed = ended = 0;
 	return fake_setup(state);
 }
@@ -218,12 +234,16 @@ TEST(a_key_file_is_sealed_then_opened, setup, fake_teardown)
 	assert_int_equal(config.vms[0].key.tpm, VM_KEY_TPM_FRESH);
 	assert_memory_equal(config.vms[0].key.secret, key, 64);
 	assert_int_equal(config.vms[0].key.tpm_hash[0], 'B');
-	assert_false(is_there("\\a.key"));
-	assert_int_equal(destroyed, 64);
+	assert_true(is_there("\\a.key"));
+	assert_int_equal(destroyed, 0);
+	assert_non_null(strstr(fake_log_text(), "vm a: start again: when the TPM has opened it "
+						"then, \\a.key is overwritten and removed"));
 	assert_int_equal(ended, 1);
 	/* The next boot. */
 	memset(config.vms[0].key.secret, 0, sizeof(key));
 	efi_seal_keys(&config);
+	assert_false(is_there("\\a.key"));
+	assert_int_equal(destroyed, 64);
 	assert_int_equal(config.vms[0].key.tpm, VM_KEY_TPM_OPENED);
 	assert_int_equal(config.vms[0].key.secret_bytes, 64);
 	assert_memory_equal(config.vms[0].key.secret, key, 64);
@@ -317,11 +337,13 @@ TEST(a_secret_of_no_length_of_a_key, setup, fake_teardown)
 TEST(both_files, setup, fake_teardown)
 {
 	put("\\a.key", key, 64);
+	efi_seal_keys(&config);
 	destroy_fails = true;
 	efi_seal_keys(&config);
 	assert_true(config.vms[0].valid); /* it has its key */
-	assert_non_null(strstr(fake_log_text(), "error: vm a: firmware could not overwrite and "
-						"remove \\a.key: the key lies there in clear"));
+	assert_non_null(strstr(fake_log_text(),
+			       "error: vm a: firmware could not overwrite \\a.key: "
+			       "the key lies on the stick in clear"));
 	destroy_fails = false;
 	efi_seal_keys(&config);
 	assert_false(is_there("\\a.key"));
@@ -332,7 +354,72 @@ TEST(both_files, setup, fake_teardown)
 	assert_true(config.vms[0].valid && is_there("\\a.key"));
 	assert_int_equal(destroyed, 0);
 	assert_non_null(strstr(fake_log_text(), "warning: vm a: \\a.key lies in clear on the stick "
-						"and is not the key of \\a.TPM"));
+						"and is not the key of \\a.TPM: remove \\a.key"));
+}
+
+/* An earlier start has overwritten the key file, and power failed before it was removed. */
+TEST(a_key_file_of_zeros, setup, fake_teardown)
+{
+	put("\\a.key", key, 64);
+	efi_seal_keys(&config);
+	delete_fails = true;
+	efi_seal_keys(&config);
+	assert_true(is_there("\\a.key"));
+	assert_int_equal(destroyed, 64);
+	assert_non_null(strstr(fake_log_text(),
+			       "warning: vm a: \\a.key is overwritten, but firmware "
+			       "could not remove it"));
+	assert_null(strstr(fake_log_text(), "in clear"));
+	delete_fails = false;
+	efi_seal_keys(&config);
+	assert_false(is_there("\\a.key"));
+	assert_non_null(strstr(fake_log_text(), "warning: vm a: an earlier start has overwritten "
+						"\\a.key and not removed it"));
+	assert_null(strstr(fake_log_text(), "in clear"));
+	assert_true(config.vms[0].valid);
+}
+
+TEST(a_key_file_that_is_none_beside_the_sealed_file, setup, fake_teardown)
+{
+	put("\\a.key", key, 64);
+	efi_seal_keys(&config);
+	efi_seal_keys(&config);
+	destroyed = 0;
+	put("\\a.key", key, 33);
+	efi_seal_keys(&config);
+	assert_true(config.vms[0].valid && is_there("\\a.key"));
+	assert_int_equal(destroyed, 0);
+	assert_non_null(strstr(fake_log_text(), "warning: vm a: \\a.key lies beside \\a.TPM: a key "
+						"file has exactly 32 or 64 bytes: remove \\a.key"));
+}
+
+/* Firmware extends another bank than that of SHA-256: CVE-2021-42299. */
+TEST(pcrs_that_firmware_does_not_extend, setup, fake_teardown)
+{
+	static const char *const why[SEAL_PCRS] = { "SHA-256 value of PCR 4,",
+						    "SHA-256 value of PCR 7,", NULL,
+						    "SHA-256 value of PCR 12," };
+
+	put("\\a.key", key, 64);
+	for (unused_pcr = 0; unused_pcr < SEAL_PCRS; unused_pcr++) {
+		if (why[unused_pcr] != NULL) {
+			config.vms[0].valid = true;
+			refused(why[unused_pcr]);
+			assert_true(is_there("\\a.key") && !is_there("\\a.TPM"));
+		}
+	}
+	unused_pcr = 2; /* PCR 11: no VM has files */
+	config.vms[0].valid = true;
+	efi_seal_keys(&config);
+	assert_true(config.vms[0].valid && is_there("\\a.TPM"));
+	unused_pcr = 1; /* nor is such a file opened */
+	config.vms[0].key.tpm = VM_KEY_TPM_SHUT;
+	fake_log_reset();
+	refused(why[1]);
+	unused_pcr = SEAL_PCRS;
+	read_error = ERR_FORMAT;
+	config.vms[0].valid = true;
+	refused("explained -7");
 }
 
 TEST(without_a_tpm, setup, fake_teardown)

@@ -17,8 +17,15 @@ static size_t script_left;
 static long damaged; /* the bit of all replies that is flipped; -1: none */
 static size_t cut;   /* the number of bytes of replies in all that may come */
 static size_t replied;
-static unsigned busy; /* so many replies ask to send the command again */
-static bool gone;     /* firmware reports an error */
+static unsigned busy;		       /* so many replies ask to send the command again */
+static bool gone;		       /* firmware reports an error */
+static unsigned waits[16], wait_count; /* in milliseconds */
+
+static void wait(unsigned milliseconds)
+{
+	assert_in_range(wait_count, 0, ARRAY_COUNT(waits) - 1);
+	waits[wait_count++] = milliseconds;
+}
 
 static size_t bytes_of(const char *hex, uint8_t *to)
 {
@@ -115,6 +122,8 @@ static int setup(void **state)
 	memset(&seal, 0, sizeof(seal));
 	memset(&blob, 0, sizeof(blob));
 	seal.submit = submit;
+	seal.wait = wait;
+	wait_count = 0;
 	damaged = -1;
 	cut = SIZE_MAX;
 	busy = 0;
@@ -155,6 +164,8 @@ TEST(a_secret_is_sealed_and_opened, setup, fake_teardown)
 {
 	busy = 4; /* the TPM is in its self-test, say */
 	assert_int_equal(make(), 0);
+	assert_int_equal(wait_count, 4);
+	assert_memory_equal(waits, ((unsigned[]){ 20, 40, 80, 160 }), 4 * sizeof(waits[0]));
 	assert_int_equal(script_left, 0);
 	assert_false(holds_secret(&seal, sizeof(seal)));
 	assert_int_equal(blob.sealed.private_bytes, 190);
@@ -242,6 +253,8 @@ TEST(a_tpm_that_always_asks_again_is_given_up, setup, fake_teardown)
 	busy = 1000;
 	assert_int_equal(make(), ERR_IO);
 	assert_in_range(busy, 900, 999);
+	assert_int_equal(wait_count, 1000 - busy - 1); /* none after the last */
+	assert_in_range(waits[wait_count - 1], 1000, 2000);
 	seal_explain(&seal, ERR_IO, &blob.state, &blob.state, NULL, text, sizeof(text));
 	assert_string_equal(text, "the TPM refuses TPM2_PCR_Read with code 922");
 	gone = true;
@@ -374,6 +387,9 @@ TEST(errors_in_words, setup, fake_teardown)
 	};
 	char text[240];
 
+	seal.command_name = "TPM2_PCR_Read"; /* the reply of a TPM without that bank */
+	seal_explain(&seal, ERR_FORMAT, &blob.state, &blob.state, words, text, sizeof(text));
+	assert_non_null(strstr(text, "switch on its SHA-256 bank"));
 	seal.command_name = "TPM2_Load";
 	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
 		seal.code = rows[i].code;
