@@ -255,9 +255,12 @@ static int open_for(struct need *need, struct window_frame **out)
 	} else if (cost == COST_TAMPERED) {
 		tampered = name_of(region, need->page);
 	}
-	lock_drop(&window_lock);
-	lock_take(&need->gmem->lock, LOCK_GMEM);
-	lock_take(&window_lock, LOCK_WINDOW);
+	/* It is mostly free. Without this, each fault would wait for window_lock once more. */
+	if (!lock_try(&need->gmem->lock, LOCK_GMEM)) {
+		lock_drop(&window_lock);
+		lock_take(&need->gmem->lock, LOCK_GMEM);
+		lock_take(&window_lock, LOCK_WINDOW);
+	}
 	region->exchanges--;
 	*out = index != WINDOW_NONE ? window_frame(index) : NULL;
 	if (cost == COST_TAMPERED) {
@@ -456,7 +459,8 @@ static bool seal_frames(struct pager_vm *vm)
 			}
 			pager_evict(i);
 		}
-		sealed = vm->frames == 0; /* also none that is getting its page */
+		/* Also none that is just getting its page, or whose page is being sealed. */
+		sealed = vm->frames == 0 && vm->counters.clear_pages == 0;
 		lock_drop(&window_lock);
 	}
 	return sealed;
