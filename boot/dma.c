@@ -132,7 +132,7 @@ static void map_ranges(const struct dma_ranges *ranges, struct vtd_memory *memor
 static void block_units(void)
 {
 	for (uint32_t i = 0; i < dma.count; i++) {
-		const char *error = dma.blocks[i] ? vtd_block(&dma.units[i]) : NULL;
+		const char *error = dma.blocks[i] ? vtd_block(&dma.units[i], true) : NULL;
 
 		if (error != NULL) {
 			dma.blocks[i] = false;
@@ -207,6 +207,10 @@ static void report_outcome(void)
 	} else {
 		log_warn("DMA: devices can reach memory: %u of %u units of the IOMMU shut them out",
 			 dma.blocking, dma.count);
+	}
+	if (dma.blocking != 0) {
+		log_info("DMA: if the machine stops before the next lines, a driver of its "
+			 "firmware waits for DMA: set [host] iommu = off");
 	}
 	if (!dma.interrupts) {
 		log_warn("DMA: devices can raise interrupts: not every unit of the IOMMU can stop "
@@ -296,25 +300,26 @@ static void block_interrupts(void)
 	}
 }
 
+/*
+ * Each unit is set up once more: firmware's driver may have switched it off, or given orders to its
+ * queue, and the queue is needed for interrupts.
+ */
 bool dma_block_again(void)
 {
 	for (uint32_t i = 0; i < dma.count; i++) {
-		const char *error;
+		const bool was_on = dma.blocks[i] && vtd_blocks(&dma.units[i]);
+		const char *error = dma.blocks[i] ? vtd_block(&dma.units[i], false) : NULL;
 
-		if (!dma.blocks[i] || vtd_blocks(&dma.units[i])) {
-			continue;
-		}
-		error = vtd_block(&dma.units[i]);
-		if (error == NULL) {
-			log_warn("DMA: firmware switched unit %u of the IOMMU off when its boot "
-				 "services ended; it is on again, but devices could reach memory "
+		if (error != NULL) {
+			log_unit(i, error);
+			dma.blocks[i] = false;
+			count_units();
+		} else if (dma.blocks[i] && !was_on) {
+			log_warn("DMA: firmware switched unit %u of the IOMMU off since Umbra "
+				 "switched it on; it is on again, but devices could reach memory "
 				 "for a moment",
 				 i);
-			continue;
 		}
-		log_unit(i, error);
-		dma.blocks[i] = false;
-		count_units();
 	}
 	block_interrupts();
 	return is_enough();

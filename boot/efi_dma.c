@@ -56,18 +56,31 @@ void efi_dma_decide(struct boot_info *info)
 	dma_decide(&dmar, info->config.iommu, &info->screen, &firmware);
 }
 
-/* What was measured is not so: VMs whose key the TPM has opened for it must not run. */
-static void leave_sealed_out(struct config *config)
+/* Leaves a VM or a share out if its key is one of the TPM. Returns whether it may be used. */
+static bool leave_sealed_out(struct vm_key_source *key, const char *kind, const char *name)
+{
+	if (key->kind != VM_KEY_FILE || key->form != VM_KEY_FORM_TPM) {
+		return true;
+	}
+	efi_key_forget(key);
+	log_error("%s %s: the IOMMU does not do what was measured, so a key of the TPM is not "
+		  "used; the %s is left out",
+		  kind, name, kind);
+	return false;
+}
+
+/* What was measured is not so: what has a key that the TPM has opened for it must not be used. */
+static void leave_all_sealed_out(struct config *config)
 {
 	for (size_t i = 0; i < config->vm_count; i++) {
 		struct vm_config *vm = &config->vms[i];
 
-		if (vm->valid && vm->key.kind == VM_KEY_FILE && vm->key.form == VM_KEY_FORM_TPM) {
-			vm->valid = false;
-			log_error("vm %s: the IOMMU does not do what was measured, so a key of the "
-				  "TPM is not used; the VM is left out",
-				  vm->name);
-		}
+		vm->valid = vm->valid && leave_sealed_out(&vm->key, "vm", vm->name);
+	}
+	for (size_t i = 0; i < config->share_count; i++) {
+		struct share_config *share = &config->shares[i];
+
+		share->valid = share->valid && leave_sealed_out(&share->key, "share", share->name);
 	}
 }
 
@@ -75,8 +88,9 @@ static void judge(struct boot_info *info, bool enough)
 {
 	if (!enough) {
 		efi_leave_all_out(&info->config);
+		efi_keys_forget(&info->config);
 	} else if (!dma_is_as_decided()) {
-		leave_sealed_out(&info->config);
+		leave_all_sealed_out(&info->config);
 	}
 }
 

@@ -56,7 +56,7 @@ void efi_keys_read(struct config *config)
 	}
 }
 
-static void forget(struct vm_key_source *key)
+void efi_key_forget(struct vm_key_source *key)
 {
 	secure_zero(key->secret, sizeof(key->secret));
 	key->secret_bytes = 0;
@@ -65,9 +65,9 @@ static void forget(struct vm_key_source *key)
 void efi_keys_forget(struct config *config)
 {
 	for (size_t i = 0; i < config->vm_count; i++) {
-		forget(&config->vms[i].key);
+		efi_key_forget(&config->vms[i].key);
 	}
 	for (size_t i = 0; i < config->share_count; i++) {
-		forget(&config->shares[i].key);
+		efi_key_forget(&config->shares[i].key);
 	}
 }

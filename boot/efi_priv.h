@@ -70,8 +70,9 @@ int efi_file_destroy(const char *path, uint64_t bytes);
  * Reads the key files of all VMs and shares. What has no good one is left out, which is logged.
  */
 void efi_keys_read(struct config *config);
-/* Wipes what efi_keys_read has read. */
+/* Wipes what efi_keys_read has read, or efi_seal_keys has opened. */
 void efi_keys_forget(struct config *config);
+void efi_key_forget(struct vm_key_source *key);
 
 /* --- efi_probe.c: what only firmware knows --- */
 

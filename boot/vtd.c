@@ -153,7 +153,7 @@ static void end_firmwares_queue(struct vtd_unit *unit)
  */
 static const char *start_queue(struct vtd_unit *unit)
 {
-	if ((unit->ecap & ECAP_QUEUE) == 0) {
+	if (!unit->queued) {
 		return NULL;
 	}
 	if ((vtd_read32(unit, VTD_GSTS) & STATUS_QUEUE) != 0) {
@@ -220,8 +220,7 @@ static const char *set_root(struct vtd_unit *unit)
 	}
 	error = flush_write_buffer(unit);
 	if (error == NULL) {
-		error = (unit->ecap & ECAP_QUEUE) != 0 ? invalidate_by_queue(unit)
-						       : invalidate_by_registers(unit);
+		error = unit->queued ? invalidate_by_queue(unit) : invalidate_by_registers(unit);
 	}
 	return error;
 }
@@ -236,10 +235,22 @@ static void end_protected_ranges(const struct vtd_unit *unit)
 	}
 }
 
-const char *vtd_block(struct vtd_unit *unit)
+/*
+ * EDK2's driver uses registers for units of versions below 6, and a queue for others
+ * (IntelVTdDxe, VtdReg.c). When boot services end it drops old translations once more.
+ */
+static bool may_queue(const struct vtd_unit *unit, bool firmware_runs)
+{
+	return (unit->ecap & ECAP_QUEUE) != 0 &&
+	       (!firmware_runs || (vtd_read32(unit, VTD_GSTS) & STATUS_QUEUE) != 0 ||
+		VERSION_MAJOR(vtd_read32(unit, VTD_VER)) >= 6);
+}
+
+const char *vtd_block(struct vtd_unit *unit, bool firmware_runs)
 {
 	const char *error;
 
+	unit->queued = may_queue(unit, firmware_runs);
 	vtd_write32(unit, VTD_FECTL, EVENT_MASKED); /* records are read, no interrupt comes */
 	if ((vtd_read32(unit, VTD_GSTS) & STATUS_OLD_FAULT_LOG) != 0) {
 		(void)command(unit, STATUS_OLD_FAULT_LOG, false); /* without it, no records */

@@ -29,6 +29,7 @@ struct vtd_unit {
 	unsigned tail;		 /* of the queue, in descriptors */
 	uint32_t waits;		 /* how often the unit was waited for */
 	uint16_t domains;	 /* that were given numbers */
+	bool queued;		 /* orders go through the queue, not through registers */
 };
 
 /* A unit needs this many pages besides those of vtd_map_pages. */
@@ -62,9 +63,11 @@ size_t vtd_map_pages(const struct vtd_unit *unit, uint64_t base, uint64_t end);
  * From now on devices reach what vtd_map let them reach, and no other memory. If firmware has left
  * the unit on, the tables change under it, so that no moment without translation is between. Takes
  * up to a second for each step if the unit does not answer. The caller has written the pages of all
- * tables back to memory (cache_write_back). May be called again.
+ * tables back to memory (cache_write_back). May be called again. firmware_runs: firmware's driver
+ * may still give orders to the unit, and wait for them for ever. So a queue is switched on only if
+ * firmware uses one: with a queue, orders through registers are undefined.
  */
-const char *vtd_block(struct vtd_unit *unit);
+const char *vtd_block(struct vtd_unit *unit, bool firmware_runs);
 /* Whether that still holds: nobody has switched the unit off, or changed its tables. */
 bool vtd_blocks(const struct vtd_unit *unit);
 
@@ -72,7 +75,7 @@ bool vtd_blocks(const struct vtd_unit *unit);
 bool vtd_has_interrupts(const struct vtd_unit *unit);
 /*
  * From now on no device raises an interrupt: table is a zeroed page. x2apic: this CPU's APIC is in
- * x2APIC mode. After vtd_block.
+ * x2APIC mode. After vtd_block with firmware_runs false.
  */
 const char *vtd_block_interrupts(struct vtd_unit *unit, const void *table, bool x2apic);
 

@@ -6,6 +6,7 @@
 #include "boot/vtd.h"
 
 /* Offsets. */
+#define VTD_VER	      0x00u
 #define VTD_CAP	      0x08u
 #define VTD_ECAP      0x10u
 #define VTD_GCMD      0x18u
@@ -22,6 +23,8 @@
 #define VTD_IRTA      0xb8u
 #define VTD_FIXED_END 0xc0u /* of all above */
 #define VTD_IOTLB     0x08u /* behind ECAP_IRO */
+
+#define VERSION_MAJOR(ver) ((ver) >> 4 & 0xf)
 
 /* CAP */
 #define CAP_DOMAINS(cap)    (4u + 2u * (unsigned)((cap)&7)) /* bits of a domain's number */

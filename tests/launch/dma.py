@@ -167,7 +167,7 @@ def main(test):
     test.expect(machine.text, 'firmware: the IOMMU is on',
                 'DMA: from now on no device reaches memory',
                 'firmware: the disk has not written to memory',
-                'firmware switched unit 0 of the IOMMU off when its boot services ended',
+                'firmware switched unit 0 of the IOMMU off since Umbra switched it on',
                 'DMA: no device can raise an interrupt',
                 r'DMA: the device 00:1f\.2 was stopped: a (read|write)')
     test.forbid(machine.text, 'no VM starts', 'does not shut devices out')

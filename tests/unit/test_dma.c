@@ -17,6 +17,7 @@ static struct {
 	bool no_interrupts, off;
 	unsigned blocked, shut, faults;
 	struct vtd_fault fault;
+	bool with_firmware; /* the last vtd_block was called as if firmware runs */
 } units[UNITS];
 static struct dmar dmar;
 static struct dma_ranges chosen;
@@ -58,8 +59,9 @@ size_t vtd_map_pages(const struct vtd_unit *unit, uint64_t base, uint64_t end)
 	return 5;
 }
 
-const char *vtd_block(struct vtd_unit *unit)
+const char *vtd_block(struct vtd_unit *unit, bool firmware_runs)
 {
+	units[number(unit)].with_firmware = firmware_runs;
 	units[number(unit)].blocked++;
 	units[number(unit)].off = false;
 	return units[number(unit)].block;
@@ -163,8 +165,10 @@ TEST(all_units, setup, fake_teardown)
 	assert_non_null(strstr(fake_log_text(), "from now on no device reaches memory"));
 	assert_null(strstr(fake_log_text(), "no device can raise an interrupt"));
 	assert_int_equal(units[0].shut, 0); /* firmware's own timer may be such an interrupt */
+	assert_true(units[0].with_firmware && units[1].with_firmware);
 	assert_true(dma_block_again());
-	assert_int_equal(units[0].blocked + units[1].blocked, 2);
+	assert_false(units[0].with_firmware || units[1].with_firmware);
+	assert_int_equal(units[0].blocked + units[1].blocked, 4);
 	assert_int_equal(units[0].shut + units[1].shut, 2);
 	assert_non_null(strstr(fake_log_text(), "no device can raise an interrupt"));
 	dma_report(print);
@@ -257,8 +261,9 @@ TEST(switched_off, setup, fake_teardown)
 	units[0].off = true;
 	assert_true(dma_block_again());
 	assert_int_equal(units[0].blocked, 2);
-	assert_int_equal(units[1].blocked, 1);
+	assert_int_equal(units[1].blocked, 2);
 	assert_non_null(strstr(fake_log_text(), "firmware switched unit 0 of the IOMMU off"));
+	assert_null(strstr(fake_log_text(), "firmware switched unit 1"));
 	assert_true(block(CONFIG_IOMMU_REQUIRE));
 	units[0].off = true;
 	units[0].block = "it is odd";

@@ -30,7 +30,7 @@ static void begin(uint64_t cap, uint64_t ecap)
 static const char *block(void)
 {
 	cache_write_back(model_memory, sizeof(model_memory));
-	return vtd_block(&unit);
+	return vtd_block(&unit, false);
 }
 
 static const uint64_t kinds[][2] = {
@@ -91,6 +91,41 @@ TEST(taken_over)
 	}
 }
 
+/*
+ * While firmware runs, its driver may order through registers and wait: that is undefined with a
+ * queue, so none is switched on that firmware does not use.
+ */
+TEST(firmware_orders_through_registers)
+{
+	static const struct {
+		uint64_t status, ecap;
+		uint32_t version;
+		bool queued;
+	} rows[] = {
+		{ 0, ECAP_QUEUE, 0x10, false },
+		{ STATUS_TRANSLATION, ECAP_QUEUE, 0x50, false },
+		{ STATUS_QUEUE, ECAP_QUEUE, 0x10, true },
+		{ 0, ECAP_QUEUE, 0x60, true },
+		{ 0, 0, 0x60, false },
+	};
+
+	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
+		begin(CAP39, rows[i].ecap);
+		cache_write_back(model_memory, sizeof(model_memory));
+		model.status = rows[i].status;
+		model.version = rows[i].version;
+		model.any_stop = true;
+		assert_null(vtd_block(&unit, true));
+		assert_int_equal((model.status & STATUS_QUEUE) != 0, rows[i].queued);
+		assert_true(vtd_blocks(&unit));
+		assert_false(model_dma(DISPLAY, 0x1000, true));
+		assert_null(vtd_block(&unit, false));
+		assert_int_equal((model.status & STATUS_QUEUE) != 0, rows[i].ecap != 0);
+		assert_int_equal(model.was_off, 0);
+		assert_false(model_dma(DISPLAY, 0x1000, true));
+	}
+}
+
 /* Firmware's driver still counts on its queue, and moves the end of ours: nothing bad is in it. */
 TEST(firmware_moves_the_queue)
 {
@@ -109,11 +144,11 @@ TEST(switched_off)
 	assert_null(block());
 	model.status &= ~STATUS_TRANSLATION;
 	assert_false(vtd_blocks(&unit));
-	assert_null(vtd_block(&unit));
+	assert_null(vtd_block(&unit, false));
 	assert_false(model_dma(DISPLAY, 0x1000, true));
 	model.rtaddr = model.root = model.active_root = MODEL_FIRMWARE_ROOT;
 	assert_false(vtd_blocks(&unit));
-	assert_null(vtd_block(&unit));
+	assert_null(vtd_block(&unit, false));
 	assert_true(vtd_blocks(&unit));
 	assert_false(model_dma(DISPLAY, 0x1000, true));
 }

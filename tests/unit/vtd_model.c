@@ -125,6 +125,7 @@ uint32_t vtd_read32(const struct vtd_unit *unit, uint32_t offset)
 	settle();
 	run_queue();
 	switch (offset) {
+	case VTD_VER: return model.version;
 	case VTD_GSTS: return (uint32_t)model.status;
 	case VTD_FSTS: return model.fsts;
 	case VTD_PMEN: return model.pmen;

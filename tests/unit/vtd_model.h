@@ -22,7 +22,7 @@ struct model {
 	uint64_t status, root, contexts_root, active_root; /* set, then dropped from each cache */
 	uint64_t irta, active_irta, int_cached;
 	uint64_t rtaddr, ccmd, iotlb, iqh, iqt, iqa;
-	uint32_t fsts, fectl, iectl, pmen;
+	uint32_t version, fsts, fectl, iectl, pmen;
 	uint64_t faults[MODEL_FAULTS][2];
 	/* What the test sets. */
 	uint32_t stuck; /* bits of GSTS that do not change any more */
