@@ -43,15 +43,32 @@ static void look(int err)
 		err == ERR_TAMPERED);
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
+/* There are words for each error. */
+static void explain(const struct seal *seal, int err, const struct seal_state *then,
+		    const struct seal_state *now)
 {
 	static const char words[SEAL_STEPS_MAX][SEAL_WORDS_MAX];
+	char text[64];
+
+	look(err);
+	if (err != 0) {
+		seal_explain(seal, err, then, now, words, text, sizeof(text));
+		PROMISE(strlen(text) < sizeof(text) && text[0] != '\0');
+	}
+}
+
+/* No time passes here. */
+static void wait(unsigned milliseconds)
+{
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
+{
 	static struct seal_blob blob, made;
-	struct seal seal = { .submit = submit };
+	struct seal seal = { .submit = submit, .wait = wait };
 	uint8_t secret[TPM_SECRET_MAX] = { 1 }, again[SEAL_BLOB_MAX];
 	uint8_t *copy;
 	const uint8_t *file;
-	char text[64];
 	size_t count;
 	int err;
 
@@ -67,20 +84,17 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 		PROMISE(seal_blob_write(&blob, again) == count);
 		PROMISE(memcmp(again, copy, count) == 0);
 		err = seal_open(&seal, &blob.sealed, secret, &count);
-		look(err);
 		PROMISE(count <= sizeof(secret));
 		if (err != 0) {
 			look(seal_read_pcrs(&seal, &made.state));
-			seal_explain(&seal, err, &blob.state, &made.state, words, text,
-				     sizeof(text));
-			PROMISE(strlen(text) < sizeof(text) && text[0] != '\0');
 		}
+		explain(&seal, err, &blob.state, &made.state);
 	}
 	free(copy);
 	err = seal_read_pcrs(&seal, &made.state);
-	look(err);
+	explain(&seal, err, &blob.state, &made.state);
 	err = seal_make(&seal, secret, sizeof(secret), &made.sealed);
-	look(err);
+	explain(&seal, err, &blob.state, &made.state);
 	PROMISE(err != 0 || seal_blob_write(&made, again) <= sizeof(again));
 	seal_end(&seal);
 	return 0;
