@@ -201,9 +201,9 @@ static void prepare_all(const struct dmar *dmar, const struct screen_mode *scree
 static void report_outcome(void)
 {
 	if (dma.outcome == OUTCOME_ALL) {
-		log_info("DMA: from now on no device reaches memory (units of the IOMMU: %u). "
+		log_info("DMA: from now on no device reaches memory%s (units of the IOMMU: %u). "
 			 "Until now all devices did, also files and keys that firmware has read",
-			 dma.count);
+			 dma.range_count != 0 ? " but the ranges above" : "", dma.count);
 	} else {
 		log_warn("DMA: devices can reach memory: %u of %u units of the IOMMU shut them out",
 			 dma.blocking, dma.count);

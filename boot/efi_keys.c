@@ -24,7 +24,7 @@ static const char *take(struct vm_key_source *key)
 	return error;
 }
 
-/* what is "vm" or "share". Returns false if a key file is named but is no good one. */
+/* what is "vm" or "share". Returns false if a key file is named and cannot be used. */
 static bool read_key(struct vm_key_source *key, const char *what, const char *name, uint32_t line)
 {
 	const char *error;

@@ -67,7 +67,8 @@ int efi_file_destroy(const char *path, uint64_t bytes);
 /* --- efi_keys.c --- */
 
 /*
- * Reads the key files of all VMs and shares. What has no good one is left out, which is logged.
+ * Reads the key files of all VMs and shares. If a key file cannot be used, its VM or share is left
+ * out, which is logged.
  */
 void efi_keys_read(struct config *config);
 /* Wipes what efi_keys_read has read, or efi_seal_keys has opened. */

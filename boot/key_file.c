@@ -86,7 +86,8 @@ const char *key_file_take_passphrase(const char *text, size_t bytes, struct vm_k
 	struct passphrase read;
 
 	if (!take_word(&rest, HEADER)) {
-		return "this is no passphrase file: its first line is not \"umbra-passphrase 1\"";
+		return "this is not a passphrase file: its first line is not "
+		       "\"umbra-passphrase 1\"";
 	}
 	if (!take_word(&rest, ITERATIONS) || !take_number(&rest, &read.iterations)) {
 		return "the second line of a passphrase file is \"iterations\" and a number";

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """passphrase.py FILE [ITERATIONS]: makes the file for `key = passphrase:PATH` of umbra.conf.
 
-It asks for the passphrase twice, or reads one line if the input is no terminal. The file holds a
+It asks for the passphrase twice, or reads one line if the input is not a terminal. The file holds a
 salt and what a passphrase is recognised by, not the passphrase. crypto/passphrase.h has the method.
 """
 

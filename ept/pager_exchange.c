@@ -63,9 +63,9 @@ static uint32_t take_entries(struct window_frame *frame)
  *
  * A shoot-down costs the same for one page as for many: it flushes all translations of this VM and
  * interrupts the CPUs that run it; under another hypervisor one INVEPT costs more than the rest of
- * a fault. So the pages of this VM that are next in turn are unmapped with it. They stay in their
- * frames: if the guest uses one, it is mapped again, and CLOCK knows that it is in use. They are
- * busy until the shoot-down is over, for another CPU would evict such a page without one.
+ * a fault. So the pages of this region that are next in turn are unmapped with it. They stay in
+ * their frames: if the guest uses one, it is mapped again, and CLOCK knows that it is in use. They
+ * are busy until the exchange ends, for another CPU would evict such a page without a shoot-down.
  */
 static void unmap(struct exchange *x)
 {

@@ -66,29 +66,6 @@ void page_free(void *pages, size_t page_count)
 {
 }
 
-bool page_reserve(uint64_t count)
-{
-	return true;
-}
-
-void page_unreserve(uint64_t count)
-{
-}
-
-void *page_alloc_reserved(void)
-{
-	return page_alloc(1);
-}
-
-void page_free_reserved(void *page)
-{
-}
-
-keyid_t page_keyid(void)
-{
-	return 0;
-}
-
 void frames_free(hpa_t first, uint64_t page_count)
 {
 }

@@ -98,29 +98,6 @@ void page_free(void *pages, size_t count)
 	memset(pages, 0, count * PAGE_SIZE);
 }
 
-bool page_reserve(uint64_t count)
-{
-	return true;
-}
-
-void page_unreserve(uint64_t count)
-{
-}
-
-void *page_alloc_reserved(void)
-{
-	return page_alloc(1);
-}
-
-void page_free_reserved(void *page)
-{
-}
-
-keyid_t page_keyid(void)
-{
-	return 0;
-}
-
 int frames_alloc_keyed(uint64_t page_count, uint64_t align_pages, hpa_t *first, bool *stale)
 {
 	*stale = false;

@@ -138,6 +138,29 @@ WEAK void page_free(void *pages, size_t page_count)
 	free(pages);
 }
 
+WEAK bool page_reserve(uint64_t count)
+{
+	return true;
+}
+
+WEAK void page_unreserve(uint64_t count)
+{
+}
+
+WEAK void *page_alloc_reserved(void)
+{
+	return page_alloc(1);
+}
+
+WEAK void page_free_reserved(void *page)
+{
+}
+
+WEAK keyid_t page_keyid(void)
+{
+	return 0;
+}
+
 /* Addresses are physical addresses: the programs lie low. */
 WEAK hpa_t page_hpa(const void *page)
 {

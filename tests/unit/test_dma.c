@@ -280,6 +280,7 @@ TEST(ranges, setup, fake_teardown)
 	assert_non_null(strstr(fake_log_text(), "00:14.0 still reaches 0x1000 to 0x2fff"));
 	dma_report(print);
 	assert_non_null(strstr(printed, "1 ranges of 8 KiB"));
+	assert_non_null(strstr(fake_log_text(), "no device reaches memory but the ranges above"));
 	map_error = "it is odd";
 	assert_true(block(CONFIG_IOMMU_REQUIRE));
 	assert_non_null(strstr(fake_log_text(), "00:14.0 does not reach 0x1000 to 0x2fff: it is"));
