@@ -53,7 +53,8 @@ define race_rule
 unit: $(O)/unit/$1.passed
 $(O)/unit/$1: tests/unit/$1.c tests/unit/race_cpus.c tests/unit/fake_lock.c $2 \
 		$(wildcard tests/unit/race*.h) \
-		$(wildcard ept/*.h vmm/*.h vmm/base/*.h crypto/*.h guest/*.h guest/dev/*.h)
+		$(wildcard ept/*.h vmm/*.h vmm/base/*.h crypto/*.h guest/*.h guest/dev/*.h) \
+		| $$$$(THIRD_PARTY)
 	@mkdir -p $$(@D)
 	@$$(RACE_CC) $$(RACE_FLAGS_$1) -include tests/unit/race.h -o $$@ $$(filter %.c,$$^) \
 		-lpthread
