@@ -36,7 +36,7 @@ struct dmar_scopes {
 };
 
 struct dmar_unit {
-	uint64_t base;	/* of its registers: whole pages, not 0, different for each unit */
+	uint64_t base;	/* of its registers: page-aligned, not 0, different for each unit */
 	uint64_t bytes; /* of its registers: at least one page */
 	uint16_t segment;
 	bool all; /* it also serves all devices of the segment that no other unit names */
@@ -53,7 +53,7 @@ struct dmar_reserved {
 struct dmar {
 	bool remaps_interrupts; /* the platform says that its units can remap interrupts */
 	bool protected_early;	/* DMA_CTRL_PLATFORM_OPT_IN: firmware shut DMA out itself */
-	/* A unit was left out: too many, or one that cannot be as it is described. */
+	/* A unit was left out: there were too many, or its description is impossible. */
 	bool units_left_out;
 	struct dmar_unit units[DMAR_UNITS_MAX];
 	uint32_t unit_count;
@@ -64,8 +64,8 @@ struct dmar {
 };
 
 /*
- * Reads the table of bytes bytes, whose checksum is right. What is wrong with it is logged; a part
- * that cannot be is left out. Returns ERR_FORMAT, with out empty, if no unit is left.
+ * Reads the table. bytes: its length; the caller has checked its checksum. Logs each error, and
+ * leaves the wrong part out. Returns ERR_FORMAT, with out empty, if no unit is left.
  */
 int dmar_parse(const uint8_t *table, uint32_t bytes, struct dmar *out);
 

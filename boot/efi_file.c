@@ -7,8 +7,8 @@
 #include "vmm/base/log.h"
 #include "vmm/base/str.h"
 
-#define INFO_BYTES 1024	       /* EFI_FILE_INFO with a name of any length that FAT knows */
-#define CHUNK	   (1ul << 20) /* EFI_FILE_INFO with the longest name of FAT */
+#define INFO_BYTES 1024	       /* EFI_FILE_INFO with the longest name of FAT */
+#define CHUNK	   (1ul << 20) /* what is read between two looks at the progress */
 #define SHOWN_FROM (8ul << 20) /* files from this size on show their progress */
 
 static EFI_FILE_HANDLE root;

@@ -93,7 +93,7 @@ void residue_stop_devices(void)
 	}
 	pci_walk(stop_device);
 	pci_walk(stop_bridge);
-	log_info("PCI: %u function%s that may have written to memory cannot any more", stopped,
+	log_info("PCI: stopped %u function%s that could write to memory", stopped,
 		 stopped == 1 ? "" : "s");
 }
 

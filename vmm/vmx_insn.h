@@ -11,7 +11,7 @@
 #include "vmm/base/types.h"
 #include "vmm/vmcs_fields.h"
 
-/* Panics with both names. */
+/* Panics. The message names the instruction, its operand and the caller. */
 _Noreturn void vmx_insn_failed(const char *insn, uint64_t operand, const char *caller);
 
 #ifdef UMBRA_HOST_TEST
@@ -106,7 +106,7 @@ static inline void vmptrld(hpa_t vmcs)
 	}
 }
 
-/* False when the CPU refuses it. */
+/* Returns false if the CPU refuses it. */
 static inline bool vmxon(hpa_t region)
 {
 	bool failed;

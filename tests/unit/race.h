@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Included first in each source of a race test (-include). The host has its own sched_yield. A
- * thread that spins yields, because there may be fewer real CPUs than threads; with RACE_SPINS only
- * each so many times.
+ * Included first in each source of a race test (-include). Renames what the
+ * host's headers name as well. A thread that spins yields, because there may be fewer real CPUs
+ * than threads. With RACE_SPINS = n it yields in every n-th turn only.
  */
 #ifndef UMBRA_TEST_RACE_H
 #define UMBRA_TEST_RACE_H
@@ -10,7 +10,7 @@
 #define _GNU_SOURCE
 #include <pthread.h>
 #include <sched.h>
-#include <x86intrin.h> /* before its name for PAUSE means another thing */
+#include <x86intrin.h> /* uses the builtin for PAUSE, which is renamed below */
 
 static inline void race_pause(void)
 {

@@ -12,7 +12,7 @@
 
 #define TME_PACKAGES 2u
 #define TME_KEYIDS   256u
-/* What a WBINVD takes. */
+/* By so much the TSC advances in a WBINVD. */
 #define TME_MACHINE_WBINVD_TICKS 3500u
 
 struct tme_entry {

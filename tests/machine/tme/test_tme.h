@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the tests of the model share: a machine of ordinary memory, short words for its doors. */
+/* What the tests of the model share: a machine with ordinary memory, and short names for calls. */
 #ifndef TME_TEST_H
 #define TME_TEST_H
 
@@ -27,7 +27,8 @@ using namespace tme;
 #define CPUS        4
 
 /*
- * The machine under test, made by each call of machine(): what it reported, how often it aborted.
+ * The machine under test. Each call of machine() makes a new one: its memory, what it reported, and
+ * how often it aborted.
  */
 extern std::vector<uint8_t> ram;
 extern std::vector<std::string> lines;
