@@ -127,9 +127,9 @@ bool efi_tpm_open(void);
 void efi_tpm_extend(const struct launch_event *event);
 /* Whether there is a TPM that has taken all events so far. */
 bool efi_tpm_works(void);
-/* As seal_submit (boot/seal.h), for a TPM that works. */
+/* As tpm_submit (boot/tpm_talk.h), for a TPM that works. */
 int efi_tpm_submit(const uint8_t *command, size_t bytes, uint8_t *reply, size_t *reply_bytes);
-/* As seal_wait. */
+/* As tpm_wait. */
 void efi_tpm_wait(unsigned milliseconds);
 /* The steps that were measured so far, without the values of the PCRs; and their words. */
 const struct seal_state *efi_tpm_steps(const char (**words)[SEAL_WORDS_MAX]);

@@ -23,7 +23,7 @@ struct subject {
 	const char *name;
 };
 
-static struct seal seal = { .submit = efi_tpm_submit, .wait = efi_tpm_wait };
+static struct seal seal = { .tpm = { .submit = efi_tpm_submit, .wait = efi_tpm_wait } };
 static struct seal_blob blob;
 static uint8_t data[SEAL_BLOB_MAX]; /* of the file */
 static uint64_t data_bytes;

@@ -99,84 +99,6 @@ bool seal_blob_read(const uint8_t *data, size_t bytes, struct seal_blob *out)
 
 /* --- The TPM --- */
 
-/* With pauses that double between them: 2.5 s in all, for a TPM in its self-test. */
-#define TRIES	      8u
-#define FIRST_WAIT_MS 20u
-
-/* Part 2, 6.6.3: the errors of format 1 have their number in the low six bits. */
-#define CODE_FORMAT_1	 0x080u
-#define CODE_NUMBER	 0x03fu
-#define CODE_POLICY_FAIL 0x01du
-#define CODE_INTEGRITY	 0x01fu
-#define CODE_BAD_AUTH	 0x022u
-#define CODE_LOCKOUT	 0x921u
-/* The TPM asks to send the command again. */
-#define CODE_YIELDED 0x908u
-#define CODE_TESTING 0x90au
-#define CODE_RETRY   0x922u
-
-static bool is_format_1(uint32_t code, uint32_t number)
-{
-	return (code & CODE_FORMAT_1) != 0 && (code & CODE_NUMBER) == number;
-}
-
-/* Sends seal->command. What is wrong with the reply shows when it is read. */
-static int send(struct seal *seal, const char *name, size_t bytes, size_t *reply_bytes)
-{
-	int err = 0;
-
-	seal->command_name = name;
-	for (unsigned i = 0; i < TRIES; i++) {
-		if (i != 0) {
-			seal->wait(FIRST_WAIT_MS << (i - 1));
-		}
-		seal->code = 0;
-		*reply_bytes = 0;
-		err = seal->submit(seal->command, bytes, seal->reply, reply_bytes);
-		if (err == 0 && *reply_bytes <= TPM_REPLY_MAX) {
-			seal->code = tpm_reply_code(seal->reply, *reply_bytes);
-		}
-		if (seal->code != CODE_YIELDED && seal->code != CODE_TESTING &&
-		    seal->code != CODE_RETRY) {
-			break;
-		}
-	}
-	return err != 0 ? ERR_IO : *reply_bytes > TPM_REPLY_MAX ? ERR_FORMAT : 0;
-}
-
-/* What an error of the TPM means for the caller. */
-static int meaning(const struct seal *seal, int err)
-{
-	if (err == ERR_IO && is_format_1(seal->code, CODE_POLICY_FAIL)) {
-		return ERR_RIGHTS;
-	}
-	return err == ERR_IO && is_format_1(seal->code, CODE_INTEGRITY) ? ERR_TAMPERED : err;
-}
-
-/* A command whose reply is read as get(reply, bytes, to). */
-#define CALL(seal, name, size, get, ...)                                        \
-	({                                                                      \
-		size_t reply_bytes_;                                            \
-		int err_ = send((seal), (name), (size), &reply_bytes_);         \
-                                                                                \
-		if (err_ == 0) {                                                \
-			err_ = get((seal)->reply, reply_bytes_, ##__VA_ARGS__); \
-		}                                                               \
-		meaning((seal), err_);                                          \
-	})
-
-static void flush(struct seal *seal, uint32_t handle)
-{
-	const char *name = seal->command_name;
-	const uint32_t code = seal->code;
-
-	/* If that fails, the TPM forgets the object at its next reset. */
-	(void)CALL(seal, "TPM2_FlushContext", tpm_put_flush(seal->command, handle),
-		   tpm_get_nothing);
-	seal->command_name = name;
-	seal->code = code;
-}
-
 static int need_primary(struct seal *seal)
 {
 	int err;
@@ -184,8 +106,8 @@ static int need_primary(struct seal *seal)
 	if (seal->has_primary) {
 		return 0;
 	}
-	err = CALL(seal, "TPM2_CreatePrimary", tpm_put_primary(seal->command), tpm_get_primary,
-		   &seal->primary);
+	err = TPM_CALL(&seal->tpm, "TPM2_CreatePrimary", tpm_put_primary(seal->tpm.command),
+		       tpm_get_primary, &seal->primary);
 	seal->has_primary = err == 0;
 	return err;
 }
@@ -193,16 +115,16 @@ static int need_primary(struct seal *seal)
 /* Begins a session that holds the policy of the PCRs' present values. */
 static int begin_policy(struct seal *seal, bool trial, uint32_t *session)
 {
-	int err = CALL(seal, "TPM2_StartAuthSession", tpm_put_session(seal->command, trial),
-		       tpm_get_session, session);
+	int err = TPM_CALL(&seal->tpm, "TPM2_StartAuthSession",
+			   tpm_put_session(seal->tpm.command, trial), tpm_get_session, session);
 
 	if (err != 0) {
 		return err;
 	}
-	err = CALL(seal, "TPM2_PolicyPCR", tpm_put_policy_pcr(seal->command, *session, SEAL_MASK),
-		   tpm_get_nothing);
+	err = TPM_CALL(&seal->tpm, "TPM2_PolicyPCR",
+		       tpm_put_policy_pcr(seal->tpm.command, *session, SEAL_MASK), tpm_get_nothing);
 	if (err != 0) {
-		flush(seal, *session);
+		tpm_flush(&seal->tpm, *session);
 	}
 	return err;
 }
@@ -212,8 +134,9 @@ int seal_read_pcrs(struct seal *seal, struct seal_state *state)
 	int err = 0;
 
 	for (size_t i = 0; i < SEAL_PCRS && err == 0; i++) {
-		err = CALL(seal, "TPM2_PCR_Read", tpm_put_pcr_read(seal->command, seal_pcrs[i]),
-			   tpm_get_pcr_read, seal_pcrs[i], state->values[i]);
+		err = TPM_CALL(&seal->tpm, "TPM2_PCR_Read",
+			       tpm_put_pcr_read(seal->tpm.command, seal_pcrs[i]), tpm_get_pcr_read,
+			       seal_pcrs[i], state->values[i]);
 	}
 	return err;
 }
@@ -230,14 +153,16 @@ int seal_make(struct seal *seal, const uint8_t *secret, size_t bytes, struct tpm
 	if (err != 0) {
 		return err;
 	}
-	err = CALL(seal, "TPM2_PolicyGetDigest", tpm_put_policy_digest(seal->command, session),
-		   tpm_get_policy_digest, policy);
-	flush(seal, session);
+	err = TPM_CALL(&seal->tpm, "TPM2_PolicyGetDigest",
+		       tpm_put_policy_digest(seal->tpm.command, session), tpm_get_policy_digest,
+		       policy);
+	tpm_flush(&seal->tpm, session);
 	if (err == 0) {
-		err = CALL(seal, "TPM2_Create",
-			   tpm_put_create(seal->command, seal->primary, secret, bytes, policy),
-			   tpm_get_created, out);
-		secure_zero(seal->command, sizeof(seal->command));
+		err = TPM_CALL(
+			&seal->tpm, "TPM2_Create",
+			tpm_put_create(seal->tpm.command, seal->primary, secret, bytes, policy),
+			tpm_get_created, out);
+		secure_zero(seal->tpm.command, sizeof(seal->tpm.command));
 	}
 	return err;
 }
@@ -252,19 +177,21 @@ int seal_open(struct seal *seal, const struct tpm_sealed *sealed, uint8_t secret
 	if (err != 0) {
 		return err;
 	}
-	err = CALL(seal, "TPM2_Load", tpm_put_load(seal->command, seal->primary, sealed),
-		   tpm_get_loaded, &object);
+	err = TPM_CALL(&seal->tpm, "TPM2_Load",
+		       tpm_put_load(seal->tpm.command, seal->primary, sealed), tpm_get_loaded,
+		       &object);
 	if (err != 0) {
 		return err;
 	}
 	err = begin_policy(seal, false, &session);
 	if (err == 0) {
-		err = CALL(seal, "TPM2_Unseal", tpm_put_unseal(seal->command, object, session),
-			   tpm_get_unsealed, secret, bytes);
-		secure_zero(seal->reply, sizeof(seal->reply));
-		flush(seal, session);
+		err = TPM_CALL(&seal->tpm, "TPM2_Unseal",
+			       tpm_put_unseal(seal->tpm.command, object, session), tpm_get_unsealed,
+			       secret, bytes);
+		secure_zero(seal->tpm.reply, sizeof(seal->tpm.reply));
+		tpm_flush(&seal->tpm, session);
 	}
-	flush(seal, object);
+	tpm_flush(&seal->tpm, object);
 	return err;
 }
 
@@ -276,18 +203,18 @@ static void scrub(struct seal *seal)
 {
 	size_t bytes;
 
-	(void)send(seal, "TPM2_Hash", tpm_put_scrub(seal->command), &bytes);
+	(void)tpm_send(&seal->tpm, "TPM2_Hash", tpm_put_scrub(seal->tpm.command), &bytes);
 }
 
 void seal_end(struct seal *seal)
 {
 	if (seal->has_primary) {
-		flush(seal, seal->primary);
+		tpm_flush(&seal->tpm, seal->primary);
 		seal->has_primary = false;
 		scrub(seal);
 	}
-	secure_zero(seal->command, sizeof(seal->command));
-	secure_zero(seal->reply, sizeof(seal->reply));
+	secure_zero(seal->tpm.command, sizeof(seal->tpm.command));
+	secure_zero(seal->tpm.reply, sizeof(seal->tpm.reply));
 }
 
 /* --- Words --- */
@@ -362,26 +289,7 @@ void seal_explain(const struct seal *seal, int err, const struct seal_state *the
 		explain_pcrs(then, now, words, text, max);
 	} else if (err == ERR_TAMPERED) {
 		(void)str_copy(text, max, "it was sealed by another TPM, or it was changed");
-	} else if (err == ERR_FORMAT && strcmp(seal->command_name, "TPM2_PCR_Read") == 0) {
-		/* Without the bank, the reply is one without values. */
-		(void)str_copy(text, max,
-			       "the TPM gives no SHA-256 values of PCRs: switch on its SHA-256 "
-			       "bank in firmware's set-up");
-	} else if (err == ERR_FORMAT) {
-		(void)str_printf(text, max, "the TPM's reply to %s makes no sense",
-				 seal->command_name);
-	} else if (is_format_1(seal->code, CODE_BAD_AUTH)) {
-		(void)str_copy(text, max,
-			       "the TPM's owner has a password, which Umbra does not "
-			       "know: clear it in firmware's set-up");
-	} else if (seal->code == CODE_LOCKOUT) {
-		(void)str_copy(text, max,
-			       "the TPM is in lock-out after wrong passwords: wait, or "
-			       "clear it");
-	} else if (seal->code != 0) {
-		(void)str_printf(text, max, "the TPM refuses %s with code %x", seal->command_name,
-				 seal->code);
 	} else {
-		(void)str_printf(text, max, "the TPM does not answer to %s", seal->command_name);
+		tpm_explain(&seal->tpm, err, "owner", text, max);
 	}
 }

@@ -7,6 +7,7 @@
 #define UMBRA_BOOT_SEAL_H
 
 #include "boot/tpm_seal.h"
+#include "boot/tpm_talk.h"
 
 /*
  * The PCRs: 4 the program, 7 Secure Boot, 11 files, 12 the configuration and the state of the
@@ -48,32 +49,18 @@ bool seal_blob_read(const uint8_t *data, size_t bytes, struct seal_blob *out);
 
 /* --- The TPM --- */
 
-/*
- * Sends a command and receives the reply, of at most TPM_REPLY_MAX bytes. Returns 0, or ERR_IO if
- * the TPM could not be reached.
- */
-typedef int seal_submit(const uint8_t *command, size_t bytes, uint8_t *reply, size_t *reply_bytes);
-
-/* Waits before a command is sent again, because the TPM has asked for that. */
-typedef void seal_wait(unsigned milliseconds);
-
-/* Work with the TPM; the caller sets the two functions and zeroes the rest. */
+/* Work with the TPM; the caller sets the functions of tpm and zeroes the rest. */
 struct seal {
-	seal_submit *submit;
-	seal_wait *wait;
+	struct tpm_talk tpm;
 	bool has_primary;
 	uint32_t primary;
-	const char *command_name; /* the last command, and what the TPM said to it */
-	uint32_t code;
-	uint8_t command[TPM_COMMAND_MAX];
-	uint8_t reply[TPM_REPLY_MAX];
 };
 
 /*
  * Reads the values of the PCRs. They, and the two functions below, return 0 or: ERR_RIGHTS, PCRs
  * have other values than those that the secret was sealed to; ERR_TAMPERED, this TPM has not sealed
  * it, or it was changed; ERR_IO, the TPM could not be reached, or reports another error
- * (seal->code); ERR_FORMAT, the reply makes no sense.
+ * (seal->tpm.code); ERR_FORMAT, the reply makes no sense.
  */
 int seal_read_pcrs(struct seal *seal, struct seal_state *state);
 /* Seals a secret of at most TPM_SECRET_MAX bytes to the PCRs' present values. */

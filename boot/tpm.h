@@ -29,4 +29,18 @@ size_t tpm_put_pcr_read(uint8_t command[TPM_COMMAND_MAX], uint32_t pcr);
 int tpm_get_pcr_read(const uint8_t *reply, size_t bytes, uint32_t pcr,
 		     uint8_t value[TPM_SHA256_BYTES]);
 
+/*
+ * The commands and replies from here on, and of the other tpm_....h: each tpm_put_... writes a
+ * command and returns its length. Each tpm_get_... returns 0, ERR_IO if the TPM reports an error,
+ * or ERR_FORMAT if the bytes are no reply to this command.
+ */
+
+/* TPM2_StartAuthSession: for a policy, or a trial, which only computes what a policy would be. */
+size_t tpm_put_session(uint8_t command[TPM_COMMAND_MAX], bool trial);
+int tpm_get_session(const uint8_t *reply, size_t bytes, uint32_t *handle);
+/* TPM2_FlushContext. */
+size_t tpm_put_flush(uint8_t command[TPM_COMMAND_MAX], uint32_t handle);
+/* Of a command whose reply has no content. */
+int tpm_get_nothing(const uint8_t *reply, size_t bytes);
+
 #endif

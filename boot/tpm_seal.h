@@ -26,12 +26,8 @@ struct tpm_sealed {
 size_t tpm_put_primary(uint8_t command[TPM_COMMAND_MAX]);
 int tpm_get_primary(const uint8_t *reply, size_t bytes, uint32_t *handle);
 
-/* TPM2_StartAuthSession: for a policy, or a trial, which only computes what a policy would be. */
-size_t tpm_put_session(uint8_t command[TPM_COMMAND_MAX], bool trial);
-int tpm_get_session(const uint8_t *reply, size_t bytes, uint32_t *handle);
-/* TPM2_PolicyPCR, with the values that the PCRs have now. The reply has no content. */
+/* TPM2_PolicyPCR, with the values that the PCRs have now. Its reply has no content. */
 size_t tpm_put_policy_pcr(uint8_t command[TPM_COMMAND_MAX], uint32_t session, uint32_t mask);
-int tpm_get_nothing(const uint8_t *reply, size_t bytes);
 /* TPM2_PolicyGetDigest. */
 size_t tpm_put_policy_digest(uint8_t command[TPM_COMMAND_MAX], uint32_t session);
 int tpm_get_policy_digest(const uint8_t *reply, size_t bytes, uint8_t digest[TPM_SHA256_BYTES]);
@@ -51,8 +47,5 @@ int tpm_get_unsealed(const uint8_t *reply, size_t bytes, uint8_t secret[TPM_SECR
 
 /* TPM2_Hash of zeros: a command that is longer than any with a secret, and any such reply. */
 size_t tpm_put_scrub(uint8_t command[TPM_COMMAND_MAX]);
-
-/* TPM2_FlushContext, whose reply has no content. */
-size_t tpm_put_flush(uint8_t command[TPM_COMMAND_MAX], uint32_t handle);
 
 #endif

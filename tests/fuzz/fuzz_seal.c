@@ -65,7 +65,7 @@ static void wait(unsigned milliseconds)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 {
 	static struct seal_blob blob, made;
-	struct seal seal = { .submit = submit, .wait = wait };
+	struct seal seal = { .tpm = { .submit = submit, .wait = wait } };
 	uint8_t secret[TPM_SECRET_MAX] = { 1 }, again[SEAL_BLOB_MAX];
 	uint8_t *copy;
 	const uint8_t *file;

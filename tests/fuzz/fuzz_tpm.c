@@ -35,7 +35,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 
 	fake_reset();
 	memcpy(reply, data, bytes);
-	PROMISE(tpm_put_pcr_read(command, 11) <= sizeof(command));
+	PROMISE(tpm_put_pcr_read(command, 11) == 20 && tpm_put_primary(command) == 67 &&
+		tpm_put_session(command, true) == 43 && tpm_put_flush(command, 1) == 14);
 	err = tpm_get_pcr_read(reply, bytes, 11, value);
 	PROMISE(err == 0 || err == ERR_IO || err == ERR_FORMAT);
 	PROMISE(err != 0 || (bytes == 62 && memcmp(value, data + 30, sizeof(value)) == 0));

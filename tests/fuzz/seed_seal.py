@@ -18,7 +18,7 @@ def replies():
     for name, body in re.findall(r'recorded_(\w+)\[\] = \{(.*?)\n\};', text, re.S):
         found[name] = []
         for exchange in re.findall(r'\{(.*?)\}', body, re.S):
-            _, reply = exchange.split('",\n', 1)
+            _, reply = exchange.split('",', 1)
             found[name].append(bytes.fromhex(''.join(re.findall('"([0-9a-f]*)"', reply))))
     return found
 
@@ -49,6 +49,7 @@ def main(folder):
         'make': [b'', *seen['make'], *later],
         'open': [good, primary, *seen['open'], *seen['make'][:4], *seen['make'][5:], *later],
         'shut': [good, primary, *seen['shut'], *pcrs, *later],
+        'differs': [good, primary, *seen['shut'], *(data[:-1] + b'x' for data in pcrs), *later],
         'shut-long': [blob(seen['make'][9], 90), primary, *seen['shut'], *pcrs, *later],
         'other': [good, primary, *seen['other'], *pcrs, *later],
         'format': [good, b'\x80\x02', *later],

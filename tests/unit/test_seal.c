@@ -121,8 +121,8 @@ static int setup(void **state)
 {
 	memset(&seal, 0, sizeof(seal));
 	memset(&blob, 0, sizeof(blob));
-	seal.submit = submit;
-	seal.wait = wait;
+	seal.tpm.submit = submit;
+	seal.tpm.wait = wait;
 	wait_count = 0;
 	damaged = -1;
 	cut = SIZE_MAX;
@@ -194,8 +194,8 @@ TEST(other_values_and_other_tpms_open_nothing, setup, fake_teardown)
 	PLAY(shut);
 	assert_int_equal(open(), ERR_RIGHTS);
 	assert_int_equal(script_left, 0); /* session and object are flushed, too */
-	assert_int_equal(seal.code, 0x99d);
-	assert_string_equal(seal.command_name, "TPM2_Unseal");
+	assert_int_equal(seal.tpm.code, 0x99d);
+	assert_string_equal(seal.tpm.command_name, "TPM2_Unseal");
 	assert_memory_equal(opened, nothing, sizeof(nothing));
 	blob.sealed.private_part[50] ^= 1;
 	PLAY(other);
@@ -387,12 +387,12 @@ TEST(errors_in_words, setup, fake_teardown)
 	};
 	char text[240];
 
-	seal.command_name = "TPM2_PCR_Read"; /* the reply of a TPM without that bank */
+	seal.tpm.command_name = "TPM2_PCR_Read"; /* the reply of a TPM without that bank */
 	seal_explain(&seal, ERR_FORMAT, &blob.state, &blob.state, words, text, sizeof(text));
 	assert_non_null(strstr(text, "switch on its SHA-256 bank"));
-	seal.command_name = "TPM2_Load";
+	seal.tpm.command_name = "TPM2_Load";
 	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
-		seal.code = rows[i].code;
+		seal.tpm.code = rows[i].code;
 		seal_explain(&seal, rows[i].err, &blob.state, &blob.state, words, text,
 			     sizeof(text));
 		assert_non_null(strstr(text, rows[i].text));
