@@ -83,7 +83,7 @@ static __attribute__((noinline)) void wait_for(const struct ept_root *root,
 	do {
 		__builtin_ia32_pause();
 	} while (is_behind(root, cpu, generation));
-	waits_end(began);
+	waits_end(WAIT_SHOOTDOWN, began);
 }
 
 void ept_tlb_shootdown(struct ept_root *root)

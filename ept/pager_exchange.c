@@ -260,7 +260,7 @@ void pager_wait(const struct window_frame *frame)
 	while (window_is_busy(frame)) {
 		__builtin_ia32_pause();
 	}
-	waits_end(began);
+	waits_end(WAIT_PAGE, began);
 	lock_take(&window_lock, LOCK_WINDOW);
 }
 
@@ -273,6 +273,6 @@ void pager_let_others_end(void)
 	for (unsigned i = 0; i < 16; i++) {
 		__builtin_ia32_pause();
 	}
-	waits_end(began);
+	waits_end(WAIT_FRAME, began);
 	lock_take(&window_lock, LOCK_WINDOW);
 }

@@ -116,7 +116,7 @@ static uint32_t wait_for_move(const struct iobus *bus)
 		__builtin_ia32_pause();
 		sequence = atomic_load_acquire(&bus->move_sequence);
 	} while ((sequence & 1) != 0);
-	waits_end(began);
+	waits_end(WAIT_OTHER, began);
 	return sequence;
 }
 

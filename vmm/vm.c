@@ -140,7 +140,7 @@ void vm_pause(struct vm *vm)
 			__builtin_ia32_pause();
 		}
 	}
-	waits_end(began);
+	waits_end(WAIT_OTHER, began);
 	vm->hooks->pause(vm, true);
 	vm->paused_tsc = cpu_rdtsc();
 }

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 
 struct lock;
-void lock_wait(const struct lock *l, uint32_t ticket);
+void lock_wait(const struct lock *l, uint32_t ticket, unsigned rank);
 void *page_alloc(size_t count);
 void page_free(void *p, size_t count);
 _Noreturn void panic(const char *fmt, ...);
@@ -15,7 +15,7 @@ int wipe_register(void *area, size_t bytes);
 void log_printf(int level, const char *fmt, ...);
 
 /* One thread uses these locks, so none is ever held when it wants it. */
-void lock_wait(const struct lock *l, uint32_t ticket)
+void lock_wait(const struct lock *l, uint32_t ticket, unsigned rank)
 {
 	abort();
 }

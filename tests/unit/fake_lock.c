@@ -17,7 +17,7 @@
 static _Thread_local uint64_t held_by[CPU_MAX];
 
 /* As vmm/base/lock.c, without counting. */
-void lock_wait(const struct lock *l, uint32_t ticket)
+void lock_wait(const struct lock *l, uint32_t ticket, enum lock_rank rank)
 {
 	do {
 		__builtin_ia32_pause();

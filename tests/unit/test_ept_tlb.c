@@ -183,7 +183,8 @@ TEST(test_cpus_that_are_kicked, setup, teardown)
 	assert_int_equal(fake_kicks(1), 1);
 	assert_int_equal(fake_kicks(2), 0);
 	assert_int_equal(fake_kicks(3), 0);
-	assert_int_equal(percpu_get(0)->wait_ticks.only, 0); /* CPU 1 left at once */
+	/* CPU 1 left at once. */
+	assert_int_equal(percpu_get(0)->wait_ticks[WAIT_SHOOTDOWN].only, 0);
 	leave_on(2);
 }
 
@@ -342,7 +343,7 @@ TEST(test_waits_for_a_cpu_in_the_guest, setup, teardown)
 	assert_true(__atomic_load_n(&waited, __ATOMIC_SEQ_CST));
 	pthread_join(thread, NULL);
 	assert_int_equal(fake_kicks(1), 1);
-	assert_int_equal(percpu_get(0)->wait_ticks.only, 100); /* waits.h */
+	assert_int_equal(percpu_get(0)->wait_ticks[WAIT_SHOOTDOWN].only, 100); /* waits.h */
 }
 
 /*

@@ -116,14 +116,24 @@ TEST(a_cpu_that_waits_counts_it, setup, fake_teardown)
 	}
 	lock_drop(&contended);
 	pthread_join(thread, NULL);
-	assert_int_equal(atomic_load(&percpu_get(1)->wait_ticks), TICK);
+	assert_int_equal(atomic_load(&percpu_get(1)->wait_ticks[WAIT_WINDOW]), TICK);
 	/* The lock was free for CPU 0, which did not even look at the clock. */
-	assert_int_equal(atomic_load(&percpu_get(0)->wait_ticks), 0);
+	assert_int_equal(atomic_load(&percpu_get(0)->wait_ticks[WAIT_WINDOW]), 0);
 	assert_int_equal(clock_reads[0].only, 0);
 
-	atomic_add(&percpu_get(0)->wait_ticks, 2000000);
+	for (unsigned kind = WAIT_MEMORY; kind < WAIT_KINDS; kind++) {
+		atomic_add(&percpu_get(0)->wait_ticks[kind], kind * 500);
+	}
 	fake_tsc_hz = 500000000;
 	waits_words(text, sizeof(text));
-	assert_string_equal(text, "CPUs have waited 4002 us for each other (locks, pages, "
-				  "shoot-downs), CPU 0 4000 us of it");
+	assert_string_equal(text, "CPUs have waited 23 us for each other (the window's lock 2, "
+				  "locks of VMs' memory 1, other locks 2, pages 3, frames 4, "
+				  "shoot-downs 5, other 6), CPU 0 21 us of it");
+	/* The longest text fits, too. */
+	for (unsigned i = 0; i < 2 * WAIT_KINDS; i++) {
+		atomic_store(&percpu_get(i % 2)->wait_ticks[i / 2], UINT64_MAX / 32);
+	}
+	fake_tsc_hz = 1000000;
+	waits_words(text, sizeof(text));
+	assert_non_null(strstr(text, " us of it"));
 }

@@ -724,8 +724,9 @@ TEST(a_cpu_that_waits_for_a_page_counts_it, pager_setup, pager_teardown)
 	assert_null(crypto_hook);
 	pthread_join(waiter, NULL);
 	/* Once for the page, and once to let others end. */
-	assert_int_equal(percpu_get(1)->wait_ticks.only, 200);
-	assert_int_equal(percpu_get(0)->wait_ticks.only, 0);
+	assert_int_equal(percpu_get(1)->wait_ticks[WAIT_PAGE].only, 100);
+	assert_int_equal(percpu_get(1)->wait_ticks[WAIT_FRAME].only, 100);
+	assert_int_equal(percpu_get(0)->wait_ticks[WAIT_PAGE].only, 0);
 }
 
 TEST(an_exchange_releases_the_lock_and_can_be_waited_for, pager_setup, pager_teardown)

@@ -346,10 +346,11 @@ TEST(commands_do_what_they_say, setup, fake_teardown)
 	assert_non_null(strstr(run("stop alpha"), "the guest has none switched on"));
 	button_is_on = true;
 	assert_non_null(strstr(run("stop alpha"), "ends a guest that ignores it"));
-	percpu_get(0)->wait_ticks.only = 7000;
+	percpu_get(0)->wait_ticks[WAIT_PAGE].only = 7000;
 	text = run("stats alpha");
 	assert_non_null(strstr(text, "it ran for 500 ms"));
-	assert_non_null(strstr(text, "of all VMs: CPUs have waited 7 us for each other"));
+	assert_non_null(
+		strstr(text, "of all VMs: CPUs have waited 7 us for each other (the window's "));
 	assert_non_null(strstr(text, "  00:01.0: a device of alpha\r\n"));
 	assert_non_null(strstr(run("vm alpha"), "  00:01.0: a device of alpha\r\n"));
 	run("start beta");

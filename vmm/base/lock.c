@@ -4,12 +4,15 @@
 
 #include "vmm/base/waits.h"
 
-void lock_wait(const struct lock *l, uint32_t ticket)
+void lock_wait(const struct lock *l, uint32_t ticket, enum lock_rank rank)
 {
 	const uint64_t began = waits_begin();
 
 	do {
 		__builtin_ia32_pause();
 	} while (atomic_load_acquire(&l->owner) != ticket);
-	waits_end(began);
+	waits_end(rank == LOCK_WINDOW ? WAIT_WINDOW
+		  : rank == LOCK_GMEM ? WAIT_MEMORY
+				      : WAIT_LOCK,
+		  began);
 }

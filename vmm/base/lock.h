@@ -103,13 +103,14 @@ static inline void lock_check_dropped(const struct lock *l)
  * cannot save all.
  */
 #ifdef UMBRA_HOST_TEST
-void lock_wait(const struct lock *l, uint32_t ticket);
+void lock_wait(const struct lock *l, uint32_t ticket, enum lock_rank rank);
 #define lock_call_wait lock_wait
 #else
-void lock_wait(const struct lock *l, uint32_t ticket) __attribute__((no_caller_saved_registers));
-static inline void lock_call_wait(const struct lock *l, uint32_t ticket)
+void lock_wait(const struct lock *l, uint32_t ticket, enum lock_rank rank)
+	__attribute__((no_caller_saved_registers));
+static inline void lock_call_wait(const struct lock *l, uint32_t ticket, enum lock_rank rank)
 {
-	__asm__ volatile("call lock_wait" : : "D"(l), "S"(ticket) : "memory", "cc");
+	__asm__ volatile("call lock_wait" : : "D"(l), "S"(ticket), "d"(rank) : "memory", "cc");
 }
 #endif
 
@@ -120,7 +121,7 @@ static inline void lock_take(struct lock *l, enum lock_rank rank)
 	lock_check_wait(l, rank);
 	ticket = atomic_add(&l->next, 1);
 	if (__builtin_expect(atomic_load_acquire(&l->owner) != ticket, 0)) {
-		lock_call_wait(l, ticket);
+		lock_call_wait(l, ticket, rank);
 	}
 	lock_check_taken(l, rank);
 }

@@ -11,6 +11,18 @@
 struct vcpu;
 struct ept_root;
 
+/* What a CPU waits for another one for (waits.h). */
+enum wait_kind {
+	WAIT_WINDOW,	/* the pager's window_lock */
+	WAIT_MEMORY,	/* a VM's gmem.lock */
+	WAIT_LOCK,	/* any other lock */
+	WAIT_PAGE,	/* a page that another CPU opens or seals */
+	WAIT_FRAME,	/* a frame, or the end of others' exchanges */
+	WAIT_SHOOTDOWN, /* an answer to a shoot-down */
+	WAIT_OTHER,	/* a function that all CPUs run, a vCPU, a range that moves */
+	WAIT_KINDS
+};
+
 /* The fields are in three groups by use, and no group shares a cache line with another. */
 struct percpu {
 	/* Read by this CPU and by others; rarely written once the CPU is up. */
@@ -37,8 +49,8 @@ struct percpu {
 	uint64_t unexpected_count; /* on vectors without a handler */
 	uint64_t nmi_count;
 	uint64_t locks_held; /* lock_check.c: one bit for each rank */
-	/* waits.h: TSC ticks that this CPU has waited for others. Others read it. */
-	ATOMIC(uint64_t) wait_ticks;
+	/* waits.h: TSC ticks that this CPU has waited for others. Others read them. */
+	ATOMIC(uint64_t) wait_ticks[WAIT_KINDS];
 
 	/*
 	 * ept_tlb: guest_root is the EPT root with which this CPU is in guest mode (NULL: it is

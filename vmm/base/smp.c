@@ -352,7 +352,7 @@ void smp_call_all(void (*fn)(void *arg), void *arg)
 	while (atomic_load_acquire(&work.done) != percpu_count() - 1) {
 		cpu_pause();
 	}
-	waits_end(began);
+	waits_end(WAIT_OTHER, began);
 }
 
 void smp_release(void (*fn)(void))

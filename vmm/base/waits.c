@@ -12,20 +12,31 @@ static uint64_t to_us(uint64_t ticks)
 
 void waits_words(char *text, size_t bytes)
 {
-	uint64_t all = 0, longest = 0;
+	uint64_t kinds[WAIT_KINDS] = { 0 }, all = 0, longest = 0;
 	uint32_t who = 0;
 
 	for (uint32_t i = 0; i < percpu_count(); i++) {
-		const uint64_t ticks = atomic_load_relaxed(&percpu_get(i)->wait_ticks);
+		uint64_t its = 0;
 
-		all += ticks;
-		if (ticks > longest) {
-			longest = ticks;
+		for (unsigned kind = 0; kind < WAIT_KINDS; kind++) {
+			const uint64_t ticks = atomic_load_relaxed(
+				&percpu_get(i)->wait_ticks[kind]);
+
+			kinds[kind] += ticks;
+			its += ticks;
+		}
+		all += its;
+		if (its > longest) {
+			longest = its;
 			who = i;
 		}
 	}
-	(void)str_printf(text, bytes,
-			 "CPUs have waited %lu us for each other (locks, pages, shoot-downs), CPU "
-			 "%u %lu us of it",
-			 to_us(all), who, to_us(longest));
+	(void)str_printf(
+		text, bytes,
+		"CPUs have waited %lu us for each other (the window's lock %lu, locks of "
+		"VMs' memory %lu, other locks %lu, pages %lu, frames %lu, shoot-downs %lu, "
+		"other %lu), CPU %u %lu us of it",
+		to_us(all), to_us(kinds[WAIT_WINDOW]), to_us(kinds[WAIT_MEMORY]),
+		to_us(kinds[WAIT_LOCK]), to_us(kinds[WAIT_PAGE]), to_us(kinds[WAIT_FRAME]),
+		to_us(kinds[WAIT_SHOOTDOWN]), to_us(kinds[WAIT_OTHER]), who, to_us(longest));
 }
