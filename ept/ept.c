@@ -248,19 +248,43 @@ void ept_visit(const struct ept_root *root,
 	visit(page_va(root->pml4), LEVEL_TOP, fn, context);
 }
 
-int ept_map_page(struct ept_root *root, gpa_t gpa, hpa_t hpa, struct ept_attr attr,
+/* The next table on the way to an address; NULL: there is none, or a leaf. */
+static inline uint64_t *next_table(uint64_t *table, uint64_t at, unsigned level)
+{
+	const uint64_t value = entry_load(entry_of(table, at, level));
+
+	return (value & ENTRY_RIGHTS) != 0 && !is_leaf(value, level) ? table_at(value) : NULL;
+}
+
+uint64_t *ept_page_entry(const struct ept_root *root, gpa_t gpa)
+{
+	uint64_t *table = next_table(table_at(root->pml4.v), gpa.v, LEVEL_TOP);
+
+	if (table != NULL) {
+		table = next_table(table, gpa.v, 3);
+	}
+	if (table != NULL) {
+		table = next_table(table, gpa.v, 2);
+	}
+	return table != NULL ? entry_of(table, gpa.v, 1) : NULL;
+}
+
+int ept_map_page(struct ept_root *root, gpa_t gpa, struct keyed_frame page, uint8_t access,
 		 uint64_t **entry)
 {
-	int err = check_map(gpa, hpa, PAGE_SIZE, attr);
+	*entry = ept_page_entry(root, gpa);
+	if (*entry == NULL) {
+		const int err = find_slot(root, gpa.v, 1, entry); /* makes the tables */
 
-	if (err != 0) {
-		return err;
+		if (err < 0) {
+			return err;
+		}
 	}
-	err = find_slot(root, gpa.v, 1, entry);
-	if (err < 0) {
-		return err;
+	if ((entry_load(*entry) & ENTRY_RIGHTS) != 0) {
+		return ERR_EXISTS;
 	}
-	entry_store(*entry, pack_leaf(hpa, attr, 1));
+	entry_store(*entry, keyid_pack(page) | access | EPT_MEMTYPE_WB << ENTRY_TYPE_SHIFT |
+				    ENTRY_IGNORE_PAT);
 	return 0;
 }
 

@@ -153,11 +153,12 @@ void ept_visit(const struct ept_root *root,
 
 /*
  * Functions for single pages, for code that maps and unmaps frames often (pager.c). ept_map_page
- * maps one 4 KiB page as ept_map does, with the same errors, and returns a pointer to its entry,
- * which is valid as long as the root. Code that changes the entry needs only a lock that keeps
- * other changes of this leaf out.
+ * maps 4 KiB of RAM: write-back, the guest's PAT is ignored. It returns a pointer to the entry,
+ * which is valid as long as the root. Both addresses are known to be valid, and access has
+ * EPT_READ: nothing of that is checked. Returns ERR_EXISTS, ERR_NOMEM. Code that changes the entry
+ * needs only a lock that keeps other changes of this leaf out.
  */
-int ept_map_page(struct ept_root *root, gpa_t gpa, hpa_t hpa, struct ept_attr attr,
+int ept_map_page(struct ept_root *root, gpa_t gpa, struct keyed_frame page, uint8_t access,
 		 uint64_t **entry);
 /*
  * For code that does something between the question whether a leaf is mapped and its mapping. The

@@ -172,21 +172,6 @@ void ept_set_keyid(struct ept_root *root, gpa_t gpa, keyid_t keyid)
 	entry_store(entry, (old & ~keyid_layout.mask) | keyid_pack(keyed(hpa(0), keyid)));
 }
 
-uint64_t *ept_page_entry(const struct ept_root *root, gpa_t gpa)
-{
-	uint64_t *table = page_va(root->pml4);
-
-	for (unsigned level = LEVEL_TOP; level > 1; level--) {
-		uint64_t value = entry_load(entry_of(table, gpa.v, level));
-
-		if ((value & ENTRY_RIGHTS) == 0 || is_leaf(value, level)) {
-			return NULL;
-		}
-		table = table_at(value);
-	}
-	return entry_of(table, gpa.v, 1);
-}
-
 bool ept_entry_take(uint64_t *entry)
 {
 	uint64_t old = __atomic_exchange_n(entry, 0, __ATOMIC_SEQ_CST);

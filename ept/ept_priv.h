@@ -60,9 +60,10 @@ static inline bool is_leaf(uint64_t entry, unsigned level)
 	return level == 1 || (entry & ENTRY_LARGE) != 0;
 }
 
+/* The entry is one of ours, and host pages are mapped one to one (page_alloc.h). */
 static inline uint64_t *table_at(uint64_t entry)
 {
-	return page_va(hpa(entry & ept_address_mask));
+	return (uint64_t *)(uintptr_t)(entry & ept_address_mask & ~keyid_layout.mask);
 }
 
 /* A table allows everything; the leaves decide. */

@@ -96,19 +96,13 @@ static int map_page(struct window_frame *frame, uint32_t m, unsigned access)
 	const uint32_t bit = (uint32_t)BIT(m);
 	bool writable = !mapping->read_only && (ept_caps()->accessed_dirty || frame->dirty ||
 						(access & GMEM_ACCESS_WRITE) != 0);
-	const struct ept_attr attr = {
-		.access = writable ? EPT_RWX : EPT_READ | EPT_EXEC,
-		.memtype = EPT_MEMTYPE_WB,
-		.ignore_pat = true,
-		.keyid = page_keyid(),
-	};
 	uint64_t *entry;
 	int err;
 
 	if ((frame->mapped & bit) == 0) {
-		err = ept_map_page(&mapping->gmem->root,
-				   gpa(mapping->base.v + frame->page * PAGE_SIZE), frame->frame,
-				   attr, &entry);
+		err = ept_map_page(
+			&mapping->gmem->root, gpa(mapping->base.v + frame->page * PAGE_SIZE),
+			window_page(frame), writable ? EPT_RWX : EPT_READ | EPT_EXEC, &entry);
 		if (err != 0) {
 			return err;
 		}

@@ -156,7 +156,8 @@ TEST(test_single_pages, fake_setup, fake_teardown)
 	const uint64_t at = 0x40203000;
 
 	for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
-		struct ept_attr attr = { cases[i].access, EPT_MEMTYPE_WB, true, 0 };
+		const struct keyed_frame first = keyed(hpa(0x5000), 0);
+		const struct keyed_frame second = keyed(hpa(0x6000), 0);
 		struct ept_caps caps = all_caps;
 		uint64_t *entry, *again;
 		struct ept_root root;
@@ -164,9 +165,9 @@ TEST(test_single_pages, fake_setup, fake_teardown)
 		caps.accessed_dirty = cases[i].ad;
 		ept_configure(&caps);
 		assert_int_equal(ept_root_init(&root), 0);
-		assert_int_equal(ept_map_page(&root, gpa(at), hpa(0x5000), attr, &entry), 0);
+		assert_int_equal(ept_map_page(&root, gpa(at), first, cases[i].access, &entry), 0);
 		assert_ptr_equal(entry, raw_entry(&root, at, 1));
-		assert_int_equal(ept_map_page(&root, gpa(at), hpa(0x6000), attr, &again),
+		assert_int_equal(ept_map_page(&root, gpa(at), second, cases[i].access, &again),
 				 ERR_EXISTS);
 		*entry |= cases[i].bits;
 		assert_int_equal(ept_entry_referenced(entry), cases[i].referenced);
@@ -174,7 +175,7 @@ TEST(test_single_pages, fake_setup, fake_teardown)
 		assert_int_equal(*entry & 0x300, cases[i].bits & 0x200);
 		assert_int_equal(ept_entry_take(entry), cases[i].written);
 		assert_int_equal(*entry, 0);
-		assert_int_equal(ept_map_page(&root, gpa(at), hpa(0x6000), attr, &again), 0);
+		assert_int_equal(ept_map_page(&root, gpa(at), second, cases[i].access, &again), 0);
 		assert_ptr_equal(again, entry);
 		ept_root_free(&root);
 	}
@@ -184,20 +185,18 @@ TEST(test_single_pages, fake_setup, fake_teardown)
 TEST(test_single_page_errors, fake_setup, fake_teardown)
 {
 	const struct ept_attr read_only = { EPT_READ, EPT_MEMTYPE_WB, true, 0 };
-	const struct ept_attr write_only = { EPT_WRITE, EPT_MEMTYPE_WB, true, 0 };
+	const struct keyed_frame page = keyed(hpa(0x5000), 0);
 	struct ept_root root;
 	uint64_t *entry;
 
 	assert_int_equal(ept_root_init(&root), 0);
-	assert_int_equal(ept_map_page(&root, gpa(0x1800), hpa(0), read_only, &entry), ERR_INVAL);
-	assert_int_equal(ept_map_page(&root, gpa(0), hpa(0), write_only, &entry), ERR_INVAL);
-	assert_int_equal(ept_map_page(&root, gpa(1ul << 48), hpa(0), read_only, &entry), ERR_RANGE);
 	assert_int_equal(ept_map(&root, gpa(0), hpa(0), SIZE_2M, SIZE_2M, read_only), 0);
-	assert_int_equal(ept_map_page(&root, gpa(0x3000), hpa(0), read_only, &entry), ERR_EXISTS);
+	assert_int_equal(ept_map_page(&root, gpa(0x3000), page, EPT_READ, &entry), ERR_EXISTS);
 	fake_pages_fail_after(1);
-	assert_int_equal(ept_map_page(&root, gpa(SIZE_1G), hpa(0), read_only, &entry), ERR_NOMEM);
+	assert_int_equal(ept_map_page(&root, gpa(SIZE_1G), page, EPT_READ, &entry), ERR_NOMEM);
 	fake_pages_fail_after(-1);
-	assert_int_equal(ept_map_page(&root, gpa(SIZE_1G), hpa(0x5000), read_only, &entry), 0);
+	assert_int_equal(ept_map_page(&root, gpa(SIZE_1G), page, EPT_READ, &entry), 0);
+	assert_int_equal(*entry, 0x5071);
 	ept_entry_allow_write(entry);
 	assert_int_equal(*entry, 0x5073);
 	ept_root_free(&root);
@@ -215,7 +214,8 @@ TEST(test_gaps, fake_setup, fake_teardown)
 	assert_int_equal(ept_root_init(&root), 0);
 	assert_true(ept_find_gap(&root, gpa(0x3000), &gap));
 	assert_int_equal(gap.bytes, 512 * SIZE_1G);
-	assert_int_equal(ept_map_page(&root, gpa(0x2000), hpa(0x9000), attr, &entry), 0);
+	assert_int_equal(ept_map_page(&root, gpa(0x2000), keyed(hpa(0x9000), 0), EPT_RWX, &entry),
+			 0);
 	assert_false(ept_find_gap(&root, gpa(0x2fff), &gap));
 
 	/* a page beside one that is mapped, and 2 MiB in a table that exists */
