@@ -77,6 +77,7 @@ CFLAGS_third := $(TARGET) -w -I. $(INCLUDE) -I$(THIRD)/zydis/src $(ZYDIS_DEF) \
 
 # Flags of single folders or files, appended last.
 FLAGS_crypto := -fbuiltin
+FLAGS_ept := -fbuiltin
 # gcc would make memset's loop a call of memset.
 FLAGS_vmm/base/str_std := $(if $(findstring clang,$(CC)),,-fno-tree-loop-distribute-patterns)
 FLAGS_third/mbedtls := -fbuiltin

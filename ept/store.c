@@ -99,19 +99,6 @@ static hpa_t store_frame(const struct sealed_region *region, uint64_t page)
 }
 
 /*
- * The tweak is version (64 bits), page (48 bits) and region (16 bits). Under one key each version
- * is used once, so no two encryptions have the same tweak.
- */
-static void pack_tweak(const struct sealed_region *region, uint64_t page, uint64_t version,
-		       uint8_t tweak[16])
-{
-	uint64_t place = (uint64_t)region->id << 48 | page;
-
-	memcpy(tweak, &version, sizeof(version));
-	memcpy(tweak + sizeof(version), &place, sizeof(place));
-}
-
-/*
  * A tag covers this name and the ciphertext. The name says which page this is, and which version of
  * it. It has the kind, so that a page without ciphertext never has the tag of a page with
  * ciphertext.
@@ -123,6 +110,34 @@ static void pack_name(struct sealed_region *region, uint64_t page, uint8_t name[
 
 	_Static_assert(sizeof(words) == PAGE_NAME_BYTES, "two blocks");
 	memcpy(name, words, sizeof(words));
+}
+
+/*
+ * The tweak is version (64 bits), page (48 bits) and region (16 bits). Under one key each version
+ * is used once, so no two encryptions have the same tweak.
+ */
+static void pack_tweak(struct sealed_region *region, uint64_t page,
+		       uint8_t tweak[AES_XTS_TWEAK_BYTES])
+{
+	const uint64_t words[] = { *store_version(region, page),
+				   (uint64_t)region->id << 48 | page };
+
+	_Static_assert(sizeof(words) == AES_XTS_TWEAK_BYTES, "one block");
+	memcpy(tweak, words, sizeof(words));
+}
+
+/* Under which key, tweak and name the page is stored. Its version is that of its ciphertext. */
+static void describe(const struct sealed_page *what, struct page_job *job)
+{
+	struct pager_vm *vm = what->region->vm;
+
+	job->key = &vm->key;
+	job->mac = NULL;
+	pack_tweak(what->region, what->page, job->tweak);
+	if (vm->has_tags) {
+		job->mac = &vm->mac_key;
+		pack_name(what->region, what->page, job->name);
+	}
 }
 
 static bool is_filled(const void *page, uint64_t fill)
@@ -183,8 +198,6 @@ static void store_filled(const struct sealed_page *out)
 /* Returns false when there is nothing to encrypt. */
 static bool begin_seal(const struct sealed_page *out, void *clear, struct page_job *job)
 {
-	struct pager_vm *vm;
-	uint64_t version;
 	hpa_t frame;
 
 	if (out->region == NULL) {
@@ -194,17 +207,12 @@ static bool begin_seal(const struct sealed_page *out, void *clear, struct page_j
 		store_filled(out);
 		return false;
 	}
-	vm = out->region->vm;
-	version = next_version(vm);
-	*store_version(out->region, out->page) = version;
+	*store_version(out->region, out->page) = next_version(out->region->vm);
 	*store_kind(out->region, out->page) = STORE_SEALED;
 	frame = store_frame(out->region, out->page);
 	atomic_store(&unfinished[percpu_self()->index].frame, frame.v);
 	stop_if_closed();
-	pack_tweak(out->region, out->page, version, job->tweak);
-	pack_name(out->region, out->page, job->name);
-	job->key = &vm->key;
-	job->mac = vm->has_tags ? &vm->mac_key : NULL;
+	describe(out, job);
 	job->in = job->scratch = clear;
 	job->out = host_temp_map(GMEM_SLOT_OUT, keyed(frame, KEYID_PLATFORM));
 	return true;
@@ -223,17 +231,13 @@ static void end_seal(const struct sealed_page *out, const struct page_job *job)
 /* Returns false when the page has no ciphertext. */
 static bool begin_open(const struct sealed_page *in, void *clear, struct page_job *job)
 {
-	struct pager_vm *vm;
-
 	if (in->region == NULL || *store_kind(in->region, in->page) != STORE_SEALED) {
 		return false;
 	}
-	vm = in->region->vm;
-	pack_tweak(in->region, in->page, *store_version(in->region, in->page), job->tweak);
-	pack_name(in->region, in->page, job->name);
-	memcpy(job->tag, store_tag(in->region, in->page), PAGE_TAG_BYTES);
-	job->key = &vm->key;
-	job->mac = vm->has_tags ? &vm->mac_key : NULL;
+	describe(in, job);
+	if (job->mac != NULL) {
+		memcpy(job->tag, store_tag(in->region, in->page), PAGE_TAG_BYTES);
+	}
 	job->in = host_temp_map(GMEM_SLOT_IN,
 				keyed(store_frame(in->region, in->page), KEYID_PLATFORM));
 	job->out = clear;
