@@ -30,6 +30,8 @@
 #include "vmm/base/host_paging.h"
 #include "vmm/base/keyboard.h"
 #include "vmm/base/keyid.h"
+#include "vmm/base/lapic.h"
+#include "vmm/base/log.h"
 #include "vmm/base/panic.h"
 #include "vmm/base/serial.h"
 #include "vmm/base/smp.h"
@@ -264,7 +266,7 @@ static _Noreturn void stay(const char *why)
 		handle_key(console_getc());
 		dma_poll();
 		(void)console_flush(); /* called again after IDLE_US */
-		cpu_idle_until(cpu_rdtsc() + tsc_from_us(IDLE_US));
+		lapic_idle_until(cpu_rdtsc() + tsc_from_us(IDLE_US));
 	}
 }
 
@@ -367,7 +369,10 @@ _Noreturn void host_main(struct boot_info *info)
 		ram_choose_window(boot);
 	}
 	make_pool();
-	tsc_init(info->acpi.pm_timer_port);
+	if (tsc_init(info->acpi.pm_timer_port) != 0) {
+		log_error("the TSC's frequency cannot be found (no CPUID.15H or 16H, no PM timer, "
+			  "no PIT): 1 GHz is assumed, so all times are wrong");
+	}
 	crash_record_init(info->began);
 	panic_set_reboot(info->config.on_panic == CONFIG_ON_PANIC_REBOOT);
 	if (host_paging_init() != 0) {

@@ -13,6 +13,7 @@
 #include "vmm/attention.h"
 #include "vmm/base/console.h"
 #include "vmm/base/cpu.h"
+#include "vmm/base/lapic.h"
 #include "vmm/base/lock.h"
 #include "vmm/base/percpu.h"
 #include "vmm/base/tsc.h"
@@ -258,8 +259,8 @@ static void wait_for_kick(struct run_queue *queue, uint64_t deadline)
 			return;
 		}
 	}
-	queue->timer_deadline = 0; /* cpu_idle_until uses the timer, too */
-	cpu_idle_until(MIN(deadline, sched_next_clock(queue)));
+	queue->timer_deadline = 0; /* lapic_idle_until uses the timer, too */
+	lapic_idle_until(MIN(deadline, sched_next_clock(queue)));
 }
 
 /*

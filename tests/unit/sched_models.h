@@ -8,6 +8,7 @@
 
 #include "tests/unit/test.h"
 #include "vmm/attention.h"
+#include "vmm/base/lapic.h"
 #include "vmm/base/percpu.h"
 #include "vmm/base/tsc.h"
 #include "vmm/sched.h"
@@ -233,7 +234,7 @@ static bool somebody_was_kicked(void)
 }
 
 /* While one CPU sleeps the others run. A kick for another reason may wake it early. */
-void cpu_idle_until(uint64_t deadline)
+void lapic_idle_until(uint64_t deadline)
 {
 	uint32_t self = percpu_self()->index, next;
 	uint64_t now = fake_tsc;

@@ -69,7 +69,7 @@ void fake_interrupt_window(void)
 }
 
 /* A kick between the check and the HLT ends the HLT at once. */
-void cpu_idle_until(uint64_t deadline)
+void lapic_idle_until(uint64_t deadline)
 {
 	const bool near = race_self == 0 || deadline < fake_rdtsc() + tsc_from_us(NEAR_US);
 

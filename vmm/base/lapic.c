@@ -271,3 +271,19 @@ void lapic_timer_arm(uint64_t deadline)
 	ticks = cpu_mul_div(ticks, timer_hz, tsc_hz()) + 1;
 	write_reg(LAPIC_TIMER_INIT, (uint32_t)MIN(ticks, (uint64_t)UINT32_MAX));
 }
+
+void lapic_idle_until(uint64_t deadline)
+{
+	if (cpu_rdtsc() >= deadline) {
+		return;
+	}
+	/* An interrupt that came while interrupts were off is pending and ends the HLT at once. */
+	if (deadline != UINT64_MAX) {
+		lapic_timer_arm(deadline);
+	}
+	cpu_sti_hlt();
+	cpu_cli();
+	if (deadline != UINT64_MAX) {
+		lapic_timer_arm(0);
+	}
+}

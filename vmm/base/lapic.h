@@ -41,4 +41,10 @@ void lapic_send_sipi(uint32_t apic_id, uint8_t page);
  */
 void lapic_timer_arm(uint64_t tsc_deadline);
 
+/*
+ * Halts with interrupts on until an interrupt comes, at most until the TSC reaches the deadline
+ * (UINT64_MAX: for any time). Uses the timer. Interrupts off, as afterwards.
+ */
+void lapic_idle_until(uint64_t tsc_deadline);
+
 #endif

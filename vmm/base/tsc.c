@@ -7,8 +7,7 @@
 #include "vmm/base/tsc.h"
 
 #include "vmm/base/cpu.h"
-#include "vmm/base/lapic.h"
-#include "vmm/base/log.h"
+#include "vmm/base/err.h"
 #include "vmm/base/x86.h"
 
 #define PM_TIMER_HZ   3579545ul /* ACPI, "Power Management Timer"; every such timer has 24 bits */
@@ -22,6 +21,7 @@
 #define POLL_MAX   10000000u /* a clock that shows no change for so many reads is dead */
 #define HZ_MIN	   1000000ul /* a smaller or larger value is wrong */
 #define HZ_MAX	   100000000000ul
+#define ASSUMED_HZ 1000000000ul
 
 static uint64_t frequency;
 static const char *source = "nothing";
@@ -119,20 +119,19 @@ static bool take(uint64_t hz, const char *from)
 	return true;
 }
 
-void tsc_init(uint16_t pm_timer_port)
+int tsc_init(uint16_t pm_timer_port)
 {
 	if (take(from_cpuid_15(), "CPUID.15H") || take(from_cpuid_16(), "CPUID.16H")) {
-		return;
+		return 0;
 	}
 	if (pm_timer_port != 0 && take(median(measure_pm_timer, pm_timer_port), "ACPI PM timer")) {
-		return;
+		return 0;
 	}
 	if (take(median(measure_pit, 0), "PIT")) {
-		return;
+		return 0;
 	}
-	(void)take(1000000000, "assumption");
-	log_error("the TSC's frequency cannot be found (no CPUID.15H or 16H, no PM timer, no PIT): "
-		  "1 GHz is assumed, so all times are wrong");
+	(void)take(ASSUMED_HZ, "assumption");
+	return ERR_NOTFOUND;
 }
 
 uint64_t tsc_hz(void)
@@ -157,21 +156,5 @@ void tsc_wait_us(uint64_t us)
 
 	while (cpu_rdtsc() - begin < ticks) {
 		cpu_pause();
-	}
-}
-
-void cpu_idle_until(uint64_t tsc_deadline)
-{
-	if (cpu_rdtsc() >= tsc_deadline) {
-		return;
-	}
-	/* An interrupt that came while interrupts were off is pending and ends the HLT at once. */
-	if (tsc_deadline != UINT64_MAX) {
-		lapic_timer_arm(tsc_deadline);
-	}
-	cpu_sti_hlt();
-	cpu_cli();
-	if (tsc_deadline != UINT64_MAX) {
-		lapic_timer_arm(0);
 	}
 }
