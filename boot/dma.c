@@ -3,7 +3,7 @@
 
 #include "boot/dma_ranges.h"
 #include "boot/vtd.h"
-#include "vmm/base/cache.h"
+#include "vmm/base/cache_lines.h"
 #include "vmm/base/cpu.h"
 #include "vmm/base/host_paging.h"
 #include "vmm/base/log.h"

@@ -2,7 +2,7 @@
 #include "boot/vtd.h"
 
 #include "boot/vtd_regs.h"
-#include "vmm/base/cache.h"
+#include "vmm/base/cache_lines.h"
 #include "vmm/base/cpu.h"
 #include "vmm/base/host_paging.h"
 

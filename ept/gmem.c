@@ -12,7 +12,7 @@
 #include "crypto/keyslot.h"
 #include "ept/gmem_priv.h"
 #include "ept/retire.h"
-#include "vmm/base/cache.h"
+#include "vmm/base/cache_lines.h"
 #include "vmm/base/err.h"
 #include "vmm/base/host_paging.h"
 #include "vmm/base/page_alloc.h"

@@ -6,7 +6,7 @@
 #include "crypto/rng.h"
 #include "crypto/wipe.h"
 #include "ept/gmem_priv.h"
-#include "vmm/base/cache.h"
+#include "vmm/base/cache_lines.h"
 #include "vmm/base/err.h"
 #include "vmm/base/host_paging.h"
 #include "vmm/base/page_alloc.h"

@@ -8,7 +8,7 @@
 #include "ept/gmem_priv.h"
 #include "ept/pager_priv.h"
 #include "vmm/base/atomic.h"
-#include "vmm/base/cache.h"
+#include "vmm/base/cache_lines.h"
 #include "vmm/base/cpu.h"
 #include "vmm/base/err.h"
 #include "vmm/base/host_paging.h"

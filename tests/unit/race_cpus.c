@@ -9,6 +9,7 @@
 
 #include "crypto/keyslot.h"
 #include "vmm/base/cache.h"
+#include "vmm/base/cache_lines.h"
 #include "vmm/base/cpu.h"
 #include "vmm/base/err.h"
 #include "vmm/base/host_paging.h"

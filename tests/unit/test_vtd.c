@@ -3,7 +3,7 @@
 #include "boot/vtd.h"
 #include "tests/unit/test.h"
 #include "tests/unit/vtd_model.h"
-#include "vmm/base/cache.h"
+#include "vmm/base/cache_lines.h"
 
 #define W39	 BIT(9) /* CAP: widths of addresses */
 #define W48	 BIT(10)

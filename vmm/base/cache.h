@@ -35,14 +35,6 @@ bool cache_may_flush(void);
 /* Does the CPU have CLFLUSHOPT, which flushes many lines at a time? Known after cache_init. */
 bool cache_can_flush_lines(void);
 
-/*
- * Writes the lines of a range back to memory and drops them from the caches of all CPUs, for the
- * KeyID under which the range is mapped at this address. What the caller zeroed is zero in DRAM
- * when this returns, even for an attacker who removes the memory modules. Flushes whole lines of 64
- * bytes. Any CPU; any lock may be held.
- */
-void cache_write_back(const void *area, size_t bytes);
-
 /* The number of flushes so far. Any CPU. */
 uint64_t cache_epoch(void);
 

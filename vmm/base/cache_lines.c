@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Flushes single lines with CLFLUSH or CLFLUSHOPT; cache.c flushes whole caches. */
-#include "vmm/base/cache.h"
+#include "vmm/base/cache_lines.h"
 
 #include "vmm/base/cpu.h"
 #include "vmm/base/x86.h"

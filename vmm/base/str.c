@@ -5,7 +5,7 @@
  */
 #include "vmm/base/str.h"
 
-#include "vmm/base/cache.h"
+#include "vmm/base/cache_lines.h"
 
 #include <stdarg.h>
 
