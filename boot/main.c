@@ -26,6 +26,7 @@
 #include "vmm/base/console.h"
 #include "vmm/base/cpu.h"
 #include "vmm/base/crash_record.h"
+#include "vmm/base/ending.h"
 #include "vmm/base/err.h"
 #include "vmm/base/host_paging.h"
 #include "vmm/base/keyboard.h"
@@ -144,7 +145,7 @@ static void start_crypto(void)
 	int err;
 
 	wipe_init();
-	panic_set_wipe(pager_wipe); /* pager_wipe calls wipe_all and wipes the window as well */
+	ending_set_wipe(pager_wipe); /* pager_wipe calls wipe_all and wipes the window as well */
 	if (crypto_selftest() != 0) {
 		panic("the cryptographic self-test failed; this machine must not hold keys");
 	}

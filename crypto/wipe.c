@@ -8,7 +8,7 @@
 #include "vmm/base/atomic.h"
 #include "vmm/base/err.h"
 #include "vmm/base/lock.h"
-#include "vmm/base/panic.h"
+#include "vmm/base/ending.h"
 #include "vmm/base/str.h"
 
 struct wipe_area {
@@ -33,7 +33,7 @@ static struct wipe_area *find_area(const void *base)
 
 void wipe_init(void)
 {
-	panic_set_wipe(wipe_all);
+	ending_set_wipe(wipe_all);
 }
 
 int wipe_register(void *area, size_t bytes)

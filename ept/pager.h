@@ -64,7 +64,7 @@ int pager_init(uint64_t frame_count);
 void pager_exit(void);
 
 /*
- * For the end of the machine (panic_set_wipe). Stops the other CPUs, calls wipe_all, zeroes
+ * For the end of the machine (ending_set_wipe). Stops the other CPUs, calls wipe_all, zeroes
  * everything that the window holds in clear, and writes the caches back. Takes no lock and may
  * interrupt any code; a CPU that is about to encrypt stops, because its key will be zero. Before
  * pager_init it does those steps that are possible. If an exception interrupts it, the next call

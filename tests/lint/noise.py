@@ -25,7 +25,6 @@ FOR_TESTS = {
     "rng_reseed": "reseeding fails as the noise sources do",
     "rng_sources": "the sources in words",
     "lapic_is_x2apic": "the mode of the APIC",
-    "panic_has_begun": "for lock_check.c, in builds with CHECKS=1",
     "strncmp": "of the C library, for tiny guests", "strstr": "the same",
     # For devices that a guest's PCI bus and ACPI tables will describe.
     "vpci_add_bar": "a BAR", "aml_name_eisa_id": "_HID", "aml_begin_resources": "_CRS",

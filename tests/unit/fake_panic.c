@@ -12,7 +12,6 @@ jmp_buf fake_panic_jump;
 bool fake_panic_expected;
 
 static char panic_text[512];
-static void (*wipe_keys)(void);
 
 /* cmocka's function; missing in fuzzers. */
 extern void _fail(const char *file, int line) __attribute__((weak));
@@ -56,26 +55,7 @@ void fake_panic_check(const char *text)
 	}
 }
 
-__attribute__((weak)) void panic_begin(void)
+__attribute__((weak)) _Noreturn void panic_exception(const struct idt_frame *frame)
 {
-}
-
-__attribute__((weak)) _Noreturn void panic_end(void)
-{
-	panic("panic_end");
-}
-
-__attribute__((weak)) void panic_set_wipe(void (*wipe)(void))
-{
-	wipe_keys = wipe;
-}
-
-__attribute__((weak)) void panic_wipe(void)
-{
-	void (*wipe)(void) = wipe_keys;
-
-	wipe_keys = NULL;
-	if (wipe != NULL) {
-		wipe();
-	}
+	panic("an exception");
 }

@@ -16,6 +16,7 @@
 #include "mbedtls/sha512.h"
 #include "tests/unit/race_cpus.h"
 #include "vmm/base/cpu.h"
+#include "vmm/base/ending.h"
 #include "vmm/base/err.h"
 
 #define STEPS 20000u
@@ -120,7 +121,7 @@ void simd_end(const struct simd_save *save)
 {
 }
 
-void panic_set_wipe(void (*wipe)(void))
+void ending_set_wipe(void (*wipe)(void))
 {
 }
 

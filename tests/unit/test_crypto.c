@@ -12,7 +12,7 @@
 #include "crypto/simd.h"
 #include "crypto/wipe.h"
 #include "vmm/base/err.h"
-#include "vmm/base/panic.h"
+#include "vmm/base/ending.h"
 #include "vmm/base/str.h"
 
 static void fill_pattern(uint8_t *buf, size_t bytes)
@@ -291,7 +291,7 @@ TEST(wipe_zeroes_what_is_registered, fake_setup, fake_teardown)
 	wipe_unregister(areas[3]);
 	wipe_unregister(NULL);
 	wipe_init();
-	panic_wipe();
+	ending_wipe();
 	for (unsigned i = 0; i <= WIPE_AREA_MAX; i++) {
 		if (i == 3 || i >= room) {
 			assert_int_equal(areas[i][0], 0xaa);

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * vmm/base/panic.c: one CPU ends the machine, and another that wants to end it waits. An exception
- * inside the wipe does not prevent the rest of the wipe.
+ * vmm/base/panic.c, vmm/base/ending.c: one CPU ends the machine, and another that wants to end it
+ * waits. An exception inside the wipe does not prevent the rest of the wipe.
  */
 #include "tests/unit/test.h"
 #include "vmm/base/cpu.h"
 #include "vmm/base/crash_record.h"
+#include "vmm/base/ending.h"
 #include "vmm/base/idt_dump.h"
 #include "vmm/base/panic.h"
 #include "vmm/base/power.h"
@@ -16,7 +17,7 @@
 
 static uint32_t self; /* the CPU that runs */
 static jmp_buf stopped;
-static unsigned stops, wipes, records;
+static unsigned stops, wipes, records, dumps;
 
 struct topology topology_this_cpu(void)
 {
@@ -42,13 +43,18 @@ void crash_record_store(void)
 {
 }
 
+void idt_dump(const struct idt_frame *frame)
+{
+	dumps++;
+}
+
 void idt_dump_state(const struct idt_frame *frame)
 {
 }
 
 _Noreturn void power_reset(void)
 {
-	panic_wipe();
+	ending_wipe();
 	longjmp(stopped, 2);
 }
 
@@ -72,12 +78,19 @@ static int run(uint32_t cpu, void (*fn)(void))
 
 /* --- Tests --- */
 
+static void raise_exception(void)
+{
+	static const struct idt_frame frame;
+
+	panic_exception(&frame);
+}
+
 /* Two other CPUs want to end the machine while the first is ending it. */
 static void wipe_among_others(void)
 {
 	wipes++;
-	assert_int_equal(run(1, panic_wipe), 1);  /* by power-off */
-	assert_int_equal(run(2, panic_begin), 1); /* by a panic */
+	assert_int_equal(run(1, ending_wipe), 1);     /* by power-off */
+	assert_int_equal(run(2, raise_exception), 1); /* by a panic */
 	assert_int_equal(wipes, 1);
 	assert_int_equal(stops, 0);
 	assert_string_equal(fake_console_text(), "");
@@ -85,13 +98,15 @@ static void wipe_among_others(void)
 
 TEST(test_second_caller_waits)
 {
-	panic_set_wipe(wipe_among_others);
-	assert_int_equal(run(3, panic_wipe), 0);
+	ending_set_wipe(wipe_among_others);
+	assert_int_equal(run(3, ending_wipe), 0);
 	assert_int_equal(wipes, 1);
-	assert_int_equal(run(1, panic_wipe), 1); /* also later */
-	assert_int_equal(run(3, panic_wipe), 0);
-	assert_int_equal(wipes, 1);		  /* nothing is wiped twice */
-	assert_int_equal(run(3, panic_begin), 0); /* the first CPU may still panic, and logs that */
+	assert_int_equal(run(1, ending_wipe), 1); /* also later */
+	assert_int_equal(run(3, ending_wipe), 0);
+	assert_int_equal(wipes, 1); /* nothing is wiped twice */
+	assert_int_equal(dumps, 0);
+	assert_int_equal(run(3, raise_exception), 1); /* the first CPU may still panic */
+	assert_int_equal(dumps, 1);
 	assert_int_equal(stops, 1);
 	assert_int_equal(records, 1);
 	assert_int_equal(wipes, 1);
@@ -104,7 +119,7 @@ static void wipe_in_steps(void)
 {
 	while (step < 3) {
 		if (step++ == 0) {
-			panic_begin();
+			raise_exception();
 		}
 		wipes++;
 	}
@@ -113,18 +128,19 @@ static void wipe_in_steps(void)
 /* In power-off: the panic is the first, and logs its text. */
 TEST(test_fault_in_wipe)
 {
-	panic_set_wipe(wipe_in_steps);
-	assert_int_equal(run(0, panic_wipe), 0);
+	ending_set_wipe(wipe_in_steps);
+	assert_int_equal(run(0, ending_wipe), 1);
 	assert_true(wipes >= 2 && step == 3);
 	assert_int_equal(records, 1);
-	assert_string_equal(fake_console_text(), "");
+	assert_int_equal(dumps, 1);
+	assert_null(strstr(fake_console_text(), "trouble"));
 }
 
 /* In a panic: everything is wiped, then the CPU stops with one line. */
 TEST(test_fault_in_panic)
 {
-	panic_set_wipe(wipe_in_steps);
-	assert_int_equal(run(0, panic_begin), 1);
+	ending_set_wipe(wipe_in_steps);
+	assert_int_equal(run(0, raise_exception), 1);
 	assert_int_equal(wipes, 2);
 	assert_int_equal(records, 0);
 	assert_non_null(strstr(fake_console_text(), "trouble inside the panic itself"));
@@ -133,8 +149,8 @@ TEST(test_fault_in_panic)
 TEST(test_fault_in_panic_reboot)
 {
 	panic_set_reboot(true);
-	panic_set_wipe(wipe_in_steps);
-	assert_int_equal(run(0, panic_begin), 2);
+	ending_set_wipe(wipe_in_steps);
+	assert_int_equal(run(0, raise_exception), 2);
 	assert_int_equal(wipes, 2);
 }
 

@@ -12,7 +12,7 @@
 #include "vmm/base/err.h"
 #include "vmm/base/host_paging.h"
 #include "vmm/base/idt.h"
-#include "vmm/base/panic.h"
+#include "vmm/base/ending.h"
 #include "vmm/base/power.h"
 #include "vmm/base/smp.h"
 
@@ -131,7 +131,7 @@ static int setup(void **state)
 	map_error = 0;
 	pm1_value = 0;
 	reset_byte = 0;
-	panic_set_wipe(wipe);
+	ending_set_wipe(wipe);
 	return 0;
 }
 
@@ -178,7 +178,7 @@ TEST(test_firmware, setup)
 	assert_string_equal(story, "map(1000,2000,rx) map(5000,1000,rw) map(7000,3000,rx,uc) ");
 	run(power_off);
 	assert_string_equal(story, "wipe stop leave map(7000,3000,rwx,uc) firmware(2) ");
-	panic_set_wipe(wipe);
+	ending_set_wipe(wipe);
 	run(power_reset);
 	assert_string_equal(story, "wipe stop leave map(7000,3000,rwx,uc) firmware(0) ");
 }

@@ -23,12 +23,12 @@ extern const uint16_t crash_record_variable[]; /* its name in UCS-2 */
  */
 void crash_record_init(const char *began);
 
-/* Notes that the next log line is the panic's first. For panic_begin. */
+/* Notes that the next log line is the panic's first. For panic.c. */
 void crash_record_begin(void);
 
 /*
  * Asks firmware to store the log lines since crash_record_begin, and logs the outcome. For
- * panic_end: keys are wiped, no other CPU runs, and all other text is out.
+ * panic.c: keys are wiped, no other CPU runs, and all other text is out.
  */
 void crash_record_store(void);
 

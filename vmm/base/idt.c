@@ -222,9 +222,7 @@ static void exception(struct idt_frame *frame)
 	if (fix_up(frame)) {
 		return;
 	}
-	panic_begin();
-	idt_dump(frame);
-	panic_end();
+	panic_exception(frame);
 }
 
 void idt_dispatch(struct idt_frame *frame)

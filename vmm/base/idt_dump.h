@@ -15,7 +15,7 @@ struct idt_frame {
 };
 
 /*
- * Logs the exception in a sentence, then calls idt_dump_state. Between panic_begin and panic_end.
+ * Logs the exception in a sentence, then calls idt_dump_state. For panic_exception.
  */
 void idt_dump(const struct idt_frame *frame);
 

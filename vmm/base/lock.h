@@ -82,6 +82,8 @@ struct lock {
 void lock_check_wait(const struct lock *l, enum lock_rank rank);
 void lock_check_taken(struct lock *l, enum lock_rank rank);
 void lock_check_dropped(const struct lock *l);
+/* The machine ends: from now on nothing is checked, for locks are broken on purpose. Any CPU. */
+void lock_check_stop(void);
 #else
 static inline void lock_check_wait(const struct lock *l, enum lock_rank rank)
 {
@@ -92,6 +94,10 @@ static inline void lock_check_taken(struct lock *l, enum lock_rank rank)
 }
 
 static inline void lock_check_dropped(const struct lock *l)
+{
+}
+
+static inline void lock_check_stop(void)
 {
 }
 #endif

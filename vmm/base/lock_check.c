@@ -9,12 +9,15 @@
 #include "vmm/base/panic.h"
 #include "vmm/base/percpu.h"
 
+static ATOMIC(bool) stopped;
 _Static_assert(LOCK_RANK_COUNT <= 64, "a bit for each rank");
 
 /* This CPU's bits, or NULL when nothing is checked. */
 static uint64_t *held_here(void)
 {
-	return percpu_count() == 0 || panic_has_begun() ? NULL : &percpu_self()->locks_held;
+	const bool checked = percpu_count() != 0 && !atomic_load_relaxed(&stopped);
+
+	return checked ? &percpu_self()->locks_held : NULL;
 }
 
 void lock_check_wait(const struct lock *l, enum lock_rank rank)
@@ -44,4 +47,9 @@ void lock_check_dropped(const struct lock *l)
 	if (held != NULL) {
 		*held &= ~BIT(l->rank);
 	}
+}
+
+void lock_check_stop(void)
+{
+	atomic_store_relaxed(&stopped, true);
 }

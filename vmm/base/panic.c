@@ -7,72 +7,32 @@
  */
 #include "vmm/base/panic.h"
 
-#include "vmm/base/atomic.h"
 #include "vmm/base/bootstrap.h"
 #include "vmm/base/console.h"
 #include "vmm/base/cpu.h"
 #include "vmm/base/crash_record.h"
+#include "vmm/base/ending.h"
 #include "vmm/base/idt_dump.h"
 #include "vmm/base/log.h"
 #include "vmm/base/percpu.h"
 #include "vmm/base/power.h"
 #include "vmm/base/smp.h"
 #include "vmm/base/str.h"
-#include "vmm/base/topology.h"
 
-static ATOMIC(void (*)(void)) wipe_keys; /* NULL: nothing to wipe, or wiped already */
-static ATOMIC(uint64_t) ender;		 /* APIC ID + 1 of the CPU that ends the machine; 0: none */
-static uint32_t panic_depth;		 /* only the ender uses it */
+static uint32_t panic_depth; /* only the ender uses it */
 static bool reboot_after;
 
 /* panic itself is in idt_stubs.asm: it fills the frame and jumps to panic_text. */
 struct idt_frame panic_frame;
 _Noreturn void panic_text(const char *fmt, ...) PRINTF_LIKE(1, 2);
 
-/*
- * Only one CPU ends the machine. Another CPU that calls this waits for good, and the first one's
- * NMI stops it: if it went on, its own NMI would stop the first CPU while that wipes keys. CPUs are
- * distinguished by CPUID, which works in any state of the machine, unlike percpu_self.
- */
-static void claim_end(void)
-{
-	const uint64_t self = topology_this_cpu().apic_id + 1ul;
-	uint64_t found = 0;
-
-	if (!atomic_cas(&ender, &found, self) && found != self) {
-		cpu_stop();
-	}
-}
-
-bool panic_has_begun(void)
-{
-	return atomic_load_relaxed(&ender) != 0;
-}
-
-void panic_set_wipe(void (*wipe)(void))
-{
-	atomic_store_release(&wipe_keys, wipe);
-}
-
 void panic_set_reboot(bool reboot)
 {
 	reboot_after = reboot;
 }
 
-void panic_wipe(void)
-{
-	void (*wipe)(void);
-
-	claim_end();
-	wipe = atomic_load_acquire(&wipe_keys);
-	if (wipe != NULL) {
-		wipe();
-		atomic_store_release(&wipe_keys, NULL);
-	}
-}
-
 /* An exception during a panic or the wipe: keys are wiped by now, and only one line is written. */
-static _Noreturn void panic_again(void)
+static _Noreturn void begin_again(void)
 {
 	static const char again[] = "\n*** trouble inside the panic itself; stopping here ***\n";
 	static bool said;
@@ -89,16 +49,17 @@ static _Noreturn void panic_again(void)
 	cpu_stop();
 }
 
-void panic_begin(void)
+/* Does not return when another CPU panics already. */
+static void begin(void)
 {
 	uint32_t depth;
 
 	cpu_cli();
-	claim_end();
+	ending_claim();
 	depth = panic_depth++;
-	panic_wipe(); /* after an exception in the wipe, continues behind the step that failed */
+	ending_wipe(); /* after an exception in the wipe, continues behind the step that failed */
 	if (depth != 0) {
-		panic_again();
+		begin_again();
 	}
 	smp_stop_others();
 	console_break_lock();
@@ -121,7 +82,7 @@ static void panic_left(void)
 	cpu_stop();
 }
 
-_Noreturn void panic_end(void)
+static _Noreturn void end(void)
 {
 	console_drain(); /* before a later step can hang */
 	bootstrap_leave(panic_left);
@@ -140,7 +101,7 @@ _Noreturn void panic_text(const char *fmt, ...)
 	static char text[256];
 	__builtin_va_list args;
 
-	panic_begin();
+	begin();
 	__builtin_va_start(args, fmt);
 	(void)str_vprintf(text, sizeof(text), fmt, args); /* may cut the message */
 	__builtin_va_end(args);
@@ -149,5 +110,12 @@ _Noreturn void panic_text(const char *fmt, ...)
 		idt_dump_state(&panic_frame);
 	}
 	secure_zero(&panic_frame, sizeof(panic_frame));
-	panic_end();
+	end();
+}
+
+_Noreturn void panic_exception(const struct idt_frame *frame)
+{
+	begin();
+	idt_dump(frame);
+	end();
 }

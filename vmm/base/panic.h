@@ -12,29 +12,14 @@
 _Noreturn void panic(const char *fmt, ...) PRINTF_LIKE(1, 2);
 
 /*
- * The two halves of panic, for code that logs more than a line (idt.c). panic_begin stops the other
- * CPUs, wipes keys and breaks the console lock. It does not return when another CPU panics already.
+ * The same for an exception, which is logged with the registers of the frame that idt_stubs.asm has
+ * built.
  */
-void panic_begin(void);
-_Noreturn void panic_end(void);
+struct idt_frame;
+_Noreturn void panic_exception(const struct idt_frame *frame);
 
 /* Sets what follows a panic: the machine stays as it is (the default), or is reset. */
 void panic_set_reboot(bool reboot);
-
-/* Is the machine ending, by a panic or otherwise? True when a CPU has called panic_wipe. */
-bool panic_has_begun(void);
-
-/*
- * Sets the function that panic, reset and power-off call first: it stops the other CPUs and wipes
- * keys. NULL until crypto/ sets it. An exception in this function leads to a panic, which calls it
- * again on the same CPU: it then continues behind the step that failed.
- */
-void panic_set_wipe(void (*wipe)(void));
-/*
- * Calls that function, unless it has already finished. Also called by power.c. If another CPU has
- * called panic_wipe or panics, this CPU stops here for good. Interrupts off.
- */
-void panic_wipe(void);
 
 #define CHECK(cond)                                                            \
 	do {                                                                   \

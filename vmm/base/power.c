@@ -13,7 +13,7 @@
 #include "vmm/base/host_paging.h"
 #include "vmm/base/idt.h"
 #include "vmm/base/log.h"
-#include "vmm/base/panic.h"
+#include "vmm/base/ending.h"
 #include "vmm/base/smp.h"
 #include "vmm/base/str.h"
 #include "vmm/base/tsc.h"
@@ -123,7 +123,7 @@ static void call_firmware(uint64_t reset_type)
 static void prepare_end(void)
 {
 	cpu_cli();
-	panic_wipe();
+	ending_wipe();
 	smp_stop_others();
 	console_break_lock(); /* a stopped CPU may hold the lock */
 	console_drain();

@@ -41,7 +41,7 @@ int power_store_variable(const uint16_t *name, const uint8_t *guid, uint32_t att
 			 const void *data, size_t bytes);
 
 /*
- * Both first stop the other CPUs and wipe keys (panic_wipe), and write out the consoles. Any CPU.
+ * Both first stop the other CPUs and wipe keys (ending_wipe), and write out the consoles. Any CPU.
  * When every way to turn the machine off fails, power_off logs that the user can switch it off.
  */
 _Noreturn void power_off(void);

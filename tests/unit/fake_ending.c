@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* vmm/base/ending.h without other CPUs. */
+#include <stddef.h>
+
+#include "vmm/base/ending.h"
+
+static void (*wipe_keys)(void);
+
+__attribute__((weak)) void ending_set_wipe(void (*wipe)(void))
+{
+	wipe_keys = wipe;
+}
+
+void ending_wipe(void)
+{
+	void (*wipe)(void) = wipe_keys;
+
+	wipe_keys = NULL;
+	if (wipe != NULL) {
+		wipe();
+	}
+}
