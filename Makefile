@@ -20,7 +20,7 @@ include tests/bench/bench.mk
 
 # --- What is compiled ---
 
-LAYERS := vmm/base crypto ept vmm guest guest/dev boot
+LAYERS := vmm/base vmm/console vmm/host crypto ept vmm guest guest/dev boot
 # CHECKS=1 (with an O of its own): the order of locks is checked while the machine runs.
 LAYER_C := $(filter-out %/asm_offsets.c $(if $(CHECKS),,%/lock_check.c),\
 	$(foreach l,$(LAYERS),$(sort $(wildcard $l/*.c))))
@@ -115,8 +115,8 @@ LINKED := $(EFI_LIB)/crt0-efi-x86_64.o $(LAYER_OBJ) $(THIRD_OBJ)
 
 # Linked twice: the second time with the table of the functions that the first one placed. The table
 # lies behind the code, so the places stay, which is checked.
-SYMBOLS := nm -n $(O)/umbra.so | $(PYTHON) vmm/base/symbols.py
-$(O)/umbra.so: $(LAYER_OBJ) $(THIRD_OBJ) boot/umbra.lds vmm/base/symbols.py
+SYMBOLS := nm -n $(O)/umbra.so | $(PYTHON) vmm/host/symbols.py
+$(O)/umbra.so: $(LAYER_OBJ) $(THIRD_OBJ) boot/umbra.lds vmm/host/symbols.py
 	$(call say,LD   $@)
 	$(Q)ld $(LDFLAGS) -o $@ $(LINKED) -L$(EFI_LIB) -lgnuefi
 	$(Q)$(SYMBOLS) > $(O)/symbols.bin

@@ -7,12 +7,12 @@
 #define UMBRA_BOOT_INFO_H
 
 #include "boot/config.h"
-#include "vmm/base/acpi_host.h"
-#include "vmm/base/page_alloc.h"
 #include "vmm/base/percpu.h"
-#include "vmm/base/power.h"
-#include "vmm/base/screen.h"
 #include "vmm/base/types.h"
+#include "vmm/console/screen.h"
+#include "vmm/host/acpi_host.h"
+#include "vmm/host/page_alloc.h"
+#include "vmm/host/power.h"
 
 #define BOOT_RANGE_MAX 256
 

@@ -8,9 +8,9 @@
 
 #include "guest/share_config.h"
 #include "guest/vm_config.h"
-#include "vmm/base/log.h"
-#include "vmm/base/serial.h"
 #include "vmm/base/types.h"
+#include "vmm/console/log.h"
+#include "vmm/console/serial.h"
 
 #define CONFIG_VM_MAX	   64
 #define CONFIG_LINE_MAX	   4094 /* characters of a line, without its comment */

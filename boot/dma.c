@@ -5,11 +5,11 @@
 #include "boot/vtd.h"
 #include "vmm/base/cache_lines.h"
 #include "vmm/base/cpu.h"
-#include "vmm/base/host_paging.h"
-#include "vmm/base/log.h"
 #include "vmm/base/str.h"
 #include "vmm/base/tsc.h"
 #include "vmm/base/x86.h"
+#include "vmm/console/log.h"
+#include "vmm/host/host_paging.h"
 
 #define POLL_US	     100000u
 #define DEVICES_MAX  16u     /* whose stopped accesses are counted apart */

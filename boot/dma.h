@@ -8,8 +8,8 @@
 
 #include "boot/config.h"
 #include "boot/dmar.h"
-#include "vmm/base/page_alloc.h"
-#include "vmm/base/screen.h"
+#include "vmm/console/screen.h"
+#include "vmm/host/page_alloc.h"
 
 /* What dma.c asks the firmware side for. */
 struct dma_firmware {

@@ -2,8 +2,8 @@
 #include "boot/dma_ranges.h"
 
 #include "boot/pci_config.h"
-#include "vmm/base/log.h"
 #include "vmm/base/str.h"
+#include "vmm/console/log.h"
 
 /* PCI-to-PCI Bridge Architecture Specification, "Type 01h Configuration Space Header". */
 #define BRIDGE_BUSES		0x18u

@@ -2,8 +2,8 @@
 #include "boot/dmar.h"
 
 #include "vmm/base/err.h"
-#include "vmm/base/log.h"
 #include "vmm/base/str.h"
+#include "vmm/console/log.h"
 
 /* VT-d specification, "DMA Remapping Reporting Structure": offsets, lengths and flags. */
 #define TABLE_FLAGS	 37u

@@ -5,8 +5,8 @@
 #include "boot/dma.h"
 #include "boot/pci_config.h"
 #include "vmm/base/cpu.h"
-#include "vmm/base/log.h"
 #include "vmm/base/str.h"
+#include "vmm/console/log.h"
 
 static struct boot_info *boot;
 

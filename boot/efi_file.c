@@ -2,10 +2,10 @@
 /* Reads files from the volume that BOOTX64.EFI was started from: the ESP of the stick. */
 #include "boot/efi_priv.h"
 
-#include "vmm/base/console.h"
 #include "vmm/base/err.h"
-#include "vmm/base/log.h"
 #include "vmm/base/str.h"
+#include "vmm/console/console.h"
+#include "vmm/console/log.h"
 
 #define INFO_BYTES 1024	       /* EFI_FILE_INFO with the longest name of FAT */
 #define CHUNK	   (1ul << 20) /* what is read between two looks at the progress */

@@ -3,8 +3,8 @@
 #include "boot/efi_priv.h"
 
 #include "boot/key_file.h"
-#include "vmm/base/log.h"
 #include "vmm/base/str.h"
+#include "vmm/console/log.h"
 
 /* Zeros after the file's bytes, so that a file that is one byte too long is seen as such. */
 static uint8_t content[KEY_FILE_PASSPHRASE_MAX];

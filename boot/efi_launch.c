@@ -10,8 +10,8 @@
 #include "boot/launch.h"
 #include "boot/manifest.h"
 #include "crypto/tme.h"
-#include "vmm/base/log.h"
 #include "vmm/base/str.h"
+#include "vmm/console/log.h"
 
 /*
  * The section .launch, which sign.py fills in before it signs the program. The mark shows it that

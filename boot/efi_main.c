@@ -7,11 +7,11 @@
  */
 #include "boot/efi_priv.h"
 
-#include "vmm/base/console.h"
 #include "vmm/base/err.h"
-#include "vmm/base/log.h"
-#include "vmm/base/screen.h"
 #include "vmm/base/str.h"
+#include "vmm/console/console.h"
+#include "vmm/console/log.h"
+#include "vmm/console/screen.h"
 #include "vmm/vmx.h"
 
 #define STACK_BYTES (64u << 10)

@@ -7,8 +7,8 @@
 #include "boot/efi_priv.h"
 
 #include "vmm/base/err.h"
-#include "vmm/base/log.h"
 #include "vmm/base/str.h"
+#include "vmm/console/log.h"
 
 #define EXACT_MAX  4096 /* entries of the memory attributes table; more are not plausible */
 #define EXIT_TRIES 8

@@ -6,9 +6,9 @@
 #include "boot/efi_priv.h"
 
 #include "vmm/base/cpu.h"
-#include "vmm/base/image.h"
-#include "vmm/base/log.h"
 #include "vmm/base/str.h"
+#include "vmm/console/log.h"
+#include "vmm/host/image.h"
 
 /*
  * The vector of a start-up IPI names a page below 1 MiB. A0H to BFH are reserved (SDM vol. 3,

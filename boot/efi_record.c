@@ -2,9 +2,9 @@
 /* The record in firmware's variables that a panic of the last run left, and firmware's clock. */
 #include "boot/efi_priv.h"
 
-#include "vmm/base/crash_record.h"
-#include "vmm/base/log.h"
 #include "vmm/base/str.h"
+#include "vmm/console/log.h"
+#include "vmm/host/crash_record.h"
 
 static EFI_GUID record_guid(void)
 {

@@ -9,8 +9,8 @@
 #include "boot/key_file.h"
 #include "crypto/verify.h"
 #include "vmm/base/err.h"
-#include "vmm/base/log.h"
 #include "vmm/base/str.h"
+#include "vmm/console/log.h"
 
 #define SUFFIX	     ".tpm"
 #define KEY_SUFFIX   ".key"

@@ -6,8 +6,8 @@
 #include "boot/efi_priv.h"
 
 #include "boot/pci_config.h"
-#include "vmm/base/log.h"
-#include "vmm/base/serial.h"
+#include "vmm/console/log.h"
+#include "vmm/console/serial.h"
 
 #define CLASS_SERIAL   0x0700
 #define COMMAND_DECODE 0x3 /* decode ports and memory */

@@ -2,7 +2,7 @@
 /* Firmware's text consoles. They are used until the end of boot services. */
 #include "boot/efi_priv.h"
 
-#include "vmm/base/console.h"
+#include "vmm/console/console.h"
 
 #define OUTPUT_MAX 4
 

@@ -8,8 +8,8 @@
 
 #include "boot/tpm.h"
 #include "vmm/base/err.h"
-#include "vmm/base/log.h"
 #include "vmm/base/str.h"
+#include "vmm/console/log.h"
 
 #define TCG2_GUID                                                      \
 	{                                                              \

@@ -6,9 +6,9 @@
 #include "crypto/tme.h"
 #include "vmm/base/cpu.h"
 #include "vmm/base/err.h"
-#include "vmm/base/keyid_move.h"
-#include "vmm/base/log.h"
 #include "vmm/base/x86.h"
+#include "vmm/console/log.h"
+#include "vmm/host/keyid_move.h"
 #include "vmm/vmx_bits.h"
 
 bool host_key_vmx_is_32_bit(void)

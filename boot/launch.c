@@ -2,8 +2,8 @@
 #include "boot/launch.h"
 
 #include "guest/engine_policy.h"
-#include "vmm/base/log.h"
 #include "vmm/base/str.h"
+#include "vmm/console/log.h"
 
 /* Returns a file with the same path that was read already, or NULL. */
 static const struct vm_file *find_read(struct config *config, const struct vm_file *file)

@@ -3,9 +3,9 @@
 
 #include "crypto/tme.h"
 #include "ept/pager.h"
-#include "vmm/base/host_paging.h"
-#include "vmm/base/log.h"
-#include "vmm/base/topology.h"
+#include "vmm/console/log.h"
+#include "vmm/host/host_paging.h"
+#include "vmm/host/topology.h"
 
 uint64_t ram_count_pages(const struct mem_range *ranges, size_t count)
 {

@@ -4,9 +4,9 @@
 #include "boot/pci_config.h"
 #include "boot/usb_owner.h"
 #include "ept/gmem.h"
-#include "vmm/base/log.h"
-#include "vmm/base/smp.h"
 #include "vmm/base/str.h"
+#include "vmm/console/log.h"
+#include "vmm/host/smp.h"
 
 /* PCI-to-PCI Bridge Architecture Specification, "Type 01h Configuration Space Header". */
 #define BRIDGE_BUSES		0x18

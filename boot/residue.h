@@ -5,7 +5,7 @@
 #ifndef UMBRA_BOOT_RESIDUE_H
 #define UMBRA_BOOT_RESIDUE_H
 
-#include "vmm/base/page_alloc.h"
+#include "vmm/host/page_alloc.h"
 
 /*
  * Clears Bus Master Enable of every PCI function, so that it cannot access memory. Exceptions:

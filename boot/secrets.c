@@ -6,9 +6,9 @@
 #include "guest/engine_policy.h"
 #include "guest/vm_file.h"
 #include "vmm/base/err.h"
-#include "vmm/base/host_paging.h"
-#include "vmm/base/page_alloc.h"
 #include "vmm/base/str.h"
+#include "vmm/host/host_paging.h"
+#include "vmm/host/page_alloc.h"
 
 #define SECRET_LABEL "umbra key file"
 _Static_assert(VM_SECRET_BYTES == KDF_SECRET_BYTES, "what pager_vm_create takes");

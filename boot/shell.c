@@ -9,11 +9,11 @@
 #include "boot/shell_priv.h"
 #include "boot/vms.h"
 #include "guest/vconsole.h"
-#include "vmm/base/console.h"
 #include "vmm/base/cpu.h"
-#include "vmm/base/log.h"
 #include "vmm/base/str.h"
 #include "vmm/base/tsc.h"
+#include "vmm/console/console.h"
+#include "vmm/console/log.h"
 
 #define OPTION_MAX 16
 #define WORDS_MAX  3u

@@ -6,8 +6,8 @@
 #include "guest/platform.h"
 #include "guest/vconsole.h"
 #include "vmm/base/percpu.h"
-#include "vmm/base/power.h"
 #include "vmm/base/str.h"
+#include "vmm/host/power.h"
 #include "vmm/sched.h"
 #include "vmm/vcpu.h"
 

@@ -6,12 +6,12 @@
 #include "crypto/tme.h"
 #include "ept/audit.h"
 #include "guest/shares.h"
-#include "vmm/base/cache.h"
 #include "vmm/base/cpu.h"
 #include "vmm/base/err.h"
-#include "vmm/base/page_alloc.h"
 #include "vmm/base/str.h"
 #include "vmm/base/tsc.h"
+#include "vmm/host/cache.h"
+#include "vmm/host/page_alloc.h"
 
 #define PEEK_BYTES     64u
 #define PEEK_BYTES_MAX 4096u

@@ -5,11 +5,11 @@
 #include "ept/pager.h"
 #include "guest/platform.h"
 #include "guest/shares.h"
-#include "vmm/base/console.h"
 #include "vmm/base/cpu.h"
 #include "vmm/base/str.h"
 #include "vmm/base/tsc.h"
 #include "vmm/base/waits.h"
+#include "vmm/console/console.h"
 #include "vmm/sched.h"
 #include "vmm/vcpu.h"
 #define TOP_US 1000000u

@@ -6,8 +6,8 @@
 #include "boot/shell_priv.h"
 
 #include "guest/vconsole.h"
-#include "vmm/base/console.h"
 #include "vmm/base/str.h"
+#include "vmm/console/console.h"
 
 #define SIZE_MAX_CELLS 999u
 

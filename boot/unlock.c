@@ -8,10 +8,10 @@
 #include "crypto/wipe.h"
 #include "vmm/base/atomic.h"
 #include "vmm/base/err.h"
-#include "vmm/base/log.h"
-#include "vmm/base/serial.h"
 #include "vmm/base/str.h"
-#include "vmm/base/work.h"
+#include "vmm/console/log.h"
+#include "vmm/console/serial.h"
+#include "vmm/host/work.h"
 
 #define TYPED_MAX     127u
 #define CTRL(letter)  ((letter)&0x1f)

@@ -2,7 +2,7 @@
 #include "boot/usb_owner.h"
 
 #include "boot/pci_config.h"
-#include "vmm/base/host_paging.h"
+#include "vmm/host/host_paging.h"
 
 /* Class codes of PCI: the programming interface of a USB host controller. */
 enum {

@@ -73,7 +73,7 @@ void vms_unpark(const struct vms_entry *entry);
 bool vms_busy(void);
 
 /*
- * Does a turn of work (vmm/base/work.h) if no CPU idles. Starts VMs that are loaded. Logs which VMs
+ * Does a turn of work (vmm/host/work.h) if no CPU idles. Starts VMs that are loaded. Logs which VMs
  * ended, and frees them, builds them again or keeps them, as their sections say. Called only from
  * between() in boot/main.c. Returns how many VMs run or wait. A kept VM does not count; keys that
  * are to be overwritten, and memory that is being wiped, count as one VM.

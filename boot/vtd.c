@@ -4,7 +4,7 @@
 #include "boot/vtd_regs.h"
 #include "vmm/base/cache_lines.h"
 #include "vmm/base/cpu.h"
-#include "vmm/base/host_paging.h"
+#include "vmm/host/host_paging.h"
 
 /*
  * A read of a register takes from 100 ns to a microsecond: at least a tenth of a second. There is

@@ -5,10 +5,10 @@
 #include "crypto/simd.h"
 #include "vmm/base/cpu.h"
 #include "vmm/base/err.h"
-#include "vmm/base/log.h"
-#include "vmm/base/page_alloc.h"
 #include "vmm/base/str.h"
 #include "vmm/base/x86.h"
+#include "vmm/console/log.h"
+#include "vmm/host/page_alloc.h"
 
 typedef void kernel_fn(const uint8_t *data_keys, const uint8_t *tweak_keys,
 		       const struct page_item *items, size_t count, const struct page_item *ahead);

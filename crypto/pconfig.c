@@ -7,13 +7,13 @@
 
 #include "crypto/tme.h"
 #include "crypto/wipe.h"
-#include "vmm/base/err.h"
-#include "vmm/base/log.h"
 #include "vmm/base/cpu.h"
+#include "vmm/base/err.h"
 #include "vmm/base/percpu.h"
-#include "vmm/base/smp.h"
 #include "vmm/base/str.h"
 #include "vmm/base/tsc.h"
+#include "vmm/console/log.h"
+#include "vmm/host/smp.h"
 
 #define LEAF_MKTME_KEY_PROGRAM 0u
 #define TRIES		       10u

@@ -13,9 +13,9 @@
 #include "vmm/base/cpu.h"
 #include "vmm/base/err.h"
 #include "vmm/base/lock.h"
-#include "vmm/base/log.h"
 #include "vmm/base/str.h"
 #include "vmm/base/x86.h"
+#include "vmm/console/log.h"
 
 #define SHA512_BYTES 64
 

@@ -9,8 +9,8 @@
 #include "mbedtls/sha256.h"
 #include "mbedtls/sha512.h"
 #include "vmm/base/err.h"
-#include "vmm/base/log.h"
 #include "vmm/base/str.h"
+#include "vmm/console/log.h"
 
 #define XTS_UNIT 512
 

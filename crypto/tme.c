@@ -8,12 +8,12 @@
 
 #include "crypto/tme_priv.h"
 #include "vmm/base/cpu.h"
-#include "vmm/base/log.h"
-#include "vmm/base/mtrr.h"
 #include "vmm/base/percpu.h"
-#include "vmm/base/smp.h"
 #include "vmm/base/str.h"
 #include "vmm/base/x86.h"
+#include "vmm/console/log.h"
+#include "vmm/host/mtrr.h"
+#include "vmm/host/smp.h"
 
 #define LEAF_PCONFIG	0x1bu
 #define PCONFIG_TARGETS 1u /* EAX: the sub-leaf lists targets */

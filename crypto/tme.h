@@ -7,9 +7,9 @@
 #ifndef UMBRA_CRYPTO_TME_H
 #define UMBRA_CRYPTO_TME_H
 
-#include "vmm/base/acpi_host.h"
 #include "vmm/base/keyid.h"
 #include "vmm/base/types.h"
+#include "vmm/host/acpi_host.h"
 
 /* Sets of packages are bits of a uint64_t. */
 #define TME_PACKAGE_MAX 64u

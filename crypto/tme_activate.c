@@ -7,10 +7,10 @@
 #include "crypto/tme_priv.h"
 
 #include "vmm/base/cpu.h"
-#include "vmm/base/log.h"
 #include "vmm/base/percpu.h"
-#include "vmm/base/smp.h"
 #include "vmm/base/x86.h"
+#include "vmm/console/log.h"
+#include "vmm/host/smp.h"
 
 #define MSR_CORE_MKTME_ACTIVATION 0x9ffu
 #define TRIES			  10u /* the CPU's generator may have no entropy at first */

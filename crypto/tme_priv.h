@@ -4,7 +4,7 @@
 #define UMBRA_CRYPTO_TME_PRIV_H
 
 #include "crypto/tme.h"
-#include "vmm/base/topology.h"
+#include "vmm/host/topology.h"
 
 /* IA32_TME_CAPABILITY */
 #define CAP_BYPASS	    BIT(31)

@@ -8,8 +8,8 @@
 #include "vmm/base/atomic.h"
 #include "vmm/base/err.h"
 #include "vmm/base/lock.h"
-#include "vmm/base/ending.h"
 #include "vmm/base/str.h"
+#include "vmm/host/ending.h"
 
 struct wipe_area {
 	ATOMIC(void *) base; /* NULL: free */

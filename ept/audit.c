@@ -2,9 +2,9 @@
 #include "ept/audit.h"
 
 #include "vmm/base/err.h"
-#include "vmm/base/host_paging.h"
-#include "vmm/base/page_alloc.h"
 #include "vmm/base/str.h"
+#include "vmm/host/host_paging.h"
+#include "vmm/host/page_alloc.h"
 
 static size_t capacity(const struct audit *audit)
 {

@@ -7,7 +7,7 @@
 
 #include "ept/ept_priv.h"
 #include "vmm/base/err.h"
-#include "vmm/base/page_alloc.h"
+#include "vmm/host/page_alloc.h"
 
 /* SDM vol. 3, "Extended-Page-Table Pointer (EPTP)". */
 #define EPTP_WALK_4	    (3u << 3)

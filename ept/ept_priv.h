@@ -12,7 +12,7 @@
 #define UMBRA_EPT_EPT_PRIV_H
 
 #include "ept/ept.h"
-#include "vmm/base/page_alloc.h"
+#include "vmm/host/page_alloc.h"
 
 /* SDM vol. 3, "EPT Paging Structures". */
 #define ENTRY_RIGHTS	 MASK(2, 0) /* 0: not present */

@@ -24,8 +24,8 @@
 #include "ept/ept.h"
 #include "ept/invept_priv.h"
 #include "vmm/base/panic.h"
-#include "vmm/base/smp.h"
 #include "vmm/base/waits.h"
+#include "vmm/host/smp.h"
 
 static void flush(const struct ept_root *root)
 {

@@ -2,10 +2,10 @@
 #include "ept/extents.h"
 
 #include "ept/ept.h"
-#include "vmm/base/cache.h"
 #include "vmm/base/err.h"
-#include "vmm/base/page_alloc.h"
 #include "vmm/base/str.h"
+#include "vmm/host/cache.h"
+#include "vmm/host/page_alloc.h"
 
 static size_t capacity(size_t page_count)
 {

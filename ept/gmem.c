@@ -14,10 +14,10 @@
 #include "ept/retire.h"
 #include "vmm/base/cache_lines.h"
 #include "vmm/base/err.h"
-#include "vmm/base/host_paging.h"
-#include "vmm/base/page_alloc.h"
 #include "vmm/base/panic.h"
 #include "vmm/base/str.h"
+#include "vmm/host/host_paging.h"
+#include "vmm/host/page_alloc.h"
 
 static inline bool holds(const struct gmem_region *region, uint64_t at)
 {

@@ -8,10 +8,10 @@
 #include "ept/gmem_priv.h"
 #include "vmm/base/cache_lines.h"
 #include "vmm/base/err.h"
-#include "vmm/base/host_paging.h"
-#include "vmm/base/page_alloc.h"
 #include "vmm/base/panic.h"
 #include "vmm/base/str.h"
+#include "vmm/host/host_paging.h"
+#include "vmm/host/page_alloc.h"
 
 #define PARK_KEY_BYTES 64 /* AES-256-XTS */
 

@@ -9,7 +9,7 @@
 #include "ept/gmem_priv.h"
 #include "ept/pager_priv.h"
 #include "vmm/base/cpu.h"
-#include "vmm/base/smp.h"
+#include "vmm/host/smp.h"
 
 /* Burying checks at most so many of the window's frames in one step. */
 #define SWEEP_A_STEP 4096u

@@ -15,8 +15,8 @@
 #include "crypto/page_cipher.h"
 #include "ept/pager.h"
 #include "vmm/base/lock.h"
-#include "vmm/base/page_alloc.h"
 #include "vmm/base/panic.h"
+#include "vmm/host/page_alloc.h"
 
 #define WINDOW_NONE UINT32_MAX
 

@@ -12,9 +12,9 @@
 #include "ept/pager_priv.h"
 #include "vmm/base/cpu.h"
 #include "vmm/base/err.h"
-#include "vmm/base/log.h"
 #include "vmm/base/panic.h"
 #include "vmm/base/str.h"
+#include "vmm/console/log.h"
 
 /*
  * 2^20 ticks are about 350 microseconds at 3 GHz, so that the sum of 2^24 pages (64 GiB in clear)

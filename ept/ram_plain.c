@@ -9,8 +9,8 @@
 #include "ept/gmem.h"
 #include "ept/gmem_priv.h"
 #include "vmm/base/err.h"
-#include "vmm/base/page_alloc.h"
 #include "vmm/base/str.h"
+#include "vmm/host/page_alloc.h"
 
 /* A leaf that is mapped, and so was zeroed. A leaf stays until its region ends. */
 struct known_leaf {

@@ -4,10 +4,10 @@
 #include "crypto/keyslot.h"
 #include "ept/move.h"
 #include "vmm/base/atomic.h"
-#include "vmm/base/cache.h"
-#include "vmm/base/page_alloc.h"
 #include "vmm/base/panic.h"
-#include "vmm/base/work.h"
+#include "vmm/host/cache.h"
+#include "vmm/host/page_alloc.h"
+#include "vmm/host/work.h"
 
 /*
  * What is left of a gmem: one host page, allocated when the VM was built. While its key is alive it

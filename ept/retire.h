@@ -2,7 +2,7 @@
 /*
  * The end of memory. Memory under its own KeyID is crypto-erased, in a time that does not grow with
  * its size; other memory is zeroed. The boot processor ends keys and calls all of these functions,
- * with no lock held. Zeroing and freeing is work (vmm/base/work.h), one work for each VM, on any
+ * with no lock held. Zeroing and freeing is work (vmm/host/work.h), one work for each VM, on any
  * CPU.
  */
 #ifndef UMBRA_EPT_RETIRE_H

@@ -13,10 +13,10 @@
 #include "ept/move.h"
 #include "ept/retire.h"
 #include "vmm/base/atomic.h"
-#include "vmm/base/cache.h"
 #include "vmm/base/err.h"
-#include "vmm/base/page_alloc.h"
 #include "vmm/base/panic.h"
+#include "vmm/host/cache.h"
+#include "vmm/host/page_alloc.h"
 
 struct member {
 	ATOMIC(const struct gmem *) gmem; /* NULL: none. Others look through the list meanwhile */

@@ -11,11 +11,11 @@
 #include "vmm/base/cache_lines.h"
 #include "vmm/base/cpu.h"
 #include "vmm/base/err.h"
-#include "vmm/base/host_paging.h"
-#include "vmm/base/log.h"
-#include "vmm/base/page_alloc.h"
 #include "vmm/base/percpu.h"
 #include "vmm/base/str.h"
+#include "vmm/console/log.h"
+#include "vmm/host/host_paging.h"
+#include "vmm/host/page_alloc.h"
 
 /* One call of store_free_some frees so many: 32 MiB of frames, and 236 KiB of data about them. */
 #define CHUNKS_A_STEP 512u

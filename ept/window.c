@@ -16,12 +16,12 @@
  */
 #include "ept/gmem_priv.h"
 #include "ept/pager_priv.h"
-#include "vmm/base/cache.h"
 #include "vmm/base/err.h"
-#include "vmm/base/log.h"
-#include "vmm/base/page_alloc.h"
 #include "vmm/base/panic.h"
 #include "vmm/base/str.h"
+#include "vmm/console/log.h"
+#include "vmm/host/cache.h"
+#include "vmm/host/page_alloc.h"
 
 /*
  * One search gives at most so many used frames a second chance. All CPUs wait for window_lock, and

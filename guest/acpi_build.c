@@ -9,8 +9,8 @@
 #include "guest/dev/vpci.h"
 #include "guest/memmap.h"
 #include "vmm/base/err.h"
-#include "vmm/base/page_alloc.h"
 #include "vmm/base/str.h"
+#include "vmm/host/page_alloc.h"
 
 #define TABLE_ALIGN 64u /* the alignment of the FACS */
 

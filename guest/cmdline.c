@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "guest/cmdline.h"
 
-#include "vmm/base/log.h"
 #include "vmm/base/str.h"
+#include "vmm/console/log.h"
 
 /*
  * With each of these words the kernel takes its interrupts from the 8259, which delivers none in

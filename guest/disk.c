@@ -18,8 +18,8 @@
 #include "guest/vm_file.h"
 #include "vmm/base/atomic.h"
 #include "vmm/base/err.h"
-#include "vmm/base/page_alloc.h"
 #include "vmm/base/str.h"
+#include "vmm/host/page_alloc.h"
 
 /* Words of the map. A slot's number is stored with MAP_SLOT added. */
 #define MAP_IMAGE 0u

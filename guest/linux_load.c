@@ -11,9 +11,9 @@
 #include "guest/vm_file.h"
 #include "vmm/base/atomic.h"
 #include "vmm/base/err.h"
-#include "vmm/base/page_alloc.h"
 #include "vmm/base/str.h"
 #include "vmm/base/x86.h"
+#include "vmm/host/page_alloc.h"
 
 #define SECTOR_BYTES	    512u
 #define SETUP_HEADER_OFFSET 0x1f1u

@@ -10,8 +10,8 @@
 #include "vmm/base/atomic.h"
 #include "vmm/base/cpu.h"
 #include "vmm/base/err.h"
-#include "vmm/base/log.h"
 #include "vmm/base/str.h"
+#include "vmm/console/log.h"
 #include "vmm/sched.h"
 
 static struct loading *loading_of(const struct vm *vm)

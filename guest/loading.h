@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Loads a VM's kernel and initrd into its memory, as work (vmm/base/work.h), before its vCPUs run.
+ * Loads a VM's kernel and initrd into its memory, as work (vmm/host/work.h), before its vCPUs run.
  * All calls: boot processor, with no lock held.
  */
 #ifndef UMBRA_GUEST_LOADING_H
@@ -9,7 +9,7 @@
 #include "guest/linux_load.h"
 #include "guest/vm_config.h"
 #include "vmm/base/atomic.h"
-#include "vmm/base/work.h"
+#include "vmm/host/work.h"
 #include "vmm/vm.h"
 
 /* Part of struct platform. All zero: nothing is being loaded. */

@@ -20,10 +20,10 @@
 #include "guest/smbios_build.h"
 #include "guest/vcpuid.h"
 #include "vmm/base/atomic.h"
-#include "vmm/base/err.h"
-#include "vmm/base/log.h"
-#include "vmm/base/page_alloc.h"
 #include "vmm/base/cpu.h"
+#include "vmm/base/err.h"
+#include "vmm/console/log.h"
+#include "vmm/host/page_alloc.h"
 
 #define PLATFORM_PAGES (ALIGN_UP(sizeof(struct platform), PAGE_SIZE) / PAGE_SIZE)
 

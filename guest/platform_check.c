@@ -11,10 +11,10 @@
 #include "guest/platform_state.h"
 #include "guest/shares.h"
 #include "vmm/base/err.h"
-#include "vmm/base/log.h"
-#include "vmm/base/page_alloc.h"
 #include "vmm/base/percpu.h"
 #include "vmm/base/str.h"
+#include "vmm/console/log.h"
+#include "vmm/host/page_alloc.h"
 
 int platform_refuse(const struct build *build, int err, const char *fmt, ...)
 {

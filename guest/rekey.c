@@ -5,7 +5,7 @@
 #include "ept/move.h"
 #include "guest/platform_state.h"
 #include "vmm/base/err.h"
-#include "vmm/base/log.h"
+#include "vmm/console/log.h"
 #include "vmm/vcpu.h"
 
 int rekey_take(const struct vm_config *config, keyid_t *keyid)

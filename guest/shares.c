@@ -9,8 +9,8 @@
 #include "guest/memmap.h"
 #include "vmm/base/atomic.h"
 #include "vmm/base/err.h"
-#include "vmm/base/log.h"
 #include "vmm/base/str.h"
+#include "vmm/console/log.h"
 
 /*
  * The size of the head before a share's pages. It contains the information block from which Linux

@@ -7,8 +7,8 @@
 
 #include "guest/memmap.h"
 #include "vmm/base/err.h"
-#include "vmm/base/page_alloc.h"
 #include "vmm/base/str.h"
+#include "vmm/host/page_alloc.h"
 
 enum smbios_type {
 	SMBIOS_FIRMWARE = 0,

@@ -9,12 +9,12 @@
 
 #include "guest/vconsole_line.h"
 #include "vmm/base/atomic.h"
-#include "vmm/base/console.h"
-#include "vmm/base/lock.h"
-#include "vmm/base/log.h"
 #include "vmm/base/cpu.h"
+#include "vmm/base/lock.h"
 #include "vmm/base/str.h"
 #include "vmm/base/tsc.h"
+#include "vmm/console/console.h"
+#include "vmm/console/log.h"
 #include "vmm/vm.h"
 
 #define FULL_US	   1000000u

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "guest/vconsole_line.h"
 
-#include "vmm/base/console.h"
 #include "vmm/base/str.h"
+#include "vmm/console/console.h"
 #include "vmm/vm.h"
 
 #define KEY_ESCAPE 0x1b

@@ -5,9 +5,9 @@
 #include "crypto/rng.h"
 #include "crypto/wipe.h"
 #include "vmm/base/err.h"
-#include "vmm/base/page_alloc.h"
 #include "vmm/base/percpu.h"
 #include "vmm/base/str.h"
+#include "vmm/host/page_alloc.h"
 
 #define KEY_BYTES 64 /* AES-256-XTS */
 #define BATCH	  16u

@@ -327,9 +327,9 @@ soak-fuzz:
 
 # --- Lint ---
 
-OUR_C := $(sort $(foreach d,vmm vmm/base crypto ept guest guest/dev boot tests/unit tests/fuzz \
-	tests/lint tests/guests/common tests/bus tests/machine/rows,$(wildcard $d/*.[ch])) \
-	$(wildcard tests/guests/*/main.c))
+OUR_C := $(sort $(foreach d,vmm vmm/base vmm/console vmm/host crypto ept guest guest/dev boot \
+	tests/unit tests/fuzz tests/lint tests/guests/common tests/bus tests/machine/rows, \
+	$(wildcard $d/*.[ch])) $(wildcard tests/guests/*/main.c))
 
 .PHONY: lint layers circles bootstrap-code headers sizes words noise rows-table branches format
 .PHONY: format-check config-table config-table-check

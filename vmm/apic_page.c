@@ -4,8 +4,8 @@
 
 #include "ept/ept.h"
 #include "vmm/base/err.h"
-#include "vmm/base/page_alloc.h"
 #include "vmm/base/panic.h"
+#include "vmm/host/page_alloc.h"
 #include "vmm/vmx.h"
 
 int apic_page_alloc(struct vm *vm)

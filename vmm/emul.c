@@ -6,9 +6,9 @@
  */
 #include "vmm/emul.h"
 #include "vmm/base/err.h"
-#include "vmm/base/log.h"
 #include "vmm/base/str.h"
 #include "vmm/base/x86.h"
+#include "vmm/console/log.h"
 #include "vmm/device_access.h"
 #include "vmm/operand.h"
 #include "vmm/vcpu_priv.h"

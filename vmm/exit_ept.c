@@ -5,9 +5,9 @@
  */
 #include "vmm/apic_page.h"
 #include "vmm/attention.h"
-#include "vmm/base/log.h"
 #include "vmm/base/str.h"
 #include "vmm/base/x86.h"
+#include "vmm/console/log.h"
 #include "vmm/emul.h"
 #include "vmm/exits.h"
 #include "vmm/hole.h"

@@ -6,9 +6,9 @@
 #include "vmm/hole.h"
 
 #include "ept/ept.h"
-#include "vmm/base/page_alloc.h"
 #include "vmm/base/panic.h"
 #include "vmm/base/str.h"
+#include "vmm/host/page_alloc.h"
 #include "vmm/vcpu_priv.h"
 #include "vmm/vmx.h"
 #include "vmm/vmx_bits.h"

@@ -11,13 +11,13 @@
  * vCPU gets more time.
  */
 #include "vmm/attention.h"
-#include "vmm/base/console.h"
 #include "vmm/base/cpu.h"
-#include "vmm/base/lapic.h"
 #include "vmm/base/lock.h"
 #include "vmm/base/percpu.h"
 #include "vmm/base/tsc.h"
-#include "vmm/base/work.h"
+#include "vmm/console/console.h"
+#include "vmm/host/lapic.h"
+#include "vmm/host/work.h"
 #include "vmm/sched_priv.h"
 #include "vmm/vcpu_priv.h"
 #include "vmm/vcpu_run.h"

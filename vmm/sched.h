@@ -34,7 +34,7 @@ _Noreturn void sched_run(bool (*between)(void));
 void sched_turn(bool (*between)(void));
 
 /*
- * Finds a CPU to do work (vmm/base/work.h), which only CPUs do on which nothing wants to run.
+ * Finds a CPU to do work (vmm/host/work.h), which only CPUs do on which nothing wants to run.
  * Returns true if there is such a CPU, after kicking it, or if one did a step within the last 4 ms;
  * false if only the caller can do the work. Boot processor, from between.
  */

@@ -9,8 +9,8 @@
 #include "vmm/base/cpu.h"
 #include "vmm/base/lock.h"
 #include "vmm/base/percpu.h"
-#include "vmm/base/smp.h"
 #include "vmm/base/tsc.h"
+#include "vmm/host/smp.h"
 #include "vmm/sched_priv.h"
 #include "vmm/vcpu_priv.h"
 

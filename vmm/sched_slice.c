@@ -10,12 +10,12 @@
 #include "vmm/sched_slice.h"
 
 #include "vmm/attention.h"
-#include "vmm/base/console.h"
 #include "vmm/base/cpu.h"
-#include "vmm/base/lapic.h"
 #include "vmm/base/percpu.h"
-#include "vmm/base/smp.h"
 #include "vmm/base/tsc.h"
+#include "vmm/console/console.h"
+#include "vmm/host/lapic.h"
+#include "vmm/host/smp.h"
 #include "vmm/sched_priv.h"
 #include "vmm/vcpu_priv.h"
 

@@ -2,7 +2,7 @@
 /* Logs the registers of a vCPU that failed. Its VMCS is current. */
 #include "vmm/vcpu_dump.h"
 
-#include "vmm/base/log.h"
+#include "vmm/console/log.h"
 #include "vmm/exit_names.h"
 #include "vmm/vcpu_priv.h"
 #include "vmm/vmx_insn.h"

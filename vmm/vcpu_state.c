@@ -9,8 +9,8 @@
 
 #include "vmm/base/cpu.h"
 #include "vmm/base/err.h"
-#include "vmm/base/page_alloc.h"
 #include "vmm/base/x86.h"
+#include "vmm/host/page_alloc.h"
 #include "vmm/vcpu_priv.h"
 #include "vmm/vmx.h"
 #include "vmm/vmx_insn.h"

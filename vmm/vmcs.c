@@ -7,10 +7,10 @@
 
 #include "vmm/base/cpu.h"
 #include "vmm/base/err.h"
-#include "vmm/base/idt.h"
-#include "vmm/base/page_alloc.h"
 #include "vmm/base/str.h"
 #include "vmm/base/x86.h"
+#include "vmm/host/idt.h"
+#include "vmm/host/page_alloc.h"
 #include "vmm/msr.h"
 #include "vmm/vcpu_priv.h"
 #include "vmm/vmx.h"

@@ -9,10 +9,10 @@
 
 #include "vmm/base/cpu.h"
 #include "vmm/base/err.h"
-#include "vmm/base/log.h"
 #include "vmm/base/panic.h"
 #include "vmm/base/str.h"
 #include "vmm/base/x86.h"
+#include "vmm/console/log.h"
 #include "vmm/errata.h"
 #include "vmm/vmx_priv.h"
 #include "vmm/vmx_bits.h"

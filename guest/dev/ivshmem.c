@@ -12,8 +12,8 @@
 #include "guest/platform_state.h"
 #include "guest/shares.h"
 #include "vmm/base/err.h"
-#include "vmm/base/log.h"
-#include "vmm/base/page_alloc.h"
+#include "vmm/console/log.h"
+#include "vmm/host/page_alloc.h"
 
 #define VENDOR	  0x1af4
 #define DEVICE	  0x1110

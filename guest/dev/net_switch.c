@@ -9,9 +9,9 @@
 #include "crypto/wipe.h"
 #include "vmm/base/atomic.h"
 #include "vmm/base/err.h"
-#include "vmm/base/page_alloc.h"
 #include "vmm/base/percpu.h"
 #include "vmm/base/str.h"
+#include "vmm/host/page_alloc.h"
 
 struct net {
 	char name[VM_NAME_MAX];

@@ -8,9 +8,9 @@
 #include "guest/platform_state.h"
 #include "vmm/base/atomic.h"
 #include "vmm/base/err.h"
-#include "vmm/base/log.h"
 #include "vmm/base/str.h"
 #include "vmm/base/tsc.h"
+#include "vmm/console/log.h"
 #include "vmm/vcpu.h"
 
 #define STATUS_FEATURES_OK BIT(3)

@@ -11,9 +11,9 @@
 #include "guest/platform_state.h"
 #include "vmm/base/atomic.h"
 #include "vmm/base/err.h"
-#include "vmm/base/log.h"
-#include "vmm/base/page_alloc.h"
 #include "vmm/base/str.h"
+#include "vmm/console/log.h"
+#include "vmm/host/page_alloc.h"
 
 /* 5.2.3 "Feature bits". */
 #define F_SEG_MAX      BIT(2)

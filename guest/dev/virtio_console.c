@@ -7,7 +7,7 @@
 
 #include "guest/platform_state.h"
 #include "vmm/base/atomic.h"
-#include "vmm/base/console.h"
+#include "vmm/console/console.h"
 
 #define QUEUE_INPUT  0
 #define QUEUE_OUTPUT 1

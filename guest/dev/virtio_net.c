@@ -8,10 +8,10 @@
 #include "guest/platform_state.h"
 #include "vmm/base/atomic.h"
 #include "vmm/base/err.h"
-#include "vmm/base/log.h"
-#include "vmm/base/page_alloc.h"
 #include "vmm/base/str.h"
 #include "vmm/base/tsc.h"
+#include "vmm/console/log.h"
+#include "vmm/host/page_alloc.h"
 
 #define OFFLOADS                                                                                 \
 	(NET_F_CSUM | NET_F_GUEST_CSUM | NET_F_GUEST_TSO4 | NET_F_GUEST_TSO6 | NET_F_HOST_TSO4 | \

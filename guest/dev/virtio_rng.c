@@ -8,8 +8,8 @@
 #include "crypto/rng.h"
 #include "guest/platform_state.h"
 #include "vmm/base/atomic.h"
-#include "vmm/base/log.h"
 #include "vmm/base/str.h"
+#include "vmm/console/log.h"
 
 #define MOST  1024u
 #define PIECE 256u

@@ -8,8 +8,8 @@
 #include "guest/platform_state.h"
 #include "vmm/base/atomic.h"
 #include "vmm/base/err.h"
-#include "vmm/base/page_alloc.h"
 #include "vmm/base/x86.h"
+#include "vmm/host/page_alloc.h"
 
 /* Integrated APIC, LVT entries 0 to 5 (no CMCI), no suppression of EOI broadcasts. */
 #define VERSION_VALUE 0x00050014u

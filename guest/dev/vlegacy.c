@@ -12,7 +12,7 @@
 #include "guest/memmap.h"
 #include "guest/platform_state.h"
 #include "vmm/base/cpu.h"
-#include "vmm/base/log.h"
+#include "vmm/console/log.h"
 
 /* 8259A datasheet, "Initialization Command Words" and "Operation Command Words". */
 #define ICW1_INIT   BIT(4)

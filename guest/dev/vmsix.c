@@ -7,7 +7,7 @@
 
 #include "guest/dev/vlapic.h"
 #include "vmm/base/atomic.h"
-#include "vmm/base/log.h"
+#include "vmm/console/log.h"
 
 /* PCI 3.0, 6.8.2: the capability, and its message control word. */
 #define CAPABILITY_ID	 0x11

@@ -9,7 +9,7 @@
 
 #include "guest/memmap.h"
 #include "guest/platform_state.h"
-#include "vmm/base/console.h"
+#include "vmm/console/console.h"
 
 enum vuart_register {
 	REG_RBR_THR, /* divisor low while LCR.DLAB is set */

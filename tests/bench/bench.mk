@@ -39,7 +39,7 @@ bench-faults: $(O)/bench/faults
 check: $(O)/bench/faults
 $(O)/bench/faults: tests/bench/faults.c tests/unit/race_cpus.c $(BENCH_PAGER) \
 		$(filter-out tests/unit/cipher_host.c,$(PAGE_CIPHER_OBJ)) \
-		$(wildcard tests/unit/race*.h ept/*.h vmm/base/*.h crypto/*.h)
+		$(wildcard tests/unit/race*.h ept/*.h vmm/*/*.h crypto/*.h)
 	@mkdir -p $(@D)
 	@$(HOST_CC) $(BENCH_CFLAGS) -no-pie -pthread -DUMBRA_HOST_TEST -DRACE_SPINS=200 \
 		-include tests/unit/race.h $(INCLUDE) $(MBEDTLS_DEF) \

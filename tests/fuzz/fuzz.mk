@@ -14,7 +14,7 @@ FUZZ_key_file := boot/key_file.c vmm/base/str.c
 FUZZ_tpm := boot/tpm.c boot/tpm_seal.c vmm/base/str.c
 FUZZ_seal := boot/seal.c boot/tpm_talk.c boot/tpm_seal.c boot/tpm.c vmm/base/str.c
 FUZZ_dmar := boot/dmar.c vmm/base/str.c
-FUZZ_acpi := vmm/base/acpi_host.c vmm/base/str.c
+FUZZ_acpi := vmm/host/acpi_host.c vmm/base/str.c
 FUZZ_devices := guest/dev/vioapic.c guest/dev/vlegacy.c guest/dev/vpit.c guest/dev/vrtc.c \
 	guest/dev/vuart.c guest/dev/vpci.c $(VCONSOLE_C) vmm/base/str.c
 FUZZ_virtio := guest/dev/virtio_rng.c guest/dev/virtio_blk.c guest/dev/virtio_console.c \

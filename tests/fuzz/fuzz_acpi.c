@@ -8,8 +8,8 @@
 #include <string.h>
 
 #include "tests/fuzz/fuzz.h"
-#include "vmm/base/acpi_host.h"
 #include "vmm/base/err.h"
+#include "vmm/host/acpi_host.h"
 
 #define MEMORY_BASE  0x1000
 #define HEADER_BYTES 36

@@ -7,8 +7,8 @@
 #include "tests/fuzz/fuzz.h"
 #include "guest/dev/vlapic.h"
 #include "tests/unit/virtio_driver.h"
-#include "vmm/base/console.h"
 #include "vmm/base/err.h"
+#include "vmm/console/console.h"
 
 static void require(bool cond)
 {

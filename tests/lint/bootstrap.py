@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Code that runs while the image's data is unmapped must not use it (vmm/base/bootstrap_priv.h).
+"""Code that runs while the image's data is unmapped must not use it (vmm/host/bootstrap_priv.h).
 
 bootstrap.py OBJECT_DIR: follows all calls from the functions that run on the bootstrap tables.
 They may use code and constants; a variable is an error, and so is any function that the lint
@@ -11,7 +11,7 @@ import re
 import subprocess
 import sys
 
-OBJECTS = ["keyid_move.o", "bootstrap.o", "str_std.o"]
+OBJECTS = ["host/keyid_move.o", "host/bootstrap.o", "base/str_std.o"]
 ROOTS = ["lead", "follow", "keyid_move_back", "stop_here", "bootstrap_complain"]
 
 
@@ -34,7 +34,7 @@ def relocations(path):
 
 def main():
     """Follows all calls, and prints the errors."""
-    folder = pathlib.Path(sys.argv[1]) / "vmm/base"
+    folder = pathlib.Path(sys.argv[1]) / "vmm"
     known = {}
     for name in OBJECTS:
         known.update(relocations(folder / name))

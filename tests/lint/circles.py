@@ -20,11 +20,11 @@ ALLOWED = {
     # Described in vmm/README.md.
     "whatever finds the machine broken stops it, and to stop it takes the log, the consoles, the "
     "other CPUs, and memory to stand on":
-        "vmm/base/bootstrap vmm/base/cache vmm/base/console vmm/base/crash_record vmm/base/frames "
-        "vmm/base/host_paging vmm/base/idt vmm/base/idt_dump vmm/base/idt_stubs vmm/base/keyid "
-        "vmm/base/keyid_move vmm/base/lapic vmm/base/log vmm/base/page_alloc vmm/base/panic "
-        "vmm/base/percpu vmm/base/power vmm/base/serial vmm/base/smp vmm/base/tsc "
-        "vmm/base/tsc_sync",
+        "vmm/base/keyid vmm/base/percpu vmm/base/tsc vmm/console/console vmm/console/log "
+        "vmm/console/serial vmm/host/bootstrap vmm/host/cache vmm/host/crash_record "
+        "vmm/host/frames vmm/host/host_paging vmm/host/idt vmm/host/idt_dump vmm/host/idt_stubs "
+        "vmm/host/keyid_move vmm/host/lapic vmm/host/page_alloc vmm/host/panic vmm/host/power "
+        "vmm/host/smp vmm/host/tsc_sync",
     # Not resolved yet.
     "activation reads what was detected, and is a step of it":
         "crypto/tme crypto/tme_activate",

@@ -12,11 +12,11 @@
 
 #include "guest/vconsole.h"
 #include "tests/unit/race_cpus.h"
-#include "vmm/base/console.h"
 #include "vmm/base/cpu.h"
-#include "vmm/base/log.h"
-#include "vmm/base/serial.h"
 #include "vmm/base/tsc.h"
+#include "vmm/console/console.h"
+#include "vmm/console/log.h"
+#include "vmm/console/serial.h"
 
 #define LINES	 4000u
 #define LSR_TURN 3u /* every third read of LSR shows an empty transmitter */

@@ -13,9 +13,9 @@
 #include "guest/memmap.h"
 #include "guest/platform_state.h"
 #include "tests/unit/race_cpus.h"
-#include "vmm/base/console.h"
 #include "vmm/base/cpu.h"
 #include "vmm/base/tsc.h"
+#include "vmm/console/console.h"
 #include "vmm/vcpu.h"
 
 #define VCPUS  3u

@@ -17,9 +17,9 @@
 #include <setjmp.h>
 
 #include "vmm/base/keyid.h"
-#include "vmm/base/log.h"
-#include "vmm/base/serial.h"
 #include "vmm/base/types.h"
+#include "vmm/console/log.h"
+#include "vmm/console/serial.h"
 
 /*
  * For cmocka: fake_setup resets everything; fake_teardown checks that nothing leaked (pages,

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* No bootstrap memory: the CPU stays where it is at the end of the machine. */
 #include "tests/unit/fake_base.h"
-#include "vmm/base/bootstrap.h"
+#include "vmm/host/bootstrap.h"
 
 void (*fake_at_end)(void);
 

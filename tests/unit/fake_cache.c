@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Uses the real cache.c: WBINVD and the other CPUs are fakes already. */
 #define cache_flush_all really_flush_all
-#include "vmm/base/cache.c"
+#include "vmm/host/cache.c"
 #undef cache_flush_all
 
 #include "tests/unit/fake_frames.h"

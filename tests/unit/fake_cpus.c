@@ -3,10 +3,10 @@
 #include <string.h>
 
 #include "tests/unit/fake_base.h"
-#include "vmm/base/lapic.h"
 #include "vmm/base/percpu.h"
-#include "vmm/base/power.h"
-#include "vmm/base/smp.h"
+#include "vmm/host/lapic.h"
+#include "vmm/host/power.h"
+#include "vmm/host/smp.h"
 
 static struct percpu cpus[CPU_MAX];
 static uint32_t cpu_count;

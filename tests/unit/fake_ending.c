@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* vmm/base/ending.h without other CPUs. */
+/* vmm/host/ending.h without other CPUs. */
 #include <stddef.h>
 
-#include "vmm/base/ending.h"
+#include "vmm/host/ending.h"
 
 static void (*wipe_keys)(void);
 

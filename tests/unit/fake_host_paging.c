@@ -12,7 +12,7 @@
 
 #include "tests/unit/fake_base.h"
 #include "tests/unit/fake_frames.h"
-#include "vmm/base/host_paging.h"
+#include "vmm/host/host_paging.h"
 
 #define VIEW_BYTES (FAKE_FRAME_COUNT * PAGE_SIZE)
 #define VIEW_PARTS (VIEW_BYTES / FAKE_FRAME_PART)

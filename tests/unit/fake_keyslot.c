@@ -9,9 +9,9 @@
 
 #include "crypto/keyslot.h"
 #include "tests/unit/fake_base.h"
-#include "vmm/base/cache.h"
 #include "vmm/base/err.h"
 #include "vmm/base/str.h"
+#include "vmm/host/cache.h"
 
 #define SLOTS 64u
 

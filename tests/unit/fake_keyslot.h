@@ -4,8 +4,8 @@
 #define UMBRA_FAKE_KEYSLOT_H
 
 #include "ept/retire.h"
-#include "vmm/base/work.h"
 #include "vmm/base/types.h"
+#include "vmm/host/work.h"
 
 extern unsigned fake_keyslots;
 extern bool fake_keyslot_kill_fails;

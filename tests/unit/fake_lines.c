@@ -2,7 +2,7 @@
 /* A record of the cache lines of guest frames. */
 #include "tests/unit/fake_base.h"
 #include "tests/unit/fake_frames.h"
-#include "vmm/base/host_paging.h"
+#include "vmm/host/host_paging.h"
 
 /*
  * The KeyID, plus one, under which caches may hold lines, if that was after the last flush of all.

@@ -6,9 +6,9 @@
 #include <string.h>
 
 #include "tests/unit/fake_base.h"
-#include "vmm/base/console.h"
-#include "vmm/base/log.h"
-#include "vmm/base/serial.h"
+#include "vmm/console/console.h"
+#include "vmm/console/log.h"
+#include "vmm/console/serial.h"
 
 static char log_text[1 << 16];
 static size_t log_length;

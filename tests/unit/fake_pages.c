@@ -15,8 +15,8 @@
 #include "tests/unit/fake_base.h"
 #include "tests/unit/fake_frames.h"
 #include "vmm/base/err.h"
-#include "vmm/base/cache.h"
-#include "vmm/base/page_alloc.h"
+#include "vmm/host/cache.h"
+#include "vmm/host/page_alloc.h"
 
 #define POOL_BASE  0x10000000ul
 #define POOL_PAGES 0x10000u /* 256 MiB */

@@ -1,3 +1,3 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Uses the real topology.c: CPUID is a fake already. */
-#include "vmm/base/topology.c"
+#include "vmm/host/topology.c"

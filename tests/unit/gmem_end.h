@@ -5,7 +5,7 @@
 
 #include "ept/gmem.h"
 #include "ept/retire.h"
-#include "vmm/base/work.h"
+#include "vmm/host/work.h"
 
 static inline void gmem_end(struct gmem *gmem)
 {

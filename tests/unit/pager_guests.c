@@ -10,10 +10,10 @@
 #include "crypto/rng.h"
 #include "crypto/wipe.h"
 #include "ept/retire.h"
-#include "vmm/base/work.h"
 #include "vmm/base/err.h"
 #include "vmm/base/percpu.h"
 #include "vmm/base/str.h"
+#include "vmm/host/work.h"
 
 const bool with_ad = true, without_ad = false;
 

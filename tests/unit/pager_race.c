@@ -29,12 +29,12 @@
 #include "ept/retire.h"
 #include "tests/unit/race_cpus.h"
 #include "tests/unit/race_ept.h"
-#include "vmm/base/cache.h"
 #include "vmm/base/cpu.h"
 #include "vmm/base/err.h"
-#include "vmm/base/host_paging.h"
-#include "vmm/base/page_alloc.h"
-#include "vmm/base/smp.h"
+#include "vmm/host/cache.h"
+#include "vmm/host/host_paging.h"
+#include "vmm/host/page_alloc.h"
+#include "vmm/host/smp.h"
 
 #define VMS	   2
 #define SHORT	   VMS /* number of the third VM */

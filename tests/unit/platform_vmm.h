@@ -14,9 +14,9 @@
 #include "tests/unit/bzimage.h"
 #include "tests/unit/gmem_end.h"
 #include "vmm/base/err.h"
-#include "vmm/base/log.h"
-#include "vmm/base/page_alloc.h"
-#include "vmm/base/work.h"
+#include "vmm/console/log.h"
+#include "vmm/host/page_alloc.h"
+#include "vmm/host/work.h"
 #include "vmm/sched.h"
 
 #define MIB (1ul << 20)

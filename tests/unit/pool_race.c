@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * CPUs that allocate and free host pages and guest frames at the same time, under ThreadSanitizer,
- * with the product's allocators (vmm/base/page_alloc.c). The CPU that has a page or a frame writes
+ * with the product's allocators (vmm/host/page_alloc.c). The CPU that has a page or a frame writes
  * its own words to it without ordering: if two CPUs have the same page, that is a data race. At the
  * end all memory must be free again. Exits with 0 on success.
  */
 #include <stdio.h>
 
 #include "tests/unit/race_cpus.h"
-#include "vmm/base/cache.h"
-#include "vmm/base/page_alloc.h"
+#include "vmm/host/cache.h"
+#include "vmm/host/page_alloc.h"
 
 #define PAGES	   4096u /* pages of the machine */
 #define POOL_PAGES 512u

@@ -8,16 +8,16 @@
 #include <unistd.h>
 
 #include "crypto/keyslot.h"
-#include "vmm/base/cache.h"
 #include "vmm/base/cache_lines.h"
 #include "vmm/base/cpu.h"
 #include "vmm/base/err.h"
-#include "vmm/base/host_paging.h"
-#include "vmm/base/log.h"
-#include "vmm/base/page_alloc.h"
 #include "vmm/base/panic.h"
-#include "vmm/base/smp.h"
 #include "vmm/base/tsc.h"
+#include "vmm/console/log.h"
+#include "vmm/host/cache.h"
+#include "vmm/host/host_paging.h"
+#include "vmm/host/page_alloc.h"
+#include "vmm/host/smp.h"
 
 #define WEAK  __attribute__((weak))
 #define TICKS 500 /* by which the TSC advances between two reads */

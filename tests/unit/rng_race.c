@@ -16,8 +16,8 @@
 #include "mbedtls/sha512.h"
 #include "tests/unit/race_cpus.h"
 #include "vmm/base/cpu.h"
-#include "vmm/base/ending.h"
 #include "vmm/base/err.h"
+#include "vmm/host/ending.h"
 
 #define STEPS 20000u
 

@@ -8,9 +8,9 @@
 
 #include "tests/unit/test.h"
 #include "vmm/attention.h"
-#include "vmm/base/lapic.h"
 #include "vmm/base/percpu.h"
 #include "vmm/base/tsc.h"
+#include "vmm/host/lapic.h"
 #include "vmm/sched.h"
 #include "vmm/sched_slice.h"
 #include "vmm/vcpu_priv.h"

@@ -19,11 +19,11 @@
 #include "ept/retire.h"
 #include "ept/share.h"
 #include "tests/unit/race_cpus.h"
-#include "vmm/base/cache.h"
 #include "vmm/base/err.h"
-#include "vmm/base/host_paging.h"
-#include "vmm/base/page_alloc.h"
-#include "vmm/base/work.h"
+#include "vmm/host/cache.h"
+#include "vmm/host/host_paging.h"
+#include "vmm/host/page_alloc.h"
+#include "vmm/host/work.h"
 
 #define PAGES	    8192u /* pages of the machine */
 #define POOL_PAGES  1024u

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* vmm/base/acpi_host.c: tables as QEMU's firmware makes them, and every way to break them. */
+/* vmm/host/acpi_host.c: tables as QEMU's firmware makes them, and every way to break them. */
 #include <stdlib.h>
 
 #include "tests/unit/test.h"
-#include "vmm/base/acpi_host.h"
 #include "vmm/base/err.h"
+#include "vmm/host/acpi_host.h"
 
 /* Physical memory of the test: MEMORY_BYTES from MEMORY_BASE on, and no other memory. */
 #define MEMORY_BASE  0x7ff00000ul

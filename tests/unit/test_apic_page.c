@@ -7,7 +7,7 @@
 #include "ept/gmem.h"
 #include "tests/unit/gmem_end.h"
 #include "vmm/apic_page.h"
-#include "vmm/base/page_alloc.h"
+#include "vmm/host/page_alloc.h"
 #include "vmm/vmx.h"
 
 static struct vmx_caps vmx;

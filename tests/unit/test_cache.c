@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* vmm/base/cache.c: which CPUs execute WBINVD, depending on what CPUID reports of their caches. */
+/* vmm/host/cache.c: which CPUs execute WBINVD, depending on what CPUID reports of their caches. */
 #include "tests/unit/test.h"
-#include "vmm/base/cache.h"
 #include "vmm/base/cpu.h"
 #include "vmm/base/percpu.h"
+#include "vmm/host/cache.h"
 
 #define CPUS 8
 

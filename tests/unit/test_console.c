@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * vmm/base/{log,console,serial}.c together: lines, sinks that are added late, and a UART that is
+ * vmm/console/{log,console,serial}.c together: lines, sinks that are added late, and a UART that is
  * absent, slow, or fails. One program, in order: each module exists once and keeps its state.
  */
 #include <stdio.h>
 
 #include "tests/unit/test.h"
-#include "vmm/base/console.h"
 #include "vmm/base/err.h"
-#include "vmm/base/log.h"
-#include "vmm/base/serial.h"
+#include "vmm/console/console.h"
+#include "vmm/console/log.h"
+#include "vmm/console/serial.h"
 
 /* --- A sink of the test --- */
 

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* vmm/base/crash_record.c: what is stored of a panic, and what a record of unknown origin shows. */
+/* vmm/host/crash_record.c: what is stored of a panic, and what a record of unknown origin shows. */
 #include <stdlib.h>
 
 #include "tests/unit/test.h"
-#include "vmm/base/console.h"
-#include "vmm/base/crash_record.h"
 #include "vmm/base/err.h"
-#include "vmm/base/log.h"
-#include "vmm/base/power.h"
+#include "vmm/console/console.h"
+#include "vmm/console/log.h"
+#include "vmm/host/crash_record.h"
+#include "vmm/host/power.h"
 
 static char stored[2 * CRASH_RECORD_MAX];
 static size_t stored_bytes;

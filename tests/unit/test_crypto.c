@@ -12,8 +12,8 @@
 #include "crypto/simd.h"
 #include "crypto/wipe.h"
 #include "vmm/base/err.h"
-#include "vmm/base/ending.h"
 #include "vmm/base/str.h"
+#include "vmm/host/ending.h"
 
 static void fill_pattern(uint8_t *buf, size_t bytes)
 {

@@ -11,7 +11,7 @@
 #include "ept/retire.h"
 #include "guest/disk.h"
 #include "vmm/base/err.h"
-#include "vmm/base/work.h"
+#include "vmm/host/work.h"
 
 #define BLOCKS 24u
 #define BYTES  (BLOCKS * DISK_BLOCK - 1000) /* the last sector is cut */

@@ -6,8 +6,8 @@
 #include "boot/dma_ranges.h"
 #include "boot/vtd.h"
 #include "tests/unit/test.h"
-#include "vmm/base/host_paging.h"
 #include "vmm/base/x86.h"
+#include "vmm/host/host_paging.h"
 
 #define UNITS 2u
 

@@ -6,7 +6,7 @@
 #include "tests/unit/test.h"
 #include "ept/ept.h"
 #include "vmm/base/err.h"
-#include "vmm/base/page_alloc.h"
+#include "vmm/host/page_alloc.h"
 
 static const struct ept_caps all_caps = {
 	.page_2m = true,

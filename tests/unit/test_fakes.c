@@ -8,12 +8,12 @@
 #include "tests/unit/test.h"
 #include "vmm/base/cpu.h"
 #include "vmm/base/err.h"
-#include "vmm/base/host_paging.h"
-#include "vmm/base/log.h"
-#include "vmm/base/page_alloc.h"
 #include "vmm/base/panic.h"
 #include "vmm/base/percpu.h"
-#include "vmm/base/smp.h"
+#include "vmm/console/log.h"
+#include "vmm/host/host_paging.h"
+#include "vmm/host/page_alloc.h"
+#include "vmm/host/smp.h"
 
 /* Does the function end its process? Runs it in a child whose output is discarded. */
 static bool dies(void (*fn)(void))

@@ -7,7 +7,7 @@
 #include "ept/gmem.h"
 #include "tests/unit/gmem_end.h"
 #include "vmm/base/err.h"
-#include "vmm/base/page_alloc.h"
+#include "vmm/host/page_alloc.h"
 
 static struct gmem gmem;
 

@@ -5,7 +5,7 @@
  */
 #include "tests/unit/test.h"
 #include "tests/unit/gmem_end.h"
-#include "vmm/base/page_alloc.h"
+#include "vmm/host/page_alloc.h"
 #include "vmm/hole.h"
 #include "vmm/vcpu_priv.h"
 #include "vmm/vmx.h"

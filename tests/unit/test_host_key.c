@@ -7,8 +7,8 @@
 #include "crypto/keyslot.h"
 #include "crypto/tme.h"
 #include "vmm/base/err.h"
-#include "vmm/base/keyid_move.h"
 #include "vmm/base/x86.h"
+#include "vmm/host/keyid_move.h"
 #include "vmm/vmx_bits.h"
 
 static struct tme_state tme;

@@ -1,21 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * vmm/base/host_paging.c, bootstrap.c and keyid_move.c: the content of their tables, read by a
+ * vmm/host/host_paging.c, bootstrap.c and keyid_move.c: the content of their tables, read by a
  * page walk of this test. No CPU runs on these tables here: cases in the emulator test that.
  */
 #include <stdlib.h>
 #include <sys/mman.h>
 
 #include "tests/unit/test.h"
-#include "vmm/base/bootstrap.h"
-#include "vmm/base/bootstrap_priv.h"
 #include "vmm/base/cpu.h"
 #include "vmm/base/err.h"
-#include "vmm/base/host_paging.h"
-#include "vmm/base/image.h"
-#include "vmm/base/keyid_move.h"
-#include "vmm/base/page_alloc.h"
 #include "vmm/base/percpu.h"
+#include "vmm/host/bootstrap.h"
+#include "vmm/host/bootstrap_priv.h"
+#include "vmm/host/host_paging.h"
+#include "vmm/host/image.h"
+#include "vmm/host/keyid_move.h"
+#include "vmm/host/page_alloc.h"
 
 /* An image of three parts, in the order of boot/umbra.lds: 2, 3 and 1 pages. */
 __asm__(".pushsection .fake_image,\"aw\"\n"

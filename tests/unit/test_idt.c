@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * vmm/base/idt.c: which #GP is expected, and where execution continues. The labels are those of
+ * vmm/host/idt.c: which #GP is expected, and where execution continues. The labels are those of
  * idt_stubs.asm.
  */
 #include "tests/unit/test.h"
 #include "vmm/base/cpu.h"
-#include "vmm/base/host_paging.h"
-#include "vmm/base/idt.h"
-#include "vmm/base/idt_dump.h"
-#include "vmm/base/smp.h"
 #include "vmm/base/x86.h"
+#include "vmm/host/host_paging.h"
+#include "vmm/host/idt.h"
+#include "vmm/host/idt_dump.h"
+#include "vmm/host/smp.h"
 
 const char idt_stubs[256 * 16];
 const char msr_read_insn[1], msr_read_fault[1], msr_write_insn[1], msr_write_fault[1];

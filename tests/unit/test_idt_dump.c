@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* vmm/base/idt_dump.c: what the log shows when the hypervisor itself took an exception. */
+/* vmm/host/idt_dump.c: what the log shows when the hypervisor itself took an exception. */
 #include <stdio.h>
 
 #include "tests/unit/test.h"
-#include "vmm/base/host_paging.h"
-#include "vmm/base/idt_dump.h"
 #include "vmm/base/keyid.h"
-#include "vmm/base/image.h"
-#include "vmm/base/symbols.h"
 #include "vmm/base/x86.h"
+#include "vmm/host/host_paging.h"
+#include "vmm/host/idt_dump.h"
+#include "vmm/host/image.h"
+#include "vmm/host/symbols.h"
 
 /*
  * A fake image: code with calls of each form, a label at the return address of each call, and a

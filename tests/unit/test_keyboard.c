@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* vmm/base/keyboard.c with a fake controller 8042. */
+/* vmm/console/keyboard.c with a fake controller 8042. */
 #include "tests/unit/test.h"
 #include "vmm/base/err.h"
-#include "vmm/base/keyboard.h"
+#include "vmm/console/keyboard.h"
 
 static struct {
 	bool there, keyboard_there;

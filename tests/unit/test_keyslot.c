@@ -25,7 +25,7 @@ static int derive_halves(const uint8_t *secret, size_t secret_bytes, const uint8
 #define kdf_derive derive_halves
 #include "crypto/keyslot.c"
 #include "tests/unit/tme_machine.h"
-#include "vmm/base/cache.h"
+#include "vmm/host/cache.h"
 
 #define SECRET_BYTES 64
 

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * vmm/base/lapic.c: x2APIC mode is turned on if an APIC ID needs it, and only then; a CPU that
+ * vmm/host/lapic.c: x2APIC mode is turned on if an APIC ID needs it, and only then; a CPU that
  * idles.
  */
 #include "tests/unit/test.h"
 #include "vmm/base/cpu.h"
-#include "vmm/base/host_paging.h"
-#include "vmm/base/lapic.h"
 #include "vmm/base/x86.h"
+#include "vmm/host/host_paging.h"
+#include "vmm/host/lapic.h"
 
 void *host_map_io(hpa_t base, uint64_t bytes, enum host_cache cache)
 {

@@ -12,10 +12,10 @@
 #include "ept/move.h"
 #include "tests/unit/fake_frames.h"
 #include "tests/unit/fake_keyslot.h"
-#include "vmm/base/cache.h"
 #include "vmm/base/err.h"
-#include "vmm/base/host_paging.h"
-#include "vmm/base/page_alloc.h"
+#include "vmm/host/cache.h"
+#include "vmm/host/host_paging.h"
+#include "vmm/host/page_alloc.h"
 
 #define SECOND	  1000000000ul
 #define LINES	  (PAGE_SIZE / 64)

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* vmm/base/mtrr.c: an AP with different MTRRs gets the BSP's, by the SDM's procedure. */
+/* vmm/host/mtrr.c: an AP with different MTRRs gets the BSP's, by the SDM's procedure. */
 #include "tests/unit/test.h"
 #include "vmm/base/cpu.h"
-#include "vmm/base/mtrr.h"
 #include "vmm/base/x86.h"
+#include "vmm/host/mtrr.h"
 
 #define VARIABLE 10u
 

@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * vmm/base/page_alloc.c: hostile memory maps, the host pool, and guest frames compared with a
+ * vmm/host/page_alloc.c: hostile memory maps, the host pool, and guest frames compared with a
  * model.
  */
 #include <stdlib.h>
 #include <sys/mman.h>
 
 #include "tests/unit/test.h"
-#include "vmm/base/cache.h"
 #include "vmm/base/err.h"
-#include "vmm/base/frames_priv.h"
-#include "vmm/base/page_alloc.h"
+#include "vmm/host/cache.h"
+#include "vmm/host/frames_priv.h"
+#include "vmm/host/page_alloc.h"
 
 #define POOL_PAGES 1024ul
 #define POOL_ROOM  (POOL_PAGES + 512) /* so that a 2 MiB boundary fits */

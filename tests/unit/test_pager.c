@@ -13,9 +13,9 @@
 #include "tests/unit/pager_guests.h"
 #include "vmm/base/cpu.h"
 #include "vmm/base/err.h"
-#include "vmm/base/host_paging.h"
-#include "vmm/base/page_alloc.h"
 #include "vmm/base/percpu.h"
+#include "vmm/host/host_paging.h"
+#include "vmm/host/page_alloc.h"
 
 /* --- The life of a page --- */
 

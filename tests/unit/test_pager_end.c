@@ -7,8 +7,8 @@
 #include "ept/gmem_priv.h"
 #include "tests/unit/pager_guests.h"
 #include "vmm/base/cpu.h"
-#include "vmm/base/host_paging.h"
-#include "vmm/base/smp.h"
+#include "vmm/host/host_paging.h"
+#include "vmm/host/smp.h"
 
 #define MARKER 0x6d61726b6572
 

@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * vmm/base/panic.c, vmm/base/ending.c: one CPU ends the machine, and another that wants to end it
+ * vmm/host/panic.c, vmm/host/ending.c: one CPU ends the machine, and another that wants to end it
  * waits. An exception inside the wipe does not prevent the rest of the wipe.
  */
 #include "tests/unit/test.h"
 #include "vmm/base/cpu.h"
-#include "vmm/base/crash_record.h"
-#include "vmm/base/ending.h"
-#include "vmm/base/idt_dump.h"
 #include "vmm/base/panic.h"
-#include "vmm/base/power.h"
-#include "vmm/base/smp.h"
-#include "vmm/base/topology.h"
+#include "vmm/host/crash_record.h"
+#include "vmm/host/ending.h"
+#include "vmm/host/idt_dump.h"
+#include "vmm/host/power.h"
+#include "vmm/host/smp.h"
+#include "vmm/host/topology.h"
 
 /* --- What panic.c uses. The APIC IDs are equal in the eight bits that CPUID.1 has. --- */
 

@@ -10,7 +10,7 @@
 #include "guest/memmap.h"
 #include "guest/shares.h"
 #include "tests/unit/fake_keyslot.h"
-#include "vmm/base/cache.h"
+#include "vmm/host/cache.h"
 
 static uint8_t initrd[10000];
 

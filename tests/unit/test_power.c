@@ -1,20 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * vmm/base/power.c: what is tried to end the machine, in which order, and that keys are wiped
+ * vmm/host/power.c: what is tried to end the machine, in which order, and that keys are wiped
  * first.
  */
 #include <stdio.h>
 
 #include "tests/unit/test.h"
-#include "vmm/base/bootstrap.h"
-#include "vmm/base/console.h"
 #include "vmm/base/cpu.h"
 #include "vmm/base/err.h"
-#include "vmm/base/host_paging.h"
-#include "vmm/base/idt.h"
-#include "vmm/base/ending.h"
-#include "vmm/base/power.h"
-#include "vmm/base/smp.h"
+#include "vmm/console/console.h"
+#include "vmm/host/bootstrap.h"
+#include "vmm/host/ending.h"
+#include "vmm/host/host_paging.h"
+#include "vmm/host/idt.h"
+#include "vmm/host/power.h"
+#include "vmm/host/smp.h"
 
 /* What happened, as one word for each event. */
 static char story[1024];

@@ -2,7 +2,7 @@
 /* boot/residue.c with a fake PCI, and frames full of junk. */
 #include "tests/unit/test.h"
 #include "boot/residue.h"
-#include "vmm/base/page_alloc.h"
+#include "vmm/host/page_alloc.h"
 
 #define MASTER 4u
 

@@ -8,10 +8,10 @@
 #include "ept/gmem_priv.h"
 #include "ept/retire.h"
 #include "tests/unit/fake_keyslot.h"
-#include "vmm/base/cache.h"
 #include "vmm/base/err.h"
-#include "vmm/base/host_paging.h"
-#include "vmm/base/page_alloc.h"
+#include "vmm/host/cache.h"
+#include "vmm/host/host_paging.h"
+#include "vmm/host/page_alloc.h"
 
 #define SECOND 1000000000ul
 

@@ -5,7 +5,7 @@
  */
 #include "tests/unit/test.h"
 #include "tests/unit/sched_models.h"
-#include "vmm/base/console.h"
+#include "vmm/console/console.h"
 
 TEST(shares_follow_weights, setup, teardown)
 {

@@ -2,7 +2,7 @@
 /* vmm/sched.c: which CPU does work that is not urgent, and who is charged for it. */
 #include "tests/unit/test.h"
 #include "tests/unit/sched_models.h"
-#include "vmm/base/work.h"
+#include "vmm/host/work.h"
 #include "vmm/sched_priv.h"
 
 #define STEP (MS / 2)

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* vmm/base/screen.c: the content of a framebuffer after text, control sequences and junk. */
+/* vmm/console/screen.c: the content of a framebuffer after text, control sequences and junk. */
 #include <stdlib.h>
 
 #include "tests/unit/test.h"
-#include "vmm/base/console.h"
 #include "vmm/base/err.h"
-#include "vmm/base/screen.h"
+#include "vmm/console/console.h"
+#include "vmm/console/screen.h"
 
 #define WIDTH  320u /* 40 columns */
 #define HEIGHT 112u /* 7 rows of 16 lines */

@@ -9,8 +9,8 @@
 #include "crypto/wipe.h"
 #include "guest/vm_file.h"
 #include "vmm/base/err.h"
-#include "vmm/base/host_paging.h"
-#include "vmm/base/page_alloc.h"
+#include "vmm/host/host_paging.h"
+#include "vmm/host/page_alloc.h"
 
 static struct config config;
 static const void *registered[CONFIG_VM_MAX];

@@ -9,9 +9,9 @@
 #include "ept/retire.h"
 #include "ept/share.h"
 #include "tests/unit/fake_keyslot.h"
-#include "vmm/base/cache.h"
 #include "vmm/base/err.h"
-#include "vmm/base/work.h"
+#include "vmm/host/cache.h"
+#include "vmm/host/work.h"
 
 #define SECOND 1000000000ul
 #define BASE   0x100000000ul

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* vmm/base/topology.c: packages, from each of the CPUID leaves that may describe them. */
+/* vmm/host/topology.c: packages, from each of the CPUID leaves that may describe them. */
 #include "tests/unit/test.h"
-#include "vmm/base/topology.h"
+#include "vmm/host/topology.h"
 
 static void check(uint32_t apic_id, unsigned package_shift)
 {

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * vmm/base/tsc_sync.c: two threads are CPUs. Time is a count of all reads by any CPU, so that a
+ * vmm/host/tsc_sync.c: two threads are CPUs. Time is a count of all reads by any CPU, so that a
  * later read has a larger value; each CPU adds the error of its TSC.
  */
 #include <pthread.h>
 
 #include "tests/unit/test.h"
 #include "vmm/base/cpu.h"
-#include "vmm/base/tsc_sync.h"
 #include "vmm/base/x86.h"
+#include "vmm/host/tsc_sync.h"
 
 #define BSP_ADJUST 7000
 

@@ -3,8 +3,8 @@
 #include "tests/unit/test.h"
 #include "boot/unlock.h"
 #include "vmm/base/err.h"
-#include "vmm/base/serial.h"
-#include "vmm/base/work.h"
+#include "vmm/console/serial.h"
+#include "vmm/host/work.h"
 
 #include <stdarg.h>
 #include <stdio.h>

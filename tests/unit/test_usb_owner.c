@@ -3,7 +3,7 @@
 #include "tests/unit/test.h"
 #include "boot/pci_config.h"
 #include "boot/usb_owner.h"
-#include "vmm/base/host_paging.h"
+#include "vmm/host/host_paging.h"
 
 #define FUNCTION 0x1234u
 #define OWNED	 (1u | BIT(16))

@@ -5,7 +5,7 @@
 
 #include "tests/unit/test.h"
 #include "guest/vconsole.h"
-#include "vmm/base/console.h"
+#include "vmm/console/console.h"
 
 static struct vconsole console, beta;
 

@@ -6,7 +6,7 @@
 #include "tests/unit/test.h"
 #include "guest/dev/vlapic.h"
 #include "tests/unit/virtio_driver.h"
-#include "vmm/base/console.h"
+#include "vmm/console/console.h"
 
 #define ROOM_STEP 16
 

@@ -11,7 +11,7 @@
 #include "vmm/attention.h"
 #include "vmm/exit_names.h"
 #include "vmm/base/err.h"
-#include "vmm/base/page_alloc.h"
+#include "vmm/host/page_alloc.h"
 #include "vmm/exits.h"
 #include "vmm/sched.h"
 #include "vmm/sched_slice.h"

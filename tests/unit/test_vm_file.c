@@ -12,7 +12,7 @@
 #include "guest/vm_file.h"
 #include "tests/unit/gmem_end.h"
 #include "vmm/base/err.h"
-#include "vmm/base/page_alloc.h"
+#include "vmm/host/page_alloc.h"
 
 #define PAGES 37u
 #define BYTES (PAGES * PAGE_SIZE - 100)

@@ -6,10 +6,10 @@
 #include "ept/pager.h"
 #include "guest/platform.h"
 #include "tests/unit/fake_keyslot.h"
-#include "vmm/base/cache.h"
 #include "vmm/base/err.h"
-#include "vmm/base/log.h"
-#include "vmm/base/work.h"
+#include "vmm/console/log.h"
+#include "vmm/host/cache.h"
+#include "vmm/host/work.h"
 #include "vmm/sched.h"
 #include "vmm/vcpu.h"
 

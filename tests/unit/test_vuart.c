@@ -5,7 +5,7 @@
 #include "tests/unit/test.h"
 #include "guest/dev/vuart.h"
 #include "guest/memmap.h"
-#include "vmm/base/console.h"
+#include "vmm/console/console.h"
 
 enum {
 	RBR = 0,

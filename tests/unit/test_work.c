@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* vmm/base/work.c: the order of steps, works that are taken back, and the kick at an end. */
+/* vmm/host/work.c: the order of steps, works that are taken back, and the kick at an end. */
 #include "tests/unit/test.h"
-#include "vmm/base/work.h"
+#include "vmm/host/work.h"
 
 static struct job {
 	struct work work;

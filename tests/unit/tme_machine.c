@@ -6,8 +6,8 @@
 #include "tests/unit/fake_base.h"
 #include "vmm/base/cpu.h"
 #include "vmm/base/err.h"
-#include "vmm/base/mtrr.h"
 #include "vmm/base/percpu.h"
+#include "vmm/host/mtrr.h"
 
 #define LOCK   BIT(0)
 #define ENABLE BIT(1)

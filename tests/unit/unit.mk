@@ -15,15 +15,15 @@ UNIT_keyscan := tests/bus/keyscan.c crypto/aes_xts.c crypto/mbedtls_port.c crypt
 	vmm/base/str.c $(MBEDTLS_C)
 UNIT_rng := crypto/mbedtls_port.c crypto/noise.c crypto/simd.c crypto/wipe.c vmm/base/str.c \
 	$(MBEDTLS_C)
-TME_C := tests/unit/tme_machine.c crypto/tme.c crypto/tme_activate.c vmm/base/topology.c \
+TME_C := tests/unit/tme_machine.c crypto/tme.c crypto/tme_activate.c vmm/host/topology.c \
 	vmm/base/str.c
 UNIT_tme := $(TME_C)
 UNIT_pconfig := crypto/pconfig.c $(TME_C)
 UNIT_keyslot := crypto/pconfig.c crypto/kdf.c crypto/mbedtls_port.c crypto/simd.c $(TME_C) \
 	$(MBEDTLS_C)
-UNIT_topology := vmm/base/topology.c
+UNIT_topology := vmm/host/topology.c
 UNIT_cache :=
-UNIT_idt := vmm/base/idt.c
+UNIT_idt := vmm/host/idt.c
 UNIT_selftest := crypto/aes_xts.c crypto/mbedtls_port.c crypto/simd.c vmm/base/str.c $(MBEDTLS_C)
 
 # Not a cmocka test: it counts instructions in the product's own objects.
@@ -53,7 +53,7 @@ define race_rule
 unit: $(O)/unit/$1.passed
 $(O)/unit/$1: tests/unit/$1.c tests/unit/race_cpus.c tests/unit/fake_lock.c $2 \
 		$(wildcard tests/unit/race*.h) \
-		$(wildcard ept/*.h vmm/*.h vmm/base/*.h crypto/*.h guest/*.h guest/dev/*.h) \
+		$(wildcard ept/*.h vmm/*.h vmm/*/*.h crypto/*.h guest/*.h guest/dev/*.h) \
 		| $$$$(THIRD_PARTY)
 	@mkdir -p $$(@D)
 	@$$(RACE_CC) $$(RACE_FLAGS_$1) -include tests/unit/race.h -o $$@ $$(filter %.c,$$^) \
@@ -63,26 +63,26 @@ $(eval $(call race_rule,pager_race,ept/pager.c ept/pager_exchange.c ept/pager_re
 	ept/pager_end.c ept/pager_drain.c ept/pager_vm.c \
 	ept/window.c ept/store.c ept/gmem.c ept/ept.c ept/ept_leaf.c ept/ept_tlb.c \
 	vmm/base/keyid.c))
-$(eval $(call race_rule,pool_race,vmm/base/page_alloc.c vmm/base/frames.c vmm/base/keyid.c \
+$(eval $(call race_rule,pool_race,vmm/host/page_alloc.c vmm/host/frames.c vmm/base/keyid.c \
 	vmm/base/str.c))
 RACE_FLAGS_share_race := -DRACE_CPUS=6u
 $(eval $(call race_rule,share_race,ept/share.c ept/gmem.c ept/ram_plain.c ept/extents.c \
-	ept/retire.c ept/ept.c ept/ept_leaf.c ept/ept_tlb.c vmm/base/page_alloc.c \
-	vmm/base/frames.c vmm/base/work.c vmm/base/keyid.c vmm/base/str.c))
+	ept/retire.c ept/ept.c ept/ept_leaf.c ept/ept_tlb.c vmm/host/page_alloc.c \
+	vmm/host/frames.c vmm/host/work.c vmm/base/keyid.c vmm/base/str.c))
 # Without str.c and without inlining: ThreadSanitizer sees what libc's memset writes.
 RACE_FLAGS_move_race := -fno-builtin
 $(eval $(call race_rule,move_race,$(addprefix ept/,move.c audit.c gmem.c ram_plain.c extents.c \
 	retire.c ept.c ept_leaf.c ept_tlb.c) vmm/apic_page.c vmm/hole.c \
-	$(addprefix vmm/base/,page_alloc.c frames.c work.c keyid.c)))
+	vmm/host/page_alloc.c vmm/host/frames.c vmm/host/work.c vmm/base/keyid.c))
 $(eval $(call race_rule,rng_race,crypto/rng.c crypto/wipe.c vmm/base/str.c))
 $(eval $(call race_rule,iobus_race,vmm/iobus.c))
 VCONSOLE_C := guest/vconsole.c guest/vconsole_line.c
-$(eval $(call race_rule,console_race,$(VCONSOLE_C) $(addprefix vmm/base/,console.c serial.c \
-	keyboard.c log.c str.c err.c)))
+$(eval $(call race_rule,console_race,$(VCONSOLE_C) $(addprefix vmm/console/,console.c serial.c \
+	keyboard.c log.c) vmm/base/str.c vmm/base/err.c))
 $(eval $(call race_rule,sched_race,$(addprefix vmm/,sched.c sched_slice.c sched_place.c \
-	sched_time.c vcpu.c vcpu_run.c vcpu_tsc.c attention.c vm.c base/work.c base/str.c) \
+	sched_time.c vcpu.c vcpu_run.c vcpu_tsc.c attention.c vm.c host/work.c base/str.c) \
 	ept/ept_tlb.c))
-$(eval $(call race_rule,work_race,vmm/base/work.c ept/retire.c guest/vm_file.c vmm/base/str.c))
+$(eval $(call race_rule,work_race,vmm/host/work.c ept/retire.c guest/vm_file.c vmm/base/str.c))
 $(eval $(call race_rule,dev_race,$(addprefix guest/dev/,vioapic.c vlapic.c vlapic_irq.c \
 	vlapic_timer.c vlegacy.c vpci.c vpit.c vrtc.c vuart.c) $(VCONSOLE_C) vmm/iobus.c \
 	vmm/base/str.c))
@@ -99,27 +99,27 @@ $(eval $(call race_rule,net_race,$(NET_C) $(addprefix guest/dev/,virtio.c virtio
 
 GMEM_C := $(addprefix ept/,gmem.c ram_plain.c extents.c retire.c move.c ept.c ept_leaf.c \
 	ept_tlb.c) \
-	vmm/base/work.c vmm/base/str.c
+	vmm/host/work.c vmm/base/str.c
 PAGER_C := ept/pager.c ept/pager_exchange.c ept/pager_region.c ept/pager_end.c \
 	ept/pager_drain.c ept/pager_vm.c ept/window.c ept/store.c $(GMEM_C)
 UNIT_vm_file := guest/vm_file.c vmm/base/str.c $(GMEM_C)
 UNIT_linux_load := guest/linux_load.c guest/vm_file.c vmm/base/str.c vmm/base/err.c $(GMEM_C)
 UNIT_lock := vmm/base/lock_check.c vmm/base/lock.c vmm/base/waits.c vmm/base/str.c
-UNIT_page_alloc := vmm/base/page_alloc.c vmm/base/frames.c vmm/base/str.c
+UNIT_page_alloc := vmm/host/page_alloc.c vmm/host/frames.c vmm/base/str.c
 UNIT_host_key := boot/host_key.c vmm/base/err.c
 UNIT_ram := boot/ram.c
-UNIT_host_paging := $(addprefix vmm/base/,host_paging.c page_alloc.c frames.c bootstrap.c) \
-	vmm/base/keyid_move.c vmm/base/str.c
+UNIT_host_paging := $(addprefix vmm/host/,host_paging.c page_alloc.c frames.c bootstrap.c) \
+	vmm/host/keyid_move.c vmm/base/str.c
 UNIT_tsc := vmm/base/tsc.c
-UNIT_work := vmm/base/work.c
-UNIT_tsc_sync := vmm/base/tsc_sync.c
-UNIT_lapic := vmm/base/lapic.c
-UNIT_power := vmm/base/power.c vmm/base/err.c vmm/base/str.c
-UNIT_panic := vmm/base/panic.c vmm/base/ending.c vmm/base/str.c
-UNIT_mtrr := vmm/base/mtrr.c
-UNIT_idt_dump := vmm/base/idt_dump.c vmm/base/symbols.c vmm/base/str.c
-UNIT_crash_record := vmm/base/crash_record.c vmm/base/console.c vmm/base/keyboard.c \
-	vmm/base/log.c vmm/base/serial.c vmm/base/str.c
+UNIT_work := vmm/host/work.c
+UNIT_tsc_sync := vmm/host/tsc_sync.c
+UNIT_lapic := vmm/host/lapic.c
+UNIT_power := vmm/host/power.c vmm/base/err.c vmm/base/str.c
+UNIT_panic := vmm/host/panic.c vmm/host/ending.c vmm/base/str.c
+UNIT_mtrr := vmm/host/mtrr.c
+UNIT_idt_dump := vmm/host/idt_dump.c vmm/host/symbols.c vmm/base/str.c
+UNIT_crash_record := vmm/host/crash_record.c vmm/console/console.c vmm/console/keyboard.c \
+	vmm/console/log.c vmm/console/serial.c vmm/base/str.c
 UNIT_ept := ept/ept.c ept/ept_leaf.c ept/ept_tlb.c
 UNIT_ept_tlb := ept/ept_tlb.c ept/ept.c ept/ept_leaf.c
 UNIT_pager := tests/unit/pager_guests.c vmm/base/str.c $(PAGER_C)
@@ -181,22 +181,22 @@ UNIT_dmar := boot/dmar.c vmm/base/str.c
 UNIT_vtd := tests/unit/vtd_model.c boot/vtd.c boot/vtd_tables.c
 UNIT_dma := boot/dma.c vmm/base/str.c
 UNIT_dma_ranges := boot/dma_ranges.c vmm/base/str.c
-UNIT_acpi_host := vmm/base/acpi_host.c vmm/base/str.c
-UNIT_console := vmm/base/console.c vmm/base/keyboard.c \
-	vmm/base/log.c vmm/base/serial.c vmm/base/str.c
-UNIT_keyboard := vmm/base/keyboard.c
-UNIT_screen := vmm/base/screen.c vmm/base/font.asm vmm/base/str.c
+UNIT_acpi_host := vmm/host/acpi_host.c vmm/base/str.c
+UNIT_console := vmm/console/console.c vmm/console/keyboard.c \
+	vmm/console/log.c vmm/console/serial.c vmm/base/str.c
+UNIT_keyboard := vmm/console/keyboard.c
+UNIT_screen := vmm/console/screen.c vmm/console/font.asm vmm/base/str.c
 UNIT_str := vmm/base/str.c
 UNIT_inject := vmm/inject.c
 UNIT_exits := vmm/exits.c vmm/exit_names.c vmm/rip.c vmm/vcpu_dump.c vmm/base/str.c
 UNIT_exit_io := vmm/exit_io.c
 UNIT_exit_ept := vmm/exit_ept.c vmm/device_access.c vmm/base/str.c
-UNIT_sched := vmm/sched.c vmm/sched_slice.c vmm/sched_place.c vmm/sched_time.c vmm/base/work.c
+UNIT_sched := vmm/sched.c vmm/sched_slice.c vmm/sched_place.c vmm/sched_time.c vmm/host/work.c
 UNIT_vmcs := vmm/vmcs.c vmm/base/str.c
 UNIT_sched_clock := $(UNIT_sched)
 UNIT_sched_work := $(UNIT_sched)
 # The test includes sched_place.c, to count its reads.
-UNIT_sched_looks := vmm/sched.c vmm/sched_slice.c vmm/base/work.c
+UNIT_sched_looks := vmm/sched.c vmm/sched_slice.c vmm/host/work.c
 UNIT_vcpu := $(addprefix vmm/,vcpu.c vcpu_run.c vcpu_tsc.c attention.c vcpu_state.c) vmm/base/str.c
 UNIT_cpuid := vmm/exit_cpuid.c vmm/cpuid_rows.c
 UNIT_msr := vmm/exit_msr.c vmm/msr.c vmm/msr_types.c vmm/vcpu_tsc.c

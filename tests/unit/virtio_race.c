@@ -16,9 +16,9 @@
 #include "guest/platform_state.h"
 #include "vmm/attention.h"
 #include "vmm/base/err.h"
-#include "vmm/base/log.h"
 #include "vmm/base/panic.h"
 #include "vmm/base/tsc.h"
+#include "vmm/console/log.h"
 
 #define VCPUS 3u
 #define STEPS 30000u

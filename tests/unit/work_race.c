@@ -18,13 +18,13 @@
 #include "ept/move.h"
 #include "ept/retire.h"
 #include "guest/vm_file.h"
-#include "vmm/base/cache.h"
-#include "vmm/base/log.h"
-#include "vmm/base/page_alloc.h"
 #include "vmm/base/percpu.h"
-#include "vmm/base/smp.h"
 #include "vmm/base/tsc.h"
-#include "vmm/base/work.h"
+#include "vmm/console/log.h"
+#include "vmm/host/cache.h"
+#include "vmm/host/page_alloc.h"
+#include "vmm/host/smp.h"
+#include "vmm/host/work.h"
 
 #define CPUS	   4
 #define ROUNDS	   300u

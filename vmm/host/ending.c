@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "vmm/host/ending.h"
+
+#include "vmm/base/atomic.h"
+#include "vmm/base/cpu.h"
+#include "vmm/base/lock.h"
+#include "vmm/host/topology.h"
+
+static ATOMIC(void (*)(void)) wipe_keys; /* NULL: nothing to wipe, or wiped already */
+static ATOMIC(uint64_t) ender;		 /* APIC ID + 1 of the CPU that ends the machine; 0: none */
+
+/* CPUs are distinguished by CPUID, which works in any state of the machine, unlike percpu_self. */
+void ending_claim(void)
+{
+	const uint64_t self = topology_this_cpu().apic_id + 1ul;
+	uint64_t found = 0;
+
+	if (!atomic_cas(&ender, &found, self) && found != self) {
+		cpu_stop();
+	}
+	lock_check_stop();
+}
+
+void ending_set_wipe(void (*wipe)(void))
+{
+	atomic_store_release(&wipe_keys, wipe);
+}
+
+void ending_wipe(void)
+{
+	void (*wipe)(void);
+
+	ending_claim();
+	wipe = atomic_load_acquire(&wipe_keys);
+	if (wipe != NULL) {
+		wipe();
+		atomic_store_release(&wipe_keys, NULL);
+	}
+}
