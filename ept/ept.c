@@ -256,7 +256,7 @@ static inline uint64_t *next_table(uint64_t *table, uint64_t at, unsigned level)
 	return (value & ENTRY_RIGHTS) != 0 && !is_leaf(value, level) ? table_at(value) : NULL;
 }
 
-uint64_t *ept_page_entry(const struct ept_root *root, gpa_t gpa)
+static inline uint64_t *page_entry(const struct ept_root *root, gpa_t gpa)
 {
 	uint64_t *table = next_table(table_at(root->pml4.v), gpa.v, LEVEL_TOP);
 
@@ -269,10 +269,15 @@ uint64_t *ept_page_entry(const struct ept_root *root, gpa_t gpa)
 	return table != NULL ? entry_of(table, gpa.v, 1) : NULL;
 }
 
+uint64_t *ept_page_entry(const struct ept_root *root, gpa_t gpa)
+{
+	return page_entry(root, gpa);
+}
+
 int ept_map_page(struct ept_root *root, gpa_t gpa, struct keyed_frame page, uint8_t access,
 		 uint64_t **entry)
 {
-	*entry = ept_page_entry(root, gpa);
+	*entry = page_entry(root, gpa);
 	if (*entry == NULL) {
 		const int err = find_slot(root, gpa.v, 1, entry); /* makes the tables */
 

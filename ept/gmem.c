@@ -26,7 +26,7 @@ static inline bool holds(const struct gmem_region *region, uint64_t at)
 }
 
 /* The region that holds the address now; NULL when none does. Any CPU, no lock. */
-static struct gmem_region *find_region(struct gmem *gmem, uint64_t at)
+static inline struct gmem_region *find_region(struct gmem *gmem, uint64_t at)
 {
 	struct gmem_region *region = gmem->regions;
 	struct gmem_region *end = region + gmem->region_count;

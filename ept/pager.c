@@ -33,14 +33,6 @@ static uint32_t settled(struct sealed_region *region, uint64_t page)
 	}
 }
 
-/* A frame that is free, or whose page can be evicted for vm. WINDOW_NONE: try again. */
-static uint32_t find_frame(struct pager_vm *vm)
-{
-	const uint32_t index = window_take_free();
-
-	return index != WINDOW_NONE ? index : window_victim(vm);
-}
-
 static void mark_used(struct window_frame *frame)
 {
 	frame->referenced = true;
@@ -48,9 +40,9 @@ static void mark_used(struct window_frame *frame)
 }
 
 /*
- * Gives the page a frame of the window, with its content in clear. *index is WINDOW_NONE if it
- * could not: with COST_TAMPERED, or because the region ends. Releases window_lock if the page was
- * not open.
+ * Gives the page a frame of the window, with its content in clear. Returns COST_NONE if it was
+ * open. *index is WINDOW_NONE if it could not: with COST_TAMPERED, or because the region ends.
+ * Releases window_lock if the page was not open; then the caller holds the frame.
  */
 static enum pager_cost open_page(struct sealed_region *region, uint64_t page, uint32_t *index)
 {
@@ -59,7 +51,7 @@ static enum pager_cost open_page(struct sealed_region *region, uint64_t page, ui
 
 	*index = WINDOW_NONE;
 	while ((opened = settled(region, page)) == 0 && !region->dead) {
-		*index = find_frame(region->vm);
+		*index = window_find(region->vm);
 		if (*index != WINDOW_NONE) {
 			cost = pager_open(*index, region, page);
 			break;
@@ -138,22 +130,20 @@ static void count_fault(struct pager_counters *counters, enum pager_cost cost)
 	}
 }
 
-/* Does the vCPU fault where it would if it read on? Notes where it would fault next. */
-static struct stream *find_stream(struct vcpu_hold *hold, const struct sealed_region *region,
-				  uint64_t page, bool *reads_on)
+/* Does the vCPU fault where it would if it read on? Returns the place of its next fault. */
+static const struct stored_page **find_stream(struct vcpu_hold *hold,
+					      const struct stored_page *page, bool *reads_on)
 {
-	struct stream *stream;
+	const struct stored_page **stream = hold->streams;
 
-	for (stream = hold->streams; stream < hold->streams + STREAMS; stream++) {
-		if (stream->region == region && stream->next == page) {
-			*reads_on = true;
-			return stream;
-		}
+	while (stream < hold->streams + STREAMS && *stream != page) {
+		stream++;
 	}
-	*reads_on = false;
-	stream = &hold->streams[hold->stream];
-	hold->stream = (hold->stream + 1) % STREAMS;
-	stream->region = region;
+	*reads_on = stream < hold->streams + STREAMS;
+	if (!*reads_on) {
+		stream = &hold->streams[hold->stream];
+		hold->stream = (hold->stream + 1) % STREAMS;
+	}
 	return stream;
 }
 
@@ -164,11 +154,10 @@ static struct stream *find_stream(struct vcpu_hold *hold, const struct sealed_re
  * them. Pages that were never written are not opened ahead, for a guest may never want them.
  * Returns the pages that it opened: bit i is page + 1 + i.
  */
-static uint32_t open_ahead(struct sealed_region *region, const struct gmem_faulter *by,
-			   uint64_t page)
+static uint32_t open_ahead(struct sealed_region *region, struct vcpu_hold *hold, uint64_t page)
 {
 	bool reads_on;
-	struct stream *stream = find_stream(&region->vm->holds[by->vcpu], region, page, &reads_on);
+	const struct stored_page **stream = find_stream(hold, store_page(region, page), &reads_on);
 	uint64_t next = page + 1;
 	uint32_t opened = 0;
 
@@ -181,45 +170,56 @@ static uint32_t open_ahead(struct sealed_region *region, const struct gmem_fault
 		if (*store_kind(region, next) != STORE_SEALED || region->dead) {
 			break;
 		}
-		index = window_take_free();
-		index = index != WINDOW_NONE ? index : window_spare(region->vm);
+		index = window_spare(region->vm);
 		if (index == WINDOW_NONE) {
 			break;
 		}
 		if (pager_open(index, region, next) == COST_TAMPERED) {
 			break; /* the VM ends if it touches this page, not for a guess */
 		}
+		window_release(region->vm, window_frame(index));
 		opened |= (uint32_t)BIT(next - page - 1);
 		region->vm->counters.opened_ahead++;
 	}
-	stream->next = next;
+	*stream = store_page(region, next);
 	return opened;
 }
 
-/* Why a page is needed: a vCPU's fault, a fault of nobody (by is NULL), or the door. */
+/* Why a page is needed: a vCPU's fault, a fault of nobody (hold is NULL), or the door. */
 struct need {
 	struct gmem *gmem;
 	struct sealed_region *region;
 	uint64_t page;
 	unsigned access;
-	bool pins;		       /* it is the door */
-	bool writes;		       /* ... which will write */
-	const struct gmem_faulter *by; /* with the number that the vCPU has in region->vm */
-	uint32_t ahead;		       /* what open_ahead returned */
+	bool pins;		/* it is the door */
+	bool writes;		/* ... which will write */
+	struct vcpu_hold *hold; /* of the vCPU */
+	uint32_t ahead;		/* what open_ahead returned */
 };
 
-/* The page is open in a frame, and will stay there until whoever needs it has both locks. */
+/*
+ * The page is open in a frame, and will stay there until whoever needs it has both locks. Unless
+ * the page was open before (COST_NONE), this CPU holds the frame.
+ */
 static void keep(struct need *need, uint32_t index, enum pager_cost cost)
 {
 	struct sealed_region *region = need->region;
+	struct window_frame *frame = window_frame(index);
 
-	if (need->pins) {
-		window_frame(index)->pins++;
-	} else if (need->by != NULL && !region->dead) {
-		window_hold(region->vm, need->by, index);
-		if (cost == COST_CLEAN || cost == COST_DIRTY) {
-			need->ahead = open_ahead(region, need->by, need->page);
+	frame->pins += need->pins;
+	if (need->hold == NULL || region->dead) {
+		if (cost != COST_NONE) {
+			window_release(region->vm, frame);
 		}
+		return;
+	}
+	if (cost == COST_NONE) {
+		window_hold(region->vm, need->hold, index);
+		return;
+	}
+	window_keep(need->hold, index);
+	if (cost != COST_FIRST_TOUCH) {
+		need->ahead = open_ahead(region, need->hold, need->page);
 	}
 }
 
@@ -273,7 +273,7 @@ static bool shows(const struct gmem_region *region, const struct need *need, gpa
 }
 
 /* The frame of a page that is open, and that no CPU exchanges now; else NULL. */
-static struct window_frame *open_frame(struct sealed_region *region, uint64_t page)
+static inline struct window_frame *open_frame(struct sealed_region *region, uint64_t page)
 {
 	const uint32_t opened = *store_opened(region, page);
 	struct window_frame *frame = opened != 0 ? window_frame(opened - 1) : NULL;
@@ -297,22 +297,21 @@ static int map_opened(const struct need *need, uint32_t m)
 }
 
 /* Under both locks, which it may release and take again. */
-static int fix(struct need *need, const struct gmem_region *region, gpa_t gpa)
+static int fix(struct need *need, const struct gmem_region *region, gpa_t gpa,
+	       const struct gmem_faulter *by)
 {
 	const uint32_t m = pager_mapping_of(need->region, need->gmem);
 	const struct sealed_mapping *mapping = &need->region->mappings[m];
 	struct window_frame *frame = open_frame(need->region, need->page);
-	struct gmem_faulter holder;
 	int err;
 
 	if (mapping->read_only && (need->access & GMEM_ACCESS_WRITE) != 0) {
 		return ERR_RIGHTS;
 	}
-	if (need->by != NULL) {
-		holder = *need->by;
-		holder.vcpu += mapping->first_hold;
-		need->by = &holder;
-		window_let_go(need->region->vm, &holder, frame == NULL);
+	if (by != NULL) {
+		const struct gmem_faulter holder = { mapping->first_hold + by->vcpu, by->place };
+
+		need->hold = window_let_go(need->region->vm, &holder, frame == NULL);
 	}
 	if (frame == NULL) {
 		err = open_for(need, &frame);
@@ -324,9 +323,8 @@ static int fix(struct need *need, const struct gmem_region *region, gpa_t gpa)
 	count_fault(&need->region->vm->counters, COST_NONE);
 	mark_used(frame);
 	err = map_page(frame, m, need->access);
-	if (err == 0 && need->by != NULL) {
-		window_hold(need->region->vm, need->by,
-			    *store_opened(need->region, need->page) - 1);
+	if (err == 0 && need->hold != NULL) {
+		window_hold(need->region->vm, need->hold, window_index(frame));
 	}
 	return err;
 }
@@ -337,12 +335,11 @@ int pager_fault(struct gmem *gmem, struct gmem_region *region, gpa_t gpa, unsign
 	struct need need = { .gmem = gmem,
 			     .region = region->state,
 			     .page = (gpa.v - region->base.v) / PAGE_SIZE,
-			     .access = access,
-			     .by = by };
+			     .access = access };
 	int err;
 
 	lock_take(&window_lock, LOCK_WINDOW);
-	err = fix(&need, region, gpa);
+	err = fix(&need, region, gpa, by);
 	lock_drop(&window_lock);
 	return err;
 }

@@ -51,7 +51,7 @@ static uint32_t wipe_few(struct sealed_region *sealed, bool *zeroed)
 			window_part(window_frame(i));
 			window_put_free(i);
 			sealed->open_pages--;
-			pager_vm_count_clear(sealed->vm, -1);
+			pager_vm_count_closed(sealed->vm, pager_clock());
 			*zeroed = true;
 		}
 	}

@@ -75,7 +75,6 @@ static void unmap(struct exchange *x)
 	x->taken = take_entries(x->frame);
 	for (uint32_t i = 0; i < x->ahead_count; i++) {
 		x->taken |= take_entries(x->ahead[i]);
-		x->ahead[i]->region->exchanges++;
 		window_set_busy(x->ahead[i], true);
 	}
 	for (uint32_t bits = x->taken; bits != 0; bits &= bits - 1) {
@@ -93,26 +92,30 @@ static void shoot_down(const struct exchange *x)
 }
 
 /* The page is in clear no more. */
-static void count_closed(struct sealed_region *region, uint64_t page, bool written, bool sealed)
+static inline void count_closed(const struct sealed_page *out, bool written, bool sealed,
+				uint64_t now)
 {
+	struct sealed_region *region = out->region;
+	struct stored_page *stored = store_page(region, out->page);
 	struct pager_counters *counters = &region->vm->counters;
 
 	if (sealed) {
 		counters->sealings++;
-	} else if (written || *store_kind(region, page) != STORE_SEALED) {
+	} else if (written || stored->kind != STORE_SEALED) {
 		counters->zero_drops++;
 	} else {
 		counters->drops++;
 	}
-	*store_opened(region, page) = 0;
-	pager_vm_count_clear(region->vm, -1);
+	stored->opened = 0;
+	pager_vm_count_closed(region->vm, now);
 }
 
 /* Takes the frame's page out, if there is one. */
-static void take_out(struct exchange *x)
+static inline void take_out(struct exchange *x)
 {
 	struct window_frame *frame = x->frame;
 	struct sealed_region *region = frame->region;
+	const struct sealed_page out = { region, frame->page };
 
 	if (region == NULL) {
 		return;
@@ -125,11 +128,11 @@ static void take_out(struct exchange *x)
 		 * overwritten.
 		 */
 		window_part(frame);
-		count_closed(region, frame->page, false, false);
+		count_closed(&out, false, false, pager_clock());
 		return;
 	}
 	region->exchanges++;
-	x->out = (struct sealed_page){ region, frame->page };
+	x->out = out;
 	if (frame->mapped != 0) {
 		unmap(x);
 	}
@@ -141,7 +144,7 @@ static void take_out(struct exchange *x)
  * Notes the frame as that of the page to open, so that another CPU that wants the page waits
  * for it.
  */
-static void put_in(struct exchange *x, uint32_t index)
+static inline void put_in(struct exchange *x, uint32_t index)
 {
 	struct sealed_region *region = x->in.region;
 
@@ -151,42 +154,28 @@ static void put_in(struct exchange *x, uint32_t index)
 		x->frame->page = x->in.page;
 		*store_opened(region, x->in.page) = index + 1;
 		region->open_pages++;
-		region->exchanges++;
 		window_join(x->frame);
 	}
 }
 
-/* Under window_lock. The frame is neither pinned, held nor busy. */
-static void begin(struct exchange *x, uint32_t index, struct sealed_region *region, uint64_t page)
-{
-	x->frame = window_frame(index);
-	x->out.region = NULL;
-	x->in = (struct sealed_page){ region, page };
-	x->written = false;
-	x->taken = x->ahead_count = 0;
-	take_out(x);
-	put_in(x, index);
-	window_set_busy(x->frame, true);
-}
-
 /* Under window_lock. After it the regions may end. */
-static void end(struct exchange *x, bool sealed)
+static inline void end(struct exchange *x, bool sealed)
 {
+	const uint64_t now = pager_clock();
 	struct sealed_region *out = x->out.region;
 
 	for (uint32_t bits = x->taken; bits != 0; bits &= bits - 1) {
 		out->mappings[lowest(bits)].shoot_downs--;
 	}
 	for (uint32_t i = 0; i < x->ahead_count; i++) {
-		x->ahead[i]->region->exchanges--;
 		window_set_busy(x->ahead[i], false);
 	}
 	if (out != NULL) {
-		count_closed(out, x->out.page, x->written, sealed);
+		count_closed(&x->out, x->written, sealed, now);
 		out->exchanges--;
 	}
 	if (x->in.region != NULL) {
-		x->in.region->exchanges--;
+		pager_vm_count_open(x->in.region->vm, now);
 	}
 	window_set_busy(x->frame, false);
 }
@@ -195,7 +184,8 @@ static void end(struct exchange *x, bool sealed)
  * Evicts the page in the frame, if there is one, and puts another page in its place, or none
  * (region NULL). *sealed says whether the old page was encrypted. Returns ERR_TAMPERED, with zeros
  * in the frame, if the new page is not what was stored; the old one is evicted nevertheless. Under
- * window_lock, which it releases meanwhile. The order matters:
+ * window_lock, which it releases meanwhile. The frame is neither pinned, held nor busy. The order
+ * matters:
  *
  * 1. The old page is unmapped and shot down. From here on no CPU can write to it.
  * 2. It is encrypted under a version that was never used before. If it was not written, it is
@@ -210,7 +200,14 @@ static int exchange(uint32_t index, struct sealed_region *region, uint64_t page,
 	struct exchange x;
 	int err;
 
-	begin(&x, index, region, page);
+	x.frame = window_frame(index);
+	x.out.region = NULL;
+	x.in = (struct sealed_page){ region, page };
+	x.written = false;
+	x.taken = x.ahead_count = 0;
+	take_out(&x);
+	put_in(&x, index);
+	window_set_busy(x.frame, true);
 	lock_drop(&window_lock);
 	shoot_down(&x);
 	err = store_exchange(x.written ? &x.out : &nothing, &x.in, window_page(x.frame), sealed);
@@ -224,13 +221,13 @@ static void forget(uint32_t index, struct sealed_region *region, uint64_t page)
 {
 	*store_opened(region, page) = 0;
 	region->open_pages--;
+	pager_vm_count_closed(region->vm, pager_clock());
 	window_part(window_frame(index));
 	window_put_free(index);
 }
 
 enum pager_cost pager_open(uint32_t index, struct sealed_region *region, uint64_t page)
 {
-	struct pager_counters *counters = &region->vm->counters;
 	const bool absent = *store_kind(region, page) != STORE_SEALED;
 	bool sealed;
 
@@ -238,8 +235,7 @@ enum pager_cost pager_open(uint32_t index, struct sealed_region *region, uint64_
 		forget(index, region, page);
 		return COST_TAMPERED;
 	}
-	counters->opens += !absent;
-	pager_vm_count_clear(region->vm, 1);
+	region->vm->counters.opens += !absent;
 	return sealed ? COST_DIRTY : absent ? COST_FIRST_TOUCH : COST_CLEAN;
 }
 

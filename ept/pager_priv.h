@@ -14,6 +14,7 @@
 
 #include "crypto/page_cipher.h"
 #include "ept/pager.h"
+#include "vmm/base/cpu.h"
 #include "vmm/base/lock.h"
 #include "vmm/base/panic.h"
 #include "vmm/host/page_alloc.h"
@@ -26,18 +27,16 @@
 #define HOLD_FRAMES PAGER_VCPU_FRAMES
 #define STREAMS	    4u
 
-/* The page behind those that were opened in a row, at which a sequential reader faults next. */
-struct stream {
-	const struct sealed_region *region; /* only compared: the region may be gone */
-	uint64_t next;
-};
-
 /*
  * A ring of the latest frames that were opened for a vCPU since it last completed an instruction,
  * and what it reads in sequence. A copy from one place to another is two streams.
  */
 struct vcpu_hold {
-	struct stream streams[STREAMS];
+	/*
+	 * For each stream, the page behind those that were opened in a row, at which a sequential
+	 * reader faults next. Only compared: its region may be gone.
+	 */
+	const struct stored_page *streams[STREAMS];
 	uint32_t stream; /* index of the oldest */
 	uint64_t place;	 /* of its last fault */
 	uint32_t count;
@@ -68,11 +67,23 @@ struct pager_vm {
 	struct pager_vm *above_next, *above_prev;
 	uint32_t drain_s; /* pages that were not used for so long are sealed; 0: never */
 	struct pager_counters counters;
-	/* For counters.clear_mean; in units of 2^CLEAR_SHIFT ticks of the TSC. */
-	uint64_t created, clear_until;
-	uint64_t clear_sum; /* pages in clear, times how long they were, until clear_until */
-	size_t host_pages;  /* size of this structure */
+	/* For counters.clear_mean, in units of pager_clock. */
+	uint64_t created;
+	/*
+	 * When each page was closed, summed up, less when each was opened. So with the time for
+	 * each page that is in clear it is how long pages were. It wraps, and the sum with it.
+	 */
+	uint64_t clear_sum;
+	size_t host_pages; /* size of this structure */
 	struct vcpu_hold holds[];
+};
+
+/* What is stored of a page, beside its ciphertext: half a cache line. */
+struct stored_page {
+	uint64_t version; /* of what was stored last; 0: nothing was */
+	uint8_t tag[PAGE_TAG_BYTES];
+	uint32_t opened; /* index of the window's frame + 1; 0: not open */
+	uint8_t kind;	 /* enum store_kind */
 };
 
 /* The store consists of chunks of consecutive frames, because free memory may be fragmented. */
@@ -80,10 +91,7 @@ struct pager_vm {
 
 struct store_chunk {
 	hpa_t frames;
-	uint64_t versions[CHUNK_PAGES]; /* of what was stored last; 0: nothing was */
-	uint8_t tags[CHUNK_PAGES][PAGE_TAG_BYTES];
-	uint32_t opened[CHUNK_PAGES]; /* index of the window's frame + 1; 0: not open */
-	uint8_t kinds[CHUNK_PAGES];   /* enum store_kind */
+	struct stored_page pages[CHUNK_PAGES];
 };
 
 /* What is stored of a page. In a tag's name the kind is never 0, so its first block counts. */
@@ -119,7 +127,7 @@ struct sealed_region {
 	struct sealed_mapping mappings[PAGER_MAPPINGS_MAX];
 	size_t host_pages;
 	uint32_t open_pages; /* frames of the window that are this region's */
-	uint32_t exchanges;  /* by how many CPUs a page of it, or its key, is used now */
+	uint32_t exchanges;  /* how many CPUs open a page of it, or evict one of it */
 	/* Will be buried: its content is not kept, and it has no gmem any more. */
 	bool dead;
 	uint32_t swept; /* while it is buried: how many of the window's frames were checked */
@@ -132,8 +140,9 @@ struct window_frame {
 	hpa_t frame;
 	struct sealed_region *region; /* NULL: free */
 	uint64_t page;
-	uint64_t *entry;   /* the entry of mappings[0] while it is mapped there */
-	uint32_t holds;	   /* how many vCPUs have it in their struct vcpu_hold */
+	uint64_t *entry; /* the entry of mappings[0] while it is mapped there */
+	/* How many vCPUs have it in their struct vcpu_hold; 1 more while its page is opened. */
+	uint32_t holds;
 	uint32_t mapped;   /* bit m: mapped in the EPT of the region's mappings[m] */
 	uint32_t writable; /* bit m: also writable there */
 	/* Next and previous in its account's ring; or next on the free list. WINDOW_NONE: none. */
@@ -185,8 +194,9 @@ enum pager_cost {
 
 /*
  * Puts a page that is not open, with its content in clear, into a frame of the window that is free
- * or a victim. With COST_TAMPERED the frame is free after this. No CPU can evict the page before
- * the caller releases window_lock.
+ * or a victim. After it the caller holds the frame: it calls window_keep for a vCPU, or
+ * window_release. With COST_TAMPERED the frame is free after this. The caller is counted in the
+ * region's `exchanges`.
  */
 enum pager_cost pager_open(uint32_t index, struct sealed_region *region, uint64_t page);
 /*
@@ -206,8 +216,32 @@ bool pager_region_bury(const struct ept_root *root, struct gmem_region *region, 
 
 /* --- pager_vm.c --- */
 
-/* Counts pages that are in clear from now on, or no more. Under window_lock. */
-void pager_vm_count_clear(struct pager_vm *vm, int64_t pages);
+/*
+ * The clock of counters.clear_mean. 2^20 ticks are about 350 microseconds at 3 GHz, so that the sum
+ * of 2^24 pages (64 GiB in clear) fits into 63 bits for 6 years.
+ */
+static inline uint64_t pager_clock(void)
+{
+	return cpu_rdtsc() >> 20;
+}
+
+/* Counts a page that is in clear from now on, or no more. Under window_lock. */
+static inline void pager_vm_count_open(struct pager_vm *vm, uint64_t now)
+{
+	struct pager_counters *counters = &vm->counters;
+
+	vm->clear_sum -= now;
+	if (++counters->clear_pages > counters->clear_peak) {
+		counters->clear_peak = counters->clear_pages;
+	}
+}
+
+static inline void pager_vm_count_closed(struct pager_vm *vm, uint64_t now)
+{
+	vm->clear_sum += now;
+	vm->counters.clear_pages--;
+}
+
 /*
  * Called when a region is buried. After the last region of a destroyed VM, frees the VM. No lock
  * held.
@@ -218,7 +252,17 @@ void pager_vm_drop_region(struct pager_vm *vm);
 
 int window_init(uint64_t frame_count);
 void window_exit(void);
-struct window_frame *window_frame(uint32_t index);
+/* The frames, and how many of them are busy. For the inline functions below. */
+extern struct window_frame *window_frames;
+extern uint32_t window_busy;
+static inline struct window_frame *window_frame(uint32_t index)
+{
+	return &window_frames[index];
+}
+static inline uint32_t window_index(const struct window_frame *frame)
+{
+	return (uint32_t)(frame - window_frames);
+}
 uint64_t window_frame_count(void);
 /*
  * Promises frames to a VM; window_unclaim ends the promise. Returns false when too few frames are
@@ -229,7 +273,10 @@ void window_unclaim(uint64_t frames);
 uint64_t window_unclaimed(void);
 /* Ends the promise to an account that ends: from now on others may take all its frames. */
 void window_drop_floor(struct pager_vm *vm);
-/* Called when a frame begins to be its region's, and before it is not any more: for the account. */
+/*
+ * Called when a frame begins to be its region's, and before it is not any more: for the account.
+ * Who calls window_join holds the frame.
+ */
 void window_join(struct window_frame *frame);
 void window_part(struct window_frame *frame);
 /* The window's frames are used under the KeyID of host pages, by the hypervisor and by guests. */
@@ -237,29 +284,45 @@ static inline struct keyed_frame window_page(const struct window_frame *frame)
 {
 	return keyed(frame->frame, page_keyid());
 }
-/* A free frame, or WINDOW_NONE. */
-uint32_t window_take_free(void);
 /* Puts a frame that holds no clear text any more on the free list. */
 void window_put_free(uint32_t index);
-/* Notes that the frame holds no page. */
-void window_reset(struct window_frame *frame);
+/*
+ * Notes that the frame holds no page. One field after the other, but not the address: at the end of
+ * the machine window_wipe reads it, and a CPU may have been stopped right here.
+ */
+static inline void window_reset(struct window_frame *frame)
+{
+	frame->region = NULL;
+	frame->page = 0;
+	frame->holds = 0;
+	frame->pins = 0;
+	frame->next = frame->prev = WINDOW_NONE;
+	frame->mapped = frame->writable = 0;
+	frame->entry = NULL;
+	frame->dirty = frame->referenced = frame->seen = false;
+	frame->idle_s = 0;
+}
 /* Is the frame's page being exchanged? Needs no lock. */
 static inline bool window_is_busy(const struct window_frame *frame)
 {
 	return atomic_load_acquire(&frame->busy);
 }
 /* Called when an exchange of the frame's page begins and ends. */
-void window_set_busy(struct window_frame *frame, bool busy);
+static inline void window_set_busy(struct window_frame *frame, bool busy)
+{
+	window_busy += busy ? 1 : UINT32_MAX;
+	atomic_store_release(&frame->busy, busy);
+}
 /* Zeroes all frames. For the end of the machine; takes no locks. */
 void window_wipe(void);
 /*
- * Chooses a frame to evict for vm. Finds one, because floors are kept, unless a frame is busy or
- * pinned: then it may return WINDOW_NONE, and the caller tries again. What it takes depends neither
- * on the size of the window nor on how many frames VMs hold.
+ * A free frame, or one to evict for vm. Finds one, because floors are kept, unless a frame is busy
+ * or pinned: then it may return WINDOW_NONE, and the caller tries again. What it takes depends
+ * neither on the size of the window nor on how many frames VMs hold.
  */
-uint32_t window_victim(struct pager_vm *vm);
+uint32_t window_find(struct pager_vm *vm);
 /*
- * As window_victim, but gives a frame only if it is easily spared: it was not used since the hand
+ * As window_find, but gives a frame only if it is easily spared: it was not used since the hand
  * last passed, and a short search finds it. Else WINDOW_NONE.
  */
 uint32_t window_spare(struct pager_vm *vm);
@@ -275,13 +338,17 @@ bool window_seen(struct window_frame *frame);
 /*
  * Called when a vCPU faults. If it has completed an instruction since its last fault, its frames
  * are no longer held. opens: a frame must be found for it, so it may hold one frame less than its
- * floor allows.
+ * floor allows. by->vcpu counts within vm. Returns what the vCPU holds.
  */
-void window_let_go(struct pager_vm *vm, const struct gmem_faulter *by, bool opens);
+struct vcpu_hold *window_let_go(struct pager_vm *vm, const struct gmem_faulter *by, bool opens);
 /* Ends all holds of a VM that ends. */
 void window_let_vm_go(struct pager_vm *vm);
-/* Holds a frame for the vCPU's current instruction. Call it after window_let_go. */
-void window_hold(struct pager_vm *vm, const struct gmem_faulter *by, uint32_t index);
+/* Holds a frame whose page was open for the vCPU's current instruction. After window_let_go. */
+void window_hold(struct pager_vm *vm, struct vcpu_hold *hold, uint32_t index);
+/* From now on the vCPU holds the frame that pager_open has returned, in its caller's place. */
+void window_keep(struct vcpu_hold *hold, uint32_t index);
+/* One holds the frame no more. */
+void window_release(struct pager_vm *vm, struct window_frame *frame);
 
 /* --- store.c --- */
 
@@ -293,24 +360,29 @@ int store_create(uint64_t page_count, struct sealed_region **out);
 /* Frees a part of the store. Returns true after the last part, when the region is freed too. */
 bool store_free_some(struct sealed_region *region);
 
+static inline struct stored_page *store_page(struct sealed_region *region, uint64_t page)
+{
+	return &region->chunks[page / CHUNK_PAGES].pages[page % CHUNK_PAGES];
+}
+
 static inline uint64_t *store_version(struct sealed_region *region, uint64_t page)
 {
-	return &region->chunks[page / CHUNK_PAGES].versions[page % CHUNK_PAGES];
+	return &store_page(region, page)->version;
 }
 
 static inline uint32_t *store_opened(struct sealed_region *region, uint64_t page)
 {
-	return &region->chunks[page / CHUNK_PAGES].opened[page % CHUNK_PAGES];
+	return &store_page(region, page)->opened;
 }
 
 static inline uint8_t *store_tag(struct sealed_region *region, uint64_t page)
 {
-	return region->chunks[page / CHUNK_PAGES].tags[page % CHUNK_PAGES];
+	return store_page(region, page)->tag;
 }
 
 static inline uint8_t *store_kind(struct sealed_region *region, uint64_t page)
 {
-	return &region->chunks[page / CHUNK_PAGES].kinds[page % CHUNK_PAGES];
+	return &store_page(region, page)->kind;
 }
 
 /* A page of a sealed region. */

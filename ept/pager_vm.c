@@ -10,17 +10,10 @@
 #include "crypto/rng.h"
 #include "crypto/wipe.h"
 #include "ept/pager_priv.h"
-#include "vmm/base/cpu.h"
 #include "vmm/base/err.h"
 #include "vmm/base/panic.h"
 #include "vmm/base/str.h"
 #include "vmm/console/log.h"
-
-/*
- * 2^20 ticks are about 350 microseconds at 3 GHz, so that the sum of 2^24 pages (64 GiB in clear)
- * fits into 64 bits for 12 years.
- */
-#define CLEAR_SHIFT 20
 
 #define PAGE_KEY_BYTES 64 /* AES-256-XTS */
 #define PAGE_KEY_LABEL "umbra page key"
@@ -103,7 +96,7 @@ int pager_vm_create(const char *name, uint32_t vcpu_count, const uint8_t *secret
 	vm->has_tags = has_tags;
 	vm->vcpu_count = vcpu_count;
 	vm->host_pages = host_pages;
-	vm->created = vm->clear_until = cpu_rdtsc() >> CLEAR_SHIFT;
+	vm->created = pager_clock();
 	vm->hand = WINDOW_NONE;
 	vm->floor = (uint64_t)vcpu_count * PAGER_VCPU_FRAMES + PAGER_PIN_FRAMES;
 	if (!claim(vm)) {
@@ -162,26 +155,20 @@ void pager_vm_drop_region(struct pager_vm *vm)
 	}
 }
 
-void pager_vm_count_clear(struct pager_vm *vm, int64_t pages)
+/* The TSC of another CPU may be a little ahead, so that the sum or the time may seem negative. */
+static uint64_t clear_mean(const struct pager_vm *vm)
 {
-	const uint64_t now = cpu_rdtsc() >> CLEAR_SHIFT;
-	struct pager_counters *counters = &vm->counters;
+	const uint64_t now = pager_clock();
+	const int64_t sum = (int64_t)(vm->clear_sum + vm->counters.clear_pages * now);
 
-	/* The TSC of another CPU may be a little behind. */
-	if (now > vm->clear_until) {
-		vm->clear_sum += (now - vm->clear_until) * counters->clear_pages;
-		vm->clear_until = now;
-	}
-	counters->clear_pages += (uint64_t)pages;
-	counters->clear_peak = MAX(counters->clear_peak, counters->clear_pages);
+	return sum > 0 && now > vm->created ? (uint64_t)sum / (now - vm->created) : 0;
 }
 
 void pager_count(struct pager_vm *vm, struct pager_counters *out)
 {
 	lock_take(&window_lock, LOCK_WINDOW);
-	pager_vm_count_clear(vm, 0);
 	*out = vm->counters;
-	out->clear_mean = vm->clear_sum / MAX(vm->clear_until - vm->created, 1u);
+	out->clear_mean = clear_mean(vm);
 	lock_drop(&window_lock);
 }
 

@@ -105,38 +105,31 @@ static hpa_t store_frame(const struct sealed_region *region, uint64_t page)
  */
 static void pack_name(struct sealed_region *region, uint64_t page, uint8_t name[PAGE_NAME_BYTES])
 {
-	const uint64_t words[] = { (uint64_t)*store_kind(region, page) << 32 | region->id, page,
-				   *store_version(region, page), 0 };
+	const struct stored_page *stored = store_page(region, page);
+	const uint64_t words[] = { (uint64_t)stored->kind << 32 | region->id, page, stored->version,
+				   0 };
 
 	_Static_assert(sizeof(words) == PAGE_NAME_BYTES, "two blocks");
 	memcpy(name, words, sizeof(words));
 }
 
 /*
- * The tweak is version (64 bits), page (48 bits) and region (16 bits). Under one key each version
- * is used once, so no two encryptions have the same tweak.
+ * Says under which key, tweak and name the page is stored, with the version that it has now. The
+ * tweak is version (64 bits), page (48 bits) and region (16 bits). Under one key each version is
+ * used once, so no two encryptions have the same tweak.
  */
-static void pack_tweak(struct sealed_region *region, uint64_t page,
-		       uint8_t tweak[AES_XTS_TWEAK_BYTES])
+static inline void describe(const struct sealed_page *what, uint64_t version, struct page_job *job)
 {
-	const uint64_t words[] = { *store_version(region, page),
-				   (uint64_t)region->id << 48 | page };
+	struct sealed_region *region = what->region;
+	const uint64_t tweak[] = { version, (uint64_t)region->id << 48 | what->page };
 
-	_Static_assert(sizeof(words) == AES_XTS_TWEAK_BYTES, "one block");
-	memcpy(tweak, words, sizeof(words));
-}
-
-/* Under which key, tweak and name the page is stored. Its version is that of its ciphertext. */
-static void describe(const struct sealed_page *what, struct page_job *job)
-{
-	struct pager_vm *vm = what->region->vm;
-
-	job->key = &vm->key;
+	_Static_assert(sizeof(tweak) == AES_XTS_TWEAK_BYTES, "one block");
+	memcpy(job->tweak, tweak, sizeof(tweak));
+	job->key = &region->vm->key;
 	job->mac = NULL;
-	pack_tweak(what->region, what->page, job->tweak);
-	if (vm->has_tags) {
-		job->mac = &vm->mac_key;
-		pack_name(what->region, what->page, job->name);
+	if (region->vm->has_tags) {
+		job->mac = &region->vm->mac_key;
+		pack_name(region, what->page, job->name);
 	}
 }
 
@@ -196,8 +189,9 @@ static void store_filled(const struct sealed_page *out)
 }
 
 /* Returns false when there is nothing to encrypt. */
-static bool begin_seal(const struct sealed_page *out, void *clear, struct page_job *job)
+static inline bool begin_seal(const struct sealed_page *out, void *clear, struct page_job *job)
 {
+	struct stored_page *stored;
 	hpa_t frame;
 
 	if (out->region == NULL) {
@@ -207,12 +201,13 @@ static bool begin_seal(const struct sealed_page *out, void *clear, struct page_j
 		store_filled(out);
 		return false;
 	}
-	*store_version(out->region, out->page) = next_version(out->region->vm);
-	*store_kind(out->region, out->page) = STORE_SEALED;
+	stored = store_page(out->region, out->page);
+	stored->version = next_version(out->region->vm);
+	stored->kind = STORE_SEALED;
 	frame = store_frame(out->region, out->page);
 	atomic_store(&unfinished[percpu_self()->index].frame, frame.v);
 	stop_if_closed();
-	describe(out, job);
+	describe(out, stored->version, job);
 	job->in = job->scratch = clear;
 	job->out = host_temp_map(GMEM_SLOT_OUT, keyed(frame, KEYID_PLATFORM));
 	return true;
@@ -229,14 +224,20 @@ static void end_seal(const struct sealed_page *out, const struct page_job *job)
 }
 
 /* Returns false when the page has no ciphertext. */
-static bool begin_open(const struct sealed_page *in, void *clear, struct page_job *job)
+static inline bool begin_open(const struct sealed_page *in, void *clear, struct page_job *job)
 {
-	if (in->region == NULL || *store_kind(in->region, in->page) != STORE_SEALED) {
+	struct stored_page *stored;
+
+	if (in->region == NULL) {
 		return false;
 	}
-	describe(in, job);
+	stored = store_page(in->region, in->page);
+	if (stored->kind != STORE_SEALED) {
+		return false;
+	}
+	describe(in, stored->version, job);
 	if (job->mac != NULL) {
-		memcpy(job->tag, store_tag(in->region, in->page), PAGE_TAG_BYTES);
+		memcpy(job->tag, stored->tag, PAGE_TAG_BYTES);
 	}
 	job->in = host_temp_map(GMEM_SLOT_IN,
 				keyed(store_frame(in->region, in->page), KEYID_PLATFORM));

@@ -42,12 +42,12 @@
 #define LOOK_AHEAD 32u
 
 struct lock window_lock;
+struct window_frame *window_frames;
+uint32_t window_busy;
 
 static struct {
-	struct window_frame *frames;
 	uint32_t count;
 	uint32_t first_free;
-	uint32_t busy; /* frames that are */
 	uint64_t claimed;
 	/* The accounts above their floor: whose turn it is, and for how many looks more. */
 	struct pager_vm *turn;
@@ -67,10 +67,10 @@ static size_t table_pages(uint64_t frame_count)
  */
 static void log_place(void)
 {
-	uint64_t from = window.frames[0].frame.v, to = from + PAGE_SIZE;
+	uint64_t from = window_frames[0].frame.v, to = from + PAGE_SIZE;
 
 	for (uint32_t i = 1; i <= window.count; i++) {
-		uint64_t next = i < window.count ? window.frames[i].frame.v : 0;
+		uint64_t next = i < window.count ? window_frames[i].frame.v : 0;
 
 		if (next == to) {
 			to += PAGE_SIZE;
@@ -93,8 +93,8 @@ int window_init(uint64_t frame_count)
 	if (frame_count == 0 || frame_count >= WINDOW_NONE) {
 		return ERR_RANGE;
 	}
-	window.frames = page_alloc(table_pages(frame_count));
-	if (window.frames == NULL) {
+	window_frames = page_alloc(table_pages(frame_count));
+	if (window_frames == NULL) {
 		return ERR_NOMEM;
 	}
 	window.count = (uint32_t)frame_count;
@@ -107,7 +107,7 @@ int window_init(uint64_t frame_count)
 			return ERR_NOMEM;
 		}
 		stale |= frame_stale;
-		window.frames[i].frame = frame;
+		window_frames[i].frame = frame;
 		window_put_free(i);
 	}
 	if (stale && page_keyid() != KEYID_PLATFORM) {
@@ -121,16 +121,12 @@ int window_init(uint64_t frame_count)
 void window_exit(void)
 {
 	CHECK(window.claimed == 0);
-	for (uint32_t i = 0; i < window.count && window.frames[i].frame.v != 0; i++) {
-		frames_free(window.frames[i].frame, 1);
+	for (uint32_t i = 0; i < window.count && window_frames[i].frame.v != 0; i++) {
+		frames_free(window_frames[i].frame, 1);
 	}
-	page_free(window.frames, table_pages(window.count));
+	page_free(window_frames, table_pages(window.count));
+	window_frames = NULL;
 	memset(&window, 0, sizeof(window));
-}
-
-struct window_frame *window_frame(uint32_t index)
-{
-	return &window.frames[index];
 }
 
 uint64_t window_frame_count(void)
@@ -157,52 +153,18 @@ uint64_t window_unclaimed(void)
 	return window.count - window.claimed;
 }
 
-uint32_t window_take_free(void)
-{
-	uint32_t index = window.first_free;
-
-	if (index != WINDOW_NONE) {
-		window.first_free = window.frames[index].next;
-	}
-	return index;
-}
-
 void window_put_free(uint32_t index)
 {
-	window_reset(&window.frames[index]);
-	window.frames[index].next = window.first_free;
+	window_reset(&window_frames[index]);
+	window_frames[index].next = window.first_free;
 	window.first_free = index;
-}
-
-/*
- * One field after the other, but not the address: at the end of the machine window_wipe reads it,
- * and a CPU may have been stopped right here.
- */
-void window_reset(struct window_frame *frame)
-{
-	frame->region = NULL;
-	frame->page = 0;
-	frame->holds = 0;
-	frame->pins = 0;
-	frame->next = frame->prev = WINDOW_NONE;
-	frame->mapped = frame->writable = 0;
-	frame->entry = NULL;
-	frame->dirty = frame->referenced = frame->seen = false;
-	frame->idle_s = 0;
 }
 
 void window_wipe(void)
 {
 	for (uint32_t i = 0; i < window.count; i++) {
-		gmem_zero_frames(GMEM_SLOT_WIPE, window_page(&window.frames[i]), PAGE_SIZE);
+		gmem_zero_frames(GMEM_SLOT_WIPE, window_page(&window_frames[i]), PAGE_SIZE);
 	}
-}
-
-void window_set_busy(struct window_frame *frame, bool busy)
-{
-	CHECK(window_is_busy(frame) != busy);
-	window.busy += busy ? 1 : UINT32_MAX;
-	atomic_store_release(&frame->busy, busy);
 }
 
 /* --- Accounts: the ring of an account's frames, and the ring of accounts above their floor --- */
@@ -213,14 +175,9 @@ static void take_turn(struct pager_vm *vm)
 	window.turn_looks = vm != NULL ? vm->ring_frames / TURNS_A_ROUND + 1 : 0;
 }
 
-/* Called after the account's floor, or the number of its frames, has changed. */
-static void note_level(struct pager_vm *vm)
+/* It is above its floor now, or it is not any more. */
+static __attribute__((noinline)) void change_level(struct pager_vm *vm, bool above)
 {
-	const bool above = vm->frames > vm->floor;
-
-	if (above == (vm->above_next != NULL)) {
-		return;
-	}
 	if (above) { /* its turn comes last */
 		struct pager_vm *next = window.turn != NULL ? window.turn : vm;
 
@@ -245,33 +202,44 @@ static void note_level(struct pager_vm *vm)
 	window.above_frames -= vm->ring_frames;
 }
 
-/* Into the ring, just behind the hand: the hand looks at all others before. */
-static void link_frame(struct pager_vm *vm, uint32_t index)
+/* Called after the account's floor, or the number of its frames, has changed. */
+static inline void note_level(struct pager_vm *vm)
 {
-	struct window_frame *frame = &window.frames[index], *next;
+	const bool above = vm->frames > vm->floor;
+
+	if (above != (vm->above_next != NULL)) {
+		change_level(vm, above);
+	}
+}
+
+/* Into the ring, just behind the hand: the hand looks at all others before. */
+static void link_frame(struct pager_vm *vm, struct window_frame *frame)
+{
+	const uint32_t index = window_index(frame);
+	struct window_frame *next;
 
 	if (vm->hand == WINDOW_NONE) {
 		vm->hand = frame->next = frame->prev = index;
 	} else {
-		next = &window.frames[vm->hand];
+		next = &window_frames[vm->hand];
 		frame->next = vm->hand;
 		frame->prev = next->prev;
-		window.frames[next->prev].next = index;
+		window_frames[next->prev].next = index;
 		next->prev = index;
 	}
 	vm->ring_frames++;
 	window.above_frames += vm->above_next != NULL;
 }
 
-static void unlink_frame(struct pager_vm *vm, uint32_t index)
+static void unlink_frame(struct pager_vm *vm, struct window_frame *frame)
 {
-	struct window_frame *frame = &window.frames[index];
+	const uint32_t index = window_index(frame);
 
 	if (vm->hand == index) {
 		vm->hand = frame->next != index ? frame->next : WINDOW_NONE;
 	}
-	window.frames[frame->prev].next = frame->next;
-	window.frames[frame->next].prev = frame->prev;
+	window_frames[frame->prev].next = frame->next;
+	window_frames[frame->next].prev = frame->prev;
 	frame->next = frame->prev = WINDOW_NONE;
 	vm->ring_frames--;
 	window.above_frames -= vm->above_next != NULL;
@@ -282,7 +250,7 @@ void window_join(struct window_frame *frame)
 	struct pager_vm *vm = frame->region->vm;
 
 	vm->frames++;
-	link_frame(vm, (uint32_t)(frame - window.frames));
+	frame->holds = 1;
 	note_level(vm);
 }
 
@@ -292,7 +260,7 @@ void window_part(struct window_frame *frame)
 
 	vm->frames--;
 	if (frame->holds == 0) {
-		unlink_frame(vm, (uint32_t)(frame - window.frames));
+		unlink_frame(vm, frame);
 	}
 	note_level(vm);
 }
@@ -362,10 +330,11 @@ static void begin_search(struct search *search, bool must, uint64_t round)
  * evicted now, else WINDOW_NONE. must: in the second round no frame has another chance, because
  * guests may touch pages faster than this looks.
  */
-static uint32_t look(struct pager_vm *vm, struct search *search)
+static inline __attribute__((always_inline)) uint32_t look(struct pager_vm *vm,
+							   struct search *search)
 {
 	const uint32_t index = vm->hand;
-	struct window_frame *frame = &window.frames[index];
+	struct window_frame *frame = &window_frames[index];
 
 	search->looked++;
 	vm->hand = frame->next;
@@ -381,7 +350,7 @@ static uint32_t look(struct pager_vm *vm, struct search *search)
  * Takes from the accounts above their floor in turn. The looks of a turn are in proportion to the
  * account's frames, so a large one loses more of them.
  */
-static uint32_t find_above(struct search *search)
+static inline __attribute__((always_inline)) uint32_t find_above(struct search *search)
 {
 	uint32_t index = WINDOW_NONE;
 
@@ -401,7 +370,7 @@ static uint32_t find_above(struct search *search)
  * Who is above its floor loses frames first. A VM at its floor takes one of its own, if the others
  * have none.
  */
-static uint32_t find_victim(struct pager_vm *vm, bool must)
+static inline __attribute__((always_inline)) uint32_t find_victim(struct pager_vm *vm, bool must)
 {
 	struct search search = { .chances = 0 };
 	uint32_t index = WINDOW_NONE;
@@ -423,18 +392,32 @@ static uint32_t find_victim(struct pager_vm *vm, bool must)
 static bool any_is_pinned(void)
 {
 	for (uint32_t i = 0; i < window.count; i++) {
-		if (window.frames[i].pins != 0) {
+		if (window_frames[i].pins != 0) {
 			return true;
 		}
 	}
 	return false;
 }
 
-uint32_t window_victim(struct pager_vm *vm)
+/* WINDOW_NONE: there is none. */
+static uint32_t take_free(void)
 {
-	const uint32_t index = find_victim(vm, true);
+	const uint32_t index = window.first_free;
 
-	if (index == WINDOW_NONE && window.busy == 0 && !any_is_pinned()) {
+	if (index != WINDOW_NONE) {
+		window.first_free = window_frames[index].next;
+	}
+	return index;
+}
+
+uint32_t window_find(struct pager_vm *vm)
+{
+	uint32_t index = take_free();
+
+	if (index == WINDOW_NONE) {
+		index = find_victim(vm, true);
+	}
+	if (index == WINDOW_NONE && window_busy == 0 && !any_is_pinned()) {
 		panic("the window has no frame for %s, although its floor says so", vm->name);
 	}
 	return index;
@@ -442,17 +425,19 @@ uint32_t window_victim(struct pager_vm *vm)
 
 uint32_t window_spare(struct pager_vm *vm)
 {
-	return find_victim(vm, false);
+	const uint32_t index = take_free();
+
+	return index != WINDOW_NONE ? index : find_victim(vm, false);
 }
 
 uint32_t window_next_idle(const struct window_frame *victim, struct window_frame **idle,
 			  uint32_t max)
 {
-	struct window_frame *frame = &window.frames[victim->next];
+	struct window_frame *frame = &window_frames[victim->next];
 	uint32_t looks = LOOK_AHEAD, count = 0;
 
 	for (; looks-- != 0 && count < max && frame != victim;
-	     frame = &window.frames[frame->next]) {
+	     frame = &window_frames[frame->next]) {
 		if (frame->mapped != 0 && frame->region == victim->region && frame->pins == 0 &&
 		    !window_is_busy(frame) && !is_used(frame)) {
 			idle[count++] = frame;
@@ -467,14 +452,19 @@ static uint32_t held(const struct vcpu_hold *hold, uint32_t i)
 	return hold->frames[(hold->next + HOLD_FRAMES - 1 - i) % HOLD_FRAMES];
 }
 
+void window_release(struct pager_vm *vm, struct window_frame *frame)
+{
+	if (--frame->holds == 0) {
+		link_frame(vm, frame);
+	}
+}
+
 static void let_oldest_go(struct pager_vm *vm, struct vcpu_hold *hold)
 {
 	const uint32_t index = held(hold, hold->count - 1);
 
 	hold->count--;
-	if (--window.frames[index].holds == 0) {
-		link_frame(vm, index);
-	}
+	window_release(vm, &window_frames[index]);
 }
 
 static void let_all_go(struct pager_vm *vm, struct vcpu_hold *hold)
@@ -491,7 +481,7 @@ void window_let_vm_go(struct pager_vm *vm)
 	}
 }
 
-void window_let_go(struct pager_vm *vm, const struct gmem_faulter *by, bool opens)
+struct vcpu_hold *window_let_go(struct pager_vm *vm, const struct gmem_faulter *by, bool opens)
 {
 	struct vcpu_hold *hold;
 
@@ -505,12 +495,18 @@ void window_let_go(struct pager_vm *vm, const struct gmem_faulter *by, bool open
 	if (opens && hold->count == HOLD_FRAMES) {
 		let_oldest_go(vm, hold);
 	}
+	return hold;
 }
 
-void window_hold(struct pager_vm *vm, const struct gmem_faulter *by, uint32_t index)
+void window_keep(struct vcpu_hold *hold, uint32_t index)
 {
-	struct vcpu_hold *hold = &vm->holds[by->vcpu];
+	hold->frames[hold->next] = index;
+	hold->next = (hold->next + 1) % HOLD_FRAMES;
+	hold->count++;
+}
 
+void window_hold(struct pager_vm *vm, struct vcpu_hold *hold, uint32_t index)
+{
 	for (uint32_t i = 0; i < hold->count; i++) {
 		if (held(hold, i) == index) {
 			return;
@@ -519,10 +515,8 @@ void window_hold(struct pager_vm *vm, const struct gmem_faulter *by, uint32_t in
 	if (hold->count == HOLD_FRAMES) {
 		let_oldest_go(vm, hold);
 	}
-	hold->frames[hold->next] = index;
-	hold->next = (hold->next + 1) % HOLD_FRAMES;
-	hold->count++;
-	if (window.frames[index].holds++ == 0) {
-		unlink_frame(vm, index);
+	if (window_frames[index].holds++ == 0) {
+		unlink_frame(vm, &window_frames[index]);
 	}
+	window_keep(hold, index);
 }

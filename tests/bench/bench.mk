@@ -43,7 +43,7 @@ $(O)/bench/faults: tests/bench/faults.c tests/unit/race_cpus.c $(BENCH_PAGER) \
 	@mkdir -p $(@D)
 	@$(HOST_CC) $(BENCH_CFLAGS) -no-pie -pthread -DUMBRA_HOST_TEST -DRACE_SPINS=200 \
 		-include tests/unit/race.h $(INCLUDE) $(MBEDTLS_DEF) \
-		-Wl,--wrap=store_exchange,--wrap=window_victim -o $@ $(filter-out %.h,$^)
+		-Wl,--wrap=store_exchange,--wrap=window_find -o $@ $(filter-out %.h,$^)
 
 # Two OpenSSLs in one process: each behind one name, in an object of its own.
 BENCH_OPENSSL = $(HOST_CC) $(BENCH_CFLAGS) -shared -fPIC -fvisibility=hidden -Wl,-Bsymbolic \

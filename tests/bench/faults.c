@@ -165,12 +165,12 @@ int __wrap_store_exchange(const struct sealed_page *out, const struct sealed_pag
 	return err;
 }
 
-uint32_t __real_window_victim(struct pager_vm *vm);
-uint32_t __wrap_window_victim(struct pager_vm *vm);
-uint32_t __wrap_window_victim(struct pager_vm *vm)
+uint32_t __real_window_find(struct pager_vm *vm);
+uint32_t __wrap_window_find(struct pager_vm *vm);
+uint32_t __wrap_window_find(struct pager_vm *vm)
 {
 	const uint64_t began = __rdtsc();
-	const uint32_t victim = __real_window_victim(vm);
+	const uint32_t victim = __real_window_find(vm);
 
 	inside.victim_ticks += __rdtsc() - began;
 	inside.victims++;

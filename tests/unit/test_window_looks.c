@@ -19,16 +19,16 @@ static unsigned looks;
 
 static void count_look(const void *at)
 {
-	const uintptr_t from = (uintptr_t)window.frames, byte = (uintptr_t)at;
+	const uintptr_t from = (uintptr_t)window_frames, byte = (uintptr_t)at;
 
-	looks += byte >= from && byte < from + window.count * sizeof(window.frames[0]);
+	looks += byte >= from && byte < from + window.count * sizeof(window_frames[0]);
 }
 
 static unsigned looks_for(struct guest *guest, uint32_t *victim)
 {
 	looks = 0;
 	lock_take(&window_lock, LOCK_WINDOW);
-	*victim = window_victim(guest->vm);
+	*victim = find_victim(guest->vm, true);
 	lock_drop(&window_lock);
 	return looks;
 }
