@@ -382,6 +382,26 @@ static const char *path_after(const char *word, const char *text)
 	return str_equal_nocase(start, prefix) ? text + bytes : NULL;
 }
 
+/* Sealing makes the key file's name from it. */
+static bool is_tpm_path(const char *path)
+{
+	const size_t length = strlen(path);
+
+	return length >= sizeof("\\a.tpm") - 1 && str_equal_nocase(path + length - 4, ".tpm");
+}
+
+static const char *parse_source_path(const struct config_key *key, struct vm_key_source *source,
+				     const char *path)
+{
+	const char *why = config_parse_path(key, &source->file, path);
+
+	if (why == NULL && source->form == VM_KEY_FORM_TPM && !is_tpm_path(source->file.path)) {
+		source->file.path[0] = '\0';
+		return "must end in .tpm, such as tpm:\\umbra\\alpha.tpm";
+	}
+	return why;
+}
+
 const char *config_parse_source(const struct config_key *key, void *field, const char *text)
 {
 	struct vm_key_source *source = field;
@@ -394,7 +414,7 @@ const char *config_parse_source(const struct config_key *key, void *field, const
 		}
 		source->kind = (enum vm_key)(c->value & (BIT(CONFIG_KEY_FORM_SHIFT) - 1));
 		source->form = (enum vm_key_form)(c->value >> CONFIG_KEY_FORM_SHIFT);
-		return path != NULL ? config_parse_path(key, &source->file, path) : NULL;
+		return path != NULL ? parse_source_path(key, source, path) : NULL;
 	}
 	return CONFIG_NOT_ALLOWED;
 }

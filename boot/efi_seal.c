@@ -9,11 +9,11 @@
 #include "boot/key_file.h"
 #include "crypto/verify.h"
 #include "vmm/base/err.h"
+#include "vmm/base/panic.h"
 #include "vmm/base/str.h"
 #include "vmm/console/log.h"
 
-#define SUFFIX	     ".tpm"
-#define KEY_SUFFIX   ".key"
+#define KEY_SUFFIX   ".key" /* in place of .tpm */
 #define SUFFIX_BYTES 4u
 
 /* The key that is being opened or sealed, for messages. */
@@ -27,6 +27,7 @@ static struct seal seal = { .tpm = { .submit = efi_tpm_submit, .wait = efi_tpm_w
 static struct seal_blob blob;
 static uint8_t data[SEAL_BLOB_MAX]; /* of the file */
 static uint64_t data_bytes;
+static const struct config *all;   /* the configuration */
 static struct vm_key_source plain; /* the key file, where a key is sealed */
 static uint64_t plain_bytes;	   /* of it */
 static char why[240];
@@ -103,20 +104,39 @@ static const char *open_data(struct vm_key_source *key)
 _Static_assert(VM_KEY_FILE_MAX == TPM_SECRET_MAX, "seal_open fills a key's secret");
 _Static_assert(sizeof(((struct vm_key_source *)0)->tpm_hash) == VERIFY_HASH_BYTES, "its hash");
 
-/* Makes the path of the key file from that of its sealed form. Returns false if it has none. */
-static bool key_path(const struct vm_key_source *key)
+/* Makes the path of the key file from that of its sealed form, which the parser has checked. */
+static void set_key_path(const struct vm_key_source *key)
 {
-	char *end;
+	size_t length;
 
 	memset(&plain, 0, sizeof(plain));
 	(void)str_copy(plain.file.path, sizeof(plain.file.path), key->file.path); /* it fits */
-	end = plain.file.path + strlen(plain.file.path);
-	if (end < plain.file.path + SUFFIX_BYTES + 2 ||
-	    !str_equal_nocase(end - SUFFIX_BYTES, SUFFIX)) {
-		return false;
+	length = strlen(plain.file.path);
+	CHECK(length > SUFFIX_BYTES);
+	memcpy(plain.file.path + length - SUFFIX_BYTES, KEY_SUFFIX, SUFFIX_BYTES);
+}
+
+static bool names(const struct vm_key_source *key, const char *path, enum vm_key_form form,
+		  enum vm_key_tpm tpm)
+{
+	return key->kind == VM_KEY_FILE && key->form == form && key->tpm == tpm &&
+	       str_equal_nocase(key->file.path, path);
+}
+
+/* Whether the key of a VM or share is this file, in this form, and this has become of it. */
+static bool is_named(const char *path, enum vm_key_form form, enum vm_key_tpm tpm)
+{
+	for (size_t i = 0; i < all->vm_count; i++) {
+		if (names(&all->vms[i].key, path, form, tpm)) {
+			return true;
+		}
 	}
-	memcpy(end - SUFFIX_BYTES, KEY_SUFFIX, SUFFIX_BYTES);
-	return true;
+	for (size_t i = 0; i < all->share_count; i++) {
+		if (names(&all->shares[i].key, path, form, tpm)) {
+			return true;
+		}
+	}
+	return false;
 }
 
 /*
@@ -150,8 +170,15 @@ static bool same_key(const struct vm_key_source *key)
 /* The key file is not needed any more. A failure leaves the key as it is, but not the VM. */
 static void destroy_plain(const struct subject *of)
 {
-	const int err = efi_file_destroy(plain.file.path, plain_bytes);
+	int err;
 
+	if (is_named(plain.file.path, VM_KEY_FORM_RAW, VM_KEY_TPM_SHUT)) {
+		log_warn("%s %s: %s is not removed: another key is file:%s, so it lies on the "
+			 "stick in clear",
+			 of->what, of->name, plain.file.path, plain.file.path);
+		return;
+	}
+	err = efi_file_destroy(plain.file.path, plain_bytes);
 	if (err == 0) {
 		log_info("%s %s: %s is overwritten and removed; a stick may keep old copies of "
 			 "its blocks",
@@ -217,10 +244,7 @@ static const char *make(const struct subject *of)
 	const char *error;
 	int err;
 
-	if (!key_path(of->key)) {
-		return "there is no such file, and its name does not end in .tpm, so that [host] "
-		       "tpm = seal knows no key file for it";
-	}
+	set_key_path(of->key);
 	error = read_plain(&err);
 	if (error != NULL) {
 		(void)str_printf(why, sizeof(why), "there is no such file to open, and %s: %s",
@@ -236,9 +260,7 @@ static void look_for_plain(const struct subject *of)
 	const char *error;
 	int err;
 
-	if (!key_path(of->key)) {
-		return;
-	}
+	set_key_path(of->key);
 	error = read_plain(&err);
 	if (error != NULL && err == ERR_NOTFOUND) {
 		return;
@@ -278,9 +300,10 @@ static const char *get(const struct subject *of, bool may_seal)
 	if (error != NULL) {
 		return error;
 	}
-	key->tpm = VM_KEY_TPM_OPENED;
+	key->tpm = is_named(key->file.path, VM_KEY_FORM_TPM, VM_KEY_TPM_FRESH) ? VM_KEY_TPM_FRESH
+									       : VM_KEY_TPM_OPENED;
 	log_info("%s %s: %s: the TPM has opened the key", of->what, of->name, key->file.path);
-	if (may_seal) {
+	if (may_seal && key->tpm == VM_KEY_TPM_OPENED) {
 		look_for_plain(of);
 	}
 	return NULL;
@@ -310,6 +333,7 @@ static bool get_key(struct vm_key_source *key, const char *what, const char *nam
 
 void efi_seal_keys(struct config *config)
 {
+	all = config;
 	for (size_t i = 0; i < config->vm_count; i++) {
 		struct vm_config *vm = &config->vms[i];
 
@@ -322,7 +346,5 @@ void efi_seal_keys(struct config *config)
 		share->valid = share->valid && get_key(&share->key, "share", share->name,
 						       share->line, config->tpm_seal);
 	}
-	if (efi_tpm_works()) {
-		seal_end(&seal);
-	}
+	seal_end(&seal);
 }

@@ -384,6 +384,9 @@ static const struct bad bad_cases[] = {
 	{ A "clear = 4K@4K,8K@0\n", "clear = 8K@0 must be at most 4 ranges", 0 },
 	{ A "clear = 4K@0,4K@8K,4K@16K,4K@24K,4K@32K\n", "must be at most 4 ranges", 0 },
 	{ A "clear = 4K@x\n", "clear = 4K@x must be at most 4 ranges", 0 },
+	{ A "key = tpm:\\a.blob\n",
+	  "umbra.conf:5: vm a: key = tpm:\\a.blob must end in .tpm, such as tpm:\\umbra\\a", 0 },
+	{ A "key = tpm:\\.tpm\n", "umbra.conf:5: vm a: key = tpm:\\.tpm must end in .tpm", 0 },
 	/* Shares. */
 	{ A "[share s]\nsize=2M\n", "umbra.conf:5: share s: members is missing", 1 },
 	{ A "[share s]\nmembers=a\n", "umbra.conf:5: share s: size is missing", 1 },
