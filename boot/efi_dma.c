@@ -56,41 +56,13 @@ void efi_dma_decide(struct boot_info *info)
 	dma_decide(&dmar, info->config.iommu, &info->screen, &firmware);
 }
 
-/* Leaves a VM or a share out if its key is one of the TPM. Returns whether it may be used. */
-static bool leave_sealed_out(struct vm_key_source *key, const char *kind, const char *name)
-{
-	if (key->kind != VM_KEY_FILE || key->form != VM_KEY_FORM_TPM) {
-		return true;
-	}
-	efi_key_forget(key);
-	log_error("%s %s: the IOMMU does not do what was measured, so a key of the TPM is not "
-		  "used; the %s is left out",
-		  kind, name, kind);
-	return false;
-}
-
-/* What was measured is not so: what has a key that the TPM has opened for it must not be used. */
-static void leave_all_sealed_out(struct config *config)
-{
-	for (size_t i = 0; i < config->vm_count; i++) {
-		struct vm_config *vm = &config->vms[i];
-
-		vm->valid = vm->valid && leave_sealed_out(&vm->key, "vm", vm->name);
-	}
-	for (size_t i = 0; i < config->share_count; i++) {
-		struct share_config *share = &config->shares[i];
-
-		share->valid = share->valid && leave_sealed_out(&share->key, "share", share->name);
-	}
-}
-
 static void judge(struct boot_info *info, bool enough)
 {
 	if (!enough) {
 		efi_leave_all_out(&info->config);
 		efi_keys_forget(&info->config);
 	} else if (!dma_is_as_decided()) {
-		leave_all_sealed_out(&info->config);
+		efi_leave_sealed_out(&info->config, "the IOMMU does not do what was measured");
 	}
 }
 

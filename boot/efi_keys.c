@@ -71,3 +71,30 @@ void efi_keys_forget(struct config *config)
 		efi_key_forget(&config->shares[i].key);
 	}
 }
+
+/* Returns whether a VM or a share may be used. */
+static bool leave_out(struct vm_key_source *key, const char *what, const char *name,
+		      const char *why)
+{
+	if (key->kind != VM_KEY_FILE || key->form != VM_KEY_FORM_TPM) {
+		return true;
+	}
+	efi_key_forget(key);
+	log_error("%s %s: %s, so a key of the TPM is not used; the %s is left out", what, name, why,
+		  what);
+	return false;
+}
+
+void efi_leave_sealed_out(struct config *config, const char *why)
+{
+	for (size_t i = 0; i < config->vm_count; i++) {
+		struct vm_config *vm = &config->vms[i];
+
+		vm->valid = vm->valid && leave_out(&vm->key, "vm", vm->name, why);
+	}
+	for (size_t i = 0; i < config->share_count; i++) {
+		struct share_config *share = &config->shares[i];
+
+		share->valid = share->valid && leave_out(&share->key, "share", share->name, why);
+	}
+}

@@ -150,5 +150,9 @@ void efi_launch_close(struct config *config)
 	launch_measure_state(config, words, efi_tpm_extend);
 	efi_seal_keys(config);
 	launch_measure_end(config, efi_tpm_extend);
+	if (!efi_tpm_works()) {
+		/* No separator has closed the PCRs: the TPM would open the keys once more. */
+		efi_leave_sealed_out(config, "the TPM did not take all measurements");
+	}
 	efi_tpm_report(words);
 }

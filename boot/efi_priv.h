@@ -74,6 +74,11 @@ void efi_keys_read(struct config *config);
 /* Wipes what efi_keys_read has read, or efi_seal_keys has opened. */
 void efi_keys_forget(struct config *config);
 void efi_key_forget(struct vm_key_source *key);
+/*
+ * What was measured is not so: leaves out, with an error of the log for each, every VM and share
+ * that has a key of the TPM, and wipes these keys. why: a clause.
+ */
+void efi_leave_sealed_out(struct config *config, const char *why);
 
 /* --- efi_probe.c: what only firmware knows --- */
 

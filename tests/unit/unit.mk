@@ -208,12 +208,15 @@ UNIT_efi_mem := boot/efi_mem.c
 UNIT_efi_serial := boot/efi_serial.c
 UNIT_efi_screen := boot/efi_screen.c
 UNIT_efi_seal := boot/efi_seal.c boot/key_file.c vmm/base/str.c
+UNIT_efi_launch := boot/efi_launch.c boot/efi_keys.c boot/key_file.c boot/launch.c \
+	guest/engine_policy.c vmm/base/str.c
 UNIT_efi_file := boot/efi_file.c vmm/base/str.c
 UNIT_launch := boot/launch.c guest/engine_policy.c vmm/base/str.c
 UNIT_tpm := boot/tpm.c vmm/base/str.c
 UNIT_seal := boot/seal.c boot/tpm_talk.c boot/tpm_seal.c boot/tpm.c vmm/base/str.c
-EFI_UNITS := file mem screen seal serial
-$(addprefix $(O)/unit/obj/,$(EFI_UNITS:%=boot/efi_%.o) $(EFI_UNITS:%=tests/unit/test_efi_%.o)): \
+EFI_UNITS := file launch mem screen seal serial
+$(addprefix $(O)/unit/obj/,$(EFI_UNITS:%=boot/efi_%.o) boot/efi_keys.o \
+		$(EFI_UNITS:%=tests/unit/test_efi_%.o)): \
 	HOST_DEF += -isystem /usr/include/efi -DGNU_EFI_USE_MS_ABI -fshort-wchar
 UNIT_usb_owner := boot/usb_owner.c
 UNIT_residue := boot/residue.c boot/pci_config.c vmm/base/str.c $(GMEM_C)

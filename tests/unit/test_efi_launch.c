@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * boot/efi_launch.c with a fake TPM: whichever measurement it refuses, before keys are opened or
+ * after, no VM and no share with a key of the TPM starts.
+ */
+#include "tests/unit/test.h"
+#include "boot/efi_priv.h"
+#include "boot/manifest.h"
+#include "crypto/tme.h"
+#include "vmm/base/err.h"
+
+/* --- Firmware --- */
+
+static EFI_STATUS EFIAPI get_variable(CHAR16 *name, EFI_GUID *guid, UINT32 *attributes,
+				      UINTN *bytes, void *value)
+{
+	return EFI_NOT_FOUND;
+}
+
+static EFI_RUNTIME_SERVICES runtime = { .GetVariable = get_variable };
+static EFI_SYSTEM_TABLE system_table = { .RuntimeServices = &runtime };
+EFI_SYSTEM_TABLE *efi_system = &system_table;
+
+int efi_file_read(struct vm_file *file, uint64_t max)
+{
+	return ERR_NOTFOUND;
+}
+
+int efi_file_read_small(struct vm_file *file, void *to, uint64_t max, uint64_t *bytes)
+{
+	return ERR_NOTFOUND;
+}
+
+void efi_file_set_check(const char *(*check)(const char *path, size_t path_bytes, const void *data,
+					     size_t bytes))
+{
+}
+
+const char *dma_words(void)
+{
+	return "none";
+}
+
+void tme_look(void)
+{
+}
+
+const char *manifest_open(const uint8_t key[VERIFY_POINT_BYTES], const char *text, size_t bytes,
+			  const uint8_t *signature, size_t signature_bytes, struct manifest *out)
+{
+	return "no manifest";
+}
+
+const char *manifest_check(const struct manifest *manifest, const char *path, size_t path_bytes,
+			   const void *data, size_t bytes)
+{
+	return NULL;
+}
+
+/* --- The TPM --- */
+
+static unsigned extended, refuses; /* the number of events, and of the first that it refuses */
+
+bool efi_tpm_open(void)
+{
+	return true;
+}
+
+bool efi_tpm_works(void)
+{
+	return extended < refuses;
+}
+
+void efi_tpm_extend(const struct launch_event *event)
+{
+	if (efi_tpm_works()) {
+		extended++;
+	}
+}
+
+void efi_tpm_report(const char *state)
+{
+}
+
+static void open_key(struct vm_key_source *key)
+{
+	key->tpm = VM_KEY_TPM_OPENED;
+	memset(key->secret, 's', sizeof(key->secret));
+	key->secret_bytes = sizeof(key->secret);
+}
+
+void efi_seal_keys(struct config *config)
+{
+	if (efi_tpm_works()) {
+		open_key(&config->vms[0].key);
+		open_key(&config->shares[0].key);
+	} else {
+		config->vms[0].valid = config->shares[0].valid = false;
+	}
+}
+
+/* --- Tests --- */
+
+static struct config config;
+
+static void start(unsigned refused)
+{
+	memset(&config, 0, sizeof(config));
+	config.vm_count = 2;
+	config.share_count = 1;
+	config.vms[0].key.kind = config.vms[1].key.kind = config.shares[0].key.kind = VM_KEY_FILE;
+	config.vms[0].key.form = config.shares[0].key.form = VM_KEY_FORM_TPM;
+	config.vms[0].valid = config.vms[1].valid = config.shares[0].valid = true;
+	open_key(&config.vms[1].key); /* a key file, which has nothing to do with the TPM */
+	config.vms[1].key.tpm = VM_KEY_TPM_SHUT;
+	extended = 0;
+	refuses = refused;
+	assert_true(efi_launch_open());
+	efi_launch_close(&config);
+}
+
+TEST(no_key_of_the_tpm_is_used_if_a_measurement_fails, fake_setup, fake_teardown)
+{
+	static const uint8_t nothing[VM_KEY_FILE_MAX];
+	unsigned all;
+
+	start(UINT32_MAX);
+	all = extended;
+	assert_in_range(all, 8, 20);
+	assert_true(config.vms[0].valid && config.vms[1].valid && config.shares[0].valid);
+	for (unsigned refused = 0; refused < all; refused++) {
+		start(refused);
+		assert_int_equal(extended, refused);
+		assert_false(config.vms[0].valid || config.shares[0].valid);
+		assert_memory_equal(config.vms[0].key.secret, nothing, sizeof(nothing));
+		assert_memory_equal(config.shares[0].key.secret, nothing, sizeof(nothing));
+		assert_true(config.vms[1].valid);
+		assert_int_equal(config.vms[1].key.secret_bytes, sizeof(nothing));
+	}
+	/* Of the last ones, which come after the keys were opened, the log tells the reason. */
+	assert_non_null(strstr(fake_log_text(),
+			       "error: vm : the TPM did not take all measurements, "
+			       "so a key of the TPM is not used; the vm is left "
+			       "out"));
+}
