@@ -74,7 +74,7 @@ static void make_pool(void)
 {
 	const bool low = host_key_vmx_is_32_bit();
 	const struct page_pool_plan plan = ram_plan_pool(boot, an_engine_is_needed(), low);
-	int err = page_alloc_init(boot->ranges, boot->range_count, &plan);
+	int err = frames_init(boot->ranges, boot->range_count, &plan);
 	uint64_t pages;
 
 	if (err != 0) {

@@ -13,7 +13,7 @@
  * KeyID 0 (336907, "TME exclusion range"). Leaves boot->unmarked unused on a machine that has
  * TME-MK or will activate it, because firmware does not mark this RAM as encryptable (UEFI,
  * EFI_MEMORY_CPU_CRYPTO). On other machines adds it to boot->late. Logs how much RAM is not used.
- * Boot processor, once, after tme_look and before page_alloc_init.
+ * Boot processor, once, after tme_look and before frames_init.
  */
 void ram_settle(struct boot_info *boot);
 

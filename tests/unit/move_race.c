@@ -309,7 +309,7 @@ int main(void)
 
 	keyid_configure(46, 6);
 	ept_configure(&ept);
-	if (page_alloc_init(&range, 1, &plan) != 0) {
+	if (frames_init(&range, 1, &plan) != 0) {
 		race_broken("no memory");
 	}
 	free_frames = frames_free_count();

@@ -157,7 +157,7 @@ int main(void)
 	const struct page_pool_plan plan = { POOL_PAGES, POOL_PAGES, UINT64_MAX };
 	uint64_t free_pages, free_frames;
 
-	if (page_alloc_init(&range, 1, &plan) != 0) {
+	if (frames_init(&range, 1, &plan) != 0) {
 		race_broken("no pool");
 	}
 	free_pages = page_free_count();

@@ -216,7 +216,7 @@ int main(void)
 	uint64_t free_frames;
 
 	ept_configure(&caps);
-	if (page_alloc_init(&range, 1, &plan) != 0) {
+	if (frames_init(&range, 1, &plan) != 0) {
 		race_broken("no memory");
 	}
 	free_frames = frames_free_count();

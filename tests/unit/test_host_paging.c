@@ -99,7 +99,7 @@ static void init_with(uint64_t cr4, uint32_t extended_edx)
 	fake_msr_set(MSR_IA32_MISC_ENABLE, 1);
 	fake_msr_set(MSR_IA32_EFER, EFER_LME | EFER_LMA);
 	fake_msr_set(MSR_IA32_PAT, 0x0007040600070406ul);
-	assert_int_equal(page_alloc_init(&arena, 1, PLAN(POOL_PAGES)), 0);
+	assert_int_equal(frames_init(&arena, 1, PLAN(POOL_PAGES)), 0);
 	assert_int_equal(host_paging_init(), 0);
 }
 
@@ -286,7 +286,7 @@ TEST(test_xd_disabled, setup)
 {
 	fake_cpuid_set(0x80000001, 0, 0, 0, 0, 0);
 	fake_msr_set(MSR_IA32_MISC_ENABLE, MISC_ENABLE_XD_DISABLE | 1);
-	assert_int_equal(page_alloc_init(&arena, 1, PLAN(POOL_PAGES)), 0);
+	assert_int_equal(frames_init(&arena, 1, PLAN(POOL_PAGES)), 0);
 	assert_int_equal(host_paging_init(), 0);
 	assert_int_equal(fake_msr_get(MSR_IA32_MISC_ENABLE), 1);
 	assert_true(host_paging_cleared_xd());
@@ -473,7 +473,7 @@ TEST(test_out_of_pages, setup)
 	for (left = 0; left < 12; left++) {
 		int err;
 
-		assert_int_equal(page_alloc_init(&arena, 1, PLAN(64)), 0);
+		assert_int_equal(frames_init(&arena, 1, PLAN(64)), 0);
 		while (page_free_count() > left) {
 			assert_non_null(page_alloc(1));
 		}
@@ -620,7 +620,7 @@ TEST(test_large_pool, setup)
 	const unsigned room = bootstrap_room();
 	uint64_t pool, last;
 
-	assert_int_equal(page_alloc_init(ranges, 2, PLAN(pages)), 0);
+	assert_int_equal(frames_init(ranges, 2, PLAN(pages)), 0);
 	assert_int_equal(host_paging_init(), 0);
 	pool = page_pool().base.v;
 	last = pool + (pages - 1) * PAGE_SIZE;

@@ -45,7 +45,7 @@ static int init(const struct mem_range *ranges, size_t range_count, uint64_t pag
 {
 	const struct page_pool_plan plan = { .wanted = pages, .least = pages, .end = BIT(32) };
 
-	return page_alloc_init(ranges, range_count, &plan);
+	return frames_init(ranges, range_count, &plan);
 }
 
 static uint64_t rnd_state;
@@ -187,7 +187,7 @@ TEST(test_place_on_1_tib, make_sky, drop_sky)
 	struct mem_range own;
 	uint8_t *page;
 
-	assert_int_equal(page_alloc_init(ranges, 2, &plan), 0);
+	assert_int_equal(frames_init(ranges, 2, &plan), 0);
 	expect_pool(ALIGN_DOWN(end - wanted, 512), wanted);
 	own = page_bootstrap();
 	assert_int_equal(own.page_count, PAGE_BOOTSTRAP + 13);
@@ -234,7 +234,7 @@ TEST(test_place, make_sky, drop_sky)
 	};
 
 	for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
-		int err = page_alloc_init(cases[i].ranges, 3, &cases[i].plan);
+		int err = frames_init(cases[i].ranges, 3, &cases[i].plan);
 
 		print_message("%s\n", cases[i].name);
 		assert_int_equal(err, cases[i].count != 0 ? 0 : ERR_NOMEM);
@@ -267,9 +267,9 @@ TEST(test_place_fragmented, make_sky, drop_sky)
 	for (uint64_t i = 1; i <= 250; i++) {
 		ranges[i] = (struct mem_range)R(sky + 8192 * i, 4000 + i * 7 % 251);
 	}
-	assert_int_equal(page_alloc_init(ranges, 251, &plan), 0);
+	assert_int_equal(frames_init(ranges, 251, &plan), 0);
 	expect_pool(sky + 8192 * 215, 4250); /* 215 * 7 is 250 modulo 251 */
-	assert_int_equal(page_alloc_init(ranges, 251, &more), ERR_NOMEM);
+	assert_int_equal(frames_init(ranges, 251, &more), ERR_NOMEM);
 }
 
 TEST(test_too_many_ranges)
@@ -499,10 +499,10 @@ TEST(test_frames_stale)
 	hpa_t frame;
 	bool stale;
 
-	assert_int_equal(page_alloc_init(ranges, 3,
-					 &(const struct page_pool_plan){ POOL_ROOM, POOL_ROOM,
-									 SIZE_1G * 4 }),
-			 0);
+	assert_int_equal(
+		frames_init(ranges, 3,
+			    &(const struct page_pool_plan){ POOL_ROOM, POOL_ROOM, SIZE_1G * 4 }),
+		0);
 	assert_true(frames_stale()); /* after firmware's use */
 	cache_flush_all();
 	assert_false(frames_stale());

@@ -3,9 +3,9 @@
  * Guest frames: a sorted table of free extents, with used frames between any two. The table starts
  * in the image and moves to host pages when it must grow. Locks: frames.lock, then the pool's.
  */
-#include "vmm/base/atomic.h"
 #include "vmm/host/frames_priv.h"
 
+#include "vmm/base/atomic.h"
 #include "vmm/base/err.h"
 #include "vmm/base/lock.h"
 #include "vmm/base/panic.h"
@@ -15,7 +15,9 @@
 
 #define LOW_PAGES    (BIT(20) / PAGE_SIZE) /* first MiB: firmware, trampolines; never used */
 #define PHYS_PAGES   (BIT(52) / PAGE_SIZE) /* no physical address is larger */
+#define BELOW_4G     (BIT(32) / PAGE_SIZE)
 #define PAGES_PER_2M (SIZE_2M / PAGE_SIZE)
+#define PAGES_PER_1G (SIZE_1G / PAGE_SIZE)
 #define FIRST_TABLE  512
 
 /*
@@ -35,6 +37,7 @@ static struct {
 	size_t count;
 	size_t cap;
 	size_t table_pages;	     /* 0 while the table is first_table */
+	bool has_pool;		     /* page_alloc may be called */
 	ATOMIC(uint64_t) free_count; /* changed under the lock, read without it */
 } frames;
 
@@ -65,7 +68,7 @@ static bool extent_reserve(void)
 	if (frames.count < frames.cap) {
 		return true;
 	}
-	bigger = page_pool().page_count == 0 ? NULL : page_alloc(pages);
+	bigger = frames.has_pool ? page_alloc(pages) : NULL;
 	if (bigger == NULL) {
 		return false;
 	}
@@ -185,14 +188,6 @@ void frames_add(const struct mem_range *ranges, size_t range_count)
 	lock_drop(&frames.lock);
 }
 
-void frames_init(const struct mem_range *ranges, size_t range_count)
-{
-	memset(&frames, 0, sizeof(frames));
-	frames.extents = first_table;
-	frames.cap = FIRST_TABLE;
-	frames_add(ranges, range_count);
-}
-
 /*
  * Finds the extent with the largest part in [from, end), and that part. False when there is none.
  */
@@ -224,7 +219,12 @@ uint64_t frames_longest(uint64_t from, uint64_t end)
 	return part.end - part.first;
 }
 
-bool frames_cut(uint64_t from, uint64_t end, uint64_t count, uint64_t *first)
+/*
+ * Removes count frames from the end of the longest run in [from, end) for good, and stores the first
+ * in *first. Starts on a 2 MiB boundary if the run has room for that and count is at least that
+ * large. Returns false when the run is too short or count is 0.
+ */
+static bool cut(uint64_t from, uint64_t end, uint64_t count, uint64_t *first)
 {
 	struct extent part;
 	size_t at;
@@ -245,6 +245,48 @@ bool frames_cut(uint64_t from, uint64_t end, uint64_t count, uint64_t *first)
 	}
 	lock_drop(&frames.lock);
 	return done;
+}
+
+/* Takes the bootstrap pages first, because fewer ranges are good for them. */
+static int cut_own(const struct page_pool_plan *plan, struct mem_range *pool,
+		   struct mem_range *bootstrap)
+{
+	const uint64_t end = plan->end / PAGE_SIZE;
+	uint64_t from = BELOW_4G, first;
+
+	*bootstrap = (struct mem_range){ hpa(0), PAGE_BOOTSTRAP + plan->wanted / PAGES_PER_1G };
+	*pool = (struct mem_range){ hpa(0), plan->wanted };
+	if (!cut(0, BELOW_4G, bootstrap->page_count, &first)) {
+		return ERR_NOMEM;
+	}
+	bootstrap->base = hpa(first * PAGE_SIZE);
+	if (frames_longest(from, end) < pool->page_count) {
+		from = 0;
+		pool->page_count = MIN(pool->page_count, frames_longest(from, end));
+	}
+	if (pool->page_count < plan->least || !cut(from, end, pool->page_count, &first)) {
+		return ERR_NOMEM;
+	}
+	pool->base = hpa(first * PAGE_SIZE);
+	return 0;
+}
+
+int frames_init(const struct mem_range *ranges, size_t range_count,
+		const struct page_pool_plan *plan)
+{
+	struct mem_range pool, bootstrap;
+	int err;
+
+	memset(&frames, 0, sizeof(frames));
+	frames.extents = first_table;
+	frames.cap = FIRST_TABLE;
+	frames_add(ranges, range_count);
+	err = cut_own(plan, &pool, &bootstrap);
+	if (err == 0) {
+		page_pool_init(pool, bootstrap);
+		frames.has_pool = true;
+	}
+	return err;
 }
 
 int frames_alloc(uint64_t page_count, uint64_t align_pages, hpa_t *first)

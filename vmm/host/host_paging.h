@@ -37,7 +37,7 @@ enum host_access {
 /*
  * Builds the tables (image, pool, slots) while firmware's are still loaded; with five levels when
  * firmware left CR4.LA57 on. From then on the host_map_* functions work; what they map can be used
- * after host_paging_enter. BSP, once, after page_alloc_init. Returns ERR_NOMEM, or ERR_RANGE when
+ * after host_paging_enter. BSP, once, after frames_init. Returns ERR_NOMEM, or ERR_RANGE when
  * the image lies where 4-level paging cannot map it one to one.
  */
 int host_paging_init(void);

@@ -9,9 +9,6 @@
 #include "vmm/base/str.h"
 #include "vmm/host/frames_priv.h"
 
-#define BELOW_4G     (BIT(32) / PAGE_SIZE)
-#define PAGES_PER_1G (SIZE_1G / PAGE_SIZE)
-
 static struct {
 	struct lock lock;
 	uint64_t first; /* page number */
@@ -24,33 +21,7 @@ static struct {
 	keyid_t keyid;
 } pool;
 
-/* The bootstrap pages, by page number. */
-static struct {
-	uint64_t first;
-	uint64_t page_count;
-} bootstrap;
-
-/* Takes the bootstrap pages first, because fewer ranges are good for them. */
-static int pool_cut(const struct page_pool_plan *plan)
-{
-	const uint64_t end = plan->end / PAGE_SIZE;
-	const uint64_t bootstrap_pages = PAGE_BOOTSTRAP + plan->wanted / PAGES_PER_1G;
-	uint64_t from = BELOW_4G, count = plan->wanted;
-
-	if (!frames_cut(0, BELOW_4G, bootstrap_pages, &bootstrap.first)) {
-		return ERR_NOMEM;
-	}
-	bootstrap.page_count = bootstrap_pages;
-	if (frames_longest(from, end) < count) {
-		from = 0;
-		count = MIN(count, frames_longest(from, end));
-	}
-	if (count < plan->least || !frames_cut(from, end, count, &pool.first)) {
-		return ERR_NOMEM;
-	}
-	pool.page_count = count;
-	return 0;
-}
+static struct mem_range bootstrap;
 
 static bool pool_is_used(uint64_t page)
 {
@@ -74,32 +45,21 @@ static void pool_set_used(uint64_t page, uint64_t count, bool used)
 	}
 }
 
-static void pool_init(void)
+void page_pool_init(struct mem_range pages, struct mem_range bootstrap_pages)
 {
-	uint64_t bitmap_bytes = ALIGN_UP(pool.page_count, 64ul) / 8;
+	uint64_t bitmap_bytes = ALIGN_UP(pages.page_count, 64ul) / 8;
 	uint64_t bitmap_pages = ALIGN_UP(bitmap_bytes, PAGE_SIZE) / PAGE_SIZE;
 
-	pool.used = page_va(hpa(pool.first * PAGE_SIZE));
+	memset(&pool, 0, sizeof(pool));
+	pool.first = pages.base.v / PAGE_SIZE;
+	pool.page_count = pages.page_count;
+	bootstrap = bootstrap_pages;
+	pool.used = page_va(pages.base);
 	memset(pool.used, 0, bitmap_pages * PAGE_SIZE);
 	pool_set_used(0, bitmap_pages, true);
 	atomic_store_relaxed(&pool.free_count, pool.page_count - bitmap_pages);
 	pool.hint = bitmap_pages;
 	atomic_store_relaxed(&pool.written, bitmap_pages);
-}
-
-int page_alloc_init(const struct mem_range *ranges, size_t range_count,
-		    const struct page_pool_plan *plan)
-{
-	int err;
-
-	memset(&pool, 0, sizeof(pool));
-	memset(&bootstrap, 0, sizeof(bootstrap));
-	frames_init(ranges, range_count);
-	err = pool_cut(plan);
-	if (err == 0) {
-		pool_init();
-	}
-	return err;
 }
 
 struct mem_range page_pool(void)
@@ -115,18 +75,17 @@ struct mem_range page_pool_written(void)
 
 struct mem_range page_bootstrap(void)
 {
-	return (struct mem_range){ hpa(bootstrap.first * PAGE_SIZE), bootstrap.page_count };
+	return bootstrap;
 }
 
-static bool overlaps(uint64_t first, uint64_t end, uint64_t page, uint64_t page_count)
+static bool overlaps(uint64_t first, uint64_t end, struct mem_range pages)
 {
-	return first < (page + page_count) * PAGE_SIZE && page * PAGE_SIZE < end;
+	return first < pages.base.v + pages.page_count * PAGE_SIZE && pages.base.v < end;
 }
 
 bool page_is_own(uint64_t first, uint64_t end)
 {
-	return overlaps(first, end, pool.first, pool.page_count) ||
-	       overlaps(first, end, bootstrap.first, bootstrap.page_count);
+	return overlaps(first, end, page_pool()) || overlaps(first, end, bootstrap);
 }
 
 /*

@@ -40,12 +40,12 @@ struct page_pool_plan {
  * Writes to the pool's first pages, which must be mapped one to one, as firmware's page tables map
  * all memory (UEFI, "x64 Platforms"). BSP only, once.
  */
-int page_alloc_init(const struct mem_range *ranges, size_t range_count,
-		    const struct page_pool_plan *plan);
+int frames_init(const struct mem_range *ranges, size_t range_count,
+		const struct page_pool_plan *plan);
 
 /*
  * Adds RAM that held firmware's tables until the hypervisor loaded its own. It becomes guest
- * frames. Checks the ranges as page_alloc_init does; they must not overlap with those.
+ * frames. Checks the ranges as frames_init does; they must not overlap with those.
  */
 void frames_add(const struct mem_range *ranges, size_t range_count);
 
