@@ -6,6 +6,7 @@
 #include "boot/efi_priv.h"
 
 #include "boot/pci_config.h"
+#include "vmm/console/console.h"
 #include "vmm/console/log.h"
 #include "vmm/console/serial.h"
 
@@ -19,8 +20,8 @@ bool efi_serial_open(void)
 {
 	struct serial_place place;
 
-	return (efi_find_serial(&place) && serial_init(&place) == 0) ||
-	       serial_init(&serial_com1) == 0;
+	return (efi_find_serial(&place) && console_open_serial(&place) == 0) ||
+	       console_open_serial(&serial_com1) == 0;
 }
 
 /* Finds the registers of a PCI serial port: its first BAR. */
@@ -58,7 +59,7 @@ void efi_serial_configure(const struct config_serial *wanted)
 	switch (wanted->kind) {
 	case CONFIG_SERIAL_NONE:
 		log_info("the serial line is not used, as [host] serial says");
-		serial_close();
+		console_close_serial();
 		return;
 	case CONFIG_SERIAL_AUTO:
 		if (!wanted->speed_given || place.address == 0) {
@@ -78,7 +79,7 @@ void efi_serial_configure(const struct config_serial *wanted)
 	    place.divisor == serial_where()->divisor) {
 		return;
 	}
-	if (serial_init(&place) != 0) {
+	if (console_open_serial(&place) != 0) {
 		log_error("[host] serial: no 16550 answers at %s 0x%lx",
 			  place.memory ? "memory" : "port", place.address);
 		if (efi_serial_open()) {

@@ -122,7 +122,7 @@ static void map_what_stays(void)
 		 * of page tables.
 		 */
 		if (host_map_registers(hpa(serial_where()->address), SERIAL_BYTES) != 0) {
-			serial_close();
+			console_close_serial();
 			log_error("the serial line's registers cannot be mapped; it is not used");
 		}
 	}

@@ -173,7 +173,7 @@ static void expect_lines(const char *before)
 
 int main(void)
 {
-	if (serial_init(&serial_com1) != 0) {
+	if (console_open_serial(&serial_com1) != 0) {
 		race_broken("no UART");
 	}
 	console_stop_waiting();

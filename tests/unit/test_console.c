@@ -281,7 +281,7 @@ TEST(no_uart)
 	fake_in_hook = uart_in;
 	fake_out_hook = uart_out;
 	uart.input = "";
-	assert_int_equal(serial_init(&serial_com1), ERR_NOTFOUND);
+	assert_int_equal(console_open_serial(&serial_com1), ERR_NOTFOUND);
 	assert_int_equal(console_getc(), -1);
 	log_info("nobody listens");
 	assert_int_equal(uart.line_bytes, 0);
@@ -294,7 +294,7 @@ TEST(uart_works)
 	uart.there = true;
 	uart.mcr = 0x08;
 	uart.ier = 0x0f;
-	assert_int_equal(serial_init(&serial_com1), 0);
+	assert_int_equal(console_open_serial(&serial_com1), 0);
 	assert_int_equal(uart.divisor, 1);
 	assert_int_equal(uart.lcr, 3);
 	assert_int_equal(uart.ier, 0);
@@ -374,10 +374,10 @@ TEST(other_places)
 	const struct serial_place slow = { .address = 0x3f8, .divisor = 0x180 };
 
 	for (size_t i = 0; i < ARRAY_COUNT(bad); i++) {
-		assert_int_equal(serial_init(&bad[i]), ERR_INVAL);
+		assert_int_equal(console_open_serial(&bad[i]), ERR_INVAL);
 	}
-	assert_int_equal(serial_init(&absent), ERR_NOTFOUND);
-	assert_int_equal(serial_init(&memory), ERR_NOTFOUND); /* plain memory is not a UART */
+	assert_int_equal(console_open_serial(&absent), ERR_NOTFOUND);
+	assert_int_equal(console_open_serial(&memory), ERR_NOTFOUND); /* plain memory */
 	assert_int_equal(registers[4] & 0xff, 0);
 	assert_int_equal(serial_where()->address, 0);
 	uart.input = "x";
@@ -388,7 +388,7 @@ TEST(other_places)
 	assert_int_equal(console_listen_us(), 0);
 	assert_true(console_has_room());
 
-	assert_int_equal(serial_init(&slow), 0);
+	assert_int_equal(console_open_serial(&slow), 0);
 	assert_int_equal(uart.divisor, 0x80);
 	assert_int_equal(uart.divisor_high, 1);
 	assert_int_equal(uart.ier, 0);
@@ -398,13 +398,13 @@ TEST(other_places)
 	/* A chip without FIFOs gets a byte at a time. */
 	uart.fifo_size = 1;
 	/* It replaces the first: one sink, not two. */
-	assert_int_equal(serial_init(&serial_com1), 0);
+	assert_int_equal(console_open_serial(&serial_com1), 0);
 	uart.line_bytes = 0;
 	console_write("zz", 2);
 	assert_int_equal(uart.line_bytes, 2);
 	assert_int_equal(uart.lost, 0);
 	uart.fifo_size = 16;
-	assert_int_equal(serial_init(&serial_com1), 0);
+	assert_int_equal(console_open_serial(&serial_com1), 0);
 }
 
 /*
@@ -583,7 +583,7 @@ TEST(nothing_stays)
 	const uint16_t typed[] = { 's', 'e', 'c', 'r' };
 
 	uart.there = true;
-	assert_int_equal(serial_init(&serial_com1), 0);
+	assert_int_equal(console_open_serial(&serial_com1), 0);
 	uart.input = "secr";
 	console_listen();
 	assert_true(is_kept(typed, sizeof(typed)));

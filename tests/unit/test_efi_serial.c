@@ -7,6 +7,7 @@
 #include "boot/efi_priv.h"
 #include "boot/pci_config.h"
 #include "vmm/base/err.h"
+#include "vmm/console/console.h"
 
 #define open_at fake_serial_place /* address 0: closed */
 
@@ -24,7 +25,7 @@ bool efi_find_serial(struct serial_place *out)
 	return acpi.address != 0;
 }
 
-int serial_init(const struct serial_place *place)
+int console_open_serial(const struct serial_place *place)
 {
 	open_at = (struct serial_place){ 0 };
 	if (place->address != answers[0] && place->address != answers[1]) {
@@ -35,7 +36,7 @@ int serial_init(const struct serial_place *place)
 	return 0;
 }
 
-void serial_close(void)
+void console_close_serial(void)
 {
 	open_at = (struct serial_place){ 0 };
 }

@@ -381,3 +381,21 @@ void console_drain(void)
 {
 	wait_until_out();
 }
+
+void console_close_serial(void)
+{
+	if (serial_listens()) {
+		console_drain();
+		console_remove_sink(&serial_sink);
+	}
+	serial_close();
+}
+
+int console_open_serial(const struct serial_place *place)
+{
+	int err;
+
+	console_close_serial();
+	err = serial_init(place);
+	return err == 0 ? console_add_sink(&serial_sink) : err;
+}

@@ -41,6 +41,16 @@ int console_add_sink(const struct console_sink *sink);
 void console_remove_sink(const struct console_sink *sink);
 
 /*
+ * Uses the serial line at this place as a sink and for input, in place of an earlier one. Registers
+ * in memory must be mapped at their own address. Returns ERR_INVAL for an impossible place,
+ * ERR_NOTFOUND when no UART answers; then there is no serial line. console_close_serial sends what
+ * is queued, then stops using the line. Boot processor.
+ */
+struct serial_place;
+int console_open_serial(const struct serial_place *place);
+void console_close_serial(void);
+
+/*
  * Writes bytes to every sink: used for lines of the log and for the guests' consoles. Takes the
  * console lock.
  */

@@ -229,7 +229,7 @@ static bool loopback_answers(void)
 	return with == 0xd0 && without == 0;
 }
 
-static const struct console_sink serial_sink = {
+const struct console_sink serial_sink = {
 	.name = "serial",
 	.write = serial_write,
 	.flush = serial_flush,
@@ -247,10 +247,6 @@ static bool is_sane(const struct serial_place *at)
 
 void serial_close(void)
 {
-	if (present) {
-		console_drain();
-		console_remove_sink(&serial_sink);
-	}
 	present = sending = break_came = false;
 	lost = 0;
 	atomic_store_relaxed(&stalled, false);
@@ -267,7 +263,6 @@ const struct serial_place *serial_where(void)
 
 int serial_init(const struct serial_place *at)
 {
-	serial_close();
 	if (!is_sane(at)) {
 		return ERR_INVAL;
 	}
@@ -287,5 +282,5 @@ int serial_init(const struct serial_place *at)
 	reg_write(REG_MODEM_CONTROL, MCR_ON);
 	fifo_bytes = (reg_read(REG_INT_IDENT) & IIR_FIFOS) == IIR_FIFOS ? FIFO_BYTES : 1;
 	present = true;
-	return console_add_sink(&serial_sink);
+	return 0;
 }

@@ -20,14 +20,14 @@ struct serial_place {
 extern const struct serial_place serial_com1;
 
 /*
- * Looks for the UART with its loop-back mode, sets it up and adds it as a console sink, in place of
- * an earlier one. Registers in memory must be mapped at their own address. Returns ERR_INVAL for an
- * impossible place, ERR_NOTFOUND when no UART answers; the other functions then do nothing. Boot
- * processor.
+ * For console_open_serial and console_close_serial. serial_init looks for the UART with its
+ * loop-back mode and sets it up; no UART is in use before. serial_close forgets it, and what is
+ * queued.
  */
 int serial_init(const struct serial_place *place);
-/* Sends what is queued, then stops using the line. Boot processor. */
 void serial_close(void);
+struct console_sink;
+extern const struct console_sink serial_sink;
 /* The place of the UART in use; address 0: none. */
 const struct serial_place *serial_where(void);
 
