@@ -1,45 +1,28 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * vmm/host/idt.c: which #GP is expected, and where execution continues. The labels are those of
- * idt_stubs.asm.
+ * vmm/host/interrupts.c: which #GP is expected, and where execution continues. The labels are those
+ * of insns.asm.
  */
 #include "tests/unit/test.h"
 #include "vmm/base/cpu.h"
 #include "vmm/base/x86.h"
-#include "vmm/host/host_paging.h"
-#include "vmm/host/idt.h"
 #include "vmm/host/idt_dump.h"
 #include "vmm/host/smp.h"
 
-const char idt_stubs[256 * 16];
 const char msr_read_insn[1], msr_read_fault[1], msr_write_insn[1], msr_write_fault[1];
 const char pconfig_insn[1], pconfig_fault[1], firmware_fault[1];
 uint64_t firmware_stack;
 
-void idt_dispatch(struct idt_frame *frame);
+void interrupt_dispatch(struct idt_frame *frame);
 
-void gdt_load(const struct cpu_table_register *gdt)
-{
-}
-void fake_lidt(const struct cpu_table_register *table)
-{
-}
-void fake_ltr(uint16_t selector)
-{
-}
 void smp_do_work(void)
 {
 }
-void *host_map_stack(size_t pages)
-{
-	return NULL;
-}
-
 static uint64_t rip_after(unsigned vector, const char *at)
 {
 	struct idt_frame frame = { .vector = vector, .rip = (uintptr_t)at };
 
-	idt_dispatch(&frame);
+	interrupt_dispatch(&frame);
 	return frame.rip;
 }
 

@@ -12,7 +12,7 @@
 #include "vmm/host/bootstrap.h"
 #include "vmm/host/ending.h"
 #include "vmm/host/host_paging.h"
-#include "vmm/host/idt.h"
+#include "vmm/host/interrupts.h"
 #include "vmm/host/power.h"
 #include "vmm/host/smp.h"
 

@@ -23,7 +23,7 @@ UNIT_keyslot := crypto/pconfig.c crypto/kdf.c crypto/mbedtls_port.c crypto/simd.
 	$(MBEDTLS_C)
 UNIT_topology := vmm/host/topology.c
 UNIT_cache :=
-UNIT_idt := vmm/host/idt.c
+UNIT_interrupts := vmm/host/interrupts.c
 UNIT_selftest := crypto/aes_xts.c crypto/mbedtls_port.c crypto/simd.c vmm/base/str.c $(MBEDTLS_C)
 
 # Not a cmocka test: it counts instructions in the product's own objects.
@@ -108,8 +108,8 @@ UNIT_lock := vmm/base/lock_check.c vmm/base/lock.c vmm/base/waits.c vmm/base/str
 UNIT_page_alloc := vmm/host/page_alloc.c vmm/host/frames.c vmm/base/str.c
 UNIT_host_key := boot/host_key.c vmm/base/err.c
 UNIT_ram := boot/ram.c
-UNIT_host_paging := $(addprefix vmm/host/,host_paging.c page_alloc.c frames.c bootstrap.c) \
-	vmm/host/keyid_move.c vmm/base/str.c
+UNIT_host_paging := $(addprefix vmm/host/,host_paging.c paging_modes.c page_alloc.c frames.c \
+	bootstrap.c bootstrap_leave.c keyid_move.c) vmm/base/str.c
 UNIT_tsc := vmm/base/tsc.c
 UNIT_work := vmm/host/work.c
 UNIT_tsc_sync := vmm/host/tsc_sync.c

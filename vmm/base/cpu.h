@@ -20,8 +20,8 @@ struct cpu_table_register {
 _Static_assert(sizeof(struct cpu_table_register) == 10, "SDM: pseudo-descriptor");
 
 /*
- * RDMSR and WRMSR that survive a #GP (idt_stubs.asm, fixed up by idt.c). Return ERR_NOTFOUND when
- * the CPU raises one; *value is then 0. For MSRs that no CPUID bit announces.
+ * RDMSR and WRMSR that survive a #GP (insns.asm, fixed up by interrupts.c). Return ERR_NOTFOUND
+ * when the CPU raises one; *value is then 0. For MSRs that no CPUID bit announces.
  */
 int msr_read_safe(uint32_t msr, uint64_t *value);
 int msr_write_safe(uint32_t msr, uint64_t value);

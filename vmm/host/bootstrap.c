@@ -1,17 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Bootstrap memory: its content, its page tables, and the end of the machine. */
+/* Bootstrap memory: its content, its page tables, and CPUs that stop on it. */
 #include "vmm/host/bootstrap.h"
 
 #include "vmm/base/atomic.h"
 #include "vmm/base/cpu.h"
 #include "vmm/base/err.h"
-#include "vmm/base/panic.h"
 #include "vmm/base/str.h"
 #include "vmm/base/x86.h"
 #include "vmm/host/bootstrap_priv.h"
 #include "vmm/host/idt.h"
 #include "vmm/host/image.h"
-#include "vmm/host/keyid_move.h"
 #include "vmm/host/page_alloc.h"
 
 /* serial.c has all registers of the UART. */
@@ -294,7 +292,7 @@ void bootstrap_at_end(void (*quit)(void))
 	atomic_store_release(&at_end, quit);
 }
 
-static void quit_this_cpu(void)
+void bootstrap_quit_this_cpu(void)
 {
 	void (*quit)(void) = atomic_load_acquire(&at_end);
 
@@ -307,7 +305,7 @@ _Noreturn void bootstrap_stop_this_cpu(void)
 {
 	const uint32_t self = percpu_self()->index;
 
-	quit_this_cpu();
+	bootstrap_quit_this_cpu();
 	bootstrap_run(state, bootstrap_stack(state, self), stop_here, self);
 	cpu_stop(); /* not reached */
 }
@@ -315,39 +313,6 @@ _Noreturn void bootstrap_stop_this_cpu(void)
 bool bootstrap_stopped(uint32_t cpu_index)
 {
 	return atomic_load(&state->stopped[cpu_index]);
-}
-
-/*
- * The image's data is at KeyID 0 again: descriptors, handlers and log work without another KeyID.
- */
-static uint64_t leave_here(struct bootstrap *b, uint64_t unused)
-{
-	keyid_move_back(b);
-	b->left = true;
-	idt_load_this_cpu(&b->cpu);
-	b->next();
-	cpu_stop(); /* not reached */
-}
-
-static uint64_t pool_written(void)
-{
-	const struct mem_range written = page_pool_written();
-
-	return written.base.v + written.page_count * PAGE_SIZE;
-}
-
-_Noreturn void bootstrap_leave(void (*next)(void))
-{
-	if (state != NULL && state->ready && !state->left) {
-		quit_this_cpu();
-		state->cpu = *percpu_self();
-		state->cpu.tables = state->cpu_tables;
-		state->next = next;
-		state->move.pool_written = pool_written();
-		bootstrap_run(state, bootstrap_main_stack(state), leave_here, 0);
-	}
-	next();
-	cpu_stop(); /* not reached */
 }
 
 bool bootstrap_has_left(void)

@@ -67,7 +67,11 @@ struct bootstrap {
 _Static_assert(sizeof(struct bootstrap) <= PAGE_SIZE, "one page");
 _Static_assert(offsetof(struct bootstrap, root) == 24, "no hole before root");
 
+/* NULL before bootstrap_init. */
 struct bootstrap *bootstrap_state(void);
+
+/* Calls the function of bootstrap_at_end. */
+void bootstrap_quit_this_cpu(void);
 
 /*
  * The top of the stack of a CPU that waits or has stopped, and of the stack of the CPU that works.

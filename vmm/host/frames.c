@@ -220,9 +220,9 @@ uint64_t frames_longest(uint64_t from, uint64_t end)
 }
 
 /*
- * Removes count frames from the end of the longest run in [from, end) for good, and stores the first
- * in *first. Starts on a 2 MiB boundary if the run has room for that and count is at least that
- * large. Returns false when the run is too short or count is 0.
+ * Removes count frames from the end of the longest run in [from, end) for good, and stores the
+ * first in *first. Starts on a 2 MiB boundary if the run has room for that and count is at least
+ * that large. Returns false when the run is too short or count is 0.
  */
 static bool cut(uint64_t from, uint64_t end, uint64_t count, uint64_t *first)
 {

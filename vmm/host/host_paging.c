@@ -20,6 +20,7 @@
 #include "vmm/host/bootstrap.h"
 #include "vmm/host/image.h"
 #include "vmm/host/page_alloc.h"
+#include "vmm/host/paging_modes_priv.h"
 
 #define HIGH_BASE  0xffff800000000000ul
 #define IO_BASE	   HIGH_BASE
@@ -35,15 +36,12 @@ _Static_assert(512 % (2 * HOST_TEMP_SLOTS) == 0, "slots within a table");
 static struct lock map_lock;
 static uint64_t *pml4;
 static uint64_t *root;
-static bool la57;
-static bool cleared_xd;
-static uint64_t nx; /* PTE_NX, or 0 if the CPU does not have it */
 static uint64_t io_next = IO_BASE;
 static uint64_t stack_next = STACK_BASE;
 static uint64_t *temp_tables[TEMP_TABLE_COUNT];
 uint64_t host_slot_bits;
 
-/* In idt_stubs.asm: loads CR3 and RSP, then calls next. */
+/* In insns.asm: loads CR3 and RSP, then calls next. */
 _Noreturn void host_paging_switch(uint64_t cr3, void *stack_top, void (*next)(void));
 
 static unsigned level_shift(unsigned level)
@@ -76,24 +74,6 @@ static uint64_t *entry_of(uint64_t address, unsigned level, bool make)
 		table = page_va(hpa(*entry & PTE_ADDRESS));
 	}
 	return &table[(address >> level_shift(level)) & 511];
-}
-
-uint64_t host_leaf_bits(enum host_access access, enum host_cache cache)
-{
-	static const uint64_t cache_bits[] = {
-		[HOST_CACHE_WB] = 0,
-		[HOST_CACHE_WC] = PTE_PWT,
-		[HOST_CACHE_UC] = PTE_PCD | PTE_PWT,
-	};
-	uint64_t bits = PTE_PRESENT | PTE_ACCESSED | PTE_GLOBAL | cache_bits[cache];
-
-	if (access == HOST_READ_WRITE || access == HOST_READ_WRITE_EXEC) {
-		bits |= PTE_WRITE | PTE_DIRTY;
-	}
-	if (access == HOST_READ || access == HOST_READ_WRITE) {
-		bits |= nx;
-	}
-	return bits;
 }
 
 /*
@@ -319,27 +299,6 @@ _Noreturn void host_slot_misuse(unsigned slot, uint64_t number)
 	      number);
 }
 
-static bool has_nx(void)
-{
-	return (cpu_cpuid(0x80000001, 0).edx & CPUID_80000001_EDX_NX) != 0;
-}
-
-/* Enables NX, which firmware may have disabled. */
-static void find_nx(void)
-{
-	if (!has_nx()) {
-		uint64_t misc = cpu_rdmsr(MSR_IA32_MISC_ENABLE);
-
-		cleared_xd = (misc & MISC_ENABLE_XD_DISABLE) != 0;
-		cpu_wrmsr(MSR_IA32_MISC_ENABLE, misc & ~MISC_ENABLE_XD_DISABLE);
-	}
-	nx = has_nx() ? PTE_NX : 0;
-	host_slot_bits = PTE_PRESENT | PTE_WRITE | PTE_ACCESSED | PTE_DIRTY | nx;
-	if (nx == 0) {
-		log_warn("this CPU has no execute-disable: the hypervisor's data is executable");
-	}
-}
-
 static int map_own(const char *from, const char *to, enum host_access access)
 {
 	uint64_t base = (uintptr_t)from;
@@ -370,14 +329,14 @@ int host_paging_init(void)
 	const struct mem_range pool = page_pool(), bootstrap = page_bootstrap();
 	int err;
 
-	find_nx();
-	la57 = (cpu_read_cr4() & CR4_LA57) != 0;
+	paging_modes_find();
+	host_slot_bits = host_leaf_bits(HOST_READ_WRITE, HOST_CACHE_WB) & ~PTE_GLOBAL;
 	pml4 = page_alloc(1);
-	root = la57 ? page_alloc(1) : pml4;
+	root = host_paging_la57() ? page_alloc(1) : pml4;
 	if (pml4 == NULL || root == NULL) {
 		return ERR_NOMEM;
 	}
-	if (la57) {
+	if (host_paging_la57()) {
 		root[0] = page_hpa(pml4).v | PTE_PRESENT | PTE_WRITE | PTE_ACCESSED;
 		root[511] = root[0];
 	}
@@ -412,7 +371,7 @@ static uint64_t host_cr4(void)
 	if (cpu_cpuid(0, 0).eax >= 7) {
 		seven = cpu_cpuid(7, 0);
 	}
-	cr4 |= la57 ? CR4_LA57 : 0;
+	cr4 |= host_paging_la57() ? CR4_LA57 : 0;
 	cr4 |= (one.edx & CPUID_1_EDX_MCE) != 0 ? CR4_MCE : 0;
 	cr4 |= (one.ecx & CPUID_1_ECX_XSAVE) != 0 ? CR4_OSXSAVE : 0;
 	cr4 |= (seven.ebx & CPUID_7_EBX_SMEP) != 0 ? CR4_SMEP : 0;
@@ -425,7 +384,7 @@ void host_paging_load_this_cpu(void)
 {
 	uint64_t cr4 = host_cr4();
 
-	if (nx != 0) {
+	if (paging_modes_nx()) {
 		cpu_wrmsr(MSR_IA32_EFER, cpu_rdmsr(MSR_IA32_EFER) | EFER_NXE);
 	}
 	/*
@@ -450,7 +409,7 @@ static void entered(void)
 
 _Noreturn void host_paging_enter(void *stack_top, void (*next)(void))
 {
-	if (nx != 0) {
+	if (paging_modes_nx()) {
 		/* The hypervisor's entries set bit 63, which is reserved without EFER.NXE. */
 		cpu_wrmsr(MSR_IA32_EFER, cpu_rdmsr(MSR_IA32_EFER) | EFER_NXE);
 	}
@@ -463,14 +422,4 @@ _Noreturn void host_paging_enter(void *stack_top, void (*next)(void))
 hpa_t host_paging_root(void)
 {
 	return page_hpa(root);
-}
-
-bool host_paging_la57(void)
-{
-	return la57;
-}
-
-bool host_paging_cleared_xd(void)
-{
-	return cleared_xd;
 }

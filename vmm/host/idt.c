@@ -1,23 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/*
- * Descriptor tables, and the handling of exceptions and interrupts while the hypervisor runs. No
- * lock: each CPU uses its own tables, and the IDT is complete before another CPU starts.
- */
+/* No lock: each CPU uses its own tables, and the IDT is complete before another CPU starts. */
 #include "vmm/host/idt.h"
 
-#include "vmm/base/atomic.h"
 #include "vmm/base/cpu.h"
-#include "vmm/base/err.h"
-#include "vmm/base/panic.h"
 #include "vmm/base/x86.h"
-#include "vmm/host/bootstrap.h"
-#include "vmm/host/host_paging.h"
-#include "vmm/host/idt_dump.h"
-#include "vmm/host/lapic.h"
-#include "vmm/host/page_alloc.h"
-#include "vmm/host/smp.h"
-
-#define IST_STACK_PAGES 2
 
 /* SDM vol. 3, "64-Bit Task-State Segment". */
 struct tss {
@@ -56,17 +42,9 @@ _Static_assert(sizeof(struct gate) == 16, "SDM: 64-bit gate");
 #define GATE_INTERRUPT 0x8e
 
 static struct gate idt[256];
-static ATOMIC(bool) stop_on_nmi;
 
-/* in idt_stubs.asm */
-extern const char idt_stubs[];
-extern const char msr_read_insn[], msr_read_fault[];
-extern const char msr_write_insn[], msr_write_fault[];
-extern const char pconfig_insn[], pconfig_fault[];
-extern const char firmware_fault[];
-extern uint64_t firmware_stack;
+/* in insns.asm */
 void gdt_load(const struct cpu_table_register *gdt);
-void idt_dispatch(struct idt_frame *frame);
 
 /* Vectors that may come while the current stack is unusable, or at any instruction, use an IST. */
 static const uint8_t ist_of_vector[32] = {
@@ -88,12 +66,10 @@ static struct gate gate_to(uint64_t code, uint8_t ist)
 	};
 }
 
-static void fill_idt(void)
+void idt_fill(const char *stubs)
 {
-	unsigned i;
-
-	for (i = 0; i < ARRAY_COUNT(idt); i++) {
-		idt[i] = gate_to((uintptr_t)idt_stubs + i * 16,
+	for (size_t i = 0; i < ARRAY_COUNT(idt); i++) {
+		idt[i] = gate_to((uintptr_t)stubs + i * 16,
 				 i < ARRAY_COUNT(ist_of_vector) ? ist_of_vector[i] : 0);
 	}
 }
@@ -123,30 +99,6 @@ void idt_fill_cpu_tables(void *memory, const uint64_t *ist_tops)
 	}
 }
 
-int idt_prepare_cpu(struct percpu *cpu)
-{
-	uint64_t ist_tops[IDT_IST_COUNT];
-	unsigned i;
-
-	cpu->tables = page_alloc(1);
-	if (cpu->tables == NULL) {
-		return ERR_NOMEM;
-	}
-	for (i = 0; i < IDT_IST_COUNT; i++) {
-		void *top = host_map_stack(IST_STACK_PAGES);
-
-		if (top == NULL) {
-			return ERR_NOMEM;
-		}
-		ist_tops[i] = (uintptr_t)top;
-	}
-	idt_fill_cpu_tables(cpu->tables, ist_tops);
-	if (cpu->index == 0) {
-		fill_idt();
-	}
-	return 0;
-}
-
 struct cpu_table_register idt_gdt_register(const void *memory)
 {
 	const struct cpu_tables *tables = memory;
@@ -170,84 +122,4 @@ uint64_t idt_tss_base(const struct percpu *cpu)
 	const struct cpu_tables *tables = cpu->tables;
 
 	return (uintptr_t)&tables->tss;
-}
-
-void idt_stop_on_nmi(void)
-{
-	atomic_store(&stop_on_nmi, true);
-}
-
-static void handle_nmi(void)
-{
-	struct percpu *cpu = percpu_self();
-
-	/* This is the last CPU: it has stopped all others, so no NMI can be a request to stop. */
-	if (atomic_load(&stop_on_nmi) && !bootstrap_has_left()) {
-		bootstrap_stop_this_cpu();
-	}
-	cpu->nmi_count++;
-}
-
-/* Instructions of idt_stubs.asm that may raise #GP, and where execution continues then. */
-static const struct {
-	const char *insn, *fault;
-} expected_faults[] = {
-	{ msr_read_insn, msr_read_fault },
-	{ msr_write_insn, msr_write_fault },
-	{ pconfig_insn, pconfig_fault },
-};
-
-/*
- * After an expected fault, in one of these instructions or in firmware, continues at its handler.
- */
-static bool fix_up(struct idt_frame *frame)
-{
-	for (size_t i = 0; i < ARRAY_COUNT(expected_faults); i++) {
-		if (frame->vector == VECTOR_GP &&
-		    frame->rip == (uintptr_t)expected_faults[i].insn) {
-			frame->rip = (uintptr_t)expected_faults[i].fault;
-			return true;
-		}
-	}
-	if (firmware_stack != 0 && frame->vector != VECTOR_MC) {
-		frame->rip = (uintptr_t)firmware_fault;
-		frame->rsp = firmware_stack;
-		return true;
-	}
-	return false;
-}
-
-static void exception(struct idt_frame *frame)
-{
-	if (fix_up(frame)) {
-		return;
-	}
-	panic_exception(frame);
-}
-
-void idt_dispatch(struct idt_frame *frame)
-{
-	struct percpu *cpu;
-
-	if (frame->vector == VECTOR_NMI) {
-		handle_nmi();
-		return;
-	}
-	if (frame->vector < 32) {
-		exception(frame);
-		return;
-	}
-	cpu = percpu_self();
-	switch (frame->vector) {
-	case VECTOR_SPURIOUS: return; /* SDM vol. 3, "Spurious Interrupt": not in service, no EOI */
-	case VECTOR_TIMER: cpu->timer_count++; break;
-	case VECTOR_KICK:
-		cpu->kick_count++;
-		smp_do_work();
-		break;
-	default:
-		cpu->unexpected_count++; /* left pending by a device or by firmware */
-		break;
-	}
-	lapic_eoi();
 }

@@ -22,7 +22,7 @@
 static uint32_t panic_depth; /* only the ender uses it */
 static bool reboot_after;
 
-/* panic itself is in idt_stubs.asm: it fills the frame and jumps to panic_text. */
+/* panic itself is in panic.asm: it fills the frame and jumps to panic_text. */
 struct idt_frame panic_frame;
 _Noreturn void panic_text(const char *fmt, ...) PRINTF_LIKE(1, 2);
 

@@ -1,10 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/*
- * How CPUs start, how the BSP makes them run a function, and how they stop. There is one slot for a
- * function. Only the BSP writes it, then advances a sequence number and kicks the other CPUs. The
- * kick's handler calls the function, so it runs whatever the CPU does: the kick also takes a CPU
- * out of a guest or HLT.
- */
+/* How CPUs start, and how they stop. */
 #include "vmm/host/smp.h"
 
 #include "vmm/base/atomic.h"
@@ -13,12 +8,12 @@
 #include "vmm/base/panic.h"
 #include "vmm/base/str.h"
 #include "vmm/base/tsc.h"
-#include "vmm/base/waits.h"
 #include "vmm/base/x86.h"
 #include "vmm/console/log.h"
 #include "vmm/host/bootstrap.h"
 #include "vmm/host/host_paging.h"
 #include "vmm/host/idt.h"
+#include "vmm/host/interrupts.h"
 #include "vmm/host/lapic.h"
 #include "vmm/host/mtrr.h"
 #include "vmm/host/page_alloc.h"
@@ -27,17 +22,11 @@
 
 #define BSP_STACK_PAGES 16
 #define AP_STACK_PAGES	8
+#define IST_STACK_PAGES 2
 #define START_WAIT_US	200000
 #define INIT_WAIT_US	10000 /* SDM, "MP Initialization Protocol" */
 #define WHY_MAX		160
 #define STOP_WAIT_US	1000000 /* each CPU writes its caches back, which takes milliseconds */
-
-static struct {
-	ATOMIC(uint32_t) sequence; /* advanced after fn and arg are set */
-	ATOMIC(uint32_t) done;	   /* CPUs that have finished */
-	void (*fn)(void *arg);
-	void *arg;
-} work;
 
 /* The state of the AP that starts. Only one starts at a time. */
 enum ap_state { AP_STARTS, AP_ARRIVED, AP_LEAVES };
@@ -52,6 +41,27 @@ static uint32_t tsc_corrections;
 static void (*bsp_next)(void);
 static ATOMIC(void (*)(void)) release_fn; /* what APs call; NULL: not set yet */
 
+/* GDT and TSS, with stacks for the vectors that need one. */
+static int prepare_tables(struct percpu *cpu)
+{
+	uint64_t ist_tops[IDT_IST_COUNT];
+
+	cpu->tables = page_alloc(1);
+	if (cpu->tables == NULL) {
+		return ERR_NOMEM;
+	}
+	for (size_t i = 0; i < IDT_IST_COUNT; i++) {
+		void *top = host_map_stack(IST_STACK_PAGES);
+
+		if (top == NULL) {
+			return ERR_NOMEM;
+		}
+		ist_tops[i] = (uintptr_t)top;
+	}
+	idt_fill_cpu_tables(cpu->tables, ist_tops);
+	return 0;
+}
+
 static struct percpu *prepare(uint32_t index, uint32_t apic_id, size_t stack_pages)
 {
 	struct percpu *cpu = page_alloc(1);
@@ -65,7 +75,7 @@ static struct percpu *prepare(uint32_t index, uint32_t apic_id, size_t stack_pag
 	cpu->apic_id = apic_id;
 	host_slots_give(cpu);
 	cpu->stack_top = host_map_stack(stack_pages);
-	if (cpu->stack_top == NULL || idt_prepare_cpu(cpu) != 0) {
+	if (cpu->stack_top == NULL || prepare_tables(cpu) != 0) {
 		return NULL; /* frees nothing: the boot goes on without this CPU */
 	}
 	return cpu;
@@ -90,20 +100,9 @@ int smp_enter_bsp(void (*next)(void))
 	}
 	bsp_next = next;
 	percpu_register(cpu);
+	idt_fill(idt_stubs);
 	idt_load_this_cpu(cpu);
 	host_paging_enter(cpu->stack_top, bsp_entered);
-}
-
-void smp_do_work(void)
-{
-	struct percpu *cpu = percpu_self();
-	uint32_t sequence = atomic_load_acquire(&work.sequence);
-
-	if (sequence != cpu->work_seen) {
-		cpu->work_seen = sequence;
-		work.fn(work.arg);
-		atomic_add(&work.done, 1);
-	}
 }
 
 /* An AP waits here for smp_release. A kick ends the HLT. */
@@ -137,8 +136,7 @@ static void ap_main(struct percpu *cpu)
 		leave();
 	}
 	lapic_init_this_cpu();
-	/* Work that was posted before was not for this CPU. */
-	cpu->work_seen = atomic_load_acquire(&work.sequence);
+	smp_call_skip();
 	atomic_store_release(&starting.state, AP_ARRIVED);
 	if (!tsc_sync_answer()) {
 		leave();
@@ -330,41 +328,11 @@ uint32_t smp_start_all(const uint32_t *apic_ids, size_t count, hpa_t trampoline,
 	return started;
 }
 
-static void kick_others(void)
-{
-	for (uint32_t i = 1; i < percpu_count(); i++) {
-		smp_kick(i);
-	}
-}
-
-void smp_call_all(void (*fn)(void *arg), void *arg)
-{
-	uint64_t began;
-
-	CHECK(percpu_self()->index == 0);
-	work.fn = fn;
-	work.arg = arg;
-	atomic_store_relaxed(&work.done, 0);
-	percpu_self()->work_seen = atomic_add(&work.sequence, 1) + 1;
-	kick_others();
-	fn(arg);
-	began = waits_begin();
-	while (atomic_load_acquire(&work.done) != percpu_count() - 1) {
-		cpu_pause();
-	}
-	waits_end(WAIT_OTHER, began);
-}
-
 void smp_release(void (*fn)(void))
 {
 	CHECK(percpu_self()->index == 0);
 	atomic_store_release(&release_fn, fn);
-	kick_others();
-}
-
-void smp_kick(uint32_t cpu_index)
-{
-	lapic_send_ipi(percpu_get(cpu_index)->apic_id, VECTOR_KICK);
+	smp_kick_others();
 }
 
 void smp_stop_others(void)
@@ -376,7 +344,7 @@ void smp_stop_others(void)
 		return; /* no other CPUs run */
 	}
 	self = percpu_self()->index;
-	idt_stop_on_nmi();
+	interrupts_stop_on_nmi();
 	for (i = 0; i < percpu_count(); i++) {
 		if (i != self) {
 			lapic_send_nmi(percpu_get(i)->apic_id);

@@ -1,10 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The parameters that smp.c writes into the trampoline page and ap_boot.asm reads. */
+/* What smp.c has in common with smp_call.c, and with ap_boot.asm in the trampoline page. */
 #ifndef UMBRA_HOST_SMP_PRIV_H
 #define UMBRA_HOST_SMP_PRIV_H
 
 #include "vmm/base/percpu.h"
 #include "vmm/base/types.h"
+
+/* In smp_call.c. On an AP that starts: what was posted before is not for this CPU. */
+void smp_call_skip(void);
+/* In smp_call.c: kicks every CPU but the BSP, which calls it. */
+void smp_kick_others(void);
 
 /* The last stage that an AP has reached; logged when it goes no further. */
 enum ap_stage {
