@@ -9,12 +9,15 @@ _Static_assert(SEAL_MASK == (1u << 4 | 1u << 7 | 1u << 11 | 1u << 12), "the same
 
 /* --- The file: big-endian numbers, as in the TPM's own structures --- */
 
-static const char mark[] = "umbra-tpm 1\n"; /* without its zero */
-#define MARK_BYTES (sizeof(mark) - 1)
+/* The file's first line says who has sealed the secret. */
+static const char mark_own[] = "umbra-tpm 1\n";	   /* this TPM; both are meant without their zero */
+static const char mark_import[] = "umbra-tpm 2\n"; /* another machine, for this TPM: with a seed */
+#define MARK_BYTES (sizeof(mark_own) - 1)
+_Static_assert(sizeof(mark_import) == sizeof(mark_own), "one length");
 
 _Static_assert(MARK_BYTES + 4 + SEAL_PCRS * TPM_SHA256_BYTES + 2 +
 			       SEAL_STEPS_MAX * sizeof(struct seal_step) + 2 + TPM_PRIVATE_MAX + 2 +
-			       TPM_PUBLIC_MAX <=
+			       TPM_PUBLIC_MAX + 2 + TPM_SEED_MAX <=
 		       SEAL_BLOB_MAX,
 	       "the longest file");
 
@@ -32,19 +35,26 @@ static uint8_t *put_bytes(uint8_t *to, const void *data, size_t bytes)
 	return to + bytes;
 }
 
+static uint8_t *put_sized(uint8_t *to, const uint8_t *data, size_t bytes)
+{
+	return put_bytes(put(to, (uint32_t)bytes, 2), data, bytes);
+}
+
 size_t seal_blob_write(const struct seal_blob *blob, uint8_t data[SEAL_BLOB_MAX])
 {
 	const struct seal_state *state = &blob->state;
-	uint8_t *to = put_bytes(data, mark, MARK_BYTES);
+	const struct tpm_sealed *sealed = &blob->sealed;
+	uint8_t *to = put_bytes(data, sealed->seed_bytes != 0 ? mark_import : mark_own, MARK_BYTES);
 
 	to = put(to, SEAL_MASK, 4);
 	to = put_bytes(to, state->values, sizeof(state->values));
 	to = put(to, (uint32_t)state->step_count, 2);
 	to = put_bytes(to, state->steps, state->step_count * sizeof(state->steps[0]));
-	to = put(to, (uint32_t)blob->sealed.private_bytes, 2);
-	to = put_bytes(to, blob->sealed.private_part, blob->sealed.private_bytes);
-	to = put(to, (uint32_t)blob->sealed.public_bytes, 2);
-	to = put_bytes(to, blob->sealed.public_part, blob->sealed.public_bytes);
+	to = put_sized(to, sealed->private_part, sealed->private_bytes);
+	to = put_sized(to, sealed->public_part, sealed->public_bytes);
+	if (sealed->seed_bytes != 0) {
+		to = put_sized(to, sealed->seed, sealed->seed_bytes);
+	}
 	return (size_t)(to - data);
 }
 
@@ -77,6 +87,12 @@ static bool take_count(struct rest *rest, size_t max, size_t *count)
 	return *count <= max;
 }
 
+/* At least one byte and at most max bytes, after their number. */
+static bool take_sized(struct rest *rest, uint8_t *to, size_t max, size_t *bytes)
+{
+	return take_count(rest, max, bytes) && *bytes != 0 && take(rest, to, *bytes);
+}
+
 bool seal_blob_read(const uint8_t *data, size_t bytes, struct seal_blob *out)
 {
 	static const uint8_t mask[4] = { SEAL_MASK >> 24, SEAL_MASK >> 16, SEAL_MASK >> 8 & 0xff,
@@ -85,30 +101,41 @@ bool seal_blob_read(const uint8_t *data, size_t bytes, struct seal_blob *out)
 	struct tpm_sealed *sealed = &out->sealed;
 	struct rest rest = { data, bytes };
 	uint8_t start[MARK_BYTES + sizeof(mask)];
+	bool imported;
 
-	return take(&rest, start, sizeof(start)) && memcmp(start, mark, MARK_BYTES) == 0 &&
-	       memcmp(start + MARK_BYTES, mask, sizeof(mask)) == 0 &&
-	       take(&rest, state->values, sizeof(state->values)) &&
+	if (!take(&rest, start, sizeof(start)) ||
+	    memcmp(start + MARK_BYTES, mask, sizeof(mask)) != 0) {
+		return false;
+	}
+	imported = memcmp(start, mark_import, MARK_BYTES) == 0;
+	if (!imported && memcmp(start, mark_own, MARK_BYTES) != 0) {
+		return false;
+	}
+	sealed->seed_bytes = 0;
+	return take(&rest, state->values, sizeof(state->values)) &&
 	       take_count(&rest, SEAL_STEPS_MAX, &state->step_count) &&
 	       take(&rest, state->steps, state->step_count * sizeof(state->steps[0])) &&
-	       take_count(&rest, TPM_PRIVATE_MAX, &sealed->private_bytes) &&
-	       take(&rest, sealed->private_part, sealed->private_bytes) &&
-	       take_count(&rest, TPM_PUBLIC_MAX, &sealed->public_bytes) &&
-	       take(&rest, sealed->public_part, sealed->public_bytes) && rest.bytes == 0;
+	       take_sized(&rest, sealed->private_part, sizeof(sealed->private_part),
+			  &sealed->private_bytes) &&
+	       take_sized(&rest, sealed->public_part, sizeof(sealed->public_part),
+			  &sealed->public_bytes) &&
+	       (!imported ||
+		take_sized(&rest, sealed->seed, sizeof(sealed->seed), &sealed->seed_bytes)) &&
+	       rest.bytes == 0;
 }
 
 /* --- The TPM --- */
 
-static int need_primary(struct seal *seal)
+int seal_need_storage_key(struct seal *seal)
 {
 	int err;
 
-	if (seal->has_primary) {
+	if (seal->has_storage_key) {
 		return 0;
 	}
 	err = TPM_CALL(&seal->tpm, "TPM2_CreatePrimary", tpm_put_primary(seal->tpm.command),
-		       tpm_get_primary, &seal->primary);
-	seal->has_primary = err == 0;
+		       tpm_get_primary, &seal->storage_key);
+	seal->has_storage_key = err == 0;
 	return err;
 }
 
@@ -145,7 +172,7 @@ int seal_make(struct seal *seal, const uint8_t *secret, size_t bytes, struct tpm
 {
 	uint8_t policy[TPM_SHA256_BYTES];
 	uint32_t session;
-	int err = need_primary(seal);
+	int err = seal_need_storage_key(seal);
 
 	if (err == 0) {
 		err = begin_policy(seal, true, &session);
@@ -158,28 +185,45 @@ int seal_make(struct seal *seal, const uint8_t *secret, size_t bytes, struct tpm
 		       policy);
 	tpm_flush(&seal->tpm, session);
 	if (err == 0) {
-		err = TPM_CALL(
-			&seal->tpm, "TPM2_Create",
-			tpm_put_create(seal->tpm.command, seal->primary, secret, bytes, policy),
-			tpm_get_created, out);
+		err = TPM_CALL(&seal->tpm, "TPM2_Create",
+			       tpm_put_create(seal->tpm.command, seal->storage_key.handle, secret,
+					      bytes, policy),
+			       tpm_get_created, out);
 		secure_zero(seal->tpm.command, sizeof(seal->tpm.command));
 	}
 	return err;
 }
 
+/* Turns an object that was made elsewhere into one of this TPM. */
+static int import(struct seal *seal, const struct tpm_sealed *sealed, struct tpm_sealed *out)
+{
+	*out = *sealed;
+	return TPM_CALL(&seal->tpm, "TPM2_Import",
+			tpm_put_import(seal->tpm.command, seal->storage_key.handle, sealed),
+			tpm_get_imported, out->private_part, &out->private_bytes);
+}
+
 int seal_open(struct seal *seal, const struct tpm_sealed *sealed, uint8_t secret[TPM_SECRET_MAX],
 	      size_t *bytes)
 {
+	struct tpm_sealed imported;
 	uint32_t object, session;
-	int err = need_primary(seal);
+	int err = seal_need_storage_key(seal);
 
 	*bytes = 0;
 	if (err != 0) {
 		return err;
 	}
+	if (sealed->seed_bytes != 0) {
+		err = import(seal, sealed, &imported);
+		if (err != 0) {
+			return err;
+		}
+		sealed = &imported;
+	}
 	err = TPM_CALL(&seal->tpm, "TPM2_Load",
-		       tpm_put_load(seal->tpm.command, seal->primary, sealed), tpm_get_loaded,
-		       &object);
+		       tpm_put_load(seal->tpm.command, seal->storage_key.handle, sealed),
+		       tpm_get_loaded, &object);
 	if (err != 0) {
 		return err;
 	}
@@ -208,9 +252,9 @@ static void scrub(struct seal *seal)
 
 void seal_end(struct seal *seal)
 {
-	if (seal->has_primary) {
-		tpm_flush(&seal->tpm, seal->primary);
-		seal->has_primary = false;
+	if (seal->has_storage_key) {
+		tpm_flush(&seal->tpm, seal->storage_key.handle);
+		seal->has_storage_key = false;
 		scrub(seal);
 	}
 	secure_zero(seal->tpm.command, sizeof(seal->tpm.command));
@@ -288,7 +332,8 @@ void seal_explain(const struct seal *seal, int err, const struct seal_state *the
 	if (err == ERR_RIGHTS) {
 		explain_pcrs(then, now, words, text, max);
 	} else if (err == ERR_TAMPERED) {
-		(void)str_copy(text, max, "it was sealed by another TPM, or it was changed");
+		(void)str_copy(text, max,
+			       "it was not sealed by or for this TPM, or it was changed");
 	} else {
 		tpm_explain(&seal->tpm, err, "owner", text, max);
 	}

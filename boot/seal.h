@@ -52,17 +52,19 @@ bool seal_blob_read(const uint8_t *data, size_t bytes, struct seal_blob *out);
 /* Work with the TPM; the caller sets the functions of tpm and zeroes the rest. */
 struct seal {
 	struct tpm_talk tpm;
-	bool has_primary;
-	uint32_t primary;
+	bool has_storage_key;
+	struct tpm_storage_key storage_key;
 };
 
 /*
- * Reads the values of the PCRs. They, and the two functions below, return 0 or: ERR_RIGHTS, PCRs
- * have other values than those that the secret was sealed to; ERR_TAMPERED, this TPM has not sealed
- * it, or it was changed; ERR_IO, the TPM could not be reached, or reports another error
+ * Reads the values of the PCRs. They, and the functions below, return 0 or: ERR_RIGHTS, PCRs
+ * have other values than those that the secret was sealed to; ERR_TAMPERED, it was not sealed by or
+ * for this TPM, or it was changed; ERR_IO, the TPM could not be reached, or reports another error
  * (seal->tpm.code); ERR_FORMAT, the reply makes no sense.
  */
 int seal_read_pcrs(struct seal *seal, struct seal_state *state);
+/* Makes seal->storage_key, if it does not exist yet: under it secrets are sealed. */
+int seal_need_storage_key(struct seal *seal);
 /* Seals a secret of at most TPM_SECRET_MAX bytes to the PCRs' present values. */
 int seal_make(struct seal *seal, const uint8_t *secret, size_t bytes, struct tpm_sealed *out);
 int seal_open(struct seal *seal, const struct tpm_sealed *sealed, uint8_t secret[TPM_SECRET_MAX],

@@ -8,6 +8,7 @@
 
 /* TPM 2.0 Library, part 2: commands, handles, algorithms. */
 #define CC_CREATE	 0x153u
+#define CC_IMPORT	 0x156u
 #define CC_LOAD		 0x157u
 #define CC_UNSEAL	 0x15eu
 #define CC_POLICY_PCR	 0x17fu
@@ -33,9 +34,19 @@ size_t tpm_put_primary(uint8_t command[TPM_COMMAND_MAX])
 	return tpm_put_create_primary(command, &template);
 }
 
-int tpm_get_primary(const uint8_t *reply, size_t bytes, uint32_t *handle)
+int tpm_get_primary(const uint8_t *reply, size_t bytes, struct tpm_storage_key *out)
 {
-	return tpm_get_handle(reply, bytes, TPM_SESSIONS, handle);
+	struct tpm_in in;
+	int err = tpm_open(&in, reply, bytes, TPM_SESSIONS);
+
+	if (err != 0) {
+		return err;
+	}
+	out->handle = tpm_get(&in, 4);
+	(void)tpm_get(&in, 4); /* parameterSize */
+	return tpm_get_sized(&in, out->public_part, sizeof(out->public_part), &out->public_bytes)
+		       ? 0
+		       : ERR_FORMAT; /* how it was created follows, which nobody needs */
 }
 
 size_t tpm_put_policy_pcr(uint8_t command[TPM_COMMAND_MAX], uint32_t session, uint32_t mask)
@@ -113,6 +124,42 @@ int tpm_get_created(const uint8_t *reply, size_t bytes, struct tpm_sealed *out)
 	return 0; /* how it was created follows, which nobody needs */
 }
 
+static void put_sized(struct tpm_out *out, const uint8_t *data, size_t bytes)
+{
+	tpm_put(out, (uint32_t)bytes, 2);
+	tpm_put_bytes(out, data, bytes);
+}
+
+size_t tpm_put_import(uint8_t command[TPM_COMMAND_MAX], uint32_t parent,
+		      const struct tpm_sealed *sealed)
+{
+	struct tpm_out out = tpm_begin(command, TPM_SESSIONS, CC_IMPORT);
+
+	CHECK(sealed->private_bytes <= TPM_PRIVATE_MAX && sealed->public_bytes <= TPM_PUBLIC_MAX &&
+	      sealed->seed_bytes <= TPM_SEED_MAX);
+	tpm_put(&out, parent, 4);
+	tpm_put_authorisation(&out, TPM_RS_PASSWORD);
+	tpm_put(&out, TPM_EMPTY, 2); /* encryptionKey: there is no inner wrapper */
+	put_sized(&out, sealed->public_part, sealed->public_bytes);
+	put_sized(&out, sealed->private_part, sealed->private_bytes);
+	put_sized(&out, sealed->seed, sealed->seed_bytes);
+	tpm_put(&out, TPM_NULL, 2); /* symmetricAlg: of the inner wrapper */
+	return tpm_end(&out);
+}
+
+int tpm_get_imported(const uint8_t *reply, size_t bytes, uint8_t private_part[TPM_PRIVATE_MAX],
+		     size_t *private_bytes)
+{
+	struct tpm_in in;
+	int err = tpm_open(&in, reply, bytes, TPM_SESSIONS);
+
+	if (err != 0) {
+		return err;
+	}
+	(void)tpm_get(&in, 4); /* parameterSize */
+	return tpm_get_sized(&in, private_part, TPM_PRIVATE_MAX, private_bytes) ? 0 : ERR_FORMAT;
+}
+
 size_t tpm_put_load(uint8_t command[TPM_COMMAND_MAX], uint32_t parent,
 		    const struct tpm_sealed *sealed)
 {
@@ -121,10 +168,8 @@ size_t tpm_put_load(uint8_t command[TPM_COMMAND_MAX], uint32_t parent,
 	CHECK(sealed->private_bytes <= TPM_PRIVATE_MAX && sealed->public_bytes <= TPM_PUBLIC_MAX);
 	tpm_put(&out, parent, 4);
 	tpm_put_authorisation(&out, TPM_RS_PASSWORD);
-	tpm_put(&out, (uint32_t)sealed->private_bytes, 2);
-	tpm_put_bytes(&out, sealed->private_part, sealed->private_bytes);
-	tpm_put(&out, (uint32_t)sealed->public_bytes, 2);
-	tpm_put_bytes(&out, sealed->public_part, sealed->public_bytes);
+	put_sized(&out, sealed->private_part, sealed->private_bytes);
+	put_sized(&out, sealed->public_part, sealed->public_bytes);
 	return tpm_end(&out);
 }
 

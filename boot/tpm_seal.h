@@ -13,18 +13,32 @@
 #define TPM_SECRET_MAX	64u
 #define TPM_PRIVATE_MAX 384u
 #define TPM_PUBLIC_MAX	128u
+#define TPM_SEED_MAX	128u
 
-/* A sealed object outside of the TPM: its encrypted and its public part, both without length. */
+/*
+ * A sealed object outside of the TPM: its encrypted and its public part, and an encrypted seed; all
+ * without their lengths. With a seed, it was made elsewhere for the TPM's storage key (part 1,
+ * 23.3), and the TPM must import it first. Without one (seed_bytes is 0), the TPM has made it.
+ */
 struct tpm_sealed {
 	uint8_t private_part[TPM_PRIVATE_MAX];
 	size_t private_bytes;
+	uint8_t public_part[TPM_PUBLIC_MAX];
+	size_t public_bytes;
+	uint8_t seed[TPM_SEED_MAX];
+	size_t seed_bytes;
+};
+
+/* The storage key: its handle and its public part (TPMT_PUBLIC). */
+struct tpm_storage_key {
+	uint32_t handle;
 	uint8_t public_part[TPM_PUBLIC_MAX];
 	size_t public_bytes;
 };
 
 /* TPM2_CreatePrimary: the storage key on P-256 of the owner, the same one at each boot. */
 size_t tpm_put_primary(uint8_t command[TPM_COMMAND_MAX]);
-int tpm_get_primary(const uint8_t *reply, size_t bytes, uint32_t *handle);
+int tpm_get_primary(const uint8_t *reply, size_t bytes, struct tpm_storage_key *out);
 
 /* TPM2_PolicyPCR, with the values that the PCRs have now. Its reply has no content. */
 size_t tpm_put_policy_pcr(uint8_t command[TPM_COMMAND_MAX], uint32_t session, uint32_t mask);
@@ -36,6 +50,12 @@ int tpm_get_policy_digest(const uint8_t *reply, size_t bytes, uint8_t digest[TPM
 size_t tpm_put_create(uint8_t command[TPM_COMMAND_MAX], uint32_t parent, const uint8_t *secret,
 		      size_t bytes, const uint8_t policy[TPM_SHA256_BYTES]);
 int tpm_get_created(const uint8_t *reply, size_t bytes, struct tpm_sealed *out);
+
+/* TPM2_Import of an object with a seed: its private part for TPM2_Load. */
+size_t tpm_put_import(uint8_t command[TPM_COMMAND_MAX], uint32_t parent,
+		      const struct tpm_sealed *sealed);
+int tpm_get_imported(const uint8_t *reply, size_t bytes, uint8_t private_part[TPM_PRIVATE_MAX],
+		     size_t *private_bytes);
 
 /* TPM2_Load, and TPM2_Unseal with a policy session. */
 size_t tpm_put_load(uint8_t command[TPM_COMMAND_MAX], uint32_t parent,

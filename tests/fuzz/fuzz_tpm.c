@@ -14,10 +14,19 @@ static void take_sealed(const uint8_t *reply, size_t bytes)
 	uint8_t command[TPM_COMMAND_MAX], secret[TPM_SECRET_MAX], digest[TPM_SHA256_BYTES];
 	size_t count;
 	uint32_t handle;
+	struct tpm_storage_key key;
 
+	PROMISE(tpm_get_primary(reply, bytes, &key) != 0 ||
+		(key.public_bytes >= 1 && key.public_bytes <= TPM_PUBLIC_MAX));
+	PROMISE(tpm_get_imported(reply, bytes, sealed.private_part, &sealed.private_bytes) != 0 ||
+		(sealed.private_bytes >= 1 && sealed.private_bytes <= TPM_PRIVATE_MAX));
 	if (tpm_get_created(reply, bytes, &sealed) == 0) {
 		PROMISE(tpm_put_load(command, 1, &sealed) ==
 			31 + sealed.private_bytes + sealed.public_bytes);
+		memset(sealed.seed, 's', TPM_SEED_MAX);
+		sealed.seed_bytes = bytes % (TPM_SEED_MAX + 1);
+		PROMISE(tpm_put_import(command, 1, &sealed) ==
+			37 + sealed.private_bytes + sealed.public_bytes + sealed.seed_bytes);
 	}
 	PROMISE(tpm_get_unsealed(reply, bytes, secret, &count) != 0 ||
 		(count >= 1 && count <= TPM_SECRET_MAX));

@@ -23,6 +23,14 @@ def replies():
     return found
 
 
+def recorded_file():
+    """The file of seal.py."""
+    with open(RECORDED, encoding='ascii') as file:
+        text = file.read()
+    body = re.search(r'recorded_file\[\] =(.*?);', text, re.S)[1]
+    return bytes.fromhex(''.join(re.findall('"([0-9a-f]*)"', body)))
+
+
 def part(data):
     """Some bytes after their length."""
     return struct.pack('>H', len(data)) + data
@@ -42,6 +50,7 @@ def main(folder):
     """The seeds."""
     seen = replies()
     good = blob(seen['make'][9])
+    elsewhere = recorded_file()
     primary = seen['make'][4]
     pcrs = seen['make'][:4]
     later = [*pcrs, bytes.fromhex('80010000000a00000000')]
@@ -52,6 +61,8 @@ def main(folder):
         'differs': [good, primary, *seen['shut'], *(data[:-1] + b'x' for data in pcrs), *later],
         'shut-long': [blob(seen['make'][9], 90), primary, *seen['shut'], *pcrs, *later],
         'other': [good, primary, *seen['other'], *pcrs, *later],
+        'import': [elsewhere, primary, *seen['import'], *pcrs, *later],
+        'import-other': [elsewhere, primary, *seen['import_other'], *pcrs, *later],
         'format': [good, b'\x80\x02', *later],
         'lock-out': [good, bytes.fromhex('80010000000a00000921'), *pcrs, *later],
         'password': [good, bytes.fromhex('80010000000a000009a2'), *pcrs, *later],

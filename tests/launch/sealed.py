@@ -154,12 +154,12 @@ def changes(test, stick):
                      lambda data: data.replace(b'lists the commands', b'lists all commands')),
               r'PCR 4 differs \(this program, or how firmware has started it\)')
     damaged = edited('damaged', 'umbra/alpha.tpm', flip(-100))
-    text = test.shut(damaged, 'it was sealed by another TPM, or it was changed')
+    text = test.shut(damaged, 'it was not sealed by or for this TPM, or it was changed')
     test.expect(text, OPENED.format('beta'))
     text = test.shut(edited('mark', 'umbra/alpha.tpm', flip(0)),
                      'this is not a key that Umbra has sealed, or .*')
     test.expect(text, OPENED.format('beta'))
-    test.shut(stick, 'it was sealed by another TPM, or it was changed', tpm='tpm2')
+    test.shut(stick, 'it was not sealed by or for this TPM, or it was changed', tpm='tpm2')
     test.shut(stick, 'firmware offers no TPM 2.0, or it did not take a measurement', tpm=None)
 
 

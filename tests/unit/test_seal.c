@@ -178,7 +178,7 @@ TEST(a_secret_is_sealed_and_opened, setup, fake_teardown)
 	assert_memory_equal(opened, secret, sizeof(secret));
 	assert_false(holds_secret(&seal, sizeof(seal)));
 	seal_end(&seal);
-	assert_false(seal.has_primary);
+	assert_false(seal.has_storage_key);
 	/* TPM2_Hash of 256 zeros, which overwrites the TPM's own buffer. */
 	assert_int_equal(last_bytes, 10 + 2 + 256 + 2 + 4);
 	assert_int_equal(last[8] << 8 | last[9], 0x17d);
@@ -203,13 +203,46 @@ TEST(other_values_and_other_tpms_open_nothing, setup, fake_teardown)
 	assert_int_equal(opened_bytes, 0);
 }
 
+/* With the file that seal.py has made for this TPM. */
+TEST(a_secret_that_was_sealed_elsewhere, setup, fake_teardown)
+{
+	static uint8_t data[SEAL_BLOB_MAX], again[SEAL_BLOB_MAX];
+	const size_t bytes = bytes_of(recorded_file, data);
+
+	assert_int_equal(make(), 0);
+	assert_true(seal_blob_read(data, bytes, &blob));
+	assert_int_equal(seal_blob_write(&blob, again), bytes);
+	assert_memory_equal(again, data, bytes);
+	assert_false(holds_secret(data, bytes));
+	PLAY(import);
+	assert_int_equal(open(), 0);
+	assert_int_equal(script_left, 0);
+	assert_int_equal(opened_bytes, sizeof(secret));
+	assert_memory_equal(opened, secret, sizeof(secret));
+	assert_false(holds_secret(&seal, sizeof(seal)));
+	for (damaged = 0; damaged < 182 * 8; damaged++) { /* the TPM's reply to TPM2_Import */
+		int err;
+
+		PLAY(import);
+		err = open();
+		assert_true(err == 0 || err == ERR_IO || err == ERR_FORMAT || err == ERR_TAMPERED);
+		assert_in_range(opened_bytes, 0, TPM_SECRET_MAX);
+	}
+	damaged = -1;
+	blob.sealed.private_part[50] ^= 1;
+	PLAY(import_other);
+	assert_int_equal(open(), ERR_TAMPERED);
+	assert_int_equal(script_left, 0);
+	assert_int_equal(opened_bytes, 0);
+}
+
 /* Whatever bit of a reply is wrong: no read beyond it, which ASan would see, and a known end. */
 TEST(damaged_replies, setup, fake_teardown)
 {
 	for (damaged = 0; damaged < 1100 * 8; damaged += 1 + damaged % 7) {
 		int err;
 
-		seal.has_primary = false;
+		seal.has_storage_key = false;
 		err = make();
 		assert_true(err == 0 || err == ERR_IO || err == ERR_FORMAT || err == ERR_RIGHTS ||
 			    err == ERR_TAMPERED);
@@ -217,7 +250,7 @@ TEST(damaged_replies, setup, fake_teardown)
 		assert_in_range(blob.sealed.public_bytes, 0, TPM_PUBLIC_MAX);
 	}
 	damaged = -1;
-	seal.has_primary = false;
+	seal.has_storage_key = false;
 	assert_int_equal(make(), 0);
 	for (damaged = 0; damaged < 212 * 8; damaged++) {
 		int err;
@@ -234,11 +267,11 @@ TEST(cut_replies, setup, fake_teardown)
 {
 	damaged = 1 << 30; /* commands are not compared */
 	for (cut = 0; cut < 1000; cut += 1 + cut % 5) {
-		seal.has_primary = false;
+		seal.has_storage_key = false;
 		assert_int_not_equal(make(), 0);
 	}
 	cut = SIZE_MAX;
-	seal.has_primary = false;
+	seal.has_storage_key = false;
 	assert_int_equal(make(), 0);
 	for (cut = 0; cut < 200; cut++) {
 		PLAY(open);
@@ -265,17 +298,11 @@ TEST(a_tpm_that_always_asks_again_is_given_up, setup, fake_teardown)
 
 /* --- The file --- */
 
-TEST(the_file_holds_all, setup, fake_teardown)
+/* No length but its own is taken. */
+static void check_lengths(const uint8_t *data, size_t bytes)
 {
-	static uint8_t data[SEAL_BLOB_MAX];
 	static struct seal_blob read;
-	uint8_t *steps_end;
-	size_t bytes;
 
-	assert_int_equal(make(), 0);
-	blob.state.step_count = SEAL_STEPS_MAX;
-	memset(blob.state.steps, 0x5a, sizeof(blob.state.steps));
-	bytes = seal_blob_write(&blob, data);
 	for (size_t less = 0; less < bytes; less++) {
 		uint8_t *copy = malloc(less);
 
@@ -286,6 +313,28 @@ TEST(the_file_holds_all, setup, fake_teardown)
 	assert_true(seal_blob_read(data, bytes, &read));
 	assert_memory_equal(&read, &blob, sizeof(blob));
 	assert_false(seal_blob_read(data, bytes + 1, &read));
+}
+
+TEST(the_file_holds_all, setup, fake_teardown)
+{
+	static uint8_t data[SEAL_BLOB_MAX];
+	static struct seal_blob read;
+	uint8_t *steps_end;
+	size_t bytes;
+
+	assert_int_equal(make(), 0);
+	blob.state.step_count = SEAL_STEPS_MAX;
+	memset(blob.state.steps, 0x5a, sizeof(blob.state.steps));
+	check_lengths(data, seal_blob_write(&blob, data));
+	/* A seed of no bytes, and the file of an object that this TPM has sealed. */
+	blob.sealed.seed_bytes = 1;
+	bytes = seal_blob_write(&blob, data);
+	data[bytes - 2] = 0; /* its length, before its only byte */
+	assert_false(seal_blob_read(data, bytes - 1, &read));
+	blob.sealed.seed_bytes = TPM_SEED_MAX;
+	memset(blob.sealed.seed, 0x5b, TPM_SEED_MAX);
+	bytes = seal_blob_write(&blob, data);
+	check_lengths(data, bytes);
 	for (size_t i = 0; i < 16; i++) { /* the mark and the PCRs */
 		data[i] ^= 1;
 		assert_false(seal_blob_read(data, bytes, &read));
@@ -379,7 +428,7 @@ TEST(errors_in_words, setup, fake_teardown)
 		uint32_t code;
 		const char *text;
 	} rows[] = {
-		{ ERR_TAMPERED, 0x1df, "sealed by another TPM" },
+		{ ERR_TAMPERED, 0x1df, "not sealed by or for this TPM" },
 		{ ERR_FORMAT, 0, "the TPM's reply to TPM2_Load makes no sense" },
 		{ ERR_IO, 0x9a2, "the TPM's owner has a password" },
 		{ ERR_IO, 0x921, "in lock-out" },
