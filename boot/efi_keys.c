@@ -3,17 +3,28 @@
 #include "boot/efi_priv.h"
 
 #include "boot/key_file.h"
+#include "crypto/wipe.h"
 #include "vmm/base/str.h"
 #include "vmm/console/log.h"
 
 /* Zeros after the file's bytes, so that a file that is one byte too long is seen as such. */
 static uint8_t content[KEY_FILE_PASSPHRASE_MAX];
 
+const char *efi_key_hold(struct vm_key_source *key)
+{
+	return wipe_register(key->secret, sizeof(key->secret)) == 0
+		       ? NULL
+		       : "the list of what a panic wipes is full";
+}
+
 static const char *take(struct vm_key_source *key)
 {
 	uint64_t bytes;
-	const char *error;
+	const char *error = efi_key_hold(key);
 
+	if (error != NULL) {
+		return error;
+	}
 	if (efi_file_read_small(&key->file, content, sizeof(content), &bytes) != 0) {
 		return key->file.error;
 	}

@@ -7,6 +7,7 @@
  */
 #include "boot/efi_priv.h"
 
+#include "crypto/wipe.h"
 #include "vmm/base/err.h"
 #include "vmm/base/str.h"
 #include "vmm/console/console.h"
@@ -86,6 +87,7 @@ EFI_STATUS efi_main(EFI_HANDLE image, EFI_SYSTEM_TABLE *system)
 
 	efi_image = image;
 	efi_system = system;
+	wipe_init();		       /* keys are read soon */
 	config_defaults(&info.config); /* used if there is no file to read */
 	open_consoles();
 	say_hello();

@@ -71,6 +71,11 @@ int efi_file_destroy(const char *path, uint64_t bytes);
  * out, which is logged.
  */
 void efi_keys_read(struct config *config);
+/*
+ * Call before a key's secret is read: a panic wipes it then. Returns NULL, or a clause that says
+ * why there can be no secret.
+ */
+const char *efi_key_hold(struct vm_key_source *key);
 /* Wipes what efi_keys_read has read, or efi_seal_keys has opened. */
 void efi_keys_forget(struct config *config);
 void efi_key_forget(struct vm_key_source *key);

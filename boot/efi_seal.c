@@ -8,6 +8,7 @@
 
 #include "boot/key_file.h"
 #include "crypto/verify.h"
+#include "crypto/wipe.h"
 #include "vmm/base/err.h"
 #include "vmm/base/panic.h"
 #include "vmm/base/str.h"
@@ -289,6 +290,10 @@ static const char *get(const struct subject *of, bool may_seal)
 	if (!efi_tpm_works()) {
 		return "firmware offers no TPM 2.0, or it did not take a measurement";
 	}
+	error = efi_key_hold(key);
+	if (error != NULL) {
+		return error;
+	}
 	err = efi_file_read_small(&key->file, data, sizeof(data), &data_bytes);
 	if (err == ERR_NOTFOUND && may_seal) {
 		return make(of);
@@ -334,6 +339,9 @@ static bool get_key(struct vm_key_source *key, const char *what, const char *nam
 void efi_seal_keys(struct config *config)
 {
 	all = config;
+	/* If the list is full, no key finds room either. */
+	(void)wipe_register(plain.secret, sizeof(plain.secret));
+	(void)wipe_register(&seal.tpm, sizeof(seal.tpm)); /* its buffers */
 	for (size_t i = 0; i < config->vm_count; i++) {
 		struct vm_config *vm = &config->vms[i];
 

@@ -19,7 +19,6 @@
 #include "crypto/rng.h"
 #include "crypto/selftest.h"
 #include "crypto/tme.h"
-#include "crypto/wipe.h"
 #include "ept/pager.h"
 #include "guest/vconsole.h"
 #include "vmm/base/cpu.h"
@@ -144,7 +143,6 @@ static void start_crypto(void)
 {
 	int err;
 
-	wipe_init();
 	ending_set_wipe(pager_wipe); /* pager_wipe calls wipe_all and wipes the window as well */
 	if (crypto_selftest() != 0) {
 		panic("the cryptographic self-test failed; this machine must not hold keys");

@@ -8,7 +8,7 @@
 /*
  * Replaces the content of each key file by a derived secret of VM_SECRET_BYTES, in place, so that
  * the file's own bytes are gone. A VM or share whose secret cannot be derived is left out, which is
- * logged. Boot processor, once, after wipe_init and the self-test.
+ * logged. Boot processor, once, after the self-test.
  */
 void secrets_derive(struct config *config);
 

@@ -38,16 +38,17 @@ void wipe_init(void)
 
 int wipe_register(void *area, size_t bytes)
 {
-	struct wipe_area *free_area;
+	struct wipe_area *place;
 
 	lock_take(&wipe_lock, LOCK_WIPE);
-	free_area = find_area(NULL);
-	if (free_area != NULL) {
-		free_area->bytes = bytes;
-		atomic_store_release(&free_area->base, area);
+	place = find_area(area);
+	place = place == NULL ? find_area(NULL) : place;
+	if (place != NULL) {
+		place->bytes = bytes;
+		atomic_store_release(&place->base, area);
 	}
 	lock_drop(&wipe_lock);
-	return free_area != NULL ? 0 : ERR_NOMEM;
+	return place != NULL ? 0 : ERR_NOMEM;
 }
 
 void wipe_unregister(const void *area)

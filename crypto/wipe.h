@@ -17,8 +17,8 @@
 void wipe_init(void);
 
 /*
- * Adds memory that holds, or will hold, secrets. Returns ERR_NOMEM if the list is full. Any CPU.
- * Takes wipe_lock.
+ * Adds memory that holds, or will hold, secrets. An area that is in the list already
+ * stays there once. Returns ERR_NOMEM if the list is full. Any CPU. Takes wipe_lock.
  */
 int wipe_register(void *area, size_t bytes);
 

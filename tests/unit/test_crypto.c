@@ -287,6 +287,7 @@ TEST(wipe_zeroes_what_is_registered, fake_setup, fake_teardown)
 		assert_int_equal(wipe_register(areas[i], sizeof(areas[i])), 0);
 	}
 	assert_int_equal(wipe_register(areas[WIPE_AREA_MAX], 24), ERR_NOMEM);
+	assert_int_equal(wipe_register(areas[0], sizeof(areas[0])), 0); /* it is there already */
 	wipe_unregister(areas[3]);
 	wipe_unregister(areas[3]);
 	wipe_unregister(NULL);

@@ -7,6 +7,7 @@
 #include "boot/efi_priv.h"
 #include "boot/manifest.h"
 #include "crypto/tme.h"
+#include "crypto/wipe.h"
 #include "vmm/base/err.h"
 
 /* --- Firmware --- */
@@ -26,9 +27,14 @@ int efi_file_read(struct vm_file *file, uint64_t max)
 	return ERR_NOTFOUND;
 }
 
+/* A key file. */
 int efi_file_read_small(struct vm_file *file, void *to, uint64_t max, uint64_t *bytes)
 {
-	return ERR_NOTFOUND;
+	for (size_t i = 0; i < VM_KEY_FILE_MAX; i++) {
+		((uint8_t *)to)[i] = (uint8_t)i;
+	}
+	*bytes = VM_KEY_FILE_MAX;
+	return 0;
 }
 
 void efi_file_set_check(const char *(*check)(const char *path, size_t path_bytes, const void *data,
@@ -119,6 +125,25 @@ static void start(unsigned refused)
 	efi_launch_close(&config);
 }
 
+static struct config held;
+
+TEST(a_panic_wipes_key_files, fake_setup, fake_teardown)
+{
+	static const uint8_t nothing[VM_KEY_FILE_MAX];
+
+	held.vm_count = 1;
+	held.share_count = 1;
+	held.vms[0].valid = held.shares[0].valid = true;
+	held.vms[0].key.kind = held.shares[0].key.kind = VM_KEY_FILE;
+	efi_keys_read(&held);
+	assert_true(held.vms[0].valid && held.shares[0].valid);
+	assert_int_equal(held.vms[0].key.secret[5], 5);
+	assert_int_equal(held.shares[0].key.secret[5], 5);
+	wipe_all();
+	assert_memory_equal(held.vms[0].key.secret, nothing, sizeof(nothing));
+	assert_memory_equal(held.shares[0].key.secret, nothing, sizeof(nothing));
+}
+
 TEST(no_key_of_the_tpm_is_used_if_a_measurement_fails, fake_setup, fake_teardown)
 {
 	static const uint8_t nothing[VM_KEY_FILE_MAX];
@@ -137,7 +162,7 @@ TEST(no_key_of_the_tpm_is_used_if_a_measurement_fails, fake_setup, fake_teardown
 		assert_true(config.vms[1].valid);
 		assert_int_equal(config.vms[1].key.secret_bytes, sizeof(nothing));
 	}
-	/* Of the last ones, which come after the keys were opened, the log tells the reason. */
+	/* After the keys were opened, the log says why they are not used. */
 	assert_non_null(strstr(fake_log_text(),
 			       "error: vm : the TPM did not take all measurements, "
 			       "so a key of the TPM is not used; the vm is left "

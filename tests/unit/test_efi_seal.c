@@ -89,6 +89,33 @@ int efi_file_destroy(const char *path, uint64_t bytes)
 	return 0;
 }
 
+/* --- What a panic wipes --- */
+
+static const void *areas[8];
+static size_t area_count;
+
+int wipe_register(void *area, size_t bytes)
+{
+	assert_in_range(area_count, 0, ARRAY_COUNT(areas) - 1);
+	areas[area_count++] = area;
+	return 0;
+}
+
+static bool is_held(const void *area)
+{
+	for (size_t i = 0; i < area_count; i++) {
+		if (areas[i] == area) {
+			return true;
+		}
+	}
+	return false;
+}
+
+const char *efi_key_hold(struct vm_key_source *key)
+{
+	return wipe_register(key->secret, sizeof(key->secret)) == 0 ? NULL : "no room";
+}
+
 /* --- The TPM: what it seals is inverted --- */
 
 static bool has_tpm, opens_another;
@@ -145,6 +172,7 @@ int seal_open(struct seal *seal, const struct tpm_sealed *sealed, uint8_t secret
 	      size_t *bytes)
 {
 	*bytes = sealed->private_bytes;
+	assert_true(is_held(secret));
 	for (size_t i = 0; i < *bytes; i++) {
 		secret[i] = (uint8_t)~sealed->private_part[i];
 	}
@@ -203,6 +231,7 @@ static int setup(void **state)
 	config.vms[0].key.kind = VM_KEY_FILE;
 	config.vms[0].key.form = VM_KEY_FORM_TPM;
 	strcpy(config.vms[0].key.file.path, "\\a.TPM");
+	area_count = 0;
 	has_tpm = true;
 	opens_another = write_fails = loses_bits = destroy_fails = delete_fails = false;
 	unused_pcr = SEAL_PCRS;
@@ -217,6 +246,7 @@ static void start(void)
 	for (size_t i = 0; i < ARRAY_COUNT(config.vms); i++) {
 		config.vms[i].key.tpm = VM_KEY_TPM_SHUT;
 	}
+	area_count = 0;
 	efi_seal_keys(&config);
 }
 

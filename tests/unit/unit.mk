@@ -209,7 +209,7 @@ UNIT_efi_serial := boot/efi_serial.c
 UNIT_efi_screen := boot/efi_screen.c
 UNIT_efi_seal := boot/efi_seal.c boot/key_file.c vmm/base/str.c
 UNIT_efi_launch := boot/efi_launch.c boot/efi_keys.c boot/key_file.c boot/launch.c \
-	guest/engine_policy.c vmm/base/str.c
+	crypto/wipe.c guest/engine_policy.c vmm/base/str.c
 UNIT_efi_file := boot/efi_file.c vmm/base/str.c
 UNIT_launch := boot/launch.c guest/engine_policy.c vmm/base/str.c
 UNIT_tpm := boot/tpm.c vmm/base/str.c
