@@ -256,7 +256,8 @@ static inline uint64_t *next_table(uint64_t *table, uint64_t at, unsigned level)
 	return (value & ENTRY_RIGHTS) != 0 && !is_leaf(value, level) ? table_at(value) : NULL;
 }
 
-static inline uint64_t *page_entry(const struct ept_root *root, gpa_t gpa)
+static inline __attribute__((always_inline)) uint64_t *page_entry(const struct ept_root *root,
+								  gpa_t gpa)
 {
 	uint64_t *table = next_table(table_at(root->pml4.v), gpa.v, LEVEL_TOP);
 
@@ -277,19 +278,21 @@ uint64_t *ept_page_entry(const struct ept_root *root, gpa_t gpa)
 int ept_map_page(struct ept_root *root, gpa_t gpa, struct keyed_frame page, uint8_t access,
 		 uint64_t **entry)
 {
-	*entry = page_entry(root, gpa);
-	if (*entry == NULL) {
-		const int err = find_slot(root, gpa.v, 1, entry); /* makes the tables */
+	uint64_t *slot = page_entry(root, gpa);
+
+	if (slot == NULL) {
+		const int err = find_slot(root, gpa.v, 1, &slot); /* makes the tables */
 
 		if (err < 0) {
 			return err;
 		}
 	}
-	if ((entry_load(*entry) & ENTRY_RIGHTS) != 0) {
+	if ((entry_load(slot) & ENTRY_RIGHTS) != 0) {
 		return ERR_EXISTS;
 	}
-	entry_store(*entry, keyid_pack(page) | access | EPT_MEMTYPE_WB << ENTRY_TYPE_SHIFT |
-				    ENTRY_IGNORE_PAT);
+	entry_store(slot, keyid_pack(page) | access | EPT_MEMTYPE_WB << ENTRY_TYPE_SHIFT |
+				  ENTRY_IGNORE_PAT);
+	*entry = slot;
 	return 0;
 }
 

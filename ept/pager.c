@@ -16,23 +16,6 @@
 /* How often pager_vm_seal looks through the window. */
 #define SEAL_ROUNDS 4u
 
-/*
- * Waits while a CPU opens or seals the page. Returns the index of its frame + 1, or 0 if the page
- * is not open.
- */
-static uint32_t settled(struct sealed_region *region, uint64_t page)
-{
-	uint32_t opened;
-
-	for (;;) {
-		opened = *store_opened(region, page);
-		if (opened == 0 || !window_is_busy(window_frame(opened - 1))) {
-			return opened;
-		}
-		pager_wait(window_frame(opened - 1));
-	}
-}
-
 static void mark_used(struct window_frame *frame)
 {
 	frame->referenced = true;
@@ -40,32 +23,38 @@ static void mark_used(struct window_frame *frame)
 }
 
 /*
- * Gives the page a frame of the window, with its content in clear. Returns COST_NONE if it was
- * open. *index is WINDOW_NONE if it could not: with COST_TAMPERED, or because the region ends.
- * Releases window_lock if the page was not open; then the caller holds the frame.
+ * Gives the page a frame of the window, with its content in clear. Waits while another CPU opens or
+ * seals it. Returns COST_NONE if it was open. *index is WINDOW_NONE if it could not: with
+ * COST_TAMPERED, or because the region ends. Releases window_lock if the page was not open; then
+ * the caller holds the frame.
  */
-static enum pager_cost open_page(struct sealed_region *region, uint64_t page, uint32_t *index)
+static inline enum pager_cost open_page(struct sealed_region *region, uint64_t page,
+					uint32_t *index)
 {
-	enum pager_cost cost = COST_NONE;
-	uint32_t opened;
+	const struct stored_page *stored = store_page(region, page);
+	enum pager_cost cost;
 
-	*index = WINDOW_NONE;
-	while ((opened = settled(region, page)) == 0 && !region->dead) {
+	for (;;) {
+		*index = stored->opened - 1;
+		if (*index != WINDOW_NONE) {
+			if (!window_is_busy(window_frame(*index))) {
+				return COST_NONE;
+			}
+			pager_wait(window_frame(*index));
+			continue;
+		}
+		if (region->dead) {
+			return COST_NONE;
+		}
 		*index = window_find(region->vm);
 		if (*index != WINDOW_NONE) {
-			cost = pager_open(*index, region, page);
 			break;
 		}
 		pager_let_others_end();
 	}
-	if (opened != 0) {
-		*index = opened - 1;
-	}
+	cost = pager_exchange(*index, region, page);
 	if (cost == COST_TAMPERED) {
 		*index = WINDOW_NONE;
-	}
-	if (*index != WINDOW_NONE) {
-		mark_used(window_frame(*index));
 	}
 	return cost;
 }
@@ -86,8 +75,8 @@ static int map_page(struct window_frame *frame, uint32_t m, unsigned access)
 {
 	const struct sealed_mapping *mapping = &frame->region->mappings[m];
 	const uint32_t bit = (uint32_t)BIT(m);
-	bool writable = !mapping->read_only && (ept_caps()->accessed_dirty || frame->dirty ||
-						(access & GMEM_ACCESS_WRITE) != 0);
+	const bool writable = !mapping->read_only && ((access & GMEM_ACCESS_WRITE) != 0 ||
+						      frame->dirty || ept_caps()->accessed_dirty);
 	uint64_t *entry;
 	int err;
 
@@ -174,7 +163,7 @@ static uint32_t open_ahead(struct sealed_region *region, struct vcpu_hold *hold,
 		if (index == WINDOW_NONE) {
 			break;
 		}
-		if (pager_open(index, region, next) == COST_TAMPERED) {
+		if (pager_exchange(index, region, next) == COST_TAMPERED) {
 			break; /* the VM ends if it touches this page, not for a guess */
 		}
 		window_release(region->vm, window_frame(index));
@@ -206,6 +195,7 @@ static void keep(struct need *need, uint32_t index, enum pager_cost cost)
 	struct sealed_region *region = need->region;
 	struct window_frame *frame = window_frame(index);
 
+	mark_used(frame);
 	frame->pins += need->pins;
 	if (need->hold == NULL || region->dead) {
 		if (cost != COST_NONE) {

@@ -48,7 +48,6 @@ static uint32_t wipe_few(struct sealed_region *sealed, bool *zeroed)
 		looks++;
 		if (window_frame(i)->region == sealed) {
 			gmem_zero_frames(GMEM_SLOT_CLEAR, window_page(window_frame(i)), PAGE_SIZE);
-			window_part(window_frame(i));
 			window_put_free(i);
 			sealed->open_pages--;
 			pager_vm_count_closed(sealed->vm, pager_clock());

@@ -14,14 +14,11 @@
 /* At most so many other pages share the shoot-down of a page that is evicted. */
 #define UNMAP_AHEAD 7u
 
-struct exchange {
-	struct window_frame *frame;
-	struct sealed_page out; /* region NULL: there is no page to evict */
-	struct sealed_page in;	/* region NULL: the frame will be free */
-	bool written;		/* out was written since it was opened */
-	uint32_t taken;		/* out's mappings for which a shoot-down is due: bit m for m */
+/* What is removed from EPTs together with a page that is evicted. */
+struct unmapping {
+	uint32_t taken; /* mappings for which a shoot-down is due: bit m for m */
 	uint32_t ahead_count;
-	struct window_frame *ahead[UNMAP_AHEAD]; /* unmapped together with out, and busy */
+	struct window_frame *ahead[UNMAP_AHEAD]; /* other frames, which are busy meanwhile */
 };
 
 /*
@@ -67,37 +64,45 @@ static uint32_t take_entries(struct window_frame *frame)
  * their frames: if the guest uses one, it is mapped again, and CLOCK knows that it is in use. They
  * are busy until the exchange ends, for another CPU would evict such a page without a shoot-down.
  */
-static void unmap(struct exchange *x)
+static void unmap(struct unmapping *u, struct window_frame *frame)
 {
-	struct sealed_region *region = x->out.region;
+	struct sealed_region *region = frame->region;
 
-	x->ahead_count = window_next_idle(x->frame, x->ahead, UNMAP_AHEAD);
-	x->taken = take_entries(x->frame);
-	for (uint32_t i = 0; i < x->ahead_count; i++) {
-		x->taken |= take_entries(x->ahead[i]);
-		window_set_busy(x->ahead[i], true);
+	u->ahead_count = window_next_idle(frame, u->ahead, UNMAP_AHEAD);
+	u->taken = take_entries(frame);
+	for (uint32_t i = 0; i < u->ahead_count; i++) {
+		u->taken |= take_entries(u->ahead[i]);
+		window_set_busy(u->ahead[i], true);
 	}
-	for (uint32_t bits = x->taken; bits != 0; bits &= bits - 1) {
+	for (uint32_t bits = u->taken; bits != 0; bits &= bits - 1) {
 		region->mappings[lowest(bits)].shoot_downs++;
 		region->vm->counters.shoot_downs++;
 	}
 }
 
 /* Without window_lock: the mappings stay while their shoot_downs is not 0. */
-static void shoot_down(const struct exchange *x)
+static void shoot_down(const struct unmapping *u, struct sealed_region *region)
 {
-	for (uint32_t bits = x->taken; bits != 0; bits &= bits - 1) {
-		ept_tlb_shootdown(&x->out.region->mappings[lowest(bits)].gmem->root);
+	for (uint32_t bits = u->taken; bits != 0; bits &= bits - 1) {
+		ept_tlb_shootdown(&region->mappings[lowest(bits)].gmem->root);
+	}
+}
+
+static void end_unmapping(const struct unmapping *u, struct sealed_region *region)
+{
+	for (uint32_t bits = u->taken; bits != 0; bits &= bits - 1) {
+		region->mappings[lowest(bits)].shoot_downs--;
+	}
+	for (uint32_t i = 0; i < u->ahead_count; i++) {
+		window_set_busy(u->ahead[i], false);
 	}
 }
 
 /* The page is in clear no more. */
-static inline void count_closed(const struct sealed_page *out, bool written, bool sealed,
-				uint64_t now)
+static inline void count_closed(struct sealed_page out, bool written, bool sealed, uint64_t now)
 {
-	struct sealed_region *region = out->region;
-	struct stored_page *stored = store_page(region, out->page);
-	struct pager_counters *counters = &region->vm->counters;
+	struct stored_page *stored = store_page(out.region, out.page);
+	struct pager_counters *counters = &out.region->vm->counters;
 
 	if (sealed) {
 		counters->sealings++;
@@ -107,85 +112,31 @@ static inline void count_closed(const struct sealed_page *out, bool written, boo
 		counters->drops++;
 	}
 	stored->opened = 0;
-	pager_vm_count_closed(region->vm, now);
-}
-
-/* Takes the frame's page out, if there is one. */
-static inline void take_out(struct exchange *x)
-{
-	struct window_frame *frame = x->frame;
-	struct sealed_region *region = frame->region;
-	const struct sealed_page out = { region, frame->page };
-
-	if (region == NULL) {
-		return;
-	}
-	region->open_pages--;
-	if (region->dead) {
-		/*
-		 * No CPU uses its EPT any more, and its content is not kept. The region may be
-		 * freed from here on, although the old content stays in the frame until it is
-		 * overwritten.
-		 */
-		window_part(frame);
-		count_closed(&out, false, false, pager_clock());
-		return;
-	}
-	region->exchanges++;
-	x->out = out;
-	if (frame->mapped != 0) {
-		unmap(x);
-	}
-	window_part(frame);
-	x->written = frame->dirty;
+	pager_vm_count_closed(out.region->vm, now);
 }
 
 /*
- * Notes the frame as that of the page to open, so that another CPU that wants the page waits
- * for it.
+ * The page of a region that ends. No CPU uses its EPT any more, and its content is not kept. The
+ * region may be freed after this, although the old content stays in the frame until it is
+ * overwritten.
  */
-static inline void put_in(struct exchange *x, uint32_t index)
+static void drop_dead(struct sealed_page out)
 {
-	struct sealed_region *region = x->in.region;
-
-	window_reset(x->frame);
-	if (region != NULL) {
-		x->frame->region = region;
-		x->frame->page = x->in.page;
-		*store_opened(region, x->in.page) = index + 1;
-		region->open_pages++;
-		window_join(x->frame);
-	}
+	out.region->open_pages--;
+	count_closed(out, false, false, pager_clock());
 }
 
-/* Under window_lock. After it the regions may end. */
-static inline void end(struct exchange *x, bool sealed)
+/* The frame was to get a page that is not what was stored. It holds zeros. */
+static void forget(uint32_t index, struct sealed_page in)
 {
-	const uint64_t now = pager_clock();
-	struct sealed_region *out = x->out.region;
-
-	for (uint32_t bits = x->taken; bits != 0; bits &= bits - 1) {
-		out->mappings[lowest(bits)].shoot_downs--;
-	}
-	for (uint32_t i = 0; i < x->ahead_count; i++) {
-		window_set_busy(x->ahead[i], false);
-	}
-	if (out != NULL) {
-		count_closed(&x->out, x->written, sealed, now);
-		out->exchanges--;
-	}
-	if (x->in.region != NULL) {
-		pager_vm_count_open(x->in.region->vm, now);
-	}
-	window_set_busy(x->frame, false);
+	*store_opened(in.region, in.page) = 0;
+	in.region->open_pages--;
+	pager_vm_count_closed(in.region->vm, pager_clock());
+	window_put_free(index);
 }
 
 /*
- * Evicts the page in the frame, if there is one, and puts another page in its place, or none
- * (region NULL). *sealed says whether the old page was encrypted. Returns ERR_TAMPERED, with zeros
- * in the frame, if the new page is not what was stored; the old one is evicted nevertheless. Under
- * window_lock, which it releases meanwhile. The frame is neither pinned, held nor busy. The order
- * matters:
+ * The order matters:
  *
  * 1. The old page is unmapped and shot down. From here on no CPU can write to it.
  * 2. It is encrypted under a version that was never used before. If it was not written, it is
@@ -194,57 +145,60 @@ static inline void end(struct exchange *x, bool sealed)
  *     holds more than one page.
  * 4. Only now the frame is not busy any more, and the next page can be mapped.
  */
-static int exchange(uint32_t index, struct sealed_region *region, uint64_t page, bool *sealed)
+enum pager_cost pager_exchange(uint32_t index, struct sealed_region *region, uint64_t page)
 {
 	static const struct sealed_page nothing = { .region = NULL };
-	struct exchange x;
+	struct window_frame *frame = window_frame(index);
+	const struct sealed_page in = { region, page };
+	struct sealed_page out = { frame->region, frame->page };
+	struct unmapping u;
+	bool written = false, absent = true, sealed;
+	uint64_t now;
 	int err;
 
-	x.frame = window_frame(index);
-	x.out.region = NULL;
-	x.in = (struct sealed_page){ region, page };
-	x.written = false;
-	x.taken = x.ahead_count = 0;
-	take_out(&x);
-	put_in(&x, index);
-	window_set_busy(x.frame, true);
+	u.taken = u.ahead_count = 0;
+	if (out.region != NULL && out.region->dead) {
+		drop_dead(out);
+		out.region = NULL;
+	} else if (out.region != NULL) {
+		out.region->open_pages--;
+		out.region->exchanges++;
+		if (frame->mapped != 0) {
+			unmap(&u, frame);
+		}
+		written = frame->dirty;
+	}
+	window_change(frame, region, page);
+	if (region != NULL) { /* another CPU that wants the page waits for the frame */
+		absent = *store_kind(region, page) != STORE_SEALED;
+		*store_opened(region, page) = index + 1;
+		region->open_pages++;
+	}
+	window_set_busy(frame, true);
 	lock_drop(&window_lock);
-	shoot_down(&x);
-	err = store_exchange(x.written ? &x.out : &nothing, &x.in, window_page(x.frame), sealed);
+	if (u.taken != 0) {
+		shoot_down(&u, out.region);
+	}
+	err = store_exchange(written ? out : nothing, in, window_page(frame), &sealed);
 	lock_take(&window_lock, LOCK_WINDOW);
-	end(&x, *sealed);
-	return err;
-}
-
-/* The frame holds nothing. */
-static void forget(uint32_t index, struct sealed_region *region, uint64_t page)
-{
-	*store_opened(region, page) = 0;
-	region->open_pages--;
-	pager_vm_count_closed(region->vm, pager_clock());
-	window_part(window_frame(index));
-	window_put_free(index);
-}
-
-enum pager_cost pager_open(uint32_t index, struct sealed_region *region, uint64_t page)
-{
-	const bool absent = *store_kind(region, page) != STORE_SEALED;
-	bool sealed;
-
-	if (exchange(index, region, page, &sealed) != 0) {
-		forget(index, region, page);
+	now = pager_clock();
+	if (out.region != NULL) {
+		end_unmapping(&u, out.region);
+		count_closed(out, written, sealed, now);
+		out.region->exchanges--;
+	}
+	window_set_busy(frame, false);
+	if (region == NULL) {
+		window_put_free(index);
+		return COST_NONE;
+	}
+	pager_vm_count_open(region->vm, now);
+	if (err != 0) {
+		forget(index, in);
 		return COST_TAMPERED;
 	}
 	region->vm->counters.opens += !absent;
 	return sealed ? COST_DIRTY : absent ? COST_FIRST_TOUCH : COST_CLEAN;
-}
-
-void pager_evict(uint32_t index)
-{
-	bool sealed;
-
-	(void)exchange(index, NULL, 0, &sealed); /* opens nothing */
-	window_put_free(index);
 }
 
 void pager_wait(const struct window_frame *frame)

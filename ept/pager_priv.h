@@ -84,15 +84,7 @@ struct stored_page {
 	uint8_t tag[PAGE_TAG_BYTES];
 	uint32_t opened; /* index of the window's frame + 1; 0: not open */
 	uint8_t kind;	 /* enum store_kind */
-};
-
-/* The store consists of chunks of consecutive frames, because free memory may be fragmented. */
-#define CHUNK_PAGES 16
-
-struct store_chunk {
-	hpa_t frames;
-	struct stored_page pages[CHUNK_PAGES];
-};
+} __attribute__((aligned(32)));
 
 /* What is stored of a page. In a tag's name the kind is never 0, so its first block counts. */
 enum store_kind {
@@ -101,7 +93,11 @@ enum store_kind {
 	STORE_FILLED, /* nothing: it holds its region's pattern again; it has a version and a tag */
 };
 
-_Static_assert(sizeof(struct store_chunk) <= CHUNK_PAGES * PAGER_PAGE_BYTES, "what was planned");
+/* Free memory may be fragmented, so the ciphertext is in pieces of so many consecutive frames. */
+#define CHUNK_PAGES 16
+
+_Static_assert(sizeof(struct stored_page) + sizeof(hpa_t) / CHUNK_PAGES < PAGER_PAGE_BYTES,
+	       "what was planned");
 
 /*
  * A place where a region appears. A VM's own RAM has one mapping, a share has one for each member.
@@ -133,7 +129,8 @@ struct sealed_region {
 	uint32_t swept; /* while it is buried: how many of the window's frames were checked */
 	/* While it is buried: only the first so many chunks still have frames. */
 	uint64_t chunks_left;
-	struct store_chunk chunks[];
+	hpa_t *chunks; /* the first frame of each; behind `pages`. 0: it has none */
+	struct stored_page pages[];
 };
 
 struct window_frame {
@@ -193,17 +190,18 @@ enum pager_cost {
 };
 
 /*
- * Puts a page that is not open, with its content in clear, into a frame of the window that is free
- * or a victim. After it the caller holds the frame: it calls window_keep for a vCPU, or
- * window_release. With COST_TAMPERED the frame is free after this. The caller is counted in the
- * region's `exchanges`.
+ * Evicts the page in a frame, if there is one: seals it, if it was written. Then puts another page,
+ * which is not open, in its place, with its content in clear. After this the caller holds the
+ * frame: it calls window_keep for a vCPU, or window_release. With COST_TAMPERED the frame is free
+ * instead. The caller is counted in the region's `exchanges`. The frame is neither pinned, held nor
+ * busy. If the old page's region is dead, it may be freed meanwhile.
  */
-enum pager_cost pager_open(uint32_t index, struct sealed_region *region, uint64_t page);
-/*
- * Seals the page in a frame, if it was written, and frees the frame, which must be neither pinned,
- * held nor busy. If its region is dead, the region may be freed meanwhile.
- */
-void pager_evict(uint32_t index);
+enum pager_cost pager_exchange(uint32_t index, struct sealed_region *region, uint64_t page);
+/* The same, but the frame becomes free. */
+static inline void pager_evict(uint32_t index)
+{
+	(void)pager_exchange(index, NULL, 0);
+}
 /* Waits until the frame is not busy. */
 void pager_wait(const struct window_frame *frame);
 /* Gives other CPUs time to end their exchanges, for a loop that waits for them. */
@@ -274,34 +272,17 @@ uint64_t window_unclaimed(void);
 /* Ends the promise to an account that ends: from now on others may take all its frames. */
 void window_drop_floor(struct pager_vm *vm);
 /*
- * Called when a frame begins to be its region's, and before it is not any more: for the account.
- * Who calls window_join holds the frame.
+ * Puts a page into a frame, in place of the one that is in it, or none (region NULL). Who calls
+ * this with a region holds the frame.
  */
-void window_join(struct window_frame *frame);
-void window_part(struct window_frame *frame);
+void window_change(struct window_frame *frame, struct sealed_region *region, uint64_t page);
 /* The window's frames are used under the KeyID of host pages, by the hypervisor and by guests. */
 static inline struct keyed_frame window_page(const struct window_frame *frame)
 {
 	return keyed(frame->frame, page_keyid());
 }
-/* Puts a frame that holds no clear text any more on the free list. */
+/* Puts a frame that holds no clear text any more on the free list, and notes that it has no page. */
 void window_put_free(uint32_t index);
-/*
- * Notes that the frame holds no page. One field after the other, but not the address: at the end of
- * the machine window_wipe reads it, and a CPU may have been stopped right here.
- */
-static inline void window_reset(struct window_frame *frame)
-{
-	frame->region = NULL;
-	frame->page = 0;
-	frame->holds = 0;
-	frame->pins = 0;
-	frame->next = frame->prev = WINDOW_NONE;
-	frame->mapped = frame->writable = 0;
-	frame->entry = NULL;
-	frame->dirty = frame->referenced = frame->seen = false;
-	frame->idle_s = 0;
-}
 /* Is the frame's page being exchanged? Needs no lock. */
 static inline bool window_is_busy(const struct window_frame *frame)
 {
@@ -345,8 +326,13 @@ struct vcpu_hold *window_let_go(struct pager_vm *vm, const struct gmem_faulter *
 void window_let_vm_go(struct pager_vm *vm);
 /* Holds a frame whose page was open for the vCPU's current instruction. After window_let_go. */
 void window_hold(struct pager_vm *vm, struct vcpu_hold *hold, uint32_t index);
-/* From now on the vCPU holds the frame that pager_open has returned, in its caller's place. */
-void window_keep(struct vcpu_hold *hold, uint32_t index);
+/* From now on the vCPU holds the frame of pager_exchange, in its caller's place. */
+static inline void window_keep(struct vcpu_hold *hold, uint32_t index)
+{
+	hold->frames[hold->next] = index;
+	hold->next = (hold->next + 1) % HOLD_FRAMES;
+	hold->count++;
+}
 /* One holds the frame no more. */
 void window_release(struct pager_vm *vm, struct window_frame *frame);
 
@@ -362,7 +348,7 @@ bool store_free_some(struct sealed_region *region);
 
 static inline struct stored_page *store_page(struct sealed_region *region, uint64_t page)
 {
-	return &region->chunks[page / CHUNK_PAGES].pages[page % CHUNK_PAGES];
+	return &region->pages[page];
 }
 
 static inline uint64_t *store_version(struct sealed_region *region, uint64_t page)
@@ -399,8 +385,8 @@ struct sealed_page {
  * ERR_TAMPERED, with zeros in the frame, if in's tag is not that of what is stored. The frame is
  * busy. window_lock is not held.
  */
-int store_exchange(const struct sealed_page *out, const struct sealed_page *in,
-		   struct keyed_frame frame, bool *sealed);
+int store_exchange(struct sealed_page out, struct sealed_page in, struct keyed_frame frame,
+		   bool *sealed);
 
 /*
  * For the end of the machine: from now on a CPU that wants to encrypt stops, because keys will be

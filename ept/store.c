@@ -17,8 +17,9 @@
 #include "vmm/host/host_paging.h"
 #include "vmm/host/page_alloc.h"
 
-/* One call of store_free_some frees so many: 32 MiB of frames, and 236 KiB of data about them. */
-#define CHUNKS_A_STEP 512u
+/* One call of store_free_some frees so many: 32 MiB of frames, or 256 KiB of data about them. */
+#define CHUNKS_A_STEP	  512u
+#define HOST_PAGES_A_STEP 64u
 
 /*
  * At the end of the machine keys are zeroed, perhaps while a CPU that did not stop is encrypting a
@@ -45,7 +46,8 @@ static uint64_t pages_in_chunk(uint64_t page_count, uint64_t chunk)
 int store_create(uint64_t page_count, struct sealed_region **out)
 {
 	uint64_t chunks = chunk_count(page_count);
-	uint64_t bytes = sizeof(struct sealed_region) + chunks * sizeof(struct store_chunk);
+	uint64_t bytes = sizeof(struct sealed_region) + page_count * sizeof(struct stored_page) +
+			 chunks * sizeof(hpa_t);
 	size_t host_pages = ALIGN_UP(bytes, PAGE_SIZE) / PAGE_SIZE;
 	struct sealed_region *region = page_alloc(host_pages);
 
@@ -55,9 +57,9 @@ int store_create(uint64_t page_count, struct sealed_region **out)
 	region->page_count = page_count;
 	region->host_pages = host_pages;
 	region->chunks_left = chunks;
+	region->chunks = (hpa_t *)(void *)&region->pages[page_count];
 	for (uint64_t i = 0; i < chunks; i++) {
-		if (frames_alloc(pages_in_chunk(page_count, i), 1, &region->chunks[i].frames) !=
-		    0) {
+		if (frames_alloc(pages_in_chunk(page_count, i), 1, &region->chunks[i]) != 0) {
 			while (!store_free_some(region)) {
 			}
 			return ERR_NOMEM;
@@ -67,35 +69,44 @@ int store_create(uint64_t page_count, struct sealed_region **out)
 	return 0;
 }
 
+/* How many bytes of the region are still needed to describe the chunks that have frames. */
+static uint64_t bytes_needed(const struct sealed_region *region)
+{
+	const uint64_t chunks = region->chunks_left;
+
+	return chunks == 0 ? 0 : (uintptr_t)&region->chunks[chunks] - (uintptr_t)region;
+}
+
 /*
- * Frees the last chunks first, so that the host pages that described them can be freed too. Those
- * of a large region are too many to zero in one call. Ciphertext need not be wiped, because its key
- * is wiped. A guest never gets frame 0, so address 0 marks a chunk without frames.
+ * Frees the frames, the last chunks first, and then the host pages that described all of them. Both
+ * are too many to zero in one call. Ciphertext need not be wiped, because its key is wiped. A guest
+ * never gets frame 0, so address 0 marks a chunk without frames.
  */
 bool store_free_some(struct sealed_region *region)
 {
 	const uint64_t left = region->chunks_left - MIN(region->chunks_left, CHUNKS_A_STEP);
-	const uint64_t bytes = sizeof(struct sealed_region) + left * sizeof(struct store_chunk);
-	const size_t pages = left == 0 ? 0 : ALIGN_UP(bytes, PAGE_SIZE) / PAGE_SIZE;
-	const size_t gone = region->host_pages - pages;
+	size_t pages, gone;
 
 	for (uint64_t i = region->chunks_left; i > left; i--) {
-		if (region->chunks[i - 1].frames.v != 0) {
-			frames_free(region->chunks[i - 1].frames,
+		if (region->chunks[i - 1].v != 0) {
+			frames_free(region->chunks[i - 1],
 				    pages_in_chunk(region->page_count, i - 1));
 		}
 	}
 	region->chunks_left = left;
+	pages = ALIGN_UP(bytes_needed(region), PAGE_SIZE) / PAGE_SIZE;
+	gone = MIN(region->host_pages - pages, HOST_PAGES_A_STEP);
+	pages = region->host_pages - gone;
 	region->host_pages = pages;
 	if (gone != 0) {
 		page_free((uint8_t *)region + pages * PAGE_SIZE, gone);
 	}
-	return left == 0;
+	return pages == 0;
 }
 
 static hpa_t store_frame(const struct sealed_region *region, uint64_t page)
 {
-	return hpa(region->chunks[page / CHUNK_PAGES].frames.v + page % CHUNK_PAGES * PAGE_SIZE);
+	return hpa(region->chunks[page / CHUNK_PAGES].v + page % CHUNK_PAGES * PAGE_SIZE);
 }
 
 /*
@@ -264,26 +275,26 @@ static bool open_without_text(const struct sealed_page *in, void *clear)
 	return good;
 }
 
-int store_exchange(const struct sealed_page *out, const struct sealed_page *in,
-		   struct keyed_frame frame, bool *sealed)
+int store_exchange(struct sealed_page out, struct sealed_page in, struct keyed_frame frame,
+		   bool *sealed)
 {
 	void *clear = host_temp_map(GMEM_SLOT_CLEAR, frame);
 	struct page_job seal, open;
-	bool seals = begin_seal(out, clear, &seal);
-	bool opens = begin_open(in, clear, &open), good = true;
+	bool seals = begin_seal(&out, clear, &seal);
+	bool opens = begin_open(&in, clear, &open), good = true;
 
 	if (seals || opens) {
 		good = page_exchange(seals ? &seal : NULL, opens ? &open : NULL);
 	}
 	if (seals) {
-		end_seal(out, &seal);
+		end_seal(&out, &seal);
 	}
 	if (opens) {
 		host_temp_unmap(GMEM_SLOT_IN);
 	} else {
-		good = open_without_text(in, clear);
+		good = open_without_text(&in, clear);
 	}
-	if (in->region == NULL || !good) {
+	if (in.region == NULL || !good) {
 		cache_write_back(clear, PAGE_SIZE); /* else the old plaintext would stay in DRAM */
 	}
 	host_temp_unmap(GMEM_SLOT_CLEAR);

@@ -153,13 +153,6 @@ uint64_t window_unclaimed(void)
 	return window.count - window.claimed;
 }
 
-void window_put_free(uint32_t index)
-{
-	window_reset(&window_frames[index]);
-	window_frames[index].next = window.first_free;
-	window.first_free = index;
-}
-
 void window_wipe(void)
 {
 	for (uint32_t i = 0; i < window.count; i++) {
@@ -245,24 +238,52 @@ static void unlink_frame(struct pager_vm *vm, struct window_frame *frame)
 	window.above_frames -= vm->above_next != NULL;
 }
 
-void window_join(struct window_frame *frame)
+/*
+ * One field after the other, but not the address: at the end of the machine window_wipe reads it,
+ * and a CPU may have been stopped right here.
+ */
+static inline void set_page(struct window_frame *frame, struct sealed_region *region, uint64_t page)
 {
-	struct pager_vm *vm = frame->region->vm;
-
-	vm->frames++;
-	frame->holds = 1;
-	note_level(vm);
+	frame->region = region;
+	frame->page = page;
+	frame->holds = region != NULL;
+	frame->pins = 0;
+	frame->next = frame->prev = WINDOW_NONE;
+	frame->mapped = frame->writable = 0;
+	frame->entry = NULL;
+	frame->dirty = frame->referenced = frame->seen = false;
+	frame->idle_s = 0;
 }
 
-void window_part(struct window_frame *frame)
+void window_change(struct window_frame *frame, struct sealed_region *region, uint64_t page)
 {
-	struct pager_vm *vm = frame->region->vm;
+	struct pager_vm *from = frame->region != NULL ? frame->region->vm : NULL;
+	struct pager_vm *to = region != NULL ? region->vm : NULL;
 
-	vm->frames--;
-	if (frame->holds == 0) {
-		unlink_frame(vm, frame);
+	if (from != NULL && frame->holds == 0) {
+		unlink_frame(from, frame);
 	}
-	note_level(vm);
+	set_page(frame, region, page);
+	if (from == to) {
+		return;
+	}
+	if (from != NULL) {
+		from->frames--;
+		note_level(from);
+	}
+	if (to != NULL) {
+		to->frames++;
+		note_level(to);
+	}
+}
+
+void window_put_free(uint32_t index)
+{
+	struct window_frame *frame = window_frame(index);
+
+	window_change(frame, NULL, 0);
+	frame->next = window.first_free;
+	window.first_free = index;
 }
 
 void window_drop_floor(struct pager_vm *vm)
@@ -338,6 +359,8 @@ static inline __attribute__((always_inline)) uint32_t look(struct pager_vm *vm,
 
 	search->looked++;
 	vm->hand = frame->next;
+	/* In a large window it is in no cache. The next look comes soon, or with the next fault. */
+	__builtin_prefetch(&window_frames[frame->next], 1);
 	if (frame->pins == 0 && !window_is_busy(frame) &&
 	    (!was_used(frame) ||
 	     (search->must && (++search->chances > CHANCES || search->looked > search->round)))) {
@@ -490,19 +513,14 @@ struct vcpu_hold *window_let_go(struct pager_vm *vm, const struct gmem_faulter *
 	if (hold->place != by->place) {
 		let_all_go(vm, hold);
 		hold->place = by->place;
-	}
-	/* A string instruction faults many times at one place: it needs only its latest pages. */
-	if (opens && hold->count == HOLD_FRAMES) {
+	} else if (opens && hold->count == HOLD_FRAMES) {
+		/*
+		 * A string instruction faults many times at one place: it needs only its latest
+		 * pages.
+		 */
 		let_oldest_go(vm, hold);
 	}
 	return hold;
-}
-
-void window_keep(struct vcpu_hold *hold, uint32_t index)
-{
-	hold->frames[hold->next] = index;
-	hold->next = (hold->next + 1) % HOLD_FRAMES;
-	hold->count++;
 }
 
 void window_hold(struct pager_vm *vm, struct vcpu_hold *hold, uint32_t index)

@@ -150,12 +150,12 @@ static _Thread_local struct {
 	uint32_t victims;
 } inside;
 
-int __real_store_exchange(const struct sealed_page *out, const struct sealed_page *in,
-			  struct keyed_frame frame, bool *sealed);
-int __wrap_store_exchange(const struct sealed_page *out, const struct sealed_page *in,
-			  struct keyed_frame frame, bool *sealed);
-int __wrap_store_exchange(const struct sealed_page *out, const struct sealed_page *in,
-			  struct keyed_frame frame, bool *sealed)
+int __real_store_exchange(struct sealed_page out, struct sealed_page in, struct keyed_frame frame,
+			  bool *sealed);
+int __wrap_store_exchange(struct sealed_page out, struct sealed_page in, struct keyed_frame frame,
+			  bool *sealed);
+int __wrap_store_exchange(struct sealed_page out, struct sealed_page in, struct keyed_frame frame,
+			  bool *sealed)
 {
 	int err;
 

@@ -219,7 +219,7 @@ TEST(test_restart, pager_setup, pager_teardown)
 		guest_write(guest, 3, 0x1234);
 		pager_vm_seal(guest->vm);
 		assert_int_equal(*store_version(region, 3), 1); /* the same page and version */
-		ciphertext = fake_frame(hpa(region->chunks[0].frames.v + 3 * PAGE_SIZE));
+		ciphertext = fake_frame(hpa(region->chunks[0].v + 3 * PAGE_SIZE));
 		if (life == 0) {
 			memcpy(before, ciphertext, PAGE_SIZE);
 			memcpy(&key, &guest->vm->key, sizeof(key));

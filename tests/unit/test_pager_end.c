@@ -59,11 +59,11 @@ static struct guest *full_guest(void)
 
 static uint8_t *store_of(struct guest *guest, uint32_t page)
 {
-	struct sealed_region *region = guest->gmem.regions[0].state;
-	const struct store_chunk *chunk = &region->chunks[page / CHUNK_PAGES];
+	const struct sealed_region *region = guest->gmem.regions[0].state;
 
 	assert_true(page < SPLIT);
-	return fake_frame(hpa(chunk->frames.v + page % CHUNK_PAGES * PAGE_SIZE));
+	return fake_frame(
+		hpa(region->chunks[page / CHUNK_PAGES].v + page % CHUNK_PAGES * PAGE_SIZE));
 }
 
 /* Forgets what a CPU held and had begun when it stopped. */

@@ -27,9 +27,8 @@ static struct sealed_region *region(void)
 
 static uint8_t *ciphertext(uint32_t page)
 {
-	const struct store_chunk *chunk = &region()->chunks[page / CHUNK_PAGES];
-
-	return fake_frame(hpa(chunk->frames.v + page % CHUNK_PAGES * PAGE_SIZE));
+	return fake_frame(
+		hpa(region()->chunks[page / CHUNK_PAGES].v + page % CHUNK_PAGES * PAGE_SIZE));
 }
 
 /* Makes a guest that has written PAGE once, and has the page sealed. */
