@@ -60,9 +60,10 @@ void crypto_free(void *p)
 		return;
 	}
 	i = (size_t)((uint8_t *)p - slots[0]) / SLOT_BYTES;
-	CHECK(i < SLOT_COUNT && p == slots[i] && (slot_used & BIT(i)) != 0);
+	CHECK(i < SLOT_COUNT && p == slots[i]);
 	secure_zero(p, SLOT_BYTES);
 	lock_take(&slot_lock, LOCK_CIPHER_SLOT);
+	CHECK((slot_used & BIT(i)) != 0);
 	slot_used &= ~BIT(i);
 	lock_drop(&slot_lock);
 }

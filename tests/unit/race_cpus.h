@@ -33,7 +33,7 @@ void race_count(uint64_t *counter);
 
 /*
  * Calls run() on each CPU: on a thread each; CPU 0 is the caller. Returns when all have finished.
- * Ends the program as failed after 200 s, because that is a deadlock.
+ * Ends the program as failed after 600 s, because that is a deadlock.
  */
 void race_run(void (*run)(void));
 
