@@ -75,6 +75,8 @@ $(eval $(call race_rule,move_race,$(addprefix ept/,move.c audit.c gmem.c ram_pla
 	retire.c ept.c ept_leaf.c ept_tlb.c) vmm/apic_page.c vmm/hole.c \
 	vmm/host/page_alloc.c vmm/host/frames.c vmm/host/work.c vmm/base/keyid.c))
 $(eval $(call race_rule,rng_race,crypto/rng.c crypto/wipe.c vmm/base/str.c))
+$(eval $(call race_rule,host_paging_race,vmm/host/host_paging.c vmm/host/paging_modes.c \
+	vmm/base/keyid.c))
 $(eval $(call race_rule,crypto_race,$(filter-out crypto/noise.c crypto/simd.c,$(UNIT_crypto))))
 $(eval $(call race_rule,iobus_race,vmm/iobus.c))
 VCONSOLE_C := guest/vconsole.c guest/vconsole_line.c

@@ -6,8 +6,10 @@
  *   PML4 entry 256  IO_BASE: device memory; STACK_BASE: stacks; TEMP_BASE: per-CPU slots
  *
  * With LA57 the addresses are the same: entries 0 and 511 of the fifth level both refer to the one
- * PML4. Tables are host pages and are never freed. map_lock guards all entries but those of slots,
- * each of which belongs to one CPU.
+ * PML4. Tables are host pages and are never freed. map_lock guards the making of tables, and which
+ * addresses of the high areas are given out; a slot belongs to one CPU. CPUs walk the tables at any
+ * time, and host_paging_visit and host_paging_maps read them without the lock. So each entry is
+ * written by one store, after what it refers to.
  */
 #include "vmm/host/host_paging.h"
 
@@ -49,6 +51,16 @@ static unsigned level_shift(unsigned level)
 	return PAGE_SHIFT + 9 * (level - 1);
 }
 
+static uint64_t entry_load(const uint64_t *entry)
+{
+	return __atomic_load_n(entry, __ATOMIC_ACQUIRE);
+}
+
+static void entry_store(uint64_t *entry, uint64_t value)
+{
+	__atomic_store_n(entry, value, __ATOMIC_RELEASE);
+}
+
 /*
  * The entry for address in the table of the given level (1: PTE). With make, adds missing tables.
  * Returns NULL when there is no entry, no memory, or a large page maps the address.
@@ -60,18 +72,20 @@ static uint64_t *entry_of(uint64_t address, unsigned level, bool make)
 
 	for (at = 4; at > level; at--) {
 		uint64_t *entry = &table[(address >> level_shift(at)) & 511];
+		uint64_t value = entry_load(entry);
 
-		if ((*entry & PTE_PRESENT) == 0) {
+		if ((value & PTE_PRESENT) == 0) {
 			void *fresh = make ? page_alloc(1) : NULL;
 
 			if (fresh == NULL) {
 				return NULL;
 			}
-			*entry = page_hpa(fresh).v | PTE_PRESENT | PTE_WRITE | PTE_ACCESSED;
-		} else if ((*entry & PTE_LARGE) != 0) {
+			value = page_hpa(fresh).v | PTE_PRESENT | PTE_WRITE | PTE_ACCESSED;
+			entry_store(entry, value);
+		} else if ((value & PTE_LARGE) != 0) {
 			return NULL;
 		}
-		table = page_va(hpa(*entry & PTE_ADDRESS));
+		table = page_va(hpa(value & PTE_ADDRESS));
 	}
 	return &table[(address >> level_shift(level)) & 511];
 }
@@ -90,8 +104,8 @@ static int map_large(uint64_t address, uint64_t physical, uint64_t bytes, uint64
 		if (entry == NULL) {
 			return ERR_NOMEM;
 		}
-		CHECK((*entry & PTE_PRESENT) == 0);
-		*entry = physical | bits | (large ? PTE_LARGE : 0);
+		CHECK((entry_load(entry) & PTE_PRESENT) == 0);
+		entry_store(entry, physical | bits | (large ? PTE_LARGE : 0));
 		address += step;
 		physical += step;
 		bytes -= step;
@@ -108,7 +122,7 @@ static int map_one_to_one(uint64_t address, uint64_t end, uint64_t bits)
 		if (entry == NULL) {
 			return ERR_NOMEM;
 		}
-		*entry = address | bits;
+		entry_store(entry, address | bits);
 		cpu_invlpg((const void *)(uintptr_t)address);
 	}
 	return 0;
@@ -173,16 +187,14 @@ void host_unmap_identity(hpa_t base, uint64_t bytes)
 		return;
 	}
 	bootstrap_unmap(at, end - at);
-	lock_take(&map_lock, LOCK_HOST_MAP);
 	for (; at < end; at += PAGE_SIZE) {
 		uint64_t *entry = entry_of(at, 1, false);
 
 		if (entry != NULL) {
-			*entry = 0;
+			entry_store(entry, 0);
 			cpu_invlpg((const void *)(uintptr_t)at);
 		}
 	}
-	lock_drop(&map_lock);
 }
 
 void *host_map_io(hpa_t base, uint64_t bytes, enum host_cache cache)
@@ -238,7 +250,7 @@ static void visit(const uint64_t *table, unsigned level,
 		  void (*fn)(void *context, struct keyed_frame page, uint64_t bytes), void *context)
 {
 	for (unsigned i = 0; i < 512; i++) {
-		const uint64_t entry = table[i];
+		const uint64_t entry = entry_load(&table[i]);
 		const bool leaf = level == 1 || (entry & PTE_LARGE) != 0;
 
 		if ((entry & PTE_PRESENT) == 0 || (leaf && (entry & (PTE_PCD | PTE_PWT)) != 0)) {
@@ -257,9 +269,7 @@ static void visit(const uint64_t *table, unsigned level,
 void host_paging_visit(void (*fn)(void *context, struct keyed_frame page, uint64_t bytes),
 		       void *context)
 {
-	lock_take(&map_lock, LOCK_HOST_MAP);
 	visit(pml4, 4, fn, context);
-	lock_drop(&map_lock);
 }
 
 bool host_paging_maps(uint64_t address)
@@ -273,10 +283,10 @@ bool host_paging_maps(uint64_t address)
 		return bootstrap_maps(address); /* the hypervisor's tables are unmapped by now */
 	}
 	entry = entry_of(address, 2, false);
-	if (entry != NULL && (*entry & PTE_LARGE) == 0) {
+	if (entry != NULL && (entry_load(entry) & PTE_LARGE) == 0) {
 		entry = entry_of(address, 1, false);
 	}
-	return entry != NULL && (*entry & PTE_PRESENT) != 0;
+	return entry != NULL && (entry_load(entry) & PTE_PRESENT) != 0;
 }
 
 bool host_paging_is_stack_area(uint64_t address)

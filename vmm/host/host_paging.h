@@ -3,7 +3,7 @@
  * The hypervisor's own page tables. They map the sections of the image (W^X), the host pool one to
  * one, MMIO and stacks in a high area with guard pages, and per-CPU slots in which a guest frame is
  * mapped for a short time. RAM is not mapped as a whole, and nothing is mapped at address 0. All
- * CPUs share one set of tables; a lock guards changes.
+ * CPUs share one set of tables.
  */
 #ifndef UMBRA_HOST_HOST_PAGING_H
 #define UMBRA_HOST_HOST_PAGING_H
@@ -99,7 +99,8 @@ void *host_map_stack(size_t page_count);
 
 /*
  * Calls fn for each mapping of write-back memory in the hypervisor's tables, in the order of
- * addresses. This includes the slots that are in use now.
+ * addresses. This includes the slots that are in use now. Takes no lock: what another CPU maps
+ * meanwhile is included or not.
  */
 void host_paging_visit(void (*fn)(void *context, struct keyed_frame page, uint64_t bytes),
 		       void *context);
