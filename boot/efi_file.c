@@ -46,8 +46,8 @@ static size_t path_length(const char *path)
 	return i;
 }
 
-/* Opens the first of several paths. mode: EFI_FILE_MODE_... */
-static EFI_STATUS open_path(const char *path, UINT64 mode, EFI_FILE_HANDLE *file)
+/* Opens the first of several paths. mode: EFI_FILE_MODE_...; attributes: of what is created. */
+static EFI_STATUS open_path(const char *path, UINT64 mode, UINT64 attributes, EFI_FILE_HANDLE *file)
 {
 	const size_t length = path_length(path);
 	CHAR16 wide[VM_PATH_MAX];
@@ -57,7 +57,7 @@ static EFI_STATUS open_path(const char *path, UINT64 mode, EFI_FILE_HANDLE *file
 		wide[i] = (CHAR16)path[i];
 	}
 	wide[i] = 0;
-	return root->Open(root, file, wide, mode, 0);
+	return root->Open(root, file, wide, mode, attributes);
 }
 
 /* Gets the file's size. Returns what is wrong with the file, or NULL. */
@@ -137,7 +137,7 @@ static void tell_file(const char *path, uint64_t bytes)
 /* Opens the first file of path. On failure file->error says why. */
 static int open_one(struct vm_file *file, const char *path, EFI_FILE_HANDLE *handle)
 {
-	EFI_STATUS status = open_path(path, EFI_FILE_MODE_READ, handle);
+	EFI_STATUS status = open_path(path, EFI_FILE_MODE_READ, 0, handle);
 
 	if (EFI_ERROR(status)) {
 		file->error = status == EFI_NOT_FOUND ? "there is no such file"
@@ -290,7 +290,7 @@ int efi_file_write_new(const char *path, const void *data, uint64_t bytes)
 	EFI_FILE_HANDLE handle;
 	bool good;
 
-	if (root == NULL || EFI_ERROR(open_path(path, mode, &handle))) {
+	if (root == NULL || EFI_ERROR(open_path(path, mode, 0, &handle))) {
 		return ERR_IO;
 	}
 	good = write_all(handle, data, bytes);
@@ -300,6 +300,34 @@ int efi_file_write_new(const char *path, const void *data, uint64_t bytes)
 	return good ? 0 : ERR_IO;
 }
 
+int efi_file_make_folder(const char *path)
+{
+	const UINT64 mode = EFI_FILE_MODE_READ | EFI_FILE_MODE_WRITE | EFI_FILE_MODE_CREATE;
+	EFI_FILE_HANDLE handle;
+
+	if (root == NULL || EFI_ERROR(open_path(path, mode, EFI_FILE_DIRECTORY, &handle))) {
+		return ERR_IO;
+	}
+	return EFI_ERROR(handle->Close(handle)) ? ERR_IO : 0;
+}
+
+int efi_file_remove(const char *path)
+{
+	const UINT64 mode = EFI_FILE_MODE_READ | EFI_FILE_MODE_WRITE;
+	EFI_FILE_HANDLE handle;
+	EFI_STATUS status;
+
+	if (root == NULL) {
+		return ERR_IO;
+	}
+	status = open_path(path, mode, 0, &handle);
+	if (EFI_ERROR(status)) {
+		return status == EFI_NOT_FOUND ? 0 : ERR_IO;
+	}
+	/* Delete closes the file, whatever its result; a failure is a warning above zero. */
+	return handle->Delete(handle) == EFI_SUCCESS ? 0 : ERR_IO;
+}
+
 int efi_file_destroy(const char *path, uint64_t bytes)
 {
 	static const uint8_t zeros[VM_KEY_FILE_MAX];
@@ -307,7 +335,7 @@ int efi_file_destroy(const char *path, uint64_t bytes)
 	bool good, gone;
 
 	if (root == NULL || bytes > sizeof(zeros) ||
-	    EFI_ERROR(open_path(path, EFI_FILE_MODE_READ | EFI_FILE_MODE_WRITE, &handle))) {
+	    EFI_ERROR(open_path(path, EFI_FILE_MODE_READ | EFI_FILE_MODE_WRITE, 0, &handle))) {
 		return ERR_IO;
 	}
 	good = write_all(handle, zeros, bytes);

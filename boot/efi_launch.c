@@ -139,6 +139,7 @@ void efi_launch_close(struct config *config)
 
 	if (!has_tpm) {
 		efi_seal_keys(config); /* says that there is no TPM, if a key needs it */
+		efi_attest(NULL);      /* the same */
 		return;
 	}
 	tme_look();
@@ -155,4 +156,5 @@ void efi_launch_close(struct config *config)
 		efi_leave_sealed_out(config, "the TPM did not take all measurements");
 	}
 	efi_tpm_report(words);
+	efi_attest(words);
 }

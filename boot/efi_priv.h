@@ -58,6 +58,10 @@ int efi_file_read_small(struct vm_file *file, void *to, uint64_t max, uint64_t *
 
 /* Writes a file that does not exist yet. Returns 0 if all of it is on the medium, or ERR_IO. */
 int efi_file_write_new(const char *path, const void *data, uint64_t bytes);
+/* Makes a folder; one that is there stays. Returns 0 or ERR_IO. */
+int efi_file_make_folder(const char *path);
+/* Removes a file, which need not be there. Returns 0 or ERR_IO. */
+int efi_file_remove(const char *path);
 /*
  * Overwrites a key file of so many bytes with zeros, and removes it. Returns 0; ERR_IO if
  * it was not overwritten; or ERR_EXISTS if it was, and is still there.
@@ -126,6 +130,15 @@ void efi_launch_close(struct config *config);
  */
 void efi_seal_keys(struct config *config);
 
+/* --- efi_attest.c --- */
+
+/*
+ * After the last measurement: if the stick has a nonce, has the TPM sign the PCRs with it, and
+ * writes a report to the stick. Says what is missing in the log and in the report; nothing else
+ * depends on it. state: the state of the machine as it was measured, or NULL.
+ */
+void efi_attest(const char *state);
+
 /* --- efi_tpm.c --- */
 
 /* Finds the TPM. Returns false if firmware shows none, which is logged. */
@@ -143,6 +156,11 @@ int efi_tpm_submit(const uint8_t *command, size_t bytes, uint8_t *reply, size_t 
 void efi_tpm_wait(unsigned milliseconds);
 /* The steps that were measured so far, without the values of the PCRs; and their words. */
 const struct seal_state *efi_tpm_steps(const char (**words)[SEAL_WORDS_MAX]);
+/*
+ * Firmware's event log as it is now, in its own memory, for a TPM that works; count: its entries.
+ * Returns NULL, or what is wrong with it; *bytes is zero then, unless a part of it can be used.
+ */
+const char *efi_tpm_event_log(const uint8_t **log, size_t *bytes, size_t *count);
 /* Logs the state of the machine as it was measured, and the PCRs. */
 void efi_tpm_report(const char *state);
 

@@ -6,6 +6,7 @@
  */
 #include "boot/efi_priv.h"
 
+#include "boot/event_log.h"
 #include "boot/tpm.h"
 #include "vmm/base/err.h"
 #include "vmm/base/str.h"
@@ -20,6 +21,7 @@
 	}
 #define EV_SEPARATOR 4u
 #define EV_EVENT_TAG 6u
+#define LOG_FORMAT_2 2u		 /* with a digest of each bank */
 #define EVENT_TAG    0x756d6272u /* "umbr": our taggedEventID (TCG_PCClientTaggedEvent) */
 
 struct tcg2_capability {
@@ -50,7 +52,9 @@ struct tcg2_event {
 
 struct tcg2 {
 	EFI_STATUS(EFIAPI *get_capability)(struct tcg2 *self, struct tcg2_capability *out);
-	void *get_event_log;
+	EFI_STATUS(EFIAPI *get_event_log)
+	(struct tcg2 *self, UINT32 format, EFI_PHYSICAL_ADDRESS *first, EFI_PHYSICAL_ADDRESS *last,
+	 BOOLEAN *truncated);
 	EFI_STATUS(EFIAPI *extend)
 	(struct tcg2 *self, UINT64 flags, EFI_PHYSICAL_ADDRESS data, UINT64 bytes,
 	 struct tcg2_event *event);
@@ -174,6 +178,25 @@ void efi_tpm_extend(const struct launch_event *event)
 		return;
 	}
 	note_step(event);
+}
+
+const char *efi_tpm_event_log(const uint8_t **log, size_t *bytes, size_t *count)
+{
+	EFI_PHYSICAL_ADDRESS first = 0, last = 0;
+	BOOLEAN truncated = FALSE;
+
+	if (EFI_ERROR(tpm->get_event_log(tpm, LOG_FORMAT_2, &first, &last, &truncated)) ||
+	    first == 0) {
+		return "firmware gives no event log";
+	}
+	*log = (const uint8_t *)(uintptr_t)first;
+	*bytes = last < first ? 0
+			      : event_log_bytes(*log, (size_t)(last - first), EVENT_LOG_MAX, count);
+	if (*bytes == 0) {
+		return "firmware's event log is not in TCG's format, or longer than 1 MiB";
+	}
+	return truncated ? "firmware has cut its event log off: PCRs hold more than it shows"
+			 : NULL;
 }
 
 static void log_pcr(uint32_t pcr)

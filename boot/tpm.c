@@ -11,8 +11,6 @@
 #define CC_PCR_READ	  0x17eu
 
 #define ALG_AES	   0x0006u
-#define ALG_ECDSA  0x0018u
-#define ALG_ECC	   0x0023u
 #define ALG_CFB	   0x0043u
 #define CURVE_P256 0x0003u
 #define AES_BITS   128u
@@ -71,13 +69,27 @@ void tpm_put_selection(struct tpm_out *out, uint32_t mask)
 	tpm_put(out, select_bits(mask), TPM_SELECT_BYTES);
 }
 
-void tpm_put_authorisation(struct tpm_out *out, uint32_t session)
+#define AUTHORISATION_BYTES 9u
+
+static void put_session(struct tpm_out *out, uint32_t session)
 {
-	tpm_put(out, 9, 4); /* its length */
 	tpm_put(out, session, 4);
 	tpm_put(out, TPM_EMPTY, 2);
 	tpm_put(out, session == TPM_RS_PASSWORD ? 0 : 1, 1); /* a policy session may go on */
 	tpm_put(out, TPM_EMPTY, 2);
+}
+
+void tpm_put_authorisation(struct tpm_out *out, uint32_t session)
+{
+	tpm_put(out, AUTHORISATION_BYTES, 4);
+	put_session(out, session);
+}
+
+void tpm_put_authorisations(struct tpm_out *out, uint32_t first, uint32_t second)
+{
+	tpm_put(out, 2 * AUTHORISATION_BYTES, 4);
+	put_session(out, first);
+	put_session(out, second);
 }
 
 static void put_zeros(struct tpm_out *out, size_t bytes)
@@ -96,7 +108,7 @@ static void put_template(struct tpm_out *out, const struct tpm_template *templat
 	struct tpm_out length = { out->to, start };
 
 	tpm_put(out, 0, 2); /* its length, which is known at the end */
-	tpm_put(out, ALG_ECC, 2);
+	tpm_put(out, TPM_ECC, 2);
 	tpm_put(out, TPM_SHA256, 2);
 	tpm_put(out, template->attributes, 4);
 	tpm_put(out, template->policy != NULL ? TPM_SHA256_BYTES : TPM_EMPTY, 2);
@@ -105,7 +117,7 @@ static void put_template(struct tpm_out *out, const struct tpm_template *templat
 	}
 	if (template->signs) {
 		tpm_put(out, TPM_NULL, 2); /* symmetric */
-		tpm_put(out, ALG_ECDSA, 2);
+		tpm_put(out, TPM_ECDSA, 2);
 		tpm_put(out, TPM_SHA256, 2);
 	} else {
 		tpm_put(out, ALG_AES, 2);

@@ -6,15 +6,18 @@
 #include "boot/tpm.h"
 
 /* Part 2 of the TPM 2.0 Library: tags of commands, without and with sessions; handles; others. */
-#define TPM_NO_SESSIONS	 0x8001u
-#define TPM_SESSIONS	 0x8002u
-#define TPM_RH_OWNER	 0x40000001u
-#define TPM_RH_NULL	 0x40000007u
-#define TPM_RS_PASSWORD	 0x40000009u
-#define TPM_SHA256	 0x000bu
-#define TPM_NULL	 0x0010u
-#define TPM_EMPTY	 0u /* the length of nothing, as two bytes */
-#define TPM_SELECT_BYTES (TPM_PCR_COUNT / 8)
+#define TPM_NO_SESSIONS	   0x8001u
+#define TPM_SESSIONS	   0x8002u
+#define TPM_RH_OWNER	   0x40000001u
+#define TPM_RH_NULL	   0x40000007u
+#define TPM_RH_ENDORSEMENT 0x4000000bu
+#define TPM_RS_PASSWORD	   0x40000009u
+#define TPM_SHA256	   0x000bu
+#define TPM_NULL	   0x0010u
+#define TPM_ECDSA	   0x0018u
+#define TPM_ECC		   0x0023u
+#define TPM_EMPTY	   0u /* the length of nothing, as two bytes */
+#define TPM_SELECT_BYTES   (TPM_PCR_COUNT / 8)
 
 /* A command that is being written. */
 struct tpm_out {
@@ -32,6 +35,8 @@ void tpm_put_bytes(struct tpm_out *out, const void *data, size_t bytes);
 void tpm_put_selection(struct tpm_out *out, uint32_t mask);
 /* Appends the area of authorisations, with one: a session, without nonce and HMAC. */
 void tpm_put_authorisation(struct tpm_out *out, uint32_t session);
+/* The same with two, for the two handles of a command. */
+void tpm_put_authorisations(struct tpm_out *out, uint32_t first, uint32_t second);
 
 /* A key on P-256 that the TPM derives from a seed: the same template gives the same key. */
 struct tpm_template {

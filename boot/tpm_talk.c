@@ -9,7 +9,7 @@
 #define TRIES	      8u
 #define FIRST_WAIT_MS 20u
 
-/* Part 2, 6.6.3: the errors of format 1 have their number in the low six bits. */
+/* The errors of format 1 have their number in the low six bits. */
 #define CODE_FORMAT_1	 0x080u
 #define CODE_NUMBER	 0x03fu
 #define CODE_POLICY_FAIL 0x01du
@@ -21,9 +21,9 @@
 #define CODE_TESTING 0x90au
 #define CODE_RETRY   0x922u
 
-static bool is_format_1(uint32_t code, uint32_t number)
+bool tpm_has_refused(const struct tpm_talk *tpm, uint32_t number)
 {
-	return (code & CODE_FORMAT_1) != 0 && (code & CODE_NUMBER) == number;
+	return (tpm->code & CODE_FORMAT_1) != 0 && (tpm->code & CODE_NUMBER) == number;
 }
 
 int tpm_send(struct tpm_talk *tpm, const char *name, size_t bytes, size_t *reply_bytes)
@@ -51,10 +51,10 @@ int tpm_send(struct tpm_talk *tpm, const char *name, size_t bytes, size_t *reply
 
 int tpm_meaning(const struct tpm_talk *tpm, int err)
 {
-	if (err == ERR_IO && is_format_1(tpm->code, CODE_POLICY_FAIL)) {
+	if (err == ERR_IO && tpm_has_refused(tpm, CODE_POLICY_FAIL)) {
 		return ERR_RIGHTS;
 	}
-	return err == ERR_IO && is_format_1(tpm->code, CODE_INTEGRITY) ? ERR_TAMPERED : err;
+	return err == ERR_IO && tpm_has_refused(tpm, CODE_INTEGRITY) ? ERR_TAMPERED : err;
 }
 
 void tpm_flush(struct tpm_talk *tpm, uint32_t handle)
@@ -79,7 +79,7 @@ void tpm_explain(const struct tpm_talk *tpm, int err, const char *whose, char *t
 	} else if (err == ERR_FORMAT) {
 		(void)str_printf(text, max, "the TPM's reply to %s makes no sense",
 				 tpm->command_name);
-	} else if (is_format_1(tpm->code, CODE_BAD_AUTH)) {
+	} else if (tpm_has_refused(tpm, CODE_BAD_AUTH)) {
 		(void)str_printf(text, max,
 				 "the TPM's %s has a password, which Umbra does not know: clear it "
 				 "in firmware's set-up",

@@ -38,6 +38,9 @@ int tpm_send(struct tpm_talk *tpm, const char *name, size_t bytes, size_t *reply
  */
 int tpm_meaning(const struct tpm_talk *tpm, int err);
 
+/* Whether the TPM's last error is the one of format 1 with this number (part 2, 6.6.3). */
+bool tpm_has_refused(const struct tpm_talk *tpm, uint32_t number);
+
 /* A command whose reply is read as get(reply, bytes, ...). Returns 0 or an error as tpm_meaning. */
 #define TPM_CALL(tpm, name, size, get, ...)                                    \
 	({                                                                     \

@@ -13,6 +13,8 @@ FUZZ_manifest := boot/manifest.c vmm/base/str.c
 FUZZ_key_file := boot/key_file.c vmm/base/str.c
 FUZZ_tpm := boot/tpm.c boot/tpm_seal.c vmm/base/str.c
 FUZZ_seal := boot/seal.c boot/tpm_talk.c boot/tpm_seal.c boot/tpm.c vmm/base/str.c
+FUZZ_attest := boot/attest.c boot/tpm_attest.c boot/event_log.c boot/tpm_talk.c boot/tpm.c \
+	vmm/base/str.c
 FUZZ_dmar := boot/dmar.c vmm/base/str.c
 FUZZ_acpi := vmm/host/acpi_host.c vmm/base/str.c
 FUZZ_devices := guest/dev/vioapic.c guest/dev/vlegacy.c guest/dev/vpit.c guest/dev/vrtc.c \
@@ -29,6 +31,7 @@ FUZZ_shell := vmm/flaws.c boot/host_report.c boot/shell.c boot/shell_commands.c 
 # Helpers of the files under test: their coverage is not counted.
 COVERAGE_BESIDE := vmm/base/str.c vmm/base/err.c $(GMEM_C)
 COVERAGE_BESIDE_tpm := boot/tpm_seal.c
+COVERAGE_BESIDE_attest := boot/tpm_talk.c boot/tpm.c
 COVERAGE_BESIDE_devices := $(VCONSOLE_C)
 COVERAGE_BESIDE_virtio := vmm/iobus.c guest/dev/vpci.c guest/vm_file.c
 COVERAGE_BESIDE_shell := $(VCONSOLE_C) vmm/flaws.c $(CONFIG_KEYS_C) vmm/base/waits.c

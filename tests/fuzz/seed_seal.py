@@ -10,10 +10,10 @@ import sys
 RECORDED = os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'unit', 'tpm_recorded.h')
 
 
-def replies():
-    """The replies of each recording."""
+def replies(path):
+    """The replies of each recording of a header."""
     found = {}
-    with open(RECORDED, encoding='ascii') as file:
+    with open(path, encoding='ascii') as file:
         text = file.read()
     for name, body in re.findall(r'recorded_(\w+)\[\] = \{(.*?)\n\};', text, re.S):
         found[name] = []
@@ -48,7 +48,7 @@ def blob(created, steps=2):
 
 def main(folder):
     """The seeds."""
-    seen = replies()
+    seen = replies(RECORDED)
     good = blob(seen['make'][9])
     elsewhere = recorded_file()
     primary = seen['make'][4]

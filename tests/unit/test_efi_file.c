@@ -128,7 +128,7 @@ static int read_one(const char *path, uint64_t bytes)
 static struct {
 	uint8_t data[64];
 	bool flushed, deleted, closed;
-	UINT64 mode;
+	UINT64 mode, attributes;
 	size_t room;
 	EFI_STATUS open, flush, remove;
 } written;
@@ -139,6 +139,7 @@ static EFI_STATUS EFIAPI open_to_write(EFI_FILE_HANDLE self, EFI_FILE_HANDLE *ou
 	*out = &file_handle;
 	disk.at = 17; /* wherever it is */
 	written.mode = mode;
+	written.attributes = attributes;
 	return written.open;
 }
 
@@ -217,6 +218,22 @@ TEST(a_key_file_is_overwritten_before_it_is_removed, setup_writing, fake_teardow
 	assert_int_equal(efi_file_destroy("\\key", 65), ERR_IO);
 	written.open = EFI_WRITE_PROTECTED;
 	assert_int_equal(efi_file_destroy("\\key", 32), ERR_IO);
+}
+
+TEST(folders_are_made_and_files_removed, setup_writing, fake_teardown)
+{
+	assert_int_equal(efi_file_make_folder("\\folder"), 0);
+	assert_true((written.mode & EFI_FILE_MODE_CREATE) != 0);
+	assert_int_equal(written.attributes, EFI_FILE_DIRECTORY);
+	assert_int_equal(efi_file_remove("\\old"), 0);
+	assert_true(written.deleted && (written.mode & EFI_FILE_MODE_CREATE) == 0);
+	written.remove = EFI_WARN_DELETE_FAILURE;
+	assert_int_equal(efi_file_remove("\\old"), ERR_IO);
+	written.open = EFI_NOT_FOUND; /* there is nothing to remove */
+	assert_int_equal(efi_file_remove("\\old"), 0);
+	written.open = EFI_WRITE_PROTECTED;
+	assert_int_equal(efi_file_remove("\\old"), ERR_IO);
+	assert_int_equal(efi_file_make_folder("\\folder"), ERR_IO);
 }
 
 TEST(a_small_file_is_named, setup, fake_teardown)

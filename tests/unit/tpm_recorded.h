@@ -8,9 +8,7 @@
 #ifndef UMBRA_TESTS_TPM_RECORDED_H
 #define UMBRA_TESTS_TPM_RECORDED_H
 
-struct exchange {
-	const char *command, *reply;
-};
+#include "tests/unit/tpm_player.h"
 
 static const struct exchange recorded_make[] = {
 	{ "8001000000140000017e00000001000b03100000",

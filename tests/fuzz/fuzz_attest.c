@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A firmware's event log and a credential with any content, and a TPM that sends anything. The
+ * input is the log, after its length in two bytes; the place of its last entry, in two bytes; the
+ * credential, after its length; and then the replies, each after its length.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "tests/fuzz/fuzz.h"
+#include "boot/attest.h"
+#include "boot/event_log.h"
+#include "vmm/base/err.h"
+
+static const uint8_t *at, *end;
+
+/* The next part of the input. */
+static const uint8_t *next(size_t *bytes)
+{
+	const uint8_t *part;
+
+	*bytes = 0;
+	if (end - at < 2) {
+		return at;
+	}
+	*bytes = MIN((size_t)at[0] << 8 | at[1], (size_t)(end - at - 2));
+	part = at + 2;
+	at = part + *bytes;
+	return part;
+}
+
+static int submit(const uint8_t *command, size_t bytes, uint8_t *reply, size_t *reply_bytes)
+{
+	const uint8_t *part = next(reply_bytes);
+
+	PROMISE(bytes >= 10 && bytes <= TPM_COMMAND_MAX);
+	PROMISE((size_t)command[4] << 8 == (bytes & 0xff00) && command[5] == (bytes & 0xff));
+	memcpy(reply, part, MIN(*reply_bytes, TPM_REPLY_MAX));
+	return at == end ? ERR_IO : 0;
+}
+
+/* No time passes here. */
+static void wait(unsigned milliseconds)
+{
+}
+
+/* A copy of the exact size, so that ASan detects a read beyond it. */
+static uint8_t *next_copy(size_t *bytes)
+{
+	const uint8_t *part = next(bytes);
+	uint8_t *copy = malloc(*bytes);
+
+	memcpy(copy, part, *bytes);
+	return copy;
+}
+
+static void measure_log(void)
+{
+	size_t bytes, length, last = 0, count;
+	uint8_t *log = next_copy(&bytes);
+
+	if (end - at >= 2) {
+		last = (size_t)at[0] << 8 | at[1];
+		at += 2;
+	}
+	length = event_log_bytes(log, last, bytes, &count);
+	PROMISE(length == 0 || (length > last && length <= bytes && count >= 1));
+	PROMISE(length == 0 || event_log_bytes(log, last, length, &count) == length);
+	free(log);
+}
+
+static void look(const struct attest *attest, int err)
+{
+	char text[64];
+
+	PROMISE(err == 0 || err == ERR_IO || err == ERR_FORMAT || err == ERR_RIGHTS ||
+		err == ERR_TAMPERED || err == ERR_NOTFOUND || err == ERR_RANGE);
+	if (err == ERR_IO || err == ERR_FORMAT || err == ERR_RIGHTS) {
+		tpm_explain(&attest->tpm, err, "hierarchy", text, sizeof(text));
+		PROMISE(strlen(text) < sizeof(text) && text[0] != '\0');
+	}
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
+{
+	static uint8_t values[ATTEST_PCRS][TPM_SHA256_BYTES], pcrs[ATTEST_PCRS_BYTES];
+	static struct tpm_quote quote;
+	struct attest attest = { .tpm = { .submit = submit, .wait = wait } };
+	uint8_t nonce[TPM_NONCE_MAX] = { 1 }, proof[TPM_PROOF_MAX], certificate[600];
+	const uint8_t *credential;
+	uint8_t *file;
+	size_t count;
+	int err;
+
+	fake_reset();
+	at = data;
+	end = data + bytes;
+	measure_log();
+	file = next_copy(&count);
+	credential = attest_credential(file, count, &count);
+	look(&attest, attest_open(&attest));
+	PROMISE(attest.attestation_key.public_bytes <= TPM_KEY_MAX);
+	err = attest_quote(&attest, nonce, sizeof(nonce), values, &quote);
+	look(&attest, err);
+	PROMISE(err != 0 || (quote.message_bytes > 6 && quote.message_bytes <= TPM_QUOTE_MAX &&
+			     quote.signature_bytes <= TPM_SIGNATURE_MAX));
+	attest_pcrs_write((const uint8_t(*)[TPM_SHA256_BYTES])values, pcrs);
+	look(&attest, attest_endorse(&attest));
+	if (credential != NULL) {
+		err = attest_activate(&attest, credential, count, proof, &count);
+		look(&attest, err);
+		PROMISE(count <= sizeof(proof) && (err != 0 || count != 0));
+	}
+	err = attest_certificate(&attest, certificate, sizeof(certificate), &count);
+	look(&attest, err);
+	PROMISE(count <= sizeof(certificate) && (err != 0 || count != 0));
+	attest_end(&attest);
+	free(file);
+	return 0;
+}
