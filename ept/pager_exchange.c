@@ -18,7 +18,8 @@
 struct unmapping {
 	uint32_t taken; /* mappings for which a shoot-down is due: bit m for m */
 	uint32_t ahead_count;
-	struct window_frame *ahead[UNMAP_AHEAD]; /* other frames, which are busy meanwhile */
+	/* Other frames, which are busy until the shoot-down has returned. */
+	struct window_frame *ahead[UNMAP_AHEAD];
 };
 
 /*
@@ -62,7 +63,7 @@ static uint32_t take_entries(struct window_frame *frame)
  * interrupts the CPUs that run it; under another hypervisor one INVEPT costs more than the rest of
  * a fault. So the pages of this region that are next in turn are unmapped with it. They stay in
  * their frames: if the guest uses one, it is mapped again, and CLOCK knows that it is in use. They
- * are busy until the exchange ends, for another CPU would evict such a page without a shoot-down.
+ * are busy until the shoot-down has returned, for another CPU would evict such a page without one.
  */
 static void unmap(struct unmapping *u, struct window_frame *frame)
 {
@@ -72,7 +73,7 @@ static void unmap(struct unmapping *u, struct window_frame *frame)
 	u->taken = take_entries(frame);
 	for (uint32_t i = 0; i < u->ahead_count; i++) {
 		u->taken |= take_entries(u->ahead[i]);
-		window_set_busy(u->ahead[i], true);
+		window_mark_busy(u->ahead[i], true);
 	}
 	for (uint32_t bits = u->taken; bits != 0; bits &= bits - 1) {
 		region->mappings[lowest(bits)].shoot_downs++;
@@ -80,11 +81,19 @@ static void unmap(struct unmapping *u, struct window_frame *frame)
 	}
 }
 
-/* Without window_lock: the mappings stay while their shoot_downs is not 0. */
+/*
+ * Without window_lock: the mappings stay while their shoot_downs is not 0. Behind the shoot-down
+ * the pages that shared it are as any page that is open and not mapped. A guest that uses one need
+ * not wait for the ciphers, and the next victim of another CPU needs no shoot-down. From there on
+ * this exchange does not touch them: they may be evicted, and their frames may get other pages.
+ */
 static void shoot_down(const struct unmapping *u, struct sealed_region *region)
 {
 	for (uint32_t bits = u->taken; bits != 0; bits &= bits - 1) {
 		ept_tlb_shootdown(&region->mappings[lowest(bits)].gmem->root);
+	}
+	for (uint32_t i = 0; i < u->ahead_count; i++) {
+		window_mark_busy(u->ahead[i], false);
 	}
 }
 
@@ -92,9 +101,6 @@ static void end_unmapping(const struct unmapping *u, struct sealed_region *regio
 {
 	for (uint32_t bits = u->taken; bits != 0; bits &= bits - 1) {
 		region->mappings[lowest(bits)].shoot_downs--;
-	}
-	for (uint32_t i = 0; i < u->ahead_count; i++) {
-		window_set_busy(u->ahead[i], false);
 	}
 }
 

@@ -250,7 +250,7 @@ void pager_vm_drop_region(struct pager_vm *vm);
 
 int window_init(uint64_t frame_count);
 void window_exit(void);
-/* The frames, and how many of them are busy. For the inline functions below. */
+/* The frames, and how many exchanges have begun: if none has, no frame is busy. For the inline functions below. */
 extern struct window_frame *window_frames;
 extern uint32_t window_busy;
 static inline struct window_frame *window_frame(uint32_t index)
@@ -287,6 +287,14 @@ void window_put_free(uint32_t index);
 static inline bool window_is_busy(const struct window_frame *frame)
 {
 	return atomic_load_acquire(&frame->busy);
+}
+/*
+ * For another frame of the exchange, whose page stays in it. The end needs no lock: nothing else of
+ * the frame changes by it.
+ */
+static inline void window_mark_busy(struct window_frame *frame, bool busy)
+{
+	atomic_store_release(&frame->busy, busy);
 }
 /* Called when an exchange of the frame's page begins and ends. */
 static inline void window_set_busy(struct window_frame *frame, bool busy)
