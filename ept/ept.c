@@ -7,6 +7,7 @@
 
 #include "ept/ept_priv.h"
 #include "vmm/base/err.h"
+#include "vmm/base/panic.h"
 #include "vmm/host/page_alloc.h"
 
 /* SDM vol. 3, "Extended-Page-Table Pointer (EPTP)". */
@@ -275,25 +276,26 @@ uint64_t *ept_page_entry(const struct ept_root *root, gpa_t gpa)
 	return page_entry(root, gpa);
 }
 
-int ept_map_page(struct ept_root *root, gpa_t gpa, struct keyed_frame page, uint8_t access,
-		 uint64_t **entry)
+int ept_make_entry(struct ept_root *root, gpa_t gpa, uint64_t **entry)
 {
 	uint64_t *slot = page_entry(root, gpa);
+	const int err = slot != NULL ? 0 : MIN(find_slot(root, gpa.v, 1, &slot), 0);
 
-	if (slot == NULL) {
-		const int err = find_slot(root, gpa.v, 1, &slot); /* makes the tables */
-
-		if (err < 0) {
-			return err;
-		}
-	}
-	if ((entry_load(slot) & ENTRY_RIGHTS) != 0) {
-		return ERR_EXISTS;
-	}
-	entry_store(slot, keyid_pack(page) | access | EPT_MEMTYPE_WB << ENTRY_TYPE_SHIFT |
-				  ENTRY_IGNORE_PAT);
 	*entry = slot;
-	return 0;
+	return err;
+}
+
+uint64_t *ept_entry_behind(uint64_t *entry, uint64_t pages)
+{
+	return (uintptr_t)entry % PAGE_SIZE / sizeof(*entry) + pages < ENTRIES ? entry + pages
+									       : NULL;
+}
+
+void ept_entry_map(uint64_t *entry, struct keyed_frame page, uint8_t access)
+{
+	CHECK((entry_load(entry) & ENTRY_RIGHTS) == 0);
+	entry_store(entry, keyid_pack(page) | access | EPT_MEMTYPE_WB << ENTRY_TYPE_SHIFT |
+				   ENTRY_IGNORE_PAT);
 }
 
 int ept_map(struct ept_root *root, gpa_t gpa, hpa_t hpa, uint64_t bytes, uint64_t max_leaf,

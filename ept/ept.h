@@ -152,14 +152,19 @@ void ept_visit(const struct ept_root *root,
 	       void (*fn)(void *context, struct keyed_frame page, uint64_t bytes), void *context);
 
 /*
- * Functions for single pages, for code that maps and unmaps frames often (pager.c). ept_map_page
- * maps 4 KiB of RAM: write-back, the guest's PAT is ignored. It returns a pointer to the entry,
- * which is valid as long as the root. Both addresses are known to be valid, and access has
- * EPT_READ: nothing of that is checked. Returns ERR_EXISTS, ERR_NOMEM. Code that changes the entry
- * needs only a lock that keeps other changes of this leaf out.
+ * Functions for single pages, for code that maps and unmaps frames often (pager.c). ept_make_entry
+ * finds the entry of the page at an address that is known to be valid, and makes the tables above
+ * it. The entry is valid as long as the root. Returns ERR_EXISTS (a larger leaf maps the address),
+ * ERR_NOMEM. Code that changes the entry needs only a lock that keeps other changes of it out.
  */
-int ept_map_page(struct ept_root *root, gpa_t gpa, struct keyed_frame page, uint8_t access,
-		 uint64_t **entry);
+int ept_make_entry(struct ept_root *root, gpa_t gpa, uint64_t **entry);
+/* The entry of a page behind the entry's own, if it is in the same table; else NULL. */
+uint64_t *ept_entry_behind(uint64_t *entry, uint64_t pages);
+/*
+ * Maps 4 KiB of RAM: write-back, the guest's PAT is ignored. The entry must be absent. The address
+ * is known to be valid, and access has EPT_READ.
+ */
+void ept_entry_map(uint64_t *entry, struct keyed_frame page, uint8_t access);
 /*
  * For code that does something between the question whether a leaf is mapped and its mapping. The
  * gap is the entry that maps nothing at the address, and the bytes of the leaf that fits there; it
@@ -174,7 +179,7 @@ struct ept_gap {
 bool ept_find_gap(const struct ept_root *root, gpa_t gpa, struct ept_gap *gap);
 int ept_fill_gap(struct ept_gap gap, gpa_t gpa, hpa_t hpa, struct ept_attr attr);
 
-/* The entry of a page that ept_map_page has mapped or would map; NULL where there is no table. */
+/* As ept_make_entry, but makes nothing: NULL where there is no table. */
 uint64_t *ept_page_entry(const struct ept_root *root, gpa_t gpa);
 /*
  * Exchanges the entry with 0; the caller then does a shoot-down. Returns true when the guest may

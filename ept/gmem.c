@@ -2,11 +2,11 @@
 /*
  * Guest-physical memory: the sorted list of regions, faults, and the door to the bytes.
  *
- * gmem.lock orders everything that changes pages or the EPT. While it is held, only the allocators'
- * locks and the locks of kinds of memory are taken (vmm/base/lock.h). The list of regions is
- * complete before the VM starts, and looking one up takes no lock. A share that the guest places
- * may move after that, so code that acts on a region looks again once it holds the lock
- * (lock_region).
+ * gmem.lock orders what changes pages or the EPT. (Entries of the pager's pages change under its
+ * window_lock alone.) While gmem.lock is held, only the allocators' locks and the locks of kinds of
+ * memory are taken (vmm/base/lock.h). The list of regions is complete before the VM starts, and
+ * looking one up takes no lock. A share that the guest places may move after that, so code that
+ * acts on a region looks again once it holds the lock (lock_region).
  */
 #include "ept/gmem.h"
 #include "crypto/keyslot.h"
@@ -203,8 +203,11 @@ enum gmem_fault_result gmem_fault(struct gmem *gmem, gpa_t gpa, unsigned access,
 		return GMEM_FAULT_MMIO;
 	}
 	gmem->fault_count++;
-	err = drop(gmem, region->ops->fault(gmem, region, gpa, access, by));
-	switch (err) {
+	err = region->ops->fault(gmem, region, gpa, access, by);
+	if (err == REGION_UNLOCKED) {
+		return GMEM_FAULT_FIXED;
+	}
+	switch (drop(gmem, err)) {
 	case 0: return GMEM_FAULT_FIXED;
 	case ERR_RIGHTS: return GMEM_FAULT_RIGHTS;
 	case ERR_TAMPERED: return GMEM_FAULT_TAMPERED;

@@ -50,6 +50,9 @@ enum gmem_bury {
 /* One step of bury zeroes at most so many bytes, because other VMs wait for this CPU. */
 #define GMEM_STEP_BYTES SIZE_2M
 
+/* What `fault` of a kind of memory returns in place of 0 if it has released gmem.lock. */
+#define REGION_UNLOCKED 1
+
 /*
  * The operations of a kind of memory. gpa lies in the region. `fault` to `leave` run under
  * gmem->lock.
@@ -58,16 +61,17 @@ struct region_ops {
 	const char *name;
 	/*
 	 * Makes the page at gpa accessible to the guest (allocate, zero, open, map). by is NULL
-	 * when no vCPU faulted. May release gmem.lock and take it again: meanwhile the region may
-	 * move, or become another kind of memory. Returns 0 also when the guest has to try again
-	 * for that reason. Returns ERR_NOMEM; ERR_RIGHTS for a write to memory that may only
-	 * be read; ERR_TAMPERED, with gmem->tampered set, for a page that an attacker changed.
+	 * when no vCPU faulted. May release gmem.lock: from then on the region may move, or become
+	 * another kind of memory. Returns 0 or REGION_UNLOCKED, also when the guest has to try
+	 * again for that reason. Errors, for which it has the lock: ERR_NOMEM; ERR_RIGHTS for a
+	 * write to memory that may only be read; ERR_TAMPERED, with gmem->tampered set, for a page
+	 * that an attacker changed.
 	 */
 	int (*fault)(struct gmem *gmem, struct gmem_region *region, gpa_t gpa, unsigned access,
 		     const struct gmem_faulter *by);
 	/*
 	 * Makes the page's plaintext available to the host and keeps it available until unpin. May
-	 * release gmem.lock and take it again, as fault does. Errors as for fault, and
+	 * release gmem.lock, but takes it again. Errors as for fault, and
 	 * ERR_NOTFOUND: the region does not show the page any more, so look the address up again.
 	 */
 	int (*pin)(struct gmem *gmem, struct gmem_region *region, gpa_t page, bool write,

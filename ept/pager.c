@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Faults of sealed RAM, and the door to it. Both begin under the VM's gmem.lock. Where the page has
- * to be opened first, they release this lock meanwhile, so the VM's other CPUs go on.
+ * Faults of sealed RAM, and the door to it. Both begin under the VM's gmem.lock. A fault releases
+ * it once it has window_lock. The door releases it where the page has to be opened first, and takes
+ * it again. So the VM's other CPUs go on meanwhile.
  */
 #include "ept/pager.h"
 
@@ -71,30 +72,22 @@ static struct gmem_tampered name_of(struct sealed_region *region, uint64_t page)
  * On a CPU without dirty bits a page is mapped read-only first, and the fault of the first write
  * makes it writable: ept_entry_take then treats the right to write as the dirty bit.
  */
-static int map_page(struct window_frame *frame, uint32_t m, unsigned access)
+static void map_page(struct window_frame *frame, uint32_t m, unsigned access, uint64_t *entry)
 {
 	const struct sealed_mapping *mapping = &frame->region->mappings[m];
 	const uint32_t bit = (uint32_t)BIT(m);
 	const bool writable = !mapping->read_only && ((access & GMEM_ACCESS_WRITE) != 0 ||
 						      frame->dirty || ept_caps()->accessed_dirty);
-	uint64_t *entry;
-	int err;
 
 	if ((frame->mapped & bit) == 0) {
-		err = ept_map_page(
-			&mapping->gmem->root, gpa(mapping->base.v + frame->page * PAGE_SIZE),
-			window_page(frame), writable ? EPT_RWX : EPT_READ | EPT_EXEC, &entry);
-		if (err != 0) {
-			return err;
-		}
+		ept_entry_map(entry, window_page(frame), writable ? EPT_RWX : EPT_READ | EPT_EXEC);
 		frame->entry = m == 0 ? entry : frame->entry;
 		frame->mapped |= bit;
 		frame->writable |= writable ? bit : 0;
 	} else if (writable && (frame->writable & bit) == 0) {
-		ept_entry_allow_write(window_entry(frame, m));
+		ept_entry_allow_write(entry);
 		frame->writable |= bit;
 	} /* else another vCPU has mapped it */
-	return 0;
 }
 
 uint32_t pager_mapping_of(const struct sealed_region *region, const struct gmem *gmem)
@@ -184,11 +177,26 @@ struct need {
 	bool writes;		/* ... which will write */
 	struct vcpu_hold *hold; /* of the vCPU */
 	uint32_t ahead;		/* what open_ahead returned */
+	/* For faults: the page's EPT entry, and the mapping as it was when they began. */
+	uint64_t *entry;
+	uint32_t m, changes;
+	struct gmem_tampered tampered; /* with ERR_TAMPERED */
 };
 
 /*
- * The page is open in a frame, and will stay there until whoever needs it has both locks. Unless
- * the page was open before (COST_NONE), this CPU holds the frame.
+ * Is the mapping as it was when the fault began? gmem.lock is not held, so meanwhile a guest may
+ * have moved a share, or another VM may have lost it. Code that takes a mapping out of the EPT
+ * first counts a change (begin_change), under window_lock, and then takes what is mapped. So each
+ * page is either mapped before, and taken out, or never mapped.
+ */
+static inline bool is_unchanged(const struct need *need)
+{
+	return need->region->mappings[need->m].changes == need->changes;
+}
+
+/*
+ * The page is open in a frame, and will stay there until whoever needs it has its locks. Unless the
+ * page was open before (COST_NONE), this CPU holds the frame.
  */
 static void keep(struct need *need, uint32_t index, enum pager_cost cost)
 {
@@ -197,7 +205,7 @@ static void keep(struct need *need, uint32_t index, enum pager_cost cost)
 
 	mark_used(frame);
 	frame->pins += need->pins;
-	if (need->hold == NULL || region->dead) {
+	if (need->hold == NULL || region->dead || !is_unchanged(need)) {
 		if (cost != COST_NONE) {
 			window_release(region->vm, frame);
 		}
@@ -214,20 +222,16 @@ static void keep(struct need *need, uint32_t index, enum pager_cost cost)
 }
 
 /*
- * Opens the page. Holding gmem.lock all the while would make the VM's other CPUs wait for a
- * shoot-down and for ciphers. So this releases both locks, and takes them again. Meanwhile the
- * region may move or leave the gmem. It is not freed, because `exchanges` counts this as well. *out
- * is NULL if the region ends. Returns ERR_TAMPERED.
+ * Opens the page. Returns ERR_TAMPERED, or 0 with *out: NULL if the region ends. Under window_lock,
+ * which it releases meanwhile. The caller has counted itself in `exchanges`, so that the region is
+ * not freed.
  */
 static int open_for(struct need *need, struct window_frame **out)
 {
 	struct sealed_region *region = need->region;
-	struct gmem_tampered tampered = { 0 };
 	enum pager_cost cost;
 	uint32_t index;
 
-	region->exchanges++;
-	lock_drop(&need->gmem->lock);
 	cost = open_page(region, need->page, &index);
 	if (need->pins) {
 		region->vm->counters.door_opens += cost != COST_NONE && cost != COST_TAMPERED;
@@ -237,21 +241,10 @@ static int open_for(struct need *need, struct window_frame **out)
 	if (index != WINDOW_NONE) {
 		keep(need, index, cost);
 	} else if (cost == COST_TAMPERED) {
-		tampered = name_of(region, need->page);
+		need->tampered = name_of(region, need->page);
 	}
-	/* It is mostly free. Without this, each fault would wait for window_lock once more. */
-	if (!lock_try(&need->gmem->lock, LOCK_GMEM)) {
-		lock_drop(&window_lock);
-		lock_take(&need->gmem->lock, LOCK_GMEM);
-		lock_take(&window_lock, LOCK_WINDOW);
-	}
-	region->exchanges--;
 	*out = index != WINDOW_NONE ? window_frame(index) : NULL;
-	if (cost == COST_TAMPERED) {
-		need->gmem->tampered = tampered;
-		return ERR_TAMPERED;
-	}
-	return 0;
+	return cost == COST_TAMPERED ? ERR_TAMPERED : 0;
 }
 
 /* Does the gmem's region still show this page at gpa? Under gmem.lock. */
@@ -272,28 +265,45 @@ static inline struct window_frame *open_frame(struct sealed_region *region, uint
 }
 
 /* Maps what open_for has opened. What was sealed again since then will fault again. */
-static int map_opened(const struct need *need, uint32_t m)
+static void map_opened(const struct need *need)
 {
 	struct window_frame *frame = open_frame(need->region, need->page);
-	int err = frame != NULL ? map_page(frame, m, need->access) : 0;
 
-	for (uint32_t bits = err == 0 ? need->ahead : 0; bits != 0; bits &= bits - 1) {
-		frame = open_frame(need->region, need->page + 1 + (uint32_t)__builtin_ctz(bits));
-		if (frame != NULL) {
-			(void)map_page(frame, m, GMEM_ACCESS_READ); /* else it will fault */
+	if (frame != NULL) {
+		map_page(frame, need->m, need->access, need->entry);
+	}
+	for (uint32_t bits = need->ahead; bits != 0; bits &= bits - 1) {
+		const uint32_t behind = 1 + (uint32_t)__builtin_ctz(bits);
+		uint64_t *entry = ept_entry_behind(need->entry, behind);
+
+		frame = open_frame(need->region, need->page + behind);
+		if (frame != NULL && entry != NULL) { /* else it will fault */
+			map_page(frame, need->m, GMEM_ACCESS_READ, entry);
 		}
 	}
+}
+
+/* For a fault whose page is not open. */
+static int open_and_map(struct need *need)
+{
+	struct sealed_region *region = need->region;
+	struct window_frame *frame;
+	int err;
+
+	region->exchanges++;
+	err = open_for(need, &frame);
+	if (err == 0 && frame != NULL && is_unchanged(need)) {
+		map_opened(need);
+	} /* else the guest tries again, and finds what is there now */
+	region->exchanges--;
 	return err;
 }
 
-/* Under both locks, which it may release and take again. */
-static int fix(struct need *need, const struct gmem_region *region, gpa_t gpa,
-	       const struct gmem_faulter *by)
+/* Under window_lock, which it may release and take again. */
+static int fix(struct need *need, const struct gmem_faulter *by)
 {
-	const uint32_t m = pager_mapping_of(need->region, need->gmem);
-	const struct sealed_mapping *mapping = &need->region->mappings[m];
+	const struct sealed_mapping *mapping = &need->region->mappings[need->m];
 	struct window_frame *frame = open_frame(need->region, need->page);
-	int err;
 
 	if (mapping->read_only && (need->access & GMEM_ACCESS_WRITE) != 0) {
 		return ERR_RIGHTS;
@@ -304,21 +314,23 @@ static int fix(struct need *need, const struct gmem_region *region, gpa_t gpa,
 		need->hold = window_let_go(need->region->vm, &holder, frame == NULL);
 	}
 	if (frame == NULL) {
-		err = open_for(need, &frame);
-		if (err != 0 || frame == NULL || !shows(region, need, gpa)) {
-			return err; /* with 0 the guest tries again, and finds what is there now */
-		}
-		return map_opened(need, pager_mapping_of(need->region, need->gmem));
+		return open_and_map(need);
 	}
 	count_fault(&need->region->vm->counters, COST_NONE);
 	mark_used(frame);
-	err = map_page(frame, m, need->access);
-	if (err == 0 && need->hold != NULL) {
+	map_page(frame, need->m, need->access, need->entry);
+	if (need->hold != NULL) {
 		window_hold(need->region->vm, need->hold, window_index(frame));
 	}
-	return err;
+	return 0;
 }
 
+/*
+ * gmem.lock is held only until window_lock is: until then it keeps the region in its place, and
+ * from there on the mapping's `changes` show whether it is there. So the VM's other CPUs wait
+ * neither for a shoot-down nor for ciphers, and once a page is open this CPU waits for no lock but
+ * window_lock.
+ */
 int pager_fault(struct gmem *gmem, struct gmem_region *region, gpa_t gpa, unsigned access,
 		const struct gmem_faulter *by)
 {
@@ -326,11 +338,24 @@ int pager_fault(struct gmem *gmem, struct gmem_region *region, gpa_t gpa, unsign
 			     .region = region->state,
 			     .page = (gpa.v - region->base.v) / PAGE_SIZE,
 			     .access = access };
-	int err;
+	int err = ept_make_entry(&gmem->root, gpa, &need.entry); /* without window_lock */
 
+	if (err != 0) {
+		return err;
+	}
 	lock_take(&window_lock, LOCK_WINDOW);
-	err = fix(&need, region, gpa, by);
+	need.m = pager_mapping_of(need.region, gmem);
+	need.changes = need.region->mappings[need.m].changes;
+	lock_drop(&gmem->lock);
+	err = fix(&need, by);
 	lock_drop(&window_lock);
+	if (err == 0) {
+		return REGION_UNLOCKED;
+	}
+	lock_take(&gmem->lock, LOCK_GMEM);
+	if (err == ERR_TAMPERED) {
+		gmem->tampered = need.tampered;
+	}
 	return err;
 }
 
@@ -339,6 +364,30 @@ static bool may_access(const struct need *need)
 {
 	return !need->writes ||
 	       !need->region->mappings[pager_mapping_of(need->region, need->gmem)].read_only;
+}
+
+/*
+ * As open_for, and releases gmem.lock too: as a fault does, an access through the door waits for
+ * shoot-downs and ciphers without it. Meanwhile the region may move or leave the gmem.
+ */
+static int open_for_door(struct need *need, struct window_frame **out)
+{
+	int err;
+
+	need->region->exchanges++;
+	lock_drop(&need->gmem->lock);
+	err = open_for(need, out);
+	/* It is mostly free. Without this, each access would wait for window_lock once more. */
+	if (!lock_try(&need->gmem->lock, LOCK_GMEM)) {
+		lock_drop(&window_lock);
+		lock_take(&need->gmem->lock, LOCK_GMEM);
+		lock_take(&window_lock, LOCK_WINDOW);
+	}
+	need->region->exchanges--;
+	if (err == ERR_TAMPERED) {
+		need->gmem->tampered = need->tampered;
+	}
+	return err;
 }
 
 /* Under both locks, which it may release and take again. Also pins the frame. */
@@ -353,7 +402,7 @@ static int find_for_door(struct need *need, const struct gmem_region *region, gp
 		(*out)->pins++;
 		return 0;
 	}
-	err = open_for(need, out);
+	err = open_for_door(need, out);
 	if (err != 0) {
 		return err;
 	}

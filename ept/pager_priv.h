@@ -108,6 +108,7 @@ struct sealed_mapping {
 	bool read_only;
 	uint32_t first_hold;  /* index in vm->holds of the gmem's first vCPU */
 	uint32_t shoot_downs; /* how many exchanges are about to shoot the gmem's EPT down */
+	uint32_t changes;     /* how often the memory began to leave the gmem or to move in it */
 };
 
 /*
@@ -174,7 +175,8 @@ int pager_pin(struct gmem *gmem, struct gmem_region *region, gpa_t page, bool wr
 void pager_unpin(struct gmem *gmem, struct gmem_region *region, gpa_t page, bool written);
 /*
  * The index of a gmem's mapping, which must exist. Under window_lock: other members may come and
- * go. The mapping stays where it is while gmem.lock is held.
+ * go. The mapping stays where it is while gmem.lock is held. Under window_lock alone it does, too,
+ * as long as its `changes` are the same.
  */
 uint32_t pager_mapping_of(const struct sealed_region *region, const struct gmem *gmem);
 
@@ -250,7 +252,10 @@ void pager_vm_drop_region(struct pager_vm *vm);
 
 int window_init(uint64_t frame_count);
 void window_exit(void);
-/* The frames, and how many exchanges have begun: if none has, no frame is busy. For the inline functions below. */
+/*
+ * The frames, and how many exchanges have begun: if none has, no frame is busy. For the inline
+ * functions below.
+ */
 extern struct window_frame *window_frames;
 extern uint32_t window_busy;
 static inline struct window_frame *window_frame(uint32_t index)

@@ -89,8 +89,13 @@ int pager_share_join(struct sealed_region *share, struct gmem *gmem, gpa_t base,
 		m++;
 	}
 	if (m < PAGER_MAPPINGS_MAX) {
-		share->mappings[m] = (struct sealed_mapping){ gmem, base, read_only, first_hold,
-							      0 };
+		share->mappings[m] = (struct sealed_mapping){
+			.gmem = gmem,
+			.base = base,
+			.read_only = read_only,
+			.first_hold = first_hold,
+			.changes = share->mappings[m].changes, /* a fault may be on its way */
+		};
 		share->mapping_count = MAX(share->mapping_count, m + 1);
 	}
 	lock_drop(&window_lock);
@@ -126,7 +131,8 @@ static bool take_entry(struct window_frame *frame, const struct sealed_region *s
  * Takes the pages of one mapping out of its gmem's EPT. Other CPUs wait for window_lock, so this
  * releases it after some frames. If a vCPU may run (live), a shoot-down comes before that, else
  * another CPU would evict such a page while a guest still writes to it. One pass is enough: the
- * mapping gets no new entry, because gmem.lock is held or no vCPU runs.
+ * mapping gets no new entry, because no fault begins (gmem.lock is held, or no vCPU runs), and one
+ * that has begun sees that `changes` is another number (begin_change).
  */
 static void take_mapping(struct sealed_region *share, uint32_t m, bool live)
 {
@@ -147,8 +153,8 @@ static void take_mapping(struct sealed_region *share, uint32_t m, bool live)
 
 /*
  * A CPU that evicts a page of the share may be about to shoot the gmem's EPT down. No other CPU
- * begins that: the mapping has no entry any more and gets none, because gmem.lock is held or no
- * vCPU runs. Under window_lock, which it releases meanwhile.
+ * begins that: the mapping has no entry any more and gets none (take_mapping). Under window_lock,
+ * which it releases meanwhile.
  */
 static void wait_for_shootdowns(const struct sealed_mapping *mapping)
 {
@@ -157,19 +163,24 @@ static void wait_for_shootdowns(const struct sealed_mapping *mapping)
 	}
 }
 
-static uint32_t find_mapping(const struct sealed_region *share, const struct gmem *gmem)
+/*
+ * The index of the gmem's mapping, which will change. From here on no fault maps a page through it:
+ * one that has begun compares `changes` under window_lock.
+ */
+static uint32_t begin_change(struct sealed_region *share, const struct gmem *gmem)
 {
 	uint32_t m;
 
 	lock_take(&window_lock, LOCK_WINDOW);
 	m = pager_mapping_of(share, gmem);
+	share->mappings[m].changes++;
 	lock_drop(&window_lock);
 	return m;
 }
 
 void pager_share_leave(struct sealed_region *share, struct gmem *gmem, bool live)
 {
-	const uint32_t m = find_mapping(share, gmem);
+	const uint32_t m = begin_change(share, gmem);
 
 	take_mapping(share, m, live);
 	lock_take(&window_lock, LOCK_WINDOW);
@@ -181,7 +192,7 @@ void pager_share_leave(struct sealed_region *share, struct gmem *gmem, bool live
 
 void pager_share_move(struct sealed_region *share, struct gmem *gmem, gpa_t to)
 {
-	const uint32_t m = find_mapping(share, gmem);
+	const uint32_t m = begin_change(share, gmem);
 
 	take_mapping(share, m, true);
 	lock_take(&window_lock, LOCK_WINDOW);

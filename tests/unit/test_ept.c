@@ -165,18 +165,18 @@ TEST(test_single_pages, fake_setup, fake_teardown)
 		caps.accessed_dirty = cases[i].ad;
 		ept_configure(&caps);
 		assert_int_equal(ept_root_init(&root), 0);
-		assert_int_equal(ept_map_page(&root, gpa(at), first, cases[i].access, &entry), 0);
+		assert_int_equal(ept_make_entry(&root, gpa(at), &entry), 0);
 		assert_ptr_equal(entry, raw_entry(&root, at, 1));
-		assert_int_equal(ept_map_page(&root, gpa(at), second, cases[i].access, &again),
-				 ERR_EXISTS);
+		ept_entry_map(entry, first, cases[i].access);
 		*entry |= cases[i].bits;
 		assert_int_equal(ept_entry_referenced(entry), cases[i].referenced);
 		assert_false(ept_entry_referenced(entry));
 		assert_int_equal(*entry & 0x300, cases[i].bits & 0x200);
 		assert_int_equal(ept_entry_take(entry), cases[i].written);
 		assert_int_equal(*entry, 0);
-		assert_int_equal(ept_map_page(&root, gpa(at), second, cases[i].access, &again), 0);
+		assert_int_equal(ept_make_entry(&root, gpa(at), &again), 0);
 		assert_ptr_equal(again, entry);
+		ept_entry_map(again, second, cases[i].access);
 		ept_root_free(&root);
 	}
 	ept_configure(&all_caps);
@@ -191,12 +191,17 @@ TEST(test_single_page_errors, fake_setup, fake_teardown)
 
 	assert_int_equal(ept_root_init(&root), 0);
 	assert_int_equal(ept_map(&root, gpa(0), hpa(0), SIZE_2M, SIZE_2M, read_only), 0);
-	assert_int_equal(ept_map_page(&root, gpa(0x3000), page, EPT_READ, &entry), ERR_EXISTS);
+	assert_int_equal(ept_make_entry(&root, gpa(0x3000), &entry), ERR_EXISTS);
 	fake_pages_fail_after(1);
-	assert_int_equal(ept_map_page(&root, gpa(SIZE_1G), page, EPT_READ, &entry), ERR_NOMEM);
+	assert_int_equal(ept_make_entry(&root, gpa(SIZE_1G), &entry), ERR_NOMEM);
 	fake_pages_fail_after(-1);
-	assert_int_equal(ept_map_page(&root, gpa(SIZE_1G), page, EPT_READ, &entry), 0);
+	assert_int_equal(ept_make_entry(&root, gpa(SIZE_1G), &entry), 0);
+	ept_entry_map(entry, page, EPT_READ);
 	assert_int_equal(*entry, 0x5071);
+	FAKE_EXPECT_PANIC(ept_entry_map(entry, page, EPT_READ), "broken");
+	assert_ptr_equal(ept_entry_behind(entry, 511), entry + 511);
+	assert_null(ept_entry_behind(entry, 512));
+	assert_null(ept_entry_behind(entry + 511, 1));
 	ept_entry_allow_write(entry);
 	assert_int_equal(*entry, 0x5073);
 	ept_root_free(&root);
@@ -214,8 +219,8 @@ TEST(test_gaps, fake_setup, fake_teardown)
 	assert_int_equal(ept_root_init(&root), 0);
 	assert_true(ept_find_gap(&root, gpa(0x3000), &gap));
 	assert_int_equal(gap.bytes, 512 * SIZE_1G);
-	assert_int_equal(ept_map_page(&root, gpa(0x2000), keyed(hpa(0x9000), 0), EPT_RWX, &entry),
-			 0);
+	assert_int_equal(ept_make_entry(&root, gpa(0x2000), &entry), 0);
+	ept_entry_map(entry, keyed(hpa(0x9000), 0), EPT_RWX);
 	assert_false(ept_find_gap(&root, gpa(0x2fff), &gap));
 
 	/* a page beside one that is mapped, and 2 MiB in a table that exists */
