@@ -15,6 +15,7 @@
 #define EPTP_ACCESSED_DIRTY BIT(6)
 
 static struct ept_caps offered;
+bool ept_accessed_dirty;
 uint64_t ept_address_mask;
 
 static uint64_t pack_leaf(hpa_t frame, struct ept_attr attr, unsigned level)
@@ -42,6 +43,7 @@ static struct ept_attr unpack_leaf(uint64_t entry)
 void ept_configure(const struct ept_caps *caps)
 {
 	offered = *caps;
+	ept_accessed_dirty = caps->accessed_dirty;
 	ept_address_mask = MASK(MIN(caps->phys_bits, 52) - 1, PAGE_SHIFT);
 }
 
@@ -382,8 +384,8 @@ int ept_walk(const struct ept_root *root, gpa_t gpa, struct ept_leaf *out)
 		.leaf_bytes = offset_mask + 1,
 		.attr = unpack_leaf(value),
 		/* On a CPU without these bits the answer must be yes. */
-		.accessed = !offered.accessed_dirty || (value & ENTRY_ACCESSED) != 0,
-		.dirty = !offered.accessed_dirty || (value & ENTRY_DIRTY) != 0,
+		.accessed = !offered.accessed_dirty || (value & EPT_ACCESSED) != 0,
+		.dirty = !offered.accessed_dirty || (value & EPT_DIRTY) != 0,
 	};
 	return 0;
 }

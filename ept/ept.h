@@ -15,6 +15,9 @@
 #define EPT_WRITE BIT(1)
 #define EPT_EXEC  BIT(2)
 #define EPT_RWX	  (EPT_READ | EPT_WRITE | EPT_EXEC)
+/* Bits of an entry that the CPU sets, if it has accessed and dirty bits. */
+#define EPT_ACCESSED BIT(8)
+#define EPT_DIRTY    BIT(9)
 
 /*
  * Four levels translate addresses of so many bits; a CPU with fewer physical address bits, fewer.
@@ -181,20 +184,41 @@ int ept_fill_gap(struct ept_gap gap, gpa_t gpa, hpa_t hpa, struct ept_attr attr)
 
 /* As ept_make_entry, but makes nothing: NULL where there is no table. */
 uint64_t *ept_page_entry(const struct ept_root *root, gpa_t gpa);
+/* ept_caps()->accessed_dirty, for the functions below. */
+extern bool ept_accessed_dirty;
 /*
  * Exchanges the entry with 0; the caller then does a shoot-down. Returns true when the guest may
  * have written the page: by the dirty bit, or by the right to write on a CPU without dirty bits.
  */
-bool ept_entry_take(uint64_t *entry);
+static inline bool ept_entry_take(uint64_t *entry)
+{
+	const uint64_t old = __atomic_exchange_n(entry, 0, __ATOMIC_SEQ_CST);
+
+	return (old & (ept_accessed_dirty ? EPT_DIRTY : EPT_WRITE)) != 0;
+}
+
 /* Adds the right to write. Needs no shoot-down. */
-void ept_entry_allow_write(uint64_t *entry);
+static inline void ept_entry_allow_write(uint64_t *entry)
+{
+	(void)__atomic_fetch_or(entry, EPT_WRITE, __ATOMIC_RELEASE);
+}
+
+/* As ept_entry_referenced, but does not clear the bit. */
+static inline bool ept_entry_accessed(const uint64_t *entry)
+{
+	return ept_accessed_dirty && (__atomic_load_n(entry, __ATOMIC_RELAXED) & EPT_ACCESSED) != 0;
+}
+
 /*
  * Was the accessed bit set since the last call? The call clears it. A CPU that has the translation
  * in its TLB does not set the bit again, so the answer is a hint: a page in use may look idle.
  * Always false on a CPU without accessed bits.
  */
-bool ept_entry_referenced(uint64_t *entry);
-/* As ept_entry_referenced, but does not clear the bit. */
-bool ept_entry_accessed(const uint64_t *entry);
+static inline bool ept_entry_referenced(uint64_t *entry)
+{
+	/* Reads first: most pages that CLOCK passes are idle, and a locked write is expensive. */
+	return ept_entry_accessed(entry) &&
+	       (__atomic_fetch_and(entry, ~EPT_ACCESSED, __ATOMIC_RELAXED) & EPT_ACCESSED) != 0;
+}
 
 #endif

@@ -114,7 +114,7 @@ int ept_unmap(struct ept_root *root, gpa_t gpa, uint64_t bytes)
 /* Do the leaves of a page directory map consecutive memory with the same attributes? */
 static bool can_merge(const uint64_t *table)
 {
-	const uint64_t ignored = ENTRY_ACCESSED | ENTRY_DIRTY;
+	const uint64_t ignored = EPT_ACCESSED | EPT_DIRTY;
 	const uint64_t first = entry_load(&table[0]) & ~ignored;
 
 	if ((first & ENTRY_RIGHTS) == 0 || (first & ENTRY_LARGE) == 0 ||
@@ -150,7 +150,7 @@ int ept_merge_1g(struct ept_root *root, gpa_t gpa)
 	(void)__atomic_exchange_n(entry, 0, __ATOMIC_SEQ_CST);
 	ept_tlb_shootdown(root);
 	for (uint64_t i = 0; i < ENTRIES; i++) {
-		seen |= entry_load(&table[i]) & (ENTRY_ACCESSED | ENTRY_DIRTY);
+		seen |= entry_load(&table[i]) & (EPT_ACCESSED | EPT_DIRTY);
 	}
 	entry_store(entry, entry_load(&table[0]) | seen);
 	ept_free_table(root, table);
@@ -170,28 +170,4 @@ void ept_set_keyid(struct ept_root *root, gpa_t gpa, keyid_t keyid)
 	old = entry_load(entry);
 	CHECK((old & ENTRY_RIGHTS) != 0);
 	entry_store(entry, (old & ~keyid_layout.mask) | keyid_pack(keyed(hpa(0), keyid)));
-}
-
-bool ept_entry_take(uint64_t *entry)
-{
-	uint64_t old = __atomic_exchange_n(entry, 0, __ATOMIC_SEQ_CST);
-
-	return (old & (ept_caps()->accessed_dirty ? ENTRY_DIRTY : EPT_WRITE)) != 0;
-}
-
-void ept_entry_allow_write(uint64_t *entry)
-{
-	(void)__atomic_fetch_or(entry, EPT_WRITE, __ATOMIC_RELEASE);
-}
-
-bool ept_entry_accessed(const uint64_t *entry)
-{
-	return ept_caps()->accessed_dirty && (entry_load(entry) & ENTRY_ACCESSED) != 0;
-}
-
-bool ept_entry_referenced(uint64_t *entry)
-{
-	/* Reads first: most pages that CLOCK passes are idle, and a locked write is expensive. */
-	return ept_entry_accessed(entry) &&
-	       (__atomic_fetch_and(entry, ~ENTRY_ACCESSED, __ATOMIC_RELAXED) & ENTRY_ACCESSED) != 0;
 }

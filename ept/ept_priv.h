@@ -20,8 +20,6 @@
 #define ENTRY_TYPE	 MASK(5, 3)
 #define ENTRY_IGNORE_PAT BIT(6)
 #define ENTRY_LARGE	 BIT(7)
-#define ENTRY_ACCESSED	 BIT(8)
-#define ENTRY_DIRTY	 BIT(9)
 
 #define LEVEL_TOP 4
 #define ENTRIES	  512
