@@ -286,7 +286,7 @@ static inline struct keyed_frame window_page(const struct window_frame *frame)
 {
 	return keyed(frame->frame, page_keyid());
 }
-/* Puts a frame that holds no clear text any more on the free list, and notes that it has no page. */
+/* Puts a frame that holds no clear text any more on the free list. Notes that it has no page. */
 void window_put_free(uint32_t index);
 /* Is the frame's page being exchanged? Needs no lock. */
 static inline bool window_is_busy(const struct window_frame *frame)
