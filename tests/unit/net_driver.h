@@ -35,15 +35,6 @@ bool vlapic_deliver(struct vm *to, const struct vlapic_msg *msg)
 	return true;
 }
 
-void vioapic_set_line(struct vioapic *to, uint32_t pin, bool high)
-{
-}
-
-void vm_end(struct vm *which, enum vm_end_reason reason, const char *detail)
-{
-	fail_msg("%d %s", reason, detail);
-}
-
 /* Guest memory may change at each look at the clock, as by another vCPU. */
 static void (*meanwhile)(void);
 

@@ -4,19 +4,14 @@
  * otherwise.
  */
 #include "tests/unit/test.h"
+#include "tests/unit/fake_vm.h"
 #include "ept/gmem.h"
 #include "tests/unit/gmem_end.h"
 #include "vmm/apic_page.h"
 #include "vmm/host/page_alloc.h"
 #include "vmm/vmx.h"
 
-static struct vmx_caps vmx;
 static struct vm vm;
-
-const struct vmx_caps *vmx_caps(void)
-{
-	return &vmx;
-}
 
 static int setup(void **state)
 {
@@ -27,7 +22,7 @@ static int setup(void **state)
 	fake_setup(state);
 	ept_configure(&ept);
 	memset(&vm, 0, sizeof(vm));
-	vmx.apic_accesses = true;
+	fake_caps.apic_accesses = true;
 	assert_int_equal(gmem_init(&vm.gmem), 0);
 	return apic_page_alloc(&vm);
 }
@@ -98,7 +93,7 @@ TEST(test_without, setup, teardown)
 	fake_pages_fail_after(-1);
 	apic_page_free(&vm);
 	vm.apic_access_page = NULL;
-	vmx.apic_accesses = false;
+	fake_caps.apic_accesses = false;
 	assert_int_equal(apic_page_alloc(&vm), 0);
 	assert_null(vm.apic_access_page);
 	assert_false(apic_page_map(&vm, VCPU_APIC_X));

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What CPUID shows a guest on a processor that claims to have every feature. */
 #include "tests/unit/test.h"
+#include "tests/unit/fake_vm.h"
 #include "vmm/base/x86.h"
 #include "vmm/exits.h"
 #include "vmm/vcpu_priv.h"
@@ -15,16 +16,10 @@
 
 enum { EAX, EBX, ECX, EDX };
 
-static struct vmx_caps caps;
 static struct vm vm;
 static struct vcpu vcpu;
 static struct vcpu_private priv;
 static uint32_t hook_leaf;
-
-const struct vmx_caps *vmx_caps(void)
-{
-	return &caps;
-}
 
 /* Three bits less than CPUID says. */
 const struct ept_caps *ept_caps(void)
@@ -32,11 +27,6 @@ const struct ept_caps *ept_caps(void)
 	static const struct ept_caps ept = { .phys_bits = 0xfc };
 
 	return &ept;
-}
-
-bool vmx_has_rdtscp(void)
-{
-	return (caps.cpu2 & CPU2_ENABLE_RDTSCP) != 0;
 }
 
 static void hook(struct vcpu *v, uint32_t leaf, uint32_t subleaf, uint32_t regs[4])
@@ -70,7 +60,7 @@ static int start(void **state)
 		fake_cpuid_set(0xd, components[i].component, components[i].bytes,
 			       components[i].offset, components[i].flags, 0);
 	}
-	caps = (struct vmx_caps){
+	fake_caps = (struct vmx_caps){
 		.cpu2 = ALL_CONTROLS,
 		.max_basic_leaf = 0x20,
 		.guest_xcr0 = XCR0_X87 | XCR0_SSE | XCR0_AVX | AVX512,
@@ -186,7 +176,7 @@ TEST(test_max_leaves, start, fake_teardown)
 	ask(0x80000000, 0, regs);
 	assert_int_equal(regs[EAX], 0x80000008);
 	/* A CPU without the leaf returns its last leaf; the guest must not see that. */
-	caps.max_basic_leaf = 4;
+	fake_caps.max_basic_leaf = 4;
 	ask(7, 0, regs);
 	assert_int_equal(regs[EBX], 0);
 }
@@ -205,9 +195,9 @@ TEST(test_controls_missing, start, fake_teardown)
 {
 	uint32_t regs[4];
 
-	caps.cpu2 = CPU2_ENABLE_EPT;
-	caps.xsaves = false;
-	caps.guest_cr4 = 0;
+	fake_caps.cpu2 = CPU2_ENABLE_EPT;
+	fake_caps.xsaves = false;
+	fake_caps.guest_cr4 = 0;
 	ask(7, 0, regs);
 	assert_int_equal(regs[EBX] & CPUID_7_EBX_INVPCID, 0);
 	assert_int_equal(regs[ECX] & (CPUID_7_ECX_RDPID | CPUID_7_ECX_UMIP), 0);
@@ -222,7 +212,7 @@ TEST(test_no_xsave, start, fake_teardown)
 {
 	uint32_t regs[4];
 
-	caps.guest_xcr0 = 0;
+	fake_caps.guest_xcr0 = 0;
 	for (uint32_t sub = 0; sub < 3; sub++) {
 		ask(0xd, sub, regs);
 		assert_int_equal(regs[EAX] | regs[EBX] | regs[ECX] | regs[EDX], 0);

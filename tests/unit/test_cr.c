@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Writes of a guest to control registers and XCR0 that cause an exit. */
 #include "tests/unit/test.h"
+#include "tests/unit/fake_vm.h"
 #include "vmm/base/err.h"
 #include "vmm/base/x86.h"
 #include "vmm/exits.h"
@@ -16,7 +17,6 @@
 #define AVX512 (XCR0_OPMASK | XCR0_ZMM_HI256 | XCR0_HI16_ZMM)
 #define GP     0xfffffffffffful /* instead of a value */
 
-static struct vmx_caps caps;
 static struct vm vm;
 static struct vcpu vcpu;
 static struct vcpu_private priv;
@@ -30,11 +30,6 @@ const struct ept_caps *ept_caps(void)
 }
 static unsigned gps;
 static uint8_t cr8;
-
-const struct vmx_caps *vmx_caps(void)
-{
-	return &caps;
-}
 
 void inject_gp(struct vcpu *v)
 {
@@ -72,7 +67,7 @@ static int start(void **state)
 	memset(&vcpu, 0, sizeof(vcpu));
 	memset(&priv, 0, sizeof(priv));
 	memset(pdptes, 0, sizeof(pdptes));
-	memset(&caps, 0, sizeof(caps));
+	memset(&fake_caps, 0, sizeof(fake_caps));
 	vm.hooks = &hooks;
 	vcpu.vm = &vm;
 	vcpu.priv = &priv;
@@ -129,7 +124,7 @@ TEST(test_cr0, start, NULL)
 		uint64_t entry = (cr0s[i].efer & EFER_LMA) != 0 ? ENTRY_IA32E_MODE_GUEST : 0;
 
 		gps = 0;
-		caps.vpid = true;
+		fake_caps.vpid = true;
 		fake_invvpids = 0;
 		vmwrite(VMCS_GUEST_CR0, cr0s[i].cr0);
 		vmwrite(VMCS_CR0_READ_SHADOW, cr0s[i].cr0);
@@ -215,8 +210,8 @@ static const struct {
 
 TEST(test_cr4, start, NULL)
 {
-	caps.guest_cr4 = CR4_PAE | CR4_PGE | CR4_PCIDE | CR4_OSXSAVE;
-	caps.guest_cr4_on = CR4_ON;
+	fake_caps.guest_cr4 = CR4_PAE | CR4_PGE | CR4_PCIDE | CR4_OSXSAVE;
+	fake_caps.guest_cr4_on = CR4_ON;
 	for (size_t i = 0; i < ARRAY_COUNT(cr4s); i++) {
 		uint64_t expect = cr4s[i].fault ? cr4s[i].old | CR4_ON : cr4s[i].write | CR4_ON;
 
@@ -271,7 +266,7 @@ TEST(test_xsetbv, start, NULL)
 	for (size_t i = 0; i < ARRAY_COUNT(xcr0s); i++) {
 		gps = 0;
 		priv.xcr0 = XCR0_X87;
-		caps.guest_xcr0 = xcr0s[i].offered;
+		fake_caps.guest_xcr0 = xcr0s[i].offered;
 		vcpu.regs.gpr[GPR_RCX] = xcr0s[i].ecx | BIT(40);
 		vcpu.regs.gpr[GPR_RAX] = (uint32_t)xcr0s[i].write | BIT(40);
 		vcpu.regs.gpr[GPR_RDX] = xcr0s[i].write >> 32;

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "tests/unit/test.h"
+#include "tests/unit/fake_vm.h"
 #include "tests/unit/gmem_end.h"
 #include "vmm/base/err.h"
 #include "vmm/base/x86.h"
@@ -39,13 +40,6 @@ void vcpu_device_access(struct vcpu *vcpu, gpa_t gpa, struct io_access *access)
 
 /* What the exit reports. kind 0: does not say whether it was a read or a write. */
 static struct emul_access exit_told;
-
-static enum vm_end_reason ended;
-
-void vm_end(struct vm *vm, enum vm_end_reason reason, const char *detail)
-{
-	ended = reason;
-}
 
 static struct vm vm;
 static struct vcpu vcpu;
@@ -84,7 +78,7 @@ static int setup(void **state)
 		fake_vmwrite(VMCS_GUEST_LIMIT(seg), UINT32_MAX);
 	}
 	exit_told = (struct emul_access){ .gpa = gpa(DEVICE + 0x10) };
-	ended = VM_END_NONE;
+	fake_vm_may_end(&vm);
 	return 0;
 }
 

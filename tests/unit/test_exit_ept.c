@@ -4,6 +4,7 @@
  * the VM.
  */
 #include "tests/unit/test.h"
+#include "tests/unit/fake_vm.h"
 #include "vmm/apic_page.h"
 #include "vmm/attention.h"
 #include "vmm/device_access.h"
@@ -18,7 +19,6 @@
 #include "vmm/vmx_bits.h"
 #include "vmm/vmx_insn.h"
 
-static struct vmx_caps caps;
 static struct vm vm;
 static struct vm_hooks hooks;
 static struct vcpu vcpu;
@@ -33,11 +33,6 @@ static uint64_t place; /* place of the last fault */
 static void note(const char *what)
 {
 	strcat(did, what);
-}
-
-const struct vmx_caps *vmx_caps(void)
-{
-	return &caps;
 }
 
 static unsigned memory_asked;
@@ -184,7 +179,7 @@ static int setup(void **state)
 	vm.hooks = &hooks;
 	vcpu.vm = &vm;
 	vcpu.priv = &priv;
-	caps.vpid = true;
+	fake_caps.vpid = true;
 	fake_invvpids = 0;
 	did[0] = detail[0] = '\0';
 	nobody_there = false;

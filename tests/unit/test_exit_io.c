@@ -4,6 +4,7 @@
  * INS and OUTS for each exit.
  */
 #include "tests/unit/test.h"
+#include "tests/unit/fake_vm.h"
 #include "vmm/base/err.h"
 #include "vmm/base/x86.h"
 #include "vmm/exits.h"
@@ -17,7 +18,6 @@
 
 #define OUTS_PORT 0x3f8u
 
-static struct vmx_caps caps;
 static struct vm vm;
 static struct vcpu vcpu;
 static struct vcpu_private priv;
@@ -30,11 +30,6 @@ static enum gwalk_access kind;
 static uint8_t fault_vector; /* of the operand; 0: no fault */
 static uint32_t injected;
 static bool written;
-
-const struct vmx_caps *vmx_caps(void)
-{
-	return &caps;
-}
 
 void iobus_port_access(const struct iobus *bus, uint16_t at, struct vcpu *v,
 		       struct io_access *access)
@@ -98,7 +93,7 @@ static int start(void **state)
 {
 	fake_setup(state);
 	memset(&vcpu, 0, sizeof(vcpu));
-	caps = (struct vmx_caps){ .ins_outs_info = true };
+	fake_caps = (struct vmx_caps){ .ins_outs_info = true };
 	vcpu.vm = &vm;
 	vcpu.priv = &priv;
 	done = (struct io_access){ 0 };
@@ -229,7 +224,7 @@ TEST(test_without_info, start)
 
 	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
 		start(state);
-		caps.ins_outs_info = false;
+		fake_caps.ins_outs_info = false;
 		vmwrite(VMCS_EXIT_INSTRUCTION_INFO, INFO(8, SEG_GS));
 		vmwrite(VMCS_GUEST_EFER, rows[i].efer);
 		vmwrite(VMCS_GUEST_CS_ACCESS_RIGHTS, rows[i].rights);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* vmm/exits.c: debug exceptions, the end of an instruction, HLT, and exits without a row. */
 #include "tests/unit/test.h"
+#include "tests/unit/fake_vm.h"
 #include "vmm/attention.h"
 #include "vmm/base/x86.h"
 #include "vmm/exits.h"
@@ -18,8 +19,6 @@ static struct vcpu vcpu;
 static struct vcpu_private priv;
 static unsigned nmi_calls, mc_calls, yields, halt_checks, works;
 static uint64_t dr6;
-static enum vm_end_reason ended;
-static char end_detail[sizeof(vm.end_detail)];
 static enum exit_result answer;
 
 static const char *called;
@@ -98,12 +97,6 @@ void inject_reblock_nmi(struct vcpu *v)
 	vmwrite(VMCS_GUEST_INTERRUPTIBILITY, BLOCKING_BY_NMI);
 }
 
-void vm_end(struct vm *v, enum vm_end_reason reason, const char *detail)
-{
-	ended = reason;
-	strncpy(end_detail, detail == NULL ? "" : detail, sizeof(end_detail) - 1);
-}
-
 static unsigned holes_closed;
 static uint32_t eoi_vector, written_offset;
 
@@ -139,7 +132,7 @@ static int setup(void **state)
 	percpu_self()->vcpu = &vcpu;
 	nmi_calls = mc_calls = yields = halt_checks = works = 0;
 	dr6 = 0xffff0ff0;
-	ended = VM_END_NONE;
+	fake_vm_may_end(&vm);
 	answer = EXIT_NEXT_INSN;
 	vmwrite(VMCS_IDT_VECTORING_INFO, 0);
 	vmwrite(VMCS_EXIT_QUALIFICATION, 0);
@@ -307,10 +300,10 @@ TEST(test_bus_lock_and_notify, setup)
 	vmwrite(VMCS_EXIT_QUALIFICATION, NOTIFYQ_NMI_UNBLOCKING);
 	assert_int_equal(dispatch(EXIT_REASON_NOTIFY), EXIT_YIELD);
 	assert_int_equal(vmread(VMCS_GUEST_INTERRUPTIBILITY), BLOCKING_BY_NMI);
-	assert_int_equal(ended, VM_END_NONE);
+	assert_int_equal(fake_end_reason, VM_END_NONE);
 	vmwrite(VMCS_EXIT_QUALIFICATION, NOTIFYQ_INVALID);
 	(void)dispatch(EXIT_REASON_NOTIFY);
-	assert_int_equal(ended, VM_END_UNHANDLED);
+	assert_int_equal(fake_end_reason, VM_END_UNHANDLED);
 }
 
 TEST(test_unhandled, setup)
@@ -331,14 +324,14 @@ TEST(test_unhandled, setup)
 	answer = EXIT_KILL_VM;
 	for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
 		assert_int_equal(dispatch(cases[i].reason), EXIT_RESUME);
-		assert_int_equal(ended, cases[i].ended);
-		assert_string_equal(end_detail, cases[i].detail);
+		assert_int_equal(fake_end_reason, cases[i].ended);
+		assert_string_equal(fake_end_detail, cases[i].detail);
 	}
 	assert_int_equal(mc_calls, 0);
 	(void)dispatch((uint32_t)EXIT_REASON_ENTRY_FAILURE | EXIT_REASON_ENTRY_MACHINE_CHECK);
 	assert_int_equal(mc_calls, 1);
 	assert_int_equal(dispatch(EXIT_REASON_TRIPLE_FAULT), EXIT_RESUME);
-	assert_int_equal(ended, VM_END_TRIPLE_FAULT);
+	assert_int_equal(fake_end_reason, VM_END_TRIPLE_FAULT);
 }
 
 /* The dump of a VM that failed shows the values that a MOV would have given the guest. */
@@ -419,7 +412,7 @@ TEST(test_instructions_that_fault, setup)
 		assert_int_equal(dispatch(reasons[i]), EXIT_RESUME);
 		assert_int_equal(vcpu.event.info, EVENT_VALID | EVENT_HW_EXCEPTION | vector);
 		assert_int_equal(vmread(VMCS_GUEST_RIP), 0x1000);
-		assert_int_equal(ended, VM_END_NONE);
+		assert_int_equal(fake_end_reason, VM_END_NONE);
 	}
 }
 

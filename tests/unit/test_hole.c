@@ -4,6 +4,7 @@
  * get it.
  */
 #include "tests/unit/test.h"
+#include "tests/unit/fake_vm.h"
 #include "tests/unit/gmem_end.h"
 #include "vmm/host/page_alloc.h"
 #include "vmm/hole.h"
@@ -16,15 +17,9 @@
 #define DEVICE	 0xfec00000ul
 #define CONTROLS 0x84006172u
 
-static struct vmx_caps caps;
 static struct vm vm;
 static struct vcpu vcpus[2];
 static struct vcpu_private privs[2];
-
-const struct vmx_caps *vmx_caps(void)
-{
-	return &caps;
-}
 
 static int setup(void **state)
 {
@@ -36,7 +31,7 @@ static int setup(void **state)
 	ept_configure(&ept);
 	memset(&vm, 0, sizeof(vm));
 	memset(privs, 0, sizeof(privs));
-	caps.monitor_trap = true;
+	fake_caps.monitor_trap = true;
 	for (unsigned i = 0; i < 2; i++) {
 		vcpus[i] = (struct vcpu){ .vm = &vm, .priv = &privs[i] };
 		privs[i].cpu_controls = CONTROLS;
@@ -138,7 +133,7 @@ TEST(test_addresses_that_are_refused, setup, teardown)
 	refused(1ul << 46);
 	assert_true(hole_open(&vcpus[0], gpa(DEVICE + PAGE_SIZE)));
 	hole_close(&vcpus[0]);
-	caps.monitor_trap = false;
+	fake_caps.monitor_trap = false;
 	refused(NOTHING);
 }
 

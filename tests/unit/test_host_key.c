@@ -11,14 +11,8 @@
 #include "vmm/host/keyid_move.h"
 #include "vmm/vmx_bits.h"
 
-static struct tme_state tme;
 static int take_error;
 static unsigned taken, used, moved; /* KeyIDs; 0: never called */
-
-const struct tme_state *tme_state(void)
-{
-	return &tme;
-}
 
 int keyslot_take(enum keyslot_mode mode, const uint8_t *secret, size_t secret_bytes,
 		 const char *owner, keyid_t *keyid)
@@ -46,7 +40,7 @@ void keyid_move_host(keyid_t keyid)
 static int setup(void **state)
 {
 	fake_setup(state);
-	tme = (struct tme_state){ .kind = TME_MK };
+	fake_tme = (struct tme_state){ .kind = TME_MK };
 	take_error = 0;
 	taken = used = moved = 0;
 	fake_cpuid_set(1, 0, 0, 0, CPUID_1_ECX_VMX, 0);
@@ -75,7 +69,7 @@ TEST(test_stays_at_0, setup, fake_teardown)
 	take_error = ERR_IO;
 	expect(0, "warning: Umbra's own memory stays under KeyID 0, the key of the whole machine");
 	take_error = ERR_NOSPACE;
-	tme.bypass = true;
+	fake_tme.bypass = true;
 	expect(0, "stays under KeyID 0, in clear: ");
 }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Which event is injected at the next entry, and which window exit is requested instead. */
 #include "tests/unit/test.h"
+#include "tests/unit/fake_vm.h"
 #include "vmm/attention.h"
 #include "vmm/base/x86.h"
 #include "vmm/inject.h"
@@ -16,33 +17,21 @@
 #define EXT(v)	  (VALID | EVENT_EXTERNAL | (v))
 #define NMI	  (VALID | EVENT_NMI | 2u)
 
-static struct vmx_caps caps;
 static struct vm vm;
 static struct vcpu vcpu;
 static struct vcpu_private priv;
 static uint8_t apic_page[4096];
 static uint64_t cr2;
-static enum vm_end_reason ended;
 static int pending, irr, accepted;
-
-const struct vmx_caps *vmx_caps(void)
-{
-	return &caps;
-}
 
 bool vcpu_has_virtual_delivery(const struct vcpu *v)
 {
-	return caps.virtual_delivery;
+	return fake_caps.virtual_delivery;
 }
 
 void vcpu_state_set_cr2(uint64_t value)
 {
 	cr2 = value;
-}
-
-void vm_end(struct vm *v, enum vm_end_reason reason, const char *detail)
-{
-	ended = reason;
 }
 
 static int irq_pending(struct vcpu *v)
@@ -74,7 +63,7 @@ static const struct vm_hooks hooks = {
 
 static void start(void)
 {
-	memset(&caps, 0, sizeof(caps));
+	memset(&fake_caps, 0, sizeof(fake_caps));
 	memset(&vcpu, 0, sizeof(vcpu));
 	memset(&priv, 0, sizeof(priv));
 	memset(apic_page, 0, sizeof(apic_page));
@@ -84,7 +73,7 @@ static void start(void)
 	vcpu.apic_page = apic_page;
 	priv.apic_mode = VCPU_APIC_X;
 	pending = irr = accepted = -1;
-	ended = VM_END_NONE;
+	fake_vm_may_end(&vm);
 	cr2 = 0;
 	vmwrite(VMCS_ENTRY_INTERRUPTION_INFO, 0);
 	vmwrite(VMCS_ENTRY_EXCEPTION_ERROR_CODE, 0);
@@ -137,10 +126,10 @@ TEST(test_double_faults)
 		vcpu.event.info = pairs[i].first;
 		inject_exception(&vcpu, pairs[i].second, 0);
 		if (pairs[i].expect == 0) {
-			assert_int_equal(ended, VM_END_TRIPLE_FAULT);
+			assert_int_equal(fake_end_reason, VM_END_TRIPLE_FAULT);
 			continue;
 		}
-		assert_int_equal(ended, VM_END_NONE);
+		assert_int_equal(fake_end_reason, VM_END_NONE);
 		assert_int_equal(vcpu.event.info, pairs[i].expect);
 		assert_int_equal(priv.deferred_interrupt, pairs[i].deferred ? pairs[i].first : 0);
 		assert_int_equal(nmis_waiting(), pairs[i].nmi);
@@ -337,7 +326,7 @@ TEST(test_deferred_interrupt)
 TEST(test_virtual_delivery)
 {
 	start();
-	caps.virtual_delivery = true;
+	fake_caps.virtual_delivery = true;
 	pending = irr = 0x61;
 	vmwrite(VMCS_GUEST_INTERRUPT_STATUS, 0x3020);
 	inject_before_entry(&vcpu);
@@ -364,7 +353,7 @@ TEST(test_tpr_threshold)
 {
 	for (size_t i = 0; i < ARRAY_COUNT(thresholds); i++) {
 		start();
-		caps.tpr_shadow = true;
+		fake_caps.tpr_shadow = true;
 		apic_page[0x80] = thresholds[i].tpr;
 		irr = thresholds[i].irr;
 		priv.apic_mode = thresholds[i].mode;

@@ -47,11 +47,6 @@ void vioapic_set_line(struct vioapic *to, uint32_t pin, bool high)
 	lines[i] = high ? lines[i] | 1u << pin : lines[i] & ~(1u << pin);
 }
 
-void vm_end(struct vm *which, enum vm_end_reason reason, const char *detail)
-{
-	fail_msg("vm_end %d %s", reason, detail);
-}
-
 void share_move(struct gmem *gmem, gpa_t first, gpa_t to, bool on)
 {
 	moved.gmem = gmem;

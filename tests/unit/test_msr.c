@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What RDMSR and WRMSR of a guest do, and which of them cause exits. */
 #include "tests/unit/test.h"
+#include "tests/unit/fake_vm.h"
 #include "vmm/attention.h"
 #include "vmm/base/err.h"
 #include "vmm/base/x86.h"
@@ -14,26 +15,10 @@
 
 #define HOOK_VALUE 0x1122334455667788ul
 
-static struct vmx_caps caps;
 static struct vm vm;
 static struct vcpu vcpu;
 static struct vcpu_private priv;
 static unsigned gps;
-
-const struct vmx_caps *vmx_caps(void)
-{
-	return &caps;
-}
-
-bool vmx_has_rdtscp(void)
-{
-	return (caps.cpu2 & CPU2_ENABLE_RDTSCP) != 0;
-}
-
-bool vmx_has_spec_ctrl(void)
-{
-	return caps.spec_ctrl;
-}
 
 void inject_gp(struct vcpu *v)
 {
@@ -58,7 +43,7 @@ static int start(void **state)
 	fake_setup(state);
 	memset(&priv, 0, sizeof(priv));
 	memset(&vcpu, 0, sizeof(vcpu));
-	caps = (struct vmx_caps){
+	fake_caps = (struct vmx_caps){
 		.cpu2 = CPU2_ENABLE_RDTSCP | CPU2_VIRTUALIZE_X2APIC_MODE,
 		.arch_capabilities = UINT64_MAX,
 		.has_arch_capabilities = true,
@@ -166,7 +151,7 @@ TEST(test_no_other_is_answered, start, fake_teardown)
 					      { 0xc0000000, 0xc0001fff },
 					      { 0xc0010000, 0xc00101ff } };
 
-	caps.has_arch_capabilities = caps.xsaves = true;
+	fake_caps.has_arch_capabilities = fake_caps.xsaves = true;
 	for (size_t i = 0; i < ARRAY_COUNT(ranges); i++) {
 		for (uint32_t msr = ranges[i][0]; msr <= ranges[i][1]; msr++) {
 			uint64_t value;
@@ -256,7 +241,7 @@ TEST(test_arch_capabilities, start, fake_teardown)
 				  BIT(21) | BIT(23)),
 			 0);
 	assert_true((value & BIT(0)) != 0);
-	caps.has_arch_capabilities = false;
+	fake_caps.has_arch_capabilities = false;
 	assert_int_equal(msr_guest_read(&vcpu, MSR_IA32_ARCH_CAPABILITIES, &value), ERR_NOTFOUND);
 }
 
@@ -334,7 +319,7 @@ TEST(test_bitmap_without_features, start, fake_teardown)
 {
 	static uint8_t x2[4096];
 
-	memset(&caps, 0, sizeof(caps));
+	memset(&fake_caps, 0, sizeof(fake_caps));
 	msr_fill_bitmap(x2, true);
 	assert_false(passes(x2, MSR_IA32_SPEC_CTRL, true));
 	assert_false(passes(x2, MSR_IA32_PRED_CMD, true));

@@ -7,12 +7,6 @@
 #define MIB 0x100000ul
 
 static struct boot_info boot;
-static struct tme_state tme;
-
-const struct tme_state *tme_state(void)
-{
-	return &tme;
-}
 
 static struct mem_range range(uint64_t base, uint64_t bytes)
 {
@@ -22,7 +16,7 @@ static struct mem_range range(uint64_t base, uint64_t bytes)
 static int setup(void **state)
 {
 	memset(&boot, 0, sizeof(boot));
-	tme = (struct tme_state){ .kind = TME_MK, .phys_bits = 46 };
+	fake_tme = (struct tme_state){ .kind = TME_MK, .phys_bits = 46 };
 	boot.ranges[boot.range_count++] = range(16 * MIB, 16 * MIB);
 	boot.late[boot.late_count++] = range(64 * MIB, 4 * MIB);
 	return fake_setup(state);
@@ -68,7 +62,7 @@ TEST(decision_10_ranges_that_firmware_marks, setup, fake_teardown)
 
 	for (size_t i = 0; i < ARRAY_COUNT(cells); i++) {
 		(void)setup(state);
-		tme.kind = cells[i].kind;
+		fake_tme.kind = cells[i].kind;
 		boot.config.tme_activate = cells[i].activate;
 		boot.some_marked = cells[i].some_marked;
 		if (boot.some_marked) {
@@ -170,9 +164,9 @@ struct mem_range page_pool(void)
 /* A range that the boot processor's package excludes is found before RAM is handed out ... */
 TEST(memory_that_firmware_excludes_is_left_out, setup, fake_teardown)
 {
-	tme.has_exclusion = true;
-	tme.exclude_base = 20 * MIB;
-	tme.exclude_mask = MASK(45, 22); /* 4 MiB */
+	fake_tme.has_exclusion = true;
+	fake_tme.exclude_base = 20 * MIB;
+	fake_tme.exclude_mask = MASK(45, 22); /* 4 MiB */
 	ram_settle(&boot);
 	assert_int_equal(boot.range_count, 2);
 	assert_int_equal(ram_count_pages(boot.ranges, 2), 12 * MIB / PAGE_SIZE);
@@ -193,9 +187,9 @@ TEST(memory_that_another_package_excludes_is_removed, setup, fake_teardown)
 	fake_log_reset();
 	ram_settle_packages();
 	assert_string_equal(fake_log_text(), ""); /* no package excludes anything */
-	tme.has_exclusion = true;
-	tme.exclude_base = 20 * MIB;
-	tme.exclude_mask = MASK(45, 22);
+	fake_tme.has_exclusion = true;
+	fake_tme.exclude_base = 20 * MIB;
+	fake_tme.exclude_mask = MASK(45, 22);
 	pages_there = 100;
 	pool_range = range(23 * MIB, 4 * MIB);
 	ram_settle_packages();

@@ -247,13 +247,6 @@ const char *page_cipher_name(void)
 	return "a kernel";
 }
 
-const struct vmx_caps *vmx_caps(void)
-{
-	static const struct vmx_caps caps;
-
-	return &caps;
-}
-
 const struct ept_caps *ept_caps(void)
 {
 	static const struct ept_caps caps = { .page_2m = true };

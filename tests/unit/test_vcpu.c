@@ -6,6 +6,7 @@
  * of other CPUs, timers, and entries that the CPU refuses.
  */
 #include "tests/unit/test.h"
+#include "tests/unit/fake_vm.h"
 #include "vmm/apic_page.h"
 #include "vmm/attention.h"
 #include "vmm/base/err.h"
@@ -29,7 +30,6 @@
 #define XCR0_ALL 0xe7ul
 #define FPU_AT	 (512 + 64) /* where the fake stores XSAVE's data */
 
-static struct vmx_caps caps;
 static bool rdtscp;
 static struct vm vms[2];
 static char steps[256];
@@ -64,14 +64,14 @@ void fake_wrmsr(uint32_t msr, uint64_t value)
 
 void fake_xsave(void *area, uint64_t mask)
 {
-	assert_int_equal(mask, caps.guest_xcr0);
+	assert_int_equal(mask, fake_caps.guest_xcr0);
 	assert_int_equal(fake_xcr0, mask); /* else disabled components would not be saved */
 	memcpy((char *)area + FPU_AT, &fake_fpu, sizeof(fake_fpu));
 }
 
 void fake_xrstor(const void *area, uint64_t mask)
 {
-	assert_int_equal(mask, caps.guest_xcr0);
+	assert_int_equal(mask, fake_caps.guest_xcr0);
 	assert_int_equal(fake_xcr0, mask);
 	memcpy(&fake_fpu, (const char *)area + FPU_AT, sizeof(fake_fpu));
 	step("load");
@@ -109,11 +109,6 @@ void vmx_fill_rsb(void)
 
 /* --- What stands around --- */
 
-const struct vmx_caps *vmx_caps(void)
-{
-	return &caps;
-}
-
 bool vmx_has_rdtscp(void)
 {
 	return rdtscp;
@@ -121,7 +116,7 @@ bool vmx_has_rdtscp(void)
 
 bool vmx_keeps_spec_ctrl(void)
 {
-	return caps.spec_ctrl;
+	return fake_caps.spec_ctrl;
 }
 
 enum exit_result exit_dispatch(struct vcpu *vcpu)
@@ -227,7 +222,9 @@ static const uint32_t msrs[] = { MSR_IA32_STAR,		 MSR_IA32_LSTAR,   MSR_IA32_CST
 
 static bool offered(uint32_t msr)
 {
-	return msr == MSR_IA32_TSC_AUX ? rdtscp : msr == MSR_IA32_SPEC_CTRL ? caps.spec_ctrl : true;
+	return msr == MSR_IA32_TSC_AUX	   ? rdtscp
+	       : msr == MSR_IA32_SPEC_CTRL ? fake_caps.spec_ctrl
+					   : true;
 }
 
 /* What a running guest does to its registers. */
@@ -243,7 +240,7 @@ static void guest_sets(struct vcpu *vcpu, uint64_t value)
 			fake_msr_set(msrs[i], value + 10 + i);
 		}
 	}
-	if (caps.guest_xcr0 != 0) {
+	if (fake_caps.guest_xcr0 != 0) {
 		vcpu_state_set_xcr0(vcpu, value % 2 != 0 ? 3 : 7);
 	}
 }
@@ -262,7 +259,7 @@ static void guest_finds(uint64_t value)
 			assert_int_equal(fake_msr_get(msrs[i]), value + 10 + i);
 		}
 	}
-	if (caps.guest_xcr0 != 0) {
+	if (fake_caps.guest_xcr0 != 0) {
 		assert_int_equal(fake_xcr0, value % 2 != 0 ? 3 : 7);
 	}
 }
@@ -280,10 +277,10 @@ static struct vcpu *create(struct vm *vm, uint32_t id)
 static void use_cpu(bool all)
 {
 	fake_x86_reset();
-	caps = (struct vmx_caps){ .xsave_bytes = all ? 2696 : 512,
-				  .guest_xcr0 = all ? XCR0_ALL : 0,
-				  .spec_ctrl = all,
-				  .ibpb = all };
+	fake_caps = (struct vmx_caps){ .xsave_bytes = all ? 2696 : 512,
+				       .guest_xcr0 = all ? XCR0_ALL : 0,
+				       .spec_ctrl = all,
+				       .ibpb = all };
 	rdtscp = all;
 	for (size_t i = 0; i < ARRAY_COUNT(msrs); i++) {
 		if (offered(msrs[i])) {
@@ -344,7 +341,7 @@ TEST(init_flushes_translations, fake_setup, fake_teardown)
 	struct vcpu *vcpu;
 
 	use_cpu(false);
-	caps.vpid = true;
+	fake_caps.vpid = true;
 	vcpu = create(&vms[0], 1);
 	vcpu_load(vcpu);
 	vcpu_init_signal(vcpu);
@@ -420,7 +417,7 @@ TEST(another_vm_enters_after_a_barrier, fake_setup, fake_teardown)
 	vcpu_unload(sibling);
 	assert_ptr_equal(parted_from, &vms[0].gmem.root);
 	loads(b, "IBPB load ");
-	caps.ibpb = false;
+	fake_caps.ibpb = false;
 	loads(a, "load ");
 	vcpu_unload(a);
 	vcpu_unload(b);
@@ -446,15 +443,15 @@ TEST(flaws_are_mitigated_before_each_entry, fake_setup, fake_teardown)
 		struct vcpu *vcpu;
 
 		use_cpu(true);
-		caps.entry_flush = rows[i].flush;
-		caps.preemption_timer = true;
+		fake_caps.entry_flush = rows[i].flush;
+		fake_caps.preemption_timer = true;
 		vcpu = create(&vms[0], 0);
-		exits_left = 2;		    /* settle asks too */
-		caps.fill_rsb = i % 2 != 0; /* once, after the last exit */
+		exits_left = 2;			 /* settle asks too */
+		fake_caps.fill_rsb = i % 2 != 0; /* once, after the last exit */
 		vcpu_run(vcpu, UINT64_MAX);
 		assert_int_equal(vms[0].end_reason.only, VM_END_NONE);
 		strcpy(wanted, rows[i].wanted);
-		assert_string_equal(steps, strcat(wanted, caps.fill_rsb ? "RSB " : ""));
+		assert_string_equal(steps, strcat(wanted, fake_caps.fill_rsb ? "RSB " : ""));
 		vcpu_unload(vcpu);
 		vcpu_destroy(vcpu);
 	}
@@ -587,7 +584,7 @@ TEST(a_cpu_writes_its_own_host_state, fake_setup, fake_teardown)
 	struct vcpu *vcpu;
 
 	use_cpu(false);
-	caps.vpid = true;
+	fake_caps.vpid = true;
 	fake_set_cpu_count(2);
 	vcpu = create(&vms[0], 0);
 	hosts_written = fake_invvpids = 0;
@@ -614,9 +611,9 @@ TEST(slices_end_by_a_timer, fake_setup, fake_teardown)
 	struct vcpu *vcpu;
 
 	use_cpu(false);
-	caps.preemption_timer = true;
-	caps.timer_shift = 5;
-	caps.timer_round = 31;
+	fake_caps.preemption_timer = true;
+	fake_caps.timer_shift = 5;
+	fake_caps.timer_round = 31;
 	fake_tsc = 1000;
 	vcpu = create(&vms[0], 0);
 	exits_left = 1;
@@ -635,7 +632,7 @@ TEST(slices_end_by_a_timer, fake_setup, fake_teardown)
 	vcpu->priv->timer_deadline = UINT64_MAX;
 	vcpu_run(vcpu, UINT64_MAX);
 	assert_int_equal(vmread(VMCS_PREEMPTION_TIMER_VALUE), (UINT32_MAX + 31ul) >> 5);
-	caps.preemption_timer = false;
+	fake_caps.preemption_timer = false;
 	exits_left = 1;
 	vcpu_run(vcpu, 4321);
 	assert_int_equal(armed, 4321);
@@ -668,7 +665,7 @@ TEST(controls_follow, fake_setup, fake_teardown)
 	vcpu_set_svi(vcpu, 0x55);
 	assert_int_equal(vmread(VMCS_GUEST_INTERRUPT_STATUS), 0x2233);
 	assert_false(vcpu_has_virtual_delivery(vcpu));
-	caps.virtual_delivery = true;
+	fake_caps.virtual_delivery = true;
 	assert_true(vcpu_has_virtual_delivery(vcpu));
 	vcpu_set_svi(vcpu, 0x55);
 	assert_int_equal(vmread(VMCS_GUEST_INTERRUPT_STATUS), 0x5533);

@@ -37,11 +37,6 @@ void vioapic_set_line(struct vioapic *to, uint32_t pin, bool high)
 	line = high;
 }
 
-void vm_end(struct vm *which, enum vm_end_reason reason, const char *detail)
-{
-	fail_msg("%d %s", reason, detail);
-}
-
 static enum virtio_step serve(struct virtio *which, uint32_t queue, struct virtio_turn *turn,
 			      uint32_t *written)
 {

@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #include "tests/unit/test.h"
+#include "tests/unit/fake_vm.h"
 #include "guest/dev/vlapic.h"
 #include "tests/unit/virtio_driver.h"
 #include "vmm/base/err.h"
@@ -23,23 +24,6 @@ enum { OK, IOERR, UNSUPP, UNTOUCHED = 0xee };
 
 static uint8_t image[BLOCKS * 4096] __attribute__((aligned(4096)));
 static struct vm_config config;
-static unsigned interrupts;
-
-bool vlapic_deliver(struct vm *to, const struct vlapic_msg *msg)
-{
-	interrupts++;
-	return true;
-}
-
-void vioapic_set_line(struct vioapic *to, uint32_t pin, bool high)
-{
-	interrupts += high;
-}
-
-void vm_end(struct vm *which, enum vm_end_reason reason, const char *detail)
-{
-	fail_msg("%d %s", reason, detail);
-}
 
 static int start(uint64_t cow_slots)
 {
@@ -57,7 +41,7 @@ static int start(uint64_t cow_slots)
 	for (size_t i = 0; i < sizeof(image); i++) {
 		image[i] = (uint8_t)(i / 512 + i);
 	}
-	interrupts = 0;
+	fake_pin_rises = fake_messages = 0;
 	err = virtio_blk_device.init(&platform);
 	drive(BIT(28) | BIT(29), 1);
 	return err;

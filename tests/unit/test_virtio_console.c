@@ -54,20 +54,6 @@ struct vconsole_size vconsole_size(void)
 	return screen;
 }
 
-bool vlapic_deliver(struct vm *to, const struct vlapic_msg *msg)
-{
-	return true;
-}
-
-void vioapic_set_line(struct vioapic *to, uint32_t pin, bool high)
-{
-}
-
-void vm_end(struct vm *which, enum vm_end_reason reason, const char *detail)
-{
-	fail_msg("%d %s", reason, detail);
-}
-
 static int setup(void **state)
 {
 	int err = fake_setup(state);

@@ -3,13 +3,13 @@
 #include <stdlib.h>
 
 #include "tests/unit/test.h"
+#include "tests/unit/fake_vm.h"
 #include "guest/dev/vlapic.h"
 #include "tests/unit/virtio_driver.h"
 #include "vmm/base/err.h"
 
 static uint8_t next_byte;
 static int rng_err;
-static unsigned interrupts;
 
 int rng_bytes(void *buf, size_t bytes)
 {
@@ -20,22 +20,6 @@ int rng_bytes(void *buf, size_t bytes)
 	return rng_err;
 }
 
-bool vlapic_deliver(struct vm *to, const struct vlapic_msg *msg)
-{
-	interrupts++;
-	return true;
-}
-
-void vioapic_set_line(struct vioapic *to, uint32_t pin, bool high)
-{
-	interrupts += high;
-}
-
-void vm_end(struct vm *which, enum vm_end_reason reason, const char *detail)
-{
-	fail_msg("%d %s", reason, detail);
-}
-
 static int setup(void **state)
 {
 	int err = fake_setup(state);
@@ -44,7 +28,7 @@ static int setup(void **state)
 	err |= virtio_rng_device.init(&platform);
 	next_byte = 1;
 	rng_err = 0;
-	interrupts = 0;
+	fake_pin_rises = fake_messages = 0;
 	drive(0, 1);
 	return err;
 }
@@ -76,7 +60,7 @@ TEST(a_buffer_is_filled_and_nothing_behind_it, setup, teardown)
 	assert_int_equal(peek(BUFFER + 98, 4), 0x05050000);
 	assert_int_not_equal(peek(BUFFER + 399, 1), 0);
 	assert_int_equal(peek(BUFFER + 400, 1), 0);
-	assert_int_equal(interrupts, 1);
+	assert_int_equal(fake_pin_rises + fake_messages, 1);
 	assert_int_equal(platform.rng.virtio.counters.bytes.only, 303);
 }
 

@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include "tests/unit/test.h"
+#include "tests/unit/fake_vm.h"
 #include "guest/dev/vlegacy.h"
 
 #define HZ	2000000000ul /* of the TSC */
@@ -26,7 +27,6 @@ static unsigned range_count;
 
 static bool wire[24];
 static unsigned rises[24];
-static enum vm_end_reason ended;
 
 int iobus_add(struct iobus *bus, enum io_space space, uint64_t base, uint64_t length,
 	      const struct io_ops *ops, void *device)
@@ -54,12 +54,6 @@ void vm_set_clock(struct vm *which, uint64_t deadline)
 {
 	assert_ptr_equal(which, &vm);
 	vm.clock_deadline.only = deadline;
-}
-
-void vm_end(struct vm *which, enum vm_end_reason reason, const char *detail)
-{
-	assert_ptr_equal(which, &vm);
-	ended = reason;
 }
 
 /* As the bus does it: all ones without a device, or beyond a range's end. */
@@ -131,7 +125,7 @@ static void start(void)
 	range_count = 0;
 	memset(wire, 0, sizeof(wire));
 	memset(rises, 0, sizeof(rises));
-	ended = VM_END_NONE;
+	fake_vm_may_end(&vm);
 	vm.clock_deadline.only = UINT64_MAX;
 	assert_int_equal(vlegacy_init(&legacy, &vm, &ioapic), 0);
 }
@@ -689,11 +683,11 @@ TEST(power_off_needs_type_and_enable, setup)
 {
 	assert_int_equal(io(0x604, 2, false, 0), 1); /* SCI_EN */
 	io(0x604, 2, true, 5 << 10 | 1);
-	assert_int_equal(ended, VM_END_NONE);
+	assert_int_equal(fake_end_reason, VM_END_NONE);
 	io(0x604, 2, true, 1 << 10 | BIT(13));
-	assert_int_equal(ended, VM_END_NONE);
+	assert_int_equal(fake_end_reason, VM_END_NONE);
 	io(0x604, 2, true, 5 << 10 | BIT(13));
-	assert_int_equal(ended, VM_END_POWER_OFF);
+	assert_int_equal(fake_end_reason, VM_END_POWER_OFF);
 	assert_int_equal(io(0x604, 2, false, 0), 5 << 10 | 1); /* SLP_EN reads as 0, SCI_EN stays */
 }
 
@@ -703,17 +697,17 @@ TEST(panicked_kernel_ends_its_vm, setup)
 	outb(0x505, 4);
 	outb(0x505, 2); /* a crash kernel is loaded: the VM goes on */
 	outb(0x505, 3);
-	assert_int_equal(ended, VM_END_NONE);
+	assert_int_equal(fake_end_reason, VM_END_NONE);
 	outb(0x505, 1);
-	assert_int_equal(ended, VM_END_GUEST_PANIC);
+	assert_int_equal(fake_end_reason, VM_END_GUEST_PANIC);
 }
 
 TEST(keyboard_reset_line, setup)
 {
 	outb(0x64, 0xaa);
-	assert_int_equal(ended, VM_END_NONE);
+	assert_int_equal(fake_end_reason, VM_END_NONE);
 	outb(0x64, 0xfe);
-	assert_int_equal(ended, VM_END_RESET);
+	assert_int_equal(fake_end_reason, VM_END_RESET);
 }
 
 TEST(what_is_absent_reads_all_ones, setup)
@@ -721,7 +715,7 @@ TEST(what_is_absent_reads_all_ones, setup)
 	assert_int_equal(inb(0x64), 0xff);
 	assert_int_equal(inb(0x60), 0xff);
 	outb(0x80, 0x12);
-	assert_int_equal(ended, VM_END_NONE);
+	assert_int_equal(fake_end_reason, VM_END_NONE);
 }
 
 TEST(every_port_and_width_survives, setup)

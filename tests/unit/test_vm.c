@@ -78,13 +78,6 @@ const char *exit_name(uint32_t reason)
 	return reason == 10 ? "cpuid" : reason == 12 ? "hlt" : "a-reason-with-a-long-name";
 }
 
-const struct vmx_caps *vmx_caps(void)
-{
-	static const struct vmx_caps caps;
-
-	return &caps;
-}
-
 int gmem_init(struct gmem *gmem)
 {
 	assert_non_null(gmem);

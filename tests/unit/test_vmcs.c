@@ -5,6 +5,7 @@
  * with these controls does not have, because that VMWRITE would fail.
  */
 #include "tests/unit/test.h"
+#include "tests/unit/fake_vm.h"
 #include "vmm/base/cpu.h"
 #include "vmm/base/err.h"
 #include "vmm/base/x86.h"
@@ -21,16 +22,10 @@
 #define UNTOUCHED 0x5a5a5a5a5a5a5a5aul
 #define FIELDS	  0x8000
 
-static struct vmx_caps caps;
 static struct vm vm;
 static struct vcpu *vcpu;
 static struct vcpu_private *priv;
 static void *bitmap[2];
-
-const struct vmx_caps *vmx_caps(void)
-{
-	return &caps;
-}
 
 void msr_fill_bitmap(void *page, bool x2apic)
 {
@@ -66,21 +61,21 @@ static void use_cpu(bool all)
 				  CPU2_ENCLS_EXITING | CPU2_ENABLE_XSAVES | CPU2_ENCLV_EXITING |
 				  CPU2_NOTIFY_WINDOW;
 
-	caps = (struct vmx_caps){ .revision = 0x2b,
-				  .pin = 0x11,
-				  .cpu = 0x22,
-				  .cpu2 = CPU2_ENABLE_EPT | (all ? optional : 0),
-				  .exit = 0x33,
-				  .entry = 0x44,
-				  .guest_cr4 = CR4_PAE | CR4_SMEP,
-				  .guest_cr4_on = CR4_MCE | CR4_VMXE,
-				  .host_spec_ctrl = 1,
-				  .tpr_shadow = all,
-				  .apic_accesses = all,
-				  .virtual_delivery = all,
-				  .vpid = all,
-				  .xsaves = all,
-				  .switch_spec_ctrl = all };
+	fake_caps = (struct vmx_caps){ .revision = 0x2b,
+				       .pin = 0x11,
+				       .cpu = 0x22,
+				       .cpu2 = CPU2_ENABLE_EPT | (all ? optional : 0),
+				       .exit = 0x33,
+				       .entry = 0x44,
+				       .guest_cr4 = CR4_PAE | CR4_SMEP,
+				       .guest_cr4_on = CR4_MCE | CR4_VMXE,
+				       .host_spec_ctrl = 1,
+				       .tpr_shadow = all,
+				       .apic_accesses = all,
+				       .virtual_delivery = all,
+				       .vpid = all,
+				       .xsaves = all,
+				       .switch_spec_ctrl = all };
 }
 
 static int begin(bool all)
@@ -203,7 +198,7 @@ TEST(test_apic_modes, start)
 	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
 		priv->apic_mode = rows[i].mode;
 		vmcs_write_apic_controls(vcpu);
-		assert_int_equal(vmread(VMCS_CPU2_CONTROLS), caps.cpu2 & ~rows[i].off);
+		assert_int_equal(vmread(VMCS_CPU2_CONTROLS), fake_caps.cpu2 & ~rows[i].off);
 		assert_int_equal(vmread(VMCS_MSR_BITMAP),
 				 page_hpa(bitmap[rows[i].mode == VCPU_APIC_X2]).v);
 		assert_int_equal(vmread(VMCS_EOI_EXIT_BITMAP0 + 6), 0x1234);

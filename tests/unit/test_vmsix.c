@@ -28,11 +28,6 @@ void vioapic_set_line(struct vioapic *to, uint32_t pin, bool high)
 	fail_msg("pin %u %d", pin, high);
 }
 
-void vm_end(struct vm *which, enum vm_end_reason reason, const char *detail)
-{
-	fail_msg("vm_end %d %s", reason, detail);
-}
-
 static void written(struct vpci_function *which, uint32_t offset, uint32_t size)
 {
 	vmsix_written(&msix, offset, size);

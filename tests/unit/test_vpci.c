@@ -5,13 +5,13 @@
  * pin, for a driver and for a hostile guest.
  */
 #include "tests/unit/test.h"
+#include "tests/unit/fake_vm.h"
 #include "guest/dev/vioapic.h"
 #include "guest/dev/vpci.h"
 #include "vmm/base/err.h"
 
 static struct vm vm;
 static struct vpci pci;
-static enum vm_end_reason ended;
 static struct vioapic ioapic;
 static uint32_t lines, line_changes;
 
@@ -22,16 +22,10 @@ void vioapic_set_line(struct vioapic *to, uint32_t pin, bool high)
 	line_changes++;
 }
 
-void vm_end(struct vm *which, enum vm_end_reason reason, const char *detail)
-{
-	assert_ptr_equal(which, &vm);
-	ended = reason;
-}
-
 static int setup(void **state)
 {
 	vm = (struct vm){ 0 };
-	ended = VM_END_NONE;
+	fake_vm_may_end(&vm);
 	lines = line_changes = 0;
 	return vpci_init(&pci, &vm, &ioapic);
 }
@@ -66,7 +60,7 @@ TEST(test_probe, setup)
 	assert_int_equal(in(0xcfc + 2, 2), 0x0600); /* a host bridge */
 	select_register(0xffffffff);
 	assert_int_equal(in(0xcf8, 4), 0x80fffffc);
-	assert_int_equal(ended, VM_END_NONE);
+	assert_int_equal(fake_end_reason, VM_END_NONE);
 }
 
 TEST(test_bridge, setup)
@@ -102,9 +96,9 @@ TEST(test_reset, setup)
 	out(0xcf9, 2, 0x0606);
 	out(0xcf9, 1, 0x02);
 	assert_int_equal(in(0xcf9, 1), 0xff);
-	assert_int_equal(ended, VM_END_NONE);
+	assert_int_equal(fake_end_reason, VM_END_NONE);
 	out(0xcf9, 1, 0x06);
-	assert_int_equal(ended, VM_END_RESET);
+	assert_int_equal(fake_end_reason, VM_END_RESET);
 }
 
 /* --- A function with an I/O BAR, a 32-bit and a 64-bit memory BAR at device 3 --- */
