@@ -16,7 +16,7 @@ FUZZ_seal := boot/seal.c boot/tpm_talk.c boot/tpm_seal.c boot/tpm.c vmm/base/str
 FUZZ_attest := boot/attest.c boot/tpm_attest.c boot/event_log.c boot/tpm_talk.c boot/tpm.c \
 	vmm/base/str.c
 FUZZ_dmar := boot/dmar.c vmm/base/str.c
-FUZZ_acpi := vmm/host/acpi_host.c vmm/base/str.c
+FUZZ_acpi := $(addprefix vmm/host/,acpi_host.c acpi_serial.c acpi_tables.c) vmm/base/str.c
 FUZZ_devices := guest/dev/vioapic.c guest/dev/vlegacy.c guest/dev/vpit.c guest/dev/vrtc.c \
 	guest/dev/vuart.c guest/dev/vpci.c $(VCONSOLE_C) vmm/base/str.c
 FUZZ_virtio := guest/dev/virtio_rng.c guest/dev/virtio_blk.c guest/dev/virtio_console.c \

@@ -50,6 +50,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 	static struct memory m;
 	static struct acpi_facts facts;
 	struct serial_place serial;
+	struct acpi_table table;
 	struct acpi_reader reader = { at, &m };
 	int err;
 
@@ -78,6 +79,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 	}
 	if (acpi_find_serial(hpa(MEMORY_BASE), &reader, &serial) == 0) {
 		PROMISE(serial.address != 0 && (serial.stride == 1 || serial.stride == 4));
+	}
+	if (acpi_find_table(hpa(MEMORY_BASE), &reader, "SRAT", &table) == 0) {
+		PROMISE(table.length >= HEADER_BYTES && memcmp(table.bytes, "SRAT", 4) == 0);
+		PROMISE(memcmp(table.bytes + 4, &table.length, 4) == 0);
 	}
 	while (m.given_count > 0) {
 		free(m.given[--m.given_count]);

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* vmm/host/acpi_host.c: tables as QEMU's firmware makes them, and every way to break them. */
+/*
+ * vmm/host/acpi_host.c, acpi_serial.c, acpi_tables.c: tables as QEMU's firmware makes them, and
+ * every way to break them.
+ */
 #include <stdlib.h>
 
 #include "tests/unit/test.h"

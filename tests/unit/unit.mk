@@ -184,7 +184,7 @@ UNIT_dmar := boot/dmar.c vmm/base/str.c
 UNIT_vtd := tests/unit/vtd_model.c boot/vtd.c boot/vtd_tables.c
 UNIT_dma := boot/dma.c vmm/base/str.c
 UNIT_dma_ranges := boot/dma_ranges.c vmm/base/str.c
-UNIT_acpi_host := vmm/host/acpi_host.c vmm/base/str.c
+UNIT_acpi_host := $(addprefix vmm/host/,acpi_host.c acpi_serial.c acpi_tables.c) vmm/base/str.c
 UNIT_console := vmm/console/console.c vmm/console/keyboard.c \
 	vmm/console/log.c vmm/console/serial.c vmm/base/str.c
 UNIT_keyboard := vmm/console/keyboard.c

@@ -1,20 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/*
- * Reads RSDP, XSDT or RSDT, MADT, FADT, SRAT, SPCR and DBG2, and finds \_S5_ without an AML
- * interpreter.
- */
+/* Reads MADT, FADT and SRAT, and finds \_S5_ without an AML interpreter. */
 #include "vmm/host/acpi_host.h"
 
-#include "vmm/base/err.h"
 #include "vmm/base/str.h"
 #include "vmm/console/log.h"
-
-#define RSDP_V1_BYTES	 20
-#define RSDP_BYTES	 36
-#define RSDP_BYTES_MAX	 4096
-#define HEADER_BYTES	 36
-#define TABLE_BYTES_MAX	 (16u << 20)
-#define ROOT_ENTRIES_MAX 1024
+#include "vmm/host/acpi_priv.h"
 
 /* FADT (ACPI, "Fixed ACPI Description Table"): offsets of fields and of extended fields. */
 #define FADT_DSDT	 40
@@ -30,7 +20,6 @@
 #define FADT_X_PM1B_CNT	 184
 #define FADT_X_PM_TMR	 208
 #define FADT_V1_BYTES	 116
-#define GAS_BYTES	 12
 
 #define FADT_FLAG_RESET	     BIT(10)
 #define FADT_FLAG_HW_REDUCED BIT(20)
@@ -51,73 +40,11 @@
 #define SRAT_X2APIC_BYTES 24
 #define SRAT_ENABLED	  BIT(0)
 
-/* SPCR, "Serial Port Console Redirection Table"; DBG2, "Debug Port Table 2". */
-#define SPCR_KIND	    36
-#define SPCR_GAS	    40
-#define SPCR_BAUD	    58
-#define DBG2_OFFSET	    36
-#define DBG2_COUNT	    40
-#define DBG2_BYTES	    44
-#define DBG2_DEVICE_BYTES   22
-#define DBG2_SERIAL	    0x8000
-#define SERIAL_16550	    0x00
-#define SERIAL_16550_SUBSET 0x01
-#define SERIAL_16550_GAS    0x12
-
 #define AML_ZERO_OP	0x00
 #define AML_ONE_OP	0x01
 #define AML_NAME_OP	0x08
 #define AML_BYTE_PREFIX 0x0a
 #define AML_PACKAGE_OP	0x12
-
-static uint64_t read_le(const uint8_t *p, unsigned bytes)
-{
-	uint64_t value = 0;
-
-	while (bytes-- > 0) {
-		value = value << 8 | p[bytes];
-	}
-	return value;
-}
-
-static bool sums_to_zero(const uint8_t *p, size_t bytes)
-{
-	uint8_t sum = 0;
-
-	while (bytes-- > 0) {
-		sum = (uint8_t)(sum + *p++);
-	}
-	return sum == 0;
-}
-
-static const uint8_t *at(const struct acpi_reader *reader, uint64_t address, uint64_t bytes)
-{
-	uint64_t end;
-
-	if (address == 0 || __builtin_add_overflow(address, bytes, &end)) {
-		return NULL;
-	}
-	return reader->at(reader->context, hpa(address), bytes);
-}
-
-/*
- * Finds the table at address. False when it is broken or has another signature (NULL: any is good).
- */
-static bool open_table(const struct acpi_reader *reader, uint64_t address, const char *signature,
-		       struct acpi_table *out)
-{
-	const uint8_t *p = at(reader, address, HEADER_BYTES);
-
-	if (p == NULL || (signature != NULL && memcmp(p, signature, 4) != 0)) {
-		return false;
-	}
-	out->length = (uint32_t)read_le(p + 4, 4);
-	if (out->length < HEADER_BYTES || out->length > TABLE_BYTES_MAX) {
-		return false;
-	}
-	out->bytes = at(reader, address, out->length);
-	return out->bytes != NULL && sums_to_zero(out->bytes, out->length);
-}
 
 static void add_cpu(struct acpi_facts *out, uint32_t apic_id)
 {
@@ -140,7 +67,7 @@ static void read_madt_entry(const uint8_t *entry, uint32_t length, struct acpi_f
 	if (entry[0] == MADT_LAPIC && length >= 8 && (entry[4] & MADT_ENABLED) != 0) {
 		add_cpu(out, entry[3]);
 	} else if (entry[0] == MADT_X2APIC && length >= 16 && (entry[8] & MADT_ENABLED) != 0) {
-		add_cpu(out, (uint32_t)read_le(entry + 4, 4));
+		add_cpu(out, (uint32_t)acpi_le(entry + 4, 4));
 	}
 }
 
@@ -173,15 +100,15 @@ static void read_srat_entry(const uint8_t *entry, uint32_t length, struct acpi_f
 
 	if (entry[0] == SRAT_LAPIC && length >= SRAT_LAPIC_BYTES &&
 	    (entry[4] & SRAT_ENABLED) != 0) {
-		add_near_cpu(near, entry[3], (uint32_t)read_le(entry + 9, 3) << 8 | entry[2]);
+		add_near_cpu(near, entry[3], (uint32_t)acpi_le(entry + 9, 3) << 8 | entry[2]);
 	} else if (entry[0] == SRAT_X2APIC && length >= SRAT_X2APIC_BYTES &&
 		   (entry[12] & SRAT_ENABLED) != 0) {
-		add_near_cpu(near, (uint32_t)read_le(entry + 8, 4),
-			     (uint32_t)read_le(entry + 4, 4));
+		add_near_cpu(near, (uint32_t)acpi_le(entry + 8, 4),
+			     (uint32_t)acpi_le(entry + 4, 4));
 	} else if (entry[0] == SRAT_MEMORY && length >= SRAT_MEMORY_BYTES &&
 		   (entry[28] & SRAT_ENABLED) != 0) {
-		add_near_memory(near, read_le(entry + 8, 8), read_le(entry + 16, 8),
-				(uint32_t)read_le(entry + 2, 4));
+		add_near_memory(near, acpi_le(entry + 8, 8), acpi_le(entry + 16, 8),
+				(uint32_t)acpi_le(entry + 2, 4));
 	}
 }
 
@@ -213,11 +140,11 @@ static uint16_t fadt_port(const struct acpi_table *t, uint32_t old, uint32_t ext
 {
 	uint64_t address = 0;
 
-	if (t->length >= extended + GAS_BYTES && t->bytes[extended] == ACPI_SPACE_IO) {
-		address = read_le(t->bytes + extended + 4, 8);
+	if (t->length >= extended + ACPI_GAS_BYTES && t->bytes[extended] == ACPI_SPACE_IO) {
+		address = acpi_le(t->bytes + extended + 4, 8);
 	}
 	if (address == 0) {
-		address = read_le(t->bytes + old, 4);
+		address = acpi_le(t->bytes + old, 4);
 	}
 	return address <= UINT16_MAX - 4 ? (uint16_t)address : 0;
 }
@@ -230,7 +157,7 @@ static void read_reset_register(const struct acpi_table *t, struct acpi_facts *o
 		return;
 	}
 	space = t->bytes[FADT_RESET_REG];
-	out->reset_address = read_le(t->bytes + FADT_RESET_REG + 4, 8);
+	out->reset_address = acpi_le(t->bytes + FADT_RESET_REG + 4, 8);
 	out->reset_value = t->bytes[FADT_RESET_VALUE];
 	out->reset_space = space == ACPI_SPACE_IO ? ACPI_SPACE_IO : ACPI_SPACE_MEMORY;
 	out->has_reset = out->reset_address != 0 &&
@@ -289,7 +216,7 @@ static void find_s5(const struct acpi_table *t, struct acpi_facts *out)
 	const uint8_t *end = t->bytes + t->length;
 	const uint8_t *p;
 
-	for (p = t->bytes + HEADER_BYTES; !out->has_s5 && end - p > 5; p++) {
+	for (p = t->bytes + ACPI_HEADER_BYTES; !out->has_s5 && end - p > 5; p++) {
 		if (*p == AML_NAME_OP && memcmp(p + 1, "_S5_", 4) == 0) {
 			out->has_s5 = s5_package(p + 5, end, out);
 		} else if (*p == AML_NAME_OP && end - p > 6 && memcmp(p + 1, "\\_S5_", 5) == 0) {
@@ -308,7 +235,7 @@ static void read_fadt(const struct acpi_reader *reader, const struct acpi_table 
 		log_warn("ACPI: FADT of %u bytes is too short", t->length);
 		return;
 	}
-	flags = read_le(t->bytes + FADT_FLAGS, 4);
+	flags = acpi_le(t->bytes + FADT_FLAGS, 4);
 	if ((flags & FADT_FLAG_HW_REDUCED) == 0) {
 		out->pm1a_control = fadt_port(t, FADT_PM1A_CNT, FADT_X_PM1A_CNT);
 		out->pm1b_control = fadt_port(t, FADT_PM1B_CNT, FADT_X_PM1B_CNT);
@@ -320,12 +247,12 @@ static void read_fadt(const struct acpi_reader *reader, const struct acpi_table 
 		read_reset_register(t, out);
 	}
 	if (t->length >= FADT_X_DSDT + 8) {
-		address = read_le(t->bytes + FADT_X_DSDT, 8);
+		address = acpi_le(t->bytes + FADT_X_DSDT, 8);
 	}
 	if (address == 0) {
-		address = read_le(t->bytes + FADT_DSDT, 4);
+		address = acpi_le(t->bytes + FADT_DSDT, 4);
 	}
-	if (open_table(reader, address, "DSDT", &dsdt)) {
+	if (acpi_open_table(reader, address, "DSDT", &dsdt)) {
 		find_s5(&dsdt, out);
 	} else {
 		log_warn("ACPI: no usable DSDT at 0x%lx", address);
@@ -335,7 +262,7 @@ static void read_fadt(const struct acpi_reader *reader, const struct acpi_table 
 static void read_table(const struct acpi_reader *reader, uint64_t address, void *context)
 {
 	struct acpi_facts *out = context;
-	const uint8_t *p = at(reader, address, HEADER_BYTES);
+	const uint8_t *p = acpi_at(reader, address, ACPI_HEADER_BYTES);
 	char signature[5] = { 0 };
 	struct acpi_table t;
 
@@ -348,7 +275,7 @@ static void read_table(const struct acpi_reader *reader, uint64_t address, void 
 	    strcmp(signature, "SRAT") != 0 && strcmp(signature, "SSDT") != 0) {
 		return;
 	}
-	if (!open_table(reader, address, signature, &t)) {
+	if (!acpi_open_table(reader, address, signature, &t)) {
 		log_warn("ACPI: %s at 0x%lx is broken (length or checksum)", signature, address);
 	} else if (signature[0] == 'A') {
 		read_entries(&t, "MADT", MADT_ENTRIES, read_madt_entry, out);
@@ -361,192 +288,8 @@ static void read_table(const struct acpi_reader *reader, uint64_t address, void 
 	}
 }
 
-/* Finds the addresses of the XSDT, or of the RSDT when there is no XSDT. */
-static int find_roots(const struct acpi_reader *reader, hpa_t rsdp, uint64_t *xsdt, uint64_t *rsdt)
-{
-	const uint8_t *p = at(reader, rsdp.v, RSDP_V1_BYTES);
-	uint64_t length;
-
-	if (p == NULL || memcmp(p, "RSD PTR ", 8) != 0 || !sums_to_zero(p, RSDP_V1_BYTES)) {
-		return ERR_FORMAT;
-	}
-	*rsdt = read_le(p + 16, 4);
-	*xsdt = 0;
-	if (p[15] < 2) {
-		return 0;
-	}
-	p = at(reader, rsdp.v, RSDP_BYTES);
-	length = p == NULL ? 0 : read_le(p + 20, 4);
-	if (length >= RSDP_BYTES && length <= RSDP_BYTES_MAX) {
-		p = at(reader, rsdp.v, length);
-		if (p != NULL && sums_to_zero(p, length)) {
-			*xsdt = read_le(p + 24, 8);
-		}
-	}
-	return 0;
-}
-
-/*
- * Calls each for every address in the root table. Returns ERR_FORMAT without a usable root table.
- */
-static int for_each_table(const struct acpi_reader *reader, hpa_t rsdp,
-			  void (*each)(const struct acpi_reader *reader, uint64_t address,
-				       void *context),
-			  void *context)
-{
-	uint64_t xsdt, rsdt;
-	struct acpi_table root;
-	unsigned entry_bytes = 8;
-	uint32_t i, count;
-
-	if (rsdp.v == 0) {
-		return ERR_NOTFOUND;
-	}
-	if (find_roots(reader, rsdp, &xsdt, &rsdt) != 0) {
-		return ERR_FORMAT;
-	}
-	if (!open_table(reader, xsdt, "XSDT", &root)) {
-		entry_bytes = 4;
-		if (!open_table(reader, rsdt, "RSDT", &root)) {
-			return ERR_FORMAT;
-		}
-	}
-	count = MIN((root.length - HEADER_BYTES) / entry_bytes, (uint32_t)ROOT_ENTRIES_MAX);
-	for (i = 0; i < count; i++) {
-		const uint8_t *entry = root.bytes + HEADER_BYTES + i * entry_bytes;
-
-		each(reader, read_le(entry, entry_bytes), context);
-	}
-	return 0;
-}
-
 int acpi_read(hpa_t rsdp, const struct acpi_reader *reader, struct acpi_facts *out)
 {
 	memset(out, 0, sizeof(*out));
-	return for_each_table(reader, rsdp, read_table, out);
-}
-
-/* --- Serial lines --- */
-
-/* Reads the Generic Address Structure of a 16550. */
-static bool read_serial_gas(const uint8_t *gas, struct serial_place *out)
-{
-	const uint8_t space = gas[0], width = gas[1], access = gas[3];
-
-	*out = (struct serial_place){
-		.memory = space == ACPI_SPACE_MEMORY,
-		.stride = width == 32 || access == 3 ? 4 : 1,
-		.address = read_le(gas + 4, 8),
-	};
-	return out->address != 0 && (space == ACPI_SPACE_MEMORY || space == ACPI_SPACE_IO);
-}
-
-static bool is_16550(uint32_t kind)
-{
-	return kind == SERIAL_16550 || kind == SERIAL_16550_SUBSET || kind == SERIAL_16550_GAS;
-}
-
-static bool read_spcr(const struct acpi_table *t, struct serial_place *out)
-{
-	if (t->length <= SPCR_BAUD || !is_16550(t->bytes[SPCR_KIND]) ||
-	    !read_serial_gas(t->bytes + SPCR_GAS, out)) {
-		return false;
-	}
-	switch (t->bytes[SPCR_BAUD]) {
-	case 3: out->divisor = 115200 / 9600; break;
-	case 4: out->divisor = 115200 / 19200; break;
-	case 6: out->divisor = 115200 / 57600; break;
-	case 7: out->divisor = 1; break;
-	default: break; /* keep firmware's speed */
-	}
-	return true;
-}
-
-/* Finds the first device of the DBG2 that is a 16550. */
-static bool read_dbg2(const struct acpi_table *t, struct serial_place *out)
-{
-	uint64_t offset, count;
-
-	if (t->length < DBG2_BYTES) {
-		return false;
-	}
-	offset = read_le(t->bytes + DBG2_OFFSET, 4);
-	count = MIN(read_le(t->bytes + DBG2_COUNT, 4), (uint64_t)ROOT_ENTRIES_MAX);
-	while (count-- > 0 && offset + DBG2_DEVICE_BYTES <= t->length) {
-		const uint8_t *device = t->bytes + offset;
-		const uint64_t bytes = read_le(device + 1, 2);
-		const uint64_t gas = read_le(device + 18, 2);
-
-		if (bytes < DBG2_DEVICE_BYTES || bytes > t->length - offset) {
-			return false;
-		}
-		if (read_le(device + 12, 2) == DBG2_SERIAL &&
-		    is_16550((uint32_t)read_le(device + 14, 2)) && device[3] != 0 &&
-		    gas + GAS_BYTES <= bytes && read_serial_gas(device + gas, out)) {
-			return true;
-		}
-		offset += bytes;
-	}
-	return false;
-}
-
-struct serial_search {
-	struct serial_place spcr, dbg2; /* address 0: not found */
-};
-
-static void search_serial(const struct acpi_reader *reader, uint64_t address, void *context)
-{
-	struct serial_search *search = context;
-	struct serial_place found;
-	struct acpi_table t;
-
-	if (open_table(reader, address, "SPCR", &t) && read_spcr(&t, &found)) {
-		search->spcr = found;
-	} else if (open_table(reader, address, "DBG2", &t) && read_dbg2(&t, &found)) {
-		search->dbg2 = found;
-	}
-}
-
-int acpi_find_serial(hpa_t rsdp, const struct acpi_reader *reader, struct serial_place *out)
-{
-	struct serial_search search = { .spcr.address = 0 };
-
-	if (for_each_table(reader, rsdp, search_serial, &search) != 0) {
-		return ERR_NOTFOUND;
-	}
-	if (search.spcr.address == 0 && search.dbg2.address == 0) {
-		return ERR_NOTFOUND;
-	}
-	*out = search.spcr.address != 0 ? search.spcr : search.dbg2;
-	return 0;
-}
-
-/* --- Other tables --- */
-
-struct table_search {
-	const char *signature;
-	struct acpi_table found; /* bytes NULL: not found */
-};
-
-static void search_table(const struct acpi_reader *reader, uint64_t address, void *context)
-{
-	struct table_search *search = context;
-
-	if (search->found.bytes == NULL &&
-	    !open_table(reader, address, search->signature, &search->found)) {
-		search->found.bytes = NULL;
-	}
-}
-
-int acpi_find_table(hpa_t rsdp, const struct acpi_reader *reader, const char *signature,
-		    struct acpi_table *out)
-{
-	struct table_search search = { .signature = signature };
-
-	if (for_each_table(reader, rsdp, search_table, &search) != 0 ||
-	    search.found.bytes == NULL) {
-		return ERR_NOTFOUND;
-	}
-	*out = search.found;
-	return 0;
+	return acpi_for_each_table(reader, rsdp, read_table, out);
 }
