@@ -33,8 +33,9 @@ FOR_TESTS = {
 }
 # Files with shared words of another kind: entries of page tables, guest memory, an APIC page, the
 # address of a region. All other shared fields are ATOMIC (vmm/base/atomic.h).
-RAW_ATOMICS = {"vmm/host/host_paging.h", "vmm/host/keyid_move.c", "ept/ept_priv.h",
-               "ept/ept_leaf.c", "ept/gmem.c", "ept/share.c", "guest/dev/vlapic_priv.h"}
+RAW_ATOMICS = {"vmm/host/host_paging.h", "vmm/host/host_paging.c", "vmm/host/keyid_move.c",
+               "ept/ept.h", "ept/ept_priv.h", "ept/ept_leaf.c", "ept/gmem.c", "ept/share.c",
+               "guest/dev/vlapic_priv.h"}
 STRING = re.compile(r'"(?:\\.|[^"\\\n])*"')
 COMMENT = re.compile(r"/\*.*?\*/", re.S)
 
