@@ -166,7 +166,10 @@ static enum exit_result exit_hlt(struct vcpu *vcpu)
 	atomic_store_relaxed(&vcpu->priv->halted_if, (rflags & RFLAGS_IF) != 0);
 	vcpu_set_state(vcpu, VCPU_HALTED);
 	(void)attention_set(vcpu, ATTENTION_EVENTS);
-	if (atomic_load_relaxed(&vcpu->vm->gathering) != 0) {
+	if (vcpu->vm->vcpu_count > 1) {
+		atomic_store(&vcpu->vm->last_halt, ALIGN_DOWN(cpu_rdtsc(), VM_VCPU_MAX) + vcpu->id);
+	}
+	if (atomic_load(&vcpu->vm->gathering) != 0) {
 		vcpu_add_work(vcpu);
 	}
 	if ((rflags & RFLAGS_IF) == 0) {

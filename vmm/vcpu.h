@@ -86,6 +86,13 @@ void vcpu_init_signal(struct vcpu *vcpu);
 
 /* Makes the run loop call vm_hooks.work before the vCPU's next entry. On the vCPU's CPU. */
 void vcpu_add_work(struct vcpu *vcpu);
+/* Was the last HLT of the VM since this TSC that of another vCPU? Any CPU. */
+static inline bool vcpu_sibling_halted(const struct vcpu *vcpu, uint64_t since)
+{
+	const uint64_t last = atomic_load(&vcpu->vm->last_halt);
+
+	return last % VM_VCPU_MAX != vcpu->id && last >= since;
+}
 
 /* Sends an NMI; it is delivered by the blocking rules. At most two NMIs are pending. Any CPU. */
 void vcpu_nmi(struct vcpu *vcpu);

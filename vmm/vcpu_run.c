@@ -204,29 +204,38 @@ static inline __attribute__((always_inline)) void run(struct vcpu *vcpu, uint64_
 	}
 }
 
-/* A VM's last device work is not done if memory cannot be trusted, or if the user wants no more. */
-static bool may_finish(const struct vm *vm)
+/*
+ * For how long turns of device work may begin now that a vCPU leaves its CPU. A VM's last work is
+ * not done if its memory cannot be trusted, or if the user wants no more.
+ */
+static uint32_t finish_us(const struct vm *vm)
 {
+	const bool runs = atomic_load_acquire(&vm->state) == VM_RUNNING;
 	const enum vm_end_reason why = atomic_load_relaxed(&vm->end_reason);
 
-	return why != VM_END_TAMPERED && why != VM_END_DESTROYED;
+	if (atomic_load_relaxed(&vm->paused) || why == VM_END_TAMPERED || why == VM_END_DESTROYED) {
+		return 0;
+	}
+	return runs ? LEAVE_US : END_US;
 }
 
 /*
  * The vCPU leaves the CPU with device work to do. Of that, work that was put off to gather more
  * must not wait for others' slices as well. If the VM has ended, this is the last chance: what a
- * guest sent last may say why it ended. Turns end when the time is over or nothing is left.
+ * guest sent last may say why it ended. The VM may end or be paused between two turns.
  */
 static void finish_work(struct vcpu *vcpu)
 {
 	const struct vm *vm = vcpu->vm;
-	const enum vm_state state = atomic_load_acquire(&vm->state);
-	const uint32_t us = state == VM_RUNNING ? LEAVE_US : may_finish(vm) ? END_US : 0;
-	const uint64_t end = cpu_rdtsc() + tsc_from_us(us);
+	const uint64_t begin = cpu_rdtsc();
+	uint64_t next;
 
-	while (!atomic_load_relaxed(&vm->paused) && cpu_rdtsc() < end) {
-		if (vm->hooks->work(vcpu, true) == 0) {
+	while (cpu_rdtsc() < begin + tsc_from_us(finish_us(vm))) {
+		next = vm->hooks->work(vcpu, true);
+		if (next == 0) {
 			(void)attention_clear(vcpu, ATTENTION_WORK);
+		}
+		if (next == 0 || next > cpu_rdtsc()) {
 			return;
 		}
 	}

@@ -133,8 +133,10 @@ struct vm_hooks {
 	 * Does a bounded turn of device work that this vCPU has requested (vcpu_add_work). Returns
 	 * until when (host TSC) the vCPU may run before this is called again; 0: nothing is left.
 	 * Called between its exits and entries; while there is more, the vCPU counts as runnable
-	 * even if it is halted. `leaves`: the vCPU gives its CPU up or its VM has ended, so work
-	 * that was put off to gather more comes first and waits no longer.
+	 * even if it is halted. `leaves`: the vCPU gives its CPU up or its VM has ended. Then work
+	 * that was put off to gather more waits no longer. The rest is left for the vCPU's next
+	 * time on a CPU, and follows only if the VM has ended. While there is more to do before
+	 * the vCPU leaves, the returned time has passed.
 	 */
 	uint64_t (*work)(struct vcpu *vcpu, bool leaves);
 };
@@ -176,9 +178,13 @@ struct vm {
 	ATOMIC(uint64_t) clock_deadline; /* of vm_set_clock */
 	/*
 	 * Devices, as bits that guest/ gives them, for which a vCPU puts work off to gather more. A
-	 * vCPU that halts may have added some and waits for it: it asks hooks.work, too.
+	 * vCPU that halts may have added some and waits for it: it asks hooks.work, too. last_halt,
+	 * if there are several vCPUs, is the TSC of the last HLT, with the vCPU's number in the low
+	 * bits. A vCPU that halts sets it before it reads `gathering`, and a vCPU that puts work
+	 * off sets `gathering` before it reads last_halt: so one sees the other.
 	 */
 	ATOMIC(uint32_t) gathering;
+	ATOMIC(uint64_t) last_halt;
 };
 
 /* Returns ERR_NOMEM. Copies the name. hooks must outlive the VM. */

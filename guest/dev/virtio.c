@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The state of a virtio device, and the turns of work on its queues. Constants are from virtio 1.2,
- * sections 2.1 "Device Status Field" and 4.1.4.5 "ISR status capability".
+ * The state of a virtio device, and what a turn of work does with its queues; virtio_work.c says
+ * when a turn comes. Constants are from virtio 1.2, 4.1.4.5 "ISR status capability".
  */
 #include "guest/dev/virtio.h"
 
@@ -13,22 +13,20 @@
 #include "vmm/console/log.h"
 #include "vmm/vcpu.h"
 
-#define STATUS_FEATURES_OK BIT(3)
-#define STATUS_DRIVER_OK   BIT(2)
-#define STATUS_NEEDS_RESET BIT(6)
-#define STATUS_DRIVER	   (BIT(0) | BIT(1) | STATUS_DRIVER_OK | STATUS_FEATURES_OK | BIT(7))
+/* What a driver may set. */
+#define STATUS_DRIVER (BIT(0) | BIT(1) | VIRTIO_DRIVER_OK | VIRTIO_FEATURES_OK | BIT(7))
 
 #define ISR_QUEUE  BIT(0)
 #define ISR_CONFIG BIT(1)
 
 #define NO_VECTOR 0xffff
 
-static bool runs(const struct virtio *device)
+bool virtio_runs(const struct virtio *device)
 {
 	const uint8_t status = atomic_load_acquire(&device->status);
 
-	return (status & (STATUS_FEATURES_OK | STATUS_DRIVER_OK | STATUS_NEEDS_RESET)) ==
-		       (STATUS_FEATURES_OK | STATUS_DRIVER_OK) &&
+	return (status & (VIRTIO_FEATURES_OK | VIRTIO_DRIVER_OK | VIRTIO_NEEDS_RESET)) ==
+		       (VIRTIO_FEATURES_OK | VIRTIO_DRIVER_OK) &&
 	       vpci_is_master(&device->function);
 }
 
@@ -57,7 +55,7 @@ void virtio_lose(struct virtio *device, uint32_t queue, const char *why)
 	lock_take(&device->lock, LOCK_VIRTIO);
 	vector = device->config_vector;
 	atomic_store_release(&device->status,
-			     atomic_load_relaxed(&device->status) | STATUS_NEEDS_RESET);
+			     atomic_load_relaxed(&device->status) | VIRTIO_NEEDS_RESET);
 	first = !device->broke;
 	device->broke = true;
 	lock_drop(&device->lock);
@@ -81,7 +79,7 @@ void virtio_set_config(struct virtio *device, const void *bytes, size_t count)
 		device->generation++;
 		device->config_told = false;
 	}
-	reports = !device->config_told && runs(device);
+	reports = !device->config_told && virtio_runs(device);
 	device->config_told = device->config_told || reports;
 	vector = device->config_vector;
 	lock_drop(&device->lock);
@@ -191,7 +189,7 @@ static uint32_t active(const struct virtio *device)
 static bool enter(struct virtio *device, uint32_t queues)
 {
 	const bool enters = (device->busy & queues) == 0 &&
-			    !atomic_load_relaxed(&device->reset_waits) && runs(device);
+			    !atomic_load_relaxed(&device->reset_waits) && virtio_runs(device);
 
 	if (enters) {
 		device->busy |= queues;
@@ -270,7 +268,7 @@ void virtio_pause(struct vm *vm, bool on)
 	}
 }
 
-/* --- Turns of a vCPU --- */
+/* --- Turns --- */
 
 /*
  * Begins a turn. Returns false if another turn is in progress, which will see all new
@@ -293,124 +291,29 @@ static bool end_turn(struct virtio *device)
 
 	lock_take(&device->lock, LOCK_VIRTIO);
 	leave(device, active(device));
-	more = !atomic_load_relaxed(&device->reset_waits) && runs(device) &&
+	more = !atomic_load_relaxed(&device->reset_waits) && virtio_runs(device) &&
 	       atomic_load(&device->kicked) != 0;
 	lock_drop(&device->lock);
 	return more;
 }
 
-static uint32_t bit_of(const struct virtio *device)
-{
-	return (uint32_t)BIT(device->index);
-}
-
-static bool take_turn(struct virtio *device)
+bool virtio_take_turn(struct virtio *device)
 {
 	struct virtio_turn turn = {
 		.bytes = VIRTIO_TURN_BYTES,
 		.deadline = cpu_rdtsc() + tsc_from_us(VIRTIO_TURN_US),
 	};
 
-	/* Before the rings are read: what is added from now on has a notification of its own. */
-	if ((atomic_load_relaxed(&device->vm->gathering) & bit_of(device)) != 0) {
-		atomic_and(&device->vm->gathering, ~bit_of(device));
-	}
 	if (!begin_turn(device)) {
 		return false;
 	}
 	atomic_add(&device->counters.turns, 1);
-	for (uint32_t i = 0; i < device->ops->queues && runs(device); i++) {
+	for (uint32_t i = 0; i < device->ops->queues && virtio_runs(device); i++) {
 		if ((atomic_load(&device->kicked) & BIT(i)) != 0) {
 			serve_queue(device, i, &turn);
 		}
 	}
 	return end_turn(device);
-}
-
-/*
- * The devices whose turn may come now. A driver on another vCPU may have added something without a
- * notification, for there was one already. It may add more until that vCPU halts.
- */
-static uint32_t due(const struct vcpu *vcpu, struct virtio_work *work, bool leaves)
-{
-	if (atomic_load_relaxed(&vcpu->state) != VCPU_RUNNABLE) {
-		work->devices |= atomic_load(&vcpu->vm->gathering);
-		work->gathers = 0;
-	} else if (leaves && work->gathers != 0) {
-		return work->gathers;
-	} else if (work->gathers != 0 && cpu_rdtsc() >= work->gather_end) {
-		work->gathers = 0;
-	}
-	return work->devices & ~work->gathers;
-}
-
-uint64_t virtio_work(struct vcpu *vcpu, bool leaves)
-{
-	struct platform *platform = platform_of(vcpu->vm);
-	struct virtio_work *work = &platform->virtio_work[vcpu->id];
-	const uint32_t now = due(vcpu, work, leaves);
-	const uint32_t behind = now & ~(uint32_t)(BIT(work->next) - 1);
-	uint64_t gap_end;
-
-	if (now == 0) {
-		return work->devices != 0 ? work->gather_end : 0;
-	}
-	work->next = (uint32_t)__builtin_ctz(behind != 0 ? behind : now);
-	work->gathers &= ~(uint32_t)BIT(work->next);
-	if (!take_turn(platform->virtio[work->next])) {
-		work->devices &= ~(uint32_t)BIT(work->next);
-	}
-	work->next++;
-	gap_end = cpu_rdtsc() + tsc_from_us(VIRTIO_GAP_US);
-	return work->devices == 0   ? 0
-	       : work->gathers != 0 ? MIN(gap_end, work->gather_end)
-				    : gap_end;
-}
-
-/* The first turn may wait. From then on a vCPU of the VM that halts takes the turn at once. */
-static void gather(struct virtio_work *work, const struct virtio *device, uint32_t bit)
-{
-	const uint64_t now = cpu_rdtsc();
-	const bool streams = now < atomic_load_relaxed(&device->stream_end);
-	const uint64_t end = now + tsc_from_us(streams ? device->stream_us : device->gather_us);
-
-	if ((work->devices & bit) == 0) {
-		work->gather_end = work->gathers == 0 ? end : MIN(end, work->gather_end);
-		work->gathers |= bit;
-	}
-	if ((atomic_load_relaxed(&device->vm->gathering) & bit) == 0) {
-		atomic_or(&device->vm->gathering, bit);
-	}
-}
-
-static void add_work(struct virtio_work *work, const struct virtio *device)
-{
-	const uint32_t bit = bit_of(device);
-
-	if (device->gather_us != 0) {
-		gather(work, device, bit);
-	}
-	work->devices |= bit;
-}
-
-void virtio_kick(struct virtio *device, struct vcpu *vcpu, uint32_t queue)
-{
-	if (queue < device->ops->queues) {
-		atomic_add(&device->counters.kicks, 1);
-	}
-	if (queue < device->ops->queues && (device->ops->passive & BIT(queue)) == 0) {
-		kick_again(device, queue);
-		add_work(&platform_of(device->vm)->virtio_work[vcpu->id], device);
-		vcpu_add_work(vcpu);
-	}
-}
-
-/* Each queue may have buffers that were not served when they were notified. */
-static void kick_all(struct virtio *device, struct vcpu *vcpu)
-{
-	for (uint32_t i = 0; i < device->ops->queues; i++) {
-		virtio_kick(device, vcpu, i);
-	}
 }
 
 /* --- What the driver does --- */
@@ -442,7 +345,7 @@ void virtio_accept(struct virtio *device, uint32_t half, uint32_t features)
 {
 	const uint32_t shift = 32 * half;
 
-	if (half < 2 && (atomic_load_relaxed(&device->status) & STATUS_FEATURES_OK) == 0) {
+	if (half < 2 && (atomic_load_relaxed(&device->status) & VIRTIO_FEATURES_OK) == 0) {
 		device->accepted = (device->accepted & ~(MASK(31, 0) << shift)) | (uint64_t)features
 											  << shift;
 	}
@@ -454,18 +357,18 @@ static bool features_are_acceptable(const struct virtio *device)
 	       (device->accepted & VIRTIO_F_VERSION_1) != 0;
 }
 
-void virtio_write_status(struct virtio *device, struct vcpu *vcpu, uint8_t status)
+bool virtio_write_status(struct virtio *device, uint8_t status)
 {
 	uint8_t before, now;
 
 	lock_take(&device->lock, LOCK_VIRTIO);
 	before = atomic_load_relaxed(&device->status);
 	now = before | (status & STATUS_DRIVER); /* only a reset clears bits */
-	if ((now & ~before & STATUS_FEATURES_OK) != 0 && !features_are_acceptable(device)) {
-		now &= (uint8_t)~STATUS_FEATURES_OK;
+	if ((now & ~before & VIRTIO_FEATURES_OK) != 0 && !features_are_acceptable(device)) {
+		now &= (uint8_t)~VIRTIO_FEATURES_OK;
 	}
-	if ((now & STATUS_FEATURES_OK) == 0) {
-		now &= (uint8_t)~STATUS_DRIVER_OK;
+	if ((now & VIRTIO_FEATURES_OK) == 0) {
+		now &= (uint8_t)~VIRTIO_DRIVER_OK;
 	}
 	if (status != 0) {
 		atomic_store_release(&device->status, now);
@@ -475,25 +378,14 @@ void virtio_write_status(struct virtio *device, struct vcpu *vcpu, uint8_t statu
 		virtio_reset(device);
 	}
 	lock_drop(&device->lock);
-	/* Buffers and notifications from before DRIVER_OK are served now. */
-	if (status != 0 && (now & ~before & STATUS_DRIVER_OK) != 0) {
-		kick_all(device, vcpu);
-	}
-}
-
-/* While the function was no bus master, the vCPUs whose turns came have given their work up. */
-void virtio_mastered(struct virtio *device, struct vcpu *vcpu)
-{
-	if (runs(device)) {
-		kick_all(device, vcpu);
-	}
+	return status != 0 && (now & ~before & VIRTIO_DRIVER_OK) != 0;
 }
 
 /* From now on turns use the size and addresses that the driver has set; it cannot change them. */
 void virtio_enable_queue(struct virtio *device, struct virtio_queue *queue)
 {
 	if (atomic_load_relaxed(&queue->enabled) ||
-	    (atomic_load_relaxed(&device->status) & STATUS_FEATURES_OK) == 0) {
+	    (atomic_load_relaxed(&device->status) & VIRTIO_FEATURES_OK) == 0) {
 		return;
 	}
 	queue->ring = (struct vring){
@@ -505,49 +397,4 @@ void virtio_enable_queue(struct virtio *device, struct virtio_queue *queue)
 		.used = queue->used,
 	};
 	atomic_store_release(&queue->enabled, true);
-}
-
-static const char *state_name(const struct virtio *device)
-{
-	const uint8_t status = atomic_load_relaxed(&device->status);
-
-	return (status & STATUS_NEEDS_RESET) != 0 ? "lost: its driver has to reset it"
-	       : (status & STATUS_DRIVER_OK) != 0 ? "in use"
-						  : "without a driver";
-}
-
-uint64_t virtio_bytes(const struct vm *vm)
-{
-	const struct platform *platform = platform_of(vm);
-	uint64_t bytes = 0;
-
-	for (uint32_t i = 0; i < platform->virtio_count; i++) {
-		bytes += atomic_load_relaxed(&platform->virtio[i]->counters.bytes);
-	}
-	return bytes;
-}
-
-void virtio_print(const struct vm *vm, void (*print)(const char *fmt, ...))
-{
-	const struct platform *platform = platform_of(vm);
-
-	for (uint32_t i = 0; i < platform->virtio_count; i++) {
-		const struct virtio *device = platform->virtio[i];
-		const struct virtio_counters *now = &device->counters;
-		char more[VM_PATH_MAX + 60] = "";
-
-		if (device->ops->describe != NULL) {
-			device->ops->describe(device, more, sizeof(more));
-		}
-		print("  00:%02x.0: %s%s: %s", device->number, device->ops->name, more,
-		      state_name(device));
-		print("           %lu requests, %lu KiB, %lu errors; %lu notifications, %lu "
-		      "turns, %lu interrupts",
-		      atomic_load_relaxed(&now->requests), atomic_load_relaxed(&now->bytes) >> 10,
-		      atomic_load_relaxed(&now->errors), atomic_load_relaxed(&now->kicks),
-		      atomic_load_relaxed(&now->turns), atomic_load_relaxed(&now->interrupts));
-		if (device->ops->print != NULL) {
-			device->ops->print(device, print);
-		}
-	}
 }

@@ -29,6 +29,12 @@
 #define VIRTIO_TURN_BYTES   (64ul << 10)
 #define VIRTIO_TURN_US	    100
 #define VIRTIO_GAP_US	    100 /* how long a vCPU runs between two turns */
+#define VIRTIO_NOTIFY_US    10	/* from a driver's decision to notify to its notification */
+
+/* virtio 1.2, 2.1 "Device Status Field". */
+#define VIRTIO_DRIVER_OK   BIT(2)
+#define VIRTIO_FEATURES_OK BIT(3)
+#define VIRTIO_NEEDS_RESET BIT(6)
 
 /* virtio 1.2, 6 "Reserved Feature Bits". */
 #define VIRTIO_F_INDIRECT    BIT(28)
@@ -158,18 +164,36 @@ struct virtio {
  */
 int virtio_add(struct virtio *device, struct platform *platform, const struct virtio_ops *ops);
 
+/* --- virtio_work.c --- */
+
 /*
  * Gives a queue's work to this vCPU, because its driver has notified the device, or because what
  * the device waited for has arrived. On the vCPU's own CPU.
  */
 void virtio_kick(struct virtio *device, struct vcpu *vcpu, uint32_t queue);
+/* The same for all queues: each may have buffers that were not served when they were notified. */
+void virtio_kick_all(struct virtio *device, struct vcpu *vcpu);
 
 /*
  * Like vm_hooks.work: runs a turn of one device that this vCPU has notified. If the vCPU halts, a
- * device will do as well that others have notified and for which they gather more. Returns until
- * when the vCPU may run before the next one, or 0.
+ * device will do as well that others have notified and for which they gather more.
  */
 uint64_t virtio_work(struct vcpu *vcpu, bool leaves);
+
+/* --- virtio_print.c --- */
+
+/* The bytes that all of the VM's devices have moved; and some lines on each device. Any CPU. */
+uint64_t virtio_bytes(const struct vm *vm);
+void virtio_print(const struct vm *vm, void (*print)(const char *fmt, ...));
+
+/* --- virtio.c --- */
+
+/*
+ * A turn of the device's work, on its vCPU's CPU. Returns whether there is more to do. Does nothing
+ * if another turn is in progress, which will see all new notifications, if a reset waits, or if the
+ * driver is not ready.
+ */
+bool virtio_take_turn(struct virtio *device);
 
 enum virtio_claim {
 	VIRTIO_CLAIMED, /* until virtio_release, which comes in the same turn */
@@ -209,13 +233,13 @@ void virtio_lose(struct virtio *device, uint32_t queue, const char *why);
 
 /* For virtio_pci.c, which has the registers: */
 
-/* The driver writes its status. 0 resets the device, at the end of a turn that is in progress. */
-void virtio_write_status(struct virtio *device, struct vcpu *vcpu, uint8_t status);
 /*
- * The function may access memory again: serves what was notified and not served meanwhile. On the
- * CPU of this vCPU, no lock held.
+ * The driver writes its status. 0 resets the device, at the end of a turn that is in progress.
+ * Returns whether it has set DRIVER_OK: what was notified before that is to be served now.
  */
-void virtio_mastered(struct virtio *device, struct vcpu *vcpu);
+bool virtio_write_status(struct virtio *device, uint8_t status);
+/* May turns begin: the driver is ready, and the function is a bus master? Any CPU. */
+bool virtio_runs(const struct virtio *device);
 /* Accepts 32 features: half 0 or 1. Ignored after FEATURES_OK. Under the lock. */
 void virtio_accept(struct virtio *device, uint32_t half, uint32_t features);
 /* The driver has set up and enabled a queue. Under the lock. */
@@ -242,9 +266,5 @@ static inline bool virtio_has(const struct virtio *device, uint64_t feature)
 {
 	return (device->accepted & feature) != 0;
 }
-
-/* The bytes that all of the VM's devices have moved; and some lines on each device. Any CPU. */
-uint64_t virtio_bytes(const struct vm *vm);
-void virtio_print(const struct vm *vm, void (*print)(const char *fmt, ...));
 
 #endif

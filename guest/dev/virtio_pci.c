@@ -213,7 +213,9 @@ static void access_common(struct virtio *device, struct vcpu *vcpu, uint32_t off
 	if (width_of(offset) != access->size) {
 		access->value = all_ones(access->size);
 	} else if (access->write && offset == DEVICE_STATUS) {
-		virtio_write_status(device, vcpu, (uint8_t)access->value);
+		if (virtio_write_status(device, (uint8_t)access->value)) {
+			virtio_kick_all(device, vcpu);
+		}
 	} else {
 		lock_take(&device->lock, LOCK_VIRTIO);
 		if (access->write) {
@@ -312,9 +314,14 @@ static void written(struct vpci_function *function, uint32_t offset, uint32_t si
 	vmsix_written(&device_of(function)->msix, offset, size);
 }
 
+/* While the function was no bus master, the vCPUs whose turns came have given their work up. */
 static void mastered(struct vpci_function *function, struct vcpu *vcpu)
 {
-	virtio_mastered(device_of(function), vcpu);
+	struct virtio *device = device_of(function);
+
+	if (virtio_runs(device)) {
+		virtio_kick_all(device, vcpu);
+	}
 }
 
 static uint32_t config32(const struct vpci_function *function, uint32_t at)

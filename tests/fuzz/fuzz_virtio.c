@@ -126,9 +126,9 @@ static void start(struct virtio *device, uint32_t features)
 
 	vpci_config_access(&platform.pci, vm->vcpus[0], device->number << 3, 4,
 			   &(struct io_access){ .size = 2, .write = true, .value = 7 });
-	virtio_write_status(device, vm->vcpus[0], 0);
+	(void)virtio_write_status(device, 0);
 	device->accepted = accept;
-	virtio_write_status(device, vm->vcpus[0], 0xb);
+	(void)virtio_write_status(device, 0xb);
 	for (uint32_t i = 0; i < device->ops->queues; i++) {
 		struct virtio_queue *queue = &device->queues[i];
 
@@ -141,7 +141,8 @@ static void start(struct virtio *device, uint32_t features)
 		avail_index[i] = 0;
 		poke16(AVAIL(i) + 2, 0);
 	}
-	virtio_write_status(device, vm->vcpus[0], 0xf);
+	(void)virtio_write_status(device, 0xf);
+	virtio_kick_all(device, vm->vcpus[0]);
 	for (uint32_t i = 0; i < device->msix.count && (features & 1) != 0; i++) {
 		device->msix.entries[i] = (struct vmsix_entry){ 0xfee00000, 0x40 + i, 0 };
 	}
@@ -351,6 +352,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 		step(&in);
 	}
 	work_to_the_end();
+	(void)virtio_bytes(vm);
 	virtio_print(vm, print);
 	for (size_t i = 0; i < PAGE_SIZE; i++) {
 		require(net_page()[i] == 0); /* nothing of a frame stays */

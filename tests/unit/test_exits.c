@@ -123,7 +123,8 @@ static int setup(void **state)
 	memset(&vcpu, 0, sizeof(vcpu));
 	memset(&priv, 0, sizeof(priv));
 	vcpu.vm = &vm;
-	vm.gathering.only = 0;
+	memset(&vm, 0, sizeof(vm));
+	vm.vcpu_count = 1;
 	vm.hooks = &hooks;
 	called = NULL;
 	eoi_vector = written_offset = 0;
@@ -274,11 +275,23 @@ TEST(test_hlt, setup)
 	assert_int_equal(works, 0);
 	/* A sibling may have put off what this vCPU waits for. */
 	vm.gathering.only = 4;
+	fake_tsc = 0x10ff;
 	vmwrite(VMCS_GUEST_RFLAGS, RFLAGS_ONE);
 	(void)dispatch(EXIT_REASON_HLT);
 	assert_int_equal(works, 1);
+	assert_int_equal(vm.last_halt.only, 0); /* it has no sibling */
 	assert_false(priv.halted_if.only);
 	assert_int_equal(halt_checks, 1);
+	/* Siblings learn when it halted. */
+	vm.vcpu_count = 2;
+	vcpu.id = 1;
+	halt_checks = 0;
+	(void)dispatch(EXIT_REASON_HLT);
+	assert_int_equal(vm.last_halt.only, 0x10c1);
+	assert_false(vcpu_sibling_halted(&vcpu, 0x10c0));
+	vcpu.id = 0;
+	assert_true(vcpu_sibling_halted(&vcpu, 0x10c1));
+	assert_false(vcpu_sibling_halted(&vcpu, 0x10c2));
 	/* A #DB that is due after the HLT ends it at once. */
 	vcpu.state.only = VCPU_RUNNABLE;
 	vmwrite(VMCS_GUEST_RFLAGS, RFLAGS_ONE | RFLAGS_TF);

@@ -593,22 +593,60 @@ TEST(what_came_before_the_lie_completes, setup, teardown)
 	assert_int_equal(reg(0x14, 1), 0x4f);
 }
 
-/* The vCPU leaves its CPU: what was only put off goes before what had a turn already. */
+/*
+ * The vCPU leaves its CPU: it takes what was only put off. What had a turn already, or never waits,
+ * is left for its next slice, unless there will be none.
+ */
 TEST(what_was_put_off_comes_first, setup, teardown)
 {
 	static struct virtio other;
 	struct virtio_work *work = &platform.virtio_work[0];
+	struct vcpu *vcpu = vm->vcpus[0];
 
 	memset(&other, 0, sizeof(other));
 	other.gather_us = 100;
 	assert_int_equal(virtio_add(&other, &platform, &ops), 0);
-	vm->vcpus[0]->state.only = VCPU_RUNNABLE;
-	virtio_kick(&device, vm->vcpus[0], 0);
-	virtio_kick(&other, vm->vcpus[0], 0);
-	assert_int_equal(work->next, 0);
-	assert_int_not_equal(virtio_work(vm->vcpus[0], true), 0);
+	vm->state.only = VM_RUNNING;
+	fake_tsc = 1000;
+	for (unsigned i = 0; i < 2; i++) {
+		vcpu->state.only = i == 0 ? VCPU_RUNNABLE : VCPU_HALTED;
+		virtio_kick(&device, vcpu, 0);
+		virtio_kick(&other, vcpu, 0);
+		work->next = 0;
+		assert_in_range(virtio_work(vcpu, true), fake_tsc + 1, UINT64_MAX);
+		assert_int_equal(work->devices, BIT(device.index));
+		assert_in_range(virtio_work(vcpu, true), fake_tsc + 1, UINT64_MAX);
+		assert_int_equal(work->devices, BIT(device.index));
+	}
+	virtio_kick(&other, vcpu, 0);
+	vm->state.only = VM_ENDING;
+	assert_int_equal(virtio_work(vcpu, true), fake_tsc);
 	assert_int_equal(work->devices, BIT(device.index));
-	assert_int_equal(virtio_work(vm->vcpus[0], true), 0);
+	assert_int_equal(virtio_work(vcpu, true), 0);
+}
+
+/* A device has had its turn, and another one gathers: nothing is to be done before that is over. */
+TEST(no_exit_before_the_next_turn, setup, teardown)
+{
+	static struct virtio other;
+	struct vcpu *vcpu = vm->vcpus[0];
+
+	memset(&other, 0, sizeof(other));
+	other.gather_us = 10 * VIRTIO_GAP_US;
+	assert_int_equal(virtio_add(&other, &platform, &ops), 0);
+	drive(0, 1);
+	vcpu->state.only = VCPU_RUNNABLE;
+	offer(0, 0);
+	notify(0);
+	virtio_kick(&other, vcpu, 0);
+	assert_int_equal(virtio_work(vcpu, false), fake_tsc + tsc_from_us(other.gather_us));
+	assert_int_equal(dev.calls, 1);
+	/* What has more to do comes after the usual gap. */
+	dev.step = VIRTIO_MORE;
+	offer(0, 0);
+	notify(0);
+	assert_int_equal(virtio_work(vcpu, false), fake_tsc + tsc_from_us(VIRTIO_GAP_US));
+	assert_int_equal(dev.calls, 2);
 }
 
 TEST(a_full_list_is_refused, setup, teardown)

@@ -90,15 +90,14 @@ $(eval $(call race_rule,dev_race,$(addprefix guest/dev/,vioapic.c vlapic.c vlapi
 	vlapic_timer.c vlegacy.c vpci.c vpit.c vrtc.c vuart.c) $(VCONSOLE_C) vmm/iobus.c \
 	vmm/base/str.c))
 
+VIRTIO_DEV_C := $(addprefix guest/dev/,virtio.c virtio_work.c virtio_pci.c vring.c vmsix.c vpci.c)
 # The driver uses fences, which ThreadSanitizer does not see; the test's access to guest memory has
 # the same order.
 RACE_FLAGS_virtio_race := -Wno-tsan
-$(eval $(call race_rule,virtio_race,$(addprefix guest/dev/,virtio.c virtio_pci.c vring.c \
-	vmsix.c vpci.c) vmm/iobus.c vmm/base/str.c))
+$(eval $(call race_rule,virtio_race,$(VIRTIO_DEV_C) vmm/iobus.c vmm/base/str.c))
 NET_C := $(addprefix guest/dev/,virtio_net.c virtio_net_receive.c net_switch.c net_frame.c)
 RACE_FLAGS_net_race := -Wno-tsan
-$(eval $(call race_rule,net_race,$(NET_C) $(addprefix guest/dev/,virtio.c virtio_pci.c vring.c \
-	vmsix.c vpci.c) vmm/iobus.c vmm/base/str.c))
+$(eval $(call race_rule,net_race,$(NET_C) $(VIRTIO_DEV_C) vmm/iobus.c vmm/base/str.c))
 
 GMEM_C := $(addprefix ept/,gmem.c ram_plain.c extents.c retire.c move.c ept.c ept_leaf.c \
 	ept_tlb.c) \
@@ -152,8 +151,7 @@ UNIT_aml := guest/aml.c vmm/base/str.c
 UNIT_acpi_build := guest/acpi_build.c guest/aml.c guest/dsdt.asm $(GMEM_C)
 UNIT_engine_policy := guest/engine_policy.c
 UNIT_vring := guest/dev/vring.c $(GMEM_C)
-VIRTIO_C := $(addprefix guest/dev/,virtio.c virtio_pci.c vring.c vmsix.c vpci.c) \
-	vmm/iobus.c $(GMEM_C)
+VIRTIO_C := $(VIRTIO_DEV_C) guest/dev/virtio_print.c vmm/iobus.c $(GMEM_C)
 UNIT_virtio := $(VIRTIO_C)
 UNIT_virtio_blk := guest/dev/virtio_blk.c guest/disk.c guest/vm_file.c $(VIRTIO_C)
 UNIT_disk := guest/disk.c guest/vm_file.c $(GMEM_C)
@@ -201,6 +199,7 @@ UNIT_sched_work := $(UNIT_sched)
 # The test includes sched_place.c, to count its reads.
 UNIT_sched_looks := vmm/sched.c vmm/sched_slice.c vmm/host/work.c
 UNIT_vcpu := $(addprefix vmm/,vcpu.c vcpu_run.c vcpu_tsc.c attention.c vcpu_state.c) vmm/base/str.c
+UNIT_vcpu_work := $(UNIT_vcpu)
 UNIT_cpuid := vmm/exit_cpuid.c vmm/cpuid_rows.c
 UNIT_msr := vmm/exit_msr.c vmm/msr.c vmm/msr_types.c vmm/vcpu_tsc.c
 UNIT_cr := vmm/exit_cr.c

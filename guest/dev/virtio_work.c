@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* When a vCPU takes a turn of which device: after notifications, and after gathering. */
+#include "guest/platform_state.h"
+#include "vmm/base/atomic.h"
+#include "vmm/base/tsc.h"
+#include "vmm/vcpu.h"
+
+static uint32_t bit_of(const struct virtio *device)
+{
+	return (uint32_t)BIT(device->index);
+}
+
+static bool has_ended(const struct vm *vm)
+{
+	return atomic_load_relaxed(&vm->state) != VM_RUNNING;
+}
+
+/*
+ * Which devices gather on behalf of this vCPU. Some gather no more, because another vCPU took the
+ * turn. A vCPU that halts may have added something without a notification, for there was one
+ * already: so it has a part in all that others gather.
+ */
+static void find_gathering(const struct vcpu *vcpu, struct virtio_work *work)
+{
+	const uint32_t gathering = atomic_load(&vcpu->vm->gathering);
+
+	work->devices &= ~(work->gathers & ~gathering);
+	work->gathers &= gathering;
+	if (atomic_load_relaxed(&vcpu->state) != VCPU_RUNNABLE) {
+		work->devices |= gathering;
+		work->gathers |= gathering;
+	}
+}
+
+/*
+ * The devices whose turn may come now. A vCPU that leaves its CPU takes only turns that were put
+ * off: the rest is for its next slice. If its VM has ended there is none, and the rest follows.
+ */
+static uint32_t due(const struct vcpu *vcpu, struct virtio_work *work, bool leaves)
+{
+	find_gathering(vcpu, work);
+	if (leaves && (work->gathers != 0 || !has_ended(vcpu->vm))) {
+		return work->gathers;
+	}
+	if (atomic_load_relaxed(&vcpu->state) != VCPU_RUNNABLE || cpu_rdtsc() >= work->gather_end) {
+		work->gathers = 0;
+	}
+	return work->devices & ~work->gathers;
+}
+
+/* As virtio_work returns it. */
+static uint64_t next_turn(const struct vcpu *vcpu, const struct virtio_work *work, bool leaves)
+{
+	const uint64_t now = cpu_rdtsc();
+	const bool rests = (work->devices & ~work->gathers) != 0;
+	const uint64_t gap_end = rests ? now + tsc_from_us(VIRTIO_GAP_US) : UINT64_MAX;
+
+	if (work->devices == 0) {
+		return 0;
+	}
+	if (leaves && (work->gathers != 0 || has_ended(vcpu->vm))) {
+		return now;
+	}
+	return work->gathers != 0 ? MIN(gap_end, work->gather_end) : gap_end;
+}
+
+/* Takes the turn of the next one of these devices. */
+static void take_turn(struct platform *platform, struct virtio_work *work, uint32_t devices)
+{
+	const uint32_t behind = devices & ~(uint32_t)(BIT(work->next) - 1);
+	const uint32_t next = (uint32_t)__builtin_ctz(behind != 0 ? behind : devices);
+	const uint32_t bit = (uint32_t)BIT(next);
+
+	work->gathers &= ~bit;
+	/* Before the rings are read: what is added from now on has a notification of its own. */
+	if ((atomic_load_relaxed(&platform->vm->gathering) & bit) != 0) {
+		atomic_and(&platform->vm->gathering, ~bit);
+	}
+	if (!virtio_take_turn(platform->virtio[next])) {
+		work->devices &= ~bit;
+	}
+	work->next = next + 1;
+}
+
+uint64_t virtio_work(struct vcpu *vcpu, bool leaves)
+{
+	struct platform *platform = platform_of(vcpu->vm);
+	struct virtio_work *work = &platform->virtio_work[vcpu->id];
+	const uint32_t now = due(vcpu, work, leaves);
+
+	if (now != 0) {
+		take_turn(platform, work, now);
+	}
+	return next_turn(vcpu, work, leaves);
+}
+
+/*
+ * The first turn may wait. From then on a vCPU of the VM that halts takes the turn at once. One
+ * that halted just before this notification may have added something, too, and waits for it.
+ */
+static void gather(struct virtio_work *work, const struct virtio *device, const struct vcpu *vcpu)
+{
+	const uint32_t bit = bit_of(device);
+	const uint64_t now = cpu_rdtsc();
+	const bool streams = now < atomic_load_relaxed(&device->stream_end);
+	const uint64_t end = now + tsc_from_us(streams ? device->stream_us : device->gather_us);
+
+	if ((work->devices & bit) == 0) {
+		work->gather_end = work->gathers == 0 ? end : MIN(end, work->gather_end);
+		work->gathers |= bit;
+	}
+	if ((atomic_load_relaxed(&device->vm->gathering) & bit) == 0) {
+		atomic_or(&device->vm->gathering, bit);
+	}
+	if (vcpu_sibling_halted(vcpu, now - tsc_from_us(VIRTIO_NOTIFY_US))) {
+		work->gathers &= ~bit;
+	}
+}
+
+void virtio_kick(struct virtio *device, struct vcpu *vcpu, uint32_t queue)
+{
+	struct virtio_work *work = &platform_of(device->vm)->virtio_work[vcpu->id];
+
+	if (queue < device->ops->queues) {
+		atomic_add(&device->counters.kicks, 1);
+	}
+	if (queue < device->ops->queues && (device->ops->passive & BIT(queue)) == 0) {
+		atomic_or(&device->kicked, (uint32_t)BIT(queue));
+		if (device->gather_us != 0) {
+			gather(work, device, vcpu);
+		}
+		work->devices |= bit_of(device);
+		vcpu_add_work(vcpu);
+	}
+}
+
+void virtio_kick_all(struct virtio *device, struct vcpu *vcpu)
+{
+	for (uint32_t i = 0; i < device->ops->queues; i++) {
+		virtio_kick(device, vcpu, i);
+	}
+}
