@@ -115,6 +115,24 @@ static void set_gathering(struct virtio_net *net)
 	}
 }
 
+static bool is_for_group(const struct virtio_net *net)
+{
+	return (net->sending.ethernet[0] & NET_GROUP_BIT) != 0;
+}
+
+/* Notes whom the frame is for: streams of others (virtio_net_receive.c) need not slow it. */
+static void note_peer(struct virtio_net *net)
+{
+	const uint64_t before = atomic_load_relaxed(&net->peer);
+	const uint64_t now = net_number(net->sending.ethernet);
+
+	if (!is_for_group(net) && now != before) {
+		atomic_store_relaxed(&net->others_end,
+				     before == 0 ? 0 : cpu_rdtsc() + tsc_from_us(NET_PAUSE_US));
+		atomic_store_relaxed(&net->peer, now);
+	}
+}
+
 /* Reads and checks the headers of a new frame. Returns false if they cannot be read. */
 static bool begin(struct virtio_net *net, struct vring_chain *chain)
 {
@@ -137,17 +155,13 @@ static bool begin(struct virtio_net *net, struct vring_chain *chain)
 		atomic_add(&net->virtio.counters.bytes, bytes);
 		refused = refuse(net);
 		set_gathering(net);
+		note_peer(net);
 	}
 	if (refused != NULL) {
 		atomic_add(refused, 1);
 		sending->ended = true;
 	}
 	return true;
-}
-
-static bool is_for_group(const struct virtio_net *net)
-{
-	return (net->sending.ethernet[0] & NET_GROUP_BIT) != 0;
 }
 
 /* The port of this order has received or lost the frame: continue with the port after it. */
@@ -224,6 +238,8 @@ static void reset(struct virtio *device)
 
 	net->sending = (struct net_sending){ .begun = false };
 	net->bulk = 0;
+	atomic_store_relaxed(&net->peer, 0);
+	atomic_store_relaxed(&net->others_end, 0);
 	atomic_store_relaxed(&device->stream_end, 0);
 }
 

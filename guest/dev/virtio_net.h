@@ -54,11 +54,16 @@ struct virtio_net {
 	struct net *net;
 	struct virtio_net *next;
 	uint64_t order; /* in the net; later ports have greater ones */
-	/* Only the transmit turn uses these. */
+	/* Only the transmit turn changes these. */
 	struct net_sending sending;
 	uint32_t bulk;	       /* so many more frames count as part of a stream */
 	uint32_t group_tokens; /* frames to groups that may be sent at once */
 	uint64_t group_since;  /* TSC of the last one that was added */
+	/*
+	 * To whom the last frame went that was not to a group, as a number; 0: to nobody yet. Until
+	 * others_end (TSC) more may follow for whom the frames before it were.
+	 */
+	ATOMIC(uint64_t) peer, others_end;
 	/* Only the CPU that has claimed the receive queue uses this. */
 	struct vring_chain first; /* the first chain of a frame that takes several */
 	struct net_counters counters;
@@ -84,6 +89,17 @@ struct virtio_net {
 #define NET_F_HOST_TSO6	 BIT(12)
 #define NET_F_MRG_RXBUF	 BIT(15)
 #define NET_F_STATUS	 BIT(16)
+
+/* An address as a number. */
+static inline uint64_t net_number(const uint8_t address[NET_ADDRESS])
+{
+	uint64_t number = 0;
+
+	for (unsigned i = 0; i < NET_ADDRESS; i++) {
+		number = number << 8 | address[i];
+	}
+	return number;
+}
 
 /* A large frame was sent by the port, or came to it. In a turn, or a claim of its queue. */
 static inline void net_streams(struct virtio_net *port)

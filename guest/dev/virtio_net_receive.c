@@ -215,6 +215,16 @@ static uint32_t piece(const struct filling *fill, uint32_t at, uint32_t bytes)
 	return (uint32_t)MIN(bytes - at, most);
 }
 
+/*
+ * Does the port send to this neighbour, and lately to nobody else? What it sends next may
+ * acknowledge the neighbour's stream, and wait with it; what it sends to others must not.
+ */
+static bool answers(const struct virtio_net *port, const struct virtio_net *neighbour)
+{
+	return atomic_load_relaxed(&port->peer) == net_number(neighbour->address) &&
+	       cpu_rdtsc() >= atomic_load_relaxed(&port->others_end);
+}
+
 /* Gives the whole frame, piece by piece. */
 static enum net_gave give_whole(struct virtio_net *from, struct virtio_net *to)
 {
@@ -246,8 +256,7 @@ static enum net_gave give_whole(struct virtio_net *from, struct virtio_net *to)
 		trouble = show(&fill, header);
 	}
 	if (trouble == FINE && sending->bytes > NET_FRAME_MAX &&
-	    (sending->ethernet[0] & NET_GROUP_BIT) == 0) {
-		/* What it sends next acknowledges this stream, and may wait with it. */
+	    (sending->ethernet[0] & NET_GROUP_BIT) == 0 && answers(to, from)) {
 		net_streams(to);
 	}
 	return ended(&fill, trouble);

@@ -386,16 +386,23 @@ static void send_large(void)
 	send(0, (struct net_header){ 1, NET_GSO_TCPV4, 0, 1400, 34, 16, 0 }, 3000);
 }
 
-/* A stream of frames that are larger than a segment waits longer, until so many small ones came. */
-TEST(streams_are_gathered_longer, setup, teardown)
+static void speak_tcp(void)
 {
 	drive_with(0, ALL);
 	drive_with(1, ALL);
 	memcpy(frame + 12, (uint8_t[]){ 8, 0, 0x45 }, 3); /* IPv4, TCP, headers of 20 bytes each */
 	frame[14 + 9] = 6;
 	frame[34 + 12] = 0x50;
-	assert_int_equal(wait_us(0), NET_GATHER_US);
 	listen(1, 8, 0x4000);
+}
+
+/* A stream of frames that are larger than a segment waits longer, until so many small ones came. */
+TEST(streams_are_gathered_longer, setup, teardown)
+{
+	speak_tcp();
+	assert_int_equal(wait_us(0), NET_GATHER_US);
+	address(1, 0);
+	send_plain(1, FRAME);
 	address(0, 1);
 	send_large();
 	assert_int_equal(wait_us(0), NET_STREAM_US);
@@ -423,15 +430,41 @@ TEST(streams_are_gathered_longer, setup, teardown)
 	assert_int_equal(wait_us(0), NET_GATHER_US);
 }
 
+/* A stream that comes in does not slow what the port sends to others. */
+TEST(a_stream_slows_only_its_answers, setup, teardown)
+{
+	speak_tcp();
+	address(0, 1);
+	send_large();
+	assert_int_equal(wait_us(1), NET_GATHER_US); /* nobody answers it */
+	address(1, 2);
+	send_plain(1, FRAME);
+	address(0, 1);
+	send_large();
+	assert_int_equal(wait_us(1), NET_GATHER_US);
+	/* One who answers, but has just sent to another port, may do so again. */
+	address(1, 0);
+	send_plain(1, FRAME);
+	address(0, 1);
+	send_large();
+	assert_int_equal(wait_us(1), NET_GATHER_US);
+	fake_tsc += tsc_from_us(NET_PAUSE_US);
+	send_large();
+	assert_int_equal(wait_us(1), NET_STREAM_US);
+	/* Its next driver has not answered yet. */
+	drive_with(1, ALL);
+	listen(1, 8, 0x4000);
+	address(0, 1);
+	send_large();
+	assert_int_equal(wait_us(1), NET_GATHER_US);
+}
+
 /* What comes after a pause is not part of the stream before it: a user may have typed it. */
 TEST(a_stream_ends_with_a_pause, setup, teardown)
 {
-	drive_with(0, ALL);
-	drive_with(1, ALL);
-	memcpy(frame + 12, (uint8_t[]){ 8, 0, 0x45 }, 3);
-	frame[14 + 9] = 6;
-	frame[34 + 12] = 0x50;
-	listen(1, 8, 0x4000);
+	speak_tcp();
+	address(1, 0);
+	send_plain(1, FRAME);
 	address(0, 1);
 	send_large();
 	fake_tsc += tsc_from_us(NET_PAUSE_US) - 1;
