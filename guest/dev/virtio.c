@@ -102,16 +102,22 @@ static void kick_again(struct virtio *device, uint32_t queue)
 
 /*
  * Takes the next chain from the ring, unless an earlier one is not finished. Returns false if there
- * is no chain to serve now.
+ * is no chain to serve now, or if the turn is over. That is asked before each look at the ring, for
+ * a driver may change its index all the time.
  */
-static bool take_chain(struct virtio *device, struct virtio_queue *queue, uint32_t number)
+static bool take_chain(struct virtio *device, struct virtio_queue *queue, uint32_t number,
+		       const struct virtio_turn *turn)
 {
 	int got;
 
-	if (queue->has_chain) {
-		return true;
-	}
 	do {
+		if (is_over(device, turn)) {
+			kick_again(device, number);
+			return false;
+		}
+		if (queue->has_chain) {
+			return true;
+		}
 		got = vring_take(&queue->ring, &device->vm->gmem, &queue->chain, &device->why);
 	} while (got == 0 && vring_listen(&queue->ring, &device->vm->gmem));
 	if (got < 0) {
@@ -128,11 +134,7 @@ static bool serve_chain(struct virtio *device, uint32_t number, struct virtio_tu
 	struct virtio_queue *queue = &device->queues[number];
 	uint32_t written = 0;
 
-	if (is_over(device, turn)) {
-		kick_again(device, number);
-		return false;
-	}
-	if (!take_chain(device, queue, number)) {
+	if (!take_chain(device, queue, number, turn)) {
 		return false;
 	}
 	switch (device->ops->serve(device, number, turn, &written)) {
