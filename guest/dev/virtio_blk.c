@@ -185,12 +185,21 @@ static int move_piece(struct virtio_blk *blk, struct virtio_queue *queue, size_t
 	return err;
 }
 
+/* How many bytes to move next: what lies in one block, and not in too many segments. */
+static size_t piece(const struct virtio_blk *blk, const struct virtio_queue *queue)
+{
+	const uint64_t within = (blk->at + queue->chain_at) % DISK_BLOCK;
+	const bool in = blk->type == TYPE_IN;
+
+	return vring_run(&queue->chain, in, queue->chain_at + (in ? 0 : sizeof(struct header)),
+			 MIN(DISK_BLOCK - within, blk->bytes - queue->chain_at));
+}
+
 static enum virtio_step move_data(struct virtio_blk *blk, struct virtio_queue *queue,
 				  struct virtio_turn *turn)
 {
 	while (queue->chain_at < blk->bytes && blk->status == STATUS_OK) {
-		const uint64_t within = (blk->at + queue->chain_at) % DISK_BLOCK;
-		const size_t bytes = MIN(DISK_BLOCK - within, blk->bytes - queue->chain_at);
+		const size_t bytes = piece(blk, queue);
 
 		if (virtio_is_over(turn)) {
 			return VIRTIO_MORE;

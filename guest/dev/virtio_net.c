@@ -144,7 +144,8 @@ static bool begin(struct virtio_net *net, struct vring_chain *chain)
 
 	*sending = (struct net_sending){ .begun = true };
 	atomic_add(&net->counters.sent, 1);
-	if (chain->read_bytes >= sizeof(head) && bytes <= NET_GSO_MAX) {
+	if (chain->read_bytes >= sizeof(head) && bytes <= NET_GSO_MAX &&
+	    chain->count <= net_pieces_max(bytes)) {
 		sending->bytes = (uint32_t)bytes;
 		if (vring_read(chain, gmem, 0, &head, sizeof(head)) != 0) {
 			return false;

@@ -25,7 +25,7 @@ struct net_counters {
 	virtio_counter sent, sent_bytes;
 	virtio_counter forged;	  /* the source address is not the port's */
 	virtio_counter nowhere;	  /* a destination that no port of the net has */
-	virtio_counter malformed; /* its header asks for something that cannot be done */
+	virtio_counter malformed; /* its header asks for what cannot be done; too many pieces */
 	virtio_counter limited;	  /* to a group, above the limit of the port */
 	/* Frames that came to the port, and how many of them the VM lost, by cause. */
 	virtio_counter received, received_bytes;
@@ -89,6 +89,16 @@ struct virtio_net {
 #define NET_F_HOST_TSO6	 BIT(12)
 #define NET_F_MRG_RXBUF	 BIT(15)
 #define NET_F_STATUS	 BIT(16)
+
+/*
+ * In how many buffers a frame of so many bytes may lie, on either side. Each may cost a page that
+ * has to be opened, in one turn of the sender. Drivers need no more than a few, and one for each 2
+ * KiB.
+ */
+static inline uint32_t net_pieces_max(uint64_t bytes)
+{
+	return 64 + (uint32_t)(bytes / 256);
+}
 
 /* An address as a number. */
 static inline uint64_t net_number(const uint8_t address[NET_ADDRESS])

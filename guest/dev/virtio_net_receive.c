@@ -14,6 +14,8 @@
 struct filling {
 	struct virtio_net *port;
 	struct virtio_queue *queue; /* queue->chain is the chain that is written to */
+	uint32_t most;		    /* buffers that the chains may have, see net_pieces_max */
+	uint32_t buffers;	    /* buffers that they have */
 	uint16_t chains;	    /* number of chains that were taken */
 	uint64_t at;		    /* next byte to write in that chain */
 	uint32_t bytes;		    /* bytes of the frame that were written */
@@ -64,6 +66,10 @@ static enum trouble take(struct filling *fill)
 	}
 	fill->at = fill->chains == 0 ? sizeof(struct net_header) : 0;
 	fill->chains++;
+	fill->buffers += fill->queue->chain.count;
+	if (fill->buffers > fill->most) {
+		return fill->chains == 1 ? SHORT_BUFFER : NO_BUFFER;
+	}
 	if (fill->queue->chain.write_bytes >= MAX(fill->at, 1u)) {
 		return FINE;
 	}
@@ -121,8 +127,9 @@ static enum trouble show(struct filling *fill, struct net_header header)
 }
 
 /*
- * A single buffer that is too short for a frame is given back empty: if it stayed, it would be the
- * next one for every later frame. If there are too few buffers, they stay in the ring.
+ * A single chain that is too short for a frame, or in too many pieces, is given back empty: if it
+ * stayed, it would be the next one for every later frame. If there are too few, or too small ones,
+ * they stay in the ring.
  */
 static enum trouble give_up(struct filling *fill, enum trouble trouble)
 {
@@ -143,10 +150,11 @@ static enum trouble give_up(struct filling *fill, enum trouble trouble)
 	return trouble;
 }
 
-static struct filling begin(struct virtio_net *to)
+static struct filling begin(struct virtio_net *to, uint32_t bytes)
 {
 	return (struct filling){
 		.port = to,
+		.most = net_pieces_max(bytes),
 		.queue = &to->virtio.queues[NET_QUEUE_RECEIVE],
 	};
 }
@@ -230,7 +238,7 @@ static enum net_gave give_whole(struct virtio_net *from, struct virtio_net *to)
 {
 	const struct net_sending *sending = &from->sending;
 	struct net_header header = header_for(from, to);
-	struct filling fill = begin(to);
+	struct filling fill = begin(to, sending->bytes);
 	uint8_t *page = net_page();
 	enum trouble trouble = take(&fill);
 	struct net_tcp tcp;
@@ -286,7 +294,7 @@ static enum net_gave give_segment(struct virtio_net *from, struct virtio_net *to
 	struct net_sending *sending = &from->sending;
 	const uint32_t head = MIN(sending->bytes, NET_FRAME_MAX);
 	struct net_segment segment = { .index = sending->segments, .at = sending->at };
-	struct filling fill = begin(to);
+	struct filling fill = begin(to, head);
 	uint8_t *page = net_page();
 	enum trouble trouble;
 	struct net_tcp tcp;

@@ -43,10 +43,10 @@ static enum virtio_step serve(struct virtio *device, uint32_t number, struct vir
 
 	device->why = NULL;
 	while (queue->chain_at < wanted) {
-		const uint32_t bytes = (uint32_t)MIN(wanted - queue->chain_at, PIECE);
+		const uint32_t bytes = (uint32_t)vring_run(&queue->chain, true, queue->chain_at,
+							   MIN(wanted - queue->chain_at, PIECE));
 
-		if (turn->bytes < bytes) {
-			turn->bytes = 0;
+		if (virtio_is_over(turn)) {
 			return VIRTIO_MORE;
 		}
 		if (!draw(rng, queue, bytes)) {
@@ -55,7 +55,7 @@ static enum virtio_step serve(struct virtio *device, uint32_t number, struct vir
 		if (device->why != NULL) {
 			return VIRTIO_BROKEN;
 		}
-		turn->bytes -= bytes;
+		virtio_spend(turn, bytes);
 		queue->chain_at += bytes;
 		atomic_add(&device->counters.bytes, bytes);
 	}

@@ -356,24 +356,49 @@ bool vring_wants_interrupt(struct vring *ring, struct gmem *gmem)
 }
 
 /*
- * Finds the segments, of those from first on, in which the bytes from offset on lie, and copies
- * them. Copies go up a chain, so the search begins where the last one ended.
+ * Finds the segment, of those from first on, in which the byte at this offset lies, and the offset
+ * at which it begins. Copies go up a chain, so the search begins where the last one ended.
  */
-static int copy(struct vring_chain *chain, size_t first, size_t end, struct gmem *gmem,
-		uint64_t offset, uint8_t *buf, size_t bytes, bool write)
+static size_t find(const struct vring_chain *chain, size_t first, size_t end, uint64_t offset,
+		   uint64_t *begin)
 {
 	const bool goes_on = chain->near >= first && chain->near < end &&
 			     chain->near_offset <= offset;
-	uint64_t begin = goes_on ? chain->near_offset : 0;
+	size_t i = goes_on ? chain->near : first;
 
-	for (size_t i = goes_on ? chain->near : first; i < end && bytes != 0; i++) {
+	*begin = goes_on ? chain->near_offset : 0;
+	for (; i < end && offset - *begin >= chain->segments[i].bytes; i++) {
+		*begin += chain->segments[i].bytes;
+	}
+	return i;
+}
+
+size_t vring_run(const struct vring_chain *chain, bool writable, uint64_t offset, size_t bytes)
+{
+	const size_t end = writable ? chain->count : chain->readable;
+	uint64_t at;
+	size_t i = find(chain, writable ? chain->readable : 0, end, offset, &at);
+	const size_t last = MIN(end, i + VRING_RUN);
+
+	for (; i < last && at < offset + bytes; i++) {
+		at += chain->segments[i].bytes;
+	}
+	return at <= offset ? 0 : MIN(bytes, (size_t)(at - offset));
+}
+
+/* Copies bytes of the segments from first on. */
+static int copy(struct vring_chain *chain, size_t first, size_t end, struct gmem *gmem,
+		uint64_t offset, uint8_t *buf, size_t bytes, bool write)
+{
+	uint64_t begin;
+
+	for (size_t i = find(chain, first, end, offset, &begin); i < end && bytes != 0; i++) {
 		const struct vring_segment *segment = &chain->segments[i];
 		uint64_t at;
 		size_t now;
 		int err;
 
-		if (offset - begin >= segment->bytes) {
-			begin += segment->bytes;
+		if (segment->bytes == 0) {
 			continue;
 		}
 		chain->near = (uint16_t)i;

@@ -108,6 +108,13 @@ void vring_untake(struct vring *ring, uint16_t count);
 bool vring_wants_interrupt(struct vring *ring, struct gmem *gmem);
 
 /*
+ * How many of these bytes to copy at once: no more than lie in VRING_RUN segments, each of which
+ * may cost a page that has to be opened. At least one if the chain has any at the offset.
+ */
+#define VRING_RUN 8u
+size_t vring_run(const struct vring_chain *chain, bool writable, uint64_t offset, size_t bytes);
+
+/*
  * Copy bytes of the chain from an offset on: from its readable part, or to its writable part.
  * Return ERR_RANGE if the bytes are not all in the chain or not all in RAM, or ERR_NOMEM. Parts
  * before an error may have been copied.

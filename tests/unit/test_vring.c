@@ -440,6 +440,24 @@ TEST(buffers_outside_are_refused_by_the_door, setup, teardown)
 	assert_int_equal(vring_write(&chain, &gmem, 8, text, 4), ERR_RANGE);
 }
 
+/* What is copied at once lies in eight segments; those without bytes do not count. */
+TEST(copies_go_a_few_segments_far, setup, teardown)
+{
+	for (unsigned i = 0; i < 12; i++) {
+		chain.segments[i] = (struct vring_segment){ 0x8000 + 64 * i, i == 0 ? 0 : 10 };
+	}
+	chain.readable = 11;
+	chain.count = 12;
+	chain.near = 0;
+	chain.near_offset = 0;
+	assert_int_equal(vring_run(&chain, false, 0, 1000), 80);
+	assert_int_equal(vring_run(&chain, false, 0, 7), 7);
+	assert_int_equal(vring_run(&chain, false, 5, 1000), 75);
+	assert_int_equal(vring_run(&chain, false, 95, 1000), 5);
+	assert_int_equal(vring_run(&chain, false, 100, 1000), 0);
+	assert_int_equal(vring_run(&chain, true, 3, 1000), 7);
+}
+
 TEST(the_event_moves_before_the_device_sleeps, setup, teardown)
 {
 	desc(DESC, 0, 0x8000, 4, 2, 0);

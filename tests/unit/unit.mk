@@ -158,7 +158,9 @@ UNIT_disk := guest/disk.c guest/vm_file.c $(GMEM_C)
 UNIT_virtio_console := guest/dev/virtio_console.c $(VIRTIO_C)
 UNIT_virtio_net := $(NET_C) $(VIRTIO_C)
 UNIT_virtio_net_frames := $(UNIT_virtio_net)
+UNIT_virtio_net_pieces := $(UNIT_virtio_net)
 UNIT_virtio_rng := guest/dev/virtio_rng.c $(VIRTIO_C)
+UNIT_virtio_pieces := guest/dev/virtio_rng.c $(UNIT_virtio_blk)
 UNIT_ivshmem := guest/dev/ivshmem.c guest/dev/vmsix.c guest/dev/vpci.c vmm/iobus.c \
 	vmm/base/str.c
 UNIT_vmsix := guest/dev/vmsix.c guest/dev/vpci.c vmm/iobus.c vmm/base/str.c

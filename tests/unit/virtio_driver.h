@@ -19,7 +19,9 @@
 #define RAM_BYTES 0x100000ul
 #define MEM_BAR	  0xc0000000ul
 #define PORT_BAR  0x1000
+#ifndef QUEUE_LEN
 #define QUEUE_LEN 8
+#endif
 
 /* Addresses of queue q, and of buffers. */
 #define DESC(q)	 (0x10000ul + 0x4000 * (q))
