@@ -97,6 +97,8 @@ help:
 	@echo 'make image ESP=DIR IMG=FILE         a bootable disk or USB stick image'
 	@echo '    SIGN=KEY,CERT                   the same, signed, with a manifest of its files'
 	@echo 'make predict ESP=DIR [STATE=TEXT] [FRESH=1]   the PCRs 11 and 12 of this stick'
+	@echo 'make seal ESP=DIR KEY=FILE REPORT=DIR OUT=FILE.tpm [STATE=TEXT]'
+	@echo '                      seals a key to the TPM of a machine that has written a report'
 	@echo 'make passphrase FILE=FILE [ITERATIONS=n]   a file that recognises a passphrase'
 	@echo 'make boot ESP=DIR [CPUS=n] [MEM=MiB] [CPU=model] [TIMEOUT=s] [OUT=DIR]'
 	@echo 'make check            quick tests; make test: all of them; make soak: longer ones'

@@ -48,6 +48,13 @@ enum config_iommu {
 	CONFIG_IOMMU_OFF,     /* leave the IOMMU as firmware has set it up */
 };
 
+/* [host] tpm. In each case keys of tpm:PATH are opened. */
+enum config_tpm {
+	CONFIG_TPM_OPEN,
+	CONFIG_TPM_SEAL,   /* seal key files whose sealed form is missing */
+	CONFIG_TPM_REPORT, /* write what seal.py needs to seal keys elsewhere */
+};
+
 #define CONFIG_WINDOW_AUTO 1ul /* ram_choose_window replaces it by a size */
 
 struct config {
@@ -63,8 +70,8 @@ struct config {
 	 */
 	uint64_t window_bytes;
 	const char *engine_cipher; /* for page_cipher_init */
-	bool tpm_seal;		   /* seal key files whose sealed form is missing */
-	bool tme_activate;	   /* switch TME-MK on where firmware left its register open */
+	enum config_tpm tpm;
+	bool tme_activate; /* switch TME-MK on where firmware left its register open */
 	enum config_iommu iommu;
 	struct vm_config vms[CONFIG_VM_MAX];
 	size_t vm_count;

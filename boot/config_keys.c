@@ -22,8 +22,9 @@ static const struct config_choice on_panics[] = { { "stay", CONFIG_ON_PANIC_STAY
 static const struct config_choice tme_words[] = { { "adopt", false },
 						  { "activate", true },
 						  { NULL, 0 } };
-static const struct config_choice tpm_words[] = { { "open", false },
-						  { "seal", true },
+static const struct config_choice tpm_words[] = { { "open", CONFIG_TPM_OPEN },
+						  { "seal", CONFIG_TPM_SEAL },
+						  { "report", CONFIG_TPM_REPORT },
 						  { NULL, 0 } };
 static const struct config_choice iommu_words[] = { { "auto", CONFIG_IOMMU_AUTO },
 						    { "require", CONFIG_IOMMU_REQUIRE },
@@ -193,11 +194,12 @@ const struct config_key config_keys[] = {
 		.help = "open: keys of tpm:PATH are opened. seal: where PATH is missing, the key "
 			"file of the same name with .key in place of .tpm is sealed to what this "
 			"machine is and has measured. The next start that opens PATH overwrites "
-			"and removes the key file.",
+			"and removes the key file. report: \\umbra\\report gets what make seal "
+			"needs to seal keys on another machine.",
 		.parse = config_parse_choice,
 		.choices = tpm_words,
 		.standard = "open",
-		FIELD(config, tpm_seal),
+		FIELD(config, tpm),
 	},
 	{
 		.section = "host",

@@ -140,6 +140,7 @@ void efi_launch_close(struct config *config)
 	if (!has_tpm) {
 		efi_seal_keys(config); /* says that there is no TPM, if a key needs it */
 		efi_attest(NULL);      /* the same */
+		efi_report(config, NULL);
 		return;
 	}
 	tme_look();
@@ -149,6 +150,7 @@ void efi_launch_close(struct config *config)
 	state.iommu = dma_words();
 	(void)launch_state_words(&state, words); /* it returns words */
 	launch_measure_state(config, words, efi_tpm_extend);
+	efi_report(config, words);
 	efi_seal_keys(config);
 	launch_measure_end(config, efi_tpm_extend);
 	if (!efi_tpm_works()) {

@@ -139,6 +139,14 @@ void efi_seal_keys(struct config *config);
  */
 void efi_attest(const char *state);
 
+/* --- efi_report.c --- */
+
+/*
+ * If [host] tpm = report: writes to \umbra\report what seal.py needs. The result is logged, and
+ * nothing else depends on it. state: what was measured, or NULL without a TPM.
+ */
+void efi_report(const struct config *config, const char *state);
+
 /* --- efi_tpm.c --- */
 
 /* Finds the TPM. Returns false if firmware shows none, which is logged. */

@@ -345,14 +345,14 @@ void efi_seal_keys(struct config *config)
 	for (size_t i = 0; i < config->vm_count; i++) {
 		struct vm_config *vm = &config->vms[i];
 
-		vm->valid = vm->valid &&
-			    get_key(&vm->key, "vm", vm->name, vm->line, config->tpm_seal);
+		vm->valid = vm->valid && get_key(&vm->key, "vm", vm->name, vm->line,
+						 config->tpm == CONFIG_TPM_SEAL);
 	}
 	for (size_t i = 0; i < config->share_count; i++) {
 		struct share_config *share = &config->shares[i];
 
 		share->valid = share->valid && get_key(&share->key, "share", share->name,
-						       share->line, config->tpm_seal);
+						       share->line, config->tpm == CONFIG_TPM_SEAL);
 	}
 	seal_end(&seal);
 }

@@ -190,6 +190,12 @@ STATE ?= umbra=$(VERSION) secure-boot=on tme=none iommu=none
 predict: $(STICK)
 	@$(STICK) predict "$$ESP" '$(STATE)' $(if $(FRESH),fresh)
 
+# The file for `key = tpm:PATH`, for a machine that has written a report: boot/README.md.
+.PHONY: seal
+seal: $(STICK)
+	@$(PYTHON) boot/seal.py $(STICK) "$(ESP)" "$(KEY)" "$(REPORT)" "$(OUT)" \
+		$(if $(findstring file,$(origin STATE)),,'$(STATE)')
+
 # The file for `key = passphrase:PATH`.
 passphrase:
 	@$(if $(FILE),,echo 'passphrase: say which file to write: FILE=PATH'; exit 1;) \

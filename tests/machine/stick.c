@@ -7,6 +7,8 @@
  *	stick predict DIR STATE	the values of PCR 11 and 12, for a machine in this state: those
  *				that keys are sealed to, and those when keys were opened
  *	stick predict DIR STATE fresh	the same for the boot that has sealed the keys
+ *	stick steps DIR STATE	for seal.py: the PCR's number, its value and the words of each event
+ *				before keys are opened
  */
 #include <dirent.h>
 #include <stdio.h>
@@ -23,6 +25,7 @@
 static const char *stick; /* the folder */
 static void (*take)(const char *path, size_t path_bytes, const void *data, size_t bytes);
 static uint8_t pcrs[24][VERIFY_HASH_BYTES];
+static bool prints_steps;
 
 /* Appends the name that the folder has for a name of FAT, where case does not matter. */
 static bool append_name(char *path, const char *name, size_t bytes)
@@ -119,6 +122,13 @@ static void print_path(const char *path, size_t path_bytes, const void *data, si
 	printf("%.*s\n", (int)path_bytes, path);
 }
 
+static void print_value(uint32_t pcr)
+{
+	for (size_t i = 0; i < VERIFY_HASH_BYTES; i++) {
+		printf("%02x", pcrs[pcr][i]);
+	}
+}
+
 /* TPM 2.0 Library, part 1, 11.2.3: the new value is the hash of the old one and of the digest. */
 static void extend(const struct launch_event *event)
 {
@@ -128,6 +138,11 @@ static void extend(const struct launch_event *event)
 	if (verify_sha256(event->data, event->bytes, both + VERIFY_HASH_BYTES) != 0 ||
 	    verify_sha256(both, sizeof(both), pcrs[event->pcr]) != 0) {
 		abort();
+	}
+	if (prints_steps) {
+		printf("%u ", event->pcr);
+		print_value(event->pcr);
+		printf(" %s\n", event->words);
 	}
 }
 
@@ -139,9 +154,7 @@ static void measure(const char *path, size_t path_bytes, const void *data, size_
 static void print_pcr(const char *words, uint32_t pcr)
 {
 	printf("%s PCR %u is ", words, pcr);
-	for (size_t i = 0; i < VERIFY_HASH_BYTES; i++) {
-		printf("%02x", pcrs[pcr][i]);
-	}
+	print_value(pcr);
 	printf("\n");
 }
 
@@ -204,7 +217,8 @@ static void suppose_opened(struct vm_key_source *key, enum vm_key_tpm how)
 	free(data);
 }
 
-static void predict(const char *state, enum vm_key_tpm how)
+/* Measures all that keys are sealed to. */
+static struct config *measure_launch(const char *state)
 {
 	struct config *config;
 
@@ -212,6 +226,13 @@ static void predict(const char *state, enum vm_key_tpm how)
 	measure_version();
 	config = walk();
 	launch_measure_state(config, state, extend);
+	return config;
+}
+
+static void predict(const char *state, enum vm_key_tpm how)
+{
+	struct config *config = measure_launch(state);
+
 	print_pcr("keys are sealed to:", LAUNCH_PCR_FILES);
 	print_pcr("keys are sealed to:", LAUNCH_PCR_CONFIG);
 	for (size_t i = 0; i < config->vm_count; i++) {
@@ -237,6 +258,12 @@ int main(int count, char **words)
 		(void)walk();
 		return 0;
 	}
+	if (count == 4 && strcmp(words[1], "steps") == 0) {
+		stick = words[2];
+		prints_steps = true;
+		(void)measure_launch(words[3]);
+		return 0;
+	}
 	if (count >= 4 && strcmp(words[1], "predict") == 0) {
 		stick = words[2];
 		if (count == 4) {
@@ -248,6 +275,7 @@ int main(int count, char **words)
 			return 0;
 		}
 	}
-	fprintf(stderr, "usage: stick files DIR | stick predict DIR STATE [fresh]\n");
+	fprintf(stderr, "usage: stick files DIR | stick predict DIR STATE [fresh] | "
+			"stick steps DIR STATE\n");
 	return 2;
 }

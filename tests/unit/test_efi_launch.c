@@ -88,6 +88,10 @@ void efi_tpm_extend(const struct launch_event *event)
 	}
 }
 
+void efi_report(const struct config *config, const char *state)
+{
+}
+
 void efi_tpm_report(const char *state)
 {
 }

@@ -223,7 +223,7 @@ static int setup(void **state)
 	for (size_t i = 0; i < sizeof(key); i++) {
 		key[i] = (uint8_t)(i + 1);
 	}
-	config.tpm_seal = true;
+	config.tpm = CONFIG_TPM_SEAL;
 	config.vm_count = 1;
 	config.vms[0].valid = true;
 	config.vms[0].line = 7;
@@ -287,14 +287,14 @@ TEST(a_key_file_is_sealed_then_opened, setup, fake_teardown)
 	assert_int_equal(config.vms[0].key.tpm, VM_KEY_TPM_OPENED);
 	assert_int_equal(config.vms[0].key.secret_bytes, 64);
 	assert_memory_equal(config.vms[0].key.secret, key, 64);
-	config.tpm_seal = false;
+	config.tpm = CONFIG_TPM_OPEN;
 	start();
 	assert_true(config.vms[0].valid);
 }
 
 TEST(nothing_is_sealed_unasked, setup, fake_teardown)
 {
-	config.tpm_seal = false;
+	config.tpm = CONFIG_TPM_OPEN;
 	put("\\a.key", key, 64);
 	refused("there is no such file; the VM is left out");
 	assert_false(is_there("\\a.TPM"));

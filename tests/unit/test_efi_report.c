@@ -1,0 +1,231 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* boot/efi_report.c with a fake stick and a fake TPM: what is written, and why not. */
+#include <stdio.h>
+
+#include "tests/unit/test.h"
+#include "boot/efi_priv.h"
+#include "crypto/verify.h"
+#include "vmm/base/err.h"
+
+/* --- The stick --- */
+
+static struct {
+	char path[VM_PATH_MAX];
+	char data[1024];
+	uint64_t bytes;
+} files[2];
+static bool no_folder, write_fails, remove_fails;
+
+static const char *content(const char *path)
+{
+	for (size_t i = 0; i < ARRAY_COUNT(files); i++) {
+		if (strcmp(files[i].path, path) == 0) {
+			return files[i].data;
+		}
+	}
+	return NULL;
+}
+
+int efi_file_make_folder(const char *path)
+{
+	assert_string_equal(path, "\\umbra\\report");
+	return no_folder ? ERR_IO : 0;
+}
+
+int efi_file_remove(const char *path)
+{
+	for (size_t i = 0; i < ARRAY_COUNT(files) && !remove_fails; i++) {
+		if (strcmp(files[i].path, path) == 0) {
+			files[i].path[0] = '\0';
+		}
+	}
+	return remove_fails ? ERR_IO : 0;
+}
+
+int efi_file_write_new(const char *path, const void *data, uint64_t bytes)
+{
+	size_t at = 0;
+
+	assert_null(content(path));
+	while (!write_fails && files[at].path[0] != '\0') {
+		at++;
+		assert_in_range(at, 0, ARRAY_COUNT(files) - 1);
+	}
+	if (write_fails) {
+		return ERR_IO;
+	}
+	strcpy(files[at].path, path);
+	assert_in_range(bytes, 1, sizeof(files[at].data) - 1);
+	memcpy(files[at].data, data, bytes);
+	files[at].data[bytes] = '\0';
+	return 0;
+}
+
+/* --- The TPM --- */
+
+static bool works;
+static int key_error, read_error;
+static const char *log_error_words;
+static unsigned ended;
+
+bool efi_tpm_works(void)
+{
+	return works;
+}
+
+int efi_tpm_submit(const uint8_t *command, size_t bytes, uint8_t *reply, size_t *reply_bytes)
+{
+	fail();
+	return ERR_IO;
+}
+
+void efi_tpm_wait(unsigned milliseconds)
+{
+	fail();
+}
+
+const struct seal_state *efi_tpm_steps(const char (**words)[SEAL_WORDS_MAX])
+{
+	static const struct seal_state state;
+
+	*words = NULL;
+	return &state;
+}
+
+const char *efi_tpm_event_log(const uint8_t **log, size_t *bytes, size_t *count)
+{
+	*log = (const uint8_t *)"events";
+	*bytes = 6;
+	*count = 1;
+	return log_error_words;
+}
+
+int seal_need_storage_key(struct seal *seal)
+{
+	memset(seal->storage_key.public_part, 0xab, TPM_PUBLIC_MAX);
+	seal->storage_key.public_bytes = TPM_PUBLIC_MAX; /* the longest */
+	return key_error;
+}
+
+int seal_read_pcrs(struct seal *seal, struct seal_state *state)
+{
+	for (size_t i = 0; i < SEAL_PCRS; i++) {
+		memset(state->values[i], (int)(0x40 + i), TPM_SHA256_BYTES);
+	}
+	return read_error;
+}
+
+void seal_end(struct seal *seal)
+{
+	ended++;
+}
+
+void seal_explain(const struct seal *seal, int err, const struct seal_state *then,
+		  const struct seal_state *now, const char (*words)[SEAL_WORDS_MAX], char *text,
+		  size_t max)
+{
+	snprintf(text, max, "explained %d", err);
+}
+
+int verify_sha256(const void *data, size_t bytes, uint8_t hash[VERIFY_HASH_BYTES])
+{
+	memset(hash, *(const uint8_t *)data, VERIFY_HASH_BYTES);
+	return 0;
+}
+
+/* --- Tests --- */
+
+static struct config config;
+
+static int setup(void **state)
+{
+	memset(files, 0, sizeof(files));
+	no_folder = write_fails = remove_fails = false;
+	works = true;
+	key_error = read_error = 0;
+	log_error_words = NULL;
+	ended = 0;
+	config.tpm = CONFIG_TPM_REPORT;
+	return fake_setup(state);
+}
+
+static void check_text(void)
+{
+	const char *text = content("\\umbra\\report\\seal.txt");
+	const char *at = text;
+
+	assert_non_null(text);
+	assert_ptr_equal(strstr(text, "umbra-report 1\nstate a=b c=d\npcr4 40404040"), text);
+	at = strstr(text, "\npcr7 41414141");
+	assert_non_null(at);
+	assert_int_equal(strcspn(at + 1, "\n"), 5 + 64);
+	at = strstr(text, "\nsrk abab");
+	assert_non_null(at);
+	assert_int_equal(strcspn(at + 1, "\n"), 4 + 2 * TPM_PUBLIC_MAX);
+	assert_string_equal(at + 1 + 4 + 2 * TPM_PUBLIC_MAX, "\n");
+}
+
+TEST(a_report_is_written_and_replaced, setup, fake_teardown)
+{
+	efi_report(&config, "a=b c=d");
+	efi_report(&config, "a=b c=d");
+	check_text();
+	assert_string_equal(content("\\umbra\\report\\seal.log"), "events");
+	assert_non_null(strstr(fake_log_text(), "TPM: the storage key is abababab"));
+	assert_non_null(strstr(fake_log_text(), "\\umbra\\report\\seal.txt is written"));
+	assert_int_equal(ended, 2);
+}
+
+TEST(nothing_is_written_unasked, setup, fake_teardown)
+{
+	config.tpm = CONFIG_TPM_OPEN;
+	efi_report(&config, "a=b c=d");
+	config.tpm = CONFIG_TPM_SEAL;
+	efi_report(&config, "a=b c=d");
+	assert_null(content("\\umbra\\report\\seal.txt"));
+	assert_string_equal(fake_log_text(), "");
+}
+
+/* An older log must not stay beside it: it would lead to other values. */
+TEST(without_an_event_log, setup, fake_teardown)
+{
+	efi_report(&config, "a=b c=d");
+	log_error_words = "it is cut off";
+	efi_report(&config, "a=b c=d");
+	check_text();
+	assert_null(content("\\umbra\\report\\seal.log"));
+	assert_non_null(strstr(fake_log_text(), "warning: it is cut off: a key can be sealed to "
+						"this program alone"));
+}
+
+static void no_report(const char *state, const char *why)
+{
+	fake_log_reset();
+	efi_report(&config, state);
+	assert_non_null(strstr(fake_log_text(), "error: [host] tpm = report: "));
+	assert_non_null(strstr(fake_log_text(), why));
+	assert_null(strstr(fake_log_text(), "is written"));
+}
+
+TEST(why_there_is_none, setup, fake_teardown)
+{
+	no_report(NULL, "firmware offers no TPM 2.0");
+	works = false;
+	no_report("a", "it did not take a measurement");
+	works = true;
+	key_error = ERR_IO;
+	no_report("a", "explained -8");
+	key_error = 0;
+	read_error = ERR_FORMAT;
+	no_report("a", "explained -7");
+	read_error = 0;
+	no_folder = true;
+	no_report("a", "firmware could not write to \\umbra\\report");
+	no_folder = false;
+	write_fails = true;
+	no_report("a", "firmware could not write");
+	write_fails = false;
+	remove_fails = true;
+	no_report("a", "firmware could not write");
+	assert_int_equal(ended, 5); /* not without a TPM */
+}
