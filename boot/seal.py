@@ -124,6 +124,8 @@ def events_of(log, pcr):
         at += 4 + struct.unpack_from('<I', log, at)[0]
         if number == pcr and kind != NO_ACTION:
             events.append((kind, digest))
+    if at != len(log):
+        raise ValueError('its last event is cut off')
     return events
 
 

@@ -181,6 +181,31 @@ def refusals(test, stick, folder):
         test.refused(stick, test.report_with(folder, name, change), why)
 
 
+def event_logs(test, stick, folder):
+    """Without a log that leads to PCR 4 of the report, PCR 4 is that of the report."""
+    def changed(name, change):
+        other = test.report_with(folder, name, lambda text: text)
+        path = os.path.join(other, 'seal.log')
+        with open(path, 'rb') as file:
+            data = change(file.read())
+        os.unlink(path)
+        if data is not None:
+            with open(path, 'wb') as file:
+                file.write(data)
+        return other
+    def other_event(log):
+        digest = seal.events_of(log, 4)[0][1]
+        return log.replace(digest, digest[::-1])
+    reported = f'PCR 4 is {seal.read_report(folder)["pcr4"].hex()}, as reported: .* alone, because '
+    for name, change, why in (
+            ('none', lambda log: None, 'firmware has no event log'),
+            ('event', other_event, 'does not lead to this value')):
+        test.sealed(stick, 'alpha', changed(name, change), reported + '.*' + why)
+    for name, change in (('cut', lambda log: log[:-5]), ('start', lambda log: log[:60]),
+                         ('empty', lambda log: b'')):
+        test.refused(stick, changed(name, change), 'is no event log')
+
+
 def main(test):
     """The report is written once."""
     tools(test)
@@ -192,6 +217,7 @@ def main(test):
     plain = test.stick('plain', OPENS, FILES)
     stick = plain.signed('second')
     refusals(test, stick, folder)
+    event_logs(test, stick, folder)
     other = 'PCR 4 is .*, for this program, which is not the one that wrote the report'
     test.sealed(stick, 'alpha', folder, other)
     test.sealed(stick, 'beta', folder, other)
