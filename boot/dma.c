@@ -11,9 +11,9 @@
 #include "vmm/console/log.h"
 #include "vmm/host/host_paging.h"
 
-#define POLL_US	     100000u
-#define DEVICES_MAX  16u     /* whose stopped accesses are counted apart */
-#define UNMAPPED_END BIT(32) /* firmware need not map registers from here on */
+#define POLL_US	    100000u
+#define DEVICES_MAX 16u	    /* whose stopped accesses are counted apart */
+#define MAPPED_END  BIT(32) /* firmware maps registers up to here, and need not map others */
 
 _Static_assert(DMAR_UNITS_MAX *VTD_DONE_BYTES == PAGE_SIZE, "a page has room for all units");
 
@@ -33,8 +33,9 @@ static struct {
 	enum outcome outcome;
 	enum config_iommu wanted;
 	bool remaps_interrupts, units_left_out; /* as the table DMAR says */
+	bool interrupts[DMAR_UNITS_MAX];	/* the unit shuts them out, or will */
+	uint32_t interrupts_shut;		/* units that do */
 	bool decided_interrupts;
-	bool interrupts; /* all units shut them out, or will */
 	const void *interrupt_table;
 	size_t range_count;
 	uint64_t range_bytes;
@@ -56,19 +57,44 @@ static void log_unit(uint32_t n, const char *error)
 		  dma.units[n].base, error);
 }
 
-/* Finds the unit's registers, and what it can do. */
-static const char *open_unit(const struct dmar_unit *found, struct vtd_unit *unit,
-			     const struct dma_firmware *firmware)
+/* Is anything else where the unit has its registers? */
+static const char *look_for_others(const struct dmar *dmar, uint32_t n,
+				   const struct dma_firmware *firmware)
 {
-	*unit = (struct vtd_unit){ .base = found->base, .bytes = found->bytes };
-	if (found->base + found->bytes > UNMAPPED_END) {
-		return "its registers lie above 4 GiB, where firmware need not map them";
+	const struct vtd_unit *unit = &dma.units[n];
+	const uint64_t end = unit->base + unit->bytes;
+
+	if (end > MAPPED_END && !firmware->is_mapped(unit->base, end)) {
+		return "its registers lie above 4 GiB, and firmware has not mapped them";
 	}
-	if (firmware->is_memory(found->base, found->base + found->bytes)) {
+	if (firmware->is_memory(unit->base, end)) {
 		return "there is memory where its registers should be";
 	}
-	unit->registers = (volatile uint8_t *)found->base;
-	return vtd_look(unit);
+	for (uint32_t i = 0; i < dmar->unit_count; i++) {
+		if (i != n && unit->base < dmar->units[i].base + dmar->units[i].bytes &&
+		    dmar->units[i].base < end) {
+			return "another unit is where its registers should be";
+		}
+	}
+	return NULL;
+}
+
+/* Finds the unit's registers, and what it can do. */
+static const char *open_unit(const struct dmar *dmar, uint32_t n,
+			     const struct dma_firmware *firmware)
+{
+	struct vtd_unit *unit = &dma.units[n];
+	const char *error;
+
+	*unit = (struct vtd_unit){ .base = dmar->units[n].base,
+				   .bytes = dmar->units[n].bytes,
+				   .is_firmwares = firmware->is_firmwares };
+	error = look_for_others(dmar, n, firmware);
+	if (error == NULL) {
+		unit->registers = (volatile uint8_t *)unit->base;
+		error = vtd_look(unit);
+	}
+	return error != NULL ? error : look_for_others(dmar, n, firmware); /* it may have grown */
 }
 
 static void open_units(const struct dmar *dmar, const struct dma_ranges *ranges,
@@ -76,13 +102,15 @@ static void open_units(const struct dmar *dmar, const struct dma_ranges *ranges,
 {
 	dma.count = dmar->unit_count;
 	for (uint32_t i = 0; i < dma.count; i++) {
-		const char *error = open_unit(&dmar->units[i], &dma.units[i], firmware);
+		const char *error = open_unit(dmar, i, firmware);
 
 		if (error == NULL && i == ranges->picture) {
 			error = "the display would lose its picture, because firmware does not say "
 				"which memory holds it; the unit is left as it is";
 		}
 		dma.blocks[i] = error == NULL;
+		dma.interrupts[i] = error == NULL && dmar->remaps_interrupts &&
+				    vtd_has_interrupts(&dma.units[i]);
 		if (error != NULL) {
 			log_unit(i, error);
 		}
@@ -104,28 +132,38 @@ static size_t pages_needed(const struct dma_ranges *ranges)
 	return pages;
 }
 
+static void map_range(const struct dma_range *range, struct vtd_memory *memory)
+{
+	const char *error = vtd_map(&dma.units[range->unit], memory, range->source, range->base,
+				    range->end);
+
+	if (error != NULL) {
+		log_warn("DMA: the device %02x:%02x.%x does not reach 0x%lx to 0x%lx: %s",
+			 range->source >> 8, range->source >> 3 & 0x1f, range->source & 7,
+			 range->base, range->end - 1, error);
+		if (range->picture) {
+			dma.blocks[range->unit] = false;
+			log_unit(range->unit, "the display would lose its picture; the unit is "
+					      "left as it is");
+		}
+		return;
+	}
+	dma.range_count++;
+	dma.range_bytes += range->end - range->base;
+	log_info("DMA: the device %02x:%02x.%x still reaches 0x%lx to 0x%lx, for firmware",
+		 range->source >> 8, range->source >> 3 & 0x1f, range->source & 7, range->base,
+		 range->end - 1);
+}
+
+/* First those that decide whether their unit is switched on. */
 static void map_ranges(const struct dma_ranges *ranges, struct vtd_memory *memory)
 {
-	for (size_t i = 0; i < ranges->count; i++) {
-		const struct dma_range *range = &ranges->list[i];
-		const char *error;
+	for (size_t i = 0; i < 2 * ranges->count; i++) {
+		const struct dma_range *range = &ranges->list[i % ranges->count];
 
-		if (!dma.blocks[range->unit]) {
-			continue;
+		if (range->picture == (i < ranges->count) && dma.blocks[range->unit]) {
+			map_range(range, memory);
 		}
-		error = vtd_map(&dma.units[range->unit], memory, range->source, range->base,
-				range->end);
-		if (error != NULL) {
-			log_warn("DMA: the device %02x:%02x.%x does not reach 0x%lx to 0x%lx: %s",
-				 range->source >> 8, range->source >> 3 & 0x1f, range->source & 7,
-				 range->base, range->end - 1, error);
-			continue;
-		}
-		dma.range_count++;
-		dma.range_bytes += range->end - range->base;
-		log_info("DMA: the device %02x:%02x.%x still reaches 0x%lx to 0x%lx, for firmware",
-			 range->source >> 8, range->source >> 3 & 0x1f, range->source & 7,
-			 range->base, range->end - 1);
 	}
 }
 
@@ -137,26 +175,23 @@ static void block_units(void)
 		if (error != NULL) {
 			dma.blocks[i] = false;
 			log_unit(i, error);
+		} else if (dma.blocks[i] && dma.units[i].paused) {
+			log_warn("DMA: unit %u of the IOMMU was on with tables of another mode, "
+				 "and had to be off for a moment",
+				 i);
 		}
 	}
-}
-
-static bool can_block_interrupts(void)
-{
-	bool all = dma.remaps_interrupts && dma.outcome == OUTCOME_ALL;
-
-	for (uint32_t i = 0; i < dma.count; i++) {
-		all = all && dma.blocks[i] && vtd_has_interrupts(&dma.units[i]);
-	}
-	return all;
 }
 
 /* The outcome, if all units that look as if they would work do. */
 static void count_units(void)
 {
 	dma.blocking = 0;
+	dma.interrupts_shut = 0;
 	for (uint32_t i = 0; i < dma.count; i++) {
 		dma.blocking += dma.blocks[i] ? 1 : 0;
+		dma.interrupts[i] = dma.blocks[i] && dma.interrupts[i];
+		dma.interrupts_shut += dma.interrupts[i] ? 1 : 0;
 	}
 	if (dma.blocking == 0) {
 		dma.outcome = OUTCOME_FAILED;
@@ -165,7 +200,12 @@ static void count_units(void)
 	} else {
 		dma.outcome = OUTCOME_ALL;
 	}
-	dma.interrupts = can_block_interrupts();
+}
+
+/* Do all units do all that they can? */
+static bool all_interrupts(void)
+{
+	return dma.outcome == OUTCOME_ALL && dma.interrupts_shut == dma.count;
 }
 
 /* Builds all tables. */
@@ -198,12 +238,30 @@ static void prepare_all(const struct dmar *dmar, const struct screen_mode *scree
 	cache_write_back(all, pages * PAGE_SIZE);
 }
 
+static void report_interrupts(void)
+{
+	if (!dma.remaps_interrupts) {
+		log_warn("DMA: devices can raise interrupts: firmware says that the IOMMU of this "
+			 "machine cannot stop them");
+		return;
+	}
+	for (uint32_t i = 0; i < dma.count; i++) {
+		if (dma.blocks[i] && !dma.interrupts[i]) {
+			log_warn("DMA: devices can raise interrupts: unit %u of the IOMMU cannot "
+				 "stop them",
+				 i);
+		}
+	}
+}
+
 static void report_outcome(void)
 {
 	if (dma.outcome == OUTCOME_ALL) {
 		log_info("DMA: from now on no device reaches memory%s (units of the IOMMU: %u). "
 			 "Until now all devices did, also files and keys that firmware has read",
 			 dma.range_count != 0 ? " but the ranges above" : "", dma.count);
+	} else if (dma.count == 0) {
+		log_warn("DMA: all devices can reach memory: the table DMAR is broken");
 	} else {
 		log_warn("DMA: devices can reach memory: %u of %u units of the IOMMU shut them out",
 			 dma.blocking, dma.count);
@@ -211,17 +269,14 @@ static void report_outcome(void)
 	if (dma.blocking != 0) {
 		log_info("DMA: if the machine stops before the next lines, a driver of its "
 			 "firmware waits for DMA: set [host] iommu = off");
-	}
-	if (!dma.interrupts) {
-		log_warn("DMA: devices can raise interrupts: not every unit of the IOMMU can stop "
-			 "them");
+		report_interrupts();
 	}
 }
 
 /* Whether VMs may run. */
 static bool is_enough(void)
 {
-	if (dma.wanted != CONFIG_IOMMU_REQUIRE || (dma.outcome == OUTCOME_ALL && dma.interrupts)) {
+	if (dma.wanted != CONFIG_IOMMU_REQUIRE || all_interrupts()) {
 		return true;
 	}
 	log_error("[host] iommu = require: devices can reach memory or raise interrupts, as logged "
@@ -241,9 +296,16 @@ void dma_decide(const struct dmar *dmar, enum config_iommu wanted, const struct 
 	} else if (dmar->unit_count != 0) {
 		prepare_all(dmar, screen, firmware);
 		count_units();
+	} else if (dmar->units_left_out) {
+		dma.outcome = OUTCOME_FAILED;
 	}
 	dma.decided = dma.outcome;
-	dma.decided_interrupts = dma.interrupts;
+	dma.decided_interrupts = all_interrupts();
+}
+
+bool dma_will_block(void)
+{
+	return dma.blocking != 0;
 }
 
 bool dma_block(void)
@@ -265,7 +327,7 @@ bool dma_block(void)
 
 bool dma_is_as_decided(void)
 {
-	return dma.outcome == dma.decided && dma.interrupts == dma.decided_interrupts;
+	return dma.outcome == dma.decided && all_interrupts() == dma.decided_interrupts;
 }
 
 const char *dma_words(void)
@@ -285,18 +347,24 @@ static void block_interrupts(void)
 {
 	const bool x2apic = (cpu_rdmsr(MSR_IA32_APIC_BASE) & APIC_BASE_X2APIC) != 0;
 
-	for (uint32_t i = 0; dma.interrupts && i < dma.count; i++) {
-		const char *error = vtd_block_interrupts(&dma.units[i], dma.interrupt_table,
-							 x2apic);
+	for (uint32_t i = 0; i < dma.count; i++) {
+		const char *error = dma.interrupts[i]
+					    ? vtd_block_interrupts(&dma.units[i],
+								   dma.interrupt_table, x2apic)
+					    : NULL;
 
 		if (error != NULL) {
 			log_error("DMA: unit %u of the IOMMU does not stop interrupts: %s", i,
 				  error);
-			dma.interrupts = false;
+			dma.interrupts[i] = false;
 		}
 	}
-	if (dma.interrupts) {
+	count_units();
+	if (all_interrupts()) {
 		log_info("DMA: no device can raise an interrupt");
+	} else {
+		log_warn("DMA: %u of %u units of the IOMMU stop interrupts of devices",
+			 dma.interrupts_shut, dma.count);
 	}
 }
 
@@ -313,7 +381,6 @@ bool dma_block_again(void)
 		if (error != NULL) {
 			log_unit(i, error);
 			dma.blocks[i] = false;
-			count_units();
 		} else if (dma.blocks[i] && !was_on) {
 			log_warn("DMA: firmware switched unit %u of the IOMMU off since Umbra "
 				 "switched it on; it is on again, but devices could reach memory "
@@ -321,7 +388,9 @@ bool dma_block_again(void)
 				 i);
 		}
 	}
-	block_interrupts();
+	if (dma.count != 0) {
+		block_interrupts();
+	}
 	return is_enough();
 }
 
@@ -406,19 +475,25 @@ void dma_report(void (*print)(const char *fmt, ...))
 	} else if (dma.outcome == OUTCOME_OFF) {
 		print("  IOMMU: off, as [host] iommu says; devices can reach memory");
 	} else {
-		print("  IOMMU: %u of %u units shut DMA out; interrupts of devices are %s",
-		      dma.blocking, dma.count, dma.interrupts ? "shut out" : "let through");
+		print("  IOMMU: %u of %u units shut DMA out, and %u of them interrupts",
+		      dma.blocking, dma.count, dma.interrupts_shut);
 		print("  IOMMU: %lu ranges of %lu KiB in all are open for firmware's devices",
 		      dma.range_count, dma.range_bytes >> 10);
 	}
 	for (size_t i = 0; i < stopped_count; i++) {
 		const struct vtd_fault *first = &stopped[i].first;
 
-		print("  IOMMU: %02x:%02x.%x was stopped %lu times, first %s 0x%lx",
+		print("  IOMMU: %02x:%02x.%x was stopped %lu times, first %s 0x%lx (%s)",
 		      first->source >> 8, first->source >> 3 & 0x1f, first->source & 7,
-		      stopped[i].count, deed(first), first->address);
+		      stopped[i].count, deed(first), first->address, vtd_reason(first));
 	}
 	if (stopped_beside != 0) {
 		print("  IOMMU: other devices were stopped %lu times", stopped_beside);
+	}
+	for (uint32_t i = 0; i < dma.count; i++) {
+		if (dma.units[i].overflows != 0) {
+			print("  IOMMU: unit %u has stopped more than it could record, %u times", i,
+			      dma.units[i].overflows);
+		}
 	}
 }

@@ -19,30 +19,38 @@ struct dma_firmware {
 	bool (*is_memory)(uint64_t base, uint64_t end);
 	/* Configuration space, as pci_read. */
 	uint32_t (*pci_read)(uint32_t function, uint32_t offset);
+	/* Whether firmware's page tables map all of [base, end) one to one. */
+	bool (*is_mapped)(uint64_t base, uint64_t end);
+	/* Whether all of [base, end) is memory that firmware alone uses. */
+	bool (*is_firmwares)(uint64_t base, uint64_t end);
 	/* Zeroed pages that nobody else will use, mapped one to one; NULL: there are none. */
 	void *(*take_pages)(size_t count);
 };
 
 /*
  * Finds out which units can shut DMA out, and builds their tables. Logs what is wrong. Firmware may
- * go on reading disks.
+ * go on reading disks. dmar: as dmar_parse fills it, also if that has failed; zero without a table.
  */
 void dma_decide(const struct dmar *dmar, enum config_iommu wanted, const struct screen_mode *screen,
 		const struct dma_firmware *firmware);
 /* The decision, for the state event: "on ir=on", "none". */
 const char *dma_words(void);
+/* Whether dma_block will shut out anything: firmware's drivers can work no more after it. */
+bool dma_will_block(void);
 
 /*
  * Shuts DMA out while boot services still run: from now on firmware reads no disk. All errors are
- * logged. Returns false if [host] iommu = require, and a device can still reach memory.
+ * logged. Interrupts are off, so that no driver of firmware gives orders to a unit meanwhile.
+ * Returns false if [host] iommu = require, and a device can still reach memory.
  */
 bool dma_block(void);
 /* Whether the units do what was decided. */
 bool dma_is_as_decided(void);
 
 /*
- * Right after the end of boot services, on firmware's page tables: takes back what firmware has
- * switched off as it ended, and shuts interrupts of devices out. Returns as dma_block.
+ * Right after the end of boot services, on firmware's page tables, with interrupts off: takes back
+ * what firmware has switched off as it ended, and shuts interrupts of devices out. Returns as
+ * dma_block.
  */
 bool dma_block_again(void);
 

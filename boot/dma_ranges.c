@@ -148,7 +148,7 @@ static bool allow(const struct choice *choice, uint16_t source, uint64_t base, u
 			source >> 8, source >> 3 & 0x1f, source & 7, base, end - 1, error);
 		return false;
 	}
-	out->list[out->count++] = (struct dma_range){ base, end, source, (uint16_t)unit };
+	out->list[out->count++] = (struct dma_range){ base, end, source, (uint16_t)unit, false };
 	return true;
 }
 
@@ -170,8 +170,11 @@ static void allow_scopes(const struct choice *choice, const struct dmar_reserved
 
 /* --- The picture --- */
 
-/* Does the frame buffer lie in a BAR of the display? How large a BAR is cannot be read. */
-static bool is_in_bar(const struct choice *choice, uint64_t address)
+/*
+ * Does the frame buffer lie in a BAR of the display? *offset: how far behind its begin. How large a
+ * BAR is cannot be read while firmware uses it, but it is aligned to its size.
+ */
+static bool is_in_bar(const struct choice *choice, uint64_t address, uint64_t *offset)
 {
 	for (uint32_t i = 0; i < BAR_COUNT; i++) {
 		const uint32_t at = PCI_BAR0 + 4 * i;
@@ -185,27 +188,34 @@ static bool is_in_bar(const struct choice *choice, uint64_t address)
 			base |= (uint64_t)choice->firmware->pci_read(DISPLAY, at + 4) << 32;
 			i++;
 		}
-		if (base != 0 && address >= base && address - base < APERTURE_MAX) {
+		*offset = address - base;
+		if (base != 0 && address >= base &&
+		    *offset < MIN(APERTURE_MAX, base & (0 - base))) {
 			return true;
 		}
 	}
 	return false;
 }
 
+/* If so, the picture depends on it. */
 static bool display_reaches(const struct choice *choice, uint64_t base, uint64_t end)
 {
 	for (size_t i = 0; i < choice->out->count; i++) {
-		const struct dma_range *range = &choice->out->list[i];
+		struct dma_range *range = &choice->out->list[i];
 
 		if (range->source == DISPLAY && range->base <= base && range->end >= end) {
+			range->picture = true;
 			return true;
 		}
 	}
 	return false;
 }
 
-/* Does the display reach the memory that processors set aside for its picture? */
-static bool reaches_stolen(const struct choice *choice)
+/*
+ * Does the display reach the memory that processors set aside for its picture, as much of it as the
+ * picture takes? How much is set aside is not asked: each generation says it in another way.
+ */
+static bool reaches_stolen(const struct choice *choice, uint64_t bytes)
 {
 	const uint64_t old = choice->firmware->pci_read(DISPLAY, STOLEN_BASE) & STOLEN_ADDRESS;
 	const uint64_t now = (choice->firmware->pci_read(DISPLAY, STOLEN_BASE_64) &
@@ -213,8 +223,8 @@ static bool reaches_stolen(const struct choice *choice)
 			     (uint64_t)choice->firmware->pci_read(DISPLAY, STOLEN_BASE_64 + 4)
 				     << 32;
 
-	return (old != 0 && display_reaches(choice, old, old + PAGE_SIZE)) ||
-	       (now != 0 && now < BIT(52) && display_reaches(choice, now, now + PAGE_SIZE));
+	return (old != 0 && display_reaches(choice, old, old + bytes)) ||
+	       (now != 0 && now < BIT(52) && display_reaches(choice, now, now + bytes));
 }
 
 /* Would the picture stay if the display reached nothing but what it was allowed? */
@@ -225,17 +235,19 @@ static bool picture_stays(const struct choice *choice, const struct screen_mode 
 	const uint64_t end = ALIGN_UP(screen->base.v + bytes, PAGE_SIZE);
 	const uint32_t id = choice->firmware->pci_read(DISPLAY, PCI_ID) & 0xffff;
 	const uint32_t class = choice->firmware->pci_read(DISPLAY, PCI_CLASS) >> 24;
+	uint64_t offset;
 
 	if (screen->base.v == 0 || id != INTEL || class != CLASS_DISPLAY) {
 		return true; /* the picture is in memory of a card */
 	}
-	if (is_in_bar(choice, screen->base.v)) {
-		return reaches_stolen(choice);
+	if (is_in_bar(choice, screen->base.v, &offset)) {
+		return reaches_stolen(choice, ALIGN_UP(offset + bytes, PAGE_SIZE));
 	}
 	if (!choice->firmware->is_reserved(base, end)) {
 		return true; /* another display shows it */
 	}
-	return display_reaches(choice, base, end) || allow(choice, DISPLAY, base, end);
+	return display_reaches(choice, base, end) ||
+	       (allow(choice, DISPLAY, base, end) && display_reaches(choice, base, end));
 }
 
 void dma_choose_ranges(const struct dmar *dmar, const struct screen_mode *screen,

@@ -13,6 +13,7 @@ struct dma_range {
 	uint64_t base, end;
 	uint16_t source; /* bus << 8 | device << 3 | function */
 	uint16_t unit;	 /* of struct dmar */
+	bool picture;	 /* without it, a display would lose its picture */
 };
 
 #define DMA_RANGES_MAX 64u

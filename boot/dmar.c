@@ -70,7 +70,8 @@ static struct dmar_scopes copy_scopes(const uint8_t *from, uint32_t bytes, struc
 			break;
 		}
 		if (out->scope_count == DMAR_SCOPES_MAX) {
-			log_warn("DMAR: more than %u devices are named; the rest is ignored",
+			log_warn("DMAR: more than %u devices are named; the rest is ignored, so "
+				 "devices may be shut out from memory that firmware gave them",
 				 DMAR_SCOPES_MAX);
 			break;
 		}
@@ -180,6 +181,7 @@ int dmar_parse(const uint8_t *table, uint32_t bytes, struct dmar *out)
 	memset(out, 0, sizeof(*out));
 	if (bytes < TABLE_STRUCTURES) {
 		log_error("DMAR: a table of %u bytes is too short", bytes);
+		out->units_left_out = true;
 		return ERR_FORMAT;
 	}
 	flags = table[TABLE_FLAGS];
@@ -189,6 +191,7 @@ int dmar_parse(const uint8_t *table, uint32_t bytes, struct dmar *out)
 	if (out->unit_count == 0) {
 		log_error("DMAR: the table describes no unit that can be used");
 		memset(out, 0, sizeof(*out));
+		out->units_left_out = true;
 		return ERR_FORMAT;
 	}
 	return 0;

@@ -11,8 +11,8 @@
 
 #define DMAR_UNITS_MAX	  64u
 #define DMAR_RESERVED_MAX 32u
-#define DMAR_SCOPES_MAX	  256u /* of all units and ranges */
-#define DMAR_HOPS_MAX	  8u   /* bridges on the way to a device, and the device */
+#define DMAR_SCOPES_MAX	  1024u /* of all units and ranges */
+#define DMAR_HOPS_MAX	  8u	/* bridges on the way to a device, and the device */
 
 enum dmar_scope_kind {
 	DMAR_SCOPE_ENDPOINT = 1,
@@ -65,7 +65,8 @@ struct dmar {
 
 /*
  * Reads the table. bytes: its length; the caller has checked its checksum. Logs each error, and
- * leaves the wrong part out. Returns ERR_FORMAT, with out empty, if no unit is left.
+ * leaves the wrong part out. Returns ERR_FORMAT if no unit is left; then out has units_left_out and
+ * nothing else.
  */
 int dmar_parse(const uint8_t *table, uint32_t bytes, struct dmar *out);
 

@@ -2,8 +2,7 @@
 /*
  * Firmware starts Umbra here. Everything that needs firmware is done here, in order: log a banner,
  * read the configuration and the files that it names, ask about the machine, shut DMA out, end boot
- * services.
- * Then boot/main.c takes over and does not return.
+ * services. Then boot/main.c takes over and does not return.
  */
 #include "boot/efi_priv.h"
 
@@ -109,7 +108,7 @@ EFI_STATUS efi_main(EFI_HANDLE image, EFI_SYSTEM_TABLE *system)
 		efi_keys_forget(&info.config);
 	}
 	efi_text_close();
-	err = efi_exit_boot_services(&info);
+	err = efi_exit_boot_services();
 	if (err != 0) {
 		efi_keys_forget(&info.config);
 		log_error("Umbra cannot go on; switch the machine off, or reset it");
@@ -119,5 +118,6 @@ EFI_STATUS efi_main(EFI_HANDLE image, EFI_SYSTEM_TABLE *system)
 		}
 	}
 	efi_dma_block_again(&info);
+	efi_take_memory(&info);
 	boot_enter(&info, stack + sizeof(stack), host_main);
 }

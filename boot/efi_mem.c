@@ -369,12 +369,12 @@ bool efi_memory_look(void)
 	return allocate_map() == 0 && !EFI_ERROR(get_map());
 }
 
-bool efi_find_dmar(struct acpi_table *out)
+int efi_find_dmar(struct acpi_table *out)
 {
 	static const EFI_GUID guid = ACPI_20_TABLE_GUID;
 	const struct acpi_reader reader = { .at = memory_at };
 
-	return acpi_find_table(hpa((uintptr_t)efi_config_table(&guid)), &reader, "DMAR", out) == 0;
+	return acpi_find_table(hpa((uintptr_t)efi_config_table(&guid)), &reader, "DMAR", out);
 }
 
 /* The part of [base, end) that a descriptor covers, in bytes. */
@@ -386,20 +386,42 @@ static uint64_t covered(const EFI_MEMORY_DESCRIPTOR *d, uint64_t base, uint64_t 
 	return d->NumberOfPages < PAGE_COUNT_MAX && first < past ? past - first : 0;
 }
 
-bool efi_is_reserved(uint64_t base, uint64_t end)
+/* Is all of [base, end) memory of this kind? */
+static bool is_all(uint64_t base, uint64_t end, bool (*is_kind)(const EFI_MEMORY_DESCRIPTOR *d))
 {
 	uint64_t bytes = 0;
 
 	for (UINTN i = 0; i < map.bytes; i += map.entry_bytes) {
 		const EFI_MEMORY_DESCRIPTOR *d = (const void *)(map.buffer + i);
 
-		if (d->Type == EfiReservedMemoryType && (d->Attribute & EFI_MEMORY_RUNTIME) == 0) {
+		if (is_kind(d)) {
 			bytes += covered(d, base, end);
 		} else if (covered(d, base, end) != 0) {
 			return false; /* descriptors of firmware may overlap */
 		}
 	}
 	return bytes == end - base;
+}
+
+static bool is_reserved(const EFI_MEMORY_DESCRIPTOR *d)
+{
+	return d->Type == EfiReservedMemoryType && (d->Attribute & EFI_MEMORY_RUNTIME) == 0;
+}
+
+static bool is_firmwares(const EFI_MEMORY_DESCRIPTOR *d)
+{
+	return d->Type == EfiReservedMemoryType || d->Type == EfiBootServicesData ||
+	       d->Type == EfiRuntimeServicesData || d->Type == EfiACPIMemoryNVS;
+}
+
+bool efi_is_reserved(uint64_t base, uint64_t end)
+{
+	return is_all(base, end, is_reserved);
+}
+
+bool efi_is_firmwares(uint64_t base, uint64_t end)
+{
+	return is_all(base, end, is_firmwares);
 }
 
 bool efi_is_memory(uint64_t base, uint64_t end)
@@ -417,7 +439,7 @@ bool efi_is_memory(uint64_t base, uint64_t end)
 	return false;
 }
 
-int efi_exit_boot_services(struct boot_info *info)
+int efi_exit_boot_services(void)
 {
 	EFI_STATUS status = EFI_SUCCESS;
 	int err = allocate_map();
@@ -436,11 +458,15 @@ int efi_exit_boot_services(struct boot_info *info)
 		}
 		status = efi_system->BootServices->ExitBootServices(efi_image, map.key);
 		if (!EFI_ERROR(status)) {
-			convert(info);
-			read_acpi(info);
 			return 0;
 		}
 	}
 	log_error("firmware does not end its boot services (status 0x%lx)", status);
 	return ERR_IO;
+}
+
+void efi_take_memory(struct boot_info *info)
+{
+	convert(info);
+	read_acpi(info);
 }

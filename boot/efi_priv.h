@@ -30,7 +30,7 @@ void *efi_config_table(const EFI_GUID *guid);
  * have_serial, consoles on a serial line are left out, because Umbra writes to the line itself.
  */
 void efi_text_open(bool have_serial);
-/* Removes the sink. Call before the end of boot services. */
+/* Removes the sink. Call before the end of boot services; it may be called twice. */
 void efi_text_close(void);
 
 /* --- efi_file.c --- */
@@ -204,14 +204,16 @@ void efi_time_read(char *text, size_t bytes);
 bool efi_find_serial(struct serial_place *out);
 
 /*
- * The memory map as it is now, for the three functions below. Before the end of boot services.
- * Returns false, after it has logged why, if firmware gives none.
+ * The memory map as it is now, for the functions below. Before the end of boot services. Returns
+ * false, after it has logged why, if firmware gives none.
  */
 bool efi_memory_look(void);
-/* Finds the table that describes the IOMMU, or returns false. */
-bool efi_find_dmar(struct acpi_table *out);
+/* Finds the table that describes the IOMMU, or returns ERR_NOTFOUND; ERR_FORMAT: it is broken. */
+int efi_find_dmar(struct acpi_table *out);
 /* Is all of [base, end) reserved by firmware for good, and not used by its runtime services? */
 bool efi_is_reserved(uint64_t base, uint64_t end);
+/* Is all of [base, end) memory that firmware has for itself, now? */
+bool efi_is_firmwares(uint64_t base, uint64_t end);
 /* Is a part of [base, end) memory that programs, firmware or its tables use? */
 bool efi_is_memory(uint64_t base, uint64_t end);
 
@@ -219,10 +221,11 @@ bool efi_is_memory(uint64_t base, uint64_t end);
 
 /*
  * Shuts DMA out, as [host] iommu says. efi_dma_decide: before the state of the machine is
- * measured. efi_dma_block: firmware reads and writes no file after this. efi_dma_block_again: right
- * after the end of boot services. VMs that must not run then are left out: all of them, if a device
- * can reach memory and [host] iommu = require; those with a key of the TPM, if a unit does not
- * do what was decided.
+ * measured. efi_dma_block: firmware reads and writes no file after this, and shows no text;
+ * its drivers of disks and networks are stopped before. efi_dma_block_again: right after the end of
+ * boot services; interrupts stay off. VMs that must not run then are left out: all of them, if a
+ * device can reach memory and [host] iommu = require; those with a key of the TPM, if a unit does
+ * not do what was decided.
  */
 void efi_dma_decide(struct boot_info *info);
 void efi_dma_block(struct boot_info *info);
@@ -231,11 +234,12 @@ void efi_dma_block_again(struct boot_info *info);
 void efi_leave_all_out(struct config *config);
 
 /*
- * Ends boot services, and fills in the memory map and the facts of ACPI. On failure logs the reason
- * and returns ERR_IO or ERR_NOMEM. Firmware may be half shut down then; of its services only
- * ResetSystem may be called.
+ * Ends boot services. On failure logs the reason and returns ERR_IO or ERR_NOMEM. Firmware may be
+ * half shut down then; of its services only ResetSystem may be called.
  */
-int efi_exit_boot_services(struct boot_info *info);
+int efi_exit_boot_services(void);
+/* After that: fills in the memory map as it was at the end, and the facts of ACPI. */
+void efi_take_memory(struct boot_info *info);
 
 /* In boot/enter.asm: calls fn(info) on the stack that ends at stack_top, with interrupts off. */
 _Noreturn void boot_enter(struct boot_info *info, void *stack_top, void (*fn)(struct boot_info *));

@@ -4,7 +4,6 @@
 #include "boot/vtd_regs.h"
 #include "vmm/base/cache_lines.h"
 #include "vmm/base/cpu.h"
-#include "vmm/host/host_paging.h"
 
 /*
  * A read of a register takes from 100 ns to a microsecond: at least a tenth of a second. There is
@@ -14,16 +13,16 @@
 
 const char *vtd_look(struct vtd_unit *unit)
 {
+	uint64_t end;
+
 	unit->cap = vtd_read64(unit, VTD_CAP);
 	unit->ecap = vtd_read64(unit, VTD_ECAP);
 	if (unit->cap == UINT64_MAX || unit->ecap == UINT64_MAX || unit->cap == 0) {
 		return "it does not answer";
 	}
-	if (unit->bytes < VTD_FIXED_END ||
-	    CAP_FAULTS_AT(unit->cap) + 16 * CAP_FAULTS(unit->cap) > unit->bytes ||
-	    ECAP_IOTLB_AT(unit->ecap) + 16 > unit->bytes) {
-		return "it has registers behind those that firmware describes";
-	}
+	end = MAX(CAP_FAULTS_AT(unit->cap) + 16 * CAP_FAULTS(unit->cap),
+		  ECAP_IOTLB_AT(unit->ecap) + 16);
+	unit->bytes = MAX(unit->bytes, ALIGN_UP(end, PAGE_SIZE));
 	return NULL;
 }
 
@@ -125,21 +124,25 @@ static const char *run_queue(struct vtd_unit *unit)
 }
 
 /*
- * A queue may only be stopped when its last order was to wait (VT-d specification, "Queued
- * Invalidation Interface"), so we put one behind firmware's orders. If the queue does not take it,
- * it is stopped all the same.
+ * A queue may only be stopped when it is empty and its last order was to wait (VT-d specification,
+ * "Queued Invalidation Interface"), so we put one behind firmware's orders. If the queue does not
+ * take it, it is stopped all the same. Where firmware's queue lies is only believed if nobody
+ * else's memory is there.
  */
-static void end_firmwares_queue(struct vtd_unit *unit)
+static void end_queue(struct vtd_unit *unit)
 {
 	const uint64_t where = vtd_read64(unit, VTD_IQA);
 	const uint64_t tail = vtd_read64(unit, VTD_IQT);
+	const uint64_t base = where & IQA_ADDRESS;
 	const uint64_t bytes = PAGE_SIZE << (where & IQA_SIZE);
-	uint64_t *to = (uint64_t *)((where & IQA_ADDRESS) + tail);
+	uint64_t *to = (uint64_t *)(base + tail);
 
-	if ((where & IQA_ADDRESS) == 0 || (where & IQA_ADDRESS) >= HOST_IDENTITY_END ||
-	    (where & IQA_WIDE) != 0 || tail >= bytes || !IS_ALIGNED(tail, 1ul << QUEUE_SHIFT)) {
+	if ((where & IQA_WIDE) != 0 || tail >= bytes || !IS_ALIGNED(tail, 1ul << QUEUE_SHIFT) ||
+	    (base != (uintptr_t)unit->queue && !unit->is_firmwares(base, base + bytes))) {
 		return; /* a format of entries, or a place, that is not ours to write to */
 	}
+	(void)wait64(unit, VTD_IQH, UINT64_MAX,
+		     tail); /* if it is stuck, await_queue sees it, too */
 	to[0] = next_wait(unit);
 	to[1] = (uintptr_t)unit->done;
 	publish(unit, to, 2 * sizeof(*to));
@@ -149,7 +152,8 @@ static void end_firmwares_queue(struct vtd_unit *unit)
 
 /*
  * Makes our queue the unit's. Firmware's own driver may still count on its queue, and write where
- * it ends: so each entry of ours is an order that does no harm.
+ * it ends: so each entry of ours is an order that does no harm, and after which a queue may be
+ * stopped: to write a zero beside unit->done.
  */
 static const char *start_queue(struct vtd_unit *unit)
 {
@@ -157,13 +161,14 @@ static const char *start_queue(struct vtd_unit *unit)
 		return NULL;
 	}
 	if ((vtd_read32(unit, VTD_GSTS) & STATUS_QUEUE) != 0) {
-		end_firmwares_queue(unit);
+		end_queue(unit);
 		if (!command(unit, STATUS_QUEUE, false)) {
 			return "firmware's queue does not stop";
 		}
 	}
 	for (unsigned i = 0; i < QUEUE_ENTRIES; i++) {
-		unit->queue[2 * i] = DO_CONTEXTS;
+		unit->queue[2 * i] = DO_WAIT;
+		unit->queue[2 * i + 1] = (uintptr_t)(unit->done + 1);
 	}
 	publish(unit, unit->queue, PAGE_SIZE);
 	unit->tail = 0;
@@ -174,7 +179,11 @@ static const char *start_queue(struct vtd_unit *unit)
 	return command(unit, STATUS_QUEUE, true) ? NULL : "its queue does not start";
 }
 
-/* VT-d specification, "Set Root Table Pointer Operation": contexts first, then the IOTLB. */
+/*
+ * VT-d specification, "Set Root Table Pointer Operation": contexts first, then the IOTLB. Entries
+ * of PASIDs, which firmware's tables may have left, are not used in our mode, and an order to drop
+ * them may be an error there.
+ */
 static const char *invalidate_by_queue(struct vtd_unit *unit)
 {
 	uint64_t iotlb = DO_IOTLB;
@@ -182,9 +191,6 @@ static const char *invalidate_by_queue(struct vtd_unit *unit)
 	iotlb |= (unit->cap & CAP_DRAIN_WRITES) != 0 ? DO_IOTLB_WRITES : 0;
 	iotlb |= (unit->cap & CAP_DRAIN_READS) != 0 ? DO_IOTLB_READS : 0;
 	put_descriptor(unit, DO_CONTEXTS, 0);
-	if ((unit->ecap & ECAP_SCALABLE) != 0) {
-		put_descriptor(unit, DO_PASIDS, 0); /* firmware may have used that mode */
-	}
 	put_descriptor(unit, iotlb, 0);
 	return run_queue(unit);
 }
@@ -210,10 +216,30 @@ static const char *invalidate_by_registers(const struct vtd_unit *unit)
 	return wait64(unit, iotlb, IOTLB_BUSY, 0) ? NULL : "it does not drop old translations";
 }
 
+/*
+ * The mode of the tables must not change while translation is on, unless the unit says that it may
+ * (VT-d specification, "Root Table Address Register", TTM).
+ */
+static const char *end_other_mode(struct vtd_unit *unit)
+{
+	if ((vtd_read32(unit, VTD_GSTS) & STATUS_TRANSLATION) == 0 ||
+	    (vtd_read64(unit, VTD_RTADDR) & ROOT_MODE) == 0 ||
+	    (unit->cap & CAP_CHANGES_MODE) != 0) {
+		return NULL;
+	}
+	unit->paused = true;
+	return command(unit, STATUS_TRANSLATION, false)
+		       ? NULL
+		       : "firmware's tables are of another mode, which does not end";
+}
+
 static const char *set_root(struct vtd_unit *unit)
 {
-	const char *error;
+	const char *error = end_other_mode(unit);
 
+	if (error != NULL) {
+		return error;
+	}
 	vtd_write64(unit, VTD_RTADDR, (uintptr_t)unit->root);
 	if (!command(unit, STATUS_ROOT, true)) {
 		return "it does not take the root table";
@@ -251,6 +277,7 @@ const char *vtd_block(struct vtd_unit *unit, bool firmware_runs)
 	const char *error;
 
 	unit->queued = may_queue(unit, firmware_runs);
+	unit->paused = false;
 	vtd_write32(unit, VTD_FECTL, EVENT_MASKED); /* records are read, no interrupt comes */
 	if ((vtd_read32(unit, VTD_GSTS) & STATUS_OLD_FAULT_LOG) != 0) {
 		(void)command(unit, STATUS_OLD_FAULT_LOG, false); /* without it, no records */
@@ -343,6 +370,7 @@ bool vtd_take_fault(struct vtd_unit *unit, struct vtd_fault *fault)
 		return true;
 	}
 	/* Records are only made again when this is cleared. */
+	unit->overflows += (status & FSTS_OVERFLOW) != 0 ? 1 : 0;
 	vtd_write32(unit, VTD_FSTS, FSTS_OVERFLOW);
 	return false;
 }

@@ -21,7 +21,9 @@ struct vtd_memory {
 struct vtd_unit {
 	volatile uint8_t *registers; /* where they are mapped now */
 	uint64_t base, bytes;	     /* of the registers, in physical memory */
-	uint64_t cap, ecap;	     /* CAP and ECAP; set by vtd_look */
+	/* Whether all of [base, end) is memory that firmware alone uses. */
+	bool (*is_firmwares)(uint64_t base, uint64_t end);
+	uint64_t cap, ecap; /* CAP and ECAP; set by vtd_look */
 	/* Tables and queue; all set by vtd_prepare. Physical addresses are equal. */
 	uint64_t *root;
 	uint64_t *queue;
@@ -30,6 +32,8 @@ struct vtd_unit {
 	uint32_t waits;		 /* how often the unit was waited for */
 	uint16_t domains;	 /* that were given numbers */
 	bool queued;		 /* orders go through the queue, not through registers */
+	bool paused;		 /* vtd_block had to switch translation off for a moment */
+	uint32_t overflows;	 /* how often the unit stopped more than it could record */
 };
 
 /* A unit needs this many pages besides those of vtd_map_pages. */
@@ -40,8 +44,9 @@ struct vtd_unit {
 /* All functions: boot processor, no lock. A text that is returned says what is wrong. */
 
 /*
- * Reads what the unit can do; base, bytes and registers are set. Refuses a unit that does not
- * answer, or that has registers outside of its bytes.
+ * Reads what the unit can do; base, bytes, registers and is_firmwares are set. Many tables do not
+ * have the field for the size of the registers yet: so bytes grows, to at most 20 KiB, if the unit
+ * says that it has more. Refuses a unit that does not answer.
  */
 const char *vtd_look(struct vtd_unit *unit);
 
@@ -61,11 +66,13 @@ size_t vtd_map_pages(const struct vtd_unit *unit, uint64_t base, uint64_t end);
 
 /*
  * From now on devices reach what vtd_map let them reach, and no other memory. If firmware has left
- * the unit on, the tables change under it, so that no moment without translation is between. Takes
- * up to a second for each step if the unit does not answer. The caller has written the pages of all
- * tables back to memory (cache_write_back). May be called again. firmware_runs: firmware's driver
- * may still give orders to the unit, and wait for them for ever. So a queue is switched on only if
- * firmware uses one: with a queue, orders through registers are undefined.
+ * the unit on, the tables change under it, so that no moment without translation is between; if
+ * they are of another mode and the unit cannot change it under way, there is, and unit->paused says
+ * so. Takes up to a second for each step if the unit does not answer. Interrupts are off. The
+ * caller has written the pages of all tables back to memory (cache_write_back). May be called
+ * again. firmware_runs: firmware's driver may still give orders to the unit, and wait for them for
+ * ever. So a queue is switched on only if firmware uses one: with a queue, orders through registers
+ * are undefined.
  */
 const char *vtd_block(struct vtd_unit *unit, bool firmware_runs);
 /* Whether that still holds: nobody has switched the unit off, or changed its tables. */
@@ -87,7 +94,7 @@ struct vtd_fault {
 	bool interrupt;
 	uint64_t address; /* of the page; of an interrupt: the index of its entry */
 };
-/* Takes the next record out of the unit. Returns false if there is none. */
+/* Takes the next record out of the unit. Returns false if there is none; then counts overflows. */
 bool vtd_take_fault(struct vtd_unit *unit, struct vtd_fault *fault);
 /* The reason, as words. */
 const char *vtd_reason(const struct vtd_fault *fault);

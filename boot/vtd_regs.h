@@ -38,6 +38,7 @@
 #define CAP_FAULTS(cap)	    ((uint32_t)((cap) >> 40 & 0xff) + 1)
 #define CAP_DRAIN_WRITES    BIT(54)
 #define CAP_DRAIN_READS	    BIT(55)
+#define CAP_CHANGES_MODE    BIT(63) /* ESRTPS: ROOT_MODE may change while translation is on */
 
 /* ECAP */
 #define ECAP_COHERENT	    BIT(0)
@@ -45,7 +46,6 @@
 #define ECAP_INTERRUPTS	    BIT(3)
 #define ECAP_X2APIC	    BIT(4)
 #define ECAP_IOTLB_AT(ecap) ((uint32_t)((ecap) >> 8 & 0x3ff) * 16)
-#define ECAP_SCALABLE	    BIT(43)
 
 /* GCMD and GSTS have the same bits. Those of GCMD that start an action are not in STATUS_KEPT. */
 #define STATUS_TRANSLATION   BIT(31)
@@ -91,7 +91,6 @@
 #define DO_IOTLB_READS	BIT(7)
 #define DO_INTERRUPTS	4ul
 #define DO_WAIT		(5ul | 1ul << 5) /* the unit writes the upper half to an address */
-#define DO_PASIDS	(7ul | 3ul << 4)
 
 #define IQA_ADDRESS MASK(51, 12)
 #define IQA_WIDE    BIT(11) /* entries of 32 bytes */

@@ -43,6 +43,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 	free(table);
 	PROMISE(err == 0 || err == ERR_FORMAT);
 	PROMISE((err == 0) == (dmar.unit_count != 0));
+	PROMISE(err == 0 || dmar.units_left_out);
 	PROMISE(dmar.unit_count <= DMAR_UNITS_MAX && dmar.reserved_count <= DMAR_RESERVED_MAX &&
 		dmar.scope_count <= DMAR_SCOPES_MAX);
 	for (uint32_t i = 0; i < dmar.unit_count; i++) {

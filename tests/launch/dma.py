@@ -3,8 +3,8 @@
 """dma.py PRODUCT OUT: devices reach memory and raise interrupts without the IOMMU, not with it.
 
 The attacker is QEMU's device edu, which this test drives. A loader that leaves the IOMMU on starts
-Umbra, reads a disk after Umbra has shut DMA out, and switches the IOMMU off as boot services
-end. The control is the same machine with `[host] iommu = off`.
+Umbra, reads a disk as boot services end, if firmware still has a driver for it, and then switches
+the IOMMU off. The control is the same machine with `[host] iommu = off`.
 """
 
 import os
@@ -61,6 +61,8 @@ class Attacker:
         self.socket.sendall(words.encode() + b'\n')
         while True:
             line = self.lines.readline()
+            if not line:
+                raise OSError('QEMU has ended')
             if not line.startswith('IRQ'):
                 return line
 
@@ -150,7 +152,11 @@ class Machine:
             self.wait(r'DMA: the device 00:05\.0 was stopped: a write')
         if wrote not in (before, PATTERN):
             self.test.fail('memory is neither as it was nor as the device has written it')
-        edu.write(INTERRUPT, VECTOR_AT, 4)
+        try:
+            edu.write(INTERRUPT, VECTOR_AT, 4)
+        except OSError:         # the panic may end the machine before the device has answered
+            if stopped:
+                raise
         if stopped:
             time.sleep(1)       # QEMU 7.2 makes no record of an interrupt
             edu.off()           # Umbra still runs, and turns the machine off
@@ -166,10 +172,10 @@ def main(test):
     result = machine.attack(True)
     test.expect(machine.text, 'firmware: the IOMMU is on',
                 'DMA: from now on no device reaches memory',
-                'firmware: the disk has not written to memory',
+                'DMA: [1-9] drivers of firmware are stopped',
+                'firmware: the driver of the disk was stopped',
                 'firmware switched unit 0 of the IOMMU off since Umbra switched it on',
-                'DMA: no device can raise an interrupt',
-                r'DMA: the device 00:1f\.2 was stopped: a (read|write)')
+                'DMA: no device can raise an interrupt')
     test.forbid(machine.text, 'no VM starts', 'does not shut devices out')
     with open(machine.out('iommu.log'), encoding='ascii', errors='replace') as file:
         switched = re.findall(r'vtd_dmar_enable enable (\d)', file.read())
@@ -182,7 +188,7 @@ def main(test):
     result = machine.attack(False)
     test.expect(machine.text, 'DMA: all devices can reach memory, as',
                 'firmware: the disk has written to memory')
-    test.forbid(machine.text, 'was stopped')
+    test.forbid(machine.text, 'was stopped', 'are stopped')
     if result != (True, True):
         test.fail(f'the device wrote, interrupted: {result}, without the IOMMU')
     test.passed()

@@ -17,7 +17,7 @@ LAYERS = ["vmm/base", "vmm/console", "vmm/host", "crypto", "ept", "vmm", "guest"
 THIRD_PARTY = {
     "crypto/": ("mbedtls/",),
     "vmm/": ("Zydis/", "Zycore/", "stb/stb_sprintf.h"),
-    "boot/efi_": ("efi.h", "efilib.h", "efiapi.h", "efiprot.h", "efierr.h"),
+    "boot/efi_": ("efi.h", "efilib.h", "efiapi.h", "efiprot.h", "efierr.h", "efipciio.h"),
 }
 FREESTANDING = {"stdbool.h", "stddef.h", "stdint.h", "stdarg.h", "limits.h", "immintrin.h"}
 # Only ept/ maps guest frames.

@@ -8,8 +8,9 @@
  *            data, like a CPU whose code, stack or page tables are there. When the page changes
  *            the CPU shuts the machine down. The serial line says how many CPUs do so.
  *   disk     it waits until a test has armed its device (tests/launch/dma.py). When boot services
- *            are to end, it reads a block of the disk first. The serial line says whether the
- *            disk wrote to memory.
+ *            are to end, it reads a block of the disk first, as a driver that flushes its disk
+ *            does, if there is still a driver. The serial line says whether the disk wrote to
+ *            memory.
  *   iommu    the same; before that it leaves the IOMMU of MACHINE=qemu on, with tables that let
  *            everything through and a queue, and switches it off right after ExitBootServices, as
  *            the driver of EDK II does.
@@ -190,6 +191,7 @@ static EFI_STATUS leave_markers(void)
 #define READ_TRIES	  100u
 #define READ_TRY_US	  10000u
 
+static EFI_HANDLE disk_device;
 static EFI_BLOCK_IO2_PROTOCOL *disk;
 static BOOLEAN has_iommu;
 static UINT8 block[PAGE] __attribute__((aligned(4096)));
@@ -253,6 +255,11 @@ static void read_block(void)
 	static EFI_BLOCK_IO2_TOKEN token;
 	EFI_STATUS status;
 
+	if (EFI_ERROR(uefi_call_wrapper(BS->HandleProtocol, 3, disk_device, &BlockIo2Protocol,
+					(void **)&disk))) {
+		say("\r\nfirmware: the driver of the disk was stopped\r\n");
+		return;
+	}
 	SetMem(block, sizeof(block), CANARY);
 	status = uefi_call_wrapper(BS->CreateEvent, 5, 0, 0, NULL, NULL, &token.Event);
 	if (!EFI_ERROR(status)) {
@@ -303,6 +310,7 @@ static EFI_STATUS watch_disk(EFI_HANDLE device, BOOLEAN with_iommu)
 {
 	has_iommu = with_iommu;
 	await_attacker();
+	disk_device = device;
 	if (EFI_ERROR(uefi_call_wrapper(BS->HandleProtocol, 3, device, &BlockIo2Protocol,
 					(void **)&disk))) {
 		return EFI_NOT_FOUND;

@@ -670,7 +670,8 @@ TEST(test_find_table, make_tables)
 	assert_int_equal(found.length, 56);
 	assert_memory_equal(found.bytes, "HPET", 4);
 	memory[0x7000 + 50] ^= 1;
-	assert_int_equal(acpi_find_table(rsdp, &reader, "HPET", &found), ERR_NOTFOUND);
+	assert_int_equal(acpi_find_table(rsdp, &reader, "HPET", &found), ERR_FORMAT);
+	assert_int_equal(acpi_find_table(rsdp, &reader, "DMAR", &found), ERR_NOTFOUND);
 	while (given_count > 0) {
 		free(given[--given_count]);
 	}

@@ -14,7 +14,8 @@
 /* How each unit behaves; NULL: it works. */
 static struct {
 	const char *look, *block, *interrupts;
-	bool no_interrupts, off;
+	bool no_interrupts, off, paused;
+	uint64_t bytes; /* of registers, after the unit was looked at */
 	unsigned blocked, shut, faults;
 	struct vtd_fault fault;
 	bool with_firmware; /* the last vtd_block was called as if firmware runs */
@@ -24,17 +25,22 @@ static struct dma_ranges chosen;
 static uint8_t pages[64 * PAGE_SIZE] __attribute__((aligned(PAGE_SIZE)));
 static size_t pages_left;
 static bool memory_there;
+static uint64_t memory_from;
 static const char *map_error;
+static uint16_t map_refused; /* 0: all are, if map_error says so */
+static unsigned mapped;
 static char printed[4096];
+static uint32_t overflows;
 
 static size_t number(const struct vtd_unit *unit)
 {
-	return (unit->base - 0xfed90000) >> 12;
+	return (unit->base - 0xfed90000) >> 12 & 1;
 }
 
 const char *vtd_look(struct vtd_unit *unit)
 {
 	assert_ptr_equal(unit->registers, (void *)unit->base);
+	unit->bytes = MAX(unit->bytes, units[number(unit)].bytes);
 	return units[number(unit)].look;
 }
 
@@ -50,8 +56,9 @@ bool vtd_prepare(struct vtd_unit *unit, struct vtd_memory *memory, void *done)
 const char *vtd_map(struct vtd_unit *unit, struct vtd_memory *memory, uint16_t source,
 		    uint64_t base, uint64_t end)
 {
-	assert_int_equal(memory->left, 5);
-	return map_error;
+	assert_in_range(memory->left, 5, 10);
+	mapped++;
+	return source == map_refused || map_refused == 0 ? map_error : NULL;
 }
 
 size_t vtd_map_pages(const struct vtd_unit *unit, uint64_t base, uint64_t end)
@@ -64,6 +71,7 @@ const char *vtd_block(struct vtd_unit *unit, bool firmware_runs)
 	units[number(unit)].with_firmware = firmware_runs;
 	units[number(unit)].blocked++;
 	units[number(unit)].off = false;
+	unit->paused = units[number(unit)].paused;
 	return units[number(unit)].block;
 }
 
@@ -86,6 +94,7 @@ const char *vtd_block_interrupts(struct vtd_unit *unit, const void *table, bool 
 
 bool vtd_take_fault(struct vtd_unit *unit, struct vtd_fault *fault)
 {
+	unit->overflows = overflows;
 	*fault = units[number(unit)].fault;
 	return units[number(unit)].faults != 0 && units[number(unit)].faults-- != 0;
 }
@@ -109,7 +118,7 @@ void *host_map_io(hpa_t base, uint64_t bytes, enum host_cache cache)
 
 static bool is_memory(uint64_t base, uint64_t end)
 {
-	return memory_there;
+	return memory_there || end > memory_from;
 }
 
 static void *take_pages(size_t count)
@@ -118,7 +127,15 @@ static void *take_pages(size_t count)
 	return count <= pages_left ? pages : NULL;
 }
 
-static const struct dma_firmware firmware = { .is_memory = is_memory, .take_pages = take_pages };
+static bool is_mapped(uint64_t base, uint64_t end)
+{
+	assert_true(base >= BIT(32) && end > base);
+	return base < BIT(40);
+}
+
+static const struct dma_firmware firmware = { .is_memory = is_memory,
+					      .is_mapped = is_mapped,
+					      .take_pages = take_pages };
 
 static int setup(void **state)
 {
@@ -135,7 +152,10 @@ static int setup(void **state)
 	chosen = (struct dma_ranges){ .picture = DMAR_UNITS_MAX };
 	pages_left = 64;
 	memory_there = false;
+	memory_from = UINT64_MAX;
 	map_error = NULL;
+	map_refused = 0;
+	mapped = 0;
 	printed[0] = '\0';
 	return 0;
 }
@@ -200,17 +220,21 @@ TEST(off, setup, fake_teardown)
 /* One of two units does not work, for each possible reason; the other one still shuts DMA out. */
 TEST(one_unit, setup, fake_teardown)
 {
-	for (unsigned way = 0; way < 5; way++) {
+	for (unsigned way = 0; way < 7; way++) {
 		setup(NULL);
 		switch (way) {
 		case 0: units[1].look = "it is odd"; break;
 		case 1: units[1].block = "it is odd"; break;
 		case 2: chosen.picture = 1; break;
-		case 3: dmar.units[1].base = 1ul << 32; break;
-		default: dmar.units_left_out = true;
-		}
-		if (way == 3) {
-			dmar.unit_count = 2;
+		case 3: dmar.units[1].base = BIT(40) + PAGE_SIZE; break;
+		case 4: dmar.units_left_out = true; break;
+		case 5:
+			units[1].bytes = 2 * PAGE_SIZE; /* more than firmware says */
+			memory_from = 0xfed92000;
+			break;
+		default: /* and another unit is there */
+			units[1].bytes = 2 * PAGE_SIZE;
+			dmar.units[1].base = 0xfed8f000;
 		}
 		assert_true(block(CONFIG_IOMMU_AUTO));
 		/* What is measured is decided before a unit is switched on. */
@@ -220,8 +244,48 @@ TEST(one_unit, setup, fake_teardown)
 		assert_non_null(strstr(fake_log_text(), "devices can reach memory"));
 		assert_false(block(CONFIG_IOMMU_REQUIRE));
 		assert_false(dma_block_again());
-		assert_int_equal(units[0].shut, 0);
+		assert_int_equal(units[0].shut, 1);
+		assert_int_equal(units[1].shut, way == 4);
+		assert_null(strstr(fake_log_text(), "no device can raise"));
 	}
+}
+
+/* A unit has more registers than firmware says, and nothing else is there. */
+TEST(more_registers, setup, fake_teardown)
+{
+	units[1].bytes = 5 * PAGE_SIZE;
+	memory_from = 0xfed96000;
+	assert_true(block(CONFIG_IOMMU_REQUIRE));
+	/* It may lie above 4 GiB, if firmware maps that. */
+	dmar.units[1].base = BIT(39) + PAGE_SIZE;
+	memory_from = UINT64_MAX;
+	assert_true(block(CONFIG_IOMMU_REQUIRE));
+}
+
+/* A table that describes no unit is not the same as no table. */
+TEST(broken_table, setup, fake_teardown)
+{
+	dmar.unit_count = 0;
+	dmar.units_left_out = true;
+	assert_true(block(CONFIG_IOMMU_AUTO));
+	assert_false(dma_will_block());
+	assert_string_equal(dma_words(), "failed");
+	assert_non_null(strstr(fake_log_text(), "the table DMAR is broken"));
+	assert_true(dma_block_again());
+	assert_true(dma_is_as_decided());
+	dma_report(print);
+	assert_non_null(strstr(printed, "0 of 0 units shut DMA out"));
+	assert_false(block(CONFIG_IOMMU_REQUIRE));
+}
+
+/* The mode of firmware's tables could not be changed under way. */
+TEST(paused, setup, fake_teardown)
+{
+	units[1].paused = true;
+	assert_true(block(CONFIG_IOMMU_REQUIRE));
+	assert_non_null(strstr(fake_log_text(), "unit 1 of the IOMMU was on with tables of another "
+						"mode, and had to be off for a moment"));
+	assert_null(strstr(fake_log_text(), "unit 0 of the IOMMU was on"));
 }
 
 TEST(nothing_works, setup, fake_teardown)
@@ -242,12 +306,23 @@ TEST(no_interrupts, setup, fake_teardown)
 	units[1].no_interrupts = true;
 	assert_true(block(CONFIG_IOMMU_AUTO));
 	assert_string_equal(dma_words(), "on ir=off");
-	assert_non_null(strstr(fake_log_text(), "devices can raise interrupts"));
+	assert_non_null(strstr(fake_log_text(), "devices can raise interrupts: unit 1 of the IOMMU "
+						"cannot stop them"));
+	assert_null(strstr(fake_log_text(), "interrupts: unit 0"));
+	assert_true(dma_block_again()); /* the other one stops them all the same */
+	assert_int_equal(units[0].shut, 1);
+	assert_int_equal(units[1].shut, 0);
+	assert_non_null(strstr(fake_log_text(), "1 of 2 units of the IOMMU stop interrupts"));
+	dma_report(print);
+	assert_non_null(strstr(printed, "2 of 2 units shut DMA out, and 1 of them interrupts"));
 	assert_false(block(CONFIG_IOMMU_REQUIRE));
 	units[1].no_interrupts = false;
 	dmar.remaps_interrupts = false;
 	assert_true(block(CONFIG_IOMMU_AUTO));
 	assert_string_equal(dma_words(), "on ir=off");
+	assert_non_null(strstr(fake_log_text(), "firmware says that the IOMMU of this machine"));
+	assert_true(dma_block_again());
+	assert_int_equal(units[0].shut, 1); /* as before */
 	dmar.remaps_interrupts = true;
 	units[0].interrupts = "it is odd";
 	assert_true(block(CONFIG_IOMMU_REQUIRE));
@@ -275,7 +350,7 @@ TEST(switched_off, setup, fake_teardown)
 TEST(ranges, setup, fake_teardown)
 {
 	chosen.count = 1;
-	chosen.list[0] = (struct dma_range){ 0x1000, 0x3000, 0x00a0, 1 };
+	chosen.list[0] = (struct dma_range){ 0x1000, 0x3000, 0x00a0, 1, false };
 	assert_true(block(CONFIG_IOMMU_REQUIRE));
 	assert_non_null(strstr(fake_log_text(), "00:14.0 still reaches 0x1000 to 0x2fff"));
 	dma_report(print);
@@ -284,6 +359,19 @@ TEST(ranges, setup, fake_teardown)
 	map_error = "it is odd";
 	assert_true(block(CONFIG_IOMMU_REQUIRE));
 	assert_non_null(strstr(fake_log_text(), "00:14.0 does not reach 0x1000 to 0x2fff: it is"));
+	/* A display's picture depends on a range: its unit is left as it is, and said to be. */
+	chosen.list[1] = (struct dma_range){ 0x8000, 0x9000, 0x0010, 1, true };
+	chosen.count = 2;
+	map_refused = 0x0010;
+	mapped = 0;
+	assert_true(block(CONFIG_IOMMU_AUTO));
+	assert_string_equal(dma_words(), "partial ir=off");
+	assert_int_equal(mapped, 1); /* nothing more in that unit */
+	assert_int_equal(units[1].blocked, 2);
+	assert_non_null(strstr(fake_log_text(), "unit 1 of the IOMMU, at 0xfed91000, does not shut "
+						"devices out: the display would lose its picture"));
+	map_refused = 0x00a0;
+	assert_true(block(CONFIG_IOMMU_REQUIRE));
 	units[1].look = "it is odd"; /* the range's unit: nothing is mapped in it */
 	map_error = "not called";
 	assert_true(block(CONFIG_IOMMU_AUTO));
@@ -319,8 +407,17 @@ TEST(faults, setup, fake_teardown)
 		dma_poll();
 	}
 	dma_report(print);
-	assert_non_null(strstr(printed, "00:05.0 was stopped 3 times, first a write at 0x7000"));
+	assert_non_null(strstr(printed, "00:05.0 was stopped 3 times, first a write at 0x7000 "
+					"(so it is)"));
 	assert_non_null(strstr(printed, "other devices were stopped 6 times"));
+	assert_null(strstr(printed, "could record"));
+	overflows = 7;
+	units[0].faults = 1;
+	fake_tsc += 1ul << 40;
+	dma_poll();
+	dma_report(print);
+	assert_non_null(strstr(printed, "unit 0 has stopped more than it could record, 7 times"));
+	assert_null(strstr(printed, "unit 1 has"));
 	units[0].faults = 1000000; /* one that never ends does not hold the CPU */
 	fake_tsc += 1ul << 40;
 	dma_poll();

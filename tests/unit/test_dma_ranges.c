@@ -106,6 +106,7 @@ TEST(laptop, setup, fake_teardown)
 	assert_int_equal(ranges.count, 3);
 	expect(0, KEYBOARD, 2, KEYS);
 	expect(1, DISPLAY, 0, STOLEN);
+	assert_true(ranges.list[1].picture && !ranges.list[0].picture && !ranges.list[2].picture);
 	expect(2, BEHIND, 1, KEYS);
 	assert_int_equal(ranges.picture, NO_UNIT);
 	assert_string_equal(fake_log_text(), "");
@@ -181,6 +182,16 @@ TEST(picture, setup, fake_teardown)
 	range(STOLEN, STOLEN + 0x800000, DISPLAY, 0);
 	choose();
 	assert_int_equal(ranges.picture, NO_UNIT);
+	screen.height = 1093; /* one page more than there is */
+	choose();
+	assert_int_equal(ranges.picture, 0);
+	screen.height = 1092;
+	choose();
+	assert_int_equal(ranges.picture, NO_UNIT);
+	screen.base.v += 0x1000; /* behind the begin of the stolen memory, too */
+	choose();
+	assert_int_equal(ranges.picture, 0);
+	screen.base.v -= 0x1000;
 	display[0x5c / 4] = 0; /* later generations */
 	choose();
 	assert_int_equal(ranges.picture, 0);
@@ -203,6 +214,7 @@ TEST(picture_in_memory, setup, fake_teardown)
 	assert_int_equal(ranges.picture, NO_UNIT);
 	expect(0, DISPLAY, 0, 0x7d000000);
 	assert_int_equal(ranges.list[0].end - ranges.list[0].base, 4 * 1920 * 1080);
+	assert_true(ranges.list[0].picture);
 	dmar.units[1].base = 0x7d001000; /* unless it must not be reached */
 	choose();
 	assert_int_equal(ranges.count, 0);
@@ -215,6 +227,14 @@ TEST(picture_on_a_card, setup, fake_teardown)
 	screen.base = hpa(0xe0000000);
 	choose(); /* another card beside the processor's display */
 	assert_int_equal(ranges.picture, NO_UNIT);
+	display[4] = 0xb0000000; /* 32 bits; a BAR as large as its alignment ends before that */
+	screen.base = hpa(0xc0000000);
+	choose();
+	assert_int_equal(ranges.picture, NO_UNIT);
+	screen.base = hpa(0xbf000000);
+	choose();
+	assert_int_equal(ranges.picture, 0);
+	display[4] = 0xb000000c;
 	screen.base = hpa(0x1b0000000);
 	display[0] = 0x11111234;
 	choose();

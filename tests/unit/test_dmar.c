@@ -6,7 +6,7 @@
 #include "tests/unit/test.h"
 #include "vmm/base/err.h"
 
-static uint8_t table[0x2000];
+static uint8_t table[0x4000];
 static uint32_t used, begun;
 static struct dmar dmar;
 
@@ -145,9 +145,11 @@ TEST(no_unit)
 	assert_int_equal(parse(), ERR_FORMAT);
 	reserved(0x1000, 0x1fff);
 	assert_int_equal(parse(), ERR_FORMAT);
-	assert_int_equal(dmar.reserved_count, 0); /* out is empty */
+	assert_int_equal(dmar.reserved_count, 0);
+	assert_true(dmar.units_left_out); /* all of them: this is not as if there were no table */
 	used = 47;
 	assert_int_equal(parse(), ERR_FORMAT);
+	assert_true(dmar.units_left_out);
 	assert_non_null(strstr(fake_log_text(), "a table of 47 bytes is too short"));
 }
 
@@ -268,7 +270,7 @@ TEST(many_scopes)
 	assert_int_equal(dmar.unit_count, 3);
 	assert_int_equal(dmar.scope_count, DMAR_SCOPES_MAX);
 	assert_int_equal(dmar.units[2].scopes.count, 0);
-	assert_non_null(strstr(fake_log_text(), "more than 256 devices are named"));
+	assert_non_null(strstr(fake_log_text(), "more than 1024 devices are named"));
 }
 
 TEST(nine_hops)

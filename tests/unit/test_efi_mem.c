@@ -105,13 +105,14 @@ int acpi_find_serial(hpa_t rsdp, const struct acpi_reader *r, struct serial_plac
 
 /* The machine has this table if bytes are given. */
 static struct acpi_table dmar_table;
+static int dmar_error = ERR_NOTFOUND;
 
 int acpi_find_table(hpa_t rsdp, const struct acpi_reader *r, const char *signature,
 		    struct acpi_table *out)
 {
 	assert_string_equal(signature, "DMAR");
 	*out = dmar_table;
-	return dmar_table.bytes != NULL ? 0 : ERR_NOTFOUND;
+	return dmar_table.bytes != NULL ? 0 : dmar_error;
 }
 
 int acpi_read(hpa_t rsdp, const struct acpi_reader *r, struct acpi_facts *out)
@@ -196,7 +197,8 @@ TEST(kinds, setup, teardown)
 	add(EfiConventionalMemory, 0x800, 0, WB);
 	add(EfiConventionalMemory, 0x900, 1ul << 52, WB);
 	add(14, 0xa00, 0x10, WB); /* persistent memory */
-	assert_int_equal(efi_exit_boot_services(&info), 0);
+	assert_int_equal(efi_exit_boot_services(), 0);
+	efi_take_memory(&info);
 	assert_int_equal(info.range_count, 1);
 	expect_range(&info.ranges[0], 0x100, 0x300);
 	assert_int_equal(info.late_count, 2);
@@ -226,7 +228,8 @@ TEST(loaders, setup, teardown)
 	add(EfiBootServicesData, 0x1040, 1, WB);
 	add(EfiLoaderData, 0x2000, 1, UC);
 	add(EfiLoaderData, 0x3000, 3, WB);
-	assert_int_equal(efi_exit_boot_services(&info), 0);
+	assert_int_equal(efi_exit_boot_services(), 0);
+	efi_take_memory(&info);
 	assert_int_equal(info.range_count, 0);
 	assert_int_equal(info.late_count, 6);
 	expect_range(&info.late[5], 0x3000, 1);
@@ -247,7 +250,8 @@ TEST(marks, setup, teardown)
 	add(EfiBootServicesCode, 0x410, 0x10, WB);
 	add(EfiLoaderCode, 0x500, 0x10, WB);
 	add(EfiLoaderData, 0x510, 0x10, WB | CC);
-	assert_int_equal(efi_exit_boot_services(&info), 0);
+	assert_int_equal(efi_exit_boot_services(), 0);
+	efi_take_memory(&info);
 	assert_true(info.some_marked);
 	assert_int_equal(info.range_count, 1);
 	expect_range(&info.ranges[0], 0x100, 0x100);
@@ -264,7 +268,8 @@ TEST(marks, setup, teardown)
 	(void)setup(state);
 	add(EfiConventionalMemory, 0x200, 0x100, WB);
 	add(EfiMemoryMappedIO, 0x100, 0x100, UC | CC);
-	assert_int_equal(efi_exit_boot_services(&info), 0);
+	assert_int_equal(efi_exit_boot_services(), 0);
+	efi_take_memory(&info);
 	assert_false(info.some_marked);
 	assert_int_equal(info.range_count, 1);
 	assert_int_equal(info.unmarked_count, 0);
@@ -276,7 +281,8 @@ TEST(runtime_plain, setup, teardown)
 	add(EfiRuntimeServicesData, 0x110, 0x20, WB | RT);
 	add(EfiMemoryMappedIO, 0xffc00, 0x400, UC | RT);
 	add(EfiConventionalMemory, 0x200, 0x20, WB | RT); /* an impossible combination: not used */
-	assert_int_equal(efi_exit_boot_services(&info), 0);
+	assert_int_equal(efi_exit_boot_services(), 0);
+	efi_take_memory(&info);
 	assert_int_equal(info.range_count, 0);
 	assert_int_equal(info.runtime_count, 4);
 	assert_true(info.runtime[0].code && info.runtime[0].writable && !info.runtime[0].uncached);
@@ -311,7 +317,8 @@ TEST(runtime_exact, setup, teardown)
 	fw.attributes = &attributes;
 	add(EfiRuntimeServicesCode, 0x100, 0x10, WB | RT);
 	add(EfiMemoryMappedIO, 0xffc00, 0x400, UC | RT);
-	assert_int_equal(efi_exit_boot_services(&info), 0);
+	assert_int_equal(efi_exit_boot_services(), 0);
+	efi_take_memory(&info);
 	assert_int_equal(info.runtime_count, 4);
 	assert_true(!info.runtime[0].code && !info.runtime[0].writable);
 	assert_true(info.runtime[1].code && !info.runtime[1].writable);
@@ -324,7 +331,8 @@ TEST(runtime_exact, setup, teardown)
 	fw.attributes = &attributes;
 	attributes.bytes = 8;
 	add(EfiRuntimeServicesCode, 0x100, 0x10, WB | RT);
-	assert_int_equal(efi_exit_boot_services(&info), 0);
+	assert_int_equal(efi_exit_boot_services(), 0);
+	efi_take_memory(&info);
 	assert_int_equal(info.runtime_count, 1);
 	assert_true(info.runtime[0].code && info.runtime[0].writable);
 	attributes.bytes = sizeof(EFI_MEMORY_DESCRIPTOR);
@@ -338,7 +346,8 @@ TEST(too_many, setup, teardown)
 	for (uint64_t i = 0; i < 300; i++) {
 		add(EfiRuntimeServicesData, 0x5000 + i, 1, WB | RT);
 	}
-	assert_int_equal(efi_exit_boot_services(&info), 0);
+	assert_int_equal(efi_exit_boot_services(), 0);
+	efi_take_memory(&info);
 	assert_int_equal(info.range_count, BOOT_RANGE_MAX);
 	for (size_t i = 1; i < info.range_count; i++) {
 		assert_true(info.ranges[i - 1].base.v < info.ranges[i].base.v);
@@ -355,7 +364,8 @@ TEST(stale_key, setup, teardown)
 	add(EfiConventionalMemory, 0x1000, 1, WB);
 	fw.stale = 5;
 	fw.grow = 20;
-	assert_int_equal(efi_exit_boot_services(&info), 0);
+	assert_int_equal(efi_exit_boot_services(), 0);
+	efi_take_memory(&info);
 	assert_int_equal(fw.exit_calls, 6);
 	assert_int_equal(fw.other_calls_after_exit, 0);
 	assert_int_equal(info.range_count, 101);
@@ -365,7 +375,7 @@ TEST(refusals, setup, teardown)
 {
 	add(EfiConventionalMemory, 0x1000, 1, WB);
 	fw.stale = 1000;
-	assert_int_equal(efi_exit_boot_services(&info), ERR_IO);
+	assert_int_equal(efi_exit_boot_services(), ERR_IO);
 	assert_true(fw.exit_calls < 100);
 	assert_non_null(strstr(fake_log_text(), "firmware does not end its boot services"));
 
@@ -373,14 +383,14 @@ TEST(refusals, setup, teardown)
 	free(map_pages);
 	add(EfiConventionalMemory, 0x1000, 1, WB);
 	fw.map_status = EFI_DEVICE_ERROR;
-	assert_int_equal(efi_exit_boot_services(&info), ERR_IO);
+	assert_int_equal(efi_exit_boot_services(), ERR_IO);
 	assert_int_equal(fw.exit_calls, 0);
 
 	setup(state);
 	free(map_pages);
 	add(EfiConventionalMemory, 0x1000, 1, WB);
 	fw.entry_bytes = 0;
-	assert_int_equal(efi_exit_boot_services(&info), ERR_IO);
+	assert_int_equal(efi_exit_boot_services(), ERR_IO);
 	assert_int_equal(fw.exit_calls, 0);
 }
 
@@ -422,9 +432,11 @@ TEST(iommu, setup, teardown)
 	add(EfiRuntimeServicesData, 0x160, 0x10, EFI_MEMORY_WB | EFI_MEMORY_RUNTIME);
 	add(EfiMemoryMappedIO, 0x180, 0x10, EFI_MEMORY_UC);
 	assert_true(efi_memory_look());
-	assert_false(efi_find_dmar(&table));
+	assert_int_equal(efi_find_dmar(&table), ERR_NOTFOUND);
+	dmar_error = ERR_FORMAT;
+	assert_int_equal(efi_find_dmar(&table), ERR_FORMAT);
 	dmar_table = (struct acpi_table){ bytes, sizeof(bytes) };
-	assert_true(efi_find_dmar(&table));
+	assert_int_equal(efi_find_dmar(&table), 0);
 	assert_ptr_equal(table.bytes, bytes);
 	assert_true(efi_is_reserved(0x120000, 0x140000));
 	assert_true(efi_is_reserved(0x12f000, 0x131000));
@@ -433,6 +445,12 @@ TEST(iommu, setup, teardown)
 	assert_false(efi_is_reserved(0x160000, 0x161000));
 	assert_false(efi_is_reserved(0x180000, 0x181000)); /* registers */
 	assert_false(efi_is_reserved(0x10f000, 0x110000));
+	assert_true(efi_is_firmwares(0x120000, 0x150000));
+	assert_true(efi_is_firmwares(0x160000, 0x170000));
+	assert_false(efi_is_firmwares(0x10f000, 0x110000)); /* anyone's */
+	assert_false(efi_is_firmwares(0x14f000, 0x151000));
+	assert_false(efi_is_firmwares(0x180000, 0x181000));
+	assert_false(efi_is_firmwares(0, 0x1000));
 	add(EfiBootServicesData, 0x121, 1, EFI_MEMORY_WB); /* and one that overlaps */
 	free(map_pages);
 	assert_true(efi_memory_look());

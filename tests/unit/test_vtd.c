@@ -17,11 +17,19 @@
 static struct vtd_unit unit;
 static struct vtd_memory memory;
 
+static bool is_firmwares(uint64_t base, uint64_t end)
+{
+	return base >= (uintptr_t)model_memory &&
+	       end <= (uintptr_t)model_memory + sizeof(model_memory);
+}
+
 /* Everything up to the tables. */
 static void begin(uint64_t cap, uint64_t ecap)
 {
 	model_reset(cap, ecap);
-	unit = (struct vtd_unit){ .base = MODEL_BASE, .bytes = PAGE_SIZE };
+	unit = (struct vtd_unit){ .base = MODEL_BASE,
+				  .bytes = PAGE_SIZE,
+				  .is_firmwares = is_firmwares };
 	memory = (struct vtd_memory){ model_memory + 2 * PAGE_SIZE, MODEL_PAGES - 2 };
 	assert_null(vtd_look(&unit));
 	assert_true(vtd_prepare(&unit, &memory, model_memory + PAGE_SIZE));
@@ -38,7 +46,7 @@ static const uint64_t kinds[][2] = {
 	{ CAP39 | DRAINS, ECAP_COHERENT },
 	{ W48 | BITS(48) | CAP_WRITE_BUFFER, ECAP_QUEUE },
 	{ W39 | W48 | BITS(48) | DRAINS, ECAP_COHERENT | ECAP_QUEUE },
-	{ W57 | BITS(57), ECAP_QUEUE | ECAP_SCALABLE },
+	{ W57 | BITS(57), ECAP_QUEUE | BIT(43) }, /* it also has the mode with PASIDs */
 };
 
 /* Nothing passes any more, on units of each kind; the records name who tried what. */
@@ -135,6 +143,63 @@ TEST(firmware_moves_the_queue)
 	assert_true(vtd_blocks(&unit)); /* the model runs the queue */
 	assert_int_equal(model.iqh, 200);
 	assert_false(model_dma(DISPLAY, 0x1000, true));
+	assert_null(block()); /* and it can be stopped after that */
+	model.iqt = 7 << QUEUE_SHIFT;
+	assert_true(vtd_blocks(&unit));
+	model.stuck_queue = true;
+	model.iqt = 9 << QUEUE_SHIFT;
+	assert_non_null(block());
+}
+
+/* Firmware's queue may be anywhere: what is not firmware's own memory is not written to. */
+TEST(firmwares_queue_lies_elsewhere)
+{
+	static uint64_t victim[PAGE_SIZE / 8] __attribute__((aligned(PAGE_SIZE)));
+	const uint64_t rows[][2] = {
+		{ (uintptr_t)victim, 0 },
+		{ (uintptr_t)model_memory, PAGE_SIZE },	   /* the end of the queue is behind it */
+		{ (uintptr_t)model_memory | IQA_SIZE, 0 }, /* it is larger than that memory */
+		{ 0, 0 },
+	};
+
+	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
+		begin(CAP39, ECAP_QUEUE);
+		model.status = STATUS_TRANSLATION | STATUS_QUEUE;
+		model.iqa = rows[i][0];
+		model.iqt = rows[i][1];
+		model.iqh = rows[i][1] >> QUEUE_SHIFT;
+		model.any_stop = true;
+		assert_null(block());
+		assert_int_equal(victim[0], 0);
+		assert_int_equal(*(uint64_t *)model_memory, 0);
+		assert_false(model_dma(DISPLAY, 0x1000, true));
+	}
+}
+
+/* Firmware's tables are of another mode: it changes while translation is off, or if it may. */
+TEST(another_mode)
+{
+	for (unsigned may = 0; may < 2; may++) {
+		for (uint64_t mode = 1; mode < 4; mode++) {
+			begin(CAP39 | (may != 0 ? CAP_CHANGES_MODE : 0), ECAP_QUEUE | BIT(43));
+			model.status = STATUS_TRANSLATION;
+			model.rtaddr |= mode << 10;
+			model.root = model.contexts_root = model.active_root = model.rtaddr;
+			assert_null(block());
+			assert_int_equal(model.was_off, may == 0);
+			assert_int_equal(unit.paused, may == 0);
+			assert_true(vtd_blocks(&unit));
+			assert_false(model_dma(DISPLAY, 0x1000, true));
+			assert_null(block()); /* now the mode is ours */
+			assert_int_equal(model.was_off, may == 0);
+			assert_false(unit.paused);
+		}
+	}
+	begin(CAP39, 0);
+	model.status = STATUS_TRANSLATION;
+	model.rtaddr |= 1 << 10;
+	model.stuck = (uint32_t)STATUS_TRANSLATION;
+	assert_string_equal(block(), "firmware's tables are of another mode, which does not end");
 }
 
 /* Firmware switches the unit off, or gives it other tables: this is seen, and put right. */
@@ -251,12 +316,18 @@ TEST(broken_units)
 TEST(looks)
 {
 	begin(CAP39, 0);
-	unit.bytes = 0x400; /* the IOTLB's registers lie behind */
-	assert_non_null(vtd_look(&unit));
-	unit.bytes = 0x230; /* and a fault record */
-	assert_non_null(vtd_look(&unit));
-	unit.bytes = PAGE_SIZE;
 	assert_null(vtd_look(&unit));
+	assert_int_equal(unit.bytes, PAGE_SIZE);
+	unit.bytes = 4 * PAGE_SIZE;
+	assert_null(vtd_look(&unit));
+	assert_int_equal(unit.bytes, 4 * PAGE_SIZE);
+	unit.bytes = PAGE_SIZE;
+	model.ecap = 0x100ul << 8; /* the IOTLB's registers lie behind */
+	assert_null(vtd_look(&unit));
+	assert_int_equal(unit.bytes, 2 * PAGE_SIZE);
+	model.cap |= 0x3fful << 24 | 0xfful << 40; /* and fault records, as far as can be */
+	assert_null(vtd_look(&unit));
+	assert_int_equal(unit.bytes, 5 * PAGE_SIZE);
 	model.cap = UINT64_MAX;
 	assert_string_equal(vtd_look(&unit), "it does not answer");
 	model.cap = 0;
@@ -316,6 +387,9 @@ TEST(many_faults)
 	}
 	assert_false(vtd_take_fault(&unit, &fault));
 	assert_int_equal(model.fsts, 0);
+	assert_int_equal(unit.overflows, 1);
+	assert_false(vtd_take_fault(&unit, &fault));
+	assert_int_equal(unit.overflows, 1);
 	fault.reason = 0x99;
 	assert_string_equal(vtd_reason(&fault), "the unit gives another reason");
 	model.fsts = UINT32_MAX; /* the unit is gone */

@@ -62,6 +62,7 @@ static void carry_out(void)
 
 	model.iqh = (model.iqh + 1) % QUEUE_ENTRIES;
 	model.last_was_wait = (low & 0xf) == 5;
+	assert_true(model.last_was_wait || high == 0); /* the rest is reserved */
 	switch (low & 0xf) {
 	case 1: assert_int_equal(low, DO_CONTEXTS); return invalidate_contexts();
 	case 2: assert_int_equal(low & 0x30, 0x10); return invalidate_iotlb();
@@ -70,7 +71,6 @@ static void carry_out(void)
 		assert_int_equal(low & 0x70, 0x20);
 		memcpy((void *)(uintptr_t)high, (const uint8_t *)&low + 4, 4);
 		return;
-	case 7: assert_true((model.ecap & ECAP_SCALABLE) != 0); return;
 	default: fail_msg("descriptor %#lx", low);
 	}
 }
@@ -106,6 +106,9 @@ static void gcmd(uint32_t value)
 	model.was_off += (changed & ~(uint64_t)value & STATUS_TRANSLATION) != 0;
 	model.flushes += (once & STATUS_WRITE_BUFFER) != 0;
 	if ((once & STATUS_ROOT) != 0) {
+		assert_true((model.status & STATUS_TRANSLATION) == 0 ||
+			    (model.cap & CAP_CHANGES_MODE) != 0 ||
+			    (model.root & ROOT_MODE) == (model.rtaddr & ROOT_MODE));
 		model.root = model.rtaddr;
 	}
 	if ((once & STATUS_INT_TABLE) != 0) {
@@ -114,7 +117,7 @@ static void gcmd(uint32_t value)
 	}
 	if ((changed & STATUS_QUEUE) != 0) {
 		assert_true((value & STATUS_QUEUE) != 0 || model.any_stop || model.last_was_wait);
-		model.iqh = 0;
+		model.iqh = (value & STATUS_QUEUE) != 0 ? 0 : model.iqh;
 	}
 	model.wait = model.delay;
 }
@@ -246,7 +249,8 @@ bool model_dma(uint16_t source, uint64_t address, bool write)
 {
 	uint64_t entry, context[2];
 
-	if ((model.status & STATUS_TRANSLATION) == 0 || model.active_root == MODEL_FIRMWARE_ROOT) {
+	if ((model.status & STATUS_TRANSLATION) == 0 ||
+	    (model.active_root & ADDRESS) == MODEL_FIRMWARE_ROOT) {
 		return true;
 	}
 	assert_int_equal(model.active_root & ROOT_MODE, 0);

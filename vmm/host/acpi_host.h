@@ -91,8 +91,8 @@ struct acpi_table {
 };
 
 /*
- * Finds the first usable table with this signature of four characters. Returns ERR_NOTFOUND, with
- * out unchanged, if there is none.
+ * Finds the first usable table with this signature of four characters. If there is none, out is
+ * unchanged, and it returns ERR_NOTFOUND, or ERR_FORMAT if there is a broken one.
  */
 int acpi_find_table(hpa_t rsdp, const struct acpi_reader *reader, const char *signature,
 		    struct acpi_table *out);

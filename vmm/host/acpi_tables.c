@@ -115,15 +115,18 @@ int acpi_for_each_table(const struct acpi_reader *reader, hpa_t rsdp,
 struct table_search {
 	const char *signature;
 	struct acpi_table found; /* bytes NULL: not found */
+	bool broken;		 /* a table has the signature, and cannot be used */
 };
 
 static void search_table(const struct acpi_reader *reader, uint64_t address, void *context)
 {
 	struct table_search *search = context;
+	const uint8_t *p = acpi_at(reader, address, ACPI_HEADER_BYTES);
 
 	if (search->found.bytes == NULL &&
 	    !acpi_open_table(reader, address, search->signature, &search->found)) {
 		search->found.bytes = NULL;
+		search->broken |= p != NULL && memcmp(p, search->signature, 4) == 0;
 	}
 }
 
@@ -134,7 +137,7 @@ int acpi_find_table(hpa_t rsdp, const struct acpi_reader *reader, const char *si
 
 	if (acpi_for_each_table(reader, rsdp, search_table, &search) != 0 ||
 	    search.found.bytes == NULL) {
-		return ERR_NOTFOUND;
+		return search.broken ? ERR_FORMAT : ERR_NOTFOUND;
 	}
 	*out = search.found;
 	return 0;
