@@ -227,6 +227,15 @@ static bool make_room(void)
 	return good;
 }
 
+bool efi_attest_is_asked(void)
+{
+	uint8_t nonce[TPM_NONCE_MAX];
+	struct vm_file file = { .path = NONCE };
+	uint64_t bytes;
+
+	return efi_file_read_small(&file, nonce, sizeof(nonce), &bytes) != ERR_NOTFOUND;
+}
+
 void efi_attest(const char *state)
 {
 	static uint8_t nonce[TPM_NONCE_MAX];

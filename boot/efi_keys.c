@@ -41,7 +41,7 @@ static bool read_key(struct vm_key_source *key, const char *what, const char *na
 	const char *error;
 
 	if (key->kind != VM_KEY_FILE || key->form == VM_KEY_FORM_TPM) {
-		return true; /* efi_seal_keys opens the latter */
+		return true; /* efi_seal_open has the latter */
 	}
 	error = take(key);
 	if (error != NULL) {

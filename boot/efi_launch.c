@@ -26,6 +26,8 @@ static const struct {
 static struct manifest manifest;
 static bool checks_files; /* the manifest is open: files that it does not name are not used */
 static bool has_tpm;
+static char state_words[LAUNCH_WORDS_MAX]; /* as the state of the machine was measured */
+static bool closed;			   /* nothing is measured any more */
 
 /* A variable of one byte that firmware itself keeps; false if there is none. UEFI, table 3-1. */
 static bool firmware_says(const CHAR16 *name)
@@ -126,7 +128,19 @@ bool efi_launch_wants_files(void)
 	return checks_files || has_tpm;
 }
 
-void efi_launch_close(struct config *config)
+/* The end of the launch, which needs no file of the stick. */
+static void open_keys(struct config *config)
+{
+	efi_seal_open(config);
+	launch_measure_end(config, efi_tpm_extend);
+	if (!efi_tpm_works()) {
+		/* No separator has closed the PCRs: the TPM would open the keys once more. */
+		efi_leave_sealed_out(config, "the TPM did not take all measurements");
+	}
+	efi_tpm_report(state_words);
+}
+
+void efi_launch_state(struct config *config)
 {
 	static const char *const kinds[] = {
 		[TME_NONE] = "none",
@@ -135,10 +149,9 @@ void efi_launch_close(struct config *config)
 	};
 	const struct tme_state *tme = tme_state();
 	struct launch_state state = { .secure_boot = efi_secure_boot() };
-	char words[LAUNCH_WORDS_MAX];
 
 	if (!has_tpm) {
-		efi_seal_keys(config); /* says that there is no TPM, if a key needs it */
+		efi_seal_read(config); /* says that there is no TPM, if a key needs it */
 		efi_attest(NULL);      /* the same */
 		efi_report(config, NULL);
 		return;
@@ -148,15 +161,22 @@ void efi_launch_close(struct config *config)
 	state.keyid_bits = tme->keyid_bits;
 	state.bypass = tme->bypass;
 	state.iommu = dma_words();
-	(void)launch_state_words(&state, words); /* it returns words */
-	launch_measure_state(config, words, efi_tpm_extend);
-	efi_report(config, words);
-	efi_seal_keys(config);
-	launch_measure_end(config, efi_tpm_extend);
-	if (!efi_tpm_works()) {
-		/* No separator has closed the PCRs: the TPM would open the keys once more. */
-		efi_leave_sealed_out(config, "the TPM did not take all measurements");
+	(void)launch_state_words(&state, state_words); /* it returns them */
+	launch_measure_state(config, state_words, efi_tpm_extend);
+	efi_report(config, state_words);
+	efi_seal_read(config);
+	closed = efi_attest_is_asked();
+	if (closed) {
+		log_warn("the stick has a nonce, so a report is written to it: keys of the TPM are "
+			 "opened before that, while devices can still reach memory");
+		open_keys(config);
+		efi_attest(state_words);
 	}
-	efi_tpm_report(words);
-	efi_attest(words);
+}
+
+void efi_launch_close(struct config *config)
+{
+	if (has_tpm && !closed) {
+		open_keys(config);
+	}
 }

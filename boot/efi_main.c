@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Firmware starts Umbra here. Everything that needs firmware is done here, in order: log a banner,
- * read the configuration and the files that it names, ask about the machine, shut DMA out, end boot
- * services. Then boot/main.c takes over and does not return.
+ * read the configuration and the files that it names, ask about the machine, shut DMA out, open the
+ * keys that the TPM has sealed, end boot services. Then boot/main.c takes over and does not return.
  */
 #include "boot/efi_priv.h"
 
@@ -101,8 +101,9 @@ EFI_STATUS efi_main(EFI_HANDLE image, EFI_SYSTEM_TABLE *system)
 	read_config();
 	efi_probe(&info);
 	efi_dma_decide(&info);
-	efi_launch_close(&info.config);
+	efi_launch_state(&info.config);
 	efi_dma_block(&info);
+	efi_launch_close(&info.config);
 	if (!info.can_run) {
 		efi_leave_all_out(&info.config);
 		efi_keys_forget(&info.config);

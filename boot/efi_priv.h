@@ -80,7 +80,7 @@ void efi_keys_read(struct config *config);
  * why there can be no secret.
  */
 const char *efi_key_hold(struct vm_key_source *key);
-/* Wipes what efi_keys_read has read, or efi_seal_keys has opened. */
+/* Wipes what efi_keys_read has read, or the TPM has opened. */
 void efi_keys_forget(struct config *config);
 void efi_key_forget(struct vm_key_source *key);
 /*
@@ -117,18 +117,28 @@ bool efi_launch_open(void);
 /* Whether files are compared or measured, so that they are read even if no VM can run. */
 bool efi_launch_wants_files(void);
 /*
- * When all files were read: measures what is left, opens the keys that the TPM has sealed, and logs
- * the values of the PCRs.
+ * When all files were read: measures the state of the machine, and reads the keys that the TPM has
+ * sealed.
+ */
+void efi_launch_state(struct config *config);
+/*
+ * When DMA is shut out: opens those keys, measures that nothing follows, and logs the PCRs. If a
+ * report is asked for, efi_launch_state has done this, because the stick is written.
  */
 void efi_launch_close(struct config *config);
 
 /* --- efi_seal.c --- */
 
 /*
- * After the state of the machine was measured: opens the keys of tpm:PATH, or seals key files if
- * [host] tpm says so. What has no key then is left out, which is logged.
+ * The keys of tpm:PATH, in two steps. What has no key after them is left out, which is logged.
+ *
+ * efi_seal_read: after the state of the machine was measured, while the stick can be used. Reads
+ * the sealed files; if [host] tpm says so, seals key files. A sealed key whose key file lies on the
+ * stick, too, is opened at once, and the key file removed.
+ * efi_seal_open: opens the others, with DMA shut out.
  */
-void efi_seal_keys(struct config *config);
+void efi_seal_read(struct config *config);
+void efi_seal_open(struct config *config);
 
 /* --- efi_attest.c --- */
 
@@ -138,6 +148,8 @@ void efi_seal_keys(struct config *config);
  * depends on it. state: the state of the machine as it was measured, or NULL.
  */
 void efi_attest(const char *state);
+/* Whether the stick has a nonce, or something that should be one. */
+bool efi_attest_is_asked(void);
 
 /* --- efi_report.c --- */
 

@@ -24,6 +24,12 @@ struct subject {
 	const char *name;
 };
 
+/* Sealed files that were read, and are opened when DMA is shut out. First those of all VMs. */
+static struct {
+	uint8_t data[SEAL_BLOB_MAX];
+	uint64_t bytes; /* 0: nothing is to be opened */
+} kept[CONFIG_VM_MAX + SHARE_MAX];
+
 static struct seal seal = { .tpm = { .submit = efi_tpm_submit, .wait = efi_tpm_wait } };
 static struct seal_blob blob;
 static uint8_t data[SEAL_BLOB_MAX]; /* of the file */
@@ -255,17 +261,12 @@ static const char *make(const struct subject *of)
 	return seal_plain(of);
 }
 
-/* After the sealed file was opened, the key file is not needed: an earlier start has sealed it. */
-static void look_for_plain(const struct subject *of)
+/*
+ * After the sealed file was opened, the key file is not needed: an earlier start has sealed it.
+ * error, err: what read_plain has said.
+ */
+static void judge_plain(const struct subject *of, const char *error, int err)
 {
-	const char *error;
-	int err;
-
-	set_key_path(of->key);
-	error = read_plain(&err);
-	if (error != NULL && err == ERR_NOTFOUND) {
-		return;
-	}
 	if (error != NULL && err == ERR_EXISTS) {
 		log_warn("%s %s: an earlier start has overwritten %s and not removed it", of->what,
 			 of->name, plain.file.path);
@@ -281,10 +282,29 @@ static void look_for_plain(const struct subject *of)
 	}
 }
 
-static const char *get(const struct subject *of, bool may_seal)
+/* Opens the sealed file that was read into data. */
+static const char *open_sealed(const struct subject *of)
+{
+	const char *error = open_data(of->key);
+
+	if (error == NULL) {
+		of->key->tpm = is_named(of->key->file.path, VM_KEY_FORM_TPM, VM_KEY_TPM_FRESH)
+				       ? VM_KEY_TPM_FRESH
+				       : VM_KEY_TPM_OPENED;
+		log_info("%s %s: %s: the TPM has opened the key", of->what, of->name,
+			 of->key->file.path);
+	}
+	return error;
+}
+
+/*
+ * A key whose file lies on the stick in clear is not worth hiding from devices, which have seen the
+ * file being read; and the stick must be written to remove it. So it is opened at once.
+ */
+static const char *get(const struct subject *of, size_t n, bool may_seal)
 {
 	struct vm_key_source *key = of->key;
-	const char *error;
+	const char *error, *plain_error;
 	int err;
 
 	if (!efi_tpm_works()) {
@@ -301,30 +321,35 @@ static const char *get(const struct subject *of, bool may_seal)
 	if (err != 0) {
 		return key->file.error;
 	}
-	error = open_data(key);
-	if (error != NULL) {
-		return error;
+	if (may_seal) {
+		set_key_path(key);
+		plain_error = read_plain(&err);
+		if (err != ERR_NOTFOUND) {
+			error = open_sealed(of);
+			if (error == NULL && key->tpm == VM_KEY_TPM_OPENED) {
+				judge_plain(of, plain_error, err);
+			}
+			return error;
+		}
 	}
-	key->tpm = is_named(key->file.path, VM_KEY_FORM_TPM, VM_KEY_TPM_FRESH) ? VM_KEY_TPM_FRESH
-									       : VM_KEY_TPM_OPENED;
-	log_info("%s %s: %s: the TPM has opened the key", of->what, of->name, key->file.path);
-	if (may_seal && key->tpm == VM_KEY_TPM_OPENED) {
-		look_for_plain(of);
-	}
+	memcpy(kept[n].data, data, data_bytes);
+	kept[n].bytes = data_bytes;
 	return NULL;
 }
 
-/* Returns false if it is a key of the TPM that could not be had. */
-static bool get_key(struct vm_key_source *key, const char *what, const char *name, uint32_t line,
-		    bool may_seal)
+static const char *open_kept(const struct subject *of, size_t n)
 {
-	const struct subject of = { key, what, name };
-	const char *error;
+	memcpy(data, kept[n].data, kept[n].bytes);
+	data_bytes = kept[n].bytes;
+	kept[n].bytes = 0;
+	return open_sealed(of);
+}
 
-	if (key->kind != VM_KEY_FILE || key->form != VM_KEY_FORM_TPM) {
-		return true;
-	}
-	error = get(&of, may_seal);
+/* Returns false, after it has said why, if the key could not be had. */
+static bool has_key(const struct subject *of, const char *error, uint32_t line)
+{
+	struct vm_key_source *key = of->key;
+
 	secure_zero(&plain, sizeof(plain));
 	if (error == NULL) {
 		return true;
@@ -332,27 +357,64 @@ static bool get_key(struct vm_key_source *key, const char *what, const char *nam
 	secure_zero(key->secret, sizeof(key->secret));
 	key->secret_bytes = 0;
 	log_error("%s:%u: %s %s: key = tpm:%s: %s; the %s is left out", LAUNCH_CONFIG_NAME, line,
-		  what, name, key->file.path, error, strcmp(what, "vm") == 0 ? "VM" : "share");
+		  of->what, of->name, key->file.path, error,
+		  strcmp(of->what, "vm") == 0 ? "VM" : "share");
 	return false;
 }
 
-void efi_seal_keys(struct config *config)
+static bool is_sealed(const struct vm_key_source *key)
+{
+	return key->kind == VM_KEY_FILE && key->form == VM_KEY_FORM_TPM;
+}
+
+/* One step for the n-th of all keys. Returns false if its VM or share is left out. */
+typedef bool key_step(const struct subject *of, size_t n, uint32_t line,
+		      const struct config *config);
+
+static bool read_step(const struct subject *of, size_t n, uint32_t line,
+		      const struct config *config)
+{
+	kept[n].bytes = 0;
+	return has_key(of, get(of, n, config->tpm == CONFIG_TPM_SEAL), line);
+}
+
+static bool open_step(const struct subject *of, size_t n, uint32_t line,
+		      const struct config *config)
+{
+	return kept[n].bytes == 0 || has_key(of, open_kept(of, n), line);
+}
+
+static void do_all(struct config *config, key_step *step)
 {
 	all = config;
-	/* If the list is full, no key finds room either. */
-	(void)wipe_register(plain.secret, sizeof(plain.secret));
-	(void)wipe_register(&seal.tpm, sizeof(seal.tpm)); /* its buffers */
 	for (size_t i = 0; i < config->vm_count; i++) {
 		struct vm_config *vm = &config->vms[i];
+		const struct subject of = { &vm->key, "vm", vm->name };
 
-		vm->valid = vm->valid && get_key(&vm->key, "vm", vm->name, vm->line,
-						 config->tpm == CONFIG_TPM_SEAL);
+		if (vm->valid && is_sealed(&vm->key)) {
+			vm->valid = step(&of, i, vm->line, config);
+		}
 	}
 	for (size_t i = 0; i < config->share_count; i++) {
 		struct share_config *share = &config->shares[i];
+		const struct subject of = { &share->key, "share", share->name };
 
-		share->valid = share->valid && get_key(&share->key, "share", share->name,
-						       share->line, config->tpm == CONFIG_TPM_SEAL);
+		if (share->valid && is_sealed(&share->key)) {
+			share->valid = step(&of, CONFIG_VM_MAX + i, share->line, config);
+		}
 	}
+}
+
+void efi_seal_read(struct config *config)
+{
+	/* If the list is full, no key finds room either. */
+	(void)wipe_register(plain.secret, sizeof(plain.secret));
+	(void)wipe_register(&seal.tpm, sizeof(seal.tpm)); /* its buffers */
+	do_all(config, read_step);
+}
+
+void efi_seal_open(struct config *config)
+{
+	do_all(config, open_step);
 	seal_end(&seal);
 }

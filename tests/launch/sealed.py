@@ -3,8 +3,9 @@
 """sealed.py PRODUCT OUT: keys that a TPM seals, opens, and keeps shut.
 
 A stick with two key files is started with `[host] tpm = seal`: the TPM seals both. The next start
-opens them, and no byte of the key files is on the stick afterwards. A stick with one change,
-another TPM and a machine without one do not open them, and the log says why.
+opens them, and no byte of the key files is on the stick afterwards. Starts after that open them
+only when the IOMMU has shut DMA out. A stick with one change, another TPM and a machine without one
+do not open them, and the log says why.
 """
 
 import hashlib
@@ -56,6 +57,9 @@ class Sealed(Measured):
         path = f'{stick.folder}.img'
         image.make_image(stick.folder, path)
         return path
+
+    def boot(self, stick, *words, stop=None):
+        return super().boot(stick, 'IOMMU=1', *words, stop=stop)
 
     def run(self, stick, disk, *words, tpm='tpm1'):
         """Starts an image, and keeps what the machine writes."""
@@ -120,6 +124,14 @@ def seal(test):
     test.check_values(stick, text)
     if test.pieces(f'{stick.folder}.out/dram.bin') != 0:
         test.fail('a piece of a key is in memory although no VM can use it')
+
+    text = test.run(stick, disk)
+    test.check_values(stick, text)
+    shut_out = re.search('DMA: from now on no device reaches memory', text)
+    for name in KEYS:
+        opened = re.search(OPENED.format(name), text)
+        if not (shut_out and opened and shut_out.start() < opened.start()):
+            test.fail(f'the key of {name} was opened while devices could reach memory')
     return stick, disk
 
 

@@ -246,7 +246,9 @@ TEST(nobody_asks, setup, fake_teardown)
 
 TEST(a_whole_report, setup, fake_teardown)
 {
+	assert_false(efi_attest_is_asked());
 	put("\\umbra\\nonce", NONCE, 16);
+	assert_true(efi_attest_is_asked());
 	put("\\umbra\\credential", "Csecret", 7);
 	put("\\umbra\\report\\quote.msg", "old", 3);
 	efi_attest("tme=none");
@@ -312,6 +314,7 @@ TEST(no_place_for_the_report, setup, fake_teardown)
 TEST(nonces_of_a_wrong_length, setup, fake_teardown)
 {
 	put("\\umbra\\nonce", NONCE, 15);
+	assert_true(efi_attest_is_asked());
 	efi_attest("state");
 	reported("\\umbra\\nonce: a nonce has 16 to 32 bytes");
 	assert_null(content("quote.msg"));

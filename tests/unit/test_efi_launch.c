@@ -51,8 +51,17 @@ void tme_look(void)
 {
 }
 
+static bool report_asked;
+static int reports;
+
+bool efi_attest_is_asked(void)
+{
+	return report_asked;
+}
+
 void efi_attest(const char *state)
 {
+	reports++;
 }
 
 const char *manifest_open(const uint8_t key[VERIFY_POINT_BYTES], const char *text, size_t bytes,
@@ -103,13 +112,18 @@ static void open_key(struct vm_key_source *key)
 	key->secret_bytes = sizeof(key->secret);
 }
 
-void efi_seal_keys(struct config *config)
+void efi_seal_read(struct config *config)
 {
-	if (efi_tpm_works()) {
+	if (!efi_tpm_works()) {
+		config->vms[0].valid = config->shares[0].valid = false;
+	}
+}
+
+void efi_seal_open(struct config *config)
+{
+	if (config->vms[0].valid) {
 		open_key(&config->vms[0].key);
 		open_key(&config->shares[0].key);
-	} else {
-		config->vms[0].valid = config->shares[0].valid = false;
 	}
 }
 
@@ -130,7 +144,14 @@ static void start(unsigned refused)
 	extended = 0;
 	refuses = refused;
 	assert_true(efi_launch_open());
+	reports = 0;
+	efi_launch_state(&config);
+	if (!report_asked) {
+		assert_int_equal(config.vms[0].key.secret_bytes, 0); /* DMA is not shut out yet */
+	}
+	assert_int_equal(reports, report_asked); /* while the stick can be written */
 	efi_launch_close(&config);
+	assert_int_equal(reports, report_asked);
 }
 
 static struct config held;
@@ -152,7 +173,7 @@ TEST(a_panic_wipes_key_files, fake_setup, fake_teardown)
 	assert_memory_equal(held.shares[0].key.secret, nothing, sizeof(nothing));
 }
 
-TEST(no_key_of_the_tpm_is_used_if_a_measurement_fails, fake_setup, fake_teardown)
+static void refuse_each(void)
 {
 	static const uint8_t nothing[VM_KEY_FILE_MAX];
 	unsigned all;
@@ -175,4 +196,19 @@ TEST(no_key_of_the_tpm_is_used_if_a_measurement_fails, fake_setup, fake_teardown
 			       "error: vm : the TPM did not take all measurements, "
 			       "so a key of the TPM is not used; the vm is left "
 			       "out"));
+}
+
+TEST(no_key_of_the_tpm_is_used_if_a_measurement_fails, fake_setup, fake_teardown)
+{
+	report_asked = false;
+	refuse_each();
+	assert_null(strstr(fake_log_text(), "the stick has a nonce"));
+}
+
+/* A report is written to the stick, so keys are opened before DMA is shut out, which is said. */
+TEST(the_same_with_a_report, fake_setup, fake_teardown)
+{
+	report_asked = true;
+	refuse_each();
+	assert_non_null(strstr(fake_log_text(), "warning: the stick has a nonce"));
 }

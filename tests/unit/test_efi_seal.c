@@ -18,7 +18,7 @@ static struct {
 	uint8_t data[SEAL_BLOB_MAX];
 	uint64_t bytes;
 } files[4];
-static bool write_fails, loses_bits, destroy_fails, delete_fails;
+static bool stick_is_gone, write_fails, loses_bits, destroy_fails, delete_fails;
 static uint64_t destroyed; /* bytes of key files */
 
 static size_t find(const char *path)
@@ -50,6 +50,7 @@ int efi_file_read_small(struct vm_file *file, void *to, uint64_t max, uint64_t *
 {
 	const size_t at = find(file->path);
 
+	assert_false(stick_is_gone);
 	*bytes = 0;
 	file->error = NULL;
 	if (at == ARRAY_COUNT(files)) {
@@ -67,6 +68,7 @@ int efi_file_read_small(struct vm_file *file, void *to, uint64_t max, uint64_t *
 
 int efi_file_write_new(const char *path, const void *data, uint64_t bytes)
 {
+	assert_false(stick_is_gone);
 	if (write_fails) {
 		return ERR_IO;
 	}
@@ -77,6 +79,7 @@ int efi_file_write_new(const char *path, const void *data, uint64_t bytes)
 
 int efi_file_destroy(const char *path, uint64_t bytes)
 {
+	assert_false(stick_is_gone);
 	if (destroy_fails) {
 		return ERR_IO;
 	}
@@ -240,14 +243,17 @@ static int setup(void **state)
 	return fake_setup(state);
 }
 
-/* A start: nothing was opened yet. */
+/* A start: nothing was opened yet. Between the steps DMA is shut out: no stick after that. */
 static void start(void)
 {
 	for (size_t i = 0; i < ARRAY_COUNT(config.vms); i++) {
 		config.vms[i].key.tpm = VM_KEY_TPM_SHUT;
 	}
 	area_count = 0;
-	efi_seal_keys(&config);
+	efi_seal_read(&config);
+	stick_is_gone = true;
+	efi_seal_open(&config);
+	stick_is_gone = false;
 }
 
 /* The VM is left out for this reason, no secret is left, and the key file is as it was. */
@@ -290,6 +296,43 @@ TEST(a_key_file_is_sealed_then_opened, setup, fake_teardown)
 	config.tpm = CONFIG_TPM_OPEN;
 	start();
 	assert_true(config.vms[0].valid);
+}
+
+/* Only when DMA is shut out, unless the key lies on the stick in clear as well. */
+TEST(a_key_is_opened_late, setup, fake_teardown)
+{
+	put("\\a.key", key, 64);
+	start();
+	config.vms[0].key.tpm = VM_KEY_TPM_SHUT; /* the next boot */
+	area_count = 0;
+	efi_seal_read(&config);
+	assert_int_equal(config.vms[0].key.tpm, VM_KEY_TPM_OPENED);
+	assert_false(is_there("\\a.key"));
+	for (unsigned i = 0; i < 2; i++) { /* later boots, whether or not keys may be sealed */
+		config.tpm = i == 0 ? CONFIG_TPM_SEAL : CONFIG_TPM_REPORT;
+		area_count = 0;
+		memset(config.vms[0].key.secret, 0, sizeof(key));
+		config.vms[0].key.secret_bytes = 0;
+		config.vms[0].key.tpm = VM_KEY_TPM_SHUT;
+		efi_seal_read(&config);
+		assert_true(config.vms[0].valid);
+		assert_int_equal(config.vms[0].key.secret_bytes, 0);
+		assert_int_equal(config.vms[0].key.tpm, VM_KEY_TPM_SHUT);
+		stick_is_gone = true;
+		efi_seal_open(&config);
+		stick_is_gone = false;
+		assert_int_equal(config.vms[0].key.tpm, VM_KEY_TPM_OPENED);
+		assert_memory_equal(config.vms[0].key.secret, key, 64);
+	}
+	/* What was left out in between is not opened. */
+	area_count = 0;
+	memset(config.vms[0].key.secret, 0, sizeof(key));
+	config.vms[0].key.tpm = VM_KEY_TPM_SHUT;
+	efi_seal_read(&config);
+	config.vms[0].valid = false;
+	efi_seal_open(&config);
+	assert_int_equal(config.vms[0].key.secret[0], 0);
+	assert_int_equal(config.vms[0].key.tpm, VM_KEY_TPM_SHUT);
 }
 
 TEST(nothing_is_sealed_unasked, setup, fake_teardown)
