@@ -102,6 +102,8 @@ def parse_result(text):
 class Machine:
     """One run of the emulator."""
 
+    INNER = ()      # keys of machines of QEMU that a subclass has
+
     def __init__(self, options):
         self.options = options
         self.disk = None
@@ -116,8 +118,8 @@ class Machine:
         for key, value in (('USB', options.usb), ('SCREEN', options.screen),
                            ('SCREEN_AT', options.screen_at), ('VARS', options.vars),
                            ('SECURE', options.secure), ('TPM', options.tpm),
-                           ('KEEP', options.keep)):
-            if value:
+                           ('KEEP', options.keep), ('IOMMU', options.iommu)):
+            if value and key not in self.INNER:
                 raise MachineError(f'{key} works on MACHINE=qemu and MACHINE=kvm only')
         for path, what in ((self.program, 'run "make bochs"'),
                            (self.rom, 'run "make bochs"'),

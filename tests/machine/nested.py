@@ -18,6 +18,7 @@ COMMAND_LINE = ('initrd=\\umbra\\initrd.img initrd=\\umbra\\disk.cpio console=tt
                 'loglevel=1 mitigations=off nokaslr cryptomgr.notests')
 NEWC_MAGIC = b'070701'
 FILE_MODE = 0o100644
+FOLDER_MODE = 0o040755
 
 
 def newc_entry(name, content, mode=FILE_MODE):
@@ -29,12 +30,14 @@ def newc_entry(name, content, mode=FILE_MODE):
 
 
 def newc_archive(files):
-    """An initramfs of the files given as (name, content)."""
+    """An initramfs of the files given as (name, content) or (name, content, mode)."""
     return b''.join(newc_entry(*file) for file in files) + newc_entry('TRAILER!!!', b'', 0)
 
 
 class Machine(bochs.Machine):
     """One run of the emulator with the outer Linux."""
+
+    INNER = ('TPM', 'IOMMU')
 
     def __init__(self, options):
         super().__init__(options)
@@ -66,15 +69,27 @@ class Machine(bochs.Machine):
             shutil.copyfile(self.options.third(source), os.path.join(tree, *target))
         with open(self.disk, 'rb') as file:
             disk = file.read()
-        conf = f'cpus={self.inner_cpus}\nmem={self.inner_mib}\n'.encode()
+        conf = (f'cpus={self.inner_cpus}\nmem={self.inner_mib}\n'
+                f'iommu={int(self.options.iommu)}\n').encode()
         with open(os.path.join(tree, 'umbra', 'disk.cpio'), 'wb') as file:
-            file.write(newc_archive([('inner.conf', conf), ('disk.img', disk)]))
+            file.write(newc_archive([('inner.conf', conf), ('disk.img', disk),
+                                     *self.tpm_files()]))
         with open(os.path.join(tree, 'umbra', 'cmdline.txt'), 'w', encoding='ascii') as file:
             file.write(COMMAND_LINE + '\n')
         path = self.options.file('outer.img')
         image.make_image(tree, path)
         shutil.rmtree(tree)
         return path
+
+    def tpm_files(self):
+        """A copy of the TPM's state; what becomes of it in the machine is not kept."""
+        files = []
+        if self.options.tpm:
+            files.append(('tpm', b'', FOLDER_MODE))
+            for name in sorted(os.listdir(self.options.tpm)):
+                with open(os.path.join(self.options.tpm, name), 'rb') as file:
+                    files.append((f'tpm/{name}', file.read()))
+        return files
 
     def start(self, console):
         self.disk = self.outer_disk()

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # Read by scripts that build the initramfs of a Linux that runs KVM. make_root KERNEL_DIR INIT makes
 # the folder $root with busybox, the kernel's modules, and this system's QEMU with the libraries it
-# needs; add_rom NAME... adds files of its firmware; pack_root FILE packs the folder. $nested is the
-# folder of this file.
+# needs; add_program PATH adds another program; add_rom NAME... adds files of QEMU's firmware;
+# pack_root FILE packs the folder. $nested is the folder of this file.
 qemu=$(command -v qemu-system-x86_64) || {
 	echo "set-up: qemu-system-x86_64 is missing (package qemu-system-x86)" >&2
 	exit 1
@@ -18,8 +18,12 @@ make_root() {
 	chmod 755 "$root" "$root/init"
 	gcc -O2 -static -o "$root/bin/machine-off" "$nested/off.c"
 	cp "$1"/modules/*.ko "$root/modules/"
-	cp "$qemu" "$root/usr/bin/"
-	ldd "$qemu" | grep -o '/[^ ]*' | while read -r library; do
+	add_program "$qemu"
+}
+
+add_program() {
+	cp "$1" "$root/usr/bin/"
+	ldd "$1" | grep -o '/[^ ]*' | while read -r library; do
 		mkdir -p "$root$(dirname "$library")"
 		cp -L "$library" "$root$library"
 	done
