@@ -141,6 +141,16 @@ void smp_stop_others(void)
 {
 }
 
+/* An interrupt takes a while: until then the CPU uses its TLB, and others run too. */
+void smp_kick(uint32_t cpu_index)
+{
+	for (uint32_t i = race_random(16); i != 0; i--) {
+		race_pause();
+	}
+	__atomic_store_n(&race_kicked[cpu_index], true, __ATOMIC_SEQ_CST);
+	race_count(&race_kicks);
+}
+
 bool fake_invept(uint64_t type, uint64_t eptp)
 {
 	memset(tlbs[race_self], 0, sizeof(tlbs[race_self]));
