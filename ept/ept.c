@@ -15,7 +15,7 @@
 #define EPTP_ACCESSED_DIRTY BIT(6)
 
 static struct ept_caps offered;
-bool ept_accessed_dirty;
+uint64_t ept_used_bits, ept_written_bits;
 uint64_t ept_address_mask;
 
 static uint64_t pack_leaf(hpa_t frame, struct ept_attr attr, unsigned level)
@@ -43,7 +43,8 @@ static struct ept_attr unpack_leaf(uint64_t entry)
 void ept_configure(const struct ept_caps *caps)
 {
 	offered = *caps;
-	ept_accessed_dirty = caps->accessed_dirty;
+	ept_used_bits = caps->accessed_dirty ? EPT_ACCESSED : 0;
+	ept_written_bits = caps->accessed_dirty ? EPT_DIRTY : EPT_WRITE;
 	ept_address_mask = MASK(MIN(caps->phys_bits, 52) - 1, PAGE_SHIFT);
 }
 

@@ -184,8 +184,12 @@ int ept_fill_gap(struct ept_gap gap, gpa_t gpa, hpa_t hpa, struct ept_attr attr)
 
 /* As ept_make_entry, but makes nothing: NULL where there is no table. */
 uint64_t *ept_page_entry(const struct ept_root *root, gpa_t gpa);
-/* ept_caps()->accessed_dirty, for the functions below. */
-extern bool ept_accessed_dirty;
+/*
+ * For the functions below, which have no branches because code under locks calls them often: the
+ * bits of an entry by which the guest has used the page (0 on a CPU without accessed bits), and by
+ * which it may have written it.
+ */
+extern uint64_t ept_used_bits, ept_written_bits;
 /*
  * Exchanges the entry with 0; the caller then does a shoot-down. Returns true when the guest may
  * have written the page: by the dirty bit, or by the right to write on a CPU without dirty bits.
@@ -194,7 +198,7 @@ static inline bool ept_entry_take(uint64_t *entry)
 {
 	const uint64_t old = __atomic_exchange_n(entry, 0, __ATOMIC_SEQ_CST);
 
-	return (old & (ept_accessed_dirty ? EPT_DIRTY : EPT_WRITE)) != 0;
+	return (old & ept_written_bits) != 0;
 }
 
 /* Adds the right to write. Needs no shoot-down. */
@@ -206,7 +210,7 @@ static inline void ept_entry_allow_write(uint64_t *entry)
 /* As ept_entry_referenced, but does not clear the bit. */
 static inline bool ept_entry_accessed(const uint64_t *entry)
 {
-	return ept_accessed_dirty && (__atomic_load_n(entry, __ATOMIC_RELAXED) & EPT_ACCESSED) != 0;
+	return (__atomic_load_n(entry, __ATOMIC_RELAXED) & ept_used_bits) != 0;
 }
 
 /*

@@ -38,7 +38,10 @@ static uint32_t take_entries(struct window_frame *frame)
 {
 	const uint32_t taken = frame->mapped;
 
-	for (uint32_t bits = taken; bits != 0; bits &= bits - 1) {
+	if ((taken & 1) != 0) { /* mostly this is all */
+		frame->dirty |= ept_entry_take(frame->entry);
+	}
+	for (uint32_t bits = taken & ~1u; bits != 0; bits &= bits - 1) {
 		frame->dirty |= ept_entry_take(window_entry(frame, lowest(bits)));
 	}
 	frame->entry = NULL;

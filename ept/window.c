@@ -318,15 +318,15 @@ bool window_seen(struct window_frame *frame)
 	return used;
 }
 
-/* As was_used, but clears nothing. */
-static bool is_used(const struct window_frame *frame)
+/* Was the frame accessed where it is mapped? Clears nothing. */
+static inline bool is_accessed(const struct window_frame *frame)
 {
-	bool used = frame->referenced;
+	bool accessed = false;
 
 	for (uint32_t bits = frame->mapped; bits != 0; bits &= bits - 1) {
-		used |= ept_entry_accessed(window_entry(frame, (uint32_t)__builtin_ctz(bits)));
+		accessed |= ept_entry_accessed(window_entry(frame, (uint32_t)__builtin_ctz(bits)));
 	}
-	return used;
+	return accessed;
 }
 
 /* How a search is done, and how far it has come. */
@@ -456,15 +456,20 @@ uint32_t window_spare(struct pager_vm *vm)
 uint32_t window_next_idle(const struct window_frame *victim, struct window_frame **idle,
 			  uint32_t max)
 {
+	const struct sealed_region *region = victim->region;
 	struct window_frame *frame = &window_frames[victim->next];
-	uint32_t looks = LOOK_AHEAD, count = 0;
+	uint32_t looks = MIN(LOOK_AHEAD, region->vm->ring_frames - 1), count = 0;
 
-	for (; looks-- != 0 && count < max && frame != victim;
-	     frame = &window_frames[frame->next]) {
-		if (frame->mapped != 0 && frame->region == victim->region && frame->pins == 0 &&
-		    !window_is_busy(frame) && !is_used(frame)) {
+	for (; looks != 0 && count < max; looks--) {
+		/* One branch for all of it: which part is false is hard to predict. */
+		const bool may_be = (frame->mapped != 0) & (frame->region == region) &
+				    (frame->pins == 0) & !window_is_busy(frame) &
+				    !frame->referenced;
+
+		if (may_be && !is_accessed(frame)) {
 			idle[count++] = frame;
 		}
+		frame = &window_frames[frame->next];
 	}
 	return count;
 }
