@@ -146,11 +146,16 @@ void sched_kick(struct vcpu *vcpu)
 	}
 }
 
+/*
+ * The end of a slice looks as well. So there is no look right before it: it would be an exit more
+ * in each slice, because both are counted from nearly the same moment.
+ */
 uint64_t sched_next_look(const struct run_queue *queue, uint64_t now)
 {
-	uint64_t look = MIN(queue->slice_end, sched_next_clock(queue));
+	const uint64_t end = MIN(queue->slice_end, sched_next_clock(queue));
+	const uint64_t listen = queue->listen_ticks, slack = listen / 16;
 
-	return queue->listen_ticks != 0 ? MIN(look, now + queue->listen_ticks) : look;
+	return listen != 0 && now + listen + slack < end ? now + listen : end;
 }
 
 bool sched_slice_over(uint64_t *slice_end)

@@ -6,6 +6,7 @@
 #include "tests/unit/test.h"
 #include "tests/unit/sched_models.h"
 #include "vmm/console/console.h"
+#include "vmm/sched_priv.h"
 
 TEST(shares_follow_weights, setup, teardown)
 {
@@ -103,6 +104,23 @@ TEST(a_serial_line_is_polled_in_time, setup, teardown)
 	}
 	assert_true(models[0].turns > 50 && models[1].turns > 50 && models[2].turns > 50);
 	assert_in_range(longest, CONSOLE_LISTEN_US * 1000, (CONSOLE_LISTEN_US + 50) * 1000);
+}
+
+/* The end of a slice is a look, too: a vCPU does not leave the guest twice for it. */
+TEST(no_look_right_before_the_end_of_a_slice, setup, teardown)
+{
+	struct run_queue queue = { .slice_end = 4 * MS + MS / 50,
+				   .clock = { UINT64_MAX },
+				   .listen_ticks = MS };
+
+	assert_int_equal(sched_next_look(&queue, 2 * MS), 3 * MS);
+	assert_int_equal(sched_next_look(&queue, 3 * MS), queue.slice_end);
+	queue.slice_end = 4 * MS + MS / 10;
+	assert_int_equal(sched_next_look(&queue, 3 * MS), 4 * MS);
+	queue.slice_end = 4 * MS - 1;
+	assert_int_equal(sched_next_look(&queue, 3 * MS), queue.slice_end);
+	queue.listen_ticks = 0;
+	assert_int_equal(sched_next_look(&queue, 0), queue.slice_end);
 }
 
 TEST(three_equals_share_two_cpus, setup, teardown)
