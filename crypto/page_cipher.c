@@ -334,13 +334,14 @@ static bool tag_is(const struct engine *e, const struct page_mac_key *key,
 static bool tags_agree(const struct engine *e, uint8_t *pages)
 {
 	struct page_mac_item item = { .in = pages, .out = pages + PAGE_CIPHER_BYTES };
+	const unsigned kinds = has_kernels(e) ? 2 : 1; /* the portable code has one */
 	struct page_mac_key key;
 	bool good = page_mac_key_set(&key, kat_tag_key) == 0;
 
 	for (size_t i = 0; i < PAGE_CIPHER_BYTES; i++) {
 		pages[i] = (uint8_t)(7 * i + i / 256);
 	}
-	for (unsigned past = 0; past < 2; past++) {
+	for (unsigned past = 0; past < kinds; past++) {
 		memcpy(item.name, kat_tag_name, sizeof(item.name));
 		memcpy(item.tag, kat_tag_of_name, sizeof(item.tag));
 		item.bytes = 0;
