@@ -8,6 +8,8 @@
 #define KEYBOARD  0x00a0u /* 00:14.0 */
 #define BEHIND	  0x0308u /* 03:01.0, behind the bridge 00:1c.0 */
 #define BRIDGE	  0x00e0u
+#define LAST_BUS  0x0400u /* 04:00.0, on the last bus behind it */
+#define NEXT_BUS  0x0500u
 #define STOLEN	  0x7c800000ul
 #define KEYS	  0x7a000000ul
 #define NO_UNIT	  DMAR_UNITS_MAX
@@ -30,6 +32,8 @@ static uint32_t read_config(uint32_t function, uint32_t offset)
 	case DISPLAY: return display[offset / 4];
 	case KEYBOARD: return offset == PCI_ID ? 0xa36d8086 : 0;
 	case BRIDGE: return offset == 0x18 ? 0x00040302 : offset == PCI_ID ? 0x1 : 0;
+	case LAST_BUS:
+	case NEXT_BUS:
 	case BEHIND: return offset == PCI_ID ? 0x1234 : 0;
 	default: return NO_DEVICE;
 	}
@@ -110,6 +114,36 @@ TEST(laptop, setup, fake_teardown)
 	expect(2, BEHIND, 1, KEYS);
 	assert_int_equal(ranges.picture, NO_UNIT);
 	assert_string_equal(fake_log_text(), "");
+}
+
+TEST(the_buses_behind_a_bridge_are_its_units, setup, fake_teardown)
+{
+	range(KEYS, KEYS + 0x1000, 0, 0);
+	dmar.scopes[dmar.scope_count - 1].bus = LAST_BUS >> 8;
+	range(KEYS, KEYS + 0x1000, 0, 0);
+	dmar.scopes[dmar.scope_count - 1].bus = NEXT_BUS >> 8;
+	choose();
+	expect(0, LAST_BUS, 1, KEYS);
+	expect(1, NEXT_BUS, 2, KEYS);
+}
+
+/* Pages right before and behind those that no device may reach. */
+TEST(neighbours, setup, fake_teardown)
+{
+	static const uint64_t pages[] = { 0xfed3f000,	       0xfed45000, 0xfed8f000,
+					  0xfed91000 + 0x2000, 0xfedff000, 0xfef00000 };
+
+	reserved_base = 0;
+	reserved_end = UINT64_MAX;
+	screen.base = hpa(0);
+	for (size_t i = 0; i < ARRAY_COUNT(pages); i++) {
+		range(pages[i], pages[i] + 0x1000, KEYBOARD, 0);
+	}
+	choose();
+	assert_int_equal(ranges.count, ARRAY_COUNT(pages));
+	for (size_t i = 0; i < ARRAY_COUNT(pages); i++) {
+		expect(i, KEYBOARD, 2, pages[i]);
+	}
 }
 
 TEST(refusals, setup, fake_teardown)

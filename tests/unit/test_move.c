@@ -230,6 +230,8 @@ TEST(test_park, setup, teardown)
 	assert_int_not_equal(word, 0x5001);
 	assert_int_equal(gmem_read(&gmem, gpa(0x5000), &word, 8), ERR_AGAIN);
 	assert_int_equal(gmem_write(&gmem, gpa(SIZE_2M), &word, 8), ERR_AGAIN);
+	/* A leaf of 4 KiB that the door knew before. */
+	assert_int_equal(gmem_read(&gmem, gpa(CLEAR_GPA + 7 * PAGE_SIZE), &word, 8), ERR_AGAIN);
 	fake_tsc += 2 * SECOND;
 	assert_true(fake_retire_all());
 

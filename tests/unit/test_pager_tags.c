@@ -86,6 +86,20 @@ TEST(changed_bit, pager_setup, pager_teardown)
 	assert_int_equal(guest_read(&guests[0], PAGE), 0x1111);
 }
 
+/* What the frame held before a page that does not open is zero in DRAM, too. */
+TEST(the_victim_leaves_the_caches, pager_setup, pager_teardown)
+{
+	sealed_page(true);
+	fake_clflush_count = 0;
+	assert_int_equal(fault(PAGE), GMEM_FAULT_FIXED);
+	assert_int_equal(fake_clflush_count, 0);
+	press_out(&guests[0], PAGE);
+	ciphertext(PAGE)[0] ^= 1;
+	fake_clflush_count = 0;
+	assert_int_equal(fault(PAGE), GMEM_FAULT_TAMPERED);
+	assert_int_equal(fake_clflush_count, PAGE_SIZE / 64);
+}
+
 TEST(changed_bit_control, pager_setup, pager_teardown)
 {
 	uint8_t byte = 0;

@@ -171,6 +171,39 @@ TEST(cut_replies, setup, fake_teardown)
 	}
 }
 
+/* Sessions and objects that were made are flushed, whichever command fails after that. */
+TEST(a_failure_leaves_nothing_in_the_tpm, setup, fake_teardown)
+{
+	static const struct {
+		uint8_t refused;
+		bool opens;
+		unsigned flushes;
+	} rows[] = {
+		{ 0x76, false, 0 }, /* TPM2_StartAuthSession */
+		{ 0x7f, false, 1 }, /* TPM2_PolicyPCR */
+		{ 0x89, false, 1 }, /* TPM2_PolicyGetDigest */
+		{ 0x53, false, 1 }, /* TPM2_Create */
+		{ 0x57, true, 0 },  /* TPM2_Load */
+		{ 0x76, true, 1 },  { 0x7f, true, 2 }, { 0x5e, true, 2 }, /* TPM2_Unseal */
+	};
+
+	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
+		refused = 0;
+		seal.has_storage_key = false;
+		assert_int_equal(make(), 0);
+		flushes = 0;
+		refused = rows[i].refused;
+		if (rows[i].opens) {
+			PLAY(open);
+			assert_int_equal(open(), ERR_IO);
+		} else {
+			seal.has_storage_key = false;
+			assert_int_equal(make(), ERR_IO);
+		}
+		assert_int_equal(flushes, rows[i].flushes);
+	}
+}
+
 TEST(a_tpm_that_always_asks_again_is_given_up, setup, fake_teardown)
 {
 	char text[240];

@@ -393,6 +393,30 @@ TEST(test_clear_leaves_no_lines, setup, teardown)
 	gmem_destroy(&next);
 }
 
+/* A share without a leaf of 2 MiB: each page holds zeros at first, and is zeroed once. */
+TEST(test_small_pages, setup, teardown)
+{
+	const uint64_t small = 130; /* pages: two words of bits, and some of a third */
+	struct gmem clear;
+	struct share *open;
+	uint64_t word;
+
+	assert_int_equal(gmem_init(&clear), 0);
+	assert_int_equal(share_create_resident(small * PAGE_SIZE, KEYID_PLATFORM, &open), 0);
+	assert_int_equal(share_join(open, &clear, gpa(BASE), false, 2), 0);
+	for (uint64_t i = 0; i < 2 * small; i++) {
+		const gpa_t at = gpa(BASE + i % small * PAGE_SIZE + 8);
+
+		assert_int_equal(gmem_read(&clear, at, &word, 8), 0);
+		assert_int_equal(word, i < small ? 0 : i - small + 1);
+		word = i + 1;
+		assert_int_equal(gmem_write(&clear, at, &word, 8), 0);
+	}
+	gmem_destroy(&clear);
+	share_destroy(open);
+	assert_true(fake_retire_all());
+}
+
 /* Where large leaves must not be executable, a fetch splits the leaf of the member that fetches. */
 TEST(test_fetch_from_large_leaf, setup, teardown)
 {

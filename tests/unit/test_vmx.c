@@ -202,11 +202,12 @@ TEST(test_feature_control)
 		set_machine(&machines[0]);
 		start_vmx();
 		fake_msr_set(MSR_IA32_FEATURE_CONTROL, locks[i].value);
+		fake_cr4 = BIT(14); /* which CR4_FIXED1 says must be 0 */
 		assert_int_equal(vmx_preflight(), locks[i].ok);
 		assert_int_equal(vmx_start_all(), locks[i].ok ? 0 : ERR_UNSUPPORTED);
 		assert_int_equal(fake_msr_get(MSR_IA32_FEATURE_CONTROL), locks[i].after);
 		if (locks[i].ok) {
-			assert_true((fake_cr4 & CR4_VMXE) != 0);
+			assert_int_equal(fake_cr4, CR4_VMXE);
 			assert_int_equal(fake_cr0 & 0x80000021, 0x80000021);
 			assert_non_null(percpu_self()->vmxon_region);
 			assert_int_equal(*(uint32_t *)percpu_self()->vmxon_region, 0x2b);

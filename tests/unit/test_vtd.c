@@ -99,6 +99,24 @@ TEST(taken_over)
 	}
 }
 
+/* A register that says that firmware's queue ends behind its memory: nothing is written there. */
+TEST(an_end_outside_of_firmwares_queue)
+{
+	uint8_t *queue = model_memory + 40 * PAGE_SIZE, *behind = queue + PAGE_SIZE;
+	static const uint8_t zeros[PAGE_SIZE];
+
+	begin(CAP39, ECAP_QUEUE | ECAP_COHERENT);
+	model.status = STATUS_QUEUE;
+	model.iqa = (uintptr_t)queue;
+	model.iqt = PAGE_SIZE;
+	model.iqh = model.iqt >> QUEUE_SHIFT; /* the model runs nothing */
+	model.any_stop = true;
+	model.delay = 1;
+	assert_null(block());
+	assert_memory_equal(behind, zeros, sizeof(zeros));
+	assert_false(model_dma(DISPLAY, 0x1000, true));
+}
+
 /*
  * While firmware runs, its driver may order through registers and wait: that is undefined with a
  * queue, so none is switched on that firmware does not use.

@@ -22,8 +22,10 @@ static size_t script_left;
 static long damaged; /* the bit of all replies that is flipped; -1: none */
 static size_t cut;   /* the number of bytes of replies in all that may come */
 static size_t replied;
-static unsigned busy;		       /* so many replies ask to send the command again */
-static bool gone;		       /* firmware reports an error */
+static unsigned busy;	/* so many replies ask to send the command again */
+static bool gone;	/* firmware reports an error */
+static uint8_t refused; /* the low byte of the code of the command that fails; 0: none */
+static unsigned flushes;
 static unsigned waits[16], wait_count; /* in milliseconds */
 
 static void wait(unsigned milliseconds)
@@ -78,7 +80,12 @@ static int submit(const uint8_t *command, size_t bytes, uint8_t *reply, size_t *
 		*reply_bytes = refuse(reply, 0x922);
 		return 0;
 	}
-	if (command[9] == FLUSH && (script_left == 0 || damaged >= 0)) {
+	flushes += command[9] == FLUSH;
+	if (refused != 0 && command[9] == refused) {
+		*reply_bytes = refuse(reply, 0x101);
+		return 0;
+	}
+	if (command[9] == FLUSH && (script_left == 0 || damaged >= 0 || refused != 0)) {
 		*reply_bytes = refuse(reply, 0);
 		return 0;
 	}
@@ -127,6 +134,7 @@ static void player_reset(struct tpm_talk *tpm)
 	cut = SIZE_MAX;
 	busy = 0;
 	gone = false;
+	refused = 0;
 	script_left = 0;
 }
 
