@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Firmware normally locks IA32_TME_ACTIVATE before Umbra runs; its value then holds until reset. So
- * this file reads the registers of all CPUs and compares them. One table below decides what
- * follows.
+ * this file compares what all CPUs report (tme_view.c). One table below decides what follows.
  */
 #include "crypto/tme.h"
 
@@ -15,32 +14,13 @@
 #include "vmm/host/mtrr.h"
 #include "vmm/host/smp.h"
 
-#define LEAF_PCONFIG	0x1bu
-#define PCONFIG_TARGETS 1u /* EAX: the sub-leaf lists targets */
-#define TARGET_TME_MK	1u
-#define SUBLEAF_MAX	64u
-#define PHYS_BITS_MIN	36u
-#define PHYS_BITS_MAX	52u
-
-#define MSR_MKTME_KEYID_PARTITIONING 0x87u
-#define EXCLUDE_ENABLE		     BIT(11)
+#define EXCLUDE_ENABLE BIT(11)
 
 static struct tme_state decided;
-static struct tme_view views[CPU_MAX];
-static uint8_t package_of[CPU_MAX];
-static bool leads[CPU_MAX];
-static const uint32_t *expected_ids;
-static size_t expected_count;
-static const struct acpi_affinity *expected_affinity;
 
 const struct tme_state *tme_state(void)
 {
 	return &decided;
-}
-
-const struct tme_view *tme_view(uint32_t cpu_index)
-{
-	return &views[cpu_index];
 }
 
 /* --- The decision --- */
@@ -197,13 +177,13 @@ static unsigned merge(uint32_t cpu_count, const struct around *around, struct tm
 			 SHARED | PCONFIG;
 	uint64_t algs = ALGS_KNOWN, count = UINT16_MAX;
 
-	s->phys_bits = views[0].phys_bits;
+	s->phys_bits = tme_view(0)->phys_bits;
 	for (uint32_t i = 0; i < cpu_count; i++) {
-		const struct tme_view *v = &views[i];
+		const struct tme_view *v = tme_view(i);
 		const uint64_t field = MASK(v->phys_bits - 1, PAGE_SHIFT);
 
 		facts &= facts_of(v) | SAME;
-		facts &= agree(&views[0], v) ? ~0u : ~(unsigned)SAME;
+		facts &= agree(tme_view(0), v) ? ~0u : ~(unsigned)SAME;
 		algs &= ACTIVATE_ALGS(v->activate);
 		count = MIN(count, count_keyids(v));
 		if ((facts_of(v) & (LOCKED | ENABLED)) == (LOCKED | ENABLED)) {
@@ -248,154 +228,6 @@ static const struct row *decide(uint32_t cpu_count, const struct around *around,
 		s->xts256 = false;
 	}
 	return row;
-}
-
-/* --- Reading --- */
-
-static bool pconfig_sets_keys(void)
-{
-	if ((cpu_cpuid(7, 0).edx & CPUID_7_EDX_PCONFIG) == 0 ||
-	    cpu_cpuid(0, 0).eax < LEAF_PCONFIG) {
-		return false;
-	}
-	for (uint32_t i = 0; i < SUBLEAF_MAX; i++) {
-		const struct cpuid_regs list = cpu_cpuid(LEAF_PCONFIG, i);
-
-		if ((list.eax & 0xfff) != PCONFIG_TARGETS) {
-			return false;
-		}
-		if (list.ebx == TARGET_TME_MK || list.ecx == TARGET_TME_MK ||
-		    list.edx == TARGET_TME_MK) {
-			return true;
-		}
-	}
-	return false;
-}
-
-static bool cpuid_shows_tme(void)
-{
-	return cpu_cpuid(0, 0).eax >= 7 && (cpu_cpuid(7, 0).ecx & CPUID_7_ECX_TME) != 0;
-}
-
-static uint8_t phys_bits(void)
-{
-	uint32_t bits = cpu_cpuid(0x80000000, 0).eax >= 0x80000008
-				? cpu_cpuid(0x80000008, 0).eax & 0xff
-				: 0;
-
-	return (uint8_t)MIN(MAX(bits, PHYS_BITS_MIN), PHYS_BITS_MAX);
-}
-
-static void read_view(struct tme_view *v)
-{
-	*v = (struct tme_view){ .place = topology_this_cpu(), .phys_bits = phys_bits() };
-	if (!cpuid_shows_tme() || msr_read_safe(MSR_IA32_TME_CAPABILITY, &v->capability) != 0 ||
-	    msr_read_safe(MSR_IA32_TME_ACTIVATE, &v->activate) != 0) {
-		v->capability = 0;
-		return;
-	}
-	v->present = true;
-	v->pconfig = pconfig_sets_keys();
-	(void)msr_read_safe(MSR_IA32_TME_EXCLUDE_MASK, &v->exclude_mask);
-	(void)msr_read_safe(MSR_IA32_TME_EXCLUDE_BASE, &v->exclude_base);
-	v->has_partition = msr_read_safe(MSR_MKTME_KEYID_PARTITIONING, &v->partition) == 0;
-}
-
-static void read_this_cpu(void *unused)
-{
-	read_view(&views[percpu_self()->index]);
-}
-
-static uint32_t package_id(const struct tme_view *v)
-{
-	return v->place.apic_id >> v->place.package_shift;
-}
-
-static void number_packages(uint32_t cpu_count, struct tme_state *s)
-{
-	for (uint32_t i = 0; i < cpu_count; i++) {
-		uint32_t first = 0;
-
-		while (package_id(&views[first]) != package_id(&views[i])) {
-			first++; /* at most to i */
-		}
-		leads[i] = first == i;
-		package_of[i] = leads[i] ? (uint8_t)s->package_count++ : package_of[first];
-	}
-}
-
-uint32_t tme_package_of(uint32_t cpu_index)
-{
-	return package_of[cpu_index];
-}
-
-bool tme_leads_package(uint32_t cpu_index)
-{
-	return leads[cpu_index];
-}
-
-void tme_expect(const uint32_t *apic_ids, size_t count, const struct acpi_affinity *affinity)
-{
-	expected_ids = apic_ids;
-	expected_count = count;
-	expected_affinity = affinity;
-}
-
-static bool has_started(uint32_t package, uint32_t cpu_count)
-{
-	for (uint32_t i = 0; i < cpu_count; i++) {
-		if (package_id(&views[i]) == package) {
-			return true;
-		}
-	}
-	return false;
-}
-
-/*
- * Whether each package of a CPU that firmware lists has a started CPU. all_memory covers packages
- * without any CPU in that list.
- */
-static bool all_packages(uint32_t cpu_count)
-{
-	for (size_t i = 0; i < expected_count; i++) {
-		if (!has_started(expected_ids[i] >> views[0].place.package_shift, cpu_count)) {
-			return false;
-		}
-	}
-	return true;
-}
-
-/*
- * Whether the keys of a proximity domain's memory can be set: a package with a CPU of that domain
- * has a started CPU.
- */
-static bool sets_keys(uint32_t domain, uint32_t cpu_count)
-{
-	for (uint32_t i = 0; i < expected_affinity->cpu_count; i++) {
-		const struct acpi_near_cpu *cpu = &expected_affinity->cpus[i];
-
-		if (cpu->domain == domain &&
-		    has_started(cpu->apic_id >> views[0].place.package_shift, cpu_count)) {
-			return true;
-		}
-	}
-	return false;
-}
-
-/* Memory of a domain without CPUs counts as not covered: its package is unknown. */
-static bool all_memory(uint32_t cpu_count)
-{
-	if (expected_affinity == NULL) {
-		return true;
-	}
-	for (uint32_t i = 0; i < expected_affinity->memory_count; i++) {
-		const struct acpi_near_memory *memory = &expected_affinity->memory[i];
-
-		if (memory->bytes != 0 && !sets_keys(memory->domain, cpu_count)) {
-			return false;
-		}
-	}
-	return !expected_affinity->memory_left_out;
 }
 
 /* --- Words --- */
@@ -488,19 +320,7 @@ void tme_look(void)
 	struct tme_state s = { .package_count = 1 };
 	const struct row *row;
 
-	views[0] = (struct tme_view){ .phys_bits = phys_bits() };
-	if (cpuid_shows_tme() && (cpu_cpuid(1, 0).ecx & CPUID_1_ECX_HYPERVISOR) == 0) {
-		/*
-		 * CPUID guarantees that these registers exist. It does not for
-		 * IA32_MKTME_KEYID_PARTITIONING.
-		 */
-		views[0].present = true;
-		views[0].pconfig = pconfig_sets_keys();
-		views[0].capability = cpu_rdmsr(MSR_IA32_TME_CAPABILITY);
-		views[0].activate = cpu_rdmsr(MSR_IA32_TME_ACTIVATE);
-		views[0].exclude_mask = cpu_rdmsr(MSR_IA32_TME_EXCLUDE_MASK);
-		views[0].exclude_base = cpu_rdmsr(MSR_IA32_TME_EXCLUDE_BASE);
-	}
+	tme_view_first();
 	row = decide(1, &unknown, &s);
 	describe(&s, row, NULL, false);
 	decided = s;
@@ -509,14 +329,10 @@ void tme_look(void)
 /* Reads the registers of all CPUs and decides. Returns the row. */
 static const struct row *look_everywhere(struct around *around, struct tme_state *s)
 {
-	const uint32_t cpu_count = percpu_count();
-
-	*s = (struct tme_state){ 0 };
-	smp_call_all(read_this_cpu, NULL);
-	number_packages(cpu_count, s);
-	around->complete = all_packages(cpu_count);
-	around->near = all_memory(cpu_count);
-	return decide(cpu_count, around, s);
+	*s = (struct tme_state){ .package_count = tme_view_all() };
+	around->complete = tme_view_has_packages();
+	around->near = tme_view_has_memory();
+	return decide(percpu_count(), around, s);
 }
 
 static void load_mtrrs(void *unused)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Shared by tme.c and tme_activate.c. */
+/* Shared by tme.c (the decision), tme_view.c (what CPUs report) and tme_activate.c. */
 #ifndef UMBRA_CRYPTO_TME_PRIV_H
 #define UMBRA_CRYPTO_TME_PRIV_H
 
@@ -41,6 +41,18 @@ struct tme_view {
 
 /* What a CPU reports. The index is below percpu_count(). */
 const struct tme_view *tme_view(uint32_t cpu_index);
+
+/* Reads the boot processor's view while a fault of RDMSR would not be caught. */
+void tme_view_first(void);
+/* Reads the views of all CPUs. Returns how many packages they are in. BSP, no lock held. */
+uint32_t tme_view_all(void);
+/*
+ * Has each package of a CPU that firmware lists (tme_expect) a started CPU? tme_view_has_memory
+ * covers packages without any CPU in that list: can the keys of all memory that firmware lists be
+ * set? After tme_view_all.
+ */
+bool tme_view_has_packages(void);
+bool tme_view_has_memory(void);
 
 /*
  * Writes IA32_TME_ACTIVATE on every package, then makes every core take over the KeyID width.

@@ -21,8 +21,6 @@ ALLOWED = {
     "and hears of its EOIs":
         "guest/dev/vioapic guest/dev/vlapic guest/dev/vlapic_irq guest/dev/vlapic_timer",
     # Not resolved yet.
-    "activation reads what was detected, and is a step of it":
-        "crypto/tme crypto/tme_activate",
     "help is a command, and lists the commands":
         "boot/shell boot/shell_commands boot/shell_help boot/shell_memory boot/shell_show "
         "boot/shell_size",

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * crypto/tme.c and tme_activate.c: what is found on machines of every kind, each row of the
- * decision table with KeyID 0 encrypted and in clear, and late activation. A name with row_NN_ says
- * which row of the project's test matrix for TME-MK the test covers; P1 to P12 are the profiles of
- * the matrix (machine/tme/README.md).
+ * crypto/tme.c, tme_view.c and tme_activate.c: what is found on machines of every kind, each row
+ * of the decision table with KeyID 0 encrypted and in clear, and late activation. A name with
+ * row_NN_ says which row of the project's test matrix for TME-MK the test covers; P1 to P12 are the
+ * profiles of the matrix (machine/tme/README.md).
  */
 #include "tests/unit/test.h"
 #include "crypto/tme.h"

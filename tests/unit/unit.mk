@@ -15,8 +15,8 @@ UNIT_keyscan := tests/bus/keyscan.c crypto/aes_xts.c crypto/mbedtls_port.c crypt
 	vmm/base/str.c $(MBEDTLS_C)
 UNIT_rng := crypto/mbedtls_port.c crypto/noise.c crypto/simd.c crypto/wipe.c vmm/base/str.c \
 	$(MBEDTLS_C)
-TME_C := tests/unit/tme_machine.c crypto/tme.c crypto/tme_activate.c vmm/host/topology.c \
-	vmm/base/str.c
+TME_C := tests/unit/tme_machine.c crypto/tme.c crypto/tme_view.c crypto/tme_activate.c \
+	vmm/host/topology.c vmm/base/str.c
 UNIT_tme := $(TME_C)
 UNIT_pconfig := crypto/pconfig.c $(TME_C)
 UNIT_keyslot := crypto/pconfig.c crypto/kdf.c crypto/mbedtls_port.c crypto/simd.c $(TME_C) \
