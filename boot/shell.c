@@ -13,7 +13,6 @@
 #include "vmm/base/str.h"
 #include "vmm/base/tsc.h"
 #include "vmm/console/console.h"
-#include "vmm/console/log.h"
 
 #define OPTION_MAX 16
 #define WORDS_MAX  3u
@@ -25,12 +24,6 @@ static struct line_edit editor = {
 	.complete = complete,
 	.at = shell_take_corner,
 };
-static bool active;
-static bool (*live)(void); /* of a command such as `top`: called until a key is pressed */
-
-/* Of a command that asks for something: gets each byte until it returns false. */
-static bool (*asking)(uint8_t byte);
-static const char *asking_prompt;
 
 /*
  * escaped: the escape key has opened the shell, and nothing was typed since. If it is pressed again
@@ -40,37 +33,11 @@ static const char *asking_prompt;
 static bool escaped;
 static uint64_t escaped_at; /* TSC */
 
-void shell_print(const char *fmt, ...)
-{
-	char text[240];
-	__builtin_va_list args;
-	size_t used;
-
-	__builtin_va_start(args, fmt);
-	used = str_vprintf(text, sizeof(text) - 2, fmt, args);
-	__builtin_va_end(args);
-	used = MIN(used, sizeof(text) - 3);
-	text[used] = '\r';
-	text[used + 1] = '\n';
-	console_write(text, used + 2);
-}
-
-void shell_go_live(bool (*step)(void))
-{
-	live = step;
-}
-
-void shell_ask(const char *prompt, bool (*feed)(uint8_t byte))
-{
-	asking = feed;
-	asking_prompt = prompt;
-}
-
 /* Shows the line that is being typed: after a line of the log, or at its start. */
 static void show_line(void)
 {
-	if (asking != NULL) {
-		console_write(asking_prompt, strlen(asking_prompt));
+	if (shell_state.asking != NULL) {
+		console_write(shell_state.asking_prompt, strlen(shell_state.asking_prompt));
 	} else {
 		line_edit_show(&editor);
 	}
@@ -79,29 +46,14 @@ static void show_line(void)
 /* After a command. */
 static void next_line(void)
 {
-	if (live != NULL) {
+	if (shell_state.live != NULL) {
 		return;
 	}
-	if (asking != NULL) {
+	if (shell_state.asking != NULL) {
 		show_line();
 	} else {
 		line_edit_begin(&editor);
 	}
-}
-
-/*
- * While the shell is active the log shows at least "info", because answers of some commands are
- * lines of the log and [host] log may have muted them.
- */
-static void set_active(bool now)
-{
-	active = now;
-	log_show(now ? LOG_INFO : LOG_ERROR);
-}
-
-void shell_leave(void)
-{
-	set_active(false);
 }
 
 /* --- Lines --- */
@@ -124,7 +76,8 @@ static size_t split(char *line, char *words[WORDS_MAX + 1])
 	}
 }
 
-const struct shell_command *shell_find(const char *name)
+/* Finds a command by its name. Case does not matter. Returns NULL if there is no such command. */
+static const struct shell_command *find_command(const char *name)
 {
 	for (size_t i = 0; i < shell_command_count; i++) {
 		if (str_equal_nocase(shell_commands[i].name, name)) {
@@ -180,12 +133,16 @@ void shell_run(char *line)
 	char *words[WORDS_MAX + 1];
 	size_t count = split(line, words);
 	const struct shell_command *command;
-	struct shell_call call = { .count = count - (count != 0) };
+	struct shell_call call = {
+		.count = count - (count != 0),
+		.commands = shell_commands,
+		.command_count = shell_command_count,
+	};
 
 	if (count == 0) {
 		return;
 	}
-	command = shell_find(words[0]);
+	command = find_command(words[0]);
 	if (command == NULL) {
 		shell_print("\"%.32s\" is not a command; \"help\" lists them", words[0]);
 		return;
@@ -252,10 +209,10 @@ static size_t complete(const char *text, char *words, size_t bytes)
 		}
 		return found;
 	}
-	command = shell_find(typed[0]);
+	command = find_command(typed[0]);
 	count -= begun ? 1 : 0; /* counts only complete words */
 	last = begun && count < ARRAY_COUNT(typed) ? typed[count] : "";
-	if (command != NULL && command == shell_find("help") && count == 1) {
+	if (command != NULL && command == find_command("help") && count == 1) {
 		for (size_t i = 0; i < shell_command_count; i++) {
 			found += add_word(words, bytes, &used, shell_commands[i].name, last);
 		}
@@ -279,7 +236,7 @@ static size_t complete(const char *text, char *words, size_t bytes)
 
 static void enter(void)
 {
-	set_active(true);
+	shell_set_active(true);
 	vconsole_show_shell();
 	shell_print("Umbra's shell: help lists the commands; %s goes back to the VM.",
 		    vconsole_escape_name());
@@ -291,31 +248,31 @@ static void feed(uint8_t byte)
 	const bool twice = escaped && cpu_rdtsc() - escaped_at < tsc_from_us(TWICE_US);
 
 	escaped = false;
-	if (!active) {
+	if (!shell_state.active) {
 		enter();
 		escaped = byte == vconsole_escape();
 		escaped_at = cpu_rdtsc();
 		return;
 	}
-	if (live != NULL) {
-		live = NULL;
+	if (shell_state.live != NULL) {
+		shell_state.live = NULL;
 		line_edit_begin(&editor);
 		return;
 	}
-	if (asking != NULL) {
-		if (!asking(byte == vconsole_escape() ? SHELL_GIVE_UP : byte)) {
-			asking = NULL;
+	if (shell_state.asking != NULL) {
+		if (!shell_state.asking(byte == vconsole_escape() ? SHELL_GIVE_UP : byte)) {
+			shell_state.asking = NULL;
 			next_line();
 		}
 		return;
 	}
 	if (byte == vconsole_escape()) {
 		console_write("\r\n", 2);
-		set_active(!vconsole_show_one(NULL));
-		if (!active && twice) {
+		shell_set_active(!vconsole_show_one(NULL));
+		if (!shell_state.active && twice) {
 			vconsole_type(byte);
 		}
-		if (active) {
+		if (shell_state.active) {
 			shell_print("no VM runs; \"start NAME\" starts one");
 			line_edit_begin(&editor);
 		}
@@ -328,7 +285,7 @@ static void feed(uint8_t byte)
 		break;
 	case LINE_COMPLETE: shell_run(editor.text); break;
 	}
-	if (active) {
+	if (shell_state.active) {
 		next_line();
 	}
 }
@@ -338,7 +295,7 @@ void shell_poll(void)
 	int byte;
 
 	while ((byte = vconsole_input()) >= 0) {
-		if (active && live == NULL && console_at_line_start()) {
+		if (shell_state.active && shell_state.live == NULL && console_at_line_start()) {
 			/* show the prompt again before what is typed now */
 			show_line();
 		}
@@ -347,11 +304,11 @@ void shell_poll(void)
 	if (!vconsole_in_shell()) {
 		return;
 	}
-	if (!active) {
+	if (!shell_state.active) {
 		enter(); /* the last VM has ended */
-	} else if (live != NULL) {
-		if (console_has_room() && !live()) {
-			live = NULL;
+	} else if (shell_state.live != NULL) {
+		if (console_has_room() && !shell_state.live()) {
+			shell_state.live = NULL;
 			line_edit_begin(&editor);
 		}
 	} else if (console_at_line_start()) {

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The shell's commands: one short function for each, and their table. */
-#include "boot/shell.h"
 #include "boot/shell_priv.h"
 #include "boot/unlock.h"
 #include "guest/platform.h"
@@ -10,27 +9,6 @@
 #include "vmm/host/power.h"
 #include "vmm/sched.h"
 #include "vmm/vcpu.h"
-
-static const struct boot_info *boot;
-
-void shell_init(const struct boot_info *info)
-{
-	boot = info;
-}
-
-const struct boot_info *shell_boot(void)
-{
-	return boot;
-}
-
-struct vm *shell_present(const struct shell_call *call)
-{
-	if (call->vm->vm == NULL) {
-		shell_print("vm %s is off; \"start %s\" starts it", call->vm->config->name,
-			    call->vm->config->name);
-	}
-	return call->vm->vm;
-}
 
 static void tell_kept(const struct vm *vm)
 {

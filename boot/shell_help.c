@@ -87,11 +87,23 @@ static void help_config(const char *name)
 	}
 }
 
+/* False: there is no such command. */
+static bool help_command(const struct shell_call *call, const char *name)
+{
+	for (size_t i = 0; i < call->command_count; i++) {
+		if (str_equal_nocase(call->commands[i].name, name)) {
+			help_line(&call->commands[i]);
+			return true;
+		}
+	}
+	return false;
+}
+
 void shell_run_help(const struct shell_call *call)
 {
 	if (call->count == 0) {
-		for (size_t i = 0; i < shell_command_count; i++) {
-			help_line(&shell_commands[i]);
+		for (size_t i = 0; i < call->command_count; i++) {
+			help_line(&call->commands[i]);
 		}
 		shell_print("Keys: %s between VM and shell, Tab completes, arrows move and recall.",
 			    vconsole_escape_name());
@@ -101,9 +113,7 @@ void shell_run_help(const struct shell_call *call)
 		} else {
 			help_config(call->words[1]);
 		}
-	} else if (call->count == 1 && shell_find(call->words[0]) != NULL) {
-		help_line(shell_find(call->words[0]));
-	} else {
+	} else if (call->count != 1 || !help_command(call, call->words[0])) {
 		shell_print("\"%.32s\" is not a command; \"help\" lists them", call->words[0]);
 	}
 }

@@ -5,10 +5,13 @@
 
 #include "boot/vms.h"
 
+struct shell_command;
 struct shell_call {
 	char *words[3]; /* after the command */
 	size_t count;
 	const struct vms_entry *vm; /* the VM that the command names, if it is about a VM */
+	const struct shell_command *commands; /* all of them, for help */
+	size_t command_count;
 };
 
 struct shell_command {
@@ -23,15 +26,13 @@ struct shell_command {
 };
 extern const struct shell_command shell_commands[];
 extern const size_t shell_command_count;
-/* Finds a command by its name. Case does not matter. Returns NULL if there is no such command. */
-const struct shell_command *shell_find(const char *name);
 
 /* For commands: returns what firmware reported at boot. */
 const struct boot_info *shell_boot(void);
 
 /*
- * In shell_commands.c. Returns the VM of a command, which runs or is kept. Prints a message and
- * returns NULL if it is off.
+ * Returns the VM of a command, which runs or is kept. Prints a message and returns NULL if it is
+ * off.
  */
 struct vm *shell_present(const struct shell_call *call);
 
@@ -77,5 +78,16 @@ void shell_go_live(bool (*step)(void));
 void shell_ask(const char *prompt, bool (*feed)(uint8_t byte));
 /* Call when the command has given the console to a VM. */
 void shell_leave(void);
+
+/* In shell_terminal.c, for shell.c: what commands have asked for. */
+struct shell_state {
+	bool active;	    /* the shell has the console */
+	bool (*live)(void); /* of a command such as `top`: called until a key is pressed */
+	/* Of a command that asks for something: gets each byte until it returns false. */
+	bool (*asking)(uint8_t byte);
+	const char *asking_prompt;
+};
+extern struct shell_state shell_state;
+void shell_set_active(bool now);
 
 #endif

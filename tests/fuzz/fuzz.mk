@@ -24,6 +24,7 @@ FUZZ_virtio := guest/dev/virtio_rng.c guest/dev/virtio_blk.c guest/dev/virtio_co
 FUZZING_SMOKE_RUNS_virtio := 2000
 FUZZ_shell := vmm/flaws.c boot/host_report.c boot/shell.c boot/shell_commands.c \
 	boot/shell_help.c boot/shell_memory.c boot/shell_show.c boot/shell_size.c \
+	boot/shell_terminal.c \
 	boot/line_edit.c vmm/base/waits.c \
 	$(CONFIG_KEYS_C) \
 	$(VCONSOLE_C) vmm/base/str.c vmm/base/err.c

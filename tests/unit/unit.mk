@@ -238,10 +238,12 @@ UNIT_apic_page := vmm/apic_page.c $(GMEM_C)
 UNIT_hole := vmm/hole.c vmm/iobus.c $(GMEM_C)
 UNIT_vm := vmm/vm.c vmm/attention.c vmm/base/str.c
 UNIT_line_edit := boot/line_edit.c vmm/base/str.c
-UNIT_shell_ask := boot/shell.c boot/line_edit.c $(VCONSOLE_C) vmm/base/str.c
+UNIT_shell_ask := boot/shell.c boot/shell_terminal.c boot/line_edit.c $(VCONSOLE_C) \
+	vmm/base/str.c
 UNIT_shell_size := boot/shell_size.c vmm/base/str.c
 UNIT_shell := vmm/flaws.c boot/host_report.c boot/shell.c boot/shell_commands.c \
 	boot/shell_help.c boot/shell_memory.c boot/shell_show.c boot/shell_size.c \
+	boot/shell_terminal.c \
 	boot/line_edit.c \
 	$(CONFIG_KEYS_C) vmm/base/waits.c \
 	$(VCONSOLE_C) vmm/base/str.c vmm/base/err.c
