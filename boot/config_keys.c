@@ -26,6 +26,9 @@ static const struct config_choice tpm_words[] = { { "open", CONFIG_TPM_OPEN },
 						  { "seal", CONFIG_TPM_SEAL },
 						  { "report", CONFIG_TPM_REPORT },
 						  { NULL, 0 } };
+static const struct config_choice attest_words[] = { { "auto", false },
+						     { "always", true },
+						     { NULL, 0 } };
 static const struct config_choice iommu_words[] = { { "auto", CONFIG_IOMMU_AUTO },
 						    { "require", CONFIG_IOMMU_REQUIRE },
 						    { "off", CONFIG_IOMMU_OFF },
@@ -200,6 +203,19 @@ const struct config_key config_keys[] = {
 		.choices = tpm_words,
 		.standard = "open",
 		FIELD(config, tpm),
+	},
+	{
+		.section = "host",
+		.name = "attest",
+		.help = "Whether a nonce on the stick has a report made, which the TPM signs. "
+			"auto: "
+			"yes, but not if the TPM opens keys and DMA is shut out before, for then "
+			"the stick cannot be written any more. always: in this case, too: a start "
+			"with a nonce opens the keys while devices can still read memory.",
+		.parse = config_parse_choice,
+		.choices = attest_words,
+		.standard = "auto",
+		FIELD(config, attest_always),
 	},
 	{
 		.section = "host",

@@ -25,6 +25,10 @@ static char text[TEXT_MAX]; /* report.txt */
 static size_t text_bytes;
 static unsigned missing; /* parts of the report */
 
+static struct vm_file nonce_file;
+static uint8_t nonce[TPM_NONCE_MAX];
+static uint64_t nonce_bytes;
+
 /* Each line of the report is one of the log as well. An error is a part that is missing. */
 static void say(enum log_level level, const char *format, ...) PRINTF_LIKE(2, 3);
 
@@ -92,7 +96,7 @@ static void keep_key(const char *name, const char *what, const struct tpm_key *k
 	}
 }
 
-static void report_quote(const uint8_t *nonce, size_t nonce_bytes)
+static void report_quote(void)
 {
 	static uint8_t values[ATTEST_PCRS][TPM_SHA256_BYTES];
 	static uint8_t file[ATTEST_PCRS_BYTES];
@@ -190,22 +194,16 @@ static void report_endorsement(void)
 	report_credential();
 }
 
-static void report(const uint8_t *nonce, size_t nonce_bytes)
+static void report(void)
 {
-	int err;
+	const int err = attest_open(&attest);
 
-	if (!efi_tpm_works()) {
-		say(LOG_ERROR, "the quote: firmware offers no TPM 2.0, or it did not take a "
-			       "measurement");
-		return;
-	}
-	err = attest_open(&attest);
 	if (err != 0) {
 		say_refused("ak.pub, the attestation key", err);
 		return;
 	}
 	keep_key("ak.pub", "the attestation key", &attest.attestation_key);
-	report_quote(nonce, nonce_bytes);
+	report_quote();
 	report_events();
 	report_endorsement();
 	attest_end(&attest);
@@ -229,42 +227,39 @@ static bool make_room(void)
 
 bool efi_attest_is_asked(void)
 {
-	uint8_t nonce[TPM_NONCE_MAX];
-	struct vm_file file = { .path = NONCE };
-	uint64_t bytes;
+	int err;
 
-	return efi_file_read_small(&file, nonce, sizeof(nonce), &bytes) != ERR_NOTFOUND;
+	memset(&nonce_file, 0, sizeof(nonce_file));
+	(void)str_copy(nonce_file.path, sizeof(nonce_file.path), NONCE); /* it fits */
+	err = efi_file_read_small(&nonce_file, nonce, sizeof(nonce), &nonce_bytes);
+	if (err == 0 && nonce_bytes < ATTEST_NONCE_MIN) {
+		nonce_file.error = "a nonce has 16 to 32 bytes";
+	}
+	return err != ERR_NOTFOUND;
 }
 
-void efi_attest(const char *state)
+void efi_attest(const char *state, const char *why_not)
 {
-	static uint8_t nonce[TPM_NONCE_MAX];
-	struct vm_file file = { .path = NONCE };
 	char digits[2 * TPM_NONCE_MAX + 1];
-	uint64_t bytes;
-	int err = efi_file_read_small(&file, nonce, sizeof(nonce), &bytes);
 
 	text_bytes = missing = 0;
-	if (err == ERR_NOTFOUND) {
-		return; /* nobody asks for a report */
-	}
-	if (err == 0 && bytes < ATTEST_NONCE_MIN) {
-		file.error = "a nonce has 16 to 32 bytes";
-		err = ERR_FORMAT;
-	}
 	if (!make_room()) {
 		log_error("%s asks for a report: firmware could not make %s, or remove an older "
 			  "report from it",
-			  file.path, FOLDER);
+			  NONCE, FOLDER);
 		return;
 	}
-	say(LOG_INFO, "Umbra %s; the state of the machine: %s", UMBRA_VERSION,
-	    state != NULL ? state : "not measured");
-	if (err != 0) {
-		say(LOG_ERROR, "%s: %s", file.path, file.error);
+	if (why_not == NULL && !efi_tpm_works()) {
+		why_not = "the TPM did not take a measurement";
+	}
+	say(LOG_INFO, "Umbra %s; the state of the machine: %s", UMBRA_VERSION, state);
+	if (nonce_file.error != NULL) {
+		say(LOG_ERROR, "%s: %s", NONCE, nonce_file.error);
+	} else if (why_not != NULL) {
+		say(LOG_ERROR, "the quote: %s", why_not);
 	} else {
-		say(LOG_INFO, "the nonce is %s", hex(nonce, bytes, digits));
-		report(nonce, bytes);
+		say(LOG_INFO, "the nonce is %s", hex(nonce, nonce_bytes, digits));
+		report();
 	}
 	if (missing == 0) {
 		say(LOG_INFO, "nothing is missing");

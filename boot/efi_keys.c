@@ -83,11 +83,31 @@ void efi_keys_forget(struct config *config)
 	}
 }
 
+static bool is_sealed(const struct vm_key_source *key)
+{
+	return key->kind == VM_KEY_FILE && key->form == VM_KEY_FORM_TPM;
+}
+
+bool efi_keys_need_tpm(const struct config *config)
+{
+	for (size_t i = 0; i < config->vm_count; i++) {
+		if (config->vms[i].valid && is_sealed(&config->vms[i].key)) {
+			return true;
+		}
+	}
+	for (size_t i = 0; i < config->share_count; i++) {
+		if (config->shares[i].valid && is_sealed(&config->shares[i].key)) {
+			return true;
+		}
+	}
+	return false;
+}
+
 /* Returns whether a VM or a share may be used. */
 static bool leave_out(struct vm_key_source *key, const char *what, const char *name,
 		      const char *why)
 {
-	if (key->kind != VM_KEY_FILE || key->form != VM_KEY_FORM_TPM) {
+	if (!is_sealed(key)) {
 		return true;
 	}
 	efi_key_forget(key);

@@ -140,6 +140,31 @@ static void open_keys(struct config *config)
 	efi_tpm_report(state_words);
 }
 
+/*
+ * A report is made at the very end, and written while firmware's drivers work. So it has the keys
+ * opened now. It has not, if DMA is to be shut out before, unless the configuration says so: else
+ * whoever can put a nonce on the stick would have them opened where devices can read them.
+ */
+static void report(struct config *config)
+{
+	const bool loses = dma_will_block() && efi_keys_need_tpm(config);
+
+	if (loses && !config->attest_always) {
+		efi_attest(state_words,
+			   "the TPM opens keys after DMA is shut out, and then firmware "
+			   "cannot write a report; [host] attest = always opens them "
+			   "before");
+		return;
+	}
+	if (loses) {
+		log_warn("a nonce asks for a report, and [host] attest = always: keys of the TPM "
+			 "are opened while devices can still reach memory");
+	}
+	open_keys(config);
+	closed = true;
+	efi_attest(state_words, NULL);
+}
+
 void efi_launch_state(struct config *config)
 {
 	static const char *const kinds[] = {
@@ -150,9 +175,12 @@ void efi_launch_state(struct config *config)
 	const struct tme_state *tme = tme_state();
 	struct launch_state state = { .secure_boot = efi_secure_boot() };
 
+	closed = false;
 	if (!has_tpm) {
 		efi_seal_read(config); /* says that there is no TPM, if a key needs it */
-		efi_attest(NULL);      /* the same */
+		if (efi_attest_is_asked()) {
+			efi_attest("not measured", "firmware offers no TPM 2.0");
+		}
 		efi_report(config, NULL);
 		return;
 	}
@@ -165,12 +193,8 @@ void efi_launch_state(struct config *config)
 	launch_measure_state(config, state_words, efi_tpm_extend);
 	efi_report(config, state_words);
 	efi_seal_read(config);
-	closed = efi_attest_is_asked();
-	if (closed) {
-		log_warn("the stick has a nonce, so a report is written to it: keys of the TPM are "
-			 "opened before that, while devices can still reach memory");
-		open_keys(config);
-		efi_attest(state_words);
+	if (efi_attest_is_asked()) {
+		report(config);
 	}
 }
 

@@ -82,6 +82,8 @@ void efi_keys_read(struct config *config);
 const char *efi_key_hold(struct vm_key_source *key);
 /* Wipes what efi_keys_read has read, or the TPM has opened. */
 void efi_keys_forget(struct config *config);
+/* Whether a VM or a share that is not left out has a key of the TPM. */
+bool efi_keys_need_tpm(const struct config *config);
 void efi_key_forget(struct vm_key_source *key);
 /*
  * What was measured is not so: leaves out, with an error of the log for each, every VM and share
@@ -122,8 +124,8 @@ bool efi_launch_wants_files(void);
  */
 void efi_launch_state(struct config *config);
 /*
- * When DMA is shut out: opens those keys, measures that nothing follows, and logs the PCRs. If a
- * report is asked for, efi_launch_state has done this, because the stick is written.
+ * When DMA is shut out: opens those keys, measures that nothing follows, and logs the PCRs. Where
+ * a report was made, efi_launch_state has done this, because the stick is written.
  */
 void efi_launch_close(struct config *config);
 
@@ -142,14 +144,15 @@ void efi_seal_open(struct config *config);
 
 /* --- efi_attest.c --- */
 
-/*
- * After the last measurement: if the stick has a nonce, has the TPM sign the PCRs with it, and
- * writes a report to the stick. Says what is missing in the log and in the report; nothing else
- * depends on it. state: the state of the machine as it was measured, or NULL.
- */
-void efi_attest(const char *state);
-/* Whether the stick has a nonce, or something that should be one. */
+/* Looks for a nonce on the stick, or something that should be one: it asks for a report. */
 bool efi_attest_is_asked(void);
+/*
+ * If it does, and after the last measurement: has the TPM sign the PCRs with the nonce, and writes
+ * a report to the stick. Says what is missing in the log and in the report; nothing else depends on
+ * it. state: the state of the machine as it was measured. why_not: NULL, or why there is to be no
+ * quote.
+ */
+void efi_attest(const char *state, const char *why_not);
 
 /* --- efi_report.c --- */
 

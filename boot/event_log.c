@@ -101,9 +101,6 @@ static bool skip_entry(struct rest *rest, const struct hashes *hashes)
 	(void)take(rest, 4); /* the PCR */
 	(void)take(rest, 4); /* its type */
 	count = take(rest, 4);
-	if (count > hashes->count) {
-		return false;
-	}
 	while (count-- != 0) {
 		if (!skip_digest(rest, hashes)) {
 			return false;

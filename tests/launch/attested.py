@@ -21,6 +21,7 @@ from sealed import PARTITION, Sealed, mtools
 CONF = """[host]
 exit = poweroff
 tpm = seal
+attest = always
 
 [vm alpha]
 memory = 64M
@@ -208,9 +209,21 @@ def another_tpm(test, stick, disk, enrolled):
         test.fail('the other TPM passes for the one that was enrolled')
 
 
+def keys_behind_an_iommu(test):
+    """A nonce has no keys opened while devices can read memory, unless umbra.conf says so."""
+    stick = test.stick('later', (CONF + KEY).replace('always', 'auto'),
+                       {'k1': KERNEL, 'alpha.tpm': b'not read before'})
+    text, report = test.report(stick, test.image_of(stick), bytes(16), 'tpm1')
+    test.expect(text, r'report: the quote: the TPM opens keys after DMA is shut out(.*\n)+'
+                r'.*DMA: from now on no device(.*\n)+.*this is not a key that Umbra has sealed')
+    if os.listdir(report) != ['report.txt']:
+        test.fail(f'the report has {os.listdir(report)}')
+
+
 def main(test):
-    """Two TPMs, and a machine without one."""
+    """Two TPMs, each behind an IOMMU, and a machine without a TPM."""
     first = right_and_wrong(test)
+    keys_behind_an_iommu(test)
     stick = test.stick('stick', CONF, {'k1': KERNEL})
     disk = test.image_of(stick)
     enrolled = enrol(test, stick, disk, first)

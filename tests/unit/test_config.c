@@ -231,6 +231,7 @@ TEST(defaults, fake_setup, fake_teardown)
 	assert_string_equal(config.engine_cipher, "auto");
 	assert_false(config.tme_activate);
 	assert_int_equal(config.iommu, CONFIG_IOMMU_AUTO);
+	assert_false(config.attest_always);
 	assert_int_equal(config.vms[0].vcpus, 1);
 	assert_int_equal(config.vms[0].weight, 100);
 	assert_int_equal(config.vms[0].affinity[0], 0);
@@ -404,6 +405,7 @@ static const struct bad bad_cases[] = {
 	{ A "[share s]\nsize=2M\nmembers=a\n[share S]\n", "a share of this name in line 5", 1 },
 	{ A "[share a b]\n", "umbra.conf:5: a share's name is", 1 },
 	{ A "size = 2M\n", "umbra.conf:5: vm a: unknown key \"size\" in section [vm]", 0 },
+	{ A "[host]\nattest = on\n", "umbra.conf:6: attest = on must be one of auto, always", 1 },
 	{ A "[host]\niommu = on\n", "umbra.conf:6: iommu = on must be one of auto, require, off",
 	  1 },
 	{ A "[host]\ntme = on\n", "umbra.conf:6: tme = on must be one of adopt, activate", 1 },
@@ -632,6 +634,14 @@ TEST(wrong_iommu, fake_setup, fake_teardown)
 
 	assert_int_equal(parse(text, sizeof(text) - 1), ERR_FORMAT);
 	assert_int_equal(config.iommu, CONFIG_IOMMU_REQUIRE);
+}
+
+TEST(reports_at_any_price, fake_setup, fake_teardown)
+{
+	static const char text[] = A "[host]\nattest = Always\n";
+
+	assert_int_equal(parse(text, sizeof(text) - 1), 0);
+	assert_true(config.attest_always);
 }
 
 /* NUL bytes do not end the file early and do not reach a string function. */

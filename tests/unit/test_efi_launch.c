@@ -51,17 +51,27 @@ void tme_look(void)
 {
 }
 
-static bool report_asked;
+static bool report_asked, will_block; /* DMA will be shut out */
 static int reports;
+static const char *why_not;	   /* of the last report */
+static unsigned extended, refuses; /* the number of events, and of the first that it refuses */
+static unsigned before_report;	   /* the number of events */
+
+bool dma_will_block(void)
+{
+	return will_block;
+}
 
 bool efi_attest_is_asked(void)
 {
 	return report_asked;
 }
 
-void efi_attest(const char *state)
+void efi_attest(const char *state, const char *why)
 {
 	reports++;
+	why_not = why;
+	before_report = extended;
 }
 
 const char *manifest_open(const uint8_t key[VERIFY_POINT_BYTES], const char *text, size_t bytes,
@@ -77,8 +87,6 @@ const char *manifest_check(const struct manifest *manifest, const char *path, si
 }
 
 /* --- The TPM --- */
-
-static unsigned extended, refuses; /* the number of events, and of the first that it refuses */
 
 bool efi_tpm_open(void)
 {
@@ -131,7 +139,7 @@ void efi_seal_open(struct config *config)
 
 static struct config config;
 
-static void start(unsigned refused)
+static void begin(unsigned refused)
 {
 	memset(&config, 0, sizeof(config));
 	config.vm_count = 2;
@@ -143,8 +151,14 @@ static void start(unsigned refused)
 	config.vms[1].key.tpm = VM_KEY_TPM_SHUT;
 	extended = 0;
 	refuses = refused;
-	assert_true(efi_launch_open());
 	reports = 0;
+	assert_true(efi_launch_open());
+}
+
+static void start(unsigned refused)
+{
+	begin(refused);
+	config.attest_always = true;
 	efi_launch_state(&config);
 	if (!report_asked) {
 		assert_int_equal(config.vms[0].key.secret_bytes, 0); /* DMA is not shut out yet */
@@ -202,13 +216,49 @@ TEST(no_key_of_the_tpm_is_used_if_a_measurement_fails, fake_setup, fake_teardown
 {
 	report_asked = false;
 	refuse_each();
-	assert_null(strstr(fake_log_text(), "the stick has a nonce"));
+	assert_null(strstr(fake_log_text(), "a nonce asks for a report"));
 }
 
 /* A report is written to the stick, so keys are opened before DMA is shut out, which is said. */
 TEST(the_same_with_a_report, fake_setup, fake_teardown)
 {
-	report_asked = true;
+	report_asked = will_block = true;
 	refuse_each();
-	assert_non_null(strstr(fake_log_text(), "warning: the stick has a nonce"));
+	assert_non_null(strstr(fake_log_text(), "warning: a nonce asks for a report"));
+	report_asked = will_block = false;
+}
+
+/* Else a nonce on the stick would have keys opened where devices can read them. */
+TEST(a_report_has_keys_opened_early_only_if_that_is_no_loss, fake_setup, fake_teardown)
+{
+	static const struct {
+		bool has_key, will_block, always, early;
+	} rows[] = {
+		{ true, false, false, true },  { true, true, false, false },
+		{ true, true, true, true },    { false, true, false, true },
+		{ false, false, false, true },
+	};
+	unsigned all;
+
+	start(UINT32_MAX);
+	all = extended;
+	report_asked = true;
+	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
+		begin(UINT32_MAX);
+		config.attest_always = rows[i].always;
+		will_block = rows[i].will_block;
+		if (!rows[i].has_key) {
+			config.vms[0].key.form = config.shares[0].key.form = VM_KEY_FORM_RAW;
+		}
+		efi_launch_state(&config);
+		assert_int_equal(why_not == NULL, rows[i].early);
+		assert_int_equal(before_report, extended); /* it is the last */
+		assert_int_equal(extended == all, rows[i].early);
+		assert_int_equal(config.vms[0].key.secret_bytes != 0, rows[i].early);
+		efi_launch_close(&config);
+		assert_int_equal(extended, all);
+		assert_int_equal(config.vms[0].key.tpm, VM_KEY_TPM_OPENED);
+		assert_int_equal(reports, 1);
+	}
+	report_asked = will_block = false;
 }

@@ -124,7 +124,7 @@ TEST(damaged_logs, setup, fake_teardown)
 	events[32 + 16 + 8] = 17; /* more banks than there are */
 	assert_int_equal(length(starts[3], used, &count), 0);
 	events[32 + 16 + 8] = 2;
-	events[starts[2] + 8] = 3; /* more digests than banks */
+	events[starts[2] + 8] = 3; /* more digests than there are */
 	assert_int_equal(length(starts[3], used, &count), 0);
 	events[starts[2] + 8] = 2;
 	events[starts[2] + 12] = 0xc; /* a hash that no bank has */
