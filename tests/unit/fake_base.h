@@ -153,6 +153,11 @@ void fake_x86_reset(void);
  * which the test uses only in keys. Call it before any other function.
  */
 size_t fake_left_on_stack(const volatile uint8_t *at, size_t count, uint8_t byte);
+/*
+ * fake_stack.c: calls fn, which must not fail the test, on a stack of its own. Returns whether the
+ * stack holds the bytes afterwards: a copy of a secret was not wiped. fn may set the bytes.
+ */
+bool fake_stack_keeps(void (*fn)(void), const void *secret, size_t bytes);
 
 /* fake_tme.c; crypto/tme.h says what it holds. */
 struct tme_state;

@@ -8,6 +8,8 @@
 #include "crypto/page_cipher.h"
 #include "crypto/rng.h"
 #include "crypto/wipe.h"
+#include "tests/unit/fake_base.h"
+#include "vmm/base/err.h"
 
 #define WEAK __attribute__((weak))
 
@@ -115,11 +117,56 @@ WEAK int rng_bytes(void *buf, size_t bytes)
 	return 0;
 }
 
+/* The areas of wipe.h; an area that leaves the list must have been zeroed. */
+static struct {
+	const void *base; /* NULL: free */
+	size_t bytes;
+} areas[WIPE_AREA_MAX];
+
+static size_t find_area(const void *base)
+{
+	size_t at = 0;
+
+	while (at < WIPE_AREA_MAX && areas[at].base != base) {
+		at++;
+	}
+	return at;
+}
+
 WEAK int wipe_register(void *area, size_t bytes)
 {
+	size_t at = find_area(area); /* one of an earlier test, which did not end it */
+
+	at = at < WIPE_AREA_MAX ? at : find_area(NULL);
+	if (at == WIPE_AREA_MAX) {
+		return ERR_NOMEM;
+	}
+	areas[at].base = area;
+	areas[at].bytes = bytes;
 	return 0;
 }
 
 WEAK void wipe_unregister(const void *area)
 {
+	const size_t at = area != NULL ? find_area(area) : WIPE_AREA_MAX;
+
+	if (at == WIPE_AREA_MAX) {
+		return;
+	}
+	for (size_t i = 0; i < areas[at].bytes; i++) {
+		if (((const uint8_t *)area)[i] != 0) {
+			fake_fail("%zu bytes that were to be wiped are not", areas[at].bytes);
+		}
+	}
+	areas[at].base = NULL;
+}
+
+WEAK uint32_t wipe_count(void)
+{
+	uint32_t count = 0;
+
+	for (size_t i = 0; i < WIPE_AREA_MAX; i++) {
+		count += areas[i].base != NULL;
+	}
+	return count;
 }

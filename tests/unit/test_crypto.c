@@ -11,6 +11,7 @@
 #include "crypto/noise.h"
 #include "crypto/simd.h"
 #include "crypto/wipe.h"
+#include "mbedtls/platform_util.h"
 #include "vmm/base/err.h"
 #include "vmm/base/str.h"
 #include "vmm/host/ending.h"
@@ -114,6 +115,19 @@ TEST(kdf_gives_the_published_keys, fake_setup, fake_teardown)
 	assert_memory_equal(out, salted, sizeof(salted));
 	assert_int_equal(kdf_derive(secret, 32, NULL, "", out, sizeof(out)), ERR_RANGE);
 	assert_memory_equal(out, zero, sizeof(out));
+}
+
+/* mbedTLS wipes its contexts, and what it copies, by this function alone. */
+TEST(mbedtls_wipes_what_it_is_given, fake_setup, fake_teardown)
+{
+	uint8_t bytes[24], wanted[24];
+
+	memset(bytes, 0x5a, sizeof(bytes));
+	memset(wanted, 0x5a, sizeof(wanted));
+	memset(wanted, 0, 16);
+	mbedtls_platform_zeroize(bytes, 16);
+	mbedtls_platform_zeroize(bytes + 20, 0);
+	assert_memory_equal(bytes, wanted, sizeof(wanted));
 }
 
 /* --- Noise --- */

@@ -130,6 +130,22 @@ static uint64_t used(void)
 	return in_use / DISK_BLOCK;
 }
 
+static int opened;
+
+static void open_disk(void)
+{
+	opened = disk_open(&config.disks[0], &disk);
+}
+
+TEST(the_stack_keeps_no_key, setup, teardown)
+{
+	uint8_t key[32];
+
+	memset(key, 0x33, sizeof(key));
+	assert_false(fake_stack_keeps(open_disk, key, sizeof(key)));
+	assert_int_equal(opened, 0);
+}
+
 TEST(an_image_is_read_as_it_is, setup, teardown)
 {
 	config.disks[0].cow_bytes = 0;

@@ -123,6 +123,21 @@ static int read_one(const char *path, uint64_t bytes)
 	return err;
 }
 
+/* What came before a read failed may be a part of a key. */
+TEST(a_key_that_cannot_be_read_leaves_nothing, setup, fake_teardown)
+{
+	static const uint8_t zero[64];
+	struct vm_file file = { .path = "\\k" };
+	uint8_t data[64] = { 1 };
+	uint64_t bytes;
+
+	disk.bytes = sizeof(data);
+	disk.there = sizeof(data) / 2;
+	assert_int_equal(efi_file_read_small(&file, data, sizeof(data), &bytes), ERR_IO);
+	assert_memory_equal(data, zero, sizeof(data));
+	assert_int_equal(bytes, 0);
+}
+
 /* --- A file that is written: what the medium has of it, and whether each call fails --- */
 
 static struct {

@@ -18,6 +18,31 @@ static struct vm *begin(void)
 	return vm;
 }
 
+#define SECRET "0123456789abcdef"
+
+static struct vm *loaded;
+static uint8_t seed[LINUX_SEED_BYTES]; /* as the guest finds it */
+
+static void load_all(void)
+{
+	loaded = begin();
+	while (platform_start_loaded(loaded) == ERR_AGAIN) {
+		(void)work_some();
+	}
+	(void)gmem_read(&loaded->gmem, gpa(MEMMAP_SETUP_DATA + 16), seed, sizeof(seed));
+}
+
+/* Neither the command line, which may have a password, nor the guest's random seed. */
+TEST(the_stack_keeps_no_secret, setup, fake_teardown)
+{
+	strcpy(config.cmdline, "key=" SECRET);
+	assert_false(fake_stack_keeps(load_all, SECRET, sizeof(SECRET) - 1));
+	platform_destroy_vm(loaded);
+	assert_false(fake_stack_keeps(load_all, seed, sizeof(seed)));
+	assert_int_not_equal(seed[0], 0);
+	platform_destroy_vm(loaded);
+}
+
 /* After any number of steps, destroying the VM frees all: memory, work, host pages. */
 TEST(test_ends_while_it_loads, setup, fake_teardown)
 {

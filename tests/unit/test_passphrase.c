@@ -6,9 +6,25 @@
 #include <stdlib.h>
 
 #include "tests/unit/test.h"
+#include <mbedtls/sha512.h>
+
 #include "boot/key_file.h"
 #include "crypto/wipe.h"
 #include "vmm/base/err.h"
+
+#define PAD 0x5c /* HMAC's, which fills what a short passphrase leaves of the block */
+
+static const volatile uint8_t *key_block; /* the last one with the key, on its user's stack */
+
+static int see_block(mbedtls_sha512_context *hash, const uint8_t *data, size_t bytes)
+{
+	key_block = bytes == 128 ? data : key_block;
+	return mbedtls_sha512_update(hash, data, bytes);
+}
+
+#define mbedtls_sha512_update see_block
+#include "crypto/passphrase.c"
+#undef mbedtls_sha512_update
 
 #define SALT                                    \
 	"salt 000102030405060708090a0b0c0d0e0f" \
@@ -96,6 +112,18 @@ TEST(a_wrong_passphrase_gives_nothing, setup, fake_teardown)
 	key.passphrase.check[0] ^= 0x80;
 	assert_int_equal(try("correct horse", secret), ERR_RIGHTS);
 	assert_memory_equal(secret, nothing, sizeof(secret));
+}
+
+/* What is in the list of wipe.h must be zero when it leaves the list, which the fake sees. */
+TEST(the_stack_keeps_no_passphrase, setup, fake_teardown)
+{
+	assert_null(take(FILE_OF("10000", CHECK_10000)));
+	assert_int_equal(passphrase_begin(&key.passphrase, "correct horse", 13), 0);
+	assert_int_equal(fake_left_on_stack(key_block, 128, PAD), 0);
+	assert_int_equal(fake_left_on_stack(key_block, 1, 'c' ^ PAD), 0);
+	while (passphrase_step()) {
+	}
+	assert_int_equal(passphrase_end((uint8_t[KDF_SECRET_BYTES]){ 0 }), 0);
 }
 
 TEST(bounds_hold_for_every_caller, setup, fake_teardown)

@@ -160,6 +160,17 @@ TEST(test_derives, setup, fake_teardown)
 	assert_string_equal(fake_log_text(), "");
 }
 
+static void derive_all(void)
+{
+	secrets_derive(&config);
+}
+
+TEST(the_stack_keeps_no_secret, setup, fake_teardown)
+{
+	assert_false(fake_stack_keeps(derive_all, config.vms[1].key.secret, VM_SECRET_BYTES));
+	assert_int_equal(config.vms[1].key.secret[0], 0xab);
+}
+
 TEST(test_failures, setup, fake_teardown)
 {
 	fail_kdf = ERR_NOMEM;

@@ -16,10 +16,12 @@ static char said[400];
 
 static bool right;
 static unsigned steps_left, begun;
+static const char *typed; /* where it is typed: 128 bytes */
 
 int passphrase_begin(const struct passphrase *of, const char *text, size_t bytes)
 {
 	assert_ptr_equal(of, &config.vms[0].key.passphrase);
+	typed = text;
 	right = bytes == strlen("open sesame") && memcmp(text, "open sesame", bytes) == 0;
 	steps_left = 3;
 	begun++;
@@ -32,9 +34,12 @@ bool passphrase_step(void)
 	return --steps_left != 0;
 }
 
+static const volatile uint8_t *ended; /* the secret, on the stack of passphrase_end's user */
+
 int passphrase_end(uint8_t secret[KDF_SECRET_BYTES])
 {
 	assert_int_equal(steps_left, 0);
+	ended = secret;
 	if (right) {
 		memset(secret, 0x5e, KDF_SECRET_BYTES);
 	}
@@ -126,11 +131,15 @@ TEST(the_right_one_opens_the_key, setup, fake_teardown)
 	assert_false(type("open sesame\r"));
 	assert_string_equal(said, "|it is checked (10000 iterations); the log will say what comes "
 				  "out|");
+	for (size_t i = 0; i < 128; i++) {
+		assert_int_equal(typed[i], 0);
+	}
 	unlock_poll(); /* nothing was computed yet */
 	assert_true(config.vms[0].key.locked);
 	assert_false(unlock_ask(&config.vms[0], say));
 	assert_non_null(strstr(said, "is being checked"));
 	finish();
+	assert_int_equal(fake_left_on_stack(ended, KDF_SECRET_BYTES, 0x5e), 0);
 	assert_false(config.vms[0].key.locked);
 	assert_int_equal(config.vms[0].key.secret_bytes, VM_SECRET_BYTES);
 	assert_int_equal(config.vms[0].key.secret[0], 0x5e);

@@ -13,7 +13,7 @@ UNIT_manifest := boot/manifest.c crypto/verify.c crypto/mbedtls_port.c crypto/wi
 UNIT_page_cipher := $(PAGE_CIPHER_SRC) $(MBEDTLS_C)
 UNIT_keyscan := tests/bus/keyscan.c crypto/aes_xts.c crypto/mbedtls_port.c crypto/simd.c \
 	vmm/base/str.c $(MBEDTLS_C)
-UNIT_rng := crypto/mbedtls_port.c crypto/noise.c crypto/simd.c crypto/wipe.c vmm/base/str.c \
+UNIT_rng := crypto/mbedtls_port.c crypto/noise.c crypto/wipe.c vmm/base/str.c \
 	$(MBEDTLS_C)
 TME_C := tests/unit/tme_machine.c crypto/tme.c crypto/tme_view.c crypto/tme_activate.c \
 	vmm/host/topology.c vmm/base/str.c
@@ -229,8 +229,7 @@ $(addprefix $(O)/unit/obj/,$(EFI_UNITS:%=boot/efi_%.o) boot/efi_keys.o \
 	HOST_DEF += -isystem /usr/include/efi -DGNU_EFI_USE_MS_ABI -fshort-wchar
 UNIT_usb_owner := boot/usb_owner.c
 UNIT_residue := boot/residue.c boot/pci_config.c vmm/base/str.c $(GMEM_C)
-UNIT_passphrase := crypto/passphrase.c crypto/kdf.c crypto/mbedtls_port.c crypto/wipe.c \
-	boot/key_file.c vmm/base/str.c $(MBEDTLS_C)
+UNIT_passphrase := crypto/kdf.c crypto/mbedtls_port.c boot/key_file.c vmm/base/str.c $(MBEDTLS_C)
 UNIT_unlock := boot/unlock.c vmm/base/str.c vmm/base/err.c
 UNIT_secrets := boot/secrets.c vmm/base/err.c vmm/base/str.c
 UNIT_vms := boot/vms.c boot/vms_keyid.c crypto/wipe.c vmm/base/str.c vmm/base/err.c
