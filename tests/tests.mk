@@ -207,9 +207,10 @@ GUEST_COMMON := $(GUEST_DIR)/common/entry.asm.o $(GUEST_DIR)/common/traps.asm.o 
 .SECONDARY:
 guests: $(GUESTS:%=$(GUEST_DIR)/%.bin)
 
-# Beside main.c a test may have .asm files of its own.
+# Beside main.c a test may have further .c and .asm files of its own.
 $(GUEST_DIR)/%.bin: $(GUEST_DIR)/%/main.o $(GUEST_COMMON) tests/guests/common/guest.lds \
-	$$(addsuffix .o,$$(subst tests/guests,$(GUEST_DIR),$$(wildcard tests/guests/$$*/*.asm)))
+	$$(addsuffix .o,$$(subst tests/guests,$(GUEST_DIR),\
+	$$(basename $$(wildcard tests/guests/$$*/*.c)) $$(wildcard tests/guests/$$*/*.asm)))
 	@ld -nostdlib -no-pie -z noexecstack --no-warn-rwx-segments \
 		-T tests/guests/common/guest.lds -o $(@:.bin=.elf) $(filter %.o,$^)
 	@objcopy -O binary $(@:.bin=.elf) $@
@@ -328,8 +329,8 @@ soak-fuzz:
 # --- Lint ---
 
 OUR_C := $(sort $(foreach d,vmm vmm/base vmm/console vmm/host crypto ept guest guest/dev boot \
-	tests/unit tests/fuzz tests/lint tests/guests/common tests/bus tests/machine/rows, \
-	$(wildcard $d/*.[ch])) $(wildcard tests/guests/*/main.c))
+	tests/unit tests/fuzz tests/lint tests/bus tests/machine/rows, \
+	$(wildcard $d/*.[ch])) $(wildcard tests/guests/*/*.[ch]))
 
 .PHONY: lint layers circles bootstrap-code headers sizes words noise rows-table branches format
 .PHONY: format-check config-table config-table-check
