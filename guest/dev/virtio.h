@@ -55,6 +55,7 @@ struct virtio_work {
 	uint32_t next;
 	uint32_t gathers;    /* those of them whose first turn may wait ... */
 	uint64_t gather_end; /* ... until then (TSC), while the vCPU runs */
+	uint32_t late;	     /* those whose first turn has waited, and that have more to do */
 };
 
 /* The rest of a turn's budget. */

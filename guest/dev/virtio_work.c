@@ -33,17 +33,19 @@ static void find_gathering(const struct vcpu *vcpu, struct virtio_work *work)
 }
 
 /*
- * The devices whose turn may come now. A vCPU that leaves its CPU takes only turns that were put
+ * The devices whose turn may come now. A vCPU that leaves its CPU takes only turns for what was put
  * off: the rest is for its next slice. If its VM has ended there is none, and the rest follows.
  */
 static uint32_t due(const struct vcpu *vcpu, struct virtio_work *work, bool leaves)
 {
 	find_gathering(vcpu, work);
-	if (leaves && (work->gathers != 0 || !has_ended(vcpu->vm))) {
-		return work->gathers;
-	}
-	if (atomic_load_relaxed(&vcpu->state) != VCPU_RUNNABLE || cpu_rdtsc() >= work->gather_end) {
+	if (leaves || atomic_load_relaxed(&vcpu->state) != VCPU_RUNNABLE ||
+	    cpu_rdtsc() >= work->gather_end) {
+		work->late |= work->gathers;
 		work->gathers = 0;
+	}
+	if (leaves && (work->late != 0 || !has_ended(vcpu->vm))) {
+		return work->late;
 	}
 	return work->devices & ~work->gathers;
 }
@@ -58,7 +60,7 @@ static uint64_t next_turn(const struct vcpu *vcpu, const struct virtio_work *wor
 	if (work->devices == 0) {
 		return 0;
 	}
-	if (leaves && (work->gathers != 0 || has_ended(vcpu->vm))) {
+	if (leaves && (work->late != 0 || has_ended(vcpu->vm))) {
 		return now;
 	}
 	return work->gathers != 0 ? MIN(gap_end, work->gather_end) : gap_end;
@@ -71,13 +73,13 @@ static void take_turn(struct platform *platform, struct virtio_work *work, uint3
 	const uint32_t next = (uint32_t)__builtin_ctz(behind != 0 ? behind : devices);
 	const uint32_t bit = (uint32_t)BIT(next);
 
-	work->gathers &= ~bit;
 	/* Before the rings are read: what is added from now on has a notification of its own. */
 	if ((atomic_load_relaxed(&platform->vm->gathering) & bit) != 0) {
 		atomic_and(&platform->vm->gathering, ~bit);
 	}
 	if (!virtio_take_turn(platform->virtio[next])) {
 		work->devices &= ~bit;
+		work->late &= ~bit;
 	}
 	work->next = next + 1;
 }
@@ -103,17 +105,17 @@ static void gather(struct virtio_work *work, const struct virtio *device, const 
 	const uint32_t bit = bit_of(device);
 	const uint64_t now = cpu_rdtsc();
 	const bool streams = now < atomic_load_relaxed(&device->stream_end);
-	const uint64_t end = now + tsc_from_us(streams ? device->stream_us : device->gather_us);
+	uint64_t end = now;
 
-	if ((work->devices & bit) == 0) {
-		work->gather_end = work->gathers == 0 ? end : MIN(end, work->gather_end);
-		work->gathers |= bit;
-	}
 	if ((atomic_load_relaxed(&device->vm->gathering) & bit) == 0) {
 		atomic_or(&device->vm->gathering, bit);
 	}
-	if (vcpu_sibling_halted(vcpu, now - tsc_from_us(VIRTIO_NOTIFY_US))) {
-		work->gathers &= ~bit;
+	if (!vcpu_sibling_halted(vcpu, now - tsc_from_us(VIRTIO_NOTIFY_US))) {
+		end += tsc_from_us(streams ? device->stream_us : device->gather_us);
+	}
+	if ((work->devices & bit) == 0) {
+		work->gather_end = work->gathers == 0 ? end : MIN(end, work->gather_end);
+		work->gathers |= bit;
 	}
 }
 

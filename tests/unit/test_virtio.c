@@ -625,6 +625,43 @@ TEST(what_was_put_off_comes_first, setup, teardown)
 	assert_int_equal(virtio_work(vcpu, true), 0);
 }
 
+/* Much was put off: what one turn leaves of it does not wait for the next slice, either. */
+TEST(what_was_put_off_goes_on, setup, teardown)
+{
+	struct vcpu *vcpu = vm->vcpus[0];
+
+	device.gather_us = 100;
+	drive(0, 1);
+	vm->state.only = VM_RUNNING;
+	vcpu->state.only = VCPU_RUNNABLE;
+	fake_tsc += 1000;
+	dev.step = VIRTIO_MORE;
+	offer(0, 0);
+	notify(0);
+	assert_int_equal(virtio_work(vcpu, true), fake_tsc);
+	assert_int_equal(virtio_work(vcpu, true), fake_tsc);
+	assert_int_equal(dev.calls, 2);
+	dev.step = VIRTIO_DONE;
+	assert_int_equal(virtio_work(vcpu, true), 0);
+	/* Also if the first turn came before the slice's end. */
+	offer(0, 0);
+	notify(0);
+	fake_tsc += tsc_from_us(100);
+	dev.step = VIRTIO_MORE;
+	assert_in_range(virtio_work(vcpu, false), fake_tsc + 1, UINT64_MAX);
+	dev.step = VIRTIO_DONE;
+	assert_int_equal(virtio_work(vcpu, true), 0);
+	assert_int_equal(dev.calls, 5);
+	/* What did not wait is none of that. */
+	device.gather_us = 0;
+	dev.step = VIRTIO_MORE;
+	offer(0, 0);
+	notify(0);
+	assert_in_range(virtio_work(vcpu, false), fake_tsc + 1, UINT64_MAX);
+	assert_in_range(virtio_work(vcpu, true), fake_tsc + 1, UINT64_MAX);
+	assert_int_equal(dev.calls, 6);
+}
+
 /* A device has had its turn, and another one gathers: nothing is to be done before that is over. */
 TEST(no_exit_before_the_next_turn, setup, teardown)
 {

@@ -325,9 +325,15 @@ TEST(who_halted_just_before_does_not_wait, setup, teardown)
 	const uint64_t moment = tsc_from_us(VIRTIO_NOTIFY_US);
 	static const struct {
 		uint32_t id; /* of the vCPU that halted */
-		bool long_ago;
-	} rows[] = { { 1, false }, { 1, true }, { 0, false } };
+		bool long_ago, leaves, comes;
+	} rows[] = {
+		{ 1, false, false, true },
+		{ 1, false, true, true },
+		{ 1, true, false, false },
+		{ 0, false, false, false },
+	};
 
+	vms[0].state.only = VM_RUNNING;
 	address(0, 1);
 	for (unsigned i = 0; i < ARRAY_COUNT(rows); i++) {
 		listen(1, 1, 1530);
@@ -337,8 +343,8 @@ TEST(who_halted_just_before_does_not_wait, setup, teardown)
 		fake_tsc += moment + rows[i].long_ago * VM_VCPU_MAX;
 		offer_plain(0);
 		notify(TX);
-		(void)virtio_work(&vcpus[0], false);
-		assert_int_equal(arrived(1), i == 0 ? 1 : i);
+		(void)virtio_work(&vcpus[0], rows[i].leaves);
+		assert_int_equal(arrived(1), i + rows[i].comes);
 		use(0);
 		atomic_store_relaxed(&vcpus[0].state, VCPU_HALTED);
 		(void)work();
