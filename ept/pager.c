@@ -296,6 +296,7 @@ static int open_and_map(struct need *need)
 		map_opened(need);
 	} /* else the guest tries again, and finds what is there now */
 	region->exchanges--;
+	window_note_end();
 	return err;
 }
 
@@ -384,6 +385,7 @@ static int open_for_door(struct need *need, struct window_frame **out)
 		lock_take(&window_lock, LOCK_WINDOW);
 	}
 	need->region->exchanges--;
+	window_note_end();
 	if (err == ERR_TAMPERED) {
 		need->gmem->tampered = need->tampered;
 	}
@@ -408,6 +410,7 @@ static int find_for_door(struct need *need, const struct gmem_region *region, gp
 	}
 	if (*out != NULL && (!shows(region, need, page) || !may_access(need))) {
 		(*out)->pins--;
+		window_note_end();
 		*out = NULL;
 	}
 	return *out != NULL ? 0 : ERR_NOTFOUND;
@@ -444,6 +447,7 @@ void pager_unpin(struct gmem *gmem, struct gmem_region *region, gpa_t page, bool
 	frame = window_frame(*store_opened(sealed, (page.v - region->base.v) / PAGE_SIZE) - 1);
 	frame->pins--;
 	frame->dirty |= written;
+	window_note_end();
 	lock_drop(&window_lock);
 }
 

@@ -225,11 +225,12 @@ void pager_wait(const struct window_frame *frame)
 
 void pager_let_others_end(void)
 {
+	const uint32_t seen = atomic_load_relaxed(&window_endings.count);
 	uint64_t began;
 
 	lock_drop(&window_lock);
 	began = waits_begin();
-	for (unsigned i = 0; i < 16; i++) {
+	while (atomic_load_relaxed(&window_endings.count) == seen) {
 		__builtin_ia32_pause();
 	}
 	waits_end(WAIT_FRAME, began);

@@ -206,7 +206,11 @@ static inline void pager_evict(uint32_t index)
 }
 /* Waits until the frame is not busy. */
 void pager_wait(const struct window_frame *frame);
-/* Gives other CPUs time to end their exchanges, for a loop that waits for them. */
+/*
+ * For a loop that waits for other CPUs: for a frame that is neither busy nor pinned, or until no
+ * CPU uses a region or a mapping. Returns when one of them has ended something (window_note_end)
+ * since the caller took window_lock. So a CPU that waits does not take the lock again and again.
+ */
 void pager_let_others_end(void);
 
 /* --- pager_end.c: operations of a region that ends (struct region_ops) --- */
@@ -301,11 +305,25 @@ static inline void window_mark_busy(struct window_frame *frame, bool busy)
 {
 	atomic_store_release(&frame->busy, busy);
 }
+/*
+ * How often something has ended that a CPU may wait for: an exchange, a fault that has opened a
+ * page, an access through the door. Changes under window_lock.
+ */
+extern struct window_endings {
+	ATOMIC(uint32_t) count;
+} window_endings;
+static inline void window_note_end(void)
+{
+	atomic_add_own(&window_endings.count, 1);
+}
 /* Called when an exchange of the frame's page begins and ends. */
 static inline void window_set_busy(struct window_frame *frame, bool busy)
 {
 	window_busy += busy ? 1 : UINT32_MAX;
 	atomic_store_release(&frame->busy, busy);
+	if (!busy) {
+		window_note_end();
+	}
 }
 /* Zeroes all frames. For the end of the machine; takes no locks. */
 void window_wipe(void);

@@ -44,6 +44,7 @@
 struct lock window_lock;
 struct window_frame *window_frames;
 uint32_t window_busy;
+struct window_endings window_endings;
 
 static struct {
 	uint32_t count;

@@ -691,8 +691,8 @@ static void *wait_as_cpu_1(void *frame)
 {
 	fake_set_cpu(1);
 	lock_take(&window_lock, LOCK_WINDOW);
-	pager_wait(frame);
 	pager_let_others_end();
+	pager_wait(frame);
 	lock_drop(&window_lock);
 	return NULL;
 }
@@ -723,7 +723,7 @@ TEST(a_cpu_that_waits_for_a_page_counts_it, pager_setup, pager_teardown)
 	guest_write(&guests[0], FLOOR, 1);
 	assert_null(crypto_hook);
 	pthread_join(waiter, NULL);
-	/* Once for the page, and once to let others end. */
+	/* Until the exchange ends, and then once for the page, which is not busy any more. */
 	assert_int_equal(percpu_get(1)->wait_ticks[WAIT_PAGE].only, 100);
 	assert_int_equal(percpu_get(1)->wait_ticks[WAIT_FRAME].only, 100);
 	assert_int_equal(percpu_get(0)->wait_ticks[WAIT_PAGE].only, 0);

@@ -169,11 +169,12 @@ TEST(the_door_looks_again_for_what_has_moved, pager_setup, pager_teardown)
 static bool released;
 
 /* An access through the door ends, late. */
-static void *release(void *frame)
+static void *release(void *gmem)
 {
+	fake_set_cpu(1);
 	(void)usleep(50000);
 	__atomic_store_n(&released, true, __ATOMIC_RELEASE);
-	__atomic_store_n(&((struct window_frame *)frame)->pins, 0, __ATOMIC_RELEASE);
+	pager_unpin(gmem, ((struct gmem *)gmem)->regions, gpa(address_of(FLOOR)), false);
 	return NULL;
 }
 
@@ -188,7 +189,8 @@ TEST(sealing_waits_for_the_door, pager_setup, pager_teardown)
 	frame = window_frame(*store_opened(guest->gmem.regions[0].state, FLOOR) - 1);
 	frame->pins = 1;
 	released = false;
-	assert_int_equal(pthread_create(&door, NULL, release, frame), 0);
+	fake_set_cpu_count(2);
+	assert_int_equal(pthread_create(&door, NULL, release, &guest->gmem), 0);
 	pager_vm_seal(guest->vm);
 	assert_true(__atomic_load_n(&released, __ATOMIC_ACQUIRE));
 	pthread_join(door, NULL);
