@@ -4,7 +4,8 @@
 
 The attacker is QEMU's device edu, which this test drives. A loader that leaves the IOMMU on starts
 Umbra, reads a disk as boot services end, if firmware still has a driver for it, and then switches
-the IOMMU off. The control is the same machine with `[host] iommu = off`.
+the IOMMU off. In the second run firmware stops no driver, so the disk is read, and the IOMMU stops
+it. The control is the same machine with `[host] iommu = off`.
 """
 
 import os
@@ -167,7 +168,7 @@ class Machine:
 
 
 def main(test):
-    """With the IOMMU, then without."""
+    """With the IOMMU, with drivers that stay, and without."""
     machine = Machine(test, 'with', 'iommu', 'require')
     result = machine.attack(True)
     test.expect(machine.text, 'firmware: the IOMMU is on',
@@ -183,6 +184,14 @@ def main(test):
         test.fail(f'translation was switched {switched}: there was a gap')
     if result != (False, False):
         test.fail(f'the device wrote, interrupted: {result}, with the IOMMU')
+
+    machine = Machine(test, 'stays', 'stays', 'require')
+    result = machine.attack(True)
+    test.expect(machine.text, 'DMA: 0 drivers of firmware are stopped',
+                'firmware: the disk has not written to memory',
+                r'DMA: the device 00:1f\.2 was stopped: a (read|write)')
+    if result != (False, False):
+        test.fail(f'the device wrote, interrupted: {result}, where firmware kept its drivers')
 
     machine = Machine(test, 'without', 'disk', 'off')
     result = machine.attack(False)

@@ -14,6 +14,7 @@
  *   iommu    the same; before that it leaves the IOMMU of MACHINE=qemu on, with tables that let
  *            everything through and a queue, and switches it off right after ExitBootServices, as
  *            the driver of EDK II does.
+ *   stays    as iommu, and no driver can be stopped, as if each were in use
  *   markers  memory of each kind that boot services and loaders have, and of their pools, is full
  *            of markers (tests/bus/marker.h), as it may be of a password that a user typed. The
  *            serial line says how many pages.
@@ -306,6 +307,12 @@ static void await_attacker(void)
 	}
 }
 
+static EFI_STATUS __attribute__((ms_abi))
+refuse_to_stop(EFI_HANDLE controller, EFI_HANDLE driver, EFI_HANDLE child)
+{
+	return EFI_DEVICE_ERROR;
+}
+
 static EFI_STATUS watch_disk(EFI_HANDLE device, BOOLEAN with_iommu)
 {
 	has_iommu = with_iommu;
@@ -338,6 +345,10 @@ static EFI_STATUS do_what_is_said(EFI_HANDLE device)
 	}
 	if (strncmpa(text, (CHAR8 *)"disk", 4) == 0 || strncmpa(text, (CHAR8 *)"iommu", 5) == 0) {
 		return watch_disk(device, text[0] == 'i');
+	}
+	if (strncmpa(text, (CHAR8 *)"stays", 5) == 0) {
+		*(void **)&BS->DisconnectController = (void *)refuse_to_stop;
+		return watch_disk(device, TRUE);
 	}
 	if (strncmpa(text, (CHAR8 *)"markers", 7) == 0) {
 		return leave_markers();
