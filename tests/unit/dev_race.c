@@ -283,6 +283,8 @@ static void boot_processor(void)
 			vconsole_type((uint8_t)('a' + typed++ % 26));
 		}
 		(void)vlegacy_press_power_button(&platform.legacy);
+		vlegacy_skip_time(&platform.legacy, race_random(2));
+		vuart_set_deaf(&platform.com1, false);
 	}
 }
 

@@ -1,20 +1,23 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * vmm/iobus.c under ThreadSanitizer: one CPU moves ranges while the others look up addresses. At
- * each moment at least one of two ranges is at HOME, so a lookup there must find a device, and an
- * offset within it. Exits with 0 on success.
+ * vmm/iobus.c under ThreadSanitizer: two CPUs move two ranges each while the others look up
+ * addresses. At each moment at least one of the two ranges is at HOME of their CPU, so a lookup
+ * there must find a device, and an offset within it. No move is lost from the count of moves, by
+ * which readers know that they must look again. Exits with 0 on success.
  */
 #include "tests/unit/race_cpus.h"
 #include "vmm/iobus.h"
 
-#define HOME   0xd0000000ul
+#define HOME   0xd0000000ul /* of CPU 0; that of CPU 1 is STRIDE behind it */
 #define AWAY   0xe0000000ul
+#define STRIDE 0x10000ul
+#define MOVERS 2u
 #define LENGTH 0x1000ul
 #define MOVES  100000u
 
 static struct iobus bus;
-static struct iobus_movable *ranges[2];
-static bool over;
+static struct iobus_movable *ranges[MOVERS][2];
+static uint32_t moving = MOVERS;
 static _Thread_local uint64_t answers;
 
 static void answer(void *device, struct vcpu *vcpu, struct io_access *access)
@@ -30,14 +33,15 @@ static const struct io_ops ops = { .name = "race", .access = answer };
 
 static void look(void)
 {
-	while (!__atomic_load_n(&over, __ATOMIC_RELAXED)) {
+	while (__atomic_load_n(&moving, __ATOMIC_RELAXED) != 0) {
+		const uint64_t home = HOME + race_random(MOVERS) * STRIDE;
 		struct io_access access = { .size = 4 };
 
-		iobus_memory_access(&bus, HOME + 8, NULL, &access);
+		iobus_memory_access(&bus, home + 8, NULL, &access);
 		if (access.value != 1 && access.value != 2) {
 			race_broken("no device was found, although one was always there");
 		}
-		if (!iobus_memory_overlaps(&bus, HOME, LENGTH)) {
+		if (!iobus_memory_overlaps(&bus, home, LENGTH)) {
 			race_broken("a page that a device has is free");
 		}
 	}
@@ -52,18 +56,25 @@ static void look(void)
  */
 static void move(void)
 {
+	struct iobus_movable **mine = ranges[race_self];
+	const uint64_t home = HOME + race_self * STRIDE;
+
 	for (unsigned i = 0; i < MOVES; i++) {
-		iobus_move(&bus, ranges[0], AWAY, true);
-		iobus_move(&bus, ranges[0], HOME, true);
-		iobus_move(&bus, ranges[1], HOME, false);
-		iobus_move(&bus, ranges[1], HOME, true);
+		iobus_move(&bus, mine[0], AWAY, true);
+		iobus_move(&bus, mine[0], home, true);
+		iobus_move(&bus, mine[1], home, false);
+		iobus_move(&bus, mine[1], home, true);
 	}
-	__atomic_store_n(&over, true, __ATOMIC_RELAXED);
+	/* Before the readers end: they would wait for ever if the count stayed odd. */
+	if (__atomic_sub_fetch(&moving, 1, __ATOMIC_ACQ_REL) == 0 &&
+	    atomic_load_relaxed(&bus.move_sequence) != 2 * MOVERS * (4 * MOVES + 2)) {
+		race_broken("moves were not counted");
+	}
 }
 
 static void run(void)
 {
-	if (race_self == 0) {
+	if (race_self < MOVERS) {
 		move();
 	} else {
 		look();
@@ -72,9 +83,12 @@ static void run(void)
 
 int main(void)
 {
-	for (uintptr_t i = 0; i < 2; i++) {
-		ranges[i] = iobus_add_movable(&bus, IO_SPACE_MEMORY, LENGTH, &ops, (void *)(i + 1));
-		iobus_move(&bus, ranges[i], HOME, true);
+	for (uintptr_t i = 0; i < 2 * MOVERS; i++) {
+		struct iobus_movable **range = &ranges[i / 2][i % 2];
+
+		*range = iobus_add_movable(&bus, IO_SPACE_MEMORY, LENGTH, &ops,
+					   (void *)(i % 2 + 1));
+		iobus_move(&bus, *range, HOME + i / 2 * STRIDE, true);
 	}
 	race_run(run);
 	return 0;

@@ -32,19 +32,21 @@
 #include "vmm/vmx.h"
 #include "vmm/vmx_insn.h"
 
-#define PAGES	   8192u /* of the machine */
+#define PAGES	   12288u /* of the machine */
 #define POOL_PAGES 1024u
 #define RAM_PAGES  512u /* of each VM */
 #define NOTHING	   0xd0000000ul
 #define ROUNDS	   4u
 #define MEET_LOOKS 200u
+#define LATE	   SIZE_1G /* memory of the second VM, which gets a table at each first touch */
+#define LATE_PARTS (3 * ROUNDS)
 
 static uint8_t memory[PAGES][PAGE_SIZE] __attribute__((aligned(SIZE_2M)));
 static struct vm vms[2];
 static struct vcpu vcpus[2];
 static struct vcpu_private privs[2];
 static struct vmx_caps caps = { .monitor_trap = true, .apic_accesses = true };
-static bool over;
+static bool over, pausing;
 static uint64_t faults, holes, apics, refused, moved, met, meetings;
 static _Thread_local uint64_t written[RAM_PAGES];
 
@@ -95,8 +97,13 @@ int rng_bytes(void *buf, size_t bytes)
 	return 0;
 }
 
+/* A move is being made. Waits for a table that another CPU takes of those that it has reserved. */
 int wipe_register(void *area, size_t bytes)
 {
+	__atomic_store_n(&pausing, true, __ATOMIC_RELAXED);
+	for (uint32_t n = 0; n < 400; n++) {
+		race_pause();
+	}
 	return 0;
 }
 
@@ -172,6 +179,31 @@ static void meet(void)
 	}
 }
 
+/* Once while each move is made. The flag is relaxed: it orders nothing. */
+static void use_late(struct gmem *gmem)
+{
+	static uint32_t used;
+	const uint64_t value = 1;
+
+	if (used < LATE_PARTS && __atomic_exchange_n(&pausing, false, __ATOMIC_RELAXED) &&
+	    gmem_write(gmem, gpa(LATE + used * SIZE_2M), &value, sizeof(value)) == 0) {
+		used++;
+	}
+}
+
+/* As gmem_read, but by gmem_holds. */
+static void expect_word(struct gmem *gmem)
+{
+	const uint32_t page = race_random(RAM_PAGES);
+	struct gmem_expect word = { .at = page * PAGE_SIZE + 64 * race_self,
+				    .mask = UINT64_MAX,
+				    .value = written[page] };
+
+	if (!gmem_holds(gmem, &word, 1)) {
+		race_broken("CPU %u, page %u: not what was written", race_self, page);
+	}
+}
+
 static void use_hole(struct vcpu *vcpu)
 {
 	const uint32_t count = 1 + race_random(3);
@@ -207,8 +239,9 @@ static void vcpu_step(struct vcpu *vcpu)
 	ept_tlb_enter(&gmem->root);
 	(void)race_was_kicked();
 	ept_tlb_leave();
-	switch (race_random(4)) {
+	switch (race_random(5)) {
 	case 0: use_hole(vcpu); break;
+	case 3: expect_word(gmem); break;
 	case 1: use_apic(vcpu->vm); break;
 	case 2: use_ram(gmem, false); break;
 	default:
@@ -221,6 +254,7 @@ static void vcpu_step(struct vcpu *vcpu)
 
 static void audit(void)
 {
+	struct gmem_leaves leaves;
 	struct audit audit;
 	keyid_t a, b;
 	hpa_t at;
@@ -230,6 +264,7 @@ static void audit(void)
 	}
 	audit_gmem(&audit, &vms[0].gmem);
 	audit_gmem(&audit, &vms[1].gmem);
+	gmem_count_leaves(&vms[0].gmem, &leaves);
 	if (!audit_end(&audit, &at, &a, &b)) {
 		race_broken("frame %#lx is used under KeyIDs %u and %u", at.v, a, b);
 	}
@@ -275,6 +310,7 @@ static void run(void)
 	while (!__atomic_load_n(&over, __ATOMIC_ACQUIRE)) {
 		if (race_self == 3) {
 			use_ram(&vms[1].gmem, true);
+			use_late(&vms[1].gmem);
 		} else {
 			vcpu_step(&vcpus[race_self - 1]);
 		}
@@ -294,6 +330,9 @@ static void set_up(void)
 			race_broken("no memory for VM %u", i);
 		}
 		vcpus[i] = (struct vcpu){ .id = i, .vm = &vms[0], .priv = &privs[i] };
+	}
+	if (gmem_add_ram_plain(&vms[1].gmem, gpa(LATE), LATE_PARTS * SIZE_2M, PAGE_SIZE) != 0) {
+		race_broken("no late memory");
 	}
 }
 

@@ -124,14 +124,51 @@ void frames_free_flushed(hpa_t first, uint64_t page_count)
 {
 }
 
-/* As ept/retire.c, but all at once. */
+static void bury(struct gmem_region *region)
+{
+	while (!region->ops->bury(NULL, region, GMEM_BURY_TOUCHED)) {
+	}
+}
+
+/* A region that is closed, and that any CPU may bury. */
+enum grave_state { GRAVE_EMPTY, GRAVE_FULL, GRAVE_BUSY };
+static struct {
+	enum grave_state state; /* atomic */
+	struct gmem_region region;
+} grave;
+
+static void bury_one(void)
+{
+	enum grave_state full = GRAVE_FULL;
+
+	if (__atomic_compare_exchange_n(&grave.state, &full, GRAVE_BUSY, false, __ATOMIC_ACQUIRE,
+					__ATOMIC_RELAXED)) {
+		bury(&grave.region);
+		__atomic_store_n(&grave.state, GRAVE_EMPTY, __ATOMIC_RELEASE);
+	}
+}
+
+static void bury_all(void)
+{
+	do {
+		bury_one();
+	} while (__atomic_load_n(&grave.state, __ATOMIC_ACQUIRE) != GRAVE_EMPTY);
+}
+
+/* On the boot processor. */
+static void end_region(struct gmem_region *region)
+{
+	region->ops->close(region);
+	bury_all();
+	grave.region = *region;
+	__atomic_store_n(&grave.state, GRAVE_FULL, __ATOMIC_RELEASE);
+}
+
+/* As ept/retire.c: what is left is buried at some time, also after the VM's account has ended. */
 void retire(struct gmem *gmem)
 {
 	for (uint32_t i = 0; i < gmem->region_count; i++) {
-		gmem->regions[i].ops->close(&gmem->regions[i]);
-		while (!gmem->regions[i].ops->bury(&gmem->root, &gmem->regions[i],
-						   GMEM_BURY_TOUCHED)) {
-		}
+		end_region(&gmem->regions[i]);
 	}
 	ept_root_free(&gmem->root);
 	page_free(gmem->grave, 1);
@@ -438,9 +475,16 @@ static void use_door(uint32_t vm, uint32_t number)
 /* As an exit handler does it. */
 static void emulate(uint32_t vm)
 {
-	uint64_t value;
+	uint64_t value, count, unclaimed;
+	struct pager_counters now;
 
 	use_door(vm, race_random(VM_PAGES));
+	bury_one();
+	pager_count(vms[1 - vm], &now);
+	pager_window(&count, &unclaimed);
+	if (count != WINDOW || unclaimed > count) {
+		race_broken("a window of %lu frames, %lu of them unclaimed", count, unclaimed);
+	}
 	if (vm == 1 &&
 	    gmem_read(&gmems[1], gpa((PAGES + race_random(PLACED)) * PAGE_SIZE), &value, 8) != 0) {
 		race_broken("the door found no memory");
@@ -496,18 +540,21 @@ static void move_share(uint32_t v)
 	lock_drop(&gmem->lock);
 }
 
+/* The pages of VM v's share are unmapped as if it went elsewhere, but it stays. */
+static void shift_share(uint32_t v)
+{
+	struct gmem *gmem = &gmems[v];
+
+	lock_take(&gmem->lock, LOCK_GMEM);
+	pager_share_move(share, gmem, gpa(VM_PAGES * PAGE_SIZE));
+	lock_drop(&gmem->lock);
+}
+
 static void make_placed(struct gmem_region *out)
 {
 	if (pager_ram_create(&gmems[1], vms[1], gpa(PAGES * PAGE_SIZE), PLACED * PAGE_SIZE, 0,
 			     out) != 0) {
 		race_broken("no region");
-	}
-}
-
-static void end_region(struct gmem_region *region)
-{
-	region->ops->close(region);
-	while (!region->ops->bury(NULL, region, GMEM_BURY_TOUCHED)) {
 	}
 }
 
@@ -589,6 +636,7 @@ static void run_device(void)
 		if (i % 64 == 0) {
 			use_door(0, VM_PAGES + race_random(SHARED));
 			move_share(race_random(VMS));
+			shift_share(race_random(VMS));
 		}
 		pager_drain(); /* as the boot processor does */
 		if (i % (steps / PLACINGS) == 0) {
@@ -603,6 +651,7 @@ static void run_device(void)
 			meet_and(vms[1], seal_vm_1);
 		}
 	}
+	bury_all();
 }
 
 static void run(void)
@@ -645,6 +694,7 @@ static void end_share(void)
 
 	end_region(&region);
 	pager_vm_destroy(group);
+	bury_all();
 }
 
 static void run_all(bool accessed_dirty)

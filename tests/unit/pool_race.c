@@ -136,7 +136,9 @@ static void run(void)
 		if (race_self == 0) {
 			step_spare(true);
 		}
-		if (page_free_count() > POOL_PAGES || frames_free_count() > PAGES + 1) {
+		(void)frames_stale();
+		if (page_free_count() > POOL_PAGES || page_left_count() > POOL_PAGES ||
+		    frames_free_count() > PAGES + 1) {
 			race_broken("more is free than there is");
 		}
 	}

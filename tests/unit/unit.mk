@@ -89,6 +89,8 @@ $(eval $(call race_rule,work_race,vmm/host/work.c ept/retire.c guest/vm_file.c v
 $(eval $(call race_rule,dev_race,$(addprefix guest/dev/,vioapic.c vlapic.c vlapic_irq.c \
 	vlapic_timer.c vlegacy.c vpci.c vpit.c vrtc.c vuart.c) $(VCONSOLE_C) vmm/iobus.c \
 	vmm/base/str.c))
+$(eval $(call race_rule,ivshmem_race,$(addprefix guest/dev/,ivshmem.c vmsix.c vpci.c) vmm/iobus.c \
+	vmm/base/str.c))
 
 VIRTIO_DEV_C := $(addprefix guest/dev/,virtio.c virtio_work.c virtio_pci.c vring.c vmsix.c vpci.c)
 # The driver uses fences, which ThreadSanitizer does not see; the test's access to guest memory has
