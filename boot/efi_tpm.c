@@ -63,7 +63,7 @@ struct tcg2 {
 };
 
 static struct tcg2 *tpm; /* NULL: there is no TPM */
-static size_t reply_max; /* of the TPM: firmware takes no larger buffer for a reply */
+static size_t reply_max; /* the largest buffer for a reply that firmware takes */
 static bool failed;	 /* a measurement failed, which was logged */
 
 /* What was measured into our PCRs, to name what has changed since a key was sealed. */
@@ -84,7 +84,8 @@ bool efi_tpm_open(void)
 		return false;
 	}
 	tpm = found;
-	reply_max = capability.reply_max;
+	/* The Tcg2Dxe of UDK refuses a buffer that is as large as the TPM's longest reply. */
+	reply_max = MAX(capability.reply_max, 1) - 1;
 	return true;
 }
 
@@ -170,6 +171,12 @@ void efi_tpm_extend(const struct launch_event *event)
 		record.bytes = offsetof(struct tcg2_event, words_bytes);
 	}
 	status = tpm->extend(tpm, 0, (uintptr_t)event->data, event->bytes, &record);
+	if (status == EFI_VOLUME_FULL) {
+		failed = true;
+		log_error("firmware's event log has no room for %s: nothing further is measured",
+			  event->words);
+		return;
+	}
 	if (EFI_ERROR(status)) {
 		failed = true;
 		log_error("the TPM refused to measure %s (EFI error %lu): nothing further is "
