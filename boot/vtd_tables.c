@@ -91,8 +91,12 @@ static bool map_leaf(uint64_t *table, struct vtd_memory *memory, unsigned levels
 
 	for (unsigned level = levels; level > last; level--) {
 		const unsigned shift = PAGE_SHIFT + TABLE_BITS * (level - 1);
+		uint64_t *entry = &table[at >> shift & 0x1ff];
 
-		table = follow(&table[at >> shift & 0x1ff], memory, LEAF_READ | LEAF_WRITE);
+		if ((*entry & LEAF_LARGE) != 0) {
+			return true; /* of a range that this one overlaps: it maps the page */
+		}
+		table = follow(entry, memory, LEAF_READ | LEAF_WRITE);
 		if (table == NULL) {
 			return false;
 		}

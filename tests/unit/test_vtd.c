@@ -236,6 +236,24 @@ TEST(switched_off)
 	assert_false(model_dma(DISPLAY, 0x1000, true));
 }
 
+/* Ranges that overlap: a page is mapped already, by a leaf of 2 MiB, and no table is written to. */
+TEST(ranges_that_overlap)
+{
+	for (size_t i = 0; i < ARRAY_COUNT(kinds); i++) {
+		size_t left;
+
+		begin(kinds[i][0] | CAP_LEAF_2M, kinds[i][1]);
+		assert_null(vtd_map(&unit, &memory, KEYBOARD, SIZE_2M, 2 * SIZE_2M));
+		left = memory.left;
+		assert_null(vtd_map(&unit, &memory, KEYBOARD, SIZE_2M + PAGE_SIZE, 2 * SIZE_2M));
+		assert_int_equal(memory.left, left);
+		assert_null(block());
+		assert_true(model_dma(KEYBOARD, SIZE_2M, true));
+		assert_true(model_dma(KEYBOARD, 2 * SIZE_2M - PAGE_SIZE, true));
+		assert_false(model_dma(KEYBOARD, 2 * SIZE_2M, true));
+	}
+}
+
 /* Exactly the ranges pass, for exactly their functions, with each width and size of leaves. */
 TEST(ranges)
 {
