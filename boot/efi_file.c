@@ -248,7 +248,7 @@ void efi_file_set_check(const char *(*check)(const char *path, size_t path_bytes
 int efi_file_read_small(struct vm_file *file, void *to, uint64_t max, uint64_t *bytes)
 {
 	EFI_FILE_HANDLE handle;
-	int err = ERR_IO;
+	int err = ERR_NOTFOUND;
 
 	file->data = NULL;
 	file->bytes = 0;

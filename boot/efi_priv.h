@@ -51,8 +51,8 @@ void efi_file_set_check(const char *(*check)(const char *path, size_t path_bytes
 					     size_t bytes));
 /*
  * Reads the file that file->path names into to[max] and nowhere else; *bytes is its length. Nothing
- * checks or measures it. Returns ERR_NOTFOUND, or ERR_IO if it is empty, too large or not readable;
- * then file->error says why, and to is zero.
+ * checks or measures it. Returns ERR_NOTFOUND, also without a volume; or ERR_IO if it is empty, too
+ * large or not readable. Then file->error says why, and to is zero.
  */
 int efi_file_read_small(struct vm_file *file, void *to, uint64_t max, uint64_t *bytes);
 
@@ -245,7 +245,7 @@ bool efi_is_memory(uint64_t base, uint64_t end);
 void efi_dma_decide(struct boot_info *info);
 void efi_dma_block(struct boot_info *info);
 void efi_dma_block_again(struct boot_info *info);
-/* No VM of the configuration will start. */
+/* No VM and no share of the configuration is used. */
 void efi_leave_all_out(struct config *config);
 
 /*

@@ -17,6 +17,7 @@ static struct {
 	uint64_t at, most; /* position, and the largest read */
 	EFI_STATUS status;
 	void *pages;
+	bool no_volume;
 } disk;
 
 static EFI_FILE file_handle, root_handle;
@@ -58,7 +59,7 @@ static EFI_STATUS EFIAPI read_file(EFI_FILE_HANDLE self, UINTN *size, void *buff
 static EFI_STATUS EFIAPI open_volume(EFI_FILE_IO_INTERFACE *self, EFI_FILE_HANDLE *out)
 {
 	*out = &root_handle;
-	return EFI_SUCCESS;
+	return disk.no_volume ? EFI_NOT_FOUND : EFI_SUCCESS;
 }
 
 static EFI_STATUS EFIAPI handle_protocol(EFI_HANDLE handle, EFI_GUID *guid, void **out)
@@ -310,6 +311,19 @@ TEST(what_the_check_refuses_is_not_used, setup, fake_teardown)
 	assert_null(file.data);
 	assert_string_equal(file.error, "it is not what was signed");
 	efi_file_set_check(NULL);
+}
+
+/* As on a machine that was started from the network: no file is there, and none is asked for. */
+TEST(without_a_volume_there_is_no_file, setup, fake_teardown)
+{
+	struct vm_file file = { .path = "\\k" };
+	uint8_t data[4];
+	uint64_t bytes;
+
+	disk.no_volume = true;
+	assert_int_equal(efi_volume_open(), ERR_IO);
+	assert_int_equal(efi_file_read_small(&file, data, sizeof(data), &bytes), ERR_NOTFOUND);
+	assert_non_null(file.error);
 }
 
 /* The log puts an error message on its own line. */
