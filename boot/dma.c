@@ -36,6 +36,7 @@ static struct {
 	bool interrupts[DMAR_UNITS_MAX];	/* the unit shuts them out, or will */
 	uint32_t interrupts_shut;		/* units that do */
 	bool decided_interrupts;
+	bool refused; /* it was logged that `require` is not met */
 	const void *interrupt_table;
 	size_t range_count;
 	uint64_t range_bytes;
@@ -279,6 +280,10 @@ static bool is_enough(void)
 	if (dma.wanted != CONFIG_IOMMU_REQUIRE || all_interrupts()) {
 		return true;
 	}
+	if (dma.refused) {
+		return false; /* which was logged */
+	}
+	dma.refused = true;
 	log_error("[host] iommu = require: devices can reach memory or raise interrupts, as logged "
 		  "above; no VM starts");
 	return false;

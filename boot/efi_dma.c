@@ -74,6 +74,9 @@ void efi_leave_all_out(struct config *config)
 	for (size_t i = 0; i < config->vm_count; i++) {
 		config->vms[i].valid = false;
 	}
+	for (size_t i = 0; i < config->share_count; i++) {
+		config->shares[i].valid = false; /* the TPM opens no key for it */
+	}
 }
 
 /* Reads the table of the IOMMU. One that cannot be used is not the same as none. */

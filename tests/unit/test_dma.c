@@ -299,6 +299,9 @@ TEST(nothing_works, setup, fake_teardown)
 	assert_true(block(CONFIG_IOMMU_AUTO));
 	assert_string_equal(dma_words(), "failed");
 	assert_false(block(CONFIG_IOMMU_REQUIRE));
+	fake_log_reset();
+	assert_false(dma_block_again());
+	assert_null(strstr(fake_log_text(), "no VM starts")); /* which was logged */
 }
 
 TEST(no_interrupts, setup, fake_teardown)
