@@ -191,11 +191,15 @@ void efi_launch_state(struct config *config)
 	state.iommu = dma_words();
 	(void)launch_state_words(&state, state_words); /* it returns them */
 	launch_measure_state(config, state_words, efi_tpm_extend);
-	efi_report(config, state_words);
 	efi_seal_read(config);
 	if (efi_attest_is_asked()) {
 		report(config);
 	}
+	/*
+	 * At last: some firmware adds nothing to its event log once a program has asked for it, and
+	 * efi_attest reports the events of opened keys, too.
+	 */
+	efi_report(config, state_words);
 }
 
 void efi_launch_close(struct config *config)
