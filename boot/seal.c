@@ -240,22 +240,26 @@ int seal_open(struct seal *seal, const struct tpm_sealed *sealed, uint8_t secret
 }
 
 /*
- * The TPM's buffer for commands and replies keeps what was in it last beyond the end of a shorter
- * one: a secret. A long command overwrites it.
+ * The TPM's buffer for commands keeps what was in it last beyond the end of a shorter command: a
+ * secret that was sealed. So does that for replies, with one that was opened, and the two may be
+ * apart. A long command overwrites the one, and a long reply the other.
  */
 static void scrub(struct seal *seal)
 {
 	size_t bytes;
 
+	/* nothing more can be done if it fails */
+	(void)tpm_send(&seal->tpm, "TPM2_ReadPublic",
+		       tpm_put_read_public(seal->tpm.command, seal->storage_key.handle), &bytes);
 	(void)tpm_send(&seal->tpm, "TPM2_Hash", tpm_put_scrub(seal->tpm.command), &bytes);
 }
 
 void seal_end(struct seal *seal)
 {
 	if (seal->has_storage_key) {
+		scrub(seal);
 		tpm_flush(&seal->tpm, seal->storage_key.handle);
 		seal->has_storage_key = false;
-		scrub(seal);
 	}
 	secure_zero(seal->tpm.command, sizeof(seal->tpm.command));
 	secure_zero(seal->tpm.reply, sizeof(seal->tpm.reply));

@@ -13,6 +13,7 @@
 #define CC_UNSEAL	 0x15eu
 #define CC_POLICY_PCR	 0x17fu
 #define CC_POLICY_DIGEST 0x189u
+#define CC_READ_PUBLIC	 0x173u
 #define CC_HASH		 0x17du
 
 #define ALG_KEYED   0x0008u
@@ -198,6 +199,14 @@ int tpm_get_unsealed(const uint8_t *reply, size_t bytes, uint8_t secret[TPM_SECR
 	}
 	(void)tpm_get(&in, 4); /* parameterSize */
 	return tpm_get_sized(&in, secret, TPM_SECRET_MAX, secret_bytes) ? 0 : ERR_FORMAT;
+}
+
+size_t tpm_put_read_public(uint8_t command[TPM_COMMAND_MAX], uint32_t object)
+{
+	struct tpm_out out = tpm_begin(command, TPM_NO_SESSIONS, CC_READ_PUBLIC);
+
+	tpm_put(&out, object, 4);
+	return tpm_end(&out);
 }
 
 size_t tpm_put_scrub(uint8_t command[TPM_COMMAND_MAX])

@@ -63,15 +63,13 @@ static bool is_flush(const struct exchange *exchange)
 	return strncmp(exchange->command + 18, "65", 2) == 0;
 }
 
-static uint8_t last[TPM_COMMAND_MAX]; /* the last command */
-static size_t last_bytes;
+/* A TPM's buffers: each keeps what is beyond the end of a shorter command or reply. */
+static uint8_t kept_command[TPM_COMMAND_MAX], kept_reply[TPM_REPLY_MAX];
 
-static int submit(const uint8_t *command, size_t bytes, uint8_t *reply, size_t *reply_bytes)
+static int answer(const uint8_t *command, size_t bytes, uint8_t *reply, size_t *reply_bytes)
 {
 	uint8_t wanted[TPM_COMMAND_MAX];
 
-	memcpy(last, command, bytes);
-	last_bytes = bytes;
 	if (gone) {
 		return ERR_IO;
 	}
@@ -113,6 +111,18 @@ static int submit(const uint8_t *command, size_t bytes, uint8_t *reply, size_t *
 	script++;
 	script_left--;
 	return 0;
+}
+
+static int submit(const uint8_t *command, size_t bytes, uint8_t *reply, size_t *reply_bytes)
+{
+	int err;
+
+	memcpy(kept_command, command, bytes);
+	err = answer(command, bytes, reply, reply_bytes);
+	if (err == 0) {
+		memcpy(kept_reply, reply, *reply_bytes);
+	}
+	return err;
 }
 
 #define PLAY(name) play(recorded_##name, ARRAY_COUNT(recorded_##name))
