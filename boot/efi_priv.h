@@ -158,7 +158,8 @@ void efi_attest(const char *state, const char *why_not);
 
 /*
  * If [host] tpm = report: writes to \umbra\report what seal.py needs. The result is logged, and
- * nothing else depends on it. state: what was measured, or NULL without a TPM.
+ * nothing else depends on it. An older report is removed, whatever fails. state: what was measured,
+ * or NULL without a TPM. After efi_attest, which shows more of the event log.
  */
 void efi_report(const struct config *config, const char *state);
 

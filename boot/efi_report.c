@@ -54,11 +54,6 @@ _Static_assert(sizeof("umbra-report 1\nstate \npcr4 \npcr7 \nsrk \n") + LAUNCH_W
 		       sizeof(text),
 	       "it fits");
 
-static bool replace(const char *path, const void *data, size_t bytes)
-{
-	return efi_file_remove(path) == 0 && efi_file_write_new(path, data, bytes) == 0;
-}
-
 static const char *write_files(void)
 {
 	const uint8_t *log;
@@ -66,8 +61,9 @@ static const char *write_files(void)
 	const char *error = efi_tpm_event_log(&log, &bytes, &count);
 
 	/* Without a log, or with a part of one, seal.py takes PCR 4 as it is. */
-	if (efi_file_make_folder(FOLDER) != 0 || efi_file_remove(EVENTS) != 0 ||
-	    (error == NULL && !replace(EVENTS, log, bytes)) || !replace(TEXT, text, text_bytes)) {
+	if (efi_file_make_folder(FOLDER) != 0 ||
+	    (error == NULL && efi_file_write_new(EVENTS, log, bytes) != 0) ||
+	    efi_file_write_new(TEXT, text, text_bytes) != 0) {
 		return "firmware could not write to " FOLDER;
 	}
 	if (error != NULL) {
@@ -76,37 +72,47 @@ static const char *write_files(void)
 	return NULL;
 }
 
-static void log_storage_key(void)
+/* Returns NULL, or why there is no report. */
+static const char *make(const char *state)
 {
 	uint8_t hash[VERIFY_HASH_BYTES];
 	char digits[2 * VERIFY_HASH_BYTES + 1];
+	const char *error;
 
-	if (verify_sha256(seal.storage_key.public_part, seal.storage_key.public_bytes, hash) != 0) {
-		return; /* nothing can be compared with it */
+	/* Whatever fails below: an older report must not be taken for the one of this start. */
+	if (efi_file_remove(TEXT) != 0 || efi_file_remove(EVENTS) != 0) {
+		return "firmware could not remove an older report from " FOLDER;
+	}
+	if (state == NULL || !efi_tpm_works()) {
+		return "firmware offers no TPM 2.0, or it did not take a measurement";
+	}
+	error = ask(state);
+	seal_end(&seal);
+	if (error == NULL && verify_sha256(text, text_bytes, hash) != 0) {
+		error = "its SHA-256 cannot be computed"; /* nobody could trust it */
+	}
+	error = error == NULL ? write_files() : error;
+	if (error != NULL) {
+		return error;
 	}
 	for (size_t i = 0; i < sizeof(hash); i++) {
 		(void)str_printf(digits + 2 * i, 3, "%02x", hash[i]); /* two digits fit */
 	}
-	log_info("TPM: the storage key is %s", digits);
+	/* The stick may be changed on its way, and all of the text decides what opens a key. */
+	log_info("TPM: the report has the SHA-256 %s", digits);
+	return NULL;
 }
 
 void efi_report(const struct config *config, const char *state)
 {
-	const char *error = "firmware offers no TPM 2.0, or it did not take a measurement";
+	const char *error;
 
 	if (config->tpm != CONFIG_TPM_REPORT) {
 		return;
 	}
-	if (state != NULL && efi_tpm_works()) {
-		error = ask(state);
-		error = error == NULL ? write_files() : error;
-		if (error == NULL) {
-			log_storage_key();
-		}
-		seal_end(&seal);
-	}
+	error = make(state);
 	if (error != NULL) {
-		log_error("[host] tpm = report: %s; there is no report", error);
+		log_error("[host] tpm = report: %s; there is no new report", error);
 	} else {
 		log_info("[host] tpm = report: " TEXT " is written, for make seal");
 	}

@@ -67,16 +67,17 @@ def sized(data):
 # --- What the machine has reported ---
 
 def read_report(folder):
-    """The values of the report: state, srk, and pcr4, pcr7 as bytes."""
+    """The values of the report: state, srk, and pcr4, pcr7 as bytes; and its SHA-256."""
     path = os.path.join(folder, 'seal.txt')
     with open(path, 'rb') as file:
-        lines = file.read(4096).decode('ascii', 'replace').splitlines()
+        data = file.read(4096)
+    lines = data.decode('ascii', 'replace').splitlines()
     if lines[:1] != ['umbra-report 1']:
         raise SealError(f'{path} is no report of Umbra')
     found = dict(line.split(' ', 1) for line in lines[1:] if ' ' in line)
     try:
         report = {name: bytes.fromhex(found[name]) for name in ('srk', 'pcr4', 'pcr7')}
-        report['state'] = found['state']
+        report['state'], report['hash'] = found['state'], sha256(data).hex()
     except (KeyError, ValueError) as error:
         raise SealError(f'{path}: a line is missing or wrong: {error}') from error
     if len(report['pcr4']) != 32 or len(report['pcr7']) != 32:
@@ -162,7 +163,8 @@ def program_hash(program):
 
 def next_pcr4(folder, report, program):
     """PCR 4 when this program is started as the one was that wrote the report; and words that say
-    how it was computed."""
+    how it was computed. The hash of the report covers its PCR 4, and PCR 4 the digests of the log;
+    but nothing covers the types of its events."""
     path = os.path.join(folder, 'seal.log')
     same_only = report['pcr4'], 'as reported: it opens for that very program alone, because '
     try:
@@ -172,15 +174,19 @@ def next_pcr4(folder, report, program):
         return same_only[0], same_only[1] + 'firmware has no event log'
     except (ValueError, struct.error) as error:
         raise SealError(f'{path} is no event log: {error}') from error
-    programs = [i for i, (kind, _) in enumerate(events) if kind == APPLICATION]
-    if replay(events) != report['pcr4'] or not programs:
-        return same_only[0], same_only[1] + f'{path} does not lead to this value'
-    last = programs[-1]         # the one that wrote the report
-    wanted = program_hash(program)
-    same = events[last][1] == wanted
-    events[last] = APPLICATION, wanted
-    return replay(events), ('as reported: this is the program that wrote the report' if same else
-                            'for this program, which is not the one that wrote the report')
+    if replay(events) != report['pcr4']:
+        raise SealError(f'{path} does not lead to PCR 4 of the report: it was changed, is of '
+                        'another start, or firmware does not log all. Without this file the key '
+                        'can be sealed to the program that wrote the report')
+    if not events or events[-1][0] != APPLICATION:
+        return same_only[0], same_only[1] + f'no program is the last event of PCR 4 in {path}'
+    wrote, wanted = events[-1][1], program_hash(program)
+    programs = sum(kind == APPLICATION for kind, _ in events)
+    events[-1] = APPLICATION, wanted
+    how = 'as reported: this is the program that wrote the report' if wrote == wanted else \
+        'for this program, which is not the one that wrote the report'
+    return replay(events), (f'{how}:\n    programs in the event log: {programs}; the last was\n'
+                            f'    {wrote.hex()}, and in its place is\n    {wanted.hex()}')
 
 
 # --- What the stick will measure ---
@@ -298,8 +304,8 @@ def seal(stick, esp, key_path, folder, out, state):
     with open(out, 'xb') as file:
         file.write(data)
     print(f'{out}: {len(data)} bytes\n'
-          f'  the storage key is {sha256(srk).hex()}:\n'
-          '    compare it with the line "TPM: the storage key is" of the machine\'s log\n'
+          f'  the report has the SHA-256 {report["hash"]}:\n'
+          '    compare it with this line of the machine\'s log, "TPM: the report has ..."\n'
           f'  the state is {state}\n'
           f'  PCR 4 is {pcr4.hex()}, {how}\n'
           f'  PCR 7 is {values[1].hex()}, as reported')

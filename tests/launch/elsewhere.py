@@ -9,8 +9,11 @@ after a change of the kernel and the program, until it is sealed for them: with 
 """
 
 import contextlib
+import hashlib
 import os
+import re
 import shutil
+import struct
 import subprocess
 import sys
 import time
@@ -27,6 +30,7 @@ TEMPLATE = 'fixedtpm|fixedparent|sensitivedataorigin|userwithauth|noda|restricte
 GAMMA = '\n[vm gamma]\nmemory = 64M\nkernel = \\umbra\\k2\nkey = tpm:\\umbra\\gamma.tpm\n'
 REPORTS = CONF.replace('tpm = seal', 'tpm = report')
 OPENS = CONF.replace('tpm = seal', 'tpm = open') + GAMMA
+WHOLE = 'report has the SHA-256 {}'
 OTHER = r'PCR 4 differs \(this program.*PCR 11 differs \(first in: .umbra.k2\)'
 
 
@@ -109,7 +113,8 @@ class Elsewhere(Sealed):
         text, code = self.seal(stick, name, folder)
         if code != 0:
             self.fail('seal.py fails')
-        self.expect(text, r'PCR 7 is [0-9a-f]{64}, as reported', *words)
+        self.expect(text, WHOLE.format(hash_of(folder)), r'PCR 7 is [0-9a-f]{64}, as reported',
+                    *words)
 
     def refused(self, stick, folder, why, **how):
         """Nothing is sealed, for this reason."""
@@ -128,6 +133,12 @@ class Elsewhere(Sealed):
             file.truncate()
             file.write(text)
         return other
+
+
+def hash_of(folder):
+    """What a machine's log and seal.py say of a report."""
+    with open(os.path.join(folder, 'seal.txt'), 'rb') as file:
+        return hashlib.sha256(file.read()).hexdigest()
 
 
 def tools(test):
@@ -150,13 +161,13 @@ def report(test):
     stick = test.stick('reports', REPORTS, FILES).signed('reports-signed')
     disk = test.image_of(stick)
     text = test.run(stick, disk, 'SECURE=1')
-    test.expect(text, r'TPM: the storage key is [0-9a-f]{64}',
-                r'tpm = report: .umbra.report.seal.txt is written, for make seal',
+    test.expect(text, r'tpm = report: .umbra.report.seal.txt is written, for make seal',
                 SHUT.format('alpha', 'there is no such file'))
     folder = test.file('report')
     os.makedirs(folder)
     for name in ('seal.txt', 'seal.log'):
         mtools('mcopy', '-n', '-i', disk + PARTITION, f'::umbra/report/{name}', folder)
+    test.expect(text, WHOLE.format(hash_of(folder)))
     return folder
 
 
@@ -181,10 +192,20 @@ def refusals(test, stick, folder):
         test.refused(stick, test.report_with(folder, name, change), why)
 
 
+def two_programs(folder):
+    """The event log, and PCR 4 after it, as if another program had run before Umbra."""
+    with open(os.path.join(folder, 'seal.log'), 'rb') as file:
+        log = file.read()
+    digest = seal.events_of(log, 4)[-1][1]
+    at = log.rindex(struct.pack('<II', 4, seal.APPLICATION), 0, log.index(digest))
+    other = log[:at] + log[at:].replace(digest, digest[::-1]) + log[at:]
+    return other, seal.replay(seal.events_of(other, 4)).hex()
+
+
 def event_logs(test, stick, folder):
-    """Without a log that leads to PCR 4 of the report, PCR 4 is that of the report."""
-    def changed(name, change):
-        other = test.report_with(folder, name, lambda text: text)
+    """The log must lead to PCR 4 of the report. Without one PCR 4 is that of the report."""
+    def changed(name, change, change_text=str):
+        other = test.report_with(folder, name, change_text)
         path = os.path.join(other, 'seal.log')
         with open(path, 'rb') as file:
             data = change(file.read())
@@ -197,10 +218,22 @@ def event_logs(test, stick, folder):
         digest = seal.events_of(log, 4)[0][1]
         return log.replace(digest, digest[::-1])
     reported = f'PCR 4 is {seal.read_report(folder)["pcr4"].hex()}, as reported: .* alone, because '
+    def other_type(log):
+        digest = seal.events_of(log, 4)[-1][1]
+        at = log.rindex(struct.pack('<II', 4, seal.APPLICATION), 0, log.index(digest))
+        return log[:at + 4] + struct.pack('<I', 0x80000007) + log[at + 8:]
     for name, change, why in (
             ('none', lambda log: None, 'firmware has no event log'),
-            ('event', other_event, 'does not lead to this value')):
+            ('type', other_type, 'no program is the last event of PCR 4')):
         test.sealed(stick, 'alpha', changed(name, change), reported + '.*' + why)
+    test.refused(stick, changed('event', other_event), 'does not lead to PCR 4 of the report')
+    # A program that runs before and extends PCR 4 with the hash of this one has other values.
+    log, pcr4 = two_programs(folder)
+    other = changed('two', lambda _: log, lambda text: re.sub(
+        'pcr4 .*', 'pcr4 ' + pcr4, text))
+    test.sealed(stick, 'alpha', other, 'programs in the event log: 2; the last was')
+    if hash_of(other) == hash_of(folder):
+        test.fail('another report has the same hash')
     for name, change in (('cut', lambda log: log[:-5]), ('start', lambda log: log[:60]),
                          ('empty', lambda log: b'')):
         test.refused(stick, changed(name, change), 'is no event log')
@@ -218,7 +251,9 @@ def main(test):
     stick = plain.signed('second')
     refusals(test, stick, folder)
     event_logs(test, stick, folder)
-    other = 'PCR 4 is .*, for this program, which is not the one that wrote the report'
+    other = ('PCR 4 is .*, for this program, which is not the one that wrote the report:\n'
+             '    programs in the event log: 1; the last was\n'
+             '    [0-9a-f]{64}, and in its place is\n    [0-9a-f]{64}\n')
     test.sealed(stick, 'alpha', folder, other)
     test.sealed(stick, 'beta', folder, other)
     stick.flip('umbra/beta.tpm', -100)

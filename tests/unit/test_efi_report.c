@@ -63,7 +63,8 @@ int efi_file_write_new(const char *path, const void *data, uint64_t bytes)
 
 /* --- The TPM --- */
 
-static bool works;
+static bool works, no_hash;
+static char hashed[1024];
 static int key_error, read_error;
 static const char *log_error_words;
 static unsigned ended;
@@ -129,8 +130,11 @@ void seal_explain(const struct seal *seal, int err, const struct seal_state *the
 
 int verify_sha256(const void *data, size_t bytes, uint8_t hash[VERIFY_HASH_BYTES])
 {
-	memset(hash, *(const uint8_t *)data, VERIFY_HASH_BYTES);
-	return 0;
+	assert_in_range(bytes, 1, sizeof(hashed) - 1);
+	memcpy(hashed, data, bytes);
+	hashed[bytes] = '\0';
+	memset(hash, 0xcd, VERIFY_HASH_BYTES);
+	return no_hash ? ERR_IO : 0;
 }
 
 /* --- Tests --- */
@@ -142,6 +146,7 @@ static int setup(void **state)
 	memset(files, 0, sizeof(files));
 	no_folder = write_fails = remove_fails = false;
 	works = true;
+	no_hash = false;
 	key_error = read_error = 0;
 	log_error_words = NULL;
 	ended = 0;
@@ -171,7 +176,9 @@ TEST(a_report_is_written_and_replaced, setup, fake_teardown)
 	efi_report(&config, "a=b c=d");
 	check_text();
 	assert_string_equal(content("\\umbra\\report\\seal.log"), "events");
-	assert_non_null(strstr(fake_log_text(), "TPM: the storage key is abababab"));
+	/* The hash in the log is that of all that the file has. */
+	assert_string_equal(hashed, content("\\umbra\\report\\seal.txt"));
+	assert_non_null(strstr(fake_log_text(), "TPM: the report has the SHA-256 cdcdcdcd"));
 	assert_non_null(strstr(fake_log_text(), "\\umbra\\report\\seal.txt is written"));
 	assert_int_equal(ended, 2);
 }
@@ -198,13 +205,24 @@ TEST(without_an_event_log, setup, fake_teardown)
 						"this program alone"));
 }
 
+static void write_older(void)
+{
+	strcpy(files[0].path, "\\umbra\\report\\seal.txt");
+	strcpy(files[0].data, "older");
+	strcpy(files[1].path, "\\umbra\\report\\seal.log");
+}
+
+/* Nor is there an older one, unless firmware does not remove it. */
 static void no_report(const char *state, const char *why)
 {
 	fake_log_reset();
+	write_older();
 	efi_report(&config, state);
 	assert_non_null(strstr(fake_log_text(), "error: [host] tpm = report: "));
 	assert_non_null(strstr(fake_log_text(), why));
 	assert_null(strstr(fake_log_text(), "is written"));
+	assert_null(strstr(fake_log_text(), "SHA-256 cd"));
+	assert_true(remove_fails == (content("\\umbra\\report\\seal.txt") != NULL));
 }
 
 TEST(why_there_is_none, setup, fake_teardown)
@@ -219,6 +237,9 @@ TEST(why_there_is_none, setup, fake_teardown)
 	read_error = ERR_FORMAT;
 	no_report("a", "explained -7");
 	read_error = 0;
+	no_hash = true;
+	no_report("a", "its SHA-256 cannot be computed");
+	no_hash = false;
 	no_folder = true;
 	no_report("a", "firmware could not write to \\umbra\\report");
 	no_folder = false;
@@ -226,6 +247,6 @@ TEST(why_there_is_none, setup, fake_teardown)
 	no_report("a", "firmware could not write");
 	write_fails = false;
 	remove_fails = true;
-	no_report("a", "firmware could not write");
+	no_report("a", "firmware could not remove an older report");
 	assert_int_equal(ended, 5); /* not without a TPM */
 }
