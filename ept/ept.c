@@ -7,7 +7,6 @@
 
 #include "ept/ept_priv.h"
 #include "vmm/base/err.h"
-#include "vmm/base/panic.h"
 #include "vmm/host/page_alloc.h"
 
 /* SDM vol. 3, "Extended-Page-Table Pointer (EPTP)". */
@@ -294,11 +293,21 @@ uint64_t *ept_entry_behind(uint64_t *entry, uint64_t pages)
 									       : NULL;
 }
 
-void ept_entry_map(uint64_t *entry, struct keyed_frame page, uint8_t access)
+bool ept_entry_map(uint64_t *entry, struct keyed_frame page, uint8_t access)
 {
-	CHECK((entry_load(entry) & ENTRY_RIGHTS) == 0);
-	entry_store(entry, keyid_pack(page) | access | EPT_MEMTYPE_WB << ENTRY_TYPE_SHIFT |
-				   ENTRY_IGNORE_PAT);
+	uint64_t absent = 0;
+
+	return __atomic_compare_exchange_n(
+		entry, &absent,
+		keyid_pack(page) | access | EPT_MEMTYPE_WB << ENTRY_TYPE_SHIFT | ENTRY_IGNORE_PAT,
+		false, __ATOMIC_RELEASE, __ATOMIC_RELAXED);
+}
+
+bool ept_entry_maps(const uint64_t *entry, struct keyed_frame page)
+{
+	const uint64_t value = entry_load(entry);
+
+	return (value & ENTRY_RIGHTS) != 0 && (value & ept_address_mask) == keyid_pack(page);
 }
 
 int ept_map(struct ept_root *root, gpa_t gpa, hpa_t hpa, uint64_t bytes, uint64_t max_leaf,

@@ -164,10 +164,10 @@ int ept_make_entry(struct ept_root *root, gpa_t gpa, uint64_t **entry);
 /* The entry of a page behind the entry's own, if it is in the same table; else NULL. */
 uint64_t *ept_entry_behind(uint64_t *entry, uint64_t pages);
 /*
- * Maps 4 KiB of RAM: write-back, the guest's PAT is ignored. The entry must be absent. The address
- * is known to be valid, and access has EPT_READ.
+ * Maps 4 KiB of RAM: write-back, the guest's PAT is ignored. The address is known to be valid, and
+ * access has EPT_READ. Returns false, and changes nothing, if the entry maps a page already.
  */
-void ept_entry_map(uint64_t *entry, struct keyed_frame page, uint8_t access);
+bool ept_entry_map(uint64_t *entry, struct keyed_frame page, uint8_t access);
 /*
  * For code that does something between the question whether a leaf is mapped and its mapping. The
  * gap is the entry that maps nothing at the address, and the bytes of the leaf that fits there; it
@@ -184,6 +184,8 @@ int ept_fill_gap(struct ept_gap gap, gpa_t gpa, hpa_t hpa, struct ept_attr attr)
 
 /* As ept_make_entry, but makes nothing: NULL where there is no table. */
 uint64_t *ept_page_entry(const struct ept_root *root, gpa_t gpa);
+/* Does the entry map this page? */
+bool ept_entry_maps(const uint64_t *entry, struct keyed_frame page);
 /*
  * For the functions below, which have no branches because code under locks calls them often: the
  * bits of an entry by which the guest has used the page (0 on a CPU without accessed bits), and by

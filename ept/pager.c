@@ -80,7 +80,10 @@ static void map_page(struct window_frame *frame, uint32_t m, unsigned access, ui
 						      frame->dirty || ept_caps()->accessed_dirty);
 
 	if ((frame->mapped & bit) == 0) {
-		ept_entry_map(entry, window_page(frame), writable ? EPT_RWX : EPT_READ | EPT_EXEC);
+		if (!ept_entry_map(entry, window_page(frame),
+				   writable ? EPT_RWX : EPT_READ | EPT_EXEC)) {
+			return; /* something else is there now: the guest tries again */
+		}
 		frame->entry = m == 0 ? entry : frame->entry;
 		frame->mapped |= bit;
 		frame->writable |= writable ? bit : 0;

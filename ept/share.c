@@ -381,6 +381,27 @@ static bool is_free_for(const struct gmem *gmem, const struct gmem_region *mover
 }
 
 /*
+ * Where the region is going to lie, vmm/ may have lent frames of ones to vCPUs (hole.h). They go, or
+ * a guest would read and write these in place of the share. Under gmem.lock; no more are lent once
+ * the region lies there.
+ */
+static void clear_place(struct gmem *gmem, gpa_t base, uint64_t bytes)
+{
+	struct ept_leaf leaf;
+	bool found = false;
+	gpa_t at;
+
+	while (ept_next(&gmem->root, base, base.v + bytes, &at, &leaf) == 0) {
+		/* One 4-KiB leaf: no split is needed, so this cannot fail. */
+		CHECK(ept_unmap(&gmem->root, at, leaf.leaf_bytes) == 0);
+		found = true;
+	}
+	if (found) {
+		ept_tlb_shootdown(&gmem->root);
+	}
+}
+
+/*
  * Under gmem.lock. Order: nobody finds the region before its entries go, or a fault would map a
  * page at the old address again; it is found at the new one only after.
  */
@@ -388,6 +409,7 @@ static void follow(struct gmem *gmem, struct gmem_region *region)
 {
 	const gpa_t to = region->wanted;
 	const bool was_on = !atomic_load_relaxed(&region->off);
+	const bool off = region->unwanted || !is_free_for(gmem, region, to);
 
 	if (region->held_back || region->ops->move == NULL ||
 	    (to.v == region->base.v && region->unwanted == atomic_load_relaxed(&region->off))) {
@@ -395,8 +417,11 @@ static void follow(struct gmem *gmem, struct gmem_region *region)
 	}
 	atomic_store_release(&region->off, true);
 	region->ops->move(gmem, region, to, was_on);
+	if (!off) {
+		clear_place(gmem, to, region->bytes);
+	}
 	__atomic_store_n(&region->base.v, to.v, __ATOMIC_RELEASE);
-	atomic_store_release(&region->off, region->unwanted || !is_free_for(gmem, region, to));
+	atomic_store_release(&region->off, off);
 }
 
 void share_move(struct gmem *gmem, gpa_t first, gpa_t to, bool on)

@@ -70,6 +70,9 @@ static bool lend(struct vcpu *vcpu, gpa_t page)
 	struct keyed_frame frame;
 	struct ept_leaf leaf;
 
+	if (gmem_is_ram(&vm->gmem, page, PAGE_SIZE)) {
+		return true; /* a guest has placed a share there meanwhile */
+	}
 	if (ept_walk(&vm->gmem.root, page, &leaf) == 0) {
 		return true; /* lent for another vCPU, until that has executed its instruction */
 	}
@@ -104,6 +107,17 @@ bool hole_open(struct vcpu *vcpu, gpa_t gpa)
 	return lent;
 }
 
+/* Called under gmem.lock. A guest may have placed a share there: then its pages are there now. */
+static void take_back(struct vm *vm, gpa_t page)
+{
+	const uint64_t *entry = ept_page_entry(&vm->gmem.root, page);
+
+	if (entry != NULL && ept_entry_maps(entry, keyid_unpack(page_hpa(vm->hole_page).v))) {
+		/* One 4-KiB leaf: no split is needed, so this cannot fail. */
+		CHECK(ept_unmap(&vm->gmem.root, page, PAGE_SIZE) == 0);
+	}
+}
+
 void hole_close(struct vcpu *vcpu)
 {
 	struct vm *vm = vcpu->vm;
@@ -115,8 +129,7 @@ void hole_close(struct vcpu *vcpu)
 	}
 	lock_take(&vm->gmem.lock, LOCK_GMEM);
 	while (priv->hole_count > 0) {
-		/* One 4-KiB leaf: no split is needed, so this cannot fail. */
-		CHECK(ept_unmap(&vm->gmem.root, priv->holes[--priv->hole_count], PAGE_SIZE) == 0);
+		take_back(vm, priv->holes[--priv->hole_count]);
 	}
 	/*
 	 * The order matters: a CPU that still translated to the frame could write to it after this.

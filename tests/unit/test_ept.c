@@ -167,7 +167,7 @@ TEST(test_single_pages, fake_setup, fake_teardown)
 		assert_int_equal(ept_root_init(&root), 0);
 		assert_int_equal(ept_make_entry(&root, gpa(at), &entry), 0);
 		assert_ptr_equal(entry, raw_entry(&root, at, 1));
-		ept_entry_map(entry, first, cases[i].access);
+		assert_true(ept_entry_map(entry, first, cases[i].access));
 		*entry |= cases[i].bits;
 		assert_int_equal(ept_entry_referenced(entry), cases[i].referenced);
 		assert_false(ept_entry_referenced(entry));
@@ -176,7 +176,7 @@ TEST(test_single_pages, fake_setup, fake_teardown)
 		assert_int_equal(*entry, 0);
 		assert_int_equal(ept_make_entry(&root, gpa(at), &again), 0);
 		assert_ptr_equal(again, entry);
-		ept_entry_map(again, second, cases[i].access);
+		assert_true(ept_entry_map(again, second, cases[i].access));
 		ept_root_free(&root);
 	}
 	ept_configure(&all_caps);
@@ -196,9 +196,12 @@ TEST(test_single_page_errors, fake_setup, fake_teardown)
 	assert_int_equal(ept_make_entry(&root, gpa(SIZE_1G), &entry), ERR_NOMEM);
 	fake_pages_fail_after(-1);
 	assert_int_equal(ept_make_entry(&root, gpa(SIZE_1G), &entry), 0);
-	ept_entry_map(entry, page, EPT_READ);
+	assert_true(ept_entry_map(entry, page, EPT_READ));
 	assert_int_equal(*entry, 0x5071);
-	FAKE_EXPECT_PANIC(ept_entry_map(entry, page, EPT_READ), "broken");
+	assert_true(ept_entry_maps(entry, page));
+	assert_false(ept_entry_maps(entry, keyed(hpa(0x6000), 0)));
+	assert_false(ept_entry_map(entry, keyed(hpa(0x6000), 0), EPT_RWX));
+	assert_int_equal(*entry, 0x5071);
 	assert_ptr_equal(ept_entry_behind(entry, 511), entry + 511);
 	assert_null(ept_entry_behind(entry, 512));
 	assert_null(ept_entry_behind(entry + 511, 1));
@@ -220,7 +223,7 @@ TEST(test_gaps, fake_setup, fake_teardown)
 	assert_true(ept_find_gap(&root, gpa(0x3000), &gap));
 	assert_int_equal(gap.bytes, 512 * SIZE_1G);
 	assert_int_equal(ept_make_entry(&root, gpa(0x2000), &entry), 0);
-	ept_entry_map(entry, keyed(hpa(0x9000), 0), EPT_RWX);
+	assert_true(ept_entry_map(entry, keyed(hpa(0x9000), 0), EPT_RWX));
 	assert_false(ept_find_gap(&root, gpa(0x2fff), &gap));
 
 	/* a page beside one that is mapped, and 2 MiB in a table that exists */

@@ -6,6 +6,7 @@
 #include "tests/unit/test.h"
 #include "tests/unit/fake_vm.h"
 #include "tests/unit/gmem_end.h"
+#include "vmm/base/err.h"
 #include "vmm/host/page_alloc.h"
 #include "vmm/hole.h"
 #include "vmm/vcpu_priv.h"
@@ -116,6 +117,26 @@ TEST(test_two_vcpus, setup, teardown)
 	assert_true(is_lent(NOTHING));
 	hole_close(&vcpus[1]);
 	hole_close(&vcpus[1]); /* a single step for which nothing was lent */
+}
+
+/* A guest places a share there: before the frame is lent, or before it is taken back. */
+TEST(test_memory_that_appears, setup, teardown)
+{
+	const struct ept_attr attr = { .access = EPT_RWX, .memtype = EPT_MEMTYPE_WB };
+	struct ept_leaf leaf;
+
+	assert_true(hole_open(&vcpus[0], gpa(NOTHING)));
+	assert_int_equal(ept_unmap(&vm.gmem.root, gpa(NOTHING), PAGE_SIZE), 0);
+	assert_int_equal(
+		ept_map(&vm.gmem.root, gpa(NOTHING), hpa(0x7000), PAGE_SIZE, PAGE_SIZE, attr), 0);
+	hole_close(&vcpus[0]);
+	assert_int_equal(ept_walk(&vm.gmem.root, gpa(NOTHING), &leaf), 0);
+	assert_int_equal(leaf.hpa.v, 0x7000);
+
+	assert_int_equal(gmem_add_ram_plain(&vm.gmem, gpa(SIZE_2M), SIZE_2M, SIZE_2M), 0);
+	assert_true(hole_open(&vcpus[0], gpa(SIZE_2M))); /* the guest tries again */
+	assert_int_equal(ept_walk(&vm.gmem.root, gpa(SIZE_2M), &leaf), ERR_NOTFOUND);
+	hole_close(&vcpus[0]);
 }
 
 static void refused(uint64_t at)

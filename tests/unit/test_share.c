@@ -271,6 +271,24 @@ TEST(test_move, setup, teardown)
 	assert_true(is_found(&alpha, BASE)); /* another member's place is its own */
 }
 
+/* A frame of ones that was lent where the share comes to lie goes, and no CPU translates to it. */
+TEST(test_move_over_a_hole, setup, teardown)
+{
+	const struct ept_attr attr = { .access = EPT_RWX, .memtype = EPT_MEMTYPE_WB };
+	struct ept_leaf before = touch(&beta, BASE, GMEM_ACCESS_READ);
+	uint64_t generation;
+
+	assert_int_equal(
+		ept_map(&beta.root, gpa(TO + PAGE_SIZE), hpa(0x7000), PAGE_SIZE, PAGE_SIZE, attr),
+		0);
+	share_move(&beta, gpa(BASE), gpa(BASE), false);
+	generation = beta.root.generation.only;
+	share_move(&beta, gpa(BASE), gpa(TO), true);
+	assert_int_equal(beta.root.generation.only, generation + 1);
+	assert_int_equal(touch(&beta, TO + PAGE_SIZE, GMEM_ACCESS_READ).hpa.v,
+			 before.hpa.v + PAGE_SIZE);
+}
+
 /* Over other memory of the VM it is nowhere, and that memory stays as it is. */
 TEST(test_move_over_memory, setup, teardown)
 {
