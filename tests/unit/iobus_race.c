@@ -13,7 +13,7 @@
 #define STRIDE 0x10000ul
 #define MOVERS 2u
 #define LENGTH 0x1000ul
-#define MOVES  100000u
+#define MOVES  2000u
 
 static struct iobus bus;
 static struct iobus_movable *ranges[MOVERS][2];
