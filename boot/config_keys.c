@@ -320,7 +320,7 @@ const struct config_key config_keys[] = {
 			"driver has to compute checksums and to split TCP segments itself.",
 		.parse = config_parse_net,
 		.allowed = "a name of letters, digits, '-', '_' and '.', which mac = ADDRESS and "
-			   "offload = on or off may follow, as lan0, mac = 52:54:00:12:34:56",
+			   "offload = on or off may follow, such as lan0, mac = 52:54:00:12:34:56",
 		.absent = "none",
 		FIELD(vm_config, nets),
 		.list = true,

@@ -57,7 +57,7 @@ bool tpm_has_refused(const struct tpm_talk *tpm, uint32_t number);
 void tpm_flush(struct tpm_talk *tpm, uint32_t handle);
 
 /*
- * Says what the last command has failed of, as a clause of at most max - 1 characters: ERR_IO or
+ * Says why the last command has failed, as a clause of at most max - 1 characters: ERR_IO or
  * ERR_FORMAT, as TPM_CALL returned it. whose: the hierarchy whose empty password was used.
  */
 void tpm_explain(const struct tpm_talk *tpm, int err, const char *whose, char *text, size_t max);

@@ -295,12 +295,8 @@ uint64_t *ept_entry_behind(uint64_t *entry, uint64_t pages)
 
 bool ept_entry_map(uint64_t *entry, struct keyed_frame page, uint8_t access)
 {
-	uint64_t absent = 0;
-
-	return __atomic_compare_exchange_n(
-		entry, &absent,
-		keyid_pack(page) | access | EPT_MEMTYPE_WB << ENTRY_TYPE_SHIFT | ENTRY_IGNORE_PAT,
-		false, __ATOMIC_RELEASE, __ATOMIC_RELAXED);
+	return entry_fill(entry, keyid_pack(page) | access | EPT_MEMTYPE_WB << ENTRY_TYPE_SHIFT |
+					 ENTRY_IGNORE_PAT);
 }
 
 bool ept_entry_maps(const uint64_t *entry, struct keyed_frame page)

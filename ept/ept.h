@@ -20,7 +20,8 @@
 #define EPT_DIRTY    BIT(9)
 
 /*
- * Four levels translate addresses of so many bits; a CPU with fewer physical address bits, fewer.
+ * Four levels translate addresses of so many bits. A CPU with fewer physical address bits
+ * translates no more than these.
  */
 #define EPT_GPA_BITS 48u
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Changes of existing EPT leaves: they are removed, split, merged, or get other rights or another
- * KeyID. Also the entries of single pages. The caller's lock keeps other writers out.
+ * KeyID. The caller's lock keeps other writers out.
  */
 #include "ept/ept.h"
 #include "ept/ept_priv.h"

@@ -40,8 +40,8 @@ static inline struct gmem_region *find_region(struct gmem *gmem, uint64_t at)
 }
 
 /*
- * The same, and takes gmem.lock, under which the region stays there. NULL, and the lock is not
- * taken, when no region holds the address: one that has just moved away held it a moment ago.
+ * As find_region, and takes gmem.lock, under which the region stays there. Returns NULL, without
+ * the lock, when no region holds the address, perhaps because it has just moved away.
  */
 static inline struct gmem_region *lock_region(struct gmem *gmem, uint64_t at)
 {
@@ -177,7 +177,7 @@ void gmem_use_keyid(struct gmem *gmem, keyid_t keyid)
 	keyslot_use(keyid);
 }
 
-/* Drops the lock. If a page was found tampered with, calls who ends the VM. Returns err. */
+/* Drops the lock. If a page was found tampered with, calls on_tampered. Returns err. */
 static int drop(struct gmem *gmem, int err)
 {
 	if (err == ERR_TAMPERED) {

@@ -145,12 +145,13 @@ struct window_frame {
 	uint32_t writable; /* bit m: also writable there */
 	/* Next and previous in its account's ring; or next on the free list. WINDOW_NONE: none. */
 	uint32_t next, prev;
-	uint32_t idle_s;   /* for so many seconds pager_drain saw no use */
-	uint16_t pins;	   /* by the door: at most one for each CPU */
-	bool dirty;	   /* written through the door, or by a guest whose entry was removed */
-	bool referenced;   /* used since the CLOCK hand passed, as far as software knows */
-	bool seen;	   /* ... and window_seen has reported that use */
-	ATOMIC(bool) busy; /* a CPU is exchanging its page (pager_exchange.c) */
+	uint32_t idle_s; /* for so many seconds pager_drain saw no use */
+	uint16_t pins;	 /* by the door: at most one for each CPU */
+	bool dirty;	 /* written through the door, or by a guest whose entry was removed */
+	bool referenced; /* used since the CLOCK hand passed, as far as software knows */
+	bool seen;	 /* ... and window_seen has reported that use */
+	/* A CPU exchanges its page, or shoots it down with another one (pager_exchange.c). */
+	ATOMIC(bool) busy;
 };
 _Static_assert(sizeof(struct window_frame) == 64, "a look at one reads one line");
 
@@ -166,7 +167,7 @@ static inline uint64_t *window_entry(const struct window_frame *frame, uint32_t 
 				       gpa(mapping->base.v + frame->page * PAGE_SIZE));
 }
 
-/* --- pager.c: operations of a region, under gmem.lock --- */
+/* --- pager.c: operations of a region; each begins under gmem.lock --- */
 
 int pager_fault(struct gmem *gmem, struct gmem_region *region, gpa_t gpa, unsigned access,
 		const struct gmem_faulter *by);
@@ -292,7 +293,7 @@ static inline struct keyed_frame window_page(const struct window_frame *frame)
 }
 /* Puts a frame that holds no clear text any more on the free list. Notes that it has no page. */
 void window_put_free(uint32_t index);
-/* Is the frame's page being exchanged? Needs no lock. */
+/* Is the frame's page being exchanged, or shot down with another one? Needs no lock. */
 static inline bool window_is_busy(const struct window_frame *frame)
 {
 	return atomic_load_acquire(&frame->busy);

@@ -381,9 +381,9 @@ static bool is_free_for(const struct gmem *gmem, const struct gmem_region *mover
 }
 
 /*
- * Where the region is going to lie, vmm/ may have lent frames of ones to vCPUs (hole.h). They go, or
- * a guest would read and write these in place of the share. Under gmem.lock; no more are lent once
- * the region lies there.
+ * Where the region is going to lie, vmm/ may have lent frames of ones to vCPUs (hole.h). They go,
+ * or a guest would read and write these in place of the share. Under gmem.lock; no more are lent
+ * once the region lies there.
  */
 static void clear_place(struct gmem *gmem, gpa_t base, uint64_t bytes)
 {

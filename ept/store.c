@@ -17,7 +17,7 @@
 #include "vmm/host/host_paging.h"
 #include "vmm/host/page_alloc.h"
 
-/* One call of store_free_some frees so many: 32 MiB of frames, or 256 KiB of data about them. */
+/* A call of store_free_some frees at most so many: 32 MiB, and 256 KiB that describe them. */
 #define CHUNKS_A_STEP	  512u
 #define HOST_PAGES_A_STEP 64u
 

@@ -391,8 +391,8 @@ static inline __attribute__((always_inline)) uint32_t find_above(struct search *
 }
 
 /*
- * Who is above its floor loses frames first. A VM at its floor takes one of its own, if the others
- * have none.
+ * Accounts above their floor lose frames first. A VM at its floor takes one of its own, if the
+ * others have none.
  */
 static inline __attribute__((always_inline)) uint32_t find_victim(struct pager_vm *vm, bool must)
 {
