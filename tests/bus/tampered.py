@@ -25,10 +25,9 @@ PAGE, OTHER = 3, 4      # the guest's page that is attacked, and another one
 FIRST = 1000            # page n holds the number FIRST + n at first
 NUMBER = 5000           # what the guest writes later
 ENDED = 'vm a: ended: tampered: region 0, page '
-CHUNK_PAGES = 16        # ept/pager_priv.h, struct store_chunk: a frame number, versions, tags, ...
-VERSIONS = 8
-TAGS = VERSIONS + CHUNK_PAGES * 8
-KINDS = TAGS + CHUNK_PAGES * (16 + 4)
+CHUNK_PAGES = 16        # ept/pager_priv.h, struct sealed_region: the list `pages`, then `chunks`
+STORED = struct.Struct('<Q16sIB3x')     # struct stored_page: version, tag, opened, kind
+SEALED = 1              # enum store_kind
 CASES = {'on': 'sealed-attacks-on', 'off': 'sealed-attacks-off'}
 CHANGES = ['older version', 'moved page', 'spliced halves', 'changed bit']
 ATTACKS = CHANGES + ['equal content', 'replay with metadata']
@@ -147,19 +146,28 @@ def equal_content(bus, victim):
 
 
 def metadata(victim, now):
-    """Where Umbra keeps the page's version and tag: in a list that begins with the address of the
-    first frame of its chunk. Returns the addresses of both."""
+    """Where Umbra keeps the page's version and tag: the list of chunks has the address of the page's
+    chunk, and before it lies the list of pages. Returns the addresses of both."""
+    def is_frame(at):
+        value = struct.unpack_from('<Q', now, at)[0]
+        return 0 < value < len(now) and value % PAGE_BYTES == 0
+
     found = []
     for index in range(CHUNK_PAGES):
         name = struct.pack('<Q', victim.where[PAGE] - index * PAGE_BYTES)
         at = now.find(name)
         while at >= 0:
-            version = at + VERSIONS + 8 * index
-            older, newer = (struct.unpack_from('<Q', dram, version)[0]
-                            for dram in (victim.before, now))
-            kinds = now[at + KINDS:at + KINDS + CHUNK_PAGES]
-            if at % 8 == 0 and 0 < older < newer and kinds[index] == 1 and max(kinds) <= 2:
-                found.append((version, at + TAGS + 16 * index))
+            first = last = at
+            while at % 8 == 0 and is_frame(first - 8):
+                first -= 8
+            while at % 8 == 0 and is_frame(last + 8):
+                last += 8
+            behind = (last + 8 - at) // 8 * CHUNK_PAGES - index   # pages from this one on
+            stored = first - behind * STORED.size
+            if at % 8 == 0 and stored > 0:
+                older, newer = (STORED.unpack_from(dram, stored) for dram in (victim.before, now))
+                if 0 < older[0] < newer[0] and older[3] == newer[3] == SEALED:
+                    found.append((stored, stored + 8))
             at = now.find(name, at + 1)
     check(len(found) == 1, f'{len(found)} places look like the metadata of the page')
     return found[0]
