@@ -146,8 +146,8 @@ def equal_content(bus, victim):
 
 
 def metadata(victim, now):
-    """Where Umbra keeps the page's version and tag: the list of chunks has the address of the page's
-    chunk, and before it lies the list of pages. Returns the addresses of both."""
+    """Where Umbra keeps the page's version and tag: the list of chunks has the address of the
+    page's chunk, and before it lies the list of pages. Returns the addresses of both."""
     def is_frame(at):
         value = struct.unpack_from('<Q', now, at)[0]
         return 0 < value < len(now) and value % PAGE_BYTES == 0
