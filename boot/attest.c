@@ -7,7 +7,7 @@
 
 /* TCG EK Credential Profile: the index of the certificate for a key of template L-2. */
 #define NV_CERTIFICATE 0x01c0000au
-#define CODE_HANDLE    0x00bu /* there is no such index */
+#define CODE_HANDLE    0x00bu /* the TPM's error if the index does not exist */
 
 const uint8_t attest_pcrs[ATTEST_PCRS] = { 0, 1, 2, 3, 4, 5, 6, 7, 11, 12 };
 _Static_assert(ATTEST_MASK == (0xffu | 1u << 11 | 1u << 12), "the same PCRs");
@@ -165,7 +165,7 @@ void attest_pcrs_write(const uint8_t values[ATTEST_PCRS][TPM_SHA256_BYTES],
 		uint8_t *value;
 
 		list += i == LIST_PCRS ? LIST_BYTES : 0;
-		list[0]++; /* one value more is in it */
+		list[0]++; /* the list has one more value */
 		value = list + 4 + i % LIST_PCRS * (2 + VALUE_ROOM);
 		value[0] = TPM_SHA256_BYTES;
 		memcpy(value + 2, values[i], TPM_SHA256_BYTES);

@@ -17,7 +17,7 @@
 
 #define UNIT_BYTES     16u
 #define UNIT_ALL       BIT(0) /* INCLUDE_PCI_ALL */
-#define UNIT_SIZE      0xfu   /* 4 KiB to the power of two */
+#define UNIT_SIZE      0xfu   /* the registers take 4 KiB << n */
 #define RESERVED_BYTES 24u
 #define SCOPE_BYTES    6u
 #define PATH_HOP_BYTES 2u
@@ -33,7 +33,7 @@ static uint64_t read_le(const uint8_t *p, unsigned bytes)
 	return value;
 }
 
-/* Copies one scope. Returns false if its way cannot be. */
+/* Copies one scope. Returns false if its path is not valid. */
 static bool copy_scope(const uint8_t *from, uint32_t hops, struct dmar_scope *to)
 {
 	*to = (struct dmar_scope){ .kind = from[0], .bus = from[5], .hops = (uint8_t)hops };
@@ -53,7 +53,7 @@ static bool copy_scope(const uint8_t *from, uint32_t hops, struct dmar_scope *to
 	return true;
 }
 
-/* Copies the scopes that fill the rest of a structure. Leaves out what cannot be, and logs it. */
+/* Copies the scopes that fill the rest of a structure. Leaves out invalid ones, and logs each. */
 static struct dmar_scopes copy_scopes(const uint8_t *from, uint32_t bytes, struct dmar *out)
 {
 	struct dmar_scopes scopes = { (uint16_t)out->scope_count, 0 };

@@ -11,9 +11,9 @@
 #define EVENT_LOG_MAX (1u << 20) /* bytes */
 
 /*
- * Returns the length of a log in bytes, for firmware says only where its last entry begins, last
- * bytes after the first one. At most max bytes are read. Returns 0 if these are not entries of such
- * a log, of which one begins there and ends within max. *count is their number.
+ * Returns the length of a log in bytes. Firmware says only where the last entry begins: `last`
+ * bytes after the first one. Reads at most max bytes. Returns 0 if the log is malformed, or if no
+ * entry begins at `last` and ends within max. *count is the number of entries.
  */
 size_t event_log_bytes(const uint8_t *log, size_t last, size_t max, size_t *count);
 

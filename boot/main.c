@@ -51,7 +51,7 @@ static void *screen_mapped;
 static bool cipher_ready;
 static bool some_ran; /* a VM has run, however short */
 
-/* Is there a VM or a share that may be encrypted? A share always is, as by engine = auto. */
+/* May a VM or a share be encrypted? A share always may: it is treated as engine = auto. */
 static bool an_engine_is_needed(void)
 {
 	for (size_t i = 0; i < boot->config.share_count; i++) {
@@ -159,7 +159,7 @@ static void start_crypto(void)
 	secrets_seal(&boot->config, (uint32_t)MIN(boot->cpu_count + 1, CPU_MAX));
 }
 
-/* After a failure only the VMs that need the window cannot start. */
+/* If this fails, VMs that need the window do not start; the others do. */
 static void start_window(void)
 {
 	uint64_t bytes = boot->config.window_bytes;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The state of a VM's platform, to which vm->platform points. Only for guest/. */
-#ifndef UMBRA_GUEST_PLATFORM_PRIV_H
-#define UMBRA_GUEST_PLATFORM_PRIV_H
+#ifndef UMBRA_GUEST_PLATFORM_STATE_H
+#define UMBRA_GUEST_PLATFORM_STATE_H
 
 #include "ept/pager.h"
 #include "guest/dev/vioapic.h"

@@ -2,8 +2,8 @@
 """A script for the bus: Umbra's memory runs out while a guest runs.
 
 All memory that a VM needs is set aside before it starts, so no guest can bring this about. So
-the script changes a function of Umbra that allocates memory: after a text on the serial line it
-returns NULL.
+the script changes a function of Umbra that allocates memory: from a text on the serial line on,
+the function returns NULL.
 
 Words: the linked image, the function, the text.
 """

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A machine made of ordinary memory, in place of vmm/base, for unit tests and fuzzers.
+ * A machine made of ordinary memory, for unit tests and fuzzers. It stands in for vmm/base,
+ * vmm/console and vmm/host.
  *
  * All fakes are in one archive that every test links last: a test that lists the real source of a
  * module uses that, any other test uses the fake. What the fakes check for the test:

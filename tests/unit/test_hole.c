@@ -119,7 +119,7 @@ TEST(test_two_vcpus, setup, teardown)
 	hole_close(&vcpus[1]); /* a single step for which nothing was lent */
 }
 
-/* A guest places a share there: before the frame is lent, or before it is taken back. */
+/* A guest places a share where a frame of ones is lent, or is about to be lent. */
 TEST(test_memory_that_appears, setup, teardown)
 {
 	const struct ept_attr attr = { .access = EPT_RWX, .memtype = EPT_MEMTYPE_WB };

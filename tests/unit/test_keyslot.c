@@ -9,7 +9,7 @@
 #include "crypto/kdf.h"
 #include "vmm/base/types.h"
 
-/* a KDF in place of HKDF that returns two equal halves */
+/* Calls HKDF. With halves_equal it makes both halves of the key equal. */
 static bool halves_equal;
 static uint8_t derived[16]; /* of the last key that was derived */
 
@@ -357,7 +357,7 @@ static void take_direct(void)
 	(void)take(KEYSLOT_DIRECT);
 }
 
-/* Neither the key nor what is hashed to compare it. */
+/* The stack keeps neither the key nor the bytes that are hashed to compare keys. */
 TEST(no_derived_key_stays_on_the_stack, setup, teardown)
 {
 	machine(3, 1);
@@ -507,7 +507,7 @@ TEST(row_47_nothing_of_a_key_is_kept, setup, teardown)
 	assert_null(memmem(slots, slot_count * sizeof(*slots), secret, 8));
 	assert_memory_not_equal(slots[keyid - 1].digest, (uint8_t[DIGEST_BYTES]){ 0 },
 				DIGEST_BYTES);
-	/* Which includes the digests. */
+	/* The slots, digests included, are zeroed at the end of the machine. */
 	assert_int_equal(zeroed_at_end, slot_count * sizeof(*slots));
 	keyslot_unuse(keyid);
 	keyslot_kill_retired(false, NULL);

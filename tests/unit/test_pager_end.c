@@ -31,7 +31,7 @@ void fake_hlt(void)
 void smp_stop_others(void)
 {
 	/*
-	 * A cipher that still runs must not lose its key: mbedTLS' would run off the end of the
+	 * A cipher that still runs must not lose its key: mbedTLS' cipher would read beyond the key
 	 * schedule.
 	 */
 	assert_int_equal(crypto.wipes, 0);
@@ -118,7 +118,7 @@ TEST(test_wipe, pager_setup, pager_teardown)
 	forget_stopped(guest);
 	assert_int_equal(frames_with(MARKER), 0);
 	assert_memory_equal(&guest->vm->key, zero, sizeof(guest->vm->key));
-	/* The key is zero, hence no secret: a CPU that wants to encrypt under it stops. */
+	/* The key is zero now, and so no secret. A CPU that wants to encrypt under it stops. */
 	assert_int_equal(crypto.encryptions, 1);
 	may_stop = true;
 	if (setjmp(stopped) == 0) {
@@ -158,8 +158,8 @@ TEST(test_close_while_sealing, pager_setup, pager_teardown)
 }
 
 /*
- * The machine ends before a CPU begins to encrypt. The CPU has said which page by then: it may have
- * looked just before the end, and go on.
+ * The machine ends before a CPU begins to encrypt. The CPU has already named its page: it may have
+ * looked just before the end, and may go on.
  */
 TEST(test_close_before_sealing, pager_setup, pager_teardown)
 {
@@ -184,7 +184,10 @@ TEST(test_close_before_sealing, pager_setup, pager_teardown)
 	forget_stopped(guest);
 }
 
-/* An exception in a step: the panic that follows continues behind it, and everything is wiped. */
+/*
+ * A step of the wiping raises an exception. The panic calls pager_wipe again, which continues after
+ * that step and wipes everything.
+ */
 TEST(test_broken_step, pager_setup, pager_teardown)
 {
 	struct guest *guest = full_guest();

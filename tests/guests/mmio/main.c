@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Memory-mapped I/O: whatever instruction accesses a device register, the register sees one access,
- * and the destination gets the bits that the width demands: MOV in all directions and sizes, MOVZX
- * and MOVSX, moves of constants, arithmetic that reads and writes, XCHG, CMP, TEST, pushes, string
- * moves. Registers used: I/O APIC (a selector and a window), local APIC (task priority, timer).
+ * Memory-mapped I/O. Each instruction that accesses a device register makes one access. The
+ * destination gets the bits that the width demands. The instructions are MOV in all directions
+ * and sizes, MOVZX and MOVSX, moves of constants, arithmetic that reads and writes, XCHG, CMP,
+ * TEST, pushes, and string moves. Registers used: I/O APIC (a selector and a window), local APIC
+ * (task priority, timer).
  */
 #include "tests/guests/common/guest.h"
 
