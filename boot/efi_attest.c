@@ -162,7 +162,7 @@ static void report_credential(void)
 	int err = efi_file_read_small(&of, file, sizeof(file), &bytes);
 
 	if (err == ERR_NOTFOUND) {
-		return; /* nobody enrols this machine now */
+		return; /* no user enrols this machine now */
 	}
 	if (err != 0) {
 		say(LOG_ERROR, "%s: %s", of.path, of.error);

@@ -89,7 +89,7 @@ static const char *make(const char *state)
 	error = ask(state);
 	seal_end(&seal);
 	if (error == NULL && verify_sha256(text, text_bytes, hash) != 0) {
-		error = "its SHA-256 cannot be computed"; /* nobody could trust it */
+		error = "its SHA-256 cannot be computed"; /* a user could not check it */
 	}
 	error = error == NULL ? write_files() : error;
 	if (error != NULL) {
