@@ -195,6 +195,30 @@ TEST(good_noise_passes_for_long, fake_setup, fake_teardown)
 	assert_null(source.refusal);
 }
 
+static struct noise_source started;
+static uint64_t last_word;
+
+static bool note_noise(uint64_t *word)
+{
+	*word = splitmix();
+	last_word = *word;
+	return true;
+}
+
+static void start_source(void)
+{
+	(void)noise_start(&started);
+}
+
+TEST(the_stack_keeps_no_noise, fake_setup, fake_teardown)
+{
+	started = fresh_source();
+	started.read = note_noise;
+	assert_false(fake_stack_keeps(start_source, &last_word, sizeof(last_word)));
+	assert_int_not_equal(last_word, 0);
+	assert_null(started.refusal);
+}
+
 TEST(stuck_source_is_refused_for_good, fake_setup, fake_teardown)
 {
 	struct noise_source source = fresh_source();

@@ -46,6 +46,9 @@ static bool is_there(const char *path)
 	return find(path) < ARRAY_COUNT(files);
 }
 
+static const uint8_t *key_content; /* where the last key file was read to, and its bytes */
+static uint64_t key_bytes;
+
 int efi_file_read_small(struct vm_file *file, void *to, uint64_t max, uint64_t *bytes)
 {
 	const size_t at = find(file->path);
@@ -63,6 +66,10 @@ int efi_file_read_small(struct vm_file *file, void *to, uint64_t max, uint64_t *
 	}
 	memcpy(to, files[at].data, files[at].bytes);
 	*bytes = files[at].bytes;
+	if (*bytes <= VM_KEY_FILE_MAX) {
+		key_content = to;
+		key_bytes = *bytes;
+	}
 	return 0;
 }
 
@@ -162,8 +169,11 @@ int seal_read_pcrs(struct seal *seal, struct seal_state *state)
 	return read_error;
 }
 
+static const uint8_t *sealed_from; /* the last secret that was sealed */
+
 int seal_make(struct seal *seal, const uint8_t *secret, size_t bytes, struct tpm_sealed *out)
 {
+	sealed_from = secret;
 	out->private_bytes = bytes;
 	for (size_t i = 0; i < bytes; i++) {
 		out->private_part[i] = (uint8_t)~secret[i];
@@ -296,6 +306,23 @@ TEST(a_key_file_is_sealed_then_opened, setup, fake_teardown)
 	config.tpm = CONFIG_TPM_OPEN;
 	start();
 	assert_true(config.vms[0].valid);
+}
+
+/* Of a key file nothing is left but the key of its VM, whether it is sealed or only compared. */
+TEST(no_copy_of_a_key_file_is_left, setup, fake_teardown)
+{
+	static const uint8_t nothing[VM_KEY_FILE_MAX];
+
+	put("\\a.key", key, 64);
+	for (unsigned i = 0; i < 2; i++) {
+		key_bytes = 0;
+		start();
+		assert_true(config.vms[0].valid);
+		assert_int_equal(key_bytes, 64);
+		assert_memory_equal(key_content, nothing, 64);
+		assert_memory_equal(sealed_from, nothing, 64);
+	}
+	assert_false(is_there("\\a.key"));
 }
 
 /* Only when DMA is shut out, unless the key lies on the stick in clear as well. */

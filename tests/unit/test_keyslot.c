@@ -12,6 +12,7 @@
 /* Calls HKDF. With halves_equal it makes both halves of the key equal. */
 static bool halves_equal;
 static uint8_t derived[16]; /* of the last key that was derived */
+static uint8_t summed[16];  /* of the last digest of a key */
 
 static int derive_halves(const uint8_t *secret, size_t secret_bytes, const uint8_t *salt,
 			 const char *label, uint8_t *out, size_t out_bytes)
@@ -20,6 +21,8 @@ static int derive_halves(const uint8_t *secret, size_t secret_bytes, const uint8
 
 	if (strcmp(label, "umbra tme-mk key") == 0) {
 		memcpy(derived, out, sizeof(derived));
+	} else {
+		memcpy(summed, out, sizeof(summed));
 	}
 	if (halves_equal) {
 		__builtin_memcpy(out + out_bytes / 2, out, out_bytes / 2);
@@ -39,6 +42,7 @@ static uint8_t rng_next;
 static bool rng_fails, rng_stuck;
 
 static const volatile uint8_t *drawn; /* address of the last key on its user's stack */
+static uint8_t drawn_bytes[16];	      /* of what was drawn last */
 
 int rng_bytes(void *buf, size_t bytes)
 {
@@ -47,6 +51,7 @@ int rng_bytes(void *buf, size_t bytes)
 	for (size_t i = 0; !rng_fails && i < bytes; i++) {
 		((uint8_t *)buf)[i] ^= (uint8_t)(i * 7);
 	}
+	memcpy(drawn_bytes, buf, sizeof(drawn_bytes));
 	return rng_fails ? ERR_IO : 0;
 }
 
@@ -363,6 +368,22 @@ TEST(no_derived_key_stays_on_the_stack, setup, teardown)
 	machine(3, 1);
 	assert_false(fake_stack_keeps(take_direct, derived, sizeof(derived)));
 	assert_int_not_equal(derived[0], 0);
+}
+
+static void kill_retired(void)
+{
+	keyslot_kill_retired(false, NULL);
+}
+
+/* A salt, the digest of a key, and the random bytes that overwrite a key. */
+TEST(nothing_about_keys_stays_on_the_stack, setup, teardown)
+{
+	machine(3, 1);
+	assert_false(fake_stack_keeps(take_direct, drawn_bytes, sizeof(drawn_bytes)));
+	assert_false(fake_stack_keeps(take_direct, summed, sizeof(summed)));
+	assert_int_not_equal(summed[0], 0);
+	keyslot_unuse(take(KEYSLOT_RANDOM));
+	assert_false(fake_stack_keeps(kill_retired, drawn_bytes, sizeof(drawn_bytes)));
 }
 
 TEST(no_key_stays_on_the_stack, setup, teardown)

@@ -32,10 +32,17 @@ static void load_all(void)
 	(void)gmem_read(&loaded->gmem, gpa(MEMMAP_SETUP_DATA + 16), seed, sizeof(seed));
 }
 
+static void begin_only(void)
+{
+	loaded = begin();
+}
+
 /* Neither the command line, which may have a password, nor the guest's random seed. */
 TEST(the_stack_keeps_no_secret, setup, fake_teardown)
 {
 	strcpy(config.cmdline, "key=" SECRET);
+	assert_false(fake_stack_keeps(begin_only, SECRET, sizeof(SECRET) - 1));
+	platform_destroy_vm(loaded);
 	assert_false(fake_stack_keeps(load_all, SECRET, sizeof(SECRET) - 1));
 	platform_destroy_vm(loaded);
 	assert_false(fake_stack_keeps(load_all, seed, sizeof(seed)));

@@ -112,6 +112,26 @@ TEST(test_second_caller_waits)
 	assert_int_equal(wipes, 1);
 }
 
+/* What panic.asm calls, and the registers that it has stored there. */
+extern struct idt_frame panic_frame;
+_Noreturn void panic_text(const char *fmt, ...) PRINTF_LIKE(1, 2);
+
+static void say(void)
+{
+	memset(&panic_frame, 0x5e, sizeof(panic_frame));
+	panic_text("broken");
+}
+
+/* They may hold secrets, and whoever looks at the machine's memory afterwards finds none. */
+TEST(test_registers_are_wiped)
+{
+	static const struct idt_frame zero;
+
+	assert_int_equal(run(0, say), 1);
+	assert_non_null(strstr(fake_log_text(), "PANIC: CPU 0: broken"));
+	assert_memory_equal(&panic_frame, &zero, sizeof(zero));
+}
+
 /* Three steps; the first raises an exception. */
 static unsigned step;
 

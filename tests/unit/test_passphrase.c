@@ -126,6 +126,26 @@ TEST(the_stack_keeps_no_passphrase, setup, fake_teardown)
 	assert_int_equal(passphrase_end((uint8_t[KDF_SECRET_BYTES]){ 0 }), 0);
 }
 
+static int ended;
+static uint8_t opened[KDF_SECRET_BYTES];
+
+static void end(void)
+{
+	ended = passphrase_end(opened);
+}
+
+/* Who has the check value of a guess can try the guess against the file. */
+TEST(the_stack_keeps_no_check, setup, fake_teardown)
+{
+	assert_null(take(FILE_OF("10000", CHECK_10000)));
+	assert_int_equal(passphrase_begin(&key.passphrase, "correct horse", 13), 0);
+	while (passphrase_step()) {
+	}
+	assert_false(fake_stack_keeps(end, key.passphrase.check, 16));
+	assert_int_equal(ended, 0);
+	assert_memory_equal(opened, known_secret, sizeof(opened));
+}
+
 TEST(bounds_hold_for_every_caller, setup, fake_teardown)
 {
 	static const char longest[] = /* a block of SHA-512 and one more */

@@ -158,6 +158,45 @@ TEST(neither_stack_nor_module_keeps_firmwares_seed, fake_setup, fake_teardown)
 	}
 }
 
+static void reseed(void)
+{
+	(void)rng_reseed();
+}
+
+static uint8_t drawn[48];
+
+static void draw(void)
+{
+	(void)draw_entropy(NULL, drawn, sizeof(drawn));
+}
+
+/* The words that RDSEED gives next. */
+static void next_words(uint64_t *words, size_t count)
+{
+	const uint64_t state = noise_state;
+
+	for (size_t i = 0; i < count; i++) {
+		(void)give(GOOD, &words[i]);
+	}
+	noise_state = state;
+}
+
+/* Neither what RDSEED gave nor its hash, which is the seed. */
+TEST(the_stack_keeps_no_seed, fake_setup, fake_teardown)
+{
+	uint64_t words[RDSEED_WORDS];
+	uint8_t hash[64];
+
+	fresh(GOOD, OFF);
+	assert_int_equal(rng_init(NULL, 0), 0);
+	next_words(words, RDSEED_WORDS);
+	assert_false(fake_stack_keeps(reseed, words, 16));
+	next_words(words, RDSEED_WORDS);
+	assert_int_equal(mbedtls_sha512((uint8_t *)words, sizeof(words), hash, 0), 0);
+	assert_false(fake_stack_keeps(draw, hash, 16));
+	assert_memory_equal(drawn, hash, sizeof(drawn));
+}
+
 TEST(says_why_a_source_is_refused, fake_setup, fake_teardown)
 {
 	uint8_t seed[64] = { 0 };
