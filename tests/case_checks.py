@@ -3,7 +3,7 @@
 import re
 
 import screen
-from bochs import DEFAULT_CPU, TSC_HZ, parse_result
+from bochs import DEFAULT_CPU, parse_result, tsc_hz
 from case_list import repeat
 
 # Text that no serial output may contain, whatever the case expects.
@@ -168,7 +168,7 @@ def check_waiting(case, result, text, said):
     if start is None or not waited:
         return [f"the serial line lacks {rule['from']!r}, or what the CPUs have waited"]
     root = figure(sections[-1], "root") - figure(start, "root")
-    mega = int(waited[-1]) * TSC_HZ[case.get("cpu", DEFAULT_CPU)] / 1e12
+    mega = int(waited[-1]) * tsc_hz(case.get("cpu", DEFAULT_CPU)) / 1e12
     percent = mega * 1e8 / root
     said.append(f"waiting: {mega:,.1f} M of {root / 1e6:,.0f} M instructions in root mode, "
                 f"{percent:.2f} %; at most {rule['most']} % are allowed")

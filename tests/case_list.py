@@ -7,6 +7,9 @@ import itertools
 import re
 import tomllib
 
+from bochs import tsc_hz
+from machine import MachineError
+
 KEYS = {"name", "group", "matrix", "machine", "cpus", "mem", "cpu", "features", "tme", "fidelity",
         "knobs", "usb", "files", "conf", "host", "vm", "share", "firmware", "bare", "bus", "type",
         "stop", "screen", "screen_at", "ticks", "timeout", "command", "dialog", "expect", "order",
@@ -104,6 +107,15 @@ def check_patterns(case, path):
             raise CaseError(f"{path}: case {case['name']}: a number without \\b: {pattern}")
 
 
+def check_model(case, path):
+    """A case whose CPU model has no known clock is refused before anything runs."""
+    try:
+        if "cpu" in case and case["machine"] in ("bochs", "nested"):
+            tsc_hz(case["cpu"])
+    except MachineError as problem:
+        raise CaseError(f"{path}: case {case['name']}: {problem}") from None
+
+
 def load_cases(path):
     with open(path, "rb") as file:
         document = tomllib.load(file)
@@ -127,6 +139,7 @@ def load_cases(path):
     names = [case["name"] for case in cases]
     for case in cases:
         check_patterns(case, path)
+        check_model(case, path)
     twice = {name for name in names if names.count(name) > 1}
     if twice:
         raise CaseError(f"{path}: two cases are called {sorted(twice)}")

@@ -16,8 +16,9 @@ START_OF_TIME = 946684800       # 2000-01-01: in every run the clock starts here
 
 DEFAULT_CPU = 'corei7_icelake_u'
 
-# The TSC rate in CPUID leaves 15H and 16H of a model. PIT, PM timer, RTC and UART use the same
-# number (ips), so that all clocks agree.
+# The CPU models that tests use, and the TSC rate in CPUID leaves 15H and 16H of each. PIT, PM
+# timer, RTC and UART use the same number (ips), so that all clocks agree. README.md says how to add
+# a model.
 TSC_HZ = {
     'corei7_icelake_u': 1_497_600_000,
     'tigerlake': 2_419_200_000,
@@ -25,9 +26,22 @@ TSC_HZ = {
     'arrow_lake': 4_185_600_000,
     'corei3_cnl': 2_208_000_000,
     'corei7_skylake_x': 3_500_000_000,
+    # no such leaf: what runs on them measures the rate
+    'broadwell_ult': None,
+    'corei7_ivy_bridge_3770k': None,
+    'corei5_arrandale_m520': None,
+    'corei5_lynnfield_750': None,
 }
-# the other models have no such leaf; Linux measures the rate
-OTHER_TSC_HZ = 1_000_000_000
+MEASURED_TSC_HZ = 1_000_000_000     # of the models without such a leaf
+
+
+def tsc_hz(model):
+    """The TSC rate of a model. Raises MachineError if nobody has written it down."""
+    if model not in TSC_HZ:
+        raise MachineError(f'CPU={model} has no row in TSC_HZ of tests/machine/bochs.py: add its '
+                           'TSC rate there ("CPU models" in the README.md beside it), or set IPS')
+    return TSC_HZ[model] or MEASURED_TSC_HZ
+
 
 CONFIG = '''\
 plugin_ctrl: unmapped=1, biosdev=0, speaker=0, extfpuirq=1, parallel=0, serial=1
@@ -131,7 +145,7 @@ class Machine:
             self.script = bus.Runner(self.options)
 
     def check_model(self):
-        """Checks that CPU is one of the emulator's models."""
+        """Checks that CPU is one of the emulator's models, and that its clock is known."""
         wanted = self.options.cpu or DEFAULT_CPU
         text = subprocess.run([self.program, '--help', 'cpu'], stdin=subprocess.DEVNULL,
                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
@@ -140,6 +154,8 @@ class Machine:
         if wanted not in models:
             raise MachineError(f'CPU={wanted} is not a model of Bochs, which has: '
                                f'{" ".join(models)}')
+        if not self.options.ips:
+            tsc_hz(wanted)
 
     def serial(self, console):
         """The serial line: a file if nobody types, so that runs repeat to the instruction; else a
@@ -164,7 +180,7 @@ class Machine:
         with open(path, 'w', encoding='utf-8') as file:
             file.write(CONFIG.format(
                 memory=memory_line(options), rom=self.rom, vga=VGA_BIOS, cpu=cpu,
-                cpus=options.cpus, ips=options.ips or TSC_HZ.get(cpu, OTHER_TSC_HZ),
+                cpus=options.cpus, ips=options.ips or tsc_hz(cpu),
                 features=features, sync='slowdown' if options.input else 'none',
                 time0=START_OF_TIME, com1=int(options.uart != 'none'), mode=mode, dev=dev,
                 disk=self.disk,

@@ -48,7 +48,7 @@ class Machine(bochs.Machine):
         options.mem = options.mem + OUTER_MIB
         options.cpus = 1
         options.cpu = options.cpu or CPU
-        if options.cpu not in bochs.TSC_HZ:
+        if bochs.TSC_HZ.get(options.cpu, 0) is None:
             options.ips = options.ips or IPS
 
     def check(self):

@@ -108,6 +108,24 @@ class RulesTest(unittest.TestCase):
         with self.assertRaises(MachineError):
             Options({'UART': '9600'})
 
+    def test_the_clock_of_a_model(self):
+        machine = bochs.Machine(Options({}))
+        folder = tempfile.mkdtemp()
+        self.addCleanup(shutil.rmtree, folder)
+        machine.program = os.path.join(folder, 'bochs')
+        with open(machine.program, 'w', encoding='ascii') as file:
+            file.write('#!/bin/sh\nprintf "pentium\\ntigerlake\\nbroadwell_ult\\n"\n')
+        os.chmod(machine.program, 0o700)
+        for cpu, ips in (('tigerlake', 0), ('broadwell_ult', 0), ('pentium', 50_000_000)):
+            machine.options.cpu, machine.options.ips = cpu, ips
+            machine.check_model()
+        machine.options.ips = 0
+        machine.options.cpu = 'pentium'
+        with self.assertRaisesRegex(MachineError, '^CPU=pentium .* TSC_HZ of tests/machine/bochs'):
+            machine.check_model()
+        self.assertEqual(bochs.tsc_hz('broadwell_ult'), 1_000_000_000)
+        self.assertEqual(bochs.tsc_hz('tigerlake'), 2_419_200_000)
+
     def test_result(self):
         mark, end = bochs.parse_result(RESULT)
         self.assertEqual((mark['kind'], mark['text'], mark['ticks']), ('mark', 'half way', 100))

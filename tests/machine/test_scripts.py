@@ -216,6 +216,22 @@ class CasesTest(unittest.TestCase):
             with self.assertRaises(case_list.CaseError):
                 load('c')
 
+    def test_a_model_without_a_row_is_refused(self):
+        case = {'name': 'x', 'machine': 'bochs', 'cpu': 'tigerlake'}
+        case_list.check_model(case, 'f')
+        case_list.check_model({**case, 'cpu': 'qemu64', 'machine': 'qemu'}, 'f')
+        words = 'f: case x: CPU=pentium .* TSC_HZ of tests/machine/bochs.py'
+        with self.assertRaisesRegex(case_list.CaseError, words):
+            case_list.check_model({**case, 'cpu': 'pentium'}, 'f')
+
+    def test_waiting_is_a_share_of_the_models_clock(self):
+        case = {'cpu': 'broadwell_ult', 'waiting': {'from': 'half way', 'most': 10}}
+        result = 'mark half way\ncpu 0 root 0\nend power-off\ncpu 0 root 10000\n'
+        text = 'umbra: CPUs have waited 1 us for each other'
+        self.assertEqual(case_checks.check_waiting(case, result, text, []), [])
+        case['cpu'] = 'tigerlake'  # its microsecond has 2.4 times as many instructions
+        self.assertEqual(len(case_checks.check_waiting(case, result, text, [])), 1)
+
     def test_tables_are_sections(self):
         confs = {'base': {'vm': {'a': {'memory': '4M', 'disk': ['one', '\\two']}}}}
         case = {'name': 'x', 'conf': 'base', 'share': {'s': {'size': '{k}'}},
