@@ -21,6 +21,10 @@
 #include "guest/vm_config.h"
 #include "vmm/vm.h"
 
+_Static_assert(VIRTIO_MAX >= 2 + VM_DISKS_MAX + VM_NETS_MAX,
+	       "random numbers, console, disks, nets");
+_Static_assert(1 + VIRTIO_MAX + SHARE_MAX <= VPCI_DEVICES, "a number on the PCI bus for each");
+
 #define CONFIG_FILE "umbra.conf" /* for messages that name one of its lines */
 
 struct platform {

@@ -41,7 +41,7 @@
 #define VIRTIO_F_EVENT_INDEX BIT(29)
 #define VIRTIO_F_VERSION_1   BIT(32)
 
-#define VIRTIO_MAX 10 /* the most devices of a VM */
+#define VIRTIO_MAX 10 /* the most devices of a VM; platform_state.h compares it with their kinds */
 
 struct platform;
 struct virtio;
@@ -57,6 +57,7 @@ struct virtio_work {
 	uint64_t gather_end; /* ... until then (TSC), while the vCPU runs */
 	uint32_t late;	     /* those whose first turn has waited, and that have more to do */
 };
+_Static_assert(VIRTIO_MAX <= 32, "a bit for each device");
 
 /* The rest of a turn's budget. */
 struct virtio_turn {
