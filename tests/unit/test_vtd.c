@@ -99,6 +99,25 @@ TEST(taken_over)
 	}
 }
 
+/*
+ * Firmware's queue is full, and the unit is slow. With one more order its end would meet its
+ * beginning, so that the unit takes it for empty: firmware's orders have to be carried out first.
+ */
+TEST(a_full_queue_of_firmware)
+{
+	begin(CAP39, ECAP_QUEUE | ECAP_COHERENT);
+	model.status = STATUS_TRANSLATION | STATUS_QUEUE;
+	model.iqa = (uintptr_t)model_memory;
+	for (size_t i = 0; i < QUEUE_ENTRIES; i++) {
+		((uint64_t *)model_memory)[2 * i] = DO_CONTEXTS;
+	}
+	model.iqh = 10;
+	model.iqt = 9 << QUEUE_SHIFT;
+	model.slow_queue = 64;
+	assert_null(block()); /* the model checks that the queue's last order was to wait */
+	assert_false(model_dma(DISPLAY, 0x1000, true));
+}
+
 /* A register that says that firmware's queue ends behind its memory: nothing is written there. */
 TEST(an_end_outside_of_firmwares_queue)
 {

@@ -77,9 +77,15 @@ static void carry_out(void)
 
 static void run_queue(void)
 {
+	if (model.slow_queue != 0 && ++model.queue_reads % model.slow_queue != 0) {
+		return;
+	}
 	while ((model.status & STATUS_QUEUE) != 0 && !model.stuck_queue &&
 	       model.iqh != model.iqt >> QUEUE_SHIFT) {
 		carry_out();
+		if (model.slow_queue != 0) {
+			return;
+		}
 	}
 }
 
@@ -140,6 +146,9 @@ uint32_t vtd_read32(const struct vtd_unit *unit, uint32_t offset)
 uint64_t vtd_read64(const struct vtd_unit *unit, uint32_t offset)
 {
 	settle();
+	if (model.slow_queue != 0) {
+		run_queue();
+	}
 	if (offset >= FAULTS_AT && offset < FAULTS_AT + 16 * MODEL_FAULTS) {
 		return model.faults[(offset - FAULTS_AT) / 16][offset / 8 % 2];
 	}

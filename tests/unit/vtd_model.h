@@ -25,13 +25,14 @@ struct model {
 	uint32_t version, fsts, fectl, iectl, pmen;
 	uint64_t faults[MODEL_FAULTS][2];
 	/* What the test sets. */
-	uint32_t stuck; /* bits of GSTS that do not change any more */
-	bool any_stop;	/* the queue stops whatever its last order was */
+	uint32_t stuck;	     /* bits of GSTS that do not change any more */
+	bool any_stop;	     /* the queue stops whatever its last order was */
+	unsigned slow_queue; /* reads of registers until it carries out an order; 0: it is fast */
 	bool stuck_queue, stuck_ccmd, stuck_iotlb;
 	unsigned delay; /* reads until a change is seen */
 	/* What was seen. */
 	bool last_was_wait;
-	unsigned wait, flushes, was_off;
+	unsigned wait, flushes, was_off, queue_reads;
 	uint64_t next_status;
 };
 extern struct model model;
