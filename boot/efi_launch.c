@@ -29,18 +29,24 @@ static bool has_tpm;
 static char state_words[LAUNCH_WORDS_MAX]; /* as the state of the machine was measured */
 static bool closed;			   /* nothing is measured any more */
 
-/* A variable of one byte that firmware itself keeps; false if there is none. UEFI, table 3-1. */
+/*
+ * A variable of one byte that firmware itself keeps; false if there is none. UEFI, table 3-1. One
+ * that is kept over a reset is not firmware's: where firmware knows no Secure Boot, any program may
+ * have written it.
+ */
 static bool firmware_says(const CHAR16 *name)
 {
 	EFI_GUID guid = EFI_GLOBAL_VARIABLE;
 	UINT8 value = 0;
+	UINT32 attributes = 0;
 	UINTN bytes = sizeof(value);
 	EFI_STATUS status;
 
 	/* the prototype has no const */
-	status = efi_system->RuntimeServices->GetVariable((CHAR16 *)(uintptr_t)name, &guid, NULL,
-							  &bytes, &value);
-	return !EFI_ERROR(status) && bytes == sizeof(value) && value == 1;
+	status = efi_system->RuntimeServices->GetVariable((CHAR16 *)(uintptr_t)name, &guid,
+							  &attributes, &bytes, &value);
+	return !EFI_ERROR(status) && bytes == sizeof(value) && value == 1 &&
+	       (attributes & EFI_VARIABLE_NON_VOLATILE) == 0;
 }
 
 bool efi_secure_boot(void)

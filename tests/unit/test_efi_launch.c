@@ -12,10 +12,26 @@
 
 /* --- Firmware --- */
 
+static struct {
+	UINT32 attributes;
+	UINTN bytes;
+	UINT8 value;
+} secure_boot, setup_mode;
+
 static EFI_STATUS EFIAPI get_variable(CHAR16 *name, EFI_GUID *guid, UINT32 *attributes,
 				      UINTN *bytes, void *value)
 {
-	return EFI_NOT_FOUND;
+	const bool is_setup = name[1] == 'e' && name[2] == 't'; /* SetupMode, not SecureBoot */
+
+	if ((is_setup ? setup_mode.bytes : secure_boot.bytes) == 0) {
+		return EFI_NOT_FOUND;
+	}
+	*bytes = is_setup ? setup_mode.bytes : secure_boot.bytes;
+	*(UINT8 *)value = is_setup ? setup_mode.value : secure_boot.value;
+	if (attributes != NULL) {
+		*attributes = is_setup ? setup_mode.attributes : secure_boot.attributes;
+	}
+	return EFI_SUCCESS;
 }
 
 static EFI_RUNTIME_SERVICES runtime = { .GetVariable = get_variable };
@@ -268,4 +284,29 @@ TEST(a_report_has_keys_opened_early_only_if_that_is_no_loss, fake_setup, fake_te
 		assert_int_equal(reports, 1);
 	}
 	report_asked = will_block = false;
+}
+
+/* What firmware keeps itself is lost with a reset. Anyone can write a variable that is not. */
+TEST(secure_boot_is_what_firmware_says, fake_setup, fake_teardown)
+{
+	const UINT32 own = EFI_VARIABLE_BOOTSERVICE_ACCESS | EFI_VARIABLE_RUNTIME_ACCESS;
+	const struct {
+		UINT32 attributes;
+		UINTN bytes;
+		UINT8 value, setup;
+		bool on;
+	} rows[] = { { own, 1, 1, 0, true },  { own, 1, 0, 0, false },
+		     { own, 1, 1, 1, false }, { own, 2, 1, 0, false },
+		     { own, 0, 1, 0, false }, { own | EFI_VARIABLE_NON_VOLATILE, 1, 1, 0, false } };
+
+	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
+		secure_boot.attributes = rows[i].attributes;
+		secure_boot.bytes = rows[i].bytes;
+		secure_boot.value = rows[i].value;
+		setup_mode.attributes = own;
+		setup_mode.bytes = 1;
+		setup_mode.value = rows[i].setup;
+		assert_int_equal(efi_secure_boot(), rows[i].on);
+	}
+	secure_boot.bytes = setup_mode.bytes = 0;
 }
