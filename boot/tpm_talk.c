@@ -12,9 +12,12 @@
 /* The errors of format 1 have their number in the low six bits. */
 #define CODE_FORMAT_1	 0x080u
 #define CODE_NUMBER	 0x03fu
+#define CODE_ASYMMETRIC	 0x001u
+#define CODE_VALUE	 0x004u
 #define CODE_POLICY_FAIL 0x01du
 #define CODE_INTEGRITY	 0x01fu
 #define CODE_BAD_AUTH	 0x022u
+#define CODE_CURVE	 0x026u
 #define CODE_LOCKOUT	 0x921u
 /* The TPM asks to send the command again. */
 #define CODE_YIELDED 0x908u
@@ -69,6 +72,14 @@ void tpm_flush(struct tpm_talk *tpm, uint32_t handle)
 	tpm->code = code;
 }
 
+/* An old TPM may have no elliptic curves. All keys of Umbra are made by this command. */
+static bool lacks_curve(const struct tpm_talk *tpm)
+{
+	return strcmp(tpm->command_name, "TPM2_CreatePrimary") == 0 &&
+	       (tpm_has_refused(tpm, CODE_CURVE) || tpm_has_refused(tpm, CODE_VALUE) ||
+		tpm_has_refused(tpm, CODE_ASYMMETRIC));
+}
+
 void tpm_explain(const struct tpm_talk *tpm, int err, const char *whose, char *text, size_t max)
 {
 	if (err == ERR_FORMAT && strcmp(tpm->command_name, "TPM2_PCR_Read") == 0) {
@@ -84,6 +95,11 @@ void tpm_explain(const struct tpm_talk *tpm, int err, const char *whose, char *t
 				 "the TPM's %s has a password, which Umbra does not know: clear it "
 				 "in firmware's set-up",
 				 whose);
+	} else if (lacks_curve(tpm)) {
+		(void)str_printf(text, max,
+				 "the TPM makes no key on the curve P-256 (code %x), which TCG's "
+				 "profile for PCs demands: its maker may have newer firmware",
+				 tpm->code);
 	} else if (tpm->code == CODE_LOCKOUT) {
 		(void)str_copy(text, max,
 			       "the TPM is in lock-out after wrong passwords: wait, or "

@@ -386,3 +386,9 @@ TEST(errors_in_words, setup, fake_teardown)
 		assert_non_null(strstr(text, rows[i].text));
 	}
 }
+	seal.tpm.command_name = "TPM2_CreatePrimary"; /* of a TPM without elliptic curves */
+	seal.tpm.code = 0x2c4;
+	seal_explain(&seal, ERR_IO, &blob.state, &blob.state, words, text, sizeof(text));
+	assert_non_null(strstr(text, "no key on the curve P-256 (code 2c4)"));
+	seal_explain(&seal, ERR_IO, &blob.state, &blob.state, words, text, sizeof(text));
+	assert_non_null(strstr(text, "refuses TPM2_Load with code 2c4"));
