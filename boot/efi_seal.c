@@ -6,6 +6,7 @@
  */
 #include "boot/efi_priv.h"
 
+#include "boot/dma.h"
 #include "boot/key_file.h"
 #include "crypto/verify.h"
 #include "crypto/wipe.h"
@@ -332,6 +333,11 @@ static const char *get(const struct subject *of, size_t n, bool may_seal)
 			return error;
 		}
 	}
+			if (dma_will_block()) {
+				log_warn("%s %s: %s is on the stick, so the key is opened while "
+					 "devices can still reach memory",
+					 of->what, of->name, plain.file.path);
+			}
 	memcpy(kept[n].data, data, data_bytes);
 	kept[n].bytes = data_bytes;
 	return NULL;
