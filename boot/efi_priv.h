@@ -178,8 +178,14 @@ bool efi_tpm_works(void);
 int efi_tpm_submit(const uint8_t *command, size_t bytes, uint8_t *reply, size_t *reply_bytes);
 /* As tpm_wait. */
 void efi_tpm_wait(unsigned milliseconds);
-/* The steps that were measured so far, without the values of the PCRs; and their words. */
+/*
+ * The steps that were measured so far, without the values of the PCRs; and their words. Those of
+ * firmware are among them from efi_tpm_note_firmware on, which reads firmware's event log: some
+ * firmware adds nothing to its log once a program has asked for it, so this is done only when a key
+ * is sealed or stays shut.
+ */
 const struct seal_state *efi_tpm_steps(const char (**words)[SEAL_WORDS_MAX]);
+void efi_tpm_note_firmware(void);
 /*
  * Firmware's event log as it is now, in its own memory, for a TPM that works; count: its entries.
  * Returns NULL, or what is wrong with it; *bytes is zero then, unless a part of it can be used.

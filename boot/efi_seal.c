@@ -17,6 +17,8 @@
 
 #define KEY_SUFFIX   ".key" /* in place of .tpm */
 #define SUFFIX_BYTES 4u
+/* A line of the log has 240 characters: a longer reason is a line of its own. */
+#define WHY_BESIDE_MAX 120u
 
 /* The key that is being opened or sealed, for messages. */
 struct subject {
@@ -47,6 +49,9 @@ static const char *explain(int err)
 	const char(*words)[SEAL_WORDS_MAX];
 	const struct seal_state *then = &blob.state;
 
+	if (err == ERR_RIGHTS) {
+		efi_tpm_note_firmware();
+	}
 	now = *efi_tpm_steps(&words);
 	if (err == ERR_RIGHTS) {
 		err = seal_read_pcrs(&seal, &now);
@@ -214,6 +219,7 @@ static const char *seal_plain(const struct subject *of)
 	int err;
 
 	memset(&blob, 0, sizeof(blob));
+	efi_tpm_note_firmware();
 	blob.state = *efi_tpm_steps(&words);
 	error = check_pcrs(&blob.state);
 	if (error != NULL) {
@@ -326,6 +332,11 @@ static const char *get(const struct subject *of, size_t n, bool may_seal)
 		set_key_path(key);
 		plain_error = read_plain(&err);
 		if (err != ERR_NOTFOUND) {
+			if (dma_will_block()) {
+				log_warn("%s %s: %s is on the stick, so the key is opened while "
+					 "devices can still reach memory",
+					 of->what, of->name, plain.file.path);
+			}
 			error = open_sealed(of);
 			if (error == NULL && key->tpm == VM_KEY_TPM_OPENED) {
 				judge_plain(of, plain_error, err);
@@ -333,11 +344,6 @@ static const char *get(const struct subject *of, size_t n, bool may_seal)
 			return error;
 		}
 	}
-			if (dma_will_block()) {
-				log_warn("%s %s: %s is on the stick, so the key is opened while "
-					 "devices can still reach memory",
-					 of->what, of->name, plain.file.path);
-			}
 	memcpy(kept[n].data, data, data_bytes);
 	kept[n].bytes = data_bytes;
 	return NULL;
@@ -362,6 +368,10 @@ static bool has_key(const struct subject *of, const char *error, uint32_t line)
 	}
 	secure_zero(key->secret, sizeof(key->secret));
 	key->secret_bytes = 0;
+	if (strlen(error) > WHY_BESIDE_MAX) { /* several PCRs differ */
+		log_error("%s %s: %s", of->what, of->name, error);
+		error = "it stays shut, as said above";
+	}
 	log_error("%s:%u: %s %s: key = tpm:%s: %s; the %s is left out", LAUNCH_CONFIG_NAME, line,
 		  of->what, of->name, key->file.path, error,
 		  strcmp(of->what, "vm") == 0 ? "VM" : "share");

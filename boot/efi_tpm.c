@@ -8,6 +8,7 @@
 
 #include "boot/event_log.h"
 #include "boot/tpm.h"
+#include "crypto/verify.h"
 #include "vmm/base/err.h"
 #include "vmm/base/str.h"
 #include "vmm/console/log.h"
@@ -65,29 +66,20 @@ struct tcg2 {
 static struct tcg2 *tpm; /* NULL: there is no TPM */
 static size_t reply_max; /* the largest buffer for a reply that firmware takes */
 static bool failed;	 /* a measurement failed, which was logged */
+static bool log_is_full; /* firmware's log lacks events that were measured */
+
+/* Umbra's PCRs, each after its last event. */
+struct own_pcr {
+	bool known;
+	uint8_t value[TPM_SHA256_BYTES];
+};
+static struct own_pcr own_pcrs[LAUNCH_PCR_CONFIG - LAUNCH_PCR_FILES + 1];
 
 /* What was measured into our PCRs, to name what has changed since a key was sealed. */
 static struct seal_state steps;
 static char step_words[SEAL_STEPS_MAX][SEAL_WORDS_MAX];
-
-bool efi_tpm_open(void)
-{
-	static const EFI_GUID guid = TCG2_GUID;
-	struct tcg2 *found = efi_locate(&guid);
-	struct tcg2_capability capability;
-
-	memset(&capability, 0, sizeof(capability));
-	capability.bytes = sizeof(capability);
-	if (found == NULL || EFI_ERROR(found->get_capability(found, &capability)) ||
-	    !capability.present) {
-		log_info("firmware does not offer a TPM 2.0, so what starts is not measured");
-		return false;
-	}
-	tpm = found;
-	/* The Tcg2Dxe of UDK refuses a buffer that is as large as the TPM's longest reply. */
-	reply_max = MAX(capability.reply_max, 1) - 1;
-	return true;
-}
+static size_t own_steps;    /* of them, from the start on */
+static bool noted_firmware; /* the others follow */
 
 bool efi_tpm_works(void)
 {
@@ -126,19 +118,117 @@ static bool read_pcr(uint32_t pcr, uint8_t value[TPM_SHA256_BYTES])
 	       tpm_get_pcr_read(reply, bytes, pcr, value) == 0;
 }
 
-static void note_step(const struct launch_event *event)
+static const struct own_pcr *read_own(uint32_t pcr)
+{
+	struct own_pcr *own = &own_pcrs[pcr - LAUNCH_PCR_FILES];
+
+	own->known = read_pcr(pcr, own->value);
+	return own;
+}
+
+bool efi_tpm_open(void)
+{
+	static const EFI_GUID guid = TCG2_GUID;
+	struct tcg2 *found = efi_locate(&guid);
+	struct tcg2_capability capability;
+
+	memset(&capability, 0, sizeof(capability));
+	capability.bytes = sizeof(capability);
+	if (found == NULL || EFI_ERROR(found->get_capability(found, &capability)) ||
+	    !capability.present) {
+		log_info("firmware does not offer a TPM 2.0, so what starts is not measured");
+		return false;
+	}
+	tpm = found;
+	/* The Tcg2Dxe of UDK refuses a buffer that is as large as the TPM's longest reply. */
+	reply_max = MAX(capability.reply_max, 1) - 1;
+	(void)read_own(LAUNCH_PCR_FILES); /* they are kept */
+	(void)read_own(LAUNCH_PCR_CONFIG);
+	return true;
+}
+
+static void add_step(uint32_t pcr, const uint8_t value[TPM_SHA256_BYTES], const char *words)
 {
 	struct seal_step *step = &steps.steps[steps.step_count];
-	uint8_t value[TPM_SHA256_BYTES];
 
-	if (event->separator || steps.step_count == SEAL_STEPS_MAX ||
-	    !read_pcr(event->pcr, value)) {
+	step->pcr = (uint8_t)pcr;
+	memcpy(step->value, value, sizeof(step->value));
+	(void)str_copy(step_words[steps.step_count], SEAL_WORDS_MAX, words);
+	steps.step_count++;
+}
+
+static void note_step(const struct launch_event *event)
+{
+	const struct own_pcr *own = read_own(event->pcr);
+
+	/* Keys depend on nothing that follows firmware's steps. */
+	if (event->separator || noted_firmware || own_steps == SEAL_OWN_MAX || !own->known) {
 		return; /* then less can be named, and nothing else depends on it */
 	}
-	step->pcr = (uint8_t)event->pcr;
-	memcpy(step->value, value, sizeof(step->value));
-	(void)str_copy(step_words[steps.step_count], SEAL_WORDS_MAX, event->words);
-	steps.step_count++;
+	add_step(event->pcr, own->value, event->words);
+	own_steps++;
+}
+
+/*
+ * What an event makes of a PCR: the hash of the value before and of the event's digest, which lie
+ * in both (TPM 2.0 Library, part 1, 11.2.3).
+ */
+static bool step_value(const uint8_t both[2 * TPM_SHA256_BYTES], uint8_t value[TPM_SHA256_BYTES])
+{
+	return verify_sha256(both, 2 * TPM_SHA256_BYTES, value) == 0;
+}
+
+/* Whether the PCR has the value that this event gives it after the last one. */
+static bool is_extended(const struct launch_event *event)
+{
+	const struct own_pcr *own = &own_pcrs[event->pcr - LAUNCH_PCR_FILES];
+	uint8_t both[2 * TPM_SHA256_BYTES], value[TPM_SHA256_BYTES];
+
+	memcpy(both, own->value, TPM_SHA256_BYTES);
+	return own->known &&
+	       verify_sha256(event->data, event->bytes, both + TPM_SHA256_BYTES) == 0 &&
+	       step_value(both, value) && read_pcr(event->pcr, both) &&
+	       memcmp(both, value, sizeof(value)) == 0;
+}
+
+/* Notes firmware's steps of a PCR if they lead to its value. */
+static void note_pcr(uint32_t pcr, const uint8_t *log, size_t bytes)
+{
+	static struct event_log_event events[SEAL_PCR_MAX];
+	const size_t count = event_log_of_pcr(log, bytes, pcr, events, ARRAY_COUNT(events));
+	const size_t before = steps.step_count;
+	uint8_t both[2 * TPM_SHA256_BYTES] = { 0 }, value[TPM_SHA256_BYTES];
+
+	for (size_t i = 0; i < count; i++) {
+		memcpy(both + TPM_SHA256_BYTES, events[i].sha256, TPM_SHA256_BYTES);
+		if (!step_value(both, value)) {
+			steps.step_count = before;
+			return;
+		}
+		memcpy(both, value, sizeof(value));
+		add_step(pcr, value, events[i].words);
+	}
+	if (!read_pcr(pcr, value) || memcmp(both, value, sizeof(value)) != 0) {
+		steps.step_count = before; /* the log does not show all */
+	}
+}
+
+void efi_tpm_note_firmware(void)
+{
+	const uint8_t *log;
+	size_t bytes = 0, count;
+
+	if (noted_firmware) {
+		return;
+	}
+	noted_firmware = true;
+	/* A part of the log is enough, if it leads to the value of a PCR. */
+	(void)efi_tpm_event_log(&log, &bytes, &count);
+	for (size_t i = 0; i < SEAL_PCRS && bytes != 0; i++) {
+		if (seal_pcrs[i] < LAUNCH_PCR_FILES) {
+			note_pcr(seal_pcrs[i], log, bytes);
+		}
+	}
 }
 
 const struct seal_state *efi_tpm_steps(const char (**words)[SEAL_WORDS_MAX])
@@ -171,11 +261,15 @@ void efi_tpm_extend(const struct launch_event *event)
 		record.bytes = offsetof(struct tcg2_event, words_bytes);
 	}
 	status = tpm->extend(tpm, 0, (uintptr_t)event->data, event->bytes, &record);
-	if (status == EFI_VOLUME_FULL) {
-		failed = true;
-		log_error("firmware's event log has no room for %s: nothing further is measured",
-			  event->words);
-		return;
+	/* By the specification the PCR is extended all the same. That a key opens depends on it. */
+	if (status == EFI_VOLUME_FULL && is_extended(event)) {
+		if (!log_is_full) {
+			log_warn("firmware's event log has no room for %s and what follows: the "
+				 "TPM has measured it, but a report does not show it",
+				 event->words);
+		}
+		log_is_full = true;
+		status = EFI_SUCCESS;
 	}
 	if (EFI_ERROR(status)) {
 		failed = true;
@@ -202,8 +296,9 @@ const char *efi_tpm_event_log(const uint8_t **log, size_t *bytes, size_t *count)
 	if (*bytes == 0) {
 		return "firmware's event log is not in TCG's format, or longer than 1 MiB";
 	}
-	return truncated ? "firmware has cut its event log off: PCRs hold more than it shows"
-			 : NULL;
+	return truncated || log_is_full
+		       ? "firmware has cut its event log off: PCRs hold more than it shows"
+		       : NULL;
 }
 
 static void log_pcr(uint32_t pcr)

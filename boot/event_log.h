@@ -17,4 +17,19 @@
  */
 size_t event_log_bytes(const uint8_t *log, size_t last, size_t max, size_t *count);
 
+#define EVENT_LOG_WORDS_MAX 64u
+
+/* What was measured into a PCR. */
+struct event_log_event {
+	const uint8_t *sha256;		 /* its digest, in the log */
+	char words[EVENT_LOG_WORDS_MAX]; /* what it is; printable, whatever the log holds */
+};
+
+/*
+ * Writes the events of a PCR in their order. Returns their number; 0 if there are none, if they are
+ * more than max, if one has no digest of SHA-256, or if the log's bytes are not well formed.
+ */
+size_t event_log_of_pcr(const uint8_t *log, size_t bytes, uint32_t pcr, struct event_log_event *out,
+			size_t max);
+
 #endif

@@ -275,6 +275,24 @@ static const char *const meanings[SEAL_PCRS] = {
 	"umbra.conf, the manifest or the state of the machine",
 };
 
+/* Umbra measures into it, and not firmware. */
+static bool is_ours(uint8_t pcr)
+{
+	return pcr > 8;
+}
+
+/* Whether all steps of the PCR are known. */
+static bool has_all(const struct seal_state *state, uint8_t pcr)
+{
+	size_t ours = 0, of_pcr = 0;
+
+	for (size_t i = 0; i < state->step_count; i++) {
+		ours += is_ours(state->steps[i].pcr);
+		of_pcr += state->steps[i].pcr == pcr;
+	}
+	return is_ours(pcr) ? ours < SEAL_OWN_MAX : of_pcr != 0;
+}
+
 /*
  * Returns the first step of a PCR whose value differs from the one at the same place then; or the
  * number of steps now, if there were more of them then; or -1 if the steps do not show it.
@@ -292,14 +310,14 @@ static long first_difference(const struct seal_state *then, const struct seal_st
 			at++;
 		}
 		if (at == then->step_count) {
-			return then->step_count < SEAL_STEPS_MAX ? (long)i : -1;
+			return has_all(then, pcr) ? (long)i : -1;
 		}
 		if (memcmp(&then->steps[at], &now->steps[i], sizeof(then->steps[at])) != 0) {
 			return (long)i;
 		}
 		at++;
 	}
-	return now->step_count < SEAL_STEPS_MAX ? (long)now->step_count : -1;
+	return has_all(now, pcr) ? (long)now->step_count : -1;
 }
 
 static void explain_pcrs(const struct seal_state *then, const struct seal_state *now,
@@ -309,13 +327,12 @@ static void explain_pcrs(const struct seal_state *then, const struct seal_state 
 
 	text[0] = '\0';
 	for (size_t i = 0; i < SEAL_PCRS && used + 1 < max; i++) {
-		const bool ours = seal_pcrs[i] > 8;
 		long step;
 
 		if (memcmp(then->values[i], now->values[i], sizeof(then->values[i])) == 0) {
 			continue;
 		}
-		step = ours ? first_difference(then, now, seal_pcrs[i]) : -1;
+		step = first_difference(then, now, seal_pcrs[i]);
 		used += str_printf(text + used, max - used, "%sPCR %u differs (%s%s)",
 				   used != 0 ? ", " : "", seal_pcrs[i],
 				   step < 0			    ? ""

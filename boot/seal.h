@@ -15,12 +15,14 @@
  */
 #define SEAL_MASK      0x00001890u
 #define SEAL_PCRS      4u
-#define SEAL_STEPS_MAX 96u
+#define SEAL_OWN_MAX   96u /* steps of Umbra's own PCRs, together */
+#define SEAL_PCR_MAX   24u /* steps of each of firmware's PCRs */
+#define SEAL_STEPS_MAX (SEAL_OWN_MAX + 2 * SEAL_PCR_MAX)
 #define SEAL_WORDS_MAX 64u
 
 extern const uint8_t seal_pcrs[SEAL_PCRS]; /* their numbers, ascending */
 
-/* A PCR after one event of Umbra's: the beginning of its value. */
+/* A PCR after one event: the beginning of its value. */
 struct seal_step {
 	uint8_t pcr;
 	uint8_t value[7];
@@ -29,7 +31,11 @@ struct seal_step {
 /* What a launch has measured, up to the moment when keys are sealed or opened. */
 struct seal_state {
 	uint8_t values[SEAL_PCRS][TPM_SHA256_BYTES];
-	struct seal_step steps[SEAL_STEPS_MAX]; /* the first of them, if there are more */
+	/*
+	 * Of Umbra's PCRs the first SEAL_OWN_MAX. Of one of firmware's all of them; or none, if it
+	 * has more than SEAL_PCR_MAX, or if firmware's log does not show them.
+	 */
+	struct seal_step steps[SEAL_STEPS_MAX];
 	size_t step_count;
 };
 

@@ -25,7 +25,7 @@ from aes import cfb_encrypt
 LOADER = os.path.join('EFI', 'BOOT', 'BOOTX64.EFI')
 PCRS = 4, 7, 11, 12
 MASK = sum(1 << pcr for pcr in PCRS)
-STEPS_MAX = 96
+OWN_MAX, PCR_MAX = 96, 24       # steps of PCR 11 and 12 together, and of each other PCR
 POLICY_PCR = 0x17f
 SHA256, KEYED_HASH, NULL = 0x000b, 0x0008, 0x0010
 # Without fixedTPM and fixedParent it can be imported; without userWithAuth only the policy opens
@@ -130,12 +130,27 @@ def events_of(log, pcr):
     return events
 
 
-def replay(events):
-    """The value of a PCR after these events."""
-    value = bytes(32)
+def values_of(events):
+    """The values of a PCR after each of these events."""
+    values, value = [], bytes(32)
     for _, digest in events:
         value = sha256(value, digest)
-    return value
+        values.append(value)
+    return values
+
+
+def replay(events):
+    """The value of a PCR after these events."""
+    return ([bytes(32)] + values_of(events))[-1]
+
+
+def firmware_steps(pcr, events, value):
+    """The PCR after each event, for the machine to name the one that differs; none, if they do not
+    lead to its value, or if they are too many (boot/seal.h)."""
+    values = values_of(events)
+    if values[-1:] != [value] or len(values) > PCR_MAX:
+        return []
+    return [(pcr, step, '') for step in values]
 
 
 def program_hash(program):
@@ -162,16 +177,18 @@ def program_hash(program):
 
 
 def next_pcr4(folder, report, program):
-    """PCR 4 when this program is started as the one was that wrote the report; and words that say
-    how it was computed. The hash of the report covers its PCR 4, and PCR 4 the digests of the log;
-    but nothing covers the types of its events."""
+    """PCR 4 when this program is started as the one was that wrote the report; words that say how
+    it was computed; and firmware's steps. The hash of the report covers its PCR 4, and PCR 4 the
+    digests of the log; but nothing covers the types of its events."""
     path = os.path.join(folder, 'seal.log')
-    same_only = report['pcr4'], 'as reported: it opens for that very program alone, because '
+    same_only = 'as reported: it opens for that very program alone, because '
     try:
         with open(path, 'rb') as file:
-            events = events_of(file.read(1 << 20), 4)
+            log = file.read(1 << 20)
+        events = events_of(log, 4)
+        policy = firmware_steps(7, events_of(log, 7), report['pcr7'])
     except FileNotFoundError:
-        return same_only[0], same_only[1] + 'firmware has no event log'
+        return report['pcr4'], same_only + 'firmware has no event log', []
     except (ValueError, struct.error) as error:
         raise SealError(f'{path} is no event log: {error}') from error
     if replay(events) != report['pcr4']:
@@ -179,14 +196,16 @@ def next_pcr4(folder, report, program):
                         'another start, or firmware does not log all. Without this file the key '
                         'can be sealed to the program that wrote the report')
     if not events or events[-1][0] != APPLICATION:
-        return same_only[0], same_only[1] + f'no program is the last event of PCR 4 in {path}'
+        return (report['pcr4'], same_only + f'no program is the last event of PCR 4 in {path}',
+                firmware_steps(4, events, report['pcr4']) + policy)
     wrote, wanted = events[-1][1], program_hash(program)
     programs = sum(kind == APPLICATION for kind, _ in events)
     events[-1] = APPLICATION, wanted
     how = 'as reported: this is the program that wrote the report' if wrote == wanted else \
         'for this program, which is not the one that wrote the report'
-    return replay(events), (f'{how}:\n    programs in the event log: {programs}; the last was\n'
-                            f'    {wrote.hex()}, and in its place is\n    {wanted.hex()}')
+    return (replay(events), f'{how}:\n    programs in the event log: {programs}; the last was\n'
+            f'    {wrote.hex()}, and in its place is\n    {wanted.hex()}',
+            firmware_steps(4, events, replay(events)) + policy)
 
 
 # --- What the stick will measure ---
@@ -269,7 +288,6 @@ def wrap(key, policy, srk, seed_value, pair):
 
 def write_file(values, steps, parts):
     """The file's bytes (boot/seal.c)."""
-    steps = steps[:STEPS_MAX]
     history = b''.join(bytes([pcr]) + value[:7] for pcr, value, _ in steps)
     return (b'umbra-tpm 2\n' + struct.pack('>I', MASK) + b''.join(values) +
             struct.pack('>H', len(steps)) + history + b''.join(sized(part) for part in parts))
@@ -295,12 +313,13 @@ def seal(stick, esp, key_path, folder, out, state):
     with open(os.path.join(esp, LOADER), 'rb') as file:
         program = file.read()
     state = state or re.sub(r'^umbra=\S+', f'umbra={read_version(program)}', report['state'])
-    pcr4, how = next_pcr4(folder, report, program)
+    pcr4, how, firmware = next_pcr4(folder, report, program)
     steps = read_steps(stick, esp, state)
     values = [pcr4, report['pcr7'], last_value(steps, 11), last_value(steps, 12)]
     srk = report['srk']
     pair = shared_secret(point_of(srk))
-    data = write_file(values, steps, wrap(key, policy_of(values), srk, os.urandom(32), pair))
+    data = write_file(values, steps[:OWN_MAX] + firmware,
+                      wrap(key, policy_of(values), srk, os.urandom(32), pair))
     with open(out, 'xb') as file:
         file.write(data)
     print(f'{out}: {len(data)} bytes\n'

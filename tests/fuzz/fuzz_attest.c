@@ -54,6 +54,27 @@ static uint8_t *next_copy(size_t *bytes)
 	return copy;
 }
 
+/* All is printable, and lies within the log. */
+static void look_at_events(const uint8_t *log, size_t bytes)
+{
+	static struct event_log_event events[8];
+
+	for (uint32_t pcr = 0; pcr < 24; pcr++) {
+		const size_t max = (pcr & 1) != 0 ? ARRAY_COUNT(events) : 2;
+		size_t count = event_log_of_pcr(log, bytes, pcr, events, max);
+
+		PROMISE(count <= max);
+		while (count-- != 0) {
+			PROMISE(events[count].sha256 >= log &&
+				events[count].sha256 + 32 <= log + bytes);
+			PROMISE(strlen(events[count].words) < EVENT_LOG_WORDS_MAX);
+			for (const char *c = events[count].words; *c != '\0'; c++) {
+				PROMISE(*c >= 0x20 && *c < 0x7f);
+			}
+		}
+	}
+}
+
 static void measure_log(void)
 {
 	size_t bytes, length, last = 0, count;
@@ -66,6 +87,7 @@ static void measure_log(void)
 	length = event_log_bytes(log, last, bytes, &count);
 	PROMISE(length == 0 || (length > last && length <= bytes && count >= 1));
 	PROMISE(length == 0 || event_log_bytes(log, last, length, &count) == length);
+	look_at_events(log, length != 0 ? length : bytes);
 	free(log);
 }
 

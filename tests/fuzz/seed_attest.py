@@ -23,16 +23,30 @@ def credentials():
             for body in re.findall(r'_file\[\] =(.*?);', text, re.S)]
 
 
-def log(words):
-    """An event log with these events, and where the last one begins."""
+def log(events):
+    """An event log with these events, each words or (PCR, type, data); and where the last one
+    begins."""
     banks = struct.pack('<IHHHH', 2, 4, 20, 11, 32)
     first = b'Spec ID Event03\0' + bytes(8) + banks + b'\0'
     data = struct.pack('<II20xI', 0, 3, len(first)) + first
     last = 0
-    for word in words:
+    for event in events:
+        pcr, kind, words = event if isinstance(event, tuple) else (12, 6, event)
         last = len(data)
-        data += struct.pack('<IIIH20xH32xI', 12, 6, 2, 4, 11, len(word)) + word
+        data += struct.pack('<IIIH20xH32xI', pcr, kind, 2, 4, 11, len(words)) + words
     return data, last
+
+
+def firmware():
+    """The events of a start: Secure Boot, an action, a program, the key that has signed it."""
+    def variable(name):
+        return struct.pack('<16xQQ', len(name), 1) + name.encode('utf-16le') + b'\1'
+    path = '\\EFI\\BOOT\\BOOTX64.EFI\0'.encode('utf-16le')
+    program = struct.pack('<QQQQ', 0, 1, 0, 12 + 4 + len(path) + 4) + bytes([2, 1, 12, 0]) + \
+        bytes(8) + struct.pack('<BBH', 4, 4, 4 + len(path)) + path + bytes([0x7f, 0xff, 4, 0])
+    return [(7, 0x80000001, variable('SecureBoot')), (7, 4, bytes(4)), (7, 3, b'no'),
+            (5, 0x80000007, b'Calling EFI Application from Boot Option' * 2),
+            (7, 0x800000e0, variable('db')), (5, 0x80000003, program), (7, 0xab, b'')]
 
 
 def main(folder):
@@ -51,6 +65,7 @@ def main(folder):
         'password': [log([b'one']), good, [bytes.fromhex('80010000000a000009a2'), NOTHING]],
         'lock-out': [log([b'one']), good, [bytes.fromhex('80010000000a00000921'), NOTHING]],
         'long': [log([b'one']), b'', begin + [seen['certificate'][0][:-40] + b'\xff\xff' * 20]],
+        'firmware': [log(firmware()), b'', []],
         'silent': [(b'', 0), b'', []],
     }
     for name, ((events, last), credential, answers) in seeds.items():

@@ -20,6 +20,8 @@ static struct {
 } files[4];
 static bool stick_is_gone, write_fails, loses_bits, destroy_fails, delete_fails;
 static uint64_t destroyed; /* bytes of key files */
+static const char *long_reason = "";
+static size_t noted; /* steps that the event log has shown */
 
 static size_t find(const char *path)
 {
@@ -154,10 +156,17 @@ void efi_tpm_wait(unsigned milliseconds)
 const struct seal_state *efi_tpm_steps(const char (**words)[SEAL_WORDS_MAX])
 {
 	static const char none[SEAL_STEPS_MAX][SEAL_WORDS_MAX];
-	static const struct seal_state state;
+	static struct seal_state state;
 
+	state.step_count = noted;
 	*words = none;
 	return &state;
+}
+
+/* What firmware has measured is known from here on. */
+void efi_tpm_note_firmware(void)
+{
+	noted = 1;
 }
 
 int seal_read_pcrs(struct seal *seal, struct seal_state *state)
@@ -202,7 +211,8 @@ void seal_explain(const struct seal *seal, int err, const struct seal_state *the
 		  const struct seal_state *now, const char (*words)[SEAL_WORDS_MAX], char *text,
 		  size_t max)
 {
-	snprintf(text, max, "explained %d by %c", err, now->values[0][0]);
+	snprintf(text, max, "explained %d by %c and %zu%s", err, now->values[0][0], now->step_count,
+		 long_reason);
 }
 
 size_t seal_blob_write(const struct seal_blob *blob, uint8_t data[SEAL_BLOB_MAX])
@@ -218,6 +228,11 @@ bool seal_blob_read(const uint8_t *data, size_t bytes, struct seal_blob *out)
 	return bytes == sizeof(*out) + 1 && data[0] == 'B';
 }
 
+bool dma_will_block(void)
+{
+	return true;
+}
+
 int verify_sha256(const void *data, size_t bytes, uint8_t hash[VERIFY_HASH_BYTES])
 {
 	memset(hash, *(const char *)data, VERIFY_HASH_BYTES);
@@ -228,11 +243,6 @@ int verify_sha256(const void *data, size_t bytes, uint8_t hash[VERIFY_HASH_BYTES
 
 static struct config config;
 static uint8_t key[VM_KEY_FILE_MAX];
-bool dma_will_block(void)
-{
-	return true;
-}
-
 
 static int setup(void **state)
 {
@@ -254,7 +264,7 @@ static int setup(void **state)
 	opens_another = write_fails = loses_bits = destroy_fails = delete_fails = false;
 	unused_pcr = SEAL_PCRS;
 	read_error = make_error = open_error = 0;
-	destroyed = ended = 0;
+	destroyed = ended = noted = 0;
 	return fake_setup(state);
 }
 
@@ -289,12 +299,17 @@ static void refused(const char *why)
 
 TEST(a_key_file_is_sealed_then_opened, setup, fake_teardown)
 {
+	static struct seal_blob made;
+
 	put("\\a.key", key, 64);
 	start();
 	assert_true(config.vms[0].valid);
 	assert_int_equal(config.vms[0].key.tpm, VM_KEY_TPM_FRESH);
 	assert_memory_equal(config.vms[0].key.secret, key, 64);
 	assert_int_equal(config.vms[0].key.tpm_hash[0], 'B');
+	assert_true(
+		seal_blob_read(files[find("\\a.TPM")].data, files[find("\\a.TPM")].bytes, &made));
+	assert_int_equal(made.state.step_count, 1); /* with firmware's steps */
 	assert_true(is_there("\\a.key"));
 	assert_int_equal(destroyed, 0);
 	assert_non_null(strstr(fake_log_text(), "vm a: start again: when the TPM has opened it "
@@ -337,9 +352,11 @@ TEST(a_key_is_opened_late, setup, fake_teardown)
 	start();
 	config.vms[0].key.tpm = VM_KEY_TPM_SHUT; /* the next boot */
 	area_count = 0;
+	assert_null(strstr(fake_log_text(), "while devices can still reach memory"));
 	efi_seal_read(&config);
 	assert_int_equal(config.vms[0].key.tpm, VM_KEY_TPM_OPENED);
 	assert_false(is_there("\\a.key"));
+	assert_non_null(strstr(fake_log_text(), "while devices can still reach memory"));
 	for (unsigned i = 0; i < 2; i++) { /* later boots, whether or not keys may be sealed */
 		config.tpm = i == 0 ? CONFIG_TPM_SEAL : CONFIG_TPM_REPORT;
 		area_count = 0;
@@ -352,11 +369,9 @@ TEST(a_key_is_opened_late, setup, fake_teardown)
 		assert_int_equal(config.vms[0].key.tpm, VM_KEY_TPM_SHUT);
 		stick_is_gone = true;
 		efi_seal_open(&config);
-	assert_null(strstr(fake_log_text(), "while devices can still reach memory"));
 		stick_is_gone = false;
 		assert_int_equal(config.vms[0].key.tpm, VM_KEY_TPM_OPENED);
 		assert_memory_equal(config.vms[0].key.secret, key, 64);
-	assert_non_null(strstr(fake_log_text(), "while devices can still reach memory"));
 	}
 	/* What was left out in between is not opened. */
 	area_count = 0;
@@ -420,9 +435,17 @@ TEST(a_key_that_stays_shut, setup, fake_teardown)
 {
 	put("\\a.key", key, 32);
 	start();
-	destroyed = 0;
+	destroyed = noted = 0;
 	open_error = ERR_RIGHTS;
-	refused("explained -13 by v");
+	refused("explained -13 by v and 1"); /* with firmware's steps */
+	/* A long reason is not cut off, nor what becomes of the VM. */
+	config.vms[0].valid = true;
+	long_reason = ": a reason, which is so long that a line of the log has no room for the "
+		      "configuration's line, the key, the reason, and that the VM is left out";
+	refused("vm a: explained -13 by v and 1: a reason, ");
+	long_reason = "";
+	assert_non_null(
+		strstr(fake_log_text(), "it stays shut, as said above; the VM is left out"));
 }
 
 TEST(a_secret_of_no_length_of_a_key, setup, fake_teardown)

@@ -298,7 +298,11 @@ static void add_step(struct seal_state *state, uint8_t pcr, uint8_t value)
 
 	step->pcr = pcr;
 	memset(step->value, value, sizeof(step->value));
-	memset(state->values[pcr == 11 ? 2 : 3], value, TPM_SHA256_BYTES);
+	for (size_t i = 0; i < SEAL_PCRS; i++) {
+		if (seal_pcrs[i] == pcr) {
+			memset(state->values[i], value, TPM_SHA256_BYTES);
+		}
+	}
 }
 
 static struct seal_state launch(uint8_t conf, uint8_t k1, uint8_t k2, uint8_t state)
@@ -325,7 +329,7 @@ static const char *reason(const struct seal_state *then, const struct seal_state
 TEST(the_first_event_that_differs_is_named, setup, fake_teardown)
 {
 	const struct seal_state then = launch(1, 2, 3, 4);
-	struct seal_state now = launch(1, 2, 9, 4);
+	struct seal_state now = launch(1, 2, 9, 4), other;
 	char little[20];
 
 	assert_string_equal(reason(&then, &now), "PCR 11 differs (first in: \\k2)");
@@ -353,11 +357,61 @@ TEST(the_first_event_that_differs_is_named, setup, fake_teardown)
 			    "it was sealed to other values of PCRs than it says");
 	/* More events than are kept: the PCR is named, but no event that may be wrong. */
 	now = launch(1, 2, 3, 4);
-	now.step_count = SEAL_STEPS_MAX;
+	while (now.step_count < SEAL_OWN_MAX) {
+		add_step(&now, 12, 5);
+	}
+	memcpy(now.values, then.values, sizeof(now.values));
 	now.values[2][0] ^= 1;
 	assert_string_equal(reason(&now, &then), "PCR 11 differs (less was measured: a kernel, an "
 						 "initrd or the image of a disk)");
 	assert_non_null(strstr(reason(&then, &now), "PCR 11 differs"));
+	/* One more kernel than there was room for then: it may not be the one that differs. */
+	other = launch(1, 2, 3, 4);
+	add_step(&other, 11, 5);
+	memcpy(now.values, other.values, sizeof(now.values));
+	now.values[2][0] ^= 1;
+	assert_string_equal(reason(&now, &other), "PCR 11 differs (a kernel, an initrd or the "
+						  "image of a disk)");
+}
+
+/* Firmware's events are in its log. A key may have been sealed without, or with other events. */
+TEST(firmware_events_that_differ_are_named, setup, fake_teardown)
+{
+	static const char of_firmware[SEAL_STEPS_MAX][SEAL_WORDS_MAX] = {
+		[4] = "variable SecureBoot", [5] = "variable dbx", [6] = "program \\a"
+	};
+	static const uint8_t rows[][3] = { { 1, 2, 3 }, { 9, 8, 3 }, { 1, 8, 3 }, { 1, 2, 7 } };
+	static const char *const named[] = {
+		"it was sealed to other values of PCRs than it says",
+		"PCR 7 differs (first in: variable SecureBoot)",
+		"PCR 7 differs (first in: variable dbx)",
+		"PCR 4 differs (first in: program \\a)",
+	};
+	struct seal_state then, now;
+	char text[240];
+
+	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
+		then = now = launch(1, 2, 3, 4);
+		for (size_t n = 0; n < 3; n++) {
+			add_step(&then, n == 2 ? 4 : 7, rows[0][n]);
+			add_step(&now, n == 2 ? 4 : 7, rows[i][n]);
+		}
+		seal_explain(&seal, ERR_RIGHTS, &then, &now, of_firmware, text, sizeof(text));
+		assert_string_equal(text, named[i]);
+	}
+	/* One more event of firmware's than then: it is named. One less: that is said. */
+	add_step(&then, 4, 8);
+	seal_explain(&seal, ERR_RIGHTS, &now, &then, of_firmware, text, sizeof(text));
+	assert_string_equal(text, "PCR 4 differs (first in: program \\a)");
+	memcpy(now.values, then.values, sizeof(now.values));
+	now.step_count--; /* nothing of PCR 4 is known: a log that was not of use */
+	now.values[0][0] ^= 1;
+	for (size_t i = 0; i < 2; i++) {
+		seal_explain(&seal, ERR_RIGHTS, i == 0 ? &now : &then, i == 0 ? &then : &now,
+			     of_firmware, text, sizeof(text));
+		assert_string_equal(text, "PCR 4 differs (this program, or how firmware has "
+					  "started it)");
+	}
 }
 
 TEST(errors_in_words, setup, fake_teardown)
@@ -378,7 +432,13 @@ TEST(errors_in_words, setup, fake_teardown)
 	seal.tpm.command_name = "TPM2_PCR_Read"; /* the reply of a TPM without that bank */
 	seal_explain(&seal, ERR_FORMAT, &blob.state, &blob.state, words, text, sizeof(text));
 	assert_non_null(strstr(text, "switch on its SHA-256 bank"));
+	seal.tpm.command_name = "TPM2_CreatePrimary"; /* of a TPM without elliptic curves */
+	seal.tpm.code = 0x2c4;
+	seal_explain(&seal, ERR_IO, &blob.state, &blob.state, words, text, sizeof(text));
+	assert_non_null(strstr(text, "no key on the curve P-256 (code 2c4)"));
 	seal.tpm.command_name = "TPM2_Load";
+	seal_explain(&seal, ERR_IO, &blob.state, &blob.state, words, text, sizeof(text));
+	assert_non_null(strstr(text, "refuses TPM2_Load with code 2c4"));
 	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
 		seal.tpm.code = rows[i].code;
 		seal_explain(&seal, rows[i].err, &blob.state, &blob.state, words, text,
@@ -386,9 +446,3 @@ TEST(errors_in_words, setup, fake_teardown)
 		assert_non_null(strstr(text, rows[i].text));
 	}
 }
-	seal.tpm.command_name = "TPM2_CreatePrimary"; /* of a TPM without elliptic curves */
-	seal.tpm.code = 0x2c4;
-	seal_explain(&seal, ERR_IO, &blob.state, &blob.state, words, text, sizeof(text));
-	assert_non_null(strstr(text, "no key on the curve P-256 (code 2c4)"));
-	seal_explain(&seal, ERR_IO, &blob.state, &blob.state, words, text, sizeof(text));
-	assert_non_null(strstr(text, "refuses TPM2_Load with code 2c4"));

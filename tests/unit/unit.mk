@@ -223,9 +223,10 @@ UNIT_launch := boot/launch.c guest/engine_policy.c vmm/base/str.c
 UNIT_tpm := boot/tpm.c vmm/base/str.c
 UNIT_seal := boot/seal.c boot/tpm_talk.c boot/tpm_seal.c boot/tpm.c vmm/base/str.c
 UNIT_attest := boot/attest.c boot/tpm_attest.c boot/tpm_talk.c boot/tpm.c vmm/base/str.c
-UNIT_event_log := boot/event_log.c
+UNIT_event_log := boot/event_log.c vmm/base/str.c
 UNIT_efi_attest := boot/efi_attest.c vmm/base/str.c
-UNIT_efi_tpm := boot/efi_tpm.c boot/event_log.c boot/tpm.c vmm/base/str.c
+UNIT_efi_tpm := boot/efi_tpm.c boot/event_log.c boot/seal.c boot/tpm_talk.c boot/tpm_seal.c \
+	boot/tpm.c vmm/base/str.c
 EFI_UNITS := attest dma file launch mem report screen seal serial tpm
 $(addprefix $(O)/unit/obj/,$(EFI_UNITS:%=boot/efi_%.o) boot/efi_keys.o \
 		$(EFI_UNITS:%=tests/unit/test_efi_%.o)): \
