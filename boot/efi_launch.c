@@ -183,7 +183,8 @@ void efi_launch_state(struct config *config)
 
 	closed = false;
 	if (!has_tpm) {
-		efi_seal_read(config); /* says that there is no TPM, if a key needs it */
+		efi_seal_read(config,
+			      state.secure_boot); /* says that there is no TPM, if a key needs it */
 		if (efi_attest_is_asked()) {
 			efi_attest("not measured", "firmware offers no TPM 2.0");
 		}
@@ -197,7 +198,7 @@ void efi_launch_state(struct config *config)
 	state.iommu = dma_words();
 	(void)launch_state_words(&state, state_words); /* it returns them */
 	launch_measure_state(config, state_words, efi_tpm_extend);
-	efi_seal_read(config);
+	efi_seal_read(config, state.secure_boot);
 	if (efi_attest_is_asked()) {
 		report(config);
 	}

@@ -136,10 +136,11 @@ void efi_launch_close(struct config *config);
  *
  * efi_seal_read: after the state of the machine was measured, while the stick can be used. Reads
  * the sealed files; if [host] tpm says so, seals key files. A sealed key whose key file lies on the
- * stick, too, is opened at once, and the key file removed.
+ * stick, too, is opened at once, and the key file removed. secure_boot: firmware checks who signed
+ * what it starts.
  * efi_seal_open: opens the others, with DMA shut out.
  */
-void efi_seal_read(struct config *config);
+void efi_seal_read(struct config *config, bool secure_boot);
 void efi_seal_open(struct config *config);
 
 /* --- efi_attest.c --- */

@@ -41,6 +41,7 @@ static const struct config *all;   /* the configuration */
 static struct vm_key_source plain; /* the key file, where a key is sealed */
 static uint64_t plain_bytes;	   /* of it */
 static char why[240];
+static bool has_secure_boot;
 
 /* Says with the TPM's last answer why a key could not be sealed or opened. */
 static const char *explain(int err)
@@ -232,6 +233,12 @@ static const char *seal_plain(const struct subject *of)
 	data_bytes = seal_blob_write(&blob, data);
 	log_info("%s %s: %s is sealed by the TPM to PCR 4, 7, 11 and 12", of->what, of->name,
 		 plain.file.path);
+	if (!has_secure_boot) {
+		log_warn("%s %s: Secure Boot is off: a driver that firmware starts before Umbra, "
+			 "of a "
+			 "card or a variable Driver####, is in none of these PCRs",
+			 of->what, of->name);
+	}
 	if (efi_file_write_new(key->file.path, data, data_bytes) != 0) {
 		return "firmware could not write it: remove what is left of it";
 	}
@@ -421,8 +428,9 @@ static void do_all(struct config *config, key_step *step)
 	}
 }
 
-void efi_seal_read(struct config *config)
+void efi_seal_read(struct config *config, bool secure_boot)
 {
+	has_secure_boot = secure_boot;
 	/* If the list is full, no key finds room either. */
 	(void)wipe_register(plain.secret, sizeof(plain.secret));
 	(void)wipe_register(&seal.tpm, sizeof(seal.tpm)); /* its buffers */

@@ -140,7 +140,7 @@ static void open_key(struct vm_key_source *key)
 	key->secret_bytes = sizeof(key->secret);
 }
 
-void efi_seal_read(struct config *config)
+void efi_seal_read(struct config *config, bool with_secure_boot)
 {
 	if (!efi_tpm_works()) {
 		config->vms[0].valid = config->shares[0].valid = false;

@@ -21,6 +21,7 @@ static struct {
 static bool stick_is_gone, write_fails, loses_bits, destroy_fails, delete_fails;
 static uint64_t destroyed; /* bytes of key files */
 static const char *long_reason = "";
+static bool has_secure_boot;
 static size_t noted; /* steps that the event log has shown */
 
 static size_t find(const char *path)
@@ -265,6 +266,7 @@ static int setup(void **state)
 	unused_pcr = SEAL_PCRS;
 	read_error = make_error = open_error = 0;
 	destroyed = ended = noted = 0;
+	has_secure_boot = false;
 	return fake_setup(state);
 }
 
@@ -275,7 +277,7 @@ static void start(void)
 		config.vms[i].key.tpm = VM_KEY_TPM_SHUT;
 	}
 	area_count = 0;
-	efi_seal_read(&config);
+	efi_seal_read(&config, has_secure_boot);
 	stick_is_gone = true;
 	efi_seal_open(&config);
 	stick_is_gone = false;
@@ -307,6 +309,7 @@ TEST(a_key_file_is_sealed_then_opened, setup, fake_teardown)
 	assert_int_equal(config.vms[0].key.tpm, VM_KEY_TPM_FRESH);
 	assert_memory_equal(config.vms[0].key.secret, key, 64);
 	assert_int_equal(config.vms[0].key.tpm_hash[0], 'B');
+	assert_non_null(strstr(fake_log_text(), "Secure Boot is off: a driver"));
 	assert_true(
 		seal_blob_read(files[find("\\a.TPM")].data, files[find("\\a.TPM")].bytes, &made));
 	assert_int_equal(made.state.step_count, 1); /* with firmware's steps */
@@ -349,11 +352,13 @@ TEST(no_copy_of_a_key_file_is_left, setup, fake_teardown)
 TEST(a_key_is_opened_late, setup, fake_teardown)
 {
 	put("\\a.key", key, 64);
+	has_secure_boot = true;
 	start();
+	assert_null(strstr(fake_log_text(), "Secure Boot is off"));
 	config.vms[0].key.tpm = VM_KEY_TPM_SHUT; /* the next boot */
 	area_count = 0;
 	assert_null(strstr(fake_log_text(), "while devices can still reach memory"));
-	efi_seal_read(&config);
+	efi_seal_read(&config, has_secure_boot);
 	assert_int_equal(config.vms[0].key.tpm, VM_KEY_TPM_OPENED);
 	assert_false(is_there("\\a.key"));
 	assert_non_null(strstr(fake_log_text(), "while devices can still reach memory"));
@@ -363,7 +368,7 @@ TEST(a_key_is_opened_late, setup, fake_teardown)
 		memset(config.vms[0].key.secret, 0, sizeof(key));
 		config.vms[0].key.secret_bytes = 0;
 		config.vms[0].key.tpm = VM_KEY_TPM_SHUT;
-		efi_seal_read(&config);
+		efi_seal_read(&config, has_secure_boot);
 		assert_true(config.vms[0].valid);
 		assert_int_equal(config.vms[0].key.secret_bytes, 0);
 		assert_int_equal(config.vms[0].key.tpm, VM_KEY_TPM_SHUT);
@@ -377,7 +382,7 @@ TEST(a_key_is_opened_late, setup, fake_teardown)
 	area_count = 0;
 	memset(config.vms[0].key.secret, 0, sizeof(key));
 	config.vms[0].key.tpm = VM_KEY_TPM_SHUT;
-	efi_seal_read(&config);
+	efi_seal_read(&config, has_secure_boot);
 	config.vms[0].valid = false;
 	efi_seal_open(&config);
 	assert_int_equal(config.vms[0].key.secret[0], 0);
