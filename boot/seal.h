@@ -18,7 +18,7 @@
 #define SEAL_OWN_MAX   96u /* steps of Umbra's own PCRs, together */
 #define SEAL_PCR_MAX   24u /* steps of each of firmware's PCRs */
 #define SEAL_STEPS_MAX (SEAL_OWN_MAX + 2 * SEAL_PCR_MAX)
-#define SEAL_WORDS_MAX 64u
+#define SEAL_WORDS_MAX 96u /* the state of the machine has at most 82 characters */
 
 extern const uint8_t seal_pcrs[SEAL_PCRS]; /* their numbers, ascending */
 
