@@ -72,7 +72,8 @@ static struct gmem_tampered name_of(struct sealed_region *region, uint64_t page)
  * On a CPU without dirty bits a page is mapped read-only first, and the fault of the first write
  * makes it writable: ept_entry_take then treats the right to write as the dirty bit.
  */
-static void map_page(struct window_frame *frame, uint32_t m, unsigned access, uint64_t *entry)
+static inline __attribute__((always_inline)) void map_page(struct window_frame *frame, uint32_t m,
+							   unsigned access, uint64_t *entry)
 {
 	const struct sealed_mapping *mapping = &frame->region->mappings[m];
 	const uint32_t bit = (uint32_t)BIT(m);
@@ -121,14 +122,15 @@ static const struct stored_page **find_stream(struct vcpu_hold *hold,
 {
 	const struct stored_page **stream = hold->streams;
 
-	while (stream < hold->streams + STREAMS && *stream != page) {
-		stream++;
+	*reads_on = true;
+	for (uint32_t i = 0; i < STREAMS; i++) {
+		if (stream[i] == page) {
+			return &stream[i];
+		}
 	}
-	*reads_on = stream < hold->streams + STREAMS;
-	if (!*reads_on) {
-		stream = &hold->streams[hold->stream];
-		hold->stream = (hold->stream + 1) % STREAMS;
-	}
+	*reads_on = false;
+	stream = &hold->streams[hold->stream];
+	hold->stream = (hold->stream + 1) % STREAMS;
 	return stream;
 }
 
@@ -176,10 +178,8 @@ struct need {
 	struct sealed_region *region;
 	uint64_t page;
 	unsigned access;
-	bool pins;		/* it is the door */
-	bool writes;		/* ... which will write */
+	bool writes;		/* for the door */
 	struct vcpu_hold *hold; /* of the vCPU */
-	uint32_t ahead;		/* what open_ahead returned */
 	/* For faults: the page's EPT entry, and the mapping as it was when they began. */
 	uint64_t *entry;
 	uint32_t m, changes;
@@ -198,56 +198,31 @@ static inline bool is_unchanged(const struct need *need)
 }
 
 /*
- * The page is open in a frame, and will stay there until whoever needs it has its locks. Unless the
- * page was open before (COST_NONE), this CPU holds the frame.
+ * Opens the page for the door, and pins it. Returns ERR_TAMPERED, or 0 with *out: NULL if the
+ * region ends. Under window_lock, which it releases meanwhile. The caller has counted itself in
+ * `exchanges`, so that the region is not freed.
  */
-static void keep(struct need *need, uint32_t index, enum pager_cost cost)
+static int open_and_pin(struct need *need, struct window_frame **out)
 {
 	struct sealed_region *region = need->region;
-	struct window_frame *frame = window_frame(index);
-
-	mark_used(frame);
-	frame->pins += need->pins;
-	if (need->hold == NULL || region->dead || !is_unchanged(need)) {
-		if (cost != COST_NONE) {
-			window_release(region->vm, frame);
-		}
-		return;
-	}
-	if (cost == COST_NONE) {
-		window_hold(region->vm, need->hold, index);
-		return;
-	}
-	window_keep(need->hold, index);
-	if (cost != COST_FIRST_TOUCH) {
-		need->ahead = open_ahead(region, need->hold, need->page);
-	}
-}
-
-/*
- * Opens the page. Returns ERR_TAMPERED, or 0 with *out: NULL if the region ends. Under window_lock,
- * which it releases meanwhile. The caller has counted itself in `exchanges`, so that the region is
- * not freed.
- */
-static int open_for(struct need *need, struct window_frame **out)
-{
-	struct sealed_region *region = need->region;
-	enum pager_cost cost;
 	uint32_t index;
+	const enum pager_cost cost = open_page(region, need->page, &index);
 
-	cost = open_page(region, need->page, &index);
-	if (need->pins) {
-		region->vm->counters.door_opens += cost != COST_NONE && cost != COST_TAMPERED;
-	} else {
-		count_fault(&region->vm->counters, cost);
-	}
-	if (index != WINDOW_NONE) {
-		keep(need, index, cost);
-	} else if (cost == COST_TAMPERED) {
+	*out = NULL;
+	if (cost == COST_TAMPERED) {
 		need->tampered = name_of(region, need->page);
+		return ERR_TAMPERED;
 	}
-	*out = index != WINDOW_NONE ? window_frame(index) : NULL;
-	return cost == COST_TAMPERED ? ERR_TAMPERED : 0;
+	region->vm->counters.door_opens += cost != COST_NONE;
+	if (index != WINDOW_NONE) {
+		*out = window_frame(index);
+		mark_used(*out);
+		window_pin(*out);
+		if (cost != COST_NONE) {
+			window_release(region->vm, *out);
+		}
+	}
+	return 0;
 }
 
 /* Does the gmem's region still show this page at gpa? Under gmem.lock. */
@@ -267,40 +242,75 @@ static inline struct window_frame *open_frame(struct sealed_region *region, uint
 	return frame != NULL && !window_is_busy(frame) ? frame : NULL;
 }
 
-/* Maps what open_for has opened. What was sealed again since then will fault again. */
-static void map_opened(const struct need *need)
+/* Maps what open_ahead has opened. What was sealed again since then will fault. */
+static void map_ahead(const struct need *need, uint32_t ahead)
 {
-	struct window_frame *frame = open_frame(need->region, need->page);
-
-	if (frame != NULL) {
-		map_page(frame, need->m, need->access, need->entry);
-	}
-	for (uint32_t bits = need->ahead; bits != 0; bits &= bits - 1) {
+	for (uint32_t bits = ahead; bits != 0; bits &= bits - 1) {
 		const uint32_t behind = 1 + (uint32_t)__builtin_ctz(bits);
 		uint64_t *entry = ept_entry_behind(need->entry, behind);
+		struct window_frame *frame = open_frame(need->region, need->page + behind);
 
-		frame = open_frame(need->region, need->page + behind);
 		if (frame != NULL && entry != NULL) { /* else it will fault */
 			map_page(frame, need->m, GMEM_ACCESS_READ, entry);
 		}
 	}
 }
 
-/* For a fault whose page is not open. */
+/*
+ * The page of a fault is open in a frame, which this CPU holds unless the page was open before
+ * (COST_NONE). If its mapping has changed, the guest tries again, and finds what is there now.
+ */
+static inline void use_page(const struct need *need, uint32_t index, enum pager_cost cost)
+{
+	struct sealed_region *region = need->region;
+	struct window_frame *frame = window_frame(index);
+	const bool stays = !region->dead && is_unchanged(need);
+	uint32_t ahead;
+
+	mark_used(frame);
+	if (stays) {
+		map_page(frame, need->m, need->access, need->entry);
+	}
+	if (!stays || need->hold == NULL) {
+		if (cost != COST_NONE) {
+			window_release(region->vm, frame);
+		}
+		return;
+	}
+	if (cost == COST_NONE) {
+		window_hold(region->vm, need->hold, index);
+		return;
+	}
+	window_keep(need->hold, index);
+	if (cost != COST_FIRST_TOUCH) {
+		ahead = open_ahead(region, need->hold, need->page);
+		if (ahead != 0 && is_unchanged(need)) {
+			map_ahead(need, ahead);
+		}
+	}
+}
+
+/*
+ * For a fault whose page is not open. It is counted in `exchanges` meanwhile, so that the region is
+ * not freed.
+ */
 static int open_and_map(struct need *need)
 {
 	struct sealed_region *region = need->region;
-	struct window_frame *frame;
-	int err;
+	enum pager_cost cost;
+	uint32_t index;
 
 	region->exchanges++;
-	err = open_for(need, &frame);
-	if (err == 0 && frame != NULL && is_unchanged(need)) {
-		map_opened(need);
-	} /* else the guest tries again, and finds what is there now */
+	cost = open_page(region, need->page, &index);
+	count_fault(&region->vm->counters, cost);
+	if (index != WINDOW_NONE) {
+		use_page(need, index, cost);
+	} else if (cost == COST_TAMPERED) {
+		need->tampered = name_of(region, need->page);
+	}
 	region->exchanges--;
 	window_note_end();
-	return err;
+	return cost == COST_TAMPERED ? ERR_TAMPERED : 0;
 }
 
 /* Under window_lock, which it may release and take again. */
@@ -313,9 +323,8 @@ static int fix(struct need *need, const struct gmem_faulter *by)
 		return ERR_RIGHTS;
 	}
 	if (by != NULL) {
-		const struct gmem_faulter holder = { mapping->first_hold + by->vcpu, by->place };
-
-		need->hold = window_let_go(need->region->vm, &holder, frame == NULL);
+		need->hold = window_let_go(need->region->vm, mapping->first_hold + by->vcpu,
+					   by->place, frame == NULL);
 	}
 	if (frame == NULL) {
 		return open_and_map(need);
@@ -371,8 +380,8 @@ static bool may_access(const struct need *need)
 }
 
 /*
- * As open_for, and releases gmem.lock too: as a fault does, an access through the door waits for
- * shoot-downs and ciphers without it. Meanwhile the region may move or leave the gmem.
+ * As open_and_pin, and releases gmem.lock too: as a fault does, an access through the door waits
+ * for shoot-downs and ciphers without it. Meanwhile the region may move or leave the gmem.
  */
 static int open_for_door(struct need *need, struct window_frame **out)
 {
@@ -380,7 +389,7 @@ static int open_for_door(struct need *need, struct window_frame **out)
 
 	need->region->exchanges++;
 	lock_drop(&need->gmem->lock);
-	err = open_for(need, out);
+	err = open_and_pin(need, out);
 	/* It is mostly free. Without this, each access would wait for window_lock once more. */
 	if (!lock_try(&need->gmem->lock, LOCK_GMEM)) {
 		lock_drop(&window_lock);
@@ -404,7 +413,7 @@ static int find_for_door(struct need *need, const struct gmem_region *region, gp
 	*out = open_frame(need->region, need->page);
 	if (*out != NULL) {
 		mark_used(*out);
-		(*out)->pins++;
+		window_pin(*out);
 		return 0;
 	}
 	err = open_for_door(need, out);
@@ -412,8 +421,7 @@ static int find_for_door(struct need *need, const struct gmem_region *region, gp
 		return err;
 	}
 	if (*out != NULL && (!shows(region, need, page) || !may_access(need))) {
-		(*out)->pins--;
-		window_note_end();
+		window_unpin(*out);
 		*out = NULL;
 	}
 	return *out != NULL ? 0 : ERR_NOTFOUND;
@@ -425,7 +433,6 @@ int pager_pin(struct gmem *gmem, struct gmem_region *region, gpa_t page, bool wr
 	struct need need = { .gmem = gmem,
 			     .region = region->state,
 			     .page = (page.v - region->base.v) / PAGE_SIZE,
-			     .pins = true,
 			     .writes = write };
 	struct window_frame *frame;
 	int err = ERR_RIGHTS;
@@ -448,9 +455,8 @@ void pager_unpin(struct gmem *gmem, struct gmem_region *region, gpa_t page, bool
 
 	lock_take(&window_lock, LOCK_WINDOW);
 	frame = window_frame(*store_opened(sealed, (page.v - region->base.v) / PAGE_SIZE) - 1);
-	frame->pins--;
 	frame->dirty |= written;
-	window_note_end();
+	window_unpin(frame);
 	lock_drop(&window_lock);
 }
 

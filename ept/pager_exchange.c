@@ -30,19 +30,27 @@ static uint32_t lowest(uint32_t bits)
 	return (uint32_t)__builtin_ctz(bits);
 }
 
+/* For a page of a share: from the EPTs of all its mappings but the first one. */
+static __attribute__((noinline)) void take_other_entries(struct window_frame *frame)
+{
+	for (uint32_t bits = frame->mapped & ~1u; bits != 0; bits &= bits - 1) {
+		frame->dirty |= ept_entry_take(window_entry(frame, lowest(bits)));
+	}
+}
+
 /*
  * Removes the page from all EPTs that map it. The frame keeps the content, and notes whether an
  * entry was dirty. Returns the mask of mappings, for which the caller does a shoot-down.
  */
-static uint32_t take_entries(struct window_frame *frame)
+static inline uint32_t take_entries(struct window_frame *frame)
 {
 	const uint32_t taken = frame->mapped;
 
-	if ((taken & 1) != 0) { /* mostly this is all */
+	if ((taken & 1) != 0) {
 		frame->dirty |= ept_entry_take(frame->entry);
 	}
-	for (uint32_t bits = taken & ~1u; bits != 0; bits &= bits - 1) {
-		frame->dirty |= ept_entry_take(window_entry(frame, lowest(bits)));
+	if (taken > 1) {
+		take_other_entries(frame);
 	}
 	frame->entry = NULL;
 	frame->mapped = frame->writable = 0;
@@ -189,8 +197,8 @@ enum pager_cost pager_exchange(uint32_t index, struct sealed_region *region, uin
 		shoot_down(&u, out.region);
 	}
 	err = store_exchange(written ? out : nothing, in, window_page(frame), &sealed);
-	lock_take(&window_lock, LOCK_WINDOW);
 	now = pager_clock();
+	lock_take(&window_lock, LOCK_WINDOW);
 	if (out.region != NULL) {
 		end_unmapping(&u, out.region);
 		count_closed(out, written, sealed, now);

@@ -258,11 +258,12 @@ void pager_vm_drop_region(struct pager_vm *vm);
 int window_init(uint64_t frame_count);
 void window_exit(void);
 /*
- * The frames, and how many exchanges have begun: if none has, no frame is busy. For the inline
- * functions below.
+ * The frames; how many exchanges have begun: if none has, no frame is busy; and how many accesses
+ * through the door have a frame pinned. For the inline functions below.
  */
 extern struct window_frame *window_frames;
 extern uint32_t window_busy;
+extern uint32_t window_pins;
 static inline struct window_frame *window_frame(uint32_t index)
 {
 	return &window_frames[index];
@@ -317,6 +318,18 @@ static inline void window_note_end(void)
 {
 	atomic_add_own(&window_endings.count, 1);
 }
+/* An access through the door begins and ends. Meanwhile the frame keeps its page. */
+static inline void window_pin(struct window_frame *frame)
+{
+	frame->pins++;
+	window_pins++;
+}
+static inline void window_unpin(struct window_frame *frame)
+{
+	frame->pins--;
+	window_pins--;
+	window_note_end();
+}
 /* Called when an exchange of the frame's page begins and ends. */
 static inline void window_set_busy(struct window_frame *frame, bool busy)
 {
@@ -351,9 +364,9 @@ bool window_seen(struct window_frame *frame);
 /*
  * Called when a vCPU faults. If it has completed an instruction since its last fault, its frames
  * are no longer held. opens: a frame must be found for it, so it may hold one frame less than its
- * floor allows. by->vcpu counts within vm. Returns what the vCPU holds.
+ * floor allows. vcpu counts within vm; place is where it faults. Returns what it holds.
  */
-struct vcpu_hold *window_let_go(struct pager_vm *vm, const struct gmem_faulter *by, bool opens);
+struct vcpu_hold *window_let_go(struct pager_vm *vm, uint32_t vcpu, uint64_t place, bool opens);
 /* Ends all holds of a VM that ends. */
 void window_let_vm_go(struct pager_vm *vm);
 /* Holds a frame whose page was open for the vCPU's current instruction. After window_let_go. */

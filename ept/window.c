@@ -43,7 +43,7 @@
 
 struct lock window_lock;
 struct window_frame *window_frames;
-uint32_t window_busy;
+uint32_t window_busy, window_pins;
 struct window_endings window_endings;
 
 static struct {
@@ -296,14 +296,27 @@ void window_drop_floor(struct pager_vm *vm)
 
 /* --- CLOCK --- */
 
+/* For a page of a share, which may be mapped in several EPTs. */
+static __attribute__((noinline)) bool was_shared_used(struct window_frame *frame)
+{
+	bool used = false;
+
+	for (uint32_t bits = frame->mapped; bits != 0; bits &= bits - 1) {
+		used |= ept_entry_referenced(window_entry(frame, (uint32_t)__builtin_ctz(bits)));
+	}
+	return used;
+}
+
 /* Was the frame used since the hand last passed? Clears the notes of that. */
 static inline bool was_used(struct window_frame *frame)
 {
 	bool used = frame->referenced;
 
 	frame->referenced = frame->seen = false;
-	for (uint32_t bits = frame->mapped; bits != 0; bits &= bits - 1) {
-		used |= ept_entry_referenced(window_entry(frame, (uint32_t)__builtin_ctz(bits)));
+	if (frame->mapped == 1) { /* mostly */
+		used |= ept_entry_referenced(frame->entry);
+	} else if (frame->mapped != 0) {
+		used |= was_shared_used(frame);
 	}
 	return used;
 }
@@ -324,6 +337,9 @@ static inline bool is_accessed(const struct window_frame *frame)
 {
 	bool accessed = false;
 
+	if (frame->mapped == 1) {
+		return ept_entry_accessed(frame->entry);
+	}
 	for (uint32_t bits = frame->mapped; bits != 0; bits &= bits - 1) {
 		accessed |= ept_entry_accessed(window_entry(frame, (uint32_t)__builtin_ctz(bits)));
 	}
@@ -412,17 +428,6 @@ static inline __attribute__((always_inline)) uint32_t find_victim(struct pager_v
 	return index;
 }
 
-/* Will a frame soon not be pinned? Looks at the whole window, but hardly ever comes to it. */
-static bool any_is_pinned(void)
-{
-	for (uint32_t i = 0; i < window.count; i++) {
-		if (window_frames[i].pins != 0) {
-			return true;
-		}
-	}
-	return false;
-}
-
 /* WINDOW_NONE: there is none. */
 static uint32_t take_free(void)
 {
@@ -441,7 +446,7 @@ uint32_t window_find(struct pager_vm *vm)
 	if (index == WINDOW_NONE) {
 		index = find_victim(vm, true);
 	}
-	if (index == WINDOW_NONE && window_busy == 0 && !any_is_pinned()) {
+	if (index == WINDOW_NONE && window_busy == 0 && window_pins == 0) {
 		panic("the window has no frame for %s, although its floor says so", vm->name);
 	}
 	return index;
@@ -488,7 +493,7 @@ void window_release(struct pager_vm *vm, struct window_frame *frame)
 	}
 }
 
-static void let_oldest_go(struct pager_vm *vm, struct vcpu_hold *hold)
+static inline void let_oldest_go(struct pager_vm *vm, struct vcpu_hold *hold)
 {
 	const uint32_t index = held(hold, hold->count - 1);
 
@@ -496,7 +501,7 @@ static void let_oldest_go(struct pager_vm *vm, struct vcpu_hold *hold)
 	window_release(vm, &window_frames[index]);
 }
 
-static void let_all_go(struct pager_vm *vm, struct vcpu_hold *hold)
+static inline void let_all_go(struct pager_vm *vm, struct vcpu_hold *hold)
 {
 	while (hold->count != 0) {
 		let_oldest_go(vm, hold);
@@ -510,15 +515,15 @@ void window_let_vm_go(struct pager_vm *vm)
 	}
 }
 
-struct vcpu_hold *window_let_go(struct pager_vm *vm, const struct gmem_faulter *by, bool opens)
+struct vcpu_hold *window_let_go(struct pager_vm *vm, uint32_t vcpu, uint64_t place, bool opens)
 {
 	struct vcpu_hold *hold;
 
-	CHECK(by->vcpu < vm->vcpu_count);
-	hold = &vm->holds[by->vcpu];
-	if (hold->place != by->place) {
+	CHECK(vcpu < vm->vcpu_count);
+	hold = &vm->holds[vcpu];
+	if (hold->place != place) {
 		let_all_go(vm, hold);
-		hold->place = by->place;
+		hold->place = place;
 	} else if (opens && hold->count == HOLD_FRAMES) {
 		/*
 		 * A string instruction faults many times at one place: it needs only its latest

@@ -187,7 +187,7 @@ TEST(sealing_waits_for_the_door, pager_setup, pager_teardown)
 
 	fill(guest);
 	frame = window_frame(*store_opened(guest->gmem.regions[0].state, FLOOR) - 1);
-	frame->pins = 1;
+	window_pin(frame);
 	released = false;
 	fake_set_cpu_count(2);
 	assert_int_equal(pthread_create(&door, NULL, release, &guest->gmem), 0);

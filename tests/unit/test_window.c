@@ -180,6 +180,36 @@ TEST(test_hold, pager_setup, pager_teardown)
 	ops->unpin(&guest->gmem, guest->gmem.regions, gpa(0), false);
 }
 
+/* All frames but one are held, and the door uses that one: a search gives none until it is free. */
+TEST(a_pinned_frame_is_waited_for, pager_setup, pager_teardown)
+{
+	struct guest *guest = &guests[0];
+	struct gmem_region *region = guest->gmem.regions;
+	struct keyed_frame page;
+	uint64_t value = 1;
+	uint32_t found;
+
+	make_window(FLOOR);
+	make_guest(guest, 1);
+	lock_take(&guest->gmem.lock, LOCK_GMEM);
+	assert_int_equal(region->ops->pin(&guest->gmem, region, gpa(0), false, &page), 0);
+	lock_drop(&guest->gmem.lock);
+	guest->rip = 0x1000;
+	for (uint32_t i = 1; i <= PAGER_VCPU_FRAMES; i++) {
+		(void)guest_access(guest, 0, address_of(i), true, &value, 1);
+	}
+	lock_take(&window_lock, LOCK_WINDOW);
+	assert_int_equal(window_find(guest->vm), WINDOW_NONE);
+	lock_drop(&window_lock);
+	region->ops->unpin(&guest->gmem, region, gpa(0), false);
+	lock_take(&window_lock, LOCK_WINDOW);
+	found = window_find(guest->vm);
+	lock_drop(&window_lock);
+	assert_int_not_equal(found, WINDOW_NONE);
+	assert_int_equal(window_frame(found)->page, 0);
+	assert_int_equal(window_pins, 0);
+}
+
 /*
  * One instruction of each of two vCPUs in each of two VMs needs 64 pages at once, all sealed, with
  * exactly the floor: each completes within as many faults as it needs pages.
