@@ -116,39 +116,42 @@ static void count_fault(struct pager_counters *counters, enum pager_cost cost)
 	}
 }
 
-/* Does the vCPU fault where it would if it read on? Returns the place of its next fault. */
-static const struct stored_page **find_stream(struct vcpu_hold *hold,
-					      const struct stored_page *page, bool *reads_on)
+/*
+ * Which stream of the vCPU a fault belongs to: the one whose reader faults here if it reads on, or
+ * a new one, in place of the oldest. hold->ahead of it says how many pages to open.
+ */
+static uint32_t find_stream(struct vcpu_hold *hold, const struct stored_page *page)
 {
-	const struct stored_page **stream = hold->streams;
+	uint32_t i;
 
-	*reads_on = true;
-	for (uint32_t i = 0; i < STREAMS; i++) {
-		if (stream[i] == page) {
-			return &stream[i];
+	for (i = 0; i < STREAMS; i++) {
+		if (hold->streams[i] == page) {
+			hold->ahead[i] = (uint8_t)MIN(2u * hold->ahead[i] + 1, OPEN_AHEAD);
+			return i;
 		}
 	}
-	*reads_on = false;
-	stream = &hold->streams[hold->stream];
-	hold->stream = (hold->stream + 1) % STREAMS;
-	return stream;
+	i = hold->stream;
+	hold->stream = (i + 1) % STREAMS;
+	hold->ahead[i] = 0;
+	return i;
 }
 
 /*
  * A vCPU that reads in sequence would fault at each page. So the next pages that are sealed are
- * opened with this one, in frames that are free or not in use. A guess may be wrong: these pages
- * are neither held nor marked as used, so they are the next victims if the guest does not touch
- * them. Pages that were never written are not opened ahead, for a guest may never want them.
- * Returns the pages that it opened: bit i is page + 1 + i.
+ * opened with this one, in frames that are free or not in use: one page, then three, then seven,
+ * for most sequences are short. A guess may be wrong: these pages are neither held nor marked as
+ * used, so they are the next victims if the guest does not touch them. Pages that were never
+ * written are not opened ahead, for a guest may never want them. Returns the pages that it opened:
+ * bit i is page + 1 + i.
  */
 static uint32_t open_ahead(struct sealed_region *region, struct vcpu_hold *hold, uint64_t page)
 {
-	bool reads_on;
-	const struct stored_page **stream = find_stream(hold, store_page(region, page), &reads_on);
+	const uint32_t stream = find_stream(hold, store_page(region, page));
+	const uint64_t end = MIN(page + 1 + hold->ahead[stream], region->page_count);
 	uint64_t next = page + 1;
 	uint32_t opened = 0;
 
-	for (; reads_on && next <= page + OPEN_AHEAD && next < region->page_count; next++) {
+	for (; next < end; next++) {
 		uint32_t index;
 
 		if (*store_opened(region, next) != 0) {
@@ -168,7 +171,7 @@ static uint32_t open_ahead(struct sealed_region *region, struct vcpu_hold *hold,
 		opened |= (uint32_t)BIT(next - page - 1);
 		region->vm->counters.opened_ahead++;
 	}
-	*stream = store_page(region, next);
+	hold->streams[stream] = store_page(region, next);
 	return opened;
 }
 

@@ -37,8 +37,9 @@ struct vcpu_hold {
 	 * reader faults next. Only compared: its region may be gone.
 	 */
 	const struct stored_page *streams[STREAMS];
-	uint32_t stream; /* index of the oldest */
-	uint64_t place;	 /* of its last fault */
+	uint8_t ahead[STREAMS]; /* for each, how many pages its last fault was to open ahead */
+	uint32_t stream;	/* index of the oldest */
+	uint64_t place;		/* of its last fault */
 	uint32_t count;
 	uint32_t next; /* index for the next frame */
 	uint32_t frames[HOLD_FRAMES];
