@@ -12,7 +12,7 @@
 #include "vmm/base/waits.h"
 
 /* At most so many other pages share the shoot-down of a page that is evicted. */
-#define UNMAP_AHEAD 7u
+#define UNMAP_AHEAD 15u
 
 /* What is removed from EPTs together with a page that is evicted. */
 struct unmapping {
