@@ -9,127 +9,24 @@
 #include "boot/attest.h"
 #include "boot/efi_priv.h"
 #include "crypto/verify.h"
+#include "tests/unit/efi_stick.h"
 #include "vmm/base/err.h"
-
-/* --- The stick --- */
-
-static struct {
-	char path[VM_PATH_MAX]; /* empty: no file */
-	char data[8192 + 1];
-	uint64_t bytes;
-} files[16];
-static bool folder_fails, remove_fails;
-static const char *write_fails; /* this path */
-
-static size_t find(const char *path)
-{
-	size_t i = 0;
-
-	while (i < ARRAY_COUNT(files) && strcmp(files[i].path, path) != 0) {
-		i++;
-	}
-	return i;
-}
-
-static void put(const char *path, const void *data, uint64_t bytes)
-{
-	const size_t at = find("");
-
-	assert_true(at < ARRAY_COUNT(files) && find(path) == ARRAY_COUNT(files));
-	strcpy(files[at].path, path);
-	memcpy(files[at].data, data, bytes);
-	files[at].data[bytes] = '\0';
-	files[at].bytes = bytes;
-}
 
 /* The content of a file of the report, or NULL. */
 static const char *content(const char *name)
 {
 	char path[VM_PATH_MAX];
-	size_t at;
 
 	snprintf(path, sizeof(path), "\\umbra\\report\\%s", name);
-	at = find(path);
-	return at < ARRAY_COUNT(files) ? files[at].data : NULL;
-}
-
-int efi_file_read_small(struct vm_file *file, void *to, uint64_t max, uint64_t *bytes)
-{
-	const size_t at = find(file->path);
-
-	*bytes = 0;
-	file->error = at == ARRAY_COUNT(files) ? "there is no such file"
-		      : files[at].bytes > max  ? "the file is too large"
-					       : NULL;
-	if (file->error != NULL) {
-		return at == ARRAY_COUNT(files) ? ERR_NOTFOUND : ERR_IO;
-	}
-	memcpy(to, files[at].data, files[at].bytes);
-	*bytes = files[at].bytes;
-	return 0;
-}
-
-int efi_file_make_folder(const char *path)
-{
-	assert_string_equal(path, "\\umbra\\report");
-	return folder_fails ? ERR_IO : 0;
-}
-
-int efi_file_remove(const char *path)
-{
-	const size_t at = find(path);
-
-	if (at < ARRAY_COUNT(files)) {
-		if (remove_fails) {
-			return ERR_IO;
-		}
-		files[at].path[0] = '\0';
-	}
-	return 0;
-}
-
-int efi_file_write_new(const char *path, const void *data, uint64_t bytes)
-{
-	if (write_fails != NULL && strcmp(path, write_fails) == 0) {
-		return ERR_IO;
-	}
-	put(path, data, bytes);
-	return 0;
+	return fake_stick_content(path);
 }
 
 /* --- The TPM --- */
 
-static bool has_tpm;
 static int open_error, endorse_error, quote_error, activate_error, certificate_error;
-static const char *log_error_words;
-static size_t log_bytes;
 static unsigned ended;
 
 const uint8_t attest_pcrs[ATTEST_PCRS] = { 0, 1, 2, 3, 4, 5, 6, 7, 11, 12 };
-
-bool efi_tpm_works(void)
-{
-	return has_tpm;
-}
-
-int efi_tpm_submit(const uint8_t *command, size_t bytes, uint8_t *reply, size_t *reply_bytes)
-{
-	fail();
-	return ERR_IO;
-}
-
-void efi_tpm_wait(unsigned milliseconds)
-{
-	fail();
-}
-
-const char *efi_tpm_event_log(const uint8_t **log, size_t *bytes, size_t *count)
-{
-	*log = (const uint8_t *)"events";
-	*bytes = log_bytes;
-	*count = 3;
-	return log_error_words;
-}
 
 int attest_open(struct attest *attest)
 {
@@ -205,11 +102,8 @@ int verify_sha256(const void *data, size_t bytes, uint8_t hash[VERIFY_HASH_BYTES
 
 static int setup(void **state)
 {
-	memset(files, 0, sizeof(files));
-	folder_fails = remove_fails = false;
-	write_fails = log_error_words = NULL;
-	has_tpm = true;
-	log_bytes = 6;
+	fake_stick = (struct fake_stick){ 0 };
+	fake_efi_tpm = (struct fake_efi_tpm){ .works = true, .log_bytes = 6, .log_count = 3 };
 	open_error = endorse_error = quote_error = activate_error = certificate_error = 0;
 	ended = 0;
 	return fake_setup(state);
@@ -245,7 +139,7 @@ static void reported(const char *what)
 
 TEST(nobody_asks, setup, fake_teardown)
 {
-	put("\\umbra\\report\\quote.msg", "old", 3);
+	fake_stick_put("\\umbra\\report\\quote.msg", "old", 3);
 	attest_now(NULL);
 	assert_string_equal(content("quote.msg"), "old");
 	assert_null(content("report.txt"));
@@ -254,9 +148,9 @@ TEST(nobody_asks, setup, fake_teardown)
 
 TEST(a_whole_report, setup, fake_teardown)
 {
-	put("\\umbra\\nonce", NONCE, 16);
-	put("\\umbra\\credential", "Csecret", 7);
-	put("\\umbra\\report\\quote.msg", "old", 3);
+	fake_stick_put("\\umbra\\nonce", NONCE, 16);
+	fake_stick_put("\\umbra\\credential", "Csecret", 7);
+	fake_stick_put("\\umbra\\report\\quote.msg", "old", 3);
 	attest_now(NULL);
 	assert_string_equal(content("quote.msg"), NONCE);
 	assert_string_equal(content("quote.sig"), "s");
@@ -284,10 +178,10 @@ TEST(nothing_of_an_older_report_is_left, setup, fake_teardown)
 					     "secret", "ek.pub",    "ek.crt",	 "eventlog.bin" };
 	char path[VM_PATH_MAX];
 
-	put("\\umbra\\nonce", NONCE, 16);
+	fake_stick_put("\\umbra\\nonce", NONCE, 16);
 	for (size_t i = 0; i < ARRAY_COUNT(names); i++) {
 		snprintf(path, sizeof(path), "\\umbra\\report\\%s", names[i]);
-		put(path, "old", 3);
+		fake_stick_put(path, "old", 3);
 	}
 	attest_now("there is no TPM");
 	for (size_t i = 0; i < ARRAY_COUNT(names); i++) {
@@ -295,7 +189,7 @@ TEST(nothing_of_an_older_report_is_left, setup, fake_teardown)
 	}
 	reported("the quote: there is no TPM");
 	assert_non_null(strstr(content("report.txt"), "MISSING: the quote"));
-	has_tpm = false;
+	fake_efi_tpm.works = false;
 	attest_now(NULL);
 	reported("the quote: the TPM did not take a measurement");
 	assert_null(strstr(content("report.txt"), "nothing is missing"));
@@ -303,13 +197,13 @@ TEST(nothing_of_an_older_report_is_left, setup, fake_teardown)
 
 TEST(no_place_for_the_report, setup, fake_teardown)
 {
-	put("\\umbra\\nonce", NONCE, 16);
-	put("\\umbra\\report\\secret", "old", 3);
-	remove_fails = true;
+	fake_stick_put("\\umbra\\nonce", NONCE, 16);
+	fake_stick_put("\\umbra\\report\\secret", "old", 3);
+	fake_stick.remove_fails = true;
 	attest_now(NULL);
 	assert_null(content("report.txt"));
-	remove_fails = false;
-	folder_fails = true;
+	fake_stick.remove_fails = false;
+	fake_stick.folder_fails = true;
 	attest_now(NULL);
 	assert_null(content("report.txt"));
 	said("error: \\umbra\\nonce asks for a report: firmware could not make \\umbra\\report, or "
@@ -319,15 +213,15 @@ TEST(no_place_for_the_report, setup, fake_teardown)
 
 TEST(nonces_of_a_wrong_length, setup, fake_teardown)
 {
-	put("\\umbra\\nonce", NONCE, 15);
+	fake_stick_put("\\umbra\\nonce", NONCE, 15);
 	attest_now(NULL);
 	reported("\\umbra\\nonce: a nonce has 16 to 32 bytes");
 	assert_null(content("quote.msg"));
-	files[find("\\umbra\\nonce")].bytes = 33;
+	fake_stick_find("\\umbra\\nonce")->bytes = 33;
 	attest_now(NULL);
 	reported("\\umbra\\nonce: the file is too large");
 	assert_null(content("quote.msg"));
-	files[find("\\umbra\\nonce")].bytes = 32;
+	fake_stick_find("\\umbra\\nonce")->bytes = 32;
 	attest_now(NULL);
 	assert_non_null(content("quote.msg"));
 }
@@ -335,12 +229,12 @@ TEST(nonces_of_a_wrong_length, setup, fake_teardown)
 /* What fails is named, and the rest is there. */
 TEST(parts_that_are_missing, setup, fake_teardown)
 {
-	put("\\umbra\\nonce", NONCE, 16);
-	put("\\umbra\\credential", "Csecret", 7);
+	fake_stick_put("\\umbra\\nonce", NONCE, 16);
+	fake_stick_put("\\umbra\\credential", "Csecret", 7);
 	quote_error = ERR_FORMAT;
 	activate_error = ERR_TAMPERED;
 	certificate_error = ERR_RANGE;
-	log_error_words = "firmware has cut its event log off";
+	fake_efi_tpm.log_error = "firmware has cut its event log off";
 	attest_now(NULL);
 	reported("the quote: explained -7 of the endorsement hierarchy");
 	reported("\\umbra\\credential: it was made for another TPM or another key");
@@ -359,8 +253,8 @@ TEST(parts_that_are_missing, setup, fake_teardown)
 
 TEST(keys_that_the_tpm_does_not_make, setup, fake_teardown)
 {
-	put("\\umbra\\nonce", NONCE, 16);
-	put("\\umbra\\credential", "Xsecret", 7);
+	fake_stick_put("\\umbra\\nonce", NONCE, 16);
+	fake_stick_put("\\umbra\\credential", "Xsecret", 7);
 	endorse_error = ERR_IO;
 	attest_now(NULL);
 	reported("ek.pub, the endorsement key: explained -8 of the endorsement hierarchy");
@@ -378,17 +272,17 @@ TEST(keys_that_the_tpm_does_not_make, setup, fake_teardown)
 
 TEST(a_file_that_is_not_written, setup, fake_teardown)
 {
-	put("\\umbra\\nonce", NONCE, 16);
-	write_fails = "\\umbra\\report\\pcrs";
+	fake_stick_put("\\umbra\\nonce", NONCE, 16);
+	fake_stick.write_fails = "\\umbra\\report\\pcrs";
 	certificate_error = ERR_NOTFOUND;
-	log_bytes = 0;
-	log_error_words = "firmware gives no event log";
+	fake_efi_tpm.log_bytes = 0;
+	fake_efi_tpm.log_error = "firmware gives no event log";
 	attest_now(NULL);
 	reported("pcrs, the values of these PCRs: firmware could not write it");
 	reported("eventlog.bin: firmware gives no event log");
 	assert_null(content("eventlog.bin"));
 	said("the TPM holds no certificate of an endorsement key on P-256");
-	write_fails = "\\umbra\\report\\report.txt";
+	fake_stick.write_fails = "\\umbra\\report\\report.txt";
 	attest_now(NULL);
 	said("error: report: report.txt, this text: firmware could not write it");
 }

@@ -5,101 +5,15 @@
 #include "tests/unit/test.h"
 #include "boot/efi_priv.h"
 #include "crypto/verify.h"
+#include "tests/unit/efi_stick.h"
 #include "vmm/base/err.h"
-
-/* --- The stick --- */
-
-static struct {
-	char path[VM_PATH_MAX];
-	char data[1024];
-	uint64_t bytes;
-} files[2];
-static bool no_folder, write_fails, remove_fails;
-
-static const char *content(const char *path)
-{
-	for (size_t i = 0; i < ARRAY_COUNT(files); i++) {
-		if (strcmp(files[i].path, path) == 0) {
-			return files[i].data;
-		}
-	}
-	return NULL;
-}
-
-int efi_file_make_folder(const char *path)
-{
-	assert_string_equal(path, "\\umbra\\report");
-	return no_folder ? ERR_IO : 0;
-}
-
-int efi_file_remove(const char *path)
-{
-	for (size_t i = 0; i < ARRAY_COUNT(files) && !remove_fails; i++) {
-		if (strcmp(files[i].path, path) == 0) {
-			files[i].path[0] = '\0';
-		}
-	}
-	return remove_fails ? ERR_IO : 0;
-}
-
-int efi_file_write_new(const char *path, const void *data, uint64_t bytes)
-{
-	size_t at = 0;
-
-	assert_null(content(path));
-	while (!write_fails && files[at].path[0] != '\0') {
-		at++;
-		assert_in_range(at, 0, ARRAY_COUNT(files) - 1);
-	}
-	if (write_fails) {
-		return ERR_IO;
-	}
-	strcpy(files[at].path, path);
-	assert_in_range(bytes, 1, sizeof(files[at].data) - 1);
-	memcpy(files[at].data, data, bytes);
-	files[at].data[bytes] = '\0';
-	return 0;
-}
 
 /* --- The TPM --- */
 
-static bool works, no_hash;
+static bool no_hash;
 static char hashed[1024];
 static int key_error, read_error;
-static const char *log_error_words;
 static unsigned ended;
-
-bool efi_tpm_works(void)
-{
-	return works;
-}
-
-int efi_tpm_submit(const uint8_t *command, size_t bytes, uint8_t *reply, size_t *reply_bytes)
-{
-	fail();
-	return ERR_IO;
-}
-
-void efi_tpm_wait(unsigned milliseconds)
-{
-	fail();
-}
-
-const struct seal_state *efi_tpm_steps(const char (**words)[SEAL_WORDS_MAX])
-{
-	static const struct seal_state state;
-
-	*words = NULL;
-	return &state;
-}
-
-const char *efi_tpm_event_log(const uint8_t **log, size_t *bytes, size_t *count)
-{
-	*log = (const uint8_t *)"events";
-	*bytes = 6;
-	*count = 1;
-	return log_error_words;
-}
 
 int seal_need_storage_key(struct seal *seal)
 {
@@ -143,12 +57,10 @@ static struct config config;
 
 static int setup(void **state)
 {
-	memset(files, 0, sizeof(files));
-	no_folder = write_fails = remove_fails = false;
-	works = true;
+	fake_stick = (struct fake_stick){ 0 };
+	fake_efi_tpm = (struct fake_efi_tpm){ .works = true, .log_bytes = 6, .log_count = 1 };
 	no_hash = false;
 	key_error = read_error = 0;
-	log_error_words = NULL;
 	ended = 0;
 	config.tpm = CONFIG_TPM_REPORT;
 	return fake_setup(state);
@@ -156,7 +68,7 @@ static int setup(void **state)
 
 static void check_text(void)
 {
-	const char *text = content("\\umbra\\report\\seal.txt");
+	const char *text = fake_stick_content("\\umbra\\report\\seal.txt");
 	const char *at = text;
 
 	assert_non_null(text);
@@ -175,9 +87,9 @@ TEST(a_report_is_written_and_replaced, setup, fake_teardown)
 	efi_report(&config, "a=b c=d");
 	efi_report(&config, "a=b c=d");
 	check_text();
-	assert_string_equal(content("\\umbra\\report\\seal.log"), "events");
+	assert_string_equal(fake_stick_content("\\umbra\\report\\seal.log"), "events");
 	/* The hash in the log is that of all that the file has. */
-	assert_string_equal(hashed, content("\\umbra\\report\\seal.txt"));
+	assert_string_equal(hashed, fake_stick_content("\\umbra\\report\\seal.txt"));
 	assert_non_null(strstr(fake_log_text(), "TPM: the report has the SHA-256 cdcdcdcd"));
 	assert_non_null(strstr(fake_log_text(), "\\umbra\\report\\seal.txt is written"));
 	assert_int_equal(ended, 2);
@@ -189,7 +101,7 @@ TEST(nothing_is_written_unasked, setup, fake_teardown)
 	efi_report(&config, "a=b c=d");
 	config.tpm = CONFIG_TPM_SEAL;
 	efi_report(&config, "a=b c=d");
-	assert_null(content("\\umbra\\report\\seal.txt"));
+	assert_null(fake_stick_content("\\umbra\\report\\seal.txt"));
 	assert_string_equal(fake_log_text(), "");
 }
 
@@ -197,19 +109,19 @@ TEST(nothing_is_written_unasked, setup, fake_teardown)
 TEST(without_an_event_log, setup, fake_teardown)
 {
 	efi_report(&config, "a=b c=d");
-	log_error_words = "it is cut off";
+	fake_efi_tpm.log_error = "it is cut off";
 	efi_report(&config, "a=b c=d");
 	check_text();
-	assert_null(content("\\umbra\\report\\seal.log"));
+	assert_null(fake_stick_content("\\umbra\\report\\seal.log"));
 	assert_non_null(strstr(fake_log_text(), "warning: it is cut off: a key can be sealed to "
 						"this program alone"));
 }
 
 static void write_older(void)
 {
-	strcpy(files[0].path, "\\umbra\\report\\seal.txt");
-	strcpy(files[0].data, "older");
-	strcpy(files[1].path, "\\umbra\\report\\seal.log");
+	memset(fake_stick.files, 0, sizeof(fake_stick.files));
+	fake_stick_put("\\umbra\\report\\seal.txt", "older", 5);
+	fake_stick_put("\\umbra\\report\\seal.log", "older", 5);
 }
 
 /* Nor is there an older one, unless firmware does not remove it. */
@@ -222,15 +134,16 @@ static void no_report(const char *state, const char *why)
 	assert_non_null(strstr(fake_log_text(), why));
 	assert_null(strstr(fake_log_text(), "is written"));
 	assert_null(strstr(fake_log_text(), "SHA-256 cd"));
-	assert_true(remove_fails == (content("\\umbra\\report\\seal.txt") != NULL));
+	assert_true(fake_stick.remove_fails ==
+		    (fake_stick_content("\\umbra\\report\\seal.txt") != NULL));
 }
 
 TEST(why_there_is_none, setup, fake_teardown)
 {
 	no_report(NULL, "firmware offers no TPM 2.0");
-	works = false;
+	fake_efi_tpm.works = false;
 	no_report("a", "it did not take a measurement");
-	works = true;
+	fake_efi_tpm.works = true;
 	key_error = ERR_IO;
 	no_report("a", "explained -8");
 	key_error = 0;
@@ -240,13 +153,13 @@ TEST(why_there_is_none, setup, fake_teardown)
 	no_hash = true;
 	no_report("a", "its SHA-256 cannot be computed");
 	no_hash = false;
-	no_folder = true;
+	fake_stick.folder_fails = true;
 	no_report("a", "firmware could not write to \\umbra\\report");
-	no_folder = false;
-	write_fails = true;
+	fake_stick.folder_fails = false;
+	fake_stick.write_fails = "";
 	no_report("a", "firmware could not write");
-	write_fails = false;
-	remove_fails = true;
+	fake_stick.write_fails = NULL;
+	fake_stick.remove_fails = true;
 	no_report("a", "firmware could not remove an older report");
 	assert_int_equal(ended, 5); /* not without a TPM */
 }

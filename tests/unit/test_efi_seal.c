@@ -8,97 +8,33 @@
 #include "tests/unit/test.h"
 #include "boot/efi_priv.h"
 #include "crypto/verify.h"
+#include "tests/unit/efi_stick.h"
 #include "vmm/base/err.h"
 #include "vmm/base/str.h"
 
 /* --- The stick --- */
 
-static struct {
-	char path[VM_PATH_MAX]; /* empty: no file */
-	uint8_t data[SEAL_BLOB_MAX];
-	uint64_t bytes;
-} files[4];
-static bool stick_is_gone, write_fails, loses_bits, destroy_fails, delete_fails;
-static uint64_t destroyed; /* bytes of key files */
+static bool destroy_fails, delete_fails, has_secure_boot;
 static const char *long_reason = "";
-static bool has_secure_boot;
-static size_t noted; /* steps that the event log has shown */
-
-static size_t find(const char *path)
-{
-	size_t i = 0;
-
-	while (i < ARRAY_COUNT(files) && !str_equal_nocase(files[i].path, path)) {
-		i++;
-	}
-	return i;
-}
-
-static void put(const char *path, const void *data, uint64_t bytes)
-{
-	const size_t at = find("");
-
-	assert_true(at < ARRAY_COUNT(files) && find(path) == ARRAY_COUNT(files));
-	strcpy(files[at].path, path);
-	memcpy(files[at].data, data, bytes);
-	files[at].bytes = bytes;
-}
+static uint64_t destroyed; /* bytes of key files */
 
 static bool is_there(const char *path)
 {
-	return find(path) < ARRAY_COUNT(files);
-}
-
-static const uint8_t *key_content; /* where the last key file was read to, and its bytes */
-static uint64_t key_bytes;
-
-int efi_file_read_small(struct vm_file *file, void *to, uint64_t max, uint64_t *bytes)
-{
-	const size_t at = find(file->path);
-
-	assert_false(stick_is_gone);
-	*bytes = 0;
-	file->error = NULL;
-	if (at == ARRAY_COUNT(files)) {
-		file->error = "there is no such file";
-		return ERR_NOTFOUND;
-	}
-	if (files[at].bytes > max) {
-		file->error = "the file is too large";
-		return ERR_IO;
-	}
-	memcpy(to, files[at].data, files[at].bytes);
-	*bytes = files[at].bytes;
-	if (*bytes <= VM_KEY_FILE_MAX) {
-		key_content = to;
-		key_bytes = *bytes;
-	}
-	return 0;
-}
-
-int efi_file_write_new(const char *path, const void *data, uint64_t bytes)
-{
-	assert_false(stick_is_gone);
-	if (write_fails) {
-		return ERR_IO;
-	}
-	put(path, data, bytes);
-	files[find(path)].data[0] ^= loses_bits ? 1 : 0;
-	return 0;
+	return fake_stick_find(path) != NULL;
 }
 
 int efi_file_destroy(const char *path, uint64_t bytes)
 {
-	assert_false(stick_is_gone);
+	assert_false(fake_stick.is_gone);
 	if (destroy_fails) {
 		return ERR_IO;
 	}
 	destroyed += bytes;
-	memset(files[find(path)].data, 0, bytes);
+	memset(fake_stick_find(path)->data, 0, bytes);
 	if (delete_fails) {
 		return ERR_EXISTS;
 	}
-	files[find(path)].path[0] = '\0';
+	fake_stick_find(path)->path[0] = '\0';
 	return 0;
 }
 
@@ -131,44 +67,12 @@ const char *efi_key_hold(struct vm_key_source *key)
 
 /* --- The TPM: what it seals is inverted --- */
 
-static bool has_tpm, opens_another;
+static bool opens_another;
 static int read_error, make_error, open_error;
 static unsigned ended;
 static size_t unused_pcr; /* its place; SEAL_PCRS: none */
 
 const uint8_t seal_pcrs[SEAL_PCRS] = { 4, 7, 11, 12 };
-
-bool efi_tpm_works(void)
-{
-	return has_tpm;
-}
-
-int efi_tpm_submit(const uint8_t *command, size_t bytes, uint8_t *reply, size_t *reply_bytes)
-{
-	fail();
-	return ERR_IO;
-}
-
-void efi_tpm_wait(unsigned milliseconds)
-{
-	fail();
-}
-
-const struct seal_state *efi_tpm_steps(const char (**words)[SEAL_WORDS_MAX])
-{
-	static const char none[SEAL_STEPS_MAX][SEAL_WORDS_MAX];
-	static struct seal_state state;
-
-	state.step_count = noted;
-	*words = none;
-	return &state;
-}
-
-/* What firmware has measured is known from here on. */
-void efi_tpm_note_firmware(void)
-{
-	noted = 1;
-}
 
 int seal_read_pcrs(struct seal *seal, struct seal_state *state)
 {
@@ -248,7 +152,8 @@ static uint8_t key[VM_KEY_FILE_MAX];
 static int setup(void **state)
 {
 	memset(&config, 0, sizeof(config));
-	memset(files, 0, sizeof(files));
+	fake_stick = (struct fake_stick){ 0 };
+	fake_efi_tpm = (struct fake_efi_tpm){ .works = true };
 	for (size_t i = 0; i < sizeof(key); i++) {
 		key[i] = (uint8_t)(i + 1);
 	}
@@ -261,11 +166,10 @@ static int setup(void **state)
 	config.vms[0].key.form = VM_KEY_FORM_TPM;
 	strcpy(config.vms[0].key.file.path, "\\a.TPM");
 	area_count = 0;
-	has_tpm = true;
-	opens_another = write_fails = loses_bits = destroy_fails = delete_fails = false;
+	opens_another = destroy_fails = delete_fails = false;
 	unused_pcr = SEAL_PCRS;
 	read_error = make_error = open_error = 0;
-	destroyed = ended = noted = 0;
+	destroyed = ended = 0;
 	has_secure_boot = false;
 	return fake_setup(state);
 }
@@ -278,9 +182,9 @@ static void start(void)
 	}
 	area_count = 0;
 	efi_seal_read(&config, has_secure_boot);
-	stick_is_gone = true;
+	fake_stick.is_gone = true;
 	efi_seal_open(&config);
-	stick_is_gone = false;
+	fake_stick.is_gone = false;
 }
 
 /* The VM is left out for this reason, no secret is left, and the key file is as it was. */
@@ -302,16 +206,18 @@ static void refused(const char *why)
 TEST(a_key_file_is_sealed_then_opened, setup, fake_teardown)
 {
 	static struct seal_blob made;
+	const struct fake_file *sealed;
 
-	put("\\a.key", key, 64);
+	fake_stick_put("\\a.key", key, 64);
 	start();
 	assert_true(config.vms[0].valid);
 	assert_int_equal(config.vms[0].key.tpm, VM_KEY_TPM_FRESH);
 	assert_memory_equal(config.vms[0].key.secret, key, 64);
 	assert_int_equal(config.vms[0].key.tpm_hash[0], 'B');
 	assert_non_null(strstr(fake_log_text(), "Secure Boot is off: a driver"));
-	assert_true(
-		seal_blob_read(files[find("\\a.TPM")].data, files[find("\\a.TPM")].bytes, &made));
+	sealed = fake_stick_find("\\a.TPM");
+	assert_non_null(sealed);
+	assert_true(seal_blob_read((const uint8_t *)sealed->data, sealed->bytes, &made));
 	assert_int_equal(made.state.step_count, 1); /* with firmware's steps */
 	assert_true(is_there("\\a.key"));
 	assert_int_equal(destroyed, 0);
@@ -336,13 +242,13 @@ TEST(no_copy_of_a_key_file_is_left, setup, fake_teardown)
 {
 	static const uint8_t nothing[VM_KEY_FILE_MAX];
 
-	put("\\a.key", key, 64);
+	fake_stick_put("\\a.key", key, 64);
 	for (unsigned i = 0; i < 2; i++) {
-		key_bytes = 0;
+		fake_stick.key_bytes = 0;
 		start();
 		assert_true(config.vms[0].valid);
-		assert_int_equal(key_bytes, 64);
-		assert_memory_equal(key_content, nothing, 64);
+		assert_int_equal(fake_stick.key_bytes, 64);
+		assert_memory_equal(fake_stick.key_content, nothing, 64);
 		assert_memory_equal(sealed_from, nothing, 64);
 	}
 	assert_false(is_there("\\a.key"));
@@ -351,7 +257,7 @@ TEST(no_copy_of_a_key_file_is_left, setup, fake_teardown)
 /* Only when DMA is shut out, unless the key lies on the stick in clear as well. */
 TEST(a_key_is_opened_late, setup, fake_teardown)
 {
-	put("\\a.key", key, 64);
+	fake_stick_put("\\a.key", key, 64);
 	has_secure_boot = true;
 	start();
 	assert_null(strstr(fake_log_text(), "Secure Boot is off"));
@@ -372,9 +278,9 @@ TEST(a_key_is_opened_late, setup, fake_teardown)
 		assert_true(config.vms[0].valid);
 		assert_int_equal(config.vms[0].key.secret_bytes, 0);
 		assert_int_equal(config.vms[0].key.tpm, VM_KEY_TPM_SHUT);
-		stick_is_gone = true;
+		fake_stick.is_gone = true;
 		efi_seal_open(&config);
-		stick_is_gone = false;
+		fake_stick.is_gone = false;
 		assert_int_equal(config.vms[0].key.tpm, VM_KEY_TPM_OPENED);
 		assert_memory_equal(config.vms[0].key.secret, key, 64);
 	}
@@ -392,30 +298,30 @@ TEST(a_key_is_opened_late, setup, fake_teardown)
 TEST(nothing_is_sealed_unasked, setup, fake_teardown)
 {
 	config.tpm = CONFIG_TPM_OPEN;
-	put("\\a.key", key, 64);
+	fake_stick_put("\\a.key", key, 64);
 	refused("there is no such file; the VM is left out");
 	assert_false(is_there("\\a.TPM"));
 }
 
 TEST(a_key_file_stays_if_its_sealed_form_was_not_written, setup, fake_teardown)
 {
-	put("\\a.key", key, 32);
-	write_fails = true;
+	fake_stick_put("\\a.key", key, 32);
+	fake_stick.write_fails = "";
 	refused("firmware could not write it");
 	assert_true(is_there("\\a.key"));
 }
 
 TEST(a_key_file_stays_if_the_stick_has_other_bytes, setup, fake_teardown)
 {
-	put("\\a.key", key, 32);
-	loses_bits = true;
+	fake_stick_put("\\a.key", key, 32);
+	fake_stick.loses_bits = true;
 	refused("this is not a key that Umbra has sealed");
 	assert_true(is_there("\\a.key"));
 }
 
 TEST(a_key_file_stays_if_the_tpm_opens_another_key, setup, fake_teardown)
 {
-	put("\\a.key", key, 32);
+	fake_stick_put("\\a.key", key, 32);
 	opens_another = true;
 	refused("the TPM opens another key than it has sealed");
 	assert_true(is_there("\\a.key"));
@@ -423,7 +329,7 @@ TEST(a_key_file_stays_if_the_tpm_opens_another_key, setup, fake_teardown)
 
 TEST(a_tpm_that_cannot_seal, setup, fake_teardown)
 {
-	put("\\a.key", key, 32);
+	fake_stick_put("\\a.key", key, 32);
 	make_error = ERR_IO;
 	refused("explained -8");
 	assert_true(is_there("\\a.key") && !is_there("\\a.TPM"));
@@ -431,16 +337,17 @@ TEST(a_tpm_that_cannot_seal, setup, fake_teardown)
 
 TEST(no_good_key_file, setup, fake_teardown)
 {
-	put("\\a.key", key, 33);
+	fake_stick_put("\\a.key", key, 33);
 	refused("and \\a.key: a key file has exactly 32 or 64 bytes");
 }
 
 /* With the PCRs that it has now, if they are why. */
 TEST(a_key_that_stays_shut, setup, fake_teardown)
 {
-	put("\\a.key", key, 32);
+	fake_stick_put("\\a.key", key, 32);
 	start();
-	destroyed = noted = 0;
+	destroyed = 0;
+	fake_efi_tpm.steps = 0;
 	open_error = ERR_RIGHTS;
 	refused("explained -13 by v and 1"); /* with firmware's steps */
 	/* A long reason is not cut off, nor what becomes of the VM. */
@@ -458,13 +365,13 @@ TEST(a_secret_of_no_length_of_a_key, setup, fake_teardown)
 	struct seal_blob blob = { .sealed.private_bytes = 40 };
 	uint8_t data[SEAL_BLOB_MAX];
 
-	put("\\a.TPM", data, seal_blob_write(&blob, data));
+	fake_stick_put("\\a.TPM", data, seal_blob_write(&blob, data));
 	refused("explained -7");
 }
 
 TEST(both_files, setup, fake_teardown)
 {
-	put("\\a.key", key, 64);
+	fake_stick_put("\\a.key", key, 64);
 	start();
 	destroy_fails = true;
 	start();
@@ -476,7 +383,7 @@ TEST(both_files, setup, fake_teardown)
 	start();
 	assert_false(is_there("\\a.key"));
 	key[63] ^= 1;
-	put("\\a.key", key, 64);
+	fake_stick_put("\\a.key", key, 64);
 	destroyed = 0;
 	start();
 	assert_true(config.vms[0].valid && is_there("\\a.key"));
@@ -488,7 +395,7 @@ TEST(both_files, setup, fake_teardown)
 /* An earlier start has overwritten the key file, and power failed before it was removed. */
 TEST(a_key_file_of_zeros, setup, fake_teardown)
 {
-	put("\\a.key", key, 64);
+	fake_stick_put("\\a.key", key, 64);
 	start();
 	delete_fails = true;
 	start();
@@ -509,11 +416,11 @@ TEST(a_key_file_of_zeros, setup, fake_teardown)
 
 TEST(a_key_file_that_is_none_beside_the_sealed_file, setup, fake_teardown)
 {
-	put("\\a.key", key, 64);
+	fake_stick_put("\\a.key", key, 64);
 	start();
 	start();
 	destroyed = 0;
-	put("\\a.key", key, 33);
+	fake_stick_put("\\a.key", key, 33);
 	start();
 	assert_true(config.vms[0].valid && is_there("\\a.key"));
 	assert_int_equal(destroyed, 0);
@@ -528,7 +435,7 @@ TEST(pcrs_that_firmware_does_not_extend, setup, fake_teardown)
 						    "SHA-256 value of PCR 7,", NULL,
 						    "SHA-256 value of PCR 12," };
 
-	put("\\a.key", key, 64);
+	fake_stick_put("\\a.key", key, 64);
 	for (unused_pcr = 0; unused_pcr < SEAL_PCRS; unused_pcr++) {
 		if (why[unused_pcr] != NULL) {
 			config.vms[0].valid = true;
@@ -551,15 +458,15 @@ TEST(pcrs_that_firmware_does_not_extend, setup, fake_teardown)
 
 TEST(without_a_tpm, setup, fake_teardown)
 {
-	has_tpm = false;
-	put("\\a.key", key, 32);
+	fake_efi_tpm.works = false;
+	fake_stick_put("\\a.key", key, 32);
 	refused("firmware offers no TPM 2.0, or it did not take a measurement");
 }
 
 /* The second VM opens what the first has sealed in this same start: the key file stays for now. */
 TEST(two_vms_with_one_sealed_file, setup, fake_teardown)
 {
-	put("\\a.key", key, 64);
+	fake_stick_put("\\a.key", key, 64);
 	config.vm_count = 2;
 	config.vms[1] = config.vms[0];
 	strcpy(config.vms[1].key.file.path, "\\A.tpm");
@@ -572,7 +479,7 @@ TEST(two_vms_with_one_sealed_file, setup, fake_teardown)
 
 TEST(a_key_file_that_another_vm_uses_stays, setup, fake_teardown)
 {
-	put("\\a.key", key, 64);
+	fake_stick_put("\\a.key", key, 64);
 	start();
 	config.vm_count = 2;
 	config.vms[1] = config.vms[0];
@@ -597,7 +504,7 @@ TEST(others_are_left_alone, setup, fake_teardown)
 	config.shares[0].valid = true;
 	strcpy(config.shares[0].name, "box");
 	config.shares[0].key = config.vms[0].key;
-	put("\\a.key", key, 32);
+	fake_stick_put("\\a.key", key, 32);
 	start();
 	assert_false(config.vms[0].valid);
 	assert_true(config.vms[1].valid && config.shares[0].valid);

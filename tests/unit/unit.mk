@@ -214,21 +214,23 @@ UNIT_efi_mem := boot/efi_mem.c
 UNIT_efi_dma := boot/efi_dma.c
 UNIT_efi_serial := boot/efi_serial.c
 UNIT_efi_screen := boot/efi_screen.c
-UNIT_efi_seal := boot/efi_seal.c boot/key_file.c vmm/base/str.c
+EFI_STICK_C := tests/unit/efi_stick.c vmm/base/str.c
+UNIT_efi_seal := boot/efi_seal.c boot/key_file.c $(EFI_STICK_C)
 UNIT_efi_launch := boot/efi_launch.c boot/efi_keys.c boot/key_file.c boot/launch.c \
 	crypto/wipe.c guest/engine_policy.c vmm/base/str.c
-UNIT_efi_report := boot/efi_report.c vmm/base/str.c
+UNIT_efi_report := boot/efi_report.c $(EFI_STICK_C)
 UNIT_efi_file := boot/efi_file.c vmm/base/str.c
 UNIT_launch := boot/launch.c guest/engine_policy.c vmm/base/str.c
 UNIT_tpm := boot/tpm.c vmm/base/str.c
 UNIT_seal := boot/seal.c boot/tpm_talk.c boot/tpm_seal.c boot/tpm.c vmm/base/str.c
 UNIT_attest := boot/attest.c boot/tpm_attest.c boot/tpm_talk.c boot/tpm.c vmm/base/str.c
 UNIT_event_log := boot/event_log.c vmm/base/str.c
-UNIT_efi_attest := boot/efi_attest.c vmm/base/str.c
+UNIT_efi_attest := boot/efi_attest.c $(EFI_STICK_C)
 UNIT_efi_tpm := boot/efi_tpm.c boot/event_log.c boot/seal.c boot/tpm_talk.c boot/tpm_seal.c \
 	boot/tpm.c vmm/base/str.c
 EFI_UNITS := attest dma file launch mem report screen seal serial tpm
 $(addprefix $(O)/unit/obj/,$(EFI_UNITS:%=boot/efi_%.o) boot/efi_keys.o \
+		tests/unit/efi_stick.o \
 		$(EFI_UNITS:%=tests/unit/test_efi_%.o)): \
 	HOST_DEF += -isystem /usr/include/efi -DGNU_EFI_USE_MS_ABI -fshort-wchar
 UNIT_usb_owner := boot/usb_owner.c
