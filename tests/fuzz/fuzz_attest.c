@@ -4,55 +4,9 @@
  * input is the log, after its length in two bytes; the place of its last entry, in two bytes; the
  * credential, after its length; and then the replies, each after its length.
  */
-#include <stdlib.h>
-#include <string.h>
-
-#include "tests/fuzz/fuzz.h"
+#include "tests/fuzz/fuzz_tpm.h"
 #include "boot/attest.h"
 #include "boot/event_log.h"
-#include "vmm/base/err.h"
-
-static const uint8_t *at, *end;
-
-/* The next part of the input. */
-static const uint8_t *next(size_t *bytes)
-{
-	const uint8_t *part;
-
-	*bytes = 0;
-	if (end - at < 2) {
-		return at;
-	}
-	*bytes = MIN((size_t)at[0] << 8 | at[1], (size_t)(end - at - 2));
-	part = at + 2;
-	at = part + *bytes;
-	return part;
-}
-
-static int submit(const uint8_t *command, size_t bytes, uint8_t *reply, size_t *reply_bytes)
-{
-	const uint8_t *part = next(reply_bytes);
-
-	PROMISE(bytes >= 10 && bytes <= TPM_COMMAND_MAX);
-	PROMISE((size_t)command[4] << 8 == (bytes & 0xff00) && command[5] == (bytes & 0xff));
-	memcpy(reply, part, MIN(*reply_bytes, TPM_REPLY_MAX));
-	return at == end ? ERR_IO : 0;
-}
-
-/* No time passes here. */
-static void wait(unsigned milliseconds)
-{
-}
-
-/* A copy of the exact size, so that ASan detects a read beyond it. */
-static uint8_t *next_copy(size_t *bytes)
-{
-	const uint8_t *part = next(bytes);
-	uint8_t *copy = malloc(*bytes);
-
-	memcpy(copy, part, *bytes);
-	return copy;
-}
 
 /* All is printable, and lies within the log. */
 static void look_at_events(const uint8_t *log, size_t bytes)
@@ -114,9 +68,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 	size_t count;
 	int err;
 
-	fake_reset();
-	at = data;
-	end = data + bytes;
+	begin(data, bytes);
 	measure_log();
 	file = next_copy(&count);
 	credential = attest_credential(file, count, &count);

@@ -3,39 +3,8 @@
  * Sealed files with any content, and a TPM that sends anything. The input is a file, after its
  * length in two bytes, and then the replies, each after its length in two bytes.
  */
-#include <stdlib.h>
-#include <string.h>
-
-#include "tests/fuzz/fuzz.h"
+#include "tests/fuzz/fuzz_tpm.h"
 #include "boot/seal.h"
-#include "vmm/base/err.h"
-
-static const uint8_t *at, *end;
-
-/* The next part of the input. */
-static const uint8_t *next(size_t *bytes)
-{
-	const uint8_t *part;
-
-	*bytes = 0;
-	if (end - at < 2) {
-		return at;
-	}
-	*bytes = MIN((size_t)at[0] << 8 | at[1], (size_t)(end - at - 2));
-	part = at + 2;
-	at = part + *bytes;
-	return part;
-}
-
-static int submit(const uint8_t *command, size_t bytes, uint8_t *reply, size_t *reply_bytes)
-{
-	const uint8_t *part = next(reply_bytes);
-
-	PROMISE(bytes >= 10 && bytes <= TPM_COMMAND_MAX);
-	PROMISE((size_t)command[4] << 8 == (bytes & 0xff00) && command[5] == (bytes & 0xff));
-	memcpy(reply, part, MIN(*reply_bytes, TPM_REPLY_MAX));
-	return at == end ? ERR_IO : 0;
-}
 
 static void look(int err)
 {
@@ -57,27 +26,17 @@ static void explain(const struct seal *seal, int err, const struct seal_state *t
 	}
 }
 
-/* No time passes here. */
-static void wait(unsigned milliseconds)
-{
-}
-
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 {
 	static struct seal_blob blob, made;
 	struct seal seal = { .tpm = { .submit = submit, .wait = wait } };
 	uint8_t secret[TPM_SECRET_MAX] = { 1 }, again[SEAL_BLOB_MAX];
 	uint8_t *copy;
-	const uint8_t *file;
 	size_t count;
 	int err;
 
-	fake_reset();
-	at = data;
-	end = data + bytes;
-	file = next(&count);
-	copy = malloc(count);
-	memcpy(copy, file, count);
+	begin(data, bytes);
+	copy = next_copy(&count);
 	memset(&blob, 0, sizeof(blob));
 	memset(&made, 0, sizeof(made));
 	if (seal_blob_read(copy, count, &blob)) {
