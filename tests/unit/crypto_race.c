@@ -28,21 +28,9 @@ static uint8_t derived[32], cipher[64];
 static uint64_t slots_taken, refusals;
 static _Thread_local uint64_t *held[HOLD];
 
-void ending_set_wipe(void (*wipe)(void))
-{
-}
-
 struct cpuid_regs fake_cpuid(uint32_t leaf, uint32_t subleaf)
 {
 	return (struct cpuid_regs){ 0 };
-}
-
-void simd_begin(struct simd_save *save)
-{
-}
-
-void simd_end(const struct simd_save *save)
-{
 }
 
 static void step_slot(uint64_t **slot)

@@ -139,10 +139,6 @@ void fake_invlpg(const void *address)
 {
 }
 
-void fake_wbinvd(void)
-{
-}
-
 /* --- CPUs --- */
 
 static void expect(uint64_t address, bool is_mapped)

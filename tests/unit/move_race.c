@@ -66,11 +66,6 @@ bool iobus_memory_overlaps(const struct iobus *bus, uint64_t address, uint64_t b
 	return false;
 }
 
-bool fake_invept(uint64_t type, uint64_t eptp)
-{
-	return true;
-}
-
 /* A frame has one content, whatever the KeyID. */
 void host_paging_visit(void (*fn)(void *context, struct keyed_frame page, uint64_t bytes),
 		       void *context)
@@ -82,19 +77,9 @@ bool cache_can_flush_lines(void)
 	return true;
 }
 
-void pager_vm_destroy(struct pager_vm *vm)
-{
-}
-
 void secure_zero(void *area, size_t bytes)
 {
 	memset(area, 0, bytes);
-}
-
-int rng_bytes(void *buf, size_t bytes)
-{
-	memset(buf, 0x55, bytes);
-	return 0;
 }
 
 /* A move is being made. Waits for a table that another CPU takes of those that it has reserved. */
@@ -104,15 +89,6 @@ int wipe_register(void *area, size_t bytes)
 	for (uint32_t n = 0; n < 400; n++) {
 		race_pause();
 	}
-	return 0;
-}
-
-void wipe_unregister(const void *area)
-{
-}
-
-int page_key_set(struct page_key *out, const uint8_t *key, size_t key_bytes)
-{
 	return 0;
 }
 

@@ -194,10 +194,6 @@ bool fake_invept(uint64_t type, uint64_t eptp)
 	return true;
 }
 
-void fake_wbinvd(void)
-{
-}
-
 void fake_cli(void)
 {
 }
@@ -211,38 +207,6 @@ void fake_hlt(void)
 uint64_t tsc_hz(void)
 {
 	return 20000;
-}
-
-int rng_bytes(void *buf, size_t bytes)
-{
-	memset(buf, 1, bytes);
-	return 0;
-}
-
-int kdf_derive(const uint8_t *secret, size_t secret_bytes, const uint8_t *salt, const char *label,
-	       uint8_t *out, size_t out_bytes)
-{
-	memset(out, 1, out_bytes);
-	return 0;
-}
-
-int page_key_set(struct page_key *out, const uint8_t *key, size_t key_bytes)
-{
-	return 0;
-}
-
-int page_mac_key_set(struct page_mac_key *out, const uint8_t key[PAGE_MAC_KEY_BYTES])
-{
-	return 0;
-}
-
-int wipe_register(void *area, size_t bytes)
-{
-	return 0;
-}
-
-void wipe_unregister(const void *area)
-{
 }
 
 void wipe_all(void)

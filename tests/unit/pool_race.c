@@ -30,11 +30,6 @@ struct piece {
 static _Thread_local struct piece pages[HOLD], extents[HOLD];
 static _Thread_local uint64_t set_aside;
 
-uint64_t cache_epoch(void)
-{
-	return 1;
-}
-
 /* Checks and writes the first word of each page, which no other CPU may have changed. */
 static void mark(const struct piece *piece, uint64_t before)
 {

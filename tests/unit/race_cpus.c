@@ -5,9 +5,20 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
+#include "crypto/kdf.h"
 #include "crypto/keyslot.h"
+#include "crypto/page_cipher.h"
+#include "crypto/page_mac.h"
+#include "crypto/rng.h"
+#include "crypto/simd.h"
+#include "crypto/wipe.h"
+#include "ept/move.h"
+#include "ept/pager.h"
+#include "guest/dev/vioapic.h"
+#include "guest/dev/vlapic.h"
 #include "vmm/base/cache_lines.h"
 #include "vmm/base/cpu.h"
 #include "vmm/base/err.h"
@@ -15,9 +26,11 @@
 #include "vmm/base/tsc.h"
 #include "vmm/console/log.h"
 #include "vmm/host/cache.h"
+#include "vmm/host/ending.h"
 #include "vmm/host/host_paging.h"
 #include "vmm/host/page_alloc.h"
 #include "vmm/host/smp.h"
+#include "vmm/vm.h"
 
 #define WEAK  __attribute__((weak))
 #define TICKS 500 /* by which the TSC advances between two reads */
@@ -25,6 +38,7 @@
 struct percpu race_cpus[RACE_CPUS];
 bool race_kicked[RACE_CPUS];
 uint64_t race_kicks;
+uint64_t race_messages, race_pins;
 _Thread_local uint32_t race_self;
 static _Thread_local uint64_t random_state;
 static uint64_t tsc;
@@ -129,6 +143,15 @@ WEAK void fake_pause(void)
 	race_pause();
 }
 
+WEAK bool fake_invept(uint64_t type, uint64_t eptp)
+{
+	return true;
+}
+
+WEAK void fake_wbinvd(void)
+{
+}
+
 WEAK void *page_alloc(size_t pages)
 {
 	return calloc(pages, PAGE_SIZE);
@@ -231,6 +254,79 @@ WEAK uint32_t keyslot_count_in(enum keyslot_state state)
 
 WEAK void keyslot_kill_retired(bool lines, void (*done)(keyid_t keyid, bool quarantined))
 {
+}
+
+/* --- A cipher whose keys nobody learns; random numbers that are no such --- */
+
+WEAK int rng_bytes(void *buf, size_t bytes)
+{
+	memset(buf, 1, bytes);
+	return 0;
+}
+
+WEAK int kdf_derive(const uint8_t *secret, size_t secret_bytes, const uint8_t *salt,
+		    const char *label, uint8_t *out, size_t out_bytes)
+{
+	memset(out, 1, out_bytes);
+	return 0;
+}
+
+WEAK int page_key_set(struct page_key *out, const uint8_t *key, size_t key_bytes)
+{
+	return 0;
+}
+
+WEAK int page_mac_key_set(struct page_mac_key *out, const uint8_t key[PAGE_MAC_KEY_BYTES])
+{
+	return 0;
+}
+
+WEAK int wipe_register(void *area, size_t bytes)
+{
+	return 0;
+}
+
+WEAK void wipe_unregister(const void *area)
+{
+}
+
+WEAK void ending_set_wipe(void (*wipe)(void))
+{
+}
+
+WEAK void simd_begin(struct simd_save *save)
+{
+}
+
+WEAK void simd_end(const struct simd_save *save)
+{
+}
+
+/* --- Guests: they count interrupts and do not end; nothing of theirs is sealed or moves --- */
+
+WEAK bool vlapic_deliver(struct vm *to, const struct vlapic_msg *msg)
+{
+	race_count(&race_messages);
+	return true;
+}
+
+WEAK void vioapic_set_line(struct vioapic *to, uint32_t pin, bool high)
+{
+	race_count(&race_pins);
+}
+
+WEAK void vm_end(struct vm *vm, enum vm_end_reason reason, const char *detail)
+{
+	race_broken("%s ended: %s", vm->name, detail);
+}
+
+WEAK void pager_vm_destroy(struct pager_vm *vm)
+{
+}
+
+WEAK keyid_t move_abandon(struct gmem *gmem)
+{
+	return KEYID_PLATFORM;
 }
 
 /* --- What nobody reads --- */

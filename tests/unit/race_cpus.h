@@ -15,6 +15,7 @@
 extern struct percpu race_cpus[RACE_CPUS];
 extern bool race_kicked[RACE_CPUS]; /* atomic: smp_kick sets it */
 extern uint64_t race_kicks;
+extern uint64_t race_messages, race_pins; /* interrupts of guests: messages, changes of a pin */
 
 /* This thread's number, which percpu_self uses. */
 extern _Thread_local uint32_t race_self;

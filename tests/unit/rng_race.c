@@ -113,18 +113,6 @@ bool fake_rdrand64(uint64_t *word)
 	return false;
 }
 
-void simd_begin(struct simd_save *save)
-{
-}
-
-void simd_end(const struct simd_save *save)
-{
-}
-
-void ending_set_wipe(void (*wipe)(void))
-{
-}
-
 /* --- CPUs --- */
 
 static void run(void)

@@ -178,11 +178,6 @@ void fake_vmclear(hpa_t vmcs)
 	race_count(&moves);
 }
 
-bool fake_invept(uint64_t type, uint64_t eptp)
-{
-	return true;
-}
-
 const struct ept_caps *ept_caps(void)
 {
 	static const struct ept_caps caps = { .invept_single = true };

@@ -40,19 +40,9 @@ static _Thread_local uint64_t written[SHARE_PAGES];
 
 /* --- What shares use besides the linked sources --- */
 
-bool fake_invept(uint64_t type, uint64_t eptp)
-{
-	return true;
-}
-
 bool move_is_on(const struct gmem *gmem)
 {
 	return false;
-}
-
-keyid_t move_abandon(struct gmem *gmem)
-{
-	return KEYID_PLATFORM;
 }
 
 /* Nothing is sealed. */

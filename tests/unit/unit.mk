@@ -95,7 +95,7 @@ $(eval $(call race_rule,ivshmem_race,$(addprefix guest/dev/,ivshmem.c vmsix.c vp
 VIRTIO_DEV_C := $(addprefix guest/dev/,virtio.c virtio_work.c virtio_pci.c vring.c vmsix.c vpci.c)
 # The driver uses fences, which ThreadSanitizer does not see; the test's access to guest memory has
 # the same order.
-RACE_FLAGS_virtio_race := -Wno-tsan
+RACE_FLAGS_virtio_race := -DRACE_CPUS=3u -Wno-tsan
 $(eval $(call race_rule,virtio_race,$(VIRTIO_DEV_C) vmm/iobus.c vmm/base/str.c))
 NET_C := $(addprefix guest/dev/,virtio_net.c virtio_net_receive.c net_switch.c net_frame.c)
 RACE_FLAGS_net_race := -Wno-tsan

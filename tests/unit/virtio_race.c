@@ -8,20 +8,19 @@
  * the work; a reset ends; nothing is served twice.
  */
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "guest/dev/virtio.h"
 #include "guest/dev/vlapic.h"
 #include "guest/platform_state.h"
+#include "tests/unit/race_cpus.h"
 #include "vmm/attention.h"
 #include "vmm/base/err.h"
 #include "vmm/base/panic.h"
 #include "vmm/base/tsc.h"
 #include "vmm/console/log.h"
 
-#define VCPUS 3u
+#define VCPUS RACE_CPUS
 #define STEPS 30000u
 #define SIZE  16u
 
@@ -34,76 +33,27 @@ static struct vcpu vcpus[VCPUS];
 static struct platform platform;
 static struct virtio device;
 static uint8_t memory[0x4000] __attribute__((aligned(4096)));
-static uint64_t clock_ticks;
 static pthread_mutex_t driver = PTHREAD_MUTEX_INITIALIZER;
 static uint16_t offered; /* since the last reset; under driver */
 static uint64_t served;	 /* written only in turns */
-static uint32_t interrupts, resets;
+static uint32_t resets;
 static uint32_t flips_left; /* so many looks at the driver's index see two values by turns */
-static _Thread_local uint64_t random_state;
-
-static _Noreturn void broken(const char *why)
-{
-	fprintf(stderr, "virtio_race: %s\n", why);
-	_exit(1);
-}
-
-static uint32_t random_below(uint32_t limit)
-{
-	random_state = random_state * 6364136223846793005 + 1442695040888963407;
-	return (uint32_t)(random_state >> 33) % limit;
-}
 
 /* --- What the device uses --- */
-
-uint64_t fake_rdtsc(void)
-{
-	return __atomic_add_fetch(&clock_ticks, 500, __ATOMIC_RELAXED);
-}
-
-uint64_t tsc_from_us(uint64_t us)
-{
-	return us * 1000;
-}
 
 static uint32_t lost; /* log lines that say so: only the first time has one */
 
 void log_printf(enum log_level level, const char *fmt, ...)
 {
 	if (strstr(fmt, "the device stops") == NULL) {
-		broken(fmt);
+		race_broken("%s", fmt);
 	}
 	lost++;
-}
-
-_Noreturn void panic(const char *fmt, ...)
-{
-	broken(fmt);
-}
-
-void vm_end(struct vm *which, enum vm_end_reason reason, const char *detail)
-{
-	broken(detail);
-}
-
-void cache_write_back(const void *p, size_t bytes)
-{
 }
 
 void vcpu_add_work(struct vcpu *vcpu)
 {
 	(void)attention_set(vcpu, ATTENTION_WORK);
-}
-
-bool vlapic_deliver(struct vm *to, const struct vlapic_msg *msg)
-{
-	__atomic_add_fetch(&interrupts, 1, __ATOMIC_RELAXED);
-	return true;
-}
-
-void vioapic_set_line(struct vioapic *to, uint32_t pin, bool high)
-{
-	__atomic_add_fetch(&interrupts, 1, __ATOMIC_RELAXED);
 }
 
 /* Guest memory. Several CPUs write and read indices, with the memory order of x86. */
@@ -227,13 +177,13 @@ static void set_master(struct vcpu *vcpu, bool on)
 /* The device's own configuration: its two words change together. */
 static void use_config(struct vcpu *vcpu)
 {
-	const uint32_t word = random_below(4), words[] = { word, word };
+	const uint32_t word = race_random(4), words[] = { word, word };
 	uint64_t read;
 
 	virtio_set_config(&device, words, sizeof(words));
 	read = touch(vcpu, 0x2000, 8, false, 0);
 	if ((uint32_t)read != read >> 32) {
-		broken("half of a configuration");
+		race_broken("half of a configuration");
 	}
 }
 
@@ -241,24 +191,24 @@ static void step(struct vcpu *vcpu)
 {
 	struct io_access access = { .size = 4 };
 
-	switch (random_below(14)) {
+	switch (race_random(14)) {
 	case 0: touch(vcpu, 0x1000, 1, false, 0); break;
-	case 1: touch(vcpu, 0x300c + 16 * random_below(2), 4, true, random_below(2)); break;
+	case 1: touch(vcpu, 0x300c + 16 * race_random(2), 4, true, race_random(2)); break;
 	case 2:
 		access.offset = 0;
-		vpci_config_access(&platform.pci, vcpu, 1 << 3, 4 * random_below(64), &access);
+		vpci_config_access(&platform.pci, vcpu, 1 << 3, 4 * race_random(64), &access);
 		break;
 	case 3: touch(vcpu, 0x3800, 8, false, 0); break;
 	case 4:
 		access = (struct io_access){ .size = 2, .write = true };
-		access.value = random_below(2) << 15;
+		access.value = race_random(2) << 15;
 		vpci_config_access(&platform.pci, vcpu, 1 << 3, device.msix.capability + 2u,
 				   &access);
 		break;
 	case 5:
-		if (random_below(40) == 0) {
+		if (race_random(40) == 0) {
 			pthread_mutex_lock(&driver);
-			if (random_below(2) == 0) {
+			if (race_random(2) == 0) {
 				virtio_lose(&device, 0, "race");
 			}
 			reset(vcpu);
@@ -280,18 +230,16 @@ static void step(struct vcpu *vcpu)
 	do_work(vcpu);
 }
 
-static void *run_vcpu(void *arg)
+static void run(void)
 {
-	struct vcpu *vcpu = arg;
+	struct vcpu *vcpu = &vcpus[race_self];
 
-	random_state = vcpu->id + 1;
 	for (uint32_t i = 0; i < STEPS; i++) {
 		step(vcpu);
 	}
 	while (attention_has(vcpu, ATTENTION_WORK) != 0) {
 		do_work(vcpu);
 	}
-	return NULL;
 }
 
 /* A driver whose index is another one at each look: the turn ends all the same. */
@@ -302,22 +250,19 @@ static void flip(void)
 	flips_left = looks;
 	touch(&vcpus[0], 0x800, 2, true, 0);
 	if (virtio_work(&vcpus[0], false) == 0 || looks - flips_left > 1000) {
-		broken("a turn had no end");
+		race_broken("a turn had no end");
 	}
 	flips_left = 0;
 }
 
 int main(void)
 {
-	pthread_t threads[VCPUS];
-
-	alarm(200);
 	vm.vcpu_count = VCPUS;
 	vm.platform = &platform;
 	platform.vm = &vm;
 	if (vpci_init(&platform.pci, &vm, &platform.ioapic) != 0 ||
 	    virtio_add(&device, &platform, &ops) != 0) {
-		broken("no device");
+		race_broken("no device");
 	}
 	for (uint32_t i = 0; i < VCPUS; i++) {
 		vcpus[i] = (struct vcpu){ .vm = &vm, .id = i };
@@ -328,18 +273,14 @@ int main(void)
 	}
 	start(&vcpus[0]);
 	flip();
-	for (uint32_t i = 0; i < VCPUS; i++) {
-		pthread_create(&threads[i], NULL, run_vcpu, &vcpus[i]);
-	}
-	for (uint32_t i = 0; i < VCPUS; i++) {
-		pthread_join(threads[i], NULL);
-	}
-	printf("%lu served, %u interrupts, %u resets\n", served, interrupts, resets);
+	race_run(run);
+	printf("%lu served, %lu interrupts, %u resets\n", served, race_messages + race_pins,
+	       resets);
 	if (used_index() != offered) {
-		broken("a request was forgotten, or served twice");
+		race_broken("a request was forgotten, or served twice");
 	}
-	if (served < 1000 || interrupts < 100 || resets < 20 || lost != 1) {
-		broken("too little happened");
+	if (served < 1000 || race_messages + race_pins < 100 || resets < 20 || lost != 1) {
+		race_broken("too little happened");
 	}
 	return 0;
 }

@@ -49,10 +49,6 @@ struct percpu *percpu_fake_self(void)
 	return &cpus[self];
 }
 
-void smp_kick(uint32_t cpu)
-{
-}
-
 static void count_step(void)
 {
 	__atomic_add_fetch(&steps_of[self], 1, __ATOMIC_RELAXED);
@@ -214,11 +210,6 @@ bool ept_root_free_some(struct ept_root *root, size_t tables)
 	return true;
 }
 
-void page_free(void *pages, size_t count)
-{
-	free(pages);
-}
-
 static void begin_burials(void)
 {
 	for (unsigned i = 1; i <= GRAVES; i++) {
@@ -289,11 +280,6 @@ int main(void)
 
 /* --- Functions that this test does not use --- */
 
-int wipe_register(void *area, size_t bytes)
-{
-	return 0;
-}
-
 /* The files here have no tags. */
 void *page_alloc(size_t count)
 {
@@ -303,22 +289,6 @@ void *page_alloc(size_t count)
 bool page_exchange(struct page_job *seal, struct page_job *open)
 {
 	abort();
-}
-
-int page_mac_key_set(struct page_mac_key *out, const uint8_t key[PAGE_MAC_KEY_BYTES])
-{
-	return 0;
-}
-
-int rng_bytes(void *buf, size_t bytes)
-{
-	memset(buf, 1, bytes);
-	return 0;
-}
-
-int page_key_set(struct page_key *out, const uint8_t *key, size_t bytes)
-{
-	return 0;
 }
 
 int aes_xts_encrypt(const struct aes_xts_key *key, const uint8_t tweak[AES_XTS_TWEAK_BYTES],
@@ -334,16 +304,7 @@ int aes_xts_decrypt(const struct aes_xts_key *key, const uint8_t tweak[AES_XTS_T
 	return aes_xts_encrypt(key, tweak, in, out, bytes);
 }
 
-keyid_t move_abandon(struct gmem *gmem)
-{
-	return KEYID_PLATFORM;
-}
-
 bool cache_may_flush(void)
 {
 	return false;
-}
-
-void log_printf(enum log_level level, const char *fmt, ...)
-{
 }
