@@ -333,9 +333,9 @@ OUR_C := $(sort $(foreach d,vmm vmm/base vmm/console vmm/host crypto ept guest g
 	$(wildcard $d/*.[ch])) $(wildcard tests/guests/*/*.[ch]))
 
 .PHONY: lint layers circles bootstrap-code headers sizes words noise rows-table branches format
-.PHONY: format-check config-table config-table-check shell-table
+.PHONY: format-check config-table config-table-check shell-table forbidden
 lint: sizes words noise layers circles bootstrap-code headers rows-table config-table-check \
-	shell-table branches format-check
+	shell-table forbidden branches format-check
 
 # The table of umbra.conf's keys in boot/README.md comes from the rows of boot/config_keys.c.
 CONFIG_TABLE := $(O)/config_table
@@ -357,6 +357,9 @@ config-table: $(CONFIG_TABLE)
 
 shell-table:
 	@$(PYTHON) tests/lint/shell_table.py
+
+forbidden:
+	@$(PYTHON) tests/lint/forbidden.py
 
 # No branch whose target a guest could have trained, but for four in assembler: three before any
 # guest runs or when the machine ends, and one into firmware, which has its own.
