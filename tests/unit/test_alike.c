@@ -5,6 +5,7 @@
  * then another CPU's.
  */
 #include "tests/unit/test.h"
+#include "tests/unit/fake_vm.h"
 #include "ept/ept.h"
 #include "vmm/alike.h"
 #include "vmm/base/cpu.h"
@@ -20,16 +21,9 @@
 #define BASIC	  0xd810000000002b
 #define CAPS_GOOD (BIT(0) | BIT(1) | BIT(3) | BIT(5) | BIT(6) | BIT(27)) /* RFDS_NO last */
 
-static struct ept_caps told;
-
-const struct ept_caps *ept_caps(void)
-{
-	return &told;
-}
-
 void ept_configure(const struct ept_caps *caps)
 {
-	told = *caps;
+	fake_ept_caps = *caps;
 }
 
 int vmcs_init(void)
@@ -235,14 +229,14 @@ TEST(test_flaws, start)
 
 	vmx_init();
 	assert_int_equal(vmx_caps()->entry_flush, 0);
-	assert_false(told.no_large_exec);
+	assert_false(fake_ept_caps.no_large_exec);
 	fake_msr_set(MSR_IA32_ARCH_CAPABILITIES, (CAPS_GOOD & ~BIT(27)) | BIT(28));
 	assert_true(alike_check(why, sizeof(why)));
 	fake_msr_set(MSR_IA32_ARCH_CAPABILITIES, CAPS_GOOD & ~BIT(6));
 	assert_true(alike_check(why, sizeof(why)));
 	vmx_init();
 	assert_int_equal(vmx_caps()->entry_flush, VMX_FLUSH_MDS);
-	assert_true(told.no_large_exec);
+	assert_true(fake_ept_caps.no_large_exec);
 	assert_int_equal(vmx_caps()->arch_capabilities,
 			 (CAPS_GOOD & ~(BIT(6) | BIT(27))) | BIT(28));
 	assert_int_equal(alike_flaws()->model, 0x7e);

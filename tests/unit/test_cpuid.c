@@ -21,14 +21,6 @@ static struct vcpu vcpu;
 static struct vcpu_private priv;
 static uint32_t hook_leaf;
 
-/* Three bits less than CPUID says. */
-const struct ept_caps *ept_caps(void)
-{
-	static const struct ept_caps ept = { .phys_bits = 0xfc };
-
-	return &ept;
-}
-
 static void hook(struct vcpu *v, uint32_t leaf, uint32_t subleaf, uint32_t regs[4])
 {
 	hook_leaf = leaf;
@@ -48,6 +40,7 @@ static const struct {
 static int start(void **state)
 {
 	fake_setup(state);
+	fake_ept_caps.phys_bits = 0xfc; /* three bits less than CPUID says */
 	for (uint32_t leaf = 0; leaf <= 0x20; leaf++) {
 		for (uint32_t sub = 0; sub < 3; sub++) {
 			fake_cpuid_set(leaf, sub, ALL, ALL, ALL, ALL);

@@ -22,12 +22,6 @@ static struct vcpu vcpu;
 static struct vcpu_private priv;
 static uint64_t pdptes[4];
 
-const struct ept_caps *ept_caps(void)
-{
-	static const struct ept_caps offered = { .phys_bits = 39 };
-
-	return &offered;
-}
 static unsigned gps;
 static uint8_t cr8;
 
@@ -68,6 +62,7 @@ static int start(void **state)
 	memset(&priv, 0, sizeof(priv));
 	memset(pdptes, 0, sizeof(pdptes));
 	memset(&fake_caps, 0, sizeof(fake_caps));
+	fake_ept_caps.phys_bits = 39;
 	vm.hooks = &hooks;
 	vcpu.vm = &vm;
 	vcpu.priv = &priv;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* boot/shell*.c: command lines as users type them. */
 #include "tests/unit/test.h"
+#include "tests/unit/fake_vm.h"
 #include "boot/dma.h"
 #include "boot/line_edit.h"
 #include "boot/shell.h"
@@ -247,13 +248,6 @@ const char *page_cipher_name(void)
 	return "a kernel";
 }
 
-const struct ept_caps *ept_caps(void)
-{
-	static const struct ept_caps caps = { .page_2m = true };
-
-	return &caps;
-}
-
 const struct tme_state *tme_state(void)
 {
 	static const struct tme_state tme = { .words = "TME is on; all DRAM is under one key" };
@@ -283,6 +277,7 @@ static int setup(void **state)
 	int err = fake_setup(state);
 
 	memset(&vm, 0, sizeof(vm));
+	fake_ept_caps.page_2m = true;
 	strcpy(vm.name, "alpha");
 	vm.vcpus[0] = &vcpu;
 	vm.vcpu_count = 1;
