@@ -7,17 +7,11 @@
 #include "ept/share.h"
 #include "guest/engine_policy.h"
 #include "guest/memmap.h"
+#include "guest/share_dax.h"
 #include "vmm/base/atomic.h"
 #include "vmm/base/err.h"
 #include "vmm/base/str.h"
 #include "vmm/console/log.h"
-
-/*
- * The size of the head before a share's pages. It contains the information block from which Linux
- * makes a DAX device.
- */
-#define DAX_HEAD SIZE_2M
-#define DAX_INFO PAGE_SIZE
 
 struct member {
 	struct vm *vm; /* NULL: this member does not run */
@@ -172,65 +166,6 @@ static gpa_t place(const struct vm *vm, const struct vm_config *config, uint64_t
 	return gpa(ALIGN_UP(end, align));
 }
 
-/* Fletcher's checksum over 32-bit words, like Linux computes it (drivers/nvdimm/core.c). */
-static uint64_t fletcher64(const void *page)
-{
-	uint32_t low = 0, word;
-	uint64_t high = 0;
-
-	for (size_t at = 0; at < PAGE_SIZE; at += sizeof(word)) {
-		memcpy(&word, (const char *)page + at, sizeof(word));
-		low += word;
-		high += low;
-	}
-	return high << 32 | low;
-}
-
-/* The information block of a namespace in devdax mode (Linux: drivers/nvdimm/pfn.h). */
-struct dax_info {
-	char signature[16];
-	uint8_t uuid[16], parent_uuid[16];
-	uint32_t flags;
-	uint16_t version_major, version_minor;
-	uint64_t dataoff, npfns;
-	uint32_t mode, start_pad, end_trunc, align, page_size;
-	uint16_t page_struct_size;
-	uint8_t reserved[3994];
-	uint64_t checksum;
-} __attribute__((packed));
-_Static_assert(sizeof(struct dax_info) == PAGE_SIZE, "one page");
-
-/* Each member has its own block in its own memory, so a member can only damage its own. */
-static int write_dax_info(struct gmem *gmem, gpa_t base, uint64_t bytes)
-{
-	static struct dax_info info;
-	int err;
-
-	info = (struct dax_info){
-		.signature = "NVDIMM_DAX_INFO",
-		.uuid = { 'U', 'm', 'b', 'r', 'a' },
-		.version_major = 1,
-		.version_minor = 4,
-		.dataoff = DAX_HEAD,
-		.npfns = bytes / PAGE_SIZE,
-		.mode = 1, /* the guest keeps struct page in its RAM */
-		.align = SIZE_2M,
-		.page_size = PAGE_SIZE,
-		.page_struct_size = 64,
-	};
-	info.checksum = fletcher64(&info);
-	err = gmem_write(gmem, gpa(base.v + DAX_INFO), &info, sizeof(info));
-	return err;
-}
-
-static int add_dax_head(struct vm *vm, struct pager_vm *pager, gpa_t base, uint64_t bytes)
-{
-	int err = pager != NULL ? gmem_add_ram_sealed(&vm->gmem, pager, base, DAX_HEAD)
-				: gmem_add_ram_plain(&vm->gmem, base, DAX_HEAD, SIZE_2M);
-
-	return err == 0 ? write_dax_info(&vm->gmem, base, bytes) : err;
-}
-
 /* A member from which the share was taken away is one: it may get the share back. */
 static bool has_member(const struct shared *shared)
 {
@@ -264,8 +199,8 @@ static int attach(struct shared *shared, struct member *member, bool read_only, 
 	int err = shared->share == NULL ? create(shared) : 0;
 
 	if (err == 0 && dax) {
-		err = add_dax_head(vm, pager, base, shared->config->bytes);
-		base.v += DAX_HEAD;
+		err = share_dax_add_head(&vm->gmem, pager, base, shared->config->bytes);
+		base.v += SHARE_DAX_HEAD;
 	}
 	if (err == 0) {
 		err = share_join(shared->share, &vm->gmem, base, read_only, member->first_hold);
@@ -370,7 +305,7 @@ size_t shares_ranges(const struct vm *vm, struct shares_range *out)
 
 	for (size_t i = 0; i < share_count; i++) {
 		const struct share_config *config = shares[i].config;
-		const uint64_t head = config->via == SHARE_VIA_DAX ? DAX_HEAD : 0;
+		const uint64_t head = config->via == SHARE_VIA_DAX ? SHARE_DAX_HEAD : 0;
 
 		for (uint32_t m = 0; m < config->member_count; m++) {
 			const struct member *member = &shares[i].members[m];
