@@ -80,8 +80,8 @@ static struct dmar_scopes copy_scopes(const uint8_t *from, uint32_t bytes, struc
 			out->scope_count++;
 			scopes.count++;
 		} else {
-			log_warn("DMAR: a device's entry of type %u names no device that can be; "
-				 "it is ignored",
+			log_warn("DMAR: a device's entry of type %u has no valid PCI address; it "
+				 "is ignored",
 				 from[at]);
 		}
 		at += length;
@@ -113,9 +113,9 @@ static void read_unit(const uint8_t *from, uint32_t length, struct dmar *out)
 	}
 	if (unit.base == 0 || !IS_ALIGNED(unit.base, PAGE_SIZE) || unit.base >= BIT(ADDRESS_BITS) ||
 	    unit_is_there(out, unit.base, unit.bytes) || out->unit_count == DMAR_UNITS_MAX) {
-		log_error("DMAR: unit %u of %u bytes has its registers at 0x%lx, where they cannot "
-			  "be, or is one too many; it is left out",
-			  out->unit_count, length, unit.base);
+		log_error("DMAR: unit %u is left out: the address of its registers is 0x%lx, which "
+			  "is not valid or another unit's, or there are more than %u units",
+			  out->unit_count, unit.base, DMAR_UNITS_MAX);
 		out->units_left_out = true;
 		return;
 	}
@@ -136,9 +136,10 @@ static void read_reserved(const uint8_t *from, uint32_t length, struct dmar *out
 	if (range.base == 0 || last <= range.base || last >= BIT(ADDRESS_BITS) ||
 	    !IS_ALIGNED(range.base, PAGE_SIZE) || !IS_ALIGNED(last + 1, PAGE_SIZE) ||
 	    out->reserved_count == DMAR_RESERVED_MAX) {
-		log_warn("DMAR: the range 0x%lx to 0x%lx for firmware's devices cannot be, or is "
-			 "one too many; it is left out",
-			 range.base, last);
+		log_warn("DMAR: the memory from 0x%lx to 0x%lx, in which a device works for "
+			 "firmware, is left out: these addresses are not valid, or there are more "
+			 "than %u such ranges",
+			 range.base, last, DMAR_RESERVED_MAX);
 		return;
 	}
 	range.end = last + 1;

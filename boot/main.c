@@ -77,16 +77,20 @@ static void make_pool(void)
 	uint64_t pages;
 
 	if (err != 0) {
-		panic("no %lu MiB of free memory in one piece%s, or not %lu KiB below 4 GiB: %s",
+		panic("Umbra cannot run in this machine's memory: it needs %lu MiB in one piece%s, "
+		      "and %lu KiB below 4 GiB (%s)",
 		      plan.least >> 8, low ? " below 4 GiB" : "", PAGE_BOOTSTRAP * 4,
 		      err_name(err));
 	}
 	pages = page_pool().page_count;
 	if (pages < plan.wanted) {
-		log_warn("memory: Umbra has %lu MiB of its own, not the %lu MiB that VMs with all "
-			 "of this machine's memory need: no free memory%s is larger in one piece",
-			 pages >> 8, plan.wanted >> 8,
-			 low ? " below 4 GiB, where this CPU's VMX structures have to lie," : "");
+		log_warn(
+			"memory: Umbra keeps %lu MiB for itself, because no piece of free memory%s "
+			"is larger. VMs that use all of this machine's memory may need %lu MiB of "
+			"it, and would not start",
+			pages >> 8,
+			low ? " below 4 GiB, where this CPU's VMX structures have to lie," : "",
+			plan.wanted >> 8);
 	}
 }
 
@@ -228,8 +232,9 @@ static void start_cpus(void)
 	for (uint32_t i = 0; i < percpu_count(); i++) {
 		log_info("CPU %u: APIC ID %u is up", i, percpu_get(i)->apic_id);
 	}
-	log_info("%u of %u CPUs are up (list from %s)", percpu_count(), (unsigned)boot->cpu_count,
-		 boot->cpu_source != NULL ? boot->cpu_source : "none: only this CPU is known");
+	log_info("%u of %u CPUs are up (%s%s)", percpu_count(), (unsigned)boot->cpu_count,
+		 boot->cpu_source != NULL ? "as listed by " : "firmware lists no others",
+		 boot->cpu_source != NULL ? boot->cpu_source : "");
 }
 
 /* Handles a key while nothing runs and there is no shell. */

@@ -170,7 +170,9 @@ static int prepare_trampoline(hpa_t page)
 		err = host_map_bootstrap(page, PAGE_SIZE, HOST_READ_WRITE_EXEC, HOST_CACHE_WB);
 	}
 	if (err != 0) {
-		log_error("other CPUs cannot start: trampoline: %s", err_name(err));
+		log_error(
+			"other CPUs cannot start: their first code, at 0x%lx, cannot be mapped: %s",
+			page.v, err_name(err));
 		return err;
 	}
 	memcpy((void *)(uintptr_t)page.v, ap_trampoline,
