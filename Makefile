@@ -49,6 +49,8 @@ ifeq ($(origin CC),default)
 CC := gcc
 endif
 NASM := nasm
+# $(call assemble,FLAGS). Two runs: -MD of NASM 2.16 writes no included file to the list.
+assemble = $(NASM) -f elf64 $1 -M -MP -MF $(@:.o=.d) -MT $@ $< && $(NASM) -f elf64 $1 -o $@ $<
 IASL := iasl
 EFI_LIB := /usr/lib
 EFI_INC := /usr/include/efi
@@ -145,8 +147,7 @@ $(OBJ)/%.o: %.c Makefile | $(THIRD_PARTY) $(GENERATED)
 $(OBJ)/%.asm.o: %.asm Makefile | $(THIRD_PARTY) $(GENERATED)
 	@mkdir -p $(@D)
 	$(call say,NASM $@)
-	$(Q)$(NASM) -f elf64 -Werror -g -F dwarf -I. -I$(GEN)/ -I$(THIRD)/font/ -MD $(@:.o=.d) -MP \
-		-o $@ $<
+	$(Q)$(call assemble,-Werror -g -F dwarf -I. -I$(GEN)/ -I$(THIRD)/font/)
 
 # Structure offsets for NASM: lines "->NAME value" in the compiler's output become %define. clang
 # would read them itself otherwise.

@@ -72,7 +72,7 @@ $(HOST_OBJ)/%.o: %.c | $$(THIRD_PARTY) $$(GENERATED)
 
 $(HOST_OBJ)/%.o: %.asm | $$(THIRD_PARTY) $$(GENERATED)
 	@mkdir -p $(@D)
-	$(NASM) -f elf64 $(HOST_NASM) -MD $(@:.o=.d) -MP -o $@ $<
+	@$(call assemble,$(HOST_NASM))
 
 -include $(patsubst %.o,%.d,$(FAKE_OBJ) $(HOST_OBJ)/tests/unit/main.o $(foreach u,$(UNITS),\
 	$(call host_objects,$(HOST_OBJ),tests/unit/test_$u.c $(UNIT_$u))))
@@ -163,7 +163,7 @@ $(COVERAGE_OBJ)/%.o: %.c | $$(THIRD_PARTY) $$(GENERATED)
 
 $(COVERAGE_OBJ)/%.o: %.asm | $$(THIRD_PARTY) $$(GENERATED)
 	@mkdir -p $(@D)
-	$(NASM) -f elf64 $(HOST_NASM) -MD $(@:.o=.d) -MP -o $@ $<
+	@$(call assemble,$(HOST_NASM))
 
 -include $(patsubst %.o,%.d,$(FAKE_OBJ:$(HOST_OBJ)/%=$(COVERAGE_OBJ)/%) $(foreach f,$(FUZZERS),\
 	$(call host_objects,$(COVERAGE_OBJ),tests/fuzz/fuzz_$f.c tests/fuzz/replay.c $(FUZZ_$f))))
@@ -182,7 +182,7 @@ $(FUZZING_OBJ)/%.o: %.c | $$(THIRD_PARTY) $$(GENERATED)
 
 $(FUZZING_OBJ)/%.o: %.asm | $$(THIRD_PARTY) $$(GENERATED)
 	@mkdir -p $(@D)
-	$(NASM) -f elf64 $(HOST_NASM) -MD $(@:.o=.d) -MP -o $@ $<
+	@$(call assemble,$(HOST_NASM))
 
 -include $(patsubst %.o,%.d,$(FAKE_OBJ:$(HOST_OBJ)/%=$(FUZZING_OBJ)/%) $(foreach f,$(FUZZERS),\
 	$(call host_objects,$(FUZZING_OBJ),tests/fuzz/fuzz_$f.c $(FUZZ_$f))))
@@ -225,7 +225,7 @@ $(GUEST_DIR)/str_std.o: vmm/base/str_std.c
 
 $(GUEST_DIR)/%.asm.o: tests/guests/%.asm
 	@mkdir -p $(@D)
-	@nasm -f elf64 -MD $(@:.o=.d) -MP -o $@ $<
+	@$(call assemble)
 
 # Starts one of them on the machine itself, as an oracle.
 BARE := $(O)/bare.efi
