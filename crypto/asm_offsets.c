@@ -18,6 +18,7 @@ void asm_offsets(void)
 	DEFINE("MAC_HALVES", offsetof(struct page_mac_key, halves));
 	DEFINE("MAC_IN", offsetof(struct page_mac_item, in));
 	DEFINE("MAC_OUT", offsetof(struct page_mac_item, out));
+	DEFINE("MAC_TWEAK", offsetof(struct page_mac_item, tweak));
 	DEFINE("MAC_BYTES", offsetof(struct page_mac_item, bytes));
 	DEFINE("MAC_NAME", offsetof(struct page_mac_item, name));
 	DEFINE("MAC_TAG", offsetof(struct page_mac_item, tag));

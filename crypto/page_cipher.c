@@ -20,6 +20,16 @@ kernel_fn page_xts_vaes256_dec_10, page_xts_vaes256_dec_14;
 kernel_fn page_xts_vaes512_enc_10, page_xts_vaes512_enc_14;
 kernel_fn page_xts_vaes512_dec_10, page_xts_vaes512_dec_14;
 
+/* Encrypts or decrypts a page and makes its tag in one pass: see polyval.inc. */
+typedef void tagged_fn(const uint8_t *data_keys, const uint8_t *tweak_keys,
+		       struct page_mac_item *item, const struct page_mac_key *mac,
+		       const uint8_t *mac_round_keys, const void *ahead);
+
+tagged_fn page_tags_vaes256_enc_10, page_tags_vaes256_enc_14;
+tagged_fn page_tags_vaes256_dec_10, page_tags_vaes256_dec_14;
+tagged_fn page_tags_vaes512_enc_10, page_tags_vaes512_enc_14;
+tagged_fn page_tags_vaes512_dec_10, page_tags_vaes512_dec_14;
+
 #define CHECK_ITEMS 3
 /* Inputs, outputs, and one page of what mbedTLS makes of an input. */
 #define CHECK_PAGES (2 * CHECK_ITEMS + 1)
@@ -67,30 +77,32 @@ static const struct cipher {
 	bool (*usable)(struct simd_plan *plan);
 	bool wide;
 	kernel_fn *kernel[2][2]; /* [encrypt][AES-256]; NULL: mbedTLS */
-	page_mac_fn *mac[2];	 /* [past the cache]; NULL: the portable code */
+	tagged_fn *tagged[2][2]; /* as kernel; NULL: a page's tag is made in a pass of its own */
 } ciphers[] = {
-	{ "mbedtls", "nothing", has_mbedtls, false, { { NULL } }, { NULL } },
+	{ "mbedtls", "nothing", has_mbedtls, false, { { NULL } }, { { NULL } } },
 	{ "aesni",
 	  "AES-NI and PCLMULQDQ",
 	  has_aesni,
 	  false,
 	  { { page_xts_aesni_dec_10, page_xts_aesni_dec_14 },
 	    { page_xts_aesni_enc_10, page_xts_aesni_enc_14 } },
-	  { page_mac_xmm, page_mac_xmm_past } },
+	  { { NULL } } },
 	{ "vaes256",
 	  "AVX2, VAES and VPCLMULQDQ, and their state in XCR0",
 	  has_vaes256,
 	  true,
 	  { { page_xts_vaes256_dec_10, page_xts_vaes256_dec_14 },
 	    { page_xts_vaes256_enc_10, page_xts_vaes256_enc_14 } },
-	  { page_mac_ymm, page_mac_ymm_past } },
+	  { { page_tags_vaes256_dec_10, page_tags_vaes256_dec_14 },
+	    { page_tags_vaes256_enc_10, page_tags_vaes256_enc_14 } } },
 	{ "vaes512",
 	  "AVX-512 (F, BW, DQ), VAES and VPCLMULQDQ, and their state in XCR0",
 	  has_vaes512,
 	  true,
 	  { { page_xts_vaes512_dec_10, page_xts_vaes512_dec_14 },
 	    { page_xts_vaes512_enc_10, page_xts_vaes512_enc_14 } },
-	  { page_mac_zmm, page_mac_zmm_past } },
+	  { { page_tags_vaes512_dec_10, page_tags_vaes512_dec_14 },
+	    { page_tags_vaes512_enc_10, page_tags_vaes512_enc_14 } } },
 };
 
 /* The implementation in use. */
@@ -121,7 +133,7 @@ static void run_mbedtls(const struct page_key *key, bool encrypt, const struct p
 
 static bool has_kernels(const struct engine *e)
 {
-	return e->cipher->mac[0] != NULL;
+	return e->cipher->kernel[0][0] != NULL;
 }
 
 /* A part of one call: pages under one key. ahead: the item whose page is fetched at the end. */
@@ -141,8 +153,10 @@ static void run(const struct engine *e, const struct page_key *key, bool encrypt
 static void make_tag(const struct engine *e, const struct page_mac_key *key,
 		     struct page_mac_item *item, bool past_cache)
 {
+	page_mac_fn *kernel = past_cache ? page_mac_xmm_past : page_mac_xmm;
+
 	if (has_kernels(e)) {
-		e->cipher->mac[past_cache](key, page_mac_round_keys(key), item);
+		kernel(key, page_mac_round_keys(key), item);
 	} else {
 		page_mac_portable(key, item);
 	}
@@ -207,39 +221,87 @@ static struct page_mac_item mac_item_of(const struct page_job *job, const void *
 	struct page_mac_item item = { .in = in, .out = job->out, .bytes = PAGE_CIPHER_BYTES };
 
 	memcpy(item.name, job->name, sizeof(item.name));
+	memcpy(item.tweak, job->tweak, sizeof(item.tweak));
 	return item;
+}
+
+/* Does one pass over a page encrypt or decrypt it and make its tag? */
+static bool has_one_pass(const struct engine *e)
+{
+	return e->cipher->tagged[0][0] != NULL;
+}
+
+static void run_tagged(const struct engine *e, const struct page_job *job, bool encrypt,
+		       struct page_mac_item *item, const void *ahead)
+{
+	struct aes_xts_schedule keys = aes_xts_schedule(&job->key->xts, encrypt);
+
+	e->cipher->tagged[encrypt][keys.rounds == 14](keys.data, keys.tweak, item, job->mac,
+						      page_mac_round_keys(job->mac), ahead);
+}
+
+/* ahead: the item whose page is fetched meanwhile, or NULL. */
+static __attribute__((noinline)) void seal_with_tag(const struct engine *e, struct page_job *job,
+						    const struct page_item *ahead)
+{
+	const bool one_pass = has_one_pass(e);
+	struct page_mac_item mac = mac_item_of(job, one_pass ? job->in : job->scratch);
+
+	if (one_pass) {
+		run_tagged(e, job, true, &mac, ahead != NULL ? ahead->in : job->in);
+	} else {
+		const struct page_item item = item_of(job, job->in, job->scratch);
+
+		run(e, job->key, true, &item, 1, ahead != NULL ? ahead : &item);
+		make_tag(e, job->mac, &mac, true);
+	}
+	memcpy(job->tag, mac.tag, sizeof(job->tag));
 }
 
 static void seal_page(const struct engine *e, struct page_job *job, const struct page_item *ahead)
 {
-	void *out = job->mac != NULL ? job->scratch : job->out;
-	const struct page_item item = item_of(job, job->in, out);
-
-	run(e, job->key, true, &item, 1, ahead != NULL ? ahead : &item);
 	if (job->mac != NULL) {
-		struct page_mac_item mac = mac_item_of(job, job->scratch);
+		seal_with_tag(e, job, ahead);
+	} else {
+		const struct page_item item = item_of(job, job->in, job->out);
 
-		make_tag(e, job->mac, &mac, true);
-		memcpy(job->tag, mac.tag, sizeof(job->tag));
+		run(e, job->key, true, &item, 1, ahead != NULL ? ahead : &item);
 	}
+}
+
+static __attribute__((noinline)) bool unseal_with_tag(const struct engine *e,
+						      const struct page_job *job)
+{
+	const struct page_item copy = item_of(job, job->out, job->out);
+	struct page_mac_item mac = mac_item_of(job, job->in);
+
+	if (has_one_pass(e)) {
+		run_tagged(e, job, false, &mac, job->in);
+	} else {
+		make_tag(e, job->mac, &mac, false);
+	}
+	if (!ct_equal(mac.tag, job->tag, sizeof(mac.tag))) {
+		memset(job->out, 0, PAGE_CIPHER_BYTES);
+		return false;
+	}
+	if (!has_one_pass(e)) {
+		run(e, job->key, false, &copy, 1, &copy);
+	}
+	return true;
 }
 
 static bool unseal_page(const struct engine *e, const struct page_job *job)
 {
-	struct page_item item = item_of(job, job->in, job->out);
+	bool good = true;
 
 	if (job->mac != NULL) {
-		struct page_mac_item mac = mac_item_of(job, job->in);
+		good = unseal_with_tag(e, job);
+	} else {
+		const struct page_item item = item_of(job, job->in, job->out);
 
-		make_tag(e, job->mac, &mac, false);
-		if (!ct_equal(mac.tag, job->tag, sizeof(mac.tag))) {
-			memset(job->out, 0, PAGE_CIPHER_BYTES);
-			return false;
-		}
-		item.in = job->out;
+		run(e, job->key, false, &item, 1, &item);
 	}
-	run(e, job->key, false, &item, 1, &item);
-	return true;
+	return good;
 }
 
 bool page_exchange(struct page_job *seal, struct page_job *open)
@@ -261,22 +323,28 @@ bool page_exchange(struct page_job *seal, struct page_job *open)
 }
 
 /* Two blocks need no wide registers, whose saving would take longer. */
-void page_tag_name(const struct page_mac_key *mac, const uint8_t name[PAGE_NAME_BYTES],
-		   uint8_t tag[PAGE_TAG_BYTES])
+static void tag_name(const struct engine *e, const struct page_mac_key *mac,
+		     const uint8_t name[PAGE_NAME_BYTES], uint8_t tag[PAGE_TAG_BYTES])
 {
 	struct page_mac_item item = { .bytes = 0 };
 
 	memcpy(item.name, name, sizeof(item.name));
-	if (has_kernels(&engine)) {
+	if (has_kernels(e)) {
 		struct simd_save save;
 
 		simd_begin(&save);
-		page_mac_xmm(mac, page_mac_round_keys(mac), &item);
+		make_tag(e, mac, &item, false);
 		simd_end(&save);
 	} else {
 		page_mac_portable(mac, &item);
 	}
 	memcpy(tag, item.tag, sizeof(item.tag));
+}
+
+void page_tag_name(const struct page_mac_key *mac, const uint8_t name[PAGE_NAME_BYTES],
+		   uint8_t tag[PAGE_TAG_BYTES])
+{
+	tag_name(&engine, mac, name, tag);
 }
 
 /* Encrypts to another page, compares with mbedTLS, decrypts in place, compares with the input. */
@@ -314,46 +382,64 @@ static bool agrees(const struct engine *e, size_t key_bytes, uint8_t *pages)
 				CHECK_ITEMS * PAGE_CIPHER_BYTES);
 }
 
-/* Makes the tag, and compares it and the copy of the page. */
-static bool tag_is(const struct engine *e, const struct page_mac_key *key,
-		   const struct page_mac_item *wanted, bool past_cache)
+/*
+ * Opens the first page as if it were ciphertext with the known tag, and seals the result: this must
+ * give the same page and tag again. What mbedTLS encrypts the result to must be that page, too.
+ */
+static bool tag_is(const struct engine *e, const struct page_job *known, uint8_t *pages)
 {
-	struct page_mac_item item = *wanted;
+	uint8_t *text = pages + PAGE_CIPHER_BYTES, *again = text + PAGE_CIPHER_BYTES;
+	struct page_job open = *known, seal = *known;
 	union bracket save;
+	bool good;
 
-	memset(item.tag, 0, sizeof(item.tag));
-	memset(item.out, 0, PAGE_CIPHER_BYTES);
+	open.in = pages;
+	open.out = text;
+	seal.in = text;
+	seal.out = again;
+	seal.scratch = again + PAGE_CIPHER_BYTES;
+	memset(seal.tag, 0, sizeof(seal.tag));
 	begin(e, &save);
-	make_tag(e, key, &item, past_cache);
+	good = unseal_page(e, &open);
+	seal_page(e, &seal, NULL);
 	end(e, &save);
-	return ct_equal(item.tag, wanted->tag, sizeof(item.tag)) &&
-	       ct_equal(item.out, item.in, item.bytes);
+	good = ct_equal(again, pages, PAGE_CIPHER_BYTES) && good;
+	good = ct_equal(seal.tag, known->tag, sizeof(seal.tag)) && good;
+	return aes_xts_encrypt(&known->key->xts, known->tweak, text, again, PAGE_CIPHER_BYTES) ==
+		       0 &&
+	       ct_equal(again, pages, PAGE_CIPHER_BYTES) && good;
 }
 
-/* Known answers: of a name, of a page under a name of zeros, of both. */
-static bool tags_agree(const struct engine *e, uint8_t *pages)
+/*
+ * Known answers: of a name and of a page with it; with the shorter key, of the page under a name of
+ * zeros.
+ */
+static bool tags_agree(const struct engine *e, size_t key_bytes, uint8_t *pages)
 {
-	struct page_mac_item item = { .in = pages, .out = pages + PAGE_CIPHER_BYTES };
-	const unsigned kinds = has_kernels(e) ? 2 : 1; /* the portable code has one */
-	struct page_mac_key key;
-	bool good = page_mac_key_set(&key, kat_tag_key) == 0;
+	struct page_mac_key mac;
+	struct page_key key;
+	struct page_job job = { .key = &key, .mac = &mac, .tweak = { 1 } };
+	uint8_t bytes[64], tag[PAGE_TAG_BYTES];
+	bool good;
 
+	for (size_t i = 0; i < sizeof(bytes); i++) {
+		bytes[i] = (uint8_t)i;
+	}
 	for (size_t i = 0; i < PAGE_CIPHER_BYTES; i++) {
 		pages[i] = (uint8_t)(7 * i + i / 256);
 	}
-	for (unsigned past = 0; past < kinds; past++) {
-		memcpy(item.name, kat_tag_name, sizeof(item.name));
-		memcpy(item.tag, kat_tag_of_name, sizeof(item.tag));
-		item.bytes = 0;
-		good = tag_is(e, &key, &item, past != 0) && good;
-		memset(item.name, 0, sizeof(item.name));
-		memcpy(item.tag, kat_tag_of_page, sizeof(item.tag));
-		item.bytes = PAGE_CIPHER_BYTES;
-		good = tag_is(e, &key, &item, past != 0) && good;
-		memcpy(item.name, kat_tag_name, sizeof(item.name));
-		memcpy(item.tag, kat_tag_of_both, sizeof(item.tag));
-		good = tag_is(e, &key, &item, past != 0) && good;
+	good = page_mac_key_set(&mac, kat_tag_key) == 0 &&
+	       page_key_set(&key, bytes, key_bytes) == 0;
+	tag_name(e, &mac, kat_tag_name, tag);
+	good = ct_equal(tag, kat_tag_of_name, sizeof(tag)) && good;
+	if (key_bytes == 64) {
+		memcpy(job.name, kat_tag_name, sizeof(job.name));
+		memcpy(job.tag, kat_tag_of_both, sizeof(job.tag));
+	} else {
+		memcpy(job.tag, kat_tag_of_page, sizeof(job.tag));
 	}
+	good = tag_is(e, &job, pages) && good;
+	secure_zero(&mac, sizeof(mac));
 	secure_zero(&key, sizeof(key));
 	return good;
 }
@@ -382,7 +468,8 @@ static int choose(const char *wanted, bool any, uint8_t *pages, struct engine *c
 				  ciphers[i].name);
 			return ERR_SELFTEST;
 		}
-		if (!tags_agree(&e, pages)) {
+		/* The portable code is slow, and has no variants for key sizes. */
+		if ((has_kernels(&e) && !tags_agree(&e, 32, pages)) || !tags_agree(&e, 64, pages)) {
 			log_error("crypto: self-test failed: %s makes other tags of pages than the "
 				  "known ones; this CPU or this image is broken",
 				  ciphers[i].name);

@@ -57,9 +57,10 @@ struct page_job {
 	const void *in;
 	void *out;
 	/*
-	 * To seal with a tag: the ciphertext is made in this page, which only the hypervisor knows,
-	 * and copied to out while it is hashed: so the tag is that of what was encrypted, even if
-	 * an attacker changes out meanwhile. It may be `in`.
+	 * To seal with a tag without VPCLMULQDQ: the ciphertext is made in this page, which only
+	 * the hypervisor knows, and copied to out while it is hashed: so the tag is that of what
+	 * was encrypted, even if an attacker changes out meanwhile. It may be `in`. With VPCLMULQDQ
+	 * the ciphertext is hashed in the registers in which it is made.
 	 */
 	void *scratch;
 	uint8_t tweak[AES_XTS_TWEAK_BYTES];
@@ -70,8 +71,8 @@ struct page_job {
 /*
  * Encrypts the page of seal, then decrypts that of open, which is fetched meanwhile. A page fault
  * that evicts a dirty page needs exactly this. One of them may be NULL. open may write the page
- * that seal read. A page with a tag is read from open->in once: that copy, in open->out, is
- * compared with the tag and then decrypted. Returns false, with zeros in open->out, if the tag is
+ * that seal read. A page with a tag is read from open->in once: what is hashed is what is
+ * decrypted. Returns false, with zeros in open->out, if the tag is
  * not that of the name and the ciphertext. Locks, stack and registers as for page_encrypt.
  */
 bool page_exchange(struct page_job *seal, struct page_job *open);

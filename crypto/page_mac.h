@@ -38,8 +38,9 @@ struct page_mac_key {
 /* One tag to make. The page is copied while it is hashed, so that it is read only once. */
 struct page_mac_item {
 	const void *in;
-	void *out;	/* equal to in, or another page */
-	uint64_t bytes; /* 4096, or 0 for the tag of a name alone */
+	void *out;	   /* equal to in, or another page */
+	uint64_t bytes;	   /* 4096, or 0 for the tag of a name alone */
+	uint8_t tweak[16]; /* only for kernels that encrypt or decrypt as well (page_cipher.c) */
 	uint8_t name[PAGE_NAME_BYTES];
 	uint8_t tag[PAGE_TAG_BYTES]; /* the result */
 };
@@ -57,14 +58,12 @@ void page_mac_portable(const struct page_mac_key *key, struct page_mac_item *ite
 const uint8_t *page_mac_round_keys(const struct page_mac_key *key);
 
 /*
- * The kernels. in and out must be aligned to 16 bytes. The kernels whose names end in "past" bypass
- * the cache when they store (MOVNTDQ), and need an out that is aligned to 64 bytes. The caller
- * saves the vector registers (crypto/simd.h).
+ * The kernels, by PCLMULQDQ. in and out must be aligned to 16 bytes. page_mac_xmm_past bypasses the
+ * cache when it stores (MOVNTDQ), and needs an out that is aligned to 64 bytes. The caller saves
+ * the vector registers (crypto/simd.h).
  */
 typedef void page_mac_fn(const struct page_mac_key *key, const uint8_t *round_keys,
 			 struct page_mac_item *item);
 page_mac_fn page_mac_xmm, page_mac_xmm_past;
-page_mac_fn page_mac_ymm, page_mac_ymm_past;
-page_mac_fn page_mac_zmm, page_mac_zmm_past;
 
 #endif

@@ -1,6 +1,7 @@
 ; SPDX-License-Identifier: Apache-2.0
 ; Tags of sealed pages, by PCLMULQDQ in xmm registers (legacy encodings, which keep bits 511:128
-; of the registers) and by VPCLMULQDQ in ymm (VEX) and zmm (EVEX). Each kernel is a function
+; of the registers). Where the CPU has VPCLMULQDQ they are made together with the ciphertext
+; (polyval.inc). Each kernel is a function
 ;   void NAME(const struct page_mac_key *key, const uint8_t *round_keys,
 ;             struct page_mac_item *item)
 ; in:  rdi: the powers of H, and MAC_HALVES bytes behind each power the sum of its halves;
@@ -26,8 +27,6 @@ section .rodata align=16
 fold:	times 2 dq 0xc200000000000000	; x^63 + x^62 + x^57: see page_mac.c
 
 section .text
-
-; --- xmm ---
 
 ; Multiplies xmm4 by the power at rdi + %1, and adds. xmm4 to xmm7 are overwritten.
 %macro MULTIPLY_X 1
@@ -124,123 +123,3 @@ global %1
 
 	KERNEL_X page_mac_xmm, movdqa
 	KERNEL_X page_mac_xmm_past, movntdq
-
-; --- ymm and zmm ---
-
-; The same with ymm4 or zmm4, for as many powers from rdi + %1 on.
-%macro MULTIPLY_YMM 1
-	vmovdqu	ymm5, [rdi + %1]
-	vpshufd	ymm6, ymm4, 0x4e
-	vpxor	ymm6, ymm6, ymm4
-	vpclmulqdq ymm7, ymm4, ymm5, 0x00
-	vpclmulqdq ymm4, ymm4, ymm5, 0x11
-	vpclmulqdq ymm6, ymm6, [rdi + %1 + MAC_HALVES], 0x00
-	vpxor	ymm0, ymm0, ymm7
-	vpxor	ymm1, ymm1, ymm4
-	vpxor	ymm2, ymm2, ymm6
-%endmacro
-%macro MULTIPLY_ZMM 1
-	vmovdqu64 zmm5, [rdi + %1]
-	vpshufd	zmm6, zmm4, 0x4e
-	vpxorq	zmm6, zmm6, zmm4
-	vpclmulqdq zmm7, zmm4, zmm5, 0x00
-	vpclmulqdq zmm4, zmm4, zmm5, 0x11
-	vpclmulqdq zmm6, zmm6, [rdi + %1 + MAC_HALVES], 0x00
-	vpxorq	zmm0, zmm0, zmm7
-	vpxorq	zmm1, zmm1, zmm4
-	vpxorq	zmm2, zmm2, zmm6
-%endmacro
-
-; Adds the blocks of a register to one: they count for the same power.
-%macro SUM_YMM 1
-	vextracti128 xmm4, ymm%1, 1
-	vpxor	xmm%1, xmm%1, xmm4
-%endmacro
-%macro SUM_ZMM 1
-	vextracti64x4 ymm4, zmm%1, 1
-	vpxor	ymm%1, ymm%1, ymm4
-	SUM_YMM	%1
-%endmacro
-
-%macro CLEAR_V 0
-	vpxor	xmm0, xmm0, xmm0
-	vpxor	xmm1, xmm1, xmm1
-	vpxor	xmm2, xmm2, xmm2
-%endmacro
-
-; As REDUCE_X, with the macro %1 to add up blocks.
-%macro REDUCE_V 1
-	%1	0
-	%1	1
-	%1	2
-	vpxor	xmm2, xmm2, xmm0
-	vpxor	xmm2, xmm2, xmm1
-	vpslldq	xmm4, xmm2, 8
-	vpsrldq	xmm2, xmm2, 8
-	vpxor	xmm0, xmm0, xmm4
-	vpxor	xmm1, xmm1, xmm2
-	vpclmulqdq xmm4, xmm0, [fold], 0x00
-	vpshufd	xmm4, xmm4, 0x4e
-	vpxor	xmm4, xmm4, xmm0
-	vpxor	xmm1, xmm1, xmm4
-	vpclmulqdq xmm4, xmm4, [fold], 0x11
-	vpxor	xmm3, xmm1, xmm4
-%endmacro
-
-; %1: the name; %2: YMM or ZMM; %3: ymm or zmm; %4: bytes of a register; %5, %6, %7: the
-; instructions that load, XOR and store.
-%macro KERNEL_V 7
-global %1
-%1:
-	mov	r10, [rdx + MAC_IN]
-	mov	r11, [rdx + MAC_OUT]
-	mov	r8, [rdx + MAC_BYTES]
-	CLEAR_V
-	vmovdqu	ymm4, [rdx + MAC_NAME]
-	MULTIPLY_YMM GROUP_BYTES - 32
-	REDUCE_V SUM_YMM
-	test	r8, r8
-	jz	.tag
-	align	64
-.group:
-	CLEAR_V
-	xor	eax, eax
-.part:
-%assign b 0
-%rep 8
-	%5	%3 %+ 4, [r10 + rax + %4 * b]
-	%7	[r11 + rax + %4 * b], %3 %+ 4
-%if b == 0
-	%6	%3 %+ 4, %3 %+ 4, %3 %+ 3
-	vpxor	xmm3, xmm3, xmm3
-%endif
-	MULTIPLY_%2 rax + %4 * b
-%assign b b + 1
-%endrep
-	add	eax, 8 * %4
-	cmp	eax, GROUP_BYTES
-	jb	.part
-	REDUCE_V SUM_%2
-	add	r10, rax
-	add	r11, rax
-	sub	r8, rax
-	jnz	.group
-.tag:
-	vpxor	xmm3, xmm3, [rsi]
-%assign r 1
-%rep 13
-	vaesenc	xmm3, xmm3, [rsi + 16 * r]
-%assign r r + 1
-%endrep
-	vaesenclast xmm3, xmm3, [rsi + 16 * 14]
-	vmovdqu	[rdx + MAC_TAG], xmm3
-%ifidn %7, vmovntdq
-	sfence
-%endif
-	ret
-%endmacro
-
-	KERNEL_V page_mac_ymm, YMM, ymm, 32, vmovdqu, vpxor, vmovdqu
-	KERNEL_V page_mac_ymm_past, YMM, ymm, 32, vmovdqu, vpxor, vmovntdq
-	KERNEL_V page_mac_zmm, ZMM, zmm, 64, vmovdqu64, vpxorq, vmovdqu64
-	KERNEL_V page_mac_zmm_past, ZMM, zmm, 64, vmovdqu64, vpxorq, vmovntdq

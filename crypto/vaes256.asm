@@ -26,7 +26,7 @@
 global %3
 %3:
 	ENTER	%1
-	TWEAK	xmm11, %2, rdx
+	TWEAK	xmm11, %2, rdx + ITEM_TWEAK
 	ITEM_BEGIN %1
 	vinserti128 ymm4, ymm11, xmm11, 1
 	vpsrlvq	ymm9, ymm4, [right]

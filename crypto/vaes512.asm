@@ -30,7 +30,7 @@ global %3
 %assign r r + 1
 %endrep
 	ENTER	%1
-	TWEAK	xmm8, %2, rdx
+	TWEAK	xmm8, %2, rdx + ITEM_TWEAK
 	ITEM_BEGIN %1
 	vshufi32x4 zmm9, zmm8, zmm8, 0
 	vpsrlvq	zmm0, zmm9, [right]

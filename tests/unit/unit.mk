@@ -7,7 +7,8 @@ MBEDTLS_C := $(MBEDTLS_SRC:%=$(THIRD)/mbedtls/library/%)
 UNIT_crypto := crypto/aes_xts.c crypto/kdf.c crypto/mbedtls_port.c crypto/noise.c crypto/simd.c \
 	crypto/wipe.c vmm/base/str.c $(MBEDTLS_C)
 PAGE_CIPHER_SRC := $(addprefix crypto/,page_cipher.c page_mac.c aes_xts.c simd.c mbedtls_port.c \
-	aes_ni.asm vaes256.asm vaes512.asm polyval.asm) vmm/base/str.c
+	aes_ni.asm vaes256.asm vaes512.asm vaes256_tags.asm vaes512_tags.asm \
+	polyval.asm) vmm/base/str.c
 UNIT_manifest := boot/manifest.c crypto/verify.c crypto/mbedtls_port.c crypto/wipe.c \
 	vmm/base/str.c $(MBEDTLS_C)
 UNIT_page_cipher := $(PAGE_CIPHER_SRC) $(MBEDTLS_C)
