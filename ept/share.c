@@ -286,6 +286,15 @@ keyid_t share_keyid(const struct share *share)
 	return share->keyid;
 }
 
+bool share_pages(const struct share *share, struct pager_counters *out)
+{
+	if (share->sealed == NULL) {
+		return false;
+	}
+	pager_count(share->pager, out);
+	return true;
+}
+
 /* --- Members --- */
 
 /* Adds the gmem to the members. *region is the region for its list of regions. */

@@ -39,6 +39,12 @@ uint32_t share_member_count(const struct share *share);
 keyid_t share_keyid(const struct share *share);
 
 /*
+ * Copies the counters of a sealed share. Its pages are counted here, once for all members, and in
+ * no VM's own account. Returns false for a share that stays in its frames.
+ */
+bool share_pages(const struct share *share, struct pager_counters *out);
+
+/*
  * Makes a VM that is being built a member: the share appears at base, which is 2 MiB-aligned.
  * first_hold: how many vCPUs the earlier members have. Ended by share_revoke or gmem_destroy.
  * Returns ERR_NOMEM, ERR_EXISTS (base is in use), ERR_INVAL.

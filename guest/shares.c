@@ -380,11 +380,17 @@ static const char *state_of(const struct member *member)
 void shares_print(size_t index, void (*print)(const char *fmt, ...))
 {
 	const struct shared *shared = &shares[index];
+	struct pager_counters now;
 
 	print("share %s: %luK, %s", shared->config->name, shared->config->bytes >> 10,
 	      shared->share == NULL ? "no member runs" : "live");
 	if (shared->share != NULL && share_keyid(shared->share) != KEYID_PLATFORM) {
 		print("  under KeyID %u", share_keyid(shared->share));
+	}
+	if (shared->share != NULL && share_pages(shared->share, &now)) {
+		print("  window: %lu pages in clear now, %lu on average, %lu at most so far; in no "
+		      "VM's count",
+		      now.clear_pages, now.clear_mean, now.clear_peak);
 	}
 	for (uint32_t m = 0; m < shared->config->member_count; m++) {
 		print("  %-16s %s", shared->config->members[m].vm, state_of(&shared->members[m]));

@@ -30,6 +30,11 @@ keyid_t share_keyid(const struct share *share)
 	return KEYID_PLATFORM;
 }
 
+bool share_pages(const struct share *share, struct pager_counters *out)
+{
+	return false;
+}
+
 int share_join(struct share *share, struct gmem *gmem, gpa_t base, bool read_only,
 	       uint32_t first_hold)
 {

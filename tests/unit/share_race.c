@@ -78,6 +78,10 @@ void pager_vm_destroy(struct pager_vm *vm)
 {
 }
 
+void pager_count(struct pager_vm *vm, struct pager_counters *out)
+{
+}
+
 /* --- CPUs --- */
 
 /*

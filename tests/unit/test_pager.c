@@ -245,6 +245,7 @@ TEST(test_members, pager_setup, pager_teardown)
 	uint64_t generations[2], word = 1;
 	struct ept_leaf leaf, other;
 	uint32_t locked;
+	struct pager_counters counters;
 	struct sealed_region *share;
 	struct gmem_region end;
 	struct pager_vm *vm;
@@ -268,6 +269,8 @@ TEST(test_members, pager_setup, pager_teardown)
 				 GMEM_FAULT_FIXED);
 		generations[i] = gmem->root.generation.only;
 	}
+	pager_count(vm, &counters);
+	assert_int_equal(counters.clear_pages, 1); /* once, whoever sees it */
 	assert_int_equal(gmem_write(&two->gmem, gpa(0), &word, 8), ERR_RIGHTS);
 	assert_int_equal(gmem_read(&two->gmem, gpa(0), &word, 8), 0);
 	assert_int_equal(word, 0);

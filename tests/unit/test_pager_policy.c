@@ -142,6 +142,31 @@ TEST(pages_in_clear_are_averaged_over_time, pager_setup, pager_teardown)
 	assert_int_equal(count(guest).clear_mean, (10 * 100 + 20) / 40);
 }
 
+/* A page that another VM's page replaces is in clear no more; the other one is from then on. */
+TEST(pages_in_clear_of_two_vms_are_counted_apart, pager_setup, pager_teardown)
+{
+	struct guest *guest = &guests[0], *other = &guests[1];
+
+	fake_tsc = now_tsc;
+	make_window(2 * FLOOR);
+	make_guest(guest, 1);
+	make_guest(other, 1);
+	for (uint32_t i = 0; i < 2 * FLOOR; i++) {
+		guest_write(guest, i, i + 1);
+	}
+	seconds_pass(10);
+	for (uint32_t i = 0; i < FLOOR; i++) {
+		guest_write(other, i, i + 1);
+	}
+	seconds_pass(10);
+	assert_int_equal(count(guest).clear_pages, FLOOR);
+	assert_int_equal(count(other).clear_pages, FLOOR);
+	assert_int_equal(count(guest).clear_peak, 2 * FLOOR);
+	assert_int_equal(count(other).clear_peak, FLOOR);
+	assert_in_range(count(guest).clear_mean, 3 * FLOOR / 2 - 1, 3 * FLOOR / 2 + 1);
+	assert_in_range(count(other).clear_mean, FLOOR / 2 - 1, FLOOR / 2 + 1);
+}
+
 /* What a VM has not used for its drain is sealed; what it uses, and other VMs' pages, stay. */
 TEST(unused_pages_are_drained, pager_setup, pager_teardown, (void *)&with_ad)
 {

@@ -69,6 +69,11 @@ void pager_vm_destroy(struct pager_vm *vm)
 	fail();
 }
 
+void pager_count(struct pager_vm *vm, struct pager_counters *out)
+{
+	fail();
+}
+
 static void make_vm(struct gmem *gmem, const char *name)
 {
 	keyid_t keyid;
