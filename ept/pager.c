@@ -518,6 +518,8 @@ static bool seal_frames(struct pager_vm *vm)
  */
 void pager_vm_seal(struct pager_vm *vm)
 {
+	uint32_t next = 0;
+
 	if (vm->gmem == NULL) {
 		return; /* the configuration keeps all of the VM's RAM in clear */
 	}
@@ -528,6 +530,9 @@ void pager_vm_seal(struct pager_vm *vm)
 	for (unsigned round = 0; round < SEAL_ROUNDS && !seal_frames(vm); round++) {
 	}
 	lock_drop(&vm->gmem->lock);
+	while (next < window_frame_count()) {
+		(void)pager_copy_back(&next); /* frames that are another VM's now */
+	}
 }
 
 void pager_window(uint64_t *frames, uint64_t *unclaimed)

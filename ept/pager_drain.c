@@ -2,17 +2,22 @@
 /*
  * Drain: seals pages that a VM has not used for a while, so that an idle VM has little in clear.
  * About once a second a sweep begins, in which the boot processor checks every frame of the window.
- * It does this in short turns.
+ * It does this in short turns. Where a frame has got another page since, it writes the frame back,
+ * so that what was drained earlier is not in DRAM any more.
  */
 #include "ept/pager.h"
 
+#include "ept/gmem_priv.h"
 #include "ept/pager_priv.h"
+#include "vmm/base/cache_lines.h"
 #include "vmm/base/cpu.h"
 #include "vmm/base/tsc.h"
+#include "vmm/host/host_paging.h"
 
 /*
- * One turn checks at most TURN_LOOKS frames and seals at most TURN_PAGES pages. It checks at most
- * WINDOW_LOOKS frames before it releases window_lock, because other CPUs wait for the lock.
+ * One turn checks at most TURN_LOOKS frames. It ends after it has sealed or written back TURN_PAGES
+ * pages, of which the last WINDOW_LOOKS frames may give more. It checks at most WINDOW_LOOKS frames
+ * before it releases window_lock, because other CPUs wait for the lock.
  */
 #define TURN_LOOKS 4096u
 #define TURN_PAGES 16u
@@ -29,6 +34,51 @@ void pager_set_drain(struct pager_vm *vm, uint32_t seconds)
 {
 	vm->drain_s = seconds;
 	sweep.wanted |= seconds != 0;
+}
+
+/* Frames that DRAM may hold with the page before their present one. */
+struct stale {
+	uint32_t count;
+	uint32_t frames[WINDOW_LOOKS];
+};
+
+/*
+ * Under window_lock. The frame may get another page before copy_back: then it is stale again. If it
+ * is just getting one, it stays stale, for part of what is written back may be its old page.
+ */
+static void collect_stale(struct stale *stale, uint32_t index)
+{
+	struct window_frame *frame = window_frame(index);
+
+	if (frame->region != NULL && frame->idle_s == WINDOW_STALE) {
+		frame->idle_s = window_is_busy(frame) ? WINDOW_STALE : 0;
+		stale->frames[stale->count++] = index;
+	}
+}
+
+/* Without window_lock: a frame is always the window's, and writing back changes no byte of it. */
+static void copy_back(const struct stale *stale)
+{
+	for (uint32_t i = 0; i < stale->count; i++) {
+		cache_copy_back(
+			host_temp_map(GMEM_SLOT_CLEAR, window_page(window_frame(stale->frames[i]))),
+			PAGE_SIZE);
+		host_temp_unmap(GMEM_SLOT_CLEAR);
+	}
+}
+
+uint32_t pager_copy_back(uint32_t *next)
+{
+	const uint32_t end = MIN(*next + WINDOW_LOOKS, (uint32_t)window_frame_count());
+	struct stale stale = { .count = 0 };
+
+	lock_take(&window_lock, LOCK_WINDOW);
+	while (*next < end) {
+		collect_stale(&stale, (*next)++);
+	}
+	lock_drop(&window_lock);
+	copy_back(&stale);
+	return stale.count;
 }
 
 /*
@@ -64,18 +114,24 @@ static bool drain_frame(uint32_t index)
 	return true;
 }
 
-/* Checks up to WINDOW_LOOKS frames, but stops after it has sealed one. Returns whether it has. */
-static bool drain_few(void)
+/*
+ * Checks up to WINDOW_LOOKS frames, but stops after it has sealed one. Returns how many it has
+ * sealed or written back.
+ */
+static uint32_t drain_few(void)
 {
+	struct stale stale = { .count = 0 };
 	bool sealed = false;
 
 	lock_take(&window_lock, LOCK_WINDOW);
 	for (uint32_t i = 0; i < WINDOW_LOOKS && !sealed && sweep.next < window_frame_count();
 	     i++) {
+		collect_stale(&stale, (uint32_t)sweep.next);
 		sealed = drain_frame((uint32_t)sweep.next++);
 	}
 	lock_drop(&window_lock);
-	return sealed;
+	copy_back(&stale);
+	return stale.count + sealed;
 }
 
 void pager_drain(void)

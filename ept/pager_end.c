@@ -80,13 +80,33 @@ static bool wipe_some(struct sealed_region *sealed)
 	return true;
 }
 
+/*
+ * Frames that have got a page of another VM: DRAM may still hold one of this region. Returns false
+ * when all are written back.
+ */
+static bool copy_some_back(struct sealed_region *sealed)
+{
+	const uint32_t end = (uint32_t)window_frame_count();
+	uint32_t looks = 0, pages = 0;
+
+	if (sealed->vm->counters.clear_peak == 0) {
+		return false; /* no page of it was ever in clear */
+	}
+	while (sealed->copied_back < end && looks < SWEEP_A_STEP &&
+	       pages < GMEM_STEP_BYTES / PAGE_SIZE) {
+		pages += pager_copy_back(&sealed->copied_back);
+		looks += WINDOW_LOOKS;
+	}
+	return sealed->copied_back < end;
+}
+
 /* Pages in clear are wiped; ciphertext is not, because its key is. */
 bool pager_region_bury(const struct ept_root *root, struct gmem_region *region, enum gmem_bury how)
 {
 	struct sealed_region *sealed = region->state;
 	struct pager_vm *vm = sealed->vm;
 
-	if (wipe_some(sealed) || !store_free_some(sealed)) {
+	if (wipe_some(sealed) || copy_some_back(sealed) || !store_free_some(sealed)) {
 		return false;
 	}
 	pager_vm_drop_region(vm);

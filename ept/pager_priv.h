@@ -19,7 +19,8 @@
 #include "vmm/base/panic.h"
 #include "vmm/host/page_alloc.h"
 
-#define WINDOW_NONE UINT32_MAX
+#define WINDOW_NONE  UINT32_MAX
+#define WINDOW_STALE UINT32_MAX
 
 /* Code that checks all frames releases window_lock after so many: other CPUs wait for it. */
 #define WINDOW_LOOKS 64u
@@ -128,7 +129,8 @@ struct sealed_region {
 	uint32_t exchanges;  /* how many CPUs open a page of it, or evict one of it */
 	/* Will be buried: its content is not kept, and it has no gmem any more. */
 	bool dead;
-	uint32_t swept; /* while it is buried: how many of the window's frames were checked */
+	/* While it is buried: how many of the window's frames were checked, and written back. */
+	uint32_t swept, copied_back;
 	/* While it is buried: only the first so many chunks still have frames. */
 	uint64_t chunks_left;
 	hpa_t *chunks; /* the first frame of each; behind `pages`. 0: it has none */
@@ -146,7 +148,8 @@ struct window_frame {
 	uint32_t writable; /* bit m: also writable there */
 	/* Next and previous in its account's ring; or next on the free list. WINDOW_NONE: none. */
 	uint32_t next, prev;
-	uint32_t idle_s; /* for so many seconds pager_drain saw no use */
+	/* For so many seconds pager_drain saw no use. WINDOW_STALE: see pager_copy_back. */
+	uint32_t idle_s;
 	uint16_t pins;	 /* by the door: at most one for each CPU */
 	bool dirty;	 /* written through the door, or by a guest whose entry was removed */
 	bool referenced; /* used since the CLOCK hand passed, as far as software knows */
@@ -214,6 +217,16 @@ void pager_wait(const struct window_frame *frame);
  * since the caller took window_lock. So a CPU that waits does not take the lock again and again.
  */
 void pager_let_others_end(void);
+
+/* --- pager_drain.c --- */
+
+/*
+ * Looks at up to WINDOW_LOOKS frames of the window from *next on, and advances it. Writes each one
+ * back that has got another page since this was last done. Until then a page that is sealed may
+ * still be in DRAM in clear, if it was in the frame before and the new page is only in a cache: all
+ * of the window may fit into the caches. Returns how many were written back. No lock held.
+ */
+uint32_t pager_copy_back(uint32_t *next);
 
 /* --- pager_end.c: operations of a region that ends (struct region_ops) --- */
 

@@ -253,7 +253,7 @@ static inline void set_page(struct window_frame *frame, struct sealed_region *re
 	frame->mapped = frame->writable = 0;
 	frame->entry = NULL;
 	frame->dirty = frame->referenced = frame->seen = false;
-	frame->idle_s = 0;
+	frame->idle_s = WINDOW_STALE; /* if it is free, this does not count */
 }
 
 void window_change(struct window_frame *frame, struct sealed_region *region, uint64_t page)

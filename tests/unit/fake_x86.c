@@ -245,6 +245,11 @@ WEAK void fake_clflushopt(const void *address)
 	fake_clflush(address);
 }
 
+WEAK void fake_clwb(const void *address)
+{
+	fake_clflush(address);
+}
+
 WEAK void fake_clflush(const void *address)
 {
 	fake_clflush_count++;

@@ -24,6 +24,8 @@ UNIT_keyslot := crypto/pconfig.c crypto/kdf.c crypto/mbedtls_port.c crypto/simd.
 	$(MBEDTLS_C)
 UNIT_topology := vmm/host/topology.c
 UNIT_cache :=
+# The test includes cache_lines.c, to forget what CPUID said.
+UNIT_cache_lines :=
 UNIT_interrupts := vmm/host/interrupts.c
 UNIT_selftest := crypto/aes_xts.c crypto/mbedtls_port.c crypto/simd.c vmm/base/str.c $(MBEDTLS_C)
 
@@ -130,6 +132,7 @@ UNIT_ept_tlb := ept/ept_tlb.c ept/ept.c ept/ept_leaf.c
 UNIT_pager := tests/unit/pager_guests.c vmm/base/str.c $(PAGER_C)
 UNIT_pager_end := $(UNIT_pager)
 UNIT_pager_policy := $(UNIT_pager)
+UNIT_pager_residue := $(UNIT_pager)
 UNIT_pager_locks := $(UNIT_pager)
 UNIT_pager_tags := $(UNIT_pager)
 UNIT_window := $(UNIT_pager)

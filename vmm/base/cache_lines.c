@@ -5,26 +5,49 @@
 #include "vmm/base/x86.h"
 
 #define CACHE_LINE 64ul
+#define KNOWN	   BIT(0)
+
+/* CPUID.7.EBX, with KNOWN set in place of its lowest bit. CPUID is slow under a hypervisor. */
+static uint32_t features;
+
+static uint32_t line_features(void)
+{
+	if (features == 0) {
+		features = cpu_cpuid(0, 0).eax >= 7 ? cpu_cpuid(7, 0).ebx | KNOWN : KNOWN;
+	}
+	return features;
+}
+
+static uintptr_t first_line(const void *area)
+{
+	return ALIGN_DOWN((uintptr_t)area, CACHE_LINE);
+}
 
 void cache_write_back(const void *area, size_t bytes)
 {
-	/* 1: CLFLUSHOPT exists, 2: it does not; CPUID is slow under a hypervisor. */
-	static uint8_t has_opt;
+	const bool has_opt = (line_features() & CPUID_7_EBX_CLFLUSHOPT) != 0;
 	const uintptr_t end = (uintptr_t)area + bytes;
-	uintptr_t at = ALIGN_DOWN((uintptr_t)area, CACHE_LINE);
 
-	if (has_opt == 0) {
-		has_opt = cpu_cpuid(0, 0).eax >= 7 &&
-					  (cpu_cpuid(7, 0).ebx & CPUID_7_EBX_CLFLUSHOPT) != 0
-				  ? 1
-				  : 2;
-	}
-	for (; at < end; at += CACHE_LINE) {
-		if (has_opt == 1) {
+	for (uintptr_t at = first_line(area); at < end; at += CACHE_LINE) {
+		if (has_opt) {
 			cpu_clflushopt((const void *)at);
 		} else {
 			cpu_clflush((const void *)at);
 		}
+	}
+	cpu_fence();
+}
+
+void cache_copy_back(const void *area, size_t bytes)
+{
+	const uintptr_t end = (uintptr_t)area + bytes;
+
+	if ((line_features() & CPUID_7_EBX_CLWB) == 0) {
+		cache_write_back(area, bytes);
+		return;
+	}
+	for (uintptr_t at = first_line(area); at < end; at += CACHE_LINE) {
+		cpu_clwb((const void *)at);
 	}
 	cpu_fence();
 }

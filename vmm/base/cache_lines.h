@@ -13,4 +13,9 @@
  */
 void cache_write_back(const void *area, size_t bytes);
 
+/*
+ * The same for lines that will be used again: where the CPU has CLWB, they may stay in the caches.
+ */
+void cache_copy_back(const void *area, size_t bytes);
+
 #endif

@@ -91,6 +91,7 @@ void fake_invlpg(const void *address);
 void fake_wbinvd(void);
 void fake_clflush(const void *address);
 void fake_clflushopt(const void *address);
+void fake_clwb(const void *address);
 void fake_hlt(void);
 void fake_cli(void);
 void fake_sti(void);
@@ -126,6 +127,7 @@ void fake_ltr(uint16_t selector);
 #define cpu_wbinvd     fake_wbinvd
 #define cpu_clflush    fake_clflush
 #define cpu_clflushopt fake_clflushopt
+#define cpu_clwb       fake_clwb
 #define cpu_hlt	       fake_hlt
 #define cpu_cli	       fake_cli
 #define cpu_sti	       fake_sti
@@ -308,6 +310,12 @@ static inline void cpu_clflush(const void *address)
 static inline void cpu_clflushopt(const void *address)
 {
 	__asm__ volatile("clflushopt (%0)" : : "r"(address) : "memory");
+}
+
+/* CLWB, only where CPUID shows it: writes the line back, and may keep it. Ordered as CLFLUSHOPT. */
+static inline void cpu_clwb(const void *address)
+{
+	__asm__ volatile("clwb (%0)" : : "r"(address) : "memory");
 }
 
 static inline void cpu_hlt(void)
