@@ -295,6 +295,19 @@ static void meet(void)
 	__atomic_store_n(&meeting.is_on, false, __ATOMIC_RELEASE);
 }
 
+/* Does another CPU have it as dirty? A guess, for that CPU may change its TLB meanwhile. */
+static __attribute__((noinline, no_sanitize("thread"))) bool is_in_a_tlb(const void *page)
+{
+	for (uint32_t cpu = 0; cpu < RACE_CPUS; cpu++) {
+		for (uint32_t i = 0; i < TLB_SIZE; i++) {
+			if (cpu != race_self && tlbs[cpu][i].dirty && tlbs[cpu][i].page == page) {
+				return true;
+			}
+		}
+	}
+	return false;
+}
+
 bool page_exchange(struct page_job *seal, struct page_job *open)
 {
 	uint64_t sum;
@@ -303,7 +316,9 @@ bool page_exchange(struct page_job *seal, struct page_job *open)
 	if (is_met(seal)) {
 		meet();
 	}
-
+	if (seal != NULL && is_in_a_tlb(seal->in)) {
+		(void)usleep(300); /* a guest that could still write to the page would do it now */
+	}
 	if (seal != NULL) {
 		see_version(seal);
 		scramble(seal);

@@ -138,6 +138,35 @@ TEST(what_has_moved_meanwhile_is_not_mapped, pager_setup, pager_teardown)
 	}
 }
 
+static unsigned encryptions_left;
+
+static void move_away_later(struct guest *guest, uint32_t page)
+{
+	if (--encryptions_left == 0) {
+		move_away(guest, page);
+	}
+}
+
+/* A fault has mapped its page. While the next one is opened ahead, the memory moves. */
+TEST(what_is_opened_ahead_is_not_mapped_where_it_was, pager_setup, pager_teardown)
+{
+	struct guest *guest = &guests[0];
+	struct gmem_region was;
+
+	fill(guest);
+	was = guest->gmem.regions[0];
+	assert_int_equal(fault(guest, 100), GMEM_FAULT_FIXED);
+	encryptions_left = 2;
+	crypto_hook = move_away_later;
+	assert_int_equal(fault(guest, 101), GMEM_FAULT_FIXED);
+	assert_null(crypto_hook);
+	assert_true(is_mapped(guest, 101));
+	assert_int_not_equal(*store_opened(was.state, 102), 0);
+	assert_false(is_mapped(guest, 102));
+	guest->gmem.regions[0] = was;
+	assert_int_equal(guest_read(guest, 102), 103);
+}
+
 /* The door finds what lies at the address now. It leaves no page pinned. */
 TEST(the_door_looks_again_for_what_has_moved, pager_setup, pager_teardown)
 {
