@@ -9,7 +9,8 @@ import time
 import tty
 
 import bus
-from machine import STATUS_FAILED, STATUS_TRIPLE_FAULT, MachineError, die_with_parent
+from machine import (STATUS_FAILED, STATUS_TRIPLE_FAULT, MachineError, die_with_parent,
+                     start_tpm)
 
 VGA_BIOS = '/usr/share/vgabios/vgabios.bin'
 START_OF_TIME = 946684800       # 2000-01-01: in every run the clock starts here
@@ -54,7 +55,7 @@ pci: enabled=1, chipset=i440fx
 clock: sync={sync}, time0={time0}
 com1: enabled={com1}, mode={mode}, dev={dev}
 ata0: enabled=1, ioaddr1=0x1f0, ioaddr2=0x3f0, irq=14
-ata0-master: type=disk, path={disk}, mode=volatile
+ata0-master: type=disk, path={disk}, mode={keep}
 boot: disk
 log: {log}
 panic: action=fatal
@@ -124,6 +125,7 @@ class Machine:
         self.program = options.third('bochs', 'bochs')
         self.rom = options.third('firmware', 'rom.fd')
         self.terminal = None
+        self.tpm = None
         self.script = None
 
     def check(self):
@@ -131,8 +133,7 @@ class Machine:
         options = self.options
         for key, value in (('USB', options.usb), ('SCREEN', options.screen),
                            ('SCREEN_AT', options.screen_at), ('VARS', options.vars),
-                           ('SECURE', options.secure), ('TPM', options.tpm),
-                           ('KEEP', options.keep), ('IOMMU', options.iommu)):
+                           ('SECURE', options.secure), ('IOMMU', options.iommu)):
             if value and key not in self.INNER:
                 raise MachineError(f'{key} works on MACHINE=qemu and MACHINE=kvm only')
         for path, what in ((self.program, 'run "make bochs"'),
@@ -183,16 +184,35 @@ class Machine:
                 cpus=options.cpus, ips=options.ips or tsc_hz(cpu),
                 features=features, sync='slowdown' if options.input else 'none',
                 time0=START_OF_TIME, com1=int(options.uart != 'none'), mode=mode, dev=dev,
-                disk=self.disk,
+                disk=self.disk, keep='flat' if options.keep else 'volatile',
                 log=options.file('bochs.log')))
+        return path
+
+    def start_tpm(self):
+        """Starts the TPM, which firmware then starts up; returns the path of its socket."""
+        socket = self.options.file('tpm.sock')
+        self.tpm = start_tpm(self.options, socket, '--server', f'type=unixio,path={socket}',
+                             '--flags', 'not-need-init')
+        return socket
+
+    def whole_firmware(self):
+        """OVMF as it is, because the lighter one has no driver of a TPM; its path."""
+        path = self.options.file('rom.fd')
+        with open(path, 'wb') as rom:
+            for name in ('VARS', 'CODE'):
+                with open(f'/usr/share/OVMF/OVMF_{name}_4M.fd', 'rb') as file:
+                    rom.write(file.read())
         return path
 
     def start(self, console):
         """Starts the emulator and connects its serial line to the console."""
         options = self.options
-        for name in ('bochs.log', 'bochs.out'):
-            if os.path.exists(options.file(name)):
-                os.unlink(options.file(name))
+        # The last is what a run with KEEP leaves that was killed.
+        for path in (options.file('bochs.log'), options.file('bochs.out'), f'{self.disk}.lock'):
+            if os.path.exists(path):
+                os.unlink(path)
+        if options.tpm and 'TPM' not in self.INNER:
+            self.rom = self.whole_firmware()
         config = self.write_config(console)
         env = dict(os.environ, MACHINE_RESULT=options.file('result'),
                    MACHINE_SEED=str(options.seed))
@@ -206,8 +226,10 @@ class Machine:
         if options.ticks:
             env['MACHINE_TICKS'] = str(options.ticks)
         for key in ('MACHINE_BUS', 'MACHINE_TME', 'MACHINE_TME_LOG', 'MACHINE_ARCH_CAP',
-                    'MACHINE_UNLIKE', 'MACHINE_UART'):
+                    'MACHINE_UNLIKE', 'MACHINE_UART', 'MACHINE_TPM'):
             env.pop(key, None)
+        if options.tpm and 'TPM' not in self.INNER:
+            env['MACHINE_TPM'] = self.start_tpm()
         if options.unlike:
             env['MACHINE_UNLIKE'] = options.unlike
         if options.uart == 'line':
@@ -239,6 +261,9 @@ class Machine:
         """Closes what start() opened."""
         if self.terminal is not None:
             os.close(self.terminal)
+        if self.tpm is not None:
+            self.tpm.terminate()
+            self.tpm.wait()
 
     def status(self, code):
         """The exit status for the emulator's own status. A script that failed counts too."""

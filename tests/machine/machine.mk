@@ -54,7 +54,7 @@ $(FIRMWARE): $(MACHINE_DIR)/firmware.py $(VOLUME) | $(PACKAGES_DONE)
 # The emulated machine.
 BOCHS := $(THIRD)/bochs/bochs
 BOCHS_PARTS := $(addprefix $(MACHINE_DIR)/,$(addprefix bochs/,bochs.patch instrument.h machine.cc \
-	machine_tme.cc machine_unlike.cc build.sh) \
+	machine_tme.cc machine_tpm.cc machine_unlike.cc build.sh) \
 	$(addprefix tme/,tme.h xts.cc config.cc regs.cc memory.cc strict.cc))
 
 .PHONY: bochs

@@ -5,6 +5,8 @@ import ctypes
 import os
 import re
 import signal
+import subprocess
+import time
 
 STATUS_FAILED = 1       # the emulator itself failed
 STATUS_REFUSED = 2      # nothing was started
@@ -16,6 +18,7 @@ class MachineError(Exception):
     """The machine cannot be started; the text says why."""
 
 
+PATIENCE_SECONDS = 10
 PR_SET_PDEATHSIG = 1
 LIBC = ctypes.CDLL(None)
 
@@ -23,6 +26,26 @@ LIBC = ctypes.CDLL(None)
 def die_with_parent():
     """Runs in a new process: the machine ends when boot.py is killed."""
     LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def start_tpm(options, socket, *words):
+    """Starts a TPM 2.0 with its state in the folder TPM; socket is the one that its words name. It
+    ends with the machine. Returns its process."""
+    state, log = os.path.abspath(options.tpm), options.file('tpm.err')
+    os.makedirs(state, exist_ok=True)
+    if os.path.exists(socket):
+        os.unlink(socket)
+    with open(log, 'wb') as errors:
+        process = subprocess.Popen(
+            ['swtpm', 'socket', '--tpm2', '--terminate', '--tpmstate', f'dir={state}', *words],
+            stdin=subprocess.DEVNULL, stdout=errors, stderr=errors, preexec_fn=die_with_parent)
+    until = time.monotonic() + PATIENCE_SECONDS
+    while not os.path.exists(socket):
+        if time.monotonic() > until:
+            process.kill()
+            raise MachineError(f'swtpm does not start: {log}')
+        time.sleep(0.05)
+    return process
 
 
 def number(key, text, low, high):

@@ -52,6 +52,8 @@ class Machine(bochs.Machine):
             options.ips = options.ips or IPS
 
     def check(self):
+        if self.options.keep:
+            raise MachineError('KEEP does not work on MACHINE=nested')
         super().check()
         for name in ('nested/vmlinuz', 'nested/initrd.img', 'efi/chain.efi'):
             if not os.path.isfile(self.options.third(name)):

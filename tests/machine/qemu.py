@@ -8,11 +8,11 @@ import socket
 import subprocess
 import time
 
-from machine import STATUS_FAILED, STATUS_TRIPLE_FAULT, MachineError, die_with_parent
+from machine import (PATIENCE_SECONDS, STATUS_FAILED, STATUS_TRIPLE_FAULT, MachineError,
+                     die_with_parent, start_tpm)
 
 PROGRAM = 'qemu-system-x86_64'
 FIRMWARE = '/usr/share/OVMF'
-PATIENCE_SECONDS = 10
 KEYS = b'key:'            # marks text for the keyboard
 
 
@@ -168,23 +168,11 @@ class Machine:
                 '-global', 'driver=cfi.pflash01,property=secure,value=on']
 
     def tpm_words(self):
-        """Starts a TPM 2.0 with its state in the folder TPM; it ends with QEMU."""
+        """The TPM, which is started."""
         if not self.options.tpm:
             return []
-        state, control = os.path.abspath(self.options.tpm), self.options.file('tpm.sock')
-        os.makedirs(state, exist_ok=True)
-        if os.path.exists(control):
-            os.unlink(control)
-        with open(self.options.file('tpm.err'), 'wb') as errors:
-            self.tpm = subprocess.Popen(
-                ['swtpm', 'socket', '--tpm2', '--terminate', '--tpmstate', f'dir={state}',
-                 '--ctrl', f'type=unixio,path={control}'], stdin=subprocess.DEVNULL,
-                stdout=errors, stderr=errors, preexec_fn=die_with_parent)
-        until = time.monotonic() + PATIENCE_SECONDS
-        while not os.path.exists(control):
-            if time.monotonic() > until:
-                raise MachineError(f'swtpm does not start: {self.options.file("tpm.err")}')
-            time.sleep(0.05)
+        control = self.options.file('tpm.sock')
+        self.tpm = start_tpm(self.options, control, '--ctrl', f'type=unixio,path={control}')
         return ['-chardev', f'socket,id=tpm,path={control}',
                 '-tpmdev', 'emulator,id=tpm0,chardev=tpm', '-device', 'tpm-crb,tpmdev=tpm0']
 

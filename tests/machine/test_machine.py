@@ -311,6 +311,7 @@ class FilesTest(unittest.TestCase):
                 (['MACHINE=qemu', 'FEATURES=x'], 'FEATURES works on MACHINE=bochs only'),
                 (['USB=1'], 'USB works on MACHINE=qemu and MACHINE=kvm only'),
                 (['SCREEN=x.png'], 'SCREEN works on MACHINE=qemu and MACHINE=kvm only'),
+                (['MACHINE=nested', 'KEEP=1'], 'KEEP does not work on MACHINE=nested'),
                 (['OUT=/dev/null/out'], 'OUT=/dev/null/out: Not a directory')):
             status, text = run(*boot, *words)
             self.assertEqual(status, 2, words)

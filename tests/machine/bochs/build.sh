@@ -18,10 +18,10 @@ sh "$here/../fetch.sh" source bochs "$work"
 cd "$work"
 patch -s -p1 < "$here/bochs.patch" || die "bochs.patch does not fit this version of Bochs"
 mkdir instrument/umbra
-cp "$here/instrument.h" "$here/machine_tme.cc" "$here/machine_unlike.cc" \
-	"$here/../tme/tme.h" instrument/umbra/
+cp "$here/instrument.h" "$here/machine_tme.cc" "$here/machine_tpm.cc" \
+	"$here/machine_unlike.cc" "$here/../tme/tme.h" instrument/umbra/
 cp "$here/machine.cc" instrument/umbra/instrument.cc
-objects="instrument.o machine_tme.o machine_unlike.o"
+objects="instrument.o machine_tme.o machine_tpm.o machine_unlike.o"
 for part in xts config regs memory strict; do
 	cp "$here/../tme/$part.cc" "instrument/umbra/tme_$part.cc"
 	objects="$objects tme_$part.o"

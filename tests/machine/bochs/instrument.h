@@ -91,6 +91,9 @@ void machine_lack_msr(unsigned cpu, Bit32u index, Bit64u *value);
 void machine_lack_cpuid(unsigned cpu, Bit32u leaf, Bit32u subleaf, struct cpuid_function_t *value);
 bool machine_refuse_entry(unsigned cpu);
 
+/* A TPM, in machine_tpm.cc. */
+void machine_tpm_reset(void); /* power-on and hardware reset */
+
 /* Without a model no hook costs anything: what `make tme-ratio` measures this machine against. */
 #ifdef MACHINE_NO_TME
 #define MACHINE_TME          false

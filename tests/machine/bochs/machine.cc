@@ -475,6 +475,7 @@ void machine_count_restarts(unsigned cpu)
   machine_cpus[cpu].in_guest = false;
   if (cpu != 0) return;
   machine_tme_reset();
+  machine_tpm_reset();
   if (powered_on) resets++;
   powered_on = true;
 }
