@@ -251,26 +251,36 @@ void ept_visit(const struct ept_root *root,
 	visit(page_va(root->pml4), LEVEL_TOP, fn, context);
 }
 
-/* The next table on the way to an address; NULL: there is none, or a leaf. */
-static inline uint64_t *next_table(uint64_t *table, uint64_t at, unsigned level)
+/*
+ * Goes on to the next table on the way to an address. Returns false if there is none. mask is
+ * table_mask(). An entry that refers to a table has all rights (pack_table), and is not large.
+ */
+static inline __attribute__((always_inline)) bool next_table(uint64_t **table, uint64_t at,
+							     unsigned level, uint64_t mask)
 {
-	const uint64_t value = entry_load(entry_of(table, at, level));
+	const uint64_t value = entry_load(entry_of(*table, at, level)) ^ EPT_RWX;
 
-	return (value & ENTRY_RIGHTS) != 0 && !is_leaf(value, level) ? table_at(value) : NULL;
+	*table = (uint64_t *)(uintptr_t)(value & mask);
+	return (value & (ENTRY_RIGHTS | ENTRY_LARGE)) == 0;
 }
 
+/* The bits of an entry that are a table's address in the hypervisor. */
+static inline uint64_t table_mask(void)
+{
+	return ~(keyid_layout.mask | (PAGE_SIZE - 1));
+}
+
+/* On the path of every fault: as few instructions as possible. */
 static inline __attribute__((always_inline)) uint64_t *page_entry(const struct ept_root *root,
 								  gpa_t gpa)
 {
-	uint64_t *table = next_table(table_at(root->pml4.v), gpa.v, LEVEL_TOP);
+	const uint64_t mask = table_mask();
+	uint64_t *table = (uint64_t *)(uintptr_t)(root->pml4.v & mask);
 
-	if (table != NULL) {
-		table = next_table(table, gpa.v, 3);
-	}
-	if (table != NULL) {
-		table = next_table(table, gpa.v, 2);
-	}
-	return table != NULL ? entry_of(table, gpa.v, 1) : NULL;
+	return next_table(&table, gpa.v, 4, mask) && next_table(&table, gpa.v, 3, mask) &&
+			       next_table(&table, gpa.v, 2, mask)
+		       ? entry_of(table, gpa.v, 1)
+		       : NULL;
 }
 
 uint64_t *ept_page_entry(const struct ept_root *root, gpa_t gpa)
@@ -278,25 +288,21 @@ uint64_t *ept_page_entry(const struct ept_root *root, gpa_t gpa)
 	return page_entry(root, gpa);
 }
 
+static __attribute__((noinline)) int make_entry(struct ept_root *root, gpa_t gpa, uint64_t **entry)
+{
+	return MIN(find_slot(root, gpa.v, 1, entry), 0);
+}
+
 int ept_make_entry(struct ept_root *root, gpa_t gpa, uint64_t **entry)
 {
-	uint64_t *slot = page_entry(root, gpa);
-	const int err = slot != NULL ? 0 : MIN(find_slot(root, gpa.v, 1, &slot), 0);
-
-	*entry = slot;
-	return err;
+	*entry = page_entry(root, gpa);
+	return __builtin_expect(*entry != NULL, 1) ? 0 : make_entry(root, gpa, entry);
 }
 
 uint64_t *ept_entry_behind(uint64_t *entry, uint64_t pages)
 {
 	return (uintptr_t)entry % PAGE_SIZE / sizeof(*entry) + pages < ENTRIES ? entry + pages
 									       : NULL;
-}
-
-bool ept_entry_map(uint64_t *entry, struct keyed_frame page, uint8_t access)
-{
-	return entry_fill(entry, keyid_pack(page) | access | EPT_MEMTYPE_WB << ENTRY_TYPE_SHIFT |
-					 ENTRY_IGNORE_PAT);
 }
 
 bool ept_entry_maps(const uint64_t *entry, struct keyed_frame page)

@@ -15,6 +15,8 @@
 #define EPT_WRITE BIT(1)
 #define EPT_EXEC  BIT(2)
 #define EPT_RWX	  (EPT_READ | EPT_WRITE | EPT_EXEC)
+/* Of an entry that maps RAM in 4 KiB: write-back (enum ept_memtype), the guest's PAT is ignored. */
+#define EPT_PAGE_BITS (6ul << 3 | BIT(6))
 /* Bits of an entry that the CPU sets, if it has accessed and dirty bits. */
 #define EPT_ACCESSED BIT(8)
 #define EPT_DIRTY    BIT(9)
@@ -168,7 +170,14 @@ uint64_t *ept_entry_behind(uint64_t *entry, uint64_t pages);
  * Maps 4 KiB of RAM: write-back, the guest's PAT is ignored. The address is known to be valid, and
  * access has EPT_READ. Returns false, and changes nothing, if the entry maps a page already.
  */
-bool ept_entry_map(uint64_t *entry, struct keyed_frame page, uint8_t access);
+static inline bool ept_entry_map(uint64_t *entry, struct keyed_frame page, uint8_t access)
+{
+	uint64_t absent = 0;
+
+	return __atomic_compare_exchange_n(entry, &absent,
+					   keyid_pack(page) | access | EPT_PAGE_BITS, false,
+					   __ATOMIC_RELEASE, __ATOMIC_RELAXED);
+}
 /*
  * For code that does something between the question whether a leaf is mapped and its mapping. The
  * gap is the entry that maps nothing at the address, and the bytes of the leaf that fits there; it

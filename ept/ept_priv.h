@@ -53,15 +53,6 @@ static inline void entry_store(uint64_t *entry, uint64_t value)
 	__atomic_store_n(entry, value, __ATOMIC_RELEASE);
 }
 
-/* Stores to an absent entry. Returns false, and changes nothing, if the entry is present. */
-static inline bool entry_fill(uint64_t *entry, uint64_t value)
-{
-	uint64_t absent = 0;
-
-	return __atomic_compare_exchange_n(entry, &absent, value, false, __ATOMIC_RELEASE,
-					   __ATOMIC_RELAXED);
-}
-
 static inline bool is_leaf(uint64_t entry, unsigned level)
 {
 	return level == 1 || (entry & ENTRY_LARGE) != 0;

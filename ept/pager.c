@@ -78,7 +78,7 @@ static inline __attribute__((always_inline)) void map_page(struct window_frame *
 	const struct sealed_mapping *mapping = &frame->region->mappings[m];
 	const uint32_t bit = (uint32_t)BIT(m);
 	const bool writable = !mapping->read_only && ((access & GMEM_ACCESS_WRITE) != 0 ||
-						      frame->dirty || ept_caps()->accessed_dirty);
+						      frame->dirty || ept_used_bits != 0);
 
 	if ((frame->mapped & bit) == 0) {
 		if (!ept_entry_map(entry, window_page(frame),
@@ -120,15 +120,19 @@ static void count_fault(struct pager_counters *counters, enum pager_cost cost)
  * Which stream of the vCPU a fault belongs to: the one whose reader faults here if it reads on, or
  * a new one, in place of the oldest. hold->ahead of it says how many pages to open.
  */
-static uint32_t find_stream(struct vcpu_hold *hold, const struct stored_page *page)
+static inline uint32_t find_stream(struct vcpu_hold *hold, const struct stored_page *page)
 {
-	uint32_t i;
+	const struct stored_page *const *streams = hold->streams;
+	uint32_t i = streams[0] == page	  ? 0
+		     : streams[1] == page ? 1
+		     : streams[2] == page ? 2
+		     : streams[3] == page ? 3
+					  : STREAMS;
 
-	for (i = 0; i < STREAMS; i++) {
-		if (hold->streams[i] == page) {
-			hold->ahead[i] = (uint8_t)MIN(2u * hold->ahead[i] + 1, OPEN_AHEAD);
-			return i;
-		}
+	_Static_assert(STREAMS == 4, "all are compared, without a loop");
+	if (i != STREAMS) {
+		hold->ahead[i] = (uint8_t)MIN(2u * hold->ahead[i] + 1, OPEN_AHEAD);
+		return i;
 	}
 	i = hold->stream;
 	hold->stream = (i + 1) % STREAMS;
@@ -144,9 +148,10 @@ static uint32_t find_stream(struct vcpu_hold *hold, const struct stored_page *pa
  * written are not opened ahead, for a guest may never want them. Returns the pages that it opened:
  * bit i is page + 1 + i.
  */
-static uint32_t open_ahead(struct sealed_region *region, struct vcpu_hold *hold, uint64_t page)
+static __attribute__((noinline)) uint32_t open_ahead(struct sealed_region *region,
+						     struct vcpu_hold *hold, uint32_t stream,
+						     uint64_t page)
 {
-	const uint32_t stream = find_stream(hold, store_page(region, page));
 	const uint64_t end = MIN(page + 1 + hold->ahead[stream], region->page_count);
 	uint64_t next = page + 1;
 	uint32_t opened = 0;
@@ -175,6 +180,19 @@ static uint32_t open_ahead(struct sealed_region *region, struct vcpu_hold *hold,
 	return opened;
 }
 
+/* A page that was sealed was opened for a fault. Returns what open_ahead returns. */
+static inline uint32_t note_read(struct sealed_region *region, struct vcpu_hold *hold,
+				 uint64_t page)
+{
+	const uint32_t stream = find_stream(hold, store_page(region, page));
+
+	if (hold->ahead[stream] != 0) {
+		return open_ahead(region, hold, stream, page);
+	}
+	hold->streams[stream] = store_page(region, page + 1);
+	return 0;
+}
+
 /* Why a page is needed: a vCPU's fault, a fault of nobody (hold is NULL), or the door. */
 struct need {
 	struct gmem *gmem;
@@ -186,7 +204,7 @@ struct need {
 	/* For faults: the page's EPT entry, and the mapping as it was when they began. */
 	uint64_t *entry;
 	uint32_t m, changes;
-	struct gmem_tampered tampered; /* with ERR_TAMPERED */
+	struct gmem_tampered *tampered; /* filled in with ERR_TAMPERED */
 };
 
 /*
@@ -213,7 +231,7 @@ static int open_and_pin(struct need *need, struct window_frame **out)
 
 	*out = NULL;
 	if (cost == COST_TAMPERED) {
-		need->tampered = name_of(region, need->page);
+		*need->tampered = name_of(region, need->page);
 		return ERR_TAMPERED;
 	}
 	region->vm->counters.door_opens += cost != COST_NONE;
@@ -286,7 +304,7 @@ static inline void use_page(const struct need *need, uint32_t index, enum pager_
 	}
 	window_keep(need->hold, index);
 	if (cost != COST_FIRST_TOUCH) {
-		ahead = open_ahead(region, need->hold, need->page);
+		ahead = note_read(region, need->hold, need->page);
 		if (ahead != 0 && is_unchanged(need)) {
 			map_ahead(need, ahead);
 		}
@@ -297,7 +315,7 @@ static inline void use_page(const struct need *need, uint32_t index, enum pager_
  * For a fault whose page is not open. It is counted in `exchanges` meanwhile, so that the region is
  * not freed.
  */
-static int open_and_map(struct need *need)
+static inline int open_and_map(struct need *need)
 {
 	struct sealed_region *region = need->region;
 	enum pager_cost cost;
@@ -309,7 +327,7 @@ static int open_and_map(struct need *need)
 	if (index != WINDOW_NONE) {
 		use_page(need, index, cost);
 	} else if (cost == COST_TAMPERED) {
-		need->tampered = name_of(region, need->page);
+		*need->tampered = name_of(region, need->page);
 	}
 	region->exchanges--;
 	window_note_end();
@@ -317,7 +335,7 @@ static int open_and_map(struct need *need)
 }
 
 /* Under window_lock, which it may release and take again. */
-static int fix(struct need *need, const struct gmem_faulter *by)
+static inline int fix(struct need *need, const struct gmem_faulter *by)
 {
 	const struct sealed_mapping *mapping = &need->region->mappings[need->m];
 	struct window_frame *frame = open_frame(need->region, need->page);
@@ -350,15 +368,19 @@ static int fix(struct need *need, const struct gmem_faulter *by)
 int pager_fault(struct gmem *gmem, struct gmem_region *region, gpa_t gpa, unsigned access,
 		const struct gmem_faulter *by)
 {
+	struct gmem_tampered tampered;
 	struct need need = { .gmem = gmem,
 			     .region = region->state,
 			     .page = (gpa.v - region->base.v) / PAGE_SIZE,
-			     .access = access };
-	int err = ept_make_entry(&gmem->root, gpa, &need.entry); /* without window_lock */
+			     .access = access,
+			     .tampered = &tampered };
+	uint64_t *entry;
+	int err = ept_make_entry(&gmem->root, gpa, &entry); /* without window_lock */
 
 	if (err != 0) {
 		return err;
 	}
+	need.entry = entry;
 	lock_take(&window_lock, LOCK_WINDOW);
 	need.m = pager_mapping_of(need.region, gmem);
 	need.changes = need.region->mappings[need.m].changes;
@@ -370,7 +392,7 @@ int pager_fault(struct gmem *gmem, struct gmem_region *region, gpa_t gpa, unsign
 	}
 	lock_take(&gmem->lock, LOCK_GMEM);
 	if (err == ERR_TAMPERED) {
-		gmem->tampered = need.tampered;
+		gmem->tampered = tampered;
 	}
 	return err;
 }
@@ -402,7 +424,7 @@ static int open_for_door(struct need *need, struct window_frame **out)
 	need->region->exchanges--;
 	window_note_end();
 	if (err == ERR_TAMPERED) {
-		need->gmem->tampered = need->tampered;
+		need->gmem->tampered = *need->tampered;
 	}
 	return err;
 }
@@ -433,10 +455,12 @@ static int find_for_door(struct need *need, const struct gmem_region *region, gp
 int pager_pin(struct gmem *gmem, struct gmem_region *region, gpa_t page, bool write,
 	      struct keyed_frame *out)
 {
+	struct gmem_tampered tampered;
 	struct need need = { .gmem = gmem,
 			     .region = region->state,
 			     .page = (page.v - region->base.v) / PAGE_SIZE,
-			     .writes = write };
+			     .writes = write,
+			     .tampered = &tampered };
 	struct window_frame *frame;
 	int err = ERR_RIGHTS;
 

@@ -221,7 +221,8 @@ static void store_filled(const struct sealed_page *out)
 }
 
 /* Returns false when there is nothing to encrypt. */
-static inline bool begin_seal(const struct sealed_page *out, void *clear, struct page_job *job)
+static inline bool begin_seal(const struct sealed_page *out, const struct percpu *cpu, void *clear,
+			      struct page_job *job)
 {
 	struct stored_page *stored;
 	hpa_t frame;
@@ -237,26 +238,28 @@ static inline bool begin_seal(const struct sealed_page *out, void *clear, struct
 	stored->version = next_version(out->region->vm);
 	stored->kind = STORE_SEALED;
 	frame = store_frame(out->region, out->page);
-	atomic_store(&unfinished[percpu_self()->index].frame, frame.v);
+	atomic_store(&unfinished[cpu->index].frame, frame.v);
 	stop_if_closed();
 	describe(out, stored->version, job);
 	job->in = job->scratch = clear;
-	job->out = host_temp_map(GMEM_SLOT_OUT, keyed(frame, KEYID_PLATFORM));
+	job->out = host_temps_map(host_temps(cpu), GMEM_SLOT_OUT, keyed(frame, KEYID_PLATFORM));
 	return true;
 }
 
-static void end_seal(const struct sealed_page *out, const struct page_job *job)
+static inline void end_seal(const struct sealed_page *out, const struct percpu *cpu,
+			    const struct page_job *job)
 {
 	if (job->mac != NULL) {
 		memcpy(store_tag(out->region, out->page), job->tag, PAGE_TAG_BYTES);
 	}
-	host_temp_unmap(GMEM_SLOT_OUT);
+	host_temps_unmap(host_temps(cpu), GMEM_SLOT_OUT);
 	stop_if_closed();
-	atomic_store_release(&unfinished[percpu_self()->index].frame, 0);
+	atomic_store_release(&unfinished[cpu->index].frame, 0);
 }
 
 /* Returns false when the page has no ciphertext. */
-static inline bool begin_open(const struct sealed_page *in, void *clear, struct page_job *job)
+static inline bool begin_open(const struct sealed_page *in, const struct percpu *cpu, void *clear,
+			      struct page_job *job)
 {
 	struct stored_page *stored;
 
@@ -271,8 +274,8 @@ static inline bool begin_open(const struct sealed_page *in, void *clear, struct 
 	if (job->mac != NULL) {
 		memcpy(job->tag, stored->tag, PAGE_TAG_BYTES);
 	}
-	job->in = host_temp_map(GMEM_SLOT_IN,
-				keyed(store_frame(in->region, in->page), KEYID_PLATFORM));
+	job->in = host_temps_map(host_temps(cpu), GMEM_SLOT_IN,
+				 keyed(store_frame(in->region, in->page), KEYID_PLATFORM));
 	job->out = clear;
 	return true;
 }
@@ -299,26 +302,29 @@ static bool open_without_text(const struct sealed_page *in, void *clear)
 int store_exchange(struct sealed_page out, struct sealed_page in, struct keyed_frame frame,
 		   bool *sealed)
 {
-	void *clear = host_temp_map(GMEM_SLOT_CLEAR, frame);
+	const struct percpu *cpu = percpu_self();
+	void *clear = host_temps_map(host_temps(cpu), GMEM_SLOT_CLEAR, frame);
 	struct page_job seal, open;
-	bool seals = begin_seal(&out, clear, &seal);
-	bool opens = begin_open(&in, clear, &open), good = true;
+	const bool seals = begin_seal(&out, cpu, clear, &seal);
+	const bool opens = begin_open(&in, cpu, clear, &open);
+	bool good = true;
 
 	if (seals || opens) {
 		good = page_exchange(seals ? &seal : NULL, opens ? &open : NULL);
 	}
+	cpu = percpu_self(); /* loaded again: that is less work than to keep it over the call */
 	if (seals) {
-		end_seal(&out, &seal);
+		end_seal(&out, cpu, &seal);
 	}
 	if (opens) {
-		host_temp_unmap(GMEM_SLOT_IN);
+		host_temps_unmap(host_temps(cpu), GMEM_SLOT_IN);
 	} else {
 		good = open_without_text(&in, clear);
 	}
 	if (in.region == NULL || !good) {
 		cache_write_back(clear, PAGE_SIZE); /* else the old plaintext would stay in DRAM */
 	}
-	host_temp_unmap(GMEM_SLOT_CLEAR);
+	host_temps_unmap(host_temps(cpu), GMEM_SLOT_CLEAR);
 	*sealed = seals;
 	return good ? 0 : ERR_TAMPERED;
 }

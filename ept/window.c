@@ -501,11 +501,15 @@ static inline void let_oldest_go(struct pager_vm *vm, struct vcpu_hold *hold)
 	window_release(vm, &window_frames[index]);
 }
 
+/* From the oldest to the latest: it mostly holds one frame. */
 static inline void let_all_go(struct pager_vm *vm, struct vcpu_hold *hold)
 {
-	while (hold->count != 0) {
-		let_oldest_go(vm, hold);
+	const uint32_t end = hold->next;
+
+	for (uint32_t i = end - hold->count; i != end; i++) {
+		window_release(vm, &window_frames[hold->frames[i % HOLD_FRAMES]]);
 	}
+	hold->count = 0;
 }
 
 void window_let_vm_go(struct pager_vm *vm)

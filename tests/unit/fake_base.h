@@ -79,8 +79,8 @@ uint64_t fake_frames_live(void);
 void fake_pages_fail_after(int after);
 void fake_frames_fail_after(int after);
 void fake_pages_reset(void);
-/* The KeyID of host pages. A reset sets it to 0, and removes KeyIDs (keyid_configure(52, 0)). */
-extern keyid_t fake_page_keyid;
+/* A reset sets the KeyID of host pages (page_keyid_now) to 0, and removes KeyIDs. */
+extern keyid_t page_keyid_now;
 
 /* The frames' physical addresses: FAKE_FRAME_COUNT of them; a test can "install" fewer. */
 #define FAKE_FRAME_BASE	 0x100000000ul

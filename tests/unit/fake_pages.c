@@ -196,12 +196,12 @@ __attribute__((weak)) struct mem_range page_pool(void)
 	return (struct mem_range){ .base = hpa(POOL_BASE), .page_count = POOL_PAGES };
 }
 
-keyid_t fake_page_keyid;
+keyid_t page_keyid_now;
 
 hpa_t page_hpa(const void *page)
 {
 	(void)pool_index(page, "page_hpa");
-	return hpa(keyid_pack(keyed(hpa((uintptr_t)page), fake_page_keyid)));
+	return hpa(keyid_pack(keyed(hpa((uintptr_t)page), page_keyid_now)));
 }
 
 void *page_va(hpa_t page)
@@ -210,11 +210,6 @@ void *page_va(hpa_t page)
 
 	(void)pool_index((void *)address, "page_va");
 	return (void *)address;
-}
-
-keyid_t page_keyid(void)
-{
-	return fake_page_keyid;
 }
 
 static void frames_make(void)
@@ -405,6 +400,6 @@ void fake_pages_reset(void)
 	pages_live = frames_live = frame_high = 0;
 	frame_count = FAKE_FRAME_COUNT;
 	pages_fail_after = frames_fail_after = -1;
-	fake_page_keyid = 0;
+	page_keyid_now = 0;
 	keyid_configure(52, 0);
 }

@@ -192,6 +192,8 @@ TEST(test_single_page_errors, fake_setup, fake_teardown)
 	assert_int_equal(ept_root_init(&root), 0);
 	assert_int_equal(ept_map(&root, gpa(0), hpa(0), SIZE_2M, SIZE_2M, read_only), 0);
 	assert_int_equal(ept_make_entry(&root, gpa(0x3000), &entry), ERR_EXISTS);
+	assert_int_equal(ept_map(&root, gpa(SIZE_2M), hpa(0), SIZE_2M, SIZE_2M, wb_rwx), 0);
+	assert_int_equal(ept_make_entry(&root, gpa(SIZE_2M + PAGE_SIZE), &entry), ERR_EXISTS);
 	fake_pages_fail_after(1);
 	assert_int_equal(ept_make_entry(&root, gpa(SIZE_1G), &entry), ERR_NOMEM);
 	fake_pages_fail_after(-1);
@@ -631,10 +633,11 @@ TEST(test_tables_carry_host_keyid, fake_setup, fake_teardown)
 {
 	struct ept_root root;
 	struct ept_leaf leaf;
+	uint64_t *entry;
 
 	ept_configure(&all_caps);
 	keyid_configure(52, 6);
-	fake_page_keyid = 1;
+	page_keyid_now = 1;
 	assert_int_equal(ept_root_init(&root), 0);
 	assert_int_equal(ept_map(&root, gpa(0x1000), hpa(0x5000), PAGE_SIZE, PAGE_SIZE, wb_rwx), 0);
 	assert_int_equal(root.eptp >> 46, 1);
@@ -642,5 +645,7 @@ TEST(test_tables_carry_host_keyid, fake_setup, fake_teardown)
 	assert_int_equal(ept_walk(&root, gpa(0x1000), &leaf), 0);
 	assert_int_equal(leaf.hpa.v, 0x5000);
 	assert_int_equal(leaf.attr.keyid, 0);
+	assert_int_equal(ept_make_entry(&root, gpa(0x1000), &entry), 0);
+	assert_int_equal(*entry & 0xff000, 0x5000);
 	ept_root_free(&root);
 }

@@ -155,9 +155,30 @@ static inline void host_slot_unmap(const struct percpu *cpu, unsigned slot)
 	cpu_invlpg(cpu->slot_pages + 2 * slot * PAGE_SIZE);
 }
 
+/*
+ * This CPU's slots, for code that maps several pages at once: it reads once where they lie. The
+ * frames come from the allocator. host_temps_unmap does not check that the slot is in use.
+ */
+struct host_temps {
+	uint64_t *entries;
+	uint8_t *pages;
+};
+
 #ifdef UMBRA_HOST_TEST
 void *host_temp_map(unsigned slot, struct keyed_frame page);
 void host_temp_unmap(unsigned slot);
+static inline struct host_temps host_temps(const struct percpu *cpu)
+{
+	return (struct host_temps){ NULL, NULL };
+}
+static inline void *host_temps_map(struct host_temps temps, unsigned slot, struct keyed_frame page)
+{
+	return host_temp_map(slot, page);
+}
+static inline void host_temps_unmap(struct host_temps temps, unsigned slot)
+{
+	host_temp_unmap(slot);
+}
 static inline void host_temp_check(const struct percpu *cpu, unsigned slot)
 {
 	/* host_temp_map checks the slot */
@@ -180,6 +201,27 @@ static inline void *host_temp_map(unsigned slot, struct keyed_frame page)
 static inline void host_temp_unmap(unsigned slot)
 {
 	host_slot_unmap(percpu_self(), slot);
+}
+
+static inline struct host_temps host_temps(const struct percpu *cpu)
+{
+	return (struct host_temps){ cpu->slot_entries, cpu->slot_pages };
+}
+
+static inline void *host_temps_map(struct host_temps temps, unsigned slot, struct keyed_frame page)
+{
+	if (__builtin_expect(temps.entries[2 * slot] != 0, 0)) {
+		host_slot_misuse(slot, keyid_pack(page));
+	}
+	__atomic_store_n(&temps.entries[2 * slot], keyid_pack(page) | host_slot_bits,
+			 __ATOMIC_RELEASE);
+	return temps.pages + 2 * slot * PAGE_SIZE;
+}
+
+static inline void host_temps_unmap(struct host_temps temps, unsigned slot)
+{
+	__atomic_store_n(&temps.entries[2 * slot], 0, __ATOMIC_RELEASE);
+	cpu_invlpg(temps.pages + 2 * slot * PAGE_SIZE);
 }
 
 /*

@@ -18,8 +18,9 @@ static struct {
 	uint64_t hint;		     /* no page below this one is free */
 	ATOMIC(uint64_t) written;    /* no page from this one on was ever allocated */
 	uint64_t *used;		     /* one bit for each page */
-	keyid_t keyid;
 } pool;
+
+keyid_t page_keyid_now;
 
 static struct mem_range bootstrap;
 
@@ -220,14 +221,9 @@ uint64_t page_left_count(void)
 	return left;
 }
 
-keyid_t page_keyid(void)
-{
-	return pool.keyid;
-}
-
 void page_set_keyid(keyid_t keyid)
 {
-	pool.keyid = keyid;
+	page_keyid_now = keyid;
 }
 
 hpa_t page_hpa(const void *page)
@@ -235,7 +231,7 @@ hpa_t page_hpa(const void *page)
 	uint64_t number = (uintptr_t)page / PAGE_SIZE;
 
 	CHECK(number >= pool.first && number - pool.first < pool.page_count);
-	return hpa(keyid_pack(keyed(hpa((uintptr_t)page), pool.keyid)));
+	return hpa(keyid_pack(keyed(hpa((uintptr_t)page), page_keyid_now)));
 }
 
 void *page_va(hpa_t page)

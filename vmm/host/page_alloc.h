@@ -98,7 +98,11 @@ void page_free_reserved(void *page);
 hpa_t page_hpa(const void *page);
 void *page_va(hpa_t page);
 /* The KeyID of the pool and the window; 0 until the hypervisor has one. */
-keyid_t page_keyid(void);
+extern keyid_t page_keyid_now; /* set by page_set_keyid */
+static inline keyid_t page_keyid(void)
+{
+	return page_keyid_now;
+}
 /* Called after the pool's content has moved under the KeyID: page_hpa uses it from now on. */
 void page_set_keyid(keyid_t keyid);
 
