@@ -168,6 +168,7 @@ enum pager_cost pager_exchange(uint32_t index, struct sealed_region *region, uin
 	struct window_frame *frame = window_frame(index);
 	const struct sealed_page in = { region, page };
 	struct sealed_page out = { frame->region, frame->page };
+	const bool zeroed = frame->zero;
 	struct unmapping u;
 	bool written = false, absent = true, sealed;
 	uint64_t now;
@@ -196,7 +197,7 @@ enum pager_cost pager_exchange(uint32_t index, struct sealed_region *region, uin
 	if (u.taken != 0) {
 		shoot_down(&u, out.region);
 	}
-	err = store_exchange(written ? out : nothing, in, window_page(frame), &sealed);
+	err = store_exchange(written ? out : nothing, in, window_page(frame), zeroed, &sealed);
 	now = pager_clock();
 	lock_take(&window_lock, LOCK_WINDOW);
 	if (out.region != NULL) {

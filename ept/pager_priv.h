@@ -154,6 +154,7 @@ struct window_frame {
 	bool dirty;	 /* written through the door, or by a guest whose entry was removed */
 	bool referenced; /* used since the CLOCK hand passed, as far as software knows */
 	bool seen;	 /* ... and window_seen has reported that use */
+	bool zero;	 /* free, and all of it is zero: a page of zeros needs no work */
 	/* A CPU exchanges its page, or shoots it down with another one (pager_exchange.c). */
 	ATOMIC(bool) busy;
 };
@@ -306,7 +307,7 @@ static inline struct keyed_frame window_page(const struct window_frame *frame)
 {
 	return keyed(frame->frame, page_keyid());
 }
-/* Puts a frame that holds no clear text any more on the free list. Notes that it has no page. */
+/* Puts a frame that was zeroed on the free list. Notes that it has no page. */
 void window_put_free(uint32_t index);
 /* Is the frame's page being exchanged, or shot down with another one? Needs no lock. */
 static inline bool window_is_busy(const struct window_frame *frame)
@@ -440,12 +441,13 @@ struct sealed_page {
  * Replaces the content of a frame. First encrypts out, the page in the frame, into its store under
  * a new version; if it holds only its region's pattern `fill`, it gets no ciphertext. out's region
  * may be NULL: nothing to keep. Then decrypts in into the frame; without ciphertext fills the frame
- * with in's pattern, without a region with zeros. *sealed says whether out was encrypted. Returns
+ * with in's pattern, without a region with zeros. zeroed: the frame is free, and zero already.
+ * *sealed says whether out was encrypted. Returns
  * ERR_TAMPERED, with zeros in the frame, if in's tag is not that of what is stored. The frame is
  * busy. window_lock is not held.
  */
 int store_exchange(struct sealed_page out, struct sealed_page in, struct keyed_frame frame,
-		   bool *sealed);
+		   bool zeroed, bool *sealed);
 
 /*
  * For the end of the machine: from now on a CPU that wants to encrypt stops, because keys will be

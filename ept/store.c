@@ -285,8 +285,9 @@ static inline bool begin_open(const struct sealed_page *in, const struct percpu 
  * that is wrong. A page that was never written has no tag: for such a page only its kind, which is
  * in Umbra's own memory, says that it has no content.
  */
-static bool open_without_text(const struct sealed_page *in, void *clear)
+static bool open_without_text(const struct sealed_page *in, void *clear, bool zeroed)
 {
+	uint64_t fill;
 	uint8_t name[PAGE_NAME_BYTES], tag[PAGE_TAG_BYTES];
 	bool good = true;
 
@@ -295,12 +296,15 @@ static bool open_without_text(const struct sealed_page *in, void *clear)
 		page_tag_name(&in->region->vm->mac_key, name, tag);
 		good = ct_equal(tag, store_tag(in->region, in->page), sizeof(tag));
 	}
-	gmem_fill_page(clear, good && in->region != NULL ? in->region->fill : 0);
+	fill = good && in->region != NULL ? in->region->fill : 0;
+	if (!zeroed || fill != 0) {
+		gmem_fill_page(clear, fill);
+	}
 	return good;
 }
 
 int store_exchange(struct sealed_page out, struct sealed_page in, struct keyed_frame frame,
-		   bool *sealed)
+		   bool zeroed, bool *sealed)
 {
 	const struct percpu *cpu = percpu_self();
 	void *clear = host_temps_map(host_temps(cpu), GMEM_SLOT_CLEAR, frame);
@@ -319,7 +323,7 @@ int store_exchange(struct sealed_page out, struct sealed_page in, struct keyed_f
 	if (opens) {
 		host_temps_unmap(host_temps(cpu), GMEM_SLOT_IN);
 	} else {
-		good = open_without_text(&in, clear);
+		good = open_without_text(&in, clear, zeroed);
 	}
 	if (in.region == NULL || !good) {
 		cache_write_back(clear, PAGE_SIZE); /* else the old plaintext would stay in DRAM */

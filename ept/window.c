@@ -35,6 +35,12 @@
  */
 #define TURNS_A_ROUND 32u
 
+/*
+ * So many frames (64 MiB) are zeroed when the machine starts, so that a first touch finds one that
+ * is. In a larger window the others are zeroed when they are first used.
+ */
+#define ZEROED_AT_START 16384u
+
 /* window_spare looks at so many frames. */
 #define SPARE_LOOKS 32u
 
@@ -86,6 +92,20 @@ static void log_place(void)
 	}
 }
 
+/* Zeroes those free frames that are taken first. */
+static void zero_some(void)
+{
+	uint32_t index = window.first_free;
+
+	for (uint32_t i = 0; i < ZEROED_AT_START && index != WINDOW_NONE; i++) {
+		struct window_frame *frame = window_frame(index);
+
+		gmem_fill_frames(GMEM_SLOT_CLEAR, window_page(frame), PAGE_SIZE, 0);
+		frame->zero = true;
+		index = frame->next;
+	}
+}
+
 int window_init(uint64_t frame_count)
 {
 	bool stale = false, frame_stale;
@@ -110,11 +130,13 @@ int window_init(uint64_t frame_count)
 		stale |= frame_stale;
 		window_frames[i].frame = frame;
 		window_put_free(i);
+		window_frames[i].zero = false;
 	}
 	if (stale && page_keyid() != KEYID_PLATFORM) {
 		/* The frames are used under another KeyID now: see flush_if_stale in extents.c. */
 		cache_flush_all();
 	}
+	zero_some();
 	log_place();
 	return 0;
 }
@@ -252,7 +274,7 @@ static inline void set_page(struct window_frame *frame, struct sealed_region *re
 	frame->next = frame->prev = WINDOW_NONE;
 	frame->mapped = frame->writable = 0;
 	frame->entry = NULL;
-	frame->dirty = frame->referenced = frame->seen = false;
+	frame->dirty = frame->referenced = frame->seen = frame->zero = false;
 	frame->idle_s = WINDOW_STALE; /* if it is free, this does not count */
 }
 
@@ -283,6 +305,7 @@ void window_put_free(uint32_t index)
 	struct window_frame *frame = window_frame(index);
 
 	window_change(frame, NULL, 0);
+	frame->zero = true;
 	frame->next = window.first_free;
 	window.first_free = index;
 }

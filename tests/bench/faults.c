@@ -151,16 +151,16 @@ static _Thread_local struct {
 } inside;
 
 int __real_store_exchange(struct sealed_page out, struct sealed_page in, struct keyed_frame frame,
-			  bool *sealed);
+			  bool zeroed, bool *sealed);
 int __wrap_store_exchange(struct sealed_page out, struct sealed_page in, struct keyed_frame frame,
-			  bool *sealed);
+			  bool zeroed, bool *sealed);
 int __wrap_store_exchange(struct sealed_page out, struct sealed_page in, struct keyed_frame frame,
-			  bool *sealed)
+			  bool zeroed, bool *sealed)
 {
 	int err;
 
 	inside.exchange_began = __rdtsc();
-	err = __real_store_exchange(out, in, frame, sealed);
+	err = __real_store_exchange(out, in, frame, zeroed, sealed);
 	inside.exchange_ended = __rdtsc();
 	return err;
 }

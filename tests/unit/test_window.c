@@ -48,6 +48,62 @@ TEST(test_floor_holds, pager_setup, pager_teardown)
 	}
 }
 
+static struct window_frame *frame_of(const struct guest *guest, uint32_t page)
+{
+	return window_frame(*store_opened(guest->gmem.regions[0].state, page) - 1);
+}
+
+static bool is_zero(const struct window_frame *frame)
+{
+	static const uint8_t zeros[PAGE_SIZE];
+
+	return frame->zero && memcmp(fake_frame(frame->frame), zeros, PAGE_SIZE) == 0;
+}
+
+static struct window_frame *evict(const struct guest *guest, uint32_t page)
+{
+	struct window_frame *frame = frame_of(guest, page);
+
+	lock_take(&window_lock, LOCK_WINDOW);
+	window_let_vm_go(guest->vm);
+	pager_evict(window_index(frame));
+	lock_drop(&window_lock);
+	return frame;
+}
+
+/* Free frames are zero, from the start on. So a first touch zeroes only a frame that had a page. */
+TEST(test_zero_frames, pager_setup, pager_teardown)
+{
+	struct guest *guest = &guests[0];
+	struct window_frame *frame;
+	uint8_t *bytes;
+
+	make_window(FLOOR + 1);
+	make_guest(guest, 1);
+	for (uint32_t i = 0; i <= FLOOR; i++) {
+		assert_true(is_zero(window_frame(i)));
+	}
+	guest_write(guest, 0, 7);
+	assert_false(frame_of(guest, 0)->zero);
+	frame = evict(guest, 0);
+	assert_true(is_zero(frame));
+	bytes = fake_frame(frame->frame);
+	bytes[8] = 0x5a; /* to see that nobody writes zeros again ... */
+	assert_int_equal(guest_read(guest, 1), 0x5a);
+	assert_true(is_zero(evict(guest, 1)));
+	frame->zero = false; /* ... unless that is needed */
+	bytes[8] = 0x5a;
+	assert_int_equal(guest_read(guest, 1), 0);
+	for (uint32_t i = 0; i < SPLIT; i++) { /* pages take each other's frames */
+		guest_write(guest, i, i + 1);
+		assert_int_equal(guest_read(guest, SPLIT - 1), i == SPLIT - 1 ? SPLIT : 0);
+	}
+	end_guest(guest);
+	for (uint32_t i = 0; i <= FLOOR; i++) {
+		assert_true(is_zero(window_frame(i)));
+	}
+}
+
 /*
  * When all pages are in use, a search gives up after some time, because other CPUs wait for the
  * lock.
