@@ -137,6 +137,17 @@ struct gmem_tampered {
 	uint64_t version;
 };
 
+/*
+ * Pages without memory at which vmm/ has lent a frame to a vCPU (vmm/hole.h): more than one
+ * instruction can touch, a gather of 16 elements across pages, and its code. Under gmem.lock.
+ */
+#define GMEM_LENT_MAX 36
+struct gmem_lent {
+	gpa_t pages[GMEM_LENT_MAX];
+	uint32_t count;
+	struct gmem_lent *next; /* another vCPU's */
+};
+
 struct gmem {
 	struct lock lock;
 	struct ept_root root;
@@ -149,6 +160,7 @@ struct gmem {
 	struct move *move;
 	uint64_t moved_pages;
 	struct gmem_tampered tampered; /* the latest one */
+	struct gmem_lent *lent;	       /* of those vCPUs that have frames now */
 	/*
 	 * Called, without gmem.lock, when a page was found tampered with: the VM must end. NULL:
 	 * nothing is called. Set it after gmem_init.

@@ -392,18 +392,21 @@ static bool is_free_for(const struct gmem *gmem, const struct gmem_region *mover
 /*
  * Where the region is going to lie, vmm/ may have lent frames of ones to vCPUs (hole.h). They go,
  * or a guest would read and write these in place of the share. Under gmem.lock; no more are lent
- * once the region lies there.
+ * once the region lies there. Nothing else is mapped where no region lies. So the time depends on
+ * what is lent, and not on the size of the share, for which other vCPUs would wait.
  */
 static void clear_place(struct gmem *gmem, gpa_t base, uint64_t bytes)
 {
-	struct ept_leaf leaf;
 	bool found = false;
-	gpa_t at;
 
-	while (ept_next(&gmem->root, base, base.v + bytes, &at, &leaf) == 0) {
-		/* One 4-KiB leaf: no split is needed, so this cannot fail. */
-		CHECK(ept_unmap(&gmem->root, at, leaf.leaf_bytes) == 0);
-		found = true;
+	for (const struct gmem_lent *lent = gmem->lent; lent != NULL; lent = lent->next) {
+		for (uint32_t i = 0; i < lent->count; i++) {
+			if (lent->pages[i].v - base.v < bytes) {
+				/* One 4-KiB leaf: no split is needed, so this cannot fail. */
+				CHECK(ept_unmap(&gmem->root, lent->pages[i], PAGE_SIZE) == 0);
+				found = true;
+			}
+		}
 	}
 	if (found) {
 		ept_tlb_shootdown(&gmem->root);

@@ -65,7 +65,7 @@ static bool have_tables(struct vm *vm, gpa_t page)
 static bool lend(struct vcpu *vcpu, gpa_t page)
 {
 	struct vm *vm = vcpu->vm;
-	struct vcpu_private *priv = vcpu->priv;
+	struct gmem_lent *lent = &vcpu->priv->lent;
 	struct ept_attr attr = { .access = EPT_RWX, .memtype = EPT_MEMTYPE_WB, .ignore_pat = true };
 	struct keyed_frame frame;
 	struct ept_leaf leaf;
@@ -76,7 +76,7 @@ static bool lend(struct vcpu *vcpu, gpa_t page)
 	if (ept_walk(&vm->gmem.root, page, &leaf) == 0) {
 		return true; /* lent for another vCPU, until that has executed its instruction */
 	}
-	if (priv->hole_count == HOLES_MAX || !have_frame(vm) || !have_tables(vm, page)) {
+	if (lent->count == GMEM_LENT_MAX || !have_frame(vm) || !have_tables(vm, page)) {
 		return false;
 	}
 	frame = keyid_unpack(page_hpa(vm->hole_page).v);
@@ -84,7 +84,11 @@ static bool lend(struct vcpu *vcpu, gpa_t page)
 	if (ept_map(&vm->gmem.root, page, frame.frame, PAGE_SIZE, PAGE_SIZE, attr) != 0) {
 		return false;
 	}
-	priv->holes[priv->hole_count++] = page;
+	if (lent->count == 0) {
+		lent->next = vm->gmem.lent;
+		vm->gmem.lent = lent;
+	}
+	lent->pages[lent->count++] = page;
 	return true;
 }
 
@@ -118,18 +122,30 @@ static void take_back(struct vm *vm, gpa_t page)
 	}
 }
 
+/* Called under gmem.lock. */
+static void forget(struct gmem *gmem, const struct gmem_lent *lent)
+{
+	struct gmem_lent **at = &gmem->lent;
+
+	while (*at != lent) {
+		at = &(*at)->next;
+	}
+	*at = lent->next;
+}
+
 void hole_close(struct vcpu *vcpu)
 {
 	struct vm *vm = vcpu->vm;
-	struct vcpu_private *priv = vcpu->priv;
+	struct gmem_lent *lent = &vcpu->priv->lent;
 
 	step_one(vcpu, false);
-	if (priv->hole_count == 0) {
+	if (lent->count == 0) {
 		return;
 	}
 	lock_take(&vm->gmem.lock, LOCK_GMEM);
-	while (priv->hole_count > 0) {
-		take_back(vm, priv->holes[--priv->hole_count]);
+	forget(&vm->gmem, lent);
+	while (lent->count > 0) {
+		take_back(vm, lent->pages[--lent->count]);
 	}
 	/*
 	 * The order matters: a CPU that still translated to the frame could write to it after this.

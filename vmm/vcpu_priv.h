@@ -29,9 +29,6 @@ struct cpuid_answer {
 
 struct msr_row;
 
-/* More pages than one instruction can touch: a gather of 16 elements across pages, and its code. */
-#define HOLES_MAX 36
-
 /* Data of the scheduler for a vCPU. Only its own CPU uses it, except on_cpu. */
 struct sched_entity {
 	struct vcpu *next; /* the next vCPU on the same CPU */
@@ -96,9 +93,7 @@ struct vcpu_private {
 	const struct msr_row *msr_row; /* msr.c: the row that was found last */
 	/* device_access.c: the fixed range of the last device, or NULL. It never moves. */
 	const struct iobus_range *device_range;
-	/* hole.c: pages to which a frame of ones is lent for this vCPU. */
-	gpa_t holes[HOLES_MAX];
-	uint32_t hole_count;
+	struct gmem_lent lent; /* hole.c: frames of ones; in the list gmem.lent unless empty */
 	struct cpuid_answer cpuid_cache[CPUID_CACHE_SLOTS];
 	struct emul_cache emul_cache;
 };

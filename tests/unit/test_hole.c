@@ -115,7 +115,14 @@ TEST(test_two_vcpus, setup, teardown)
 	assert_false(is_lent(NOTHING));
 	assert_true(hole_open(&vcpus[1], gpa(NOTHING)));
 	assert_true(is_lent(NOTHING));
+	assert_true(hole_open(&vcpus[0], gpa(NOTHING + PAGE_SIZE)));
+	assert_ptr_equal(vm.gmem.lent, &privs[0].lent); /* so a share that comes finds both */
+	assert_ptr_equal(privs[0].lent.next, &privs[1].lent);
 	hole_close(&vcpus[1]);
+	assert_ptr_equal(vm.gmem.lent, &privs[0].lent);
+	assert_null(privs[0].lent.next);
+	hole_close(&vcpus[0]);
+	assert_null(vm.gmem.lent);
 	hole_close(&vcpus[1]); /* a single step for which nothing was lent */
 }
 
@@ -163,10 +170,10 @@ TEST(test_bounds, setup, teardown)
 {
 	uint64_t lent = 0;
 
-	for (unsigned i = 0; i < HOLES_MAX; i++) {
+	for (unsigned i = 0; i < GMEM_LENT_MAX; i++) {
 		assert_true(hole_open(&vcpus[0], gpa(NOTHING + i * PAGE_SIZE)));
 	}
-	assert_false(hole_open(&vcpus[0], gpa(NOTHING + HOLES_MAX * PAGE_SIZE)));
+	assert_false(hole_open(&vcpus[0], gpa(NOTHING + GMEM_LENT_MAX * PAGE_SIZE)));
 	hole_close(&vcpus[0]);
 	for (uint64_t at = 1ul << 39; at < 1ul << 46; at += 1ul << 39) {
 		lent += hole_open(&vcpus[0], gpa(at));

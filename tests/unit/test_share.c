@@ -281,17 +281,25 @@ TEST(test_move_over_a_hole, setup, teardown)
 {
 	const struct ept_attr attr = { .access = EPT_RWX, .memtype = EPT_MEMTYPE_WB };
 	struct ept_leaf before = touch(&beta, BASE, GMEM_ACCESS_READ);
+	struct gmem_lent lent[2] = { { .pages = { gpa(TO - PAGE_SIZE) }, .count = 1 },
+				     { .pages = { gpa(0), gpa(TO + PAGE_SIZE) }, .count = 2 } };
+	struct ept_leaf left;
 	uint64_t generation;
 
-	assert_int_equal(
-		ept_map(&beta.root, gpa(TO + PAGE_SIZE), hpa(0x7000), PAGE_SIZE, PAGE_SIZE, attr),
-		0);
+	lent[0].next = &lent[1];
+	beta.lent = &lent[0];
+	for (uint64_t at = TO - PAGE_SIZE; at <= TO + PAGE_SIZE; at += 2 * PAGE_SIZE) {
+		assert_int_equal(
+			ept_map(&beta.root, gpa(at), hpa(0x7000), PAGE_SIZE, PAGE_SIZE, attr), 0);
+	}
 	share_move(&beta, gpa(BASE), gpa(BASE), false);
 	generation = beta.root.generation.only;
 	share_move(&beta, gpa(BASE), gpa(TO), true);
 	assert_int_equal(beta.root.generation.only, generation + 1);
 	assert_int_equal(touch(&beta, TO + PAGE_SIZE, GMEM_ACCESS_READ).hpa.v,
 			 before.hpa.v + PAGE_SIZE);
+	assert_int_equal(ept_walk(&beta.root, gpa(TO - PAGE_SIZE), &left), 0); /* beside it */
+	beta.lent = NULL;
 }
 
 /* Over other memory of the VM it is nowhere, and that memory stays as it is. */
