@@ -14,6 +14,7 @@
 #include "vmm/host/cache.h"
 #include "vmm/host/page_alloc.h"
 #include "vmm/alike.h"
+#include "vmm/errata.h"
 #include "vmm/vmx.h"
 #include "vmm/vmx_bits.h"
 
@@ -48,6 +49,20 @@ static void print_flaw(void *context, const char *name, bool open, const char *w
 		 what);
 }
 
+/* CPUs that differ in these from the boot processor, which runs this, were left out. */
+static void report_errata(void (*print)(const char *fmt, ...))
+{
+	const uint32_t found = errata_of_this_cpu();
+
+	if ((found & ERRATUM_TIMER) != 0) {
+		print("  erratum of this CPU: its preemption timer counts wrongly; not used");
+	}
+	if ((found & ERRATUM_EPT_AD) != 0) {
+		print("  erratum of this CPU: accessed and dirty bits of EPT are unreliable; not "
+		      "used");
+	}
+}
+
 static void report_vmx(void (*print)(const char *fmt, ...))
 {
 	const struct vmx_caps *vmx = vmx_caps();
@@ -61,6 +76,11 @@ static void report_vmx(void (*print)(const char *fmt, ...))
 	print("  time slices end by the %s; PAUSE-loop exits %s; XSAVES %s",
 	      vmx->preemption_timer ? "preemption timer" : "APIC timer",
 	      mark((vmx->cpu2 & CPU2_PAUSE_LOOP_EXITING) != 0), mark(vmx->xsaves));
+	print("  bus locks end a guest's turn %s; so does a guest that lets no interrupt through "
+	      "%s",
+	      mark((vmx->cpu2 & CPU2_BUS_LOCK_DETECTION) != 0),
+	      mark((vmx->cpu2 & CPU2_NOTIFY_WINDOW) != 0));
+	report_errata(print);
 	flaws_tell(alike_flaws(), print_flaw, &print);
 }
 

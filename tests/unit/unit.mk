@@ -253,7 +253,8 @@ UNIT_line_edit := boot/line_edit.c vmm/base/str.c
 UNIT_shell_ask := boot/shell.c boot/shell_terminal.c boot/line_edit.c $(VCONSOLE_C) \
 	vmm/base/str.c
 UNIT_shell_size := boot/shell_size.c vmm/base/str.c
-UNIT_shell := vmm/flaws.c boot/host_report.c boot/shell.c boot/shell_commands.c \
+UNIT_host_report := boot/host_report.c vmm/flaws.c vmm/errata.c vmm/base/str.c
+UNIT_shell := vmm/errata.c vmm/flaws.c boot/host_report.c boot/shell.c boot/shell_commands.c \
 	boot/shell_help.c boot/shell_memory.c boot/shell_show.c boot/shell_size.c \
 	boot/shell_terminal.c \
 	boot/line_edit.c \
