@@ -54,6 +54,8 @@ static bool read_key(struct vm_key_source *key, const char *what, const char *na
 
 void efi_keys_read(struct config *config)
 {
+	/* If the list is full, no key finds room either. */
+	(void)wipe_register(content, sizeof(content));
 	for (size_t i = 0; i < config->vm_count; i++) {
 		struct vm_config *vm = &config->vms[i];
 

@@ -40,6 +40,7 @@ static uint64_t data_bytes;
 static const struct config *all;   /* the configuration */
 static struct vm_key_source plain; /* the key file, where a key is sealed */
 static uint64_t plain_bytes;	   /* of it */
+static uint8_t content[VM_KEY_FILE_MAX];
 static char why[240];
 static bool has_secure_boot;
 
@@ -160,7 +161,6 @@ static bool is_named(const char *path, enum vm_key_form form, enum vm_key_tpm tp
 static const char *read_plain(int *err)
 {
 	static const uint8_t zeros[VM_KEY_FILE_MAX];
-	static uint8_t content[VM_KEY_FILE_MAX];
 	const char *error;
 
 	*err = efi_file_read_small(&plain.file, content, sizeof(content), &plain_bytes);
@@ -433,6 +433,7 @@ void efi_seal_read(struct config *config, bool secure_boot)
 	has_secure_boot = secure_boot;
 	/* If the list is full, no key finds room either. */
 	(void)wipe_register(plain.secret, sizeof(plain.secret));
+	(void)wipe_register(content, sizeof(content));
 	(void)wipe_register(&seal.tpm, sizeof(seal.tpm)); /* its buffers */
 	do_all(config, read_step);
 }

@@ -43,6 +43,8 @@ int efi_file_read(struct vm_file *file, uint64_t max)
 	return ERR_NOTFOUND;
 }
 
+static bool panics; /* while a key file is read */
+
 /* A key file. */
 int efi_file_read_small(struct vm_file *file, void *to, uint64_t max, uint64_t *bytes)
 {
@@ -50,6 +52,10 @@ int efi_file_read_small(struct vm_file *file, void *to, uint64_t max, uint64_t *
 		((uint8_t *)to)[i] = (uint8_t)i;
 	}
 	*bytes = VM_KEY_FILE_MAX;
+	if (panics) {
+		wipe_all();
+		assert_int_equal(((uint8_t *)to)[5], 0);
+	}
 	return 0;
 }
 
@@ -201,6 +207,10 @@ TEST(a_panic_wipes_key_files, fake_setup, fake_teardown)
 	held.share_count = 1;
 	held.vms[0].valid = held.shares[0].valid = true;
 	held.vms[0].key.kind = held.shares[0].key.kind = VM_KEY_FILE;
+	panics = true;
+	efi_keys_read(&held);
+	panics = false;
+	held.vms[0].valid = held.shares[0].valid = true;
 	efi_keys_read(&held);
 	assert_true(held.vms[0].valid && held.shares[0].valid);
 	assert_int_equal(held.vms[0].key.secret[5], 5);

@@ -249,6 +249,7 @@ TEST(no_copy_of_a_key_file_is_left, setup, fake_teardown)
 		assert_true(config.vms[0].valid);
 		assert_int_equal(fake_stick.key_bytes, 64);
 		assert_memory_equal(fake_stick.key_content, nothing, 64);
+		assert_true(is_held(fake_stick.key_content));
 		assert_memory_equal(sealed_from, nothing, 64);
 	}
 	assert_false(is_there("\\a.key"));
