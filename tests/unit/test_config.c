@@ -202,7 +202,7 @@ TEST(quotes, fake_setup, fake_teardown)
 TEST(several_initrds, fake_setup, fake_teardown)
 {
 	static const char text[] = "[VM a]\n" GOOD_VM "initrd = \\one.img ,  /two,x.img,\\three\n"
-				   "autostart = No\n[HOST]\nexit=stay\n"
+				   "autostart = No\n[HOST]\nexit=poweroff\n"
 				   "[vm b]\n" GOOD_VM "kernel=\\k\n";
 	static const char bad[] = "[vm a]\nmemory=1M\nkernel=\\a,\\b\n";
 
@@ -211,6 +211,7 @@ TEST(several_initrds, fake_setup, fake_teardown)
 	assert_true(config.vms[0].valid);
 	assert_false(config.vms[0].autostart);
 	assert_true(config.vms[1].autostart);
+	assert_int_equal(config.exit, CONFIG_EXIT_POWEROFF);
 	assert_int_equal(parse(bad, sizeof(bad) - 1), ERR_FORMAT);
 	assert_non_null(strstr(fake_log_text(), "kernel = \\a,\\b is more than one path"));
 }

@@ -89,6 +89,8 @@ TEST(xhci)
 	assert_false(usb_is_firmwares(FUNCTION));
 	registers[4] = 0xffffu << 16;
 	assert_false(usb_is_firmwares(FUNCTION));
+	registers[4] = ARRAY_COUNT(registers) << 16; /* just behind them */
+	assert_false(usb_is_firmwares(FUNCTION));
 }
 
 /* Registers that cannot be read, or where no controller answers. */

@@ -289,6 +289,14 @@ static const struct {
 	{ "SSBD alone", CPUID_7_EDX_SSBD, 0, 0, 0, false, true },
 };
 
+static void warned(bool wanted)
+{
+	const char *warning = "warning: CPU: L1TF: this flaw is not mitigated, because the CPU or "
+			      "its microcode lacks L1D_FLUSH.";
+
+	assert_int_equal(strstr(fake_log_text(), warning) != NULL, wanted);
+}
+
 TEST(test_flaws)
 {
 	for (size_t i = 0; i < ARRAY_COUNT(flaws); i++) {
@@ -306,5 +314,6 @@ TEST(test_flaws)
 			fail_msg("%s: flushes %#x, IBPB %d, SPEC_CTRL %d", flaws[i].name,
 				 caps->entry_flush, caps->ibpb, caps->spec_ctrl);
 		}
+		warned(i == 0 || i >= ARRAY_COUNT(flaws) - 3);
 	}
 }
