@@ -76,6 +76,7 @@ INITRD_FILL := $(THIRD)/initramfs/fill.img
 INITRD_WORK := $(THIRD)/initramfs/work.img
 INITRD_SLEEP := $(THIRD)/initramfs/sleep.img
 INITRD_PANIC := $(THIRD)/initramfs/panic.img
+INITRD_PASTE := $(THIRD)/initramfs/paste.img
 INITRD_SHARE := $(THIRD)/initramfs/share.img
 INITRD_DOORBELL := $(THIRD)/initramfs/doorbell.img
 INITRD_VIRTIO := $(THIRD)/initramfs/virtio.img
@@ -88,7 +89,8 @@ $(KERNEL_FILES) $(KERNEL_SOAK): $(THIRD)/kernel/%/vmlinuz: $(MACHINE_DIR)/module
 	$(ONCE) sh $(MACHINE_DIR)/kernel.sh $* $(@D)
 
 INITRDS := $(INITRD) $(INITRD_TEST) $(INITRD_FILL) $(INITRD_WORK) $(INITRD_SLEEP) \
-	$(INITRD_PANIC) $(INITRD_SHARE) $(INITRD_DOORBELL) $(INITRD_VIRTIO) $(INITRD_NET)
+	$(INITRD_PANIC) $(INITRD_PASTE) $(INITRD_SHARE) $(INITRD_DOORBELL) $(INITRD_VIRTIO) \
+	$(INITRD_NET)
 initramfs: $(INITRDS)
 GUEST_MODULES := $(THIRD)/kernel/bookworm-cloud/modules
 $(INITRD_SLEEP): INITRD_MODULES = $(addprefix $(GUEST_MODULES)/,button.ko evdev.ko)
