@@ -11,6 +11,11 @@
 #include "vmm/base/types.h"
 
 #define PAGE_CIPHER_BYTES 4096
+/*
+ * The number of pages after which a key should be replaced: IEEE Std 1619-2018 allows 2^44 blocks
+ * of 16 bytes under one key.
+ */
+#define PAGE_CIPHER_PAGES_MAX BIT(36)
 
 /*
  * One page. in and out are equal or do not overlap, and both are aligned to 16 bytes. The tweak is

@@ -185,15 +185,28 @@ static void stop_if_closed(void)
 	}
 }
 
+/* Called for each multiple of the smaller limit, and for each version once. */
+static __attribute__((noinline)) void warn_of_limit(const struct pager_vm *vm, uint64_t version)
+{
+	if (version == PAGE_CIPHER_PAGES_MAX) {
+		log_warn("vm %s: its key has encrypted 256 TiB, which is the limit of IEEE Std "
+			 "1619: reset the VM, which gives it a new key",
+			 vm->name);
+	} else if (version == PAGE_MAC_TAGS_MAX && vm->has_tags) {
+		log_warn("vm %s: its key has made 2^40 tags, which is the limit: reset the VM, "
+			 "which gives it a new key",
+			 vm->name);
+	}
+}
+_Static_assert(PAGE_MAC_TAGS_MAX % PAGE_CIPHER_PAGES_MAX == 0, "one comparison finds both");
+
 /* A version cannot overflow: a fault takes more than 1 ns, and 2^64 ns are more than 500 years. */
 static uint64_t next_version(struct pager_vm *vm)
 {
 	const uint64_t version = atomic_add(&vm->version, 1) + 1;
 
-	if (version == PAGE_MAC_TAGS_MAX && vm->has_tags) {
-		log_warn("vm %s: its key has made 2^40 tags, which is the limit: reset the VM, "
-			 "which gives it a new key",
-			 vm->name);
+	if (__builtin_expect(version % PAGE_CIPHER_PAGES_MAX == 0, 0)) {
+		warn_of_limit(vm, version);
 	}
 	return version;
 }

@@ -241,19 +241,26 @@ TEST(guessed_page, pager_setup, pager_teardown)
 	assert_refused(24);
 }
 
-/* After 2^40 tags under one key, the log asks for a new key, once. */
-TEST(many_tags, pager_setup, pager_teardown)
+/* When a key has had this many pages, the log asks for a new key, once. */
+static void asks_for_a_key_after(uint64_t pages, const char *words)
 {
-	sealed_page(true);
-	atomic_store_relaxed(&guests[0].vm->version, PAGE_MAC_TAGS_MAX - 2);
-	assert_null(strstr(fake_log_text(), "its key has made"));
+	fake_log_reset();
+	atomic_store_relaxed(&guests[0].vm->version, pages - 2);
 	*store_version(region(), PAGE) = 0; /* the fake cipher allows only small versions */
 	*store_kind(region(), PAGE) = STORE_ABSENT;
 	for (uint32_t i = 0; i < 3; i++) {
+		assert_int_equal(strstr(fake_log_text(), words) != NULL, i == 2);
 		guest_write(&guests[0], 40 + i, 1);
 		guest_write(&guests[0], 40 + i, 0);
 		press_out(&guests[0], 40 + i);
 	}
-	assert_non_null(strstr(fake_log_text(), "vm test: its key has made 2^40 tags"));
-	assert_null(strstr(strstr(fake_log_text(), "its key has made") + 1, "its key has made"));
+	assert_non_null(strstr(fake_log_text(), words));
+	assert_null(strstr(strstr(fake_log_text(), "its key has ") + 1, "its key has "));
+}
+
+TEST(much_under_one_key, pager_setup, pager_teardown)
+{
+	sealed_page(true);
+	asks_for_a_key_after(PAGE_CIPHER_PAGES_MAX, "vm test: its key has encrypted 256 TiB");
+	asks_for_a_key_after(PAGE_MAC_TAGS_MAX, "vm test: its key has made 2^40 tags");
 }
