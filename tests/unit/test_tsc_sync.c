@@ -21,6 +21,7 @@ static struct {
 	bool stubborn; /* writes have no effect */
 } cpus[2];
 static _Thread_local unsigned self;
+static _Thread_local uint64_t last_look;
 static unsigned stayed;
 static uint64_t first_written; /* to the AP's IA32_TSC_ADJUST; 0: nothing */
 
@@ -28,7 +29,8 @@ uint64_t fake_rdtsc(void)
 {
 	uint64_t now = __atomic_add_fetch(&looks, 10, __ATOMIC_SEQ_CST);
 
-	return now + cpus[self].skew + cpus[self].adjust + (cpus[self].drifts ? now : 0);
+	last_look = now + cpus[self].skew + cpus[self].adjust + (cpus[self].drifts ? now : 0);
+	return last_look;
 }
 
 struct cpuid_regs fake_cpuid(uint32_t leaf, uint32_t subleaf)
@@ -57,8 +59,9 @@ void fake_wrmsr(uint32_t msr, uint64_t value)
 		cpus[1].adjust = value;
 		first_written = first_written != 0 ? first_written : value;
 	} else {
+		/* At once after the CPU has read it, however long the thread waited in between. */
 		assert_int_equal(msr, MSR_IA32_TSC);
-		cpus[1].adjust += value - fake_rdtsc();
+		cpus[1].adjust += value - last_look;
 	}
 }
 
