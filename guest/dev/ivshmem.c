@@ -2,8 +2,11 @@
 /*
  * A doorbell reaches into another VM. So the devices of all members of a share have one lock. A
  * device is added, removed and rung under it, so it cannot be freed while it is rung. A VM that
- * rings without pause pays for it itself: each ring is one of its exits, and an interrupt that the
- * other VM has not taken yet is not sent a second time.
+ * rings without pause pays for it itself: each ring is one of its exits. An interrupt that the
+ * other VM has not taken yet is not sent a second time (vlapic_irq.c; the pin is up already). So
+ * the other VM exits at most once for each interrupt that it takes, and it can mask what it does
+ * not want. There is no limit as for frames to groups (virtio_net.c): a frame may be lost, a ring
+ * may not.
  */
 #include "guest/dev/ivshmem.h"
 

@@ -10,6 +10,7 @@
 #include "guest/dev/vioapic.h"
 #include "guest/dev/vlapic_priv.h"
 #include "vmm/base/atomic.h"
+#include "vmm/base/cpu.h"
 
 static inline uint32_t word_offset(uint32_t set, uint32_t vector)
 {
@@ -209,6 +210,17 @@ static void raise_attention(struct vlapic *v, uint32_t attention)
 	vcpu_kick(v->vcpu);
 }
 
+/*
+ * Is the vector in IRR? Then its handler begins after this, and will see all that the sender has
+ * stored before. One more message is the same interrupt, as in hardware: who sends without pause
+ * must not cost the vCPU an exit for each. Any CPU.
+ */
+static bool is_requested(const struct vlapic *v, uint32_t vector)
+{
+	cpu_fence(); /* what the sender has stored is visible before IRR is read */
+	return vector_test(v, APIC_IRR, vector);
+}
+
 /* Posts an interrupt for another vCPU. Any CPU. */
 static void post(struct vlapic *v, uint32_t vector, bool level)
 {
@@ -216,6 +228,9 @@ static void post(struct vlapic *v, uint32_t vector, bool level)
 	uint32_t word = vector / 64;
 	bool was_level = (atomic_load_relaxed(&v->posted_level[word]) & bit) != 0;
 
+	if (!level && is_requested(v, vector)) {
+		return;
+	}
 	if (level && !was_level) {
 		(void)atomic_or(&v->posted_level[word], bit);
 	} else if (!level && was_level) {

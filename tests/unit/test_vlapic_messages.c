@@ -75,6 +75,46 @@ TEST(test_messages, setup, teardown)
 	assert_int_equal(fake_vcpus[2].inits, 0);
 }
 
+/* Who sends without pause interrupts the vCPU once for each interrupt that it takes. */
+TEST(test_flood, setup, teardown)
+{
+	static const struct step steps[] = {
+		ENABLE(1),
+		{ IRQ, 1, 0x41, 0 },
+		{ KICKS, 1, 1, 0 },
+		{ PENDING, 1, 0x41, 0 },
+		{ IRQ, 1, 0x41, 0 },
+		{ IRQ, 1, 0x41, 0 },
+		{ KICKS, 1, 1, 0 },
+		{ IRQ, 1, 0x42, 0 },
+		{ KICKS, 1, 2, 0 },
+		{ TAKE, 1, 0x42, 0 },
+		{ EOI, 1, 0, 0 },
+		{ TAKE, 1, 0x41, 0 },
+		/* Its handler runs: one more comes after it, and only that. */
+		{ IRQ, 1, 0x41, 0 },
+		{ KICKS, 1, 3, 0 },
+		{ PENDING, 1, NONE, 0 },
+		{ IRQ, 1, 0x41, 0 },
+		{ KICKS, 1, 3, 0 },
+		{ EOI, 1, 0, 0 },
+		{ TAKE, 1, 0x41, 0 },
+		{ EOI, 1, 0, 0 },
+		{ PENDING, 1, NONE, 0 },
+		/* A level is another matter: its EOI goes to the I/O APIC. */
+		{ IRQ, 1, 0x41, 0 },
+		{ PENDING, 1, 0x41, 0 },
+		{ IRQ, 1, 0x41, 1 },
+		{ KICKS, 1, 5, 0 },
+		{ TAKE, 1, 0x41, 0 },
+		{ EOI, 1, 0, 0 },
+		{ IOAPIC, 1, 0x41, 1 },
+		{ END, 0, 0, 0 },
+	};
+
+	run("flood", steps);
+}
+
 /* With equal priorities, lowest-priority messages go to each in turn. */
 TEST(test_lowest_goes_round, setup, teardown)
 {
