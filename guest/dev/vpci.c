@@ -6,7 +6,7 @@
  * 7.2.2 "Enhanced Configuration Access Mechanism": the same registers in memory.
  *
  * Each access to configuration space takes the lock of struct vpci, which comes after a device's
- * own lock. iobus' move_lock and the I/O APIC's lock come after it.
+ * own lock. The locks of the interrupt lines, of iobus' moves and of the I/O APIC come after it.
  */
 #include "guest/dev/vpci.h"
 
@@ -127,19 +127,15 @@ static void place_bars(struct vpci_function *function)
 	}
 }
 
-/* Updates the function's part of its interrupt line, and its status register. Under the lock. */
+/* Updates the function's part of its interrupt line. Under line_lock. */
 static void update_line(struct vpci_function *function)
 {
 	struct vpci *pci = function->pci;
 	uint32_t *asserted = &pci->asserted[function->device % GSI_PCI_COUNT];
 	const uint32_t before = *asserted, mine = (uint32_t)BIT(function->device);
-	const bool off = function->intx_off || (get(function->config, CONFIG_COMMAND, 2) &
-						COMMAND_INTERRUPT_DISABLE) != 0;
+	const bool high = atomic_load_relaxed(&function->intx) && !function->quiet;
 
-	put(function->config, CONFIG_STATUS, 1,
-	    (get(function->config, CONFIG_STATUS, 1) & ~STATUS_INTERRUPT) |
-		    (function->intx ? STATUS_INTERRUPT : 0));
-	*asserted = function->intx && !off ? before | mine : before & ~mine;
+	*asserted = high ? before | mine : before & ~mine;
 	if ((*asserted != 0) != (before != 0)) {
 		vioapic_set_line(pci->ioapic, GSI_PCI + function->device % GSI_PCI_COUNT,
 				 *asserted != 0);
@@ -148,10 +144,34 @@ static void update_line(struct vpci_function *function)
 
 void vpci_set_intx(struct vpci_function *function, bool level)
 {
-	lock_take(&function->pci->lock, LOCK_PCI);
-	function->intx = level;
+	lock_take(&function->pci->line_lock, LOCK_PCI_LINE);
+	atomic_store_relaxed(&function->intx, level);
 	update_line(function);
-	lock_drop(&function->pci->lock);
+	lock_drop(&function->pci->line_lock);
+}
+
+/* The guest has written the function's registers. Under the lock. */
+static void update_quiet(struct vpci_function *function)
+{
+	const bool quiet = function->intx_off || (get(function->config, CONFIG_COMMAND, 2) &
+						  COMMAND_INTERRUPT_DISABLE) != 0;
+
+	lock_take(&function->pci->line_lock, LOCK_PCI_LINE);
+	function->quiet = quiet;
+	update_line(function);
+	lock_drop(&function->pci->line_lock);
+}
+
+/* The registers, and in the status register the level of the pin. Under the lock. */
+static uint64_t read_config(const struct vpci_function *function, uint32_t offset, uint32_t size)
+{
+	uint64_t value = get(function->config, offset, size);
+
+	if (offset <= CONFIG_STATUS && offset + size > CONFIG_STATUS &&
+	    atomic_load_relaxed(&function->intx)) {
+		value |= STATUS_INTERRUPT << 8 * (CONFIG_STATUS - offset);
+	}
+	return value;
 }
 
 static void write_config(struct vpci_function *function, uint32_t offset, uint32_t size,
@@ -172,7 +192,7 @@ static void write_config(struct vpci_function *function, uint32_t offset, uint32
 	if (function->ops->written != NULL) {
 		function->ops->written(function, offset, size);
 	}
-	update_line(function);
+	update_quiet(function);
 }
 
 void vpci_config_access(struct vpci *pci, struct vcpu *vcpu, uint32_t number, uint32_t offset,
@@ -202,7 +222,7 @@ void vpci_config_access(struct vpci *pci, struct vcpu *vcpu, uint32_t number, ui
 		write_config(function, offset, access->size, access->value);
 		mastered = mastered && vpci_is_master(function);
 	} else {
-		access->value = get(function->config, offset, access->size);
+		access->value = read_config(function, offset, access->size);
 	}
 	lock_drop(&pci->lock);
 	if (mastered && function->ops->mastered != NULL) {

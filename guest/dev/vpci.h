@@ -78,8 +78,9 @@ struct vpci_function {
 	uint8_t capability_end;	 /* offset of the next capability; constant once the VM runs */
 	uint8_t capability_link; /* offset of the byte that will point to it */
 	ATOMIC(bool) bus_master; /* the function may access memory and send messages */
-	bool intx;		 /* the device asserts the pin; under the lock */
+	ATOMIC(bool) intx;	 /* the device asserts the pin; changes under line_lock */
 	bool intx_off;		 /* it uses messages, so the pin stays quiet; under the lock */
+	bool quiet;		 /* that, or the guest has disabled the pin; under line_lock */
 	/*
 	 * The registers, little-endian, as the guest reads them; and the bits that the guest may
 	 * write. Both under the lock of struct vpci.
@@ -90,13 +91,17 @@ struct vpci_function {
 };
 
 struct vpci {
-	struct lock lock; /* guards the functions; iobus_move is called under it */
+	/*
+	 * Guards the functions. BARs move under it, which may take long, since a share moves with
+	 * them. So another VM that asserts a pin takes line_lock alone, which guards the lines.
+	 */
+	struct lock lock, line_lock;
 	struct vm *vm;
 	struct vioapic *ioapic;
 	ATOMIC(uint32_t) address; /* CONFIG_ADDRESS. A guest serialises its CPUs by its own lock */
 	uint64_t next_port, next_memory; /* where the next BARs are placed while the VM is built */
 	uint64_t window, window_bytes;	 /* for vpci_add_memory; constant once the VM runs */
-	/* for each line, one bit for each device that asserts it */
+	/* For each line, one bit for each device that asserts it. Under line_lock. */
 	uint32_t asserted[GSI_PCI_COUNT];
 	struct vpci_function bridge;
 	struct vpci_function *functions[VPCI_DEVICES]; /* constant once the VM runs */
@@ -147,7 +152,7 @@ uint8_t vpci_add_capability(struct vpci_function *function, uint8_t id, const vo
 /*
  * Sets the level of the function's interrupt pin. The guest may disable the pin (Interrupt
  * Disable), and still sees the level in the status register. If several functions share a line, its
- * level is the OR of theirs. Any CPU; the device's lock may be held; takes the lock.
+ * level is the OR of theirs. Any CPU; the device's lock may be held. Takes line_lock alone.
  */
 void vpci_set_intx(struct vpci_function *function, bool level);
 

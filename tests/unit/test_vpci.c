@@ -109,6 +109,7 @@ static struct vpci_function function;
 static struct io_access seen;
 static void *seen_bar;
 static uint32_t written_at, written_bytes;
+static bool pin_meanwhile;
 
 static void bar_access(void *device, struct vcpu *vcpu, struct io_access *access)
 {
@@ -125,6 +126,9 @@ static void written(struct vpci_function *which, uint32_t offset, uint32_t size)
 	assert_ptr_equal(which, &function);
 	written_at = offset;
 	written_bytes = size;
+	if (pin_meanwhile) {
+		vpci_set_intx(&function, true);
+	}
 }
 
 static const struct vpci_function_ops function_ops = { .name = "test", .written = written };
@@ -143,6 +147,7 @@ static int setup_function(void **state)
 	int err = setup(state);
 
 	written_at = written_bytes = 0;
+	pin_meanwhile = false;
 	err |= vpci_add(&pci, 3, &function, &function_ops, &identity);
 	err |= vpci_add_bar(&function, 0, VPCI_BAR_IO, 32, &bar_ops, &io_bar);
 	err |= vpci_add_bar(&function, 1, VPCI_BAR_MEMORY32, 0x1000, &bar_ops, &low_bar);
@@ -350,6 +355,22 @@ TEST(the_pin_can_be_switched_off_and_is_seen, setup_function)
 	vpci_set_intx(&function, false);
 	assert_int_equal(lines, 0);
 	assert_int_equal(config_in(0x06, 2), 0);
+}
+
+/* While a guest writes registers, which may move a share, another VM may ring its doorbell. */
+TEST(the_pin_does_not_wait_for_registers, setup_function)
+{
+	pin_meanwhile = true;
+	config_out(0x04, 2, 2);
+	assert_int_equal(lines, 1u << 19);
+	pin_meanwhile = false;
+	config_out(0x04, 2, 0x402);
+	assert_int_equal(lines, 0);
+	vpci_set_intx(&function, true);
+	assert_int_equal(lines, 0);
+	assert_int_equal(config_in(0x04, 4), 0x00080402);
+	assert_int_equal(config_in(0x04, 2), 0x402);
+	assert_int_equal(config_in(0x07, 1), 0);
 }
 
 TEST(a_shared_line_is_the_or_of_its_pins, setup_function)

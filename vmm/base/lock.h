@@ -24,10 +24,11 @@ enum lock_rank {
 	LOCK_DOORBELL,
 	/*
 	 * For a guest's access to a device. A virtio device raises its interrupt pin under the lock
-	 * of its bus. The operations of a PCI function run under the lock of its bus too.
+	 * of its bus' lines. The operations of a PCI function run under the lock of its bus.
 	 */
 	LOCK_VIRTIO,
 	LOCK_PCI,
+	LOCK_PCI_LINE,
 	LOCK_MSIX,
 	LOCK_DEVICE,
 	/*
