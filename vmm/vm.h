@@ -177,11 +177,12 @@ struct vm {
 	uint64_t started_tsc;
 	ATOMIC(uint64_t) clock_deadline; /* of vm_set_clock */
 	/*
-	 * Devices, as bits that guest/ gives them, for which a vCPU puts work off to gather more. A
-	 * vCPU that halts may have added some and waits for it: it asks hooks.work, too. last_halt,
-	 * if there are several vCPUs, is the TSC of the last HLT, with the vCPU's number in the low
-	 * bits. A vCPU that halts sets it before it reads `gathering`, and a vCPU that puts work
-	 * off sets `gathering` before it reads last_halt: so one sees the other.
+	 * Devices, as bits that guest/ gives them, for which a vCPU puts work off to gather more,
+	 * or has work left for its next slice. A vCPU that halts may have added some and waits for
+	 * it: it asks hooks.work, too. last_halt, if there are several vCPUs, is the TSC of the
+	 * last HLT, with the vCPU's number in the low bits. A vCPU that halts sets it before it
+	 * reads `gathering`, and a vCPU that puts work off sets `gathering` before it reads
+	 * last_halt: so one sees the other.
 	 */
 	ATOMIC(uint32_t) gathering;
 	ATOMIC(uint64_t) last_halt;

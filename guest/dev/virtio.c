@@ -273,21 +273,23 @@ void virtio_pause(struct vm *vm, bool on)
 /* --- Turns --- */
 
 /*
- * Begins a turn. Returns false if another turn is in progress, which will see all new
- * notifications. Also returns false if a reset waits or the driver is not ready.
+ * Begins a turn. Else the result is VIRTIO_IN_TURN if another one is on, or VIRTIO_NO_REST if a
+ * reset waits or the driver is not ready.
  */
-static bool begin_turn(struct virtio *device)
+static enum virtio_rest begin_turn(struct virtio *device)
 {
-	bool begins;
+	enum virtio_rest rest = VIRTIO_REST;
 
 	lock_take(&device->lock, LOCK_VIRTIO);
-	begins = enter(device, active(device));
+	if (!enter(device, active(device))) {
+		rest = (device->busy & active(device)) != 0 ? VIRTIO_IN_TURN : VIRTIO_NO_REST;
+	}
 	lock_drop(&device->lock);
-	return begins;
+	return rest;
 }
 
-/* Ends a turn. Returns whether there is more to do. */
-static bool end_turn(struct virtio *device)
+/* Ends a turn. */
+static enum virtio_rest end_turn(struct virtio *device)
 {
 	bool more;
 
@@ -296,18 +298,19 @@ static bool end_turn(struct virtio *device)
 	more = !atomic_load_relaxed(&device->reset_waits) && virtio_runs(device) &&
 	       atomic_load(&device->kicked) != 0;
 	lock_drop(&device->lock);
-	return more;
+	return more ? VIRTIO_REST : VIRTIO_NO_REST;
 }
 
-bool virtio_take_turn(struct virtio *device)
+enum virtio_rest virtio_take_turn(struct virtio *device)
 {
 	struct virtio_turn turn = {
 		.bytes = VIRTIO_TURN_BYTES,
 		.deadline = cpu_rdtsc() + tsc_from_us(VIRTIO_TURN_US),
 	};
+	const enum virtio_rest rest = begin_turn(device);
 
-	if (!begin_turn(device)) {
-		return false;
+	if (rest != VIRTIO_REST) {
+		return rest;
 	}
 	atomic_add(&device->counters.turns, 1);
 	for (uint32_t i = 0; i < device->ops->queues && virtio_runs(device); i++) {
@@ -316,6 +319,16 @@ bool virtio_take_turn(struct virtio *device)
 		}
 	}
 	return end_turn(device);
+}
+
+bool virtio_has_work(struct virtio *device)
+{
+	bool has;
+
+	lock_take(&device->lock, LOCK_VIRTIO);
+	has = (device->busy & active(device)) != 0 || atomic_load(&device->kicked) != 0;
+	lock_drop(&device->lock);
+	return has;
 }
 
 /* --- What the driver does --- */

@@ -178,7 +178,8 @@ void virtio_kick_all(struct virtio *device, struct vcpu *vcpu);
 
 /*
  * Like vm_hooks.work: runs a turn of one device that this vCPU has notified. If the vCPU halts, a
- * device will do as well that others have notified and for which they gather more.
+ * device will do as well for which others gather more, or whose work they have left for their next
+ * slice.
  */
 uint64_t virtio_work(struct vcpu *vcpu, bool leaves);
 
@@ -190,12 +191,19 @@ void virtio_print(const struct vm *vm, void (*print)(const char *fmt, ...));
 
 /* --- virtio.c --- */
 
+enum virtio_rest {
+	VIRTIO_NO_REST, /* nothing is to be done now */
+	VIRTIO_REST,	/* there is more to do */
+	VIRTIO_IN_TURN, /* another CPU's turn is on: it sees all that was notified so far, but may
+			 * leave some of it */
+};
 /*
- * A turn of the device's work, on its vCPU's CPU. Returns whether there is more to do. Does nothing
- * if another turn is in progress, which will see all new notifications, if a reset waits, or if the
- * driver is not ready.
+ * A turn of the device's work, on its vCPU's CPU. Does nothing if another turn is on, if a reset
+ * waits, or if the driver is not ready.
  */
-bool virtio_take_turn(struct virtio *device);
+enum virtio_rest virtio_take_turn(struct virtio *device);
+/* Is a turn on, or was something notified that no turn has done? Any CPU. */
+bool virtio_has_work(struct virtio *device);
 
 enum virtio_claim {
 	VIRTIO_CLAIMED, /* until virtio_release, which comes in the same turn */

@@ -15,20 +15,42 @@ static bool has_ended(const struct vm *vm)
 	return atomic_load_relaxed(&vm->state) != VM_RUNNING;
 }
 
+/* Of these devices, those for which the test holds. */
+static uint32_t those(struct platform *platform, uint32_t devices, bool (*test)(struct virtio *))
+{
+	uint32_t found = 0;
+
+	for (; devices != 0; devices &= devices - 1) {
+		struct virtio *device = platform->virtio[__builtin_ctz(devices)];
+
+		found |= test(device) ? bit_of(device) : 0;
+	}
+	return found;
+}
+
+static bool gathers(struct virtio *device)
+{
+	return device->gather_us != 0;
+}
+
 /*
  * Which devices gather on behalf of this vCPU. Some gather no more, because another vCPU took the
- * turn. A vCPU that halts may have added something without a notification, for there was one
- * already: so it has a part in all that others gather.
+ * turn. If that turn is still on, or has left something, this vCPU has a part in the rest: the
+ * other one may leave its CPU. A vCPU that halts may have added something without a notification,
+ * for there was one already: so it has a part in all that others gather or have left.
  */
 static void find_gathering(const struct vcpu *vcpu, struct virtio_work *work)
 {
+	struct platform *platform = platform_of(vcpu->vm);
 	const uint32_t gathering = atomic_load(&vcpu->vm->gathering);
+	const uint32_t taken = work->gathers & ~gathering, others = gathering & ~work->devices;
+	const uint32_t done = taken & ~those(platform, taken, virtio_has_work);
 
-	work->devices &= ~(work->gathers & ~gathering);
-	work->gathers &= gathering;
+	work->devices &= ~done;
+	work->gathers &= ~done;
 	if (atomic_load_relaxed(&vcpu->state) != VCPU_RUNNABLE) {
-		work->devices |= gathering;
-		work->gathers |= gathering;
+		work->devices |= others;
+		work->gathers |= those(platform, others, gathers);
 	}
 }
 
@@ -66,32 +88,54 @@ static uint64_t next_turn(const struct vcpu *vcpu, const struct virtio_work *wor
 	return work->gathers != 0 ? MIN(gap_end, work->gather_end) : gap_end;
 }
 
-/* Takes the turn of the next one of these devices. */
-static void take_turn(struct platform *platform, struct virtio_work *work, uint32_t devices)
+/*
+ * Takes the turn of the next one of these devices. If another vCPU's turn of it is on, which may
+ * leave something, a vCPU that runs looks again after the gap; one that does not would look all
+ * the time.
+ */
+static void take_turn(const struct vcpu *vcpu, struct virtio_work *work, uint32_t devices)
 {
 	const uint32_t behind = devices & ~(uint32_t)(BIT(work->next) - 1);
 	const uint32_t next = (uint32_t)__builtin_ctz(behind != 0 ? behind : devices);
 	const uint32_t bit = (uint32_t)BIT(next);
+	enum virtio_rest rest;
 
 	/* Before the rings are read: what is added from now on has a notification of its own. */
-	if ((atomic_load_relaxed(&platform->vm->gathering) & bit) != 0) {
-		atomic_and(&platform->vm->gathering, ~bit);
+	if ((atomic_load_relaxed(&vcpu->vm->gathering) & bit) != 0) {
+		atomic_and(&vcpu->vm->gathering, ~bit);
 	}
-	if (!virtio_take_turn(platform->virtio[next])) {
-		work->devices &= ~bit;
+	rest = virtio_take_turn(platform_of(vcpu->vm)->virtio[next]);
+	if (rest != VIRTIO_REST) {
 		work->late &= ~bit;
+	}
+	if (rest == VIRTIO_NO_REST ||
+	    (rest == VIRTIO_IN_TURN && atomic_load_relaxed(&vcpu->state) != VCPU_RUNNABLE)) {
+		work->devices &= ~bit;
 	}
 	work->next = next + 1;
 }
 
+/*
+ * What this vCPU leaves is for its next slice, which may be far away. Until then a sibling that
+ * halts has time for it. A driver need not notify what it adds behind that.
+ */
+static void leave_rest(struct vm *vm, uint32_t devices)
+{
+	if ((devices & ~atomic_load_relaxed(&vm->gathering)) != 0) {
+		atomic_or(&vm->gathering, devices);
+	}
+}
+
 uint64_t virtio_work(struct vcpu *vcpu, bool leaves)
 {
-	struct platform *platform = platform_of(vcpu->vm);
-	struct virtio_work *work = &platform->virtio_work[vcpu->id];
+	struct virtio_work *work = &platform_of(vcpu->vm)->virtio_work[vcpu->id];
 	const uint32_t now = due(vcpu, work, leaves);
 
 	if (now != 0) {
-		take_turn(platform, work, now);
+		take_turn(vcpu, work, now);
+	}
+	if (leaves) {
+		leave_rest(vcpu->vm, work->devices);
 	}
 	return next_turn(vcpu, work, leaves);
 }
@@ -113,7 +157,7 @@ static void gather(struct virtio_work *work, const struct virtio *device, const 
 	if (!vcpu_sibling_halted(vcpu, now - tsc_from_us(VIRTIO_NOTIFY_US))) {
 		end += tsc_from_us(streams ? device->stream_us : device->gather_us);
 	}
-	if ((work->devices & bit) == 0) {
+	if ((work->devices & bit) == 0 || end == now) {
 		work->gather_end = work->gathers == 0 ? end : MIN(end, work->gather_end);
 		work->gathers |= bit;
 	}

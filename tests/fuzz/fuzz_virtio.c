@@ -250,11 +250,12 @@ static void describe(const struct input *in)
 	}
 }
 
-/* What a vCPU does until no work is left; time advances. */
+/* What a vCPU does that leaves its CPU, and then until no work is left; time advances. */
 static void work_to_the_end(void)
 {
 	unsigned turns = 0;
 
+	(void)virtio_work(vm->vcpus[0], true);
 	while (virtio_work(vm->vcpus[0], false)) {
 		fake_tsc += 1000;
 		require(++turns < 100000);

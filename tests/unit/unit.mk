@@ -162,6 +162,7 @@ UNIT_engine_policy := guest/engine_policy.c
 UNIT_vring := guest/dev/vring.c $(GMEM_C)
 VIRTIO_C := $(VIRTIO_DEV_C) guest/dev/virtio_print.c vmm/iobus.c $(GMEM_C)
 UNIT_virtio := $(VIRTIO_C)
+UNIT_virtio_work := $(VIRTIO_C)
 UNIT_virtio_blk := guest/dev/virtio_blk.c guest/disk.c guest/vm_file.c $(VIRTIO_C)
 UNIT_disk := guest/disk.c guest/vm_file.c $(GMEM_C)
 UNIT_virtio_console := guest/dev/virtio_console.c $(VIRTIO_C)
