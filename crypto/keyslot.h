@@ -64,9 +64,9 @@ void keyslot_unuse(keyid_t keyid);
  * Overwrites the keys of all retiring KeyIDs with random ones on every package. Each KeyID is then
  * dead, which is logged, or quarantined. After the last keyslot_unuse and before this call, the
  * caller must have flushed the caches of every package: a line that is evicted later would be
- * written under the new key. lines: for the log, that the caller flushed only the lines of the
- * KeyIDs' memory, which takes a time that depends on the size of that memory; else the log names
- * the last cache_flush_all and its time. done is called for each KeyID; it may be NULL.
+ * written under the new key. lines is for the log: true if the caller flushed only the lines of the
+ * KeyIDs' memory, in a time that grows with that memory; otherwise the log names the last
+ * cache_flush_all and its time. done is called for each KeyID; it may be NULL.
  */
 void keyslot_kill_retired(bool lines, void (*done)(keyid_t keyid, bool quarantined));
 

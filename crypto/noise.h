@@ -11,8 +11,8 @@
 
 /*
  * Both cut-offs give a false alarm once in 2^30, under an assumed min-entropy of 6 bits in each
- * byte (the hardware claims 8). Repetition: 1 + ceil(30
- * 48) words. Proportion: 1 + CRITBINOM(512, 2^-6, 1 - 2^-30).
+ * byte (the hardware claims 8). Repetition: 1 + ceil(30 bits over 48 bits) words. Proportion: 1 +
+ * CRITBINOM(512, 2^-6, 1 - 2^-30).
  */
 #define NOISE_REPEAT_CUTOFF	2
 #define NOISE_PROPORTION_WINDOW 512

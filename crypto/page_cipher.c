@@ -162,7 +162,7 @@ static void make_tag(const struct engine *e, const struct page_mac_key *key,
 	}
 }
 
-/* The guest's vector registers, while kernels use them. mbedTLS has brackets of its own. */
+/* The guest's vector registers, while kernels use them. aes_xts.c saves them itself for mbedTLS. */
 union bracket {
 	struct simd_wide_save wide;
 	struct simd_save narrow;
@@ -384,7 +384,7 @@ static bool agrees(const struct engine *e, size_t key_bytes, uint8_t *pages)
 
 /*
  * Opens the first page as if it were ciphertext with the known tag, and seals the result: this must
- * give the same page and tag again. What mbedTLS encrypts the result to must be that page, too.
+ * give the same page and tag again. mbedTLS must encrypt the result to the same page, too.
  */
 static bool tag_is(const struct engine *e, const struct page_job *known, uint8_t *pages)
 {
@@ -411,8 +411,8 @@ static bool tag_is(const struct engine *e, const struct page_job *known, uint8_t
 }
 
 /*
- * Known answers: of a name and of a page with it; with the shorter key, of the page under a name of
- * zeros.
+ * Compares with known tags: of a name alone and of a page with this name; with the shorter key, of
+ * the page with a name of zeros.
  */
 static bool tags_agree(const struct engine *e, size_t key_bytes, uint8_t *pages)
 {

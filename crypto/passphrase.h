@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A key from a passphrase: PBKDF2 with HMAC-SHA-512 (RFC 8018, 5.2), whose result of 64 bytes is
- * never stored. HKDF-SHA-256 with the label "umbra passphrase check" makes of it what a file keeps
- * to recognise the passphrase, and with "umbra passphrase key" the secret. Both are independent.
+ * never stored. HKDF-SHA-256 makes two independent values of it: with the label "umbra passphrase
+ * check" the one that a file keeps to recognise the passphrase, with "umbra passphrase key" the
+ * secret.
  */
 #ifndef UMBRA_CRYPTO_PASSPHRASE_H
 #define UMBRA_CRYPTO_PASSPHRASE_H
@@ -13,8 +14,8 @@
 #define PASSPHRASE_SALT_BYTES  32
 #define PASSPHRASE_CHECK_BYTES 32
 /*
- * The fewest make a guess cost something; the most take a slow CPU a minute. One iteration hashes
- * two blocks of 128 bytes.
+ * The limits of the iterations: with the fewest a guess still costs something; the most take a slow
+ * CPU a minute. One iteration hashes two blocks of 128 bytes.
  */
 #define PASSPHRASE_ITERATIONS_MIN 10000u
 #define PASSPHRASE_ITERATIONS_MAX 20000000u
@@ -27,10 +28,10 @@ struct passphrase {
 };
 
 /*
- * Begins to check a passphrase. The caller may wipe text afterwards. There is one check at a time:
- * passphrase_begin, passphrase_step until it returns false, passphrase_end; the three may run on
- * different CPUs, one after the other. Returns 0, ERR_RANGE if *of has too few or too many
- * iterations, or what wipe_register returns; then there is nothing to end.
+ * Begins to check whether text is the passphrase of *of. The caller may wipe text afterwards. There
+ * is one check at a time: passphrase_begin, passphrase_step until it returns false, passphrase_end;
+ * the three may run on different CPUs, one after the other. Returns 0, ERR_RANGE if *of has too few
+ * or too many iterations, or what wipe_register returns; then there is nothing to end.
  */
 int passphrase_begin(const struct passphrase *of, const char *text, size_t bytes);
 /* Computes some more, in less than a millisecond. Returns whether there is more to do. */

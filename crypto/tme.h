@@ -25,9 +25,9 @@ struct tme_state {
 	bool bypass;	   /* KeyID 0 is in clear in DRAM */
 	uint8_t phys_bits; /* m: CPUID.80000008H:EAX[7:0] */
 	/*
-	 * k: how many address bits the CPU takes for the KeyID. It is above 0 wherever the register
-	 * is locked and enabled with such bits, even where kind says that no KeyID can be used. No
-	 * address may have these bits set then.
+	 * k: how many address bits the CPU takes for the KeyID. It is above 0 wherever
+	 * IA32_TME_ACTIVATE is locked and enabled with such bits, even where kind says that no
+	 * KeyID can be used. No address may have these bits set then.
 	 */
 	uint8_t keyid_bits;
 	/* p: how many of these bits, the upper ones, are TDX's; they are always 0 for us */

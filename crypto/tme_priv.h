@@ -47,9 +47,9 @@ void tme_view_first(void);
 /* Reads the views of all CPUs. Returns how many packages they are in. BSP, no lock held. */
 uint32_t tme_view_all(void);
 /*
- * Has each package of a CPU that firmware lists (tme_expect) a started CPU? tme_view_has_memory
- * covers packages without any CPU in that list: can the keys of all memory that firmware lists be
- * set? After tme_view_all.
+ * tme_view_has_packages: does each package of a CPU that firmware lists (tme_expect) have a started
+ * CPU? tme_view_has_memory: can keys be set for all memory that firmware lists? This also covers
+ * packages of which firmware lists no CPU. After tme_view_all.
  */
 bool tme_view_has_packages(void);
 bool tme_view_has_memory(void);

@@ -1,8 +1,9 @@
 ; SPDX-License-Identifier: Apache-2.0
 ; AES-XTS and the page's tag in one pass, by VAES and VPCLMULQDQ in ymm0-15: see polyval.inc. Data
 ; is in ymm8-11 and tweaks are in ymm12-15. xmm0 holds the hash so far, ymm1-3 the sums of its
-; products. ymm4-6 are scratch, the round key is in ymm7. The CPU finds the time for the hash
-; itself: four registers do not fill both of its units for AES.
+; products. ymm4-6 are scratch, the round key is in ymm7. The code does not mix the hash
+; with the rounds: four registers do not fill both units for AES, so the CPU runs the hash beside
+; them by itself.
 %include "crypto/vaes.inc"
 %include "crypto/polyval.inc"
 

@@ -4,10 +4,10 @@
 ; last round key plus each block's tweak. zmm0 holds the hash so far, zmm1-3 the sums of its
 ; products. zmm4-6 are scratch, the round key is in zmm7. Uses no mask registers.
 ;
-; One unit of the CPU has all rounds of AES to do, so another one has time for the hash: between
-; two rounds stands as much of the hash, and of the next tweaks, as that unit does meanwhile. A
-; group of 512 bytes that is decrypted is hashed while its own rounds run; one that is encrypted,
-; while those of the next group run.
+; One unit of the CPU does all rounds of AES. So between two rounds the code has as much of the
+; hash, and of the next tweaks, as another unit can do in that time. When a group of 512 bytes is
+; decrypted, it is hashed during its own rounds; when it is encrypted, during those of the next
+; group.
 %include "crypto/vaes.inc"
 %include "crypto/polyval.inc"
 
@@ -35,7 +35,7 @@ GROUP_BYTES	equ 512
 	vpternlogq zmm3, zmm4, zmm5, 0x96
 %endmacro
 
-; Adds the blocks of a register to one: they count for the same power.
+; Adds the blocks of a register into one: all are parts of one sum.
 %macro SUM 1
 	vextracti64x4 ymm4, zmm%1, 1
 	vpxor	ymm%1, ymm%1, ymm4
@@ -53,11 +53,12 @@ GROUP_BYTES	equ 512
 	CLEAR
 %endmacro
 
-; What goes with the rounds of a group: 16 steps. The first eight hash a block each, of the others
-; each makes two of a tweak: what its block needs after its last round, and that of the next group.
+; One of the 16 steps that stand between the rounds of a group. Each of the first eight hashes a
+; register. Each of the others makes two values of a tweak: the last round key plus the tweak, and
+; the tweak of the next group.
 %macro STEP 2
 %if %1 < 8
-%assign h 8 + (%1 + 1) % 8		; the first block comes last: it waits for the hash so far
+%assign h 8 + (%1 + 1) % 8		; the first one comes last: it waits for the hash so far
 	HASH	h, rsi + 64 * (h - 8)
 %else
 %assign k %1

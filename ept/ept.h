@@ -53,8 +53,8 @@ struct ept_caps {
 	bool invept_single;
 	bool structures_wb; /* write-back paging structures; else uncacheable ones */
 	/*
-	 * Only 4-KiB leaves allow execution, and larger ones never do: for a CPU that a change of
-	 * page size during an instruction fetch stops with a machine check (CVE-2018-12207).
+	 * Only 4-KiB leaves allow execution, and larger ones never do: for a CPU that raises a
+	 * machine check if a page's size changes during an instruction fetch (CVE-2018-12207).
 	 */
 	bool no_large_exec;
 	uint8_t phys_bits; /* MAXPHYADDR */
@@ -179,11 +179,11 @@ static inline bool ept_entry_map(uint64_t *entry, struct keyed_frame page, uint8
 					   __ATOMIC_RELEASE, __ATOMIC_RELAXED);
 }
 /*
- * For code that does something between the question whether a leaf is mapped and its mapping. The
- * gap is the entry that maps nothing at the address, and the bytes of the leaf that fits there; it
- * is valid until the lock is dropped or something else is mapped. ept_find_gap: false when a leaf
- * is mapped there. ept_fill_gap maps one leaf of gap.bytes, 4 KiB or 2 MiB, with the errors of
- * ept_map; the CPU supports leaves of that size, and both addresses are aligned to it.
+ * For code that finds that no leaf is mapped, does something, and then maps one. The gap is the
+ * entry that maps nothing at the address, and the bytes of the leaf that fits there; it is valid
+ * until the lock is dropped or something else is mapped. ept_find_gap: false when a leaf is mapped
+ * there. ept_fill_gap maps one leaf of gap.bytes, 4 KiB or 2 MiB, with the errors of ept_map; the
+ * CPU supports leaves of that size, and both addresses are aligned to it.
  */
 struct ept_gap {
 	uint64_t *entry;

@@ -62,10 +62,10 @@ struct region_ops {
 	/*
 	 * Makes the page at gpa accessible to the guest (allocate, zero, open, map). by is NULL
 	 * when no vCPU faulted. May release gmem.lock: from then on the region may move, or become
-	 * another kind of memory. Returns 0 or REGION_UNLOCKED, also when the guest has to try
-	 * again for that reason. Errors, for which it has the lock: ERR_NOMEM; ERR_RIGHTS for a
-	 * write to memory that may only be read; ERR_TAMPERED, with gmem->tampered set, for a page
-	 * that an attacker changed.
+	 * another kind of memory. Returns 0, or REGION_UNLOCKED if it has released the lock; both
+	 * also when the guest has to try again because the region changed. Errors, for which it has
+	 * the lock: ERR_NOMEM; ERR_RIGHTS for a write to memory that may only be read;
+	 * ERR_TAMPERED, with gmem->tampered set, for a page that an attacker changed.
 	 */
 	int (*fault)(struct gmem *gmem, struct gmem_region *region, gpa_t gpa, unsigned access,
 		     const struct gmem_faulter *by);
@@ -138,8 +138,9 @@ struct gmem_tampered {
 };
 
 /*
- * Pages without memory at which vmm/ has lent a frame to a vCPU (vmm/hole.h): more than one
- * instruction can touch, a gather of 16 elements across pages, and its code. Under gmem.lock.
+ * Guest addresses without memory at which vmm/ has lent a vCPU frames (vmm/hole.h). There is room
+ * for more pages than one instruction touches: a gather of 16 elements that cross pages, and its
+ * code. Under gmem.lock.
  */
 #define GMEM_LENT_MAX 36
 struct gmem_lent {

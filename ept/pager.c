@@ -117,8 +117,8 @@ static void count_fault(struct pager_counters *counters, enum pager_cost cost)
 }
 
 /*
- * Which stream of the vCPU a fault belongs to: the one whose reader faults here if it reads on, or
- * a new one, in place of the oldest. hold->ahead of it says how many pages to open.
+ * Returns the vCPU's stream that a fault belongs to: the one whose reader faults here if it reads
+ * on, or a new one in place of the oldest. Its hold->ahead says how many pages to open.
  */
 static inline uint32_t find_stream(struct vcpu_hold *hold, const struct stored_page *page)
 {
@@ -497,7 +497,7 @@ void pager_exit(void)
 	window_exit();
 }
 
-/* Does the VM have the frame, and is an access through the door about to take its lock? */
+/* Is it a frame of the VM, pinned by an access through the door that will take gmem.lock next? */
 static bool is_pinned(const struct window_frame *frame, const struct pager_vm *vm)
 {
 	return frame->region != NULL && frame->region->vm == vm && frame->pins != 0;

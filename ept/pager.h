@@ -41,7 +41,7 @@ struct pager_counters {
 	uint64_t door_opens;
 
 	uint64_t opens;	       /* pages decrypted */
-	uint64_t opened_ahead; /* of them, before a guest that read in sequence asked */
+	uint64_t opened_ahead; /* of these, ahead of a sequential reader */
 	uint64_t sealings;     /* pages encrypted */
 	/* Clean pages evicted without encryption: the old ciphertext was still right. */
 	uint64_t drops;
@@ -132,7 +132,7 @@ int pager_share_join(struct sealed_region *share, struct gmem *gmem, gpa_t base,
  * Also for a VM's own sealed RAM.
  */
 void pager_share_leave(struct sealed_region *share, struct gmem *gmem, bool live);
-/* It appears at another address of the same gmem instead. Shoots down. Under gmem.lock. */
+/* Makes the share appear at another address of the same gmem. Shoots down. Under gmem.lock. */
 void pager_share_move(struct sealed_region *share, struct gmem *gmem, gpa_t to);
 uint32_t pager_share_members(const struct sealed_region *share);
 /* The operations of sealed RAM, and of a sealed share. For share.c. */

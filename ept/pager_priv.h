@@ -58,22 +58,26 @@ struct pager_vm {
 	bool over; /* pager_vm_destroy was called: this is freed with the last region */
 	uint32_t vcpu_count;
 	uint64_t floor;	 /* in frames */
-	uint64_t frames; /* of the window, that are its: for its pages, open or being opened */
+	uint64_t frames; /* its frames of the window: for pages that are open or being opened */
 	/*
 	 * CLOCK: a ring of those frames that no vCPU holds, and the one that it looks at next
 	 * (WINDOW_NONE: the ring is empty).
 	 */
 	uint32_t hand;
 	uint32_t ring_frames;
-	/* The ring of accounts that have more frames than their floor; NULL: it is not in it. */
+	/*
+	 * The ring of accounts that have more frames than their floor; NULL: this one is not in the
+	 * ring.
+	 */
 	struct pager_vm *above_next, *above_prev;
 	uint32_t drain_s; /* pages that were not used for so long are sealed; 0: never */
 	struct pager_counters counters;
 	/* For counters.clear_mean, in units of pager_clock. */
 	uint64_t created;
 	/*
-	 * When each page was closed, summed up, less when each was opened. So with the time for
-	 * each page that is in clear it is how long pages were. It wraps, and the sum with it.
+	 * The sum of the times at which pages were closed, minus the sum of those at which pages
+	 * were opened. With the present time added for each page that is in clear now, this is how
+	 * long pages were in clear in all. The sum may wrap, the total does not.
 	 */
 	uint64_t clear_sum;
 	size_t host_pages; /* size of this structure */
@@ -273,8 +277,8 @@ void pager_vm_drop_region(struct pager_vm *vm);
 int window_init(uint64_t frame_count);
 void window_exit(void);
 /*
- * The frames; how many exchanges have begun: if none has, no frame is busy; and how many accesses
- * through the door have a frame pinned. For the inline functions below.
+ * For the inline functions below: the frames; how many exchanges are in progress (if none is, no
+ * frame is busy); how many accesses through the door have a frame pinned.
  */
 extern struct window_frame *window_frames;
 extern uint32_t window_busy;
@@ -298,8 +302,8 @@ uint64_t window_unclaimed(void);
 /* Ends the promise to an account that ends: from now on others may take all its frames. */
 void window_drop_floor(struct pager_vm *vm);
 /*
- * Puts a page into a frame, in place of the one that is in it, or none (region NULL). Who calls
- * this with a region holds the frame.
+ * Puts a page into a frame, in place of the one that is in it, or none (region NULL). A caller that
+ * passes a region then holds the frame.
  */
 void window_change(struct window_frame *frame, struct sealed_region *region, uint64_t page);
 /* The window's frames are used under the KeyID of host pages, by the hypervisor and by guests. */
@@ -315,8 +319,8 @@ static inline bool window_is_busy(const struct window_frame *frame)
 	return atomic_load_acquire(&frame->busy);
 }
 /*
- * For another frame of the exchange, whose page stays in it. The end needs no lock: nothing else of
- * the frame changes by it.
+ * As window_set_busy, for a frame whose page stays in it but shares the shoot-down. Needs no lock
+ * at the end, because nothing else of the frame changes then.
  */
 static inline void window_mark_busy(struct window_frame *frame, bool busy)
 {
@@ -374,7 +378,7 @@ uint32_t window_spare(struct pager_vm *vm);
  */
 uint32_t window_next_idle(const struct window_frame *victim, struct window_frame **idle,
 			  uint32_t max);
-/* Was the frame used since the last call, as far as is known? CLOCK does not lose a use by it. */
+/* Was the frame used since the last call, as far as is known? CLOCK still learns of the use. */
 bool window_seen(struct window_frame *frame);
 /*
  * Called when a vCPU faults. If it has completed an instruction since its last fault, its frames
@@ -386,14 +390,14 @@ struct vcpu_hold *window_let_go(struct pager_vm *vm, uint32_t vcpu, uint64_t pla
 void window_let_vm_go(struct pager_vm *vm);
 /* Holds a frame whose page was open for the vCPU's current instruction. After window_let_go. */
 void window_hold(struct pager_vm *vm, struct vcpu_hold *hold, uint32_t index);
-/* From now on the vCPU holds the frame of pager_exchange, in its caller's place. */
+/* From now on the vCPU holds the frame that pager_exchange filled, in its caller's place. */
 static inline void window_keep(struct vcpu_hold *hold, uint32_t index)
 {
 	hold->frames[hold->next] = index;
 	hold->next = (hold->next + 1) % HOLD_FRAMES;
 	hold->count++;
 }
-/* One holds the frame no more. */
+/* The frame has one holder less. */
 void window_release(struct pager_vm *vm, struct window_frame *frame);
 
 /* --- store.c --- */

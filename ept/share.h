@@ -67,8 +67,8 @@ void share_move(struct gmem *gmem, gpa_t first, gpa_t to, bool on);
  * Takes the share away from a member that may be running, and puts memory of its own there, each
  * byte FFH, so that no page is common to two VMs and nothing is killed. first: as for share_move.
  * own: the VM's account where its memory is sealed, else NULL. On return no CPU reaches the share
- * for it. ERR_NOMEM; ERR_AGAIN: its memory moves or is parked, or the caches cannot be flushed yet.
- * After an error it still is a member.
+ * through the member's EPT. Returns ERR_NOMEM; ERR_AGAIN if the member's memory moves or is parked,
+ * or the caches cannot be flushed yet. After an error it still is a member.
  */
 int share_revoke(struct share *share, struct gmem *gmem, gpa_t first, struct pager_vm *own);
 

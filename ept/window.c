@@ -30,8 +30,8 @@
 #define CHANCES 32
 
 /*
- * While frames are taken from several accounts, the turn of one ends when so small a part of its
- * frames was looked at.
+ * While frames are taken from several accounts, the turn of one ends when about this fraction of
+ * its frames was looked at: one in TURNS_A_ROUND.
  */
 #define TURNS_A_ROUND 32u
 
@@ -191,7 +191,7 @@ static void take_turn(struct pager_vm *vm)
 	window.turn_looks = vm != NULL ? vm->ring_frames / TURNS_A_ROUND + 1 : 0;
 }
 
-/* It is above its floor now, or it is not any more. */
+/* The account's number of frames has risen above its floor, or is no longer above it. */
 static __attribute__((noinline)) void change_level(struct pager_vm *vm, bool above)
 {
 	if (above) { /* its turn comes last */

@@ -21,14 +21,17 @@ struct build {
 /* Logs the reason with the section's line and the VM's name. Returns err. */
 int platform_refuse(const struct build *build, int err, const char *fmt, ...) PRINTF_LIKE(3, 4);
 
-/* Step: the numbers are within limits, the files were read, the CPUs and clear ranges exist. */
+/* Step: checks that numbers are within limits, files were read, and CPUs and clear ranges exist. */
 int platform_check_config(struct build *build);
 /*
- * Step: ERR_AGAIN while the VM needs memory that is being freed; before anything is taken:
- * platform_choose_engine says why.
+ * Step: returns ERR_AGAIN while the VM needs memory that is being freed. Like
+ * platform_choose_engine this comes before anything is allocated (platform_check.c says why).
  */
 int platform_wait_for_memory(struct build *build);
-/* Step: sets the policy; ERR_AGAIN while the VM waits for a KeyID that retires, or for memory. */
+/*
+ * Step: sets the policy. Returns ERR_AGAIN while a KeyID retires that the VM can get, or memory is
+ * freed.
+ */
 int platform_choose_engine(struct build *build);
 /*
  * Applies the policy for a machine with or without a free KeyID, and logs its words. Returns

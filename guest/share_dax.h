@@ -11,8 +11,8 @@ struct pager_vm;
 #define SHARE_DAX_HEAD SIZE_2M
 
 /*
- * Adds a head at `base` for a share of so many bytes, which follows it: memory of this member's
- * own, sealed if `pager` is not NULL. Returns 0, or the error of gmem_add_ram_plain,
+ * Adds a head at `base`, in front of a share of so many bytes. The head is memory of this member
+ * alone, sealed if `pager` is not NULL. Returns 0, or the error of gmem_add_ram_plain,
  * gmem_add_ram_sealed or gmem_write. While the VM is built.
  */
 int share_dax_add_head(struct gmem *gmem, struct pager_vm *pager, gpa_t base, uint64_t bytes);

@@ -28,7 +28,7 @@ static struct shared {
 	const struct share_config *config;
 	struct share *share; /* NULL: no member runs */
 	uint32_t vcpus;	     /* of all members together */
-	bool has_tags;	     /* for one of its members has them */
+	bool has_tags;	     /* integrity is on for one of its members */
 	struct member members[SHARE_MEMBERS_MAX];
 } shares[SHARE_MAX];
 static size_t share_count;
@@ -52,7 +52,7 @@ void shares_init(const struct share_config *configs, size_t count, const struct 
 	}
 }
 
-/* Plain reads are the boot processor's, which alone writes it. */
+/* Only the boot processor writes `joined`, so its own reads may be relaxed. */
 static void set_joined(struct member *member, bool joined)
 {
 	atomic_store_release(&member->joined, joined);
@@ -166,7 +166,7 @@ static gpa_t place(const struct vm *vm, const struct vm_config *config, uint64_t
 	return gpa(ALIGN_UP(end, align));
 }
 
-/* A member from which the share was taken away is one: it may get the share back. */
+/* A member from which the share was revoked counts: it may get the share back. */
 static bool has_member(const struct shared *shared)
 {
 	for (uint32_t m = 0; m < shared->config->member_count; m++) {
@@ -177,7 +177,7 @@ static bool has_member(const struct shared *shared)
 	return false;
 }
 
-/* Returns whether it has ended the share. */
+/* Destroys a share that has no member. Returns whether it did. */
 static bool end_if_unused(struct shared *shared)
 {
 	if (shared->share == NULL || has_member(shared)) {
@@ -222,7 +222,10 @@ static int attach(struct shared *shared, struct member *member, bool read_only, 
 	return 0;
 }
 
-/* Of the ways to find a share, those on PCI or the others. ERR_AGAIN as shares_attach. */
+/*
+ * Attaches the VM's shares that are on PCI, or its other shares. Returns ERR_AGAIN as
+ * shares_attach.
+ */
 static int attach_all(struct vm *vm, const struct vm_config *config, struct pager_vm *pager,
 		      bool pci)
 {

@@ -49,21 +49,21 @@ size_t shares_ranges(const struct vm *vm, struct shares_range *out);
 /* A share that the VM finds as a PCI function. */
 struct shares_pci {
 	size_t index;
-	uint32_t member; /* of its list, from 0 */
+	uint32_t member; /* its number in the share's list, from 0 */
 	const char *name;
 	gpa_t first; /* where the VM joined it, for share_move */
 	uint64_t bytes;
 };
 
 /*
- * Those of a VM that is being built: at most SHARE_MAX. Returns how many. The guest may place them
- * in [*window, *window + *window_bytes), twice what they take now: nothing else of the VM lies
- * there. The caller reserves tables of the EPT for it.
+ * Fills out[SHARE_MAX] with the PCI shares of a VM that is being built. Returns how many there are.
+ * The guest may place them in [*window, *window + *window_bytes). This is twice what they take now,
+ * and nothing else of the VM lies there. The caller reserves EPT tables for it.
  */
 size_t shares_pci(const struct vm *vm, struct shares_pci *out, uint64_t *window,
 		  uint64_t *window_bytes);
 
-/* Whether that member runs and its share is not revoked. Any CPU. */
+/* Whether this member runs and its share is not revoked. Any CPU. */
 bool shares_is_joined(size_t index, uint32_t member);
 
 size_t shares_count(void);

@@ -110,8 +110,8 @@ static void adjust_topology(const struct vcpu *vcpu, uint32_t subleaf, uint32_t 
 }
 
 /*
- * TSC frequency in Hz = ECX * EBX
- * EAX. ECX is also the frequency of the local APIC timer.
+ * The TSC's frequency in Hz is ECX times EBX, divided by EAX. ECX is also the frequency of the
+ * local APIC timer.
  */
 static void adjust_tsc(const struct vcpu *vcpu, uint32_t subleaf, uint32_t regs[4])
 {

@@ -42,13 +42,13 @@ enum vm_key {
 /* What the file of VM_KEY_FILE holds. */
 enum vm_key_form {
 	VM_KEY_FORM_RAW,	/* the secret itself, as it is */
-	VM_KEY_FORM_PASSPHRASE, /* how a passphrase is recognised; the secret is made of it */
+	VM_KEY_FORM_PASSPHRASE, /* what recognises the passphrase that gives the secret */
 	VM_KEY_FORM_TPM,	/* the secret, sealed by the machine's TPM */
 };
 /* What became of a secret that the TPM has sealed. */
 enum vm_key_tpm {
 	VM_KEY_TPM_SHUT,   /* it was not opened */
-	VM_KEY_TPM_OPENED, /* of a file that was there */
+	VM_KEY_TPM_OPENED, /* opened from a sealed file on the stick */
 	VM_KEY_TPM_FRESH,  /* this boot has sealed it */
 };
 

@@ -68,7 +68,7 @@ static void pack_tweak(uint64_t number, uint64_t index, uint8_t tweak[AES_XTS_TW
 	memcpy(tweak + sizeof(index), &number, sizeof(number));
 }
 
-/* Everything but the page's place and its tag. */
+/* The job for a page, except for scratch and the tag. */
 static struct page_job job_of(uint64_t number, uint64_t index, const void *in, void *out)
 {
 	const uint64_t words[] = { (uint64_t)KIND_FILE << 32 | number, index, 0, 0 };

@@ -48,7 +48,7 @@ static void put32(uint8_t *at, uint32_t value)
 	put16(at + 2, value);
 }
 
-/* Of at most 64 KiB, so that the sum of words fits. */
+/* The sum of big-endian words, not folded yet. An odd last byte is the high byte of a word. */
 static uint64_t sum(const uint8_t *data, size_t bytes)
 {
 	uint64_t total = 0;
@@ -68,7 +68,9 @@ static uint32_t fold(uint64_t total)
 	return (uint32_t)total;
 }
 
-/* Zero would say of UDP that there is none; for all others the two zeros are the same. */
+/*
+ * In ones' complement 0 and FFFFH are both zero. UDP's 0 means "no checksum", so 0 becomes FFFFH.
+ */
 static uint32_t finish(uint64_t total)
 {
 	const uint32_t value = ~fold(total) & 0xffff;
@@ -136,8 +138,8 @@ static void set_ip_length(uint8_t *frame, const struct net_tcp *tcp, uint32_t en
 }
 
 /*
- * The checksum's field has the pseudo-header's sum, with the length of the whole: that one goes
- * out of it, the segment's comes in.
+ * The TCP checksum field holds the pseudo-header's sum with the length of the large frame. That
+ * length is subtracted and the segment's added.
  */
 void net_make_segment(uint8_t *frame, const struct net_tcp *tcp, const struct net_segment *segment)
 {

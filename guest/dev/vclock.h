@@ -14,9 +14,8 @@
 #define VCLOCK_IRQS_PER_SECOND_MAX 10000u
 
 /*
- * value * to
- * from, rounded down. Exact as long as the result and (from - 1) * to fit into 64 bits, for example
- * for a TSC below 2^34 Hz and a crystal below 2^30 Hz.
+ * value times `to`, divided by `from`, rounded down. Exact as long as the result and (from - 1)
+ * times `to` fit into 64 bits, for example for a TSC below 2^34 Hz and a crystal below 2^30 Hz.
  */
 static inline uint64_t vclock_scale(uint64_t value, uint64_t from, uint64_t to)
 {

@@ -102,8 +102,8 @@ static void kick_again(struct virtio *device, uint32_t queue)
 
 /*
  * Takes the next chain from the ring, unless an earlier one is not finished. Returns false if there
- * is no chain to serve now, or if the turn is over. That is asked before each look at the ring, for
- * a driver may change its index all the time.
+ * is no chain to serve now, or if the turn is over. The end of the turn is checked before each look
+ * at the ring, because a driver may change its index without pause.
  */
 static bool take_chain(struct virtio *device, struct virtio_queue *queue, uint32_t number,
 		       const struct virtio_turn *turn)
@@ -273,8 +273,8 @@ void virtio_pause(struct vm *vm, bool on)
 /* --- Turns --- */
 
 /*
- * Begins a turn. Else the result is VIRTIO_IN_TURN if another one is on, or VIRTIO_NO_REST if a
- * reset waits or the driver is not ready.
+ * Begins a turn and returns VIRTIO_REST. If it cannot, returns VIRTIO_IN_TURN if another turn is in
+ * progress, VIRTIO_NO_REST if a reset waits or the driver is not ready.
  */
 static enum virtio_rest begin_turn(struct virtio *device)
 {

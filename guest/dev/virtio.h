@@ -29,7 +29,7 @@
 #define VIRTIO_TURN_BYTES   (64ul << 10)
 #define VIRTIO_TURN_US	    100
 #define VIRTIO_GAP_US	    100 /* how long a vCPU runs between two turns */
-#define VIRTIO_NOTIFY_US    10	/* from a driver's decision to notify to its notification */
+#define VIRTIO_NOTIFY_US    10	/* from a driver's decision to notify to its exit, at most */
 
 /* virtio 1.2, 2.1 "Device Status Field". */
 #define VIRTIO_DRIVER_OK   BIT(2)
@@ -53,9 +53,9 @@ struct virtio;
 struct virtio_work {
 	uint32_t devices;
 	uint32_t next;
-	uint32_t gathers;    /* those of them whose first turn may wait ... */
+	uint32_t gathers;    /* those of them whose first turn may wait for more requests ... */
 	uint64_t gather_end; /* ... until then (TSC), while the vCPU runs */
-	uint32_t late;	     /* those whose first turn has waited, and that have more to do */
+	uint32_t late;	     /* those whose wait is over and whose work is not done yet */
 };
 _Static_assert(VIRTIO_MAX <= 32, "a bit for each device");
 
@@ -147,9 +147,10 @@ struct virtio {
 
 	ATOMIC(uint32_t) kicked; /* a bit for each queue that may have work */
 	/*
-	 * For a device whose driver often adds more just after it has notified it: so long the turn
-	 * waits for that, at most until a vCPU of the VM halts or the notifier leaves its CPU.
-	 * 0: it does not wait. Until stream_end (TSC) it waits for stream_us instead.
+	 * How long a turn waits after its notification, because the driver often adds more just
+	 * after it; 0: it does not wait. The wait ends early if a vCPU of the VM halts or the vCPU
+	 * that notified leaves its CPU. Until stream_end (TSC), stream_us counts instead of
+	 * gather_us.
 	 */
 	uint32_t gather_us, stream_us;
 	ATOMIC(uint64_t) stream_end;
@@ -177,9 +178,8 @@ void virtio_kick(struct virtio *device, struct vcpu *vcpu, uint32_t queue);
 void virtio_kick_all(struct virtio *device, struct vcpu *vcpu);
 
 /*
- * Like vm_hooks.work: runs a turn of one device that this vCPU has notified. If the vCPU halts, a
- * device will do as well for which others gather more, or whose work they have left for their next
- * slice.
+ * Like vm_hooks.work: runs a turn of one device that this vCPU has notified. A vCPU that halts also
+ * takes turns that other vCPUs of the VM put off, to gather more or until their next slice.
  */
 uint64_t virtio_work(struct vcpu *vcpu, bool leaves);
 
@@ -194,15 +194,15 @@ void virtio_print(const struct vm *vm, void (*print)(const char *fmt, ...));
 enum virtio_rest {
 	VIRTIO_NO_REST, /* nothing is to be done now */
 	VIRTIO_REST,	/* there is more to do */
-	VIRTIO_IN_TURN, /* another CPU's turn is on: it sees all that was notified so far, but may
-			 * leave some of it */
+	VIRTIO_IN_TURN, /* another CPU's turn is in progress: it knows of all notifications so far,
+			 * but may leave some of their work */
 };
 /*
- * A turn of the device's work, on its vCPU's CPU. Does nothing if another turn is on, if a reset
- * waits, or if the driver is not ready.
+ * Runs a turn of the device's work, on the CPU of the vCPU that takes it. Does nothing if another
+ * turn is in progress, if a reset waits, or if the driver is not ready.
  */
 enum virtio_rest virtio_take_turn(struct virtio *device);
-/* Is a turn on, or was something notified that no turn has done? Any CPU. */
+/* Is a turn in progress, or is there notified work that no turn has done? Any CPU. */
 bool virtio_has_work(struct virtio *device);
 
 enum virtio_claim {
@@ -212,14 +212,15 @@ enum virtio_claim {
 };
 
 /*
- * A passive queue of a device, for the turn of another one: the CPU that has claimed it may use its
- * ring and the memory of its VM. A reset and virtio_close wait for the end of that. Any CPU.
+ * Claims a passive queue of a device in a turn of another device. Until virtio_release the CPU may
+ * use the queue's ring and the memory of the queue's VM. A reset and virtio_close wait for the
+ * release. Any CPU.
  */
 enum virtio_claim virtio_claim(struct virtio *device, uint32_t queue);
 void virtio_release(struct virtio *device, uint32_t queue);
 
 /*
- * No passive queue of the device is claimed from the return on, until virtio_open. May wait for
+ * From its return until virtio_open, no CPU can claim a passive queue of the device. May wait for
  * claims of other CPUs to end. Boot processor, no lock held.
  */
 void virtio_close(struct virtio *device);
@@ -236,8 +237,8 @@ void virtio_set_config(struct virtio *device, const void *bytes, size_t count);
 /* An interrupt for what was given back, if the driver wants one. In a turn or a claim. */
 void virtio_notify(struct virtio *device, uint32_t queue);
 /*
- * The driver has broken a rule of this queue, which `why` says: the device is lost. In a turn or a
- * claim.
+ * The driver has broken a rule of this queue, named by `why`: the device stops until the driver
+ * resets it. In a turn or a claim.
  */
 void virtio_lose(struct virtio *device, uint32_t queue, const char *why);
 
@@ -259,13 +260,13 @@ void virtio_enable_queue(struct virtio *device, struct virtio_queue *queue);
  */
 void virtio_reset(struct virtio *device);
 
-/* Is there nothing left of what the turn may do? Asked between two pieces of work. */
+/* Has the turn used up its bytes or its time? Asked between two pieces of work. */
 static inline bool virtio_is_over(const struct virtio_turn *turn)
 {
 	return turn->bytes == 0 || cpu_rdtsc() >= turn->deadline;
 }
 
-/* So many bytes were moved, or what costs as much was done. */
+/* Takes bytes that were moved, or work that costs as much, off the turn. */
 static inline void virtio_spend(struct virtio_turn *turn, uint64_t bytes)
 {
 	turn->bytes -= MIN(turn->bytes, bytes);

@@ -53,7 +53,7 @@ struct range {
 };
 #define RANGES_MAX	  16u
 #define RANGE_SECTORS_MAX (32u << 10) /* 16 MiB */
-#define RANGE_BLOCK_COST  64u	      /* a turn's budget for a block that is not copied, in bytes */
+#define RANGE_BLOCK_COST  64u /* bytes that a block which is not copied takes off a turn's budget */
 
 #define ID_BYTES 20
 

@@ -14,7 +14,7 @@ struct virtio_blk {
 	struct disk disk;
 	uint8_t *page; /* holds one block in clear while it is processed */
 	bool full;     /* the overlay was full once, which was logged */
-	/* The current request; chain_at of its chain says how far it is. */
+	/* The current request; its queue's chain_at says how much of it is done. */
 	bool begun;
 	uint8_t status;
 	uint32_t type;

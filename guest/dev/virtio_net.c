@@ -79,7 +79,7 @@ static bool is_in_order(const struct virtio_net *net)
 	       sending->bytes <= NET_GSO_MAX;
 }
 
-/* The counter of the reason why no port may get the frame; NULL if a port may. */
+/* Returns the counter for the reason to drop the frame; NULL: the frame may be sent. */
 static virtio_counter *refuse(struct virtio_net *net)
 {
 	const uint8_t *ethernet = net->sending.ethernet;
@@ -101,9 +101,10 @@ struct head {
 } __attribute__((packed));
 
 /*
- * A stream goes on or ends: how long the next turn may wait for more frames. Who has sent frames
- * that TCP made larger than a segment goes on to do so, and gains by fewer turns, interrupts and
- * acknowledgements; with others, and after a pause, every microsecond may count.
+ * Decides whether the port's stream goes on, and so how long the next turn may wait for more
+ * frames. A sender of large TCP frames usually sends more of them, and gains by fewer turns,
+ * interrupts and acknowledgements. For other senders, and after a pause, every microsecond may
+ * count.
  */
 static void set_gathering(struct virtio_net *net)
 {
@@ -120,7 +121,10 @@ static bool is_for_group(const struct virtio_net *net)
 	return (net->sending.ethernet[0] & NET_GROUP_BIT) != 0;
 }
 
-/* Notes whom the frame is for: streams of others (virtio_net_receive.c) need not slow it. */
+/*
+ * Notes the destination: a frame must not wait because of a stream from another neighbour (answers
+ * in virtio_net_receive.c).
+ */
 static void note_peer(struct virtio_net *net)
 {
 	const uint64_t before = atomic_load_relaxed(&net->peer);

@@ -56,12 +56,12 @@ struct virtio_net {
 	uint64_t order; /* in the net; later ports have greater ones */
 	/* Only the transmit turn changes these. */
 	struct net_sending sending;
-	uint32_t bulk;	       /* so many more frames count as part of a stream */
+	uint32_t bulk;	       /* how many more small frames count as part of a stream */
 	uint32_t group_tokens; /* frames to groups that may be sent at once */
 	uint64_t group_since;  /* TSC of the last one that was added */
 	/*
-	 * To whom the last frame went that was not to a group, as a number; 0: to nobody yet. Until
-	 * others_end (TSC) more may follow for whom the frames before it were.
+	 * The destination of the last frame that was not to a group, as a number; 0: none yet.
+	 * Until others_end (TSC) frames for the destination before it may still follow.
 	 */
 	ATOMIC(uint64_t) peer, others_end;
 	/* Only the CPU that has claimed the receive queue uses this. */
@@ -69,10 +69,10 @@ struct virtio_net {
 	struct net_counters counters;
 };
 
-/* How long a turn waits for more frames while the sender's vCPU runs: in a stream, else. */
+/* How long a turn waits for more frames while the sender's vCPU runs: in a stream; otherwise. */
 #define NET_STREAM_US 1000
 #define NET_GATHER_US 100
-/* A stream without a large frame for so long has paused: longer than others' slices in between. */
+/* A stream ends after so long without a large frame: longer than other vCPUs' slices in between. */
 #define NET_PAUSE_US 10000
 
 #define NET_QUEUE_RECEIVE  0
@@ -91,9 +91,9 @@ struct virtio_net {
 #define NET_F_STATUS	 BIT(16)
 
 /*
- * In how many buffers a frame of so many bytes may lie, on either side. Each may cost a page that
- * has to be opened, in one turn of the sender. Drivers need no more than a few, and one for each 2
- * KiB.
+ * Returns how many buffers a frame of so many bytes may take at most, at the sender or at the
+ * receiver. For each, a page may have to be opened, all in one turn of the sender. Drivers need
+ * only a few, and one for each 2 KiB.
  */
 static inline uint32_t net_pieces_max(uint64_t bytes)
 {
@@ -111,7 +111,10 @@ static inline uint64_t net_number(const uint8_t address[NET_ADDRESS])
 	return number;
 }
 
-/* A large frame was sent by the port, or came to it. In a turn, or a claim of its queue. */
+/*
+ * The port has sent a large frame or received one: its stream goes on. In a turn, or a claim of its
+ * queue.
+ */
 static inline void net_streams(struct virtio_net *port)
 {
 	atomic_store_relaxed(&port->virtio.stream_end, cpu_rdtsc() + tsc_from_us(NET_PAUSE_US));
@@ -140,7 +143,7 @@ enum net_found {
 	NET_CLOSED,  /* there is one, but it loses the frame, which was counted */
 };
 /*
- * Finds the next port after sending->after that the frame is for, apart from its sender. For
+ * Finds the next port after from->sending.after that the frame is for, apart from the sender. For
  * NET_CLAIMED and NET_CLOSED *order is that port's order. Any CPU.
  */
 enum net_found net_find(const struct virtio_net *from, struct virtio_net **to, uint64_t *order);

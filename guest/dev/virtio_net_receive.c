@@ -35,7 +35,7 @@ static enum trouble broken(struct filling *fill, const char *why)
 	return BROKEN_RING;
 }
 
-/* Without the segments that the chain does not have. */
+/* Copies only those segments that the chain has. */
 static void copy_chain(struct vring_chain *to, const struct vring_chain *from)
 {
 	memcpy(to, from,
@@ -127,9 +127,9 @@ static enum trouble show(struct filling *fill, struct net_header header)
 }
 
 /*
- * A single chain that is too short for a frame, or in too many pieces, is given back empty: if it
- * stayed, it would be the next one for every later frame. If there are too few, or too small ones,
- * they stay in the ring.
+ * Ends a frame that does not fit. If its only chain is too short, or in too many pieces, the chain
+ * is given back empty: if it stayed, it would be the next one for every later frame. If there are
+ * too few chains, or several with too many pieces, they stay in the ring.
  */
 static enum trouble give_up(struct filling *fill, enum trouble trouble)
 {
@@ -159,11 +159,11 @@ static struct filling begin(struct virtio_net *to, uint32_t bytes)
 	};
 }
 
-/* --- What is read of the sender's --- */
+/* --- Reading from the sender --- */
 
 /*
- * Reads bytes of the frame into the CPU's page. The sender may have changed the addresses since
- * they were checked, so the checked copy replaces them.
+ * Reads bytes of the frame into the CPU's page. The sender may have changed the Ethernet addresses
+ * since they were checked, so the checked copy replaces them.
  */
 static bool read_frame(struct virtio_net *from, uint8_t *page, uint32_t at, size_t bytes)
 {
@@ -212,8 +212,9 @@ static enum net_gave failed(struct filling *fill, enum net_gave why)
 }
 
 /*
- * How many bytes to copy next. A piece that ends with a buffer needs one write; the first one has
- * all of the frame's headers.
+ * Returns how many bytes to copy next. The first piece has all of the frame's headers. A later
+ * piece ends with the receive buffer if that still has half a page of room, because then one write
+ * is enough.
  */
 static uint32_t piece(const struct filling *fill, uint32_t at, uint32_t bytes)
 {
@@ -224,8 +225,8 @@ static uint32_t piece(const struct filling *fill, uint32_t at, uint32_t bytes)
 }
 
 /*
- * Does the port send to this neighbour, and lately to nobody else? What it sends next may
- * acknowledge the neighbour's stream, and wait with it; what it sends to others must not.
+ * Does the port send to this neighbour, and lately to no other? Then its next frames probably
+ * acknowledge the neighbour's stream and may wait as that does. Frames for others must not wait.
  */
 static bool answers(const struct virtio_net *port, const struct virtio_net *neighbour)
 {

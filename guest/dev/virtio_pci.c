@@ -314,7 +314,10 @@ static void written(struct vpci_function *function, uint32_t offset, uint32_t si
 	vmsix_written(&device_of(function)->msix, offset, size);
 }
 
-/* While the function was no bus master, the vCPUs whose turns came have given their work up. */
+/*
+ * While the function was not a bus master, vCPUs dropped the work whose turn came. So all queues
+ * are looked at again.
+ */
 static void mastered(struct vpci_function *function, struct vcpu *vcpu)
 {
 	struct virtio *device = device_of(function);

@@ -15,7 +15,7 @@ static bool has_ended(const struct vm *vm)
 	return atomic_load_relaxed(&vm->state) != VM_RUNNING;
 }
 
-/* Of these devices, those for which the test holds. */
+/* Returns the devices of this set for which the test returns true. */
 static uint32_t those(struct platform *platform, uint32_t devices, bool (*test)(struct virtio *))
 {
 	uint32_t found = 0;
@@ -34,10 +34,11 @@ static bool gathers(struct virtio *device)
 }
 
 /*
- * Which devices gather on behalf of this vCPU. Some gather no more, because another vCPU took the
- * turn. If that turn is still on, or has left something, this vCPU has a part in the rest: the
- * other one may leave its CPU. A vCPU that halts may have added something without a notification,
- * for there was one already: so it has a part in all that others gather or have left.
+ * Updates the sets of devices. If another vCPU has taken the turn of a device that this vCPU
+ * gathers for, this vCPU need not take it, unless that turn is still in progress or has left work:
+ * the other vCPU may leave its CPU. A vCPU that halts may have added requests without a
+ * notification, because an earlier notification was still outstanding. So it also takes part in
+ * what others gather or have left.
  */
 static void find_gathering(const struct vcpu *vcpu, struct virtio_work *work)
 {
@@ -55,8 +56,9 @@ static void find_gathering(const struct vcpu *vcpu, struct virtio_work *work)
 }
 
 /*
- * The devices whose turn may come now. A vCPU that leaves its CPU takes only turns for what was put
- * off: the rest is for its next slice. If its VM has ended there is none, and the rest follows.
+ * Returns the devices whose turn may come now. A vCPU that leaves its CPU takes only turns that
+ * were put off (late), and leaves other work for its next slice. If its VM has ended there is no
+ * next slice, so the other work follows.
  */
 static uint32_t due(const struct vcpu *vcpu, struct virtio_work *work, bool leaves)
 {
@@ -72,7 +74,7 @@ static uint32_t due(const struct vcpu *vcpu, struct virtio_work *work, bool leav
 	return work->devices & ~work->gathers;
 }
 
-/* As virtio_work returns it. */
+/* The return value of virtio_work. */
 static uint64_t next_turn(const struct vcpu *vcpu, const struct virtio_work *work, bool leaves)
 {
 	const uint64_t now = cpu_rdtsc();
@@ -89,9 +91,9 @@ static uint64_t next_turn(const struct vcpu *vcpu, const struct virtio_work *wor
 }
 
 /*
- * Takes the turn of the next one of these devices. If another vCPU's turn of it is on, which may
- * leave something, a vCPU that runs looks again after the gap; one that does not would look all
- * the time.
+ * Takes a turn of the next device of this set. If another vCPU's turn of that device is in
+ * progress, it may leave work: a vCPU that runs then looks again after the gap. A vCPU that has
+ * halted does not, because it would look without pause.
  */
 static void take_turn(const struct vcpu *vcpu, struct virtio_work *work, uint32_t devices)
 {
@@ -100,7 +102,7 @@ static void take_turn(const struct vcpu *vcpu, struct virtio_work *work, uint32_
 	const uint32_t bit = (uint32_t)BIT(next);
 	enum virtio_rest rest;
 
-	/* Before the rings are read: what is added from now on has a notification of its own. */
+	/* Before the rings are read: the driver notifies again of what it adds after that. */
 	if ((atomic_load_relaxed(&vcpu->vm->gathering) & bit) != 0) {
 		atomic_and(&vcpu->vm->gathering, ~bit);
 	}
@@ -116,8 +118,8 @@ static void take_turn(const struct vcpu *vcpu, struct virtio_work *work, uint32_
 }
 
 /*
- * What this vCPU leaves is for its next slice, which may be far away. Until then a sibling that
- * halts has time for it. A driver need not notify what it adds behind that.
+ * What this vCPU leaves would wait for its next slice, which may be far away. So another vCPU of
+ * the VM that halts may do it before. The driver may have added more to it without a notification.
  */
 static void leave_rest(struct vm *vm, uint32_t devices)
 {
@@ -141,8 +143,9 @@ uint64_t virtio_work(struct vcpu *vcpu, bool leaves)
 }
 
 /*
- * The first turn may wait. From then on a vCPU of the VM that halts takes the turn at once. One
- * that halted just before this notification may have added something, too, and waits for it.
+ * Puts off the first turn after a notification. From now on a vCPU of the VM that halts takes the
+ * turn at once. If another vCPU halted just before this notification, it may wait for a request
+ * that it added, so the turn is not put off.
  */
 static void gather(struct virtio_work *work, const struct virtio *device, const struct vcpu *vcpu)
 {

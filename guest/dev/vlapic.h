@@ -21,8 +21,7 @@
 
 /*
  * The APIC timer counts at the TSC's frequency divided by this (before its own divider). The
- * guest's CPUID.15H must agree: EAX = 1, EBX = this, ECX = TSC Hz
- * this.
+ * guest's CPUID.15H must agree: EAX = 1, EBX = this, ECX = the TSC's Hz divided by this.
  */
 #define VLAPIC_TSC_RATIO 2
 

@@ -211,9 +211,9 @@ static void raise_attention(struct vlapic *v, uint32_t attention)
 }
 
 /*
- * Is the vector in IRR? Then its handler begins after this, and will see all that the sender has
- * stored before. One more message is the same interrupt, as in hardware: who sends without pause
- * must not cost the vCPU an exit for each. Any CPU.
+ * Is the vector in IRR already? Then its handler has not begun and will see all that the sender
+ * stored before, so a further message is the same interrupt, as in hardware, and is not posted.
+ * Otherwise a sender without pause would cost the vCPU an exit for each message. Any CPU.
  */
 static bool is_requested(const struct vlapic *v, uint32_t vector)
 {

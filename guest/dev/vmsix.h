@@ -54,7 +54,7 @@ void vmsix_table(struct vmsix *msix, uint32_t offset, struct io_access *access);
 void vmsix_pending(struct vmsix *msix, uint32_t offset, struct io_access *access);
 
 /*
- * Sends the vector's message, or keeps it pending while it is masked or the function is no bus
+ * Sends the vector's message, or keeps it pending while it is masked or the function is not a bus
  * master. Any CPU; the lock of struct vpci must not be held.
  */
 void vmsix_send(struct vmsix *msix, uint32_t vector);

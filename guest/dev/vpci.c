@@ -162,7 +162,7 @@ static void update_quiet(struct vpci_function *function)
 	lock_drop(&function->pci->line_lock);
 }
 
-/* The registers, and in the status register the level of the pin. Under the lock. */
+/* Reads the registers; the status register also shows the level of the pin. Under the lock. */
 static uint64_t read_config(const struct vpci_function *function, uint32_t offset, uint32_t size)
 {
 	uint64_t value = get(function->config, offset, size);

@@ -46,7 +46,7 @@ struct vpci_function_ops {
 	bool (*intercept)(struct vpci_function *function, struct vcpu *vcpu, uint32_t offset,
 			  struct io_access *access);
 	/*
-	 * The guest has placed the register of vpci_add_memory at base, or, without on, nowhere.
+	 * The guest has placed the memory of vpci_add_memory at base or, if on is false, nowhere.
 	 * Also called when nothing has changed. Under the lock of struct vpci.
 	 */
 	void (*placed)(struct vpci_function *function, uint64_t base, bool on);
@@ -79,8 +79,8 @@ struct vpci_function {
 	uint8_t capability_link; /* offset of the byte that will point to it */
 	ATOMIC(bool) bus_master; /* the function may access memory and send messages */
 	ATOMIC(bool) intx;	 /* the device asserts the pin; changes under line_lock */
-	bool intx_off;		 /* it uses messages, so the pin stays quiet; under the lock */
-	bool quiet;		 /* that, or the guest has disabled the pin; under line_lock */
+	bool intx_off; /* the function uses messages, so the pin stays low; under the lock */
+	bool quiet;    /* intx_off, or the guest has disabled the pin; under line_lock */
 	/*
 	 * The registers, little-endian, as the guest reads them; and the bits that the guest may
 	 * write. Both under the lock of struct vpci.
@@ -92,8 +92,9 @@ struct vpci_function {
 
 struct vpci {
 	/*
-	 * Guards the functions. BARs move under it, which may take long, since a share moves with
-	 * them. So another VM that asserts a pin takes line_lock alone, which guards the lines.
+	 * `lock` guards the functions, `line_lock` the interrupt lines. BARs move under `lock`,
+	 * which may take long, because a share moves with its BAR. So code that asserts a pin
+	 * on behalf of another VM takes `line_lock` alone.
 	 */
 	struct lock lock, line_lock;
 	struct vm *vm;
@@ -134,9 +135,10 @@ int vpci_add_bar(struct vpci_function *function, uint32_t number, enum vpci_bar_
 
 /*
  * Gives a function a 64-bit prefetchable base address register, and the next one its upper half,
- * with memory behind it: bytes (a power of two, at least 4096) of the VM's own, which ops->placed
- * moves. Its first address is a multiple of bytes. The host bridge passes on only what lies in
- * pci->window, so elsewhere there is nothing. While the VM is built. ERR_INVAL as vpci_add_bar.
+ * with memory of the VM behind it: bytes (a power of two, at least 4096), which ops->placed moves.
+ * address, where it is at first, is a multiple of bytes. The host bridge passes on only what lies
+ * in pci->window, so elsewhere the guest does not see the memory. While the VM is built. ERR_INVAL
+ * as vpci_add_bar.
  */
 int vpci_add_memory(struct vpci_function *function, uint32_t number, uint64_t bytes,
 		    uint64_t address);

@@ -81,8 +81,9 @@ static int read_near(struct gmem *gmem, uint64_t table, uint32_t first, uint32_t
 }
 
 /*
- * Reads the descriptors of the chains that begin with this one, if drivers use neighbours for them,
- * up or down. All of these chains are available, so that no driver writes to them now.
+ * If the heads of this chain and of the next ones are neighbours in the table, upwards or
+ * downwards, reads all their descriptors at once. All of these chains are available, so the driver
+ * does not write to them now.
  */
 static void read_heads(struct vring *ring, struct gmem *gmem, uint16_t head)
 {
@@ -216,7 +217,9 @@ static int next_head(struct vring *ring, struct gmem *gmem, uint16_t *head)
 	return 0;
 }
 
-/* Reads the driver's index once all chains up to the last one that was read are taken. */
+/*
+ * Reads the driver's index, but only once all chains up to the index that was read last are taken.
+ */
 static int look(struct vring *ring, struct gmem *gmem)
 {
 	int err;

@@ -26,7 +26,7 @@ struct vring_chain {
 	uint16_t head;
 	uint16_t count, readable; /* numbers of segments; the readable ones come first */
 	uint64_t read_bytes, write_bytes;
-	/* The segment that was copied last, and the offset in its part where it begins. */
+	/* The segment that was copied last, and its offset in the readable or the writable part. */
 	uint16_t near;
 	uint64_t near_offset;
 	struct vring_segment segments[VRING_SIZE_MAX];
