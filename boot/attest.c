@@ -136,8 +136,9 @@ const uint8_t *attest_credential(const uint8_t *file, size_t file_bytes, size_t 
 }
 
 /*
- * The file is the memory of tpm2_quote on a little-endian machine: a TPML_PCR_SELECTION with room
- * for 16 banks, the number of lists, and each list, a TPML_DIGEST with room for 8 values.
+ * tpm2_quote writes these structures as they lie in the memory of a little-endian machine: a
+ * TPML_PCR_SELECTION with room for 16 banks, the number of lists, and each list, a TPML_DIGEST with
+ * room for 8 values.
  */
 #define SELECTION_BYTES (4u + 16 * 8)
 #define LIST_PCRS	8u

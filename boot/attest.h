@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What the TPM attests: a quote of the PCRs, and that its keys belong together. Pure C, which
- * reaches the TPM through a function of its caller. Neither the TPM nor a credential is trusted:
- * the tenant checks what is sent to them.
+ * reaches the TPM through a function of its caller. Neither the TPM nor a credential is trusted: it
+ * is the tenant who checks the report.
  */
 #ifndef UMBRA_BOOT_ATTEST_H
 #define UMBRA_BOOT_ATTEST_H
@@ -11,8 +11,8 @@
 #include "boot/tpm_talk.h"
 
 /*
- * The PCRs: 0 to 7, what firmware measures, up to the program and Secure Boot's keys; 11 and 12,
- * what Umbra does. The others are those of loaders and systems that Umbra is not started by.
+ * The PCRs: 0 to 7, what firmware measures, the program and Secure Boot's keys included; 11 and 12,
+ * what Umbra measures. The others belong to loaders and systems that do not start Umbra.
  */
 #define ATTEST_MASK	 0x000018ffu
 #define ATTEST_PCRS	 10u
@@ -28,8 +28,9 @@ struct attest {
 };
 
 /*
- * Makes the attestation key, and the endorsement key, which only the two last functions need. All
- * return 0, an error as TPM_CALL (boot/tpm_talk.h), or as they say.
+ * attest_open makes the attestation key; attest_endorse makes the endorsement key, which only
+ * attest_activate needs. These functions and those below that return int return 0, an error of
+ * TPM_CALL (boot/tpm_talk.h), or an error that their comment names.
  */
 int attest_open(struct attest *attest);
 int attest_endorse(struct attest *attest);

@@ -27,7 +27,8 @@ struct boot_info {
 	struct mem_range late[BOOT_RANGE_MAX];
 	size_t late_count;
 	/*
-	 * Like late, but RAM that firmware does not mark as encryptable while it marks other RAM.
+	 * RAM, free or still in use as in late, that firmware does not mark as encryptable although
+	 * it marks some other RAM (some_marked).
 	 */
 	struct mem_range unmarked[BOOT_RANGE_MAX];
 	size_t unmarked_count;

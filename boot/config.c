@@ -289,7 +289,7 @@ static void check_members(struct parser *p)
 	p->share = NULL;
 }
 
-/* Two ports of a net cannot have one address: the later one is refused. */
+/* Refuses a port that has the same address as an earlier port of its net. */
 static void check_nets(struct parser *p)
 {
 	struct vm_config *vms = p->config->vms;
@@ -369,7 +369,7 @@ static void take_section(struct parser *p, char *line)
 
 /* --- Lines --- */
 
-/* Whether a comment begins at text[at]. The line's text, after white space, begins at first. */
+/* Whether a comment begins at text[at]. first: where the text of the line begins, after blanks. */
 static bool begins_comment(const char *text, size_t first, size_t at)
 {
 	return (at == first && (text[at] == ';' || text[at] == '#')) ||

@@ -71,7 +71,7 @@ struct config {
 	uint64_t window_bytes;
 	const char *engine_cipher; /* for page_cipher_init */
 	enum config_tpm tpm;
-	bool attest_always; /* a report that the TPM signs is worth keys that devices can read */
+	bool attest_always; /* report even if keys must then be opened before DMA is shut out */
 	bool tme_activate;  /* switch TME-MK on where firmware left its register open */
 	enum config_iommu iommu;
 	struct vm_config vms[CONFIG_VM_MAX];

@@ -44,7 +44,7 @@ config_parse_fn config_parse_serial; /* struct config_serial */
 #define CONFIG_KEY_FORM_SHIFT 8
 #define CONFIG_KEY_FORM(form) (VM_KEY_FILE | (uint64_t)(form) << CONFIG_KEY_FORM_SHIFT)
 
-/* Whether it can be the name of a VM, a share or a net. */
+/* Whether a VM, a share or a net can have this name. */
 bool config_name_is_good(const char *name);
 
 /*

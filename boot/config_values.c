@@ -297,7 +297,7 @@ bool config_name_is_good(const char *name)
 	return n > 0 && n < VM_NAME_MAX;
 }
 
-/* Its value, or -1. */
+/* Returns the value of a hexadecimal digit, or -1. */
 static int hex_digit(char c)
 {
 	const char lower = (char)(c | 0x20);
@@ -307,7 +307,10 @@ static int hex_digit(char c)
 					      : -1;
 }
 
-/* "52:54:00:12:34:56": of one interface, so no group's, and not all zeros. */
+/*
+ * Parses "52:54:00:12:34:56". Returns false if it is not the address of one interface: malformed, a
+ * group address, or all zeros.
+ */
 static bool read_address(const char *text, uint8_t address[6])
 {
 	uint8_t any = 0;
@@ -346,7 +349,9 @@ static const char *parse_net_option(struct vm_net *net, const char *text)
 	return net->offload_off || str_equal_nocase(value, "on") ? NULL : CONFIG_NOT_ALLOWED;
 }
 
-/* As a disk's line: a net's name, or an option of the port before it. */
+/*
+ * Parses one item of a net's line, like config_parse_disk: a name, or an option of the last port.
+ */
 const char *config_parse_net(const struct config_key *key, void *field, const char *text)
 {
 	struct vm_net *nets = field;
@@ -382,7 +387,7 @@ static const char *path_after(const char *word, const char *text)
 	return str_equal_nocase(start, prefix) ? text + bytes : NULL;
 }
 
-/* Sealing makes the key file's name from it. */
+/* Sealing needs the suffix: it finds the key file by replacing .tpm with .key. */
 static bool is_tpm_path(const char *path)
 {
 	const size_t length = strlen(path);

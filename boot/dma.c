@@ -13,7 +13,7 @@
 
 #define POLL_US	    100000u
 #define DEVICES_MAX 16u	    /* whose stopped accesses are counted apart */
-#define MAPPED_END  BIT(32) /* firmware maps registers up to here, and need not map others */
+#define MAPPED_END  BIT(32) /* firmware maps registers below this, but perhaps none above */
 
 _Static_assert(DMAR_UNITS_MAX *VTD_DONE_BYTES == PAGE_SIZE, "a page has room for all units");
 
@@ -42,7 +42,7 @@ static struct {
 	uint64_t range_bytes;
 } dma;
 
-/* What was stopped, by device and kind. */
+/* What was stopped, by device and kind of access. */
 static struct stopped {
 	struct vtd_fault first; /* the first one */
 	uint64_t count;
@@ -118,7 +118,7 @@ static void open_units(const struct dmar *dmar, const struct dma_ranges *ranges,
 	}
 }
 
-/* The table of interrupts, a page for waits, and tables for all units and ranges. */
+/* Counts the table of interrupts, a page for waits, and the tables for all units and ranges. */
 static size_t pages_needed(const struct dma_ranges *ranges)
 {
 	size_t pages = 2 + (size_t)VTD_UNIT_PAGES * dma.count;
@@ -156,7 +156,7 @@ static void map_range(const struct dma_range *range, struct vtd_memory *memory)
 		 range->end - 1);
 }
 
-/* First those that decide whether their unit is switched on. */
+/* First maps those that hold a display's picture: without them their unit is not switched on. */
 static void map_ranges(const struct dma_ranges *ranges, struct vtd_memory *memory)
 {
 	for (size_t i = 0; i < 2 * ranges->count; i++) {
@@ -184,7 +184,7 @@ static void block_units(void)
 	}
 }
 
-/* The outcome, if all units that look as if they would work do. */
+/* Computes the outcome, assuming that all units in dma.blocks will work. */
 static void count_units(void)
 {
 	dma.blocking = 0;
@@ -203,7 +203,7 @@ static void count_units(void)
 	}
 }
 
-/* Do all units do all that they can? */
+/* Do all units shut out both DMA and interrupts? */
 static bool all_interrupts(void)
 {
 	return dma.outcome == OUTCOME_ALL && dma.interrupts_shut == dma.count;
@@ -423,7 +423,7 @@ static const char *deed(const struct vtd_fault *fault)
 	return fault->interrupt ? "an interrupt, entry" : fault->read ? "a read at" : "a write at";
 }
 
-/* Counts it. Returns true if it is the first of its device and kind. */
+/* Counts an access that was stopped. Returns true if it is the first of its device and kind. */
 static bool count_fault(const struct vtd_fault *fault)
 {
 	for (size_t i = 0; i < stopped_count; i++) {
@@ -447,7 +447,7 @@ static void poll_unit(struct vtd_unit *unit)
 {
 	struct vtd_fault fault;
 
-	/* A device that goes on and on must not hold this CPU. */
+	/* A device that tries again and again must not hold up this CPU. */
 	for (unsigned i = 0; i < DEVICES_MAX && vtd_take_fault(unit, &fault); i++) {
 		if (count_fault(&fault)) {
 			log_warn("DMA: the device %02x:%02x.%x was stopped: %s 0x%lx (%s)",

@@ -33,9 +33,9 @@ struct dma_firmware {
  */
 void dma_decide(const struct dmar *dmar, enum config_iommu wanted, const struct screen_mode *screen,
 		const struct dma_firmware *firmware);
-/* The decision, for the state event: "on ir=on", "none". */
+/* The decision, as words for the state event (launch_measure_state): "on ir=on", "none". */
 const char *dma_words(void);
-/* Whether dma_block will shut out anything: firmware's drivers can work no more after it. */
+/* Whether dma_block will shut out anything. If so, firmware's drivers do not work after it. */
 bool dma_will_block(void);
 
 /*

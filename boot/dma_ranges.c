@@ -36,7 +36,7 @@ struct choice {
 	struct dma_ranges *out;
 };
 
-/* Follows the way to a device. Returns false if there is none at its end. */
+/* Finds the function that a scope names. Returns false if there is none. */
 static bool find_function(const struct choice *choice, const struct dmar_scope *scope,
 			  uint16_t *source)
 {
@@ -171,8 +171,8 @@ static void allow_scopes(const struct choice *choice, const struct dmar_reserved
 /* --- The picture --- */
 
 /*
- * Does the frame buffer lie in a BAR of the display? *offset: how far behind its begin. How large a
- * BAR is cannot be read while firmware uses it, but it is aligned to its size.
+ * Does the frame buffer lie in a BAR of the display? *offset: its offset in the BAR. The size of a
+ * BAR cannot be read while firmware uses the BAR, but the address is a multiple of the size.
  */
 static bool is_in_bar(const struct choice *choice, uint64_t address, uint64_t *offset)
 {
@@ -197,7 +197,7 @@ static bool is_in_bar(const struct choice *choice, uint64_t address, uint64_t *o
 	return false;
 }
 
-/* If so, the picture depends on it. */
+/* Does one range let the display reach [base, end)? If so, marks it: the picture depends on it. */
 static bool display_reaches(const struct choice *choice, uint64_t base, uint64_t end)
 {
 	for (size_t i = 0; i < choice->out->count; i++) {
@@ -212,8 +212,8 @@ static bool display_reaches(const struct choice *choice, uint64_t base, uint64_t
 }
 
 /*
- * Does the display reach the memory that processors set aside for its picture, as much of it as the
- * picture takes? How much is set aside is not asked: each generation says it in another way.
+ * Does the display reach the first bytes of the memory that the processor has set aside for its
+ * picture? How much is set aside is not read: each generation of processors says it in another way.
  */
 static bool reaches_stolen(const struct choice *choice, uint64_t bytes)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What devices of firmware's may still reach: the ranges of the table DMAR, if no harm can come of
- * them, and what the display shows.
+ * Chooses the memory that devices may still reach because firmware uses them: the ranges that the
+ * table DMAR names (RMRR), if no harm can come of them, and the memory that holds the picture.
  */
 #ifndef UMBRA_BOOT_DMA_RANGES_H
 #define UMBRA_BOOT_DMA_RANGES_H
@@ -13,7 +13,7 @@ struct dma_range {
 	uint64_t base, end;
 	uint16_t source; /* bus << 8 | device << 3 | function */
 	uint16_t unit;	 /* of struct dmar */
-	bool picture;	 /* without it, a display would lose its picture */
+	bool picture;	 /* if the range is not mapped, a display loses its picture */
 };
 
 #define DMA_RANGES_MAX 64u
@@ -25,7 +25,7 @@ struct dma_ranges {
 	uint32_t picture;
 };
 
-/* Chooses them, and logs what is refused. Reads configuration space. */
+/* Chooses the ranges, and logs which are refused. Reads configuration space. */
 void dma_choose_ranges(const struct dmar *dmar, const struct screen_mode *screen,
 		       const struct dma_firmware *firmware, struct dma_ranges *out);
 

@@ -147,7 +147,7 @@ static void read_reserved(const uint8_t *from, uint32_t length, struct dmar *out
 	out->reserved[out->reserved_count++] = range;
 }
 
-/* A broken length hides what follows it: perhaps a unit. */
+/* After a structure with a broken length nothing can be read, so a unit may be missing. */
 static void read_structures(const uint8_t *table, uint32_t bytes, struct dmar *out)
 {
 	uint32_t at = TABLE_STRUCTURES;

@@ -29,7 +29,7 @@ static struct vm_file nonce_file;
 static uint8_t nonce[TPM_NONCE_MAX];
 static uint64_t nonce_bytes;
 
-/* Each line of the report is one of the log as well. An error is a part that is missing. */
+/* Adds a line to report.txt and to the log. An error means that a part of the report is missing. */
 static void say(enum log_level level, const char *format, ...) PRINTF_LIKE(2, 3);
 
 static void say(enum log_level level, const char *format, ...)
@@ -46,7 +46,7 @@ static void say(enum log_level level, const char *format, ...)
 	missing += level == LOG_ERROR ? 1 : 0;
 }
 
-/* Says what of the report is missing, and with the TPM's last answer why. */
+/* Says which part of the report is missing, and why: by err and the TPM's last answer. */
 static void say_refused(const char *what, int err)
 {
 	char why[160];
@@ -61,7 +61,7 @@ static void say_refused(const char *what, int err)
 	say(LOG_ERROR, "%s: %s", what, why);
 }
 
-/* to has room for two digits for each byte, and a zero. */
+/* `to` has room for two digits for each byte, and a final zero. */
 static const char *hex(const uint8_t *data, size_t bytes, char *to)
 {
 	to[0] = '\0';
@@ -90,7 +90,7 @@ static void keep_key(const char *name, const char *what, const struct tpm_key *k
 	char digits[2 * NAME_BYTES + 1];
 
 	keep(name, what, key->public_part, key->public_bytes);
-	/* A name is the hash of the public part without its length. */
+	/* A key's name is the hash of its public part, without the length at the start. */
 	if (verify_sha256(key->public_part + 2, key->public_bytes - 2, key_name + 2) == 0) {
 		say(LOG_INFO, "%s has the name %s", name, hex(key_name, sizeof(key_name), digits));
 	}
@@ -209,7 +209,10 @@ static void report(void)
 	attest_end(&attest);
 }
 
-/* An older report must not be mixed with this one. Returns false if there is no place for it. */
+/*
+ * Makes the folder, and removes an older report from it, which must not be mixed with this one.
+ * Returns false on failure.
+ */
 static bool make_room(void)
 {
 	static const char *const names[] = { "ak.pub", "quote.msg",    "quote.sig",

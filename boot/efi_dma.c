@@ -79,7 +79,7 @@ void efi_leave_all_out(struct config *config)
 	}
 }
 
-/* Reads the table of the IOMMU. One that cannot be used is not the same as none. */
+/* Reads the table DMAR. A broken table counts as units that were left out, not as no IOMMU. */
 static void read_dmar(struct dmar *dmar)
 {
 	struct acpi_table table;
@@ -130,10 +130,10 @@ static bool may_wait(uint32_t class)
 }
 
 /*
- * A driver may wait for its device when boot services end, to flush a disk or to stop a network
- * card: for ever, if DMA is shut out. So such drivers are stopped before, as far as firmware does
- * that. Drivers of USB and of displays are not: the keyboard and the picture that firmware keeps
- * for us may be theirs, and at that moment they only write to registers.
+ * When boot services end, a driver may wait for its device, to flush a disk or to stop a network
+ * card. If DMA is shut out by then, it waits for ever. So such drivers are stopped before, as far
+ * as firmware can do that. Drivers of USB and of displays go on: they may provide the keyboard and
+ * the picture that firmware keeps for us, and when boot services end they only write to registers.
  */
 static void stop_drivers(void)
 {
@@ -163,7 +163,10 @@ static void stop_drivers(void)
 	log_info("DMA: %u drivers of firmware are stopped", stopped);
 }
 
-/* A driver of firmware that a timer runs must give no orders to a unit between ours. */
+/*
+ * Runs dma_block with interrupts off: a timer must not run a driver of firmware that gives orders
+ * to a unit between ours.
+ */
 void efi_dma_block(struct boot_info *info)
 {
 	bool enough;

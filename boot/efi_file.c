@@ -46,7 +46,7 @@ static size_t path_length(const char *path)
 	return i;
 }
 
-/* Opens the first of several paths. mode: EFI_FILE_MODE_...; attributes: of what is created. */
+/* Opens the first of several paths. mode: EFI_FILE_MODE_...; attributes: for what it creates. */
 static EFI_STATUS open_path(const char *path, UINT64 mode, UINT64 attributes, EFI_FILE_HANDLE *file)
 {
 	const size_t length = path_length(path);
@@ -273,7 +273,7 @@ int efi_file_read_small(struct vm_file *file, void *to, uint64_t max, uint64_t *
 	return 0;
 }
 
-/* Writes all bytes from the file's beginning on, and to the medium. */
+/* Writes the bytes from the file's beginning on, and has firmware write them to the medium. */
 static bool write_all(EFI_FILE_HANDLE handle, const void *data, uint64_t bytes)
 {
 	UINTN now = bytes;
@@ -324,7 +324,10 @@ int efi_file_remove(const char *path)
 	if (EFI_ERROR(status)) {
 		return status == EFI_NOT_FOUND ? 0 : ERR_IO;
 	}
-	/* Delete closes the file, whatever its result; a failure is a warning above zero. */
+	/*
+	 * Delete closes the file, whatever its result. It reports a failure as a warning, not an
+	 * error.
+	 */
 	return handle->Delete(handle) == EFI_SUCCESS ? 0 : ERR_IO;
 }
 
@@ -339,7 +342,10 @@ int efi_file_destroy(const char *path, uint64_t bytes)
 		return ERR_IO;
 	}
 	good = write_all(handle, zeros, bytes);
-	/* Delete closes the file, whatever its result; a failure is a warning above zero. */
+	/*
+	 * Delete closes the file, whatever its result. It reports a failure as a warning, not an
+	 * error.
+	 */
 	gone = handle->Delete(handle) == EFI_SUCCESS;
 	return !good ? ERR_IO : gone ? 0 : ERR_EXISTS;
 }

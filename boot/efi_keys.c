@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Key files of the stick: a secret as it is, or what recognises a passphrase. */
+/* Reads key files of the stick: those that are a key, and those that recognise a passphrase. */
 #include "boot/efi_priv.h"
 
 #include "boot/key_file.h"
@@ -7,7 +7,9 @@
 #include "vmm/base/str.h"
 #include "vmm/console/log.h"
 
-/* Zeros after the file's bytes, so that a file that is one byte too long is seen as such. */
+/*
+ * The file's bytes. There is room for more than a key, so that a file that is too long is noticed.
+ */
 static uint8_t content[KEY_FILE_PASSPHRASE_MAX];
 
 const char *efi_key_hold(struct vm_key_source *key)
@@ -41,7 +43,7 @@ static bool read_key(struct vm_key_source *key, const char *what, const char *na
 	const char *error;
 
 	if (key->kind != VM_KEY_FILE || key->form == VM_KEY_FORM_TPM) {
-		return true; /* efi_seal_open has the latter */
+		return true; /* for a key of the TPM see efi_seal.c */
 	}
 	error = take(key);
 	if (error != NULL) {
@@ -54,7 +56,7 @@ static bool read_key(struct vm_key_source *key, const char *what, const char *na
 
 void efi_keys_read(struct config *config)
 {
-	/* If the list is full, no key finds room either. */
+	/* If the list is full, no key can be registered either, and efi_key_hold reports that. */
 	(void)wipe_register(content, sizeof(content));
 	for (size_t i = 0; i < config->vm_count; i++) {
 		struct vm_config *vm = &config->vms[i];

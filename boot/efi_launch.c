@@ -14,8 +14,8 @@
 #include "vmm/console/log.h"
 
 /*
- * The section .launch, which sign.py fills in before it signs the program. The mark shows it that
- * the section is the one that it knows.
+ * The section .launch, which sign.py fills in before it signs the program. sign.py
+ * recognises the section by its mark.
  */
 static const struct {
 	char mark[15];
@@ -26,13 +26,12 @@ static const struct {
 static struct manifest manifest;
 static bool checks_files; /* the manifest is open: files that it does not name are not used */
 static bool has_tpm;
-static char state_words[LAUNCH_WORDS_MAX]; /* as the state of the machine was measured */
+static char state_words[LAUNCH_WORDS_MAX]; /* the state of the machine, as it was measured */
 static bool closed;			   /* nothing is measured any more */
 
 /*
- * A variable of one byte that firmware itself keeps; false if there is none. UEFI, table 3-1. One
- * that is kept over a reset is not firmware's: where firmware knows no Secure Boot, any program may
- * have written it.
+ * Whether firmware has set a variable of one byte to 1 (UEFI, table 3-1). A non-volatile variable
+ * does not count: where firmware has no Secure Boot, any program may have written one of that name.
  */
 static bool firmware_says(const CHAR16 *name)
 {
@@ -62,7 +61,9 @@ void efi_launch_report(void)
 					      : "off: firmware starts any program");
 }
 
-/* The key of this image, or NULL. The compiler must not take the unsigned image's zeros for it. */
+/*
+ * The key of this image, or NULL. The asm hides from the compiler that the section is still zero.
+ */
 static const uint8_t *manifest_key(void)
 {
 	const uint8_t *given = &image_key.given;
@@ -72,8 +73,8 @@ static const uint8_t *manifest_key(void)
 }
 
 /*
- * For efi_file.c, of each file that was read: NULL, or why it may not be used. What may be used is
- * measured.
+ * efi_file.c calls this for each file that was read. Measures the file and returns NULL, or returns
+ * why the file may not be used.
  */
 static const char *take_file(const char *path, size_t path_bytes, const void *data, size_t bytes)
 {
@@ -134,7 +135,7 @@ bool efi_launch_wants_files(void)
 	return checks_files || has_tpm;
 }
 
-/* The end of the launch, which needs no file of the stick. */
+/* Ends the launch: opens the keys and measures the separators. Reads no file of the stick. */
 static void open_keys(struct config *config)
 {
 	efi_seal_open(config);
@@ -147,9 +148,10 @@ static void open_keys(struct config *config)
 }
 
 /*
- * A report is made at the very end, and written while firmware's drivers work. So it has the keys
- * opened now. It has not, if DMA is to be shut out before, unless the configuration says so: else
- * whoever can put a nonce on the stick would have them opened where devices can read them.
+ * A report must come after the last measurement, and firmware's drivers must still be able to write
+ * it. So the keys are opened now. But if DMA is to be shut out before keys are opened, there is no
+ * quote, unless [host] attest = always: else whoever can put a nonce on the stick could have the
+ * keys opened while devices can read them.
  */
 static void report(struct config *config)
 {
@@ -184,7 +186,7 @@ void efi_launch_state(struct config *config)
 	closed = false;
 	if (!has_tpm) {
 		efi_seal_read(config,
-			      state.secure_boot); /* says that there is no TPM, if a key needs it */
+			      state.secure_boot); /* logs the lack of a TPM, if a key needs it */
 		if (efi_attest_is_asked()) {
 			efi_attest("not measured", "firmware offers no TPM 2.0");
 		}
@@ -203,8 +205,8 @@ void efi_launch_state(struct config *config)
 		report(config);
 	}
 	/*
-	 * At last: some firmware adds nothing to its event log once a program has asked for it, and
-	 * efi_attest reports the events of opened keys, too.
+	 * This must be last, because it asks for firmware's event log: some firmware adds nothing
+	 * to the log after that, and efi_attest needs the events of opened keys in it.
 	 */
 	efi_report(config, state_words);
 }

@@ -71,8 +71,8 @@ static void read_config(void)
 	log_set_level(info.config.log_level);
 	efi_serial_configure(&info.config.serial);
 	/*
-	 * Reading files from a stick may take minutes. But what is measured is the same whether
-	 * this CPU can run VMs or not.
+	 * A CPU that cannot run VMs needs no files, and reading them may take minutes. But if files
+	 * are measured or compared, all are read, so that measurements do not depend on the CPU.
 	 */
 	if (info.can_run || efi_launch_wants_files()) {
 		launch_read_files(&info.config, efi_file_read);

@@ -142,7 +142,7 @@ static void add_loader(struct boot_info *info, const EFI_MEMORY_DESCRIPTOR *d)
 	uint64_t at = d->PhysicalStart;
 
 	while (at < end) {
-		uint64_t stop = end, next = end; /* the first kept part from `at` on */
+		uint64_t stop = end, next = end; /* begin and end of the next part that is kept */
 		uint64_t base, past;
 
 		for (size_t n = 0; get_kept(info, n, &base, &past); n++) {

@@ -76,8 +76,8 @@ int efi_file_destroy(const char *path, uint64_t bytes);
  */
 void efi_keys_read(struct config *config);
 /*
- * Call before a key's secret is read: a panic wipes it then. Returns NULL, or a clause that says
- * why there can be no secret.
+ * Call before a key's secret is read: from then on a panic wipes it. Returns NULL, or a clause that
+ * says why there can be no secret.
  */
 const char *efi_key_hold(struct vm_key_source *key);
 /* Wipes what efi_keys_read has read, or the TPM has opened. */
@@ -86,8 +86,8 @@ void efi_keys_forget(struct config *config);
 bool efi_keys_need_tpm(const struct config *config);
 void efi_key_forget(struct vm_key_source *key);
 /*
- * What was measured is not so: leaves out, with an error of the log for each, every VM and share
- * that has a key of the TPM, and wipes these keys. why: a clause.
+ * For when the machine is not in the state that was measured. Leaves out every VM and share that
+ * has a key of the TPM, logs an error for each, and wipes these keys. why: a clause.
  */
 void efi_leave_sealed_out(struct config *config, const char *why);
 
@@ -119,13 +119,15 @@ bool efi_launch_open(void);
 /* Whether files are compared or measured, so that they are read even if no VM can run. */
 bool efi_launch_wants_files(void);
 /*
- * When all files were read: measures the state of the machine, and reads the keys that the TPM has
- * sealed.
+ * Call after all files were read. Measures the state of the machine, and reads the keys that the
+ * TPM has sealed.
  */
 void efi_launch_state(struct config *config);
 /*
- * When DMA is shut out: opens those keys, measures that nothing follows, and logs the PCRs. Where
- * a report was made, efi_launch_state has done this, because the stick is written.
+ * Call after DMA is shut out. Opens the keys that efi_launch_state has read, measures the
+ * separators that end the launch, and logs the PCRs. If a report was made, efi_launch_state has
+ * done all this already, because the report includes it and must be written while firmware can
+ * write to the stick.
  */
 void efi_launch_close(struct config *config);
 
@@ -145,13 +147,13 @@ void efi_seal_open(struct config *config);
 
 /* --- efi_attest.c --- */
 
-/* Looks for a nonce on the stick, or something that should be one: it asks for a report. */
+/* Whether a report is asked for: by a nonce on the stick, or a file that should be one. */
 bool efi_attest_is_asked(void);
 /*
- * If it does, and after the last measurement: has the TPM sign the PCRs with the nonce, and writes
- * a report to the stick. Says what is missing in the log and in the report; nothing else depends on
- * it. state: the state of the machine as it was measured. why_not: NULL, or why there is to be no
- * quote.
+ * Call after the last measurement, if a report is asked for. Has the TPM sign the PCRs with the
+ * nonce, and writes a report to the stick. The log and the report say what is missing; nothing else
+ * depends on the report. state: the state of the machine as it was measured. why_not: NULL, or why
+ * there is to be no quote.
  */
 void efi_attest(const char *state, const char *why_not);
 
@@ -159,8 +161,9 @@ void efi_attest(const char *state, const char *why_not);
 
 /*
  * If [host] tpm = report: writes to \umbra\report what seal.py needs. The result is logged, and
- * nothing else depends on it. An older report is removed, whatever fails. state: what was measured,
- * or NULL without a TPM. After efi_attest, which shows more of the event log.
+ * nothing else depends on it. An older report is removed, whatever fails. state: the state of the
+ * machine as it was measured, or NULL without a TPM. Call after efi_attest: this function asks for
+ * the event log, and some firmware adds nothing to the log after that.
  */
 void efi_report(const struct config *config, const char *state);
 
@@ -180,10 +183,10 @@ int efi_tpm_submit(const uint8_t *command, size_t bytes, uint8_t *reply, size_t 
 /* As tpm_wait. */
 void efi_tpm_wait(unsigned milliseconds);
 /*
- * The steps that were measured so far, without the values of the PCRs; and their words. Those of
- * firmware are among them from efi_tpm_note_firmware on, which reads firmware's event log: some
- * firmware adds nothing to its log once a program has asked for it, so this is done only when a key
- * is sealed or stays shut.
+ * efi_tpm_steps returns the steps that were measured so far, without the values of the PCRs; *words
+ * are their texts. Firmware's steps are among them only after efi_tpm_note_firmware, which reads
+ * firmware's event log. Call that only when a key is sealed or stays shut, because some firmware
+ * adds nothing to its log once a program has asked for it.
  */
 const struct seal_state *efi_tpm_steps(const char (**words)[SEAL_WORDS_MAX]);
 void efi_tpm_note_firmware(void);

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What seal.py needs to seal keys for this machine elsewhere: the public part of the TPM's storage
- * key, PCR 4 and 7, the state of the machine, and firmware's event log, from which PCR 4 of another
- * program follows. All of it is public, and Umbra itself reads none of it.
+ * key, PCR 4 and 7, the state of the machine, and firmware's event log. From the log seal.py
+ * computes the value that PCR 4 will have when another program is started. All of it is public, and
+ * Umbra itself reads none of it.
  */
 #include "boot/efi_priv.h"
 
@@ -60,7 +61,10 @@ static const char *write_files(void)
 	size_t bytes = 0, count;
 	const char *error = efi_tpm_event_log(&log, &bytes, &count);
 
-	/* Without a log, or with a part of one, seal.py takes PCR 4 as it is. */
+	/*
+	 * The log is written only if it is complete. Without it seal.py takes PCR 4 as the report
+	 * gives it.
+	 */
 	if (efi_file_make_folder(FOLDER) != 0 ||
 	    (error == NULL && efi_file_write_new(EVENTS, log, bytes) != 0) ||
 	    efi_file_write_new(TEXT, text, text_bytes) != 0) {
@@ -98,7 +102,10 @@ static const char *make(const char *state)
 	for (size_t i = 0; i < sizeof(hash); i++) {
 		(void)str_printf(digits + 2 * i, 3, "%02x", hash[i]); /* two digits fit */
 	}
-	/* The stick may be changed on its way, and all of the text decides what opens a key. */
+	/*
+	 * Users compare this hash with the one that seal.py prints: an attacker could change the
+	 * report on its way, and so decide what opens a key.
+	 */
 	log_info("TPM: the report has the SHA-256 %s", digits);
 	return NULL;
 }

@@ -17,7 +17,7 @@
 
 #define KEY_SUFFIX   ".key" /* in place of .tpm */
 #define SUFFIX_BYTES 4u
-/* A line of the log has 240 characters: a longer reason is a line of its own. */
+/* A line of the log has at most 240 characters, so a reason longer than this gets its own line. */
 #define WHY_BESIDE_MAX 120u
 
 /* The key that is being opened or sealed, for messages. */
@@ -27,7 +27,10 @@ struct subject {
 	const char *name;
 };
 
-/* Sealed files that were read, and are opened when DMA is shut out. First those of all VMs. */
+/*
+ * Sealed files that were read, to be opened when DMA is shut out: one place for each VM of the
+ * configuration, then one for each share.
+ */
 static struct {
 	uint8_t data[SEAL_BLOB_MAX];
 	uint64_t bytes; /* 0: nothing is to be opened */
@@ -44,7 +47,7 @@ static uint8_t content[VM_KEY_FILE_MAX];
 static char why[240];
 static bool has_secure_boot;
 
-/* Says with the TPM's last answer why a key could not be sealed or opened. */
+/* Returns why a key could not be sealed or opened, by err and the TPM's last answer. */
 static const char *explain(int err)
 {
 	static struct seal_state now;
@@ -64,9 +67,10 @@ static const char *explain(int err)
 }
 
 /*
- * Reads the PCRs. Returns NULL, or why no key may depend on them: firmware has extended other banks
- * than that of SHA-256 (CVE-2021-42299, "TPM Carte Blanche"), so that any program can extend it as
- * it likes. Nothing may have been measured into PCR 11: a VM need not have files.
+ * Reads the PCRs. Returns NULL, or why no key may depend on them: firmware has not extended the
+ * bank of SHA-256, but only others, so any program can extend that bank as it likes
+ * (CVE-2021-42299, "TPM Carte Blanche"). PCR 11 is not checked, because it is empty if no VM has
+ * files.
  */
 static const char *check_pcrs(struct seal_state *state)
 {
@@ -138,7 +142,9 @@ static bool names(const struct vm_key_source *key, const char *path, enum vm_key
 	       str_equal_nocase(key->file.path, path);
 }
 
-/* Whether the key of a VM or share is this file, in this form, and this has become of it. */
+/*
+ * Whether a VM or a share has a key with this path and form, and in this state (enum vm_key_tpm).
+ */
 static bool is_named(const char *path, enum vm_key_form form, enum vm_key_tpm tpm)
 {
 	for (size_t i = 0; i < all->vm_count; i++) {
@@ -181,7 +187,7 @@ static bool same_key(const struct vm_key_source *key)
 	       ct_equal(key->secret, plain.secret, sizeof(plain.secret));
 }
 
-/* The key file is not needed any more. A failure leaves the key as it is, but not the VM. */
+/* Overwrites and removes the key file, which is not needed any more. Logs a failure. */
 static void destroy_plain(const struct subject *of)
 {
 	int err;
@@ -208,9 +214,9 @@ static void destroy_plain(const struct subject *of)
 }
 
 /*
- * Seals plain, writes the file, and opens what the stick has then. The key file stays: that the
- * stick holds the sealed file, and that PCRs are the same from start to start, shows only when a
- * later start has opened it.
+ * Seals plain, writes the sealed file, reads it back and opens it. The key file stays until a later
+ * start has opened the sealed file: only then is it sure that the stick has kept it, and that the
+ * PCRs are the same from start to start.
  */
 static const char *seal_plain(const struct subject *of)
 {
@@ -276,8 +282,8 @@ static const char *make(const struct subject *of)
 }
 
 /*
- * After the sealed file was opened, the key file is not needed: an earlier start has sealed it.
- * error, err: what read_plain has said.
+ * Call after a sealed file was opened that an earlier start has made: its key file is not needed
+ * any more. Removes the key file, or warns of it. error, err: as from read_plain.
  */
 static void judge_plain(const struct subject *of, const char *error, int err)
 {
@@ -312,8 +318,9 @@ static const char *open_sealed(const struct subject *of)
 }
 
 /*
- * A key whose file lies on the stick in clear is not worth hiding from devices, which have seen the
- * file being read; and the stick must be written to remove it. So it is opened at once.
+ * Reads a sealed file for efi_seal_open, or seals a key. But if the key file lies on the stick, the
+ * key is opened at once: devices could see the key file being read anyway, and it can be removed
+ * only while firmware can write to the stick. n: the place in kept.
  */
 static const char *get(const struct subject *of, size_t n, bool may_seal)
 {
@@ -431,7 +438,7 @@ static void do_all(struct config *config, key_step *step)
 void efi_seal_read(struct config *config, bool secure_boot)
 {
 	has_secure_boot = secure_boot;
-	/* If the list is full, no key finds room either. */
+	/* If the list is full, no key can be registered either, and efi_key_hold reports that. */
 	(void)wipe_register(plain.secret, sizeof(plain.secret));
 	(void)wipe_register(content, sizeof(content));
 	(void)wipe_register(&seal.tpm, sizeof(seal.tpm)); /* its buffers */

@@ -68,7 +68,7 @@ static size_t reply_max; /* the largest buffer for a reply that firmware takes *
 static bool failed;	 /* a measurement failed, which was logged */
 static bool log_is_full; /* firmware's log lacks events that were measured */
 
-/* Umbra's PCRs, each after its last event. */
+/* The values of Umbra's PCRs, each read after its last event. */
 struct own_pcr {
 	bool known;
 	uint8_t value[TPM_SHA256_BYTES];
@@ -78,8 +78,8 @@ static struct own_pcr own_pcrs[LAUNCH_PCR_CONFIG - LAUNCH_PCR_FILES + 1];
 /* What was measured into our PCRs, to name what has changed since a key was sealed. */
 static struct seal_state steps;
 static char step_words[SEAL_STEPS_MAX][SEAL_WORDS_MAX];
-static size_t own_steps;    /* of them, from the start on */
-static bool noted_firmware; /* the others follow */
+static size_t own_steps;    /* how many of the steps are of Umbra's PCRs; they come first */
+static bool noted_firmware; /* efi_tpm_note_firmware has added firmware's steps after them */
 
 bool efi_tpm_works(void)
 {
@@ -108,7 +108,7 @@ void efi_tpm_wait(unsigned milliseconds)
 	(void)efi_system->BootServices->Stall(milliseconds * 1000ul); /* it has no errors */
 }
 
-/* Reads a PCR. Returns whether the TPM has such a value. */
+/* Reads the SHA-256 value of a PCR. Returns false if the TPM gives none. */
 static bool read_pcr(uint32_t pcr, uint8_t value[TPM_SHA256_BYTES])
 {
 	static uint8_t command[TPM_COMMAND_MAX], reply[TPM_REPLY_MAX];
@@ -161,24 +161,24 @@ static void note_step(const struct launch_event *event)
 {
 	const struct own_pcr *own = read_own(event->pcr);
 
-	/* Keys depend on nothing that follows firmware's steps. */
+	/* Once firmware's steps are noted, keys depend on no later event. */
 	if (event->separator || noted_firmware || own_steps == SEAL_OWN_MAX || !own->known) {
-		return; /* then less can be named, and nothing else depends on it */
+		return; /* a message can then name less, but nothing else depends on this */
 	}
 	add_step(event->pcr, own->value, event->words);
 	own_steps++;
 }
 
 /*
- * What an event makes of a PCR: the hash of the value before and of the event's digest, which lie
- * in both (TPM 2.0 Library, part 1, 11.2.3).
+ * Computes what an event makes of a PCR: the hash of `both`, which holds the old value and then the
+ * event's digest (TPM 2.0 Library, part 1, 11.2.3).
  */
 static bool step_value(const uint8_t both[2 * TPM_SHA256_BYTES], uint8_t value[TPM_SHA256_BYTES])
 {
 	return verify_sha256(both, 2 * TPM_SHA256_BYTES, value) == 0;
 }
 
-/* Whether the PCR has the value that this event gives it after the last one. */
+/* Whether the PCR has the value that follows from the value after the last event and this event. */
 static bool is_extended(const struct launch_event *event)
 {
 	const struct own_pcr *own = &own_pcrs[event->pcr - LAUNCH_PCR_FILES];
@@ -222,7 +222,7 @@ void efi_tpm_note_firmware(void)
 		return;
 	}
 	noted_firmware = true;
-	/* A part of the log is enough, if it leads to the value of a PCR. */
+	/* A log that was cut off will do, if its events lead to the value of a PCR. */
 	(void)efi_tpm_event_log(&log, &bytes, &count);
 	for (size_t i = 0; i < SEAL_PCRS && bytes != 0; i++) {
 		if (seal_pcrs[i] < LAUNCH_PCR_FILES) {
@@ -261,7 +261,10 @@ void efi_tpm_extend(const struct launch_event *event)
 		record.bytes = offsetof(struct tcg2_event, words_bytes);
 	}
 	status = tpm->extend(tpm, 0, (uintptr_t)event->data, event->bytes, &record);
-	/* By the specification the PCR is extended all the same. That a key opens depends on it. */
+	/*
+	 * The log is full. By the specification the PCR is extended all the same, which is checked,
+	 * because keys depend on its value.
+	 */
 	if (status == EFI_VOLUME_FULL && is_extended(event)) {
 		if (!log_is_full) {
 			log_warn("firmware's event log has no room for %s and what follows: the "

@@ -19,7 +19,7 @@
 #define EV_ACTION      0x80000007u /* EV_EFI_ACTION */
 #define EV_AUTHORITY   0x800000e0u /* EV_EFI_VARIABLE_AUTHORITY */
 
-/* A path of devices ends in the name of a file (UEFI, 10.3.5.4). */
+/* A device path to a file ends with a node that holds the path of the file (UEFI, 10.3.5.4). */
 #define NODE_HEADER_BYTES 4u
 #define NODE_MEDIA	  4u
 #define NODE_MEDIA_FILE	  4u
@@ -161,8 +161,10 @@ size_t event_log_bytes(const uint8_t *log, size_t last, size_t max, size_t *coun
 	return good && last == 0 ? (size_t)(rest.at - log) : 0;
 }
 
-/* Appends characters that are width bytes wide, up to a zero, and each that cannot be shown as
- * "?". */
+/*
+ * Appends characters of width bytes each, up to a zero. A character that is not printable ASCII
+ * becomes "?".
+ */
 static void add_text(char *words, struct rest text, unsigned width)
 {
 	size_t used = strlen(words);

@@ -109,7 +109,10 @@ static void measure_key(const char *what, const char *name, const struct vm_key_
 }
 _Static_assert(LAUNCH_WORDS_MAX >= VM_PATH_MAX + VM_NAME_MAX + sizeof("share  key "), "it fits");
 
-/* Does the line of launch_state_words say this? word begins with a blank. */
+/*
+ * Returns whether the line (launch_state_words) contains `word` as a whole word. The caller puts a
+ * blank before it.
+ */
 static bool says(const char *state, const char *word)
 {
 	const size_t bytes = strlen(word);
@@ -123,7 +126,7 @@ static bool says(const char *state, const char *word)
 	return false;
 }
 
-/* The machine that the line describes, while KeyIDs are left. */
+/* Returns the kind of machine that `state` describes, assuming that KeyIDs are left. */
 static enum engine_machine machine_of(const char *state)
 {
 	if (says(state, " tme=tme-mk")) {
@@ -145,9 +148,10 @@ static void measure_engine(const struct vm_config *vm, enum engine_machine machi
 	if (vm->key.kind == VM_KEY_DEFAULT) {
 		return; /* the section has an error, and the VM does not start */
 	}
+	/* the text fits */
 	(void)str_printf(words, sizeof(words), "vm %s engine %s", vm->name,
 			 names[engine_policy(vm->engine, vm->key.kind, machine)->verdict]);
-	measure_words(words, extend); /* it fits */
+	measure_words(words, extend);
 }
 
 void launch_measure_state(const struct config *config, const char *state, launch_extend *extend)
@@ -164,7 +168,10 @@ void launch_measure_state(const struct config *config, const char *state, launch
 	}
 }
 
-/* The sealed file that gave a key; nothing if it was not opened. */
+/*
+ * Measures the hash of the sealed file that a key was opened from or was just sealed into. Measures
+ * nothing if the file stayed shut.
+ */
 static void measure_opened(const char *what, const char *name, const struct vm_key_source *key,
 			   launch_extend *extend)
 {
@@ -212,6 +219,7 @@ const char *launch_state_words(const struct launch_state *state, char text[LAUNC
 		used += str_printf(text + used, LAUNCH_WORDS_MAX - used, " keyid-bits=%u bypass=%s",
 				   state->keyid_bits, state->bypass ? "on" : "off");
 	}
+	/* the text fits */
 	(void)str_printf(text + used, LAUNCH_WORDS_MAX - used, " iommu=%s", state->iommu);
-	return text; /* it fits */
+	return text;
 }

@@ -69,10 +69,10 @@ struct page_pool_plan ram_plan_pool(const struct boot_info *boot, bool sealed, b
 }
 
 /*
- * Removes pages first to end from a list of ranges, and returns how many it removed. Firmware may
- * have excluded a range from encryption: what KeyID 0 writes there is in clear in DRAM. So Umbra's
- * own memory, files, and VMs under the machine's own key must not lie there, and no one else gets
- * these pages either.
+ * Removes the pages [first, end) from a list of ranges, and returns how many it removed. This is
+ * for the range that firmware may have excluded from encryption: what is written there under KeyID
+ * 0 is in clear in DRAM. So Umbra's own memory, files, and VMs under the machine's own key must not
+ * lie there, and nobody else gets these pages either.
  */
 static uint64_t cut(struct mem_range *ranges, size_t *count, uint64_t first, uint64_t end)
 {
@@ -96,7 +96,7 @@ static uint64_t cut(struct mem_range *ranges, size_t *count, uint64_t first, uin
 	return pages;
 }
 
-/* Returns the excluded range as page numbers. Returns false if there is none. */
+/* Gets the excluded range as page numbers. Returns false if there is none. */
 static bool get_excluded(uint64_t *first, uint64_t *end)
 {
 	const struct tme_state *tme = tme_state();
@@ -187,7 +187,10 @@ void ram_settle_packages(void)
 	if (!get_excluded(&first, &end)) {
 		return;
 	}
-	/* If the boot processor's package excludes the same range, no frames are left in it. */
+	/*
+	 * No frame is removed twice: ram_settle has removed what the boot processor's package
+	 * excludes.
+	 */
 	pages = frames_remove((struct mem_range){ hpa(first * PAGE_SIZE), end - first });
 	if (pages != 0) {
 		log_warn("memory: %lu KiB more are not used: firmware excluded them from "

@@ -10,10 +10,10 @@
 
 /*
  * Removes from boot->ranges and boot->late the RAM that firmware excluded from encryption under
- * KeyID 0 (336907, "TME exclusion range"). Leaves boot->unmarked unused on a machine that has
- * TME-MK or will activate it, because firmware does not mark this RAM as encryptable (UEFI,
- * EFI_MEMORY_CPU_CRYPTO). On other machines adds it to boot->late. Logs how much RAM is not used.
- * Boot processor, once, after tme_look and before frames_init.
+ * KeyID 0 (Intel document 336907, "TME exclusion range"). On a machine that has TME-MK or will
+ * activate it, boot->unmarked stays unused, because firmware does not mark this RAM as encryptable
+ * (UEFI, EFI_MEMORY_CPU_CRYPTO); on other machines it is added to boot->late. Logs how much RAM is
+ * not used. Boot processor, once, after tme_look and before frames_init.
  */
 void ram_settle(struct boot_info *boot);
 
@@ -25,15 +25,15 @@ void ram_settle(struct boot_info *boot);
 void ram_settle_packages(void);
 
 /*
- * Sets the size of each range of the SRAT (boot->acpi.affinity) that holds no RAM to 0. Such a
- * range is only a place for memory that may be added later. Call after ram_settle.
+ * If a range of the SRAT (boot->acpi.affinity) holds no RAM, sets its size to 0: such a range is
+ * only a place for memory that may be added later. Call after ram_settle.
  */
 void ram_keep_near(struct boot_info *boot);
 
 /*
  * Replaces window = auto by the size of the last-level cache, so that most of what is in clear is
- * in the cache. The window gets at least 16 MiB, and at most an eighth of the memory. Logs the
- * size. Boot processor, before ram_plan_pool.
+ * in the cache. The window gets at least 16 MiB, but never more than an eighth of the memory. Logs
+ * the size. Boot processor, before ram_plan_pool.
  */
 void ram_choose_window(struct boot_info *boot);
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The section .sbat of the PE file: shim's "Secure Boot Advanced Targeting", a table in CSV. By it
- * a loader refuses generations of a program that have a known hole, without a list of their hashes.
- * The generation of umbra is counted up with each such hole.
+ * The section .sbat of the PE file: shim's "Secure Boot Advanced Targeting", a table in CSV. It
+ * lets a loader refuse generations of a program that have a known hole, without a list of their
+ * hashes. Each such hole found in Umbra raises the generation of umbra.
  */
 #include "vmm/base/types.h"
 

@@ -10,7 +10,7 @@ _Static_assert(SEAL_MASK == (1u << 4 | 1u << 7 | 1u << 11 | 1u << 12), "the same
 /* --- The file: big-endian numbers, as in the TPM's own structures --- */
 
 /* The file's first line says who has sealed the secret. */
-static const char mark_own[] = "umbra-tpm 1\n";	   /* this TPM; both are meant without their zero */
+static const char mark_own[] = "umbra-tpm 1\n";	   /* this TPM; both without their final zero */
 static const char mark_import[] = "umbra-tpm 2\n"; /* another machine, for this TPM: with a seed */
 #define MARK_BYTES (sizeof(mark_own) - 1)
 _Static_assert(sizeof(mark_import) == sizeof(mark_own), "one length");
@@ -139,7 +139,7 @@ int seal_need_storage_key(struct seal *seal)
 	return err;
 }
 
-/* Begins a session that holds the policy of the PCRs' present values. */
+/* Begins a session with the policy that the PCRs must have their present values. */
 static int begin_policy(struct seal *seal, bool trial, uint32_t *session)
 {
 	int err = TPM_CALL(&seal->tpm, "TPM2_StartAuthSession",
@@ -240,15 +240,16 @@ int seal_open(struct seal *seal, const struct tpm_sealed *sealed, uint8_t secret
 }
 
 /*
- * The TPM's buffer for commands keeps what was in it last beyond the end of a shorter command: a
- * secret that was sealed. So does that for replies, with one that was opened, and the two may be
- * apart. A long command overwrites the one, and a long reply the other.
+ * After a shorter command, the end of the TPM's buffer for commands still holds what was there
+ * before, such as a secret that was sealed. In the same way a buffer for replies, which may be
+ * another one, can hold a secret that was opened. So this sends a command with a long reply, and a
+ * long command.
  */
 static void scrub(struct seal *seal)
 {
 	size_t bytes;
 
-	/* nothing more can be done if it fails */
+	/* nothing more can be done if one fails */
 	(void)tpm_send(&seal->tpm, "TPM2_ReadPublic",
 		       tpm_put_read_public(seal->tpm.command, seal->storage_key.handle), &bytes);
 	(void)tpm_send(&seal->tpm, "TPM2_Hash", tpm_put_scrub(seal->tpm.command), &bytes);
@@ -275,7 +276,7 @@ static const char *const meanings[SEAL_PCRS] = {
 	"umbra.conf, the manifest or the state of the machine",
 };
 
-/* Umbra measures into it, and not firmware. */
+/* Whether Umbra measures into this PCR, and not firmware. */
 static bool is_ours(uint8_t pcr)
 {
 	return pcr > 8;
@@ -294,8 +295,9 @@ static bool has_all(const struct seal_state *state, uint8_t pcr)
 }
 
 /*
- * Returns the first step of a PCR whose value differs from the one at the same place then; or the
- * number of steps now, if there were more of them then; or -1 if the steps do not show it.
+ * Compares the steps of a PCR whose values differ. Returns the index in `now` of the first step
+ * that differs from the step at the same place in `then`. Returns now->step_count if `then` only
+ * has more steps, or -1 if steps are missing, so that the difference is not known.
  */
 static long first_difference(const struct seal_state *then, const struct seal_state *now,
 			     uint8_t pcr)

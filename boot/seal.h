@@ -18,7 +18,11 @@
 #define SEAL_OWN_MAX   96u /* steps of Umbra's own PCRs, together */
 #define SEAL_PCR_MAX   24u /* steps of each of firmware's PCRs */
 #define SEAL_STEPS_MAX (SEAL_OWN_MAX + 2 * SEAL_PCR_MAX)
-#define SEAL_WORDS_MAX 96u /* the state of the machine has at most 82 characters */
+/*
+ * The words of one event, cut off if longer. The longest that must not be cut is the state of the
+ * machine, with 82 characters.
+ */
+#define SEAL_WORDS_MAX 96u
 
 extern const uint8_t seal_pcrs[SEAL_PCRS]; /* their numbers, ascending */
 
@@ -32,8 +36,8 @@ struct seal_step {
 struct seal_state {
 	uint8_t values[SEAL_PCRS][TPM_SHA256_BYTES];
 	/*
-	 * Of Umbra's PCRs the first SEAL_OWN_MAX. Of one of firmware's all of them; or none, if it
-	 * has more than SEAL_PCR_MAX, or if firmware's log does not show them.
+	 * The first SEAL_OWN_MAX steps of Umbra's PCRs. For each of firmware's PCRs either all
+	 * steps, or none if there are more than SEAL_PCR_MAX or firmware's log does not show all.
 	 */
 	struct seal_step steps[SEAL_STEPS_MAX];
 	size_t step_count;
@@ -63,13 +67,13 @@ struct seal {
 };
 
 /*
- * Reads the values of the PCRs. They, and the functions below, return 0 or: ERR_RIGHTS, PCRs
- * have other values than those that the secret was sealed to; ERR_TAMPERED, it was not sealed by or
- * for this TPM, or it was changed; ERR_IO, the TPM could not be reached, or reports another error
- * (seal->tpm.code); ERR_FORMAT, the reply makes no sense.
+ * Reads the values of the PCRs. This function and those below that return int return 0, or one of:
+ * ERR_RIGHTS, PCRs have other values than those that the secret was sealed to; ERR_TAMPERED, the
+ * secret was not sealed by or for this TPM, or the sealed file was changed; ERR_IO, the TPM could
+ * not be reached, or reports another error (seal->tpm.code); ERR_FORMAT, the reply makes no sense.
  */
 int seal_read_pcrs(struct seal *seal, struct seal_state *state);
-/* Makes seal->storage_key, if it does not exist yet: under it secrets are sealed. */
+/* Makes seal->storage_key, under which secrets are sealed, if it does not exist yet. */
 int seal_need_storage_key(struct seal *seal);
 /* Seals a secret of at most TPM_SECRET_MAX bytes to the PCRs' present values. */
 int seal_make(struct seal *seal, const uint8_t *secret, size_t bytes, struct tpm_sealed *out);
@@ -81,8 +85,9 @@ void seal_end(struct seal *seal);
 /* --- Words --- */
 
 /*
- * Says why a secret was not opened, as a clause of at most max - 1 characters: err is what
- * seal_open returned, now what this launch has measured, words the event of each of its steps.
+ * Says why a secret was not opened, as a clause of at most max - 1 characters. err: the error of a
+ * function above. then: what was measured when the secret was sealed. now: what this launch has
+ * measured. words: a text for each step of now.
  */
 void seal_explain(const struct seal *seal, int err, const struct seal_state *then,
 		  const struct seal_state *now, const char (*words)[SEAL_WORDS_MAX], char *text,

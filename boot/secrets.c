@@ -151,7 +151,10 @@ static void wipe_file(struct config *config, const struct vm_file *file, bool se
 	(void)map(file, HOST_READ);
 }
 
-/* False: nothing can be sealed. What lacks random numbers was logged before. */
+/*
+ * Returns false if nothing can be sealed. Logs a lack of memory; a lack of random numbers was
+ * logged before.
+ */
 static bool start_sealing(uint32_t cpus, bool with_tags)
 {
 	uint8_t(*buffers)[PAGE_SIZE] = page_alloc(cpus);

@@ -16,8 +16,8 @@ void secrets_derive(struct config *config);
  * Encrypts the kernels, initrds, disk images and command lines of VMs with an engine in place
  * (guest/vm_file.h). Wipes those of VMs that are left out, except files that another VM needs.
  * Without random numbers nothing is sealed and no VM with an engine starts, so their files are
- * wiped as well. Boot processor, once, before other CPUs run. cpus: at least as many as there will
- * be.
+ * wiped as well. Boot processor, once, before other CPUs run. cpus: at least the number of CPUs
+ * that will run.
  */
 void secrets_seal(struct config *config, uint32_t cpus);
 

@@ -87,7 +87,7 @@ static void help_config(const char *name)
 	}
 }
 
-/* False: there is no such command. */
+/* Returns false if there is no such command. */
 static bool help_command(const struct shell_call *call, const char *name)
 {
 	for (size_t i = 0; i < call->command_count; i++) {

@@ -75,7 +75,7 @@ static void put_session(struct tpm_out *out, uint32_t session)
 {
 	tpm_put(out, session, 4);
 	tpm_put(out, TPM_EMPTY, 2);
-	tpm_put(out, session == TPM_RS_PASSWORD ? 0 : 1, 1); /* a policy session may go on */
+	tpm_put(out, session == TPM_RS_PASSWORD ? 0 : 1, 1); /* continueSession */
 	tpm_put(out, TPM_EMPTY, 2);
 }
 
@@ -101,7 +101,7 @@ static void put_zeros(struct tpm_out *out, size_t bytes)
 	tpm_put_bytes(out, zeros, bytes);
 }
 
-/* The public part (TPM2B_PUBLIC) that a key is to have. */
+/* Appends the public part (TPM2B_PUBLIC) that a key is to have. */
 static void put_template(struct tpm_out *out, const struct tpm_template *template)
 {
 	const size_t start = out->used;
@@ -190,7 +190,7 @@ int tpm_open(struct tpm_in *in, const uint8_t *reply, size_t bytes, uint32_t tag
 		return ERR_FORMAT;
 	}
 	if (code != 0) {
-		return ERR_IO; /* its tag is always that of a reply without sessions */
+		return ERR_IO; /* an error always has the tag TPM_NO_SESSIONS */
 	}
 	return seen == tag ? 0 : ERR_FORMAT;
 }
@@ -251,7 +251,7 @@ int tpm_get_pcr_read(const uint8_t *reply, size_t bytes, uint32_t pcr,
 	}
 	(void)tpm_get(&in, 4); /* pcrUpdateCounter: not needed */
 	good = tpm_get(&in, 4) == 1 && tpm_get(&in, 2) == TPM_SHA256;
-	/* The TPM selects no PCR in its reply if it has no SHA-256 bank. */
+	/* A TPM without a SHA-256 bank selects no PCR in its reply. */
 	good &= tpm_get(&in, 1) == TPM_SELECT_BYTES &&
 		tpm_get(&in, TPM_SELECT_BYTES) == select_bits((uint32_t)BIT(pcr));
 	good &= tpm_get(&in, 4) == 1 && tpm_get(&in, 2) == TPM_SHA256_BYTES;
@@ -263,8 +263,8 @@ int tpm_get_pcr_read(const uint8_t *reply, size_t bytes, uint32_t pcr,
 }
 
 /*
- * Neither salted nor bound: the policy alone counts, and what goes over the TPM's bus is not
- * encrypted. The nonce is zero, because no HMAC is computed with it.
+ * The session is neither salted nor bound: only its policy is needed, and what goes over the TPM's
+ * bus is not encrypted. The nonce is zero, because no HMAC is computed with it.
  */
 size_t tpm_put_session(uint8_t command[TPM_COMMAND_MAX], bool trial)
 {

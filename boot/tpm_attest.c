@@ -6,7 +6,7 @@
 #include "vmm/base/panic.h"
 #include "vmm/base/str.h"
 
-/* TPM 2.0 Library, part 2: commands, and how the TPM marks what it says itself. */
+/* TPM 2.0 Library, part 2: commands, and the mark of structures that the TPM has made itself. */
 #define CC_ACTIVATE	 0x147u
 #define CC_NV_READ	 0x14eu
 #define CC_POLICY_SECRET 0x151u
@@ -67,7 +67,7 @@ int tpm_get_key(const uint8_t *reply, size_t bytes, struct tpm_key *out)
 	out->public_part[0] = (uint8_t)(length >> 8);
 	out->public_part[1] = (uint8_t)length;
 	out->public_bytes = 2 + length;
-	/* Its kind, and the hash of its name, are those of the template. */
+	/* The kind of key, and the hash for its name, must be those of the template. */
 	in = (struct tpm_in){ out->public_part + 2, length, false };
 	return tpm_get(&in, 2) == TPM_ECC && tpm_get(&in, 2) == TPM_SHA256 ? 0 : ERR_FORMAT;
 }
@@ -142,7 +142,7 @@ int tpm_get_policy_secret(const uint8_t *reply, size_t bytes)
 {
 	struct tpm_in in;
 
-	return tpm_open(&in, reply, bytes, TPM_SESSIONS); /* a ticket follows, which nobody needs */
+	return tpm_open(&in, reply, bytes, TPM_SESSIONS); /* the rest, a ticket, is not needed */
 }
 
 size_t tpm_put_activate(uint8_t command[TPM_COMMAND_MAX], uint32_t attestation_key,

@@ -33,9 +33,9 @@ void tpm_put(struct tpm_out *out, uint32_t value, unsigned bytes);
 void tpm_put_bytes(struct tpm_out *out, const void *data, size_t bytes);
 /* Appends a selection of PCRs of the bank SHA-256; bit n of mask stands for PCR n. */
 void tpm_put_selection(struct tpm_out *out, uint32_t mask);
-/* Appends the area of authorisations, with one: a session, without nonce and HMAC. */
+/* Appends an authorisation area with one session, which has neither nonce nor HMAC. */
 void tpm_put_authorisation(struct tpm_out *out, uint32_t session);
-/* The same with two, for the two handles of a command. */
+/* The same with two sessions, for the two handles of a command. */
 void tpm_put_authorisations(struct tpm_out *out, uint32_t first, uint32_t second);
 
 /* A key on P-256 that the TPM derives from a seed: the same template gives the same key. */
@@ -44,13 +44,16 @@ struct tpm_template {
 	uint32_t attributes;   /* part 2, 8.3: TPMA_OBJECT */
 	const uint8_t *policy; /* TPM_SHA256_BYTES of them, or NULL: a password, which is empty */
 	bool signs;	     /* by ECDSA with SHA-256; else it is a storage key, with AES-128-CFB */
-	size_t unique_bytes; /* so many zeros are each of x and y of the template */
+	size_t unique_bytes; /* x and y of the template are this many zeros each */
 };
 /* Writes TPM2_CreatePrimary, and returns its length. The hierarchy's password is empty. */
 size_t tpm_put_create_primary(uint8_t command[TPM_COMMAND_MAX],
 			      const struct tpm_template *template);
 
-/* The part of a reply that was not read yet. After a read beyond its end, all reads return 0. */
+/*
+ * The part of a reply that was not read yet. After a read beyond its end short_of is set, and all
+ * reads return 0.
+ */
 struct tpm_in {
 	const uint8_t *at;
 	size_t left;

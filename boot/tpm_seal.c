@@ -47,7 +47,7 @@ int tpm_get_primary(const uint8_t *reply, size_t bytes, struct tpm_storage_key *
 	(void)tpm_get(&in, 4); /* parameterSize */
 	return tpm_get_sized(&in, out->public_part, sizeof(out->public_part), &out->public_bytes)
 		       ? 0
-		       : ERR_FORMAT; /* how it was created follows, which nobody needs */
+		       : ERR_FORMAT; /* the rest, on how it was created, is not needed */
 }
 
 size_t tpm_put_policy_pcr(uint8_t command[TPM_COMMAND_MAX], uint32_t session, uint32_t mask)
@@ -122,7 +122,7 @@ int tpm_get_created(const uint8_t *reply, size_t bytes, struct tpm_sealed *out)
 	    !tpm_get_sized(&in, out->public_part, sizeof(out->public_part), &out->public_bytes)) {
 		return ERR_FORMAT;
 	}
-	return 0; /* how it was created follows, which nobody needs */
+	return 0; /* the rest, on how it was created, is not needed */
 }
 
 static void put_sized(struct tpm_out *out, const uint8_t *data, size_t bytes)

@@ -66,8 +66,9 @@ int tpm_get_unsealed(const uint8_t *reply, size_t bytes, uint8_t secret[TPM_SECR
 		     size_t *secret_bytes);
 
 /*
- * TPM2_ReadPublic. Of the storage key, its reply has 174 bytes: public part and two names. That is
- * more than the 85 of TPM2_Unseal's with the longest secret.
+ * Two commands that overwrite secrets in the TPM's buffers. TPM2_ReadPublic: for the storage key
+ * its reply has 174 bytes (public part and two names), more than the 85 of the longest reply of
+ * TPM2_Unseal.
  */
 size_t tpm_put_read_public(uint8_t command[TPM_COMMAND_MAX], uint32_t object);
 /* TPM2_Hash of zeros: a command that is longer than any with a secret. Its reply is short. */

@@ -5,7 +5,7 @@
 #include "vmm/base/err.h"
 #include "vmm/base/str.h"
 
-/* With pauses that double between them: 2.5 s in all, for a TPM in its self-test. */
+/* The pauses between tries double: 2.5 s in all, enough for the self-test of a TPM. */
 #define TRIES	      8u
 #define FIRST_WAIT_MS 20u
 
@@ -72,7 +72,10 @@ void tpm_flush(struct tpm_talk *tpm, uint32_t handle)
 	tpm->code = code;
 }
 
-/* An old TPM may have no elliptic curves. All keys of Umbra are made by this command. */
+/*
+ * Whether TPM2_CreatePrimary, which makes all keys of Umbra, has failed for lack of the curve: an
+ * old TPM may have no elliptic curves.
+ */
 static bool lacks_curve(const struct tpm_talk *tpm)
 {
 	return strcmp(tpm->command_name, "TPM2_CreatePrimary") == 0 &&
@@ -83,7 +86,7 @@ static bool lacks_curve(const struct tpm_talk *tpm)
 void tpm_explain(const struct tpm_talk *tpm, int err, const char *whose, char *text, size_t max)
 {
 	if (err == ERR_FORMAT && strcmp(tpm->command_name, "TPM2_PCR_Read") == 0) {
-		/* Without the bank, the reply is one without values. */
+		/* A TPM without a SHA-256 bank replies without values. */
 		(void)str_copy(text, max,
 			       "the TPM gives no SHA-256 values of PCRs: switch on its SHA-256 "
 			       "bank in firmware's set-up");

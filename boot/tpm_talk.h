@@ -21,8 +21,8 @@ typedef void tpm_wait(unsigned milliseconds);
 struct tpm_talk {
 	tpm_submit *submit;
 	tpm_wait *wait;
-	const char *command_name; /* the last command, and what the TPM said to it */
-	uint32_t code;
+	const char *command_name; /* of the last command */
+	uint32_t code;		  /* of the reply to it */
 	uint8_t command[TPM_COMMAND_MAX];
 	uint8_t reply[TPM_REPLY_MAX];
 };
@@ -53,7 +53,7 @@ bool tpm_has_refused(const struct tpm_talk *tpm, uint32_t number);
 		tpm_meaning((tpm), err_);                                      \
 	})
 
-/* Frees an object or a session in the TPM. What was noted of the last command stays. */
+/* Frees an object or a session in the TPM. Keeps tpm->command_name and tpm->code as they are. */
 void tpm_flush(struct tpm_talk *tpm, uint32_t handle);
 
 /*

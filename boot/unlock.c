@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The check takes seconds, so it is work in small steps for idle CPUs. The boot processor begins
- * and ends it. `done` is all that both sides touch meanwhile.
+ * The check takes seconds, so idle CPUs do it in small steps (vmm/host/work.h). The boot processor
+ * begins and ends it; in between, it and the CPU that does a step share only `done`.
  */
 #include "boot/unlock.h"
 
@@ -57,7 +57,7 @@ void unlock_start(struct config *config)
 
 	keys = config;
 	(void)wipe_register(typed,
-			    sizeof(typed)); /* if the list is full, no key finds room either */
+			    sizeof(typed)); /* if this fails, no key can be registered either */
 	for (size_t i = 0; i < config->vm_count; i++) {
 		struct vm_config *vm = &config->vms[i];
 
@@ -155,8 +155,8 @@ static bool feed_control(uint8_t byte)
 		}
 		break;
 	/*
-	 * If Tab or another key of the shell ended this, the rest of the passphrase would become a
-	 * command, and be shown.
+	 * Tab and other keys of the shell do nothing. If they ended the dialogue, the rest of the
+	 * passphrase would be shown and become a command.
 	 */
 	default: return true;
 	}

@@ -6,8 +6,8 @@
 #include "vmm/base/types.h"
 
 /*
- * Returns whether firmware uses the controller to emulate a PS/2 keyboard: then it holds the
- * controller's legacy semaphore, or has set other bits on kinds without one. Returns false if the
+ * Returns whether firmware uses the controller to emulate a PS/2 keyboard. The controller's legacy
+ * semaphore shows that, or other bits on kinds without a semaphore. Returns false if the
  * registers cannot be read. function is as in pci_config.h, and has class 0C03H. The registers stay
  * mapped (host_map_io). Boot processor, on our page tables.
  */

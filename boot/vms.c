@@ -83,8 +83,8 @@ static int start(struct vms_entry *slot)
 }
 
 /*
- * Starts a VM, but first lets the memory of VMs that ended be wiped: then the most memory is free,
- * and the log's figures are right. vms_reap then starts it.
+ * Starts a VM at once, unless memory of VMs that ended is still to be wiped: then the VM waits, and
+ * vms_reap starts it after that, when more memory is free and the log's figures are right.
  */
 static int start_when_wiped(struct vms_entry *slot)
 {
@@ -196,7 +196,7 @@ static void bury(struct vms_entry *slot, bool comes_again)
 	slot->move = VMS_NO_MOVE;
 	slot->loads = false;
 	if (!retire_buries()) {
-		log_free(); /* otherwise logged when its memory is wiped */
+		log_free(); /* else vms_reap logs it, when the memory is wiped */
 	}
 	slot->vm = NULL;
 	slot->kept = false;
@@ -349,14 +349,15 @@ size_t vms_reap(void)
 		struct vms_entry *slot = &slots[i];
 
 		/*
-		 * Tried at once after something became free, before other VMs end and start again.
+		 * A VM that waits is tried as soon as something is free, before other VMs end and
+		 * start again.
 		 */
 		if (slot->waits && (freed || (!retire_pending() && cache_may_flush()))) {
 			(void)start(slot);
 		}
 		start_loaded(slot);
 
-		/* Its last console output is shown first. */
+		/* A VM that ended stays until its last console output is shown. */
 		if (vms_runs(slot) && vm_ended(slot->vm) && platform_finish_console(slot->vm)) {
 			reap(slot);
 		}

@@ -17,7 +17,10 @@ size_t vms_start(const struct config *config);
 /* What a person asked for while the VM ran. */
 enum vms_wish { VMS_NO_WISH, VMS_RESET, VMS_DESTROY };
 
-/* What is being done to a VM's KeyID. From move_begun on, the VM does not run meanwhile. */
+/*
+ * What is being done to a VM's KeyID: a move. Once the entry has move_begun set, the VM does not
+ * run until the move ends.
+ */
 enum vms_move { VMS_NO_MOVE, VMS_REKEYS, VMS_PARKS, VMS_UNPARKS };
 
 /* The state of a VM of the configuration. Read-only for others. */

@@ -11,7 +11,7 @@
 #include "vmm/base/panic.h"
 #include "vmm/base/tsc.h"
 
-/* Entries are constant for everyone but boot/vms.c, which they belong to, and this file. */
+/* Entries are const for all files but boot/vms.c, which owns them, and this one. */
 static void begin_move(const struct vms_entry *entry, enum vms_move move, bool goes_on)
 {
 	struct vms_entry *slot = (struct vms_entry *)entry;
@@ -74,8 +74,8 @@ static void refuse_move(struct vms_entry *slot, int err)
 }
 
 /*
- * Begins a move. While no KeyID is free but one is retiring, the VM keeps its state and this is
- * tried again.
+ * Begins a move. If no KeyID is free but one is retiring, the VM keeps its state, and the next turn
+ * tries again.
  */
 static void begin_when_possible(struct vms_entry *slot)
 {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* For boot/vms.c. vms_rekey, vms_park and vms_unpark, which begin a move, are in boot/vms.h. */
+/* For boot/vms.c. boot/vms.h declares vms_rekey, vms_park and vms_unpark, which request a move. */
 #ifndef UMBRA_BOOT_VMS_KEYID_H
 #define UMBRA_BOOT_VMS_KEYID_H
 

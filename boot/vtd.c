@@ -6,8 +6,8 @@
 #include "vmm/base/cpu.h"
 
 /*
- * A read of a register takes from 100 ns to a microsecond: at least a tenth of a second. There is
- * no clock yet that can be trusted.
+ * How often a register is read before a wait is given up. A read takes from 100 ns to a
+ * microsecond, so that is at least a tenth of a second. There is no clock yet that can be trusted.
  */
 #define POLLS 1000000u
 
@@ -26,7 +26,7 @@ const char *vtd_look(struct vtd_unit *unit)
 	return NULL;
 }
 
-/* --- Steps. Each returns NULL, or words. --- */
+/* --- Steps. Those that return a text return NULL, or what is wrong. --- */
 
 /* Waits until the bits of a register have a value. */
 static bool wait32(const struct vtd_unit *unit, uint32_t offset, uint64_t mask, uint64_t value)
@@ -76,7 +76,7 @@ static const char *flush_write_buffer(const struct vtd_unit *unit)
 		       : "it does not flush its write buffer";
 }
 
-/* What this CPU wrote reaches a unit that does not look into the CPU's caches. */
+/* Makes what this CPU wrote visible also to a unit that does not look into the CPU's caches. */
 static void publish(const struct vtd_unit *unit, const volatile void *area, size_t bytes)
 {
 	if ((unit->ecap & ECAP_COHERENT) == 0) {
@@ -95,7 +95,7 @@ static void put_descriptor(struct vtd_unit *unit, uint64_t low, uint64_t high)
 	unit->tail = (unit->tail + 1) % QUEUE_ENTRIES;
 }
 
-/* The order to write the next number to unit->done. */
+/* Returns the order that makes the unit write the next number to unit->done. */
 static uint64_t next_wait(struct vtd_unit *unit)
 {
 	return (uint64_t)++unit->waits << 32 | DO_WAIT;
@@ -110,7 +110,7 @@ static const char *await_queue(const struct vtd_unit *unit)
 		if ((vtd_read32(unit, VTD_FSTS) & FSTS_QUEUE) != 0) {
 			return "it reports an error of its queue";
 		}
-		publish(unit, unit->done, sizeof(*unit->done)); /* drops the line */
+		publish(unit, unit->done, sizeof(*unit->done)); /* drops the cache's line */
 	}
 	return "it does not carry out its queue";
 }
@@ -125,9 +125,9 @@ static const char *run_queue(struct vtd_unit *unit)
 
 /*
  * A queue may only be stopped when it is empty and its last order was to wait (VT-d specification,
- * "Queued Invalidation Interface"), so we put one behind firmware's orders. If the queue does not
- * take it, it is stopped all the same. Where firmware's queue lies is only believed if nobody
- * else's memory is there.
+ * "Queued Invalidation Interface"). So we add such an order after firmware's orders; if the unit
+ * does not carry it out, the queue is stopped all the same. The order is only written if all of the
+ * queue lies in memory of firmware, or if it is our own queue.
  */
 static void end_queue(struct vtd_unit *unit)
 {
@@ -142,7 +142,7 @@ static void end_queue(struct vtd_unit *unit)
 		return; /* a format of entries, or a place, that is not ours to write to */
 	}
 	(void)wait64(unit, VTD_IQH, UINT64_MAX,
-		     tail); /* if it is stuck, await_queue sees it, too */
+		     tail); /* if the queue is stuck, await_queue sees it, too */
 	to[0] = next_wait(unit);
 	to[1] = (uintptr_t)unit->done;
 	publish(unit, to, 2 * sizeof(*to));
@@ -151,9 +151,9 @@ static void end_queue(struct vtd_unit *unit)
 }
 
 /*
- * Makes our queue the unit's. Firmware's own driver may still count on its queue, and write where
- * it ends: so each entry of ours is an order that does no harm, and after which a queue may be
- * stopped: to write a zero beside unit->done.
+ * Gives the unit our queue. Firmware's driver may still believe that the unit uses its own queue,
+ * and set the tail register to where that one ends. So each entry of ours is at first an order that
+ * does no harm, and after which a queue may be stopped: to write a zero beside unit->done.
  */
 static const char *start_queue(struct vtd_unit *unit)
 {
@@ -180,9 +180,9 @@ static const char *start_queue(struct vtd_unit *unit)
 }
 
 /*
- * VT-d specification, "Set Root Table Pointer Operation": contexts first, then the IOTLB. Entries
- * of PASIDs, which firmware's tables may have left, are not used in our mode, and an order to drop
- * them may be an error there.
+ * VT-d specification, "Set Root Table Pointer Operation": contexts first, then the IOTLB.
+ * Firmware's tables may have left cached entries of PASIDs. They stay: our mode does not use them,
+ * and an order to drop them may be an error in it.
  */
 static const char *invalidate_by_queue(struct vtd_unit *unit)
 {
@@ -251,19 +251,20 @@ static const char *set_root(struct vtd_unit *unit)
 	return error;
 }
 
-/* Protected ranges of firmware would also stop what vtd_map allows. */
+/* Switches off firmware's protected ranges, which would also stop what vtd_map allows. */
 static void end_protected_ranges(const struct vtd_unit *unit)
 {
 	if ((unit->cap & (CAP_PMR_LOW | CAP_PMR_HIGH)) != 0 &&
 	    (vtd_read32(unit, VTD_PMEN) & (PMEN_ENABLE | PMEN_STATUS)) != 0) {
 		vtd_write32(unit, VTD_PMEN, 0);
-		(void)wait32(unit, VTD_PMEN, PMEN_STATUS, 0); /* more is shut out than needed */
+		(void)wait32(unit, VTD_PMEN, PMEN_STATUS, 0); /* failure shuts out too much */
 	}
 }
 
 /*
- * EDK2's driver uses registers for units of versions below 6, and a queue for others
- * (IntelVTdDxe, VtdReg.c). When boot services end it drops old translations once more.
+ * Whether orders may go through a queue (firmware_runs: boot/vtd.h). EDK2's driver uses registers
+ * for units of versions below 6, and a queue for others (IntelVTdDxe, VtdReg.c). It gives orders
+ * once more when boot services end, to drop old translations.
  */
 static bool may_queue(const struct vtd_unit *unit, bool firmware_runs)
 {
@@ -278,9 +279,9 @@ const char *vtd_block(struct vtd_unit *unit, bool firmware_runs)
 
 	unit->queued = may_queue(unit, firmware_runs);
 	unit->paused = false;
-	vtd_write32(unit, VTD_FECTL, EVENT_MASKED); /* records are read, no interrupt comes */
+	vtd_write32(unit, VTD_FECTL, EVENT_MASKED); /* faults are polled for, without interrupts */
 	if ((vtd_read32(unit, VTD_GSTS) & STATUS_OLD_FAULT_LOG) != 0) {
-		(void)command(unit, STATUS_OLD_FAULT_LOG, false); /* without it, no records */
+		(void)command(unit, STATUS_OLD_FAULT_LOG, false); /* while it is on, no records */
 	}
 	error = flush_write_buffer(unit);
 	if (error == NULL) {
@@ -308,7 +309,7 @@ bool vtd_blocks(const struct vtd_unit *unit)
 
 bool vtd_has_interrupts(const struct vtd_unit *unit)
 {
-	/* Entries can be dropped from the unit's cache by the queue alone. */
+	/* Only through a queue can entries be dropped from the unit's cache of interrupts. */
 	return (unit->ecap & ECAP_INTERRUPTS) != 0 && (unit->ecap & ECAP_QUEUE) != 0;
 }
 
@@ -369,7 +370,7 @@ bool vtd_take_fault(struct vtd_unit *unit, struct vtd_fault *fault)
 		vtd_write32(unit, at + 12, (uint32_t)(FAULT_THERE >> 32));
 		return true;
 	}
-	/* Records are only made again when this is cleared. */
+	/* Until the overflow bit is cleared, the unit makes no records. */
 	unit->overflows += (status & FSTS_OVERFLOW) != 0 ? 1 : 0;
 	vtd_write32(unit, VTD_FSTS, FSTS_OVERFLOW);
 	return false;

@@ -4,8 +4,8 @@
  * specification, chapters "Register Descriptions" and "Software Usage Model"). Between dma.c, which
  * decides, and the hardware.
  *
- * Tables and queues stay at KeyID 0 for ever, because a unit knows no KeyID. They are given while
- * firmware's page tables map all memory one to one, and are never written after that.
+ * Tables and queues stay at KeyID 0 for ever, because a unit knows no KeyID. Umbra writes them only
+ * while firmware's page tables are loaded, which map all memory one to one.
  */
 #ifndef UMBRA_BOOT_VTD_H
 #define UMBRA_BOOT_VTD_H
@@ -66,16 +66,18 @@ size_t vtd_map_pages(const struct vtd_unit *unit, uint64_t base, uint64_t end);
 
 /*
  * From now on devices reach what vtd_map let them reach, and no other memory. If firmware has left
- * the unit on, the tables change under it, so that no moment without translation is between; if
- * they are of another mode and the unit cannot change it under way, there is, and unit->paused says
- * so. Takes up to a second for each step if the unit does not answer. Interrupts are off. The
- * caller has written the pages of all tables back to memory (cache_write_back). May be called
- * again. firmware_runs: firmware's driver may still give orders to the unit, and wait for them for
- * ever. So a queue is switched on only if firmware uses one: with a queue, orders through registers
- * are undefined.
+ * the unit on, the tables are changed without switching it off. Only if firmware's tables are of
+ * another mode, and the unit cannot change the mode while it is on, translation is off for a
+ * moment, and unit->paused is set. Takes up to a second for each step if the unit does not answer.
+ * Interrupts are off. The caller has written the pages of all tables back to memory
+ * (cache_write_back). May be called again.
+ *
+ * firmware_runs: firmware's driver may still give orders to the unit and wait for them to be done.
+ * Then a queue is switched on only if firmware uses one: with a queue on, orders through registers
+ * have no defined effect, and a driver that uses them could wait for ever.
  */
 const char *vtd_block(struct vtd_unit *unit, bool firmware_runs);
-/* Whether that still holds: nobody has switched the unit off, or changed its tables. */
+/* Whether the unit is still as vtd_block has left it: on, and with our tables. */
 bool vtd_blocks(const struct vtd_unit *unit);
 
 /* Whether the unit can remap interrupts. */

@@ -79,8 +79,8 @@
 #define FAULT_THERE	 BIT(63)
 #define FAULT_READ	 BIT(62)
 #define FAULT_REASON(hi) ((uint8_t)((hi) >> 32))
-#define FAULT_INTERRUPTS 0x20u /* reasons from here on are of interrupts */
-#define FAULT_NO_MORE	 0x30u /* to here */
+#define FAULT_INTERRUPTS 0x20u /* the first reason that is about an interrupt */
+#define FAULT_NO_MORE	 0x30u /* the first reason after these */
 
 /* Descriptors of the queue: two words of 64 bits. */
 #define QUEUE_ENTRIES	256u

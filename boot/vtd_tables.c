@@ -15,7 +15,7 @@
 #define WIDTH_57      3u
 #define TABLE_BITS    9u
 
-/* The smallest width of addresses that the unit has, as its number; 0: none that is known. */
+/* The smallest address width that the unit supports, as WIDTH_39 to WIDTH_57; 0: none of these. */
 static unsigned width_of(const struct vtd_unit *unit)
 {
 	for (unsigned width = WIDTH_39; width <= WIDTH_57; width++) {
@@ -61,7 +61,9 @@ static uint64_t *follow(uint64_t *entry, struct vtd_memory *memory, uint64_t bit
 	return (uint64_t *)(*entry & ENTRY_ADDRESS);
 }
 
-/* The top page table of a function. Gives it one, and a domain of its own. */
+/*
+ * Returns the top page table of a function. Makes it, with a domain of its own, if there is none.
+ */
 static uint64_t *open_function(struct vtd_unit *unit, struct vtd_memory *memory, uint16_t source,
 			       unsigned width)
 {
@@ -73,7 +75,9 @@ static uint64_t *open_function(struct vtd_unit *unit, struct vtd_memory *memory,
 	}
 	context = &contexts[(source & 0xff) << 1];
 	if (context[0] == 0) {
-		/* Number 0 is taken: caches may hold entries that are not there under it. */
+		/*
+		 * Number 0 is reserved: the unit may cache entries that are not present under it.
+		 */
 		if (unit->domains + 1ul >= BIT(CAP_DOMAINS(unit->cap))) {
 			return NULL;
 		}
@@ -94,7 +98,7 @@ static bool map_leaf(uint64_t *table, struct vtd_memory *memory, unsigned levels
 		uint64_t *entry = &table[at >> shift & 0x1ff];
 
 		if ((*entry & LEAF_LARGE) != 0) {
-			return true; /* of a range that this one overlaps: it maps the page */
+			return true; /* another range of the function maps this page already */
 		}
 		table = follow(entry, memory, LEAF_READ | LEAF_WRITE);
 		if (table == NULL) {
@@ -138,8 +142,10 @@ size_t vtd_map_pages(const struct vtd_unit *unit, uint64_t base, uint64_t end)
 	const uint64_t bytes = end - base;
 	size_t pages = 2; /* the context table and the top */
 
-	/* The last tables are needed where no large leaf fits: at both ends, or everywhere. */
+	/*
+	 * Tables of 4 KiB leaves: at both ends, or everywhere if the unit has no leaves of 2 MiB.
+	 */
 	pages += (unit->cap & CAP_LEAF_2M) != 0 ? 2 : bytes / SIZE_2M + 2;
 	pages += bytes / SIZE_1G + 2;
-	return pages + 2 * 2; /* and at most two levels more, with two tables each */
+	return pages + 2 * 2; /* at most two levels above these, with two tables each */
 }
