@@ -209,7 +209,7 @@ static void run_nmi(const struct shell_call *call)
 	shell_print("vm %s: an NMI was sent to each of its vCPUs", vm->name);
 }
 
-/* Parses a decimal number from least to most. */
+/* Parses a decimal number in the range [least, most]. */
 static bool parse_decimal(const char *text, uint64_t least, uint64_t most, uint64_t *value)
 {
 	for (*value = 0; *text >= '0' && *text <= '9' && *value <= most; text++) {
@@ -307,7 +307,9 @@ static void run_stop(const struct shell_call *call)
 
 static const struct vms_entry *replayed;
 
-/* Replays as fast as the line accepts it. Then prints why the VM takes no input. */
+/*
+ * Replays the VM's console as fast as the line accepts it. Then prints why the VM takes no input.
+ */
 static bool replay_step(void)
 {
 	if (vconsole_replays()) {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * How large the user's screen is, for guests with a virtio console. A serial line does not say; so
- * the user does, or the terminal is asked.
+ * How large the user's screen is, for guests with a virtio console. A serial line does not report
+ * it, so the user gives it, or the terminal is asked.
  */
 #include "boot/shell_priv.h"
 
