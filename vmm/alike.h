@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * vCPUs move between CPUs, and all CPUs use what was chosen on the boot processor. So a CPU is left
- * out of the machine if it lacks a feature that the boot processor has and that Umbra or a guest
- * uses. Features that only this CPU has are hidden from guests and not used. Flaws count as those
- * of the worst CPU. (Processors with two kinds of cores usually show the same features on both;
- * their flaws differ.)
+ * vCPUs move between CPUs, and all CPUs use the features that were chosen on the boot processor. So
+ * a CPU is left out of the machine if it lacks a feature that the boot processor has and that Umbra
+ * or a guest uses. Features that the boot processor lacks are hidden from guests and not used.
+ * Flaws count if any CPU has them. (Processors with two kinds of cores usually show the same
+ * features on both; their flaws differ.)
  */
 #ifndef UMBRA_VMM_ALIKE_H
 #define UMBRA_VMM_ALIKE_H

@@ -19,16 +19,16 @@ int apic_page_alloc(struct vm *vm);
 void apic_page_free(struct vm *vm);
 
 /*
- * A vCPU's APIC changes its mode. On return no vCPU sees the page as RAM any more. On the vCPU's
- * CPU, or before vm_start. Takes gmem.lock, and waits until CPUs that run the VM have left guest
- * mode.
+ * A vCPU's APIC changes its mode. Unmaps the page, so on return no vCPU sees it as RAM any more. On
+ * the vCPU's CPU, or before vm_start. Takes gmem.lock, and waits until CPUs that run the VM have
+ * left guest mode.
  */
 void apic_page_mode_changed(struct vm *vm, enum vcpu_apic_mode from, enum vcpu_apic_mode to);
 
 /*
- * Handles a fault of a vCPU in this mode. Returns true if the page is mapped now and the access can
- * be tried again; false if the access must be emulated (wrong mode, no such page, or no memory for
- * tables). Takes gmem.lock.
+ * Handles an EPT violation at this page, of a vCPU in this mode. Returns true if the page is mapped
+ * now and the access can be tried again; false if the access must be emulated (wrong mode, no such
+ * page, or no memory for tables). Takes gmem.lock.
  */
 bool apic_page_map(struct vm *vm, enum vcpu_apic_mode mode);
 

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What a vCPU has to look at before it is entered: one word with named bits. Any CPU sets bits.
- * The vCPU's own CPU clears them; an INIT signal of any CPU takes an earlier SIPI out as well. Who
- * sets a bit for a vCPU that another CPU runs sets ATTENTION_KICKED with it, after all that the
- * bit is about was stored; the one who finds that bit clear sends the CPU an interrupt. The CPU
- * clears ATTENTION_KICKED and looks then, with interrupts off from the look to VM entry or HLT.
- * Both are full barriers, so nothing is missed.
+ * The attention word: what a vCPU has to look at before VM entry, one bit for each. Any CPU sets
+ * bits. The vCPU's own CPU clears them; only vcpu_init_signal, on any CPU, also clears an earlier
+ * SIPI. A CPU that sets a bit for a vCPU of another CPU first stores what the bit is about, and
+ * sets ATTENTION_KICKED together with the bit. If ATTENTION_KICKED was clear before, it sends that
+ * other CPU an interrupt. The vCPU's CPU clears ATTENTION_KICKED, then looks, with interrupts off
+ * from the look to VM entry or HLT. Setting and clearing are full barriers, so nothing is missed.
  *
  * The public functions are vcpu_kick, vcpu_nmi, vcpu_init_signal, vcpu_sipi, vcpu_ask_dump and
  * vcpu_add_work (vcpu.h), and vm_end (vm.h).
@@ -42,8 +42,8 @@
 #define ATTENTION_NMIS	     (ATTENTION_NMI | ATTENTION_SECOND_NMI)
 
 /*
- * Returns the bits that were set before. Any CPU; a CPU that does not run the vCPU must kick it,
- * too.
+ * Returns the bits that were set before. Any CPU; a CPU that does not run the vCPU must also kick
+ * it.
  */
 static inline uint32_t attention_set(struct vcpu *vcpu, uint32_t bits)
 {
@@ -72,8 +72,8 @@ static inline void attention_latch_nmi(struct vcpu *vcpu)
 
 /*
  * As vcpu_kick, but sends the interrupt even if a kick is pending. While a VM is paused no CPU
- * takes the kicks of its vCPUs. vcpu_kick sends one interrupt for all pending kicks, so it would
- * then send none. Any CPU.
+ * takes its vCPUs' kicks, so an earlier one may still be pending; vcpu_kick would then send no
+ * interrupt. Any CPU.
  */
 void vcpu_rouse(struct vcpu *vcpu);
 

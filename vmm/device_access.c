@@ -8,7 +8,7 @@
 #include "vmm/attention.h"
 #include "vmm/vcpu_priv.h"
 
-/* For a device other than the last one. */
+/* Not the last device: finds the range, and notes it for the next access. */
 static __attribute__((noinline)) void find_and_access(struct vcpu *vcpu, gpa_t gpa,
 						      struct io_access *access)
 {

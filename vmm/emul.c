@@ -157,8 +157,8 @@ static void step(const struct emul *e, const struct emul_insn *insn, unsigned re
 }
 
 /*
- * The memory that RSI (read) or RDI (written) points to. EMUL_RETRY: the exit was not for this
- * instruction.
+ * Finds the memory that RSI (source) or RDI points to. Returns EMUL_RETRY if the exit cannot have
+ * been for that access.
  */
 static enum emul_outcome string_side(const struct emul *e, const struct emul_insn *insn,
 				     bool source, struct operand *out)
@@ -205,7 +205,7 @@ static enum emul_outcome do_string(const struct emul *e, const struct emul_insn 
 	uint64_t value;
 
 	if (count == 0) {
-		return EMUL_RETRY; /* it would not have accessed memory */
+		return EMUL_RETRY; /* it accesses no memory, so the exit was not for it */
 	}
 	sides = string_sides(e, insn, &from, &to);
 	if (sides != EMUL_DONE) {
@@ -229,9 +229,9 @@ static enum emul_outcome do_string(const struct emul *e, const struct emul_insn 
 
 /*
  * The CPU checked the guest's rights to the bytes from gpa to the page's end, for the kind of
- * access that the exit reported. An instruction that was changed meanwhile may need more; then the
- * guest's page tables are checked. An exit for the APIC's page gives no linear address; there the
- * kernel is trusted.
+ * access that the exit reported. If the instruction needs more (it may have changed meanwhile),
+ * this checks the guest's page tables. An exit for the APIC's page gives no linear address to
+ * check: there a kernel may do what it asks, a user process may not.
  */
 static __attribute__((noinline)) enum emul_outcome ask_tables(struct emul *e,
 							      const struct emul_insn *insn,

@@ -79,9 +79,9 @@ int emul_decode(const uint8_t *bytes, size_t count, unsigned bits, struct emul_i
 #define EMUL_CODE_WORDS	 3 /* aligned words that the bytes of an instruction can touch */
 
 /*
- * An instruction that was decoded before, by its linear address. It is valid while the registers
- * that control paging are the same, and while every page-table entry on the way and the
- * instruction's bytes have the same values. All of that is checked each time.
+ * An instruction that was decoded before, found by its linear address. It is valid while the
+ * registers that control paging, every page-table entry on the way, and the instruction's bytes
+ * have the same values. All of that is checked each time.
  */
 struct emul_slot {
 	uint64_t linear;
@@ -117,9 +117,9 @@ struct emul_access {
 };
 
 /*
- * Executes the instruction at the guest's RIP if it accesses memory as the exit reported: another
- * vCPU may have changed the instruction, and the guest's rights were checked only for the access of
- * the exit. For the vCPU whose VMCS is current here. Devices are accessed through
+ * Executes the instruction at the guest's RIP, but only if it accesses memory as the exit reported:
+ * another vCPU may have changed the instruction, and the CPU has checked the guest's rights only
+ * for the access of the exit. For the vCPU whose VMCS is current here. Devices are accessed through
  * vcpu_device_access.
  */
 enum emul_outcome emul_mmio(struct vcpu *vcpu, const struct emul_access *access, uint8_t *length,

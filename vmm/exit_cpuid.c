@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * CPUID for a guest: the rows of cpuid_rows.c, reduced to what all CPUs have, then changed by what
+ * CPUID for a guest: the bits that cpuid_rows.c allows and that all CPUs have, then changed by what
  * depends on the vCPU. The platform supplies topology, frequencies and hypervisor leaves
  * (vm_hooks.cpuid, which is called last). No locks.
  */

@@ -42,7 +42,7 @@ static enum exit_result odd_access(struct vcpu *vcpu, gpa_t gpa)
 	return EXIT_RESUME;
 }
 
-/* Decodes the instruction at RIP and does its access on a device. */
+/* Decodes the instruction at RIP and executes it. */
 static enum exit_result emulate(struct vcpu *vcpu, const struct emul_access *access)
 {
 	struct gwalk_fault fault;
@@ -90,9 +90,9 @@ static uint64_t place_of(const struct vcpu *vcpu)
 }
 
 /*
- * A store, or accessed and dirty bits of a page walk, to memory that the VM may only read. The
- * guest gets #GP(0): that ends a process, and nothing is tried again for ever. Logged once for each
- * VM.
+ * A store, or a page walk that sets accessed or dirty bits, in memory that the VM may only read.
+ * The guest gets #GP(0): that ends a process, but the access is not tried again for ever. Logged
+ * once for each VM.
  */
 static enum exit_result refuse_write(struct vcpu *vcpu, gpa_t gpa)
 {
@@ -143,8 +143,8 @@ enum exit_result exit_ept_violation(struct vcpu *vcpu)
 	}
 	/*
 	 * The fast path: the same device as the last time. Its range is fixed, so RAM never lies
-	 * there. At every other address gmem_fault is asked each time, for a guest may have placed
-	 * a share there since.
+	 * there. Every other address goes to gmem_fault, because a guest may have placed a share
+	 * there since.
 	 */
 	if (device != NULL && iobus_range_holds(device, address.v, 1) &&
 	    (why & (DATA_ACCESS | EPTV_FETCH)) == DATA_ACCESS) {

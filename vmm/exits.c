@@ -89,12 +89,12 @@ static enum exit_result exit_exception(struct vcpu *vcpu)
 static enum exit_result exit_external_interrupt(struct vcpu *vcpu)
 {
 	cpu_interrupt_window();
-	/* It may have been the timer, set to the guest's deadline. */
+	/* It may have been the LAPIC timer, set to a deadline of the guest. */
 	(void)attention_set(vcpu, ATTENTION_EVENTS);
 	return EXIT_YIELD;
 }
 
-/* Mostly it is time for the console or for another vCPU alone, and nothing changes for this one. */
+/* Mostly the timer was set for the console or another vCPU; then nothing changes for this one. */
 static enum exit_result exit_preemption_timer(struct vcpu *vcpu)
 {
 	if (cpu_rdtsc() >= vcpu->priv->timer_deadline) {
@@ -103,7 +103,7 @@ static enum exit_result exit_preemption_timer(struct vcpu *vcpu)
 	return EXIT_YIELD;
 }
 
-/* The one instruction is done for which memory was lent (hole.h). */
+/* The instruction for which a frame was lent (hole.h) is done. */
 static enum exit_result exit_monitor_trap(struct vcpu *vcpu)
 {
 	hole_close(vcpu);
@@ -125,7 +125,8 @@ static enum exit_result exit_pause(struct vcpu *vcpu)
 }
 
 /*
- * The instruction is done, and delayed every CPU of the machine: its vCPU waits for its next turn.
+ * The instruction is done. It delayed every CPU of the machine, so the vCPU lets the others run
+ * first.
  */
 static enum exit_result exit_bus_lock(struct vcpu *vcpu)
 {
@@ -134,7 +135,8 @@ static enum exit_result exit_bus_lock(struct vcpu *vcpu)
 }
 
 /*
- * An instruction delayed events for long. The guest may go on, unless the CPU has lost its state.
+ * An instruction kept events from being delivered for long. The guest may go on, unless the CPU has
+ * lost its state.
  */
 static enum exit_result exit_notify(struct vcpu *vcpu)
 {
@@ -161,7 +163,7 @@ static enum exit_result exit_hlt(struct vcpu *vcpu)
 	uint64_t rflags = vmread(VMCS_GUEST_RFLAGS);
 
 	if (vcpu_single_steps(rflags)) {
-		return EXIT_NEXT_INSN; /* the #DB after it wakes the vCPU at once */
+		return EXIT_NEXT_INSN; /* the #DB after the HLT would wake the vCPU at once */
 	}
 	atomic_store_relaxed(&vcpu->priv->halted_if, (rflags & RFLAGS_IF) != 0);
 	vcpu_set_state(vcpu, VCPU_HALTED);
@@ -213,7 +215,7 @@ static enum exit_result exit_apic_write(struct vcpu *vcpu)
 
 struct exit_entry {
 	enum exit_result (*handle)(struct vcpu *vcpu);
-	/* Only an instruction causes it, so no event was being delivered. */
+	/* Only an instruction causes this exit, so no event was being delivered. */
 	bool instruction;
 };
 
@@ -279,7 +281,7 @@ static enum exit_result unhandled(void)
 	uint32_t reason = (uint32_t)vmread(VMCS_EXIT_REASON);
 	char text[VM_DETAIL_MAX];
 
-	/* The #MC itself was not delivered; another one would shut the machine down. */
+	/* The CPU did not deliver the #MC; a second one would shut the machine down. */
 	if (reason == (EXIT_REASON_ENTRY_FAILURE | EXIT_REASON_ENTRY_MACHINE_CHECK)) {
 		cpu_call_mc_handler();
 	}

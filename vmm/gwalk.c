@@ -108,7 +108,7 @@ static uint64_t reserved_always(const struct walk *w)
 	return MASK(51, ept_caps()->phys_bits) | ((w->mode->efer & EFER_NXE) == 0 ? PTE_NX : 0);
 }
 
-/* Further such bits in an entry with PTE_LARGE set, at level 2 or above. */
+/* More bits that must be zero, in an entry with PTE_LARGE set at level 2 or above. */
 static uint64_t reserved_large(const struct walk *w, unsigned level)
 {
 	if (w->paging->entry_bytes == 4) {
@@ -225,9 +225,9 @@ static bool is_allowed(const struct walk *w)
 }
 
 /*
- * Sets accessed in every level, and dirty in the leaf of a write. If an entry has changed since it
- * was read, no bit is set: the guest changes its tables at this moment, and a CPU that walked a
- * moment earlier would have set the bit in the old entry.
+ * Sets the accessed bit in every level, and the dirty bit in the leaf of a write. An entry that has
+ * changed since it was read stays as it is: the guest changes its tables at this moment, and a CPU
+ * that walked a moment earlier would have set the bit in the old entry.
  */
 static void set_accessed_dirty(const struct walk *w)
 {

@@ -74,7 +74,7 @@ static bool lend(struct vcpu *vcpu, gpa_t page)
 		return true; /* a guest has placed a share there meanwhile */
 	}
 	if (ept_walk(&vm->gmem.root, page, &leaf) == 0) {
-		return true; /* lent for another vCPU, until that has executed its instruction */
+		return true; /* mapped for another vCPU, for one instruction of that */
 	}
 	if (lent->count == GMEM_LENT_MAX || !have_frame(vm) || !have_tables(vm, page)) {
 		return false;
@@ -111,7 +111,7 @@ bool hole_open(struct vcpu *vcpu, gpa_t gpa)
 	return lent;
 }
 
-/* Called under gmem.lock. A guest may have placed a share there: then its pages are there now. */
+/* Called under gmem.lock. Leaves the page alone if a guest has placed a share there meanwhile. */
 static void take_back(struct vm *vm, gpa_t page)
 {
 	const uint64_t *entry = ept_page_entry(&vm->gmem.root, page);
@@ -148,7 +148,8 @@ void hole_close(struct vcpu *vcpu)
 		take_back(vm, lent->pages[--lent->count]);
 	}
 	/*
-	 * The order matters: a CPU that still translated to the frame could write to it after this.
+	 * Before the frame is filled: a CPU that still translated to it could write to it
+	 * afterwards.
 	 */
 	ept_tlb_shootdown(&vm->gmem.root);
 	memset(vm->hole_page, 0xff, PAGE_SIZE);

@@ -12,17 +12,17 @@
 #include "vmm/vcpu.h"
 
 /*
- * Lends a frame to the page at gpa until the vCPU has executed one instruction, or delivered one
- * event. The caller then enters the guest again at the same RIP. Returns false without a change if
- * the page contains a device or the APIC, if the CPU cannot single-step, or if the limit for one
- * instruction, one VM or the host is reached. Own CPU, the vCPU's VMCS current. Takes gmem.lock.
+ * Maps the frame of ones at the page of gpa until the vCPU has executed one instruction, or
+ * delivered one event. The caller then enters the guest again at the same RIP. Returns false
+ * without a change if the page contains a device or the APIC, if the CPU has no monitor trap flag,
+ * or if the instruction has such pages at its limit, or the VM or the host has no more EPT tables
+ * for it. Own CPU, the vCPU's VMCS current. Takes gmem.lock.
  */
 bool hole_open(struct vcpu *vcpu, gpa_t gpa);
 
 /*
- * Called after that instruction: takes back all frames that were lent to the vCPU, so that no CPU
- * translates to them any more, and fills the frame with ones again. Own CPU, the vCPU's VMCS
- * current. Takes gmem.lock.
+ * Called after that instruction: unmaps the frame from all pages that it was lent to for this vCPU,
+ * on all CPUs, and fills it with ones again. Own CPU, the vCPU's VMCS current. Takes gmem.lock.
  */
 void hole_close(struct vcpu *vcpu);
 

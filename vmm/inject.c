@@ -61,7 +61,7 @@ static void set_exception(struct vcpu *vcpu, uint8_t vector, uint32_t error_code
 	vcpu->event = (struct vcpu_event){ .info = info, .error_code = error_code };
 }
 
-/* A fault replaces the waiting event; an event that would be lost for good is kept. */
+/* A fault replaces the waiting event. Keeps that event if the guest would not raise it again. */
 static void displace(struct vcpu *vcpu)
 {
 	switch (vcpu->event.info & EVENT_TYPE) {
@@ -142,8 +142,8 @@ void inject_again(struct vcpu *vcpu, uint32_t info)
 		event.insn_length = (uint32_t)vmread(VMCS_EXIT_INSTRUCTION_LENGTH);
 	}
 	/*
-	 * Its delivery had begun, so NMIs count as blocked, and VM entry would refuse to inject
-	 * one.
+	 * The delivery of the NMI had begun, so NMIs count as blocked, and VM entry would refuse to
+	 * inject one.
 	 */
 	if (type == EVENT_NMI) {
 		block_nmi(false);

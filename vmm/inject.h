@@ -19,7 +19,7 @@ void inject_ud(struct vcpu *vcpu);
 void inject_gp(struct vcpu *vcpu);
 void inject_page_fault(struct vcpu *vcpu, uint32_t error_code, uint64_t cr2);
 
-/* The exit interrupted the delivery of an event: it is delivered again at the next entry. */
+/* The exit interrupted the delivery of an event: the next entry delivers that event again. */
 void inject_again(struct vcpu *vcpu, uint32_t idt_vectoring_info);
 
 /* The exit came from a fault of an IRET that had ended NMI blocking: NMIs are blocked again. */

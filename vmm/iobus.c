@@ -71,8 +71,8 @@ struct iobus_movable *iobus_add_movable(struct iobus *bus, enum io_space space, 
 }
 
 /*
- * Each store releases the ones before it. So a reader that sees a new base or a new `on` (acquire)
- * finds the counter odd, or changed, at its second read.
+ * Each store is a release. So a reader that sees (acquire) a new base or a new `on` finds the
+ * counter odd, or changed, when it reads it the second time.
  */
 void iobus_move(struct iobus *bus, struct iobus_movable *range, uint64_t base, bool on)
 {
@@ -121,9 +121,9 @@ static uint32_t wait_for_move(const struct iobus *bus)
 }
 
 /*
- * The same, but consistent: without the counter, a reader that passes range A before it moves to an
- * address, and range B after it has left that address, would find no range, although at each moment
- * one was there. Moves are exits of vCPUs, so the loop ends soon.
+ * As scan_movable, but consistent. Without the counter a reader could pass range A before A moves
+ * to an address, and range B after B has left that address: it would find no range, although at
+ * each moment one was there. Moves are exits of vCPUs, so the loop ends soon.
  */
 static __attribute__((noinline)) const struct iobus_movable *find_movable(
 	const struct iobus *bus, enum io_space space, uint64_t first, uint64_t last, uint64_t *base)

@@ -104,9 +104,9 @@ void iobus_memory_access(const struct iobus *bus, uint64_t address, struct vcpu 
 bool iobus_memory_overlaps(const struct iobus *bus, uint64_t address, uint64_t bytes);
 
 /*
- * For code that caches the range of one access for the next: the fixed range that contains the
- * address, or NULL. It does not change while the VM lives. iobus_range_holds says whether the range
- * contains the whole access.
+ * For code that remembers the range of one access for the next. iobus_memory_range returns the
+ * fixed range that contains the address, or NULL; it does not change while the VM lives.
+ * iobus_range_holds: does the range contain the whole access?
  */
 const struct iobus_range *iobus_memory_range(const struct iobus *bus, uint64_t address);
 

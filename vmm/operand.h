@@ -13,7 +13,7 @@
 
 struct vcpu;
 
-/* The bits of a value of 1 to 8 bytes. */
+/* A mask of the low 1 to 8 bytes. */
 static inline uint64_t operand_mask(unsigned bytes)
 {
 	return MASK(8 * bytes - 1, 0);

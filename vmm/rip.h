@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Only these functions move RIP, with all other effects of an instruction's retirement: blocking by
- * STI and MOV SS ends, RF is cleared, a single step becomes due. On the vCPU's own CPU, its VMCS
- * current.
+ * Only these functions move RIP. They do all other effects of an instruction's end as well:
+ * blocking by STI and MOV SS ends, RF is cleared, a single step becomes due. On the vCPU's own CPU,
+ * its VMCS current.
  */
 #ifndef UMBRA_VMM_RIP_H
 #define UMBRA_VMM_RIP_H

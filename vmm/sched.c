@@ -26,7 +26,7 @@
 /* A slice ends so that others can run, and so that users' input is read. */
 #define SLICE_US     4000
 #define IDLE_US	     10000
-#define LOOK_US	     1000	       /* between two looks at what users and VMs that end want */
+#define LOOK_US	     1000	       /* between two looks for input and VMs that ended */
 #define IDLE_BUSY_US CONSOLE_LISTEN_US /* while a console has text to output, or may get some */
 
 /* Removes the vCPUs of VMs that end. Own CPU. */
@@ -70,8 +70,9 @@ static bool is_ready(struct run_queue *queue, struct vcpu *vcpu)
 }
 
 /*
- * True when a runs before b. Siblings of a vCPU that waits for them may run up to a slice too
- * early, and no more: a VM whose vCPUs all spin must not keep the CPU.
+ * Does a run before b? The vCPU that yielded comes last. Other vCPUs of its VM may run up to a
+ * slice earlier than their share allows, and no more: a VM whose vCPUs all spin must not keep the
+ * CPU.
  */
 static bool comes_first(const struct run_queue *queue, const struct vcpu *a, const struct vcpu *b)
 {
@@ -90,10 +91,11 @@ static bool comes_first(const struct run_queue *queue, const struct vcpu *a, con
 }
 
 /*
- * fair is a sibling of the vCPU that yielded. It is unknown for which sibling that vCPU waits. The
- * best guess is the one that has waited longest for the CPU, because then each of them runs once in
- * a round. The one with the least virtual time may itself be waiting, again and again. Shares of
- * other VMs do not change: this chooses only vCPUs that comes_first would let run before them.
+ * `fair`, the choice of comes_first, is a sibling of the vCPU that yielded. It is unknown for which
+ * sibling that vCPU waits. The best guess is the one that has waited longest for the CPU, because
+ * then each of them runs once in a round; the one with the least virtual time may itself be
+ * waiting, again and again. Shares of other VMs do not change: this chooses only siblings that
+ * comes_first would let run before other VMs' vCPUs.
  */
 static struct vcpu *longest_ready(const struct run_queue *queue, struct vcpu *fair,
 				  uint64_t others_time)
@@ -114,7 +116,7 @@ static struct vcpu *longest_ready(const struct run_queue *queue, struct vcpu *fa
 	return best;
 }
 
-/* The vCPU that runs after a yield, if by shares it would be fair. */
+/* Returns the vCPU that runs after a yield. `fair` is the choice of comes_first. */
 static struct vcpu *pick_after_yield(struct run_queue *queue, struct vcpu *fair,
 				     uint64_t others_least, struct vcpu **spare)
 {
@@ -123,7 +125,7 @@ static struct vcpu *pick_after_yield(struct run_queue *queue, struct vcpu *fair,
 	uint64_t slice = tsc_from_us(SLICE_US);
 	struct vcpu *best = fair;
 
-	/* As for a sleeping vCPU, time that it gives up gains it nothing. */
+	/* As with sleep, a vCPU gains nothing by time that it gives up. */
 	entity->virtual_time = MAX(entity->virtual_time, now - MIN(now, slice));
 	if (fair != NULL && fair != queue->yielded && fair->vm == queue->yielded->vm) {
 		best = longest_ready(queue, fair,
@@ -174,7 +176,7 @@ static struct vcpu *pick(struct run_queue *queue, struct vcpu **spare)
 	return best;
 }
 
-/* A sleeping vCPU's own timer need not wait for the end of others' slices. */
+/* A slice ends early if a timer of a sleeping vCPU expires before. */
 static uint64_t slice_end(const struct run_queue *queue, const struct vcpu *runs)
 {
 	uint64_t now = cpu_rdtsc();
@@ -192,9 +194,9 @@ static uint64_t slice_end(const struct run_queue *queue, const struct vcpu *runs
 }
 
 /*
- * The time between two slices is charged as well: to the vCPU that gave the CPU up, else to the one
- * that runs next. So a vCPU that wakes again and again pays for both of its changes, and takes
- * nothing from the others' shares.
+ * The time between two slices is charged as well: to the vCPU that ran last if it halted or
+ * yielded, else to the one that runs next. So a vCPU that wakes again and again pays for both of
+ * its changes, and takes nothing from the others' shares.
  */
 static void run(struct run_queue *queue, struct vcpu *vcpu)
 {
@@ -272,7 +274,7 @@ static void idle(struct run_queue *queue, bool console_busy)
 	uint32_t wait_us = console_busy ? IDLE_BUSY_US : IDLE_US;
 	const uint32_t self = percpu_self()->index;
 
-	/* Before the check: a CPU that moves a vCPU here kicks afterwards. */
+	/* Before wait_for_kick looks: a CPU that moves a vCPU here kicks this one afterwards. */
 	sched_idle_begins(self);
 	if (work_some()) {
 		sched_idle_worked();
@@ -286,9 +288,9 @@ static void idle(struct run_queue *queue, bool console_busy)
 }
 
 /*
- * vCPUs that wake each other have slices of some microseconds. What is done between two slices need
- * not be done after each of them, because a single slice may take longer than LOOK_US. But the
- * serial line must be served as often as console_listen asks for.
+ * vCPUs that wake each other have slices of some microseconds. The work between slices need not be
+ * done after each of them: a single slice may last longer than LOOK_US anyway. But the serial line
+ * must be served as often as console_listen asks for.
  */
 static bool is_time_to_look(const struct run_queue *queue)
 {

@@ -3,8 +3,9 @@
  * Decides on which CPU a vCPU is: where it starts, and when it moves. Only the CPU that a vCPU
  * leaves moves it, between two slices.
  *
- * Each of N CPUs calls this at each of its slices, so the number of other CPUs that it looks at
- * must not grow with N: it reads a mask of idle CPUs, and looks at a few of the others in turn.
+ * Each CPU looks for a better place at each of its slices. So the number of other CPUs that it
+ * looks at must not grow with the number of CPUs: it reads a mask of idle CPUs, and looks at a few
+ * of the others in turn.
  */
 #include "vmm/base/cpu.h"
 #include "vmm/base/lock.h"
@@ -25,12 +26,12 @@
 #define LOOKS 4
 
 /*
- * An idle CPU that did a step of work within this time does the next one. Between two steps it is
- * not idle for a moment.
+ * If an idle CPU did a step of work within this time, it will do the next one, too, although it is
+ * not marked as idle between two steps.
  */
 #define WORKED_LATELY_US 4000
 
-/* How far a queue's virtual time is ahead of the front before it updates the front. */
+/* A queue raises the front (below) when its virtual time is this far ahead of it. */
 #define FRONT_US 1000
 
 /* Idle CPUs, to which a vCPU may be moved. */
@@ -168,7 +169,7 @@ void sched_add(struct vcpu *vcpu)
 	atomic_store_release(&queue->first, vcpu);
 	change(queue, 1, vcpu->priv->sched.weight);
 	lock_drop(&queue->lock);
-	/* From here on it belongs to the other CPU, which may have moved it on, or ended it. */
+	/* From here on the vCPU belongs to the other CPU, which may have moved or removed it. */
 	if (brings_clock) {
 		atomic_store(&queue->clock, 0);
 	}
@@ -244,8 +245,8 @@ static void move(struct run_queue *queue, struct vcpu *vcpu, uint32_t cpu, uint6
 }
 
 /*
- * Claims an idle CPU that may run the vCPU. Each gets at most one vCPU, so no other CPU may choose
- * it too. CPU_MAX: there is none.
+ * Finds an idle CPU that may run the vCPU, and clears its idle bit: no other CPU shall choose it,
+ * too. Returns CPU_MAX if there is none.
  */
 static uint32_t take_idle(const struct cpu_mask *allowed)
 {
@@ -264,9 +265,9 @@ static uint32_t take_idle(const struct cpu_mask *allowed)
 }
 
 /*
- * Of the next few CPUs, the one whose vCPUs have had most time, if a move is worth it. The other
- * CPUs follow in later turns: looking at all of them at each slice of each CPU would cost more with
- * every CPU.
+ * Returns the one of the next few CPUs whose vCPUs have had most time, or CPU_MAX if a move is not
+ * worth it. The other CPUs follow in later turns: looking at all of them at each slice would cost
+ * more with every CPU.
  */
 static uint32_t find_ahead(struct run_queue *queue, const struct cpu_mask *allowed)
 {

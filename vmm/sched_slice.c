@@ -70,7 +70,7 @@ static uint64_t serve_clock(struct run_queue *queue, struct vcpu *first)
 {
 	struct vm *vm = first->vm;
 	bool runs = atomic_load_relaxed(&first->priv->sched.on_cpu) !=
-		    0; /* else a vCPU of another VM, or none */
+		    0; /* else another vCPU runs here, or none */
 	uint64_t begin = cpu_rdtsc(), used;
 
 	if (!runs && !sched_claim(first)) {
@@ -147,8 +147,8 @@ void sched_kick(struct vcpu *vcpu)
 }
 
 /*
- * The end of a slice looks as well. So there is no look right before it: it would be an exit more
- * in each slice, because both are counted from nearly the same moment.
+ * The console is looked at when a slice ends, too. So no look is set shortly before that: both are
+ * counted from nearly the same moment, and it would cost one more exit in each slice.
  */
 uint64_t sched_next_look(const struct run_queue *queue, uint64_t now)
 {

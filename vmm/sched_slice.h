@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What the run loop asks of its CPU's queue while a vCPU has its slice, and what any CPU asks of
- * the queue that a vCPU or a VM's devices are on.
+ * the CPU that has a vCPU, or the devices of a VM, on its queue.
  */
 #ifndef UMBRA_VMM_SCHED_SLICE_H
 #define UMBRA_VMM_SCHED_SLICE_H
@@ -18,19 +18,23 @@ void sched_kick(struct vcpu *vcpu);
 void sched_clock_changed(struct vm *vm);
 
 /*
- * Own CPU, for the run loop, at *slice_end at the latest: true when the slice is over. It is
- * shortened when a sleeper of this CPU was woken, and ends at once after sched_yield. Else
- * *slice_end is when to ask again; the CPU that has the console takes in what was typed then.
+ * For the run loop: is the slice over? It is asked at *slice_end at the latest. If not, stores in
+ * *slice_end when to ask again. A slice is shortened when a sleeping vCPU of this CPU was kicked,
+ * and is over at once after sched_yield. Also serves clocks of VMs that are due and, on the CPU
+ * that has the console, reads typed input. Own CPU.
  */
 bool sched_slice_over(uint64_t *slice_end);
 
 /*
- * Own CPU: the vCPU that runs waits for others; they come first once, its VM's before all, and of
- * those the one that has been ready longest.
+ * The vCPU that runs waits for others: its slice ends, and at the next choice the other vCPUs come
+ * first, once. Those of its own VM come before all others, first the one that has been ready
+ * longest. Own CPU.
  */
 void sched_yield(void);
 
-/* Own CPU, without a preemption timer: an interrupt at the host TSC deadline. Cheap when unchanged.
+/*
+ * For CPUs without a preemption timer: requests an interrupt at this host TSC. Cheap when it is the
+ * same as before. Own CPU.
  */
 void sched_arm_timer(uint64_t deadline);
 

@@ -24,7 +24,10 @@ void sched_exempt(uint64_t ticks)
 	}
 }
 
-/* It waits until the others have caught up, but no longer than a vCPU that moves. */
+/*
+ * The vCPU starts ahead of all queues, so it waits until the others have caught up, but no longer
+ * than a vCPU that moves.
+ */
 void sched_bill(struct vcpu *vcpu, uint64_t ticks)
 {
 	const uint64_t had = ticks * SCHED_WEIGHT_DEFAULT /

@@ -86,7 +86,7 @@ void vcpu_init_signal(struct vcpu *vcpu);
 
 /* Makes the run loop call vm_hooks.work before the vCPU's next entry. On the vCPU's CPU. */
 void vcpu_add_work(struct vcpu *vcpu);
-/* Was the last HLT of the VM since this TSC that of another vCPU? Any CPU. */
+/* Was the VM's last HLT executed after this TSC, and by another vCPU? Any CPU. */
 static inline bool vcpu_sibling_halted(const struct vcpu *vcpu, uint64_t since)
 {
 	const uint64_t last = atomic_load(&vcpu->vm->last_halt);
@@ -94,7 +94,7 @@ static inline bool vcpu_sibling_halted(const struct vcpu *vcpu, uint64_t since)
 	return last % VM_VCPU_MAX != vcpu->id && last >= since;
 }
 
-/* Sends an NMI; it is delivered by the blocking rules. At most two NMIs are pending. Any CPU. */
+/* Sends an NMI. It waits while NMIs are blocked; a third pending NMI is lost. Any CPU. */
 void vcpu_nmi(struct vcpu *vcpu);
 
 /*
@@ -102,7 +102,7 @@ void vcpu_nmi(struct vcpu *vcpu);
  * CPU before start.
  */
 void vcpu_set_eoi_exit_bitmap(struct vcpu *vcpu, const uint64_t bitmap[4]);
-/* For the vlapic: it changed between off, xAPIC and x2APIC; updates controls and the MSR bitmap. */
+/* For the vlapic, when its mode changes: updates controls and the MSR bitmap. */
 enum vcpu_apic_mode { VCPU_APIC_OFF, VCPU_APIC_X, VCPU_APIC_X2 };
 void vcpu_set_apic_mode(struct vcpu *vcpu, enum vcpu_apic_mode mode);
 /*

@@ -18,8 +18,8 @@
 #define VCPU_MTRR_FIXED	   11
 
 /*
- * exit_cpuid.c: a cached CPUID result. An all-zero entry is valid: by the key's complement it is an
- * entry for a leaf that does not exist.
+ * exit_cpuid.c: a cached CPUID result. An entry of zeros is valid too, so the cache needs no
+ * set-up: its key stands for a leaf that does not exist and reads zero.
  */
 #define CPUID_CACHE_SLOTS 32
 struct cpuid_answer {
@@ -29,18 +29,18 @@ struct cpuid_answer {
 
 struct msr_row;
 
-/* Data of the scheduler for a vCPU. Only its own CPU uses it, except on_cpu. */
+/* Data of the scheduler for a vCPU. Its own CPU writes it; other CPUs read the atomic fields. */
 struct sched_entity {
 	struct vcpu *next; /* the next vCPU on the same CPU */
 	/* TSC ticks that it has had, times SCHED_WEIGHT_DEFAULT / weight. */
 	uint64_t virtual_time;
-	uint32_t weight;	      /* its VM's weight when it was queued */
+	uint32_t weight;	      /* its VM's weight, as its queue's sum has it */
 	uint32_t wishes_seen;	      /* vm.wishes when weight and CPU were last updated */
 	uint64_t ready_since;	      /* TSC; 0: it is not waiting for its CPU */
 	uint64_t moved_at;	      /* TSC of its last move */
 	ATOMIC(uint64_t) run_ticks;   /* for sched_times: on the CPU ... */
-	ATOMIC(uint64_t) steal_ticks; /* ... and runnable, while others were on it */
-	ATOMIC(uint32_t) on_cpu;      /* runs or is polled right now; for vm_pause */
+	ATOMIC(uint64_t) steal_ticks; /* ... and ready, while others ran */
+	ATOMIC(uint32_t) on_cpu;      /* claimed (sched_claim); vm_pause waits for it */
 };
 
 /* SDM vol. 3, "VM-Exit Controls for MSRs": an entry of a list that the CPU loads or stores. */
@@ -99,9 +99,9 @@ struct vcpu_private {
 };
 
 /*
- * Siblings read the state to find out whether all vCPUs sleep (vm_check_halted). A vCPU that goes
- * to sleep first stores its state, then reads the others', with a full barrier in between: if two
- * do so at the same time, the last one sees the other. Own CPU.
+ * Other vCPUs read the state to find out whether all vCPUs of the VM sleep (vm_check_halted). A
+ * vCPU that goes to sleep stores its own state, then reads the others', with a full barrier in
+ * between: if two do so at the same time, at least one sees the other's. Own CPU.
  */
 static inline void vcpu_set_state(struct vcpu *vcpu, enum vcpu_run_state state)
 {
@@ -113,8 +113,8 @@ void vcpu_load(struct vcpu *vcpu);
 /* Prepares the vCPU for another CPU: saves live registers, VMCLEAR. On the CPU that ran it. */
 void vcpu_park(struct vcpu *vcpu);
 /*
- * The vCPU leaves the CPU for good: VMCLEAR, live registers are dropped. Only on the CPU that ran
- * it.
+ * The vCPU leaves its CPU for good, because its VM has ended: VMCLEAR, live registers are dropped.
+ * Only on the CPU that ran it.
  */
 void vcpu_unload(struct vcpu *vcpu);
 int vcpu_create(struct vm *vm, uint32_t id, struct vcpu **out);

@@ -24,7 +24,7 @@
 #include "vmm/vmx_entry.h"
 #include "vmm/vmx_insn.h"
 
-/* For how long turns of device work may begin when a vCPU leaves its CPU, and when its VM ends. */
+/* A vCPU that leaves its CPU begins turns of device work for so long; then, if its VM ends. */
 #define LEAVE_US 100
 #define END_US	 1000
 
@@ -126,8 +126,9 @@ static void entry_refused(struct vcpu *vcpu, uint32_t result)
  * an exit (#AC or #DB in the handler's own frame); then neither the timer nor an interrupt of the
  * host comes in between.
  *
- * While there is device work, each entry is preceded by a turn of it; in between the vCPU runs,
- * until *work_due at most, so that it sees the result. If the vCPU does not run, turn follows turn.
+ * While device work is left, this does one turn of it before each entry. Between two turns the vCPU
+ * runs, but not beyond *work_due, so that it sees the results. If it is halted, the turns follow
+ * each other.
  */
 static bool settle(struct vcpu *vcpu, uint64_t *slice_end, uint64_t *work_due)
 {
@@ -205,8 +206,8 @@ static inline __attribute__((always_inline)) void run(struct vcpu *vcpu, uint64_
 }
 
 /*
- * For how long turns of device work may begin now that a vCPU leaves its CPU. A VM's last work is
- * not done if its memory cannot be trusted, or if the user wants no more.
+ * Returns for how many microseconds turns of device work may begin now that a vCPU leaves its CPU.
+ * None may if the VM's memory cannot be trusted, or if the user has paused or destroyed it.
  */
 static uint32_t finish_us(const struct vm *vm)
 {
@@ -220,9 +221,9 @@ static uint32_t finish_us(const struct vm *vm)
 }
 
 /*
- * The vCPU leaves the CPU with device work to do. Of that, work that was put off to gather more
- * must not wait for others' slices as well. If the VM has ended, this is the last chance: what a
- * guest sent last may say why it ended. The VM may end or be paused between two turns.
+ * The vCPU leaves the CPU with device work to do. Work that was put off to gather more is done now,
+ * because it must not also wait for others' slices. If the VM has ended, all of it is done now:
+ * what a guest sent last may say why the VM ended. The VM may end or be paused between two turns.
  */
 static void finish_work(struct vcpu *vcpu)
 {

@@ -5,9 +5,12 @@
 
 #include "vmm/vcpu.h"
 
-/* Runs until slice_end (host TSC), HLT, or the end of the VM. */
+/*
+ * Runs the vCPU until sched_slice_over returns true, which is asked at slice_end (host TSC) at the
+ * latest; or until it halts, its VM is paused, or its VM ends.
+ */
 void vcpu_run(struct vcpu *vcpu, uint64_t slice_end);
-/* Takes requests of other CPUs; true when there is something to run for. */
+/* Takes requests of other CPUs. Returns whether the vCPU, or its device work, wants to run. */
 bool vcpu_wake(struct vcpu *vcpu);
 
 #endif

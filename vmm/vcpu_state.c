@@ -125,7 +125,7 @@ void vcpu_state_switch(struct vcpu *from, struct vcpu *to)
 		save(from->priv);
 	}
 	if (to == NULL) {
-		return; /* the next vCPU finds `from` unknown, and loads everything */
+		return; /* `from` is NULL in the next call, which loads all registers */
 	}
 	/*
 	 * One VM must not influence another's branch predictor (SDM, "Indirect Branch Predictor

@@ -25,7 +25,7 @@ static void set_tsc_offset(struct vcpu *vcpu, uint64_t offset)
 	(void)attention_set(vcpu, ATTENTION_EVENTS); /* deadlines are in guest time */
 }
 
-/* SDM vol. 3, "IA32_TSC_ADJUST MSR": a write to either moves both. */
+/* SDM vol. 3, "IA32_TSC_ADJUST MSR": a write to one of the two changes both. */
 void vcpu_write_tsc(struct vcpu *vcpu, uint64_t value)
 {
 	uint64_t change = value - vcpu_guest_tsc(vcpu, cpu_rdtsc());

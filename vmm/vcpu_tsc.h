@@ -5,9 +5,9 @@
 
 #include "vmm/vcpu.h"
 
-/* The VM is paused: the guest's TSC goes back so many ticks. */
+/* Sets the guest's TSC back by so many ticks, those of a pause. The VM is paused. */
 void vcpu_skip_time(struct vcpu *vcpu, uint64_t ticks);
-/* Own CPU, VMCS current: the guest writes its TSC, or IA32_TSC_ADJUST. */
+/* For a guest's write to its TSC, or to IA32_TSC_ADJUST. Own CPU, VMCS current. */
 void vcpu_write_tsc(struct vcpu *vcpu, uint64_t value);
 void vcpu_write_tsc_adjust(struct vcpu *vcpu, uint64_t value);
 

@@ -163,10 +163,14 @@ void vm_resume(struct vm *vm)
 	for (uint32_t i = 0; i < vm->vcpu_count; i++) {
 		vcpu_rouse(vm->vcpus[i]);
 	}
-	sched_clock_changed(vm); /* its CPU has skipped the VM while it was paused */
+	/* While the VM was paused, the CPU that serves its clock has skipped it. */
+	sched_clock_changed(vm);
 }
 
-/* Its CPU sleeps, or runs a guest, until the deadline that it knows: so store first, then kick. */
+/*
+ * The CPU that serves the clock sleeps, or runs a guest, until the deadline that it knows. So this
+ * stores the new deadline first, then kicks.
+ */
 void vm_set_clock(struct vm *vm, uint64_t deadline)
 {
 	uint64_t earliest = atomic_load(&vm->clock_deadline);

@@ -84,10 +84,7 @@ struct vm_hooks {
 	 * written.
 	 */
 	void (*apic_written)(struct vcpu *vcpu, uint32_t offset);
-	/*
-	 * A decoded xAPIC register access at offset (0..0xfff) of the APIC page; also for x2APIC
-	 * MSRs.
-	 */
+	/* A decoded access to a register at offset (0..0xfff) of the APIC page, in xAPIC mode. */
 	void (*apic_access)(struct vcpu *vcpu, struct io_access *access);
 	/* CR8 / TPR without TPR shadow. value is 0..15. */
 	uint8_t (*cr8_read)(struct vcpu *vcpu);
@@ -125,18 +122,21 @@ struct vm_hooks {
 	 */
 	void (*skip_time)(struct vm *vm, uint64_t ticks);
 	/*
-	 * The VM stands still, or goes on: while it stands still nothing that other VMs do reaches
-	 * its devices and memory, from the return on. May wait for what is on. Boot processor.
+	 * on: the VM is paused. From the return until the call with on = false, nothing that other
+	 * VMs do reaches its devices and memory. May wait until an access that has begun is over.
+	 * Boot processor.
 	 */
 	void (*pause)(struct vm *vm, bool on);
 	/*
 	 * Does a bounded turn of device work that this vCPU has requested (vcpu_add_work). Returns
-	 * until when (host TSC) the vCPU may run before this is called again; 0: nothing is left.
-	 * Called between its exits and entries; while there is more, the vCPU counts as runnable
-	 * even if it is halted. `leaves`: the vCPU gives its CPU up or its VM has ended. Then work
-	 * that was put off to gather more waits no longer. The rest is left for the vCPU's next
-	 * time on a CPU, and follows only if the VM has ended. While there is more to do before
-	 * the vCPU leaves, the returned time has passed.
+	 * until when (host TSC) the vCPU may run before this must be called again; 0: nothing is
+	 * left. Called between its exits and entries. While something is left, the vCPU counts as
+	 * runnable even if it is halted.
+	 *
+	 * leaves: the vCPU gives its CPU up, or its VM has ended. Then work that was put off to
+	 * gather more is not put off any longer. Other work is left for the vCPU's next time on a
+	 * CPU, or is done now if the VM has ended. If another call must follow before the vCPU
+	 * leaves, the returned time has already passed.
 	 */
 	uint64_t (*work)(struct vcpu *vcpu, bool leaves);
 };
@@ -155,16 +155,16 @@ struct vm {
 	uint32_t vcpu_count;
 	ATOMIC(uint32_t) running; /* vCPUs that were given to the scheduler and have not left */
 	/*
-	 * Share of a CPU compared with others; SCHED_WEIGHT_DEFAULT at first; read when a vCPU is
-	 * queued.
+	 * Share of a CPU compared with other VMs; SCHED_WEIGHT_DEFAULT at first. See
+	 * sched_set_weight.
 	 */
 	ATOMIC(uint32_t) weight;
 	ATOMIC(uint64_t) affinity[CPU_MAX / 64]; /* host CPUs that may run it; all if none is set */
-	ATOMIC(uint32_t) wishes;      /* counts changes of these two since the start (sched.h) */
+	ATOMIC(uint32_t) wishes;      /* counts changes of weight and affinity since the start */
 	ATOMIC(bool) wrote_read_only; /* a write to read-only memory was logged once */
 	ATOMIC(bool) odd_access;      /* an access to a device's page was logged once */
 	ATOMIC(bool) paused;	      /* vm_pause */
-	uint64_t paused_tsc;	      /* TSC at which it was paused */
+	uint64_t paused_tsc;	      /* TSC when the VM was paused */
 	void *apic_access_page;	      /* for the xAPIC page where the CPU virtualises it (SDM,
 					 * "APIC-Access Page") */
 	/* Under gmem.lock: how many vCPUs are not in xAPIC mode; whether the page is in the EPT. */
@@ -177,12 +177,14 @@ struct vm {
 	uint64_t started_tsc;
 	ATOMIC(uint64_t) clock_deadline; /* of vm_set_clock */
 	/*
-	 * Devices, as bits that guest/ gives them, for which a vCPU puts work off to gather more,
-	 * or has work left for its next slice. A vCPU that halts may have added some and waits for
-	 * it: it asks hooks.work, too. last_halt, if there are several vCPUs, is the TSC of the
-	 * last HLT, with the vCPU's number in the low bits. A vCPU that halts sets it before it
-	 * reads `gathering`, and a vCPU that puts work off sets `gathering` before it reads
-	 * last_halt: so one sees the other.
+	 * gathering: the devices (bits that guest/ assigns) for which a vCPU puts work off to
+	 * gather more, or has work left for its next slice. A vCPU that halts may have added to
+	 * that work, and waits for it: so it calls hooks.work, too.
+	 *
+	 * last_halt, if the VM has several vCPUs: the TSC of the last HLT, with the vCPU's number
+	 * in its low bits. A vCPU that halts sets last_halt, then reads gathering. A vCPU that puts
+	 * work off sets gathering, then reads last_halt. So at least one of them sees what the
+	 * other has set.
 	 */
 	ATOMIC(uint32_t) gathering;
 	ATOMIC(uint64_t) last_halt;
@@ -199,10 +201,10 @@ void vm_start(struct vm *vm);
  */
 void vm_end(struct vm *vm, enum vm_end_reason reason, const char *detail);
 /*
- * Keeps the vCPUs and devices of a running VM off the CPUs until vm_resume; when vm_pause returns
- * none is on a CPU, and nothing comes from other VMs. The guest's TSC and timers stand still
- * meanwhile, so that no guest takes the pause for a hung vCPU. Either may be called twice. Not from
- * a hook. Boot processor.
+ * Keeps the vCPUs and devices of a running VM off the CPUs until vm_resume. When vm_pause returns,
+ * none of them is on a CPU, and nothing that other VMs do reaches the VM. The guest's TSC and
+ * timers stand still meanwhile, so no guest takes the pause for a hung vCPU. A second call of
+ * either has no effect. Not from a hook. Boot processor.
  */
 void vm_pause(struct vm *vm);
 void vm_resume(struct vm *vm);
@@ -211,10 +213,11 @@ static inline bool vm_is_paused(const struct vm *vm)
 	return atomic_load_relaxed(&vm->paused);
 }
 /*
- * A device of the VM has work at this host TSC; UINT64_MAX: none. The earliest deadline of all
- * devices counts. If a device replaces its deadline by a later one, the earlier one stays, and
- * hooks.clock is called once in vain. Deadlines belong to the VM, not to a vCPU: hooks.clock is
- * called even if no vCPU runs. Any CPU, any lock may be held.
+ * A device of the VM has work at this host TSC (UINT64_MAX: none). The earliest deadline of all
+ * devices is the clock of the VM, at which hooks.clock is called. If a device replaces its deadline
+ * by a later one, the earlier one stays, and hooks.clock is called once in vain. The clock belongs
+ * to the VM, not to a vCPU: hooks.clock is called even if no vCPU runs. Any CPU, any lock may be
+ * held.
  */
 void vm_set_clock(struct vm *vm, uint64_t deadline);
 /* For hooks.clock only: no device has a deadline until one sets it again. */

@@ -55,7 +55,7 @@ const struct vmx_caps *vmx_caps(void);
 bool vmx_has_rdtscp(void);
 /* Does IA32_SPEC_CTRL exist? */
 bool vmx_has_spec_ctrl(void);
-/* Does it exist, and keep the guest's value during exits? */
+/* Does IA32_SPEC_CTRL exist, and keep the guest's value during exits? */
 bool vmx_keeps_spec_ctrl(void);
 
 /*
@@ -83,8 +83,8 @@ void vmx_init(void);
 int vmx_start_all(void);
 
 /*
- * Leaves VMX operation on this CPU if it is in it; no vCPU can run here any more. For the end of
- * the machine, at any instruction: afterwards the CPU writes to no VMCS, and INIT is not blocked.
+ * Leaves VMX operation, if this CPU is in it; no vCPU can run here any more. For the end of the
+ * machine, at any instruction: afterwards the CPU writes to no VMCS, and INIT is not blocked.
  */
 void vmx_stop_this_cpu(void);
 

@@ -10,7 +10,7 @@
 void vmx_choose_controls(void);
 /* Settles the capabilities that depend on the flaws of all CPUs. */
 void vmx_settle_flaws(const struct flaw_facts *facts);
-/* Does this CPU's IA32_FEATURE_CONTROL allow VMX, or is it unlocked? If not, that is logged. */
+/* Is this CPU's IA32_FEATURE_CONTROL unlocked, or does it allow VMX? Logs an error if not. */
 bool vmx_feature_control_ok(void);
 
 #endif

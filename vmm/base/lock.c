@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A CPU waits for a lock, and counts the time. Apart from lock.h, so that each use is short. */
+/* The wait for a lock. It is not inline (lock.h), to keep the code of each lock_take short. */
 #include "vmm/base/lock.h"
 
 #include "vmm/base/waits.h"

@@ -19,8 +19,8 @@
  */
 enum lock_rank {
 	LOCK_NONE,
-	LOCK_NET, /* a port of a switch is looked for, and claimed */
-	/* A VM rings another one's doorbell: the device there moves its pin or sends a message. */
+	LOCK_NET, /* the ports of a virtual switch */
+	/* A VM rings the doorbell of another VM; the device there moves its pin or sends an MSI. */
 	LOCK_DOORBELL,
 	/*
 	 * For a guest's access to a device. A virtio device raises its interrupt pin under the lock
@@ -83,7 +83,7 @@ struct lock {
 void lock_check_wait(const struct lock *l, enum lock_rank rank);
 void lock_check_taken(struct lock *l, enum lock_rank rank);
 void lock_check_dropped(const struct lock *l);
-/* The machine ends: from now on nothing is checked, for locks are broken on purpose. Any CPU. */
+/* From now on nothing is checked: the machine ends, and locks are broken on purpose. Any CPU. */
 void lock_check_stop(void);
 #else
 static inline void lock_check_wait(const struct lock *l, enum lock_rank rank)
@@ -104,10 +104,10 @@ static inline void lock_check_stop(void)
 #endif
 
 /*
- * For lock_take only: waits until it is this ticket's turn, and counts the time (waits.h). It saves
- * all registers that it uses, which the compiler does not know of a call: else code that finds the
- * lock free would save registers for it. A function of host tests, which use vector registers,
- * cannot save all.
+ * For lock_take only: waits until it is this ticket's turn, and counts the time (waits.h).
+ * lock_wait itself saves every register that it uses, and the asm statement hides the call from the
+ * compiler: so code that finds the lock free saves no registers for a call. Host tests call it as
+ * an ordinary function, because their code uses vector registers, which it could not save.
  */
 #ifdef UMBRA_HOST_TEST
 void lock_wait(const struct lock *l, uint32_t ticket, enum lock_rank rank);

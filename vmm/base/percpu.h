@@ -11,7 +11,7 @@
 struct vcpu;
 struct ept_root;
 
-/* What a CPU waits for another one for (waits.h). */
+/* The reasons for which a CPU waits for another CPU (waits.h). */
 enum wait_kind {
 	WAIT_WINDOW,	/* the pager's window_lock */
 	WAIT_MEMORY,	/* a VM's gmem.lock */
@@ -31,9 +31,9 @@ struct percpu {
 	uint32_t apic_id;
 	bool mtrrs_differed; /* smp: they differed from the BSP's at start */
 	void *vmxon_region;  /* vmm */
-	/* host_paging: page-table entry and address of slot 0; the slots are ... */
+	/* host_paging: page-table entry and address of slot 0. Slot n has entry 2 * n ... */
 	uint64_t *slot_entries;
-	uint8_t *slot_pages; /* ... every second entry and every second page */
+	uint8_t *slot_pages; /* ... and page 2 * n */
 	void *tables;	     /* GDT, TSS and stacks; owned by idt.c */
 	void *stack_top;
 
@@ -42,7 +42,7 @@ struct percpu {
 	 * handlers.
 	 */
 	struct vcpu *vcpu __attribute__((aligned(64))); /* vmm: its VMCS is current; NULL: none */
-	uint32_t work_seen; /* smp: number of the last work that it did */
+	uint32_t work_seen; /* smp_call: number of the last call that it ran */
 	/* idt: counts of interrupts. */
 	uint64_t kick_count;
 	uint64_t timer_count;
@@ -53,9 +53,9 @@ struct percpu {
 	ATOMIC(uint64_t) wait_ticks[WAIT_KINDS];
 
 	/*
-	 * ept_tlb: guest_root is the EPT root with which this CPU is in guest mode (NULL: it is
-	 * not). The second field is the root in whose set of CPUs this CPU is. Other CPUs read the
-	 * first while this CPU writes it at each entry and exit.
+	 * ept_tlb: guest_root is the EPT root with which this CPU is in guest mode (NULL: it is not
+	 * in guest mode). This CPU writes it at each entry and exit, and other CPUs read it.
+	 * joined_root is the root whose set of CPUs contains this CPU.
 	 */
 	ATOMIC(struct ept_root *) guest_root __attribute__((aligned(64)));
 	struct ept_root *joined_root;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * How long CPUs wait for each other in root mode. Each CPU has a counter for each enum wait_kind.
- * Only a CPU that finds that it must wait calls these functions, so what is free costs nothing
- * more. Waiting for hardware is not counted, nor is HLT.
+ * Only a CPU that finds that it must wait calls these functions, so a lock that is free costs
+ * nothing more. Waiting for hardware is not counted, nor is HLT.
  */
 #ifndef UMBRA_BASE_WAITS_H
 #define UMBRA_BASE_WAITS_H
@@ -11,7 +11,7 @@
 #include "vmm/base/percpu.h"
 #include "vmm/base/types.h"
 
-/* Called before a loop that waits for another CPU; waits_end gets what it returns. */
+/* Called before a loop that waits for another CPU. Pass its result to waits_end. */
 static inline uint64_t waits_begin(void)
 {
 	return cpu_rdtsc();

@@ -16,7 +16,10 @@ enum log_level {
 	LOG_DEBUG, /* for developers; off unless [host] log = debug */
 };
 
-/* One line without its newline; longer than 240 bytes is cut. Takes the log lock. */
+/*
+ * Logs one line; pass it without a newline. A line longer than 240 bytes is cut. Takes the console
+ * lock.
+ */
 void log_printf(enum log_level level, const char *fmt, ...) PRINTF_LIKE(2, 3);
 
 /* Lines above this level are dropped. LOG_INFO at start. */

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The few facts that Umbra takes from firmware's ACPI tables (ACPI 6.5, chapter 5): which CPUs
- * there are and how to turn the machine off. Tables are hostile input: every pointer, length and
- * checksum is checked. The facts are copied, and the tables are not read again.
+ * The few facts that Umbra takes from firmware's ACPI tables (ACPI 6.5, chapter 5): which CPUs and
+ * which memory there are, the serial line, and how to turn the machine off or reset it. Tables are
+ * hostile input: every pointer, length and checksum is checked. The facts are copied, and the
+ * tables are not read again.
  */
 #ifndef UMBRA_HOST_ACPI_HOST_H
 #define UMBRA_HOST_ACPI_HOST_H
@@ -63,7 +64,7 @@ struct acpi_facts {
 
 /*
  * Returns a pointer to bytes of physical memory at an address, or NULL when a part of them is not
- * memory. What it returned stays readable.
+ * memory. Bytes that it returned once stay readable.
  */
 struct acpi_reader {
 	const void *(*at)(void *context, hpa_t base, uint64_t bytes);

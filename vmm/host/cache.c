@@ -31,7 +31,7 @@ struct reach {
 };
 
 static struct reach reaches[CPU_MAX];
-static bool excused[CPU_MAX]; /* need not execute WBINVD: another CPU does */
+static bool excused[CPU_MAX]; /* need not execute WBINVD, because another CPU does */
 static bool has_line_flush;
 static ATOMIC(uint64_t) epoch;
 static uint64_t last_ticks;
@@ -106,10 +106,10 @@ static void flush_this_cpu(void *unused)
 }
 
 /*
- * WBINVD need not reach the caches that another CPU does not share (SDM vol. 2, "CPUID", leaf 04H,
- * EDX[0]), so every CPU executes it that cache_init has not excused. Stores of an excused CPU to
- * this memory have left its store buffer for its cache by now: the caller took the memory away from
- * that CPU, and saw a later store of it (SDM vol. 3, "Memory Ordering").
+ * WBINVD need not flush caches that its own CPU does not share (SDM vol. 2, "CPUID", leaf 04H,
+ * EDX[0]). So every CPU executes it, except those that cache_init has excused. Stores of an excused
+ * CPU to this memory are in its cache by now, no longer in its store buffer: the caller took the
+ * memory away from that CPU, and saw a later store of it (SDM vol. 3, "Memory Ordering").
  */
 void cache_flush_all(void)
 {

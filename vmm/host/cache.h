@@ -26,8 +26,8 @@ void cache_init(void);
 void cache_flush_all(void);
 
 /*
- * Is a flush allowed now? At most one flush in CACHE_FLUSH_US is, so that a VM that ends and starts
- * in a loop does not stall its neighbours. BSP.
+ * Is a flush allowed now? Only one is in CACHE_FLUSH_US: else a VM that ends and starts in a loop
+ * would stall its neighbours. BSP.
  */
 #define CACHE_FLUSH_US 1000000u
 bool cache_may_flush(void);

@@ -4,9 +4,9 @@
 #define UMBRA_HOST_ENDING_H
 
 /*
- * Only one CPU ends the machine. Another CPU that calls this waits for good, and the first one's
- * NMI stops it: if it went on, its own NMI would stop the first CPU while that wipes keys. The CPU
- * that called it first may call it again. Interrupts off.
+ * Only one CPU ends the machine: the first that calls this. It may call it again. Any other CPU
+ * that calls this waits for good, and an NMI of the first CPU stops it: if the other CPU went on,
+ * it would send NMIs, too, and stop the first CPU while that wipes keys. Interrupts off.
  */
 void ending_claim(void);
 

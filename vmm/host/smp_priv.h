@@ -6,7 +6,7 @@
 #include "vmm/base/percpu.h"
 #include "vmm/base/types.h"
 
-/* In smp_call.c. On an AP that starts: what was posted before is not for this CPU. */
+/* In smp_call.c. On an AP that starts: it does not run what smp_call_all was called with before. */
 void smp_call_skip(void);
 /* In smp_call.c: kicks every CPU but the BSP, which calls it. */
 void smp_kick_others(void);

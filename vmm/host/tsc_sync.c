@@ -13,7 +13,10 @@
 #include "vmm/base/x86.h"
 
 #define ROUNDS 1000u
-/* Enough rounds once ROUNDS_US have passed: for CPUs that share a CPU of a hypervisor below. */
+/*
+ * So few rounds are enough after ROUNDS_US. If a hypervisor below runs both CPUs on one, a round
+ * takes long.
+ */
 #define ROUNDS_MIN 16u
 #define ROUNDS_US  20000u
 /* The error of an estimate is half of the difference between the two directions. */
@@ -37,7 +40,7 @@ static struct {
 	bool has_adjust;
 } shared __attribute__((aligned(64)));
 
-/* Of the last AP that was corrected: its neighbours need the same value. */
+/* IA32_TSC_ADJUST of the last AP that was corrected: its neighbours need the same value. */
 static uint64_t last_adjust;
 static bool have_last;
 
@@ -141,11 +144,11 @@ static bool move_ap(int64_t by, int64_t *ahead)
 }
 
 /*
- * Firmware may have written one CPU's TSC (SMM code does, to hide its time): then the boot
- * processor's value of IA32_TSC_ADJUST is exact. Packages that left reset at different times differ
- * although that value is equal. For them the last AP's value may be right: it may be in the same
- * package. The estimate comes last: it is not exact, but the remaining difference is too small to
- * be observed.
+ * Tries three values. Firmware may have written one CPU's TSC (SMM code does, to hide its time):
+ * then the boot processor's value of IA32_TSC_ADJUST is exact. Packages that left reset at
+ * different times differ although that value is equal: then the last AP's value may be right, for
+ * it may be in the same package. The estimate comes last: it is not exact, but the remaining
+ * difference is too small to be observed.
  */
 static bool correct(int64_t ahead)
 {

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Long work that is not urgent: zeroing the memory of a VM that ended, loading a kernel. A work
- * consists of short steps. Any idle CPU does the next step. The boot processor adds works and takes
- * them back.
+ * consists of short steps. Any idle CPU does the next step.
  */
 #ifndef UMBRA_HOST_WORK_H
 #define UMBRA_HOST_WORK_H
@@ -10,8 +9,8 @@
 #include "vmm/base/types.h"
 
 /*
- * The owner allocates this structure, and must not touch it from work_add until its last step is
- * done.
+ * The owner allocates this structure. After work_add it must not touch it until the last step is
+ * done, or until work_take_back has returned true.
  */
 struct work {
 	struct work *next;
@@ -28,12 +27,12 @@ struct work {
 void work_add(struct work *work);
 
 /*
- * Takes a work back out of the queue, between two steps; work_add lets it go on. Returns false when
- * the work is not in the queue: a CPU is doing a step, or has done the last. Any CPU.
+ * Takes a work out of the queue, between two steps; a later work_add continues it. Returns false
+ * when the work is not in the queue: a CPU is doing a step, or has done the last. Any CPU.
  */
 bool work_take_back(struct work *work);
 
-/* Is there work that no CPU is doing? The answer may be old when it arrives. Any CPU, no lock. */
+/* Is there work that no CPU is doing? The answer may be out of date at once. Any CPU, no lock. */
 bool work_waits(void);
 
 /*
