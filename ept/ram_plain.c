@@ -33,9 +33,9 @@ struct ram_plain {
 	uint16_t *parts;
 	size_t parts_pages;
 	/*
-	 * Leaves that the door has used recently; saves the walk. A leaf's place is computed from
-	 * its number among those of its size. In fragmented memory, and at the ends of a region,
-	 * leaves of 4 KiB lie where others have 2 MiB, so neither size alone would do.
+	 * Leaves that the door has used recently; saves the walk. A leaf's slot is computed from
+	 * its address divided by its size. In fragmented memory, and at the ends of a region,
+	 * leaves have 4 KiB instead of 2 MiB, so each size has its own slots.
 	 */
 	struct known_leaf known_2m[KNOWN_LEAVES];
 	struct known_leaf known_4k[KNOWN_LEAVES];

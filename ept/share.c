@@ -19,7 +19,7 @@
 #include "vmm/host/page_alloc.h"
 
 struct member {
-	ATOMIC(const struct gmem *) gmem; /* NULL: none. Others look through the list meanwhile */
+	ATOMIC(const struct gmem *) gmem; /* NULL: unused. Other CPUs may read it meanwhile */
 	bool read_only;
 };
 

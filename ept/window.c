@@ -262,8 +262,8 @@ static void unlink_frame(struct pager_vm *vm, struct window_frame *frame)
 }
 
 /*
- * One field after the other, but not the address: at the end of the machine window_wipe reads it,
- * and a CPU may have been stopped right here.
+ * Sets each field on its own and never writes the frame's address: at the end of the machine
+ * window_wipe reads the address, and a CPU may have been stopped in this function.
  */
 static inline void set_page(struct window_frame *frame, struct sealed_region *region, uint64_t page)
 {

@@ -20,13 +20,13 @@
 #define FULL_US	   1000000u
 #define PAUSE_US   5000u    /* a guest that writes nothing for this long has paused */
 #define FINISH_US  3000000u /* how long a VM's last output may wait for other output */
-#define PIECES_MAX 4u	    /* of one turn: a line that accepts nothing always has room in memory */
+#define PIECES_MAX 4u	    /* the most that are shown at once, even if the console has more room */
 
 static struct vconsole *list;		/* in the order of attaching */
 static ATOMIC(struct vconsole *) front; /* other CPUs read it, and the view */
 static char front_was[VM_NAME_MAX]; /* name of the last VM in front, if it has ended; or empty */
-static struct vconsole *shown_last; /* whose piece was shown last; NULL: start at the list's head */
-static struct vconsole *line_owner; /* NULL: the cursor is at the start of a line */
+static struct vconsole *shown_last; /* it was shown last; NULL: start at the list's head */
+static struct vconsole *line_owner; /* whose line the cursor is in; NULL: it is at a line's start */
 enum view { VIEW_ALL, VIEW_ONE, VIEW_SHELL };
 static ATOMIC(enum view) view;
 

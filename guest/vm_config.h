@@ -82,7 +82,7 @@ struct vm_file {
 	const void *data;	/* NULL: missing, for the reason in `error`. Page-aligned */
 	uint64_t bytes;
 	uint32_t seal;	     /* 0: in clear */
-	uint8_t (*tags)[16]; /* of its pages; NULL: they have none */
+	uint8_t (*tags)[16]; /* one for each page; NULL: no tags */
 	const char *error;
 };
 
