@@ -22,7 +22,7 @@ FUZZ_devices := guest/dev/vioapic.c guest/dev/vlegacy.c guest/dev/vpit.c guest/d
 FUZZ_virtio := guest/dev/virtio_rng.c guest/dev/virtio_blk.c guest/dev/virtio_console.c \
 	guest/disk.c guest/vm_file.c $(NET_C) $(VIRTIO_C)
 FUZZING_SMOKE_RUNS_virtio := 2000
-FUZZ_shell := vmm/flaws.c boot/host_report.c boot/shell.c boot/shell_commands.c \
+FUZZ_shell := vmm/errata.c vmm/flaws.c boot/host_report.c boot/shell.c boot/shell_commands.c \
 	boot/shell_help.c boot/shell_memory.c boot/shell_show.c boot/shell_size.c \
 	boot/shell_terminal.c \
 	boot/line_edit.c vmm/base/waits.c \
