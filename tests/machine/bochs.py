@@ -117,7 +117,7 @@ def parse_result(text):
 class Machine:
     """One run of the emulator."""
 
-    INNER = ()      # keys of machines of QEMU that a subclass has
+    INNER = ()      # keys of QEMU's machines that a subclass accepts
 
     def __init__(self, options):
         self.options = options
@@ -207,7 +207,7 @@ class Machine:
     def start(self, console):
         """Starts the emulator and connects its serial line to the console."""
         options = self.options
-        # The last is what a run with KEEP leaves that was killed.
+        # The lock file is left over if a run with KEEP was killed.
         for path in (options.file('bochs.log'), options.file('bochs.out'), f'{self.disk}.lock'):
             if os.path.exists(path):
                 os.unlink(path)

@@ -2,12 +2,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """firmware.py VARS CODE DRIVER AT ROM: makes the emulated machine's ROM of OVMF's two files.
 
-OVMF unpacks its drivers at each start, which takes an emulator seconds. So drivers of devices
-that the machine does not have (networks, USB, TPM, virtio, NVMe), the shell and the set-up pages
-are left out, and most others lie in the ROM as they are, in a volume of their own at the address
-AT. Packed are the DXE core, the drivers that it has to start first, and DRIVER (volume.c), which
-gives it the other volume. Nothing else changes. Formats: UEFI Platform Initialization
-specification 1.7, volume 3, chapters 2 and 3.
+OVMF unpacks its drivers at each start, which takes an emulator seconds. So this leaves out the
+shell, the set-up pages, and the drivers of devices that the machine usually does not have
+(networks, USB, TPM, virtio, NVMe); with TPM= bochs.py uses OVMF as it is. Most other drivers lie
+in the ROM unpacked, in a volume of their own at address AT. Only these stay packed: the DXE core,
+the drivers that it must start first, and DRIVER (volume.c), which gives the DXE core the unpacked
+volume. Nothing else changes. Formats: UEFI Platform Initialization specification 1.7, volume 3,
+chapters 2 and 3.
 """
 import lzma
 import os
@@ -52,7 +53,7 @@ def sections(body):
         if size == 0xffffff:
             size, header = struct.unpack_from('<I', body, at + 4)[0], 8
         if size < header or at + size > len(body):
-            raise FirmwareError(f'a section of {size} bytes at {at:#x}')
+            raise FirmwareError(f'a section at {at:#x} has an impossible size, {size} bytes')
         yield at, header, size, body[at + 3]
         at = (at + size + 3) & ~3
 
@@ -71,13 +72,13 @@ def files(volume):
         if volume[at + 19] & LARGE_FILE:
             size, header = struct.unpack_from('<Q', volume, at + 24)[0], 32
         if size < header or at + size > length:
-            raise FirmwareError(f'a file of {size} bytes at {at:#x}')
+            raise FirmwareError(f'a file at {at:#x} has an impossible size, {size} bytes')
         yield at, header, size, volume[at + 18]
         at = (at + size + 7) & ~7
 
 
 def name_of(body):
-    """A file's name, or None."""
+    """A file's name; '' if it has none."""
     for at, header, size, kind in sections(body):
         if kind == SECTION_NAME:
             return body[at + header:at + size].decode('utf-16le').strip('\0')
@@ -100,8 +101,8 @@ def is_left_out(volume, at, header, size, kind):
 
 
 def started_first(volume):
-    """The names (GUIDs) of the drivers that the DXE core starts before it looks at any other's
-    needs: those of the list, which holds for its own volume only."""
+    """The GUIDs in the volume's a priori file, and that file's own GUID. The DXE core starts these
+    drivers first, before it evaluates dependencies. The list is valid only for its volume."""
     for at, header, size, _ in files(volume):
         if volume[at:at + 16] == APRIORI:
             for section, skip, end, kind in sections(bytes(volume[at + header:at + size])):
@@ -112,9 +113,10 @@ def started_first(volume):
 
 
 def divide(volume):
-    """Returns the files to be packed and those to be left as they are. Drivers may lie anywhere."""
+    """Returns the files to be packed and those to be left as they are. Fails if a driver needs an
+    alignment or a fixed place, because drivers are moved."""
     if any(volume[at + 19] & PLACE for at, _, _, _ in files(volume)):
-        raise FirmwareError('a driver that needs an alignment or its place')
+        raise FirmwareError('a driver needs an alignment or a fixed address, so it cannot be moved')
     first, packed_files, plain_files = started_first(volume), [], []
     for at, header, size, kind in files(volume):
         if not is_left_out(volume, at, header, size, kind):
@@ -124,7 +126,8 @@ def divide(volume):
 
 
 def with_files(header, content):
-    """A volume with these files, one behind the other, that ends at the next block."""
+    """Builds a volume from this header and these files, one after the other, and pads it to a whole
+    number of blocks."""
     volume = bytearray(header)
     for file in content:
         volume += b'\xff' * (-len(volume) % 8) + file
@@ -157,8 +160,8 @@ def driver_file(image):
 
 
 def pack(raw, room):
-    """Compresses with LZMA so that OVMF can unpack it: the size is in the header. Padded to the
-    available room."""
+    """Compresses `raw` with LZMA and pads the result to `room` bytes. Writes the unpacked size into
+    the header, because OVMF needs it."""
     packed = bytearray(lzma.compress(bytes(raw), format=lzma.FORMAT_ALONE, filters=[{
         'id': lzma.FILTER_LZMA1, 'preset': 9, 'dict_size': 1 << 24}]))
     properties, dictionary, _ = LZMA_HEADER.unpack_from(packed)
@@ -190,8 +193,10 @@ def unpack(code, begin, end):
 
 
 def lighten(code, driver, address):
-    """Returns the code file with this driver and without the others. The last volume has the
-    drivers; the one before it runs at a fixed place. The code file ends at 4 GiB."""
+    """Returns the code file with this driver added, those of LEFT_OUT removed, and the rest divided
+    into a packed and an unpacked volume. Of the packed volumes the last holds the drivers; the code
+    in the one before it runs at a fixed address, so it must not move. The code file ends at
+    4 GiB."""
     (at, header, size), (begin, end) = packed(code)
     raw, volumes = unpack(code, begin, end)
     first, last = volumes[-1]
@@ -204,16 +209,16 @@ def lighten(code, driver, address):
     early, others = divide(raw[first:last])
     start = next(files(raw[first:last]))[0]
     plain = bytearray(raw[first:first + HEADER_BYTES])
-    struct.pack_into('<H', plain, 52, 0)  # no second header: its name is the other volume's
+    struct.pack_into('<H', plain, 52, 0)  # no extended header: its GUID is the packed volume's
     plain = with_files(plain, others)
     raw[first:last] = with_files(raw[first:first + start], early + [driver_file(driver)])
     raw[first - 4:first - 1] = (len(raw) - first + 4).to_bytes(3, 'little')
     place = len(code) - (1 << 32) + address  # of the volume
     if address % 4096 == 0 or address % 16 != 0:
-        raise FirmwareError(f'SEC takes a volume at {address:#x} for its own, or the DXE core '
-                            'copies it')
+        raise FirmwareError(f'AT is {address:#x}: it must be a multiple of 16, else the DXE core '
+                            'copies the volume, and not of 4096, else SEC takes it for its own')
     free, = struct.unpack_from('<Q', code, 32)
-    shift = place - 24 - end  # the packed file ends before the other one's header
+    shift = place - 24 - end  # the packed file grows up to the 24-byte header of the raw file
     if any(code[end:free].strip(b'\xff')) or place + len(plain) > free:
         raise FirmwareError(f'no room for a volume of {len(plain)} bytes at {address:#x}')
     code[end:free] = b'\xff' * (free - end)

@@ -135,8 +135,8 @@ DISK_ROOT := $(THIRD)/disk/root.img
 $(DISK_ROOT): $(MACHINE_DIR)/disk.sh | $(PACKAGES_DONE)
 	$(ONCE) sh $(MACHINE_DIR)/disk.sh $@
 
-# A whole system of Debian's, as a disk and as an initramfs. What it needs beside the rest is
-# installed, and it is made, when a goal needs it.
+# A whole Debian system, as a disk and as an initramfs. Only when a goal needs it, it is made, and
+# the further packages that this takes are installed.
 DEBIAN := $(THIRD)/debian/.done
 DEBIAN_PACKAGES := $(THIRD)/.packages-debian
 $(DEBIAN_PACKAGES): $(MACHINE_DIR)/packages.debian | $(PACKAGES_DONE)
@@ -219,7 +219,8 @@ include $(MACHINE_DIR)/tme/tme.mk
 
 # Tests of the machine itself: what needs no emulator is part of make check, the rest of make test.
 .PHONY: machine-unit machine-test
-# machine-test uses one CPU. It runs QEMU in real time, which has stopped beside busy parts.
+# machine-test uses one CPU. It runs QEMU in real time, and QEMU has stalled beside other busy
+# parts.
 TEST_PARTS += rows+tme-linux machine-test+fuzz-coverage+machine-unit
 MODEST_PARTS += fuzz-coverage machine-unit
 check: machine-unit

@@ -46,7 +46,7 @@ __asm__(".pushsection .rodata\n"
 	"	cmpw $0x5aa5, 0\n"
 	"	je 1b\n"
 	"	lidtl %cs:(park_no_table - park_begin)\n"
-	"	int3\n" /* the double fault is a shutdown, too */
+	"	int3\n" /* no IDT: the double fault fails as well, so the CPU shuts down */
 	"park_no_table:\n"
 	"	.word 0, 0, 0\n"
 	"park_segment:\n"

@@ -129,7 +129,10 @@ static void print_value(uint32_t pcr)
 	}
 }
 
-/* TPM 2.0 Library, part 1, 11.2.3: the new value is the hash of the old one and of the digest. */
+/*
+ * TPM 2.0 Library, part 1, 11.2.3: the new value is the hash of the old value followed by the
+ * digest.
+ */
 static void extend(const struct launch_event *event)
 {
 	uint8_t both[2 * VERIFY_HASH_BYTES];
@@ -158,7 +161,7 @@ static void print_pcr(const char *words, uint32_t pcr)
 	printf("\n");
 }
 
-/* Reads all, as Umbra does. */
+/* Reads umbra.conf and all files that it names, as Umbra does. */
 static struct config *walk(void)
 {
 	static struct config config;
@@ -176,7 +179,7 @@ static struct config *walk(void)
 	return &config;
 }
 
-/* A folder with a manifest is that of an image which demands it. */
+/* A folder with a manifest is one of a signed image, which measures the manifest's version. */
 static void measure_version(void)
 {
 	size_t bytes;
@@ -217,7 +220,7 @@ static void suppose_opened(struct vm_key_source *key, enum vm_key_tpm how)
 	free(data);
 }
 
-/* Measures all that keys are sealed to. */
+/* Measures everything that keys are sealed to. */
 static struct config *measure_launch(const char *state)
 {
 	struct config *config;

@@ -65,18 +65,23 @@ void machine_flush_all(unsigned cpu, bool write_back);
 void machine_invept(unsigned cpu, bool all, Bit64u eptp);
 void machine_invvpid(unsigned cpu, Bit32u type, Bit16u vpid, Bit64u address);
 void machine_tlb_control(unsigned cpu, unsigned what);
-/* The address that a guest's linear one leads to; the CPU may know another. */
+/*
+ * *address is where the guest's page tables and EPT lead this linear address. Replaces it if the
+ * CPU has an older translation cached.
+ */
 void machine_combined(unsigned cpu, Bit64u linear, bool write, Bit64u *address);
 bool machine_ept_cached(unsigned cpu, Bit64u gpa, Bit32u wanted, Bit32u allowed, bool refused,
                         Bit64u *address);
-/* These strip the KeyID off the address. True when the access is done (a null pointer means that
- * there is no direct one). */
+/*
+ * These remove the KeyID from the address. They return true if the access is done, with the result
+ * in data or *direct. *direct is null if the page cannot be accessed by a pointer.
+ */
 bool machine_mem_read(BX_CPU_C *cpu, Bit64u *address, unsigned len, void *data);
 bool machine_mem_write(BX_CPU_C *cpu, Bit64u *address, unsigned len, const void *data);
 bool machine_mem_host(BX_CPU_C *cpu, Bit64u *address, unsigned rw, Bit8u **direct);
 /* DRAM as on the wires; the address has no KeyID. Nothing happens outside DRAM. */
 void machine_bus_read(Bit64u mem, void *data, size_t bytes);
-/* What a CPU would read with this KeyID, were nothing cached. With TME= alone, as are the next. */
+/* What a CPU would read with this KeyID, were nothing cached. This and the next two need TME=. */
 void machine_read_as(Bit32u keyid, Bit64u mem, void *data, size_t bytes);
 Bit64u machine_encrypted_blocks(Bit32u keyid);
 bool machine_break_rule(const char *word); /* DROP=, SWAP= or ALIAS= from now on */
@@ -94,7 +99,10 @@ bool machine_refuse_entry(unsigned cpu);
 /* A TPM, in machine_tpm.cc. */
 void machine_tpm_reset(void); /* power-on and hardware reset */
 
-/* Without a model no hook costs anything: what `make tme-ratio` measures this machine against. */
+/*
+ * Built without the model, no hook costs anything. `make tme-ratio` compares this machine with such
+ * a build.
+ */
 #ifdef MACHINE_NO_TME
 #define MACHINE_TME          false
 #define MACHINE_PCONFIG      false

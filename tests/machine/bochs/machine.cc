@@ -170,7 +170,8 @@ static void dram_read(Bit64u page, Bit8u *text)
   else memcpy(text, BX_MEM(0)->get_vector(page), PAGE_BYTES);
 }
 
-/* Behind the CPUs' back: they forget what they decoded of the page. Not across a page's end. */
+/* Changes DRAM without the CPUs, which only drop what they have decoded from the page. The bytes
+ * must lie in one page. */
 static void dram_write(Bit64u address, const Bit8u *bytes, size_t count)
 {
   pageWriteStampTable.decWriteStamp(address);
@@ -313,7 +314,8 @@ static bool bus_type(size_t bytes)
   return good;
 }
 
-/* The machine stands still and obeys the script, until that one waits for a pattern or is gone. */
+/* The machine stands still and obeys the script, until the script waits for a pattern or has
+ * ended. */
 static void bus_obey(void)
 {
   struct order order;
@@ -538,7 +540,7 @@ static double ticks_per_usec(void)
 }
 
 /* A read of the PM timer takes a microsecond, as through a real chipset. Firmware waits by reading
- * it over and over, and would otherwise do nothing else for a billion instructions. */
+ * it in a loop, which would otherwise take a billion instructions. */
 void machine_slow_read(void)
 {
   BX_TICKN((Bit32u) ticks_per_usec());

@@ -3,7 +3,7 @@
  * Ties the model of TME-MK (../tme) to Bochs: what bochs.patch calls, PCONFIG, and test ports.
  *
  * Environment:
- *   MACHINE_TME      the machine's make, e.g. "P3 FIDELITY=strict"; without it there is no model
+ *   MACHINE_TME      the configuration, e.g. "P3 FIDELITY=strict"; without it there is no model
  *   MACHINE_TME_LOG  file that takes a line for each rule that was broken
  */
 
@@ -253,7 +253,7 @@ static int number_of(BX_CPU_C *cpu)
   return cpu != NULL ? (int) cpu->bx_cpuid : (int) tme::DEVICE;
 }
 
-/* Strips the KeyID. True: DRAM behind the engine. */
+/* Removes the KeyID from the address. Returns whether it is DRAM behind the engine. */
 static bool to_memory(BX_CPU_C *cpu, Bit64u *address)
 {
   uint32_t keyid;
@@ -300,7 +300,8 @@ bool machine_mem_host(BX_CPU_C *cpu, Bit64u *address, unsigned rw, Bit8u **direc
   if (to_memory(cpu, address)) {
     if (rw == BX_EXECUTE) *direct = (Bit8u *) model->fetch(number_of(cpu), pa);
     else *direct = model->direct(number_of(cpu), pa, rw & 1);
-    /* A page that is plain storage goes Bochs' way, which knows who watches it. */
+    /* False for a page that is plain storage: then Bochs itself makes the access, because it knows
+     * which CPUs monitor the page or have decoded code of it. */
     return *direct != BX_MEM(0)->get_vector(*address);
   }
   if (*address >> DECODED_BITS == 0) return false;

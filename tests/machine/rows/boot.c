@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The rows as an EFI program: \rows.txt names the profile and the rows to run. The program never
- * exits boot services, so that firmware can turn the machine off afterwards.
+ * The EFI program that runs the TME-MK tests, called rows (README.md here). \rows.txt names the
+ * profile (the synthetic CPU) and the rows to run. The program never exits boot services, so that
+ * firmware can turn the machine off afterwards.
  */
 #include <efi.h>
 #include <efilib.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The machine's make: profiles, and the knobs that change them. */
+/* The model's configuration: profiles, and the knobs that change them. */
 
 #include <errno.h>
 #include <stdlib.h>

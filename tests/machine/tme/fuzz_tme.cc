@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Drives the model with MSR writes, PCONFIG structures and accesses that nobody checked. The input
- * is a profile, a fidelity, and then steps: a byte for what, and what that takes.
+ * is a profile, a fidelity, and then steps: a byte that chooses the operation, and its arguments.
  */
 
 #include <stdint.h>
@@ -84,7 +84,7 @@ static void step_msr(Input &in, Model &m, unsigned cpu)
   if (before & 1) must(after == before);                 /* locked is locked */
   if (result == MSR_GP) must(after == before);
   must(((after >> 36) & 15) <= ((after >> 32) & 15));
-  must(!(after & 2) || (after & 1));                     /* what is on is locked */
+  must(!(after & 2) || (after & 1));                     /* an enabled 982H is locked */
   must(m.reserved_bits() >> 52 == 0xfff);
 }
 

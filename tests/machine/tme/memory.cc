@@ -32,8 +32,8 @@ void Model::split(int cpu, uint64_t pa, uint32_t *keyid, uint64_t *mem) const
   *mem = pa & ((1ull << shift) - 1);
 }
 
-/* The legacy video and ROM window is not behind the engine, nor is what lies below 4 GiB: devices
- * and firmware, however much memory there is. */
+/* Not behind the engine are the legacy video and ROM window, and the last GiB below 4 GiB with
+ * devices and firmware, however much memory there is. */
 bool Model::holds(uint64_t mem) const
 {
   return mem < ram_bytes && (mem < 0xa0000 || mem >= 0x100000) &&
@@ -194,7 +194,8 @@ void Model::line_crypt(uint64_t line, uint32_t keyid, bool encrypt, uint8_t *tex
   else key->decrypt(line, text, 1);
 }
 
-/* What is on the wires: TRACKED pages are stored so, of others the ciphertext is made. */
+/* What is on the wires: of TRACKED pages that is what is stored, of others the ciphertext is
+ * computed. */
 void Model::bus_read(uint64_t mem, void *data, size_t bytes)
 {
   uint8_t *out = (uint8_t *) data;
@@ -231,7 +232,7 @@ void Model::read_as(uint32_t keyid, uint64_t mem, void *data, size_t bytes)
   memcpy(data, text + (mem - page), bytes);
 }
 
-/* Without a key of its own a KeyID wears the TME key out. */
+/* A KeyID without a key of its own uses the TME key, so its blocks are counted for that. */
 uint64_t &Model::blocks_of(Package *package, uint32_t keyid) const
 {
   bool own = keyid < package->table.size() && package->table[keyid].mode != Entry::TME;

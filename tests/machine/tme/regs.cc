@@ -70,7 +70,8 @@ void Model::reset(void)
     combined[cpu].clear();
   }
   lose_caches();
-  /* What the firmware does before it hands over is not modelled: memory starts as its zeroes. */
+  /* Firmware's own accesses before the hand-over are not modelled: memory starts as zeros under
+   * KeyID 0. */
   if (powered_on) change_keys(next, true);
   else packages = next;
   powered_on = true;
@@ -127,7 +128,8 @@ static unsigned bits_of_core(unsigned cpus_of_package)
   return shift;
 }
 
-/* Threads, one to a core, then cores: what is left of the APIC ID is the package. EDX stays. */
+/* One thread in each core. The bits of the APIC ID above the core's number are the package's. EDX
+ * stays. */
 static void topology(unsigned cpus_of_package, uint32_t subleaf, uint32_t reg[4])
 {
   unsigned shift = bits_of_core(cpus_of_package);
@@ -341,7 +343,7 @@ static bool all_zero(const uint8_t *from, const uint8_t *to)
   return true;
 }
 
-/* The documents of before: more must be zero, and three refusals are codes instead of #GP(0). */
+/* In older documents more bytes must be zero, and three refusals are codes instead of #GP(0). */
 static bool legacy_fields_ok(const uint8_t *s, size_t key_bytes)
 {
   return all_zero(s + 6, s + 64) &&

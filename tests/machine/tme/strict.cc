@@ -24,7 +24,8 @@ static unsigned line_of(uint64_t mem) { return (unsigned) (mem % PAGE / LINE); }
 
 static const uint64_t ALL_CPUS = ~0ull;
 
-/* Which CPU of a set holds a line that any of them may hold: not the one that likely flushes. */
+/* The CPU whose caches hold a line that those of any CPU of the set may hold. The last one, because
+ * software most likely flushes on the first. */
 static unsigned highest_of(uint64_t set)
 {
   unsigned n = 0;
@@ -143,7 +144,7 @@ void Model::evict_others(uint64_t line, uint32_t keyid)
   for (uint32_t other : others) drop_line(line, other, false);
 }
 
-/* A clean line that memory has gone past. */
+/* Reports a clean line that is older than what DRAM holds. */
 void Model::check_own(uint64_t line, uint32_t keyid, LineState &own)
 {
   const PageState &page = state_of(line / PAGE);
@@ -161,7 +162,7 @@ void Model::check_own(uint64_t line, uint32_t keyid, LineState &own)
 
 typedef std::map<std::pair<unsigned, uint32_t>, LineState>::iterator LineIterator;
 
-/* Is no other KeyID's line cached of the same? */
+/* Is this line cached under no other KeyID? */
 static bool is_alone(PageState &page, LineIterator it)
 {
   unsigned at = it->first.first;
@@ -251,7 +252,7 @@ void Model::write_back(uint64_t line, uint32_t keyid, LineState &state)
   settle_others(line, keyid, state.age);
 }
 
-/* Older dirty lines of other KeyIDs may be evicted at any time; the worst one is now. */
+/* Older dirty lines of other KeyIDs may be evicted at any time; now is the worst time. */
 void Model::settle_others(uint64_t line, uint32_t keyid, uint64_t age)
 {
   PageState &page = states[line / PAGE];
@@ -283,8 +284,8 @@ void Model::drop_line(uint64_t line, uint32_t keyid, bool keep)
   forget_code(page_of(line));
 }
 
-/* What the caches of these CPUs hold. Newest first, so that an old line that should not be there any
- * more is what stays in memory. */
+/* Drops what the caches of these CPUs hold, the newest lines first: so of two lines of one address
+ * the older one, which should not be there any more, is what stays in memory. */
 void Model::drop_caches(uint64_t of_cpus, bool write_back_first)
 {
   struct Found { uint64_t age, line; uint32_t keyid; };

@@ -207,7 +207,7 @@ void test_core_9ff(void **)
   assert_int_equal(aborts, 1);
 }
 
-/* DROP=pconfig, 9ff, bypass: what they leave undone is seen, as is that nothing is refused. */
+/* DROP=pconfig, 9ff, bypass: nothing is refused, but what should have happened has not. */
 void test_dropped(void **)
 {
   std::vector<uint8_t> text = count_from(0, LINE);
@@ -219,7 +219,7 @@ void test_dropped(void **)
     assert_int_equal(pconfig(*m, 3, DIRECT_128), PROG_SUCCESS);
     put(*m, 3, TEST_PAGE, text);
     flush_line(*m, 3, TEST_PAGE);
-    assert_true(get(*m, 0, TEST_PAGE) == text); /* KeyID 3 has the TME key still */
+    assert_true(get(*m, 0, TEST_PAGE) == text); /* KeyID 3 still has the TME key */
     m = machine("P12 DROP=bypass", fidelity);
     put(*m, 0, TEST_PAGE, text);
     m->flush_all(0, true);

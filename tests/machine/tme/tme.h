@@ -5,7 +5,7 @@
  * README.md states each rule, its source and what was chosen where Intel's documents are silent.
  *
  * Addresses: "pa" is a physical address as it stands in a page table, with its KeyID; "mem" is one
- * without, which is where in DRAM. One thread; nothing here takes a lock.
+ * without a KeyID: the place in DRAM. One thread; nothing here takes a lock.
  */
 
 #ifndef MACHINE_TME_H
@@ -58,7 +58,7 @@ enum : uint32_t {
   PROG_DEVICE_BUSY = 5,
 };
 
-/* The machine's make. parse() reads it from words as `make boot` takes them. */
+/* The model's configuration. parse() reads it from words as `make boot` takes them. */
 struct Config {
   std::string profile = "P1";
   unsigned width = 39;     /* MAXPHYADDR: what CPUID.80000008H reports */
@@ -149,7 +149,7 @@ struct Cached {
   bool told; /* its staleness was reported */
 };
 
-/* Where a guest's address led, under its VPID: both its own tables and EPT had their say. */
+/* Where a guest's linear address led, under its VPID: through its own tables and EPT. */
 struct Combined {
   uint64_t eptp, mem_page; /* the latter with KeyID */
   bool written, told;
@@ -172,8 +172,10 @@ struct PageState {
   uint32_t version[LINES] = { 0 };     /* counts what was written to DRAM */
   uint32_t writer[LINES] = { 0 };      /* KeyID of the last write to DRAM, or BUS_WRITER */
   std::map<std::pair<unsigned, uint32_t>, LineState> lines; /* by line of the page and KeyID */
-  /* For most accesses: of a line that is cached under one KeyID alone, that one and its state. Null
-   * where that is not known, as after any change of "lines". */
+  /*
+   * A shortcut for most accesses: the state of a line that is cached under one KeyID only, and that
+   * KeyID. Null if that is not known, as after any change of "lines".
+   */
   LineState *only[LINES] = { NULL };
   uint32_t only_keyid[LINES];
 };
@@ -191,9 +193,11 @@ public:
   Msr read_msr(unsigned cpu, uint32_t index, uint64_t *value) const;
   Msr write_msr(unsigned cpu, uint32_t index, uint64_t value);
 
-  /* PCONFIG after its #UD and VM-exit checks. First half: false is #GP(0). The caller then reads
-   * KEY_STRUCT_BYTES at RBX. Second half: false is #GP(0), else *result is the new RAX and ZF is
-   * whether that is not 0. */
+  /*
+   * PCONFIG, after its checks for #UD and VM exits, in two halves. pconfig_begin: false means
+   * #GP(0); else the caller reads KEY_STRUCT_BYTES at RBX. pconfig: false means #GP(0); else
+   * *result is the new RAX, and the new ZF is whether *result is not 0.
+   */
   bool pconfig_begin(unsigned cpu, uint32_t leaf, uint64_t address) const;
   bool pconfig(unsigned cpu, const uint8_t *structure, uint32_t *result);
   /* What the generator gave last: data key, then tweak key, 64 bytes each. */
@@ -219,21 +223,28 @@ public:
   void bus_write(uint64_t mem, const void *data, size_t bytes);
   /* What a CPU that has nothing cached would read there with this KeyID. Within a page. */
   void read_as(uint32_t keyid, uint64_t mem, void *data, size_t bytes);
-  /* Blocks that the key which a KeyID has now has encrypted, on the package with the most. */
+  /* How many blocks the present key of this KeyID has encrypted, on the package with the most. */
   uint64_t encrypted_blocks(uint32_t keyid);
   uint32_t reports(void) const { return report_count; }
-  /* Lines that are dirty in a cache under a KeyID other than 0; how many resets have lost. */
+  /*
+   * Lines that are dirty in a cache under a KeyID other than 0; how many such lines resets have
+   * lost.
+   */
   uint64_t keyid_dirty(void) const;
   uint64_t keyid_lost(void) const { return lost_dirty; }
 
   /* --- Cached translations (strict.cc): strict alone --- */
-  /* The walk of "eptp" has led gpa to *pa with these rights, or (refused) to an EPT violation.
-   * True: the CPU had the translation cached, *pa is what it uses. */
+  /*
+   * Call it after the walk of "eptp" has led gpa to *pa with these rights, or (refused) to an EPT
+   * violation. Returns true if the CPU had another translation cached: then *pa is what it uses.
+   */
   bool translate(unsigned cpu, uint64_t eptp, uint64_t gpa, uint32_t wanted, uint32_t rights,
                  bool refused, uint64_t *pa);
   void invept(unsigned cpu, bool all, uint64_t eptp);
-  /* The same for the guest's own tables: they and EPT have led its address to *pa. "vpid" is not
-   * 0, for then nothing outlives a VM exit. */
+  /*
+   * The same for the guest's own tables and EPT, which have led its address to *pa. "vpid" is not
+   * 0, because without a VPID no such translation outlives a VM exit.
+   */
   bool combine(unsigned cpu, uint16_t vpid, uint64_t eptp, uint64_t address, bool write,
                uint64_t *pa);
   /* INVVPID: of one VPID, or of all (0); of one page, or of all (nowhere). */

@@ -11,7 +11,7 @@ namespace tme {
 
 enum : size_t { BLOCK = 16, BLOCKS_IN_LINE = LINE / BLOCK, BLOCKS_MAX = PAGE / BLOCK };
 
-/* Without memory for a key the model cannot go on in any honest way. */
+/* Ends the program if OpenSSL fails, which happens only without memory. */
 static void need(bool ok)
 {
   if (!ok) abort();
