@@ -157,8 +157,8 @@ def check_even(case, text, said):
 
 
 def check_waiting(case, result, text, said):
-    """For how much of Umbra's own work its CPUs waited for each other. What they waited stands in
-    the log, in microseconds of the TSC, which on this machine counts instructions."""
+    """What percentage of Umbra's own work its CPUs spent waiting for each other. The log has the
+    waiting time in microseconds of the TSC, which counts instructions on this machine."""
     if "waiting" not in case:
         return []
     rule = case["waiting"]

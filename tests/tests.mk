@@ -37,8 +37,8 @@ unit: $(UNITS:%=$(O)/unit/%.passed)
 $(UNITS:%=unit-%): unit-%: $(O)/unit/%
 	$<
 
-# CPU time, so that a busy host fails nobody; who spins for ever uses it up. Who sleeps for ever is
-# ended by the clock.
+# The limit is CPU time, so that no test fails because the host is busy. It ends a test that spins
+# for ever; the limit of real time ends one that sleeps for ever.
 LIMITED := ulimit -t 300; timeout 3000
 
 $(O)/unit/%.passed: $(O)/unit/%
@@ -99,7 +99,7 @@ $(FUZZERS:%=fuzz-%): fuzz-%: $(O)/fuzz/%
 	$< -max_total_time=$(FUZZING_SECONDS) -timeout=10 -rss_limit_mb=4096 -print_final_stats=1 \
 		-artifact_prefix=$(O)/fuzz/corpus-$*/ $(O)/fuzz/corpus-$* tests/fuzz/corpus/$*
 
-# The corpus itself and changed inputs, 10,000 of most; the same ones each time.
+# Runs the corpus itself, then changed inputs (10,000 for most fuzzers), the same ones each time.
 $(O)/fuzz/%.passed: $(O)/fuzz/% $$(wildcard tests/fuzz/corpus/$$*/*)
 	@$(LIMITED) $< -runs=0 -artifact_prefix=$(O)/fuzz/$*- tests/fuzz/corpus/$* \
 		> $@.log 2>&1 && \
@@ -282,11 +282,12 @@ attacks: $$(CASE_NEEDS)
 # Quick, under 2 minutes once built.
 check: lint unit fuzz-smoke fuzz-coverage
 	@echo 'check: all passed'
-# Every part runs, whatever became of the ones before; tally.py counts. Parts are goals; those with
-# a + between them build nothing that another one of them needs, and run beside each other: so no
-# CPU idles at the end of one, or while it downloads. What ends with a + goes on beside the parts
-# that follow, until the word "wait". They run in the background, where Ctrl-C does not reach them:
-# the trap ends them. MODEST_PARTS take what CPU the part beside them leaves.
+# Runs every part, whatever became of the earlier ones; tally.py counts. A part is a goal of make,
+# or several goals with + between them. These run beside each other, because none builds what
+# another one needs: so no CPU idles at the end of a goal, or while it downloads. A part with a + at
+# its end goes on beside the parts that follow, until the word "wait". Goals run in the background,
+# where Ctrl-C does not reach them: the trap ends them. MODEST_PARTS take what CPU time the others
+# leave.
 PARALLEL = -j$(shell nproc)
 run_parts = @trap 'kill 0' INT; start=$$(date +%s); for parts in $1; do \
 		[ $$parts = wait ] && { wait; continue; }; \
@@ -343,7 +344,8 @@ CONFIG_TABLE_C := tests/lint/config_table.c $(CONFIG_KEYS_C) vmm/base/str.c
 $(CONFIG_TABLE): $(call host_objects,$(HOST_OBJ),$(CONFIG_TABLE_C)) $(FAKE_LIB)
 	@$(HOST_CC) $(HOST_SANITIZE) -o $@ $^
 
-# What Umbra would read of a folder, and measure, by the product's own code: make image, predict.
+# Says, by the product's own code, what Umbra would read of a folder and measure: for make image and
+# predict.
 STICK_C := tests/machine/stick.c boot/launch.c guest/engine_policy.c boot/config.c \
 	$(CONFIG_KEYS_C) crypto/verify.c crypto/mbedtls_port.c crypto/wipe.c vmm/base/str.c \
 	$(MBEDTLS_C)
@@ -362,7 +364,7 @@ forbidden:
 	@$(PYTHON) tests/lint/forbidden.py
 
 # No branch whose target a guest could have trained, but for four in assembler: three before any
-# guest runs or when the machine ends, and one into firmware, which has its own.
+# guest runs or when the machine ends, and one into firmware, which has such branches itself.
 branches: $$(O)/BOOTX64.EFI
 	@objdump -d --no-show-raw-insn $(O)/umbra.so | awk ' \
 		/^[0-9a-f]+ </ { name = $$2 } \
@@ -380,7 +382,7 @@ layers: $$(LAYER_OBJ) $$(THIRD_OBJ)
 circles: $$(LAYER_OBJ) $$(THIRD_OBJ)
 	@$(PYTHON) tests/lint/circles.py $(OBJ) $(LAYER_OBJ)
 
-# What runs while the image's data is away.
+# Code that runs while the image's data is unmapped.
 bootstrap-code: $$(LAYER_OBJ)
 	@$(PYTHON) tests/lint/bootstrap.py $(OBJ)
 

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-# make bench: what a page, an exit and a boot cost, beside the anchors. See tests/bench/README.md.
+# make bench: what a page, an exit and a boot cost, beside KVM's figures (the anchors). See
+# tests/bench/README.md.
 
 BENCH_KERNEL := $(THIRD)/kernel/bookworm-cloud/vmlinuz
 BENCH_CFLAGS := -std=gnu11 -O2 -mavx2 -Wall -Wextra -Wno-unused-parameter -Werror -I.
@@ -51,8 +52,8 @@ BENCH_OPENSSL = $(HOST_CC) $(BENCH_CFLAGS) -shared -fPIC -fvisibility=hidden -Wl
 $(O)/bench/openssl_debian.so: tests/bench/openssl.c tests/bench/openssl.h | $$(PACKAGES_DONE)
 	@mkdir -p $(@D)
 	@$(BENCH_OPENSSL) -lcrypto
-# Where it cannot be had the column is left out. The object is old then, so that the next bench
-# tries again.
+# Where its source cannot be had, its column is left out. The object then gets an old date, so that
+# the next bench tries again.
 $(O)/bench/openssl_source.so: tests/bench/openssl.c tests/bench/openssl_absent.c \
 		tests/bench/openssl.h $(wildcard $(OPENSSL)) | $$(PACKAGES_DONE)
 	@mkdir -p $(@D)

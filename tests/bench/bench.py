@@ -21,7 +21,7 @@ from bochs import parse_result  # noqa: E402
 MODEL, IPS, FEATURES = 'broadwell_ult', 50_000_000, 'exclude_features="rdrand,rdseed"'
 BOOT_PY = os.path.join(os.path.dirname(__file__), '..', 'machine', 'boot.py')
 
-# name of the guest's line: (what it is, KVM's figure on the same machine, goal as a part of it)
+# name of the guest's line: (what it is, KVM's figure on the same machine, goal as a fraction of it)
 ANCHORS = {
     'cpuid': ('CPUID', 977, 1 / 5),
     'rdmsr': ('RDMSR IA32_MISC_ENABLE', 1087, 1 / 5),
@@ -41,7 +41,7 @@ LINE = re.compile(
 
 # Faults in sealed memory: a CPU that has VAES, and a source of randomness for the VM's key.
 FAULT_MODEL, FAULT_FEATURES = 'corei7_icelake_u', ''
-# name of the guest's line: (what it is, which of STEPS' three figures is in it)
+# name of the guest's line: (what it is, which of the cipher's figures of STEPS is contained in it)
 FAULTS = {
     'touch-free': ('first touch, a frame is free', None),
     'touch-clean': ('first touch, clean page goes', None),

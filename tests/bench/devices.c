@@ -53,7 +53,7 @@ static void rest(uint64_t ns)
 	nanosleep(&time, NULL);
 }
 
-/* The line is out before what follows begins. */
+/* Writes a line, and waits until the serial line has sent it. */
 static void say(const char *what)
 {
 	printf("bench: %s %s\n", name, what);
@@ -82,7 +82,7 @@ static void prepare(int file, unsigned slot, uint64_t number)
 	list[listed++] = &requests[slot];
 }
 
-/* All that was prepared, in one call. */
+/* Submits all requests that were prepared, in one call. */
 static void submit(aio_context_t context)
 {
 	if (listed != 0 && syscall(SYS_io_submit, context, listed, list) != listed) {

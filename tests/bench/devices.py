@@ -14,7 +14,7 @@ import sys
 import bench
 
 COUNT, MIB = 4000, 64
-# TCP makes frames as large as what it sends in a millisecond, so a slow clock makes them small.
+# TCP makes frames as large as what it sends in a millisecond, so frames are small on a slow clock.
 IPS = 500_000_000
 SEGMENT = 1448      # bytes of TCP's in a frame of 1,500
 GOAL = 1 / 2

@@ -300,7 +300,10 @@ static bool fault_once(void)
 	return true;
 }
 
-/* What a fault with a dirty victim asks of the cipher: frames of a window, and cold pages. */
+/*
+ * Does the cipher's work of a fault with a dirty victim: seals a frame of a window to a cold page,
+ * and opens another cold page into it.
+ */
 static bool exchange_once(void)
 {
 	static struct page_key key __attribute__((aligned(64)));
@@ -370,7 +373,7 @@ static void work(void)
 }
 
 struct figure {
-	double per_second, cpu_ns; /* faults in a second; CPU time of a fault, waiting included */
+	double per_second, cpu_ns; /* faults in a second; CPU time of a fault, including waiting */
 };
 
 static struct figure run_job(enum kinds kind, uint32_t threads, bool sampling)
@@ -465,9 +468,10 @@ struct model {
 };
 
 /*
- * Each CPU faults all the time. A lock is held before and after store_exchange (all of that time,
- * so this is the worst case), or in one piece; it is given in the order of requests. Returns faults
- * a second; *waiting gets the part of the CPUs' time.
+ * Simulates CPUs that fault all the time. one_piece: the lock is held over the whole fault,
+ * store_exchange included. Else it is held before and after store_exchange, for all of that time,
+ * which is the worst case. CPUs get the lock in the order of their requests. Returns faults a
+ * second, and in *waiting the fraction of the CPUs' time that is spent waiting.
  */
 static double simulate(uint32_t cpus, bool one_piece, double *waiting)
 {
@@ -558,7 +562,10 @@ struct victim_cost {
 	double search_ns, fault_ns;
 };
 
-/* The mean of the best of some batches. What a look at the clock takes is in it. */
+/*
+ * The mean times of the fastest of some batches. They contain the time that it takes to read the
+ * clock.
+ */
 static struct victim_cost time_victims(struct guest *guest, bool one_place)
 {
 	struct victim_cost best = { 1e9, 1e9 };
@@ -599,8 +606,8 @@ static void thrash(void)
 }
 
 /*
- * Another VM has all frames but a small one's floor, and may keep them, for they are its own floor.
- * The small one holds all its frames but one, because an instruction of it needs many pages.
+ * A large VM has all frames but the small VM's floor. It may keep them, because its own floor is as
+ * large. The small VM holds all its frames but one, because an instruction of it needs many pages.
  */
 static void hold(void)
 {

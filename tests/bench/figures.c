@@ -33,8 +33,9 @@ static int present(enum cases test, enum competitors who)
 }
 
 /*
- * What it takes when nobody else wants the core or the bus: the fastest tenth of all rounds. A
- * neighbour on the same core slows a kernel that keeps it busy by half, one that waits not at all.
+ * The nanoseconds when nothing else uses the core or the bus: the fastest tenth of all rounds.
+ * Other work on the same core halves the speed of a cipher that keeps the core busy, and does not
+ * slow one that waits for memory.
  */
 static double quiet(enum cases test, enum competitors who)
 {
@@ -45,13 +46,13 @@ static double quiet(enum cases test, enum competitors who)
 	return values[rounds / 10];
 }
 
-/* How many times as fast ours is. */
+/* How many times as fast as `theirs` is `ours`? */
 static double ratio(enum cases test, enum competitors ours, enum competitors theirs)
 {
 	return quiet(test, theirs) / quiet(test, ours);
 }
 
-/* The same within a round, busy ones as well: the middle half of them. */
+/* The same ratio within single rounds, busy rounds included: its quartiles. */
 static void spread(enum cases test, enum competitors ours, enum competitors theirs, double *low,
 		   double *high)
 {
@@ -126,7 +127,7 @@ static void goal(enum cases test, enum competitors ours, enum competitors theirs
 	       must, verdict(times >= must), good, 100 * (times / good - 1));
 }
 
-/* The faster of the two passes. */
+/* The faster of the two passes that invert pages. */
 static enum competitors best_xor(enum cases test)
 {
 	return quiet(test, XOR) < quiet(test, XOR_AHEAD) ? XOR : XOR_AHEAD;

@@ -35,18 +35,21 @@ enum cases {
 const char *case_name(enum cases which);
 const char *competitor_name(enum competitors which);
 
-/* Sorts. */
+/* Returns the median; sorts the values. */
 double median_of(double *values, unsigned count);
 
-/* Nanoseconds in a round; who gets no figure is not on this host. */
+/* Notes the nanoseconds of a round. A competitor without figures does not exist on this host. */
 void figure_add(enum cases test, enum competitors who, unsigned round, double nanoseconds);
 
-/* Nanoseconds when others were quiet, then each kernel's speed as a ratio to everybody's. */
+/*
+ * Prints each figure as the fastest tenth of rounds, when the host was quiet; then the speed of
+ * each of the product's ciphers relative to every competitor.
+ */
 void print_figures(unsigned rounds);
-/* The "must" and "good" columns: what is met, how far it is. */
+/* Prints for each goal whether its "must" is met, and how far the figure is from "good". */
 void print_goals(void);
 void print_bracket(const char *registers, double nanoseconds);
-/* How many musts were missed, of all that were printed. */
+/* Prints how many of the printed "must" goals were missed. */
 void print_verdict(void);
 
 #endif

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * AES-256-XTS of one OpenSSL, as a program without an interest in it would call it. Built twice,
- * into a shared object each, for one process to have two of them: PEER is the object's name for it.
+ * AES-256-XTS of one OpenSSL, called as an ordinary program calls it. Built twice, each time into a
+ * shared object of its own, so that one process can have two versions. PEER is the name of the
+ * struct below in that object.
  */
 #include "tests/bench/openssl.h"
 

@@ -6,7 +6,7 @@
 #include <stdint.h>
 
 struct openssl_peer {
-	/* Data key and tweak key; -1: this OpenSSL has no AES-256-XTS. */
+	/* key: data key, then tweak key. Returns -1 if this OpenSSL has no AES-256-XTS. */
 	int (*init)(const uint8_t key[64]);
 	/* One page of 4,096 bytes; in and out may be equal. */
 	void (*crypt)(int encrypt, const uint8_t tweak[16], const void *in, void *out);

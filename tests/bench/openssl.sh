@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# openssl.sh DIR: builds libcrypto of OpenSSL 3.5, with its assembly and of its algorithms little
-# more than AES; DIR/libcrypto.a and DIR/include are what is left. Only `make bench` wants it.
+# openssl.sh DIR: builds libcrypto of OpenSSL 3.5 with its assembly code and little more than AES.
+# Leaves DIR/libcrypto.a and DIR/include. Only `make bench` needs it.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 dir=$1

@@ -30,7 +30,7 @@ static uint8_t *pool, *window;
 static uint32_t order[POOL_PAGES], walk; /* a random walk over the pool */
 static double ticks_per_ns;
 
-/* Half the pool away: as cold as the page itself, and beside its neighbours where the page is. */
+/* The page half the pool away: as cold as this one. Adjacent pages have adjacent pages there. */
 static uint8_t *elsewhere(const void *page)
 {
 	uint64_t offset = (uint64_t)((const uint8_t *)page - pool);
@@ -63,7 +63,10 @@ static void by_source(const struct page_item *items, size_t count, int encrypt)
 
 typedef uint64_t wide __attribute__((vector_size(32), aligned(32)));
 
-/* The least that a pass over pages can cost; ahead: with the next page fetched, to L1 or L2. */
+/*
+ * Inverts pages, the least that a pass over them can cost. ahead: the next page is fetched
+ * meanwhile, to L1 or L2.
+ */
 enum ahead { NOT_AHEAD, TO_L1, TO_L2 };
 
 static inline void xor_pages(const struct page_item *items, size_t count, enum ahead ahead)
@@ -106,7 +109,7 @@ static void by_xor_l2(const struct page_item *items, size_t count, int encrypt)
 	xor_pages(items, count, TO_L2);
 }
 
-/* In place there is nothing to copy: it goes where the others put what they write elsewhere. */
+/* To copy in place would do nothing, so such a page is copied to elsewhere(). */
 static void by_memcpy(const struct page_item *items, size_t count, int encrypt)
 {
 	for (size_t i = 0; i < count; i++) {
@@ -205,8 +208,9 @@ static void exchange(const struct page_item *seal, const struct page_item *open)
 
 /*
  * A fault with a dirty victim: one page is encrypted, another decrypted. In place: two cold pages,
- * each where it is. Moved: out of the window and into the same frame, the other sides cold, as the
- * product does it. Each stands alone, as a fault does; the median of the slice counts.
+ * each where it is. Moved, as the product does it: a frame of the window is encrypted to a cold
+ * page, and another cold page decrypted into the frame. The CPU idles before each pair, because
+ * faults come one at a time. Returns the median of the slice.
  */
 static double pairs(work_fn *work, unsigned batch, int adjacent, int moved)
 {

@@ -2,7 +2,7 @@
 /*
  * Prints, for each page cipher that this host can run, how many instructions the product's objects
  * take to encrypt a page, to decrypt one, and to do both in one call, out of and into a frame as
- * the pager does; then the same with tags; with the vector registers as a guest leaves them that
+ * the pager does; then the same with tags. The vector registers are as a guest leaves them that
  * never used any.
  */
 #include <stdio.h>

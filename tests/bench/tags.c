@@ -80,7 +80,10 @@ static void *get_memory(uint64_t bytes)
 	return memory;
 }
 
-/* Each page of the lower half is what one page's ciphertext is, with other first bytes. */
+/*
+ * Fills each page of the lower half with the ciphertext of a page, which differ only in their first
+ * bytes.
+ */
 static void prepare(void)
 {
 	uint8_t bytes[64];
@@ -107,7 +110,7 @@ static void prepare(void)
 	ticks_per_ns = clock_ratio();
 }
 
-/* Returns the time after it. */
+/* Waits, and returns the TSC afterwards. */
 static uint64_t idle(void)
 {
 	const uint64_t start = __rdtsc();

@@ -101,8 +101,8 @@ class Attack:
         self.order(f'w {page} {number}')
 
     def blocks_of(self, page, number):
-        """How many of the page's blocks the guest reads as blocks of a number; the last other
-        number."""
+        """How many of the page's blocks the guest reads as blocks of a number; and the last other
+        number that it read."""
         words = re.search(r'has (\d+) blocks of number \d+, last other (\d+)',
                           self.order(f'r {page} {number}'))
         return int(words.group(1)), int(words.group(2))

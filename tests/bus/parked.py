@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A script for the bus: the guest "markers" has filled its memory under a KeyID, a person parks it
+"""A script for the bus: the guest "markers" has filled its memory under a KeyID, a user parks it
 with `pause --park`, and it goes on later. Parked it has no KeyID: what it holds lies sealed under
 KeyID 0, and its old key is gone. Its range in clear, which is not sealed, shows that the scan finds
 what is there.
@@ -15,7 +15,7 @@ from markers import Scanner
 
 
 def main(bus, program, first, private, clear):
-    """Types what the person does, and judges."""
+    """Types the commands, and judges."""
     first, private, clear = int(first), int(private), int(clear)
 
     def look(when, keyid, wanted):

@@ -3,8 +3,8 @@
 
 Words: the scanner (tests/bus/dramscan), and what the tweak of the machine's encryption is:
 "address" or "constant". The guest "share" writes the page twice to its own memory and once to the
-share. With a constant tweak equal ciphertext is all that one key can give, so that there the two
-keys are what makes the share's copy another one; the VM's own two copies are the control.
+share. With a constant tweak one key gives equal pages equal ciphertext, as the VM's own two copies
+show (the control). So if the share's copy differs, it is under another key.
 """
 
 import itertools

@@ -61,7 +61,7 @@ class Victim:
         self.bus.wait(f'scribe: page {page} has number {number};')
 
     def write_sealed(self, page, number):
-        """The same, from sealed to sealed; returns DRAM after it."""
+        """The same, sealed before and afterwards; returns DRAM after it."""
         self.go_on()
         self.write(page, number)
         self.seal()
@@ -117,7 +117,7 @@ def changed_bit(victim):
 
 
 def change(bus, victim, name, integrity):
-    """One of the attacks above, and what comes of it."""
+    """Makes one of the attacks above, and checks what comes of it."""
     {'older version': older_version, 'moved page': moved_page,
      'spliced halves': spliced_halves, 'changed bit': changed_bit}[name](victim)
     victim.go_on()
@@ -174,7 +174,8 @@ def metadata(victim, now):
 
 
 def replay(bus, victim):
-    """Not covered: who writes Umbra's own memory as well puts back page, version and tag."""
+    """Not covered: an attacker who writes Umbra's own memory as well puts back page, version and
+    tag."""
     now = bus.read(0, bus.bytes)
     version, tag = metadata(victim, now)
     older_version(victim)

@@ -8,7 +8,7 @@
 #include "boot/attest.h"
 #include "boot/event_log.h"
 
-/* All is printable, and lies within the log. */
+/* Checks that the text of all events is printable, and that each lies within the log. */
 static void look_at_events(const uint8_t *log, size_t bytes)
 {
 	static struct event_log_event events[8];

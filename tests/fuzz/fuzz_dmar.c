@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A table DMAR with any content: what is copied from it keeps the promises of its header. */
+/* An ACPI DMAR table with any content. What dmar_parse returns must be as boot/dmar.h promises. */
 #include <stdlib.h>
 #include <string.h>
 

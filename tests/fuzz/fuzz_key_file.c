@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Files of the key `key` with any content. */
+/* Files that `key =` in umbra.conf names (raw keys and passphrase files), with any content. */
 #include <stdlib.h>
 #include <string.h>
 

@@ -37,7 +37,7 @@ static inline const uint8_t *next(size_t *bytes)
 	return part;
 }
 
-/* A copy of it, of the exact size, so that ASan detects a read beyond it. */
+/* A copy of the next part, of its exact size, so that ASan detects a read beyond it. */
 static inline uint8_t *next_copy(size_t *bytes)
 {
 	const uint8_t *part = next(bytes);

@@ -60,14 +60,15 @@ class Attested(Sealed):
         return done.returncode == 0, done.stdout
 
     def accepted(self, report, nonce):
-        """It is right; returns the values of PCR 11 and 12 that were checked."""
+        """Checks that the report is right; returns the values of PCR 11 and 12 that were
+        checked."""
         good, words = self.checked(report, nonce)
         if not good:
             self.fail(f'{report}: tpm2_checkquote refuses it: {words}')
         return re.findall(r'^ *1[12] *: 0x([0-9A-F]{64})$', words, re.M)
 
     def refused(self, why, report, nonce, error, **how):
-        """It is not right, for this reason."""
+        """Checks that the report is refused for this reason."""
         good, words = self.checked(report, nonce, **how)
         if good or error not in words:
             self.fail(f'{why}: expected was "{error}", tpm2_checkquote says: {words}')
@@ -196,7 +197,8 @@ def enrol(test, stick, disk, first):
 
 
 def another_tpm(test, stick, disk, enrolled):
-    """It has the same PCRs, and its quote is right, but it is not the one that was enrolled."""
+    """Another TPM has the same PCRs and makes a right quote, but it is not the one that was
+    enrolled."""
     nonce = hashlib.sha256(b'three').digest()
     text, report = test.report(stick, disk, nonce, 'tpm2')
     test.expect(text, 'report: .umbra.credential: it was made for another TPM or another key')

@@ -180,7 +180,7 @@ def main(test):
     test.forbid(machine.text, 'no VM starts', 'does not shut devices out')
     with open(machine.out('iommu.log'), encoding='ascii', errors='replace') as file:
         switched = re.findall(r'vtd_dmar_enable enable (\d)', file.read())
-    if switched != ['1', '0', '1']:     # the loader's two, and Umbra's answer to the second
+    if switched != ['1', '0', '1']:     # the loader: on, off; Umbra: on again
         test.fail(f'translation was switched {switched}: there was a gap')
     if result != (False, False):
         test.fail(f'the device wrote, interrupted: {result}, with the IOMMU')

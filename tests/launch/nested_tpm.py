@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """nested_tpm.py PRODUCT OUT: a Linux VM with a key of the TPM, behind an IOMMU.
 
-QEMU without VMX starts a stick twice: the TPM seals the VM's key, then opens it, and the key file
-goes. The third start is on QEMU/KVM inside the emulated machine, with the same TPM: the IOMMU
-shuts DMA out, the TPM opens the key, and Linux runs.
+QEMU without VMX starts a stick twice: the TPM seals the VM's key, then opens it, and Umbra removes
+the key file. The third start is on QEMU/KVM inside the emulated machine, with the same TPM: the
+IOMMU shuts DMA out, the TPM opens the key, and Linux runs.
 """
 
 import hashlib

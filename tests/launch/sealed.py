@@ -5,7 +5,8 @@
 A stick with two key files is started with `[host] tpm = seal`: the TPM seals both. The next start
 opens them, and no byte of the key files is on the stick afterwards. Starts after that open them
 only when the IOMMU has shut DMA out. A stick with one change, another TPM and a machine without one
-do not open them, and the log says why. What firmware's event log has no room for is measured.
+do not open them, and the log says why. Events for which firmware's log has no room are measured all
+the same.
 """
 
 import hashlib

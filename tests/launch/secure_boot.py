@@ -18,7 +18,7 @@ def code_at(program):
 
 
 def refused(test, stick):
-    """Firmware says that it may not start this one, and does not."""
+    """Firmware reports that it may not start this stick's program, and does not start it."""
     text = test.boot(stick, 'SECURE=1', stop='Access Denied')
     test.expect(text, REFUSED)
     test.forbid(text, STARTED)

@@ -20,7 +20,7 @@ OTHERS = {
 SOURCES = {".c", ".h", ".asm", ".sh", ""}  # Python looks for texts itself
 STRING = re.compile(r'"((?:\\.|[^"\\\n])*)"')
 INSERTED = re.compile(r"%[-+ #0]*[*\d]*(?:\.[*\d]+)?[hlz]*[a-zA-Z]|\$\{?\w+\}?|\{[^{}]*\}")
-FITS_PERCENT = 55  # so many of a pattern's characters are the text's own, not inserted
+FITS_PERCENT = 55  # so much of a pattern must match the text itself, not its inserts
 ANY, GAP = object(), object()
 
 

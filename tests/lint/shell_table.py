@@ -26,7 +26,7 @@ def commands():
 
 def described(known):
     """The commands that rows of the README begin with; and for each command the words behind its
-    name, and the words that may also be meant for it: in "`start`, `stop NAME`" NAME is both's."""
+    name, and the words that may also be its arguments: in "`start`, `stop NAME`" both have NAME."""
     text = README.read_text().partition("## The shell\n")[2].partition("\n## ")[0]
     names, own, meant = set(), {name: set() for name in known}, {name: set() for name in known}
     for line in re.findall(r"^\| (`.*) \|$", text, re.M):

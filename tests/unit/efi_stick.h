@@ -28,14 +28,14 @@ extern struct fake_stick {
 struct fake_file *fake_stick_find(const char *path);
 /* Adds a file, which must not be there. */
 struct fake_file *fake_stick_put(const char *path, const void *data, uint64_t bytes);
-/* What a file has, or NULL. */
+/* The content of the file of this path, or NULL. */
 const char *fake_stick_content(const char *path);
 
 extern struct fake_efi_tpm {
 	bool works;
 	uint8_t steps;		     /* of firmware: known from efi_tpm_note_firmware on */
 	const char *log_error;	     /* of the event log */
-	size_t log_bytes, log_count; /* of "events", its beginning */
+	size_t log_bytes, log_count; /* of the log, whose content is "events" */
 } fake_efi_tpm;
 
 #endif

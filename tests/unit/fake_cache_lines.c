@@ -19,7 +19,10 @@ void cache_write_back(const void *area, size_t bytes)
 	}
 }
 
-/* Lines that stay cached are those of the KeyID under which they were. */
+/*
+ * Lines stay cached, as before under the same KeyID, so this does not call
+ * fake_cache_flush_page.
+ */
 void cache_copy_back(const void *area, size_t bytes)
 {
 	really_copy_back(area, bytes);

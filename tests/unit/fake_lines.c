@@ -5,7 +5,8 @@
 #include "vmm/host/host_paging.h"
 
 /*
- * The KeyID, plus one, under which caches may hold lines, if that was after the last flush of all.
+ * For each frame: the KeyID, plus one, under which caches may hold lines of it. It is valid only if
+ * `flushes` is that of now: then no cache was flushed as a whole since.
  */
 static struct {
 	uint32_t flushes, keyid;

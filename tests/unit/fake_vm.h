@@ -15,8 +15,8 @@ extern struct vmx_caps fake_caps;
 extern struct ept_caps fake_ept_caps;
 
 /*
- * fake_vm_end.c: vm_end fails the test, except for the VM that a test has named last. It starts
- * with no reason and no detail, and keeps those of the last call.
+ * fake_vm_end.c: vm_end fails the test, except for the VM that fake_vm_may_end has named last. That
+ * call clears fake_end_reason and fake_end_detail; vm_end sets them.
  */
 void fake_vm_may_end(const struct vm *vm);
 extern enum vm_end_reason fake_end_reason;

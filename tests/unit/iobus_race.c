@@ -20,9 +20,9 @@
 static uint32_t moves[MOVERS]; /* so many each has made; atomic */
 
 /*
- * The test includes iobus.c: now and then a CPU stays, between two loads or between what a store is
- * made of and the store, until a mover has gone on, or for so long as it would have needed. So a
- * move that is not alone is seen in each run.
+ * The test includes iobus.c. Now and then a CPU waits before a load, or between computing a value
+ * and storing it, until the other mover has moved on, or could have. So in each run two moves that
+ * nothing keeps apart meet.
  */
 static void let_others(void)
 {
@@ -89,8 +89,8 @@ static void look(void)
 }
 
 /*
- * In turn one of the two stays; the other one moves away: by its base, by its enable bit, and by
- * both.
+ * The two ranges take turns: one stays, the other one moves away: by its base, by its enable bit,
+ * and by both.
  */
 static void move(void)
 {

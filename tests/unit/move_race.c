@@ -82,7 +82,10 @@ void secure_zero(void *area, size_t bytes)
 	memset(area, 0, bytes);
 }
 
-/* A move is being made. Waits for a table that another CPU takes of those that it has reserved. */
+/*
+ * Called while a move is being made. Waits, so that another CPU can take one of the tables that the
+ * move has reserved.
+ */
 int wipe_register(void *area, size_t bytes)
 {
 	__atomic_store_n(&pausing, true, __ATOMIC_RELAXED);

@@ -35,7 +35,7 @@ bool vlapic_deliver(struct vm *to, const struct vlapic_msg *msg)
 	return true;
 }
 
-/* Guest memory may change at each look at the clock, as by another vCPU. */
+/* Called at each look at the clock, to change guest memory as another vCPU may. */
 static void (*meanwhile)(void);
 
 uint64_t fake_rdtsc(void)
@@ -154,7 +154,7 @@ static inline void send_plain(unsigned n, uint32_t bytes)
 	send(n, (struct net_header){ .gso_type = NET_GSO_NONE }, bytes);
 }
 
-/* The nth used entry of n's receive queue; what its buffer holds is copied behind got + at. */
+/* The nth used entry of n's receive queue; what its buffer holds is copied to got + at. */
 static inline uint32_t take(unsigned n, unsigned entry, uint32_t at)
 {
 	const uint64_t used = USED(RX) + 4 + 8ul * (entry % QUEUE_LEN);

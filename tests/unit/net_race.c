@@ -2,9 +2,9 @@
 /*
  * VMs that send to each other while one of them is paused, reset by its driver, or destroyed and
  * built again, under ThreadSanitizer. CPU 0 is the boot processor, each other one runs a VM with
- * one vCPU. What lies in a VM's memory is read and written without atomics, so that whoever touches
- * it while the VM is paused, or two at once, are a data race. Beside that: each frame that arrives
- * is one that was sent, to this VM, as it was sent.
+ * one vCPU. A VM's memory is read and written without atomics, so it is a data race if a CPU
+ * touches it while the VM is paused, or if two CPUs touch it at once. In addition, each frame that
+ * arrives must be one that was sent to this VM, unchanged.
  */
 #include <stdio.h>
 #include <string.h>
@@ -38,7 +38,7 @@ static struct side {
 	uint32_t sent;
 	bool starts; /* its driver has nothing yet */
 	bool works;  /* there is device work */
-	/* As vm_pause and a CPU's claim of a vCPU have it. */
+	/* As in vm_pause, and in a CPU's claim of a vCPU. */
 	bool stop, on_cpu;
 } sides[VMS];
 
@@ -134,7 +134,10 @@ static void do_work(struct side *side)
 	side->works = side->works && virtio_work(&side->vcpu, false) != 0;
 }
 
-/* A sender may be at its receive queue, which the reset waits for; the next one may be its own. */
+/*
+ * The reset waits while a sender uses the receive queue. The turn that ends the wait may be this
+ * VM's own, so it does its work meanwhile.
+ */
 static void reset(struct side *side)
 {
 	set(side, 0x14, 1, 0);

@@ -35,7 +35,7 @@ struct stack_bytes {
 
 struct crypto_watch {
 	uint64_t encryptions, decryptions;
-	uint64_t exchanges; /* of these, in one call */
+	uint64_t exchanges; /* calls that encrypt one page and decrypt another */
 	unsigned wipes;	    /* wipe_all was called */
 	uint8_t secret;	    /* from which the last key was made */
 	/* Addresses of secret, salt, key and tag key in the last calls of the KDF. */

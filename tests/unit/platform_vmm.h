@@ -213,7 +213,7 @@ int vlapic_msr_write(struct vcpu *vcpu, uint32_t msr, uint64_t value)
 
 static int fail_pager;
 static bool sealed;
-static const uint8_t *secret; /* that it must be given */
+static const uint8_t *secret; /* the key that pager_vm_create must get */
 static struct tme_state tme;
 
 const struct tme_state *tme_state(void)

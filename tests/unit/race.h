@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Included first in each source of a race test (-include). Renames what the
- * host's headers name as well. A thread that spins yields, because there may be fewer real CPUs
- * than threads. With RACE_SPINS = n it yields in every n-th turn only.
+ * Included first in each source of a race test (-include). Renames what the host's headers name as
+ * well. A thread that spins yields, because there may be fewer real CPUs than threads. With
+ * RACE_SPINS = n it yields in every n-th turn only.
  */
 #ifndef UMBRA_TEST_RACE_H
 #define UMBRA_TEST_RACE_H

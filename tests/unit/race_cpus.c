@@ -257,7 +257,7 @@ WEAK void keyslot_kill_retired(bool lines, void (*done)(keyid_t keyid, bool quar
 {
 }
 
-/* --- A cipher whose keys nobody learns; random numbers that are no such --- */
+/* --- A cipher and random numbers without any secrecy --- */
 
 WEAK int rng_bytes(void *buf, size_t bytes)
 {

@@ -128,7 +128,6 @@ TEST(test_cr0, start, NULL)
 		vmwrite(VMCS_ENTRY_CONTROLS, entry);
 		vmwrite(VMCS_GUEST_CS_ACCESS_RIGHTS, cr0s[i].long_cs ? SEG_AR_L : 0);
 		write_cr(0, cr0s[i].write);
-		/* Outside of 64-bit mode the operand has 32 bits. */
 		assert_int_equal(exit_cr_access(&vcpu), fault ? EXIT_RESUME : EXIT_NEXT_INSN);
 		/* Translations are flushed when paging is turned on or off. */
 		assert_int_equal(fake_invvpids,

@@ -163,7 +163,7 @@ static inline void drive(uint64_t features, uint32_t queues)
 	(void)work();
 }
 
-/* Programs MSI-X vector n as interrupt 0x40 + n, and enables it. */
+/* Programs each MSI-X vector n as interrupt 0x40 + n, and enables MSI-X. */
 static inline void use_messages(const struct virtio *device)
 {
 	for (uint32_t i = 0; i < device->msix.count; i++) {
@@ -173,7 +173,10 @@ static inline void use_messages(const struct virtio *device)
 	pci_config(device->msix.capability + 2u, 2, true, 0x8000);
 }
 
-/* Gives a VM of one vCPU its memory and bus, and makes it the one that is driven. */
+/*
+ * Gives a VM of one vCPU its memory and bus, and makes it the VM that the functions of this file
+ * access (`vm`).
+ */
 static inline void furnish_vm(struct vm *which, struct platform *with, const char *name)
 {
 	vm = which;

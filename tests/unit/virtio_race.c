@@ -37,11 +37,11 @@ static pthread_mutex_t driver = PTHREAD_MUTEX_INITIALIZER;
 static uint16_t offered; /* since the last reset; under driver */
 static uint64_t served;	 /* written only in turns */
 static uint32_t resets;
-static uint32_t flips_left; /* so many looks at the driver's index see two values by turns */
+static uint32_t flips_left; /* so many more reads of the driver's index return two values in turn */
 
 /* --- What the device uses --- */
 
-static uint32_t lost; /* log lines that say so: only the first time has one */
+static uint32_t lost; /* how often "the device stops" was logged: only its first loss is */
 
 void log_printf(enum log_level level, const char *fmt, ...)
 {

@@ -14,7 +14,7 @@
 /* Supports %s %c %d %u %x, %ld %lu %lx for 64 bits, %0nx widths. */
 void print(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 void vprint(const char *fmt, __builtin_va_list args);
-/* One character; a line break with its carriage return. And a number in this base. */
+/* put: one character; a line break becomes CR and LF. put_number: a number in this base. */
 void put(char c);
 void put_number(uint64_t value, unsigned base, unsigned width);
 

@@ -45,7 +45,10 @@ _Noreturn void fail(const char *fmt, ...) PRINTF_LIKE(1, 2);
 		}                                                                      \
 	} while (0)
 
-/* Is the word in the kernel command line? And the number behind "name=", or `otherwise`. */
+/*
+ * arg: is the word in the kernel command line? arg_number: the number behind "name=", or
+ * `otherwise` if it is not there.
+ */
 bool arg(const char *word);
 uint64_t arg_number(const char *name, uint64_t otherwise);
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A small driver of virtio devices over PCI: split rings, no feature but VERSION_1 (virtio 1.2, 2.7
- * and 4.1). Whoever breaks the rules on purpose has a driver of its own.
+ * and 4.1). Guests that break the rules on purpose have a driver of their own.
  */
 #ifndef UMBRA_TEST_GUEST_VIRTIO_H
 #define UMBRA_TEST_GUEST_VIRTIO_H

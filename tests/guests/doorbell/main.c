@@ -84,7 +84,10 @@ static void use_pin(void)
 	registers[INTR_MASK] = 1;
 }
 
-/* Until the other one has rung so often. Each wait has an end: the timer's interrupt wakes it. */
+/*
+ * Waits until the other VM has rung `count` times. Each HLT ends, because the timer interrupts
+ * it.
+ */
 static void wait_for_doorbell(uint64_t count)
 {
 	const uint64_t end = rdtsc() + PATIENCE * (tsc_hz() / 1000);
@@ -152,7 +155,10 @@ static uint64_t compute(void)
 
 enum { BEGUN = 16, FLOOD, ENOUGH, OVER, COUNT };
 
-/* First rings nobody, which costs this VM as much. */
+/*
+ * Until it is asked to flood, it rings a member that does not exist, which costs this VM as
+ * much.
+ */
 static void ring_without_pause(uint32_t bell)
 {
 	while (words[ENOUGH] != READY) {
@@ -165,7 +171,7 @@ static void ring_without_pause(uint32_t bell)
 	words[OVER] = READY;
 }
 
-/* All that rang meanwhile is one interrupt, and cost this vCPU hardly any time. */
+/* All rings during the flood become one interrupt, and cost this vCPU hardly any time. */
 static void bear_it(uint64_t rounds)
 {
 	uint64_t quiet, flooded;
@@ -225,7 +231,7 @@ static void read_while_it_moves(void)
 	print("doorbell: read at %lu, nobody there at %lu\n", here, nothing);
 }
 
-/* Over RAM, and outside of what the bridge passes on, there is no share. */
+/* A BAR that is placed over RAM, or outside of what the bridge passes on, shows no share there. */
 static void place_badly(void)
 {
 	volatile uint64_t *ram = (volatile uint64_t *)FRESH_BASE;

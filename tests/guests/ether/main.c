@@ -55,7 +55,10 @@ static void start(void)
 
 static uint8_t own[6];
 
-/* From, to, type; the rest is zeros. Notifies, and does not wait. */
+/*
+ * Sends a frame with these addresses and this type; the rest of it is zeros. Notifies the device,
+ * and does not wait.
+ */
 static void begin_send(const uint8_t *from, const uint8_t *to, uint32_t type)
 {
 	struct ring *ring = &rings[TRANSMIT];
@@ -148,7 +151,10 @@ static _Noreturn void watch(void)
 {
 	for (;;) {
 		take();
-		/* A message that comes before HLT is taken behind STI, and behind HLT. */
+		/*
+		 * STI keeps a message back until after HLT: one that has come before ends the
+		 * HLT.
+		 */
 		if (seen == rings[RECEIVE].used.index) {
 			__asm__ volatile("sti\n\thlt\n\tcli" : : : "memory");
 		}

@@ -3,9 +3,8 @@
  * A console that is flooded costs only its own VM. Times are milliseconds since the guest's start;
  * the guests of one machine start within a few of them.
  *
- *   flood quiet=N ms=N  makes exits until quiet, through a port without a device; from then until
- *     ms
- *                       it writes lines to its UART as fast as the UART takes them. With "blind" it
+ *   flood quiet=N ms=N  makes exits until quiet, through a port without a device. From then until
+ *                       ms it writes lines to its UART as fast as that takes them. With "blind" it
  *                       does not wait until the transmitter is empty (PC16550D data sheet, "Line
  *                       Status Register"), so bytes get lost, but only its own.
  *   count a=N b=N ms=N  counts the instructions of a loop for ms from a on, and for ms from b on:

@@ -12,7 +12,7 @@
  */
 #include "tests/guests/common/guest.h"
 
-/* Twice the window's 65 frames: the first time round each has a second chance. */
+/* More than twice the window's 65 frames, because each page gets a second chance first. */
 #define PRESS	     140
 #define ROUNDS	     8
 #define STRING_PAGES 150

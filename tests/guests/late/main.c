@@ -160,7 +160,10 @@ void guest_main(void)
 	trap_handlers[VECTOR] = on_timer;
 	ioapic_write(IOAPIC_PIN_PIT + 2 * IRQ_PIT + 1, 0);
 	ioapic_write(IOAPIC_PIN_PIT + 2 * IRQ_PIT, VECTOR); /* edge, fixed, to APIC ID 0 */
-	/* The first nap: no vCPU has run yet, and each of the others is due for a slice. */
+	/*
+	 * The nap of the first measurement also lets the other vCPUs have the slices that are due
+	 * to them, because no vCPU has run yet.
+	 */
 	for (unsigned i = 0; i < ARRAY_COUNT(sources); i++) {
 		measure(&sources[i], true, arg_number("halted", 1000));
 		measure(&sources[i], false, arg_number("spinning", 1000));

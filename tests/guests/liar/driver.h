@@ -64,11 +64,11 @@ volatile uint8_t *bar_of(uint32_t which);
 /* Makes this device the one that the functions below are about. */
 void choose(uint32_t which);
 uint16_t queue(void);
-/* What makes the device look at its queue. */
+/* Notifies the device, so that it looks at its queue. */
 void notify(void);
 /*
- * Umbra waits for more of what is sent, 1 ms at most, while this vCPU runs: so long this waits for
- * the request to be done or the device to be lost. Other devices work at once.
+ * Waits until the request is done or the device is lost, at most a little longer than the 1 ms that
+ * Umbra may wait for more frames of NET while this vCPU runs. Other devices work at once.
  */
 void wait_for_turn(void);
 

@@ -236,7 +236,10 @@ static void config_of_all_ones(const struct lie *lie)
 	honest();
 }
 
-/* The device at that address must answer, not the BAR; 0: the other device's BAR. */
+/*
+ * Places the BAR over what lies at this address (0: the other device's BAR), which must answer
+ * there all the same.
+ */
 static void bar_over(const struct lie *lie)
 {
 	const uint32_t low = config(device, 0x10);

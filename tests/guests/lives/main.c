@@ -4,11 +4,10 @@
  * that never stops to send to it, reads the same image and is the other member of the share.
  *
  * The peer writes the number of each frame to the share before it sends the frame. So the victim
- * knows, before it starts its network device, the least number that may still come: a frame with
- * a smaller one is stale: a switch that keeps a frame for a port that is closed, and gives it once
- * the port is open, fails here in the victim's first life. Memory of a VM begins as zeros, and
- * memory that belonged to a device is the driver's alone once the device says that it has been
- * reset.
+ * knows, before it starts its network device, the least number that may still come. A frame with a
+ * smaller number is stale: the switch has kept it for a port that was closed, and this fails in the
+ * victim's first life. Memory of a VM begins as zeros. Memory that a device used belongs to the
+ * driver alone once the device shows that it has been reset.
  *
  * The image's pages hold markers. The victim writes to one of them. What it wrote is there after a
  * reset, and gone after any other end: the lives in a row are started, reset, and started again. A
@@ -297,7 +296,7 @@ static void check_reset(uint64_t life)
 	}
 	check_untouched(PATTERN);
 	check_equal(rings[RECEIVE].used.index, index);
-	/* Nor does the device, which nobody drives, find fault with a ring. */
+	/* Nobody drives the device now, so it cannot have found an error in a ring. */
 	check_equal(network.bar[STATUS], 0);
 }
 

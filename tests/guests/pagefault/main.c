@@ -80,7 +80,7 @@ static void round_of(uint64_t page, bool fresh, uint64_t *count)
 	expect(++*count, (uintptr_t)at, PF_PRESENT | PF_FETCH, "fetch from a no-execute page");
 }
 
-/* Users may come as far as the entry itself. */
+/* Allows users to use all tables above the entry itself. */
 static void open_tables(uint64_t address)
 {
 	uint64_t cr3, *table;

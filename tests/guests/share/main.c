@@ -20,7 +20,7 @@
 #define PATIENCE 60000 /* ms */
 #define MARKED	 3000  /* the number of its markers */
 
-/* Where a table in the share's first page has its entry, and what that one maps. */
+/* The index of an entry in the share's first page when that is used as a page table; its value. */
 #define WALKED	  511
 #define WALKED_TO (SIZE_2M | PTE_PRESENT | PTE_WRITE | PTE_LARGE)
 
@@ -77,7 +77,7 @@ static void read_all(uint64_t count)
 
 /*
  * A walk that goes through a table in the share sets the entry's accessed bit, which this VM may
- * not. The same entry in memory of its own maps what it says.
+ * not. The same table in this VM's own memory works.
  */
 static void check_walk(void)
 {
@@ -121,7 +121,7 @@ static void check_revoked(void)
 	print("share: revoked\n");
 }
 
-/* It has it back, with all that the share holds, and may write now. */
+/* The share is given back with all its content, and this VM may write to it now. */
 static void check_granted(void)
 {
 	wait_for(0, READY);

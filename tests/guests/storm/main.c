@@ -10,9 +10,10 @@
  *            average: then instructions compare only between vCPUs that run the same code.
  *
  * share=N: FAIL unless each vCPU had N thousandths of a CPU, in time, within a tenth. insns=N: the
- * same in instructions. least=N: FAIL when it had less than nine tenths of that. db and ac never
- * end by themselves: there the first vCPU sleeps and keeps the time, which it can only do if the
- * loop does not keep the CPU. Command line: KIND vcpus=N ms=N lead=N share=N insns=N least=N.
+ * same in instructions. least=N: FAIL when it had less than nine tenths of that. The steps db and
+ * ac never end: there the first vCPU sleeps and ends the test in time, which works only if the
+ * endless step does not keep the CPU. Command line: KIND vcpus=N ms=N lead=N share=N insns=N
+ * least=N.
  */
 #include "tests/guests/common/guest.h"
 

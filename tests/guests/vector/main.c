@@ -72,7 +72,8 @@ static void exit_of_kind(uint64_t i)
 }
 
 /*
- * Goes round a ring that is larger than the window: the page was sealed since, and another must be.
+ * Uses the next page of a ring that is larger than the window: the page was sealed since its last
+ * use, and another page must be sealed for it.
  */
 static void fault(uint64_t i, uint64_t pages)
 {
