@@ -127,7 +127,7 @@ void efi_tpm_extend(const struct launch_event *event)
 	}
 }
 
-static int reports_before; /* what was written for a nonce when the report for make seal was */
+static int reports_before; /* how many reports for a nonce there were when efi_report was called */
 
 void efi_report(const struct config *config, const char *state)
 {

@@ -285,7 +285,7 @@ TEST(a_key_is_opened_late, setup, fake_teardown)
 		assert_int_equal(config.vms[0].key.tpm, VM_KEY_TPM_OPENED);
 		assert_memory_equal(config.vms[0].key.secret, key, 64);
 	}
-	/* What was left out in between is not opened. */
+	/* A key of a VM that was left out in between is not opened. */
 	area_count = 0;
 	memset(config.vms[0].key.secret, 0, sizeof(key));
 	config.vms[0].key.tpm = VM_KEY_TPM_SHUT;
@@ -342,7 +342,7 @@ TEST(no_good_key_file, setup, fake_teardown)
 	refused("and \\a.key: a key file has exactly 32 or 64 bytes");
 }
 
-/* With the PCRs that it has now, if they are why. */
+/* The log says why, and shows the PCRs' present values if they are the reason. */
 TEST(a_key_that_stays_shut, setup, fake_teardown)
 {
 	fake_stick_put("\\a.key", key, 32);

@@ -222,7 +222,7 @@ TEST(firmware_steps_are_noted_if_they_lead_to_the_pcr, setup, fake_teardown)
 	assert_int_equal(count_of(4), 0);
 }
 
-/* It is measured all the same, unless it is not: only the PCR says so. */
+/* The event is measured all the same. Only the PCR shows whether that happened. */
 TEST(a_full_event_log_is_no_failure, setup, fake_teardown)
 {
 	const uint8_t *log;

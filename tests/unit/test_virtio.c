@@ -449,8 +449,8 @@ TEST(nothing_is_done_before_it_may, setup, teardown)
 }
 
 /*
- * The driver's notification came, then the function was no bus master for a moment, in which the
- * turn came or the next notification: the driver does not notify again.
+ * The driver's notification came; then the function was no bus master for a moment, and the turn,
+ * or the next notification, fell into it. The driver does not notify again.
  */
 TEST(a_master_again_serves_what_waits, setup, teardown)
 {

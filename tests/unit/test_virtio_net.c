@@ -291,7 +291,10 @@ TEST(what_a_running_vcpu_sends_is_gathered, setup, teardown)
 	assert_int_equal(arrived(1), 3);
 }
 
-/* Whoever is due first sends: the notifier, or a sibling that added a frame without notifying. */
+/*
+ * A frame waits until either vCPU may send: the notifier, or a sibling that added a frame without
+ * notifying and then halts.
+ */
 TEST(siblings_do_not_wait_for_a_gathering, setup, teardown)
 {
 	struct vcpu sibling = { .vm = &vms[0], .id = 1, .state = { VCPU_RUNNABLE } };
@@ -315,7 +318,7 @@ TEST(siblings_do_not_wait_for_a_gathering, setup, teardown)
 		assert_int_equal(arrived(1), 2 * i);
 		assert_int_equal(vms[0].gathering.only, 0);
 	}
-	/* The notifier need not look for what was taken. */
+	/* The notifier finds nothing left to do. */
 	assert_int_equal(virtio_work(&vcpus[0], false), 0);
 }
 
@@ -352,7 +355,10 @@ TEST(who_halted_just_before_does_not_wait, setup, teardown)
 	}
 }
 
-/* Others' slices may be long: it waits no longer when the notifier leaves its CPU. */
+/*
+ * When the notifier leaves its CPU the frame is sent at once, because the slices of others may be
+ * long.
+ */
 TEST(a_vcpu_that_leaves_sends, setup, teardown)
 {
 	listen(1, 4, 1530);
@@ -402,7 +408,10 @@ static void speak_tcp(void)
 	listen(1, 8, 0x4000);
 }
 
-/* A stream of frames that are larger than a segment waits longer, until so many small ones came. */
+/*
+ * While a port sends a stream (frames larger than a segment) its turns wait longer, until it has
+ * sent enough small frames.
+ */
 TEST(streams_are_gathered_longer, setup, teardown)
 {
 	speak_tcp();
@@ -412,12 +421,15 @@ TEST(streams_are_gathered_longer, setup, teardown)
 	address(0, 1);
 	send_large();
 	assert_int_equal(wait_us(0), NET_STREAM_US);
-	/* As long as that waits what acknowledges it, and only that. */
+	/*
+	 * The port that acknowledges the stream waits as long, but only for its
+	 * acknowledgements.
+	 */
 	assert_int_equal(wait_us(1), NET_STREAM_US);
 	address(1, 0);
 	send_plain(1, FRAME);
 	assert_int_equal(wait_us(1), NET_GATHER_US);
-	/* A frame to a group is nothing that it acknowledges. */
+	/* A frame to a group is not acknowledged, so no receiver waits longer. */
 	address(0, 1);
 	memset(frame, 0xff, 6);
 	send_large();
@@ -448,7 +460,10 @@ TEST(a_stream_slows_only_its_answers, setup, teardown)
 	address(0, 1);
 	send_large();
 	assert_int_equal(wait_us(1), NET_GATHER_US);
-	/* One who answers, but has just sent to another port, may do so again. */
+	/*
+	 * A port that acknowledges, but has just sent to another port, may do that again: its wait
+	 * stays short.
+	 */
 	address(1, 0);
 	send_plain(1, FRAME);
 	address(0, 1);
@@ -490,7 +505,7 @@ TEST(a_reset_waits_for_who_has_claimed, setup, teardown)
 	use(1);
 	set_reg(0x14, 1, 0);
 	assert_int_equal(reg(0x14, 1), 0xf);
-	/* Nothing new begins meanwhile, its own turns neither. */
+	/* Nothing new begins while the reset waits, not even turns of the device itself. */
 	address(1, 0);
 	listen(0, 1, 1530);
 	send_plain(1, FRAME);

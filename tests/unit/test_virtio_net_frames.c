@@ -299,7 +299,10 @@ TEST(headers_that_lie_are_dropped, setup, teardown)
 	for (size_t i = 0; i < ARRAY_COUNT(lies); i++) {
 		const struct lie *lie = &lies[i];
 
-		/* For one that would have it in segments, and one that would take it whole. */
+		/*
+		 * For a receiver that gets the frame as segments, and for one that takes it
+		 * whole.
+		 */
 		for (unsigned whole = 0; whole < 2; whole++) {
 			const bool is_long = lie->header.gso_size > 1452 || lie->bytes == HEADERS;
 

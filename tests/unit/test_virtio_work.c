@@ -75,8 +75,8 @@ static int teardown(void **state)
 /* --- Turns of one vCPU --- */
 
 /*
- * The vCPU leaves its CPU: it takes what was only put off. What had a turn already, or never waits,
- * is left for its next slice, unless there will be none.
+ * The vCPU leaves its CPU. A device whose turn was only put off gets it now. A device that has had
+ * a turn already, or never waits, is left for the vCPU's next slice, unless there will be none.
  */
 TEST(what_was_put_off_comes_first, setup, teardown)
 {
@@ -104,7 +104,7 @@ TEST(what_was_put_off_comes_first, setup, teardown)
 	assert_int_equal(virtio_work(vcpu, true), 0);
 }
 
-/* Much was put off: what one turn leaves of it does not wait for the next slice, either. */
+/* Much was put off: what is left after one turn does not wait for the next slice, either. */
 TEST(what_was_put_off_goes_on, setup, teardown)
 {
 	struct vcpu *vcpu = vm->vcpus[0];
@@ -131,7 +131,7 @@ TEST(what_was_put_off_goes_on, setup, teardown)
 	dev.step = VIRTIO_DONE;
 	assert_int_equal(virtio_work(vcpu, true), 0);
 	assert_int_equal(dev.calls, 5);
-	/* What did not wait is none of that. */
+	/* That does not apply to a device that never waits. */
 	device.gather_us = 0;
 	dev.step = VIRTIO_MORE;
 	offer(0, 0);
@@ -141,7 +141,10 @@ TEST(what_was_put_off_goes_on, setup, teardown)
 	assert_int_equal(dev.calls, 6);
 }
 
-/* A device has had its turn, and another one gathers: nothing is to be done before that is over. */
+/*
+ * A device has had its turn, and another one waits to gather: the next work is due when that wait
+ * ends.
+ */
 TEST(no_exit_before_the_next_turn, setup, teardown)
 {
 	struct vcpu *vcpu = vm->vcpus[0];
@@ -165,7 +168,7 @@ TEST(no_exit_before_the_next_turn, setup, teardown)
 
 /* --- Turns of several --- */
 
-/* Gives the device work, of which vCPU 0 is notified; and the sibling, if it is to gather, too. */
+/* Gives the device work and notifies vCPU 0 of it; if both, also the sibling. */
 static void add_work(bool both)
 {
 	vm->vcpus[0]->state.only = VCPU_RUNNABLE;
@@ -181,7 +184,10 @@ static void waits_in_turn(void)
 	assert_int_equal(virtio_work(&sibling, false), fake_tsc + tsc_from_us(100));
 }
 
-/* Both gather, and the one whose turn came leaves its CPU before all is done. */
+/*
+ * Both vCPUs wait to gather. vCPU 0 has the turn and leaves its CPU before all is done: the sibling
+ * does the rest.
+ */
 TEST(who_gathers_too_does_the_rest, setup, teardown)
 {
 	struct vcpu *vcpu = vm->vcpus[0];
@@ -198,12 +204,12 @@ TEST(who_gathers_too_does_the_rest, setup, teardown)
 	assert_int_equal(virtio_work(&sibling, false), 0);
 	assert_int_equal(dev.calls, 2);
 	assert_int_equal(virtio_work(vcpu, false), 0);
-	/* If nothing is left, it does not look for that. */
+	/* If nothing is left, the sibling has no turn. */
 	add_work(true);
 	assert_int_equal(virtio_work(vcpu, true), 0);
 	assert_int_equal(virtio_work(&sibling, false), 0);
 	assert_int_equal(dev.calls, 3);
-	/* If the other one runs on, it may leave later. */
+	/* A vCPU that stays on its CPU may leave work, too. */
 	add_work(false);
 	fake_tsc += tsc_from_us(100);
 	virtio_kick(&device, &sibling, 0);
@@ -227,7 +233,10 @@ static void leaves_in_turn(void)
 	assert_in_range(virtio_work(&sibling, true), fake_tsc + 1, UINT64_MAX);
 }
 
-/* Whose own turn would come during another's looks again, unless it would do that at once. */
+/*
+ * A vCPU whose turn comes during another vCPU's turn tries again after the usual gap. If it has
+ * halted it need not: then the other one does the rest.
+ */
 TEST(who_comes_during_a_turn_does_the_rest, setup, teardown)
 {
 	struct vcpu *vcpu = vm->vcpus[0];
@@ -244,7 +253,7 @@ TEST(who_comes_during_a_turn_does_the_rest, setup, teardown)
 		assert_int_equal(dev.calls, 2 * (i + 1));
 		(void)work();
 	}
-	/* Nor does it wait for that when it leaves its CPU. */
+	/* Nor does it wait for the end of that turn when it leaves its CPU. */
 	sibling.state.only = VCPU_RUNNABLE;
 	device.gather_us = 100;
 	add_work(false);
@@ -253,7 +262,7 @@ TEST(who_comes_during_a_turn_does_the_rest, setup, teardown)
 	assert_null(dev.during);
 }
 
-/* What a vCPU leaves for its next slice, a sibling may do that halts before that. */
+/* What a vCPU leaves for its next slice is done by a sibling that halts before that slice. */
 TEST(who_halts_does_what_was_left, setup, teardown)
 {
 	struct vcpu *vcpu = vm->vcpus[0];
@@ -286,8 +295,8 @@ TEST(who_halts_does_what_was_left, setup, teardown)
 }
 
 /*
- * A sibling has halted since the first notification, and takes that turn. Just before the next
- * notification it may have added something again: the wait that has begun is over.
+ * A sibling has halted since the first notification, and takes that turn. It may have added
+ * something more just before the next notification. So that notification's wait is over at once.
  */
 TEST(a_wait_ends_for_who_has_halted, setup, teardown)
 {
