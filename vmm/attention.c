@@ -33,7 +33,7 @@ void vcpu_ask_dump(struct vcpu *vcpu)
 	kick(vcpu, attention_set(vcpu, ATTENTION_DUMP | ATTENTION_KICKED));
 }
 
-/* Needs no interrupt, because it runs on the vCPU's own CPU: before it halts it checks again. */
+/* Sends no interrupt: it runs on the vCPU's own CPU, which checks the bits before it halts. */
 void vcpu_add_work(struct vcpu *vcpu)
 {
 	(void)attention_set(vcpu, ATTENTION_WORK | ATTENTION_KICKED);

@@ -22,12 +22,12 @@ static uint64_t result_flags(uint64_t result, unsigned size)
 }
 
 /*
- * Flags of a + b + carry; for a - b - borrow with b and the carry negated. CF is the carry out of
- * the top bit.
+ * Flags of result = a + b + carry, or with subtract of result = a - b - borrow. CF is the carry or
+ * borrow out of the top bit.
  */
 static uint64_t add_flags(uint64_t a, uint64_t b, uint64_t result, unsigned size, bool subtract)
 {
-	/* SDM vol. 1, "EFLAGS Register": the carry vector of an addition is recovered by logic. */
+	/* Each bit: the carry or borrow out of that bit (SDM vol. 1, "EFLAGS Register": CF, AF). */
 	uint64_t carries = subtract ? (~a & b) | (~(a ^ b) & result)
 				    : (a & b) | ((a | b) & ~result);
 	uint64_t overflow = subtract ? (a ^ b) & (a ^ result) : ~(a ^ b) & (a ^ result);

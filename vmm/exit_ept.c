@@ -25,10 +25,11 @@
 #define DATA_ACCESS (EPTV_GLA_VALID | EPTV_FINAL)
 
 /*
- * An access to an address without memory that emul.c does not know: an instruction of another kind,
- * a fetch, a page walk, the delivery of an event. At an address without a device the CPU completes
- * it with ones (hole.h). A device's registers are only for loads and stores: there the guest gets
- * #GP(0), which its handlers handle, or, for an event, the rules of #DF. Logged once for each VM.
+ * An access to an address without memory that emul.c cannot do: an instruction that it does not
+ * know, a fetch, a page walk, the delivery of an event. If no device is there, the CPU completes
+ * the access with ones (hole.h). A device's registers are only for loads and stores: there the
+ * guest gets #GP(0), or, during the delivery of an event, what the rules of #DF say. Logged once
+ * for each VM.
  */
 static enum exit_result odd_access(struct vcpu *vcpu, gpa_t gpa)
 {

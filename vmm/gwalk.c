@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * One walker for the guest's four paging modes; a table contains their differences. Each entry is
- * read once, and every bit of it is under the guest's control.
+ * read once, and every bit of it is under the guest's control. Guests have no protection keys
+ * (CR4.PKE and CR4.PKS are #GP).
  *
- * Two things differ from a CPU. PAE's four top entries are read from memory, where a CPU keeps
+ * One thing differs from a CPU. PAE's four top entries are read from memory, where a CPU keeps
  * copies from the last write of CR3; a guest that relies on the difference breaks the rules of
- * "PDPTE Registers". Protection keys are not checked: they could only add a fault that the
- * instruction's own earlier accesses did not have, in user-mode string I/O.
+ * "PDPTE Registers".
  */
 #include "vmm/gwalk.h"
 #include "vmm/base/err.h"

@@ -228,7 +228,7 @@ static void run(struct run_queue *queue, struct vcpu *vcpu)
 
 /* --- The loop --- */
 
-/* A VM's devices are polled on the CPU of its first vCPU. */
+/* Polls the devices of VMs whose first vCPU is on this CPU. */
 static void poll(struct run_queue *queue)
 {
 	struct vcpu *vcpu = atomic_load_acquire(&queue->first);

@@ -119,7 +119,7 @@ static void start_this_cpu(void *arg)
 		(void)atomic_add(failures, 1);
 		return;
 	}
-	/* Set it now, because the end may come at any instruction; VMXOFF follows. */
+	/* From now on vmx_stop_this_cpu, which an NMI may call at any instruction, does VMXOFF. */
 	cpu->vmxon_region = region;
 }
 

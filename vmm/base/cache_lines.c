@@ -7,7 +7,10 @@
 #define CACHE_LINE 64ul
 #define KNOWN	   BIT(0)
 
-/* CPUID.7.EBX, with KNOWN set in place of its lowest bit. CPUID is slow under a hypervisor. */
+/*
+ * A copy of CPUID.7.EBX, because CPUID is slow under a hypervisor. Bit 0 is KNOWN instead of the
+ * feature; 0: CPUID was not asked yet.
+ */
 static uint32_t features;
 
 static uint32_t line_features(void)

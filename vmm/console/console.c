@@ -105,7 +105,7 @@ static void collect(void)
 	atomic_store_release(&typed_in, at);
 }
 
-/* Also collects input, so that no byte is lost while a CPU waits for output. */
+/* Passes output on to the devices. Also reads input: no byte is lost during a wait for output. */
 static bool pass_on(bool somebody_waits)
 {
 	bool more = false;

@@ -133,8 +133,8 @@ static void read_entries(const struct acpi_table *t, const char *name, uint32_t 
 }
 
 /*
- * A port in the FADT: from the extended field if the table has it and it names a port, else from
- * the old field.
+ * Returns a port in the FADT: that of the extended field if the table has this field and it names a
+ * port, else that of the old field.
  */
 static uint16_t fadt_port(const struct acpi_table *t, uint32_t old, uint32_t extended)
 {

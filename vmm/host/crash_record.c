@@ -38,12 +38,13 @@ void crash_record_begin(void)
 }
 
 /*
- * Copies the log's lines without the word "error" at their start and without CR. Returns the bytes.
+ * Copies the log's lines without the prefix "umbra: error: " and without CR. Returns the number of
+ * bytes.
  */
 static size_t take_lines(char *text, size_t bytes)
 {
 	static const char prefix[] = "umbra: error: ";
-	/* Without "error" a short line has a third of its length. */
+	/* Larger than the record, because lines get shorter: the prefix and CR are left out. */
 	static char lines[CRASH_RECORD_MAX * 4];
 	const size_t got = console_kept_since(first_line, lines, sizeof(lines));
 	size_t used = 0;

@@ -33,8 +33,8 @@ void crash_record_begin(void);
 void crash_record_store(void);
 
 /*
- * Logs a stored record, which may hold anything: prints printable lines unchanged, at most
- * CRASH_RECORD_MAX bytes.
+ * Logs a stored record, at most CRASH_RECORD_MAX bytes. It may hold anything: characters that
+ * cannot be printed are shown as "?".
  */
 void crash_record_show(const char *text, size_t bytes);
 

@@ -9,7 +9,7 @@
 static ATOMIC(void (*)(void)) wipe_keys; /* NULL: nothing to wipe, or wiped already */
 static ATOMIC(uint64_t) ender;		 /* APIC ID + 1 of the CPU that ends the machine; 0: none */
 
-/* CPUs are distinguished by CPUID, which works in any state of the machine, unlike percpu_self. */
+/* The APIC ID comes from CPUID, which works in any state of the machine, unlike percpu_self. */
 void ending_claim(void)
 {
 	const uint64_t self = topology_this_cpu().apic_id + 1ul;

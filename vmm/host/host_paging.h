@@ -156,8 +156,9 @@ static inline void host_slot_unmap(const struct percpu *cpu, unsigned slot)
 }
 
 /*
- * This CPU's slots, for code that maps several pages at once: it reads once where they lie. The
- * frames come from the allocator. host_temps_unmap does not check that the slot is in use.
+ * This CPU's slots, for code that maps several pages at once, so that it reads only once where the
+ * slots lie. The frames come from the allocator. host_temps_unmap does not check that the slot is
+ * in use.
  */
 struct host_temps {
 	uint64_t *entries;

@@ -237,7 +237,10 @@ static void dump_callers(const struct idt_frame *f)
 {
 	uint64_t functions[CALLERS_MAX + 1] = { function_of(f->rip) };
 	uint64_t at = ALIGN_UP(f->rsp, 8ul), target;
-	/* Of functions[count], the ones from sure on may have been called. */
+	/*
+	 * functions[sure] is the last function that is certain to be a caller. Those behind it, up
+	 * to functions[count], are perhaps callers. The next caller calls one of all these.
+	 */
 	unsigned sure = 0, count = 0;
 	char name[80];
 

@@ -108,7 +108,8 @@ void page_set_keyid(keyid_t keyid);
 
 /*
  * Allocates page_count consecutive guest frames whose address is a multiple of align_pages (a power
- * of two). Their content is undefined. Returns ERR_NOMEM when no such extent is free.
+ * of two). Their content is undefined. Returns ERR_NOMEM when no such extent is free, ERR_INVAL for
+ * 0 pages or an alignment that is not a power of two.
  */
 int frames_alloc(uint64_t page_count, uint64_t align_pages, hpa_t *first);
 /*

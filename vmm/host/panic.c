@@ -49,7 +49,7 @@ static _Noreturn void begin_again(void)
 	cpu_stop();
 }
 
-/* Does not return when another CPU panics already. */
+/* Does not return if another CPU ends the machine already, or on a second panic. */
 static void begin(void)
 {
 	uint32_t depth;

@@ -213,7 +213,7 @@ static const char *take_in(struct percpu *cpu)
 	enum tsc_sync sync = tsc_sync_ask(&ahead);
 
 	if (sync == TSC_SYNC_APART) {
-		/* While it writes its caches back. */
+		/* Waits while the AP writes its caches back. */
 		(void)wait_in_state(AP_ARRIVED, START_WAIT_US);
 		return "its TSC cannot be set like the boot CPU's";
 	}
@@ -268,7 +268,7 @@ static bool start_one(uint32_t apic_id, hpa_t trampoline)
 	if (why == NULL) {
 		return true;
 	}
-	/* Makes the AP wait for a SIPI again. If it came late, it would use the next AP's stack. */
+	/* Makes the AP wait for a SIPI again: if it came late, it would use the next AP's stack. */
 	lapic_send_init(apic_id);
 	tsc_wait_us(INIT_WAIT_US);
 	log_error("CPU with APIC ID %u is left out: %s", apic_id, why);
@@ -303,7 +303,7 @@ uint32_t smp_start_all(const uint32_t *apic_ids, size_t count, hpa_t trampoline,
 	if (count == 0 || prepare_trampoline(trampoline) != 0) {
 		return 0;
 	}
-	/* Before the first CPU starts: it takes over the APIC mode. */
+	/* Before the first AP starts, because APs take over the APIC mode. */
 	for (i = 0; i < count; i++) {
 		(void)lapic_reaches(apic_ids[i]);
 	}

@@ -15,7 +15,7 @@
 enum tsc_sync {
 	TSC_SYNC_GOOD,	    /* the difference is too small to be observed */
 	TSC_SYNC_CORRECTED, /* the TSC was wrong and is now right */
-	/* The TSC does not keep the value that was written, or the CPU does not answer. */
+	/* The TSC cannot be corrected (it may not keep a value), or the CPU does not answer. */
 	TSC_SYNC_APART,
 };
 
