@@ -109,7 +109,10 @@ static void skip_time(struct vm *vm, uint64_t ticks)
 	skipped += ticks;
 }
 
-/* Whether others' work may reach it: not from when its vCPUs are off until they may come back. */
+/*
+ * Whether other CPUs' work may reach the VM: false from when all its vCPUs are off until they may
+ * run again.
+ */
 static bool reachable = true;
 static unsigned reaches;
 

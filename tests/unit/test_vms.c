@@ -672,8 +672,8 @@ TEST(a_move_ends_with_its_vm, setup, fake_teardown)
 #define REST (SECOND / 250)
 
 /*
- * Until everything is done. A turn takes a millisecond and a step, no neighbour is charged for it,
- * and then the neighbours run, however short their slices are.
+ * Takes turns until everything is done. A turn lasts a millisecond and one step, no neighbour is
+ * charged for it, and then the neighbours run, however short their slices are.
  */
 static void take_turns(const unsigned *steps)
 {
