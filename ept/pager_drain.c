@@ -91,7 +91,7 @@ static bool drain_frame(uint32_t index)
 	struct pager_vm *vm = frame->region != NULL ? frame->region->vm : NULL;
 
 	if (vm == NULL || vm->drain_s == 0 || frame->region->dead || frame->pins != 0 ||
-	    window_is_busy(frame)) {
+	    window_is_busy(frame) || frame->idle_s == WINDOW_STALE) {
 		return false;
 	}
 	if (window_seen(frame)) {

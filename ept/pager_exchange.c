@@ -9,7 +9,9 @@
 
 #include "ept/gmem_priv.h"
 #include "ept/pager_priv.h"
+#include "vmm/base/cache_lines.h"
 #include "vmm/base/waits.h"
+#include "vmm/host/host_paging.h"
 
 /* At most so many other pages share the shoot-down of a page that is evicted. */
 #define UNMAP_AHEAD 15u
@@ -153,6 +155,16 @@ static void forget(uint32_t index, struct sealed_page in)
 }
 
 /*
+ * Writes a frame back to DRAM. The burial of a region writes back what lies over its pages, but
+ * may have passed this frame before the next page was decrypted over a page of that region.
+ */
+static void copy_back(struct window_frame *frame)
+{
+	cache_copy_back(host_temp_map(GMEM_SLOT_CLEAR, window_page(frame)), PAGE_SIZE);
+	host_temp_unmap(GMEM_SLOT_CLEAR);
+}
+
+/*
  * The order matters:
  *
  * 1. The old page is unmapped and shot down. From here on no CPU can write to it.
@@ -170,13 +182,14 @@ enum pager_cost pager_exchange(uint32_t index, struct sealed_region *region, uin
 	struct sealed_page out = { frame->region, frame->page };
 	const bool zeroed = frame->zero;
 	struct unmapping u;
-	bool written = false, absent = true, sealed;
+	bool written = false, absent = true, sealed, was_dead = false;
 	uint64_t now;
 	int err;
 
 	u.taken = u.ahead_count = 0;
 	if (out.region != NULL && out.region->dead) {
 		drop_dead(out);
+		was_dead = true;
 		out.region = NULL;
 	} else if (out.region != NULL) {
 		out.region->open_pages--;
@@ -198,6 +211,9 @@ enum pager_cost pager_exchange(uint32_t index, struct sealed_region *region, uin
 		shoot_down(&u, out.region);
 	}
 	err = store_exchange(written ? out : nothing, in, window_page(frame), zeroed, &sealed);
+	if (was_dead) {
+		copy_back(frame);
+	}
 	now = pager_clock();
 	lock_take(&window_lock, LOCK_WINDOW);
 	if (out.region != NULL) {

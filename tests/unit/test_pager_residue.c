@@ -155,3 +155,33 @@ TEST(test_residue_under_other_pages, pager_setup, pager_teardown)
 		pager_exit();
 	}
 }
+
+/*
+ * The burial of a region may have passed a frame that gets its next page only then. So such a page
+ * is written back at once.
+ */
+TEST(test_residue_under_a_dead_region, pager_setup, pager_teardown)
+{
+	const uint64_t sealed = 0x7365616c6564;
+	struct guest *dead = &guests[0], *other = &guests[1];
+
+	memset(&dram, 0, sizeof(dram));
+	make_window(2 * FLOOR);
+	make_guest(dead, 1);
+	make_guest(other, 1);
+	guest_write(other, 0, sealed);
+	pager_vm_seal(other->vm);
+	for (uint32_t i = 0; i < 2 * FLOOR; i++) {
+		guest_write(dead, i, 1);
+	}
+	dram.on = true; /* the window is in caches alone */
+	gmem_destroy(&dead->gmem);
+	pager_vm_destroy(dead->vm);
+	dead->vm = NULL;
+	assert_int_equal(dram_with(sealed), 0);
+	assert_int_equal(guest_read(other, 0), sealed);
+	assert_int_equal(dram_with(sealed), 1);
+	dram.on = false;
+	end_guest(other);
+	pager_exit();
+}
