@@ -108,22 +108,23 @@ void efi_tpm_wait(unsigned milliseconds)
 	(void)efi_system->BootServices->Stall(milliseconds * 1000ul); /* it has no errors */
 }
 
-/* Reads the SHA-256 value of a PCR. Returns false if the TPM gives none. */
+/* Reads the SHA-256 value of a PCR, again if the TPM is busy. Returns false if it gives none. */
 static bool read_pcr(uint32_t pcr, uint8_t value[TPM_SHA256_BYTES])
 {
-	static uint8_t command[TPM_COMMAND_MAX], reply[TPM_REPLY_MAX];
-	size_t bytes;
+	static struct tpm_talk talk = { .submit = efi_tpm_submit, .wait = efi_tpm_wait };
 
-	return efi_tpm_submit(command, tpm_put_pcr_read(command, pcr), reply, &bytes) == 0 &&
-	       tpm_get_pcr_read(reply, bytes, pcr, value) == 0;
+	return TPM_CALL(&talk, "TPM2_PCR_Read", tpm_put_pcr_read(talk.command, pcr),
+			tpm_get_pcr_read, pcr, value) == 0;
 }
 
-static const struct own_pcr *read_own(uint32_t pcr)
+static struct own_pcr *own_of(uint32_t pcr)
 {
-	struct own_pcr *own = &own_pcrs[pcr - LAUNCH_PCR_FILES];
+	return &own_pcrs[pcr - LAUNCH_PCR_FILES];
+}
 
-	own->known = read_pcr(pcr, own->value);
-	return own;
+static void read_own(uint32_t pcr)
+{
+	own_of(pcr)->known = read_pcr(pcr, own_of(pcr)->value);
 }
 
 bool efi_tpm_open(void)
@@ -142,8 +143,8 @@ bool efi_tpm_open(void)
 	tpm = found;
 	/* The Tcg2Dxe of UDK refuses a buffer that is as large as the TPM's longest reply. */
 	reply_max = MAX(capability.reply_max, 1) - 1;
-	(void)read_own(LAUNCH_PCR_FILES); /* they are kept */
-	(void)read_own(LAUNCH_PCR_CONFIG);
+	read_own(LAUNCH_PCR_FILES);
+	read_own(LAUNCH_PCR_CONFIG);
 	return true;
 }
 
@@ -157,18 +158,6 @@ static void add_step(uint32_t pcr, const uint8_t value[TPM_SHA256_BYTES], const 
 	steps.step_count++;
 }
 
-static void note_step(const struct launch_event *event)
-{
-	const struct own_pcr *own = read_own(event->pcr);
-
-	/* Once firmware's steps are noted, keys depend on no later event. */
-	if (event->separator || noted_firmware || own_steps == SEAL_OWN_MAX || !own->known) {
-		return; /* a message can then name less, but nothing else depends on this */
-	}
-	add_step(event->pcr, own->value, event->words);
-	own_steps++;
-}
-
 /*
  * Computes what an event makes of a PCR: the hash of `both`, which holds the old value and then the
  * event's digest (TPM 2.0 Library, part 1, 11.2.3).
@@ -178,17 +167,43 @@ static bool step_value(const uint8_t both[2 * TPM_SHA256_BYTES], uint8_t value[T
 	return verify_sha256(both, 2 * TPM_SHA256_BYTES, value) == 0;
 }
 
-/* Whether the PCR has the value that follows from the value after the last event and this event. */
-static bool is_extended(const struct launch_event *event)
+/* Computes what the event makes of its PCR. Returns false if the value before is not known. */
+static bool next_value(const struct launch_event *event, uint8_t value[TPM_SHA256_BYTES])
 {
-	const struct own_pcr *own = &own_pcrs[event->pcr - LAUNCH_PCR_FILES];
-	uint8_t both[2 * TPM_SHA256_BYTES], value[TPM_SHA256_BYTES];
+	const struct own_pcr *own = own_of(event->pcr);
+	uint8_t both[2 * TPM_SHA256_BYTES];
 
 	memcpy(both, own->value, TPM_SHA256_BYTES);
 	return own->known &&
 	       verify_sha256(event->data, event->bytes, both + TPM_SHA256_BYTES) == 0 &&
-	       step_value(both, value) && read_pcr(event->pcr, both) &&
-	       memcmp(both, value, sizeof(value)) == 0;
+	       step_value(both, value);
+}
+
+/* Whether the PCR has the value that follows from the value after the last event and this event. */
+static bool is_extended(const struct launch_event *event)
+{
+	uint8_t wanted[TPM_SHA256_BYTES], value[TPM_SHA256_BYTES];
+
+	return next_value(event, wanted) && read_pcr(event->pcr, value) &&
+	       memcmp(value, wanted, sizeof(value)) == 0;
+}
+
+static void note_step(const struct launch_event *event)
+{
+	struct own_pcr *own = own_of(event->pcr);
+	uint8_t value[TPM_SHA256_BYTES];
+
+	/* To read it is faster than to hash a file once more; but no step may be missing. */
+	own->known = read_pcr(event->pcr, value) || next_value(event, value);
+	if (own->known) {
+		memcpy(own->value, value, sizeof(value));
+	}
+	/* Once firmware's steps are noted, keys depend on no later event. */
+	if (event->separator || noted_firmware || own_steps == SEAL_OWN_MAX || !own->known) {
+		return; /* a message can then name less, but nothing else depends on this */
+	}
+	add_step(event->pcr, own->value, event->words);
+	own_steps++;
 }
 
 /* Notes firmware's steps of a PCR if they lead to its value. */

@@ -18,6 +18,14 @@ static uint8_t pcrs[24][TPM_SHA256_BYTES];
 static uint8_t event_log[1024];
 static size_t log_bytes, log_last;
 static BOOLEAN log_is_cut;
+static unsigned busy;	/* so often the TPM asks to send the command again */
+static unsigned waited; /* milliseconds */
+
+static EFI_STATUS EFIAPI stall(UINTN microseconds)
+{
+	waited += (unsigned)(microseconds / 1000);
+	return EFI_SUCCESS;
+}
 
 /* The same length, and other bytes for other data. */
 int verify_sha256(const void *data, size_t bytes, uint8_t hash[VERIFY_HASH_BYTES])
@@ -84,8 +92,15 @@ static EFI_STATUS EFIAPI submit(void *self, UINT32 command_bytes, UINT8 *command
 				       0,    1,	   0, 0, 0, 1,
 				       0,    11,   3 };
 
+	static const UINT8 retry[] = { 0x80, 0x01, 0, 0, 0, 10, 0, 0, 0x09, 0x22 };
+
 	if (reply_bytes >= reply_max || reply_bytes < sizeof(short_reply)) {
 		return EFI_INVALID_PARAMETER;
+	}
+	if (busy != 0) {
+		busy--;
+		memcpy(reply, retry, sizeof(retry));
+		return EFI_SUCCESS;
 	}
 	memcpy(reply, short_reply, sizeof(short_reply));
 	if (command[8] == 1 && command[9] == 0x7e && reply_bytes > 100) { /* TPM2_PCR_Read */
@@ -158,6 +173,12 @@ static void add_event(uint32_t pcr, uint32_t type, const char *text)
 
 static int setup(void **state)
 {
+	static EFI_BOOT_SERVICES services;
+	static EFI_SYSTEM_TABLE table = { .BootServices = &services };
+
+	services.Stall = stall;
+	efi_system = &table;
+	busy = waited = 0;
 	memset(pcrs, 0, sizeof(pcrs));
 	memset(event_log, 0, sizeof(event_log));
 	log_bytes = log_last = extended = 0;
@@ -180,6 +201,8 @@ static int setup(void **state)
 	add_event(7, 0x80000007, "two");
 	return fake_setup(state);
 }
+
+#define NEVER 1000u /* replies: the TPM does not get ready */
 
 static const struct launch_event kernel = {
 	.pcr = 11, .words = "a kernel", .data = "k", .bytes = 1
@@ -204,7 +227,11 @@ TEST(firmware_steps_are_noted_if_they_lead_to_the_pcr, setup, fake_teardown)
 	const struct seal_state *seen;
 
 	assert_true(efi_tpm_open());
+	busy = NEVER; /* nor is a step missing where the PCR cannot be read */
 	efi_tpm_extend(&kernel);
+	busy = 0;
+	assert_memory_equal(efi_tpm_steps(&words)->steps[0].value, pcrs[11],
+			    sizeof(seen->steps[0].value));
 	pcrs[4][0] ^= 1;   /* the log does not show how it came to this */
 	log_is_cut = true; /* later events, which matter to none of the two */
 	efi_tpm_note_firmware();
@@ -241,6 +268,19 @@ TEST(a_full_event_log_is_no_failure, setup, fake_teardown)
 	/* Firmware does not say that the log is cut off, but a report must. */
 	assert_non_null(efi_tpm_event_log(&log, &bytes, &count));
 	assert_int_equal(bytes, log_bytes);
+}
+
+/* A TPM may ask for more time before the first value, and before the one that must be right. */
+TEST(a_busy_tpm_is_asked_again, setup, fake_teardown)
+{
+	busy = 1;
+	assert_true(efi_tpm_open());
+	extends = EFI_VOLUME_FULL;
+	busy = 2;
+	efi_tpm_extend(&kernel);
+	assert_true(efi_tpm_works());
+	assert_int_equal(waited, 20 + 20 + 40);
+	assert_null(strstr(fake_log_text(), "refused"));
 }
 
 TEST(what_failed_is_named_and_nothing_follows, setup, fake_teardown)
