@@ -71,7 +71,9 @@ static const char *write_files(void)
 		return "firmware could not write to " FOLDER;
 	}
 	if (error != NULL) {
-		log_warn("%s: a key can be sealed to this program alone", error);
+		log_warn("[host] tpm = report: %s; so keys can be sealed only for the program "
+			 "that wrote this report",
+			 error);
 	}
 	return NULL;
 }
@@ -88,12 +90,12 @@ static const char *make(const char *state)
 		return "firmware could not remove an older report from " FOLDER;
 	}
 	if (state == NULL || !efi_tpm_works()) {
-		return "firmware offers no TPM 2.0, or it did not take a measurement";
+		return "firmware offers no TPM 2.0, or the TPM did not take a measurement";
 	}
 	error = ask(state);
 	seal_end(&seal);
 	if (error == NULL && verify_sha256(text, text_bytes, hash) != 0) {
-		error = "its SHA-256 cannot be computed"; /* a user could not check it */
+		error = "the report's SHA-256 cannot be computed"; /* a user could not check it */
 	}
 	error = error == NULL ? write_files() : error;
 	if (error != NULL) {

@@ -329,7 +329,7 @@ static const char *get(const struct subject *of, size_t n, bool may_seal)
 	int err;
 
 	if (!efi_tpm_works()) {
-		return "firmware offers no TPM 2.0, or it did not take a measurement";
+		return "firmware offers no TPM 2.0, or the TPM did not take a measurement";
 	}
 	error = efi_key_hold(key);
 	if (error != NULL) {

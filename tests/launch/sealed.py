@@ -177,7 +177,7 @@ def changes(test, stick):
                      'this is not a key that Umbra has sealed, or .*')
     test.expect(text, OPENED.format('beta'))
     test.shut(stick, 'it was not sealed by or for this TPM, or it was changed', tpm='tpm2')
-    test.shut(stick, 'firmware offers no TPM 2.0, or it did not take a measurement', tpm=None)
+    test.shut(stick, 'firmware offers no TPM 2.0, or the TPM did not take a measurement', tpm=None)
 
 
 def secure_boot(test):

@@ -113,8 +113,9 @@ TEST(without_an_event_log, setup, fake_teardown)
 	efi_report(&config, "a=b c=d");
 	check_text();
 	assert_null(fake_stick_content("\\umbra\\report\\seal.log"));
-	assert_non_null(strstr(fake_log_text(), "warning: it is cut off: a key can be sealed to "
-						"this program alone"));
+	assert_non_null(strstr(fake_log_text(),
+			       "warning: [host] tpm = report: it is cut off; so keys "
+			       "can be sealed only for the program that wrote this report"));
 }
 
 static void write_older(void)
@@ -142,7 +143,7 @@ TEST(why_there_is_none, setup, fake_teardown)
 {
 	no_report(NULL, "firmware offers no TPM 2.0");
 	fake_efi_tpm.works = false;
-	no_report("a", "it did not take a measurement");
+	no_report("a", "the TPM did not take a measurement");
 	fake_efi_tpm.works = true;
 	key_error = ERR_IO;
 	no_report("a", "explained -8");
@@ -151,7 +152,7 @@ TEST(why_there_is_none, setup, fake_teardown)
 	no_report("a", "explained -7");
 	read_error = 0;
 	no_hash = true;
-	no_report("a", "its SHA-256 cannot be computed");
+	no_report("a", "the report's SHA-256 cannot be computed");
 	no_hash = false;
 	fake_stick.folder_fails = true;
 	no_report("a", "firmware could not write to \\umbra\\report");

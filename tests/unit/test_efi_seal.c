@@ -461,7 +461,7 @@ TEST(without_a_tpm, setup, fake_teardown)
 {
 	fake_efi_tpm.works = false;
 	fake_stick_put("\\a.key", key, 32);
-	refused("firmware offers no TPM 2.0, or it did not take a measurement");
+	refused("firmware offers no TPM 2.0, or the TPM did not take a measurement");
 }
 
 /* The second VM opens what the first has sealed in this same start: the key file stays for now. */
