@@ -17,8 +17,11 @@
 
 #define KEY_SUFFIX   ".key" /* in place of .tpm */
 #define SUFFIX_BYTES 4u
-/* A line of the log has at most 240 characters, so a reason longer than this gets its own line. */
-#define WHY_BESIDE_MAX 120u
+/*
+ * A line of the log has 240 characters, of which 104 are others than a key's path and the reason.
+ * A longer reason has a line of its own.
+ */
+#define BESIDE_MAX 136u
 
 /* The key that is being opened or sealed, for messages. */
 struct subject {
@@ -44,7 +47,7 @@ static const struct config *all;   /* the configuration */
 static struct vm_key_source plain; /* the key file, where a key is sealed */
 static uint64_t plain_bytes;	   /* of it */
 static uint8_t content[VM_KEY_FILE_MAX];
-static char why[240];
+static char why[SEAL_WHY_MAX];
 static bool has_secure_boot;
 
 /* Returns why a key could not be sealed or opened, by err and the TPM's last answer. */
@@ -371,6 +374,20 @@ static const char *open_kept(const struct subject *of, size_t n)
 	return open_sealed(of);
 }
 
+/* A line for each PCR that differs. */
+static void log_reason(const struct subject *of, const char *error)
+{
+	static char lines[SEAL_WHY_MAX];
+	char *line = lines, *end;
+
+	(void)str_copy(lines, sizeof(lines), error); /* it fits */
+	for (; (end = strchr(line, '\n')) != NULL; line = end + 1) {
+		*end = '\0';
+		log_error("%s %s: %s", of->what, of->name, line);
+	}
+	log_error("%s %s: %s", of->what, of->name, line);
+}
+
 /* Returns false, after it has said why, if the key could not be had. */
 static bool has_key(const struct subject *of, const char *error, uint32_t line)
 {
@@ -382,9 +399,9 @@ static bool has_key(const struct subject *of, const char *error, uint32_t line)
 	}
 	secure_zero(key->secret, sizeof(key->secret));
 	key->secret_bytes = 0;
-	if (strlen(error) > WHY_BESIDE_MAX) { /* several PCRs differ */
-		log_error("%s %s: %s", of->what, of->name, error);
-		error = "it stays shut, as said above";
+	if (strlen(key->file.path) + strlen(error) > BESIDE_MAX || strchr(error, '\n') != NULL) {
+		log_reason(of, error);
+		error = "there is no key, for the reason above";
 	}
 	log_error("%s:%u: %s %s: key = tpm:%s: %s; the %s is left out", LAUNCH_CONFIG_NAME, line,
 		  of->what, of->name, key->file.path, error,

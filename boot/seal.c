@@ -322,6 +322,10 @@ static long first_difference(const struct seal_state *then, const struct seal_st
 	return has_all(now, pcr) ? (long)now->step_count : -1;
 }
 
+_Static_assert(SEAL_PCRS *(sizeof("PCR 12 differs (first in: )\n") + SEAL_WORDS_MAX) <=
+		       SEAL_WHY_MAX,
+	       "it fits");
+
 static void explain_pcrs(const struct seal_state *then, const struct seal_state *now,
 			 const char (*words)[SEAL_WORDS_MAX], char *text, size_t max)
 {
@@ -336,7 +340,7 @@ static void explain_pcrs(const struct seal_state *then, const struct seal_state 
 		}
 		step = first_difference(then, now, seal_pcrs[i]);
 		used += str_printf(text + used, max - used, "%sPCR %u differs (%s%s)",
-				   used != 0 ? ", " : "", seal_pcrs[i],
+				   used != 0 ? "\n" : "", seal_pcrs[i],
 				   step < 0			    ? ""
 				   : (size_t)step < now->step_count ? "first in: "
 								    : "less was measured: ",

@@ -84,10 +84,13 @@ void seal_end(struct seal *seal);
 
 /* --- Words --- */
 
+#define SEAL_WHY_MAX 512u /* characters: for a clause of each PCR */
+
 /*
- * Says why a secret was not opened, as a clause of at most max - 1 characters. err: the error of a
- * function above. then: what was measured when the secret was sealed. now: what this launch has
- * measured. words: a text for each step of now.
+ * Says why a secret was not opened, as a clause of at most max - 1 characters, or as one for each
+ * PCR that differs, with '\n' between them. err: the error of a function above. then: what was
+ * measured when the secret was sealed. now: what this launch has measured. words: a text for each
+ * step of now.
  */
 void seal_explain(const struct seal *seal, int err, const struct seal_state *then,
 		  const struct seal_state *now, const char (*words)[SEAL_WORDS_MAX], char *text,

@@ -355,10 +355,51 @@ TEST(a_key_that_stays_shut, setup, fake_teardown)
 	config.vms[0].valid = true;
 	long_reason = ": a reason, which is so long that a line of the log has no room for the "
 		      "configuration's line, the key, the reason, and that the VM is left out";
-	refused("vm a: explained -13 by v and 1: a reason, ");
+	refused("error: vm a: explained -13 by v and 1: a reason, ");
+	assert_non_null(strstr(fake_log_text(), "TPM: there is no key, for the reason above; the "
+						"VM is left out"));
+	/* Nor is a short one beside a long path. */
+	fake_log_reset();
+	config.vms[0].valid = true;
 	long_reason = "";
-	assert_non_null(
-		strstr(fake_log_text(), "it stays shut, as said above; the VM is left out"));
+	fake_efi_tpm.works = false;
+	memset(config.vms[0].key.file.path + 1, 'x', VM_PATH_MAX - 2);
+	strcpy(config.vms[0].key.file.path + VM_PATH_MAX - 5, ".tpm");
+	start();
+	assert_non_null(strstr(fake_log_text(), "error: vm a: firmware offers no TPM 2.0, or"));
+	assert_non_null(strstr(fake_log_text(), ".tpm: there is no key, for the reason above; "));
+}
+
+/* Together they would be longer than a line of the log. */
+TEST(each_pcr_that_differs_has_a_line, setup, fake_teardown)
+{
+	static char reasons[4 * 123];
+	static const char first[] = "error: vm a: explained -13 by v and 1\nerror: vm a: ";
+	const char *at;
+
+	fake_stick_put("\\a.key", key, 32);
+	start();
+	destroyed = 0;
+	fake_efi_tpm.steps = 0;
+	open_error = ERR_RIGHTS;
+	for (size_t i = 0; i < 3; i++) {
+		sprintf(reasons + strlen(reasons), "\nPCR %zu%0110d", i, 0);
+	}
+	long_reason = "\nPCR 7"; /* nor is it one line where they are short */
+	refused("error: vm a: explained -13 by v and 1\nerror: vm a: PCR 7\nerror: umbra.conf:7: ");
+	fake_log_reset();
+	config.vms[0].valid = true;
+	fake_efi_tpm.steps = 0;
+	long_reason = reasons;
+	refused(first);
+	long_reason = "";
+	at = strstr(fake_log_text(), first) + sizeof(first) - 1;
+	for (size_t i = 0; i < 3; i++) {
+		assert_int_equal(strcspn(at, "\n"), 5 + 110);
+		assert_int_equal(at[4], '0' + i);
+		at += 5 + 110 + strlen("\nerror: ") + (i < 2 ? strlen("vm a: ") : 0);
+	}
+	assert_ptr_equal(strstr(at, "umbra.conf:7: vm a: "), at);
 }
 
 TEST(a_secret_of_no_length_of_a_key, setup, fake_teardown)

@@ -320,7 +320,7 @@ static struct seal_state launch(uint8_t conf, uint8_t k1, uint8_t k2, uint8_t st
 
 static const char *reason(const struct seal_state *then, const struct seal_state *now)
 {
-	static char text[240];
+	static char text[SEAL_WHY_MAX];
 
 	seal_explain(&seal, ERR_RIGHTS, then, now, words, text, sizeof(text));
 	return text;
@@ -338,7 +338,7 @@ TEST(the_first_event_that_differs_is_named, setup, fake_teardown)
 	now = launch(1, 2, 3, 9);
 	assert_string_equal(reason(&then, &now), "PCR 12 differs (first in: state)");
 	now = launch(9, 2, 7, 8);
-	assert_string_equal(reason(&then, &now), "PCR 11 differs (first in: \\k2), PCR 12 differs "
+	assert_string_equal(reason(&then, &now), "PCR 11 differs (first in: \\k2)\nPCR 12 differs "
 						 "(first in: \\umbra.conf)");
 	seal_explain(&seal, ERR_RIGHTS, &then, &now, words, little, sizeof(little));
 	assert_string_equal(little, "PCR 11 differs (fir");
@@ -351,7 +351,7 @@ TEST(the_first_event_that_differs_is_named, setup, fake_teardown)
 	now.values[1][31] ^= 1;
 	assert_string_equal(
 		reason(&then, &now),
-		"PCR 4 differs (this program, or how firmware has started it), PCR 7 "
+		"PCR 4 differs (this program, or how firmware has started it)\nPCR 7 "
 		"differs (Secure Boot is switched on or off, or its keys have changed)");
 	assert_string_equal(reason(&then, &then),
 			    "it was sealed to other values of PCRs than it says");
