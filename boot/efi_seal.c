@@ -49,6 +49,7 @@ static uint64_t plain_bytes;	   /* of it */
 static uint8_t content[VM_KEY_FILE_MAX];
 static char why[SEAL_WHY_MAX];
 static bool has_secure_boot;
+static bool warned; /* in this start */
 
 /* Returns why a key could not be sealed or opened, by err and the TPM's last answer. */
 static const char *explain(int err)
@@ -216,6 +217,17 @@ static void destroy_plain(const struct subject *of)
 	}
 }
 
+/* A key that this TPM opens is as safe as what firmware has started. */
+static void warn_of_drivers(void)
+{
+	if (!has_secure_boot && !warned) {
+		warned = true;
+		log_warn("Secure Boot is off: a driver that firmware starts before Umbra, of a "
+			 "card or a variable Driver####, is in none of the PCRs that keys are "
+			 "sealed to, and can read the keys");
+	}
+}
+
 /*
  * Seals plain, writes the sealed file, reads it back and opens it. The key file stays until a later
  * start has opened the sealed file: only then is it sure that the stick has kept it, and that the
@@ -242,12 +254,7 @@ static const char *seal_plain(const struct subject *of)
 	data_bytes = seal_blob_write(&blob, data);
 	log_info("%s %s: %s is sealed by the TPM to PCR 4, 7, 11 and 12", of->what, of->name,
 		 plain.file.path);
-	if (!has_secure_boot) {
-		log_warn("%s %s: Secure Boot is off: a driver that firmware starts before Umbra, "
-			 "of a "
-			 "card or a variable Driver####, is in none of these PCRs",
-			 of->what, of->name);
-	}
+	warn_of_drivers();
 	if (efi_file_write_new(key->file.path, data, data_bytes) != 0) {
 		return "firmware could not write it: remove what is left of it";
 	}
@@ -316,6 +323,7 @@ static const char *open_sealed(const struct subject *of)
 				       : VM_KEY_TPM_OPENED;
 		log_info("%s %s: %s: the TPM has opened the key", of->what, of->name,
 			 of->key->file.path);
+		warn_of_drivers();
 	}
 	return error;
 }
@@ -455,6 +463,7 @@ static void do_all(struct config *config, key_step *step)
 void efi_seal_read(struct config *config, bool secure_boot)
 {
 	has_secure_boot = secure_boot;
+	warned = false;
 	/* If the list is full, no key can be registered either, and efi_key_hold reports that. */
 	(void)wipe_register(plain.secret, sizeof(plain.secret));
 	(void)wipe_register(content, sizeof(content));

@@ -322,6 +322,9 @@ def seal(stick, esp, key_path, folder, out, state):
                       wrap(key, policy_of(values), srk, os.urandom(32), pair))
     with open(out, 'xb') as file:
         file.write(data)
+    if 'secure-boot=off' in state.split():
+        print('WARNING: Secure Boot is off: whoever can write firmware\'s variables or plug a card '
+              'into the\nmachine can read the key')
     print(f'{out}: {len(data)} bytes\n'
           f'  the report has the SHA-256 {report["hash"]}:\n'
           '    compare it with this line of the machine\'s log, "TPM: the report has ..."\n'

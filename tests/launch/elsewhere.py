@@ -30,6 +30,7 @@ TEMPLATE = 'fixedtpm|fixedparent|sensitivedataorigin|userwithauth|noda|restricte
 GAMMA = '\n[vm gamma]\nmemory = 64M\nkernel = \\umbra\\k2\nkey = tpm:\\umbra\\gamma.tpm\n'
 REPORTS = CONF.replace('tpm = seal', 'tpm = report')
 OPENS = CONF.replace('tpm = seal', 'tpm = open') + GAMMA
+WARNING = '^WARNING: Secure Boot is off'
 WHOLE = 'report has the SHA-256 {}'
 OTHER = (r'PCR 4 differs \(first in: program .*BOOTX64.EFI\)',
          r'PCR 11 differs \(first in: .umbra.k2\)')
@@ -116,6 +117,7 @@ class Elsewhere(Sealed):
             self.fail('seal.py fails')
         self.expect(text, WHOLE.format(hash_of(folder)), r'PCR 7 is [0-9a-f]{64}, as reported',
                     *words)
+        self.forbid(text, WARNING)
 
     def refused(self, stick, folder, why, **how):
         """Nothing is sealed, for this reason."""
@@ -252,6 +254,8 @@ def main(test):
     stick = plain.signed('second')
     refusals(test, stick, folder)
     event_logs(test, stick, folder)
+    state = seal.read_report(folder)['state'].replace('secure-boot=on', 'secure-boot=off')
+    test.expect(test.seal(stick, 'alpha', folder, state)[0], WARNING)
     other = ('PCR 4 is .*, for this program, which is not the one that wrote the report:\n'
              '    programs in the event log: 1; the last was\n'
              '    [0-9a-f]{64}, and in its place is\n    [0-9a-f]{64}\n')

@@ -138,6 +138,8 @@ def seal(test):
         opened = re.search(OPENED.format(name), text)
         if not (shut_out and opened and shut_out.start() < opened.start()):
             test.fail(f'the key of {name} was opened while devices could reach memory')
+    if len(re.findall('warning: Secure Boot is off: a driver', text)) != 1:
+        test.fail('the log does not warn once that Secure Boot is off')
     return stick, disk
 
 
