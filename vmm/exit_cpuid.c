@@ -92,8 +92,8 @@ static void fix_xsave(struct vcpu *vcpu, uint32_t subleaf, uint32_t regs[4])
 static void fix_extended_features(uint32_t regs[4])
 {
 	/*
-	 * Intel CPUs show SYSCALL only to 64-bit code, hence to Umbra; a guest may ask in another
-	 * mode.
+	 * Intel CPUs show SYSCALL only to 64-bit code. Umbra is 64-bit code and always sees it, so
+	 * it must be hidden from a guest in another mode.
 	 */
 	if (!vcpu_in_64bit_mode()) {
 		regs[EDX] &= ~(uint32_t)CPUID_80000001_EDX_SYSCALL;

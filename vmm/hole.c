@@ -45,8 +45,8 @@ static bool have_frame(struct vm *vm)
 }
 
 /*
- * Sets tables aside in addition to those for the VM's RAM, which may be needed to map its last page
- * later.
+ * Reserves EPT tables for the page, in addition to those that are reserved for the VM's RAM: its
+ * last page may need them later.
  */
 static bool have_tables(struct vm *vm, gpa_t page)
 {

@@ -17,8 +17,8 @@ static void dump_segment(const char *name, unsigned seg)
 }
 
 /*
- * The value that a MOV from the register gives: the bits that the guest does not own come from the
- * shadow.
+ * The value that the guest reads from the register: the bits that the guest does not own come from
+ * the shadow.
  */
 static uint64_t seen(uint32_t reg, uint32_t mask, uint32_t shadow)
 {

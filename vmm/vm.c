@@ -120,8 +120,8 @@ void vm_start(struct vm *vm)
 }
 
 /*
- * A CPU that takes a vCPU first sets on_cpu, then reads paused. This function does it in the
- * reverse order. Each side has a full barrier in between, so at least one sees the other.
+ * A CPU that claims a vCPU sets on_cpu, then reads paused. This function sets paused, then reads
+ * on_cpu. Each side has a full barrier in between, so at least one sees the other.
  */
 void vm_pause(struct vm *vm)
 {

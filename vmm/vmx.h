@@ -10,7 +10,7 @@
 #include "vmm/base/types.h"
 
 /*
- * Flushes before every VM entry that this CPU's flaws need (SDM, "Processor-Specific
+ * What must be flushed before every VM entry because of this CPU's flaws (SDM, "Processor-Specific
  * Vulnerabilities").
  */
 #define VMX_FLUSH_L1D BIT(0) /* L1 terminal fault: IA32_FLUSH_CMD */

@@ -92,10 +92,10 @@ vmx_enter_return:
 	pop	r12
 	pop	rbp
 	pop	rbx
-	; The CALL of this function is older than the guest's entries in the return stack buffer, so
-	; these must not predict the RET: the CALL here is on top of them (Intel, "Retpoline: A
-	; Branch Target Injection Mitigation"; the LFENCE: "Post-barrier Return Stack Buffer
-	; Predictions"). Wrongly predicted execution ends in the trap.
+	; The guest's entries in the return stack buffer are newer than the CALL of this function.
+	; They must not predict the RET, so the CALL here puts an entry on top of them (Intel,
+	; "Retpoline: A Branch Target Injection Mitigation"; for the LFENCE see "Post-barrier Return
+	; Stack Buffer Predictions"). Wrongly predicted execution ends in the trap.
 	call	.own
 .trap:
 	pause
@@ -106,8 +106,8 @@ vmx_enter_return:
 	add	rsp, 8
 	ret
 
-; void vmx_fill_rsb(void): fills the return stack buffer with 32 entries, because the RETs that
-; follow had their CALLs before the guest ran. Changes RAX and flags.
+; void vmx_fill_rsb(void): fills the return stack buffer with 32 entries, because the CALLs of the
+; RETs that follow were executed before the guest ran. Changes RAX and flags.
 global vmx_fill_rsb
 vmx_fill_rsb:
 	mov	eax, 16

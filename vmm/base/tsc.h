@@ -6,8 +6,9 @@
 #include "vmm/base/types.h"
 
 /*
- * Finds the frequency: CPUID.15H, else 16H, else against the ACPI PM timer or the PIT. Returns
- * ERR_NOTFOUND when there is none of these; 1 GHz is assumed then, so all times are wrong. BSP.
+ * Finds the frequency: CPUID.15H, else 16H, else against the ACPI PM timer (port 0: there is none)
+ * or the PIT. Returns ERR_NOTFOUND when there is none of these; 1 GHz is assumed then, so all times
+ * are wrong. BSP.
  */
 int tsc_init(uint16_t pm_timer_port);
 /* Ticks per second; never 0 after tsc_init. */

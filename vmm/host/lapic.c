@@ -183,7 +183,7 @@ static void calibrate_timer(void)
 	}
 }
 
-/* Interrupts that firmware's handlers never acknowledged would block all of lower priority. */
+/* An interrupt that firmware never acknowledged would block all others of lower priority. */
 static void drain_in_service(void)
 {
 	unsigned vector, i;

@@ -90,8 +90,8 @@ bool page_is_own(uint64_t first, uint64_t end)
 }
 
 /*
- * The first page of count free pages in a row, or page_count of the pool. Looks at whole words at a
- * time, for the same reason.
+ * Returns the first page of count free pages in a row, or page_count of the pool. Looks at whole
+ * words at a time, because a VM's metadata may be gigabytes.
  */
 static uint64_t pool_find(uint64_t count)
 {
@@ -115,7 +115,7 @@ static uint64_t pool_find(uint64_t count)
 	return run >= count ? page - run : pool.page_count;
 }
 
-/* reserved: takes from the pages that are set aside, else from the others. */
+/* reserved: takes pages that page_reserve has set aside; else takes none of those. */
 static void *take(size_t count, bool reserved)
 {
 	uint64_t page = pool.page_count;
@@ -131,8 +131,8 @@ static void *take(size_t count, bool reserved)
 		return NULL;
 	}
 	/*
-	 * Before the pages can be written: when the machine ends, a CPU may be stopped at any
-	 * instruction.
+	 * Stored before the pages can be written, because a CPU may be stopped at any instruction
+	 * when the machine ends.
 	 */
 	atomic_store_release(&pool.written, MAX(atomic_load_relaxed(&pool.written), page + count));
 	pool_set_used(page, count, true);
