@@ -105,6 +105,11 @@ class Bus:
         self.order('k', keyid << KEYID_SHIFT, 0)
         return COUNT.unpack(self.receive(COUNT.size))[0]
 
+    def debug_registers(self, cpu):
+        """DR0 to DR3 of a CPU, 32 bytes."""
+        self.order('d', cpu, 0)
+        return self.receive(32)
+
     def write(self, address, data):
         """Changes DRAM. CPUs and caches do not notice it."""
         self.check(address, len(data))

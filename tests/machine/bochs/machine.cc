@@ -56,9 +56,9 @@ struct rule {
 
 /* What a script on the bus sends, in the byte order of this host. */
 struct order {
-  Bit64u action; /* 'r', 'a' (as a KeyID) read, 'k' count a KeyID's blocks; 'w' write, 't' type, 'x'
-                    break a rule, 'u' run until: bytes or words follow */
-  Bit64u address; /* bits 63:48: the KeyID of 'a' and 'k' */
+  Bit64u action; /* 'r', 'a' (as a KeyID) read, 'k' count a KeyID's blocks, 'd' debug registers;
+                    'w' write, 't' type, 'x' break a rule, 'u' run until: bytes or words follow */
+  Bit64u address; /* bits 63:48: the KeyID of 'a' and 'k'. 'd': the CPU's index */
   Bit64u bytes;
 };
 
@@ -292,6 +292,15 @@ static bool bus_count_blocks(const struct order *order)
   return bus_send(&count, sizeof(count));
 }
 
+static bool bus_debug_registers(const struct order *order)
+{
+  Bit64u values[4];
+
+  if (order->address >= BX_SMP_PROCESSORS) return false;
+  for (unsigned i = 0; i < 4; i++) values[i] = BX_CPU(order->address)->dr[i];
+  return bus_send(values, sizeof(values));
+}
+
 static bool bus_receive_text(size_t bytes, std::string *text)
 {
   text->assign(bytes, 0);
@@ -333,7 +342,8 @@ static void bus_obey(void)
     } else if (good) {
       good = order.action == 't' ? bus_type(order.bytes) :
         order.action == 'x' ? bus_break(order.bytes) :
-        order.action == 'k' ? bus_count_blocks(&order) : bus_transfer(&order);
+        order.action == 'k' ? bus_count_blocks(&order) :
+        order.action == 'd' ? bus_debug_registers(&order) : bus_transfer(&order);
     }
   }
   close(bus);
