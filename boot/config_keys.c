@@ -40,6 +40,9 @@ static const struct config_choice levels[] = { { "error", LOG_ERROR },
 					       { NULL, 0 } };
 static const struct config_choice ciphers[] = { { "auto", 0 },	  { "mbedtls", 0 }, { "aesni", 0 },
 						{ "vaes256", 0 }, { "vaes512", 0 }, { NULL, 0 } };
+static const struct config_choice key_stores[] = { { "memory", false },
+						   { "registers", true },
+						   { NULL, 0 } };
 static const struct config_choice engines[] = { { "auto", VM_ENGINE_AUTO },
 						{ "tme-mk", VM_ENGINE_TME_MK },
 						{ "software", VM_ENGINE_SOFTWARE },
@@ -178,6 +181,21 @@ const struct config_key config_keys[] = {
 		.choices = ciphers,
 		.standard = "auto",
 		FIELD(config, engine_cipher),
+	},
+	{
+		.section = "host",
+		.name = "key-store",
+		.help = "Where the software engine keeps the keys of pages. memory: in Umbra's "
+			"memory. registers: wrapped in memory, by a key that only the debug "
+			"registers of the CPUs hold. That costs time at each page fault, guests "
+			"have no hardware breakpoints, and it needs AVX-512 and no other "
+			"hypervisor below; else nothing runs with engine = software. It does not "
+			"cover the keys of integrity and the secrets of key files, which stay in "
+			"memory.",
+		.parse = config_parse_choice,
+		.choices = key_stores,
+		.standard = "memory",
+		FIELD(config, keys_in_registers),
 	},
 	{
 		.section = "host",

@@ -106,8 +106,9 @@ void host_report(const struct boot_info *boot, void (*print)(const char *fmt, ..
 	report_vmx(print);
 	print("  memory encryption: %s", tme_state()->words);
 	report_flushes(print);
-	print("  software engine: AES-256-XTS by %s; keys lie in Umbra's memory",
-	      page_cipher_name());
+	print("  software engine: AES-256-XTS by %s; keys lie in Umbra's memory%s",
+	      page_cipher_name(),
+	      page_cipher_wraps_keys() ? " wrapped, under a key in debug registers" : "");
 	dma_report(print);
 	if (serial_where()->address != 0) {
 		print("  serial line: 16550 at %s %#lx", serial_where()->memory ? "memory" : "port",

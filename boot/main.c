@@ -14,6 +14,7 @@
 #include "boot/unlock.h"
 #include "boot/vms.h"
 
+#include "crypto/key_store.h"
 #include "crypto/keyslot.h"
 #include "crypto/page_cipher.h"
 #include "crypto/rng.h"
@@ -49,7 +50,8 @@
 static struct boot_info *boot;
 static void *screen_mapped;
 static bool cipher_ready;
-static bool some_ran; /* a VM has run, however short */
+static bool keys_ready; /* they can be kept where [host] key-store says */
+static bool some_ran;	/* a VM has run, however short */
 
 /* May a VM or a share be encrypted? A share always may: it is treated as engine = auto. */
 static bool an_engine_is_needed(void)
@@ -143,6 +145,22 @@ static void report_machine(void)
 		 page_pool().page_count >> 8, page_pool().base.v);
 }
 
+/* Else the reason was logged. */
+static bool start_key_store(void)
+{
+	int err;
+
+	if (!boot->config.keys_in_registers) {
+		return true;
+	}
+	err = key_store_use_registers();
+	if (err == ERR_SELFTEST) {
+		panic("the code that unwraps page keys gives wrong bytes; this machine must not "
+		      "hold keys");
+	}
+	return err == 0;
+}
+
 static void start_crypto(void)
 {
 	int err;
@@ -159,6 +177,7 @@ static void start_crypto(void)
 	secrets_derive(&boot->config);
 	/* Without entropy nothing that needs a random key starts. rng_init has logged that. */
 	(void)rng_init(boot->efi_rng_seed, boot->efi_rng_bytes);
+	keys_ready = start_key_store();
 	/* Firmware's list may lack this CPU. */
 	secrets_seal(&boot->config, (uint32_t)MIN(boot->cpu_count + 1, CPU_MAX));
 }
@@ -177,6 +196,12 @@ static void start_window(void)
 			"[host] engine-cipher = %s does not run on this machine, as logged above; "
 			"no VM can run with engine = software",
 			boot->config.engine_cipher);
+		return;
+	}
+	if (!keys_ready) {
+		log_error("page keys cannot be kept in registers, as logged above; no VM can run "
+			  "with "
+			  "engine = software");
 		return;
 	}
 	if (bytes == 0) {
@@ -223,7 +248,7 @@ static void start_tme(void)
 static void start_cpus(void)
 {
 	if (boot->can_run) {
-		vmx_choose();
+		vmx_choose(page_cipher_wraps_keys());
 	}
 	if (boot->trampoline.v != 0) { /* without it a warning was logged */
 		(void)smp_start_all(boot->apic_ids, boot->cpu_count, boot->trampoline,
@@ -232,6 +257,7 @@ static void start_cpus(void)
 	for (uint32_t i = 0; i < percpu_count(); i++) {
 		log_info("CPU %u: APIC ID %u is up", i, percpu_get(i)->apic_id);
 	}
+	key_store_spread();
 	log_info("%u of %u CPUs are up (%s%s)", percpu_count(), (unsigned)boot->cpu_count,
 		 boot->cpu_source != NULL ? "as listed by " : "firmware lists no others",
 		 boot->cpu_source != NULL ? boot->cpu_source : "");

@@ -5,6 +5,7 @@
 #include "crypto/simd.h"
 #include "vmm/base/cpu.h"
 #include "vmm/base/err.h"
+#include "vmm/base/panic.h"
 #include "vmm/base/str.h"
 #include "vmm/base/x86.h"
 #include "vmm/console/log.h"
@@ -29,6 +30,17 @@ tagged_fn page_tags_vaes256_enc_10, page_tags_vaes256_enc_14;
 tagged_fn page_tags_vaes256_dec_10, page_tags_vaes256_dec_14;
 tagged_fn page_tags_vaes512_enc_10, page_tags_vaes512_enc_14;
 tagged_fn page_tags_vaes512_dec_10, page_tags_vaes512_dec_14;
+
+/*
+ * vaes512_wrapped.asm. The kernels take the wrapped key in place of the data keys; the tweak keys
+ * are ignored. They return 0, having written nothing, if the master key did not wrap that key.
+ */
+typedef uint64_t wrapped_kernel_fn(const uint8_t *wrapped, const uint8_t *ignored,
+				   const struct page_item *items, size_t count,
+				   const struct page_item *ahead);
+
+wrapped_kernel_fn page_xts_wrapped_enc, page_xts_wrapped_dec;
+void page_key_wrap(const uint8_t key[PAGE_KEY_BYTES], uint8_t wrapped[PAGE_KEY_WRAPPED_BYTES]);
 
 #define CHECK_ITEMS 3
 /* Inputs, outputs, and one page of what mbedTLS makes of an input. */
@@ -109,12 +121,8 @@ static const struct cipher {
 static struct engine {
 	const struct cipher *cipher;
 	struct simd_plan plan;
+	bool wrapped; /* keys are in memory as the master key has wrapped them */
 } engine = { .cipher = &ciphers[0] };
-
-int page_key_set(struct page_key *out, const uint8_t *key, size_t key_bytes)
-{
-	return aes_xts_set_key(&out->xts, key, key_bytes);
-}
 
 static void run_mbedtls(const struct page_key *key, bool encrypt, const struct page_item *items,
 			size_t count)
@@ -136,12 +144,28 @@ static bool has_kernels(const struct engine *e)
 	return e->cipher->kernel[0][0] != NULL;
 }
 
+static bool run_wrapped(const struct page_key *key, bool encrypt, const struct page_item *items,
+			size_t count, const struct page_item *ahead)
+{
+	wrapped_kernel_fn *kernel = encrypt ? page_xts_wrapped_enc : page_xts_wrapped_dec;
+
+	return kernel(key->wrapped, NULL, items, count, ahead) != 0;
+}
+
 /* A part of one call: pages under one key. ahead: the item whose page is fetched at the end. */
 static void run(const struct engine *e, const struct page_key *key, bool encrypt,
 		const struct page_item *items, size_t count, const struct page_item *ahead)
 {
-	struct aes_xts_schedule keys = aes_xts_schedule(&key->xts, encrypt);
+	struct aes_xts_schedule keys;
 
+	if (e->wrapped) {
+		if (!run_wrapped(key, encrypt, items, count, ahead)) {
+			panic("a page key cannot be unwrapped: it was changed in memory, or DR0 to "
+			      "DR3 were");
+		}
+		return;
+	}
+	keys = aes_xts_schedule(&key->xts, encrypt);
 	if (has_kernels(e)) {
 		e->cipher->kernel[encrypt][keys.rounds == 14](keys.data, keys.tweak, items, count,
 							      ahead);
@@ -186,6 +210,33 @@ static void end(const struct engine *e, const union bracket *save)
 	}
 }
 
+static int wrap_key(const struct engine *e, struct page_key *out, const uint8_t *key,
+		    size_t key_bytes)
+{
+	union bracket save;
+
+	secure_zero(out, sizeof(*out));
+	if (key_bytes != PAGE_KEY_BYTES || ct_equal(key, key + key_bytes / 2, key_bytes / 2)) {
+		return ERR_INVAL;
+	}
+	begin(e, &save);
+	page_key_wrap(key, out->wrapped);
+	end(e, &save);
+	return 0;
+}
+
+static int set_key(const struct engine *e, struct page_key *out, const uint8_t *key,
+		   size_t key_bytes)
+{
+	return e->wrapped ? wrap_key(e, out, key, key_bytes)
+			  : aes_xts_set_key(&out->xts, key, key_bytes);
+}
+
+int page_key_set(struct page_key *out, const uint8_t *key, size_t key_bytes)
+{
+	return set_key(&engine, out, key, key_bytes);
+}
+
 static void run_pages(const struct engine *e, const struct page_key *key, bool encrypt,
 		      const struct page_item *items, size_t count)
 {
@@ -225,10 +276,10 @@ static struct page_mac_item mac_item_of(const struct page_job *job, const void *
 	return item;
 }
 
-/* Does one pass over a page encrypt or decrypt it and make its tag? */
+/* Does one pass over a page encrypt or decrypt it and make its tag? Not with wrapped keys. */
 static bool has_one_pass(const struct engine *e)
 {
-	return e->cipher->tagged[0][0] != NULL;
+	return e->cipher->tagged[0][0] != NULL && !e->wrapped;
 }
 
 static void run_tagged(const struct engine *e, const struct page_job *job, bool encrypt,
@@ -352,7 +403,8 @@ static bool agrees(const struct engine *e, size_t key_bytes, uint8_t *pages)
 {
 	struct page_item items[CHECK_ITEMS], back[CHECK_ITEMS];
 	uint8_t *expected = pages + 2 * CHECK_ITEMS * PAGE_CIPHER_BYTES;
-	uint8_t bytes[64];
+	uint8_t bytes[PAGE_KEY_BYTES];
+	struct aes_xts_key reference;
 	struct page_key key;
 	bool good;
 
@@ -362,7 +414,8 @@ static bool agrees(const struct engine *e, size_t key_bytes, uint8_t *pages)
 	for (size_t i = 0; i < CHECK_ITEMS * PAGE_CIPHER_BYTES; i++) {
 		pages[i] = (uint8_t)(i * i >> 7 ^ i);
 	}
-	good = page_key_set(&key, bytes, key_bytes) == 0;
+	good = aes_xts_set_key(&reference, bytes, key_bytes) == 0 &&
+	       set_key(e, &key, bytes, key_bytes) == 0;
 	for (size_t i = 0; i < CHECK_ITEMS; i++) {
 		items[i].in = pages + i * PAGE_CIPHER_BYTES;
 		items[i].out = pages + (CHECK_ITEMS + i) * PAGE_CIPHER_BYTES;
@@ -372,7 +425,7 @@ static bool agrees(const struct engine *e, size_t key_bytes, uint8_t *pages)
 	}
 	run_pages(e, &key, true, items, CHECK_ITEMS);
 	for (size_t i = 0; i < CHECK_ITEMS; i++) {
-		good = aes_xts_encrypt(&key.xts, items[i].tweak, items[i].in, expected,
+		good = aes_xts_encrypt(&reference, items[i].tweak, items[i].in, expected,
 				       PAGE_CIPHER_BYTES) == 0 &&
 		       ct_equal(items[i].out, expected, PAGE_CIPHER_BYTES) && good;
 	}
@@ -428,8 +481,7 @@ static bool tags_agree(const struct engine *e, size_t key_bytes, uint8_t *pages)
 	for (size_t i = 0; i < PAGE_CIPHER_BYTES; i++) {
 		pages[i] = (uint8_t)(7 * i + i / 256);
 	}
-	good = page_mac_key_set(&mac, kat_tag_key) == 0 &&
-	       page_key_set(&key, bytes, key_bytes) == 0;
+	good = page_mac_key_set(&mac, kat_tag_key) == 0 && set_key(e, &key, bytes, key_bytes) == 0;
 	tag_name(e, &mac, kat_tag_name, tag);
 	good = ct_equal(tag, kat_tag_of_name, sizeof(tag)) && good;
 	if (key_bytes == 64) {
@@ -506,6 +558,50 @@ int page_cipher_init(const char *wanted)
 	engine = chosen;
 	log_info("crypto: pages are encrypted by %s", engine.cipher->name);
 	return 0;
+}
+
+/* A known answer, and a key that was changed. */
+static bool wraps(const struct engine *e, uint8_t *page)
+{
+	const struct page_item item = { .in = page, .out = page };
+	struct page_key key;
+	union bracket save;
+	bool good = wrap_key(e, &key, kat_wrap_key, sizeof(kat_wrap_key)) == 0 &&
+		    ct_equal(key.wrapped, kat_wrapped_key, sizeof(kat_wrapped_key));
+
+	key.wrapped[PAGE_KEY_WRAPPED_BYTES - 1] ^= 1;
+	begin(e, &save);
+	good = !run_wrapped(&key, false, &item, 1, &item) && good;
+	end(e, &save);
+	return good;
+}
+
+int page_cipher_check_wrapping(void)
+{
+	const struct engine trial = { engine.cipher, engine.plan, .wrapped = true };
+	uint8_t *pages;
+	bool good;
+
+	if (engine.cipher != &ciphers[ARRAY_COUNT(ciphers) - 1]) {
+		return ERR_UNSUPPORTED;
+	}
+	pages = page_alloc(CHECK_PAGES);
+	if (pages == NULL) {
+		return ERR_NOMEM;
+	}
+	good = wraps(&trial, pages) && agrees(&trial, PAGE_KEY_BYTES, pages);
+	page_free(pages, CHECK_PAGES);
+	return good ? 0 : ERR_SELFTEST;
+}
+
+void page_cipher_wrap_keys(void)
+{
+	engine.wrapped = true;
+}
+
+bool page_cipher_wraps_keys(void)
+{
+	return engine.wrapped;
 }
 
 bool page_tags_are_fast(void)

@@ -28,26 +28,33 @@ struct page_item {
 	uint8_t tweak[AES_XTS_TWEAK_BYTES];
 };
 
+#define PAGE_KEY_BYTES	       64 /* AES-256-XTS */
+#define PAGE_KEY_WRAPPED_BYTES (PAGE_KEY_BYTES + 8)
+
 /*
- * Expanded keys for both directions. Secret: register it by wipe_register, or secure_zero it after
- * use.
+ * Expanded keys for both directions; or a key as the master key has wrapped it (key_store.h).
+ * Secret: register it by wipe_register, or secure_zero it after use.
  */
 struct page_key {
-	struct aes_xts_key xts;
+	union {
+		struct aes_xts_key xts;
+		uint8_t wrapped[PAGE_KEY_WRAPPED_BYTES];
+	};
 } __attribute__((aligned(64)));
 
 /*
- * Like aes_xts_set_key: key_bytes is 32 or 64. Returns ERR_INVAL for another length or equal
- * halves.
+ * Like aes_xts_set_key: key_bytes is 32 or 64; 64 if keys are wrapped. Returns ERR_INVAL for
+ * another length or equal halves. The caller wipes `key`.
  */
 int page_key_set(struct page_key *out, const uint8_t *key, size_t key_bytes);
 
 /*
  * Encrypts or decrypts a batch of count pages under one key; a count of 0 does nothing. While one
- * page is processed, the next is fetched into the cache. A batch runs to its end; the interrupt
- * flag stays as the caller set it. Any CPU, no locks, at most 3 KiB of stack and no other memory.
- * The guest's vector registers are preserved. page_encrypt writes past the cache where out differs
- * from in and is aligned to 64 bytes.
+ * page is processed, the next is fetched into the cache. A wrapped key is unwrapped once for the
+ * batch. If it was changed, this panics. A batch runs to its end; the interrupt flag stays as the
+ * caller set it. Any CPU, no locks, at most 3 KiB of stack and no other memory. The guest's vector
+ * registers are preserved. page_encrypt writes past the cache where out differs from in and is
+ * aligned to 64 bytes.
  */
 void page_encrypt(const struct page_key *key, const struct page_item *items, size_t count);
 void page_decrypt(const struct page_key *key, const struct page_item *items, size_t count);
@@ -97,6 +104,18 @@ bool page_tags_are_fast(void);
  * this succeeds, mbedTLS is used. Bootstrap processor, before the first key.
  */
 int page_cipher_init(const char *wanted);
+
+/*
+ * Wraps and unwraps a key by the master key that is loaded, and pages under a wrapped key:
+ * compares with a known answer and with mbedTLS. The loaded key must be kat_wrap_master. Returns
+ * ERR_UNSUPPORTED if the implementation in use is not vaes512, ERR_NOMEM, or ERR_SELFTEST.
+ * Bootstrap processor.
+ */
+int page_cipher_check_wrapping(void);
+
+/* From now on page_key_set wraps keys. After the check succeeded, before the first key. */
+void page_cipher_wrap_keys(void);
+bool page_cipher_wraps_keys(void);
 
 /* The name of the implementation in use. */
 const char *page_cipher_name(void);

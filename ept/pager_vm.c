@@ -15,7 +15,6 @@
 #include "vmm/base/str.h"
 #include "vmm/console/log.h"
 
-#define PAGE_KEY_BYTES 64 /* AES-256-XTS */
 #define PAGE_KEY_LABEL "umbra page key"
 #define MAC_KEY_LABEL  "umbra page tag key"
 

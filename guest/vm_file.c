@@ -9,7 +9,6 @@
 #include "vmm/base/str.h"
 #include "vmm/host/page_alloc.h"
 
-#define KEY_BYTES 64 /* AES-256-XTS */
 #define BATCH	  16u
 #define KIND_FILE 3 /* in a tag's name; never 0, so that its first block counts */
 
@@ -40,7 +39,7 @@ static int start_tags(void)
 
 int vm_file_start(uint8_t (*buffers)[PAGE_SIZE], uint32_t cpus, bool with_tags)
 {
-	uint8_t bytes[KEY_BYTES];
+	uint8_t bytes[PAGE_KEY_BYTES];
 	int err = wipe_register(&key, sizeof(key));
 
 	has_tags = false;
@@ -201,24 +200,33 @@ int vm_file_copy(const struct vm_file *file, uint64_t offset, uint64_t bytes, st
 
 void vm_cmdline_seal(struct vm_config *config, uint32_t number)
 {
-	uint8_t tweak[AES_XTS_TWEAK_BYTES];
+	uint8_t *page = pages[percpu_self()->index];
+	struct page_item item = { .in = page, .out = page };
 
-	pack_tweak(number, 0, tweak);
-	/* Cannot fail: the length is valid for XTS. */
-	(void)aes_xts_encrypt(&key.xts, tweak, config->cmdline, config->cmdline,
-			      sizeof(config->cmdline));
+	/* XTS encrypts each block alone, so a command line is the first part of a page. */
+	memcpy(page, config->cmdline, sizeof(config->cmdline));
+	pack_tweak(number, 0, item.tweak);
+	page_encrypt(&key, &item, 1);
+	memcpy(config->cmdline, page, sizeof(config->cmdline));
+	secure_zero(page, PAGE_SIZE);
 	config->cmdline_seal = number;
 }
 
 void vm_cmdline_read(const struct vm_config *config, char out[VM_CMDLINE_MAX])
 {
-	uint8_t tweak[AES_XTS_TWEAK_BYTES];
+	struct page_item item;
+	uint8_t *page;
 
 	if (config->cmdline_seal == 0) {
 		memcpy(out, config->cmdline, sizeof(config->cmdline));
 		return;
 	}
-	pack_tweak(config->cmdline_seal, 0, tweak);
-	(void)aes_xts_decrypt(&key.xts, tweak, config->cmdline, out, sizeof(config->cmdline));
+	page = pages[percpu_self()->index];
+	item = (struct page_item){ .in = page, .out = page };
+	memcpy(page, config->cmdline, sizeof(config->cmdline));
+	pack_tweak(config->cmdline_seal, 0, item.tweak);
+	page_decrypt(&key, &item, 1);
+	memcpy(out, page, VM_CMDLINE_MAX);
+	secure_zero(page, PAGE_SIZE);
 	out[VM_CMDLINE_MAX - 1] = '\0';
 }

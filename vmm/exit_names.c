@@ -28,6 +28,7 @@ static const char *const exit_names[VCPU_EXIT_REASONS] = {
 	[EXIT_REASON_VMXOFF] = "vmxoff",
 	[EXIT_REASON_VMXON] = "vmxon",
 	[EXIT_REASON_CR_ACCESS] = "cr-access",
+	[EXIT_REASON_DR_ACCESS] = "dr-access",
 	[EXIT_REASON_IO] = "io",
 	[EXIT_REASON_RDMSR] = "rdmsr",
 	[EXIT_REASON_WRMSR] = "wrmsr",

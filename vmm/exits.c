@@ -21,30 +21,6 @@
 #include "vmm/vmx_bits.h"
 #include "vmm/vmx_insn.h"
 
-#define DR7_GD BIT(13)
-
-/*
- * Injects a debug exception. The exit did not change DR6, DR7 and DEBUGCTL (SDM, "Exit
- * Qualification for Debug Exceptions"), so this does to them what delivery would have done.
- */
-static void reflect_debug_exception(void)
-{
-	uint64_t why = vmread(VMCS_EXIT_QUALIFICATION);
-	uint64_t dr7 = vmread(VMCS_GUEST_DR7);
-	uint64_t debugctl = vmread(VMCS_GUEST_DEBUGCTL);
-
-	/* B3:B0 are not sticky; BD and BS are. RTM (bit 16) is inverted. */
-	vcpu_state_change_dr6(DBQ_B0_B3 | ((why & DBQ_RTM) != 0 ? DBQ_RTM : 0),
-			      (why & (DBQ_B0_B3 | DBQ_BD | DBQ_BS)) |
-				      ((why & DBQ_RTM) != 0 ? 0 : DBQ_RTM));
-	if ((dr7 & DR7_GD) != 0) {
-		vmwrite(VMCS_GUEST_DR7, dr7 & ~DR7_GD);
-	}
-	if ((debugctl & (DEBUGCTL_LBR | DEBUGCTL_BTF)) != 0) {
-		vmwrite(VMCS_GUEST_DEBUGCTL, debugctl & ~(DEBUGCTL_LBR | DEBUGCTL_BTF));
-	}
-}
-
 static enum exit_result exit_exception(struct vcpu *vcpu)
 {
 	uint32_t info = (uint32_t)vmread(VMCS_EXIT_INTERRUPTION_INFO);
@@ -75,7 +51,7 @@ static enum exit_result exit_exception(struct vcpu *vcpu)
 			};
 			return EXIT_RESUME;
 		}
-		reflect_debug_exception();
+		exit_note_debug_exception(vcpu, vmread(VMCS_EXIT_QUALIFICATION));
 		inject_exception(vcpu, VECTOR_DB, 0);
 		return EXIT_RESUME;
 	case VECTOR_AC:
@@ -243,6 +219,7 @@ static const struct exit_entry exit_table[VCPU_EXIT_REASONS] = {
 	[EXIT_REASON_VMXOFF] = { exit_ud, INSTRUCTION },
 	[EXIT_REASON_VMXON] = { exit_ud, INSTRUCTION },
 	[EXIT_REASON_CR_ACCESS] = { exit_cr_access, INSTRUCTION },
+	[EXIT_REASON_DR_ACCESS] = { exit_dr_access, INSTRUCTION },
 	[EXIT_REASON_IO] = { exit_io, INSTRUCTION },
 	[EXIT_REASON_RDMSR] = { exit_rdmsr, INSTRUCTION },
 	[EXIT_REASON_WRMSR] = { exit_wrmsr, INSTRUCTION },

@@ -15,6 +15,12 @@ enum exit_result {
 	EXIT_KILL_VM,	/* end the VM: it did something that Umbra does not support */
 };
 
+/*
+ * What the delivery of a debug exception does to DR6, DR7 and DEBUGCTL. why: bits as in the exit
+ * qualification.
+ */
+void exit_note_debug_exception(struct vcpu *vcpu, uint64_t why);
+
 /* Handles the exit that just happened. Returns EXIT_RESUME or EXIT_YIELD. */
 enum exit_result exit_dispatch(struct vcpu *vcpu);
 
@@ -23,6 +29,7 @@ enum exit_result exit_cpuid(struct vcpu *vcpu);
 enum exit_result exit_rdmsr(struct vcpu *vcpu);
 enum exit_result exit_wrmsr(struct vcpu *vcpu);
 enum exit_result exit_cr_access(struct vcpu *vcpu);
+enum exit_result exit_dr_access(struct vcpu *vcpu);
 enum exit_result exit_xsetbv(struct vcpu *vcpu);
 enum exit_result exit_io(struct vcpu *vcpu);
 enum exit_result exit_ept_violation(struct vcpu *vcpu);

@@ -74,6 +74,12 @@ struct vcpu_private {
 	uint64_t xcr0;
 	void *fpu;
 	uint64_t dr[4], dr6, cr2;
+	/*
+	 * With keeps_debug_registers dr and dr6 are valid always, and this is what the guest
+	 * reads.
+	 */
+	uint64_t dr7;
+	bool told_breakpoints; /* the log has that they never hit */
 	uint64_t live_msr[VCPU_LIVE_MSR_MAX];
 
 	/*

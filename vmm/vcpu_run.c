@@ -48,7 +48,7 @@ static void take_requests(struct vcpu *vcpu)
 		vcpu_load(vcpu);
 		vmcs_reset_guest(vcpu, (uint8_t)(requests >> ATTENTION_SIPI_VECTOR_SHIFT));
 		vcpu_flush_translations(vcpu); /* as INIT does; paging may have been on */
-		vcpu_state_reset();
+		vcpu_state_reset(vcpu);
 		state = VCPU_RUNNABLE;
 	}
 	vcpu_set_state(vcpu, state);

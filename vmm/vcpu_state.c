@@ -9,6 +9,7 @@
 
 #include "vmm/base/cpu.h"
 #include "vmm/base/err.h"
+#include "vmm/base/str.h"
 #include "vmm/base/x86.h"
 #include "vmm/host/page_alloc.h"
 #include "vmm/vcpu_priv.h"
@@ -39,6 +40,7 @@ _Static_assert(ARRAY_COUNT(live_msrs) <= VCPU_LIVE_MSR_MAX, "room in struct vcpu
 #define MXCSR_DEFAULT	   0x1f80
 
 #define DR6_DEFAULT 0xffff0ff0ul
+#define DR7_DEFAULT 0x400ul
 
 static size_t fpu_pages(void)
 {
@@ -57,6 +59,7 @@ int vcpu_state_alloc(struct vcpu *vcpu)
 	vcpu->priv->fpu = area;
 	vcpu->priv->xcr0 = XCR0_X87;
 	vcpu->priv->dr6 = DR6_DEFAULT;
+	vcpu->priv->dr7 = DR7_DEFAULT;
 	return 0;
 }
 
@@ -87,15 +90,34 @@ static void fpu_restore(struct vcpu_private *priv, uint64_t all)
 	cpu_xsetbv(0, priv->xcr0);
 }
 
+/* If the debug registers are Umbra's, the guest's values are never in the CPU. */
+static void save_debug_registers(struct vcpu_private *priv)
+{
+	if (!vmx_caps()->keeps_debug_registers) {
+		CPU_READ_DR(0, priv->dr[0]);
+		CPU_READ_DR(1, priv->dr[1]);
+		CPU_READ_DR(2, priv->dr[2]);
+		CPU_READ_DR(3, priv->dr[3]);
+		CPU_READ_DR(6, priv->dr6);
+	}
+}
+
+static void restore_debug_registers(const struct vcpu_private *priv)
+{
+	if (!vmx_caps()->keeps_debug_registers) {
+		CPU_WRITE_DR(0, priv->dr[0]);
+		CPU_WRITE_DR(1, priv->dr[1]);
+		CPU_WRITE_DR(2, priv->dr[2]);
+		CPU_WRITE_DR(3, priv->dr[3]);
+		CPU_WRITE_DR(6, priv->dr6);
+	}
+}
+
 static void save(struct vcpu_private *priv)
 {
 	fpu_save(priv, vmx_caps()->guest_xcr0);
 	priv->cr2 = cpu_read_cr2();
-	CPU_READ_DR(0, priv->dr[0]);
-	CPU_READ_DR(1, priv->dr[1]);
-	CPU_READ_DR(2, priv->dr[2]);
-	CPU_READ_DR(3, priv->dr[3]);
-	CPU_READ_DR(6, priv->dr6);
+	save_debug_registers(priv);
 	for (size_t i = 0; i < ARRAY_COUNT(live_msrs); i++) {
 		if (live_msrs[i].offered == NULL || live_msrs[i].offered()) {
 			priv->live_msr[i] = cpu_rdmsr(live_msrs[i].msr);
@@ -107,11 +129,7 @@ static void restore(struct vcpu_private *priv)
 {
 	fpu_restore(priv, vmx_caps()->guest_xcr0);
 	cpu_write_cr2(priv->cr2);
-	CPU_WRITE_DR(0, priv->dr[0]);
-	CPU_WRITE_DR(1, priv->dr[1]);
-	CPU_WRITE_DR(2, priv->dr[2]);
-	CPU_WRITE_DR(3, priv->dr[3]);
-	CPU_WRITE_DR(6, priv->dr6);
+	restore_debug_registers(priv);
 	for (size_t i = 0; i < ARRAY_COUNT(live_msrs); i++) {
 		if (live_msrs[i].offered == NULL || live_msrs[i].offered()) {
 			cpu_wrmsr(live_msrs[i].msr, priv->live_msr[i]);
@@ -137,14 +155,15 @@ void vcpu_state_switch(struct vcpu *from, struct vcpu *to)
 	restore(to->priv);
 }
 
-void vcpu_state_reset(void)
+void vcpu_state_reset(struct vcpu *vcpu)
 {
+	struct vcpu_private *priv = vcpu->priv;
+
 	cpu_write_cr2(0);
-	CPU_WRITE_DR(0, 0ul);
-	CPU_WRITE_DR(1, 0ul);
-	CPU_WRITE_DR(2, 0ul);
-	CPU_WRITE_DR(3, 0ul);
-	CPU_WRITE_DR(6, DR6_DEFAULT);
+	memset(priv->dr, 0, sizeof(priv->dr));
+	priv->dr6 = DR6_DEFAULT;
+	priv->dr7 = DR7_DEFAULT;
+	restore_debug_registers(priv);
 }
 
 void vcpu_state_set_xcr0(struct vcpu *vcpu, uint64_t xcr0)
@@ -158,10 +177,14 @@ void vcpu_state_set_cr2(uint64_t cr2)
 	cpu_write_cr2(cr2);
 }
 
-void vcpu_state_change_dr6(uint64_t clear, uint64_t set)
+void vcpu_state_change_dr6(struct vcpu *vcpu, uint64_t clear, uint64_t set)
 {
 	uint64_t dr6;
 
+	if (vmx_caps()->keeps_debug_registers) {
+		vcpu->priv->dr6 = (vcpu->priv->dr6 & ~clear) | set;
+		return;
+	}
 	CPU_READ_DR(6, dr6);
 	CPU_WRITE_DR(6, (dr6 & ~clear) | set);
 }

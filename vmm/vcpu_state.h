@@ -17,13 +17,13 @@ void vcpu_state_free(struct vcpu *vcpu);
  */
 void vcpu_state_switch(struct vcpu *from, struct vcpu *to);
 /*
- * Sets debug registers and CR2 of the vCPU that is loaded here, as after INIT (SDM, table of states
- * after INIT).
+ * Sets debug registers and CR2 of the vCPU, which is loaded here, as after INIT (SDM, table of
+ * states after INIT).
  */
-void vcpu_state_reset(void);
+void vcpu_state_reset(struct vcpu *vcpu);
 /* Does the guest's XSETBV. The value was checked. */
 void vcpu_state_set_xcr0(struct vcpu *vcpu, uint64_t xcr0);
 void vcpu_state_set_cr2(uint64_t cr2);
-void vcpu_state_change_dr6(uint64_t clear, uint64_t set);
+void vcpu_state_change_dr6(struct vcpu *vcpu, uint64_t clear, uint64_t set);
 
 #endif

@@ -324,7 +324,17 @@ void vmx_settle_flaws(const struct flaw_facts *facts)
 	caps.host_spec_ctrl = plan.host_spec_ctrl;
 }
 
-void vmx_choose_controls(void)
+/* The SDM lets every CPU set this control. Without it a guest would read and change a key. */
+static void settle_debug_registers(void)
+{
+	if ((control_capability(WORD_CPU) >> 32 & CPU_MOV_DR_EXITING) == 0) {
+		panic("key-store = registers: this CPU's VMX does not make MOV DR exit");
+	}
+	caps.cpu |= CPU_MOV_DR_EXITING;
+	caps.keeps_debug_registers = true;
+}
+
+void vmx_choose_controls(bool keep_debug_registers)
 {
 	uint64_t basic = cpu_rdmsr(MSR_IA32_VMX_BASIC);
 	uint64_t misc = cpu_rdmsr(MSR_IA32_VMX_MISC);
@@ -350,6 +360,9 @@ void vmx_choose_controls(void)
 	caps.vpid = (caps.cpu2 & CPU2_ENABLE_VPID) != 0;
 	caps.preemption_timer = (caps.pin & PIN_PREEMPTION_TIMER) != 0;
 	caps.monitor_trap = (control_capability(WORD_CPU) >> 32 & CPU_MONITOR_TRAP_FLAG) != 0;
+	if (keep_debug_registers) {
+		settle_debug_registers();
+	}
 	settle_apic_controls();
 	settle_guest_state();
 }

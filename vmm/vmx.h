@@ -49,6 +49,8 @@ struct vmx_caps {
 	bool no_large_exec; /* for struct ept_caps */
 	bool fill_rsb;	    /* guests' entries in the return stack buffer affect root mode */
 	bool flush_cmd;	    /* IA32_FLUSH_CMD exists */
+	/* DR0 to DR3 are Umbra's: MOV DR exits, and guests have no breakpoints (exit_dr.c). */
+	bool keeps_debug_registers;
 };
 const struct vmx_caps *vmx_caps(void);
 /* Can guests use RDTSCP, RDPID and IA32_TSC_AUX? */
@@ -64,8 +66,11 @@ bool vmx_keeps_spec_ctrl(void);
  */
 bool vmx_preflight(void);
 
-/* Reads the capabilities and chooses controls. Only after vmx_preflight returned true. */
-void vmx_choose(void);
+/*
+ * Reads the capabilities and chooses controls. Only after vmx_preflight returned true. With
+ * keep_debug_registers no guest ever gets at the CPU's DR0 to DR3.
+ */
+void vmx_choose(bool keep_debug_registers);
 
 /*
  * Can this CPU use the chosen controls, and does firmware let it enter VMX operation? If not,

@@ -115,6 +115,7 @@
 #define EXIT_REASON_VMXOFF		26
 #define EXIT_REASON_VMXON		27
 #define EXIT_REASON_CR_ACCESS		28
+#define EXIT_REASON_DR_ACCESS		29
 #define EXIT_REASON_IO			30
 #define EXIT_REASON_RDMSR		31
 #define EXIT_REASON_WRMSR		32
@@ -190,6 +191,12 @@
 #define CRQ_MOV_FROM  1
 #define CRQ_CLTS      2
 #define CRQ_LMSW      3
+
+/* Exit qualification for MOV DR; the general register as in CRQ_GPR. */
+#define DRQ_NUMBER(q) ((unsigned)((q)&7))
+#define DRQ_FROM(q)   (((q)&BIT(4)) != 0)
+
+#define DR7_GD BIT(13)
 
 /* Exit qualification for I/O instructions. */
 #define IOQ_SIZE(q) ((uint32_t)((q)&7) + 1)

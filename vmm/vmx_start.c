@@ -20,9 +20,9 @@
 #include "vmm/vmx_insn.h"
 #include "vmm/vmx_priv.h"
 
-void vmx_choose(void)
+void vmx_choose(bool keep_debug_registers)
 {
-	vmx_choose_controls();
+	vmx_choose_controls(keep_debug_registers);
 	alike_capture();
 }
 

@@ -287,6 +287,11 @@ void dma_report(void (*print)(const char *fmt, ...))
 	print("  IOMMU: none");
 }
 
+bool page_cipher_wraps_keys(void)
+{
+	return false;
+}
+
 void pager_window(uint64_t *frames, uint64_t *unclaimed)
 {
 	*frames = 512;

@@ -55,7 +55,7 @@ void fake_panic_check(const char *text)
 	}
 }
 
-__attribute__((weak)) _Noreturn void panic_exception(const struct idt_frame *frame)
+__attribute__((weak)) _Noreturn void panic_exception(struct idt_frame *frame)
 {
 	panic("an exception");
 }

@@ -275,6 +275,10 @@ WEAK void fake_hlt(void)
 	fake_hlt_count++;
 }
 
+WEAK void fake_clear_debug_registers(void)
+{
+}
+
 WEAK void fake_cli(void)
 {
 	fake_interrupts_on = false;

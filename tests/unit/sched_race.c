@@ -149,7 +149,7 @@ void vcpu_state_switch(struct vcpu *from, struct vcpu *to)
 	}
 }
 
-void vcpu_state_reset(void)
+void vcpu_state_reset(struct vcpu *vcpu)
 {
 }
 

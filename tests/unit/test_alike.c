@@ -64,7 +64,7 @@ static int start(void **state)
 {
 	fake_setup(state);
 	set_cpu();
-	vmx_choose();
+	vmx_choose(false);
 	return 0;
 }
 
@@ -173,7 +173,7 @@ TEST(test_erratum, start)
 	char why[160] = "";
 
 	fake_cpuid_set(1, 0, 0x306a9, 0, 0x7ffafbff, 0xbfebfbff);
-	vmx_choose();
+	vmx_choose(false);
 	assert_true(alike_check(why, sizeof(why)));
 	fake_cpuid_set(1, 0, 0x306a8, 0, 0x7ffafbff, 0xbfebfbff);
 	assert_false(alike_check(why, sizeof(why)));

@@ -61,6 +61,7 @@ TEST(everything_given, fake_setup, fake_teardown)
 				   "escape-key = Ctrl-a\r\n"
 				   "serial = COM2,9600\r\n"
 				   "engine-cipher = VAES256\r\n"
+				   "key-store = Registers\r\n"
 				   "[vm alpha-1]\r\n"
 				   "Memory    = 512m\r\n"
 				   "vcpus     = 2\r\n"
@@ -88,11 +89,12 @@ TEST(everything_given, fake_setup, fake_teardown)
 	assert_int_equal(config.log_level, LOG_DEBUG);
 	assert_int_equal(config.window_bytes, 2 << 20);
 	assert_string_equal(config.engine_cipher, "vaes256");
+	assert_true(config.keys_in_registers);
 	assert_int_equal(config.vm_count, 1);
 	assert_true(vm->valid);
 	assert_string_equal(vm->name, "alpha-1");
 	assert_int_equal(config.escape_key, 1);
-	assert_int_equal(vm->line, 11);
+	assert_int_equal(vm->line, 12);
 	assert_int_equal(config.serial.kind, CONFIG_SERIAL_PLACE);
 	assert_int_equal(config.serial.place.address, 0x2f8);
 	assert_int_equal(config.serial.place.divisor, 12);
@@ -230,6 +232,7 @@ TEST(defaults, fake_setup, fake_teardown)
 	assert_int_equal(config.log_level, LOG_INFO);
 	assert_int_equal(config.window_bytes, CONFIG_WINDOW_AUTO);
 	assert_string_equal(config.engine_cipher, "auto");
+	assert_false(config.keys_in_registers);
 	assert_false(config.tme_activate);
 	assert_int_equal(config.iommu, CONFIG_IOMMU_AUTO);
 	assert_false(config.attest_always);

@@ -66,7 +66,7 @@ void vm_check_halted(struct vm *v)
 	halt_checks++;
 }
 
-void vcpu_state_change_dr6(uint64_t clear, uint64_t set)
+void vcpu_state_change_dr6(struct vcpu *v, uint64_t clear, uint64_t set)
 {
 	dr6 = (dr6 & ~clear) | set;
 }
@@ -173,6 +173,22 @@ TEST(test_debug_exception, setup)
 	assert_int_equal(dr6, 0xffff4ff2 | DBQ_RTM);
 	assert_int_equal(vmread(VMCS_GUEST_DR7), 0x400);
 	assert_int_equal(vmread(VMCS_GUEST_DEBUGCTL), 0);
+}
+
+/*
+ * With a key in the debug registers: the guest's DR7 is in memory, the VMCS keeps 400H, and
+ * matches of addresses, which the CPU may report for disabled breakpoints too, are not passed on.
+ */
+TEST(test_debug_exception_with_kept_registers, setup)
+{
+	fake_caps.keeps_debug_registers = true;
+	priv.dr7 = 0x2455;
+	vmwrite(VMCS_EXIT_QUALIFICATION, DBQ_BS | 0xf);
+	exception(EVENT_HW_EXCEPTION, VECTOR_DB);
+	assert_int_equal(dr6, 0xffff4ff0 | DBQ_RTM);
+	assert_int_equal(priv.dr7, 0x455);
+	assert_int_equal(vmread(VMCS_GUEST_DR7), 0x400);
+	fake_caps.keeps_debug_registers = false;
 }
 
 /* The IRET that faulted had unblocked NMIs; not if an event was being delivered, nor at #DF. */

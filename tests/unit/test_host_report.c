@@ -36,6 +36,13 @@ const char *page_cipher_name(void)
 	return "a kernel";
 }
 
+static bool wrapped;
+
+bool page_cipher_wraps_keys(void)
+{
+	return wrapped;
+}
+
 void dma_report(void (*print)(const char *fmt, ...))
 {
 }
@@ -67,6 +74,7 @@ static int setup(void **state)
 {
 	memset(&facts, 0, sizeof(facts));
 	memset(&fake_caps, 0, sizeof(fake_caps));
+	wrapped = false;
 	return fake_setup(state);
 }
 
@@ -105,4 +113,11 @@ TEST(exits_that_few_cpus_have, setup, fake_teardown)
 	fake_caps.cpu2 = (uint32_t)CPU2_NOTIFY_WINDOW;
 	assert_non_null(strstr(report(0), "turn no; so does a guest that lets no interrupt "
 					  "through yes\n"));
+}
+
+TEST(where_page_keys_lie, setup, fake_teardown)
+{
+	assert_non_null(strstr(report(0), "by a kernel; keys lie in Umbra's memory\n"));
+	wrapped = true;
+	assert_non_null(strstr(report(0), "memory wrapped, under a key in debug registers\n"));
 }

@@ -25,6 +25,7 @@ static const char *const names[] = { "mbedtls", "aesni", "vaes256", "vaes512" };
 static uint8_t plain[MAX_ITEMS][4096], out[MAX_ITEMS][4096] __attribute__((aligned(4096)));
 static uint8_t expected[4096];
 static uint64_t random_state = 1;
+extern uint64_t fake_master[4]; /* master_memory.c */
 
 /* Bits that a test hides from the host's CPUID. */
 static uint32_t hide_1_ecx, hide_7_ecx, hide_7_ebx, hide_xcr0;
@@ -91,9 +92,11 @@ static void compare_batch(const uint8_t *key_bytes, size_t size, uint8_t tweaks[
 {
 	static uint8_t area[MAX_ITEMS][4096 + 64] __attribute__((aligned(64)));
 	struct page_item items[MAX_ITEMS], back[MAX_ITEMS];
+	struct aes_xts_key reference;
 	struct page_key key;
 
 	assert_int_equal(page_key_set(&key, key_bytes, size), 0);
+	assert_int_equal(aes_xts_set_key(&reference, key_bytes, size), 0);
 	for (size_t i = 0; i < count; i++) {
 		uint8_t *page = &area[i][shift];
 
@@ -107,7 +110,8 @@ static void compare_batch(const uint8_t *key_bytes, size_t size, uint8_t tweaks[
 	}
 	page_encrypt(&key, items, count);
 	for (size_t i = 0; i < count; i++) {
-		assert_int_equal(aes_xts_encrypt(&key.xts, tweaks[i], plain[i], expected, 4096), 0);
+		assert_int_equal(aes_xts_encrypt(&reference, tweaks[i], plain[i], expected, 4096),
+				 0);
 		assert_memory_equal(items[i].out, expected, 4096);
 		if (!in_place) {
 			assert_memory_equal(items[i].in, plain[i], 4096);
@@ -252,6 +256,49 @@ TEST(row_44_as_the_engine_of_tme_mk, setup, fake_teardown)
 		}
 		assert_int_equal(mbedtls_sha256(lines, sizeof(lines), digest, 0), 0);
 		assert_memory_equal(digest, cells[cell].sha256, sizeof(digest));
+	}
+}
+
+/* With wrapped keys: the same bytes; other keys are refused; a key that was changed is noticed. */
+TEST(wrapped_keys, setup, fake_teardown)
+{
+	uint8_t tweaks[MAX_ITEMS][16], key[64], wrapped[PAGE_KEY_WRAPPED_BYTES];
+	struct page_item item = { plain[0], out[0], { 0 } };
+	struct page_key page_key;
+
+	assert_int_equal(page_cipher_init("mbedtls"), 0);
+	assert_int_equal(page_cipher_check_wrapping(), ERR_UNSUPPORTED);
+	if (!take("vaes512")) {
+		return;
+	}
+	assert_int_equal(page_cipher_check_wrapping(), ERR_SELFTEST); /* another master key */
+	memcpy(fake_master, kat_wrap_master, sizeof(fake_master));
+	assert_int_equal(page_cipher_check_wrapping(), 0);
+	assert_false(page_cipher_wraps_keys());
+	page_cipher_wrap_keys();
+	assert_true(page_cipher_wraps_keys());
+	assert_int_equal(page_key_set(&page_key, kat_wrap_key, 32), ERR_INVAL);
+	memset(key, 7, sizeof(key));
+	assert_int_equal(page_key_set(&page_key, key, 64), ERR_INVAL);
+	assert_int_equal(page_key_set(&page_key, kat_wrap_key, 64), 0);
+	assert_memory_equal(page_key.wrapped, kat_wrapped_key, sizeof(kat_wrapped_key));
+	memcpy(wrapped, page_key.wrapped, sizeof(wrapped));
+	for (unsigned bit = 0; bit < 8 * sizeof(wrapped); bit += 7) {
+		memset(out[0], 0x5a, 4096);
+		page_key.wrapped[bit / 8] ^= (uint8_t)(1u << bit % 8);
+		FAKE_EXPECT_PANIC(page_encrypt(&page_key, &item, 1), "cannot be unwrapped");
+		FAKE_EXPECT_PANIC(page_decrypt(&page_key, &item, 1), "cannot be unwrapped");
+		memset(expected, 0x5a, sizeof(expected));
+		assert_memory_equal(out[0], expected, 4096);
+		memcpy(page_key.wrapped, wrapped, sizeof(wrapped));
+	}
+	for (unsigned round = 0; round < 24; round++) {
+		fill_random(plain, sizeof(plain));
+		fill_random(key, sizeof(key));
+		fill_random(tweaks, sizeof(tweaks));
+		fill_random(fake_master, sizeof(fake_master));
+		compare_batch(key, 64, tweaks, 1 + round % MAX_ITEMS, (round & 2) != 0,
+			      16 * (round % 5));
 	}
 }
 

@@ -80,7 +80,7 @@ static int run(uint32_t cpu, void (*fn)(void))
 
 static void raise_exception(void)
 {
-	static const struct idt_frame frame;
+	static struct idt_frame frame;
 
 	panic_exception(&frame);
 }

@@ -44,6 +44,39 @@ static void guest_finds(uint64_t value)
 	}
 }
 
+/* With a key in DR0 to DR3 no guest's value gets there, and INIT does not clear it. */
+TEST(kept_debug_registers, fake_setup, fake_teardown)
+{
+	struct vcpu *vcpus[2];
+
+	use_cpu(true);
+	fake_caps.keeps_debug_registers = true;
+	for (unsigned i = 0; i < ARRAY_COUNT(fake_dr); i++) {
+		fake_dr[i] = 0x5ec4e7 + i;
+	}
+	for (unsigned i = 0; i < 2; i++) {
+		vcpus[i] = create(&vms[i], 0);
+		vcpus[i]->priv->dr[0] = 1;
+		vcpu_load(vcpus[i]);
+	}
+	vcpu_load(vcpus[0]);
+	vcpu_state_change_dr6(vcpus[0], 0xf, BIT(14));
+	assert_int_equal(vcpus[0]->priv->dr6, 0xffff4ff0);
+	assert_int_equal(vcpus[0]->priv->dr[0], 1);
+	vcpu_state_reset(vcpus[0]);
+	assert_int_equal(vcpus[0]->priv->dr[0], 0);
+	assert_int_equal(vcpus[0]->priv->dr6, 0xffff0ff0);
+	assert_int_equal(vcpus[0]->priv->dr7, 0x400);
+	for (unsigned i = 0; i < ARRAY_COUNT(fake_dr); i++) {
+		assert_int_equal(fake_dr[i], 0x5ec4e7 + i);
+	}
+	for (unsigned i = 0; i < 2; i++) {
+		vcpu_unload(vcpus[i]);
+		vcpu_destroy(vcpus[i]);
+	}
+	fake_caps.keeps_debug_registers = false;
+}
+
 TEST(each_finds_its_own, fake_setup, fake_teardown)
 {
 	for (unsigned all = 0; all < 2; all++) {

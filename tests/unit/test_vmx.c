@@ -109,7 +109,7 @@ static void set_machine(const struct machine *m)
 
 static void start_vmx(void)
 {
-	vmx_choose();
+	vmx_choose(false);
 	vmx_init();
 }
 
@@ -172,6 +172,21 @@ TEST(test_machines)
 		assert_int_equal(told.accessed_dirty, (m->ept & BIT(21)) != 0);
 		assert_int_equal(told.phys_bits, 38); /* TDX has two bits */
 	}
+}
+
+/* MOV DR exits if DR0 to DR3 hold a key; a CPU on which it cannot exit runs no guest then. */
+TEST(test_kept_debug_registers)
+{
+	set_machine(&machines[0]);
+	vmx_choose(true);
+	assert_true(vmx_caps()->keeps_debug_registers);
+	assert_int_equal(vmx_caps()->cpu & CPU_MOV_DR_EXITING, CPU_MOV_DR_EXITING);
+	vmx_choose(false);
+	assert_false(vmx_caps()->keeps_debug_registers);
+	assert_int_equal(vmx_caps()->cpu & CPU_MOV_DR_EXITING, 0);
+	fake_msr_set(MSR_IA32_VMX_TRUE_PROCBASED_CTLS,
+		     HIGH(machines[0].cpu & ~(uint32_t)CPU_MOV_DR_EXITING) | 0x04006172);
+	FAKE_EXPECT_PANIC(vmx_choose(true), "does not make MOV DR exit");
 }
 
 TEST(test_no_vmx)

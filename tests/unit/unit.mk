@@ -8,7 +8,7 @@ UNIT_crypto := crypto/aes_xts.c crypto/kdf.c crypto/mbedtls_port.c crypto/noise.
 	crypto/wipe.c vmm/base/str.c $(MBEDTLS_C)
 PAGE_CIPHER_SRC := $(addprefix crypto/,page_cipher.c page_mac.c aes_xts.c simd.c mbedtls_port.c \
 	aes_ni.asm vaes256.asm vaes512.asm vaes256_tags.asm vaes512_tags.asm \
-	polyval.asm) vmm/base/str.c
+	vaes512_wrapped.asm polyval.asm) vmm/base/str.c tests/unit/master_memory.c
 UNIT_manifest := boot/manifest.c crypto/verify.c crypto/mbedtls_port.c crypto/wipe.c \
 	vmm/base/str.c $(MBEDTLS_C)
 UNIT_page_cipher := $(PAGE_CIPHER_SRC) $(MBEDTLS_C)
@@ -38,7 +38,9 @@ $(O)/unit/xts_cost: tests/unit/xts_cost.c $(addprefix $(O)/obj/,crypto/aes_xts.o
 	@$(HOST_CC) -std=gnu11 -O1 -g -Wall -Wextra -Wno-unused-parameter -Werror -I. -o $@ $^
 
 # Not a cmocka test either: it compares registers around calls of the product's own objects.
-PAGE_CIPHER_OBJ := $(patsubst %.c,$(O)/obj/%.o,$(PAGE_CIPHER_SRC:%.asm=$(O)/obj/%.asm.o)) \
+PAGE_CIPHER_OBJ := $(patsubst %.c,$(O)/obj/%.o,$(filter-out tests/%, \
+		$(PAGE_CIPHER_SRC:%.asm=$(O)/obj/%.asm.o))) \
+	tests/unit/master_memory.c \
 	$(O)/obj/vmm/base/cache_lines.o \
 	$(MBEDTLS_SRC:%.c=$(O)/obj/third/mbedtls/library/%.o) tests/unit/cipher_host.c
 unit: $(O)/unit/page_regs.passed
@@ -201,7 +203,7 @@ UNIT_keyboard := vmm/console/keyboard.c
 UNIT_screen := vmm/console/screen.c vmm/console/font.asm vmm/base/str.c
 UNIT_str := vmm/base/str.c
 UNIT_inject := vmm/inject.c
-UNIT_exits := vmm/exits.c vmm/exit_names.c vmm/rip.c vmm/vcpu_dump.c vmm/base/str.c
+UNIT_exits := vmm/exits.c vmm/exit_dr.c vmm/exit_names.c vmm/rip.c vmm/vcpu_dump.c vmm/base/str.c
 UNIT_exit_io := vmm/exit_io.c
 UNIT_exit_ept := vmm/exit_ept.c vmm/device_access.c vmm/base/str.c
 UNIT_sched := vmm/sched.c vmm/sched_slice.c vmm/sched_place.c vmm/sched_time.c vmm/host/work.c
@@ -215,6 +217,8 @@ UNIT_vcpu_work := $(UNIT_vcpu)
 UNIT_cpuid := vmm/exit_cpuid.c vmm/cpuid_rows.c
 UNIT_msr := vmm/exit_msr.c vmm/msr.c vmm/msr_types.c vmm/vcpu_tsc.c
 UNIT_cr := vmm/exit_cr.c
+UNIT_exit_dr := vmm/exit_dr.c
+UNIT_key_store := crypto/key_store.c vmm/base/str.c vmm/base/err.c
 UNIT_vmx := $(addprefix vmm/,vmx.c vmx_start.c flaws.c errata.c alike.c cpuid_rows.c) vmm/base/str.c
 UNIT_alike := $(UNIT_vmx) vmm/exit_cpuid.c
 UNIT_flaws := vmm/flaws.c

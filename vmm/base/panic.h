@@ -13,10 +13,10 @@ _Noreturn void panic(const char *fmt, ...) PRINTF_LIKE(1, 2);
 
 /*
  * The same for an exception, which is logged with the registers of the frame that idt_stubs.asm has
- * built.
+ * built. The frame is then zeroed.
  */
 struct idt_frame;
-_Noreturn void panic_exception(const struct idt_frame *frame);
+_Noreturn void panic_exception(struct idt_frame *frame);
 
 /* Sets what follows a panic: the machine stays as it is (the default), or is reset. */
 void panic_set_reboot(bool reboot);

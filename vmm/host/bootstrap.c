@@ -305,6 +305,7 @@ _Noreturn void bootstrap_stop_this_cpu(void)
 {
 	const uint32_t self = percpu_self()->index;
 
+	cpu_clear_debug_registers();
 	bootstrap_quit_this_cpu();
 	bootstrap_run(state, bootstrap_stack(state, self), stop_here, self);
 	cpu_stop(); /* not reached */

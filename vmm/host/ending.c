@@ -31,6 +31,7 @@ void ending_wipe(void)
 	void (*wipe)(void);
 
 	ending_claim();
+	cpu_clear_debug_registers();
 	wipe = atomic_load_acquire(&wipe_keys);
 	if (wipe != NULL) {
 		wipe();

@@ -61,5 +61,6 @@ idt_common:
 	pop	rdx
 	pop	rcx
 	pop	rax
+	mov	qword [rsp - 8], 0	; it may be a word of a key (master_key.asm)
 	add	rsp, 16
 	iretq

@@ -6,6 +6,7 @@
 #include "vmm/base/cpu.h"
 #include "vmm/base/panic.h"
 #include "vmm/base/percpu.h"
+#include "vmm/base/str.h"
 #include "vmm/base/x86.h"
 #include "vmm/host/bootstrap.h"
 #include "vmm/host/idt_dump.h"
@@ -27,12 +28,13 @@ void interrupts_stop_on_nmi(void)
 	atomic_store(&stop_on_nmi, true);
 }
 
-static void handle_nmi(void)
+static void handle_nmi(struct idt_frame *frame)
 {
 	struct percpu *cpu = percpu_self();
 
 	/* This is the last CPU: it has stopped all others, so no NMI can be a request to stop. */
 	if (atomic_load(&stop_on_nmi) && !bootstrap_has_left()) {
+		memset(frame, 0, sizeof(*frame)); /* it may have a word of a key (master_key.asm) */
 		bootstrap_stop_this_cpu();
 	}
 	cpu->nmi_count++;
@@ -80,7 +82,7 @@ void interrupt_dispatch(struct idt_frame *frame)
 	struct percpu *cpu;
 
 	if (frame->vector == VECTOR_NMI) {
-		handle_nmi();
+		handle_nmi(frame);
 		return;
 	}
 	if (frame->vector < 32) {

@@ -113,9 +113,10 @@ _Noreturn void panic_text(const char *fmt, ...)
 	end();
 }
 
-_Noreturn void panic_exception(const struct idt_frame *frame)
+_Noreturn void panic_exception(struct idt_frame *frame)
 {
 	begin();
 	idt_dump(frame);
+	secure_zero(frame, sizeof(*frame));
 	end();
 }
