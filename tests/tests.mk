@@ -251,9 +251,10 @@ guest-%: $(GUEST_DIR)/%.bin
 # --- The scanner of DRAM dumps ---
 
 DRAMSCAN := $(O)/dramscan
-$(DRAMSCAN): tests/bus/dramscan.c tests/bus/keyscan.c tests/bus/keyscan.h tests/bus/marker.h
+$(DRAMSCAN): $(addprefix tests/bus/,dramscan.c keyscan.c secretscan.c keyscan.h secretscan.h \
+		marker.h)
 	@mkdir -p $(@D)
-	@$(HOST_CC) -std=gnu11 -D_GNU_SOURCE -O2 $(HOST_WARN) -I. -o $@ $(filter %.c,$^)
+	@$(HOST_CC) -std=gnu11 -D_GNU_SOURCE -O2 $(HOST_WARN) -I. -o $@ $(filter %.c,$^) -lcrypto
 
 # --- Emulator cases: tests/cases.toml ---
 

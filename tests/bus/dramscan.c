@@ -7,6 +7,9 @@
  *   dramscan DUMP keys       "ADDRESS BITS encryption|decryption KEY": an AES key schedule. KEY
  *                            numbers the keys: equal keys have equal numbers; no key is printed.
  *   dramscan DUMP bytes FILE...   "ADDRESS FILE": the whole content of a file, in one piece
+ *   dramscan DUMP hashes     "ADDRESS hash": the powers of the hash key of tags
+ *   dramscan DUMP master FILE     "ADDRESS wrapped|master|page": what secretscan.h says of the
+ *                            master key in the file
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -20,6 +23,7 @@
 
 #include "tests/bus/keyscan.h"
 #include "tests/bus/marker.h"
+#include "tests/bus/secretscan.h"
 
 #define PAGE_BYTES 4096u
 #define KEYS_MAX   4096u
@@ -111,13 +115,29 @@ static void scan_bytes(struct blob dump, const char *path)
 	}
 }
 
+static void print_secret(void *context, size_t offset, const char *what)
+{
+	printf("%#zx %s\n", offset, what);
+}
+
+static void scan_master(struct blob dump, const char *path)
+{
+	struct blob master = map_file(path);
+
+	if (master.bytes != SECRET_MASTER_BYTES) {
+		die(path, "not 32 bytes");
+	}
+	secretscan_wrapped(dump.data, dump.bytes, master.data, print_secret, NULL);
+}
+
 int main(int argc, char **argv)
 {
 	static struct keys keys;
 	struct blob dump;
 
 	if (argc < 3) {
-		die("usage", "dramscan DUMP markers | keys | bytes FILE...");
+		die("usage", "dramscan DUMP markers | keys | bytes FILE... | hashes | "
+			     "master FILE");
 	}
 	dump = map_file(argv[1]);
 	if (strcmp(argv[2], "markers") == 0) {
@@ -128,8 +148,12 @@ int main(int argc, char **argv)
 		for (int i = 3; i < argc; i++) {
 			scan_bytes(dump, argv[i]);
 		}
+	} else if (strcmp(argv[2], "hashes") == 0) {
+		secretscan_hashes(dump.data, dump.bytes, print_secret, NULL);
+	} else if (strcmp(argv[2], "master") == 0 && argc == 4) {
+		scan_master(dump, argv[3]);
 	} else {
-		die(argv[2], "not one of markers, keys, bytes");
+		die(argv[2], "not one of markers, keys, bytes, hashes, master");
 	}
 	return 0;
 }

@@ -134,6 +134,34 @@ static bool is_schedule(const struct form *form, const uint8_t *at)
 	return true;
 }
 
+void keyscan_round_keys(const uint8_t key[32], uint8_t out[KEYSCAN_ROUND_KEYS][16])
+{
+	const unsigned words = 60;
+	uint8_t constant = 1;
+	uint32_t word[60];
+
+	make_sbox();
+	memcpy(word, key, 32);
+	for (unsigned i = 8; i < words; i++) {
+		uint32_t t = word[i - 1];
+
+		if (i % 8 == 0) {
+			t = substitute(rotate(t, 1)) ^ constant;
+			constant = (uint8_t)times_x(constant);
+		} else if (i % 8 == 4) {
+			t = substitute(t);
+		}
+		word[i] = word[i - 8] ^ t;
+	}
+	memcpy(out, word, sizeof(word));
+	for (unsigned i = 4; i < words - 4; i++) {
+		/* The fourth power of MixColumns changes nothing, so the third is its inverse. */
+		const uint32_t inverse = mix_column(mix_column(mix_column(word[i])));
+
+		memcpy(&out[14 + i / 4][i % 4 * 4], &inverse, sizeof(inverse));
+	}
+}
+
 static void report(const struct form *form, const uint8_t *data, size_t offset,
 		   keyscan_found *found, void *context)
 {

@@ -18,6 +18,12 @@ struct keyscan_hit {
 
 typedef void keyscan_found(void *context, const struct keyscan_hit *hit);
 
+/* Of AES-256: 15 for encryption, and the 13 inner ones for decryption. */
+#define KEYSCAN_ROUND_KEYS 28
+
+/* Expands an AES-256 key to all round keys that either form of its schedule has. */
+void keyscan_round_keys(const uint8_t key[32], uint8_t out[KEYSCAN_ROUND_KEYS][16]);
+
 /*
  * A schedule is 11, 13 or 15 consecutive round keys of 16 bytes: as FIPS 197 expands them
  * (encryption), or in reverse order with InvMixColumns on all but the outer two (decryption, FIPS

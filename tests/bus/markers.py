@@ -57,6 +57,15 @@ class Scanner:
         return [Key(int(address, 16), int(bits), use, int(key))
                 for address, bits, use, key in self.scan('keys')]
 
+    def hashes(self):
+        """Addresses of the powers of tags' hash keys."""
+        return [int(address, 16) for address, _ in self.scan('hashes')]
+
+    def master(self, path):
+        """(address, what) of the master key in the file and of page keys under it: `wrapped`, or a
+        piece of `master` or of a `page` key."""
+        return [(int(address, 16), what) for address, what in self.scan('master', path)]
+
     def copies(self, path):
         """Addresses at which the content of a file lies."""
         return [int(address, 16) for address, *_ in self.scan('bytes', path)]

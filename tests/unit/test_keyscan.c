@@ -65,6 +65,21 @@ static size_t expand(const uint8_t *key, unsigned bits, bool decryption, uint8_t
 	return bytes;
 }
 
+/* Single round keys, as both forms of a schedule have them. */
+TEST(round_keys)
+{
+	uint8_t key[32], encryption[240], decryption[240], round[KEYSCAN_ROUND_KEYS][16];
+
+	fill(key, sizeof(key));
+	expand(key, 256, false, encryption);
+	expand(key, 256, true, decryption);
+	keyscan_round_keys(key, round);
+	assert_memory_equal(round, encryption, sizeof(encryption));
+	for (unsigned i = 1; i < 14; i++) {
+		assert_memory_equal(round[14 + i], decryption + 16 * (14 - i), 16);
+	}
+}
+
 TEST(a_schedule_is_found_wherever_it_lies)
 {
 	for (unsigned bits = 128; bits <= 256; bits += 64) {
