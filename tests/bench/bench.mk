@@ -20,9 +20,13 @@ bench:
 	@$(MAKE) --no-print-directory bench-devices
 
 # Needs no emulator: the product's objects in a process of this host.
-bench-pages: $(O)/bench/pages $(O)/bench/tags
+bench-pages: $(O)/bench/pages $(O)/bench/tags $(O)/bench/wrapped
 	@$<
 	@$(O)/bench/tags
+	@$(O)/bench/wrapped
+$(O)/bench/wrapped: tests/bench/wrapped.c $(PAGE_CIPHER_OBJ)
+	@mkdir -p $(@D)
+	@$(HOST_CC) $(BENCH_CFLAGS) -o $@ $^
 $(O)/bench/tags: tests/bench/tags.c $(PAGE_CIPHER_OBJ)
 	@mkdir -p $(@D)
 	@$(HOST_CC) $(BENCH_CFLAGS) -o $@ $^

@@ -104,42 +104,6 @@ struct cpu_table_register fake_sidt(void);
 void fake_ltr(uint16_t selector);
 void fake_clear_debug_registers(void);
 
-!!CHECK
-#define cpu_cpuid      fake_cpuid
-#define cpu_rdmsr      fake_rdmsr
-#define cpu_wrmsr      fake_wrmsr
-#define cpu_rdtsc      fake_rdtsc
-#define cpu_in8	       fake_in8
-#define cpu_in16       fake_in16
-#define cpu_in32       fake_in32
-#define cpu_out8       fake_out8
-#define cpu_out16      fake_out16
-#define cpu_out32      fake_out32
-#define cpu_read_cr0   fake_read_cr0
-#define cpu_read_cr2   fake_read_cr2
-#define cpu_read_cr3   fake_read_cr3
-#define cpu_read_cr4   fake_read_cr4
-#define cpu_write_cr0  fake_write_cr0
-#define cpu_write_cr2  fake_write_cr2
-#define cpu_write_cr3  fake_write_cr3
-#define cpu_write_cr4  fake_write_cr4
-#define cpu_xgetbv     fake_xgetbv
-#define cpu_xsetbv     fake_xsetbv
-#define cpu_invlpg     fake_invlpg
-#define cpu_wbinvd     fake_wbinvd
-#define cpu_clflush    fake_clflush
-#define cpu_clflushopt fake_clflushopt
-#define cpu_clwb       fake_clwb
-#define cpu_hlt	       fake_hlt
-#define cpu_cli	       fake_cli
-#define cpu_sti	       fake_sti
-#define cpu_sti_hlt    fake_sti_hlt
-#define cpu_rdrand64   fake_rdrand64
-#define cpu_rdseed64   fake_rdseed64
-#define cpu_lidt       fake_lidt
-#define cpu_sgdt       fake_sgdt
-#define cpu_sidt       fake_sidt
-#define cpu_ltr	       fake_ltr
 #define cpu_cpuid		  fake_cpuid
 #define cpu_rdmsr		  fake_rdmsr
 #define cpu_wrmsr		  fake_wrmsr
@@ -164,6 +128,7 @@ void fake_clear_debug_registers(void);
 #define cpu_wbinvd		  fake_wbinvd
 #define cpu_clflush		  fake_clflush
 #define cpu_clflushopt		  fake_clflushopt
+#define cpu_clwb		  fake_clwb
 #define cpu_hlt			  fake_hlt
 #define cpu_cli			  fake_cli
 #define cpu_sti			  fake_sti
