@@ -70,7 +70,7 @@ struct config {
 	 */
 	uint64_t window_bytes;
 	const char *engine_cipher; /* for page_cipher_init */
-	bool keys_in_registers;	   /* key-store = registers: key_store_use_registers */
+	bool keys_in_memory;	   /* key-store = memory; else, or for a wrong word, registers */
 	enum config_tpm tpm;
 	bool attest_always; /* report even if keys must then be opened before DMA is shut out */
 	bool tme_activate;  /* switch TME-MK on where firmware left its register open */

@@ -40,8 +40,8 @@ static const struct config_choice levels[] = { { "error", LOG_ERROR },
 					       { NULL, 0 } };
 static const struct config_choice ciphers[] = { { "auto", 0 },	  { "mbedtls", 0 }, { "aesni", 0 },
 						{ "vaes256", 0 }, { "vaes512", 0 }, { NULL, 0 } };
-static const struct config_choice key_stores[] = { { "memory", false },
-						   { "registers", true },
+static const struct config_choice key_stores[] = { { "memory", true },
+						   { "registers", false },
 						   { NULL, 0 } };
 static const struct config_choice engines[] = { { "auto", VM_ENGINE_AUTO },
 						{ "tme-mk", VM_ENGINE_TME_MK },
@@ -189,13 +189,15 @@ const struct config_key config_keys[] = {
 			"memory. registers: wrapped in memory, by a key that only the debug "
 			"registers of the CPUs hold. That costs time at each page fault, guests "
 			"have no hardware breakpoints, and it needs AVX-512 and no other "
-			"hypervisor below; else nothing runs with engine = software. It does not "
-			"cover the keys of integrity and the secrets of key files, which stay in "
-			"memory.",
+			"hypervisor below; else nothing runs with engine = software, no VM parks, "
+			"and "
+			"no disk has cow. A wrong word has the same effect. It does not cover the "
+			"keys of integrity and the secrets of key files, which stay in memory.",
 		.parse = config_parse_choice,
 		.choices = key_stores,
 		.standard = "memory",
-		FIELD(config, keys_in_registers),
+		FIELD(config, keys_in_memory),
+		.zero_if_wrong = true,
 	},
 	{
 		.section = "host",

@@ -150,10 +150,10 @@ static bool start_key_store(void)
 {
 	int err;
 
-	if (!boot->config.keys_in_registers) {
+	if (boot->config.keys_in_memory) {
 		return true;
 	}
-	err = key_store_use_registers();
+	err = key_store_use_registers(!boot->can_run || vmx_can_keep_debug_registers());
 	if (err == ERR_SELFTEST) {
 		panic("the code that unwraps page keys gives wrong bytes; this machine must not "
 		      "hold keys");
@@ -180,6 +180,9 @@ static void start_crypto(void)
 	keys_ready = start_key_store();
 	/* Firmware's list may lack this CPU. */
 	secrets_seal(&boot->config, (uint32_t)MIN(boot->cpu_count + 1, CPU_MAX));
+	if (!keys_ready) { /* after the one key of the files, which VMs under KeyIDs need, too */
+		page_cipher_refuse_keys();
+	}
 }
 
 /* If this fails, VMs that need the window do not start; the others do. */
@@ -200,8 +203,7 @@ static void start_window(void)
 	}
 	if (!keys_ready) {
 		log_error("page keys cannot be kept in registers, as logged above; no VM can run "
-			  "with "
-			  "engine = software");
+			  "with engine = software");
 		return;
 	}
 	if (bytes == 0) {

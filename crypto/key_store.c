@@ -42,7 +42,7 @@ static int check_code(void)
 	return err;
 }
 
-int key_store_use_registers(void)
+int key_store_use_registers(bool guests_kept_out)
 {
 	uint64_t key[MASTER_WORDS];
 	int err;
@@ -51,6 +51,10 @@ int key_store_use_registers(void)
 		return refuse(ERR_UNSUPPORTED,
 			      "another hypervisor runs this machine, and keeps its "
 			      "debug registers in memory");
+	}
+	if (!guests_kept_out) {
+		return refuse(ERR_UNSUPPORTED, "this CPU's VMX does not make MOV DR exit, so "
+					       "guests could read debug registers");
 	}
 	err = check_code();
 	if (err == ERR_UNSUPPORTED) {
@@ -68,8 +72,7 @@ int key_store_use_registers(void)
 	secure_zero(key, sizeof(key));
 	page_cipher_wrap_keys();
 	log_info("crypto: page keys lie in memory wrapped; the key that unwraps them is in DR0 to "
-		 "DR3 "
-		 "of each CPU. The keys of tags (integrity) lie in memory in clear");
+		 "DR3 of each CPU. The keys of tags (integrity) lie in memory in clear");
 	return 0;
 }
 

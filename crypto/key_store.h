@@ -11,13 +11,14 @@
 #include "vmm/base/types.h"
 
 /*
- * Makes the master key on this CPU; from now on page_key_set wraps keys. Returns ERR_UNSUPPORTED
- * under another hypervisor or without the page cipher vaes512, ERR_NOMEM, or what rng_bytes
- * returns; the log says which, and keys are kept in memory as before. Returns ERR_SELFTEST if the
- * code gives wrong bytes. Boot processor, after page_cipher_init and rng_init, before the first
- * page key.
+ * Makes the master key on this CPU; from now on page_key_set wraps keys. guests_kept_out: no guest
+ * can run, or vmx_can_keep_debug_registers. Returns ERR_UNSUPPORTED without that, under another
+ * hypervisor, or without the page cipher vaes512; ERR_NOMEM; or what rng_bytes returns; the log
+ * says which, and keys are made as before (the caller ends that: page_cipher_refuse_keys). Returns
+ * ERR_SELFTEST if the code gives wrong bytes. Boot processor, after page_cipher_init and rng_init,
+ * before the first page key.
  */
-int key_store_use_registers(void);
+int key_store_use_registers(bool guests_kept_out);
 
 /*
  * Copies the master key to every CPU, if there is one. It passes through memory once, and that is

@@ -122,6 +122,7 @@ static struct engine {
 	const struct cipher *cipher;
 	struct simd_plan plan;
 	bool wrapped; /* keys are in memory as the master key has wrapped them */
+	bool refuses; /* page_cipher_refuse_keys */
 } engine = { .cipher = &ciphers[0] };
 
 static void run_mbedtls(const struct page_key *key, bool encrypt, const struct page_item *items,
@@ -234,6 +235,12 @@ static int set_key(const struct engine *e, struct page_key *out, const uint8_t *
 
 int page_key_set(struct page_key *out, const uint8_t *key, size_t key_bytes)
 {
+	if (engine.refuses) {
+		secure_zero(out, sizeof(*out));
+		log_error("crypto: a page key is refused: it would lie in memory in clear, which "
+			  "[host] key-store rules out");
+		return ERR_RIGHTS;
+	}
 	return set_key(&engine, out, key, key_bytes);
 }
 
@@ -597,6 +604,11 @@ int page_cipher_check_wrapping(void)
 void page_cipher_wrap_keys(void)
 {
 	engine.wrapped = true;
+}
+
+void page_cipher_refuse_keys(void)
+{
+	engine.refuses = true;
 }
 
 bool page_cipher_wraps_keys(void)

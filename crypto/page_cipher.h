@@ -44,7 +44,8 @@ struct page_key {
 
 /*
  * Like aes_xts_set_key: key_bytes is 32 or 64; 64 if keys are wrapped. Returns ERR_INVAL for
- * another length or equal halves. The caller wipes `key`.
+ * another length or equal halves, and ERR_RIGHTS, which is logged, after page_cipher_refuse_keys.
+ * The caller wipes `key`.
  */
 int page_key_set(struct page_key *out, const uint8_t *key, size_t key_bytes);
 
@@ -115,6 +116,11 @@ int page_cipher_check_wrapping(void);
 
 /* From now on page_key_set wraps keys. After the check succeeded, before the first key. */
 void page_cipher_wrap_keys(void);
+/*
+ * From now on page_key_set makes no key, because the configuration wants keys wrapped and this
+ * machine cannot do that. Keys that exist stay valid. Boot processor, before the other CPUs start.
+ */
+void page_cipher_refuse_keys(void);
 bool page_cipher_wraps_keys(void);
 
 /* The name of the implementation in use. */

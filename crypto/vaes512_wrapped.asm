@@ -260,6 +260,15 @@ page_key_wrap:
 %endrep
 %endmacro
 
+; For a panic, before which nothing else overwrites the master key's round keys.
+%macro FORGET 0
+%assign n 0
+%rep 32
+	vpxorq	zmm %+ n, zmm %+ n, zmm %+ n
+%assign n n + 1
+%endrep
+%endmacro
+
 ; A kernel as page_xts.inc describes them, but that rdi is the wrapped key and rsi is not used.
 ; Returns 1; or 0, with no page written, if the key cannot be unwrapped. Clobbers r8, too.
 %macro WRAPPED_KERNEL 2
@@ -353,6 +362,7 @@ global %2
 	jmp	.stored
 %endif
 .refused:
+	FORGET
 	xor	eax, eax
 	ret
 %endmacro

@@ -325,11 +325,14 @@ void vmx_settle_flaws(const struct flaw_facts *facts)
 }
 
 /* The SDM lets every CPU set this control. Without it a guest would read and change a key. */
+bool vmx_can_keep_debug_registers(void)
+{
+	return (control_capability(WORD_CPU) >> 32 & CPU_MOV_DR_EXITING) != 0;
+}
+
 static void settle_debug_registers(void)
 {
-	if ((control_capability(WORD_CPU) >> 32 & CPU_MOV_DR_EXITING) == 0) {
-		panic("key-store = registers: this CPU's VMX does not make MOV DR exit");
-	}
+	CHECK(vmx_can_keep_debug_registers());
 	caps.cpu |= CPU_MOV_DR_EXITING;
 	caps.keeps_debug_registers = true;
 }

@@ -66,9 +66,13 @@ bool vmx_keeps_spec_ctrl(void);
  */
 bool vmx_preflight(void);
 
+/* Can MOV DR exit on this CPU? Only after vmx_preflight returned true. */
+bool vmx_can_keep_debug_registers(void);
+
 /*
  * Reads the capabilities and chooses controls. Only after vmx_preflight returned true. With
- * keep_debug_registers no guest ever gets at the CPU's DR0 to DR3.
+ * keep_debug_registers, which needs vmx_can_keep_debug_registers, no guest ever gets at the CPU's
+ * DR0 to DR3.
  */
 void vmx_choose(bool keep_debug_registers);
 

@@ -11,6 +11,10 @@ __attribute__((weak)) void ending_set_wipe(void (*wipe)(void))
 	wipe_keys = wipe;
 }
 
+__attribute__((weak)) void ending_clear_registers(void)
+{
+}
+
 void ending_wipe(void)
 {
 	void (*wipe)(void) = wipe_keys;

@@ -279,6 +279,10 @@ WEAK void fake_clear_debug_registers(void)
 {
 }
 
+WEAK void fake_clear_vector_registers(void)
+{
+}
+
 WEAK void fake_cli(void)
 {
 	fake_interrupts_on = false;

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "crypto/page_cipher.h"
+#include "vmm/base/cpu.h"
 #include "vmm/base/err.h"
 
 #define AREA	  8192
@@ -156,6 +157,49 @@ static void scramble(void)
 	__asm__ volatile("pxor %xmm7, %xmm7");
 }
 
+uint64_t page_xts_wrapped_enc(const uint8_t *wrapped, const uint8_t *ignored,
+			      const struct page_item *item, size_t count,
+			      const struct page_item *ahead);
+uint64_t page_xts_wrapped_dec(const uint8_t *wrapped, const uint8_t *ignored,
+			      const struct page_item *item, size_t count,
+			      const struct page_item *ahead);
+
+static uint8_t changed[PAGE_KEY_WRAPPED_BYTES]; /* no key's wrapped form */
+
+static void refused_enc(void)
+{
+	broken |= page_xts_wrapped_enc(changed, NULL, items, 1, items) != 0;
+}
+
+static void refused_dec(void)
+{
+	broken |= page_xts_wrapped_dec(changed, NULL, items, 1, items) != 0;
+}
+
+/* Before a panic no vector register has a piece of the master key. */
+static int check_cleared(const char *what, void (*call)(void))
+{
+	static const area_t zeros;
+	unsigned a, b, c, d;
+	int bad;
+
+	make_pattern(mask);
+	memset(got, 0xff, sizeof(got));
+	registers_around(set, got, call, mask);
+	bad = memcmp(got + XMM, zeros, 256) != 0;
+	for (unsigned n = 2; n < 8; n++) {
+		if ((mask & 0xc4) >> n & 1) {
+			__cpuid_count(0xd, n, a, b, c, d);
+			bad |= (*(uint64_t *)(void *)(got + XSTATE_BV) >> n & 1) != 0 &&
+			       memcmp(got + b, zeros, a) != 0;
+		}
+	}
+	if (bad != 0) {
+		printf("%s leaves something in vector registers\n", what);
+	}
+	return bad;
+}
+
 static int check_calls(unsigned *checks)
 {
 	static const uint64_t in_use[] = { 0x03, 0x07, 0xe7, 0x27, 0x47, 0x87, 0xc3, 0x67, 0xa7 };
@@ -207,6 +251,9 @@ int main(void)
 		page_cipher_wrap_keys();
 		bad += page_key_set(&key, bytes, sizeof(bytes)) != 0;
 		bad += check_calls(&checks);
+		bad += check_cleared("page_xts_wrapped_enc", refused_enc);
+		bad += check_cleared("page_xts_wrapped_dec", refused_dec);
+		bad += check_cleared("cpu_clear_vector_registers", cpu_clear_vector_registers);
 	}
 	printf("registers compared around %u calls\n", checks);
 	if (bad != 0 || broken || checks == 0) {

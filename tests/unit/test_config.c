@@ -89,7 +89,7 @@ TEST(everything_given, fake_setup, fake_teardown)
 	assert_int_equal(config.log_level, LOG_DEBUG);
 	assert_int_equal(config.window_bytes, 2 << 20);
 	assert_string_equal(config.engine_cipher, "vaes256");
-	assert_true(config.keys_in_registers);
+	assert_false(config.keys_in_memory);
 	assert_int_equal(config.vm_count, 1);
 	assert_true(vm->valid);
 	assert_string_equal(vm->name, "alpha-1");
@@ -232,7 +232,7 @@ TEST(defaults, fake_setup, fake_teardown)
 	assert_int_equal(config.log_level, LOG_INFO);
 	assert_int_equal(config.window_bytes, CONFIG_WINDOW_AUTO);
 	assert_string_equal(config.engine_cipher, "auto");
-	assert_false(config.keys_in_registers);
+	assert_true(config.keys_in_memory);
 	assert_false(config.tme_activate);
 	assert_int_equal(config.iommu, CONFIG_IOMMU_AUTO);
 	assert_false(config.attest_always);
@@ -412,6 +412,8 @@ static const struct bad bad_cases[] = {
 	{ A "[host]\nattest = on\n", "umbra.conf:6: attest = on must be one of auto, always", 1 },
 	{ A "[host]\niommu = on\n", "umbra.conf:6: iommu = on must be one of auto, require, off",
 	  1 },
+	{ A "[host]\nkey-store = register\n",
+	  "umbra.conf:6: key-store = register must be one of memory, registers", 1 },
 	{ A "[host]\ntme = on\n", "umbra.conf:6: tme = on must be one of adopt, activate", 1 },
 	/* Bytes. */
 	{ A "cmdline = \x1b[2J\n", "umbra.conf:5: vm a: byte 1b is not ASCII text", 0 },
@@ -638,6 +640,15 @@ TEST(wrong_iommu, fake_setup, fake_teardown)
 
 	assert_int_equal(parse(text, sizeof(text) - 1), ERR_FORMAT);
 	assert_int_equal(config.iommu, CONFIG_IOMMU_REQUIRE);
+}
+
+/* A wrong word must not leave keys in memory. */
+TEST(wrong_key_store, fake_setup, fake_teardown)
+{
+	static const char text[] = A "[host]\nkey-store = register\n";
+
+	assert_int_equal(parse(text, sizeof(text) - 1), ERR_FORMAT);
+	assert_false(config.keys_in_memory);
 }
 
 TEST(reports_at_any_price, fake_setup, fake_teardown)

@@ -98,7 +98,7 @@ TEST(the_key_reaches_each_cpu, setup, fake_teardown)
 	uint64_t key[4];
 
 	memset(key, 0x77, sizeof(key));
-	assert_int_equal(key_store_use_registers(), 0);
+	assert_int_equal(key_store_use_registers(true), 0);
 	assert_true(wraps);
 	assert_memory_equal(registers, key, sizeof(key));
 	sets = 0;
@@ -121,18 +121,20 @@ TEST(refused_in_words, setup, fake_teardown)
 {
 	static const uint64_t zeros[4];
 
+	assert_int_equal(key_store_use_registers(false), ERR_UNSUPPORTED);
+	assert_non_null(strstr(fake_log_text(), "refused: this CPU's VMX does not make MOV DR"));
 	under_hypervisor = true;
-	assert_int_equal(key_store_use_registers(), ERR_UNSUPPORTED);
+	assert_int_equal(key_store_use_registers(true), ERR_UNSUPPORTED);
 	assert_non_null(strstr(fake_log_text(), "refused: another hypervisor runs this machine"));
 	under_hypervisor = false;
 	check_result = ERR_UNSUPPORTED;
-	assert_int_equal(key_store_use_registers(), ERR_UNSUPPORTED);
+	assert_int_equal(key_store_use_registers(true), ERR_UNSUPPORTED);
 	assert_non_null(strstr(fake_log_text(), "refused: it needs the page cipher vaes512"));
 	check_result = ERR_SELFTEST;
-	assert_int_equal(key_store_use_registers(), ERR_SELFTEST);
+	assert_int_equal(key_store_use_registers(true), ERR_SELFTEST);
 	check_result = 0;
 	rng_result = ERR_IO;
-	assert_int_equal(key_store_use_registers(), ERR_IO);
+	assert_int_equal(key_store_use_registers(true), ERR_IO);
 	assert_non_null(strstr(fake_log_text(), "refused: there are no random numbers"));
 	assert_false(wraps);
 	assert_memory_equal(registers, zeros, sizeof(zeros));

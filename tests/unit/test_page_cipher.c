@@ -302,6 +302,26 @@ TEST(wrapped_keys, setup, fake_teardown)
 	}
 }
 
+/* Keys are wanted wrapped and cannot be: no new one comes into memory. */
+TEST(keys_refused, setup, fake_teardown)
+{
+	static const uint8_t zeros[sizeof(struct page_key)];
+	struct page_item item = { plain[0], out[0], { 3 } };
+	struct page_key page_key, kept;
+
+	assert_int_equal(page_cipher_init("mbedtls"), 0);
+	assert_int_equal(page_key_set(&kept, kat_xts256_key, 64), 0);
+	page_cipher_refuse_keys();
+	memset(&page_key, 0x5a, sizeof(page_key));
+	assert_int_equal(page_key_set(&page_key, kat_xts256_key, 64), ERR_RIGHTS);
+	assert_memory_equal(&page_key, zeros, sizeof(zeros));
+	assert_non_null(strstr(fake_log_text(), "a page key is refused"));
+	fill_random(plain, sizeof(plain));
+	aes_xts_encrypt(&kept.xts, item.tweak, plain[0], expected, 4096);
+	page_encrypt(&kept, &item, 1);
+	assert_memory_equal(out[0], expected, 4096);
+}
+
 /* A page is encrypted out of a frame and another is decrypted into it; the key sizes differ. */
 TEST(exchange_through_one_frame, setup, fake_teardown)
 {

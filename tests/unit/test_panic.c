@@ -6,6 +6,7 @@
 #include "tests/unit/test.h"
 #include "vmm/base/cpu.h"
 #include "vmm/base/panic.h"
+#include "vmm/base/x86.h"
 #include "vmm/host/crash_record.h"
 #include "vmm/host/ending.h"
 #include "vmm/host/idt_dump.h"
@@ -76,7 +77,47 @@ static int run(uint32_t cpu, void (*fn)(void))
 	return end;
 }
 
+static unsigned debug_cleared, vectors_cleared;
+
+void fake_clear_debug_registers(void)
+{
+	debug_cleared++;
+}
+
+void fake_clear_vector_registers(void)
+{
+	vectors_cleared++;
+}
+
 /* --- Tests --- */
+
+/* Vector registers may hold keys, but are cleared only where that raises no exception. */
+TEST(test_registers_are_cleared)
+{
+	const struct {
+		uint64_t cr0, cr4, xcr0;
+		unsigned cleared;
+	} cpus[] = {
+		{ 0, CR4_OSXSAVE, 0xe7, 1 },
+		{ 0, CR4_OSXSAVE, 0x2e7, 1 },
+		{ 0, CR4_OSXSAVE, 0x67, 0 },
+		{ 0, CR4_OSXSAVE, 7, 0 },
+		{ 0, 0, 0xe7, 0 },
+		{ CR0_TS, CR4_OSXSAVE, 0xe7, 0 },
+		{ CR0_EM, CR4_OSXSAVE, 0xe7, 0 },
+	};
+
+	for (size_t i = 0; i < ARRAY_COUNT(cpus); i++) {
+		fake_cr0 = cpus[i].cr0;
+		fake_cr4 = cpus[i].cr4;
+		fake_xcr0 = cpus[i].xcr0;
+		debug_cleared = vectors_cleared = 0;
+		ending_set_wipe(NULL);
+		assert_int_equal(run(3, ending_wipe), 0);
+		assert_int_equal(debug_cleared, 1);
+		assert_int_equal(vectors_cleared, cpus[i].cleared);
+	}
+}
 
 static void raise_exception(void)
 {

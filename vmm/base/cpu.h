@@ -103,43 +103,45 @@ struct cpu_table_register fake_sgdt(void);
 struct cpu_table_register fake_sidt(void);
 void fake_ltr(uint16_t selector);
 void fake_clear_debug_registers(void);
+void fake_clear_vector_registers(void);
 
-#define cpu_cpuid		  fake_cpuid
-#define cpu_rdmsr		  fake_rdmsr
-#define cpu_wrmsr		  fake_wrmsr
-#define cpu_rdtsc		  fake_rdtsc
-#define cpu_in8			  fake_in8
-#define cpu_in16		  fake_in16
-#define cpu_in32		  fake_in32
-#define cpu_out8		  fake_out8
-#define cpu_out16		  fake_out16
-#define cpu_out32		  fake_out32
-#define cpu_read_cr0		  fake_read_cr0
-#define cpu_read_cr2		  fake_read_cr2
-#define cpu_read_cr3		  fake_read_cr3
-#define cpu_read_cr4		  fake_read_cr4
-#define cpu_write_cr0		  fake_write_cr0
-#define cpu_write_cr2		  fake_write_cr2
-#define cpu_write_cr3		  fake_write_cr3
-#define cpu_write_cr4		  fake_write_cr4
-#define cpu_xgetbv		  fake_xgetbv
-#define cpu_xsetbv		  fake_xsetbv
-#define cpu_invlpg		  fake_invlpg
-#define cpu_wbinvd		  fake_wbinvd
-#define cpu_clflush		  fake_clflush
-#define cpu_clflushopt		  fake_clflushopt
-#define cpu_clwb		  fake_clwb
-#define cpu_hlt			  fake_hlt
-#define cpu_cli			  fake_cli
-#define cpu_sti			  fake_sti
-#define cpu_sti_hlt		  fake_sti_hlt
-#define cpu_rdrand64		  fake_rdrand64
-#define cpu_rdseed64		  fake_rdseed64
-#define cpu_lidt		  fake_lidt
-#define cpu_sgdt		  fake_sgdt
-#define cpu_sidt		  fake_sidt
-#define cpu_ltr			  fake_ltr
-#define cpu_clear_debug_registers fake_clear_debug_registers
+#define cpu_cpuid		   fake_cpuid
+#define cpu_rdmsr		   fake_rdmsr
+#define cpu_wrmsr		   fake_wrmsr
+#define cpu_rdtsc		   fake_rdtsc
+#define cpu_in8			   fake_in8
+#define cpu_in16		   fake_in16
+#define cpu_in32		   fake_in32
+#define cpu_out8		   fake_out8
+#define cpu_out16		   fake_out16
+#define cpu_out32		   fake_out32
+#define cpu_read_cr0		   fake_read_cr0
+#define cpu_read_cr2		   fake_read_cr2
+#define cpu_read_cr3		   fake_read_cr3
+#define cpu_read_cr4		   fake_read_cr4
+#define cpu_write_cr0		   fake_write_cr0
+#define cpu_write_cr2		   fake_write_cr2
+#define cpu_write_cr3		   fake_write_cr3
+#define cpu_write_cr4		   fake_write_cr4
+#define cpu_xgetbv		   fake_xgetbv
+#define cpu_xsetbv		   fake_xsetbv
+#define cpu_invlpg		   fake_invlpg
+#define cpu_wbinvd		   fake_wbinvd
+#define cpu_clflush		   fake_clflush
+#define cpu_clflushopt		   fake_clflushopt
+#define cpu_clwb		   fake_clwb
+#define cpu_hlt			   fake_hlt
+#define cpu_cli			   fake_cli
+#define cpu_sti			   fake_sti
+#define cpu_sti_hlt		   fake_sti_hlt
+#define cpu_rdrand64		   fake_rdrand64
+#define cpu_rdseed64		   fake_rdseed64
+#define cpu_lidt		   fake_lidt
+#define cpu_sgdt		   fake_sgdt
+#define cpu_sidt		   fake_sidt
+#define cpu_ltr			   fake_ltr
+#define cpu_clear_debug_registers  fake_clear_debug_registers
+#define cpu_clear_vector_registers fake_clear_vector_registers
 
 #else
 
@@ -334,6 +336,18 @@ static inline void cpu_clear_debug_registers(void)
 			 "movq %0, %%db3"
 			 :
 			 : "r"(0ul)
+			 : "memory");
+}
+
+/* All of zmm0 to zmm31. XCR0 must enable them. */
+static inline void cpu_clear_vector_registers(void)
+{
+	__asm__ volatile(".irp i, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, "
+			 "18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31\n\t"
+			 "vpxorq %%zmm\\i, %%zmm\\i, %%zmm\\i\n\t"
+			 ".endr"
+			 :
+			 :
 			 : "memory");
 }
 

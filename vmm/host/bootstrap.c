@@ -8,6 +8,7 @@
 #include "vmm/base/str.h"
 #include "vmm/base/x86.h"
 #include "vmm/host/bootstrap_priv.h"
+#include "vmm/host/ending.h"
 #include "vmm/host/idt.h"
 #include "vmm/host/image.h"
 #include "vmm/host/page_alloc.h"
@@ -305,7 +306,7 @@ _Noreturn void bootstrap_stop_this_cpu(void)
 {
 	const uint32_t self = percpu_self()->index;
 
-	cpu_clear_debug_registers();
+	ending_clear_registers();
 	bootstrap_quit_this_cpu();
 	bootstrap_run(state, bootstrap_stack(state, self), stop_here, self);
 	cpu_stop(); /* not reached */

@@ -16,7 +16,15 @@ void ending_claim(void);
  * again on the same CPU: it then continues behind the step that failed.
  */
 void ending_set_wipe(void (*wipe)(void));
-/* Calls ending_claim, then that function, unless it has already finished. Interrupts off. */
+/*
+ * Clears this CPU's DR0 to DR3 and, if XCR0 lets it, its zmm registers: they may hold keys
+ * (crypto/key_store.h). Only on a CPU that runs no guest again. Interrupts off.
+ */
+void ending_clear_registers(void);
+/*
+ * Calls ending_claim, clears this CPU's registers, and calls that function, unless it has already
+ * finished. Interrupts off.
+ */
 void ending_wipe(void);
 
 #endif
