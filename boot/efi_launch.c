@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Which files of the stick may be used, and what is measured of them. Firmware's signature covers
- * the program alone; by the key in the program it covers the manifest, and by the manifest every
- * file that Umbra reads.
+ * Which files of the stick may be used, and what is measured of them. The signature that
+ * firmware checks covers only the program. The program holds the key that signs the manifest, and
+ * the manifest has the hash of every file that Umbra reads.
  */
 #include "boot/efi_priv.h"
 
@@ -19,7 +19,7 @@
  */
 static const struct {
 	char mark[15];
-	uint8_t given; /* 1: the image demands a manifest, whatever else holds */
+	uint8_t given; /* 1: the image demands a manifest, even with Secure Boot off */
 	uint8_t point[VERIFY_POINT_BYTES];
 } image_key __attribute__((section(".launch"), used)) = { .mark = "umbra-manifest" };
 
@@ -149,9 +149,9 @@ static void open_keys(struct config *config)
 
 /*
  * A report must come after the last measurement, and firmware's drivers must still be able to write
- * it. So the keys are opened now. But if DMA is to be shut out before keys are opened, there is no
- * quote, unless [host] attest = always: else whoever can put a nonce on the stick could have the
- * keys opened while devices can read them.
+ * it. So the keys are opened now. But if DMA is to be shut out before keys are opened, no quote
+ * is made. Otherwise whoever can put a nonce on the stick could have the keys opened while devices
+ * can read them. [host] attest = always accepts that.
  */
 static void report(struct config *config)
 {

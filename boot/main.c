@@ -97,8 +97,8 @@ static void make_pool(void)
 }
 
 /*
- * Kernels and initrds stay where firmware put them. If one cannot be mapped, only its VM is left
- * out.
+ * Kernels, initrds and disk images stay where firmware put them. If one cannot be mapped, only
+ * its VM is left out.
  */
 static void map_file(struct vm_config *vm, struct vm_file *file)
 {
@@ -145,7 +145,7 @@ static void report_machine(void)
 		 page_pool().page_count >> 8, page_pool().base.v);
 }
 
-/* Else the reason was logged. */
+/* Returns whether page keys can be kept as the configuration wants; if not, that was logged. */
 static bool start_key_store(void)
 {
 	int err;
@@ -180,7 +180,7 @@ static void start_crypto(void)
 	keys_ready = start_key_store();
 	/* Firmware's list may lack this CPU. */
 	secrets_seal(&boot->config, (uint32_t)MIN(boot->cpu_count + 1, CPU_MAX));
-	if (!keys_ready) { /* after the one key of the files, which VMs under KeyIDs need, too */
+	if (!keys_ready) { /* only now: secrets_seal still needed a key for the files */
 		page_cipher_refuse_keys();
 	}
 }

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What came from the stick and must not stay in clear: key files, initrds, command lines. */
+/*
+ * What came from the stick and must not stay in clear: key files, kernels, initrds, disk images and
+ * command lines.
+ */
 #ifndef UMBRA_BOOT_SECRETS_H
 #define UMBRA_BOOT_SECRETS_H
 
@@ -13,7 +16,7 @@
 void secrets_derive(struct config *config);
 
 /*
- * Encrypts the kernels, initrds, disk images and command lines of VMs with an engine in place
+ * Encrypts in place the kernels, initrds, disk images and command lines of VMs with an engine
  * (guest/vm_file.h). Wipes those of VMs that are left out, except files that another VM needs.
  * Without random numbers nothing is sealed and no VM with an engine starts, so their files are
  * wiped as well. Boot processor, once, before other CPUs run. cpus: at least the number of CPUs

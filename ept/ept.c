@@ -60,8 +60,8 @@ int ept_root_init(struct ept_root *root)
 		return ERR_NOMEM;
 	}
 	/*
-	 * No CPU has seen generation 1. So the first entry on each CPU flushes translations that an
-	 * earlier root in the same page left.
+	 * No CPU has seen generation 1 of this root. So the first entry on each CPU flushes
+	 * translations that an earlier root in the same page left.
 	 */
 	*root = (struct ept_root){ .pml4 = page_hpa(table), .generation = { 1 } };
 	root->eptp = root->pml4.v | EPTP_WALK_4 |
@@ -160,7 +160,7 @@ static bool attr_is_valid(struct ept_attr attr)
 		       attr.memtype == EPT_MEMTYPE_WT || attr.memtype == EPT_MEMTYPE_WP ||
 		       attr.memtype == EPT_MEMTYPE_WB;
 	bool access_ok = read || (attr.access == EPT_EXEC && offered.exec_only &&
-				  !offered.no_large_exec); /* such a leaf would allow nothing */
+				  !offered.no_large_exec); /* it could not execute */
 
 	return type_ok && access_ok && (attr.access & ~EPT_RWX) == 0;
 }
@@ -183,9 +183,9 @@ static unsigned largest_level(uint64_t bits, uint64_t bytes, uint64_t max_leaf)
 }
 
 /*
- * Finds the absent entry that maps `at` with a leaf of at most `level`, and makes the tables above
- * it. The leaf is smaller where a table exists already, even an empty one. Returns its level, or
- * ERR_*.
+ * Finds the empty entry where a leaf of at most `level` for `at` belongs, and makes the tables
+ * above it. The leaf is smaller where a table exists already, even an empty one. Returns its
+ * level, or ERR_*.
  */
 static int find_slot(struct ept_root *root, uint64_t at, unsigned level, uint64_t **slot)
 {
@@ -264,7 +264,7 @@ static inline __attribute__((always_inline)) bool next_table(uint64_t **table, u
 	return (value & (ENTRY_RIGHTS | ENTRY_LARGE)) == 0;
 }
 
-/* The bits of an entry that are a table's address in the hypervisor. */
+/* Masks an entry to the table's virtual address: without KeyID and flags. */
 static inline uint64_t table_mask(void)
 {
 	return ~(keyid_layout.mask | (PAGE_SIZE - 1));

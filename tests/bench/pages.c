@@ -2,8 +2,8 @@
 /*
  * pages [ROUNDS [CASE]]: what a page costs by each page cipher of the product, beside mbedTLS,
  * Debian's OpenSSL, OpenSSL 3.5, passes that invert pages, and memcpy. Other work shares cores,
- * caches and the memory bus: each round gives everyone a short slice of each case, in a new order,
- * and figures are those of the fastest tenth of rounds.
+ * caches and the memory bus: each round gives each competitor a short slice of each case, in
+ * a new order, and figures are those of the fastest tenth of rounds.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -30,7 +30,7 @@ static uint8_t *pool, *window;
 static uint32_t order[POOL_PAGES], walk; /* a random walk over the pool */
 static double ticks_per_ns;
 
-/* The page half the pool away: as cold as this one. Adjacent pages have adjacent pages there. */
+/* The page half the pool away: as cold as this one. Adjacent pages map to adjacent pages. */
 static uint8_t *elsewhere(const void *page)
 {
 	uint64_t offset = (uint64_t)((const uint8_t *)page - pool);
@@ -328,7 +328,7 @@ static void prepare(void)
 	}
 }
 
-/* Not a kernel that this CPU lacks, nor an OpenSSL that could not be fetched. */
+/* False for a cipher that this CPU cannot run, and for an OpenSSL that could not be fetched. */
 static int is_there(unsigned c)
 {
 	if (competitors[c].work == by_source) {
@@ -354,7 +354,7 @@ static void run_case(unsigned test, unsigned round)
 	}
 }
 
-/* All competitors give the same bytes, or their figures mean nothing. */
+/* All ciphers give the same bytes, or their figures mean nothing. */
 static void check_agreement(void)
 {
 	static uint8_t out[2][4096] __attribute__((aligned(64)));
@@ -373,7 +373,7 @@ static void check_agreement(void)
 	}
 }
 
-/* Saving and restoring the guest's registers around a kernel, which all figures contain. */
+/* Saving and restoring the guest's registers around a cipher: part of the product's figures. */
 static void time_brackets(void)
 {
 	static struct simd_wide_save save;

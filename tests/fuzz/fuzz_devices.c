@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Random accesses to ports, I/O APIC registers, interrupt lines, EOIs, keys and time, with the I/O
- * APIC, the legacy devices, the UART and PCI configuration. Whatever a guest does: entries hold no
- * bits that do not exist, a level-triggered line is never forgotten, the clock shows a date, and
- * deadlines lie in the future after they were handled.
+ * Random accesses to ports, I/O APIC registers, interrupt lines, EOIs, console keys and time, with
+ * the I/O APIC, the legacy devices, the UART and PCI configuration. Whatever a guest does:
+ * redirection entries hold no bits that do not exist, a level-triggered line is never forgotten,
+ * the clock shows a date, and deadlines lie in the future after they were handled.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -39,7 +39,7 @@ static void require(bool cond)
 	}
 }
 
-/* Memory is placed only in the window. */
+/* Memory BARs are placed only in the memory window of PCI. */
 static void placed(struct vpci_function *which, uint64_t base, bool on)
 {
 	require(!on || base - which->pci->window < which->pci->window_bytes);

@@ -21,7 +21,10 @@ struct cell {
 	const char *words;
 };
 
-/* No TME, TME with one key, KeyIDs, all KeyIDs in use; with bypass: KeyIDs, all in use. */
+/*
+ * The machines, in this order: no TME, TME with one key, KeyIDs, all KeyIDs in use; with bypass:
+ * KeyIDs, all in use.
+ */
 struct row {
 	enum vm_engine engine;
 	enum vm_key key;
@@ -117,8 +120,8 @@ static void test_cell(void **state)
 }
 
 /*
- * What must hold for every cell: clear memory only when both keys ask for it, and no refusal
- * without a message.
+ * What must hold for every cell: clear memory only when `engine` and `key` both ask for it, and
+ * no refusal without a message.
  */
 TEST(test_never_in_silence)
 {

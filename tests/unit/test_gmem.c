@@ -416,14 +416,14 @@ TEST(test_destroy_wipes, setup, teardown)
 		}
 	}
 	/*
-	 * Untouched frames were not wiped: 1 page and two leaves of 2 MiB, mapped twice each, and 3
-	 * fills.
+	 * Untouched frames were not wiped. 1 page and two leaves of 2 MiB were mapped to be zeroed
+	 * and to be wiped, and 3 pages to be filled.
 	 */
 	assert_int_equal(fake_temp_maps(), 2 * (1 + 512 + 512) + 3);
 	gmem_end(&gmem); /* harmless after gmem_destroy */
 }
 
-/* The fast path of page walks: the same bytes and bounds as gmem_read, with alignment. */
+/* The fast path of page walks: as gmem_read, but it refuses unaligned addresses. */
 TEST(test_load, setup, teardown)
 {
 	static const struct {
@@ -467,7 +467,7 @@ TEST(test_load, setup, teardown)
 }
 
 /*
- * The door finds pages that it has used without the EPT's tables, whatever the size of their
+ * The door needs no EPT tables to find pages that it has used before, whatever the size of their
  * leaves. Here that is one of 2 MiB, and behind it some of 4 KiB, as in fragmented memory.
  */
 TEST(known_leaves_need_no_walk, setup, teardown)

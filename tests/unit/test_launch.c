@@ -110,7 +110,10 @@ TEST(the_rest_ends_with_separators, setup, fake_teardown)
 				  "12! separator=\xff\xff\xff\xff\n");
 }
 
-/* Only what was opened, with the hash of its file, and before the separators. */
+/*
+ * Only keys that were opened or just sealed are measured, each with the hash of its file, and
+ * before the separators.
+ */
 TEST(opened_keys_are_measured, setup, fake_teardown)
 {
 	static const enum vm_key_tpm results[] = { VM_KEY_TPM_OPENED, VM_KEY_TPM_SHUT,

@@ -146,7 +146,10 @@ static void single_step_rounds(void)
 	check_equal(steps[2], at + 2);
 }
 
-/* #DB is due while STI or MOV SS still blocks; VM entry checks that the two agree. */
+/*
+ * #DB is due while STI or MOV SS still blocks; VM entry checks that BS of the pending debug
+ * exceptions agrees with TF.
+ */
 static void single_step_in_shadows(void)
 {
 	uint64_t at;

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Bad guest: a driver of virtio devices that lies, in named ways: in PCI configuration space, in
- * registers, rings, requests of the entropy device and of a disk, and frames of a network device to
- * another one of the same net, whose receive queue lies as well (virtio 1.2; PCI 3.0). After each
+ * registers, rings, and requests of the entropy device and of a disk (virtio 1.2; PCI 3.0). It also
+ * sends bad frames from NET to PEER, and PEER's receive queue lies. After each
  * lie the device is either lost (DEVICE_NEEDS_RESET) or in use, as the table says. After a reset it
- * works, and serves an honest request. The other device is not affected.
+ * works, and serves an honest request. Another device is not affected.
  */
 #include "tests/guests/liar/driver.h"
 
@@ -74,14 +74,14 @@ static void read_behind_write(const struct lie *lie)
 	set_desc(&ring->desc[1], ring->data, 16, 0, 0);
 }
 
-/* An indirect table whose only descriptor is this. */
+/* An indirect table of b bytes; its first descriptor has the flags a. */
 static void table(const struct lie *lie)
 {
 	set_desc(&ring->table[0], ring->table, 16, (uint16_t)lie->a, 0);
 	set_desc(&ring->desc[0], ring->table, (uint32_t)lie->b, (uint16_t)lie->flags, 1);
 }
 
-/* Places one of the three parts of the ring at another address. */
+/* Places one part of the ring at another address; a = 3: all of them; a = 4: all shifted by c. */
 static void rings_at(const struct lie *lie)
 {
 	const uint64_t parts[] = { (uintptr_t)ring->desc, (uintptr_t)&ring->available,
@@ -236,10 +236,7 @@ static void config_of_all_ones(const struct lie *lie)
 	honest();
 }
 
-/*
- * Places the BAR over what lies at this address (0: the other device's BAR), which must answer
- * there all the same.
- */
+/* Places the BAR over what lies at this address (0: another device's BAR), and reads there. */
 static void bar_over(const struct lie *lie)
 {
 	const uint32_t low = config(device, 0x10);
@@ -294,7 +291,7 @@ static void entries_past(const struct lie *lie)
 
 /* --- The disk --- */
 
-/* a to d: type, sector, bytes and flags of the data. */
+/* a, b, c, flags: type, sector, bytes of the data, flags of its descriptor. */
 static void request(const struct lie *lie)
 {
 	make_request((uint32_t)lie->a, lie->b, lie->c, (uint16_t)lie->flags);
@@ -327,7 +324,7 @@ static void data_over_the_header(const struct lie *lie)
 
 /* --- The network --- */
 
-/* A frame to the other port of so many bytes, which asks for what is in a and c. */
+/* A frame of b bytes from NET to PEER; a and c are in its virtio-net header. */
 static void framed(const struct lie *lie)
 {
 	choose(PEER);
