@@ -22,8 +22,8 @@ def main(bus, program, verdict, name):
     scanner = Scanner(program, bus.dump('dram.bin'))
     found = {number: address for address, number in scanner.markers() if number in NUMBERS}
     keys = [key.address for key in scanner.keys()]
-    names = copies_of(bus, scanner, name)
-    guest = copies_of(bus, scanner, READY)
+    names = copies_of(bus, scanner, name.encode())
+    guest = copies_of(bus, scanner, READY.encode())
     bus.say(f'{len(found)} of {len(NUMBERS)} markers, {len(keys)} key schedules, '
             f'{len(names)} copies of the name, {len(guest)} of the guest\'s text')
     check(guest, 'the guest is in clear, but not in the dump')
