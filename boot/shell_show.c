@@ -149,17 +149,14 @@ static struct {
 	uint64_t bytes[CONFIG_VM_MAX];
 } top;
 
-/* Returns how many faults the engine has handled; *clear gets the number of pages in clear. */
-static uint64_t count_faults(const struct vms_entry *entry, uint64_t *clear)
+/* Returns how many faults the engine has handled. *now gets its counters, or zeros. */
+static uint64_t count_faults(const struct vms_entry *entry, struct pager_counters *now)
 {
-	struct pager_counters now;
-
-	*clear = 0;
-	if (entry->vm == NULL || !platform_count_memory(entry->vm, &now)) {
+	*now = (struct pager_counters){ 0 };
+	if (entry->vm == NULL || !platform_count_memory(entry->vm, now)) {
 		return 0;
 	}
-	*clear = now.clear_pages;
-	return now.first_touches + now.clean_faults + now.dirty_faults + now.mapped_faults;
+	return now->first_touches + now->clean_faults + now->dirty_faults + now->mapped_faults;
 }
 
 /* Returns how many bytes the VM's virtio devices have moved. */
@@ -183,7 +180,8 @@ static uint64_t rate_of(uint64_t *last, uint64_t now, uint64_t elapsed)
 static void top_row(const struct vms_entry *entry, size_t i, uint64_t elapsed)
 {
 	struct sched_times times = { 0, 0 };
-	uint64_t clear, faults = count_faults(entry, &clear);
+	struct pager_counters now;
+	uint64_t faults = count_faults(entry, &now);
 	uint64_t used, rate, bytes;
 
 	if (entry->vm != NULL) {
@@ -194,12 +192,15 @@ static void top_row(const struct vms_entry *entry, size_t i, uint64_t elapsed)
 	rate = rate_of(&top.faults[i], faults, elapsed);
 	bytes = rate_of(&top.bytes[i], count_bytes(entry), elapsed);
 	top.run[i] = times.run;
-	shell_print("  %-16s %-8s %5lu.%lu %6luM %8luK %8lu %8luK", entry->config->name,
+	shell_print("  %-16s %-8s %4lu.%lu %5luM %5luK %5luK %5luK %8lu %7luK", entry->config->name,
 		    state_name(entry), used / 10, used % 10, entry->config->memory_bytes >> 20,
-		    clear * 4, rate, bytes >> 10);
+		    now.clear_pages * 4, now.clear_mean * 4, now.clear_peak * 4, rate, bytes >> 10);
 }
 
-/* Prints a table each second. CPU use is in percent of one CPU since the last table. */
+/*
+ * Prints a table each second, in 80 columns. CPU use is in percent of one CPU since the last table.
+ * CLEAR is what the VM has in clear now; MEAN and PEAK are that since the VM was created.
+ */
 static bool top_step(void)
 {
 	uint64_t now = cpu_rdtsc();
@@ -207,9 +208,8 @@ static bool top_step(void)
 	if (now < top.due) {
 		return true;
 	}
-	shell_print("  NAME             STATE      CPU %%  MEMORY    CLEAR FAULTS/s   VIRTIO/s  "
-		    "(any key "
-		    "ends)");
+	shell_print("  NAME             STATE     CPU %% MEMORY  CLEAR   MEAN   PEAK FAULTS/s "
+		    "VIRTIO/s");
 	for (size_t i = 0; i < vms_count(); i++) {
 		top_row(vms_get(i), i, now - (top.due - tsc_from_us(TOP_US)));
 	}
@@ -221,16 +221,17 @@ void shell_run_top(const struct shell_call *call)
 {
 	for (size_t i = 0; i < vms_count(); i++) {
 		struct sched_times times = { 0, 0 };
-		uint64_t clear;
+		struct pager_counters now;
 
 		if (vms_get(i)->vm != NULL) {
 			sched_times(vms_get(i)->vm, &times);
 		}
 		top.run[i] = times.run;
-		top.faults[i] = count_faults(vms_get(i), &clear);
+		top.faults[i] = count_faults(vms_get(i), &now);
 		top.bytes[i] = count_bytes(vms_get(i));
 	}
 	top.due = cpu_rdtsc() + tsc_from_us(TOP_US);
+	shell_print("  any key ends it");
 	shell_go_live(top_step);
 }
 

@@ -658,8 +658,8 @@ TEST(top_goes_on_until_a_key, setup, fake_teardown)
 	device_bytes += 5000 << 10;
 	shell_poll();
 	assert_non_null(strstr(fake_console_text() + before,
-			       "alpha            running      0.0     64M "
-			       "      68K        0     5000K"));
+			       "alpha            running     0.0    64M "
+			       "   68K    76K    92K        0    5000K"));
 	fake_console_type(" ");
 	shell_poll();
 	before = strlen(fake_console_text());
