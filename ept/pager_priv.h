@@ -159,7 +159,10 @@ struct window_frame {
 	bool referenced; /* used since the CLOCK hand passed, as far as software knows */
 	bool seen;	 /* ... and window_seen has reported that use */
 	bool zero;	 /* free, and all of it is zero: a page of zeros needs no work */
-	/* A CPU exchanges its page, or shoots it down with another one (pager_exchange.c). */
+	/*
+	 * A CPU exchanges its page, or shoots it down with another one (pager_exchange.c) or with
+	 * its mapping (pager_region.c).
+	 */
 	ATOMIC(bool) busy;
 };
 _Static_assert(sizeof(struct window_frame) == 64, "a look at one reads one line");
@@ -277,8 +280,9 @@ void pager_vm_drop_region(struct pager_vm *vm);
 int window_init(uint64_t frame_count);
 void window_exit(void);
 /*
- * For the inline functions below: the frames; how many exchanges are in progress (if none is, no
- * frame is busy); how many accesses through the door have a frame pinned.
+ * For the inline functions below: the frames; how many frames are busy, but for those that share
+ * an exchange's shoot-down (if it is 0, no frame is busy); how many accesses through the door have
+ * a frame pinned.
  */
 extern struct window_frame *window_frames;
 extern uint32_t window_busy;
@@ -313,7 +317,7 @@ static inline struct keyed_frame window_page(const struct window_frame *frame)
 }
 /* Puts a frame that was zeroed on the free list. Notes that it has no page. */
 void window_put_free(uint32_t index);
-/* Is the frame's page being exchanged, or shot down with another one? Needs no lock. */
+/* Is the frame's page being exchanged, or shot down? Needs no lock. */
 static inline bool window_is_busy(const struct window_frame *frame)
 {
 	return atomic_load_acquire(&frame->busy);
@@ -349,7 +353,10 @@ static inline void window_unpin(struct window_frame *frame)
 	window_pins--;
 	window_note_end();
 }
-/* Called when an exchange of the frame's page begins and ends. */
+/*
+ * Called when an exchange of the frame's page begins and ends, or a shoot-down after which it stays
+ * in its frame.
+ */
 static inline void window_set_busy(struct window_frame *frame, bool busy)
 {
 	window_busy += busy ? 1 : UINT32_MAX;

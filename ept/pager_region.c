@@ -128,26 +128,47 @@ static bool take_entry(struct window_frame *frame, const struct sealed_region *s
 }
 
 /*
+ * Takes what lies in some of the window's frames out of a mapping's EPT. live: a vCPU may run, so
+ * the pages are busy until a shoot-down has returned. Else another CPU would evict one of them
+ * while a guest still writes to it. No lock is held over the shoot-down.
+ */
+static void take_few(struct sealed_region *share, uint32_t m, uint64_t from, bool live)
+{
+	const uint64_t end = MIN(from + WINDOW_LOOKS, window_frame_count());
+	struct window_frame *taken[WINDOW_LOOKS];
+	uint32_t count = 0;
+
+	lock_take(&window_lock, LOCK_WINDOW);
+	for (; from < end; from++) {
+		struct window_frame *frame = window_frame((uint32_t)from);
+
+		if (take_entry(frame, share, m) && live) {
+			window_set_busy(frame, true);
+			taken[count++] = frame;
+		}
+	}
+	lock_drop(&window_lock);
+	if (count == 0) {
+		return;
+	}
+	ept_tlb_shootdown(&share->mappings[m].gmem->root);
+	lock_take(&window_lock, LOCK_WINDOW);
+	while (count != 0) {
+		window_set_busy(taken[--count], false);
+	}
+	lock_drop(&window_lock);
+}
+
+/*
  * Takes the pages of one mapping out of its gmem's EPT. Other CPUs wait for window_lock, so this
- * releases it after some frames. If a vCPU may run (live), a shoot-down comes before that, else
- * another CPU would evict such a page while a guest still writes to it. One pass is enough: the
- * mapping gets no new entry, because no fault begins (gmem.lock is held, or no vCPU runs), and one
- * that has begun sees that `changes` is another number (begin_change).
+ * releases it after some frames. One pass is enough: the mapping gets no new entry, because no
+ * fault begins (gmem.lock is held, or no vCPU runs), and one that has begun sees that `changes` is
+ * another number (begin_change).
  */
 static void take_mapping(struct sealed_region *share, uint32_t m, bool live)
 {
-	for (uint64_t i = 0; i < window_frame_count();) {
-		const uint64_t end = MIN(i + WINDOW_LOOKS, window_frame_count());
-		bool taken = false;
-
-		lock_take(&window_lock, LOCK_WINDOW);
-		for (; i < end; i++) {
-			taken |= take_entry(window_frame((uint32_t)i), share, m);
-		}
-		if (taken && live) {
-			ept_tlb_shootdown(&share->mappings[m].gmem->root);
-		}
-		lock_drop(&window_lock);
+	for (uint64_t from = 0; from < window_frame_count(); from += WINDOW_LOOKS) {
+		take_few(share, m, from, live);
 	}
 }
 

@@ -287,8 +287,8 @@ TEST(test_members, pager_setup, pager_teardown)
 	locked = window_lock.next.only;
 	pager_share_move(share, &two->gmem, gpa(SIZE_1G));
 	assert_int_equal(two->gmem.root.generation.only, generations[1] + 1);
-	/* Others get the lock while it looks through the window. */
-	assert_int_equal(window_lock.next.only - locked, 1 + (FLOOR + 63) / 64 + 1);
+	/* Others get the lock while it looks through the window, and for the shoot-down. */
+	assert_int_equal(window_lock.next.only - locked, 1 + (FLOOR + 63) / 64 + 1 + 1);
 	for (uint32_t page = 0; page < 300; page++) {
 		assert_int_equal(ept_walk(&two->gmem.root, gpa(page * PAGE_SIZE), &leaf),
 				 ERR_NOTFOUND);
@@ -466,16 +466,25 @@ TEST(test_late_write, pager_setup, pager_teardown)
 	assert_int_equal(guest_read(guest, 5), 0xdeadbeef);
 }
 
-/* While CPU 1 is not shot down yet, no other CPU may evict the pages that lost their entries. */
-static void look_at_lock(uint32_t cpu)
+/*
+ * While CPU 1 is not shot down yet, no other CPU may evict the pages that lost their entries. None
+ * waits for the shoot-down either, unless it needs one of these pages.
+ */
+static void look_at_frame(uint32_t cpu)
 {
-	assert_false(lock_try(&window_lock, LOCK_WINDOW));
+	struct sealed_region *region = running.guest->gmem.regions[0].state;
+	struct window_frame *frame = window_frame(*store_opened(region, running.page) - 1);
+
+	assert_true(lock_try(&window_lock, LOCK_WINDOW));
+	assert_true(window_is_busy(frame));
+	assert_int_equal(window_busy, 1);
+	lock_drop(&window_lock);
 	be_inside(1, &running.guest->gmem.root);
 	running.guest->gmem.root.seen[1].only = running.guest->gmem.root.generation.only;
 	running.kicks++;
 }
 
-TEST(a_mapping_is_shot_down_before_the_lock_is_free, pager_setup, pager_teardown)
+TEST(pages_of_a_mapping_are_busy_until_the_shootdown, pager_setup, pager_teardown)
 {
 	struct guest *guest = &guests[0];
 
@@ -483,12 +492,14 @@ TEST(a_mapping_is_shot_down_before_the_lock_is_free, pager_setup, pager_teardown
 	make_guest(guest, 1);
 	guest_write(guest, 5, 0x11);
 	running.guest = guest;
+	running.page = 5;
 	running.kicks = 0;
 	guest->gmem.root.seen[1].only = guest->gmem.root.generation.only;
 	be_inside(1, &guest->gmem.root);
-	fake_kick_hook = look_at_lock;
+	fake_kick_hook = look_at_frame;
 	pager_share_move(guest->gmem.regions[0].state, &guest->gmem, gpa(SIZE_1G));
 	assert_int_equal(running.kicks, 1);
+	assert_int_equal(window_busy, 0);
 	percpu_get(1)->guest_root.only = NULL;
 	assert_false(is_mapped(guest, 5));
 }
