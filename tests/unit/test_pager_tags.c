@@ -196,6 +196,57 @@ TEST(zeroed_page, pager_setup, pager_teardown)
 	assert_int_equal(fault(PAGE), GMEM_FAULT_TAMPERED);
 }
 
+/* The tag of a page without ciphertext covers all 16 bytes of it, as the cipher's does. */
+TEST(zeroed_page_with_a_changed_tag, pager_setup, pager_teardown)
+{
+	sealed_page(true);
+	guest_write(&guests[0], PAGE, 0);
+	press_out(&guests[0], PAGE);
+	for (uint32_t i = 0; i < PAGE_TAG_BYTES; i++) {
+		store_tag(region(), PAGE)[i] ^= 0x10;
+		assert_int_equal(fault(PAGE), GMEM_FAULT_TAMPERED);
+		store_tag(region(), PAGE)[i] ^= 0x10;
+	}
+	assert_int_equal(guest_read(&guests[0], PAGE), 0);
+}
+
+/* Does the page open with this name? */
+static bool opens_as(struct sealed_region *of, uint64_t page, const uint64_t name[4])
+{
+	static uint8_t out[PAGE_SIZE];
+	const struct stored_page *stored = store_page(of, page);
+	struct page_job job = { .key = &of->vm->key, .mac = &of->vm->mac_key, .out = out };
+
+	job.in = fake_frame(hpa(of->chunks[page / CHUNK_PAGES].v + page % CHUNK_PAGES * PAGE_SIZE));
+	memcpy(job.name, name, sizeof(job.name));
+	memcpy(job.tag, stored->tag, sizeof(job.tag));
+	return page_exchange(NULL, &job);
+}
+
+/* The names in crypto/README.md: kind, region, page and version, each in its place. */
+TEST(names_in_tags, pager_setup, pager_teardown)
+{
+	struct sealed_region *other;
+	uint64_t name[4] = { 1ul << 32 | 0, PAGE, 0, 0 };
+	uint8_t tag[PAGE_TAG_BYTES];
+
+	sealed_page(true);
+	name[2] = *store_version(region(), PAGE);
+	assert_true(opens_as(region(), PAGE, name));
+	guest_write(&guests[0], SPLIT + PAGE, 0x2222);
+	press_out(&guests[0], SPLIT + PAGE);
+	other = guests[0].gmem.regions[1].state;
+	name[0] = 1ul << 32 | 1;
+	name[2] = *store_version(other, PAGE);
+	assert_true(opens_as(other, PAGE, name));
+	guest_write(&guests[0], SPLIT + PAGE, 0);
+	press_out(&guests[0], SPLIT + PAGE);
+	name[0] = 2ul << 32 | 1;
+	name[2] = *store_version(other, PAGE);
+	page_tag_name(&guests[0].vm->mac_key, (const uint8_t *)name, tag);
+	assert_memory_equal(tag, store_tag(other, PAGE), sizeof(tag));
+}
+
 TEST(zeroed_page_control, pager_setup, pager_teardown)
 {
 	sealed_page(false);
