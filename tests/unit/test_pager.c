@@ -270,6 +270,8 @@ TEST(test_members, pager_setup, pager_teardown)
 	}
 	pager_count(vm, &counters);
 	assert_int_equal(counters.clear_pages, 1); /* once, whoever sees it */
+	assert_int_equal(gmem_fault(&two->gmem, gpa(0), GMEM_ACCESS_WRITE, NULL),
+			 GMEM_FAULT_RIGHTS);
 	assert_int_equal(gmem_write(&two->gmem, gpa(0), &word, 8), ERR_RIGHTS);
 	assert_int_equal(gmem_read(&two->gmem, gpa(0), &word, 8), 0);
 	assert_int_equal(word, 0);

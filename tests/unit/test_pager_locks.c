@@ -225,3 +225,70 @@ TEST(sealing_waits_for_the_door, pager_setup, pager_teardown)
 	pthread_join(door, NULL);
 	assert_int_equal(count(guest).clear_pages, 0);
 }
+
+static uint32_t endings(void)
+{
+	return atomic_load_relaxed(&window_endings.count);
+}
+
+/* CPU 1 wants a page that another CPU has made busy. */
+static void *fault_at_page_1(void *guest)
+{
+	fake_set_cpu(1);
+	assert_int_equal(fault(guest, 1), GMEM_FAULT_FIXED);
+	return NULL;
+}
+
+static void *read_page_1(void *guest)
+{
+	uint64_t value = 0;
+
+	fake_set_cpu(1);
+	assert_int_equal(
+		gmem_read(&((struct guest *)guest)->gmem, gpa(address_of(1) + 8), &value, 8), 0);
+	assert_int_equal(value, 2);
+	return NULL;
+}
+
+/* How much ends when CPU 1 has waited for the page, and found it open. */
+static uint32_t endings_after(struct guest *guest, void *(*wants)(void *))
+{
+	struct sealed_region *region = guest->gmem.regions[0].state;
+	struct window_frame *frame;
+	bool waits = false;
+	uint32_t before;
+	pthread_t other;
+
+	guest_write(guest, 1, 2);
+	frame = window_frame(*store_opened(region, 1) - 1);
+	before = endings();
+	window_mark_busy(frame, true);
+	assert_int_equal(pthread_create(&other, NULL, wants, guest), 0);
+	while (!waits) { /* CPU 1 uses the region: who ends it waits */
+		lock_take(&window_lock, LOCK_WINDOW);
+		waits = region->exchanges == 1;
+		lock_drop(&window_lock);
+	}
+	assert_int_equal(endings(), before);
+	window_mark_busy(frame, false);
+	pthread_join(other, NULL);
+	assert_int_equal(region->exchanges, 0);
+	return endings() - before;
+}
+
+/* Else a CPU that waits would wait for ever: for a frame, or until nobody uses a region. */
+TEST(each_end_is_noted, pager_setup, pager_teardown)
+{
+	struct guest *guest = &guests[0];
+	uint32_t before;
+
+	fill(guest);
+	assert_int_equal(endings_after(guest, fault_at_page_1), 1);
+	assert_int_equal(endings_after(guest, read_page_1), 2); /* the page is not pinned either */
+	before = endings();
+	lock_take(&window_lock, LOCK_WINDOW);
+	window_let_vm_go(guest->vm);
+	pager_evict(*store_opened(guest->gmem.regions[0].state, 1) - 1);
+	lock_drop(&window_lock);
+	assert_int_equal(endings(), before + 1);
+}

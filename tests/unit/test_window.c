@@ -236,6 +236,63 @@ TEST(test_hold, pager_setup, pager_teardown)
 	ops->unpin(&guest->gmem, guest->gmem.regions, gpa(0), false);
 }
 
+/* A page that two vCPUs hold stays until both have gone on. */
+TEST(a_page_that_two_vcpus_hold_stays, pager_setup, pager_teardown)
+{
+	struct guest *guest = &guests[0];
+	uint8_t byte;
+
+	make_window(2 * PAGER_VCPU_FRAMES + PAGER_PIN_FRAMES);
+	make_guest(guest, 2);
+	for (uint32_t vcpu = 0; vcpu < 2; vcpu++) {
+		const struct gmem_faulter by = { .vcpu = vcpu, .place = 0x1000 };
+
+		assert_int_equal(
+			gmem_fault(&guest->gmem, gpa(address_of(0)), GMEM_ACCESS_READ, &by),
+			GMEM_FAULT_FIXED);
+	}
+	guest->rip = 0x2000;
+	guest_write(guest, 1, 1); /* vCPU 0 has gone on */
+	for (uint32_t i = 0; i < 2 * VM_PAGES; i++) {
+		(void)gmem_read(&guest->gmem, gpa(address_of(1 + i % (VM_PAGES - 1))), &byte, 1);
+	}
+	assert_true(is_mapped(guest, 0));
+}
+
+/* A VM below its floor gets a frame of the other VM, and gives none of its own while it waits. */
+TEST(who_is_below_its_floor_keeps_its_frames, pager_setup, pager_teardown)
+{
+	struct pager_vm *vm;
+	uint32_t found;
+
+	make_window(2 * FLOOR);
+	make_guest(&guests[0], 1);
+	make_guest(&guests[1], 1);
+	vm = guests[1].vm;
+	for (uint32_t i = 0; i < 10; i++) {
+		guest_write(&guests[1], i, 1);
+	}
+	for (uint32_t i = 0; i < 2 * FLOOR; i++) {
+		guest_write(&guests[0], i, 1);
+	}
+	lock_take(&window_lock, LOCK_WINDOW);
+	for (uint32_t i = 0; i < 2 * FLOOR; i++) {
+		if (window_frame(i)->region->vm != vm) {
+			window_pin(window_frame(i));
+		}
+	}
+	assert_int_equal(window_find(vm), WINDOW_NONE);
+	assert_int_equal(window_spare(vm), WINDOW_NONE);
+	for (uint32_t i = 0; i < 2 * FLOOR; i++) {
+		if (window_frame(i)->region->vm != vm) {
+			window_unpin(window_frame(i));
+		}
+	}
+	found = window_find(vm);
+	assert_ptr_equal(window_frame(found)->region->vm, guests[0].vm);
+	lock_drop(&window_lock);
+}
+
 /* All frames but one are held, and the door uses that one: a search gives none until it is free. */
 TEST(a_pinned_frame_is_waited_for, pager_setup, pager_teardown)
 {
