@@ -4,6 +4,7 @@
  * XCR0.
  */
 #include <cpuid.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <stdio.h>
 
@@ -491,6 +492,52 @@ TEST(a_changed_bit_is_detected, setup, fake_teardown)
 		}
 		open = opening_of(&seal);
 		assert_true(page_exchange(NULL, &open));
+	}
+}
+
+static bool attacker_stops;
+
+/* Changes a bit of a page in the store, again and again. Ends with the bit as it was. */
+static void *change_a_bit(void *byte)
+{
+	while (!__atomic_load_n(&attacker_stops, __ATOMIC_RELAXED)) {
+		(void)__atomic_fetch_xor((uint8_t *)byte, 4, __ATOMIC_RELAXED);
+		(void)__atomic_fetch_xor((uint8_t *)byte, 4, __ATOMIC_RELAXED);
+	}
+	return NULL;
+}
+
+/*
+ * The store is in memory that an attacker writes. The tag is that of the bytes that are decrypted,
+ * or were encrypted, whatever the store holds a moment later.
+ */
+TEST(the_store_is_read_once, setup, fake_teardown)
+{
+	static const uint8_t zeros[4096];
+	uint8_t tag[PAGE_TAG_BYTES];
+	pthread_t attacker;
+
+	for (size_t n = 0; n < ARRAY_COUNT(names); n++) {
+		struct page_job seal, open;
+
+		if (!take(names[n])) {
+			continue;
+		}
+		new_keys();
+		seal = sealed_job();
+		memcpy(tag, seal.tag, sizeof(tag));
+		attacker_stops = false;
+		assert_int_equal(pthread_create(&attacker, NULL, change_a_bit, stored + 2000), 0);
+		for (unsigned round = 0; round < 400; round++) {
+			open = opening_of(&seal);
+			assert_memory_equal(frame_page,
+					    page_exchange(NULL, &open) ? plain[0] : zeros, 4096);
+			memcpy(frame_page, plain[0], sizeof(frame_page));
+			assert_true(page_exchange(&seal, NULL));
+			assert_memory_equal(seal.tag, tag, sizeof(tag));
+		}
+		__atomic_store_n(&attacker_stops, true, __ATOMIC_RELAXED);
+		pthread_join(attacker, NULL);
 	}
 }
 
