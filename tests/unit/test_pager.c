@@ -499,11 +499,15 @@ TEST(pages_of_a_mapping_are_busy_until_the_shootdown, pager_setup, pager_teardow
 	guest->gmem.root.seen[1].only = guest->gmem.root.generation.only;
 	be_inside(1, &guest->gmem.root);
 	fake_kick_hook = look_at_frame;
-	pager_share_move(guest->gmem.regions[0].state, &guest->gmem, gpa(SIZE_1G));
+	pager_share_move(guest->gmem.regions[0].state, &guest->gmem, gpa(2 * SIZE_1G));
 	assert_int_equal(running.kicks, 1);
 	assert_int_equal(window_busy, 0);
 	percpu_get(1)->guest_root.only = NULL;
 	assert_false(is_mapped(guest, 5));
+	/* What the guest wrote is sealed later, although no entry is dirty any more. */
+	guest->gmem.regions[0].base = gpa(2 * SIZE_1G);
+	pager_vm_seal(guest->vm);
+	assert_int_equal(crypto.encryptions, 1);
 }
 
 /*
