@@ -80,6 +80,17 @@ static bool wipe_some(struct sealed_region *sealed)
 	return true;
 }
 
+/* Was a page of the VM ever in clear? Other regions of it may still be in use. */
+static bool was_in_clear(const struct pager_vm *vm)
+{
+	bool was;
+
+	lock_take(&window_lock, LOCK_WINDOW);
+	was = vm->counters.clear_peak != 0;
+	lock_drop(&window_lock);
+	return was;
+}
+
 /*
  * Frames that have got a page of another VM: DRAM may still hold one of this region. Returns false
  * when all are written back.
@@ -89,8 +100,8 @@ static bool copy_some_back(struct sealed_region *sealed)
 	const uint32_t end = (uint32_t)window_frame_count();
 	uint32_t looks = 0, pages = 0;
 
-	if (sealed->vm->counters.clear_peak == 0) {
-		return false; /* no page of it was ever in clear */
+	if (!was_in_clear(sealed->vm)) {
+		return false;
 	}
 	while (sealed->copied_back < end && looks < SWEEP_A_STEP &&
 	       pages < GMEM_STEP_BYTES / PAGE_SIZE) {

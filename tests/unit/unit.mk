@@ -65,6 +65,7 @@ $(O)/unit/$1: tests/unit/$1.c tests/unit/race_cpus.c tests/unit/fake_lock.c $2 \
 		$$(filter-out $$(RACE_INCLUDED_$1),$$(filter %.c,$$^)) \
 		-lpthread
 endef
+RACE_FLAGS_pager_race := -DRACE_CPUS=8u
 $(eval $(call race_rule,pager_race,ept/pager.c ept/pager_exchange.c ept/pager_region.c \
 	ept/pager_end.c ept/pager_drain.c ept/pager_vm.c \
 	ept/window.c ept/store.c ept/gmem.c ept/ept.c ept/ept_leaf.c ept/ept_tlb.c \
