@@ -317,6 +317,56 @@ TEST(test_members, pager_setup, pager_teardown)
 }
 
 /*
+ * Whichever member writes, through its own EPT: the page is sealed. What its vCPU holds may go when
+ * it has left.
+ */
+TEST(a_member_writes_and_leaves, pager_setup, pager_teardown)
+{
+	const struct gmem_faulter by = { .vcpu = 0, .place = 1 };
+	struct sealed_region *share;
+	struct gmem_region region;
+	uint64_t word = 0x77;
+
+	make_window(2 * PAGER_VCPU_FRAMES + PAGER_PIN_FRAMES);
+	assert_int_equal(pager_vm_create("share", 2, NULL, false, &guests[0].vm), 0);
+	assert_int_equal(pager_share_create(guests[0].vm, 10 * PAGE_SIZE, &share), 0);
+	region = (struct gmem_region){ .bytes = 10 * PAGE_SIZE,
+				       .ops = &pager_share_ops,
+				       .state = share };
+	for (uint32_t i = 0; i < 2; i++) {
+		assert_int_equal(gmem_init(&guests[i].gmem), 0);
+		assert_int_equal(pager_share_join(share, &guests[i].gmem, gpa(0), false, i), 0);
+		gmem_region_insert(&guests[i].gmem, &region);
+		assert_int_equal(gmem_fault(&guests[i].gmem, gpa(0), GMEM_ACCESS_READ, &by),
+				 GMEM_FAULT_FIXED);
+	}
+	(void)guest_access(&guests[1], 0, 8, true, &word, 8);
+	pager_share_leave(share, &guests[1].gmem, true);
+	assert_int_equal(window_frame(*store_opened(share, 0) - 1)->holds, 0);
+	assert_int_equal(pager_share_join(share, &guests[1].gmem, gpa(0), false, 1), 0);
+	assert_int_equal(share->mappings[1].changes, 1); /* a fault may still be on its way */
+	for (uint32_t written = 1; written <= 2; written++) {
+		lock_take(&window_lock, LOCK_WINDOW);
+		window_let_vm_go(guests[0].vm);
+		pager_evict(*store_opened(share, 0) - 1);
+		lock_drop(&window_lock);
+		assert_int_equal(crypto.encryptions, written);
+		assert_int_equal(gmem_read(&guests[0].gmem, gpa(8), &word, 8), 0);
+		assert_int_equal(word++, 0x76 + written);
+		(void)guest_access(&guests[1], 0, 8, true, &word, 8);
+	}
+	guests[1].gmem.region_count = 0;
+	pager_share_leave(share, &guests[1].gmem, true);
+	gmem_end(&guests[1].gmem);
+	gmem_end(&guests[0].gmem);
+	region.ops->close(&region);
+	while (!region.ops->bury(NULL, &region, GMEM_BURY_TOUCHED)) {
+	}
+	pager_vm_destroy(guests[0].vm);
+	guests[0].vm = NULL;
+}
+
+/*
  * A region that ends checks as much of the window as it takes to find its frames. It holds the
  * lock, for which faults wait, for one page or a few checks at a time.
  */
@@ -481,6 +531,8 @@ static void look_at_frame(uint32_t cpu)
 	assert_true(window_is_busy(frame));
 	assert_int_equal(window_busy, 1);
 	lock_drop(&window_lock);
+	/* A fault that has begun does not map such a page again. */
+	assert_int_equal(region->mappings[0].changes, 1);
 	be_inside(1, &running.guest->gmem.root);
 	running.guest->gmem.root.seen[1].only = running.guest->gmem.root.generation.only;
 	running.kicks++;
