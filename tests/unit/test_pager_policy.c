@@ -247,6 +247,26 @@ TEST(a_drain_takes_what_is_held_but_not_what_is_pinned, pager_setup, pager_teard
 	assert_int_equal(guest_read(guest, 5), 6);
 }
 
+/* What shares another page's shoot-down stays until that has returned: its guest may still write. */
+TEST(a_drain_leaves_what_is_busy, pager_setup, pager_teardown)
+{
+	struct guest *guest = &guests[0];
+	struct window_frame *frame;
+
+	make_window(FLOOR);
+	make_guest(guest, 1);
+	pager_set_drain(guest->vm, 2);
+	guest_write(guest, 3, 4);
+	seconds_pass(1);
+	frame = window_frame(*store_opened(guest->gmem.regions[0].state, 3) - 1);
+	window_mark_busy(frame, true);
+	seconds_pass(5);
+	assert_int_equal(count(guest).clear_pages, 1);
+	window_mark_busy(frame, false);
+	seconds_pass(5);
+	assert_int_equal(count(guest).clear_pages, 0);
+}
+
 /* A page that is open already does not end what is opened ahead. */
 TEST(opening_ahead_passes_open_pages, pager_setup, pager_teardown)
 {
