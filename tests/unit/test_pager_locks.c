@@ -226,6 +226,46 @@ TEST(sealing_waits_for_the_door, pager_setup, pager_teardown)
 	assert_int_equal(count(guest).clear_pages, 0);
 }
 
+static unsigned kicks_left;
+
+/*
+ * CPU 1 is in the guest. When it is kicked for the last time, page 0 is opened for the door, in a
+ * frame that the sealing CPU has looked at already.
+ */
+static void open_behind(uint32_t cpu)
+{
+	struct guest *guest = &guests[0];
+	uint32_t index;
+
+	guest->gmem.root.seen[cpu].only = guest->gmem.root.generation.only;
+	if (--kicks_left != 0) {
+		return;
+	}
+	percpu_get(cpu)->guest_root.only = NULL;
+	lock_take(&window_lock, LOCK_WINDOW);
+	index = window_find(guest->vm);
+	assert_null(window_frame(index)->region);
+	assert_int_equal(pager_exchange(index, guest->gmem.regions[0].state, 0), COST_CLEAN);
+	window_release(guest->vm, window_frame(index));
+	lock_drop(&window_lock);
+}
+
+TEST(sealing_looks_again_for_what_was_opened, pager_setup, pager_teardown)
+{
+	struct guest *guest = &guests[0];
+
+	fill(guest);
+	percpu_get(1)->guest_root.only = &guest->gmem.root;
+	guest->gmem.root.cpus[0].only |= BIT(1);
+	kicks_left = 2; /* before the first one no frame is free */
+	fake_kick_hook = open_behind;
+	pager_vm_seal(guest->vm);
+	fake_kick_hook = NULL;
+	assert_int_equal(kicks_left, 0);
+	assert_int_equal(count(guest).clear_pages, 0);
+	assert_int_equal(guest_read(guest, 0), 1);
+}
+
 static uint32_t endings(void)
 {
 	return atomic_load_relaxed(&window_endings.count);
