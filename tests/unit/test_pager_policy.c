@@ -247,7 +247,7 @@ TEST(a_drain_takes_what_is_held_but_not_what_is_pinned, pager_setup, pager_teard
 	assert_int_equal(guest_read(guest, 5), 6);
 }
 
-/* What shares another page's shoot-down stays until that has returned: its guest may still write. */
+/* What shares another page's shoot-down stays until then: its guest may still write to it. */
 TEST(a_drain_leaves_what_is_busy, pager_setup, pager_teardown)
 {
 	struct guest *guest = &guests[0];
