@@ -236,6 +236,25 @@ TEST(test_hold, pager_setup, pager_teardown)
 	ops->unpin(&guest->gmem, guest->gmem.regions, gpa(0), false);
 }
 
+/* A string instruction faults at one place for many pages: it holds the latest of them. */
+TEST(one_place_holds_no_more_than_its_floor, pager_setup, pager_teardown)
+{
+	struct guest *guest = &guests[0];
+	uint64_t value = 1;
+
+	make_window(2 * FLOOR);
+	make_guest(guest, 1);
+	guest->rip = 0x1000;
+	for (uint32_t i = 0; i < 200; i++) {
+		(void)guest_access(guest, 0, address_of(i), true, &value, 1);
+		assert_int_equal(guest->vm->holds[0].count, MIN(i + 1, PAGER_VCPU_FRAMES));
+		assert_int_equal(guest->vm->ring_frames,
+				 guest->vm->frames - guest->vm->holds[0].count);
+	}
+	guest_write(guest, 250, 1);
+	assert_int_equal(guest->vm->ring_frames, guest->vm->frames - 1);
+}
+
 /* A page that two vCPUs hold stays until both have gone on. */
 TEST(a_page_that_two_vcpus_hold_stays, pager_setup, pager_teardown)
 {
