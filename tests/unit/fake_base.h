@@ -169,5 +169,8 @@ void fake_cache_reset(void);
 void fake_keyslot_reset(void);
 /* fake_lock.c: forgets all held locks; code that ended in an expected panic still has its locks. */
 void fake_lock_reset(void);
+/* Called on the CPU that is about to release a lock; the test resets it to NULL. */
+struct lock;
+extern void (*fake_lock_drop_hook)(const struct lock *l);
 
 #endif

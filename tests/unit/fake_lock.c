@@ -15,6 +15,7 @@
 #pragma weak fake_cpu
 
 static _Thread_local uint64_t held_by[CPU_MAX];
+void (*fake_lock_drop_hook)(const struct lock *l);
 
 /* As vmm/base/lock.c, without counting. */
 void lock_wait(const struct lock *l, uint32_t ticket, enum lock_rank rank)
@@ -67,4 +68,7 @@ void lock_check_dropped(const struct lock *l)
 		fail("given back by a CPU that has not got it", l->rank);
 	}
 	*held_here() &= ~BIT(l->rank);
+	if (fake_lock_drop_hook != NULL) {
+		fake_lock_drop_hook(l);
+	}
 }

@@ -332,3 +332,22 @@ TEST(each_end_is_noted, pager_setup, pager_teardown)
 	lock_drop(&window_lock);
 	assert_int_equal(endings(), before + 1);
 }
+
+/* Another CPU takes the lock at once, and ends what this one waits for. It ends nothing more. */
+static void end_at_once(const struct lock *l)
+{
+	fake_lock_drop_hook = NULL;
+	assert_ptr_equal(l, &window_lock);
+	window_note_end();
+}
+
+TEST(no_end_is_missed, pager_setup, pager_teardown)
+{
+	(void)alarm(20); /* a CPU that has missed it waits for ever */
+	lock_take(&window_lock, LOCK_WINDOW);
+	fake_lock_drop_hook = end_at_once;
+	pager_let_others_end();
+	lock_drop(&window_lock);
+	(void)alarm(0);
+	assert_null(fake_lock_drop_hook);
+}
