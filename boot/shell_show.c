@@ -2,6 +2,7 @@
 /* The shell's commands that show what the VMs and the machine do. */
 #include "boot/host_report.h"
 #include "boot/shell_priv.h"
+#include "crypto/page_cipher.h"
 #include "ept/pager.h"
 #include "guest/platform.h"
 #include "guest/shares.h"
@@ -82,9 +83,9 @@ static void print_memory(struct vm *vm)
 		return;
 	}
 	pager_window(&window, &unclaimed);
-	shell_print(
-		"  key: lives in Umbra's memory until the VM ends; no other VM or start has the "
-		"same");
+	shell_print("  key: lives in Umbra's memory%s until the VM ends; no other VM or start has "
+		    "the same",
+		    page_cipher_wraps_keys() ? ", wrapped," : "");
 	shell_print("  window: %lu pages in clear now, %lu on average, %lu at most so far; of %lu "
 		    "frames of all VMs",
 		    now.clear_pages, now.clear_mean, now.clear_peak, window);

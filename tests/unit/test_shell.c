@@ -160,9 +160,11 @@ void dma_report(void (*print)(const char *fmt, ...))
 	print("  IOMMU: this test has none");
 }
 
+static bool wraps_keys;
+
 bool page_cipher_wraps_keys(void)
 {
-	return false;
+	return wraps_keys;
 }
 
 void pager_window(uint64_t *frames, uint64_t *unclaimed)
@@ -358,6 +360,10 @@ TEST(commands_do_what_they_say, setup, fake_teardown)
 	assert_non_null(strstr(run("vm alpha"), "64M of memory"));
 	assert_non_null(
 		strstr(run("vm alpha"), "17 pages in clear now, 19 on average, 23 at most"));
+	assert_non_null(strstr(run("vm alpha"), "lives in Umbra's memory until"));
+	wraps_keys = true;
+	assert_non_null(strstr(run("vm alpha"), "lives in Umbra's memory, wrapped, until"));
+	wraps_keys = false;
 	assert_non_null(strstr(run("host"), "AES-256-XTS by a kernel"));
 	assert_non_null(strstr(run("host"), "memory encryption: TME is on"));
 	assert_non_null(strstr(run("host"), "IOMMU: this test has none"));
