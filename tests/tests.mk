@@ -52,9 +52,10 @@ $(O)/unit/%.passed: $(O)/unit/%
 define unit_rule
 $(O)/unit/$1: $(call host_objects,$(HOST_OBJ),tests/unit/test_$1.c tests/unit/main.c \
 		$(UNIT_$1)) $(FAKE_LIB)
-	@$$(HOST_CC) $$(HOST_SANITIZE) -o $$@ $$^ -lcmocka
+	@$$(HOST_CC) $$(HOST_SANITIZE) -o $$@ $$^ -lcmocka $$(UNIT_LIBS)
 endef
 $(foreach u,$(UNITS),$(eval $(call unit_rule,$u)))
+$(O)/unit/secretscan: UNIT_LIBS := -lcrypto
 
 $(FAKE_LIB): $(FAKE_OBJ)
 	@rm -f $@

@@ -11,6 +11,7 @@
 
 #define WRAPPED_BYTES (SECRET_KEY_BYTES + 8)
 #define ALIGNMENT     64u
+#define WORDS	      4u /* of a key of AES-256, 8 bytes each */
 #define FILTER_BITS   16
 
 struct block {
@@ -64,7 +65,7 @@ struct pieces {
 		uint8_t bytes[16];
 		size_t size;
 		const char *what;
-	} piece[(2 * SECRET_KEYS_MAX + 1) * KEYSCAN_ROUND_KEYS + 4];
+	} piece[(2 * SECRET_KEYS_MAX + 1) * (KEYSCAN_ROUND_KEYS + WORDS)];
 	size_t count;
 	bool filter[1u << FILTER_BITS];
 };
@@ -87,10 +88,14 @@ static void add(struct pieces *pieces, const uint8_t *bytes, size_t size, const 
 	pieces->filter[first_of(bytes)] = true;
 }
 
-static void add_round_keys(struct pieces *pieces, const uint8_t *key, const char *what)
+/* The key's words come from general registers, round keys from vector registers. */
+static void add_key(struct pieces *pieces, const uint8_t *key, const char *what)
 {
 	uint8_t round[KEYSCAN_ROUND_KEYS][16];
 
+	for (unsigned i = 0; i < WORDS; i++) {
+		add(pieces, key + 8 * i, 8, what);
+	}
 	keyscan_round_keys(key, round);
 	for (unsigned i = 0; i < KEYSCAN_ROUND_KEYS; i++) {
 		add(pieces, round[i], sizeof(round[i]), what);
@@ -100,14 +105,15 @@ static void add_round_keys(struct pieces *pieces, const uint8_t *key, const char
 static void look_for(const struct pieces *pieces, const uint8_t *data, size_t bytes,
 		     secret_found *found, void *context)
 {
-	for (size_t at = 0; at + 16 <= bytes; at++) {
+	for (size_t at = 0; at + 8 <= bytes; at++) {
 		if (!pieces->filter[first_of(data + at)]) {
 			continue;
 		}
 		for (size_t i = 0; i < pieces->count; i++) {
 			const struct piece *piece = &pieces->piece[i];
 
-			if (memcmp(data + at, piece->bytes, piece->size) == 0) {
+			if (at + piece->size <= bytes &&
+			    memcmp(data + at, piece->bytes, piece->size) == 0) {
 				found(context, at, piece->what);
 			}
 		}
@@ -126,10 +132,7 @@ size_t secretscan_wrapped(const uint8_t *data, size_t bytes,
 
 	memset(&pieces, 0, sizeof(pieces));
 	AES_set_decrypt_key(master, 8 * SECRET_MASTER_BYTES, &unwrap);
-	add_round_keys(&pieces, master, "master");
-	for (unsigned i = 0; i < 4; i++) {
-		add(&pieces, master + 8 * i, 8, "master");
-	}
+	add_key(&pieces, master, "master");
 	for (size_t at = 0; at + WRAPPED_BYTES <= bytes; at += ALIGNMENT) {
 		if (memcmp(data + at, zeros, WRAPPED_BYTES) == 0 || count == SECRET_KEYS_MAX ||
 		    AES_unwrap_key(&unwrap, NULL, key, data + at, WRAPPED_BYTES) !=
@@ -137,8 +140,8 @@ size_t secretscan_wrapped(const uint8_t *data, size_t bytes,
 			continue;
 		}
 		found(context, at, "wrapped");
-		add_round_keys(&pieces, key, "page");
-		add_round_keys(&pieces, key + 32, "page");
+		add_key(&pieces, key, "page");
+		add_key(&pieces, key + 32, "page");
 		count++;
 	}
 	look_for(&pieces, data, bytes, found, context);

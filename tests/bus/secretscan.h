@@ -24,10 +24,9 @@ size_t secretscan_hashes(const uint8_t *data, size_t bytes, secret_found *found,
 /*
  * Looks for page keys that the master key has wrapped (RFC 3394), where they are aligned to 64
  * bytes, and calls found with "wrapped". Then for the master key and these page keys, at every
- * offset: found is called with "master" for 8 bytes of the master key or a round key of it, with
- * "page" for a round key of a page key, encryption or decryption. The first two round keys are the
- * key. A piece counts, even if nothing else of its key is there. Returns how many wrapped keys
- * there are.
+ * offset: found is called with "master" or "page" for each aligned 8 bytes of the key, and for each
+ * round key of it, encryption or decryption. The first two round keys are the key. A piece counts,
+ * even if nothing else of its key is there. Returns how many wrapped keys there are.
  */
 size_t secretscan_wrapped(const uint8_t *data, size_t bytes,
 			  const uint8_t master[SECRET_MASTER_BYTES], secret_found *found,

@@ -14,6 +14,7 @@ UNIT_manifest := boot/manifest.c crypto/verify.c crypto/mbedtls_port.c crypto/wi
 UNIT_page_cipher := $(PAGE_CIPHER_SRC) $(MBEDTLS_C)
 UNIT_keyscan := tests/bus/keyscan.c crypto/aes_xts.c crypto/mbedtls_port.c crypto/simd.c \
 	vmm/base/str.c $(MBEDTLS_C)
+UNIT_secretscan := tests/bus/secretscan.c tests/bus/keyscan.c
 UNIT_rng := crypto/mbedtls_port.c crypto/noise.c crypto/wipe.c vmm/base/str.c \
 	$(MBEDTLS_C)
 TME_C := tests/unit/tme_machine.c crypto/tme.c crypto/tme_view.c crypto/tme_activate.c \
