@@ -2,7 +2,7 @@
 ; The master key in DR0 to DR3 (key_store.h). The only code that reads it. Breakpoints are off:
 ; master_set clears DR7, and a VM exit sets it to 400H. Interrupts are off wherever a general
 ; register holds a word of the key. An NMI's entry may push RAX, and zeroes that copy when it
-; returns (idt_stubs.asm).
+; returns (idt_stubs.asm). A machine check's copy is zeroed before its panic (idt_forget_secrets).
 bits 64
 default rel
 

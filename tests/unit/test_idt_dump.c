@@ -204,6 +204,30 @@ TEST(test_secrets, setup)
 	}
 }
 
+/* Without the dump, too: another CPU may end the machine. */
+TEST(test_secrets_are_forgotten, setup)
+{
+	const struct {
+		const char *rip;
+		bool kept;
+	} rows[] = {
+		{ image_crypto_start, false },
+		{ image_crypto_end - 1, false },
+		{ image_crypto_start - 1, true },
+		{ image_crypto_end, true },
+	};
+
+	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
+		memset(&frame, 0x5e, sizeof(frame));
+		frame.rip = (uintptr_t)rows[i].rip;
+		idt_forget_secrets(&frame);
+		assert_int_equal(frame.rax != 0, rows[i].kept);
+		assert_int_equal(frame.r15 != 0, rows[i].kept);
+		assert_int_not_equal(frame.vector, 0);
+		assert_int_equal(frame.rip, (uintptr_t)rows[i].rip);
+	}
+}
+
 TEST(test_callers, setup)
 {
 	frame.vector = VECTOR_UD;

@@ -28,6 +28,7 @@ UNIT_cache :=
 # The test includes cache_lines.c, to forget what CPUID said.
 UNIT_cache_lines :=
 UNIT_interrupts := vmm/host/interrupts.c
+UNIT_idt_stubs := vmm/host/idt_stubs.asm
 UNIT_selftest := crypto/aes_xts.c crypto/mbedtls_port.c crypto/simd.c vmm/base/str.c $(MBEDTLS_C)
 
 # Not a cmocka test: it counts instructions in the product's own objects.

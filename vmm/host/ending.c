@@ -17,6 +17,7 @@ void ending_claim(void)
 	uint64_t found = 0;
 
 	if (!atomic_cas(&ender, &found, self) && found != self) {
+		ending_clear_registers(); /* no NMI stops it if it is in an NMI's handler */
 		cpu_stop();
 	}
 	lock_check_stop();

@@ -137,6 +137,13 @@ static bool may_hold_secrets(const struct idt_frame *f)
 	return found;
 }
 
+void idt_forget_secrets(struct idt_frame *frame)
+{
+	if (in_crypto(frame->rip)) {
+		secure_zero(frame, offsetof(struct idt_frame, vector));
+	}
+}
+
 static void dump_general_registers(const struct idt_frame *f)
 {
 	log_error("  rax %016lx  rbx %016lx  rcx %016lx  rdx %016lx", f->rax, f->rbx, f->rcx,

@@ -15,6 +15,12 @@ struct idt_frame {
 };
 
 /*
+ * Zeroes the general registers of a frame if code of crypto/ was interrupted, because they may hold
+ * parts of keys.
+ */
+void idt_forget_secrets(struct idt_frame *frame);
+
+/*
  * Logs the exception in a sentence, then calls idt_dump_state. For panic_exception.
  */
 void idt_dump(const struct idt_frame *frame);

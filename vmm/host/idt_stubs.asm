@@ -6,6 +6,7 @@ default rel
 
 extern interrupt_dispatch
 
+section .note.GNU-stack noalloc noexec nowrite progbits
 section .text
 
 ; One stub for each vector, 16 bytes apart. It pushes an error code (0 if the CPU pushed none) and
@@ -44,6 +45,7 @@ idt_common:
 	push	r14
 	push	r15
 	cld
+	xor	eax, eax		; it may be a word of a key: no function can store it
 	mov	rdi, rsp
 	call	interrupt_dispatch
 	pop	r15

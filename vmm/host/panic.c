@@ -115,6 +115,7 @@ _Noreturn void panic_text(const char *fmt, ...)
 
 _Noreturn void panic_exception(struct idt_frame *frame)
 {
+	idt_forget_secrets(frame); /* before begin, which only returns on the CPU that ends */
 	begin();
 	idt_dump(frame);
 	secure_zero(frame, sizeof(*frame));
