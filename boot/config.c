@@ -61,6 +61,14 @@ static void *owner(const struct parser *p)
 				  : (void *)p->config;
 }
 
+/* No value counts where the standard value, or an earlier one, would grant more. */
+static void zero_if_wrong(const struct parser *p, const struct config_key *key)
+{
+	if (key->zero_if_wrong) {
+		memset((char *)owner(p) + key->offset, 0, key->bytes);
+	}
+}
+
 /* Parses one value, or one item of a list. */
 static void parse_value(struct parser *p, const struct config_key *key, const char *value)
 {
@@ -71,9 +79,7 @@ static void parse_value(struct parser *p, const struct config_key *key, const ch
 	if (why == NULL) {
 		return;
 	}
-	if (key->zero_if_wrong) {
-		memset(field, 0, key->bytes);
-	}
+	zero_if_wrong(p, key);
 	complain(p, p->line, "%s = " QUOTE " %s%s%s", key->name, value, why,
 		 why == CONFIG_NOT_ALLOWED ? " " : "",
 		 why == CONFIG_NOT_ALLOWED ? config_allowed(key, allowed) : "");
@@ -142,8 +148,10 @@ static void take_key(struct parser *p, char *line)
 	}
 	seen = BIT(key - config_keys);
 	if ((p->seen & seen) != 0 && !key->list) {
+		zero_if_wrong(p, key);
 		complain(p, p->line, "%s is given twice in this section", key->name);
 	} else if (value == NULL || value[0] == '\0') {
+		zero_if_wrong(p, key);
 		complain(p, p->line, "%s has no value", key->name);
 	} else if (key->list) {
 		parse_list(p, key, value);
@@ -319,7 +327,11 @@ static void leave_section(struct parser *p)
 	p->section = NULL;
 	p->vm = NULL;
 	p->share = NULL;
-	p->seen = 0;
+	for (size_t i = 0; i < config_key_count; i++) {
+		if (strcmp(config_keys[i].section, "host") != 0) { /* all [host] count as one */
+			p->seen &= ~BIT(i);
+		}
+	}
 }
 
 /*

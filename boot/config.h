@@ -111,7 +111,10 @@ struct config_key {
 	size_t offset;	      /* of the field in struct config, vm_config or share_config */
 	size_t bytes;	      /* of the field */
 	bool list; /* items separated by commas, each parsed by itself; the key may be repeated */
-	/* a wrong value zeroes the field, because the standard value would grant more */
+	/*
+	 * a wrong value, no value, or a second one zeroes the field, because the standard value or
+	 * the first one would grant more
+	 */
 	bool zero_if_wrong;
 };
 

@@ -642,13 +642,23 @@ TEST(wrong_iommu, fake_setup, fake_teardown)
 	assert_int_equal(config.iommu, CONFIG_IOMMU_REQUIRE);
 }
 
-/* A wrong word must not leave keys in memory. */
+/* Nothing but the word "memory", alone, leaves keys there. */
 TEST(wrong_key_store, fake_setup, fake_teardown)
 {
-	static const char text[] = A "[host]\nkey-store = register\n";
+	static const char *const texts[] = {
+		A "[host]\nkey-store = register\n",
+		A "[host]\nkey-store =\n",
+		A "[host]\nkey-store\n",
+		A "[host]\nkey-store = memory\nkey-store = registers\n",
+		A "[host]\nkey-store = registers\nkey-store = memory\n",
+		"[host]\nkey-store = registers\n" A "[host]\nkey-store = memory\n",
+	};
 
-	assert_int_equal(parse(text, sizeof(text) - 1), ERR_FORMAT);
-	assert_false(config.keys_in_memory);
+	for (size_t i = 0; i < ARRAY_COUNT(texts); i++) {
+		assert_int_equal(parse(texts[i], strlen(texts[i])), ERR_FORMAT);
+		assert_false(config.keys_in_memory);
+		assert_true(config.vms[0].valid);
+	}
 }
 
 TEST(reports_at_any_price, fake_setup, fake_teardown)
