@@ -403,13 +403,25 @@ int pager_setup(void **state)
 	return 0;
 }
 
+static void forget_exchanges(struct gmem *gmem)
+{
+	for (uint32_t i = 0; i < gmem->region_count; i++) {
+		((struct sealed_region *)gmem->regions[i].state)->exchanges = 0;
+	}
+}
+
 int pager_teardown(void **state)
 {
 	fake_kick_hook = NULL;
 	percpu_get(1)->guest_root.only = NULL;
-	window_lock = (struct lock){ 0 }; /* report a failure under the locks instead of hanging */
+	/* Report a failure under the locks, or in an exchange, instead of hanging. */
+	window_lock = (struct lock){ 0 };
+	for (uint32_t i = 0; i < window_frame_count(); i++) {
+		window_mark_busy(window_frame(i), false);
+	}
 	for (size_t i = 0; i < VMS; i++) {
 		guests[i].gmem.lock = (struct lock){ 0 };
+		forget_exchanges(&guests[i].gmem);
 		if (guests[i].vm != NULL) {
 			end_guest(&guests[i]);
 		}
