@@ -21,7 +21,7 @@ bool bootstrap_has_left(void)
 	return false;
 }
 
-_Noreturn void bootstrap_stop_this_cpu(void)
+__attribute__((weak)) _Noreturn void bootstrap_stop_this_cpu(void)
 {
 	fake_fail("a CPU stops for good");
 }
