@@ -97,6 +97,8 @@ TEST(values_are_kept, setup, fake_teardown)
 	assert_int_equal(write(7, 0xffff0000), -1);
 	assert_int_equal(read(5), 0xffff0400);
 	assert_string_equal(fake_log_text(), "");
+	assert_int_equal(write(7, 0xffffffff), -1); /* without RTM, and with GD */
+	assert_int_equal(priv.dr7, 0xffff27ff);
 }
 
 /* Outside of 64-bit mode the upper half of the register does not count. */

@@ -13,7 +13,8 @@
 #include "vmm/base/x86.h"
 
 static uint64_t registers[4];
-static const uint64_t *passage;
+static const uint64_t zeros[4];
+static const uint64_t *passage; /* what master_set was given last */
 static bool under_hypervisor, wraps;
 static int check_result, rng_result;
 static unsigned areas, sets;
@@ -52,6 +53,7 @@ int page_cipher_check_wrapping(void)
 
 void page_cipher_wrap_keys(void)
 {
+	assert_memory_equal(passage, zeros, sizeof(zeros)); /* no key is left on the stack */
 	wraps = true;
 }
 
@@ -76,8 +78,6 @@ int wipe_register(void *area, size_t bytes)
 
 void wipe_unregister(const void *area)
 {
-	static const uint8_t zeros[32];
-
 	assert_memory_equal(area, zeros, sizeof(zeros));
 	areas--;
 }
@@ -94,7 +94,6 @@ static int setup(void **state)
 
 TEST(the_key_reaches_each_cpu, setup, fake_teardown)
 {
-	static const uint64_t zeros[4];
 	uint64_t key[4];
 
 	memset(key, 0x77, sizeof(key));
@@ -119,8 +118,6 @@ TEST(nothing_is_spread_without_it, setup, fake_teardown)
 
 TEST(refused_in_words, setup, fake_teardown)
 {
-	static const uint64_t zeros[4];
-
 	assert_int_equal(key_store_use_registers(false), ERR_UNSUPPORTED);
 	assert_non_null(strstr(fake_log_text(), "refused: this CPU's VMX does not make MOV DR"));
 	under_hypervisor = true;
