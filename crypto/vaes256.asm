@@ -28,17 +28,7 @@ global %3
 	ENTER	%1
 	TWEAK	xmm11, %2, rdx + ITEM_TWEAK
 	ITEM_BEGIN %1
-	vinserti128 ymm4, ymm11, xmm11, 1
-	vpsrlvq	ymm9, ymm4, [right]
-	vpsllvq	ymm4, ymm4, [left]
-	REDUCE	ymm4, ymm9, ymm10, vpxor
-%assign t 5
-%rep 3
-	vpsrlq	ymm9, ymm4, 64 - 2 * (t - 4)
-	vpsllq	ymm %+ t, ymm4, 2 * (t - 4)
-	REDUCE	ymm %+ t, ymm9, ymm10, vpxor
-%assign t t + 1
-%endrep
+	SPREAD_YMM 11, 4, 4, 9, 10
 	NEXT_TWEAK xmm11, %2
 	GROUP_BEGIN
 %assign b 0

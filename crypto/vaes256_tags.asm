@@ -62,17 +62,7 @@ global %3
 	mov	r10, [rdx + MAC_IN]
 	mov	r11, [rdx + MAC_OUT]
 	TWEAK	xmm0, %2, rdx + MAC_TWEAK
-	vinserti128 ymm12, ymm0, xmm0, 1
-	vpsrlvq	ymm4, ymm12, [right]
-	vpsllvq	ymm12, ymm12, [left]
-	REDUCE	ymm12, ymm4, ymm5, vpxor
-%assign t 13
-%rep 3
-	vpsrlq	ymm4, ymm12, 64 - 2 * (t - 12)
-	vpsllq	ymm %+ t, ymm12, 2 * (t - 12)
-	REDUCE	ymm %+ t, ymm4, ymm5, vpxor
-%assign t t + 1
-%endrep
+	SPREAD_YMM 0, 12, 4, 4, 5
 	CLEAR
 	vmovdqu	ymm8, [rdx + MAC_NAME]
 	HASH	8, rcx + MAC_HALVES - 32

@@ -32,17 +32,7 @@ global %3
 	ENTER	%1
 	TWEAK	xmm8, %2, rdx + ITEM_TWEAK
 	ITEM_BEGIN %1
-	vshufi32x4 zmm9, zmm8, zmm8, 0
-	vpsrlvq	zmm0, zmm9, [right]
-	vpsllvq	zmm9, zmm9, [left]
-	REDUCE	zmm9, zmm0, zmm1, vpxorq
-%assign t 10
-%rep 7
-	vpsrlq	zmm0, zmm9, 64 - 4 * (t - 9)
-	vpsllq	zmm %+ t, zmm9, 4 * (t - 9)
-	REDUCE	zmm %+ t, zmm0, zmm1, vpxorq
-%assign t t + 1
-%endrep
+	SPREAD_ZMM 8, 9, 8, 0, 1
 	NEXT_TWEAK xmm8, %2
 	GROUP_BEGIN
 %assign b 0

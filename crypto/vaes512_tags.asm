@@ -76,17 +76,7 @@ global %3
 	mov	r10, [rdx + MAC_IN]
 	mov	r11, [rdx + MAC_OUT]
 	TWEAK	xmm0, %2, rdx + MAC_TWEAK
-	vshufi32x4 zmm24, zmm0, zmm0, 0
-	vpsrlvq	zmm4, zmm24, [right]
-	vpsllvq	zmm24, zmm24, [left]
-	REDUCE	zmm24, zmm4, zmm5, vpxorq
-%assign t 25
-%rep 7
-	vpsrlq	zmm4, zmm24, 64 - 4 * (t - 24)
-	vpsllq	zmm %+ t, zmm24, 4 * (t - 24)
-	REDUCE	zmm %+ t, zmm4, zmm5, vpxorq
-%assign t t + 1
-%endrep
+	SPREAD_ZMM 0, 24, 8, 4, 5
 	CLEAR
 	vpxor	xmm0, xmm0, xmm0
 	vinserti64x4 zmm15, zmm0, [rdx + MAC_NAME], 1

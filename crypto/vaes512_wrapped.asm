@@ -281,17 +281,7 @@ global %2
 	ENTER	%1
 	PAGE_TWEAK rdx
 	ITEM_BEGIN %1
-	vshufi32x4 zmm4, zmm8, zmm8, 0
-	vpsrlvq	zmm0, zmm4, [right]
-	vpsllvq	zmm4, zmm4, [left]
-	REDUCE	zmm4, zmm0, zmm1, vpxorq
-%assign t 5
-%rep 3
-	vpsrlq	zmm0, zmm4, 64 - 4 * (t - 4)
-	vpsllq	zmm %+ t, zmm4, 4 * (t - 4)
-	REDUCE	zmm %+ t, zmm0, zmm1, vpxorq
-%assign t t + 1
-%endrep
+	SPREAD_ZMM 8, 4, 4, 0, 1
 	test	rcx, rcx
 	jz	.last
 	PAGE_TWEAK rax
