@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What page_cipher.c and page_cipher_check.c share: an implementation that is perhaps not in use. */
+/* For page_cipher.c and page_cipher_check.c: an implementation that is perhaps not in use. */
 #ifndef UMBRA_CRYPTO_PAGE_CIPHER_PRIV_H
 #define UMBRA_CRYPTO_PAGE_CIPHER_PRIV_H
 
