@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The one global is the implementation in use. page_cipher_init sets it once. */
 #include "crypto/page_cipher.h"
-#include "crypto/page_cipher_priv.h"
+#include "crypto/kat_vectors.h"
 #include "crypto/simd.h"
 #include "vmm/base/cpu.h"
 #include "vmm/base/err.h"
@@ -41,6 +41,10 @@ typedef uint64_t wrapped_kernel_fn(const uint8_t *wrapped, const uint8_t *ignore
 
 wrapped_kernel_fn page_xts_wrapped_enc, page_xts_wrapped_dec;
 void page_key_wrap(const uint8_t key[PAGE_KEY_BYTES], uint8_t wrapped[PAGE_KEY_WRAPPED_BYTES]);
+
+#define CHECK_ITEMS 3
+/* Inputs, outputs, and one page of what mbedTLS makes of an input. */
+#define CHECK_PAGES (2 * CHECK_ITEMS + 1)
 
 static bool has_mbedtls(struct simd_plan *plan)
 {
@@ -113,7 +117,13 @@ static const struct cipher {
 	    { page_tags_vaes512_enc_10, page_tags_vaes512_enc_14 } } },
 };
 
-static struct engine engine = { .cipher = &ciphers[0] };
+/* The implementation in use. */
+static struct engine {
+	const struct cipher *cipher;
+	struct simd_plan plan;
+	bool wrapped; /* keys are in memory as the master key has wrapped them */
+	bool refuses; /* page_cipher_refuse_keys */
+} engine = { .cipher = &ciphers[0] };
 
 static void run_mbedtls(const struct page_key *key, bool encrypt, const struct page_item *items,
 			size_t count)
@@ -130,7 +140,7 @@ static void run_mbedtls(const struct page_key *key, bool encrypt, const struct p
 	}
 }
 
-bool engine_has_kernels(const struct engine *e)
+static bool has_kernels(const struct engine *e)
 {
 	return e->cipher->kernel[0][0] != NULL;
 }
@@ -141,42 +151,6 @@ static bool run_wrapped(const struct page_key *key, bool encrypt, const struct p
 	wrapped_kernel_fn *kernel = encrypt ? page_xts_wrapped_enc : page_xts_wrapped_dec;
 
 	return kernel(key->wrapped, NULL, items, count, ahead) != 0;
-}
-
-/* The guest's vector registers, while kernels use them. aes_xts.c saves them itself for mbedTLS. */
-union bracket {
-	struct simd_wide_save wide;
-	struct simd_save narrow;
-};
-
-static void begin(const struct engine *e, union bracket *save)
-{
-	if (e->cipher->wide) {
-		simd_begin_wide(&save->wide, &e->plan);
-	} else if (engine_has_kernels(e)) {
-		simd_begin(&save->narrow);
-	}
-}
-
-static void end(const struct engine *e, const union bracket *save)
-{
-	if (e->cipher->wide) {
-		simd_end_wide(&save->wide, &e->plan);
-	} else if (engine_has_kernels(e)) {
-		simd_end(&save->narrow);
-	}
-}
-
-bool engine_unwraps(const struct engine *e, const struct page_key *key,
-		    const struct page_item *item)
-{
-	union bracket save;
-	bool good;
-
-	begin(e, &save);
-	good = run_wrapped(key, false, item, 1, item);
-	end(e, &save);
-	return good;
 }
 
 /* A part of one call: pages under one key. ahead: the item whose page is fetched at the end. */
@@ -193,7 +167,7 @@ static void run(const struct engine *e, const struct page_key *key, bool encrypt
 		return;
 	}
 	keys = aes_xts_schedule(&key->xts, encrypt);
-	if (engine_has_kernels(e)) {
+	if (has_kernels(e)) {
 		e->cipher->kernel[encrypt][keys.rounds == 14](keys.data, keys.tweak, items, count,
 							      ahead);
 	} else {
@@ -206,10 +180,34 @@ static void make_tag(const struct engine *e, const struct page_mac_key *key,
 {
 	page_mac_fn *kernel = past_cache ? page_mac_xmm_past : page_mac_xmm;
 
-	if (engine_has_kernels(e)) {
+	if (has_kernels(e)) {
 		kernel(key, page_mac_round_keys(key), item);
 	} else {
 		page_mac_portable(key, item);
+	}
+}
+
+/* The guest's vector registers, while kernels use them. aes_xts.c saves them itself for mbedTLS. */
+union bracket {
+	struct simd_wide_save wide;
+	struct simd_save narrow;
+};
+
+static void begin(const struct engine *e, union bracket *save)
+{
+	if (e->cipher->wide) {
+		simd_begin_wide(&save->wide, &e->plan);
+	} else if (has_kernels(e)) {
+		simd_begin(&save->narrow);
+	}
+}
+
+static void end(const struct engine *e, const union bracket *save)
+{
+	if (e->cipher->wide) {
+		simd_end_wide(&save->wide, &e->plan);
+	} else if (has_kernels(e)) {
+		simd_end(&save->narrow);
 	}
 }
 
@@ -228,7 +226,7 @@ static int wrap_key(const struct engine *e, struct page_key *out, const uint8_t 
 	return 0;
 }
 
-int engine_set_key(const struct engine *e, struct page_key *out, const uint8_t *key,
+static int set_key(const struct engine *e, struct page_key *out, const uint8_t *key,
 		   size_t key_bytes)
 {
 	return e->wrapped ? wrap_key(e, out, key, key_bytes)
@@ -243,11 +241,11 @@ int page_key_set(struct page_key *out, const uint8_t *key, size_t key_bytes)
 			  "[host] key-store rules out");
 		return ERR_RIGHTS;
 	}
-	return engine_set_key(&engine, out, key, key_bytes);
+	return set_key(&engine, out, key, key_bytes);
 }
 
-void engine_run(const struct engine *e, const struct page_key *key, bool encrypt,
-		const struct page_item *items, size_t count)
+static void run_pages(const struct engine *e, const struct page_key *key, bool encrypt,
+		      const struct page_item *items, size_t count)
 {
 	union bracket save;
 
@@ -260,12 +258,12 @@ void engine_run(const struct engine *e, const struct page_key *key, bool encrypt
 
 void page_encrypt(const struct page_key *key, const struct page_item *items, size_t count)
 {
-	engine_run(&engine, key, true, items, count);
+	run_pages(&engine, key, true, items, count);
 }
 
 void page_decrypt(const struct page_key *key, const struct page_item *items, size_t count)
 {
-	engine_run(&engine, key, false, items, count);
+	run_pages(&engine, key, false, items, count);
 }
 
 static struct page_item item_of(const struct page_job *job, const void *in, void *out)
@@ -364,37 +362,32 @@ static bool unseal_page(const struct engine *e, const struct page_job *job)
 	return good;
 }
 
-bool engine_exchange(const struct engine *e, struct page_job *seal, struct page_job *open)
+bool page_exchange(struct page_job *seal, struct page_job *open)
 {
 	const struct page_item next = open != NULL ? item_of(open, open->in, open->out)
 						   : (struct page_item){ .in = NULL };
 	bool good = true;
 	union bracket save;
 
-	begin(e, &save);
+	begin(&engine, &save);
 	if (seal != NULL) {
-		seal_page(e, seal, open != NULL ? &next : NULL);
+		seal_page(&engine, seal, open != NULL ? &next : NULL);
 	}
 	if (open != NULL) {
-		good = unseal_page(e, open);
+		good = unseal_page(&engine, open);
 	}
-	end(e, &save);
+	end(&engine, &save);
 	return good;
 }
 
-bool page_exchange(struct page_job *seal, struct page_job *open)
-{
-	return engine_exchange(&engine, seal, open);
-}
-
 /* Two blocks need no wide registers, whose saving would take longer. */
-void engine_tag_name(const struct engine *e, const struct page_mac_key *mac,
+static void tag_name(const struct engine *e, const struct page_mac_key *mac,
 		     const uint8_t name[PAGE_NAME_BYTES], uint8_t tag[PAGE_TAG_BYTES])
 {
 	struct page_mac_item item = { .bytes = 0 };
 
 	memcpy(item.name, name, sizeof(item.name));
-	if (engine_has_kernels(e)) {
+	if (has_kernels(e)) {
 		struct simd_save save;
 
 		simd_begin(&save);
@@ -409,7 +402,105 @@ void engine_tag_name(const struct engine *e, const struct page_mac_key *mac,
 void page_tag_name(const struct page_mac_key *mac, const uint8_t name[PAGE_NAME_BYTES],
 		   uint8_t tag[PAGE_TAG_BYTES])
 {
-	engine_tag_name(&engine, mac, name, tag);
+	tag_name(&engine, mac, name, tag);
+}
+
+/* Encrypts to another page, compares with mbedTLS, decrypts in place, compares with the input. */
+static bool agrees(const struct engine *e, size_t key_bytes, uint8_t *pages)
+{
+	struct page_item items[CHECK_ITEMS], back[CHECK_ITEMS];
+	uint8_t *expected = pages + 2 * CHECK_ITEMS * PAGE_CIPHER_BYTES;
+	uint8_t bytes[PAGE_KEY_BYTES];
+	struct aes_xts_key reference;
+	struct page_key key;
+	bool good;
+
+	for (size_t i = 0; i < sizeof(bytes); i++) {
+		bytes[i] = (uint8_t)(37 * i + key_bytes);
+	}
+	for (size_t i = 0; i < CHECK_ITEMS * PAGE_CIPHER_BYTES; i++) {
+		pages[i] = (uint8_t)(i * i >> 7 ^ i);
+	}
+	good = aes_xts_set_key(&reference, bytes, key_bytes) == 0 &&
+	       set_key(e, &key, bytes, key_bytes) == 0;
+	for (size_t i = 0; i < CHECK_ITEMS; i++) {
+		items[i].in = pages + i * PAGE_CIPHER_BYTES;
+		items[i].out = pages + (CHECK_ITEMS + i) * PAGE_CIPHER_BYTES;
+		memset(items[i].tweak, (int)(0x80 + 85 * i), sizeof(items[i].tweak));
+		back[i] = items[i];
+		back[i].in = back[i].out;
+	}
+	run_pages(e, &key, true, items, CHECK_ITEMS);
+	for (size_t i = 0; i < CHECK_ITEMS; i++) {
+		good = aes_xts_encrypt(&reference, items[i].tweak, items[i].in, expected,
+				       PAGE_CIPHER_BYTES) == 0 &&
+		       ct_equal(items[i].out, expected, PAGE_CIPHER_BYTES) && good;
+	}
+	run_pages(e, &key, false, back, CHECK_ITEMS);
+	secure_zero(&key, sizeof(key));
+	return good && ct_equal(pages, pages + CHECK_ITEMS * PAGE_CIPHER_BYTES,
+				CHECK_ITEMS * PAGE_CIPHER_BYTES);
+}
+
+/*
+ * Opens the first page as if it were ciphertext with the known tag, and seals the result: this must
+ * give the same page and tag again. mbedTLS must encrypt the result to the same page, too.
+ */
+static bool tag_is(const struct engine *e, const struct page_job *known, uint8_t *pages)
+{
+	uint8_t *text = pages + PAGE_CIPHER_BYTES, *again = text + PAGE_CIPHER_BYTES;
+	struct page_job open = *known, seal = *known;
+	union bracket save;
+	bool good;
+
+	open.in = pages;
+	open.out = text;
+	seal.in = text;
+	seal.out = again;
+	seal.scratch = again + PAGE_CIPHER_BYTES;
+	memset(seal.tag, 0, sizeof(seal.tag));
+	begin(e, &save);
+	good = unseal_page(e, &open);
+	seal_page(e, &seal, NULL);
+	end(e, &save);
+	good = ct_equal(again, pages, PAGE_CIPHER_BYTES) && good;
+	good = ct_equal(seal.tag, known->tag, sizeof(seal.tag)) && good;
+	return aes_xts_encrypt(&known->key->xts, known->tweak, text, again, PAGE_CIPHER_BYTES) ==
+		       0 &&
+	       ct_equal(again, pages, PAGE_CIPHER_BYTES) && good;
+}
+
+/*
+ * Compares with known tags: of a name alone and of a page with this name; with the shorter key, of
+ * the page with a name of zeros.
+ */
+static bool tags_agree(const struct engine *e, size_t key_bytes, uint8_t *pages)
+{
+	struct page_mac_key mac;
+	struct page_key key;
+	struct page_job job = { .key = &key, .mac = &mac, .tweak = { 1 } };
+	uint8_t bytes[64], tag[PAGE_TAG_BYTES];
+	bool good;
+
+	for (size_t i = 0; i < sizeof(bytes); i++) {
+		bytes[i] = (uint8_t)i;
+	}
+	for (size_t i = 0; i < PAGE_CIPHER_BYTES; i++) {
+		pages[i] = (uint8_t)(7 * i + i / 256);
+	}
+	good = page_mac_key_set(&mac, kat_tag_key) == 0 && set_key(e, &key, bytes, key_bytes) == 0;
+	tag_name(e, &mac, kat_tag_name, tag);
+	good = ct_equal(tag, kat_tag_of_name, sizeof(tag)) && good;
+	if (key_bytes == 64) {
+		memcpy(job.name, kat_tag_name, sizeof(job.name));
+		memcpy(job.tag, kat_tag_of_both, sizeof(job.tag));
+	} else {
+		memcpy(job.tag, kat_tag_of_page, sizeof(job.tag));
+	}
+	good = tag_is(e, &job, pages) && good;
+	secure_zero(&mac, sizeof(mac));
+	secure_zero(&key, sizeof(key));
+	return good;
 }
 
 /*
@@ -430,15 +521,14 @@ static int choose(const char *wanted, bool any, uint8_t *pages, struct engine *c
 			}
 			continue;
 		}
-		if (!engine_agrees(&e, 32, pages) || !engine_agrees(&e, 64, pages)) {
+		if (!agrees(&e, 32, pages) || !agrees(&e, 64, pages)) {
 			log_error("crypto: self-test failed: %s encrypts pages to other bytes "
 				  "than mbedTLS; this CPU or this image is broken",
 				  ciphers[i].name);
 			return ERR_SELFTEST;
 		}
 		/* The portable code is slow, and has no variants for key sizes. */
-		if ((engine_has_kernels(&e) && !engine_tags_agree(&e, 32, pages)) ||
-		    !engine_tags_agree(&e, 64, pages)) {
+		if ((has_kernels(&e) && !tags_agree(&e, 32, pages)) || !tags_agree(&e, 64, pages)) {
 			log_error("crypto: self-test failed: %s makes other tags of pages than the "
 				  "known ones; this CPU or this image is broken",
 				  ciphers[i].name);
@@ -455,14 +545,14 @@ int page_cipher_init(const char *wanted)
 {
 	bool any = strcmp(wanted, "auto") == 0;
 	struct engine chosen = { .cipher = NULL };
-	uint8_t *pages = page_alloc(ENGINE_CHECK_PAGES);
+	uint8_t *pages = page_alloc(CHECK_PAGES);
 	int err;
 
 	if (pages == NULL) {
 		return ERR_NOMEM;
 	}
 	err = choose(wanted, any, pages, &chosen);
-	page_free(pages, ENGINE_CHECK_PAGES);
+	page_free(pages, CHECK_PAGES);
 	if (err != 0) {
 		return err;
 	}
@@ -477,6 +567,22 @@ int page_cipher_init(const char *wanted)
 	return 0;
 }
 
+/* A known answer, and a key that was changed. */
+static bool wraps(const struct engine *e, uint8_t *page)
+{
+	const struct page_item item = { .in = page, .out = page };
+	struct page_key key;
+	union bracket save;
+	bool good = wrap_key(e, &key, kat_wrap_key, sizeof(kat_wrap_key)) == 0 &&
+		    ct_equal(key.wrapped, kat_wrapped_key, sizeof(kat_wrapped_key));
+
+	key.wrapped[PAGE_KEY_WRAPPED_BYTES - 1] ^= 1;
+	begin(e, &save);
+	good = !run_wrapped(&key, false, &item, 1, &item) && good;
+	end(e, &save);
+	return good;
+}
+
 int page_cipher_check_wrapping(void)
 {
 	const struct engine trial = { engine.cipher, engine.plan, .wrapped = true };
@@ -486,12 +592,12 @@ int page_cipher_check_wrapping(void)
 	if (engine.cipher != &ciphers[ARRAY_COUNT(ciphers) - 1]) {
 		return ERR_UNSUPPORTED;
 	}
-	pages = page_alloc(ENGINE_CHECK_PAGES);
+	pages = page_alloc(CHECK_PAGES);
 	if (pages == NULL) {
 		return ERR_NOMEM;
 	}
-	good = engine_wraps(&trial, pages) && engine_agrees(&trial, PAGE_KEY_BYTES, pages);
-	page_free(pages, ENGINE_CHECK_PAGES);
+	good = wraps(&trial, pages) && agrees(&trial, PAGE_KEY_BYTES, pages);
+	page_free(pages, CHECK_PAGES);
 	return good ? 0 : ERR_SELFTEST;
 }
 

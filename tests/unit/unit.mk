@@ -6,8 +6,7 @@ UNIT_fakes :=
 MBEDTLS_C := $(MBEDTLS_SRC:%=$(THIRD)/mbedtls/library/%)
 UNIT_crypto := crypto/aes_xts.c crypto/kdf.c crypto/mbedtls_port.c crypto/noise.c crypto/simd.c \
 	crypto/wipe.c vmm/base/str.c $(MBEDTLS_C)
-PAGE_CIPHER_SRC := $(addprefix crypto/,page_cipher.c page_cipher_check.c page_mac.c aes_xts.c \
-	simd.c mbedtls_port.c \
+PAGE_CIPHER_SRC := $(addprefix crypto/,page_cipher.c page_mac.c aes_xts.c simd.c mbedtls_port.c \
 	aes_ni.asm vaes256.asm vaes512.asm vaes256_tags.asm vaes512_tags.asm \
 	vaes512_wrapped.asm polyval.asm) vmm/base/str.c tests/unit/master_memory.c
 UNIT_manifest := boot/manifest.c crypto/verify.c crypto/mbedtls_port.c crypto/wipe.c \
