@@ -81,54 +81,101 @@ uint32_t pager_copy_back(uint32_t *next)
 	return stale.count;
 }
 
-/*
- * Seals the frame's page and frees the frame, if the VM has not used the page for drain_s seconds.
- * Returns whether it did. Under window_lock, which it releases while it seals.
- */
-static bool drain_frame(uint32_t index)
-{
-	struct window_frame *frame = window_frame(index);
-	struct pager_vm *vm = frame->region != NULL ? frame->region->vm : NULL;
+/* Pages of one region that will be sealed together. */
+struct due {
+	uint32_t count;
+	struct window_frame *frames[PAGER_UNMAP_MAX];
+};
 
-	if (vm == NULL || vm->drain_s == 0 || frame->region->dead || frame->pins != 0 ||
-	    window_is_busy(frame) || frame->idle_s == WINDOW_STALE) {
-		return false;
+/* Has the frame a page that can be sealed now, of a VM that wants this? */
+static bool can_drain(const struct window_frame *frame)
+{
+	return frame->region != NULL && frame->region->vm->drain_s != 0 && !frame->region->dead &&
+	       frame->pins == 0 && !window_is_busy(frame) && frame->idle_s != WINDOW_STALE;
+}
+
+static bool is_due(const struct window_frame *frame)
+{
+	return can_drain(frame) && frame->idle_s >= frame->region->vm->drain_s;
+}
+
+/* In each sweep: for how long was the frame's page not used? */
+static void count_idle(struct window_frame *frame)
+{
+	if (can_drain(frame)) {
+		frame->idle_s = window_seen(frame) ? 0 : frame->idle_s + sweep.seconds;
 	}
-	if (window_seen(frame)) {
-		frame->idle_s = 0;
-		return false;
-	}
-	frame->idle_s += sweep.seconds;
-	if (frame->idle_s < vm->drain_s) {
-		return false;
-	}
+}
+
+/*
+ * Adds a frame to those that are due. CLOCK's note of its last use goes: what has a note after the
+ * shoot-down was used meanwhile.
+ */
+static void add_due(struct due *due, struct window_frame *frame)
+{
 	if (frame->holds != 0) {
 		/*
 		 * The vCPU that holds the frame sleeps: it has not used the frame either. When it
 		 * wakes up, it faults again for the pages that it held.
 		 */
-		window_let_vm_go(vm);
+		window_let_vm_go(frame->region->vm);
 	}
-	vm->counters.drained++;
-	pager_evict(index);
-	return true;
+	frame->referenced = frame->seen = false;
+	due->frames[due->count++] = frame;
 }
 
 /*
- * Checks up to WINDOW_LOOKS frames, but stops after it has sealed one. Returns how many it has
- * sealed or written back.
+ * Seals the pages and frees their frames. All of them share one shoot-down. Meanwhile a guest may
+ * use a page, or another CPU may evict it: those are not due any more. Returns how many were
+ * sealed. Under window_lock, which it releases meanwhile.
+ */
+static uint32_t seal_due(const struct due *due)
+{
+	uint32_t sealed = 0;
+
+	if (due->count == 0) {
+		return 0;
+	}
+	pager_unmap(due->frames, due->count);
+	for (uint32_t i = 0; i < due->count; i++) {
+		struct window_frame *frame = due->frames[i];
+
+		if (is_due(frame) && !frame->referenced && frame->holds == 0) {
+			frame->region->vm->counters.drained++;
+			pager_evict(window_index(frame));
+			sealed++;
+		}
+	}
+	return sealed;
+}
+
+/*
+ * Checks up to WINDOW_LOOKS frames, but stops when it has as many pages to seal as share a
+ * shoot-down, or meets one of another region. Returns how many it has sealed or written back.
  */
 static uint32_t drain_few(void)
 {
 	struct stale stale = { .count = 0 };
-	bool sealed = false;
+	struct due due = { .count = 0 };
+	uint32_t sealed;
 
 	lock_take(&window_lock, LOCK_WINDOW);
-	for (uint32_t i = 0; i < WINDOW_LOOKS && !sealed && sweep.next < window_frame_count();
-	     i++) {
+	for (uint32_t i = 0;
+	     i < WINDOW_LOOKS && due.count < PAGER_UNMAP_MAX && sweep.next < window_frame_count();
+	     i++, sweep.next++) {
+		struct window_frame *frame = window_frame((uint32_t)sweep.next);
+
 		collect_stale(&stale, (uint32_t)sweep.next);
-		sealed = drain_frame((uint32_t)sweep.next++);
+		count_idle(frame);
+		if (!is_due(frame)) {
+			continue;
+		}
+		if (due.count != 0 && due.frames[0]->region != frame->region) {
+			break;
+		}
+		add_due(&due, frame);
 	}
+	sealed = seal_due(&due);
 	lock_drop(&window_lock);
 	copy_back(&stale);
 	return stale.count + sealed;

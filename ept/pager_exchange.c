@@ -10,18 +10,16 @@
 #include "ept/gmem_priv.h"
 #include "ept/pager_priv.h"
 #include "vmm/base/cache_lines.h"
+#include "vmm/base/str.h"
 #include "vmm/base/waits.h"
 #include "vmm/host/host_paging.h"
 
-/* At most so many other pages share the shoot-down of a page that is evicted. */
-#define UNMAP_AHEAD 15u
-
-/* What is removed from EPTs together with a page that is evicted. */
+/* What is removed from EPTs for one shoot-down. */
 struct unmapping {
 	uint32_t taken; /* mappings for which a shoot-down is due: bit m for m */
 	uint32_t ahead_count;
-	/* Other frames, which are busy until the shoot-down has returned. */
-	struct window_frame *ahead[UNMAP_AHEAD];
+	/* Frames that keep their pages, and are busy until the shoot-down has returned. */
+	struct window_frame *ahead[PAGER_UNMAP_MAX];
 };
 
 /*
@@ -59,6 +57,19 @@ static inline uint32_t take_entries(struct window_frame *frame)
 	return taken;
 }
 
+/* The frames of u->ahead, all of this region. */
+static void unmap_ahead(struct unmapping *u, struct sealed_region *region)
+{
+	for (uint32_t i = 0; i < u->ahead_count; i++) {
+		u->taken |= take_entries(u->ahead[i]);
+		window_mark_busy(u->ahead[i], true);
+	}
+	for (uint32_t bits = u->taken; bits != 0; bits &= bits - 1) {
+		region->mappings[lowest(bits)].shoot_downs++;
+		region->vm->counters.shoot_downs++;
+	}
+}
+
 /*
  * Removes a page that will be evicted from the EPTs of all guests that map it. shoot_down must
  * follow: when that returns, no CPU reads or writes the frame any more. The order matters:
@@ -80,18 +91,9 @@ static inline uint32_t take_entries(struct window_frame *frame)
  */
 static void unmap(struct unmapping *u, struct window_frame *frame)
 {
-	struct sealed_region *region = frame->region;
-
-	u->ahead_count = window_next_idle(frame, u->ahead, UNMAP_AHEAD);
+	u->ahead_count = window_next_idle(frame, u->ahead, PAGER_UNMAP_MAX);
 	u->taken = take_entries(frame);
-	for (uint32_t i = 0; i < u->ahead_count; i++) {
-		u->taken |= take_entries(u->ahead[i]);
-		window_mark_busy(u->ahead[i], true);
-	}
-	for (uint32_t bits = u->taken; bits != 0; bits &= bits - 1) {
-		region->mappings[lowest(bits)].shoot_downs++;
-		region->vm->counters.shoot_downs++;
-	}
+	unmap_ahead(u, frame->region);
 }
 
 /*
@@ -115,6 +117,24 @@ static void end_unmapping(const struct unmapping *u, struct sealed_region *regio
 	for (uint32_t bits = u->taken; bits != 0; bits &= bits - 1) {
 		region->mappings[lowest(bits)].shoot_downs--;
 	}
+}
+
+void pager_unmap(struct window_frame *const *frames, uint32_t count)
+{
+	struct sealed_region *region = frames[0]->region;
+	struct unmapping u = { .taken = 0, .ahead_count = count };
+
+	memcpy(u.ahead, frames, count * sizeof(*frames));
+	region->exchanges++;
+	window_busy++;
+	unmap_ahead(&u, region);
+	lock_drop(&window_lock);
+	shoot_down(&u, region);
+	lock_take(&window_lock, LOCK_WINDOW);
+	end_unmapping(&u, region);
+	window_busy--;
+	region->exchanges--;
+	window_note_end();
 }
 
 /* The page is in clear no more. */

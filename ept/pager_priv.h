@@ -217,6 +217,14 @@ static inline void pager_evict(uint32_t index)
 {
 	(void)pager_exchange(index, NULL, 0);
 }
+/* As many pages share a shoot-down with one that is evicted. */
+#define PAGER_UNMAP_MAX 15u
+/*
+ * Removes the pages of 1 to PAGER_UNMAP_MAX frames from all EPTs, in one shoot-down. They are of
+ * one region that is not dead, and neither pinned nor busy. They stay open: if a guest uses one, it
+ * is mapped again.
+ */
+void pager_unmap(struct window_frame *const *frames, uint32_t count);
 /* Waits until the frame is not busy. */
 void pager_wait(const struct window_frame *frame);
 /*

@@ -171,6 +171,7 @@ TEST(pages_in_clear_of_two_vms_are_counted_apart, pager_setup, pager_teardown)
 TEST(unused_pages_are_drained, pager_setup, pager_teardown, (void *)&with_ad)
 {
 	struct guest *idle = &guests[0], *other = &guests[1];
+	uint64_t shoot_downs;
 
 	pager_caps.accessed_dirty = *(const bool *)*state;
 	ept_configure(&pager_caps);
@@ -194,12 +195,87 @@ TEST(unused_pages_are_drained, pager_setup, pager_teardown, (void *)&with_ad)
 	assert_int_equal(count(idle).clear_pages, 0);
 	assert_int_equal(count(idle).drained, 100);
 	assert_int_equal(count(other).drained, 0);
-	assert_int_equal(frames_with(50), 1); /* the other's */
+	assert_int_equal(frames_with(50), 1);  /* the other's */
+	shoot_downs = count(idle).shoot_downs; /* sixteen pages share one */
+	assert_in_range(shoot_downs, 100 / 16, 12);
 	for (uint32_t i = 0; i < 100; i++) {
 		assert_int_equal(guest_read(idle, i), i + 1);
 	}
 }
 TEST_AGAIN(unused_pages_are_drained, pager_setup, pager_teardown, (void *)&without_ad);
+
+/* While the first of the pages that share a shoot-down is sealed, the guest uses another one. */
+static void use_another(struct guest *guest, uint32_t page)
+{
+	crypto_hook = NULL;
+	guest_write(guest, page == 5 ? 6 : 5, 1000);
+}
+
+TEST(a_drain_leaves_what_is_used_after_the_shoot_down, pager_setup, pager_teardown)
+{
+	struct guest *guest = &guests[0];
+
+	make_window(FLOOR + 20); /* the frames that it uses are looked at in one go */
+	make_guest(guest, 1);
+	pager_set_drain(guest->vm, 10);
+	for (uint32_t i = 0; i < 10; i++) {
+		guest_write(guest, i, i + 1);
+	}
+	seconds_pass(10);
+	crypto_hook = use_another;
+	seconds_pass(3);
+	assert_null(crypto_hook);
+	assert_int_equal(count(guest).clear_pages, 1);
+	assert_int_equal(count(guest).drained, 9);
+	assert_int_equal(count(guest).shoot_downs, 1);
+	seconds_pass(9);
+	assert_int_equal(count(guest).clear_pages, 0);
+	assert_int_equal(guest_read(guest, 5) + guest_read(guest, 6), 1000 + 6 + 7 - 6);
+}
+
+/* Two VMs' pages never share a shoot-down. Until it has returned, nobody else takes the pages. */
+static struct guest *shot_down;
+static uint32_t shot_down_while_busy;
+
+static void look_at_shoot_down(uint32_t cpu)
+{
+	struct ept_root *root = &shot_down->gmem.root;
+	const struct sealed_region *region = shot_down->gmem.regions[0].state;
+
+	assert_true(lock_try(&window_lock, LOCK_WINDOW));
+	lock_drop(&window_lock);
+	assert_int_equal(window_busy, 1);
+	for (uint32_t i = 0; i < 3; i++) {
+		assert_true(window_is_busy(window_frame(region->pages[i].opened - 1)));
+	}
+	root->seen[cpu].only = root->generation.only;
+	shot_down_while_busy++;
+}
+
+TEST(a_drain_shoots_down_one_vm_at_a_time, pager_setup, pager_teardown)
+{
+	make_window(2 * FLOOR);
+	for (uint32_t g = 0; g < 2; g++) {
+		make_guest(&guests[g], 1);
+		pager_set_drain(guests[g].vm, 2);
+		for (uint32_t i = 0; i < 3; i++) {
+			guest_write(&guests[g], i, i + 1);
+		}
+	}
+	shot_down = &guests[1]; /* CPU 1 runs it */
+	fake_set_cpu_count(2);
+	percpu_get(1)->guest_root.only = &shot_down->gmem.root;
+	shot_down->gmem.root.cpus[0].only |= BIT(1);
+	fake_kick_hook = look_at_shoot_down;
+	seconds_pass(5);
+	percpu_get(1)->guest_root.only = NULL;
+	assert_int_equal(shot_down_while_busy, 1);
+	for (uint32_t g = 0; g < 2; g++) {
+		assert_int_equal(count(&guests[g]).drained, 3);
+		assert_int_equal(count(&guests[g]).shoot_downs, 1);
+	}
+	assert_int_equal(window_busy, 0);
+}
 
 /* After a pause of minutes between two turns, as of a machine that slept, time is not lost. */
 TEST(a_late_sweep_counts_all_seconds, pager_setup, pager_teardown)
