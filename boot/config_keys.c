@@ -127,9 +127,9 @@ const struct config_key config_keys[] = {
 	{
 		.section = "host",
 		.name = "escape-key",
-		.help = "The key between VM and shell. Pressed twice within a second, it goes "
-			"to the VM itself. Besides letters, \\, ], ^ and _ can follow "
-			"ctrl-.",
+		.help = "The key that leads from a VM to the shell and back. Pressed twice within "
+			"a second, it goes to the VM itself. After ctrl- comes a letter, or one "
+			"of \\, ], ^ and _.",
 		.parse = config_parse_escape,
 		.allowed = "a key such as ctrl-^ or ctrl-a, but h, i, j, m and [ have other uses",
 		.standard = "ctrl-^",
@@ -186,13 +186,13 @@ const struct config_key config_keys[] = {
 		.section = "host",
 		.name = "key-store",
 		.help = "Where the software engine keeps the keys of pages. memory: in Umbra's "
-			"memory. registers: wrapped in memory, by a key that only the debug "
-			"registers of the CPUs hold. That costs time at each page fault, guests "
-			"have no hardware breakpoints, and it needs AVX-512 and no other "
-			"hypervisor below; else nothing runs with engine = software, no VM parks, "
-			"and "
-			"no disk has cow. A wrong word has the same effect. It does not cover the "
-			"keys of integrity and the secrets of key files, which stay in memory.",
+			"memory. registers: memory holds them only wrapped (encrypted), under a "
+			"key that lies in the debug registers of the CPUs and nowhere else. Each "
+			"page fault then takes longer, and guests have no hardware breakpoints. "
+			"registers needs AVX-512, and no other hypervisor below Umbra. Where it "
+			"cannot be had, and with a word that is neither of the two, no VM runs "
+			"with engine = software, no VM can be parked, and no disk can have cow. "
+			"The keys of integrity and the secrets of key files stay in memory.",
 		.parse = config_parse_choice,
 		.choices = key_stores,
 		.standard = "memory",
@@ -202,10 +202,10 @@ const struct config_key config_keys[] = {
 	{
 		.section = "host",
 		.name = "tme",
-		.help = "adopt: TME-MK is used as firmware has set it up. activate: where "
-			"firmware left it off and its register open, Umbra switches it on with "
-			"bypass, so that memory stays readable; this is refused where the CPU "
-			"does not support bypass.",
+		.help = "adopt: TME-MK is used as firmware has set it up. activate: if "
+			"firmware left it off and did not lock IA32_TME_ACTIVATE, Umbra switches "
+			"it on with bypass, so that memory stays readable. It does not where the "
+			"CPU has no bypass.",
 		.parse = config_parse_choice,
 		.choices = tme_words,
 		.standard = "adopt",
@@ -227,11 +227,11 @@ const struct config_key config_keys[] = {
 	{
 		.section = "host",
 		.name = "attest",
-		.help = "Whether a nonce on the stick has a report made, which the TPM signs. "
-			"auto: "
-			"yes, but not if the TPM opens keys and DMA is shut out before, for then "
-			"the stick cannot be written any more. always: in this case, too: a start "
-			"with a nonce opens the keys while devices can still read memory.",
+		.help = "When Umbra writes a report that the TPM signs, if there is a nonce on the "
+			"stick. auto: always, but for one case: the TPM opens keys, and DMA is "
+			"shut out before that, so the stick cannot be written any more. always: "
+			"in this case, too. Then the keys are opened while devices can still "
+			"read memory.",
 		.parse = config_parse_choice,
 		.choices = attest_words,
 		.standard = "auto",
@@ -323,9 +323,8 @@ const struct config_key config_keys[] = {
 			"the VM starts. It outlives a reset, and is lost when the VM is "
 			"destroyed. When it is full, writes fail. The stick is never written.",
 		.parse = config_parse_disk,
-		.allowed = "a whole path, which ro or cow = SIZE may follow, in whole 4K pages, "
-			   "such as "
-			   "\\umbra\\root.img, cow = 64M",
+		.allowed = "a whole path, and perhaps ro or cow = SIZE after it, such as "
+			   "\\umbra\\root.img, cow = 64M; SIZE is in whole 4K pages",
 		.max = VM_DISK_COW_MAX,
 		.absent = "none",
 		FIELD(vm_config, disks),
@@ -409,9 +408,9 @@ const struct config_key config_keys[] = {
 		.name = "key",
 		.help = "Where the memory's key comes from. random: drawn at each start. "
 			"file:PATH: derived from that file and drawn bytes. passphrase:PATH: "
-			"derived from a passphrase that is typed in the shell, which that file "
-			"recognises, and from drawn bytes. tpm:PATH: as file:PATH, but the "
-			"machine's TPM has sealed the file; PATH ends in .tpm. platform: the "
+			"derived from drawn bytes and a passphrase that is typed in the shell; "
+			"the file shows whether it is the right one. tpm:PATH: as file:PATH, but "
+			"the machine's TPM has sealed the file; PATH ends in .tpm. platform: the "
 			"machine's own key (TME, KeyID 0), refused where TME is off or "
 			"bypassed. none: only with engine = none.",
 		.parse = config_parse_source,

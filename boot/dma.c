@@ -54,7 +54,7 @@ static uint64_t stopped_beside; /* of devices for which there was no room */
 
 static void log_unit(uint32_t n, const char *error)
 {
-	log_error("DMA: unit %u of the IOMMU, at 0x%lx, does not shut devices out: %s", n,
+	log_error("DMA: unit %u of the IOMMU, at 0x%lx, cannot keep devices out of memory: %s", n,
 		  dma.units[n].base, error);
 }
 

@@ -101,9 +101,23 @@ static bool unit_is_there(const struct dmar *dmar, uint64_t base, uint64_t bytes
 	return false;
 }
 
+/* Why Umbra cannot use the unit, or NULL. */
+static const char *reject_unit(const struct dmar_unit *unit, const struct dmar *out)
+{
+	if (unit->base == 0 || !IS_ALIGNED(unit->base, PAGE_SIZE) ||
+	    unit->base >= BIT(ADDRESS_BITS)) {
+		return "this address is not valid";
+	}
+	if (unit_is_there(out, unit->base, unit->bytes)) {
+		return "another unit has this address";
+	}
+	return out->unit_count == DMAR_UNITS_MAX ? "there are too many units" : NULL;
+}
+
 static void read_unit(const uint8_t *from, uint32_t length, struct dmar *out)
 {
 	struct dmar_unit unit = { .base = 0 };
+	const char *error;
 
 	if (length >= UNIT_BYTES) {
 		unit.all = (from[4] & UNIT_ALL) != 0;
@@ -111,11 +125,10 @@ static void read_unit(const uint8_t *from, uint32_t length, struct dmar *out)
 		unit.segment = (uint16_t)read_le(from + 6, 2);
 		unit.base = read_le(from + 8, 8);
 	}
-	if (unit.base == 0 || !IS_ALIGNED(unit.base, PAGE_SIZE) || unit.base >= BIT(ADDRESS_BITS) ||
-	    unit_is_there(out, unit.base, unit.bytes) || out->unit_count == DMAR_UNITS_MAX) {
-		log_error("DMAR: unit %u is left out: the address of its registers is 0x%lx, which "
-			  "is not valid or another unit's, or there are more than %u units",
-			  out->unit_count, unit.base, DMAR_UNITS_MAX);
+	error = reject_unit(&unit, out);
+	if (error != NULL) {
+		log_error("DMAR: the IOMMU unit with registers at 0x%lx is left out: %s", unit.base,
+			  error);
 		out->units_left_out = true;
 		return;
 	}

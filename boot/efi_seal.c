@@ -284,7 +284,8 @@ static const char *make(const struct subject *of)
 	set_key_path(of->key);
 	error = read_plain(&err);
 	if (error != NULL) {
-		(void)str_printf(why, sizeof(why), "there is no such file to open, and %s: %s",
+		(void)str_printf(why, sizeof(why),
+				 "this sealed key does not exist, and none can be made of %s: %s",
 				 plain.file.path, error);
 		return why;
 	}

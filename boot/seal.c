@@ -343,12 +343,14 @@ static void explain_pcrs(const struct seal_state *then, const struct seal_state 
 				   used != 0 ? "\n" : "", seal_pcrs[i],
 				   step < 0			    ? ""
 				   : (size_t)step < now->step_count ? "first in: "
-								    : "less was measured: ",
+								    : "fewer measurements: ",
 				   step >= 0 && (size_t)step < now->step_count ? words[step]
 									       : meanings[i]);
 	}
 	if (used == 0) {
-		(void)str_copy(text, max, "it was sealed to other values of PCRs than it says");
+		(void)str_copy(text, max,
+			       "the TPM refuses the PCRs, although they have the values that the "
+			       "file names");
 	}
 }
 

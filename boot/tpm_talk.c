@@ -101,7 +101,7 @@ void tpm_explain(const struct tpm_talk *tpm, int err, const char *whose, char *t
 	} else if (lacks_curve(tpm)) {
 		(void)str_printf(text, max,
 				 "the TPM makes no key on the curve P-256 (code %x), which TCG's "
-				 "profile for PCs demands: its maker may have newer firmware",
+				 "profile for PCs demands: ask its maker for newer firmware",
 				 tpm->code);
 	} else if (tpm->code == CODE_LOCKOUT) {
 		(void)str_copy(text, max,

@@ -177,7 +177,7 @@ void pager_log(struct pager_vm *vm)
 
 	pager_count(vm, &now);
 	log_info("vm %s: faults: %lu first touch, %lu clean, %lu dirty victim, %lu open "
-		 "already; %lu opens by the hypervisor, %lu ahead of a sequential reader",
+		 "already; %lu opens by the hypervisor, %lu ahead of sequential reads",
 		 vm->name, now.first_touches, now.clean_faults, now.dirty_faults, now.mapped_faults,
 		 now.door_opens, now.opened_ahead);
 	if (vm->drain_s != 0) {

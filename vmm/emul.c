@@ -426,9 +426,9 @@ void emul_log(struct vcpu *vcpu, gpa_t gpa)
 	gwalk_mode_read(&mode);
 	linear = linear_rip(code_bits(&mode));
 	(void)gwalk_copy(&vcpu->vm->gmem, &mode, linear, bytes, sizeof(bytes), GWALK_FETCH, &fault);
-	log_warn("vm %s: vCPU %u touched a device's page at %#lx by no known load or store and "
-		 "got #GP, at %#lx: %02x %02x %02x %02x %02x %02x %02x %02x; further ones are not "
-		 "logged",
+	log_warn("vm %s: vCPU %u accessed device memory at %#lx by an instruction that Umbra does "
+		 "not emulate, and got #GP; its bytes, at %#lx: %02x %02x %02x %02x %02x %02x "
+		 "%02x %02x; further ones are not logged",
 		 vcpu->vm->name, vcpu->id, gpa.v, linear, bytes[0], bytes[1], bytes[2], bytes[3],
 		 bytes[4], bytes[5], bytes[6], bytes[7]);
 }

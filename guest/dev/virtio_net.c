@@ -264,13 +264,13 @@ static void print_counters(const struct virtio *device, void (*print)(const char
 	const struct virtio_net *net = (const struct virtio_net *)device;
 	const struct net_counters *now = &net->counters;
 
-	print("           sent %lu frames, %lu KiB; dropped: %lu with a forged source, %lu to no "
-	      "port, %lu malformed, %lu over the limit",
+	print("           sent %lu frames, %lu KiB; dropped: %lu with a forged source, %lu to an "
+	      "unknown address, %lu malformed, %lu over the limit of broadcasts",
 	      atomic_load_relaxed(&now->sent), atomic_load_relaxed(&now->sent_bytes) >> 10,
 	      atomic_load_relaxed(&now->forged), atomic_load_relaxed(&now->nowhere),
 	      atomic_load_relaxed(&now->malformed), atomic_load_relaxed(&now->limited));
 	print("           received %lu frames, %lu KiB; lost: %lu without a buffer, %lu longer "
-	      "than theirs, %lu while it did not listen",
+	      "than the buffers, %lu while it could not receive",
 	      atomic_load_relaxed(&now->received), atomic_load_relaxed(&now->received_bytes) >> 10,
 	      atomic_load_relaxed(&now->no_buffer), atomic_load_relaxed(&now->short_buffer),
 	      atomic_load_relaxed(&now->closed));

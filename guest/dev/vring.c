@@ -48,7 +48,8 @@ static int add_segment(struct vring_chain *chain, const struct vring_descriptor 
 	if ((desc->flags & DESC_WRITE) != 0) {
 		chain->write_bytes += desc->bytes;
 	} else if (chain->readable != chain->count) {
-		return broken(why, ERR_FORMAT, "a buffer to read comes behind one to write");
+		return broken(why, ERR_FORMAT,
+			      "a buffer that the device reads comes after one that it writes");
 	} else {
 		chain->readable++;
 		chain->read_bytes += desc->bytes;
@@ -150,12 +151,14 @@ static int walk(struct gmem *gmem, const struct table *table, uint32_t first,
 		if ((desc.flags & DESC_INDIRECT) != 0) {
 			if (indirect == NULL) {
 				return broken(why, ERR_FORMAT,
-					      "a table is named where none may be");
+					      "a descriptor names a table of others where that is "
+					      "not allowed");
 			}
 			*indirect = desc;
 			return (desc.flags & DESC_NEXT) == 0
 				       ? 0
-				       : broken(why, ERR_FORMAT, "a chain goes on behind a table");
+				       : broken(why, ERR_FORMAT,
+						"a chain goes on after the descriptor of a table");
 		}
 		err = add_segment(chain, &desc, why);
 		if (err != 0) {

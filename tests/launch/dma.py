@@ -177,7 +177,7 @@ def main(test):
                 'firmware: the driver of the disk was stopped',
                 'firmware switched unit 0 of the IOMMU off since Umbra switched it on',
                 'DMA: no device can raise an interrupt')
-    test.forbid(machine.text, 'no VM starts', 'does not shut devices out')
+    test.forbid(machine.text, 'no VM starts', 'cannot keep devices out of memory')
     with open(machine.out('iommu.log'), encoding='ascii', errors='replace') as file:
         switched = re.findall(r'vtd_dmar_enable enable (\d)', file.read())
     if switched != ['1', '0', '1']:     # the loader: on, off; Umbra: on again

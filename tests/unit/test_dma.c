@@ -371,8 +371,9 @@ TEST(ranges, setup, fake_teardown)
 	assert_string_equal(dma_words(), "partial ir=off");
 	assert_int_equal(mapped, 1); /* nothing more in that unit */
 	assert_int_equal(units[1].blocked, 2);
-	assert_non_null(strstr(fake_log_text(), "unit 1 of the IOMMU, at 0xfed91000, does not shut "
-						"devices out: the display would lose its picture"));
+	assert_non_null(strstr(fake_log_text(),
+			       "unit 1 of the IOMMU, at 0xfed91000, cannot keep "
+			       "devices out of memory: the display would lose its picture"));
 	map_refused = 0x00a0;
 	assert_true(block(CONFIG_IOMMU_REQUIRE));
 	units[1].look = "it is odd"; /* the range's unit: nothing is mapped in it */

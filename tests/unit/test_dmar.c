@@ -156,17 +156,24 @@ TEST(no_unit)
 /* Registers that cannot be there: that unit is left out, and this is not forgotten. */
 TEST(units)
 {
-	static const uint64_t wrong[] = { 0, 0xfed90800, 1ul << 52, 0xfed91000, 0xfed90000 };
+	static const struct {
+		uint64_t base;
+		const char *why;
+	} wrong[] = { { 0, "0x0 is left out: this address is not valid" },
+		      { 0xfed90800, "0xfed90800 is left out: this address is not valid" },
+		      { 1ul << 52, "is left out: this address is not valid" },
+		      { 0xfed91000, "0xfed91000 is left out: another unit has this address" },
+		      { 0xfed90000, "0xfed90000 is left out: another unit has this address" } };
 
 	for (size_t i = 0; i < ARRAY_COUNT(wrong); i++) {
 		begin(1);
 		unit(0xfed90000, 0, 1, 0); /* two pages */
-		unit(wrong[i], 0, 0, 0);
+		unit(wrong[i].base, 0, 0, 0);
 		unit(0xfed80000, 0, 0, 0);
 		assert_int_equal(parse(), 0);
 		assert_int_equal(dmar.unit_count, 2);
 		assert_true(dmar.units_left_out);
-		assert_non_null(strstr(fake_log_text(), "is left out: the address"));
+		assert_non_null(strstr(fake_log_text(), wrong[i].why));
 	}
 	begin(1);
 	for (uint64_t i = 1; i <= DMAR_UNITS_MAX + 1; i++) {

@@ -352,7 +352,7 @@ TEST(a_tpm_that_cannot_seal, setup, fake_teardown)
 TEST(no_good_key_file, setup, fake_teardown)
 {
 	fake_stick_put("\\a.key", key, 33);
-	refused("and \\a.key: a key file has exactly 32 or 64 bytes");
+	refused("none can be made of \\a.key: a key file has exactly 32 or 64 bytes");
 }
 
 /* The log says why, and shows the PCRs' present values if they are the reason. */

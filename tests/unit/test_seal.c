@@ -343,7 +343,7 @@ TEST(the_first_event_that_differs_is_named, setup, fake_teardown)
 	seal_explain(&seal, ERR_RIGHTS, &then, &now, words, little, sizeof(little));
 	assert_string_equal(little, "PCR 11 differs (fir");
 	now = launch(1, 2, 0, 4); /* \k2 is not read any more */
-	assert_string_equal(reason(&then, &now), "PCR 11 differs (less was measured: a kernel, an "
+	assert_string_equal(reason(&then, &now), "PCR 11 differs (fewer measurements: a kernel, an "
 						 "initrd or the image of a disk)");
 	assert_string_equal(reason(&now, &then), "PCR 11 differs (first in: \\k2)");
 	now = then;
@@ -353,8 +353,9 @@ TEST(the_first_event_that_differs_is_named, setup, fake_teardown)
 		reason(&then, &now),
 		"PCR 4 differs (this program, or how firmware has started it)\nPCR 7 "
 		"differs (Secure Boot is switched on or off, or its keys have changed)");
-	assert_string_equal(reason(&then, &then),
-			    "it was sealed to other values of PCRs than it says");
+	assert_string_equal(
+		reason(&then, &then),
+		"the TPM refuses the PCRs, although they have the values that the file names");
 	/* More events than are kept: the PCR is named, but no event that may be wrong. */
 	now = launch(1, 2, 3, 4);
 	while (now.step_count < SEAL_OWN_MAX) {
@@ -362,7 +363,7 @@ TEST(the_first_event_that_differs_is_named, setup, fake_teardown)
 	}
 	memcpy(now.values, then.values, sizeof(now.values));
 	now.values[2][0] ^= 1;
-	assert_string_equal(reason(&now, &then), "PCR 11 differs (less was measured: a kernel, an "
+	assert_string_equal(reason(&now, &then), "PCR 11 differs (fewer measurements: a kernel, an "
 						 "initrd or the image of a disk)");
 	assert_non_null(strstr(reason(&then, &now), "PCR 11 differs"));
 	/* One more kernel than there was room for then: it may not be the one that differs. */
@@ -382,7 +383,7 @@ TEST(firmware_events_that_differ_are_named, setup, fake_teardown)
 	};
 	static const uint8_t rows[][3] = { { 1, 2, 3 }, { 9, 8, 3 }, { 1, 8, 3 }, { 1, 2, 7 } };
 	static const char *const named[] = {
-		"it was sealed to other values of PCRs than it says",
+		"the TPM refuses the PCRs, although they have the values that the file names",
 		"PCR 7 differs (first in: variable SecureBoot)",
 		"PCR 7 differs (first in: variable dbx)",
 		"PCR 4 differs (first in: program \\a)",

@@ -91,9 +91,10 @@ void cache_init(void)
 		flushing += !excused[i];
 	}
 	if (flushing == count) {
-		log_info("caches: WBINVD runs on each CPU");
+		log_info("caches: to flush them, WBINVD runs on each CPU");
 	} else {
-		log_info("caches: WBINVD runs on %u of %u CPUs, and reaches all caches (CPUID.04H)",
+		log_info("caches: to flush them, WBINVD runs on %u of %u CPUs, which share "
+			 "all caches with the others (CPUID.04H)",
 			 flushing, count);
 	}
 }

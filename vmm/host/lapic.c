@@ -178,7 +178,7 @@ static void calibrate_timer(void)
 	timer_hz = cpu_mul_div(ticks, tsc_hz(), cpu_rdtsc() - start);
 	write_reg(LAPIC_TIMER_INIT, 0);
 	if (timer_hz == 0) {
-		log_error("the local APIC's timer does not count: time slices will not end");
+		log_error("the local APIC's timer does not count: a VM that has a CPU keeps it");
 		timer_hz = 1;
 	}
 }

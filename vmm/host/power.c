@@ -113,9 +113,9 @@ static void call_firmware(uint64_t reset_type)
 	}
 	open_firmware();
 	if (firmware_call(power.services.reset_system, reset_type, 0, 0, 0, 0) == ERR_IO) {
-		log_warn("firmware's ResetSystem failed; trying without");
+		log_warn("firmware's ResetSystem failed: Umbra tries other ways");
 	} else {
-		log_warn("firmware's ResetSystem returned; trying without");
+		log_warn("firmware's ResetSystem returned: Umbra tries other ways");
 	}
 	console_drain();
 }
