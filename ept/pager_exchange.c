@@ -137,8 +137,8 @@ void pager_unmap(struct window_frame *const *frames, uint32_t count)
 	window_note_end();
 }
 
-/* The page is in clear no more. */
-static inline void count_closed(struct sealed_page out, bool written, bool sealed, uint64_t now)
+/* How the old page was closed. */
+static inline void count_closed(struct sealed_page out, bool written, bool sealed)
 {
 	struct stored_page *stored = store_page(out.region, out.page);
 	struct pager_counters *counters = &out.region->vm->counters;
@@ -151,7 +151,26 @@ static inline void count_closed(struct sealed_page out, bool written, bool seale
 		counters->drops++;
 	}
 	stored->opened = 0;
-	pager_vm_count_closed(out.region->vm, now);
+}
+
+/*
+ * A page of one account is in clear no more, and one of another account is instead; NULL: no page.
+ * Nothing changes if it is the same account, as in most exchanges.
+ */
+static inline void count_clear(struct pager_vm *from, struct pager_vm *to)
+{
+	uint64_t now;
+
+	if (from == to) {
+		return;
+	}
+	now = pager_clock();
+	if (from != NULL) {
+		pager_vm_count_closed(from, now);
+	}
+	if (to != NULL) {
+		pager_vm_count_open(to, now);
+	}
 }
 
 /*
@@ -162,7 +181,8 @@ static inline void count_closed(struct sealed_page out, bool written, bool seale
 static void drop_dead(struct sealed_page out)
 {
 	out.region->open_pages--;
-	count_closed(out, false, false, pager_clock());
+	count_closed(out, false, false);
+	count_clear(out.region->vm, NULL);
 }
 
 /* The frame was to get a page that is not what was stored. It holds zeros. */
@@ -170,7 +190,7 @@ static void forget(uint32_t index, struct sealed_page in)
 {
 	*store_opened(in.region, in.page) = 0;
 	in.region->open_pages--;
-	pager_vm_count_closed(in.region->vm, pager_clock());
+	count_clear(in.region->vm, NULL);
 	window_put_free(index);
 }
 
@@ -203,7 +223,7 @@ enum pager_cost pager_exchange(uint32_t index, struct sealed_region *region, uin
 	const bool zeroed = frame->zero;
 	struct unmapping u;
 	bool written = false, absent = true, sealed, was_dead = false;
-	uint64_t now;
+	struct pager_vm *from = NULL;
 	int err;
 
 	u.taken = u.ahead_count = 0;
@@ -234,19 +254,19 @@ enum pager_cost pager_exchange(uint32_t index, struct sealed_region *region, uin
 	if (was_dead) {
 		copy_back(frame);
 	}
-	now = pager_clock();
 	lock_take(&window_lock, LOCK_WINDOW);
 	if (out.region != NULL) {
 		end_unmapping(&u, out.region);
-		count_closed(out, written, sealed, now);
+		count_closed(out, written, sealed);
 		out.region->exchanges--;
+		from = out.region->vm;
 	}
+	count_clear(from, region != NULL ? region->vm : NULL);
 	window_set_busy(frame, false);
 	if (region == NULL) {
 		window_put_free(index);
 		return COST_NONE;
 	}
-	pager_vm_count_open(region->vm, now);
 	if (err != 0) {
 		forget(index, in);
 		return COST_TAMPERED;
