@@ -247,7 +247,7 @@ static void link_frame(struct pager_vm *vm, struct window_frame *frame)
 	window.above_frames += vm->above_next != NULL;
 }
 
-static void unlink_frame(struct pager_vm *vm, struct window_frame *frame)
+static inline void unlink_frame(struct pager_vm *vm, struct window_frame *frame)
 {
 	const uint32_t index = window_index(frame);
 
@@ -278,6 +278,19 @@ static inline void set_page(struct window_frame *frame, struct sealed_region *re
 	frame->idle_s = WINDOW_STALE; /* if it is free, this does not count */
 }
 
+/* A frame is another account's from now on; NULL: nobody's. */
+static __attribute__((noinline)) void change_account(struct pager_vm *from, struct pager_vm *to)
+{
+	if (from != NULL) {
+		from->frames--;
+		note_level(from);
+	}
+	if (to != NULL) {
+		to->frames++;
+		note_level(to);
+	}
+}
+
 void window_change(struct window_frame *frame, struct sealed_region *region, uint64_t page)
 {
 	struct pager_vm *from = frame->region != NULL ? frame->region->vm : NULL;
@@ -287,16 +300,8 @@ void window_change(struct window_frame *frame, struct sealed_region *region, uin
 		unlink_frame(from, frame);
 	}
 	set_page(frame, region, page);
-	if (from == to) {
-		return;
-	}
-	if (from != NULL) {
-		from->frames--;
-		note_level(from);
-	}
-	if (to != NULL) {
-		to->frames++;
-		note_level(to);
+	if (from != to) {
+		change_account(from, to);
 	}
 }
 
@@ -355,18 +360,21 @@ bool window_seen(struct window_frame *frame)
 	return used;
 }
 
-/* Was the frame accessed where it is mapped? Clears nothing. */
-static inline bool is_accessed(const struct window_frame *frame)
+/* As is_accessed, for a page of a share. */
+static __attribute__((noinline)) bool is_shared_accessed(const struct window_frame *frame)
 {
 	bool accessed = false;
 
-	if (frame->mapped == 1) {
-		return ept_entry_accessed(frame->entry);
-	}
 	for (uint32_t bits = frame->mapped; bits != 0; bits &= bits - 1) {
 		accessed |= ept_entry_accessed(window_entry(frame, (uint32_t)__builtin_ctz(bits)));
 	}
 	return accessed;
+}
+
+/* Was the frame accessed where it is mapped? Clears nothing. */
+static inline bool is_accessed(const struct window_frame *frame)
+{
+	return frame->mapped == 1 ? ept_entry_accessed(frame->entry) : is_shared_accessed(frame);
 }
 
 /* How a search is done, and how far it has come. */
@@ -462,17 +470,22 @@ static uint32_t take_free(void)
 	return index;
 }
 
-uint32_t window_find(struct pager_vm *vm)
+/* Apart from window_find, which saves no registers if a frame is free. */
+static __attribute__((noinline)) uint32_t must_find_victim(struct pager_vm *vm)
 {
-	uint32_t index = take_free();
+	const uint32_t index = find_victim(vm, true);
 
-	if (index == WINDOW_NONE) {
-		index = find_victim(vm, true);
-	}
 	if (index == WINDOW_NONE && window_busy == 0 && window_pins == 0) {
 		panic("the window has no frame for %s, although its floor says so", vm->name);
 	}
 	return index;
+}
+
+uint32_t window_find(struct pager_vm *vm)
+{
+	const uint32_t index = take_free();
+
+	return index != WINDOW_NONE ? index : must_find_victim(vm);
 }
 
 uint32_t window_spare(struct pager_vm *vm)
@@ -490,12 +503,11 @@ uint32_t window_next_idle(const struct window_frame *victim, struct window_frame
 	uint32_t looks = MIN(LOOK_AHEAD, region->vm->ring_frames - 1), count = 0;
 
 	for (; looks != 0 && count < max; looks--) {
-		/* One branch for all of it: which part is false is hard to predict. */
-		const bool may_be = (frame->mapped != 0) & (frame->region == region) &
-				    (frame->pins == 0) & !window_is_busy(frame) &
-				    !frame->referenced;
+		/* One branch for all of it: which part is not 0 is hard to predict. */
+		const uint32_t unfit = (frame->region != region) | (frame->mapped == 0) |
+				       frame->pins | window_is_busy(frame) | frame->referenced;
 
-		if (may_be && !is_accessed(frame)) {
+		if (unfit == 0 && !is_accessed(frame)) {
 			idle[count++] = frame;
 		}
 		frame = &window_frames[frame->next];
