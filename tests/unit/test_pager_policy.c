@@ -233,6 +233,35 @@ TEST(a_drain_leaves_what_is_used_after_the_shoot_down, pager_setup, pager_teardo
 	assert_int_equal(guest_read(guest, 5) + guest_read(guest, 6), 1000 + 6 + 7 - 6);
 }
 
+/* While the first page is sealed, another CPU exchanges another one: it may be opened ahead. */
+static void get_new_content(struct guest *guest, uint32_t page)
+{
+	const uint32_t opened = *store_opened(guest->gmem.regions[0].state, page == 5 ? 6 : 5);
+
+	crypto_hook = NULL;
+	window_frame(opened - 1)->idle_s = WINDOW_STALE;
+}
+
+TEST(a_drain_leaves_what_has_just_been_opened, pager_setup, pager_teardown)
+{
+	struct guest *guest = &guests[0];
+
+	make_window(FLOOR + 20);
+	make_guest(guest, 1);
+	pager_set_drain(guest->vm, 10);
+	for (uint32_t i = 0; i < 10; i++) {
+		guest_write(guest, i, i + 1);
+	}
+	seconds_pass(10);
+	crypto_hook = get_new_content;
+	seconds_pass(3);
+	assert_null(crypto_hook);
+	assert_int_equal(count(guest).drained, 9);
+	assert_int_equal(count(guest).clear_pages, 1);
+	seconds_pass(9);
+	assert_int_equal(count(guest).clear_pages, 0);
+}
+
 /* Two VMs' pages never share a shoot-down. Until it has returned, nobody else takes the pages. */
 static struct guest *shot_down;
 static uint32_t shot_down_while_busy;
