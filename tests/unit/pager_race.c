@@ -7,11 +7,10 @@
  * is a data race, which ThreadSanitizer reports. Each word has one writer, which expects to read
  * what it wrote, so a lost write is detected too. Exits with 0 on success.
  *
- * It runs with eight CPUs and with four. The first half of them: the vCPUs of VM 0. The others but
- * the last: the vCPUs of VM 1. Both VMs are members of a share. The last CPU: a device of both VMs,
- * and the boot processor: it makes, seals and ends a third VM, whose pages the other CPUs evict,
- * takes the share from VM 0 or 1 and gives it back, and puts one sealed region of VM 1 in place of
- * another one, which it buries.
+ * It runs with eight CPUs and with four. The first half: vCPUs of VM 0. The others but the last:
+ * vCPUs of VM 1. Both VMs are members of a share. The last CPU: a device of both VMs, and the boot
+ * processor. It makes, seals and ends a third VM, takes the share from a VM and gives it back,
+ * moves it, zeroes words of it, and replaces a sealed region of VM 1, which it then buries.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -50,6 +49,7 @@
 #define VERSIONS   (1u << 19)
 #define PLACED	   16u /* pages of the region of VM 1 that is replaced; it lies behind the share */
 #define PLACINGS   600u
+#define FAR	   (PAGES + PLACED) /* where the share lies when it has moved */
 #define POOL_PAGES (1000u + 2 * PLACINGS)
 #define FRAMES	   (WINDOW(RACE_CPUS) + (VMS + LIVES) * VM_PAGES + SHARED + (PLACINGS + 1) * PLACED)
 
@@ -393,22 +393,41 @@ static uint32_t next_page(uint32_t last)
 	return race_random(race_random(4) == 0 ? VM_PAGES : 400);
 }
 
+/* The share is regions[1] of both VMs. While it is off, nobody finds it. */
+static struct gmem_region *share_in(uint32_t vm)
+{
+	return &gmems[vm].regions[1];
+}
+
+/* Where the VM has a page now, as a number. */
+static uint32_t place_of(uint32_t vm, uint32_t number)
+{
+	const uint64_t base = __atomic_load_n(&share_in(vm)->base.v, __ATOMIC_ACQUIRE);
+
+	return number < VM_PAGES ? number : number - VM_PAGES + (uint32_t)(base / PAGE_SIZE);
+}
+
 /* One instruction: reads or writes this CPU's word of a page. */
 static void step(uint32_t vm, uint32_t vcpu, uint32_t at, uint32_t number)
 {
 	bool write = race_random(3) == 0;
 	struct gmem_faulter by = { .vcpu = vcpu, .place = at };
 	struct gmem *gmem = &gmems[vm];
+	enum gmem_fault_result result;
 	uint64_t *page;
 
 	for (;;) {
-		page = translate(gmem, number, write);
+		const uint32_t place = place_of(vm, number);
+
+		page = translate(gmem, place, write);
 		if (page != NULL) {
 			break;
 		}
 		ept_tlb_leave();
-		if (gmem_fault(gmem, gpa(number * PAGE_SIZE), write ? RACE_WRITE : RACE_READ,
-			       &by) != GMEM_FAULT_FIXED) {
+		result = gmem_fault(gmem, gpa(place * PAGE_SIZE), write ? RACE_WRITE : RACE_READ,
+				    &by);
+		if (result != GMEM_FAULT_FIXED &&
+		    (result != GMEM_FAULT_MMIO || number < VM_PAGES)) {
 			race_broken("no memory");
 		}
 		ept_tlb_enter(&gmem->root);
@@ -442,12 +461,17 @@ static void use_placed(uint32_t at, uint32_t number)
 /* This CPU's word of a page holds what it wrote last; it writes another value. */
 static void use_door(uint32_t vm, uint32_t number)
 {
-	gpa_t at = gpa(number * PAGE_SIZE + 64 * race_self);
+	gpa_t at = gpa(place_of(vm, number) * PAGE_SIZE + 64 * race_self);
 	uint64_t value = ~0ul;
 
 	if (gmem_read(&gmems[vm], at, &value, 8) != 0 || value != written[vm][number]) {
 		race_broken("the door, VM %u, page %u: %lu was written, %lu is read", vm, number,
 			    written[vm][number], value);
+	}
+	if (number >= VM_PAGES && race_random(2) == 0) {
+		written[vm][number] = 0;
+		(void)gmem_fill(&gmems[vm], at, 0, 8);
+		return;
 	}
 	value = ++written[vm][number];
 	(void)gmem_write(&gmems[vm], at, &value, 8);
@@ -504,32 +528,66 @@ static void make_vm(uint32_t v, uint32_t vcpus, bool has_tags)
 	}
 }
 
-/* VM v has no share for a moment; its vCPUs wait. The others still find their own mappings. */
+/* Nothing is mapped at a place where VM v has not got the share. */
+static void check_gone(uint32_t v, uint64_t place)
+{
+	for (uint32_t i = 0; i < SHARED; i++) {
+		const uint64_t *entry = race_walk(&gmems[v].root, (place + i) * PAGE_SIZE);
+
+		if (entry != NULL && __atomic_load_n(entry, __ATOMIC_RELAXED) != 0) {
+			race_broken("VM %u, page %u of the share: mapped where it is not", v, i);
+		}
+	}
+}
+
+/*
+ * VM v has no share for a while; its vCPUs try again and again. The others still find their own
+ * mappings.
+ */
 static void move_share(uint32_t v)
 {
 	struct gmem *gmem = &gmems[v];
+	struct gmem_region *region = share_in(v);
 
 	lock_take(&gmem->lock, LOCK_GMEM);
+	atomic_store_release(&region->off, true);
 	pager_share_leave(share, gmem, true);
 	lock_take(&window_lock, LOCK_WINDOW);
 	if (share->mappings[v].gmem != NULL || share->mappings[v].shoot_downs != 0) {
 		race_broken("a CPU still uses the mapping that has gone");
 	}
 	lock_drop(&window_lock);
-	if (pager_share_join(share, gmem, gpa(VM_PAGES * PAGE_SIZE), false, cpus / 2 * v) != 0) {
+	lock_drop(&gmem->lock);
+	for (uint32_t i = race_random(64); i != 0; i--) {
+		race_pause(); /* faults that had begun before end now */
+	}
+	check_gone(v, region->base.v / PAGE_SIZE);
+	lock_take(&gmem->lock, LOCK_GMEM);
+	if (pager_share_join(share, gmem, region->base, false, cpus / 2 * v) != 0) {
 		race_broken("the share is full");
 	}
+	atomic_store_release(&region->off, false);
 	lock_drop(&gmem->lock);
 }
 
-/* The pages of VM v's share are unmapped as if it went elsewhere, but it stays. */
+/* As share_move does it. */
 static void shift_share(uint32_t v)
 {
 	struct gmem *gmem = &gmems[v];
+	struct gmem_region *region = share_in(v);
+	const uint64_t from = region->base.v / PAGE_SIZE, to = from == FAR ? VM_PAGES : FAR;
 
+	check_gone(v, to);
 	lock_take(&gmem->lock, LOCK_GMEM);
-	pager_share_move(share, gmem, gpa(VM_PAGES * PAGE_SIZE));
+	atomic_store_release(&region->off, true);
+	pager_share_move(share, gmem, gpa(to * PAGE_SIZE));
+	__atomic_store_n(&region->base.v, to * PAGE_SIZE, __ATOMIC_RELEASE);
+	atomic_store_release(&region->off, false);
 	lock_drop(&gmem->lock);
+	for (uint32_t i = race_random(64); i != 0; i--) {
+		race_pause();
+	}
+	check_gone(v, from);
 }
 
 static void make_placed(struct gmem_region *out)
@@ -661,6 +719,8 @@ static void make_share(void)
 		};
 
 		if (ept_reserve(&gmems[v].root, region.base, region.bytes, PAGE_SIZE) != 0 ||
+		    ept_reserve(&gmems[v].root, gpa(FAR * PAGE_SIZE), region.bytes, PAGE_SIZE) !=
+			    0 ||
 		    pager_share_join(share, &gmems[v], region.base, false, cpus / 2 * v) != 0) {
 			race_broken("the share has no room");
 		}
@@ -681,12 +741,10 @@ static void end_share(void)
 
 static void run_all(uint32_t cpu_count, bool accessed_dirty)
 {
-	const struct ept_caps caps = {
-		.accessed_dirty = accessed_dirty,
-		.invept_single = true,
-		.structures_wb = true,
-		.phys_bits = 46,
-	};
+	const struct ept_caps caps = { .accessed_dirty = accessed_dirty,
+				       .invept_single = true,
+				       .structures_wb = true,
+				       .phys_bits = 46 };
 	struct gmem_region placed;
 
 	memset(frames, 0, sizeof(frames));
@@ -719,8 +777,7 @@ static void run_all(uint32_t cpu_count, bool accessed_dirty)
 
 		pager_count(vms[v], &now);
 		printf("%u CPUs, A/D bits %d, VM %u: %lu opens, %lu of them ahead, %lu sealings, "
-		       "%lu drops, "
-		       "%lu shoot-downs, %lu drained\n",
+		       "%lu drops, %lu shoot-downs, %lu drained\n",
 		       cpus, accessed_dirty, v, now.opens, now.opened_ahead, now.sealings,
 		       now.drops, now.shoot_downs, now.drained);
 		if (now.sealings < 1000 || now.opens < 1000 || now.opened_ahead < 100 ||
