@@ -204,8 +204,8 @@ const struct config_key config_keys[] = {
 		.name = "tme",
 		.help = "adopt: TME-MK is used as firmware has set it up. activate: if "
 			"firmware left it off and did not lock IA32_TME_ACTIVATE, Umbra switches "
-			"it on with bypass, so that memory stays readable. It does not where the "
-			"CPU has no bypass.",
+			"it on with bypass, so that memory stays readable. If the CPU does not "
+			"support bypass, TME stays off.",
 		.parse = config_parse_choice,
 		.choices = tme_words,
 		.standard = "adopt",

@@ -111,7 +111,8 @@ static const char *reject_unit(const struct dmar_unit *unit, const struct dmar *
 	if (unit_is_there(out, unit->base, unit->bytes)) {
 		return "another unit has this address";
 	}
-	return out->unit_count == DMAR_UNITS_MAX ? "there are too many units" : NULL;
+	_Static_assert(DMAR_UNITS_MAX == 64, "the number in the message");
+	return out->unit_count == DMAR_UNITS_MAX ? "Umbra knows 64 units at most" : NULL;
 }
 
 static void read_unit(const uint8_t *from, uint32_t length, struct dmar *out)

@@ -108,7 +108,7 @@ static void report_quote(void)
 		say_refused("the quote", err);
 		return;
 	}
-	keep("quote.msg", "the quote, what the TPM says of its PCRs", quote.message,
+	keep("quote.msg", "the quote: the TPM's statement about its PCRs", quote.message,
 	     quote.message_bytes);
 	keep("quote.sig", "its signature by ak.pub", quote.signature, quote.signature_bytes);
 	attest_pcrs_write((const uint8_t(*)[TPM_SHA256_BYTES])values, file);
@@ -142,8 +142,9 @@ static void report_certificate(void)
 	const int err = attest_certificate(&attest, certificate, sizeof(certificate), &bytes);
 
 	if (err == ERR_NOTFOUND) {
-		say(LOG_INFO, "the TPM holds no certificate of an endorsement key on P-256: who "
-			      "enrols it has to know otherwise that ek.pub is this machine's");
+		say(LOG_INFO, "the TPM holds no certificate of an endorsement key on P-256. So "
+			      "whoever enrols this machine has to check in another way that "
+			      "ek.pub belongs to it");
 	} else if (err != 0) {
 		say_refused("ek.crt", err);
 	} else {
@@ -178,7 +179,8 @@ static void report_credential(void)
 		say_refused(CREDENTIAL, err);
 		return;
 	}
-	keep("secret", "what the credential holds: one TPM has ak.pub and ek.pub", proof, count);
+	keep("secret", "the credential's secret, which shows that ak.pub and ek.pub are of one TPM",
+	     proof, count);
 }
 
 static void report_endorsement(void)

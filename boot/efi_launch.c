@@ -87,7 +87,7 @@ static const char *take_file(const char *path, size_t path_bytes, const void *da
 	return error;
 }
 
-/* Returns false if this image demands a manifest, and none is right. */
+/* Returns false if this image demands a manifest, and the stick has no valid one. */
 static bool open_manifest(void)
 {
 	struct vm_file text = { .path = LAUNCH_MANIFEST }, signature = { .path = LAUNCH_SIGNATURE };
@@ -149,9 +149,9 @@ static void open_keys(struct config *config)
 
 /*
  * A report must come after the last measurement, and firmware's drivers must still be able to write
- * it. So the keys are opened now. But if DMA is to be shut out before keys are opened, no quote
- * is made. Otherwise whoever can put a nonce on the stick could have the keys opened while devices
- * can read them. [host] attest = always accepts that.
+ * it. So the keys are opened now. But if a key needs the TPM, and DMA is to be shut out before it
+ * is opened, no quote is made. Otherwise whoever can put a nonce on the stick could have the keys
+ * opened while devices can read them. [host] attest = always accepts that.
  */
 static void report(struct config *config)
 {
@@ -198,7 +198,7 @@ void efi_launch_state(struct config *config)
 	state.keyid_bits = tme->keyid_bits;
 	state.bypass = tme->bypass;
 	state.iommu = dma_words();
-	(void)launch_state_words(&state, state_words); /* it returns them */
+	(void)launch_state_words(&state, state_words); /* it returns state_words */
 	launch_measure_state(config, state_words, efi_tpm_extend);
 	efi_seal_read(config, state.secure_boot);
 	if (efi_attest_is_asked()) {

@@ -41,7 +41,7 @@ struct pager_counters {
 	uint64_t door_opens;
 
 	uint64_t opens;	       /* pages decrypted */
-	uint64_t opened_ahead; /* of these, ahead of a sequential reader */
+	uint64_t opened_ahead; /* of these, ahead of a sequential read */
 	uint64_t sealings;     /* pages encrypted */
 	/* Clean pages evicted without encryption: the old ciphertext was still right. */
 	uint64_t drops;

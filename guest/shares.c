@@ -391,8 +391,8 @@ void shares_print(size_t index, void (*print)(const char *fmt, ...))
 		print("  under KeyID %u", share_keyid(shared->share));
 	}
 	if (shared->share != NULL && share_pages(shared->share, &now)) {
-		print("  window: %lu pages in clear now, %lu on average, %lu at most so far; in no "
-		      "VM's count",
+		print("  window: %lu pages in clear now, %lu on average, %lu at most so far; "
+		      "the VMs' counts do not include them",
 		      now.clear_pages, now.clear_mean, now.clear_peak);
 	}
 	for (uint32_t m = 0; m < shared->config->member_count; m++) {

@@ -17,7 +17,7 @@ static struct page_mac_key mac_key; /* only with has_tags */
 static bool has_tags;
 /*
  * Decrypted pages, one for each CPU. So a CPU that copies for one VM does not wait for a CPU that
- * copies for another VM and may have to open a page of it first.
+ * copies for another VM, and that may first have to decrypt a page of that VM.
  */
 static uint8_t (*pages)[PAGE_SIZE];
 

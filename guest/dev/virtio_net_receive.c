@@ -127,9 +127,9 @@ static enum trouble show(struct filling *fill, struct net_header header)
 }
 
 /*
- * Ends a frame that does not fit. If its only chain is too short, or in too many pieces, the chain
- * is given back empty: if it stayed, it would be the next one for every later frame. If there are
- * too few chains, or several with too many pieces, they stay in the ring.
+ * Ends a frame that does not fit. If the frame has one chain, and this is too short or in too many
+ * pieces, the chain is returned with 0 bytes. Otherwise every later frame would meet it first. If
+ * there are too few chains, or several with too many pieces, they stay in the ring.
  */
 static enum trouble give_up(struct filling *fill, enum trouble trouble)
 {
@@ -226,7 +226,8 @@ static uint32_t piece(const struct filling *fill, uint32_t at, uint32_t bytes)
 
 /*
  * Does the port send to this neighbour, and lately to no other? Then its next frames probably
- * acknowledge the neighbour's stream and may wait as that does. Frames for others must not wait.
+ * acknowledge the neighbour's stream, and may be delayed like the frames of that stream. Frames for
+ * others must not wait.
  */
 static bool answers(const struct virtio_net *port, const struct virtio_net *neighbour)
 {

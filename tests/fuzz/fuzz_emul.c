@@ -25,7 +25,7 @@
 #define TOUCHES	  64
 #define INSNS_MAX 64
 
-/* Patches follow, then instructions, each with its length in front. */
+/* Patches follow, then instructions. The length of an instruction precedes it. */
 struct __attribute__((packed)) input {
 	uint8_t mode;	 /* bits 2:0 paging, bits 4:3 bits of code, 5 user, 6 WP, 7 NXE */
 	uint8_t told;	 /* bits 2:0 the exit's kind, 3 linear_known, 5:4 patches, 7:6 registers */
@@ -113,8 +113,8 @@ static void put(uint64_t at, uint64_t value, size_t bytes)
 }
 
 /*
- * Linear addresses are physical ones modulo 2 MiB. In the second half every other page is the
- * device.
+ * The first 16 pages are RAM, at the same physical addresses. All later pages are the two pages of
+ * the device, in turn. The tables repeat this each 2 MiB, or 4 MiB with entries of 32 bits.
  */
 static void build_tables(unsigned paging)
 {
@@ -236,7 +236,7 @@ static enum emul_outcome run(const struct input *in, uint8_t *length, struct gwa
 	set_registers(in);
 	fake_vmwrite(VMCS_GUEST_RFLAGS, in->rflags | RFLAGS_ONE);
 	fake_vmwrite(VMCS_GUEST_RIP, CODE + (in->code & 7));
-	/* Device pages are the second page of each two in linear addresses, from 0x10000 on. */
+	/* From 0x10000 on all linear addresses are the two pages of the device, in turn. */
 	fake_vmwrite(VMCS_GUEST_LINEAR_ADDRESS, 0x10000 + in->device % (2 * PAGE_SIZE));
 	outcome = emul_mmio(&vcpu, &told, length, fault);
 	require(outcome <= EMUL_UNKNOWN);
@@ -287,8 +287,8 @@ static void repeat(const struct input *in, enum emul_outcome first, uint8_t firs
 
 /*
  * Executes with the cache as earlier instructions at the same address left it, then with the cache
- * after the first time, then with an empty cache. All results must be equal, unless the code or the
- * tables changed themselves.
+ * after the first time, then with an empty cache. All results must be equal, unless the
+ * instruction has changed the code or the page tables.
  */
 static void execute(const struct input *in)
 {

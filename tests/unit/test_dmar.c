@@ -182,6 +182,7 @@ TEST(units)
 	assert_int_equal(parse(), 0);
 	assert_int_equal(dmar.unit_count, DMAR_UNITS_MAX);
 	assert_true(dmar.units_left_out);
+	assert_non_null(strstr(fake_log_text(), "0x41000 is left out: Umbra knows 64 units at"));
 }
 
 /* A length that is too small or too large: what lies behind it may have been a unit. */

@@ -458,7 +458,6 @@ TEST(test_split, fake_setup, fake_teardown)
 	}
 }
 
-/* Unmapping an absent range is not an error and takes no tables. */
 /*
  * On a CPU where large leaves must not allow execution: the 2 MiB asked for become 4-KiB leaves
  * that do.
@@ -492,7 +491,7 @@ TEST(test_no_large_exec, fake_setup, fake_teardown)
 	}
 	assert_int_equal(ept_allow_exec(&root, gpa(asked)), 0);
 	assert_int_equal(ept_allow_exec(&root, gpa(base - 1)), ERR_NOTFOUND);
-	/* Leaves that unmapping has split must be asked for one by one. */
+	/* After ept_unmap has split a leaf, ept_allow_exec changes one 4-KiB leaf in a call. */
 	assert_int_equal(ept_unmap(&root, gpa(base), PAGE_SIZE), 0);
 	assert_int_equal(ept_walk(&root, gpa(base + 0x5000), &leaf), 0);
 	assert_int_equal(leaf.attr.access, EPT_READ | EPT_WRITE);
@@ -506,6 +505,7 @@ TEST(test_no_large_exec, fake_setup, fake_teardown)
 	ept_root_free(&root);
 }
 
+/* Unmapping an absent range is not an error and takes no tables. */
 TEST(test_unmap_absent, fake_setup, fake_teardown)
 {
 	struct ept_root root;
@@ -572,8 +572,9 @@ TEST(test_model, fake_setup, fake_teardown)
 }
 
 /*
- * Row 29: a leaf of each size has its KeyID, and so have all parts when it is split. m = 46, k = 4
- * as on P4: the KeyID is in bits 45:42.
+ * Row 29 of tests/machine/rows/README.md: a leaf of each size has its KeyID, and so have all parts
+ * when it is split. As in profile P4 of tests/machine, addresses have 46 bits, of which the KeyID
+ * has 45:42.
  */
 TEST(test_row_29_keyid_in_leaves, fake_setup, fake_teardown)
 {

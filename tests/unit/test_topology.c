@@ -44,7 +44,7 @@ TEST(leaf_1_where_there_is_neither, fake_setup, fake_teardown)
 	check(5, 0); /* the count is not valid: one CPU per package */
 }
 
-/* The sizes of the SDM's table "Encoding of Cache and TLB Descriptors", as CPUID 04H gives them. */
+/* Caches as CPUID.04H describes them. */
 TEST(the_largest_cache_is_the_last, fake_setup, fake_teardown)
 {
 	fake_cpuid_set(0, 0, 0x20, 0, 0, 0);
@@ -53,7 +53,7 @@ TEST(the_largest_cache_is_the_last, fake_setup, fake_teardown)
 	fake_cpuid_set(4, 2, 0x43, 19u << 22 | 63, 1023, 0);  /* 20 ways, 1,280 KiB */
 	fake_cpuid_set(4, 3, 0x63, 14u << 22 | 63, 65535, 0); /* 15 ways, 60 MiB */
 	fake_cpuid_set(4, 4, 0, 0, 0, 0);
-	fake_cpuid_set(4, 5, 0x63, 14u << 22 | 63, 0xffffff, 0); /* behind the end */
+	fake_cpuid_set(4, 5, 0x63, 14u << 22 | 63, 0xffffff, 0); /* after the end of the list */
 	assert_int_equal(topology_last_cache(), 60ul << 20);
 	fake_cpuid_set(4, 3, 0x63, 1u << 22 | 1u << 12 | 63, 0xffffffff, 0); /* no overflow */
 	assert_int_equal(topology_last_cache(), 1ul << 40);

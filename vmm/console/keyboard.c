@@ -116,7 +116,9 @@ static bool set_mode(void)
 		   (uint8_t)((mode & ~(MODE_INTERRUPTS | MODE_KEYBOARD_OFF)) | MODE_TRANSLATE));
 }
 
-/* A key that is pressed right now may send its code before the answer. */
+/*
+ * Does a keyboard answer? The codes of keys that are pressed meanwhile may come before its answer.
+ */
 static bool answers(void)
 {
 	uint8_t byte = 0;

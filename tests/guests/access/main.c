@@ -2,9 +2,9 @@
 /*
  * Memory keeps what is written. Loads, stores and locked additions of all sizes at pseudo-random
  * places, one in four across a page boundary, and pages that are cleared or filled as a whole,
- * compared with a model. The model has a hash for each GRANULE bytes and the sum of all hashes. A
- * byte's part in a hash is a function of its address and value, and zero for zero, so a hash can
- * follow each write without reading the rest. Command line: count=N bytes=N seed=N bare.
+ * compared with a model. The model has a hash for each GRANULE bytes and the sum of all hashes.
+ * Each byte adds a function of its address and value to a hash; a byte that is zero adds 0. So a
+ * hash can follow each write without reading the rest. Command line: count=N bytes=N seed=N bare.
  */
 #include "tests/guests/common/guest.h"
 

@@ -3,8 +3,8 @@
  * The PIT and the CMOS clock interrupt the CPU that the I/O APIC names (82093AA datasheet, "I/O
  * Redirection Table Registers"), whatever the other CPUs do. Here that is CPU 1, while the boot CPU
  * waits for a SIPI after an INIT (SDM vol. 3, "Wait-For-SIPI State"), or halts with interrupts off.
- * A crash kernel on another CPU and CPU hotplug need that. Command line: init, else it halts;
- * spins: CPU 1 spins while it waits, else it halts.
+ * A crash kernel that runs on another CPU needs that, and so does CPU hotplug. Command line: init,
+ * else it halts; spins: CPU 1 spins while it waits, else it halts.
  */
 #include "tests/guests/common/guest.h"
 

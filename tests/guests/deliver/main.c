@@ -10,7 +10,7 @@
 #include "tests/guests/common/guest.h"
 
 #define PRESS	   140 /* see floor/main.c */
-#define PRESS_SOME 3   /* fewer, between most events: other pages are out each time */
+#define PRESS_SOME 3   /* fewer, between most events: each time the event misses other pages */
 #define ALL_ROUNDS 100 /* after so many events all pages are pushed out */
 #define VECTOR	   0x93
 #define SOFT	   0x77
@@ -55,7 +55,8 @@ static void on_nmi(struct trap_frame *frame)
 {
 	taken++;
 	check_equal(nmi_depth, 0);
-	check(*(const uint16_t *)(const void *)frame->rip != IRETQ); /* which would unblock NMIs */
+	/* Not in front of the IRETQ of another NMI's handler, which unblocks NMIs. */
+	check(*(const uint16_t *)(const void *)frame->rip != IRETQ);
 	nmi_depth++;
 	if (nmi_again != 0) {
 		nmi_again--;
@@ -65,7 +66,7 @@ static void on_nmi(struct trap_frame *frame)
 	nmi_depth--;
 }
 
-/* Places the vector's entry, the frame, and what both refer to across page boundaries. */
+/* Copies the IDT to where the vector's entry crosses from one page to another. */
 static void lay_out(uint8_t vector)
 {
 	struct idt_entry *table = (void *)(far_pair() - 16 * vector - 8);
@@ -122,7 +123,10 @@ static void interrupts(uint64_t count)
 	print("%lu interrupts\n", taken);
 }
 
-/* Executes the two-byte instruction; the event must have the error code and the return address. */
+/*
+ * Executes the two-byte instruction at `at`. The event must have the error code want_code and the
+ * right return address.
+ */
 static void trap(uint8_t vector, const uint8_t *at, uint64_t operand, uint64_t want_code)
 {
 	uint64_t before = taken;
@@ -176,7 +180,10 @@ static void irets(uint64_t count)
 	print("%lu IRETs\n", count);
 }
 
-/* Each handler sends one more NMI: it must wait for the IRET, also when that is interrupted. */
+/*
+ * Each handler sends one more NMI. This NMI must wait for the handler's IRET, even if an EPT
+ * violation interrupts the IRET.
+ */
 static void nmis(uint64_t count)
 {
 	uint64_t before = taken;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tests/guests/liar/driver.h"
 
-struct ring rings[5];
+struct ring rings[6];
 uint32_t device;
 struct ring *ring;
 
@@ -35,7 +35,7 @@ void choose(uint32_t which)
 
 uint16_t queue(void)
 {
-	return device == NET ? 1 : 0;
+	return device == NET || device == HVC ? 1 : 0;
 }
 
 static void send_to_peer(void);
@@ -161,6 +161,9 @@ void be_honest(const char *lie)
 	drive();
 	if (device == RNG) {
 		set_desc(&ring->desc[0], ring->data, 16, DESC_WRITE, 0);
+	} else if (device == HVC) {
+		ring->data[0] = '.';
+		set_desc(&ring->desc[0], ring->data, 1, 0, 0);
 	} else if (device == NET || device == PEER) {
 		set_desc(&ring->desc[0], ring->data, 2048, device == PEER ? DESC_WRITE : 0, 0);
 	} else {

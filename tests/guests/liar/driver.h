@@ -7,8 +7,9 @@
 
 #define RNG  1 /* numbers of the PCI devices */
 #define DISK 2
-#define NET  3 /* its transmit queue */
-#define PEER 4 /* its receive queue */
+#define HVC  3 /* the console: its transmit queue */
+#define NET  4 /* its transmit queue */
+#define PEER 5 /* its receive queue */
 
 #define QUEUE	8
 #define SECTORS 49152ull
@@ -47,7 +48,7 @@ struct ring {
 	} header;
 	uint8_t status;
 };
-extern struct ring rings[5];
+extern struct ring rings[6];
 
 extern uint32_t device; /* the device that the lie is about */
 extern struct ring *ring;

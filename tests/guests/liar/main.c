@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Bad guest: a driver of virtio devices that lies, in named ways: in PCI configuration space, in
- * registers, rings, and requests of the entropy device and of a disk (virtio 1.2; PCI 3.0). It also
- * sends bad frames from NET to PEER, and PEER's receive queue lies. After each
+ * registers, rings, and requests of the entropy device, a disk and a console (virtio 1.2; PCI 3.0).
+ * It also sends bad frames from NET to PEER, and PEER's receive queue lies. After each
  * lie the device is either lost (DEVICE_NEEDS_RESET) or in use, as the table says. After a reset it
  * works, and serves an honest request. Another device is not affected.
  */
@@ -322,6 +322,27 @@ static void data_over_the_header(const struct lie *lie)
 	ring->desc[1].address = (uintptr_t)&ring->header;
 }
 
+/* --- The console --- */
+
+/* A buffer for what is typed. Nobody types: the device keeps it, or returns it without a byte. */
+static void typed(const struct lie *lie)
+{
+	reset();
+	accept(1ull << 32 | 1ull << 28);
+	REG16(0x16) = 0;
+	REG16(0x18) = QUEUE;
+	REG32(0x20) = (uint32_t)(uintptr_t)ring->desc;
+	REG32(0x28) = (uint32_t)(uintptr_t)&ring->available;
+	REG32(0x30) = (uint32_t)(uintptr_t)&ring->used;
+	REG16(0x1c) = 1;
+	REG8(0x14) = 0xf;
+	one(lie);
+	offer(0);
+	out16((uint16_t)(config(device, 0x20) & ~3u), 0);
+	check_equal(*(volatile uint16_t *)&ring->used.index, lie->request);
+	offers = false;
+}
+
 /* --- The network --- */
 
 /* A frame of b bytes from NET to PEER; a and c are in its virtio-net header. */
@@ -490,6 +511,20 @@ static const struct lie net_lies[] = {
 	{ "a frame that wraps", one, LOST, ~15ull, FRAME },
 };
 
+/* The last ones are about its receive queue: the last number says whether the buffer comes back. */
+static const struct lie console_lies[] = {
+	{ "text nowhere", one, LOST, NOWHERE, 16 },
+	{ "text in a BAR", one_in_device, LOST, 0, 16 },
+	{ "text in the APIC", one, LOST, MEMMAP_LAPIC, 16 },
+	{ "text that wraps", one, LOST, ~7ull, 4096 },
+	{ "text over the end of RAM", one, LOST, (64ull << 20) - 8, 16 },
+	{ "text of nothing nowhere", one, ALIVE, NOWHERE, 0 },
+	{ "text to write", one_in_ring, ALIVE, 0x5000, 16, 0, DESC_WRITE },
+	{ "room for input nowhere", typed, ALIVE, NOWHERE, 16, 0, DESC_WRITE, 0 },
+	{ "no room for input", typed, ALIVE, NOWHERE, 0, 0, DESC_WRITE, 1 },
+	{ "input to read", typed, ALIVE, NOWHERE, 16, 0, 0, 1 },
+};
+
 static const struct lie peer_lies[] = {
 	{ "a buffer nowhere", one, LOST, NOWHERE, 2048, 0, DESC_WRITE },
 	{ "a buffer in a BAR", one_in_device, LOST, 0, 2048, 0, DESC_WRITE },
@@ -539,6 +574,7 @@ void guest_main(void)
 {
 	check_equal(config(RNG, 0), 0x10441af4);
 	check_equal(config(DISK, 0), 0x10421af4);
+	check_equal(config(HVC, 0), 0x10431af4);
 	check_equal(config(NET, 0), 0x10411af4);
 	check_equal(config(PEER, 0), 0x10411af4);
 	for (uint32_t which = RNG; which <= PEER; which++) {
@@ -553,6 +589,9 @@ void guest_main(void)
 	}
 	for (unsigned i = 0; i < ARRAY_COUNT(disk_lies); i++) {
 		act(DISK, &disk_lies[i]);
+	}
+	for (unsigned i = 0; i < ARRAY_COUNT(console_lies); i++) {
+		act(HVC, &console_lies[i]);
 	}
 	for (unsigned i = 0; i < ARRAY_COUNT(net_lies); i++) {
 		act(NET, &net_lies[i]);
