@@ -278,7 +278,7 @@ static inline void set_page(struct window_frame *frame, struct sealed_region *re
 	frame->idle_s = WINDOW_STALE; /* if it is free, this does not count */
 }
 
-/* A frame is another account's from now on; NULL: nobody's. */
+/* A frame leaves one account and joins another one; NULL: it is free. */
 static __attribute__((noinline)) void change_account(struct pager_vm *from, struct pager_vm *to)
 {
 	if (from != NULL) {

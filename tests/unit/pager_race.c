@@ -393,7 +393,7 @@ static uint32_t next_page(uint32_t last)
 	return race_random(race_random(4) == 0 ? VM_PAGES : 400);
 }
 
-/* The share is regions[1] of both VMs. While it is off, nobody finds it. */
+/* The share is regions[1] of both VMs. While it is off, no fault or access finds it. */
 static struct gmem_region *share_in(uint32_t vm)
 {
 	return &gmems[vm].regions[1];

@@ -316,7 +316,7 @@ static uint32_t endings_after(struct guest *guest, void *(*wants)(void *))
 	return endings() - before;
 }
 
-/* Else a CPU that waits would wait for ever: for a frame, or until nobody uses a region. */
+/* Else a CPU would wait for ever: for a frame, or until no CPU uses a region. */
 TEST(each_end_is_noted, pager_setup, pager_teardown)
 {
 	struct guest *guest = &guests[0];

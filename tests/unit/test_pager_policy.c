@@ -204,6 +204,18 @@ TEST(unused_pages_are_drained, pager_setup, pager_teardown, (void *)&with_ad)
 }
 TEST_AGAIN(unused_pages_are_drained, pager_setup, pager_teardown, (void *)&without_ad);
 
+/* The guest has written ten pages, which will soon be sealed together. */
+static void leave_ten_pages_idle(struct guest *guest)
+{
+	make_window(FLOOR + 20); /* so that one look of the sweep finds all ten */
+	make_guest(guest, 1);
+	pager_set_drain(guest->vm, 10);
+	for (uint32_t i = 0; i < 10; i++) {
+		guest_write(guest, i, i + 1);
+	}
+	seconds_pass(10);
+}
+
 /* While the first of the pages that share a shoot-down is sealed, the guest uses another one. */
 static void use_another(struct guest *guest, uint32_t page)
 {
@@ -215,13 +227,7 @@ TEST(a_drain_leaves_what_is_used_after_the_shoot_down, pager_setup, pager_teardo
 {
 	struct guest *guest = &guests[0];
 
-	make_window(FLOOR + 20); /* the frames that it uses are looked at in one go */
-	make_guest(guest, 1);
-	pager_set_drain(guest->vm, 10);
-	for (uint32_t i = 0; i < 10; i++) {
-		guest_write(guest, i, i + 1);
-	}
-	seconds_pass(10);
+	leave_ten_pages_idle(guest);
 	crypto_hook = use_another;
 	seconds_pass(3);
 	assert_null(crypto_hook);
@@ -246,13 +252,7 @@ TEST(a_drain_leaves_what_has_just_been_opened, pager_setup, pager_teardown)
 {
 	struct guest *guest = &guests[0];
 
-	make_window(FLOOR + 20);
-	make_guest(guest, 1);
-	pager_set_drain(guest->vm, 10);
-	for (uint32_t i = 0; i < 10; i++) {
-		guest_write(guest, i, i + 1);
-	}
-	seconds_pass(10);
+	leave_ten_pages_idle(guest);
 	crypto_hook = get_new_content;
 	seconds_pass(3);
 	assert_null(crypto_hook);
@@ -262,7 +262,7 @@ TEST(a_drain_leaves_what_has_just_been_opened, pager_setup, pager_teardown)
 	assert_int_equal(count(guest).clear_pages, 0);
 }
 
-/* Two VMs' pages never share a shoot-down. Until it has returned, nobody else takes the pages. */
+/* Two VMs' pages never share a shoot-down. Until it has returned, no other CPU takes the pages. */
 static struct guest *shot_down;
 static uint32_t shot_down_while_busy;
 

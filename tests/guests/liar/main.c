@@ -324,7 +324,7 @@ static void data_over_the_header(const struct lie *lie)
 
 /* --- The console --- */
 
-/* A buffer for what is typed. Nobody types: the device keeps it, or returns it without a byte. */
+/* A buffer for input, while there is none: the device keeps it, or returns it without a byte. */
 static void typed(const struct lie *lie)
 {
 	reset();
